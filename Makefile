@@ -1,0 +1,88 @@
+# The two commands of the README are `make demo` and `make test`; each sets up all it needs. `make help` lists the rest.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+VENV := .venv
+PY := $(VENV)/bin/python
+FUZZ_SECONDS ?= 60
+TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
+
+# One interpreter for every build that links Python, so that nothing is compiled twice for another one.
+export PYO3_PYTHON := $(abspath $(PY))
+export CARGO_TERM_PROGRESS_WHEN := never
+
+RUST_SOURCES = Cargo.toml Cargo.lock .cargo/config.toml rust-toolchain.toml $(shell find crates -name '*.rs' -o -name '*.sql' -o -name Cargo.toml)
+# The extension is tested from Python: a Rust test program cannot link it without an interpreter's library.
+CARGO_TESTED := --workspace --exclude mdk-python --exclude mdk-floor
+
+.PHONY: help venv build demo test test-rust test-recorded test-python check bench fuzz coverage clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
+
+venv: $(VENV)/.tools ## virtual environment with the development tools
+
+$(VENV)/.tools: requirements-dev.txt
+	@echo "venv: setting up $(VENV)"
+	@python=$$(bash scripts/find_python.sh); "$$python" -m venv --clear $(VENV)
+	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+build: $(VENV)/.built ## optimized extension, importable in .venv
+
+$(VENV)/.built: $(VENV)/.tools pyproject.toml $(RUST_SOURCES)
+	@echo "build: the extension, optimized (the first time takes some minutes)"
+	@VIRTUAL_ENV=$(abspath $(VENV)) $(VENV)/bin/maturin develop --release --locked --quiet
+	@$(PY) -c 'import mdk'
+	@touch $@
+
+demo: $(VENV)/.built ## two accounts, an invite, a chat, a restart; offline
+	@$(PY) -m mdk.demo
+
+test: test-rust test-recorded test-python ## everything that has to pass
+
+test-rust: $(VENV)/.tools
+	@echo "test: Rust"
+	@cargo test --quiet --locked $(CARGO_TESTED)
+
+test-recorded: $(VENV)/.tools
+	@echo "test: recorded traffic under its own clock"
+	@$(PY) scripts/recorded_clock.py --quiet
+
+test-python: $(VENV)/.built
+	@echo "test: Python"
+	@$(PY) -m pytest -q
+
+check: $(VENV)/.built ## formats, lints, types, stubs, licences, coverage table
+	@echo "check: formats"
+	@cargo fmt --all --check
+	@$(VENV)/bin/ruff format --quiet --check . || { echo 'ruff format . would change files'; exit 1; }
+	@echo "check: clippy"
+	@cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
+	@echo "check: ruff, mypy, stubtest, pyright"
+	@$(VENV)/bin/ruff check --quiet .
+	@$(VENV)/bin/mypy
+	@$(PY) -m mypy.stubtest mdk $(if $(wildcard tests/stubtest-allow.txt),--allowlist tests/stubtest-allow.txt)
+	@$(PY) scripts/verify_types.py
+	@echo "check: licences and sources"
+	@$(PY) scripts/licences.py
+	@if cargo deny --version >/dev/null 2>&1; then cargo deny --log-level error check; \
+	  else echo "check: advisories not looked up, cargo-deny is not installed"; fi
+	@$(PY) scripts/coverage.py --check
+
+bench: $(VENV)/.built ## ours, the peer and the floor (BENCH=quick for a short run, BENCH_ARGS=--check to hold the targets)
+	@$(PY) benches/run.py $(if $(filter quick,$(BENCH)),--quick) $(BENCH_ARGS)
+
+fuzz: $(VENV)/.tools ## every fuzz target for FUZZ_SECONDS
+	@$(PY) fuzz/run.py --seconds $(FUZZ_SECONDS) || { code=$$?; \
+	  [ $$code -eq 3 ] && echo "fuzz: not run, there is no nightly toolchain" || exit $$code; }
+
+coverage: $(VENV)/.tools ## docs/coverage.md: every protocol rule, where it is enforced, what tests it
+	@$(PY) scripts/coverage.py
+
+clean: ## everything that was built or set up here
+	@rm -rf $(VENV) .peer dist python/mdk/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis fuzz/target
+	@find . -name __pycache__ -not -path './target/*' -prune -exec rm -rf {} +
+	@if [ -z "$${CARGO_TARGET_DIR:-}" ]; then cargo clean --quiet; else echo "clean: left $(TARGET_DIR) alone, it was set from outside"; fi

@@ -1,0 +1,119 @@
+//! What one engine call works with: the transaction, who we are, the time, and what it brings about.
+
+use mdk_store::{GroupRow, GroupStatus, Tx};
+use mdk_wire::{Event, GroupId, OsRandom};
+use openmls::group::MlsGroup;
+use openmls_rust_crypto::RustCrypto;
+
+use crate::cache::{GroupCache, LoadedGroup};
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::identity::Identity;
+use crate::provider::{Provider, TxProvider};
+use crate::values::{EngineEvent, GroupInfo, Interest};
+use crate::{group, history};
+
+pub(crate) struct Ctx<'a, 'tx> {
+    pub(crate) tx: &'a Tx<'tx>,
+    pub(crate) identity: &'a Identity,
+    pub(crate) crypto: &'a RustCrypto,
+    pub(crate) config: &'a Config,
+    /// Unix milliseconds.
+    pub(crate) now_millis: u64,
+    pub(crate) cache: &'a mut GroupCache,
+    pub(crate) random: OsRandom,
+    /// What became true, in order.
+    pub(crate) events: Vec<EngineEvent>,
+    /// Events for the caller to publish.
+    pub(crate) reply: Vec<Event>,
+    /// Held events are being retried: a retry does not start another.
+    pub(crate) retrying: bool,
+}
+
+impl<'a> Ctx<'a, '_> {
+    /// Unix seconds.
+    pub(crate) fn now(&self) -> u64 {
+        self.now_millis / 1000
+    }
+
+    pub(crate) fn provider(&self) -> TxProvider<'a> {
+        Provider::new(self.crypto, self.tx.mls())
+    }
+
+    /// The group's row, or `GroupNotFound`.
+    pub(crate) fn row(&self, id: &GroupId) -> Result<GroupRow> {
+        self.tx.group(id)?.ok_or(Error::GroupNotFound)
+    }
+
+    /// Takes the group out of the cache, or loads it. Put it back with [`Ctx::put`] on success.
+    pub(crate) fn take(&mut self, id: &GroupId) -> Result<LoadedGroup> {
+        if let Some(group) = self.cache.take(id) {
+            return Ok(group);
+        }
+        let row = self.row(id)?;
+        self.load(row)
+    }
+
+    pub(crate) fn load(&self, row: GroupRow) -> Result<LoadedGroup> {
+        let mls_id = openmls::group::GroupId::from_slice(row.id.as_bytes());
+        let mls = MlsGroup::load(&self.tx.mls(), &mls_id)?
+            .ok_or(Error::Unrecoverable("MLS rows are missing"))?;
+        Ok(LoadedGroup { mls, row })
+    }
+
+    pub(crate) fn put(&mut self, group: LoadedGroup) {
+        self.cache.put(group);
+    }
+
+    /// The row of a cached group, without touching the database.
+    pub(crate) fn cached_row(&self, id: &GroupId) -> Option<GroupRow> {
+        self.cache.peek(id).map(|group| group.row.clone())
+    }
+
+    /// The group as its user sees it.
+    pub(crate) fn info(&self, id: &GroupId) -> Result<GroupInfo> {
+        let row = self.row(id)?;
+        history::state(row.status).ok_or(Error::GroupNotFound)?;
+        history::group_info(self.tx, self.identity.account(), &row)
+    }
+
+    /// What an earlier process left to publish is handed out again, byte for byte.
+    pub(crate) fn resume(&mut self) -> Result<()> {
+        let automatic = self.pending()?.into_iter().filter(|p| p.automatic).filter_map(|p| p.event);
+        self.reply.extend(automatic);
+        for row in self.tx.groups()? {
+            if row.status != GroupStatus::Leaving {
+                continue;
+            }
+            if let Some(leave) = self.tx.leave(&row.id)? {
+                let event = Event::from_stored_json(leave.event_json.as_bytes())
+                    .map_err(|_| Error::Unrecoverable("stored event"))?;
+                self.reply.push(event);
+            }
+        }
+        Ok(())
+    }
+
+    /// Subscriptions for the account's inbox and for every live group, old routing ids included.
+    pub(crate) fn interests(&self) -> Result<Vec<Interest>> {
+        let me = self.identity.account().to_hex();
+        let mut interests = vec![Interest {
+            filter: format!(r##"{{"kinds":[1059],"#p":["{me}"]}}"##),
+            relays: Vec::new(),
+        }];
+        for row in self.tx.groups()? {
+            if group::is_over(row.status) {
+                continue;
+            }
+            let ids: Vec<String> =
+                self.tx.routes(&row.id)?.iter().map(|id| format!("\"{}\"", id.to_hex())).collect();
+            if !ids.is_empty() {
+                interests.push(Interest {
+                    filter: format!(r##"{{"kinds":[445],"#h":[{}]}}"##, ids.join(",")),
+                    relays: row.relays,
+                });
+            }
+        }
+        Ok(interests)
+    }
+}

@@ -1,0 +1,196 @@
+//! The durable event log: what happened, by reference, with stable ids.
+//!
+//! A row names its subject (a message's position, a commit's digest); the value that the user sees is read
+//! from the tables when it is asked for. The stable id makes a repeated emission after a crash a no-op.
+
+use std::collections::BTreeSet;
+
+use mdk_store::{EventRow, Tx};
+use mdk_wire::{ContentId, EventId, GroupId, PublicKey};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::ctx::Ctx;
+use crate::error::{Error, Result};
+use crate::history;
+use crate::values::{Delivery, EngineEvent, EventBody, Reaction};
+
+/// Names of settings in `GroupUpdated`, stored as their position.
+pub(crate) const SETTINGS: [&str; 11] = [
+    "name",
+    "description",
+    "relays",
+    "admins",
+    "retention",
+    "image",
+    "avatar",
+    "media",
+    "agent_stream",
+    "required",
+    "other",
+];
+
+type Key = [u8; 32];
+
+/// What a row of the log holds. Appending variants is compatible, reordering is not.
+#[derive(Serialize, Deserialize)]
+pub(crate) enum Stored {
+    MessageReceived { seq: i64 },
+    MessageEdited { seq: i64 },
+    MessageDeleted { id: Key },
+    ReactionAdded { target: Key, sender: Key, emoji: String },
+    ReactionRemoved { target: Key, sender: Key, emoji: String },
+    Invited { welcome: Key },
+    Joined,
+    Removed { by: Option<Key>, left: bool, commit: Option<Key> },
+    MembersChanged { added: Vec<Key>, removed: Vec<Key>, left: Vec<Key>, by: Option<Key>, commit: Option<Key> },
+    GroupUpdated { changed: Vec<u8>, by: Option<Key>, commit: Option<Key> },
+    EpochChanged { old: u64, new: u64, commit: Option<Key> },
+    MessagesInvalidated { ids: Vec<Key> },
+    Disbanded { by: Option<Key> },
+    DeliveryChanged { id: Key, delivery: u8 },
+}
+
+impl Stored {
+    fn kind(&self) -> u8 {
+        match self {
+            Self::MessageReceived { .. } => 0,
+            Self::MessageEdited { .. } => 1,
+            Self::MessageDeleted { .. } => 2,
+            Self::ReactionAdded { .. } => 3,
+            Self::ReactionRemoved { .. } => 4,
+            Self::Invited { .. } => 5,
+            Self::Joined => 6,
+            Self::Removed { .. } => 7,
+            Self::MembersChanged { .. } => 8,
+            Self::GroupUpdated { .. } => 9,
+            Self::EpochChanged { .. } => 10,
+            Self::MessagesInvalidated { .. } => 11,
+            Self::Disbanded { .. } => 12,
+            Self::DeliveryChanged { .. } => 13,
+        }
+    }
+}
+
+impl Ctx<'_, '_> {
+    /// Records an event once; `subject` distinguishes it from others of its kind in the group.
+    pub(crate) fn emit(&mut self, group: &GroupId, subject: &[u8], stored: &Stored) -> Result<()> {
+        let kind = stored.kind();
+        let stable_id: Key = Sha256::new()
+            .chain_update([kind])
+            .chain_update(group.as_bytes())
+            .chain_update(subject)
+            .finalize()
+            .into();
+        let body = postcard::to_stdvec(stored).map_err(Error::bug("event encoding"))?;
+        let Some(cursor) = self.tx.append_event(&stable_id, Some(group), kind, &body)? else {
+            return Ok(());
+        };
+        if let Some(body) = materialize(self.tx, self.identity.account(), Some(group), stored)? {
+            self.events.push(EngineEvent { cursor, group_id: Some(group.clone()), body });
+        }
+        Ok(())
+    }
+}
+
+/// Reads a row of the log; `None` when its subject is gone (the group was deleted).
+pub(crate) fn read(tx: &Tx<'_>, me: PublicKey, row: &EventRow) -> Result<Option<EngineEvent>> {
+    let stored: Stored =
+        postcard::from_bytes(&row.body).map_err(|_| Error::Unrecoverable("event log"))?;
+    let body = materialize(tx, me, row.group.as_ref(), &stored)?;
+    Ok(body.map(|body| EngineEvent { cursor: row.seq, group_id: row.group.clone(), body }))
+}
+
+fn materialize(
+    tx: &Tx<'_>,
+    me: PublicKey,
+    group: Option<&GroupId>,
+    stored: &Stored,
+) -> Result<Option<EventBody>> {
+    Ok(Some(match stored {
+        Stored::MessageReceived { seq } | Stored::MessageEdited { seq } => {
+            let Some(row) = tx.message_by_seq(*seq)? else { return Ok(None) };
+            let message = history::view(tx, row)?;
+            if matches!(stored, Stored::MessageEdited { .. }) {
+                EventBody::MessageEdited { message }
+            } else {
+                EventBody::MessageReceived { message }
+            }
+        }
+        Stored::MessageDeleted { id } => {
+            EventBody::MessageDeleted { message_id: EventId::from_bytes(*id) }
+        }
+        Stored::ReactionAdded { target, sender, emoji } => {
+            EventBody::ReactionAdded { reaction: reaction(target, sender, emoji)? }
+        }
+        Stored::ReactionRemoved { target, sender, emoji } => {
+            EventBody::ReactionRemoved { reaction: reaction(target, sender, emoji)? }
+        }
+        Stored::Invited { welcome } => {
+            let row = tx.group_by_welcome(&EventId::from_bytes(*welcome))?;
+            let Some(invite) = row.as_ref().and_then(history::invite) else { return Ok(None) };
+            EventBody::Invited { invite }
+        }
+        Stored::Joined => {
+            let Some(row) = group.map(|g| tx.group(g)).transpose()?.flatten() else {
+                return Ok(None);
+            };
+            EventBody::Joined { group: history::group_info(tx, me, &row)? }
+        }
+        Stored::Removed { by, left, commit } => EventBody::Removed {
+            by: account(by.as_ref())?,
+            left: *left,
+            commit: commit.map(ContentId::from_bytes),
+        },
+        Stored::MembersChanged { added, removed, left, by, commit } => EventBody::MembersChanged {
+            added: accounts(added)?,
+            removed: accounts(removed)?,
+            left: accounts(left)?,
+            by: account(by.as_ref())?,
+            commit: commit.map(ContentId::from_bytes),
+        },
+        Stored::GroupUpdated { changed, by, commit } => EventBody::GroupUpdated {
+            changed: changed.iter().filter_map(|&i| SETTINGS.get(usize::from(i)).copied()).collect(),
+            by: account(by.as_ref())?,
+            commit: commit.map(ContentId::from_bytes),
+        },
+        Stored::EpochChanged { old, new, commit } => EventBody::EpochChanged {
+            old: *old,
+            new: *new,
+            commit: commit.map(ContentId::from_bytes),
+        },
+        Stored::MessagesInvalidated { ids } => EventBody::MessagesInvalidated {
+            message_ids: ids.iter().copied().map(EventId::from_bytes).collect(),
+        },
+        Stored::Disbanded { by } => EventBody::Disbanded { by: account(by.as_ref())? },
+        Stored::DeliveryChanged { id, delivery } => EventBody::DeliveryChanged {
+            message_id: EventId::from_bytes(*id),
+            delivery: match delivery {
+                1 => Delivery::Accepted,
+                2 => Delivery::Failed,
+                _ => Delivery::Queued,
+            },
+        },
+    }))
+}
+
+fn account(key: Option<&Key>) -> Result<Option<PublicKey>> {
+    key.map(|key| PublicKey::from_bytes(*key))
+        .transpose()
+        .map_err(|_| Error::Unrecoverable("event log"))
+}
+
+fn accounts(keys: &[Key]) -> Result<BTreeSet<PublicKey>> {
+    keys.iter()
+        .map(|key| PublicKey::from_bytes(*key))
+        .collect::<std::result::Result<_, _>>()
+        .map_err(|_| Error::Unrecoverable("event log"))
+}
+
+fn reaction(target: &Key, sender: &Key, emoji: &str) -> Result<Reaction> {
+    Ok(Reaction {
+        message_id: EventId::from_bytes(*target),
+        sender: PublicKey::from_bytes(*sender).map_err(|_| Error::Unrecoverable("event log"))?,
+        emoji: emoji.to_owned(),
+    })
+}

@@ -1,0 +1,135 @@
+//! What the user reads: groups, members, messages with their edits and reactions, invites.
+
+use mdk_store::{GroupRow, GroupStatus, MessageRow, MessageStatus, Tx};
+use mdk_wire::{EventId, GroupId, PublicKey, kind};
+
+use crate::error::{Error, Result};
+use crate::values::{Delivery, GroupInfo, GroupState, Invite, Message, Reaction};
+
+/// The state a user sees; `None` for groups that are not visible (founding, declined).
+pub(crate) fn state(status: GroupStatus) -> Option<GroupState> {
+    Some(match status {
+        GroupStatus::Founding | GroupStatus::Declined => return None,
+        GroupStatus::Invited => GroupState::Pending,
+        GroupStatus::Active => GroupState::Active,
+        GroupStatus::Leaving => GroupState::Leaving,
+        GroupStatus::Left => GroupState::Left,
+        GroupStatus::Removed => GroupState::Removed,
+        GroupStatus::Disbanded => GroupState::Disbanded,
+        GroupStatus::Unrecoverable => GroupState::Unrecoverable,
+    })
+}
+
+pub(crate) fn group_info(tx: &Tx<'_>, _me: PublicKey, row: &GroupRow) -> Result<GroupInfo> {
+    let last_message = tx.last_message(&row.id)?.map(|m| view(tx, m)).transpose()?.map(Box::new);
+    Ok(GroupInfo {
+        id: row.id.clone(),
+        nostr_group_id: row.nostr_group_id,
+        name: row.name.clone(),
+        description: row.description.clone(),
+        relays: row.relays.clone(),
+        admins: row.admins.clone(),
+        member_count: row.members.len(),
+        epoch: row.epoch,
+        state: state(row.status).unwrap_or(GroupState::Pending),
+        retention: (row.retention != 0).then_some(row.retention),
+        has_image: row.has_image,
+        unread_count: tx.unread(&row.id, row.last_read)?,
+        last_message,
+    })
+}
+
+/// The invite that a group row in status `Invited` stands for.
+pub(crate) fn invite(row: &GroupRow) -> Option<Invite> {
+    Some(Invite {
+        id: row.welcome?,
+        group_id: row.id.clone(),
+        group_name: row.name.clone(),
+        description: row.description.clone(),
+        inviter: row.welcomer?,
+        member_count: row.members.len(),
+        admins: row.admins.clone(),
+        relays: row.relays.clone(),
+        received_at: row.created_at,
+    })
+}
+
+/// A message with its edits and reactions applied.
+pub(crate) fn view(tx: &Tx<'_>, row: MessageRow) -> Result<Message> {
+    let deleted = row.status == MessageStatus::Deleted;
+    let mut text = row.content;
+    let mut edit_time = None;
+    let mut reactions = Vec::new();
+    if !deleted {
+        for child in tx.children(&row.group, &row.id)? {
+            if child.status != MessageStatus::Valid {
+                continue;
+            }
+            match child.kind {
+                kind::REACTION => reactions.push(Reaction {
+                    message_id: row.id,
+                    sender: child.sender,
+                    emoji: child.content,
+                }),
+                // rule: 2.4-9 (an edit counts for its author's message only, the newest created_at wins)
+                kind::EDIT if child.sender == row.sender && edit_time <= Some(child.created_at) => {
+                    edit_time = Some(child.created_at);
+                    text = child.content;
+                }
+                _ => {}
+            }
+        }
+    }
+    let reply_to = (row.kind == kind::CHAT).then(|| reply_target(&row.tags)).flatten();
+    Ok(Message {
+        id: row.id,
+        group_id: row.group,
+        sender: row.sender,
+        kind: row.kind,
+        text,
+        created_at: row.created_at,
+        received_at: row.received_at,
+        epoch: row.epoch,
+        reply_to,
+        reactions,
+        edited: edit_time.is_some(),
+        deleted,
+        invalidated: row.status == MessageStatus::Invalidated,
+        is_mine: row.mine,
+        delivery: match row.delivery {
+            1 => Delivery::Accepted,
+            2 => Delivery::Failed,
+            _ => Delivery::Queued,
+        },
+        tags: row.tags,
+    })
+}
+
+/// The message a chat message answers: its `q` tag, else its first `e` tag.
+fn reply_target(tags: &[Vec<String>]) -> Option<EventId> {
+    tag_id(tags, "q").or_else(|| tag_id(tags, "e"))
+}
+
+/// First event id in a tag of this name.
+pub(crate) fn tag_id(tags: &[Vec<String>], name: &str) -> Option<EventId> {
+    tags.iter()
+        .find(|tag| tag.first().is_some_and(|n| n == name))
+        .and_then(|tag| tag.get(1))
+        .and_then(|id| EventId::from_hex(id).ok())
+}
+
+/// A page of history in the order of arrival, ascending.
+pub(crate) fn page(
+    tx: &Tx<'_>,
+    group: &GroupId,
+    limit: u32,
+    before: Option<&EventId>,
+    after: Option<&EventId>,
+) -> Result<Vec<Message>> {
+    tx.group(group)?.ok_or(Error::GroupNotFound)?;
+    let position = |id: Option<&EventId>| -> Result<Option<i64>> {
+        id.map(|id| Ok(tx.message(group, id)?.ok_or(Error::MessageNotFound)?.seq)).transpose()
+    };
+    let rows = tx.page(group, limit, position(before)?, position(after)?)?;
+    rows.into_iter().map(|row| view(tx, row)).collect()
+}

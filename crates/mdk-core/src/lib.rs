@@ -1,0 +1,38 @@
+//! `mdk-core`: what Marmot messages mean.
+//!
+//! One [`Engine`] holds one account: it makes and judges KeyPackages, Welcomes, commits and messages, keeps
+//! every group's state in an [`mdk_store::Store`], and does no I/O of its own. Every call is one database
+//! transaction; whatever peers send ends as an [`Outcome`].
+#![forbid(unsafe_code)]
+
+mod cache;
+mod clock;
+mod config;
+mod ctx;
+mod engine;
+mod error;
+mod event_log;
+mod group;
+mod halt;
+mod history;
+mod identity;
+mod inbound;
+mod key_package;
+mod message;
+mod outbound;
+mod outcome;
+mod policy;
+mod profile;
+mod provider;
+mod values;
+
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use config::Config;
+pub use engine::Engine;
+pub use error::{Error, Result};
+pub use key_package::KeyPackageVerdict;
+pub use outcome::{DeferredReason, Outcome, RejectCode, Rejection, Verdict};
+pub use values::{
+    Delivery, EngineEvent, EventBody, GroupInfo, GroupState, GroupUpdate, Interest, Invite,
+    KeyPackageInfo, Member, Message, NewGroup, NewMessage, Outgoing, Pending, Reaction, StoreInfo,
+};

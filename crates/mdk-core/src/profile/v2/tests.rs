@@ -1,0 +1,311 @@
+//! Settings, leaves and views over real OpenMLS groups.
+#![allow(clippy::unwrap_used)]
+
+use mdk_wire::v2::components::{ComponentList, Profile, Retention};
+use mdk_wire::v2::{IdentityProof, component_id};
+use mdk_wire::{Keys, NostrGroupId};
+use openmls::group::{MlsGroup, StagedWelcome};
+use openmls::prelude::tls_codec::{Deserialize as _, Serialize as _};
+use openmls::prelude::{
+    AppDataUpdateProposal, BasicCredential, CredentialWithKey, Extensions, KeyPackage,
+    KeyPackageIn, LeafNode, LeafNodeIndex, LeafNodeParameters, MlsMessageBodyIn, MlsMessageIn,
+    ProcessedMessageContent, Proposal, ProtocolVersion, Sender, SignatureScheme,
+};
+use openmls_basic_credential::SignatureKeyPair;
+use openmls_rust_crypto::OpenMlsRustCrypto;
+use openmls_traits::OpenMlsProvider as _;
+
+use super::*;
+use crate::config::Config;
+use crate::policy::{
+    CommitView, GroupView, ProofState, check_invariants, judge_commit, judge_welcome,
+};
+use crate::profile::{Lifecycle, Settings};
+
+struct Member {
+    provider: OpenMlsRustCrypto,
+    keys: Keys,
+    signer: SignatureKeyPair,
+}
+
+impl Member {
+    fn new() -> Self {
+        let provider = OpenMlsRustCrypto::default();
+        let signer = SignatureKeyPair::new(SignatureScheme::ED25519).unwrap();
+        signer.store(provider.storage()).unwrap();
+        Self { provider, keys: Keys::generate(), signer }
+    }
+
+    fn proof(&self) -> IdentityProof {
+        IdentityProof::sign(&self.keys, self.signer.public(), 1)
+    }
+
+    fn credential(&self) -> CredentialWithKey {
+        CredentialWithKey {
+            credential: BasicCredential::new(self.keys.public_key().as_bytes().to_vec()).into(),
+            signature_key: self.signer.public().into(),
+        }
+    }
+
+    fn founds(&self, settings: &Settings) -> MlsGroup {
+        let leaf = leaf_extensions(&self.proof()).unwrap();
+        let context = group_context_extensions(settings).unwrap();
+        let config = create_config(&Config::default(), leaf, context).unwrap();
+        MlsGroup::new(&self.provider, &self.signer, &config, self.credential()).unwrap()
+    }
+
+    fn key_package(&self, leaf: Extensions<LeafNode>) -> KeyPackage {
+        let bundle = KeyPackage::builder()
+            .leaf_node_capabilities(leaf_capabilities())
+            .leaf_node_extensions(leaf)
+            .key_package_extensions(key_package_extensions(true))
+            .build(CIPHERSUITE, &self.provider, &self.signer, self.credential())
+            .unwrap();
+        let bytes = bundle.key_package().tls_serialize_detached().unwrap();
+        KeyPackageIn::tls_deserialize_exact(bytes)
+            .unwrap()
+            .validate(self.provider.crypto(), ProtocolVersion::Mls10)
+            .unwrap()
+    }
+
+    fn joins(&self, welcome: &[u8]) -> (MlsGroup, u32) {
+        let message = MlsMessageIn::tls_deserialize_exact(welcome).unwrap();
+        let MlsMessageBodyIn::Welcome(welcome) = message.extract() else { panic!("no Welcome") };
+        let staged = StagedWelcome::new_from_welcome(
+            &self.provider,
+            &join_config(&Config::default()),
+            welcome,
+            None,
+        )
+        .unwrap();
+        let signer = staged.welcome_sender_index().u32();
+        (staged.into_group(&self.provider).unwrap(), signer)
+    }
+
+    /// Processes a commit up to its views.
+    fn stages(&self, group: &mut MlsGroup, commit: &[u8]) -> (CommitView, GroupView) {
+        let message = MlsMessageIn::tls_deserialize_exact(commit).unwrap();
+        let message = message.try_into_protocol_message().unwrap();
+        let mut message = group.process_message(&self.provider, message).unwrap();
+        let parent = view_of_group(group);
+        if let ProcessedMessageContent::UnresolvedAppDataCommit(commit) = message.content() {
+            let updates = component_updates(commit.app_data_update_proposals()).unwrap();
+            message = group.resolve_app_data_commit(&self.provider, message, updates).unwrap();
+        }
+        let sender = message.sender().clone();
+        let ProcessedMessageContent::StagedCommitMessage(staged) = message.into_content() else {
+            panic!("no commit")
+        };
+        view_of_staged(&parent, &sender, &staged).unwrap()
+    }
+}
+
+fn founding(admin: &Member, retention: u64) -> Settings {
+    let relays = ["wss://b.example".to_owned(), "wss://a.example".to_owned()];
+    let id = NostrGroupId::from_bytes([9; 32]);
+    Settings::founding("n".into(), "d".into(), [admin.keys.public_key()], id, relays, retention)
+}
+
+/// A group of two: the admin at leaf 0 and a member at leaf 1, who has joined.
+fn pair() -> (Member, MlsGroup, Member, MlsGroup) {
+    let (alice, bob) = (Member::new(), Member::new());
+    let mut alices = alice.founds(&founding(&alice, 0));
+    let key_package = bob.key_package(leaf_extensions(&bob.proof()).unwrap());
+    let (_, welcome, _) =
+        alices.add_members(&alice.provider, &alice.signer, &[key_package]).unwrap();
+    alices.merge_pending_commit(&alice.provider).unwrap();
+    let (bobs, signer) = bob.joins(&welcome.tls_serialize_detached().unwrap());
+    assert_eq!(judge_welcome(&view_of_joined(&bobs), signer), Ok(()));
+    (alice, alices, bob, bobs)
+}
+
+/// Stages a commit with these updates and hands out its bytes.
+fn commits(member: &Member, group: &mut MlsGroup, ops: Vec<AppDataUpdateProposal>) -> Vec<u8> {
+    let proposals = ops.into_iter().map(|op| Proposal::AppDataUpdate(Box::new(op)));
+    let mut builder = group
+        .commit_builder()
+        .force_self_update(true)
+        .add_proposals(proposals)
+        .load_psks(member.provider.storage())
+        .unwrap();
+    let updates = component_updates(builder.app_data_update_proposals()).unwrap();
+    builder.with_app_data_dictionary_updates(updates);
+    let bundle = builder
+        .build(member.provider.rand(), member.provider.crypto(), &member.signer, |_| true)
+        .unwrap()
+        .stage_commit(&member.provider)
+        .unwrap();
+    bundle.into_commit().tls_serialize_detached().unwrap()
+}
+
+fn rename(name: &str) -> AppDataUpdateProposal {
+    let profile = Profile { name: name.into(), description: "d".into() };
+    AppDataUpdateProposal::update(Profile::ID, profile.encode().unwrap())
+}
+
+#[test]
+fn rule_lists_are_unique() {
+    let mut ids: Vec<&str> = RULES.iter().copied().flatten().map(|rule| rule.0).collect();
+    ids.sort_unstable();
+    assert!(ids.is_sorted_by(|a, b| a < b));
+}
+
+/// A1-2, A1-3, A1-4, 2.3-v1: what we send is what we accept, and stands in the form that was agreed.
+#[test]
+fn our_leaf_is_as_agreed() {
+    let member = Member::new();
+    let key_package = member.key_package(leaf_extensions(&member.proof()).unwrap());
+    let leaf = leaf_view(key_package.leaf_node(), Proofs::Verify);
+    assert!(leaf.proof == ProofState::Valid);
+    assert!(leaf.account == Some(member.keys.public_key()));
+    assert_eq!(leaf.extensions, [0x0006, 0xF2D1].into());
+    assert_eq!(leaf.proposals, [0x0008, 0x000A].into());
+    assert_eq!(leaf.credentials, [0x0001].into());
+    let expected =
+        [1, 0x8001, 0x8002, 0x8003, 0x8004, 0x8005, 0x8006, 0x8007, 0x8009, 0x800b, 0x800c];
+    assert_eq!(leaf.components, expected.into());
+    let dictionary =
+        key_package.leaf_node().extensions().app_data_dictionary().unwrap().dictionary();
+    assert_eq!(dictionary.get(&component_id::SAFE_AAD), Some(&[0][..]));
+    assert_eq!(dictionary.len(), 3);
+    let marker = key_package.extensions().app_data_dictionary().unwrap().dictionary();
+    assert_eq!(marker.get(&component_id::LAST_RESORT), Some(&[][..]));
+    assert!(key_package_extensions(false).iter().next().is_none());
+}
+
+/// 2.3-v1: a proof for another key, and a leaf without one.
+#[test]
+fn broken_proofs_are_seen() {
+    let (member, other) = (Member::new(), Member::new());
+    let foreign = leaf_extensions(&IdentityProof::sign(&member.keys, other.signer.public(), 1));
+    let leaf = member.key_package(foreign.unwrap());
+    assert!(leaf_view(leaf.leaf_node(), Proofs::Verify).proof == ProofState::Invalid);
+    assert!(leaf_view(leaf.leaf_node(), Proofs::Trust).proof == ProofState::Valid);
+    let leaf = member.key_package(Extensions::empty());
+    for proofs in [Proofs::Verify, Proofs::Trust] {
+        assert!(leaf_view(leaf.leaf_node(), proofs).proof == ProofState::Missing);
+    }
+}
+
+/// B1-1, B1-2, B1-3, B2-3: a founded group holds the invariants and reads back as it was written.
+#[test]
+fn founded_group_reads_back() {
+    let alice = Member::new();
+    for retention in [0, 60] {
+        let group = alice.founds(&founding(&alice, retention));
+        let context = group.public_group().group_context();
+        let order: Vec<u16> =
+            context.extensions().iter().map(|e| u16::from(e.extension_type())).collect();
+        assert_eq!(order, [0x0003, 0x0006]);
+        let view = view_of_joined(&group);
+        assert_eq!(check_invariants(&view), Ok(()));
+        let required =
+            ComponentList::decode(&view.components[&component_id::APP_COMPONENTS]).unwrap();
+        assert_eq!(required.contains(Retention::ID), retention > 0);
+        assert!(required.contains(component_id::IDENTITY_PROOF));
+        assert!(!view.components.contains_key(&component_id::IDENTITY_PROOF));
+        let read = settings(context).unwrap();
+        assert_eq!((read.name.as_str(), read.description.as_str()), ("n", "d"));
+        assert_eq!(read.relays, ["wss://a.example", "wss://b.example"]);
+        assert_eq!(read.retention, retention);
+        assert!(read.admins == [alice.keys.public_key()] && read.lifecycle == Lifecycle::Active);
+        assert!(read.nostr_group_id == Some(NostrGroupId::from_bytes([9; 32])));
+        assert!(diff(&read, &read).is_empty());
+    }
+}
+
+/// 2.2-u1: full replacements, passes the rules, and both sides see the same state.
+#[test]
+fn edit_travels() {
+    let (alice, mut alices, bob, mut bobs) = pair();
+    let before = settings(alices.public_group().group_context()).unwrap();
+    let ops = vec![
+        rename("new"),
+        AppDataUpdateProposal::update(Retention::ID, 5u64.to_be_bytes().to_vec()),
+    ];
+    let commit = commits(&alice, &mut alices, ops);
+
+    let parent = view_of_group(&alices);
+    let (own, own_result) = view_of_pending(&parent, &alices).unwrap();
+    assert!(judge_commit(&parent, &own, &own_result).unwrap().privileged);
+    let parent = view_of_group(&bobs);
+    let (theirs, result) = bob.stages(&mut bobs, &commit);
+    assert!(judge_commit(&parent, &theirs, &result).unwrap().privileged);
+    assert_eq!(result.components, own_result.components);
+
+    alices.merge_pending_commit(&alice.provider).unwrap();
+    let merged = settings(alices.public_group().group_context()).unwrap();
+    assert_eq!(diff(&before, &merged), ["name", "retention"].into());
+    assert!(view_of_group(&alices).components == result.components);
+}
+
+/// D4-5a where only this function can see it: OpenMLS merges equal proposals.
+#[test]
+fn equal_operations_are_counted() {
+    let op = AppDataUpdateProposal::update(component_id::RETENTION, vec![0; 8]);
+    assert_eq!(component_updates([&op, &op].into_iter()).unwrap_err().rule, "D4-5a");
+    assert_eq!(component_updates([&op].into_iter()).unwrap().unwrap().len(), 1);
+    assert!(component_updates(std::iter::empty()).unwrap().is_none());
+}
+
+/// D4-1b through real bytes: a member renames. D4-7e: a member's path leaf loses the proof.
+#[test]
+fn commits_of_a_member() {
+    let (alice, mut alices, bob, mut bobs) = pair();
+    let parent = view_of_group(&alices);
+    let commit = commits(&bob, &mut bobs, vec![rename("mine")]);
+    let (view, result) = alice.stages(&mut alices, &commit);
+    assert_eq!(judge_commit(&parent, &view, &result).unwrap_err().rule, "D4-1b");
+    bobs.clear_pending_commit(bob.provider.storage()).unwrap();
+
+    let commit = commits(&bob, &mut bobs, vec![]);
+    let (view, result) = alice.stages(&mut alices, &commit);
+    assert!(judge_commit(&parent, &view, &result).unwrap().self_update);
+    bobs.clear_pending_commit(bob.provider.storage()).unwrap();
+
+    let bare = LeafNodeParameters::builder().with_extensions(Extensions::empty()).build();
+    let bundle = bobs.self_update(&bob.provider, &bob.signer, bare).unwrap();
+    let commit = bundle.into_commit().tls_serialize_detached().unwrap();
+    let (view, result) = alice.stages(&mut alices, &commit);
+    assert_eq!(judge_commit(&parent, &view, &result).unwrap_err().rule, "D4-7e");
+}
+
+/// B5-v1: result leaves carry the indexes that MLS gives them, also where a blank is filled.
+#[test]
+fn result_leaves_follow_mls() {
+    let (alice, mut alices, _, _) = pair();
+    let carol = Member::new();
+    let key_package = carol.key_package(leaf_extensions(&carol.proof()).unwrap());
+    let parent = view_of_group(&alices);
+    alices
+        .commit_builder()
+        .propose_removals([LeafNodeIndex::new(1)])
+        .propose_adds([key_package])
+        .load_psks(alice.provider.storage())
+        .unwrap()
+        .build(alice.provider.rand(), alice.provider.crypto(), &alice.signer, |_| true)
+        .unwrap()
+        .stage_commit(&alice.provider)
+        .unwrap();
+    let (commit, result) = view_of_pending(&parent, &alices).unwrap();
+    assert!(judge_commit(&parent, &commit, &result).is_ok());
+    alices.merge_pending_commit(&alice.provider).unwrap();
+    let merged = view_of_group(&alices);
+    let accounts = |view: &GroupView| -> Vec<_> {
+        view.leaves.iter().map(|(index, leaf)| (*index, leaf.account)).collect()
+    };
+    assert!(accounts(&merged) == accounts(&result));
+    assert_eq!(merged.leaves.len(), 2);
+    assert!(merged.leaves[&1].account == Some(carol.keys.public_key()));
+}
+
+/// D4-1a: an external commit has no member as its author.
+#[test]
+fn external_committer_is_refused() {
+    let (alice, mut alices, _, _) = pair();
+    commits(&alice, &mut alices, vec![]);
+    let parent = view_of_group(&alices);
+    let staged = alices.pending_commit().unwrap();
+    let refusal = view_of_staged(&parent, &Sender::NewMemberCommit, staged).err().unwrap();
+    assert_eq!(refusal.rule, "D4-1a");
+}

@@ -1,0 +1,39 @@
+//! What OpenMLS works with: its cryptography, and our storage inside the current transaction.
+
+use mdk_store::MlsStorage;
+use openmls_rust_crypto::RustCrypto;
+use openmls_traits::OpenMlsProvider;
+use openmls_traits::storage::{CURRENT_VERSION, StorageProvider};
+
+/// An OpenMLS provider over any storage.
+pub(crate) struct Provider<'a, S> {
+    crypto: &'a RustCrypto,
+    storage: S,
+}
+
+/// The usual one: storage inside the current transaction.
+pub(crate) type TxProvider<'a> = Provider<'a, MlsStorage<'a>>;
+
+impl<'a, S> Provider<'a, S> {
+    pub(crate) fn new(crypto: &'a RustCrypto, storage: S) -> Self {
+        Self { crypto, storage }
+    }
+}
+
+impl<S: StorageProvider<CURRENT_VERSION>> OpenMlsProvider for Provider<'_, S> {
+    type CryptoProvider = RustCrypto;
+    type RandProvider = RustCrypto;
+    type StorageProvider = S;
+
+    fn storage(&self) -> &S {
+        &self.storage
+    }
+
+    fn crypto(&self) -> &RustCrypto {
+        self.crypto
+    }
+
+    fn rand(&self) -> &RustCrypto {
+        self.crypto
+    }
+}

@@ -1,0 +1,380 @@
+//! Frozen values that the engine hands out.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use mdk_wire::{ContentId, Event, EventId, GroupId, KeyPackageRef, NostrGroupId, PublicKey};
+
+/// Where a group stands, for its user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum GroupState {
+    /// A member.
+    Active,
+    /// Invited, not yet accepted.
+    Pending,
+    /// A leave proposal is out; the answering commit has not been seen.
+    Leaving,
+    /// Left, or declined.
+    Left,
+    /// Removed by an admin.
+    Removed,
+    /// Ended for all members by an admin.
+    Disbanded,
+    /// State was lost; only a new invite helps.
+    Unrecoverable,
+}
+
+/// How far a message of ours got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Delivery {
+    /// Not yet known to be on a relay.
+    Queued,
+    /// At least one relay has it.
+    Accepted,
+    /// Every relay refused.
+    Failed,
+}
+
+/// A member account and its leaves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// The account.
+    pub public_key: PublicKey,
+    /// Whether it is listed in the admin policy.
+    pub is_admin: bool,
+    /// Whether it is the engine's own account.
+    pub is_me: bool,
+    /// Its leaves, ascending.
+    pub leaf_indexes: Vec<u32>,
+}
+
+/// A group as its user sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupInfo {
+    /// MLS group id; private, never on a relay.
+    pub id: GroupId,
+    /// Routing id of the current epoch: the `h` tag.
+    pub nostr_group_id: NostrGroupId,
+    /// Name.
+    pub name: String,
+    /// Description.
+    pub description: String,
+    /// Relays that carry the group, sorted.
+    pub relays: Vec<String>,
+    /// Admins, sorted.
+    pub admins: Vec<PublicKey>,
+    /// Number of member accounts.
+    pub member_count: usize,
+    /// Current epoch.
+    pub epoch: u64,
+    /// Where the group stands.
+    pub state: GroupState,
+    /// Seconds after which messages disappear; `None` when off.
+    pub retention: Option<u64>,
+    /// Whether the group has an image or avatar.
+    pub has_image: bool,
+    /// Messages of others after the last one marked read.
+    pub unread_count: u64,
+    /// The newest message.
+    pub last_message: Option<Box<Message>>,
+}
+
+/// One reaction.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Reaction {
+    /// The message reacted to.
+    pub message_id: EventId,
+    /// Who reacted.
+    pub sender: PublicKey,
+    /// The reaction's content, at most 64 characters.
+    pub emoji: String,
+}
+
+/// One message of the history, edits and reactions applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// NIP-01 id of the inner event.
+    pub id: EventId,
+    /// Its group.
+    pub group_id: GroupId,
+    /// MLS-authenticated author.
+    pub sender: PublicKey,
+    /// Kind of the inner event.
+    pub kind: u16,
+    /// Content, the newest edit applied; empty when deleted.
+    pub text: String,
+    /// The author's time, Unix seconds.
+    pub created_at: u64,
+    /// Our time of receipt, Unix seconds.
+    pub received_at: u64,
+    /// Epoch it was encrypted in.
+    pub epoch: u64,
+    /// Message it answers.
+    pub reply_to: Option<EventId>,
+    /// Reactions, oldest first.
+    pub reactions: Vec<Reaction>,
+    /// Whether an edit was applied.
+    pub edited: bool,
+    /// Whether its author deleted it, or it expired.
+    pub deleted: bool,
+    /// Whether it belongs to a branch that lost.
+    pub invalidated: bool,
+    /// Whether we sent it.
+    pub is_mine: bool,
+    /// How far it got, for our own.
+    pub delivery: Delivery,
+    /// Tags of the inner event.
+    pub tags: Vec<Vec<String>>,
+}
+
+/// One of our KeyPackages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyPackageInfo {
+    /// KeyPackageRef (RFC 9420, 5.2).
+    pub reference: KeyPackageRef,
+    /// Id of the 30443 event.
+    pub event_id: EventId,
+    /// The `d` tag.
+    pub slot: String,
+    /// Time of the event, Unix seconds.
+    pub created_at: u64,
+    /// End of its lifetime, Unix seconds.
+    pub expires_at: u64,
+    /// Where it is to be published.
+    pub relays: Vec<String>,
+    /// Whether it may be used by several Welcomes.
+    pub last_resort: bool,
+    /// Whether a Welcome has used it.
+    pub used: bool,
+}
+
+/// A Welcome that was received and verified, waiting for an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invite {
+    /// Id of the gift wrap.
+    pub id: EventId,
+    /// The group, once accepted.
+    pub group_id: GroupId,
+    /// Its name.
+    pub group_name: String,
+    /// Its description.
+    pub description: String,
+    /// The MLS-authenticated admin who signed the Welcome.
+    pub inviter: PublicKey,
+    /// Number of member accounts.
+    pub member_count: usize,
+    /// Admins.
+    pub admins: Vec<PublicKey>,
+    /// Relays.
+    pub relays: Vec<String>,
+    /// Our time of receipt, Unix seconds.
+    pub received_at: u64,
+}
+
+/// A commit of ours that is not yet true.
+#[derive(Debug, Clone)]
+pub struct Pending {
+    /// Handle for `confirm` and `discard`.
+    pub id: i64,
+    /// Its group.
+    pub group_id: GroupId,
+    /// The kind-445 event; `None` for a group's founding.
+    pub event: Option<Event>,
+    /// Gift wraps, one per new member leaf.
+    pub welcomes: Vec<Event>,
+    /// Relays of the source epoch, where the event goes.
+    pub relays: Vec<String>,
+    /// Whether the engine made it by itself (the answer to a leave).
+    pub automatic: bool,
+}
+
+/// An encrypted message, ready to be published.
+#[derive(Debug, Clone)]
+pub struct Outgoing {
+    /// The kind-445 event.
+    pub event: Event,
+    /// The message as stored in the history.
+    pub message: Message,
+    /// Where to publish it.
+    pub relays: Vec<String>,
+}
+
+/// What to subscribe to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Interest {
+    /// NIP-01 filter as JSON.
+    pub filter: String,
+    /// Where; empty means the account's inbox relays (kind 10050), which the caller knows.
+    pub relays: Vec<String>,
+}
+
+/// Facts about the open database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreInfo {
+    /// `None` in memory.
+    pub path: Option<PathBuf>,
+    /// Schema version.
+    pub schema_version: u32,
+    /// Version of the linked SQLCipher.
+    pub sqlcipher_version: String,
+    /// Size of the database file.
+    pub size_bytes: u64,
+    /// Which source the key came from.
+    pub key_source: &'static str,
+}
+
+/// What a new group starts with.
+#[derive(Debug, Clone, Default)]
+pub struct NewGroup {
+    /// Name, at most 256 bytes of UTF-8.
+    pub name: String,
+    /// Description, at most 4096 bytes of UTF-8.
+    pub description: String,
+    /// 1 to 16 relay URLs.
+    pub relays: Vec<String>,
+    /// KeyPackage events (kind 30443) of the invitees.
+    pub members: Vec<Event>,
+    /// Admins besides the creator; each must be an invitee.
+    pub admins: Vec<PublicKey>,
+    /// Seconds until messages disappear.
+    pub retention: Option<u64>,
+}
+
+/// A partial edit of a group's settings; `None` leaves a field as it is.
+#[derive(Debug, Clone, Default)]
+pub struct GroupUpdate {
+    /// New name.
+    pub name: Option<String>,
+    /// New description.
+    pub description: Option<String>,
+    /// New relays.
+    pub relays: Option<Vec<String>>,
+    /// The whole new admin list.
+    pub admins: Option<Vec<PublicKey>>,
+    /// New retention in seconds; 0 turns it off.
+    pub retention: Option<u64>,
+}
+
+/// A message to send.
+#[derive(Debug, Clone, Default)]
+pub struct NewMessage {
+    /// Content.
+    pub text: String,
+    /// Kind of the inner event; 9 is chat.
+    pub kind: u16,
+    /// Message it answers.
+    pub reply_to: Option<EventId>,
+    /// Further tags.
+    pub tags: Vec<Vec<String>>,
+}
+
+/// What happened, in the order it became true. `cursor` is durable.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EngineEvent {
+    /// Position in the event log.
+    pub cursor: i64,
+    /// The group it concerns.
+    pub group_id: Option<GroupId>,
+    /// What.
+    pub body: EventBody,
+}
+
+/// The kinds of event.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum EventBody {
+    /// A message arrived (any kind but reaction, edit, delete).
+    MessageReceived {
+        /// The message.
+        message: Message,
+    },
+    /// A message was edited by its author.
+    MessageEdited {
+        /// The message, edit applied.
+        message: Message,
+    },
+    /// A message was deleted by its author.
+    MessageDeleted {
+        /// Its id.
+        message_id: EventId,
+    },
+    /// A reaction arrived.
+    ReactionAdded {
+        /// The reaction.
+        reaction: Reaction,
+    },
+    /// A reaction was deleted by its author.
+    ReactionRemoved {
+        /// The reaction.
+        reaction: Reaction,
+    },
+    /// A Welcome was verified and waits for an answer.
+    Invited {
+        /// The invite.
+        invite: Invite,
+    },
+    /// An invite was accepted, or a group of ours came to be.
+    Joined {
+        /// The group.
+        group: GroupInfo,
+    },
+    /// Our last leaf is gone: removed by an admin, or a leave was answered.
+    Removed {
+        /// Who committed it.
+        by: Option<PublicKey>,
+        /// Whether we had asked for it.
+        left: bool,
+        /// Digest of the commit.
+        commit: Option<ContentId>,
+    },
+    /// Accounts came or went.
+    MembersChanged {
+        /// Accounts with a first leaf.
+        added: BTreeSet<PublicKey>,
+        /// Accounts whose last leaf was removed.
+        removed: BTreeSet<PublicKey>,
+        /// Accounts that left by themselves.
+        left: BTreeSet<PublicKey>,
+        /// The committer.
+        by: Option<PublicKey>,
+        /// Digest of the commit.
+        commit: Option<ContentId>,
+    },
+    /// Settings changed: names among name, description, relays, admins, retention, image, avatar, media,
+    /// agent_stream, required, other.
+    GroupUpdated {
+        /// Which.
+        changed: BTreeSet<&'static str>,
+        /// The committer.
+        by: Option<PublicKey>,
+        /// Digest of the commit.
+        commit: Option<ContentId>,
+    },
+    /// The epoch advanced.
+    EpochChanged {
+        /// From.
+        old: u64,
+        /// To.
+        new: u64,
+        /// Digest of the commit.
+        commit: Option<ContentId>,
+    },
+    /// Messages of a branch that lost.
+    MessagesInvalidated {
+        /// Their ids.
+        message_ids: Vec<EventId>,
+    },
+    /// The group was ended by an admin.
+    Disbanded {
+        /// Who.
+        by: Option<PublicKey>,
+    },
+    /// The delivery state of a message of ours changed.
+    DeliveryChanged {
+        /// Its id.
+        message_id: EventId,
+        /// The new state.
+        delivery: Delivery,
+    },
+}

@@ -1,0 +1,215 @@
+//! `mdk.Mdk`: groups and the commits that change them.
+
+use mdk_core::{Engine, GroupUpdate, NewGroup};
+use pyo3::prelude::*;
+use pyo3::types::PyDelta;
+
+use super::{Mdk, Object, Objects, stage};
+use crate::args;
+use crate::pending::PendingCommit;
+use crate::signed_event::SignedEvent;
+use crate::views::{self, ToPy};
+
+#[pymethods]
+impl Mdk {
+    /// Founds a group. It exists when the PendingCommit is confirmed; publish its `welcomes` first.
+    ///
+    /// Args:
+    ///     name: at most 256 bytes of UTF-8.
+    ///     members: KeyPackage events (kind 30443) of the invitees.
+    ///     relays: 1 to 16 relay URLs that carry the group; at most 512 bytes each.
+    ///     description: at most 4096 bytes of UTF-8.
+    ///     admins: admins besides ourselves; each must be among the invitees.
+    ///     retention: messages disappear after this time; whole seconds, None for never.
+    ///
+    /// Raises:
+    ///     InvalidInput, InvalidRelayUrl: the arguments.
+    ///     IncompatibleMember: a KeyPackage cannot be used.
+    ///     GroupTooLarge: a Welcome would not fit into an event.
+    #[pyo3(signature = (name, *, members=None, relays, description=String::new(), admins=None, retention=None))]
+    #[pyo3(
+        text_signature = "($self, name, *, members=(), relays, description='', admins=(), retention=None)"
+    )]
+    fn create_group(
+        slf: &Bound<'_, Self>,
+        name: String,
+        members: Option<&Bound<'_, PyAny>>,
+        relays: &Bound<'_, PyAny>,
+        description: String,
+        admins: Option<&Bound<'_, PyAny>>,
+        retention: Option<&Bound<'_, PyDelta>>,
+    ) -> PyResult<PendingCommit> {
+        let group = NewGroup {
+            name,
+            description,
+            relays: args::strings("relays", relays)?,
+            members: members.map_or_else(|| Ok(Vec::new()), |m| args::events("members", m))?,
+            admins: admins.map_or_else(|| Ok(Vec::new()), |a| args::public_keys("admins", a))?,
+            retention: retention
+                .map(|r| args::seconds("retention", r))
+                .transpose()?,
+        };
+        stage(slf, |e| e.create_group(group))
+    }
+
+    /// The groups, as GroupInfo; with `state`, only those in that state.
+    #[pyo3(signature = (*, state=None))]
+    fn groups<'py>(&self, py: Python<'py>, state: Option<&Bound<'py, PyAny>>) -> Objects<'py> {
+        let state = state.map(views::group_state).transpose()?;
+        views::list(py, self.call(py, |e| e.groups(state))?)
+    }
+
+    /// A snapshot of one group: a GroupInfo.
+    ///
+    /// Raises:
+    ///     GroupNotFound: there is none with this id.
+    fn group<'py>(&self, py: Python<'py>, group_id: &str) -> Object<'py> {
+        let group = args::group(group_id)?;
+        self.call(py, |e| e.group(&group))?.to_py(py)
+    }
+
+    /// The member accounts of a group, as Member.
+    fn members<'py>(&self, py: Python<'py>, group_id: &str) -> Objects<'py> {
+        let group = args::group(group_id)?;
+        views::list(py, self.call(py, |e| e.members(&group))?)
+    }
+
+    /// Invites members. Publish `event` first, then `welcomes`, then confirm.
+    ///
+    /// Args:
+    ///     key_packages: their KeyPackage events (kind 30443).
+    ///     promote: make them admins as well.
+    ///
+    /// Raises:
+    ///     NotAdmin, CommitPending: not now, or not by us.
+    ///     IncompatibleMember: a KeyPackage cannot be used in this group.
+    ///     GroupTooLarge: a Welcome would not fit into an event.
+    #[pyo3(signature = (group_id, key_packages, *, promote=false))]
+    fn add_members(
+        slf: &Bound<'_, Self>,
+        group_id: &str,
+        key_packages: &Bound<'_, PyAny>,
+        promote: bool,
+    ) -> PyResult<PendingCommit> {
+        let group = args::group(group_id)?;
+        let events = args::events("key_packages", key_packages)?;
+        stage(slf, |e| e.add_members(&group, &events, promote))
+    }
+
+    /// Removes accounts with all their leaves.
+    ///
+    /// Raises:
+    ///     NotAdmin, LastAdmin, CommitPending: not now, or not by us.
+    ///     InvalidInput: somebody is not a member.
+    fn remove_members(
+        slf: &Bound<'_, Self>,
+        group_id: &str,
+        members: &Bound<'_, PyAny>,
+    ) -> PyResult<PendingCommit> {
+        let group = args::group(group_id)?;
+        let members = args::public_keys("members", members)?;
+        stage(slf, |e| e.remove_members(&group, &members))
+    }
+
+    /// Changes settings; None leaves one as it is.
+    ///
+    /// Args:
+    ///     name: at most 256 bytes of UTF-8.
+    ///     description: at most 4096 bytes of UTF-8.
+    ///     relays: 1 to 16 relay URLs; at most 512 bytes each.
+    ///     admins: the whole new list; all of them members.
+    ///     retention: whole seconds; timedelta(0) turns it off.
+    ///
+    /// Raises:
+    ///     NotAdmin, LastAdmin, CommitPending: not now, or not by us.
+    ///     InvalidInput, InvalidRelayUrl: the arguments.
+    #[pyo3(signature = (group_id, *, name=None, description=None, relays=None, admins=None, retention=None))]
+    fn update_group(
+        slf: &Bound<'_, Self>,
+        group_id: &str,
+        name: Option<String>,
+        description: Option<String>,
+        relays: Option<&Bound<'_, PyAny>>,
+        admins: Option<&Bound<'_, PyAny>>,
+        retention: Option<&Bound<'_, PyDelta>>,
+    ) -> PyResult<PendingCommit> {
+        let group = args::group(group_id)?;
+        let update = GroupUpdate {
+            name,
+            description,
+            relays: relays.map(|r| args::strings("relays", r)).transpose()?,
+            admins: admins.map(|a| args::public_keys("admins", a)).transpose()?,
+            retention: retention
+                .map(|r| args::seconds("retention", r))
+                .transpose()?,
+        };
+        stage(slf, |e| e.update_group(&group, update))
+    }
+
+    /// Makes members admins.
+    ///
+    /// Raises:
+    ///     NotAdmin, CommitPending: not now, or not by us.
+    ///     InvalidInput: somebody is not a member.
+    fn promote(
+        slf: &Bound<'_, Self>,
+        group_id: &str,
+        members: &Bound<'_, PyAny>,
+    ) -> PyResult<PendingCommit> {
+        let group = args::group(group_id)?;
+        let members = args::public_keys("members", members)?;
+        stage(slf, |e| e.promote(&group, &members))
+    }
+
+    /// Makes admins ordinary members.
+    ///
+    /// Raises:
+    ///     NotAdmin, LastAdmin, CommitPending: not now, or not by us.
+    ///     InvalidInput: somebody is not an admin.
+    fn demote(
+        slf: &Bound<'_, Self>,
+        group_id: &str,
+        members: &Bound<'_, PyAny>,
+    ) -> PyResult<PendingCommit> {
+        let group = args::group(group_id)?;
+        let members = args::public_keys("members", members)?;
+        stage(slf, |e| e.demote(&group, &members))
+    }
+
+    /// Replaces our leaf's keys: post-compromise security (RFC 9420, 12.1.2).
+    ///
+    /// Raises:
+    ///     CommitPending, NotMember: not now.
+    fn self_update(slf: &Bound<'_, Self>, group_id: &str) -> PyResult<PendingCommit> {
+        let group = args::group(group_id)?;
+        stage(slf, |e| e.self_update(&group))
+    }
+
+    /// Ends the group for all members, for ever.
+    ///
+    /// Raises:
+    ///     NotAdmin, CommitPending: not now, or not by us.
+    fn disband(slf: &Bound<'_, Self>, group_id: &str) -> PyResult<PendingCommit> {
+        let group = args::group(group_id)?;
+        stage(slf, |e| e.disband(&group))
+    }
+
+    /// Asks to be let go: returns the leave proposal (kind 445) to publish. We are out when a member has committed it.
+    ///
+    /// Raises:
+    ///     NotMember, CommitPending: not now.
+    ///     NotAllowed, LastAdmin: an admin must be demoted first.
+    fn leave(&self, py: Python<'_>, group_id: &str) -> PyResult<SignedEvent> {
+        let group = args::group(group_id)?;
+        self.call(py, |e| e.leave(&group)).map(SignedEvent)
+    }
+
+    /// Commits that are neither confirmed nor discarded, e.g. what a crash left: PendingCommit, oldest first.
+    fn pending<'py>(slf: &Bound<'py, Self>) -> PyResult<Vec<PendingCommit>> {
+        let pending = slf.get().call(slf.py(), Engine::pending)?;
+        Ok(pending
+            .into_iter()
+            .map(|commit| PendingCommit::new(slf, commit))
+            .collect())
+    }
+}

@@ -1,0 +1,140 @@
+//! `mdk.Mdk`: the history, the event log, and what is due.
+
+use mdk_core::Engine;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDelta};
+
+use super::{Mdk, Object, Objects};
+use crate::args::{self, Int};
+use crate::batch::EventIterator;
+use crate::views::{self, ToPy};
+
+/// Most rows that one call returns.
+const MAX_ROWS: u32 = 10_000;
+/// Longest secret that `export_secret` derives (RFC 5869: 255 blocks of 32 bytes).
+const MAX_SECRET: u32 = 8160;
+
+#[pymethods]
+impl Mdk {
+    /// A page of a group's history in the order of arrival, oldest first: Message.
+    ///
+    /// Args:
+    ///     limit: at most so many, 0 to 10,000. The newest ones; with `after` alone, those right behind it.
+    ///     before: only those before this message. The page before is `before=page[0].id`.
+    ///     after: only those after this message.
+    ///
+    /// Raises:
+    ///     GroupNotFound, MessageNotFound: the ids.
+    #[pyo3(signature = (group_id, *, limit=Int(50), before=None, after=None))]
+    #[pyo3(text_signature = "($self, group_id, *, limit=50, before=None, after=None)")]
+    fn messages<'py>(
+        &self,
+        py: Python<'py>,
+        group_id: &str,
+        limit: Int,
+        before: Option<&str>,
+        after: Option<&str>,
+    ) -> Objects<'py> {
+        let group = args::group(group_id)?;
+        let limit = args::uint("limit", limit, MAX_ROWS)?;
+        let before = before.map(|id| args::event_id("before", id)).transpose()?;
+        let after = after.map(|id| args::event_id("after", id)).transpose()?;
+        let messages = self.call(py, |e| {
+            e.messages(&group, limit, before.as_ref(), after.as_ref())
+        })?;
+        views::list(py, messages)
+    }
+
+    /// One message of a group.
+    ///
+    /// Raises:
+    ///     MessageNotFound: there is none with this id in this group.
+    fn message<'py>(&self, py: Python<'py>, group_id: &str, message_id: &str) -> Object<'py> {
+        let group = args::group(group_id)?;
+        let message = args::event_id("message_id", message_id)?;
+        self.call(py, |e| e.message(&group, &message))?.to_py(py)
+    }
+
+    /// Messages whose text contains `query`, newest first: Message, at most `limit` (0 to 10,000).
+    #[pyo3(signature = (query, *, group_id=None, limit=Int(50)))]
+    #[pyo3(text_signature = "($self, query, *, group_id=None, limit=50)")]
+    fn search<'py>(
+        &self,
+        py: Python<'py>,
+        query: &str,
+        group_id: Option<&str>,
+        limit: Int,
+    ) -> Objects<'py> {
+        let group = group_id.map(args::group).transpose()?;
+        let limit = args::uint("limit", limit, MAX_ROWS)?;
+        views::list(
+            py,
+            self.call(py, |e| e.search(query, group.as_ref(), limit))?,
+        )
+    }
+
+    /// Marks messages as read, up to `upto` (None: all): GroupInfo.unread_count counts those after it.
+    #[pyo3(signature = (group_id, upto=None))]
+    fn mark_read(&self, py: Python<'_>, group_id: &str, upto: Option<&str>) -> PyResult<()> {
+        let group = args::group(group_id)?;
+        let upto = upto.map(|id| args::event_id("upto", id)).transpose()?;
+        self.call(py, |e| e.mark_read(&group, upto.as_ref()))
+    }
+
+    /// The durable log of what happened, oldest first: an iterator of Event. It ends at the present.
+    ///
+    /// Args:
+    ///     after: the `cursor` of the last event that was handled; None for the beginning.
+    ///     limit: most events to return; None for all.
+    #[pyo3(signature = (*, after=None, limit=None))]
+    fn events(
+        slf: &Bound<'_, Self>,
+        after: Option<&str>,
+        limit: Option<Int>,
+    ) -> PyResult<EventIterator> {
+        let after = args::cursor(after)?;
+        let limit = limit
+            .map(|limit| args::uint("limit", limit, u32::MAX))
+            .transpose()?;
+        Ok(EventIterator::new(slf, after, limit))
+    }
+
+    /// What to subscribe to, and where: Filter.
+    fn interests<'py>(&self, py: Python<'py>) -> Objects<'py> {
+        views::list(py, self.call(py, Engine::interests)?)
+    }
+
+    /// A secret that the members of the current epoch share (RFC 9420, 8.5), `length` bytes (1 to 8160).
+    ///
+    /// What Python holds cannot be wiped.
+    fn export_secret<'py>(
+        &self,
+        py: Python<'py>,
+        group_id: &str,
+        label: &str,
+        context: &[u8],
+        length: Int,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let group = args::group(group_id)?;
+        let length: u32 = args::uint("length", length, MAX_SECRET)?;
+        let secret = self.call(py, |e| {
+            e.export_secret(&group, label, context, length as usize)
+        })?;
+        Ok(PyBytes::new(py, secret.expose()))
+    }
+
+    /// Groups where our leaf is older than `older_than` (None: Config.self_update_every): group ids.
+    #[pyo3(signature = (*, older_than=None))]
+    fn needs_self_update(
+        &self,
+        py: Python<'_>,
+        older_than: Option<&Bound<'_, PyDelta>>,
+    ) -> PyResult<Vec<String>> {
+        let older_than = match older_than {
+            Some(age) => args::seconds("older_than", age)?,
+            None => self.self_update_every,
+        };
+        let groups = self.call(py, |e| e.needs_self_update(older_than))?;
+        Ok(groups.iter().map(mdk_wire::GroupId::to_hex).collect())
+    }
+}

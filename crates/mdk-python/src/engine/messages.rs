@@ -1,0 +1,123 @@
+//! `mdk.Mdk`: sending, and taking in what others sent.
+
+use mdk_core::{Engine, NewMessage};
+use pyo3::prelude::*;
+
+use super::{Mdk, Object};
+use crate::args::{self, Int};
+use crate::batch::OutcomeIterator;
+use crate::clock;
+use crate::signed_event::Incoming;
+use crate::views::ToPy;
+
+#[pymethods]
+impl Mdk {
+    /// Encrypts a message: an Outgoing. Its `event` is for the caller to publish; its `message` is in the history.
+    ///
+    /// Args:
+    ///     text: the content. The inner event with id and tags is at most Config.max_message_bytes of JSON.
+    ///     kind: its Nostr kind, 0 to 65535; 9 is chat.
+    ///     reply_to: id of the message that it answers.
+    ///     tags: further tags.
+    ///
+    /// Raises:
+    ///     InvalidInput: the message is too large, or an argument is wrong.
+    ///     GroupNotFound, NotMember, MessageNotFound: the ids.
+    #[pyo3(signature = (group_id, text, *, kind=Int(9), reply_to=None, tags=None))]
+    #[pyo3(text_signature = "($self, group_id, text, *, kind=9, reply_to=None, tags=())")]
+    fn create_message<'py>(
+        &self,
+        py: Python<'py>,
+        group_id: &str,
+        text: String,
+        kind: Int,
+        reply_to: Option<&str>,
+        tags: Option<&Bound<'_, PyAny>>,
+    ) -> Object<'py> {
+        let group = args::group(group_id)?;
+        let message = NewMessage {
+            text,
+            kind: args::uint("kind", kind, u16::MAX.into())?,
+            reply_to: reply_to
+                .map(|id| args::event_id("reply_to", id))
+                .transpose()?,
+            tags: tags.map_or_else(|| Ok(Vec::new()), |tags| args::tags("tags", tags))?,
+        };
+        self.call(py, |e| e.create_message(&group, message))?
+            .to_py(py)
+    }
+
+    /// Reacts to a message (NIP-25): an Outgoing. `emoji` has 1 to 64 characters.
+    #[pyo3(signature = (group_id, message_id, emoji="+"))]
+    fn react<'py>(
+        &self,
+        py: Python<'py>,
+        group_id: &str,
+        message_id: &str,
+        emoji: &str,
+    ) -> Object<'py> {
+        let group = args::group(group_id)?;
+        let message = args::event_id("message_id", message_id)?;
+        self.call(py, |e| e.react(&group, &message, emoji))?
+            .to_py(py)
+    }
+
+    /// Replaces the text of a message of ours: an Outgoing.
+    ///
+    /// Raises:
+    ///     NotAllowed: it is somebody else's.
+    fn edit<'py>(
+        &self,
+        py: Python<'py>,
+        group_id: &str,
+        message_id: &str,
+        text: &str,
+    ) -> Object<'py> {
+        let group = args::group(group_id)?;
+        let message = args::event_id("message_id", message_id)?;
+        self.call(py, |e| e.edit(&group, &message, text))?.to_py(py)
+    }
+
+    /// Deletes a message or a reaction of ours: an Outgoing.
+    ///
+    /// Raises:
+    ///     NotAllowed: it is somebody else's.
+    fn delete<'py>(&self, py: Python<'py>, group_id: &str, message_id: &str) -> Object<'py> {
+        let group = args::group(group_id)?;
+        let message = args::event_id("message_id", message_id)?;
+        self.call(py, |e| e.delete(&group, &message))?.to_py(py)
+    }
+
+    /// Takes in one event from anywhere: a SignedEvent, or its JSON as str or bytes. Returns an Outcome.
+    ///
+    /// Nothing that a peer can send raises. Order does not matter: an event that comes too early is kept and retried.
+    fn process<'py>(&self, py: Python<'py>, event: &Bound<'_, PyAny>) -> Object<'py> {
+        let outcome = match Incoming::extract(event)? {
+            Incoming::Event(event) => self.call(py, |e| e.process_event(event)),
+            Incoming::Json(json) => self.call(py, |e| e.process(json.as_bytes())),
+        };
+        outcome?.to_py(py)
+    }
+
+    /// Takes in many events, up to 500 in one transaction: an iterator of Outcome, in their order.
+    ///
+    /// It is lazy: events are taken from `events` and processed while the outcomes are read, a batch ahead. If a call
+    /// fails, the events of its batch are not processed.
+    fn process_many(slf: &Bound<'_, Self>, events: &Bound<'_, PyAny>) -> PyResult<OutcomeIterator> {
+        OutcomeIterator::new(slf, events)
+    }
+
+    /// Does what is due: answers leaves, expires messages, drops old keys. Returns an Outcome; call it now and then.
+    ///
+    /// Args:
+    ///     now: the time to judge by, an aware datetime, for this call only. None: the clock's.
+    #[pyo3(signature = (now=None))]
+    fn tick<'py>(&self, py: Python<'py>, now: Option<&Bound<'_, PyAny>>) -> Object<'py> {
+        let now = now.map(|now| args::millis("now", now)).transpose()?;
+        let outcome = self.call(py, |e| match now {
+            Some(now) => clock::at(e, now, Engine::tick),
+            None => e.tick(),
+        });
+        outcome?.to_py(py)
+    }
+}

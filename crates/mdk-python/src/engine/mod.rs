@@ -1,0 +1,204 @@
+//! `mdk.Mdk`: every method unwraps its arguments, calls the engine behind the guard, and maps the result.
+
+mod groups;
+mod history;
+mod key_packages;
+mod messages;
+
+use std::path::PathBuf;
+
+use mdk_core::Engine;
+use mdk_store::OpenOptions;
+use pyo3::exceptions::PyResourceWarning;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::database_key::DatabaseKey;
+use crate::errors::Raise;
+use crate::guard::Guard;
+use crate::keys::Keys;
+use crate::panics;
+use crate::pending::PendingCommit;
+use crate::public_key::PublicKey;
+use crate::views::ToPy;
+
+type Object<'py> = PyResult<Bound<'py, PyAny>>;
+type Objects<'py> = PyResult<Vec<Bound<'py, PyAny>>>;
+
+/// The protocol engine of one account (Marmot v2): events in, events out. No sockets, no background threads.
+///
+/// All state is in one encrypted file; each call is one transaction, so it happened entirely or not at all. An object
+/// may be used from several threads: calls wait for each other without holding the GIL. One process has an account
+/// open at a time. Close it, or use it as a context manager.
+///
+/// Units: times are aware datetimes (UTC), durations are timedeltas in whole seconds, sizes are bytes. Ids are
+/// lower-case hex. Lists that are returned are new; the values in them are frozen.
+///
+/// Every method may raise StorageError (the disk; nothing was changed), Closed, Forked (used in a child of os.fork())
+/// and InternalError (a bug; open it again). What a peer sends never raises: it ends as an Outcome.
+#[pyclass(frozen, module = "mdk")]
+pub(crate) struct Mdk {
+    pub(crate) guard: Guard,
+    public_key: PublicKey,
+    key_source: &'static str,
+    /// Default of `needs_self_update`, in seconds.
+    self_update_every: u64,
+}
+
+impl Mdk {
+    fn new(
+        py: Python<'_>,
+        keys: mdk_wire::Keys,
+        key_source: &'static str,
+        config: Option<Config>,
+        open: impl FnOnce(mdk_wire::Keys, mdk_core::Config) -> mdk_core::Result<Engine> + Send,
+    ) -> PyResult<Self> {
+        let config: mdk_core::Config = config.map(Into::into).unwrap_or_default();
+        let self_update_every = config.self_update_every;
+        let public_key = PublicKey(keys.public_key());
+        let engine = py
+            .detach(|| panics::catch(|| open(keys, config))?.map_err(Raise::from))
+            .map_err(|raise| raise.into_err(py))?;
+        Ok(Self {
+            guard: Guard::new(engine),
+            public_key,
+            key_source,
+            self_update_every,
+        })
+    }
+
+    fn call<T: Send>(
+        &self,
+        py: Python<'_>,
+        f: impl FnOnce(&mut Engine) -> mdk_core::Result<T> + Send,
+    ) -> PyResult<T> {
+        self.guard.call(py, f)
+    }
+}
+
+/// Calls a method that stages a commit.
+fn stage(
+    slf: &Bound<'_, Mdk>,
+    f: impl FnOnce(&mut Engine) -> mdk_core::Result<mdk_core::Pending> + Send,
+) -> PyResult<PendingCommit> {
+    Ok(PendingCommit::new(slf, slf.get().call(slf.py(), f)?))
+}
+
+#[pymethods]
+impl Mdk {
+    /// Opens the account's database, or creates it: the file with mode 0600 in a directory with mode 0700.
+    ///
+    /// Args:
+    ///     path: the database file. Its directory is made if it is missing.
+    ///     keys: the account. A database belongs to one account for ever.
+    ///     key: how the database is encrypted.
+    ///     config: limits and lifetimes; None means `Config()`.
+    ///     clock: for tests; None means the system's clock.
+    ///
+    /// Raises:
+    ///     WrongKey, WrongAccount, DatabaseBusy, EncryptionMissing, CorruptDatabase, SchemaTooNew, KeyMissing, InsecureFile
+    ///     and others of StorageError. Nothing is created or changed then.
+    #[staticmethod]
+    #[pyo3(signature = (path, *, keys, key, config=None, clock=None))]
+    fn open(
+        py: Python<'_>,
+        path: PathBuf,
+        keys: &Keys,
+        key: &DatabaseKey,
+        config: Option<Config>,
+        clock: Option<&Clock>,
+    ) -> PyResult<Self> {
+        let clock = Clock::for_engine(clock);
+        Self::new(py, keys.0.clone(), key.source, config, |keys, config| {
+            Engine::open(
+                &path,
+                keys,
+                &key.key,
+                &OpenOptions::default(),
+                config,
+                clock,
+            )
+        })
+    }
+
+    /// An account whose state is in memory, not encrypted, and gone when it is closed. `keys=None` makes new ones.
+    #[staticmethod]
+    #[pyo3(signature = (keys=None, *, config=None, clock=None))]
+    fn in_memory(
+        py: Python<'_>,
+        keys: Option<&Keys>,
+        config: Option<Config>,
+        clock: Option<&Clock>,
+    ) -> PyResult<Self> {
+        let clock = Clock::for_engine(clock);
+        let keys = keys.map_or_else(mdk_wire::Keys::generate, |keys| keys.0.clone());
+        Self::new(py, keys, "memory", config, |keys, config| {
+            Engine::in_memory(keys, config, clock)
+        })
+    }
+
+    /// Closes the database. Waits for calls in other threads; closing again does nothing.
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        self.guard.close(py)
+    }
+
+    fn __enter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    #[pyo3(signature = (_type, _value, _traceback, /))]
+    fn __exit__(
+        &self,
+        py: Python<'_>,
+        _type: &Bound<'_, PyAny>,
+        _value: &Bound<'_, PyAny>,
+        _traceback: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        self.guard.close(py)
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<Mdk {}>", self.public_key.0.to_npub())
+    }
+
+    /// The account.
+    #[getter]
+    fn public_key(&self) -> PublicKey {
+        self.public_key
+    }
+
+    /// Facts about the open database: a StoreInfo.
+    #[getter]
+    fn info<'py>(&self, py: Python<'py>) -> Object<'py> {
+        let mut info = self.call(py, Engine::info)?;
+        info.key_source = self.key_source;
+        info.to_py(py)
+    }
+
+    /// SHA-256 over all rows of the database in key order, 32 bytes: equal digests mean equal logical state.
+    fn digest<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        Ok(PyBytes::new(py, &self.call(py, Engine::digest)?))
+    }
+}
+
+impl Drop for Mdk {
+    fn drop(&mut self) {
+        if self.key_source == "memory" || !self.guard.is_open() {
+            return;
+        }
+        Python::try_attach(|py| {
+            // An exception that is on its way must survive the warning.
+            let raised = PyErr::take(py);
+            let category = py.get_type::<PyResourceWarning>();
+            let message = c"unclosed Mdk: call close() or use `with`";
+            if let Err(error) = PyErr::warn(py, &category, message, 1) {
+                error.write_unraisable(py, None);
+            }
+            if let Some(raised) = raised {
+                raised.restore(py);
+            }
+        });
+    }
+}

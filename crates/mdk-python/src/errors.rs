@@ -1,0 +1,217 @@
+//! The one place where an error of the engine becomes a Python exception.
+//!
+//! The classes, their codes and their hints are written in `python/mdk/errors.py`; this file names and raises them.
+
+use mdk_core::Error;
+use mdk_store::{FileRole, OpenError, StoreError};
+use mdk_wire::WireError;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+macro_rules! classes {
+    ($($name:ident),* $(,)?) => {
+        /// The exception classes that are raised from here, named as in `mdk.errors`.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum Class { $($name),* }
+
+        impl Class {
+            const NAMES: &'static [&'static str] = &[$(stringify!($name)),*];
+
+            fn name(self) -> &'static str {
+                match self { $(Self::$name => stringify!($name)),* }
+            }
+        }
+    };
+}
+
+classes! {
+    Closed, CommitLost, CommitPending, CorruptDatabase, DatabaseBusy, DatabaseMissing, DiskFull, EncryptionMissing,
+    EpochUnavailable, ForeignDatabase, Forked, GroupNotFound, GroupTooLarge, GroupUnrecoverable, IncompatibleMember,
+    InsecureFile, InternalError, InvalidEvent, InvalidInput, InvalidKey, InvalidRelayUrl, InviteNotFound,
+    KeyFileMalformed, KeyMissing, KeyPackageNotFound, LastAdmin, MessageNotFound, NotAdmin, NotAllowed, NotFound,
+    NotMember, ReadOnlyDatabase, SchemaTooNew, SchemaTooOld, StorageError, WrongAccount, WrongKey,
+}
+
+/// Names of the classes that Rust raises; a test compares them with `mdk.errors`.
+#[pyfunction]
+pub(crate) fn _error_classes() -> Vec<&'static str> {
+    Class::NAMES.to_vec()
+}
+
+enum Detail {
+    Number(u64),
+    Text(&'static str),
+}
+
+/// An exception to be raised, made without the interpreter.
+pub(crate) struct Raise {
+    class: Class,
+    message: String,
+    details: Vec<(&'static str, Detail)>,
+}
+
+impl Raise {
+    pub(crate) fn new(class: Class, message: impl ToString) -> Self {
+        Self {
+            class,
+            message: message.to_string(),
+            details: Vec::new(),
+        }
+    }
+
+    /// `InvalidInput` for an argument that is wrong in kind, not in size.
+    pub(crate) fn input(field: &'static str, problem: &str) -> Self {
+        Self::new(Class::InvalidInput, format!("{field}: {problem}")).text("field", field)
+    }
+
+    /// `InvalidInput` for a size over its limit.
+    pub(crate) fn size(field: &'static str, problem: &str, limit: u64, value: u64) -> Self {
+        Self::input(field, &format!("{problem} (limit {limit}, got {value})"))
+            .number("limit", Some(limit))
+            .number("value", Some(value))
+    }
+
+    /// `InvalidKey` for an argument.
+    pub(crate) fn key(field: &'static str, problem: impl ToString) -> Self {
+        Self::new(Class::InvalidKey, problem).text("field", field)
+    }
+
+    /// `InvalidEvent` for an argument.
+    pub(crate) fn event(field: &'static str, error: &WireError) -> Self {
+        Self::new(Class::InvalidEvent, error).text("field", field)
+    }
+
+    pub(crate) fn text(mut self, name: &'static str, value: &'static str) -> Self {
+        self.details.push((name, Detail::Text(value)));
+        self
+    }
+
+    fn number(mut self, name: &'static str, value: Option<u64>) -> Self {
+        self.details
+            .extend(value.map(|value| (name, Detail::Number(value))));
+        self
+    }
+
+    pub(crate) fn into_err(self, py: Python<'_>) -> PyErr {
+        self.build(py).unwrap_or_else(|error| error)
+    }
+
+    fn build(self, py: Python<'_>) -> PyResult<PyErr> {
+        let class = py.import("mdk.errors")?.getattr(self.class.name())?;
+        let details = PyDict::new(py);
+        for (name, value) in self.details {
+            match value {
+                Detail::Number(value) => details.set_item(name, value)?,
+                Detail::Text(value) => details.set_item(name, value)?,
+            }
+        }
+        Ok(PyErr::from_value(
+            class.call((self.message,), Some(&details))?,
+        ))
+    }
+}
+
+impl From<Raise> for PyErr {
+    fn from(raise: Raise) -> Self {
+        Python::attach(|py| raise.into_err(py))
+    }
+}
+
+impl From<Error> for Raise {
+    fn from(error: Error) -> Self {
+        let message = error.to_string();
+        let new = |class| Self::new(class, message);
+        match error {
+            Error::InvalidInput {
+                field,
+                limit,
+                actual,
+                ..
+            } => new(Class::InvalidInput)
+                .text("field", field)
+                .number("limit", limit)
+                .number("value", actual),
+            Error::InvalidEvent(_) => new(Class::InvalidEvent),
+            Error::InvalidKey(_) => new(Class::InvalidKey),
+            Error::InvalidRelayUrl(_) => new(Class::InvalidRelayUrl).text("field", "relays"),
+            Error::GroupNotFound => new(Class::GroupNotFound),
+            Error::MessageNotFound => new(Class::MessageNotFound),
+            Error::InviteNotFound => new(Class::InviteNotFound),
+            Error::NotFound("KeyPackage") => new(Class::KeyPackageNotFound),
+            Error::NotFound(_) => new(Class::NotFound),
+            Error::NotAdmin => new(Class::NotAdmin),
+            Error::NotMember(_) => new(Class::NotMember),
+            Error::LastAdmin => new(Class::LastAdmin),
+            Error::NotAllowed(_) => new(Class::NotAllowed),
+            Error::CommitPending => new(Class::CommitPending),
+            Error::CommitLost => new(Class::CommitLost),
+            Error::IncompatibleMember { reason, rule } => new(Class::IncompatibleMember)
+                .text("missing", reason)
+                .text("rule", rule),
+            Error::GroupTooLarge { size, limit } => new(Class::GroupTooLarge)
+                .number("size", Some(size))
+                .number("limit", Some(limit)),
+            Error::EpochUnavailable => new(Class::EpochUnavailable),
+            Error::Unrecoverable(_) => new(Class::GroupUnrecoverable),
+            Error::WrongAccount => new(Class::WrongAccount),
+            Error::Open(error) => error.into(),
+            Error::Store(error) => error.into(),
+            Error::Internal(_) => new(Class::InternalError),
+            // The enum may grow; a test compares its variants with this file.
+            _ => new(Class::InternalError),
+        }
+    }
+}
+
+impl From<OpenError> for Raise {
+    fn from(error: OpenError) -> Self {
+        let message = error.to_string();
+        let new = |class| Self::new(class, message);
+        match error {
+            OpenError::WrongKey => new(Class::WrongKey),
+            OpenError::NotEncrypted
+            | OpenError::CipherMissing
+            | OpenError::SettingRefused { .. } => new(Class::EncryptionMissing),
+            OpenError::Empty | OpenError::Truncated { .. } => new(Class::CorruptDatabase),
+            OpenError::ForeignDatabase { .. } => new(Class::ForeignDatabase),
+            OpenError::SchemaTooNew { .. } => new(Class::SchemaTooNew),
+            OpenError::SchemaTooOld { .. } => new(Class::SchemaTooOld),
+            OpenError::Busy { pid } => new(Class::DatabaseBusy).number("pid", pid.map(u64::from)),
+            OpenError::KeyFileMissing => new(Class::KeyMissing),
+            OpenError::KeyFileMalformed | OpenError::KeyReadBack => new(Class::KeyFileMalformed),
+            OpenError::DatabaseMissingButKeyPresent | OpenError::DatabaseMissingButLogPresent => {
+                new(Class::DatabaseMissing)
+            }
+            OpenError::KeyFileTooWide { .. }
+            | OpenError::DirectoryTooWide { .. }
+            | OpenError::Symlink { .. }
+            | OpenError::NotAFile { .. }
+            | OpenError::HardLink { .. }
+            | OpenError::ForeignOwner { .. } => new(Class::InsecureFile),
+            OpenError::BadPath { role } => new(Class::InvalidInput)
+                .text("field", if role == FileRole::Key { "key" } else { "path" }),
+            OpenError::Io { .. } => new(Class::StorageError),
+            OpenError::Store(error) => error.into(),
+            // The enum may grow; a test compares its variants with this file.
+            _ => new(Class::InternalError),
+        }
+    }
+}
+
+impl From<StoreError> for Raise {
+    fn from(error: StoreError) -> Self {
+        let message = error.to_string();
+        let new = |class| Self::new(class, message);
+        match error {
+            StoreError::DiskFull => new(Class::DiskFull),
+            StoreError::Io { .. } => new(Class::StorageError),
+            StoreError::Corrupt | StoreError::Decode { .. } => new(Class::CorruptDatabase),
+            StoreError::ReadOnly => new(Class::ReadOnlyDatabase),
+            StoreError::Busy => new(Class::DatabaseBusy),
+            StoreError::Invalid { what } => new(Class::InvalidInput).text("field", what),
+            StoreError::Internal { .. } => new(Class::InternalError),
+            // The enum may grow; a test compares its variants with this file.
+            _ => new(Class::InternalError),
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! `mdk.Keys`.
+
+use std::path::PathBuf;
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+
+use crate::args;
+use crate::errors::Raise;
+use crate::public_key::PublicKey;
+
+/// A Nostr key pair. The secret lives in Rust memory that is wiped; `repr()` shows the npub, pickling raises TypeError.
+///
+/// The `str` or environment variable that a secret comes from is Python's: it cannot be wiped.
+#[pyclass(frozen, module = "mdk")]
+pub(crate) struct Keys(pub(crate) mdk_wire::Keys);
+
+#[pymethods]
+impl Keys {
+    /// A new random key pair.
+    #[staticmethod]
+    fn generate() -> Self {
+        Self(mdk_wire::Keys::generate())
+    }
+
+    /// Parses an nsec (NIP-19), 64 hex digits, or, with a password, an ncryptsec (NIP-49).
+    ///
+    /// Decrypting an ncryptsec takes time on purpose (scrypt).
+    ///
+    /// Raises:
+    ///     InvalidKey: it does not parse, or the password is wrong or missing.
+    #[staticmethod]
+    #[pyo3(signature = (secret, password=None))]
+    fn parse(py: Python<'_>, secret: &str, password: Option<&str>) -> PyResult<Self> {
+        py.detach(|| parse("secret", secret, password))
+            .map_err(|raise| raise.into_err(py))
+    }
+
+    /// The key pair in an environment variable, as `parse()` reads it.
+    ///
+    /// Raises:
+    ///     InvalidKey: the variable is not set or does not parse.
+    #[staticmethod]
+    #[pyo3(signature = (name="MDK_NSEC"))]
+    fn from_env(name: &str) -> PyResult<Self> {
+        let missing = || Raise::key("name", "the environment variable is not set");
+        let text = args::environment(name).ok_or_else(missing)?;
+        Ok(parse("name", text.trim(), None)?)
+    }
+
+    /// The key pair in a text file, as `parse()` reads it; white space around it is ignored.
+    ///
+    /// Raises:
+    ///     InsecureFile: others may read or write the file.
+    ///     StorageError: it cannot be read.
+    ///     InvalidKey: it does not parse.
+    #[staticmethod]
+    fn from_file(path: PathBuf) -> PyResult<Self> {
+        Ok(parse("path", args::secret_file(&path)?.trim(), None)?)
+    }
+
+    /// The public half.
+    #[getter]
+    fn public_key(&self) -> PublicKey {
+        PublicKey(self.0.public_key())
+    }
+
+    /// The secret as an nsec: the one explicit way out. What Python holds cannot be wiped.
+    fn reveal_nsec(&self) -> String {
+        self.0.reveal_nsec().to_string()
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<Keys {}>", self.0.public_key().to_npub())
+    }
+
+    fn __reduce__(&self) -> PyResult<()> {
+        Err(PyTypeError::new_err(
+            "Keys cannot be pickled or copied: they hold a secret",
+        ))
+    }
+}
+
+fn parse(field: &'static str, text: &str, password: Option<&str>) -> Result<Keys, Raise> {
+    let keys = if text.starts_with("ncryptsec1") {
+        let password =
+            password.ok_or_else(|| Raise::key(field, "an ncryptsec needs its password"))?;
+        mdk_wire::Keys::decrypt(text, password)
+    } else {
+        mdk_wire::Keys::parse(text)
+    };
+    keys.map(Keys).map_err(|error| Raise::key(field, error))
+}

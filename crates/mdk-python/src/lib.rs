@@ -1,0 +1,59 @@
+//! How Python sees the engine: unwrap, detach, call, map. No decisions are taken here.
+
+use pyo3::prelude::*;
+
+mod args;
+mod batch;
+mod clock;
+mod config;
+mod database_key;
+mod engine;
+mod errors;
+mod event_views;
+mod guard;
+mod keys;
+mod panics;
+mod pending;
+mod public_key;
+mod signed_event;
+mod views;
+
+// OpenMLS, serde and the standard library free memory that held secrets without wiping it. This allocator wipes
+// every block of this library when it is freed; memory of the interpreter is not ours to wipe.
+#[global_allocator]
+static ALLOCATOR: zeroizing_alloc::ZeroAlloc<std::alloc::System> =
+    zeroizing_alloc::ZeroAlloc(std::alloc::System);
+
+/// The compiled half of `mdk`. Import from `mdk`.
+#[pymodule(gil_used = false)]
+mod _mdk {
+    #[pymodule_export]
+    use crate::batch::{EventIterator, OutcomeIterator};
+    #[pymodule_export]
+    use crate::clock::Clock;
+    #[pymodule_export]
+    use crate::database_key::DatabaseKey;
+    #[pymodule_export]
+    use crate::engine::Mdk;
+    #[pymodule_export]
+    use crate::errors::_error_classes;
+    #[pymodule_export]
+    use crate::keys::Keys;
+    #[pymodule_export]
+    use crate::panics::_panic;
+    #[pymodule_export]
+    use crate::pending::PendingCommit;
+    #[pymodule_export]
+    use crate::public_key::PublicKey;
+    #[pymodule_export]
+    use crate::signed_event::SignedEvent;
+
+    #[pymodule_export]
+    #[allow(non_upper_case_globals)]
+    const __version__: &str = env!("CARGO_PKG_VERSION");
+
+    #[pymodule_init]
+    fn init() {
+        crate::panics::install_hook();
+    }
+}

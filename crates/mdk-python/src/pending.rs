@@ -1,0 +1,129 @@
+//! `mdk.PendingCommit`.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use mdk_core::{Error, GroupInfo, Pending};
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+
+use crate::engine::Mdk;
+use crate::signed_event::SignedEvent;
+use crate::views::{self, ToPy};
+
+/// A commit of ours that is not yet true. Publish it, then `confirm()`.
+///
+/// Leaving a `with` block without `confirm()` discards it. It survives a crash: `Mdk.pending()` lists what was left.
+/// While it is pending, events of its group that arrive are kept and judged when it is confirmed or discarded.
+#[pyclass(frozen, module = "mdk")]
+pub(crate) struct PendingCommit {
+    mdk: Py<Mdk>,
+    commit: Pending,
+    /// Confirmed or discarded through this object.
+    done: AtomicBool,
+}
+
+impl PendingCommit {
+    pub(crate) fn new(mdk: &Bound<'_, Mdk>, commit: Pending) -> Self {
+        Self {
+            mdk: mdk.clone().unbind(),
+            commit,
+            done: AtomicBool::new(false),
+        }
+    }
+}
+
+#[pymethods]
+impl PendingCommit {
+    /// The group that it changes, or founds.
+    #[getter]
+    fn group_id(&self) -> String {
+        self.commit.group_id.to_hex()
+    }
+
+    /// The kind-445 event to publish; None for the founding of a group, which nobody else can read.
+    #[getter]
+    fn event(&self) -> Option<SignedEvent> {
+        self.commit.event.clone().map(SignedEvent)
+    }
+
+    /// Gift wraps (kind 1059), one per invited KeyPackage. Publish them after `event`, to the invitees' inbox relays.
+    #[getter]
+    fn welcomes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, views::list(py, self.commit.welcomes.clone())?)
+    }
+
+    /// Where `event` goes: the relays of the group before the change.
+    #[getter]
+    fn relays<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, &self.commit.relays)
+    }
+
+    /// Whether the engine made it by itself, to answer somebody's leave.
+    #[getter]
+    fn automatic(&self) -> bool {
+        self.commit.automatic
+    }
+
+    /// Makes it true. Call it when at least one relay has accepted `event`.
+    ///
+    /// Returns:
+    ///     GroupInfo: the group after the change.
+    ///
+    /// Raises:
+    ///     CommitLost: it is not pending any more; nothing was changed.
+    fn confirm<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let info: GroupInfo = self
+            .mdk
+            .get()
+            .guard
+            .call(py, |e| e.confirm(self.commit.id))?;
+        self.done.store(true, Ordering::Release);
+        info.to_py(py)
+    }
+
+    /// Forgets it: the group stays as it was.
+    ///
+    /// Raises:
+    ///     CommitLost: it is not pending any more; nothing was changed.
+    fn discard(&self, py: Python<'_>) -> PyResult<()> {
+        self.mdk
+            .get()
+            .guard
+            .call(py, |e| e.discard(self.commit.id))?;
+        self.done.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    fn __enter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    #[pyo3(signature = (_type, _value, _traceback, /))]
+    fn __exit__(
+        &self,
+        py: Python<'_>,
+        _type: &Bound<'_, PyAny>,
+        _value: &Bound<'_, PyAny>,
+        _traceback: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        if self.done.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        // One that was resolved through another object is what leaving the block asks for.
+        self.mdk
+            .get()
+            .guard
+            .call(py, |e| match e.discard(self.commit.id) {
+                Err(Error::CommitLost | Error::NotFound(_)) => Ok(()),
+                result => result,
+            })
+    }
+
+    fn __repr__(&self) -> String {
+        let (kind, welcomes) = match self.commit.event {
+            Some(_) => ("change", self.commit.welcomes.len()),
+            None => ("founding", self.commit.welcomes.len()),
+        };
+        format!("<PendingCommit {kind} welcomes={welcomes}>")
+    }
+}

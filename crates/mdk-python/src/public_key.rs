@@ -1,0 +1,62 @@
+//! `mdk.PublicKey`.
+
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedStr;
+
+use crate::errors::Raise;
+
+/// A Nostr public key (NIP-01, x-only secp256k1). Hashable and ordered; `str()` is the npub.
+#[pyclass(frozen, eq, ord, hash, module = "mdk")]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct PublicKey(pub(crate) mdk_wire::PublicKey);
+
+#[pymethods]
+impl PublicKey {
+    /// Parses an npub, an nprofile (NIP-19) or 64 lower-case hex digits.
+    ///
+    /// Raises:
+    ///     InvalidKey: it is none of these, or no point on the curve.
+    #[staticmethod]
+    fn parse(value: &str) -> PyResult<Self> {
+        Ok(Self(parse("value", value)?))
+    }
+
+    /// 64 lower-case hex digits.
+    #[getter]
+    fn hex(&self) -> String {
+        self.0.to_hex()
+    }
+
+    /// The npub (NIP-19).
+    #[getter]
+    fn npub(&self) -> String {
+        self.0.to_npub()
+    }
+
+    fn __str__(&self) -> String {
+        self.0.to_npub()
+    }
+
+    fn __repr__(&self) -> String {
+        format!("PublicKey.parse('{}')", self.0.to_npub())
+    }
+
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, (String,))> {
+        Ok((slf.get_type().getattr("parse")?, (slf.get().0.to_hex(),)))
+    }
+}
+
+fn parse(field: &'static str, text: &str) -> Result<mdk_wire::PublicKey, Raise> {
+    mdk_wire::PublicKey::parse(text).map_err(|error| Raise::key(field, error))
+}
+
+/// An argument that is a `PublicKey` or its text.
+pub(crate) fn argument(
+    field: &'static str,
+    value: &Bound<'_, PyAny>,
+) -> PyResult<mdk_wire::PublicKey> {
+    if let Ok(key) = value.cast::<PublicKey>() {
+        return Ok(key.get().0);
+    }
+    Ok(parse(field, &value.extract::<PyBackedStr>()?)?)
+}

@@ -1,0 +1,268 @@
+//! What can go wrong, sorted by who must act. Opening has its own enum, because its failures have their own remedies.
+//!
+//! No message contains a path, a key, an identifier or SQL: files are named by their role.
+
+use std::io;
+
+use rusqlite::ErrorCode;
+
+/// An operation on an open database failed. The transaction that it belonged to is rolled back.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The disk or the quota is full. Free space, then call again: nothing was changed.
+    #[error("the disk is full; nothing was changed")]
+    DiskFull,
+    /// The operating system refused to read or write. `code` is SQLite's extended result code. Look at the disk
+    /// and the system log, then call again.
+    #[error("reading or writing the database file failed (SQLite code {code})")]
+    Io {
+        /// SQLite's extended result code (<https://sqlite.org/rescode.html>).
+        code: i32,
+    },
+    /// The database file is damaged: a page fails its authentication or the structure is broken. Restore a backup.
+    #[error("the database file is damaged")]
+    Corrupt,
+    /// A row cannot be understood although the file is intact. It was written by something else, or this is our bug.
+    #[error("a stored row cannot be decoded: {what}")]
+    Decode {
+        /// The kind of row or field.
+        what: &'static str,
+    },
+    /// The file or its file system is read-only. Give the process write access.
+    #[error("the database file is read-only")]
+    ReadOnly,
+    /// Another connection holds the database. Close it, or wait and call again.
+    #[error("the database is in use by another connection")]
+    Busy,
+    /// A value given by the caller cannot be stored. The field says which; it is the caller's mistake.
+    #[error("cannot be stored: {what}")]
+    Invalid {
+        /// The field and the rule that it breaks.
+        what: &'static str,
+    },
+    /// The process was forked while the database was open, and this is the child. Open it again after the parent
+    /// has closed it.
+    #[error("the database was opened by another process; a forked child cannot use it")]
+    WrongProcess,
+    /// Our bug: SQL that does not fit the schema, a constraint that should hold, a value out of range. Report it.
+    #[error("internal error in the store: {what} (SQLite code {code})")]
+    Internal {
+        /// What was being done.
+        what: &'static str,
+        /// SQLite's extended result code, or 0.
+        code: i32,
+    },
+}
+
+impl StoreError {
+    /// An internal error that has no SQLite code.
+    pub(crate) fn internal(what: &'static str) -> Self {
+        Self::Internal { what, code: 0 }
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        // The text of the error may quote SQL and values, so only its code survives.
+        match &error {
+            rusqlite::Error::SqliteFailure(e, _)
+            | rusqlite::Error::SqlInputError { error: e, .. } => {
+                let code = e.extended_code;
+                match e.code {
+                    ErrorCode::DiskFull => Self::DiskFull,
+                    ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => Self::Corrupt,
+                    ErrorCode::ReadOnly => Self::ReadOnly,
+                    ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Self::Busy,
+                    ErrorCode::SystemIoFailure
+                    | ErrorCode::CannotOpen
+                    | ErrorCode::PermissionDenied => Self::Io { code },
+                    ErrorCode::ConstraintViolation => Self::Internal {
+                        what: "constraint",
+                        code,
+                    },
+                    ErrorCode::OutOfMemory => Self::Internal {
+                        what: "out of memory",
+                        code,
+                    },
+                    _ => Self::Internal { what: "SQL", code },
+                }
+            }
+            rusqlite::Error::FromSqlConversionFailure(..)
+            | rusqlite::Error::IntegralValueOutOfRange(..)
+            | rusqlite::Error::InvalidColumnType(..)
+            | rusqlite::Error::Utf8Error(..) => Self::Decode { what: "column" },
+            rusqlite::Error::ToSqlConversionFailure(_) => Self::Invalid {
+                what: "value out of range",
+            },
+            _ => Self::internal("SQL"),
+        }
+    }
+}
+
+/// A database could not be opened. Nothing was created, and no key was changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The key does not open this file, or the file is not an MDK database at all: encrypted data and garbage look
+    /// alike. Check that key and file belong together.
+    #[error("the key does not open the database file, or the file is not an encrypted database")]
+    WrongKey,
+    /// The file is a plain, unencrypted SQLite database. Open another file, or encrypt a copy of this one.
+    #[error("the database file is an unencrypted SQLite database")]
+    NotEncrypted,
+    /// The file exists but holds nothing. Remove it to create a new database, or restore a backup.
+    #[error("the database file is empty")]
+    Empty,
+    /// The file does not end at a page border: a copy was cut short. Restore a complete copy.
+    #[error("the database file is truncated: {size} bytes is not a whole number of pages")]
+    Truncated {
+        /// Its size in bytes.
+        size: u64,
+    },
+    /// The key opens the file, but another program made it. Use another path.
+    #[error("the database file belongs to another application (application id {found:#010x})")]
+    ForeignDatabase {
+        /// The `application_id` in its header.
+        found: i32,
+    },
+    /// The file was written by a newer version of this software. Update, then open it again.
+    #[error("the database has schema {found}; this version reads up to {supported}")]
+    SchemaTooNew {
+        /// The schema version of the file.
+        found: u32,
+        /// The newest one that this version knows.
+        supported: u32,
+    },
+    /// The file was written by a version that is too old to migrate from. Open it with a version in between first.
+    #[error("the database has schema {found}; this version migrates from {oldest} on")]
+    SchemaTooOld {
+        /// The schema version of the file.
+        found: u32,
+        /// The oldest one that this version migrates.
+        oldest: u32,
+    },
+    /// The library that was linked is plain SQLite without a cipher. Rebuild with the bundled SQLCipher.
+    #[error("SQLCipher is not linked into this build")]
+    CipherMissing,
+    /// A setting that protects the data was refused by SQLite or SQLCipher. Rebuild with the bundled SQLCipher.
+    #[error("the database library does not honour the setting {setting}")]
+    SettingRefused {
+        /// Name of the `PRAGMA`.
+        setting: &'static str,
+    },
+    /// Another [`Store`](crate::Store), in this process or another one, has the database open. Close that one.
+    #[error("the database is already open{}", .pid.map(|p| format!(" in process {p}")).unwrap_or_default())]
+    Busy {
+        /// Process id of the holder, when it could be read.
+        pid: Option<u32>,
+    },
+    /// The database exists but its key file does not. Put the key file back; a new key cannot open old data.
+    #[error("the key file is missing, but the database exists")]
+    KeyFileMissing,
+    /// The key file is readable or writable by others. Run `chmod 600` on it.
+    #[error("the key file has mode {mode:03o}; run `chmod 600` on it")]
+    KeyFileTooWide {
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// The key file does not hold a key as this software writes it. Put the right file back.
+    #[error("the key file does not contain a key")]
+    KeyFileMalformed,
+    /// The key file was written but reads back differently. Check its disk; the new files were removed.
+    #[error("the key file does not read back as it was written")]
+    KeyReadBack,
+    /// A key file exists but the database does not. If the database is really gone and you want to start anew with
+    /// this key, move the key file away or pass its key as raw bytes.
+    #[error("the key file exists, but the database does not")]
+    DatabaseMissingButKeyPresent,
+    /// A write-ahead log stands beside a database that is not there. It may hold the only copy of the newest
+    /// messages: put the database file back, or move the log away to start anew.
+    #[error("the database file is missing, but its write-ahead log exists")]
+    DatabaseMissingButLogPresent,
+    /// The directory is open to other users and cannot safely be tightened. Run `chmod 700` on it, or use a
+    /// directory of your own below it.
+    #[error(
+        "the directory of the {role} has mode {mode:04o}; run `chmod 700` on it or use a directory of its own"
+    )]
+    DirectoryTooWide {
+        /// Whose directory it is.
+        role: FileRole,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// A symbolic link stands where a file should be. Give the path of the file itself.
+    #[error("the {role} is a symbolic link")]
+    Symlink {
+        /// Which file.
+        role: FileRole,
+    },
+    /// A FIFO, a device, a socket or a directory stands where a file should be. Use another path.
+    #[error("the {role} is not a regular file")]
+    NotAFile {
+        /// Which file.
+        role: FileRole,
+    },
+    /// The file has more than one name, so another path leads to it too. Remove the other link.
+    #[error("the {role} has more than one hard link")]
+    HardLink {
+        /// Which file.
+        role: FileRole,
+    },
+    /// The file or directory belongs to another user. Run as that user, or use another path.
+    #[error("the {role} belongs to another user")]
+    ForeignOwner {
+        /// Which file.
+        role: FileRole,
+    },
+    /// The path cannot be used: it has no file name, or a parent is not a directory. Use another path.
+    #[error("the path of the {role} cannot be used")]
+    BadPath {
+        /// Which file.
+        role: FileRole,
+    },
+    /// The operating system refused. The kind says why; see the system log.
+    #[error("{action} the {role} failed: {kind}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// With which file.
+        role: FileRole,
+        /// The reason.
+        kind: io::ErrorKind,
+    },
+    /// The database is open but setting it up failed. See the inner error.
+    #[error("the database could not be set up: {0}")]
+    Store(#[from] StoreError),
+}
+
+impl From<rusqlite::Error> for OpenError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+/// A file by what it is for. Errors name files so, never by path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FileRole {
+    /// The database itself.
+    Database,
+    /// The file that holds the owner lock.
+    Lock,
+    /// The file that holds the key.
+    Key,
+    /// The directory that holds them.
+    Directory,
+}
+
+impl std::fmt::Display for FileRole {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Database => "database file",
+            Self::Lock => "lock file",
+            Self::Key => "key file",
+            Self::Directory => "directory",
+        })
+    }
+}

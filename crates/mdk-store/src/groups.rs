@@ -1,0 +1,297 @@
+//! Groups and the routing ids that lead to them.
+
+use mdk_wire::{EventId, GroupId, NostrGroupId, PublicKey, Secret, Timestamp};
+use rusqlite::{Row, params};
+
+use crate::meta::row::{Columns, U64, encode_keys, encode_list, guarded_debug, stored_enum};
+use crate::{Result, Tx};
+
+stored_enum! {
+    /// Where a group stands for this account.
+    pub enum GroupStatus {
+        /// Being created; nothing was handed out yet.
+        Founding = 0,
+        /// Joined from a Welcome, not yet accepted by the user.
+        Invited = 1,
+        /// In use.
+        Active = 2,
+        /// A request to leave is out.
+        Leaving = 3,
+        /// Left on our own request.
+        Left = 4,
+        /// Removed by an admin.
+        Removed = 5,
+        /// The invite was declined.
+        Declined = 6,
+        /// Ended for everybody.
+        Disbanded = 7,
+        /// A needed state is lost; only a new Welcome helps.
+        Unrecoverable = 8,
+    }
+}
+
+/// One group: a copy of what its MLS state says, for reading without OpenMLS, and what only this account knows.
+#[derive(Clone, PartialEq, Eq)]
+pub struct GroupRow {
+    /// MLS group id.
+    pub id: GroupId,
+    /// Generation of the protocol.
+    pub profile: u8,
+    /// Where it stands for this account.
+    pub status: GroupStatus,
+    /// Current epoch.
+    pub epoch: u64,
+    /// First epoch that this account can read.
+    pub join_epoch: u64,
+    /// Epoch authenticator of the current state (RFC 9420, 8.7).
+    pub authenticator: [u8; 32],
+    /// Key of the kind-445 envelope in the current epoch.
+    pub event_key: Secret<32>,
+    /// Routing id in the current epoch.
+    pub nostr_group_id: NostrGroupId,
+    /// Name.
+    pub name: String,
+    /// Description.
+    pub description: String,
+    /// Relay URLs.
+    pub relays: Vec<String>,
+    /// Accounts that are admins.
+    pub admins: Vec<PublicKey>,
+    /// Accounts that have a leaf: distinct, sorted.
+    pub members: Vec<PublicKey>,
+    /// Seconds until messages disappear; 0: never.
+    pub retention: u64,
+    /// It has a picture.
+    pub has_image: bool,
+    /// Account that sent the MLS Welcome.
+    pub welcomer: Option<PublicKey>,
+    /// When this account created or joined it, Unix seconds.
+    pub created_at: Timestamp,
+    /// When this account last renewed its own leaf, Unix seconds.
+    pub self_updated_at: Timestamp,
+    /// [`MessageRow::seq`](crate::MessageRow::seq) up to which the user has read.
+    pub last_read: i64,
+    /// Id of the gift wrap that it was joined from: the id of the invite.
+    pub welcome: Option<EventId>,
+}
+guarded_debug!(GroupRow {
+    profile,
+    status,
+    epoch,
+    join_epoch,
+    last_read
+});
+
+// Macros, so that the statements are literals: nothing is formatted per call.
+macro_rules! columns {
+    () => {
+        "group_id, profile, status, epoch, join_epoch, authenticator, event_key, nostr_group_id, name, description, \
+         relays, admins, members, retention, has_image, welcomer, created_at, self_updated_at, last_read, welcome"
+    };
+}
+const INSERT: &str = concat!(
+    "INSERT INTO groups (",
+    columns!(),
+    ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)"
+);
+const ALL: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM groups ORDER BY created_at, group_id"
+);
+pub(crate) const BY_ID: &str = concat!("SELECT ", columns!(), " FROM groups WHERE group_id = ?1");
+pub(crate) const BY_WELCOME: &str =
+    concat!("SELECT ", columns!(), " FROM groups WHERE welcome = ?1");
+pub(crate) const ROUTE: &str = "SELECT group_id FROM routes WHERE nostr_group_id = ?1 ORDER BY seq";
+pub(crate) const ROUTES: &str =
+    "SELECT nostr_group_id FROM routes WHERE group_id = ?1 ORDER BY seq";
+
+fn read(row: &Row<'_>) -> Result<GroupRow> {
+    let mut c = Columns::new(row, "groups");
+    Ok(GroupRow {
+        id: c.group_id()?,
+        profile: c.u8()?,
+        status: c.variant(GroupStatus::from_stored)?,
+        epoch: c.u64()?,
+        join_epoch: c.u64()?,
+        authenticator: c.array()?,
+        event_key: c.secret()?,
+        nostr_group_id: c.nostr_group_id()?,
+        name: c.text()?,
+        description: c.text()?,
+        relays: c.list()?,
+        admins: c.public_keys()?,
+        members: c.public_keys()?,
+        retention: c.u64()?,
+        has_image: c.bool()?,
+        welcomer: c.opt(Columns::public_key)?,
+        created_at: c.u64()?,
+        self_updated_at: c.u64()?,
+        last_read: c.i64()?,
+        welcome: c.opt(Columns::event_id)?,
+    })
+}
+
+/// Every table with rows of one group and the column that names it. `seen` has none: what was processed stays so.
+pub(crate) const GROUP_TABLES: [(&str, &str); 11] = [
+    ("messages", "group_id"),
+    ("events", "group_id"),
+    ("welcomes", "group_id"),
+    ("commits", "group_id"),
+    ("leave_requests", "group_id"),
+    ("held", "group_id"),
+    ("inputs", "group_id"),
+    ("nodes", "group_id"),
+    ("routes", "group_id"),
+    ("mls_rows", "scope"),
+    ("groups", "group_id"),
+];
+
+impl Tx<'_> {
+    /// Stores a new group.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails or already has the group.
+    pub fn insert_group(&self, row: &GroupRow) -> Result<()> {
+        self.write_group(INSERT, row)
+    }
+
+    /// Replaces every field of a stored group.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails or does not have the group.
+    pub fn update_group(&self, row: &GroupRow) -> Result<()> {
+        self.write_group(
+            "UPDATE groups SET profile = ?2, status = ?3, epoch = ?4, join_epoch = ?5, authenticator = ?6, \
+             event_key = ?7, nostr_group_id = ?8, name = ?9, description = ?10, relays = ?11, admins = ?12, \
+             members = ?13, retention = ?14, has_image = ?15, welcomer = ?16, created_at = ?17, \
+             self_updated_at = ?18, last_read = ?19, welcome = ?20 WHERE group_id = ?1",
+            row,
+        )
+    }
+
+    fn write_group(&self, sql: &str, row: &GroupRow) -> Result<()> {
+        self.exec_one(
+            sql,
+            params![
+                row.id.as_bytes(),
+                row.profile,
+                row.status as u8,
+                U64(row.epoch),
+                U64(row.join_epoch),
+                &row.authenticator[..],
+                &row.event_key.expose()[..],
+                row.nostr_group_id.as_bytes(),
+                row.name,
+                row.description,
+                encode_list(&row.relays)?,
+                encode_keys(&row.admins),
+                encode_keys(&row.members),
+                U64(row.retention),
+                row.has_image,
+                row.welcomer.as_ref().map(PublicKey::as_bytes),
+                U64(row.created_at),
+                U64(row.self_updated_at),
+                row.last_read,
+                row.welcome.as_ref().map(EventId::as_bytes),
+            ],
+            "writing a group",
+        )
+    }
+
+    /// The group with this id.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails or the row cannot be decoded.
+    pub fn group(&self, id: &GroupId) -> Result<Option<GroupRow>> {
+        self.one(BY_ID, [id.as_bytes()], read)
+    }
+
+    /// All groups in every status, oldest first; equal times by lower id.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
+    pub fn groups(&self) -> Result<Vec<GroupRow>> {
+        self.all(ALL, [], read)
+    }
+
+    /// The group that was joined from this gift wrap.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails or the row cannot be decoded.
+    pub fn group_by_welcome(&self, welcome: &EventId) -> Result<Option<GroupRow>> {
+        self.one(BY_WELCOME, [welcome.as_bytes()], read)
+    }
+
+    /// Deletes every row of the group in every table, its MLS rows included. `seen` stays: what was processed must
+    /// not be processed again.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails.
+    pub fn delete_group(&self, id: &GroupId) -> Result<()> {
+        for (table, column) in GROUP_TABLES {
+            self.exec(
+                &format!("DELETE FROM {table} WHERE {column} = ?1"),
+                [id.as_bytes()],
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Notes that the group uses this routing id, last in `last_epoch`; a later call moves the epoch. When another
+    /// group claims the same id, both claims stand.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails.
+    pub fn put_route(&self, route: &NostrGroupId, group: &GroupId, last_epoch: u64) -> Result<()> {
+        self.exec(
+            "INSERT INTO routes (nostr_group_id, group_id, last_epoch) VALUES (?1, ?2, ?3)
+             ON CONFLICT (nostr_group_id, group_id) DO UPDATE SET last_epoch = excluded.last_epoch",
+            params![route.as_bytes(), group.as_bytes(), U64(last_epoch)],
+        )?;
+        Ok(())
+    }
+
+    /// The group that a routing id leads to. When several claim it, the one that did so first: a routing id is
+    /// public, and a later group must not be able to take over the traffic of an earlier one.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails or the row cannot be decoded.
+    pub fn route(&self, route: &NostrGroupId) -> Result<Option<GroupId>> {
+        self.one(ROUTE, [route.as_bytes()], |row| {
+            Columns::new(row, "routes").group_id()
+        })
+    }
+
+    /// All groups that claim a routing id, the first claim first.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
+    pub fn route_claims(&self, route: &NostrGroupId) -> Result<Vec<GroupId>> {
+        self.all(ROUTE, [route.as_bytes()], |row| {
+            Columns::new(row, "routes").group_id()
+        })
+    }
+
+    /// The routing ids of a group, the first one first.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
+    pub fn routes(&self, group: &GroupId) -> Result<Vec<NostrGroupId>> {
+        self.all(ROUTES, [group.as_bytes()], |row| {
+            Columns::new(row, "routes").nostr_group_id()
+        })
+    }
+
+    /// Forgets the routing ids of a group that were last used before `min_epoch`, except `keep`.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails.
+    pub fn prune_routes(&self, group: &GroupId, min_epoch: u64, keep: &NostrGroupId) -> Result<()> {
+        self.exec(
+            "DELETE FROM routes WHERE group_id = ?1 AND last_epoch < ?2 AND nostr_group_id <> ?3",
+            params![group.as_bytes(), U64(min_epoch), keep.as_bytes()],
+        )?;
+        Ok(())
+    }
+}

@@ -1,0 +1,276 @@
+//! Input that waits: events that no key opens yet, and opened commits and proposals without a decision. Both are
+//! bounded per group by the caller, since peers fill them.
+
+use mdk_wire::{ContentId, EventId, GroupId, PublicKey, Timestamp};
+use rusqlite::{Row, params};
+
+use crate::meta::row::{Columns, U64, guarded_debug, stored_enum};
+use crate::{Result, Tx};
+
+/// An event that could not be opened so far.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HeldRow {
+    /// Id of the event.
+    pub event_id: EventId,
+    /// MLS group id.
+    pub group: GroupId,
+    /// The event as it came.
+    pub event_json: String,
+    /// When it arrived, Unix seconds.
+    pub received_at: Timestamp,
+}
+guarded_debug!(HeldRow { received_at });
+
+stored_enum! {
+    /// What an input is.
+    pub enum InputClass {
+        /// A commit.
+        Commit = 0,
+        /// A standalone proposal.
+        Proposal = 1,
+    }
+}
+
+stored_enum! {
+    /// How far an input is.
+    pub enum InputState {
+        /// It belongs to no known state yet.
+        Waiting = 0,
+        /// Its membership tag fits `parent_auth`.
+        Verified = 1,
+        /// It stands on a branch that lost and may still win.
+        Losing = 2,
+    }
+}
+
+/// An opened commit or proposal that waits.
+#[derive(Clone, PartialEq, Eq)]
+pub struct InputRow {
+    /// MLS group id.
+    pub group: GroupId,
+    /// Id of the MLS message.
+    pub content_id: ContentId,
+    /// What it is.
+    pub class: InputClass,
+    /// The epoch that it claims.
+    pub epoch: u64,
+    /// The MLS message.
+    pub bytes: Vec<u8>,
+    /// How far it is.
+    pub state: InputState,
+    /// Account that sent it, once known.
+    pub sender: Option<PublicKey>,
+    /// Epoch authenticator of the state that it applies to, once known.
+    pub parent_auth: Option<[u8; 32]>,
+    /// Id of the event that carried it.
+    pub event_id: EventId,
+    /// When it arrived, Unix seconds.
+    pub received_at: Timestamp,
+    /// When a timer is to look at it, in the unit that the engine passes to [`Tx::due_inputs`].
+    pub due_at: Option<u64>,
+}
+guarded_debug!(InputRow {
+    class,
+    epoch,
+    state,
+    received_at,
+    due_at
+});
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT group_id, content_id, class, epoch, bytes, state, sender, parent_auth, event_id, received_at, \
+             due_at FROM inputs ",
+            $rest
+        )
+    };
+}
+pub(crate) const HELD: &str =
+    "SELECT event_id, group_id, event_json, received_at FROM held WHERE group_id = ?1 ORDER BY seq";
+pub(crate) const DUE: &str =
+    select!("WHERE due_at IS NOT NULL AND due_at <= ?1 ORDER BY due_at, seq");
+
+fn read(row: &Row<'_>) -> Result<InputRow> {
+    let mut c = Columns::new(row, "inputs");
+    Ok(InputRow {
+        group: c.group_id()?,
+        content_id: c.content_id()?,
+        class: c.variant(InputClass::from_stored)?,
+        epoch: c.u64()?,
+        bytes: c.bytes()?,
+        state: c.variant(InputState::from_stored)?,
+        sender: c.opt(Columns::public_key)?,
+        parent_auth: c.opt(Columns::array)?,
+        event_id: c.event_id()?,
+        received_at: c.u64()?,
+        due_at: c.opt(Columns::u64)?,
+    })
+}
+
+impl Tx<'_> {
+    /// Holds an event. `false`: the group already holds `cap` events, and this one was not stored. `true`: stored, or
+    /// already there.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails.
+    pub fn hold(&self, row: &HeldRow, cap: u32) -> Result<bool> {
+        let there = self.one(
+            "SELECT 1 FROM held WHERE event_id = ?1",
+            [row.event_id.as_bytes()],
+            |_| Ok(()),
+        )?;
+        if there.is_some() {
+            return Ok(true);
+        }
+        if self.held_count(&row.group)? >= u64::from(cap) {
+            return Ok(false);
+        }
+        self.exec(
+            "INSERT INTO held (event_id, group_id, event_json, received_at) VALUES (?1, ?2, ?3, ?4)",
+            params![row.event_id.as_bytes(), row.group.as_bytes(), row.event_json, U64(row.received_at)],
+        )?;
+        Ok(true)
+    }
+
+    /// The events that a group holds, in the order of arrival.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
+    pub fn held(&self, group: &GroupId) -> Result<Vec<HeldRow>> {
+        self.all(HELD, [group.as_bytes()], |row| {
+            let mut c = Columns::new(row, "held");
+            Ok(HeldRow {
+                event_id: c.event_id()?,
+                group: c.group_id()?,
+                event_json: c.text()?,
+                received_at: c.u64()?,
+            })
+        })
+    }
+
+    /// Forgets a held event.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails.
+    pub fn unhold(&self, event_id: &EventId) -> Result<()> {
+        self.exec(
+            "DELETE FROM held WHERE event_id = ?1",
+            [event_id.as_bytes()],
+        )?;
+        Ok(())
+    }
+
+    /// Number of events that a group holds.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails.
+    pub fn held_count(&self, group: &GroupId) -> Result<u64> {
+        self.count("SELECT count(*) FROM held WHERE group_id = ?1", group)
+    }
+
+    /// Stores an input, or replaces the one with the same id, which keeps its place in the order. `false`: the group
+    /// already has `cap` other inputs, and this one was not stored.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails.
+    pub fn put_input(&self, row: &InputRow, cap: u32) -> Result<bool> {
+        let params = params![
+            row.group.as_bytes(),
+            row.content_id.as_bytes(),
+            row.class as u8,
+            U64(row.epoch),
+            row.bytes,
+            row.state as u8,
+            row.sender.as_ref().map(PublicKey::as_bytes),
+            row.parent_auth.as_ref().map(|auth| &auth[..]),
+            row.event_id.as_bytes(),
+            U64(row.received_at),
+            row.due_at.map(U64),
+        ];
+        let replaced = self.exec(
+            "UPDATE inputs SET class = ?3, epoch = ?4, bytes = ?5, state = ?6, sender = ?7, parent_auth = ?8, \
+             event_id = ?9, received_at = ?10, due_at = ?11 WHERE group_id = ?1 AND content_id = ?2",
+            params,
+        )?;
+        if replaced > 0 {
+            return Ok(true);
+        }
+        if self.count(
+            "SELECT count(*) FROM inputs WHERE group_id = ?1",
+            &row.group,
+        )? >= u64::from(cap)
+        {
+            return Ok(false);
+        }
+        self.exec(
+            "INSERT INTO inputs (group_id, content_id, class, epoch, bytes, state, sender, parent_auth, event_id, \
+             received_at, due_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+            params,
+        )?;
+        Ok(true)
+    }
+
+    fn count(&self, sql: &str, group: &GroupId) -> Result<u64> {
+        let count = self.one(sql, [group.as_bytes()], |row| {
+            Columns::new(row, "count").u64()
+        })?;
+        Ok(count.unwrap_or(0))
+    }
+
+    /// The input of a group with this id.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails or the row cannot be decoded.
+    pub fn input(&self, group: &GroupId, id: &ContentId) -> Result<Option<InputRow>> {
+        self.one(
+            select!("WHERE group_id = ?1 AND content_id = ?2"),
+            params![group.as_bytes(), id.as_bytes()],
+            read,
+        )
+    }
+
+    /// The inputs of a group, in the order of arrival.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
+    pub fn inputs(&self, group: &GroupId) -> Result<Vec<InputRow>> {
+        self.all(
+            select!("WHERE group_id = ?1 ORDER BY seq"),
+            [group.as_bytes()],
+            read,
+        )
+    }
+
+    /// Forgets an input.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails.
+    pub fn drop_input(&self, group: &GroupId, id: &ContentId) -> Result<()> {
+        self.exec(
+            "DELETE FROM inputs WHERE group_id = ?1 AND content_id = ?2",
+            params![group.as_bytes(), id.as_bytes()],
+        )?;
+        Ok(())
+    }
+
+    /// Forgets the inputs of a group that claim an epoch before `min_epoch`.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails.
+    pub fn prune_inputs(&self, group: &GroupId, min_epoch: u64) -> Result<()> {
+        self.exec(
+            "DELETE FROM inputs WHERE group_id = ?1 AND epoch < ?2",
+            params![group.as_bytes(), U64(min_epoch)],
+        )?;
+        Ok(())
+    }
+
+    /// The inputs of all groups whose `due_at` is `now` or earlier, first due first.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
+    pub fn due_inputs(&self, now: u64) -> Result<Vec<InputRow>> {
+        self.all(DUE, [U64(now)], read)
+    }
+}

@@ -1,0 +1,46 @@
+//! What stays: one SQLCipher database per account, its key, its files and its locks.
+//!
+//! A [`Store`] is one open database. All work happens in a [`Tx`]: [`Store::write`] commits or changes nothing,
+//! [`Store::read`] never changes anything. The crate stores and finds; it decides no policy.
+//!
+//! `Store::in_memory` is the same code over SQLite's `:memory:`, which is **not** encrypted.
+
+mod digest;
+mod error;
+mod events;
+mod files;
+mod groups;
+mod held;
+mod key;
+mod key_packages;
+mod key_source;
+mod messages;
+mod meta;
+mod migrate;
+mod open;
+mod openmls;
+mod outbox;
+mod seen;
+mod snapshots;
+mod store;
+mod tx;
+mod welcomes;
+
+pub use error::{FileRole, OpenError, StoreError};
+pub use events::*;
+pub use groups::*;
+pub use held::*;
+pub use key::DatabaseKey;
+pub use key_packages::*;
+pub use messages::*;
+pub use open::{APPLICATION_ID, OpenOptions};
+pub use openmls::{MlsMemory, MlsStorage};
+pub use outbox::*;
+pub use seen::*;
+pub use snapshots::*;
+pub use store::{Store, StoreInfo};
+pub use tx::Tx;
+pub use welcomes::*;
+
+/// Result of an operation on an open database.
+pub type Result<T, E = StoreError> = std::result::Result<T, E>;

@@ -1,0 +1,323 @@
+//! History: every payload that was sent or received, in the order of arrival.
+
+use mdk_wire::{ContentId, EventId, GroupId, PublicKey, Timestamp};
+use rusqlite::{Row, params};
+
+use crate::meta::row::{Columns, U64, encode_list, guarded_debug, stored_enum};
+use crate::{Result, StoreError, Tx};
+
+stored_enum! {
+    /// Whether a message is to be shown.
+    pub enum MessageStatus {
+        /// As it was received.
+        Valid = 0,
+        /// Erased: its content is gone.
+        Deleted = 1,
+        /// It stood on a branch that lost.
+        Invalidated = 2,
+    }
+}
+
+/// One message. Times are Unix seconds.
+#[derive(Clone, PartialEq, Eq)]
+pub struct MessageRow {
+    /// Position in the history of all groups; assigned by the store, ignored on insert.
+    pub seq: i64,
+    /// MLS group id.
+    pub group: GroupId,
+    /// Id of the inner event. Two equal messages have one id.
+    pub id: EventId,
+    /// Id of the MLS message that carried it.
+    pub content_id: ContentId,
+    /// Id of the kind-445 event that carried it.
+    pub outer_id: EventId,
+    /// Author.
+    pub sender: PublicKey,
+    /// Kind of the inner event.
+    pub kind: u16,
+    /// As the author says.
+    pub created_at: Timestamp,
+    /// When it arrived here.
+    pub received_at: Timestamp,
+    /// Epoch that it was sent in.
+    pub epoch: u64,
+    /// Epoch authenticator of the state that opened it.
+    pub authenticator: [u8; 32],
+    /// Content.
+    pub content: String,
+    /// Tags.
+    pub tags: Vec<Vec<String>>,
+    /// Kinds 5, 7, 1009: the message that it is about.
+    pub target: Option<EventId>,
+    /// Sent by this account.
+    pub mine: bool,
+    /// How far its delivery is; numbered by the engine.
+    pub delivery: u8,
+    /// When it disappears.
+    pub expires_at: Option<Timestamp>,
+    /// Whether it is to be shown.
+    pub status: MessageStatus,
+}
+guarded_debug!(MessageRow {
+    seq,
+    kind,
+    epoch,
+    mine,
+    delivery,
+    status
+});
+
+// Macros, so that the statements are literals: one text per statement in the cache, nothing formatted per call.
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT seq, group_id, id, content_id, outer_id, sender, kind, created_at, received_at, epoch, \
+             authenticator, content, tags, target, mine, delivery, expires_at, status FROM messages ",
+            $rest
+        )
+    };
+}
+
+const INSERT: &str = "INSERT INTO messages (group_id, id, content_id, outer_id, sender, kind, created_at, received_at, \
+     epoch, authenticator, content, tags, target, mine, delivery, expires_at, status) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)";
+pub(crate) const BY_ID: &str = select!("WHERE group_id = ?1 AND id = ?2 ORDER BY seq LIMIT 1");
+pub(crate) const PAGE_NEWEST: &str = select!(
+    "INDEXED BY messages_shown WHERE group_id = ?1 AND seq > ?2 AND seq < ?3 AND kind NOT IN (5, 7, 1009) \
+     ORDER BY seq DESC LIMIT ?4"
+);
+pub(crate) const PAGE_OLDEST: &str = select!(
+    "INDEXED BY messages_shown WHERE group_id = ?1 AND seq > ?2 AND kind NOT IN (5, 7, 1009) ORDER BY seq LIMIT ?3"
+);
+pub(crate) const CHILDREN: &str =
+    select!("WHERE group_id = ?1 AND target = ?2 AND kind IN (5, 7, 1009) ORDER BY seq");
+pub(crate) const UNREAD: &str = "SELECT count(*) FROM messages INDEXED BY messages_shown \
+     WHERE group_id = ?1 AND seq > ?2 AND kind NOT IN (5, 7, 1009) AND mine = 0 AND status = 0";
+pub(crate) const LAST: &str = select!(
+    "INDEXED BY messages_shown WHERE group_id = ?1 AND kind NOT IN (5, 7, 1009) ORDER BY seq DESC LIMIT 1"
+);
+pub(crate) const EXPIRED: &str = select!(
+    "WHERE expires_at IS NOT NULL AND status <> 1 AND expires_at <= ?1 ORDER BY expires_at, seq"
+);
+const SEARCH_ALL: &str = select!(
+    "WHERE content LIKE ?1 ESCAPE '\\' AND status = 0 AND kind NOT IN (5, 7, 1009) ORDER BY seq DESC LIMIT ?2"
+);
+const SEARCH_GROUP: &str = select!(
+    "INDEXED BY messages_shown WHERE group_id = ?3 AND content LIKE ?1 ESCAPE '\\' AND status = 0 \
+     AND kind NOT IN (5, 7, 1009) ORDER BY seq DESC LIMIT ?2"
+);
+
+/// SQLite's limit for a pattern (`SQLITE_MAX_LIKE_PATTERN_LENGTH`).
+const MAX_PATTERN: usize = 50_000;
+
+fn read(row: &Row<'_>) -> Result<MessageRow> {
+    let mut c = Columns::new(row, "messages");
+    Ok(MessageRow {
+        seq: c.i64()?,
+        group: c.group_id()?,
+        id: c.event_id()?,
+        content_id: c.content_id()?,
+        outer_id: c.event_id()?,
+        sender: c.public_key()?,
+        kind: c.u16()?,
+        created_at: c.u64()?,
+        received_at: c.u64()?,
+        epoch: c.u64()?,
+        authenticator: c.array()?,
+        content: c.text()?,
+        tags: c.list()?,
+        target: c.opt(Columns::event_id)?,
+        mine: c.bool()?,
+        delivery: c.u8()?,
+        expires_at: c.opt(Columns::u64)?,
+        status: c.variant(MessageStatus::from_stored)?,
+    })
+}
+
+impl Tx<'_> {
+    /// Appends a message to the history and returns its position. `row.seq` is ignored.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn insert_message(&self, row: &MessageRow) -> Result<i64> {
+        self.exec(
+            INSERT,
+            params![
+                row.group.as_bytes(),
+                row.id.as_bytes(),
+                row.content_id.as_bytes(),
+                row.outer_id.as_bytes(),
+                row.sender.as_bytes(),
+                row.kind,
+                U64(row.created_at),
+                U64(row.received_at),
+                U64(row.epoch),
+                &row.authenticator[..],
+                row.content,
+                encode_list(&row.tags)?,
+                row.target.as_ref().map(EventId::as_bytes),
+                row.mine,
+                row.delivery,
+                row.expires_at.map(U64),
+                row.status as u8,
+            ],
+        )?;
+        Ok(self.last_id())
+    }
+
+    /// The message with this id; of several equal ones, the oldest.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails or the row cannot be decoded.
+    pub fn message(&self, group: &GroupId, id: &EventId) -> Result<Option<MessageRow>> {
+        self.one(BY_ID, params![group.as_bytes(), id.as_bytes()], read)
+    }
+
+    /// The message at this position.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails or the row cannot be decoded.
+    pub fn message_by_seq(&self, seq: i64) -> Result<Option<MessageRow>> {
+        self.one(select!("WHERE seq = ?1"), [seq], read)
+    }
+
+    /// Up to `limit` messages of kinds other than 5, 7 and 1009, in every status, ascending. `before` and `after` are
+    /// positions and excluded. With `after` alone the oldest ones above it, else the newest ones (below `before` if
+    /// given, and above `after` if given too).
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails or a row cannot be decoded.
+    pub fn page(
+        &self,
+        group: &GroupId,
+        limit: u32,
+        before: Option<i64>,
+        after: Option<i64>,
+    ) -> Result<Vec<MessageRow>> {
+        if let (Some(after), None) = (after, before) {
+            return self.all(PAGE_OLDEST, params![group.as_bytes(), after, limit], read);
+        }
+        let bounds = (after.unwrap_or(i64::MIN), before.unwrap_or(i64::MAX));
+        let mut page = self.all(
+            PAGE_NEWEST,
+            params![group.as_bytes(), bounds.0, bounds.1, limit],
+            read,
+        )?;
+        page.reverse();
+        Ok(page)
+    }
+
+    /// Reactions, edits and deletions (kinds 7, 1009, 5) of a message, in every status, ascending.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails or a row cannot be decoded.
+    pub fn children(&self, group: &GroupId, target: &EventId) -> Result<Vec<MessageRow>> {
+        self.all(CHILDREN, params![group.as_bytes(), target.as_bytes()], read)
+    }
+
+    /// Blanks content and tags of a message and marks it deleted; the connection overwrites the freed bytes. No such
+    /// message: nothing happens.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn erase_message(&self, seq: i64) -> Result<()> {
+        let none: [Vec<String>; 0] = [];
+        self.exec(
+            "UPDATE messages SET content = '', tags = ?2, status = ?3 WHERE seq = ?1",
+            params![seq, encode_list(&none)?, MessageStatus::Deleted as u8],
+        )?;
+        Ok(())
+    }
+
+    /// Changes whether a message is to be shown. No such message: nothing happens.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn set_message_status(&self, seq: i64, status: MessageStatus) -> Result<()> {
+        self.exec(
+            "UPDATE messages SET status = ?2 WHERE seq = ?1",
+            params![seq, status as u8],
+        )?;
+        Ok(())
+    }
+
+    /// Sets how far the delivery is, for all messages with this id. No such message: nothing happens.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn set_delivery(&self, group: &GroupId, id: &EventId, delivery: u8) -> Result<()> {
+        self.exec(
+            "UPDATE messages SET delivery = ?3 WHERE group_id = ?1 AND id = ?2",
+            params![group.as_bytes(), id.as_bytes(), delivery],
+        )?;
+        Ok(())
+    }
+
+    /// Number of valid messages of others above `after_seq`, without kinds 5, 7 and 1009.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn unread(&self, group: &GroupId, after_seq: i64) -> Result<u64> {
+        let count = self.one(UNREAD, params![group.as_bytes(), after_seq], |row| {
+            Columns::new(row, "messages").u64()
+        })?;
+        Ok(count.unwrap_or(0))
+    }
+
+    /// The newest message of kinds other than 5, 7 and 1009, in every status.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails or the row cannot be decoded.
+    pub fn last_message(&self, group: &GroupId) -> Result<Option<MessageRow>> {
+        self.one(LAST, [group.as_bytes()], read)
+    }
+
+    /// Valid messages of kinds other than 5, 7 and 1009 whose content contains `text`, in one group or all, newest
+    /// first. ASCII letters match in both cases. Content is compared up to its first NUL character, and a `text` with
+    /// one finds nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Invalid`] when `text`, escaped, is longer than 49,998 bytes; [`StoreError`] when the database
+    /// fails or a row cannot be decoded.
+    pub fn search(
+        &self,
+        text: &str,
+        group: Option<&GroupId>,
+        limit: u32,
+    ) -> Result<Vec<MessageRow>> {
+        // LIKE takes a pattern as ended by NUL: the rest would be dropped and the wrong messages found.
+        if text.contains('\0') {
+            return Ok(Vec::new());
+        }
+        let mut pattern = String::with_capacity(text.len() + 2);
+        pattern.push('%');
+        for c in text.chars() {
+            if matches!(c, '%' | '_' | '\\') {
+                pattern.push('\\');
+            }
+            pattern.push(c);
+        }
+        pattern.push('%');
+        if pattern.len() > MAX_PATTERN {
+            return Err(StoreError::Invalid {
+                what: "search text: at most 49998 bytes after escaping",
+            });
+        }
+        match group {
+            Some(group) => self.all(
+                SEARCH_GROUP,
+                params![pattern, limit, group.as_bytes()],
+                read,
+            ),
+            None => self.all(SEARCH_ALL, params![pattern, limit], read),
+        }
+    }
+
+    /// Messages that have reached their time and are not erased yet, first due first.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails or a row cannot be decoded.
+    pub fn expired(&self, now: Timestamp) -> Result<Vec<MessageRow>> {
+        self.all(EXPIRED, [U64(now)], read)
+    }
+}

@@ -1,0 +1,317 @@
+//! The schema as a whole: what it is, how its queries run, what deleting a group leaves, what a damaged row does.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use mdk_wire::GroupId;
+use rusqlite::types::ToSql;
+
+use super::row::{Columns, U64};
+use crate::{Result, Store, StoreError, Tx, groups, held, messages, outbox};
+
+fn with_tx<T>(f: impl FnOnce(&Tx<'_>) -> Result<T>) -> T {
+    Store::in_memory().unwrap().write(f).unwrap()
+}
+
+fn strings(tx: &Tx<'_>, sql: &str) -> Vec<String> {
+    tx.all(sql, [], |row| Ok(row.get(0)?)).unwrap()
+}
+
+/// The statements that build the schema of an open database, one after the other.
+fn schema(tx: &Tx<'_>) -> String {
+    let sql = "SELECT sql || ';' FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' \
+               ORDER BY tbl_name, type DESC, name";
+    let mut text = String::from(
+        "-- What the migrations produce, by table. Generated; see the test that compares it.\n\n",
+    );
+    text.push_str(&strings(tx, sql).join("\n\n"));
+    text.push('\n');
+    text
+}
+
+#[test]
+fn migrations_produce_the_committed_schema() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/schema/composite.sql");
+    let now = with_tx(|tx| Ok(schema(tx)));
+    if std::env::var_os("MDK_WRITE_SCHEMA").is_some() {
+        std::fs::write(&path, &now).unwrap();
+    }
+    let committed = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        committed == now,
+        "src/schema/composite.sql is not what the migrations produce. If the change is meant, regenerate it with\n\
+         MDK_WRITE_SCHEMA=1 cargo test -p mdk-store committed_schema"
+    );
+}
+
+#[test]
+fn every_table_is_strict() {
+    let lax = with_tx(|tx| {
+        Ok(strings(
+            tx,
+            "SELECT name FROM pragma_table_list WHERE type = 'table' AND strict = 0 AND schema = 'main'",
+        ))
+    });
+    let lax: Vec<_> = lax
+        .into_iter()
+        .filter(|name| !name.starts_with("sqlite_"))
+        .collect();
+    assert!(lax.is_empty(), "not STRICT: {lax:?}");
+}
+
+#[test]
+fn hot_queries_search_an_index() {
+    let plans = [
+        ("SELECT what FROM seen WHERE id = ?1", "PRIMARY KEY"),
+        ("SELECT value FROM meta WHERE name = ?1", "PRIMARY KEY"),
+        (
+            "SELECT value FROM mls_rows WHERE scope = ?1 AND label = ?2 AND key = ?3",
+            "PRIMARY KEY",
+        ),
+        (groups::BY_ID, "PRIMARY KEY"),
+        (groups::BY_WELCOME, "groups_by_welcome"),
+        (groups::ROUTE, "sqlite_autoindex_routes_1"),
+        (groups::ROUTES, "routes_by_group"),
+        (messages::BY_ID, "messages_by_id (group_id=? AND id=?)"),
+        (
+            messages::PAGE_NEWEST,
+            "messages_shown (group_id=? AND seq>? AND seq<?)",
+        ),
+        (
+            messages::PAGE_OLDEST,
+            "messages_shown (group_id=? AND seq>?)",
+        ),
+        (
+            messages::CHILDREN,
+            "messages_by_target (group_id=? AND target=?)",
+        ),
+        (
+            messages::UNREAD,
+            "COVERING INDEX messages_shown (group_id=? AND seq>?)",
+        ),
+        (messages::LAST, "messages_shown (group_id=?)"),
+        (messages::EXPIRED, "messages_by_expiry"),
+        (crate::events::AFTER, "INTEGER PRIMARY KEY (rowid>?)"),
+        (crate::events::LAST, "SEARCH events"),
+        (outbox::OPEN_OF_GROUP, "commits_open (group_id=?)"),
+        (held::HELD, "held_by_group"),
+        (held::DUE, "inputs_by_due"),
+    ];
+    with_tx(|tx| {
+        for (sql, expected) in plans {
+            let mut statement = tx.conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;
+            let count = statement.parameter_count();
+            let nulls: Vec<&dyn ToSql> = vec![&rusqlite::types::Null; count];
+            let steps: Vec<String> = statement
+                .query_map(&nulls[..], |row| row.get("detail"))?
+                .collect::<rusqlite::Result<_>>()?;
+            let plan = steps.join("; ");
+            assert!(!plan.contains("SCAN"), "{sql}\nscans: {plan}");
+            assert!(
+                plan.contains(expected),
+                "{sql}\nexpected {expected}: {plan}"
+            );
+            // A sort reads everything first. Only the queries whose whole result is wanted may do it.
+            if sql != messages::EXPIRED && sql != groups::ROUTE {
+                assert!(!plan.contains("TEMP B-TREE"), "{sql}\nsorts: {plan}");
+            }
+        }
+        Ok(())
+    });
+}
+
+/// Every table with the column that names a group, as the schema says.
+fn tables_of_a_group(tx: &Tx<'_>) -> BTreeSet<(String, String)> {
+    tx.all(
+        "SELECT t.name, c.name FROM sqlite_schema t, pragma_table_info(t.name) c
+         WHERE t.type = 'table' AND c.name IN ('group_id', 'scope')",
+        [],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )
+    .unwrap()
+    .into_iter()
+    .collect()
+}
+
+/// Puts one row of the group into every such table: the least that its columns allow.
+fn fill(tx: &Tx<'_>, group: &GroupId, n: u8) {
+    for (table, key) in tables_of_a_group(tx) {
+        let columns: Vec<(String, String)> = tx
+            .all(
+                "SELECT name, type FROM pragma_table_info(?1) WHERE (\"notnull\" = 1 OR name IN ('group_id', 'scope'))",
+                [&table],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )
+            .unwrap();
+        let names: Vec<&str> = columns.iter().map(|(name, _)| name.as_str()).collect();
+        let values: Vec<Box<dyn ToSql>> = columns
+            .iter()
+            .map(|(name, kind)| -> Box<dyn ToSql> {
+                match kind.as_str() {
+                    _ if *name == key => Box::new(group.as_bytes().to_vec()),
+                    "BLOB" => Box::new(vec![n; 32]),
+                    "TEXT" => Box::new(String::new()),
+                    _ => Box::new(0),
+                }
+            })
+            .collect();
+        let marks = vec!["?"; names.len()].join(", ");
+        tx.exec(
+            &format!(
+                "INSERT INTO {table} ({}) VALUES ({marks})",
+                names.join(", ")
+            ),
+            rusqlite::params_from_iter(values),
+        )
+        .unwrap();
+    }
+}
+
+#[test]
+fn deleting_a_group_leaves_no_row_of_it_and_all_of_others() {
+    let (one, two) = (
+        GroupId::from_bytes(&[1; 16]).unwrap(),
+        GroupId::from_bytes(&[2; 16]).unwrap(),
+    );
+    with_tx(|tx| {
+        fill(tx, &one, 1);
+        fill(tx, &two, 2);
+        tx.mark_seen(&[1; 32], crate::Seen::Done)?;
+        tx.delete_group(&one)?;
+        let tables = tables_of_a_group(tx);
+        assert!(tables.len() >= 11);
+        for (table, column) in &tables {
+            let left = |id: &GroupId| {
+                strings(tx, &format!("SELECT hex({column}) FROM {table}"))
+                    .contains(&id.to_hex().to_uppercase())
+            };
+            assert!(!left(&one), "rows of a deleted group are left in {table}");
+            assert!(left(&two), "rows of another group are gone from {table}");
+        }
+        assert_eq!(tx.seen(&[1; 32])?, Some(crate::Seen::Done));
+        Ok(())
+    });
+}
+
+/// A table without a column for the group must be known to need none, so that none is forgotten.
+#[test]
+fn tables_without_a_group_are_the_known_ones() {
+    let found = with_tx(|tx| {
+        let with: BTreeSet<String> = tables_of_a_group(tx)
+            .into_iter()
+            .map(|(table, _)| table)
+            .collect();
+        let mut all = strings(
+            tx,
+            "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'",
+        );
+        all.retain(|name| !with.contains(name));
+        all.sort();
+        Ok(all)
+    });
+    let expected = ["key_packages", "meta", "seen"];
+    let unknown: Vec<_> = found
+        .iter()
+        .filter(|name| !expected.contains(&name.as_str()))
+        .collect();
+    assert!(
+        unknown.iter().all(|name| name.contains("migration")),
+        "name the group in, or list: {unknown:?}"
+    );
+    assert!(expected.iter().all(|name| found.iter().any(|f| f == name)));
+}
+
+#[test]
+fn unsigned_columns_keep_value_and_order_over_the_whole_range() {
+    let values = [
+        0,
+        1,
+        255,
+        u64::from(u32::MAX),
+        i64::MAX as u64,
+        i64::MAX as u64 + 1,
+        u64::MAX - 1,
+        u64::MAX,
+    ];
+    with_tx(|tx| {
+        for a in values {
+            let back = tx.one("SELECT ?1", [U64(a)], |row| Columns::new(row, "t").u64())?;
+            assert_eq!(back, Some(a));
+            for b in values {
+                let less = tx.one("SELECT ?1 < ?2", [U64(a), U64(b)], |row| {
+                    Columns::new(row, "t").bool()
+                })?;
+                assert_eq!(less, Some(a < b), "{a} < {b}");
+            }
+        }
+        Ok(())
+    });
+}
+
+/// Reads a column and says whether that failed.
+type Fails = fn(&mut Columns<'_>) -> bool;
+
+#[test]
+fn undecodable_columns_are_errors() {
+    let u64s = [
+        "-1",
+        "x'0000000000000001'",
+        "x'00'",
+        "x''",
+        "'1'",
+        "1.0",
+        "NULL",
+    ];
+    with_tx(|tx| {
+        for value in u64s {
+            let read = tx.one(&format!("SELECT {value}"), [], |row| {
+                Columns::new(row, "t").u64()
+            });
+            assert_eq!(read, Err(StoreError::Decode { what: "t" }), "{value}");
+        }
+        let cases: [(&str, Fails); 10] = [
+            ("65536", |c| c.u16().is_err()),
+            ("256", |c| c.u8().is_err()),
+            ("2", |c| c.bool().is_err()),
+            ("9", |c| c.variant(crate::GroupStatus::from_stored).is_err()),
+            ("x'ff'", |c| c.text().is_err()),
+            ("zeroblob(31)", |c| c.array::<32>().is_err()),
+            ("zeroblob(0)", |c| c.group_id().is_err()),
+            ("zeroblob(32)", |c| c.public_key().is_err()),
+            ("zeroblob(33)", |c| c.public_keys().is_err()),
+            // A list that claims more entries than there are bytes, and one with bytes after it.
+            ("x'ffffffff0f'", |c| c.list::<String>().is_err()),
+        ];
+        for (value, fails) in cases {
+            assert_eq!(
+                tx.one(&format!("SELECT {value}"), [], |row| Ok(fails(
+                    &mut Columns::new(row, "t")
+                )))?,
+                Some(true),
+                "{value}"
+            );
+        }
+        assert!(
+            tx.one("SELECT x'0000'", [], |row| Columns::new(row, "t")
+                .list::<String>())
+                .is_err()
+        );
+        assert!(
+            tx.one("SELECT CAST(x'ff' AS TEXT)", [], |row| Columns::new(
+                row, "t"
+            )
+            .text())
+                .is_err()
+        );
+        assert!(
+            tx.one("SELECT 1", [], |row| {
+                let mut c = Columns::new(row, "t");
+                c.i64()?;
+                c.i64()
+            })
+            .is_err()
+        );
+        Ok(())
+    });
+}

@@ -1,0 +1,54 @@
+//! Numbered migrations. The version of a file is its `user_version`, written by the transaction that migrates it.
+
+use rusqlite::Connection;
+
+use crate::{OpenError, StoreError};
+
+/// The migrations; the first brings an empty file to version 1. Published ones are never edited.
+const MIGRATIONS: &[&[&str]] = &[&[
+    include_str!("schema/V001__1_mls.sql"),
+    include_str!("schema/V001__2_groups.sql"),
+    include_str!("schema/V001__3_messages.sql"),
+    include_str!("schema/V001__4_outbox.sql"),
+    include_str!("schema/V001__5_held.sql"),
+]];
+
+/// The oldest schema that can be migrated.
+const OLDEST: u32 = 1;
+
+/// The schema version that this build writes.
+pub(crate) const SUPPORTED: u32 = MIGRATIONS.len() as u32;
+
+/// Brings the schema to the newest version, all steps and the new version in one transaction.
+///
+/// `fresh` says that the file was just created: only then may it have no version yet.
+pub(crate) fn migrate(
+    conn: &mut Connection,
+    fresh: bool,
+    application_id: i32,
+) -> Result<(), OpenError> {
+    let found: u32 = conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    if found > SUPPORTED {
+        return Err(OpenError::SchemaTooNew {
+            found,
+            supported: SUPPORTED,
+        });
+    }
+    if found < OLDEST && !fresh {
+        return Err(OpenError::SchemaTooOld {
+            found,
+            oldest: OLDEST,
+        });
+    }
+    if found == SUPPORTED {
+        return Ok(());
+    }
+    let tx = conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    for sql in MIGRATIONS[found as usize..].iter().copied().flatten() {
+        tx.execute_batch(sql)?;
+    }
+    tx.pragma_update(None, "application_id", application_id)?;
+    tx.pragma_update(None, "user_version", SUPPORTED)?;
+    tx.commit().map_err(StoreError::from)?;
+    Ok(())
+}

@@ -1,0 +1,140 @@
+//! How OpenMLS entities become bytes.
+//!
+//! Postcard, because it is compact and quick: the tree and the message secrets are written for every commit and every
+//! message. It is not self-describing, and one entity needs that: `MlsGroupJoinConfig` holds a retention policy that
+//! is read as "either an integer or a tagged value" (serde's `untagged`). That one is JSON; it is small and seldom
+//! written. The first byte of every value says which of the two follows.
+
+use postcard::ser_flavors::Flavor;
+use serde::{Serialize, de::DeserializeOwned};
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::{Result, StoreError};
+
+const POSTCARD: u8 = 1;
+const JSON: u8 = 2;
+
+/// Enough for most values, so that growing rarely leaves a copy behind.
+const CAPACITY: usize = 1024;
+
+/// A value as postcard.
+pub(super) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Zeroizing<Vec<u8>>> {
+    let mut bytes = Vec::with_capacity(CAPACITY);
+    bytes.push(POSTCARD);
+    postcard::serialize_with_flavor(value, Bytes(bytes))
+        .map(Zeroizing::new)
+        .map_err(|_| StoreError::internal("an MLS value cannot be encoded"))
+}
+
+/// A value as JSON, for the entity that needs a self-describing format.
+pub(super) fn encode_json<T: Serialize + ?Sized>(value: &T) -> Result<Zeroizing<Vec<u8>>> {
+    let mut bytes = Zeroizing::new(vec![JSON]);
+    serde_json::to_writer(&mut *bytes, value)
+        .map_err(|_| StoreError::internal("an MLS value cannot be encoded"))?;
+    Ok(bytes)
+}
+
+/// The value in `bytes`, all of which must be used.
+pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+    let failed = StoreError::Decode { what: "MLS value" };
+    match bytes.split_first() {
+        Some((&POSTCARD, body)) => match postcard::take_from_bytes(body) {
+            Ok((value, [])) => Ok(value),
+            _ => Err(failed),
+        },
+        Some((&JSON, body)) => serde_json::from_slice(body).map_err(|_| failed),
+        _ => Err(failed),
+    }
+}
+
+/// A key as bytes.
+pub(super) fn key<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>> {
+    postcard::serialize_with_flavor(value, Bytes(Vec::with_capacity(64)))
+        .map_err(|_| StoreError::internal("an MLS key cannot be encoded"))
+}
+
+/// The key inside the stored form of a proposal reference, which is a value of OpenMLS as well.
+pub(super) fn decode_key<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+    match postcard::take_from_bytes(bytes) {
+        Ok((value, [])) => Ok(value),
+        _ => Err(StoreError::Decode { what: "MLS key" }),
+    }
+}
+
+/// The content of a key that is a plain byte string (a group id, a KeyPackage reference), so that such keys can be
+/// built and read without OpenMLS.
+pub(super) fn byte_key<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>> {
+    let bytes = key(value)?;
+    match postcard::take_from_bytes::<u32>(&bytes) {
+        Ok((length, body)) if length as usize == body.len() => Ok(body.to_vec()),
+        _ => Err(StoreError::internal("an MLS key is not a byte string")),
+    }
+}
+
+/// Postcard's output: appends to a vector in blocks, after what is in it already.
+struct Bytes(Vec<u8>);
+
+impl Flavor for Bytes {
+    type Output = Vec<u8>;
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.try_extend(&[byte])
+    }
+
+    fn try_extend(&mut self, more: &[u8]) -> postcard::Result<()> {
+        let Self(bytes) = self;
+        if bytes.capacity() - bytes.len() < more.len() {
+            // Grows by hand, because a reallocation would leave the old block with its secrets unwiped.
+            let mut larger =
+                Vec::with_capacity((bytes.capacity() * 2).max(bytes.len() + more.len()));
+            larger.extend_from_slice(bytes);
+            bytes.zeroize();
+            *bytes = larger;
+        }
+        bytes.extend_from_slice(more);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<Vec<u8>> {
+        Ok(self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_read_strictly() {
+        let bytes = encode(&(7u32, "seven")).expect("encodes");
+        assert_eq!(decode::<(u32, String)>(&bytes), Ok((7, "seven".to_owned())));
+        let mut longer = bytes.to_vec();
+        longer.push(0);
+        assert!(decode::<(u32, String)>(&longer).is_err());
+        assert!(decode::<(u32, String)>(&bytes[..bytes.len() - 1]).is_err());
+        let mut unknown = bytes.to_vec();
+        unknown[0] = 3;
+        assert!(decode::<(u32, String)>(&unknown).is_err());
+        assert!(decode::<(u32, String)>(&[]).is_err());
+        let json = encode_json(&(7u32, "seven")).expect("encodes");
+        assert_eq!(decode::<(u32, String)>(&json), Ok((7, "seven".to_owned())));
+    }
+
+    #[test]
+    fn a_large_value_survives_growing() {
+        let value: Vec<u32> = (0..10_000).collect();
+        assert_eq!(
+            decode::<Vec<u32>>(&encode(&value).expect("encodes")),
+            Ok(value)
+        );
+    }
+
+    #[test]
+    fn the_key_of_a_byte_string_is_the_byte_string() {
+        for length in [0usize, 1, 32, 127, 128, 255] {
+            let bytes = vec![9u8; length];
+            assert_eq!(byte_key(&bytes), Ok(bytes));
+        }
+        assert!(byte_key(&(7u8, 2u8)).is_err());
+    }
+}

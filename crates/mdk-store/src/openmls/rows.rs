@@ -1,0 +1,200 @@
+//! Where the rows of OpenMLS lie: in a table of the transaction, or in a map.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rusqlite::{Connection, OptionalExtension, params};
+use zeroize::Zeroizing;
+
+use crate::Result;
+
+/// A secret value.
+pub(super) type Value = Zeroizing<Vec<u8>>;
+
+/// What a row is. The numbers are stored: they are never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Label {
+    JoinConfig = 1,
+    OwnLeafNodes = 2,
+    QueuedProposal = 3,
+    Tree = 4,
+    InterimTranscriptHash = 5,
+    GroupContext = 6,
+    ConfirmationTag = 7,
+    GroupState = 8,
+    MessageSecrets = 9,
+    ResumptionPskStore = 10,
+    OwnLeafIndex = 11,
+    EpochSecrets = 12,
+    ApplicationExportTree = 13,
+    EpochKeyPairs = 14,
+    SignatureKeyPair = 32,
+    EncryptionKeyPair = 33,
+    KeyPackage = 34,
+    Psk = 35,
+}
+
+/// Rows addressed by scope (a group id, or empty for the account), label and key.
+pub trait Rows {
+    /// The value of a row.
+    fn get(&self, scope: &[u8], label: Label, key: &[u8]) -> Result<Option<Value>>;
+    /// Inserts or replaces a row.
+    fn put(&self, scope: &[u8], label: Label, key: &[u8], value: &[u8]) -> Result<()>;
+    /// Removes a row if it is there.
+    fn delete(&self, scope: &[u8], label: Label, key: &[u8]) -> Result<()>;
+    /// All rows of a label, in the order of their keys.
+    fn list(&self, scope: &[u8], label: Label) -> Result<Vec<(Vec<u8>, Value)>>;
+    /// Removes all rows of a label.
+    fn delete_label(&self, scope: &[u8], label: Label) -> Result<()>;
+    /// All rows of a scope, in the order of label and key.
+    fn scope(&self, scope: &[u8]) -> Result<Vec<(u8, Vec<u8>, Value)>>;
+    /// Replaces all rows of a scope.
+    fn replace_scope(&self, scope: &[u8], rows: &[(u8, &[u8], &[u8])]) -> Result<()>;
+}
+
+/// The table `mls_rows` of a transaction.
+#[derive(Clone, Copy)]
+pub struct Table<'a>(pub(crate) &'a Connection);
+
+impl Rows for Table<'_> {
+    fn get(&self, scope: &[u8], label: Label, key: &[u8]) -> Result<Option<Value>> {
+        let mut get = self.0.prepare_cached(
+            "SELECT value FROM mls_rows WHERE scope = ?1 AND label = ?2 AND key = ?3",
+        )?;
+        Ok(get
+            .query_row(params![scope, label as u8, key], |row| {
+                row.get(0).map(Zeroizing::new)
+            })
+            .optional()?)
+    }
+
+    fn put(&self, scope: &[u8], label: Label, key: &[u8], value: &[u8]) -> Result<()> {
+        let mut put = self.0.prepare_cached(
+            "INSERT INTO mls_rows (scope, label, key, value) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT DO UPDATE SET value = excluded.value",
+        )?;
+        put.execute(params![scope, label as u8, key, value])?;
+        Ok(())
+    }
+
+    fn delete(&self, scope: &[u8], label: Label, key: &[u8]) -> Result<()> {
+        let mut delete = self
+            .0
+            .prepare_cached("DELETE FROM mls_rows WHERE scope = ?1 AND label = ?2 AND key = ?3")?;
+        delete.execute(params![scope, label as u8, key])?;
+        Ok(())
+    }
+
+    fn list(&self, scope: &[u8], label: Label) -> Result<Vec<(Vec<u8>, Value)>> {
+        let mut list = self.0.prepare_cached(
+            "SELECT key, value FROM mls_rows WHERE scope = ?1 AND label = ?2 ORDER BY key",
+        )?;
+        let rows = list.query_map(params![scope, label as u8], |row| {
+            Ok((row.get(0)?, row.get(1).map(Zeroizing::new)?))
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    fn delete_label(&self, scope: &[u8], label: Label) -> Result<()> {
+        let mut delete = self
+            .0
+            .prepare_cached("DELETE FROM mls_rows WHERE scope = ?1 AND label = ?2")?;
+        delete.execute(params![scope, label as u8])?;
+        Ok(())
+    }
+
+    fn scope(&self, scope: &[u8]) -> Result<Vec<(u8, Vec<u8>, Value)>> {
+        let mut list = self.0.prepare_cached(
+            "SELECT label, key, value FROM mls_rows WHERE scope = ?1 ORDER BY label, key",
+        )?;
+        let rows = list.query_map(params![scope], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2).map(Zeroizing::new)?))
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    fn replace_scope(&self, scope: &[u8], rows: &[(u8, &[u8], &[u8])]) -> Result<()> {
+        self.0
+            .prepare_cached("DELETE FROM mls_rows WHERE scope = ?1")?
+            .execute(params![scope])?;
+        let mut put = self.0.prepare_cached(
+            "INSERT INTO mls_rows (scope, label, key, value) VALUES (?1, ?2, ?3, ?4)",
+        )?;
+        for (label, key, value) in rows {
+            put.execute(params![scope, label, key, value])?;
+        }
+        Ok(())
+    }
+}
+
+/// A map in memory.
+#[derive(Default)]
+pub struct Map(Mutex<BTreeMap<(Vec<u8>, u8, Vec<u8>), Value>>);
+
+impl Map {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<(Vec<u8>, u8, Vec<u8>), Value>> {
+        // No operation leaves the map half-changed, so a panic elsewhere does not spoil it.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Rows for Map {
+    fn get(&self, scope: &[u8], label: Label, key: &[u8]) -> Result<Option<Value>> {
+        Ok(self
+            .lock()
+            .get(&(scope.to_vec(), label as u8, key.to_vec()))
+            .cloned())
+    }
+
+    fn put(&self, scope: &[u8], label: Label, key: &[u8], value: &[u8]) -> Result<()> {
+        self.lock().insert(
+            (scope.to_vec(), label as u8, key.to_vec()),
+            Zeroizing::new(value.to_vec()),
+        );
+        Ok(())
+    }
+
+    fn delete(&self, scope: &[u8], label: Label, key: &[u8]) -> Result<()> {
+        self.lock()
+            .remove(&(scope.to_vec(), label as u8, key.to_vec()));
+        Ok(())
+    }
+
+    fn list(&self, scope: &[u8], label: Label) -> Result<Vec<(Vec<u8>, Value)>> {
+        let map = self.lock();
+        let rows = map.range((scope.to_vec(), label as u8, Vec::new())..);
+        Ok(rows
+            .take_while(|((s, l, _), _)| s == scope && *l == label as u8)
+            .map(|((_, _, key), value)| (key.clone(), value.clone()))
+            .collect())
+    }
+
+    fn delete_label(&self, scope: &[u8], label: Label) -> Result<()> {
+        self.lock()
+            .retain(|(s, l, _), _| s != scope || *l != label as u8);
+        Ok(())
+    }
+
+    fn scope(&self, scope: &[u8]) -> Result<Vec<(u8, Vec<u8>, Value)>> {
+        let map = self.lock();
+        let rows = map
+            .range((scope.to_vec(), 0, Vec::new())..)
+            .take_while(|((s, ..), _)| s == scope);
+        Ok(rows
+            .map(|((_, label, key), value)| (*label, key.clone(), value.clone()))
+            .collect())
+    }
+
+    fn replace_scope(&self, scope: &[u8], rows: &[(u8, &[u8], &[u8])]) -> Result<()> {
+        let mut map = self.lock();
+        map.retain(|(s, ..), _| s != scope);
+        for (label, key, value) in rows {
+            map.insert(
+                (scope.to_vec(), *label, key.to_vec()),
+                Zeroizing::new(value.to_vec()),
+            );
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,155 @@
+//! Retained states: what an epoch was before a commit left it, on every branch that may still win.
+
+use mdk_wire::{ContentId, GroupId, NostrGroupId, PublicKey, Secret, SecretVec};
+use rusqlite::params;
+
+use crate::meta::row::{Columns, U64, encode_list, guarded_debug};
+use crate::{Result, Tx};
+
+/// One state of a group.
+#[derive(Clone, PartialEq, Eq)]
+pub struct NodeRow {
+    /// MLS group id.
+    pub group: GroupId,
+    /// Epoch authenticator (RFC 9420, 8.7): names the state within its group.
+    pub authenticator: [u8; 32],
+    /// Epoch.
+    pub epoch: u64,
+    /// Authenticator of the state before it; none for the state in which this account joined.
+    pub parent: Option<[u8; 32]>,
+    /// Id of the commit that led here.
+    pub commit: Option<ContentId>,
+    /// Account that sent that commit.
+    pub committer: Option<PublicKey>,
+    /// That commit needed an admin.
+    pub privileged: bool,
+    /// It is on the branch that this account follows.
+    pub canonical: bool,
+    /// Key of the kind-445 envelope in this state.
+    pub event_key: Secret<32>,
+    /// Routing id in this state.
+    pub nostr_group_id: NostrGroupId,
+    /// Relay URLs in this state.
+    pub relays: Vec<String>,
+    /// Seconds until messages disappear in this state; 0: never.
+    pub retention: u64,
+    /// The group's MLS rows ([`Tx::mls_dump`]). Empty: not loaded.
+    pub state: SecretVec,
+}
+guarded_debug!(NodeRow {
+    epoch,
+    privileged,
+    canonical
+});
+
+impl Tx<'_> {
+    /// Stores a state, or replaces the one with the same authenticator. An empty `state` means "not loaded", as
+    /// [`Tx::nodes`] gives it: the stored one then stays.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails.
+    pub fn put_node(&self, row: &NodeRow) -> Result<()> {
+        self.exec(
+            "INSERT INTO nodes (group_id, authenticator, epoch, parent, commit_id, committer, privileged, canonical, \
+             event_key, nostr_group_id, relays, retention, state) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) \
+             ON CONFLICT (group_id, authenticator) DO UPDATE SET epoch = excluded.epoch, parent = excluded.parent, \
+             commit_id = excluded.commit_id, committer = excluded.committer, privileged = excluded.privileged, \
+             canonical = excluded.canonical, event_key = excluded.event_key, \
+             nostr_group_id = excluded.nostr_group_id, relays = excluded.relays, retention = excluded.retention, \
+             state = CASE length(excluded.state) WHEN 0 THEN nodes.state ELSE excluded.state END",
+            params![
+                row.group.as_bytes(),
+                &row.authenticator[..],
+                U64(row.epoch),
+                row.parent.as_ref().map(|auth| &auth[..]),
+                row.commit.as_ref().map(ContentId::as_bytes),
+                row.committer.as_ref().map(PublicKey::as_bytes),
+                row.privileged,
+                row.canonical,
+                &row.event_key.expose()[..],
+                row.nostr_group_id.as_bytes(),
+                encode_list(&row.relays)?,
+                U64(row.retention),
+                row.state.expose(),
+            ],
+        )?;
+        Ok(())
+    }
+
+    /// The states of a group, newest epoch first; within an epoch the one stored last first. Their `state` is empty.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
+    pub fn nodes(&self, group: &GroupId) -> Result<Vec<NodeRow>> {
+        self.all(
+            "SELECT group_id, authenticator, epoch, parent, commit_id, committer, privileged, canonical, event_key, \
+             nostr_group_id, relays, retention FROM nodes WHERE group_id = ?1 ORDER BY epoch DESC, seq DESC",
+            [group.as_bytes()],
+            |row| {
+                let mut c = Columns::new(row, "nodes");
+                Ok(NodeRow {
+                    group: c.group_id()?,
+                    authenticator: c.array()?,
+                    epoch: c.u64()?,
+                    parent: c.opt(Columns::array)?,
+                    commit: c.opt(Columns::content_id)?,
+                    committer: c.opt(Columns::public_key)?,
+                    privileged: c.bool()?,
+                    canonical: c.bool()?,
+                    event_key: c.secret()?,
+                    nostr_group_id: c.nostr_group_id()?,
+                    relays: c.list()?,
+                    retention: c.u64()?,
+                    state: SecretVec::new(Vec::new()),
+                })
+            },
+        )
+    }
+
+    /// The MLS rows of one state, or `None` when it is unknown or was stored without them.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails or the row cannot be decoded.
+    pub fn node_state(
+        &self,
+        group: &GroupId,
+        authenticator: &[u8; 32],
+    ) -> Result<Option<SecretVec>> {
+        let state = self.one(
+            "SELECT state FROM nodes WHERE group_id = ?1 AND authenticator = ?2",
+            params![group.as_bytes(), &authenticator[..]],
+            |row| Columns::new(row, "nodes").secret_vec(),
+        )?;
+        Ok(state.filter(|state| !state.expose().is_empty()))
+    }
+
+    /// Replaces the MLS rows of a stored state.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails or does not have the state.
+    pub fn set_node_state(
+        &self,
+        group: &GroupId,
+        authenticator: &[u8; 32],
+        state: &SecretVec,
+    ) -> Result<()> {
+        self.exec_one(
+            "UPDATE nodes SET state = ?3 WHERE group_id = ?1 AND authenticator = ?2",
+            params![group.as_bytes(), &authenticator[..], state.expose()],
+            "an unknown state",
+        )
+    }
+
+    /// Forgets the states of a group before `min_epoch`.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails.
+    pub fn prune_nodes(&self, group: &GroupId, min_epoch: u64) -> Result<()> {
+        self.exec(
+            "DELETE FROM nodes WHERE group_id = ?1 AND epoch < ?2",
+            params![group.as_bytes(), U64(min_epoch)],
+        )?;
+        Ok(())
+    }
+}

@@ -1,0 +1,149 @@
+//! One transaction. Everything that the engine stores goes through a [`Tx`], so it commits or nothing happened.
+
+use rusqlite::{Connection, Params, Row};
+
+use crate::{Result, StoreError};
+
+/// An open transaction. Made by [`Store::write`](crate::Store::write) and [`Store::read`](crate::Store::read).
+pub struct Tx<'a> {
+    pub(crate) conn: &'a Connection,
+    depth: u32,
+}
+
+impl std::fmt::Debug for Tx<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tx")
+            .field("depth", &self.depth)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a> Tx<'a> {
+    /// Runs `f` in a transaction that `begin` starts. `Ok` commits if `commit` says so; all else, a panic too,
+    /// rolls back.
+    pub(crate) fn run<T, E: From<StoreError>>(
+        conn: &'a Connection,
+        begin: &str,
+        commit: bool,
+        f: impl FnOnce(&Tx<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        conn.prepare_cached(begin)
+            .and_then(|mut s| s.execute([]))
+            .map_err(StoreError::from)?;
+        let guard = Undo {
+            conn,
+            sql: &["ROLLBACK"],
+            armed: true,
+        };
+        let value = f(&Tx { conn, depth: 0 })?;
+        if commit {
+            // A failed COMMIT may leave the transaction open; the guard then rolls it back.
+            conn.prepare_cached("COMMIT")
+                .and_then(|mut s| s.execute([]))
+                .map_err(StoreError::from)?;
+            guard.disarm();
+        }
+        Ok(value)
+    }
+
+    /// Runs `f` in a nested transaction: on `Err` or a panic only what `f` did is undone.
+    ///
+    /// # Errors
+    /// What `f` returns, or a [`StoreError`] of the savepoint itself.
+    pub fn savepoint<T, E: From<StoreError>>(
+        &self,
+        f: impl FnOnce(&Tx<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let depth = self.depth + 1;
+        // Savepoints nest, so one name serves all: SQLite resolves it to the innermost.
+        self.conn
+            .prepare_cached("SAVEPOINT mdk")
+            .and_then(|mut s| s.execute([]))
+            .map_err(StoreError::from)?;
+        let guard = Undo {
+            conn: self.conn,
+            sql: &["ROLLBACK TO mdk", "RELEASE mdk"],
+            armed: true,
+        };
+        let value = f(&Tx {
+            conn: self.conn,
+            depth,
+        })?;
+        self.conn
+            .prepare_cached("RELEASE mdk")
+            .and_then(|mut s| s.execute([]))
+            .map_err(StoreError::from)?;
+        guard.disarm();
+        Ok(value)
+    }
+
+    /// Executes one statement; returns the number of rows that it changed.
+    pub(crate) fn exec(&self, sql: &str, params: impl Params) -> Result<usize> {
+        Ok(self.conn.prepare_cached(sql)?.execute(params)?)
+    }
+
+    /// The first row of a query, mapped, or `None` when there is no row.
+    pub(crate) fn one<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        map: impl FnOnce(&Row<'_>) -> Result<T>,
+    ) -> Result<Option<T>> {
+        let mut statement = self.conn.prepare_cached(sql)?;
+        let mut rows = statement.query(params)?;
+        rows.next()?.map(map).transpose()
+    }
+
+    /// All rows of a query, mapped.
+    pub(crate) fn all<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        mut map: impl FnMut(&Row<'_>) -> Result<T>,
+    ) -> Result<Vec<T>> {
+        let mut statement = self.conn.prepare_cached(sql)?;
+        let mut rows = statement.query(params)?;
+        let mut out = Vec::new();
+        while let Some(row) = rows.next()? {
+            out.push(map(row)?);
+        }
+        Ok(out)
+    }
+
+    /// The rowid of the last row inserted on this connection.
+    #[allow(dead_code, reason = "for the repositories")]
+    pub(crate) fn last_id(&self) -> i64 {
+        self.conn.last_insert_rowid()
+    }
+}
+
+/// Undoes a transaction or savepoint unless it was disarmed: by then `?` or a panic has left it.
+struct Undo<'a> {
+    conn: &'a Connection,
+    sql: &'static [&'static str],
+    armed: bool,
+}
+
+impl Undo<'_> {
+    fn disarm(mut self) {
+        self.armed = false;
+    }
+}
+
+impl Drop for Undo<'_> {
+    fn drop(&mut self) {
+        // After some errors (disk full, I/O) SQLite has rolled back by itself and there is nothing to undo.
+        if self.armed && !self.conn.is_autocommit() {
+            for sql in self.sql {
+                if self
+                    .conn
+                    .prepare_cached(sql)
+                    .and_then(|mut s| s.execute([]))
+                    .is_err()
+                {
+                    tracing::error!("a transaction could not be rolled back");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Welcomes that wait for their commit to be confirmed, or to be sent.
+
+use mdk_wire::{EventId, PublicKey};
+use rusqlite::{Row, params};
+
+use crate::meta::row::{Columns, guarded_debug};
+use crate::{Result, Tx};
+
+/// A gift wrap for one invited account.
+#[derive(Clone, PartialEq, Eq)]
+pub struct WelcomeRow {
+    /// Assigned by the store, ignored on insert.
+    pub id: i64,
+    /// [`PendingRow::id`](crate::PendingRow::id) of the commit that adds the account.
+    pub pending: i64,
+    /// The account.
+    pub recipient: PublicKey,
+    /// Id of the gift wrap.
+    pub event_id: EventId,
+    /// The signed gift wrap, as it is to be published.
+    pub event_json: String,
+    /// Its commit is confirmed.
+    pub sendable: bool,
+}
+guarded_debug!(WelcomeRow {
+    id,
+    pending,
+    sendable
+});
+
+fn read(row: &Row<'_>) -> Result<WelcomeRow> {
+    let mut c = Columns::new(row, "welcomes");
+    Ok(WelcomeRow {
+        id: c.i64()?,
+        pending: c.i64()?,
+        recipient: c.public_key()?,
+        event_id: c.event_id()?,
+        event_json: c.text()?,
+        sendable: c.bool()?,
+    })
+}
+
+impl Tx<'_> {
+    /// Stores a Welcome of a stored commit and returns its id. `row.id` is ignored.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails or does not have the commit.
+    pub fn insert_welcome(&self, row: &WelcomeRow) -> Result<i64> {
+        self.exec_one(
+            "INSERT INTO welcomes (pending, group_id, recipient, event_id, event_json, sendable)
+             SELECT id, group_id, ?2, ?3, ?4, ?5 FROM commits WHERE id = ?1",
+            params![
+                row.pending,
+                row.recipient.as_bytes(),
+                row.event_id.as_bytes(),
+                row.event_json,
+                row.sendable
+            ],
+            "a Welcome without its commit",
+        )?;
+        Ok(self.last_id())
+    }
+
+    /// The Welcomes of a commit, in the order of insertion.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
+    pub fn welcomes_of(&self, pending: i64) -> Result<Vec<WelcomeRow>> {
+        self.all(
+            "SELECT id, pending, recipient, event_id, event_json, sendable FROM welcomes WHERE pending = ?1 ORDER BY id",
+            [pending],
+            read,
+        )
+    }
+
+    /// All Welcomes that may be sent and were not dropped, oldest first: the work that a restart finds.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
+    pub fn sendable_welcomes(&self) -> Result<Vec<WelcomeRow>> {
+        self.all(
+            "SELECT id, pending, recipient, event_id, event_json, sendable FROM welcomes WHERE sendable = 1 ORDER BY id",
+            [],
+            read,
+        )
+    }
+
+    /// Makes the Welcomes of a commit sendable.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails.
+    pub fn release_welcomes(&self, pending: i64) -> Result<()> {
+        self.exec(
+            "UPDATE welcomes SET sendable = 1 WHERE pending = ?1",
+            [pending],
+        )?;
+        Ok(())
+    }
+
+    /// Forgets the Welcomes of a commit.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails.
+    pub fn drop_welcomes(&self, pending: i64) -> Result<()> {
+        self.exec("DELETE FROM welcomes WHERE pending = ?1", [pending])?;
+        Ok(())
+    }
+}

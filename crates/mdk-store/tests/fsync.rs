@@ -1,0 +1,100 @@
+//! What a write costs: at most two syncs, whatever the log does, and a log that stays small.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::{fs, path::PathBuf, process::Command};
+
+use mdk_store::{DatabaseKey, OpenOptions, Store};
+use mdk_wire::Secret;
+
+const HOME: &str = "MDK_STORE_FSYNC_HOME";
+const WRITES: usize = 3000;
+const LOG_LIMIT: u64 = 16 << 20;
+
+fn open(home: &std::path::Path) -> Store {
+    let key = DatabaseKey::Raw(Secret::new([1; 32]));
+    Store::open(&home.join("alice.db"), &key, &OpenOptions::default()).unwrap()
+}
+
+/// Not a test of its own: what runs under strace. Opening a file that does not exist marks the border of a call.
+#[test]
+fn child() {
+    let Some(home) = std::env::var_os(HOME).map(PathBuf::from) else { return };
+    let mark = |name: String| assert!(fs::File::open(home.join(name)).is_err());
+    for round in 0..2 {
+        let mut store = open(&home);
+        for n in 0..WRITES / 2 {
+            mark(format!("call-{round}-{n}"));
+            let size = if n % 400 == 399 { 1_000_000 } else { 3000 };
+            store.write(|tx| tx.set_meta(&format!("{}", n % 700), &vec![n as u8; size])).unwrap();
+            let log = fs::metadata(home.join("alice.db-wal")).unwrap().len();
+            assert!(log < LOG_LIMIT, "the log has grown to {log} bytes");
+        }
+        mark("end-of-writes".into());
+    }
+}
+
+#[test]
+fn a_write_costs_at_most_two_syncs() {
+    if Command::new("strace").arg("-V").output().is_err() {
+        eprintln!("skipped: strace is not installed");
+        return;
+    }
+    let home = tempfile::tempdir().unwrap();
+    let trace = home.path().join("trace");
+    fs::create_dir(home.path().join("db")).unwrap();
+    let status = Command::new("strace")
+        .args(["-f", "-qq", "-e", "trace=fsync,fdatasync,sync_file_range,openat,open", "-o"])
+        .arg(&trace)
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "child", "--nocapture", "--test-threads=1"])
+        .env(HOME, home.path().join("db"))
+        .status()
+        .unwrap();
+    assert!(status.success());
+    let (mut calls, mut syncs, mut total, mut doubles, mut counting) = (0, 0, 0, 0, false);
+    for line in fs::read_to_string(&trace).unwrap().lines() {
+        if line.contains("/call-") || line.contains("/end-of-writes") {
+            if counting {
+                assert!(syncs <= 2, "call {calls} made {syncs} syncs");
+                assert!(syncs >= 1, "call {calls} was not made durable");
+                doubles += usize::from(syncs == 2);
+                total += syncs;
+            }
+            counting = line.contains("/call-");
+            calls += usize::from(counting);
+            syncs = 0;
+        } else if line.contains("sync(") {
+            syncs += 1;
+        }
+    }
+    assert_eq!(calls, WRITES);
+    assert!(doubles >= 4, "the log was moved into the database {doubles} times only");
+    println!("{calls} writes, {total} syncs, {doubles} writes with two");
+}
+
+#[test]
+fn a_reader_that_blocks_the_checkpoint_costs_neither_durability_nor_a_third_sync() {
+    let home = tempfile::tempdir().unwrap();
+    let mut store = open(home.path());
+    store.write(|tx| tx.set_meta("a", b"first")).unwrap();
+    // A second connection of this process that sits on an old state.
+    let reader = rusqlite::Connection::open(home.path().join("alice.db")).unwrap();
+    reader.execute_batch(&format!("PRAGMA key = \"x'{}'\"; BEGIN", "01".repeat(32))).unwrap();
+    let tables: i64 = reader.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).unwrap();
+    assert!(tables > 0);
+    for n in 0..20u8 {
+        store.write(|tx| tx.set_meta(&n.to_string(), &vec![n; 400_000])).unwrap();
+    }
+    let log = fs::metadata(home.path().join("alice.db-wal")).unwrap().len();
+    assert!(log > 4 << 20, "the reader did keep the log");
+    reader.execute_batch("ROLLBACK").unwrap();
+    drop(reader);
+    for n in 0..20u8 {
+        store.write(|tx| tx.set_meta(&n.to_string(), b"small")).unwrap();
+    }
+    assert!(fs::metadata(home.path().join("alice.db-wal")).unwrap().len() <= log, "it is used again from its start");
+    store.close().unwrap();
+    let mut store = open(home.path());
+    assert_eq!(store.read(|tx| tx.meta("19")).unwrap(), Some(b"small".to_vec()));
+}

@@ -1,0 +1,11 @@
+//! What Marmot v2 puts inside MLS: app components and the account identity proof.
+
+pub mod components;
+pub mod identity_proof;
+pub mod limits;
+pub mod media_type;
+
+mod codec;
+
+pub use components::{Component, component_id, decode_known};
+pub use identity_proof::IdentityProof;

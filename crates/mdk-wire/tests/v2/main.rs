@@ -1,0 +1,11 @@
+//! The v2 components and the identity proof: rule by rule, at their limits, on recorded bytes, and at random.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod identity_proof;
+mod kit;
+mod limits;
+mod media_type;
+mod properties;
+mod redaction;
+mod rules;
+mod vectors;

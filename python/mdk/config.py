@@ -1,0 +1,80 @@
+"""Every limit and lifetime of the engine."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import final
+
+from .errors import InvalidInput
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Every limit and lifetime in one frozen object.
+
+    Raises InvalidInput (with .field, .limit, .value) for a value outside its range.
+    """
+
+    max_past_epochs: int = 5
+    """Epochs whose states and message keys are retained: 1 to 5. The protocol names 5 (Marmot v2, 2.8)."""
+    out_of_order_tolerance: int = 100
+    """How many generations a message may be behind the newest of its sender: 0 to 10,000."""
+    maximum_forward_distance: int = 1000
+    """How many generations a message may be ahead of the newest of its sender: 1 to 100,000."""
+    key_package_lifetime: timedelta = timedelta(days=84)
+    """Lifetime of a new KeyPackage: 1 second to 84 days (Marmot v2, 2.4)."""
+    self_update_every: timedelta = timedelta(days=7)
+    """Age of our leaf after which needs_self_update() names the group; at least 1 second."""
+    max_event_bytes: int = 131_072
+    """Largest event that we make, bytes of its JSON: 4,096 to 1,048,576. A larger Welcome raises GroupTooLarge."""
+    max_message_bytes: int = 65_536
+    """Largest inner event that we send, bytes of its JSON (id and tags included): 1,024 to 524,288."""
+    max_held_events: int = 256
+    """Events kept per group that cannot be read yet: 1 to 65,536."""
+    cached_groups: int = 64
+    """Groups kept loaded in memory: 1 to 10,000."""
+    allow_loopback: bool = False
+    """Accept relay URLs with loopback or private addresses. For tests."""
+
+    def __post_init__(self) -> None:
+        _check("max_past_epochs", self.max_past_epochs, 1, 5)
+        _check("out_of_order_tolerance", self.out_of_order_tolerance, 0, 10_000)
+        _check("maximum_forward_distance", self.maximum_forward_distance, 1, 100_000)
+        _check(
+            "key_package_lifetime",
+            _seconds("key_package_lifetime", self.key_package_lifetime),
+            1,
+            84 * 86_400,
+        )
+        _check("self_update_every", _seconds("self_update_every", self.self_update_every), 1, 2**32)
+        _check("max_event_bytes", self.max_event_bytes, 4_096, 1_048_576)
+        _check("max_message_bytes", self.max_message_bytes, 1_024, 524_288)
+        _check("max_held_events", self.max_held_events, 1, 65_536)
+        _check("cached_groups", self.cached_groups, 1, 10_000)
+        _flag("allow_loopback", self.allow_loopback)
+
+
+def _flag(field: str, value: object) -> None:
+    if not isinstance(value, bool):
+        raise InvalidInput(f"{field}: not a bool", field=field)
+
+
+def _check(field: str, value: object, low: int, high: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise InvalidInput(f"{field}: not an int", field=field)
+    if value < low:
+        raise InvalidInput(
+            f"{field}: too small (least {low}, got {value})", field=field, limit=low, value=value
+        )
+    if value > high:
+        raise InvalidInput(
+            f"{field}: too large (limit {high}, got {value})", field=field, limit=high, value=value
+        )
+
+
+def _seconds(field: str, value: object) -> int:
+    if not isinstance(value, timedelta):
+        raise InvalidInput(f"{field}: not a timedelta", field=field)
+    if value.microseconds:
+        raise InvalidInput(f"{field}: not whole seconds", field=field)
+    return value.days * 86_400 + value.seconds

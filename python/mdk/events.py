@@ -1,0 +1,173 @@
+"""What happened, in the order it became true.
+
+Use `match`:
+
+    match event:
+        case MessageReceived(message):
+            print(message.text)
+"""
+
+from dataclasses import dataclass
+from typing import final
+
+from ._mdk import PublicKey
+from .values import Delivery, EventId, GroupId, GroupInfo, Invite, Message, Reaction
+
+
+# Without `match_args`: each event says what it is matched by.
+@dataclass(frozen=True, slots=True, match_args=False)
+class Event:
+    """Base of every event. An event of a kind that this version does not know is a plain `Event`."""
+
+    group_id: GroupId | None
+    cursor: str
+    """Opaque and durable: `Mdk.events(after=cursor)` resumes behind it."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class MessageReceived(Event):
+    """A message of somebody else arrived; any kind but reactions, edits and deletions."""
+
+    __match_args__ = ("message",)
+    message: Message
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class MessageEdited(Event):
+    """The author edited a message."""
+
+    __match_args__ = ("message",)
+    message: Message
+    """With the edit applied."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class MessageDeleted(Event):
+    """The author deleted a message."""
+
+    __match_args__ = ("message_id",)
+    message_id: EventId
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class ReactionAdded(Event):
+    """A reaction arrived."""
+
+    __match_args__ = ("reaction",)
+    reaction: Reaction
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class ReactionRemoved(Event):
+    """A reaction was taken back by its author."""
+
+    __match_args__ = ("reaction",)
+    reaction: Reaction
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Invited(Event):
+    """A Welcome was verified and waits for accept() or decline()."""
+
+    __match_args__ = ("invite",)
+    invite: Invite
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Joined(Event):
+    """An invite was accepted, or a group of ours came to be."""
+
+    __match_args__ = ("group",)
+    group: GroupInfo
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Removed(Event):
+    """This account is no longer a member."""
+
+    __match_args__ = ("by",)
+    by: PublicKey | None
+    """Who committed it."""
+    left: bool
+    """True if we had asked for it with leave()."""
+    commit: str | None
+    """SHA-256 of the commit's MLSMessage, 64 hex digits."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class MembersChanged(Event):
+    """Accounts came or went."""
+
+    __match_args__ = ("added", "removed")
+    added: frozenset[PublicKey]
+    removed: frozenset[PublicKey]
+    """Removed by an admin."""
+    left: frozenset[PublicKey]
+    """Left by themselves."""
+    by: PublicKey | None
+    """The committer."""
+    commit: str | None
+    """SHA-256 of the commit's MLSMessage, 64 hex digits."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class GroupUpdated(Event):
+    """Settings changed."""
+
+    __match_args__ = ("changed",)
+    changed: frozenset[str]
+    """Among name, description, relays, admins, retention, image, avatar, media, agent_stream, required, other."""
+    by: PublicKey | None
+    """The committer."""
+    commit: str | None
+    """SHA-256 of the commit's MLSMessage, 64 hex digits."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class EpochChanged(Event):
+    """The group advanced to a new MLS epoch."""
+
+    __match_args__ = ("old", "new")
+    old: int
+    new: int
+    commit: str | None
+    """SHA-256 of the commit's MLSMessage, 64 hex digits."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class MessagesInvalidated(Event):
+    """A lost fork: these messages are not part of the group's history after all. They are kept, marked."""
+
+    __match_args__ = ("message_ids",)
+    message_ids: tuple[EventId, ...]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Disbanded(Event):
+    """The group was ended for everybody."""
+
+    __match_args__ = ("by",)
+    by: PublicKey | None
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class DeliveryChanged(Event):
+    """How far a message of ours got."""
+
+    __match_args__ = ("message_id", "delivery")
+    message_id: EventId
+    delivery: Delivery

@@ -1,0 +1,56 @@
+"""What `Mdk.process()` made of one incoming event.
+
+Whatever a peer sends ends as one of these, never as an exception.
+"""
+
+from dataclasses import dataclass
+from typing import final
+
+from ._mdk import SignedEvent
+from .events import Event
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Base of the four outcomes. Use `match`."""
+
+    events: tuple[Event, ...]
+    """What became true: the effects of this event, then those of events that had waited for it."""
+    reply: tuple[SignedEvent, ...]
+    """Events for the caller to publish, e.g. the commit that answers a leave proposal."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Applied(Outcome):
+    """It took effect."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Duplicate(Outcome):
+    """Seen before, or the echo of an event of ours. Nothing changed."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Deferred(Outcome):
+    """Not readable or not decidable yet; kept and retried by the engine. Not an error."""
+
+    reason: str
+    """undecryptable, future_epoch, missing_parent, rival, publish_in_progress, cannot_judge, or resource_refused: the
+    bounds for held events are reached, and this one was NOT kept; deliver it again later."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Rejected(Outcome):
+    """It never takes effect in this state; nothing was stored."""
+
+    code: str
+    """invalid_encoding, invalid_signature, authorization_failed, unsupported_required_feature, wrong_recipient,
+    unknown_group, transport_rejected, stale_epoch or already_applied (Marmot v2, 2.11)."""
+    reason: str
+    """What was wrong, without data from the event."""
+    rule: str
+    """Id of the rule that it broke, e.g. "D4-2"."""

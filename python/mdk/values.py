@@ -1,0 +1,244 @@
+"""Frozen values that the engine hands out. Times are aware (UTC), durations are `timedelta`, ids are lower-case hex."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from os import PathLike
+from typing import ClassVar, Final, Literal, NewType, TypeAlias, final
+
+from ._mdk import PublicKey, SignedEvent
+
+GroupId = NewType("GroupId", str)
+"""MLS group id (RFC 9420, 8.1) in lower-case hex. Private: it never appears on a relay."""
+
+EventId = NewType("EventId", str)
+"""Nostr event id (NIP-01), 64 lower-case hex digits."""
+
+PathArg: TypeAlias = str | PathLike[str]
+PublicKeyLike: TypeAlias = PublicKey | str
+
+
+class Kind:
+    """Nostr kinds of Marmot v2. Any kind from 0 to 65535 may be sent inside a group."""
+
+    CHAT: Final = 9
+    REACTION: Final = 7
+    DELETE: Final = 5
+    EDIT: Final = 1009
+    KEY_PACKAGE: Final = 30443
+    WELCOME: Final = 444
+    GROUP_MESSAGE: Final = 445
+    GIFT_WRAP: Final = 1059
+
+
+class GroupState(StrEnum):
+    """Where a group stands, for this account."""
+
+    ACTIVE = "active"
+    """A member."""
+    PENDING = "pending"
+    """Invited, not yet accepted."""
+    LEAVING = "leaving"
+    """A leave proposal of ours is out; the commit that answers it has not been seen."""
+    LEFT = "left"
+    """Left, or declined."""
+    REMOVED = "removed"
+    """Removed by an admin."""
+    DISBANDED = "disbanded"
+    """Ended for all members by an admin."""
+    UNRECOVERABLE = "unrecoverable"
+    """State was lost; only a new invite helps."""
+
+
+class Delivery(StrEnum):
+    """How far a message of ours got."""
+
+    QUEUED = "queued"
+    """Not yet known to be on a relay."""
+    ACCEPTED = "accepted"
+    """At least one relay has it."""
+    FAILED = "failed"
+    """Every relay refused for good."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class StoreInfo:
+    """Facts about the open database."""
+
+    path: str | None
+    """Absolute path, None in memory."""
+    schema_version: int
+    sqlcipher_version: str
+    """Version of the linked SQLCipher, e.g. "4.6.1 community"."""
+    size_bytes: int
+    """Size of the database file."""
+    key_source: Literal["env", "file", "raw", "memory"]
+    """Where the database key came from."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A member account of a group. One account may have several leaves (devices)."""
+
+    public_key: PublicKey
+    is_admin: bool
+    is_me: bool
+    leaf_indexes: tuple[int, ...]
+    """Its leaves in the ratchet tree, ascending."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Reaction:
+    """One reaction (NIP-25, kind 7 inside the group)."""
+
+    message_id: EventId
+    sender: PublicKey
+    emoji: str
+    """At most 64 characters."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of the history, with edits, deletions and reactions applied."""
+
+    id: EventId
+    """NIP-01 id of the inner event."""
+    group_id: GroupId
+    sender: PublicKey
+    """The author, authenticated by MLS."""
+    kind: int
+    text: str
+    """Content, the newest edit applied; empty when deleted."""
+    created_at: datetime
+    """The author's clock, UTC. Not trustworthy; a time after the year 9999 is shown as its last second."""
+    received_at: datetime
+    """Our clock when it arrived, UTC."""
+    epoch: int
+    """MLS epoch it was encrypted in."""
+    reply_to: EventId | None
+    reactions: tuple[Reaction, ...]
+    """Oldest first."""
+    edited: bool
+    deleted: bool
+    """Its author deleted it, or it expired."""
+    invalidated: bool
+    """It belongs to a branch of the group that lost; kept for the record."""
+    is_mine: bool
+    delivery: Delivery
+    """Of our own messages; ACCEPTED for those of others."""
+    tags: tuple[tuple[str, ...], ...]
+    """Tags of the inner event."""
+
+    attachments: ClassVar[tuple[()]] = ()
+    """Always empty: this version sends and reads no media."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class GroupInfo:
+    """A snapshot of one group."""
+
+    id: GroupId
+    nostr_group_id: str
+    """64 hex digits: the `h` tag of the current epoch, visible to relays."""
+    name: str
+    """At most 256 bytes of UTF-8."""
+    description: str
+    """At most 4096 bytes of UTF-8."""
+    relays: tuple[str, ...]
+    """1 to 16 URLs, sorted."""
+    admins: frozenset[PublicKey]
+    member_count: int
+    """Member accounts, not leaves."""
+    epoch: int
+    """Current MLS epoch; 1 after the founding."""
+    state: GroupState
+    retention: timedelta | None
+    """Time after which messages disappear; None when off."""
+    has_image: bool
+    unread_count: int
+    """Messages of others after the one last marked read."""
+    last_message: Message | None
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class KeyPackage:
+    """One of this account's KeyPackages (RFC 9420, 10; kind 30443)."""
+
+    ref: str
+    """KeyPackageRef (RFC 9420, 5.2), 64 hex digits."""
+    event_id: EventId
+    slot: str
+    """The `d` tag: a newer KeyPackage of the same slot replaces it on relays."""
+    created_at: datetime
+    expires_at: datetime
+    relays: tuple[str, ...]
+    """Where it is to be published."""
+    last_resort: bool
+    """It may be used by several Welcomes."""
+    used: bool
+    """A Welcome has used it: publish a new one."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class KeyPackageVerdict:
+    """Whether somebody's KeyPackage event can be invited (Marmot v2 state, table A2)."""
+
+    usable: bool
+    code: str | None
+    """Category, as in Rejected.code; None if usable."""
+    rule: str | None
+    """Id of the check that failed."""
+    reason: str | None
+    """What is wrong; None if usable."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Invite:
+    """A Welcome that was verified and waits for accept() or decline()."""
+
+    id: EventId
+    """Id of the gift wrap."""
+    group_id: GroupId
+    group_name: str
+    description: str
+    inviter: PublicKey
+    """The admin who signed it, authenticated by MLS."""
+    member_count: int
+    admins: frozenset[PublicKey]
+    relays: tuple[str, ...]
+    received_at: datetime
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """An encrypted message, ready to be published."""
+
+    event: SignedEvent
+    """Kind 445, signed by a key used once."""
+    message: Message
+    """As it stands in the history."""
+    relays: tuple[str, ...]
+    """Where to publish it."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """A NIP-01 REQ filter, made by Mdk.interests()."""
+
+    _json: str = field(repr=True)
+    relays: tuple[str, ...]
+    """Where to subscribe; empty means the inbox relays of the account (kind 10050), which the caller knows."""
+
+    def to_json(self) -> str:
+        """The filter as a JSON object."""
+        return self._json

@@ -1,0 +1,79 @@
+"""The list of errors is complete, and every one can be told apart, explained and pickled."""
+
+from __future__ import annotations
+
+import pickle
+import re
+from pathlib import Path
+
+import pytest
+
+from mdk import _mdk, errors
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+CLASSES: list[type[errors.MdkError]] = [
+    value
+    for value in vars(errors).values()
+    if isinstance(value, type) and issubclass(value, errors.MdkError)
+]
+# Parents that exist to be caught; everything else is raised by the extension.
+PARENTS = {"MdkError", "GroupError", "KeyringError"}
+
+
+def test_rust_raises_exactly_the_documented_classes() -> None:
+    assert set(_mdk._error_classes()) == {c.__name__ for c in CLASSES} - PARENTS
+    assert len(_mdk._error_classes()) == len(set(_mdk._error_classes()))
+
+
+@pytest.mark.parametrize("error", CLASSES, ids=lambda c: c.__name__)
+def test_every_class(error: type[errors.MdkError]) -> None:
+    words = re.sub(r"(?<!^)(?=[A-Z])", "_", error.__name__).lower()
+    assert error.code == words
+    assert error.__doc__
+    raised = error("what happened", hint="what to do")
+    assert str(raised) == "what happened"
+    assert raised.hint == "what to do"
+    again = pickle.loads(pickle.dumps(raised))
+    assert type(again) is error
+    assert (str(again), again.code, again.hint) == (str(raised), error.code, "what to do")
+
+
+def test_details_survive_pickling() -> None:
+    error = errors.InvalidInput("name: too large", field="name", limit=256, value=257)
+    again = pickle.loads(pickle.dumps(error))
+    assert (again.field, again.limit, again.value) == ("name", 256, 257)
+    again = pickle.loads(pickle.dumps(errors.DatabaseBusy("busy", pid=17)))
+    assert again.pid == 17
+
+
+def test_codes_are_unique() -> None:
+    assert len({c.code for c in CLASSES}) == len(CLASSES)
+
+
+def test_builtins_are_caught() -> None:
+    for ours, builtin in (
+        (errors.InvalidInput, ValueError),
+        (errors.NotFound, LookupError),
+        (errors.NotAllowed, PermissionError),
+        (errors.StorageError, OSError),
+    ):
+        assert issubclass(ours, builtin)
+
+
+@pytest.mark.parametrize(
+    ("source", "enum", "target"),
+    [
+        ("mdk-core/src/error.rs", "Error", "errors.rs"),
+        ("mdk-store/src/error.rs", "OpenError", "errors.rs"),
+        ("mdk-store/src/error.rs", "StoreError", "errors.rs"),
+        ("mdk-core/src/values.rs", "EventBody", "event_views.rs"),
+    ],
+)
+def test_the_binding_names_every_variant(source: str, enum: str, target: str) -> None:
+    text = (ROOT / "crates" / source).read_text(encoding="utf-8")
+    body = text.split(f"pub enum {enum} {{", 1)[1].split("\n}", 1)[0]
+    variants = re.findall(r"^    ([A-Z]\w+)", body, re.MULTILINE)
+    assert len(variants) > 5
+    binding = (ROOT / "crates" / "mdk-python" / "src" / target).read_text(encoding="utf-8")
+    missing = [v for v in variants if not re.search(rf"\b{enum}::{v}\b", binding)]
+    assert missing == []

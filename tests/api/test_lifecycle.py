@@ -1,0 +1,250 @@
+"""Opening, closing, forking, panicking, and what a `with` block does."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import mdk
+from mdk import DatabaseKey, GroupId, Keys, Mdk, _mdk, errors
+
+RELAYS = ["wss://relay.example"]
+
+
+@pytest.fixture
+def keys() -> Keys:
+    return Keys.generate()
+
+
+@pytest.fixture
+def open_(tmp_path: Path, keys: Keys) -> Callable[[], Mdk]:
+    key = DatabaseKey.raw(bytes(range(32)))
+    return lambda: Mdk.open(tmp_path / "account" / "mdk.db", keys=keys, key=key)
+
+
+def test_state_is_on_disk(open_: Callable[[], Mdk], keys: Keys) -> None:
+    with open_() as account:
+        with account.create_group("Lunch", relays=RELAYS) as pending:
+            group = pending.confirm()
+        account.create_message(group.id, "to be found again")
+        digest = account.digest()
+        assert account.info.key_source == "raw"
+        assert account.info.path is not None
+        assert account.info.path.endswith("mdk.db")
+        assert account.info.size_bytes > 0
+    with open_() as account:
+        assert account.digest() == digest
+        assert account.public_key == keys.public_key
+        assert [m.text for m in account.messages(group.id)] == ["to be found again"]
+
+
+def test_a_second_owner_is_refused(open_: Callable[[], Mdk]) -> None:
+    with open_():
+        with pytest.raises(errors.DatabaseBusy) as caught:
+            open_()
+        assert caught.value.pid in {None, os.getpid()}
+    open_().close()
+
+
+def test_the_wrong_key_and_the_wrong_account(tmp_path: Path, keys: Keys) -> None:
+    path = tmp_path / "account" / "mdk.db"
+    key = DatabaseKey.raw(b"a" * 32)
+    Mdk.open(path, keys=keys, key=key).close()
+    with pytest.raises(errors.WrongKey):
+        Mdk.open(path, keys=keys, key=DatabaseKey.raw(b"b" * 32))
+    with pytest.raises(errors.WrongAccount):
+        Mdk.open(path, keys=Keys.generate(), key=key)
+    with pytest.raises(OSError, match="key"):
+        Mdk.open(path, keys=keys, key=DatabaseKey.raw(b"b" * 32))
+
+
+def test_a_key_file_is_made_and_guarded(tmp_path: Path, keys: Keys) -> None:
+    path, file = tmp_path / "account" / "mdk.db", tmp_path / "account" / "key"
+    key = DatabaseKey.from_file(file)
+    with Mdk.open(path, keys=keys, key=key) as account:
+        assert account.info.key_source == "file"
+    assert file.stat().st_mode & 0o777 == 0o600
+    file.chmod(0o644)
+    with pytest.raises(errors.InsecureFile):
+        Mdk.open(path, keys=keys, key=key)
+    file.unlink()
+    with pytest.raises(errors.KeyMissing):
+        Mdk.open(path, keys=keys, key=key)
+
+
+def test_a_plain_database_is_refused(tmp_path: Path, keys: Keys) -> None:
+    import sqlite3  # noqa: PLC0415
+
+    path = tmp_path / "plain.db"
+    tmp_path.chmod(0o700)
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE t (x)")
+    connection.commit()
+    connection.close()
+    path.chmod(0o600)
+    with pytest.raises(errors.EncryptionMissing):
+        Mdk.open(path, keys=keys, key=DatabaseKey.raw(b"a" * 32))
+
+
+def test_after_close_every_method_says_so(pair: GroupId, alice: Mdk) -> None:
+    pending = alice.self_update(pair)
+    iterator, batch = alice.events(), alice.process_many(["{"])
+    alice.close()
+    alice.close()
+    event_id, ref = mdk.EventId("0" * 64), "0" * 64
+    calls: list[Callable[[], object]] = [
+        lambda: alice.info,
+        alice.digest,
+        lambda: alice.new_key_package(relays=RELAYS),
+        alice.key_packages,
+        lambda: alice.delete_key_package(ref),
+        lambda: alice.select_key_package([]),
+        lambda: alice.create_group("x", relays=RELAYS),
+        alice.groups,
+        lambda: alice.group(pair),
+        lambda: alice.members(pair),
+        lambda: alice.add_members(pair, []),
+        lambda: alice.remove_members(pair, []),
+        lambda: alice.update_group(pair),
+        lambda: alice.promote(pair, []),
+        lambda: alice.demote(pair, []),
+        lambda: alice.self_update(pair),
+        lambda: alice.disband(pair),
+        lambda: alice.leave(pair),
+        alice.pending,
+        lambda: alice.create_message(pair, "x"),
+        lambda: alice.react(pair, event_id),
+        lambda: alice.edit(pair, event_id, "x"),
+        lambda: alice.delete(pair, event_id),
+        lambda: alice.process(b"{"),
+        lambda: list(alice.process_many(["{"])),
+        alice.tick,
+        lambda: alice.messages(pair),
+        lambda: alice.message(pair, event_id),
+        lambda: alice.search("x"),
+        lambda: alice.mark_read(pair),
+        lambda: list(alice.events()),
+        alice.invites,
+        lambda: alice.accept(event_id),
+        lambda: alice.decline(event_id),
+        alice.interests,
+        lambda: alice.export_secret(pair, "x", b"", 32),
+        alice.needs_self_update,
+        pending.confirm,
+        pending.discard,
+        lambda: next(iterator),
+        lambda: next(batch),
+    ]
+    for call in calls:
+        with pytest.raises(errors.Closed):
+            call()
+    assert str(alice.public_key).startswith("npub1")
+    assert "npub1" in repr(alice)
+
+
+def test_leaving_the_block_without_confirm_discards(alice: Mdk, pair: GroupId) -> None:
+    epoch = alice.group(pair).epoch
+    with alice.self_update(pair):
+        assert len(alice.pending()) == 1
+    assert alice.pending() == []
+    with pytest.raises(RuntimeError, match="relay"), alice.self_update(pair):
+        raise RuntimeError("relay is down")
+    assert alice.pending() == []
+    assert alice.group(pair).epoch == epoch
+    with alice.self_update(pair) as pending:
+        pending.confirm()
+    assert alice.group(pair).epoch == epoch + 1
+
+
+def test_a_commit_is_confirmed_once(alice: Mdk, pair: GroupId) -> None:
+    pending = alice.self_update(pair)
+    with pytest.raises(errors.CommitPending):
+        alice.self_update(pair)
+    pending.confirm()
+    for again in (pending.confirm, pending.discard):
+        with pytest.raises(errors.CommitLost):
+            again()
+    pending = alice.self_update(pair)
+    pending.discard()
+    with pytest.raises(errors.CommitLost):
+        pending.confirm()
+
+
+def test_leaving_the_block_after_another_object_resolved_it(alice: Mdk, pair: GroupId) -> None:
+    with alice.self_update(pair) as pending:
+        (same,) = alice.pending()
+        assert (same.group_id, same.event) == (pending.group_id, pending.event)
+        same.confirm()
+
+
+def test_a_pending_commit_survives_a_restart(open_: Callable[[], Mdk]) -> None:
+    with open_() as account:
+        founding = account.create_group("Lunch", relays=RELAYS)
+    with open_() as account:
+        (left,) = account.pending()
+        assert left.group_id == founding.group_id
+        assert left.event is None
+        assert left.confirm().name == "Lunch"
+
+
+def test_a_panic_is_an_error_and_the_process_lives(
+    open_: Callable[[], Mdk], capfd: pytest.CaptureFixture[str]
+) -> None:
+    account = open_()
+    with pytest.raises(errors.InternalError, match=r"panic at panics\.rs:\d+"):
+        _mdk._panic(account)
+    with pytest.raises(errors.InternalError, match="open it again"):
+        account.groups()
+    with open_() as again:
+        assert again.groups() == []
+    account.close()
+    captured = capfd.readouterr()
+    assert "must not be printed" not in captured.out + captured.err
+
+
+FORK = """
+import os, sys, warnings
+from mdk import DatabaseKey, Keys, Mdk, errors
+warnings.simplefilter("ignore", DeprecationWarning)
+account = Mdk.open(sys.argv[1], keys=Keys.generate(), key=DatabaseKey.raw(b"k" * 32))
+with account.create_group("Lunch", relays=["wss://relay.example"]) as pending:
+    group = pending.confirm()
+child = os.fork()
+if child == 0:
+    code = 1
+    try:
+        account.create_message(group.id, "from the child")
+    except errors.Forked:
+        code = 42
+    account.close()
+    del account, pending
+    os._exit(code)
+_, status = os.waitpid(child, 0)
+assert os.waitstatus_to_exitcode(status) == 42, status
+account.create_message(group.id, "from the parent")
+assert [m.text for m in account.messages(group.id)] == ["from the parent"]
+account.close()
+print("both lived")
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_child_is_refused_and_harmless(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", FORK, str(tmp_path / "account" / "mdk.db")],
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (0, "both lived\n"), done.stderr
+
+
+def test_an_unclosed_database_is_reported(open_: Callable[[], Mdk]) -> None:
+    accounts = [open_()]
+    with pytest.warns(ResourceWarning, match="unclosed Mdk"):
+        accounts.clear()
+    open_().close()
