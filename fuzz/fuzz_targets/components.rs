@@ -11,10 +11,7 @@ fuzz_target!(|data: &[u8]| {
     let id = u16::from_be_bytes(*id);
     if let Some(Ok(component)) = decode_known(id, data) {
         assert_eq!(component.id(), id);
-        assert_eq!(
-            component.encode().expect("what was read can be written"),
-            data
-        );
+        assert_eq!(component.encode().expect("what was read can be written"), data);
         let _ = format!("{component:?}");
     }
     let _ = check_application_owned(data.chunks(64).map(|chunk| (id, chunk)));

@@ -10,9 +10,7 @@ fuzz_target!(|data: &[u8]| {
     let Some(members) = Members::parse(data) else {
         return;
     };
-    let event = members
-        .unsigned(1, keys(1).public_key())
-        .sign_with(keys(1), &mut ZeroRandom);
+    let event = members.unsigned(1, keys(1).public_key()).sign_with(keys(1), &mut ZeroRandom);
     match Event::from_json(event.to_json().as_bytes()) {
         Ok(again) => assert!(again == event),
         Err(

@@ -13,14 +13,8 @@ fuzz_target!(|data: &[u8]| {
     let recipient = keys(2).public_key();
     let event = |author: u8, kind: u16, tags: Vec<Vec<String>>, content: String| {
         let pubkey = keys(author).public_key();
-        UnsignedEvent {
-            pubkey,
-            created_at: 1,
-            kind,
-            tags,
-            content,
-        }
-        .sign_with(keys(author), &mut ZeroRandom)
+        UnsignedEvent { pubkey, created_at: 1, kind, tags, content }
+            .sign_with(keys(author), &mut ZeroRandom)
     };
     let seal = if mode % 2 == 0 {
         plaintext.to_vec()
@@ -33,12 +27,7 @@ fuzz_target!(|data: &[u8]| {
     let Some(content) = encrypt(3, 2, &seal) else {
         return;
     };
-    let wrap = event(
-        3,
-        kind::GIFT_WRAP,
-        vec![vec!["p".into(), recipient.to_hex()]],
-        content,
-    );
+    let wrap = event(3, kind::GIFT_WRAP, vec![vec!["p".into(), recipient.to_hex()]], content);
     if let Ok(unwrapped) = gift_wrap::unwrap(&wrap, keys(2)) {
         // A rumor that was read can be wrapped again by its author.
         assert!(unwrapped.sender == unwrapped.rumor.pubkey);

@@ -8,9 +8,7 @@ use mdk_fuzz::keys;
 use mdk_wire::v2::IdentityProof;
 
 static PROOF: LazyLock<Vec<u8>> = LazyLock::new(|| {
-    IdentityProof::sign(keys(1), &[5; 32], 1_700_000_000)
-        .encode()
-        .expect("valid time")
+    IdentityProof::sign(keys(1), &[5; 32], 1_700_000_000).encode().expect("valid time")
 });
 
 fuzz_target!(|data: &[u8]| {

@@ -6,21 +6,8 @@ use mdk_fuzz::{Members, keys};
 use mdk_wire::{Payload, UnsignedEvent, WireError};
 
 fn unsigned(payload: Payload) -> UnsignedEvent {
-    let Payload {
-        pubkey,
-        created_at,
-        kind,
-        tags,
-        content,
-        ..
-    } = payload;
-    UnsignedEvent {
-        pubkey,
-        created_at,
-        kind,
-        tags,
-        content,
-    }
+    let Payload { pubkey, created_at, kind, tags, content, .. } = payload;
+    UnsignedEvent { pubkey, created_at, kind, tags, content }
 }
 
 fuzz_target!(|data: &[u8]| {

@@ -15,12 +15,10 @@ fuzz_target!(|data: &[u8]| {
             1 => reader.u16().map(|value| _ = writer.u16(value)),
             2 => reader.u32().map(|value| _ = writer.u32(value)),
             3 => reader.u64().map(|value| _ = writer.u64(value)),
-            4 => reader
-                .varint()
-                .map(|value| _ = writer.varint(value as usize).expect("it was read")),
-            5 => reader
-                .take(usize::from(step / 8))
-                .map(|value| _ = writer.bytes(value)),
+            4 => {
+                reader.varint().map(|value| _ = writer.varint(value as usize).expect("it was read"))
+            }
+            5 => reader.take(usize::from(step / 8)).map(|value| _ = writer.bytes(value)),
             6 => reader.array::<12>().map(|value| _ = writer.bytes(&value)),
             _ => {
                 let max = usize::from(step / 8) * 64;

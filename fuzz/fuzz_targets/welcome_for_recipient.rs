@@ -11,11 +11,7 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     for reference in recipients.iter().take(8) {
-        let unique = recipients
-            .iter()
-            .filter(|other| *other == reference)
-            .count()
-            == 1;
+        let unique = recipients.iter().filter(|other| *other == reference).count() == 1;
         match welcome::for_recipient(data, reference) {
             Ok(short) => {
                 assert!(unique && short.len() <= data.len());

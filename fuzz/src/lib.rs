@@ -23,10 +23,7 @@ impl CountingRandom {
     /// Starts from a mix of `seed`.
     #[must_use]
     pub fn new(seed: &[u8]) -> Self {
-        Self(
-            seed.iter()
-                .fold(1, |mix, byte| mix.rotate_left(5) ^ u64::from(*byte)),
-        )
+        Self(seed.iter().fold(1, |mix, byte| mix.rotate_left(5) ^ u64::from(*byte)))
     }
 }
 
@@ -68,9 +65,7 @@ pub fn encrypt(from: u8, to: u8, plaintext: &[u8]) -> Option<String> {
         nostr::key::SecretKey::from_slice(keys(from).secret().expose()).expect("a valid key");
     let public = nostr::key::PublicKey::from_byte_array(*keys(to).public_key().as_bytes());
     let key = ConversationKey::derive(&secret, &public).expect("a valid key");
-    encrypt_to_bytes_with_nonce(&key, plaintext, [9; 32])
-        .ok()
-        .map(|bytes| STANDARD.encode(bytes))
+    encrypt_to_bytes_with_nonce(&key, plaintext, [9; 32]).ok().map(|bytes| STANDARD.encode(bytes))
 }
 
 /// Tags and content of an event in a form that mutates well: one line per tag with tab-separated strings, an empty
@@ -89,24 +84,13 @@ impl Members {
             Some(content) => ("", content),
             None => text.split_once("\n\n").unwrap_or(("", text)),
         };
-        let tags = tags
-            .lines()
-            .map(|line| line.split('\t').map(str::to_owned).collect())
-            .collect();
-        Some(Self {
-            tags,
-            content: content.to_owned(),
-        })
+        let tags = tags.lines().map(|line| line.split('\t').map(str::to_owned).collect()).collect();
+        Some(Self { tags, content: content.to_owned() })
     }
 
     /// Replaces every tag value `from` by `to`.
     pub fn replace(&mut self, from: &str, to: &str) {
-        for value in self
-            .tags
-            .iter_mut()
-            .flatten()
-            .filter(|value| *value == from)
-        {
+        for value in self.tags.iter_mut().flatten().filter(|value| *value == from) {
             to.clone_into(value);
         }
     }
@@ -115,12 +99,6 @@ impl Members {
     #[must_use]
     pub fn unsigned(self, kind: u16, pubkey: PublicKey) -> UnsignedEvent {
         let created_at = 1_700_000_000 + self.content.len() as u64;
-        UnsignedEvent {
-            pubkey,
-            created_at,
-            kind,
-            tags: self.tags,
-            content: self.content,
-        }
+        UnsignedEvent { pubkey, created_at, kind, tags: self.tags, content: self.content }
     }
 }

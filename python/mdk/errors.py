@@ -299,9 +299,7 @@ class DatabaseMissing(StorageError):
     """The key file or the write-ahead log exists but its database does not."""
 
     code = "database_missing"
-    hint: str | None = (
-        "If the database is really gone and you want to start anew, move the key file away."
-    )
+    hint: str | None = "Put the database back. To start anew, move the files beside it away."
 
 
 class SchemaTooNew(StorageError):

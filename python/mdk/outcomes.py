@@ -15,7 +15,8 @@ class Outcome:
     """Base of the four outcomes. Use `match`."""
 
     events: tuple[Event, ...]
-    """What became true: the effects of this event, then those of events that had waited for it."""
+    """What became true since the last outcome: by calls such as accept() and confirm(), by this event, and by events
+    that had waited for it."""
     reply: tuple[SignedEvent, ...]
     """Events for the caller to publish, e.g. the commit that answers a leave proposal."""
 

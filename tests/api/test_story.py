@@ -55,9 +55,10 @@ def publish(pending: PendingCommit, *readers: Mdk) -> list[Event]:
 
 
 def applied(reader: Mdk, event: SignedEvent) -> list[Event]:
+    """What the event meant; what accept() and confirm() meant is reported along with it."""
     outcome = reader.process(event)
     assert isinstance(outcome, Applied), outcome
-    return list(outcome.events)
+    return [e for e in outcome.events if not isinstance(e, Joined)]
 
 
 def test_the_documented_low_level_program_delivers_its_message() -> None:

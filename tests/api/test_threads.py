@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from time import perf_counter
 
-from mdk import Applied, GroupId, Keys, Mdk, MessageReceived
+from mdk import Applied, GroupId, Keys, Mdk, MessageReceived, SignedEvent, errors
 
 
 def test_four_threads_send_on_one_object(alice: Mdk, bob: Mdk, pair: GroupId) -> None:
@@ -26,33 +27,43 @@ def test_four_threads_send_on_one_object(alice: Mdk, bob: Mdk, pair: GroupId) ->
 
 
 def test_the_gil_is_free_while_the_engine_works(alice: Mdk, bob: Mdk, pair: GroupId) -> None:
-    events = [alice.create_message(pair, f"{n}").event for n in range(500)]
-    started, done = threading.Event(), threading.Event()
+    # A thread that kept the GIL would stop this one for as long as its call takes. A busy machine may stop it too,
+    # so one good attempt is enough.
+    stops = []
+    for _ in range(5):
+        events = [alice.create_message(pair, "x").event for _ in range(500)]
+        duration, stop = longest_stop(bob, events)
+        stops.append((duration, stop))
+        if stop < duration / 2:
+            return
+    raise AssertionError(stops)
 
-    def work() -> int:
-        started.set()
+
+def longest_stop(bob: Mdk, events: list[SignedEvent]) -> tuple[float, float]:
+    """Seconds that one batch took, and the longest time that another thread stood still meanwhile."""
+    done = threading.Event()
+
+    def work() -> float:
+        start = perf_counter()
         # One call of the engine: 500 events are one transaction.
-        first = next(bob.process_many(events))
+        assert isinstance(next(bob.process_many(events)), Applied)
+        taken = perf_counter() - start
         done.set()
-        assert isinstance(first, Applied)
-        return 1
+        return taken
 
     with ThreadPoolExecutor(2) as pool:
+        last, stop = perf_counter(), 0.0
         worker = pool.submit(work)
-        started.wait()
-        waiting = pool.submit(bob.groups)  # waits for the lock, without the GIL
-        count = 0
+        waiting = pool.submit(bob.groups)  # waits for the lock, and must not wait with the GIL
         while not done.is_set():
-            count += 1
-        assert worker.result() == 1
+            now = perf_counter()
+            last, stop = now, max(stop, now - last)
+        stop = max(stop, perf_counter() - last)
         assert len(waiting.result()) == 1
-    # With the GIL held by either thread this loop could not have turned more than a few times.
-    assert count > 1000
+        return worker.result(), stop
 
 
 def test_opening_and_closing_race_safely(meet: Callable[..., GroupId]) -> None:
-    from mdk import errors  # noqa: PLC0415
-
     for _ in range(5):
         account = Mdk.in_memory(Keys.generate())
         group = meet(account)

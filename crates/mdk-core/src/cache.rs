@@ -4,16 +4,39 @@
 //! it is worked on and *put* back only on success, so that every error path drops the possibly diverged copy.
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 
 use lru::LruCache;
 use mdk_store::GroupRow;
 use mdk_wire::GroupId;
 use openmls::group::MlsGroup;
 
+use crate::policy::GroupView;
+use crate::profile::v2;
+
 /// A group in memory with its row.
 pub(crate) struct LoadedGroup {
     pub(crate) mls: MlsGroup,
     pub(crate) row: GroupRow,
+    /// The state in the terms of the rules, once it was asked for: building it lifts every member's key.
+    view: Option<Arc<GroupView>>,
+}
+
+impl LoadedGroup {
+    pub(crate) fn new(mls: MlsGroup, row: GroupRow) -> Self {
+        Self { mls, row, view: None }
+    }
+
+    /// The current state in the terms of the rules.
+    pub(crate) fn view(&mut self) -> Arc<GroupView> {
+        let mls = &self.mls;
+        self.view.get_or_insert_with(|| Arc::new(v2::view_of_group(mls))).clone()
+    }
+
+    /// The state has changed to one whose view is known.
+    pub(crate) fn set_view(&mut self, view: Arc<GroupView>) {
+        self.view = Some(view);
+    }
 }
 
 pub(crate) struct GroupCache {

@@ -58,7 +58,7 @@ impl<'a> Ctx<'a, '_> {
         let mls_id = openmls::group::GroupId::from_slice(row.id.as_bytes());
         let mls = MlsGroup::load(&self.tx.mls(), &mls_id)?
             .ok_or(Error::Unrecoverable("MLS rows are missing"))?;
-        Ok(LoadedGroup { mls, row })
+        Ok(LoadedGroup::new(mls, row))
     }
 
     pub(crate) fn put(&mut self, group: LoadedGroup) {
@@ -72,7 +72,7 @@ impl<'a> Ctx<'a, '_> {
 
     /// The group as its user sees it.
     pub(crate) fn info(&self, id: &GroupId) -> Result<GroupInfo> {
-        let row = self.row(id)?;
+        let row = self.cached_row(id).map_or_else(|| self.row(id), Ok)?;
         history::state(row.status).ok_or(Error::GroupNotFound)?;
         history::group_info(self.tx, self.identity.account(), &row)
     }

@@ -23,14 +23,16 @@ use crate::{event_log, group, halt, history, key_package};
 
 /// One account's protocol engine: events in, events out. No sockets, no threads.
 pub struct Engine {
-    store: Store,
-    identity: Identity,
-    crypto: RustCrypto,
+    pub(crate) store: Store,
+    pub(crate) identity: Identity,
+    pub(crate) crypto: RustCrypto,
     config: Config,
-    clock: Arc<dyn Clock>,
+    pub(crate) clock: Arc<dyn Clock>,
     cache: GroupCache,
     /// Events of held messages that took effect outside a `process` call; reported by the next one.
     backlog: Vec<EngineEvent>,
+    /// Events to publish that came about in the same way.
+    backlog_reply: Vec<Event>,
     /// Whether what was left by an earlier process has been handed out again.
     resumed: bool,
 }
@@ -83,6 +85,7 @@ impl Engine {
             clock,
             cache,
             backlog: Vec::new(),
+            backlog_reply: Vec::new(),
             resumed: false,
         })
     }
@@ -162,11 +165,12 @@ impl Engine {
     fn act<T>(&mut self, f: impl FnOnce(&mut Ctx<'_, '_>) -> Result<T>) -> Result<T> {
         let (value, effects) = self.write(f)?;
         self.backlog.extend(effects.events);
+        self.backlog_reply.extend(effects.reply);
         Ok(value)
     }
 
     /// A read-only transaction.
-    fn look<T>(&mut self, f: impl FnOnce(&mut Ctx<'_, '_>) -> Result<T>) -> Result<T> {
+    pub(crate) fn look<T>(&mut self, f: impl FnOnce(&mut Ctx<'_, '_>) -> Result<T>) -> Result<T> {
         let now_millis = self.clock.now_millis();
         let Self { store, identity, crypto, config, cache, .. } = self;
         store.read(|tx| {
@@ -524,7 +528,10 @@ impl Engine {
     ) -> Outcome {
         let mut all = std::mem::take(&mut self.backlog);
         all.extend(events);
-        Outcome { verdict: verdict.unwrap_or_else(Verdict::Rejected), events: all, reply }
+        let mut replies = std::mem::take(&mut self.backlog_reply);
+        replies.extend(reply);
+        let verdict = verdict.unwrap_or_else(Verdict::Rejected);
+        Outcome { verdict, events: all, reply: replies }
     }
 
     /// A page of history in order of arrival.

@@ -45,6 +45,22 @@ impl Identity {
     pub(crate) fn create(tx: &Tx<'_>, keys: Keys, now: u64) -> Result<Self> {
         let signer = SignatureKeyPair::new(SignatureScheme::ED25519)
             .map_err(Error::bug("signature key generation"))?;
+        Self::keep(tx, keys, signer, now)
+    }
+
+    /// Takes over an MLS signer that exists already (test support).
+    pub(crate) fn import(
+        tx: &Tx<'_>,
+        keys: Keys,
+        private: Vec<u8>,
+        public: Vec<u8>,
+        now: u64,
+    ) -> Result<Self> {
+        let signer = SignatureKeyPair::from_raw(SignatureScheme::ED25519, private, public);
+        Self::keep(tx, keys, signer, now)
+    }
+
+    fn keep(tx: &Tx<'_>, keys: Keys, signer: SignatureKeyPair, now: u64) -> Result<Self> {
         let proof = IdentityProof::sign(&keys, signer.public(), now.max(1));
         signer.store(&tx.mls())?;
         tx.set_meta(META_ACCOUNT, keys.public_key().as_bytes())?;

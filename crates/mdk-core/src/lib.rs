@@ -24,6 +24,8 @@ mod outcome;
 mod policy;
 mod profile;
 mod provider;
+#[doc(hidden)]
+pub mod testing;
 mod values;
 
 pub use clock::{Clock, ManualClock, SystemClock};

@@ -1,11 +1,12 @@
 //! Sending: chat, reply, reaction, edit, delete, any kind.
 
-use mdk_store::{GroupStatus, MessageRow, MessageStatus, Seen};
+use mdk_store::{MessageRow, MessageStatus, Seen};
 use mdk_wire::{ContentId, EventId, GroupId, Random, UnsignedEvent, group_message, kind};
 
 use crate::cache::LoadedGroup;
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
+use crate::group::require_active;
 use crate::history;
 use crate::values::{NewMessage, Outgoing};
 
@@ -130,16 +131,7 @@ impl Ctx<'_, '_> {
 
     /// C3: not while leaving, not while a commit of the user's is unresolved.
     fn may_send(&self, group: &LoadedGroup) -> Result<()> {
-        match group.row.status {
-            GroupStatus::Active => {}
-            GroupStatus::Founding => return Err(Error::CommitPending),
-            GroupStatus::Invited => return Err(Error::NotMember("the invite is not accepted yet")),
-            GroupStatus::Leaving => return Err(Error::NotMember("a leave was requested")),
-            GroupStatus::Left | GroupStatus::Declined => return Err(Error::NotMember("left")),
-            GroupStatus::Removed => return Err(Error::NotMember("removed")),
-            GroupStatus::Disbanded => return Err(Error::NotMember("the group was disbanded")),
-            GroupStatus::Unrecoverable => return Err(Error::Unrecoverable("a retained state was lost")),
-        }
+        require_active(&group.row)?;
         if group.mls.pending_commit().is_some()
             && self.tx.pending_of(&group.row.id)?.is_none_or(|pending| !pending.automatic)
         {

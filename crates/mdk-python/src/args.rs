@@ -30,10 +30,7 @@ pub(crate) fn key_package_ref(text: &str) -> Result<KeyPackageRef, Raise> {
 }
 
 pub(crate) fn cursor(text: Option<&str>) -> Result<i64, Raise> {
-    text.map_or(Ok(0), |text| {
-        text.parse()
-            .map_err(|_| Raise::input("after", "not a cursor"))
-    })
+    text.map_or(Ok(0), |text| text.parse().map_err(|_| Raise::input("after", "not a cursor")))
 }
 
 /// An int; beyond 64 bits it stands at the border, so that it fails the range check of [`uint`].
@@ -110,40 +107,24 @@ fn items<'py>(field: &'static str, value: &Bound<'py, PyAny>) -> PyResult<Bound<
 }
 
 pub(crate) fn strings(field: &'static str, value: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
-    items(field, value)?
-        .try_iter()?
-        .map(|item| item?.extract())
-        .collect()
+    items(field, value)?.try_iter()?.map(|item| item?.extract()).collect()
 }
 
 pub(crate) fn tags(field: &'static str, value: &Bound<'_, PyAny>) -> PyResult<Vec<Vec<String>>> {
-    items(field, value)?
-        .try_iter()?
-        .map(|item| strings(field, &item?))
-        .collect()
+    items(field, value)?.try_iter()?.map(|item| strings(field, &item?)).collect()
 }
 
 pub(crate) fn public_keys(
     field: &'static str,
     value: &Bound<'_, PyAny>,
 ) -> PyResult<Vec<PublicKey>> {
-    items(field, value)?
-        .try_iter()?
-        .map(|item| public_key::argument(field, &item?))
-        .collect()
+    items(field, value)?.try_iter()?.map(|item| public_key::argument(field, &item?)).collect()
 }
 
 pub(crate) fn events(field: &'static str, value: &Bound<'_, PyAny>) -> PyResult<Vec<Event>> {
     items(field, value)?
         .try_iter()?
-        .map(|item| {
-            Ok(item?
-                .cast::<SignedEvent>()
-                .map_err(PyErr::from)?
-                .get()
-                .0
-                .clone())
-        })
+        .map(|item| Ok(item?.cast::<SignedEvent>().map_err(PyErr::from)?.get().0.clone()))
         .collect()
 }
 
@@ -159,17 +140,11 @@ pub(crate) fn environment(name: &str) -> Option<Zeroizing<String>> {
 /// The text of a file that only its owner can access.
 pub(crate) fn secret_file(path: &Path) -> Result<Zeroizing<String>, Raise> {
     let failed = |error: std::io::Error| {
-        Raise::new(
-            Class::StorageError,
-            format!("reading the key file failed: {}", error.kind()),
-        )
+        Raise::new(Class::StorageError, format!("reading the key file failed: {}", error.kind()))
     };
     // Before opening, which would wait for the writer of a FIFO.
     if !path.metadata().map_err(failed)?.is_file() {
-        return Err(Raise::new(
-            Class::InsecureFile,
-            "the key file is not a regular file",
-        ));
+        return Err(Raise::new(Class::InsecureFile, "the key file is not a regular file"));
     }
     let file = File::open(path).map_err(failed)?;
     #[cfg(unix)]
@@ -182,9 +157,7 @@ pub(crate) fn secret_file(path: &Path) -> Result<Zeroizing<String>, Raise> {
         }
     }
     let mut text = Zeroizing::new(String::with_capacity(MAX_SECRET_FILE as usize + 1));
-    file.take(MAX_SECRET_FILE + 1)
-        .read_to_string(&mut text)
-        .map_err(failed)?;
+    file.take(MAX_SECRET_FILE + 1).read_to_string(&mut text).map_err(failed)?;
     if text.len() as u64 > MAX_SECRET_FILE {
         return Err(Raise::key("path", "the key file is too large"));
     }

@@ -34,11 +34,7 @@ struct Batch {
 impl OutcomeIterator {
     pub(crate) fn new(mdk: &Bound<'_, Mdk>, events: &Bound<'_, PyAny>) -> PyResult<Self> {
         let events = events.try_iter()?.unbind();
-        Ok(Self {
-            mdk: mdk.clone().unbind(),
-            events,
-            batch: Mutex::default(),
-        })
+        Ok(Self { mdk: mdk.clone().unbind(), events, batch: Mutex::default() })
     }
 
     fn fill(&self, py: Python<'_>) -> PyResult<()> {
@@ -62,10 +58,7 @@ impl OutcomeIterator {
                 engine.process_many(&json)
             })?
         };
-        *lock(&self.batch) = Batch {
-            ready: outcomes.into(),
-            error,
-        };
+        *lock(&self.batch) = Batch { ready: outcomes.into(), error };
         Ok(())
     }
 
@@ -90,9 +83,7 @@ impl OutcomeIterator {
                 self.pop()
             }
         };
-        next.transpose()?
-            .map(|outcome| outcome.to_py(py))
-            .transpose()
+        next.transpose()?.map(|outcome| outcome.to_py(py)).transpose()
     }
 }
 
@@ -111,15 +102,8 @@ struct Page {
 
 impl EventIterator {
     pub(crate) fn new(mdk: &Bound<'_, Mdk>, after: i64, limit: Option<u32>) -> Self {
-        let page = Page {
-            after,
-            left: limit,
-            ready: VecDeque::new(),
-        };
-        Self {
-            mdk: mdk.clone().unbind(),
-            page: Mutex::new(page),
-        }
+        let page = Page { after, left: limit, ready: VecDeque::new() };
+        Self { mdk: mdk.clone().unbind(), page: Mutex::new(page) }
     }
 
     /// The next event, if it has been read already; otherwise what to read.

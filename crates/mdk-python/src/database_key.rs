@@ -46,10 +46,7 @@ impl DatabaseKey {
     /// Nothing is read before the database is opened.
     #[staticmethod]
     fn from_file(path: PathBuf) -> Self {
-        Self {
-            key: mdk_store::DatabaseKey::File(path),
-            source: "file",
-        }
+        Self { key: mdk_store::DatabaseKey::File(path), source: "file" }
     }
 
     /// The key in an environment variable, read now: 32 bytes as 64 hex digits or as base64.
@@ -72,18 +69,13 @@ impl DatabaseKey {
     }
 
     fn __reduce__(&self) -> PyResult<()> {
-        Err(PyTypeError::new_err(
-            "DatabaseKey cannot be pickled or copied: it may hold a secret",
-        ))
+        Err(PyTypeError::new_err("DatabaseKey cannot be pickled or copied: it may hold a secret"))
     }
 }
 
 impl DatabaseKey {
     fn from_bytes(bytes: [u8; 32], source: &'static str) -> Self {
-        Self {
-            key: mdk_store::DatabaseKey::Raw(Secret::new(bytes)),
-            source,
-        }
+        Self { key: mdk_store::DatabaseKey::Raw(Secret::new(bytes)), source }
     }
 }
 

@@ -52,11 +52,7 @@ pub(crate) struct Raise {
 
 impl Raise {
     pub(crate) fn new(class: Class, message: impl ToString) -> Self {
-        Self {
-            class,
-            message: message.to_string(),
-            details: Vec::new(),
-        }
+        Self { class, message: message.to_string(), details: Vec::new() }
     }
 
     /// `InvalidInput` for an argument that is wrong in kind, not in size.
@@ -87,8 +83,7 @@ impl Raise {
     }
 
     fn number(mut self, name: &'static str, value: Option<u64>) -> Self {
-        self.details
-            .extend(value.map(|value| (name, Detail::Number(value))));
+        self.details.extend(value.map(|value| (name, Detail::Number(value))));
         self
     }
 
@@ -105,9 +100,7 @@ impl Raise {
                 Detail::Text(value) => details.set_item(name, value)?,
             }
         }
-        Ok(PyErr::from_value(
-            class.call((self.message,), Some(&details))?,
-        ))
+        Ok(PyErr::from_value(class.call((self.message,), Some(&details))?))
     }
 }
 
@@ -122,12 +115,7 @@ impl From<Error> for Raise {
         let message = error.to_string();
         let new = |class| Self::new(class, message);
         match error {
-            Error::InvalidInput {
-                field,
-                limit,
-                actual,
-                ..
-            } => new(Class::InvalidInput)
+            Error::InvalidInput { field, limit, actual, .. } => new(Class::InvalidInput)
                 .text("field", field)
                 .number("limit", limit)
                 .number("value", actual),
@@ -145,12 +133,12 @@ impl From<Error> for Raise {
             Error::NotAllowed(_) => new(Class::NotAllowed),
             Error::CommitPending => new(Class::CommitPending),
             Error::CommitLost => new(Class::CommitLost),
-            Error::IncompatibleMember { reason, rule } => new(Class::IncompatibleMember)
-                .text("missing", reason)
-                .text("rule", rule),
-            Error::GroupTooLarge { size, limit } => new(Class::GroupTooLarge)
-                .number("size", Some(size))
-                .number("limit", Some(limit)),
+            Error::IncompatibleMember { reason, rule } => {
+                new(Class::IncompatibleMember).text("missing", reason).text("rule", rule)
+            }
+            Error::GroupTooLarge { size, limit } => {
+                new(Class::GroupTooLarge).number("size", Some(size)).number("limit", Some(limit))
+            }
             Error::EpochUnavailable => new(Class::EpochUnavailable),
             Error::Unrecoverable(_) => new(Class::GroupUnrecoverable),
             Error::WrongAccount => new(Class::WrongAccount),
@@ -208,6 +196,7 @@ impl From<StoreError> for Raise {
             StoreError::Corrupt | StoreError::Decode { .. } => new(Class::CorruptDatabase),
             StoreError::ReadOnly => new(Class::ReadOnlyDatabase),
             StoreError::Busy => new(Class::DatabaseBusy),
+            StoreError::WrongProcess => new(Class::Forked),
             StoreError::Invalid { what } => new(Class::InvalidInput).text("field", what),
             StoreError::Internal { .. } => new(Class::InternalError),
             // The enum may grow; a test compares its variants with this file.

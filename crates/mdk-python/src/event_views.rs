@@ -33,13 +33,7 @@ impl<'py> ToPy<'py> for EngineEvent {
             EventBody::Removed { by, left, commit } => {
                 build!(py, "mdk.events", "Removed", group, at, by, left, commit)
             }
-            EventBody::MembersChanged {
-                added,
-                removed,
-                left,
-                by,
-                commit,
-            } => {
+            EventBody::MembersChanged { added, removed, left, by, commit } => {
                 let (added, removed, left) = (set(py, added)?, set(py, removed)?, set(py, left)?);
                 build!(
                     py,
@@ -54,60 +48,20 @@ impl<'py> ToPy<'py> for EngineEvent {
                     commit
                 )
             }
-            EventBody::GroupUpdated {
-                changed,
-                by,
-                commit,
-            } => {
-                build!(
-                    py,
-                    "mdk.events",
-                    "GroupUpdated",
-                    group,
-                    at,
-                    set(py, changed)?,
-                    by,
-                    commit
-                )
+            EventBody::GroupUpdated { changed, by, commit } => {
+                build!(py, "mdk.events", "GroupUpdated", group, at, set(py, changed)?, by, commit)
             }
             EventBody::EpochChanged { old, new, commit } => {
-                build!(
-                    py,
-                    "mdk.events",
-                    "EpochChanged",
-                    group,
-                    at,
-                    old,
-                    new,
-                    commit
-                )
+                build!(py, "mdk.events", "EpochChanged", group, at, old, new, commit)
             }
             EventBody::MessagesInvalidated { message_ids } => {
-                build!(
-                    py,
-                    "mdk.events",
-                    "MessagesInvalidated",
-                    group,
-                    at,
-                    message_ids
-                )
+                build!(py, "mdk.events", "MessagesInvalidated", group, at, message_ids)
             }
             EventBody::Disbanded { by } => {
                 build!(py, "mdk.events", "Disbanded", group, at, by)
             }
-            EventBody::DeliveryChanged {
-                message_id,
-                delivery,
-            } => {
-                build!(
-                    py,
-                    "mdk.events",
-                    "DeliveryChanged",
-                    group,
-                    at,
-                    message_id,
-                    delivery
-                )
+            EventBody::DeliveryChanged { message_id, delivery } => {
+                build!(py, "mdk.events", "DeliveryChanged", group, at, message_id, delivery)
             }
             // The enum may grow; a test compares its variants with this file.
             _ => build!(py, "mdk.events", "Event", group, at),
@@ -122,27 +76,11 @@ impl<'py> ToPy<'py> for Outcome {
             Verdict::Applied => build!(py, "mdk.outcomes", "Applied", events, reply),
             Verdict::Duplicate => build!(py, "mdk.outcomes", "Duplicate", events, reply),
             Verdict::Deferred(reason) => {
-                build!(
-                    py,
-                    "mdk.outcomes",
-                    "Deferred",
-                    events,
-                    reply,
-                    reason.as_str()
-                )
+                build!(py, "mdk.outcomes", "Deferred", events, reply, reason.as_str())
             }
             Verdict::Rejected(why) => {
                 let (code, reason, rule) = (why.code.as_str(), why.reason, why.rule);
-                build!(
-                    py,
-                    "mdk.outcomes",
-                    "Rejected",
-                    events,
-                    reply,
-                    code,
-                    reason,
-                    rule
-                )
+                build!(py, "mdk.outcomes", "Rejected", events, reply, code, reason, rule)
             }
         }
     }

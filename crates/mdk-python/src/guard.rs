@@ -25,10 +25,7 @@ pub(crate) struct Guard {
 
 impl Guard {
     pub(crate) fn new(engine: Engine) -> Self {
-        Self {
-            state: Mutex::new(State::Open(Box::new(engine))),
-            pid: process::id(),
-        }
+        Self { state: Mutex::new(State::Open(Box::new(engine))), pid: process::id() }
     }
 
     /// Runs one call of the engine. The interpreter is detached before the lock is taken, so a waiting thread
@@ -42,8 +39,7 @@ impl Guard {
             let message = "opened before os.fork(); the child process cannot use it";
             return Err(Raise::new(Class::Forked, message).into_err(py));
         }
-        py.detach(|| self.run(f))
-            .map_err(|raise| raise.into_err(py))
+        py.detach(|| self.run(f)).map_err(|raise| raise.into_err(py))
     }
 
     fn run<T>(&self, f: impl FnOnce(&mut Engine) -> mdk_core::Result<T>) -> Result<T, Raise> {

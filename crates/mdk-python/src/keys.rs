@@ -32,8 +32,7 @@ impl Keys {
     #[staticmethod]
     #[pyo3(signature = (secret, password=None))]
     fn parse(py: Python<'_>, secret: &str, password: Option<&str>) -> PyResult<Self> {
-        py.detach(|| parse("secret", secret, password))
-            .map_err(|raise| raise.into_err(py))
+        py.detach(|| parse("secret", secret, password)).map_err(|raise| raise.into_err(py))
     }
 
     /// The key pair in an environment variable, as `parse()` reads it.
@@ -75,9 +74,7 @@ impl Keys {
     }
 
     fn __reduce__(&self) -> PyResult<()> {
-        Err(PyTypeError::new_err(
-            "Keys cannot be pickled or copied: they hold a secret",
-        ))
+        Err(PyTypeError::new_err("Keys cannot be pickled or copied: they hold a secret"))
     }
 }
 

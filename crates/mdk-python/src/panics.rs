@@ -46,6 +46,5 @@ fn dispose(payload: Box<dyn Any + Send>) {
 /// Private, for the tests: panics inside the engine's guard as a bug of the engine would.
 #[pyfunction]
 pub(crate) fn _panic(py: Python<'_>, mdk: &Mdk) -> PyResult<()> {
-    mdk.guard
-        .call(py, |_| panic!("a message that must not be printed"))
+    mdk.guard.call(py, |_| panic!("a message that must not be printed"))
 }

@@ -24,11 +24,7 @@ pub(crate) struct PendingCommit {
 
 impl PendingCommit {
     pub(crate) fn new(mdk: &Bound<'_, Mdk>, commit: Pending) -> Self {
-        Self {
-            mdk: mdk.clone().unbind(),
-            commit,
-            done: AtomicBool::new(false),
-        }
+        Self { mdk: mdk.clone().unbind(), commit, done: AtomicBool::new(false) }
     }
 }
 
@@ -72,11 +68,7 @@ impl PendingCommit {
     /// Raises:
     ///     CommitLost: it is not pending any more; nothing was changed.
     fn confirm<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let info: GroupInfo = self
-            .mdk
-            .get()
-            .guard
-            .call(py, |e| e.confirm(self.commit.id))?;
+        let info: GroupInfo = self.mdk.get().guard.call(py, |e| e.confirm(self.commit.id))?;
         self.done.store(true, Ordering::Release);
         info.to_py(py)
     }
@@ -86,10 +78,7 @@ impl PendingCommit {
     /// Raises:
     ///     CommitLost: it is not pending any more; nothing was changed.
     fn discard(&self, py: Python<'_>) -> PyResult<()> {
-        self.mdk
-            .get()
-            .guard
-            .call(py, |e| e.discard(self.commit.id))?;
+        self.mdk.get().guard.call(py, |e| e.discard(self.commit.id))?;
         self.done.store(true, Ordering::Release);
         Ok(())
     }
@@ -110,13 +99,10 @@ impl PendingCommit {
             return Ok(());
         }
         // One that was resolved through another object is what leaving the block asks for.
-        self.mdk
-            .get()
-            .guard
-            .call(py, |e| match e.discard(self.commit.id) {
-                Err(Error::CommitLost | Error::NotFound(_)) => Ok(()),
-                result => result,
-            })
+        self.mdk.get().guard.call(py, |e| match e.discard(self.commit.id) {
+            Err(Error::CommitLost | Error::NotFound(_)) => Ok(()),
+            result => result,
+        })
     }
 
     fn __repr__(&self) -> String {

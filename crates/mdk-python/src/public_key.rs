@@ -12,7 +12,7 @@ pub(crate) struct PublicKey(pub(crate) mdk_wire::PublicKey);
 
 #[pymethods]
 impl PublicKey {
-    /// Parses an npub, an nprofile (NIP-19) or 64 lower-case hex digits.
+    /// Parses an npub, an nprofile (NIP-19) or 64 hex digits.
     ///
     /// Raises:
     ///     InvalidKey: it is none of these, or no point on the curve.

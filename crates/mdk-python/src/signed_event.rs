@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use pyo3::prelude::*;
 use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
-use pyo3::types::PyTuple;
+use pyo3::types::{PyString, PyTuple};
 
 use crate::errors::Raise;
 use crate::public_key::PublicKey;
@@ -71,18 +71,11 @@ impl SignedEvent {
     }
 
     fn __repr__(&self) -> String {
-        format!(
-            "<SignedEvent kind={} id={}>",
-            self.0.kind(),
-            self.0.id().to_hex()
-        )
+        format!("<SignedEvent kind={} id={}>", self.0.kind(), self.0.id().to_hex())
     }
 
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, (String,))> {
-        Ok((
-            slf.get_type().getattr("from_json")?,
-            (slf.get().0.to_json(),),
-        ))
+        Ok((slf.get_type().getattr("from_json")?, (slf.get().0.to_json(),)))
     }
 }
 
@@ -112,9 +105,15 @@ pub(crate) enum Json {
 
 impl Json {
     pub(crate) fn extract(value: &Bound<'_, PyAny>) -> PyResult<Self> {
-        match value.extract::<PyBackedStr>() {
+        let Ok(text) = value.cast::<PyString>() else {
+            return Ok(Self::Bytes(value.extract()?));
+        };
+        match text.extract() {
             Ok(text) => Ok(Self::Text(text)),
-            Err(_) => Ok(Self::Bytes(value.extract()?)),
+            // Lone surrogates are no UTF-8: for the verdict on the event, not for an exception.
+            Err(_) => {
+                Ok(Self::Bytes(text.call_method1("encode", ("utf-8", "surrogatepass"))?.extract()?))
+            }
         }
     }
 

@@ -117,16 +117,9 @@ pub(crate) fn tags<'py>(py: Python<'py>, tags: &[Vec<String>]) -> PyResult<Bound
 pub(crate) fn time(py: Python<'_>, seconds: u64) -> PyResult<Bound<'_, PyAny>> {
     static FROM_TIMESTAMP: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let from_timestamp = FROM_TIMESTAMP.get_or_try_init(py, || {
-        PyResult::Ok(
-            py.import("datetime")?
-                .getattr("datetime")?
-                .getattr("fromtimestamp")?
-                .unbind(),
-        )
+        PyResult::Ok(py.import("datetime")?.getattr("datetime")?.getattr("fromtimestamp")?.unbind())
     })?;
-    from_timestamp
-        .bind(py)
-        .call1((seconds.min(LAST_SECOND), PyTzInfo::utc(py)?))
+    from_timestamp.bind(py).call1((seconds.min(LAST_SECOND), PyTzInfo::utc(py)?))
 }
 
 /// Seconds as a timedelta.
@@ -181,34 +174,14 @@ impl<'py> ToPy<'py> for Delivery {
 
 impl<'py> ToPy<'py> for Member {
     fn to_py(self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let Self {
-            public_key,
-            is_admin,
-            is_me,
-            leaf_indexes,
-        } = self;
-        build!(
-            py,
-            "mdk.values",
-            "Member",
-            public_key,
-            is_admin,
-            is_me,
-            leaf_indexes
-        )
+        let Self { public_key, is_admin, is_me, leaf_indexes } = self;
+        build!(py, "mdk.values", "Member", public_key, is_admin, is_me, leaf_indexes)
     }
 }
 
 impl<'py> ToPy<'py> for Reaction {
     fn to_py(self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        build!(
-            py,
-            "mdk.values",
-            "Reaction",
-            self.message_id,
-            self.sender,
-            self.emoji
-        )
+        build!(py, "mdk.values", "Reaction", self.message_id, self.sender, self.emoji)
     }
 }
 
@@ -287,15 +260,7 @@ impl<'py> ToPy<'py> for KeyPackageVerdict {
                 (false, Some(code.as_str()), Some(rule), Some(reason))
             }
         };
-        build!(
-            py,
-            "mdk.values",
-            "KeyPackageVerdict",
-            usable,
-            code,
-            rule,
-            reason
-        )
+        build!(py, "mdk.values", "KeyPackageVerdict", usable, code, rule, reason)
     }
 }
 
@@ -320,14 +285,7 @@ impl<'py> ToPy<'py> for Invite {
 
 impl<'py> ToPy<'py> for Outgoing {
     fn to_py(self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        build!(
-            py,
-            "mdk.values",
-            "Outgoing",
-            self.event,
-            self.message,
-            self.relays
-        )
+        build!(py, "mdk.values", "Outgoing", self.event, self.message, self.relays)
     }
 }
 

@@ -10,22 +10,16 @@ pub(crate) fn digest(conn: &Connection) -> Result<[u8; 32]> {
     let mut tables = conn.prepare(
         "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name",
     )?;
-    let tables: Vec<String> = tables
-        .query_map([], |row| row.get(0))?
-        .collect::<Result<_, _>>()?;
+    let tables: Vec<String> = tables.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
     let mut hash = Sha256::new();
     for table in tables {
         add(&mut hash, b'T', table.as_bytes());
         let quoted = table.replace('"', "\"\"");
-        let columns = conn
-            .prepare(&format!("SELECT * FROM \"{quoted}\""))?
-            .column_count();
+        let columns = conn.prepare(&format!("SELECT * FROM \"{quoted}\""))?.column_count();
         // Ordering by every column needs no knowledge of the keys. Equal rows are interchangeable.
         let order: Vec<String> = (1..=columns).map(|n| n.to_string()).collect();
-        let mut rows = conn.prepare(&format!(
-            "SELECT * FROM \"{quoted}\" ORDER BY {}",
-            order.join(", ")
-        ))?;
+        let mut rows =
+            conn.prepare(&format!("SELECT * FROM \"{quoted}\" ORDER BY {}", order.join(", ")))?;
         let mut rows = rows.query([])?;
         while let Some(row) = rows.next()? {
             hash.update(b"R");

@@ -77,14 +77,8 @@ impl From<rusqlite::Error> for StoreError {
                     ErrorCode::SystemIoFailure
                     | ErrorCode::CannotOpen
                     | ErrorCode::PermissionDenied => Self::Io { code },
-                    ErrorCode::ConstraintViolation => Self::Internal {
-                        what: "constraint",
-                        code,
-                    },
-                    ErrorCode::OutOfMemory => Self::Internal {
-                        what: "out of memory",
-                        code,
-                    },
+                    ErrorCode::ConstraintViolation => Self::Internal { what: "constraint", code },
+                    ErrorCode::OutOfMemory => Self::Internal { what: "out of memory", code },
                     _ => Self::Internal { what: "SQL", code },
                 }
             }
@@ -92,9 +86,9 @@ impl From<rusqlite::Error> for StoreError {
             | rusqlite::Error::IntegralValueOutOfRange(..)
             | rusqlite::Error::InvalidColumnType(..)
             | rusqlite::Error::Utf8Error(..) => Self::Decode { what: "column" },
-            rusqlite::Error::ToSqlConversionFailure(_) => Self::Invalid {
-                what: "value out of range",
-            },
+            rusqlite::Error::ToSqlConversionFailure(_) => {
+                Self::Invalid { what: "value out of range" }
+            }
             _ => Self::internal("SQL"),
         }
     }
@@ -264,5 +258,36 @@ impl std::fmt::Display for FileRole {
             Self::Key => "key file",
             Self::Directory => "directory",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::ffi;
+
+    use super::*;
+
+    #[test]
+    fn sqlite_codes_become_what_the_user_can_act_on() {
+        let map = |code| {
+            let text = Some("SELECT secret FROM mls_rows".to_owned());
+            StoreError::from(rusqlite::Error::SqliteFailure(ffi::Error::new(code), text))
+        };
+        for (code, error) in [
+            (ffi::SQLITE_FULL, StoreError::DiskFull),
+            (ffi::SQLITE_IOERR_FSYNC, StoreError::Io { code: ffi::SQLITE_IOERR_FSYNC }),
+            (ffi::SQLITE_CANTOPEN, StoreError::Io { code: ffi::SQLITE_CANTOPEN }),
+            (ffi::SQLITE_CORRUPT, StoreError::Corrupt),
+            (ffi::SQLITE_NOTADB, StoreError::Corrupt),
+            (ffi::SQLITE_READONLY_DBMOVED, StoreError::ReadOnly),
+            (ffi::SQLITE_BUSY_SNAPSHOT, StoreError::Busy),
+            (
+                ffi::SQLITE_CONSTRAINT_UNIQUE,
+                StoreError::Internal { what: "constraint", code: ffi::SQLITE_CONSTRAINT_UNIQUE },
+            ),
+        ] {
+            assert_eq!(map(code), error);
+            assert!(!format!("{error} {error:?}").contains("SELECT"));
+        }
     }
 }

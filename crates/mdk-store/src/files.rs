@@ -29,11 +29,7 @@ pub(crate) struct Found {
 
 /// An [`OpenError`] from an error of the operating system, without its text, which may hold a path.
 pub(crate) fn io_error(action: &'static str, role: FileRole, error: &io::Error) -> OpenError {
-    OpenError::Io {
-        action,
-        role,
-        kind: error.kind(),
-    }
+    OpenError::Io { action, role, kind: error.kind() }
 }
 
 /// `name` followed by `suffix`.

@@ -42,9 +42,7 @@ pub(crate) fn key_pragma(key: &Secret<32>) -> Zeroizing<String> {
     const TAIL: &str = "'\"";
     let mut digits = [0u8; 64];
     hex::encode_to_slice(key.expose(), &mut digits).expect("64 hex digits hold 32 bytes");
-    let mut sql = Zeroizing::new(String::with_capacity(
-        HEAD.len() + digits.len() + TAIL.len(),
-    ));
+    let mut sql = Zeroizing::new(String::with_capacity(HEAD.len() + digits.len() + TAIL.len()));
     sql.push_str(HEAD);
     sql.push_str(std::str::from_utf8(&digits).expect("hex digits are ASCII"));
     sql.push_str(TAIL);
@@ -66,10 +64,7 @@ mod tests {
     #[test]
     fn the_key_statement_fits_its_capacity() {
         let sql = key_pragma(&Secret::new([0x0f; 32]));
-        assert_eq!(
-            sql.as_str(),
-            format!("PRAGMA key = \"x'{}'\"", "0f".repeat(32))
-        );
+        assert_eq!(sql.as_str(), format!("PRAGMA key = \"x'{}'\"", "0f".repeat(32)));
         assert_eq!(sql.capacity(), sql.len());
     }
 }

@@ -85,10 +85,7 @@ pub(crate) fn obtain(state: KeyState) -> Result<NewKey, OpenError> {
         place.remove_made_dirs();
         return Err(error);
     }
-    let made = NewKey {
-        key,
-        created: Some(place),
-    };
+    let made = NewKey { key, created: Some(place) };
     check(&made).inspect_err(|_| made.undo())?;
     Ok(made)
 }
@@ -123,9 +120,7 @@ fn check(made: &NewKey) -> Result<(), OpenError> {
         return Ok(());
     };
     place.sync_dir()?;
-    let found = place
-        .inspect(place.name(), FileRole::Key)?
-        .ok_or(OpenError::KeyReadBack)?;
+    let found = place.inspect(place.name(), FileRole::Key)?.ok_or(OpenError::KeyReadBack)?;
     match read(found.file) {
         Ok(back) if back == made.key => Ok(()),
         _ => Err(OpenError::KeyReadBack),

@@ -29,16 +29,10 @@ pub(crate) fn migrate(
 ) -> Result<(), OpenError> {
     let found: u32 = conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     if found > SUPPORTED {
-        return Err(OpenError::SchemaTooNew {
-            found,
-            supported: SUPPORTED,
-        });
+        return Err(OpenError::SchemaTooNew { found, supported: SUPPORTED });
     }
     if found < OLDEST && !fresh {
-        return Err(OpenError::SchemaTooOld {
-            found,
-            oldest: OLDEST,
-        });
+        return Err(OpenError::SchemaTooOld { found, oldest: OLDEST });
     }
     if found == SUPPORTED {
         return Ok(());

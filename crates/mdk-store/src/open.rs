@@ -56,9 +56,8 @@ pub(crate) fn open(
     options: &OpenOptions,
 ) -> Result<Opened, OpenError> {
     let place = Place::of(path, FileRole::Database)?;
-    let opened = place
-        .secure(FileRole::Database, |name| is_ours(&place, key, name))
-        .and_then(|()| {
+    let opened =
+        place.secure(FileRole::Database, |name| is_ours(&place, key, name)).and_then(|()| {
             let lock = OwnerLock::take(&place, options.busy_wait)?;
             match open_locked(&place, key) {
                 Ok(conn) => Ok((conn, lock)),
@@ -84,11 +83,7 @@ fn is_ours(place: &Place, key: &DatabaseKey, name: &OsStr) -> bool {
         DatabaseKey::Raw(_) => None,
     };
     let temp = files::with_suffix(place.name(), ".tmp");
-    let side_car_of = |base: &OsStr| {
-        SIDE_CARS
-            .iter()
-            .any(|s| name == files::with_suffix(base, s))
-    };
+    let side_car_of = |base: &OsStr| SIDE_CARS.iter().any(|s| name == files::with_suffix(base, s));
     name == place.name()
         || name == temp
         || name == files::with_suffix(place.name(), ".lock")
@@ -156,11 +151,8 @@ fn create(place: &Place, source: &DatabaseKey) -> Result<Secret<32>, OpenError> 
     if let (DatabaseKey::File(_), KeyState::Present(_), false) = (source, &state, resumed) {
         return Err(OpenError::DatabaseMissingButKeyPresent);
     }
-    let remove_side_cars = |name: &OsStr| {
-        SIDE_CARS
-            .iter()
-            .for_each(|s| place.remove(&files::with_suffix(name, s)))
-    };
+    let remove_side_cars =
+        |name: &OsStr| SIDE_CARS.iter().for_each(|s| place.remove(&files::with_suffix(name, s)));
     remove_side_cars(&temp);
     // Emptied rather than replaced: at no moment may it be missing while the key is there.
     let (file, _) = place.open_or_create(&temp, FileRole::Database)?;
@@ -179,7 +171,6 @@ fn create(place: &Place, source: &DatabaseKey) -> Result<Secret<32>, OpenError> 
         remove_side_cars(&temp);
         place.remove(&temp);
     }
-    // A leftover log of zero length, or an index, of a database that is gone must not meet the new one.
     if made.is_ok() {
         place.sync_dir()?;
     }
@@ -190,16 +181,10 @@ fn create(place: &Place, source: &DatabaseKey) -> Result<Secret<32>, OpenError> 
 fn fill(place: &Place, temp: &OsStr, key: &Secret<32>) -> Result<(), OpenError> {
     let conn = connect(place, temp, key, true)?;
     conn.close().map_err(|(_, error)| error)?;
-    let found = place
-        .inspect(temp, FileRole::Database)?
-        .ok_or(OpenError::Empty)?;
-    found
-        .file
-        .sync_all()
-        .map_err(|e| files::io_error("syncing", FileRole::Database, &e))?;
-    SIDE_CARS
-        .iter()
-        .for_each(|s| place.remove(&files::with_suffix(place.name(), s)));
+    let found = place.inspect(temp, FileRole::Database)?.ok_or(OpenError::Empty)?;
+    found.file.sync_all().map_err(|e| files::io_error("syncing", FileRole::Database, &e))?;
+    // An empty log or an index of a database that is gone must not meet the new one.
+    SIDE_CARS.iter().for_each(|s| place.remove(&files::with_suffix(place.name(), s)));
     place.rename_new(temp, place.name(), FileRole::Database)
 }
 
@@ -239,11 +224,12 @@ fn ritual(conn: &mut Connection, key: Option<&Secret<32>>, fresh: bool) -> Resul
         conn.execute_batch(&key_pragma(key))?;
         conn.execute_batch("PRAGMA cipher_compatibility = 4;")?;
         // Prove the key: the schema can be read only if page 1 authenticates.
-        conn.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))
-            .map_err(|error| match error.sqlite_error_code() {
+        conn.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).map_err(|error| {
+            match error.sqlite_error_code() {
                 Some(ErrorCode::NotADatabase) => OpenError::WrongKey,
                 _ => error.into(),
-            })?;
+            }
+        })?;
         require(conn, "cipher_memory_security", "1")?;
     }
 

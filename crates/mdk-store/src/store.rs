@@ -60,9 +60,7 @@ pub struct StoreInfo {
 
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Store")
-            .field("key_source", &self.key_source)
-            .finish_non_exhaustive()
+        f.debug_struct("Store").field("key_source", &self.key_source).finish_non_exhaustive()
     }
 }
 
@@ -103,24 +101,14 @@ impl Store {
             Ok(())
         }))?;
         let pid = std::process::id();
-        Ok(Self {
-            conn: Some(conn),
-            wal_pages,
-            home,
-            key_source,
-            cipher_version,
-            pid,
-        })
+        Ok(Self { conn: Some(conn), wal_pages, home, key_source, cipher_version, pid })
     }
 
     fn conn(&self) -> Result<&Connection> {
         if self.pid != std::process::id() {
             return Err(StoreError::WrongProcess);
         }
-        Ok(self
-            .conn
-            .as_ref()
-            .expect("the connection is there until the store is dropped"))
+        Ok(self.conn.as_ref().expect("the connection is there until the store is dropped"))
     }
 
     /// Runs `f` in a write transaction: commits and makes durable on `Ok`, undoes everything on `Err` or a panic.
@@ -156,13 +144,10 @@ impl Store {
     /// Moves the write-ahead log into the database file. On return everything committed is durable, even if a
     /// reader kept the log from being moved.
     fn checkpoint(&self) -> Result<()> {
-        let moved = self
-            .conn()?
-            .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
-                let (busy, in_log, moved): (i64, i64, i64) =
-                    (row.get(0)?, row.get(1)?, row.get(2)?);
-                Ok(busy == 0 && in_log == moved)
-            });
+        let moved = self.conn()?.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
+            let (busy, in_log, moved): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            Ok(busy == 0 && in_log == moved)
+        });
         if matches!(moved, Ok(true)) {
             self.wal_pages.store(0, Ordering::Relaxed);
             return Ok(());

@@ -12,9 +12,7 @@ pub struct Tx<'a> {
 
 impl std::fmt::Debug for Tx<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tx")
-            .field("depth", &self.depth)
-            .finish_non_exhaustive()
+        f.debug_struct("Tx").field("depth", &self.depth).finish_non_exhaustive()
     }
 }
 
@@ -27,14 +25,8 @@ impl<'a> Tx<'a> {
         commit: bool,
         f: impl FnOnce(&Tx<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        conn.prepare_cached(begin)
-            .and_then(|mut s| s.execute([]))
-            .map_err(StoreError::from)?;
-        let guard = Undo {
-            conn,
-            sql: &["ROLLBACK"],
-            armed: true,
-        };
+        conn.prepare_cached(begin).and_then(|mut s| s.execute([])).map_err(StoreError::from)?;
+        let guard = Undo { conn, sql: &["ROLLBACK"], armed: true };
         let value = f(&Tx { conn, depth: 0 })?;
         if commit {
             // A failed COMMIT may leave the transaction open; the guard then rolls it back.
@@ -60,15 +52,8 @@ impl<'a> Tx<'a> {
             .prepare_cached("SAVEPOINT mdk")
             .and_then(|mut s| s.execute([]))
             .map_err(StoreError::from)?;
-        let guard = Undo {
-            conn: self.conn,
-            sql: &["ROLLBACK TO mdk", "RELEASE mdk"],
-            armed: true,
-        };
-        let value = f(&Tx {
-            conn: self.conn,
-            depth,
-        })?;
+        let guard = Undo { conn: self.conn, sql: &["ROLLBACK TO mdk", "RELEASE mdk"], armed: true };
+        let value = f(&Tx { conn: self.conn, depth })?;
         self.conn
             .prepare_cached("RELEASE mdk")
             .and_then(|mut s| s.execute([]))
@@ -111,7 +96,6 @@ impl<'a> Tx<'a> {
     }
 
     /// The rowid of the last row inserted on this connection.
-    #[allow(dead_code, reason = "for the repositories")]
     pub(crate) fn last_id(&self) -> i64 {
         self.conn.last_insert_rowid()
     }
@@ -135,12 +119,7 @@ impl Drop for Undo<'_> {
         // After some errors (disk full, I/O) SQLite has rolled back by itself and there is nothing to undo.
         if self.armed && !self.conn.is_autocommit() {
             for sql in self.sql {
-                if self
-                    .conn
-                    .prepare_cached(sql)
-                    .and_then(|mut s| s.execute([]))
-                    .is_err()
-                {
+                if self.conn.prepare_cached(sql).and_then(|mut s| s.execute([])).is_err() {
                     tracing::error!("a transaction could not be rolled back");
                 }
             }

@@ -25,7 +25,10 @@ fn open(home: &Path, wait: Duration) -> Result<Store, OpenError> {
 /// Not a test of its own: what a child does.
 #[test]
 fn child() {
-    let (Ok(role), Some(home)) = (std::env::var(ROLE), std::env::var_os(HOME).map(PathBuf::from)) else { return };
+    let (Ok(role), Some(home)) = (std::env::var(ROLE), std::env::var_os(HOME).map(PathBuf::from))
+    else {
+        return;
+    };
     match role.as_str() {
         "hold" => {
             let store = open(&home, Duration::ZERO).unwrap();
@@ -99,7 +102,10 @@ fn another_process_is_busy_with_its_pid_and_free_after_its_death() {
     for _ in 0..5 {
         let (mut child, mut out) = start("hold", home.path());
         wait_for(&mut out, "ready");
-        assert_eq!(open(home.path(), Duration::ZERO).unwrap_err(), OpenError::Busy { pid: Some(child.id()) });
+        assert_eq!(
+            open(home.path(), Duration::ZERO).unwrap_err(),
+            OpenError::Busy { pid: Some(child.id()) }
+        );
         child.kill().unwrap();
         child.wait().unwrap();
         drop(open(home.path(), Duration::ZERO).unwrap());
@@ -176,13 +182,32 @@ fn a_killed_first_open_can_be_repeated() {
         return;
     }
     let mut killed = 0;
-    for call in ["openat", "pwrite64", "write", "fsync", "fdatasync", "unlink", "unlinkat", "renameat2", "ftruncate"] {
+    for call in [
+        "openat",
+        "pwrite64",
+        "write",
+        "fsync",
+        "fdatasync",
+        "unlink",
+        "unlinkat",
+        "renameat2",
+        "ftruncate",
+    ] {
         for nth in 1..=40 {
             let home = tempfile::tempdir().unwrap();
             // The first calls of `openat` and `write` belong to the start of the process and change nothing.
             let inject = format!("inject={call}:signal=KILL:when={nth}");
             let status = Command::new("strace")
-                .args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}"), "-e", &inject])
+                .args([
+                    "-f",
+                    "-qq",
+                    "-o",
+                    "/dev/null",
+                    "-e",
+                    &format!("trace={call}"),
+                    "-e",
+                    &inject,
+                ])
                 .arg(std::env::current_exe().unwrap())
                 .args(["--exact", "child", "--nocapture", "--test-threads=1"])
                 .envs([(ROLE, "hold".as_ref()), (HOME, home.path().as_os_str())])

@@ -77,7 +77,8 @@ fn set_mode(path: &Path, mode: u32) {
 /// A connection that SQLCipher opens with the raw key, past our ritual.
 fn by_hand(home: &Home, byte: u8) -> Connection {
     let conn = Connection::open(home.db()).unwrap();
-    conn.execute_batch(&format!("PRAGMA key = \"x'{}'\"", format!("{byte:02x}").repeat(32))).unwrap();
+    conn.execute_batch(&format!("PRAGMA key = \"x'{}'\"", format!("{byte:02x}").repeat(32)))
+        .unwrap();
     conn
 }
 
@@ -117,7 +118,8 @@ fn the_file_is_encrypted_and_private() {
 fn temporary_storage_is_compiled_to_stay_in_memory() {
     let conn = Connection::open_in_memory().unwrap();
     let mut options = conn.prepare("PRAGMA compile_options").unwrap();
-    let options: Vec<String> = options.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+    let options: Vec<String> =
+        options.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
     assert!(options.iter().any(|o| o == "TEMP_STORE=3"), "{options:?}");
 }
 
@@ -254,8 +256,11 @@ fn a_failed_first_open_leaves_nothing() {
 
 #[test]
 fn links_and_odd_files_are_refused() {
-    for (name, role) in [("alice.db", FileRole::Database), ("alice.db.lock", FileRole::Lock), ("alice.key", FileRole::Key)]
-    {
+    for (name, role) in [
+        ("alice.db", FileRole::Database),
+        ("alice.db.lock", FileRole::Lock),
+        ("alice.key", FileRole::Key),
+    ] {
         let home = Home::new();
         let key = DatabaseKey::File(home.key_file());
         drop(open(&home.db(), &key).unwrap());
@@ -267,7 +272,8 @@ fn links_and_odd_files_are_refused() {
         symlink(&other, &path).unwrap();
         assert_eq!(home.refused(&key), OpenError::Symlink { role });
         fs::remove_file(&path).unwrap();
-        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0)
+            .unwrap();
         assert_eq!(open(&home.db(), &key).unwrap_err(), OpenError::NotAFile { role });
         fs::remove_file(&path).unwrap();
         fs::create_dir(&path).unwrap();
@@ -299,7 +305,10 @@ fn foreign_owners_are_refused() {
 
 #[test]
 fn a_path_without_a_name_is_refused() {
-    assert_eq!(open(Path::new("/"), &raw(1)).unwrap_err(), OpenError::BadPath { role: FileRole::Database });
+    assert_eq!(
+        open(Path::new("/"), &raw(1)).unwrap_err(),
+        OpenError::BadPath { role: FileRole::Database }
+    );
     let home = Home::new();
     fs::write(home.dir.path().join("file"), b"").unwrap();
     let error = open(&home.dir.path().join("file/alice.db"), &raw(1)).unwrap_err();
@@ -315,6 +324,9 @@ fn no_message_names_a_path() {
         open(Path::new("/proc/alice.db"), &raw(1)).unwrap_err(),
     ] {
         let text = format!("{error} {error:?}");
-        assert!(!text.contains("alice") && !text.contains("tmp/") && !text.contains("PRAGMA key"), "{text}");
+        assert!(
+            !text.contains("alice") && !text.contains("tmp/") && !text.contains("PRAGMA key"),
+            "{text}"
+        );
     }
 }

@@ -16,7 +16,11 @@ fn on_both(test: impl Fn(&mut Store)) {
 
 fn names(store: &mut Store) -> Vec<&'static str> {
     let all = ["a", "b", "c", "d"];
-    store.read(|tx| all.into_iter().filter_map(|n| tx.meta(n).map(|v| v.map(|_| n)).transpose()).collect()).unwrap()
+    store
+        .read(|tx| {
+            all.into_iter().filter_map(|n| tx.meta(n).map(|v| v.map(|_| n)).transpose()).collect()
+        })
+        .unwrap()
 }
 
 fn set(tx: &Tx<'_>, name: &str) -> Result<(), StoreError> {
@@ -95,7 +99,11 @@ fn savepoints_nest() {
                         Err::<(), _>(FAIL)
                     });
                     assert_eq!(inner, Err(FAIL));
-                    assert_eq!(tx.meta("c")?, None, "released into a savepoint that was rolled back");
+                    assert_eq!(
+                        tx.meta("c")?,
+                        None,
+                        "released into a savepoint that was rolled back"
+                    );
                     tx.savepoint(|tx| set(tx, "d"))
                 })
             })
@@ -140,14 +148,11 @@ fn the_digest_sees_every_change_and_nothing_else() {
 fn equal_rows_in_two_files_have_equal_digests() {
     let mut a = Store::in_memory().unwrap();
     a.write(|tx| set(tx, "a").and_then(|()| set(tx, "b"))).unwrap();
+    let wanted = a.digest().unwrap();
     on_both(|store| {
         store.write(|tx| set(tx, "b")).unwrap();
-        store.write(|tx| set(tx, "c")).unwrap();
-        assert_ne!(store.digest(), a.read(|_| Ok::<_, StoreError>(())).and(Ok([0; 32])));
+        assert_ne!(store.digest().unwrap(), wanted);
         store.write(|tx| set(tx, "a")).unwrap();
+        assert_eq!(store.digest().unwrap(), wanted, "in another order, on other pages");
     });
-    let mut b = Store::in_memory().unwrap();
-    b.write(|tx| set(tx, "b")).unwrap();
-    b.write(|tx| set(tx, "a")).unwrap();
-    assert_eq!(a.digest().unwrap(), b.digest().unwrap());
 }

@@ -163,8 +163,10 @@ impl PublicKey {
         Ok(Self(bytes))
     }
 
-    /// For keys that were lifted already.
-    pub(crate) fn from_lifted(bytes: [u8; 32]) -> Self {
+    /// Takes bytes that [`PublicKey::from_bytes`] accepted before they were stored: lifting a point is a
+    /// square root, too much for every read of a member list. Only for bytes that something else protects.
+    #[must_use]
+    pub fn from_lifted(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 

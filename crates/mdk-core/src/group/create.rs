@@ -8,7 +8,7 @@ use crate::cache::LoadedGroup;
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
 use crate::event_log::Stored;
-use crate::group::epoch::{accounts, apply_settings, authenticator, event_key};
+use crate::group::epoch::{apply_settings, authenticator, event_key};
 use crate::key_package::{self, ValidKeyPackage};
 use crate::outbound::Plan;
 use crate::profile::{Settings, v2};
@@ -51,7 +51,7 @@ impl Ctx<'_, '_> {
             retention.unwrap_or(0),
         );
         let mut group = self.found(&id, &settings)?;
-        let view = v2::view_of_group(&group.mls);
+        let view = group.view();
         for invitee in &invitees {
             key_package::fits(invitee, &view).map_err(incompatible)?;
         }
@@ -59,16 +59,18 @@ impl Ctx<'_, '_> {
         let staged = if plan.adds.is_empty() {
             None
         } else {
-            let staged = self.stage_mls(&mut group, &plan)?;
+            let (staged, result) = self.stage_mls(&mut group, &plan)?;
             group
                 .mls
                 .merge_pending_commit(&self.provider())
                 .map_err(Error::bug("merging the founding commit"))?;
+            group.set_view(result);
             Some(staged)
         };
+        let members = group.view().accounts().into_iter().collect();
         let row = &mut group.row;
         row.epoch = group.mls.epoch().as_u64();
-        row.members = accounts(&group.mls);
+        row.members = members;
         row.authenticator = authenticator(&group.mls)?;
         row.event_key = event_key(&group.mls, self.crypto)?;
         self.tx.insert_group(&group.row)?;
@@ -122,7 +124,7 @@ impl Ctx<'_, '_> {
             welcome: None,
         };
         apply_settings(&mut row, settings);
-        Ok(LoadedGroup { mls, row })
+        Ok(LoadedGroup::new(mls, row))
     }
 
     pub(crate) fn confirm_founding(&mut self, pending: &PendingRow) -> Result<GroupInfo> {

@@ -39,13 +39,6 @@ pub(crate) fn authenticator(mls: &MlsGroup) -> Result<[u8; 32]> {
         .map_err(Error::bug("length of the epoch authenticator"))
 }
 
-/// Distinct accounts with a leaf, sorted.
-pub(crate) fn accounts(mls: &MlsGroup) -> Vec<PublicKey> {
-    let accounts: BTreeSet<PublicKey> =
-        mls.members().filter_map(|m| v2::account_of(&m.credential)).collect();
-    accounts.into_iter().collect()
-}
-
 /// A commit on its way into the state.
 pub(crate) struct Step {
     pub(crate) digest: ContentId,
@@ -102,9 +95,10 @@ impl Ctx<'_, '_> {
         let old = group.row.clone();
         let after = v2::settings(group.mls.public_group().group_context())
             .map_err(|_| Error::Internal("merged state does not decode"))?;
+        let members = group.view().accounts().into_iter().collect();
         let row = &mut group.row;
         row.epoch = group.mls.epoch().as_u64();
-        row.members = accounts(&group.mls);
+        row.members = members;
         apply_settings(row, &after);
         let active = group.mls.is_active();
         if active {

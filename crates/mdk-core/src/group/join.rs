@@ -2,6 +2,8 @@
 //!
 //! The MLS join happens when the Welcome arrives, so that no epoch is missed while the user thinks about it.
 
+use std::sync::Arc;
+
 use mdk_store::{GroupRow, GroupStatus, Seen};
 use mdk_wire::{
     ContentId, Event, EventId, GroupId, KeyPackageRef, NostrGroupId, WelcomeRumor, gift_wrap, kind, welcome,
@@ -14,7 +16,7 @@ use crate::cache::LoadedGroup;
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
 use crate::event_log::Stored;
-use crate::group::epoch::{accounts, apply_settings, authenticator, event_key};
+use crate::group::epoch::{apply_settings, authenticator, event_key};
 use crate::halt::{self, Halt};
 use crate::outcome::{RejectCode, Rejection, Verdict};
 use crate::policy;
@@ -47,10 +49,14 @@ impl Ctx<'_, '_> {
         }
         let unwrapped =
             gift_wrap::unwrap(event, &self.identity.keys).map_err(halt::wire("B3-2"))?;
+        // rule: B3-8 the rumor is of kind 444.
         if unwrapped.rumor.kind != kind::WELCOME {
-            return Err(reject(RejectCode::TransportRejected, "B3-3", "the rumor is not a Welcome"));
+            return Err(reject(RejectCode::TransportRejected, "B3-8", "the rumor is not a Welcome"));
         }
-        let rumor = welcome::parse(unwrapped).map_err(halt::wire("B3-4"))?;
+        // rules: B3-5, B3-6, B3-7. What is wrong inside the encryption is no fault of the transport.
+        let rumor = welcome::parse(unwrapped).map_err(|error| {
+            reject(RejectCode::InvalidEncoding, "B3-5", halt::wire("B3-5")(error).reason)
+        })?;
         let content_id = ContentId::of(&rumor.mls_message);
         if self.tx.seen(content_id.as_bytes())?.is_some() {
             return Ok(Verdict::Duplicate);
@@ -107,7 +113,7 @@ impl Ctx<'_, '_> {
         // rule: B4-11 (the configuration sizes the store of past epochs)
         let mls = staged
             .into_group(&provider)
-            .map_err(|_| Error::Internal("storing the joined group"))?;
+            .map_err(|e| welcome_error(&e))?;
         // rules: B4-7, B4-8, B4-9, B4-10
         let view = v2::view_of_joined(&mls);
         policy::judge_welcome(&view, signer)?;
@@ -134,7 +140,7 @@ impl Ctx<'_, '_> {
             description: String::new(),
             relays: Vec::new(),
             admins: Vec::new(),
-            members: accounts(&mls),
+            members: view.accounts().into_iter().collect(),
             retention: 0,
             has_image: false,
             welcomer,
@@ -151,7 +157,9 @@ impl Ctx<'_, '_> {
             self.tx.insert_group(&row)?;
         }
         self.put_tip(&row, None, None)?;
-        self.put(LoadedGroup { mls, row: row.clone() });
+        let mut group = LoadedGroup::new(mls, row.clone());
+        group.set_view(Arc::new(view));
+        self.put(group);
         Ok(row)
     }
 

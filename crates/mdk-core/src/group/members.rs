@@ -10,7 +10,6 @@ use crate::error::{Error, Result};
 use crate::group::create::{incompatible, without};
 use crate::key_package;
 use crate::outbound::Plan;
-use crate::profile::v2;
 use crate::values::{Member, Pending};
 
 impl Ctx<'_, '_> {
@@ -25,9 +24,9 @@ impl Ctx<'_, '_> {
             return Err(Error::input("key_packages", "empty"));
         }
         let invitees = self.check_invitees(events)?;
-        let group = self.take_for_commit(id)?;
+        let mut group = self.take_for_commit(id)?;
         self.require_admin(&group)?;
-        let view = v2::view_of_group(&group.mls);
+        let view = group.view();
         for invitee in &invitees {
             if group.row.members.contains(&invitee.account) {
                 return Err(Error::input("key_packages", "an account that is a member already"));
@@ -134,7 +133,7 @@ pub(crate) fn leaves_of(group: &LoadedGroup, account: &PublicKey) -> Vec<u32> {
     group
         .mls
         .members()
-        .filter(|m| v2::account_of(&m.credential).as_ref() == Some(account))
+        .filter(|m| m.credential.serialized_content() == account.as_bytes())
         .map(|m| m.index.u32())
         .collect()
 }

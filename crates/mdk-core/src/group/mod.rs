@@ -1,6 +1,9 @@
 //! The life of a group: founding, joining, members, settings, leaving; and the step from epoch to epoch.
 
-use mdk_store::GroupStatus;
+use mdk_store::{GroupRow, GroupStatus};
+
+use crate::error::{Error, Result};
+use join::UNROUTED;
 
 pub(crate) mod create;
 pub(crate) mod epoch;
@@ -16,4 +19,21 @@ pub(crate) fn is_over(status: GroupStatus) -> bool {
         status,
         GroupStatus::Left | GroupStatus::Removed | GroupStatus::Declined | GroupStatus::Disbanded
     )
+}
+
+/// Whether we may send and commit: an accepted, live membership in a group that can be reached.
+pub(crate) fn require_active(row: &GroupRow) -> Result<()> {
+    match row.status {
+        GroupStatus::Active if row.nostr_group_id == UNROUTED => {
+            Err(Error::NotAllowed("the group has no routing component: nothing can be sent"))
+        }
+        GroupStatus::Active => Ok(()),
+        GroupStatus::Founding => Err(Error::CommitPending),
+        GroupStatus::Invited => Err(Error::NotMember("the invite is not accepted yet")),
+        GroupStatus::Leaving => Err(Error::NotMember("a leave was requested")),
+        GroupStatus::Left | GroupStatus::Declined => Err(Error::NotMember("left")),
+        GroupStatus::Removed => Err(Error::NotMember("removed")),
+        GroupStatus::Disbanded => Err(Error::NotMember("the group was disbanded")),
+        GroupStatus::Unrecoverable => Err(Error::Unrecoverable("a retained state was lost")),
+    }
 }

@@ -45,9 +45,7 @@ impl Mdk {
             relays: args::strings("relays", relays)?,
             members: members.map_or_else(|| Ok(Vec::new()), |m| args::events("members", m))?,
             admins: admins.map_or_else(|| Ok(Vec::new()), |a| args::public_keys("admins", a))?,
-            retention: retention
-                .map(|r| args::seconds("retention", r))
-                .transpose()?,
+            retention: retention.map(|r| args::seconds("retention", r)).transpose()?,
         };
         stage(slf, |e| e.create_group(group))
     }
@@ -139,9 +137,7 @@ impl Mdk {
             description,
             relays: relays.map(|r| args::strings("relays", r)).transpose()?,
             admins: admins.map(|a| args::public_keys("admins", a)).transpose()?,
-            retention: retention
-                .map(|r| args::seconds("retention", r))
-                .transpose()?,
+            retention: retention.map(|r| args::seconds("retention", r)).transpose()?,
         };
         stage(slf, |e| e.update_group(&group, update))
     }
@@ -207,9 +203,6 @@ impl Mdk {
     /// Commits that are neither confirmed nor discarded, e.g. what a crash left: PendingCommit, oldest first.
     fn pending<'py>(slf: &Bound<'py, Self>) -> PyResult<Vec<PendingCommit>> {
         let pending = slf.get().call(slf.py(), Engine::pending)?;
-        Ok(pending
-            .into_iter()
-            .map(|commit| PendingCommit::new(slf, commit))
-            .collect())
+        Ok(pending.into_iter().map(|commit| PendingCommit::new(slf, commit)).collect())
     }
 }

@@ -39,9 +39,8 @@ impl Mdk {
         let limit = args::uint("limit", limit, MAX_ROWS)?;
         let before = before.map(|id| args::event_id("before", id)).transpose()?;
         let after = after.map(|id| args::event_id("after", id)).transpose()?;
-        let messages = self.call(py, |e| {
-            e.messages(&group, limit, before.as_ref(), after.as_ref())
-        })?;
+        let messages =
+            self.call(py, |e| e.messages(&group, limit, before.as_ref(), after.as_ref()))?;
         views::list(py, messages)
     }
 
@@ -67,10 +66,7 @@ impl Mdk {
     ) -> Objects<'py> {
         let group = group_id.map(args::group).transpose()?;
         let limit = args::uint("limit", limit, MAX_ROWS)?;
-        views::list(
-            py,
-            self.call(py, |e| e.search(query, group.as_ref(), limit))?,
-        )
+        views::list(py, self.call(py, |e| e.search(query, group.as_ref(), limit))?)
     }
 
     /// Marks messages as read, up to `upto` (None: all): GroupInfo.unread_count counts those after it.
@@ -93,9 +89,7 @@ impl Mdk {
         limit: Option<Int>,
     ) -> PyResult<EventIterator> {
         let after = args::cursor(after)?;
-        let limit = limit
-            .map(|limit| args::uint("limit", limit, u32::MAX))
-            .transpose()?;
+        let limit = limit.map(|limit| args::uint("limit", limit, u32::MAX)).transpose()?;
         Ok(EventIterator::new(slf, after, limit))
     }
 
@@ -117,9 +111,7 @@ impl Mdk {
     ) -> PyResult<Bound<'py, PyBytes>> {
         let group = args::group(group_id)?;
         let length: u32 = args::uint("length", length, MAX_SECRET)?;
-        let secret = self.call(py, |e| {
-            e.export_secret(&group, label, context, length as usize)
-        })?;
+        let secret = self.call(py, |e| e.export_secret(&group, label, context, length as usize))?;
         Ok(PyBytes::new(py, secret.expose()))
     }
 

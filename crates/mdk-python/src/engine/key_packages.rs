@@ -27,8 +27,7 @@ impl Mdk {
         slot: Option<&str>,
     ) -> PyResult<SignedEvent> {
         let relays = args::strings("relays", relays)?;
-        self.call(py, |e| e.new_key_package(&relays, slot))
-            .map(SignedEvent)
+        self.call(py, |e| e.new_key_package(&relays, slot)).map(SignedEvent)
     }
 
     /// This account's KeyPackages whose private halves are here.
@@ -60,9 +59,7 @@ impl Mdk {
         events: &Bound<'_, PyAny>,
     ) -> PyResult<Option<SignedEvent>> {
         let events = args::events("events", events)?;
-        Ok(self
-            .call(py, |e| e.select_key_package(&events))?
-            .map(SignedEvent))
+        Ok(self.call(py, |e| e.select_key_package(&events))?.map(SignedEvent))
     }
 
     /// Welcomes that were verified and wait for an answer: Invite.

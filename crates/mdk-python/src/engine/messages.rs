@@ -21,7 +21,7 @@ impl Mdk {
     ///     tags: further tags.
     ///
     /// Raises:
-    ///     InvalidInput: the message is too large, or an argument is wrong.
+    ///     InvalidInput: the inner event is too large (field "message"), or an argument is wrong.
     ///     GroupNotFound, NotMember, MessageNotFound: the ids.
     #[pyo3(signature = (group_id, text, *, kind=Int(9), reply_to=None, tags=None))]
     #[pyo3(text_signature = "($self, group_id, text, *, kind=9, reply_to=None, tags=())")]
@@ -38,13 +38,10 @@ impl Mdk {
         let message = NewMessage {
             text,
             kind: args::uint("kind", kind, u16::MAX.into())?,
-            reply_to: reply_to
-                .map(|id| args::event_id("reply_to", id))
-                .transpose()?,
+            reply_to: reply_to.map(|id| args::event_id("reply_to", id)).transpose()?,
             tags: tags.map_or_else(|| Ok(Vec::new()), |tags| args::tags("tags", tags))?,
         };
-        self.call(py, |e| e.create_message(&group, message))?
-            .to_py(py)
+        self.call(py, |e| e.create_message(&group, message))?.to_py(py)
     }
 
     /// Reacts to a message (NIP-25): an Outgoing. `emoji` has 1 to 64 characters.
@@ -58,8 +55,7 @@ impl Mdk {
     ) -> Object<'py> {
         let group = args::group(group_id)?;
         let message = args::event_id("message_id", message_id)?;
-        self.call(py, |e| e.react(&group, &message, emoji))?
-            .to_py(py)
+        self.call(py, |e| e.react(&group, &message, emoji))?.to_py(py)
     }
 
     /// Replaces the text of a message of ours: an Outgoing.

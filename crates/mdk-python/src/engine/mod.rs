@@ -61,12 +61,7 @@ impl Mdk {
         let engine = py
             .detach(|| panics::catch(|| open(keys, config))?.map_err(Raise::from))
             .map_err(|raise| raise.into_err(py))?;
-        Ok(Self {
-            guard: Guard::new(engine),
-            public_key,
-            key_source,
-            self_update_every,
-        })
+        Ok(Self { guard: Guard::new(engine), public_key, key_source, self_update_every })
     }
 
     fn call<T: Send>(
@@ -112,14 +107,7 @@ impl Mdk {
     ) -> PyResult<Self> {
         let clock = Clock::for_engine(clock);
         Self::new(py, keys.0.clone(), key.source, config, |keys, config| {
-            Engine::open(
-                &path,
-                keys,
-                &key.key,
-                &OpenOptions::default(),
-                config,
-                clock,
-            )
+            Engine::open(&path, keys, &key.key, &OpenOptions::default(), config, clock)
         })
     }
 
@@ -134,9 +122,7 @@ impl Mdk {
     ) -> PyResult<Self> {
         let clock = Clock::for_engine(clock);
         let keys = keys.map_or_else(mdk_wire::Keys::generate, |keys| keys.0.clone());
-        Self::new(py, keys, "memory", config, |keys, config| {
-            Engine::in_memory(keys, config, clock)
-        })
+        Self::new(py, keys, "memory", config, |keys, config| Engine::in_memory(keys, config, clock))
     }
 
     /// Closes the database. Waits for calls in other threads; closing again does nothing.

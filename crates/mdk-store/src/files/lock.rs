@@ -33,18 +33,11 @@ impl OwnerLock {
                 Ok(()) if !place.is_same(&name, &file) => {}
                 Ok(()) => {
                     write_pid(&mut file).map_err(|e| io_error("writing", FileRole::Lock, &e))?;
-                    return Ok(Self {
-                        file,
-                        name,
-                        created,
-                        pid: std::process::id(),
-                    });
+                    return Ok(Self { file, name, created, pid: std::process::id() });
                 }
                 Err(TryLockError::WouldBlock) => {
                     if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                        return Err(OpenError::Busy {
-                            pid: read_pid(&mut file),
-                        });
+                        return Err(OpenError::Busy { pid: read_pid(&mut file) });
                     }
                     std::thread::sleep(POLL.min(wait));
                 }

@@ -18,10 +18,7 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) fn of(path: &Path, role: FileRole) -> Result<Self, OpenError> {
-        let name = path
-            .file_name()
-            .ok_or(OpenError::BadPath { role })?
-            .to_owned();
+        let name = path.file_name().ok_or(OpenError::BadPath { role })?.to_owned();
         let parent = match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
@@ -62,11 +59,7 @@ impl Place {
             return Err(OpenError::NotAFile { role });
         }
         let file = File::open(&path).map_err(|e| io_error("opening", role, &e))?;
-        Ok(Some(Found {
-            file,
-            size: meta.len(),
-            mode: 0o600,
-        }))
+        Ok(Some(Found { file, size: meta.len(), mode: 0o600 }))
     }
 
     pub(crate) fn inspect_and_narrow(
@@ -92,10 +85,7 @@ impl Place {
         role: FileRole,
     ) -> Result<(File, bool), OpenError> {
         match self.create_new(name, role) {
-            Err(OpenError::Io {
-                kind: io::ErrorKind::AlreadyExists,
-                ..
-            }) => OpenOptions::new()
+            Err(OpenError::Io { kind: io::ErrorKind::AlreadyExists, .. }) => OpenOptions::new()
                 .read(true)
                 .write(true)
                 .open(self.path(name))

@@ -34,10 +34,7 @@ pub(crate) struct Place {
 impl Place {
     /// Opens the directory of `path`; makes it, with mode 0700, if it is missing.
     pub(crate) fn of(path: &Path, role: FileRole) -> Result<Self, OpenError> {
-        let name = path
-            .file_name()
-            .ok_or(OpenError::BadPath { role })?
-            .to_owned();
+        let name = path.file_name().ok_or(OpenError::BadPath { role })?.to_owned();
         let parent = match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
@@ -48,12 +45,7 @@ impl Place {
             Ok((rustix::fs::open(&dir_path, flags, Mode::empty())?, dir_path))
         });
         match opened {
-            Ok((dir, dir_path)) => Ok(Self {
-                dir,
-                dir_path,
-                name,
-                made,
-            }),
+            Ok((dir, dir_path)) => Ok(Self { dir, dir_path, name, made }),
             Err(error) => {
                 remove_dirs(&made);
                 Err(match error.kind() {
@@ -84,9 +76,7 @@ impl Place {
         let failed = |e: Errno| io_error("reading the mode of", FileRole::Directory, &e.into());
         let stat = rustix::fs::fstat(&self.dir).map_err(failed)?;
         if stat.st_uid != rustix::process::geteuid().as_raw() {
-            return Err(OpenError::ForeignOwner {
-                role: FileRole::Directory,
-            });
+            return Err(OpenError::ForeignOwner { role: FileRole::Directory });
         }
         let mode = permissions(&stat);
         if mode & 0o077 == 0 {
@@ -124,11 +114,7 @@ impl Place {
         let stat = rustix::fs::fstat(&file).map_err(|e| io_error("opening", role, &e.into()))?;
         check(&stat, role)?;
         let size = u64::try_from(stat.st_size).unwrap_or(0);
-        Ok(Some(Found {
-            file,
-            size,
-            mode: permissions(&stat),
-        }))
+        Ok(Some(Found { file, size, mode: permissions(&stat) }))
     }
 
     /// Like `inspect`, and a wider mode than 0600 is narrowed.
@@ -164,10 +150,7 @@ impl Place {
     ) -> Result<(File, bool), OpenError> {
         loop {
             match self.create_new(name, role) {
-                Err(OpenError::Io {
-                    kind: io::ErrorKind::AlreadyExists,
-                    ..
-                }) => {}
+                Err(OpenError::Io { kind: io::ErrorKind::AlreadyExists, .. }) => {}
                 created => return created.map(|file| (file, true)),
             }
             if self.inspect_and_narrow(name, role)?.is_none() {
@@ -217,7 +200,8 @@ impl Place {
 
     /// Makes creations, renames and removals in the directory durable.
     pub(crate) fn sync_dir(&self) -> Result<(), OpenError> {
-        rustix::fs::fsync(&self.dir).map_err(|e| io_error("syncing", FileRole::Directory, &e.into()))
+        rustix::fs::fsync(&self.dir)
+            .map_err(|e| io_error("syncing", FileRole::Directory, &e.into()))
     }
 
     /// Removes the directories that were made for this place, as far as they are empty.
@@ -250,10 +234,8 @@ fn check(stat: &Stat, role: FileRole) -> Result<(), OpenError> {
 
 /// Makes `dir` and what is missing above it, each with mode 0700. Returns those made, outermost first.
 fn make_dirs(dir: &Path) -> Result<Vec<PathBuf>, OpenError> {
-    let missing: Vec<&Path> = dir
-        .ancestors()
-        .take_while(|d| !d.as_os_str().is_empty() && !d.exists())
-        .collect();
+    let missing: Vec<&Path> =
+        dir.ancestors().take_while(|d| !d.as_os_str().is_empty() && !d.exists()).collect();
     let mut made = Vec::new();
     for dir in missing.into_iter().rev() {
         match fs::DirBuilder::new().mode(0o700).create(dir) {
@@ -263,9 +245,9 @@ fn make_dirs(dir: &Path) -> Result<Vec<PathBuf>, OpenError> {
             Err(e) => {
                 remove_dirs(&made);
                 return Err(match e.kind() {
-                    io::ErrorKind::NotADirectory => OpenError::BadPath {
-                        role: FileRole::Directory,
-                    },
+                    io::ErrorKind::NotADirectory => {
+                        OpenError::BadPath { role: FileRole::Directory }
+                    }
                     _ => io_error("creating", FileRole::Directory, &e),
                 });
             }

@@ -193,9 +193,8 @@ impl<'r> Columns<'r> {
         if !rest.is_empty() {
             return Err(self.bad());
         }
-        keys.iter()
-            .map(|key| PublicKey::from_bytes(*key).map_err(|_| self.bad()))
-            .collect()
+        // Members and admins: lifted when they were read from the wire, and too many to lift again.
+        Ok(keys.iter().copied().map(PublicKey::from_lifted).collect())
     }
 }
 

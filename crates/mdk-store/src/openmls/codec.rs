@@ -123,10 +123,7 @@ mod tests {
     #[test]
     fn a_large_value_survives_growing() {
         let value: Vec<u32> = (0..10_000).collect();
-        assert_eq!(
-            decode::<Vec<u32>>(&encode(&value).expect("encodes")),
-            Ok(value)
-        );
+        assert_eq!(decode::<Vec<u32>>(&encode(&value).expect("encodes")), Ok(value));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use mdk_wire::{GroupId, KeyPackageRef, SecretVec};
 
 use super::{
     MlsMemory, Provider,
-    rows::{Label, Map, Rows, Table},
+    rows::{Label, Map, RowRef, Rows, Table},
 };
 use crate::{Result, StoreError, Tx};
 
@@ -115,18 +115,14 @@ impl MlsMemory {
 fn dump(rows: &impl Rows, group: &GroupId) -> Result<SecretVec> {
     let rows = rows.scope(group.as_bytes())?;
     // The exact size at once, so that growing leaves no copy behind.
-    let size = 1 + rows
-        .iter()
-        .map(|(_, key, value)| 9 + key.len() + value.len())
-        .sum::<usize>();
+    let size = 1 + rows.iter().map(|(_, key, value)| 9 + key.len() + value.len()).sum::<usize>();
     let mut blob = Vec::with_capacity(size);
     blob.push(VERSION);
     for (label, key, value) in &rows {
         blob.push(*label);
         for part in [key, &**value] {
-            let length = u32::try_from(part.len()).map_err(|_| StoreError::Invalid {
-                what: "MLS row over 4 GiB",
-            })?;
+            let length = u32::try_from(part.len())
+                .map_err(|_| StoreError::Invalid { what: "MLS row over 4 GiB" })?;
             blob.extend_from_slice(&length.to_be_bytes());
             blob.extend_from_slice(part);
         }
@@ -135,16 +131,16 @@ fn dump(rows: &impl Rows, group: &GroupId) -> Result<SecretVec> {
 }
 
 /// The rows of a blob, strictly: known version, ascending without repetition, nothing after the last.
-fn parse(blob: &[u8]) -> Result<Vec<(u8, &[u8], &[u8])>> {
+fn parse(blob: &[u8]) -> Result<Vec<RowRef<'_>>> {
     fn part<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
         let length = u32::from_be_bytes(*rest.split_off(..4)?.first_chunk()?);
         rest.split_off(..usize::try_from(length).ok()?)
     }
-    fn rows(mut rest: &[u8]) -> Option<Vec<(u8, &[u8], &[u8])>> {
+    fn rows(mut rest: &[u8]) -> Option<Vec<RowRef<'_>>> {
         if rest.split_off_first() != Some(&VERSION) {
             return None;
         }
-        let mut rows: Vec<(u8, &[u8], &[u8])> = Vec::new();
+        let mut rows: Vec<RowRef<'_>> = Vec::new();
         while let Some(&label) = rest.split_off_first() {
             let (key, value) = (part(&mut rest)?, part(&mut rest)?);
             if rows.last().is_some_and(|&(l, k, _)| (l, k) >= (label, key)) {
@@ -166,18 +162,9 @@ mod tests {
     fn a_blob_is_read_strictly() {
         let group = GroupId::from_bytes(&[1; 16]).unwrap();
         let memory = MlsMemory::new();
-        memory
-            .0
-            .put(group.as_bytes(), Label::Tree, b"", b"tree")
-            .unwrap();
-        memory
-            .0
-            .put(group.as_bytes(), Label::Tree, b"k", b"")
-            .unwrap();
-        memory
-            .0
-            .put(&[2; 16], Label::Tree, b"", b"other group")
-            .unwrap();
+        memory.0.put(group.as_bytes(), Label::Tree, b"", b"tree").unwrap();
+        memory.0.put(group.as_bytes(), Label::Tree, b"k", b"").unwrap();
+        memory.0.put(&[2; 16], Label::Tree, b"", b"other group").unwrap();
         let blob = memory.dump(&group).unwrap();
         let blob = blob.expose();
         assert_eq!(blob.len(), 1 + 9 + 4 + 9 + 1);

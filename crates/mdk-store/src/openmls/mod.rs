@@ -39,8 +39,7 @@ impl<R: Rows> Provider<R> {
         label: Label,
         value: &T,
     ) -> Result<()> {
-        self.0
-            .put(&codec::byte_key(group)?, label, &[], &codec::encode(value)?)
+        self.0.put(&codec::byte_key(group)?, label, &[], &codec::encode(value)?)
     }
 
     fn fetch<T: Entity<V>>(&self, group: &impl Serialize, label: Label) -> Result<Option<T>> {
@@ -57,19 +56,13 @@ impl<R: Rows> Provider<R> {
     }
 
     fn fetch_account<T: Entity<V>>(&self, label: Label, key: &[u8]) -> Result<Option<T>> {
-        self.0
-            .get(ACCOUNT, label, key)?
-            .map(|value| codec::decode(&value))
-            .transpose()
+        self.0.get(ACCOUNT, label, key)?.map(|value| codec::decode(&value)).transpose()
     }
 
     /// The position of a queued proposal and its stored key: its number in the queue, then its reference.
     fn queued(&self, scope: &[u8], reference: &[u8]) -> Result<Option<Vec<u8>>> {
         let rows = self.0.list(scope, Label::QueuedProposal)?;
-        Ok(rows
-            .into_iter()
-            .map(|(key, _)| key)
-            .find(|key| key.get(4..) == Some(reference)))
+        Ok(rows.into_iter().map(|(key, _)| key).find(|key| key.get(4..) == Some(reference)))
     }
 
     /// The next number of a label whose keys begin with one.
@@ -81,9 +74,7 @@ impl<R: Rows> Provider<R> {
             .map(u32::from_be_bytes);
         let next = match last {
             None => 0,
-            Some(last) => last
-                .checked_add(1)
-                .ok_or(StoreError::internal("MLS list is full"))?,
+            Some(last) => last.checked_add(1).ok_or(StoreError::internal("MLS list is full"))?,
         };
         Ok(next.to_be_bytes())
     }
@@ -105,12 +96,7 @@ impl<R: Rows> StorageProvider<V> for Provider<R> {
         group: &GroupId,
         config: &MlsGroupJoinConfig,
     ) -> Result<()> {
-        self.0.put(
-            &codec::byte_key(group)?,
-            Label::JoinConfig,
-            &[],
-            &codec::encode_json(config)?,
-        )
+        self.0.put(&codec::byte_key(group)?, Label::JoinConfig, &[], &codec::encode_json(config)?)
     }
 
     fn mls_group_join_config<
@@ -375,12 +361,7 @@ impl<R: Rows> StorageProvider<V> for Provider<R> {
     ) -> Result<()> {
         let scope = codec::byte_key(group)?;
         let number = self.next_number(&scope, Label::OwnLeafNodes)?;
-        self.0.put(
-            &scope,
-            Label::OwnLeafNodes,
-            &number,
-            &codec::encode(leaf_node)?,
-        )
+        self.0.put(&scope, Label::OwnLeafNodes, &number, &codec::encode(leaf_node)?)
     }
 
     fn own_leaf_nodes<GroupId: traits::GroupId<V>, LeafNode: traits::LeafNode<V>>(
@@ -409,30 +390,19 @@ impl<R: Rows> StorageProvider<V> for Provider<R> {
         // The number keeps the order of the queue; a proposal that is queued again keeps its place.
         let key = match self.queued(&scope, &reference)? {
             Some(key) => key,
-            None => [
-                &self.next_number(&scope, Label::QueuedProposal)?,
-                reference.as_slice(),
-            ]
-            .concat(),
+            None => {
+                [&self.next_number(&scope, Label::QueuedProposal)?, reference.as_slice()].concat()
+            }
         };
-        self.0.put(
-            &scope,
-            Label::QueuedProposal,
-            &key,
-            &codec::encode(proposal)?,
-        )
+        self.0.put(&scope, Label::QueuedProposal, &key, &codec::encode(proposal)?)
     }
 
     fn queued_proposal_refs<GroupId: traits::GroupId<V>, ProposalRef: traits::ProposalRef<V>>(
         &self,
         group: &GroupId,
     ) -> Result<Vec<ProposalRef>> {
-        let rows = self
-            .0
-            .list(&codec::byte_key(group)?, Label::QueuedProposal)?;
-        rows.iter()
-            .map(|(key, _)| codec::decode_key(key.get(4..).unwrap_or_default()))
-            .collect()
+        let rows = self.0.list(&codec::byte_key(group)?, Label::QueuedProposal)?;
+        rows.iter().map(|(key, _)| codec::decode_key(key.get(4..).unwrap_or_default())).collect()
     }
 
     fn queued_proposals<
@@ -443,15 +413,10 @@ impl<R: Rows> StorageProvider<V> for Provider<R> {
         &self,
         group: &GroupId,
     ) -> Result<Vec<(ProposalRef, QueuedProposal)>> {
-        let rows = self
-            .0
-            .list(&codec::byte_key(group)?, Label::QueuedProposal)?;
+        let rows = self.0.list(&codec::byte_key(group)?, Label::QueuedProposal)?;
         rows.iter()
             .map(|(key, value)| {
-                Ok((
-                    codec::decode_key(key.get(4..).unwrap_or_default())?,
-                    codec::decode(value)?,
-                ))
+                Ok((codec::decode_key(key.get(4..).unwrap_or_default())?, codec::decode(value)?))
             })
             .collect()
     }
@@ -487,12 +452,7 @@ impl<R: Rows> StorageProvider<V> for Provider<R> {
         key_pairs: &[HpkeKeyPair],
     ) -> Result<()> {
         let key = epoch_key(epoch, leaf_index)?;
-        self.0.put(
-            &codec::byte_key(group)?,
-            Label::EpochKeyPairs,
-            &key,
-            &codec::encode(key_pairs)?,
-        )
+        self.0.put(&codec::byte_key(group)?, Label::EpochKeyPairs, &key, &codec::encode(key_pairs)?)
     }
 
     fn encryption_epoch_key_pairs<
@@ -554,8 +514,7 @@ impl<R: Rows> StorageProvider<V> for Provider<R> {
         &self,
         key: &SignaturePublicKey,
     ) -> Result<()> {
-        self.0
-            .delete(ACCOUNT, Label::SignatureKeyPair, &codec::key(key)?)
+        self.0.delete(ACCOUNT, Label::SignatureKeyPair, &codec::key(key)?)
     }
 
     fn write_encryption_key_pair<
@@ -583,8 +542,7 @@ impl<R: Rows> StorageProvider<V> for Provider<R> {
         &self,
         key: &EncryptionKey,
     ) -> Result<()> {
-        self.0
-            .delete(ACCOUNT, Label::EncryptionKeyPair, &codec::key(key)?)
+        self.0.delete(ACCOUNT, Label::EncryptionKeyPair, &codec::key(key)?)
     }
 
     fn write_key_package<
@@ -609,8 +567,7 @@ impl<R: Rows> StorageProvider<V> for Provider<R> {
         &self,
         key: &HashReference,
     ) -> Result<()> {
-        self.0
-            .delete(ACCOUNT, Label::KeyPackage, &codec::byte_key(key)?)
+        self.0.delete(ACCOUNT, Label::KeyPackage, &codec::byte_key(key)?)
     }
 
     fn write_psk<PskId: traits::PskId<V>, PskBundle: traits::PskBundle<V>>(

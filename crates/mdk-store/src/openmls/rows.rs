@@ -11,6 +11,9 @@ use crate::Result;
 /// A secret value.
 pub(super) type Value = Zeroizing<Vec<u8>>;
 
+/// A row of a scope: label, key, value.
+pub(super) type RowRef<'a> = (u8, &'a [u8], &'a [u8]);
+
 /// What a row is. The numbers are stored: they are never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
@@ -50,7 +53,7 @@ pub trait Rows {
     /// All rows of a scope, in the order of label and key.
     fn scope(&self, scope: &[u8]) -> Result<Vec<(u8, Vec<u8>, Value)>>;
     /// Replaces all rows of a scope.
-    fn replace_scope(&self, scope: &[u8], rows: &[(u8, &[u8], &[u8])]) -> Result<()>;
+    fn replace_scope(&self, scope: &[u8], rows: &[RowRef<'_>]) -> Result<()>;
 }
 
 /// The table `mls_rows` of a transaction.
@@ -63,9 +66,7 @@ impl Rows for Table<'_> {
             "SELECT value FROM mls_rows WHERE scope = ?1 AND label = ?2 AND key = ?3",
         )?;
         Ok(get
-            .query_row(params![scope, label as u8, key], |row| {
-                row.get(0).map(Zeroizing::new)
-            })
+            .query_row(params![scope, label as u8, key], |row| row.get(0).map(Zeroizing::new))
             .optional()?)
     }
 
@@ -97,9 +98,8 @@ impl Rows for Table<'_> {
     }
 
     fn delete_label(&self, scope: &[u8], label: Label) -> Result<()> {
-        let mut delete = self
-            .0
-            .prepare_cached("DELETE FROM mls_rows WHERE scope = ?1 AND label = ?2")?;
+        let mut delete =
+            self.0.prepare_cached("DELETE FROM mls_rows WHERE scope = ?1 AND label = ?2")?;
         delete.execute(params![scope, label as u8])?;
         Ok(())
     }
@@ -114,10 +114,8 @@ impl Rows for Table<'_> {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    fn replace_scope(&self, scope: &[u8], rows: &[(u8, &[u8], &[u8])]) -> Result<()> {
-        self.0
-            .prepare_cached("DELETE FROM mls_rows WHERE scope = ?1")?
-            .execute(params![scope])?;
+    fn replace_scope(&self, scope: &[u8], rows: &[RowRef<'_>]) -> Result<()> {
+        self.0.prepare_cached("DELETE FROM mls_rows WHERE scope = ?1")?.execute(params![scope])?;
         let mut put = self.0.prepare_cached(
             "INSERT INTO mls_rows (scope, label, key, value) VALUES (?1, ?2, ?3, ?4)",
         )?;
@@ -128,12 +126,15 @@ impl Rows for Table<'_> {
     }
 }
 
+/// Rows by scope, label and key.
+type Tree = BTreeMap<(Vec<u8>, u8, Vec<u8>), Value>;
+
 /// A map in memory.
 #[derive(Default)]
-pub struct Map(Mutex<BTreeMap<(Vec<u8>, u8, Vec<u8>), Value>>);
+pub struct Map(Mutex<Tree>);
 
 impl Map {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<(Vec<u8>, u8, Vec<u8>), Value>> {
+    fn lock(&self) -> MutexGuard<'_, Tree> {
         // No operation leaves the map half-changed, so a panic elsewhere does not spoil it.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -141,23 +142,17 @@ impl Map {
 
 impl Rows for Map {
     fn get(&self, scope: &[u8], label: Label, key: &[u8]) -> Result<Option<Value>> {
-        Ok(self
-            .lock()
-            .get(&(scope.to_vec(), label as u8, key.to_vec()))
-            .cloned())
+        Ok(self.lock().get(&(scope.to_vec(), label as u8, key.to_vec())).cloned())
     }
 
     fn put(&self, scope: &[u8], label: Label, key: &[u8], value: &[u8]) -> Result<()> {
-        self.lock().insert(
-            (scope.to_vec(), label as u8, key.to_vec()),
-            Zeroizing::new(value.to_vec()),
-        );
+        self.lock()
+            .insert((scope.to_vec(), label as u8, key.to_vec()), Zeroizing::new(value.to_vec()));
         Ok(())
     }
 
     fn delete(&self, scope: &[u8], label: Label, key: &[u8]) -> Result<()> {
-        self.lock()
-            .remove(&(scope.to_vec(), label as u8, key.to_vec()));
+        self.lock().remove(&(scope.to_vec(), label as u8, key.to_vec()));
         Ok(())
     }
 
@@ -171,29 +166,22 @@ impl Rows for Map {
     }
 
     fn delete_label(&self, scope: &[u8], label: Label) -> Result<()> {
-        self.lock()
-            .retain(|(s, l, _), _| s != scope || *l != label as u8);
+        self.lock().retain(|(s, l, _), _| s != scope || *l != label as u8);
         Ok(())
     }
 
     fn scope(&self, scope: &[u8]) -> Result<Vec<(u8, Vec<u8>, Value)>> {
         let map = self.lock();
-        let rows = map
-            .range((scope.to_vec(), 0, Vec::new())..)
-            .take_while(|((s, ..), _)| s == scope);
-        Ok(rows
-            .map(|((_, label, key), value)| (*label, key.clone(), value.clone()))
-            .collect())
+        let rows =
+            map.range((scope.to_vec(), 0, Vec::new())..).take_while(|((s, ..), _)| s == scope);
+        Ok(rows.map(|((_, label, key), value)| (*label, key.clone(), value.clone())).collect())
     }
 
-    fn replace_scope(&self, scope: &[u8], rows: &[(u8, &[u8], &[u8])]) -> Result<()> {
+    fn replace_scope(&self, scope: &[u8], rows: &[RowRef<'_>]) -> Result<()> {
         let mut map = self.lock();
         map.retain(|(s, ..), _| s != scope);
         for (label, key, value) in rows {
-            map.insert(
-                (scope.to_vec(), *label, key.to_vec()),
-                Zeroizing::new(value.to_vec()),
-            );
+            map.insert((scope.to_vec(), *label, key.to_vec()), Zeroizing::new(value.to_vec()));
         }
         Ok(())
     }

@@ -22,11 +22,7 @@ pub(super) fn limit_bytes(
     limit: usize,
 ) -> Result<(), WireError> {
     if actual > limit {
-        return Err(WireError::VectorTooLong {
-            what,
-            limit,
-            actual,
-        });
+        return Err(WireError::VectorTooLong { what, limit, actual });
     }
     Ok(())
 }

@@ -14,21 +14,12 @@ use crate::varint::{Reader, Writer};
 /// Rules enforced here, for the coverage table.
 pub const RULES: &[(&str, &str)] = &[
     ("2.3-1", "a proof has exactly 104 bytes"),
-    (
-        "2.3-2",
-        "created_at is in 1..=2^53-1; its age is never judged",
-    ),
+    ("2.3-2", "created_at is in 1..=2^53-1; its age is never judged"),
     ("2.3-3", "the signer lifts to a curve point"),
     ("2.3-4", "the signer is the account of the credential"),
-    (
-        "2.3-5",
-        "the signature covers the event template with this leaf key",
-    ),
+    ("2.3-5", "the signature covers the event template with this leaf key"),
     ("2.3-6", "the leaf key is an Ed25519 key of 32 bytes"),
-    (
-        "2.3-7",
-        "an external signer's event equals the template in every field",
-    ),
+    ("2.3-7", "an external signer's event equals the template in every field"),
 ];
 
 /// Content of the event that is signed and never published.
@@ -74,11 +65,7 @@ impl IdentityProof {
         reader.finish()?;
         check_created_at(created_at)?;
         // rule: 2.3-3
-        Ok(Self {
-            signer: PublicKey::from_bytes(signer)?,
-            created_at,
-            signature,
-        })
+        Ok(Self { signer: PublicKey::from_bytes(signer)?, created_at, signature })
     }
 
     /// Writes the component data.
@@ -88,10 +75,7 @@ impl IdentityProof {
     pub fn encode(&self) -> Result<Vec<u8>, WireError> {
         check_created_at(self.created_at)?;
         let mut writer = Writer::with_capacity(Self::BYTES);
-        writer
-            .bytes(self.signer.as_bytes())
-            .u64(self.created_at)
-            .bytes(&self.signature);
+        writer.bytes(self.signer.as_bytes()).u64(self.created_at).bytes(&self.signature);
         Ok(writer.into_vec())
     }
 
@@ -121,11 +105,7 @@ impl IdentityProof {
     pub fn sign(keys: &Keys, mls_signature_key: &[u8], created_at: u64) -> Self {
         let signer = keys.public_key();
         let id = Self::template(signer, created_at, mls_signature_key).id();
-        Self {
-            signer,
-            created_at,
-            signature: keys.sign_digest(id.as_bytes()),
-        }
+        Self { signer, created_at, signature: keys.sign_digest(id.as_bytes()) }
     }
 
     /// Takes the signature out of an event that an external signer returned for [`IdentityProof::template`].
@@ -158,15 +138,11 @@ impl IdentityProof {
     pub fn verify(&self, account: &PublicKey, mls_signature_key: &[u8]) -> Result<(), WireError> {
         // rule: 2.3-4
         if self.signer != *account {
-            return Err(WireError::InvalidSignature(
-                "identity proof of another account",
-            ));
+            return Err(WireError::InvalidSignature("identity proof of another account"));
         }
         // rule: 2.3-6
         if mls_signature_key.len() != LEAF_KEY_BYTES {
-            return Err(WireError::InvalidSignature(
-                "leaf key is not an Ed25519 key",
-            ));
+            return Err(WireError::InvalidSignature("leaf key is not an Ed25519 key"));
         }
         check_created_at(self.created_at)?;
         // rule: 2.3-5
@@ -182,8 +158,6 @@ fn check_created_at(created_at: u64) -> Result<(), WireError> {
     if (1..=PROOF_CREATED_AT).contains(&created_at) {
         Ok(())
     } else {
-        Err(WireError::InvalidEncoding(
-            "created_at of the identity proof is out of range",
-        ))
+        Err(WireError::InvalidEncoding("created_at of the identity proof is out of range"))
     }
 }

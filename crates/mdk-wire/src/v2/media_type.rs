@@ -4,15 +4,9 @@ use super::limits;
 
 /// Rules enforced here, for the coverage table.
 pub const RULES: &[(&str, &str)] = &[
-    (
-        "2.10-1",
-        "parameters after ';' are cut and HTTP whitespace is trimmed",
-    ),
+    ("2.10-1", "parameters after ';' are cut and HTTP whitespace is trimmed"),
     ("2.10-2", "ASCII letters are lower case"),
-    (
-        "2.10-3",
-        "exactly one '/', each half 1 to 64 HTTP token bytes",
-    ),
+    ("2.10-3", "exactly one '/', each half 1 to 64 HTTP token bytes"),
     ("2.10-4", "image/jpg is written image/jpeg"),
     ("2.10-5", "the stored form must already be canonical"),
 ];
@@ -33,11 +27,7 @@ pub fn canonical(input: &str) -> Option<String> {
     // rule: 2.10-2
     let lower = essence.to_ascii_lowercase();
     // rule: 2.10-4
-    Some(if lower == "image/jpg" {
-        "image/jpeg".to_owned()
-    } else {
-        lower
-    })
+    Some(if lower == "image/jpg" { "image/jpeg".to_owned() } else { lower })
 }
 
 /// Whether `input` is a media type in canonical form.

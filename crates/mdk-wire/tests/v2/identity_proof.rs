@@ -17,10 +17,7 @@ fn specification_vector() {
     let vector = &file["account_identity_proof_v2"];
     let proof =
         IdentityProof::decode(&unhex(vector["component_data_hex"].as_str().unwrap())).unwrap();
-    assert_eq!(
-        hex::encode(proof.encode().unwrap()),
-        vector["component_data_hex"]
-    );
+    assert_eq!(hex::encode(proof.encode().unwrap()), vector["component_data_hex"]);
     assert_eq!(hex::encode(proof.signature), vector["signature"]);
     let mut secret = [0; 32];
     secret[31] = vector["secret_key"].as_u64().unwrap() as u8;
@@ -111,19 +108,13 @@ fn created_at_is_bounded_on_every_path() {
 fn the_signer_is_a_curve_point() {
     let mut bytes = proof().encode().unwrap();
     bytes[..32].fill(0xff);
-    assert!(matches!(
-        IdentityProof::decode(&bytes),
-        Err(WireError::InvalidKey(_))
-    ));
+    assert!(matches!(IdentityProof::decode(&bytes), Err(WireError::InvalidKey(_))));
 }
 
 // rule: 2.3-4
 #[test]
 fn the_signer_is_the_account() {
-    assert!(matches!(
-        proof().verify(&account(2), &LEAF_KEY),
-        Err(WireError::InvalidSignature(_))
-    ));
+    assert!(matches!(proof().verify(&account(2), &LEAF_KEY), Err(WireError::InvalidSignature(_))));
     let mut renamed = proof();
     renamed.signer = account(2);
     assert!(renamed.verify(&account(2), &LEAF_KEY).is_err());
@@ -168,14 +159,7 @@ fn other_templates_do_not_count() {
         let mut other = template();
         edit(&mut other);
         let signature = keys(1).sign_digest(other.id().as_bytes());
-        assert!(
-            IdentityProof {
-                signature,
-                ..proof()
-            }
-            .verify(&account(1), &LEAF_KEY)
-            .is_err()
-        );
+        assert!(IdentityProof { signature, ..proof() }.verify(&account(1), &LEAF_KEY).is_err());
         // rule: 2.3-7
         assert!(IdentityProof::from_signed(&other.sign(&keys(1)), &template()).is_err());
     }

@@ -7,9 +7,9 @@ use crate::kit::account;
 
 fn too_long(result: Result<Vec<u8>, WireError>, limit: usize) {
     match result {
-        Err(WireError::VectorTooLong {
-            limit: l, actual, ..
-        }) => assert_eq!((l, actual), (limit, limit + 1)),
+        Err(WireError::VectorTooLong { limit: l, actual, .. }) => {
+            assert_eq!((l, actual), (limit, limit + 1))
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -25,11 +25,7 @@ fn too_many(result: Result<impl std::fmt::Debug, WireError>, limit: usize) {
 fn a_writer_refuses_what_a_reader_refuses() {
     let profile = |name: usize, description: usize| {
         let text = |n| "x".repeat(n);
-        Profile {
-            name: text(name),
-            description: text(description),
-        }
-        .encode()
+        Profile { name: text(name), description: text(description) }.encode()
     };
     profile(256, 4096).unwrap();
     too_long(profile(257, 0), 256);
@@ -38,26 +34,15 @@ fn a_writer_refuses_what_a_reader_refuses() {
     let image = |length: usize| {
         let media_type = format!("{}/{}", "a".repeat(64), "b".repeat(length - 65));
         let (key, upload_key) = (Secret::new([1; 32]), Secret::new([2; 32]));
-        Image(Some(ImageRef {
-            hash: [0; 32],
-            key,
-            nonce: [0; 12],
-            upload_key,
-            media_type,
-        }))
-        .encode()
+        Image(Some(ImageRef { hash: [0; 32], key, nonce: [0; 12], upload_key, media_type }))
+            .encode()
     };
     image(128).unwrap();
     too_long(image(129), 128);
 
     let avatar = |url: usize, dim: usize, thumbhash: usize| {
         let url = format!("https://a.example/{}", "x".repeat(url - 18));
-        AvatarUrl {
-            url,
-            dim: vec![0xff; dim],
-            thumbhash: vec![0xfe; thumbhash],
-        }
-        .encode()
+        AvatarUrl { url, dim: vec![0xff; dim], thumbhash: vec![0xfe; thumbhash] }.encode()
     };
     avatar(2048, 256, 256).unwrap();
     too_long(avatar(2049, 0, 0), 2048);
@@ -81,14 +66,7 @@ fn a_writer_refuses_long_lists() {
     let media = |kinds: usize, name: usize, url: usize| {
         let kinds: Vec<String> = (0..kinds).map(|n| format!("{n:0name$}")).collect();
         let base_url = format!("https://a.example/{}", "x".repeat(url - 18));
-        Media {
-            endpoints: vec![Endpoint {
-                kind: kinds[0].clone(),
-                base_url,
-            }],
-            kinds,
-        }
-        .encode()
+        Media { endpoints: vec![Endpoint { kind: kinds[0].clone(), base_url }], kinds }.encode()
     };
     media(64, 16, 2048).unwrap();
     too_many(media(65, 16, 2048), 64);
@@ -100,10 +78,7 @@ fn a_writer_refuses_long_lists() {
 fn a_writer_refuses_invalid_values() {
     assert!(ComponentList(vec![2, 1]).encode().is_err());
     assert!(ComponentList(vec![1, 1]).encode().is_err());
-    assert_eq!(
-        ComponentList::from_iter([2, 1, 2]).encode().unwrap(),
-        [4, 0, 1, 0, 2]
-    );
+    assert_eq!(ComponentList::from_iter([2, 1, 2]).encode().unwrap(), [4, 0, 1, 0, 2]);
     assert!(AdminPolicy { admins: vec![] }.encode().is_err());
     let mut admins = AdminPolicy::new([account(1), account(2), account(1)]);
     assert_eq!(admins.admins.len(), 2);
@@ -112,14 +87,8 @@ fn a_writer_refuses_invalid_values() {
     admins.admins.reverse();
     assert!(admins.encode().is_err());
     let roles = |required_roles, allowed_roles| {
-        AgentStream {
-            required_roles,
-            allowed_roles,
-            max_frame: 1,
-            replay_ttl: 2,
-            padding: 3,
-        }
-        .encode()
+        AgentStream { required_roles, allowed_roles, max_frame: 1, replay_ttl: 2, padding: 3 }
+            .encode()
     };
     assert!(roles(1, 3).is_ok());
     assert!(roles(0, 3).is_err() && roles(4, 3).is_err() && roles(8, 15).is_err());
@@ -127,10 +96,8 @@ fn a_writer_refuses_invalid_values() {
 
 fn dictionary(sizes: &[usize]) -> Result<(), WireError> {
     let data = vec![0; 10_000];
-    let entries = sizes
-        .iter()
-        .enumerate()
-        .map(|(n, size)| (FIRST_APPLICATION_ID + n as u16, &data[..*size]));
+    let entries =
+        sizes.iter().enumerate().map(|(n, size)| (FIRST_APPLICATION_ID + n as u16, &data[..*size]));
     // Ids below the range do not count.
     check_application_owned(entries.chain([(0x8001, &data[..]), (0xEFFF, &data[..])]))
 }

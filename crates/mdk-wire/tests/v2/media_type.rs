@@ -39,14 +39,7 @@ fn canonical_forms() {
 #[test]
 fn only_the_canonical_form_is_stored() {
     assert!(is_canonical("image/jpeg"));
-    for other in [
-        "image/jpg",
-        "image/JPEG",
-        " image/jpeg",
-        "image/jpeg;",
-        "image",
-        "",
-    ] {
+    for other in ["image/jpg", "image/JPEG", " image/jpeg", "image/jpeg;", "image", ""] {
         assert!(!is_canonical(other), "{other:?}");
     }
 }

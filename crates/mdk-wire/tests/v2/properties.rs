@@ -24,13 +24,7 @@ fn image() -> impl Strategy<Value = Component> {
     parts.prop_map(|(hash, key, nonce, upload_key, kind)| {
         let media_type = media_type_of(&kind);
         let (key, upload_key) = (Secret::new(key), Secret::new(upload_key));
-        Component::Image(Image(Some(ImageRef {
-            hash,
-            key,
-            nonce,
-            upload_key,
-            media_type,
-        })))
+        Component::Image(Image(Some(ImageRef { hash, key, nonce, upload_key, media_type })))
     })
 }
 
@@ -39,10 +33,7 @@ fn media_type_of(text: &str) -> String {
 }
 
 fn media() -> impl Strategy<Value = Component> {
-    (
-        btree_set("[a-z0-9-]{1,16}", 1..=64),
-        vec((any::<prop::sample::Index>(), web_url()), 0..4),
-    )
+    (btree_set("[a-z0-9-]{1,16}", 1..=64), vec((any::<prop::sample::Index>(), web_url()), 0..4))
         .prop_map(|(kinds, urls)| {
             let mut kinds: Vec<String> = kinds.into_iter().collect();
             // The producer's order is free.
@@ -70,10 +61,7 @@ fn component() -> impl Strategy<Value = Component> {
         btree_set(1u8..40, 1..20).prop_map(|seeds| Component::AdminPolicy(AdminPolicy::new(
             seeds.into_iter().map(account)
         ))),
-        (
-            any::<[u8; 32]>(),
-            vec("wss?://[a-z0-9]{1,30}\\.example(:[1-9][0-9]{0,3})?", 1..=16)
-        )
+        (any::<[u8; 32]>(), vec("wss?://[a-z0-9]{1,30}\\.example(:[1-9][0-9]{0,3})?", 1..=16))
             .prop_map(|(id, relays)| {
                 Component::Routing(Routing::new(NostrGroupId::from_bytes(id), relays))
             }),
@@ -88,18 +76,9 @@ fn component() -> impl Strategy<Value = Component> {
                 padding,
             })
         }),
-        (
-            web_url(),
-            vec(any::<u8>(), 0..=256),
-            vec(any::<u8>(), 0..=256)
-        )
-            .prop_map(|(url, dim, thumbhash)| {
-                Component::AvatarUrl(AvatarUrl {
-                    url,
-                    dim,
-                    thumbhash,
-                })
-            }),
+        (web_url(), vec(any::<u8>(), 0..=256), vec(any::<u8>(), 0..=256)).prop_map(
+            |(url, dim, thumbhash)| { Component::AvatarUrl(AvatarUrl { url, dim, thumbhash }) }
+        ),
         Just(Component::AvatarUrl(AvatarUrl::default())),
         (1u8..40, any::<[u8; 32]>(), 1u64..1 << 53).prop_map(|(seed, key, created_at)| {
             Component::IdentityProof(IdentityProof::sign(&keys(seed), &key, created_at))

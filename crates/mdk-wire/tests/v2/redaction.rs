@@ -14,15 +14,9 @@ fn debug_shows_no_value() {
         upload_key: secret(0xae),
         media_type: "image/marker".into(),
     };
-    let endpoint = Endpoint {
-        kind: "marker".into(),
-        base_url: "https://marker.example/".into(),
-    };
+    let endpoint = Endpoint { kind: "marker".into(), base_url: "https://marker.example/".into() };
     let all = [
-        Component::Profile(Profile {
-            name: "marker".into(),
-            description: "marker".into(),
-        }),
+        Component::Profile(Profile { name: "marker".into(), description: "marker".into() }),
         Component::Image(Image(Some(image))),
         Component::AdminPolicy(AdminPolicy::new([account(1)])),
         Component::Routing(Routing::new(
@@ -34,18 +28,11 @@ fn debug_shows_no_value() {
             dim: b"marker".to_vec(),
             thumbhash: vec![],
         }),
-        Component::Media(Media {
-            kinds: vec!["marker".into()],
-            endpoints: vec![endpoint.clone()],
-        }),
+        Component::Media(Media { kinds: vec!["marker".into()], endpoints: vec![endpoint.clone()] }),
         Component::IdentityProof(IdentityProof::sign(&keys(1), &[7; 32], 1)),
     ];
     let admin = account(1).to_hex();
-    for text in all
-        .iter()
-        .map(|c| format!("{c:?}"))
-        .chain([format!("{endpoint:?}")])
-    {
+    for text in all.iter().map(|c| format!("{c:?}")).chain([format!("{endpoint:?}")]) {
         for forbidden in ["marker", "abab", "171", "172", "173", "174", admin.as_str()] {
             assert!(!text.contains(forbidden), "{text}");
         }

@@ -13,10 +13,7 @@ use crate::varint::{Reader, Writer};
 pub(super) const RULES: &[(&str, &str)] = &[
     ("2.2-30", "the admin list is not empty"),
     ("2.2-31", "the admin list is a vector of whole 32-byte keys"),
-    (
-        "2.2-32",
-        "the admin list is sorted by bytes, without duplicates",
-    ),
+    ("2.2-32", "the admin list is sorted by bytes, without duplicates"),
     ("2.2-33", "every admin key lifts to a curve point"),
 ];
 
@@ -44,9 +41,7 @@ impl AdminPolicy {
     /// Sorts `admins` and drops duplicates.
     pub fn new(admins: impl IntoIterator<Item = PublicKey>) -> Self {
         let sorted: BTreeSet<PublicKey> = admins.into_iter().collect();
-        Self {
-            admins: sorted.into_iter().collect(),
-        }
+        Self { admins: sorted.into_iter().collect() }
     }
 
     /// Whether `key` is an admin.
@@ -71,10 +66,8 @@ impl AdminPolicy {
         // Order first: lifting a key costs far more than comparing it.
         check_order(keys.iter())?;
         // rule: 2.2-33
-        let admins = keys
-            .iter()
-            .map(|key| PublicKey::from_bytes(*key))
-            .collect::<Result<_, _>>()?;
+        let admins =
+            keys.iter().map(|key| PublicKey::from_bytes(*key)).collect::<Result<_, _>>()?;
         Ok(Self { admins })
     }
 

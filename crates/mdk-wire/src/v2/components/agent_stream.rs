@@ -65,10 +65,7 @@ impl AgentStream {
         self.check()?;
         let mut writer = Writer::with_capacity(12);
         writer.u8(self.required_roles).u8(self.allowed_roles);
-        writer
-            .u32(self.max_frame)
-            .u32(self.replay_ttl)
-            .u16(self.padding);
+        writer.u32(self.max_frame).u32(self.replay_ttl).u16(self.padding);
         Ok(writer.into_vec())
     }
 
@@ -84,9 +81,7 @@ impl AgentStream {
         }
         // rule: 2.2-53
         if self.required_roles & !self.allowed_roles != 0 {
-            return Err(invalid(
-                "stream policy requires a role that it does not allow",
-            ));
+            return Err(invalid("stream policy requires a role that it does not allow"));
         }
         Ok(())
     }

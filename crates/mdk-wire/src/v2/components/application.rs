@@ -5,18 +5,9 @@ use crate::v2::codec::{limit_bytes, limit_entries};
 use crate::v2::limits;
 
 pub(super) const RULES: &[(&str, &str)] = &[
-    (
-        "2.2-13",
-        "an application-owned component has at most 4096 bytes",
-    ),
-    (
-        "2.2-14",
-        "a group has at most 32 application-owned components",
-    ),
-    (
-        "2.2-15",
-        "application-owned components have at most 8192 bytes together",
-    ),
+    ("2.2-13", "an application-owned component has at most 4096 bytes"),
+    ("2.2-14", "a group has at most 32 application-owned components"),
+    ("2.2-15", "application-owned components have at most 8192 bytes together"),
 ];
 
 /// First id of the range that applications own; their bytes are opaque.
@@ -32,18 +23,10 @@ pub fn check_application_owned<'a>(
     let (mut count, mut total) = (0usize, 0usize);
     for (_, data) in entries.filter(|(id, _)| *id >= FIRST_APPLICATION_ID) {
         // rule: 2.2-13
-        limit_bytes(
-            "application-owned component",
-            data.len(),
-            limits::APPLICATION_ENTRY_BYTES,
-        )?;
+        limit_bytes("application-owned component", data.len(), limits::APPLICATION_ENTRY_BYTES)?;
         count += 1;
         // rule: 2.2-14
-        limit_entries(
-            "application-owned components",
-            count,
-            limits::APPLICATION_ENTRIES,
-        )?;
+        limit_entries("application-owned components", count, limits::APPLICATION_ENTRIES)?;
         total += data.len();
         // rule: 2.2-15
         limit_bytes(

@@ -11,10 +11,7 @@ use crate::varint::{Reader, Writer};
 pub(super) const RULES: &[(&str, &str)] = &[
     ("2.2-55", "an avatar URL has at most 2048 bytes"),
     ("2.2-56", "the avatar hints have at most 256 bytes each"),
-    (
-        "2.2-57",
-        "an avatar URL is https, without userinfo and fragment",
-    ),
+    ("2.2-57", "an avatar URL is https, without userinfo and fragment"),
     ("2.2-58", "an avatar URL is in WHATWG-normal form"),
     ("2.2-59", "without an avatar URL there are no hints"),
 ];
@@ -65,11 +62,7 @@ impl AvatarUrl {
         let dim = reader.vector(DIM, limits::AVATAR_DIM_BYTES)?;
         let thumbhash = reader.vector(THUMBHASH, limits::AVATAR_THUMBHASH_BYTES)?;
         reader.finish()?;
-        let avatar = Self {
-            url: text(url)?,
-            dim: dim.to_vec(),
-            thumbhash: thumbhash.to_vec(),
-        };
+        let avatar = Self { url: text(url)?, dim: dim.to_vec(), thumbhash: thumbhash.to_vec() };
         avatar.check()?;
         Ok(avatar)
     }

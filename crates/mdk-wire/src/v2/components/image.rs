@@ -10,10 +10,7 @@ use crate::v2::{limits, media_type};
 use crate::varint::{Reader, Writer};
 
 pub(super) const RULES: &[(&str, &str)] = &[
-    (
-        "2.2-25",
-        "an image is absent (all five fields empty) or has exactly 32, 32, 12 and 32 bytes",
-    ),
+    ("2.2-25", "an image is absent (all five fields empty) or has exactly 32, 32, 12 and 32 bytes"),
     ("2.2-26", "the media type of an image is canonical"),
     ("2.2-27", "the media type of an image has at most 128 bytes"),
 ];
@@ -68,10 +65,7 @@ impl Image {
         let kind = reader.vector(MEDIA_TYPE, limits::IMAGE_MEDIA_TYPE_BYTES)?;
         reader.finish()?;
         // rule: 2.2-25
-        if [hash, key, nonce, upload_key, kind]
-            .iter()
-            .all(|field| field.is_empty())
-        {
+        if [hash, key, nonce, upload_key, kind].iter().all(|field| field.is_empty()) {
             return Ok(Self(None));
         }
         let image = ImageRef {
@@ -117,7 +111,5 @@ impl ImageRef {
 }
 
 fn exact<const N: usize>(field: &[u8]) -> Result<[u8; N], WireError> {
-    field
-        .try_into()
-        .map_err(|_| invalid("image field has a wrong length"))
+    field.try_into().map_err(|_| invalid("image field has a wrong length"))
 }

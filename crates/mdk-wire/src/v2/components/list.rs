@@ -95,11 +95,7 @@ impl LastResort {
     /// There is data.
     pub fn decode(data: &[u8]) -> Result<Self, WireError> {
         // rule: 2.2-7
-        if data.is_empty() {
-            Ok(Self)
-        } else {
-            Err(invalid("last-resort marker has data"))
-        }
+        if data.is_empty() { Ok(Self) } else { Err(invalid("last-resort marker has data")) }
     }
 
     /// Writes nothing.

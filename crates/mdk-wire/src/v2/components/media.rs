@@ -12,16 +12,10 @@ pub(super) const RULES: &[(&str, &str)] = &[
     ("2.2-60", "the media format is encrypted-media-v2"),
     ("2.2-61", "1 to 64 locator kinds"),
     ("2.2-62", "a locator kind is 1 to 16 of a-z, 0-9 and '-'"),
-    (
-        "2.2-63",
-        "locator kinds are unique, in the producer's order",
-    ),
+    ("2.2-63", "locator kinds are unique, in the producer's order"),
     ("2.2-64", "an endpoint's kind is one of the locator kinds"),
     ("2.2-65", "a base URL has 1 to 2048 bytes"),
-    (
-        "2.2-66",
-        "a base URL is http or https, normalised, without userinfo, query and fragment",
-    ),
+    ("2.2-66", "a base URL is http or https, normalised, without userinfo, query and fragment"),
 ];
 
 const FORMAT: &str = "media format";
@@ -52,12 +46,7 @@ pub struct Endpoint {
 
 impl fmt::Debug for Media {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "Media({} kinds, {} endpoints)",
-            self.kinds.len(),
-            self.endpoints.len()
-        )
+        write!(f, "Media({} kinds, {} endpoints)", self.kinds.len(), self.endpoints.len())
     }
 }
 
@@ -96,10 +85,7 @@ impl Media {
             let kind = read_kind(&mut endpoint_items)?;
             // rule: 2.2-65
             let url = endpoint_items.vector(BASE_URL, limits::MEDIA_BASE_URL_BYTES)?;
-            endpoints.push(Endpoint {
-                kind,
-                base_url: text(url)?,
-            });
+            endpoints.push(Endpoint { kind, base_url: text(url)? });
         }
         let media = Self { kinds, endpoints };
         media.check()?;
@@ -147,11 +133,7 @@ impl Media {
                 return Err(invalid("endpoint of a kind that is not listed"));
             }
             // rule: 2.2-65
-            limit_bytes(
-                BASE_URL,
-                endpoint.base_url.len(),
-                limits::MEDIA_BASE_URL_BYTES,
-            )?;
+            limit_bytes(BASE_URL, endpoint.base_url.len(), limits::MEDIA_BASE_URL_BYTES)?;
             if endpoint.base_url.is_empty() {
                 return Err(invalid("base URL is empty"));
             }
@@ -169,14 +151,9 @@ fn read_kind(reader: &mut Reader<'_>) -> Result<String, WireError> {
 fn check_kind(kind: &[u8]) -> Result<(), WireError> {
     // rule: 2.2-62
     limit_bytes(KIND, kind.len(), limits::MEDIA_KIND_BYTES)?;
-    if kind.is_empty()
-        || !kind
-            .iter()
-            .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+    if kind.is_empty() || !kind.iter().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
     {
-        return Err(invalid(
-            "locator kind is empty or has a byte that is not allowed",
-        ));
+        return Err(invalid("locator kind is empty or has a byte that is not allowed"));
     }
     Ok(())
 }

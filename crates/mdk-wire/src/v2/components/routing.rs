@@ -13,10 +13,7 @@ use crate::varint::{Reader, Writer};
 pub(super) const RULES: &[(&str, &str)] = &[
     ("2.2-40", "a group has 1 to 16 relays"),
     ("2.2-41", "a relay URL has 1 to 512 bytes"),
-    (
-        "2.2-10",
-        "a relay URL is ws or wss, with a host, without userinfo and fragment",
-    ),
+    ("2.2-10", "a relay URL is ws or wss, with a host, without userinfo and fragment"),
     ("2.2-43", "relays are sorted by bytes, without duplicates"),
 ];
 
@@ -47,10 +44,7 @@ impl Routing {
         let mut relays: Vec<String> = relays.into_iter().collect();
         relays.sort_unstable();
         relays.dedup();
-        Self {
-            nostr_group_id,
-            relays,
-        }
+        Self { nostr_group_id, relays }
     }
 
     /// Reads the component.
@@ -69,10 +63,7 @@ impl Routing {
             // rule: 2.2-41
             relays.push(text(urls.vector(URL, limits::ROUTING_RELAY_URL_BYTES)?)?);
         }
-        let routing = Self {
-            nostr_group_id,
-            relays,
-        };
+        let routing = Self { nostr_group_id, relays };
         routing.check()?;
         Ok(routing)
     }

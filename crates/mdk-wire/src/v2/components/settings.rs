@@ -11,10 +11,7 @@ use crate::varint::{Reader, Writer};
 pub(super) const RULES: &[(&str, &str)] = &[
     ("2.2-20", "a group name has at most 256 bytes"),
     ("2.2-21", "a group description has at most 4096 bytes"),
-    (
-        "2.2-45",
-        "retention is exactly one u64; every value is valid",
-    ),
+    ("2.2-45", "retention is exactly one u64; every value is valid"),
     ("2.2-70", "lifecycle is one byte, 0 or 1"),
 ];
 
@@ -32,12 +29,7 @@ pub struct Profile {
 
 impl fmt::Debug for Profile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "Profile({} + {} bytes)",
-            self.name.len(),
-            self.description.len()
-        )
+        write!(f, "Profile({} + {} bytes)", self.name.len(), self.description.len())
     }
 }
 
@@ -56,10 +48,7 @@ impl Profile {
         // rule: 2.2-21
         let description = reader.vector(DESCRIPTION, limits::PROFILE_DESCRIPTION_BYTES)?;
         reader.finish()?;
-        Ok(Self {
-            name: text(name)?,
-            description: text(description)?,
-        })
+        Ok(Self { name: text(name)?, description: text(description)? })
     }
 
     /// Writes the component.

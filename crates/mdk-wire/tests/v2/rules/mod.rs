@@ -21,38 +21,19 @@ struct Case {
 }
 
 fn case(rule: &'static str, id: u16, good: Vec<u8>, bad: Vec<u8>, why: &'static str) -> Case {
-    Case {
-        rule,
-        id,
-        good,
-        bad,
-        why,
-    }
+    Case { rule, id, good, bad, why }
 }
 
 fn all_cases() -> Vec<Case> {
-    [
-        format_cases(),
-        settings_cases(),
-        routing_cases(),
-        picture_cases(),
-        media_cases(),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+    [format_cases(), settings_cases(), routing_cases(), picture_cases(), media_cases()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 #[test]
 fn every_rule_separates_its_good_from_its_bad_input() {
-    for Case {
-        rule,
-        id,
-        good,
-        bad,
-        why,
-    } in all_cases()
-    {
+    for Case { rule, id, good, bad, why } in all_cases() {
         let decoded = decode_known(id, &good).unwrap();
         let component = decoded.unwrap_or_else(|error| panic!("{rule} {id:#06x} good: {error}"));
         assert_eq!(component.id(), id, "{rule}");
@@ -68,30 +49,17 @@ const ELSEWHERE: &[&str] = &["2.2-8", "2.2-12", "2.2-13", "2.2-14", "2.2-15"];
 #[test]
 fn every_rule_has_a_case() {
     let cases = all_cases();
-    let tested: BTreeSet<&str> = cases
-        .iter()
-        .map(|case| case.rule)
-        .chain(ELSEWHERE.iter().copied())
-        .collect();
-    let listed: Vec<&str> = components::RULES
-        .iter()
-        .copied()
-        .flatten()
-        .map(|(rule, _)| *rule)
-        .collect();
+    let tested: BTreeSet<&str> =
+        cases.iter().map(|case| case.rule).chain(ELSEWHERE.iter().copied()).collect();
+    let listed: Vec<&str> =
+        components::RULES.iter().copied().flatten().map(|(rule, _)| *rule).collect();
     let unique: BTreeSet<&str> = listed.iter().copied().collect();
     assert_eq!(unique.len(), listed.len(), "a rule id stands twice");
     assert_eq!(tested, unique);
     for rules in [identity_proof::RULES, media_type::RULES] {
-        let text = concat!(
-            include_str!("../identity_proof.rs"),
-            include_str!("../media_type.rs")
-        );
+        let text = concat!(include_str!("../identity_proof.rs"), include_str!("../media_type.rs"));
         for (rule, _) in rules {
-            assert!(
-                text.contains(&format!("rule: {rule}")),
-                "no test for {rule}"
-            );
+            assert!(text.contains(&format!("rule: {rule}")), "no test for {rule}");
         }
     }
 }
@@ -108,12 +76,7 @@ fn the_frozen_media_component_is_known_and_never_valid() {
 // rule: 2.2-12
 #[test]
 fn what_may_stand_in_the_group_context() {
-    for forbidden in [
-        id::SAFE_AAD,
-        id::LAST_RESORT,
-        id::MEDIA_V1,
-        id::IDENTITY_PROOF,
-    ] {
+    for forbidden in [id::SAFE_AAD, id::LAST_RESORT, id::MEDIA_V1, id::IDENTITY_PROOF] {
         assert!(!components::allowed_in_group_context(forbidden));
     }
     for allowed in [
@@ -131,9 +94,7 @@ fn what_may_stand_in_the_group_context() {
 
 #[test]
 fn unknown_ids_are_left_alone() {
-    for unknown in [
-        0, 3, 5, 0x8000, 0x800a, 0x800d, 0x800f, 0xEFFF, 0xF000, 0xFFFF,
-    ] {
+    for unknown in [0, 3, 5, 0x8000, 0x800a, 0x800d, 0x800f, 0xEFFF, 0xF000, 0xFFFF] {
         assert!(decode_known(unknown, &[1, 2, 3]).is_none());
     }
 }

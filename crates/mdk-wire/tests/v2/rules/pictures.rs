@@ -10,10 +10,7 @@ pub(super) const BLOSSOM: &str = "blossom-v1";
 pub(super) const SERVER: &str = "https://blossom.example/";
 
 fn image(fields: [usize; 4], media_type: &str) -> Vec<u8> {
-    let mut bytes: Vec<u8> = fields
-        .iter()
-        .flat_map(|length| var(vec![5; *length]))
-        .collect();
+    let mut bytes: Vec<u8> = fields.iter().flat_map(|length| var(vec![5; *length])).collect();
     bytes.extend(var(media_type));
     bytes
 }
@@ -31,20 +28,8 @@ pub(super) fn picture_cases() -> Vec<Case> {
     let hint = "x".repeat(256);
     let long = "x".repeat(257);
     let mut cases = vec![
-        case(
-            "2.2-26",
-            id::IMAGE,
-            full(),
-            image([32, 32, 12, 32], "image/PNG"),
-            "not canonical",
-        ),
-        case(
-            "2.2-26",
-            id::IMAGE,
-            full(),
-            image([32, 32, 12, 32], ""),
-            "not canonical",
-        ),
+        case("2.2-26", id::IMAGE, full(), image([32, 32, 12, 32], "image/PNG"), "not canonical"),
+        case("2.2-26", id::IMAGE, full(), image([32, 32, 12, 32], ""), "not canonical"),
         case(
             "2.2-27",
             id::IMAGE,
@@ -73,20 +58,8 @@ pub(super) fn picture_cases() -> Vec<Case> {
             vars(&[SERVER, "", &long]),
             "avatar thumbhash: 257",
         ),
-        case(
-            "2.2-57",
-            id::AVATAR,
-            good(),
-            avatar("http://a.example/p.png"),
-            "scheme",
-        ),
-        case(
-            "2.2-57",
-            id::AVATAR,
-            good(),
-            avatar("https://u@a.example/p.png"),
-            "user information",
-        ),
+        case("2.2-57", id::AVATAR, good(), avatar("http://a.example/p.png"), "scheme"),
+        case("2.2-57", id::AVATAR, good(), avatar("https://u@a.example/p.png"), "user information"),
         case(
             "2.2-57",
             id::AVATAR,
@@ -94,93 +67,25 @@ pub(super) fn picture_cases() -> Vec<Case> {
             avatar("https://u:p@a.example/p.png"),
             "user information",
         ),
-        case(
-            "2.2-57",
-            id::AVATAR,
-            good(),
-            avatar("https://a.example/p.png#x"),
-            "fragment",
-        ),
-        case(
-            "2.2-57",
-            id::AVATAR,
-            good(),
-            avatar("https://a.example/p.png#"),
-            "fragment",
-        ),
-        case(
-            "2.2-58",
-            id::AVATAR,
-            good(),
-            avatar("https://A.example/p.png"),
-            "normal form",
-        ),
-        case(
-            "2.2-58",
-            id::AVATAR,
-            good(),
-            avatar("https://a.example"),
-            "normal form",
-        ),
-        case(
-            "2.2-58",
-            id::AVATAR,
-            good(),
-            avatar("https://a.example:443/"),
-            "normal form",
-        ),
-        case(
-            "2.2-58",
-            id::AVATAR,
-            good(),
-            avatar("https://a.example/x/../p"),
-            "normal form",
-        ),
-        case(
-            "2.2-58",
-            id::AVATAR,
-            good(),
-            avatar(" https://a.example/p"),
-            "normal form",
-        ),
-        case(
-            "2.2-59",
-            id::AVATAR,
-            vars(&["", "", ""]),
-            vars(&["", "1x1", ""]),
-            "without a URL",
-        ),
-        case(
-            "2.2-59",
-            id::AVATAR,
-            vars(&["", "", ""]),
-            vars(&["", "", "x"]),
-            "without a URL",
-        ),
-        case(
-            "2.2-25",
-            id::IMAGE,
-            vec![0; 5],
-            image([0, 0, 0, 0], "image/png"),
-            "wrong length",
-        ),
+        case("2.2-57", id::AVATAR, good(), avatar("https://a.example/p.png#x"), "fragment"),
+        case("2.2-57", id::AVATAR, good(), avatar("https://a.example/p.png#"), "fragment"),
+        case("2.2-58", id::AVATAR, good(), avatar("https://A.example/p.png"), "normal form"),
+        case("2.2-58", id::AVATAR, good(), avatar("https://a.example"), "normal form"),
+        case("2.2-58", id::AVATAR, good(), avatar("https://a.example:443/"), "normal form"),
+        case("2.2-58", id::AVATAR, good(), avatar("https://a.example/x/../p"), "normal form"),
+        case("2.2-58", id::AVATAR, good(), avatar(" https://a.example/p"), "normal form"),
+        case("2.2-59", id::AVATAR, vars(&["", "", ""]), vars(&["", "1x1", ""]), "without a URL"),
+        case("2.2-59", id::AVATAR, vars(&["", "", ""]), vars(&["", "", "x"]), "without a URL"),
+        case("2.2-25", id::IMAGE, vec![0; 5], image([0, 0, 0, 0], "image/png"), "wrong length"),
     ];
     // rule: 2.2-25, one field absent, one byte short, one byte long
     for (field, right) in [32, 32, 12, 32].into_iter().enumerate() {
-        for (length, why) in [
-            (0, "wrong length"),
-            (right - 1, "wrong length"),
-            (right + 1, "exceed"),
-        ] {
+        for (length, why) in
+            [(0, "wrong length"), (right - 1, "wrong length"), (right + 1, "exceed")]
+        {
             let mut fields = [32, 32, 12, 32];
             fields[field] = length;
-            cases.push(case(
-                "2.2-25",
-                id::IMAGE,
-                full(),
-                image(fields, "image/png"),
-                why,
-            ));
+            cases.push(case("2.2-25", id::IMAGE, full(), image(fields, "image/png"), why));
         }
     }
     cases
@@ -194,34 +99,10 @@ pub(super) fn media_cases() -> Vec<Case> {
     let url = |url: &str| media(V2, &[BLOSSOM], &[BLOSSOM, url]);
     let long = |n: usize| format!("{SERVER}{}", "x".repeat(n - SERVER.len()));
     let mut cases = vec![
-        case(
-            "2.2-60",
-            id::MEDIA,
-            good(),
-            media("encrypted-media-v1", &[BLOSSOM], &[]),
-            "format",
-        ),
-        case(
-            "2.2-60",
-            id::MEDIA,
-            good(),
-            media("encrypted-media-v2 ", &[BLOSSOM], &[]),
-            "format",
-        ),
-        case(
-            "2.2-61",
-            id::MEDIA,
-            kinds(&[BLOSSOM]),
-            kinds(&[]),
-            "no locator kind",
-        ),
-        case(
-            "2.2-61",
-            id::MEDIA,
-            kinds(&names[..64]),
-            kinds(&names),
-            "more than 64",
-        ),
+        case("2.2-60", id::MEDIA, good(), media("encrypted-media-v1", &[BLOSSOM], &[]), "format"),
+        case("2.2-60", id::MEDIA, good(), media("encrypted-media-v2 ", &[BLOSSOM], &[]), "format"),
+        case("2.2-61", id::MEDIA, kinds(&[BLOSSOM]), kinds(&[]), "no locator kind"),
+        case("2.2-61", id::MEDIA, kinds(&names[..64]), kinds(&names), "more than 64"),
         case(
             "2.2-62",
             id::MEDIA,
@@ -230,41 +111,11 @@ pub(super) fn media_cases() -> Vec<Case> {
             "17 bytes",
         ),
         case("2.2-62", id::MEDIA, kinds(&["a"]), kinds(&[""]), "empty"),
-        case(
-            "2.2-62",
-            id::MEDIA,
-            kinds(&["a"]),
-            kinds(&["A"]),
-            "not allowed",
-        ),
-        case(
-            "2.2-62",
-            id::MEDIA,
-            kinds(&["a-b"]),
-            kinds(&["a_b"]),
-            "not allowed",
-        ),
-        case(
-            "2.2-63",
-            id::MEDIA,
-            kinds(&["b", "a"]),
-            kinds(&["b", "a", "b"]),
-            "twice",
-        ),
-        case(
-            "2.2-64",
-            id::MEDIA,
-            good(),
-            media(V2, &[BLOSSOM], &["other", SERVER]),
-            "not listed",
-        ),
-        case(
-            "2.2-65",
-            id::MEDIA,
-            url(&long(2048)),
-            url(&long(2049)),
-            "base URL: 2049",
-        ),
+        case("2.2-62", id::MEDIA, kinds(&["a"]), kinds(&["A"]), "not allowed"),
+        case("2.2-62", id::MEDIA, kinds(&["a-b"]), kinds(&["a_b"]), "not allowed"),
+        case("2.2-63", id::MEDIA, kinds(&["b", "a"]), kinds(&["b", "a", "b"]), "twice"),
+        case("2.2-64", id::MEDIA, good(), media(V2, &[BLOSSOM], &["other", SERVER]), "not listed"),
+        case("2.2-65", id::MEDIA, url(&long(2048)), url(&long(2049)), "base URL: 2049"),
         case("2.2-65", id::MEDIA, good(), url(""), "empty"),
     ];
     for (bad, why) in [
@@ -277,13 +128,7 @@ pub(super) fn media_cases() -> Vec<Case> {
         ("https://u@blossom.example/", "user information"),
         ("blossom.example", "parse"),
     ] {
-        cases.push(case(
-            "2.2-66",
-            id::MEDIA,
-            url("http://blossom.example/"),
-            url(bad),
-            why,
-        ));
+        cases.push(case("2.2-66", id::MEDIA, url("http://blossom.example/"), url(bad), why));
     }
     cases
 }

@@ -1,0 +1,232 @@
+//! A member in a process of its own: the test binary runs itself again and takes its orders line by line.
+//!
+//! Orders go down standard input. For each the child prints `@b` before the call and `@e MICROS REPLY` after
+//! it has returned, so the parent knows whether a process that died was inside a call. A line in the pipe
+//! outlives its writer: it is the acknowledgement that a crash must not make untrue.
+#![allow(dead_code, unreachable_pub)]
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mdk_core::{Config, Engine, ManualClock};
+use mdk_store::{DatabaseKey, OpenOptions};
+use mdk_wire::{Event, GroupId, Keys, OsRandom, Random as _, Secret};
+
+use crate::kit::{Member, now};
+
+/// Name of the ignored test that is the other process's `main`.
+const ENTRY: &str = "child_entry";
+const SEAT: &str = "MDK_TEST_SEAT";
+
+/// An account and where its database is: everything a process needs to become its owner.
+#[derive(Clone)]
+pub struct Seat {
+    pub name: &'static str,
+    pub database: PathBuf,
+    /// Where event files go and come from.
+    pub folder: PathBuf,
+    account: [u8; 32],
+    key: [u8; 32],
+}
+
+impl Seat {
+    pub fn new(name: &'static str, home: &Path, folder: &Path) -> Self {
+        let mut key = [0; 32];
+        OsRandom.fill(&mut key);
+        Self {
+            name,
+            database: home.join(format!("{name}.db")),
+            folder: folder.to_owned(),
+            account: *Keys::generate().secret().expose(),
+            key,
+        }
+    }
+
+    /// Opens the database at once or not at all: nobody may hold it any more.
+    pub fn open(&self) -> Member {
+        let keys = Keys::from_secret(Secret::new(self.account)).expect("a secret that Keys made");
+        let clock = ManualClock::at(now());
+        let engine = Engine::open(
+            &self.database,
+            keys,
+            &DatabaseKey::Raw(Secret::new(self.key)),
+            &OpenOptions::default(),
+            Config::default(),
+            Arc::new(clock.clone()),
+        )
+        .unwrap_or_else(|error| panic!("{}'s database opens: {error}", self.name));
+        Member { name: self.name, engine, clock }
+    }
+
+    fn to_text(&self) -> String {
+        let path = |path: &Path| path.to_str().expect("a path of ours").to_owned();
+        [
+            self.name.to_owned(),
+            path(&self.database),
+            path(&self.folder),
+            hex::encode(self.account),
+            hex::encode(self.key),
+        ]
+        .join("\n")
+    }
+
+    fn from_text(text: &str) -> Option<Self> {
+        let [name, database, folder, account, key] = text.split('\n').collect::<Vec<_>>().try_into().ok()?;
+        let secret = |text: &str| hex::decode(text).ok()?.try_into().ok();
+        Some(Self {
+            name: name.to_owned().leak(),
+            database: database.into(),
+            folder: folder.into(),
+            account: secret(account)?,
+            key: secret(key)?,
+        })
+    }
+}
+
+/// A running child.
+pub struct Process {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+/// What a child says.
+#[derive(Debug)]
+pub enum Line {
+    Begin,
+    End { took: Duration, reply: String },
+}
+
+impl Process {
+    pub fn start(seat: &Seat) -> Self {
+        let mut child = Command::new(std::env::current_exe().expect("the test binary"))
+            .args([ENTRY, "--exact", "--ignored", "--nocapture"])
+            .env(SEAT, seat.to_text())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the test binary runs");
+        let input = child.stdin.take().expect("piped");
+        let output = BufReader::new(child.stdout.take().expect("piped"));
+        Self { child, input, output }
+    }
+
+    pub fn tell(&mut self, order: &str) {
+        assert!(!order.contains('\n'), "an order is one line");
+        writeln!(self.input, "{order}").expect("the child listens");
+    }
+
+    /// The next line of the child; `None` when it is gone.
+    pub fn hear(&mut self) -> Option<Line> {
+        loop {
+            let mut line = String::new();
+            let read = self.output.read_line(&mut line).expect("a pipe of text");
+            if read == 0 {
+                return None;
+            }
+            // The test harness talks on the same pipe, and a killed child may leave half a line.
+            let Some(line) = line.strip_prefix('@').and_then(|line| line.strip_suffix('\n')) else { continue };
+            if line == "b" {
+                return Some(Line::Begin);
+            }
+            let (took, reply) =
+                line.strip_prefix("e ").and_then(|rest| rest.split_once(' ')).expect("a line of ours");
+            let took = Duration::from_micros(took.parse().expect("a number"));
+            return Some(Line::End { took, reply: reply.to_owned() });
+        }
+    }
+
+    /// Gives an order and waits for the reply.
+    pub fn ask(&mut self, order: &str) -> String {
+        self.tell(order);
+        loop {
+            match self.hear() {
+                Some(Line::Begin) => {}
+                Some(Line::End { reply, .. }) => return reply,
+                None => panic!("the child died over {:?}", order.split('\t').next()),
+            }
+        }
+    }
+
+    /// Lets the child close its database and exit.
+    pub fn leave(self) {
+        let Self { mut child, input, output } = self;
+        drop(input);
+        let status = child.wait().expect("a child of ours");
+        assert!(status.success(), "the child leaves in peace: {status}");
+        drop(output);
+    }
+
+    /// SIGKILL. Returns what the child had still said.
+    pub fn kill(mut self) -> Vec<Line> {
+        self.child.kill().expect("a child of ours");
+        let status = self.child.wait().expect("a child of ours");
+        assert!(!status.success(), "the child was killed, it did not end: {status}");
+        std::iter::from_fn(|| self.hear()).collect()
+    }
+}
+
+/// The child's side: opens the seat and follows orders until there are no more. Does nothing when this process
+/// was not started by [`Process::start`].
+pub fn serve(mut follow: impl FnMut(&Seat, &mut Member, &[&str]) -> String) {
+    let Some(seat) = std::env::var(SEAT).ok().and_then(|text| Seat::from_text(&text)) else { return };
+    let mut member = seat.open();
+    say("");
+    for order in std::io::stdin().lines() {
+        let order = order.expect("a pipe of text");
+        let words: Vec<&str> = order.split('\t').collect();
+        say("@b");
+        let start = Instant::now();
+        let reply = follow(&seat, &mut member, &words);
+        let took = start.elapsed().as_micros();
+        assert!(!reply.contains('\n'), "a reply is one line");
+        say(&format!("@e {took} {reply}"));
+    }
+    member.engine.close().expect("closing");
+}
+
+fn say(line: &str) {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}").and_then(|()| out.flush()).expect("the parent listens");
+}
+
+/// Writes an event file: complete when it has its name. Returns the name.
+pub fn publish(folder: &Path, name: &str, event: &Event) {
+    let temp = folder.join(format!("{name}.tmp"));
+    std::fs::write(&temp, event.to_json()).expect("a folder of ours");
+    std::fs::rename(&temp, folder.join(name)).expect("a folder of ours");
+}
+
+pub fn event_of(json: &str) -> Event {
+    Event::from_json(json.as_bytes()).expect("a genuine event")
+}
+
+/// Compares two members' epochs by what only equal epochs can export.
+pub fn epoch_proof(member: &mut Member, group: &GroupId) -> String {
+    let secret = member.engine.export_secret(group, "test", b"same epoch?", 32).expect("exporting");
+    hex::encode(secret.expose())
+}
+
+/// SplitMix64: seeded choices.
+pub struct Dice(pub u64);
+
+impl Dice {
+    pub fn roll(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub fn below(&mut self, limit: u64) -> u64 {
+        self.roll() % limit
+    }
+
+    pub fn coin(&mut self) -> bool {
+        self.below(2) == 0
+    }
+}

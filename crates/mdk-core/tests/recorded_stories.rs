@@ -1,0 +1,384 @@
+//! Recorded v2 traffic replays: our engine takes a recorded seat and reaches every recorded state.
+//!
+//! The two races of `story-main` are commits from one epoch. The engine applies the first one that comes and holds
+//! its rival; choosing between branches is not there yet. In the first race the recorded winner came first, in the
+//! second it came second. So the story is replayed twice from dave's seat: as it came, up to the second race, after
+//! which exactly nothing may be lost; and with the two rivals of the second race swapped, to the very end.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+#[path = "kit/recorded.rs"]
+mod recorded;
+
+use std::collections::BTreeMap;
+
+use mdk_core::{DeferredReason, GroupState, RejectCode, Verdict, testing};
+use mdk_wire::{ContentId, EventId};
+use recorded::{Received, Seat, clock_is_recorded, list, load, number, text};
+use serde_json::Value;
+
+/// How a story is told.
+#[derive(Default)]
+struct Telling {
+    /// Pairs of events that change places.
+    swap: Vec<(u64, u64)>,
+    /// The database is closed and reopened after so many events.
+    restart: Option<usize>,
+    /// The first step that is not told.
+    until: Option<&'static str>,
+    /// From this step on the recorded states are those of another branch.
+    lost_from: Option<&'static str>,
+}
+
+/// What came of it.
+struct Told {
+    seat: Seat,
+    verdicts: BTreeMap<u64, Verdict>,
+    payloads: Vec<Received>,
+    /// Recorded states that ours was equal to.
+    states: usize,
+}
+
+/// Replays a story from one seat: step by step what that member got, its own events coming back included.
+fn tell(file: &str, name: &str, telling: &Telling) -> Told {
+    let story = load(file);
+    let member = &story["members"][name];
+    let at = number(&story, "recorded_at");
+    let mut seat = Seat::take(member, text(&story, "mls_group_id_hex"), at, telling.restart);
+    let mut told_verdicts = BTreeMap::new();
+    let mut payloads = Vec::new();
+    let (mut states, mut lost) = (0, false);
+    for step in list(&story["steps"]) {
+        let title = text(step, "name");
+        if telling.until == Some(title) {
+            break;
+        }
+        lost |= telling.lost_from == Some(title);
+        let here = &step["members"][name];
+        for seq in feed(&story, step, name) {
+            let seq = telling
+                .swap
+                .iter()
+                .find_map(|&(a, b)| {
+                    if seq == a {
+                        Some(b)
+                    } else if seq == b {
+                        Some(a)
+                    } else {
+                        None
+                    }
+                })
+                .unwrap_or(seq);
+            let record = &list(&story["events"])[usize::try_from(seq).unwrap()];
+            assert_eq!(number(record, "seq"), seq);
+            let outcome = seat.takes(&record["event"], number(step, "at").max(at));
+            told_verdicts.insert(seq, outcome.verdict);
+        }
+        if lost {
+            continue;
+        }
+        payloads.extend(list(&here["seen"]).iter().filter_map(Received::recorded));
+        if here["state"]["joined"] == true {
+            seat.stands_at(&here["state"], title);
+            states += 1;
+        }
+    }
+    seat.has_read(&payloads);
+    Told { seat, verdicts: told_verdicts, payloads, states }
+}
+
+/// The events of a step for one member, in relay order: what it got, and its own as echoes.
+fn feed(story: &Value, step: &Value, name: &str) -> Vec<u64> {
+    let published = &step["events"];
+    let range = published[0].as_u64().unwrap()..published[1].as_u64().unwrap();
+    let own = list(&story["events"]).iter().filter(|record| {
+        range.contains(&number(record, "seq"))
+            && record["publisher"] == name
+            && record["kind"] == 445
+    });
+    let seen = list(&step["members"][name]["seen"]).iter().filter(|seen| seen["type"] == "ingest");
+    let mut all: Vec<u64> = own.chain(seen).map(|record| number(record, "seq")).collect();
+    all.sort_unstable();
+    all
+}
+
+fn event_ids(story: &Value, seqs: &[u64]) -> impl Iterator<Item = EventId> {
+    let ids: Vec<EventId> = seqs
+        .iter()
+        .map(|seq| &list(&story["events"])[usize::try_from(*seq).unwrap()]["event"])
+        .map(|event| EventId::from_hex(text(event, "id")).unwrap())
+        .collect();
+    ids.into_iter()
+}
+
+fn digests(story: &Value, seqs: &[u64]) -> impl Iterator<Item = ContentId> {
+    let ids: Vec<ContentId> = seqs
+        .iter()
+        .map(|seq| &list(&story["events"])[usize::try_from(*seq).unwrap()]["mls"])
+        .map(|mls| ContentId::from_hex(text(mls, "mls_message_sha256")).unwrap())
+        .collect();
+    ids.into_iter()
+}
+
+const UNDECRYPTABLE: Verdict = Verdict::Deferred(DeferredReason::Undecryptable);
+const RIVAL: Verdict = Verdict::Deferred(DeferredReason::Rival);
+
+fn refused_as(verdict: &Verdict, code: RejectCode, rule: &str) {
+    match verdict {
+        Verdict::Rejected(rejection) => {
+            assert_eq!((rejection.code, rejection.rule), (code, rule));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn simple_from_bobs_seat() {
+    if !clock_is_recorded() {
+        return;
+    }
+    for restart in [None, Some(3), Some(1)] {
+        let told = tell("story-simple.json", "bob", &Telling { restart, ..Telling::default() });
+        assert_eq!((told.states, told.payloads.len()), (7, 3));
+        // Another device of this account sent these; MLS gives nobody the means to read its own messages back.
+        for own in [8, 9, 10, 12] {
+            assert_eq!(told.verdicts[&own], Verdict::Duplicate);
+        }
+        let applied = told.verdicts.values().filter(|v| **v == Verdict::Applied).count();
+        assert_eq!((applied, told.verdicts.len()), (6, 10));
+    }
+}
+
+/// The whole of `story-main`: with the winner of the second race first, to the end.
+#[test]
+fn main_from_daves_seat_to_the_end() {
+    if !clock_is_recorded() {
+        return;
+    }
+    let story = load("story-main.json");
+    for restart in [None, Some(3), Some(1)] {
+        let telling = Telling { swap: vec![(39, 40)], restart, ..Telling::default() };
+        let mut told = tell("story-main.json", "dave", &telling);
+        assert_eq!((told.states, told.payloads.len()), (25, 14));
+        for (seq, verdict) in &told.verdicts {
+            match seq {
+                // The losers, in the order of this telling.
+                35 | 39 => assert_eq!(*verdict, RIVAL, "{seq}"),
+                // Not in the group any more.
+                43 => refused_as(verdict, RejectCode::UnknownGroup, "D1-3"),
+                _ => assert_eq!(*verdict, Verdict::Applied, "{seq}"),
+            }
+        }
+        // The removed member's last GroupContext; the engine keeps no live state, the retained one leads there.
+        let remove = &list(&story["events"])[42]["mls"];
+        let last = &list(&story["steps"]).last().unwrap()["members"]["dave"]["state"];
+        let context = testing::context_after(
+            &mut told.seat.engine,
+            &told.seat.group,
+            &recorded::bytes(remove, "mls_message_hex"),
+        );
+        assert_eq!(context.unwrap(), recorded::bytes(last, "group_context_hex"));
+        assert_eq!(told.seat.engine.group(&told.seat.group).unwrap().state, GroupState::Removed);
+    }
+}
+
+/// What came one by one comes to the same in one batch.
+#[test]
+fn main_from_daves_seat_in_one_batch() {
+    if !clock_is_recorded() {
+        return;
+    }
+    let story = load("story-main.json");
+    let told =
+        tell("story-main.json", "dave", &Telling { swap: vec![(39, 40)], ..Telling::default() });
+    let at = number(&story, "recorded_at");
+    let mut seat =
+        Seat::take(&story["members"]["dave"], text(&story, "mls_group_id_hex"), at, Some(1));
+    let events = list(&story["events"]);
+    seat.takes(&events[13]["event"], at);
+    let seqs: Vec<u64> = told.verdicts.keys().copied().filter(|seq| *seq != 13).collect();
+    let mut order = seqs.clone();
+    let race = order.iter().position(|seq| *seq == 39).unwrap();
+    order.swap(race, race + 1);
+    let batch: Vec<Vec<u8>> = order
+        .iter()
+        .map(|seq| serde_json::to_vec(&events[usize::try_from(*seq).unwrap()]["event"]).unwrap())
+        .collect();
+    let batch: Vec<&[u8]> = batch.iter().map(Vec::as_slice).collect();
+    let outcomes = seat.engine.process_many(&batch).unwrap();
+    for (seq, outcome) in order.iter().zip(outcomes) {
+        assert_eq!(outcome.verdict, told.verdicts[seq], "{seq}");
+        assert!(outcome.reply.is_empty(), "{seq}");
+    }
+    let last = &list(&story["steps"]).last().unwrap()["members"]["dave"]["state"];
+    seat.stands_at(last, "in one batch");
+    let stored = testing::history(&mut seat.engine).unwrap();
+    let stored: Vec<String> = stored.into_iter().filter_map(|row| row.json).collect();
+    assert!(stored.iter().eq(told.payloads.iter().map(|received| &received.json)));
+}
+
+/// As it came: the first race goes as recorded, the second one otherwise, and then everything waits.
+#[test]
+fn main_from_daves_seat_as_it_came() {
+    if !clock_is_recorded() {
+        return;
+    }
+    let story = load("story-main.json");
+    for restart in [None, Some(3)] {
+        let telling = Telling { restart, lost_from: Some("race2-settled"), ..Telling::default() };
+        let mut told = tell("story-main.json", "dave", &telling);
+        assert_eq!((told.states, told.payloads.len()), (21, 13));
+
+        // First race: alice's rename came first, applied, and is the recorded winner.
+        assert_eq!((told.verdicts[&34], told.verdicts[&35]), (Verdict::Applied, RIVAL));
+        // Second race: bob's self-update came first and applied; alice's rename, the recorded winner, is its rival.
+        assert_eq!((told.verdicts[&39], told.verdicts[&40]), (Verdict::Applied, RIVAL));
+        // What follows was sealed on the other branch: kept as it came.
+        for later in [41, 42, 43] {
+            assert_eq!(told.verdicts[&later], UNDECRYPTABLE, "{later}");
+        }
+        let Seat { engine, group, .. } = &mut told.seat;
+        let held = testing::held(engine, group).unwrap();
+        assert_eq!(held.events, event_ids(&story, &[41, 42, 43]).collect());
+        // The proposal that carol's leave was is kept as long as its epoch is.
+        assert_eq!(held.inputs, digests(&story, &[30, 35, 40]).collect());
+
+        // The state is the one bob was in before he saw the rival: a whole branch, not a mixture.
+        let steps = list(&story["steps"]);
+        let open = steps.iter().find(|step| step["name"] == "race2-open").unwrap();
+        let bob = &open["members"]["bob"]["state"];
+        let ours = testing::state(engine, group).unwrap();
+        assert_eq!(ours.epoch, number(bob, "epoch"));
+        assert_eq!(ours.group_context, recorded::bytes(bob, "group_context_hex"));
+        assert_eq!(ours.authenticator.as_slice(), recorded::bytes(bob, "epoch_authenticator_hex"));
+        assert_eq!(ours.event_key.expose().as_slice(), recorded::bytes(bob, "group_event_key_hex"));
+
+        // Delivered again, nothing changes.
+        let before = engine.digest().unwrap();
+        let expected = [(35, Verdict::Duplicate), (40, Verdict::Duplicate), (41, UNDECRYPTABLE)];
+        for (seq, expected) in expected {
+            let event = &list(&story["events"])[seq]["event"];
+            let again = engine.process(&serde_json::to_vec(event).unwrap()).unwrap();
+            assert_eq!(again.verdict, expected, "{seq}");
+        }
+        assert_eq!(engine.digest().unwrap(), before);
+    }
+}
+
+/// The first race the other way round: bob's rename applies, and what was sealed on alice's branch waits.
+#[test]
+fn main_with_the_first_race_swapped() {
+    if !clock_is_recorded() {
+        return;
+    }
+    let story = load("story-main.json");
+    let telling = Telling {
+        swap: vec![(34, 35)],
+        lost_from: Some("race-settled"),
+        restart: Some(3),
+        ..Telling::default()
+    };
+    let mut told = tell("story-main.json", "dave", &telling);
+    assert_eq!((told.verdicts[&35], told.verdicts[&34]), (Verdict::Applied, RIVAL));
+    for later in 36..=43 {
+        assert_eq!(told.verdicts[&later], UNDECRYPTABLE, "{later}");
+    }
+    let Seat { engine, group, .. } = &mut told.seat;
+    let held = testing::held(engine, group).unwrap();
+    assert_eq!(held.events, event_ids(&story, &(36..=43).collect::<Vec<_>>()).collect());
+    assert_eq!(held.inputs, digests(&story, &[30, 34]).collect());
+    assert_eq!(engine.group(group).unwrap().name, "Bob's name");
+}
+
+/// Bob acts, so his seat can be held until his own first commit.
+#[test]
+fn main_from_bobs_seat_until_he_commits() {
+    if !clock_is_recorded() {
+        return;
+    }
+    let telling = Telling { until: Some("bob-self-update"), ..Telling::default() };
+    let told = tell("story-main.json", "bob", &telling);
+    assert_eq!((told.states, told.payloads.len()), (6, 4));
+    for own in [15, 16, 17] {
+        assert_eq!(told.verdicts[&own], Verdict::Duplicate);
+    }
+}
+
+/// Carol joins later, leaves by a proposal of hers, and is out.
+#[test]
+fn main_from_carols_seat_until_she_is_gone() {
+    if !clock_is_recorded() {
+        return;
+    }
+    for restart in [None, Some(3)] {
+        let told = tell("story-main.json", "carol", &Telling { restart, ..Telling::default() });
+        assert_eq!((told.states, told.payloads.len()), (22, 2));
+        for (own, expected) in
+            [(22, Verdict::Duplicate), (26, Verdict::Duplicate), (30, Verdict::Applied)]
+        {
+            assert_eq!(told.verdicts[&own], expected, "{own}");
+        }
+        for seq in 32..=43 {
+            refused_as(&told.verdicts[&seq], RejectCode::UnknownGroup, "D1-3");
+        }
+    }
+}
+
+/// A story between real daemons, as the relay had it: everything in it is given to the engine.
+#[test]
+fn live_from_the_listeners_seat() {
+    if !clock_is_recorded() {
+        return;
+    }
+    let story = load("story-live.json");
+    let results = list(&story["listener_results"]);
+    let group = text(&results[0], "mls_group_id_hex");
+    for restart in [None, Some(3)] {
+        let first = number(&list(&story["events"])[0], "at") / 1000;
+        let mut seat = Seat::take(&story["listener"], group, first, restart);
+        let mut payloads = Vec::new();
+        let mut reached = 0;
+        for (index, record) in list(&story["events"]).iter().enumerate() {
+            let before = seat.engine.digest().unwrap();
+            let verdict = seat.takes(&record["event"], number(record, "at") / 1000).verdict;
+            let Some(result) =
+                results.iter().find(|result| number(result, "index") == index as u64)
+            else {
+                match number(&record["event"], "kind") {
+                    1059 => refused_as(&verdict, RejectCode::WrongRecipient, "B3-1"),
+                    _ => refused_as(&verdict, RejectCode::TransportRejected, "2.4-1"),
+                }
+                assert_eq!(seat.engine.digest().unwrap(), before);
+                continue;
+            };
+            assert_eq!(verdict, Verdict::Applied, "{index}");
+            let state = testing::state(&mut seat.engine, &seat.group).unwrap();
+            assert_eq!(state.epoch, number(result, "epoch_after"), "{index}");
+            assert_eq!(
+                state.authenticator.as_slice(),
+                recorded::bytes(result, "epoch_authenticator_hex"),
+                "{index}"
+            );
+            assert_eq!(
+                state.event_key.expose().as_slice(),
+                recorded::bytes(result, "group_event_key_hex"),
+                "{index}"
+            );
+            let what = text(result, "result");
+            if let Some(json) = what.strip_prefix("app ") {
+                let payload: Value = serde_json::from_str(json).unwrap();
+                payloads.push(Received {
+                    json: json.to_owned(),
+                    sender: text(&payload, "pubkey").to_owned(),
+                    epoch: state.epoch,
+                    expires_at: None,
+                });
+            } else if what != "joined" {
+                let (epoch, members) = (state.epoch, state.leaves.len());
+                assert_eq!(what, format!("commit -> epoch {epoch} members {members} active true"));
+            }
+            reached += 1;
+        }
+        assert_eq!((reached, results.len(), payloads.len()), (17, 17, 8));
+        seat.has_read(&payloads);
+    }
+}
