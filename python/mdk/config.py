@@ -33,8 +33,6 @@ class Config:
     """Events kept per group that cannot be read yet: 1 to 65,536."""
     cached_groups: int = 64
     """Groups kept loaded in memory: 1 to 10,000."""
-    allow_loopback: bool = False
-    """Accept relay URLs with loopback or private addresses. For tests."""
 
     def __post_init__(self) -> None:
         _check("max_past_epochs", self.max_past_epochs, 1, 5)
@@ -51,12 +49,6 @@ class Config:
         _check("max_message_bytes", self.max_message_bytes, 1_024, 524_288)
         _check("max_held_events", self.max_held_events, 1, 65_536)
         _check("cached_groups", self.cached_groups, 1, 10_000)
-        _flag("allow_loopback", self.allow_loopback)
-
-
-def _flag(field: str, value: object) -> None:
-    if not isinstance(value, bool):
-        raise InvalidInput(f"{field}: not a bool", field=field)
 
 
 def _check(field: str, value: object, low: int, high: int) -> None:

@@ -4,7 +4,6 @@ Each account has an encrypted database in a temporary directory. What a relay wo
 """
 
 import os
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -22,7 +21,7 @@ from . import (
     SignedEvent,
 )
 
-RELAYS = ["wss://relay.example"]
+RELAYS: list[str] = ["wss://relay.example"]
 
 
 class Account:
@@ -30,13 +29,13 @@ class Account:
 
     def __init__(self, name: str, folder: Path, wire: list[SignedEvent]) -> None:
         """Open the account's database for the first time."""
-        self.name = name
-        self.path = folder / name.lower() / "mdk.db"
-        self.keys = Keys.generate()
-        self.key = DatabaseKey.raw(os.urandom(32))
-        self.wire = wire
-        self.read = 0
-        self.mdk = self._open()
+        self.name: str = name
+        self.path: Path = folder / name.lower() / "mdk.db"
+        self.keys: Keys = Keys.generate()
+        self.key: DatabaseKey = DatabaseKey.raw(os.urandom(32))
+        self.wire: list[SignedEvent] = wire
+        self.read: int = 0
+        self.mdk: Mdk = self._open()
 
     def _open(self) -> Mdk:
         return Mdk.open(self.path, keys=self.keys, key=self.key)
@@ -148,4 +147,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

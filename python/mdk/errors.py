@@ -70,7 +70,7 @@ class InvalidRelayUrl(InvalidInput):
 
     code = "invalid_relay_url"
     hint: str | None = (
-        "Use wss://host; loopback and private addresses need Config(allow_loopback=True)."
+        "Use wss://host or ws://host, at most 512 bytes, without user name and fragment."
     )
 
 

@@ -245,8 +245,6 @@ def test_config_checks_itself() -> None:
     for lifetime in (timedelta(days=85), timedelta(0), timedelta(milliseconds=1500), 5):
         with pytest.raises(errors.InvalidInput):
             Config(key_package_lifetime=lifetime)  # type: ignore[arg-type]
-    with pytest.raises(errors.InvalidInput):
-        Config(allow_loopback=1)  # type: ignore[arg-type]
 
 
 def test_help_is_readable(capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,8 +22,6 @@ pub struct Config {
     pub max_held_events: u32,
     /// Loaded groups kept in memory.
     pub cached_groups: u32,
-    /// Whether relay URLs on loopback or private addresses are accepted.
-    pub allow_loopback: bool,
 }
 
 impl Default for Config {
@@ -38,7 +36,6 @@ impl Default for Config {
             max_message_bytes: 65_536,
             max_held_events: 256,
             cached_groups: 64,
-            allow_loopback: false,
         }
     }
 }

@@ -24,6 +24,8 @@ pub(crate) struct Ctx<'a, 'tx> {
     pub(crate) random: OsRandom,
     /// What became true, in order.
     pub(crate) events: Vec<EngineEvent>,
+    /// Effects of held events that took effect because of this call.
+    pub(crate) late: Vec<EngineEvent>,
     /// Events for the caller to publish.
     pub(crate) reply: Vec<Event>,
     /// Held events are being retried: a retry does not start another.
@@ -54,6 +56,15 @@ impl<'a> Ctx<'a, '_> {
         self.load(row)
     }
 
+    /// As [`Ctx::take`], for an operation that needs an accepted, live membership.
+    pub(crate) fn take_active(&mut self, id: &GroupId) -> Result<LoadedGroup> {
+        match self.cache.peek(id) {
+            Some(group) => group::require_active(&group.row)?,
+            None => group::require_active(&self.row(id)?)?,
+        }
+        self.take(id)
+    }
+
     pub(crate) fn load(&self, row: GroupRow) -> Result<LoadedGroup> {
         let mls_id = openmls::group::GroupId::from_slice(row.id.as_bytes());
         let mls = MlsGroup::load(&self.tx.mls(), &mls_id)?
@@ -81,14 +92,15 @@ impl<'a> Ctx<'a, '_> {
     pub(crate) fn resume(&mut self) -> Result<()> {
         let automatic = self.pending()?.into_iter().filter(|p| p.automatic).filter_map(|p| p.event);
         self.reply.extend(automatic);
+        for welcome in self.tx.sendable_welcomes()? {
+            self.reply.push(stored_event(&welcome.event_json)?);
+        }
         for row in self.tx.groups()? {
             if row.status != GroupStatus::Leaving {
                 continue;
             }
             if let Some(leave) = self.tx.leave(&row.id)? {
-                let event = Event::from_stored_json(leave.event_json.as_bytes())
-                    .map_err(|_| Error::Unrecoverable("stored event"))?;
-                self.reply.push(event);
+                self.reply.push(stored_event(&leave.event_json)?);
             }
         }
         Ok(())
@@ -116,4 +128,9 @@ impl<'a> Ctx<'a, '_> {
         }
         Ok(interests)
     }
+}
+
+/// An event that we stored after verifying or signing it.
+pub(crate) fn stored_event(json: &str) -> Result<Event> {
+    Event::from_stored_json(json.as_bytes()).map_err(|_| Error::Unrecoverable("stored event"))
 }

@@ -35,6 +35,8 @@ pub struct Engine {
     backlog_reply: Vec<Event>,
     /// Whether what was left by an earlier process has been handed out again.
     resumed: bool,
+    /// Commits whose Welcomes the caller has had since before the last `tick`.
+    handed: Vec<i64>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -87,6 +89,7 @@ impl Engine {
             backlog: Vec::new(),
             backlog_reply: Vec::new(),
             resumed: false,
+            handed: Vec::new(),
         })
     }
 
@@ -148,11 +151,12 @@ impl Engine {
                 cache,
                 random: OsRandom,
                 events: Vec::new(),
+                late: Vec::new(),
                 reply: Vec::new(),
                 retrying: false,
             };
             let value = f(&mut ctx)?;
-            Ok::<_, Error>((value, Effects { events: ctx.events, reply: ctx.reply }))
+            Ok::<_, Error>((value, Effects { events: ctx.events, late: ctx.late, reply: ctx.reply }))
         });
         match &result {
             Ok(_) => cache.keep(),
@@ -161,10 +165,11 @@ impl Engine {
         result
     }
 
-    /// A write whose events are reported by the next `process` or `tick`.
+    /// A write of the caller's own: what it does is in its result, and in the log. What it set free among held
+    /// events is reported by the next `process` or `tick`.
     fn act<T>(&mut self, f: impl FnOnce(&mut Ctx<'_, '_>) -> Result<T>) -> Result<T> {
         let (value, effects) = self.write(f)?;
-        self.backlog.extend(effects.events);
+        self.backlog.extend(effects.late);
         self.backlog_reply.extend(effects.reply);
         Ok(value)
     }
@@ -183,6 +188,7 @@ impl Engine {
                 cache,
                 random: OsRandom,
                 events: Vec::new(),
+                late: Vec::new(),
                 reply: Vec::new(),
                 retrying: false,
             })
@@ -190,8 +196,18 @@ impl Engine {
     }
 }
 
+/// One event of a batch.
+#[derive(Debug)]
+pub enum Incoming<'a> {
+    /// JSON, still to be verified.
+    Json(&'a [u8]),
+    /// Verified already.
+    Verified(Event),
+}
+
 struct Effects {
     events: Vec<EngineEvent>,
+    late: Vec<EngineEvent>,
     reply: Vec<Event>,
 }
 
@@ -451,6 +467,7 @@ impl Engine {
     pub fn process(&mut self, json: &[u8]) -> Result<Outcome> {
         match Event::from_json(json) {
             Ok(event) => self.process_event(event),
+            // rule: D1-0 (strict JSON; the id and the signature verify)
             Err(error) => Ok(self.outcome(Err(halt::wire("D1-0")(error)), Vec::new(), Vec::new())),
         }
     }
@@ -472,7 +489,10 @@ impl Engine {
         });
         match (result, refused) {
             (_, Some(rejection)) => Ok(self.outcome(Err(rejection), Vec::new(), Vec::new())),
-            (Ok((verdict, effects)), None) => Ok(self.outcome(Ok(verdict), effects.events, effects.reply)),
+            (Ok((verdict, effects)), None) => {
+                let events = [effects.events, effects.late].concat();
+                Ok(self.outcome(Ok(verdict), events, effects.reply))
+            }
             (Err(error), None) => Err(error),
         }
     }
@@ -482,14 +502,28 @@ impl Engine {
     /// # Errors
     /// As [`Engine::process`]; then none of them took effect.
     pub fn process_many(&mut self, events: &[&[u8]]) -> Result<Vec<Outcome>> {
+        self.process_batch(events.iter().map(|json| Incoming::Json(json)).collect())
+    }
+
+    /// As [`Engine::process_many`], for events of which some are verified already.
+    ///
+    /// # Errors
+    /// As [`Engine::process`]; then none of them took effect.
+    pub fn process_batch(&mut self, events: Vec<Incoming<'_>>) -> Result<Vec<Outcome>> {
         let (verdicts, effects) = self.write(|ctx| {
             let mut verdicts = Vec::with_capacity(events.len());
-            for json in events {
-                let verdict = match Event::from_json(json) {
-                    Ok(event) => ctx.attempt(event)?,
-                    Err(error) => Err(halt::wire("D1-0")(error)),
+            for event in events {
+                let event = match event {
+                    Incoming::Verified(event) => Ok(event),
+                    Incoming::Json(json) => Event::from_json(json).map_err(halt::wire("D1-0")),
                 };
-                verdicts.push((verdict, std::mem::take(&mut ctx.events), std::mem::take(&mut ctx.reply)));
+                let verdict = match event {
+                    Ok(event) => ctx.attempt(event)?,
+                    Err(rejection) => Err(rejection),
+                };
+                let mut happened = std::mem::take(&mut ctx.events);
+                happened.append(&mut ctx.late);
+                verdicts.push((verdict, happened, std::mem::take(&mut ctx.reply)));
             }
             Ok(verdicts)
         })?;
@@ -497,17 +531,24 @@ impl Engine {
         Ok(verdicts.into_iter().map(|(v, events, reply)| self.outcome(v, events, reply)).collect())
     }
 
-    /// Does what time has made due: answers leaves, expires messages and KeyPackages, hands out again what an
-    /// earlier process left to publish.
+    /// Does what time has made due: answers leaves, expires messages and KeyPackages. The first call hands out
+    /// again what an earlier process may not have published: automatic commits, leave proposals, and the
+    /// Welcomes of confirmed commits. Sending those twice does no harm.
     ///
     /// # Errors
     /// [`Error::Store`].
     pub fn tick(&mut self) -> Result<Outcome> {
         let resumed = std::mem::replace(&mut self.resumed, true);
-        let (_, effects) = self.write(|ctx| {
+        let handed = std::mem::take(&mut self.handed);
+        let (sendable, effects) = self.write(|ctx| {
             if !resumed {
                 ctx.resume()?;
             }
+            // Welcomes stay for one more `tick`, so that a crash before they were sent can be made good.
+            for pending in handed {
+                ctx.tx.drop_welcomes(pending)?;
+            }
+            let sendable = ctx.tx.sendable_welcomes()?.into_iter().map(|w| w.pending).collect();
             let mut due: Vec<GroupId> =
                 ctx.tx.due_inputs(ctx.now_millis)?.into_iter().map(|i| i.group).collect();
             due.dedup();
@@ -515,9 +556,12 @@ impl Engine {
                 ctx.answer_leaves(&id)?;
             }
             ctx.expire_messages()?;
-            ctx.expire_key_packages()
+            ctx.expire_key_packages()?;
+            Ok(sendable)
         })?;
-        Ok(self.outcome(Ok(Verdict::Applied), effects.events, effects.reply))
+        self.handed = sendable;
+        let events = [effects.events, effects.late].concat();
+        Ok(self.outcome(Ok(Verdict::Applied), events, effects.reply))
     }
 
     fn outcome(
@@ -601,8 +645,21 @@ impl Engine {
     pub fn events(&mut self, after: i64, limit: u32) -> Result<Vec<EngineEvent>> {
         self.look(|ctx| {
             let me = ctx.identity.account();
-            let rows = ctx.tx.events_after(after, limit)?;
-            rows.iter().filter_map(|row| event_log::read(ctx.tx, me, row).transpose()).collect()
+            let (mut cursor, mut events) = (after, Vec::new());
+            // Rows whose subject is gone give no event; the page is filled from those behind them.
+            loop {
+                let rows = ctx.tx.events_after(cursor, limit)?;
+                for row in &rows {
+                    if events.len() == limit as usize {
+                        return Ok(events);
+                    }
+                    cursor = row.seq;
+                    events.extend(event_log::read(ctx.tx, me, row)?);
+                }
+                if rows.is_empty() {
+                    return Ok(events);
+                }
+            }
         })
     }
 

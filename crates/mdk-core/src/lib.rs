@@ -30,7 +30,7 @@ mod values;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use config::Config;
-pub use engine::Engine;
+pub use engine::{Engine, Incoming};
 pub use error::{Error, Result};
 pub use key_package::KeyPackageVerdict;
 pub use outcome::{DeferredReason, Outcome, RejectCode, Rejection, Verdict};

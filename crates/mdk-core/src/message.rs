@@ -6,7 +6,6 @@ use mdk_wire::{ContentId, EventId, GroupId, Random, UnsignedEvent, group_message
 use crate::cache::LoadedGroup;
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
-use crate::group::require_active;
 use crate::history;
 use crate::values::{NewMessage, Outgoing};
 
@@ -67,7 +66,7 @@ impl Ctx<'_, '_> {
         content: String,
         mut tags: Vec<Vec<String>>,
     ) -> Result<Outgoing> {
-        let mut group = self.take(id)?;
+        let mut group = self.take_active(id)?;
         self.may_send(&group)?;
         let now = self.now();
         let mut payload =
@@ -79,7 +78,7 @@ impl Ctx<'_, '_> {
         let limit = usize::try_from(self.config.max_message_bytes).unwrap_or(usize::MAX);
         if json.len() > limit {
             self.put(group);
-            return Err(Error::too_large("message", limit, json.len()));
+            return Err(Error::too_large("text", limit, json.len()));
         }
 
         let mls = group
@@ -129,9 +128,8 @@ impl Ctx<'_, '_> {
         Ok(Outgoing { event, message: history::view(self.tx, row)?, relays })
     }
 
-    /// C3: not while leaving, not while a commit of the user's is unresolved.
+    /// rule: C3-1 (not while a commit of the user's is unresolved)
     fn may_send(&self, group: &LoadedGroup) -> Result<()> {
-        require_active(&group.row)?;
         if group.mls.pending_commit().is_some()
             && self.tx.pending_of(&group.row.id)?.is_none_or(|pending| !pending.automatic)
         {

@@ -16,10 +16,9 @@ use openmls::prelude::{
 use openmls_traits::OpenMlsProvider as _;
 
 use crate::cache::LoadedGroup;
-use crate::ctx::Ctx;
+use crate::ctx::{Ctx, stored_event};
 use crate::error::{Error, Result};
 use crate::group::epoch::Step;
-use crate::group::require_active;
 use crate::key_package::ValidKeyPackage;
 use crate::outcome::{RejectCode, Rejection};
 use crate::policy::{self, CommitClass, CommitView, GroupView, ProposalKind};
@@ -55,8 +54,7 @@ struct Judged {
 impl Ctx<'_, '_> {
     /// Preconditions of every commit by the user (C1 step 1). Returns the group, taken.
     pub(crate) fn take_for_commit(&mut self, id: &GroupId) -> Result<LoadedGroup> {
-        let group = self.take(id)?;
-        require_active(&group.row)?;
+        let group = self.take_active(id)?;
         if group.mls.pending_commit().is_none() {
             return Ok(group);
         }
@@ -101,6 +99,10 @@ impl Ctx<'_, '_> {
             .map_err(|_| Error::NotAllowed("MLS refuses this commit"))?
             .stage_commit(&provider)
             .map_err(Error::bug("staging a commit"))?;
+        if plan.by_reference {
+            // The staged commit has its own copy. Left in the store, the proposals would stop every message.
+            group.mls.clear_pending_proposals(provider.storage())?;
+        }
         let commit =
             bundle.commit().tls_serialize_detached().map_err(Error::bug("serialising a commit"))?;
         let welcome = bundle
@@ -290,6 +292,7 @@ impl Ctx<'_, '_> {
         Ok(())
     }
 
+    // rule: C2-5 a commit is confirmed or discarded once
     fn unresolved(&self, id: i64) -> Result<PendingRow> {
         let row = self.tx.pending(id)?.ok_or(Error::CommitLost)?;
         match row.status {
@@ -298,22 +301,19 @@ impl Ctx<'_, '_> {
         }
     }
 
+    // rule: C2-6 the same bytes are handed out again after a restart
     /// Commits that wait for `confirm` or `discard`, with the very bytes that were handed out before.
     pub(crate) fn pending(&self) -> Result<Vec<Pending>> {
         self.tx
             .pendings()?
             .into_iter()
             .map(|row| {
-                let stored = |json: &String| {
-                    Event::from_stored_json(json.as_bytes())
-                        .map_err(|_| Error::Unrecoverable("stored event"))
-                };
                 let welcomes = self.tx.welcomes_of(row.id)?;
                 Ok(Pending {
                     id: row.id,
                     group_id: row.group,
-                    event: row.event_json.as_ref().map(stored).transpose()?,
-                    welcomes: welcomes.iter().map(|w| stored(&w.event_json)).collect::<Result<_>>()?,
+                    event: row.event_json.as_deref().map(stored_event).transpose()?,
+                    welcomes: welcomes.iter().map(|w| stored_event(&w.event_json)).collect::<Result<_>>()?,
                     relays: row.relays,
                     automatic: row.automatic,
                 })

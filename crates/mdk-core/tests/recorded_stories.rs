@@ -289,6 +289,67 @@ fn main_with_the_first_race_swapped() {
     assert_eq!(engine.group(group).unwrap().name, "Bob's name");
 }
 
+/// The comparison notices every field: a recorded state with any one of them altered is not ours.
+#[test]
+fn an_altered_record_is_noticed() {
+    if !clock_is_recorded() {
+        return;
+    }
+    let story = load("story-main.json");
+    let (step, next) = ("msgs-2", "retention");
+    let state = |step: &str| {
+        let steps = list(&story["steps"]);
+        let step = steps.iter().find(|other| other["name"] == step).unwrap();
+        step["members"]["dave"]["state"].clone()
+    };
+    let told =
+        tell("story-main.json", "dave", &Telling { until: Some(next), ..Telling::default() });
+    let mut seat = told.seat;
+    let mut equal = |state: &Value| {
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| seat.stands_at(state, step)))
+            .is_ok()
+    };
+    let true_one = state(step);
+    assert!(equal(&true_one));
+    let other = state("msg-end");
+    for field in [
+        "epoch",
+        "members",
+        "admins",
+        "name",
+        "relays",
+        "retention_seconds",
+        "components",
+        "group_context_hex",
+        "group_context_sha256",
+        "tree_hash_hex",
+        "confirmation_tag_tls_hex",
+        "epoch_authenticator_hex",
+        "group_event_key_hex",
+        "encrypted_media_key_hex",
+        "mls_active",
+    ] {
+        let mut altered = true_one.clone();
+        altered[field] = other[field].clone();
+        assert_ne!(altered[field], true_one[field], "{field}");
+        assert!(!equal(&altered), "{field}");
+    }
+    for (field, value) in [
+        ("own_leaf_index", Value::from(1)),
+        ("description", Value::from("another")),
+        ("nostr_group_id_hex", Value::from("00".repeat(32))),
+    ] {
+        let mut altered = true_one.clone();
+        altered[field] = value;
+        assert!(!equal(&altered), "{field}");
+    }
+    for field in ["pubkey", "signature_key_hex", "encryption_key_hex"] {
+        let mut altered = true_one.clone();
+        altered["members"][0][field] = true_one["members"][1][field].clone();
+        assert!(!equal(&altered), "{field}");
+    }
+}
+
 /// Bob acts, so his seat can be held until his own first commit.
 #[test]
 fn main_from_bobs_seat_until_he_commits() {
@@ -332,6 +393,7 @@ fn live_from_the_listeners_seat() {
     let story = load("story-live.json");
     let results = list(&story["listener_results"]);
     let group = text(&results[0], "mls_group_id_hex");
+    let own = text(&story["listener"], "nostr_public_key_hex");
     for restart in [None, Some(3)] {
         let first = number(&list(&story["events"])[0], "at") / 1000;
         let mut seat = Seat::take(&story["listener"], group, first, restart);
@@ -344,6 +406,9 @@ fn live_from_the_listeners_seat() {
                 results.iter().find(|result| number(result, "index") == index as u64)
             else {
                 match number(&record["event"], "kind") {
+                    30443 if record["event"]["pubkey"] == own => {
+                        assert_eq!(verdict, Verdict::Duplicate);
+                    }
                     1059 => refused_as(&verdict, RejectCode::WrongRecipient, "B3-1"),
                     _ => refused_as(&verdict, RejectCode::TransportRejected, "2.4-1"),
                 }

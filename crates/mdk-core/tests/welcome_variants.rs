@@ -10,8 +10,8 @@ use std::path::Path;
 use foreign::{Context, Foreign, LIST, list, wrap};
 use kit::{Member, RELAY, received};
 use mdk_core::{RejectCode, Verdict};
-use mdk_wire::v2::components::{Lifecycle, Retention, Routing};
 use mdk_wire::v2::component_id;
+use mdk_wire::v2::components::{Lifecycle, Retention, Routing};
 use mdk_wire::{Event, Keys, NostrGroupId, UnsignedEvent};
 use serde_json::Value;
 
@@ -248,7 +248,11 @@ fn every_recorded_welcome_variant() {
             let Verdict::Rejected(rejection) = verdict else { panic!("{name}: {verdict:?}") };
             let expected = match DIFFERENT.iter().find(|(different, ..)| different == name) {
                 Some((_, code, why)) => {
-                    assert_ne!(code.as_str(), category(outcome), "{name}: no longer different; {why}");
+                    assert_ne!(
+                        code.as_str(),
+                        category(outcome),
+                        "{name}: no longer different; {why}"
+                    );
                     different += 1;
                     code.as_str().to_owned()
                 }

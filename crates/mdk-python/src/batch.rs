@@ -53,9 +53,7 @@ impl OutcomeIterator {
             Vec::new()
         } else {
             self.mdk.get().guard.call(py, |engine| {
-                let json: Vec<_> = events.iter().map(Incoming::json).collect();
-                let json: Vec<&[u8]> = json.iter().map(AsRef::as_ref).collect();
-                engine.process_many(&json)
+                engine.process_batch(events.iter().map(Incoming::borrow).collect())
             })?
         };
         *lock(&self.batch) = Batch { ready: outcomes.into(), error };

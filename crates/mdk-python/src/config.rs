@@ -15,7 +15,6 @@ pub(crate) struct Config {
     max_message_bytes: u64,
     max_held_events: u32,
     cached_groups: u32,
-    allow_loopback: bool,
 }
 
 impl From<Config> for mdk_core::Config {
@@ -30,7 +29,6 @@ impl From<Config> for mdk_core::Config {
         core.max_message_bytes = config.max_message_bytes;
         core.max_held_events = config.max_held_events;
         core.cached_groups = config.cached_groups;
-        core.allow_loopback = config.allow_loopback;
         core
     }
 }

@@ -1,7 +1,5 @@
 //! `mdk.SignedEvent`.
 
-use std::borrow::Cow;
-
 use pyo3::prelude::*;
 use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
 use pyo3::types::{PyString, PyTuple};
@@ -139,10 +137,10 @@ impl Incoming {
         }
     }
 
-    pub(crate) fn json(&self) -> Cow<'_, [u8]> {
+    pub(crate) fn borrow(&self) -> mdk_core::Incoming<'_> {
         match self {
-            Self::Event(event) => Cow::Owned(event.to_json().into_bytes()),
-            Self::Json(json) => Cow::Borrowed(json.as_bytes()),
+            Self::Event(event) => mdk_core::Incoming::Verified(event.clone()),
+            Self::Json(json) => mdk_core::Incoming::Json(json.as_bytes()),
         }
     }
 }

@@ -90,7 +90,7 @@ pub(crate) const PAGE_OLDEST: &str = select!(
     "INDEXED BY messages_shown WHERE group_id = ?1 AND seq > ?2 AND kind NOT IN (5, 7, 1009) ORDER BY seq LIMIT ?3"
 );
 pub(crate) const CHILDREN: &str =
-    select!("WHERE group_id = ?1 AND target = ?2 AND kind IN (5, 7, 1009) ORDER BY seq");
+    select!("WHERE group_id = ?1 AND target = ?2 ORDER BY seq");
 pub(crate) const UNREAD: &str = "SELECT count(*) FROM messages INDEXED BY messages_shown \
      WHERE group_id = ?1 AND seq > ?2 AND kind NOT IN (5, 7, 1009) AND mine = 0 AND status = 0";
 pub(crate) const LAST: &str = select!(
@@ -212,7 +212,10 @@ impl Tx<'_> {
     /// # Errors
     /// [`StoreError`] when the database fails or a row cannot be decoded.
     pub fn children(&self, group: &GroupId, target: &EventId) -> Result<Vec<MessageRow>> {
-        self.all(CHILDREN, params![group.as_bytes(), target.as_bytes()], read)
+        // An `IN` list in the query would cost a temporary table for every message that is read.
+        let mut rows = self.all(CHILDREN, params![group.as_bytes(), target.as_bytes()], read)?;
+        rows.retain(|row| matches!(row.kind, 5 | 7 | 1009));
+        Ok(rows)
     }
 
     /// Blanks content and tags of a message and marks it deleted; the connection overwrites the freed bytes. No such

@@ -3,7 +3,7 @@
 use std::{ffi::OsStr, fs::File, io::Read, path::Path, time::Duration};
 
 use mdk_wire::Secret;
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{config::DbConfig, Connection, ErrorCode, OpenFlags};
 
 use crate::{
     DatabaseKey, FileRole, OpenError,
@@ -257,6 +257,9 @@ fn ritual(conn: &mut Connection, key: Option<&Secret<32>>, fresh: bool) -> Resul
     // A commit is durable when it returns. Checkpoints are our own business (see store.rs).
     conn.busy_timeout(Duration::from_secs(5))?;
     conn.set_prepared_statement_cache_capacity(128);
+    // Plans must not depend on bound values: SQLite would prepare such a statement anew for every new value,
+    // and every allocation of that goes through SQLCipher's page locking.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     if key.is_some() {
         conn.execute_batch(
             "PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0; PRAGMA synchronous = FULL;",

@@ -111,11 +111,11 @@ impl Ctx<'_, '_> {
         self.tx.prune_inputs(&row.id, horizon)?;
         self.tx.prune_commits(&row.id, horizon)?;
         let disbanded = after.lifecycle == Lifecycle::Disbanded;
-        if !active {
+        if disbanded {
+            row.status = GroupStatus::Disbanded;
+        } else if !active {
             let left = old.status == GroupStatus::Leaving;
             row.status = if left { GroupStatus::Left } else { GroupStatus::Removed };
-        } else if disbanded {
-            row.status = GroupStatus::Disbanded;
         }
         self.tx.update_group(row)?;
         if active {
@@ -128,6 +128,7 @@ impl Ctx<'_, '_> {
         Ok(())
     }
 
+    // rule: D6-1 a removed copy is terminal, by an authenticated commit only
     /// The account is out, or the group is over: live secrets go, the history stays (C5, D6).
     fn end(&mut self, row: &GroupRow, step: &Step) -> Result<()> {
         let by = step.committer.map(|k| *k.as_bytes());

@@ -10,7 +10,7 @@ use mdk_wire::{
 };
 use openmls::group::{StagedWelcome, WelcomeError};
 use openmls::prelude::tls_codec::DeserializeBytes as _;
-use openmls::prelude::{MlsMessageBodyIn, MlsMessageIn};
+use openmls::prelude::{CreationFromExternalError, MlsMessageBodyIn, MlsMessageIn};
 
 use crate::cache::LoadedGroup;
 use crate::ctx::Ctx;
@@ -34,7 +34,7 @@ const fn reject(code: RejectCode, rule: &'static str, reason: &'static str) -> H
 impl Ctx<'_, '_> {
     /// A gift wrap: verified, unwrapped, judged, joined; or refused without a trace.
     pub(crate) fn process_gift_wrap(&mut self, event: &Event) -> Result<Verdict, Halt> {
-        // rule: B4-1
+        // rule: B4-1 an event, and a Welcome, counts once
         if self.tx.seen(event.id().as_bytes())?.is_some() {
             return Ok(Verdict::Duplicate);
         }
@@ -53,7 +53,7 @@ impl Ctx<'_, '_> {
         if unwrapped.rumor.kind != kind::WELCOME {
             return Err(reject(RejectCode::TransportRejected, "B3-8", "the rumor is not a Welcome"));
         }
-        // rules: B3-5, B3-6, B3-7. What is wrong inside the encryption is no fault of the transport.
+        // B3-5 to B3-7 are the reader's. What is wrong inside the encryption is no fault of the transport.
         let rumor = welcome::parse(unwrapped).map_err(|error| {
             reject(RejectCode::InvalidEncoding, "B3-5", halt::wire("B3-5")(error).reason)
         })?;
@@ -71,7 +71,7 @@ impl Ctx<'_, '_> {
 
     /// B4 steps 2 to 12. The caller's savepoint makes a refusal leave the KeyPackage as it was.
     fn join(&mut self, invite: EventId, rumor: &WelcomeRumor) -> Result<GroupRow, Halt> {
-        // rule: B4-2
+        // rule: B4-2 one MLSMessage, a Welcome of the one ciphersuite
         let message = MlsMessageIn::tls_deserialize_exact_bytes(&rumor.mls_message)
             .map_err(|_| reject(RejectCode::InvalidEncoding, "B4-2", "not one MLSMessage"))?;
         let MlsMessageBodyIn::Welcome(mls_welcome) = message.extract() else {
@@ -80,7 +80,7 @@ impl Ctx<'_, '_> {
         if mls_welcome.ciphersuite() != v2::CIPHERSUITE {
             return Err(reject(RejectCode::UnsupportedRequiredFeature, "B4-2", "unknown ciphersuite"));
         }
-        // rule: B4-3
+        // rule: B4-3 it is for a KeyPackage of ours whose private part we have
         let reference = self.own_reference(&rumor.mls_message)?;
         let bundle = self
             .tx
@@ -91,14 +91,14 @@ impl Ctx<'_, '_> {
         let config = v2::join_config(self.config);
         let builder = StagedWelcome::build_from_welcome(&provider, &config, mls_welcome)
             .map_err(|e| welcome_error(&e))?;
-        // rule: B4-4 (the id is not verified yet: it may refuse, never admit)
+        // rule: B4-4 a known or disbanded group is not joined again; the id, yet unverified, may refuse but never admit
         let claimed = builder.processed_welcome().unverified_group_info().group_id().as_slice().to_vec();
         let id = GroupId::from_bytes(&claimed)
             .map_err(|_| reject(RejectCode::InvalidEncoding, "B4-4", "group id of unacceptable length"))?;
         let known = self.tx.group(&id)?;
         match known.as_ref().map(|row| row.status) {
             None => {}
-            // rule: B4-5 (a copy we are no longer in is replaced by a fresh Welcome)
+            // rule: B4-5 a copy we are no longer in is replaced by a fresh Welcome
             Some(GroupStatus::Removed | GroupStatus::Left | GroupStatus::Declined) => {
                 self.clear_state(&id)?;
             }
@@ -107,14 +107,15 @@ impl Ctx<'_, '_> {
             }
             Some(_) => return Err(reject(RejectCode::AlreadyApplied, "B4-4", "the group is known already")),
         }
-        // rule: B4-6 (lifetimes of other members' leaves are a recommendation of RFC 9420, not a condition)
+        // rule: B4-6 the group opens and verifies; lifetimes of others' leaves (RFC 9420: recommended) are no condition
         let staged = builder.skip_lifetime_validation().build().map_err(|e| welcome_error(&e))?;
         let signer = staged.welcome_sender_index().u32();
-        // rule: B4-11 (the configuration sizes the store of past epochs)
+        // rule: B4-11 the configuration is given again, since it sizes the store of past epochs
         let mls = staged
             .into_group(&provider)
             .map_err(|e| welcome_error(&e))?;
-        // rules: B4-7, B4-8, B4-9, B4-10
+        // rule: B4-8 the invariants hold and we support all that is required
+        // rule: B4-10 every admin has a leaf
         let view = v2::view_of_joined(&mls);
         policy::judge_welcome(&view, signer)?;
         let settings = v2::settings(mls.public_group().group_context())?;
@@ -145,7 +146,7 @@ impl Ctx<'_, '_> {
             has_image: false,
             welcomer,
             created_at: now,
-            // rule: B4-12 (a self-update is due: it drops the lifetime of our leaf and the shared init key)
+            // rule: B4-12 a self-update is due: it drops the lifetime of our leaf and the shared init key
             self_updated_at: 0,
             last_read: 0,
             welcome: Some(invite),
@@ -232,7 +233,9 @@ fn welcome_error<E>(error: &WelcomeError<E>) -> Halt {
             (RejectCode::WrongRecipient, "no KeyPackage of ours is addressed")
         }
         WelcomeError::MissingRatchetTree => (RejectCode::InvalidEncoding, "the ratchet tree is missing"),
-        WelcomeError::InvalidGroupInfoSignature | WelcomeError::ConfirmationTagMismatch => {
+        WelcomeError::InvalidGroupInfoSignature
+        | WelcomeError::ConfirmationTagMismatch
+        | WelcomeError::PublicGroupError(CreationFromExternalError::InvalidGroupInfoSignature) => {
             (RejectCode::InvalidSignature, "GroupInfo does not verify")
         }
         WelcomeError::UnsupportedCapability
@@ -242,7 +245,8 @@ fn welcome_error<E>(error: &WelcomeError<E>) -> Halt {
             (RejectCode::UnsupportedRequiredFeature, "the group requires what we do not support")
         }
         WelcomeError::GroupAlreadyExists => (RejectCode::AlreadyApplied, "the group is known already"),
-        WelcomeError::StorageError(_) => return Halt::Failed(Error::Internal("storage of a Welcome")),
+        WelcomeError::StorageError(_)
+        | WelcomeError::PublicGroupError(CreationFromExternalError::WriteToStorageError(_)) => return Halt::Failed(Error::Internal("storage of a Welcome")),
         _ => (RejectCode::InvalidEncoding, "the Welcome does not open to a valid group"),
     };
     reject(code, "B4-6", reason)

@@ -111,6 +111,7 @@ impl Ctx<'_, '_> {
         Ok(())
     }
 
+    // rule: 2.7-4 the lowest remaining leaf answers a leave at once, the others only if it does not
     /// When this member should answer the leave of `leaving`, in Unix milliseconds.
     pub(crate) fn answer_time(&self, group: &LoadedGroup, leaving: u32) -> u64 {
         let own = group.mls.own_leaf_index().u32();

@@ -101,6 +101,7 @@ impl Ctx<'_, '_> {
         admin_policy(admins)
     }
 
+    // rule: 2.6-3 everything but a self-update and the answer to a leave needs an admin
     pub(crate) fn require_admin(&self, group: &LoadedGroup) -> Result<()> {
         if group.row.admins.contains(&self.identity.account()) {
             Ok(())

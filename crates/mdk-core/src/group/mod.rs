@@ -30,6 +30,7 @@ pub(crate) fn require_active(row: &GroupRow) -> Result<()> {
         GroupStatus::Active => Ok(()),
         GroupStatus::Founding => Err(Error::CommitPending),
         GroupStatus::Invited => Err(Error::NotMember("the invite is not accepted yet")),
+        // rule: 2.7-2 who asked to leave says and commits nothing
         GroupStatus::Leaving => Err(Error::NotMember("a leave was requested")),
         GroupStatus::Left | GroupStatus::Declined => Err(Error::NotMember("left")),
         GroupStatus::Removed => Err(Error::NotMember("removed")),

@@ -53,6 +53,7 @@ impl Ctx<'_, '_> {
             self.put(group);
             return Ok(Verdict::Duplicate);
         };
+        // rule: D3-1 the sender's leaf stands for an account
         let sender = sender.ok_or(Rejection::new(
             RejectCode::InvalidEncoding,
             "D3-1",
@@ -234,6 +235,7 @@ impl Ctx<'_, '_> {
         match (refusal, class) {
             (Refusal::Reject(rejection), _) => Err(rejection.into()),
             (Refusal::Fail(error), _) => Err(error.into()),
+            // rule: D5-3 a commit waits for the proposals that it refers to
             // A commit that lacks a proposal is retried as a whole event when the proposal arrives.
             (Refusal::Wait(reason @ DeferredReason::MissingParent), Some(InputClass::Commit)) => {
                 self.undo_load(opened)?;
@@ -272,13 +274,17 @@ fn refusal<E>(error: &ProcessMessageError<E>) -> Refusal {
             ValidationError::NoPastEpochData => {
                 reject(RejectCode::StaleEpoch, "D2-3", "its epoch is no longer retained")
             }
+            // rule: D2-5 MLS validation, signatures included
             ValidationError::InvalidSignature | ValidationError::InvalidLeafNodeSignature => {
                 reject(RejectCode::InvalidSignature, "D2-5", "a signature does not verify")
             }
+            // rule: D2-6 a message under the group's key decrypts
             ValidationError::UnableToDecrypt(_) => {
                 reject(RejectCode::InvalidEncoding, "D2-6", "the message does not decrypt")
             }
+            // rule: D4-0 nobody from outside proposes, commits or speaks
             ValidationError::UnauthorizedExternalSender
+            | ValidationError::NoExternalSendersExtension
             | ValidationError::NonMemberApplicationMessage
             | ValidationError::UnknownMember => {
                 reject(RejectCode::AuthorizationFailed, "D4-0", "the sender is not a member")
@@ -308,6 +314,7 @@ fn stage_refusal(error: &StageCommitError) -> Refusal {
         | StageCommitError::ProposalValidationError(ProposalValidationError::UnsupportedProposalType) => {
             reject(RejectCode::UnsupportedRequiredFeature, "D4-7", "a leaf does not support the proposal")
         }
+        // rule: D4-7 the path, the new leaves and the confirmation tag verify
         StageCommitError::PathLeafNodeVerificationFailure
         | StageCommitError::ConfirmationTagMismatch => {
             reject(RejectCode::InvalidSignature, "D4-7", "the path or the confirmation tag does not verify")

@@ -13,6 +13,7 @@ use crate::outcome::{DeferredReason, RejectCode, Rejection, Verdict};
 
 /// Exactly one MLSMessage: a PublicMessage handshake or a PrivateMessage application message.
 pub(crate) fn decode(bytes: &[u8]) -> Result<ProtocolMessage, Rejection> {
+    // rule: D1-7 one MLSMessage of this group: a handshake in the open or content in private
     let invalid = |reason| Rejection::new(RejectCode::InvalidEncoding, "D1-7", reason);
     let message = MlsMessageIn::tls_deserialize_exact_bytes(bytes)
         .map_err(|_| invalid("not exactly one MLSMessage"))?
@@ -33,14 +34,17 @@ impl Ctx<'_, '_> {
         }
         let claimed = message.epoch().as_u64();
         let tip = opened.row.epoch;
+        // rule: D2-1 a message of an epoch to come waits for its commit
         if claimed > tip {
             return self.hold(&opened.row, &opened.event, DeferredReason::FutureEpoch);
         }
         let stale = |rule, reason| Err(Rejection::new(RejectCode::StaleEpoch, rule, reason).into());
         if claimed < opened.row.join_epoch {
+            // rule: D2-4 what was sent before we joined is stale
             return stale("D2-4", "sent before we joined");
         }
         if claimed < tip.saturating_sub(u64::from(self.config.max_past_epochs)) {
+            // rule: D2-3 what was sent before the retained epochs is stale
             return stale("D2-3", "its epoch is no longer retained");
         }
         match message.content_type() {

@@ -21,6 +21,8 @@ impl Ctx<'_, '_> {
         match event.kind() {
             kind::GROUP_MESSAGE => self.process_group_message(event),
             kind::GIFT_WRAP => self.process_gift_wrap(&event),
+            // Our own KeyPackage coming back from a relay.
+            kind::KEY_PACKAGE if event.pubkey() == self.identity.account() => Ok(Verdict::Duplicate),
             _ => Err(Rejection::new(
                 RejectCode::TransportRejected,
                 "2.4-1",

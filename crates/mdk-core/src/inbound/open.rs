@@ -25,7 +25,8 @@ impl Ctx<'_, '_> {
         }
         // rule: D1-4 (the envelope is judged before anything is looked up by it)
         let message = GroupMessage::parse(event).map_err(halt::wire("D1-4"))?;
-        // rule: D1-2 (not remembered: the same event must work when it comes again after a Welcome)
+        // rule: D1-2 an event of an unknown group is refused and not remembered
+        // rule: B4-13 what came before the Welcome can come again after it
         let claims = self.tx.route_claims(&message.group)?;
         let mut first = None;
         let mut opened = None;
@@ -80,7 +81,7 @@ impl Ctx<'_, '_> {
         self.classify(opened)
     }
 
-    /// D1 step 5: the live epoch's key, then the retained ones, newest first, and no others.
+    // rule: D1-5 the live epoch's key, then the retained ones, newest first, and no others
     fn open(
         &self,
         row: &GroupRow,
@@ -110,6 +111,12 @@ impl Ctx<'_, '_> {
                 Verdict::Duplicate
             }
             CommitStatus::Exposed | CommitStatus::Confirmed => Verdict::Duplicate,
+            // rule: C2-7 a discarded commit that a relay has after all is a rival, not lost
+            CommitStatus::Discarded
+                if self.tx.input(&opened.row.id, &opened.content_id)?.is_some() =>
+            {
+                Verdict::Duplicate
+            }
             CommitStatus::Discarded => self.hold_input(
                 opened,
                 mdk_store::InputClass::Commit,
@@ -119,13 +126,12 @@ impl Ctx<'_, '_> {
         }))
     }
 
-    /// A commit of the user's is being published: everything else waits (C2). A message that only the state
-    /// after it could read waits too.
+    // rule: C2-4 while a commit of the user's is being published everything else waits
     fn publishing(&mut self, row: &GroupRow) -> Result<bool, Halt> {
         Ok(self.tx.pending_of(&row.id)?.is_some_and(|pending| !pending.automatic))
     }
 
-    /// Keeps an event that cannot take effect yet; refuses it, unremembered, when the group's share is full.
+    // rule: D1-6 what cannot take effect yet is kept, up to a bound; over it nothing is remembered
     pub(crate) fn hold(
         &mut self,
         row: &GroupRow,

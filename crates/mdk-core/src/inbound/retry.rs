@@ -8,6 +8,7 @@ use crate::halt::Halt;
 use crate::outcome::Verdict;
 
 impl Ctx<'_, '_> {
+    // rule: D5-2 held input is tried again when the state changes
     /// Tries everything held for the group, in order of arrival, until a whole round changes nothing.
     ///
     /// Within a round application messages go before the commit that would leave their epoch, because each
@@ -17,7 +18,9 @@ impl Ctx<'_, '_> {
             return Ok(());
         }
         self.retrying = true;
+        let own = self.events.len();
         let result = self.retry_rounds(id);
+        self.late.extend(self.events.drain(own.min(self.events.len())..));
         self.retrying = false;
         result
     }
@@ -76,13 +79,14 @@ impl Ctx<'_, '_> {
         event: Event,
     ) -> Result<std::result::Result<Verdict, crate::outcome::Rejection>> {
         let mark = self.cache.mark();
-        let (events, replies) = (self.events.len(), self.reply.len());
+        let (events, late, replies) = (self.events.len(), self.late.len(), self.reply.len());
         let tx = self.tx;
         match tx.savepoint(|_| self.process_event(event)) {
             Ok(verdict) => Ok(Ok(verdict)),
             Err(halt) => {
                 self.cache.forget_since(mark);
                 self.events.truncate(events);
+                self.late.truncate(late);
                 self.reply.truncate(replies);
                 match halt {
                     Halt::Rejected(rejection) => Ok(Err(rejection)),

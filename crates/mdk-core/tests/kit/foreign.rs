@@ -4,164 +4,40 @@
 //! one rule at a time.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, missing_docs)]
 
+#[path = "foreign_parts.rs"]
+mod parts;
+
 use std::collections::BTreeMap;
 
-use mdk_wire::v2::components::{
-    AdminPolicy, AgentStream, ComponentList, Lifecycle, Media, Profile, Routing,
-};
+use mdk_wire::v2::components::{AdminPolicy, ComponentList, Lifecycle, Profile, Routing};
 use mdk_wire::v2::{IdentityProof, component_id};
 use mdk_wire::{
-    Event, EventId, GroupMessage, KeyPackageEvent, KeyPackageRef, KeyPackageTags, Keys, NostrGroupId, OsRandom, PublicKey, Secret,
-    UnsignedEvent, gift_wrap, group_message, key_package_event, kind, welcome,
+    Event, EventId, GroupMessage, KeyPackageEvent, KeyPackageRef, KeyPackageTags, Keys,
+    NostrGroupId, OsRandom, PublicKey, Secret, UnsignedEvent, gift_wrap, group_message,
+    key_package_event, kind, welcome,
 };
 use openmls::component::ComponentData;
 use openmls::group::{
-    AppDataDictionaryUpdater, GroupContext, GroupId as MlsGroupId, MlsGroup, MlsGroupCreateConfig,
-    MlsGroupJoinConfig, PURE_CIPHERTEXT_WIRE_FORMAT_POLICY, PURE_PLAINTEXT_WIRE_FORMAT_POLICY, StagedWelcome,
+    AppDataDictionaryUpdater, GroupId as MlsGroupId, MlsGroup, MlsGroupCreateConfig,
+    MlsGroupJoinConfig, PURE_CIPHERTEXT_WIRE_FORMAT_POLICY, PURE_PLAINTEXT_WIRE_FORMAT_POLICY,
+    StagedWelcome,
 };
 use openmls::prelude::tls_codec::{DeserializeBytes as _, Serialize as _};
 use openmls::prelude::{
-    AppDataDictionary, AppDataDictionaryExtension, AppDataUpdateOperation, AppDataUpdateProposal,
-    BasicCredential, Capabilities, Ciphersuite, Credential, CredentialType, CredentialWithKey, Extension,
-    ExtensionType, Extensions, KeyPackage, KeyPackageIn, LeafNode, LeafNodeIndex, LeafNodeParameters, Lifetime,
-    MlsMessageBodyIn, MlsMessageIn, MlsMessageOut, ProcessedMessageContent, Proposal, ProposalType, Propose,
-    ProtocolMessage, ProtocolVersion, RequiredCapabilitiesExtension, SignatureScheme, UnknownExtension,
+    AppDataUpdateOperation, AppDataUpdateProposal, BasicCredential, CredentialType,
+    CredentialWithKey, ExtensionType, Extensions, KeyPackage, KeyPackageIn, LeafNodeIndex,
+    LeafNodeParameters, Lifetime, MlsMessageBodyIn, MlsMessageIn, MlsMessageOut,
+    ProcessedMessageContent, Proposal, ProposalOrRefType, Propose, ProtocolMessage,
+    ProtocolVersion, SignatureScheme,
 };
 use openmls_basic_credential::SignatureKeyPair;
 use openmls_rust_crypto::OpenMlsRustCrypto;
 use openmls_traits::OpenMlsProvider as _;
 
+#[allow(unused_imports)]
+pub use parts::*;
+
 use super::kit::{RELAY, now};
-
-pub const SUITE: Ciphersuite = Ciphersuite::MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519;
-
-/// Components that released peers' groups ask for.
-pub const LIST: [u16; 7] = [0x8001, 0x8003, 0x8004, 0x8006, 0x8009, 0x800b, 0x800c];
-
-/// A component list as bytes, canonical or not.
-pub fn list(ids: &[u16]) -> Vec<u8> {
-    let mut bytes = vec![u8::try_from(ids.len() * 2).unwrap()];
-    bytes.extend(ids.iter().flat_map(|id| id.to_be_bytes()));
-    bytes
-}
-
-pub fn dictionary(entries: &BTreeMap<u16, Vec<u8>>) -> Extension {
-    let mut dictionary = AppDataDictionary::new();
-    for (id, data) in entries {
-        dictionary.insert(*id, data.clone());
-    }
-    Extension::AppDataDictionary(AppDataDictionaryExtension::new(dictionary))
-}
-
-/// What the member's leaves say. The proof is the entry 0x8009 in `entries`.
-#[derive(Clone)]
-pub struct Leaf {
-    pub credential: Credential,
-    pub versions: Vec<ProtocolVersion>,
-    pub extensions: Vec<u16>,
-    pub proposals: Vec<u16>,
-    pub credentials: Vec<CredentialType>,
-    /// The leaf dictionary; `None` for a leaf without the extension.
-    pub entries: Option<BTreeMap<u16, Vec<u8>>>,
-    /// Further leaf extensions (add the type to `extensions`, or OpenMLS refuses to make the leaf).
-    pub others: Vec<(u16, Vec<u8>)>,
-}
-
-impl Leaf {
-    pub fn entries(&mut self) -> &mut BTreeMap<u16, Vec<u8>> {
-        self.entries.get_or_insert_default()
-    }
-
-    pub fn set_list(&mut self, ids: &[u16]) {
-        self.entries().insert(component_id::APP_COMPONENTS, list(ids));
-    }
-
-    pub fn capabilities(&self, suite: Ciphersuite) -> Capabilities {
-        Capabilities::builder()
-            .versions(self.versions.clone())
-            .ciphersuites(vec![suite])
-            .extensions(self.extensions.iter().map(|id| ExtensionType::from(*id)).collect())
-            .proposals(self.proposals.iter().map(|id| ProposalType::from(*id)).collect())
-            .credentials(self.credentials.clone())
-            .build()
-    }
-
-    pub fn leaf_extensions(&self) -> Extensions<LeafNode> {
-        let mut all: Vec<Extension> = self.entries.iter().map(dictionary).collect();
-        all.extend(self.others.iter().map(|(id, data)| Extension::Unknown(*id, UnknownExtension(data.clone()))));
-        Extensions::from_vec(all).unwrap()
-    }
-
-    pub fn parameters(&self) -> LeafNodeParameters {
-        LeafNodeParameters::builder()
-            .with_capabilities(self.capabilities(SUITE))
-            .with_extensions(self.leaf_extensions())
-            .build()
-    }
-}
-
-/// What surrounds the leaf in a KeyPackage and its event.
-#[derive(Clone)]
-pub struct Package {
-    pub slot: String,
-    pub created_at: u64,
-    pub lifetime: (u64, u64),
-    /// The KeyPackage's own dictionary; 0x0004 without data makes it last-resort.
-    pub entries: Option<BTreeMap<u16, Vec<u8>>>,
-    pub suite: Ciphersuite,
-}
-
-/// The GroupContext of a group to found. Entries 0x8003 and 0x8004 are made by `Foreign::context`.
-#[derive(Clone)]
-pub struct Context {
-    pub id: Vec<u8>,
-    /// RequiredCapabilities: extensions, proposals.
-    pub required: Option<(Vec<u16>, Vec<u16>)>,
-    /// The dictionary.
-    pub entries: Option<BTreeMap<u16, Vec<u8>>>,
-    pub others: Vec<(u16, Vec<u8>)>,
-    /// Whether GroupInfo carries the ratchet tree.
-    pub ratchet_tree: bool,
-}
-
-impl Context {
-    pub fn entries(&mut self) -> &mut BTreeMap<u16, Vec<u8>> {
-        self.entries.get_or_insert_default()
-    }
-
-    pub fn set(&mut self, id: u16, data: impl Into<Vec<u8>>) {
-        self.entries().insert(id, data.into());
-    }
-
-    pub fn set_list(&mut self, ids: &[u16]) {
-        self.set(component_id::APP_COMPONENTS, list(ids));
-    }
-
-    pub fn set_admins(&mut self, admins: &[PublicKey]) {
-        let data = AdminPolicy::new(admins.iter().copied()).encode().unwrap();
-        self.set(component_id::ADMIN_POLICY, data);
-    }
-
-    /// Drops a component from the list and from the dictionary.
-    pub fn omit(&mut self, id: u16) {
-        self.entries().remove(&id);
-        let kept: Vec<u16> = LIST.iter().copied().filter(|listed| *listed != id).collect();
-        self.set_list(&kept);
-    }
-
-    fn extensions(&self) -> Extensions<GroupContext> {
-        let mut all = Vec::new();
-        if let Some((extensions, proposals)) = &self.required {
-            let extensions: Vec<_> = extensions.iter().map(|id| ExtensionType::from(*id)).collect();
-            let proposals: Vec<_> = proposals.iter().map(|id| ProposalType::from(*id)).collect();
-            let required = RequiredCapabilitiesExtension::new(&extensions, &proposals, &[]);
-            all.push(Extension::RequiredCapabilities(required));
-        }
-        all.extend(self.others.iter().map(|(id, data)| Extension::Unknown(*id, UnknownExtension(data.clone()))));
-        all.extend(self.entries.iter().map(dictionary));
-        Extensions::from_vec(all).unwrap()
-    }
-}
 
 /// A commit to make. `proposals` go by value; AppDataUpdates among them (and among stored ones) are applied.
 #[derive(Default)]
@@ -215,8 +91,8 @@ impl Foreign {
         let signer = SignatureKeyPair::new(SignatureScheme::ED25519).unwrap();
         signer.store(provider.storage()).unwrap();
         let proof = IdentityProof::sign(&keys, signer.public(), 1).encode().unwrap();
-        let listed: Vec<u16> = [1].into_iter().chain(LIST).chain([0x8002, 0x8005, 0x8007]).collect();
-        let mut listed = listed;
+        let mut listed: Vec<u16> =
+            [1].into_iter().chain(LIST).chain([0x8002, 0x8005, 0x8007]).collect();
         listed.sort_unstable();
         let mut route = [0; 32];
         mdk_wire::Random::fill(&mut OsRandom, &mut route);
@@ -261,7 +137,10 @@ impl Foreign {
     }
 
     pub fn credential(&self) -> CredentialWithKey {
-        CredentialWithKey { credential: self.leaf.credential.clone(), signature_key: self.signer.public().into() }
+        CredentialWithKey {
+            credential: self.leaf.credential.clone(),
+            signature_key: self.signer.public().into(),
+        }
     }
 
     // ---- KeyPackages
@@ -274,9 +153,11 @@ impl Foreign {
             .leaf_node_extensions(self.leaf.leaf_extensions())
             .key_package_lifetime(Lifetime::init(lifetime.0, lifetime.1));
         if let Some(entries) = entries {
-            builder = builder.key_package_extensions(Extensions::single(dictionary(entries)).unwrap());
+            builder =
+                builder.key_package_extensions(Extensions::single(dictionary(entries)).unwrap());
         }
-        let bundle = builder.build(*suite, &self.provider, &self.signer, self.credential()).unwrap();
+        let bundle =
+            builder.build(*suite, &self.provider, &self.signer, self.credential()).unwrap();
         bundle.key_package().clone()
     }
 
@@ -292,7 +173,8 @@ impl Foreign {
         event: impl FnOnce(&mut UnsignedEvent),
     ) -> Event {
         let reference = key_package.hash_ref(self.provider.crypto()).unwrap();
-        let components = self.leaf.entries.as_ref().and_then(|e| e.get(&1)).cloned().unwrap_or_default();
+        let components =
+            self.leaf.entries.as_ref().and_then(|e| e.get(&1)).cloned().unwrap_or_default();
         let components = ComponentList::decode(&components).map(|list| list.0).unwrap_or_default();
         let not_grease = |id: &u16| !ExtensionType::from(*id).is_grease();
         let tags = KeyPackageTags {
@@ -302,11 +184,16 @@ impl Foreign {
             extensions: self.leaf.extensions.iter().copied().filter(not_grease).collect(),
             proposals: self.leaf.proposals.iter().copied().collect(),
             // The envelope must name 0x8009 whatever the leaf lists.
-            app_components: components.into_iter().filter(|id| *id >= 0x8000).chain([0x8009]).collect(),
+            app_components: components
+                .into_iter()
+                .filter(|id| *id >= 0x8000)
+                .chain([0x8009])
+                .collect(),
         };
         let mut bytes = MlsMessageOut::from(key_package.clone()).tls_serialize_detached().unwrap();
         message(&mut bytes);
-        let made = key_package_event::build(&tags, &bytes, self.package.created_at, &self.keys).unwrap();
+        let made =
+            key_package_event::build(&tags, &bytes, self.package.created_at, &self.keys).unwrap();
         resigned(&made, &self.keys, event)
     }
 
@@ -351,7 +238,13 @@ impl Foreign {
             .with_group_context_extensions(context.extensions())
             .build();
         let id = MlsGroupId::from_slice(&context.id);
-        let group = MlsGroup::new_with_group_id(&self.provider, &self.signer, &config, id, self.credential());
+        let group = MlsGroup::new_with_group_id(
+            &self.provider,
+            &self.signer,
+            &config,
+            id,
+            self.credential(),
+        );
         self.group = Some(group.expect("OpenMLS founds it"));
     }
 
@@ -390,15 +283,17 @@ impl Foreign {
             .use_ratchet_tree_extension(true)
             .max_past_epochs(5)
             .build();
-        let staged = StagedWelcome::new_from_welcome(&self.provider, &config, welcome, None).unwrap();
+        let staged =
+            StagedWelcome::new_from_welcome(&self.provider, &config, welcome, None).unwrap();
         self.set_group(staged.into_group(&self.provider).unwrap());
     }
 
     /// Takes over a group and its routing id.
     fn set_group(&mut self, group: MlsGroup) {
         let dictionary = group.extensions().app_data_dictionary().map(|e| e.dictionary().clone());
-        if let Some(data) = dictionary.as_ref().and_then(|d| d.get(&component_id::ROUTING)) {
-            self.route = Routing::decode(data).unwrap().nostr_group_id;
+        let routing = dictionary.as_ref().and_then(|d| d.get(&component_id::ROUTING));
+        if let Some(Ok(routing)) = routing.map(Routing::decode) {
+            self.route = routing.nostr_group_id;
         }
         self.group = Some(group);
     }
@@ -418,7 +313,10 @@ impl Foreign {
         if let Some(parameters) = change.leaf {
             builder = builder.leaf_node_parameters(parameters);
         }
-        let mut builder = builder.load_psks(provider.storage()).map_err(|e| e.to_string())?.create_group_info(false);
+        let mut builder = builder
+            .load_psks(provider.storage())
+            .map_err(|e| e.to_string())?
+            .create_group_info(false);
         let mut updater = AppDataDictionaryUpdater::new(None);
         if let Some(updates) = change.updates {
             for (id, data) in updates {
@@ -440,7 +338,9 @@ impl Foreign {
             .map_err(|e| e.to_string())?;
         Ok(Committed {
             commit: bundle.commit().tls_serialize_detached().unwrap(),
-            welcome: bundle.to_welcome_msg().map(|welcome| welcome.tls_serialize_detached().unwrap()),
+            welcome: bundle
+                .to_welcome_msg()
+                .map(|welcome| welcome.tls_serialize_detached().unwrap()),
         })
     }
 
@@ -467,7 +367,7 @@ impl Foreign {
     pub fn proposes(&mut self, proposal: Propose) -> Vec<u8> {
         let group = self.group.as_mut().expect("in a group");
         let (message, _) = group
-            .propose(&self.provider, &self.signer, proposal, openmls::prelude::ProposalOrRefType::Reference)
+            .propose(&self.provider, &self.signer, proposal, ProposalOrRefType::Reference)
             .expect("OpenMLS makes it");
         message.tls_serialize_detached().unwrap()
     }
@@ -487,21 +387,30 @@ impl Foreign {
 
     pub fn proposes_self_remove(&mut self) -> Vec<u8> {
         let group = self.group.as_mut().expect("in a group");
-        let message = group.leave_group_via_self_remove(&self.provider, &self.signer).expect("OpenMLS makes it");
+        let message = group
+            .leave_group_via_self_remove(&self.provider, &self.signer)
+            .expect("OpenMLS makes it");
         message.tls_serialize_detached().unwrap()
     }
 
     /// How handshakes are framed from now on, and how many bytes messages are padded to.
     pub fn frames(&mut self, private_handshakes: bool, padding: usize) {
-        let policy =
-            if private_handshakes { PURE_CIPHERTEXT_WIRE_FORMAT_POLICY } else { PURE_PLAINTEXT_WIRE_FORMAT_POLICY };
+        let policy = if private_handshakes {
+            PURE_CIPHERTEXT_WIRE_FORMAT_POLICY
+        } else {
+            PURE_PLAINTEXT_WIRE_FORMAT_POLICY
+        };
         let config = MlsGroupJoinConfig::builder()
             .wire_format_policy(policy)
             .use_ratchet_tree_extension(true)
             .max_past_epochs(5)
             .padding_size(padding)
             .build();
-        self.group.as_mut().expect("in a group").set_configuration(self.provider.storage(), &config).unwrap();
+        self.group
+            .as_mut()
+            .expect("in a group")
+            .set_configuration(self.provider.storage(), &config)
+            .unwrap();
     }
 
     // ---- Messages and 445
@@ -517,7 +426,9 @@ impl Foreign {
         if !aad.is_empty() {
             group.set_aad(aad.to_vec());
         }
-        let message = group.create_message(&self.provider, &self.signer, plaintext).expect("OpenMLS makes it");
+        let message = group
+            .create_message(&self.provider, &self.signer, plaintext)
+            .expect("OpenMLS makes it");
         message.tls_serialize_detached().unwrap()
     }
 
@@ -541,7 +452,8 @@ impl Foreign {
 
     /// The key of this epoch's 445 events. Ask before merging a commit: commits go under the old epoch's key.
     pub fn epoch_key(&self) -> Secret<32> {
-        let secret = self.mls().export_secret(self.provider.crypto(), "marmot", b"group-event", 32).unwrap();
+        let secret =
+            self.mls().export_secret(self.provider.crypto(), "marmot", b"group-event", 32).unwrap();
         Secret::new(secret.try_into().unwrap())
     }
 
@@ -574,7 +486,9 @@ impl Foreign {
         let group = group.as_mut().expect("in a group");
         let processed = group.process_message(provider, message).unwrap();
         let staged = match processed.into_content() {
-            ProcessedMessageContent::ApplicationMessage(message) => return Some(message.into_bytes()),
+            ProcessedMessageContent::ApplicationMessage(message) => {
+                return Some(message.into_bytes());
+            }
             ProcessedMessageContent::ProposalMessage(proposal) => {
                 group.store_pending_proposal(provider.storage(), *proposal).unwrap();
                 return None;
@@ -612,7 +526,9 @@ impl Default for Foreign {
 fn set(updater: &mut AppDataDictionaryUpdater<'_>, proposal: &AppDataUpdateProposal) {
     let id = proposal.component_id();
     match proposal.operation() {
-        AppDataUpdateOperation::Update(data) => updater.set(ComponentData::from_parts(id, data.clone())),
+        AppDataUpdateOperation::Update(data) => {
+            updater.set(ComponentData::from_parts(id, data.clone()))
+        }
         AppDataUpdateOperation::Remove => updater.remove(&id),
     }
 }
@@ -621,7 +537,9 @@ fn set(updater: &mut AppDataDictionaryUpdater<'_>, proposal: &AppDataUpdatePropo
 pub fn read_key_package(event: &Event) -> KeyPackage {
     let parsed = KeyPackageEvent::parse(event).unwrap();
     let message = MlsMessageIn::tls_deserialize_exact_bytes(&parsed.mls_message).unwrap();
-    let MlsMessageBodyIn::KeyPackage(key_package) = message.extract() else { panic!("not a KeyPackage") };
+    let MlsMessageBodyIn::KeyPackage(key_package) = message.extract() else {
+        panic!("not a KeyPackage")
+    };
     let key_package: KeyPackageIn = key_package;
     key_package.validate(OpenMlsRustCrypto::default().crypto(), ProtocolVersion::Mls10).unwrap()
 }
@@ -642,28 +560,4 @@ pub fn resigned(event: &Event, keys: &Keys, change: impl FnOnce(&mut UnsignedEve
     };
     change(&mut unsigned);
     unsigned.sign(keys)
-}
-
-/// 0x8006 with the given required roles.
-pub fn agent_stream(required_roles: u8) -> Vec<u8> {
-    let mut data = vec![required_roles, 3];
-    data.extend([0, 0, 0x10, 0, 0, 0, 0, 0, 0, 0]);
-    AgentStream::decode(&data).expect("a policy");
-    data
-}
-
-/// 0x800b as released peers write it.
-pub fn media() -> Vec<u8> {
-    let mut data = vec![18];
-    data.extend(b"encrypted-media-v2");
-    data.extend([11, 10]);
-    data.extend(b"blossom-v1");
-    let url = b"https://blossom.primal.net/";
-    data.push(u8::try_from(11 + 1 + url.len()).unwrap());
-    data.push(10);
-    data.extend(b"blossom-v1");
-    data.push(u8::try_from(url.len()).unwrap());
-    data.extend(url);
-    Media::decode(&data).expect("a policy");
-    data
 }

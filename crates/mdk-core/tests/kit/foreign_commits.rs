@@ -39,7 +39,10 @@ pub fn self_update() -> Change {
 }
 
 /// A commit with GroupContextExtensions by value.
-pub fn commits_context(peer: &mut Foreign, context: Extensions<GroupContext>) -> Result<Vec<u8>, String> {
+pub fn commits_context(
+    peer: &mut Foreign,
+    context: Extensions<GroupContext>,
+) -> Result<Vec<u8>, String> {
     let Foreign { group, provider, signer, .. } = peer;
     let bundle = group
         .as_mut()
@@ -69,7 +72,8 @@ pub fn context_with(
 
 fn membership_key(peer: &Foreign) -> Vec<u8> {
     let values = peer.provider.storage().values.read().unwrap();
-    let stored = values.values().filter_map(|v| serde_json::from_slice::<serde_json::Value>(v).ok());
+    let stored =
+        values.values().filter_map(|v| serde_json::from_slice::<serde_json::Value>(v).ok());
     stored.filter_map(|v| find_bytes(&v, "membership_key")).next().expect("stored by OpenMLS")
 }
 
@@ -140,7 +144,8 @@ impl Handmade {
             auth.extend(vlbytes(tag));
         }
         let tbm = [&tbs[..], &auth].concat();
-        let tag = peer.provider.crypto().hmac(HashType::Sha2_256, &membership_key(peer), &tbm).unwrap();
+        let tag =
+            peer.provider.crypto().hmac(HashType::Sha2_256, &membership_key(peer), &tbm).unwrap();
         let mut tag = tag.as_slice().to_vec();
         tag[3] ^= u8::from(self.break_tag);
         [&[0, 1, 0, 1][..], &content, &auth, &vlbytes(&tag)].concat()
@@ -204,14 +209,17 @@ impl World {
 
     /// The event is refused for this reason and nothing at all has changed.
     pub fn refuses(&mut self, event: &Event) -> (RejectCode, &'static str) {
+        self.judges(event).unwrap_or_else(|verdict| panic!("not rejected: {verdict:?}"))
+    }
+
+    /// As `refuses`; `Err` for every other verdict.
+    pub fn judges(&mut self, event: &Event) -> Result<(RejectCode, &'static str), Verdict> {
         let before = self.us.engine.digest().unwrap();
         let outcome = self.us.takes(event);
-        let Verdict::Rejected(rejection) = outcome.verdict else {
-            panic!("not rejected: {:?}", outcome.verdict);
-        };
+        let Verdict::Rejected(rejection) = outcome.verdict else { return Err(outcome.verdict) };
         assert!(outcome.events.is_empty() && outcome.reply.is_empty());
         assert!(self.us.engine.digest().unwrap() == before, "a rejection changed something");
-        (rejection.code, rejection.rule)
+        Ok((rejection.code, rejection.rule))
     }
 
     /// The member's messages and commits still work.

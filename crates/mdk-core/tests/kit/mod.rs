@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use mdk_core::{
-    Config, Engine, EventBody, GroupInfo, ManualClock, NewGroup, NewMessage, Outcome, Pending, Verdict,
+    Config, Engine, EventBody, GroupInfo, ManualClock, NewGroup, NewMessage, Outcome, Pending,
+    Verdict,
 };
 use mdk_wire::{Event, GroupId, Keys, PublicKey, kind};
 
@@ -19,14 +20,18 @@ pub struct Member {
 
 /// Seconds now: OpenMLS judges lifetimes by the system clock.
 pub fn now() -> u64 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs()
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .expect("after 1970")
+        .as_secs()
 }
 
 impl Member {
     pub fn new(name: &'static str) -> Self {
         let clock = ManualClock::at(now());
-        let engine = Engine::in_memory(Keys::generate(), Config::default(), Arc::new(clock.clone()))
-            .expect("an engine in memory");
+        let engine =
+            Engine::in_memory(Keys::generate(), Config::default(), Arc::new(clock.clone()))
+                .expect("an engine in memory");
         Self { name, engine, clock }
     }
 
@@ -78,7 +83,8 @@ impl Member {
     }
 
     pub fn says(&mut self, group: &GroupId, text: &str) -> Event {
-        let message = NewMessage { text: text.to_owned(), kind: kind::CHAT, ..NewMessage::default() };
+        let message =
+            NewMessage { text: text.to_owned(), kind: kind::CHAT, ..NewMessage::default() };
         self.engine.create_message(group, message).expect("sending").event
     }
 

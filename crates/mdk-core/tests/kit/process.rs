@@ -74,7 +74,8 @@ impl Seat {
     }
 
     fn from_text(text: &str) -> Option<Self> {
-        let [name, database, folder, account, key] = text.split('\n').collect::<Vec<_>>().try_into().ok()?;
+        let [name, database, folder, account, key] =
+            text.split('\n').collect::<Vec<_>>().try_into().ok()?;
         let secret = |text: &str| hex::decode(text).ok()?.try_into().ok();
         Some(Self {
             name: name.to_owned().leak(),
@@ -101,7 +102,15 @@ pub enum Line {
 }
 
 impl Process {
+    /// Starts a child and waits until it has its database open.
     pub fn start(seat: &Seat) -> Self {
+        let mut process = Self::launch(seat);
+        assert!(matches!(process.hear(), Some(Line::End { .. })), "the child opens its database");
+        process
+    }
+
+    /// Starts a child and returns when it is about to open its database.
+    pub fn launch(seat: &Seat) -> Self {
         let mut child = Command::new(std::env::current_exe().expect("the test binary"))
             .args([ENTRY, "--exact", "--ignored", "--nocapture"])
             .env(SEAT, seat.to_text())
@@ -111,7 +120,9 @@ impl Process {
             .expect("the test binary runs");
         let input = child.stdin.take().expect("piped");
         let output = BufReader::new(child.stdout.take().expect("piped"));
-        Self { child, input, output }
+        let mut process = Self { child, input, output };
+        assert!(matches!(process.hear(), Some(Line::Begin)), "the child starts");
+        process
     }
 
     pub fn tell(&mut self, order: &str) {
@@ -128,12 +139,16 @@ impl Process {
                 return None;
             }
             // The test harness talks on the same pipe, and a killed child may leave half a line.
-            let Some(line) = line.strip_prefix('@').and_then(|line| line.strip_suffix('\n')) else { continue };
+            let Some(line) = line.strip_prefix('@').and_then(|line| line.strip_suffix('\n')) else {
+                continue;
+            };
             if line == "b" {
                 return Some(Line::Begin);
             }
-            let (took, reply) =
-                line.strip_prefix("e ").and_then(|rest| rest.split_once(' ')).expect("a line of ours");
+            let (took, reply) = line
+                .strip_prefix("e ")
+                .and_then(|rest| rest.split_once(' '))
+                .expect("a line of ours");
             let took = Duration::from_micros(took.parse().expect("a number"));
             return Some(Line::End { took, reply: reply.to_owned() });
         }
@@ -172,20 +187,27 @@ impl Process {
 /// The child's side: opens the seat and follows orders until there are no more. Does nothing when this process
 /// was not started by [`Process::start`].
 pub fn serve(mut follow: impl FnMut(&Seat, &mut Member, &[&str]) -> String) {
-    let Some(seat) = std::env::var(SEAT).ok().and_then(|text| Seat::from_text(&text)) else { return };
-    let mut member = seat.open();
-    say("");
+    let Some(seat) = std::env::var(SEAT).ok().and_then(|text| Seat::from_text(&text)) else {
+        return;
+    };
+    // The harness has left its line unfinished.
+    let mut member = timed("\n@b", || (seat.open(), String::new()));
     for order in std::io::stdin().lines() {
         let order = order.expect("a pipe of text");
         let words: Vec<&str> = order.split('\t').collect();
-        say("@b");
-        let start = Instant::now();
-        let reply = follow(&seat, &mut member, &words);
-        let took = start.elapsed().as_micros();
-        assert!(!reply.contains('\n'), "a reply is one line");
-        say(&format!("@e {took} {reply}"));
+        timed("@b", || ((), follow(&seat, &mut member, &words)));
     }
     member.engine.close().expect("closing");
+}
+
+fn timed<T>(begin: &str, call: impl FnOnce() -> (T, String)) -> T {
+    say(begin);
+    let start = Instant::now();
+    let (value, reply) = call();
+    let took = start.elapsed().as_micros();
+    assert!(!reply.contains('\n'), "a reply is one line");
+    say(&format!("@e {took} {reply}"));
+    value
 }
 
 fn say(line: &str) {
@@ -193,7 +215,7 @@ fn say(line: &str) {
     writeln!(out, "{line}").and_then(|()| out.flush()).expect("the parent listens");
 }
 
-/// Writes an event file: complete when it has its name. Returns the name.
+/// Writes an event file: it is complete when it has its name.
 pub fn publish(folder: &Path, name: &str, event: &Event) {
     let temp = folder.join(format!("{name}.tmp"));
     std::fs::write(&temp, event.to_json()).expect("a folder of ours");

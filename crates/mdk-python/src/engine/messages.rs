@@ -21,7 +21,7 @@ impl Mdk {
     ///     tags: further tags.
     ///
     /// Raises:
-    ///     InvalidInput: the inner event is too large (field "message"), or an argument is wrong.
+    ///     InvalidInput: the inner event is too large (field "text"), or an argument is wrong.
     ///     GroupNotFound, NotMember, MessageNotFound: the ids.
     #[pyo3(signature = (group_id, text, *, kind=Int(9), reply_to=None, tags=None))]
     #[pyo3(text_signature = "($self, group_id, text, *, kind=9, reply_to=None, tags=())")]

@@ -1,0 +1,125 @@
+//! Welcomes from a foreign member with one thing different, and the check that they are refused without a trace.
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, missing_docs)]
+
+use mdk_core::{RejectCode, Verdict};
+use mdk_wire::{Event, Keys, UnsignedEvent};
+
+use super::foreign::{Change, Context, Foreign, Leaf, resigned, wrap};
+use super::kit::Member;
+
+/// Rule, what breaks it, the Welcome for a KeyPackage, the rule that is reported, its category.
+pub type Case = (&'static str, &'static str, fn(&Event) -> Event, &'static str, RejectCode);
+
+pub fn group(package: &Event, change: impl FnOnce(&mut Context)) -> Event {
+    founder(package, |_| (), change)
+}
+
+pub fn founder(
+    package: &Event,
+    leaf: impl FnOnce(&mut Leaf),
+    change: impl FnOnce(&mut Context),
+) -> Event {
+    founded_by(Foreign::with_leaf(leaf), package, change)
+}
+
+pub fn founded_by(
+    mut founder: Foreign,
+    package: &Event,
+    change: impl FnOnce(&mut Context),
+) -> Event {
+    let mut context = founder.context();
+    change(&mut context);
+    founder.founds_with(&context, package)
+}
+
+/// A third member, whose leaf differs, was in the group before.
+pub fn third(
+    package: &Event,
+    leaf: impl FnOnce(&mut Leaf),
+    change: impl FnOnce(&mut Context),
+) -> Event {
+    let (mut founder, other) = (Foreign::new(), Foreign::with_leaf(leaf));
+    let mut context = founder.context();
+    change(&mut context);
+    founder.founds(&context);
+    let made = founder.commits(Change {
+        adds: vec![other.key_package()],
+        path: true,
+        ..Change::default()
+    });
+    assert!(made.welcome.is_some());
+    founder.merges();
+    let welcome = founder.invites(&[package]);
+    founder.wraps(&welcome, package)
+}
+
+pub fn rumor(package: &Event, change: impl FnOnce(&mut UnsignedEvent)) -> Event {
+    let mut founder = Foreign::new();
+    founder.founds(&founder.context());
+    let welcome = founder.invites(&[package]);
+    let mut rumor = founder.rumor(&welcome, &package.id());
+    change(&mut rumor);
+    wrap(&founder.keys, rumor, &package.pubkey())
+}
+
+pub fn outer(package: &Event, change: impl FnOnce(&mut UnsignedEvent)) -> Event {
+    let author = Keys::generate();
+    resigned(&rumor(package, |_| ()), &author, change)
+}
+
+pub fn bytes(package: &Event, change: impl FnOnce(&mut Vec<u8>)) -> Event {
+    let mut founder = Foreign::new();
+    founder.founds(&founder.context());
+    let mut welcome = founder.invites(&[package]);
+    change(&mut welcome);
+    founder.wraps(&welcome, package)
+}
+
+pub fn proof(package: &Event, make: impl FnOnce(&Foreign) -> Option<Vec<u8>>) -> Event {
+    let mut founder = Foreign::new();
+    match make(&founder) {
+        Some(data) => founder.leaf.entries().insert(0x8009, data),
+        None => founder.leaf.entries().remove(&0x8009),
+    };
+    founded_by(founder, package, |_| ())
+}
+
+/// The valid proof of `founder`, changed.
+pub fn patched(founder: &Foreign, change: impl FnOnce(&mut Vec<u8>)) -> Option<Vec<u8>> {
+    let mut data = founder.leaf.entries.as_ref().unwrap()[&0x8009].clone();
+    change(&mut data);
+    Some(data)
+}
+
+pub fn tag<'e>(event: &'e mut UnsignedEvent, name: &str) -> &'e mut Vec<String> {
+    event.tags.iter_mut().find(|tag| tag[0] == name).unwrap()
+}
+
+pub fn twice(event: &mut UnsignedEvent, name: &str) {
+    let again = tag(event, name).clone();
+    event.tags.push(again);
+}
+
+/// Every case leaves the database as it was, is judged alike when it comes again, and the KeyPackage still serves.
+pub fn refuses(cases: &[Case]) {
+    let mut wrong = Vec::new();
+    for (id, what, build, rule, code) in cases {
+        let mut bob = Member::new("bob");
+        let package = bob.key_package();
+        let event = build(&package);
+        let before = bob.engine.digest().unwrap();
+        let verdict = bob.takes(&event).verdict;
+        let Verdict::Rejected(rejection) = verdict else {
+            wrong.push(format!("{id} {what}: {verdict:?}"));
+            continue;
+        };
+        if (rejection.rule, rejection.code) != (*rule, *code) {
+            wrong.push(format!("{id} {what}: {rejection:?}, not {rule} {code:?}"));
+        }
+        assert_eq!(bob.engine.digest().unwrap(), before, "{id} {what}: nothing was written");
+        assert_eq!(bob.takes(&event).verdict, verdict, "{id} {what}");
+        assert!(bob.engine.invites().unwrap().is_empty(), "{id} {what}");
+        bob.applies(&group(&package, |_| ()));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
