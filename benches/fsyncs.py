@@ -35,8 +35,8 @@ def count(
     found = {}
     for operation in operations:
         place = folder / f"traced-{operation}"
-        place.mkdir()
-        trace = place / "trace"
+        place.mkdir(mode=0o700)
+        trace = folder / f"trace-{operation}"
         command = ["strace", "-f", "-qq", "-e", CALLS, "-o", str(trace)]
         worker = [
             sys.executable,

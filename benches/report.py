@@ -18,10 +18,10 @@ OPERATIONS = (
 )
 # How many times faster than the peer. `None` for members: every measured size.
 MULTIPLES: tuple[tuple[str, int | None, float], ...] = (
-    ("send", None, 12),
-    ("receive", None, 12),
-    ("self_update", None, 15),
-    ("process_commit", None, 20),
+    ("send", 2, 12),
+    ("receive", 2, 12),
+    ("self_update", 2, 15),
+    ("process_commit", 2, 20),
     ("join", 100, 15),
     ("ingest", 2, 25),
     ("create", 50, 8),

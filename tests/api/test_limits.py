@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from mdk import Config, EventId, GroupId, Mdk, PendingCommit, errors
+from mdk import EventId, GroupId, Mdk, PendingCommit, errors
 
 RELAYS = ["wss://relay.example"]
 

@@ -24,14 +24,9 @@ impl Disk {
              CREATE TABLE IF NOT EXISTS history (id INTEGER PRIMARY KEY, value BLOB NOT NULL);",
             "2a".repeat(32)
         ))?;
-        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| {
-            row.get::<_, i64>(0)
-        })?;
-        Ok(Self {
-            path: path.to_owned(),
-            connection,
-            next: 0,
-        })
+        connection
+            .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0))?;
+        Ok(Self { path: path.to_owned(), connection, next: 0 })
     }
 
     /// Where the database lies.
@@ -41,9 +36,8 @@ impl Disk {
 
     /// One transaction of `rows` rows: state replaced, an id remembered, a message kept.
     pub(crate) fn write(&mut self, rows: usize) -> Result<(), Failure> {
-        let transaction = self
-            .connection
-            .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        let transaction =
+            self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
         {
             let mut state =
                 transaction.prepare_cached("INSERT OR REPLACE INTO state VALUES (1, ?1)")?;

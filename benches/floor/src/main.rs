@@ -22,18 +22,8 @@ struct Plan {
     sizes: &'static [usize],
 }
 
-const FULL: Plan = Plan {
-    light: 300,
-    heavy: 11,
-    batch: 500,
-    sizes: &[2, 10, 50, 100],
-};
-const QUICK: Plan = Plan {
-    light: 40,
-    heavy: 3,
-    batch: 100,
-    sizes: &[2, 10],
-};
+const FULL: Plan = Plan { light: 300, heavy: 11, batch: 500, sizes: &[2, 10, 50, 100] };
+const QUICK: Plan = Plan { light: 40, heavy: 3, batch: 100, sizes: &[2, 10] };
 
 /// Times of one operation, the MLS part and the durable write apart.
 #[derive(Default)]
@@ -61,12 +51,7 @@ impl Samples {
     }
 
     fn row(self, operation: &str, members: usize) -> Value {
-        let totals = self
-            .mls
-            .iter()
-            .zip(&self.disk)
-            .map(|(a, b)| a + b)
-            .collect();
+        let totals = self.mls.iter().zip(&self.disk).map(|(a, b)| a + b).collect();
         json!({
             "operation": operation,
             "members": members,
@@ -83,11 +68,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 fn main() -> Result<(), Failure> {
-    let plan = if std::env::args().any(|a| a == "--quick") {
-        QUICK
-    } else {
-        FULL
-    };
+    let plan = if std::env::args().any(|a| a == "--quick") { QUICK } else { FULL };
     let folder = tempfile::tempdir()?;
     let mut disk = Disk::open(&folder.path().join("floor.db"))?;
     let mut rows = vec![key_packages(&plan, &mut disk)?, opening(&plan, &disk)?];
@@ -165,11 +146,7 @@ fn ingest(plan: &Plan, disk: &mut Disk) -> Result<Value, Failure> {
             .collect::<Result<Vec<_>, _>>()?;
         samples.take(
             plan.batch,
-            || {
-                batch
-                    .iter()
-                    .try_for_each(|bytes| bob.receive(&mut theirs, bytes))
-            },
+            || batch.iter().try_for_each(|bytes| bob.receive(&mut theirs, bytes)),
             || disk.write(3 * plan.batch),
         )?;
     }

@@ -35,11 +35,7 @@ impl Party {
             credential: BasicCredential::new(name.as_bytes().to_vec()).into(),
             signature_key: signer.to_public_vec().into(),
         };
-        Ok(Self {
-            provider: OpenMlsRustCrypto::default(),
-            signer,
-            credential,
-        })
+        Ok(Self { provider: OpenMlsRustCrypto::default(), signer, credential })
     }
 
     pub(crate) fn key_package(&self) -> Result<KeyPackage, Failure> {
@@ -59,12 +55,8 @@ impl Party {
             .wire_format_policy(PURE_PLAINTEXT_WIRE_FORMAT_POLICY)
             .use_ratchet_tree_extension(true)
             .build();
-        let mut group = MlsGroup::new(
-            &self.provider,
-            &self.signer,
-            &config,
-            self.credential.clone(),
-        )?;
+        let mut group =
+            MlsGroup::new(&self.provider, &self.signer, &config, self.credential.clone())?;
         let (_, welcome, _) = group.add_members(&self.provider, &self.signer, invited)?;
         group.merge_pending_commit(&self.provider)?;
         Ok((group, welcome.tls_serialize_detached()?))
@@ -102,10 +94,7 @@ impl Party {
     pub(crate) fn receive(&self, group: &mut MlsGroup, bytes: &[u8]) -> Result<(), Failure> {
         let message =
             MlsMessageIn::tls_deserialize_exact_bytes(bytes)?.try_into_protocol_message()?;
-        match group
-            .process_message(&self.provider, message)?
-            .into_content()
-        {
+        match group.process_message(&self.provider, message)?.into_content() {
             ProcessedMessageContent::ApplicationMessage(_) => Ok(()),
             ProcessedMessageContent::StagedCommitMessage(commit) => {
                 Ok(group.merge_staged_commit(&self.provider, *commit)?)

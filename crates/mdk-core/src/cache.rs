@@ -11,6 +11,7 @@ use mdk_store::GroupRow;
 use mdk_wire::GroupId;
 use openmls::group::MlsGroup;
 
+use crate::outbound::Judged;
 use crate::policy::GroupView;
 use crate::profile::v2;
 
@@ -20,11 +21,13 @@ pub(crate) struct LoadedGroup {
     pub(crate) row: GroupRow,
     /// The state in the terms of the rules, once it was asked for: building it lifts every member's key.
     view: Option<Arc<GroupView>>,
+    /// Our pending commit as it was judged when it was staged.
+    pub(crate) judged: Option<Judged>,
 }
 
 impl LoadedGroup {
     pub(crate) fn new(mls: MlsGroup, row: GroupRow) -> Self {
-        Self { mls, row, view: None }
+        Self { mls, row, view: None, judged: None }
     }
 
     /// The current state in the terms of the rules.

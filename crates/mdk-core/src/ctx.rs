@@ -30,6 +30,21 @@ pub(crate) struct Ctx<'a, 'tx> {
     pub(crate) reply: Vec<Event>,
     /// Held events are being retried: a retry does not start another.
     pub(crate) retrying: bool,
+    /// How a refused event is undone when others share its transaction.
+    pub(crate) undo: Undo,
+}
+
+/// Undoing one event of a batch.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Undo {
+    /// Each event has a savepoint.
+    Savepoint,
+    /// Events are refused before anything is written, as nearly all are; the first that is not sets
+    /// `Undo::Needed` and fails the transaction, which is then repeated with savepoints. SQLite keeps a copy of
+    /// every page that changes under a savepoint, which costs a batch more than the events themselves.
+    Unneeded,
+    /// An event was refused after something was written.
+    Needed,
 }
 
 impl<'a> Ctx<'a, '_> {
@@ -93,7 +108,10 @@ impl<'a> Ctx<'a, '_> {
         let automatic = self.pending()?.into_iter().filter(|p| p.automatic).filter_map(|p| p.event);
         self.reply.extend(automatic);
         for welcome in self.tx.sendable_welcomes()? {
-            self.reply.push(stored_event(&welcome.event_json)?);
+            if let Some(commit) = self.tx.pending(welcome.pending)? {
+                let event = self.wrap_again(&commit, &welcome)?;
+                self.reply.push(event);
+            }
         }
         for row in self.tx.groups()? {
             if row.status != GroupStatus::Leaving {

@@ -10,14 +10,15 @@ use openmls_rust_crypto::RustCrypto;
 use crate::cache::GroupCache;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::ctx::Ctx;
+use crate::ctx::{Ctx, Undo};
 use crate::error::{Error, Result};
 use crate::identity::Identity;
+use crate::inbound::Incoming;
 use crate::key_package::KeyPackageVerdict;
 use crate::outcome::{Outcome, Rejection, Verdict};
 use crate::values::{
-    EngineEvent, GroupInfo, GroupState, GroupUpdate, Interest, Invite, KeyPackageInfo, Member, Message,
-    NewGroup, NewMessage, Outgoing, Pending, StoreInfo,
+    EngineEvent, GroupInfo, GroupState, GroupUpdate, Interest, Invite, KeyPackageInfo, Member,
+    Message, NewGroup, NewMessage, Outgoing, Pending, StoreInfo,
 };
 use crate::{event_log, group, halt, history, key_package};
 
@@ -154,9 +155,13 @@ impl Engine {
                 late: Vec::new(),
                 reply: Vec::new(),
                 retrying: false,
+                undo: Undo::Savepoint,
             };
             let value = f(&mut ctx)?;
-            Ok::<_, Error>((value, Effects { events: ctx.events, late: ctx.late, reply: ctx.reply }))
+            Ok::<_, Error>((
+                value,
+                Effects { events: ctx.events, late: ctx.late, reply: ctx.reply },
+            ))
         });
         match &result {
             Ok(_) => cache.keep(),
@@ -191,18 +196,10 @@ impl Engine {
                 late: Vec::new(),
                 reply: Vec::new(),
                 retrying: false,
+                undo: Undo::Savepoint,
             })
         })
     }
-}
-
-/// One event of a batch.
-#[derive(Debug)]
-pub enum Incoming<'a> {
-    /// JSON, still to be verified.
-    Json(&'a [u8]),
-    /// Verified already.
-    Verified(Event),
 }
 
 struct Effects {
@@ -275,7 +272,8 @@ impl Engine {
             rows.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
             rows.iter()
                 .filter(|row| {
-                    history::state(row.status).is_some_and(|s| state.is_none_or(|wanted| wanted == s))
+                    history::state(row.status)
+                        .is_some_and(|s| state.is_none_or(|wanted| wanted == s))
                 })
                 .map(|row| history::group_info(ctx.tx, ctx.identity.account(), row))
                 .collect()
@@ -302,7 +300,12 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::NotAdmin`], [`Error::IncompatibleMember`], [`Error::CommitPending`], [`Error::GroupTooLarge`].
-    pub fn add_members(&mut self, id: &GroupId, events: &[Event], promote: bool) -> Result<Pending> {
+    pub fn add_members(
+        &mut self,
+        id: &GroupId,
+        events: &[Event],
+        promote: bool,
+    ) -> Result<Pending> {
         self.act(|ctx| ctx.add_members(id, events, promote))
     }
 
@@ -510,24 +513,14 @@ impl Engine {
     /// # Errors
     /// As [`Engine::process`]; then none of them took effect.
     pub fn process_batch(&mut self, events: Vec<Incoming<'_>>) -> Result<Vec<Outcome>> {
-        let (verdicts, effects) = self.write(|ctx| {
-            let mut verdicts = Vec::with_capacity(events.len());
-            for event in events {
-                let event = match event {
-                    Incoming::Verified(event) => Ok(event),
-                    Incoming::Json(json) => Event::from_json(json).map_err(halt::wire("D1-0")),
-                };
-                let verdict = match event {
-                    Ok(event) => ctx.attempt(event)?,
-                    Err(rejection) => Err(rejection),
-                };
-                let mut happened = std::mem::take(&mut ctx.events);
-                happened.append(&mut ctx.late);
-                verdicts.push((verdict, happened, std::mem::take(&mut ctx.reply)));
+        let mut undo = Undo::Unneeded;
+        let verdicts = match self.write(|ctx| ctx.batch(&events, &mut undo)) {
+            Err(_) if undo == Undo::Needed => {
+                undo = Undo::Savepoint;
+                self.write(|ctx| ctx.batch(&events, &mut undo))?.0
             }
-            Ok(verdicts)
-        })?;
-        debug_assert!(effects.events.is_empty() && effects.reply.is_empty());
+            result => result?.0,
+        };
         Ok(verdicts.into_iter().map(|(v, events, reply)| self.outcome(v, events, reply)).collect())
     }
 
@@ -608,7 +601,12 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub fn search(&mut self, query: &str, group: Option<&GroupId>, limit: u32) -> Result<Vec<Message>> {
+    pub fn search(
+        &mut self,
+        query: &str,
+        group: Option<&GroupId>,
+        limit: u32,
+    ) -> Result<Vec<Message>> {
         self.look(|ctx| {
             let rows = ctx.tx.search(query, group, limit)?;
             rows.into_iter().map(|row| history::view(ctx.tx, row)).collect()

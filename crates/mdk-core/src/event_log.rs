@@ -35,20 +35,61 @@ type Key = [u8; 32];
 /// What a row of the log holds. Appending variants is compatible, reordering is not.
 #[derive(Serialize, Deserialize)]
 pub(crate) enum Stored {
-    MessageReceived { seq: i64 },
-    MessageEdited { seq: i64 },
-    MessageDeleted { id: Key },
-    ReactionAdded { target: Key, sender: Key, emoji: String },
-    ReactionRemoved { target: Key, sender: Key, emoji: String },
-    Invited { welcome: Key },
+    MessageReceived {
+        seq: i64,
+    },
+    MessageEdited {
+        seq: i64,
+    },
+    MessageDeleted {
+        id: Key,
+    },
+    ReactionAdded {
+        target: Key,
+        sender: Key,
+        emoji: String,
+    },
+    ReactionRemoved {
+        target: Key,
+        sender: Key,
+        emoji: String,
+    },
+    Invited {
+        welcome: Key,
+    },
     Joined,
-    Removed { by: Option<Key>, left: bool, commit: Option<Key> },
-    MembersChanged { added: Vec<Key>, removed: Vec<Key>, left: Vec<Key>, by: Option<Key>, commit: Option<Key> },
-    GroupUpdated { changed: Vec<u8>, by: Option<Key>, commit: Option<Key> },
-    EpochChanged { old: u64, new: u64, commit: Option<Key> },
-    MessagesInvalidated { ids: Vec<Key> },
-    Disbanded { by: Option<Key> },
-    DeliveryChanged { id: Key, delivery: u8 },
+    Removed {
+        by: Option<Key>,
+        left: bool,
+        commit: Option<Key>,
+    },
+    MembersChanged {
+        added: Vec<Key>,
+        removed: Vec<Key>,
+        left: Vec<Key>,
+        by: Option<Key>,
+        commit: Option<Key>,
+    },
+    GroupUpdated {
+        changed: Vec<u8>,
+        by: Option<Key>,
+        commit: Option<Key>,
+    },
+    EpochChanged {
+        old: u64,
+        new: u64,
+        commit: Option<Key>,
+    },
+    MessagesInvalidated {
+        ids: Vec<Key>,
+    },
+    Disbanded {
+        by: Option<Key>,
+    },
+    DeliveryChanged {
+        id: Key,
+        delivery: u8,
+    },
 }
 
 impl Stored {
@@ -72,24 +113,48 @@ impl Stored {
     }
 }
 
+impl Stored {
+    fn is_of_message(&self) -> bool {
+        self.kind() < 5
+    }
+}
+
 impl Ctx<'_, '_> {
     /// Records an event once; `subject` distinguishes it from others of its kind in the group.
     pub(crate) fn emit(&mut self, group: &GroupId, subject: &[u8], stored: &Stored) -> Result<()> {
-        let kind = stored.kind();
-        let stable_id: Key = Sha256::new()
-            .chain_update([kind])
-            .chain_update(group.as_bytes())
-            .chain_update(subject)
-            .finalize()
-            .into();
-        let body = postcard::to_stdvec(stored).map_err(Error::bug("event encoding"))?;
-        let Some(cursor) = self.tx.append_event(&stable_id, Some(group), kind, &body)? else {
-            return Ok(());
-        };
+        let Some(cursor) = self.record(group, subject, stored)? else { return Ok(()) };
         if let Some(body) = materialize(self.tx, self.identity.account(), Some(group), stored)? {
             self.events.push(EngineEvent { cursor, group_id: Some(group.clone()), body });
         }
         Ok(())
+    }
+
+    /// As [`Ctx::emit`], when what the user will see is at hand.
+    pub(crate) fn emit_known(
+        &mut self,
+        group: &GroupId,
+        stored: &Stored,
+        body: EventBody,
+    ) -> Result<()> {
+        if let Some(cursor) = self.record(group, &[], stored)? {
+            self.events.push(EngineEvent { cursor, group_id: Some(group.clone()), body });
+        }
+        Ok(())
+    }
+
+    fn record(&self, group: &GroupId, subject: &[u8], stored: &Stored) -> Result<Option<i64>> {
+        let kind = stored.kind();
+        // A message is delivered once for ever already, so its event needs no id of its own.
+        let stable_id = (!stored.is_of_message()).then(|| -> Key {
+            Sha256::new()
+                .chain_update([kind])
+                .chain_update(group.as_bytes())
+                .chain_update(subject)
+                .finalize()
+                .into()
+        });
+        let body = postcard::to_stdvec(stored).map_err(Error::bug("event encoding"))?;
+        Ok(self.tx.append_event(stable_id.as_ref(), Some(group), kind, &body)?)
     }
 }
 
@@ -150,7 +215,10 @@ fn materialize(
             commit: commit.map(ContentId::from_bytes),
         },
         Stored::GroupUpdated { changed, by, commit } => EventBody::GroupUpdated {
-            changed: changed.iter().filter_map(|&i| SETTINGS.get(usize::from(i)).copied()).collect(),
+            changed: changed
+                .iter()
+                .filter_map(|&i| SETTINGS.get(usize::from(i)).copied())
+                .collect(),
             by: account(by.as_ref())?,
             commit: commit.map(ContentId::from_bytes),
         },

@@ -56,12 +56,21 @@ pub(crate) fn invite(row: &GroupRow) -> Option<Invite> {
 
 /// A message with its edits and reactions applied.
 pub(crate) fn view(tx: &Tx<'_>, row: MessageRow) -> Result<Message> {
+    let children = match row.status {
+        MessageStatus::Deleted => Vec::new(),
+        _ => tx.children(&row.group, &row.id)?,
+    };
+    Ok(view_with(row, children))
+}
+
+/// As [`view`], when what points at the message is known.
+pub(crate) fn view_with(row: MessageRow, children: Vec<MessageRow>) -> Message {
     let deleted = row.status == MessageStatus::Deleted;
     let mut text = row.content;
     let mut edit_time = None;
     let mut reactions = Vec::new();
     if !deleted {
-        for child in tx.children(&row.group, &row.id)? {
+        for child in children {
             if child.status != MessageStatus::Valid {
                 continue;
             }
@@ -81,7 +90,7 @@ pub(crate) fn view(tx: &Tx<'_>, row: MessageRow) -> Result<Message> {
         }
     }
     let reply_to = (row.kind == kind::CHAT).then(|| reply_target(&row.tags)).flatten();
-    Ok(Message {
+    Message {
         id: row.id,
         group_id: row.group,
         sender: row.sender,
@@ -102,7 +111,7 @@ pub(crate) fn view(tx: &Tx<'_>, row: MessageRow) -> Result<Message> {
             _ => Delivery::Queued,
         },
         tags: row.tags,
-    })
+    }
 }
 
 /// The message a chat message answers: its `q` tag, else its first `e` tag.

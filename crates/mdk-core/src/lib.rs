@@ -21,17 +21,20 @@ mod key_package;
 mod message;
 mod outbound;
 mod outcome;
+mod parallel;
 mod policy;
 mod profile;
 mod provider;
 #[doc(hidden)]
 pub mod testing;
 mod values;
+mod welcomes;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use config::Config;
-pub use engine::{Engine, Incoming};
+pub use engine::Engine;
 pub use error::{Error, Result};
+pub use inbound::Incoming;
 pub use key_package::KeyPackageVerdict;
 pub use outcome::{DeferredReason, Outcome, RejectCode, Rejection, Verdict};
 pub use values::{

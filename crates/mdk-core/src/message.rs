@@ -24,7 +24,12 @@ impl Ctx<'_, '_> {
         self.send(id, message.kind, message.text, tags)
     }
 
-    pub(crate) fn react(&mut self, id: &GroupId, target: &EventId, emoji: &str) -> Result<Outgoing> {
+    pub(crate) fn react(
+        &mut self,
+        id: &GroupId,
+        target: &EventId,
+        emoji: &str,
+    ) -> Result<Outgoing> {
         let length = emoji.chars().count();
         if length == 0 {
             return Err(Error::input("emoji", "empty"));
@@ -34,10 +39,7 @@ impl Ctx<'_, '_> {
         }
         self.row(id)?;
         let row = self.tx.message(id, target)?.ok_or(Error::MessageNotFound)?;
-        let tags = vec![
-            vec!["e".into(), row.id.to_hex()],
-            vec!["p".into(), row.sender.to_hex()],
-        ];
+        let tags = vec![vec!["e".into(), row.id.to_hex()], vec!["p".into(), row.sender.to_hex()]];
         self.send(id, kind::REACTION, emoji.to_owned(), tags)
     }
 
@@ -56,7 +58,11 @@ impl Ctx<'_, '_> {
     fn own_message(&mut self, id: &GroupId, target: &EventId) -> Result<MessageRow> {
         self.row(id)?;
         let row = self.tx.message(id, target)?.ok_or(Error::MessageNotFound)?;
-        if row.mine { Ok(row) } else { Err(Error::NotAllowed("only its author may change a message")) }
+        if row.mine {
+            Ok(row)
+        } else {
+            Err(Error::NotAllowed("only its author may change a message"))
+        }
     }
 
     fn send(
@@ -69,8 +75,13 @@ impl Ctx<'_, '_> {
         let mut group = self.take_active(id)?;
         self.may_send(&group)?;
         let now = self.now();
-        let mut payload =
-            UnsignedEvent { pubkey: self.identity.account(), created_at: now, kind, tags: Vec::new(), content };
+        let mut payload = UnsignedEvent {
+            pubkey: self.identity.account(),
+            created_at: now,
+            kind,
+            tags: Vec::new(),
+            content,
+        };
         std::mem::swap(&mut payload.tags, &mut tags);
         self.make_distinct(id, &mut payload)?;
         let payload_id = payload.id();
@@ -119,13 +130,14 @@ impl Ctx<'_, '_> {
             expires_at,
             status: MessageStatus::Valid,
         };
-        self.tx.mark_seen(content_id.as_bytes(), Seen::OwnEcho)?;
+        // A message of ours cannot be decrypted by us, whatever it is wrapped in: its content needs no mark.
         self.tx.mark_seen(event.id().as_bytes(), Seen::OwnEcho)?;
         row.seq = self.tx.insert_message(&row)?;
         self.apply_to_target(&row)?;
         let relays = group.row.relays.clone();
         self.put(group);
-        Ok(Outgoing { event, message: history::view(self.tx, row)?, relays })
+        // Its id is new here, so nothing points at it yet.
+        Ok(Outgoing { event, message: history::view_with(row, Vec::new()), relays })
     }
 
     /// rule: C3-1 (not while a commit of the user's is unresolved)
@@ -159,5 +171,7 @@ pub(crate) fn expiry(created_at: u64, retention: u64) -> Option<u64> {
 
 /// The message that a reaction, edit or delete points at.
 pub(crate) fn target_of(kind: u16, tags: &[Vec<String>]) -> Option<EventId> {
-    matches!(kind, kind::REACTION | kind::EDIT | kind::DELETE).then(|| history::tag_id(tags, "e")).flatten()
+    matches!(kind, kind::REACTION | kind::EDIT | kind::DELETE)
+        .then(|| history::tag_id(tags, "e"))
+        .flatten()
 }

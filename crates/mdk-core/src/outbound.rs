@@ -6,10 +6,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use mdk_store::{CommitStatus, PendingRow, Seen, WelcomeRow};
-use mdk_wire::{
-    ContentId, Event, GroupId, PublicKey, SecretVec, gift_wrap, group_message, welcome,
-};
+use mdk_store::{CommitStatus, PendingRow, Seen};
+use mdk_wire::{ContentId, Event, GroupId, PublicKey, SecretVec, group_message};
 use openmls::prelude::{
     AppDataUpdateProposal, LeafNodeIndex, MlsMessageBodyOut, Proposal, tls_codec::Serialize as _,
 };
@@ -45,7 +43,7 @@ pub(crate) struct Staged {
 }
 
 /// Our own commit as a peer would see it, and the state it leads to.
-struct Judged {
+pub(crate) struct Judged {
     commit: CommitView,
     class: CommitClass,
     result: Arc<GroupView>,
@@ -92,7 +90,8 @@ impl Ctx<'_, '_> {
             .load_psks(provider.storage())
             .map_err(Error::bug("loading PSKs"))?
             .create_group_info(false);
-        let updates = v2::component_updates(builder.app_data_update_proposals()).map_err(own_fault)?;
+        let updates =
+            v2::component_updates(builder.app_data_update_proposals()).map_err(own_fault)?;
         builder.with_app_data_dictionary_updates(updates);
         let bundle = builder
             .build(provider.rand(), provider.crypto(), &self.identity.signer, |_| true)
@@ -110,15 +109,17 @@ impl Ctx<'_, '_> {
             .map(|w| w.tls_serialize_detached().map_err(Error::bug("serialising a Welcome")))
             .transpose()?;
         debug_assert!(matches!(bundle.commit().body(), MlsMessageBodyOut::PublicMessage(_)));
-        let own = self.judge_own(group)?;
-        Ok((Staged { commit, welcome }, own.result))
+        let judged = self.judge_own(group)?;
+        let result = judged.result.clone();
+        group.judged = Some(judged);
+        Ok((Staged { commit, welcome }, result))
     }
 
     /// The self-check: the validators of inbound commits, on our own.
     fn judge_own(&self, group: &mut LoadedGroup) -> Result<Judged> {
         let parent = group.view();
-        let (commit, result) = v2::view_of_pending(&parent, &group.mls)
-            .ok_or(Error::Internal("no pending commit"))?;
+        let (commit, result) =
+            v2::view_of_pending(&parent, &group.mls).ok_or(Error::Internal("no pending commit"))?;
         let class = policy::judge_commit(&parent, &commit, &result).map_err(own_fault)?;
         Ok(Judged { commit, class, result: Arc::new(result) })
     }
@@ -138,14 +139,20 @@ impl Ctx<'_, '_> {
         .map_err(Error::bug("sealing a commit"))?;
         self.check_event_size(&event)?;
         let relays = row.relays.clone();
-        let id = self.store_pending(&group, ContentId::of(&staged.commit), Some(&event), &relays, plan.automatic)?;
-        let welcomes = match &staged.welcome {
-            Some(welcome) => self.wrap_welcomes(id, welcome, &plan.adds, &relays)?,
-            None => Vec::new(),
-        };
+        let digest = ContentId::of(&staged.commit);
+        let welcome = staged.welcome.unwrap_or_default();
+        let id = self.store_pending(&group, digest, Some(&event), &welcome, plan.automatic)?;
+        let welcomes = self.wrap_welcomes(id, &welcome, &plan.adds, &relays)?;
         let group_id = group.row.id.clone();
         self.put(group);
-        Ok(Pending { id, group_id, event: Some(event), welcomes, relays, automatic: plan.automatic })
+        Ok(Pending {
+            id,
+            group_id,
+            event: Some(event),
+            welcomes,
+            relays,
+            automatic: plan.automatic,
+        })
     }
 
     pub(crate) fn store_pending(
@@ -153,7 +160,7 @@ impl Ctx<'_, '_> {
         group: &LoadedGroup,
         digest: ContentId,
         event: Option<&Event>,
-        relays: &[String],
+        welcome: &[u8],
         automatic: bool,
     ) -> Result<i64> {
         let next_auth = group
@@ -163,7 +170,10 @@ impl Ctx<'_, '_> {
             .and_then(|auth| <[u8; 32]>::try_from(auth.as_slice()).ok())
             .unwrap_or(group.row.authenticator);
         let group_state = match group.mls.pending_commit() {
-            Some(_) => self.tx.mls_group_state(&group.row.id)?.unwrap_or_else(|| SecretVec::new(Vec::new())),
+            Some(_) => self
+                .tx
+                .mls_group_state(&group.row.id)?
+                .unwrap_or_else(|| SecretVec::new(Vec::new())),
             None => SecretVec::new(Vec::new()),
         };
         Ok(self.tx.insert_pending(&PendingRow {
@@ -178,49 +188,18 @@ impl Ctx<'_, '_> {
             status: CommitStatus::Prepared,
             event_id: event.map(Event::id),
             event_json: event.map(Event::to_json),
-            relays: relays.to_vec(),
+            relays: group.row.relays.clone(),
             created_at: self.now(),
             group_state,
-            notices: Vec::new(),
+            welcome: welcome.to_vec(),
         })?)
     }
 
-    /// One gift wrap per invitee, each with only its own entry of `secrets` (RFC 9420, 12.4.3.1).
-    pub(crate) fn wrap_welcomes(
-        &mut self,
-        pending: i64,
-        mls_welcome: &[u8],
-        invitees: &[ValidKeyPackage],
-        relays: &[String],
-    ) -> Result<Vec<Event>> {
-        let now = self.now();
-        let mut events = Vec::with_capacity(invitees.len());
-        for invitee in invitees {
-            let own = welcome::for_recipient(mls_welcome, &invitee.reference)
-                .map_err(Error::bug("splitting a Welcome"))?;
-            let rumor =
-                welcome::rumor(self.identity.account(), &own, &invitee.event_id, relays, now)
-                    .map_err(Error::bug("building a Welcome rumor"))?;
-            let event =
-                gift_wrap::wrap(rumor, &self.identity.keys, &invitee.account, now, &mut self.random)
-                    .map_err(Error::bug("wrapping a Welcome"))?;
-            self.check_event_size(&event)?;
-            events.push(event);
+    pub(crate) fn check_event_size(&self, event: &Event) -> Result<()> {
+        // The rest of an event of ours is far below a KiB: most need not be written out to be measured.
+        if event.content().len() as u64 + 1024 <= self.config.max_event_bytes {
+            return Ok(());
         }
-        for (event, invitee) in events.iter().zip(invitees) {
-            self.tx.insert_welcome(&WelcomeRow {
-                id: 0,
-                pending,
-                recipient: invitee.account,
-                event_id: event.id(),
-                event_json: event.to_json(),
-                sendable: false,
-            })?;
-        }
-        Ok(events)
-    }
-
-    fn check_event_size(&self, event: &Event) -> Result<()> {
         let size = event.to_json().len() as u64;
         if size > self.config.max_event_bytes {
             return Err(Error::GroupTooLarge { size, limit: self.config.max_event_bytes });
@@ -238,7 +217,10 @@ impl Ctx<'_, '_> {
         if group.row.authenticator != pending.source_auth || group.mls.pending_commit().is_none() {
             return Err(Error::CommitLost);
         }
-        let Judged { commit, class, result } = self.judge_own(&mut group)?;
+        let Judged { commit, class, result } = match group.judged.take() {
+            Some(judged) => judged,
+            None => self.judge_own(&mut group)?,
+        };
         let before = v2::settings(group.mls.public_group().group_context())
             .map_err(|_| Error::Internal("own state does not decode"))?;
         let state = self.snapshot(&group.row)?;
@@ -287,6 +269,7 @@ impl Ctx<'_, '_> {
     pub(crate) fn discard_in_place(&mut self, group: &mut LoadedGroup, id: i64) -> Result<()> {
         let provider = self.provider();
         group.mls.clear_pending_commit(provider.storage())?;
+        group.judged = None;
         self.tx.set_commit_status(id, CommitStatus::Discarded)?;
         self.tx.drop_welcomes(id)?;
         Ok(())
@@ -309,11 +292,13 @@ impl Ctx<'_, '_> {
             .into_iter()
             .map(|row| {
                 let welcomes = self.tx.welcomes_of(row.id)?;
+                let welcomes =
+                    welcomes.iter().map(|w| self.wrap_again(&row, w)).collect::<Result<_>>()?;
                 Ok(Pending {
                     id: row.id,
                     group_id: row.group,
                     event: row.event_json.as_deref().map(stored_event).transpose()?,
-                    welcomes: welcomes.iter().map(|w| stored_event(&w.event_json)).collect::<Result<_>>()?,
+                    welcomes,
                     relays: row.relays,
                     automatic: row.automatic,
                 })

@@ -432,8 +432,8 @@ fn requirements_stay() {
 /// The same shapes without the fault apply.
 #[test]
 fn faultless_twins_apply() {
-    type Good = fn(&mut World) -> Event;
-    let cases: &[(&str, fn() -> World, Good)] = &[
+    type Good = (&'static str, fn() -> World, fn(&mut World) -> Event);
+    let cases: &[Good] = &[
         ("D4-2", World::new, |w| w.max.commit_event(self_update())),
         ("D4-4", World::new, |w| {
             let policy = admins(&[w.ann.key(), w.max.key()]);

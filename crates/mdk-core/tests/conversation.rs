@@ -32,7 +32,10 @@ fn every_kind_of_commit_reaches_the_others() {
 
     let rename = alice
         .engine
-        .update_group(&group, GroupUpdate { name: Some("Journey".into()), ..GroupUpdate::default() })
+        .update_group(
+            &group,
+            GroupUpdate { name: Some("Journey".into()), ..GroupUpdate::default() },
+        )
         .unwrap();
     let promote_all = |event: &mdk_wire::Event, members: &mut [&mut Member]| {
         for member in members {
@@ -59,7 +62,11 @@ fn every_kind_of_commit_reaches_the_others() {
     let outcome = carol.applies(reply);
     assert!(outcome.events.iter().any(|e| matches!(e.body, EventBody::Removed { left: true, .. })));
     bob.applies(reply);
-    assert_eq!(alice.takes(reply).verdict, Verdict::Applied, "the echo confirms an automatic commit");
+    assert_eq!(
+        alice.takes(reply).verdict,
+        Verdict::Applied,
+        "the echo confirms an automatic commit"
+    );
     assert_eq!(carol.info(&group).state, GroupState::Left);
 
     let remove = bob.engine.remove_members(&group, &[alice.key()]).unwrap();

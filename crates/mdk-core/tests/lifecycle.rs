@@ -61,13 +61,14 @@ fn inbound_waits_while_publishing() {
     }
 }
 
-/// rule: C2-5: a commit is resolved once.
+/// rule: C2-5, C3-1: a commit is resolved once, and nothing is said before that.
 #[test]
 fn a_commit_is_resolved_once() {
     let (mut alice, _, group) = pair();
     let first = alice.engine.self_update(&group).unwrap();
     assert!(matches!(alice.engine.self_update(&group), Err(Error::CommitPending)));
-    assert!(alice.engine.create_message(&group, mdk_core::NewMessage::default()).is_err());
+    let early = alice.engine.create_message(&group, mdk_core::NewMessage::default());
+    assert!(matches!(early, Err(Error::CommitPending)));
     alice.confirms(&first);
     let before = alice.engine.digest().unwrap();
     assert!(matches!(alice.engine.confirm(first.id), Err(Error::CommitLost)));
@@ -202,6 +203,40 @@ fn held_events_are_bounded() {
     assert_eq!(bob.texts(&group), ["0", "1", "2", "3", "4"]);
 }
 
+/// rule: D1-8: noise that fills the share is dropped after 30 days, and makes room.
+#[test]
+fn held_noise_expires() {
+    let mut config = Config::default();
+    config.max_held_events = 3;
+    let (mut alice, mut bob) = (Member::new("alice"), with_config("bob", config));
+    let group = alice.founds("g", &mut [&mut bob]);
+    let route = alice.info(&group).nostr_group_id;
+    let noise = || {
+        let key = Secret::new([9; 32]);
+        mdk_wire::group_message::seal(
+            b"noise",
+            &key,
+            &route,
+            kit::now(),
+            None,
+            &mut mdk_wire::OsRandom,
+        )
+        .unwrap()
+    };
+    for _ in 0..3 {
+        assert_eq!(bob.takes(&noise()).verdict, Verdict::Deferred(Wait::Undecryptable));
+    }
+    bob.clock.advance_millis(30 * 86_400_000 - 1_000);
+    let before = bob.engine.digest().unwrap();
+    assert_eq!(bob.takes(&noise()).verdict, Verdict::Deferred(Wait::ResourceRefused));
+    assert!(bob.engine.digest().unwrap() == before);
+    bob.clock.advance_millis(1_000);
+    assert_eq!(bob.takes(&noise()).verdict, Verdict::Deferred(Wait::Undecryptable));
+    // Noise stands in the way of nothing that can be read.
+    let said = alice.says(&group, "clear");
+    assert_eq!(received(&bob.applies(&said)), ["clear"]);
+}
+
 /// rule: C2-6: the very bytes are handed out again after a restart, and confirm works.
 #[test]
 fn pending_survives_a_restart() {
@@ -323,4 +358,50 @@ fn alone() {
     alice.confirms(&update);
     alice.says(&group, "remember");
     assert_eq!(alice.texts(&group), ["remember"]);
+}
+
+/// An invited account misses nothing while it thinks, and an invite ends with a removal.
+#[test]
+fn before_an_invite_is_answered() {
+    let (mut alice, mut bob, group) = pair();
+    let (mut dave, mut erin) = (Member::new("dave"), Member::new("erin"));
+    let packages = [dave.key_package(), erin.key_package()];
+    let add = alice.engine.add_members(&group, &packages, false).unwrap();
+    bob.applies(event(&add));
+    alice.confirms(&add);
+    for member in [&mut dave, &mut erin] {
+        for welcome in &add.welcomes {
+            member.takes(welcome);
+        }
+        assert_eq!(member.info(&group).state, GroupState::Pending);
+        assert!(matches!(member.engine.self_update(&group), Err(Error::NotMember(_))));
+    }
+    let said = alice.says(&group, "early");
+    let update = bob.engine.self_update(&group).unwrap();
+    let remove_first = [&said, event(&update)];
+    for member in [&mut alice, &mut dave, &mut erin] {
+        for event in remove_first {
+            member.takes(event);
+        }
+    }
+    bob.confirms(&update);
+    assert_eq!(dave.info(&group).epoch, 3);
+    let invite = dave.engine.invites().unwrap()[0].id;
+    assert_eq!(dave.engine.accept(&invite).unwrap().epoch, 3);
+    assert_eq!(dave.texts(&group), ["early"]);
+    assert_eq!(
+        dave.engine.accept(&invite).unwrap().state,
+        GroupState::Active,
+        "said twice, done once"
+    );
+    let e = erin.key();
+    let remove = alice.engine.remove_members(&group, &[e]).unwrap();
+    dave.applies(event(&remove));
+    alice.confirms(&remove);
+    let invite = erin.engine.invites().unwrap()[0].id;
+    erin.applies(event(&remove));
+    assert!(erin.engine.invites().unwrap().is_empty());
+    assert!(matches!(erin.engine.accept(&invite), Err(Error::InviteNotFound)));
+    let said = dave.says(&group, "hello");
+    assert_eq!(received(&alice.applies(&said)), ["hello"]);
 }

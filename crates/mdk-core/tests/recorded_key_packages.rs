@@ -96,10 +96,7 @@ fn every_recorded_verdict() {
         match verdict {
             KeyPackageVerdict::Usable => {
                 assert_eq!(case["live_keys_check"], "ok", "{name}");
-                assert!(
-                    !STRICTER.iter().any(|(stricter, ..)| *stricter == name),
-                    "{name}"
-                );
+                assert!(!STRICTER.iter().any(|(stricter, ..)| *stricter == name), "{name}");
                 usable.push(event(record));
             }
             KeyPackageVerdict::Unusable { rule, reason, .. } => {
@@ -115,11 +112,7 @@ fn every_recorded_verdict() {
                     None => {
                         // Whoever cannot be put into a group is of no use, wherever that shows.
                         assert_ne!(case["live_groups_create"], "ok", "{name}: {rule} {reason}");
-                        REFUSED
-                            .iter()
-                            .find(|(refused, _)| *refused == name)
-                            .unwrap()
-                            .1
+                        REFUSED.iter().find(|(refused, _)| *refused == name).unwrap().1
                     }
                 };
                 assert_eq!(rule, expected, "{name}: {reason}");
@@ -130,12 +123,8 @@ fn every_recorded_verdict() {
     assert_eq!(judged - usable.len(), REFUSED.len() + STRICTER.len());
 
     // A bad record is passed over: among all of them the search still finds one.
-    let all: Vec<Event> = checks
-        .iter()
-        .filter_map(|case| case["events"].as_array())
-        .flatten()
-        .map(event)
-        .collect();
+    let all: Vec<Event> =
+        checks.iter().filter_map(|case| case["events"].as_array()).flatten().map(event).collect();
     let selected = engine.select_key_package(&all).unwrap().unwrap();
     assert!(usable.iter().any(|event| event.id() == selected.id()));
 }

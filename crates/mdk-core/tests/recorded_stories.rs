@@ -149,6 +149,7 @@ fn simple_from_bobs_seat() {
 }
 
 /// The whole of `story-main`: with the winner of the second race first, to the end.
+// rule: 2.1-9
 #[test]
 fn main_from_daves_seat_to_the_end() {
     if !clock_is_recorded() {

@@ -12,7 +12,7 @@ pub struct EventRow {
     /// Position in the log: grows, never comes back, may have gaps.
     pub seq: i64,
     /// Hash of what the event is about; the log holds each once.
-    pub stable_id: [u8; 32],
+    pub stable_id: Option<[u8; 32]>,
     /// The group that it is about.
     pub group: Option<GroupId>,
     /// Which event; numbered by the engine.
@@ -33,15 +33,15 @@ impl Tx<'_> {
     /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn append_event(
         &self,
-        stable_id: &[u8; 32],
+        stable_id: Option<&[u8; 32]>,
         group: Option<&GroupId>,
         kind: u8,
         body: &[u8],
     ) -> Result<Option<i64>> {
         let added = self.exec(
             "INSERT INTO events (stable_id, group_id, kind, body) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT (stable_id) DO NOTHING",
-            params![&stable_id[..], group.map(GroupId::as_bytes), kind, body],
+             ON CONFLICT (stable_id) WHERE stable_id IS NOT NULL DO NOTHING",
+            params![stable_id.map(|id| &id[..]), group.map(GroupId::as_bytes), kind, body],
         )?;
         Ok((added == 1).then(|| self.last_id()))
     }
@@ -55,7 +55,7 @@ impl Tx<'_> {
             let mut c = Columns::new(row, "events");
             Ok(EventRow {
                 seq: c.i64()?,
-                stable_id: c.array()?,
+                stable_id: c.opt(Columns::array)?,
                 group: c.opt(Columns::group_id)?,
                 kind: c.u8()?,
                 body: c.bytes()?,
@@ -68,9 +68,7 @@ impl Tx<'_> {
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn last_event_seq(&self) -> Result<i64> {
-        let last = self.one(LAST, [], |row| {
-            Columns::new(row, "events").opt(Columns::i64)
-        })?;
+        let last = self.one(LAST, [], |row| Columns::new(row, "events").opt(Columns::i64))?;
         Ok(last.flatten().unwrap_or(0))
     }
 }

@@ -74,13 +74,7 @@ pub struct GroupRow {
     /// Id of the gift wrap that it was joined from: the id of the invite.
     pub welcome: Option<EventId>,
 }
-guarded_debug!(GroupRow {
-    profile,
-    status,
-    epoch,
-    join_epoch,
-    last_read
-});
+guarded_debug!(GroupRow { profile, status, epoch, join_epoch, last_read });
 
 // Macros, so that the statements are literals: nothing is formatted per call.
 macro_rules! columns {
@@ -94,15 +88,11 @@ const INSERT: &str = concat!(
     columns!(),
     ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)"
 );
-const ALL: &str = concat!(
-    "SELECT ",
-    columns!(),
-    " FROM groups ORDER BY created_at, group_id"
-);
+const ALL: &str = concat!("SELECT ", columns!(), " FROM groups ORDER BY created_at, group_id");
 pub(crate) const BY_ID: &str = concat!("SELECT ", columns!(), " FROM groups WHERE group_id = ?1");
 pub(crate) const BY_WELCOME: &str =
     concat!("SELECT ", columns!(), " FROM groups WHERE welcome = ?1");
-pub(crate) const ROUTE: &str = "SELECT group_id FROM routes WHERE nostr_group_id = ?1 ORDER BY seq";
+pub(crate) const ROUTE: &str = "SELECT group_id, seq FROM routes WHERE nostr_group_id = ?1";
 pub(crate) const ROUTES: &str =
     "SELECT nostr_group_id FROM routes WHERE group_id = ?1 ORDER BY seq";
 
@@ -230,10 +220,7 @@ impl Tx<'_> {
     /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn delete_group(&self, id: &GroupId) -> Result<()> {
         for (table, column) in GROUP_TABLES {
-            self.exec(
-                &format!("DELETE FROM {table} WHERE {column} = ?1"),
-                [id.as_bytes()],
-            )?;
+            self.exec(&format!("DELETE FROM {table} WHERE {column} = ?1"), [id.as_bytes()])?;
         }
         Ok(())
     }
@@ -258,9 +245,7 @@ impl Tx<'_> {
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails or the row cannot be decoded.
     pub fn route(&self, route: &NostrGroupId) -> Result<Option<GroupId>> {
-        self.one(ROUTE, [route.as_bytes()], |row| {
-            Columns::new(row, "routes").group_id()
-        })
+        Ok(self.route_claims(route)?.into_iter().next())
     }
 
     /// All groups that claim a routing id, the first claim first.
@@ -268,9 +253,13 @@ impl Tx<'_> {
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
     pub fn route_claims(&self, route: &NostrGroupId) -> Result<Vec<GroupId>> {
-        self.all(ROUTE, [route.as_bytes()], |row| {
-            Columns::new(row, "routes").group_id()
-        })
+        // Sorted here: there is one as a rule, and a sorter in the query would cost every message.
+        let mut claims = self.all(ROUTE, [route.as_bytes()], |row| {
+            let mut columns = Columns::new(row, "routes");
+            Ok((columns.group_id()?, columns.i64()?))
+        })?;
+        claims.sort_unstable_by_key(|(_, seq)| *seq);
+        Ok(claims.into_iter().map(|(group, _)| group).collect())
     }
 
     /// The routing ids of a group, the first one first.
@@ -278,9 +267,7 @@ impl Tx<'_> {
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
     pub fn routes(&self, group: &GroupId) -> Result<Vec<NostrGroupId>> {
-        self.all(ROUTES, [group.as_bytes()], |row| {
-            Columns::new(row, "routes").nostr_group_id()
-        })
+        self.all(ROUTES, [group.as_bytes()], |row| Columns::new(row, "routes").nostr_group_id())
     }
 
     /// Forgets the routing ids of a group that were last used before `min_epoch`, except `keep`.

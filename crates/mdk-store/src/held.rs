@@ -69,13 +69,7 @@ pub struct InputRow {
     /// When a timer is to look at it, in the unit that the engine passes to [`Tx::due_inputs`].
     pub due_at: Option<u64>,
 }
-guarded_debug!(InputRow {
-    class,
-    epoch,
-    state,
-    received_at,
-    due_at
-});
+guarded_debug!(InputRow { class, epoch, state, received_at, due_at });
 
 macro_rules! select {
     ($rest:literal) => {
@@ -108,22 +102,26 @@ fn read(row: &Row<'_>) -> Result<InputRow> {
     })
 }
 
+/// Most bytes of events held for one group: anybody may seal noise to a routing id.
+pub const MAX_HELD_BYTES: u64 = 16 << 20;
+
 impl Tx<'_> {
-    /// Holds an event. `false`: the group already holds `cap` events, and this one was not stored. `true`: stored, or
-    /// already there.
+    /// Holds an event. `false`: the group already holds `cap` events, or [`MAX_HELD_BYTES`] with this one, and it was
+    /// not stored. `true`: stored, or already there.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn hold(&self, row: &HeldRow, cap: u32) -> Result<bool> {
-        let there = self.one(
-            "SELECT 1 FROM held WHERE event_id = ?1",
-            [row.event_id.as_bytes()],
-            |_| Ok(()),
-        )?;
+        let there =
+            self.one("SELECT 1 FROM held WHERE event_id = ?1", [row.event_id.as_bytes()], |_| {
+                Ok(())
+            })?;
         if there.is_some() {
             return Ok(true);
         }
-        if self.held_count(&row.group)? >= u64::from(cap) {
+        if self.held_count(&row.group)? >= u64::from(cap)
+            || self.held_bytes(&row.group)? + row.event_json.len() as u64 > MAX_HELD_BYTES
+        {
             return Ok(false);
         }
         self.exec(
@@ -131,6 +129,15 @@ impl Tx<'_> {
             params![row.event_id.as_bytes(), row.group.as_bytes(), row.event_json, U64(row.received_at)],
         )?;
         Ok(true)
+    }
+
+    fn held_bytes(&self, group: &GroupId) -> Result<u64> {
+        let sum = self.one(
+            "SELECT coalesce(sum(octet_length(event_json)), 0) FROM held WHERE group_id = ?1",
+            [group.as_bytes()],
+            |row| Ok(row.get::<_, i64>(0)?),
+        )?;
+        Ok(sum.unwrap_or(0).unsigned_abs())
     }
 
     /// The events that a group holds, in the order of arrival.
@@ -154,10 +161,7 @@ impl Tx<'_> {
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn unhold(&self, event_id: &EventId) -> Result<()> {
-        self.exec(
-            "DELETE FROM held WHERE event_id = ?1",
-            [event_id.as_bytes()],
-        )?;
+        self.exec("DELETE FROM held WHERE event_id = ?1", [event_id.as_bytes()])?;
         Ok(())
     }
 
@@ -196,10 +200,8 @@ impl Tx<'_> {
         if replaced > 0 {
             return Ok(true);
         }
-        if self.count(
-            "SELECT count(*) FROM inputs WHERE group_id = ?1",
-            &row.group,
-        )? >= u64::from(cap)
+        if self.count("SELECT count(*) FROM inputs WHERE group_id = ?1", &row.group)?
+            >= u64::from(cap)
         {
             return Ok(false);
         }
@@ -212,9 +214,7 @@ impl Tx<'_> {
     }
 
     fn count(&self, sql: &str, group: &GroupId) -> Result<u64> {
-        let count = self.one(sql, [group.as_bytes()], |row| {
-            Columns::new(row, "count").u64()
-        })?;
+        let count = self.one(sql, [group.as_bytes()], |row| Columns::new(row, "count").u64())?;
         Ok(count.unwrap_or(0))
     }
 
@@ -235,11 +235,7 @@ impl Tx<'_> {
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
     pub fn inputs(&self, group: &GroupId) -> Result<Vec<InputRow>> {
-        self.all(
-            select!("WHERE group_id = ?1 ORDER BY seq"),
-            [group.as_bytes()],
-            read,
-        )
+        self.all(select!("WHERE group_id = ?1 ORDER BY seq"), [group.as_bytes()], read)
     }
 
     /// Forgets an input.

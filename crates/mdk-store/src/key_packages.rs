@@ -30,13 +30,7 @@ pub struct KeyPackageRow {
     /// When a successor was published.
     pub replaced_at: Option<Timestamp>,
 }
-guarded_debug!(KeyPackageRow {
-    created_at,
-    not_after,
-    last_resort,
-    used,
-    replaced_at
-});
+guarded_debug!(KeyPackageRow { created_at, not_after, last_resort, used, replaced_at });
 
 const COLUMNS: &str = "reference, slot, event_id, event_json, created_at, not_after, relays, last_resort, used, replaced_at";
 
@@ -106,10 +100,7 @@ impl Tx<'_> {
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn delete_key_package(&self, reference: &KeyPackageRef) -> Result<()> {
-        self.exec(
-            "DELETE FROM key_packages WHERE reference = ?1",
-            [reference.as_bytes()],
-        )?;
+        self.exec("DELETE FROM key_packages WHERE reference = ?1", [reference.as_bytes()])?;
         Ok(())
     }
 
@@ -118,10 +109,7 @@ impl Tx<'_> {
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn mark_key_package_used(&self, reference: &KeyPackageRef) -> Result<()> {
-        self.exec(
-            "UPDATE key_packages SET used = 1 WHERE reference = ?1",
-            [reference.as_bytes()],
-        )?;
+        self.exec("UPDATE key_packages SET used = 1 WHERE reference = ?1", [reference.as_bytes()])?;
         Ok(())
     }
 }

@@ -58,14 +58,7 @@ pub struct MessageRow {
     /// Whether it is to be shown.
     pub status: MessageStatus,
 }
-guarded_debug!(MessageRow {
-    seq,
-    kind,
-    epoch,
-    mine,
-    delivery,
-    status
-});
+guarded_debug!(MessageRow { seq, kind, epoch, mine, delivery, status });
 
 // Macros, so that the statements are literals: one text per statement in the cache, nothing formatted per call.
 macro_rules! select {
@@ -83,28 +76,27 @@ const INSERT: &str = "INSERT INTO messages (group_id, id, content_id, outer_id, 
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)";
 pub(crate) const BY_ID: &str = select!("WHERE group_id = ?1 AND id = ?2 ORDER BY seq LIMIT 1");
 pub(crate) const PAGE_NEWEST: &str = select!(
-    "INDEXED BY messages_shown WHERE group_id = ?1 AND seq > ?2 AND seq < ?3 AND kind NOT IN (5, 7, 1009) \
+    "INDEXED BY messages_shown WHERE group_id = ?1 AND seq > ?2 AND seq < ?3 AND kind <> 5 AND kind <> 7 AND kind <> 1009 \
      ORDER BY seq DESC LIMIT ?4"
 );
 pub(crate) const PAGE_OLDEST: &str = select!(
-    "INDEXED BY messages_shown WHERE group_id = ?1 AND seq > ?2 AND kind NOT IN (5, 7, 1009) ORDER BY seq LIMIT ?3"
+    "INDEXED BY messages_shown WHERE group_id = ?1 AND seq > ?2 AND kind <> 5 AND kind <> 7 AND kind <> 1009 ORDER BY seq LIMIT ?3"
 );
-pub(crate) const CHILDREN: &str =
-    select!("WHERE group_id = ?1 AND target = ?2 ORDER BY seq");
+pub(crate) const CHILDREN: &str = select!("WHERE group_id = ?1 AND target = ?2 ORDER BY seq");
 pub(crate) const UNREAD: &str = "SELECT count(*) FROM messages INDEXED BY messages_shown \
-     WHERE group_id = ?1 AND seq > ?2 AND kind NOT IN (5, 7, 1009) AND mine = 0 AND status = 0";
+     WHERE group_id = ?1 AND seq > ?2 AND kind <> 5 AND kind <> 7 AND kind <> 1009 AND mine = 0 AND status = 0";
 pub(crate) const LAST: &str = select!(
-    "INDEXED BY messages_shown WHERE group_id = ?1 AND kind NOT IN (5, 7, 1009) ORDER BY seq DESC LIMIT 1"
+    "INDEXED BY messages_shown WHERE group_id = ?1 AND kind <> 5 AND kind <> 7 AND kind <> 1009 ORDER BY seq DESC LIMIT 1"
 );
 pub(crate) const EXPIRED: &str = select!(
     "WHERE expires_at IS NOT NULL AND status <> 1 AND expires_at <= ?1 ORDER BY expires_at, seq"
 );
 const SEARCH_ALL: &str = select!(
-    "WHERE content LIKE ?1 ESCAPE '\\' AND status = 0 AND kind NOT IN (5, 7, 1009) ORDER BY seq DESC LIMIT ?2"
+    "WHERE content LIKE ?1 ESCAPE '\\' AND status = 0 AND kind <> 5 AND kind <> 7 AND kind <> 1009 ORDER BY seq DESC LIMIT ?2"
 );
 const SEARCH_GROUP: &str = select!(
     "INDEXED BY messages_shown WHERE group_id = ?3 AND content LIKE ?1 ESCAPE '\\' AND status = 0 \
-     AND kind NOT IN (5, 7, 1009) ORDER BY seq DESC LIMIT ?2"
+     AND kind <> 5 AND kind <> 7 AND kind <> 1009 ORDER BY seq DESC LIMIT ?2"
 );
 
 /// SQLite's limit for a pattern (`SQLITE_MAX_LIKE_PATTERN_LENGTH`).
@@ -198,11 +190,8 @@ impl Tx<'_> {
             return self.all(PAGE_OLDEST, params![group.as_bytes(), after, limit], read);
         }
         let bounds = (after.unwrap_or(i64::MIN), before.unwrap_or(i64::MAX));
-        let mut page = self.all(
-            PAGE_NEWEST,
-            params![group.as_bytes(), bounds.0, bounds.1, limit],
-            read,
-        )?;
+        let mut page =
+            self.all(PAGE_NEWEST, params![group.as_bytes(), bounds.0, bounds.1, limit], read)?;
         page.reverse();
         Ok(page)
     }
@@ -237,10 +226,7 @@ impl Tx<'_> {
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub fn set_message_status(&self, seq: i64, status: MessageStatus) -> Result<()> {
-        self.exec(
-            "UPDATE messages SET status = ?2 WHERE seq = ?1",
-            params![seq, status as u8],
-        )?;
+        self.exec("UPDATE messages SET status = ?2 WHERE seq = ?1", params![seq, status as u8])?;
         Ok(())
     }
 
@@ -307,11 +293,7 @@ impl Tx<'_> {
             });
         }
         match group {
-            Some(group) => self.all(
-                SEARCH_GROUP,
-                params![pattern, limit, group.as_bytes()],
-                read,
-            ),
+            Some(group) => self.all(SEARCH_GROUP, params![pattern, limit, group.as_bytes()], read),
             None => self.all(SEARCH_ALL, params![pattern, limit], read),
         }
     }

@@ -3,7 +3,7 @@
 use std::{ffi::OsStr, fs::File, io::Read, path::Path, time::Duration};
 
 use mdk_wire::Secret;
-use rusqlite::{config::DbConfig, Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
 
 use crate::{
     DatabaseKey, FileRole, OpenError,

@@ -51,16 +51,10 @@ pub struct PendingRow {
     pub created_at: Timestamp,
     /// The `group_state` row of OpenMLS that holds the pending commit.
     pub group_state: SecretVec,
-    /// What to tell the application when it is applied; encoded by the engine.
-    pub notices: Vec<u8>,
+    /// The MLSMessage(Welcome) for all its new members; empty when it adds nobody.
+    pub welcome: Vec<u8>,
 }
-guarded_debug!(PendingRow {
-    id,
-    source_epoch,
-    purpose,
-    automatic,
-    status
-});
+guarded_debug!(PendingRow { id, source_epoch, purpose, automatic, status });
 
 /// Our request to leave a group.
 #[derive(Clone, PartialEq, Eq)]
@@ -80,7 +74,7 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT id, group_id, digest, source_epoch, source_auth, next_auth, purpose, automatic, status, event_id, \
-             event_json, relays, created_at, group_state, notices FROM commits ",
+             event_json, relays, created_at, group_state, welcome FROM commits ",
             $rest
         )
     };
@@ -105,7 +99,7 @@ fn read(row: &Row<'_>) -> Result<PendingRow> {
         relays: c.list()?,
         created_at: c.u64()?,
         group_state: c.secret_vec()?,
-        notices: c.bytes()?,
+        welcome: c.bytes()?,
     })
 }
 
@@ -117,7 +111,7 @@ impl Tx<'_> {
     pub fn insert_pending(&self, row: &PendingRow) -> Result<i64> {
         self.exec(
             "INSERT INTO commits (group_id, digest, source_epoch, source_auth, next_auth, purpose, automatic, status, \
-             event_id, event_json, relays, created_at, group_state, notices) \
+             event_id, event_json, relays, created_at, group_state, welcome) \
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
             params![
                 row.group.as_bytes(),
@@ -133,7 +127,7 @@ impl Tx<'_> {
                 encode_list(&row.relays)?,
                 U64(row.created_at),
                 row.group_state.expose(),
-                row.notices,
+                row.welcome,
             ],
         )?;
         Ok(self.last_id())
@@ -160,11 +154,7 @@ impl Tx<'_> {
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
     pub fn pendings(&self) -> Result<Vec<PendingRow>> {
-        self.all(
-            select!("INDEXED BY commits_open WHERE status < 2 ORDER BY id"),
-            [],
-            read,
-        )
+        self.all(select!("INDEXED BY commits_open WHERE status < 2 ORDER BY id"), [], read)
     }
 
     /// The commit of a group with this digest, in every status.
@@ -196,20 +186,24 @@ impl Tx<'_> {
     }
 
     /// Forgets the finished commits (confirmed or discarded) of a group that start before `min_epoch`, and their
-    /// Welcomes that never became sendable. A sendable Welcome stays until it is dropped.
+    /// Welcomes that never became sendable. A sendable Welcome stays until it is dropped, and its commit with it.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn prune_commits(&self, group: &GroupId, min_epoch: u64) -> Result<()> {
-        self.exec(
-            "DELETE FROM welcomes WHERE sendable = 0 AND pending IN \
-             (SELECT id FROM commits WHERE group_id = ?1 AND source_epoch < ?2 AND status IN (2, 3))",
+        // One by one, because there is at most one as a rule, and a subquery would cost every commit a temporary table.
+        let old = self.all(
+            "SELECT id FROM commits WHERE group_id = ?1 AND source_epoch < ?2 AND status >= 2",
             params![group.as_bytes(), U64(min_epoch)],
+            |row| Ok(row.get::<_, i64>(0)?),
         )?;
-        self.exec(
-            "DELETE FROM commits WHERE group_id = ?1 AND source_epoch < ?2 AND status IN (2, 3)",
-            params![group.as_bytes(), U64(min_epoch)],
-        )?;
+        for id in old {
+            self.exec("DELETE FROM welcomes WHERE pending = ?1 AND sendable = 0", [id])?;
+            self.exec(
+                "DELETE FROM commits WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM welcomes WHERE pending = ?1)",
+                [id],
+            )?;
+        }
         Ok(())
     }
 
@@ -251,10 +245,7 @@ impl Tx<'_> {
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn delete_leave(&self, group: &GroupId) -> Result<()> {
-        self.exec(
-            "DELETE FROM leave_requests WHERE group_id = ?1",
-            [group.as_bytes()],
-        )?;
+        self.exec("DELETE FROM leave_requests WHERE group_id = ?1", [group.as_bytes()])?;
         Ok(())
     }
 }

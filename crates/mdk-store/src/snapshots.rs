@@ -36,11 +36,7 @@ pub struct NodeRow {
     /// The group's MLS rows ([`Tx::mls_dump`]). Empty: not loaded.
     pub state: SecretVec,
 }
-guarded_debug!(NodeRow {
-    epoch,
-    privileged,
-    canonical
-});
+guarded_debug!(NodeRow { epoch, privileged, canonical });
 
 impl Tx<'_> {
     /// Stores a state, or replaces the one with the same authenticator. An empty `state` means "not loaded", as

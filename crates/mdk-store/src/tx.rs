@@ -62,6 +62,12 @@ impl<'a> Tx<'a> {
         Ok(value)
     }
 
+    /// Rows changed on this connection so far. Equal numbers mean that nothing was written in between.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.conn.total_changes()
+    }
+
     /// Executes one statement; returns the number of rows that it changed.
     pub(crate) fn exec(&self, sql: &str, params: impl Params) -> Result<usize> {
         Ok(self.conn.prepare_cached(sql)?.execute(params)?)

@@ -1,6 +1,6 @@
 //! Welcomes that wait for their commit to be confirmed, or to be sent.
 
-use mdk_wire::{EventId, PublicKey};
+use mdk_wire::{EventId, PublicKey, SecretVec};
 use rusqlite::{Row, params};
 
 use crate::meta::row::{Columns, guarded_debug};
@@ -17,16 +17,13 @@ pub struct WelcomeRow {
     pub recipient: PublicKey,
     /// Id of the gift wrap.
     pub event_id: EventId,
-    /// The signed gift wrap, as it is to be published.
-    pub event_json: String,
+    /// What the very same gift wrap is made from again, together with the commit's Welcome. Secret: it holds the
+    /// randomness of the wrap.
+    pub recipe: SecretVec,
     /// Its commit is confirmed.
     pub sendable: bool,
 }
-guarded_debug!(WelcomeRow {
-    id,
-    pending,
-    sendable
-});
+guarded_debug!(WelcomeRow { id, pending, sendable });
 
 fn read(row: &Row<'_>) -> Result<WelcomeRow> {
     let mut c = Columns::new(row, "welcomes");
@@ -35,7 +32,7 @@ fn read(row: &Row<'_>) -> Result<WelcomeRow> {
         pending: c.i64()?,
         recipient: c.public_key()?,
         event_id: c.event_id()?,
-        event_json: c.text()?,
+        recipe: c.secret_vec()?,
         sendable: c.bool()?,
     })
 }
@@ -47,13 +44,13 @@ impl Tx<'_> {
     /// [`StoreError`](crate::StoreError) when the database fails or does not have the commit.
     pub fn insert_welcome(&self, row: &WelcomeRow) -> Result<i64> {
         self.exec_one(
-            "INSERT INTO welcomes (pending, group_id, recipient, event_id, event_json, sendable)
+            "INSERT INTO welcomes (pending, group_id, recipient, event_id, recipe, sendable)
              SELECT id, group_id, ?2, ?3, ?4, ?5 FROM commits WHERE id = ?1",
             params![
                 row.pending,
                 row.recipient.as_bytes(),
                 row.event_id.as_bytes(),
-                row.event_json,
+                row.recipe.expose(),
                 row.sendable
             ],
             "a Welcome without its commit",
@@ -67,7 +64,7 @@ impl Tx<'_> {
     /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
     pub fn welcomes_of(&self, pending: i64) -> Result<Vec<WelcomeRow>> {
         self.all(
-            "SELECT id, pending, recipient, event_id, event_json, sendable FROM welcomes WHERE pending = ?1 ORDER BY id",
+            "SELECT id, pending, recipient, event_id, recipe, sendable FROM welcomes WHERE pending = ?1 ORDER BY id",
             [pending],
             read,
         )
@@ -79,7 +76,7 @@ impl Tx<'_> {
     /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
     pub fn sendable_welcomes(&self) -> Result<Vec<WelcomeRow>> {
         self.all(
-            "SELECT id, pending, recipient, event_id, event_json, sendable FROM welcomes WHERE sendable = 1 ORDER BY id",
+            "SELECT id, pending, recipient, event_id, recipe, sendable FROM welcomes WHERE sendable = 1 ORDER BY id",
             [],
             read,
         )
@@ -90,10 +87,7 @@ impl Tx<'_> {
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn release_welcomes(&self, pending: i64) -> Result<()> {
-        self.exec(
-            "UPDATE welcomes SET sendable = 1 WHERE pending = ?1",
-            [pending],
-        )?;
+        self.exec("UPDATE welcomes SET sendable = 1 WHERE pending = ?1", [pending])?;
         Ok(())
     }
 

@@ -21,10 +21,7 @@ fn held_events_are_capped_per_group() {
         assert!(!tx.hold(&held(1, 4), 3)?, "one above the cap");
         assert!(tx.hold(&held(1, 2), 3)?, "already there");
         assert!(tx.hold(&held(2, 5), 3)?, "another group");
-        assert_eq!(
-            tx.held(&group_id(1))?,
-            vec![held(1, 1), held(1, 2), held(1, 3)]
-        );
+        assert_eq!(tx.held(&group_id(1))?, vec![held(1, 1), held(1, 2), held(1, 3)]);
         tx.unhold(&event_id(3))?;
         tx.unhold(&event_id(1))?;
         assert!(tx.hold(&held(1, 1), 3)?);
@@ -48,16 +45,10 @@ fn inputs_are_capped_per_group_and_keep_their_place() {
         }
         assert!(!tx.put_input(&input(1, 4), 3)?, "one above the cap");
         assert_eq!(tx.input(&group_id(1), &content_id(4))?, None);
-        let changed = InputRow {
-            state: InputState::Losing,
-            ..input(1, 3)
-        };
+        let changed = InputRow { state: InputState::Losing, ..input(1, 3) };
         assert!(tx.put_input(&changed, 3)?, "replacing needs no room");
         assert!(tx.put_input(&input(2, 4), 3)?, "another group");
-        assert_eq!(
-            tx.inputs(&group_id(1))?,
-            vec![changed, input(1, 1), input(1, 2)]
-        );
+        assert_eq!(tx.inputs(&group_id(1))?, vec![changed, input(1, 1), input(1, 2)]);
         Ok(())
     });
 }
@@ -66,27 +57,11 @@ fn inputs_are_capped_per_group_and_keep_their_place() {
 fn inputs_are_pruned_below_an_epoch() {
     write(&mut store(), |tx| {
         for (n, epoch) in [(1, 0), (2, 4), (3, 5), (4, 6), (5, FAR), (6, FAR + 1)] {
-            tx.put_input(
-                &InputRow {
-                    epoch,
-                    ..input(1, n)
-                },
-                9,
-            )?;
+            tx.put_input(&InputRow { epoch, ..input(1, n) }, 9)?;
         }
-        tx.put_input(
-            &InputRow {
-                epoch: 0,
-                ..input(2, 1)
-            },
-            9,
-        )?;
+        tx.put_input(&InputRow { epoch: 0, ..input(2, 1) }, 9)?;
         let left = |tx: &Tx<'_>, group| -> Vec<u64> {
-            tx.inputs(&group_id(group))
-                .unwrap()
-                .iter()
-                .map(|row| row.epoch)
-                .collect()
+            tx.inputs(&group_id(group)).unwrap().iter().map(|row| row.epoch).collect()
         };
         tx.prune_inputs(&group_id(1), 5)?;
         assert_eq!(left(tx, 1), [5, 6, FAR, FAR + 1]);
@@ -101,10 +76,7 @@ fn inputs_are_pruned_below_an_epoch() {
 fn due_inputs_come_from_all_groups_first_due_first() {
     write(&mut store(), |tx| {
         let at = |group, n, due_at| {
-            let row = InputRow {
-                due_at,
-                ..input(group, n)
-            };
+            let row = InputRow { due_at, ..input(group, n) };
             assert!(tx.put_input(&row, 9).unwrap());
             row
         };
@@ -115,10 +87,7 @@ fn due_inputs_come_from_all_groups_first_due_first() {
         let third = at(2, 5, Some(20));
         assert_eq!(tx.due_inputs(9)?, []);
         assert_eq!(tx.due_inputs(10)?, std::slice::from_ref(&first));
-        assert_eq!(
-            tx.due_inputs(FAR - 1)?,
-            [first.clone(), second.clone(), third.clone()]
-        );
+        assert_eq!(tx.due_inputs(FAR - 1)?, [first.clone(), second.clone(), third.clone()]);
         assert_eq!(tx.due_inputs(u64::MAX)?, [first, second, third, far]);
         Ok(())
     });
@@ -132,11 +101,8 @@ fn states_are_pruned_below_an_epoch() {
         }
         tx.put_node(&node(2, 1, 3))?;
         tx.prune_nodes(&group_id(1), 5)?;
-        let left: Vec<(u8, u64)> = tx
-            .nodes(&group_id(1))?
-            .iter()
-            .map(|n| (n.authenticator[0], n.epoch))
-            .collect();
+        let left: Vec<(u8, u64)> =
+            tx.nodes(&group_id(1))?.iter().map(|n| (n.authenticator[0], n.epoch)).collect();
         assert_eq!(left, [(6, FAR), (5, 6), (4, 5), (3, 5)]);
         assert_eq!(tx.node_state(&group_id(1), &[1; 32])?, None);
         assert_eq!(tx.nodes(&group_id(2))?.len(), 1);
@@ -160,24 +126,21 @@ fn only_finished_commits_are_pruned() {
             ids.push(tx.insert_pending(&pending(1, digest, status))?);
         }
         let other = tx.insert_pending(&pending(2, 3, Confirmed))?;
-        let sent = tx.insert_welcome(&WelcomeRow {
-            sendable: true,
-            ..welcome(ids[2], 1)
-        })?;
+        let sent = tx.insert_welcome(&WelcomeRow { sendable: true, ..welcome(ids[2], 1) })?;
         tx.insert_welcome(&welcome(ids[3], 2))?;
         tx.insert_welcome(&welcome(ids[1], 3))?;
         tx.prune_commits(&group_id(1), 5)?;
-        let left: Vec<bool> = ids
-            .iter()
-            .map(|id| tx.pending(*id).unwrap().is_some())
-            .collect();
-        assert_eq!(left, [true, true, false, false, true, true]);
+        let left: Vec<bool> = ids.iter().map(|id| tx.pending(*id).unwrap().is_some()).collect();
+        assert_eq!(left, [true, true, true, false, true, true]);
         assert!(tx.pending(other)?.is_some());
-        // A Welcome that is still to be sent outlives its commit; one that can never be sent does not.
+        // A Welcome that is still to be sent keeps its commit; one that can never be sent does not.
         let sendable: Vec<i64> = tx.sendable_welcomes()?.iter().map(|row| row.id).collect();
         assert_eq!(sendable, [sent]);
         assert!(tx.welcomes_of(ids[3])?.is_empty());
         assert_eq!(tx.welcomes_of(ids[1])?.len(), 1);
+        tx.drop_welcomes(ids[2])?;
+        tx.prune_commits(&group_id(1), 5)?;
+        assert!(tx.pending(ids[2])?.is_none());
         tx.delete_group(&group_id(1))?;
         assert!(tx.sendable_welcomes()?.is_empty());
         assert_eq!(tx.pendings()?, []);

@@ -30,10 +30,7 @@ impl Event {
     /// off the curve; [`WireError::InvalidSignature`] for a wrong id or signature.
     pub fn from_json(bytes: &[u8]) -> Result<Self, WireError> {
         if bytes.len() > MAX_EVENT_BYTES {
-            return Err(WireError::EventTooLarge {
-                limit: MAX_EVENT_BYTES,
-                actual: bytes.len(),
-            });
+            return Err(WireError::EventTooLarge { limit: MAX_EVENT_BYTES, actual: bytes.len() });
         }
         let fields = json::read(bytes)?;
         let (Some(id), Some(sig)) = (fields.id, fields.sig) else {
@@ -52,11 +49,7 @@ impl Event {
             return Err(WireError::InvalidSignature("event id is not its hash"));
         }
         verify(&point, &id, &sig)?;
-        Ok(Self {
-            id: EventId::from_bytes(id),
-            unsigned,
-            sig,
-        })
+        Ok(Self { id: EventId::from_bytes(id), unsigned, sig })
     }
 
     /// Reads an event that was verified before it was stored: the form is checked, id and signature are not
@@ -135,9 +128,7 @@ impl Event {
 
 impl fmt::Debug for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Event")
-            .field("kind", &self.unsigned.kind)
-            .finish_non_exhaustive()
+        f.debug_struct("Event").field("kind", &self.unsigned.kind).finish_non_exhaustive()
     }
 }
 
@@ -188,11 +179,7 @@ impl UnsignedEvent {
         self.pubkey = keys.public_key();
         let id = self.id();
         let sig = keys.sign_digest_with(id.as_bytes(), rng);
-        Event {
-            id,
-            unsigned: self,
-            sig,
-        }
+        Event { id, unsigned: self, sig }
     }
 
     /// The six members as compact JSON: id, pubkey, created_at, kind, tags, content.
@@ -211,11 +198,8 @@ impl UnsignedEvent {
         out.extend_from_slice(b",\"pubkey\":");
         json::hex_string(&mut out, self.pubkey.as_bytes());
         out.extend_from_slice(
-            format!(
-                ",\"created_at\":{},\"kind\":{},\"tags\":",
-                self.created_at, self.kind
-            )
-            .as_bytes(),
+            format!(",\"created_at\":{},\"kind\":{},\"tags\":", self.created_at, self.kind)
+                .as_bytes(),
         );
         json::tags(&mut out, &self.tags);
         out.extend_from_slice(b",\"content\":");
@@ -226,9 +210,7 @@ impl UnsignedEvent {
 
 impl fmt::Debug for UnsignedEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("UnsignedEvent")
-            .field("kind", &self.kind)
-            .finish_non_exhaustive()
+        f.debug_struct("UnsignedEvent").field("kind", &self.kind).finish_non_exhaustive()
     }
 }
 
@@ -239,9 +221,7 @@ pub(crate) fn only_tag<'t>(
     missing: &'static str,
     repeated: &'static str,
 ) -> Result<&'t [String], WireError> {
-    let mut found = tags
-        .iter()
-        .filter(|tag| tag.first().is_some_and(|first| first == name));
+    let mut found = tags.iter().filter(|tag| tag.first().is_some_and(|first| first == name));
     let tag = found.next().ok_or(WireError::TransportRejected(missing))?;
     if found.next().is_some() {
         return Err(WireError::TransportRejected(repeated));

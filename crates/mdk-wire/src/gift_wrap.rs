@@ -52,10 +52,7 @@ pub fn wrap(
     }
     let rumor = rumor.to_json();
     if rumor.len() > MAX_PAYLOAD_BYTES {
-        return Err(WireError::PayloadTooLarge {
-            limit: MAX_PAYLOAD_BYTES,
-            actual: rumor.len(),
-        });
+        return Err(WireError::PayloadTooLarge { limit: MAX_PAYLOAD_BYTES, actual: rumor.len() });
     }
     let seal = UnsignedEvent {
         pubkey: sender.public_key(),
@@ -76,10 +73,7 @@ pub fn wrap(
     // No reader of ours would take a larger one.
     let size = wrap.content.len() + ENVELOPE_BYTES;
     if size > MAX_EVENT_BYTES {
-        return Err(WireError::EventTooLarge {
-            limit: MAX_EVENT_BYTES,
-            actual: size,
-        });
+        return Err(WireError::EventTooLarge { limit: MAX_EVENT_BYTES, actual: size });
     }
     Ok(wrap.sign_with(&ephemeral, rng))
 }
@@ -113,12 +107,7 @@ pub fn unwrap(event: &Event, recipient: &Keys) -> Result<Unwrapped, WireError> {
     let (_, rumor) = parse_unsigned(&rumor)?;
     // rule: V2-B3-4 the seal's author speaks for itself only.
     if rumor.pubkey != seal.pubkey() {
-        return Err(WireError::TransportRejected(
-            "rumor and seal are by different accounts",
-        ));
+        return Err(WireError::TransportRejected("rumor and seal are by different accounts"));
     }
-    Ok(Unwrapped {
-        sender: seal.pubkey(),
-        rumor,
-    })
+    Ok(Unwrapped { sender: seal.pubkey(), rumor })
 }

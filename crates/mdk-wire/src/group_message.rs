@@ -45,10 +45,8 @@ impl GroupMessage {
             return Err(WireError::TransportRejected("kind is not 445"));
         }
         let (group, expiration) = read_tags(event.tags())?;
-        let too_large = |actual| WireError::GroupMessageTooLarge {
-            limit: MAX_GROUP_MESSAGE_BYTES,
-            actual,
-        };
+        let too_large =
+            |actual| WireError::GroupMessageTooLarge { limit: MAX_GROUP_MESSAGE_BYTES, actual };
         let overhead = NONCE + AEAD_TAG;
         let most = (MAX_GROUP_MESSAGE_BYTES + overhead).div_ceil(3) * 4;
         if event.content().len() > most {
@@ -64,12 +62,7 @@ impl GroupMessage {
         if inner > MAX_GROUP_MESSAGE_BYTES {
             return Err(too_large(inner));
         }
-        Ok(Self {
-            event,
-            group,
-            expiration,
-            sealed,
-        })
+        Ok(Self { event, group, expiration, sealed })
     }
 
     /// The MLSMessage bytes, if `key` is the one it was sealed under.
@@ -110,13 +103,13 @@ fn read_tags(tags: &[Vec<String>]) -> Result<(NostrGroupId, Option<Timestamp>), 
                 "several expiration tags",
             )?;
             let [_, value] = tag else {
-                return Err(WireError::TransportRejected(
-                    "expiration tag is not name and value",
-                ));
+                return Err(WireError::TransportRejected("expiration tag is not name and value"));
             };
-            Some(decimal(value).ok_or(WireError::TransportRejected(
-                "expiration is not a plain decimal number",
-            ))?)
+            Some(
+                decimal(value).ok_or(WireError::TransportRejected(
+                    "expiration is not a plain decimal number",
+                ))?,
+            )
         }
         _ => return Err(WireError::TransportRejected("more than two tags")),
     };

@@ -188,9 +188,10 @@ impl PublicKey {
     ///
     /// [`WireError::InvalidKey`] for anything else, or off the curve.
     pub fn from_hex(text: &str) -> Result<Self, WireError> {
-        Self::from_bytes(hex_array(text).ok_or(WireError::InvalidKey(
-            "public key is not 64 lowercase hex digits",
-        ))?)
+        Self::from_bytes(
+            hex_array(text)
+                .ok_or(WireError::InvalidKey("public key is not 64 lowercase hex digits"))?,
+        )
     }
 
     /// Reads what a person enters: `npub1…`, `nprofile1…` (NIP-19) or 64 hex digits.
@@ -244,11 +245,7 @@ pub(crate) fn verify(
     signature: &[u8; 64],
 ) -> Result<(), WireError> {
     secp()
-        .verify_schnorr(
-            &schnorr::Signature::from_byte_array(*signature),
-            digest,
-            key,
-        )
+        .verify_schnorr(&schnorr::Signature::from_byte_array(*signature), digest, key)
         .map_err(|_| WireError::InvalidSignature("Schnorr signature does not verify"))
 }
 
@@ -259,18 +256,9 @@ mod tests {
 
     #[test]
     fn debug_is_redacted() {
-        assert_eq!(
-            format!("{:?}", GroupId::from_bytes(&[0xab; 16]).unwrap()),
-            "GroupId(..)"
-        );
-        assert_eq!(
-            format!("{:?}", NostrGroupId::from_bytes([0xab; 32])),
-            "NostrGroupId(..)"
-        );
-        assert_eq!(
-            format!("{:?}", EventId::from_bytes([0xab; 32])),
-            "EventId(..)"
-        );
+        assert_eq!(format!("{:?}", GroupId::from_bytes(&[0xab; 16]).unwrap()), "GroupId(..)");
+        assert_eq!(format!("{:?}", NostrGroupId::from_bytes([0xab; 32])), "NostrGroupId(..)");
+        assert_eq!(format!("{:?}", EventId::from_bytes([0xab; 32])), "EventId(..)");
     }
 
     #[test]

@@ -84,13 +84,8 @@ impl<'de> Visitor<'de> for FieldsSeed<'_> {
                 Member::Sig => fields.sig = Some(map.next_value_seed(HexSeed::<64>)?),
             }
         }
-        let needed = [
-            Member::Pubkey,
-            Member::CreatedAt,
-            Member::Kind,
-            Member::Tags,
-            Member::Content,
-        ];
+        let needed =
+            [Member::Pubkey, Member::CreatedAt, Member::Kind, Member::Tags, Member::Content];
         if needed.iter().any(|m| seen & (1 << *m as u8) == 0) {
             return Err(A::Error::custom("missing member"));
         }
@@ -202,9 +197,7 @@ impl<'de> Visitor<'de> for TagSeed<'_> {
         let mut tag: Vec<String> = Vec::new();
         while let Some(value) = seq.next_element()? {
             if tag.len() == MAX_TAG_VALUES {
-                self.0.set(Some(WireError::TooManyTagValues {
-                    limit: MAX_TAG_VALUES,
-                }));
+                self.0.set(Some(WireError::TooManyTagValues { limit: MAX_TAG_VALUES }));
                 return Err(A::Error::custom("too many values"));
             }
             tag.push(value);
@@ -273,10 +266,7 @@ fn escape(out: &mut impl Sink, byte: u8) {
         _ => {
             const DIGITS: &[u8; 16] = b"0123456789abcdef";
             out.put(b"\\u00");
-            out.put(&[
-                DIGITS[usize::from(byte >> 4)],
-                DIGITS[usize::from(byte & 15)],
-            ]);
+            out.put(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
         }
     }
 }

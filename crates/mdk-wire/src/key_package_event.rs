@@ -95,17 +95,12 @@ impl KeyPackageEvent {
 
 fn read_tags(tags: &[Vec<String>]) -> Result<KeyPackageTags, WireError> {
     // rule: V2-A2-2 each named tag exactly once, no `encoding`.
-    if tags
-        .iter()
-        .any(|t| t.first().is_some_and(|n| n == "encoding"))
-    {
+    if tags.iter().any(|t| t.first().is_some_and(|n| n == "encoding")) {
         return Err(WireError::TransportRejected("encoding tag"));
     }
     let slot = single(tags, "d")?;
     if hex_array::<32>(slot).is_none() {
-        return Err(WireError::TransportRejected(
-            "d is not 64 lowercase hex digits",
-        ));
+        return Err(WireError::TransportRejected("d is not 64 lowercase hex digits"));
     }
     if single(tags, "mls_protocol_version")? != "1.0" {
         return Err(WireError::TransportRejected("MLS version is not 1.0"));
@@ -125,12 +120,7 @@ fn read_tags(tags: &[Vec<String>]) -> Result<KeyPackageTags, WireError> {
 }
 
 fn named<'t>(tags: &'t [Vec<String>], name: &'static str) -> Result<&'t [String], WireError> {
-    only_tag(
-        tags,
-        name,
-        "a required tag is missing",
-        "a tag occurs more than once",
-    )
+    only_tag(tags, name, "a required tag is missing", "a tag occurs more than once")
 }
 
 fn single<'t>(tags: &'t [Vec<String>], name: &'static str) -> Result<&'t str, WireError> {
@@ -155,19 +145,12 @@ fn read_id(text: &str) -> Result<u16, WireError> {
     text.strip_prefix("0x")
         .and_then(hex_array)
         .map(u16::from_be_bytes)
-        .ok_or(WireError::TransportRejected(
-            "a tag value is not 0x and 4 lowercase hex digits",
-        ))
+        .ok_or(WireError::TransportRejected("a tag value is not 0x and 4 lowercase hex digits"))
 }
 
 fn check_components(components: &BTreeSet<u16>) -> Result<(), WireError> {
-    if components
-        .first()
-        .is_some_and(|id| *id < PRIVATE_COMPONENTS)
-    {
-        return Err(WireError::TransportRejected(
-            "app_components lists an id below 0x8000",
-        ));
+    if components.first().is_some_and(|id| *id < PRIVATE_COMPONENTS) {
+        return Err(WireError::TransportRejected("app_components lists an id below 0x8000"));
     }
     if !components.contains(&IDENTITY_PROOF) {
         return Err(WireError::TransportRejected("app_components lacks 0x8009"));
@@ -177,10 +160,7 @@ fn check_components(components: &BTreeSet<u16>) -> Result<(), WireError> {
 
 // rule: V2-A2-3 standard base64, not empty.
 fn read_content(content: &str) -> Result<Vec<u8>, WireError> {
-    let too_large = |actual| WireError::KeyPackageTooLarge {
-        limit: MAX_KEY_PACKAGE_BYTES,
-        actual,
-    };
+    let too_large = |actual| WireError::KeyPackageTooLarge { limit: MAX_KEY_PACKAGE_BYTES, actual };
     if content.len() > MAX_KEY_PACKAGE_BYTES.div_ceil(3) * 4 {
         return Err(too_large(content.len() / 4 * 3));
     }

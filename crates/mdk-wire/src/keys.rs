@@ -66,11 +66,7 @@ impl Keys {
         let pair = Keypair::from_seckey_slice(secp(), secret.expose())
             .map_err(|_| WireError::InvalidKey("secret key is out of range"))?;
         let public = PublicKey::from_lifted(pair.x_only_public_key().0.serialize());
-        Ok(Self {
-            secret,
-            pair: Box::new(pair),
-            public,
-        })
+        Ok(Self { secret, pair: Box::new(pair), public })
     }
 
     /// Reads `nsec1…` (NIP-19) or 64 hex digits.
@@ -86,9 +82,8 @@ impl Keys {
         }
         let lower = Zeroizing::new(text.to_ascii_lowercase());
         let bytes = hex_array(&lower).map(Zeroizing::new);
-        let bytes = bytes.ok_or(WireError::InvalidKey(
-            "secret key is neither nsec nor 64 hex digits",
-        ))?;
+        let bytes =
+            bytes.ok_or(WireError::InvalidKey("secret key is neither nsec nor 64 hex digits"))?;
         Self::from_secret(Secret::new(*bytes))
     }
 
@@ -101,13 +96,9 @@ impl Keys {
         let encrypted = EncryptedSecretKey::from_bech32(ncryptsec)
             .map_err(|_| WireError::InvalidKey("ncryptsec does not decode"))?;
         if encrypted.log_n() > EncryptedSecretKey::MAX_LOG_N {
-            return Err(WireError::InvalidKey(
-                "ncryptsec asks for too much work memory",
-            ));
+            return Err(WireError::InvalidKey("ncryptsec asks for too much work memory"));
         }
-        let key = encrypted
-            .decrypt(password)
-            .map_err(|_| WireError::WrongPassword)?;
+        let key = encrypted.decrypt(password).map_err(|_| WireError::WrongPassword)?;
         Self::from_nostr(&key)
     }
 
@@ -152,9 +143,7 @@ impl Keys {
     pub fn sign_digest_with(&self, digest: &[u8; 32], rng: &mut dyn Random) -> [u8; 64] {
         let mut aux = Zeroizing::new([0u8; 32]);
         rng.fill(aux.as_mut());
-        secp()
-            .sign_schnorr_with_aux_rand(digest, &self.pair, &aux)
-            .to_byte_array()
+        secp().sign_schnorr_with_aux_rand(digest, &self.pair, &aux).to_byte_array()
     }
 }
 
@@ -214,10 +203,7 @@ mod tests {
             "3501454135014541350145413501453fefb02227e449e57cf4d3a3ce05378683"
         );
         assert_eq!(Keys::decrypt(text, "wrong"), Err(WireError::WrongPassword));
-        assert!(matches!(
-            Keys::decrypt("ncryptsec1x", "nostr"),
-            Err(WireError::InvalidKey(_))
-        ));
+        assert!(matches!(Keys::decrypt("ncryptsec1x", "nostr"), Err(WireError::InvalidKey(_))));
     }
 
     #[test]

@@ -39,18 +39,13 @@ pub(crate) fn decrypt(
     content: &str,
 ) -> Result<Zeroizing<Vec<u8>>, WireError> {
     if content.len() > MAX_EVENT_BYTES {
-        return Err(WireError::EventTooLarge {
-            limit: MAX_EVENT_BYTES,
-            actual: content.len(),
-        });
+        return Err(WireError::EventTooLarge { limit: MAX_EVENT_BYTES, actual: content.len() });
     }
     let payload = STANDARD
         .decode(content)
         .map_err(|_| WireError::InvalidEncoding("encrypted content is not standard base64"))?;
     if payload.first() != Some(&2) {
-        return Err(WireError::InvalidEncoding(
-            "encrypted content is not NIP-44 version 2",
-        ));
+        return Err(WireError::InvalidEncoding("encrypted content is not NIP-44 version 2"));
     }
     let key = conversation(ours, theirs)?;
     v2::decrypt_to_bytes(&key, &payload)

@@ -52,19 +52,14 @@ impl Payload {
 
 impl fmt::Debug for Payload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Payload")
-            .field("kind", &self.kind)
-            .finish_non_exhaustive()
+        f.debug_struct("Payload").field("kind", &self.kind).finish_non_exhaustive()
     }
 }
 
 /// Reads an event without signature; its id may be absent, but is right if present.
 pub(crate) fn parse_unsigned(bytes: &[u8]) -> Result<(Option<EventId>, UnsignedEvent), WireError> {
     if bytes.len() > MAX_PAYLOAD_BYTES {
-        return Err(WireError::PayloadTooLarge {
-            limit: MAX_PAYLOAD_BYTES,
-            actual: bytes.len(),
-        });
+        return Err(WireError::PayloadTooLarge { limit: MAX_PAYLOAD_BYTES, actual: bytes.len() });
     }
     // rule: V2-2.5-2 unknown and duplicate members are refused by the reader.
     let fields = json::read(bytes)?;
@@ -82,9 +77,7 @@ pub(crate) fn parse_unsigned(bytes: &[u8]) -> Result<(Option<EventId>, UnsignedE
     let id = fields.id.map(EventId::from_bytes);
     // rule: V2-2.5-4 the id is the hash.
     if id.is_some_and(|id| id != event.id()) {
-        return Err(WireError::InvalidEncoding(
-            "id is not the hash of the event",
-        ));
+        return Err(WireError::InvalidEncoding("id is not the hash of the event"));
     }
     Ok((id, event))
 }

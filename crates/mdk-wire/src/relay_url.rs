@@ -12,10 +12,7 @@ use crate::limits::MAX_RELAY_URL_BYTES;
 pub fn check(url: &str) -> Result<(), WireError> {
     // rule: V2-2.2-10 form of a relay URL.
     if url.len() > MAX_RELAY_URL_BYTES {
-        return Err(WireError::RelayUrlTooLong {
-            limit: MAX_RELAY_URL_BYTES,
-            actual: url.len(),
-        });
+        return Err(WireError::RelayUrlTooLong { limit: MAX_RELAY_URL_BYTES, actual: url.len() });
     }
     // The URL standard drops these silently, so two different texts would name one relay.
     if url.bytes().any(|b| b <= b' ' || b == 0x7f) {
@@ -30,13 +27,11 @@ pub fn check(url: &str) -> Result<(), WireError> {
         return Err(WireError::InvalidEncoding("relay URL without host"));
     }
     // An empty user part (`ws://@host`) is dropped by the parser, so look at the text as well.
-    let authority = url.split_once("//").map_or("", |(_, rest)| {
-        rest.split(['/', '\\', '?', '#']).next().unwrap_or("")
-    });
+    let authority = url
+        .split_once("//")
+        .map_or("", |(_, rest)| rest.split(['/', '\\', '?', '#']).next().unwrap_or(""));
     if !parsed.username().is_empty() || parsed.password().is_some() || authority.contains('@') {
-        return Err(WireError::InvalidEncoding(
-            "relay URL with user information",
-        ));
+        return Err(WireError::InvalidEncoding("relay URL with user information"));
     }
     if parsed.fragment().is_some() {
         return Err(WireError::InvalidEncoding("relay URL with fragment"));
@@ -84,10 +79,7 @@ mod tests {
         check(&longest).unwrap();
         assert!(matches!(
             check(&format!("{longest}a")),
-            Err(WireError::RelayUrlTooLong {
-                limit: 512,
-                actual: 513
-            })
+            Err(WireError::RelayUrlTooLong { limit: 512, actual: 513 })
         ));
     }
 }

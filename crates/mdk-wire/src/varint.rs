@@ -125,11 +125,7 @@ impl<'a> Reader<'a> {
     pub fn vector(&mut self, what: &'static str, max: usize) -> Result<&'a [u8], WireError> {
         let length = self.varint()? as usize;
         if length > max {
-            return Err(WireError::VectorTooLong {
-                what,
-                limit: max,
-                actual: length,
-            });
+            return Err(WireError::VectorTooLong { what, limit: max, actual: length });
         }
         self.take(length)
     }
@@ -165,9 +161,7 @@ impl Writer {
     /// Starts empty with room for `capacity` bytes.
     #[must_use]
     pub fn with_capacity(capacity: usize) -> Self {
-        Self {
-            bytes: Vec::with_capacity(capacity),
-        }
+        Self { bytes: Vec::with_capacity(capacity) }
     }
 
     /// Appends raw bytes.
@@ -231,11 +225,7 @@ impl Writer {
         bytes: &[u8],
     ) -> Result<&mut Self, WireError> {
         if bytes.len() > max {
-            return Err(WireError::VectorTooLong {
-                what,
-                limit: max,
-                actual: bytes.len(),
-            });
+            return Err(WireError::VectorTooLong { what, limit: max, actual: bytes.len() });
         }
         Ok(self.varint(bytes.len())?.bytes(bytes))
     }
@@ -254,14 +244,9 @@ mod tests {
 
     #[test]
     fn rule_v2_2_1_1_prefix_boundaries() {
-        for (value, length) in [
-            (0usize, 1),
-            (63, 1),
-            (64, 2),
-            (16383, 2),
-            (16384, 4),
-            (MAX_VECTOR_BYTES, 4),
-        ] {
+        for (value, length) in
+            [(0usize, 1), (63, 1), (64, 2), (16383, 2), (16384, 4), (MAX_VECTOR_BYTES, 4)]
+        {
             let mut writer = Writer::new();
             writer.varint(value).unwrap();
             let bytes = writer.into_vec();
@@ -291,11 +276,7 @@ mod tests {
         assert_eq!(Reader::new(&bytes).vector("x", 3).unwrap(), b"abc");
         assert_eq!(
             Reader::new(&bytes).vector("x", 2),
-            Err(WireError::VectorTooLong {
-                what: "x",
-                limit: 2,
-                actual: 3
-            })
+            Err(WireError::VectorTooLong { what: "x", limit: 2, actual: 3 })
         );
         assert!(Reader::new(&bytes[..3]).vector("x", 3).is_err());
     }

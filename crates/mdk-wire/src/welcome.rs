@@ -78,21 +78,14 @@ pub fn parse(unwrapped: Unwrapped) -> Result<WelcomeRumor, WireError> {
         return Err(WireError::TransportRejected("rumor is not of kind 444"));
     }
     if sender != rumor.pubkey {
-        return Err(WireError::TransportRejected(
-            "rumor and seal are by different accounts",
-        ));
+        return Err(WireError::TransportRejected("rumor and seal are by different accounts"));
     }
     // rule: V2-B3-5 exactly one `e`, a lowercase event id.
     let e = only_tag(&rumor.tags, "e", "no e tag", "several e tags")?;
     let e = e.get(1).and_then(|value| EventId::from_hex(value).ok());
     let key_package_event = e.ok_or(WireError::TransportRejected("e is not an event id"))?;
     // rule: V2-B3-6 exactly one `relays`, 1 to 16 relay URLs.
-    let relays = only_tag(
-        &rumor.tags,
-        "relays",
-        "no relays tag",
-        "several relays tags",
-    )?;
+    let relays = only_tag(&rumor.tags, "relays", "no relays tag", "several relays tags")?;
     let relays = relays.get(1..).unwrap_or_default();
     check_relays(relays)?;
     // rule: V2-B3-7 standard base64, not empty.
@@ -118,10 +111,7 @@ fn check_relays(relays: &[String]) -> Result<(), WireError> {
         return Err(WireError::TransportRejected("no relay is named"));
     }
     if relays.len() > MAX_RELAYS {
-        return Err(WireError::TooManyRelays {
-            limit: MAX_RELAYS,
-            actual: relays.len(),
-        });
+        return Err(WireError::TooManyRelays { limit: MAX_RELAYS, actual: relays.len() });
     }
     relays.iter().try_for_each(|relay| relay_url::check(relay))
 }
@@ -130,10 +120,7 @@ fn check_size(actual: usize) -> Result<(), WireError> {
     // A multiple of 3, so that padding cannot lift the estimate from base64 text over the limit.
     const { assert!(MAX_WELCOME_BYTES.is_multiple_of(3)) };
     if actual > MAX_WELCOME_BYTES {
-        return Err(WireError::WelcomeTooLarge {
-            limit: MAX_WELCOME_BYTES,
-            actual,
-        });
+        return Err(WireError::WelcomeTooLarge { limit: MAX_WELCOME_BYTES, actual });
     }
     Ok(())
 }
@@ -178,15 +165,9 @@ impl<'a> Framing<'a> {
         let encrypted_group_info = reader.vector("encrypted_group_info", MAX_VECTOR_BYTES)?;
         reader.finish()?;
         if secrets.is_empty() || encrypted_group_info.is_empty() {
-            return Err(WireError::InvalidEncoding(
-                "Welcome without recipient or group",
-            ));
+            return Err(WireError::InvalidEncoding("Welcome without recipient or group"));
         }
-        Ok(Self {
-            cipher_suite,
-            secrets,
-            encrypted_group_info,
-        })
+        Ok(Self { cipher_suite, secrets, encrypted_group_info })
     }
 }
 
@@ -225,10 +206,6 @@ pub fn for_recipient(
         .u16(WIRE_FORMAT_WELCOME)
         .u16(framing.cipher_suite)
         .vector("secrets", MAX_VECTOR_BYTES, secrets)?
-        .vector(
-            "encrypted_group_info",
-            MAX_VECTOR_BYTES,
-            framing.encrypted_group_info,
-        )?;
+        .vector("encrypted_group_info", MAX_VECTOR_BYTES, framing.encrypted_group_info)?;
     Ok(writer.into_vec())
 }

@@ -152,10 +152,7 @@ fn rule_v2_b3_wrap_and_unwrap() {
         let unwrapped = gift_wrap::unwrap(&read, &bob).unwrap();
         assert_eq!(unwrapped.sender, alice.public_key());
         assert_eq!(unwrapped.rumor, rumor);
-        assert_eq!(
-            gift_wrap::unwrap(&read, &alice),
-            Err(WireError::WrongRecipient)
-        );
+        assert_eq!(gift_wrap::unwrap(&read, &alice), Err(WireError::WrongRecipient));
     }
     let day = 24 * 60 * 60;
     assert!(dates.iter().any(|age| *age < day) && dates.iter().any(|age| *age > day));
@@ -182,12 +179,11 @@ fn wrap_text(seal: &str) -> Event {
 fn seal_text(kind: u16, rumor: &str) -> String {
     let (alice, bob) = (keys(1), keys(2));
     let content = encrypt(&alice, &bob, rumor);
-    unsigned(alice.public_key(), kind, &[], &content)
-        .sign(&alice)
-        .to_json()
+    unsigned(alice.public_key(), kind, &[], &content).sign(&alice).to_json()
 }
 
 #[test]
+// rules: B3-2, B3-3, B3-4
 fn rule_v2_b3_broken_wraps() {
     let (alice, bob) = (keys(1), keys(2));
     let rumor = unsigned(alice.public_key(), 444, &[], "x");
@@ -209,14 +205,8 @@ fn rule_v2_b3_broken_wraps() {
         ("seal kind", seal_text(14, &json)),
         ("rumor author", seal_text(13, &forged_author)),
         ("rumor id", seal_text(13, &altered(&json, "id"))),
-        (
-            "rumor content",
-            seal_text(13, &json.replace("\"x\"", "\"y\"")),
-        ),
-        (
-            "rumor with sig",
-            seal_text(13, &rumor.clone().sign(&alice).to_json()),
-        ),
+        ("rumor content", seal_text(13, &json.replace("\"x\"", "\"y\""))),
+        ("rumor with sig", seal_text(13, &rumor.clone().sign(&alice).to_json())),
         ("rumor is no JSON", seal_text(13, "hello")),
         ("seal signature", altered(&good, "sig")),
         ("seal id", altered(&good, "id")),
@@ -224,20 +214,14 @@ fn rule_v2_b3_broken_wraps() {
         ("seal is the rumor", json.clone()),
         ("seal is no JSON", "hello".to_owned()),
     ] {
-        assert!(
-            gift_wrap::unwrap(&wrap_text(&seal), &bob).is_err(),
-            "{what}"
-        );
+        assert!(gift_wrap::unwrap(&wrap_text(&seal), &bob).is_err(), "{what}");
     }
 
     let wrap = wrap_text(&good);
     let outer = keys(7);
     let p = bob.public_key().to_hex();
     let again = |kind, tags: &[&[&str]], content: &str| {
-        gift_wrap::unwrap(
-            &unsigned(outer.public_key(), kind, tags, content).sign(&outer),
-            &bob,
-        )
+        gift_wrap::unwrap(&unsigned(outer.public_key(), kind, tags, content).sign(&outer), &bob)
     };
     again(1059, &[&["p", &p]], wrap.content()).unwrap();
     assert!(again(1058, &[&["p", &p]], wrap.content()).is_err());

@@ -24,10 +24,7 @@ fn reference_ids(event: &UnsignedEvent) -> [[u8; 32]; 2] {
         &event.content,
     ))
     .unwrap();
-    let tags = event
-        .tags
-        .iter()
-        .map(|tag| nostr::event::Tag::parse(tag.clone()).unwrap());
+    let tags = event.tags.iter().map(|tag| nostr::event::Tag::parse(tag.clone()).unwrap());
     let id = nostr::event::EventId::compute(
         &nostr::key::PublicKey::from_byte_array(*event.pubkey.as_bytes()),
         &nostr::types::Timestamp::from(event.created_at),
@@ -41,12 +38,7 @@ fn reference_ids(event: &UnsignedEvent) -> [[u8; 32]; 2] {
 #[test]
 fn ids_agree_with_peers_on_every_escape() {
     let text = every_control_character();
-    let event = unsigned(
-        keys(1).public_key(),
-        9,
-        &[&["t", &text], &[&text, ""]],
-        &text,
-    );
+    let event = unsigned(keys(1).public_key(), 9, &[&["t", &text], &[&text, ""]], &text);
     let [json, nostr] = reference_ids(&event);
     assert_eq!(event.id().as_bytes(), &json);
     assert_eq!(event.id().as_bytes(), &nostr);
@@ -61,12 +53,7 @@ fn ids_agree_with_peers_on_every_escape() {
 #[test]
 fn signing_and_reading_back() {
     let keys = keys(1);
-    let event = unsigned(
-        keys.public_key(),
-        9,
-        &[&["a", "b"]],
-        &every_control_character(),
-    );
+    let event = unsigned(keys.public_key(), 9, &[&["a", "b"]], &every_control_character());
     let id = event.id();
     let signed = event.sign(&keys);
     assert_eq!(signed.id(), id);
@@ -129,10 +116,8 @@ fn rule_v2_2_5_strict_members() {
             assert!(Event::from_json(broken.as_bytes()).is_err(), "{from} {to}");
         }
     }
-    let upper = payload.replace(
-        &keys.public_key().to_hex(),
-        &keys.public_key().to_hex().to_uppercase(),
-    );
+    let upper =
+        payload.replace(&keys.public_key().to_hex(), &keys.public_key().to_hex().to_uppercase());
     assert!(Payload::parse(upper.as_bytes()).is_err());
     let no_id = format!("{{{}", &payload[payload.find("\"pubkey\"").unwrap()..]);
     assert!(Payload::parse(no_id.as_bytes()).is_err());
@@ -151,18 +136,10 @@ fn rule_v2_2_5_strict_members() {
 fn public_keys_off_the_curve_are_refused() {
     let payload = unsigned(keys(1).public_key(), 9, &[], "").to_json();
     let off = payload.replace(&keys(1).public_key().to_hex(), &"f".repeat(64));
-    assert!(matches!(
-        Payload::parse(off.as_bytes()),
-        Err(WireError::InvalidKey(_))
-    ));
+    assert!(matches!(Payload::parse(off.as_bytes()), Err(WireError::InvalidKey(_))));
     assert!(matches!(
         Event::from_json(
-            format!(
-                "{},\"sig\":\"{}\"}}",
-                &off[..off.len() - 1],
-                "0".repeat(128)
-            )
-            .as_bytes()
+            format!("{},\"sig\":\"{}\"}}", &off[..off.len() - 1], "0".repeat(128)).as_bytes()
         ),
         Err(WireError::InvalidKey(_))
     ));
@@ -172,14 +149,9 @@ fn public_keys_off_the_curve_are_refused() {
 fn limits_at_and_beyond() {
     let keys = keys(1);
     let with_size = |size: usize| {
-        let empty = unsigned(keys.public_key(), 9, &[], "")
-            .sign(&keys)
-            .to_json()
-            .len();
+        let empty = unsigned(keys.public_key(), 9, &[], "").sign(&keys).to_json().len();
         let content = "a".repeat(size - empty);
-        unsigned(keys.public_key(), 9, &[], &content)
-            .sign(&keys)
-            .to_json()
+        unsigned(keys.public_key(), 9, &[], &content).sign(&keys).to_json()
     };
     Event::from_json(with_size(MAX_EVENT_BYTES).as_bytes()).unwrap();
     let error = Event::from_json(with_size(MAX_EVENT_BYTES + 1).as_bytes()).unwrap_err();
@@ -199,9 +171,7 @@ fn limits_at_and_beyond() {
     event.tags[0].push("a".to_owned());
     assert_eq!(
         Payload::parse(event.to_json().as_bytes()),
-        Err(WireError::TooManyTagValues {
-            limit: MAX_TAG_VALUES
-        })
+        Err(WireError::TooManyTagValues { limit: MAX_TAG_VALUES })
     );
 
     let mut event = unsigned(keys.public_key(), 9, &[], "");

@@ -86,10 +86,7 @@ fn rule_v2_a2_2_and_8_tags() {
         ("app_components", &[]),
     ] {
         let error = with(name, values).unwrap_err();
-        assert!(
-            matches!(error, WireError::TransportRejected(_)),
-            "{name} {values:?}"
-        );
+        assert!(matches!(error, WireError::TransportRejected(_)), "{name} {values:?}");
     }
     for i in 0..good.len() {
         let mut missing = good.clone();
@@ -121,12 +118,7 @@ fn rule_v2_a2_1_and_3_kind_and_content() {
     assert!(KeyPackageEvent::parse(&other.sign(&keys(1))).is_err());
 
     let largest = vec![1; MAX_KEY_PACKAGE_BYTES];
-    assert_eq!(
-        parse(good.clone(), &STANDARD.encode(&largest))
-            .unwrap()
-            .mls_message,
-        largest
-    );
+    assert_eq!(parse(good.clone(), &STANDARD.encode(&largest)).unwrap().mls_message, largest);
     build(&tags(), &largest, 7, &keys(1)).unwrap();
     for more in 1..5 {
         let larger = vec![1; MAX_KEY_PACKAGE_BYTES + more];

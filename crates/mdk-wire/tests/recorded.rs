@@ -37,10 +37,7 @@ fn rule_v2_2_4_1_every_event_verifies_and_no_altered_one_does() {
         let parsed = event(&value);
         let again: Value = serde_json::from_str(&parsed.to_json()).unwrap();
         assert_eq!(again, value);
-        assert_eq!(
-            Event::from_json(parsed.to_json().as_bytes()).unwrap(),
-            parsed
-        );
+        assert_eq!(Event::from_json(parsed.to_json().as_bytes()).unwrap(), parsed);
         for member in ["id", "sig", "pubkey", "content"] {
             let mut altered = value.clone();
             let old = text(&altered, member).to_owned();
@@ -72,10 +69,7 @@ fn group_messages_open_under_the_recorded_keys() {
             let mls = &entry["mls"];
             let plain = message.open(&secret(mls, "key_hex")).unwrap();
             assert_eq!(*plain, bytes(mls, "mls_message_hex"));
-            assert_eq!(
-                ContentId::of(&plain).to_hex(),
-                text(mls, "mls_message_sha256")
-            );
+            assert_eq!(ContentId::of(&plain).to_hex(), text(mls, "mls_message_sha256"));
             assert_eq!(message.sealed[..12], bytes(mls, "nonce_hex"));
             assert!(message.open(&mdk_wire::Secret::new([1; 32])).is_none());
             opened += 1;
@@ -189,10 +183,7 @@ fn rule_v2_a2_key_packages_parse_and_rebuild() {
         check_key_package(&entry["event"], &keys);
         let parsed = KeyPackageEvent::parse(&event(&entry["event"])).unwrap();
         assert_eq!(parsed.mls_message, bytes(entry, "key_package_message_hex"));
-        assert_eq!(
-            parsed.reference.to_hex(),
-            text(entry, "key_package_ref_hex")
-        );
+        assert_eq!(parsed.reference.to_hex(), text(entry, "key_package_ref_hex"));
     }
     for story in STORIES {
         for member in recorded(story)["members"].as_object().unwrap().values() {

@@ -56,10 +56,7 @@ fn rule_v2_b3_tags_and_content() {
         (&[e, &["relays"]], "AAEC"),
         (&[e, &["relays", ""]], "AAEC"),
         (&[e, &["relays", "https://a.example"]], "AAEC"),
-        (
-            &[e, &["relays", "wss://a.example", "wss://u@b.example"]],
-            "AAEC",
-        ),
+        (&[e, &["relays", "wss://a.example", "wss://u@b.example"]], "AAEC"),
         (&[e, r], ""),
         (&[e, r], "AAE"),
         (&[e, r], "AA=="[..3].trim_end_matches('=')),
@@ -81,19 +78,9 @@ fn building_refuses_what_reading_refuses() {
     let sender = keys(1).public_key();
     let id = EventId::from_bytes([1; 32]);
     let build = |message: &[u8], relays: &[String]| welcome::rumor(sender, message, &id, relays, 5);
-    for good in [
-        build(&[1], &relays(1)),
-        build(&vec![1; MAX_WELCOME_BYTES], &relays(MAX_RELAYS)),
-    ] {
-        let read = welcome::parse(Unwrapped {
-            sender,
-            rumor: good.unwrap(),
-        })
-        .unwrap();
-        assert_eq!(
-            (read.sender, read.key_package_event, read.created_at),
-            (sender, id, 5)
-        );
+    for good in [build(&[1], &relays(1)), build(&vec![1; MAX_WELCOME_BYTES], &relays(MAX_RELAYS))] {
+        let read = welcome::parse(Unwrapped { sender, rumor: good.unwrap() }).unwrap();
+        assert_eq!((read.sender, read.key_package_event, read.created_at), (sender, id, 5));
     }
     assert!(matches!(
         build(&vec![1; MAX_WELCOME_BYTES + 1], &relays(1)),
@@ -101,10 +88,7 @@ fn building_refuses_what_reading_refuses() {
     ));
     assert!(matches!(
         build(&[1], &relays(MAX_RELAYS + 1)),
-        Err(WireError::TooManyRelays {
-            limit: 16,
-            actual: 17
-        })
+        Err(WireError::TooManyRelays { limit: 16, actual: 17 })
     ));
     assert!(build(&[], &relays(1)).is_err());
     assert!(build(&[1], &[]).is_err());
@@ -114,10 +98,7 @@ fn building_refuses_what_reading_refuses() {
     let many = relays(MAX_RELAYS + 1);
     let mut tag = vec!["relays"];
     tag.extend(many.iter().map(String::as_str));
-    assert!(matches!(
-        parse(&[&["e", &e], &tag], "AAEC"),
-        Err(WireError::TooManyRelays { .. })
-    ));
+    assert!(matches!(parse(&[&["e", &e], &tag], "AAEC"), Err(WireError::TooManyRelays { .. })));
     let too_large = "AAAA".repeat(MAX_WELCOME_BYTES / 3 + 1);
     assert!(matches!(
         parse(&[&["e", &e], &tag[..2]], &too_large),
@@ -137,14 +118,8 @@ fn a_large_welcome_travels_and_a_larger_one_is_refused() {
     let event = wrap(300 * 1024).unwrap();
     let read = mdk_wire::Event::from_json(event.to_json().as_bytes()).unwrap();
     let unwrapped = gift_wrap::unwrap(&read, &bob).unwrap();
-    assert_eq!(
-        welcome::parse(unwrapped).unwrap().mls_message.len(),
-        300 * 1024
-    );
-    assert!(matches!(
-        wrap(MAX_WELCOME_BYTES),
-        Err(WireError::EventTooLarge { .. })
-    ));
+    assert_eq!(welcome::parse(unwrapped).unwrap().mls_message.len(), 300 * 1024);
+    assert!(matches!(wrap(MAX_WELCOME_BYTES), Err(WireError::EventTooLarge { .. })));
 }
 
 #[test]

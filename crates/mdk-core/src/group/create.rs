@@ -11,6 +11,7 @@ use crate::event_log::Stored;
 use crate::group::epoch::{apply_settings, authenticator, event_key};
 use crate::key_package::{self, ValidKeyPackage};
 use crate::outbound::Plan;
+use crate::parallel;
 use crate::profile::{Settings, v2};
 use crate::values::{GroupInfo, NewGroup, Pending};
 
@@ -65,6 +66,7 @@ impl Ctx<'_, '_> {
                 .merge_pending_commit(&self.provider())
                 .map_err(Error::bug("merging the founding commit"))?;
             group.set_view(result);
+            group.judged = None;
             Some(staged)
         };
         let members = group.view().accounts().into_iter().collect();
@@ -75,12 +77,11 @@ impl Ctx<'_, '_> {
         row.event_key = event_key(&group.mls, self.crypto)?;
         self.tx.insert_group(&group.row)?;
         self.put_tip(&group.row, None, None)?;
-        let digest = staged.as_ref().map_or_else(|| ContentId::of(&id), |s| ContentId::of(&s.commit));
-        let pending = self.store_pending(&group, digest, None, &relays, false)?;
-        let welcomes = match staged.and_then(|s| s.welcome) {
-            Some(welcome) => self.wrap_welcomes(pending, &welcome, &plan.adds, &relays)?,
-            None => Vec::new(),
-        };
+        let digest =
+            staged.as_ref().map_or_else(|| ContentId::of(&id), |s| ContentId::of(&s.commit));
+        let welcome = staged.and_then(|s| s.welcome).unwrap_or_default();
+        let pending = self.store_pending(&group, digest, None, &welcome, false)?;
+        let welcomes = self.wrap_welcomes(pending, &welcome, &plan.adds, &relays)?;
         let group_id = group.row.id.clone();
         self.put(group);
         Ok(Pending { id: pending, group_id, event: None, welcomes, relays, automatic: false })
@@ -88,9 +89,10 @@ impl Ctx<'_, '_> {
 
     /// Epoch 0, alone.
     fn found(&mut self, id: &[u8; 16], settings: &Settings) -> Result<LoadedGroup> {
-        let leaf = v2::leaf_extensions(&self.identity.proof).map_err(Error::bug("leaf extensions"))?;
-        let context = v2::group_context_extensions(settings)
-            .map_err(|e| Error::from_argument("group", e))?;
+        let leaf =
+            v2::leaf_extensions(&self.identity.proof).map_err(Error::bug("leaf extensions"))?;
+        let context =
+            v2::group_context_extensions(settings).map_err(|e| Error::from_argument("group", e))?;
         let config = v2::create_config(self.config, leaf, context)?;
         let mls = MlsGroup::new_with_group_id(
             &self.provider(),
@@ -140,11 +142,15 @@ impl Ctx<'_, '_> {
     }
 
     /// A2 for every invitee; one KeyPackage per account.
-    pub(crate) fn check_invitees(&self, events: &[mdk_wire::Event]) -> Result<Vec<ValidKeyPackage>> {
+    pub(crate) fn check_invitees(
+        &self,
+        events: &[mdk_wire::Event],
+    ) -> Result<Vec<ValidKeyPackage>> {
         let me = self.identity.account();
         let mut invitees: Vec<ValidKeyPackage> = Vec::with_capacity(events.len());
-        for event in events {
-            let kp = key_package::check(event, self.crypto, self.now()).map_err(incompatible)?;
+        let (crypto, now) = (self.crypto, self.now());
+        for kp in parallel::map(events, |event| key_package::check(event, crypto, now)) {
+            let kp = kp.map_err(incompatible)?;
             if kp.account == me {
                 return Err(Error::input("members", "the own account"));
             }
@@ -172,7 +178,9 @@ pub(crate) fn check_relays(mut relays: Vec<String>) -> Result<Vec<String>> {
     }
     for relay in &relays {
         relay_url::check(relay).map_err(|_| {
-            Error::InvalidRelayUrl("ws:// or wss:// with a host, no user, no fragment, at most 512 bytes")
+            Error::InvalidRelayUrl(
+                "ws:// or wss:// with a host, no user, no fragment, at most 512 bytes",
+            )
         })?;
     }
     relays.sort_unstable();

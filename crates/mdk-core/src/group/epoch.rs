@@ -63,7 +63,12 @@ impl Ctx<'_, '_> {
     }
 
     /// Records the live state as the tip of its branch; its blob comes when it is left.
-    pub(crate) fn put_tip(&self, row: &GroupRow, parent: Option<[u8; 32]>, step: Option<&Step>) -> Result<()> {
+    pub(crate) fn put_tip(
+        &self,
+        row: &GroupRow,
+        parent: Option<[u8; 32]>,
+        step: Option<&Step>,
+    ) -> Result<()> {
         if row.nostr_group_id != UNROUTED {
             self.tx.put_route(&row.nostr_group_id, &row.id, row.epoch)?;
         }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use mdk_store::{GroupRow, GroupStatus, Seen};
 use mdk_wire::{
-    ContentId, Event, EventId, GroupId, KeyPackageRef, NostrGroupId, WelcomeRumor, gift_wrap, kind, welcome,
+    ContentId, Event, EventId, GroupId, KeyPackageRef, NostrGroupId, WelcomeRumor, gift_wrap, kind,
+    welcome,
 };
 use openmls::group::{StagedWelcome, WelcomeError};
 use openmls::prelude::tls_codec::DeserializeBytes as _;
@@ -39,19 +40,28 @@ impl Ctx<'_, '_> {
             return Ok(Verdict::Duplicate);
         }
         // rule: B3-1
-        let addressed = event.tags().iter().filter(|t| t.first().is_some_and(|n| n == "p")).count() == 1
+        let addressed = event.tags().iter().filter(|t| t.first().is_some_and(|n| n == "p")).count()
+            == 1
             && event.tags().iter().any(|t| {
                 t.first().is_some_and(|n| n == "p")
                     && t.get(1).is_some_and(|k| *k == self.identity.account().to_hex())
             });
         if !addressed {
-            return Err(reject(RejectCode::WrongRecipient, "B3-1", "the gift wrap is not addressed to us"));
+            return Err(reject(
+                RejectCode::WrongRecipient,
+                "B3-1",
+                "the gift wrap is not addressed to us",
+            ));
         }
         let unwrapped =
             gift_wrap::unwrap(event, &self.identity.keys).map_err(halt::wire("B3-2"))?;
         // rule: B3-8 the rumor is of kind 444.
         if unwrapped.rumor.kind != kind::WELCOME {
-            return Err(reject(RejectCode::TransportRejected, "B3-8", "the rumor is not a Welcome"));
+            return Err(reject(
+                RejectCode::TransportRejected,
+                "B3-8",
+                "the rumor is not a Welcome",
+            ));
         }
         // B3-5 to B3-7 are the reader's. What is wrong inside the encryption is no fault of the transport.
         let rumor = welcome::parse(unwrapped).map_err(|error| {
@@ -75,26 +85,37 @@ impl Ctx<'_, '_> {
         let message = MlsMessageIn::tls_deserialize_exact_bytes(&rumor.mls_message)
             .map_err(|_| reject(RejectCode::InvalidEncoding, "B4-2", "not one MLSMessage"))?;
         let MlsMessageBodyIn::Welcome(mls_welcome) = message.extract() else {
-            return Err(reject(RejectCode::InvalidEncoding, "B4-2", "the MLSMessage is not a Welcome"));
+            return Err(reject(
+                RejectCode::InvalidEncoding,
+                "B4-2",
+                "the MLSMessage is not a Welcome",
+            ));
         };
         if mls_welcome.ciphersuite() != v2::CIPHERSUITE {
-            return Err(reject(RejectCode::UnsupportedRequiredFeature, "B4-2", "unknown ciphersuite"));
+            return Err(reject(
+                RejectCode::UnsupportedRequiredFeature,
+                "B4-2",
+                "unknown ciphersuite",
+            ));
         }
         // rule: B4-3 it is for a KeyPackage of ours whose private part we have
         let reference = self.own_reference(&rumor.mls_message)?;
-        let bundle = self
-            .tx
-            .mls_key_package_bytes(&reference)?
-            .ok_or(reject(RejectCode::WrongRecipient, "B4-3", "no private KeyPackage for it"))?;
+        let bundle = self.tx.mls_key_package_bytes(&reference)?.ok_or(reject(
+            RejectCode::WrongRecipient,
+            "B4-3",
+            "no private KeyPackage for it",
+        ))?;
 
         let provider = self.provider();
         let config = v2::join_config(self.config);
         let builder = StagedWelcome::build_from_welcome(&provider, &config, mls_welcome)
             .map_err(|e| welcome_error(&e))?;
         // rule: B4-4 a known or disbanded group is not joined again; the id, yet unverified, may refuse but never admit
-        let claimed = builder.processed_welcome().unverified_group_info().group_id().as_slice().to_vec();
-        let id = GroupId::from_bytes(&claimed)
-            .map_err(|_| reject(RejectCode::InvalidEncoding, "B4-4", "group id of unacceptable length"))?;
+        let claimed =
+            builder.processed_welcome().unverified_group_info().group_id().as_slice().to_vec();
+        let id = GroupId::from_bytes(&claimed).map_err(|_| {
+            reject(RejectCode::InvalidEncoding, "B4-4", "group id of unacceptable length")
+        })?;
         let known = self.tx.group(&id)?;
         match known.as_ref().map(|row| row.status) {
             None => {}
@@ -105,15 +126,19 @@ impl Ctx<'_, '_> {
             Some(GroupStatus::Disbanded) => {
                 return Err(reject(RejectCode::AlreadyApplied, "B4-4", "the group was disbanded"));
             }
-            Some(_) => return Err(reject(RejectCode::AlreadyApplied, "B4-4", "the group is known already")),
+            Some(_) => {
+                return Err(reject(
+                    RejectCode::AlreadyApplied,
+                    "B4-4",
+                    "the group is known already",
+                ));
+            }
         }
         // rule: B4-6 the group opens and verifies; lifetimes of others' leaves (RFC 9420: recommended) are no condition
         let staged = builder.skip_lifetime_validation().build().map_err(|e| welcome_error(&e))?;
         let signer = staged.welcome_sender_index().u32();
         // rule: B4-11 the configuration is given again, since it sizes the store of past epochs
-        let mls = staged
-            .into_group(&provider)
-            .map_err(|e| welcome_error(&e))?;
+        let mls = staged.into_group(&provider).map_err(|e| welcome_error(&e))?;
         // rule: B4-8 the invariants hold and we support all that is required
         // rule: B4-10 every admin has a leaf
         let view = v2::view_of_joined(&mls);
@@ -232,7 +257,9 @@ fn welcome_error<E>(error: &WelcomeError<E>) -> Halt {
         WelcomeError::NoMatchingKeyPackage | WelcomeError::JoinerSecretNotFound => {
             (RejectCode::WrongRecipient, "no KeyPackage of ours is addressed")
         }
-        WelcomeError::MissingRatchetTree => (RejectCode::InvalidEncoding, "the ratchet tree is missing"),
+        WelcomeError::MissingRatchetTree => {
+            (RejectCode::InvalidEncoding, "the ratchet tree is missing")
+        }
         WelcomeError::InvalidGroupInfoSignature
         | WelcomeError::ConfirmationTagMismatch
         | WelcomeError::PublicGroupError(CreationFromExternalError::InvalidGroupInfoSignature) => {
@@ -244,9 +271,13 @@ fn welcome_error<E>(error: &WelcomeError<E>) -> Halt {
         | WelcomeError::UnsupportedMlsVersion => {
             (RejectCode::UnsupportedRequiredFeature, "the group requires what we do not support")
         }
-        WelcomeError::GroupAlreadyExists => (RejectCode::AlreadyApplied, "the group is known already"),
+        WelcomeError::GroupAlreadyExists => {
+            (RejectCode::AlreadyApplied, "the group is known already")
+        }
         WelcomeError::StorageError(_)
-        | WelcomeError::PublicGroupError(CreationFromExternalError::WriteToStorageError(_)) => return Halt::Failed(Error::Internal("storage of a Welcome")),
+        | WelcomeError::PublicGroupError(CreationFromExternalError::WriteToStorageError(_)) => {
+            return Halt::Failed(Error::Internal("storage of a Welcome"));
+        }
         _ => (RejectCode::InvalidEncoding, "the Welcome does not open to a valid group"),
     };
     reject(code, "B4-6", reason)

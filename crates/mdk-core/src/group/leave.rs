@@ -47,7 +47,11 @@ impl Ctx<'_, '_> {
     }
 
     /// The proposal of this epoch, stored with its bytes (rule: 2.7-3, once per epoch).
-    pub(crate) fn propose_leave(&mut self, group: &mut LoadedGroup, requested_at: u64) -> Result<Event> {
+    pub(crate) fn propose_leave(
+        &mut self,
+        group: &mut LoadedGroup,
+        requested_at: u64,
+    ) -> Result<Event> {
         let provider = self.provider();
         let proposal = group
             .mls
@@ -161,15 +165,20 @@ impl Ctx<'_, '_> {
         let mut chosen: BTreeMap<u32, (&InputRow, Box<_>)> = BTreeMap::new();
         for input in leaves {
             let Ok(message) = classify::decode(&input.bytes) else { continue };
-            let Ok(processed) = group.mls.process_message(&self.provider(), message) else { continue };
+            let Ok(processed) = group.mls.process_message(&self.provider(), message) else {
+                continue;
+            };
             let Sender::Member(sender) = *processed.sender() else { continue };
-            let ProcessedMessageContent::ProposalMessage(proposal) = processed.into_content() else {
+            let ProcessedMessageContent::ProposalMessage(proposal) = processed.into_content()
+            else {
                 continue;
             };
             if sender == own || !matches!(proposal.proposal(), Proposal::SelfRemove) {
                 continue;
             }
-            let lowest = chosen.get(&sender.u32()).is_none_or(|(kept, _)| input.content_id < kept.content_id);
+            let lowest = chosen
+                .get(&sender.u32())
+                .is_none_or(|(kept, _)| input.content_id < kept.content_id);
             if lowest {
                 chosen.insert(sender.u32(), (input, proposal));
             }
@@ -182,4 +191,3 @@ impl Ctx<'_, '_> {
         Ok(count)
     }
 }
-

@@ -44,7 +44,11 @@ impl Ctx<'_, '_> {
     }
 
     /// Removes every leaf of the accounts; their admin keys go in the same commit (rule: 2.6-7).
-    pub(crate) fn remove_members(&mut self, id: &GroupId, accounts: &[PublicKey]) -> Result<Pending> {
+    pub(crate) fn remove_members(
+        &mut self,
+        id: &GroupId,
+        accounts: &[PublicKey],
+    ) -> Result<Pending> {
         if accounts.is_empty() {
             return Err(Error::input("members", "empty"));
         }
@@ -124,7 +128,8 @@ impl Ctx<'_, '_> {
             return Ok(row.members.iter().map(|key| member(key, Vec::new())).collect());
         }
         let group = self.take(id)?;
-        let members = group.row.members.iter().map(|key| member(key, leaves_of(&group, key))).collect();
+        let members =
+            group.row.members.iter().map(|key| member(key, leaves_of(&group, key))).collect();
         self.put(group);
         Ok(members)
     }

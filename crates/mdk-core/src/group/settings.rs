@@ -40,9 +40,8 @@ impl Ctx<'_, '_> {
             plan.components.push(self.new_admins(&group, admins)?);
         }
         if let Some(seconds) = update.retention {
-            let data = Retention { seconds }
-                .encode()
-                .map_err(|e| Error::from_argument("retention", e))?;
+            let data =
+                Retention { seconds }.encode().map_err(|e| Error::from_argument("retention", e))?;
             plan.components.push((component_id::RETENTION, Some(data)));
         }
         if plan.components.is_empty() {
@@ -56,12 +55,17 @@ impl Ctx<'_, '_> {
     pub(crate) fn disband(&mut self, id: &GroupId) -> Result<Pending> {
         let group = self.take_for_commit(id)?;
         self.require_admin(&group)?;
-        let lifecycle = Lifecycle::Disbanded
-            .encode()
-            .map_err(Error::bug("encoding the lifecycle"))?;
+        let lifecycle =
+            Lifecycle::Disbanded.encode().map_err(Error::bug("encoding the lifecycle"))?;
         let own = group.mls.own_leaf_index();
         let plan = Plan {
-            removes: group.mls.members().map(|m| m.index).filter(|i| *i != own).map(|i| i.u32()).collect(),
+            removes: group
+                .mls
+                .members()
+                .map(|m| m.index)
+                .filter(|i| *i != own)
+                .map(|i| i.u32())
+                .collect(),
             components: vec![
                 admin_policy(vec![self.identity.account()])?,
                 (component_id::LIFECYCLE, Some(lifecycle)),

@@ -70,7 +70,11 @@ impl Ctx<'_, '_> {
     fn source(&self, group: &LoadedGroup, epoch: u64) -> Result<Source> {
         let row = &group.row;
         if epoch == row.epoch {
-            return Ok(Source { epoch, authenticator: row.authenticator, retention: row.retention });
+            return Ok(Source {
+                epoch,
+                authenticator: row.authenticator,
+                retention: row.retention,
+            });
         }
         let node = self.tx.nodes(&row.id)?.into_iter().find(|n| n.canonical && n.epoch == epoch);
         let node = node.ok_or(Error::EpochUnavailable)?;
@@ -204,7 +208,11 @@ impl Ctx<'_, '_> {
     }
 
     /// The staged commit; AppDataUpdate operations are interpreted as full replacements.
-    fn resolve(&self, mls: &mut MlsGroup, processed: ProcessedMessage) -> Result<Box<StagedCommit>, Halt> {
+    fn resolve(
+        &self,
+        mls: &mut MlsGroup,
+        processed: ProcessedMessage,
+    ) -> Result<Box<StagedCommit>, Halt> {
         match processed.into_content() {
             ProcessedMessageContent::StagedCommitMessage(staged) => Ok(staged),
             ProcessedMessageContent::UnresolvedAppDataCommit(unresolved) => {
@@ -221,7 +229,10 @@ impl Ctx<'_, '_> {
                         )),
                     })
             }
-            _ => Err(Rejection::new(RejectCode::InvalidEncoding, "D1-7", "a commit was expected").into()),
+            _ => {
+                Err(Rejection::new(RejectCode::InvalidEncoding, "D1-7", "a commit was expected")
+                    .into())
+            }
         }
     }
 
@@ -263,7 +274,6 @@ fn sender_account(processed: &ProcessedMessage) -> Option<PublicKey> {
     v2::account_of(processed.credential())
 }
 
-
 /// Judges why OpenMLS refuses a message. Only after the membership tag has verified is a failure final.
 fn refusal<E>(error: &ProcessMessageError<E>) -> Refusal {
     let reject = |code, rule, reason| Refusal::Reject(Rejection::new(code, rule, reason));
@@ -296,7 +306,9 @@ fn refusal<E>(error: &ProcessMessageError<E>) -> Refusal {
         | ProcessMessageError::UnauthorizedExternalCommitMessage => {
             reject(RejectCode::AuthorizationFailed, "D4-0", "the sender is not a member")
         }
-        ProcessMessageError::StorageError(_) => Refusal::Fail(Error::Internal("storage of a message")),
+        ProcessMessageError::StorageError(_) => {
+            Refusal::Fail(Error::Internal("storage of a message"))
+        }
         ProcessMessageError::LibraryError(_) => {
             reject(RejectCode::InvalidEncoding, "D2-5", "MLS validation fails")
         }
@@ -310,15 +322,23 @@ fn stage_refusal(error: &StageCommitError) -> Refusal {
         StageCommitError::MissingProposal => Refusal::Wait(DeferredReason::MissingParent),
         // Our own commit without the state to realise it.
         StageCommitError::OwnCommitMismatch => Refusal::Wait(DeferredReason::CannotJudge),
-        StageCommitError::ProposalValidationError(ProposalValidationError::InsufficientCapabilities)
-        | StageCommitError::ProposalValidationError(ProposalValidationError::UnsupportedProposalType) => {
-            reject(RejectCode::UnsupportedRequiredFeature, "D4-7", "a leaf does not support the proposal")
-        }
+        StageCommitError::ProposalValidationError(
+            ProposalValidationError::InsufficientCapabilities,
+        )
+        | StageCommitError::ProposalValidationError(
+            ProposalValidationError::UnsupportedProposalType,
+        ) => reject(
+            RejectCode::UnsupportedRequiredFeature,
+            "D4-7",
+            "a leaf does not support the proposal",
+        ),
         // rule: D4-7 the path, the new leaves and the confirmation tag verify
         StageCommitError::PathLeafNodeVerificationFailure
-        | StageCommitError::ConfirmationTagMismatch => {
-            reject(RejectCode::InvalidSignature, "D4-7", "the path or the confirmation tag does not verify")
-        }
+        | StageCommitError::ConfirmationTagMismatch => reject(
+            RejectCode::InvalidSignature,
+            "D4-7",
+            "the path or the confirmation tag does not verify",
+        ),
         _ => reject(RejectCode::InvalidEncoding, "D4-5", "the commit does not apply"),
     }
 }

@@ -11,6 +11,12 @@ use crate::halt::Halt;
 use crate::inbound::open::Opened;
 use crate::outcome::{DeferredReason, RejectCode, Rejection, Verdict};
 
+/// Whether the framing (RFC 9420, 6: version, then wire format) is that of a PublicMessage. A hint before decoding.
+pub(crate) fn is_handshake(bytes: &[u8]) -> bool {
+    const PUBLIC_MESSAGE: [u8; 2] = [0, 1];
+    bytes.get(2..4) == Some(&PUBLIC_MESSAGE)
+}
+
 /// Exactly one MLSMessage: a PublicMessage handshake or a PrivateMessage application message.
 pub(crate) fn decode(bytes: &[u8]) -> Result<ProtocolMessage, Rejection> {
     // rule: D1-7 one MLSMessage of this group: a handshake in the open or content in private
@@ -30,7 +36,12 @@ impl Ctx<'_, '_> {
     pub(crate) fn classify(&mut self, opened: Opened) -> Result<Verdict, Halt> {
         let message = decode(&opened.bytes)?;
         if message.group_id().as_slice() != opened.row.id.as_bytes() {
-            return Err(Rejection::new(RejectCode::InvalidEncoding, "D1-7", "another group's message").into());
+            return Err(Rejection::new(
+                RejectCode::InvalidEncoding,
+                "D1-7",
+                "another group's message",
+            )
+            .into());
         }
         let claimed = message.epoch().as_u64();
         let tip = opened.row.epoch;
@@ -55,9 +66,12 @@ impl Ctx<'_, '_> {
             ContentType::Commit => {
                 self.hold_input(&opened, InputClass::Commit, claimed, DeferredReason::Rival)
             }
-            ContentType::Proposal => {
-                self.hold_input(&opened, InputClass::Proposal, claimed, DeferredReason::MissingParent)
-            }
+            ContentType::Proposal => self.hold_input(
+                &opened,
+                InputClass::Proposal,
+                claimed,
+                DeferredReason::MissingParent,
+            ),
         }
     }
 

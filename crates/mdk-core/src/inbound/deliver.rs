@@ -7,9 +7,11 @@ use crate::ctx::Ctx;
 use crate::error::Result;
 use crate::event_log::Stored;
 use crate::halt::{self, Halt};
+use crate::history;
 use crate::inbound::open::Opened;
 use crate::message::{MAX_REACTION_CHARS, expiry, target_of};
 use crate::outcome::{RejectCode, Rejection};
+use crate::values::EventBody;
 
 /// The state a message was opened in.
 pub(crate) struct Source {
@@ -39,7 +41,12 @@ impl Ctx<'_, '_> {
         }
         // rule: 2.4-8
         if payload.kind == kind::REACTION && payload.content.chars().count() > MAX_REACTION_CHARS {
-            return Err(Rejection::new(RejectCode::InvalidEncoding, "2.4-8", "the reaction is too long").into());
+            return Err(Rejection::new(
+                RejectCode::InvalidEncoding,
+                "2.4-8",
+                "the reaction is too long",
+            )
+            .into());
         }
         let mut row = MessageRow {
             seq: 0,
@@ -62,26 +69,23 @@ impl Ctx<'_, '_> {
             expires_at: expiry(payload.created_at, source.retention),
             status: MessageStatus::Valid,
         };
-        if self.deleted_early(&row)? {
+        let children = self.tx.children(&row.group, &row.id)?;
+        // A delete by the same author may have come before what it deletes.
+        if children.iter().any(|c| c.kind == kind::DELETE && c.sender == row.sender) {
             row.status = MessageStatus::Deleted;
             row.content = String::new();
             row.tags = Vec::new();
         }
         row.seq = self.tx.insert_message(&row)?;
-        let effect = self.apply_to_target(&row)?;
-        if let Some(stored) = effect {
-            self.emit(&row.group, opened.content_id.as_bytes(), &stored)?;
+        let Some(stored) = self.apply_to_target(&row)? else { return Ok(()) };
+        let group = row.group.clone();
+        if let Stored::MessageReceived { .. } = stored {
+            let message = history::view_with(row, children);
+            self.emit_known(&group, &stored, EventBody::MessageReceived { message })?;
+        } else {
+            self.emit(&group, opened.content_id.as_bytes(), &stored)?;
         }
         Ok(())
-    }
-
-    /// A delete by the same author may have come before what it deletes.
-    fn deleted_early(&self, row: &MessageRow) -> Result<bool> {
-        Ok(self
-            .tx
-            .children(&row.group, &row.id)?
-            .iter()
-            .any(|child| child.kind == kind::DELETE && child.sender == row.sender))
     }
 
     /// What a stored message does to the one it points at; the event to report, if any.

@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 use crate::ctx::Ctx;
 use crate::group;
 use crate::halt::{self, Halt};
+use crate::inbound::classify;
 use crate::outcome::{DeferredReason, RejectCode, Rejection, Verdict};
 
 /// A kind-445 event that a known key opened.
@@ -66,12 +67,13 @@ impl Ctx<'_, '_> {
         if matches!(opened.row.status, GroupStatus::Founding | GroupStatus::Unrecoverable) {
             return self.hold(&opened.row, &opened.event, DeferredReason::PublishInProgress);
         }
-        if let Some(verdict) = self.own_commit(&opened)? {
+        let handshake = classify::is_handshake(&opened.bytes);
+        if handshake && let Some(verdict) = self.own_commit(&opened)? {
             return Ok(verdict);
         }
         // rule: D1-7
         if self.tx.seen(opened.content_id.as_bytes())?.is_some()
-            || self.tx.input(&opened.row.id, &opened.content_id)?.is_some()
+            || handshake && self.tx.input(&opened.row.id, &opened.content_id)?.is_some()
         {
             return Ok(Verdict::Duplicate);
         }
@@ -138,15 +140,15 @@ impl Ctx<'_, '_> {
         event: &Event,
         reason: DeferredReason,
     ) -> Result<Verdict, Halt> {
-        let kept = self.tx.hold(
-            &HeldRow {
-                event_id: event.id(),
-                group: row.id.clone(),
-                event_json: event.to_json(),
-                received_at: self.now(),
-            },
-            self.config.max_held_events,
-        )?;
+        let held = HeldRow {
+            event_id: event.id(),
+            group: row.id.clone(),
+            event_json: event.to_json(),
+            received_at: self.now(),
+        };
+        let cap = self.config.max_held_events;
+        let kept = self.tx.hold(&held, cap)?
+            || (self.drop_old_held(&row.id)? && self.tx.hold(&held, cap)?);
         Ok(Verdict::Deferred(if kept { reason } else { DeferredReason::ResourceRefused }))
     }
 

@@ -92,12 +92,9 @@ pub(super) fn judge(
     }
     let leaf = v2::leaf_view(key_package.leaf_node(), Proofs::Verify);
     // rule: A2-6
-    let account = leaf.account.ok_or_else(|| {
-        encoding(
-            "A2-6",
-            "the credential is not a basic one with an x-only key",
-        )
-    })?;
+    let account = leaf
+        .account
+        .ok_or_else(|| encoding("A2-6", "the credential is not a basic one with an x-only key"))?;
     // rule: A2-7
     if leaf.proof != ProofState::Valid {
         let reason = match leaf.proof {
@@ -112,9 +109,7 @@ pub(super) fn judge(
 /// The hash that names a KeyPackage (RFC 9420, 5.2); `None` for a hash that is not 32 bytes.
 pub(super) fn reference(key_package: &KeyPackage, crypto: &RustCrypto) -> Option<KeyPackageRef> {
     let reference = key_package.hash_ref(crypto).ok()?;
-    Some(KeyPackageRef::from_bytes(
-        reference.as_slice().try_into().ok()?,
-    ))
+    Some(KeyPackageRef::from_bytes(reference.as_slice().try_into().ok()?))
 }
 
 /// Rows 3 and 4: one MLSMessage and nothing else, whose KeyPackage OpenMLS validates.
@@ -130,31 +125,25 @@ fn decode(mls_message: &[u8], crypto: &RustCrypto) -> Result<KeyPackage, Rejecti
         return Err(encoding("A2-3", "the MLSMessage is not a KeyPackage"));
     };
     // rule: A2-4
-    key_package
-        .validate(crypto, ProtocolVersion::Mls10)
-        .map_err(|error| {
-            let (code, reason) = match error {
-                KeyPackageVerifyError::LifetimeError(_)
-                | KeyPackageVerifyError::MissingLifetime => (
-                    RejectCode::TransportRejected,
-                    "the KeyPackage is not valid at this time",
-                ),
-                KeyPackageVerifyError::InvalidLeafNodeSourceType
-                | KeyPackageVerifyError::InvalidProtocolVersion => (
-                    RejectCode::InvalidEncoding,
-                    "the leaf is not one of a KeyPackage",
-                ),
-                KeyPackageVerifyError::UnsupportedExtension
-                | KeyPackageVerifyError::ExtensionTypeNotValidInKeyPackage(_) => {
-                    (RejectCode::InvalidEncoding, "an extension is out of place")
-                }
-                _ => (
-                    RejectCode::InvalidSignature,
-                    "the KeyPackage's signatures or keys are not valid",
-                ),
-            };
-            Rejection::new(code, "A2-4", reason)
-        })
+    key_package.validate(crypto, ProtocolVersion::Mls10).map_err(|error| {
+        let (code, reason) = match error {
+            KeyPackageVerifyError::LifetimeError(_) | KeyPackageVerifyError::MissingLifetime => {
+                (RejectCode::TransportRejected, "the KeyPackage is not valid at this time")
+            }
+            KeyPackageVerifyError::InvalidLeafNodeSourceType
+            | KeyPackageVerifyError::InvalidProtocolVersion => {
+                (RejectCode::InvalidEncoding, "the leaf is not one of a KeyPackage")
+            }
+            KeyPackageVerifyError::UnsupportedExtension
+            | KeyPackageVerifyError::ExtensionTypeNotValidInKeyPackage(_) => {
+                (RejectCode::InvalidEncoding, "an extension is out of place")
+            }
+            _ => {
+                (RejectCode::InvalidSignature, "the KeyPackage's signatures or keys are not valid")
+            }
+        };
+        Rejection::new(code, "A2-4", reason)
+    })
 }
 
 /// Rows 4 and 5: current by our clock, and not longer than the protocol allows.
@@ -162,10 +151,7 @@ fn lifetime(key_package: &KeyPackage, now: u64) -> Result<(), Rejection> {
     let lifetime = key_package.life_time();
     // rule: A2-4
     if now < lifetime.not_before() || now >= lifetime.not_after() {
-        return Err(transport(
-            "A2-4",
-            "the KeyPackage is not valid at this time",
-        ));
+        return Err(transport("A2-4", "the KeyPackage is not valid at this time"));
     }
     // rule: A2-5
     if lifetime.not_after().saturating_sub(lifetime.not_before()) > MAX_SPAN {
@@ -183,10 +169,7 @@ fn tags_match(
     let capabilities = key_package.leaf_node().capabilities();
     // rule: A2-8
     if parsed.ciphersuite != u16::from(key_package.ciphersuite()) {
-        return Err(transport(
-            "A2-8",
-            "the mls_ciphersuite tag differs from the KeyPackage",
-        ));
+        return Err(transport("A2-8", "the mls_ciphersuite tag differs from the KeyPackage"));
     }
     let extensions: BTreeSet<u16> = capabilities
         .extensions()
@@ -195,33 +178,17 @@ fn tags_match(
         .map(|extension| u16::from(*extension))
         .collect();
     if parsed.extensions != extensions {
-        return Err(transport(
-            "A2-8",
-            "the mls_extensions tag differs from the KeyPackage",
-        ));
+        return Err(transport("A2-8", "the mls_extensions tag differs from the KeyPackage"));
     }
-    let proposals: BTreeSet<u16> = capabilities
-        .proposals()
-        .iter()
-        .map(|proposal| u16::from(*proposal))
-        .collect();
+    let proposals: BTreeSet<u16> =
+        capabilities.proposals().iter().map(|proposal| u16::from(*proposal)).collect();
     if parsed.proposals != proposals {
-        return Err(transport(
-            "A2-8",
-            "the mls_proposals tag differs from the KeyPackage",
-        ));
+        return Err(transport("A2-8", "the mls_proposals tag differs from the KeyPackage"));
     }
-    let components: BTreeSet<u16> = leaf
-        .components
-        .iter()
-        .copied()
-        .filter(|id| *id >= FIRST_PRIVATE_COMPONENT)
-        .collect();
+    let components: BTreeSet<u16> =
+        leaf.components.iter().copied().filter(|id| *id >= FIRST_PRIVATE_COMPONENT).collect();
     if parsed.app_components != components {
-        return Err(transport(
-            "A2-8",
-            "the app_components tag differs from the KeyPackage",
-        ));
+        return Err(transport("A2-8", "the app_components tag differs from the KeyPackage"));
     }
     Ok(())
 }

@@ -93,16 +93,8 @@ impl Ctx<'_, '_> {
             slot: slot.to_owned(),
             reference,
             ciphersuite: key_package.ciphersuite().into(),
-            extensions: capabilities
-                .extensions()
-                .iter()
-                .map(|id| u16::from(*id))
-                .collect(),
-            proposals: capabilities
-                .proposals()
-                .iter()
-                .map(|id| u16::from(*id))
-                .collect(),
+            extensions: capabilities.extensions().iter().map(|id| u16::from(*id)).collect(),
+            proposals: capabilities.proposals().iter().map(|id| u16::from(*id)).collect(),
             app_components: v2::supported_components()
                 .iter()
                 .copied()
@@ -135,19 +127,15 @@ impl Ctx<'_, '_> {
         let key = format!("{META_SLOT_TIME}{slot}");
         let previous = match self.tx.meta(&key)? {
             Some(stored) => {
-                let stored = stored
-                    .as_slice()
-                    .try_into()
-                    .map_err(Error::bug("stored slot time"))?;
+                let stored =
+                    stored.as_slice().try_into().map_err(Error::bug("stored slot time"))?;
                 u64::from_be_bytes(stored)
             }
             None => 0,
         };
         let created_at = self.now().max(previous.saturating_add(1));
         if created_at > self.now().saturating_add(MAX_AHEAD) {
-            return Err(Error::NotAllowed(
-                "the clock is behind the last KeyPackage of this slot",
-            ));
+            return Err(Error::NotAllowed("the clock is behind the last KeyPackage of this slot"));
         }
         self.tx.set_meta(&key, &created_at.to_be_bytes())?;
         Ok(created_at)
@@ -184,8 +172,5 @@ fn lifetime(seconds: u64, now: u64) -> Result<Lifetime> {
             actual: Some(seconds),
         });
     }
-    Ok(Lifetime::init(
-        now.saturating_sub(LIFETIME_MARGIN),
-        now.saturating_add(seconds),
-    ))
+    Ok(Lifetime::init(now.saturating_sub(LIFETIME_MARGIN), now.saturating_add(seconds)))
 }

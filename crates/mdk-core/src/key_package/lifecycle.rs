@@ -39,9 +39,7 @@ impl Ctx<'_, '_> {
 
     fn forget_key_package(&mut self, reference: &KeyPackageRef) -> Result<()> {
         // The bundle holds the init key and the leaf's encryption key; OpenMLS stores no other row for it.
-        self.tx
-            .mls()
-            .delete_key_package(&mls_reference(reference)?)?;
+        self.tx.mls().delete_key_package(&mls_reference(reference)?)?;
         self.tx.delete_key_package(reference)?;
         Ok(())
     }
@@ -49,9 +47,7 @@ impl Ctx<'_, '_> {
 
 /// rule: A4-3 a replaced one stays for the Welcomes that are under way, at most until its lifetime ends.
 fn private_part_ends(row: &KeyPackageRow) -> u64 {
-    let replaced = row
-        .replaced_at
-        .map_or(u64::MAX, |at| at.saturating_add(REPLACED_GRACE));
+    let replaced = row.replaced_at.map_or(u64::MAX, |at| at.saturating_add(REPLACED_GRACE));
     row.not_after.min(replaced)
 }
 

@@ -11,9 +11,7 @@ use super::check::{ValidKeyPackage, check};
 /// The event to invite an account with, among those it has published; `None` when none is usable. A bad
 /// record is passed over.
 pub(crate) fn select(events: &[Event], crypto: &RustCrypto, now: u64) -> Option<Event> {
-    let candidates = events
-        .iter()
-        .filter_map(|event| check(event, crypto, now).ok());
+    let candidates = events.iter().filter_map(|event| check(event, crypto, now).ok());
     choose(candidates).map(|chosen| chosen.event)
 }
 

@@ -44,12 +44,7 @@ impl Account {
 
     /// One engine call at `now`.
     fn at<T>(&mut self, now: u64, call: impl FnOnce(&mut Ctx<'_, '_>) -> Result<T>) -> Result<T> {
-        let Self {
-            store,
-            keys,
-            crypto,
-            config,
-        } = self;
+        let Self { store, keys, crypto, config } = self;
         store.write::<T, Error>(|tx| {
             let identity = match Identity::load(tx, keys)? {
                 Some(identity) => identity,
@@ -65,8 +60,10 @@ impl Account {
                 cache: &mut cache,
                 random: OsRandom,
                 events: Vec::new(),
+                late: Vec::new(),
                 reply: Vec::new(),
                 retrying: false,
+                undo: crate::ctx::Undo::Savepoint,
             })
         })
     }

@@ -26,10 +26,7 @@ impl ToSql for U64 {
 
 /// A list as a column, in postcard encoding.
 pub(crate) fn encode_list<T: Serialize>(list: &[T]) -> Result<Vec<u8>> {
-    postcard::to_stdvec(list).map_err(|_| StoreError::Internal {
-        what: "encoding a list",
-        code: 0,
-    })
+    postcard::to_stdvec(list).map_err(|_| StoreError::Internal { what: "encoding a list", code: 0 })
 }
 
 /// Keys as a column: their bytes in a row.
@@ -47,11 +44,7 @@ pub(crate) struct Columns<'r> {
 impl<'r> Columns<'r> {
     /// Starts at the first column. `table` names the row in errors.
     pub(crate) fn new(row: &'r Row<'r>, table: &'static str) -> Self {
-        Self {
-            row,
-            table,
-            next: 0,
-        }
+        Self { row, table, next: 0 }
     }
 
     fn bad(&self) -> StoreError {
@@ -87,16 +80,9 @@ impl<'r> Columns<'r> {
         match self.value()? {
             ValueRef::Integer(small) => u64::try_from(small).map_err(|_| self.bad()),
             ValueRef::Blob(large) => {
-                let value = large
-                    .try_into()
-                    .map(u64::from_be_bytes)
-                    .map_err(|_| self.bad())?;
+                let value = large.try_into().map(u64::from_be_bytes).map_err(|_| self.bad())?;
                 // One value has one form, or equal values would not compare equal.
-                if i64::try_from(value).is_ok() {
-                    Err(self.bad())
-                } else {
-                    Ok(value)
-                }
+                if i64::try_from(value).is_ok() { Err(self.bad()) } else { Ok(value) }
             }
             _ => Err(self.bad()),
         }
@@ -126,9 +112,9 @@ impl<'r> Columns<'r> {
 
     pub(crate) fn text(&mut self) -> Result<String> {
         match self.value()? {
-            ValueRef::Text(text) => std::str::from_utf8(text)
-                .map(str::to_owned)
-                .map_err(|_| self.bad()),
+            ValueRef::Text(text) => {
+                std::str::from_utf8(text).map(str::to_owned).map_err(|_| self.bad())
+            }
             _ => Err(self.bad()),
         }
     }

@@ -53,10 +53,7 @@ fn every_table_is_strict() {
             "SELECT name FROM pragma_table_list WHERE type = 'table' AND strict = 0 AND schema = 'main'",
         ))
     });
-    let lax: Vec<_> = lax
-        .into_iter()
-        .filter(|name| !name.starts_with("sqlite_"))
-        .collect();
+    let lax: Vec<_> = lax.into_iter().filter(|name| !name.starts_with("sqlite_")).collect();
     assert!(lax.is_empty(), "not STRICT: {lax:?}");
 }
 
@@ -65,31 +62,16 @@ fn hot_queries_search_an_index() {
     let plans = [
         ("SELECT what FROM seen WHERE id = ?1", "PRIMARY KEY"),
         ("SELECT value FROM meta WHERE name = ?1", "PRIMARY KEY"),
-        (
-            "SELECT value FROM mls_rows WHERE scope = ?1 AND label = ?2 AND key = ?3",
-            "PRIMARY KEY",
-        ),
+        ("SELECT value FROM mls_rows WHERE scope = ?1 AND label = ?2 AND key = ?3", "PRIMARY KEY"),
         (groups::BY_ID, "PRIMARY KEY"),
         (groups::BY_WELCOME, "groups_by_welcome"),
         (groups::ROUTE, "sqlite_autoindex_routes_1"),
         (groups::ROUTES, "routes_by_group"),
         (messages::BY_ID, "messages_by_id (group_id=? AND id=?)"),
-        (
-            messages::PAGE_NEWEST,
-            "messages_shown (group_id=? AND seq>? AND seq<?)",
-        ),
-        (
-            messages::PAGE_OLDEST,
-            "messages_shown (group_id=? AND seq>?)",
-        ),
-        (
-            messages::CHILDREN,
-            "messages_by_target (group_id=? AND target=?)",
-        ),
-        (
-            messages::UNREAD,
-            "COVERING INDEX messages_shown (group_id=? AND seq>?)",
-        ),
+        (messages::PAGE_NEWEST, "messages_shown (group_id=? AND seq>? AND seq<?)"),
+        (messages::PAGE_OLDEST, "messages_shown (group_id=? AND seq>?)"),
+        (messages::CHILDREN, "messages_by_target (group_id=? AND target=?)"),
+        (messages::UNREAD, "COVERING INDEX messages_shown (group_id=? AND seq>?)"),
         (messages::LAST, "messages_shown (group_id=?)"),
         (messages::EXPIRED, "messages_by_expiry"),
         (crate::events::AFTER, "INTEGER PRIMARY KEY (rowid>?)"),
@@ -108,10 +90,7 @@ fn hot_queries_search_an_index() {
                 .collect::<rusqlite::Result<_>>()?;
             let plan = steps.join("; ");
             assert!(!plan.contains("SCAN"), "{sql}\nscans: {plan}");
-            assert!(
-                plan.contains(expected),
-                "{sql}\nexpected {expected}: {plan}"
-            );
+            assert!(plan.contains(expected), "{sql}\nexpected {expected}: {plan}");
             // A sort reads everything first. Only the queries whose whole result is wanted may do it.
             if sql != messages::EXPIRED && sql != groups::ROUTE {
                 assert!(!plan.contains("TEMP B-TREE"), "{sql}\nsorts: {plan}");
@@ -158,10 +137,7 @@ fn fill(tx: &Tx<'_>, group: &GroupId, n: u8) {
             .collect();
         let marks = vec!["?"; names.len()].join(", ");
         tx.exec(
-            &format!(
-                "INSERT INTO {table} ({}) VALUES ({marks})",
-                names.join(", ")
-            ),
+            &format!("INSERT INTO {table} ({}) VALUES ({marks})", names.join(", ")),
             rusqlite::params_from_iter(values),
         )
         .unwrap();
@@ -170,10 +146,8 @@ fn fill(tx: &Tx<'_>, group: &GroupId, n: u8) {
 
 #[test]
 fn deleting_a_group_leaves_no_row_of_it_and_all_of_others() {
-    let (one, two) = (
-        GroupId::from_bytes(&[1; 16]).unwrap(),
-        GroupId::from_bytes(&[2; 16]).unwrap(),
-    );
+    let (one, two) =
+        (GroupId::from_bytes(&[1; 16]).unwrap(), GroupId::from_bytes(&[2; 16]).unwrap());
     with_tx(|tx| {
         fill(tx, &one, 1);
         fill(tx, &two, 2);
@@ -198,10 +172,8 @@ fn deleting_a_group_leaves_no_row_of_it_and_all_of_others() {
 #[test]
 fn tables_without_a_group_are_the_known_ones() {
     let found = with_tx(|tx| {
-        let with: BTreeSet<String> = tables_of_a_group(tx)
-            .into_iter()
-            .map(|(table, _)| table)
-            .collect();
+        let with: BTreeSet<String> =
+            tables_of_a_group(tx).into_iter().map(|(table, _)| table).collect();
         let mut all = strings(
             tx,
             "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'",
@@ -211,10 +183,7 @@ fn tables_without_a_group_are_the_known_ones() {
         Ok(all)
     });
     let expected = ["key_packages", "meta", "seen"];
-    let unknown: Vec<_> = found
-        .iter()
-        .filter(|name| !expected.contains(&name.as_str()))
-        .collect();
+    let unknown: Vec<_> = found.iter().filter(|name| !expected.contains(&name.as_str())).collect();
     assert!(
         unknown.iter().all(|name| name.contains("migration")),
         "name the group in, or list: {unknown:?}"
@@ -239,9 +208,8 @@ fn unsigned_columns_keep_value_and_order_over_the_whole_range() {
             let back = tx.one("SELECT ?1", [U64(a)], |row| Columns::new(row, "t").u64())?;
             assert_eq!(back, Some(a));
             for b in values {
-                let less = tx.one("SELECT ?1 < ?2", [U64(a), U64(b)], |row| {
-                    Columns::new(row, "t").bool()
-                })?;
+                let less = tx
+                    .one("SELECT ?1 < ?2", [U64(a), U64(b)], |row| Columns::new(row, "t").bool())?;
                 assert_eq!(less, Some(a < b), "{a} < {b}");
             }
         }
@@ -254,20 +222,10 @@ type Fails = fn(&mut Columns<'_>) -> bool;
 
 #[test]
 fn undecodable_columns_are_errors() {
-    let u64s = [
-        "-1",
-        "x'0000000000000001'",
-        "x'00'",
-        "x''",
-        "'1'",
-        "1.0",
-        "NULL",
-    ];
+    let u64s = ["-1", "x'0000000000000001'", "x'00'", "x''", "'1'", "1.0", "NULL"];
     with_tx(|tx| {
         for value in u64s {
-            let read = tx.one(&format!("SELECT {value}"), [], |row| {
-                Columns::new(row, "t").u64()
-            });
+            let read = tx.one(&format!("SELECT {value}"), [], |row| Columns::new(row, "t").u64());
             assert_eq!(read, Err(StoreError::Decode { what: "t" }), "{value}");
         }
         let cases: [(&str, Fails); 10] = [
@@ -285,24 +243,18 @@ fn undecodable_columns_are_errors() {
         ];
         for (value, fails) in cases {
             assert_eq!(
-                tx.one(&format!("SELECT {value}"), [], |row| Ok(fails(
-                    &mut Columns::new(row, "t")
-                )))?,
+                tx.one(&format!("SELECT {value}"), [], |row| Ok(fails(&mut Columns::new(
+                    row, "t"
+                ))))?,
                 Some(true),
                 "{value}"
             );
         }
         assert!(
-            tx.one("SELECT x'0000'", [], |row| Columns::new(row, "t")
-                .list::<String>())
-                .is_err()
+            tx.one("SELECT x'0000'", [], |row| Columns::new(row, "t").list::<String>()).is_err()
         );
         assert!(
-            tx.one("SELECT CAST(x'ff' AS TEXT)", [], |row| Columns::new(
-                row, "t"
-            )
-            .text())
-                .is_err()
+            tx.one("SELECT CAST(x'ff' AS TEXT)", [], |row| Columns::new(row, "t").text()).is_err()
         );
         assert!(
             tx.one("SELECT 1", [], |row| {

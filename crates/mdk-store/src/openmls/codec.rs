@@ -17,13 +17,22 @@ const JSON: u8 = 2;
 /// Enough for most values, so that growing rarely leaves a copy behind.
 const CAPACITY: usize = 1024;
 
+/// Larger values are filled up with zeros to a multiple of this. A ratchet that moves changes a value's length by a few
+/// bytes at most; as long as the row keeps its length, SQLite overwrites it in place and touches only the pages that
+/// differ, instead of freeing, wiping and allocating the row's pages anew.
+const STEP: usize = 256;
+
 /// A value as postcard.
 pub(super) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Zeroizing<Vec<u8>>> {
     let mut bytes = Vec::with_capacity(CAPACITY);
     bytes.push(POSTCARD);
-    postcard::serialize_with_flavor(value, Bytes(bytes))
-        .map(Zeroizing::new)
-        .map_err(|_| StoreError::internal("an MLS value cannot be encoded"))
+    let mut bytes = postcard::serialize_with_flavor(value, Bytes(bytes))
+        .map_err(|_| StoreError::internal("an MLS value cannot be encoded"))?;
+    if bytes.len() > STEP {
+        let filling = bytes.len().next_multiple_of(STEP) - bytes.len();
+        bytes = Bytes(bytes).filled(filling);
+    }
+    Ok(Zeroizing::new(bytes))
 }
 
 /// A value as JSON, for the entity that needs a self-describing format.
@@ -34,17 +43,21 @@ pub(super) fn encode_json<T: Serialize + ?Sized>(value: &T) -> Result<Zeroizing<
     Ok(bytes)
 }
 
-/// The value in `bytes`, all of which must be used.
+/// The value in `bytes`, all of which must be used, but for zeros that fill it up.
 pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     let failed = StoreError::Decode { what: "MLS value" };
     match bytes.split_first() {
         Some((&POSTCARD, body)) => match postcard::take_from_bytes(body) {
-            Ok((value, [])) => Ok(value),
+            Ok((value, rest)) if rest.is_empty() || is_filling(rest, bytes.len()) => Ok(value),
             _ => Err(failed),
         },
         Some((&JSON, body)) => serde_json::from_slice(body).map_err(|_| failed),
         _ => Err(failed),
     }
+}
+
+fn is_filling(rest: &[u8], whole: usize) -> bool {
+    whole.is_multiple_of(STEP) && rest.len() < STEP && rest.iter().all(|byte| *byte == 0)
 }
 
 /// A key as bytes.
@@ -73,6 +86,13 @@ pub(super) fn byte_key<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>> {
 
 /// Postcard's output: appends to a vector in blocks, after what is in it already.
 struct Bytes(Vec<u8>);
+
+impl Bytes {
+    fn filled(mut self, zeros: usize) -> Vec<u8> {
+        self.try_extend(&[0; STEP][..zeros]).expect("appending to a vector does not fail");
+        self.0
+    }
+}
 
 impl Flavor for Bytes {
     type Output = Vec<u8>;
@@ -133,5 +153,18 @@ mod tests {
             assert_eq!(byte_key(&bytes), Ok(bytes));
         }
         assert!(byte_key(&(7u8, 2u8)).is_err());
+    }
+
+    #[test]
+    fn larger_values_are_filled_up() {
+        for length in [1, STEP - 4, STEP - 3, STEP, STEP + 1, 3 * STEP] {
+            let value = vec![7u8; length];
+            let bytes = encode(&value).expect("encodes");
+            assert!(bytes.len() <= STEP || bytes.len().is_multiple_of(STEP));
+            assert_eq!(decode::<Vec<u8>>(&bytes), Ok(value));
+            let mut dirty = bytes.to_vec();
+            *dirty.last_mut().expect("not empty") ^= 1;
+            assert_ne!(decode::<Vec<u8>>(&dirty), Ok(vec![7u8; length]));
+        }
     }
 }

@@ -13,7 +13,7 @@ CREATE TABLE commits (
   event_id     BLOB,
   created_at   ANY NOT NULL,
   relays       BLOB NOT NULL,
-  notices      BLOB NOT NULL,
+  welcome      BLOB NOT NULL,
   event_json   TEXT,
   group_state  BLOB NOT NULL,
   UNIQUE (group_id, digest)
@@ -21,8 +21,8 @@ CREATE TABLE commits (
 -- The unfinished ones (status 0 and 1): normally none or one per group.
 CREATE INDEX commits_open ON commits (group_id) WHERE status < 2;
 
--- Gift wraps that wait for their commit, or to be sent. group_id is the commit's, so that a Welcome which is still to be
--- sent can outlive the commit's row.
+-- Gift wraps that wait for their commit, or to be sent. A wrap repeats most of the commit's Welcome, twice encrypted, so
+-- what is kept is the recipe that gives the same bytes again; the commit's row stays as long as it is needed for that.
 CREATE TABLE welcomes (
   id         INTEGER PRIMARY KEY AUTOINCREMENT,
   pending    INTEGER NOT NULL,
@@ -30,7 +30,7 @@ CREATE TABLE welcomes (
   recipient  BLOB NOT NULL,
   event_id   BLOB NOT NULL,
   sendable   INTEGER NOT NULL,
-  event_json TEXT NOT NULL
+  recipe     BLOB NOT NULL
 ) STRICT;
 CREATE INDEX welcomes_by_commit ON welcomes (pending);
 

@@ -13,7 +13,7 @@ CREATE TABLE commits (
   event_id     BLOB,
   created_at   ANY NOT NULL,
   relays       BLOB NOT NULL,
-  notices      BLOB NOT NULL,
+  welcome      BLOB NOT NULL,
   event_json   TEXT,
   group_state  BLOB NOT NULL,
   UNIQUE (group_id, digest)
@@ -23,11 +23,13 @@ CREATE INDEX commits_open ON commits (group_id) WHERE status < 2;
 
 CREATE TABLE events (
   seq       INTEGER PRIMARY KEY AUTOINCREMENT,
-  stable_id BLOB NOT NULL UNIQUE,
+  stable_id BLOB,
   group_id  BLOB,
   kind      INTEGER NOT NULL,
   body      BLOB NOT NULL
 ) STRICT;
+
+CREATE UNIQUE INDEX events_by_stable_id ON events (stable_id) WHERE stable_id IS NOT NULL;
 
 CREATE TABLE groups (
   group_id        BLOB NOT NULL PRIMARY KEY,
@@ -103,7 +105,7 @@ CREATE TABLE leave_requests (
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE messages (
-  seq           INTEGER PRIMARY KEY AUTOINCREMENT,
+  seq           INTEGER PRIMARY KEY,
   group_id      BLOB NOT NULL,
   id            BLOB NOT NULL,
   kind          INTEGER NOT NULL,
@@ -129,7 +131,7 @@ CREATE INDEX messages_by_id ON messages (group_id, id);
 
 CREATE INDEX messages_by_target ON messages (group_id, target) WHERE target IS NOT NULL;
 
-CREATE INDEX messages_shown ON messages (group_id, seq, kind, mine, status) WHERE kind NOT IN (5, 7, 1009);
+CREATE INDEX messages_shown ON messages (group_id, seq, kind, mine, status) WHERE kind <> 5 AND kind <> 7 AND kind <> 1009;
 
 CREATE TABLE meta (
   name  TEXT NOT NULL PRIMARY KEY,
@@ -137,12 +139,13 @@ CREATE TABLE meta (
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE mls_rows (
+  id    INTEGER PRIMARY KEY,
   scope BLOB NOT NULL,
   label INTEGER NOT NULL,
   key   BLOB NOT NULL,
   value BLOB NOT NULL,
-  PRIMARY KEY (scope, label, key)
-) STRICT, WITHOUT ROWID;
+  UNIQUE (scope, label, key)
+) STRICT;
 
 CREATE TABLE nodes (
   seq            INTEGER PRIMARY KEY,
@@ -184,7 +187,7 @@ CREATE TABLE welcomes (
   recipient  BLOB NOT NULL,
   event_id   BLOB NOT NULL,
   sendable   INTEGER NOT NULL,
-  event_json TEXT NOT NULL
+  recipe     BLOB NOT NULL
 ) STRICT;
 
 CREATE INDEX welcomes_by_commit ON welcomes (pending);

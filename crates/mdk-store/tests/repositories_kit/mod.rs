@@ -34,9 +34,7 @@ pub(crate) fn key(n: u8) -> PublicKey {
 }
 
 pub(crate) fn texts(n: usize) -> Vec<String> {
-    (0..n)
-        .map(|i| format!("wss://{}.example/ü\0{i}", "x".repeat(i)))
-        .collect()
+    (0..n).map(|i| format!("wss://{}.example/ü\0{i}", "x".repeat(i))).collect()
 }
 
 pub(crate) fn group(n: u8) -> GroupRow {
@@ -103,7 +101,7 @@ pub(crate) fn pending(group: u8, digest: u8, status: CommitStatus) -> PendingRow
         relays: texts(1),
         created_at: 9,
         group_state: SecretVec::new(vec![1, 2, 3]),
-        notices: vec![4, 5],
+        welcome: vec![4, 5],
     }
 }
 
@@ -113,7 +111,7 @@ pub(crate) fn welcome(pending: i64, n: u8) -> WelcomeRow {
         pending,
         recipient: key(n),
         event_id: event_id(n),
-        event_json: "{}".into(),
+        recipe: SecretVec::new(vec![n; 40]),
         sendable: false,
     }
 }

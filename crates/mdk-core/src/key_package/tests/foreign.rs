@@ -43,9 +43,7 @@ impl Foreign {
             lifetime: (now() - 60, now() + 86_400),
             extensions: vec![0x0006, 0xF2D1],
             proposals: vec![0x0008, 0x000A],
-            components: vec![
-                0x0001, 0x8001, 0x8003, 0x8004, 0x8006, 0x8009, 0x800b, 0x800c,
-            ],
+            components: vec![0x0001, 0x8001, 0x8003, 0x8004, 0x8006, 0x8009, 0x800b, 0x800c],
             proof: None,
             last_resort: Some(Vec::new()),
             ciphersuite: Ciphersuite::MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519,
@@ -62,9 +60,7 @@ impl Foreign {
         let provider = OpenMlsRustCrypto::default();
         let signer = SignatureKeyPair::new(SignatureScheme::ED25519).unwrap();
         let proof = self.proof.clone().unwrap_or_else(|| {
-            IdentityProof::sign(&self.keys, signer.public(), 1)
-                .encode()
-                .unwrap()
+            IdentityProof::sign(&self.keys, signer.public(), 1).encode().unwrap()
         });
         let mut list = vec![u8::try_from(self.components.len() * 2).unwrap()];
         list.extend(self.components.iter().flat_map(|id| id.to_be_bytes()));
@@ -82,18 +78,8 @@ impl Foreign {
                 Capabilities::builder()
                     .versions(vec![ProtocolVersion::Mls10])
                     .ciphersuites(vec![self.ciphersuite])
-                    .extensions(
-                        self.extensions
-                            .iter()
-                            .map(|id| ExtensionType::from(*id))
-                            .collect(),
-                    )
-                    .proposals(
-                        self.proposals
-                            .iter()
-                            .map(|id| ProposalType::from(*id))
-                            .collect(),
-                    )
+                    .extensions(self.extensions.iter().map(|id| ExtensionType::from(*id)).collect())
+                    .proposals(self.proposals.iter().map(|id| ProposalType::from(*id)).collect())
                     .credentials(vec![CredentialType::Basic])
                     .build(),
             )
@@ -107,9 +93,7 @@ impl Foreign {
             credential: BasicCredential::new(self.identity.clone()).into(),
             signature_key: signer.public().into(),
         };
-        let bundle = builder
-            .build(self.ciphersuite, &provider, &signer, credential)
-            .unwrap();
+        let bundle = builder.build(self.ciphersuite, &provider, &signer, credential).unwrap();
         bundle.key_package().clone()
     }
 
@@ -125,28 +109,19 @@ impl Foreign {
     /// The event around the MLSMessage after `change`.
     pub(super) fn event_around(&self, change: impl FnOnce(&mut Vec<u8>)) -> Event {
         let key_package = self.key_package();
-        let reference = key_package
-            .hash_ref(OpenMlsRustCrypto::default().crypto())
-            .unwrap();
+        let reference = key_package.hash_ref(OpenMlsRustCrypto::default().crypto()).unwrap();
         let extensions = self.extensions.iter().copied();
         let components = self.components.iter().copied();
         let tags = KeyPackageTags {
             slot: self.slot.clone(),
             reference: KeyPackageRef::from_bytes(reference.as_slice().try_into().unwrap()),
             ciphersuite: self.ciphersuite.into(),
-            extensions: extensions
-                .filter(|id| !ExtensionType::from(*id).is_grease())
-                .collect(),
+            extensions: extensions.filter(|id| !ExtensionType::from(*id).is_grease()).collect(),
             proposals: self.proposals.iter().copied().collect(),
             // The envelope must name 0x8009 whatever the leaf lists.
-            app_components: components
-                .filter(|id| *id >= 0x8000)
-                .chain([0x8009])
-                .collect(),
+            app_components: components.filter(|id| *id >= 0x8000).chain([0x8009]).collect(),
         };
-        let mut message = MlsMessageOut::from(key_package)
-            .tls_serialize_detached()
-            .unwrap();
+        let mut message = MlsMessageOut::from(key_package).tls_serialize_detached().unwrap();
         change(&mut message);
         key_package_event::build(&tags, &message, self.created_at, &self.keys).unwrap()
     }

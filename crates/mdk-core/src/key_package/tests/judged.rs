@@ -18,12 +18,7 @@ fn judge(event: &Event) -> Result<(), Rejection> {
 #[track_caller]
 fn refused(event: &Event, rule: &str, code: RejectCode) {
     let rejection = judge(event).expect_err(rule);
-    assert_eq!(
-        (rejection.rule, rejection.code),
-        (rule, code),
-        "{}",
-        rejection.reason
-    );
+    assert_eq!((rejection.rule, rejection.code), (rule, code), "{}", rejection.reason);
 }
 
 fn tag<'e>(event: &'e mut UnsignedEvent, name: &str) -> &'e mut Vec<String> {
@@ -35,14 +30,8 @@ fn accepted() {
     let cases = [
         ("plain", Foreign::new()),
         ("not last resort", Foreign::with(|f| f.last_resort = None)),
-        (
-            "list without 0x0001",
-            Foreign::with(|f| f.components.retain(|id| *id != 1)),
-        ),
-        (
-            "unknown component",
-            Foreign::with(|f| f.components.push(0x9abc)),
-        ),
+        ("list without 0x0001", Foreign::with(|f| f.components.retain(|id| *id != 1))),
+        ("unknown component", Foreign::with(|f| f.components.push(0x9abc))),
         (
             "grease",
             Foreign::with(|f| {
@@ -54,10 +43,7 @@ fn accepted() {
             "the longest lifetime",
             Foreign::with(|f| f.lifetime = (now() - 60, now() - 60 + MAX_SPAN)),
         ),
-        (
-            "a little ahead",
-            Foreign::with(|f| f.created_at = now() + MAX_AHEAD - 60),
-        ),
+        ("a little ahead", Foreign::with(|f| f.created_at = now() + MAX_AHEAD - 60)),
     ];
     for (name, foreign) in cases {
         assert_eq!(judge(&foreign.event()), Ok(()), "{name}");
@@ -72,11 +58,7 @@ fn accepted() {
 
 #[test]
 fn a2_1_kind_and_time() {
-    refused(
-        &Foreign::new().event_with(|e| e.kind = 443),
-        "A2-1",
-        RejectCode::TransportRejected,
-    );
+    refused(&Foreign::new().event_with(|e| e.kind = 443), "A2-1", RejectCode::TransportRejected);
     let ahead = Foreign::with(|f| f.created_at = now() + MAX_AHEAD + 60).event();
     refused(&ahead, "A2-1", RejectCode::TransportRejected);
 }
@@ -173,12 +155,7 @@ fn a2_5_span() {
 
 #[test]
 fn a2_6_identity() {
-    for identity in [
-        vec![],
-        vec![2; 33],
-        vec![0xFF; 32],
-        b"0123456789abcdef".repeat(4),
-    ] {
+    for identity in [vec![], vec![2; 33], vec![0xFF; 32], b"0123456789abcdef".repeat(4)] {
         let event = Foreign::with(|f| f.identity = identity).event();
         refused(&event, "A2-6", RejectCode::InvalidEncoding);
     }
@@ -199,11 +176,7 @@ fn a2_7_proof() {
         }),
         // By another account.
         Foreign::with(|f| {
-            f.proof = Some(
-                IdentityProof::sign(&Keys::generate(), &[7; 32], 1)
-                    .encode()
-                    .unwrap(),
-            );
+            f.proof = Some(IdentityProof::sign(&Keys::generate(), &[7; 32], 1).encode().unwrap());
         }),
     ];
     for (i, foreign) in cases.iter().enumerate() {

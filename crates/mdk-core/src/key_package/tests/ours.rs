@@ -19,11 +19,7 @@ use crate::values::KeyPackageInfo;
 const DAY: u64 = 86_400;
 
 fn publish(account: &mut Account, at: u64) -> Event {
-    account
-        .at(at, |ctx| {
-            ctx.new_key_package(&["wss://relay.example".into()], None)
-        })
-        .unwrap()
+    account.at(at, |ctx| ctx.new_key_package(&["wss://relay.example".into()], None)).unwrap()
 }
 
 fn list(account: &mut Account) -> Vec<KeyPackageInfo> {
@@ -43,16 +39,12 @@ fn has_private_part(account: &mut Account, reference: &KeyPackageRef) -> bool {
 fn decode(event: &Event) -> KeyPackage {
     let bytes = mdk_wire::KeyPackageEvent::parse(event).unwrap().mls_message;
     let MlsMessageBodyIn::KeyPackage(key_package) =
-        MlsMessageIn::tls_deserialize_exact_bytes(&bytes)
-            .unwrap()
-            .extract()
+        MlsMessageIn::tls_deserialize_exact_bytes(&bytes).unwrap().extract()
     else {
         panic!("not a KeyPackage");
     };
     let key_package: KeyPackageIn = key_package;
-    key_package
-        .validate(&RustCrypto::default(), ProtocolVersion::Mls10)
-        .unwrap()
+    key_package.validate(&RustCrypto::default(), ProtocolVersion::Mls10).unwrap()
 }
 
 fn tag<'e>(event: &'e Event, name: &str) -> Vec<&'e str> {
@@ -71,9 +63,7 @@ fn a1_the_event_is_usable_and_ours() {
     assert!(valid.last_resort);
     assert_eq!(valid.event_id, event.id());
 
-    let [listed] = &list(&mut account)[..] else {
-        panic!("one KeyPackage")
-    };
+    let [listed] = &list(&mut account)[..] else { panic!("one KeyPackage") };
     assert_eq!(listed.reference, valid.reference);
     assert_eq!(listed.event_id, event.id());
     assert_eq!(listed.slot, valid.slot);
@@ -103,11 +93,7 @@ fn a1_tags_as_recorded() {
         assert_eq!(tag(&event, same), tag(&recorded, same), "{same}");
     }
     for hex in ["d", "i"] {
-        assert_eq!(
-            tag(&event, hex)[0].len(),
-            tag(&recorded, hex)[0].len(),
-            "{hex}"
-        );
+        assert_eq!(tag(&event, hex)[0].len(), tag(&recorded, hex)[0].len(), "{hex}");
     }
     assert_eq!(tag(&event, "mls_extensions"), ["0x0006", "0xf2d1"]);
     assert_eq!(
@@ -119,16 +105,9 @@ fn a1_tags_as_recorded() {
     );
     let more = |name: &str| -> BTreeSet<String> {
         let ours = tag(&event, name);
-        tag(&recorded, name)
-            .into_iter()
-            .filter(|v| !ours.contains(v))
-            .map(str::to_owned)
-            .collect()
+        tag(&recorded, name).into_iter().filter(|v| !ours.contains(v)).map(str::to_owned).collect()
     };
-    assert_eq!(
-        more("mls_extensions"),
-        ["0x0003", "0xf2d2", "0xf2d4"].map(str::to_owned).into()
-    );
+    assert_eq!(more("mls_extensions"), ["0x0003", "0xf2d2", "0xf2d4"].map(str::to_owned).into());
     assert_eq!(more("app_components"), ["0x8008".to_owned()].into());
 }
 
@@ -140,27 +119,15 @@ fn a1_the_key_package_as_specified() {
     let leaf = key_package.leaf_node();
 
     let capabilities = leaf.capabilities();
-    let ids: Vec<u16> = capabilities
-        .extensions()
-        .iter()
-        .map(|id| (*id).into())
-        .collect();
+    let ids: Vec<u16> = capabilities.extensions().iter().map(|id| (*id).into()).collect();
     assert_eq!(ids, [0x0006, 0xF2D1]);
-    let ids: Vec<u16> = capabilities
-        .proposals()
-        .iter()
-        .map(|id| (*id).into())
-        .collect();
+    let ids: Vec<u16> = capabilities.proposals().iter().map(|id| (*id).into()).collect();
     assert_eq!(ids, [0x0008, 0x000A]);
     assert_eq!(capabilities.versions(), [ProtocolVersion::Mls10]);
     assert_eq!(capabilities.ciphersuites().len(), 1);
     assert_eq!(capabilities.credentials().len(), 1);
 
-    let dictionary = leaf
-        .extensions()
-        .app_data_dictionary()
-        .unwrap()
-        .dictionary();
+    let dictionary = leaf.extensions().app_data_dictionary().unwrap().dictionary();
     let ids: Vec<u16> = dictionary.entries().map(|entry| entry.id()).collect();
     assert_eq!(ids, [0x0001, 0x0002, 0x8009]);
     assert_eq!(
@@ -170,11 +137,7 @@ fn a1_the_key_package_as_specified() {
     assert_eq!(dictionary.get(&0x0002).unwrap(), [0]);
 
     // rule: A1-4 component 0x0004 with no data, and no extension 0x000A.
-    let dictionary = key_package
-        .extensions()
-        .app_data_dictionary()
-        .unwrap()
-        .dictionary();
+    let dictionary = key_package.extensions().app_data_dictionary().unwrap().dictionary();
     assert_eq!(dictionary.get(&0x0004), Some(&[][..]));
     assert_eq!(dictionary.len(), 1);
     assert!(!key_package.extensions().contains(ExtensionType::LastResort));
@@ -190,10 +153,7 @@ fn a1_one_signer_for_all() {
     let mut account = Account::new();
     let [a, b] = [0, 1].map(|_| decode(&publish(&mut account, now())));
     assert_eq!(a.leaf_node().signature_key(), b.leaf_node().signature_key());
-    assert_ne!(
-        a.leaf_node().encryption_key(),
-        b.leaf_node().encryption_key()
-    );
+    assert_ne!(a.leaf_node().encryption_key(), b.leaf_node().encryption_key());
     assert_ne!(a.hpke_init_key(), b.hpke_init_key());
 }
 
@@ -217,9 +177,7 @@ fn a4_the_time_of_a_deleted_one_counts() {
     let at = now();
     publish(&mut account, at);
     let reference = list(&mut account)[0].reference;
-    account
-        .at(at, |ctx| ctx.delete_key_package(&reference))
-        .unwrap();
+    account.at(at, |ctx| ctx.delete_key_package(&reference)).unwrap();
     assert_eq!(publish(&mut account, at).created_at(), at + 1);
 }
 
@@ -231,18 +189,14 @@ fn a4_a_clock_far_behind_publishes_nothing() {
     let behind = account.at(at - MAX_AHEAD, |ctx| ctx.new_key_package(&[], None));
     assert!(matches!(behind, Err(Error::NotAllowed(_))), "{behind:?}");
     assert_eq!(list(&mut account).len(), 1);
-    account
-        .at(at + 1 - MAX_AHEAD, |ctx| ctx.new_key_package(&[], None))
-        .unwrap();
+    account.at(at + 1 - MAX_AHEAD, |ctx| ctx.new_key_package(&[], None)).unwrap();
 }
 
 #[test]
 fn slots_of_the_caller() {
     let mut account = Account::new();
     let slot = "0f".repeat(32);
-    let event = account
-        .at(now(), |ctx| ctx.new_key_package(&[], Some(&slot)))
-        .unwrap();
+    let event = account.at(now(), |ctx| ctx.new_key_package(&[], Some(&slot))).unwrap();
     assert_eq!(tag(&event, "d"), [slot.as_str()]);
     // The default slot is another one, and replaces nothing in this one.
     let other = publish(&mut account, now());
@@ -251,18 +205,9 @@ fn slots_of_the_caller() {
     account.at(later, |ctx| ctx.expire_key_packages()).unwrap();
     assert_eq!(list(&mut account).len(), 2);
 
-    for bad in [
-        "",
-        "0f",
-        &"0F".repeat(32),
-        &"0g".repeat(32),
-        &"0f".repeat(33),
-    ] {
+    for bad in ["", "0f", &"0F".repeat(32), &"0g".repeat(32), &"0f".repeat(33)] {
         let refused = account.at(now(), |ctx| ctx.new_key_package(&[], Some(bad)));
-        assert!(
-            matches!(refused, Err(Error::InvalidInput { field: "slot", .. })),
-            "{bad}"
-        );
+        assert!(matches!(refused, Err(Error::InvalidInput { field: "slot", .. })), "{bad}");
     }
 }
 
@@ -271,28 +216,15 @@ fn arguments_are_checked() {
     let mut account = Account::new();
     let many = vec!["wss://relay.example".to_owned(); 17];
     let refused = account.at(now(), |ctx| ctx.new_key_package(&many, None));
-    assert!(matches!(
-        refused,
-        Err(Error::InvalidInput {
-            field: "relays",
-            ..
-        })
-    ));
-    let refused = account.at(now(), |ctx| {
-        ctx.new_key_package(&["https://relay.example".into()], None)
-    });
+    assert!(matches!(refused, Err(Error::InvalidInput { field: "relays", .. })));
+    let refused =
+        account.at(now(), |ctx| ctx.new_key_package(&["https://relay.example".into()], None));
     assert!(matches!(refused, Err(Error::InvalidRelayUrl(_))));
     for seconds in [0, 84 * DAY + 1] {
         account.config.key_package_lifetime = seconds;
         let refused = account.at(now(), |ctx| ctx.new_key_package(&[], None));
         assert!(
-            matches!(
-                refused,
-                Err(Error::InvalidInput {
-                    field: "key_package_lifetime",
-                    ..
-                })
-            ),
+            matches!(refused, Err(Error::InvalidInput { field: "key_package_lifetime", .. })),
             "{seconds}"
         );
     }
@@ -308,15 +240,9 @@ fn a4_a_replaced_one_can_be_joined_with_for_seven_days() {
     publish(&mut account, at + DAY);
     let new = list(&mut account)[0].reference;
 
-    account
-        .at(at + DAY + REPLACED_GRACE - 1, |ctx| {
-            ctx.expire_key_packages()
-        })
-        .unwrap();
+    account.at(at + DAY + REPLACED_GRACE - 1, |ctx| ctx.expire_key_packages()).unwrap();
     assert!(has_private_part(&mut account, &old));
-    account
-        .at(at + DAY + REPLACED_GRACE, |ctx| ctx.expire_key_packages())
-        .unwrap();
+    account.at(at + DAY + REPLACED_GRACE, |ctx| ctx.expire_key_packages()).unwrap();
     assert!(!has_private_part(&mut account, &old));
     assert!(has_private_part(&mut account, &new));
     assert_eq!(list(&mut account).len(), 1);
@@ -329,13 +255,9 @@ fn a4_nothing_outlives_its_lifetime() {
     let at = now();
     publish(&mut account, at);
     let reference = list(&mut account)[0].reference;
-    account
-        .at(at + DAY - 1, |ctx| ctx.expire_key_packages())
-        .unwrap();
+    account.at(at + DAY - 1, |ctx| ctx.expire_key_packages()).unwrap();
     assert!(has_private_part(&mut account, &reference));
-    account
-        .at(at + DAY, |ctx| ctx.expire_key_packages())
-        .unwrap();
+    account.at(at + DAY, |ctx| ctx.expire_key_packages()).unwrap();
     assert!(!has_private_part(&mut account, &reference));
     assert!(list(&mut account).is_empty());
 }
@@ -348,9 +270,7 @@ fn a_later_replacement_does_not_extend_the_grace() {
     let first = list(&mut account)[0].reference;
     publish(&mut account, at + DAY);
     publish(&mut account, at + 6 * DAY);
-    account
-        .at(at + DAY + REPLACED_GRACE, |ctx| ctx.expire_key_packages())
-        .unwrap();
+    account.at(at + DAY + REPLACED_GRACE, |ctx| ctx.expire_key_packages()).unwrap();
     assert!(!has_private_part(&mut account, &first));
     assert_eq!(list(&mut account).len(), 2);
 }
@@ -360,9 +280,7 @@ fn deleting() {
     let mut account = Account::new();
     publish(&mut account, now());
     let reference = list(&mut account)[0].reference;
-    account
-        .at(now(), |ctx| ctx.delete_key_package(&reference))
-        .unwrap();
+    account.at(now(), |ctx| ctx.delete_key_package(&reference)).unwrap();
     assert!(!has_private_part(&mut account, &reference));
     assert!(list(&mut account).is_empty());
     let again = account.at(now(), |ctx| ctx.delete_key_package(&reference));

@@ -115,11 +115,7 @@ fn a2_12_into_a_group_like_white_noise() {
             continue;
         };
         let verdict = fits(&valid, &group);
-        assert_eq!(
-            verdict.is_ok(),
-            case["live_groups_create"] == "ok",
-            "{name}: {verdict:?}"
-        );
+        assert_eq!(verdict.is_ok(), case["live_groups_create"] == "ok", "{name}: {verdict:?}");
         if let Err(Rejection { rule, .. }) = verdict {
             assert_eq!(rule, "A2-12", "{name}");
             unfit.push(name.to_owned());
@@ -149,19 +145,10 @@ fn recorded_ones_are_usable_and_fit() {
     let file = load("key-packages.json");
     let now = file["recorded_at"].as_u64().unwrap();
     let crypto = RustCrypto::default();
-    for (event, record) in key_packages()
-        .iter()
-        .zip(file["key_packages"].as_array().unwrap())
-    {
+    for (event, record) in key_packages().iter().zip(file["key_packages"].as_array().unwrap()) {
         let valid = check(event, &crypto, now).unwrap();
-        assert_eq!(
-            valid.reference.to_hex(),
-            record["key_package_ref_hex"].as_str().unwrap()
-        );
-        assert_eq!(
-            valid.account.to_hex(),
-            record["nostr_pubkey"].as_str().unwrap()
-        );
+        assert_eq!(valid.reference.to_hex(), record["key_package_ref_hex"].as_str().unwrap());
+        assert_eq!(valid.account.to_hex(), record["nostr_pubkey"].as_str().unwrap());
         assert!(valid.last_resort);
         assert_eq!(fits(&valid, &white_noise()), Ok(()));
         let parsed = KeyPackageEvent::parse(event).unwrap();

@@ -13,10 +13,7 @@ fn chosen(events: &[Event]) -> Option<Event> {
     // The order of arrival must not matter.
     let reversed: Vec<Event> = events.iter().rev().cloned().collect();
     let backward = select(&reversed, &crypto, now());
-    assert_eq!(
-        forward.as_ref().map(Event::id),
-        backward.as_ref().map(Event::id)
-    );
+    assert_eq!(forward.as_ref().map(Event::id), backward.as_ref().map(Event::id));
     forward
 }
 
@@ -42,10 +39,7 @@ fn a2_a_bad_record_does_not_end_the_search() {
     let good = of(&keys, |f| f.created_at = now() - 100);
     // The newest of the same slot, and useless.
     let bad = of(&keys, |f| f.lifetime = (0, u64::MAX));
-    assert_eq!(
-        chosen(&[bad, good.clone()]).map(|e| e.id()),
-        Some(good.id())
-    );
+    assert_eq!(chosen(&[bad, good.clone()]).map(|e| e.id()), Some(good.id()));
 }
 
 #[test]
@@ -85,12 +79,7 @@ fn a3_2_across_slots() {
     });
     let last_resort = of(&keys, |f| f.slot = "03".repeat(32));
     let id = |event: &Event| Some(event.id());
-    assert_eq!(
-        chosen(&[last_resort.clone(), single.clone()])
-            .as_ref()
-            .and_then(id),
-        id(&single)
-    );
+    assert_eq!(chosen(&[last_resort.clone(), single.clone()]).as_ref().and_then(id), id(&single));
     let all = [last_resort, newer_single.clone(), single];
     assert_eq!(chosen(&all).as_ref().and_then(id), id(&newer_single));
 }

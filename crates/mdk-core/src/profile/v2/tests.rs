@@ -214,7 +214,7 @@ fn founded_group_reads_back() {
     }
 }
 
-/// 2.2-u1: full replacements, passes the rules, and both sides see the same state.
+/// rule: 2.2-u1. Full replacements, passes the rules, and both sides see the same state.
 #[test]
 fn edit_travels() {
     let (alice, mut alices, bob, mut bobs) = pair();
@@ -270,7 +270,7 @@ fn commits_of_a_member() {
     assert_eq!(judge_commit(&parent, &view, &result).unwrap_err().rule, "D4-7e");
 }
 
-/// B5-v1: result leaves carry the indexes that MLS gives them, also where a blank is filled.
+/// rule: B5-v1. Result leaves carry the indexes that MLS gives them, also where a blank is filled.
 #[test]
 fn result_leaves_follow_mls() {
     let (alice, mut alices, _, _) = pair();
