@@ -160,6 +160,10 @@ impl Ctx<'_, '_> {
 
 /// Reads a row of the log; `None` when its subject is gone (the group was deleted).
 pub(crate) fn read(tx: &Tx<'_>, me: PublicKey, row: &EventRow) -> Result<Option<EngineEvent>> {
+    // What is left of the newest event of a deleted group.
+    if row.body.is_empty() {
+        return Ok(None);
+    }
     let stored: Stored =
         postcard::from_bytes(&row.body).map_err(|_| Error::Unrecoverable("event log"))?;
     let body = materialize(tx, me, row.group.as_ref(), &stored)?;

@@ -169,13 +169,6 @@ impl Ctx<'_, '_> {
             .and_then(|staged| staged.epoch_authenticator())
             .and_then(|auth| <[u8; 32]>::try_from(auth.as_slice()).ok())
             .unwrap_or(group.row.authenticator);
-        let group_state = match group.mls.pending_commit() {
-            Some(_) => self
-                .tx
-                .mls_group_state(&group.row.id)?
-                .unwrap_or_else(|| SecretVec::new(Vec::new())),
-            None => SecretVec::new(Vec::new()),
-        };
         Ok(self.tx.insert_pending(&PendingRow {
             id: 0,
             group: group.row.id.clone(),
@@ -190,7 +183,8 @@ impl Ctx<'_, '_> {
             event_json: event.map(Event::to_json),
             relays: group.row.relays.clone(),
             created_at: self.now(),
-            group_state,
+            // OpenMLS's own row holds the commit while it is pending, the retained epoch once it is confirmed.
+            group_state: SecretVec::new(Vec::new()),
             welcome: welcome.to_vec(),
         })?)
     }
@@ -268,6 +262,9 @@ impl Ctx<'_, '_> {
 
     pub(crate) fn discard_in_place(&mut self, group: &mut LoadedGroup, id: i64) -> Result<()> {
         let provider = self.provider();
+        if let Some(state) = self.tx.mls_group_state(&group.row.id)? {
+            self.tx.set_commit_state(id, &state)?;
+        }
         group.mls.clear_pending_commit(provider.storage())?;
         group.judged = None;
         self.tx.set_commit_status(id, CommitStatus::Discarded)?;
@@ -275,7 +272,6 @@ impl Ctx<'_, '_> {
         Ok(())
     }
 
-    // rule: C2-5 a commit is confirmed or discarded once
     fn unresolved(&self, id: i64) -> Result<PendingRow> {
         let row = self.tx.pending(id)?.ok_or(Error::CommitLost)?;
         match row.status {

@@ -71,4 +71,14 @@ impl Tx<'_> {
         let last = self.one(LAST, [], |row| Columns::new(row, "events").opt(Columns::i64))?;
         Ok(last.flatten().unwrap_or(0))
     }
+
+    /// Empties the newest event if it is the group's, so that its number is not given out again.
+    pub(crate) fn empty_newest_event(&self, group: &GroupId) -> Result<()> {
+        self.exec(
+            "UPDATE events SET group_id = NULL, stable_id = NULL, kind = 255, body = x'' \
+             WHERE seq = (SELECT max(seq) FROM events) AND group_id = ?1",
+            [group.as_bytes()],
+        )?;
+        Ok(())
+    }
 }

@@ -219,6 +219,7 @@ impl Tx<'_> {
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn delete_group(&self, id: &GroupId) -> Result<()> {
+        self.empty_newest_event(id)?;
         for (table, column) in GROUP_TABLES {
             self.exec(&format!("DELETE FROM {table} WHERE {column} = ?1"), [id.as_bytes()])?;
         }

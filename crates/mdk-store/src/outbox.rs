@@ -49,7 +49,7 @@ pub struct PendingRow {
     pub relays: Vec<String>,
     /// When it was made, Unix seconds.
     pub created_at: Timestamp,
-    /// The `group_state` row of OpenMLS that holds the pending commit.
+    /// The `group_state` row of OpenMLS that holds the pending commit, once it was discarded; empty before.
     pub group_state: SecretVec,
     /// The MLSMessage(Welcome) for all its new members; empty when it adds nobody.
     pub welcome: Vec<u8>,
@@ -181,6 +181,18 @@ impl Tx<'_> {
         self.exec_one(
             "UPDATE commits SET status = ?2 WHERE id = ?1",
             params![id, status as u8],
+            "an unknown commit",
+        )
+    }
+
+    /// Keeps the OpenMLS row of a commit that is given up, in case it comes back.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails or does not have the commit.
+    pub fn set_commit_state(&self, id: i64, state: &SecretVec) -> Result<()> {
+        self.exec_one(
+            "UPDATE commits SET group_state = ?2 WHERE id = ?1",
+            params![id, state.expose()],
             "an unknown commit",
         )
     }

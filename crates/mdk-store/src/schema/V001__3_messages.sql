@@ -36,11 +36,11 @@ CREATE INDEX messages_by_target ON messages (group_id, target) WHERE target IS N
 -- Disappearing messages that still have content; an erased one (status 1) leaves the index.
 CREATE INDEX messages_by_expiry ON messages (expires_at) WHERE expires_at IS NOT NULL AND status <> 1;
 
--- The durable log of what the application is told. `seq` is its cursor, hence AUTOINCREMENT: a number must never come
--- back after a group was deleted. stable_id makes telling a thing twice impossible; events of messages have none, since
+-- The durable log of what the application is told. `seq` is its cursor: a number must never come back, so the newest row
+-- outlives its group, emptied. (AUTOINCREMENT would say the same, for one more page with every event.) stable_id makes telling a thing twice impossible; events of messages have none, since
 -- a message is delivered once for ever anyway (seen).
 CREATE TABLE events (
-  seq       INTEGER PRIMARY KEY AUTOINCREMENT,
+  seq       INTEGER PRIMARY KEY,
   stable_id BLOB,
   group_id  BLOB,
   kind      INTEGER NOT NULL,

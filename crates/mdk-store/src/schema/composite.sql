@@ -22,7 +22,7 @@ CREATE TABLE commits (
 CREATE INDEX commits_open ON commits (group_id) WHERE status < 2;
 
 CREATE TABLE events (
-  seq       INTEGER PRIMARY KEY AUTOINCREMENT,
+  seq       INTEGER PRIMARY KEY,
   stable_id BLOB,
   group_id  BLOB,
   kind      INTEGER NOT NULL,
