@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def main() -> int:
@@ -22,6 +26,8 @@ def main() -> int:
         capture_output=True,
         text=True,
         check=False,
+        # An editable install is not found everywhere; the source folder is.
+        env={**os.environ, "PYTHONPATH": str(ROOT / "python")},
     )
     try:
         report = json.loads(done.stdout)["typeCompleteness"]

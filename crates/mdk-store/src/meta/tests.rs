@@ -62,7 +62,10 @@ fn hot_queries_search_an_index() {
     let plans = [
         ("SELECT what FROM seen WHERE id = ?1", "PRIMARY KEY"),
         ("SELECT value FROM meta WHERE name = ?1", "PRIMARY KEY"),
-        ("SELECT value FROM mls_rows WHERE scope = ?1 AND label = ?2 AND key = ?3", "sqlite_autoindex_mls_rows_1"),
+        (
+            "SELECT value FROM mls_rows WHERE scope = ?1 AND label = ?2 AND key = ?3",
+            "sqlite_autoindex_mls_rows_1",
+        ),
         (groups::BY_ID, "PRIMARY KEY"),
         (groups::BY_WELCOME, "groups_by_welcome"),
         (groups::ROUTE, "sqlite_autoindex_routes_1"),
