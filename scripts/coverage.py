@@ -1,9 +1,17 @@
-"""Generate docs/coverage.md: every protocol rule, where the code enforces it, and the tests that break it on purpose.
+"""Generate docs/coverage.md: every protocol rule, where the code enforces it, and the tests that concern it.
 
 A rule is named where it is enforced by a comment `// rule: A2-7` (more ids may follow, separated by commas) in a
-crate's `src`, and where it is tested by the same comment, or by the id in a string (`"A2-7"`), in a test file or a
-`tests` module. What a rule asks stands in the `RULES` table of its module, or else behind the id in the comment.
-docs/rules.toml gives a sentence to rules without one, and a reason to those that can have no case. `--check` compares.
+crate's `src`. Tests (in `tests` folders and `tests` modules) name it in one of two ways:
+
+- broken by: the id stands as data (`"A2-7"`), or in a comment `// rule: A2-7`: something goes against the rule there
+  and is turned away;
+- shown by: a comment `// shows: A2-7`: our own behaviour keeps the rule there, and nobody breaks it.
+  `// shows: the quoted rules` above a test says this of its quoted ids.
+
+Ids in a table or helper count for the tests that use it, in its file or through `file::name` in the same folder and
+its parent module. `// coverage: no case` above an item hides it. What a rule asks stands in the `RULES` table of its
+module, behind the id in the comment, or in docs/rules.toml, which goes first and gives a reason to those that have no
+test. `--check` compares, and fails when a rule lacks a sentence, a place in the code, or a test and a reason.
 """
 
 from __future__ import annotations
@@ -19,11 +27,19 @@ ROOT = Path(__file__).resolve().parent.parent
 TABLE = ROOT / "docs/coverage.md"
 RULES = ROOT / "docs/rules.toml"
 ID = r"(?:V2-)?(?:[A-E][1-9]|2\.\d{1,2})-[a-z]?\d{1,3}[a-z]?"
-COMMENT = re.compile(rf"(?://|#).*?\brules?: *((?:{ID})(?:\s*(?:,|and)\s*{ID})*)")
+IDS = rf"({ID}(?:\s*(?:,|and)\s*{ID})*)"
+COMMENT = re.compile(rf"(?://|#).*?\brules?: *{IDS}")
+SHOWN = re.compile(rf"(?://|#).*?\bshows: *{IDS}")
+SHOWS_QUOTED = "shows: the quoted rules"
+HIDDEN = "coverage: no case"
 SAID = re.compile(rf"(?://|#).*?\brules?: *{ID}:?[ ,]+(?!{ID})([^/]*[^/ .]).*$")
 DECLARED = re.compile(rf'\(\s*"({ID})",\s*"((?:[^"\\]|\\.)*)",?\s*\)', re.DOTALL)
 QUOTED = re.compile(rf'"({ID})[":]')
-FUNCTION = re.compile(r"^\s*(?:pub(?:\(\w+\))? )?(?:async )?(?:fn|def) (\w+)")
+ITEM = re.compile(
+    r"(?:pub(?:\(\w+\))? )?(?:(?:const |async )?fn|const|static|(?:async )?def|class) (\w+)"
+)
+LEADING = re.compile(r"\s*(?://|#|@|$)")
+PROSE = re.compile(r'"(?:[^"\\\n]|\\.)*"|//.*')
 
 
 @dataclass
@@ -32,18 +48,37 @@ class Rule:
 
     asks: str = ""
     enforced: set[str] = field(default_factory=set)
-    tested: set[str] = field(default_factory=set)
+    broken: set[str] = field(default_factory=set)
+    shown: set[str] = field(default_factory=set)
 
 
-def is_test(path: Path, line: str, seen_test_module: bool) -> bool:
-    """Whether a place in a file is test code."""
-    parts = path.relative_to(ROOT).parts
-    return (
-        "tests" in parts
-        or path.stem in {"tests", "conftest"}
-        or seen_test_module
-        or "#[test]" in line
-    )
+@dataclass
+class Item:
+    """One function or table of a test file, with the comments and attributes above it."""
+
+    path: Path
+    name: str
+    is_test: bool
+    lines: list[str]
+
+    @property
+    def text(self) -> str:
+        """All of it."""
+        return "\n".join(self.lines)
+
+    def mentions(self, name: str) -> bool:
+        """Whether its code, comments and strings apart, has the name."""
+        return bool(re.search(rf"\b{name}\b", PROSE.sub("", self.text)))
+
+
+def plain(rule: str) -> str:
+    """The id without the optional prefix of the protocol generation."""
+    return rule.removeprefix("V2-")
+
+
+def named(pattern: re.Pattern[str], line: str) -> list[str]:
+    """Ids that a line names by a comment."""
+    return [plain(rule) for group in pattern.findall(line) for rule in re.findall(ID, group)]
 
 
 def sources() -> list[Path]:
@@ -56,43 +91,100 @@ def sources() -> list[Path]:
     return sorted(p for p in found if "house" not in p.parts)
 
 
-def plain(rule: str) -> str:
-    """The id without the optional prefix of the protocol generation."""
-    return rule.removeprefix("V2-")
+def split(path: Path, lines: list[str]) -> tuple[list[str], list[str]]:
+    """Lines of code, and lines of tests."""
+    if "tests" in path.relative_to(ROOT).parts or path.stem in {"tests", "conftest"}:
+        return [], lines
+    for number, line in enumerate(lines):
+        if re.match(r"mod tests \{", line):
+            return lines[:number], [text.removeprefix("    ") for text in lines[number + 1 :]]
+    return lines, []
+
+
+def items(path: Path, lines: list[str]) -> list[Item]:
+    """The functions and tables of a test file. Functions inside of a function belong to it."""
+    found: list[Item] = []
+    above: list[str] = []
+    for line in lines:
+        match = ITEM.match(line)
+        if match:
+            is_test = "#[test]" in above or (path.suffix == ".py" and match[1].startswith("test_"))
+            found.append(Item(path, match[1], is_test, [*above, line]))
+            above = []
+        elif LEADING.match(line) and not line.startswith(" "):
+            above = [*above, line] if line.strip() else []
+        elif found:
+            found[-1].lines.append(line)
+    return found
+
+
+def tests_of(item: Item, every: list[Item]) -> list[Item]:
+    """The tests that an item's ids count for."""
+    reached, queue = {id(item)}, [item]
+    tests: list[Item] = []
+    while queue:
+        used = queue.pop()
+        if used.is_test:
+            tests.append(used)
+            continue
+        for other in every:
+            if id(other) not in reached and uses(other, used):
+                reached.add(id(other))
+                queue.append(other)
+    return tests
+
+
+def uses(user: Item, used: Item) -> bool:
+    """Whether an item names another, of its own file or of a module beside or below it."""
+    if user.path == used.path:
+        return user.mentions(used.name)
+    folder = used.path.parent
+    if user.path.parent != folder and user.path != folder.with_suffix(".rs"):
+        return False
+    if user.mentions(f"{used.path.stem}::{used.name}"):
+        return True
+    imported = rf"\buse {used.path.stem}::[^;]*\b{used.name}\b"
+    whole = user.path.read_text(encoding="utf-8")
+    return bool(re.search(imported, whole)) and user.mentions(used.name)
 
 
 def collect() -> dict[str, Rule]:
     """Every rule id in the sources."""
     rules: dict[str, Rule] = defaultdict(Rule)
+    every: list[Item] = []
     for path in sources():
         name = path.relative_to(ROOT).as_posix()
         text = path.read_text(encoding="utf-8")
-        lines = text.splitlines()
         for block in re.findall(r"\bconst RULES\b.*?= &?\[(.*?)\n\];", text, re.DOTALL):
             for rule, sentence in DECLARED.findall(block):
                 rules[plain(rule)].asks = re.sub(r"\\\n\s*", "", sentence).replace('\\"', '"')
-        in_tests = False
-        function = ""
-        for number, line in enumerate(lines):
-            in_tests = in_tests or bool(re.match(r"\s*mod tests \{", line))
-            found = FUNCTION.match(line)
-            function = found[1] if found else function
-            test = is_test(path, line, in_tests)
-            ids = [i for group in COMMENT.findall(line) for i in re.findall(ID, group)]
-            ids += QUOTED.findall(line) if test else []
-            for rule in ids:
-                if test:
-                    # A comment above a test belongs to the function that follows it.
-                    ahead = next(
-                        (m[1] for m in map(FUNCTION.match, lines[number : number + 4]) if m),
-                        function,
-                    )
-                    rules[plain(rule)].tested.add(f"`{ahead or path.stem}` ({name})")
-                else:
-                    entry = rules[plain(rule)]
-                    entry.enforced.add(name)
-                    said = SAID.search(line)
-                    entry.asks = entry.asks or (said[1] if said else "")
+        code, test_code = split(path, text.splitlines())
+        for line in code:
+            for rule in named(COMMENT, line):
+                entry = rules[rule]
+                entry.enforced.add(name)
+                said = SAID.search(line)
+                entry.asks = entry.asks or (said[1] if said else "")
+        every += items(path, test_code)
+    visible = [item for item in every if HIDDEN not in item.text]
+    for item in visible:
+        broken, shown = set[str](), set[str]()
+        for line in item.lines:
+            broken.update(named(COMMENT, line))
+            shown.update(named(SHOWN, line))
+            quoted = shown if SHOWS_QUOTED in item.text else broken
+            quoted.update(plain(rule) for rule in QUOTED.findall(line))
+        if not broken and not shown:
+            continue
+        tests = tests_of(item, visible)
+        if not tests:
+            raise SystemExit(f"coverage: {item.path}: no test uses {item.name}, which names rules")
+        for test in tests:
+            where = f"`{test.name}` ({test.path.relative_to(ROOT).as_posix()})"
+            for rule in broken:
+                rules[rule].broken.add(where)
+            for rule in shown:
+                rules[rule].shown.add(where)
     return rules
 
 
@@ -104,56 +196,64 @@ def order(rule: str) -> tuple[str, int, int, str]:
     return major, int(minor or 0), int(digits[1]) if digits else 0, number
 
 
-def render() -> str:
-    """The whole page."""
+def render() -> tuple[str, list[str]]:
+    """The whole page, and what is missing in it."""
     known = tomllib.loads(RULES.read_text(encoding="utf-8")) if RULES.exists() else {}
     sentences: dict[str, str] = known.get("rules", {})
     reasons: dict[str, str] = known.get("without_case", {})
     rules = collect()
-    for rule in (*sentences, *reasons):
-        rules.setdefault(rule, Rule())
+    unknown = [i for i in (*sentences, *reasons) if i not in rules]
     ids = sorted(rules, key=order)
-    bare = [i for i in ids if not rules[i].tested]
+    broken = [i for i in ids if rules[i].broken]
+    shown = [i for i in ids if rules[i].shown and not rules[i].broken]
+    bare = [i for i in ids if not rules[i].shown and not rules[i].broken]
+    asks = {i: sentences.get(i, rules[i].asks) for i in ids}
+    summary = f"{len(ids)} rules: {len(broken)} that at least one test breaks on purpose, {len(shown)} that tests only "
+    summary += f"show to be kept, {len(bare)} without a test."
     lines = [
         "# Protocol rules and their tests",
         "",
         "Generated by `make coverage` from the rule ids in code and tests; `make check` fails when it is out of date.",
         "",
-        f"{len(ids)} rules, {len(ids) - len(bare)} with a case that breaks exactly that rule, {len(bare)} without.",
+        summary,
         "",
-        "| Rule | What it asks | Enforced in | Cases |",
-        "| --- | --- | --- | --- |",
+        "- Broken by: tests in which an input or a call goes against the rule and is turned away.",
+        "- Shown by: tests in which our own behaviour keeps the rule; nothing breaks it there.",
+        "",
+        "The table is made of what code and tests say of themselves. It tells where to look, not that a test suffices.",
+        "Tests in `recorded_*.rs` need the clock of their recording and run in `make test-recorded`.",
+        "",
+        "| Rule | What it asks | Enforced in | Broken by | Shown by |",
+        "| --- | --- | --- | --- | --- |",
     ]
     for rule in ids:
         entry = rules[rule]
         enforced = ", ".join(sorted(entry.enforced)) or "–"
-        tested = "<br>".join(sorted(entry.tested)) or "–"
-        lines.append(f"| {rule} | {sentences.get(rule, entry.asks)} | {enforced} | {tested} |")
-    lines += ["", "## Rules without a case", ""]
+        cases = ["<br>".join(sorted(tests)) or "–" for tests in (entry.broken, entry.shown)]
+        lines.append(f"| {rule} | {asks[rule]} | {enforced} | {cases[0]} | {cases[1]} |")
+    lines += ["", "## Rules without a test", ""]
     lines += [f"- {rule}: {reasons.get(rule, '**no reason given**')}" for rule in bare] or ["None."]
-    return "\n".join(lines) + "\n"
+    missing = [f"{i}: no sentence" for i in ids if not asks[i]]
+    missing += [f"{i}: nothing enforces it" for i in ids if not rules[i].enforced]
+    missing += [f"{i}: no test and no reason" for i in bare if i not in reasons]
+    missing += [f"{i}: has a test, so it needs no reason" for i in reasons if i not in bare]
+    missing += [f"{i}: in docs/rules.toml, but in no source" for i in unknown]
+    return "\n".join(lines) + "\n", missing
 
 
 def main() -> int:
     """Write the page, or compare it with `--check`."""
-    page = render()
+    page, missing = render()
     if "--check" not in sys.argv[1:]:
         TABLE.parent.mkdir(exist_ok=True)
         TABLE.write_text(page, encoding="utf-8")
-        print(f"coverage: {page.splitlines()[4]}")
-        return 0
-    if not TABLE.exists() or TABLE.read_text(encoding="utf-8") != page:
+    elif not TABLE.exists() or TABLE.read_text(encoding="utf-8") != page:
         print("coverage: docs/coverage.md is not up to date, run make coverage", file=sys.stderr)
         return 1
-    if "**no reason given**" in page:
-        bare = [line for line in page.splitlines() if "**no reason given**" in line]
-        print(
-            "coverage: rules without a case and without a reason:\n" + "\n".join(bare),
-            file=sys.stderr,
-        )
-        return 1
     print(f"coverage: {page.splitlines()[4]}")
-    return 0
+    for line in missing:
+        print(f"coverage: {line}", file=sys.stderr)
+    return 1 if missing else 0
 
 
 if __name__ == "__main__":

@@ -16,21 +16,24 @@ class Config:
     """
 
     max_past_epochs: int = 5
-    """Epochs whose states and message keys are retained: 1 to 5. The protocol names 5 (Marmot v2, 2.8)."""
+    """Epochs whose states and message keys are retained: 1 to 5. The protocol names 5 (Marmot v2, 2.8). What was sent
+    earlier is Rejected (stale_epoch)."""
     out_of_order_tolerance: int = 100
     """How many generations a message may be behind the newest of its sender: 0 to 10,000."""
     maximum_forward_distance: int = 1000
-    """How many generations a message may be ahead of the newest of its sender: 1 to 100,000."""
+    """How many generations a message may be ahead of the newest of its sender: 1 to 100,000. One farther ahead is
+    Deferred."""
     key_package_lifetime: timedelta = timedelta(days=84)
     """Lifetime of a new KeyPackage: 1 second to 84 days (Marmot v2, 2.4)."""
     self_update_every: timedelta = timedelta(days=7)
     """Age of our leaf after which needs_self_update() names the group; at least 1 second."""
     max_event_bytes: int = 131_072
-    """Largest event that we make, bytes of its JSON: 4,096 to 1,048,576. A larger Welcome raises GroupTooLarge."""
+    """Largest event that we make, of whatever kind, bytes of its JSON: 4,096 to 1,048,576. What needs a larger one raises
+    GroupTooLarge. A message of max_message_bytes needs at least a third more: encryption, base64 and the envelope."""
     max_message_bytes: int = 65_536
     """Largest inner event that we send, bytes of its JSON (id and tags included): 1,024 to 524,288."""
     max_held_events: int = 256
-    """Events kept per group that cannot be read yet: 1 to 65,536."""
+    """Events kept per group that cannot be read yet: 1 to 65,536; also at most 16 MiB, and for 30 days."""
     cached_groups: int = 64
     """Groups kept loaded in memory: 1 to 10,000."""
 

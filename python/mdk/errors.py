@@ -26,9 +26,9 @@ class MdkError(Exception):
 class InvalidInput(MdkError, ValueError):
     """An argument is not acceptable; nothing was changed.
 
-    `field` names the argument. If it is a matter of size, `limit` is the largest size that is accepted and `value`
-    the size that was given, both in the unit that the message or the documentation of the argument names. `value`
-    is never the content of an argument.
+    `field` names the argument, if it is about one. If it is a matter of size, `limit` is the bound that was passed (the
+    largest that is accepted, or the smallest for a value below it) and `value` what was given, both in the unit that
+    the message or the documentation of the argument names. `value` is never the content of an argument.
     """
 
     code = "invalid_input"
@@ -66,7 +66,10 @@ class InvalidKey(InvalidInput):
 
 
 class InvalidRelayUrl(InvalidInput):
-    """A relay URL is not ws:// or wss:// with a public host."""
+    """A relay URL is not ws:// or wss:// with a host, is too long, or has a user name or a fragment.
+
+    Hosts of private networks and the loopback are accepted: whether to connect to them is for the transport to decide.
+    """
 
     code = "invalid_relay_url"
     hint: str | None = (
@@ -119,6 +122,7 @@ class NotAllowed(MdkError, PermissionError):
     """The protocol forbids this to anybody in this situation; the message says why."""
 
     code = "not_allowed"
+    hint: str | None = "Do what the message says; the same call again fails again."
 
 
 class NotAdmin(NotAllowed):
@@ -152,10 +156,12 @@ class GroupError(MdkError):
 
 
 class CommitPending(GroupError):
-    """An earlier commit of ours in this group is neither confirmed nor discarded."""
+    """An earlier commit of ours in this group, perhaps an automatic one, is neither confirmed nor discarded."""
 
     code = "commit_pending"
-    hint: str | None = "Confirm or discard it first: pending()."
+    hint: str | None = (
+        "pending() lists it: confirm it if its event was published, otherwise discard it."
+    )
 
 
 class CommitLost(GroupError):
@@ -188,11 +194,11 @@ class IncompatibleMember(GroupError):
 
 
 class GroupTooLarge(GroupError):
-    """A Welcome would not fit into an event. `size` and `limit` are bytes of the gift wrap's JSON."""
+    """A message, a commit or a Welcome would not fit into an event. `size` and `limit` are bytes of the event's JSON."""
 
     code = "group_too_large"
     hint: str | None = (
-        "Invite fewer members at once, or raise Config.max_event_bytes if your relays accept it."
+        "Send less or invite fewer members at once, or raise Config.max_event_bytes if your relays accept it."
     )
 
     def __init__(
@@ -212,6 +218,7 @@ class EpochUnavailable(GroupError):
     """The state of that epoch is not retained any more (Config.max_past_epochs)."""
 
     code = "epoch_unavailable"
+    hint: str | None = "Nothing brings it back; use the present epoch: group(id).epoch."
 
 
 class GroupUnrecoverable(GroupError):

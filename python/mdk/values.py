@@ -51,10 +51,10 @@ class GroupState(StrEnum):
 
 
 class Delivery(StrEnum):
-    """How far a message of ours got."""
+    """How far a message of ours got. The engine alone never knows: only a layer that talks to relays can."""
 
     QUEUED = "queued"
-    """Not yet known to be on a relay."""
+    """Not known to be on a relay. Messages of ours stay so in the engine."""
     ACCEPTED = "accepted"
     """At least one relay has it."""
     FAILED = "failed"

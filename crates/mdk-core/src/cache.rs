@@ -13,7 +13,7 @@ use openmls::group::MlsGroup;
 
 use crate::outbound::Judged;
 use crate::policy::GroupView;
-use crate::profile::v2;
+use crate::profile::{Profile as _, V2};
 
 /// A group in memory with its row.
 pub(crate) struct LoadedGroup {
@@ -33,7 +33,7 @@ impl LoadedGroup {
     /// The current state in the terms of the rules.
     pub(crate) fn view(&mut self) -> Arc<GroupView> {
         let mls = &self.mls;
-        self.view.get_or_insert_with(|| Arc::new(v2::view_of_group(mls))).clone()
+        self.view.get_or_insert_with(|| Arc::new(V2::view_of_group(mls))).clone()
     }
 
     /// The state has changed to one whose view is known.

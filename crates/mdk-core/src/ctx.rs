@@ -132,7 +132,8 @@ impl<'a> Ctx<'a, '_> {
             relays: Vec::new(),
         }];
         for row in self.tx.groups()? {
-            if group::is_over(row.status) {
+            // An inviter's relays are not to be dialled before the invite is accepted.
+            if group::is_over(row.status) || group::join::is_invited(row.status) {
                 continue;
             }
             let ids: Vec<String> =

@@ -36,8 +36,6 @@ pub struct Engine {
     backlog_reply: Vec<Event>,
     /// Whether what was left by an earlier process has been handed out again.
     resumed: bool,
-    /// Commits whose Welcomes the caller has had since before the last `tick`.
-    handed: Vec<i64>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -90,7 +88,6 @@ impl Engine {
             backlog: Vec::new(),
             backlog_reply: Vec::new(),
             resumed: false,
-            handed: Vec::new(),
         })
     }
 
@@ -524,24 +521,23 @@ impl Engine {
         Ok(verdicts.into_iter().map(|(v, events, reply)| self.outcome(v, events, reply)).collect())
     }
 
-    /// Does what time has made due: answers leaves, expires messages and KeyPackages. The first call hands out
+    /// Does what time has made due: answers leaves, retries held events, expires messages and
+    /// KeyPackages. The first call hands out
     /// again what an earlier process may not have published: automatic commits, leave proposals, and the
     /// Welcomes of confirmed commits. Sending those twice does no harm.
     ///
     /// # Errors
     /// [`Error::Store`].
     pub fn tick(&mut self) -> Result<Outcome> {
-        let resumed = std::mem::replace(&mut self.resumed, true);
-        let handed = std::mem::take(&mut self.handed);
-        let (sendable, effects) = self.write(|ctx| {
+        let resumed = self.resumed;
+        let (_, effects) = self.write(|ctx| {
             if !resumed {
                 ctx.resume()?;
             }
-            // Welcomes stay for one more `tick`, so that a crash before they were sent can be made good.
-            for pending in handed {
-                ctx.tx.drop_welcomes(pending)?;
+            ctx.expire_welcomes()?;
+            for row in ctx.tx.groups()? {
+                ctx.retry_held(&row.id)?;
             }
-            let sendable = ctx.tx.sendable_welcomes()?.into_iter().map(|w| w.pending).collect();
             let mut due: Vec<GroupId> =
                 ctx.tx.due_inputs(ctx.now_millis)?.into_iter().map(|i| i.group).collect();
             due.dedup();
@@ -549,10 +545,9 @@ impl Engine {
                 ctx.answer_leaves(&id)?;
             }
             ctx.expire_messages()?;
-            ctx.expire_key_packages()?;
-            Ok(sendable)
+            ctx.expire_key_packages()
         })?;
-        self.handed = sendable;
+        self.resumed = true;
         let events = [effects.events, effects.late].concat();
         Ok(self.outcome(Ok(Verdict::Applied), events, effects.reply))
     }

@@ -9,8 +9,8 @@ use crate::values::{Delivery, GroupInfo, GroupState, Invite, Message, Reaction};
 /// The state a user sees; `None` for groups that are not visible (founding, declined).
 pub(crate) fn state(status: GroupStatus) -> Option<GroupState> {
     Some(match status {
-        GroupStatus::Founding | GroupStatus::Declined => return None,
-        GroupStatus::Invited => GroupState::Pending,
+        GroupStatus::Founding => return None,
+        GroupStatus::Invited | GroupStatus::Reinvited => GroupState::Pending,
         GroupStatus::Active => GroupState::Active,
         GroupStatus::Leaving => GroupState::Leaving,
         GroupStatus::Left => GroupState::Left,

@@ -1,7 +1,7 @@
 //! Sending: chat, reply, reaction, edit, delete, any kind.
 
 use mdk_store::{MessageRow, MessageStatus, Seen};
-use mdk_wire::{ContentId, EventId, GroupId, Random, UnsignedEvent, group_message, kind};
+use mdk_wire::{ContentId, EventId, GroupId, Payload, Random, UnsignedEvent, group_message, kind};
 
 use crate::cache::LoadedGroup;
 use crate::ctx::Ctx;
@@ -92,6 +92,12 @@ impl Ctx<'_, '_> {
             return Err(Error::too_large("text", limit, json.len()));
         }
 
+        // What no receiver would take must not look sent.
+        if let Err(problem) = check_payload(kind, json.as_bytes()) {
+            self.put(group);
+            return Err(problem);
+        }
+
         let mls = group
             .mls
             .create_message(&self.provider(), &self.identity.signer, json.as_bytes())
@@ -110,6 +116,7 @@ impl Ctx<'_, '_> {
             &mut self.random,
         )
         .map_err(Error::bug("sealing a message"))?;
+        self.check_event_size(&event)?;
         let mut row = MessageRow {
             seq: 0,
             group: id.clone(),
@@ -162,6 +169,17 @@ impl Ctx<'_, '_> {
         }
         Ok(())
     }
+}
+
+/// The checks of a receiver, on our own payload.
+fn check_payload(kind: u16, json: &[u8]) -> Result<()> {
+    let payload =
+        Payload::parse(json).map_err(|_| Error::input("tags", "no receiver would accept them"))?;
+    let length = payload.content.chars().count();
+    if kind == kind::REACTION && length > MAX_REACTION_CHARS {
+        return Err(Error::too_large("text", MAX_REACTION_CHARS, length));
+    }
+    Ok(())
 }
 
 /// End of a message's life: checked, so that a huge retention means "never" (rule: 2.9-2).

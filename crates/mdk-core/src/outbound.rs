@@ -20,7 +20,7 @@ use crate::group::epoch::Step;
 use crate::key_package::ValidKeyPackage;
 use crate::outcome::{RejectCode, Rejection};
 use crate::policy::{self, CommitClass, CommitView, GroupView, ProposalKind};
-use crate::profile::v2;
+use crate::profile::{Profile as _, V2};
 use crate::values::{GroupInfo, Pending};
 
 /// What a commit of ours is to contain.
@@ -53,17 +53,11 @@ impl Ctx<'_, '_> {
     /// Preconditions of every commit by the user (C1 step 1). Returns the group, taken.
     pub(crate) fn take_for_commit(&mut self, id: &GroupId) -> Result<LoadedGroup> {
         let group = self.take_active(id)?;
-        if group.mls.pending_commit().is_none() {
-            return Ok(group);
+        // An automatic commit too: it was handed out, so a relay may have it.
+        if group.mls.pending_commit().is_some() {
+            return Err(Error::CommitPending);
         }
-        match self.tx.pending_of(id)? {
-            Some(pending) if pending.automatic => {
-                let mut group = group;
-                self.discard_in_place(&mut group, pending.id)?;
-                Ok(group)
-            }
-            _ => Err(Error::CommitPending),
-        }
+        Ok(group)
     }
 
     /// Builds and stages the commit in OpenMLS, then judges it as a peer would (C1 steps 3 to 6).
@@ -91,7 +85,7 @@ impl Ctx<'_, '_> {
             .map_err(Error::bug("loading PSKs"))?
             .create_group_info(false);
         let updates =
-            v2::component_updates(builder.app_data_update_proposals()).map_err(own_fault)?;
+            V2::component_updates(builder.app_data_update_proposals()).map_err(own_fault)?;
         builder.with_app_data_dictionary_updates(updates);
         let bundle = builder
             .build(provider.rand(), provider.crypto(), &self.identity.signer, |_| true)
@@ -119,7 +113,7 @@ impl Ctx<'_, '_> {
     fn judge_own(&self, group: &mut LoadedGroup) -> Result<Judged> {
         let parent = group.view();
         let (commit, result) =
-            v2::view_of_pending(&parent, &group.mls).ok_or(Error::Internal("no pending commit"))?;
+            V2::view_of_pending(&parent, &group.mls).ok_or(Error::Internal("no pending commit"))?;
         let class = policy::judge_commit(&parent, &commit, &result).map_err(own_fault)?;
         Ok(Judged { commit, class, result: Arc::new(result) })
     }
@@ -215,7 +209,7 @@ impl Ctx<'_, '_> {
             Some(judged) => judged,
             None => self.judge_own(&mut group)?,
         };
-        let before = v2::settings(group.mls.public_group().group_context())
+        let before = V2::settings(group.mls.public_group().group_context())
             .map_err(|_| Error::Internal("own state does not decode"))?;
         let state = self.snapshot(&group.row)?;
         self.retain(&group.row, &state)?;
@@ -249,6 +243,9 @@ impl Ctx<'_, '_> {
     /// acknowledgement may still bring it back (C2, the note on `discard`).
     pub(crate) fn discard(&mut self, id: i64) -> Result<()> {
         let pending = self.unresolved(id)?;
+        if pending.status == CommitStatus::Exposed {
+            return Err(Error::NotAllowed("a relay has this commit: confirm it"));
+        }
         if pending.event_json.is_none() {
             self.cache.forget(&pending.group);
             self.tx.delete_group(&pending.group)?;
@@ -260,13 +257,18 @@ impl Ctx<'_, '_> {
         self.retry_held(&pending.group)
     }
 
-    pub(crate) fn discard_in_place(&mut self, group: &mut LoadedGroup, id: i64) -> Result<()> {
-        let provider = self.provider();
+    fn discard_in_place(&mut self, group: &mut LoadedGroup, id: i64) -> Result<()> {
+        self.supersede(group, id)?;
+        group.mls.clear_pending_commit(self.provider().storage())?;
+        group.judged = None;
+        Ok(())
+    }
+
+    /// Marks a pending commit as given up; its OpenMLS row is kept with it.
+    pub(crate) fn supersede(&mut self, group: &LoadedGroup, id: i64) -> Result<()> {
         if let Some(state) = self.tx.mls_group_state(&group.row.id)? {
             self.tx.set_commit_state(id, &state)?;
         }
-        group.mls.clear_pending_commit(provider.storage())?;
-        group.judged = None;
         self.tx.set_commit_status(id, CommitStatus::Discarded)?;
         self.tx.drop_welcomes(id)?;
         Ok(())
@@ -276,6 +278,7 @@ impl Ctx<'_, '_> {
         let row = self.tx.pending(id)?.ok_or(Error::CommitLost)?;
         match row.status {
             CommitStatus::Prepared | CommitStatus::Exposed => Ok(row),
+            // rule: C2-5
             CommitStatus::Confirmed | CommitStatus::Discarded => Err(Error::CommitLost),
         }
     }
@@ -311,7 +314,7 @@ pub(crate) fn self_removed(commit: &CommitView, group: &LoadedGroup) -> BTreeSet
         .filter(|p| matches!(p.kind, ProposalKind::SelfRemove))
         .filter_map(|p| p.sender)
         .filter_map(|leaf| group.mls.member(LeafNodeIndex::new(leaf)))
-        .filter_map(v2::account_of)
+        .filter_map(V2::account_of)
         .collect()
 }
 

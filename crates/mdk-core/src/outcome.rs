@@ -25,6 +25,8 @@ pub enum DeferredReason {
     Undecryptable,
     /// It belongs to an epoch that has not been reached.
     FutureEpoch,
+    /// It is too far ahead of what its sender's earlier messages allow to read.
+    FutureGeneration,
     /// A commit or proposal it builds on has not arrived.
     MissingParent,
     /// A commit that competes with one already applied.
@@ -44,6 +46,7 @@ impl DeferredReason {
         match self {
             Self::Undecryptable => "undecryptable",
             Self::FutureEpoch => "future_epoch",
+            Self::FutureGeneration => "future_generation",
             Self::MissingParent => "missing_parent",
             Self::Rival => "rival",
             Self::PublishInProgress => "publish_in_progress",

@@ -24,7 +24,7 @@ use crate::group;
 use crate::identity::Identity;
 use crate::inbound::classify;
 use crate::key_package::mls_reference;
-use crate::profile::v2;
+use crate::profile::{Profile as _, V2};
 use crate::provider::Provider;
 
 /// The private parts of a device that somebody else made and published.
@@ -179,7 +179,7 @@ pub fn state(engine: &mut Engine, id: &GroupId) -> Result<State> {
                 .map_err(Error::bug("encoding a tag"))?,
             own_leaf_index: mls.own_leaf_index().u32(),
             leaves: leaves.collect(),
-            components: v2::view_of_group(mls).components,
+            components: V2::view_of_group(mls).components,
         })
     })
 }

@@ -17,6 +17,10 @@ use crate::error::{Error, Result};
 use crate::key_package::ValidKeyPackage;
 use crate::parallel;
 
+/// How long the Welcomes of a confirmed commit are handed out again after a restart, in seconds. Nobody tells the
+/// engine that one was sent, and sending one twice does no harm.
+const RESEND_FOR: u64 = 3 * 86_400;
+
 /// All that a wrap is made from, beside the commit's Welcome and relays.
 #[derive(Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
 struct Recipe {
@@ -108,5 +112,16 @@ impl Ctx<'_, '_> {
         recipe
             .wrap(&commit.welcome, &self.identity.keys, &row.recipient, &commit.relays)
             .map_err(|_| damaged())
+    }
+
+    /// Forgets Welcomes that are too old to be handed out again.
+    pub(crate) fn expire_welcomes(&self) -> Result<()> {
+        for welcome in self.tx.sendable_welcomes()? {
+            let commit = self.tx.pending(welcome.pending)?;
+            if commit.is_none_or(|c| c.created_at.saturating_add(RESEND_FOR) <= self.now()) {
+                self.tx.drop_welcomes(welcome.pending)?;
+            }
+        }
+        Ok(())
     }
 }

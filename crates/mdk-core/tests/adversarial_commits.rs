@@ -420,7 +420,7 @@ fn requiring_more() {
     assert_eq!((rejection.code, rejection.rule), (Unsupported, "B5-6b"));
 }
 
-/// rule: B5-1a and B5-1b: OpenMLS drops no required extension that the group uses. (Their cases are in `policy/tests`
+/// B5-1a and B5-1b: OpenMLS drops no required extension that the group uses. (Their cases are in `policy/tests`
 /// and among the Welcomes.)
 #[test]
 fn requirements_stay() {
@@ -430,6 +430,7 @@ fn requirements_stay() {
 }
 
 /// The same shapes without the fault apply.
+// shows: the quoted rules
 #[test]
 fn faultless_twins_apply() {
     type Good = (&'static str, fn() -> World, fn(&mut World) -> Event);
@@ -477,7 +478,7 @@ fn faultless_twins_apply() {
     assert_ne!(w.us.info(&w.id).state, GroupState::Active);
 }
 
-/// rule: D4-3a and D4-3b as far as they go: OpenMLS makes no such commit, or we never have what it refers to.
+/// D4-3a and D4-3b as far as they go: OpenMLS makes no such commit, or we never have what it refers to.
 #[test]
 fn leaving_in_commits() {
     let mut w = World::new();

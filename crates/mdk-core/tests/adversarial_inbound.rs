@@ -55,7 +55,7 @@ fn tag(name: &str, value: &str) -> Vec<String> {
 #[test]
 fn envelopes() {
     all_refused(&[
-        ("2.4-1", "2.4-1", Transport, |w| envelope(|e| e.kind = 1, w)),
+        ("2.4-11", "2.4-11", Transport, |w| envelope(|e| e.kind = 1, w)),
         ("2.4-2", "D1-4", Transport, |w| envelope(|e| e.tags.clear(), w)),
         ("2.4-2", "D1-4", Transport, |w| envelope(|e| e.tags.push(e.tags[0].clone()), w)),
         ("2.4-2", "D1-4", Transport, |w| {
@@ -155,7 +155,7 @@ fn payloads() {
             let key = w.max.key().to_hex();
             sends(w, |json| json.replace(&key, &key.to_uppercase()))
         }),
-        ("2.5-4", "2.5-4", Encoding, |w| {
+        ("2.5-9", "2.5-9", Encoding, |w| {
             let ann = w.ann.key();
             w.max.sends_payload(|p| p.pubkey = ann)
         }),
@@ -169,7 +169,7 @@ fn payloads() {
     ]);
 }
 
-/// rule: 2.4-8 at its limit, any kind, any JSON order and spacing: delivered.
+/// shows: 2.4-8 at its limit, any kind, any JSON order and spacing: delivered.
 #[test]
 fn payloads_at_the_limit() {
     let mut w = World::new();
@@ -271,7 +271,7 @@ fn claimed_epochs() {
     };
     assert_eq!(code_and_rule(of_epoch(0).1), (StaleEpoch, "D2-4"), "before we joined");
     assert_eq!(code_and_rule(of_epoch(1).1), (StaleEpoch, "D2-3"), "beyond the window");
-    // rule: D2-1
+    // shows: D2-1
     assert_eq!(of_epoch(8).1, Verdict::Deferred(Wait::FutureEpoch));
     // A proposal of a retained epoch waits; it is not condemned by a claim that nothing authenticates.
     let (event, verdict) = of_epoch(2);
@@ -284,7 +284,7 @@ fn claimed_epochs() {
     w.still_follows(Who::Max);
 }
 
-/// rule: D1-5, D2-3: retained epochs are read, and no others.
+/// shows: D1-5: retained epochs are read, and no others.
 #[test]
 fn retained_epochs() {
     let mut w = World::new();
@@ -306,7 +306,7 @@ fn retained_epochs() {
     }
 }
 
-/// rule: D1-1 by the outer id, D1-7 by the content under a new outer event.
+/// rule: D1-1, D1-9: known by the outer id, and by the content under a new outer event.
 #[test]
 fn duplicates() {
     let mut w = World::new();
@@ -317,7 +317,7 @@ fn duplicates() {
     let before = w.us.engine.digest().unwrap();
     assert_eq!(w.us.takes(&first).verdict, Verdict::Duplicate, "rule D1-1");
     let again = w.max.seals(&bytes);
-    assert_eq!(w.us.takes(&again).verdict, Verdict::Duplicate, "rule D1-7");
+    assert_eq!(w.us.takes(&again).verdict, Verdict::Duplicate, "rule D1-9");
     assert!(w.us.engine.digest().unwrap() == before);
     // A commit likewise.
     let made = w.max.commits(self_update());
@@ -336,7 +336,7 @@ fn after_our_removal() {
     let late = w.max.says("late");
     let removal = w.ann.commit_event(foreign::Change { removes: vec![3], ..by_value(vec![]) });
     let outcome = w.us.applies(&removal);
-    // rule: D6-1
+    // shows: D6-1
     assert!(
         outcome
             .events
@@ -352,7 +352,7 @@ fn after_our_removal() {
     assert!(w.us.engine.self_update(&group).is_err());
 }
 
-/// rule: 2.9-1, 2.9-2, 2.9-3: the source epoch's retention counts; the expiration tag decides nothing.
+/// shows: 2.9-1, 2.9-2, 2.9-3: the source epoch's retention counts; the expiration tag decides nothing.
 #[test]
 fn retention() {
     let hour = 3600u64.to_be_bytes().to_vec();
@@ -382,7 +382,7 @@ fn retention() {
             .filter(|m| !m.deleted)
             .collect();
     assert_eq!(left.iter().map(|m| m.text.as_str()).collect::<Vec<_>>(), ["an hour"]);
-    // rule: 2.9-2: the sum does not wrap round to a time that has passed.
+    // The sum does not wrap round to a time that has passed.
     let commit = w.ann.commit_event(by_value(vec![update(id::RETENTION, &u64::MAX.to_be_bytes())]));
     w.us.applies(&commit);
     w.max.follows(&commit);
@@ -395,7 +395,7 @@ fn retention() {
     w.still_follows(Who::Max);
 }
 
-/// rule: 2.4-5, 2.4-3: our own events have a key of their own each, and commits no expiration tag.
+/// shows: 2.4-5, 2.4-3: our own events have a key of their own each, and commits no expiration tag.
 #[test]
 fn our_envelopes() {
     let mut w = World::with(|context, _| context.set(id::RETENTION, 60u64.to_be_bytes()));

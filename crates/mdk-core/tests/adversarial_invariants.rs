@@ -125,8 +125,8 @@ const INVARIANTS: [Case; 37] = [
         InvalidEncoding,
     ),
     (
-        "B5-4b",
-        "B4-10: an admin without a leaf",
+        "B4-10",
+        "an admin without a leaf",
         |p| {
             admins(p, |a, _| {
                 let other = *Keys::generate().public_key().as_bytes();
@@ -247,8 +247,8 @@ const INVARIANTS: [Case; 37] = [
         UnsupportedRequiredFeature,
     ),
     (
-        "B5-6c",
-        "B4-8: we lack a required role",
+        "B4-8",
+        "we lack a required role",
         |p| founder(p, |l| l.extensions.push(0xF2D2), |c| c.set(0x8006, agent_stream(2))),
         "B5-6c",
         UnsupportedRequiredFeature,

@@ -116,7 +116,7 @@ fn a_disbanded_group_is_never_joined_again() {
     refused(&mut bob, &wrapped, "B4-4", RejectCode::AlreadyApplied);
 }
 
-// rule: B4-5
+// shows: B4-5
 #[test]
 fn a_removed_copy_is_replaced_and_keeps_its_history() {
     let (mut bob, mut founder, group) = joined();
@@ -137,7 +137,7 @@ fn a_removed_copy_is_replaced_and_keeps_its_history() {
     assert!(founder.follows(&answer).is_some());
 }
 
-// rule: B4-5
+// shows: B4-5
 #[test]
 fn a_bad_welcome_does_not_touch_a_removed_copy() {
     let (mut bob, mut founder, group) = joined();
@@ -208,7 +208,7 @@ fn one_key_package_serves_two_welcomes_and_survives_a_bad_one_between() {
     assert!(info.used && info.last_resort);
 }
 
-// rule: B4-6
+// shows: B4-6
 #[test]
 fn a_member_whose_lifetime_is_over_does_not_keep_others_out() {
     let mut bob = Member::new("bob");
@@ -235,7 +235,7 @@ fn the_inviter_is_who_made_the_welcome_not_who_sent_it() {
     assert_eq!(invite.inviter, founder.key());
 }
 
-// rule: B4-11
+// shows: B4-11
 #[test]
 fn messages_of_five_past_epochs_are_readable_after_joining() {
     let (mut bob, mut founder, _) = joined();
@@ -250,7 +250,7 @@ fn messages_of_five_past_epochs_are_readable_after_joining() {
     assert_ne!(verdict, Verdict::Applied, "six epochs ago");
 }
 
-// rule: B4-12
+// shows: B4-12
 #[test]
 fn a_joiner_is_due_for_a_self_update() {
     let (mut bob, _, group) = joined();
@@ -260,7 +260,7 @@ fn a_joiner_is_due_for_a_self_update() {
     assert!(bob.engine.needs_self_update(86_400).unwrap().is_empty());
 }
 
-// rule: B4-13
+// shows: B4-13
 #[test]
 fn what_came_before_the_welcome_can_come_again_after_it() {
     let mut bob = Member::new("bob");

@@ -38,7 +38,8 @@ fn three() -> (Member, Member, Member, GroupId) {
     (alice, bob, carol, group)
 }
 
-/// rule: 2.7-2, 2.7-4: the lowest remaining leaf answers at once, the next ones only when it is silent.
+// rule: 2.7-2
+/// shows: 2.7-4: the lowest remaining leaf answers at once, the next ones only when it is silent.
 #[test]
 fn leaving_is_answered() {
     let (mut alice, mut bob, mut carol, group) = three();
@@ -69,7 +70,7 @@ fn leaving_is_answered() {
     assert_eq!(alice.info(&group).epoch, 2);
 }
 
-/// An automatic commit stands in nobody's way: messages go out, a commit of the user's replaces it.
+/// An automatic commit stops no message, but it was handed out: another commit of ours has to wait for it.
 #[test]
 fn automatic_commits_do_not_block() {
     let (mut alice, mut bob, mut carol, group) = three();
@@ -79,9 +80,12 @@ fn automatic_commits_do_not_block() {
     let said = alice.says(&group, "while it is out");
     assert_eq!(received(&bob.applies(&said)), ["while it is out"]);
     assert_eq!(received(&alice.applies(&bob.says(&group, "heard"))), ["heard"]);
-    let update = alice.engine.self_update(&group).unwrap();
-    bob.applies(event(&update));
-    alice.confirms(&update);
+    assert!(matches!(alice.engine.self_update(&group), Err(Error::CommitPending)));
+    // A commit of somebody else that takes effect supersedes it.
+    let update = bob.engine.self_update(&group).unwrap();
+    bob.confirms(&update);
+    alice.applies(event(&update));
+    assert!(alice.engine.pending().unwrap().is_empty());
     let said = alice.says(&group, "after it");
     assert_eq!(received(&bob.applies(&said)), ["after it"]);
     // The leave of the old epoch is moot: carol asks again and is answered.
@@ -141,7 +145,7 @@ fn admins_step_down_first() {
     assert_eq!(bob.info(&group).state, GroupState::Disbanded);
 }
 
-/// rule: 2.7-5: of several proposals of one leaf we commit the lowest digest, and accept whichever is committed.
+/// shows: 2.7-5: of several proposals of one leaf we commit the lowest digest, and accept whichever is committed.
 #[test]
 fn several_proposals_of_one_leaf() {
     for we_answer in [true, false] {
@@ -203,7 +207,7 @@ fn opener(name: &'static str) -> (tempfile::TempDir, impl Fn() -> Member) {
     (folder, open)
 }
 
-/// rule: C2-6: the answer to a leave is handed out again by the first tick after a restart.
+/// shows: C2-6: the answer to a leave is handed out again by the first tick after a restart.
 #[test]
 fn an_answer_survives_a_restart() {
     let (_folder, open) = opener("alice");

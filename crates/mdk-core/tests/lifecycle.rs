@@ -36,7 +36,7 @@ fn with_config(name: &'static str, config: Config) -> Member {
     Member { name, engine, clock }
 }
 
-/// rule: C2-4: while a commit is being published all inbound waits, and is drained by confirm and by discard.
+/// shows: C2-4: while a commit is being published all inbound waits, and is drained by confirm and by discard.
 #[test]
 fn inbound_waits_while_publishing() {
     for confirms in [true, false] {
@@ -81,7 +81,7 @@ fn a_commit_is_resolved_once() {
     assert!(alice.engine.pending().unwrap().is_empty());
 }
 
-/// rule: C2-7: a discarded commit that a relay took after all is a rival, not lost and not refused.
+/// shows: C2-7: a discarded commit that a relay took after all is a rival, not lost and not refused.
 #[test]
 fn a_discarded_commit_comes_back() {
     let (mut alice, mut bob, group) = pair();
@@ -93,7 +93,7 @@ fn a_discarded_commit_comes_back() {
     assert_eq!(alice.info(&group).state, GroupState::Active);
 }
 
-/// rule: D2-2, 2.6-4a: any member updates itself; the first of two rivals applies, the second is kept.
+/// shows: D2-2, 2.6-4a: any member updates itself; the first of two rivals applies, the second is kept.
 #[test]
 fn rivals() {
     let (mut alice, mut bob, mut carol, group) = three();
@@ -113,7 +113,7 @@ fn rivals() {
     }
 }
 
-/// rule: D2-1, D5-2: what is early waits for its commit, in one batch and over several calls.
+/// shows: D2-1, D5-2: what is early waits for its commit, in one batch and over several calls.
 #[test]
 fn early_messages_wait() {
     let (mut alice, mut bob, mut carol, group) = three();
@@ -131,7 +131,7 @@ fn early_messages_wait() {
     assert_eq!(outcomes[2].verdict, Verdict::Duplicate);
 }
 
-/// rule: D5-3: a commit that comes before the proposal it refers to.
+/// shows: D5-3: a commit that comes before the proposal it refers to.
 #[test]
 fn a_commit_before_its_proposal() {
     let (mut alice, mut bob, mut carol, group) = three();
@@ -203,7 +203,7 @@ fn held_events_are_bounded() {
     assert_eq!(bob.texts(&group), ["0", "1", "2", "3", "4"]);
 }
 
-/// rule: D1-8: noise that fills the share is dropped after 30 days, and makes room.
+/// shows: D1-8: noise that fills the share is dropped after 30 days, and makes room.
 #[test]
 fn held_noise_expires() {
     let mut config = Config::default();
@@ -237,7 +237,7 @@ fn held_noise_expires() {
     assert_eq!(received(&bob.applies(&said)), ["clear"]);
 }
 
-/// rule: C2-6: the very bytes are handed out again after a restart, and confirm works.
+/// shows: C2-6: the very bytes are handed out again after a restart, and confirm works.
 #[test]
 fn pending_survives_a_restart() {
     let folder = tempfile::tempdir().unwrap();
@@ -282,7 +282,7 @@ fn pending_survives_a_restart() {
     }
 }
 
-/// rule: D4-6d: the end of a group, for its maker and for the others.
+/// shows: D4-6d: the end of a group, for its maker and for the others.
 #[test]
 fn disbanding() {
     let (mut alice, mut bob, mut carol, group) = three();
@@ -303,7 +303,8 @@ fn disbanding() {
     assert!(matches!(alice.engine.self_update(&group), Err(Error::NotMember(_))));
 }
 
-/// rule: 2.6-3, 2.6-7: a member may do none of what admins do; a removed admin's key goes too.
+// shows: 2.6-7
+/// rule: 2.6-3: a member may do none of what admins do; a removed admin's key goes too.
 #[test]
 fn members_are_no_admins() {
     let (mut alice, mut bob, mut carol, group) = three();

@@ -128,7 +128,7 @@ fn members_are_named_rightly() {
     invalid(alice.engine.remove_members(&group, &[]), "members");
     invalid(alice.engine.remove_members(&group, &[a]), "members");
     invalid(alice.engine.remove_members(&group, &[stranger]), "members");
-    invalid(alice.engine.promote(&group, &[stranger]), "admins");
+    invalid(alice.engine.promote(&group, &[stranger]), "members");
     let mut carol = Member::new("carol");
     let twice = [carol.key_package(), carol.key_package()];
     assert!(matches!(

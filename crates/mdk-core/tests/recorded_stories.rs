@@ -149,7 +149,7 @@ fn simple_from_bobs_seat() {
 }
 
 /// The whole of `story-main`: with the winner of the second race first, to the end.
-// rule: 2.1-9
+// shows: 2.1-9
 #[test]
 fn main_from_daves_seat_to_the_end() {
     if !clock_is_recorded() {
@@ -411,7 +411,7 @@ fn live_from_the_listeners_seat() {
                         assert_eq!(verdict, Verdict::Duplicate);
                     }
                     1059 => refused_as(&verdict, RejectCode::WrongRecipient, "B3-1"),
-                    _ => refused_as(&verdict, RejectCode::TransportRejected, "2.4-1"),
+                    _ => refused_as(&verdict, RejectCode::TransportRejected, "2.4-11"),
                 }
                 assert_eq!(seat.engine.digest().unwrap(), before);
                 continue;

@@ -17,7 +17,7 @@ fn entries(leaf: &LeafNode) -> Vec<(u16, Vec<u8>)> {
     dictionary.entries().map(|entry| (entry.id(), entry.data().to_vec())).collect()
 }
 
-// rules: A1-1, A1-2, A1-3, A1-4, A1-5, A1-6
+// shows: A1-1, A1-2, A1-3, A1-4, A1-5, A1-6
 #[test]
 fn our_key_package() {
     let mut bob = Member::new("bob");
@@ -58,7 +58,7 @@ fn our_key_package() {
     assert_ne!(next.leaf_node().encryption_key(), leaf.encryption_key());
 }
 
-// rules: B1-1, B1-2, B1-3, B2-3
+// shows: B1-1, B1-2, B1-3, B2-3
 #[test]
 fn our_group() {
     let mut alice = Member::new("alice");
@@ -101,7 +101,7 @@ fn our_group() {
     }
 }
 
-// rules: A4-1, A4-2
+// shows: A4-1, A4-2
 #[test]
 fn a_new_key_package_replaces_the_old_one_in_its_slot() {
     let mut bob = Member::new("bob");
@@ -116,7 +116,7 @@ fn a_new_key_package_replaces_the_old_one_in_its_slot() {
     bob.applies(&wrapped);
 }
 
-// rule: A4-3
+// shows: A4-3
 #[test]
 fn a_replaced_key_package_serves_for_seven_days() {
     let mut bob = Member::new("bob");
@@ -158,7 +158,7 @@ fn chosen(events: &[&Event]) -> Event {
     first
 }
 
-// rule: A3-1
+// shows: A3-1
 #[test]
 fn the_newest_of_a_slot_counts() {
     let (keys, now) = (Keys::generate(), kit::now());
@@ -170,7 +170,7 @@ fn the_newest_of_a_slot_counts() {
     assert!(chosen(&[&high, &low]).id() == low.id());
 }
 
-// rule: A3-2
+// shows: A3-2
 #[test]
 fn across_slots_one_that_is_not_last_resort_counts() {
     let (keys, now) = (Keys::generate(), kit::now());

@@ -4,67 +4,95 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use mdk_wire::limits::MAX_RELAY_URL_BYTES;
 use mdk_wire::{Event, EventId, GroupId, KeyPackageRef, PublicKey};
 use pyo3::exceptions::PyOverflowError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDateTime, PyDelta, PyDeltaAccess, PyString};
+use pyo3::types::{PyByteArray, PyBytes, PyDateTime, PyDelta, PyDeltaAccess, PyIterator, PyString};
 use zeroize::Zeroizing;
 
-use crate::errors::{Class, Raise};
+use crate::errors::{Class, Detail, Raise};
 use crate::public_key;
 use crate::signed_event::SignedEvent;
+use crate::text::Text;
 
 /// Largest key file that is read, in bytes.
 const MAX_SECRET_FILE: u64 = 4096;
 
-pub(crate) fn group(text: &str) -> Result<GroupId, Raise> {
-    GroupId::from_hex(text).map_err(|_| Raise::input("group_id", "not lower-case hex"))
+pub(crate) fn group(text: &Text) -> Result<GroupId, Raise> {
+    GroupId::from_hex(text.get("group_id")?)
+        .map_err(|_| Raise::input("group_id", "not lower-case hex"))
 }
 
-pub(crate) fn event_id(field: &'static str, text: &str) -> Result<EventId, Raise> {
-    EventId::from_hex(text).map_err(|_| Raise::input(field, "not 64 lower-case hex digits"))
+pub(crate) fn event_id(field: &'static str, text: &Text) -> Result<EventId, Raise> {
+    EventId::from_hex(text.get(field)?)
+        .map_err(|_| Raise::input(field, "not 64 lower-case hex digits"))
 }
 
-pub(crate) fn key_package_ref(text: &str) -> Result<KeyPackageRef, Raise> {
-    KeyPackageRef::from_hex(text).map_err(|_| Raise::input("ref", "not 64 lower-case hex digits"))
+pub(crate) fn key_package_ref(text: &Text) -> Result<KeyPackageRef, Raise> {
+    KeyPackageRef::from_hex(text.get("ref")?)
+        .map_err(|_| Raise::input("ref", "not 64 lower-case hex digits"))
 }
 
-pub(crate) fn cursor(text: Option<&str>) -> Result<i64, Raise> {
-    text.map_or(Ok(0), |text| text.parse().map_err(|_| Raise::input("after", "not a cursor")))
+/// A cursor of the event log, exactly as the log writes them; `None` is its beginning.
+pub(crate) fn cursor(text: Option<&Text>) -> Result<i64, Raise> {
+    let Some(text) = text else { return Ok(0) };
+    let text = text.get("after")?;
+    text.parse::<i64>()
+        .ok()
+        .filter(|cursor| *cursor >= 0 && cursor.to_string() == text)
+        .ok_or_else(|| Raise::input("after", "not a cursor"))
 }
 
-/// An int; beyond 64 bits it stands at the border, so that it fails the range check of [`uint`].
-#[derive(Clone, Copy)]
-pub(crate) struct Int(pub(crate) i64);
+/// An int of any size.
+pub(crate) enum Int {
+    Small(i64),
+    /// One beyond 64 bits, for the exception that it ends in.
+    Large {
+        value: Py<PyAny>,
+        negative: bool,
+    },
+}
 
 impl FromPyObject<'_, '_> for Int {
     type Error = PyErr;
 
     fn extract(value: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
         match value.extract() {
-            Ok(number) => Ok(Self(number)),
+            Ok(number) => Ok(Self::Small(number)),
             Err(error) if error.is_instance_of::<PyOverflowError>(value.py()) => {
-                Ok(Self(if value.lt(0)? { i64::MIN } else { i64::MAX }))
+                let value = value.call_method0("__index__")?;
+                Ok(Self::Large { negative: value.lt(0)?, value: value.unbind() })
             }
             Err(error) => Err(error),
         }
     }
 }
 
-/// An int from 0 to `limit`.
-pub(crate) fn uint<T: TryFrom<i64>>(
+/// An int from `low` to `high`.
+pub(crate) fn range<T: TryFrom<i64>>(
     field: &'static str,
-    Int(value): Int,
-    limit: u32,
+    value: Int,
+    low: u32,
+    high: u32,
 ) -> Result<T, Raise> {
-    let refuse = || match u64::try_from(value) {
-        Ok(value) => Raise::size(field, "too large", limit.into(), value),
-        Err(_) => Raise::input(field, "negative"),
+    let (low, high) = (i64::from(low), i64::from(high));
+    let (below, got, text) = match value {
+        Int::Small(number) => {
+            if (low..=high).contains(&number)
+                && let Ok(number) = T::try_from(number)
+            {
+                return Ok(number);
+            }
+            (number < low, Detail::Signed(number), format!(", got {number}"))
+        }
+        // Its digits may be more than Python is willing to write.
+        Int::Large { value, negative } => (negative, Detail::Object(value), String::new()),
     };
-    if !(0..=i64::from(limit)).contains(&value) {
-        return Err(refuse());
-    }
-    T::try_from(value).map_err(|_| refuse())
+    let limit = if below { low } else { high };
+    Err(Raise::input(field, &format!("must be {low} to {high}{text}"))
+        .detail("limit", Detail::Signed(limit))
+        .detail("value", got))
 }
 
 /// A duration in whole seconds.
@@ -81,7 +109,11 @@ pub(crate) fn duration_millis(
 ) -> Result<u64, Raise> {
     let seconds = i64::from(value.get_days()) * 86_400 + i64::from(value.get_seconds());
     let millis = seconds * 1000 + i64::from(value.get_microseconds() / 1000);
-    u64::try_from(millis).map_err(|_| Raise::input(field, "negative"))
+    u64::try_from(millis).map_err(|_| {
+        Raise::input(field, "negative")
+            .detail("limit", Detail::Signed(0))
+            .detail("value", Detail::Signed(seconds))
+    })
 }
 
 /// An aware datetime as milliseconds since the Unix epoch.
@@ -99,31 +131,45 @@ pub(crate) fn millis(field: &'static str, value: &Bound<'_, PyAny>) -> PyResult<
 }
 
 /// Any iterable but a text, whose items would be its characters.
-fn items<'py>(field: &'static str, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    if value.is_instance_of::<PyString>() {
-        return Err(Raise::input(field, "one str instead of a list").into());
+pub(crate) fn items<'py>(
+    field: &'static str,
+    value: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyIterator>> {
+    if value.is_instance_of::<PyString>()
+        || value.is_instance_of::<PyBytes>()
+        || value.is_instance_of::<PyByteArray>()
+    {
+        return Err(Raise::input(field, "one text instead of a list").into());
     }
-    Ok(value.try_iter()?.into_any())
+    value.try_iter()
 }
 
-pub(crate) fn strings(field: &'static str, value: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
-    items(field, value)?.try_iter()?.map(|item| item?.extract()).collect()
+fn strings(field: &'static str, value: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
+    items(field, value)?.map(|item| Ok(item?.extract::<Text>()?.get(field)?.to_owned())).collect()
+}
+
+/// Relay URLs: their length is judged here, where it can be told, and their form by the engine.
+pub(crate) fn relays(value: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
+    let relays = strings("relays", value)?;
+    match relays.iter().find(|url| url.len() > MAX_RELAY_URL_BYTES) {
+        Some(url) => Err(Raise::relay_url(MAX_RELAY_URL_BYTES, url.len()).into()),
+        None => Ok(relays),
+    }
 }
 
 pub(crate) fn tags(field: &'static str, value: &Bound<'_, PyAny>) -> PyResult<Vec<Vec<String>>> {
-    items(field, value)?.try_iter()?.map(|item| strings(field, &item?)).collect()
+    items(field, value)?.map(|item| strings(field, &item?)).collect()
 }
 
 pub(crate) fn public_keys(
     field: &'static str,
     value: &Bound<'_, PyAny>,
 ) -> PyResult<Vec<PublicKey>> {
-    items(field, value)?.try_iter()?.map(|item| public_key::argument(field, &item?)).collect()
+    items(field, value)?.map(|item| public_key::argument(field, &item?)).collect()
 }
 
 pub(crate) fn events(field: &'static str, value: &Bound<'_, PyAny>) -> PyResult<Vec<Event>> {
     items(field, value)?
-        .try_iter()?
         .map(|item| Ok(item?.cast::<SignedEvent>().map_err(PyErr::from)?.get().0.clone()))
         .collect()
 }

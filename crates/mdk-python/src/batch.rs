@@ -7,6 +7,7 @@ use mdk_core::{EngineEvent, Outcome};
 use pyo3::prelude::*;
 use pyo3::types::PyIterator;
 
+use crate::args;
 use crate::engine::Mdk;
 use crate::signed_event::Incoming;
 use crate::views::ToPy;
@@ -33,7 +34,7 @@ struct Batch {
 
 impl OutcomeIterator {
     pub(crate) fn new(mdk: &Bound<'_, Mdk>, events: &Bound<'_, PyAny>) -> PyResult<Self> {
-        let events = events.try_iter()?.unbind();
+        let events = args::items("events", events)?.unbind();
         Ok(Self { mdk: mdk.clone().unbind(), events, batch: Mutex::default() })
     }
 

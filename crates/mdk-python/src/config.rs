@@ -4,8 +4,13 @@ use std::time::Duration;
 
 use pyo3::prelude::*;
 
+use crate::errors::Raise;
+use crate::views::imported;
+
+pub(crate) struct Config(pub(crate) mdk_core::Config);
+
 #[derive(FromPyObject)]
-pub(crate) struct Config {
+struct Fields {
     max_past_epochs: u32,
     out_of_order_tolerance: u32,
     maximum_forward_distance: u32,
@@ -17,18 +22,33 @@ pub(crate) struct Config {
     cached_groups: u32,
 }
 
-impl From<Config> for mdk_core::Config {
-    fn from(config: Config) -> Self {
+impl FromPyObject<'_, '_> for Config {
+    type Error = PyErr;
+
+    fn extract(value: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
+        let class = imported!(value.py(), "mdk.config", "Config")?;
+        if !value.is_instance(class)? {
+            return Err(Raise::input("config", "not a Config").into());
+        }
+        // Only one whose checks were circumvented.
+        let fields: Fields =
+            value.extract().map_err(|_: PyErr| Raise::input("config", "not a valid Config"))?;
+        Ok(Self(fields.into()))
+    }
+}
+
+impl From<Fields> for mdk_core::Config {
+    fn from(fields: Fields) -> Self {
         let mut core = Self::default();
-        core.max_past_epochs = config.max_past_epochs;
-        core.out_of_order_tolerance = config.out_of_order_tolerance;
-        core.maximum_forward_distance = config.maximum_forward_distance;
-        core.key_package_lifetime = config.key_package_lifetime.as_secs();
-        core.self_update_every = config.self_update_every.as_secs();
-        core.max_event_bytes = config.max_event_bytes;
-        core.max_message_bytes = config.max_message_bytes;
-        core.max_held_events = config.max_held_events;
-        core.cached_groups = config.cached_groups;
+        core.max_past_epochs = fields.max_past_epochs;
+        core.out_of_order_tolerance = fields.out_of_order_tolerance;
+        core.maximum_forward_distance = fields.maximum_forward_distance;
+        core.key_package_lifetime = fields.key_package_lifetime.as_secs();
+        core.self_update_every = fields.self_update_every.as_secs();
+        core.max_event_bytes = fields.max_event_bytes;
+        core.max_message_bytes = fields.max_message_bytes;
+        core.max_held_events = fields.max_held_events;
+        core.cached_groups = fields.cached_groups;
         core
     }
 }

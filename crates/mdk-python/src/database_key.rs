@@ -1,7 +1,5 @@
 //! `mdk.DatabaseKey`.
 
-use std::path::PathBuf;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use mdk_wire::Secret;
@@ -12,6 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::args;
 use crate::errors::{Class, Raise};
+use crate::text::{PathText, Text};
 
 /// Where the 32-byte key of an encrypted database comes from. `repr()` shows neither key nor path.
 #[pyclass(frozen, module = "mdk")]
@@ -45,8 +44,8 @@ impl DatabaseKey {
     ///
     /// Nothing is read before the database is opened.
     #[staticmethod]
-    fn from_file(path: PathBuf) -> Self {
-        Self { key: mdk_store::DatabaseKey::File(path), source: "file" }
+    fn from_file(path: PathText) -> PyResult<Self> {
+        Ok(Self { key: mdk_store::DatabaseKey::File(path.get()?), source: "file" })
     }
 
     /// The key in an environment variable, read now: 32 bytes as 64 hex digits or as base64.
@@ -55,10 +54,10 @@ impl DatabaseKey {
     ///     KeyMissing: the variable is not set.
     ///     InvalidKey: it does not hold 32 bytes.
     #[staticmethod]
-    #[pyo3(signature = (name="MDK_DB_KEY"))]
-    fn from_env(name: &str) -> PyResult<Self> {
+    #[pyo3(signature = (name=Text::Fixed("MDK_DB_KEY")), text_signature = "(name='MDK_DB_KEY')")]
+    fn from_env(name: Text) -> PyResult<Self> {
         let missing = || Raise::new(Class::KeyMissing, "the environment variable is not set");
-        let text = args::environment(name).ok_or_else(missing)?;
+        let text = args::environment(name.get("name")?).ok_or_else(missing)?;
         let bytes = decode(text.trim())
             .ok_or_else(|| Raise::key("name", "neither 64 hex digits nor base64 of 32 bytes"))?;
         Ok(Self::from_bytes(*bytes, "env"))

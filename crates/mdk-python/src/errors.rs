@@ -38,8 +38,11 @@ pub(crate) fn _error_classes() -> Vec<&'static str> {
     Class::NAMES.to_vec()
 }
 
-enum Detail {
+/// An attribute of an exception.
+pub(crate) enum Detail {
     Number(u64),
+    Signed(i64),
+    Object(Py<PyAny>),
     Text(&'static str),
 }
 
@@ -74,11 +77,32 @@ impl Raise {
 
     /// `InvalidEvent` for an argument.
     pub(crate) fn event(field: &'static str, error: &WireError) -> Self {
-        Self::new(Class::InvalidEvent, error).text("field", field)
+        let raise = Self::new(Class::InvalidEvent, error).text("field", field);
+        match *error {
+            WireError::EventTooLarge { limit, actual } => raise.size_of(limit, actual),
+            WireError::TooManyTags { limit } | WireError::TooManyTagValues { limit } => {
+                raise.number("limit", Some(limit as u64))
+            }
+            _ => raise,
+        }
     }
 
-    pub(crate) fn text(mut self, name: &'static str, value: &'static str) -> Self {
-        self.details.push((name, Detail::Text(value)));
+    /// `InvalidRelayUrl` for a URL that is too long.
+    pub(crate) fn relay_url(limit: usize, actual: usize) -> Self {
+        let message = format!("relays: URL too long (limit {limit} bytes, got {actual})");
+        Self::new(Class::InvalidRelayUrl, message).text("field", "relays").size_of(limit, actual)
+    }
+
+    fn size_of(self, limit: usize, actual: usize) -> Self {
+        self.number("limit", Some(limit as u64)).number("value", Some(actual as u64))
+    }
+
+    pub(crate) fn text(self, name: &'static str, value: &'static str) -> Self {
+        self.detail(name, Detail::Text(value))
+    }
+
+    pub(crate) fn detail(mut self, name: &'static str, value: Detail) -> Self {
+        self.details.push((name, value));
         self
     }
 
@@ -97,6 +121,8 @@ impl Raise {
         for (name, value) in self.details {
             match value {
                 Detail::Number(value) => details.set_item(name, value)?,
+                Detail::Signed(value) => details.set_item(name, value)?,
+                Detail::Object(value) => details.set_item(name, value)?,
                 Detail::Text(value) => details.set_item(name, value)?,
             }
         }
@@ -107,6 +133,24 @@ impl Raise {
 impl From<Raise> for PyErr {
     fn from(raise: Raise) -> Self {
         Python::attach(|py| raise.into_err(py))
+    }
+}
+
+/// Ends a `with` block. The exception that is leaving it (None without one) wins over a failure of the block's end, which
+/// it carries as a note.
+pub(crate) fn end_block(
+    raised: &Bound<'_, PyAny>,
+    what: &str,
+    result: PyResult<()>,
+) -> PyResult<()> {
+    match result {
+        Err(error) if !raised.is_none() => {
+            let note = format!("{what}: {}", error.value(raised.py()));
+            // If it takes no notes, it is still the one to see.
+            let _ = raised.call_method1("add_note", (note,));
+            Ok(())
+        }
+        result => result,
     }
 }
 

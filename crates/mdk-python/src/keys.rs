@@ -1,13 +1,12 @@
 //! `mdk.Keys`.
 
-use std::path::PathBuf;
-
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
 use crate::args;
 use crate::errors::Raise;
 use crate::public_key::PublicKey;
+use crate::text::{PathText, Text};
 
 /// A Nostr key pair. The secret lives in Rust memory that is wiped; `repr()` shows the npub, pickling raises TypeError.
 ///
@@ -31,7 +30,9 @@ impl Keys {
     ///     InvalidKey: it does not parse, or the password is wrong or missing.
     #[staticmethod]
     #[pyo3(signature = (secret, password=None))]
-    fn parse(py: Python<'_>, secret: &str, password: Option<&str>) -> PyResult<Self> {
+    fn parse(py: Python<'_>, secret: Text, password: Option<Text>) -> PyResult<Self> {
+        let secret = secret.key("secret")?;
+        let password = password.as_ref().map(|text| text.key("password")).transpose()?;
         py.detach(|| parse("secret", secret, password)).map_err(|raise| raise.into_err(py))
     }
 
@@ -40,10 +41,10 @@ impl Keys {
     /// Raises:
     ///     InvalidKey: the variable is not set or does not parse.
     #[staticmethod]
-    #[pyo3(signature = (name="MDK_NSEC"))]
-    fn from_env(name: &str) -> PyResult<Self> {
+    #[pyo3(signature = (name=Text::Fixed("MDK_NSEC")), text_signature = "(name='MDK_NSEC')")]
+    fn from_env(name: Text) -> PyResult<Self> {
         let missing = || Raise::key("name", "the environment variable is not set");
-        let text = args::environment(name).ok_or_else(missing)?;
+        let text = args::environment(name.key("name")?).ok_or_else(missing)?;
         Ok(parse("name", text.trim(), None)?)
     }
 
@@ -54,8 +55,8 @@ impl Keys {
     ///     StorageError: it cannot be read.
     ///     InvalidKey: it does not parse.
     #[staticmethod]
-    fn from_file(path: PathBuf) -> PyResult<Self> {
-        Ok(parse("path", args::secret_file(&path)?.trim(), None)?)
+    fn from_file(path: PathText) -> PyResult<Self> {
+        Ok(parse("path", args::secret_file(&path.get()?)?.trim(), None)?)
     }
 
     /// The public half.

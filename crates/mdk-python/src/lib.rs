@@ -16,6 +16,7 @@ mod panics;
 mod pending;
 mod public_key;
 mod signed_event;
+mod text;
 mod views;
 
 // OpenMLS, serde and the standard library free memory that held secrets without wiping it. This allocator wipes

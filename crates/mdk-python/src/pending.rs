@@ -1,5 +1,6 @@
 //! `mdk.PendingCommit`.
 
+use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use mdk_core::{Error, GroupInfo, Pending};
@@ -7,14 +8,18 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
 use crate::engine::Mdk;
+use crate::errors::end_block;
 use crate::signed_event::SignedEvent;
 use crate::views::{self, ToPy};
 
 /// A commit of ours that is not yet true. Publish it, then `confirm()`.
 ///
-/// Leaving a `with` block without `confirm()` discards it. It survives a crash: `Mdk.pending()` lists what was left.
+/// Leaving a `with` block without `confirm()` discards it. If that fails while an exception leaves the block, the
+/// exception goes on with a note, and the commit stays in `Mdk.pending()`, which also lists what a crash has left. Two
+/// objects of the same commit are equal.
+///
 /// While it is pending, events of its group that arrive are kept and judged when it is confirmed or discarded.
-#[pyclass(frozen, module = "mdk")]
+#[pyclass(frozen, eq, hash, module = "mdk")]
 pub(crate) struct PendingCommit {
     mdk: Py<Mdk>,
     commit: Pending,
@@ -25,6 +30,23 @@ pub(crate) struct PendingCommit {
 impl PendingCommit {
     pub(crate) fn new(mdk: &Bound<'_, Mdk>, commit: Pending) -> Self {
         Self { mdk: mdk.clone().unbind(), commit, done: AtomicBool::new(false) }
+    }
+}
+
+impl PartialEq for PendingCommit {
+    fn eq(&self, other: &Self) -> bool {
+        // The group as well: a file may be deleted and made anew under its old name.
+        self.commit.id == other.commit.id
+            && self.commit.group_id == other.commit.group_id
+            && self.mdk.get().database() == other.mdk.get().database()
+    }
+}
+
+impl Hash for PendingCommit {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.commit.id.hash(state);
+        self.commit.group_id.hash(state);
+        self.mdk.get().database().hash(state);
     }
 }
 
@@ -77,6 +99,7 @@ impl PendingCommit {
     ///
     /// Raises:
     ///     CommitLost: it is not pending any more; nothing was changed.
+    ///     NotAllowed: a relay is known to have it (its event came back to process()): confirm it.
     fn discard(&self, py: Python<'_>) -> PyResult<()> {
         self.mdk.get().guard.call(py, |e| e.discard(self.commit.id))?;
         self.done.store(true, Ordering::Release);
@@ -95,14 +118,18 @@ impl PendingCommit {
         _value: &Bound<'_, PyAny>,
         _traceback: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
-        if self.done.swap(true, Ordering::AcqRel) {
+        if self.done.load(Ordering::Acquire) {
             return Ok(());
         }
         // One that was resolved through another object is what leaving the block asks for.
-        self.mdk.get().guard.call(py, |e| match e.discard(self.commit.id) {
+        let result = self.mdk.get().guard.call(py, |e| match e.discard(self.commit.id) {
             Err(Error::CommitLost | Error::NotFound(_)) => Ok(()),
             result => result,
-        })
+        });
+        if result.is_ok() {
+            self.done.store(true, Ordering::Release);
+        }
+        end_block(_value, "the commit was not discarded, see Mdk.pending()", result)
     }
 
     fn __repr__(&self) -> String {

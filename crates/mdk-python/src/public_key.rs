@@ -1,9 +1,9 @@
 //! `mdk.PublicKey`.
 
 use pyo3::prelude::*;
-use pyo3::pybacked::PyBackedStr;
 
 use crate::errors::Raise;
+use crate::text::Text;
 
 /// A Nostr public key (NIP-01, x-only secp256k1). Hashable and ordered; `str()` is the npub.
 #[pyclass(frozen, eq, ord, hash, module = "mdk")]
@@ -17,8 +17,8 @@ impl PublicKey {
     /// Raises:
     ///     InvalidKey: it is none of these, or no point on the curve.
     #[staticmethod]
-    fn parse(value: &str) -> PyResult<Self> {
-        Ok(Self(parse("value", value)?))
+    fn parse(value: Text) -> PyResult<Self> {
+        Ok(Self(parse("value", &value)?))
     }
 
     /// 64 lower-case hex digits.
@@ -46,8 +46,8 @@ impl PublicKey {
     }
 }
 
-fn parse(field: &'static str, text: &str) -> Result<mdk_wire::PublicKey, Raise> {
-    mdk_wire::PublicKey::parse(text).map_err(|error| Raise::key(field, error))
+fn parse(field: &'static str, text: &Text) -> Result<mdk_wire::PublicKey, Raise> {
+    mdk_wire::PublicKey::parse(text.key(field)?).map_err(|error| Raise::key(field, error))
 }
 
 /// An argument that is a `PublicKey` or its text.
@@ -58,5 +58,5 @@ pub(crate) fn argument(
     if let Ok(key) = value.cast::<PublicKey>() {
         return Ok(key.get().0);
     }
-    Ok(parse(field, &value.extract::<PyBackedStr>()?)?)
+    Ok(parse(field, &value.extract::<Text>()?)?)
 }

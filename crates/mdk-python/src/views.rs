@@ -10,6 +10,8 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDelta, PyFrozenSet, PyString, PyTuple, PyTzInfo};
 
+use crate::errors::Raise;
+
 /// 9999-12-31T23:59:59Z.
 const LAST_SECOND: u64 = 253_402_300_799;
 /// Most days in a `timedelta`.
@@ -149,7 +151,9 @@ impl<'py> ToPy<'py> for GroupState {
 
 /// `GroupState` as an argument.
 pub(crate) fn group_state(value: &Bound<'_, PyAny>) -> PyResult<GroupState> {
-    let state = imported!(value.py(), "mdk.values", "GroupState")?.call1((value,))?;
+    let state = imported!(value.py(), "mdk.values", "GroupState")?
+        .call1((value,))
+        .map_err(|_| Raise::input("state", "not a GroupState"))?;
     Ok(match state.getattr("name")?.extract::<&str>()? {
         "ACTIVE" => GroupState::Active,
         "PENDING" => GroupState::Pending,

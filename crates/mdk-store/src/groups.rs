@@ -21,8 +21,8 @@ stored_enum! {
         Left = 4,
         /// Removed by an admin.
         Removed = 5,
-        /// The invite was declined.
-        Declined = 6,
+        /// Invited again after having left or been removed; the earlier history is there.
+        Reinvited = 6,
         /// Ended for everybody.
         Disbanded = 7,
         /// A needed state is lost; only a new Welcome helps.

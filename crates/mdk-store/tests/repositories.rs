@@ -60,7 +60,7 @@ fn groups_round_trip() {
         GroupStatus::Leaving,
         GroupStatus::Left,
         GroupStatus::Removed,
-        GroupStatus::Declined,
+        GroupStatus::Reinvited,
         GroupStatus::Disbanded,
     ] {
         let row = GroupRow { status, ..full.clone() };

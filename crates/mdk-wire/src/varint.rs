@@ -35,6 +35,7 @@ impl<'a> Reader<'a> {
     ///
     /// [`WireError::InvalidEncoding`] if fewer are left.
     pub fn take(&mut self, n: usize) -> Result<&'a [u8], WireError> {
+        // rule: V2-2.1-3 a field that ends early is refused.
         let (head, rest) = self
             .rest
             .split_at_checked(n)
@@ -49,6 +50,7 @@ impl<'a> Reader<'a> {
     ///
     /// [`WireError::InvalidEncoding`] if fewer are left.
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N], WireError> {
+        // rule: V2-2.1-3 a field that ends early is refused.
         let (head, rest) = self
             .rest
             .split_first_chunk::<N>()

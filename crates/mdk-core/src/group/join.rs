@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use mdk_store::{GroupRow, GroupStatus, Seen};
+use mdk_store::{GroupRow, GroupStatus, HeldRow, Seen};
 use mdk_wire::{
     ContentId, Event, EventId, GroupId, KeyPackageRef, NostrGroupId, WelcomeRumor, gift_wrap, kind,
     welcome,
@@ -19,11 +19,14 @@ use crate::error::{Error, Result};
 use crate::event_log::Stored;
 use crate::group::epoch::{apply_settings, authenticator, event_key};
 use crate::halt::{self, Halt};
-use crate::outcome::{RejectCode, Rejection, Verdict};
+use crate::outcome::{DeferredReason, RejectCode, Rejection, Verdict};
 use crate::policy;
-use crate::profile::v2;
+use crate::profile::{Profile as _, V2};
 use crate::values::{GroupInfo, Invite};
 use crate::{group, history};
+
+/// Invites that may wait for an answer at one time.
+const MAX_INVITES: usize = 256;
 
 /// Routing id of a group without 0x8004.
 pub(crate) const UNROUTED: NostrGroupId = NostrGroupId::from_bytes([0; 32]);
@@ -71,6 +74,11 @@ impl Ctx<'_, '_> {
         if self.tx.seen(content_id.as_bytes())?.is_some() {
             return Ok(Verdict::Duplicate);
         }
+        // rule: B4-14 invites of strangers are bounded; the Welcome is taken when there is room again
+        let waiting = self.tx.groups()?.iter().filter(|row| is_invited(row.status)).count();
+        if waiting >= MAX_INVITES {
+            return Ok(Verdict::Deferred(DeferredReason::ResourceRefused));
+        }
         let row = self.join(event.id(), &rumor)?;
         self.tx.mark_seen(event.id().as_bytes(), Seen::Done)?;
         self.tx.mark_seen(content_id.as_bytes(), Seen::Done)?;
@@ -91,7 +99,7 @@ impl Ctx<'_, '_> {
                 "the MLSMessage is not a Welcome",
             ));
         };
-        if mls_welcome.ciphersuite() != v2::CIPHERSUITE {
+        if mls_welcome.ciphersuite() != V2::CIPHERSUITE {
             return Err(reject(
                 RejectCode::UnsupportedRequiredFeature,
                 "B4-2",
@@ -107,7 +115,7 @@ impl Ctx<'_, '_> {
         ))?;
 
         let provider = self.provider();
-        let config = v2::join_config(self.config);
+        let config = V2::join_config(self.config);
         let builder = StagedWelcome::build_from_welcome(&provider, &config, mls_welcome)
             .map_err(|e| welcome_error(&e))?;
         // rule: B4-4 a known or disbanded group is not joined again; the id, yet unverified, may refuse but never admit
@@ -120,7 +128,7 @@ impl Ctx<'_, '_> {
         match known.as_ref().map(|row| row.status) {
             None => {}
             // rule: B4-5 a copy we are no longer in is replaced by a fresh Welcome
-            Some(GroupStatus::Removed | GroupStatus::Left | GroupStatus::Declined) => {
+            Some(GroupStatus::Removed | GroupStatus::Left) => {
                 self.clear_state(&id)?;
             }
             Some(GroupStatus::Disbanded) => {
@@ -141,9 +149,9 @@ impl Ctx<'_, '_> {
         let mls = staged.into_group(&provider).map_err(|e| welcome_error(&e))?;
         // rule: B4-8 the invariants hold and we support all that is required
         // rule: B4-10 every admin has a leaf
-        let view = v2::view_of_joined(&mls);
+        let view = V2::view_of_joined(&mls);
         policy::judge_welcome(&view, signer)?;
-        let settings = v2::settings(mls.public_group().group_context())?;
+        let settings = V2::settings(mls.public_group().group_context())?;
         let welcomer = view.leaves.get(&signer).and_then(|leaf| leaf.account);
         // OpenMLS drops the bundle before it checks anything; a last-resort KeyPackage must serve again.
         let last_resort = self.tx.key_package(&reference)?.is_some_and(|kp| kp.last_resort);
@@ -155,8 +163,8 @@ impl Ctx<'_, '_> {
         let epoch = mls.epoch().as_u64();
         let mut row = GroupRow {
             id,
-            profile: v2::ID,
-            status: GroupStatus::Invited,
+            profile: V2::ID,
+            status: if known.is_some() { GroupStatus::Reinvited } else { GroupStatus::Invited },
             epoch,
             join_epoch: epoch,
             authenticator: authenticator(&mls)?,
@@ -199,6 +207,20 @@ impl Ctx<'_, '_> {
         Err(reject(RejectCode::WrongRecipient, "B4-3", "no KeyPackage of ours is addressed"))
     }
 
+    /// Events held for a group that goes may be another's that shares its routing id.
+    fn rehome_held(&mut self, id: &GroupId) -> Result<()> {
+        let mut others = Vec::new();
+        for route in self.tx.routes(id)? {
+            others.extend(self.tx.route_claims(&route)?.into_iter().filter(|other| other != id));
+        }
+        let Some(other) = others.into_iter().next() else { return Ok(()) };
+        for held in self.tx.held(id)? {
+            self.tx.unhold(&held.event_id)?;
+            self.tx.hold(&HeldRow { group: other.clone(), ..held }, self.config.max_held_events)?;
+        }
+        Ok(())
+    }
+
     /// Forgets the MLS state of a copy that is being replaced; history and events stay.
     fn clear_state(&mut self, id: &GroupId) -> Result<()> {
         self.cache.forget(id);
@@ -213,11 +235,8 @@ impl Ctx<'_, '_> {
     /// Invites that wait for an answer, oldest first.
     pub(crate) fn invites(&self) -> Result<Vec<Invite>> {
         let rows = self.tx.groups()?;
-        let mut invites: Vec<Invite> = rows
-            .iter()
-            .filter(|row| row.status == GroupStatus::Invited)
-            .filter_map(history::invite)
-            .collect();
+        let mut invites: Vec<Invite> =
+            rows.iter().filter(|row| is_invited(row.status)).filter_map(history::invite).collect();
         invites.sort_by_key(|invite| (invite.received_at, invite.id));
         Ok(invites)
     }
@@ -226,7 +245,7 @@ impl Ctx<'_, '_> {
     pub(crate) fn accept(&mut self, invite: &EventId) -> Result<GroupInfo> {
         let row = self.tx.group_by_welcome(invite)?.ok_or(Error::InviteNotFound)?;
         match row.status {
-            GroupStatus::Invited => {}
+            GroupStatus::Invited | GroupStatus::Reinvited => {}
             status if group::is_over(status) => return Err(Error::InviteNotFound),
             _ => return self.info(&row.id),
         }
@@ -242,13 +261,26 @@ impl Ctx<'_, '_> {
     /// until an admin removes it.
     pub(crate) fn decline(&mut self, invite: &EventId) -> Result<()> {
         let row = self.tx.group_by_welcome(invite)?.ok_or(Error::InviteNotFound)?;
-        if row.status != GroupStatus::Invited {
+        if !is_invited(row.status) {
             return Err(Error::InviteNotFound);
         }
         self.cache.forget(&row.id);
+        self.rehome_held(&row.id)?;
+        // rule: D6-2 the history of an earlier membership stays
+        if row.status == GroupStatus::Reinvited {
+            let left = GroupRow { status: GroupStatus::Left, welcome: None, ..row };
+            self.clear_state(&left.id)?;
+            self.tx.update_group(&left)?;
+            return Ok(());
+        }
         self.tx.delete_group(&row.id)?;
         Ok(())
     }
+}
+
+/// Whether a group waits for the answer to its invite.
+pub(crate) fn is_invited(status: GroupStatus) -> bool {
+    matches!(status, GroupStatus::Invited | GroupStatus::Reinvited)
 }
 
 /// Judges why OpenMLS refuses a Welcome.

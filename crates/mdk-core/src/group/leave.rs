@@ -110,6 +110,13 @@ impl Ctx<'_, '_> {
         if leave.proposed_epoch == group.row.epoch {
             return Ok(());
         }
+        // rule: 2.7-1 (made an admin meanwhile: the request cannot stand; give the role up and ask again)
+        if group.row.admins.contains(&self.identity.account()) {
+            group.row.status = GroupStatus::Active;
+            self.tx.update_group(&group.row)?;
+            self.tx.delete_leave(&group.row.id)?;
+            return Ok(());
+        }
         let event = self.propose_leave(group, leave.requested_at)?;
         self.reply.push(event);
         Ok(())
@@ -144,12 +151,28 @@ impl Ctx<'_, '_> {
         if !leaves.iter().any(|i| i.due_at <= Some(self.now_millis)) {
             return Ok(());
         }
+        let (mark, replies, tx) = (self.cache.mark(), self.reply.len(), self.tx);
+        match tx.savepoint(|_| self.answer(id, &leaves)) {
+            Err(Error::Store(error)) => Err(error.into()),
+            // A peer's leave must stop neither this call nor the work for other groups. It stays due.
+            Err(_) => {
+                self.cache.forget_since(mark);
+                self.cache.forget(id);
+                self.reply.truncate(replies);
+                tracing::warn!("a leave could not be answered");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    fn answer(&mut self, id: &GroupId, leaves: &[InputRow]) -> Result<()> {
         let mut group = self.take(id)?;
         if group.mls.pending_commit().is_some() {
             self.put(group);
             return Ok(());
         }
-        if self.store_leaves(&mut group, &leaves)? == 0 {
+        if self.store_leaves(&mut group, leaves)? == 0 {
             self.put(group);
             return Ok(());
         }

@@ -76,6 +76,15 @@ impl Ctx<'_, '_> {
     /// Makes members admins.
     pub(crate) fn promote(&mut self, id: &GroupId, accounts: &[PublicKey]) -> Result<Pending> {
         let group = self.take_for_commit(id)?;
+        if accounts.is_empty() {
+            return Err(Error::input("members", "empty"));
+        }
+        if accounts.iter().any(|account| !group.row.members.contains(account)) {
+            return Err(Error::input("members", "not a member"));
+        }
+        if accounts.iter().all(|account| group.row.admins.contains(account)) {
+            return Err(Error::input("members", "admins already"));
+        }
         let admins = group.row.admins.iter().chain(accounts).copied().collect();
         self.set_admins(group, admins)
     }
@@ -83,6 +92,12 @@ impl Ctx<'_, '_> {
     /// Takes admin rights away; the last admin cannot go (AdminDepletion).
     pub(crate) fn demote(&mut self, id: &GroupId, accounts: &[PublicKey]) -> Result<Pending> {
         let group = self.take_for_commit(id)?;
+        if accounts.is_empty() {
+            return Err(Error::input("members", "empty"));
+        }
+        if accounts.iter().any(|account| !group.row.admins.contains(account)) {
+            return Err(Error::input("members", "not an admin"));
+        }
         let admins = without(&group.row.admins, accounts);
         self.set_admins(group, admins)
     }

@@ -15,10 +15,7 @@ pub(crate) mod update;
 
 /// Whether the MLS state of a group in this status is gone.
 pub(crate) fn is_over(status: GroupStatus) -> bool {
-    matches!(
-        status,
-        GroupStatus::Left | GroupStatus::Removed | GroupStatus::Declined | GroupStatus::Disbanded
-    )
+    matches!(status, GroupStatus::Left | GroupStatus::Removed | GroupStatus::Disbanded)
 }
 
 /// Whether we may send and commit: an accepted, live membership in a group that can be reached.
@@ -29,10 +26,12 @@ pub(crate) fn require_active(row: &GroupRow) -> Result<()> {
         }
         GroupStatus::Active => Ok(()),
         GroupStatus::Founding => Err(Error::CommitPending),
-        GroupStatus::Invited => Err(Error::NotMember("the invite is not accepted yet")),
+        GroupStatus::Invited | GroupStatus::Reinvited => {
+            Err(Error::NotMember("the invite is not accepted yet"))
+        }
         // rule: 2.7-2 who asked to leave says and commits nothing
         GroupStatus::Leaving => Err(Error::NotMember("a leave was requested")),
-        GroupStatus::Left | GroupStatus::Declined => Err(Error::NotMember("left")),
+        GroupStatus::Left => Err(Error::NotMember("left")),
         GroupStatus::Removed => Err(Error::NotMember("removed")),
         GroupStatus::Disbanded => Err(Error::NotMember("the group was disbanded")),
         GroupStatus::Unrecoverable => Err(Error::Unrecoverable("a retained state was lost")),

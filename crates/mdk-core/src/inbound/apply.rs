@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use mdk_store::{InputClass, InputRow, InputState};
 use mdk_wire::PublicKey;
+use openmls::framing::errors::{MessageDecryptionError, SecretTreeError};
 use openmls::group::{
     MlsGroup, ProcessMessageError, ProposalValidationError, StageCommitError, ValidationError,
 };
 use openmls::prelude::{
     ProcessedMessage, ProcessedMessageContent, Proposal, ProtocolMessage, StagedCommit,
 };
+use openmls::treesync::errors::LeafNodeValidationError;
 use openmls_traits::OpenMlsProvider as _;
 
 use crate::cache::LoadedGroup;
@@ -23,7 +25,10 @@ use crate::inbound::open::Opened;
 use crate::outbound::self_removed;
 use crate::outcome::{DeferredReason, RejectCode, Rejection, Verdict};
 use crate::policy;
-use crate::profile::v2;
+use crate::profile::{Profile as _, V2};
+
+/// Verified proposals kept of one account in one epoch.
+const MAX_PROPOSALS: usize = 16;
 
 /// Why OpenMLS did not process a message.
 enum Refusal {
@@ -101,7 +106,7 @@ impl Ctx<'_, '_> {
             | ProcessedMessageContent::ExternalJoinProposalMessage(proposal) => proposal,
             _ => return Err(Error::Internal("a proposal was expected").into()),
         };
-        let view = v2::proposal_view(&proposal);
+        let view = V2::proposal_view(&proposal);
         policy::judge_proposal(&group.view(), &view)?;
         let due_at = match (proposal.proposal(), view.sender) {
             (Proposal::SelfRemove, Some(leaf)) if leaf != group.mls.own_leaf_index().u32() => {
@@ -109,22 +114,20 @@ impl Ctx<'_, '_> {
             }
             _ => None,
         };
-        let kept = self.tx.put_input(
-            &InputRow {
-                group: opened.row.id.clone(),
-                content_id: opened.content_id,
-                class: InputClass::Proposal,
-                epoch: opened.row.epoch,
-                bytes: opened.bytes.to_vec(),
-                state: InputState::Verified,
-                sender: account,
-                parent_auth: Some(group.row.authenticator),
-                event_id: opened.event.id(),
-                received_at: self.now(),
-                due_at,
-            },
-            self.config.max_held_events,
-        )?;
+        let input = InputRow {
+            group: opened.row.id.clone(),
+            content_id: opened.content_id,
+            class: InputClass::Proposal,
+            epoch: opened.row.epoch,
+            bytes: opened.bytes.to_vec(),
+            state: InputState::Verified,
+            sender: account,
+            parent_auth: Some(group.row.authenticator),
+            event_id: opened.event.id(),
+            received_at: self.now(),
+            due_at,
+        };
+        let kept = self.keep_proposal(&input)?;
         self.put(group);
         if !kept {
             return Ok(Verdict::Deferred(DeferredReason::ResourceRefused));
@@ -143,10 +146,6 @@ impl Ctx<'_, '_> {
     ) -> Result<Verdict, Halt> {
         let id = opened.row.id.clone();
         let mut group = self.take(&id)?;
-        // Only an automatic commit can be pending here; its bytes stay known in case it comes back.
-        if let Some(pending) = self.tx.pending_of(&id)? {
-            self.discard_in_place(&mut group, pending.id)?;
-        }
         let state = self.snapshot(&group.row)?;
         self.load_proposals(&mut group)?;
         let processed = match group.mls.process_message(&self.provider(), message) {
@@ -159,10 +158,10 @@ impl Ctx<'_, '_> {
         let account = sender_account(&processed);
         let staged = self.resolve(&mut group.mls, processed)?;
         let parent = group.view();
-        let (commit, result) = v2::view_of_staged(&parent, &committer, &staged)?;
+        let (commit, result) = V2::view_of_staged(&parent, &committer, &staged)?;
         let class = policy::judge_commit(&parent, &commit, &result)?;
 
-        let before = v2::settings(group.mls.public_group().group_context())
+        let before = V2::settings(group.mls.public_group().group_context())
             .map_err(|_| Error::Internal("own state does not decode"))?;
         let step = Step {
             digest: opened.content_id,
@@ -170,12 +169,18 @@ impl Ctx<'_, '_> {
             privileged: class.privileged,
             left: self_removed(&commit, &group),
         };
+        // Only an automatic commit can be pending here, and only a commit that takes effect supersedes it: until
+        // then a relay may have it. Its bytes stay known in case it comes back.
+        if let Some(pending) = self.tx.pending_of(&id)? {
+            self.supersede(&group, pending.id)?;
+        }
         self.retain(&group.row, &state)?;
         group
             .mls
             .merge_staged_commit(&self.provider(), *staged)
             .map_err(|_| Error::Internal("merging a verified commit"))?;
         group.set_view(Arc::new(result));
+        group.judged = None;
         self.finish_epoch(&mut group, &before, &step)?;
         self.done(&opened)?;
         if crate::group::is_over(group.row.status) {
@@ -186,6 +191,29 @@ impl Ctx<'_, '_> {
         self.put(group);
         self.retry_held(&id)?;
         Ok(Verdict::Applied)
+    }
+
+    /// Keeps a verified proposal within its sender's share.
+    ///
+    /// A leaf can make any number of proposals; a commit refers to the lowest it has seen (rule: 2.7-5). So the
+    /// lowest ones are kept, and one member's flood takes no room from others.
+    fn keep_proposal(&mut self, input: &InputRow) -> Result<bool> {
+        let mine: Vec<InputRow> = self
+            .tx
+            .inputs(&input.group)?
+            .into_iter()
+            .filter(|i| i.class == InputClass::Proposal && i.epoch == input.epoch)
+            .filter(|i| i.sender == input.sender)
+            .collect();
+        if mine.len() >= MAX_PROPOSALS {
+            match mine.iter().max_by_key(|i| i.content_id) {
+                Some(highest) if highest.content_id > input.content_id => {
+                    self.tx.drop_input(&input.group, &highest.content_id)?;
+                }
+                _ => return Ok(false),
+            }
+        }
+        Ok(self.tx.put_input(input, u32::MAX)?)
     }
 
     /// Proposals that were verified on this very state, for commits that reference them.
@@ -216,7 +244,7 @@ impl Ctx<'_, '_> {
         match processed.into_content() {
             ProcessedMessageContent::StagedCommitMessage(staged) => Ok(staged),
             ProcessedMessageContent::UnresolvedAppDataCommit(unresolved) => {
-                let updates = v2::component_updates(unresolved.app_data_update_proposals())?;
+                let updates = V2::component_updates(unresolved.app_data_update_proposals())?;
                 mls.stage_app_data_commit(&self.provider(), *unresolved, updates)
                     .map(Box::new)
                     .map_err(|error| match stage_refusal(&error) {
@@ -271,7 +299,7 @@ impl Ctx<'_, '_> {
 }
 
 fn sender_account(processed: &ProcessedMessage) -> Option<PublicKey> {
-    v2::account_of(processed.credential())
+    V2::account_of(processed.credential())
 }
 
 /// Judges why OpenMLS refuses a message. Only after the membership tag has verified is a failure final.
@@ -288,6 +316,18 @@ fn refusal<E>(error: &ProcessMessageError<E>) -> Refusal {
             ValidationError::InvalidSignature | ValidationError::InvalidLeafNodeSignature => {
                 reject(RejectCode::InvalidSignature, "D2-5", "a signature does not verify")
             }
+            // rule: D2-7 too far ahead in its sender's ratchet: those before it may still come
+            ValidationError::UnableToDecrypt(MessageDecryptionError::SecretTreeError(
+                SecretTreeError::TooDistantInTheFuture,
+            )) => Refusal::Wait(DeferredReason::FutureGeneration),
+            // rule: D2-8 further behind than the tolerance: its key is gone
+            ValidationError::UnableToDecrypt(MessageDecryptionError::SecretTreeError(
+                SecretTreeError::TooDistantInThePast,
+            )) => reject(
+                RejectCode::StaleEpoch,
+                "D2-8",
+                "too far behind later messages of its sender",
+            ),
             // rule: D2-6 a message under the group's key decrypts
             ValidationError::UnableToDecrypt(_) => {
                 reject(RejectCode::InvalidEncoding, "D2-6", "the message does not decrypt")
@@ -322,6 +362,13 @@ fn stage_refusal(error: &StageCommitError) -> Refusal {
         StageCommitError::MissingProposal => Refusal::Wait(DeferredReason::MissingParent),
         // Our own commit without the state to realise it.
         StageCommitError::OwnCommitMismatch => Refusal::Wait(DeferredReason::CannotJudge),
+        // rule: D4-8 OpenMLS compares an added KeyPackage's lifetime with the clock of today: no verdict
+        StageCommitError::ProposalValidationError(ProposalValidationError::LeafNodeValidation(
+            LeafNodeValidationError::Lifetime(_),
+        ))
+        | StageCommitError::LeafNodeValidation(LeafNodeValidationError::Lifetime(_)) => {
+            Refusal::Wait(DeferredReason::CannotJudge)
+        }
         StageCommitError::ProposalValidationError(
             ProposalValidationError::InsufficientCapabilities,
         )

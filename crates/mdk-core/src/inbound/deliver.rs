@@ -30,11 +30,11 @@ impl Ctx<'_, '_> {
         plaintext: &[u8],
     ) -> Result<(), Halt> {
         let payload = Payload::parse(plaintext).map_err(halt::wire("2.5-1"))?;
-        // rule: 2.5-4
+        // rule: 2.5-9
         if payload.pubkey != sender {
             return Err(Rejection::new(
                 RejectCode::InvalidEncoding,
-                "2.5-4",
+                "2.5-9",
                 "the payload's author is not the MLS sender",
             )
             .into());

@@ -69,7 +69,7 @@ impl Ctx<'_, '_> {
             }
             _ => Err(Rejection::new(
                 RejectCode::TransportRejected,
-                "2.4-1",
+                "2.4-11", // rule: 2.4-11
                 "the engine takes kinds 445 and 1059",
             )
             .into()),

@@ -68,10 +68,15 @@ impl Ctx<'_, '_> {
             return self.hold(&opened.row, &opened.event, DeferredReason::PublishInProgress);
         }
         let handshake = classify::is_handshake(&opened.bytes);
+        // rule: 2.4-12 only application messages expire
+        if handshake && message.expiration.is_some() {
+            let reason = "a handshake message with an expiration";
+            return Err(Rejection::new(RejectCode::TransportRejected, "2.4-12", reason).into());
+        }
         if handshake && let Some(verdict) = self.own_commit(&opened)? {
             return Ok(verdict);
         }
-        // rule: D1-7
+        // rule: D1-9
         if self.tx.seen(opened.content_id.as_bytes())?.is_some()
             || handshake && self.tx.input(&opened.row.id, &opened.content_id)?.is_some()
         {

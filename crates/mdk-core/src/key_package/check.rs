@@ -14,6 +14,7 @@ use super::{MAX_AHEAD, MAX_SPAN};
 use crate::outcome::{RejectCode, Rejection};
 use crate::policy::{GroupView, LeafView, ProofState, Requirements};
 use crate::profile::v2::{self, Proofs};
+use crate::profile::{Profile as _, V2};
 
 /// A KeyPackage that passed rows 1 to 11.
 #[derive(Clone)]
@@ -83,7 +84,7 @@ pub(super) fn judge(
     let key_package = decode(mls_message, crypto)?;
     lifetime(&key_package, now)?;
     // rule: A2-12 judged here because the proof of row 7 is made for a ciphersuite.
-    if key_package.ciphersuite() != v2::CIPHERSUITE {
+    if key_package.ciphersuite() != V2::CIPHERSUITE {
         return Err(Rejection::new(
             RejectCode::UnsupportedRequiredFeature,
             "A2-12",

@@ -9,7 +9,7 @@ use super::check::{FIRST_PRIVATE_COMPONENT, reference};
 use super::{LIFETIME_MARGIN, MAX_AHEAD, MAX_LIFETIME};
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
-use crate::profile::v2;
+use crate::profile::{Profile as _, V2};
 
 const META_SLOT: &str = "key_package_slot";
 /// Followed by the slot: time of its newest event, which outlives the row of a deleted KeyPackage.
@@ -61,17 +61,17 @@ impl Ctx<'_, '_> {
         Ok(event)
     }
 
-    /// rule: A1-1 to A1-5. `build` writes the private bundle under its reference.
+    /// rule: A1-1, A1-5. `build` writes the private bundle under its reference.
     fn build_bundle(&self, lifetime: Lifetime) -> Result<KeyPackageBundle> {
         let leaf =
-            v2::leaf_extensions(&self.identity.proof).map_err(Error::bug("leaf extensions"))?;
+            V2::leaf_extensions(&self.identity.proof).map_err(Error::bug("leaf extensions"))?;
         KeyPackage::builder()
-            .leaf_node_capabilities(v2::leaf_capabilities())
+            .leaf_node_capabilities(V2::leaf_capabilities())
             .leaf_node_extensions(leaf)
-            .key_package_extensions(v2::key_package_extensions(true))
+            .key_package_extensions(V2::key_package_extensions(true))
             .key_package_lifetime(lifetime)
             .build(
-                v2::CIPHERSUITE,
+                V2::CIPHERSUITE,
                 &self.provider(),
                 &self.identity.signer,
                 self.identity.credential(),
@@ -95,7 +95,7 @@ impl Ctx<'_, '_> {
             ciphersuite: key_package.ciphersuite().into(),
             extensions: capabilities.extensions().iter().map(|id| u16::from(*id)).collect(),
             proposals: capabilities.proposals().iter().map(|id| u16::from(*id)).collect(),
-            app_components: v2::supported_components()
+            app_components: crate::profile::v2::supported_components()
                 .iter()
                 .copied()
                 .filter(|id| *id >= FIRST_PRIVATE_COMPONENT)

@@ -45,9 +45,11 @@ impl Ctx<'_, '_> {
     }
 }
 
-/// rule: A4-3 a replaced one stays for the Welcomes that are under way, at most until its lifetime ends.
+/// rule: A4-3 a replaced one that was never used stays for the Welcomes that are under way, at most until its
+/// lifetime ends; a used one goes.
 fn private_part_ends(row: &KeyPackageRow) -> u64 {
-    let replaced = row.replaced_at.map_or(u64::MAX, |at| at.saturating_add(REPLACED_GRACE));
+    let grace = if row.used { 0 } else { REPLACED_GRACE };
+    let replaced = row.replaced_at.map_or(u64::MAX, |at| at.saturating_add(grace));
     row.not_after.min(replaced)
 }
 

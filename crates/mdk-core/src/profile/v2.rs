@@ -7,24 +7,109 @@ mod views;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use leaf::{
-    account_of, create_config, join_config, key_package_extensions, leaf_capabilities,
-    leaf_extensions, supported_components,
+pub(crate) use leaf::supported_components;
+pub(crate) use views::{Proofs, leaf_view};
+
+use std::collections::BTreeSet;
+
+use mdk_wire::v2::IdentityProof;
+use mdk_wire::{PublicKey, WireError};
+use openmls::group::{
+    AppDataUpdates, GroupContext, MlsGroup, MlsGroupCreateConfig, MlsGroupJoinConfig,
+    QueuedProposal, StagedCommit,
 };
-pub(crate) use settings::{component_updates, diff, group_context_extensions, settings};
-pub(crate) use views::{
-    Proofs, leaf_view, proposal_view, view_of_group, view_of_joined, view_of_pending,
-    view_of_staged,
+use openmls::prelude::{
+    AppDataUpdateProposal, Capabilities, Ciphersuite, Credential, Extensions, KeyPackage, LeafNode,
+    Sender,
 };
 
-use openmls::prelude::Ciphersuite;
+use super::{Profile, Settings};
+use crate::config::Config;
+use crate::error;
+use crate::outcome::Rejection;
+use crate::policy::{CommitView, GroupView, ProposalView};
 
-/// Stored with each group.
-pub(crate) const ID: u8 = 2;
+/// The current generation.
+pub(crate) struct V2;
 
-/// The one ciphersuite (rule: 2.1-1).
-pub(crate) const CIPHERSUITE: Ciphersuite =
-    Ciphersuite::MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519;
+impl Profile for V2 {
+    const ID: u8 = 2;
+
+    // rule: 2.1-10
+    const CIPHERSUITE: Ciphersuite = Ciphersuite::MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519;
+
+    fn leaf_capabilities() -> Capabilities {
+        leaf::leaf_capabilities()
+    }
+
+    fn leaf_extensions(proof: &IdentityProof) -> Result<Extensions<LeafNode>, WireError> {
+        leaf::leaf_extensions(proof)
+    }
+
+    fn key_package_extensions(last_resort: bool) -> Extensions<KeyPackage> {
+        leaf::key_package_extensions(last_resort)
+    }
+
+    fn group_context_extensions(
+        settings: &Settings,
+    ) -> Result<Extensions<GroupContext>, WireError> {
+        settings::group_context_extensions(settings)
+    }
+
+    fn join_config(config: &Config) -> MlsGroupJoinConfig {
+        leaf::join_config(config)
+    }
+
+    fn create_config(
+        config: &Config,
+        leaf: Extensions<LeafNode>,
+        context: Extensions<GroupContext>,
+    ) -> error::Result<MlsGroupCreateConfig> {
+        leaf::create_config(config, leaf, context)
+    }
+
+    fn account_of(credential: &Credential) -> Option<PublicKey> {
+        leaf::account_of(credential)
+    }
+
+    fn settings(context: &GroupContext) -> Result<Settings, Rejection> {
+        settings::settings(context)
+    }
+
+    fn diff(before: &Settings, after: &Settings) -> BTreeSet<&'static str> {
+        settings::diff(before, after)
+    }
+
+    fn component_updates<'a>(
+        proposals: impl Iterator<Item = &'a AppDataUpdateProposal>,
+    ) -> Result<Option<AppDataUpdates>, Rejection> {
+        settings::component_updates(proposals)
+    }
+
+    fn view_of_group(group: &MlsGroup) -> GroupView {
+        views::view_of_group(group)
+    }
+
+    fn view_of_joined(group: &MlsGroup) -> GroupView {
+        views::view_of_joined(group)
+    }
+
+    fn view_of_staged(
+        parent: &GroupView,
+        committer: &Sender,
+        staged: &StagedCommit,
+    ) -> Result<(CommitView, GroupView), Rejection> {
+        views::view_of_staged(parent, committer, staged)
+    }
+
+    fn view_of_pending(parent: &GroupView, group: &MlsGroup) -> Option<(CommitView, GroupView)> {
+        views::view_of_pending(parent, group)
+    }
+
+    fn proposal_view(proposal: &QueuedProposal) -> ProposalView {
+        views::proposal_view(proposal)
+    }
+}
 
 /// Rules of every module here, for the coverage table.
 #[cfg(test)]

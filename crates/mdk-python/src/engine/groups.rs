@@ -6,8 +6,10 @@ use pyo3::types::PyDelta;
 
 use super::{Mdk, Object, Objects, stage};
 use crate::args;
+use crate::errors::{Class, Raise};
 use crate::pending::PendingCommit;
 use crate::signed_event::SignedEvent;
+use crate::text::Text;
 use crate::views::{self, ToPy};
 
 #[pymethods]
@@ -26,23 +28,23 @@ impl Mdk {
     ///     InvalidInput, InvalidRelayUrl: the arguments.
     ///     IncompatibleMember: a KeyPackage cannot be used.
     ///     GroupTooLarge: a Welcome would not fit into an event.
-    #[pyo3(signature = (name, *, members=None, relays, description=String::new(), admins=None, retention=None))]
+    #[pyo3(signature = (name, *, members=None, relays, description=Text::Fixed(""), admins=None, retention=None))]
     #[pyo3(
         text_signature = "($self, name, *, members=(), relays, description='', admins=(), retention=None)"
     )]
     fn create_group(
         slf: &Bound<'_, Self>,
-        name: String,
+        name: Text,
         members: Option<&Bound<'_, PyAny>>,
         relays: &Bound<'_, PyAny>,
-        description: String,
+        description: Text,
         admins: Option<&Bound<'_, PyAny>>,
         retention: Option<&Bound<'_, PyDelta>>,
     ) -> PyResult<PendingCommit> {
         let group = NewGroup {
-            name,
-            description,
-            relays: args::strings("relays", relays)?,
+            name: name.get("name")?.to_owned(),
+            description: description.get("description")?.to_owned(),
+            relays: args::relays(relays)?,
             members: members.map_or_else(|| Ok(Vec::new()), |m| args::events("members", m))?,
             admins: admins.map_or_else(|| Ok(Vec::new()), |a| args::public_keys("admins", a))?,
             retention: retention.map(|r| args::seconds("retention", r)).transpose()?,
@@ -61,14 +63,14 @@ impl Mdk {
     ///
     /// Raises:
     ///     GroupNotFound: there is none with this id.
-    fn group<'py>(&self, py: Python<'py>, group_id: &str) -> Object<'py> {
-        let group = args::group(group_id)?;
+    fn group<'py>(&self, py: Python<'py>, group_id: Text) -> Object<'py> {
+        let group = args::group(&group_id)?;
         self.call(py, |e| e.group(&group))?.to_py(py)
     }
 
     /// The member accounts of a group, as Member.
-    fn members<'py>(&self, py: Python<'py>, group_id: &str) -> Objects<'py> {
-        let group = args::group(group_id)?;
+    fn members<'py>(&self, py: Python<'py>, group_id: Text) -> Objects<'py> {
+        let group = args::group(&group_id)?;
         views::list(py, self.call(py, |e| e.members(&group))?)
     }
 
@@ -81,15 +83,15 @@ impl Mdk {
     /// Raises:
     ///     NotAdmin, CommitPending: not now, or not by us.
     ///     IncompatibleMember: a KeyPackage cannot be used in this group.
-    ///     GroupTooLarge: a Welcome would not fit into an event.
+    ///     GroupTooLarge: the commit or a Welcome would not fit into an event.
     #[pyo3(signature = (group_id, key_packages, *, promote=false))]
     fn add_members(
         slf: &Bound<'_, Self>,
-        group_id: &str,
+        group_id: Text,
         key_packages: &Bound<'_, PyAny>,
         promote: bool,
     ) -> PyResult<PendingCommit> {
-        let group = args::group(group_id)?;
+        let group = args::group(&group_id)?;
         let events = args::events("key_packages", key_packages)?;
         stage(slf, |e| e.add_members(&group, &events, promote))
     }
@@ -101,10 +103,10 @@ impl Mdk {
     ///     InvalidInput: somebody is not a member.
     fn remove_members(
         slf: &Bound<'_, Self>,
-        group_id: &str,
+        group_id: Text,
         members: &Bound<'_, PyAny>,
     ) -> PyResult<PendingCommit> {
-        let group = args::group(group_id)?;
+        let group = args::group(&group_id)?;
         let members = args::public_keys("members", members)?;
         stage(slf, |e| e.remove_members(&group, &members))
     }
@@ -120,22 +122,39 @@ impl Mdk {
     ///
     /// Raises:
     ///     NotAdmin, LastAdmin, CommitPending: not now, or not by us.
-    ///     InvalidInput, InvalidRelayUrl: the arguments.
+    ///     InvalidInput, InvalidRelayUrl: the arguments, or all of them are None.
+    ///     GroupTooLarge: the commit would not fit into an event.
     #[pyo3(signature = (group_id, *, name=None, description=None, relays=None, admins=None, retention=None))]
     fn update_group(
         slf: &Bound<'_, Self>,
-        group_id: &str,
-        name: Option<String>,
-        description: Option<String>,
+        group_id: Text,
+        name: Option<Text>,
+        description: Option<Text>,
         relays: Option<&Bound<'_, PyAny>>,
         admins: Option<&Bound<'_, PyAny>>,
         retention: Option<&Bound<'_, PyDelta>>,
     ) -> PyResult<PendingCommit> {
-        let group = args::group(group_id)?;
+        let group = args::group(&group_id)?;
+        if name.is_none()
+            && description.is_none()
+            && relays.is_none()
+            && admins.is_none()
+            && retention.is_none()
+        {
+            return Err(Raise::new(Class::InvalidInput, "nothing to change")
+                .text(
+                    "hint",
+                    "Give at least one of name, description, relays, admins and retention.",
+                )
+                .into());
+        }
+        let text = |field, value: Option<Text>| {
+            value.map(|value| value.get(field).map(str::to_owned)).transpose()
+        };
         let update = GroupUpdate {
-            name,
-            description,
-            relays: relays.map(|r| args::strings("relays", r)).transpose()?,
+            name: text("name", name)?,
+            description: text("description", description)?,
+            relays: relays.map(args::relays).transpose()?,
             admins: admins.map(|a| args::public_keys("admins", a)).transpose()?,
             retention: retention.map(|r| args::seconds("retention", r)).transpose()?,
         };
@@ -149,10 +168,10 @@ impl Mdk {
     ///     InvalidInput: somebody is not a member.
     fn promote(
         slf: &Bound<'_, Self>,
-        group_id: &str,
+        group_id: Text,
         members: &Bound<'_, PyAny>,
     ) -> PyResult<PendingCommit> {
-        let group = args::group(group_id)?;
+        let group = args::group(&group_id)?;
         let members = args::public_keys("members", members)?;
         stage(slf, |e| e.promote(&group, &members))
     }
@@ -164,10 +183,10 @@ impl Mdk {
     ///     InvalidInput: somebody is not an admin.
     fn demote(
         slf: &Bound<'_, Self>,
-        group_id: &str,
+        group_id: Text,
         members: &Bound<'_, PyAny>,
     ) -> PyResult<PendingCommit> {
-        let group = args::group(group_id)?;
+        let group = args::group(&group_id)?;
         let members = args::public_keys("members", members)?;
         stage(slf, |e| e.demote(&group, &members))
     }
@@ -176,8 +195,8 @@ impl Mdk {
     ///
     /// Raises:
     ///     CommitPending, NotMember: not now.
-    fn self_update(slf: &Bound<'_, Self>, group_id: &str) -> PyResult<PendingCommit> {
-        let group = args::group(group_id)?;
+    fn self_update(slf: &Bound<'_, Self>, group_id: Text) -> PyResult<PendingCommit> {
+        let group = args::group(&group_id)?;
         stage(slf, |e| e.self_update(&group))
     }
 
@@ -185,8 +204,8 @@ impl Mdk {
     ///
     /// Raises:
     ///     NotAdmin, CommitPending: not now, or not by us.
-    fn disband(slf: &Bound<'_, Self>, group_id: &str) -> PyResult<PendingCommit> {
-        let group = args::group(group_id)?;
+    fn disband(slf: &Bound<'_, Self>, group_id: Text) -> PyResult<PendingCommit> {
+        let group = args::group(&group_id)?;
         stage(slf, |e| e.disband(&group))
     }
 
@@ -195,8 +214,8 @@ impl Mdk {
     /// Raises:
     ///     NotMember, CommitPending: not now.
     ///     NotAllowed, LastAdmin: an admin must be demoted first.
-    fn leave(&self, py: Python<'_>, group_id: &str) -> PyResult<SignedEvent> {
-        let group = args::group(group_id)?;
+    fn leave(&self, py: Python<'_>, group_id: Text) -> PyResult<SignedEvent> {
+        let group = args::group(&group_id)?;
         self.call(py, |e| e.leave(&group)).map(SignedEvent)
     }
 

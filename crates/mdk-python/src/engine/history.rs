@@ -7,10 +7,14 @@ use pyo3::types::{PyBytes, PyDelta};
 use super::{Mdk, Object, Objects};
 use crate::args::{self, Int};
 use crate::batch::EventIterator;
+use crate::errors::Raise;
+use crate::text::Text;
 use crate::views::{self, ToPy};
 
 /// Most rows that one call returns.
 const MAX_ROWS: u32 = 10_000;
+/// Longest text to search for, in bytes, escapes included: a pattern of SQLite is at most 50,000 with two wildcards.
+const MAX_QUERY: usize = 49_998;
 /// Longest secret that `export_secret` derives (RFC 5869: 255 blocks of 32 bytes).
 const MAX_SECRET: u32 = 8160;
 
@@ -25,20 +29,20 @@ impl Mdk {
     ///
     /// Raises:
     ///     GroupNotFound, MessageNotFound: the ids.
-    #[pyo3(signature = (group_id, *, limit=Int(50), before=None, after=None))]
+    #[pyo3(signature = (group_id, *, limit=Int::Small(50), before=None, after=None))]
     #[pyo3(text_signature = "($self, group_id, *, limit=50, before=None, after=None)")]
     fn messages<'py>(
         &self,
         py: Python<'py>,
-        group_id: &str,
+        group_id: Text,
         limit: Int,
-        before: Option<&str>,
-        after: Option<&str>,
+        before: Option<Text>,
+        after: Option<Text>,
     ) -> Objects<'py> {
-        let group = args::group(group_id)?;
-        let limit = args::uint("limit", limit, MAX_ROWS)?;
-        let before = before.map(|id| args::event_id("before", id)).transpose()?;
-        let after = after.map(|id| args::event_id("after", id)).transpose()?;
+        let group = args::group(&group_id)?;
+        let limit = args::range("limit", limit, 0, MAX_ROWS)?;
+        let before = before.as_ref().map(|id| args::event_id("before", id)).transpose()?;
+        let after = after.as_ref().map(|id| args::event_id("after", id)).transpose()?;
         let messages =
             self.call(py, |e| e.messages(&group, limit, before.as_ref(), after.as_ref()))?;
         views::list(py, messages)
@@ -48,32 +52,41 @@ impl Mdk {
     ///
     /// Raises:
     ///     MessageNotFound: there is none with this id in this group.
-    fn message<'py>(&self, py: Python<'py>, group_id: &str, message_id: &str) -> Object<'py> {
-        let group = args::group(group_id)?;
-        let message = args::event_id("message_id", message_id)?;
+    fn message<'py>(&self, py: Python<'py>, group_id: Text, message_id: Text) -> Object<'py> {
+        let group = args::group(&group_id)?;
+        let message = args::event_id("message_id", &message_id)?;
         self.call(py, |e| e.message(&group, &message))?.to_py(py)
     }
 
     /// Messages whose text contains `query`, newest first: Message, at most `limit` (0 to 10,000).
-    #[pyo3(signature = (query, *, group_id=None, limit=Int(50)))]
+    ///
+    /// Case is ignored for the letters A to Z only. `query` has at most 49,998 bytes of UTF-8, where `%`, `_` and a
+    /// backslash count twice.
+    #[pyo3(signature = (query, *, group_id=None, limit=Int::Small(50)))]
     #[pyo3(text_signature = "($self, query, *, group_id=None, limit=50)")]
     fn search<'py>(
         &self,
         py: Python<'py>,
-        query: &str,
-        group_id: Option<&str>,
+        query: Text,
+        group_id: Option<Text>,
         limit: Int,
     ) -> Objects<'py> {
-        let group = group_id.map(args::group).transpose()?;
-        let limit = args::uint("limit", limit, MAX_ROWS)?;
+        let query = query.get("query")?;
+        // As the database counts: each of these is escaped by one more character.
+        let escaped = query.len() + query.matches(['%', '_', '\\']).count();
+        if escaped > MAX_QUERY {
+            return Err(Raise::size("query", "too large", MAX_QUERY as u64, escaped as u64).into());
+        }
+        let group = group_id.as_ref().map(args::group).transpose()?;
+        let limit = args::range("limit", limit, 0, MAX_ROWS)?;
         views::list(py, self.call(py, |e| e.search(query, group.as_ref(), limit))?)
     }
 
     /// Marks messages as read, up to `upto` (None: all): GroupInfo.unread_count counts those after it.
     #[pyo3(signature = (group_id, upto=None))]
-    fn mark_read(&self, py: Python<'_>, group_id: &str, upto: Option<&str>) -> PyResult<()> {
-        let group = args::group(group_id)?;
-        let upto = upto.map(|id| args::event_id("upto", id)).transpose()?;
+    fn mark_read(&self, py: Python<'_>, group_id: Text, upto: Option<Text>) -> PyResult<()> {
+        let group = args::group(&group_id)?;
+        let upto = upto.as_ref().map(|id| args::event_id("upto", id)).transpose()?;
         self.call(py, |e| e.mark_read(&group, upto.as_ref()))
     }
 
@@ -85,11 +98,11 @@ impl Mdk {
     #[pyo3(signature = (*, after=None, limit=None))]
     fn events(
         slf: &Bound<'_, Self>,
-        after: Option<&str>,
+        after: Option<Text>,
         limit: Option<Int>,
     ) -> PyResult<EventIterator> {
-        let after = args::cursor(after)?;
-        let limit = limit.map(|limit| args::uint("limit", limit, u32::MAX)).transpose()?;
+        let after = args::cursor(after.as_ref())?;
+        let limit = limit.map(|limit| args::range("limit", limit, 0, u32::MAX)).transpose()?;
         Ok(EventIterator::new(slf, after, limit))
     }
 
@@ -100,17 +113,22 @@ impl Mdk {
 
     /// A secret that the members of the current epoch share (RFC 9420, 8.5), `length` bytes (1 to 8160).
     ///
-    /// What Python holds cannot be wiped.
+    /// It needs no accept(): the Welcome of an invite brings the secrets. What Python holds cannot be wiped.
+    ///
+    /// Raises:
+    ///     GroupNotFound, NotMember: there is none, or it is over for us.
+    ///     InvalidInput: the length.
     fn export_secret<'py>(
         &self,
         py: Python<'py>,
-        group_id: &str,
-        label: &str,
+        group_id: Text,
+        label: Text,
         context: &[u8],
         length: Int,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        let group = args::group(group_id)?;
-        let length: u32 = args::uint("length", length, MAX_SECRET)?;
+        let group = args::group(&group_id)?;
+        let length: u32 = args::range("length", length, 1, MAX_SECRET)?;
+        let label = label.get("label")?;
         let secret = self.call(py, |e| e.export_secret(&group, label, context, length as usize))?;
         Ok(PyBytes::new(py, secret.expose()))
     }

@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 use super::{Mdk, Object, Objects};
 use crate::args;
 use crate::signed_event::SignedEvent;
+use crate::text::Text;
 use crate::views::{self, ToPy};
 
 #[pymethods]
@@ -24,13 +25,14 @@ impl Mdk {
         &self,
         py: Python<'_>,
         relays: &Bound<'_, PyAny>,
-        slot: Option<&str>,
+        slot: Option<Text>,
     ) -> PyResult<SignedEvent> {
-        let relays = args::strings("relays", relays)?;
+        let relays = args::relays(relays)?;
+        let slot = slot.as_ref().map(|slot| slot.get("slot")).transpose()?;
         self.call(py, |e| e.new_key_package(&relays, slot)).map(SignedEvent)
     }
 
-    /// This account's KeyPackages whose private halves are here.
+    /// This account's KeyPackages whose private halves are here, newest first: KeyPackage.
     fn key_packages<'py>(&self, py: Python<'py>) -> Objects<'py> {
         views::list(py, self.call(py, Engine::key_packages)?)
     }
@@ -40,8 +42,8 @@ impl Mdk {
     /// Raises:
     ///     KeyPackageNotFound: there is none with this ref.
     #[pyo3(signature = (r#ref))]
-    fn delete_key_package(&self, py: Python<'_>, r#ref: &str) -> PyResult<()> {
-        let reference = args::key_package_ref(r#ref)?;
+    fn delete_key_package(&self, py: Python<'_>, r#ref: Text) -> PyResult<()> {
+        let reference = args::key_package_ref(&r#ref)?;
         self.call(py, |e| e.delete_key_package(&reference))
     }
 
@@ -71,8 +73,8 @@ impl Mdk {
     ///
     /// Raises:
     ///     InviteNotFound: there is none with this id.
-    fn accept<'py>(&self, py: Python<'py>, invite_id: &str) -> Object<'py> {
-        let invite = args::event_id("invite_id", invite_id)?;
+    fn accept<'py>(&self, py: Python<'py>, invite_id: Text) -> Object<'py> {
+        let invite = args::event_id("invite_id", &invite_id)?;
         self.call(py, |e| e.accept(&invite))?.to_py(py)
     }
 
@@ -80,8 +82,8 @@ impl Mdk {
     ///
     /// Raises:
     ///     InviteNotFound: there is none with this id.
-    fn decline(&self, py: Python<'_>, invite_id: &str) -> PyResult<()> {
-        let invite = args::event_id("invite_id", invite_id)?;
+    fn decline(&self, py: Python<'_>, invite_id: Text) -> PyResult<()> {
+        let invite = args::event_id("invite_id", &invite_id)?;
         self.call(py, |e| e.decline(&invite))
     }
 }

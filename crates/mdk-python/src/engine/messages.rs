@@ -8,6 +8,7 @@ use crate::args::{self, Int};
 use crate::batch::OutcomeIterator;
 use crate::clock;
 use crate::signed_event::Incoming;
+use crate::text::Text;
 use crate::views::ToPy;
 
 #[pymethods]
@@ -23,38 +24,42 @@ impl Mdk {
     /// Raises:
     ///     InvalidInput: the inner event is too large (field "text"), or an argument is wrong.
     ///     GroupNotFound, NotMember, MessageNotFound: the ids.
-    #[pyo3(signature = (group_id, text, *, kind=Int(9), reply_to=None, tags=None))]
+    ///     CommitPending: a commit of ours in this group is to be confirmed or discarded first.
+    ///     GroupTooLarge: the event would be larger than Config.max_event_bytes.
+    #[pyo3(signature = (group_id, text, *, kind=Int::Small(9), reply_to=None, tags=None))]
     #[pyo3(text_signature = "($self, group_id, text, *, kind=9, reply_to=None, tags=())")]
     fn create_message<'py>(
         &self,
         py: Python<'py>,
-        group_id: &str,
-        text: String,
+        group_id: Text,
+        text: Text,
         kind: Int,
-        reply_to: Option<&str>,
+        reply_to: Option<Text>,
         tags: Option<&Bound<'_, PyAny>>,
     ) -> Object<'py> {
-        let group = args::group(group_id)?;
+        let group = args::group(&group_id)?;
         let message = NewMessage {
-            text,
-            kind: args::uint("kind", kind, u16::MAX.into())?,
-            reply_to: reply_to.map(|id| args::event_id("reply_to", id)).transpose()?,
+            text: text.get("text")?.to_owned(),
+            kind: args::range("kind", kind, 0, u16::MAX.into())?,
+            reply_to: reply_to.as_ref().map(|id| args::event_id("reply_to", id)).transpose()?,
             tags: tags.map_or_else(|| Ok(Vec::new()), |tags| args::tags("tags", tags))?,
         };
         self.call(py, |e| e.create_message(&group, message))?.to_py(py)
     }
 
     /// Reacts to a message (NIP-25): an Outgoing. `emoji` has 1 to 64 characters.
-    #[pyo3(signature = (group_id, message_id, emoji="+"))]
+    #[pyo3(signature = (group_id, message_id, emoji=Text::Fixed("+")))]
+    #[pyo3(text_signature = "($self, group_id, message_id, emoji='+')")]
     fn react<'py>(
         &self,
         py: Python<'py>,
-        group_id: &str,
-        message_id: &str,
-        emoji: &str,
+        group_id: Text,
+        message_id: Text,
+        emoji: Text,
     ) -> Object<'py> {
-        let group = args::group(group_id)?;
-        let message = args::event_id("message_id", message_id)?;
+        let group = args::group(&group_id)?;
+        let message = args::event_id("message_id", &message_id)?;
+        let emoji = emoji.get("emoji")?;
         self.call(py, |e| e.react(&group, &message, emoji))?.to_py(py)
     }
 
@@ -65,12 +70,13 @@ impl Mdk {
     fn edit<'py>(
         &self,
         py: Python<'py>,
-        group_id: &str,
-        message_id: &str,
-        text: &str,
+        group_id: Text,
+        message_id: Text,
+        text: Text,
     ) -> Object<'py> {
-        let group = args::group(group_id)?;
-        let message = args::event_id("message_id", message_id)?;
+        let group = args::group(&group_id)?;
+        let message = args::event_id("message_id", &message_id)?;
+        let text = text.get("text")?;
         self.call(py, |e| e.edit(&group, &message, text))?.to_py(py)
     }
 
@@ -78,15 +84,27 @@ impl Mdk {
     ///
     /// Raises:
     ///     NotAllowed: it is somebody else's.
-    fn delete<'py>(&self, py: Python<'py>, group_id: &str, message_id: &str) -> Object<'py> {
-        let group = args::group(group_id)?;
-        let message = args::event_id("message_id", message_id)?;
+    fn delete<'py>(&self, py: Python<'py>, group_id: Text, message_id: Text) -> Object<'py> {
+        let group = args::group(&group_id)?;
+        let message = args::event_id("message_id", &message_id)?;
         self.call(py, |e| e.delete(&group, &message))?.to_py(py)
     }
 
     /// Takes in one event from anywhere: a SignedEvent, or its JSON as str or bytes. Returns an Outcome.
     ///
-    /// Nothing that a peer can send raises. Order does not matter: an event that comes too early is kept and retried.
+    /// Nothing that a peer can send raises. Events may come in any order, within these limits:
+    ///
+    /// - An event of an epoch to come is kept (Deferred) and retried by the engine. So is one that nothing opens, and a
+    ///   message more than Config.maximum_forward_distance generations ahead of its sender's newest.
+    /// - Kept are at most Config.max_held_events events and 16 MiB per group, each for 30 days. Beyond that an event is
+    ///   Deferred as resource_refused and NOT kept: deliver it again later.
+    /// - Readable are the present epoch and the Config.max_past_epochs (at most 5) before it; anything older is Rejected
+    ///   as stale_epoch. A message more than Config.out_of_order_tolerance generations behind its sender's newest is
+    ///   not readable either.
+    /// - A kind-445 event that comes before the Welcome of its group is Rejected as unknown_group and NOT kept: deliver it
+    ///   again after the Welcome. Messages are taken in from the Welcome on, also before accept().
+    ///
+    /// A message that arrives after its expiry is reported like any other; the next tick() erases it.
     fn process<'py>(&self, py: Python<'py>, event: &Bound<'_, PyAny>) -> Object<'py> {
         let outcome = match Incoming::extract(event)? {
             Incoming::Event(event) => self.call(py, |e| e.process_event(event)),
@@ -103,7 +121,12 @@ impl Mdk {
         OutcomeIterator::new(slf, events)
     }
 
-    /// Does what is due: answers leaves, expires messages, drops old keys. Returns an Outcome; call it now and then.
+    /// Does what is due. Returns an Outcome; publish its `reply`. Call it after opening, then now and then.
+    ///
+    /// It answers leaves that wait for it, erases messages whose time is over (also of those that arrived after it), and
+    /// drops expired KeyPackages with their keys. The first call after opening also returns what an earlier process may
+    /// not have published: automatic commits, leave proposals, and the Welcomes of commits that were confirmed in the
+    /// last 3 days.
     ///
     /// Args:
     ///     now: the time to judge by, an aware datetime, for this call only. None: the clock's.

@@ -6,6 +6,7 @@ mod key_packages;
 mod messages;
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use mdk_core::Engine;
 use mdk_store::OpenOptions;
@@ -16,12 +17,13 @@ use pyo3::types::PyBytes;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::database_key::DatabaseKey;
-use crate::errors::Raise;
+use crate::errors::{Raise, end_block};
 use crate::guard::Guard;
 use crate::keys::Keys;
 use crate::panics;
 use crate::pending::PendingCommit;
 use crate::public_key::PublicKey;
+use crate::text::PathText;
 use crate::views::ToPy;
 
 type Object<'py> = PyResult<Bound<'py, PyAny>>;
@@ -36,6 +38,9 @@ type Objects<'py> = PyResult<Vec<Bound<'py, PyAny>>>;
 /// Units: times are aware datetimes (UTC), durations are timedeltas in whole seconds, sizes are bytes. Ids are
 /// lower-case hex. Lists that are returned are new; the values in them are frozen.
 ///
+/// A wrong value of an argument raises InvalidInput with its field, a wrong Python type TypeError. Every method that makes
+/// an event raises GroupTooLarge if it would be larger than Config.max_event_bytes.
+///
 /// Every method may raise StorageError (the disk; nothing was changed), Closed, Forked (used in a child of os.fork())
 /// and InternalError (a bug; open it again). What a peer sends never raises: it ends as an Outcome.
 #[pyclass(frozen, module = "mdk")]
@@ -43,11 +48,30 @@ pub(crate) struct Mdk {
     pub(crate) guard: Guard,
     public_key: PublicKey,
     key_source: &'static str,
+    database: Database,
     /// Default of `needs_self_update`, in seconds.
     self_update_every: u64,
 }
 
+/// Which database an object has open; the same for two objects that have opened the same one in turn.
+#[derive(PartialEq, Eq, Hash)]
+pub(crate) enum Database {
+    File(PathBuf),
+    Memory(u64),
+}
+
+impl Database {
+    fn new_in_memory() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self::Memory(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
 impl Mdk {
+    pub(crate) fn database(&self) -> &Database {
+        &self.database
+    }
+
     fn new(
         py: Python<'_>,
         keys: mdk_wire::Keys,
@@ -55,13 +79,19 @@ impl Mdk {
         config: Option<Config>,
         open: impl FnOnce(mdk_wire::Keys, mdk_core::Config) -> mdk_core::Result<Engine> + Send,
     ) -> PyResult<Self> {
-        let config: mdk_core::Config = config.map(Into::into).unwrap_or_default();
+        let config: mdk_core::Config = config.map(|config| config.0).unwrap_or_default();
         let self_update_every = config.self_update_every;
         let public_key = PublicKey(keys.public_key());
-        let engine = py
-            .detach(|| panics::catch(|| open(keys, config))?.map_err(Raise::from))
+        let start = || {
+            let mut engine = open(keys, config)?;
+            let path = engine.info()?.path;
+            Ok((engine, path))
+        };
+        let (engine, path) = py
+            .detach(|| panics::catch(start)?.map_err(|error: mdk_core::Error| Raise::from(error)))
             .map_err(|raise| raise.into_err(py))?;
-        Ok(Self { guard: Guard::new(engine), public_key, key_source, self_update_every })
+        let database = path.map_or_else(Database::new_in_memory, Database::File);
+        Ok(Self { guard: Guard::new(engine), public_key, key_source, database, self_update_every })
     }
 
     fn call<T: Send>(
@@ -93,18 +123,20 @@ impl Mdk {
     ///     clock: for tests; None means the system's clock.
     ///
     /// Raises:
+    ///     InvalidInput: the path or the Config.
     ///     WrongKey, WrongAccount, DatabaseBusy, EncryptionMissing, CorruptDatabase, SchemaTooNew, KeyMissing, InsecureFile
     ///     and others of StorageError. Nothing is created or changed then.
     #[staticmethod]
     #[pyo3(signature = (path, *, keys, key, config=None, clock=None))]
     fn open(
         py: Python<'_>,
-        path: PathBuf,
+        path: PathText,
         keys: &Keys,
         key: &DatabaseKey,
         config: Option<Config>,
         clock: Option<&Clock>,
     ) -> PyResult<Self> {
+        let path = path.get()?;
         let clock = Clock::for_engine(clock);
         Self::new(py, keys.0.clone(), key.source, config, |keys, config| {
             Engine::open(&path, keys, &key.key, &OpenOptions::default(), config, clock)
@@ -142,7 +174,7 @@ impl Mdk {
         _value: &Bound<'_, PyAny>,
         _traceback: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
-        self.guard.close(py)
+        end_block(_value, "closing the database failed", self.guard.close(py))
     }
 
     fn __repr__(&self) -> String {

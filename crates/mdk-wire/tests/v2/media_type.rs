@@ -5,13 +5,13 @@ fn canonical_forms() {
     let long = "a".repeat(64);
     for (input, expected) in [
         ("image/png", Some("image/png")),
-        // rule: 2.10-1
+        // shows: 2.10-1
         ("image/png; q=1", Some("image/png")),
         ("\t\n\u{c}\r image/png \r\n", Some("image/png")),
         ("image/png ;x", Some("image/png")),
         ("\u{b}image/png", None),
         ("\u{a0}image/png", None),
-        // rule: 2.10-2
+        // shows: 2.10-2
         ("IMAGE/Svg+XML", Some("image/svg+xml")),
         // rule: 2.10-3
         ("image", None),
@@ -26,7 +26,7 @@ fn canonical_forms() {
         (&format!("{long}a/{long}"), None),
         (&format!("{long}/{long}a"), None),
         ("!#$%&'*+-.^_`|~/0", Some("!#$%&'*+-.^_`|~/0")),
-        // rule: 2.10-4
+        // shows: 2.10-4
         ("image/jpg", Some("image/jpeg")),
         ("Image/JPG;x", Some("image/jpeg")),
         ("image/jpgx", Some("image/jpgx")),

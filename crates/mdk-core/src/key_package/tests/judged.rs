@@ -153,6 +153,7 @@ fn a2_5_span() {
     refused(&event, "A2-5", RejectCode::TransportRejected);
 }
 
+// rule: 2.1-11
 #[test]
 fn a2_6_identity() {
     for identity in [vec![], vec![2; 33], vec![0xFF; 32], b"0123456789abcdef".repeat(4)] {
@@ -225,6 +226,7 @@ fn a2_11_last_resort_data() {
     refused(&event, "A2-11", RejectCode::InvalidEncoding);
 }
 
+// rule: 2.1-10
 #[test]
 fn a2_12_ciphersuite() {
     let event = Foreign::with(|f| {
@@ -244,6 +246,7 @@ fn rows_are_judged_in_order() {
     refused(&event, "A2-5", RejectCode::TransportRejected);
 }
 
+// coverage: no case
 #[test]
 fn the_verdict_says_why() {
     let rejection = Rejection::new(RejectCode::InvalidEncoding, "A2-3", "reason");

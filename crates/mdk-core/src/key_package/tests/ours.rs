@@ -73,7 +73,7 @@ fn a1_the_event_is_usable_and_ours() {
     assert!(has_private_part(&mut account, &valid.reference));
 }
 
-/// The names, their order and the form of the tags are those of recorded KeyPackages (A1-6, 2.4).
+/// The names, their order and the form of the tags are those of recorded KeyPackages (shows: A1-6).
 /// The lists are ours:
 ///
 /// | tag | recorded lists more | why we do not |
@@ -136,13 +136,13 @@ fn a1_the_key_package_as_specified() {
     );
     assert_eq!(dictionary.get(&0x0002).unwrap(), [0]);
 
-    // rule: A1-4 component 0x0004 with no data, and no extension 0x000A.
+    // shows: A1-4 component 0x0004 with no data, and no extension 0x000A.
     let dictionary = key_package.extensions().app_data_dictionary().unwrap().dictionary();
     assert_eq!(dictionary.get(&0x0004), Some(&[][..]));
     assert_eq!(dictionary.len(), 1);
     assert!(!key_package.extensions().contains(ExtensionType::LastResort));
 
-    // rule: A1-5
+    // shows: A1-5
     assert_eq!(key_package.life_time().not_before(), at - 3600);
     assert_eq!(key_package.life_time().not_after(), at + 84 * DAY);
     assert!(key_package.life_time().has_acceptable_range());

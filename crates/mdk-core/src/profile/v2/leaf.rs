@@ -13,9 +13,10 @@ use openmls::prelude::{
     ProtocolVersion, SenderRatchetConfiguration,
 };
 
-use super::CIPHERSUITE;
+use super::V2;
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::profile::Profile as _;
 
 #[cfg(test)]
 pub(super) const RULES: &[(&str, &str)] = &[
@@ -32,7 +33,7 @@ pub(super) const RULES: &[(&str, &str)] = &[
         "B2-3",
         "handshakes are PublicMessage, the tree is in the GroupInfo, past epochs as configured",
     ),
-    ("2.1-2", "an account is a Basic credential of 32 bytes that lift to a point"),
+    ("2.1-11", "an account is a Basic credential of 32 bytes that lift to a point"),
 ];
 
 /// Announces that the final message of an agent's stream is understood (2.2).
@@ -59,7 +60,7 @@ pub(crate) const fn supported_components() -> &'static [u16] {
 pub(crate) fn leaf_capabilities() -> Capabilities {
     Capabilities::builder()
         .versions(vec![ProtocolVersion::Mls10])
-        .ciphersuites(vec![CIPHERSUITE])
+        .ciphersuites(vec![V2::CIPHERSUITE])
         .extensions(vec![ExtensionType::AppDataDictionary, ExtensionType::Unknown(AGENT_RECEIVE)])
         .proposals(vec![ProposalType::AppDataUpdate, ProposalType::SelfRemove])
         .credentials(vec![CredentialType::Basic])
@@ -120,7 +121,7 @@ pub(crate) fn create_config(
         .max_past_epochs(config.max_past_epochs as usize)
         .use_ratchet_tree_extension(true)
         .sender_ratchet_configuration(ratchets(config))
-        .ciphersuite(CIPHERSUITE)
+        .ciphersuite(V2::CIPHERSUITE)
         .lifetime(Lifetime::new(config.key_package_lifetime))
         // Capabilities first: OpenMLS compares the leaf extensions with those set so far.
         .capabilities(leaf_capabilities())
@@ -130,7 +131,7 @@ pub(crate) fn create_config(
         .build())
 }
 
-/// The account a credential stands for (rule: 2.1-2).
+/// The account a credential stands for (rule: 2.1-11).
 pub(crate) fn account_of(credential: &Credential) -> Option<PublicKey> {
     if credential.credential_type() != CredentialType::Basic {
         return None;

@@ -187,6 +187,7 @@ pub(crate) fn component_updates<'a>(
         }
         match proposal.operation() {
             AppDataUpdateOperation::Update(data) => {
+                // rule: 2.2-u1
                 updater.set(ComponentData::from_parts(id, data.clone()));
             }
             AppDataUpdateOperation::Remove => updater.remove(&id),

@@ -15,12 +15,15 @@ use openmls_basic_credential::SignatureKeyPair;
 use openmls_rust_crypto::OpenMlsRustCrypto;
 use openmls_traits::OpenMlsProvider as _;
 
-use super::*;
+use super::leaf::*;
+use super::settings::*;
+use super::views::*;
+use super::{RULES, V2};
 use crate::config::Config;
 use crate::policy::{
     CommitView, GroupView, ProofState, check_invariants, judge_commit, judge_welcome,
 };
-use crate::profile::{Lifecycle, Settings};
+use crate::profile::{Lifecycle, Profile as _, Settings};
 
 struct Member {
     provider: OpenMlsRustCrypto,
@@ -59,7 +62,7 @@ impl Member {
             .leaf_node_capabilities(leaf_capabilities())
             .leaf_node_extensions(leaf)
             .key_package_extensions(key_package_extensions(true))
-            .build(CIPHERSUITE, &self.provider, &self.signer, self.credential())
+            .build(V2::CIPHERSUITE, &self.provider, &self.signer, self.credential())
             .unwrap();
         let bytes = bundle.key_package().tls_serialize_detached().unwrap();
         KeyPackageIn::tls_deserialize_exact(bytes)
@@ -150,7 +153,7 @@ fn rule_lists_are_unique() {
     assert!(ids.is_sorted_by(|a, b| a < b));
 }
 
-/// A1-2, A1-3, A1-4, 2.3-v1: what we send is what we accept, and stands in the form that was agreed.
+/// shows: A1-2, A1-3, A1-4, 2.3-v1: what we send is what we accept, and stands in the form that was agreed.
 #[test]
 fn our_leaf_is_as_agreed() {
     let member = Member::new();
@@ -173,7 +176,7 @@ fn our_leaf_is_as_agreed() {
     assert!(key_package_extensions(false).iter().next().is_none());
 }
 
-/// 2.3-v1: a proof for another key, and a leaf without one.
+/// rule: 2.3-v1: a proof for another key, and a leaf without one.
 #[test]
 fn broken_proofs_are_seen() {
     let (member, other) = (Member::new(), Member::new());
@@ -187,7 +190,7 @@ fn broken_proofs_are_seen() {
     }
 }
 
-/// B1-1, B1-2, B1-3, B2-3: a founded group holds the invariants and reads back as it was written.
+/// shows: B1-1, B1-2, B1-3, B2-3: a founded group holds the invariants and reads back as it was written.
 #[test]
 fn founded_group_reads_back() {
     let alice = Member::new();
@@ -214,7 +217,7 @@ fn founded_group_reads_back() {
     }
 }
 
-/// rule: 2.2-u1. Full replacements, passes the rules, and both sides see the same state.
+/// shows: 2.2-u1. Full replacements, passes the rules, and both sides see the same state.
 #[test]
 fn edit_travels() {
     let (alice, mut alices, bob, mut bobs) = pair();
@@ -270,7 +273,7 @@ fn commits_of_a_member() {
     assert_eq!(judge_commit(&parent, &view, &result).unwrap_err().rule, "D4-7e");
 }
 
-/// rule: B5-v1. Result leaves carry the indexes that MLS gives them, also where a blank is filled.
+/// shows: B5-v1. Result leaves carry the indexes that MLS gives them, also where a blank is filled.
 #[test]
 fn result_leaves_follow_mls() {
     let (alice, mut alices, _, _) = pair();
