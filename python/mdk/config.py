@@ -28,8 +28,8 @@ class Config:
     self_update_every: timedelta = timedelta(days=7)
     """Age of our leaf after which needs_self_update() names the group; at least 1 second."""
     max_event_bytes: int = 131_072
-    """Largest event that we make, of whatever kind, bytes of its JSON: 4,096 to 1,048,576. What needs a larger one raises
-    GroupTooLarge. A message of max_message_bytes needs at least a third more: encryption, base64 and the envelope."""
+    """Largest event that we make, of whatever kind, bytes of its JSON: 4,096 to 1,048,576. What needs a larger one
+    raises GroupTooLarge. A message of max_message_bytes needs at least a third more (encryption, base64)."""
     max_message_bytes: int = 65_536
     """Largest inner event that we send, bytes of its JSON (id and tags included): 1,024 to 524,288."""
     max_held_events: int = 256

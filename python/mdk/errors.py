@@ -194,7 +194,7 @@ class IncompatibleMember(GroupError):
 
 
 class GroupTooLarge(GroupError):
-    """A message, a commit or a Welcome would not fit into an event. `size` and `limit` are bytes of the event's JSON."""
+    """A message, a commit or a Welcome would not fit into an event. `size` and `limit` are bytes of its JSON."""
 
     code = "group_too_large"
     hint: str | None = (

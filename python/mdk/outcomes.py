@@ -36,11 +36,12 @@ class Duplicate(Outcome):
 @final
 @dataclass(frozen=True, slots=True)
 class Deferred(Outcome):
-    """Not readable or not decidable yet; kept and retried by the engine. Not an error."""
+    """Not readable or not decidable yet; kept and retried by the engine, unless `reason` is resource_refused."""
 
     reason: str
-    """undecryptable, future_epoch, missing_parent, rival, publish_in_progress, cannot_judge, or resource_refused: the
-    bounds for held events are reached, and this one was NOT kept; deliver it again later."""
+    """undecryptable, future_epoch, future_generation, missing_parent, rival, publish_in_progress, cannot_judge, or
+    resource_refused: the bounds for held events or open invites are reached, and this one was NOT kept; deliver it
+    again later."""
 
 
 @final

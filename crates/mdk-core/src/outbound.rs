@@ -53,7 +53,7 @@ impl Ctx<'_, '_> {
     /// Preconditions of every commit by the user (C1 step 1). Returns the group, taken.
     pub(crate) fn take_for_commit(&mut self, id: &GroupId) -> Result<LoadedGroup> {
         let group = self.take_active(id)?;
-        // An automatic commit too: it was handed out, so a relay may have it.
+        // rule: C1-1. An automatic commit too: it was handed out, so a relay may have it.
         if group.mls.pending_commit().is_some() {
             return Err(Error::CommitPending);
         }

@@ -152,6 +152,7 @@ impl Ctx<'_, '_> {
         }
         self.tx.delete_leave(&row.id)?;
         self.tx.mls_delete(&row.id)?;
+        self.rehome_held(&row.id)?;
         for held in self.tx.held(&row.id)? {
             self.tx.unhold(&held.event_id)?;
         }

@@ -208,15 +208,20 @@ impl Ctx<'_, '_> {
     }
 
     /// Events held for a group that goes may be another's that shares its routing id.
-    fn rehome_held(&mut self, id: &GroupId) -> Result<()> {
-        let mut others = Vec::new();
+    pub(crate) fn rehome_held(&mut self, id: &GroupId) -> Result<()> {
+        let mut home = None;
         for route in self.tx.routes(id)? {
-            others.extend(self.tx.route_claims(&route)?.into_iter().filter(|other| other != id));
+            for other in self.tx.route_claims(&route)? {
+                let live = |row: GroupRow| row.id != *id && !group::is_over(row.status);
+                if home.is_none() && self.tx.group(&other)?.is_some_and(live) {
+                    home = Some(other);
+                }
+            }
         }
-        let Some(other) = others.into_iter().next() else { return Ok(()) };
+        let Some(home) = home else { return Ok(()) };
         for held in self.tx.held(id)? {
             self.tx.unhold(&held.event_id)?;
-            self.tx.hold(&HeldRow { group: other.clone(), ..held }, self.config.max_held_events)?;
+            self.tx.hold(&HeldRow { group: home.clone(), ..held }, self.config.max_held_events)?;
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ use openmls::framing::errors::{MessageDecryptionError, SecretTreeError};
 use openmls::group::{
     MlsGroup, ProcessMessageError, ProposalValidationError, StageCommitError, ValidationError,
 };
+use openmls::key_packages::errors::KeyPackageVerifyError;
 use openmls::prelude::{
     ProcessedMessage, ProcessedMessageContent, Proposal, ProtocolMessage, StagedCommit,
 };
@@ -156,7 +157,10 @@ impl Ctx<'_, '_> {
         };
         let committer = processed.sender().clone();
         let account = sender_account(&processed);
-        let staged = self.resolve(&mut group.mls, processed)?;
+        let staged = match self.resolve(&mut group.mls, processed) {
+            Ok(staged) => staged,
+            Err(refusal) => return self.refuse(&opened, Some(InputClass::Commit), refusal),
+        };
         let parent = group.view();
         let (commit, result) = V2::view_of_staged(&parent, &committer, &staged)?;
         let class = policy::judge_commit(&parent, &commit, &result)?;
@@ -240,27 +244,21 @@ impl Ctx<'_, '_> {
         &self,
         mls: &mut MlsGroup,
         processed: ProcessedMessage,
-    ) -> Result<Box<StagedCommit>, Halt> {
+    ) -> Result<Box<StagedCommit>, Refusal> {
         match processed.into_content() {
             ProcessedMessageContent::StagedCommitMessage(staged) => Ok(staged),
             ProcessedMessageContent::UnresolvedAppDataCommit(unresolved) => {
-                let updates = V2::component_updates(unresolved.app_data_update_proposals())?;
+                let updates = V2::component_updates(unresolved.app_data_update_proposals())
+                    .map_err(Refusal::Reject)?;
                 mls.stage_app_data_commit(&self.provider(), *unresolved, updates)
                     .map(Box::new)
-                    .map_err(|error| match stage_refusal(&error) {
-                        Refusal::Reject(rejection) => Halt::Rejected(rejection),
-                        Refusal::Fail(error) => Halt::Failed(error),
-                        Refusal::Wait(_) => Halt::Rejected(Rejection::new(
-                            RejectCode::InvalidEncoding,
-                            "D4-5",
-                            "the commit cannot be staged",
-                        )),
-                    })
+                    .map_err(|error| stage_refusal(&error))
             }
-            _ => {
-                Err(Rejection::new(RejectCode::InvalidEncoding, "D1-7", "a commit was expected")
-                    .into())
-            }
+            _ => Err(Refusal::Reject(Rejection::new(
+                RejectCode::InvalidEncoding,
+                "D1-7",
+                "a commit was expected",
+            ))),
         }
     }
 
@@ -315,6 +313,10 @@ fn refusal<E>(error: &ProcessMessageError<E>) -> Refusal {
             // rule: D2-5 MLS validation, signatures included
             ValidationError::InvalidSignature | ValidationError::InvalidLeafNodeSignature => {
                 reject(RejectCode::InvalidSignature, "D2-5", "a signature does not verify")
+            }
+            // An added KeyPackage is compared with the clock already here (rule: D4-8).
+            ValidationError::KeyPackageVerifyError(KeyPackageVerifyError::LifetimeError(_)) => {
+                Refusal::Wait(DeferredReason::CannotJudge)
             }
             // rule: D2-7 too far ahead in its sender's ratchet: those before it may still come
             ValidationError::UnableToDecrypt(MessageDecryptionError::SecretTreeError(

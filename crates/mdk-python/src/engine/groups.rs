@@ -1,6 +1,6 @@
 //! `mdk.Mdk`: groups and the commits that change them.
 
-use mdk_core::{Engine, GroupUpdate, NewGroup};
+use mdk_core::{Engine, Error, GroupUpdate, NewGroup};
 use pyo3::prelude::*;
 use pyo3::types::PyDelta;
 
@@ -93,7 +93,15 @@ impl Mdk {
     ) -> PyResult<PendingCommit> {
         let group = args::group(&group_id)?;
         let events = args::events("key_packages", key_packages)?;
-        stage(slf, |e| e.add_members(&group, &events, promote))
+        stage(slf, |e| {
+            e.add_members(&group, &events, promote).map_err(|error| match error {
+                // The founding of a group has the same argument under this name.
+                Error::InvalidInput { field: "members", problem, limit, actual } => {
+                    Error::InvalidInput { field: "key_packages", problem, limit, actual }
+                }
+                error => error,
+            })
+        })
     }
 
     /// Removes accounts with all their leaves.
@@ -141,6 +149,7 @@ impl Mdk {
             && admins.is_none()
             && retention.is_none()
         {
+            slf.get().call(slf.py(), |e| e.group(&group))?;
             return Err(Raise::new(Class::InvalidInput, "nothing to change")
                 .text(
                     "hint",

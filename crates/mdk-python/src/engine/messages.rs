@@ -24,7 +24,7 @@ impl Mdk {
     /// Raises:
     ///     InvalidInput: the inner event is too large (field "text"), or an argument is wrong.
     ///     GroupNotFound, NotMember, MessageNotFound: the ids.
-    ///     CommitPending: a commit of ours in this group is to be confirmed or discarded first.
+    ///     CommitPending: a commit of ours in this group, not an automatic one, is to be confirmed or discarded first.
     ///     GroupTooLarge: the event would be larger than Config.max_event_bytes.
     #[pyo3(signature = (group_id, text, *, kind=Int::Small(9), reply_to=None, tags=None))]
     #[pyo3(text_signature = "($self, group_id, text, *, kind=9, reply_to=None, tags=())")]
@@ -47,7 +47,7 @@ impl Mdk {
         self.call(py, |e| e.create_message(&group, message))?.to_py(py)
     }
 
-    /// Reacts to a message (NIP-25): an Outgoing. `emoji` has 1 to 64 characters.
+    /// Reacts to a message (NIP-25): an Outgoing. `emoji` has 1 to 64 characters. Raises as create_message().
     #[pyo3(signature = (group_id, message_id, emoji=Text::Fixed("+")))]
     #[pyo3(text_signature = "($self, group_id, message_id, emoji='+')")]
     fn react<'py>(
@@ -67,6 +67,7 @@ impl Mdk {
     ///
     /// Raises:
     ///     NotAllowed: it is somebody else's.
+    ///     Otherwise as create_message().
     fn edit<'py>(
         &self,
         py: Python<'py>,
@@ -84,6 +85,7 @@ impl Mdk {
     ///
     /// Raises:
     ///     NotAllowed: it is somebody else's.
+    ///     Otherwise as create_message().
     fn delete<'py>(&self, py: Python<'py>, group_id: Text, message_id: Text) -> Object<'py> {
         let group = args::group(&group_id)?;
         let message = args::event_id("message_id", &message_id)?;
@@ -96,11 +98,10 @@ impl Mdk {
     ///
     /// - An event of an epoch to come is kept (Deferred) and retried by the engine. So is one that nothing opens, and a
     ///   message more than Config.maximum_forward_distance generations ahead of its sender's newest.
-    /// - Kept are at most Config.max_held_events events and 16 MiB per group, each for 30 days. Beyond that an event is
-    ///   Deferred as resource_refused and NOT kept: deliver it again later.
+    /// - Kept are at most Config.max_held_events events and 16 MiB per group, each for 30 days, and 256 invites. Beyond
+    ///   that an event is Deferred as resource_refused and NOT kept: deliver it again later.
     /// - Readable are the present epoch and the Config.max_past_epochs (at most 5) before it; anything older is Rejected
-    ///   as stale_epoch. A message more than Config.out_of_order_tolerance generations behind its sender's newest is
-    ///   not readable either.
+    ///   as stale_epoch. So is a message more than Config.out_of_order_tolerance generations behind its sender's newest.
     /// - A kind-445 event that comes before the Welcome of its group is Rejected as unknown_group and NOT kept: deliver it
     ///   again after the Welcome. Messages are taken in from the Welcome on, also before accept().
     ///
@@ -123,8 +124,8 @@ impl Mdk {
 
     /// Does what is due. Returns an Outcome; publish its `reply`. Call it after opening, then now and then.
     ///
-    /// It answers leaves that wait for it, erases messages whose time is over (also of those that arrived after it), and
-    /// drops expired KeyPackages with their keys. The first call after opening also returns what an earlier process may
+    /// It answers leaves that wait for it, tries kept events again, erases messages whose time is over (also those that
+    /// arrived after it), and drops expired KeyPackages with their keys. The first call after opening also returns what an earlier process may
     /// not have published: automatic commits, leave proposals, and the Welcomes of commits that were confirmed in the
     /// last 3 days.
     ///
