@@ -162,7 +162,7 @@ impl Ctx<'_, '_> {
             Err(refusal) => return self.refuse(&opened, Some(InputClass::Commit), refusal),
         };
         let parent = group.view();
-        let (commit, result) = V2::view_of_staged(&parent, &committer, &staged)?;
+        let (commit, result) = V2::view_of_staged(&parent, &group.mls, &committer, &staged)?;
         let class = policy::judge_commit(&parent, &commit, &result)?;
 
         let before = V2::settings(group.mls.public_group().group_context())

@@ -70,6 +70,7 @@ pub(crate) trait Profile {
     /// A staged commit and the state it leads to.
     fn view_of_staged(
         parent: &GroupView,
+        group: &MlsGroup,
         committer: &Sender,
         staged: &StagedCommit,
     ) -> Result<(CommitView, GroupView), Rejection>;

@@ -96,10 +96,11 @@ impl Profile for V2 {
 
     fn view_of_staged(
         parent: &GroupView,
+        group: &MlsGroup,
         committer: &Sender,
         staged: &StagedCommit,
     ) -> Result<(CommitView, GroupView), Rejection> {
-        views::view_of_staged(parent, committer, staged)
+        views::view_of_staged(parent, group, committer, staged)
     }
 
     fn view_of_pending(parent: &GroupView, group: &MlsGroup) -> Option<(CommitView, GroupView)> {

@@ -98,7 +98,12 @@ impl Flavor for Bytes {
     type Output = Vec<u8>;
 
     fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
-        self.try_extend(&[byte])
+        // Byte strings come byte by byte: this is the hot path.
+        if self.0.len() == self.0.capacity() {
+            return self.try_extend(&[byte]);
+        }
+        self.0.push(byte);
+        Ok(())
     }
 
     fn try_extend(&mut self, more: &[u8]) -> postcard::Result<()> {

@@ -99,7 +99,7 @@ impl Member {
         let ProcessedMessageContent::StagedCommitMessage(staged) = message.into_content() else {
             panic!("no commit")
         };
-        view_of_staged(&parent, &sender, &staged).unwrap()
+        view_of_staged(&parent, group, &sender, &staged).unwrap()
     }
 }
 
@@ -309,6 +309,6 @@ fn external_committer_is_refused() {
     commits(&alice, &mut alices, vec![]);
     let parent = view_of_group(&alices);
     let staged = alices.pending_commit().unwrap();
-    let refusal = view_of_staged(&parent, &Sender::NewMemberCommit, staged).err().unwrap();
+    let refusal = view_of_staged(&parent, &alices, &Sender::NewMemberCommit, staged).err().unwrap();
     assert_eq!(refusal.rule, "D4-1a");
 }

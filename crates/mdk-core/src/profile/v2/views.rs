@@ -183,6 +183,7 @@ fn member(sender: &Sender) -> Option<u32> {
 /// D4-1a: the committer is not a member (an external commit).
 pub(crate) fn view_of_staged(
     parent: &GroupView,
+    group: &MlsGroup,
     committer: &Sender,
     staged: &StagedCommit,
 ) -> Result<(CommitView, GroupView), Rejection> {
@@ -192,13 +193,31 @@ pub(crate) fn view_of_staged(
         "D4-1a",
         "the committer is not a member",
     ))?;
-    let path_leaf =
-        staged.update_path_leaf_node().map(|leaf| Arc::new(leaf_view(leaf, Proofs::Verify)));
+    let path_leaf = staged.update_path_leaf_node().map(|leaf| {
+        let known = is_proven(parent, group, committer, leaf);
+        Arc::new(leaf_view(leaf, if known { Proofs::Trust } else { Proofs::Verify }))
+    });
     let proposals = staged.queued_proposals().map(proposal_view).collect();
     let has_path = path_leaf.is_some();
     let commit = CommitView { committer, has_path, path_leaf, proposals };
     let result = view_of_context(staged.group_context(), result_leaves(parent, &commit));
     Ok((commit, result))
+}
+
+/// Whether the leaf that `leaf` replaces was proven with the very same account, key and proof: a path renews the
+/// encryption key and as a rule nothing else.
+fn is_proven(parent: &GroupView, group: &MlsGroup, index: u32, leaf: &LeafNode) -> bool {
+    let proof = |leaf: &LeafNode| {
+        let dictionary = leaf.extensions().app_data_dictionary()?.dictionary();
+        Some(dictionary.get(&component_id::IDENTITY_PROOF)?.to_vec())
+    };
+    parent.leaves.get(&index).is_some_and(|old| old.proof == ProofState::Valid)
+        && group.treesync().full_leaves().any(|(old_index, old)| {
+            old_index.u32() == index
+                && old.credential() == leaf.credential()
+                && old.signature_key() == leaf.signature_key()
+                && proof(old) == proof(leaf)
+        })
 }
 
 /// Our own commit that waits to be published, if there is one.
@@ -207,7 +226,7 @@ pub(crate) fn view_of_pending(
     group: &MlsGroup,
 ) -> Option<(CommitView, GroupView)> {
     let own = Sender::Member(group.own_leaf_index());
-    view_of_staged(parent, &own, group.pending_commit()?).ok()
+    view_of_staged(parent, group, &own, group.pending_commit()?).ok()
 }
 
 /// rule: B5-v1. The index of an added leaf is what MLS assigns (RFC 9420 12.1.1: the leftmost blank); the
