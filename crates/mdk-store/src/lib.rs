@@ -24,6 +24,7 @@ mod seen;
 mod snapshots;
 mod store;
 mod tx;
+mod vault;
 mod welcomes;
 
 pub use error::{FileRole, OpenError, StoreError};
@@ -40,6 +41,7 @@ pub use seen::*;
 pub use snapshots::*;
 pub use store::{Store, StoreInfo};
 pub use tx::Tx;
+pub use vault::*;
 pub use welcomes::*;
 
 /// Result of an operation on an open database.

@@ -1,0 +1,25 @@
+//! What can be done with a whole database: prove it intact, encrypt it anew, move it, save it, describe it.
+//!
+//! Every operation can be killed at any point: what stood before still stands, or the new state does. Each takes a
+//! [`Progress`] that is told how far it is and may cancel.
+
+mod backup;
+mod doctor;
+mod encrypt;
+mod error;
+mod pages;
+mod progress;
+mod rekey;
+mod restore;
+mod salvage;
+mod verify;
+
+pub use backup::BackupReport;
+pub use doctor::{DoctorReport, Finding, Level, doctor};
+pub use encrypt::{EncryptReport, encrypt_existing};
+pub use error::VaultError;
+pub use progress::{Progress, Stage, Step};
+pub use rekey::RekeyReport;
+pub use restore::{RestoreReport, restore};
+pub use salvage::{SalvageReport, salvage};
+pub use verify::{VerifyReport, verify};

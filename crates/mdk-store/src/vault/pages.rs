@@ -1,0 +1,1 @@
+//! SQLCipher page format (stub).

@@ -1,0 +1,77 @@
+//! How far a long operation is.
+
+use std::ops::ControlFlow;
+
+use super::VaultError;
+
+/// What an operation on a whole database is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Stage {
+    /// Deriving a key from a passphrase.
+    Deriving,
+    /// Reading and authenticating pages or blocks.
+    Checking,
+    /// Writing pages, rows or blocks.
+    Writing,
+    /// Comparing what was written with its source.
+    Comparing,
+    /// Overwriting what must not remain.
+    Wiping,
+}
+
+impl Stage {
+    /// A stable lower-case name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Deriving => "deriving",
+            Self::Checking => "checking",
+            Self::Writing => "writing",
+            Self::Comparing => "comparing",
+            Self::Wiping => "wiping",
+        }
+    }
+}
+
+/// One report: `done` of `total` bytes of `stage`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Step {
+    /// What is being done.
+    pub stage: Stage,
+    /// Bytes done.
+    pub done: u64,
+    /// Bytes in all, 0 if unknown.
+    pub total: u64,
+}
+
+/// Told how far an operation is, at least every 4 MiB; `Break` cancels it as long as nothing was changed.
+pub struct Progress<'a>(Option<&'a mut dyn FnMut(Step) -> ControlFlow<()>>);
+
+impl std::fmt::Debug for Progress<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Progress(..)")
+    }
+}
+
+impl<'a> Progress<'a> {
+    /// Tells `f`.
+    pub fn new(f: &'a mut dyn FnMut(Step) -> ControlFlow<()>) -> Self {
+        Self(Some(f))
+    }
+
+    /// Tells nobody.
+    #[must_use]
+    pub fn none() -> Self {
+        Self(None)
+    }
+
+    /// Reports one step.
+    pub(crate) fn tell(&mut self, stage: Stage, done: u64, total: u64) -> Result<(), VaultError> {
+        let Some(f) = &mut self.0 else { return Ok(()) };
+        match f(Step { stage, done, total }) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(VaultError::Cancelled),
+        }
+    }
+}
