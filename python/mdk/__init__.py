@@ -4,6 +4,7 @@
 """
 
 from . import errors as errors
+from . import vault as vault
 from ._mdk import DatabaseKey, Keys, Mdk, PendingCommit, PublicKey, SignedEvent, __version__
 from .config import Config
 from .events import (
@@ -24,6 +25,19 @@ from .events import (
     Removed,
 )
 from .outcomes import Applied, Deferred, Duplicate, Outcome, Rejected
+from .reports import (
+    BackupReport,
+    DoctorReport,
+    EncryptReport,
+    Finding,
+    Level,
+    Progress,
+    ProgressCallback,
+    RekeyReport,
+    RestoreReport,
+    SalvageReport,
+    VerifyReport,
+)
 from .values import (
     Delivery,
     EventId,
@@ -34,6 +48,7 @@ from .values import (
     Invite,
     KeyPackage,
     KeyPackageVerdict,
+    KeyringStoreName,
     Kind,
     Member,
     Message,
@@ -46,17 +61,21 @@ from .values import (
 
 __all__ = [
     "Applied",
+    "BackupReport",
     "Config",
     "DatabaseKey",
     "Deferred",
     "Delivery",
     "DeliveryChanged",
     "Disbanded",
+    "DoctorReport",
     "Duplicate",
+    "EncryptReport",
     "EpochChanged",
     "Event",
     "EventId",
     "Filter",
+    "Finding",
     "GroupId",
     "GroupInfo",
     "GroupState",
@@ -66,8 +85,10 @@ __all__ = [
     "Joined",
     "KeyPackage",
     "KeyPackageVerdict",
+    "KeyringStoreName",
     "Keys",
     "Kind",
+    "Level",
     "Mdk",
     "Member",
     "MembersChanged",
@@ -80,15 +101,22 @@ __all__ = [
     "Outgoing",
     "PathArg",
     "PendingCommit",
+    "Progress",
+    "ProgressCallback",
     "PublicKey",
     "PublicKeyLike",
     "Reaction",
     "ReactionAdded",
     "ReactionRemoved",
     "Rejected",
+    "RekeyReport",
     "Removed",
+    "RestoreReport",
+    "SalvageReport",
     "SignedEvent",
     "StoreInfo",
+    "VerifyReport",
     "__version__",
     "errors",
+    "vault",
 ]
