@@ -25,7 +25,7 @@ pytestmark = [
 EVERY = {
     "first_open": 59,
     "receive_checkpoint": 41,
-    "receive_restart": 9,
+    "receive_restart": 31,
     "restore": 199,
     "encrypt_existing": 97,
 }

@@ -142,7 +142,7 @@ fn cancelling_leaves_everything_as_it_was() {
     let key = DatabaseKey::File(home.key_file());
     fill(&home, &key);
     let before = home.files();
-    for stage in [Stage::Writing, Stage::Checking] {
+    for stage in [Stage::Writing, Stage::Comparing] {
         let mut store = home.open(&key).unwrap();
         let mut stop = |step: Step| match step.stage == stage {
             true => ControlFlow::Break(()),
@@ -187,7 +187,7 @@ fn run(home: &Home, from: &DatabaseKey, to: Option<&DatabaseKey>) -> Run {
     let mut during = Files::new();
     let mut store = home.open(from).unwrap();
     let mut see = |step: Step| {
-        if step.stage == Stage::Checking && during.is_empty() {
+        if step.stage == Stage::Comparing && during.is_empty() {
             during = home.files();
         }
         ControlFlow::Continue(())

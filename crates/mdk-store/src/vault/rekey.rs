@@ -7,19 +7,15 @@
 mod recover;
 
 use std::{
-    fs::File,
     io::{Seek, SeekFrom, Write},
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use mdk_wire::Secret;
 
-use super::{
-    Progress, VaultError,
-    pages::{self, PageKey},
-};
+use super::{Progress, VaultError, pages};
 use crate::{
-    DatabaseKey, FileRole, OpenError, Store, cipher, digest,
+    DatabaseKey, FileRole, OpenError, Store, cipher,
     files::{self, Place},
     key_source::{self, Home},
     open::remove_side_cars,
@@ -78,7 +74,6 @@ impl Store {
         if available < needed {
             return Err(VaultError::NoSpace { needed, available });
         }
-        let rows = self.digest()?;
 
         let before = record.clone();
         record.pending = Some(home.slot.clone());
@@ -92,7 +87,7 @@ impl Store {
             })
             .and_then(|()| {
                 made = true;
-                copy(&place, &old, &new, &rows, progress)
+                copy(&place, &old, &new, progress)
             });
         let swapped = copied.and_then(|bytes| {
             self.swap(&place, &old, &new)?;
@@ -238,12 +233,11 @@ fn next_key(
     Ok((home, key))
 }
 
-/// Writes the copy and proves it: every page authenticates, it opens, and its rows are the same.
+/// Writes the copy and proves it: every page authenticates and holds what its source holds, and it opens.
 fn copy(
     place: &Place,
     old: &Secret<32>,
     new: &Secret<32>,
-    rows: &[u8; 32],
     progress: &mut Progress<'_>,
 ) -> Result<u64, VaultError> {
     let name = rekey_name(place);
@@ -255,30 +249,17 @@ fn copy(
     let from = place.inspect(place.name(), FileRole::Database)?.ok_or_else(missing)?.file;
     let to = place.create_new(&name, FileRole::Database)?;
     let bytes = pages::reencrypt(&from, old, &to, new, progress)?;
-    let mut page = vec![0u8; pages::PAGE];
-    read_page_1(&to, &mut page)?;
-    if !pages::bad_pages(&to, &PageKey::of_page_1(new, &page), progress)?.is_empty() {
+    if !pages::same(&from, old, &to, new, progress)? {
         return Err(VaultError::CopyDiffers);
     }
     drop((from, to));
     let conn = ritual::connect_to_read(place, &name, new)?;
-    let same = digest::digest(&conn)? == *rows;
     conn.close().map_err(|(_, error)| crate::StoreError::from(error))?;
     remove_side_cars(place, &name);
-    if !same {
-        return Err(VaultError::CopyDiffers);
-    }
     let found = place.inspect(&name, FileRole::Database)?.ok_or_else(missing)?;
     found.file.sync_all().map_err(|e| files::io_error("syncing", FileRole::Database, &e))?;
     place.sync_dir()?;
     Ok(bytes)
-}
-
-/// Reads page 1 of a database file.
-fn read_page_1(mut file: &File, page: &mut [u8]) -> Result<(), OpenError> {
-    file.seek(SeekFrom::Start(0))
-        .and_then(|_| std::io::Read::read_exact(&mut file, page))
-        .map_err(|e| files::io_error("reading", FileRole::Database, &e))
 }
 
 /// Exchanges the file and its copy. Where the system cannot, the copy replaces the file, which is then overwritten

@@ -2,10 +2,10 @@
 
 use mdk_wire::Secret;
 
-use super::{now, read_page_1, rekey_name};
+use super::{now, rekey_name};
 use crate::{
     DatabaseKey, FileRole, OpenError,
-    files::Place,
+    files::{self, Place},
     key_source::{self, Home},
     open::remove_side_cars,
     side_record::{KeySlot, Record},
@@ -31,7 +31,8 @@ fn page_1(place: &Place) -> Result<Vec<u8>, OpenError> {
     let found = place.inspect(place.name(), FileRole::Database)?;
     let file = found.ok_or(OpenError::DatabaseMissingButKeyPresent)?.file;
     let mut page = vec![0u8; pages::PAGE];
-    read_page_1(&file, &mut page)?;
+    pages::read_at(&file, &mut page, 0)
+        .map_err(|e| files::io_error("reading", FileRole::Database, &e))?;
     Ok(page)
 }
 
