@@ -166,6 +166,7 @@ def test_the_scanner_finds_each_of_them_while_open(scene: Scene) -> None:
 
 
 # proves: Z1 Z2
+@pytest.mark.filterwarnings("ignore:record_property is incompatible")
 def test_copies_of_the_keys_while_open(
     scene: Scene, record_property: Callable[[str, object], None]
 ) -> None:

@@ -6,7 +6,7 @@ use std::io;
 
 use rusqlite::ErrorCode;
 
-use crate::store;
+use crate::store::{self, Fault};
 
 /// An operation on an open database failed. The transaction that it belonged to is rolled back.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -79,9 +79,13 @@ impl From<rusqlite::Error> for StoreError {
             rusqlite::Error::SqliteFailure(e, _)
             | rusqlite::Error::SqlInputError { error: e, .. } => {
                 let code = e.extended_code;
-                if !matches!(e.code, ErrorCode::ConstraintViolation | ErrorCode::DatabaseBusy) {
-                    store::note_fault();
-                }
+                store::note_fault(match e.code {
+                    ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::Unknown => {
+                        Fault::Damage
+                    }
+                    ErrorCode::ConstraintViolation | ErrorCode::DatabaseBusy => Fault::None,
+                    _ => Fault::Failed,
+                });
                 match e.code {
                     ErrorCode::DiskFull => Self::DiskFull,
                     // The index of the write-ahead log could not be enlarged: SQLite does not say why, but it asks

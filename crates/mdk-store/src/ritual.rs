@@ -5,7 +5,10 @@ use std::{ffi::OsStr, time::Duration};
 use mdk_wire::Secret;
 use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
 
-use crate::{APPLICATION_ID, FileRole, OpenError, cipher, files, files::Place, lookaside, migrate};
+use crate::{
+    APPLICATION_ID, FileRole, OpenError, cipher, files, files::Place, lookaside, migrate,
+    store::log,
+};
 
 /// Opens a file and takes it through the ritual. `fresh` says that it was created for this call and is still empty.
 pub(crate) fn connect(
@@ -119,12 +122,7 @@ fn ritual(conn: &mut Connection, key: Option<&Secret<32>>, fresh: bool) -> Resul
         require(conn, "synchronous", "2")?;
     }
 
-    migrate::migrate(conn, fresh, APPLICATION_ID)?;
-
-    if key.is_some() {
-        prime_log(conn)?;
-    }
-    Ok(())
+    migrate::migrate(conn, fresh, APPLICATION_ID)
 }
 
 /// The version of the linked SQLCipher.
@@ -138,11 +136,12 @@ pub(crate) fn cipher_version(conn: &Connection) -> Result<String, OpenError> {
 
 /// Starts the write-ahead log, so that the first write does not pay for it: creating it costs a sync of its header
 /// and one of the directory, which would make three with that of the commit.
-fn prime_log(conn: &Connection) -> Result<(), OpenError> {
+pub(crate) fn prime_log(conn: &Connection) -> Result<(), OpenError> {
     conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE); PRAGMA synchronous = NORMAL;")?;
     // Writing the version that is there already touches page 1 only.
     conn.pragma_update(None, "user_version", migrate::SUPPORTED)?;
     conn.execute_batch("PRAGMA synchronous = FULL;")?;
+    log::reserve(conn);
     Ok(())
 }
 

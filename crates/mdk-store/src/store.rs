@@ -1,6 +1,6 @@
 //! One open database.
 
-mod log;
+pub(crate) mod log;
 mod mend;
 
 use std::{
@@ -14,7 +14,7 @@ use std::{
 use mdk_wire::Secret;
 use rusqlite::Connection;
 
-pub(crate) use mend::note_fault;
+pub(crate) use mend::{Fault, note_fault};
 
 use crate::{
     DatabaseKey, OpenError, OpenOptions, Result, StoreError, Tx, digest,
@@ -34,7 +34,8 @@ pub struct Store {
     broken: bool,
     /// Its key, from when it was closed until there is another one.
     spare_key: Option<Secret<32>>,
-    wal_pages: Arc<AtomicI32>,
+    /// Frames of the write-ahead log that are committed.
+    log_frames: Arc<AtomicI32>,
     home: Option<Home>,
     key_source: &'static str,
     /// The source, if it can make a fresh key for a re-key. It holds no key, though it may hold a passphrase.
@@ -107,7 +108,7 @@ impl Store {
             conn: None,
             broken: false,
             spare_key: None,
-            wal_pages: Arc::default(),
+            log_frames: Arc::default(),
             home,
             key_source,
             kept_source: None,
@@ -121,12 +122,15 @@ impl Store {
 
     /// Works on this connection from now on.
     pub(crate) fn attach(&mut self, mut conn: Connection) -> Result<(), OpenError> {
-        self.wal_pages.store(0, Ordering::Relaxed);
-        let counter = Arc::clone(&self.wal_pages);
-        conn.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, pages| {
-            counter.store(pages, Ordering::Relaxed);
+        self.log_frames.store(0, Ordering::Relaxed);
+        let counter = Arc::clone(&self.log_frames);
+        conn.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, frames| {
+            counter.store(frames, Ordering::Relaxed);
             Ok(())
         }))?;
+        if self.home.is_some() {
+            ritual::prime_log(&conn)?;
+        }
         self.conn = Some(conn);
         Ok(())
     }
@@ -170,6 +174,11 @@ impl Store {
         self.conn.as_ref().ok_or(StoreError::Closed)
     }
 
+    /// To be told when the write-ahead log was moved into the file and cut to nothing.
+    pub(crate) fn log_was_emptied(&self) {
+        self.log_frames.store(0, Ordering::Relaxed);
+    }
+
     /// Runs `f` in a write transaction: commits and makes durable on `Ok`, undoes everything on `Err` or a panic.
     ///
     /// # Errors
@@ -183,9 +192,10 @@ impl Store {
         }
         self.mend()?;
         mend::forget_faults();
+        let before = self.log_frames.load(Ordering::Relaxed);
         match Tx::run(self.conn()?, "BEGIN IMMEDIATE", true, f) {
             Ok(value) => {
-                self.tend_log();
+                self.tend_log(before);
                 Ok(value)
             }
             Err(error) => Err(self.explain(error)),
@@ -193,13 +203,14 @@ impl Store {
     }
 
     /// Moves the write-ahead log when it has become long. The commit before is durable, whatever comes of this.
-    fn tend_log(&mut self) {
-        if self.wal_pages.load(Ordering::Relaxed) < log::CHECKPOINT_PAGES {
+    fn tend_log(&mut self, before: i32) {
+        // After a move the next commit begins the log anew, so the number tells when it is long again.
+        let frames = self.log_frames.load(Ordering::Relaxed);
+        if frames < log::CHECKPOINT_PAGES || frames == before {
             return;
         }
         match self.conn().and_then(log::move_log) {
-            Ok(log::Moved::All) => self.wal_pages.store(0, Ordering::Relaxed),
-            Ok(log::Moved::Part) => {}
+            Ok(()) => {}
             Err(_) => self.broken = true,
         }
     }
@@ -264,10 +275,11 @@ impl Store {
             return Ok(());
         }
         self.mend()?;
+        mend::forget_faults();
         let conn = self.conn()?;
         conn.flush_prepared_statement_cache();
-        conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")?;
-        Ok(())
+        let moved = conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
+        moved.map_err(|error| self.explain(StoreError::from(error)))
     }
 }
 
@@ -281,6 +293,7 @@ impl Drop for Store {
         }
         conn.flush_prepared_statement_cache();
         if self.broken {
+            let _ = log::end_after(&conn, self.log_frames.load(Ordering::Relaxed));
             // Its idea of the log is not to be trusted; the next opening recovers from the log itself.
             let no_checkpoint = rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
             let _ = conn.set_db_config(no_checkpoint, true);

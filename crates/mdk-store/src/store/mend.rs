@@ -5,44 +5,63 @@
 //! start. So after such an error the file is opened anew, and what is said of it is what the new connection finds.
 
 use std::cell::Cell;
+use std::sync::atomic::Ordering;
 
 use rusqlite::config::DbConfig;
 
 use crate::{
     Result, Store, StoreError, cipher, ritual,
+    store::log,
     vault::{Progress, VerifyReport, bad_pages},
 };
 
-thread_local! {
-    /// An error of the file was seen on this thread since [`forget_faults`].
-    static FAULT: Cell<bool> = const { Cell::new(false) };
+/// What SQLite has said about the file on this thread since [`forget_faults`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Fault {
+    /// Nothing.
+    None,
+    /// It could not be read or written.
+    Failed,
+    /// What was read is damaged, or was not read at all.
+    Damage,
 }
 
-/// Remembers that SQLite could not read or write. Called where its errors are translated.
-pub(crate) fn note_fault() {
-    FAULT.set(true);
+thread_local! {
+    static FAULT: Cell<Fault> = const { Cell::new(Fault::None) };
+}
+
+/// Remembers the worst. Called where SQLite's errors are translated.
+pub(crate) fn note_fault(fault: Fault) {
+    FAULT.set(FAULT.get().max(fault));
 }
 
 /// Starts anew.
 pub(super) fn forget_faults() {
-    FAULT.set(false);
+    FAULT.set(Fault::None);
 }
 
 impl Store {
     /// After an operation failed with `error`: what is really to be said.
     pub(super) fn explain<E: From<StoreError>>(&mut self, error: E) -> E {
-        if !FAULT.replace(false) || self.home.is_none() || self.is_usable() {
+        let fault = FAULT.replace(Fault::None);
+        if fault == Fault::None || self.home.is_none() {
             return error;
         }
-        self.broken = true;
-        if self.mend().is_err() {
+        let usable = self.is_usable();
+        if usable && fault == Fault::Failed {
             return error;
+        }
+        self.broken |= !usable;
+        if self.mend().is_err() {
+            // It cannot even be opened now, so nothing is known of it but that.
+            return StoreError::Io { code: rusqlite::ffi::SQLITE_IOERR }.into();
         }
         // A second look at everything, which takes seconds at worst and never happens to a sound disk.
         let mut report = VerifyReport::default();
         let looked = self.conn().map(|conn| bad_pages(conn, &mut report, &mut Progress::none()));
         match looked {
             Ok(Ok(bad)) if bad.is_empty() => {
+                self.log_was_emptied();
                 StoreError::Io { code: rusqlite::ffi::SQLITE_IOERR_READ }.into()
             }
             _ => error,
@@ -62,12 +81,15 @@ impl Store {
     ///
     /// # Errors
     /// The file cannot be opened now. Calling again tries again.
-    pub(super) fn mend(&mut self) -> Result<()> {
+    pub(crate) fn mend(&mut self) -> Result<()> {
         if !self.broken {
             return Ok(());
         }
+        if let Some(conn) = &self.conn {
+            self.spare_key = cipher::take_key(conn);
+            self.forget_what_failed()?;
+        }
         if let Some(conn) = self.conn.take() {
-            self.spare_key = cipher::take_key(&conn);
             // It must leave the log as it is: the next connection recovers from it, as after a crash.
             let _ = conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
             conn.flush_prepared_statement_cache();
@@ -83,5 +105,14 @@ impl Store {
         self.spare_key = None;
         self.broken = false;
         Ok(())
+    }
+
+    /// Makes sure that no recovery finds a transaction whose commit was answered with an error. When only the sync of
+    /// a commit fails, SQLite takes the transaction back in memory, but its frames stand in the log, whole.
+    ///
+    /// # Errors
+    /// The log cannot be written.
+    pub(super) fn forget_what_failed(&self) -> Result<()> {
+        log::end_after(self.conn()?, self.log_frames.load(Ordering::Relaxed))
     }
 }

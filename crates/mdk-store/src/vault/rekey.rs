@@ -65,6 +65,7 @@ impl Store {
             (None, None) if self.place().is_some() => return Err(VaultError::NewKeyNeeded),
             (None, None) => return Err(VaultError::InMemory),
         };
+        self.mend()?;
         let place = self.place().ok_or(VaultError::InMemory)?.twin();
         let old = cipher::take_key(self.conn()?).ok_or(OpenError::CipherMissing)?;
         let mut record = self.settled_record(&place, &old)?;
@@ -155,6 +156,7 @@ impl Store {
         if busy != 0 {
             return Err(crate::StoreError::Busy.into());
         }
+        self.log_was_emptied();
         let found = place.inspect(place.name(), FileRole::Database)?;
         found.map(|found| found.size).ok_or(VaultError::SourceMissing { role: FileRole::Database })
     }

@@ -122,7 +122,9 @@ impl Store {
     /// [`VaultError::Cancelled`].
     pub fn verify(&mut self, progress: &mut Progress<'_>) -> Result<VerifyReport, VaultError> {
         let mut report = VerifyReport::default();
+        self.mend()?;
         let bad = scan::open_database(self.conn()?, &mut report, progress)?;
+        self.log_was_emptied();
         report.add_pages(&bad);
         if bad.is_empty() {
             check(self.conn()?, &mut report, progress)?;
