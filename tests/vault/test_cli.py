@@ -408,6 +408,8 @@ class Terminal:
     def __init__(self, *arguments: str | Path) -> None:
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
+            # Whoever runs the tests in the background ignores it, and what is ignored is inherited.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
             os.execv(sys.executable, [sys.executable, "-m", "mdk", *map(str, arguments)])
         self.seen = ""
         self.place = 0

@@ -7,7 +7,8 @@ use rusqlite::Connection;
 use crate::{
     DatabaseKey, FileRole, OpenError,
     files::{self, OwnerLock, Place},
-    first_open, key_source,
+    first_open::{self, Created},
+    key_source,
     side_record::{self, Record, State},
     vault,
 };
@@ -49,6 +50,8 @@ pub(crate) struct Opened {
     pub(crate) place: Place,
     pub(crate) lock: OwnerLock,
     pub(crate) rekeyed_at: Option<u64>,
+    /// It was made by this call; to be undone if the opening still fails.
+    pub(crate) created: Option<Created>,
 }
 
 /// Opens or creates the database at `path`. A failure leaves no new file and no new directory.
@@ -70,7 +73,9 @@ pub(crate) fn open(
         }
     });
     match opened {
-        Ok(((conn, rekeyed_at), lock)) => Ok(Opened { conn, place, lock, rekeyed_at }),
+        Ok(((conn, rekeyed_at, created), lock)) => {
+            Ok(Opened { conn, place, lock, rekeyed_at, created })
+        }
         Err(error) => {
             place.remove_made_dirs();
             Err(error)
@@ -107,7 +112,7 @@ fn is_ours(place: &Place, key: &DatabaseKey, name: &OsStr) -> bool {
 fn open_locked(
     place: &Place,
     source: &DatabaseKey,
-) -> Result<(Connection, Option<u64>), OpenError> {
+) -> Result<(Connection, Option<u64>, Option<Created>), OpenError> {
     let log_size = side_cars(place, place.name())?;
     let Some(found) = place.inspect_and_narrow(place.name(), FileRole::Database)? else {
         if log_size > 0 {
@@ -121,7 +126,7 @@ fn open_locked(
         })?;
         let conn = connect(place, place.name(), &created.key, false);
         return match conn {
-            Ok(conn) => Ok((conn, None)),
+            Ok(conn) => Ok((conn, None, Some(created))),
             Err(error) => {
                 created.undo(place);
                 Err(error)
@@ -138,13 +143,13 @@ fn open_locked(
     if found.size % PAGE != 0 && log_size == 0 {
         return Err(OpenError::Truncated { size: found.size });
     }
-    let opened = open_existing(place, source, side_record::read(place)?)?;
+    let (conn, rekeyed_at) = open_existing(place, source, side_record::read(place)?)?;
     side_record::remove_leftover(place);
     // Not before the encrypted database is proven: what an interrupted encryption has left is a plain copy of it.
     if vault::recover_encryption(place).is_err() {
         tracing::warn!("the plain file of an interrupted encryption could not be removed");
     }
-    Ok(opened)
+    Ok((conn, rekeyed_at, None))
 }
 
 fn open_existing(
@@ -160,8 +165,9 @@ fn open_existing(
     }
     let mut home = key_source::locate(place, source, record.as_ref().map(|r| &r.key), false)?;
     let key = home.look()?.ok_or(OpenError::KeyMissing { source: source.source() })?;
-    let conn =
-        connect(place, place.name(), &key, false).map_err(|error| match (&record, error) {
+    let conn = connect(place, place.name(), &key, false)
+        .map_err(|error| vault::doubt(place, &key, error))
+        .map_err(|error| match (&record, error) {
             (Some(record), OpenError::WrongKey) if record.key.is_of(&key) => {
                 OpenError::NotADatabase
             }

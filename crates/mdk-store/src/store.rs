@@ -83,11 +83,19 @@ impl Store {
     /// # Errors
     /// An [`OpenError`] that says who must do what. A failed open leaves no new file and changes no key.
     pub fn open(path: &Path, key: &DatabaseKey, options: &OpenOptions) -> Result<Self, OpenError> {
-        let opened = open::open(path, key, options)?;
-        let name = opened.place.name();
-        let home = Home { path: opened.place.path(name), lock: opened.lock, place: opened.place };
-        let mut store = Self::new(opened.conn, Some(home), key.source())?;
-        store.rekeyed(key, opened.rekeyed_at);
+        let open::Opened { conn, place, lock, rekeyed_at, created } =
+            open::open(path, key, options)?;
+        let home = Home { path: place.path(place.name()), lock, place };
+        let mut store = Self::new(&conn, Some(home), key.source())?;
+        if let Err(error) = store.attach(conn) {
+            if let (Some(created), Some(home)) = (created, store.home.take()) {
+                created.undo(&home.place);
+                home.lock.undo(&home.place);
+                home.place.remove_made_dirs();
+            }
+            return Err(error);
+        }
+        store.rekeyed(key, rekeyed_at);
         Ok(store)
     }
 
@@ -96,15 +104,19 @@ impl Store {
     /// # Errors
     /// [`OpenError::CipherMissing`] or [`OpenError::Store`]: this build is broken.
     pub fn in_memory() -> Result<Self, OpenError> {
-        Self::new(ritual::open_in_memory()?, None, "none")
+        let conn = ritual::open_in_memory()?;
+        let mut store = Self::new(&conn, None, "none")?;
+        store.attach(conn)?;
+        Ok(store)
     }
 
+    /// Without its connection yet: [`Self::attach`] follows.
     fn new(
-        conn: Connection,
+        conn: &Connection,
         home: Option<Home>,
         key_source: &'static str,
     ) -> Result<Self, OpenError> {
-        let mut store = Self {
+        Ok(Self {
             conn: None,
             broken: false,
             spare_key: None,
@@ -113,11 +125,9 @@ impl Store {
             key_source,
             kept_source: None,
             rekeyed_at: None,
-            cipher_version: ritual::cipher_version(&conn)?,
+            cipher_version: ritual::cipher_version(conn)?,
             pid: std::process::id(),
-        };
-        store.attach(conn)?;
-        Ok(store)
+        })
     }
 
     /// Works on this connection from now on.

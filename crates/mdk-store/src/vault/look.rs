@@ -6,11 +6,11 @@ use mdk_wire::Secret;
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
 use super::{
-    VaultError,
-    pages::{self, MAGIC, SALT},
+    Progress, VaultError,
+    pages::{self, MAGIC, PageKey, SALT},
 };
 use crate::{
-    FileRole, OpenError, cipher,
+    FileRole, OpenError, StoreError, cipher,
     files::{self, OwnerLock, Place},
 };
 
@@ -143,4 +143,30 @@ fn uri(path: &Path) -> Option<String> {
 #[cfg(not(unix))]
 fn uri(_: &Path) -> Option<String> {
     None
+}
+
+/// An error of opening a database that says "damaged" or "wrong key": whether it is that, or whether the file could only
+/// not be read just now. SQLCipher takes what it could not read for what does not authenticate.
+pub(crate) fn doubt(place: &Place, key: &Secret<32>, error: OpenError) -> OpenError {
+    if !matches!(error, OpenError::WrongKey | OpenError::Store(StoreError::Corrupt)) {
+        return error;
+    }
+    let mut page = [0u8; pages::PAGE];
+    let looked = place.inspect(place.name(), FileRole::Database).and_then(|found| {
+        let file = found.ok_or_else(|| error.clone())?.file;
+        pages::read_at(&file, &mut page, 0)
+            .map_err(|e| files::io_error("reading", FileRole::Database, &e))?;
+        let keys = PageKey::of_page_1(key, &page);
+        if !keys.check(1, &page) {
+            return Err(error.clone());
+        }
+        match pages::bad_pages(&file, &keys, &mut Progress::none()) {
+            Ok(bad) if bad.is_empty() => {
+                Ok(StoreError::Io { code: rusqlite::ffi::SQLITE_IOERR_READ }.into())
+            }
+            Ok(_) => Err(error.clone()),
+            Err(_) => Ok(StoreError::Io { code: rusqlite::ffi::SQLITE_IOERR_READ }.into()),
+        }
+    });
+    looked.unwrap_or_else(|error| error)
 }

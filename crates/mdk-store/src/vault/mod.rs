@@ -24,6 +24,7 @@ pub use doctor::{DoctorReport, Finding, Level, doctor};
 pub(crate) use encrypt::recover as recover_encryption;
 pub use encrypt::{EncryptReport, encrypt_existing};
 pub use error::VaultError;
+pub(crate) use look::doubt;
 pub use progress::{Progress, Stage, Step};
 pub use rekey::RekeyReport;
 pub(crate) use rekey::{clean_up, interrupted_key, settle_interrupted};

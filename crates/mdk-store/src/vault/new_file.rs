@@ -6,7 +6,7 @@ use mdk_wire::Secret;
 
 use super::VaultError;
 use crate::{
-    DatabaseKey, FileRole, OpenError,
+    DatabaseKey, FileRole, OpenError, StoreError,
     files::{self, OwnerLock, Place},
     first_open, open,
 };
@@ -40,7 +40,14 @@ fn under_lock<T>(
     // Looked at again: another one may have made it before the lock was ours.
     let made = refuse_existing(place).and_then(|()| require_space(place, size)).and_then(|()| {
         first_open::create(place, key, |temp, secret| {
-            value = Some(fill(place, temp, secret)?);
+            value = Some(fill(place, temp, secret).map_err(|error| match error {
+                // It was written just now: what cannot be read back is a fault of the disk, not damage.
+                VaultError::Store(StoreError::Corrupt)
+                | VaultError::Open(OpenError::WrongKey | OpenError::Store(StoreError::Corrupt)) => {
+                    StoreError::Io { code: rusqlite::ffi::SQLITE_IOERR_READ }.into()
+                }
+                error => error,
+            })?);
             Ok::<_, VaultError>(())
         })
     });

@@ -48,7 +48,7 @@ pub fn stopped_rekey() {
     let old_text = lookup("mdk", "alice");
     let mut during = Files::new();
     let mut see = |step: Step| {
-        if step.stage == Stage::Checking && during.is_empty() {
+        if step.stage == Stage::Comparing && during.is_empty() {
             during = home.files();
         }
         std::ops::ControlFlow::Continue(())
