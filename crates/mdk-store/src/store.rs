@@ -17,9 +17,9 @@ use rusqlite::Connection;
 pub(crate) use mend::{Fault, note_fault};
 
 use crate::{
-    DatabaseKey, OpenError, OpenOptions, Result, StoreError, Tx, digest,
+    DatabaseKey, OpenError, OpenOptions, Result, StoreError, Tx, cipher, digest,
     files::{OwnerLock, Place},
-    migrate, open, ritual,
+    migrate, open, ritual, vault,
 };
 
 /// One open database. It holds the owner lock until it is dropped.
@@ -138,8 +138,15 @@ impl Store {
             counter.store(frames, Ordering::Relaxed);
             Ok(())
         }))?;
-        if self.home.is_some() {
-            ritual::prime_log(&conn)?;
+        if let Some(home) = &self.home
+            && let Err(error) = ritual::prime_log(&conn)
+        {
+            let key = cipher::take_key(&conn);
+            drop(conn);
+            return Err(match key {
+                Some(key) => vault::doubt(&home.place, &key, error),
+                None => error,
+            });
         }
         self.conn = Some(conn);
         Ok(())

@@ -40,14 +40,7 @@ fn under_lock<T>(
     // Looked at again: another one may have made it before the lock was ours.
     let made = refuse_existing(place).and_then(|()| require_space(place, size)).and_then(|()| {
         first_open::create(place, key, |temp, secret| {
-            value = Some(fill(place, temp, secret).map_err(|error| match error {
-                // It was written just now: what cannot be read back is a fault of the disk, not damage.
-                VaultError::Store(StoreError::Corrupt)
-                | VaultError::Open(OpenError::WrongKey | OpenError::Store(StoreError::Corrupt)) => {
-                    StoreError::Io { code: rusqlite::ffi::SQLITE_IOERR_READ }.into()
-                }
-                error => error,
-            })?);
+            value = Some(fill(place, temp, secret)?);
             Ok::<_, VaultError>(())
         })
     });
@@ -55,8 +48,19 @@ fn under_lock<T>(
         (Ok(_), Some(value)) => Ok(value),
         (made, _) => {
             lock.undo(place);
-            Err(made.err().unwrap_or(VaultError::CopyDiffers))
+            Err(made.err().map_or(VaultError::CopyDiffers, of_new))
         }
+    }
+}
+
+/// An error about a file that was written just now: what cannot be read back is a fault of the disk, not damage.
+pub(super) fn of_new(error: VaultError) -> VaultError {
+    match error {
+        VaultError::Store(StoreError::Corrupt)
+        | VaultError::Open(OpenError::WrongKey | OpenError::Store(StoreError::Corrupt)) => {
+            StoreError::Io { code: rusqlite::ffi::SQLITE_IOERR_READ }.into()
+        }
+        error => error,
     }
 }
 

@@ -20,6 +20,7 @@ use super::{
     Progress, Stage, VaultError,
     archive::{self, ArchiveError, Bounds, Cell, HEADER, Header, Keys, Record, Summary},
     backup::{REPORT_EVERY, check_passphrase, now, quoted, require_space, tables},
+    new_file::of_new,
 };
 use crate::{
     DatabaseKey, FileRole, GroupStatus, OpenError, StoreError, Tx, digest,
@@ -101,7 +102,7 @@ fn new_database<T>(
         (Ok(_), Some(value)) => Ok(value),
         (made, _) => {
             lock.undo(place);
-            Err(made.err().unwrap_or_else(|| StoreError::internal("restoring").into()))
+            Err(made.err().map_or_else(|| StoreError::internal("restoring").into(), of_new))
         }
     }
 }
