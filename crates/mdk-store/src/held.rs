@@ -18,8 +18,10 @@ pub struct HeldRow {
     pub event_json: String,
     /// When it arrived, Unix seconds.
     pub received_at: Timestamp,
+    /// The application was told that it is lost.
+    pub reported: bool,
 }
-guarded_debug!(HeldRow { received_at });
+guarded_debug!(HeldRow { received_at, reported });
 
 stored_enum! {
     /// What an input is.
@@ -81,7 +83,7 @@ macro_rules! select {
     };
 }
 pub(crate) const HELD: &str =
-    "SELECT event_id, group_id, event_json, received_at FROM held WHERE group_id = ?1 ORDER BY seq";
+    "SELECT event_id, group_id, event_json, received_at, reported FROM held WHERE group_id = ?1 ORDER BY seq";
 pub(crate) const DUE: &str =
     select!("WHERE due_at IS NOT NULL AND due_at <= ?1 ORDER BY due_at, seq");
 
@@ -125,8 +127,14 @@ impl Tx<'_> {
             return Ok(false);
         }
         self.exec(
-            "INSERT INTO held (event_id, group_id, event_json, received_at) VALUES (?1, ?2, ?3, ?4)",
-            params![row.event_id.as_bytes(), row.group.as_bytes(), row.event_json, U64(row.received_at)],
+            "INSERT INTO held (event_id, group_id, event_json, received_at, reported) VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![
+                row.event_id.as_bytes(),
+                row.group.as_bytes(),
+                row.event_json,
+                U64(row.received_at),
+                row.reported
+            ],
         )?;
         Ok(true)
     }
@@ -152,8 +160,18 @@ impl Tx<'_> {
                 group: c.group_id()?,
                 event_json: c.text()?,
                 received_at: c.u64()?,
+                reported: c.bool()?,
             })
         })
+    }
+
+    /// Notes that the loss of a held event was reported.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails.
+    pub fn mark_reported(&self, event_id: &EventId) -> Result<()> {
+        self.exec("UPDATE held SET reported = 1 WHERE event_id = ?1", [event_id.as_bytes()])?;
+        Ok(())
     }
 
     /// Forgets a held event.
