@@ -239,8 +239,10 @@ pub struct Stored {
 pub fn history(engine: &mut Engine) -> Result<Vec<Stored>> {
     engine.look(|ctx| {
         let mut all = Vec::new();
-        for seq in 1.. {
-            let Some(row) = ctx.tx.message_by_seq(seq)? else { break };
+        for row in ctx.tx.messages_after(0, u32::MAX)? {
+            if !crate::history::is_shown(row.status) {
+                continue;
+            }
             let inner = UnsignedEvent {
                 pubkey: row.sender,
                 created_at: row.created_at,

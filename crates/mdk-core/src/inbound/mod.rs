@@ -7,7 +7,7 @@ pub(crate) mod apply;
 pub(crate) mod classify;
 pub(crate) mod deliver;
 pub(crate) mod open;
-mod retry;
+pub(crate) mod retry;
 
 use mdk_wire::{Event, kind};
 
