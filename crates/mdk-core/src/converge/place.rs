@@ -180,7 +180,8 @@ impl Ctx<'_, '_> {
             self.done(opened)?;
             self.fresh.push((id.clone(), node.authenticator));
             self.retry_held(&id)?;
-            return Ok(Verdict::Applied);
+            // It has no effect of its own here; a commit of its state may refer to it.
+            return Ok(Verdict::Deferred(DeferredReason::Rival));
         }
         self.hold_input(opened, InputClass::Proposal, epoch, DeferredReason::MissingParent)
     }

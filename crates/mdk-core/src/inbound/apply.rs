@@ -120,7 +120,11 @@ impl Ctx<'_, '_> {
         let (id, epoch) = (&opened.row.id, message.epoch().as_u64());
         let mut nodes = self.tx.nodes(id)?;
         let tip = opened.row.authenticator;
-        nodes.retain(|n| n.epoch == epoch && !n.removed && n.authenticator != tip);
+        // rule: D6-6 who is out hears nothing more; what others say on a branch that keeps us still counts
+        let over = crate::group::is_over(opened.row.status);
+        nodes.retain(|n| {
+            n.epoch == epoch && !n.removed && n.authenticator != tip && !(over && n.canonical)
+        });
         nodes.sort_by_key(|n| n.authenticator != opened.opener);
         for node in nodes {
             let (sender, content) = match self.hear(id, message.clone(), &node)? {
@@ -144,7 +148,7 @@ impl Ctx<'_, '_> {
         }
         match unheard {
             DeferredReason::Undecryptable => Ok(Verdict::Deferred(unheard)),
-            _ if crate::group::is_over(opened.row.status) => {
+            _ if over => {
                 let reason = "no longer in this group";
                 Err(Rejection::new(RejectCode::UnknownGroup, "D1-3", reason).into())
             }
