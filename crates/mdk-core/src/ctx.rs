@@ -38,6 +38,8 @@ pub(crate) struct Ctx<'a, 'tx> {
     pub(crate) fresh: Vec<(GroupId, Auth)>,
     /// Held events as they were parsed, with the keys that were tried on them.
     pub(crate) drain: HashMap<GroupId, Drain>,
+    /// Several events are processed: what waits is tried when all of them are there.
+    pub(crate) batching: bool,
     /// The event that is being processed was kept as it came.
     pub(crate) kept_raw: bool,
     /// How a refused event is undone when others share its transaction.

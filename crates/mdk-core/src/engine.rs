@@ -155,6 +155,7 @@ impl Engine {
                 retrying: false,
                 fresh: Vec::new(),
                 drain: HashMap::new(),
+                batching: false,
                 kept_raw: false,
                 undo: Undo::Savepoint,
             };
@@ -199,6 +200,7 @@ impl Engine {
                 retrying: false,
                 fresh: Vec::new(),
                 drain: HashMap::new(),
+                batching: false,
                 kept_raw: false,
                 undo: Undo::Savepoint,
             })

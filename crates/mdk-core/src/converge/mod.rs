@@ -47,6 +47,12 @@ pub(crate) fn touch(pass: &mut PassRow, epoch: u64, now_millis: u64) {
     pass.relevant = now_millis.max(1);
 }
 
+/// Whether a commit leads further than the open pass reaches: what lies beyond is for the next one, and what was said
+/// before can still come meanwhile. (rule: E5-7)
+pub(crate) fn beyond(pass: &PassRow, epoch: u64) -> bool {
+    pass.opened != 0 && epoch >= pass.base.saturating_add(order::POLICY.max_rewind_commits)
+}
+
 impl Ctx<'_, '_> {
     /// When an open pass is over, in Unix milliseconds. `None`: none is open.
     fn deadline(&self, pass: &PassRow) -> Option<u64> {
@@ -107,7 +113,9 @@ impl Ctx<'_, '_> {
 
     /// Closes the pass if its time has come.
     pub(crate) fn close_due(&mut self, id: &GroupId) -> Result<()> {
-        if self.is_due(&self.current_row(id)?.pass) {
+        let pass = self.current_row(id)?.pass;
+        // A batch is one input.
+        if self.is_due(&pass) && !(self.batching && pass.relevant == self.now_millis) {
             self.close_pass(id)?;
         }
         Ok(())
@@ -137,6 +145,7 @@ impl Ctx<'_, '_> {
         }
         self.check_own_lost(id)?;
         self.answer_leaves(id)?;
+        self.look_again(id)?;
         self.retry_held(id)
     }
 
@@ -153,7 +162,7 @@ impl Ctx<'_, '_> {
         Ok(())
     }
 
-    /// After a restart: what waits is tried once on every retained state, whatever an earlier version made of it.
+    /// After a pass, or a restart: what waits is tried once on every retained state.
     pub(crate) fn look_again(&mut self, id: &GroupId) -> Result<()> {
         let row = self.current_row(id)?;
         if self.tx.inputs(id)?.iter().all(|i| i.state != mdk_store::InputState::Waiting) {

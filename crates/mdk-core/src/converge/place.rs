@@ -6,7 +6,7 @@ use openmls::prelude::ProtocolMessage;
 
 use super::branch::{Auth, Tree};
 use super::replay::Edge;
-use super::{MAX_RIVALS, order, touch};
+use super::{MAX_RIVALS, beyond, touch};
 use crate::ctx::Ctx;
 use crate::error::Result;
 use crate::halt::Halt;
@@ -109,12 +109,6 @@ impl Ctx<'_, '_> {
     /// A state beside the followed branch. (rule: E3-2)
     fn add_candidate(&mut self, opened: &Opened, node: NodeRow) -> Result<Verdict, Halt> {
         let id = opened.row.id.clone();
-        // rule: E5-7 a pass reaches five epochs beyond its opening; what lies further needs the choice first
-        if opened.row.pass.opened != 0
-            && node.epoch > opened.row.pass.base + order::POLICY.max_rewind_commits
-        {
-            self.close_pass(&id)?;
-        }
         self.done(opened)?;
         self.tx.drop_input(&id, &opened.content_id)?;
         self.tx.put_route(&node.nostr_group_id, &id, node.epoch)?;
@@ -224,6 +218,9 @@ impl Ctx<'_, '_> {
         let id = input.group.clone();
         let row = self.current_row(&id)?;
         if matches!(row.status, GroupStatus::Unrecoverable | GroupStatus::Disbanded) {
+            return Ok(false);
+        }
+        if input.class == InputClass::Commit && beyond(&row.pass, input.epoch) {
             return Ok(false);
         }
         let Ok(message) = classify::decode(&input.bytes) else {

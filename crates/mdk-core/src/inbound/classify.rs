@@ -7,7 +7,7 @@ use openmls::prelude::tls_codec::DeserializeBytes as _;
 use openmls::prelude::{ContentType, MlsMessageIn, ProtocolMessage, WireFormat};
 
 use crate::converge::branch::Auth;
-use crate::converge::order::POLICY;
+use crate::converge::beyond;
 use crate::ctx::Ctx;
 use crate::group::is_over;
 use crate::halt::Halt;
@@ -60,16 +60,8 @@ impl Ctx<'_, '_> {
         if claimed < opened.row.pass.floor {
             return stale("D2-3", "its epoch is no longer retained");
         }
-        // rule: E5-7 what a pass does not reach is for the next one
-        if message.content_type() == ContentType::Commit
-            && opened.row.pass.opened != 0
-            && claimed >= opened.row.pass.base + POLICY.max_rewind_commits
-        {
-            self.close_pass(&opened.row.id)?;
-            let row = self.current_row(&opened.row.id)?;
-            if row.pass.opened == 0 {
-                return self.classify(Opened { row, ..opened });
-            }
+        if message.content_type() == ContentType::Commit && beyond(&opened.row.pass, claimed) {
+            return self.hold_opened(&opened, DeferredReason::FutureEpoch);
         }
         let over = is_over(opened.row.status);
         let on_tip = claimed == tip && !over;

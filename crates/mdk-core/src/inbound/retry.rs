@@ -48,6 +48,10 @@ impl Ctx<'_, '_> {
     /// Within a round what was said in an epoch goes before the commit that would leave it (rule: F-3), because each
     /// round runs against one tip: a commit that applies ends the round.
     pub(crate) fn retry_held(&mut self, id: &GroupId) -> Result<()> {
+        if self.batching {
+            self.drain.entry(id.clone()).or_default();
+            return Ok(());
+        }
         if self.retrying {
             return Ok(());
         }
@@ -57,6 +61,17 @@ impl Ctx<'_, '_> {
         self.late.extend(self.events.drain(own.min(self.events.len())..));
         self.retrying = false;
         result
+    }
+
+    /// As [`Ctx::retry_held`], for every group that a batch has touched.
+    pub(crate) fn retry_all(&mut self) -> Result<()> {
+        let mut groups: Vec<GroupId> = self.drain.keys().cloned().collect();
+        groups.sort_unstable();
+        for id in groups {
+            self.retry_held(&id)?;
+            self.close_due(&id)?;
+        }
+        Ok(())
     }
 
     // rule: D1-8 what nothing has opened for 30 days is dropped without a verdict

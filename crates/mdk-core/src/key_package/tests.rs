@@ -65,6 +65,7 @@ impl Account {
                 retrying: false,
                 fresh: Vec::new(),
                 drain: std::collections::HashMap::new(),
+                batching: false,
                 kept_raw: false,
                 undo: crate::ctx::Undo::Savepoint,
             })
