@@ -257,10 +257,7 @@ fn our_own_commit_is_lost_with_a_restored_copy() {
     let mut old = all[0].copied(backup.path());
     let own = rename(&mut all[0], &group, "forgotten");
     all[0].member.confirms(&own);
-    assert_eq!(
-        old.takes(event(&own)).verdict,
-        Verdict::Deferred(DeferredReason::CannotJudge)
-    );
+    assert_eq!(old.takes(event(&own)).verdict, Verdict::Deferred(DeferredReason::CannotJudge));
     assert_eq!(old.member.info(&group).state, GroupState::Active, "a rival may still come");
     old.restarts();
     let told = old.waits(1_000).events;
@@ -478,8 +475,7 @@ fn a_flood_of_rivals_is_bounded() {
 fn a_rival_of_version_1_is_judged() {
     let place = folder();
     let path = place.path().join("v1.db");
-    let fixture =
-        concat!(env!("CARGO_MANIFEST_DIR"), "/../mdk-store/tests/fixtures/version-1.db");
+    let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/../mdk-store/tests/fixtures/version-1.db");
     std::fs::write(&path, std::fs::read(fixture).unwrap()).unwrap();
     #[cfg(unix)]
     {

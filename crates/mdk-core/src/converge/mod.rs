@@ -125,7 +125,9 @@ impl Ctx<'_, '_> {
     pub(crate) fn close_pass(&mut self, id: &GroupId) -> Result<()> {
         let row = self.current_row(id)?;
         // While a commit of the user's is being published, its parent stays where it is (C2-4).
-        if row.pass.opened == 0 || self.publishing(&row)? || row.status == GroupStatus::Unrecoverable
+        if row.pass.opened == 0
+            || self.publishing(&row)?
+            || row.status == GroupStatus::Unrecoverable
         {
             return Ok(());
         }
