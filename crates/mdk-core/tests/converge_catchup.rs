@@ -97,6 +97,7 @@ fn gaps(member: &mut Member) -> Vec<(u64, u64, u64)> {
         .collect()
 }
 
+// shows: F1-1, F1-3, E5-7
 #[test]
 fn six_and_thirty_epochs_in_any_order() {
     for epochs in [6, 30] {
@@ -143,6 +144,7 @@ fn two_hundred_epochs_reversed_in_linear_time() {
     );
 }
 
+// shows: F1-5
 /// A message that comes when its epoch is long over is lost, and said to be, once.
 #[test]
 fn what_comes_too_late_is_a_gap() {

@@ -138,6 +138,7 @@ fn one_voice_each() {
     }
 }
 
+// shows: E5-4, E5-9
 /// Two speakers on a branch outweigh who made it, and an ordinary commit wins over privileged ones.
 #[test]
 fn a_quorum_decides() {
@@ -153,6 +154,7 @@ fn a_quorum_decides() {
     }
 }
 
+// shows: E5-6
 /// What a member is told on its way to another branch, in order.
 #[test]
 fn what_is_told() {

@@ -180,6 +180,7 @@ mod tests {
         }
     }
 
+    // shows: E4-4
     #[test]
     fn every_recorded_policy_case_in_every_order() {
         let cases: Value = serde_json::from_str(CASES).expect("JSON");
@@ -223,6 +224,7 @@ mod tests {
         }
     }
 
+    // shows: E4-1, E4-2, E4-3, E4-4, E4-5
     /// The cases of the table in E4.
     #[test]
     fn the_table_of_e4() {
