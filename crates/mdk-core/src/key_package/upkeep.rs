@@ -90,7 +90,8 @@ impl Ctx<'_, '_> {
     pub(crate) fn promote_key_package(&mut self, event: &EventId) -> Result<()> {
         let rows = self.tx.key_packages()?;
         let Some(row) = rows.iter().find(|row| row.event_id == *event) else { return Ok(()) };
-        let mut plan = self.plan(row)?;
+        // (an echo of one that has no plan leaves no trace)
+        let Some(mut plan) = self.plans()?.remove(row.reference.as_bytes()) else { return Ok(()) };
         if !plan.staged {
             return Ok(());
         }
