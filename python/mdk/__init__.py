@@ -8,11 +8,13 @@ from . import vault as vault
 from ._mdk import DatabaseKey, Keys, Mdk, PendingCommit, PublicKey, SignedEvent, __version__
 from .config import Config
 from .events import (
+    ChangeWithdrawn,
     DeliveryChanged,
     Disbanded,
     EpochChanged,
     Event,
     GroupUpdated,
+    HistoryGap,
     Invited,
     Joined,
     MembersChanged,
@@ -23,6 +25,7 @@ from .events import (
     ReactionAdded,
     ReactionRemoved,
     Removed,
+    Unrecoverable,
 )
 from .outcomes import Applied, Deferred, Duplicate, Outcome, Rejected
 from .reports import (
@@ -62,6 +65,7 @@ from .values import (
 __all__ = [
     "Applied",
     "BackupReport",
+    "ChangeWithdrawn",
     "Config",
     "DatabaseKey",
     "Deferred",
@@ -80,6 +84,7 @@ __all__ = [
     "GroupInfo",
     "GroupState",
     "GroupUpdated",
+    "HistoryGap",
     "Invite",
     "Invited",
     "Joined",
@@ -115,6 +120,7 @@ __all__ = [
     "SalvageReport",
     "SignedEvent",
     "StoreInfo",
+    "Unrecoverable",
     "VerifyReport",
     "__version__",
     "errors",

@@ -16,6 +16,7 @@ use openmls_traits::OpenMlsProvider as _;
 use crate::cache::LoadedGroup;
 use crate::ctx::{Ctx, stored_event};
 use crate::error::{Error, Result};
+use crate::group;
 use crate::group::epoch::Step;
 use crate::key_package::ValidKeyPackage;
 use crate::outcome::{RejectCode, Rejection};
@@ -34,7 +35,12 @@ pub(crate) struct Plan {
     pub(crate) by_reference: bool,
     /// Made by the engine itself: never blocks the group.
     pub(crate) automatic: bool,
+    /// It ends the group.
+    pub(crate) disbands: bool,
 }
+
+/// What the row of a commit says that it is for.
+pub(crate) const PURPOSE_DISBAND: u8 = 1;
 
 /// MLS output of a staged commit.
 pub(crate) struct Staged {
@@ -52,6 +58,13 @@ pub(crate) struct Judged {
 impl Ctx<'_, '_> {
     /// Preconditions of every commit by the user (C1 step 1). Returns the group, taken.
     pub(crate) fn take_for_commit(&mut self, id: &GroupId) -> Result<LoadedGroup> {
+        group::require_active(&self.current_row(id)?)?;
+        self.require_settled(id)?;
+        self.take_unpending(id)
+    }
+
+    /// A live group without a commit of ours.
+    pub(crate) fn take_unpending(&mut self, id: &GroupId) -> Result<LoadedGroup> {
         let group = self.take_active(id)?;
         // rule: C1-1. An automatic commit too: it was handed out, so a relay may have it.
         if group.mls.pending_commit().is_some() {
@@ -135,7 +148,7 @@ impl Ctx<'_, '_> {
         let relays = row.relays.clone();
         let digest = ContentId::of(&staged.commit);
         let welcome = staged.welcome.unwrap_or_default();
-        let id = self.store_pending(&group, digest, Some(&event), &welcome, plan.automatic)?;
+        let id = self.store_pending(&group, digest, Some(&event), &welcome, plan)?;
         let welcomes = self.wrap_welcomes(id, &welcome, &plan.adds, &relays)?;
         let group_id = group.row.id.clone();
         self.put(group);
@@ -155,7 +168,7 @@ impl Ctx<'_, '_> {
         digest: ContentId,
         event: Option<&Event>,
         welcome: &[u8],
-        automatic: bool,
+        plan: &Plan,
     ) -> Result<i64> {
         let next_auth = group
             .mls
@@ -170,8 +183,8 @@ impl Ctx<'_, '_> {
             source_epoch: group.row.epoch,
             source_auth: group.row.authenticator,
             next_auth,
-            purpose: 0,
-            automatic,
+            purpose: if plan.disbands { PURPOSE_DISBAND } else { 0 },
+            automatic: plan.automatic,
             status: CommitStatus::Prepared,
             event_id: event.map(Event::id),
             event_json: event.map(Event::to_json),
@@ -225,6 +238,7 @@ impl Ctx<'_, '_> {
             committer: Some(self.identity.account()),
             privileged: class.privileged,
             left,
+            sent_at: pending.created_at,
         };
         self.finish_epoch(&mut group, &before, &step)?;
         self.tx.set_commit_status(id, CommitStatus::Confirmed)?;
@@ -237,6 +251,7 @@ impl Ctx<'_, '_> {
         let group_id = pending.group.clone();
         self.put(group);
         self.retry_held(&group_id)?;
+        self.close_due(&group_id)?;
         self.info(&group_id)
     }
 
@@ -255,21 +270,20 @@ impl Ctx<'_, '_> {
         let mut group = self.take(&pending.group)?;
         self.discard_in_place(&mut group, id)?;
         self.put(group);
-        self.retry_held(&pending.group)
+        self.retry_held(&pending.group)?;
+        self.close_due(&pending.group)
     }
 
-    fn discard_in_place(&mut self, group: &mut LoadedGroup, id: i64) -> Result<()> {
+    pub(crate) fn discard_in_place(&mut self, group: &mut LoadedGroup, id: i64) -> Result<()> {
         self.supersede(group, id)?;
         group.mls.clear_pending_commit(self.provider().storage())?;
         group.judged = None;
         Ok(())
     }
 
-    /// Marks a pending commit as given up; its OpenMLS row is kept with it.
+    /// Marks a pending commit as given up; the rows that can still realise it are kept with it.
     pub(crate) fn supersede(&mut self, group: &LoadedGroup, id: i64) -> Result<()> {
-        if let Some(state) = self.tx.mls_group_state(&group.row.id)? {
-            self.tx.set_commit_state(id, &state)?;
-        }
+        self.tx.set_commit_state(id, &self.tx.mls_dump(&group.row.id)?)?;
         self.tx.set_commit_status(id, CommitStatus::Discarded)?;
         self.tx.drop_welcomes(id)?;
         Ok(())

@@ -29,7 +29,7 @@ classes! {
     AccessDenied, AlreadyEncrypted, CallbackFailed, Cancelled, Closed, CommitLost, CommitPending, CopyDiffers,
     CorruptDatabase, DatabaseBusy, DatabaseDamaged, DatabaseMissing, DestinationExists, DirectoryTooWide,
     DiskFull, EmptyDatabase, EncryptionMissing, EpochUnavailable, FileMissing, ForeignDatabase, ForeignOwner,
-    Forked, GroupNotFound, GroupTooLarge, GroupUnrecoverable, HardLink, InMemory, IncompatibleMember,
+    Forked, GroupNotFound, GroupSettling, GroupTooLarge, GroupUnrecoverable, HardLink, InMemory, IncompatibleMember,
     InternalError, InvalidEvent, InvalidIdentifier, InvalidInput, InvalidKey, InvalidPassphrase,
     InvalidRelayUrl, InviteNotFound, KeyFileTooWide, KeyMalformed, KeyMissing, KeyNotStored, KeyPackageNotFound,
     KeyRecordMalformed, KeyringAmbiguous, KeyringLocked, KeyringTimeout, KeyringUnavailable, LastAdmin,

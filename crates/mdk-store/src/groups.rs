@@ -27,7 +27,28 @@ stored_enum! {
         Disbanded = 7,
         /// A needed state is lost; only a new Welcome helps.
         Unrecoverable = 8,
+        /// The newest commit ends it; final when no other branch has won.
+        Disbanding = 9,
     }
+}
+
+/// Where the choice between branches stands. All zero: nothing to choose.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PassRow {
+    /// When the pass was opened, Unix milliseconds; 0: none is open.
+    pub opened: u64,
+    /// When its last relevant input came, Unix milliseconds.
+    pub relevant: u64,
+    /// Epoch of the group when it was opened.
+    pub base: u64,
+    /// Lowest epoch whose states are retained.
+    pub floor: u64,
+    /// Lowest epoch in which a state of another branch is retained; 0: none.
+    pub contested: u64,
+    /// How often the group changed to another branch.
+    pub switches: u64,
+    /// When this account was added, as the Welcome says, Unix seconds.
+    pub joined_at: Timestamp,
 }
 
 /// One group: a copy of what its MLS state says, for reading without OpenMLS, and what only this account knows.
@@ -73,6 +94,8 @@ pub struct GroupRow {
     pub last_read: i64,
     /// Id of the gift wrap that it was joined from: the id of the invite.
     pub welcome: Option<EventId>,
+    /// Where the choice between branches stands.
+    pub pass: PassRow,
 }
 guarded_debug!(GroupRow { profile, status, epoch, join_epoch, last_read });
 
@@ -80,13 +103,15 @@ guarded_debug!(GroupRow { profile, status, epoch, join_epoch, last_read });
 macro_rules! columns {
     () => {
         "group_id, profile, status, epoch, join_epoch, authenticator, event_key, nostr_group_id, name, description, \
-         relays, admins, members, retention, has_image, welcomer, created_at, self_updated_at, last_read, welcome"
+         relays, admins, members, retention, has_image, welcomer, created_at, self_updated_at, last_read, welcome, \
+         pass_opened, pass_relevant, pass_base, floor, contested, switches, joined_at"
     };
 }
 const INSERT: &str = concat!(
     "INSERT INTO groups (",
     columns!(),
-    ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)"
+    ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, \
+     ?21, ?22, ?23, ?24, ?25, ?26, ?27)"
 );
 const ALL: &str = concat!("SELECT ", columns!(), " FROM groups ORDER BY created_at, group_id");
 pub(crate) const BY_ID: &str = concat!("SELECT ", columns!(), " FROM groups WHERE group_id = ?1");
@@ -119,6 +144,15 @@ fn read(row: &Row<'_>) -> Result<GroupRow> {
         self_updated_at: c.u64()?,
         last_read: c.i64()?,
         welcome: c.opt(Columns::event_id)?,
+        pass: PassRow {
+            opened: c.u64()?,
+            relevant: c.u64()?,
+            base: c.u64()?,
+            floor: c.u64()?,
+            contested: c.u64()?,
+            switches: c.u64()?,
+            joined_at: c.u64()?,
+        },
     })
 }
 
@@ -155,7 +189,9 @@ impl Tx<'_> {
             "UPDATE groups SET profile = ?2, status = ?3, epoch = ?4, join_epoch = ?5, authenticator = ?6, \
              event_key = ?7, nostr_group_id = ?8, name = ?9, description = ?10, relays = ?11, admins = ?12, \
              members = ?13, retention = ?14, has_image = ?15, welcomer = ?16, created_at = ?17, \
-             self_updated_at = ?18, last_read = ?19, welcome = ?20 WHERE group_id = ?1",
+             self_updated_at = ?18, last_read = ?19, welcome = ?20, \
+             pass_opened = ?21, pass_relevant = ?22, pass_base = ?23, floor = ?24, contested = ?25, switches = ?26, \
+             joined_at = ?27 WHERE group_id = ?1",
             row,
         )
     }
@@ -184,6 +220,13 @@ impl Tx<'_> {
                 U64(row.self_updated_at),
                 row.last_read,
                 row.welcome.as_ref().map(EventId::as_bytes),
+                U64(row.pass.opened),
+                U64(row.pass.relevant),
+                U64(row.pass.base),
+                U64(row.pass.floor),
+                U64(row.pass.contested),
+                U64(row.pass.switches),
+                U64(row.pass.joined_at),
             ],
             "writing a group",
         )
@@ -223,6 +266,11 @@ impl Tx<'_> {
         for (table, column) in GROUP_TABLES {
             self.exec(&format!("DELETE FROM {table} WHERE {column} = ?1"), [id.as_bytes()])?;
         }
+        // Positions in the history may be given out again now, below what other groups' states remember.
+        self.exec(
+            "UPDATE nodes SET history = min(history, (SELECT coalesce(max(seq), 0) FROM messages))",
+            [],
+        )?;
         Ok(())
     }
 

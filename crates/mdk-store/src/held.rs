@@ -18,8 +18,10 @@ pub struct HeldRow {
     pub event_json: String,
     /// When it arrived, Unix seconds.
     pub received_at: Timestamp,
+    /// The application was told that it is lost.
+    pub reported: bool,
 }
-guarded_debug!(HeldRow { received_at });
+guarded_debug!(HeldRow { received_at, reported });
 
 stored_enum! {
     /// What an input is.
@@ -80,8 +82,9 @@ macro_rules! select {
         )
     };
 }
-pub(crate) const HELD: &str =
-    "SELECT event_id, group_id, event_json, received_at FROM held WHERE group_id = ?1 ORDER BY seq";
+pub(crate) const HELD: &str = "SELECT event_id, group_id, event_json, received_at, reported FROM held WHERE group_id = ?1 ORDER BY seq";
+const HELD_BEFORE: &str = "SELECT event_id, group_id, event_json, received_at, reported FROM held \
+     WHERE group_id = ?1 AND received_at <= ?2 ORDER BY seq";
 pub(crate) const DUE: &str =
     select!("WHERE due_at IS NOT NULL AND due_at <= ?1 ORDER BY due_at, seq");
 
@@ -99,6 +102,17 @@ fn read(row: &Row<'_>) -> Result<InputRow> {
         event_id: c.event_id()?,
         received_at: c.u64()?,
         due_at: c.opt(Columns::u64)?,
+    })
+}
+
+fn read_held(row: &Row<'_>) -> Result<HeldRow> {
+    let mut c = Columns::new(row, "held");
+    Ok(HeldRow {
+        event_id: c.event_id()?,
+        group: c.group_id()?,
+        event_json: c.text()?,
+        received_at: c.u64()?,
+        reported: c.bool()?,
     })
 }
 
@@ -125,8 +139,14 @@ impl Tx<'_> {
             return Ok(false);
         }
         self.exec(
-            "INSERT INTO held (event_id, group_id, event_json, received_at) VALUES (?1, ?2, ?3, ?4)",
-            params![row.event_id.as_bytes(), row.group.as_bytes(), row.event_json, U64(row.received_at)],
+            "INSERT INTO held (event_id, group_id, event_json, received_at, reported) VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![
+                row.event_id.as_bytes(),
+                row.group.as_bytes(),
+                row.event_json,
+                U64(row.received_at),
+                row.reported
+            ],
         )?;
         Ok(true)
     }
@@ -145,15 +165,46 @@ impl Tx<'_> {
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
     pub fn held(&self, group: &GroupId) -> Result<Vec<HeldRow>> {
-        self.all(HELD, [group.as_bytes()], |row| {
-            let mut c = Columns::new(row, "held");
-            Ok(HeldRow {
-                event_id: c.event_id()?,
-                group: c.group_id()?,
-                event_json: c.text()?,
-                received_at: c.u64()?,
-            })
+        self.all(HELD, [group.as_bytes()], read_held)
+    }
+
+    /// Ids of the events that a group holds, in the order of arrival.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
+    pub fn held_ids(&self, group: &GroupId) -> Result<Vec<EventId>> {
+        self.all(
+            "SELECT event_id FROM held WHERE group_id = ?1 ORDER BY seq",
+            [group.as_bytes()],
+            |row| Columns::new(row, "held").event_id(),
+        )
+    }
+
+    /// A held event as it came.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails or the row cannot be decoded.
+    pub fn held_json(&self, event_id: &EventId) -> Result<Option<String>> {
+        self.one("SELECT event_json FROM held WHERE event_id = ?1", [event_id.as_bytes()], |row| {
+            Columns::new(row, "held").text()
         })
+    }
+
+    /// The events that a group has held since `time` or longer, in the order of arrival.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
+    pub fn held_before(&self, group: &GroupId, time: Timestamp) -> Result<Vec<HeldRow>> {
+        self.all(HELD_BEFORE, params![group.as_bytes(), U64(time)], read_held)
+    }
+
+    /// Notes that the loss of a held event was reported.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails.
+    pub fn mark_reported(&self, event_id: &EventId) -> Result<()> {
+        self.exec("UPDATE held SET reported = 1 WHERE event_id = ?1", [event_id.as_bytes()])?;
+        Ok(())
     }
 
     /// Forgets a held event.

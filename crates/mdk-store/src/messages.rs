@@ -15,6 +15,10 @@ stored_enum! {
         Deleted = 1,
         /// It stood on a branch that lost.
         Invalidated = 2,
+        /// Its time has come: only epoch, state and sender are left, for as long as branches are compared by them.
+        Expired = 3,
+        /// It stands on a branch that has not won; not shown.
+        Parked = 4,
     }
 }
 
@@ -74,19 +78,22 @@ macro_rules! select {
 const INSERT: &str = "INSERT INTO messages (group_id, id, content_id, outer_id, sender, kind, created_at, received_at, \
      epoch, authenticator, content, tags, target, mine, delivery, expires_at, status) \
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)";
-pub(crate) const BY_ID: &str = select!("WHERE group_id = ?1 AND id = ?2 ORDER BY seq LIMIT 1");
+pub(crate) const BY_ID: &str =
+    select!("WHERE group_id = ?1 AND id = ?2 AND status < 3 ORDER BY seq LIMIT 1");
 pub(crate) const PAGE_NEWEST: &str = select!(
     "INDEXED BY messages_shown WHERE group_id = ?1 AND seq > ?2 AND seq < ?3 AND kind <> 5 AND kind <> 7 AND kind <> 1009 \
-     ORDER BY seq DESC LIMIT ?4"
+     AND status < 3 ORDER BY seq DESC LIMIT ?4"
 );
 pub(crate) const PAGE_OLDEST: &str = select!(
-    "INDEXED BY messages_shown WHERE group_id = ?1 AND seq > ?2 AND kind <> 5 AND kind <> 7 AND kind <> 1009 ORDER BY seq LIMIT ?3"
+    "INDEXED BY messages_shown WHERE group_id = ?1 AND seq > ?2 AND kind <> 5 AND kind <> 7 AND kind <> 1009 \
+     AND status < 3 ORDER BY seq LIMIT ?3"
 );
 pub(crate) const CHILDREN: &str = select!("WHERE group_id = ?1 AND target = ?2 ORDER BY seq");
 pub(crate) const UNREAD: &str = "SELECT count(*) FROM messages INDEXED BY messages_shown \
      WHERE group_id = ?1 AND seq > ?2 AND kind <> 5 AND kind <> 7 AND kind <> 1009 AND mine = 0 AND status = 0";
 pub(crate) const LAST: &str = select!(
-    "INDEXED BY messages_shown WHERE group_id = ?1 AND kind <> 5 AND kind <> 7 AND kind <> 1009 ORDER BY seq DESC LIMIT 1"
+    "INDEXED BY messages_shown WHERE group_id = ?1 AND kind <> 5 AND kind <> 7 AND kind <> 1009 \
+     AND status < 3 ORDER BY seq DESC LIMIT 1"
 );
 pub(crate) const EXPIRED: &str = select!(
     "WHERE expires_at IS NOT NULL AND status <> 1 AND expires_at <= ?1 ORDER BY expires_at, seq"
@@ -98,6 +105,21 @@ const SEARCH_GROUP: &str = select!(
     "INDEXED BY messages_shown WHERE group_id = ?3 AND content LIKE ?1 ESCAPE '\\' AND status = 0 \
      AND kind <> 5 AND kind <> 7 AND kind <> 1009 ORDER BY seq DESC LIMIT ?2"
 );
+
+const SAID_IN: &str =
+    select!("WHERE group_id = ?1 AND seq > ?2 AND authenticator = ?3 AND status <> 3 ORDER BY seq");
+
+/// That an account said something in a state of a group.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct WitnessRow {
+    /// Epoch of the state.
+    pub epoch: u64,
+    /// Epoch authenticator of the state.
+    pub authenticator: [u8; 32],
+    /// Who.
+    pub sender: PublicKey,
+}
+guarded_debug!(WitnessRow { epoch });
 
 /// SQLite's limit for a pattern (`SQLITE_MAX_LIKE_PATTERN_LENGTH`).
 const MAX_PATTERN: usize = 50_000;
@@ -219,6 +241,100 @@ impl Tx<'_> {
             params![seq, encode_list(&none)?, MessageStatus::Deleted as u8],
         )?;
         Ok(())
+    }
+
+    /// Takes everything from a message but what branches are compared by, and hides it; the connection overwrites the
+    /// freed bytes. No such message: nothing happens.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn expire_message(&self, seq: i64) -> Result<()> {
+        let none: [Vec<String>; 0] = [];
+        self.exec(
+            "UPDATE messages SET id = content_id, outer_id = content_id, content = '', tags = ?2, target = NULL, \
+             created_at = 0, received_at = 0, expires_at = NULL, status = ?3 WHERE seq = ?1",
+            params![seq, encode_list(&none)?, MessageStatus::Expired as u8],
+        )?;
+        Ok(())
+    }
+
+    /// Forgets the expired messages of a group from before `min_epoch`.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails or a row cannot be decoded.
+    pub fn purge_expired(&self, group: &GroupId, min_epoch: u64) -> Result<()> {
+        // The newest position of all must not be given out again: events name messages by it.
+        self.exec(
+            "DELETE FROM messages WHERE group_id = ?1 AND status >= 3 AND status = 3 AND epoch < ?2 \
+             AND seq < (SELECT max(seq) FROM messages)",
+            params![group.as_bytes(), U64(min_epoch)],
+        )?;
+        Ok(())
+    }
+
+    /// Shows a message at the end of the history, whatever its place was. Returns the new position.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails or does not have the message.
+    pub fn show_message_last(&self, seq: i64) -> Result<i64> {
+        let last = self.newest_message()?.saturating_add(1);
+        self.exec_one(
+            "UPDATE messages SET seq = ?2, status = ?3 WHERE seq = ?1",
+            params![seq, last, MessageStatus::Valid as u8],
+            "an unknown message",
+        )?;
+        Ok(last)
+    }
+
+    /// Position of the newest message of all groups, 0 when there is none.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn newest_message(&self) -> Result<i64> {
+        let last = self.one("SELECT max(seq) FROM messages", [], |row| {
+            Columns::new(row, "messages").opt(Columns::i64)
+        })?;
+        Ok(last.flatten().unwrap_or(0))
+    }
+
+    /// The messages above `after_seq` that were said in one state of a group, in every status but expired, ascending.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails or a row cannot be decoded.
+    pub fn said_in(
+        &self,
+        group: &GroupId,
+        authenticator: &[u8; 32],
+        after_seq: i64,
+    ) -> Result<Vec<MessageRow>> {
+        self.all(SAID_IN, params![group.as_bytes(), after_seq, &authenticator[..]], read)
+    }
+
+    /// Who said something in which state, above `after_seq`, in every status; each once.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails or a row cannot be decoded.
+    pub fn witnesses(&self, group: &GroupId, after_seq: i64) -> Result<Vec<WitnessRow>> {
+        self.all(
+            "SELECT DISTINCT epoch, authenticator, sender FROM messages WHERE group_id = ?1 AND seq > ?2",
+            params![group.as_bytes(), after_seq],
+            |row| {
+                let mut c = Columns::new(row, "messages");
+                Ok(WitnessRow {
+                    epoch: c.u64()?,
+                    authenticator: c.array()?,
+                    sender: c.public_key()?,
+                })
+            },
+        )
+    }
+
+    /// Up to `limit` messages of all groups above `after_seq`, of all kinds and in every status, ascending.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails or a row cannot be decoded.
+    pub fn messages_after(&self, after_seq: i64, limit: u32) -> Result<Vec<MessageRow>> {
+        self.all(select!("WHERE seq > ?1 ORDER BY seq LIMIT ?2"), params![after_seq, limit], read)
     }
 
     /// Changes whether a message is to be shown. No such message: nothing happens.

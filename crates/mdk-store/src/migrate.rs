@@ -5,13 +5,16 @@ use rusqlite::Connection;
 use crate::{OpenError, StoreError};
 
 /// The migrations; the first brings an empty file to version 1. Published ones are never edited.
-const MIGRATIONS: &[&[&str]] = &[&[
-    include_str!("schema/V001__1_mls.sql"),
-    include_str!("schema/V001__2_groups.sql"),
-    include_str!("schema/V001__3_messages.sql"),
-    include_str!("schema/V001__4_outbox.sql"),
-    include_str!("schema/V001__5_held.sql"),
-]];
+const MIGRATIONS: &[&[&str]] = &[
+    &[
+        include_str!("schema/V001__1_mls.sql"),
+        include_str!("schema/V001__2_groups.sql"),
+        include_str!("schema/V001__3_messages.sql"),
+        include_str!("schema/V001__4_outbox.sql"),
+        include_str!("schema/V001__5_held.sql"),
+    ],
+    &[include_str!("schema/V002__converge.sql")],
+];
 
 /// The oldest schema that can be migrated.
 const OLDEST: u32 = 1;

@@ -49,7 +49,7 @@ pub struct PendingRow {
     pub relays: Vec<String>,
     /// When it was made, Unix seconds.
     pub created_at: Timestamp,
-    /// The `group_state` row of OpenMLS that holds the pending commit, once it was discarded; empty before.
+    /// The MLS rows of the group ([`Tx::mls_dump`]) with the commit pending, once it was discarded; empty before.
     pub group_state: SecretVec,
     /// The MLSMessage(Welcome) for all its new members; empty when it adds nobody.
     pub welcome: Vec<u8>,
@@ -185,7 +185,7 @@ impl Tx<'_> {
         )
     }
 
-    /// Keeps the OpenMLS row of a commit that is given up, in case it comes back.
+    /// Keeps the MLS rows of a commit that is given up, in case it comes back.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails or does not have the commit.

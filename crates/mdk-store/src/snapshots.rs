@@ -1,6 +1,6 @@
 //! Retained states: what an epoch was before a commit left it, on every branch that may still win.
 
-use mdk_wire::{ContentId, GroupId, NostrGroupId, PublicKey, Secret, SecretVec};
+use mdk_wire::{ContentId, GroupId, NostrGroupId, PublicKey, Secret, SecretVec, Timestamp};
 use rusqlite::params;
 
 use crate::meta::row::{Columns, U64, encode_list, guarded_debug};
@@ -25,6 +25,14 @@ pub struct NodeRow {
     pub privileged: bool,
     /// It is on the branch that this account follows.
     pub canonical: bool,
+    /// This account has no leaf in it: only its place is known, `authenticator` is a stand-in and `event_key` no key.
+    pub removed: bool,
+    /// The newest [`MessageRow::seq`](crate::MessageRow::seq) when it came to be: what was said in it lies above.
+    pub history: i64,
+    /// When it came to be here, Unix milliseconds.
+    pub made_at: u64,
+    /// When the event of its commit says that it was made, Unix seconds.
+    pub sent_at: Timestamp,
     /// Key of the kind-445 envelope in this state.
     pub event_key: Secret<32>,
     /// Routing id in this state.
@@ -47,11 +55,12 @@ impl Tx<'_> {
     pub fn put_node(&self, row: &NodeRow) -> Result<()> {
         self.exec(
             "INSERT INTO nodes (group_id, authenticator, epoch, parent, commit_id, committer, privileged, canonical, \
-             event_key, nostr_group_id, relays, retention, state) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) \
+             removed, history, made_at, sent_at, event_key, nostr_group_id, relays, retention, state) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17) \
              ON CONFLICT (group_id, authenticator) DO UPDATE SET epoch = excluded.epoch, parent = excluded.parent, \
              commit_id = excluded.commit_id, committer = excluded.committer, privileged = excluded.privileged, \
-             canonical = excluded.canonical, event_key = excluded.event_key, \
+             canonical = excluded.canonical, removed = excluded.removed, history = excluded.history, \
+             made_at = excluded.made_at, sent_at = excluded.sent_at, event_key = excluded.event_key, \
              nostr_group_id = excluded.nostr_group_id, relays = excluded.relays, retention = excluded.retention, \
              state = CASE length(excluded.state) WHEN 0 THEN nodes.state ELSE excluded.state END",
             params![
@@ -63,6 +72,10 @@ impl Tx<'_> {
                 row.committer.as_ref().map(PublicKey::as_bytes),
                 row.privileged,
                 row.canonical,
+                row.removed,
+                row.history,
+                U64(row.made_at),
+                U64(row.sent_at),
                 &row.event_key.expose()[..],
                 row.nostr_group_id.as_bytes(),
                 encode_list(&row.relays)?,
@@ -79,8 +92,8 @@ impl Tx<'_> {
     /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
     pub fn nodes(&self, group: &GroupId) -> Result<Vec<NodeRow>> {
         self.all(
-            "SELECT group_id, authenticator, epoch, parent, commit_id, committer, privileged, canonical, event_key, \
-             nostr_group_id, relays, retention FROM nodes WHERE group_id = ?1 ORDER BY epoch DESC, seq DESC",
+            "SELECT group_id, authenticator, epoch, parent, commit_id, committer, privileged, canonical, removed, \
+             history, made_at, sent_at, event_key, nostr_group_id, relays, retention FROM nodes WHERE group_id = ?1 ORDER BY epoch DESC, seq DESC",
             [group.as_bytes()],
             |row| {
                 let mut c = Columns::new(row, "nodes");
@@ -93,6 +106,10 @@ impl Tx<'_> {
                     committer: c.opt(Columns::public_key)?,
                     privileged: c.bool()?,
                     canonical: c.bool()?,
+                    removed: c.bool()?,
+                    history: c.i64()?,
+                    made_at: c.u64()?,
+                    sent_at: c.u64()?,
                     event_key: c.secret()?,
                     nostr_group_id: c.nostr_group_id()?,
                     relays: c.list()?,
@@ -135,6 +152,35 @@ impl Tx<'_> {
             params![group.as_bytes(), &authenticator[..], state.expose()],
             "an unknown state",
         )
+    }
+
+    /// Says whether a state is on the branch that this account follows.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails or does not have the state.
+    pub fn set_canonical(
+        &self,
+        group: &GroupId,
+        authenticator: &[u8; 32],
+        canonical: bool,
+    ) -> Result<()> {
+        self.exec_one(
+            "UPDATE nodes SET canonical = ?3 WHERE group_id = ?1 AND authenticator = ?2",
+            params![group.as_bytes(), &authenticator[..], canonical],
+            "an unknown state",
+        )
+    }
+
+    /// Forgets one state.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails.
+    pub fn drop_node(&self, group: &GroupId, authenticator: &[u8; 32]) -> Result<()> {
+        self.exec(
+            "DELETE FROM nodes WHERE group_id = ?1 AND authenticator = ?2",
+            params![group.as_bytes(), &authenticator[..]],
+        )?;
+        Ok(())
     }
 
     /// Forgets the states of a group before `min_epoch`.

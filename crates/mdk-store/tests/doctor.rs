@@ -261,7 +261,7 @@ fn each_bad_file_is_its_own_finding() {
 #[test]
 fn versions_that_we_do_not_read_are_named() {
     for (pragma, part) in [
-        ("user_version = 99", "schema 99; this version reads up to 1"),
+        ("user_version = 99", "schema 99; this version reads up to 2"),
         ("user_version = 0", "no schema"),
         ("application_id = 7", "another application (id 0x00000007)"),
     ] {

@@ -6,6 +6,7 @@ mod lifecycle;
 mod select;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 
 use mdk_wire::{Event, KeyPackageRef};
 use openmls::prelude::tls_codec::DeserializeBytes as _;

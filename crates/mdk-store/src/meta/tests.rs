@@ -235,7 +235,7 @@ fn undecodable_columns_are_errors() {
             ("65536", |c| c.u16().is_err()),
             ("256", |c| c.u8().is_err()),
             ("2", |c| c.bool().is_err()),
-            ("9", |c| c.variant(crate::GroupStatus::from_stored).is_err()),
+            ("10", |c| c.variant(crate::GroupStatus::from_stored).is_err()),
             ("x'ff'", |c| c.text().is_err()),
             ("zeroblob(31)", |c| c.array::<32>().is_err()),
             ("zeroblob(0)", |c| c.group_id().is_err()),

@@ -52,7 +52,7 @@ CREATE TABLE groups (
   self_updated_at ANY NOT NULL,
   last_read       INTEGER NOT NULL,
   welcome         BLOB
-) STRICT, WITHOUT ROWID;
+, pass_opened ANY NOT NULL DEFAULT 0, pass_relevant ANY NOT NULL DEFAULT 0, pass_base ANY NOT NULL DEFAULT 0, floor ANY NOT NULL DEFAULT 0, contested ANY NOT NULL DEFAULT 0, switches ANY NOT NULL DEFAULT 0, joined_at ANY NOT NULL DEFAULT 0) STRICT, WITHOUT ROWID;
 
 CREATE INDEX groups_by_welcome ON groups (welcome) WHERE welcome IS NOT NULL;
 
@@ -62,7 +62,7 @@ CREATE TABLE held (
   group_id    BLOB NOT NULL,
   received_at ANY NOT NULL,
   event_json  TEXT NOT NULL
-) STRICT;
+, reported INTEGER NOT NULL DEFAULT 0) STRICT;
 
 CREATE INDEX held_by_group ON held (group_id);
 
@@ -131,6 +131,8 @@ CREATE INDEX messages_by_id ON messages (group_id, id);
 
 CREATE INDEX messages_by_target ON messages (group_id, target) WHERE target IS NOT NULL;
 
+CREATE INDEX messages_hidden ON messages (group_id, status) WHERE status >= 3;
+
 CREATE INDEX messages_shown ON messages (group_id, seq, kind, mine, status) WHERE kind <> 5 AND kind <> 7 AND kind <> 1009;
 
 CREATE TABLE meta (
@@ -147,7 +149,7 @@ CREATE TABLE mls_rows (
   UNIQUE (scope, label, key)
 ) STRICT;
 
-CREATE TABLE nodes (
+CREATE TABLE "nodes" (
   seq            INTEGER PRIMARY KEY,
   group_id       BLOB NOT NULL,
   authenticator  BLOB NOT NULL,
@@ -157,6 +159,10 @@ CREATE TABLE nodes (
   committer      BLOB,
   privileged     INTEGER NOT NULL,
   canonical      INTEGER NOT NULL,
+  removed        INTEGER NOT NULL,
+  history        INTEGER NOT NULL,
+  made_at        ANY NOT NULL,
+  sent_at        ANY NOT NULL,
   event_key      BLOB NOT NULL,
   nostr_group_id BLOB NOT NULL,
   retention      ANY NOT NULL,

@@ -59,6 +59,15 @@ pub(crate) fn group(n: u8) -> GroupRow {
         self_updated_at: 1_700_000_000,
         last_read: 5,
         welcome: Some(event_id(n)),
+        pass: PassRow {
+            opened: 11,
+            relevant: 12,
+            base: 7,
+            floor: 2,
+            contested: 5,
+            switches: 1,
+            joined_at: 1_600_000_000,
+        },
     }
 }
 
@@ -137,6 +146,7 @@ pub(crate) fn held(group: u8, n: u8) -> HeldRow {
         group: group_id(group),
         event_json: format!("{{{n}}}"),
         received_at: 5,
+        reported: false,
     }
 }
 
@@ -166,6 +176,10 @@ pub(crate) fn node(group: u8, auth: u8, epoch: u64) -> NodeRow {
         committer: Some(key(auth)),
         privileged: true,
         canonical: true,
+        removed: false,
+        history: 3,
+        made_at: 1_700_000_000_123,
+        sent_at: 1_700_000_000,
         event_key: Secret::new([auth; 32]),
         nostr_group_id: routing(group),
         relays: texts(2),
