@@ -2,6 +2,8 @@
 //!
 //! Nothing here is reachable from Python, and nothing in the crate uses it.
 
+mod watch;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use mdk_store::{KeyPackageRow, MessageStatus, MlsMemory};
@@ -26,6 +28,8 @@ use crate::inbound::classify;
 use crate::key_package::mls_reference;
 use crate::profile::{Profile as _, V2};
 use crate::provider::Provider;
+
+pub use watch::{Watch, watch};
 
 /// The private parts of a device that somebody else made and published.
 pub struct Device {
