@@ -18,10 +18,14 @@ pub struct Config {
     pub max_event_bytes: u64,
     /// Largest application payload, in bytes of its JSON.
     pub max_message_bytes: u64,
-    /// Undecryptable events held per group.
+    /// Undecryptable events held per group. Their bytes are limited too ([`mdk_store::MAX_HELD_BYTES`]).
     pub max_held_events: u32,
     /// Loaded groups kept in memory.
     pub cached_groups: u32,
+    /// Milliseconds without relevant input after which a choice between branches is made. The protocol fixes 1000.
+    pub settle_quiet_millis: u64,
+    /// Milliseconds after which it is made in any case. The protocol fixes 5000.
+    pub settle_max_millis: u64,
 }
 
 impl Default for Config {
@@ -34,8 +38,10 @@ impl Default for Config {
             self_update_every: 7 * 86_400,
             max_event_bytes: 131_072,
             max_message_bytes: 65_536,
-            max_held_events: 256,
+            max_held_events: 8192,
             cached_groups: 64,
+            settle_quiet_millis: 1000,
+            settle_max_millis: 5000,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What one engine call works with: the transaction, who we are, the time, and what it brings about.
 
+use std::collections::HashMap;
+
 use mdk_store::{GroupRow, GroupStatus, Tx};
 use mdk_wire::{Event, GroupId, OsRandom};
 use openmls::group::MlsGroup;
@@ -7,8 +9,10 @@ use openmls_rust_crypto::RustCrypto;
 
 use crate::cache::{GroupCache, LoadedGroup};
 use crate::config::Config;
+use crate::converge::branch::Auth;
 use crate::error::{Error, Result};
 use crate::identity::Identity;
+use crate::inbound::retry::Drain;
 use crate::provider::{Provider, TxProvider};
 use crate::values::{EngineEvent, GroupInfo, Interest};
 use crate::{group, history};
@@ -30,6 +34,14 @@ pub(crate) struct Ctx<'a, 'tx> {
     pub(crate) reply: Vec<Event>,
     /// Held events are being retried: a retry does not start another.
     pub(crate) retrying: bool,
+    /// States that came to be, or got a proposal, and that waiting input is still to be tried on.
+    pub(crate) fresh: Vec<(GroupId, Auth)>,
+    /// Held events as they were parsed, with the keys that were tried on them.
+    pub(crate) drain: HashMap<GroupId, Drain>,
+    /// Several events are processed: what waits is tried when all of them are there.
+    pub(crate) batching: bool,
+    /// The event that is being processed was kept as it came.
+    pub(crate) kept_raw: bool,
     /// How a refused event is undone when others share its transaction.
     pub(crate) undo: Undo,
 }

@@ -1,5 +1,6 @@
 //! The engine: one account, one database, one transaction per call.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -152,6 +153,10 @@ impl Engine {
                 late: Vec::new(),
                 reply: Vec::new(),
                 retrying: false,
+                fresh: Vec::new(),
+                drain: HashMap::new(),
+                batching: false,
+                kept_raw: false,
                 undo: Undo::Savepoint,
             };
             let value = f(&mut ctx)?;
@@ -193,6 +198,10 @@ impl Engine {
                 late: Vec::new(),
                 reply: Vec::new(),
                 retrying: false,
+                fresh: Vec::new(),
+                drain: HashMap::new(),
+                batching: false,
+                kept_raw: false,
                 undo: Undo::Savepoint,
             })
         })
@@ -521,7 +530,26 @@ impl Engine {
         Ok(verdicts.into_iter().map(|(v, events, reply)| self.outcome(v, events, reply)).collect())
     }
 
-    /// Does what time has made due: answers leaves, retries held events, expires messages and
+    /// Makes all open choices between branches now, without waiting for quiet: for use when a fetched history is
+    /// complete. Reports what turns out to be lost.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn settle(&mut self) -> Result<Outcome> {
+        let (_, effects) = self.write(|ctx| {
+            for row in ctx.tx.groups()? {
+                ctx.retry_held(&row.id)?;
+                ctx.close_all(&row.id)?;
+                let row = ctx.current_row(&row.id)?;
+                ctx.report_gaps(&row)?;
+            }
+            Ok(())
+        })?;
+        let events = [effects.events, effects.late].concat();
+        Ok(self.outcome(Ok(Verdict::Applied), events, effects.reply))
+    }
+
+    /// Does what time has made due: chooses between branches, answers leaves, retries held events, expires messages and
     /// KeyPackages. The first call hands out
     /// again what an earlier process may not have published: automatic commits, leave proposals, and the
     /// Welcomes of confirmed commits. Sending those twice does no harm.
@@ -535,16 +563,19 @@ impl Engine {
                 ctx.resume()?;
             }
             ctx.expire_welcomes()?;
-            for row in ctx.tx.groups()? {
-                ctx.retry_held(&row.id)?;
-            }
-            let mut due: Vec<GroupId> =
-                ctx.tx.due_inputs(ctx.now_millis)?.into_iter().map(|i| i.group).collect();
-            due.dedup();
-            for id in due {
-                ctx.answer_leaves(&id)?;
-            }
             ctx.expire_messages()?;
+            for row in ctx.tx.groups()? {
+                if !resumed {
+                    ctx.look_again(&row.id)?;
+                }
+                ctx.close_due(&row.id)?;
+                ctx.retry_held(&row.id)?;
+                ctx.close_due(&row.id)?;
+                let row = ctx.current_row(&row.id)?;
+                ctx.report_gaps(&row)?;
+                ctx.forget_left(&row)?;
+            }
+            ctx.wake_inputs()?;
             ctx.expire_key_packages()
         })?;
         self.resumed = true;

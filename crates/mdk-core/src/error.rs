@@ -61,6 +61,12 @@ pub enum Error {
     /// An earlier commit of ours is unresolved. Remedy: confirm or discard it (`pending()`).
     #[error("an earlier commit of this group is still pending: confirm or discard it first")]
     CommitPending,
+    /// Commits of others came just now, and another one may still win. Remedy: try again after so many milliseconds.
+    #[error("the group is settling: try again in {millis} ms")]
+    Settling {
+        /// How long to wait.
+        millis: u64,
+    },
     /// The commit is not pending any more: another one won, or it was discarded. Remedy: do the operation again.
     #[error("this commit is no longer pending; nothing was changed")]
     CommitLost,

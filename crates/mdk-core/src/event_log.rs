@@ -90,6 +90,17 @@ pub(crate) enum Stored {
         id: Key,
         delivery: u8,
     },
+    ChangeWithdrawn {
+        commit: Key,
+    },
+    HistoryGap {
+        count: u64,
+        first: u64,
+        last: u64,
+    },
+    Unrecoverable {
+        reason: String,
+    },
 }
 
 impl Stored {
@@ -109,6 +120,9 @@ impl Stored {
             Self::MessagesInvalidated { .. } => 11,
             Self::Disbanded { .. } => 12,
             Self::DeliveryChanged { .. } => 13,
+            Self::ChangeWithdrawn { .. } => 14,
+            Self::HistoryGap { .. } => 15,
+            Self::Unrecoverable { .. } => 16,
         }
     }
 }
@@ -178,7 +192,10 @@ fn materialize(
 ) -> Result<Option<EventBody>> {
     Ok(Some(match stored {
         Stored::MessageReceived { seq } | Stored::MessageEdited { seq } => {
-            let Some(row) = tx.message_by_seq(*seq)? else { return Ok(None) };
+            let row = tx.message_by_seq(*seq)?;
+            let Some(row) = row.filter(|row| history::is_shown(row.status)) else {
+                return Ok(None);
+            };
             let message = history::view(tx, row)?;
             if matches!(stored, Stored::MessageEdited { .. }) {
                 EventBody::MessageEdited { message }
@@ -234,6 +251,13 @@ fn materialize(
         Stored::MessagesInvalidated { ids } => EventBody::MessagesInvalidated {
             message_ids: ids.iter().copied().map(EventId::from_bytes).collect(),
         },
+        Stored::ChangeWithdrawn { commit } => {
+            EventBody::ChangeWithdrawn { commit: ContentId::from_bytes(*commit) }
+        }
+        Stored::HistoryGap { count, first, last } => {
+            EventBody::HistoryGap { count: *count, first: *first, last: *last }
+        }
+        Stored::Unrecoverable { reason } => EventBody::Unrecoverable { reason: reason.clone() },
         Stored::Disbanded { by } => EventBody::Disbanded { by: account(by.as_ref())? },
         Stored::DeliveryChanged { id, delivery } => EventBody::DeliveryChanged {
             message_id: EventId::from_bytes(*id),

@@ -15,9 +15,14 @@ pub(crate) fn state(status: GroupStatus) -> Option<GroupState> {
         GroupStatus::Leaving => GroupState::Leaving,
         GroupStatus::Left => GroupState::Left,
         GroupStatus::Removed => GroupState::Removed,
-        GroupStatus::Disbanded => GroupState::Disbanded,
+        GroupStatus::Disbanding | GroupStatus::Disbanded => GroupState::Disbanded,
         GroupStatus::Unrecoverable => GroupState::Unrecoverable,
     })
+}
+
+/// Whether a message is part of the history that a user sees.
+pub(crate) fn is_shown(status: MessageStatus) -> bool {
+    !matches!(status, MessageStatus::Expired | MessageStatus::Parked)
 }
 
 pub(crate) fn group_info(tx: &Tx<'_>, _me: PublicKey, row: &GroupRow) -> Result<GroupInfo> {

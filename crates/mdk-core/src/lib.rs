@@ -8,6 +8,7 @@
 mod cache;
 mod clock;
 mod config;
+mod converge;
 mod ctx;
 mod engine;
 mod error;

@@ -16,6 +16,7 @@ use openmls_traits::OpenMlsProvider as _;
 use crate::cache::LoadedGroup;
 use crate::ctx::{Ctx, stored_event};
 use crate::error::{Error, Result};
+use crate::group;
 use crate::group::epoch::Step;
 use crate::key_package::ValidKeyPackage;
 use crate::outcome::{RejectCode, Rejection};
@@ -52,6 +53,13 @@ pub(crate) struct Judged {
 impl Ctx<'_, '_> {
     /// Preconditions of every commit by the user (C1 step 1). Returns the group, taken.
     pub(crate) fn take_for_commit(&mut self, id: &GroupId) -> Result<LoadedGroup> {
+        group::require_active(&self.current_row(id)?)?;
+        self.require_settled(id)?;
+        self.take_unpending(id)
+    }
+
+    /// A live group without a commit of ours.
+    pub(crate) fn take_unpending(&mut self, id: &GroupId) -> Result<LoadedGroup> {
         let group = self.take_active(id)?;
         // rule: C1-1. An automatic commit too: it was handed out, so a relay may have it.
         if group.mls.pending_commit().is_some() {
@@ -225,6 +233,7 @@ impl Ctx<'_, '_> {
             committer: Some(self.identity.account()),
             privileged: class.privileged,
             left,
+            sent_at: pending.created_at,
         };
         self.finish_epoch(&mut group, &before, &step)?;
         self.tx.set_commit_status(id, CommitStatus::Confirmed)?;
@@ -236,6 +245,7 @@ impl Ctx<'_, '_> {
         let group_id = pending.group.clone();
         self.put(group);
         self.retry_held(&group_id)?;
+        self.close_due(&group_id)?;
         self.info(&group_id)
     }
 
@@ -254,21 +264,20 @@ impl Ctx<'_, '_> {
         let mut group = self.take(&pending.group)?;
         self.discard_in_place(&mut group, id)?;
         self.put(group);
-        self.retry_held(&pending.group)
+        self.retry_held(&pending.group)?;
+        self.close_due(&pending.group)
     }
 
-    fn discard_in_place(&mut self, group: &mut LoadedGroup, id: i64) -> Result<()> {
+    pub(crate) fn discard_in_place(&mut self, group: &mut LoadedGroup, id: i64) -> Result<()> {
         self.supersede(group, id)?;
         group.mls.clear_pending_commit(self.provider().storage())?;
         group.judged = None;
         Ok(())
     }
 
-    /// Marks a pending commit as given up; its OpenMLS row is kept with it.
+    /// Marks a pending commit as given up; the rows that can still realise it are kept with it.
     pub(crate) fn supersede(&mut self, group: &LoadedGroup, id: i64) -> Result<()> {
-        if let Some(state) = self.tx.mls_group_state(&group.row.id)? {
-            self.tx.set_commit_state(id, &state)?;
-        }
+        self.tx.set_commit_state(id, &self.tx.mls_dump(&group.row.id)?)?;
         self.tx.set_commit_status(id, CommitStatus::Discarded)?;
         self.tx.drop_welcomes(id)?;
         Ok(())

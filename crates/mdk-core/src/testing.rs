@@ -197,7 +197,7 @@ pub fn state(engine: &mut Engine, id: &GroupId) -> Result<State> {
 pub fn context_after(engine: &mut Engine, id: &GroupId, commit: &[u8]) -> Result<Vec<u8>> {
     engine.look(|ctx| {
         let nodes = ctx.tx.nodes(id)?;
-        let newest = nodes.first().ok_or(Error::EpochUnavailable)?;
+        let newest = nodes.iter().find(|n| n.canonical && !n.removed).ok_or(Error::EpochUnavailable)?;
         let state = ctx.tx.node_state(id, &newest.authenticator)?.ok_or(Error::EpochUnavailable)?;
         let provider = Provider::new(ctx.crypto, MlsMemory::from_dump(id, state.expose())?);
         let mls_id = openmls::group::GroupId::from_slice(id.as_bytes());
@@ -243,8 +243,10 @@ pub struct Stored {
 pub fn history(engine: &mut Engine) -> Result<Vec<Stored>> {
     engine.look(|ctx| {
         let mut all = Vec::new();
-        for seq in 1.. {
-            let Some(row) = ctx.tx.message_by_seq(seq)? else { break };
+        for row in ctx.tx.messages_after(0, u32::MAX)? {
+            if !crate::history::is_shown(row.status) {
+                continue;
+            }
             let inner = UnsignedEvent {
                 pubkey: row.sender,
                 created_at: row.created_at,

@@ -365,6 +365,25 @@ pub enum EventBody {
         /// Their ids.
         message_ids: Vec<EventId>,
     },
+    /// A change that was reported is not true after all: another branch won. Of its events, all that name this commit.
+    ChangeWithdrawn {
+        /// Digest of the commit.
+        commit: ContentId,
+    },
+    /// Events came when nothing could open them any more, or were held so long that they were dropped.
+    HistoryGap {
+        /// How many.
+        count: u64,
+        /// When the first of them says that it was made, Unix seconds.
+        first: u64,
+        /// When the last of them says that it was made, Unix seconds.
+        last: u64,
+    },
+    /// State that the group needs is lost: only a new invite, or a backup, helps.
+    Unrecoverable {
+        /// `retained_state_lost` or `own_commit_lost`.
+        reason: String,
+    },
     /// The group was ended by an admin.
     Disbanded {
         /// Who.

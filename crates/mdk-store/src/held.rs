@@ -84,6 +84,8 @@ macro_rules! select {
 }
 pub(crate) const HELD: &str =
     "SELECT event_id, group_id, event_json, received_at, reported FROM held WHERE group_id = ?1 ORDER BY seq";
+const HELD_BEFORE: &str = "SELECT event_id, group_id, event_json, received_at, reported FROM held \
+     WHERE group_id = ?1 AND received_at <= ?2 ORDER BY seq";
 pub(crate) const DUE: &str =
     select!("WHERE due_at IS NOT NULL AND due_at <= ?1 ORDER BY due_at, seq");
 
@@ -101,6 +103,17 @@ fn read(row: &Row<'_>) -> Result<InputRow> {
         event_id: c.event_id()?,
         received_at: c.u64()?,
         due_at: c.opt(Columns::u64)?,
+    })
+}
+
+fn read_held(row: &Row<'_>) -> Result<HeldRow> {
+    let mut c = Columns::new(row, "held");
+    Ok(HeldRow {
+        event_id: c.event_id()?,
+        group: c.group_id()?,
+        event_json: c.text()?,
+        received_at: c.u64()?,
+        reported: c.bool()?,
     })
 }
 
@@ -153,16 +166,37 @@ impl Tx<'_> {
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
     pub fn held(&self, group: &GroupId) -> Result<Vec<HeldRow>> {
-        self.all(HELD, [group.as_bytes()], |row| {
-            let mut c = Columns::new(row, "held");
-            Ok(HeldRow {
-                event_id: c.event_id()?,
-                group: c.group_id()?,
-                event_json: c.text()?,
-                received_at: c.u64()?,
-                reported: c.bool()?,
-            })
+        self.all(HELD, [group.as_bytes()], read_held)
+    }
+
+    /// Ids of the events that a group holds, in the order of arrival.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
+    pub fn held_ids(&self, group: &GroupId) -> Result<Vec<EventId>> {
+        self.all(
+            "SELECT event_id FROM held WHERE group_id = ?1 ORDER BY seq",
+            [group.as_bytes()],
+            |row| Columns::new(row, "held").event_id(),
+        )
+    }
+
+    /// A held event as it came.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails or the row cannot be decoded.
+    pub fn held_json(&self, event_id: &EventId) -> Result<Option<String>> {
+        self.one("SELECT event_json FROM held WHERE event_id = ?1", [event_id.as_bytes()], |row| {
+            Columns::new(row, "held").text()
         })
+    }
+
+    /// The events that a group has held since `time` or longer, in the order of arrival.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
+    pub fn held_before(&self, group: &GroupId, time: Timestamp) -> Result<Vec<HeldRow>> {
+        self.all(HELD_BEFORE, params![group.as_bytes(), U64(time)], read_held)
     }
 
     /// Notes that the loss of a held event was reported.

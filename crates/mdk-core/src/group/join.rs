@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use mdk_store::{GroupRow, GroupStatus, HeldRow, Seen};
+use mdk_store::{GroupRow, GroupStatus, HeldRow, PassRow, Seen};
 use mdk_wire::{
     ContentId, Event, EventId, GroupId, KeyPackageRef, NostrGroupId, WelcomeRumor, gift_wrap, kind,
     welcome,
@@ -183,6 +183,7 @@ impl Ctx<'_, '_> {
             self_updated_at: 0,
             last_read: 0,
             welcome: Some(invite),
+            pass: PassRow { floor: epoch, joined_at: rumor.created_at.min(now), ..PassRow::default() },
         };
         apply_settings(&mut row, &settings);
         if known.is_some() {
@@ -234,6 +235,7 @@ impl Ctx<'_, '_> {
         self.tx.prune_inputs(id, u64::MAX)?;
         self.tx.prune_commits(id, u64::MAX)?;
         self.tx.delete_leave(id)?;
+        self.tx.purge_expired(id, u64::MAX)?;
         Ok(())
     }
 
@@ -273,7 +275,12 @@ impl Ctx<'_, '_> {
         self.rehome_held(&row.id)?;
         // rule: D6-2 the history of an earlier membership stays
         if row.status == GroupStatus::Reinvited {
-            let left = GroupRow { status: GroupStatus::Left, welcome: None, ..row };
+            let left = GroupRow {
+                status: GroupStatus::Left,
+                welcome: None,
+                pass: PassRow::default(),
+                ..row
+            };
             self.clear_state(&left.id)?;
             self.tx.update_group(&left)?;
             return Ok(());

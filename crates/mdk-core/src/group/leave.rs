@@ -26,7 +26,7 @@ impl Ctx<'_, '_> {
         if row.status == GroupStatus::Leaving {
             return Err(Error::NotAllowed("a leave was already requested in this epoch"));
         }
-        let mut group = self.take_for_commit(id)?;
+        let mut group = self.take_unpending(id)?;
         let me = self.identity.account();
         if group.row.members.as_slice() == [me] {
             return Err(Error::NotAllowed("the last member cannot leave: disband the group"));
@@ -107,7 +107,13 @@ impl Ctx<'_, '_> {
             return Ok(());
         }
         let Some(leave) = self.tx.leave(&group.row.id)? else { return Ok(()) };
-        if leave.proposed_epoch == group.row.epoch {
+        // On another branch the same epoch is another one.
+        let state = group.row.authenticator;
+        let me = self.identity.account();
+        let proposed = self.tx.inputs(&group.row.id)?.into_iter().any(|i| {
+            i.class == InputClass::Proposal && i.sender == Some(me) && i.parent_auth == Some(state)
+        });
+        if leave.proposed_epoch == group.row.epoch && proposed {
             return Ok(());
         }
         // rule: 2.7-1 (made an admin meanwhile: the request cannot stand; give the role up and ask again)
@@ -135,10 +141,37 @@ impl Ctx<'_, '_> {
         self.now_millis.saturating_add(rank.saturating_mul(ANSWER_DELAY_MILLIS))
     }
 
+    /// Leaves that were asked for in the state that is followed now become ours to answer.
+    pub(crate) fn schedule_answers(&mut self, group: &mut LoadedGroup) -> Result<()> {
+        let me = self.identity.account();
+        for mut input in self.tx.inputs(&group.row.id)? {
+            let here = input.class == InputClass::Proposal
+                && input.state == InputState::Verified
+                && input.parent_auth == Some(group.row.authenticator)
+                && input.due_at.is_none()
+                && input.sender.is_some_and(|sender| sender != me);
+            let Ok(message) = classify::decode(&input.bytes) else { continue };
+            if !here {
+                continue;
+            }
+            let Ok(processed) = group.mls.process_message(&self.provider(), message) else {
+                continue;
+            };
+            let Sender::Member(leaf) = *processed.sender() else { continue };
+            if let ProcessedMessageContent::ProposalMessage(proposal) = processed.into_content()
+                && matches!(proposal.proposal(), Proposal::SelfRemove)
+            {
+                input.due_at = Some(self.answer_time(group, leaf.u32()));
+                self.tx.put_input(&input, u32::MAX)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Answers every verified leave of the current epoch whose time has come, in one commit.
     pub(crate) fn answer_leaves(&mut self, id: &GroupId) -> Result<()> {
         let Some(row) = self.tx.group(id)? else { return Ok(()) };
-        if row.status != GroupStatus::Active {
+        if row.status != GroupStatus::Active || self.is_settling(id)? {
             return Ok(());
         }
         let leaves: Vec<InputRow> = self

@@ -33,7 +33,9 @@ pub(crate) fn require_active(row: &GroupRow) -> Result<()> {
         GroupStatus::Leaving => Err(Error::NotMember("a leave was requested")),
         GroupStatus::Left => Err(Error::NotMember("left")),
         GroupStatus::Removed => Err(Error::NotMember("removed")),
-        GroupStatus::Disbanded => Err(Error::NotMember("the group was disbanded")),
+        GroupStatus::Disbanding | GroupStatus::Disbanded => {
+            Err(Error::NotMember("the group was disbanded"))
+        }
         GroupStatus::Unrecoverable => Err(Error::Unrecoverable("a retained state was lost")),
     }
 }

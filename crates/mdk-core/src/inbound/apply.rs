@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use mdk_store::{InputClass, InputRow, InputState};
-use mdk_wire::PublicKey;
+use mdk_store::{InputClass, InputRow, InputState, StoreError, Tx};
+use mdk_wire::{GroupId, PublicKey};
 use openmls::framing::errors::{MessageDecryptionError, SecretTreeError};
 use openmls::group::{
     MlsGroup, ProcessMessageError, ProposalValidationError, StageCommitError, ValidationError,
@@ -13,9 +13,12 @@ use openmls::prelude::{
     ProcessedMessage, ProcessedMessageContent, Proposal, ProtocolMessage, StagedCommit,
 };
 use openmls::treesync::errors::LeafNodeValidationError;
-use openmls_traits::OpenMlsProvider as _;
+use openmls_traits::OpenMlsProvider;
+use openmls_traits::storage::{CURRENT_VERSION, StorageProvider};
 
 use crate::cache::LoadedGroup;
+use crate::converge::replay::Said;
+use crate::converge::touch;
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
 use crate::group::epoch::Step;
@@ -32,7 +35,11 @@ use crate::profile::{Profile as _, V2};
 const MAX_PROPOSALS: usize = 16;
 
 /// Why OpenMLS did not process a message.
-enum Refusal {
+pub(crate) enum Refusal {
+    /// It was made in another state of its epoch, or of another epoch.
+    Elsewhere,
+    /// Our own commit without the state to realise it.
+    OwnLost,
     /// Wait, for this reason.
     Wait(DeferredReason),
     /// Never.
@@ -48,10 +55,40 @@ impl Ctx<'_, '_> {
         message: ProtocolMessage,
     ) -> Result<Verdict, Halt> {
         let epoch = message.epoch().as_u64();
-        let mut group = self.take(&opened.row.id)?;
+        let row = &opened.row;
+        // The live group has the message keys of the last epochs on its branch; a pass may retain one before them.
+        let live = !crate::group::is_over(row.status)
+            && epoch <= row.epoch
+            && epoch >= self.horizon(row.epoch)
+            && !self.is_candidate(&opened, epoch)?;
+        if !live {
+            return self.hear_elsewhere(&opened, &message, DeferredReason::FutureEpoch);
+        }
+        let contested = row.pass.contested != 0 && epoch >= row.pass.contested;
+        let copy = contested.then(|| message.clone());
+        let mut group = self.take(&row.id)?;
         let processed = match group.mls.process_message(&self.provider(), message) {
             Ok(processed) => processed,
-            Err(error) => return self.refuse(&opened, None, refusal(&error)),
+            Err(error) => {
+                // The group was taken and is not put back: its ratchets may have moved.
+                let refusal = refusal(&error);
+                return match (copy, refusal) {
+                    // rule: D2-10 while branches compete it may have been said on another one
+                    (Some(message), refusal @ Refusal::Reject(_)) => {
+                        match self.hear_elsewhere(
+                            &opened,
+                            &message,
+                            DeferredReason::Undecryptable,
+                        )? {
+                            Verdict::Deferred(DeferredReason::Undecryptable) => {
+                                self.refuse(&opened, epoch, None, refusal)
+                            }
+                            verdict => Ok(verdict),
+                        }
+                    }
+                    (_, refusal) => self.refuse(&opened, epoch, None, refusal),
+                };
+            }
         };
         let sender = sender_account(&processed);
         let ProcessedMessageContent::ApplicationMessage(content) = processed.into_content() else {
@@ -72,6 +109,53 @@ impl Ctx<'_, '_> {
         Ok(Verdict::Applied)
     }
 
+    /// A message of a state that is not live: of another branch, or retained for an open pass. What is said on a branch
+    /// that has not won is kept out of sight and counted. `unheard` is why it waits when no state opens it.
+    fn hear_elsewhere(
+        &mut self,
+        opened: &Opened,
+        message: &ProtocolMessage,
+        unheard: DeferredReason,
+    ) -> Result<Verdict, Halt> {
+        let (id, epoch) = (&opened.row.id, message.epoch().as_u64());
+        let mut nodes = self.tx.nodes(id)?;
+        let tip = opened.row.authenticator;
+        // rule: D6-6 who is out hears nothing more; what others say on a branch that keeps us still counts
+        let over = crate::group::is_over(opened.row.status);
+        nodes.retain(|n| {
+            n.epoch == epoch && !n.removed && n.authenticator != tip && !(over && n.canonical)
+        });
+        nodes.sort_by_key(|n| n.authenticator != opened.opener);
+        for node in nodes {
+            let (sender, content) = match self.hear(id, message.clone(), &node)? {
+                Said::Nothing => continue,
+                Said::Own => return Ok(Verdict::Duplicate),
+                Said::Content(sender, content) => (sender, content),
+            };
+            let source = Source {
+                epoch,
+                authenticator: node.authenticator,
+                retention: node.retention,
+                followed: node.canonical,
+            };
+            self.done(opened)?;
+            self.deliver(opened, sender, &source, &content)?;
+            return Ok(if node.canonical {
+                Verdict::Applied
+            } else {
+                Verdict::Deferred(DeferredReason::Rival)
+            });
+        }
+        match unheard {
+            DeferredReason::Undecryptable => Ok(Verdict::Deferred(unheard)),
+            _ if over => {
+                let reason = "no longer in this group";
+                Err(Rejection::new(RejectCode::UnknownGroup, "D1-3", reason).into())
+            }
+            _ => self.hold_opened(opened, unheard),
+        }
+    }
+
     /// The retained facts of the epoch a message was sent in.
     fn source(&self, group: &LoadedGroup, epoch: u64) -> Result<Source> {
         let row = &group.row;
@@ -80,11 +164,17 @@ impl Ctx<'_, '_> {
                 epoch,
                 authenticator: row.authenticator,
                 retention: row.retention,
+                followed: true,
             });
         }
         let node = self.tx.nodes(&row.id)?.into_iter().find(|n| n.canonical && n.epoch == epoch);
         let node = node.ok_or(Error::EpochUnavailable)?;
-        Ok(Source { epoch, authenticator: node.authenticator, retention: node.retention })
+        Ok(Source {
+            epoch,
+            authenticator: node.authenticator,
+            retention: node.retention,
+            followed: true,
+        })
     }
 
     /// A standalone proposal on the tip: verified and kept in our own table, never in the OpenMLS store,
@@ -95,10 +185,14 @@ impl Ctx<'_, '_> {
         message: ProtocolMessage,
     ) -> Result<Verdict, Halt> {
         let mut group = self.take(&opened.row.id)?;
+        let (epoch, copy) = (group.row.epoch, message.clone());
         let processed = match group.mls.process_message(&self.provider(), message) {
             Ok(processed) => processed,
             Err(error) => {
-                return self.refuse(&opened, Some(InputClass::Proposal), refusal(&error));
+                return match refusal(&error) {
+                    Refusal::Elsewhere => self.place_proposal(&opened, &copy),
+                    refusal => self.refuse(&opened, epoch, Some(InputClass::Proposal), refusal),
+                };
             }
         };
         let account = sender_account(&processed);
@@ -116,17 +210,11 @@ impl Ctx<'_, '_> {
             _ => None,
         };
         let input = InputRow {
-            group: opened.row.id.clone(),
-            content_id: opened.content_id,
-            class: InputClass::Proposal,
-            epoch: opened.row.epoch,
-            bytes: opened.bytes.to_vec(),
             state: InputState::Verified,
             sender: account,
             parent_auth: Some(group.row.authenticator),
-            event_id: opened.event.id(),
-            received_at: self.now(),
             due_at,
+            ..opened.input(InputClass::Proposal, epoch, self.now())
         };
         let kept = self.keep_proposal(&input)?;
         self.put(group);
@@ -135,6 +223,9 @@ impl Ctx<'_, '_> {
         }
         self.done(&opened)?;
         self.answer_leaves(&opened.row.id)?;
+        if let Some(parent) = input.parent_auth {
+            self.fresh.push((opened.row.id.clone(), parent));
+        }
         self.retry_held(&opened.row.id)?;
         Ok(Verdict::Applied)
     }
@@ -148,18 +239,19 @@ impl Ctx<'_, '_> {
         let id = opened.row.id.clone();
         let mut group = self.take(&id)?;
         let state = self.snapshot(&group.row)?;
-        self.load_proposals(&mut group)?;
-        let processed = match group.mls.process_message(&self.provider(), message) {
+        let (epoch, tip) = (group.row.epoch, group.row.authenticator);
+        let provider = self.provider();
+        load_proposals(self.tx, &provider, &mut group.mls, &id, &tip)?;
+        let copy = message.clone();
+        let processed = match group.mls.process_message(&provider, message) {
             Ok(processed) => processed,
-            Err(error) => {
-                return self.refuse(&opened, Some(InputClass::Commit), refusal(&error));
-            }
+            Err(error) => return self.refuse_commit(&opened, &copy, refusal(&error)),
         };
         let committer = processed.sender().clone();
         let account = sender_account(&processed);
-        let staged = match self.resolve(&mut group.mls, processed) {
+        let staged = match resolve(&provider, &mut group.mls, processed) {
             Ok(staged) => staged,
-            Err(refusal) => return self.refuse(&opened, Some(InputClass::Commit), refusal),
+            Err(refusal) => return self.refuse_commit(&opened, &copy, refusal),
         };
         let parent = group.view();
         let (commit, result) = V2::view_of_staged(&parent, &group.mls, &committer, &staged)?;
@@ -172,6 +264,7 @@ impl Ctx<'_, '_> {
             committer: account,
             privileged: class.privileged,
             left: self_removed(&commit, &group),
+            sent_at: opened.sent_at,
         };
         // Only an automatic commit can be pending here, and only a commit that takes effect supersedes it: until
         // then a relay may have it. Its bytes stay known in case it comes back.
@@ -179,6 +272,8 @@ impl Ctx<'_, '_> {
             self.supersede(&group, pending.id)?;
         }
         self.retain(&group.row, &state)?;
+        // rule: E5-8 a commit on the tip applies at once, and opens a pass for what may compete with it
+        touch(&mut group.row.pass, epoch, self.now_millis);
         group
             .mls
             .merge_staged_commit(&self.provider(), *staged)
@@ -187,6 +282,7 @@ impl Ctx<'_, '_> {
         group.judged = None;
         self.finish_epoch(&mut group, &before, &step)?;
         self.done(&opened)?;
+        self.tx.drop_input(&id, &opened.content_id)?;
         if crate::group::is_over(group.row.status) {
             self.cache.forget(&id);
             return Ok(Verdict::Applied);
@@ -201,7 +297,7 @@ impl Ctx<'_, '_> {
     ///
     /// A leaf can make any number of proposals; a commit refers to the lowest it has seen (rule: 2.7-5). So the
     /// lowest ones are kept, and one member's flood takes no room from others.
-    fn keep_proposal(&mut self, input: &InputRow) -> Result<bool> {
+    pub(crate) fn keep_proposal(&mut self, input: &InputRow) -> Result<bool> {
         let mine: Vec<InputRow> = self
             .tx
             .inputs(&input.group)?
@@ -220,93 +316,115 @@ impl Ctx<'_, '_> {
         Ok(self.tx.put_input(input, u32::MAX)?)
     }
 
-    /// Proposals that were verified on this very state, for commits that reference them.
-    fn load_proposals(&mut self, group: &mut LoadedGroup) -> Result<()> {
-        let provider = self.provider();
-        for input in self.tx.inputs(&group.row.id)? {
-            let here = input.class == InputClass::Proposal
-                && input.state == InputState::Verified
-                && input.parent_auth == Some(group.row.authenticator);
-            if !here {
-                continue;
-            }
-            let Ok(message) = classify::decode(&input.bytes) else { continue };
-            let Ok(processed) = group.mls.process_message(&provider, message) else { continue };
-            if let ProcessedMessageContent::ProposalMessage(proposal) = processed.into_content() {
-                group.mls.store_pending_proposal(provider.storage(), *proposal)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The staged commit; AppDataUpdate operations are interpreted as full replacements.
-    fn resolve(
-        &self,
-        mls: &mut MlsGroup,
-        processed: ProcessedMessage,
-    ) -> Result<Box<StagedCommit>, Refusal> {
-        match processed.into_content() {
-            ProcessedMessageContent::StagedCommitMessage(staged) => Ok(staged),
-            ProcessedMessageContent::UnresolvedAppDataCommit(unresolved) => {
-                let updates = V2::component_updates(unresolved.app_data_update_proposals())
-                    .map_err(Refusal::Reject)?;
-                mls.stage_app_data_commit(&self.provider(), *unresolved, updates)
-                    .map(Box::new)
-                    .map_err(|error| stage_refusal(&error))
-            }
-            _ => Err(Refusal::Reject(Rejection::new(
-                RejectCode::InvalidEncoding,
-                "D1-7",
-                "a commit was expected",
-            ))),
-        }
-    }
-
     /// Turns a refusal into a verdict. The group was taken and is not put back: the next use reloads it.
     fn refuse(
         &mut self,
         opened: &Opened,
+        epoch: u64,
         class: Option<InputClass>,
         refusal: Refusal,
     ) -> Result<Verdict, Halt> {
-        match (refusal, class) {
-            (Refusal::Reject(rejection), _) => Err(rejection.into()),
-            (Refusal::Fail(error), _) => Err(error.into()),
-            // rule: D5-3 a commit waits for the proposals that it refers to
-            // A commit that lacks a proposal is retried as a whole event when the proposal arrives.
-            (Refusal::Wait(reason @ DeferredReason::MissingParent), Some(InputClass::Commit)) => {
-                self.undo_load(opened)?;
-                self.hold(&opened.row, &opened.event, reason)
-            }
-            (Refusal::Wait(reason), Some(class)) => {
-                self.undo_load(opened)?;
-                self.hold_input(opened, class, opened.row.epoch, reason)
-            }
-            (Refusal::Wait(reason), None) => self.hold(&opened.row, &opened.event, reason),
+        let reason = match refusal {
+            Refusal::Reject(rejection) => return Err(rejection.into()),
+            Refusal::Fail(error) => return Err(error.into()),
+            Refusal::Wait(reason) => reason,
+            Refusal::Elsewhere => DeferredReason::MissingParent,
+            Refusal::OwnLost => DeferredReason::CannotJudge,
+        };
+        match class {
+            Some(class) => self.hold_input(opened, class, epoch, reason),
+            None => self.hold_opened(opened, reason),
         }
     }
 
-    /// Proposals loaded for a commit that must wait do not stay in the OpenMLS store.
-    fn undo_load(&mut self, opened: &Opened) -> Result<()> {
-        let mut group = self.take(&opened.row.id)?;
+    /// As [`Ctx::refuse`], for a commit that claims to be made on the tip.
+    fn refuse_commit(
+        &mut self,
+        opened: &Opened,
+        message: &ProtocolMessage,
+        refusal: Refusal,
+    ) -> Result<Verdict, Halt> {
+        let id = &opened.row.id;
+        // Proposals loaded for a commit that does not apply do not stay in the OpenMLS store.
+        let mut group = self.take(id)?;
         let provider = self.provider();
         group.mls.clear_pending_proposals(provider.storage())?;
         self.put(group);
-        Ok(())
+        let epoch = opened.row.epoch;
+        match refusal {
+            Refusal::Elsewhere => self.place_commit(opened, message, true),
+            // rule: D5-3 a commit waits for the proposals that it refers to
+            Refusal::Wait(reason) => {
+                let tip = self.tip(id)?;
+                self.wait_on(opened, &tip, epoch, reason)
+            }
+            Refusal::OwnLost => {
+                let tip = self.tip(id)?;
+                self.own_lost(opened, &tip, epoch)
+            }
+            refusal => self.refuse(opened, epoch, Some(InputClass::Commit), refusal),
+        }
     }
 }
 
-fn sender_account(processed: &ProcessedMessage) -> Option<PublicKey> {
+/// Proposals that were verified on this very state, for commits that reference them.
+pub(crate) fn load_proposals(
+    tx: &Tx<'_>,
+    provider: &impl OpenMlsProvider<StorageProvider: StorageProvider<CURRENT_VERSION, Error = StoreError>>,
+    mls: &mut MlsGroup,
+    id: &GroupId,
+    state: &[u8; 32],
+) -> Result<()> {
+    for input in tx.inputs(id)? {
+        let here = input.class == InputClass::Proposal
+            && input.state == InputState::Verified
+            && input.parent_auth == Some(*state);
+        if !here {
+            continue;
+        }
+        let Ok(message) = classify::decode(&input.bytes) else { continue };
+        let Ok(processed) = mls.process_message(provider, message) else { continue };
+        if let ProcessedMessageContent::ProposalMessage(proposal) = processed.into_content() {
+            mls.store_pending_proposal(provider.storage(), *proposal)?;
+        }
+    }
+    Ok(())
+}
+
+/// The staged commit; AppDataUpdate operations are interpreted as full replacements.
+pub(crate) fn resolve(
+    provider: &impl OpenMlsProvider,
+    mls: &mut MlsGroup,
+    processed: ProcessedMessage,
+) -> Result<Box<StagedCommit>, Refusal> {
+    match processed.into_content() {
+        ProcessedMessageContent::StagedCommitMessage(staged) => Ok(staged),
+        ProcessedMessageContent::UnresolvedAppDataCommit(unresolved) => {
+            let updates = V2::component_updates(unresolved.app_data_update_proposals())
+                .map_err(Refusal::Reject)?;
+            mls.stage_app_data_commit(provider, *unresolved, updates)
+                .map(Box::new)
+                .map_err(|error| stage_refusal(&error))
+        }
+        _ => Err(Refusal::Reject(Rejection::new(
+            RejectCode::InvalidEncoding,
+            "D1-7",
+            "a commit was expected",
+        ))),
+    }
+}
+
+pub(crate) fn sender_account(processed: &ProcessedMessage) -> Option<PublicKey> {
     V2::account_of(processed.credential())
 }
 
 /// Judges why OpenMLS refuses a message. Only after the membership tag has verified is a failure final.
-fn refusal<E>(error: &ProcessMessageError<E>) -> Refusal {
+pub(crate) fn refusal<E>(error: &ProcessMessageError<E>) -> Refusal {
     let reject = |code, rule, reason| Refusal::Reject(Rejection::new(code, rule, reason));
     match error {
         ProcessMessageError::ValidationError(error) => match error {
-            ValidationError::InvalidMembershipTag => Refusal::Wait(DeferredReason::MissingParent),
-            ValidationError::WrongEpoch => Refusal::Wait(DeferredReason::FutureEpoch),
+            // Before the tag has verified nothing is known.
+            ValidationError::InvalidMembershipTag | ValidationError::WrongEpoch => Refusal::Elsewhere,
             ValidationError::NoPastEpochData => {
                 reject(RejectCode::StaleEpoch, "D2-3", "its epoch is no longer retained")
             }
@@ -362,8 +480,7 @@ fn stage_refusal(error: &StageCommitError) -> Refusal {
     let reject = |code, rule, reason| Refusal::Reject(Rejection::new(code, rule, reason));
     match error {
         StageCommitError::MissingProposal => Refusal::Wait(DeferredReason::MissingParent),
-        // Our own commit without the state to realise it.
-        StageCommitError::OwnCommitMismatch => Refusal::Wait(DeferredReason::CannotJudge),
+        StageCommitError::OwnCommitMismatch => Refusal::OwnLost,
         // rule: D4-8 OpenMLS compares an added KeyPackage's lifetime with the clock of today: no verdict
         StageCommitError::ProposalValidationError(ProposalValidationError::LeafNodeValidation(
             LeafNodeValidationError::Lifetime(_),

@@ -6,10 +6,16 @@ use mdk_store::{InputClass, InputRow, InputState};
 use openmls::prelude::tls_codec::DeserializeBytes as _;
 use openmls::prelude::{ContentType, MlsMessageIn, ProtocolMessage, WireFormat};
 
+use crate::converge::branch::Auth;
+use crate::converge::beyond;
 use crate::ctx::Ctx;
+use crate::group::is_over;
 use crate::halt::Halt;
 use crate::inbound::open::Opened;
 use crate::outcome::{DeferredReason, RejectCode, Rejection, Verdict};
+
+/// Opened handshake messages that wait per group: only members can make them.
+const MAX_INPUTS: u32 = 256;
 
 /// Whether the framing (RFC 9420, 6: version, then wire format) is that of a PublicMessage. A hint before decoding.
 pub(crate) fn is_handshake(bytes: &[u8]) -> bool {
@@ -45,37 +51,61 @@ impl Ctx<'_, '_> {
         }
         let claimed = message.epoch().as_u64();
         let tip = opened.row.epoch;
-        // rule: D2-1 a message of an epoch to come waits for its commit
-        if claimed > tip {
-            return self.hold(&opened.row, &opened.event, DeferredReason::FutureEpoch);
-        }
         let stale = |rule, reason| Err(Rejection::new(RejectCode::StaleEpoch, rule, reason).into());
         if claimed < opened.row.join_epoch {
             // rule: D2-4 what was sent before we joined is stale
             return stale("D2-4", "sent before we joined");
         }
-        if claimed < tip.saturating_sub(u64::from(self.config.max_past_epochs)) {
-            // rule: D2-3 what was sent before the retained epochs is stale
+        // rule: D2-3 what was sent before the retained epochs is stale
+        if claimed < opened.row.pass.floor {
             return stale("D2-3", "its epoch is no longer retained");
         }
+        if message.content_type() == ContentType::Commit && beyond(&opened.row.pass, claimed) {
+            return self.hold_opened(&opened, DeferredReason::FutureEpoch);
+        }
+        let over = is_over(opened.row.status);
+        let on_tip = claimed == tip && !over;
         match message.content_type() {
             ContentType::Application => self.apply_application(opened, message),
-            ContentType::Proposal if claimed == tip => self.apply_proposal(opened, message),
-            ContentType::Commit if claimed == tip => self.apply_commit(opened, message),
-            // rule: D2-2 (a commit on an epoch we have left competes with one that we applied)
-            ContentType::Commit => {
-                self.hold_input(&opened, InputClass::Commit, claimed, DeferredReason::Rival)
+            // The key of another branch's state opened it, so that state is asked first.
+            ContentType::Commit if on_tip && !self.is_candidate(&opened, claimed)? => {
+                self.apply_commit(opened, message)
             }
-            ContentType::Proposal => self.hold_input(
-                &opened,
-                InputClass::Proposal,
-                claimed,
-                DeferredReason::MissingParent,
-            ),
+            ContentType::Proposal if on_tip && !self.is_candidate(&opened, claimed)? => {
+                self.apply_proposal(opened, message)
+            }
+            // rule: D2-1 a message of an epoch to come waits for its commit
+            _ if claimed > tip && !self.has_state(&opened, claimed)? => {
+                self.hold_opened(&opened, DeferredReason::FutureEpoch)
+            }
+            // rule: D2-2 (a commit on an epoch we have left competes with one that we applied)
+            ContentType::Commit => self.place_commit(&opened, &message, false),
+            _ if over => Err(Rejection::new(
+                RejectCode::UnknownGroup,
+                "D1-3",
+                "no longer in this group",
+            )
+            .into()),
+            ContentType::Proposal => self.place_proposal(&opened, &message),
         }
     }
 
-    /// Keeps a handshake message that needs another state than the live one.
+    /// Whether a state of another branch opened it, and is of the epoch that it claims.
+    pub(crate) fn is_candidate(&self, opened: &Opened, epoch: u64) -> Result<bool, Halt> {
+        if opened.opener == opened.row.authenticator || opened.row.pass.contested == 0 {
+            return Ok(false);
+        }
+        let nodes = self.tx.nodes(&opened.row.id)?;
+        Ok(nodes
+            .iter()
+            .any(|n| !n.canonical && n.epoch == epoch && n.authenticator == opened.opener))
+    }
+
+    fn has_state(&self, opened: &Opened, epoch: u64) -> Result<bool, Halt> {
+        Ok(self.tx.nodes(&opened.row.id)?.iter().any(|n| !n.removed && n.epoch == epoch))
+    }
+
+    /// Keeps a handshake message that needs another state than those that are known.
     pub(crate) fn hold_input(
         &mut self,
         opened: &Opened,
@@ -83,22 +113,24 @@ impl Ctx<'_, '_> {
         epoch: u64,
         reason: DeferredReason,
     ) -> Result<Verdict, Halt> {
-        let kept = self.tx.put_input(
-            &InputRow {
-                group: opened.row.id.clone(),
-                content_id: opened.content_id,
-                class,
-                epoch,
-                bytes: opened.bytes.to_vec(),
-                state: InputState::Waiting,
-                sender: None,
-                parent_auth: None,
-                event_id: opened.event.id(),
-                received_at: self.now(),
-                due_at: None,
-            },
-            self.config.max_held_events,
-        )?;
-        Ok(Verdict::Deferred(if kept { reason } else { DeferredReason::ResourceRefused }))
+        self.keep_input(opened, class, epoch, (InputState::Waiting, None, None), reason)
+    }
+
+    /// As [`Ctx::hold_input`], with what is known about it: how far it is, its state, when to look again.
+    pub(crate) fn keep_input(
+        &mut self,
+        opened: &Opened,
+        class: InputClass,
+        epoch: u64,
+        (state, parent_auth, due_at): (InputState, Option<Auth>, Option<u64>),
+        reason: DeferredReason,
+    ) -> Result<Verdict, Halt> {
+        let input = InputRow { state, parent_auth, due_at, ..opened.input(class, epoch, self.now()) };
+        let kept = self.tx.put_input(&input, self.config.max_held_events.min(MAX_INPUTS))?;
+        if kept {
+            return Ok(Verdict::Deferred(reason));
+        }
+        self.kept_raw = true;
+        Ok(Verdict::Deferred(DeferredReason::ResourceRefused))
     }
 }

@@ -18,6 +18,8 @@ pub(crate) struct Source {
     pub(crate) epoch: u64,
     pub(crate) authenticator: [u8; 32],
     pub(crate) retention: u64,
+    /// It is on the branch that is followed.
+    pub(crate) followed: bool,
 }
 
 impl Ctx<'_, '_> {
@@ -53,7 +55,7 @@ impl Ctx<'_, '_> {
             group: opened.row.id.clone(),
             id: payload.id,
             content_id: opened.content_id,
-            outer_id: opened.event.id(),
+            outer_id: opened.event_id,
             sender,
             kind: payload.kind,
             created_at: payload.created_at,
@@ -67,8 +69,11 @@ impl Ctx<'_, '_> {
             delivery: 1,
             // rule: 2.9-1
             expires_at: expiry(payload.created_at, source.retention),
-            status: MessageStatus::Valid,
+            // rule: E5-9 what is said on a branch that has not won is not shown, but counted
+            status: if source.followed { MessageStatus::Valid } else { MessageStatus::Parked },
         };
+        // rule: 2.9-4 what came after its time is not kept, nor shown
+        let late = row.expires_at.is_some_and(|at| at <= self.now());
         let children = self.tx.children(&row.group, &row.id)?;
         // A delete by the same author may have come before what it deletes.
         if children.iter().any(|c| c.kind == kind::DELETE && c.sender == row.sender) {
@@ -77,6 +82,14 @@ impl Ctx<'_, '_> {
             row.tags = Vec::new();
         }
         row.seq = self.tx.insert_message(&row)?;
+        self.witness(&row.group, source.epoch, &source.authenticator)?;
+        if late {
+            self.tx.expire_message(row.seq)?;
+            return Ok(());
+        }
+        if row.status == MessageStatus::Parked {
+            return self.delete_early(&row).map_err(Halt::from);
+        }
         let Some(stored) = self.apply_to_target(&row)? else { return Ok(()) };
         let group = row.group.clone();
         if let Stored::MessageReceived { .. } = stored {
@@ -84,6 +97,17 @@ impl Ctx<'_, '_> {
             self.emit_known(&group, &stored, EventBody::MessageReceived { message })?;
         } else {
             self.emit(&group, opened.content_id.as_bytes(), &stored)?;
+        }
+        Ok(())
+    }
+
+    /// Who deletes something means it on every branch: not even a lost one brings it back.
+    fn delete_early(&mut self, row: &MessageRow) -> Result<()> {
+        if row.kind != kind::DELETE {
+            return Ok(());
+        }
+        if let Some(stored) = self.apply_to_target(row)? {
+            self.emit(&row.group.clone(), row.content_id.as_bytes(), &stored)?;
         }
         Ok(())
     }
@@ -136,14 +160,36 @@ impl Ctx<'_, '_> {
         Ok(Some(Stored::MessageDeleted { id: *target.id.as_bytes() }))
     }
 
-    /// Messages whose time has come disappear (rule: 2.9-3; plaintext only, never MLS state).
+    /// Messages whose time has come disappear (rule: 2.9-3; plaintext only, never MLS state): from history, search and
+    /// disk. Where branches compete, who spoke in which state stays known until its epoch is forgotten.
     pub(crate) fn expire_messages(&mut self) -> Result<()> {
+        let mut groups: Vec<GroupId> = Vec::new();
         for row in self.tx.expired(self.now())? {
-            let group: GroupId = row.group.clone();
-            let subject = *row.content_id.as_bytes();
-            if let Some(stored) = self.erase(row)? {
-                self.emit(&group, &subject, &stored)?;
+            if !groups.contains(&row.group) {
+                groups.push(row.group.clone());
             }
+            let edits = self.tx.children(&row.group, &row.id)?;
+            for edit in edits.iter().filter(|c| c.kind == kind::EDIT) {
+                self.tx.expire_message(edit.seq)?;
+            }
+            self.tx.expire_message(row.seq)?;
+            let group: GroupId = row.group.clone();
+            let shown = matches!(row.status, MessageStatus::Valid | MessageStatus::Invalidated);
+            let stored = match (row.kind, row.target) {
+                _ if !shown => continue,
+                (kind::REACTION, Some(target)) => Stored::ReactionRemoved {
+                    target: *target.as_bytes(),
+                    sender: *row.sender.as_bytes(),
+                    emoji: row.content.clone(),
+                },
+                (kind::REACTION | kind::EDIT | kind::DELETE, _) => continue,
+                _ => Stored::MessageDeleted { id: *row.id.as_bytes() },
+            };
+            self.emit(&group, row.content_id.as_bytes(), &stored)?;
+        }
+        for id in groups {
+            let floor = self.current_row(&id)?.pass.floor;
+            self.tx.purge_expired(&id, floor)?;
         }
         Ok(())
     }

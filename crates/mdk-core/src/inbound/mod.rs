@@ -7,7 +7,7 @@ pub(crate) mod apply;
 pub(crate) mod classify;
 pub(crate) mod deliver;
 pub(crate) mod open;
-mod retry;
+pub(crate) mod retry;
 
 use mdk_wire::{Event, kind};
 
@@ -37,6 +37,7 @@ impl Ctx<'_, '_> {
         undo: &mut Undo,
     ) -> Result<Vec<Judged>, Error> {
         self.undo = *undo;
+        self.batching = events.len() > 1;
         let mut judged = Vec::with_capacity(events.len());
         for event in events {
             let event = match event {
@@ -54,6 +55,15 @@ impl Ctx<'_, '_> {
             let mut happened = std::mem::take(&mut self.events);
             happened.append(&mut self.late);
             judged.push((verdict, happened, std::mem::take(&mut self.reply)));
+        }
+        // rule: F-1 what waited is taken up in the order of epochs, not of arrival
+        if std::mem::take(&mut self.batching) {
+            self.retry_all()?;
+            if let Some((_, happened, reply)) = judged.last_mut() {
+                happened.append(&mut self.events);
+                happened.append(&mut self.late);
+                reply.append(&mut self.reply);
+            }
         }
         Ok(judged)
     }

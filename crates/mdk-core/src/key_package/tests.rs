@@ -63,6 +63,10 @@ impl Account {
                 late: Vec::new(),
                 reply: Vec::new(),
                 retrying: false,
+                fresh: Vec::new(),
+                drain: std::collections::HashMap::new(),
+                batching: false,
+                kept_raw: false,
                 undo: crate::ctx::Undo::Savepoint,
             })
         })

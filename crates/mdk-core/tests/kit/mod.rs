@@ -26,11 +26,18 @@ pub fn now() -> u64 {
         .as_secs()
 }
 
+/// Choices between branches are made with each call: for tests of something else, whose clock stands still.
+pub fn at_once() -> Config {
+    let mut config = Config::default();
+    config.settle_quiet_millis = 0;
+    config
+}
+
 impl Member {
     pub fn new(name: &'static str) -> Self {
         let clock = ManualClock::at(now());
         let engine =
-            Engine::in_memory(Keys::generate(), Config::default(), Arc::new(clock.clone()))
+            Engine::in_memory(Keys::generate(), at_once(), Arc::new(clock.clone()))
                 .expect("an engine in memory");
         Self { name, engine, clock }
     }

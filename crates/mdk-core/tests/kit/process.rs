@@ -54,7 +54,7 @@ impl Seat {
             keys,
             &DatabaseKey::Raw(Secret::new(self.key)),
             &OpenOptions::default(),
-            Config::default(),
+            crate::kit::at_once(),
             Arc::new(clock.clone()),
         )
         .unwrap_or_else(|error| panic!("{}'s database opens: {error}", self.name));

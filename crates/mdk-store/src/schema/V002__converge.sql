@@ -10,10 +10,7 @@ ALTER TABLE groups ADD COLUMN floor ANY NOT NULL DEFAULT 0;
 ALTER TABLE groups ADD COLUMN contested ANY NOT NULL DEFAULT 0;
 ALTER TABLE groups ADD COLUMN switches ANY NOT NULL DEFAULT 0;
 ALTER TABLE groups ADD COLUMN joined_at ANY NOT NULL DEFAULT 0;
--- What version 1 retained: five epochs, none before the join. (An epoch that is a BLOB is beyond 2^63.)
-UPDATE groups SET floor = CASE
-  WHEN typeof(epoch) <> 'integer' OR typeof(join_epoch) <> 'integer' THEN join_epoch
-  ELSE max(join_epoch, epoch - 5) END;
+UPDATE groups SET floor = coalesce((SELECT min(epoch) FROM nodes WHERE nodes.group_id = groups.group_id), epoch);
 UPDATE groups SET joined_at = created_at;
 
 -- `history` is the newest message when the state came to be: what was said in it lies above. `removed`: this account

@@ -1,0 +1,140 @@
+//! The tree of retained states, and which of its tips is to be followed. Pure: rows in, a choice out.
+
+use std::collections::{BTreeSet, HashMap};
+
+use mdk_store::{NodeRow, WitnessRow};
+use mdk_wire::PublicKey;
+
+use super::order::{self, Branch, POLICY, Policy, Rule};
+
+/// Name of a state: its epoch authenticator.
+pub(crate) type Auth = [u8; 32];
+
+/// The retained states of a group by their parents.
+pub(crate) struct Tree<'a> {
+    nodes: &'a [NodeRow],
+    by_auth: HashMap<Auth, usize>,
+}
+
+/// What was chosen.
+pub(crate) struct Choice {
+    /// The tip to follow.
+    pub(crate) winner: usize,
+    /// Why.
+    pub(crate) rule: Rule,
+    /// Last epoch that the compared branches share.
+    pub(crate) fork_epoch: u64,
+}
+
+impl<'a> Tree<'a> {
+    pub(crate) fn new(nodes: &'a [NodeRow]) -> Self {
+        let by_auth = nodes.iter().enumerate().map(|(i, n)| (n.authenticator, i)).collect();
+        Self { nodes, by_auth }
+    }
+
+    pub(crate) fn find(&self, auth: &Auth) -> Option<usize> {
+        self.by_auth.get(auth).copied()
+    }
+
+    fn parent(&self, node: usize) -> Option<usize> {
+        self.find(self.nodes[node].parent.as_ref()?)
+    }
+
+    /// A state and everything below it, the state first.
+    pub(crate) fn path(&self, node: usize) -> Vec<usize> {
+        let mut path = vec![node];
+        let mut at = node;
+        while let Some(parent) = self.parent(at) {
+            // Epochs fall strictly, whatever a damaged row says.
+            if self.nodes[parent].epoch >= self.nodes[at].epoch {
+                break;
+            }
+            path.push(parent);
+            at = parent;
+        }
+        path
+    }
+
+    /// The deepest state on the followed branch that a state descends from (itself, if it is followed).
+    pub(crate) fn anchor(&self, node: usize) -> Option<usize> {
+        self.path(node).into_iter().find(|&i| self.nodes[i].canonical)
+    }
+
+    /// States that no other one builds on.
+    pub(crate) fn leaves(&self) -> Vec<usize> {
+        let parents: BTreeSet<usize> =
+            (0..self.nodes.len()).filter_map(|node| self.parent(node)).collect();
+        (0..self.nodes.len()).filter(|node| !parents.contains(node)).collect()
+    }
+
+    /// The tips that may win when the choice began in epoch `base`: the followed one, and those that left it not
+    /// too long ago and whose states are all there.
+    pub(crate) fn eligible(&self, base: u64, policy: &Policy) -> Vec<usize> {
+        let mut tips = self.leaves();
+        tips.retain(|&tip| {
+            self.nodes[tip].canonical
+                || self
+                    .anchor(tip)
+                    .is_some_and(|at| order::eligible(self.nodes[at].epoch, base, policy))
+        });
+        tips
+    }
+
+    /// Epoch of the lowest common ancestor. (rule: E4-6)
+    fn fork_epoch(&self, tips: &[usize]) -> Option<u64> {
+        let mut paths = tips.iter().map(|tip| self.path(*tip));
+        let mut shared: BTreeSet<usize> = paths.next()?.into_iter().collect();
+        for path in paths {
+            let path: BTreeSet<usize> = path.into_iter().collect();
+            shared = shared.intersection(&path).copied().collect();
+        }
+        shared.into_iter().map(|i| self.nodes[i].epoch).max()
+    }
+
+    /// A tip as the order sees it.
+    fn branch(&self, tip: usize, fork_epoch: u64, witnesses: &[WitnessRow]) -> Branch<PublicKey> {
+        let node = &self.nodes[tip];
+        let states: BTreeSet<Auth> =
+            self.path(tip).into_iter().map(|i| self.nodes[i].authenticator).collect();
+        Branch {
+            fork_epoch,
+            tip_epoch: node.epoch,
+            privileged: node.privileged,
+            committer: node.committer.map(|k| k.as_bytes().to_vec()).unwrap_or_default(),
+            digest: node.commit.map(|c| c.as_bytes().to_vec()).unwrap_or_default(),
+            witnesses: witnesses
+                .iter()
+                .filter(|w| states.contains(&w.authenticator))
+                .map(|w| (w.epoch, w.sender))
+                .collect(),
+        }
+    }
+
+    /// The choice among the eligible tips; `None` when there is but one and it is followed already.
+    pub(crate) fn choose(&self, base: u64, witnesses: &[WitnessRow]) -> Option<Choice> {
+        let tips = self.eligible(base, &POLICY);
+        let fork_epoch = self.fork_epoch(&tips)?;
+        let branches: Vec<_> =
+            tips.iter().map(|tip| self.branch(*tip, fork_epoch, witnesses)).collect();
+        let (place, rule) = order::choose(&branches, &POLICY)?;
+        let winner = tips[place];
+        (tips.len() > 1 || !self.nodes[winner].canonical).then_some(Choice {
+            winner,
+            rule,
+            fork_epoch,
+        })
+    }
+
+    /// Tips that are not followed, the best one first.
+    pub(crate) fn rivals(&self, witnesses: &[WitnessRow]) -> Vec<usize> {
+        let tips = self.leaves();
+        let fork_epoch = self.fork_epoch(&tips).unwrap_or(0);
+        let mut rivals: Vec<(usize, Branch<PublicKey>)> = tips
+            .into_iter()
+            .filter(|tip| !self.nodes[*tip].canonical)
+            .map(|tip| (tip, self.branch(tip, fork_epoch, witnesses)))
+            .collect();
+        rivals.sort_by(|(_, a), (_, b)| order::compare(b, a, &POLICY).0);
+        rivals.into_iter().map(|(tip, _)| tip).collect()
+    }
+}

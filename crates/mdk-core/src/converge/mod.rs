@@ -1,0 +1,377 @@
+//! Members that see the same events in different orders end in the same state.
+//!
+//! A commit on the tip applies at once. A commit on any other retained state is tried on a copy and becomes a
+//! *candidate*: a state beside the followed branch, with its key, so that what is said there can be read and counted.
+//! The first commit of either sort opens a *pass*; when nothing relevant has come for a while, or after a while in any
+//! case, the pass closes: the tips are compared ([`order`]), and if another one wins, the group moves there in one
+//! transaction ([`switch`]). Until then no commit of ours is made.
+//!
+//! All of it is in the rows: what is compared are the retained states and who spoke in them, so nothing has to be
+//! frozen, and a restart at any point finds the same choice. Why applying at once comes to what waiting comes to: the
+//! choice depends on the tree and the witnesses only, and the tree on which commits came, not on which one is followed
+//! meanwhile. The epoch that eligibility is counted from is that of the opening of the pass, for both.
+
+pub(crate) mod branch;
+pub(crate) mod gaps;
+pub(crate) mod order;
+pub(crate) mod place;
+pub(crate) mod replay;
+pub(crate) mod switch;
+
+use mdk_store::{GroupRow, GroupStatus, MessageStatus, NodeRow, PassRow};
+use mdk_wire::{EventId, GroupId, kind};
+
+use crate::ctx::Ctx;
+use crate::error::{Error, Result};
+use crate::event_log::Stored;
+use crate::group;
+use crate::outcome::Verdict;
+use branch::{Auth, Tree};
+
+/// Candidate tips that are kept per group; of more, the worst go.
+pub(crate) const MAX_RIVALS: usize = 8;
+
+/// Passes that one call closes for a group.
+const MAX_PASSES: usize = 10_000;
+
+/// How long the states of a group that we are out of are kept, in seconds: a branch that keeps us may still win. Nothing
+/// advances such a group, so the time has to end it.
+const OUT_FOR: u64 = 86_400;
+
+/// Opens the pass, or makes it wait on. (rule: E5-1)
+pub(crate) fn touch(pass: &mut PassRow, epoch: u64, now_millis: u64) {
+    if pass.opened == 0 {
+        pass.opened = now_millis.max(1);
+        pass.base = epoch;
+    }
+    pass.relevant = now_millis.max(1);
+}
+
+/// Whether a commit leads further than the open pass reaches: what lies beyond is for the next one, and what was said
+/// before can still come meanwhile. (rule: E5-7)
+pub(crate) fn beyond(pass: &PassRow, epoch: u64) -> bool {
+    pass.opened != 0 && epoch >= pass.base.saturating_add(order::POLICY.max_rewind_commits)
+}
+
+impl Ctx<'_, '_> {
+    /// When an open pass is over, in Unix milliseconds. `None`: none is open.
+    fn deadline(&self, pass: &PassRow) -> Option<u64> {
+        let quiet = pass.relevant.saturating_add(self.config.settle_quiet_millis);
+        let hard = pass.opened.saturating_add(self.config.settle_max_millis);
+        (pass.opened != 0).then(|| quiet.min(hard))
+    }
+
+    /// Whether the open pass is to be closed. (rule: E5-2; a clock that went back closes it)
+    pub(crate) fn is_due(&self, pass: &PassRow) -> bool {
+        self.deadline(pass)
+            .is_some_and(|at| at <= self.now_millis || self.now_millis < pass.relevant)
+    }
+
+    /// The row as this transaction has it.
+    pub(crate) fn current_row(&self, id: &GroupId) -> Result<GroupRow> {
+        self.cached_row(id).map_or_else(|| self.row(id), Ok)
+    }
+
+    /// Changes a group's row, in the cache too.
+    pub(crate) fn edit_row(
+        &mut self,
+        id: &GroupId,
+        edit: impl FnOnce(&mut GroupRow),
+    ) -> Result<GroupRow> {
+        if let Some(mut group) = self.cache.take(id) {
+            edit(&mut group.row);
+            self.tx.update_group(&group.row)?;
+            let row = group.row.clone();
+            self.put(group);
+            return Ok(row);
+        }
+        let mut row = self.row(id)?;
+        edit(&mut row);
+        self.tx.update_group(&row)?;
+        Ok(row)
+    }
+
+    // rule: E5-3 while a pass is open no commit of ours is made
+    /// Lets a commit of ours through, or says how long it has to wait.
+    pub(crate) fn require_settled(&mut self, id: &GroupId) -> Result<()> {
+        let row = self.current_row(id)?;
+        if self.is_due(&row.pass) {
+            self.close_pass(id)?;
+            return Ok(());
+        }
+        match self.deadline(&row.pass) {
+            Some(at) => Err(Error::Settling { millis: at.saturating_sub(self.now_millis) }),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether commits of ours have to wait.
+    pub(crate) fn is_settling(&self, id: &GroupId) -> Result<bool> {
+        let pass = self.current_row(id)?.pass;
+        Ok(pass.opened != 0 && !self.is_due(&pass))
+    }
+
+    /// Closes the pass if its time has come.
+    pub(crate) fn close_due(&mut self, id: &GroupId) -> Result<()> {
+        let pass = self.current_row(id)?.pass;
+        // A batch is one input.
+        if self.is_due(&pass) && !(self.batching && pass.relevant == self.now_millis) {
+            self.close_pass(id)?;
+        }
+        Ok(())
+    }
+
+    /// Chooses, applies the choice, and lets go of what was kept for it.
+    pub(crate) fn close_pass(&mut self, id: &GroupId) -> Result<()> {
+        let row = self.current_row(id)?;
+        // While a commit of the user's is being published, its parent stays where it is (C2-4).
+        if row.pass.opened == 0 || self.publishing(&row)? || row.status == GroupStatus::Unrecoverable
+        {
+            return Ok(());
+        }
+        if row.pass.contested != 0 {
+            self.decide(id, row.pass.base)?;
+        }
+        let horizon = |epoch| self.horizon(epoch);
+        let floor = horizon(self.current_row(id)?.epoch);
+        let mut row = self.current_row(id)?;
+        row.pass.floor = floor.max(row.pass.floor);
+        let (floor, contested) = (row.pass.floor, self.prune(&row)?);
+        let row = self.edit_row(id, |row| {
+            row.pass = PassRow { opened: 0, relevant: 0, base: 0, floor, contested, ..row.pass };
+        })?;
+        if row.status == GroupStatus::Disbanding {
+            return self.finish_disbanding(id);
+        }
+        self.check_own_lost(id)?;
+        self.answer_leaves(id)?;
+        self.look_again(id)?;
+        self.retry_held(id)
+    }
+
+    /// Closes passes until none is open: what was held may open another.
+    pub(crate) fn close_all(&mut self, id: &GroupId) -> Result<()> {
+        // Each pass advances the group or is the last one; the number bounds what cannot happen.
+        for _ in 0..MAX_PASSES {
+            let row = self.current_row(id)?;
+            if row.pass.opened == 0 || self.publishing(&row)? {
+                break;
+            }
+            self.close_pass(id)?;
+        }
+        Ok(())
+    }
+
+    /// After a pass, or a restart: what waits is tried once on every retained state.
+    pub(crate) fn look_again(&mut self, id: &GroupId) -> Result<()> {
+        let row = self.current_row(id)?;
+        if self.tx.inputs(id)?.iter().all(|i| i.state != mdk_store::InputState::Waiting) {
+            return Ok(());
+        }
+        if group::is_over(row.status) || self.publishing(&row)? {
+            return Ok(());
+        }
+        let nodes = self.tx.nodes(id)?;
+        self.fresh.extend(nodes.iter().map(|n| (id.clone(), n.authenticator)));
+        Ok(())
+    }
+
+    /// What a timer wakes: leaves to be answered, commits to be judged again.
+    pub(crate) fn wake_inputs(&mut self) -> Result<()> {
+        let due = self.tx.due_inputs(self.now_millis)?;
+        let mut leaves: Vec<GroupId> = Vec::new();
+        for input in due {
+            if input.class == mdk_store::InputClass::Commit {
+                self.judge_again(&input)?;
+            } else if !leaves.contains(&input.group) {
+                leaves.push(input.group);
+            }
+        }
+        for id in leaves {
+            self.answer_leaves(&id)?;
+        }
+        Ok(())
+    }
+
+    /// Compares the branches and goes to the winner.
+    fn decide(&mut self, id: &GroupId, base: u64) -> Result<()> {
+        let nodes = self.tx.nodes(id)?;
+        let tree = Tree::new(&nodes);
+        let history = nodes.iter().filter(|n| !n.canonical).map(|n| n.history).min();
+        let witnesses = self.tx.witnesses(id, history.unwrap_or(0).min(fork_history(&nodes)))?;
+        if let Some(choice) = tree.choose(base, &witnesses) {
+            tracing::debug!(rule = ?choice.rule, fork = choice.fork_epoch, "branches were compared");
+            if !nodes[choice.winner].canonical {
+                let path: Vec<usize> = tree
+                    .path(choice.winner)
+                    .into_iter()
+                    .take_while(|node| !nodes[*node].canonical)
+                    .collect();
+                self.switch(id, &nodes, &path)?;
+            }
+        }
+        self.sort_messages(id)
+    }
+
+    // rule: E5-4 what was said on a branch that lost is marked and stays; what was said on the winner is delivered
+    /// Brings the history in line with the branch that is followed.
+    fn sort_messages(&mut self, id: &GroupId) -> Result<()> {
+        let mut nodes = self.tx.nodes(id)?;
+        nodes.reverse();
+        let mut lost: Vec<EventId> = Vec::new();
+        for node in nodes.iter().filter(|n| !n.canonical) {
+            for row in self.tx.said_in(id, &node.authenticator, node.history)? {
+                if !matches!(row.status, MessageStatus::Valid | MessageStatus::Parked) {
+                    continue;
+                }
+                self.tx.set_message_status(row.seq, MessageStatus::Invalidated)?;
+                self.withdraw(&row)?;
+                if !matches!(row.kind, kind::REACTION | kind::EDIT | kind::DELETE) {
+                    lost.push(row.id);
+                }
+            }
+        }
+        if !lost.is_empty() {
+            let switches = self.current_row(id)?.pass.switches.to_be_bytes();
+            let mut subject = switches.to_vec();
+            lost.iter().for_each(|id| subject.extend_from_slice(id.as_bytes()));
+            let ids = lost.iter().map(|id| *id.as_bytes()).collect();
+            self.emit(id, &subject, &Stored::MessagesInvalidated { ids })?;
+        }
+        for node in nodes.iter().filter(|n| n.canonical) {
+            for row in self.tx.said_in(id, &node.authenticator, node.history)? {
+                if matches!(row.status, MessageStatus::Invalidated | MessageStatus::Parked) {
+                    self.show(row)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets what lies before the retained epochs, on every branch. Gives what is contested after that.
+    pub(crate) fn prune(&self, row: &GroupRow) -> Result<u64> {
+        let (id, floor) = (&row.id, row.pass.floor);
+        self.tx.prune_nodes(id, floor)?;
+        let mut contested = 0;
+        if row.pass.contested != 0 {
+            let nodes = self.tx.nodes(id)?;
+            let tree = Tree::new(&nodes);
+            for (i, node) in nodes.iter().enumerate().filter(|(_, n)| !n.canonical) {
+                // Its parents are gone, so nothing can be compared with it any more.
+                if tree.anchor(i).is_none() {
+                    self.tx.drop_node(id, &node.authenticator)?;
+                } else if contested == 0 || node.epoch < contested {
+                    contested = node.epoch;
+                }
+            }
+        }
+        self.tx.prune_routes(id, floor, &row.nostr_group_id)?;
+        self.tx.prune_inputs(id, floor)?;
+        self.tx.prune_commits(id, floor)?;
+        self.tx.purge_expired(id, floor)?;
+        Ok(contested)
+    }
+
+    /// A message that can still change a choice makes the pass wait on, or opens one (rule: E5-5): its epoch lies on a
+    /// contested branch, and neither is its sender counted there yet nor is the epoch full.
+    pub(crate) fn witness(&mut self, id: &GroupId, epoch: u64, auth: &Auth) -> Result<()> {
+        let row = self.current_row(id)?;
+        if row.pass.contested == 0 || epoch < row.pass.contested {
+            return Ok(());
+        }
+        let nodes = self.tx.nodes(id)?;
+        let Some(node) = nodes.iter().find(|n| n.authenticator == *auth) else { return Ok(()) };
+        // The message itself is among them: more than one of the sender's, or more senders than count, change nothing.
+        let said = self.tx.said_in(id, auth, node.history)?;
+        let Some(newest) = said.last() else { return Ok(()) };
+        let counted = said.iter().filter(|m| m.sender == newest.sender).count() > 1;
+        let senders: std::collections::BTreeSet<_> = said.iter().map(|m| m.sender).collect();
+        if counted || senders.len() > order::POLICY.quorum_senders {
+            return Ok(());
+        }
+        let now = self.now_millis;
+        self.edit_row(id, |row| touch(&mut row.pass, row.epoch, now))?;
+        Ok(())
+    }
+
+    /// A disband that no branch has beaten is final. (rule: C5-1)
+    fn finish_disbanding(&mut self, id: &GroupId) -> Result<()> {
+        let tip = self.tip(id)?;
+        let row = self.edit_row(id, |row| row.status = GroupStatus::Disbanded)?;
+        self.end(&row, tip.committer, tip.commit)?;
+        self.cache.forget(id);
+        Ok(())
+    }
+
+    /// The node of the current state.
+    pub(crate) fn tip(&self, id: &GroupId) -> Result<NodeRow> {
+        let auth = self.current_row(id)?.authenticator;
+        let node = self.tx.nodes(id)?.into_iter().find(|n| n.authenticator == auth);
+        node.ok_or(Error::Unrecoverable("the current state has no row"))
+    }
+
+    /// A needed state is gone: nothing is guessed, nothing is sent, what came is kept. (rule: E6-1)
+    pub(crate) fn give_up(&mut self, id: &GroupId, reason: &'static str) -> Result<()> {
+        if self.current_row(id)?.status == GroupStatus::Unrecoverable {
+            return Ok(());
+        }
+        self.edit_row(id, |row| {
+            row.status = GroupStatus::Unrecoverable;
+            row.pass.opened = 0;
+        })?;
+        self.emit(id, reason.as_bytes(), &Stored::Unrecoverable { reason: reason.to_owned() })
+    }
+
+    /// A commit of ours whose realisation is lost, on the state that we stand on: the others go where we cannot.
+    fn check_own_lost(&mut self, id: &GroupId) -> Result<()> {
+        let row = self.current_row(id)?;
+        let lost = self.tx.inputs(id)?.iter().any(|i| {
+            i.class == mdk_store::InputClass::Commit
+                && i.state == mdk_store::InputState::Verified
+                && i.parent_auth == Some(row.authenticator)
+        });
+        if lost { self.give_up(id, "own_commit_lost") } else { Ok(()) }
+    }
+
+    /// What a commit counts as once the pass of its call is over: the verdict of waiting becomes one of taking effect.
+    pub(crate) fn settled_verdict(
+        &self,
+        id: &GroupId,
+        commit: &mdk_wire::ContentId,
+        verdict: Verdict,
+    ) -> Result<Verdict> {
+        let Verdict::Deferred(crate::outcome::DeferredReason::Rival) = verdict else {
+            return Ok(verdict);
+        };
+        let taken = self.tx.nodes(id)?.iter().any(|n| n.canonical && n.commit == Some(*commit));
+        Ok(if taken { Verdict::Applied } else { verdict })
+    }
+
+    /// States of groups that we are out of are not kept for ever. (rule: D6-3)
+    pub(crate) fn forget_left(&mut self, row: &GroupRow) -> Result<()> {
+        if !matches!(row.status, GroupStatus::Left | GroupStatus::Removed) {
+            return Ok(());
+        }
+        let nodes = self.tx.nodes(&row.id)?;
+        let Some(last) = nodes.iter().map(|n| n.made_at).max() else { return Ok(()) };
+        if last / 1000 + OUT_FOR > self.now() && last / 1000 <= self.now() {
+            return Ok(());
+        }
+        self.tx.prune_nodes(&row.id, u64::MAX)?;
+        self.tx.prune_inputs(&row.id, u64::MAX)?;
+        self.tx.prune_commits(&row.id, u64::MAX)?;
+        self.tx.purge_expired(&row.id, u64::MAX)?;
+        self.tx.delete_leave(&row.id)?;
+        self.edit_row(&row.id, |row| {
+            row.pass = PassRow { joined_at: row.pass.joined_at, ..PassRow::default() };
+        })?;
+        debug_assert!(group::is_over(row.status));
+        Ok(())
+    }
+}
+
+/// The lowest position in the history of a state above any fork.
+fn fork_history(nodes: &[NodeRow]) -> i64 {
+    let contested = nodes.iter().filter(|n| !n.canonical).map(|n| n.epoch).min().unwrap_or(0);
+    nodes.iter().filter(|n| n.epoch >= contested).map(|n| n.history).min().unwrap_or(0)
+}

@@ -1,0 +1,261 @@
+//! Finding the state that a handshake message was made on, when it is not the tip.
+
+use mdk_store::{CommitStatus, GroupStatus, InputClass, InputRow, InputState, NodeRow, PendingRow};
+use mdk_wire::GroupId;
+use openmls::prelude::ProtocolMessage;
+
+use super::branch::{Auth, Tree};
+use super::replay::Edge;
+use super::{MAX_RIVALS, beyond, touch};
+use crate::ctx::Ctx;
+use crate::error::Result;
+use crate::halt::Halt;
+use crate::inbound::classify;
+use crate::inbound::open::Opened;
+use crate::outcome::{DeferredReason, Verdict};
+
+/// When a commit that the clock forbids to judge is tried again, in milliseconds.
+const JUDGE_AGAIN: u64 = 600_000;
+
+impl Ctx<'_, '_> {
+    /// A commit that the tip does not take: tried on the other states of its epoch. (rule: E3-1)
+    ///
+    /// `tip_refused` says that the tip was tried and it was not made there.
+    pub(crate) fn place_commit(
+        &mut self,
+        opened: &Opened,
+        message: &ProtocolMessage,
+        tip_refused: bool,
+    ) -> Result<Verdict, Halt> {
+        let epoch = message.epoch().as_u64();
+        let id = opened.row.id.clone();
+        let mut nodes: Vec<NodeRow> =
+            self.tx.nodes(&id)?.into_iter().filter(|n| n.epoch == epoch && !n.removed).collect();
+        let tip = opened.row.authenticator;
+        // rule: E6-2 a state that must be there is not: nothing is chosen without it
+        let live = |n: &NodeRow| n.authenticator == tip && !crate::group::is_over(opened.row.status);
+        let mut lost = epoch >= opened.row.pass.floor && epoch <= opened.row.epoch;
+        for node in nodes.iter().filter(|n| n.canonical) {
+            lost &= !live(node) && self.tx.node_state(&id, &node.authenticator)?.is_none();
+        }
+        if tip_refused {
+            nodes.retain(|n| n.authenticator != tip);
+        }
+        // The state whose key sealed it is most likely the one it was made on.
+        nodes.sort_by_key(|n| n.authenticator != opened.opener);
+        for node in &nodes {
+            match self.try_edge(opened, message.clone(), node)? {
+                Edge::Elsewhere => {}
+                Edge::Wait(reason) => return self.wait_on(opened, node, epoch, reason),
+                Edge::OwnLost => return self.own_lost(opened, node, epoch),
+                Edge::Made(made) => return self.add_candidate(opened, *made),
+            }
+        }
+        if lost {
+            let verdict =
+                self.hold_input(opened, InputClass::Commit, epoch, DeferredReason::CannotJudge)?;
+            self.give_up(&id, "retained_state_lost")?;
+            return Ok(verdict);
+        }
+        self.hold_input(opened, InputClass::Commit, epoch, DeferredReason::MissingParent)
+    }
+
+    /// A commit whose state is known, but which lacks something else.
+    pub(crate) fn wait_on(
+        &mut self,
+        opened: &Opened,
+        node: &NodeRow,
+        epoch: u64,
+        reason: DeferredReason,
+    ) -> Result<Verdict, Halt> {
+        let due = (reason == DeferredReason::CannotJudge)
+            .then(|| self.now_millis.saturating_add(JUDGE_AGAIN));
+        let parent = Some(node.authenticator);
+        self.keep_input(opened, InputClass::Commit, epoch, (InputState::Waiting, parent, due), reason)
+    }
+
+    /// A commit of ours that was made where we have no memory of it (an older copy of the database).
+    pub(crate) fn own_lost(
+        &mut self,
+        opened: &Opened,
+        node: &NodeRow,
+        epoch: u64,
+    ) -> Result<Verdict, Halt> {
+        let now = self.now_millis;
+        self.edit_row(&opened.row.id, |row| touch(&mut row.pass, row.epoch, now))?;
+        let parent = Some(node.authenticator);
+        let reason = DeferredReason::CannotJudge;
+        self.keep_input(opened, InputClass::Commit, epoch, (InputState::Verified, parent, None), reason)
+    }
+
+    /// Our own commit that we had given up and that a relay has after all.
+    pub(crate) fn place_own(
+        &mut self,
+        opened: &Opened,
+        pending: &PendingRow,
+    ) -> Result<Verdict, Halt> {
+        debug_assert!(pending.status == CommitStatus::Discarded);
+        let nodes = self.tx.nodes(&opened.row.id)?;
+        let Some(parent) = nodes.iter().find(|n| n.authenticator == pending.source_auth) else {
+            let epoch = pending.source_epoch;
+            return self.hold_input(opened, InputClass::Commit, epoch, DeferredReason::CannotJudge);
+        };
+        match self.own_edge(opened, parent, &pending.group_state)? {
+            Edge::Made(made) => self.add_candidate(opened, *made),
+            _ => self.own_lost(opened, parent, pending.source_epoch),
+        }
+    }
+
+    /// A state beside the followed branch. (rule: E3-2)
+    fn add_candidate(&mut self, opened: &Opened, node: NodeRow) -> Result<Verdict, Halt> {
+        let id = opened.row.id.clone();
+        self.done(opened)?;
+        self.tx.drop_input(&id, &opened.content_id)?;
+        self.tx.put_route(&node.nostr_group_id, &id, node.epoch)?;
+        self.tx.put_node(&node)?;
+        let (now, epoch, auth) = (self.now_millis, node.epoch, node.authenticator);
+        let row = self.edit_row(&id, |row| {
+            touch(&mut row.pass, row.epoch, now);
+            row.pass.contested = match row.pass.contested {
+                0 => epoch,
+                other => other.min(epoch),
+            };
+        })?;
+        self.fresh.push((id.clone(), auth));
+        // Nothing competes with a commit on the tip.
+        if node.parent == Some(row.authenticator) && !crate::group::is_over(row.status) {
+            let nodes = self.tx.nodes(&id)?;
+            if let Some(at) = nodes.iter().position(|n| n.authenticator == auth) {
+                self.switch(&id, &nodes, &[at])?;
+            }
+            self.retry_held(&id)?;
+            return Ok(Verdict::Applied);
+        }
+        self.limit_rivals(&id)?;
+        self.retry_held(&id)?;
+        Ok(Verdict::Deferred(DeferredReason::Rival))
+    }
+
+    // rule: E3-3 a flood of valid commits takes a bounded number of states; the best ones stay
+    fn limit_rivals(&mut self, id: &GroupId) -> Result<()> {
+        loop {
+            let nodes = self.tx.nodes(id)?;
+            let tree = Tree::new(&nodes);
+            if tree.leaves().iter().filter(|tip| !nodes[**tip].canonical).count() <= MAX_RIVALS {
+                return Ok(());
+            }
+            let witnesses = self.tx.witnesses(id, super::fork_history(&nodes))?;
+            let Some(worst) = tree.rivals(&witnesses).pop() else { return Ok(()) };
+            self.tx.drop_node(id, &nodes[worst].authenticator)?;
+        }
+    }
+
+    /// A proposal that was not made on the tip. (rule: D2-9)
+    pub(crate) fn place_proposal(
+        &mut self,
+        opened: &Opened,
+        message: &ProtocolMessage,
+    ) -> Result<Verdict, Halt> {
+        let epoch = message.epoch().as_u64();
+        let id = opened.row.id.clone();
+        let mut nodes = self.tx.nodes(&id)?;
+        nodes.retain(|n| n.epoch == epoch && !n.removed);
+        nodes.sort_by_key(|n| n.authenticator != opened.opener);
+        for node in &nodes {
+            let Some(proposed) = self.try_proposal(&id, message.clone(), node)? else { continue };
+            let mut input = opened.input(InputClass::Proposal, epoch, self.now());
+            input.state = InputState::Verified;
+            input.sender = proposed.sender;
+            input.parent_auth = Some(node.authenticator);
+            if !self.keep_proposal(&input)? {
+                return Ok(Verdict::Deferred(DeferredReason::ResourceRefused));
+            }
+            debug_assert!(proposed.view.sender.is_some() || proposed.sender.is_none());
+            self.done(opened)?;
+            self.fresh.push((id.clone(), node.authenticator));
+            self.retry_held(&id)?;
+            // It has no effect of its own here; a commit of its state may refer to it.
+            return Ok(Verdict::Deferred(DeferredReason::Rival));
+        }
+        self.hold_input(opened, InputClass::Proposal, epoch, DeferredReason::MissingParent)
+    }
+
+    /// Tries what waits for a state on a state that is new, or that a proposal was made on. True when something moved.
+    pub(crate) fn place_waiting(&mut self, id: &GroupId, auth: &Auth) -> Result<bool> {
+        let mut moved = false;
+        for class in [InputClass::Proposal, InputClass::Commit] {
+            let nodes = self.tx.nodes(id)?;
+            let Some(node) = nodes.into_iter().find(|n| n.authenticator == *auth) else {
+                return Ok(moved);
+            };
+            let mut waiting: Vec<InputRow> = self.tx.inputs(id)?;
+            waiting.retain(|i| {
+                i.class == class
+                    && i.state == InputState::Waiting
+                    && i.epoch == node.epoch
+                    && i.parent_auth.is_none_or(|parent| parent == *auth)
+            });
+            // rule: E3-4 in the order of their digests, whatever came first
+            waiting.sort_by_key(|i| i.content_id);
+            for input in waiting {
+                moved |= self.try_input(&input, &node)?;
+            }
+        }
+        Ok(moved)
+    }
+
+    /// Inputs that a timer wakes: commits that could not be judged.
+    pub(crate) fn judge_again(&mut self, input: &InputRow) -> Result<()> {
+        let nodes = self.tx.nodes(&input.group)?;
+        let node = nodes.into_iter().find(|n| Some(n.authenticator) == input.parent_auth);
+        match node {
+            Some(node) => self.try_input(input, &node).map(|_| ()),
+            None => Ok(self.tx.drop_input(&input.group, &input.content_id)?),
+        }
+    }
+
+    fn try_input(&mut self, input: &InputRow, node: &NodeRow) -> Result<bool> {
+        let id = input.group.clone();
+        let row = self.current_row(&id)?;
+        if matches!(row.status, GroupStatus::Unrecoverable | GroupStatus::Disbanded) {
+            return Ok(false);
+        }
+        if input.class == InputClass::Commit && beyond(&row.pass, input.epoch) {
+            return Ok(false);
+        }
+        let Ok(message) = classify::decode(&input.bytes) else {
+            self.tx.drop_input(&id, &input.content_id)?;
+            return Ok(true);
+        };
+        let opened = Opened::from_input(row, input, node.authenticator);
+        let on_tip = node.authenticator == opened.row.authenticator;
+        let verdict = self.guarded(|ctx| match input.class {
+            InputClass::Proposal if on_tip => ctx.apply_proposal(opened, message),
+            InputClass::Proposal => ctx.place_proposal(&opened, &message),
+            InputClass::Commit => match ctx.tx.pending_by_digest(&id, &input.content_id)? {
+                Some(own) if own.status == CommitStatus::Discarded => ctx.place_own(&opened, &own),
+                _ if on_tip => ctx.apply_commit(opened, message),
+                _ => match ctx.try_edge(&opened, message.clone(), node)? {
+                    Edge::Elsewhere => Ok(Verdict::Deferred(DeferredReason::MissingParent)),
+                    Edge::Wait(reason) => ctx.wait_on(&opened, node, input.epoch, reason),
+                    Edge::OwnLost => ctx.own_lost(&opened, node, input.epoch),
+                    Edge::Made(made) => ctx.add_candidate(&opened, *made),
+                },
+            },
+        })?;
+        match verdict {
+            Ok(Verdict::Deferred(reason)) if reason != DeferredReason::Rival => Ok(false),
+            Ok(_) => {
+                // A proposal that was verified stays as an input; a commit is a state now.
+                if input.class == InputClass::Commit {
+                    self.tx.drop_input(&id, &input.content_id)?;
+                }
+                Ok(true)
+            }
+            Err(_) => {
+                self.tx.drop_input(&id, &input.content_id)?;
+                Ok(true)
+            }
+        }
+    }
+}

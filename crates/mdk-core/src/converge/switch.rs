@@ -1,0 +1,189 @@
+//! Going over to another branch: one transaction, rows for rows.
+
+use std::collections::BTreeSet;
+
+use mdk_store::{GroupRow, GroupStatus, InputClass, MessageRow, MessageStatus, NodeRow};
+use mdk_wire::{ContentId, GroupId, PublicKey, SecretVec, kind};
+use openmls::group::MlsGroup;
+
+use crate::cache::LoadedGroup;
+use crate::ctx::Ctx;
+use crate::error::{Error, Result};
+use crate::event_log::Stored;
+use crate::group;
+use crate::group::epoch::{Step, apply_settings, event_key};
+use crate::profile::{Lifecycle, Profile as _, Settings, V2};
+use crate::values::EventBody;
+
+impl Ctx<'_, '_> {
+    /// Follows another branch. `path` are its states above the followed one, the tip first.
+    pub(crate) fn switch(&mut self, id: &GroupId, nodes: &[NodeRow], path: &[usize]) -> Result<()> {
+        let (Some(&tip), Some(&lowest)) = (path.first(), path.last()) else { return Ok(()) };
+        let (tip, anchor) = (&nodes[tip], nodes[lowest].parent);
+        let old = self.current_row(id)?;
+        let before = self.leave_branch(&old)?;
+
+        // rule: E5-6 the commits of the followed branch since then are withdrawn, our own ones too
+        let anchor_epoch = nodes[lowest].epoch.saturating_sub(1);
+        let withdrawn: Vec<&NodeRow> =
+            nodes.iter().filter(|n| n.canonical && n.epoch > anchor_epoch).collect();
+        debug_assert!(withdrawn.iter().all(|n| Some(n.authenticator) != anchor));
+        for node in &withdrawn {
+            self.tx.set_canonical(id, &node.authenticator, false)?;
+        }
+        for &node in path {
+            self.tx.set_canonical(id, &nodes[node].authenticator, true)?;
+        }
+        let contested = nodes[lowest].epoch;
+        let mut row = old.clone();
+        row.epoch = tip.epoch;
+        row.authenticator = tip.authenticator;
+        row.pass.switches = row.pass.switches.saturating_add(1);
+        row.pass.contested = match row.pass.contested {
+            0 => contested,
+            other => other.min(contested),
+        };
+        let withdrawn: Vec<ContentId> = withdrawn.iter().filter_map(|n| n.commit).collect();
+        for commit in &withdrawn {
+            if let Some(own) = self.tx.pending_by_digest(id, commit)? {
+                self.tx.drop_welcomes(own.id)?;
+            }
+            let subject = [&row.pass.switches.to_be_bytes()[..], commit.as_bytes()].concat();
+            self.emit(id, &subject, &Stored::ChangeWithdrawn { commit: *commit.as_bytes() })?;
+        }
+        let step = Step {
+            digest: tip.commit.ok_or(Error::Internal("a candidate without a commit"))?,
+            // After several commits nobody in particular changed what is different now.
+            committer: if path.len() == 1 { tip.committer } else { None },
+            privileged: tip.privileged,
+            left: self.leavers(id, nodes, path)?,
+            sent_at: tip.sent_at,
+        };
+        if tip.removed {
+            let me = self.identity.account();
+            row.members.retain(|member| *member != me);
+            let left = old.status == GroupStatus::Leaving;
+            row.status = if left { GroupStatus::Left } else { GroupStatus::Removed };
+            self.tx.update_group(&row)?;
+            return self.end(&row, step.committer, Some(step.digest));
+        }
+        self.enter_branch(&old, row, before, tip, &step)
+    }
+
+    /// Keeps the state that is left. Gives its settings, unless we were out of the group.
+    fn leave_branch(&mut self, old: &GroupRow) -> Result<Option<Settings>> {
+        if group::is_over(old.status) {
+            return Ok(None);
+        }
+        let mut live = self.take(&old.id)?;
+        // Only an automatic commit can be pending here. Its bytes stay known, in case it comes back.
+        if let Some(pending) = self.tx.pending_of(&old.id)? {
+            self.discard_in_place(&mut live, pending.id)?;
+        }
+        let state = self.tx.mls_dump(&old.id)?;
+        self.tx.set_node_state(&old.id, &old.authenticator, &state)?;
+        let before = V2::settings(live.mls.public_group().group_context())
+            .map_err(|_| Error::Internal("own state does not decode"))?;
+        self.cache.forget(&old.id);
+        Ok(Some(before))
+    }
+
+    fn enter_branch(
+        &mut self,
+        old: &GroupRow,
+        mut row: GroupRow,
+        before: Option<Settings>,
+        tip: &NodeRow,
+        step: &Step,
+    ) -> Result<()> {
+        let id = &old.id;
+        let state = self
+            .tx
+            .node_state(id, &tip.authenticator)?
+            .ok_or(Error::Unrecoverable("a retained state is missing"))?;
+        self.tx.mls_restore(id, state.expose())?;
+        // The live rows are it from now on.
+        self.tx.set_node_state(id, &tip.authenticator, &SecretVec::new(Vec::new()))?;
+        let mls_id = openmls::group::GroupId::from_slice(id.as_bytes());
+        let mls = MlsGroup::load(&self.tx.mls(), &mls_id)?
+            .ok_or(Error::Unrecoverable("a retained state does not load"))?;
+        let after = V2::settings(mls.public_group().group_context())
+            .map_err(|_| Error::Internal("a retained state does not decode"))?;
+        apply_settings(&mut row, &after);
+        row.event_key = event_key(&mls, self.crypto)?;
+        row.members = V2::view_of_group(&mls).accounts().into_iter().collect();
+        // rule: D6-4 a branch that keeps us lifts the removal
+        row.status = match old.status {
+            _ if after.lifecycle == Lifecycle::Disbanded => GroupStatus::Disbanding,
+            GroupStatus::Left => GroupStatus::Leaving,
+            GroupStatus::Removed | GroupStatus::Disbanding => GroupStatus::Active,
+            status => status,
+        };
+        self.tx.update_group(&row)?;
+        self.tx.put_route(&row.nostr_group_id, id, row.epoch)?;
+        self.emit_changes(old, &row, before.as_ref(), &after, step)?;
+        let mut group = LoadedGroup::new(mls, row);
+        self.renew_leave(&mut group)?;
+        self.schedule_answers(&mut group)?;
+        self.put(group);
+        Ok(())
+    }
+
+    /// Accounts that asked to leave in a state that a commit of the path was made on.
+    fn leavers(
+        &self,
+        id: &GroupId,
+        nodes: &[NodeRow],
+        path: &[usize],
+    ) -> Result<BTreeSet<PublicKey>> {
+        let parents: BTreeSet<_> = path.iter().filter_map(|node| nodes[*node].parent).collect();
+        let inputs = self.tx.inputs(id)?.into_iter();
+        Ok(inputs
+            .filter(|i| i.class == InputClass::Proposal)
+            .filter(|i| i.parent_auth.is_some_and(|auth| parents.contains(&auth)))
+            .filter_map(|i| i.sender)
+            .collect())
+    }
+
+    /// A message of the branch that is followed now: delivered, at the end of the history if it was never shown.
+    pub(crate) fn show(&mut self, mut row: MessageRow) -> Result<()> {
+        if row.status == MessageStatus::Parked {
+            row.seq = self.tx.show_message_last(row.seq)?;
+        } else {
+            self.tx.set_message_status(row.seq, MessageStatus::Valid)?;
+        }
+        row.status = MessageStatus::Valid;
+        let (group, subject, seq) = (row.group.clone(), *row.content_id.as_bytes(), row.seq);
+        let children = self.tx.children(&group, &row.id)?;
+        if children.iter().any(|c| c.kind == kind::DELETE && c.sender == row.sender) {
+            self.tx.erase_message(seq)?;
+            return Ok(());
+        }
+        let Some(stored) = self.apply_to_target(&row)? else { return Ok(()) };
+        if let Stored::MessageReceived { .. } = stored {
+            let message = crate::history::view_with(row, children);
+            self.emit_known(&group, &stored, EventBody::MessageReceived { message })
+        } else {
+            self.emit(&group, &subject, &stored)
+        }
+    }
+
+    /// What a message of a branch that lost had done to another one is undone.
+    pub(crate) fn withdraw(&mut self, row: &MessageRow) -> Result<()> {
+        let shown = row.status == MessageStatus::Valid;
+        let Some(target) = row.target.filter(|_| shown) else { return Ok(()) };
+        let stored = match row.kind {
+            kind::REACTION => Stored::ReactionRemoved {
+                target: *target.as_bytes(),
+                sender: *row.sender.as_bytes(),
+                emoji: row.content.clone(),
+            },
+            kind::EDIT => match self.tx.message(&row.group, &target)? {
+                Some(edited) => Stored::MessageEdited { seq: edited.seq },
+                None => return Ok(()),
+            },
+            _ => return Ok(()),
+        };
+        self.emit(&row.group, row.content_id.as_bytes(), &stored)
+    }
+}

@@ -1,0 +1,187 @@
+//! Back after a long time: every message once, in the order of epochs, whatever order a relay gives them in.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+#[path = "kit/fork.rs"]
+mod fork;
+mod kit;
+
+use std::time::{Duration, Instant};
+
+use fork::{Dice, number};
+use kit::Member;
+use mdk_core::{Config, Engine, EventBody, ManualClock, Verdict};
+use mdk_wire::{Event, GroupId, Keys};
+use std::sync::Arc;
+
+/// As the protocol has it: passes last a second.
+fn patient(name: &'static str) -> Member {
+    let clock = ManualClock::at(kit::now());
+    let engine =
+        Engine::in_memory(Keys::generate(), Config::default(), Arc::new(clock.clone())).unwrap();
+    Member { name, engine, clock }
+}
+
+/// What was said while bob was away: `per_epoch` messages in each of `epochs`, each epoch ended by a commit.
+struct Absence {
+    alice: Member,
+    bob: Member,
+    group: GroupId,
+    events: Vec<Event>,
+    texts: Vec<String>,
+}
+
+impl Absence {
+    fn of(epochs: usize, per_epoch: usize) -> Self {
+        let (mut alice, mut bob) = (patient("alice"), patient("bob"));
+        let group = alice.founds("g", &mut [&mut bob]);
+        let (mut events, mut texts) = (Vec::new(), Vec::new());
+        for epoch in 0..epochs {
+            alice.clock.advance_millis(10_000);
+            for n in 0..per_epoch {
+                let text = format!("{epoch}/{n}");
+                events.push(alice.says(&group, &text));
+                texts.push(text);
+            }
+            let commit = alice.engine.self_update(&group).unwrap();
+            alice.confirms(&commit);
+            events.push(commit.event.unwrap());
+        }
+        bob.clock.advance_millis(10_000 * epochs as u64 + 10_000);
+        Self { alice, bob, group, events, texts }
+    }
+
+    /// Bob gets them in batches of this size.
+    fn comes_back(&mut self, events: &[Event], batch: usize) -> Duration {
+        let start = Instant::now();
+        let json: Vec<String> = events.iter().map(Event::to_json).collect();
+        for batch in json.chunks(batch) {
+            let batch: Vec<&[u8]> = batch.iter().map(String::as_bytes).collect();
+            for outcome in self.bob.engine.process_many(&batch).unwrap() {
+                assert!(!matches!(outcome.verdict, Verdict::Rejected(_)), "{outcome:?}");
+            }
+        }
+        let took = start.elapsed();
+        self.bob.engine.settle().unwrap();
+        took
+    }
+
+    /// Everything is there, by epochs, and nothing was reported as lost.
+    fn nothing_is_lost(&mut self, in_order: bool) {
+        let page = self.bob.engine.messages(&self.group, 100_000, None, None).unwrap();
+        let epochs: Vec<u64> = page.iter().map(|m| m.epoch).collect();
+        assert!(!in_order || epochs.is_sorted(), "in the order of epochs: {epochs:?}");
+        assert!(page.iter().all(|m| !m.invalidated && !m.deleted));
+        let mut texts: Vec<String> = page.into_iter().map(|m| m.text).collect();
+        texts.sort();
+        let mut expected = self.texts.clone();
+        expected.sort();
+        assert_eq!(texts, expected, "every message once");
+        assert_eq!(self.bob.info(&self.group).epoch, self.alice.info(&self.group).epoch);
+        assert!(gaps(&mut self.bob).is_empty());
+        self.bob.engine.tick().unwrap();
+        assert!(gaps(&mut self.bob).is_empty());
+        let held = mdk_core::testing::held(&mut self.bob.engine, &self.group).unwrap();
+        assert!(held.events.is_empty() && held.inputs.is_empty());
+        let said = self.alice.says(&self.group, "welcome back");
+        self.bob.applies(&said);
+    }
+}
+
+fn gaps(member: &mut Member) -> Vec<(u64, u64, u64)> {
+    let all = member.engine.events(0, 100_000).unwrap();
+    all.into_iter()
+        .filter_map(|e| match e.body {
+            EventBody::HistoryGap { count, first, last } => Some((count, first, last)),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn six_and_thirty_epochs_in_any_order() {
+    for epochs in [6, 30] {
+        for (order, batch) in
+            [("as sent", 1), ("reversed", 1_000), ("reversed", 8), ("reversed", 1), ("mixed", 1_000), ("mixed", 10)]
+        {
+            let mut absence = Absence::of(epochs, 3);
+            let mut events = absence.events.clone();
+            match order {
+                "reversed" => events.reverse(),
+                "mixed" => Dice(epochs as u64 + batch as u64).shuffles(&mut events),
+                _ => {}
+            }
+            absence.comes_back(&events, batch);
+            // What comes after its successors is delivered after them, unless they came together.
+            absence.nothing_is_lost(order == "as sent" || order == "reversed" && batch > 1);
+        }
+    }
+}
+
+/// The time grows with the number of events, not with its square.
+#[test]
+fn two_hundred_epochs_reversed_in_linear_time() {
+    let time = |epochs: usize| {
+        let mut absence = Absence::of(epochs, 2);
+        let mut events = absence.events.clone();
+        events.reverse();
+        let took = absence.comes_back(&events, 100_000);
+        absence.nothing_is_lost(true);
+        took
+    };
+    let (short, long) = (time(50), time(200));
+    println!("50 epochs {short:?}, 200 epochs {long:?}");
+    // Four times the events. Other work on the machine makes times coarse, so the bound is loose, but a square has 16.
+    let bound = number("MDK_LINEAR", 10);
+    assert!(long < short * u32::try_from(bound).unwrap(), "{short:?} for 50 epochs, {long:?} for 200");
+}
+
+/// A message that comes when its epoch is long over is lost, and said to be, once.
+#[test]
+fn what_comes_too_late_is_a_gap() {
+    let mut absence = Absence::of(8, 1);
+    let late = absence.events.remove(2);
+    let events = absence.events.clone();
+    absence.comes_back(&events, 1_000);
+    assert!(gaps(&mut absence.bob).is_empty(), "nobody knows of it yet");
+    absence.bob.takes(&late);
+    absence.bob.engine.tick().unwrap();
+    let at = late.created_at();
+    assert_eq!(gaps(&mut absence.bob), [(1, at, at)]);
+    absence.bob.engine.tick().unwrap();
+    absence.bob.engine.settle().unwrap();
+    absence.bob.takes(&late);
+    assert_eq!(gaps(&mut absence.bob).len(), 1, "once");
+    // Kept for thirty days, then dropped without another word.
+    absence.bob.clock.advance_millis(31 * 86_400_000);
+    absence.bob.engine.tick().unwrap();
+    let held = mdk_core::testing::held(&mut absence.bob.engine, &absence.group).unwrap();
+    assert!(held.events.is_empty());
+    assert_eq!(gaps(&mut absence.bob).len(), 1);
+}
+
+/// What waits for a commit is not lost, and what was said before we came is nobody's loss.
+#[test]
+fn what_is_early_or_not_ours_is_no_gap() {
+    let mut absence = Absence::of(12, 1);
+    let mut carol = patient("carol");
+    carol.clock.advance_millis(130_000);
+    let package = carol.key_package();
+    absence.alice.clock.advance_millis(10_000);
+    let added = absence.alice.engine.add_members(&absence.group, &[package], false).unwrap();
+    absence.alice.confirms(&added);
+    carol.joins(&added.welcomes);
+    for event in &absence.events {
+        carol.takes(event);
+    }
+    carol.engine.settle().unwrap();
+    assert!(gaps(&mut carol).is_empty());
+    // One commit is missing: the rest waits for it.
+    let missing = absence.events.remove(5);
+    let events = absence.events.clone();
+    absence.comes_back(&events, 1_000);
+    assert!(gaps(&mut absence.bob).is_empty());
+    absence.bob.takes(&missing);
+    absence.bob.takes(added.event.as_ref().unwrap());
+    absence.bob.engine.settle().unwrap();
+    absence.nothing_is_lost(false);
+}

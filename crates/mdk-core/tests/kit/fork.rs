@@ -1,0 +1,158 @@
+//! Members on disk whose databases can be copied: the same moment is lived through in many orders.
+#![allow(dead_code, unreachable_pub)]
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use mdk_core::{Config, Engine, ManualClock, Outcome, testing};
+use mdk_store::{DatabaseKey, OpenOptions};
+use mdk_wire::{Event, GroupId, Keys, Secret};
+
+use crate::kit::{self, Member};
+
+/// xorshift64*: the same choices in every run.
+pub struct Dice(pub u64);
+
+impl Dice {
+    pub fn below(&mut self, n: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        usize::try_from(self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33).unwrap() % n.max(1)
+    }
+
+    pub fn shuffles<T>(&mut self, items: &mut [T]) {
+        for i in (1..items.len()).rev() {
+            items.swap(i, self.below(i + 1));
+        }
+    }
+}
+
+/// A member whose database lies in a file.
+pub struct Filed {
+    pub member: Member,
+    pub path: PathBuf,
+    secret: [u8; 32],
+}
+
+/// A folder in memory where there is one.
+pub fn folder() -> tempfile::TempDir {
+    let shm = Path::new("/dev/shm");
+    if shm.is_dir() {
+        tempfile::tempdir_in(shm).unwrap()
+    } else {
+        tempfile::tempdir().unwrap()
+    }
+}
+
+fn open(path: &Path, secret: [u8; 32], clock: &ManualClock) -> Engine {
+    Engine::open(
+        path,
+        Keys::from_secret(Secret::new(secret)).unwrap(),
+        &DatabaseKey::Raw(Secret::new([7; 32])),
+        &OpenOptions::default(),
+        Config::default(),
+        Arc::new(clock.clone()),
+    )
+    .unwrap()
+}
+
+fn stand_in(clock: &ManualClock) -> Engine {
+    Engine::in_memory(Keys::generate(), Config::default(), Arc::new(clock.clone())).unwrap()
+}
+
+impl Filed {
+    /// Accounts are numbered; the number decides the key.
+    pub fn new(folder: &Path, name: &'static str, number: u8) -> Self {
+        let clock = ManualClock::at(kit::now());
+        let path = folder.join(format!("{name}.db"));
+        let secret = [number; 32];
+        let engine = open(&path, secret, &clock);
+        Self { member: Member { name, engine, clock }, path, secret }
+    }
+
+    /// The process ends and starts again.
+    pub fn restarts(&mut self) {
+        let clock = self.member.clock.clone();
+        let before = self.member.engine.digest().unwrap();
+        drop(std::mem::replace(&mut self.member.engine, stand_in(&clock)));
+        self.member.engine = open(&self.path, self.secret, &clock);
+        assert!(self.member.engine.digest().unwrap() == before);
+    }
+
+    /// Writes the database out and gives a copy of it in another folder.
+    pub fn copied(&mut self, folder: &Path) -> Self {
+        let clock = self.member.clock.clone();
+        let engine = std::mem::replace(&mut self.member.engine, stand_in(&clock));
+        engine.close().unwrap();
+        let path = folder.join(self.path.file_name().unwrap());
+        std::fs::copy(&self.path, &path).unwrap();
+        self.member.engine = open(&self.path, self.secret, &clock);
+        let clock = ManualClock::at(0);
+        clock.advance_millis(mdk_core::Clock::now_millis(&self.member.clock));
+        let engine = open(&path, self.secret, &clock);
+        let member = Member { name: self.member.name, engine, clock };
+        Self { member, path, secret: self.secret }
+    }
+
+    pub fn takes(&mut self, event: &Event) -> Outcome {
+        self.member.takes(event)
+    }
+
+    /// Time passes and the engine is told.
+    pub fn waits(&mut self, millis: u64) -> Outcome {
+        self.member.clock.advance_millis(millis);
+        self.member.engine.tick().unwrap()
+    }
+
+    pub fn ends(&mut self, group: &GroupId) -> End {
+        end(&mut self.member.engine, group)
+    }
+}
+
+/// What all members must agree on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct End {
+    pub epoch: u64,
+    pub context: String,
+    pub authenticator: String,
+    pub name: String,
+    /// Text and whether it was said on a branch that lost; sorted.
+    pub said: Vec<(String, bool)>,
+}
+
+pub fn end(engine: &mut Engine, group: &GroupId) -> End {
+    let state = testing::state(engine, group).unwrap();
+    let page = engine.messages(group, 100_000, None, None).unwrap();
+    let mut said: Vec<_> = page.into_iter().map(|m| (m.text, m.invalidated)).collect();
+    said.sort();
+    End {
+        epoch: state.epoch,
+        context: hex::encode(state.group_context),
+        authenticator: hex::encode(state.authenticator),
+        name: engine.group(group).unwrap().name,
+        said,
+    }
+}
+
+/// Every order of `n` things.
+pub fn orders(n: usize) -> Vec<Vec<usize>> {
+    if n == 0 {
+        return vec![Vec::new()];
+    }
+    let shorter = orders(n - 1);
+    (0..n)
+        .flat_map(|at| {
+            shorter.iter().map(move |order| {
+                let mut order = order.clone();
+                order.insert(at, n - 1);
+                order
+            })
+        })
+        .collect()
+}
+
+/// A number from the environment, for runs longer than the gate's.
+pub fn number(variable: &str, usual: usize) -> usize {
+    std::env::var(variable).ok().and_then(|n| n.parse().ok()).unwrap_or(usual)
+}
