@@ -2,6 +2,8 @@
 //!
 //! Nothing here is reachable from Python, and nothing in the crate uses it.
 
+#[cfg(feature = "broken-order")]
+mod broken;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,7 +31,11 @@ use crate::key_package::mls_reference;
 use crate::profile::{Profile as _, V2};
 use crate::provider::Provider;
 
-pub use watch::{Watch, watch};
+#[cfg(feature = "broken-order")]
+pub use broken::break_order;
+#[cfg(feature = "broken-order")]
+pub(crate) use broken::breaks;
+pub use watch::{Place, Watch, watch};
 
 /// The private parts of a device that somebody else made and published.
 pub struct Device {

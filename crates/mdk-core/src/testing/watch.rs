@@ -7,7 +7,7 @@ use crate::engine::Engine;
 use crate::error::Result;
 
 /// Work that is not done, and how much is kept.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Watch {
     /// Events that no key has opened.
     pub raw: usize,
@@ -17,12 +17,23 @@ pub struct Watch {
     pub proposals: usize,
     /// Opened commits and proposals in all.
     pub inputs: usize,
-    /// Retained states, on all branches.
-    pub states: usize,
-    /// Lowest epoch of a retained state.
-    pub oldest_state: Option<u64>,
     /// A choice between branches has begun and is not made.
     pub pass_open: bool,
+    /// Retained states, on all branches.
+    pub states: Vec<Place>,
+}
+
+/// Where a retained state stands in the tree of states.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Epoch.
+    pub epoch: u64,
+    /// Epoch authenticator, the state's name.
+    pub authenticator: [u8; 32],
+    /// That of the state before it.
+    pub parent: Option<[u8; 32]>,
+    /// It is on the branch that is followed.
+    pub followed: bool,
 }
 
 /// What a group keeps and waits for.
@@ -33,18 +44,22 @@ pub fn watch(engine: &mut Engine, id: &GroupId) -> Result<Watch> {
     engine.look(|ctx| {
         let row = ctx.row(id)?;
         let inputs = ctx.tx.inputs(id)?;
-        let nodes = ctx.tx.nodes(id)?;
         let waiting = |class| {
             inputs.iter().filter(|i| i.class == class && i.state == InputState::Waiting).count()
         };
+        let places = ctx.tx.nodes(id)?.into_iter().map(|node| Place {
+            epoch: node.epoch,
+            authenticator: node.authenticator,
+            parent: node.parent,
+            followed: node.canonical,
+        });
         Ok(Watch {
             raw: ctx.tx.held(id)?.len(),
             commits: waiting(InputClass::Commit),
             proposals: waiting(InputClass::Proposal),
             inputs: inputs.len(),
-            states: nodes.len(),
-            oldest_state: nodes.iter().map(|n| n.epoch).min(),
             pass_open: row.pass.opened != 0,
+            states: places.collect(),
         })
     })
 }
