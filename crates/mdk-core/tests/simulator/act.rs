@@ -1,7 +1,7 @@
 //! What each step of a plan does.
 
 use mdk_core::{Engine, GroupUpdate, NewMessage, Outgoing, Pending};
-use mdk_wire::{Event, GroupId, PublicKey, kind};
+use mdk_wire::{Event, GroupId, kind};
 
 use crate::plan::{Act, Step, draw};
 use crate::world::{Checked, Said, World};
@@ -23,61 +23,73 @@ impl World {
 
     fn act(&mut self, act: Act, salt: u64) -> Checked {
         let n = self.members.len();
+        let admin = matches!(
+            act,
+            Act::Add(..)
+                | Act::Remove(..)
+                | Act::Rename(_)
+                | Act::Promote(..)
+                | Act::Demote(..)
+                | Act::Race(..)
+                | Act::Disband(_)
+        );
+        let who = self.who(act.actor(), admin);
         let key = |world: &Self, i: usize| world.members[i % n].keys.public_key();
         let group = self.group.clone();
         match act {
-            Act::Send(a) => {
+            Act::Send(_) => {
                 let text = format!("{salt:x}");
                 let new = NewMessage { text, kind: kind::CHAT, ..NewMessage::default() };
-                self.says(a % n, salt, |e, g| e.create_message(g, new))
+                self.says(who, salt, |e, g| e.create_message(g, new))
             }
-            Act::React(a) => {
+            Act::React(_) => {
                 let Some(said) = self.said.get(draw(&[salt, 30]) as usize % self.said.len().max(1))
                 else {
                     return Ok(());
                 };
                 let target = said.id;
-                self.says(a % n, salt, |e, g| e.react(g, &target, "+"))
+                self.says(who, salt, |e, g| e.react(g, &target, "+"))
             }
             Act::Add(a, b) => {
-                let (a, b) = (a % n, b % n);
-                if a == b || self.is_live(b) || !self.may_commit(a) {
+                let (a, b) = (who, (a + b) % n);
+                if self.is_live(b) || !self.may_commit(a) {
                     return Ok(());
                 }
                 let package: Event = self.key_package(b)?;
                 let promote = draw(&[salt, 31]) % 3 == 0;
                 self.commits(a, salt, |e, g| e.add_members(g, &[package], promote))
             }
-            Act::Remove(a, b) => {
+            Act::Remove(_, b) => {
                 let other = key(self, b);
-                self.commits(a % n, salt, |e, g| e.remove_members(g, &[other]))
+                self.commits(who, salt, |e, g| e.remove_members(g, &[other]))
             }
-            Act::Rename(a) => self.renames(a % n, salt),
-            Act::SelfUpdate(a) => self.commits(a % n, salt, |e, g| e.self_update(g)),
-            Act::Leave(a) => {
-                if let Some(event) = self.wish(a % n, "leave", |e| e.leave(&group))? {
-                    self.send(a % n, &event, salt);
+            Act::Rename(_) => self.renames(who, salt),
+            Act::SelfUpdate(_) => self.commits(who, salt, |e, g| e.self_update(g)),
+            Act::Leave(_) => {
+                if let Some(event) = self.wish(who, "leave", |e| e.leave(&group))? {
+                    self.send(who, &event, salt);
                 }
                 Ok(())
             }
-            Act::Promote(a, b) => {
+            Act::Promote(_, b) => {
                 let other = key(self, b);
-                self.commits(a % n, salt, |e, g| e.promote(g, &[other]))
+                self.commits(who, salt, |e, g| e.promote(g, &[other]))
             }
-            Act::Demote(a, b) => {
+            Act::Demote(_, b) => {
                 let other = key(self, b);
-                self.commits(a % n, salt, |e, g| e.demote(g, &[other]))
+                self.commits(who, salt, |e, g| e.demote(g, &[other]))
             }
             Act::Race(a, b) => {
+                let other = self.who(a + 1 + b, true);
                 let before = self.commits;
-                self.renames(a % n, draw(&[salt, 32]))?;
-                self.renames(b % n, draw(&[salt, 33]))?;
+                self.renames(who, draw(&[salt, 32]))?;
+                self.renames(other, draw(&[salt, 33]))?;
                 self.races += u64::from(self.commits >= before + 2);
                 Ok(())
             }
-            Act::Disband(a) => {
+            Act::Disband(_) => {
                 self.disbanding = true;
-                self.commits(a % n, salt, |e, g| e.disband(g))
+                self.commits(who, salt, |e, g| e.disband(g))
             }
             Act::Wait(millis) => {
                 self.pass(millis);
@@ -102,7 +114,7 @@ impl World {
                 self.open(a % n);
                 self.adopt(a % n, salt)
             }
-            Act::DieWithCommit(a) => self.dies_with_commit(a % n, salt),
+            Act::DieWithCommit(_) => self.dies_with_commit(who, salt),
             Act::DieWithReplies(a) => {
                 let due = self.net.due(a % n, self.now);
                 self.take(a % n, &due, salt, true)
@@ -184,7 +196,19 @@ impl World {
         crate::world::fault("forgotten", format!("member {who} forgot a prepared commit"))
     }
 
-    pub fn name_of(&self, key: &PublicKey) -> usize {
-        self.by_key.get(key).copied().unwrap_or(usize::MAX)
+    /// The member that a number means: one who is in the group, and an admin if that is needed and there is one.
+    fn who(&mut self, number: usize, admin: bool) -> usize {
+        let live: Vec<usize> =
+            (0..self.members.len()).filter(|i| self.members[*i].tip.is_some()).collect();
+        let mut fit = live.clone();
+        if admin {
+            let group = self.group.clone();
+            fit.retain(|i| {
+                let key = self.members[*i].keys.public_key();
+                self.call(*i, |e| e.group(&group)).is_ok_and(|info| info.admins.contains(&key))
+            });
+        }
+        let fit = if fit.is_empty() { live } else { fit };
+        if fit.is_empty() { number % self.members.len() } else { fit[number % fit.len()] }
     }
 }

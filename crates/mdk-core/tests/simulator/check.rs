@@ -47,7 +47,8 @@ impl World {
             }
             let tips: Vec<Option<Auth>> = self.members.iter().map(|m| m.tip).collect();
             let busy = self.members.iter().any(|m| !m.published.is_empty())
-                || (0..self.members.len()).any(|who| self.net.is_missing(who));
+                || (0..self.members.len())
+                    .any(|who| self.members[who].root.is_some() && self.net.is_missing(who));
             let now = (self.net.log.len(), tips);
             still = if now == last && !busy { still + 1 } else { 0 };
             if still >= STILL {

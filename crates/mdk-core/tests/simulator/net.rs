@@ -107,6 +107,11 @@ impl Net {
         all
     }
 
+    /// It came to nothing, and has to come again.
+    pub fn misses(&mut self, who: usize, place: usize) {
+        self.missing[who].insert(place);
+    }
+
     pub fn is_missing(&self, who: usize) -> bool {
         !self.missing[who].is_empty()
     }

@@ -92,6 +92,31 @@ const WEIGHTS: [(u64, fn(usize, usize, u64) -> Act); 19] = [
 ];
 
 impl Act {
+    /// The number of who does it.
+    pub fn actor(self) -> usize {
+        match self {
+            Self::Wait(_) => 0,
+            Self::Add(a, _)
+            | Self::Remove(a, _)
+            | Self::Promote(a, _)
+            | Self::Demote(a, _)
+            | Self::Race(a, _)
+            | Self::Send(a)
+            | Self::React(a)
+            | Self::Rename(a)
+            | Self::SelfUpdate(a)
+            | Self::Leave(a)
+            | Self::Disband(a)
+            | Self::Cut(a)
+            | Self::Heal(a)
+            | Self::Resync(a)
+            | Self::Restart(a)
+            | Self::DieWithCommit(a)
+            | Self::DieWithReplies(a)
+            | Self::Skew(a, _) => a,
+        }
+    }
+
     fn add(a: usize, b: usize, _: u64) -> Self {
         Self::Add(a, b)
     }
@@ -110,7 +135,7 @@ impl Plan {
     pub fn from_seed(seed: u64, steps: usize) -> Self {
         let members = 3 + (draw(&[seed, 1]) % 10) as usize;
         let founders = 2 + (draw(&[seed, 2]) % (members as u64 - 1)) as usize;
-        let admins = 1 + (draw(&[seed, 3]) % (founders as u64).min(3)) as usize;
+        let admins = 1 + (draw(&[seed, 3]) % (founders as u64).min(4)) as usize;
         let total: u64 = WEIGHTS.iter().map(|(w, _)| w).sum();
         let mut all: Vec<Step> = (0..steps as u64)
             .map(|i| {

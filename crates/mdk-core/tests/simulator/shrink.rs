@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::plan::{Act, Plan};
+use crate::plan::Plan;
 use crate::world::Fault;
 
 /// A smaller plan with the same sort of fault, as far as the time reaches.
@@ -35,7 +35,6 @@ pub fn shrink(plan: Plan, fault: Fault, time: Duration, run: impl Fn(&Plan) -> O
             if smaller.members < 2 || Instant::now() > until {
                 break;
             }
-            smaller.steps.retain(|s| s.act.highest() < smaller.members);
             match better(&smaller, &why) {
                 Some(fault) => (best, why) = (smaller, fault),
                 None => break,
@@ -49,33 +48,6 @@ pub fn shrink(plan: Plan, fault: Fault, time: Duration, run: impl Fn(&Plan) -> O
         }
         if (best.steps.len(), best.members) == before || Instant::now() > until {
             return (best, why);
-        }
-    }
-}
-
-impl Act {
-    /// The highest number of a member in it.
-    fn highest(self) -> usize {
-        match self {
-            Self::Wait(_) => 0,
-            Self::Add(a, b)
-            | Self::Remove(a, b)
-            | Self::Promote(a, b)
-            | Self::Demote(a, b)
-            | Self::Race(a, b) => a.max(b),
-            Self::Send(a)
-            | Self::React(a)
-            | Self::Rename(a)
-            | Self::SelfUpdate(a)
-            | Self::Leave(a)
-            | Self::Disband(a)
-            | Self::Cut(a)
-            | Self::Heal(a)
-            | Self::Resync(a)
-            | Self::Restart(a)
-            | Self::DieWithCommit(a)
-            | Self::DieWithReplies(a)
-            | Self::Skew(a, _) => a,
         }
     }
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use mdk_core::testing::{self, Watch};
 use mdk_core::{
-    Clock as _, Config, Engine, Error, EventBody, GroupState, ManualClock, NewGroup, Outcome, Pending,
+    Clock as _, Config, DeferredReason, Engine, Error, EventBody, GroupState, ManualClock, NewGroup,
+    Outcome, Pending, RejectCode, Verdict,
 };
 use mdk_store::{DatabaseKey, OpenOptions};
 use mdk_wire::{Event, EventId, GroupId, Keys, PublicKey, Secret, kind};
@@ -400,13 +401,24 @@ impl World {
                 outcomes.push(self.must(who, "process", |e| e.process(json.as_bytes()))?);
             }
         }
+        for (place, outcome) in places.iter().zip(&outcomes) {
+            // A client that is not in the group has no subscription to it, and one that keeps no more asks again.
+            let again = match outcome.verdict {
+                Verdict::Rejected(rejection) => rejection.code == RejectCode::UnknownGroup,
+                Verdict::Deferred(reason) => reason == DeferredReason::ResourceRefused,
+                _ => false,
+            };
+            if again {
+                self.net.misses(who, *place);
+            }
+        }
         if die {
             self.open(who);
             return self.adopt(who, salt);
         }
         for (n, outcome) in outcomes.into_iter().enumerate() {
-            if let mdk_core::Verdict::Rejected(rejection) = outcome.verdict
-                && rejection.code == mdk_core::RejectCode::AlreadyApplied
+            if let Verdict::Rejected(rejection) = outcome.verdict
+                && rejection.code == RejectCode::AlreadyApplied
             {
                 self.members[who].refused_welcome = true;
             }
