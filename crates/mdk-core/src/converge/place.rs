@@ -33,7 +33,7 @@ impl Ctx<'_, '_> {
             self.tx.nodes(&id)?.into_iter().filter(|n| n.epoch == epoch && !n.removed).collect();
         let tip = opened.row.authenticator;
         // rule: E6-2 a state that must be there is not: nothing is chosen without it
-        let live = |n: &NodeRow| n.authenticator == tip && !crate::group::is_over(opened.row.status);
+        let live = |n: &NodeRow| n.authenticator == tip && !crate::group::is_out(opened.row.status);
         let mut lost = epoch >= opened.row.pass.floor && epoch <= opened.row.epoch;
         for node in nodes.iter().filter(|n| n.canonical) {
             lost &= !live(node) && self.tx.node_state(&id, &node.authenticator)?.is_none();
@@ -123,7 +123,7 @@ impl Ctx<'_, '_> {
         })?;
         self.fresh.push((id.clone(), auth));
         // Nothing competes with a commit on the tip.
-        if node.parent == Some(row.authenticator) && !crate::group::is_over(row.status) {
+        if node.parent == Some(row.authenticator) && !crate::group::is_out(row.status) {
             let nodes = self.tx.nodes(&id)?;
             if let Some(at) = nodes.iter().position(|n| n.authenticator == auth) {
                 self.switch(&id, &nodes, &[at])?;

@@ -17,7 +17,7 @@ use crate::inbound::apply::{Refusal, load_proposals, refusal, resolve, sender_ac
 use crate::inbound::open::Opened;
 use crate::outcome::{DeferredReason, RejectCode, Rejection};
 use crate::policy::{self, ProposalView};
-use crate::profile::{Profile as _, V2};
+use crate::profile::{Lifecycle, Profile as _, V2};
 use crate::provider::Provider;
 
 /// A state in a storage of its own.
@@ -148,10 +148,10 @@ impl Ctx<'_, '_> {
         let removed = !at.mls.is_active();
         Ok(NodeRow {
             group: id.clone(),
-            authenticator: if removed {
-                removed_from(&opened.content_id)
-            } else {
-                authenticator(&at.mls)?
+            authenticator: match settings.lifecycle {
+                _ if !removed => authenticator(&at.mls)?,
+                Lifecycle::Disbanded => ended_by(&opened.content_id),
+                Lifecycle::Active => removed_by(&opened.content_id),
             },
             epoch: at.mls.epoch().as_u64(),
             parent: Some(parent.authenticator),
@@ -235,8 +235,13 @@ impl Ctx<'_, '_> {
 }
 
 /// A state in which we have no leaf has no authenticator that we could know: this names it.
-pub(crate) fn removed_from(commit: &ContentId) -> Auth {
+pub(crate) fn removed_by(commit: &ContentId) -> Auth {
     Sha256::new().chain_update(b"mdk removed by").chain_update(commit.as_bytes()).finalize().into()
+}
+
+/// As [`removed_by`], when the commit ended the group.
+pub(crate) fn ended_by(commit: &ContentId) -> Auth {
+    Sha256::new().chain_update(b"mdk ended by").chain_update(commit.as_bytes()).finalize().into()
 }
 
 fn edge_of(refusal: Refusal) -> Result<Edge, Halt> {

@@ -7,6 +7,7 @@ use mdk_wire::{ContentId, GroupId, PublicKey, SecretVec, kind};
 use openmls::group::MlsGroup;
 
 use crate::cache::LoadedGroup;
+use crate::converge::replay::ended_by;
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
 use crate::event_log::Stored;
@@ -62,6 +63,11 @@ impl Ctx<'_, '_> {
         if tip.removed {
             let me = self.identity.account();
             row.members.retain(|member| *member != me);
+            if tip.authenticator == ended_by(&step.digest) {
+                row.status = GroupStatus::Disbanding;
+                self.tx.update_group(&row)?;
+                return Ok(());
+            }
             let left = old.status == GroupStatus::Leaving;
             row.status = if left { GroupStatus::Left } else { GroupStatus::Removed };
             self.tx.update_group(&row)?;

@@ -8,7 +8,7 @@ use openmls::group::MlsGroup;
 use openmls_traits::crypto::OpenMlsCrypto;
 
 use crate::cache::LoadedGroup;
-use crate::converge::replay::removed_from;
+use crate::converge::replay::{ended_by, removed_by};
 use crate::converge::touch;
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
@@ -85,7 +85,8 @@ impl Ctx<'_, '_> {
         parent: Option<[u8; 32]>,
         step: Option<&Step>,
     ) -> Result<()> {
-        let removed = group::is_over(row.status);
+        let removed = group::is_over(row.status)
+            || step.is_some_and(|s| row.authenticator == ended_by(&s.digest));
         if row.nostr_group_id != UNROUTED && !removed {
             self.tx.put_route(&row.nostr_group_id, &row.id, row.epoch)?;
         }
@@ -132,13 +133,17 @@ impl Ctx<'_, '_> {
             row.event_key = event_key(&group.mls, self.crypto)?;
         }
         // rule: C5-2 the end of a group is one branch among others until nothing has beaten it
-        if after.lifecycle == Lifecycle::Disbanded {
+        let disbanded = after.lifecycle == Lifecycle::Disbanded;
+        if disbanded {
             row.status = GroupStatus::Disbanding;
             touch(&mut row.pass, old.epoch, self.now_millis);
+            if !active {
+                row.authenticator = ended_by(&step.digest);
+            }
         } else if !active {
             let left = old.status == GroupStatus::Leaving;
             row.status = if left { GroupStatus::Left } else { GroupStatus::Removed };
-            row.authenticator = removed_from(&step.digest);
+            row.authenticator = removed_by(&step.digest);
         }
         if row.pass.opened == 0 {
             row.pass.floor = row.pass.floor.max(self.horizon(row.epoch));
@@ -147,7 +152,7 @@ impl Ctx<'_, '_> {
         self.tx.update_group(row)?;
         self.put_tip(&group.row, Some(old.authenticator), Some(step))?;
         self.emit_changes(&old, &group.row, Some(before), &after, step)?;
-        if !active {
+        if !active && !disbanded {
             self.end(&group.row, step.committer, Some(step.digest))?;
         }
         self.fresh.push((group.row.id.clone(), group.row.authenticator));

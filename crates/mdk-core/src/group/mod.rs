@@ -18,6 +18,11 @@ pub(crate) fn is_over(status: GroupStatus) -> bool {
     matches!(status, GroupStatus::Left | GroupStatus::Removed | GroupStatus::Disbanded)
 }
 
+/// Whether nothing can be said in a group any more, as it stands.
+pub(crate) fn is_out(status: GroupStatus) -> bool {
+    is_over(status) || status == GroupStatus::Disbanding
+}
+
 /// Whether we may send and commit: an accepted, live membership in a group that can be reached.
 pub(crate) fn require_active(row: &GroupRow) -> Result<()> {
     match row.status {

@@ -57,7 +57,7 @@ impl Ctx<'_, '_> {
         let epoch = message.epoch().as_u64();
         let row = &opened.row;
         // The live group has the message keys of the last epochs on its branch; a pass may retain one before them.
-        let live = !crate::group::is_over(row.status)
+        let live = !crate::group::is_out(row.status)
             && epoch <= row.epoch
             && epoch >= self.horizon(row.epoch)
             && !self.is_candidate(&opened, epoch)?;
@@ -121,7 +121,7 @@ impl Ctx<'_, '_> {
         let mut nodes = self.tx.nodes(id)?;
         let tip = opened.row.authenticator;
         // rule: D6-6 who is out hears nothing more; what others say on a branch that keeps us still counts
-        let over = crate::group::is_over(opened.row.status);
+        let over = crate::group::is_out(opened.row.status);
         nodes.retain(|n| {
             n.epoch == epoch && !n.removed && n.authenticator != tip && !(over && n.canonical)
         });

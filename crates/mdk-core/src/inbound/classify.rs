@@ -9,7 +9,7 @@ use openmls::prelude::{ContentType, MlsMessageIn, ProtocolMessage, WireFormat};
 use crate::converge::branch::Auth;
 use crate::converge::beyond;
 use crate::ctx::Ctx;
-use crate::group::is_over;
+use crate::group::is_out;
 use crate::halt::Halt;
 use crate::inbound::open::Opened;
 use crate::outcome::{DeferredReason, RejectCode, Rejection, Verdict};
@@ -63,7 +63,7 @@ impl Ctx<'_, '_> {
         if message.content_type() == ContentType::Commit && beyond(&opened.row.pass, claimed) {
             return self.hold_opened(&opened, DeferredReason::FutureEpoch);
         }
-        let over = is_over(opened.row.status);
+        let over = is_out(opened.row.status);
         let on_tip = claimed == tip && !over;
         match message.content_type() {
             ContentType::Application => self.apply_application(opened, message),

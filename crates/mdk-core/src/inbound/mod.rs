@@ -75,6 +75,7 @@ impl Ctx<'_, '_> {
             kind::GIFT_WRAP => self.process_gift_wrap(&event),
             // Our own KeyPackage coming back from a relay.
             kind::KEY_PACKAGE if event.pubkey() == self.identity.account() => {
+                self.promote_key_package(&event.id())?;
                 Ok(Verdict::Duplicate)
             }
             _ => Err(Rejection::new(

@@ -145,7 +145,7 @@ impl Ctx<'_, '_> {
         row: &GroupRow,
         message: &GroupMessage,
     ) -> Result<Option<(Zeroizing<Vec<u8>>, Auth)>, Halt> {
-        if !group::is_over(row.status)
+        if !group::is_out(row.status)
             && let Some(bytes) = message.open(&row.event_key)
         {
             return Ok(Some((bytes, row.authenticator)));

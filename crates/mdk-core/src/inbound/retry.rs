@@ -149,7 +149,7 @@ impl Ctx<'_, '_> {
         waiting: &[EventId],
     ) -> Result<(Vec<Event>, Vec<Event>)> {
         let Some(row) = self.tx.group(id)? else { return Ok((Vec::new(), Vec::new())) };
-        if !group::is_over(row.status) {
+        if !group::is_out(row.status) {
             drain.learn(row.authenticator, &row.event_key);
         }
         let mut highest = row.epoch;

@@ -34,19 +34,31 @@ impl Ctx<'_, '_> {
             Some(slot) => checked_slot(slot)?,
             None => self.own_slot()?,
         };
+        let made = self.make_key_package(relays, slot)?;
+        // rule: A4-1 the new row, the end of the old one and the private part are one transaction.
+        for mut row in self.tx.key_packages()? {
+            if row.slot == made.slot && row.reference != made.reference && row.replaced_at.is_none()
+            {
+                row.replaced_at = Some(now);
+                self.tx.put_key_package(&row)?;
+            }
+        }
+        crate::ctx::stored_event(&made.event_json)
+    }
+
+    /// A KeyPackage with its row and its private part, beside the one that stands in the slot.
+    pub(super) fn make_key_package(
+        &mut self,
+        relays: &[String],
+        slot: String,
+    ) -> Result<KeyPackageRow> {
+        let now = self.now();
         let created_at = self.next_created_at(&slot)?;
         let lifetime = lifetime(self.config.key_package_lifetime, now)?;
         let bundle = self.build_bundle(lifetime)?;
         let (event, reference) = self.sign_key_package(bundle.key_package(), &slot, created_at)?;
 
-        // rule: A4-1 the new row, the end of the old one and the private part are one transaction.
-        for mut row in self.tx.key_packages()? {
-            if row.slot == slot && row.replaced_at.is_none() {
-                row.replaced_at = Some(now);
-                self.tx.put_key_package(&row)?;
-            }
-        }
-        self.tx.put_key_package(&KeyPackageRow {
+        let row = KeyPackageRow {
             reference,
             event_id: event.id(),
             event_json: event.to_json(),
@@ -57,8 +69,9 @@ impl Ctx<'_, '_> {
             used: false,
             replaced_at: None,
             slot,
-        })?;
-        Ok(event)
+        };
+        self.tx.put_key_package(&row)?;
+        Ok(row)
     }
 
     /// rule: A1-1, A1-5. `build` writes the private bundle under its reference.

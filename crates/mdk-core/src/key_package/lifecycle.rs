@@ -41,6 +41,7 @@ impl Ctx<'_, '_> {
         // The bundle holds the init key and the leaf's encryption key; OpenMLS stores no other row for it.
         self.tx.mls().delete_key_package(&mls_reference(reference)?)?;
         self.tx.delete_key_package(reference)?;
+        self.keep_plan(reference, None)?;
         Ok(())
     }
 }

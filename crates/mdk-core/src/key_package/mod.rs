@@ -4,6 +4,7 @@ mod check;
 mod create;
 mod lifecycle;
 mod select;
+mod upkeep;
 #[cfg(test)]
 mod tests;
 

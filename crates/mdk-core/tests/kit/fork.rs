@@ -35,6 +35,13 @@ pub struct Filed {
     secret: [u8; 32],
 }
 
+/// As the protocol has it, without KeyPackages that come due.
+fn config() -> Config {
+    let mut config = Config::default();
+    config.rotate_key_packages = false;
+    config
+}
+
 /// A folder in memory where there is one.
 pub fn folder() -> tempfile::TempDir {
     let shm = Path::new("/dev/shm");
@@ -51,14 +58,14 @@ fn open(path: &Path, secret: [u8; 32], clock: &ManualClock) -> Engine {
         Keys::from_secret(Secret::new(secret)).unwrap(),
         &DatabaseKey::Raw(Secret::new([7; 32])),
         &OpenOptions::default(),
-        Config::default(),
+        config(),
         Arc::new(clock.clone()),
     )
     .unwrap()
 }
 
 fn stand_in(clock: &ManualClock) -> Engine {
-    Engine::in_memory(Keys::generate(), Config::default(), Arc::new(clock.clone())).unwrap()
+    Engine::in_memory(Keys::generate(), config(), Arc::new(clock.clone())).unwrap()
 }
 
 impl Filed {

@@ -30,6 +30,7 @@ pub fn now() -> u64 {
 pub fn at_once() -> Config {
     let mut config = Config::default();
     config.settle_quiet_millis = 0;
+    config.rotate_key_packages = false;
     config
 }
 

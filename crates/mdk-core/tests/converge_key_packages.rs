@@ -1,0 +1,103 @@
+//! Our KeyPackages are replaced in time, by `tick`, and the old one serves until a relay has the new one.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod kit;
+
+use std::sync::Arc;
+
+use kit::{Member, RELAY};
+use mdk_core::{Config, Engine, ManualClock, Verdict};
+use mdk_wire::{Event, Keys, kind};
+
+const DAY: u64 = 86_400_000;
+
+fn member() -> Member {
+    let clock = ManualClock::at(kit::now());
+    let engine =
+        Engine::in_memory(Keys::generate(), Config::default(), Arc::new(clock.clone())).unwrap();
+    Member { name: "us", engine, clock }
+}
+
+fn handed_out(member: &mut Member) -> Vec<Event> {
+    let reply = member.engine.tick().unwrap().reply;
+    reply.into_iter().filter(|e| e.kind() == kind::KEY_PACKAGE).collect()
+}
+
+/// Slots and whether they are replaced are not shown, but whether a Welcome can use one is.
+fn known(member: &mut Member) -> usize {
+    member.engine.key_packages().unwrap().len()
+}
+
+// shows: A4-4, A4-5
+#[test]
+fn one_that_was_used_is_replaced() {
+    let (mut us, mut alice) = (member(), Member::new("alice"));
+    assert!(handed_out(&mut us).is_empty(), "none was ever made");
+    let first = us.key_package();
+    assert!(handed_out(&mut us).is_empty(), "nothing is due");
+    let welcome = alice
+        .engine
+        .create_group(mdk_core::NewGroup {
+            name: "g".into(),
+            relays: vec![RELAY.into()],
+            members: vec![first.clone()],
+            ..mdk_core::NewGroup::default()
+        })
+        .unwrap();
+    us.joins(&welcome.welcomes);
+    let [second] = handed_out(&mut us).try_into().unwrap();
+    let slot = |e: &Event| e.tags().iter().find(|t| t[0] == "d").unwrap()[1].clone();
+    assert_eq!(slot(&second), slot(&first), "relays replace it");
+    assert!(second.created_at() > first.created_at());
+    assert_eq!(known(&mut us), 2, "the old one serves until a relay has the new one");
+    // No relay says anything: the same bytes again after 30 s, 60 s, 120 s, at most an hour.
+    for wait in [30, 60, 120, 240, 480, 960, 1_920, 3_600, 3_600] {
+        us.clock.advance_millis(wait * 1_000 - 1);
+        assert!(handed_out(&mut us).is_empty(), "{wait}");
+        us.clock.advance_millis(1);
+        let [again] = handed_out(&mut us).try_into().unwrap();
+        assert_eq!(again.id(), second.id());
+    }
+    // It comes back from a relay.
+    assert_eq!(us.takes(&second).verdict, Verdict::Duplicate);
+    us.clock.advance_millis(DAY);
+    assert!(handed_out(&mut us).is_empty());
+    assert_eq!(known(&mut us), 1, "a used one goes with its successor");
+}
+
+// shows: A4-4: fourteen to twenty-one days before its end.
+#[test]
+fn one_that_ends_is_replaced_before() {
+    for _ in 0..4 {
+        let mut us = member();
+        let first = us.key_package();
+        us.clock.advance_millis((84 - 21) * DAY - 60_000);
+        assert!(handed_out(&mut us).is_empty());
+        us.clock.advance_millis(7 * DAY + 60_000);
+        let [second] = handed_out(&mut us).try_into().unwrap();
+        us.engine.published_key_package(&second.id()).unwrap();
+        // A Welcome to the old one may be under way for a week.
+        us.clock.advance_millis(6 * DAY);
+        us.engine.tick().unwrap();
+        assert_eq!(known(&mut us), 2);
+        us.clock.advance_millis(DAY + 1_000);
+        us.engine.tick().unwrap();
+        assert_eq!(known(&mut us), 1);
+        assert_ne!(first.id(), second.id());
+        us.engine.published_key_package(&first.id()).unwrap();
+    }
+}
+
+// shows: A4-6: a clock that went back makes nothing that relays would take for older.
+#[test]
+fn a_clock_that_went_back_waits() {
+    let mut us = member();
+    us.key_package();
+    us.clock.advance_millis(80 * DAY);
+    let [second] = handed_out(&mut us).try_into().unwrap();
+    us.engine.published_key_package(&second.id()).unwrap();
+    let mut alice = Member::new("alice");
+    let _ = alice.key_package();
+    us.clock.set(kit::now());
+    assert!(handed_out(&mut us).is_empty());
+}
