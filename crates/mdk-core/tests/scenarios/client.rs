@@ -163,6 +163,7 @@ impl Client {
     }
 
     pub fn clear(&mut self) {
+        self.compared = None;
         self.cursor = self.newest();
     }
 

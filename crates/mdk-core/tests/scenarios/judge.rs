@@ -99,13 +99,12 @@ impl World {
                 Ok((!missing.is_empty()).then(|| format!("not read: {missing:?}")))
             }
             Expected::ConvergenceDecision { client, .. } => {
-                let compared: Vec<Compared> = match client {
-                    Some(name) => {
-                        let client = self.client(name)?;
-                        self.clients[client].compared.clone().into_iter().collect()
-                    }
-                    None => self.clients.iter().filter_map(|c| c.compared.clone()).collect(),
+                let meant = match client {
+                    Some(name) => vec![self.client(name)?],
+                    None => (0..self.clients.len()).collect(),
                 };
+                let compared: Vec<Compared> =
+                    meant.into_iter().filter_map(|c| self.last_compared(c)).collect();
                 if compared.is_empty() {
                     return Ok(Some("no branches were compared".into()));
                 }
@@ -159,6 +158,12 @@ impl World {
             Expected::NoPendingWork { clients } => self.idle(clients, false),
             Expected::NoPendingWorkExceptRetainedJoinCommit { clients } => self.idle(clients, true),
         }
+    }
+
+    /// The last comparison that was observed of a client, or that nobody has observed.
+    fn last_compared(&self, client: usize) -> Option<Compared> {
+        let mut of_client = self.observations.iter().rev().filter(|o| o.client == client);
+        of_client.find_map(|o| o.compared.clone()).or(self.clients[client].compared.clone())
     }
 
     fn idle(&mut self, clients: &[String], joins: bool) -> Fault {

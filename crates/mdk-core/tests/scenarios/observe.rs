@@ -103,7 +103,7 @@ impl World {
             epoch_changes: Vec::new(),
             counts: BTreeMap::new(),
             exact: None,
-            compared: self.clients[client].compared.clone(),
+            compared: self.clients[client].compared.take(),
         };
         self.read_events(client, &events, &mut seen);
         if exact {

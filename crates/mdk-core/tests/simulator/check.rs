@@ -48,7 +48,7 @@ impl World {
             let tips: Vec<Option<Auth>> = self.members.iter().map(|m| m.tip).collect();
             let busy = self.members.iter().any(|m| !m.published.is_empty())
                 || (0..self.members.len())
-                    .any(|who| self.members[who].root.is_some() && self.net.is_missing(who));
+                    .any(|who| self.members[who].tip.is_some() && self.net.is_missing(who));
             let now = (self.net.log.len(), tips);
             still = if now == last && !busy { still + 1 } else { 0 };
             if still >= STILL {
@@ -56,7 +56,13 @@ impl World {
             }
             last = now;
         }
-        fault("restless", "the world does not come to rest")
+        let published: Vec<usize> = self.members.iter().map(|m| m.published.len()).collect();
+        let missing: Vec<usize> = (0..self.members.len())
+            .filter(|who| self.members[*who].tip.is_some() && self.net.is_missing(*who))
+            .collect();
+        let sent = self.net.log.len();
+        let text = format!("pending {published:?}, events missing at {missing:?}, {sent} sent");
+        fault("restless", text)
     }
 
     /// All of it once more: nothing may change.

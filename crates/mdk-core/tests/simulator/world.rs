@@ -317,6 +317,10 @@ impl World {
     /// What a call brought: answers are published, invites accepted.
     pub fn after(&mut self, who: usize, outcome: Outcome, salt: u64) -> Checked {
         for (n, event) in outcome.reply.iter().enumerate() {
+            // Whoever invites asks for a fresh KeyPackage here.
+            if event.kind() == kind::KEY_PACKAGE {
+                continue;
+            }
             self.send(who, event, draw(&[salt, 60, n as u64]));
         }
         let invites = self.must(who, "invites", Engine::invites)?;
