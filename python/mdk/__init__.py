@@ -7,11 +7,13 @@ from . import errors as errors
 from ._mdk import DatabaseKey, Keys, Mdk, PendingCommit, PublicKey, SignedEvent, __version__
 from .config import Config
 from .events import (
+    ChangeWithdrawn,
     DeliveryChanged,
     Disbanded,
     EpochChanged,
     Event,
     GroupUpdated,
+    HistoryGap,
     Invited,
     Joined,
     MembersChanged,
@@ -22,6 +24,7 @@ from .events import (
     ReactionAdded,
     ReactionRemoved,
     Removed,
+    Unrecoverable,
 )
 from .outcomes import Applied, Deferred, Duplicate, Outcome, Rejected
 from .values import (
@@ -46,6 +49,7 @@ from .values import (
 
 __all__ = [
     "Applied",
+    "ChangeWithdrawn",
     "Config",
     "DatabaseKey",
     "Deferred",
@@ -61,6 +65,7 @@ __all__ = [
     "GroupInfo",
     "GroupState",
     "GroupUpdated",
+    "HistoryGap",
     "Invite",
     "Invited",
     "Joined",
@@ -89,6 +94,7 @@ __all__ = [
     "Removed",
     "SignedEvent",
     "StoreInfo",
+    "Unrecoverable",
     "__version__",
     "errors",
 ]

@@ -32,7 +32,7 @@ class Config:
     raises GroupTooLarge. A message of max_message_bytes needs at least a third more (encryption, base64)."""
     max_message_bytes: int = 65_536
     """Largest inner event that we send, bytes of its JSON (id and tags included): 1,024 to 524,288."""
-    max_held_events: int = 256
+    max_held_events: int = 8_192
     """Events kept per group that cannot be read yet: 1 to 65,536; also at most 16 MiB, and for 30 days."""
     cached_groups: int = 64
     """Groups kept loaded in memory: 1 to 10,000."""

@@ -164,6 +164,19 @@ class CommitPending(GroupError):
     )
 
 
+class GroupSettling(GroupError):
+    """Commits of others came just now, and which one counts is not settled yet: no commit of ours is made meanwhile."""
+
+    code = "group_settling"
+    hint: str | None = "Call again after .millis milliseconds, at most five seconds."
+
+    def __init__(
+        self, message: str = "", *, millis: int | None = None, hint: str | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.millis = millis
+
+
 class CommitLost(GroupError):
     """The commit is no longer pending: another member's commit won, or it was confirmed or discarded before."""
 

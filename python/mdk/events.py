@@ -8,6 +8,7 @@ Use `match`:
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import final
 
 from ._mdk import PublicKey
@@ -152,6 +153,39 @@ class MessagesInvalidated(Event):
 
     __match_args__ = ("message_ids",)
     message_ids: tuple[EventId, ...]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class ChangeWithdrawn(Event):
+    """A change that was reported is not true after all: another branch won. Of its events, all with this `commit`."""
+
+    __match_args__ = ("commit",)
+    commit: str
+    """SHA-256 of the commit's MLSMessage, 64 hex digits."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class HistoryGap(Event):
+    """Events came when nothing could open them any more, or were held so long that they were dropped."""
+
+    __match_args__ = ("count",)
+    count: int
+    first: datetime
+    """When the first of them says that it was made."""
+    last: datetime
+    """When the last of them says that it was made."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Unrecoverable(Event):
+    """State that the group needs is lost: only a new invite, or a backup, helps."""
+
+    __match_args__ = ("reason",)
+    reason: str
+    """retained_state_lost or own_commit_lost."""
 
 
 @final

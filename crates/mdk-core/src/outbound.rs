@@ -35,7 +35,12 @@ pub(crate) struct Plan {
     pub(crate) by_reference: bool,
     /// Made by the engine itself: never blocks the group.
     pub(crate) automatic: bool,
+    /// It ends the group.
+    pub(crate) disbands: bool,
 }
+
+/// What the row of a commit says that it is for.
+pub(crate) const PURPOSE_DISBAND: u8 = 1;
 
 /// MLS output of a staged commit.
 pub(crate) struct Staged {
@@ -143,7 +148,7 @@ impl Ctx<'_, '_> {
         let relays = row.relays.clone();
         let digest = ContentId::of(&staged.commit);
         let welcome = staged.welcome.unwrap_or_default();
-        let id = self.store_pending(&group, digest, Some(&event), &welcome, plan.automatic)?;
+        let id = self.store_pending(&group, digest, Some(&event), &welcome, plan)?;
         let welcomes = self.wrap_welcomes(id, &welcome, &plan.adds, &relays)?;
         let group_id = group.row.id.clone();
         self.put(group);
@@ -163,7 +168,7 @@ impl Ctx<'_, '_> {
         digest: ContentId,
         event: Option<&Event>,
         welcome: &[u8],
-        automatic: bool,
+        plan: &Plan,
     ) -> Result<i64> {
         let next_auth = group
             .mls
@@ -178,8 +183,8 @@ impl Ctx<'_, '_> {
             source_epoch: group.row.epoch,
             source_auth: group.row.authenticator,
             next_auth,
-            purpose: 0,
-            automatic,
+            purpose: if plan.disbands { PURPOSE_DISBAND } else { 0 },
+            automatic: plan.automatic,
             status: CommitStatus::Prepared,
             event_id: event.map(Event::id),
             event_json: event.map(Event::to_json),

@@ -203,7 +203,8 @@ pub fn state(engine: &mut Engine, id: &GroupId) -> Result<State> {
 pub fn context_after(engine: &mut Engine, id: &GroupId, commit: &[u8]) -> Result<Vec<u8>> {
     engine.look(|ctx| {
         let nodes = ctx.tx.nodes(id)?;
-        let newest = nodes.iter().find(|n| n.canonical && !n.removed).ok_or(Error::EpochUnavailable)?;
+        let newest =
+            nodes.iter().find(|n| n.canonical && !n.removed).ok_or(Error::EpochUnavailable)?;
         let state = ctx.tx.node_state(id, &newest.authenticator)?.ok_or(Error::EpochUnavailable)?;
         let provider = Provider::new(ctx.crypto, MlsMemory::from_dump(id, state.expose())?);
         let mls_id = openmls::group::GroupId::from_slice(id.as_bytes());

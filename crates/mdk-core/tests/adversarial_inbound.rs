@@ -345,6 +345,7 @@ fn after_our_removal() {
     );
     assert_eq!(w.us.info(&group).state, mdk_core::GroupState::Removed);
     assert_eq!(w.us.texts(&group), ["kept"]);
+    // shows: D6-6
     assert_eq!(w.refuses(&late), (UnknownGroup, "D1-3"));
     w.ann.merges();
     let event = w.ann.says("among ourselves");

@@ -97,12 +97,18 @@ fn gaps(member: &mut Member) -> Vec<(u64, u64, u64)> {
         .collect()
 }
 
+// shows: F1-1, F1-3, E5-7
 #[test]
 fn six_and_thirty_epochs_in_any_order() {
     for epochs in [6, 30] {
-        for (order, batch) in
-            [("as sent", 1), ("reversed", 1_000), ("reversed", 8), ("reversed", 1), ("mixed", 1_000), ("mixed", 10)]
-        {
+        for (order, batch) in [
+            ("as sent", 1),
+            ("reversed", 1_000),
+            ("reversed", 8),
+            ("reversed", 1),
+            ("mixed", 1_000),
+            ("mixed", 10),
+        ] {
             let mut absence = Absence::of(epochs, 3);
             let mut events = absence.events.clone();
             match order {
@@ -132,9 +138,13 @@ fn two_hundred_epochs_reversed_in_linear_time() {
     println!("50 epochs {short:?}, 200 epochs {long:?}");
     // Four times the events. Other work on the machine makes times coarse, so the bound is loose, but a square has 16.
     let bound = number("MDK_LINEAR", 10);
-    assert!(long < short * u32::try_from(bound).unwrap(), "{short:?} for 50 epochs, {long:?} for 200");
+    assert!(
+        long < short * u32::try_from(bound).unwrap(),
+        "{short:?} for 50 epochs, {long:?} for 200"
+    );
 }
 
+// shows: F1-5
 /// A message that comes when its epoch is long over is lost, and said to be, once.
 #[test]
 fn what_comes_too_late_is_a_gap() {

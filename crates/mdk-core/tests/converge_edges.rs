@@ -52,6 +52,7 @@ fn same(members: &mut [Filed], group: &GroupId) {
     assert!(ends.windows(2).all(|two| two[0] == two[1]), "{ends:#?}");
 }
 
+// shows: E5-1, E5-2, E5-3, E5-8
 /// A commit on the tip is read at once; our own waits for quiet, and five seconds at most.
 #[test]
 fn our_commits_wait_for_quiet() {
@@ -92,6 +93,7 @@ fn our_commits_wait_for_quiet() {
     same(&mut all, &group);
 }
 
+// shows: D6-3, D6-4, D6-5
 /// Whoever is removed on a branch that loses stays, and whoever stays on a branch that loses is removed.
 #[test]
 fn a_removal_races_a_rename() {
@@ -144,6 +146,7 @@ fn a_removal_races_a_rename() {
     }
 }
 
+// shows: C5-1, C5-2, C5-3
 /// The end of a group is one branch among others, and final when it has won.
 #[test]
 fn a_disband_races_a_rename() {
@@ -159,9 +162,12 @@ fn a_disband_races_a_rename() {
         all[2].takes(event(&renaming));
         all[ender].takes(event(&renaming));
         all[renamer].takes(event(&end));
+        let mut again = Vec::new();
         for member in &mut all {
             member.restarts();
-            let told = member.waits(1_000).events;
+            let outcome = member.waits(1_000);
+            again.extend(outcome.reply.into_iter().filter(|e| e.kind() == 445));
+            let told = outcome.events;
             let ended = told.iter().any(|e| matches!(e.body, EventBody::Disbanded { .. }));
             assert_eq!(ended, disband_wins);
             member.waits(1_000);
@@ -181,6 +187,15 @@ fn a_disband_races_a_rename() {
             });
         } else {
             same(&mut all, &group);
+            // It is made again on the winner, and its echo makes it true for its author.
+            again.sort_by_key(Event::id);
+            again.dedup();
+            assert_eq!(again.len(), 1);
+            for member in &mut all {
+                member.takes(&again[0]);
+                member.waits(1_000);
+                assert_eq!(member.member.info(&group).state, GroupState::Disbanded);
+            }
         }
     }
 }
@@ -192,6 +207,7 @@ fn rows(path: &Path, f: impl FnOnce(&mdk_store::Tx<'_>) -> Result<(), StoreError
     store.write(f).unwrap();
 }
 
+// rule: E6-1, E6-2
 /// A lost state that a rival needs is no reason to choose the only one left.
 #[test]
 fn a_lost_state_makes_the_group_unrecoverable() {
@@ -257,10 +273,7 @@ fn our_own_commit_is_lost_with_a_restored_copy() {
     let mut old = all[0].copied(backup.path());
     let own = rename(&mut all[0], &group, "forgotten");
     all[0].member.confirms(&own);
-    assert_eq!(
-        old.takes(event(&own)).verdict,
-        Verdict::Deferred(DeferredReason::CannotJudge)
-    );
+    assert_eq!(old.takes(event(&own)).verdict, Verdict::Deferred(DeferredReason::CannotJudge));
     assert_eq!(old.member.info(&group).state, GroupState::Active, "a rival may still come");
     old.restarts();
     let told = old.waits(1_000).events;
@@ -270,6 +283,7 @@ fn our_own_commit_is_lost_with_a_restored_copy() {
     assert_eq!(old.member.info(&group).state, GroupState::Unrecoverable);
 }
 
+// shows: E3-1, E3-2
 /// A commit that we gave up and a relay took after all competes like any other; so do ones we confirmed.
 #[test]
 fn our_own_commits_are_realised_again() {
@@ -318,6 +332,52 @@ fn our_own_commits_are_realised_again() {
     assert_eq!(all[0].member.info(&group).epoch, 5);
 }
 
+// shows: E5-5
+/// What is said later on a branch that lost can still turn the choice, and only what can turn it opens a pass.
+#[test]
+fn late_witnesses_turn_the_choice() {
+    let place = folder();
+    let (mut all, group) = admins(place.path(), &["a", "b", "c"]);
+    let better = rename(&mut all[0], &group, "better");
+    let worse = rename(&mut all[1], &group, "worse");
+    all[0].member.confirms(&better);
+    all[1].member.confirms(&worse);
+    all[2].member.applies(event(&worse));
+    let said = [
+        all[1].member.says(&group, "one"),
+        all[1].member.says(&group, "again"),
+        all[2].member.says(&group, "two"),
+        all[2].member.says(&group, "and again"),
+    ];
+    all[0].takes(event(&worse));
+    all[0].waits(1_000);
+    let settled = |member: &mut Filed| match member.member.engine.self_update(&group) {
+        Ok(own) => {
+            member.member.engine.discard(own.id).unwrap();
+            true
+        }
+        Err(Error::Settling { .. }) => false,
+        Err(error) => panic!("{error:?}"),
+    };
+    assert_eq!(all[0].member.info(&group).name, "better");
+    // A second sender's first message counts, nobody's second one does.
+    for (at, opens) in [(0, true), (1, false), (2, true), (3, false)] {
+        assert!(settled(&mut all[0]));
+        all[0].takes(&said[at]);
+        assert_eq!(settled(&mut all[0]), !opens, "{at}");
+        all[0].waits(1_000);
+        assert_eq!(all[0].member.info(&group).name, "worse");
+    }
+    for member in &mut all {
+        for event in said.iter().chain([event(&better), event(&worse)]) {
+            member.takes(event);
+        }
+        member.waits(1_000);
+    }
+    same(&mut all, &group);
+}
+
+// shows: D2-9
 /// A leave is asked for again on the branch that won, and answered there.
 #[test]
 fn a_leave_survives_a_race() {
@@ -359,6 +419,7 @@ fn a_leave_survives_a_race() {
     assert_eq!(all[0].member.info(&group).member_count, 2);
 }
 
+// shows: 2.9-4, 2.9-5
 /// What was to disappear while the process was down is gone before anything is read, from the file too.
 #[test]
 fn time_passes_while_the_process_is_down() {
@@ -440,6 +501,7 @@ fn nothing_outlives_the_window() {
     }
 }
 
+// rule: E3-3
 /// A flood of valid rivals by a member takes a bounded number of states, and honest traffic goes on.
 #[test]
 fn a_flood_of_rivals_is_bounded() {
@@ -478,8 +540,7 @@ fn a_flood_of_rivals_is_bounded() {
 fn a_rival_of_version_1_is_judged() {
     let place = folder();
     let path = place.path().join("v1.db");
-    let fixture =
-        concat!(env!("CARGO_MANIFEST_DIR"), "/../mdk-store/tests/fixtures/version-1.db");
+    let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/../mdk-store/tests/fixtures/version-1.db");
     std::fs::write(&path, std::fs::read(fixture).unwrap()).unwrap();
     #[cfg(unix)]
     {

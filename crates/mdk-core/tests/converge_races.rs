@@ -4,9 +4,9 @@
 //! `MDK_RACES=1` lives through every order with a restart between every two events; the gate takes every so many.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-mod kit;
 #[path = "kit/fork.rs"]
 mod fork;
+mod kit;
 
 use fork::{End, Filed, folder, number, orders};
 use mdk_core::{DeferredReason, Error, EventBody, GroupUpdate, Pending, Verdict};
@@ -138,6 +138,7 @@ fn one_voice_each() {
     }
 }
 
+// shows: E5-4, E5-9
 /// Two speakers on a branch outweigh who made it, and an ordinary commit wins over privileged ones.
 #[test]
 fn a_quorum_decides() {
@@ -153,6 +154,7 @@ fn a_quorum_decides() {
     }
 }
 
+// shows: E5-6
 /// What a member is told on its way to another branch, in order.
 #[test]
 fn what_is_told() {
@@ -174,10 +176,7 @@ fn what_is_told() {
     );
     alice.member.clock.advance_millis(999);
     assert!(alice.member.engine.tick().unwrap().events.is_empty());
-    assert!(matches!(
-        alice.member.engine.self_update(&group),
-        Err(Error::Settling { millis: 1 })
-    ));
+    assert!(matches!(alice.member.engine.self_update(&group), Err(Error::Settling { millis: 1 })));
     let events = alice.waits(1).events;
     let bodies: Vec<&EventBody> = events.iter().map(|e| &e.body).collect();
     assert!(

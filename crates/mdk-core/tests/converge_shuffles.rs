@@ -46,9 +46,9 @@ fn log(folder: &Path, before: &Path, rounds: usize, seed: u64) -> Log {
     for round in 0..rounds {
         // What everybody does before hearing anything of this round.
         let mut now: Vec<Event> = Vec::new();
-        for who in 0..4 {
+        for (who, member) in all[..4].iter_mut().enumerate() {
             if dice.below(2) == 0 {
-                now.push(all[who].member.says(&group, &format!("{round}: {who} before")));
+                now.push(member.member.says(&group, &format!("{round}: {who} before")));
             }
         }
         let committers = if dice.below(2) == 0 { 2 } else { 1 };

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use foreign::Change;
 use foreign_commits::World;
 use kit::{Member, received};
-use mdk_core::{Config, Engine, Error, EventBody, GroupState, GroupUpdate, ManualClock, Verdict};
+use mdk_core::{Engine, Error, EventBody, GroupState, GroupUpdate, ManualClock, Verdict};
 use mdk_store::{DatabaseKey, OpenOptions};
 use mdk_wire::{ContentId, Event, GroupId, Keys, Secret};
 
@@ -198,7 +198,7 @@ fn opener(name: &'static str) -> (tempfile::TempDir, impl Fn() -> Member) {
             keys.clone(),
             &key,
             &options,
-            Config::default(),
+            kit::at_once(),
             Arc::new(clock.clone()),
         )
         .unwrap();

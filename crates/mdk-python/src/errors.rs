@@ -26,7 +26,7 @@ macro_rules! classes {
 
 classes! {
     Closed, CommitLost, CommitPending, CorruptDatabase, DatabaseBusy, DatabaseMissing, DiskFull, EncryptionMissing,
-    EpochUnavailable, ForeignDatabase, Forked, GroupNotFound, GroupTooLarge, GroupUnrecoverable, IncompatibleMember,
+    EpochUnavailable, ForeignDatabase, Forked, GroupNotFound, GroupSettling, GroupTooLarge, GroupUnrecoverable, IncompatibleMember,
     InsecureFile, InternalError, InvalidEvent, InvalidInput, InvalidKey, InvalidRelayUrl, InviteNotFound,
     KeyFileMalformed, KeyMissing, KeyPackageNotFound, LastAdmin, MessageNotFound, NotAdmin, NotAllowed, NotFound,
     NotMember, ReadOnlyDatabase, SchemaTooNew, SchemaTooOld, StorageError, WrongAccount, WrongKey,
@@ -176,6 +176,7 @@ impl From<Error> for Raise {
             Error::LastAdmin => new(Class::LastAdmin),
             Error::NotAllowed(_) => new(Class::NotAllowed),
             Error::CommitPending => new(Class::CommitPending),
+            Error::Settling { millis } => new(Class::GroupSettling).number("millis", Some(millis)),
             Error::CommitLost => new(Class::CommitLost),
             Error::IncompatibleMember { reason, rule } => {
                 new(Class::IncompatibleMember).text("missing", reason).text("rule", rule)

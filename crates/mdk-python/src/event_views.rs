@@ -3,7 +3,7 @@
 use mdk_core::{EngineEvent, EventBody, Outcome, Verdict};
 use pyo3::prelude::*;
 
-use crate::views::{ToPy, build, set};
+use crate::views::{ToPy, build, set, time};
 
 impl<'py> ToPy<'py> for EngineEvent {
     fn to_py(self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
@@ -56,6 +56,16 @@ impl<'py> ToPy<'py> for EngineEvent {
             }
             EventBody::MessagesInvalidated { message_ids } => {
                 build!(py, "mdk.events", "MessagesInvalidated", group, at, message_ids)
+            }
+            EventBody::ChangeWithdrawn { commit } => {
+                build!(py, "mdk.events", "ChangeWithdrawn", group, at, commit)
+            }
+            EventBody::HistoryGap { count, first, last } => {
+                let (first, last) = (time(py, first)?, time(py, last)?);
+                build!(py, "mdk.events", "HistoryGap", group, at, count, first, last)
+            }
+            EventBody::Unrecoverable { reason } => {
+                build!(py, "mdk.events", "Unrecoverable", group, at, reason)
             }
             EventBody::Disbanded { by } => {
                 build!(py, "mdk.events", "Disbanded", group, at, by)

@@ -82,8 +82,7 @@ macro_rules! select {
         )
     };
 }
-pub(crate) const HELD: &str =
-    "SELECT event_id, group_id, event_json, received_at, reported FROM held WHERE group_id = ?1 ORDER BY seq";
+pub(crate) const HELD: &str = "SELECT event_id, group_id, event_json, received_at, reported FROM held WHERE group_id = ?1 ORDER BY seq";
 const HELD_BEFORE: &str = "SELECT event_id, group_id, event_json, received_at, reported FROM held \
      WHERE group_id = ?1 AND received_at <= ?2 ORDER BY seq";
 pub(crate) const DUE: &str =

@@ -78,7 +78,8 @@ macro_rules! select {
 const INSERT: &str = "INSERT INTO messages (group_id, id, content_id, outer_id, sender, kind, created_at, received_at, \
      epoch, authenticator, content, tags, target, mine, delivery, expires_at, status) \
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)";
-pub(crate) const BY_ID: &str = select!("WHERE group_id = ?1 AND id = ?2 AND status < 3 ORDER BY seq LIMIT 1");
+pub(crate) const BY_ID: &str =
+    select!("WHERE group_id = ?1 AND id = ?2 AND status < 3 ORDER BY seq LIMIT 1");
 pub(crate) const PAGE_NEWEST: &str = select!(
     "INDEXED BY messages_shown WHERE group_id = ?1 AND seq > ?2 AND seq < ?3 AND kind <> 5 AND kind <> 7 AND kind <> 1009 \
      AND status < 3 ORDER BY seq DESC LIMIT ?4"

@@ -145,3 +145,85 @@ impl<'a> Tree<'a> {
         rivals.into_iter().map(|(tip, _)| tip).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use mdk_wire::{ContentId, GroupId, NostrGroupId, Secret, SecretVec};
+
+    use super::*;
+
+    fn account(n: u8) -> PublicKey {
+        let mut found = (0..=u8::MAX).filter_map(|x| PublicKey::from_bytes([x; 32]).ok());
+        found.nth(usize::from(n)).expect("enough points")
+    }
+
+    /// States are named by one byte; the committer is of the same number.
+    fn node(name: u8, epoch: u64, parent: u8, canonical: bool) -> NodeRow {
+        NodeRow {
+            group: GroupId::from_bytes(&[1; 16]).expect("16 bytes"),
+            authenticator: [name; 32],
+            epoch,
+            parent: Some([parent; 32]),
+            commit: Some(ContentId::from_bytes([name; 32])),
+            committer: Some(account(name)),
+            privileged: true,
+            canonical,
+            removed: false,
+            history: 0,
+            made_at: 0,
+            sent_at: 0,
+            event_key: Secret::new([name; 32]),
+            nostr_group_id: NostrGroupId::from_bytes([0; 32]),
+            relays: Vec::new(),
+            retention: 0,
+            state: SecretVec::new(Vec::new()),
+        }
+    }
+
+    fn said(name: u8, epoch: u64, sender: u8) -> WitnessRow {
+        WitnessRow { epoch, authenticator: [name; 32], sender: account(sender) }
+    }
+
+    // shows: E4-6
+    /// A loser of epoch 10 that is still retained pulls the common fork back, so that what was said since then counts
+    /// for both branches of a later fork.
+    #[test]
+    fn all_branches_are_counted_from_where_they_meet() {
+        let mut nodes = vec![
+            node(1, 10, 0, true),
+            node(2, 11, 1, true),
+            node(3, 12, 2, true),
+            node(4, 13, 3, true),
+            node(5, 13, 3, false),
+            node(6, 14, 5, false),
+        ];
+        let witnesses = [said(2, 11, 1), said(2, 11, 2), said(4, 13, 1), said(4, 13, 2)];
+        // Between two tips: one commit and a quorum of its own against two silent commits.
+        let choice = Tree::new(&nodes).choose(13, &witnesses).expect("two tips");
+        assert_eq!((choice.winner, choice.rule, choice.fork_epoch), (3, Rule::Quorum, 12));
+        // With the old loser the quorum in epoch 11 speaks for both, and depth decides.
+        nodes.push(node(7, 11, 1, false));
+        let choice = Tree::new(&nodes).choose(13, &witnesses).expect("three tips");
+        assert_eq!((choice.winner, choice.rule, choice.fork_epoch), (5, Rule::EffectiveDepth, 10));
+        // Out of the window it no longer takes part.
+        let choice = Tree::new(&nodes).choose(16, &witnesses).expect("two tips");
+        assert_eq!((choice.winner, choice.fork_epoch), (3, 12));
+    }
+
+    /// Nothing is chosen where there is nothing to choose, and a branch whose states are not all there is none.
+    #[test]
+    fn what_takes_no_part() {
+        let mut nodes = vec![node(1, 10, 0, true), node(2, 11, 1, true)];
+        assert!(Tree::new(&nodes).choose(11, &[]).is_none());
+        nodes.push(node(3, 12, 9, false));
+        assert!(Tree::new(&nodes).choose(11, &[]).is_none());
+        assert_eq!(Tree::new(&nodes).anchor(2), None);
+        // What stands on the tip has no rival but is not followed yet.
+        nodes.push(node(4, 12, 2, false));
+        let choice = Tree::new(&nodes).choose(11, &[]).expect("one tip");
+        assert_eq!((choice.winner, choice.rule), (3, Rule::Alone));
+        // A row that names itself as its parent ends the walk.
+        nodes.push(node(5, 12, 5, false));
+        assert_eq!(Tree::new(&nodes).path(4), [4]);
+    }
+}

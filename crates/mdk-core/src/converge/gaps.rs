@@ -9,12 +9,12 @@ use crate::error::Result;
 use crate::event_log::Stored;
 
 impl Ctx<'_, '_> {
-    // rule: F-5 what no retained key opens and what is older than all that is retained will never open
+    // rule: F1-5 what no retained key opens and what is older than all that is retained will never open
     /// Reports held events that came too late, once each.
     ///
     /// Their own times say so, which nobody vouches for: they decide about a report, never about a verdict. What is
     /// younger than the oldest retained epoch may still wait for a commit, and what is older than our membership is
-    /// nobody's loss (F-7).
+    /// nobody's loss (F1-7).
     pub(crate) fn report_gaps(&mut self, row: &GroupRow) -> Result<()> {
         if row.pass.floor <= row.join_epoch {
             return Ok(());

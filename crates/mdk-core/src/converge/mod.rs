@@ -18,13 +18,14 @@ pub(crate) mod place;
 pub(crate) mod replay;
 pub(crate) mod switch;
 
-use mdk_store::{GroupRow, GroupStatus, MessageStatus, NodeRow, PassRow};
+use mdk_store::{CommitStatus, GroupRow, GroupStatus, MessageStatus, NodeRow, PassRow};
 use mdk_wire::{EventId, GroupId, kind};
 
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
 use crate::event_log::Stored;
 use crate::group;
+use crate::outbound::PURPOSE_DISBAND;
 use crate::outcome::Verdict;
 use branch::{Auth, Tree};
 
@@ -125,7 +126,9 @@ impl Ctx<'_, '_> {
     pub(crate) fn close_pass(&mut self, id: &GroupId) -> Result<()> {
         let row = self.current_row(id)?;
         // While a commit of the user's is being published, its parent stays where it is (C2-4).
-        if row.pass.opened == 0 || self.publishing(&row)? || row.status == GroupStatus::Unrecoverable
+        if row.pass.opened == 0
+            || self.publishing(&row)?
+            || row.status == GroupStatus::Unrecoverable
         {
             return Ok(());
         }
@@ -144,6 +147,7 @@ impl Ctx<'_, '_> {
             return self.finish_disbanding(id);
         }
         self.check_own_lost(id)?;
+        self.disband_again(id)?;
         self.answer_leaves(id)?;
         self.look_again(id)?;
         self.retry_held(id)
@@ -310,6 +314,40 @@ impl Ctx<'_, '_> {
         Ok(())
     }
 
+    // rule: C5-3 whoever ended the group on a branch that lost still wants it to end
+    /// Makes a disband of ours that lost anew on the winner, as long as we are an admin there.
+    fn disband_again(&mut self, id: &GroupId) -> Result<()> {
+        let row = self.current_row(id)?;
+        let me = self.identity.account();
+        if row.pass.contested == 0 || row.status != GroupStatus::Active {
+            return Ok(());
+        }
+        for node in self.tx.nodes(id)?.iter().filter(|n| !n.canonical && n.committer == Some(me)) {
+            let Some(commit) = node.commit else { continue };
+            let Some(own) = self.tx.pending_by_digest(id, &commit)? else { continue };
+            if own.purpose != PURPOSE_DISBAND || own.status != CommitStatus::Confirmed {
+                continue;
+            }
+            // Once per commit that lost.
+            self.tx.set_commit_status(own.id, CommitStatus::Discarded)?;
+            if row.admins.contains(&me) && self.tx.pending_of(id)?.is_none() {
+                let (mark, tx) = (self.cache.mark(), self.tx);
+                match tx.savepoint(|_| self.prepare_disband(id, true)) {
+                    Ok(again) => self.reply.extend(again.event),
+                    Err(Error::Store(error)) => return Err(error.into()),
+                    // What others did to the group must stop neither this call nor the work for other groups.
+                    Err(_) => {
+                        self.cache.forget_since(mark);
+                        self.cache.forget(id);
+                        tracing::warn!("a group could not be ended again");
+                    }
+                }
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
     /// The node of the current state.
     pub(crate) fn tip(&self, id: &GroupId) -> Result<NodeRow> {
         let auth = self.current_row(id)?.authenticator;
@@ -361,7 +399,7 @@ impl Ctx<'_, '_> {
         }
         let nodes = self.tx.nodes(&row.id)?;
         let Some(last) = nodes.iter().map(|n| n.made_at).max() else { return Ok(()) };
-        if last / 1000 + OUT_FOR > self.now() && last / 1000 <= self.now() {
+        if last / 1000 + OUT_FOR > self.now() {
             return Ok(());
         }
         self.tx.prune_nodes(&row.id, u64::MAX)?;

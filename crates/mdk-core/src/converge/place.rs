@@ -71,7 +71,13 @@ impl Ctx<'_, '_> {
         let due = (reason == DeferredReason::CannotJudge)
             .then(|| self.now_millis.saturating_add(JUDGE_AGAIN));
         let parent = Some(node.authenticator);
-        self.keep_input(opened, InputClass::Commit, epoch, (InputState::Waiting, parent, due), reason)
+        self.keep_input(
+            opened,
+            InputClass::Commit,
+            epoch,
+            (InputState::Waiting, parent, due),
+            reason,
+        )
     }
 
     /// A commit of ours that was made where we have no memory of it (an older copy of the database).
@@ -85,7 +91,13 @@ impl Ctx<'_, '_> {
         self.edit_row(&opened.row.id, |row| touch(&mut row.pass, row.epoch, now))?;
         let parent = Some(node.authenticator);
         let reason = DeferredReason::CannotJudge;
-        self.keep_input(opened, InputClass::Commit, epoch, (InputState::Verified, parent, None), reason)
+        self.keep_input(
+            opened,
+            InputClass::Commit,
+            epoch,
+            (InputState::Verified, parent, None),
+            reason,
+        )
     }
 
     /// Our own commit that we had given up and that a relay has after all.

@@ -163,7 +163,11 @@ impl Ctx<'_, '_> {
             history: self.tx.newest_message()?,
             made_at: self.now_millis,
             sent_at: opened.sent_at,
-            event_key: if removed { Secret::new([0; 32]) } else { event_key(&at.mls, self.crypto)? },
+            event_key: if removed {
+                Secret::new([0; 32])
+            } else {
+                event_key(&at.mls, self.crypto)?
+            },
             nostr_group_id: settings.nostr_group_id.unwrap_or(UNROUTED),
             relays: settings.relays,
             retention: settings.retention,

@@ -81,7 +81,7 @@ impl Ctx<'_, '_> {
         let digest =
             staged.as_ref().map_or_else(|| ContentId::of(&id), |s| ContentId::of(&s.commit));
         let welcome = staged.and_then(|s| s.welcome).unwrap_or_default();
-        let pending = self.store_pending(&group, digest, None, &welcome, false)?;
+        let pending = self.store_pending(&group, digest, None, &welcome, &plan)?;
         let welcomes = self.wrap_welcomes(pending, &welcome, &plan.adds, &relays)?;
         let group_id = group.row.id.clone();
         self.put(group);

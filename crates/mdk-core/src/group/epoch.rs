@@ -169,8 +169,7 @@ impl Ctx<'_, '_> {
     ) -> Result<()> {
         let by = committer.map(|k| *k.as_bytes());
         let commit = commit.map(|c| *c.as_bytes());
-        let subject =
-            [&row.pass.switches.to_be_bytes()[..], &commit.unwrap_or_default()].concat();
+        let subject = [&row.pass.switches.to_be_bytes()[..], &commit.unwrap_or_default()].concat();
         if row.status == GroupStatus::Disbanded {
             self.emit(&row.id, &subject, &Stored::Disbanded { by })?;
         } else {

@@ -183,7 +183,11 @@ impl Ctx<'_, '_> {
             self_updated_at: 0,
             last_read: 0,
             welcome: Some(invite),
-            pass: PassRow { floor: epoch, joined_at: rumor.created_at.min(now), ..PassRow::default() },
+            pass: PassRow {
+                floor: epoch,
+                joined_at: rumor.created_at.min(now),
+                ..PassRow::default()
+            },
         };
         apply_settings(&mut row, &settings);
         if known.is_some() {

@@ -370,7 +370,9 @@ impl Ctx<'_, '_> {
 /// Proposals that were verified on this very state, for commits that reference them.
 pub(crate) fn load_proposals(
     tx: &Tx<'_>,
-    provider: &impl OpenMlsProvider<StorageProvider: StorageProvider<CURRENT_VERSION, Error = StoreError>>,
+    provider: &impl OpenMlsProvider<
+        StorageProvider: StorageProvider<CURRENT_VERSION, Error = StoreError>,
+    >,
     mls: &mut MlsGroup,
     id: &GroupId,
     state: &[u8; 32],
@@ -424,7 +426,9 @@ pub(crate) fn refusal<E>(error: &ProcessMessageError<E>) -> Refusal {
     match error {
         ProcessMessageError::ValidationError(error) => match error {
             // Before the tag has verified nothing is known.
-            ValidationError::InvalidMembershipTag | ValidationError::WrongEpoch => Refusal::Elsewhere,
+            ValidationError::InvalidMembershipTag | ValidationError::WrongEpoch => {
+                Refusal::Elsewhere
+            }
             ValidationError::NoPastEpochData => {
                 reject(RejectCode::StaleEpoch, "D2-3", "its epoch is no longer retained")
             }

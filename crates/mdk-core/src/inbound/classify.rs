@@ -6,8 +6,8 @@ use mdk_store::{InputClass, InputRow, InputState};
 use openmls::prelude::tls_codec::DeserializeBytes as _;
 use openmls::prelude::{ContentType, MlsMessageIn, ProtocolMessage, WireFormat};
 
-use crate::converge::branch::Auth;
 use crate::converge::beyond;
+use crate::converge::branch::Auth;
 use crate::ctx::Ctx;
 use crate::group::is_out;
 use crate::halt::Halt;
@@ -80,12 +80,10 @@ impl Ctx<'_, '_> {
             }
             // rule: D2-2 (a commit on an epoch we have left competes with one that we applied)
             ContentType::Commit => self.place_commit(&opened, &message, false),
-            _ if over => Err(Rejection::new(
-                RejectCode::UnknownGroup,
-                "D1-3",
-                "no longer in this group",
-            )
-            .into()),
+            _ if over => {
+                Err(Rejection::new(RejectCode::UnknownGroup, "D1-3", "no longer in this group")
+                    .into())
+            }
             ContentType::Proposal => self.place_proposal(&opened, &message),
         }
     }
@@ -125,7 +123,8 @@ impl Ctx<'_, '_> {
         (state, parent_auth, due_at): (InputState, Option<Auth>, Option<u64>),
         reason: DeferredReason,
     ) -> Result<Verdict, Halt> {
-        let input = InputRow { state, parent_auth, due_at, ..opened.input(class, epoch, self.now()) };
+        let input =
+            InputRow { state, parent_auth, due_at, ..opened.input(class, epoch, self.now()) };
         let kept = self.tx.put_input(&input, self.config.max_held_events.min(MAX_INPUTS))?;
         if kept {
             return Ok(Verdict::Deferred(reason));

@@ -56,7 +56,7 @@ impl Ctx<'_, '_> {
             happened.append(&mut self.late);
             judged.push((verdict, happened, std::mem::take(&mut self.reply)));
         }
-        // rule: F-1 what waited is taken up in the order of epochs, not of arrival
+        // rule: F1-1 what waited is taken up in the order of epochs, not of arrival
         if std::mem::take(&mut self.batching) {
             self.retry_all()?;
             if let Some((_, happened, reply)) = judged.last_mut() {

@@ -13,6 +13,9 @@ use crate::halt::{self, Halt};
 use crate::inbound::classify;
 use crate::outcome::{DeferredReason, RejectCode, Rejection, Verdict};
 
+/// Contents, and the state whose key opened them.
+type Unsealed = (Zeroizing<Vec<u8>>, Auth);
+
 /// What a known key opened: a kind-445 event just now, or an input that has waited since.
 pub(crate) struct Opened {
     pub(crate) row: GroupRow,
@@ -140,11 +143,7 @@ impl Ctx<'_, '_> {
 
     // rule: D1-5 the live epoch's key, then those of the retained states, newest first, and no others
     /// The contents, and the state whose key opened them.
-    fn open(
-        &self,
-        row: &GroupRow,
-        message: &GroupMessage,
-    ) -> Result<Option<(Zeroizing<Vec<u8>>, Auth)>, Halt> {
+    fn open(&self, row: &GroupRow, message: &GroupMessage) -> Result<Option<Unsealed>, Halt> {
         if !group::is_out(row.status)
             && let Some(bytes) = message.open(&row.event_key)
         {

@@ -45,7 +45,7 @@ impl Ctx<'_, '_> {
     // rule: D5-2 held input is tried again when the state changes
     /// Tries everything that waits for the group until a whole round changes nothing.
     ///
-    /// Within a round what was said in an epoch goes before the commit that would leave it (rule: F-3), because each
+    /// Within a round what was said in an epoch goes before the commit that would leave it (rule: F1-3), because each
     /// round runs against one tip: a commit that applies ends the round.
     pub(crate) fn retry_held(&mut self, id: &GroupId) -> Result<()> {
         if self.batching {
@@ -172,7 +172,7 @@ impl Ctx<'_, '_> {
             }
             let Drain { keys, events } = &mut *drain;
             let Some(entry) = events.get_mut(event_id) else { continue };
-            // rule: F-2 each key once per event
+            // rule: F1-2 each key once per event
             while entry.epoch.is_none() && entry.tried < keys.len() {
                 if let Some(bytes) = entry.message.open(&keys[entry.tried].1) {
                     entry.epoch = Some(classify::decode(&bytes).map_or((false, 0), |message| {

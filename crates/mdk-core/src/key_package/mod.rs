@@ -4,9 +4,9 @@ mod check;
 mod create;
 mod lifecycle;
 mod select;
-mod upkeep;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 
 use mdk_wire::{Event, KeyPackageRef};
 use openmls::prelude::tls_codec::DeserializeBytes as _;

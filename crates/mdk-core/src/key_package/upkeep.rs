@@ -100,7 +100,8 @@ impl Ctx<'_, '_> {
         for old in &rows {
             let earlier = old.slot == row.slot && old.event_id != row.event_id;
             if earlier && old.replaced_at.is_none() {
-                self.tx.put_key_package(&KeyPackageRow { replaced_at: Some(now), ..old.clone() })?;
+                self.tx
+                    .put_key_package(&KeyPackageRow { replaced_at: Some(now), ..old.clone() })?;
             }
         }
         Ok(())

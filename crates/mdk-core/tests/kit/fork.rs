@@ -45,11 +45,7 @@ fn config() -> Config {
 /// A folder in memory where there is one.
 pub fn folder() -> tempfile::TempDir {
     let shm = Path::new("/dev/shm");
-    if shm.is_dir() {
-        tempfile::tempdir_in(shm).unwrap()
-    } else {
-        tempfile::tempdir().unwrap()
-    }
+    if shm.is_dir() { tempfile::tempdir_in(shm).unwrap() } else { tempfile::tempdir().unwrap() }
 }
 
 fn open(path: &Path, secret: [u8; 32], clock: &ManualClock) -> Engine {

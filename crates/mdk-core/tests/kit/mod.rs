@@ -37,9 +37,8 @@ pub fn at_once() -> Config {
 impl Member {
     pub fn new(name: &'static str) -> Self {
         let clock = ManualClock::at(now());
-        let engine =
-            Engine::in_memory(Keys::generate(), at_once(), Arc::new(clock.clone()))
-                .expect("an engine in memory");
+        let engine = Engine::in_memory(Keys::generate(), at_once(), Arc::new(clock.clone()))
+            .expect("an engine in memory");
         Self { name, engine, clock }
     }
 

@@ -11,7 +11,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mdk_core::{Config, Engine, ManualClock};
+use mdk_core::{Engine, ManualClock};
 use mdk_store::{DatabaseKey, OpenOptions};
 use mdk_wire::{Event, GroupId, Keys, OsRandom, Random as _, Secret};
 

@@ -47,6 +47,14 @@ impl Mdk {
         self.call(py, |e| e.delete_key_package(&reference))
     }
 
+    /// Notes that a relay has taken a KeyPackage event that tick() handed out: it takes the place of the one before it.
+    ///
+    /// Processing the event when it comes back from a relay does the same.
+    fn published_key_package(&self, py: Python<'_>, event_id: Text) -> PyResult<()> {
+        let id = args::event_id("event_id", &event_id)?;
+        self.call(py, |e| e.published_key_package(&id))
+    }
+
     /// Whether somebody's KeyPackage event can be used for an invitation: a KeyPackageVerdict (Marmot v2 state, A2).
     ///
     /// Whether it fits a particular group is judged by add_members().

@@ -124,8 +124,9 @@ impl Mdk {
 
     /// Does what is due. Returns an Outcome; publish its `reply`. Call it after opening, then now and then.
     ///
-    /// It answers leaves that wait for it, tries kept events again, erases messages whose time is over (also those that
-    /// arrived after it), and drops expired KeyPackages with their keys. The first call after opening also returns what an earlier process may
+    /// It chooses between commits that compete, answers leaves that wait for it, tries kept events again, erases messages whose time is over (also those that
+    /// arrived after it), replaces KeyPackages that were used or come to their end (publish their events, kind 30443, on the relays of key_packages()),
+    /// and drops expired ones with their keys. The first call after opening also returns what an earlier process may
     /// not have published: automatic commits, leave proposals, and the Welcomes of commits that were confirmed in the
     /// last 3 days.
     ///
@@ -139,5 +140,13 @@ impl Mdk {
             None => e.tick(),
         });
         outcome?.to_py(py)
+    }
+
+    /// Makes all open choices between branches now, without waiting for quiet. Returns an Outcome; publish its `reply`.
+    ///
+    /// Call it when everything that relays have was given to process_many(): what was kept is taken up to its end, and
+    /// what is really lost is reported (HistoryGap).
+    fn settle<'py>(&self, py: Python<'py>) -> Object<'py> {
+        self.call(py, Engine::settle)?.to_py(py)
     }
 }

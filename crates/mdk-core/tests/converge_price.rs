@@ -1,0 +1,70 @@
+//! What a race costs: two commits from one epoch, chosen between, against one commit that nobody contests.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+#[path = "kit/fork.rs"]
+mod fork;
+mod kit;
+
+use std::time::{Duration, Instant};
+
+use fork::{Filed, folder, number};
+use kit::Member;
+use mdk_core::Verdict;
+use mdk_wire::Event;
+
+#[test]
+fn a_fork_of_two_costs_a_few_commits() {
+    let place = folder();
+    let mut all: Vec<Filed> = ["alice", "bob", "carol"]
+        .into_iter()
+        .zip(1..)
+        .map(|(name, number)| Filed::new(place.path(), name, number))
+        .collect();
+    all.sort_by_key(|m| m.member.engine.public_key());
+    let mut crowd: Vec<Member> = (0..17).map(|_| Member::new("crowd")).collect();
+    let (first, others) = all.split_at_mut(1);
+    let mut members: Vec<_> = others.iter_mut().map(|m| &mut m.member).collect();
+    members.extend(crowd.iter_mut());
+    let group = first[0].member.founds("g", &mut members);
+    // The last one watches; of the other two the first one's commits win.
+    let mut plain = Duration::MAX;
+    let mut fork = [Duration::MAX; 2];
+    let time = |watcher: &mut Filed, events: &[&Event]| {
+        let start = Instant::now();
+        for event in events {
+            let verdict = watcher.takes(event).verdict;
+            assert!(!matches!(verdict, Verdict::Rejected(_)));
+        }
+        watcher.waits(1_000);
+        start.elapsed()
+    };
+    for round in 0..12 {
+        let commit = all[0].member.engine.self_update(&group).unwrap();
+        all[0].member.confirms(&commit);
+        let commit = commit.event.unwrap();
+        all[1].takes(&commit);
+        all[1].waits(1_000);
+        plain = plain.min(time(&mut all[2], &[&commit]));
+
+        let better = all[0].member.engine.self_update(&group).unwrap();
+        let worse = all[1].member.engine.self_update(&group).unwrap();
+        all[0].member.confirms(&better);
+        all[1].member.engine.discard(worse.id).unwrap();
+        let (better, worse) = (better.event.unwrap(), worse.event.unwrap());
+        let way = round % 2;
+        // The winner first, and the winner last: then the group has to change over.
+        let order = if way == 0 { [&better, &worse] } else { [&worse, &better] };
+        fork[way] = fork[way].min(time(&mut all[2], &order));
+        all[1].takes(&better);
+        all[0].takes(&worse);
+        all.iter_mut().for_each(|m| drop(m.waits(1_000)));
+        let end = all[0].ends(&group);
+        assert_eq!(all[2].ends(&group), end);
+    }
+    println!("one commit {plain:?}, a fork without a change {:?}, with one {:?}", fork[0], fork[1]);
+    // Four on a machine with nothing else to do; shared ones make short times coarse.
+    let bound = u32::try_from(number("MDK_PRICE", 8)).unwrap();
+    for fork in fork {
+        assert!(fork <= plain * bound, "{fork:?} against {plain:?}");
+    }
+}
