@@ -68,8 +68,15 @@ fn report(plan: &Plan, fault: &Fault, broken: Broken) -> String {
         shrink::shrink(plan.clone(), fault.clone(), time, |p| attempt(p, broken).err());
     let mut text = format!(
         "seed {}: {}: {}\ncut down from {} steps to {}, from {} members to {}: {}: {}\n",
-        plan.seed, fault.sort, fault.text, plan.steps.len(), small.steps.len(), plan.members,
-        small.members, why.sort, why.text,
+        plan.seed,
+        fault.sort,
+        fault.text,
+        plan.steps.len(),
+        small.steps.len(),
+        plan.members,
+        small.members,
+        why.sort,
+        why.text,
     );
     for step in &small.steps {
         text += &format!("  {:?}\n", step.act);

@@ -82,7 +82,8 @@ impl World {
 
     /// The invariants.
     pub fn judge(&mut self) -> Checked<Summary> {
-        let states: Vec<Option<GroupState>> = (0..self.members.len()).map(|i| self.state(i)).collect();
+        let states: Vec<Option<GroupState>> =
+            (0..self.members.len()).map(|i| self.state(i)).collect();
         let mut summary = Summary::default();
         let Some(tip) = self.majority() else {
             // The group has ended for everybody: disbanded, or nobody was left.
@@ -100,11 +101,18 @@ impl World {
             let live = self.members[who].tip.is_some();
             if !live {
                 if belongs && on_branch {
-                    return fault("left out", format!("member {who} is in the group and does not know it: {state:?}"));
+                    return fault(
+                        "left out",
+                        format!("member {who} is in the group and does not know it: {state:?}"),
+                    );
                 }
                 summary.left_behind += usize::from(belongs);
-                if belongs && !self.members[who].refused_welcome && self.members[who].root.is_none() {
-                    return fault("not joined", format!("member {who} had a Welcome and is not in: {state:?}"));
+                if belongs && !self.members[who].refused_welcome && self.members[who].root.is_none()
+                {
+                    return fault(
+                        "not joined",
+                        format!("member {who} had a Welcome and is not in: {state:?}"),
+                    );
                 }
                 continue;
             }
@@ -116,7 +124,10 @@ impl World {
                 }
                 let (epoch, other) = (self.tree.epoch(&tip), self.members[who].tip.unwrap_or(tip));
                 let other = self.tree.epoch(&other);
-                return fault("divergence", format!("member {who} is at epoch {other}, others at {epoch}"));
+                return fault(
+                    "divergence",
+                    format!("member {who} is at epoch {other}, others at {epoch}"),
+                );
             }
             let state = self.must(who, "state", |e| testing::state(e, &group))?;
             if let Some((first, seen)) = &agreed {
@@ -155,7 +166,8 @@ impl World {
         let chain = self.tree.chain(&tip);
         for (who, state) in states.iter().enumerate() {
             let on_branch = self.members[who].root.is_some_and(|root| chain.contains(&root));
-            if *state == Some(GroupState::Disbanded) && on_branch && self.tree.is_member(&tip, who) {
+            if *state == Some(GroupState::Disbanded) && on_branch && self.tree.is_member(&tip, who)
+            {
                 return fault("divergence", format!("member {who} saw the end, others go on"));
             }
         }
@@ -193,7 +205,9 @@ impl World {
             }
             let known: BTreeSet<EventId> = self.said.iter().map(|s| s.id).collect();
             // What was once reported is never taken away.
-            if let Some(id) = reported.keys().find(|id| known.contains(id) && !history.contains_key(id)) {
+            if let Some(id) =
+                reported.keys().find(|id| known.contains(id) && !history.contains_key(id))
+            {
                 return fault("deleted", format!("member {who} has no more {}", id.to_hex()));
             }
             summary.invalidated += history.values().filter(|lost| **lost).count();
@@ -218,7 +232,10 @@ impl World {
             let place = chain.iter().position(|s| *s == said.state);
             match history.get(&said.id) {
                 None if said.by == who => {
-                    return fault("deleted", format!("member {who} lost its own message of epoch {epoch}"));
+                    return fault(
+                        "deleted",
+                        format!("member {who} lost its own message of epoch {epoch}"),
+                    );
                 }
                 Some(lost) => {
                     // On the branch that was chosen it counts, elsewhere it is marked.
@@ -240,7 +257,8 @@ impl World {
                         summary.too_late += 1;
                         continue;
                     }
-                    let text = format!("member {who} never got a message of epoch {epoch} by {}", said.by);
+                    let text =
+                        format!("member {who} never got a message of epoch {epoch} by {}", said.by);
                     return fault("lost", text);
                 }
             }

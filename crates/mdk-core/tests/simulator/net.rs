@@ -39,7 +39,14 @@ impl Net {
     }
 
     /// Publishes; gives when the first relay says so, `None` without a connection.
-    pub fn publish(&mut self, from: usize, json: String, id: EventId, now: u64, salt: u64) -> Option<u64> {
+    pub fn publish(
+        &mut self,
+        from: usize,
+        json: String,
+        id: EventId,
+        now: u64,
+        salt: u64,
+    ) -> Option<u64> {
         if self.cut.contains(&from) {
             self.outbox[from].push((json, id));
             return None;

@@ -74,12 +74,12 @@ const WEIGHTS: [(u64, fn(usize, usize, u64) -> Act); 19] = [
     (40, |a, _, _| Act::React(a)),
     (25, Act::add),
     (20, Act::remove),
-    (50, |a, _, _| Act::Rename(a)),
-    (40, |a, _, _| Act::SelfUpdate(a)),
+    (60, |a, _, _| Act::Rename(a)),
+    (50, |a, _, _| Act::SelfUpdate(a)),
     (8, |a, _, _| Act::Leave(a)),
     (14, Act::promote),
     (8, Act::demote),
-    (60, |a, b, _| Act::Race(a, b)),
+    (120, |a, b, _| Act::Race(a, b)),
     (0, |a, _, _| Act::Disband(a)),
     (180, |_, _, n| Act::Wait(n % 2500)),
     (20, |a, _, _| Act::Cut(a)),
@@ -135,13 +135,14 @@ impl Plan {
     pub fn from_seed(seed: u64, steps: usize) -> Self {
         let members = 3 + (draw(&[seed, 1]) % 10) as usize;
         let founders = 2 + (draw(&[seed, 2]) % (members as u64 - 1)) as usize;
-        let admins = 1 + (draw(&[seed, 3]) % (founders as u64).min(4)) as usize;
+        let admins = 1 + (draw(&[seed, 3]) % (founders as u64).min(5)) as usize;
         let total: u64 = WEIGHTS.iter().map(|(w, _)| w).sum();
         let mut all: Vec<Step> = (0..steps as u64)
             .map(|i| {
                 let salt = draw(&[seed, 5, i]);
                 let mut at = draw(&[salt, 1]) % total;
-                let (a, b) = (draw(&[salt, 2]) as usize % members, draw(&[salt, 3]) as usize % members);
+                let (a, b) =
+                    (draw(&[salt, 2]) as usize % members, draw(&[salt, 3]) as usize % members);
                 let kind = WEIGHTS.iter().find(|(w, _)| {
                     let hit = at < *w;
                     at = at.saturating_sub(*w);
@@ -156,6 +157,13 @@ impl Plan {
             let at = steps - 1 - (draw(&[seed, 6]) as usize % (steps / 5));
             all[at].act = Act::Disband(draw(&[seed, 7]) as usize % members);
         }
-        Self { seed, members, founders, admins, relays: 1 + (draw(&[seed, 4]) % 3) as usize, steps: all }
+        Self {
+            seed,
+            members,
+            founders,
+            admins,
+            relays: 1 + (draw(&[seed, 4]) % 3) as usize,
+            steps: all,
+        }
     }
 }

@@ -6,7 +6,12 @@ use crate::plan::Plan;
 use crate::world::Fault;
 
 /// A smaller plan with the same sort of fault, as far as the time reaches.
-pub fn shrink(plan: Plan, fault: Fault, time: Duration, run: impl Fn(&Plan) -> Option<Fault>) -> (Plan, Fault) {
+pub fn shrink(
+    plan: Plan,
+    fault: Fault,
+    time: Duration,
+    run: impl Fn(&Plan) -> Option<Fault>,
+) -> (Plan, Fault) {
     let until = Instant::now() + time;
     let (mut best, mut why) = (plan, fault);
     let better = |plan: &Plan, why: &Fault| run(plan).filter(|f| f.sort == why.sort);

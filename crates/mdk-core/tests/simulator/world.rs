@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use mdk_core::testing::{self, Watch};
 use mdk_core::{
-    Clock as _, Config, DeferredReason, Engine, Error, EventBody, GroupState, ManualClock, NewGroup,
-    Outcome, Pending, RejectCode, Verdict,
+    Clock as _, Config, DeferredReason, Engine, Error, EventBody, GroupState, ManualClock,
+    NewGroup, Outcome, Pending, RejectCode, Verdict,
 };
 use mdk_store::{DatabaseKey, OpenOptions};
 use mdk_wire::{Event, EventId, GroupId, Keys, PublicKey, Secret, kind};
@@ -155,8 +155,14 @@ impl World {
         let key = DatabaseKey::Raw(Secret::new([9; 32]));
         let clock = Arc::new(member.clock.clone());
         let keys = member.keys.clone();
-        let engine =
-            Engine::open(&member.path, keys, &key, &OpenOptions::default(), Config::default(), clock);
+        let engine = Engine::open(
+            &member.path,
+            keys,
+            &key,
+            &OpenOptions::default(),
+            Config::default(),
+            clock,
+        );
         member.engine = Some(engine.expect("the engine opens"));
     }
 
@@ -495,8 +501,7 @@ impl World {
 }
 
 pub fn bytes(id: &EventId) -> [u64; 2] {
-    let part = |at: usize| {
-        u64::from_be_bytes(id.as_bytes()[at..at + 8].try_into().expect("eight bytes"))
-    };
+    let part =
+        |at: usize| u64::from_be_bytes(id.as_bytes()[at..at + 8].try_into().expect("eight bytes"));
     [part(0), part(8)]
 }
