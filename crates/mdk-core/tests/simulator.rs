@@ -17,6 +17,8 @@ mod plan;
 mod shrink;
 #[path = "simulator/tree.rs"]
 mod tree;
+#[path = "simulator/turn.rs"]
+mod turn;
 #[path = "simulator/world.rs"]
 mod world;
 

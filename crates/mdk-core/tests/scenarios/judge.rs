@@ -4,7 +4,8 @@ use mdk_core::testing;
 use openmls::prelude::tls_codec::DeserializeBytes as _;
 
 use crate::compared::{Compared, rule_name};
-use crate::format::{Expected, File, Profile, TraceObservation, TraceResolution};
+use crate::expected::{Expected, TraceObservation, TraceResolution};
+use crate::format::{File, Profile};
 use crate::observe::Observation;
 use crate::world::{Failed, World};
 

@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::client::Client;
 use crate::compared::Compared;
-use crate::format::{Assertion, Comparison, Predicate};
+use crate::expected::{Assertion, Comparison, Predicate};
 use crate::world::{Failed, World};
 
 /// A state that is the same for everybody in it.

@@ -4,7 +4,8 @@ use mdk_core::{Engine, Error, GroupUpdate, NewGroup, NewMessage, Pending};
 use mdk_wire::{Event, GroupId, PublicKey, kind};
 
 use crate::client::{Intent, Publication};
-use crate::format::{Ack, Class, Resolution, Selection, Step};
+use crate::expected::Resolution;
+use crate::format::{Ack, Class, Selection, Step};
 use crate::names;
 use crate::world::{Failed, Refusal, World};
 

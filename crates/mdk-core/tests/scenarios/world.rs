@@ -9,7 +9,8 @@ use mdk_wire::{Event, GroupId, kind};
 use crate::bus::Bus;
 use crate::client::{Client, Item, Publication};
 use crate::dice::Dice;
-use crate::format::{Class, File, Resolution, Scenario, Step, TraceResolution};
+use crate::expected::{Resolution, TraceResolution};
+use crate::format::{Class, File, Scenario, Step};
 use crate::observe::{Observation, Probe};
 
 /// Why a step did not succeed.

@@ -14,7 +14,7 @@ impl World {
         self.pass(10 + draw(&[salt, 20]) % 200);
         for who in 0..self.members.len() {
             // Not everybody is awake all the time.
-            if draw(&[salt, 21, who as u64]) % 4 != 0 {
+            if !draw(&[salt, 21, who as u64]).is_multiple_of(4) {
                 self.turn(who, draw(&[salt, 22, who as u64]))?;
             }
         }
@@ -56,7 +56,7 @@ impl World {
                     return Ok(());
                 }
                 let package: Event = self.key_package(b)?;
-                let promote = draw(&[salt, 31]) % 3 == 0;
+                let promote = draw(&[salt, 31]).is_multiple_of(3);
                 self.commits(a, salt, |e, g| e.add_members(g, &[package], promote))
             }
             Act::Remove(_, b) => {

@@ -71,6 +71,7 @@ impl Net {
                 let delay = match word(2) % 10 {
                     0..=5 => 20 + word(3) % 300,
                     6..=8 => 200 + word(3) % 2_000,
+                    _ if word(4) % 4 > 0 => 1_000 + word(3) % 3_000,
                     _ => 2_000 + word(3) % 15_000,
                 };
                 self.inbox[to].push((now + delay, place));

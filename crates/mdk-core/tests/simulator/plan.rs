@@ -69,7 +69,10 @@ pub struct Plan {
     pub steps: Vec<Step>,
 }
 
-const WEIGHTS: [(u64, fn(usize, usize, u64) -> Act); 19] = [
+/// Makes an act of two numbers of members and another number.
+type Maker = fn(usize, usize, u64) -> Act;
+
+const WEIGHTS: [(u64, Maker); 19] = [
     (300, |a, _, _| Act::Send(a)),
     (40, |a, _, _| Act::React(a)),
     (25, Act::add),
@@ -81,10 +84,10 @@ const WEIGHTS: [(u64, fn(usize, usize, u64) -> Act); 19] = [
     (8, Act::demote),
     (120, |a, b, _| Act::Race(a, b)),
     (0, |a, _, _| Act::Disband(a)),
-    (180, |_, _, n| Act::Wait(n % 2500)),
-    (20, |a, _, _| Act::Cut(a)),
-    (40, |a, _, _| Act::Heal(a)),
-    (70, |a, _, _| Act::Resync(a)),
+    (220, |_, _, n| Act::Wait(n % 4000)),
+    (8, |a, _, _| Act::Cut(a)),
+    (60, |a, _, _| Act::Heal(a)),
+    (100, |a, _, _| Act::Resync(a)),
     (20, |a, _, _| Act::Restart(a)),
     (8, |a, _, _| Act::DieWithCommit(a)),
     (12, |a, _, _| Act::DieWithReplies(a)),
