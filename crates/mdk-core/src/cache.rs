@@ -3,14 +3,16 @@
 //! The database is the truth; what is here mirrors the last committed transaction. A group is *taken* while
 //! it is worked on and *put* back only on success, so that every error path drops the possibly diverged copy.
 
+use std::collections::{HashMap, HashSet};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use lru::LruCache;
 use mdk_store::GroupRow;
-use mdk_wire::GroupId;
+use mdk_wire::{EventId, GroupId};
 use openmls::group::MlsGroup;
 
+use crate::converge::branch::Auth;
 use crate::outbound::Judged;
 use crate::policy::GroupView;
 use crate::profile::{Profile as _, V2};
@@ -44,6 +46,8 @@ impl LoadedGroup {
 
 pub(crate) struct GroupCache {
     groups: LruCache<GroupId, LoadedGroup>,
+    /// Held events that no key opened, and the states whose keys were tried: a flood of noise is read once per key.
+    pub(crate) unopened: HashMap<GroupId, (Vec<Auth>, HashSet<EventId>)>,
     /// Groups put back during the current transaction: evicted when it does not commit.
     touched: Vec<GroupId>,
 }
@@ -51,7 +55,7 @@ pub(crate) struct GroupCache {
 impl GroupCache {
     pub(crate) fn new(capacity: u32) -> Self {
         let capacity = NonZeroUsize::new(capacity as usize).unwrap_or(NonZeroUsize::MIN);
-        Self { groups: LruCache::new(capacity), touched: Vec::new() }
+        Self { groups: LruCache::new(capacity), unopened: HashMap::new(), touched: Vec::new() }
     }
 
     pub(crate) fn take(&mut self, id: &GroupId) -> Option<LoadedGroup> {

@@ -68,6 +68,14 @@ impl Ctx<'_, '_> {
             .is_some_and(|at| at <= self.now_millis || self.now_millis < pass.relevant)
     }
 
+    /// The pass of a group, read as cheaply as it can be: every event asks.
+    fn pass_of(&self, id: &GroupId) -> Result<PassRow> {
+        match self.cache.peek(id) {
+            Some(group) => Ok(group.row.pass),
+            None => Ok(self.row(id)?.pass),
+        }
+    }
+
     /// The row as this transaction has it.
     pub(crate) fn current_row(&self, id: &GroupId) -> Result<GroupRow> {
         self.cached_row(id).map_or_else(|| self.row(id), Ok)
@@ -108,13 +116,13 @@ impl Ctx<'_, '_> {
 
     /// Whether commits of ours have to wait.
     pub(crate) fn is_settling(&self, id: &GroupId) -> Result<bool> {
-        let pass = self.current_row(id)?.pass;
+        let pass = self.pass_of(id)?;
         Ok(pass.opened != 0 && !self.is_due(&pass))
     }
 
     /// Closes the pass if its time has come.
     pub(crate) fn close_due(&mut self, id: &GroupId) -> Result<()> {
-        let pass = self.current_row(id)?.pass;
+        let pass = self.pass_of(id)?;
         // A batch is one input.
         if self.is_due(&pass) && !(self.batching && pass.relevant == self.now_millis) {
             self.close_pass(id)?;
@@ -286,8 +294,8 @@ impl Ctx<'_, '_> {
     /// A message that can still change a choice makes the pass wait on, or opens one (rule: E5-5): its epoch lies on a
     /// contested branch, and neither is its sender counted there yet nor is the epoch full.
     pub(crate) fn witness(&mut self, id: &GroupId, epoch: u64, auth: &Auth) -> Result<()> {
-        let row = self.current_row(id)?;
-        if row.pass.contested == 0 || epoch < row.pass.contested {
+        let pass = self.pass_of(id)?;
+        if pass.contested == 0 || epoch < pass.contested {
             return Ok(());
         }
         let nodes = self.tx.nodes(id)?;

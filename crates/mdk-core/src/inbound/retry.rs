@@ -158,7 +158,14 @@ impl Ctx<'_, '_> {
             highest = highest.max(node.epoch);
         }
         let (mut others, mut commits) = (Vec::new(), Vec::new());
+        let (tried, mut unopened) = self.cache.unopened.remove(id).unwrap_or_default();
+        if drain.keys.iter().any(|(auth, _)| !tried.contains(auth)) {
+            unopened.clear();
+        }
         for event_id in waiting {
+            if unopened.contains(event_id) {
+                continue;
+            }
             if !drain.events.contains_key(event_id) {
                 let Some(json) = self.tx.held_json(event_id)? else { continue };
                 let parsed = Event::from_stored_json(json.as_bytes())
@@ -184,8 +191,14 @@ impl Ctx<'_, '_> {
             match entry.epoch {
                 Some((true, epoch)) => commits.push((epoch, entry.message.event.clone())),
                 Some((false, epoch)) => others.push((epoch, entry.message.event.clone())),
-                None => {}
+                None => {
+                    unopened.insert(*event_id);
+                }
             }
+        }
+        if !unopened.is_empty() {
+            let tried = drain.keys.iter().map(|(auth, _)| *auth).collect();
+            self.cache.unopened.insert(id.clone(), (tried, unopened));
         }
         commits.sort_by_key(|(epoch, _)| *epoch);
         // What belongs to an epoch to come would only be put back.
