@@ -98,10 +98,11 @@ impl World {
                 outcomes.push(self.must(who, "process", |e| e.process(json.as_bytes()))?);
             }
         }
+        let out = self.members[who].tip.is_none();
         for (place, outcome) in places.iter().zip(&outcomes) {
             // A client that is not in the group has no subscription to it, and one that keeps no more asks again.
             let again = match outcome.verdict {
-                Verdict::Rejected(rejection) => rejection.code == RejectCode::UnknownGroup,
+                Verdict::Rejected(rejection) => out || rejection.code == RejectCode::UnknownGroup,
                 Verdict::Deferred(reason) => reason == DeferredReason::ResourceRefused,
                 _ => false,
             };
