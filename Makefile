@@ -7,6 +7,9 @@ SHELL := bash
 VENV := .venv
 PY := $(VENV)/bin/python
 FUZZ_SECONDS ?= 60
+SHUFFLES ?= 200
+WORLDS ?= 1000
+STEPS ?= 500
 TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
 
 # One interpreter for every build that links Python, so that nothing is compiled twice for another one.
@@ -17,7 +20,7 @@ RUST_SOURCES = Cargo.toml Cargo.lock .cargo/config.toml rust-toolchain.toml $(sh
 # The extension is tested from Python: a Rust test program cannot link it without an interpreter's library.
 CARGO_TESTED := --workspace --exclude mdk-python --exclude mdk-floor
 
-.PHONY: help venv build demo test test-rust test-recorded test-python check bench fuzz coverage clean
+.PHONY: help venv build demo test test-rust test-recorded test-python check bench fuzz coverage torture vault-proof scenarios simulate clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
@@ -71,6 +74,7 @@ check: $(VENV)/.built ## formats, lints, types, stubs, licences, coverage table
 	@if cargo deny --version >/dev/null 2>&1; then cargo deny --log-level error check; \
 	  else echo "check: advisories not looked up, cargo-deny is not installed"; fi
 	@$(PY) scripts/coverage.py --check
+	@$(PY) scripts/vault_proof.py --check
 
 bench: $(VENV)/.built ## ours, the peer and the floor (BENCH=quick for a short run, BENCH_ARGS=--check to hold the targets)
 	@$(PY) benches/run.py $(if $(filter quick,$(BENCH)),--quick) $(BENCH_ARGS)
@@ -81,6 +85,22 @@ fuzz: $(VENV)/.tools ## every fuzz target for FUZZ_SECONDS
 
 coverage: $(VENV)/.tools ## docs/coverage.md: every protocol rule, where it is enforced, what tests it
 	@$(PY) scripts/coverage.py
+
+vault-proof: $(VENV)/.built ## docs/vault-proof.md: which test shows each statement about the vault, from a run of them
+	@$(PY) -m pytest -q tests/vault --junitxml=$(VENV)/vault.xml || true
+	@$(PY) scripts/vault_proof.py $(VENV)/vault.xml
+
+torture: $(VENV)/.built ## kills at every call, 2,000 random kills, faults, losses of power: an hour and more
+	@$(PY) -m tests.vault.torture.run
+
+scenarios: ## every scenario of MDK_SCENARIOS (or of tests/vectors), plain and with SHUFFLES shuffled mailboxes each
+	@echo "scenarios: plain, and $(SHUFFLES) times shuffled"
+	@MDK_SHUFFLES=$(SHUFFLES) CARGO_PROFILE_DEV_OPT_LEVEL=2 cargo test --quiet --locked -p mdk-core --test scenarios -- --nocapture
+
+simulate: ## WORLDS seeded worlds of STEPS steps, and one that is broken on purpose
+	@echo "simulate: $(WORLDS) worlds of $(STEPS) steps"
+	@MDK_SIM_WORLDS=$(WORLDS) MDK_SIM_STEPS=$(STEPS) CARGO_PROFILE_DEV_OPT_LEVEL=2 cargo test --quiet --locked -p mdk-core --test simulator -- --nocapture
+	@CARGO_PROFILE_DEV_OPT_LEVEL=2 cargo test --quiet --locked -p mdk-core --features broken-order --test simulator a_broken_order -- --nocapture
 
 clean: ## everything that was built or set up here
 	@rm -rf $(VENV) .peer dist python/mdk/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis fuzz/target

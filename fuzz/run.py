@@ -30,6 +30,7 @@ FOUND, BROKEN, NO_NIGHTLY = 1, 2, 3
 
 # Longest input in bytes: beyond the limits of the decoder where that is cheap, else large enough for the seeds.
 TARGETS: dict[str, int] = {
+    "archive": 1024,
     "components": 8192,
     "event_json": 16384,
     "event_members": 8192,
@@ -197,10 +198,27 @@ def add_handmade(seeds: Seeds) -> None:
         seeds.add("text", text.encode())
 
 
+def add_archives(seeds: Seeds) -> None:
+    """For a backup: raw bytes (0), content (1) and edits of a good one (2)."""
+    header = b"mdk-backup" + bytes([1, 1]) + b"".join(n.to_bytes(4, "big") for n in (8, 1, 1))
+    seeds.add("archive", b"\0" + header + bytes(51) + bytes([5]) + bytes(32 + 48))
+    start = b"V" + (1).to_bytes(4, "big") + (1_700_000_000).to_bytes(8, "big")
+    table = b"T\0\1a\0\2\0\1x\0\1y"
+    cells = (b"N", b"I" + bytes(8), b"F" + bytes(8), b"S\0\0\0\2hi", b"B\0\0\0\1x", b"N")
+    rows = b"".join(b"R" + cells[n] + cells[n + 1] for n in (0, 2, 4))
+    for content, count in ((start, 0), (start + table, 0), (start + table + rows, 3)):
+        end = b"E" + count.to_bytes(8, "big") + bytes(32)
+        seeds.add("archive", b"\1" + content + end)
+    for step in range(7):
+        seeds.add("archive", bytes([2, step, 0, 120, 0, 1]))
+        seeds.add("archive", bytes([2, step, 0, 1, 1, 2, 4, 0, 2, 0, 3]))
+
+
 def build_seeds() -> str:
     """Writes the seeds; returns the secret key of the account that the recorded gift wraps are for."""
     seeds = Seeds()
     add_handmade(seeds)
+    add_archives(seeds)
     simple = load("recorded/story-simple.json")
     # First, so that the wraps for this recipient are among the chosen seeds: they open.
     recipient = simple["members"]["bob"]

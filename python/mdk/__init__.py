@@ -4,6 +4,7 @@
 """
 
 from . import errors as errors
+from . import vault as vault
 from ._mdk import DatabaseKey, Keys, Mdk, PendingCommit, PublicKey, SignedEvent, __version__
 from .config import Config
 from .events import (
@@ -27,6 +28,19 @@ from .events import (
     Unrecoverable,
 )
 from .outcomes import Applied, Deferred, Duplicate, Outcome, Rejected
+from .reports import (
+    BackupReport,
+    DoctorReport,
+    EncryptReport,
+    Finding,
+    Level,
+    Progress,
+    ProgressCallback,
+    RekeyReport,
+    RestoreReport,
+    SalvageReport,
+    VerifyReport,
+)
 from .values import (
     Delivery,
     EventId,
@@ -37,6 +51,7 @@ from .values import (
     Invite,
     KeyPackage,
     KeyPackageVerdict,
+    KeyringStoreName,
     Kind,
     Member,
     Message,
@@ -49,6 +64,7 @@ from .values import (
 
 __all__ = [
     "Applied",
+    "BackupReport",
     "ChangeWithdrawn",
     "Config",
     "DatabaseKey",
@@ -56,11 +72,14 @@ __all__ = [
     "Delivery",
     "DeliveryChanged",
     "Disbanded",
+    "DoctorReport",
     "Duplicate",
+    "EncryptReport",
     "EpochChanged",
     "Event",
     "EventId",
     "Filter",
+    "Finding",
     "GroupId",
     "GroupInfo",
     "GroupState",
@@ -71,8 +90,10 @@ __all__ = [
     "Joined",
     "KeyPackage",
     "KeyPackageVerdict",
+    "KeyringStoreName",
     "Keys",
     "Kind",
+    "Level",
     "Mdk",
     "Member",
     "MembersChanged",
@@ -85,16 +106,23 @@ __all__ = [
     "Outgoing",
     "PathArg",
     "PendingCommit",
+    "Progress",
+    "ProgressCallback",
     "PublicKey",
     "PublicKeyLike",
     "Reaction",
     "ReactionAdded",
     "ReactionRemoved",
     "Rejected",
+    "RekeyReport",
     "Removed",
+    "RestoreReport",
+    "SalvageReport",
     "SignedEvent",
     "StoreInfo",
     "Unrecoverable",
+    "VerifyReport",
     "__version__",
     "errors",
+    "vault",
 ]

@@ -1,12 +1,22 @@
 # Types of the compiled half. The documentation is in the extension: help(mdk.Mdk).
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Final, NoReturn, Self, final
+from typing import Final, NoReturn, Self, TypeAlias, final
 
 from .config import Config
 from .events import Event
 from .outcomes import Outcome
+from .reports import (
+    BackupReport,
+    DoctorReport,
+    EncryptReport,
+    ProgressCallback,
+    RekeyReport,
+    RestoreReport,
+    SalvageReport,
+    VerifyReport,
+)
 from .values import (
     EventId,
     Filter,
@@ -16,6 +26,7 @@ from .values import (
     Invite,
     KeyPackage,
     KeyPackageVerdict,
+    KeyringStoreName,
     Member,
     Message,
     Outgoing,
@@ -37,12 +48,66 @@ __all__ = [
     "__version__",
     "_error_classes",
     "_panic",
+    "backup",
+    "doctor",
+    "encrypt_existing",
+    "rekey",
+    "restore",
+    "salvage",
+    "verify",
 ]
 
 __version__: Final[str]
 
 def _error_classes() -> list[str]: ...
 def _panic(mdk: Mdk) -> NoReturn: ...
+
+_Buffer: TypeAlias = bytes | bytearray | memoryview
+_Passphrase: TypeAlias = str | bytes | bytearray | memoryview
+
+def verify(
+    path: PathArg, *, key: DatabaseKey | None = None, progress: ProgressCallback | None = None
+) -> VerifyReport: ...
+def rekey(
+    path: PathArg,
+    to: DatabaseKey | None = None,
+    *,
+    key: DatabaseKey | None = None,
+    progress: ProgressCallback | None = None,
+) -> RekeyReport: ...
+def backup(
+    path: PathArg,
+    to: PathArg,
+    *,
+    passphrase: _Passphrase,
+    key: DatabaseKey | None = None,
+    progress: ProgressCallback | None = None,
+) -> BackupReport: ...
+def restore(
+    backup: PathArg,
+    path: PathArg,
+    *,
+    passphrase: _Passphrase,
+    key: DatabaseKey | None = None,
+    progress: ProgressCallback | None = None,
+) -> RestoreReport: ...
+def encrypt_existing(
+    path: PathArg,
+    *,
+    key: DatabaseKey | None = None,
+    to: PathArg | None = None,
+    from_key: DatabaseKey | None = None,
+    progress: ProgressCallback | None = None,
+) -> EncryptReport: ...
+def salvage(
+    path: PathArg,
+    to: PathArg,
+    *,
+    key: DatabaseKey | None = None,
+    to_key: DatabaseKey | None = None,
+    progress: ProgressCallback | None = None,
+) -> SalvageReport: ...
+def doctor(path: PathArg, *, key: DatabaseKey | None = None) -> DoctorReport: ...
 
 @final
 class PublicKey:
@@ -96,11 +161,29 @@ class SignedEvent:
 @final
 class DatabaseKey:
     @staticmethod
-    def raw(key: bytes | bytearray | memoryview) -> DatabaseKey: ...
+    def keyring(
+        service: str = "mdk",
+        *,
+        key_id: str | None = None,
+        store: KeyringStoreName | None = None,
+        create: bool = True,
+        allow_volatile: bool = False,
+        timeout: float = 10.0,
+    ) -> DatabaseKey: ...
     @staticmethod
     def from_file(path: PathArg) -> DatabaseKey: ...
     @staticmethod
+    def from_fd(fd: int) -> DatabaseKey: ...
+    @staticmethod
+    def from_secret(name: str) -> DatabaseKey: ...
+    @staticmethod
+    def passphrase(text: _Passphrase, *, wipe: bool = False) -> DatabaseKey: ...
+    @staticmethod
+    def callback(function: Callable[[], _Buffer]) -> DatabaseKey: ...
+    @staticmethod
     def from_env(name: str = "MDK_DB_KEY") -> DatabaseKey: ...
+    @staticmethod
+    def raw(key: _Buffer, *, wipe: bool = False) -> DatabaseKey: ...
 
 @final
 class Clock:
@@ -152,7 +235,7 @@ class Mdk:
         path: PathArg,
         *,
         keys: Keys,
-        key: DatabaseKey,
+        key: DatabaseKey | None = None,
         config: Config | None = None,
         clock: Clock | None = None,
     ) -> Mdk: ...
@@ -174,6 +257,29 @@ class Mdk:
     @property
     def info(self) -> StoreInfo: ...
     def digest(self) -> bytes: ...
+
+    # the whole database
+    def rekey(
+        self, key: DatabaseKey | None = None, *, progress: ProgressCallback | None = None
+    ) -> RekeyReport: ...
+    def backup(
+        self,
+        path: PathArg,
+        *,
+        passphrase: _Passphrase,
+        progress: ProgressCallback | None = None,
+    ) -> BackupReport: ...
+    @staticmethod
+    def restore(
+        backup: PathArg,
+        path: PathArg,
+        *,
+        passphrase: _Passphrase,
+        key: DatabaseKey | None = None,
+        progress: ProgressCallback | None = None,
+    ) -> RestoreReport: ...
+    def verify(self, *, progress: ProgressCallback | None = None) -> VerifyReport: ...
+    def check(self) -> list[str]: ...
 
     # KeyPackages and invites
     def new_key_package(self, *, relays: Iterable[str], slot: str | None = None) -> SignedEvent: ...

@@ -15,6 +15,9 @@ EventId = NewType("EventId", str)
 """Nostr event id (NIP-01), 64 lower-case hex digits."""
 
 PathArg: TypeAlias = str | PathLike[str]
+KeyringStoreName: TypeAlias = Literal[
+    "platform", "secret-service", "keyutils", "keychain", "credential-manager"
+]
 PublicKeyLike: TypeAlias = PublicKey | str
 
 
@@ -73,8 +76,12 @@ class StoreInfo:
     """Version of the linked SQLCipher, e.g. "4.6.1 community"."""
     size_bytes: int
     """Size of the database file."""
-    key_source: Literal["env", "file", "raw", "memory"]
-    """Where the database key came from."""
+    key_source: Literal[
+        "keyring", "file", "fd", "secret", "passphrase", "callback", "env", "raw", "memory"
+    ]
+    """Where the database key came from; "memory" for an account without a file."""
+    rekeyed_at: datetime | None
+    """When rekey() last gave the database another key."""
 
 
 @final

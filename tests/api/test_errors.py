@@ -17,7 +17,7 @@ CLASSES: list[type[errors.MdkError]] = [
     if isinstance(value, type) and issubclass(value, errors.MdkError)
 ]
 # Parents that exist to be caught; everything else is raised by the extension.
-PARENTS = {"MdkError", "GroupError", "KeyringError"}
+PARENTS = {"MdkError", "GroupError", "InsecureFile", "KeyringError", "BackupError"}
 
 
 def test_rust_raises_exactly_the_documented_classes() -> None:
@@ -63,9 +63,10 @@ def test_builtins_are_caught() -> None:
 @pytest.mark.parametrize(
     ("source", "enum", "target"),
     [
-        ("mdk-core/src/error.rs", "Error", "errors.rs"),
-        ("mdk-store/src/error.rs", "OpenError", "errors.rs"),
-        ("mdk-store/src/error.rs", "StoreError", "errors.rs"),
+        ("mdk-core/src/error.rs", "Error", "errors/mapping.rs"),
+        ("mdk-store/src/error.rs", "OpenError", "errors/mapping.rs"),
+        ("mdk-store/src/error.rs", "StoreError", "errors/mapping.rs"),
+        ("mdk-store/src/vault/error.rs", "VaultError", "errors/mapping.rs"),
         ("mdk-core/src/values.rs", "EventBody", "event_views.rs"),
     ],
 )

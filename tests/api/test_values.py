@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import copy
 import dataclasses
 import os
@@ -89,26 +88,92 @@ def test_keys_from_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         Keys.from_file(file)
 
 
-def test_database_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_raw_database_keys() -> None:
     raw = os.urandom(32)
     for key in (raw, bytearray(raw), memoryview(raw)):
         DatabaseKey.raw(key)
     for size in (0, 31, 33):
-        with pytest.raises(errors.InvalidInput) as caught:
+        with pytest.raises(errors.WrongKeyLength) as caught:
             DatabaseKey.raw(bytes(size))
         assert (caught.value.field, caught.value.limit, caught.value.value) == ("key", 32, size)
     with pytest.raises(TypeError):
         DatabaseKey.raw("0" * 32)  # type: ignore[arg-type]
-    for good in ("ab" * 32, base64.b64encode(raw).decode()):
-        monkeypatch.setenv("MDK_DB_KEY", good)
-        DatabaseKey.from_env()
-    for bad in ("", "zz" * 32, "ab" * 31, "q" * 40, "secret"):
-        monkeypatch.setenv("MDK_DB_KEY", bad)
-        with pytest.raises(errors.InvalidKey) as refused:
-            DatabaseKey.from_env()
-        assert not bad or bad not in str(refused.value)
-    with pytest.raises(errors.KeyMissing):
-        DatabaseKey.from_env("MDK_NOT_SET")
+
+
+def test_a_key_can_be_wiped_where_it_came_from() -> None:
+    key = bytearray(os.urandom(32))
+    DatabaseKey.raw(key, wipe=True)
+    assert key == bytes(32)
+    key = bytearray(os.urandom(64))
+    DatabaseKey.raw(memoryview(key)[16:48], wipe=True)
+    assert key[16:48] == bytes(32)
+    assert key[:16] != bytes(16)
+    phrase = bytearray(b"correct horse")
+    DatabaseKey.passphrase(phrase, wipe=True)
+    assert phrase == bytes(13)
+    calls: list[Callable[[], object]] = [
+        lambda: DatabaseKey.raw(b"k" * 32, wipe=True),
+        lambda: DatabaseKey.raw(memoryview(b"k" * 32), wipe=True),
+        lambda: DatabaseKey.passphrase("text", wipe=True),
+        lambda: DatabaseKey.passphrase(b"text", wipe=True),
+    ]
+    for made in calls:
+        with pytest.raises(errors.InvalidInput, match="bytearray"):
+            made()
+
+
+def test_every_source_is_named_and_shows_nothing_else(tmp_path: Path) -> None:
+    keys = {
+        "keyring": DatabaseKey.keyring("planted-service", key_id="planted-id"),
+        "file": DatabaseKey.from_file(tmp_path / "planted-file"),
+        "fd": DatabaseKey.from_fd(77),
+        "secret": DatabaseKey.from_secret("planted-name"),
+        "passphrase": DatabaseKey.passphrase("planted phrase"),
+        "callback": DatabaseKey.callback(lambda: b"planted" * 4),
+        "env": DatabaseKey.from_env("PLANTED_NAME"),
+        "raw": DatabaseKey.raw(b"planted!" * 4),
+    }
+    for source, key in keys.items():
+        assert repr(key) == f"<DatabaseKey {source}>"
+        with pytest.raises(TypeError, match="pickled"):
+            pickle.dumps(key)
+
+
+@pytest.mark.parametrize("value", ["", "a\0b", "x" * 513, "é" * 257])
+def test_identifiers_are_judged_at_once(value: str) -> None:
+    calls: dict[str, Callable[[], object]] = {
+        "service": lambda: DatabaseKey.keyring(value),
+        "key_id": lambda: DatabaseKey.keyring(key_id=value),
+        "name": lambda: DatabaseKey.from_secret(value),
+    }
+    for field, made in calls.items():
+        with pytest.raises(errors.InvalidIdentifier) as caught:
+            made()
+        assert caught.value.field == field
+        assert caught.value.hint
+    DatabaseKey.keyring("x" * 512, key_id="y" * 512)
+
+
+def test_arguments_of_the_other_sources() -> None:
+    calls: list[Callable[[], object]] = [
+        lambda: DatabaseKey.keyring(store="drawer"),  # type: ignore[arg-type]
+        lambda: DatabaseKey.keyring(timeout=0),
+        lambda: DatabaseKey.keyring(timeout=float("nan")),
+        lambda: DatabaseKey.keyring(timeout=1e300),
+        lambda: DatabaseKey.from_fd(-1),
+        lambda: DatabaseKey.from_fd(1 << 70),
+        lambda: DatabaseKey.from_secret("../etc/passwd"),
+        lambda: DatabaseKey.from_secret(".."),
+    ]
+    for made in calls:
+        with pytest.raises(errors.InvalidInput):
+            made()
+    for length in (0, 1025):
+        with pytest.raises(errors.InvalidPassphrase) as caught:
+            DatabaseKey.passphrase(b"x" * length)
+        assert caught.value.value == length
+    with pytest.raises(TypeError):
+        DatabaseKey.callback("not callable")  # type: ignore[arg-type]
 
 
 def test_the_environment_is_named_as_source(

@@ -21,7 +21,7 @@ use crate::values::{
     EngineEvent, GroupInfo, GroupState, GroupUpdate, Interest, Invite, KeyPackageInfo, Member,
     Message, NewGroup, NewMessage, Outgoing, Pending, StoreInfo,
 };
-use crate::{event_log, group, halt, history, key_package};
+use crate::{event_log, group, halt, history, key_package, vault};
 
 /// One account's protocol engine: events in, events out. No sockets, no threads.
 pub struct Engine {
@@ -78,6 +78,7 @@ impl Engine {
             None => store.write(|tx| Identity::create(tx, keys, now))?,
         };
         debug_assert!(identity.account() == account);
+        vault::note_restore(&mut store)?;
         let cache = GroupCache::new(config.cached_groups);
         let mut engine = Self {
             store,
@@ -121,6 +122,7 @@ impl Engine {
             sqlcipher_version: info.sqlcipher_version,
             size_bytes: info.size_bytes,
             key_source: info.key_source,
+            rekeyed_at: info.rekeyed_at,
         })
     }
 
@@ -215,6 +217,22 @@ impl Engine {
                 undo: Undo::Savepoint,
             })
         })
+    }
+}
+
+/// Says what became of an event: names of states and rules, never what is in it.
+fn log(verdict: &Verdict, events: usize) {
+    match verdict {
+        Verdict::Applied => tracing::debug!(events, "an event was applied"),
+        Verdict::Duplicate => tracing::debug!("an event was seen before"),
+        Verdict::Deferred(reason) => tracing::debug!(?reason, "an event was deferred"),
+        Verdict::Rejected(rejection) => {
+            tracing::debug!(
+                code = rejection.code.as_str(),
+                rule = rejection.rule,
+                "an event was rejected"
+            );
+        }
     }
 }
 
@@ -616,6 +634,7 @@ impl Engine {
         let mut replies = std::mem::take(&mut self.backlog_reply);
         replies.extend(reply);
         let verdict = verdict.unwrap_or_else(Verdict::Rejected);
+        log(&verdict, all.len());
         Outcome { verdict, events: all, reply: replies }
     }
 

@@ -3,7 +3,7 @@
 //! Whatever a *peer* sends is never an error: it ends as an [`Outcome`](crate::Outcome). The variants here
 //! are faults of the caller, of the group's state, of this machine, or of this crate.
 
-use mdk_store::{OpenError, StoreError};
+use mdk_store::{OpenError, StoreError, VaultError};
 use mdk_wire::WireError;
 
 /// Result of an engine call.
@@ -102,6 +102,13 @@ pub enum Error {
     /// Reading or writing the database failed; nothing was changed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// An operation on the whole database failed; what stood before still stands.
+    #[error(transparent)]
+    Vault(VaultError),
+    /// The database was restored from a backup, and our leaf in this group has not been renewed since: the copy that was
+    /// backed up could have used its next message keys. Remedy: `self_update` and `confirm`.
+    #[error("this group was restored from a backup: renew its keys before sending")]
+    SelfUpdateRequired,
     /// A bug of this crate. Remedy: report it with the text.
     #[error("internal error: {0}")]
     Internal(&'static str),

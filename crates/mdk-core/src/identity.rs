@@ -2,11 +2,12 @@
 
 use mdk_store::Tx;
 use mdk_wire::v2::IdentityProof;
-use mdk_wire::{Keys, PublicKey};
-use openmls::prelude::{BasicCredential, CredentialWithKey, SignatureScheme};
-use openmls_basic_credential::SignatureKeyPair;
+use mdk_wire::{Keys, OsRandom, PublicKey};
+use openmls::prelude::{BasicCredential, CredentialWithKey};
+use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
+use crate::signer::LeafSigner;
 
 const META_ACCOUNT: &str = "account";
 const META_SIGNER: &str = "mls_signature_key";
@@ -15,7 +16,7 @@ const META_PROOF: &str = "identity_proof";
 /// The account, its MLS signer and the proof that binds them.
 pub(crate) struct Identity {
     pub(crate) keys: Keys,
-    pub(crate) signer: SignatureKeyPair,
+    pub(crate) signer: LeafSigner,
     pub(crate) proof: IdentityProof,
 }
 
@@ -34,8 +35,7 @@ impl Identity {
         }
         let missing = || Error::Unrecoverable("the account's MLS signer is missing");
         let public = tx.meta(META_SIGNER)?.ok_or_else(missing)?;
-        let signer = SignatureKeyPair::read(&tx.mls(), &public, SignatureScheme::ED25519)
-            .ok_or_else(missing)?;
+        let signer = LeafSigner::read(&tx.mls(), &public)?.ok_or_else(missing)?;
         let proof = tx.meta(META_PROOF)?.ok_or_else(missing)?;
         let proof = IdentityProof::decode(&proof).map_err(|_| missing())?;
         Ok(Some(Self { keys: keys.clone(), signer, proof }))
@@ -43,9 +43,7 @@ impl Identity {
 
     /// Makes the device's MLS signer and its proof.
     pub(crate) fn create(tx: &Tx<'_>, keys: Keys, now: u64) -> Result<Self> {
-        let signer = SignatureKeyPair::new(SignatureScheme::ED25519)
-            .map_err(Error::bug("signature key generation"))?;
-        Self::keep(tx, keys, signer, now)
+        Self::keep(tx, keys, LeafSigner::generate(&mut OsRandom), now)
     }
 
     /// Takes over an MLS signer that exists already (test support).
@@ -56,11 +54,16 @@ impl Identity {
         public: Vec<u8>,
         now: u64,
     ) -> Result<Self> {
-        let signer = SignatureKeyPair::from_raw(SignatureScheme::ED25519, private, public);
+        let private = Zeroizing::new(private);
+        let seed = private.as_slice().try_into();
+        let signer = LeafSigner::from_seed(seed.map_err(|_| Error::input("private", "length"))?);
+        if signer.public() != public {
+            return Err(Error::input("public", "does not belong to the private key"));
+        }
         Self::keep(tx, keys, signer, now)
     }
 
-    fn keep(tx: &Tx<'_>, keys: Keys, signer: SignatureKeyPair, now: u64) -> Result<Self> {
+    fn keep(tx: &Tx<'_>, keys: Keys, signer: LeafSigner, now: u64) -> Result<Self> {
         let proof = IdentityProof::sign(&keys, signer.public(), now.max(1));
         signer.store(&tx.mls())?;
         tx.set_meta(META_ACCOUNT, keys.public_key().as_bytes())?;

@@ -26,9 +26,11 @@ mod parallel;
 mod policy;
 mod profile;
 mod provider;
+mod signer;
 #[doc(hidden)]
 pub mod testing;
 mod values;
+mod vault;
 mod welcomes;
 
 pub use clock::{Clock, ManualClock, SystemClock};

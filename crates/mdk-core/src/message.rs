@@ -72,6 +72,7 @@ impl Ctx<'_, '_> {
         content: String,
         mut tags: Vec<Vec<String>>,
     ) -> Result<Outgoing> {
+        self.require_renewed(id)?;
         let mut group = self.take_active(id)?;
         self.may_send(&group)?;
         let now = self.now();

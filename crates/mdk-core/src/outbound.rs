@@ -242,6 +242,7 @@ impl Ctx<'_, '_> {
         };
         self.finish_epoch(&mut group, &before, &step)?;
         self.tx.set_commit_status(id, CommitStatus::Confirmed)?;
+        self.note_renewed(&pending.group, id)?;
         self.tx.release_welcomes(id)?;
         self.tx.mark_seen(pending.digest.as_bytes(), Seen::OwnEcho)?;
         if let Some(event) = &pending.event_id {

@@ -220,8 +220,10 @@ pub struct StoreInfo {
     pub sqlcipher_version: String,
     /// Size of the database file.
     pub size_bytes: u64,
-    /// Which source the key came from.
+    /// Which source the key came from; `"none"` in memory.
     pub key_source: &'static str,
+    /// When the database was last encrypted anew with another key, Unix seconds.
+    pub rekeyed_at: Option<u64>,
 }
 
 /// What a new group starts with.

@@ -129,3 +129,27 @@ fn every_order_comes_to_the_same() {
         assert_eq!(listener.ends(&log.group), log.end, "seed {seed}");
     }
 }
+
+/// Who comes back after it all and gets it in one batch, in any order, ends where those ended who heard it live: a
+/// member that waits and one that applies at once agree.
+#[test]
+fn one_batch_comes_to_the_same() {
+    let (place, before) = (folder(), folder());
+    let mut log = log(place.path(), before.path(), 24, 23);
+    for (seed, size) in [(0, 1_000), (1, 1_000), (2, 1_000), (3, 40), (4, 40)] {
+        let place = folder();
+        let mut listener = log.listener.copied(place.path());
+        let mut events: Vec<String> = log.events.iter().map(|(_, e)| e.to_json()).collect();
+        if seed == 1 {
+            events.reverse();
+        } else if seed > 1 {
+            Dice(seed).shuffles(&mut events);
+        }
+        for batch in events.chunks(size) {
+            let batch: Vec<&[u8]> = batch.iter().map(String::as_bytes).collect();
+            listener.member.engine.process_many(&batch).unwrap();
+        }
+        listener.member.engine.settle().unwrap();
+        assert_eq!(listener.ends(&log.group), log.end, "seed {seed}");
+    }
+}

@@ -190,7 +190,7 @@ pub(crate) fn secret_file(path: &Path) -> Result<Zeroizing<String>, Raise> {
     };
     // Before opening, which would wait for the writer of a FIFO.
     if !path.metadata().map_err(failed)?.is_file() {
-        return Err(Raise::new(Class::InsecureFile, "the key file is not a regular file"));
+        return Err(Raise::new(Class::NotARegularFile, "the key file is not a regular file"));
     }
     let file = File::open(path).map_err(failed)?;
     #[cfg(unix)]
@@ -199,7 +199,8 @@ pub(crate) fn secret_file(path: &Path) -> Result<Zeroizing<String>, Raise> {
         let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o777;
         if mode & 0o077 != 0 {
             let message = format!("the key file has mode {mode:03o}; run `chmod 600` on it");
-            return Err(Raise::new(Class::InsecureFile, message));
+            return Err(Raise::new(Class::KeyFileTooWide, message)
+                .detail("mode", Detail::Number(mode.into())));
         }
     }
     let mut text = Zeroizing::new(String::with_capacity(MAX_SECRET_FILE as usize + 1));

@@ -1,9 +1,10 @@
 //! The one place where an error of the engine becomes a Python exception.
 //!
-//! The classes, their codes and their hints are written in `python/mdk/errors.py`; this file names and raises them.
+//! The classes, their codes and their hints are written in `python/mdk/errors/`; this file names and raises them, and
+//! `mapping` says which error is which class.
 
-use mdk_core::Error;
-use mdk_store::{FileRole, OpenError, StoreError};
+mod mapping;
+
 use mdk_wire::WireError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -25,11 +26,18 @@ macro_rules! classes {
 }
 
 classes! {
-    Closed, CommitLost, CommitPending, CorruptDatabase, DatabaseBusy, DatabaseMissing, DiskFull, EncryptionMissing,
-    EpochUnavailable, ForeignDatabase, Forked, GroupNotFound, GroupSettling, GroupTooLarge, GroupUnrecoverable, IncompatibleMember,
-    InsecureFile, InternalError, InvalidEvent, InvalidInput, InvalidKey, InvalidRelayUrl, InviteNotFound,
-    KeyFileMalformed, KeyMissing, KeyPackageNotFound, LastAdmin, MessageNotFound, NotAdmin, NotAllowed, NotFound,
-    NotMember, ReadOnlyDatabase, SchemaTooNew, SchemaTooOld, StorageError, WrongAccount, WrongKey,
+    AccessDenied, AlreadyEncrypted, CallbackFailed, Cancelled, Closed, CommitLost, CommitPending, CopyDiffers,
+    CorruptDatabase, DatabaseBusy, DatabaseDamaged, DatabaseMissing, DestinationExists, DirectoryTooWide,
+    DiskFull, EmptyDatabase, EncryptionMissing, EpochUnavailable, FileMissing, ForeignDatabase, ForeignOwner,
+    Forked, GroupNotFound, GroupSettling, GroupTooLarge, GroupUnrecoverable, HardLink, InMemory, IncompatibleMember,
+    InternalError, InvalidEvent, InvalidIdentifier, InvalidInput, InvalidKey, InvalidPassphrase,
+    InvalidRelayUrl, InviteNotFound, KeyFileTooWide, KeyMalformed, KeyMissing, KeyNotStored, KeyPackageNotFound,
+    KeyRecordMalformed, KeyringAmbiguous, KeyringLocked, KeyringTimeout, KeyringUnavailable, LastAdmin,
+    LockLost, LogWithoutDatabase, MessageNotFound, NewKeyNeeded, NotABackup, NotADatabase, NotARegularFile, NotAdmin,
+    NotAllowed, NotEncrypted, NotEnoughSpace, NotFound, NotMember, PathChanged, ReadOnlyDatabase, Reentered,
+    RekeyInterrupted, SameKey, SchemaTooNew, SchemaTooOld, SelfUpdateRequired, StorageError, SymbolicLink,
+    TruncatedDatabase, UnsuitableFileSystem, VolatileStore, WrongAccount, WrongDatabasePassphrase, WrongKey,
+    WrongKeyLength, WrongPassphrase,
 }
 
 /// Names of the classes that Rust raises; a test compares them with `mdk.errors`.
@@ -97,6 +105,11 @@ impl Raise {
         self.number("limit", Some(limit as u64)).number("value", Some(actual as u64))
     }
 
+    /// Notes for the log that a call failed: the class, whose name is public, and no more.
+    pub(crate) fn log(&self) {
+        tracing::debug!(target: "mdk_python", error = self.class.name(), "a call failed");
+    }
+
     pub(crate) fn text(self, name: &'static str, value: &'static str) -> Self {
         self.detail(name, Detail::Text(value))
     }
@@ -106,7 +119,7 @@ impl Raise {
         self
     }
 
-    fn number(mut self, name: &'static str, value: Option<u64>) -> Self {
+    pub(crate) fn number(mut self, name: &'static str, value: Option<u64>) -> Self {
         self.details.extend(value.map(|value| (name, Detail::Number(value))));
         self
     }
@@ -151,101 +164,5 @@ pub(crate) fn end_block(
             Ok(())
         }
         result => result,
-    }
-}
-
-impl From<Error> for Raise {
-    fn from(error: Error) -> Self {
-        let message = error.to_string();
-        let new = |class| Self::new(class, message);
-        match error {
-            Error::InvalidInput { field, limit, actual, .. } => new(Class::InvalidInput)
-                .text("field", field)
-                .number("limit", limit)
-                .number("value", actual),
-            Error::InvalidEvent(_) => new(Class::InvalidEvent),
-            Error::InvalidKey(_) => new(Class::InvalidKey),
-            Error::InvalidRelayUrl(_) => new(Class::InvalidRelayUrl).text("field", "relays"),
-            Error::GroupNotFound => new(Class::GroupNotFound),
-            Error::MessageNotFound => new(Class::MessageNotFound),
-            Error::InviteNotFound => new(Class::InviteNotFound),
-            Error::NotFound("KeyPackage") => new(Class::KeyPackageNotFound),
-            Error::NotFound(_) => new(Class::NotFound),
-            Error::NotAdmin => new(Class::NotAdmin),
-            Error::NotMember(_) => new(Class::NotMember),
-            Error::LastAdmin => new(Class::LastAdmin),
-            Error::NotAllowed(_) => new(Class::NotAllowed),
-            Error::CommitPending => new(Class::CommitPending),
-            Error::Settling { millis } => new(Class::GroupSettling).number("millis", Some(millis)),
-            Error::CommitLost => new(Class::CommitLost),
-            Error::IncompatibleMember { reason, rule } => {
-                new(Class::IncompatibleMember).text("missing", reason).text("rule", rule)
-            }
-            Error::GroupTooLarge { size, limit } => {
-                new(Class::GroupTooLarge).number("size", Some(size)).number("limit", Some(limit))
-            }
-            Error::EpochUnavailable => new(Class::EpochUnavailable),
-            Error::Unrecoverable(_) => new(Class::GroupUnrecoverable),
-            Error::WrongAccount => new(Class::WrongAccount),
-            Error::Open(error) => error.into(),
-            Error::Store(error) => error.into(),
-            Error::Internal(_) => new(Class::InternalError),
-            // The enum may grow; a test compares its variants with this file.
-            _ => new(Class::InternalError),
-        }
-    }
-}
-
-impl From<OpenError> for Raise {
-    fn from(error: OpenError) -> Self {
-        let message = error.to_string();
-        let new = |class| Self::new(class, message);
-        match error {
-            OpenError::WrongKey => new(Class::WrongKey),
-            OpenError::NotEncrypted
-            | OpenError::CipherMissing
-            | OpenError::SettingRefused { .. } => new(Class::EncryptionMissing),
-            OpenError::Empty | OpenError::Truncated { .. } => new(Class::CorruptDatabase),
-            OpenError::ForeignDatabase { .. } => new(Class::ForeignDatabase),
-            OpenError::SchemaTooNew { .. } => new(Class::SchemaTooNew),
-            OpenError::SchemaTooOld { .. } => new(Class::SchemaTooOld),
-            OpenError::Busy { pid } => new(Class::DatabaseBusy).number("pid", pid.map(u64::from)),
-            OpenError::KeyFileMissing => new(Class::KeyMissing),
-            OpenError::KeyFileMalformed | OpenError::KeyReadBack => new(Class::KeyFileMalformed),
-            OpenError::DatabaseMissingButKeyPresent | OpenError::DatabaseMissingButLogPresent => {
-                new(Class::DatabaseMissing)
-            }
-            OpenError::KeyFileTooWide { .. }
-            | OpenError::DirectoryTooWide { .. }
-            | OpenError::Symlink { .. }
-            | OpenError::NotAFile { .. }
-            | OpenError::HardLink { .. }
-            | OpenError::ForeignOwner { .. } => new(Class::InsecureFile),
-            OpenError::BadPath { role } => new(Class::InvalidInput)
-                .text("field", if role == FileRole::Key { "key" } else { "path" }),
-            OpenError::Io { .. } => new(Class::StorageError),
-            OpenError::Store(error) => error.into(),
-            // The enum may grow; a test compares its variants with this file.
-            _ => new(Class::InternalError),
-        }
-    }
-}
-
-impl From<StoreError> for Raise {
-    fn from(error: StoreError) -> Self {
-        let message = error.to_string();
-        let new = |class| Self::new(class, message);
-        match error {
-            StoreError::DiskFull => new(Class::DiskFull),
-            StoreError::Io { .. } => new(Class::StorageError),
-            StoreError::Corrupt | StoreError::Decode { .. } => new(Class::CorruptDatabase),
-            StoreError::ReadOnly => new(Class::ReadOnlyDatabase),
-            StoreError::Busy => new(Class::DatabaseBusy),
-            StoreError::WrongProcess => new(Class::Forked),
-            StoreError::Invalid { what } => new(Class::InvalidInput).text("field", what),
-            StoreError::Internal { .. } => new(Class::InternalError),
-            // The enum may grow; a test compares its variants with this file.
-            _ => new(Class::InternalError),
-        }
     }
 }

@@ -2,13 +2,25 @@
 
 use std::mem;
 use std::process;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
-use mdk_core::Engine;
+use mdk_core::{Engine, Error};
+use mdk_store::StoreError;
 use pyo3::prelude::*;
 
 use crate::errors::{Class, Raise};
-use crate::panics;
+use crate::{logging, panics};
+
+thread_local! {
+    /// Its address tells this thread from the others that are alive.
+    static MARK: u8 = const { 0 };
+}
+
+fn this_thread() -> usize {
+    MARK.with(|mark| std::ptr::from_ref(mark) as usize)
+}
 
 enum State {
     Open(Box<Engine>),
@@ -19,13 +31,16 @@ enum State {
 
 pub(crate) struct Guard {
     state: Mutex<State>,
+    /// The thread that is in a call, or 0: a callback of that call must not wait for its own end.
+    inside: AtomicUsize,
     /// The process that opened it: a child after `fork` has the memory, but not the right.
     pid: u32,
 }
 
 impl Guard {
     pub(crate) fn new(engine: Engine) -> Self {
-        Self { state: Mutex::new(State::Open(Box::new(engine))), pid: process::id() }
+        let state = Mutex::new(State::Open(Box::new(engine)));
+        Self { state, inside: AtomicUsize::new(0), pid: process::id() }
     }
 
     /// Runs one call of the engine. The interpreter is detached before the lock is taken, so a waiting thread
@@ -39,7 +54,19 @@ impl Guard {
             let message = "opened before os.fork(); the child process cannot use it";
             return Err(Raise::new(Class::Forked, message).into_err(py));
         }
-        py.detach(|| self.run(f)).map_err(|raise| raise.into_err(py))
+        self.refuse_reentry(py)?;
+        logging::refresh(py)?;
+        let result = py.detach(|| self.run(f)).inspect_err(Raise::log);
+        logging::drain(py);
+        result.map_err(|raise| raise.into_err(py))
+    }
+
+    fn refuse_reentry(&self, py: Python<'_>) -> PyResult<()> {
+        if self.inside.load(Ordering::Relaxed) != this_thread() {
+            return Ok(());
+        }
+        let message = "called from a callback of a call on the same object";
+        Err(Raise::new(Class::Reentered, message).into_err(py))
     }
 
     fn run<T>(&self, f: impl FnOnce(&mut Engine) -> mdk_core::Result<T>) -> Result<T, Raise> {
@@ -52,7 +79,16 @@ impl Guard {
                 return Err(Raise::new(Class::InternalError, message));
             }
         };
-        match panics::catch(|| f(engine)) {
+        self.inside.store(this_thread(), Ordering::Relaxed);
+        let started =
+            tracing::enabled!(target: "mdk_python", tracing::Level::TRACE).then(Instant::now);
+        let done = panics::catch(|| f(engine));
+        if let Some(started) = started {
+            let (ok, micros) = (matches!(done, Ok(Ok(_))), started.elapsed().as_micros());
+            tracing::trace!(target: "mdk_python", ok, micros, "call");
+        }
+        self.inside.store(0, Ordering::Relaxed);
+        match done {
             Ok(result) => result.map_err(Raise::from),
             Err(raise) => {
                 // Dropping releases the file, so that it can be opened again.
@@ -68,14 +104,24 @@ impl Guard {
         if self.forked() {
             return Ok(());
         }
-        py.detach(|| {
+        self.refuse_reentry(py)?;
+        logging::refresh(py)?;
+        let result = py.detach(|| {
             let mut state = self.lock();
             match mem::replace(&mut *state, State::Closed) {
-                State::Open(engine) => panics::catch(|| engine.close())?.map_err(Raise::from),
+                State::Open(engine) => {
+                    tracing::info!(target: "mdk_python", "an account is being closed");
+                    match panics::catch(|| engine.close())? {
+                        // By a re-key that failed: then there is nothing left to close.
+                        Err(Error::Store(StoreError::Closed)) => Ok(()),
+                        closed => closed.map_err(Raise::from),
+                    }
+                }
                 State::Closed | State::Poisoned => Ok(()),
             }
-        })
-        .map_err(|raise| raise.into_err(py))
+        });
+        logging::drain(py);
+        result.map_err(|raise| raise.into_err(py))
     }
 
     /// Whether it is open and ours. Without waiting: meant for the moment when nobody else has a reference.

@@ -1,5 +1,6 @@
 //! `mdk.Keys`.
 
+use mdk_wire::secret::wipe_stack;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
@@ -19,7 +20,9 @@ impl Keys {
     /// A new random key pair.
     #[staticmethod]
     fn generate() -> Self {
-        Self(mdk_wire::Keys::generate())
+        let keys = mdk_wire::Keys::generate();
+        wipe_stack();
+        Self(keys)
     }
 
     /// Parses an nsec (NIP-19), 64 hex digits, or, with a password, an ncryptsec (NIP-49).
@@ -67,7 +70,9 @@ impl Keys {
 
     /// The secret as an nsec: the one explicit way out. What Python holds cannot be wiped.
     fn reveal_nsec(&self) -> String {
-        self.0.reveal_nsec().to_string()
+        let nsec = self.0.reveal_nsec().to_string();
+        wipe_stack();
+        nsec
     }
 
     fn __repr__(&self) -> String {
@@ -87,5 +92,7 @@ fn parse(field: &'static str, text: &str, password: Option<&str>) -> Result<Keys
     } else {
         mdk_wire::Keys::parse(text)
     };
+    // Parsing and decrypting leave the secret on the stack.
+    wipe_stack();
     keys.map(Keys).map_err(|error| Raise::key(field, error))
 }

@@ -12,11 +12,17 @@ mod errors;
 mod event_views;
 mod guard;
 mod keys;
+mod logging;
 mod panics;
+mod passphrase;
 mod pending;
+mod progress;
 mod public_key;
+mod report_views;
+mod secret_bytes;
 mod signed_event;
 mod text;
+mod vault;
 mod views;
 
 // OpenMLS, serde and the standard library free memory that held secrets without wiping it. This allocator wipes
@@ -48,13 +54,16 @@ mod _mdk {
     use crate::public_key::PublicKey;
     #[pymodule_export]
     use crate::signed_event::SignedEvent;
+    #[pymodule_export]
+    use crate::vault::{backup, doctor, encrypt_existing, rekey, restore, salvage, verify};
 
     #[pymodule_export]
     #[allow(non_upper_case_globals)]
     const __version__: &str = env!("CARGO_PKG_VERSION");
 
     #[pymodule_init]
-    fn init() {
+    fn init(module: &pyo3::Bound<'_, pyo3::types::PyModule>) -> pyo3::PyResult<()> {
         crate::panics::install_hook();
+        crate::logging::install(module.py())
     }
 }

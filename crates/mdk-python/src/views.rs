@@ -313,7 +313,8 @@ impl<'py> ToPy<'py> for StoreInfo {
             self.schema_version,
             self.sqlcipher_version,
             self.size_bytes,
-            self.key_source,
+            if self.key_source == "none" { "memory" } else { self.key_source },
+            self.rekeyed_at.map(|at| time(py, at)).transpose()?,
         )
     }
 }

@@ -6,6 +6,8 @@ use std::io;
 
 use rusqlite::ErrorCode;
 
+use crate::store::{self, Fault};
+
 /// An operation on an open database failed. The transaction that it belonged to is rolled back.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -45,6 +47,14 @@ pub enum StoreError {
     /// has closed it.
     #[error("the database was opened by another process; a forked child cannot use it")]
     WrongProcess,
+    /// The lock file was removed or replaced while the database was open, so another process may have opened it too.
+    /// Nothing more is written here. Close it and open it again; remove no lock file of an open database.
+    #[error("the lock file was removed or replaced while the database was open")]
+    LockLost,
+    /// A re-key could open neither the new nor the old file again, for a reason that its error told. Open the database
+    /// anew: that finishes or undoes it.
+    #[error("the database was closed by a re-key that failed; open it again")]
+    Closed,
     /// Our bug: SQL that does not fit the schema, a constraint that should hold, a value out of range. Report it.
     #[error("internal error in the store: {what} (SQLite code {code})")]
     Internal {
@@ -69,8 +79,18 @@ impl From<rusqlite::Error> for StoreError {
             rusqlite::Error::SqliteFailure(e, _)
             | rusqlite::Error::SqlInputError { error: e, .. } => {
                 let code = e.extended_code;
+                store::note_fault(match e.code {
+                    ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::Unknown => {
+                        Fault::Damage
+                    }
+                    ErrorCode::ConstraintViolation | ErrorCode::DatabaseBusy => Fault::None,
+                    _ => Fault::Failed,
+                });
                 match e.code {
                     ErrorCode::DiskFull => Self::DiskFull,
+                    // The index of the write-ahead log could not be enlarged: SQLite does not say why, but it asks
+                    // for room and nothing else.
+                    _ if code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE => Self::DiskFull,
                     ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => Self::Corrupt,
                     ErrorCode::ReadOnly => Self::ReadOnly,
                     ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Self::Busy,
@@ -102,6 +122,10 @@ pub enum OpenError {
     /// alike. Check that key and file belong together.
     #[error("the key does not open the database file, or the file is not an encrypted database")]
     WrongKey,
+    /// The key is the one that the record beside the file speaks of, but it does not open the file: that was damaged at
+    /// its beginning or replaced by another one. Put the right file back, restore a backup, or salvage what is intact.
+    #[error("the file is not the database that the key belongs to: it was damaged or replaced")]
+    NotADatabase,
     /// The file is a plain, unencrypted SQLite database. Open another file, or encrypt a copy of this one.
     #[error("the database file is an unencrypted SQLite database")]
     NotEncrypted,
@@ -151,24 +175,91 @@ pub enum OpenError {
         /// Process id of the holder, when it could be read.
         pid: Option<u32>,
     },
-    /// The database exists but its key file does not. Put the key file back; a new key cannot open old data.
-    #[error("the key file is missing, but the database exists")]
-    KeyFileMissing,
+    /// The database exists but its key is not where it should be (`source`). Put the key back, or name the place where
+    /// it is; a new key cannot open old data.
+    #[error("the {source} holds no key for the database", source = source_text(source))]
+    KeyMissing {
+        /// The kind of place, as in [`StoreInfo::key_source`](crate::StoreInfo::key_source).
+        r#source: &'static str,
+    },
     /// The key file is readable or writable by others. Run `chmod 600` on it.
     #[error("the key file has mode {mode:03o}; run `chmod 600` on it")]
     KeyFileTooWide {
         /// Its permission bits.
         mode: u32,
     },
-    /// The key file does not hold a key as this software writes it. Put the right file back.
-    #[error("the key file does not contain a key")]
-    KeyFileMalformed,
-    /// The key file was written but reads back differently. Check its disk; the new files were removed.
-    #[error("the key file does not read back as it was written")]
+    /// What stands at the place of the key (`source`) is not a key as this software writes or reads it. Put the right
+    /// one back.
+    #[error("the {source} does not contain a key", source = source_text(source))]
+    KeyMalformed {
+        /// The kind of place, as in [`StoreInfo::key_source`](crate::StoreInfo::key_source).
+        r#source: &'static str,
+    },
+    /// The key has another length than 32 bytes. Give the whole key.
+    #[error("the key has {found} bytes; 32 are needed")]
+    KeyLength {
+        /// How many bytes there are.
+        found: usize,
+    },
+    /// An identifier is empty, too long (512 bytes) or holds a character that cannot be stored (NUL among them).
+    /// Choose another one.
+    #[error("the {which} is empty, longer than 512 bytes, or has a character that is not allowed")]
+    BadIdentifier {
+        /// Which identifier: `service`, `key id`, `secret name`, `variable name`.
+        which: &'static str,
+    },
+    /// The passphrase is empty or too long. Choose another one.
+    #[error("the passphrase has {length} bytes; 1 to {limit} are possible")]
+    BadPassphrase {
+        /// Its length in bytes.
+        length: usize,
+        /// The longest one.
+        limit: usize,
+    },
+    /// The passphrase does not open the key file beside the database, or that file was changed. Both look alike on
+    /// purpose. Try again, or restore the key file.
+    #[error("the passphrase is wrong, or its key file was changed")]
+    WrongPassphrase,
+    /// The callback that should give the key failed. Its text is not shown, because it may hold a secret; look there.
+    #[error("the callback that gives the key failed")]
+    CallbackFailed,
+    /// There is no keyring: no D-Bus session, no service behind it, or this system has no store of the kind that was
+    /// asked for. Start one, or choose another place for the key, for example a key file.
+    #[error("the keyring cannot be reached")]
+    KeyringUnavailable,
+    /// The keyring is locked and was not unlocked, or it refuses this program. Unlock it, then open again.
+    #[error("the keyring is locked, or it refused access")]
+    KeyringLocked,
+    /// The keyring did not answer in time; it may be waiting for somebody to unlock it. Unlock it, or allow more time.
+    #[error("the keyring did not answer within {seconds} s")]
+    KeyringTimeout {
+        /// How long was waited.
+        seconds: u64,
+    },
+    /// The store keeps keys only until a reboot or logout, and the database would be lost with them. Choose another
+    /// store, or say that this is wanted (`allow_volatile`).
+    #[error("the key store is volatile: it forgets its keys at reboot or logout")]
+    VolatileStore,
+    /// More than one entry of the keyring has this service and key id. Remove the one that is not ours.
+    #[error("the keyring has more than one entry for this service and key id")]
+    KeyringAmbiguous,
+    /// The record of where the key is (`.keyinfo` beside the database) cannot be read, or a newer version wrote it.
+    /// Update, or move it away: a key that is named in full opens the database without it.
+    #[error("the key record beside the database cannot be read")]
+    KeyRecordMalformed,
+    /// A re-key was interrupted after the new key took effect, and the key that was given is the old one. Open the
+    /// database with the new key (`source` says where it comes from); that completes it.
+    #[error("a re-key was interrupted: the database needs the new key, from: {source}")]
+    RekeyInterrupted {
+        /// Where the new key comes from.
+        r#source: &'static str,
+    },
+    /// The key was stored but reads back differently. Check its store; the new files were removed.
+    #[error("the key does not read back as it was stored")]
     KeyReadBack,
-    /// A key file exists but the database does not. If the database is really gone and you want to start anew with
-    /// this key, move the key file away or pass its key as raw bytes.
-    #[error("the key file exists, but the database does not")]
+    /// A key of this name, or the record of one (`.keyinfo`), exists, but the database does not. Put the database back.
+    /// If it is really gone and you want to start anew, remove the record and the key, or choose another key id.
+    #[error("a key or its record exists, but the database does not")]
     DatabaseMissingButKeyPresent,
     /// A write-ahead log stands beside a database that is not there. It may hold the only copy of the newest
     /// messages: put the database file back, or move the log away to start anew.
@@ -209,6 +300,37 @@ pub enum OpenError {
         /// Which file.
         role: FileRole,
     },
+    /// The file system of the directory cannot hold a database: it is shared between machines (NFS, SMB, 9p and their
+    /// like), where SQLite's write-ahead log does not hold, or it has no modes (FAT, exFAT, NTFS). Use a directory on a
+    /// local disk.
+    #[error(
+        "the directory of the {role} is on {kind}, which {why}; use a directory on a local disk"
+    )]
+    UnsuitableFileSystem {
+        /// Whose directory it is.
+        role: FileRole,
+        /// What the file system is called, for example `NFS`.
+        kind: &'static str,
+        /// What it lacks.
+        why: &'static str,
+    },
+    /// Windows: the directory is open to other accounts and holds other files, so that it is not tightened. Run the
+    /// command of the message on it, or use a directory of your own below it.
+    #[error(
+        "the directory of the {role} is open to other accounts; run `icacls . /inheritance:r /grant:r \
+         \"%USERNAME%:(OI)(CI)F\" \"SYSTEM:(OI)(CI)F\"` in it or use a directory of its own"
+    )]
+    DirectoryTooOpen {
+        /// Whose directory it is.
+        role: FileRole,
+    },
+    /// A directory on the path was moved or replaced while the file was being opened, so that another file than the
+    /// one that was checked was opened. Find out who may rename the directories above, then open it again.
+    #[error("a directory on the path of the {role} was replaced while it was being opened")]
+    PathChanged {
+        /// Which file.
+        role: FileRole,
+    },
     /// The path cannot be used: it has no file name, or a parent is not a directory. Use another path.
     #[error("the path of the {role} cannot be used")]
     BadPath {
@@ -236,6 +358,20 @@ impl From<rusqlite::Error> for OpenError {
     }
 }
 
+/// A key source in words.
+fn source_text(source: &str) -> &'static str {
+    match source {
+        "keyring" => "keyring",
+        "file" => "key file",
+        "fd" => "file descriptor",
+        "secret" => "secret directory",
+        "passphrase" => "key file of the passphrase",
+        "callback" => "callback",
+        "env" => "environment variable",
+        _ => "key",
+    }
+}
+
 /// A file by what it is for. Errors name files so, never by path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -246,8 +382,12 @@ pub enum FileRole {
     Lock,
     /// The file that holds the key.
     Key,
+    /// The record of where the key is.
+    KeyRecord,
     /// The directory that holds them.
     Directory,
+    /// A backup.
+    Backup,
 }
 
 impl std::fmt::Display for FileRole {
@@ -256,7 +396,9 @@ impl std::fmt::Display for FileRole {
             Self::Database => "database file",
             Self::Lock => "lock file",
             Self::Key => "key file",
+            Self::KeyRecord => "key record",
             Self::Directory => "directory",
+            Self::Backup => "backup file",
         })
     }
 }

@@ -1,22 +1,29 @@
 //! Files that are private from birth: modes, owners, links, directories and the owner lock.
 //!
 //! On Unix every file is reached through a descriptor of its directory, is created with mode 0600 and never followed
-//! through a symbolic link. Elsewhere only the standard library is used: files inherit the access rules of their
-//! directory, and owners and links are not checked.
+//! through a symbolic link. On Windows files and directories get a protected access list at creation; that part was
+//! never run on Windows, see `files/windows.rs`.
 
+#[cfg(any(windows, test))]
+mod acl;
+mod fs_kind;
 mod lock;
-#[cfg(not(unix))]
-mod portable;
 #[cfg(unix)]
 mod unix;
+#[cfg(windows)]
+mod windows;
+
+#[cfg(not(any(unix, windows)))]
+compile_error!("files can be kept private on Unix and on Windows only");
 
 use std::{ffi::OsStr, ffi::OsString, fs::File, io};
 
+pub(crate) use fs_kind::Verdict;
 pub(crate) use lock::OwnerLock;
-#[cfg(not(unix))]
-pub(crate) use portable::Place;
 #[cfg(unix)]
 pub(crate) use unix::Place;
+#[cfg(windows)]
+pub(crate) use windows::Place;
 
 use crate::{FileRole, OpenError};
 

@@ -1,171 +1,353 @@
-//! Fetching the key of a database, and making one on first open. A key that exists is never changed or deleted.
+//! Finding the key of a database, and making, storing and removing keys. Which key counts is decided elsewhere
+//! (`first_open.rs`, `vault/rekey`); here a key that exists is never replaced.
 
-use std::{
-    io::{Read, Write},
-    path::PathBuf,
-};
+mod file;
+mod given;
+mod wrapped;
 
-use base64::{Engine, engine::general_purpose::STANDARD};
-use mdk_wire::Secret;
-use zeroize::Zeroizing;
+use std::time::Duration;
+
+use mdk_wire::{Secret, SecretVec};
 
 use crate::{
-    DatabaseKey, FileRole, OpenError,
+    DatabaseKey, FileRole, KeyringStore, OpenError,
     files::{self, Place},
+    key_text,
+    keyring::{self, Keyring},
+    side_record::{self, KeySlot},
+    vault,
 };
+use file::KeyFile;
 
-/// First line of a key file: format and version.
-const PREFIX: &str = "mdk-key-1:";
-/// Prefix, 44 base64 characters and a line end, with room for a `\r\n`.
-const MAX_LEN: u64 = 64;
+/// What a key file is called whose name still belongs to the key before it.
+pub(crate) const NEW: &str = "new";
 
-/// A key source that is looked at but not changed yet.
-pub(crate) enum KeyState {
-    /// The key is there.
-    Present(Secret<32>),
-    /// There is none yet; one may be made here.
-    Absent(PathBuf),
+/// The place of one key.
+pub(crate) struct Home {
+    /// What the side record says about it. Its `check` is empty until the key is known.
+    pub(crate) slot: KeySlot,
+    kind: Kind,
 }
 
-/// What a first open needs to know about where its key came from.
-pub(crate) struct NewKey {
-    pub(crate) key: Secret<32>,
-    /// Where the key file was created by this very call; it is taken back if the call fails.
-    created: Option<Place>,
+enum Kind {
+    Keyring {
+        ring: Keyring,
+        name: String,
+        create: bool,
+    },
+    File(KeyFile),
+    /// A file that is opened with a passphrase; `None` where it is not known and the file may only be removed.
+    Wrapped(KeyFile, Option<SecretVec>),
+    Given(DatabaseKey),
 }
 
-impl NewKey {
-    /// Takes back a key that this call created, because the database was not.
-    pub(crate) fn undo(&self) {
-        if let Some(place) = &self.created {
-            place.remove(place.name());
-            place.remove_made_dirs();
-        }
-    }
-}
-
-/// Looks for the key.
-pub(crate) fn find(source: &DatabaseKey) -> Result<KeyState, OpenError> {
-    match source {
-        DatabaseKey::Raw(key) => Ok(KeyState::Present(key.clone())),
-        DatabaseKey::File(path) => {
-            let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
-            // Looking must not make the directory.
-            if parent.is_some_and(|p| !p.exists()) {
-                return Ok(KeyState::Absent(path.clone()));
-            }
-            let place = Place::of(path, FileRole::Key)?;
-            match place.inspect(place.name(), FileRole::Key)? {
-                Some(found) => {
-                    if found.mode & 0o077 != 0 {
-                        return Err(OpenError::KeyFileTooWide { mode: found.mode });
-                    }
-                    read(found.file).map(KeyState::Present)
+/// The place that `source` means for this database. `known` is what the side record says: it completes a keyring key
+/// without an id, and says which of the keys of a re-key it is. `new` allows a fresh key id.
+pub(crate) fn locate(
+    place: &Place,
+    source: &DatabaseKey,
+    known: Option<&KeySlot>,
+    new: bool,
+) -> Result<Home, OpenError> {
+    let kind = source.source();
+    let known = known.filter(|slot| slot.source == kind);
+    let mut slot = KeySlot { source: kind.to_owned(), ..KeySlot::default() };
+    let generation = known.and_then(|slot| slot.generation.clone());
+    let kind = match source {
+        DatabaseKey::Keyring(key) => {
+            keyring::check_id("service", &key.service)?;
+            let known = match &key.key_id {
+                None => known,
+                Some(id) => {
+                    keyring::check_id("key id", id)?;
+                    known.filter(|slot| {
+                        slot.key_id.as_ref() == Some(id)
+                            && slot.service.as_ref() == Some(&key.service)
+                    })
                 }
-                None => Ok(KeyState::Absent(path.clone())),
+            };
+            let id = match (&key.key_id, known.and_then(|slot| slot.key_id.clone())) {
+                (Some(id), _) => id.clone(),
+                (None, Some(id)) => id,
+                (None, None) if new => random_id()?,
+                (None, None) => return Err(OpenError::KeyMissing { source: source.source() }),
+            };
+            let recorded = known.and_then(|slot| slot.store.as_deref());
+            let store = match (key.store, recorded.and_then(keyring::store_from_name)) {
+                (KeyringStore::Platform, Some(store)) => store,
+                (store, _) => store,
+            };
+            let service = known.and_then(|slot| slot.service.as_ref()).unwrap_or(&key.service);
+            let ring = Keyring::new(store, service, key.allow_volatile, key.timeout)?;
+            slot.generation = known.and_then(|slot| slot.generation.clone());
+            slot.store = Some(keyring::store_name(ring.store).to_owned());
+            slot.service = Some(ring.service.clone());
+            let name = entry_name(&id, slot.generation.as_deref());
+            slot.key_id = Some(id);
+            Kind::Keyring { ring, name, create: key.create }
+        }
+        DatabaseKey::File(path) => {
+            let file = KeyFile::new(path)?;
+            slot.path = file.text();
+            slot.generation = generation.filter(|_| known.is_some_and(|k| k.path == slot.path));
+            Kind::File(file.with_generation(slot.generation.as_deref()))
+        }
+        DatabaseKey::Passphrase(passphrase) => {
+            wrapped::check_passphrase(passphrase)?;
+            slot.generation = generation;
+            let file = KeyFile::beside(place)?.with_generation(slot.generation.as_deref());
+            Kind::Wrapped(file, Some(passphrase.clone()))
+        }
+        DatabaseKey::Env(name) => {
+            given::check_variable(name)?;
+            slot.key_id = Some(name.clone());
+            Kind::Given(source.clone())
+        }
+        DatabaseKey::Secret(name) => {
+            given::check_secret(name)?;
+            slot.key_id = Some(name.clone());
+            Kind::Given(source.clone())
+        }
+        DatabaseKey::Fd(_) | DatabaseKey::Callback(_) | DatabaseKey::Raw(_) => {
+            Kind::Given(source.clone())
+        }
+    };
+    Ok(Home { slot, kind })
+}
+
+/// The place that the side record names, as far as it can be reached without being told more.
+pub(crate) fn recorded(place: &Place, slot: &KeySlot) -> Option<Home> {
+    recorded_within(place, slot, crate::KeyringKey::default().timeout)
+}
+
+fn recorded_within(place: &Place, slot: &KeySlot, timeout: Duration) -> Option<Home> {
+    let generation = slot.generation.as_deref();
+    let kind = match slot.source.as_str() {
+        "keyring" => {
+            let store = keyring::store_from_name(slot.store.as_deref()?)?;
+            let (service, id) = (slot.service.as_deref()?, slot.key_id.as_deref()?);
+            // Whoever made the record has agreed to a volatile store.
+            let ring = Keyring::new(store, service, true, timeout).ok()?;
+            Kind::Keyring { ring, name: entry_name(id, generation), create: false }
+        }
+        "file" => {
+            let file = KeyFile::new(slot.path.as_deref()?.as_ref()).ok()?;
+            Kind::File(file.with_generation(generation))
+        }
+        "passphrase" => {
+            Kind::Wrapped(KeyFile::beside(place).ok()?.with_generation(generation), None)
+        }
+        _ => return None,
+    };
+    Some(Home { slot: slot.clone(), kind })
+}
+
+/// Whether the key that the side record names is there. `None`: that cannot be asked without being told more.
+pub(crate) fn present(
+    place: &Place,
+    slot: &KeySlot,
+    timeout: Duration,
+) -> Result<Option<bool>, OpenError> {
+    match recorded_within(place, slot, timeout).map(|home| home.kind) {
+        Some(Kind::Keyring { ring, name, .. }) => ring.get(&name).map(|key| Some(key.is_some())),
+        Some(Kind::File(file) | Kind::Wrapped(file, _)) => file.read().map(|t| Some(t.is_some())),
+        Some(Kind::Given(_)) | None => Ok(None),
+    }
+}
+
+/// Refuses a file descriptor that is closed. Asked before anything else is opened: its number could be taken by then.
+pub(crate) fn check_open(source: &DatabaseKey) -> Result<(), OpenError> {
+    match source {
+        DatabaseKey::Fd(fd) => given::check_descriptor(*fd),
+        _ => Ok(()),
+    }
+}
+
+/// The key of a database that exists. Changes nothing.
+pub(crate) fn existing(place: &Place, source: &DatabaseKey) -> Result<Secret<32>, OpenError> {
+    let record = side_record::read(place)?;
+    if let Some(record) = record.as_ref().filter(|r| r.pending.is_some()) {
+        return vault::interrupted_key(place, source, record).map(|(key, _)| key);
+    }
+    let mut home = locate(place, source, record.as_ref().map(|r| &r.key), false)?;
+    home.look()?.ok_or(OpenError::KeyMissing { source: source.source() })
+}
+
+impl Home {
+    /// The key, if it is there.
+    pub(crate) fn look(&mut self) -> Result<Option<Secret<32>>, OpenError> {
+        let key = match &self.kind {
+            Kind::Keyring { ring, name, .. } => ring.get(name)?,
+            Kind::File(file) => read_file(file)?,
+            Kind::Wrapped(file, Some(passphrase)) => match file.read()? {
+                Some(text) => Some(wrapped::unwrap(&text, passphrase)?),
+                None => None,
+            },
+            Kind::Wrapped(_, None) => None,
+            Kind::Given(source) => Some(given::read(source)?),
+        };
+        if let Some(key) = &key {
+            self.slot.check = side_record::check(key);
+        }
+        Ok(key)
+    }
+
+    /// Whether keys are made and kept here, not given.
+    pub(crate) fn keeps_keys(&self) -> bool {
+        !matches!(self.kind, Kind::Given(_))
+    }
+
+    /// Whether a key may be made here.
+    pub(crate) fn may_create(&self) -> bool {
+        !matches!(self.kind, Kind::Keyring { create: false, .. } | Kind::Given(_))
+    }
+
+    /// Stores a key where none is, reads it back and compares. On failure none is left.
+    pub(crate) fn make(&mut self, key: &Secret<32>) -> Result<(), OpenError> {
+        match &mut self.kind {
+            Kind::Keyring { ring, name, .. } => ring.put_new(name, key),
+            Kind::File(file) => file.make(&file::line(key)),
+            Kind::Wrapped(file, Some(passphrase)) => file.make(&wrapped::wrap(key, passphrase)?),
+            Kind::Wrapped(_, None) | Kind::Given(_) => Ok(()),
+        }
+    }
+
+    /// Looks once more that the key is still ours: the keyrings cannot create exclusively, so another program may have
+    /// looked at the same moment.
+    pub(crate) fn confirm(&self, key: &Secret<32>) -> Result<(), OpenError> {
+        match &self.kind {
+            Kind::Keyring { ring, name, .. } if ring.get(name)?.as_ref() != Some(key) => {
+                Err(OpenError::KeyReadBack)
             }
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes a key that this very call has made.
+    pub(crate) fn unmake(&self, key: &Secret<32>) {
+        match &self.kind {
+            Kind::Keyring { ring, name, .. } => {
+                ring.remove(name, key);
+            }
+            Kind::File(file) | Kind::Wrapped(file, _) => file.unmake(),
+            Kind::Given(_) => {}
+        }
+    }
+
+    /// Removes the key that the slot speaks of, if it is still there. Whether it is gone.
+    pub(crate) fn retire(&self) -> bool {
+        if let Kind::File(file) | Kind::Wrapped(file, _) = &self.kind {
+            file.remove_temporary();
+        }
+        match &self.kind {
+            Kind::Keyring { ring, name, .. } => match ring.get(name) {
+                Ok(Some(key)) if self.slot.is_of(&key) => ring.remove(name, &key),
+                found => is_gone(found),
+            },
+            Kind::File(file) => match read_file(file) {
+                Ok(Some(key)) if self.slot.is_of(&key) => file.wipe(),
+                found => is_gone(found),
+            },
+            Kind::Wrapped(file, _) => file.wipe(),
+            Kind::Given(_) => true,
+        }
+    }
+
+    /// Whether a key, or something else, is where the new one shall go.
+    pub(crate) fn is_taken(&self) -> Result<bool, OpenError> {
+        match &self.kind {
+            Kind::Keyring { ring, name, .. } => match ring.get(name) {
+                Err(OpenError::KeyMalformed { .. } | OpenError::KeyLength { .. }) => Ok(true),
+                found => found.map(|key| key.is_some()),
+            },
+            Kind::File(file) | Kind::Wrapped(file, _) => file.exists(),
+            Kind::Given(_) => Ok(false),
+        }
+    }
+
+    /// Removes what a lost re-key has left where the next key file is made. Its own name it has had never.
+    pub(crate) fn clear_next(&self) -> Result<(), OpenError> {
+        match &self.kind {
+            Kind::File(file) | Kind::Wrapped(file, _) if self.slot.generation.is_some() => {
+                match file.wipe() {
+                    true => Ok(()),
+                    false => Err(files::io_error(
+                        "removing",
+                        FileRole::Key,
+                        &std::io::ErrorKind::Other.into(),
+                    )),
+                }
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Gives a key file that was made as `new` its name; the file that had it goes.
+    pub(crate) fn settle(&self) -> Result<(), OpenError> {
+        match &self.kind {
+            Kind::File(file) | Kind::Wrapped(file, _) => file.settle(),
+            _ => Ok(()),
         }
     }
 }
 
-/// The key for a new database: the one that is there, or a fresh one, stored and read back.
-pub(crate) fn obtain(state: KeyState) -> Result<NewKey, OpenError> {
-    let place = match state {
-        KeyState::Present(key) => return Ok(NewKey { key, created: None }),
-        KeyState::Absent(path) => Place::of(&path, FileRole::Key)?,
+fn read_file(file: &KeyFile) -> Result<Option<Secret<32>>, OpenError> {
+    file.read()?.map(|text| key_text::decode_own(&text, "file")).transpose()
+}
+
+/// Whether what was found where an old key was is not that key any more.
+fn is_gone(found: Result<Option<Secret<32>>, OpenError>) -> bool {
+    use OpenError::{KeyLength, KeyMalformed};
+    matches!(found, Ok(_) | Err(KeyMalformed { .. } | KeyLength { .. }))
+}
+
+/// What the entry of a keyring is called.
+fn entry_name(id: &str, generation: Option<&str>) -> String {
+    match generation {
+        None => id.to_owned(),
+        Some(generation) => format!("{id}#{generation}"),
+    }
+}
+
+/// The place where the next key of a re-key goes: beside the present one, if it is the same place.
+pub(crate) fn locate_next(
+    place: &Place,
+    source: &DatabaseKey,
+    current: &KeySlot,
+) -> Result<Home, OpenError> {
+    let bare = KeySlot { generation: None, ..current.clone() };
+    let mut home = locate(place, source, Some(&bare), true)?;
+    if !home.keeps_keys() || !home.slot.same_place(&bare) {
+        return Ok(home);
+    }
+    let generation = match home.kind {
+        Kind::Keyring { .. } => random_id()?[..8].to_owned(),
+        _ => NEW.to_owned(),
     };
-    let mut bytes = Zeroizing::new([0u8; 32]);
-    getrandom::fill(bytes.as_mut()).map_err(|_| OpenError::Io {
-        action: "getting random bytes for",
-        role: FileRole::Key,
-        kind: std::io::ErrorKind::Other,
-    })?;
-    let key = Secret::new(*bytes);
-    if let Err(error) = create(&place, &key) {
-        place.remove_made_dirs();
-        return Err(error);
-    }
-    let made = NewKey { key, created: Some(place) };
-    check(&made).inspect_err(|_| made.undo())?;
-    Ok(made)
-}
-
-/// Writes the key under a temporary name and renames it, so that a key file is whole or not there.
-fn create(place: &Place, key: &Secret<32>) -> Result<(), OpenError> {
-    let temp = files::with_suffix(place.name(), ".tmp");
-    // Left over from a crash: the key in it has encrypted nothing, for a database is made only after the rename.
-    place.remove(&temp);
-    let mut text = Zeroizing::new(String::with_capacity(MAX_LEN as usize));
-    text.push_str(PREFIX);
-    STANDARD.encode_string(key.expose(), &mut text);
-    text.push('\n');
-    let written = place
-        .create_new(&temp, FileRole::Key)
-        .and_then(|mut file| {
-            file.write_all(text.as_bytes())
-                .and_then(|()| file.sync_all())
-                .map_err(|e| files::io_error("writing", FileRole::Key, &e))
-        })
-        .and_then(|()| place.rename_new(&temp, place.name(), FileRole::Key));
-    if let Err(error) = written {
-        place.remove(&temp);
-        return Err(error);
-    }
-    Ok(())
-}
-
-/// Syncs the directory of a new key file and compares what stands in it.
-fn check(made: &NewKey) -> Result<(), OpenError> {
-    let Some(place) = &made.created else {
-        return Ok(());
-    };
-    place.sync_dir()?;
-    let found = place.inspect(place.name(), FileRole::Key)?.ok_or(OpenError::KeyReadBack)?;
-    match read(found.file) {
-        Ok(back) if back == made.key => Ok(()),
-        _ => Err(OpenError::KeyReadBack),
-    }
-}
-
-/// Reads and decodes a key file.
-fn read(file: std::fs::File) -> Result<Secret<32>, OpenError> {
-    let mut text = Zeroizing::new(Vec::with_capacity(MAX_LEN as usize + 1));
-    file.take(MAX_LEN + 1)
-        .read_to_end(&mut text)
-        .map_err(|e| files::io_error("reading", FileRole::Key, &e))?;
-    decode(&text).ok_or(OpenError::KeyFileMalformed)
-}
-
-fn decode(text: &[u8]) -> Option<Secret<32>> {
-    if text.len() as u64 > MAX_LEN {
-        return None;
-    }
-    let body = text.trim_ascii_end().strip_prefix(PREFIX.as_bytes())?;
-    // The decoder may want room for one group more than there is.
-    let mut out = Zeroizing::new([0u8; 48]);
-    let len = STANDARD.decode_slice(body, out.as_mut()).ok()?;
-    Some(Secret::new(out.get(..len)?.try_into().ok()?))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_key_file_is_read_strictly() {
-        let body = STANDARD.encode([7u8; 32]);
-        assert!(decode(format!("{PREFIX}{body}\n").as_bytes()).is_some());
-        assert!(decode(format!("{PREFIX}{body}").as_bytes()).is_some());
-        for bad in [
-            String::new(),
-            body.clone(),
-            format!("mdk-key-2:{body}"),
-            format!("{PREFIX}{body}x"),
-            format!("{PREFIX}{}", STANDARD.encode([7u8; 31])),
-            format!("{PREFIX}{}", STANDARD.encode([7u8; 33])),
-            format!("{PREFIX}{body}\n{}", " ".repeat(64)),
-        ] {
-            assert!(decode(bad.as_bytes()).is_none(), "{bad:?}");
+    match &mut home.kind {
+        Kind::Keyring { name, .. } => {
+            *name = entry_name(home.slot.key_id.as_deref().unwrap_or_default(), Some(&generation));
         }
+        Kind::File(file) | Kind::Wrapped(file, _) => file.set_generation(Some(&generation)),
+        Kind::Given(_) => {}
     }
+    home.slot.generation = Some(generation);
+    Ok(home)
+}
+
+/// A fresh random key.
+pub(crate) fn fresh() -> Result<Secret<32>, OpenError> {
+    let mut made = Ok(());
+    let key = Secret::init(|out| made = getrandom::fill(out));
+    made.map(|()| key).map_err(no_random)
+}
+
+fn random_id() -> Result<String, OpenError> {
+    let mut bytes = [0u8; 8];
+    getrandom::fill(&mut bytes).map_err(no_random)?;
+    Ok(hex::encode(bytes))
+}
+
+fn no_random(_: getrandom::Error) -> OpenError {
+    files::io_error("getting random bytes for", FileRole::Key, &std::io::ErrorKind::Other.into())
 }

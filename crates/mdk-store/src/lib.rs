@@ -5,22 +5,29 @@
 //!
 //! `Store::in_memory` is the same code over SQLite's `:memory:`, which is **not** encrypted.
 
+mod cipher;
 mod digest;
 mod error;
 mod events;
 mod files;
+mod first_open;
 mod groups;
 mod held;
 mod key;
 mod key_packages;
 mod key_source;
+mod key_text;
+mod keyring;
+mod lookaside;
 mod messages;
 mod meta;
 mod migrate;
 mod open;
 mod openmls;
 mod outbox;
+mod ritual;
 mod seen;
+mod side_record;
 mod snapshots;
 mod store;
 mod tx;
@@ -31,7 +38,7 @@ pub use error::{FileRole, OpenError, StoreError};
 pub use events::*;
 pub use groups::*;
 pub use held::*;
-pub use key::DatabaseKey;
+pub use key::{DatabaseKey, KeyCallback, KeyringKey, KeyringStore};
 pub use key_packages::*;
 pub use messages::*;
 pub use open::{APPLICATION_ID, OpenOptions};

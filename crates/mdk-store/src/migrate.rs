@@ -49,3 +49,54 @@ pub(crate) fn migrate(
     tx.commit().map_err(StoreError::from)?;
     Ok(())
 }
+
+/// Replaces the schema of a new, empty database by an older one, to take rows of that version. `migrate` then brings
+/// it to the newest.
+pub(crate) fn rebuild(conn: &mut Connection, version: u32) -> Result<(), OpenError> {
+    if version > SUPPORTED {
+        return Err(OpenError::SchemaTooNew { found: version, supported: SUPPORTED });
+    }
+    if version < OLDEST {
+        return Err(OpenError::SchemaTooOld { found: version, oldest: OLDEST });
+    }
+    let tx = conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    let drops: Vec<String> = {
+        let mut tables = tx.prepare(
+            "SELECT 'DROP TABLE \"' || name || '\"' FROM sqlite_schema
+             WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'",
+        )?;
+        let tables = tables.query_map([], |row| row.get(0))?;
+        tables.collect::<Result<_, _>>()?
+    };
+    for sql in &drops {
+        tx.execute_batch(sql)?;
+    }
+    for sql in MIGRATIONS[..version as usize].iter().copied().flatten() {
+        tx.execute_batch(sql)?;
+    }
+    tx.pragma_update(None, "user_version", version)?;
+    tx.commit().map_err(StoreError::from)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[allow(clippy::unwrap_used)]
+    fn a_rebuilt_schema_is_that_of_its_version() {
+        let schema = |conn: &Connection| -> Vec<String> {
+            let sql = "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name";
+            let mut select = conn.prepare(sql).unwrap();
+            select.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+        };
+        let mut conn = Connection::open_in_memory().unwrap();
+        migrate(&mut conn, true, 1).unwrap();
+        let before = schema(&conn);
+        rebuild(&mut conn, SUPPORTED).unwrap();
+        assert_eq!(schema(&conn), before);
+        assert!(matches!(rebuild(&mut conn, 0), Err(OpenError::SchemaTooOld { .. })));
+        assert!(matches!(rebuild(&mut conn, SUPPORTED + 1), Err(OpenError::SchemaTooNew { .. })));
+    }
+}

@@ -1,7 +1,9 @@
 //! One open database.
 
+pub(crate) mod log;
+mod mend;
+
 use std::{
-    fs::File,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -9,37 +11,46 @@ use std::{
     },
 };
 
+use mdk_wire::Secret;
 use rusqlite::Connection;
+
+pub(crate) use mend::{Fault, note_fault};
 
 use crate::{
     DatabaseKey, OpenError, OpenOptions, Result, StoreError, Tx, digest,
-    files::{self, OwnerLock},
-    migrate, open,
+    files::{OwnerLock, Place},
+    migrate, open, ritual,
 };
-
-/// Pages in the write-ahead log above which the next write also moves them into the database file (about 4 MiB).
-const CHECKPOINT_PAGES: i32 = 1000;
 
 /// One open database. It holds the owner lock until it is dropped.
 ///
 /// A write is durable when it returns and costs one sync, or two when it also moves the write-ahead log into the
-/// database file: such a write commits without a sync of its own, because the checkpoint begins with one.
+/// database file.
 pub struct Store {
-    /// `None` only while dropping.
+    /// `None` while dropping, while it cannot be mended, and after a re-key that could open neither the new nor the old
+    /// file again.
     conn: Option<Connection>,
-    wal_pages: Arc<AtomicI32>,
+    /// The connection must be replaced before anything else is done.
+    broken: bool,
+    /// Its key, from when it was closed until there is another one.
+    spare_key: Option<Secret<32>>,
+    /// Frames of the write-ahead log that are committed.
+    log_frames: Arc<AtomicI32>,
     home: Option<Home>,
     key_source: &'static str,
+    /// The source, if it can make a fresh key for a re-key. It holds no key, though it may hold a passphrase.
+    kept_source: Option<DatabaseKey>,
+    rekeyed_at: Option<u64>,
     cipher_version: String,
     pid: u32,
 }
 
 /// Where a database on disk lives.
 struct Home {
+    place: Place,
     path: PathBuf,
-    log: PathBuf,
     /// Released after the connection is closed: fields of `Store` drop later than its `Drop` body runs.
-    _lock: OwnerLock,
+    lock: OwnerLock,
 }
 
 /// Facts about an open database.
@@ -54,8 +65,10 @@ pub struct StoreInfo {
     pub sqlcipher_version: String,
     /// Size of the database in bytes, without the write-ahead log.
     pub size_bytes: u64,
-    /// Where the key came from: `"raw"`, `"file"`, or `"none"` in memory.
+    /// Where the key came from: a [`DatabaseKey::source`], or `"none"` in memory.
     pub key_source: &'static str,
+    /// When the database was encrypted anew last, in Unix seconds.
+    pub rekeyed_at: Option<u64>,
 }
 
 impl std::fmt::Debug for Store {
@@ -72,12 +85,10 @@ impl Store {
     pub fn open(path: &Path, key: &DatabaseKey, options: &OpenOptions) -> Result<Self, OpenError> {
         let opened = open::open(path, key, options)?;
         let name = opened.place.name();
-        let home = Home {
-            path: opened.place.path(name),
-            log: opened.place.path(&files::with_suffix(name, "-wal")),
-            _lock: opened.lock,
-        };
-        Self::new(opened.conn, Some(home), key.source())
+        let home = Home { path: opened.place.path(name), lock: opened.lock, place: opened.place };
+        let mut store = Self::new(opened.conn, Some(home), key.source())?;
+        store.rekeyed(key, opened.rekeyed_at);
+        Ok(store)
     }
 
     /// Opens an empty database in memory. It is **not** encrypted, and it is gone when the store is dropped.
@@ -85,30 +96,87 @@ impl Store {
     /// # Errors
     /// [`OpenError::CipherMissing`] or [`OpenError::Store`]: this build is broken.
     pub fn in_memory() -> Result<Self, OpenError> {
-        Self::new(open::open_in_memory()?, None, "none")
+        Self::new(ritual::open_in_memory()?, None, "none")
     }
 
     fn new(
-        mut conn: Connection,
+        conn: Connection,
         home: Option<Home>,
         key_source: &'static str,
     ) -> Result<Self, OpenError> {
-        let cipher_version = open::cipher_version(&conn)?;
-        let wal_pages = Arc::new(AtomicI32::new(0));
-        let counter = Arc::clone(&wal_pages);
-        conn.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, pages| {
-            counter.store(pages, Ordering::Relaxed);
-            Ok(())
-        }))?;
-        let pid = std::process::id();
-        Ok(Self { conn: Some(conn), wal_pages, home, key_source, cipher_version, pid })
+        let mut store = Self {
+            conn: None,
+            broken: false,
+            spare_key: None,
+            log_frames: Arc::default(),
+            home,
+            key_source,
+            kept_source: None,
+            rekeyed_at: None,
+            cipher_version: ritual::cipher_version(&conn)?,
+            pid: std::process::id(),
+        };
+        store.attach(conn)?;
+        Ok(store)
     }
 
-    fn conn(&self) -> Result<&Connection> {
+    /// Works on this connection from now on.
+    pub(crate) fn attach(&mut self, mut conn: Connection) -> Result<(), OpenError> {
+        self.log_frames.store(0, Ordering::Relaxed);
+        let counter = Arc::clone(&self.log_frames);
+        conn.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, frames| {
+            counter.store(frames, Ordering::Relaxed);
+            Ok(())
+        }))?;
+        if self.home.is_some() {
+            ritual::prime_log(&conn)?;
+        }
+        self.conn = Some(conn);
+        Ok(())
+    }
+
+    /// Closes the connection; [`Self::attach`] must follow. On failure it is still there.
+    pub(crate) fn shut(&mut self) -> Result<()> {
+        self.conn()?.flush_prepared_statement_cache();
+        let Some(conn) = self.conn.take() else { return Ok(()) };
+        conn.close().map_err(|(conn, error)| {
+            self.conn = Some(conn);
+            error.into()
+        })
+    }
+
+    /// Where the database lies; `None` in memory.
+    pub(crate) fn place(&self) -> Option<&Place> {
+        self.home.as_ref().map(|home| &home.place)
+    }
+
+    /// The kind of the key source.
+    pub(crate) fn key_source(&self) -> &'static str {
+        self.key_source
+    }
+
+    /// The source, if it can make a fresh key.
+    pub(crate) fn kept_source(&self) -> Option<&DatabaseKey> {
+        self.kept_source.as_ref()
+    }
+
+    /// Remembers where the key is from now on.
+    pub(crate) fn rekeyed(&mut self, source: &DatabaseKey, at: Option<u64>) {
+        self.key_source = source.source();
+        self.kept_source = source.makes_keys().then(|| source.clone());
+        self.rekeyed_at = at;
+    }
+
+    pub(crate) fn conn(&self) -> Result<&Connection> {
         if self.pid != std::process::id() {
             return Err(StoreError::WrongProcess);
         }
-        Ok(self.conn.as_ref().expect("the connection is there until the store is dropped"))
+        self.conn.as_ref().ok_or(StoreError::Closed)
+    }
+
+    /// To be told when the write-ahead log was moved into the file and cut to nothing.
+    pub(crate) fn log_was_emptied(&self) {
+        self.log_frames.store(0, Ordering::Relaxed);
     }
 
     /// Runs `f` in a write transaction: commits and makes durable on `Ok`, undoes everything on `Err` or a panic.
@@ -119,15 +187,32 @@ impl Store {
         &mut self,
         f: impl FnOnce(&Tx<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        let conn = self.conn()?;
-        if self.wal_pages.load(Ordering::Relaxed) < CHECKPOINT_PAGES {
-            return Tx::run(conn, "BEGIN IMMEDIATE", true, f);
+        if self.home.as_ref().is_some_and(|home| !home.lock.is_intact()) {
+            return Err(StoreError::LockLost.into());
         }
-        let relaxed = Relaxed::begin(conn)?;
-        let value = Tx::run(conn, "BEGIN IMMEDIATE", true, f)?;
-        self.checkpoint()?;
-        drop(relaxed);
-        Ok(value)
+        self.mend()?;
+        mend::forget_faults();
+        let before = self.log_frames.load(Ordering::Relaxed);
+        match Tx::run(self.conn()?, "BEGIN IMMEDIATE", true, f) {
+            Ok(value) => {
+                self.tend_log(before);
+                Ok(value)
+            }
+            Err(error) => Err(self.explain(error)),
+        }
+    }
+
+    /// Moves the write-ahead log when it has become long. The commit before is durable, whatever comes of this.
+    fn tend_log(&mut self, before: i32) {
+        // After a move the next commit begins the log anew, so the number tells when it is long again.
+        let frames = self.log_frames.load(Ordering::Relaxed);
+        if frames < log::CHECKPOINT_PAGES || frames == before {
+            return;
+        }
+        match self.conn().and_then(log::move_log) {
+            Ok(()) => {}
+            Err(_) => self.broken = true,
+        }
     }
 
     /// Runs `f` in a read transaction: one consistent state, and nothing that `f` does is kept.
@@ -138,28 +223,9 @@ impl Store {
         &mut self,
         f: impl FnOnce(&Tx<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        Tx::run(self.conn()?, "BEGIN DEFERRED", false, f)
-    }
-
-    /// Moves the write-ahead log into the database file. On return everything committed is durable, even if a
-    /// reader kept the log from being moved.
-    fn checkpoint(&self) -> Result<()> {
-        let moved = self.conn()?.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
-            let (busy, in_log, moved): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
-            Ok(busy == 0 && in_log == moved)
-        });
-        if matches!(moved, Ok(true)) {
-            self.wal_pages.store(0, Ordering::Relaxed);
-            return Ok(());
-        }
-        // It may have stopped before its first sync. The log alone is enough for durability.
-        if let Some(home) = &self.home {
-            let code = rusqlite::ffi::SQLITE_IOERR_FSYNC;
-            File::open(&home.log)
-                .and_then(|log| log.sync_data())
-                .map_err(|_| StoreError::Io { code })?;
-        }
-        Ok(())
+        self.mend()?;
+        mend::forget_faults();
+        Tx::run(self.conn()?, "BEGIN DEFERRED", false, f).map_err(|error| self.explain(error))
     }
 
     /// Facts about this database.
@@ -186,6 +252,7 @@ impl Store {
             sqlcipher_version: self.cipher_version.clone(),
             size_bytes,
             key_source: self.key_source,
+            rekeyed_at: self.rekeyed_at,
         })
     }
 
@@ -202,11 +269,17 @@ impl Store {
     ///
     /// # Errors
     /// A [`StoreError`] when the log could not be moved. The database is closed all the same.
-    pub fn close(self) -> Result<()> {
+    pub fn close(mut self) -> Result<()> {
+        if self.conn.is_none() && !self.broken {
+            // Nothing is open any more, and what is on disk was left in good order.
+            return Ok(());
+        }
+        self.mend()?;
+        mend::forget_faults();
         let conn = self.conn()?;
         conn.flush_prepared_statement_cache();
-        conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")?;
-        Ok(())
+        let moved = conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
+        moved.map_err(|error| self.explain(StoreError::from(error)))
     }
 }
 
@@ -219,28 +292,17 @@ impl Drop for Store {
             return;
         }
         conn.flush_prepared_statement_cache();
+        if self.broken {
+            let _ = log::end_after(&conn, self.log_frames.load(Ordering::Relaxed));
+            // Its idea of the log is not to be trusted; the next opening recovers from the log itself.
+            let no_checkpoint = rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+            let _ = conn.set_db_config(no_checkpoint, true);
+            return;
+        }
         // Closing the last connection checkpoints too; this only makes the log empty first.
         let _ = conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
         if conn.close().is_err() {
             tracing::warn!("the database could not be closed cleanly");
-        }
-    }
-}
-
-/// While it lives, a commit does not sync the log by itself. Restores `FULL` on every way out.
-struct Relaxed<'a>(&'a Connection);
-
-impl<'a> Relaxed<'a> {
-    fn begin(conn: &'a Connection) -> Result<Self> {
-        conn.execute_batch("PRAGMA synchronous = NORMAL")?;
-        Ok(Self(conn))
-    }
-}
-
-impl Drop for Relaxed<'_> {
-    fn drop(&mut self) {
-        if self.0.execute_batch("PRAGMA synchronous = FULL").is_err() {
-            tracing::error!("synchronous = FULL could not be restored");
         }
     }
 }

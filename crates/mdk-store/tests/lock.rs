@@ -112,6 +112,27 @@ fn another_process_is_busy_with_its_pid_and_free_after_its_death() {
     }
 }
 
+/// Without its lock file an owner cannot know whether it still is the only one.
+#[test]
+fn an_owner_whose_lock_file_is_gone_writes_nothing_more() {
+    let home = tempfile::tempdir().unwrap();
+    let lock = home.path().join("alice.db.lock");
+    let mut first = open(home.path(), Duration::ZERO).unwrap();
+    first.write(|tx| tx.set_meta("a", b"1")).unwrap();
+    std::fs::remove_file(&lock).unwrap();
+    assert_eq!(first.write(|tx| tx.set_meta("a", b"2")), Err(StoreError::LockLost));
+    let mut second = open(home.path(), Duration::ZERO).unwrap();
+    assert_eq!(first.write(|tx| tx.set_meta("a", b"3")), Err(StoreError::LockLost));
+    assert_eq!(second.read(|tx| tx.meta("a")).unwrap(), Some(b"1".to_vec()));
+    second.write(|tx| tx.set_meta("a", b"4")).unwrap();
+    drop(first);
+    second.write(|tx| tx.set_meta("b", b"5")).unwrap();
+    drop(second);
+    let mut third = open(home.path(), Duration::ZERO).unwrap();
+    assert_eq!(third.read(|tx| tx.meta("a")).unwrap(), Some(b"4".to_vec()));
+    assert_eq!(third.read(|tx| tx.meta("b")).unwrap(), Some(b"5".to_vec()));
+}
+
 #[test]
 fn waiting_for_another_process_succeeds_when_it_closes() {
     let home = tempfile::tempdir().unwrap();

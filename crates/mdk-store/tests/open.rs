@@ -85,7 +85,7 @@ fn by_hand(home: &Home, byte: u8) -> Connection {
 #[test]
 fn what_is_written_is_there_after_opening_again() {
     let home = Home::created(&raw(1));
-    assert_eq!(home.files().len(), 2, "database and lock, no side-cars after closing");
+    assert_eq!(home.files().len(), 3, "database, record and lock, no side-cars after closing");
     let mut store = open(&home.db(), &raw(1)).unwrap();
     assert_eq!(who(&mut store), Some(b"alice".to_vec()));
     let info = store.info().unwrap();
@@ -197,11 +197,13 @@ fn key_files_that_are_missing_wide_or_malformed_are_refused() {
     set_mode(&home.key_file(), 0o600);
     let text = fs::read(home.key_file()).unwrap();
     fs::write(home.key_file(), b"mdk-key-1:AAAA").unwrap();
-    assert_eq!(home.refused(&key), OpenError::KeyFileMalformed);
+    assert_eq!(home.refused(&key), OpenError::KeyLength { found: 3 });
+    fs::write(home.key_file(), b"correct horse").unwrap();
+    assert_eq!(home.refused(&key), OpenError::KeyMalformed { source: "file" });
     fs::remove_file(home.key_file()).unwrap();
-    assert_eq!(home.refused(&key), OpenError::KeyFileMissing);
+    assert_eq!(home.refused(&key), OpenError::KeyMissing { source: "file" });
     let elsewhere = DatabaseKey::File(home.dir.path().join("no/such/dir/key"));
-    assert_eq!(home.refused(&elsewhere), OpenError::KeyFileMissing);
+    assert_eq!(home.refused(&elsewhere), OpenError::KeyMissing { source: "file" });
     fs::write(home.key_file(), text).unwrap();
     set_mode(&home.key_file(), 0o600);
     open(&home.db(), &key).unwrap();
@@ -218,20 +220,6 @@ fn a_lost_database_is_not_silently_replaced() {
     fs::write(home.dir.path().join("alice.db-wal"), b"newest messages").unwrap();
     set_mode(&home.dir.path().join("alice.db-wal"), 0o600);
     assert_eq!(home.refused(&raw(1)), OpenError::DatabaseMissingButLogPresent);
-}
-
-#[test]
-fn a_first_open_that_was_interrupted_is_resumed_with_its_key() {
-    let home = Home::new();
-    let key = DatabaseKey::File(home.key_file());
-    drop(open(&home.db(), &key).unwrap());
-    let text = fs::read(home.key_file()).unwrap();
-    // As after a crash between the key and the rename.
-    fs::rename(home.db(), home.dir.path().join("alice.db.tmp")).unwrap();
-    fs::write(home.dir.path().join("alice.db.tmp-wal"), b"half").unwrap();
-    drop(open(&home.db(), &key).unwrap());
-    assert_eq!(fs::read(home.key_file()).unwrap(), text, "the key was used, not replaced");
-    assert_eq!(home.files().len(), 3, "database, key and lock");
 }
 
 #[test]

@@ -4,8 +4,9 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
+use crate::curve::{lift, verify};
 use crate::error::WireError;
-use crate::ids::{EventId, PublicKey, Timestamp, lift, verify};
+use crate::ids::{EventId, PublicKey, Timestamp};
 use crate::json;
 use crate::keys::Keys;
 use crate::limits::MAX_EVENT_BYTES;
@@ -177,8 +178,13 @@ impl UnsignedEvent {
     #[must_use]
     pub fn sign_with(mut self, keys: &Keys, rng: &mut dyn Random) -> Event {
         self.pubkey = keys.public_key();
+        self.signed(|digest| keys.sign_digest_with(digest, rng))
+    }
+
+    /// Signed by `sign`, which must hold the key of `pubkey`.
+    pub(crate) fn signed(self, sign: impl FnOnce(&[u8; 32]) -> [u8; 64]) -> Event {
         let id = self.id();
-        let sig = keys.sign_digest_with(id.as_bytes(), rng);
+        let sig = sign(id.as_bytes());
         Event { id, unsigned: self, sig }
     }
 

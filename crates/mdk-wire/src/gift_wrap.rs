@@ -11,6 +11,7 @@ use crate::limits::{MAX_EVENT_BYTES, MAX_PAYLOAD_BYTES};
 use crate::nip44;
 use crate::payload::parse_unsigned;
 use crate::random::{Random, up_to};
+use crate::secret::wipe_stack;
 
 /// Seal and wrap are dated up to this many seconds (two days) back.
 pub const MAX_BACKDATE: u32 = 2 * 24 * 60 * 60;
@@ -41,6 +42,19 @@ impl fmt::Debug for Unwrapped {
 /// [`WireError::TransportRejected`] if the rumor is not by `sender`, [`WireError::PayloadTooLarge`] or
 /// [`WireError::EventTooLarge`] over a limit, [`WireError::BrokenRandom`].
 pub fn wrap(
+    rumor: UnsignedEvent,
+    sender: &Keys,
+    recipient: &PublicKey,
+    now: Timestamp,
+    rng: &mut dyn Random,
+) -> Result<Event, WireError> {
+    let wrapped = wrap_for(rumor, sender, recipient, now, rng);
+    // Wraps are made on threads of their own, too, whose stacks stay mapped when they have ended.
+    wipe_stack();
+    wrapped
+}
+
+fn wrap_for(
     rumor: UnsignedEvent,
     sender: &Keys,
     recipient: &PublicKey,

@@ -8,10 +8,10 @@ use chacha20poly1305::aead::{Aead, AeadInPlace, KeyInit};
 use chacha20poly1305::{ChaCha20Poly1305, Nonce};
 use zeroize::Zeroizing;
 
+use crate::curve::Pair;
 use crate::error::WireError;
 use crate::event::{Event, UnsignedEvent, only_tag, tag};
 use crate::ids::{NostrGroupId, Timestamp};
-use crate::keys::Keys;
 use crate::kind;
 use crate::limits::MAX_GROUP_MESSAGE_BYTES;
 use crate::random::Random;
@@ -159,13 +159,13 @@ pub fn seal(
         tags.push(tag(&["expiration", &expiration.to_string()]));
     }
     // rule: V2-2.4-5 a fresh key per event.
-    let ephemeral = Keys::from_random(rng)?;
+    let ephemeral = Pair::from_random(rng)?;
     let event = UnsignedEvent {
-        pubkey: ephemeral.public_key(),
+        pubkey: ephemeral.public(),
         created_at,
         kind: kind::GROUP_MESSAGE,
         tags,
         content: STANDARD.encode(&sealed),
     };
-    Ok(event.sign_with(&ephemeral, rng))
+    Ok(event.signed(|digest| ephemeral.sign(digest, rng)))
 }

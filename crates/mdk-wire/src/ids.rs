@@ -1,13 +1,13 @@
 //! Identifiers, each its own type. None of them prints its value in `Debug`.
 
+use std::cell::RefCell;
 use std::fmt;
 
 use nostr::nips::nip19::FromBech32;
-use secp256k1::{XOnlyPublicKey, schnorr};
 use sha2::{Digest, Sha256};
 
+use crate::curve::{lift, verify};
 use crate::error::WireError;
-use crate::keys::secp;
 
 /// Unix time in seconds.
 pub type Timestamp = u64;
@@ -146,6 +146,19 @@ impl GroupId {
     }
 }
 
+/// How many keys a thread remembers.
+const RECENT: usize = 64;
+
+thread_local! {
+    /// Keys that were lifted lately. The zero in an unused slot is no x-coordinate of the curve, and its own slot is the
+    /// only one where it could be found, so that one starts with another value.
+    static LIFTED: RefCell<[[u8; 32]; RECENT]> = const {
+        let mut recent = [[0; 32]; RECENT];
+        recent[0] = [0xff; 32];
+        RefCell::new(recent)
+    };
+}
+
 /// A Nostr account: an x-only secp256k1 key that lies on the curve (BIP-340).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PublicKey([u8; 32]);
@@ -159,7 +172,12 @@ impl PublicKey {
     ///
     /// [`WireError::InvalidKey`] if no curve point has it.
     pub fn from_bytes(bytes: [u8; 32]) -> Result<Self, WireError> {
-        lift(&bytes)?;
+        // The few keys that come again and again (our own, a sender's, an admin's) are not proven each time.
+        let slot = usize::from(bytes[31]) % RECENT;
+        if LIFTED.with_borrow(|recent| recent[slot] != bytes) {
+            lift(&bytes)?;
+            LIFTED.with_borrow_mut(|recent| recent[slot] = bytes);
+        }
         Ok(Self(bytes))
     }
 
@@ -230,23 +248,6 @@ impl PublicKey {
     pub fn verify(&self, digest: &[u8; 32], signature: &[u8; 64]) -> Result<(), WireError> {
         verify(&lift(&self.0)?, digest, signature)
     }
-}
-
-/// The curve point of an x-coordinate.
-pub(crate) fn lift(bytes: &[u8; 32]) -> Result<XOnlyPublicKey, WireError> {
-    XOnlyPublicKey::from_slice(bytes)
-        .map_err(|_| WireError::InvalidKey("public key is not on the curve"))
-}
-
-/// Verifies a BIP-340 signature under a lifted key.
-pub(crate) fn verify(
-    key: &XOnlyPublicKey,
-    digest: &[u8; 32],
-    signature: &[u8; 64],
-) -> Result<(), WireError> {
-    secp()
-        .verify_schnorr(&schnorr::Signature::from_byte_array(*signature), digest, key)
-        .map_err(|_| WireError::InvalidSignature("Schnorr signature does not verify"))
 }
 
 #[cfg(test)]

@@ -1,35 +1,24 @@
 //! The secret key of a Nostr account.
 
 use std::fmt;
-use std::sync::LazyLock;
+use std::sync::Arc;
 
 use nostr::nips::nip19::{FromBech32, ToBech32};
 use nostr::nips::nip49::EncryptedSecretKey;
-use secp256k1::{All, Keypair, Secp256k1};
 use zeroize::Zeroizing;
 
+use crate::curve::Pair;
 use crate::error::WireError;
 use crate::ids::{PublicKey, hex_array};
 use crate::random::{OsRandom, Random};
 use crate::secret::Secret;
 
-/// The curve context, blinded once per process against side channels.
-pub(crate) fn secp() -> &'static Secp256k1<All> {
-    static CONTEXT: LazyLock<Secp256k1<All>> = LazyLock::new(|| {
-        let mut context = Secp256k1::new();
-        let mut seed = Zeroizing::new([0u8; 32]);
-        OsRandom.fill(seed.as_mut());
-        context.seeded_randomize(&seed);
-        context
-    });
-    &CONTEXT
-}
-
 /// A Nostr secret key with its public key. Wiped on drop; `Debug` shows neither.
+///
+/// The secret is there once for all clones, in locked memory; what the curve's library needs is made for each signature.
 #[derive(Clone)]
 pub struct Keys {
-    secret: Secret<32>,
-    pair: Box<Keypair>,
+    secret: Arc<Secret<32>>,
     public: PublicKey,
 }
 
@@ -48,9 +37,7 @@ impl Keys {
     pub fn from_random(rng: &mut dyn Random) -> Result<Self, WireError> {
         // A random scalar is out of range with probability 2^-128.
         for _ in 0..4 {
-            let mut bytes = Zeroizing::new([0u8; 32]);
-            rng.fill(bytes.as_mut());
-            if let Ok(keys) = Self::from_secret(Secret::new(*bytes)) {
+            if let Ok(keys) = Self::from_secret(Secret::init(|bytes| rng.fill(bytes))) {
                 return Ok(keys);
             }
         }
@@ -63,10 +50,8 @@ impl Keys {
     ///
     /// [`WireError::InvalidKey`] if it is zero or not below the curve order.
     pub fn from_secret(secret: Secret<32>) -> Result<Self, WireError> {
-        let pair = Keypair::from_seckey_slice(secp(), secret.expose())
-            .map_err(|_| WireError::InvalidKey("secret key is out of range"))?;
-        let public = PublicKey::from_lifted(pair.x_only_public_key().0.serialize());
-        Ok(Self { secret, pair: Box::new(pair), public })
+        let pair = Pair::new(&secret)?;
+        Ok(Self { public: pair.public(), secret: Arc::new(secret) })
     }
 
     /// Reads `nsec1…` (NIP-19) or 64 hex digits.
@@ -81,10 +66,10 @@ impl Keys {
             return Self::from_nostr(&key);
         }
         let lower = Zeroizing::new(text.to_ascii_lowercase());
-        let bytes = hex_array(&lower).map(Zeroizing::new);
+        let bytes = hex_array::<32>(&lower).map(Zeroizing::new);
         let bytes =
             bytes.ok_or(WireError::InvalidKey("secret key is neither nsec nor 64 hex digits"))?;
-        Self::from_secret(Secret::new(*bytes))
+        Self::from_secret(Secret::init(|own| own.copy_from_slice(bytes.as_slice())))
     }
 
     /// Decrypts `ncryptsec1…` (NIP-49). Slow on purpose; refuses more than 256 MiB of work memory.
@@ -103,8 +88,7 @@ impl Keys {
     }
 
     fn from_nostr(key: &nostr::key::SecretKey) -> Result<Self, WireError> {
-        let bytes = Zeroizing::new(key.to_secret_bytes());
-        Self::from_secret(Secret::new(*bytes))
+        Self::from_secret(Secret::init(|own| own.copy_from_slice(key.as_secret_bytes())))
     }
 
     pub(crate) fn to_nostr(&self) -> nostr::key::SecretKey {
@@ -141,16 +125,7 @@ impl Keys {
     /// BIP-340 signature over a 32-byte digest, with auxiliary randomness from `rng`.
     #[must_use]
     pub fn sign_digest_with(&self, digest: &[u8; 32], rng: &mut dyn Random) -> [u8; 64] {
-        let mut aux = Zeroizing::new([0u8; 32]);
-        rng.fill(aux.as_mut());
-        secp().sign_schnorr_with_aux_rand(digest, &self.pair, &aux).to_byte_array()
-    }
-}
-
-impl Drop for Keys {
-    fn drop(&mut self) {
-        // The secret wipes itself; the pair, being C memory, does not.
-        self.pair.non_secure_erase();
+        Pair::new(&self.secret).expect("checked in from_secret").sign(digest, rng)
     }
 }
 

@@ -3,7 +3,8 @@
 //! No I/O and no state. Time and randomness are arguments. Every decoder is strict,
 //! bounded (see [`limits`]) and free of panics for any input.
 
-pub mod error;
+pub mod curve;
+mod error;
 pub mod event;
 pub mod gift_wrap;
 pub mod group_message;
@@ -13,6 +14,7 @@ pub mod key_package_event;
 pub mod keys;
 pub mod kind;
 pub mod limits;
+mod locked;
 mod nip44;
 pub mod payload;
 pub mod random;

@@ -1,35 +1,92 @@
-//! Secret bytes: wiped on drop, compared in constant time, never printed.
+//! Secret bytes: kept in locked memory, wiped on drop, compared in constant time, never printed.
 
 use std::fmt;
+use std::hint::black_box;
 
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
+use crate::locked::Slot;
+
 /// `N` secret bytes.
 ///
-/// They live on the heap so that moving the value leaves no copy behind.
-#[derive(Clone, Zeroize, ZeroizeOnDrop)]
-pub struct Secret<const N: usize>(Box<[u8; N]>);
+/// Up to 64 bytes lie in pages that the system does not swap out and leaves out of core dumps, where it can be told to;
+/// where it cannot, one warning per process says so. Moving the value moves no byte of the secret.
+pub struct Secret<const N: usize>(Memory<N>);
+
+enum Memory<const N: usize> {
+    Locked(Slot),
+    Heap(Box<[u8; N]>),
+}
 
 impl<const N: usize> Secret<N> {
     /// Takes the bytes. Wipe the original yourself if it is kept.
     #[must_use]
     pub fn new(mut bytes: [u8; N]) -> Self {
-        let secret = Self(Box::new(bytes));
+        let secret = Self::init(|own| own.copy_from_slice(&bytes));
         bytes.zeroize();
         secret
+    }
+
+    /// Lets `write` make the secret where it will stay, so that there is never a second copy of it. It starts as zeros.
+    #[must_use]
+    pub fn init(write: impl FnOnce(&mut [u8; N])) -> Self {
+        let mut secret = Self(match Slot::take() {
+            Some(slot) if N <= slot.bytes().len() => Memory::Locked(slot),
+            _ => Memory::Heap(Box::new([0; N])),
+        });
+        write(secret.bytes_mut());
+        secret
+    }
+
+    /// A copy of `bytes`, or `None` if there are not `N`.
+    #[must_use]
+    pub fn from_slice(bytes: &[u8]) -> Option<Self> {
+        (bytes.len() == N).then(|| Self::init(|own| own.copy_from_slice(bytes)))
     }
 
     /// Reads the secret.
     #[must_use]
     pub fn expose(&self) -> &[u8; N] {
-        &self.0
+        match &self.0 {
+            Memory::Locked(slot) => slot.bytes().first_chunk().expect("init compares the lengths"),
+            Memory::Heap(bytes) => bytes,
+        }
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8; N] {
+        match &mut self.0 {
+            Memory::Locked(slot) => {
+                slot.bytes_mut().first_chunk_mut().expect("init compares the lengths")
+            }
+            Memory::Heap(bytes) => bytes,
+        }
     }
 }
 
+impl<const N: usize> Clone for Secret<N> {
+    fn clone(&self) -> Self {
+        Self::init(|own| own.copy_from_slice(self.expose()))
+    }
+}
+
+impl<const N: usize> Zeroize for Secret<N> {
+    fn zeroize(&mut self) {
+        self.bytes_mut().zeroize();
+    }
+}
+
+impl<const N: usize> Drop for Secret<N> {
+    fn drop(&mut self) {
+        self.zeroize();
+    }
+}
+
+impl<const N: usize> ZeroizeOnDrop for Secret<N> {}
+
 impl<const N: usize> PartialEq for Secret<N> {
     fn eq(&self, other: &Self) -> bool {
-        self.0.as_slice().ct_eq(other.0.as_slice()).into()
+        self.expose().as_slice().ct_eq(other.expose().as_slice()).into()
     }
 }
 
@@ -74,6 +131,18 @@ impl fmt::Debug for SecretVec {
     }
 }
 
+/// Bytes of the stack that [`wipe_stack`] overwrites.
+const STACK: usize = 96 * 1024;
+
+/// Overwrites the part of this thread's stack that returned calls have used: ciphers, hashes and moved values leave
+/// copies of secrets there which no destructor reaches. Call it where a whole operation has ended. Takes about 2 µs.
+#[inline(never)]
+pub fn wipe_stack() {
+    // Words, because they are written faster than bytes; opaque, because nobody reads them.
+    let mut below = [0u64; STACK / size_of::<u64>()];
+    black_box(&mut below);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,5 +157,28 @@ mod tests {
         assert_eq!(format!("{bytes:#?}"), "SecretVec(..)");
         assert_eq!(bytes, SecretVec::new(vec![0xab; 5]));
         assert_ne!(bytes, SecretVec::new(vec![0xab; 6]));
+    }
+
+    #[test]
+    fn every_length_keeps_its_bytes() {
+        fn holds<const N: usize>() {
+            let mut secret = Secret::new([0x5a; N]);
+            assert_eq!(secret.expose(), &[0x5a; N]);
+            assert_eq!(Secret::from_slice(&[0x5a; N]), Some(secret.clone()));
+            assert_eq!(Secret::<N>::from_slice(&vec![0; N + 1]), None);
+            secret.zeroize();
+            assert_eq!(secret.expose(), &[0; N]);
+        }
+        holds::<0>();
+        holds::<1>();
+        holds::<32>();
+        holds::<64>();
+        holds::<65>();
+        holds::<5000>();
+    }
+
+    #[test]
+    fn the_stack_is_wiped() {
+        wipe_stack();
     }
 }

@@ -34,7 +34,11 @@ impl Ctx<'_, '_> {
         let tip = opened.row.authenticator;
         // rule: E6-2 a state that must be there is not: nothing is chosen without it
         let live = |n: &NodeRow| n.authenticator == tip && !crate::group::is_out(opened.row.status);
-        let mut lost = epoch >= opened.row.pass.floor && epoch <= opened.row.epoch;
+        // (where we are out there is no state to lose)
+        let out = crate::group::is_out(opened.row.status);
+        let mut lost = epoch >= opened.row.pass.floor
+            && epoch <= opened.row.epoch
+            && !(out && epoch == opened.row.epoch);
         for node in nodes.iter().filter(|n| n.canonical) {
             lost &= !live(node) && self.tx.node_state(&id, &node.authenticator)?.is_none();
         }

@@ -190,6 +190,8 @@ impl Ctx<'_, '_> {
             },
         };
         apply_settings(&mut row, &settings);
+        // A leaf of our own making, whatever a backup brought back.
+        self.tx.clear_must_update_after_restore(&row.id)?;
         if known.is_some() {
             self.tx.update_group(&row)?;
         } else {

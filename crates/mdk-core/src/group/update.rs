@@ -15,16 +15,18 @@ impl Ctx<'_, '_> {
         self.prepare(group, &Plan::default())
     }
 
-    /// Groups whose own leaf is older than `older_than` seconds.
+    /// Groups whose own leaf is older than `older_than` seconds, or came with a backup.
     pub(crate) fn needs_self_update(&self, older_than: u64) -> Result<Vec<GroupId>> {
         let now = self.now();
-        Ok(self
-            .tx
-            .groups()?
-            .into_iter()
-            .filter(|row| row.status == GroupStatus::Active)
-            .filter(|row| row.self_updated_at.saturating_add(older_than) <= now)
-            .map(|row| row.id)
-            .collect())
+        let mut due = Vec::new();
+        for row in self.tx.groups()? {
+            let old = row.self_updated_at.saturating_add(older_than) <= now;
+            if row.status == GroupStatus::Active
+                && (old || self.tx.must_update_after_restore(&row.id)?)
+            {
+                due.push(row.id);
+            }
+        }
+        Ok(due)
     }
 }

@@ -4,6 +4,7 @@ mod groups;
 mod history;
 mod key_packages;
 mod messages;
+mod vault;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,15 +17,15 @@ use pyo3::types::PyBytes;
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::database_key::DatabaseKey;
+use crate::database_key::{self, DatabaseKey};
 use crate::errors::{Raise, end_block};
 use crate::guard::Guard;
 use crate::keys::Keys;
-use crate::panics;
 use crate::pending::PendingCommit;
 use crate::public_key::PublicKey;
 use crate::text::PathText;
 use crate::views::ToPy;
+use crate::{logging, panics};
 
 type Object<'py> = PyResult<Bound<'py, PyAny>>;
 type Objects<'py> = PyResult<Vec<Bound<'py, PyAny>>>;
@@ -47,7 +48,6 @@ type Objects<'py> = PyResult<Vec<Bound<'py, PyAny>>>;
 pub(crate) struct Mdk {
     pub(crate) guard: Guard,
     public_key: PublicKey,
-    key_source: &'static str,
     database: Database,
     /// Default of `needs_self_update`, in seconds.
     self_update_every: u64,
@@ -75,7 +75,6 @@ impl Mdk {
     fn new(
         py: Python<'_>,
         keys: mdk_wire::Keys,
-        key_source: &'static str,
         config: Option<Config>,
         open: impl FnOnce(mdk_wire::Keys, mdk_core::Config) -> mdk_core::Result<Engine> + Send,
     ) -> PyResult<Self> {
@@ -84,14 +83,19 @@ impl Mdk {
         let public_key = PublicKey(keys.public_key());
         let start = || {
             let mut engine = open(keys, config)?;
-            let path = engine.info()?.path;
-            Ok((engine, path))
+            let info = engine.info()?;
+            let (source, schema, bytes) = (info.key_source, info.schema_version, info.size_bytes);
+            tracing::info!(target: "mdk_python", source, schema, bytes, "an account was opened");
+            Ok((engine, info.path))
         };
-        let (engine, path) = py
+        logging::refresh(py)?;
+        let started = py
             .detach(|| panics::catch(start)?.map_err(|error: mdk_core::Error| Raise::from(error)))
-            .map_err(|raise| raise.into_err(py))?;
+            .inspect_err(Raise::log);
+        logging::drain(py);
+        let (engine, path) = started.map_err(|raise| raise.into_err(py))?;
         let database = path.map_or_else(Database::new_in_memory, Database::File);
-        Ok(Self { guard: Guard::new(engine), public_key, key_source, database, self_update_every })
+        Ok(Self { guard: Guard::new(engine), public_key, database, self_update_every })
     }
 
     fn call<T: Send>(
@@ -118,32 +122,36 @@ impl Mdk {
     /// Args:
     ///     path: the database file. Its directory is made if it is missing.
     ///     keys: the account. A database belongs to one account for ever.
-    ///     key: how the database is encrypted.
+    ///     key: where the key of the database is kept; None means `DatabaseKey.keyring()`.
     ///     config: limits and lifetimes; None means `Config()`.
     ///     clock: for tests; None means the system's clock.
     ///
     /// Raises:
     ///     InvalidInput: the path or the Config.
-    ///     WrongKey, WrongAccount, DatabaseBusy, EncryptionMissing, CorruptDatabase, SchemaTooNew, KeyMissing, InsecureFile
-    ///     and others of StorageError. Nothing is created or changed then.
+    ///     WrongKey, WrongAccount, DatabaseBusy, NotEncrypted, CorruptDatabase, SchemaTooNew, InsecureFile and others of
+    ///     StorageError; KeyMissing, KeyringUnavailable, KeyringLocked and others of KeyringError. Nothing is created or
+    ///     changed then, and no key is ever overwritten.
     #[staticmethod]
-    #[pyo3(signature = (path, *, keys, key, config=None, clock=None))]
+    #[pyo3(signature = (path, *, keys, key=None, config=None, clock=None))]
     fn open(
         py: Python<'_>,
         path: PathText,
         keys: &Keys,
-        key: &DatabaseKey,
+        key: Option<&DatabaseKey>,
         config: Option<Config>,
         clock: Option<&Clock>,
     ) -> PyResult<Self> {
-        let path = path.get()?;
+        let (path, key) = (path.get()?, database_key::or_keyring(key));
         let clock = Clock::for_engine(clock);
-        Self::new(py, keys.0.clone(), key.source, config, |keys, config| {
-            Engine::open(&path, keys, &key.key, &OpenOptions::default(), config, clock)
+        let options = OpenOptions::default();
+        Self::new(py, keys.0.clone(), config, |keys, config| {
+            Engine::open(&path, keys, &key, &options, config, clock)
         })
     }
 
     /// An account whose state is in memory, not encrypted, and gone when it is closed. `keys=None` makes new ones.
+    ///
+    /// The logger `mdk.store` gets a warning that says so.
     #[staticmethod]
     #[pyo3(signature = (keys=None, *, config=None, clock=None))]
     fn in_memory(
@@ -154,7 +162,9 @@ impl Mdk {
     ) -> PyResult<Self> {
         let clock = Clock::for_engine(clock);
         let keys = keys.map_or_else(mdk_wire::Keys::generate, |keys| keys.0.clone());
-        Self::new(py, keys, "memory", config, |keys, config| Engine::in_memory(keys, config, clock))
+        logging::refresh(py)?;
+        tracing::warn!(target: "mdk_store", "an account in memory is not encrypted");
+        Self::new(py, keys, config, |keys, config| Engine::in_memory(keys, config, clock))
     }
 
     /// Closes the database. Waits for calls in other threads; closing again does nothing.
@@ -190,9 +200,7 @@ impl Mdk {
     /// Facts about the open database: a StoreInfo.
     #[getter]
     fn info<'py>(&self, py: Python<'py>) -> Object<'py> {
-        let mut info = self.call(py, Engine::info)?;
-        info.key_source = self.key_source;
-        info.to_py(py)
+        self.call(py, Engine::info)?.to_py(py)
     }
 
     /// SHA-256 over all rows of the database in key order, 32 bytes: equal digests mean equal logical state.
@@ -203,7 +211,7 @@ impl Mdk {
 
 impl Drop for Mdk {
     fn drop(&mut self) {
-        if self.key_source == "memory" || !self.guard.is_open() {
+        if matches!(self.database, Database::Memory(_)) || !self.guard.is_open() {
             return;
         }
         Python::try_attach(|py| {

@@ -1,5 +1,9 @@
 //! [`Place`] on Unix.
 
+mod change;
+#[cfg(test)]
+mod tests;
+
 use std::{
     ffi::{OsStr, OsString},
     fs::{self, File},
@@ -12,19 +16,24 @@ use std::{
         },
     },
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use rustix::{
-    fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, Stat},
+    fs::{AtFlags, FileType, Mode, OFlags, Stat},
     io::Errno,
 };
 
-use super::{Found, io_error};
+use super::{
+    Found,
+    fs_kind::{self, Verdict},
+    io_error,
+};
 use crate::{FileRole, OpenError};
 
 /// A directory, held open, and the name of a file in it.
 pub(crate) struct Place {
-    dir: OwnedFd,
+    dir: Arc<OwnedFd>,
     dir_path: PathBuf,
     name: OsString,
     /// Directories that this call made, outermost first; taken back if nothing was put into them.
@@ -41,11 +50,11 @@ impl Place {
         };
         let made = make_dirs(parent)?;
         let opened = fs::canonicalize(parent).and_then(|dir_path| {
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             Ok((rustix::fs::open(&dir_path, flags, Mode::empty())?, dir_path))
         });
         match opened {
-            Ok((dir, dir_path)) => Ok(Self { dir, dir_path, name, made }),
+            Ok((dir, dir_path)) => Ok(Self { dir: Arc::new(dir), dir_path, name, made }),
             Err(error) => {
                 remove_dirs(&made);
                 Err(match error.kind() {
@@ -61,18 +70,30 @@ impl Place {
         &self.name
     }
 
-    /// A path of a file in the directory without symbolic links in front of its name.
+    /// The same place for another holder, who is not concerned with the directories that were made.
+    pub(crate) fn twin(&self) -> Self {
+        Self {
+            dir: Arc::clone(&self.dir),
+            dir_path: self.dir_path.clone(),
+            name: self.name.clone(),
+            made: Vec::new(),
+        }
+    }
+
+    /// A path of a file in the directory without symbolic links in front of its name. For display, and for SQLite,
+    /// which takes nothing but a path: see [`Self::confirm_opened`].
     pub(crate) fn path(&self, name: &OsStr) -> PathBuf {
         self.dir_path.join(name)
     }
 
     /// Makes the directory private, or refuses it. It is tightened if we own it and it holds nothing but files
-    /// that `ours` accepts.
+    /// that `ours` accepts. A file system that cannot keep a database is refused too.
     pub(crate) fn secure(
         &self,
         role: FileRole,
         ours: impl Fn(&OsStr) -> bool,
     ) -> Result<(), OpenError> {
+        fs_kind::enforce(self.file_system()?, role)?;
         let failed = |e: Errno| io_error("reading the mode of", FileRole::Directory, &e.into());
         let stat = rustix::fs::fstat(&self.dir).map_err(failed)?;
         if stat.st_uid != rustix::process::geteuid().as_raw() {
@@ -153,61 +174,105 @@ impl Place {
                 Err(OpenError::Io { kind: io::ErrorKind::AlreadyExists, .. }) => {}
                 created => return created.map(|file| (file, true)),
             }
-            if self.inspect_and_narrow(name, role)?.is_none() {
-                continue;
-            }
-            let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-            match rustix::fs::openat(&self.dir, name, flags, Mode::empty()) {
-                Ok(fd) => return Ok((File::from(fd), false)),
-                Err(Errno::NOENT) => {}
-                Err(Errno::LOOP) => return Err(OpenError::Symlink { role }),
-                Err(e) => return Err(io_error("opening", role, &e.into())),
+            if let Some((file, _)) = self.open_existing(name, role)? {
+                return Ok((file, false));
             }
         }
+    }
+
+    /// Opens a file of ours for writing, its mode narrowed to 0600, and says how long it is.
+    fn open_existing(
+        &self,
+        name: &OsStr,
+        role: FileRole,
+    ) -> Result<Option<(File, u64)>, OpenError> {
+        if self.inspect_and_narrow(name, role)?.is_none() {
+            return Ok(None);
+        }
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = match rustix::fs::openat(&self.dir, name, flags, Mode::empty()) {
+            Ok(fd) => File::from(fd),
+            Err(Errno::NOENT) => return Ok(None),
+            Err(Errno::LOOP) => return Err(OpenError::Symlink { role }),
+            Err(e) => return Err(io_error("opening", role, &e.into())),
+        };
+        // It may be another file than the one that was inspected.
+        let stat = rustix::fs::fstat(&file).map_err(|e| io_error("opening", role, &e.into()))?;
+        check(&stat, role)?;
+        Ok(Some((file, u64::try_from(stat.st_size).unwrap_or(0))))
+    }
+
+    /// Fails unless the file that stands under `name` is one that this process has open.
+    ///
+    /// SQLite is given a path, so whoever may rename a directory above could slip it another one between our checks
+    /// and its opening. Called after SQLite has opened the database, for the database and for its write-ahead log,
+    /// with no descriptor of ours left on either: then the descriptor that is found is SQLite's, and it stays with it.
+    /// Where the descriptors of the process cannot be listed, what the path leads to now is compared instead.
+    pub(crate) fn confirm_opened(&self, name: &OsStr, role: FileRole) -> Result<(), OpenError> {
+        let here =
+            rustix::fs::statat(&self.dir, name, AtFlags::SYMLINK_NOFOLLOW).map_err(
+                |e| match e {
+                    Errno::NOENT => OpenError::PathChanged { role },
+                    e => io_error("looking for", role, &e.into()),
+                },
+            )?;
+        let is_here = |meta: fs::Metadata| is_same_file(&here, &meta);
+        let opened = match fs::read_dir("/proc/self/fd") {
+            // Looked at through the links of the directory: to open and close a file would end SQLite's locks on it.
+            Ok(entries) => {
+                let mut opened = false;
+                for fd in entries {
+                    let fd = fd.map_err(|e| io_error("looking for", role, &e))?;
+                    opened |= fs::metadata(fd.path()).is_ok_and(is_here);
+                }
+                opened
+            }
+            Err(e)
+                if matches!(
+                    e.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied
+                ) =>
+            {
+                fs::symlink_metadata(self.path(name)).is_ok_and(is_here)
+            }
+            Err(e) => return Err(io_error("opening", role, &e)),
+        };
+        if opened { Ok(()) } else { Err(OpenError::PathChanged { role }) }
+    }
+
+    /// What the directory lies on.
+    pub(crate) fn file_system(&self) -> Result<Verdict, OpenError> {
+        #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+        {
+            let stat = rustix::fs::fstatfs(&*self.dir).map_err(|e| {
+                io_error("reading the file system of", FileRole::Directory, &e.into())
+            })?;
+            // Its type differs between systems, and some sign-extend what is a 32-bit number.
+            #[cfg(not(target_vendor = "apple"))]
+            #[allow(clippy::unnecessary_cast, clippy::cast_possible_truncation)]
+            return Ok(fs_kind::fs_kind(stat.f_type as u32));
+            #[cfg(target_vendor = "apple")]
+            {
+                let name = stat.f_fstypename.map(|c| c as u8);
+                let end = name.iter().position(|b| *b == 0).unwrap_or(name.len());
+                return Ok(fs_kind::fs_kind_named(&name[..end]));
+            }
+        }
+        #[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+        Ok(Verdict::Good)
     }
 
     /// Whether `name` still is the file that `file` is.
     pub(crate) fn is_same(&self, name: &OsStr, file: &File) -> bool {
         let here = rustix::fs::statat(&self.dir, name, AtFlags::SYMLINK_NOFOLLOW);
-        matches!((here, file.metadata()), (Ok(a), Ok(b)) if a.st_dev == b.dev() && a.st_ino == b.ino())
+        matches!((here, file.metadata()), (Ok(a), Ok(b)) if is_same_file(&a, &b))
     }
+}
 
-    /// Removes a file; that it is not there is fine.
-    pub(crate) fn remove(&self, name: &OsStr) {
-        // Nothing to be done about a failure: what needs the name to be free fails on its own.
-        let _ = rustix::fs::unlinkat(&self.dir, name, AtFlags::empty());
-    }
-
-    /// Renames a file to a name that must be free.
-    pub(crate) fn rename_new(
-        &self,
-        from: &OsStr,
-        to: &OsStr,
-        role: FileRole,
-    ) -> Result<(), OpenError> {
-        #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
-        match rustix::fs::renameat_with(&self.dir, from, &self.dir, to, RenameFlags::NOREPLACE) {
-            // Some file systems do not know the flag; the plain rename below then serves, under the owner lock.
-            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {}
-            other => return other.map_err(|e| io_error("renaming", role, &e.into())),
-        }
-        if rustix::fs::statat(&self.dir, to, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
-            return Err(io_error("renaming", role, &io::ErrorKind::AlreadyExists.into()));
-        }
-        rustix::fs::renameat(&self.dir, from, &self.dir, to)
-            .map_err(|e| io_error("renaming", role, &e.into()))
-    }
-
-    /// Makes creations, renames and removals in the directory durable.
-    pub(crate) fn sync_dir(&self) -> Result<(), OpenError> {
-        rustix::fs::fsync(&self.dir)
-            .map_err(|e| io_error("syncing", FileRole::Directory, &e.into()))
-    }
-
-    /// Removes the directories that were made for this place, as far as they are empty.
-    pub(crate) fn remove_made_dirs(&self) {
-        remove_dirs(&self.made);
-    }
+// The types of the fields differ between systems.
+#[allow(clippy::unnecessary_cast)]
+fn is_same_file(stat: &Stat, meta: &fs::Metadata) -> bool {
+    stat.st_dev as u64 == meta.dev() && stat.st_ino as u64 == meta.ino()
 }
 
 fn permissions(stat: &Stat) -> u32 {
@@ -232,28 +297,44 @@ fn check(stat: &Stat, role: FileRole) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// Makes `dir` and what is missing above it, each with mode 0700. Returns those made, outermost first.
+/// Makes `dir` and what is missing above it, each with mode 0700, and durable: what will be acknowledged in it must not
+/// vanish with it. Returns those made, outermost first.
 fn make_dirs(dir: &Path) -> Result<Vec<PathBuf>, OpenError> {
     let missing: Vec<&Path> =
         dir.ancestors().take_while(|d| !d.as_os_str().is_empty() && !d.exists()).collect();
     let mut made = Vec::new();
     for dir in missing.into_iter().rev() {
-        match fs::DirBuilder::new().mode(0o700).create(dir) {
-            Ok(()) => made.push(dir.to_owned()),
-            // Another opener was faster.
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(e) => {
-                remove_dirs(&made);
-                return Err(match e.kind() {
-                    io::ErrorKind::NotADirectory => {
-                        OpenError::BadPath { role: FileRole::Directory }
-                    }
-                    _ => io_error("creating", FileRole::Directory, &e),
-                });
+        let created = match fs::DirBuilder::new().mode(0o700).create(dir) {
+            Ok(()) => {
+                made.push(dir.to_owned());
+                sync_parent(dir)
             }
+            // Another opener was faster.
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            Err(e) if e.kind() == io::ErrorKind::NotADirectory => {
+                Err(OpenError::BadPath { role: FileRole::Directory })
+            }
+            Err(e) => Err(io_error("creating", FileRole::Directory, &e)),
+        };
+        if let Err(error) = created {
+            remove_dirs(&made);
+            return Err(error);
         }
     }
     Ok(made)
+}
+
+fn sync_parent(dir: &Path) -> Result<(), OpenError> {
+    let parent = match dir.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    // A parent that may be written to but not read cannot be opened; then there is no way to sync it.
+    match File::open(parent) {
+        Ok(parent) => parent.sync_all().map_err(|e| io_error("syncing", FileRole::Directory, &e)),
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        Err(e) => Err(io_error("opening", FileRole::Directory, &e)),
+    }
 }
 
 fn remove_dirs(made: &[PathBuf]) {

@@ -1,23 +1,286 @@
-//! stub
-use super::{Progress, VaultError};
-use crate::Store;
+//! Writing a backup.
+
+use std::{
+    ffi::OsStr,
+    fs::{File, TryLockError},
+    io::{self, Read},
+    path::Path,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
 use mdk_wire::SecretVec;
-use std::path::Path;
+use rusqlite::{Connection, types::ValueRef};
+
+use super::{
+    Progress, Stage, VaultError,
+    archive::{ArchiveError, CHUNK_BITS, Cost, Encoder, Header, MAGIC, MAX_PASSPHRASE, Sealer},
+};
+use crate::{FileRole, OpenError, Store, StoreError, digest, files, files::Place, migrate};
+
+/// Bytes of a page, in memory too.
+const PAGE: u64 = 4096;
+
+/// Bytes between two reports of progress.
+pub(super) const REPORT_EVERY: u64 = 256 << 10;
+
+/// What stands beside a database under its own name; a backup must not take such a name.
+const SIBLINGS: [&str; 9] =
+    ["-wal", "-shm", "-journal", ".lock", ".tmp", ".key", ".keyinfo", ".rekey", ".encrypt"];
+
 /// What `backup` wrote.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct BackupReport {
     /// Bytes of the archive.
     pub bytes: u64,
+    /// Rows in it, of all tables.
+    pub rows: u64,
 }
+
 impl Store {
-    /// Writes an encrypted backup into a new file.
+    /// Writes an encrypted backup into the new file `to`, with mode 0600. Restoring it is a move, not a copy: see
+    /// [`restore`](fn@crate::restore).
+    ///
+    /// The archive holds every row as of now, encrypted and authenticated under a key that Argon2id (64 MiB, 3 passes)
+    /// makes from the passphrase of 1 to 1,024 bytes. There is no unencrypted form. Its size tells roughly how much the
+    /// database holds. A crash leaves at most `NAME.tmp`, encrypted as well, which the next backup to that name replaces.
+    ///
+    /// # Errors
+    /// [`VaultError::BadPassphrase`], [`VaultError::DestinationExists`], [`VaultError::NoSpace`],
+    /// [`VaultError::Cancelled`], [`VaultError::Damaged`] when a row cannot be read, or what the system says. The
+    /// database is not changed, and no new file is left.
     pub fn backup(
         &mut self,
-        _to: &Path,
-        _passphrase: &SecretVec,
-        _progress: &mut Progress<'_>,
+        to: &Path,
+        passphrase: &SecretVec,
+        progress: &mut Progress<'_>,
     ) -> Result<BackupReport, VaultError> {
-        unimplemented!()
+        check_passphrase(passphrase)?;
+        let database = self.info()?.path;
+        let place = Place::of(to, FileRole::Backup)?;
+        let made = refuse_siblings(&place, database.as_deref())
+            .and_then(|()| write_new(self, &place, passphrase, progress));
+        if made.is_err() {
+            place.remove_made_dirs();
+        }
+        made
+    }
+}
+
+/// Fails unless the passphrase has a possible length.
+pub(super) fn check_passphrase(passphrase: &SecretVec) -> Result<(), VaultError> {
+    let length = passphrase.expose().len();
+    if (1..=MAX_PASSPHRASE).contains(&length) {
+        return Ok(());
+    }
+    Err(VaultError::BadPassphrase { length, limit: MAX_PASSPHRASE })
+}
+
+/// A file called `NAME-journal` would be taken for a part of the database.
+fn refuse_siblings(place: &Place, database: Option<&Path>) -> Result<(), VaultError> {
+    let Some(database) = database else { return Ok(()) };
+    let (Some(parent), Some(name)) = (database.parent(), database.file_name()) else {
+        return Ok(());
+    };
+    let taken = SIBLINGS
+        .iter()
+        .any(|suffix| place.path(place.name()) == parent.join(files::with_suffix(name, suffix)));
+    if taken {
+        return Err(OpenError::BadPath { role: FileRole::Backup }.into());
+    }
+    Ok(())
+}
+
+/// Writes the archive as `NAME.tmp` and gives it its name when it is whole and durable.
+fn write_new(
+    store: &mut Store,
+    place: &Place,
+    passphrase: &SecretVec,
+    progress: &mut Progress<'_>,
+) -> Result<BackupReport, VaultError> {
+    refuse_existing(place)?;
+    let needed = store.read(|tx| content_size(tx.conn))?;
+    require_space(place, needed)?;
+    let temp = files::with_suffix(place.name(), ".tmp");
+    let file = claim(place, &temp)?;
+    let mut name = temp.as_os_str();
+    let made = write(store, &file, passphrase, needed, progress).and_then(|report| {
+        file.sync_all().map_err(|e| failed("syncing", e.kind()))?;
+        place.rename_new(&temp, place.name(), FileRole::Backup).map_err(existing)?;
+        name = place.name();
+        place.sync_dir()?;
+        Ok(report)
+    });
+    if made.is_err() {
+        // Under its lock, so that it is ours and nobody else's.
+        place.remove(name);
+    }
+    made
+}
+
+/// Fails when fewer bytes than `needed` are free.
+pub(super) fn require_space(place: &Place, needed: u64) -> Result<(), VaultError> {
+    let available = place.free_bytes()?;
+    if available < needed {
+        return Err(VaultError::NoSpace { needed, available });
+    }
+    Ok(())
+}
+
+/// Whatever stands at the destination stays.
+fn refuse_existing(place: &Place) -> Result<(), VaultError> {
+    match place.inspect(place.name(), FileRole::Backup) {
+        Ok(None) => Ok(()),
+        Err(error @ OpenError::Io { .. }) => Err(error.into()),
+        Ok(Some(_)) | Err(_) => Err(VaultError::DestinationExists { role: FileRole::Backup }),
+    }
+}
+
+fn existing(error: OpenError) -> VaultError {
+    match error {
+        OpenError::Io { kind: io::ErrorKind::AlreadyExists, role, .. } => {
+            VaultError::DestinationExists { role }
+        }
+        error => error.into(),
+    }
+}
+
+/// Creates and locks the temporary file, or takes over what a crash left of one: a file that is empty or begins like
+/// an archive, and that nobody has locked.
+fn claim(place: &Place, temp: &OsStr) -> Result<File, VaultError> {
+    let exists = || VaultError::DestinationExists { role: FileRole::Backup };
+    let (mut file, _) = place.open_or_create(temp, FileRole::Backup)?;
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => return Err(exists()),
+        // Some file systems have no locks; then two backups to one name at once are the caller's mistake.
+        Ok(()) | Err(TryLockError::Error(_)) => {}
+    }
+    let mut head = Vec::with_capacity(MAGIC.len());
+    let read = file.by_ref().take(MAGIC.len() as u64).read_to_end(&mut head);
+    read.map_err(|e| failed("reading", e.kind()))?;
+    // Another backup may have renamed it between our opening and locking it.
+    if !MAGIC.starts_with(&head) || !place.is_same(temp, &file) {
+        return Err(exists());
+    }
+    file.set_len(0).map_err(|e| failed("emptying", e.kind()))?;
+    io::Seek::rewind(&mut file).map_err(|e| failed("emptying", e.kind()))?;
+    Ok(file)
+}
+
+/// Bytes of the pages in use: more than their rows take in an archive, which has no indexes.
+fn content_size(conn: &Connection) -> Result<u64, StoreError> {
+    let pragma = |name: &str| -> Result<u64, StoreError> {
+        let value: i64 = conn.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0))?;
+        Ok(u64::try_from(value).unwrap_or(0))
+    };
+    let pages = pragma("page_count")?.saturating_sub(pragma("freelist_count")?);
+    Ok(pages.saturating_mul(PAGE))
+}
+
+fn write(
+    store: &mut Store,
+    file: &File,
+    passphrase: &SecretVec,
+    total: u64,
+    progress: &mut Progress<'_>,
+) -> Result<BackupReport, VaultError> {
+    progress.tell(Stage::Deriving, 0, 1)?;
+    let mut random = [0; 51];
+    getrandom::fill(&mut random)
+        .map_err(|_| failed("getting random bytes for", io::ErrorKind::Other))?;
+    let (header, keys) =
+        Header::new(Cost::DEFAULT, CHUNK_BITS, &random, passphrase.expose()).map_err(written)?;
+    progress.tell(Stage::Deriving, 1, 1)?;
+    let created_at = now();
+    let done = store.read(|tx| {
+        let sealer = Sealer::new(&header, &keys, file).map_err(written)?;
+        let encoder = Encoder::new(sealer, migrate::SUPPORTED, created_at).map_err(written)?;
+        encode(tx.conn, encoder, total, progress)
+    });
+    done.map_err(|error| match error {
+        VaultError::Store(StoreError::Corrupt) => VaultError::Damaged,
+        error => error,
+    })
+}
+
+/// Writes all rows of one consistent state.
+pub(super) fn encode<W: io::Write>(
+    conn: &Connection,
+    mut encoder: Encoder<W>,
+    total: u64,
+    progress: &mut Progress<'_>,
+) -> Result<BackupReport, VaultError> {
+    let mut rows_done = 0;
+    let mut told = 0;
+    progress.tell(Stage::Writing, 0, total)?;
+    for table in tables(conn)? {
+        let mut select =
+            conn.prepare(&format!("SELECT * FROM {}", quoted(&table))).map_err(StoreError::from)?;
+        let columns: Vec<String> = select.column_names().map(str::to_owned).collect();
+        encoder.table(&table, &columns).map_err(written)?;
+        let mut rows = select.query([]).map_err(StoreError::from)?;
+        while let Some(row) = rows.next().map_err(StoreError::from)? {
+            encoder.row().map_err(written)?;
+            for column in 0..columns.len() {
+                match row.get_ref(column).map_err(StoreError::from)? {
+                    ValueRef::Null => encoder.null(),
+                    ValueRef::Integer(number) => encoder.integer(number),
+                    ValueRef::Real(number) => encoder.real(number),
+                    ValueRef::Text(text) => encoder.text_cell(text),
+                    ValueRef::Blob(bytes) => encoder.blob(bytes),
+                }
+                .map_err(written)?;
+            }
+            rows_done += 1;
+            if encoder.written() - told >= REPORT_EVERY {
+                told = encoder.written();
+                progress.tell(Stage::Writing, told.min(total), total)?;
+            }
+        }
+    }
+    progress.tell(Stage::Comparing, 0, total)?;
+    let digest = digest::digest(conn)?;
+    let (_, bytes) = encoder.finish(&digest).map_err(written)?;
+    progress.tell(Stage::Writing, total, total)?;
+    Ok(BackupReport { bytes, rows: rows_done })
+}
+
+/// The tables whose rows are kept, in the order of their names: ours, and the counters of AUTOINCREMENT, because a
+/// number that was given to the application must not come back.
+pub(super) fn tables(conn: &Connection) -> Result<Vec<String>, StoreError> {
+    let mut tables = conn.prepare(
+        "SELECT name FROM sqlite_schema WHERE type = 'table'
+         AND (name NOT LIKE 'sqlite\\_%' ESCAPE '\\' OR name = 'sqlite_sequence') ORDER BY name",
+    )?;
+    let names = tables.query_map([], |row| row.get(0))?;
+    Ok(names.collect::<Result<_, _>>()?)
+}
+
+/// A name as SQL.
+pub(super) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// Seconds since 1970; 0 before.
+pub(super) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+fn failed(action: &'static str, kind: io::ErrorKind) -> VaultError {
+    match kind {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::DiskFull.into(),
+        kind => VaultError::Io { action, role: FileRole::Backup, kind },
+    }
+}
+
+/// An error of writing an archive.
+fn written(error: ArchiveError) -> VaultError {
+    match error {
+        ArchiveError::Io(kind) => failed("writing", kind),
+        ArchiveError::OutOfMemory => failed("deriving the key of", io::ErrorKind::OutOfMemory),
+        ArchiveError::TooLong => StoreError::Invalid { what: "more than a backup can hold" }.into(),
+        ArchiveError::NotABackup | ArchiveError::Refused | ArchiveError::Malformed => {
+            StoreError::internal("writing a backup").into()
+        }
     }
 }

@@ -1,6 +1,13 @@
-//! stub
-use crate::DatabaseKey;
+//! One report about everything that a database depends on.
+
+mod files;
+mod key;
+mod system;
+
 use std::path::Path;
+
+use crate::{DatabaseKey, FileRole, files::Place};
+
 /// How serious a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
@@ -13,19 +20,22 @@ pub enum Level {
     /// Does not work.
     Error,
 }
+
 /// One line of the report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Finding {
     /// How serious.
     pub level: Level,
-    /// What it is about: a stable word such as `directory`, `database`, `key`, `lock`, `clock`.
+    /// What it is about: `directory`, `filesystem`, `space`, `files`, `database`, `leftovers`, `lock`, `key`, `versions`,
+    /// `build`, `clock`, `memory` or `core`.
     pub topic: &'static str,
-    /// What was found, without secrets.
+    /// What was found: no path, no secret; the service id and the key id may appear.
     pub text: String,
     /// What to do about it.
     pub hint: Option<String>,
 }
+
 /// The report.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -33,7 +43,55 @@ pub struct DoctorReport {
     /// The findings, in a fixed order of topics.
     pub findings: Vec<Finding>,
 }
-/// Looks at everything that a database depends on, changes nothing, and takes less than two seconds.
-pub fn doctor(_path: &Path, _key: Option<&DatabaseKey>) -> DoctorReport {
-    unimplemented!()
+
+impl DoctorReport {
+    /// The most serious level in it; `Ok` when there is nothing.
+    #[must_use]
+    pub fn worst(&self) -> Level {
+        self.findings.iter().map(|finding| finding.level).max().unwrap_or(Level::Ok)
+    }
+
+    fn say(&mut self, level: Level, topic: &'static str, text: impl Into<String>) {
+        self.findings.push(Finding { level, topic, text: text.into(), hint: None });
+    }
+
+    fn advise(
+        &mut self,
+        level: Level,
+        topic: &'static str,
+        text: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
+        let (text, hint) = (text.into(), Some(hint.into()));
+        self.findings.push(Finding { level, topic, text, hint });
+    }
+}
+
+/// Looks at everything that the database at `path` depends on. Takes less than two seconds.
+///
+/// Nothing is created or changed, and neither database nor key has to be there. A database that somebody has open is
+/// not looked into, only at. With a key, and the database not open, it is seen whether they belong together; a file
+/// descriptor is not read for that, because it can be read only once.
+#[must_use]
+pub fn doctor(path: &Path, key: Option<&DatabaseKey>) -> DoctorReport {
+    let mut report = DoctorReport::default();
+    let place = files::directory(&mut report, path);
+    let place = place.as_ref();
+    let family = files::family(&mut report, place);
+    let held = files::lock(&mut report, place, &family);
+    key::look(&mut report, place, key, &family, held);
+    system::look(&mut report, &family);
+    report
+}
+
+/// The place of a file whose directory exists. Never makes a directory.
+fn place_of(path: &Path) -> Option<Place> {
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    if !parent.is_dir() {
+        return None;
+    }
+    Place::of(path, FileRole::Database).ok()
 }

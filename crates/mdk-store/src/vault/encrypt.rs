@@ -1,7 +1,27 @@
-//! stub
-use super::{Progress, VaultError};
-use crate::DatabaseKey;
-use std::path::Path;
+//! A plain database becomes an encrypted one, in place or as a copy; an encrypted one is copied under another key.
+
+use std::{ffi::OsStr, fs::File, io, path::Path};
+
+use mdk_wire::Secret;
+use rusqlite::{Connection, OpenFlags, config::DbConfig};
+
+use super::{
+    Progress, Stage, VaultError,
+    log::Log,
+    look::{self, Source},
+    new_file::{new_file, require_space},
+    pages::{self, PageKey},
+    rows::{self, TableSum},
+};
+use crate::{
+    APPLICATION_ID, DatabaseKey, FileRole, OpenError, StoreError, cipher,
+    files::{self, Place},
+    first_open, key_source, migrate, open,
+};
+
+/// Files that SQLite keeps beside a database.
+const SIDE_CARS: [&str; 3] = ["-wal", "-shm", "-journal"];
+
 /// What `encrypt_existing` did.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -13,13 +33,379 @@ pub struct EncryptReport {
     /// Bytes written.
     pub bytes: u64,
 }
-/// Encrypts a plain database in place (`to` is `None`) or into a new file; with `from` it copies an encrypted one to another key.
+
+/// Encrypts a plain database of ours in place (`to` is `None`) or into a new file. With `from`, the key of an encrypted
+/// database, it copies that one to another key and a new file.
+///
+/// What stands in the write-ahead log is included. Every row of the copy is compared with its source before anything is
+/// replaced. In place, the plain file is then overwritten and removed, with its log. On flash, and on file systems that
+/// write changed blocks elsewhere (btrfs, zfs), old blocks can survive that; and what SQLite itself freed before, such as
+/// a rollback journal, is out of reach.
+///
+/// It can be killed at any point: the plain database or the encrypted one is there, whole. Called again, it goes on. If
+/// it was killed between putting the encrypted file in place and overwriting the plain one, the latter is called
+/// `NAME.encrypt`; the next opening overwrites it.
+///
+/// # Errors
+/// [`VaultError::AlreadyEncrypted`], or `NotEncrypted` inside [`VaultError::Open`] if `from` is given for a plain one;
+/// [`VaultError::DestinationExists`], [`VaultError::NoSpace`], [`VaultError::Damaged`], [`VaultError::CopyDiffers`],
+/// [`VaultError::Cancelled`]; and what opening, reading and writing can meet.
 pub fn encrypt_existing(
-    _source: &Path,
-    _from: Option<&DatabaseKey>,
-    _to: Option<&Path>,
-    _key: &DatabaseKey,
-    _progress: &mut Progress<'_>,
+    source: &Path,
+    from: Option<&DatabaseKey>,
+    to: Option<&Path>,
+    key: &DatabaseKey,
+    progress: &mut Progress<'_>,
 ) -> Result<EncryptReport, VaultError> {
-    unimplemented!()
+    let source = Source::take(source)?;
+    let plain = source.is_plain()?;
+    match (from, to) {
+        (None, _) if !plain => Err(VaultError::AlreadyEncrypted),
+        (Some(_), _) if plain => Err(OpenError::NotEncrypted.into()),
+        (Some(_), None) => Err(VaultError::AlreadyEncrypted),
+        (None, None) => in_place(&source, key, progress),
+        (None, Some(to)) => {
+            let total = source.size;
+            let conn = read_plain(&source)?;
+            new_file(to, key, source.size, |place, temp, secret| {
+                copy_plain(&conn, place, temp, secret, total, progress)
+            })
+        }
+        (Some(from), Some(to)) => {
+            let old = key_source::existing(&source.place, from)?;
+            let source = settle_encrypted(source, &old)?;
+            new_file(to, key, source.size, |place, temp, new| {
+                copy_encrypted(&source, &old, place, temp, new, progress)
+            })
+        }
+    }
+}
+
+/// What an interrupted encryption in place left beside an encrypted database: the plain one, to be overwritten. Called
+/// under the owner lock, before the database is opened.
+pub(crate) fn recover(place: &Place) -> Result<(), OpenError> {
+    let temp = files::with_suffix(place.name(), ".encrypt");
+    if place.inspect(&temp, FileRole::Database)?.is_none() {
+        return Ok(());
+    }
+    // Without the encrypted one it may be the only copy; beside a plain one the next encryption removes it.
+    let Some(found) = place.inspect(place.name(), FileRole::Database)? else { return Ok(()) };
+    let mut head = [0u8; pages::SALT];
+    let whole =
+        found.size >= pages::PAGE as u64 && pages::read_at(&found.file, &mut head, 0).is_ok();
+    if whole && &head != pages::MAGIC {
+        discard(place, &temp)?;
+    }
+    Ok(())
+}
+
+fn discard(place: &Place, temp: &OsStr) -> Result<(), OpenError> {
+    for suffix in SIDE_CARS {
+        place.wipe(&files::with_suffix(temp, suffix), FileRole::Database)?;
+    }
+    place.wipe(temp, FileRole::Database)?;
+    place.sync_dir()
+}
+
+fn in_place(
+    source: &Source,
+    key: &DatabaseKey,
+    progress: &mut Progress<'_>,
+) -> Result<EncryptReport, VaultError> {
+    let place = &source.place;
+    let temp = files::with_suffix(place.name(), ".encrypt");
+    open::secure(place, key)?;
+    // The plain database still has its name, so whatever an earlier call left here is not needed.
+    discard(place, &temp)?;
+    let conn = settle_plain(source)?;
+    require_space(place, source.size)?;
+    let prepared = first_open::prepare(place, key)?;
+    let built =
+        place.create_new(&temp, FileRole::Database).map_err(VaultError::from).and_then(|file| {
+            // SQLite's locks end when any descriptor of the file is closed, so ours goes first.
+            drop(file);
+            let report = copy_plain(&conn, place, &temp, &prepared.key, source.size, progress)?;
+            make_durable(place, &temp)?;
+            drop(conn);
+            // A plain log must never stand beside the encrypted file. All of it is in the plain file by now.
+            for suffix in SIDE_CARS {
+                place.wipe(&files::with_suffix(place.name(), suffix), FileRole::Database)?;
+            }
+            place.sync_dir()?;
+            Ok(report)
+        });
+    let report = match built {
+        Ok(report) => report,
+        Err(error) => {
+            remove(place, &temp);
+            prepared.undo(place);
+            return Err(error);
+        }
+    };
+    if let Err(error) = swap(source, &temp) {
+        // Once the encrypted database has the name nothing is taken back: the other file is the plain one then, and
+        // the key is needed. The next opening finishes what is left.
+        if place.is_same(place.name(), &source.file) {
+            remove(place, &temp);
+            prepared.undo(place);
+        }
+        return Err(error);
+    }
+    prepared.ready(place)?;
+    let _ = progress.tell(Stage::Wiping, 0, source.size);
+    place.wipe(&temp, FileRole::Database)?;
+    place.sync_dir()?;
+    let _ = progress.tell(Stage::Wiping, source.size, source.size);
+    Ok(report)
+}
+
+/// Gives the encrypted file the name of the plain one, which afterwards has the temporary name, or none and is
+/// overwritten already.
+fn swap(source: &Source, temp: &OsStr) -> Result<(), VaultError> {
+    let place = &source.place;
+    if !place.is_same(place.name(), &source.file) {
+        return Err(OpenError::PathChanged { role: FileRole::Database }.into());
+    }
+    if place.exchange(temp, place.name(), FileRole::Database)? {
+        place.sync_dir()?;
+        return Ok(());
+    }
+    // Without an exchange the plain file loses its name at once: it is overwritten through a descriptor.
+    let (plain, _) = place.open_or_create(place.name(), FileRole::Database)?;
+    place.replace(temp, place.name(), FileRole::Database)?;
+    place.sync_dir()?;
+    overwrite(&plain, source.size).map_err(|e| pages::io("overwriting", &e))
+}
+
+fn overwrite(mut file: &File, size: u64) -> io::Result<()> {
+    use std::io::{Seek, SeekFrom, Write};
+    file.seek(SeekFrom::Start(0))?;
+    let zeros = vec![0u8; 1 << 16];
+    let mut left = size;
+    while left > 0 {
+        let part = left.min(zeros.len() as u64) as usize;
+        file.write_all(&zeros[..part])?;
+        left -= part as u64;
+    }
+    file.sync_all()
+}
+
+fn remove(place: &Place, temp: &OsStr) {
+    SIDE_CARS.iter().for_each(|s| place.remove(&files::with_suffix(temp, s)));
+    place.remove(temp);
+}
+
+/// Moves the log of a plain database into its file, and opens it for reading. The log stays, to be wiped.
+fn settle_plain(source: &Source) -> Result<Connection, VaultError> {
+    let place = &source.place;
+    if source.has_log() || has_journal(place)? {
+        let conn = writable(place)?;
+        check_plain(&conn)?;
+        let busy = conn
+            .query_row("PRAGMA wal_checkpoint(FULL)", [], |row| row.get::<_, i64>(0))
+            .map_err(StoreError::from)?;
+        if busy != 0 {
+            return Err(StoreError::Busy.into());
+        }
+        conn.close().map_err(|(_, error)| StoreError::from(error))?;
+    }
+    sound(look(place, None, false)?)
+}
+
+/// Opens a plain database for reading, with its log, and leaves it as it is.
+fn read_plain(source: &Source) -> Result<Connection, VaultError> {
+    let place = &source.place;
+    if has_journal(place)? {
+        // To read it means to undo what an interrupted transaction has written.
+        check_plain(&writable(place)?)?;
+    }
+    sound(look(place, None, source.has_log())?)
+}
+
+/// Opens a source for reading. One that ends too early is damaged.
+fn look(place: &Place, key: Option<&Secret<32>>, with_log: bool) -> Result<Connection, VaultError> {
+    look::connect(place, place.name(), key, with_log).map_err(|error| match error {
+        OpenError::Store(StoreError::Corrupt) => VaultError::Damaged,
+        error => error.into(),
+    })
+}
+
+fn has_journal(place: &Place) -> Result<bool, VaultError> {
+    let name = files::with_suffix(place.name(), "-journal");
+    Ok(place.inspect(&name, FileRole::Database)?.is_some_and(|found| found.size > 0))
+}
+
+/// The connection, if what it reads is ours and whole.
+fn sound(conn: Connection) -> Result<Connection, VaultError> {
+    let found = check_plain(&conn)?;
+    if found > migrate::SUPPORTED {
+        return Err(OpenError::SchemaTooNew { found, supported: migrate::SUPPORTED }.into());
+    }
+    let line = conn.query_row("PRAGMA integrity_check(1)", [], |row| row.get::<_, String>(0));
+    match line.map_err(StoreError::from) {
+        Ok(text) if text == "ok" => Ok(conn),
+        Ok(text) => Err(match unread(&text) {
+            Some(code) => StoreError::Io { code }.into(),
+            None => VaultError::Damaged,
+        }),
+        Err(StoreError::Corrupt) => Err(VaultError::Damaged),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The code of a read that failed, if that is what the line says: no damage then.
+fn unread(line: &str) -> Option<i32> {
+    let (_, code) = line.rsplit_once("error code")?;
+    let code: i32 = code.trim_start_matches(['=', ' ']).trim().parse().ok()?;
+    (code & 0xff == rusqlite::ffi::SQLITE_IOERR).then_some(code)
+}
+
+fn check_plain(conn: &Connection) -> Result<u32, VaultError> {
+    let number =
+        |sql| conn.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(StoreError::from);
+    let damaged = |error| match error {
+        StoreError::Corrupt => VaultError::Damaged,
+        error => error.into(),
+    };
+    let found = number("PRAGMA application_id").map_err(damaged)? as i32;
+    if found != APPLICATION_ID {
+        return Err(OpenError::ForeignDatabase { found }.into());
+    }
+    Ok(u32::try_from(number("PRAGMA user_version").map_err(damaged)?).unwrap_or(0))
+}
+
+/// A connection that leaves the log in place when it is closed.
+fn writable(place: &Place) -> Result<Connection, VaultError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_NOFOLLOW
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_EXRESCODE;
+    let conn =
+        Connection::open_with_flags(place.path(place.name()), flags).map_err(OpenError::from)?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
+        .map_err(OpenError::from)?;
+    // Nothing here may look at the file: it may be encrypted, and has no key yet. SQLite syncs by default.
+    conn.execute_batch("PRAGMA cipher_log_level = NONE").map_err(OpenError::from)?;
+    Ok(conn)
+}
+
+/// Moves the log of an encrypted database into its file.
+fn settle_encrypted(mut source: Source, key: &Secret<32>) -> Result<Source, VaultError> {
+    let log = Log::read(source.log_file.take().as_ref())?;
+    if log.lost_frames > 0 {
+        return Err(VaultError::Damaged);
+    }
+    if !log.pages.is_empty() {
+        let conn = writable(&source.place)?;
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)
+            .map_err(OpenError::from)?;
+        cipher::give_key(&conn, key)?;
+        conn.execute_batch("PRAGMA cipher_compatibility = 4").map_err(OpenError::from)?;
+        conn.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))
+            .map_err(|_| OpenError::WrongKey)?;
+        conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").map_err(StoreError::from)?;
+        conn.close().map_err(|(_, error)| StoreError::from(error))?;
+        source.refresh()?;
+    }
+    Ok(source)
+}
+
+/// Writes the rows of `from` into the empty file `temp`, encrypted, and compares them.
+fn copy_plain(
+    from: &Connection,
+    place: &Place,
+    temp: &OsStr,
+    key: &Secret<32>,
+    total: u64,
+    progress: &mut Progress<'_>,
+) -> Result<EncryptReport, VaultError> {
+    let version = check_plain(from)?;
+    let mut conn = open::connect(place, temp, key, true)?;
+    if version < migrate::SUPPORTED {
+        migrate::rebuild(&mut conn, version)?;
+    }
+    let written = rows::copy(from, &conn, total, progress)?;
+    conn.close().map_err(|(_, error)| StoreError::from(error))?;
+    let report = compare(&written, place, temp, key, progress)?;
+    if version < migrate::SUPPORTED {
+        open::connect(place, temp, key, false)?
+            .close()
+            .map_err(|(_, error)| StoreError::from(error))?;
+    }
+    Ok(report)
+}
+
+/// Writes the pages of `source` into the empty file `temp`, encrypted under another key, and compares the rows.
+fn copy_encrypted(
+    source: &Source,
+    old: &Secret<32>,
+    place: &Place,
+    temp: &OsStr,
+    new: &Secret<32>,
+    progress: &mut Progress<'_>,
+) -> Result<EncryptReport, VaultError> {
+    if old == new {
+        return Err(VaultError::SameKey);
+    }
+    let mut page = [0u8; pages::PAGE];
+    pages::read_at(&source.file, &mut page, 0).map_err(|e| pages::io("reading", &e))?;
+    if !PageKey::of_page_1(old, &page).check(1, &page) {
+        return Err(OpenError::WrongKey.into());
+    }
+    let conn = look(&source.place, Some(old), false)?;
+    let found: i32 =
+        conn.query_row("PRAGMA application_id", [], |row| row.get(0)).map_err(StoreError::from)?;
+    if found != APPLICATION_ID {
+        return Err(OpenError::ForeignDatabase { found }.into());
+    }
+    let (file, _) = place.open_or_create(temp, FileRole::Database)?;
+    let bytes = pages::reencrypt(&source.file, old, &file, new, progress)?;
+    if !pages::same(&source.file, old, &file, new, progress)? {
+        return Err(VaultError::CopyDiffers);
+    }
+    drop(file);
+    // The pages are the same, and so are the rows. That SQLCipher reads them is shown by counting them.
+    let copy = look::connect(place, temp, Some(new), false)?;
+    let mut report = EncryptReport { bytes, ..EncryptReport::default() };
+    for table in rows::tables(&copy)? {
+        let count: i64 = copy
+            .query_row(&format!("SELECT count(*) FROM \"{table}\""), [], |row| row.get(0))
+            .map_err(StoreError::from)?;
+        report.tables += 1;
+        report.rows += u64::try_from(count).unwrap_or(0);
+    }
+    Ok(report)
+}
+
+/// Proves that the file holds these rows and that every page of it is authentic.
+fn compare(
+    sums: &[TableSum],
+    place: &Place,
+    temp: &OsStr,
+    key: &Secret<32>,
+    progress: &mut Progress<'_>,
+) -> Result<EncryptReport, VaultError> {
+    let found = place.inspect(temp, FileRole::Database)?.ok_or(VaultError::CopyDiffers)?;
+    let (pages, rest) = pages::layout(&found.file)?;
+    let mut salt = [0u8; pages::SALT];
+    pages::read_at(&found.file, &mut salt, 0).map_err(|e| pages::io("reading", &e))?;
+    let keys = PageKey::new(key, &salt);
+    if rest != 0 || !pages::bad_pages(&found.file, &keys, progress)?.is_empty() {
+        return Err(VaultError::CopyDiffers);
+    }
+    drop(found);
+    let conn = look::connect(place, temp, Some(key), false)?;
+    let bytes = pages * pages::PAGE as u64;
+    if rows::sums(&conn, bytes, progress)? != sums {
+        return Err(VaultError::CopyDiffers);
+    }
+    let rows = sums.iter().map(|sum| sum.rows).sum();
+    Ok(EncryptReport { tables: sums.len() as u64, rows, bytes })
+}
+
+fn make_durable(place: &Place, temp: &OsStr) -> Result<(), VaultError> {
+    let found = place.inspect(temp, FileRole::Database)?.ok_or(VaultError::CopyDiffers)?;
+    found.file.sync_all().map_err(|e| pages::io("syncing", &e))?;
+    SIDE_CARS.iter().for_each(|s| place.remove(&files::with_suffix(temp, s)));
+    Ok(place.sync_dir()?)
 }

@@ -63,6 +63,12 @@ pub enum VaultError {
         /// The longest one.
         limit: usize,
     },
+    /// The key source cannot make a key by itself. Give the new key.
+    #[error("this key source cannot make a new key; give one")]
+    NewKeyNeeded,
+    /// The new key is the one that the database has already. Give another one.
+    #[error("the new key is the old one")]
+    SameKey,
     /// The operating system refused. The kind says why; see the system log.
     #[error("{action} the {role} failed: {kind}")]
     Io {

@@ -3,23 +3,31 @@
 //! Every operation can be killed at any point: what stood before still stands, or the new state does. Each takes a
 //! [`Progress`] that is told how far it is and may cancel.
 
+mod archive;
 mod backup;
 mod doctor;
 mod encrypt;
 mod error;
+mod log;
+mod look;
+mod new_file;
 mod pages;
 mod progress;
 mod rekey;
 mod restore;
+mod rows;
 mod salvage;
 mod verify;
 
 pub use backup::BackupReport;
 pub use doctor::{DoctorReport, Finding, Level, doctor};
+pub(crate) use encrypt::recover as recover_encryption;
 pub use encrypt::{EncryptReport, encrypt_existing};
 pub use error::VaultError;
 pub use progress::{Progress, Stage, Step};
 pub use rekey::RekeyReport;
+pub(crate) use rekey::{clean_up, interrupted_key, settle_interrupted};
 pub use restore::{RestoreReport, restore};
 pub use salvage::{SalvageReport, salvage};
+pub(crate) use verify::bad_pages;
 pub use verify::{VerifyReport, verify};

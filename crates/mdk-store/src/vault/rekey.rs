@@ -1,6 +1,32 @@
-//! stub
-use super::{Progress, VaultError};
-use crate::{DatabaseKey, Store};
+//! Encrypting a database anew.
+//!
+//! Record (pending) -> pending key stored and read back -> `NAME.rekey` written and validated -> exchanged with `NAME`
+//! -> opened and validated -> record (promoted) -> the old file overwritten and removed, the old key removed. Each step is
+//! durable before the next, so at any point the record and page 1 say which key counts: see `recover.rs`.
+
+mod recover;
+
+use std::{
+    io::{Seek, SeekFrom, Write},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use mdk_wire::Secret;
+
+use super::{Progress, VaultError, pages};
+use crate::{
+    DatabaseKey, FileRole, OpenError, Store, cipher,
+    files::{self, Place},
+    key_source::{self, Home},
+    open::remove_side_cars,
+    ritual,
+    side_record::{self, Record, State},
+};
+pub(crate) use recover::{Side, clean_up, interrupted_key, settle_interrupted};
+
+/// Room for files other than the copy: the record, the key, the log.
+const SPARE: u64 = 1 << 20;
+
 /// What `rekey` did.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -8,13 +34,253 @@ pub struct RekeyReport {
     /// Bytes encrypted anew.
     pub bytes: u64,
 }
+
+/// The name of the file that is written; after the exchange, of the old one.
+fn rekey_name(place: &Place) -> std::ffi::OsString {
+    files::with_suffix(place.name(), ".rekey")
+}
+
+/// Now, in Unix seconds.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
 impl Store {
     /// Encrypts the database anew: with a fresh key in the same source (`None`), or with the key of another source.
+    ///
+    /// Afterwards the old key opens nothing: the old file is overwritten and removed, and so is the old key where it was
+    /// kept by this software. On flash disks and file systems that copy on write, old blocks can survive below.
+    ///
+    /// # Errors
+    /// A [`VaultError`]; the database is then open and encrypted as before. If the process dies, the next opening finishes
+    /// or undoes it.
     pub fn rekey(
         &mut self,
-        _to: Option<&DatabaseKey>,
-        _progress: &mut Progress<'_>,
+        to: Option<&DatabaseKey>,
+        progress: &mut Progress<'_>,
     ) -> Result<RekeyReport, VaultError> {
-        unimplemented!()
+        let source = match (to, self.kept_source()) {
+            (Some(to), _) => to.clone(),
+            (None, Some(kept)) => kept.clone(),
+            (None, None) if self.place().is_some() => return Err(VaultError::NewKeyNeeded),
+            (None, None) => return Err(VaultError::InMemory),
+        };
+        self.mend()?;
+        let place = self.place().ok_or(VaultError::InMemory)?.twin();
+        let old = cipher::take_key(self.conn()?).ok_or(OpenError::CipherMissing)?;
+        let mut record = self.settled_record(&place, &old)?;
+        let (mut home, new) = next_key(&place, &source, &record, &old)?;
+        let size = self.settle_log(&place)?;
+        let (needed, available) = (size.saturating_add(SPARE), place.free_bytes()?);
+        if available < needed {
+            return Err(VaultError::NoSpace { needed, available });
+        }
+
+        let before = record.clone();
+        record.pending = Some(home.slot.clone());
+        record.write(&place)?;
+        let mut made = false;
+        let copied = home
+            .make(&new)
+            .map_err(|error| match error {
+                OpenError::DatabaseMissingButKeyPresent => key_exists(),
+                error => error.into(),
+            })
+            .and_then(|()| {
+                made = true;
+                copy(&place, &old, &new, progress)
+            });
+        let swapped = copied.and_then(|bytes| {
+            self.swap(&place, &old, &new)?;
+            Ok(bytes)
+        });
+        let bytes = match swapped {
+            Ok(bytes) => bytes,
+            // If the new key counts already, the next opening finishes the work.
+            Err(error) if !matches!(recover::opens(&place, &old), Ok(true)) => return Err(error),
+            Err(error) => {
+                let name = rekey_name(&place);
+                remove_side_cars(&place, &name);
+                place.remove(&name);
+                if made {
+                    home.unmake(&new);
+                }
+                if before.write(&place).is_err() {
+                    tracing::warn!("the record of where the key is could not be restored");
+                }
+                return Err(error);
+            }
+        };
+        let record = settle_interrupted(&place, record, Side::New);
+        self.rekeyed(&source, record.rekeyed_at);
+        Ok(RekeyReport { bytes })
     }
+
+    /// The record of this database without anything unfinished; a database of an older version may have none.
+    fn settled_record(&self, place: &Place, key: &Secret<32>) -> Result<Record, VaultError> {
+        let record = match side_record::read(place)? {
+            Some(record) if record.state == State::Ready && record.key.is_of(key) => record,
+            _ => {
+                let source = self.key_source().to_owned();
+                let check = side_record::check(key);
+                Record::new(
+                    State::Ready,
+                    side_record::KeySlot { source, check, ..Default::default() },
+                )
+            }
+        };
+        let mut record = match &record.pending {
+            Some(_) => settle_interrupted(place, record, Side::Old),
+            None if record.retiring.is_some() => clean_up(place, record),
+            None => record,
+        };
+        if record.retiring.is_some() {
+            // The key before the old one is still somewhere: it would be forgotten.
+            return Err(VaultError::Io {
+                action: "finishing an earlier re-key of",
+                role: FileRole::Database,
+                kind: std::io::ErrorKind::Other,
+            });
+        }
+        record.pending = None;
+        Ok(record)
+    }
+
+    /// Moves the whole write-ahead log into the file. Returns the size of the file.
+    fn settle_log(&self, place: &Place) -> Result<u64, VaultError> {
+        let conn = self.conn()?;
+        conn.flush_prepared_statement_cache();
+        let busy: i64 = conn
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
+            .map_err(crate::StoreError::from)?;
+        if busy != 0 {
+            return Err(crate::StoreError::Busy.into());
+        }
+        self.log_was_emptied();
+        let found = place.inspect(place.name(), FileRole::Database)?;
+        found.map(|found| found.size).ok_or(VaultError::SourceMissing { role: FileRole::Database })
+    }
+
+    /// Puts the copy in the place of the file and opens it. On failure the old file is in its place and open, if that can
+    /// be had at all.
+    fn swap(
+        &mut self,
+        place: &Place,
+        old: &Secret<32>,
+        new: &Secret<32>,
+    ) -> Result<(), VaultError> {
+        self.shut()?;
+        let back = |store: &mut Self, error: VaultError| match ritual::connect(
+            place,
+            place.name(),
+            old,
+            false,
+        )
+        .and_then(|c| store.attach(c))
+        {
+            Ok(()) => error,
+            Err(worse) => worse.into(),
+        };
+        remove_side_cars(place, place.name());
+        let exchanged = match exchange(place) {
+            Ok(exchanged) => exchanged,
+            Err(error) => return Err(back(self, error)),
+        };
+        let opened = place
+            .sync_dir()
+            .and_then(|()| ritual::connect(place, place.name(), new, false))
+            .and_then(|conn| self.attach(conn));
+        match opened {
+            Ok(()) => Ok(()),
+            Err(error) if exchanged => {
+                remove_side_cars(place, place.name());
+                let undone = place.exchange(place.name(), &rekey_name(place), FileRole::Database);
+                let undone = undone.and_then(|_| place.sync_dir());
+                Err(undone.map_or_else(Into::into, |()| back(self, error.into())))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn key_exists() -> VaultError {
+    VaultError::DestinationExists { role: FileRole::Key }
+}
+
+/// The new key, and where it will be.
+fn next_key(
+    place: &Place,
+    source: &DatabaseKey,
+    record: &Record,
+    old: &Secret<32>,
+) -> Result<(Home, Secret<32>), VaultError> {
+    let mut home = key_source::locate_next(place, source, &record.key)?;
+    let missing = OpenError::KeyMissing { source: source.source() };
+    let key = if home.keeps_keys() {
+        if !home.may_create() {
+            return Err(missing.into());
+        }
+        home.clear_next()?;
+        if home.slot.generation.is_none() && home.is_taken()? {
+            return Err(key_exists());
+        }
+        key_source::fresh()?
+    } else {
+        home.look()?.ok_or(missing)?
+    };
+    if key == *old {
+        return Err(VaultError::SameKey);
+    }
+    home.slot.check = side_record::check(&key);
+    Ok((home, key))
+}
+
+/// Writes the copy and proves it: every page authenticates and holds what its source holds, and it opens.
+fn copy(
+    place: &Place,
+    old: &Secret<32>,
+    new: &Secret<32>,
+    progress: &mut Progress<'_>,
+) -> Result<u64, VaultError> {
+    let name = rekey_name(place);
+    remove_side_cars(place, &name);
+    if place.inspect(&name, FileRole::Database)?.is_some() {
+        place.remove(&name);
+    }
+    let missing = || VaultError::SourceMissing { role: FileRole::Database };
+    let from = place.inspect(place.name(), FileRole::Database)?.ok_or_else(missing)?.file;
+    let to = place.create_new(&name, FileRole::Database)?;
+    let bytes = pages::reencrypt(&from, old, &to, new, progress)?;
+    if !pages::same(&from, old, &to, new, progress)? {
+        return Err(VaultError::CopyDiffers);
+    }
+    drop((from, to));
+    let conn = ritual::connect_to_read(place, &name, new)?;
+    conn.close().map_err(|(_, error)| crate::StoreError::from(error))?;
+    remove_side_cars(place, &name);
+    let found = place.inspect(&name, FileRole::Database)?.ok_or_else(missing)?;
+    found.file.sync_all().map_err(|e| files::io_error("syncing", FileRole::Database, &e))?;
+    place.sync_dir()?;
+    Ok(bytes)
+}
+
+/// Exchanges the file and its copy. Where the system cannot, the copy replaces the file, which is then overwritten
+/// through its descriptor; `false` says so.
+fn exchange(place: &Place) -> Result<bool, VaultError> {
+    let name = rekey_name(place);
+    if place.exchange(place.name(), &name, FileRole::Database)? {
+        return Ok(true);
+    }
+    let (mut old, _) = place.open_or_create(place.name(), FileRole::Database)?;
+    let size = pages::layout(&old)?;
+    place.replace(&name, place.name(), FileRole::Database)?;
+    let mut block = vec![0u8; pages::PAGE];
+    let overwritten = pages::random(&mut block).is_ok()
+        && old.seek(SeekFrom::Start(0)).is_ok()
+        && (0..size.0).all(|_| old.write_all(&block).is_ok())
+        && old.sync_all().is_ok();
+    if !overwritten {
+        tracing::warn!("the file of the old key was removed but could not be overwritten");
+    }
+    Ok(false)
 }

@@ -1,24 +1,398 @@
-//! stub
-use super::{Progress, VaultError};
-use crate::DatabaseKey;
+//! Bringing a backup back.
+
+mod mark;
+
+use std::{
+    ffi::OsStr,
+    fs::{self, File},
+    io::{self, Seek, SeekFrom},
+    path::Path,
+    time::Duration,
+};
+
 use mdk_wire::{GroupId, SecretVec};
-use std::path::Path;
+use rusqlite::{
+    Connection, ToSql,
+    types::{ToSqlOutput, ValueRef},
+};
+
+use super::{
+    Progress, Stage, VaultError,
+    archive::{self, ArchiveError, Bounds, Cell, HEADER, Header, Keys, Record, Summary},
+    backup::{REPORT_EVERY, check_passphrase, now, quoted, require_space, tables},
+};
+use crate::{
+    DatabaseKey, FileRole, GroupStatus, OpenError, StoreError, Tx, digest,
+    files::{self, OwnerLock, Place},
+    first_open, migrate, open,
+};
+
+/// How much is written between two commits, so that the write-ahead log stays small.
+const COMMIT_EVERY: u64 = 1 << 20;
+
 /// What `restore` brought back.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct RestoreReport {
-    /// Groups in the database.
+    /// Groups in the database, oldest first.
     pub groups: Vec<GroupId>,
-    /// Groups in which this account is a member and must renew its leaf before it sends.
+    /// Groups in which this account is a member and must renew its leaf before it sends: see
+    /// [`Tx::must_update_after_restore`].
     pub must_update: Vec<GroupId>,
+    /// When the backup was made, in seconds since 1970.
+    pub created_at: u64,
+    /// Rows brought back, of all tables.
+    pub rows: u64,
 }
-/// Restores a backup into a new database file.
+
+/// Restores a backup into the new database `to`, encrypted under `key`.
+///
+/// Restoring is a move, not a copy: never go on with the old database after this. Both would have the same leaf in
+/// each group and use the same ratchet keys. The restored database remembers that each of its leaves is to be renewed.
+///
+/// The whole archive is authenticated before any of it is used. The database appears at `to` complete, or not at all;
+/// it has the digest of the one that was backed up ([`Store::digest`](crate::Store::digest)) apart from the row
+/// `restored_at` of `meta`.
+///
+/// # Errors
+/// [`VaultError::SourceMissing`], [`VaultError::NotABackup`], [`VaultError::BackupRefused`],
+/// [`VaultError::BadPassphrase`], [`VaultError::DestinationExists`], [`VaultError::NoSpace`],
+/// [`VaultError::Cancelled`], or what opening a new database may say. No new file is left.
 pub fn restore(
-    _archive: &Path,
-    _to: &Path,
-    _passphrase: &SecretVec,
-    _key: &DatabaseKey,
-    _progress: &mut Progress<'_>,
+    archive: &Path,
+    to: &Path,
+    passphrase: &SecretVec,
+    key: &DatabaseKey,
+    progress: &mut Progress<'_>,
 ) -> Result<RestoreReport, VaultError> {
-    unimplemented!()
+    check_passphrase(passphrase)?;
+    if fs::symlink_metadata(to).is_ok() {
+        return Err(VaultError::DestinationExists { role: FileRole::Database });
+    }
+    let mut source = Source::open(archive, passphrase, progress)?;
+    let found = source.check(progress)?;
+    let place = Place::of(to, FileRole::Database)?;
+    let restored = require_space(&place, source.room())
+        .and_then(|()| new_database(&place, key, |conn| source.fill(conn, &found, progress)));
+    if restored.is_err() {
+        place.remove_made_dirs();
+    }
+    restored
+}
+
+/// Makes a database that appears when `fill` is done, and not at all when something fails.
+fn new_database<T>(
+    place: &Place,
+    key: &DatabaseKey,
+    fill: impl FnOnce(&mut Connection) -> Result<T, VaultError>,
+) -> Result<T, VaultError> {
+    open::secure(place, key)?;
+    let lock = OwnerLock::take(place, Duration::ZERO)?;
+    let mut value = None;
+    let made = refuse_existing(place).and_then(|()| {
+        first_open::create(place, key, |temp, secret| {
+            let mut conn = open::connect(place, temp, secret, true)?;
+            value = Some(fill(&mut conn)?);
+            conn.close().map_err(|(_, error)| StoreError::from(error))?;
+            Ok::<_, VaultError>(())
+        })
+    });
+    match (made, value) {
+        (Ok(_), Some(value)) => Ok(value),
+        (made, _) => {
+            lock.undo(place);
+            Err(made.err().unwrap_or_else(|| StoreError::internal("restoring").into()))
+        }
+    }
+}
+
+/// Whatever stands there stays, a write-ahead log without its database too.
+fn refuse_existing(place: &Place) -> Result<(), VaultError> {
+    let exists = |name: &OsStr| match place.inspect(name, FileRole::Database) {
+        Ok(found) => Ok(found.is_some_and(|found| name == place.name() || found.size > 0)),
+        Err(error @ OpenError::Io { .. }) => Err(error),
+        Err(_) => Ok(true),
+    };
+    if exists(place.name())? {
+        return Err(VaultError::DestinationExists { role: FileRole::Database });
+    }
+    if exists(&files::with_suffix(place.name(), "-wal"))? {
+        return Err(OpenError::DatabaseMissingButLogPresent.into());
+    }
+    Ok(())
+}
+
+/// An archive whose header is authentic.
+struct Source {
+    file: File,
+    length: u64,
+    header: Header,
+    keys: Keys,
+}
+
+/// What the first pass learned.
+struct Checked {
+    schema: u32,
+    created_at: u64,
+    summary: Summary,
+}
+
+impl Source {
+    fn open(
+        path: &Path,
+        passphrase: &SecretVec,
+        progress: &mut Progress<'_>,
+    ) -> Result<Self, VaultError> {
+        let (mut file, length) = open_file(path)?;
+        progress.tell(Stage::Deriving, 0, 1)?;
+        let unlocked = archive::unlock(&mut file, passphrase.expose(), &Bounds::DEFAULT);
+        let (header, keys) = unlocked.map_err(refused)?;
+        progress.tell(Stage::Deriving, 1, 1)?;
+        Ok(Self { file, length, header, keys })
+    }
+
+    /// Bytes that the database may take: the rows, their indexes, and the log while it is written.
+    fn room(&self) -> u64 {
+        self.length.saturating_add(self.length / 2).saturating_add(2 * COMMIT_EVERY)
+    }
+
+    /// One pass over everything behind the header.
+    fn read(
+        &mut self,
+        stage: Stage,
+        progress: &mut Progress<'_>,
+        mut sink: impl FnMut(Record<'_>, u64) -> Result<(), VaultError>,
+    ) -> Result<Summary, VaultError> {
+        let behind = SeekFrom::Start(HEADER as u64);
+        self.file.seek(behind).map_err(|e| failed("reading", e.kind()))?;
+        let mut told = 0;
+        progress.tell(stage, 0, self.length)?;
+        let read =
+            archive::read(&self.header, &self.keys, &self.file, self.length, |record, consumed| {
+                sink(record, consumed)?;
+                if consumed - told >= REPORT_EVERY {
+                    told = consumed;
+                    progress.tell(stage, consumed.min(self.length), self.length)?;
+                }
+                Ok::<_, Stop>(())
+            });
+        let summary = read.map_err(VaultError::from)?;
+        progress.tell(stage, self.length, self.length)?;
+        Ok(summary)
+    }
+
+    /// First pass: authenticates all of it and keeps nothing.
+    fn check(&mut self, progress: &mut Progress<'_>) -> Result<Checked, VaultError> {
+        let mut start = None;
+        let summary = self.read(Stage::Checking, progress, |record, _| {
+            if let Record::Start { schema, created_at } = record {
+                start = Some((schema, created_at));
+            }
+            Ok(())
+        })?;
+        let (schema, created_at) = start.ok_or(VaultError::NotABackup)?;
+        let supported = migrate::SUPPORTED;
+        if schema > supported {
+            return Err(OpenError::SchemaTooNew { found: schema, supported }.into());
+        }
+        if schema == 0 {
+            return Err(VaultError::NotABackup);
+        }
+        Ok(Checked { schema, created_at, summary })
+    }
+
+    /// Second pass: fills a new database that has the newest schema and is seen by nobody yet.
+    fn fill(
+        &mut self,
+        conn: &mut Connection,
+        found: &Checked,
+        progress: &mut Progress<'_>,
+    ) -> Result<RestoreReport, VaultError> {
+        if found.schema < migrate::SUPPORTED {
+            migrate::rebuild(conn, found.schema)?;
+        }
+        // Whatever is lost with the power is lost together with the temporary file.
+        sql(conn, "PRAGMA synchronous = OFF")?;
+        let mut rows = Rows::new(conn)?;
+        let mut committed = 0;
+        sql(conn, "BEGIN")?;
+        let summary = self.read(Stage::Writing, progress, |record, consumed| {
+            match record {
+                Record::Table { name, columns } => rows.table(name, columns)?,
+                Record::Row(cells) => rows.row(cells)?,
+                Record::Start { .. } | Record::End => {}
+            }
+            if consumed - committed >= COMMIT_EVERY {
+                committed = consumed;
+                sql(conn, "COMMIT; PRAGMA wal_checkpoint(TRUNCATE); BEGIN")?;
+            }
+            Ok(())
+        })?;
+        rows.finish()?;
+        sql(conn, "COMMIT")?;
+        progress.tell(Stage::Comparing, 0, self.length)?;
+        // A file that changed between the passes is not what was checked.
+        if summary != found.summary || digest::digest(conn)? != summary.digest {
+            return Err(VaultError::CopyDiffers);
+        }
+        if found.schema < migrate::SUPPORTED {
+            migrate::migrate(conn, false, open::APPLICATION_ID)?;
+        }
+        sql(conn, "PRAGMA synchronous = FULL")?;
+        let (groups, must_update) = Tx::run(conn, "BEGIN IMMEDIATE", true, |tx| {
+            let (groups, members) = groups(tx.conn)?;
+            tx.mark_restored(now(), &members)?;
+            Ok::<_, StoreError>((groups, members))
+        })?;
+        sql(conn, "PRAGMA wal_checkpoint(TRUNCATE)")?;
+        let (created_at, rows) = (found.created_at, summary.rows);
+        Ok(RestoreReport { groups, must_update, created_at, rows })
+    }
+}
+
+/// All groups, and those with a leaf of this account that can be used.
+fn groups(conn: &Connection) -> Result<(Vec<GroupId>, Vec<GroupId>), StoreError> {
+    // Read here column by column: one row that cannot be decoded must not stop the others from coming back.
+    let mut select =
+        conn.prepare("SELECT group_id, status FROM groups ORDER BY created_at, group_id")?;
+    let mut rows = select.query([])?;
+    let (mut all, mut members) = (Vec::new(), Vec::new());
+    while let Some(row) = rows.next()? {
+        let Ok(id) = GroupId::from_bytes(row.get_ref(0)?.as_blob().unwrap_or_default()) else {
+            continue;
+        };
+        let status = row.get::<_, u8>(1).ok().and_then(GroupStatus::from_stored);
+        let gone = matches!(
+            status,
+            Some(
+                GroupStatus::Left
+                    | GroupStatus::Removed
+                    | GroupStatus::Disbanded
+                    | GroupStatus::Unrecoverable
+            )
+        );
+        if !gone {
+            members.push(id.clone());
+        }
+        all.push(id);
+    }
+    Ok((all, members))
+}
+
+/// Rows on their way into a database.
+struct Rows<'a> {
+    conn: &'a Connection,
+    /// Tables of the schema that have not come yet.
+    missing: Vec<String>,
+    insert: String,
+}
+
+impl<'a> Rows<'a> {
+    fn new(conn: &'a Connection) -> Result<Self, VaultError> {
+        Ok(Self { conn, missing: tables(conn)?, insert: String::new() })
+    }
+
+    /// The next rows belong to this table. The schema decides which there are; the archive has to have just those.
+    fn table(&mut self, name: &str, columns: &[String]) -> Result<(), VaultError> {
+        let known = self.missing.iter().position(|table| table == name);
+        self.missing.remove(known.ok_or(VaultError::NotABackup)?);
+        let table = quoted(name);
+        let select = self.conn.prepare(&format!("SELECT * FROM {table}"));
+        if !select.map_err(StoreError::from)?.column_names().eq(columns) {
+            return Err(VaultError::NotABackup);
+        }
+        // What the migrations put there comes back with the rows.
+        sql(self.conn, &format!("DELETE FROM {table}"))?;
+        let marks = vec!["?"; columns.len()].join(", ");
+        self.insert = format!("INSERT INTO {table} VALUES ({marks})");
+        Ok(())
+    }
+
+    fn row(&self, cells: &[Cell]) -> Result<(), VaultError> {
+        let inserted = self.conn.prepare_cached(&self.insert).and_then(|mut insert| {
+            cells
+                .iter()
+                .enumerate()
+                .try_for_each(|(at, cell)| insert.raw_bind_parameter(at + 1, cell))?;
+            insert.raw_execute()
+        });
+        inserted.map_err(StoreError::from)?;
+        Ok(())
+    }
+
+    fn finish(self) -> Result<(), VaultError> {
+        if self.missing.is_empty() { Ok(()) } else { Err(VaultError::NotABackup) }
+    }
+}
+
+impl ToSql for Cell {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self {
+            Self::Null => ValueRef::Null,
+            Self::Integer(number) => ValueRef::Integer(*number),
+            Self::Real(number) => ValueRef::Real(*number),
+            Self::Text(text) => ValueRef::Text(text),
+            Self::Blob(bytes) => ValueRef::Blob(bytes),
+        }))
+    }
+}
+
+fn sql(conn: &Connection, statements: &str) -> Result<(), VaultError> {
+    Ok(conn.execute_batch(statements).map_err(StoreError::from)?)
+}
+
+/// Opens an archive, wherever it lies: it needs no protection of its own.
+fn open_file(path: &Path) -> Result<(File, u64), VaultError> {
+    let not_a_file = || OpenError::NotAFile { role: FileRole::Backup }.into();
+    let failed = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => VaultError::SourceMissing { role: FileRole::Backup },
+        kind => failed("opening", kind),
+    };
+    // Looked at before it is opened, because opening a FIFO waits and opening a device can do things.
+    if !fs::metadata(path).map_err(failed)?.is_file() {
+        return Err(not_a_file());
+    }
+    let file = File::open(path).map_err(failed)?;
+    let meta = file.metadata().map_err(failed)?;
+    if !meta.is_file() {
+        return Err(not_a_file());
+    }
+    Ok((file, meta.len()))
+}
+
+fn failed(action: &'static str, kind: io::ErrorKind) -> VaultError {
+    VaultError::Io { action, role: FileRole::Backup, kind }
+}
+
+/// An error of reading an archive.
+fn refused(error: ArchiveError) -> VaultError {
+    match error {
+        ArchiveError::NotABackup | ArchiveError::Malformed | ArchiveError::TooLong => {
+            VaultError::NotABackup
+        }
+        ArchiveError::Refused => VaultError::BackupRefused,
+        ArchiveError::OutOfMemory => failed("deriving the key of", io::ErrorKind::OutOfMemory),
+        ArchiveError::Io(kind) => failed("reading", kind),
+    }
+}
+
+/// Why reading stopped: the archive, or what is done with it.
+struct Stop(VaultError);
+
+impl From<ArchiveError> for Stop {
+    fn from(error: ArchiveError) -> Self {
+        Self(refused(error))
+    }
+}
+
+impl From<VaultError> for Stop {
+    fn from(error: VaultError) -> Self {
+        Self(error)
+    }
+}
+
+impl From<Stop> for VaultError {
+    fn from(stop: Stop) -> Self {
+        stop.0
+    }
 }

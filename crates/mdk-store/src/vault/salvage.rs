@@ -1,25 +1,218 @@
-//! stub
-use super::{Progress, VaultError};
-use crate::DatabaseKey;
-use std::path::Path;
+//! What is intact in a damaged database, read into a new one.
+
+mod btree;
+mod mend;
+mod rescue;
+mod schema;
+
+use std::{ffi::OsStr, path::Path};
+
+use mdk_wire::Secret;
+use rusqlite::Connection;
+
+use self::{btree::Pages, mend::Mended, rescue::Rescue};
+use super::{
+    Progress, VaultError,
+    log::Log,
+    look::Source,
+    new_file::new_file,
+    pages::PAGE,
+    rows,
+    verify::{Scan, read_page},
+};
+use crate::{
+    APPLICATION_ID, DatabaseKey, OpenError, StoreError, files::Place, key_source, migrate, open,
+};
+
 /// What `salvage` saved and what is missing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct SalvageReport {
-    /// Pages that could not be read.
+    /// Pages that could not be read, those included that the file lacks at its end.
     pub bad_pages: u64,
     /// Rows saved, by table.
     pub saved: Vec<(String, u64)>,
     /// What is missing, one sentence each, without content.
     pub missing: Vec<String>,
+    /// Groups in the new database.
+    pub groups: u64,
+    /// Those of them of which the MLS state is incomplete. Their history is there; only a new Welcome brings them back.
+    pub unrecoverable_groups: u64,
 }
-/// Reads all that is intact in a damaged database into a new one.
+
+/// Reads all that is intact in a damaged or truncated database into a new one, under a key of its own. The damaged file
+/// and its write-ahead log are not changed.
+///
+/// Only pages that authenticate are read. Rows are found through the trees of their tables and, where what leads to a page
+/// is damaged, by what the page holds. A row of which any part is damaged is left out.
+///
+/// What was saved is made to fit together: a group that lacks parts of its MLS state becomes
+/// [`GroupStatus::Unrecoverable`](crate::GroupStatus::Unrecoverable), with its history; one that lost its row but not
+/// its messages gets a row without a name; if the account's signing key is lost, the account starts as a new device
+/// and all groups are unrecoverable; rows that belong to nothing are dropped.
+///
+/// The new database continues the old one: the two must not be used side by side, for they share their ratchet keys.
+///
+/// # Errors
+/// [`VaultError::Open`] with `WrongKey` if no page authenticates; [`VaultError::DestinationExists`],
+/// [`VaultError::NoSpace`], [`VaultError::Cancelled`]; and what opening, reading and writing can meet. Then no new file
+/// is left.
 pub fn salvage(
-    _damaged: &Path,
-    _key: &DatabaseKey,
-    _to: &Path,
-    _to_key: &DatabaseKey,
-    _progress: &mut Progress<'_>,
+    damaged: &Path,
+    key: &DatabaseKey,
+    to: &Path,
+    to_key: &DatabaseKey,
+    progress: &mut Progress<'_>,
 ) -> Result<SalvageReport, VaultError> {
-    unimplemented!()
+    let source = Source::take(damaged)?;
+    if source.is_plain()? {
+        return Err(OpenError::NotEncrypted.into());
+    }
+    let key = key_source::existing(&source.place, key)?;
+    let log = Log::read(source.log_file.as_ref())?;
+    let scan = Scan::run(&source, &log, &key, progress)?;
+    new_file(to, to_key, source.size, |place, temp, new| {
+        fill(&source, &log, &scan, place, temp, new, progress)
+    })
+}
+
+fn fill(
+    source: &Source,
+    log: &Log,
+    scan: &Scan,
+    place: &Place,
+    temp: &OsStr,
+    key: &Secret<32>,
+    progress: &mut Progress<'_>,
+) -> Result<SalvageReport, VaultError> {
+    let present = u32::try_from(source.size / PAGE as u64).unwrap_or(u32::MAX);
+    let count = log.pages.keys().next_back().map_or(present, |&last| last.max(present));
+    let pages = Pages { source, log, key: &scan.key, count };
+    let version = version(source, log, scan)?;
+    let mut conn = open::connect(place, temp, key, true)?;
+    if version < migrate::SUPPORTED {
+        migrate::rebuild(&mut conn, version)?;
+    }
+    let mut rescue = Rescue::new(&pages, &conn, schema::trees(&conn)?);
+    rescue.run(progress)?;
+    let lacking = scan.expected.map_or(0, |expected| {
+        (count + 1..=expected).filter(|number| !log.pages.contains_key(number)).count() as u64
+    });
+    let damaged = rescue.damaged_tables();
+    let events_lost =
+        damaged.iter().any(|(name, _)| name == "events") || rescue.losses.contains_key("events");
+    let mended = {
+        let tx = conn.unchecked_transaction().map_err(StoreError::from)?;
+        let mended = mend::mend(&tx, rescue.losses.get("mls_rows"), events_lost)?;
+        tx.commit().map_err(StoreError::from)?;
+        mended
+    };
+    let mut report = SalvageReport {
+        bad_pages: scan.bad.len() as u64 + lacking,
+        missing: missing(&rescue, &damaged, &mended, log, lacking),
+        unrecoverable_groups: mended.unrecoverable,
+        ..SalvageReport::default()
+    };
+    drop(rescue);
+    count_rows(&conn, &mut report)?;
+    conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").map_err(StoreError::from)?;
+    conn.close().map_err(|(_, error)| StoreError::from(error))?;
+    if version < migrate::SUPPORTED {
+        let conn = open::connect(place, temp, key, false)?;
+        conn.close().map_err(|(_, error)| StoreError::from(error))?;
+    }
+    Ok(report)
+}
+
+/// The version of the schema, from page 1. If that is lost, it is taken for the newest.
+fn version(source: &Source, log: &Log, scan: &Scan) -> Result<u32, VaultError> {
+    let mut page = zeroize::Zeroizing::new([0u8; PAGE]);
+    if !read_page(source, log, 1, &mut page[..])? || !scan.key.decrypt(1, &mut page[..]) {
+        return Ok(migrate::SUPPORTED);
+    }
+    let word = |at: usize| u32::from_be_bytes([page[at], page[at + 1], page[at + 2], page[at + 3]]);
+    let (found, application) = (word(60), word(68).cast_signed());
+    if application != APPLICATION_ID {
+        return Err(OpenError::ForeignDatabase { found: application }.into());
+    }
+    if found > migrate::SUPPORTED {
+        return Err(OpenError::SchemaTooNew { found, supported: migrate::SUPPORTED }.into());
+    }
+    Ok(found)
+}
+
+fn count_rows(conn: &Connection, report: &mut SalvageReport) -> Result<(), VaultError> {
+    for table in rows::tables(conn)? {
+        if table == "sqlite_sequence" {
+            continue;
+        }
+        let count: i64 = conn
+            .query_row(&format!("SELECT count(*) FROM \"{table}\""), [], |row| row.get(0))
+            .map_err(StoreError::from)?;
+        let count = u64::try_from(count).unwrap_or(0);
+        if table == "groups" {
+            report.groups = count;
+        }
+        report.saved.push((table, count));
+    }
+    Ok(())
+}
+
+fn missing(
+    rescue: &Rescue<'_>,
+    damaged: &[(String, Option<u64>)],
+    mended: &Mended,
+    log: &Log,
+    lacking: u64,
+) -> Vec<String> {
+    let mut lines = Vec::new();
+    if lacking > 0 {
+        lines.push(format!("the file lacks {lacking} pages at its end"));
+    }
+    if log.lost_frames > 0 {
+        lines.push(format!(
+            "the write-ahead log is damaged: {} pages after that point are lost",
+            log.lost_frames
+        ));
+    }
+    for (table, loss) in &rescue.losses {
+        // Rows that are cut are listed too; the larger number says at least how many there are.
+        let rows = loss.listed.max(loss.cut);
+        let groups = match loss.groups.len() {
+            0 => String::new(),
+            n => format!(", of {n} groups"),
+        };
+        lines.push(format!("{table}: at least {rows} rows are missing{groups}"));
+    }
+    for (table, pages) in damaged {
+        lines.push(match pages {
+            Some(pages) => format!("{table}: {pages} of its pages are damaged"),
+            None => format!("{table}: where it begins is damaged, so rows may be missing"),
+        });
+    }
+    if rescue.unknown_pages > 0 {
+        let pages = rescue.unknown_pages;
+        lines.push(format!(
+            "{pages} intact pages were left out: it is not known what they belong to"
+        ));
+    }
+    if mended.identity_lost {
+        lines.push("the signing key of the account is lost: it starts as a new device".to_owned());
+    }
+    if mended.rebuilt > 0 {
+        let groups = mended.rebuilt;
+        lines.push(format!(
+            "{groups} groups lost their names and settings; their messages are there"
+        ));
+    }
+    if mended.unrecoverable > 0 {
+        let groups = mended.unrecoverable;
+        lines.push(format!(
+            "{groups} groups lost parts of their MLS state: a new invite brings them back"
+        ));
+    }
+    if mended.dropped > 0 {
+        lines.push(format!("{} rows were dropped: what they belong to is lost", mended.dropped));
+    }
+    lines
 }

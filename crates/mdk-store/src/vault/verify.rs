@@ -1,7 +1,26 @@
-//! stub
-use super::{Progress, VaultError};
-use crate::{DatabaseKey, Store};
+//! Proof that a database is intact: every page authentic, the structure sound, groups and messages consistent.
+
+mod logic;
+mod scan;
+mod structure;
+#[cfg(test)]
+mod tests;
+
 use std::path::Path;
+
+use rusqlite::Connection;
+
+use super::{Progress, Stage, VaultError, log::Log, look, pages::PAGE};
+use crate::{APPLICATION_ID, DatabaseKey, OpenError, Store, StoreError, key_source, migrate};
+
+pub(super) use logic::INCOMPLETE_GROUPS;
+pub(crate) use scan::open_database as bad_pages;
+pub(super) use scan::{Scan, read as read_page};
+
+/// Most bad pages that a report names.
+const MAX_PAGES: usize = 1000;
+/// Most sentences of one kind that a report has.
+const MAX_LINES: usize = 100;
 
 /// What `verify` found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -9,27 +28,139 @@ use std::path::Path;
 pub struct VerifyReport {
     /// Pages in the file.
     pub pages: u64,
-    /// Numbers (from 1) of pages that fail their HMAC, ascending, the first 1,000.
+    /// Numbers (from 1) of pages that fail their HMAC, ascending, the first 1,000. A page whose newest version stands in
+    /// the write-ahead log is judged by that version.
     pub bad_pages: Vec<u64>,
     /// How many pages fail.
     pub bad_page_count: u64,
-    /// What SQLite's `integrity_check` and `foreign_key_check` say, without content; the first 100.
+    /// Pages of which the newest version was found in the write-ahead log.
+    pub log_pages: u64,
+    /// What SQLite's `integrity_check` and `foreign_key_check` say, and what is wrong with the length of the file and
+    /// its log, without content; the first 100.
     pub structure: Vec<String>,
-    /// What does not fit together in groups and messages; the first 100.
+    /// What does not fit together in groups and messages, without ids; the first 100.
     pub logic: Vec<String>,
 }
 
-/// Verifies a database that nobody has open.
-pub fn verify(
-    _path: &Path,
-    _key: &DatabaseKey,
-    _progress: &mut Progress<'_>,
-) -> Result<VerifyReport, VaultError> {
-    unimplemented!()
-}
-impl Store {
-    /// Verifies the open database.
-    pub fn verify(&mut self, _progress: &mut Progress<'_>) -> Result<VerifyReport, VaultError> {
-        unimplemented!()
+impl VerifyReport {
+    /// Whether nothing is wrong.
+    #[must_use]
+    pub fn is_intact(&self) -> bool {
+        self.bad_page_count == 0 && self.structure.is_empty() && self.logic.is_empty()
     }
+
+    fn add_pages(&mut self, bad: &[u32]) {
+        self.bad_page_count = bad.len() as u64;
+        self.bad_pages = bad.iter().take(MAX_PAGES).map(|&n| u64::from(n)).collect();
+    }
+
+    fn finish(mut self) -> Self {
+        self.structure.truncate(MAX_LINES);
+        self.logic.truncate(MAX_LINES);
+        self
+    }
+}
+
+/// Verifies a database that nobody has open, and changes nothing: neither the file nor its write-ahead log, of which
+/// the committed part is considered.
+///
+/// A damaged page does not end the report: all others are still checked, and each table by itself.
+///
+/// # Errors
+/// [`VaultError::Open`]: there is no key, it authenticates no page of the file, the file is empty or not encrypted, or
+/// another owner has it open. [`VaultError::SourceMissing`], [`VaultError::Io`], [`VaultError::Cancelled`].
+pub fn verify(
+    path: &Path,
+    key: &DatabaseKey,
+    progress: &mut Progress<'_>,
+) -> Result<VerifyReport, VaultError> {
+    let source = look::Source::take(path)?;
+    if source.is_plain()? {
+        return Err(OpenError::NotEncrypted.into());
+    }
+    let key = key_source::existing(&source.place, key)?;
+    let log = Log::read(source.log_file.as_ref())?;
+    let scan = Scan::run(&source, &log, &key, progress)?;
+    let mut report = VerifyReport {
+        pages: source.size / PAGE as u64,
+        log_pages: log.pages.len() as u64,
+        structure: scan.lines(&source, &log),
+        ..VerifyReport::default()
+    };
+    report.add_pages(&scan.bad);
+    if scan.bad.first() == Some(&1) {
+        report.structure.push("page 1 is damaged: the structure could not be checked".to_owned());
+        return Ok(report.finish());
+    }
+    let connect =
+        || look::connect(&source.place, source.place.name(), Some(&key), !log.pages.is_empty());
+    if scan.bad.is_empty() {
+        match connect().and_then(|conn| identity(&conn).map(|()| conn)) {
+            Ok(conn) => check(&conn, &mut report, progress)?,
+            // SQLite refuses a file that ends too early, whole as its pages are.
+            Err(OpenError::Store(StoreError::Corrupt)) => {
+                report.structure.push("the structure cannot be read".to_owned());
+            }
+            Err(error) => return Err(error.into()),
+        }
+    } else if connect().is_ok_and(|conn| structure::tables(&conn).is_ok()) {
+        structure::each_table(&connect, &mut report.structure);
+        logic::all(&connect, &mut report.logic);
+    } else {
+        report
+            .structure
+            .push("the list of tables is damaged: no table could be checked".to_owned());
+    }
+    Ok(report.finish())
+}
+
+impl Store {
+    /// Verifies the open database. The write-ahead log is moved into the file first; nothing else is written.
+    ///
+    /// # Errors
+    /// [`VaultError::InMemory`], [`VaultError::Store`] when the log cannot be moved, [`VaultError::Io`],
+    /// [`VaultError::Cancelled`].
+    pub fn verify(&mut self, progress: &mut Progress<'_>) -> Result<VerifyReport, VaultError> {
+        let mut report = VerifyReport::default();
+        self.mend()?;
+        let bad = scan::open_database(self.conn()?, &mut report, progress)?;
+        self.log_was_emptied();
+        report.add_pages(&bad);
+        if bad.is_empty() {
+            check(self.conn()?, &mut report, progress)?;
+        } else {
+            // Asking SQLCipher for a damaged page would end this connection, which still serves the others.
+            report.structure.push(
+                "pages are damaged: close the database and verify its file to have the rest checked"
+                    .to_owned(),
+            );
+        }
+        Ok(report.finish())
+    }
+}
+
+/// Structure and logic of a database whose pages are all authentic.
+fn check(
+    conn: &Connection,
+    report: &mut VerifyReport,
+    progress: &mut Progress<'_>,
+) -> Result<(), VaultError> {
+    let total = report.pages * PAGE as u64;
+    progress.tell(Stage::Checking, total, total)?;
+    structure::all(conn, &mut report.structure);
+    logic::all_on(conn, &mut report.logic);
+    Ok(())
+}
+
+/// That the file is ours, and of a schema that this version knows.
+fn identity(conn: &Connection) -> Result<(), OpenError> {
+    let found: i32 = conn.query_row("PRAGMA application_id", [], |row| row.get(0))?;
+    if found != APPLICATION_ID {
+        return Err(OpenError::ForeignDatabase { found });
+    }
+    let found: u32 = conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    if found > migrate::SUPPORTED {
+        return Err(OpenError::SchemaTooNew { found, supported: migrate::SUPPORTED });
+    }
+    Ok(())
 }

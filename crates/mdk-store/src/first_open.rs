@@ -1,0 +1,162 @@
+//! First open: nothing or a good database, whatever happens.
+//!
+//! A record that says `creating` is durable before a key is stored, so that after a crash the key that matches it is
+//! known to be ours, and is used again. The database is made under a temporary name and renamed when it is complete.
+//! A failure that is not a crash takes everything back.
+
+use std::ffi::OsStr;
+
+use mdk_wire::Secret;
+
+use crate::{
+    DatabaseKey, FileRole, OpenError, StoreError,
+    files::{self, Place},
+    key_source::{self, Home},
+    open::remove_side_cars,
+    side_record::{self, Record, State},
+};
+
+/// A key that is stored and recorded, but for which no database counts yet.
+pub(crate) struct Prepared {
+    pub(crate) key: Secret<32>,
+    home: Home,
+    /// Whether this call has stored it.
+    made: bool,
+    /// Whether there was no record before.
+    first: bool,
+}
+
+/// A database that was made by this very call.
+pub(crate) struct Created {
+    pub(crate) key: Secret<32>,
+    prepared: Prepared,
+}
+
+/// Makes a database that does not exist yet, under the owner lock. `fill` is given the name of an empty temporary file
+/// and the key. On failure nothing is left.
+pub(crate) fn create<E: From<OpenError>>(
+    place: &Place,
+    source: &DatabaseKey,
+    fill: impl FnOnce(&OsStr, &Secret<32>) -> Result<(), E>,
+) -> Result<Created, E> {
+    let prepared = prepare(place, source)?;
+    let temp = files::with_suffix(place.name(), ".tmp");
+    if let Err(error) = empty(place, &temp) {
+        // Whatever stands there is not ours to remove.
+        prepared.undo(place);
+        return Err(error.into());
+    }
+    let mut named = false;
+    let made = fill(&temp, &prepared.key).and_then(|()| {
+        settled(place, &temp)?;
+        sync(place, &temp)?;
+        prepared.home.confirm(&prepared.key).or_else(|error| match prepared.made {
+            true => Err(error),
+            false => Ok(()),
+        })?;
+        // An empty log or an index of a database that is gone must not meet the new one.
+        remove_side_cars(place, place.name());
+        place.rename_new(&temp, place.name(), FileRole::Database)?;
+        named = true;
+        place.sync_dir()?;
+        Ok(())
+    });
+    if let Err(error) = made {
+        remove_side_cars(place, &temp);
+        place.remove(&temp);
+        if named {
+            place.remove(place.name());
+        }
+        prepared.undo(place);
+        return Err(error);
+    }
+    if prepared.ready(place).is_err() {
+        tracing::warn!("the record of where the key is could not be completed");
+    }
+    Ok(Created { key: prepared.key.clone(), prepared })
+}
+
+/// Finds or makes the key for a database that shall be made, and records it. A key that is there already, and is not
+/// that of an interrupted first open, is refused.
+pub(crate) fn prepare(place: &Place, source: &DatabaseKey) -> Result<Prepared, OpenError> {
+    let record = side_record::read(place)?;
+    if record.as_ref().is_some_and(|record| record.state == State::Ready) {
+        return Err(OpenError::DatabaseMissingButKeyPresent);
+    }
+    let begun = record.as_ref().map(|record| &record.key);
+    let mut home = key_source::locate(place, source, begun, true)?;
+    let missing = OpenError::KeyMissing { source: source.source() };
+    let found = home.look()?;
+    let (key, make) = match found {
+        Some(key) if !home.keeps_keys() => (key, false),
+        Some(key) if begun.is_some_and(|slot| slot.same_place(&home.slot) && slot.is_of(&key)) => {
+            (key, false)
+        }
+        Some(_) => return Err(OpenError::DatabaseMissingButKeyPresent),
+        None if home.may_create() => (key_source::fresh()?, true),
+        None => return Err(missing),
+    };
+    home.slot.check = side_record::check(&key);
+    let mut prepared = Prepared { key, home, made: false, first: record.is_none() };
+    let wanted = Record::new(State::Creating, prepared.home.slot.clone());
+    if record.as_ref() != Some(&wanted) {
+        wanted.write(place).inspect_err(|_| prepared.undo(place))?;
+    }
+    if make {
+        prepared.home.make(&prepared.key).inspect_err(|_| prepared.undo(place))?;
+        prepared.made = true;
+    }
+    Ok(prepared)
+}
+
+impl Prepared {
+    /// The database exists: says so in the record. If that fails, the next opening does it.
+    pub(crate) fn ready(&self, place: &Place) -> Result<(), OpenError> {
+        Record::new(State::Ready, self.home.slot.clone()).write(place)
+    }
+
+    /// Takes back what this call has stored.
+    pub(crate) fn undo(&self, place: &Place) {
+        if self.made {
+            self.home.unmake(&self.key);
+        }
+        if self.first {
+            side_record::remove(place);
+        }
+    }
+}
+
+impl Created {
+    /// Takes everything back; the database must be closed.
+    pub(crate) fn undo(&self, place: &Place) {
+        remove_side_cars(place, place.name());
+        place.remove(place.name());
+        self.prepared.undo(place);
+    }
+}
+
+/// Makes the temporary file, empty and private; what a crash has left there has encrypted nothing that counts.
+fn empty(place: &Place, temp: &OsStr) -> Result<(), OpenError> {
+    remove_side_cars(place, temp);
+    // Looked at, so that something else of this name is an error and not removed.
+    if place.inspect(temp, FileRole::Database)?.is_some() {
+        place.remove(temp);
+    }
+    // SQLite's locks end when any descriptor of the file is closed, so ours goes before it comes.
+    place.create_new(temp, FileRole::Database).map(drop)
+}
+
+/// Fails while some of the new database is still in its log: SQLite does not say so when it is closed.
+fn settled(place: &Place, temp: &OsStr) -> Result<(), OpenError> {
+    let log = place.inspect(&files::with_suffix(temp, "-wal"), FileRole::Database)?;
+    if log.is_some_and(|log| log.size > 0) {
+        let code = rusqlite::ffi::SQLITE_IOERR_WRITE;
+        return Err(StoreError::Io { code }.into());
+    }
+    Ok(())
+}
+
+fn sync(place: &Place, temp: &OsStr) -> Result<(), OpenError> {
+    let found = place.inspect(temp, FileRole::Database)?.ok_or(OpenError::Empty)?;
+    found.file.sync_all().map_err(|e| files::io_error("syncing", FileRole::Database, &e))
+}

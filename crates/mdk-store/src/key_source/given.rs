@@ -1,0 +1,137 @@
+//! Keys that are given to us: never made, stored or removed here.
+
+use std::{
+    fs::File,
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+use mdk_wire::Secret;
+use zeroize::Zeroizing;
+
+use crate::{DatabaseKey, FileRole, OpenError, files, key_text};
+
+/// Where Docker and Podman mount secrets.
+const RUN_SECRETS: &str = "/run/secrets";
+/// Longest name of a file or of a variable.
+const MAX_NAME: usize = 255;
+
+/// Reads the key.
+pub(super) fn read(source: &DatabaseKey) -> Result<Secret<32>, OpenError> {
+    match source {
+        DatabaseKey::Raw(key) => Ok(key.clone()),
+        DatabaseKey::Env(name) => variable(name),
+        DatabaseKey::Secret(name) => secret(name),
+        DatabaseKey::Fd(fd) => descriptor(*fd),
+        DatabaseKey::Callback(callback) => {
+            // What it says or panics with may hold a secret.
+            let given = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| callback()));
+            let Ok(Ok(bytes)) = given else { return Err(OpenError::CallbackFailed) };
+            let found = bytes.expose().len();
+            Secret::from_slice(bytes.expose()).ok_or(OpenError::KeyLength { found })
+        }
+        other => Err(OpenError::KeyMissing { source: other.source() }),
+    }
+}
+
+/// Checks the name of a variable.
+pub(super) fn check_variable(name: &str) -> Result<(), OpenError> {
+    if name.is_empty() || name.len() > MAX_NAME || name.contains(['=', '\0']) {
+        return Err(OpenError::BadIdentifier { which: "variable name" });
+    }
+    Ok(())
+}
+
+/// Checks the name of a secret: a file name, not a path.
+pub(super) fn check_secret(name: &str) -> Result<(), OpenError> {
+    let path = name.contains(['/', '\\', '\0']) || name == "." || name == "..";
+    if name.is_empty() || name.len() > MAX_NAME || path {
+        return Err(OpenError::BadIdentifier { which: "secret name" });
+    }
+    Ok(())
+}
+
+fn variable(name: &str) -> Result<Secret<32>, OpenError> {
+    let text = match std::env::var(name).map(Zeroizing::new) {
+        Ok(text) => text,
+        Err(std::env::VarError::NotPresent) => {
+            return Err(OpenError::KeyMissing { source: "env" });
+        }
+        Err(std::env::VarError::NotUnicode(_)) => {
+            return Err(OpenError::KeyMalformed { source: "env" });
+        }
+    };
+    key_text::decode_any(text.as_bytes(), false, "env")
+}
+
+fn secret(name: &str) -> Result<Secret<32>, OpenError> {
+    let dir = std::env::var_os("CREDENTIALS_DIRECTORY").filter(|dir| !dir.is_empty());
+    let dir = dir.map_or_else(|| PathBuf::from(RUN_SECRETS), PathBuf::from);
+    let file = open_secret(&dir.join(name))?;
+    key_text::decode_any(&contents(file)?, true, "secret")
+}
+
+/// Opens a secret. Orchestrators put links there and let root own the files, so links are followed.
+fn open_secret(path: &Path) -> Result<File, OpenError> {
+    let failed = |e: std::io::Error| match e.kind() {
+        std::io::ErrorKind::NotFound => OpenError::KeyMissing { source: "secret" },
+        _ => files::io_error("opening", FileRole::Key, &e),
+    };
+    let meta = std::fs::metadata(path).map_err(failed)?;
+    if !meta.is_file() {
+        return Err(OpenError::NotAFile { role: FileRole::Key });
+    }
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let owner = meta.uid();
+        if owner != 0 && owner != rustix::process::geteuid().as_raw() {
+            return Err(OpenError::ForeignOwner { role: FileRole::Key });
+        }
+        if meta.mode() & 0o022 != 0 {
+            return Err(OpenError::KeyFileTooWide { mode: meta.mode() & 0o7777 });
+        }
+    }
+    File::open(path).map_err(failed)
+}
+
+/// Fails unless the descriptor is open.
+#[cfg(unix)]
+pub(super) fn check_descriptor(fd: i32) -> Result<(), OpenError> {
+    use std::os::fd::BorrowedFd;
+    let missing = OpenError::KeyMissing { source: "fd" };
+    if fd < 0 {
+        return Err(missing);
+    }
+    // SAFETY: borrowed only to ask whether it is open, which is safe for any number but -1.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
+    rustix::io::fcntl_getfd(borrowed).map(drop).map_err(|_| missing)
+}
+
+#[cfg(not(unix))]
+pub(super) fn check_descriptor(_: i32) -> Result<(), OpenError> {
+    Err(OpenError::KeyMissing { source: "fd" })
+}
+
+#[cfg(unix)]
+fn descriptor(fd: i32) -> Result<Secret<32>, OpenError> {
+    use std::os::fd::FromRawFd;
+    check_descriptor(fd)?;
+    // SAFETY: it is open, and the caller has given it away: it is closed on first use.
+    let file = unsafe { File::from_raw_fd(fd) };
+    key_text::decode_any(&contents(file)?, true, "fd")
+}
+
+#[cfg(not(unix))]
+fn descriptor(_: i32) -> Result<Secret<32>, OpenError> {
+    Err(OpenError::KeyMissing { source: "fd" })
+}
+
+fn contents(file: File) -> Result<Zeroizing<Vec<u8>>, OpenError> {
+    let limit = key_text::MAX_LEN + 1;
+    let mut text = Zeroizing::new(Vec::with_capacity(limit));
+    file.take(limit as u64)
+        .read_to_end(&mut text)
+        .map_err(|e| files::io_error("reading", FileRole::Key, &e))?;
+    Ok(text)
+}

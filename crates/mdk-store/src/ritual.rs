@@ -1,0 +1,161 @@
+//! What every connection goes through before it is used, in one function.
+
+use std::{ffi::OsStr, time::Duration};
+
+use mdk_wire::Secret;
+use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
+
+use crate::{
+    APPLICATION_ID, FileRole, OpenError, cipher, files, files::Place, lookaside, migrate,
+    store::log,
+};
+
+/// Opens a file and takes it through the ritual. `fresh` says that it was created for this call and is still empty.
+pub(crate) fn connect(
+    place: &Place,
+    name: &OsStr,
+    key: &Secret<32>,
+    fresh: bool,
+) -> Result<Connection, OpenError> {
+    let mut conn = open_file(place, name)?;
+    ritual(&mut conn, Some(key), fresh)?;
+    // SQLite was given a path: make sure that it has the files that were checked.
+    place.confirm_opened(name, FileRole::Database)?;
+    place.confirm_opened(&files::with_suffix(name, "-wal"), FileRole::Database)?;
+    Ok(conn)
+}
+
+/// Opens a file and gives it its key, for reading it through once; nothing else is set up.
+pub(crate) fn connect_to_read(
+    place: &Place,
+    name: &OsStr,
+    key: &Secret<32>,
+) -> Result<Connection, OpenError> {
+    let conn = open_file(place, name)?;
+    unlock(&conn, key)?;
+    conn.execute_batch("PRAGMA query_only = ON; PRAGMA temp_store = MEMORY;")?;
+    Ok(conn)
+}
+
+fn open_file(place: &Place, name: &OsStr) -> Result<Connection, OpenError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_NOFOLLOW
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_EXRESCODE;
+    Ok(Connection::open_with_flags(place.path(name), flags)?)
+}
+
+/// A database in memory: not encrypted, gone when dropped.
+pub(crate) fn open_in_memory() -> Result<Connection, OpenError> {
+    let mut conn = Connection::open_in_memory()?;
+    ritual(&mut conn, None, true)?;
+    Ok(conn)
+}
+
+/// Silences SQLCipher, gives it the key and proves that it opens the file.
+fn unlock(conn: &Connection, key: &Secret<32>) -> Result<(), OpenError> {
+    quiet(conn)?;
+    // A raw key, so no key derivation; then pin the file format, whatever the library's default becomes.
+    cipher::give_key(conn, key)?;
+    conn.execute_batch("PRAGMA cipher_compatibility = 4;")?;
+    // Prove the key: the schema can be read only if page 1 authenticates.
+    conn.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).map_err(|error| {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::NotADatabase) => OpenError::WrongKey,
+            _ => error.into(),
+        }
+    })?;
+    require(conn, "cipher_memory_security", "1")
+}
+
+fn quiet(conn: &Connection) -> Result<(), OpenError> {
+    // SQLCipher must neither write to stderr nor keep freed memory, from before it sees the key.
+    conn.execute_batch("PRAGMA cipher_log_level = NONE; PRAGMA cipher_memory_security = ON;")?;
+    lookaside::reserve(conn)?;
+    // Prove that SQLCipher is linked: plain SQLite would ignore the key and write plain text.
+    cipher_version(conn).map(drop)
+}
+
+/// What every connection goes through before it is used. `key` is `None` in memory only; `fresh` says that the
+/// file was created for this call and is still empty.
+fn ritual(conn: &mut Connection, key: Option<&Secret<32>>, fresh: bool) -> Result<(), OpenError> {
+    match key {
+        Some(key) => unlock(conn, key)?,
+        None => quiet(conn)?,
+    }
+
+    // Prove that the file is ours.
+    let application: i32 = conn.query_row("PRAGMA application_id", [], |row| row.get(0))?;
+    if application != APPLICATION_ID && !fresh {
+        return Err(OpenError::ForeignDatabase { found: application });
+    }
+
+    // Nothing in the schema may run code, deleted content is overwritten, nothing spills to a temporary file.
+    conn.execute_batch(
+        "PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;
+         PRAGMA temp_store = MEMORY; PRAGMA secure_delete = ON; PRAGMA cache_size = -8192;",
+    )?;
+    for (setting, value) in [
+        ("foreign_keys", "1"),
+        ("trusted_schema", "0"),
+        ("cell_size_check", "1"),
+        ("temp_store", "2"),
+        ("secure_delete", "1"),
+    ] {
+        require(conn, setting, value)?;
+    }
+
+    // A commit is durable when it returns. Checkpoints are our own business (see store.rs).
+    conn.busy_timeout(Duration::from_secs(5))?;
+    conn.set_prepared_statement_cache_capacity(128);
+    // Plans must not depend on bound values: SQLite would prepare such a statement anew for every new value,
+    // and every allocation of that goes through SQLCipher's page locking.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    if key.is_some() {
+        conn.execute_batch(
+            "PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0; PRAGMA synchronous = FULL;",
+        )?;
+        if cfg!(target_vendor = "apple") {
+            conn.execute_batch("PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON;")?;
+        }
+        require(conn, "journal_mode", "wal")?;
+        require(conn, "synchronous", "2")?;
+    }
+
+    migrate::migrate(conn, fresh, APPLICATION_ID)
+}
+
+/// The version of the linked SQLCipher.
+pub(crate) fn cipher_version(conn: &Connection) -> Result<String, OpenError> {
+    conn.query_row("PRAGMA cipher_version", [], |row| row.get(0)).map_err(|error| match error {
+        // Plain SQLite ignores what it does not know.
+        rusqlite::Error::QueryReturnedNoRows => OpenError::CipherMissing,
+        error => error.into(),
+    })
+}
+
+/// Starts the write-ahead log, so that the first write does not pay for it: creating it costs a sync of its header
+/// and one of the directory, which would make three with that of the commit.
+pub(crate) fn prime_log(conn: &Connection) -> Result<(), OpenError> {
+    conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE); PRAGMA synchronous = NORMAL;")?;
+    // Writing the version that is there already touches page 1 only.
+    conn.pragma_update(None, "user_version", migrate::SUPPORTED)?;
+    conn.execute_batch("PRAGMA synchronous = FULL;")?;
+    log::reserve(conn);
+    Ok(())
+}
+
+/// Fails unless the setting reads back as `value`.
+fn require(conn: &Connection, setting: &'static str, value: &str) -> Result<(), OpenError> {
+    let found = conn.query_row(&format!("PRAGMA {setting}"), [], |row| {
+        Ok(match row.get_ref(0)? {
+            rusqlite::types::ValueRef::Integer(n) => n.to_string(),
+            rusqlite::types::ValueRef::Text(text) => String::from_utf8_lossy(text).into_owned(),
+            _ => String::new(),
+        })
+    });
+    match found {
+        Ok(found) if found == value => Ok(()),
+        _ => Err(OpenError::SettingRefused { setting }),
+    }
+}

@@ -1,0 +1,157 @@
+//! The record of where the key is: `NAME.keyinfo` beside the database. It says which key, never the key.
+//!
+//! It answers "which keyring?" without the key, remembers a random key id, and tells what an interrupted first open or
+//! re-key was doing. A database without one still opens with a key that is named in full.
+
+use std::{
+    ffi::OsString,
+    io::{Read, Write},
+};
+
+use hmac::{Hmac, Mac};
+use mdk_wire::Secret;
+use serde::{Deserialize, Serialize};
+use sha2::Sha256;
+
+use crate::{
+    FileRole, OpenError,
+    files::{self, Place},
+};
+
+/// The version of the format.
+const FORMAT: u32 = 1;
+/// Ids of 512 bytes, escaped, twice; paths; all of it three times.
+const MAX_LEN: u64 = 128 * 1024;
+
+/// What stands in the record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Record {
+    format: u32,
+    pub(crate) state: State,
+    /// The key of the database.
+    pub(crate) key: KeySlot,
+    /// During a re-key: the key that it will have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) pending: Option<KeySlot>,
+    /// After a re-key: the key that it had, and which is still to be removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) retiring: Option<KeySlot>,
+    /// When it was encrypted anew last, in Unix seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) rekeyed_at: Option<u64>,
+}
+
+/// How far the database is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum State {
+    /// A first open has begun: a key that matches this record is ours, and it has encrypted nothing that counts.
+    Creating,
+    /// The database exists.
+    Ready,
+}
+
+/// Where one key is.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct KeySlot {
+    /// As [`DatabaseKey::source`](crate::DatabaseKey::source).
+    pub(crate) source: String,
+    /// Which keyring.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) store: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) service: Option<String>,
+    /// The key id in the keyring; the name of the secret or of the variable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) key_id: Option<String>,
+    /// Set by a re-key: which of the keys of that id, or `new` for a key file that has not its name yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) generation: Option<String>,
+    /// The key file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) path: Option<String>,
+    /// Tells keys apart without telling anything about them.
+    pub(crate) check: String,
+}
+
+impl KeySlot {
+    /// Whether `key` is the key that this speaks of.
+    pub(crate) fn is_of(&self, key: &Secret<32>) -> bool {
+        self.check == check(key)
+    }
+
+    /// Whether both speak of the same place, whatever key is there.
+    pub(crate) fn same_place(&self, other: &Self) -> bool {
+        let place = |slot: &Self| Self { check: String::new(), ..slot.clone() };
+        place(self) == place(other)
+    }
+}
+
+impl Record {
+    /// A record of a database with this key.
+    pub(crate) fn new(state: State, key: KeySlot) -> Self {
+        Self { format: FORMAT, state, key, pending: None, retiring: None, rekeyed_at: None }
+    }
+
+    /// Writes it beside the database, whole and durable, in place of the one that is there.
+    pub(crate) fn write(&self, place: &Place) -> Result<(), OpenError> {
+        let (name, temp) = (name(place), temp_name(place));
+        let mut text = serde_json::to_string_pretty(self).expect("strings and numbers serialize");
+        text.push('\n');
+        place.remove(&temp);
+        let written = place
+            .create_new(&temp, FileRole::KeyRecord)
+            .and_then(|mut file| {
+                file.write_all(text.as_bytes())
+                    .and_then(|()| file.sync_all())
+                    .map_err(|e| files::io_error("writing", FileRole::KeyRecord, &e))
+            })
+            .and_then(|()| place.replace(&temp, &name, FileRole::KeyRecord))
+            .and_then(|()| place.sync_dir());
+        written.inspect_err(|_| place.remove(&temp))
+    }
+}
+
+/// First 8 bytes of an HMAC under the key: too little to find it, enough to tell two apart.
+pub(crate) fn check(key: &Secret<32>) -> String {
+    let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(key.expose()).expect("any length is a key");
+    mac.update(b"mdk key check 1");
+    hex::encode(&mac.finalize().into_bytes()[..8])
+}
+
+/// The name of the record of a database.
+pub(crate) fn name(place: &Place) -> OsString {
+    files::with_suffix(place.name(), ".keyinfo")
+}
+
+/// The name under which a record is written.
+pub(crate) fn temp_name(place: &Place) -> OsString {
+    files::with_suffix(place.name(), ".keyinfo.tmp")
+}
+
+/// Removes the record.
+pub(crate) fn remove(place: &Place) {
+    place.remove(&name(place));
+}
+
+/// Removes what a crash has left of writing one.
+pub(crate) fn remove_leftover(place: &Place) {
+    place.remove(&temp_name(place));
+}
+
+/// Reads the record, if there is one.
+pub(crate) fn read(place: &Place) -> Result<Option<Record>, OpenError> {
+    let Some(found) = place.inspect_and_narrow(&name(place), FileRole::KeyRecord)? else {
+        return Ok(None);
+    };
+    let mut text = Vec::new();
+    found
+        .file
+        .take(MAX_LEN + 1)
+        .read_to_end(&mut text)
+        .map_err(|e| files::io_error("reading", FileRole::KeyRecord, &e))?;
+    match serde_json::from_slice::<Record>(&text) {
+        Ok(record) if text.len() as u64 <= MAX_LEN && record.format == FORMAT => Ok(Some(record)),
+        _ => Err(OpenError::KeyRecordMalformed),
+    }
+}

@@ -1,0 +1,116 @@
+//! Moving the write-ahead log into the database file.
+//!
+//! A commit syncs the log, so it is durable whatever happens here, and nothing here is an error of the commit. SQLite's
+//! own checkpoint would sync the log a second time; with that left out a write costs two syncs even when it moves the
+//! log. What SQLite then relies on, that the database file is durable before the log is written from its beginning
+//! again, is seen to here (<https://sqlite.org/wal.html>, "Checkpointing").
+
+use std::ffi::c_int;
+
+use rusqlite::{Connection, ffi};
+
+use crate::{Result, StoreError};
+
+/// Pages in the log above which a write also moves them (about 1 MiB).
+pub(super) const CHECKPOINT_PAGES: i32 = 250;
+/// Bytes of a page in the log, with its header, and of the log's own header.
+const FRAME: i64 = 24 + 4096;
+const HEADER: i64 = 32;
+/// Bytes that the log is given when it is opened: what it has when a write ends that moves it.
+const RESERVE: i64 = HEADER + (CHECKPOINT_PAGES as i64 + 50) * FRAME;
+
+/// Moves what can be moved. What a reader of an old state, or a failed write, keeps in the log stays good there.
+///
+/// # Errors
+/// The database file could not be made durable, but SQLite believes that it is. The connection must not write again,
+/// and must not close the log: see [`super::mend`].
+pub(super) fn move_log(conn: &Connection) -> Result<()> {
+    conn.execute_batch("PRAGMA synchronous = OFF")?;
+    let _ = conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+    let synced = sync(conn);
+    conn.execute_batch("PRAGMA synchronous = FULL")?;
+    synced
+}
+
+/// Gives the log the room that it will need. To sync a file that has grown costs twice as much as one that has not, and
+/// until its first checkpoint every write would pay for that. What is not a frame of this log SQLite does not read.
+///
+/// Without success nothing is lost but speed.
+pub(crate) fn reserve(conn: &Connection) {
+    let Some(file) = file(conn, ffi::SQLITE_FCNTL_JOURNAL_POINTER) else { return };
+    // SAFETY: the file is that of an open connection, used by this thread only; its methods are static, and the block
+    // has as many bytes as are written.
+    unsafe {
+        let Some(methods) = (*file).pMethods.as_ref() else { return };
+        let (Some(size_of), Some(write), Some(sync)) =
+            (methods.xFileSize, methods.xWrite, methods.xSync)
+        else {
+            return;
+        };
+        let mut size: ffi::sqlite3_int64 = 0;
+        if size_of(file, &raw mut size) != ffi::SQLITE_OK {
+            return;
+        }
+        // Not the log header: without one the log is empty, with one of zeros it would be too, but never damaged.
+        let start = size.max(HEADER);
+        if let Ok(missing @ 1..) = usize::try_from(RESERVE - start) {
+            let block = vec![0u8; missing];
+            if write(file, block.as_ptr().cast(), missing as c_int, start) == ffi::SQLITE_OK {
+                sync(file, ffi::SQLITE_SYNC_NORMAL as c_int);
+            }
+        }
+    }
+}
+
+/// Makes a recovery of the log end after its first `frames` frames, durably.
+///
+/// # Errors
+/// [`StoreError::Io`]: the log cannot be written.
+pub(super) fn end_after(conn: &Connection, frames: i32) -> Result<()> {
+    let failed = Err(StoreError::Io { code: ffi::SQLITE_IOERR_WRITE });
+    let Some(file) = file(conn, ffi::SQLITE_FCNTL_JOURNAL_POINTER) else { return failed };
+    let nothing = [0u8; 24];
+    let start = HEADER + i64::from(frames) * FRAME;
+    // SAFETY: the file is that of an open connection, used by this thread only; its methods are static, and the block
+    // has as many bytes as are written.
+    unsafe {
+        match (*file).pMethods.as_ref().map(|methods| (methods.xWrite, methods.xSync)) {
+            Some((Some(write), Some(sync)))
+                if write(file, nothing.as_ptr().cast(), nothing.len() as c_int, start)
+                    == ffi::SQLITE_OK
+                    && sync(file, ffi::SQLITE_SYNC_NORMAL as c_int) == ffi::SQLITE_OK =>
+            {
+                Ok(())
+            }
+            _ => failed,
+        }
+    }
+}
+
+/// Syncs the database file through SQLite's own handle: closing another one would drop SQLite's locks.
+fn sync(conn: &Connection) -> Result<()> {
+    // On Apple's systems only this flag reaches the disk itself.
+    let flags =
+        if cfg!(target_vendor = "apple") { ffi::SQLITE_SYNC_FULL } else { ffi::SQLITE_SYNC_NORMAL };
+    let code = file(conn, ffi::SQLITE_FCNTL_FILE_POINTER).map_or(ffi::SQLITE_IOERR_FSYNC, |file| {
+        // SAFETY: the file is that of an open connection, used by this thread only; its methods are static.
+        unsafe {
+            match (*file).pMethods.as_ref().and_then(|methods| methods.xSync) {
+                Some(sync) => sync(file, flags as c_int),
+                None => ffi::SQLITE_IOERR_FSYNC,
+            }
+        }
+    });
+    if code == ffi::SQLITE_OK { Ok(()) } else { Err(StoreError::Io { code }) }
+}
+
+/// SQLite's handle of the database file or of the log. It lives as long as the connection.
+fn file(conn: &Connection, which: c_int) -> Option<*mut ffi::sqlite3_file> {
+    let mut file: *mut ffi::sqlite3_file = std::ptr::null_mut();
+    // SAFETY: the handle is that of an open connection, used by this thread only, and `main` exists. Both operations
+    // write one pointer.
+    let code = unsafe {
+        ffi::sqlite3_file_control(conn.handle(), c"main".as_ptr(), which, (&raw mut file).cast())
+    };
+    (code == ffi::SQLITE_OK && !file.is_null()).then_some(file)
+}

@@ -1,0 +1,118 @@
+//! A connection that an error has made useless is replaced.
+//!
+//! When a page cannot be read, SQLCipher decrypts what is not there, finds that it does not authenticate and refuses all
+//! further work on the connection: a passing fault of the disk would look like damage, and would last until the next
+//! start. So after such an error the file is opened anew, and what is said of it is what the new connection finds.
+
+use std::cell::Cell;
+use std::sync::atomic::Ordering;
+
+use rusqlite::config::DbConfig;
+
+use crate::{
+    Result, Store, StoreError, cipher, ritual,
+    store::log,
+    vault::{Progress, VerifyReport, bad_pages},
+};
+
+/// What SQLite has said about the file on this thread since [`forget_faults`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Fault {
+    /// Nothing.
+    None,
+    /// It could not be read or written.
+    Failed,
+    /// What was read is damaged, or was not read at all.
+    Damage,
+}
+
+thread_local! {
+    static FAULT: Cell<Fault> = const { Cell::new(Fault::None) };
+}
+
+/// Remembers the worst. Called where SQLite's errors are translated.
+pub(crate) fn note_fault(fault: Fault) {
+    FAULT.set(FAULT.get().max(fault));
+}
+
+/// Starts anew.
+pub(super) fn forget_faults() {
+    FAULT.set(Fault::None);
+}
+
+impl Store {
+    /// After an operation failed with `error`: what is really to be said.
+    pub(super) fn explain<E: From<StoreError>>(&mut self, error: E) -> E {
+        let fault = FAULT.replace(Fault::None);
+        if fault == Fault::None || self.home.is_none() {
+            return error;
+        }
+        let usable = self.is_usable();
+        if usable && fault == Fault::Failed {
+            return error;
+        }
+        self.broken |= !usable;
+        if self.mend().is_err() {
+            // It cannot even be opened now, so nothing is known of it but that.
+            return StoreError::Io { code: rusqlite::ffi::SQLITE_IOERR }.into();
+        }
+        // A second look at everything, which takes seconds at worst and never happens to a sound disk.
+        let mut report = VerifyReport::default();
+        let looked = self.conn().map(|conn| bad_pages(conn, &mut report, &mut Progress::none()));
+        match looked {
+            Ok(Ok(bad)) if bad.is_empty() => {
+                self.log_was_emptied();
+                StoreError::Io { code: rusqlite::ffi::SQLITE_IOERR_READ }.into()
+            }
+            _ => error,
+        }
+    }
+
+    /// Whether the connection can still read the file: with its cache emptied, page 1 is read anew.
+    fn is_usable(&self) -> bool {
+        self.conn().is_ok_and(|conn| {
+            conn.execute_batch("PRAGMA shrink_memory").is_ok()
+                && conn.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).is_ok()
+                && conn.is_autocommit()
+        })
+    }
+
+    /// Replaces a broken connection; does nothing else.
+    ///
+    /// # Errors
+    /// The file cannot be opened now. Calling again tries again.
+    pub(crate) fn mend(&mut self) -> Result<()> {
+        if !self.broken {
+            return Ok(());
+        }
+        if let Some(conn) = &self.conn {
+            self.spare_key = cipher::take_key(conn);
+            self.forget_what_failed()?;
+        }
+        if let Some(conn) = self.conn.take() {
+            // It must leave the log as it is: the next connection recovers from it, as after a crash.
+            let _ = conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+            conn.flush_prepared_statement_cache();
+            drop(conn);
+        }
+        let (Some(home), Some(key)) = (&self.home, &self.spare_key) else {
+            return Err(StoreError::Closed);
+        };
+        let unreadable = StoreError::Io { code: rusqlite::ffi::SQLITE_IOERR };
+        let conn = ritual::connect(&home.place, home.place.name(), key, false)
+            .map_err(|_| unreadable.clone())?;
+        self.attach(conn).map_err(|_| unreadable)?;
+        self.spare_key = None;
+        self.broken = false;
+        Ok(())
+    }
+
+    /// Makes sure that no recovery finds a transaction whose commit was answered with an error. When only the sync of
+    /// a commit fails, SQLite takes the transaction back in memory, but its frames stand in the log, whole.
+    ///
+    /// # Errors
+    /// The log cannot be written.
+    pub(super) fn forget_what_failed(&self) -> Result<()> {
+        log::end_after(self.conn()?, self.log_frames.load(Ordering::Relaxed))
+    }
+}

@@ -1,0 +1,310 @@
+//! The directory, the files of the database, and the lock.
+
+use std::{
+    ffi::OsString,
+    fs::{self, File, Metadata, TryLockError},
+    io::Read,
+    path::Path,
+};
+
+use super::{DoctorReport, Level, place_of};
+use crate::files::{Place, Verdict, with_suffix};
+
+/// Room that is wanted besides what a copy of the database takes.
+const ROOM: u64 = 64 << 20;
+/// Room without which even small writes fail soon.
+const LEAST_ROOM: u64 = 4 << 20;
+
+/// What stands beside the database under its name: a suffix, what it is, and whether it is a leftover.
+const FAMILY: [(&str, &str, bool); 19] = [
+    ("", "database file", false),
+    ("-wal", "write-ahead log", false),
+    ("-shm", "index of the write-ahead log", false),
+    ("-journal", "rollback journal", false),
+    (".lock", "lock file", false),
+    (".keyinfo", "key record", false),
+    (".key", "key file of the passphrase", false),
+    (".tmp", "database that was being created or restored", true),
+    (".tmp-wal", "log of that database", true),
+    (".tmp-shm", "index of that log", true),
+    (".rekey", "copy of an interrupted re-key", true),
+    (".rekey-wal", "log of that copy", true),
+    (".rekey-shm", "index of that log", true),
+    (".encrypt", "copy of an interrupted encryption", true),
+    (".encrypt-wal", "log of that copy", true),
+    (".encrypt-shm", "index of that log", true),
+    (".keyinfo.tmp", "half-written key record", true),
+    (".key.tmp", "half-written key file", true),
+    (".key.new", "key file of an interrupted re-key", true),
+];
+
+/// Names of the family that may be open to others without harm: they hold no content and no key.
+const HARMLESS: [&str; 2] = [".lock", ".keyinfo"];
+
+/// The files that exist.
+#[derive(Default)]
+pub(super) struct Family {
+    found: Vec<(&'static str, Metadata)>,
+}
+
+impl Family {
+    pub(super) fn get(&self, suffix: &str) -> Option<&Metadata> {
+        self.found.iter().find(|(found, _)| *found == suffix).map(|(_, meta)| meta)
+    }
+
+    /// A regular file that may be read.
+    pub(super) fn has_file(&self, suffix: &str) -> bool {
+        self.get(suffix).is_some_and(Metadata::is_file)
+    }
+
+    /// Whether opening the database would change the mode of this file.
+    pub(super) fn would_be_narrowed(&self, suffix: &str) -> bool {
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::MetadataExt;
+            self.get(suffix).is_some_and(|meta| meta.mode() & 0o177 != 0)
+        }
+        #[cfg(not(unix))]
+        {
+            let _ = suffix;
+            false
+        }
+    }
+
+    pub(super) fn metadata(&self) -> impl Iterator<Item = &Metadata> {
+        self.found.iter().map(|(_, meta)| meta)
+    }
+}
+
+pub(super) fn name(place: &Place, suffix: &str) -> OsString {
+    with_suffix(place.name(), suffix)
+}
+
+/// The directory: there, ours, private, on a good file system, with room.
+pub(super) fn directory(report: &mut DoctorReport, path: &Path) -> Option<Place> {
+    const TOPIC: &str = "directory";
+    let Some(place) = place_of(path) else {
+        let (text, hint) = (
+            "the directory of the database does not exist or cannot be opened",
+            "the first opening makes it, if the one above it can be written to",
+        );
+        report.advise(Level::Note, TOPIC, text, hint);
+        return None;
+    };
+    mode_of_directory(report, &place);
+    match place.file_system() {
+        Ok(Verdict::Good) => report.say(Level::Ok, "filesystem", "no known problem"),
+        Ok(Verdict::Warn { kind, why }) => {
+            report.say(
+                Level::Warning,
+                "filesystem",
+                format!("the directory is on {kind}, which {why}"),
+            );
+        }
+        Ok(Verdict::Refuse { kind, why }) => report.advise(
+            Level::Error,
+            "filesystem",
+            format!("the directory is on {kind}, which {why}"),
+            "use a directory on a local disk",
+        ),
+        Err(error) => report.say(Level::Warning, "filesystem", error.to_string()),
+    }
+    let size = fs::metadata(place.path(place.name())).map_or(0, |meta| meta.len());
+    match place.free_bytes() {
+        Ok(free) => {
+            let text = format!("{free} bytes are free");
+            if free < LEAST_ROOM {
+                report.advise(Level::Error, "space", text, "free some space");
+            } else if free < size.saturating_add(ROOM) {
+                let hint = "a re-key, an encryption and a restore need room for a second copy";
+                report.advise(Level::Warning, "space", text, hint);
+            } else {
+                report.say(Level::Ok, "space", text);
+            }
+        }
+        Err(error) => report.say(Level::Warning, "space", error.to_string()),
+    }
+    Some(place)
+}
+
+#[cfg(unix)]
+fn mode_of_directory(report: &mut DoctorReport, place: &Place) {
+    use std::os::unix::fs::MetadataExt;
+    const TOPIC: &str = "directory";
+    let path = place.path(place.name());
+    let Some(dir) = path.parent() else { return };
+    let Ok(meta) = fs::metadata(dir) else {
+        report.say(Level::Error, TOPIC, "the directory cannot be looked at");
+        return;
+    };
+    let mode = meta.mode() & 0o7777;
+    if meta.uid() != rustix::process::geteuid().as_raw() {
+        let hint = "run as its owner, or use a directory of your own";
+        report.advise(Level::Error, TOPIC, "the directory belongs to another user", hint);
+    } else if mode & 0o077 != 0 {
+        let text = format!("the directory has mode {mode:04o}, so other users can look into it");
+        let hint = "run `chmod 700` on it, or use a directory of its own below it";
+        let only_ours = mode & 0o1000 == 0 && has_only_ours(dir, place);
+        report.advise(if only_ours { Level::Warning } else { Level::Error }, TOPIC, text, hint);
+    } else if mode & 0o700 != 0o700 {
+        let text =
+            format!("the directory has mode {mode:04o}: its owner may not read and write in it");
+        report.advise(Level::Error, TOPIC, text, "run `chmod 700` on it");
+    } else {
+        report.say(Level::Ok, TOPIC, format!("private, mode {mode:04o}"));
+    }
+}
+
+#[cfg(unix)]
+fn has_only_ours(dir: &Path, place: &Place) -> bool {
+    let own = place.name().as_encoded_bytes();
+    fs::read_dir(dir).is_ok_and(|mut entries| {
+        entries.all(|entry| {
+            entry.is_ok_and(|entry| {
+                let name = entry.file_name();
+                name.as_encoded_bytes()
+                    .strip_prefix(own)
+                    .and_then(|suffix| std::str::from_utf8(suffix).ok())
+                    .is_some_and(|suffix| FAMILY.iter().any(|(known, _, _)| *known == suffix))
+            })
+        })
+    })
+}
+
+#[cfg(not(unix))]
+fn mode_of_directory(report: &mut DoctorReport, _place: &Place) {
+    report.say(
+        Level::Note,
+        "directory",
+        "there; its access list is checked when the database is opened",
+    );
+}
+
+/// The files: kinds, owners, links, modes, and what should not be there.
+pub(super) fn family(report: &mut DoctorReport, place: Option<&Place>) -> Family {
+    let mut family = Family::default();
+    let Some(place) = place else { return family };
+    let mut good = 0;
+    let mut bad = false;
+    for (suffix, role, leftover) in FAMILY {
+        let Ok(meta) = fs::symlink_metadata(place.path(&name(place, suffix))) else { continue };
+        match problem(&meta, role, HARMLESS.contains(&suffix)) {
+            Some((level, text, hint)) => {
+                bad = true;
+                report.advise(level, "files", text, hint);
+            }
+            None if !leftover => good += 1,
+            None => {}
+        }
+        family.found.push((suffix, meta));
+    }
+    if !bad && good > 0 {
+        let text = format!("{good} files of the database, each private and a file of its own");
+        report.say(Level::Ok, "files", text);
+    }
+    leftovers(report, &family);
+    family
+}
+
+/// What is wrong with a file by what the file system says about it.
+#[cfg(unix)]
+fn problem(meta: &Metadata, role: &str, harmless: bool) -> Option<(Level, String, &'static str)> {
+    use std::os::unix::fs::MetadataExt;
+    let mode = meta.mode() & 0o7777;
+    if meta.is_symlink() {
+        Some((
+            Level::Error,
+            format!("the {role} is a symbolic link"),
+            "give the path of the file itself",
+        ))
+    } else if !meta.is_file() {
+        Some((Level::Error, format!("the {role} is not a regular file"), "move it away"))
+    } else if meta.uid() != rustix::process::geteuid().as_raw() {
+        Some((Level::Error, format!("the {role} belongs to another user"), "run as its owner"))
+    } else if meta.nlink() > 1 {
+        let text = format!("the {role} has more than one hard link");
+        Some((Level::Error, text, "remove the other link"))
+    } else if mode & 0o077 != 0 && !harmless {
+        let text = format!("the {role} has mode {mode:04o}, so other users may reach it");
+        let level = if role.contains("key file") { Level::Error } else { Level::Warning };
+        Some((level, text, "run `chmod 600` on it"))
+    } else if mode & 0o600 != 0o600 {
+        let text = format!("the {role} has mode {mode:04o}: its owner may not read and write it");
+        Some((Level::Error, text, "run `chmod 600` on it"))
+    } else {
+        None
+    }
+}
+
+#[cfg(not(unix))]
+fn problem(meta: &Metadata, role: &str, _harmless: bool) -> Option<(Level, String, &'static str)> {
+    (!meta.is_file())
+        .then(|| (Level::Error, format!("the {role} is not a regular file"), "move it away"))
+}
+
+fn leftovers(report: &mut DoctorReport, family: &Family) {
+    const TOPIC: &str = "leftovers";
+    let mut any = false;
+    for (suffix, role, leftover) in FAMILY {
+        if !leftover || family.get(suffix).is_none() {
+            continue;
+        }
+        any = true;
+        let text = format!("there is a leftover: the {role}");
+        if suffix.starts_with(".encrypt") {
+            let hint =
+                "it may be unencrypted; open the database or encrypt it again, which removes it";
+            report.advise(Level::Warning, TOPIC, text, hint);
+        } else {
+            let hint = "unless that is still running: the next opening finishes or removes it";
+            report.advise(Level::Note, TOPIC, text, hint);
+        }
+    }
+    if !any {
+        report.say(Level::Ok, TOPIC, "none");
+    }
+}
+
+/// Whether somebody has the database open. Takes a shared lock for a moment if the lock file names a holder; an opener
+/// of just that moment may be told that it is busy.
+pub(super) fn lock(report: &mut DoctorReport, place: Option<&Place>, family: &Family) -> bool {
+    const TOPIC: &str = "lock";
+    let (Some(place), true) = (place, family.has_file(".lock")) else {
+        report.say(Level::Ok, TOPIC, "free");
+        return false;
+    };
+    let Ok(mut file) = File::open(place.path(&name(place, ".lock"))) else {
+        report.say(Level::Error, TOPIC, "the lock file cannot be opened");
+        return false;
+    };
+    let mut text = String::new();
+    // Whoever lets go empties the file.
+    if matches!(file.by_ref().take(16).read_to_string(&mut text), Ok(0)) {
+        report.say(Level::Ok, TOPIC, "free");
+        return false;
+    }
+    match file.try_lock_shared() {
+        Ok(()) => {
+            let _ = file.unlock();
+            report.say(
+                Level::Ok,
+                TOPIC,
+                "free; the last holder ended without closing the database",
+            );
+            false
+        }
+        Err(TryLockError::WouldBlock) => {
+            let holder = match text.trim_end().parse::<u32>() {
+                Ok(pid) if pid == std::process::id() => "in this process".to_owned(),
+                Ok(pid) => format!("in process {pid}"),
+                Err(_) => "in another process".to_owned(),
+            };
+            report.say(Level::Note, TOPIC, format!("the database is open {holder}"));
+            true
+        }
+        Err(TryLockError::Error(_)) => {
+            report.say(Level::Error, TOPIC, "this file system cannot lock files");
+            false
+        }
+    }
+}

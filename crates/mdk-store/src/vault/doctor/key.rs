@@ -1,0 +1,307 @@
+//! The key, and what can be seen of the database with it.
+
+use std::{fs::File, io::Read, sync::mpsc, thread, time::Duration};
+
+use mdk_wire::{Secret, secret::wipe_stack};
+use zeroize::Zeroizing;
+
+use super::{
+    DoctorReport, Level,
+    files::{Family, name},
+};
+use crate::{
+    APPLICATION_ID, DatabaseKey, OpenError,
+    files::Place,
+    key_source, migrate,
+    side_record::{KeySlot, Record, State},
+    vault::pages::{self, PAGE, PageKey},
+};
+
+/// How long a key source may take to answer.
+const PATIENCE: Duration = Duration::from_millis(800);
+/// The longest record that is read.
+const MAX_RECORD: u64 = 128 * 1024;
+
+pub(super) fn look(
+    report: &mut DoctorReport,
+    place: Option<&Place>,
+    key: Option<&DatabaseKey>,
+    family: &Family,
+    held: bool,
+) {
+    let exists = family.get("").is_some();
+    // A database in use is not opened: in the same process that would end the locks that SQLite has on it.
+    let page = match place {
+        Some(place) if family.has_file("") && !held => first_page(place),
+        _ => None,
+    };
+    let sound = database(report, family, page.as_ref().map(|page| &page[..]), held);
+    let record = place.and_then(|place| record(report, place, family));
+    let mut answered = true;
+    if let (Some(place), Some(record)) = (place, &record) {
+        answered = recorded(report, place, record, exists);
+    } else if exists && !family.has_file(".keyinfo") {
+        let text = "there is no record of where the key is; it is made when the database is opened";
+        report.say(Level::Note, "key", text);
+    }
+    let Some(key) = key else {
+        if sound {
+            versions(report, None);
+        }
+        return;
+    };
+    match (place, page) {
+        _ if !exists => no_database(report, place, key, record.is_some()),
+        // Looking for the key reads the record in the usual way, which would narrow its mode.
+        (Some(place), Some(page)) if sound && answered && !family.would_be_narrowed(".keyinfo") => {
+            if let Some(key) = given(report, place, key) {
+                versions(report, Some((&key, page)));
+            }
+        }
+        _ => report.say(Level::Note, "key", "whether the key opens the database was not tried"),
+    }
+}
+
+/// The first page as it stands in the file; shorter if the file is.
+fn first_page(place: &Place) -> Option<Vec<u8>> {
+    let mut page = Vec::with_capacity(PAGE);
+    let file = File::open(place.path(place.name())).ok()?;
+    file.take(PAGE as u64).read_to_end(&mut page).ok()?;
+    Some(page)
+}
+
+/// What the file looks like without a key. Whether a key may open it.
+fn database(report: &mut DoctorReport, family: &Family, page: Option<&[u8]>, held: bool) -> bool {
+    const TOPIC: &str = "database";
+    let log = family.get("-wal").map_or(0, std::fs::Metadata::len);
+    let Some(meta) = family.get("") else {
+        if log > 0 {
+            let text = "the database file is missing, but its write-ahead log exists";
+            let hint = "put the database file back; the log may hold the newest messages";
+            report.advise(Level::Error, TOPIC, text, hint);
+        } else {
+            report.say(Level::Note, TOPIC, "there is no database yet");
+        }
+        return false;
+    };
+    let size = meta.len();
+    let text = format!("{size} bytes, and {log} in its write-ahead log");
+    if held {
+        report.say(Level::Ok, TOPIC, format!("{text}; in use, so not looked into"));
+    } else if size == 0 {
+        let hint = "remove it to begin anew, or restore a backup";
+        report.advise(Level::Error, TOPIC, "the database file is empty", hint);
+    } else if page.is_none() {
+        report.say(Level::Error, TOPIC, "the database file cannot be read");
+    } else if page.is_some_and(|page| page.starts_with(pages::MAGIC)) {
+        let text = "the database file is an unencrypted SQLite database";
+        report.advise(Level::Error, TOPIC, text, "encrypt it with `mdk encrypt`");
+    } else if size % PAGE as u64 != 0 && log == 0 {
+        let text =
+            format!("the database file is truncated: {size} bytes are no whole number of pages");
+        report.advise(Level::Error, TOPIC, text, "restore a complete copy");
+    } else {
+        report.say(Level::Ok, TOPIC, text);
+        return true;
+    }
+    false
+}
+
+/// The side record. Read here, because the usual way may narrow its mode.
+fn record(report: &mut DoctorReport, place: &Place, family: &Family) -> Option<Record> {
+    if !family.has_file(".keyinfo") {
+        return None;
+    }
+    let mut text = Vec::new();
+    let read = File::open(place.path(&name(place, ".keyinfo")))
+        .and_then(|file| file.take(MAX_RECORD).read_to_end(&mut text));
+    let record = read.ok().and_then(|_| serde_json::from_slice(&text).ok());
+    if record.is_none() {
+        let hint =
+            "update, or move it away: a key that is named in full opens the database without it";
+        report.advise(Level::Error, "key", "the record of where the key is cannot be read", hint);
+    }
+    record
+}
+
+/// What the record says, and whether the key is there. Whether its source answered.
+fn recorded(report: &mut DoctorReport, place: &Place, record: &Record, exists: bool) -> bool {
+    const TOPIC: &str = "key";
+    let slot = &record.key;
+    let text = describe(slot);
+    let mut answered = true;
+    match key_source::present(place, slot, PATIENCE) {
+        Ok(Some(true)) if !exists && record.state == State::Ready => {
+            let hint = "put the database back; to begin anew, move the key and its record away";
+            let text = format!("{text} is there, but the database is not");
+            report.advise(Level::Error, TOPIC, text, hint);
+        }
+        Ok(Some(true)) => report.say(Level::Ok, TOPIC, format!("{text} is there")),
+        Ok(Some(false)) if record.state == State::Creating => {
+            let text = "a first opening was interrupted before it had a key";
+            report.advise(Level::Note, TOPIC, text, "open the database again");
+        }
+        Ok(Some(false)) => {
+            let hint = "put the key back; a new one cannot open old data";
+            report.advise(Level::Error, TOPIC, format!("{text} is missing"), hint);
+        }
+        Ok(None) => {
+            let text = format!("{text}; whether it is there can be said only when it is given");
+            report.say(Level::Note, TOPIC, text);
+        }
+        Err(error) => {
+            answered = !matches!(error, OpenError::KeyringTimeout { .. });
+            report.advise(Level::Error, TOPIC, format!("{text}: {error}"), advice(&error));
+        }
+    }
+    if slot.store.as_deref() == Some("keyutils") {
+        let text = "the key store is volatile: it forgets its keys at reboot or logout";
+        report.advise(
+            Level::Warning,
+            TOPIC,
+            text,
+            "move the key to another store with `mdk rekey`",
+        );
+    }
+    if record.pending.is_some() {
+        let text = "a re-key was interrupted";
+        report.advise(
+            Level::Warning,
+            TOPIC,
+            text,
+            "open the database, which finishes or undoes it",
+        );
+    }
+    if record.retiring.is_some() {
+        let text = "the key before the last re-key is still to be removed";
+        report.advise(Level::Note, TOPIC, text, "open the database, which removes it");
+    }
+    answered
+}
+
+fn describe(slot: &KeySlot) -> String {
+    let of = |what: &str, value: &Option<String>| match value {
+        Some(value) => format!(", {what} {value}"),
+        None => String::new(),
+    };
+    format!(
+        "the key from {}{}{}{}",
+        slot.source,
+        of("store", &slot.store),
+        of("service", &slot.service),
+        of("key id", &slot.key_id)
+    )
+}
+
+fn advice(error: &OpenError) -> &'static str {
+    match error {
+        OpenError::KeyringLocked => "unlock the keyring",
+        OpenError::KeyringTimeout { .. } => "unlock the keyring; it may be waiting for somebody",
+        OpenError::KeyringUnavailable => {
+            "start a keyring, or keep the key elsewhere, for example in a file"
+        }
+        OpenError::KeyFileTooWide { .. } => "run `chmod 600` on the key file",
+        _ => "look at where the key is kept",
+    }
+}
+
+/// A key for a database that is not there: whether its keyring answers.
+fn no_database(report: &mut DoctorReport, place: Option<&Place>, key: &DatabaseKey, known: bool) {
+    let DatabaseKey::Keyring(ring) = key else {
+        report.say(Level::Note, "key", format!("the key would come from {}", key.source()));
+        return;
+    };
+    let Some(place) = place.filter(|_| !known) else { return };
+    let mut ring = ring.clone();
+    ring.timeout = PATIENCE;
+    let key = DatabaseKey::Keyring(ring);
+    match key_source::locate(place, &key, None, true).and_then(|mut home| home.look()) {
+        Ok(None) => report.say(Level::Ok, "key", "the keyring answers and has no key of that id"),
+        Ok(Some(_)) => {
+            let text = "the keyring has a key of that id, but the database is not there";
+            report.advise(
+                Level::Error,
+                "key",
+                text,
+                "put the database back, or use another key id",
+            );
+        }
+        Err(error) => report.advise(Level::Error, "key", error.to_string(), advice(&error)),
+    }
+}
+
+/// The key that the caller named, if its source gives it in time.
+fn given(report: &mut DoctorReport, place: &Place, key: &DatabaseKey) -> Option<Secret<32>> {
+    const TOPIC: &str = "key";
+    let key = match key {
+        DatabaseKey::Fd(_) => {
+            let text =
+                "the file descriptor of the key was not read, because it can be read only once";
+            report.say(Level::Note, TOPIC, text);
+            return None;
+        }
+        DatabaseKey::Keyring(ring) => {
+            let mut ring = ring.clone();
+            ring.timeout = PATIENCE;
+            DatabaseKey::Keyring(ring)
+        }
+        other => other.clone(),
+    };
+    // A callback, or a file on a disk that hangs, may never answer.
+    let source = key.source();
+    let (place, (tell, answer)) = (place.twin(), mpsc::channel());
+    thread::spawn(move || {
+        let found = key_source::existing(&place, &key);
+        drop(key);
+        // The system may keep the stack of a thread that has ended.
+        wipe_stack();
+        let _ = tell.send(found);
+    });
+    match answer.recv_timeout(PATIENCE) {
+        Ok(Ok(key)) => Some(key),
+        Ok(Err(error)) => {
+            report.advise(Level::Error, TOPIC, error.to_string(), advice(&error));
+            None
+        }
+        Err(_) => {
+            let text = format!("the key from {source} was not given in time");
+            report.say(Level::Warning, TOPIC, text);
+            None
+        }
+    }
+}
+
+/// The versions of the library and, with a key, of the file.
+fn versions(report: &mut DoctorReport, opened: Option<(&Secret<32>, Vec<u8>)>) {
+    const TOPIC: &str = "versions";
+    let supported = migrate::SUPPORTED;
+    let Some((key, page)) = opened else {
+        let text = format!("schemas up to {supported} are read; that of the file needs its key");
+        report.say(Level::Ok, TOPIC, text);
+        return;
+    };
+    let mut page = Zeroizing::new(page);
+    if page.len() != PAGE || !PageKey::of_page_1(key, &page).decrypt(1, &mut page) {
+        let text = "the key does not open the database file, or its first page is damaged";
+        report.advise(Level::Error, "key", text, "give the key that belongs to this file");
+        return;
+    }
+    report.say(Level::Ok, "key", "the key that was given opens the database");
+    let field = |at: usize| {
+        u32::from_be_bytes(page[at..at + 4].try_into().expect("four bytes of a whole page"))
+    };
+    // Offsets in the header of an SQLite database (sqlite.org/fileformat2.html, 1.3).
+    let (schema, application) = (field(60), field(68));
+    if application != APPLICATION_ID as u32 {
+        let text = format!("the file belongs to another application (id {application:#010x})");
+        report.advise(Level::Error, TOPIC, text, "use another path");
+    } else if schema > supported {
+        let text = format!("the file has schema {schema}; this version reads up to {supported}");
+        report.advise(Level::Error, TOPIC, text, "update this software");
+    } else if schema == 0 {
+        report.say(Level::Error, TOPIC, "the file has no schema");
+    } else {
+        let text = format!("schema {schema} of {supported}, application id {application:#010x}");
+        report.say(Level::Ok, TOPIC, text);
+    }
+}

@@ -1,0 +1,146 @@
+//! Looking at a database file that nobody has open, without changing it.
+
+use std::{ffi::OsStr, fs::File, path::Path};
+
+use mdk_wire::Secret;
+use rusqlite::{Connection, OpenFlags, config::DbConfig};
+
+use super::{
+    VaultError,
+    pages::{self, MAGIC, SALT},
+};
+use crate::{
+    FileRole, OpenError, cipher,
+    files::{self, OwnerLock, Place},
+};
+
+/// A database file under its owner lock. Dropping it leaves no file that was not there before.
+pub(crate) struct Source {
+    pub(crate) place: Place,
+    pub(crate) file: File,
+    pub(crate) size: u64,
+    pub(crate) log_file: Option<File>,
+    lock: Option<OwnerLock>,
+}
+
+impl Source {
+    /// Takes the lock of the database at `path` and opens its files for reading.
+    pub(crate) fn take(path: &Path) -> Result<Self, VaultError> {
+        let missing = VaultError::SourceMissing { role: FileRole::Database };
+        let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
+        // Looking must not make the directory.
+        if parent.is_some_and(|p| !p.exists()) {
+            return Err(missing);
+        }
+        let place = Place::of(path, FileRole::Database)?;
+        let Some(found) = place.inspect(place.name(), FileRole::Database)? else {
+            return Err(missing);
+        };
+        if found.size == 0 {
+            return Err(OpenError::Empty.into());
+        }
+        let lock = OwnerLock::take(&place, std::time::Duration::ZERO)?;
+        let mut source =
+            Self { place, file: found.file, size: found.size, log_file: None, lock: Some(lock) };
+        // Again, under the lock: what was there before may have been replaced.
+        source.refresh()?;
+        Ok(source)
+    }
+
+    /// Opens the files once more: they have changed.
+    pub(crate) fn refresh(&mut self) -> Result<(), VaultError> {
+        let missing = VaultError::SourceMissing { role: FileRole::Database };
+        let found = self.place.inspect(self.place.name(), FileRole::Database)?.ok_or(missing)?;
+        (self.file, self.size) = (found.file, found.size);
+        let log = files::with_suffix(self.place.name(), "-wal");
+        self.log_file = self.place.inspect(&log, FileRole::Database)?.map(|found| found.file);
+        Ok(())
+    }
+
+    /// The bytes in front of page 1: the salt, or the magic of a plain file.
+    pub(crate) fn head(&self) -> Result<[u8; SALT], VaultError> {
+        let mut head = [0u8; SALT];
+        if self.size < SALT as u64 {
+            return Err(OpenError::Truncated { size: self.size }.into());
+        }
+        pages::read_at(&self.file, &mut head, 0).map_err(|e| pages::io("reading", &e))?;
+        Ok(head)
+    }
+
+    /// Whether there is a log that may hold something.
+    pub(crate) fn has_log(&self) -> bool {
+        self.log_file.as_ref().is_some_and(|file| file.metadata().map_or(true, |m| m.len() > 0))
+    }
+
+    /// Whether the file is a plain SQLite database.
+    pub(crate) fn is_plain(&self) -> Result<bool, VaultError> {
+        Ok(self.size >= SALT as u64 && &self.head()? == MAGIC)
+    }
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        if let Some(lock) = self.lock.take() {
+            lock.undo(&self.place);
+        }
+    }
+}
+
+/// A connection that reads the database `name` and changes neither it nor its log. The caller holds the owner lock.
+/// `with_log` says that the log holds something.
+pub(crate) fn connect(
+    place: &Place,
+    name: &OsStr,
+    key: Option<&Secret<32>>,
+    with_log: bool,
+) -> Result<Connection, OpenError> {
+    let path = place.path(name);
+    let flags = OpenFlags::SQLITE_OPEN_NOFOLLOW
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_EXRESCODE;
+    let conn = match uri(&path) {
+        // Without a log the file is all there is, and SQLite is told that it stays as it is: no lock, no log.
+        Some(uri) if !with_log => {
+            let flags = flags | OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+            Connection::open_with_flags(uri, flags)?
+        }
+        // A log is read under an exclusive lock, with its index in memory, and left as it is.
+        _ => {
+            let conn =
+                Connection::open_with_flags(&path, flags | OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+            conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+            conn
+        }
+    };
+    conn.execute_batch("PRAGMA cipher_log_level = NONE; PRAGMA cipher_memory_security = ON;")?;
+    if let Some(key) = key {
+        cipher::give_key(&conn, key)?;
+        conn.execute_batch("PRAGMA cipher_compatibility = 4;")?;
+    }
+    conn.execute_batch(
+        "PRAGMA locking_mode = EXCLUSIVE; PRAGMA query_only = ON; PRAGMA trusted_schema = OFF;
+         PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -8192;",
+    )?;
+    Ok(conn)
+}
+
+/// The path as a URI that calls the file immutable; `None` where that is not known to work.
+#[cfg(unix)]
+fn uri(path: &Path) -> Option<String> {
+    use std::{fmt::Write, os::unix::ffi::OsStrExt};
+    let mut uri = String::from("file://");
+    for &byte in path.as_os_str().as_bytes() {
+        if byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte) {
+            uri.push(char::from(byte));
+        } else {
+            write!(uri, "%{byte:02x}").expect("writing to a string cannot fail");
+        }
+    }
+    uri.push_str("?immutable=1");
+    Some(uri)
+}
+
+#[cfg(not(unix))]
+fn uri(_: &Path) -> Option<String> {
+    None
+}

@@ -1,0 +1,92 @@
+//! A new database with its key, complete or not there.
+
+use std::{ffi::OsStr, path::Path, time::Duration};
+
+use mdk_wire::Secret;
+
+use super::VaultError;
+use crate::{
+    DatabaseKey, FileRole, OpenError,
+    files::{self, OwnerLock, Place},
+    first_open, open,
+};
+
+/// Makes a new database at `to`, with its key, that is filled by `fill` or does not appear. `fill` is given the name of an
+/// empty file and the key; `size` is about what it will write.
+pub(super) fn new_file<T>(
+    to: &Path,
+    key: &DatabaseKey,
+    size: u64,
+    fill: impl FnOnce(&Place, &OsStr, &Secret<32>) -> Result<T, VaultError>,
+) -> Result<T, VaultError> {
+    let place = Place::of(to, FileRole::Database)?;
+    let made = under_lock(&place, key, size, fill);
+    if made.is_err() {
+        place.remove_made_dirs();
+    }
+    made
+}
+
+fn under_lock<T>(
+    place: &Place,
+    key: &DatabaseKey,
+    size: u64,
+    fill: impl FnOnce(&Place, &OsStr, &Secret<32>) -> Result<T, VaultError>,
+) -> Result<T, VaultError> {
+    refuse_existing(place)?;
+    open::secure(place, key)?;
+    let lock = OwnerLock::take(place, Duration::ZERO)?;
+    let mut value = None;
+    // Looked at again: another one may have made it before the lock was ours.
+    let made = refuse_existing(place).and_then(|()| require_space(place, size)).and_then(|()| {
+        first_open::create(place, key, |temp, secret| {
+            value = Some(fill(place, temp, secret)?);
+            Ok::<_, VaultError>(())
+        })
+    });
+    match (made, value) {
+        (Ok(_), Some(value)) => Ok(value),
+        (made, _) => {
+            lock.undo(place);
+            Err(made.err().unwrap_or(VaultError::CopyDiffers))
+        }
+    }
+}
+
+fn refuse_existing(place: &Place) -> Result<(), VaultError> {
+    if place.inspect(place.name(), FileRole::Database)?.is_some() {
+        return Err(VaultError::DestinationExists { role: FileRole::Database });
+    }
+    let log = files::with_suffix(place.name(), "-wal");
+    if place.inspect(&log, FileRole::Database)?.is_some_and(|found| found.size > 0) {
+        return Err(OpenError::DatabaseMissingButLogPresent.into());
+    }
+    Ok(())
+}
+
+/// Refuses with both numbers when a copy of `size` bytes would not fit. A copy is a little larger than its source: each
+/// page keeps 80 bytes for itself, and its write-ahead log needs room.
+pub(super) fn require_space(place: &Place, size: u64) -> Result<(), VaultError> {
+    let needed = size + size / 16 + (2 * size).min(16 << 20) + (64 << 10);
+    let available = place.free_bytes()?;
+    if available < needed { Err(VaultError::NoSpace { needed, available }) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[allow(clippy::unwrap_used)]
+    fn too_little_room_is_refused_with_both_numbers() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place::of(&dir.path().join("a.db"), FileRole::Database).unwrap();
+        let free = place.free_bytes().unwrap();
+        let error = require_space(&place, free).unwrap_err();
+        assert!(
+            matches!(error, VaultError::NoSpace { needed, available } if needed > free && available > 0),
+            "{error}"
+        );
+        assert_eq!(require_space(&place, 4096), Ok(()));
+    }
+}

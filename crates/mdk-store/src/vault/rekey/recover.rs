@@ -1,0 +1,181 @@
+//! A re-key that was interrupted: which key counts, and finishing or undoing it.
+
+use mdk_wire::Secret;
+
+use super::{now, rekey_name};
+use crate::{
+    DatabaseKey, FileRole, OpenError,
+    files::{self, Place},
+    key_source::{self, Home},
+    open::remove_side_cars,
+    side_record::{KeySlot, Record},
+    vault::pages::{self, PageKey},
+};
+
+/// Which key the database has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// The one from before.
+    Old,
+    /// The pending one.
+    New,
+}
+
+/// Whether this key opens page 1 of the database.
+pub(super) fn opens(place: &Place, key: &Secret<32>) -> Result<bool, OpenError> {
+    let page = page_1(place)?;
+    Ok(PageKey::of_page_1(key, &page).check(1, &page))
+}
+
+fn page_1(place: &Place) -> Result<Vec<u8>, OpenError> {
+    let found = place.inspect(place.name(), FileRole::Database)?;
+    let file = found.ok_or(OpenError::DatabaseMissingButKeyPresent)?.file;
+    let mut page = vec![0u8; pages::PAGE];
+    pages::read_at(&file, &mut page, 0)
+        .map_err(|e| files::io_error("reading", FileRole::Database, &e))?;
+    Ok(page)
+}
+
+/// Finds the key of a database whose record has a pending one, and says which it is. Changes nothing.
+///
+/// Both keys are looked for where the caller says; if one of them is there, then also where the record says. Page 1
+/// decides.
+pub(crate) fn interrupted_key(
+    place: &Place,
+    source: &DatabaseKey,
+    record: &Record,
+) -> Result<(Secret<32>, Side), OpenError> {
+    let page = page_1(place)?;
+    let Some(pending) = &record.pending else {
+        return Err(OpenError::KeyMissing { source: source.source() });
+    };
+    let mut search = Search { page, record, pending, one_found: false, any: false, error: None };
+    let given = key_source::locate(place, source, Some(&record.key), false);
+    // A key that is given is read once: a file descriptor gives it once only.
+    let again = !given.as_ref().is_ok_and(|home| !home.keeps_keys());
+    if let Some(found) = search.look(given) {
+        return Ok(found);
+    }
+    if again
+        && let Some(found) = search.look(key_source::locate(place, source, Some(pending), false))
+    {
+        return Ok(found);
+    }
+    // Whoever has one of the two keys may have the other from where it is; nobody else.
+    if search.one_found {
+        for home in
+            [pending, &record.key].into_iter().filter_map(|s| key_source::recorded(place, s))
+        {
+            if let Some(found) = search.look(Ok(home)) {
+                return Ok(found);
+            }
+        }
+        return Err(OpenError::RekeyInterrupted { source: known_source(pending) });
+    }
+    Err(match search.error {
+        Some(error) => error,
+        None if search.any => OpenError::WrongKey,
+        None => OpenError::KeyMissing { source: source.source() },
+    })
+}
+
+/// Keys that are tried one after the other.
+struct Search<'a> {
+    page: Vec<u8>,
+    record: &'a Record,
+    pending: &'a KeySlot,
+    /// One was that from before the re-key, or the pending one.
+    one_found: bool,
+    any: bool,
+    error: Option<OpenError>,
+}
+
+impl Search<'_> {
+    fn look(&mut self, home: Result<Home, OpenError>) -> Option<(Secret<32>, Side)> {
+        match home.and_then(|mut home| home.look()) {
+            Ok(Some(key)) => {
+                let new = self.pending.is_of(&key);
+                if PageKey::of_page_1(&key, &self.page).check(1, &self.page) {
+                    return Some((key, if new { Side::New } else { Side::Old }));
+                }
+                self.any = true;
+                self.one_found |= new || self.record.key.is_of(&key);
+            }
+            Ok(None) => {}
+            Err(error) => {
+                self.error.get_or_insert(error);
+            }
+        }
+        None
+    }
+}
+
+fn known_source(slot: &KeySlot) -> &'static str {
+    ["keyring", "file", "fd", "secret", "passphrase", "callback", "env"]
+        .into_iter()
+        .find(|known| *known == slot.source)
+        .unwrap_or("raw")
+}
+
+/// Finishes a re-key whose new key counts, or undoes one whose old key does. What cannot be done now is done at the next
+/// opening; the database is good either way.
+pub(crate) fn settle_interrupted(place: &Place, mut record: Record, side: Side) -> Record {
+    let Some(pending) = record.pending.take() else { return record };
+    match side {
+        Side::New => {
+            let old = std::mem::replace(&mut record.key, pending);
+            record.retiring = Some(old);
+            record.rekeyed_at = Some(now());
+            // Before anything of the old key goes.
+            if record.write(place).is_err() {
+                tracing::warn!("a re-key is done, but its record could not be written");
+                return record;
+            }
+            clean_up(place, record)
+        }
+        Side::Old => {
+            let name = rekey_name(place);
+            remove_side_cars(place, &name);
+            place.remove(&name);
+            let gone = key_source::recorded(place, &pending).is_none_or(|home| home.retire());
+            if !gone {
+                tracing::warn!("the new key of a re-key that was undone could not be removed");
+                record.pending = Some(pending);
+                return record;
+            }
+            if record.write(place).is_err() {
+                tracing::warn!("a re-key is undone, but its record could not be written");
+            }
+            record
+        }
+    }
+}
+
+/// After a re-key: overwrites and removes the old file, removes the old key, and gives a new key file its name.
+pub(crate) fn clean_up(place: &Place, mut record: Record) -> Record {
+    let name = rekey_name(place);
+    remove_side_cars(place, &name);
+    let wiped = place.wipe(&name, FileRole::Database).and_then(|()| place.sync_dir()).is_ok();
+    let settled = match &record.retiring {
+        None => true,
+        Some(old) if record.key.generation.as_deref() == Some(key_source::NEW) => {
+            // Both have the same file in the end: taking the name removes the old key.
+            let home = key_source::recorded(place, &record.key);
+            debug_assert_eq!(old.source, record.key.source);
+            home.is_some_and(|home| home.settle().is_ok())
+        }
+        Some(old) => key_source::recorded(place, old).is_none_or(|home| home.retire()),
+    };
+    if !wiped || !settled {
+        tracing::warn!("the old key or the old file of a re-key could not be removed yet");
+        return record;
+    }
+    if record.key.generation.as_deref() == Some(key_source::NEW) {
+        record.key.generation = None;
+    }
+    record.retiring = None;
+    if record.write(place).is_err() {
+        tracing::warn!("a re-key is done, but its record could not be completed");
+    }
+    record
+}

@@ -1,0 +1,236 @@
+//! Authenticating every page of a file and of its log.
+
+use std::ffi::{c_int, c_void};
+
+use mdk_wire::Secret;
+use rusqlite::{Connection, ffi};
+use zeroize::Zeroizing;
+
+use super::{Progress, Stage, VaultError, VerifyReport, look::Source};
+use crate::{
+    OpenError, StoreError, cipher,
+    vault::{
+        log::Log,
+        pages::{self, LOCK_PAGE, PAGE, PageKey, SALT},
+    },
+};
+
+/// Pages that are read from an open database in one go.
+const CHUNK: usize = 256;
+
+/// What authenticating a file came to.
+pub(crate) struct Scan {
+    pub(crate) key: PageKey,
+    /// Pages that are not authentic, ascending. Where the log has a newer version, that one counts.
+    pub(crate) bad: Vec<u32>,
+    /// Pages that the database should have, by its header or its log; `None` if neither can be read.
+    pub(crate) expected: Option<u32>,
+}
+
+impl Scan {
+    /// Authenticates every page. Fails with `WrongKey` if no page at all is authentic.
+    pub(crate) fn run(
+        source: &Source,
+        log: &Log,
+        key: &Secret<32>,
+        progress: &mut Progress<'_>,
+    ) -> Result<Self, VaultError> {
+        let (pages, _) = pages::layout(&source.file)?;
+        let (key, salt_was_repaired) = find_key(source, log, pages, key)?;
+        let mut bad = pages::bad_pages(&source.file, &key, progress)?;
+        if salt_was_repaired && bad.first() != Some(&1) {
+            bad.insert(0, 1);
+        }
+        bad.retain(|number| !log.pages.contains_key(number) || (*number == 1 && salt_was_repaired));
+        if let Some(file) = &source.log_file {
+            let mut page = [0u8; PAGE];
+            for &number in log.pages.keys() {
+                log.page(file, number, &mut page)?;
+                if !key.check(number, &page) {
+                    bad.push(number);
+                }
+            }
+            bad.sort_unstable();
+            bad.dedup();
+        }
+        let mut page = Zeroizing::new([0u8; PAGE]);
+        let first = read(source, log, 1, &mut page[..])? && key.decrypt(1, &mut page[..]);
+        let expected = match log.database_pages {
+            0 if first => Some(u32::from_be_bytes([page[28], page[29], page[30], page[31]])),
+            0 => None,
+            pages => Some(pages),
+        };
+        Ok(Self { key, bad, expected })
+    }
+
+    /// What is wrong with the lengths of the file and its log.
+    pub(super) fn lines(&self, source: &Source, log: &Log) -> Vec<String> {
+        let mut lines = Vec::new();
+        let pages = source.size / PAGE as u64;
+        // A log may hold what an interrupted write of the file lacks.
+        let rest = source.size % PAGE as u64;
+        if rest != 0 && log.pages.is_empty() {
+            lines.push(format!("the file ends in the middle of a page, after {rest} bytes of it"));
+        }
+        if let Some(expected) = self.expected.map(u64::from) {
+            let missing =
+                (pages + 1..=expected).filter(|n| !log.pages.contains_key(&(*n as u32))).count();
+            if missing > 0 {
+                lines.push(format!("the file lacks {missing} of {expected} pages at its end"));
+            } else if pages > expected && log.pages.is_empty() {
+                lines.push(format!("the file has {pages} pages, its header says {expected}"));
+            }
+        }
+        if log.lost_frames > 0 {
+            lines.push(format!(
+                "the write-ahead log is damaged: {} pages after that point are lost",
+                log.lost_frames
+            ));
+        }
+        lines
+    }
+}
+
+/// Reads the newest version of a page. `false`: the file does not have it.
+pub(crate) fn read(
+    source: &Source,
+    log: &Log,
+    number: u32,
+    buf: &mut [u8],
+) -> Result<bool, VaultError> {
+    if let Some(file) = &source.log_file
+        && log.page(file, number, buf)?
+    {
+        return Ok(true);
+    }
+    let at = u64::from(number - 1) * PAGE as u64;
+    if number == 0 || at + PAGE as u64 > source.size {
+        return Ok(false);
+    }
+    pages::read_at(&source.file, buf, at).map_err(|e| pages::io("reading", &e))?;
+    Ok(true)
+}
+
+/// The keys of the file: those under which some page is authentic. Also says whether a bit of the salt had to be
+/// put right for that.
+fn find_key(
+    source: &Source,
+    log: &Log,
+    pages: u64,
+    key: &Secret<32>,
+) -> Result<(PageKey, bool), VaultError> {
+    let salt: [u8; SALT] = source.head()?;
+    let plain = PageKey::new(key, &salt);
+    let mut page = [0u8; PAGE];
+    let mut tried = Vec::new();
+    for number in 1..=u32::try_from(pages).unwrap_or(u32::MAX) {
+        if number != LOCK_PAGE && read(source, log, number, &mut page)? {
+            if plain.check(number, &page) {
+                return Ok((plain, false));
+            }
+            if tried.len() < 8 {
+                tried.push((number, page));
+            }
+        }
+    }
+    // No page is authentic: a wrong key, or a salt that was hit.
+    tried
+        .iter()
+        .find_map(|(number, page)| PageKey::find(key, &salt, *number, page))
+        .ok_or_else(|| OpenError::WrongKey.into())
+}
+
+/// Moves the log of an open database into its file and authenticates every page, through SQLite's own descriptor: to
+/// open the file once more and close it would end the locks that SQLite holds on it.
+pub(crate) fn open_database(
+    conn: &Connection,
+    report: &mut VerifyReport,
+    progress: &mut Progress<'_>,
+) -> Result<Vec<u32>, VaultError> {
+    let moved = conn
+        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0))
+        .map_err(StoreError::from)?;
+    if moved != 0 {
+        return Err(StoreError::Busy.into());
+    }
+    let file = RawFile::of(conn).ok_or(VaultError::InMemory)?;
+    let size = file.size()?;
+    let salt: [u8; SALT] = file.read(0, SALT)?.as_slice().try_into().expect("16 bytes were read");
+    let expected: u32 =
+        conn.query_row("PRAGMA page_count", [], |row| row.get(0)).map_err(StoreError::from)?;
+    report.pages = size / PAGE as u64;
+    if size != u64::from(expected) * PAGE as u64 {
+        report
+            .structure
+            .push(format!("the file has {size} bytes, its header says {expected} pages of {PAGE}"));
+    }
+    let key = cipher::take_key(conn).ok_or(VaultError::InMemory)?;
+    let key = PageKey::new(&key, &salt);
+    let mut bad = Vec::new();
+    let mut number = 1;
+    while u64::from(number) <= report.pages {
+        let count = CHUNK.min((report.pages - u64::from(number) + 1) as usize);
+        let chunk = file.read(u64::from(number - 1) * PAGE as u64, count * PAGE)?;
+        for page in chunk.chunks_exact(PAGE) {
+            if number != LOCK_PAGE && !key.check(number, page) {
+                bad.push(number);
+            }
+            number += 1;
+        }
+        let done = u64::from(number - 1) * PAGE as u64;
+        progress.tell(Stage::Checking, done, report.pages * PAGE as u64)?;
+    }
+    Ok(bad)
+}
+
+/// The database file as SQLite has it open.
+struct RawFile<'a> {
+    file: *mut ffi::sqlite3_file,
+    methods: &'a ffi::sqlite3_io_methods,
+}
+
+impl<'a> RawFile<'a> {
+    /// `None` for a database that has no file.
+    fn of(conn: &'a Connection) -> Option<Self> {
+        let mut file: *mut ffi::sqlite3_file = std::ptr::null_mut();
+        // SAFETY: the handle is that of an open connection; this opcode writes one pointer to the place that is given.
+        let code = unsafe {
+            ffi::sqlite3_file_control(
+                conn.handle(),
+                c"main".as_ptr(),
+                ffi::SQLITE_FCNTL_FILE_POINTER,
+                (&raw mut file).cast::<c_void>(),
+            )
+        };
+        if code != ffi::SQLITE_OK || file.is_null() {
+            return None;
+        }
+        // SAFETY: SQLite's file object lives as long as the connection, which is borrowed. A file that is not open has
+        // no methods.
+        let methods = unsafe { (*file).pMethods.as_ref()? };
+        Some(Self { file, methods })
+    }
+
+    fn size(&self) -> Result<u64, VaultError> {
+        let mut size = 0;
+        let call = self.methods.xFileSize.ok_or(VaultError::InMemory)?;
+        // SAFETY: the file is open, and its own method is called with a place for one integer.
+        let code = unsafe { call(self.file, &raw mut size) };
+        outcome(code)?;
+        Ok(u64::try_from(size).unwrap_or(0))
+    }
+
+    fn read(&self, at: u64, len: usize) -> Result<Vec<u8>, VaultError> {
+        let mut buf = vec![0u8; len];
+        let call = self.methods.xRead.ok_or(VaultError::InMemory)?;
+        let (len, at) = (c_int::try_from(len).expect("a chunk"), at.cast_signed());
+        // SAFETY: the file is open, and its own method is called with a buffer of the length that is given.
+        let code = unsafe { call(self.file, buf.as_mut_ptr().cast::<c_void>(), len, at) };
+        outcome(code)?;
+        Ok(buf)
+    }
+}
+
+fn outcome(code: c_int) -> Result<(), VaultError> {
+    if code == ffi::SQLITE_OK { Ok(()) } else { Err(StoreError::Io { code }.into()) }
+}

@@ -1,0 +1,96 @@
+//! States that a process leaves which is killed, with the key in a keyring.
+
+use mdk_store::{OpenError, Progress, Stage, Step};
+use serde_json::Value;
+
+use super::{NAMES, keyring, lookup, names, run, slot, store_key};
+use crate::keys_kit::{Files, Home, json};
+
+pub fn stopped_first_open() {
+    for id in [None, Some("alice".to_owned())] {
+        let key = keyring(|k| k.key_id = id.clone());
+        let home = Home::created(&key);
+        let whole = home.files();
+        let mut record = home.record();
+        record["state"] = "creating".into();
+        let (service, name) = slot(&home);
+        let text = lookup(&service, &name);
+        // The key is stored; the database is not there, half, or there.
+        for extra in [
+            ("alice.db.tmp", &b""[..]),
+            ("alice.db.tmp", b"half"),
+            ("alice.db", &whole["alice.db"]),
+        ] {
+            let extra = (extra.0.to_owned(), extra.1.to_vec());
+            home.put(&[("alice.db.keyinfo".to_owned(), json(&record)), extra].into());
+            drop(home.open(&key).unwrap());
+            assert_eq!(lookup(&service, &name), text, "the key was used, not replaced");
+            assert_eq!(names(&home), NAMES);
+            assert_eq!(home.record()["state"], "ready");
+        }
+        // The key is not stored yet.
+        run("secret-tool", &["clear", "service", &service, "username", &name]);
+        home.put(&[("alice.db.keyinfo".to_owned(), json(&record))].into());
+        home.create(&key);
+        assert_eq!(slot(&home), (service.clone(), name.clone()), "the id that was recorded");
+        assert!(lookup(&service, &name).starts_with("mdk-key-1:"));
+        home.opens(&key);
+        // Somebody else's key under the recorded id is not adopted.
+        home.put(&[("alice.db.keyinfo".to_owned(), json(&record))].into());
+        assert_eq!(home.refused(&key), OpenError::DatabaseMissingButKeyPresent);
+    }
+}
+
+pub fn stopped_rekey() {
+    let key = keyring(|k| k.key_id = Some("alice".into()));
+    let home = Home::created(&key);
+    let before = home.files();
+    let old_text = lookup("mdk", "alice");
+    let mut during = Files::new();
+    let mut see = |step: Step| {
+        if step.stage == Stage::Checking && during.is_empty() {
+            during = home.files();
+        }
+        std::ops::ControlFlow::Continue(())
+    };
+    let mut store = home.open(&key).unwrap();
+    store.rekey(None, &mut Progress::new(&mut see)).unwrap();
+    store.close().unwrap();
+    let (_, new) = slot(&home);
+    let new_text = lookup("mdk", &new);
+    let pending: Value = serde_json::from_slice(&during["alice.db.keyinfo"]).unwrap();
+    let mut promoted = pending.clone();
+    promoted["retiring"] = promoted["key"].take();
+    promoted["key"] = promoted["pending"].take();
+    promoted.as_object_mut().unwrap().remove("pending");
+    let (old_db, new_db) = (&before["alice.db"], &during["alice.db.rekey"]);
+    let state = |db: &[u8], copy: Option<&[u8]>, record: &Value| {
+        let mut files: Files =
+            [("alice.db".into(), db.to_vec()), ("alice.db.keyinfo".into(), json(record))].into();
+        files.extend(copy.map(|copy| ("alice.db.rekey".into(), copy.to_vec())));
+        files
+    };
+    for (step, files, new_stored, is_new) in [
+        ("recorded", state(old_db, None, &pending), false, false),
+        ("stored", state(old_db, None, &pending), true, false),
+        ("half", state(old_db, Some(&new_db[..5000]), &pending), true, false),
+        ("copied", state(old_db, Some(new_db), &pending), true, false),
+        ("exchanged", state(new_db, Some(old_db), &pending), true, true),
+        ("promoted", state(new_db, Some(old_db), &promoted), true, true),
+        ("wiped", state(new_db, None, &promoted), true, true),
+    ] {
+        store_key("alice", &old_text);
+        run("secret-tool", &["clear", "service", "mdk", "username", &new]);
+        if new_stored {
+            store_key(&new, &new_text);
+        }
+        home.put(&files);
+        home.opens(&key);
+        assert_eq!(names(&home), NAMES, "{step}");
+        let (kept, gone) = if is_new { (new.as_str(), "alice") } else { ("alice", new.as_str()) };
+        assert_eq!(lookup("mdk", gone), "", "{step}");
+        assert_eq!(lookup("mdk", kept), if is_new { &*new_text } else { &*old_text }, "{step}");
+        assert!(home.record()["pending"].is_null() && home.record()["retiring"].is_null());
+        home.opens(&key);
+    }
+}

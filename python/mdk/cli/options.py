@@ -1,0 +1,101 @@
+"""Options that several commands share."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from .keys import FORMS, KeyType
+
+Command = TypeVar("Command", bound=Callable[..., int])
+PATH: click.Path = click.Path(path_type=Path)
+
+
+def _stack(function: Command, *options: Callable[[Any], Any]) -> Command:
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def json_option(function: Command) -> Command:
+    """`--json`."""
+    help_ = "One JSON document on stdout."
+    return _stack(function, click.option("--json", "as_json", is_flag=True, help=help_))
+
+
+def key_option(*, optional: bool = False) -> Callable[[Command], Command]:
+    """`--key` and what belongs to it."""
+    default = None if optional else "keyring"
+    text = f"Where the key is: {FORMS}."
+    if optional:
+        text += " Without it the file is looked at from outside."
+
+    def decorate(function: Command) -> Command:
+        return _stack(
+            function,
+            click.option(
+                "--key", type=KeyType(), default=default, show_default=not optional, help=text
+            ),
+            click.option(
+                "--passphrase-fd",
+                type=click.IntRange(min=0),
+                metavar="N",
+                help="Read the passphrase of `--key passphrase` from this file descriptor.",
+            ),
+            click.option(
+                "--keyring-store",
+                type=click.Choice(
+                    ["platform", "secret-service", "keyutils", "keychain", "credential-manager"]
+                ),
+                help="Which keyring.  [default: platform]",
+            ),
+            click.option(
+                "--keyring-timeout",
+                type=click.FloatRange(min=0, max=3600, min_open=True),
+                default=10.0,
+                show_default=True,
+                metavar="SECONDS",
+                help="How long to wait for the keyring.",
+            ),
+            click.option(
+                "--allow-volatile",
+                is_flag=True,
+                help="Accept a keyring that forgets its keys when the machine restarts.",
+            ),
+        )
+
+    return decorate
+
+
+def other_key_option(name: str, text: str, *, default: str | None) -> Callable[[Command], Command]:
+    """A second key of a command, with the descriptor of its passphrase."""
+
+    def decorate(function: Command) -> Command:
+        return _stack(
+            function,
+            click.option(
+                name, type=KeyType(), default=default, show_default=default is not None, help=text
+            ),
+            click.option(
+                f"{name}-passphrase-fd",
+                type=click.IntRange(min=0),
+                metavar="N",
+                help=f"Read the passphrase of `{name} passphrase` from this file descriptor.",
+            ),
+        )
+
+    return decorate
+
+
+def backup_passphrase_option(function: Command) -> Command:
+    """The descriptor of the passphrase of a backup."""
+    return _stack(
+        function,
+        click.option(
+            "--backup-passphrase-fd",
+            type=click.IntRange(min=0),
+            metavar="N",
+            help="Read the passphrase of the backup from this file descriptor.",
+        ),
+    )

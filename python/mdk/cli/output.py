@@ -1,0 +1,103 @@
+"""What a command shows: text or one JSON document on stdout, progress and errors on stderr."""
+
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Self, TypeAlias
+
+import click
+
+from mdk.errors import MdkError
+from mdk.reports import Progress
+
+from .exit_codes import ExitCode
+
+Document: TypeAlias = Mapping[str, object]
+
+_WIDTH = 30
+_LONGEST = 240
+
+
+class Bar:
+    """A progress bar on a terminal; elsewhere silent. It is called in any case, so that Ctrl-C is noticed."""
+
+    def __init__(self, *, silent: bool) -> None:
+        self._drawn: str = ""
+        self._silent: bool = silent or not sys.stderr.isatty()
+
+    def __call__(self, progress: Progress) -> None:
+        """Show one step."""
+        if self._silent:
+            return
+        if progress.stage == "deriving":
+            # It cannot be divided, and takes half a second.
+            shape, amount = "-" * _WIDTH, "a key from the passphrase"
+        elif progress.total > 0:
+            share = min(progress.done / progress.total, 1.0)
+            filled = round(share * _WIDTH)
+            shape = "#" * filled + "." * (_WIDTH - filled)
+            amount = f"{share:4.0%}  {size(progress.done)} of {size(progress.total)}"
+        else:
+            shape = "-" * _WIDTH
+            amount = size(progress.done) if progress.done else ""
+        line = f"{progress.stage:<9} [{shape}] {amount}".rstrip()
+        if line != self._drawn:
+            click.echo(f"\r{line}\x1b[K", nl=False, err=True)
+            self._drawn = line
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._drawn:
+            click.echo("\r\x1b[K", nl=False, err=True)
+            self._drawn = ""
+
+
+def size(number: int) -> str:
+    """A number of bytes for people."""
+    if number < 1000:
+        return f"{number} B"
+    value = float(number)
+    for unit in ("kB", "MB", "GB"):
+        value /= 1000
+        if value < 1000:
+            return f"{value:.1f} {unit}"
+    return f"{value / 1000:.1f} TB"
+
+
+def short(text: str) -> str:
+    """One line of at most a few hundred characters; all of it is in the JSON document."""
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST].rstrip()} ..."
+
+
+def count(number: int, thing: str, things: str | None = None) -> str:
+    """A number and the word for it."""
+    return f"{number:,} {thing if number == 1 else things or thing + 's'}"
+
+
+def show(as_json: bool, document: Document, lines: Iterable[str]) -> None:
+    """The result of a command."""
+    if as_json:
+        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    else:
+        for line in lines:
+            click.echo(line)
+
+
+def failure(as_json: bool, error: MdkError, code: ExitCode) -> None:
+    """An error, as one line `mdk: sentence. hint`, or as the JSON document."""
+    message = str(error)
+    if as_json:
+        what = {"code": error.code, "message": message, "hint": error.hint}
+        click.echo(json.dumps({"error": what, "exit_code": int(code)}, indent=2))
+    hint = f" {error.hint}" if error.hint else ""
+    click.echo(f"mdk: {message.rstrip('.')}.{hint}", err=True)
+
+
+def complaint(as_json: bool, message: str, code: ExitCode, kind: str) -> None:
+    """An error that is not one of the engine's."""
+    if as_json:
+        what = {"code": kind, "message": message, "hint": None}
+        click.echo(json.dumps({"error": what, "exit_code": int(code)}, indent=2))
+    click.echo(f"mdk: {message}", err=True)

@@ -1,0 +1,98 @@
+"""`mdk rekey`, `mdk encrypt`: another key for the whole database."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from mdk import vault
+from mdk.values import KeyringStoreName
+
+from . import keys, output
+from .options import PATH, json_option, key_option, other_key_option
+
+
+@click.command()
+@click.argument("database", type=PATH)
+@key_option()
+@other_key_option(
+    "--to",
+    "Where the new key is to be kept, in the forms of --key.  [default: where it was]",
+    default=None,
+)
+@json_option
+def rekey(
+    database: Path,
+    key: keys.KeySource,
+    passphrase_fd: int | None,
+    keyring_store: KeyringStoreName | None,
+    keyring_timeout: float,
+    allow_volatile: bool,
+    to: keys.KeySource | None,
+    to_passphrase_fd: int | None,
+    as_json: bool,
+) -> int:
+    """Encrypt DATABASE anew, with a fresh key. The old key opens nothing afterwards.
+
+    It can be interrupted at any point: the database opens with the old key or with the new one.
+    """
+    keyring = keys.KeyringOptions(keyring_store, keyring_timeout, allow_volatile)
+    resolved = keys.resolve(key, keyring, passphrase_fd, option="--passphrase-fd")
+    target = (
+        None
+        if to is None
+        else keys.resolve(to, keyring, to_passphrase_fd, option="--to-passphrase-fd", new=True)
+    )
+    with output.Bar(silent=as_json) as bar:
+        report = vault.rekey(database, target, key=resolved, progress=bar)
+    document = {"command": "rekey", "exit_code": 0, **asdict(report)}
+    output.show(as_json, document, [f"{output.size(report.bytes)} encrypted with a new key"])
+    return 0
+
+
+@click.command()
+@click.argument("database", type=PATH)
+@key_option()
+@click.option(
+    "--to",
+    type=PATH,
+    help="Write a copy into this new file and leave DATABASE as it is.  [default: in place]",
+)
+@other_key_option(
+    "--from-key",
+    "DATABASE is encrypted already, with this key: copy it under another one. Needs --to.",
+    default=None,
+)
+@json_option
+def encrypt(
+    database: Path,
+    key: keys.KeySource,
+    passphrase_fd: int | None,
+    keyring_store: KeyringStoreName | None,
+    keyring_timeout: float,
+    allow_volatile: bool,
+    to: Path | None,
+    from_key: keys.KeySource | None,
+    from_key_passphrase_fd: int | None,
+    as_json: bool,
+) -> int:
+    """Encrypt the plain DATABASE, in place or into a new file. --key is the key that it gets.
+
+    Every row of the copy is compared with its source first; then the plain file is overwritten and
+    removed. What a disk keeps elsewhere, in snapshots for example, is out of reach.
+    """
+    keyring = keys.KeyringOptions(keyring_store, keyring_timeout, allow_volatile)
+    source = (
+        None
+        if from_key is None
+        else keys.resolve(
+            from_key, keyring, from_key_passphrase_fd, option="--from-key-passphrase-fd"
+        )
+    )
+    target = keys.resolve(key, keyring, passphrase_fd, option="--passphrase-fd", new=True)
+    with output.Bar(silent=as_json) as bar:
+        report = vault.encrypt_existing(database, key=target, to=to, from_key=source, progress=bar)
+    rows, tables = output.count(report.rows, "row"), output.count(report.tables, "table")
+    lines = [f"{output.size(report.bytes)} encrypted; {rows} in {tables} compared"]
+    output.show(as_json, {"command": "encrypt", "exit_code": 0, **asdict(report)}, lines)
+    return 0

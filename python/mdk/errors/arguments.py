@@ -1,0 +1,148 @@
+"""What is wrong with what the caller gave, asked for, or may do."""
+
+from .base import MdkError
+
+
+class InvalidInput(MdkError, ValueError):
+    """An argument is not acceptable; nothing was changed.
+
+    `field` names the argument, if it is about one. If it is a matter of size, `limit` is the bound that was passed (the
+    largest that is accepted, or the smallest for a value below it) and `value` what was given, both in the unit that
+    the message or the documentation of the argument names. `value` is never the content of an argument.
+    """
+
+    code = "invalid_input"
+    hint: str | None = "Correct the argument named by .field."
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        field: str | None = None,
+        limit: int | None = None,
+        value: int | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.field = field
+        self.limit = limit
+        self.value = value
+
+
+class InvalidEvent(InvalidInput):
+    """An event given by the caller is malformed, or its id or signature does not verify (NIP-01)."""
+
+    code = "invalid_event"
+    hint: str | None = "Fetch the event again, from another relay."
+
+
+class InvalidKey(InvalidInput):
+    """A public key, a secret key or a database key does not parse. The text itself is not repeated here."""
+
+    code = "invalid_key"
+    hint: str | None = (
+        "Public: npub, nprofile or 64 hex digits. Secret: nsec, ncryptsec or 64 hex digits."
+    )
+
+
+class InvalidRelayUrl(InvalidInput):
+    """A relay URL is not ws:// or wss:// with a host, is too long, or has a user name or a fragment.
+
+    Hosts of private networks and the loopback are accepted: whether to connect to them is for the transport to decide.
+    """
+
+    code = "invalid_relay_url"
+    hint: str | None = (
+        "Use wss://host or ws://host, at most 512 bytes, without user name and fragment."
+    )
+
+
+class InvalidIdentifier(InvalidInput):
+    """A keyring's service or key id is empty, contains NUL, or is longer than 512 bytes. `field` says which."""
+
+    code = "invalid_identifier"
+    hint: str | None = "Use 1 to 512 bytes of text without NUL, for example 'mdk'."
+
+
+class WrongKeyLength(InvalidKey):
+    """A database key is not exactly 32 bytes long. `value` is the length that was given, where it is known."""
+
+    code = "wrong_key_length"
+    hint: str | None = "Give 32 random bytes, for example os.urandom(32): this is no passphrase."
+
+
+class SameKey(InvalidInput):
+    """The new key of a re-key is the one that the database has already."""
+
+    code = "same_key"
+    hint: str | None = "Give another one."
+
+
+class InvalidPassphrase(InvalidInput):
+    """A passphrase is empty or too long. `limit` and `value` are bytes of UTF-8."""
+
+    code = "invalid_passphrase"
+    hint: str | None = "Choose one of 1 to 1,024 bytes; several random words are good."
+
+
+class NotFound(MdkError, LookupError):
+    """The thing named by an id is not in this database."""
+
+    code = "not_found"
+    hint: str | None = "List what there is: pending(), key_packages()."
+
+
+class GroupNotFound(NotFound):
+    """No such group in this database."""
+
+    code = "group_not_found"
+    hint: str | None = "List groups()."
+
+
+class MessageNotFound(NotFound):
+    """No such message in this group."""
+
+    code = "message_not_found"
+    hint: str | None = "Check that the id and the group belong together."
+
+
+class InviteNotFound(NotFound):
+    """No such invite; it may have been accepted or declined already."""
+
+    code = "invite_not_found"
+    hint: str | None = "List invites()."
+
+
+class KeyPackageNotFound(NotFound):
+    """No such KeyPackage in this database."""
+
+    code = "key_package_not_found"
+    hint: str | None = "List key_packages()."
+
+
+class NotAllowed(MdkError, PermissionError):
+    """The protocol forbids this to anybody in this situation; the message says why."""
+
+    code = "not_allowed"
+    hint: str | None = "Do what the message says; the same call again fails again."
+
+
+class NotAdmin(NotAllowed):
+    """Only an admin of the group may do this (Marmot v2, admin policy component 0x8003)."""
+
+    code = "not_admin"
+    hint: str | None = "Ask an admin: group(id).admins."
+
+
+class NotMember(NotAllowed):
+    """This account is not, or no longer, an active member of the group."""
+
+    code = "not_member"
+    hint: str | None = "Only a new invite helps."
+
+
+class LastAdmin(NotAllowed):
+    """The group would be left without an admin."""
+
+    code = "last_admin"
+    hint: str | None = "Promote another member first."

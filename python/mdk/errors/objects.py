@@ -1,0 +1,42 @@
+"""The object itself, and bugs."""
+
+from .base import MdkError
+
+
+class Closed(MdkError):
+    """The object was closed."""
+
+    code = "closed"
+    hint: str | None = "Open it again with Mdk.open()."
+
+
+class Forked(MdkError):
+    """The object was opened before `os.fork()` and is used in the child: two owners would destroy the ratchets."""
+
+    code = "forked"
+    hint: str | None = (
+        "Open the account after the fork, in one process only (multiprocessing: start method 'spawn')."
+    )
+
+
+class Cancelled(MdkError):
+    """A long operation was cancelled; nothing was changed."""
+
+    code = "cancelled"
+    hint: str | None = "Call it again to do it after all."
+
+
+class Reentered(MdkError):
+    """A callback of a call used the object that the call belongs to; it would have waited for itself."""
+
+    code = "reentered"
+    hint: str | None = "Use the object after the call has returned, or from another thread."
+
+
+class InternalError(MdkError):
+    """A bug in this package. After a panic the object refuses all work until it is opened again; the process lives."""
+
+    code = "internal_error"
+    hint: str | None = (
+        "Please report it with the text. Close the object and open it again; the database is unharmed."
+    )

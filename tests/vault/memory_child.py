@@ -1,0 +1,132 @@
+"""An account in a process of its own, for the memory scans. It does what its standard input says, line by line.
+
+Nothing secret passes through the interpreter: keys come from files, the database key through a bytearray that is wiped,
+and what is received is never handed out.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+from pathlib import Path
+
+from mdk import DatabaseKey, GroupId, Keys, Mdk
+
+
+class Account:
+    """What the commands work on. Files are named by the commands, below the account's folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.mdk: Mdk | None = None
+        self.keys: Keys | None = None
+        self.key: DatabaseKey | None = None
+
+    def engine(self) -> Mdk:
+        assert self.mdk is not None
+        return self.mdk
+
+    def open(self, name: str = "vault/account.db") -> None:
+        self.key = self.raw("database.key")
+        self.keys = Keys.from_file(self.folder / "account.key")
+        self.mdk = Mdk.open(self.folder / name, keys=self.keys, key=self.key)
+
+    def open_with_file(self, name: str) -> None:
+        self.keys = Keys.from_file(self.folder / "account.key")
+        key = DatabaseKey.from_file(self.folder / name)
+        self.mdk = Mdk.open(self.folder / "vault/account.db", keys=self.keys, key=key)
+
+    def raw(self, name: str) -> DatabaseKey:
+        secret = bytearray(32)
+        with (self.folder / name).open("rb", buffering=0) as file:
+            assert file.readinto(secret) == 32
+        return DatabaseKey.raw(secret, wipe=True)
+
+    def rekey(self, name: str) -> None:
+        self.engine().rekey(self.raw(name))
+
+    def open_with_passphrase(self, name: str) -> None:
+        self.keys = Keys.from_file(self.folder / "account.key")
+        self.key = DatabaseKey.passphrase(self.passphrase(name), wipe=True)
+        path = self.folder / "vault/account.db"
+        self.mdk = Mdk.open(path, keys=self.keys, key=self.key)
+
+    def passphrase(self, name: str) -> memoryview:
+        buffer = bytearray(64)
+        with (self.folder / name).open("rb", buffering=0) as file:
+            length = file.readinto(buffer)
+        return memoryview(buffer)[:length]
+
+    def backup(self, name: str) -> None:
+        passphrase = self.passphrase("passphrase")
+        self.engine().backup(self.folder / name, passphrase=passphrase)
+        passphrase[:] = bytes(len(passphrase))
+
+    def verify(self) -> None:
+        assert self.engine().verify().ok
+
+    def drop_key(self) -> None:
+        self.key = None
+
+    def package(self, name: str) -> None:
+        event = self.engine().new_key_package(relays=["wss://relay.example"])
+        (self.folder / name).write_text(event.to_json())
+
+    def join(self, name: str) -> None:
+        self.engine().process((self.folder / name).read_bytes())
+        (invite,) = self.engine().invites()
+        self.engine().accept(invite.id)
+
+    def receive(self, name: str) -> None:
+        """Takes in a file of events, one per line, and lets no outcome but the first become a Python object.
+
+        `process_many` takes in 500 at a time when the first outcome of them is asked for. The first line of every 500
+        should be one that says nothing; what the rest said stays in the library and is dropped with the iterator.
+        """
+        events = (self.folder / name).read_bytes().splitlines()
+        for start in range(0, len(events), 500):
+            outcomes = self.engine().process_many(events[start : start + 500])
+            next(outcomes)
+            del outcomes
+
+    def receive_one(self, name: str) -> None:
+        """Takes in a file of events, one per call."""
+        for event in (self.folder / name).read_bytes().splitlines():
+            self.engine().process(event)
+
+    def send(self, group: str, count: str) -> None:
+        for number in range(int(count)):
+            self.engine().create_message(GroupId(group), f"An answer, number {number}.")
+
+    def update(self, group: str, name: str) -> None:
+        with self.engine().self_update(GroupId(group)) as pending:
+            assert pending.event is not None
+            (self.folder / name).write_text(pending.event.to_json())
+            pending.confirm()
+
+    def apply(self, name: str) -> None:
+        self.engine().process((self.folder / name).read_bytes())
+
+    def close(self) -> None:
+        self.engine().close()
+
+    def forget(self) -> None:
+        self.mdk = self.keys = self.key = None
+        gc.collect()
+
+    def crash(self) -> None:
+        os.abort()
+
+
+def main() -> None:
+    accounts = {Path(folder).name: Account(Path(folder)) for folder in sys.argv[1:]}
+    print("ready", flush=True)
+    for line in sys.stdin:
+        who, what, *arguments = line.split()
+        getattr(accounts[who], what)(*arguments)
+        print("done", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,170 @@
+"""Looks for bytes in the memory of another process, by its `/proc` files; and a child process to look into."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from bisect import bisect_right
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+HERE = Path(__file__).resolve().parent
+# The kernel's own pages in every process; they cannot be read this way and hold nothing of it.
+UNREADABLE = {"[vvar]", "[vvar_vclock]", "[vsyscall]"}
+
+
+@dataclass(frozen=True)
+class Area:
+    """One mapping of a process, with the flags of its smaps entry."""
+
+    start: int
+    end: int
+    name: str
+    flags: frozenset[str]
+
+    @property
+    def locked(self) -> bool:
+        return "lo" in self.flags
+
+    @property
+    def dumped(self) -> bool:
+        return "dd" not in self.flags
+
+
+@dataclass(frozen=True)
+class Hit:
+    """Where something was found."""
+
+    needle: str
+    address: int
+    area: Area
+
+
+def areas(pid: int) -> list[Area]:
+    """The readable mappings of a process."""
+    found: list[Area] = []
+    head: tuple[int, int, str] | None = None
+    for line in Path(f"/proc/{pid}/smaps").read_text(encoding="utf-8").splitlines():
+        if match := re.match(r"([0-9a-f]+)-([0-9a-f]+) ([r-])\S+ \S+ \S+ \S+ *(.*)$", line):
+            start, end, readable, name = match.groups()
+            head = (int(start, 16), int(end, 16), name) if readable == "r" else None
+        elif head is not None and line.startswith("VmFlags:"):
+            if head[2] not in UNREADABLE:
+                found.append(Area(*head, frozenset(line.split()[1:])))
+            head = None
+    return found
+
+
+def forms(name: str, secret: bytes) -> dict[str, bytes]:
+    """A secret as it may lie in memory: raw, hex, base64; both halves of each, so that a torn copy is found too."""
+    texts = {
+        "raw": secret,
+        "hex": secret.hex().encode(),
+        "HEX": secret.hex().upper().encode(),
+        "base64": base64.b64encode(secret)[:40],
+    }
+    halves: dict[str, bytes] = {}
+    for form, text in texts.items():
+        middle = len(text) // 2
+        halves[f"{name}, {form}, 1st half"] = text[:middle]
+        halves[f"{name}, {form}, 2nd half"] = text[middle:]
+    return halves
+
+
+class Scanner:
+    """The compiled scanner."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.program = folder / "scan"
+        command = ["cc", "-O2", "-o", str(self.program), str(HERE / "scan.c")]
+        subprocess.run(command, check=True)
+
+    def scan(self, pid: int, needles: Mapping[str, bytes]) -> list[Hit]:
+        """Every occurrence of every needle. The process should be stopped, or it may be missed between two pages."""
+        names = list(needles)
+        listed = self.folder / "needles"
+        listed.write_text("".join(f"{needles[name].hex()}\n" for name in names))
+        where = areas(pid)
+        done = subprocess.run(
+            [str(self.program), str(pid), str(listed)],
+            input="".join(f"{area.start:x} {area.end:x}\n" for area in where),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        starts = [area.start for area in where]
+        hits = []
+        for line in done.stdout.splitlines():
+            index, address = line.split()
+            at = int(address, 16)
+            hits.append(Hit(names[int(index)], at, where[bisect_right(starts, at) - 1]))
+        return hits
+
+
+class Child:
+    """A fresh interpreter that runs `memory_child.py` and does one command after the other."""
+
+    def __init__(self, *folders: Path, dumps: bool = False) -> None:
+        command = [sys.executable, str(HERE / "memory_child.py"), *map(str, folders)]
+        self.process = subprocess.Popen(
+            ["bash", "-c", 'ulimit -c unlimited; exec "$@"', "bash", *command]
+            if dumps
+            else command,
+            cwd=folders[0],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.expect("ready")
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def expect(self, answer: str) -> None:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline().strip()
+        assert line == answer, f"the child said {line!r} instead of {answer!r}"
+
+    def do(self, command: str) -> None:
+        self.tell(command)
+        self.expect("done")
+
+    def tell(self, command: str) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(command + "\n")
+        self.process.stdin.flush()
+
+    def stop(self) -> None:
+        """Stops every thread, and waits until it has happened."""
+        os.kill(self.pid, signal.SIGSTOP)
+        while self._state() != "T":
+            time.sleep(0.001)
+
+    def resume(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
+
+    def _state(self) -> str:
+        status = Path(f"/proc/{self.pid}/stat").read_text(encoding="utf-8")
+        return status.rpartition(")")[2].split()[0]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _value: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        self.process.kill()
+        self.process.communicate()

@@ -1,0 +1,63 @@
+"""Disks that are full, broken, over quota or read-only, and processes out of descriptors, at every call.
+
+A seeded sample; `make torture` runs the whole.
+"""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.vault.torture import operations
+from tests.vault.torture.faults import fault_once, sweep
+from tests.vault.torture.kill import Bench, bench
+from tests.vault.torture.operations import by_name
+from tests.vault.torture.shim import Kind, Mode, Plan
+
+pytestmark = [
+    pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler for the shim"),
+    pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the shim reads /proc"),
+]
+
+EVERY = {
+    "first_open": 59,
+    "receive_checkpoint": 41,
+    "receive_restart": 31,
+    "restore": 199,
+    "encrypt_existing": 97,
+}
+EVERY |= {"rekey": 31, "backup": 7, "reopen": 23, "create_group": 29, "welcome": 17}
+
+
+@pytest.fixture(scope="module")
+def stand() -> Iterator[Bench]:
+    with bench() as made:
+        yield made
+
+
+# proves: R5
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("name", [o.name for o in operations.all_operations()])
+def test_a_fault_is_an_error_without_a_change(stand: Bench, name: str) -> None:
+    tally = sweep(stand, by_name(name), every=EVERY.get(name, 13), seed=4)
+    assert not tally.failures, "\n".join(tally.failures)
+    assert tally.faults > 0
+
+
+# proves: R5
+def test_a_full_disk_says_so_and_the_message_comes_when_there_is_room(stand: Bench) -> None:
+    """The case that every user meets, at every write of it."""
+    operation = by_name("receive")
+    target = 0
+    while True:
+        target += 1
+        plan = Plan(Mode.FAIL, target, Kind.WRITE, errno.ENOSPC, sticky=True)
+        fired, tally = fault_once(stand, operation, plan, reopen=False)
+        assert not tally.failures, "\n".join(tally.failures)
+        if not fired:
+            break
+        assert set(tally.errors) == {"DiskFull"}
+    assert target > 3

@@ -1,0 +1,147 @@
+"""Kills at every call and at random times. These are seeded samples; `make torture` runs the whole."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.vault.torture import operations, random_kills
+from tests.vault.torture.kill import Bench, bench, sweep
+from tests.vault.torture.operations import by_name
+from tests.vault.torture.runner import Zygote
+from tests.vault.torture.shim import CHANGES, Kind, Mode, Plan, build, read_log
+from tests.vault.torture.world import Broken
+
+pytestmark = [
+    pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler for the shim"),
+    pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the shim reads /proc"),
+]
+
+# Each n-th call of an operation; the dear ones are visited less often.
+EVERY = {
+    "first_open": 40,
+    "receive_checkpoint": 23,
+    "receive_restart": 9,
+    "restore": 140,
+    "encrypt_existing": 60,
+}
+EVERY |= {"rekey": 20, "backup": 4, "reopen": 9, "create_group": 15, "welcome": 9}
+
+
+@pytest.fixture(scope="module")
+def stand() -> Iterator[Bench]:
+    with bench() as made:
+        yield made
+
+
+# proves: R2
+# proves: R4
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("name", [o.name for o in operations.all_operations()])
+def test_killed_at_a_call_nothing_is_lost(stand: Bench, name: str) -> None:
+    tally = sweep(stand, by_name(name), every=EVERY.get(name, 7), seed=4)
+    assert not tally.failures, "\n".join(tally.failures)
+    assert tally.killed == tally.runs - 1
+
+
+# proves: R1
+@pytest.mark.timeout(300)
+def test_killed_at_random_times_nothing_is_lost(stand: Bench, tmp_path: Path) -> None:
+    tally = random_kills.run(tmp_path.resolve(), stand.zygote, 100, seed=11)
+    assert not tally.failures, "\n".join(tally.failures)
+    assert tally.killed == 100
+    assert tally.inside > 80, "most kills are to hit inside a call"
+
+
+# ------------------------------------------------------------------ whether the instrument can be trusted
+
+
+def test_the_shim_sees_what_strace_sees(tmp_path: Path) -> None:
+    strace = shutil.which("strace")
+    if strace is None:
+        pytest.skip("no strace")
+    trace, log = tmp_path / "trace", tmp_path / "log"
+    calls = "write,pwrite64,writev,pwritev,fsync,fdatasync,rename,renameat,renameat2,link,linkat,unlink,unlinkat,rmdir,"
+    calls += "ftruncate,fallocate,open,openat,creat,mkdir,mkdirat,access"
+    with bench() as made:
+        operation = by_name("send")
+        made.ready(operation)
+        place = made.fresh(operation)
+        wrapper = [strace, "-f", "-y", "-s", "0", "-e", f"trace={calls}", "-o", str(trace)]
+        with Zygote(build(tmp_path), *wrapper) as traced:
+            run = traced.operation("send", place.root, Plan(mask=CHANGES), log=log)
+        root = str(place.watched)
+    assert run.acknowledged
+    text = trace.read_text(encoding="utf-8", errors="replace")
+    _, armed = text.split('access("/shim/armed"', 1)
+    ours = [r for r in read_log(log) if r.call != "mark"]
+    end = max(n for n, line in enumerate(armed.splitlines()) if str(log) in line)
+    seen = []
+    for line in armed.splitlines()[1 : end + 1]:
+        call = re.match(r"\d+ +(\w+)\((.*)", line)
+        if call is None or root not in line or str(log) in line:
+            continue
+        name = call[1]
+        if name in {"open", "openat"} and "O_CREAT" not in line and "O_TRUNC" not in line:
+            continue
+        seen.append({"pwrite64": "pwrite", "openat": "create", "open": "create"}.get(name, name))
+    assert [r.call for r in ours] == seen
+    assert len(ours) == run.count > 5
+
+
+def test_a_kill_is_a_kill_and_a_torn_write_is_half_there(stand: Bench, tmp_path: Path) -> None:
+    operation = by_name("receive")
+    stand.ready(operation)
+    log = tmp_path / "whole"
+    stand.zygote.operation("receive", stand.fresh(operation).root, log=log)
+    calls = [r for r in read_log(log) if r.call != "mark"]
+    target = next(n for n, r in enumerate(calls, 1) if r.length == 4096)
+    log = tmp_path / "torn"
+    plan = Plan(Mode.KILL_TORN, target)
+    run = stand.zygote.operation("receive", stand.fresh(operation).root, plan, log=log)
+    assert run.exit == -signal.SIGKILL
+    assert not run.acknowledged
+    last = list(read_log(log))[-1]
+    assert (last.kind, last.length, len(last.data)) == (Kind.WRITE, 4096, 2048)
+
+
+def test_the_moving_of_the_log_is_inside_the_call_and_then_it_begins_anew(
+    stand: Bench, tmp_path: Path
+) -> None:
+    written = {}
+    for name in ("receive", "receive_checkpoint", "receive_restart"):
+        operation = by_name(name)
+        stand.ready(operation)
+        stand.zygote.operation(name, stand.fresh(operation).root, log=tmp_path / name)
+        calls = [r for r in read_log(tmp_path / name) if r.kind is Kind.WRITE]
+        written[name] = [(Path(r.first).name, r.offset) for r in calls]
+    assert all(file == "mdk.db-wal" for file, _ in written["receive"])
+    assert sum(file == "mdk.db" for file, _ in written["receive_checkpoint"]) > 10
+    assert ("mdk.db-wal", 0) in written["receive_restart"]
+
+
+def test_the_checks_notice_a_lost_message(stand: Bench) -> None:
+    """A run whose files are put back as they were before it: what it acknowledged is gone."""
+    operation = by_name("receive")
+    _, control, _ = stand.ready(operation)
+    place = stand.fresh(operation)
+    run = stand.zygote.operation("receive", place.root)
+    assert run.acknowledged
+    before = stand.fresh(operation)
+    with pytest.raises(Broken, match="lost"):
+        operation.check(before, acknowledged=True, control=control)
+
+
+def test_the_checks_notice_a_broken_file(stand: Bench) -> None:
+    operation = by_name("receive")
+    stand.ready(operation)
+    place = stand.fresh(operation)
+    raw = bytearray((place.account / "mdk.db").read_bytes())
+    raw[100] ^= 1
+    (place.account / "mdk.db").write_bytes(raw)
+    with pytest.raises(Broken, match=r"unopenable|wrong_key"):
+        operation.check(place, acknowledged=False)

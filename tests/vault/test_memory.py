@@ -1,0 +1,336 @@
+"""What is left in memory: the scanner looks through every mapping of a stopped process.
+
+The child has a real encrypted database. It takes in 1,000 messages that it never hands to Python, sends some, commits
+and closes. The parent knows all that is secret: what it planted, and what it reads from the database file with its own
+decoder.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from tests.vault import mls_rows
+from tests.vault.memory_scan import Area, Child, Hit, Scanner, areas
+from tests.vault.scene import Home, deliver, meet
+
+from mdk import Mdk
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+MESSAGES = 1000
+WHEN = {"held": "open, with its DatabaseKey object", "open": "open, without that object"}
+
+
+@dataclass
+class Scene:
+    """What one run of the child left behind, to be judged by the tests."""
+
+    needles: dict[str, bytes]
+    consumed: dict[str, bytes]
+    held: list[Hit]
+    """While open, with the `DatabaseKey` object still there."""
+    opened: list[Hit]
+    """While open, without it."""
+    closed: list[Hit]
+    forgotten: list[Hit]
+    opened_areas: list[Area]
+    stored: int
+    rest: bytes
+    """All that the database key opens after closing."""
+
+
+def chain(first: list[bytes], last: list[bytes], steps: int) -> list[tuple[bytes, bytes]]:
+    """The ratchet between two states of the database: secret and message key of each generation from 1 on."""
+    for start in first:
+        secret, made = start, []
+        for generation in range(1, steps + 1):
+            key, following = mls_rows.ratchet(secret, generation)
+            made.append((secret, key))
+            secret = following
+        if secret in last:
+            return made
+    raise AssertionError("the sender's ratchet is not where it should be")
+
+
+def ratchets(home: Home) -> list[bytes]:
+    rows = (
+        home.database()
+        .sqlite()
+        .execute("SELECT value FROM mls_rows WHERE label = ?", (mls_rows.MESSAGE_SECRETS,))
+    )
+    return [secret for (value,) in rows for secret in mls_rows.strings(value)]
+
+
+def play(folder: Path) -> Scene:
+    home = Home(folder / "bob")
+    scanner = Scanner(folder)
+    mark = secrets.token_urlsafe(9)
+    with Mdk.in_memory() as alice, Child(home.folder) as child:
+        child.do("bob open")
+        group, silent = meet(alice, child, home)
+        texts = [" ".join([f"{mark}{number:04d}"] * 5) for number in range(MESSAGES)]
+        events = [alice.create_message(group, text).event for text in texts]
+        deliver(child, home, silent, events[:1])
+        early, first = mls_rows.secrets(home.database().sqlite()), ratchets(home)
+        deliver(child, home, silent, events[1:])
+        child.do(f"bob send {group} 5")
+        late, last = mls_rows.secrets(home.database().sqlite()), ratchets(home)
+        made = chain(first, last, MESSAGES - 1)
+        consumed = {f"consumed ratchet secret, {i}": secret for i, (secret, _) in enumerate(made)}
+        consumed |= {f"consumed message key, {i}": key for i, (_, key) in enumerate(made)}
+        count = "SELECT count(*) FROM messages WHERE content GLOB ?"
+        ((stored,),) = home.database().sqlite().execute(count, (f"{mark}*",)).fetchall()
+        needles = home.long_lived() | {"plaintext, any": mark.encode()} | consumed
+        needles |= {f"{name}, early": secret for name, secret in early.items()}
+        needles |= {f"{name}, late": s for name, s in late.items() if s not in early.values()}
+        child.stop()
+        held = scanner.scan(child.pid, home.long_lived())
+        child.resume()
+        child.do("bob drop_key")
+        child.stop()
+        opened, opened_areas = scanner.scan(child.pid, needles), areas(child.pid)
+        child.resume()
+        child.do(f"bob update {group} commit.json")
+        newest = mls_rows.secrets(home.database().sqlite())
+        known = set(needles.values())
+        needles |= {f"{name}, newest": s for name, s in newest.items() if s not in known}
+        child.do("bob close")
+        child.stop()
+        closed = scanner.scan(child.pid, needles)
+        child.resume()
+        child.do("bob forget")
+        child.stop()
+        forgotten = scanner.scan(child.pid, needles)
+    rest = home.database().everything()
+    return Scene(needles, consumed, held, opened, closed, forgotten, opened_areas, stored, rest)
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
+    return play(tmp_path_factory.mktemp("memory"))
+
+
+def kind(needle: str) -> str:
+    """`signature key 3, late` is a signature key."""
+    return needle.partition(",")[0].rstrip(" 0123456789")
+
+
+def listing(hits: list[Hit]) -> str:
+    counts = Counter((hit.needle, hit.area.name, hit.area.locked) for hit in hits)
+    return "\n".join(f"{n} × {found}" for found, n in counts.most_common(40))
+
+
+# proves: Z1
+def test_nothing_secret_is_left_after_close(scene: Scene) -> None:
+    """Neither keys of any kind nor plaintexts; the account key goes with the `Keys` object, which is still there."""
+    left = [hit for hit in scene.closed if kind(hit.needle) != "account key"]
+    assert not left, listing(left)
+
+
+# proves: Z1
+def test_the_account_key_goes_with_its_object(scene: Scene) -> None:
+    held = [hit for hit in scene.closed if kind(hit.needle) == "account key"]
+    assert {hit.needle for hit in held} == {
+        "account key, raw, 1st half",
+        "account key, raw, 2nd half",
+    }, listing(held)
+    assert all(hit.area.locked and not hit.area.dumped for hit in held)
+    assert not scene.forgotten, listing(scene.forgotten)
+
+
+# proves: Z1
+def test_the_scanner_finds_each_of_them_while_open(scene: Scene) -> None:
+    found = {kind(hit.needle) for hit in scene.opened}
+    for secret in (
+        "account key",
+        "plaintext",
+        "signature key",
+        "HPKE key of the epoch",
+        "message secret",
+        "epoch secret",
+        "exporter secret",
+        "exporter tree",
+    ):
+        assert secret in found, secret
+    assert scene.stored == MESSAGES
+    assert len(scene.consumed) == 2 * (MESSAGES - 1)
+
+
+# proves: Z1 Z2
+@pytest.mark.filterwarnings("ignore:record_property is incompatible")
+def test_copies_of_the_keys_while_open(
+    scene: Scene, record_property: Callable[[str, object], None]
+) -> None:
+    """One copy each, all in locked pages that are not dumped.
+
+    SQLCipher's own copies are masked between its calls, so that of the database key is the one in the `DatabaseKey`
+    object; without that object there is none to be found.
+    """
+    for when, hits in (("held", scene.held), ("open", scene.opened)):
+        for name in ("database key", "page authentication key", "account key"):
+            found = [hit for hit in hits if kind(hit.needle) == name]
+            copies = max(Counter(hit.needle for hit in found).values(), default=0)
+            record_property(f"copies of the {name} in memory, {WHEN[when]}", copies)
+            outside = [hit for hit in found if hit.area.dumped or not hit.area.locked]
+            assert not outside, listing(outside)
+            expected = {"account key": 1, "database key": int(when == "held")}
+            assert copies == expected.get(name, 0), (when, name)
+
+
+# proves: Z2
+def test_secrets_lie_in_locked_pages_that_are_not_dumped(scene: Scene) -> None:
+    pool = [area for area in scene.opened_areas if area.locked and not area.dumped]
+    assert pool
+    assert all(area.end - area.start >= 16 * 1024 for area in pool)
+
+
+# proves: Z5
+def test_consumed_message_keys_are_gone_from_the_file(scene: Scene) -> None:
+    """999 ratchet secrets and message keys, derived from an earlier state, in everything that the key opens."""
+    left = [name for name, secret in scene.consumed.items() if secret in scene.rest]
+    assert not left
+
+
+# proves: Z1
+def test_a_closed_account_leaves_nothing_beside_an_open_one(tmp_path: Path) -> None:
+    """Two accounts in one process; the other one stays open and is not touched."""
+    bob, carol = Home(tmp_path / "bob"), Home(tmp_path / "carol")
+    scanner = Scanner(tmp_path)
+    marks = {home.name: secrets.token_urlsafe(9) for home in (bob, carol)}
+    with Mdk.in_memory() as alice, Child(bob.folder, carol.folder) as child:
+        for home in (bob, carol):
+            child.do(f"{home.name} open")
+            group, silent = meet(alice, child, home)
+            events = [
+                alice.create_message(group, f"{marks[home.name]} {number}").event
+                for number in range(50)
+            ]
+            deliver(child, home, silent, events)
+        gone = bob.long_lived() | {"plaintext, bob": marks["bob"].encode()}
+        gone |= mls_rows.secrets(bob.database().sqlite())
+        child.do("bob close")
+        child.do("bob forget")
+        child.stop()
+        left = scanner.scan(child.pid, gone)
+        assert not left, listing(left)
+        stays = {"plaintext, carol": marks["carol"].encode()} | carol.long_lived()
+        assert {kind(hit.needle) for hit in scanner.scan(child.pid, stays)} >= {
+            "plaintext",
+            "account key",
+        }
+
+
+@pytest.fixture
+def core_files(tmp_path: Path) -> Iterator[Path]:
+    pattern = Path("/proc/sys/kernel/core_pattern").read_text(encoding="ascii").strip()
+    if pattern.startswith(("|", "/")) or "%" in pattern:
+        pytest.skip("core dumps go elsewhere: kernel.core_pattern is not a plain name")
+    yield tmp_path
+    for file in tmp_path.glob("**/core*"):
+        file.unlink()
+
+
+# proves: Z2
+def test_a_core_dump_holds_neither_database_key_nor_account_key(core_files: Path) -> None:
+    home = Home(core_files / "bob")
+    landmark = f"landmark-{secrets.token_hex(8)}"
+    with Mdk.in_memory() as alice, Child(home.folder, dumps=True) as child:
+        child.do("bob open")
+        group, silent = meet(alice, child, home)
+        deliver(child, home, silent, [alice.create_message(group, landmark).event])
+        child.tell("bob crash")
+        assert child.process.wait(timeout=60) == -signal.SIGABRT
+    (dump,) = core_files.glob("**/core*")
+    content = dump.read_bytes()
+    assert content.startswith(b"\x7fELF")
+    assert str(home.folder / "vault").encode() in content, "the dump has the heap"
+    found = [name for name, needle in home.long_lived().items() if needle in content]
+    assert not found
+
+
+# proves: Z2
+def test_one_warning_where_the_system_refuses_to_lock(tmp_path: Path) -> None:
+    """With no locked memory allowed everything works, and the memory is still wiped and not dumped."""
+    home = Home(tmp_path / "bob")
+    code = (
+        "import os, resource, sys; resource.setrlimit(resource.RLIMIT_MEMLOCK, (0, 0));"
+        "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    )
+    # Root may lock without limit, so that the refusal needs a process without that capability.
+    drop = ["setpriv", "--bounding-set", "-ipc_lock", "--inh-caps", "-ipc_lock"]
+    prefix = drop if os.geteuid() == 0 else []
+    script = (
+        "import logging, sys; logging.basicConfig(level=logging.DEBUG, format='%(name)s %(levelname)s %(message)s');"
+        "from pathlib import Path; from mdk import *;"
+        "f = Path(sys.argv[1]);"
+        "m = [Mdk.open(f / n / 'a.db', keys=Keys.generate(), key=DatabaseKey.raw(bytes(range(32)))) for n in 'xy'];"
+        "[x.close() for x in m]; print(open('/proc/self/smaps').read().count(' lo'))"
+    )
+    done = subprocess.run(
+        [*prefix, sys.executable, "-c", code, "-c", script, str(home.folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["0"], "nothing could be locked"
+    warnings = [line for line in done.stderr.splitlines() if "locked in memory" in line]
+    assert len(warnings) == 1, done.stderr
+    assert "WARNING" in warnings[0]
+
+
+# proves: Z2
+def test_a_forked_child_locks_its_own_secrets() -> None:
+    """Locking is not inherited, being left out of dumps is: the child's new keys go to pages of its own."""
+    script = """
+import os, re
+from pathlib import Path
+from mdk import Keys
+first = Keys.generate()
+def flags():
+    text = Path("/proc/self/smaps").read_text()
+    found = [set(line.split()[1:]) for line in re.findall("^VmFlags:.*$", text, re.M)]
+    return sum({"lo", "dd"} <= f for f in found), sum("dd" in f and "lo" not in f for f in found)
+locked, unlocked = flags()
+assert locked == 1, locked
+if os.fork():
+    assert os.waitstatus_to_exitcode(os.wait()[1]) == 0
+    assert first.public_key == Keys.parse(first.reveal_nsec()).public_key
+else:
+    assert flags() == (0, unlocked + 1)
+    mine = Keys.generate()
+    assert flags() == (1, unlocked + 1)
+    del mine, first
+    os._exit(0)
+"""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", script], check=True)
+
+
+# proves: Z1
+def test_a_passphrase_is_gone_after_closing(tmp_path: Path) -> None:
+    home = Home(tmp_path / "bob")
+    scanner = Scanner(tmp_path)
+    passphrase = secrets.token_urlsafe(24)
+    (home.folder / "passphrase").write_text(passphrase)
+    needles = {"1st half": passphrase[:16].encode(), "2nd half": passphrase[16:].encode()}
+    with Child(home.folder) as child:
+        for _ in range(2):
+            child.do("bob open_with_passphrase passphrase")
+            child.stop()
+            assert scanner.scan(child.pid, needles), "positive control: the DatabaseKey holds it"
+            child.resume()
+            child.do("bob close")
+            child.do("bob forget")
+            child.stop()
+            left = scanner.scan(child.pid, needles)
+            assert not left, listing(left)
+            child.resume()

@@ -1,0 +1,240 @@
+"""Statements 16 to 20, 29, 30 and 32: where keys come from, and what is refused."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import inspect
+import os
+import pickle
+import re
+import secrets
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from tests.vault.scene import RELAYS, bech32_bytes
+from tests.vault.sqlcipher_format import Encrypted
+from tests.vault.test_statements_cipher import leaks
+
+from mdk import DatabaseKey, Keys, Mdk, errors, vault
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+# proves: S16
+def test_keys_come_from_the_kernel(tmp_path: Path) -> None:
+    """The system call is seen, for 32 bytes, when a database is made with a new key file."""
+    if shutil.which("strace") is None:
+        pytest.skip("strace is not installed")
+    trace = tmp_path / "trace"
+    code = (
+        "import sys; from mdk import *; keys = Keys.generate(); open('/dev/null').close();"
+        "Mdk.open(sys.argv[1], keys=keys, key=DatabaseKey.from_file(sys.argv[2])).close()"
+    )
+    subprocess.run(
+        [
+            *(
+                "strace",
+                "-f",
+                "-qq",
+                "-xx",
+                "-s",
+                "64",
+                "-o",
+                str(trace),
+                "-e",
+                "trace=getrandom,openat",
+            ),
+            *(
+                sys.executable,
+                "-c",
+                code,
+                str(tmp_path / "v" / "a.db"),
+                str(tmp_path / "k" / "a.key"),
+            ),
+        ],
+        check=True,
+    )
+    lines = trace.read_text().splitlines()
+    mark = max(i for i, line in enumerate(lines) if b"/dev/null".hex() in line.replace("\\x", ""))
+    asked = [line for line in lines[mark:] if "getrandom(" in line and line.endswith("= 32")]
+    assert asked, "32 bytes are asked for while the database is made"
+    key = key_of(tmp_path / "k" / "a.key")
+    given = [bytes.fromhex(re.sub(r"\\x|[^0-9a-f\\x]", "", line.split('"')[1])) for line in asked]
+    assert key in given, "and they are the key"
+    assert not Encrypted(tmp_path / "v" / "a.db", key).damaged
+
+
+def key_of(path: Path) -> bytes:
+    """The key in a key file."""
+    head, _, body = path.read_text().strip().rpartition(":")
+    assert head == "mdk-key-1"
+    return base64.b64decode(body, validate=True)
+
+
+# proves: S16
+def test_ten_thousand_keys_are_unlike() -> None:
+    keys = [bech32_bytes(Keys.generate().reveal_nsec()) for _ in range(10_000)]
+    assert len(set(keys)) == len(keys)
+    counts = Counter(b"".join(keys))
+    expected = len(keys) * 32 / 256
+    chi = sum((counts[byte] - expected) ** 2 / expected for byte in range(256))
+    # 255 degrees of freedom: the mean is 255 and the deviation 22.6; six of them are one in a thousand million.
+    assert chi < 255 + 6 * 22.6
+
+
+# proves: S16
+def test_every_database_gets_its_own_key(tmp_path: Path) -> None:
+    keys = Keys.generate()
+    made = set()
+    for number in range(40):
+        key = tmp_path / "keys" / str(number)
+        Mdk.open(tmp_path / str(number) / "a.db", keys=keys, key=DatabaseKey.from_file(key)).close()
+        made.add(key_of(key))
+    assert len(made) == 40
+
+
+# proves: S17
+def test_the_key_is_stored_once(tmp_path: Path) -> None:
+    """Opening again writes nothing where the key is: content, inode and times stay."""
+    keys, key = Keys.generate(), tmp_path / "keys" / "a.key"
+    seen = []
+    for _ in range(3):
+        Mdk.open(tmp_path / "v" / "a.db", keys=keys, key=DatabaseKey.from_file(key)).close()
+        stat = key.stat()
+        seen.append((key.read_bytes(), stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns))
+        assert [p.name for p in key.parent.iterdir()] == ["a.key"]
+    assert len(set(seen)) == 1
+
+
+# proves: S20 S21
+@pytest.mark.parametrize("bad", ["", "a\0b", "x" * 513, "é" * 257])
+@pytest.mark.parametrize("field", ["service", "key_id"])
+def test_identifiers_are_checked(field: str, bad: str) -> None:
+    arguments = {"service": "mdk", "key_id": "one"} | {field: bad}
+    with pytest.raises(errors.InvalidIdentifier) as caught:
+        DatabaseKey.keyring(arguments["service"], key_id=arguments["key_id"])
+    assert caught.value.field == field
+    assert "é" not in str(caught.value)
+
+
+# proves: S20
+def test_the_longest_identifiers_are_taken() -> None:
+    DatabaseKey.keyring("s" * 512, key_id="k" * 512)
+
+
+# proves: S29
+def test_without_a_keyring_nothing_is_left_behind(tmp_path: Path) -> None:
+    """No D-Bus, so no Secret Service: the default key source fails by name, and there is neither file nor folder."""
+    code = (
+        "import sys; from mdk import *\n"
+        "try:\n"
+        "    Mdk.open(sys.argv[1], keys=Keys.generate())\n"
+        "except errors.KeyringUnavailable as error:\n"
+        "    print(error.code, '|', error.hint)\n"
+    )
+    code = code.replace("import *", "import *; from mdk import errors", 1)
+    bare = {k: v for k, v in os.environ.items() if not re.match(r"DBUS|XDG|DISPLAY|WAYLAND", k)}
+    nowhere = tmp_path / "nowhere"
+    nowhere.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(nowhere / "vault" / "a.db")],
+        env=bare | {"DBUS_SESSION_BUS_ADDRESS": "unix:path=/nonexistent"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    code_, _, hint = done.stdout.partition("|")
+    assert code_.strip() == "keyring_unavailable"
+    assert hint.strip(), "it says what to do"
+    assert list(nowhere.iterdir()) == []
+
+
+# proves: S30
+def test_a_backup_is_encrypted(tmp_path: Path) -> None:
+    """There is no way to ask for a plain one, and nothing of the content is in it."""
+    for function in (Mdk.backup, vault.backup):
+        parameters = inspect.signature(function).parameters
+        assert parameters["passphrase"].default is inspect.Parameter.empty
+        assert not [name for name in parameters if re.search("plain|unencrypt|insecure", name)]
+    text = secrets.token_urlsafe(24)
+    database_key = secrets.token_bytes(32)
+    path, archive = tmp_path / "v" / "a.db", tmp_path / "archive" / "a.backup"
+    archive.parent.mkdir(mode=0o700)
+    with Mdk.open(path, keys=Keys.generate(), key=DatabaseKey.raw(database_key)) as account:
+        with account.create_group(text, relays=RELAYS) as pending:
+            group = pending.confirm()
+        account.create_message(group.id, text)
+        with pytest.raises(errors.InvalidPassphrase):
+            account.backup(archive, passphrase="")
+        assert list(archive.parent.iterdir()) == []
+        account.backup(archive, passphrase="a long and winding sentence")
+    assert archive.stat().st_mode & 0o777 == 0o600
+    markers = {
+        "text": text.encode(),
+        "relay": RELAYS[0].encode(),
+        "group": bytes.fromhex(group.id),
+        "key": database_key,
+        "passphrase": b"a long and winding sentence",
+    }
+    assert not leaks(archive.parent, markers)
+
+
+# proves: S32
+@pytest.mark.parametrize("length", [0, 16, 31, 33, 64])
+def test_a_raw_key_has_32_bytes(length: int) -> None:
+    for key in (bytes(length), bytearray(length), memoryview(bytes(length))):
+        with pytest.raises(errors.WrongKeyLength) as caught:
+            DatabaseKey.raw(key)
+        assert (caught.value.limit, caught.value.value) == (32, length)
+
+
+# proves: Z3
+def test_a_key_is_wiped_on_request() -> None:
+    key = bytearray(secrets.token_bytes(32))
+    DatabaseKey.raw(key, wipe=True)
+    assert key == bytes(32)
+    passphrase = bytearray(b"a long and winding sentence")
+    DatabaseKey.passphrase(passphrase, wipe=True)
+    assert passphrase == bytes(len(passphrase))
+    view = memoryview(bytearray(secrets.token_bytes(64)))
+    DatabaseKey.raw(view[:32], wipe=True)
+    assert view[:32] == bytes(32)
+    assert view[32:] != bytes(32)
+    untouched = bytearray(secrets.token_bytes(32))
+    DatabaseKey.raw(untouched)
+    assert untouched != bytes(32)
+
+
+# proves: Z3
+def test_what_cannot_be_wiped_is_refused() -> None:
+    with pytest.raises(errors.InvalidInput):
+        DatabaseKey.raw(bytes(32), wipe=True)
+    with pytest.raises(errors.InvalidInput):
+        DatabaseKey.raw(memoryview(bytearray(32)).toreadonly(), wipe=True)
+
+
+# proves: Z3
+def test_no_secret_is_shown_or_copied() -> None:
+    raw = secrets.token_bytes(32)
+    for secret in (Keys.generate(), DatabaseKey.raw(raw), DatabaseKey.passphrase(b"sentence")):
+        shown = repr(secret) + str(secret) + f"{secret}"
+        assert raw.hex() not in shown
+        assert "nsec" not in shown
+        assert "sentence" not in shown
+        for duplicate in (copy.copy, copy.deepcopy, pickle.dumps):
+            with pytest.raises(TypeError):
+                duplicate(secret)

@@ -1,0 +1,219 @@
+"""Operations on a whole database, judged by the decoder and by what is left in memory: re-key, migration, backup."""
+
+from __future__ import annotations
+
+import base64
+import os
+import random
+import secrets
+import shutil
+import sqlite3
+import sys
+from pathlib import Path
+
+import pytest
+from tests.vault import mls_rows
+from tests.vault.memory_scan import Child, Scanner, forms
+from tests.vault.scene import RELAYS, Home, deliver, meet
+from tests.vault.sqlcipher_format import PAGE, Encrypted
+
+from mdk import DatabaseKey, Keys, Mdk, errors, vault
+
+KEYS = Keys.generate()
+PASSPHRASE = "a long and winding sentence"
+
+
+def filled(path: Path, key: bytes, text: str = "hello") -> bytes:
+    """A database with some history; returns the digest of its rows."""
+    with Mdk.open(path, keys=KEYS, key=DatabaseKey.raw(key)) as account:
+        with account.create_group("Lunch", relays=RELAYS) as pending:
+            group = pending.confirm()
+        for number in range(60):
+            account.create_message(group.id, f"{text} {number} " + "x" * 300)
+        return account.digest()
+
+
+def blocks(path: Path) -> set[bytes]:
+    """The ciphertext of a file in pieces of 16 bytes: of a page, any piece would betray a copy."""
+    content = path.read_bytes()
+    return {content[at : at + 16] for at in range(0, len(content), 64)}
+
+
+# proves: K2
+def test_after_rekey_only_the_new_key_fits(tmp_path: Path) -> None:
+    path = tmp_path / "vault" / "account.db"
+    old, new = secrets.token_bytes(32), secrets.token_bytes(32)
+    digest = filled(path, old)
+    before, salt = blocks(path), Encrypted(path, old).salt
+    seen = set()
+    report = vault.rekey(
+        path,
+        DatabaseKey.raw(new),
+        key=DatabaseKey.raw(old),
+        progress=lambda progress: seen.add(progress.stage),
+    )
+    assert report.bytes >= 30 * PAGE
+    assert "writing" in seen
+    fresh = Encrypted(path, new)
+    assert not fresh.damaged
+    assert fresh.salt != salt
+    assert len(Encrypted(path, old).damaged) == len(fresh.pages), "not one page opens with it"
+    for file in path.parent.iterdir():
+        assert not before & {file.read_bytes()[at : at + 16] for at in range(0, 1 << 20, 64)} - {
+            b""
+        }
+    with pytest.raises(errors.WrongKey):
+        Mdk.open(path, keys=KEYS, key=DatabaseKey.raw(old))
+    with Mdk.open(path, keys=KEYS, key=DatabaseKey.raw(new)) as account:
+        assert account.digest() == digest
+
+
+# proves: K2 Z1
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_rekey_and_backup_leave_no_key_in_memory(tmp_path: Path) -> None:
+    """Old key, new key, passphrase and secrets, after a re-key and a backup in the process that closes then."""
+    home = Home(tmp_path / "bob")
+    scanner = Scanner(tmp_path)
+    new, passphrase, mark = (
+        secrets.token_bytes(32),
+        secrets.token_urlsafe(24),
+        secrets.token_urlsafe(9),
+    )
+    (home.folder / "new.key").write_bytes(new)
+    (home.folder / "passphrase").write_text(passphrase)
+    (home.folder / "archive").mkdir(mode=0o700)
+    with Mdk.in_memory() as alice, Child(home.folder) as child:
+        child.do("bob open")
+        group, silent = meet(alice, child, home)
+        events = [alice.create_message(group, f"{mark} {number}").event for number in range(30)]
+        deliver(child, home, silent, events)
+        needles = home.long_lived() | {"plaintext, any": mark.encode()}
+        needles |= mls_rows.secrets(home.database().sqlite())
+        needles |= {
+            "passphrase, 1st": passphrase[:16].encode(),
+            "passphrase, 2nd": passphrase[16:].encode(),
+        }
+        child.do("bob rekey new.key")
+        home.database_key = new
+        assert not home.database().damaged
+        needles |= {f"new {name}": needle for name, needle in home.long_lived().items()}
+        child.do("bob backup archive/bob.backup")
+        child.do("bob verify")
+        child.do(f"bob send {group} 2")
+        child.stop()
+        found = scanner.scan(child.pid, needles)
+        assert any(hit.needle.startswith("plaintext") for hit in found), "positive control"
+        child.resume()
+        child.do("bob close")
+        child.do("bob forget")
+        child.stop()
+        left = scanner.scan(child.pid, needles)
+        assert not left, [(hit.needle, hit.area.name) for hit in left]
+
+
+# proves: Z1 Z2
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_key_file_leaves_no_key_in_memory(tmp_path: Path) -> None:
+    """The file is read by the library; not even while open is there a copy outside of SQLCipher's masked one."""
+    home = Home(tmp_path / "bob")
+    scanner = Scanner(tmp_path)
+    with Child(home.folder) as child:
+        for _ in range(2):
+            child.do("bob open_with_file keys/account.key")
+            text = (home.folder / "keys" / "account.key").read_text().strip()
+            key = base64.b64decode(text.rpartition(":")[2])
+            needles = forms("database key", key) | {"file, 1st half": text[:30].encode()}
+            child.stop()
+            assert not scanner.scan(child.pid, needles), "while open"
+            child.resume()
+            child.do("bob close")
+            child.do("bob forget")
+            child.stop()
+            assert not scanner.scan(child.pid, needles), "after closing"
+            child.resume()
+
+
+# proves: K3
+def test_a_plain_database_is_encrypted_in_place(tmp_path: Path) -> None:
+    """Decrypted by us into plain SQLite, encrypted again by the library: equal rows, nothing plain left."""
+    path = tmp_path / "vault" / "account.db"
+    key = secrets.token_bytes(32)
+    mark = secrets.token_urlsafe(18)
+    digest = filled(path, key, mark)
+    plain = tmp_path / "plain" / "account.db"
+    plain.parent.mkdir(mode=0o700)
+    found = Encrypted(path, key).sqlite()
+    target = sqlite3.connect(plain)
+    found.backup(target)
+    target.close()
+    plain.chmod(0o600)
+    assert mark.encode() in plain.read_bytes()
+    new = secrets.token_bytes(32)
+    report = vault.encrypt_existing(plain, key=DatabaseKey.raw(new))
+    assert report.rows > 60
+    for file in plain.parent.iterdir():
+        assert mark.encode() not in file.read_bytes()
+    assert not Encrypted(plain, new).damaged
+    with Mdk.open(plain, keys=KEYS, key=DatabaseKey.raw(new)) as account:
+        assert account.digest() == digest
+
+
+# proves: K11
+def test_a_backup_comes_back_and_a_changed_one_never(tmp_path: Path) -> None:
+    path, archive = tmp_path / "vault" / "account.db", tmp_path / "archive" / "account.backup"
+    archive.parent.mkdir(mode=0o700)
+    key = secrets.token_bytes(32)
+    filled(path, key)
+    vault.backup(path, archive, passphrase=PASSPHRASE, key=DatabaseKey.raw(key))
+    content = archive.read_bytes()
+    new = secrets.token_bytes(32)
+    back = tmp_path / "back" / "account.db"
+    report = vault.restore(archive, back, passphrase=PASSPHRASE, key=DatabaseKey.raw(new))
+    assert report.rows > 60
+    was, now = (
+        Encrypted(p, k).sqlite().execute("SELECT content FROM messages ORDER BY seq").fetchall()
+        for p, k in ((path, key), (back, new))
+    )
+    assert was == now
+    chance = random.Random(11)
+    # The first bytes choose the work of the derivation, so those behind them are cheap to try only together with it.
+    for number in range(25):
+        changed = bytearray(content)
+        at = chance.randrange(len(changed))
+        kind = number % 3
+        if kind == 0:
+            changed[at] ^= 1 << chance.randrange(8)
+        elif kind == 1:
+            del changed[at:]
+        else:
+            changed[at:at] = os.urandom(1)
+        bad = archive.with_name(f"{number}.backup")
+        bad.write_bytes(changed)
+        bad.chmod(0o600)
+        target = tmp_path / "bad" / str(number) / "account.db"
+        with pytest.raises(errors.BackupError):
+            vault.restore(bad, target, passphrase=PASSPHRASE, key=DatabaseKey.raw(new))
+        assert not target.parent.exists() or list(target.parent.iterdir()) == []
+
+
+# proves: R13 S9
+def test_verify_names_every_flipped_bit(tmp_path: Path) -> None:
+    """One bit in each page in turn, anywhere in it: content, IV or tag."""
+    path = tmp_path / "vault" / "account.db"
+    key = secrets.token_bytes(32)
+    filled(path, key)
+    content = bytearray(path.read_bytes())
+    assert vault.verify(path, key=DatabaseKey.raw(key)).ok
+    chance = random.Random(13)
+    for number in range(1, len(content) // PAGE + 1):
+        at = (number - 1) * PAGE + chance.randrange(16 if number == 1 else 0, PAGE)
+        content[at] ^= 1 << chance.randrange(8)
+        copy = tmp_path / "flipped" / "account.db"
+        shutil.rmtree(copy.parent, ignore_errors=True)
+        copy.parent.mkdir(mode=0o700)
+        copy.write_bytes(content)
+        copy.chmod(0o600)
+        content[at] = path.read_bytes()[at]
+        report = vault.verify(copy, key=DatabaseKey.raw(key))
+        assert not report.ok
+        assert report.bad_pages == (number,)

@@ -1,0 +1,131 @@
+"""Kill sweeps: an operation is killed at each of its calls, and what is left is held against an unkilled run."""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .operations import Operation
+from .runner import Run, Zygote, zygote
+from .shim import Mode, Plan
+from .world import Broken, Place, build
+
+
+@dataclass
+class Tally:
+    """What came of many runs. `failures` names each run that broke a promise."""
+
+    runs: int = 0
+    calls: int = 0
+    killed: int = 0
+    inside: int = 0
+    faults: int = 0
+    tolerated: int = 0
+    lost: int = 0
+    broken: int = 0
+    unopenable: int = 0
+    wrong_key: int = 0
+    other: int = 0
+    errors: Counter[str] = field(default_factory=Counter)
+    failures: list[str] = field(default_factory=list)
+
+    def fail(self, kind: str, where: str, text: str) -> None:
+        name = kind if kind in {"lost", "broken", "unopenable", "wrong_key"} else "other"
+        setattr(self, name, getattr(self, name) + 1)
+        self.failures.append(f"{where}: {kind}: {text}")
+
+    def add(self, other: Tally) -> None:
+        for name, value in vars(other).items():
+            if isinstance(value, int):
+                setattr(self, name, getattr(self, name) + value)
+        self.errors.update(other.errors)
+        self.failures.extend(other.failures)
+
+    def summary(self) -> dict[str, Any]:
+        return {k: dict(v) if isinstance(v, Counter) else v for k, v in vars(self).items()}
+
+
+class Bench:
+    """Worlds prepared once per operation, and a directory for the runs."""
+
+    def __init__(self, root: Path, forks: Zygote) -> None:
+        self.root = root
+        self.zygote = forks
+        # Every run is at this one path: side records name paths.
+        self.run = root / "run"
+        self.world = build(self.run).copy(root / "world")
+        self._ready: dict[str, tuple[Place, Any, Run]] = {}
+
+    def ready(self, operation: Operation) -> tuple[Place, Any, Run]:
+        """The world of an operation, the state after an undisturbed run, and that run."""
+        if operation.name not in self._ready:
+            trial = self.world.copy(self.run)
+            operation.setup(trial)
+            place = trial.copy(self.root / operation.name)
+            run = self.zygote.operation(operation.name, trial.root)
+            assert run.exit == 0, f"{operation.name}: {run}"
+            assert run.acknowledged, f"{operation.name}: {run}"
+            control = operation.check(trial, acknowledged=True)
+            self._ready[operation.name] = place, control, run
+        return self._ready[operation.name]
+
+    def fresh(self, operation: Operation) -> Place:
+        return self.ready(operation)[0].copy(self.run)
+
+
+@contextmanager
+def bench() -> Iterator[Bench]:
+    with tempfile.TemporaryDirectory(prefix="mdk-torture-") as root, zygote() as forks:
+        yield Bench(Path(root).resolve(), forks)
+
+
+def examine(
+    operation: Operation, place: Place, run: Run, control: Any, tally: Tally, at: str
+) -> None:
+    """Everything that must hold after a run, whatever ended it."""
+    try:
+        operation.check(place, acknowledged=run.acknowledged, control=control)
+    except Broken as broken:
+        tally.fail(broken.kind, at, str(broken))
+    except Exception as error:  # noqa: BLE001
+        tally.fail("broken", at, f"{type(error).__name__}: {error}")
+
+
+def kill_once(stand: Bench, operation: Operation, plan: Plan) -> tuple[Run, Tally]:
+    """One run that is killed at one call."""
+    tally = Tally(runs=1)
+    _, control, _ = stand.ready(operation)
+    place = stand.fresh(operation)
+    run = stand.zygote.operation(operation.name, place.root, plan)
+    at = f"{operation.name} {plan.mode.name.lower()} {plan.target}"
+    if run.killed:
+        tally.killed = tally.inside = 1
+    elif run.hung:
+        tally.fail("hang", at, "")
+    elif run.crash or run.error or run.exit:
+        tally.fail("crash", at, f"{run.exit} {run.crash or run.error}")
+    examine(operation, place, run, control, tally, at)
+    return run, tally
+
+
+def sweep(stand: Bench, operation: Operation, *, every: int = 1, seed: int = 0) -> Tally:
+    """Kills at every call (`every` is 1), or at each n-th from a seeded start: before it, and half-way or after it."""
+    tally = Tally(calls=stand.ready(operation)[2].count)
+    modes = (Mode.KILL_BEFORE, Mode.KILL_TORN)
+    start = 1 if every == 1 else random.Random(f"{seed} {operation.name}").randint(1, every)
+    # The number of calls varies a little from run to run; a run that outlives its kill says that the end is reached.
+    for n, target in enumerate(range(start, 100_000, every)):
+        killed = False
+        for mode in modes if every == 1 else (modes[n % 2],):
+            run, one = kill_once(stand, operation, Plan(mode, target))
+            tally.add(one)
+            killed = killed or run.killed
+        if not killed:
+            return tally
+    raise AssertionError("an operation without end")

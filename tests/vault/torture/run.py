@@ -1,0 +1,110 @@
+"""Everything that a pull of the plug can do to an account, in full: `python -m tests.vault.torture.run`.
+
+Prints a line for each part, writes a JSON summary, and fails if anything was lost, broken, unopenable or under the
+wrong key, or if a fault was not answered as promised. The tests of this directory run a seeded sample of the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mdk
+
+from . import faults, kill, power, random_kills
+from .kill import Bench, Tally, bench
+from .operations import all_operations
+
+PARTS = ("kill", "random", "faults", "power")
+
+
+def per_operation(
+    stand: Bench, only: list[str], sweep: Callable[..., Tally], every: int, seed: int
+) -> dict[str, Tally]:
+    tallies = {}
+    for operation in all_operations():
+        if not only or operation.name in only:
+            tallies[operation.name] = sweep(stand, operation, every=every, seed=seed)
+            show(f"  {operation.name}", tallies[operation.name])
+    return tallies
+
+
+def show(name: str, tally: Tally) -> None:
+    numbers = {key: value for key, value in vars(tally).items() if isinstance(value, int) and value}
+    print(f"{name:24}", " ".join(f"{k}={v}" for k, v in numbers.items()), flush=True)
+    for failure in tally.failures[:5]:
+        print(f"    {failure}", flush=True)
+    if len(tally.failures) > 5:
+        print(f"    and {len(tally.failures) - 5} more", flush=True)
+
+
+def total(tallies: dict[str, Tally]) -> Tally:
+    whole = Tally()
+    for tally in tallies.values():
+        whole.add(tally)
+    return whole
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--every", type=int, default=1, help="each n-th call only")
+    parser.add_argument("--kills", type=int, default=2000, help="random kills")
+    parser.add_argument("--schedules", type=int, default=500, help="losses of power")
+    parser.add_argument("--part", action="append", choices=PARTS, help="only this part")
+    parser.add_argument("--operation", action="append", default=[], help="only this operation")
+    parser.add_argument("--json", type=Path, default=Path("target/torture.json"))
+    options = parser.parse_args()
+    parts = options.part or PARTS
+    summary: dict[str, Any] = {
+        "version": mdk.__version__,
+        "system": f"{platform.system()} {platform.machine()}",
+        "seed": options.seed,
+        "every": options.every,
+    }
+    failed = False
+    for part in parts:
+        started = time.monotonic()
+        print(f"torture: {part}", flush=True)
+        with bench() as stand:
+            match part:
+                case "kill":
+                    tallies = per_operation(
+                        stand, options.operation, kill.sweep, options.every, options.seed
+                    )
+                case "faults":
+                    tallies = per_operation(
+                        stand, options.operation, faults.sweep, options.every, options.seed
+                    )
+                case "random":
+                    with tempfile.TemporaryDirectory(prefix="mdk-lives-") as root:
+                        here = Path(root).resolve()
+                        tally = random_kills.run(
+                            here, stand.zygote, options.kills, seed=options.seed
+                        )
+                    tallies = {"lives": tally}
+                case _:
+                    tallies = power.run(stand, options.schedules, lives=4, seed=options.seed)
+        whole = total(tallies)
+        show(f"  all of {part}", whole)
+        failed = failed or bool(whole.failures)
+        summary[part] = {
+            "seconds": round(time.monotonic() - started, 1),
+            "all": whole.summary(),
+            "operations": {name: tally.summary() for name, tally in tallies.items()},
+        }
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    print(f"torture: {'FAILED' if failed else 'nothing lost, nothing broken'}; {options.json}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

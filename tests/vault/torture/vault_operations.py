@@ -1,0 +1,274 @@
+"""Operations on the whole database, as far as this build has them."""
+
+from __future__ import annotations
+
+import base64
+import shutil
+from pathlib import Path
+from typing import Any
+
+from tests.vault.sqlcipher_format import PAGE, SALT, Encrypted, hmac_key, is_authentic
+
+import mdk
+from mdk import GroupId, Mdk, errors
+
+from .operations import Context, Operation
+from .world import Place, publish, require, talk, took
+
+PASSPHRASE = "correct horse battery staple"
+# Databases of each earlier schema, with their keys and facts, as they were when it was current.
+FIXTURES = Path(__file__).resolve().parent.parent / "fixtures"
+
+
+def available() -> list[Operation]:
+    """Those whose API is there, and a migration for each earlier schema that has a world in the fixtures."""
+    found: list[Operation] = []
+    if hasattr(Mdk, "rekey"):
+        found.append(Rekey())
+    if hasattr(Mdk, "backup"):
+        found.append(Backup())
+    if hasattr(Mdk, "restore"):
+        found.append(Restore())
+    vault = getattr(mdk, "vault", None)
+    if hasattr(vault, "encrypt_existing"):
+        found.append(EncryptExisting())
+    found += [Migrate(world) for world in sorted(FIXTURES.glob("schema-*"))]
+    return found
+
+
+class Rekey(Operation):
+    """The whole database under a fresh key of the same source.
+
+    One that fails may be undone or completed by the next opening; the rows are the same either way.
+    """
+
+    name = "rekey"
+    exact = True
+    may_close = True
+
+    def setup(self, place: Place) -> None:
+        place.learn(old_key=(place.account / "key").read_text(encoding="ascii"))
+
+    def call(self, _place: Place, context: Context) -> Any:
+        context.alice.rekey()
+        return "new key"
+
+    def repeat(self, place: Place, alice: Mdk) -> None:
+        if (place.account / "key").read_text(encoding="ascii") == place.facts["old_key"]:
+            alice.rekey()
+
+    def check_acknowledged(self, place: Place, alice: Mdk) -> None:
+        key = (place.account / "key").read_text(encoding="ascii")
+        require(key != place.facts["old_key"], "wrong_key", "the old key is still in its place")
+        require(alice.info.key_source == "file", "wrong_key", alice.info.key_source)
+
+    def check(self, place: Place, *, acknowledged: bool, control: Any = None) -> Any:
+        state = super().check(place, acknowledged=acknowledged, control=control)
+        # By now it was done, at once or by the repetition: the old key opens nothing.
+        old = base64.b64decode(place.facts["old_key"].split(":", 1)[1])
+        page = (place.account / "mdk.db").read_bytes()[:PAGE]
+        opens = is_authentic(hmac_key(old, page[:SALT]), 1, page)
+        require(not opens, "wrong_key", "the old key still opens the database")
+        return state
+
+
+class Backup(Operation):
+    """The archive is whole or not there."""
+
+    name = "backup"
+    exact = True
+
+    def archive(self, place: Place) -> Path:
+        return place.watched / "archive"
+
+    def call(self, place: Place, context: Context) -> Any:
+        context.alice.backup(self.archive(place), passphrase=PASSPHRASE)
+        return "saved"
+
+    def fingerprint(self, place: Place, context: Context) -> Any:
+        names = [n for n in place.names() if not n.endswith(("-wal", "-shm"))]
+        return [context.alice.digest().hex(), names]
+
+    def repeat(self, place: Place, alice: Mdk) -> None:
+        if not self.archive(place).exists():
+            alice.backup(self.archive(place), passphrase=PASSPHRASE)
+        extra = {p.name for p in place.watched.iterdir()} - {"archive", "account"}
+        require(not extra, "left_over", f"{sorted(extra)}")
+
+    def check_acknowledged(self, place: Place, alice: Mdk) -> None:
+        require(self.archive(place).exists(), "lost", "an acknowledged backup")
+        digest = alice.digest()
+        target = place.root / "restored"
+        if target.exists():
+            shutil.rmtree(target)
+        key = mdk.DatabaseKey.from_file(target / "key")
+        Mdk.restore(self.archive(place), target / "mdk.db", passphrase=PASSPHRASE, key=key)
+        with Mdk.open(
+            target / "mdk.db", keys=place.keys("alice"), key=key, clock=place.clock()
+        ) as copy:
+            group = GroupId(place.facts["group"])
+            ours = [m.text for m in alice.messages(group, limit=100)]
+            require([m.text for m in copy.messages(group, limit=100)] == ours, "lost", "a backup")
+        require(alice.digest() == digest, "differs", "a backup changed the database")
+
+    def check(self, place: Place, *, acknowledged: bool, control: Any = None) -> Any:
+        # An archive that stands there is a whole one, acknowledged or not.
+        there = self.archive(place).exists()
+        return super().check(place, acknowledged=acknowledged or there, control=control)
+
+
+class Restore(Operation):
+    """A database from a backup: nothing, or all of it."""
+
+    name = "restore"
+
+    def setup(self, place: Place) -> None:
+        with place.alice() as alice:
+            alice.backup(place.aside / "archive", passphrase=PASSPHRASE)
+        for path in place.account.iterdir():
+            path.unlink()
+        place.account.rmdir()
+
+    def prepare(self, _place: Place) -> Context:
+        return Context(Mdk.in_memory())
+
+    def call(self, place: Place, _context: Context) -> Any:
+        Mdk.restore(
+            place.aside / "archive",
+            place.account / "mdk.db",
+            passphrase=PASSPHRASE,
+            key=place.key(),
+        )
+        return "restored"
+
+    def fingerprint(self, place: Place, _context: Context) -> Any:
+        return place.names()
+
+    def recover(self, place: Place, context: Context, before: Any, reopen: bool) -> dict[str, Any]:  # noqa: ARG002
+        left = self.fingerprint(place, context)
+        report: dict[str, Any] = {"unchanged": left == before, "left": left}
+        try:
+            report["retry"] = self.call(place, context)
+        except Exception as error:  # noqa: BLE001
+            report["retry_error"] = [type(error).__name__, str(error)]
+        return report
+
+    def check(self, place: Place, *, acknowledged: bool, control: Any = None) -> Any:
+        there = (place.account / "mdk.db").exists()
+        require(there or not acknowledged, "lost", "a restored database")
+        if not there:
+            self.call(place, Context(Mdk.in_memory()))
+        return super().check(place, acknowledged=acknowledged, control=control)
+
+    def repeat(self, place: Place, alice: Mdk) -> None:
+        """Nothing: `check` has called it again."""
+
+    def follow(self, place: Place, alice: Mdk, bob: Mdk) -> None:
+        group = GroupId(place.facts["group"])
+        if group in alice.needs_self_update():
+            event, _ = publish(alice.self_update(group))
+            assert event is not None
+            took(bob.process(event), "the renewal after a restore")
+
+
+class EncryptExisting(Operation):
+    """A plain database becomes an encrypted one, in place."""
+
+    name = "encrypt_existing"
+    exact = True
+
+    def setup(self, place: Place) -> None:
+        database = place.account / "mdk.db"
+        key = base64.b64decode((place.account / "key").read_text().split(":", 1)[1])
+        with place.alice() as alice:
+            place.learn(digest=alice.digest().hex())
+        plain = Encrypted(database, key).image()
+        for path in place.account.iterdir():
+            path.unlink()
+        database.write_bytes(plain)
+        database.chmod(0o600)
+
+    def prepare(self, _place: Place) -> Context:
+        return Context(Mdk.in_memory())
+
+    def call(self, place: Place, _context: Context) -> Any:
+        mdk.vault.encrypt_existing(place.account / "mdk.db", key=place.key())
+        return "encrypted"
+
+    def fingerprint(self, place: Place, _context: Context) -> Any:
+        """While it is plain, nothing new lies beside it; once it is encrypted, only tidying up is left."""
+        with (place.account / "mdk.db").open("rb") as file:
+            if file.read(16) != b"SQLite format 3\0":
+                return "encrypted"
+        # What is needed to look at it at all may come: the lock, and the log that its own format asks for.
+        return [n for n in place.names() if not n.endswith((".lock", "-wal", "-shm"))]
+
+    def recover(self, place: Place, context: Context, before: Any, reopen: bool) -> dict[str, Any]:  # noqa: ARG002
+        left = self.fingerprint(place, context)
+        report: dict[str, Any] = {"unchanged": left in (before, "encrypted"), "left": left}
+        try:
+            report["retry"] = self.again(place)
+        except Exception as error:  # noqa: BLE001
+            report["retry_error"] = [type(error).__name__, str(error)]
+        return report
+
+    def again(self, place: Place) -> str:
+        try:
+            mdk.vault.encrypt_existing(place.account / "mdk.db", key=place.key())
+        except errors.MdkError as error:
+            # It had been done; whether it is, the check sees.
+            if type(error).__name__ != "AlreadyEncrypted":
+                raise
+        return "encrypted"
+
+    def check(self, place: Place, *, acknowledged: bool, control: Any = None) -> Any:
+        if not acknowledged:
+            self.again(place)
+        # The plain text was overwritten or removed with its file: nothing of it is left in the directory.
+        state = super().check(place, acknowledged=acknowledged, control=control)
+        for path in place.account.iterdir():
+            raw = path.read_bytes()
+            require(b"SQLite format 3" not in raw, "left_over", f"{path.name} is plain")
+            require(b"CREATE TABLE" not in raw, "left_over", f"{path.name} has plain text")
+        return state
+
+    def repeat(self, place: Place, alice: Mdk) -> None:
+        require(alice.digest().hex() == place.facts["digest"], "differs", "rows changed")
+
+
+class Migrate(Operation):
+    """The first opening of a database of an earlier schema."""
+
+    exact = True
+
+    def __init__(self, world: Path) -> None:
+        self.world = world
+        self.name = f"migrate_{world.name}"
+
+    def setup(self, place: Place) -> None:
+        shutil.rmtree(place.root)
+        shutil.copytree(self.world, place.root)
+
+    def prepare(self, _place: Place) -> Context:
+        return Context(Mdk.in_memory())
+
+    def call(self, place: Place, context: Context) -> Any:
+        context.alice = place.alice()
+        return context.alice.info.schema_version
+
+    def fingerprint(self, _place: Place, _context: Context) -> Any:
+        return None
+
+    def recover(self, place: Place, context: Context, before: Any, reopen: bool) -> dict[str, Any]:  # noqa: ARG002
+        report: dict[str, Any] = {"unchanged": True}
+        try:
+            report["retry"] = self.call(place, context)
+        except Exception as error:  # noqa: BLE001
+            report["retry_error"] = [type(error).__name__, str(error)]
+        return report
+
+    def repeat(self, _place: Place, _alice: Mdk) -> None:
+        """Nothing: opening is the call."""
+
+    def follow(self, place: Place, alice: Mdk, bob: Mdk) -> None:
+        talk(alice, bob, GroupId(place.facts["group"]))
