@@ -2,6 +2,10 @@
 //!
 //! Nothing here is reachable from Python, and nothing in the crate uses it.
 
+#[cfg(feature = "broken-order")]
+mod broken;
+mod watch;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use mdk_store::{KeyPackageRow, MessageStatus, MlsMemory};
@@ -26,6 +30,12 @@ use crate::inbound::classify;
 use crate::key_package::mls_reference;
 use crate::profile::{Profile as _, V2};
 use crate::provider::Provider;
+
+#[cfg(feature = "broken-order")]
+pub use broken::break_order;
+#[cfg(feature = "broken-order")]
+pub(crate) use broken::breaks;
+pub use watch::{Place, Watch, watch};
 
 /// The private parts of a device that somebody else made and published.
 pub struct Device {

@@ -24,6 +24,10 @@ pub(crate) struct Choice {
     pub(crate) rule: Rule,
     /// Last epoch that the compared branches share.
     pub(crate) fork_epoch: u64,
+    /// Whether the winner has a quorum of witnesses.
+    pub(crate) quorum: bool,
+    /// Its witness score.
+    pub(crate) score: usize,
 }
 
 impl<'a> Tree<'a> {
@@ -118,10 +122,13 @@ impl<'a> Tree<'a> {
             tips.iter().map(|tip| self.branch(*tip, fork_epoch, witnesses)).collect();
         let (place, rule) = order::choose(&branches, &POLICY)?;
         let winner = tips[place];
+        let (quorum, score) = order::witnessed(&branches[place], &POLICY);
         (tips.len() > 1 || !self.nodes[winner].canonical).then_some(Choice {
             winner,
             rule,
             fork_epoch,
+            quorum,
+            score,
         })
     }
 

@@ -212,7 +212,14 @@ impl Ctx<'_, '_> {
         let history = nodes.iter().filter(|n| !n.canonical).map(|n| n.history).min();
         let witnesses = self.tx.witnesses(id, history.unwrap_or(0).min(fork_history(&nodes)))?;
         if let Some(choice) = tree.choose(base, &witnesses) {
-            tracing::debug!(rule = ?choice.rule, fork = choice.fork_epoch, "branches were compared");
+            tracing::debug!(
+                rule = ?choice.rule,
+                fork = choice.fork_epoch,
+                tip = nodes[choice.winner].epoch,
+                quorum = choice.quorum,
+                score = choice.score as u64,
+                "branches were compared"
+            );
             if !nodes[choice.winner].canonical {
                 let path: Vec<usize> = tree
                     .path(choice.winner)

@@ -1,0 +1,65 @@
+//! What a group keeps and what it waits for, for tests that drive many engines.
+
+use mdk_store::{InputClass, InputState};
+use mdk_wire::GroupId;
+
+use crate::engine::Engine;
+use crate::error::Result;
+
+/// Work that is not done, and how much is kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Watch {
+    /// Events that no key has opened.
+    pub raw: usize,
+    /// Opened commits whose place is not known.
+    pub commits: usize,
+    /// Opened proposals whose place is not known.
+    pub proposals: usize,
+    /// Opened commits and proposals in all.
+    pub inputs: usize,
+    /// A choice between branches has begun and is not made.
+    pub pass_open: bool,
+    /// Retained states, on all branches.
+    pub states: Vec<Place>,
+}
+
+/// Where a retained state stands in the tree of states.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Epoch.
+    pub epoch: u64,
+    /// Epoch authenticator, the state's name.
+    pub authenticator: [u8; 32],
+    /// That of the state before it.
+    pub parent: Option<[u8; 32]>,
+    /// It is on the branch that is followed.
+    pub followed: bool,
+}
+
+/// What a group keeps and waits for.
+///
+/// # Errors
+/// [`Error::GroupNotFound`](crate::Error::GroupNotFound).
+pub fn watch(engine: &mut Engine, id: &GroupId) -> Result<Watch> {
+    engine.look(|ctx| {
+        let row = ctx.row(id)?;
+        let inputs = ctx.tx.inputs(id)?;
+        let waiting = |class| {
+            inputs.iter().filter(|i| i.class == class && i.state == InputState::Waiting).count()
+        };
+        let places = ctx.tx.nodes(id)?.into_iter().map(|node| Place {
+            epoch: node.epoch,
+            authenticator: node.authenticator,
+            parent: node.parent,
+            followed: node.canonical,
+        });
+        Ok(Watch {
+            raw: ctx.tx.held(id)?.len(),
+            commits: waiting(InputClass::Commit),
+            proposals: waiting(InputClass::Proposal),
+            inputs: inputs.len(),
+            pass_open: row.pass.opened != 0,
+            states: places.collect(),
+        })
+    })
+}

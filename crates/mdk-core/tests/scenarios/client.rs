@@ -1,0 +1,201 @@
+//! A named client: an account with its engine, its mailbox, and what it has to do later.
+
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use mdk_core::{Config, Engine, EngineEvent, EventBody, GroupState, ManualClock};
+use mdk_store::{DatabaseKey, OpenOptions};
+use mdk_wire::{Event, GroupId, Keys, PublicKey, Secret};
+use sha2::{Digest as _, Sha256};
+
+use crate::compared::{self, Compared};
+use crate::format::{Class, Step};
+
+/// One event on its way.
+#[derive(Debug)]
+pub struct Item {
+    pub event: Event,
+    pub json: String,
+    pub sender: usize,
+    pub class: Class,
+    /// Name of the publication it belongs to.
+    pub publication: Option<String>,
+    /// `step-<index>:<type>` of the step that made it.
+    pub action: String,
+    /// Whom a Welcome is for.
+    pub recipient: Option<PublicKey>,
+}
+
+/// A commit of a client by its name, until it is resolved.
+#[derive(Debug)]
+pub struct Publication {
+    pub name: Option<String>,
+    pub pending: i64,
+    /// A founding is true at once.
+    pub founding: bool,
+    /// Made late, from a queued intent or by the engine itself.
+    pub regenerated: bool,
+    pub resolved: bool,
+    pub items: Vec<Rc<Item>>,
+}
+
+/// What could not be done yet.
+pub struct Intent {
+    pub step: Step,
+    pub group: GroupId,
+    pub action: String,
+}
+
+pub struct Client {
+    pub name: String,
+    pub keys: Keys,
+    engine: Option<Engine>,
+    /// The database's path; none in memory.
+    path: Option<PathBuf>,
+    clock: ManualClock,
+    pub mailbox: Vec<Rc<Item>>,
+    /// Not connected: what comes is only in the relays' history.
+    pub offline: bool,
+    pub missed: Vec<Rc<Item>>,
+    pub intents: Vec<Intent>,
+    pub publications: Vec<Publication>,
+    /// Events up to here were observed or cleared.
+    pub cursor: i64,
+    /// The last comparison of branches.
+    pub compared: Option<Compared>,
+    /// In the order in which it came to know them.
+    pub groups: Vec<GroupId>,
+}
+
+/// The key of a label, as the recordings have it: committers are compared by their key.
+pub fn keys_of(label: &str) -> Keys {
+    let mut padded = [0u8; 32];
+    let n = label.len().min(32);
+    padded[..n].copy_from_slice(&label.as_bytes()[..n]);
+    for counter in 0u64.. {
+        let mut hash = Sha256::new();
+        hash.update(b"marmot-cgka-conformance-nostr-key-v1");
+        hash.update(padded);
+        hash.update(counter.to_be_bytes());
+        if let Ok(keys) = Keys::from_secret(Secret::new(hash.finalize().into())) {
+            return keys;
+        }
+    }
+    unreachable!("one of 2^64 hashes is a key")
+}
+
+impl Client {
+    pub fn new(name: &str, account: &str, path: Option<PathBuf>, clock: &ManualClock) -> Self {
+        let mut client = Self {
+            name: name.to_owned(),
+            keys: keys_of(account),
+            engine: None,
+            path,
+            clock: clock.clone(),
+            mailbox: Vec::new(),
+            offline: false,
+            missed: Vec::new(),
+            intents: Vec::new(),
+            publications: Vec::new(),
+            cursor: 0,
+            compared: None,
+            groups: Vec::new(),
+        };
+        client.start();
+        client
+    }
+
+    fn start(&mut self) {
+        let clock = Arc::new(self.clock.clone());
+        let (keys, config) = (self.keys.clone(), Config::default());
+        let engine = match &self.path {
+            None => Engine::in_memory(keys, config, clock),
+            Some(path) => {
+                let key = DatabaseKey::Raw(Secret::new([7; 32]));
+                Engine::open(path, keys, &key, &OpenOptions::default(), config, clock)
+            }
+        };
+        self.engine = Some(engine.expect("the engine starts"));
+    }
+
+    pub fn crash(&mut self) {
+        assert!(self.path.is_some(), "only what is on disk can be started again");
+        self.engine = None;
+    }
+
+    /// Undrained events are gone, the database's obligations are not.
+    pub fn restart(&mut self) {
+        self.crash();
+        self.start();
+        self.cursor = self.newest();
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.engine.is_some()
+    }
+
+    /// The engine. Every call is through here, so that no comparison is missed.
+    pub fn call<T>(&mut self, f: impl FnOnce(&mut Engine) -> T) -> T {
+        let _ = compared::take();
+        let engine = self.engine.as_mut().expect("the process runs");
+        let value = f(engine);
+        if let Some(last) = compared::take() {
+            self.compared = Some(last);
+        }
+        value
+    }
+
+    /// What was reported after the cursor.
+    pub fn unseen(&mut self) -> Vec<EngineEvent> {
+        let mut events: Vec<EngineEvent> = Vec::new();
+        let mut after = self.cursor;
+        loop {
+            let page = self.call(|e| e.events(after, 500)).expect("the log can be read");
+            let Some(last) = page.last() else { return events };
+            after = last.cursor;
+            events.extend(page);
+        }
+    }
+
+    fn newest(&mut self) -> i64 {
+        self.unseen().last().map_or(self.cursor, |e| e.cursor)
+    }
+
+    pub fn clear(&mut self) {
+        self.compared = None;
+        self.cursor = self.newest();
+    }
+
+    /// Accepts every invite, and learns of the groups.
+    pub fn accept_all(&mut self) -> Result<bool, String> {
+        let invites = self.call(|e| e.invites()).map_err(|e| e.to_string())?;
+        for invite in &invites {
+            self.call(|e| e.accept(&invite.id)).map_err(|e| format!("accepting: {e}"))?;
+            self.knows(&invite.group_id);
+        }
+        Ok(!invites.is_empty())
+    }
+
+    pub fn knows(&mut self, group: &GroupId) {
+        if !self.groups.contains(group) {
+            self.groups.push(group.clone());
+        }
+    }
+
+    pub fn is_member(&mut self, group: &GroupId) -> bool {
+        let info = self.call(|e| e.group(group));
+        info.is_ok_and(|i| matches!(i.state, GroupState::Active | GroupState::Leaving))
+    }
+
+    /// Texts received among the events, own ones excluded, in order.
+    pub fn payloads(events: &[EngineEvent]) -> Vec<String> {
+        let text = |e: &EngineEvent| match &e.body {
+            EventBody::MessageReceived { message } if !message.is_mine => {
+                Some(message.text.clone())
+            }
+            _ => None,
+        };
+        events.iter().filter_map(text).collect()
+    }
+}

@@ -1,0 +1,351 @@
+//! What can be seen of a client, and predicates over it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use mdk_core::testing::{self, Leaf, Watch};
+use mdk_core::{EngineEvent, EventBody, GroupState};
+use mdk_wire::{GroupId, PublicKey};
+use sha2::{Digest as _, Sha256};
+
+use crate::client::Client;
+use crate::compared::Compared;
+use crate::expected::{Assertion, Comparison, Predicate};
+use crate::world::{Failed, World};
+
+/// A state that is the same for everybody in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exact {
+    group: GroupId,
+    epoch: u64,
+    context: [u8; 32],
+    exporter: Vec<u8>,
+    leaves: BTreeMap<u32, Leaf>,
+    dictionary: BTreeMap<u16, Vec<u8>>,
+    state: GroupState,
+}
+
+/// What was seen of a client since it was last looked at.
+#[derive(Debug, Clone)]
+pub struct Observation {
+    pub client: usize,
+    pub epoch: u64,
+    pub member_count: usize,
+    pub name: String,
+    pub description: String,
+    pub admins: Vec<String>,
+    pub payloads: Vec<String>,
+    pub added: Vec<String>,
+    pub removed: Vec<String>,
+    pub epoch_changes: Vec<(u64, u64)>,
+    pub counts: BTreeMap<&'static str, usize>,
+    pub exact: Option<Exact>,
+    pub compared: Option<Compared>,
+}
+
+/// Who read whom.
+#[derive(Debug, Clone)]
+pub struct Probe {
+    pub clients: BTreeSet<usize>,
+    pub missing: Vec<(String, String)>,
+}
+
+impl World {
+    fn label(&self, key: &PublicKey) -> String {
+        let known = self.clients.iter().find(|c| c.keys.public_key() == *key);
+        known.map_or_else(|| "somebody else".to_owned(), |c| c.name.clone())
+    }
+
+    fn labels<'a>(&self, keys: impl IntoIterator<Item = &'a PublicKey>) -> Vec<String> {
+        keys.into_iter().map(|k| self.label(k)).collect()
+    }
+
+    pub fn observe_all(
+        &mut self,
+        names: &[String],
+        group: Option<&GroupId>,
+        exact: bool,
+    ) -> Result<(), Failed> {
+        for name in names {
+            let client = self.client(name)?;
+            let seen = self.observe(client, group, exact)?;
+            self.observations.push(seen);
+        }
+        Ok(())
+    }
+
+    fn observe(
+        &mut self,
+        client: usize,
+        group: Option<&GroupId>,
+        exact: bool,
+    ) -> Result<Observation, Failed> {
+        let events = self.clients[client].unseen();
+        if let Some(last) = events.last() {
+            self.clients[client].cursor = last.cursor;
+        }
+        let group = match group {
+            Some(group) => group.clone(),
+            None => self.group_of(client, None)?,
+        };
+        let info = self.ask(client, "group", |e| e.group(&group))?;
+        let mut payloads = Client::payloads(&events);
+        payloads.retain(|text| !text.starts_with(PROBE));
+        let mut seen = Observation {
+            client,
+            epoch: info.epoch,
+            member_count: info.member_count,
+            admins: self.labels(&info.admins),
+            name: info.name,
+            description: info.description,
+            payloads,
+            added: Vec::new(),
+            removed: Vec::new(),
+            epoch_changes: Vec::new(),
+            counts: BTreeMap::new(),
+            exact: None,
+            compared: self.clients[client].compared.take(),
+        };
+        self.read_events(client, &events, &mut seen);
+        if exact {
+            seen.exact = Some(self.exact(client, &group, info.state)?);
+        }
+        Ok(seen)
+    }
+
+    fn read_events(&self, client: usize, events: &[EngineEvent], seen: &mut Observation) {
+        let mut invalidated = 0;
+        for event in events {
+            match &event.body {
+                EventBody::MembersChanged { added, removed, left, .. } => {
+                    seen.added.extend(self.labels(added));
+                    seen.removed.extend(self.labels(removed.iter().chain(left)));
+                }
+                EventBody::Removed { .. } => seen.removed.push(self.clients[client].name.clone()),
+                EventBody::EpochChanged { old, new, .. } => seen.epoch_changes.push((*old, *new)),
+                EventBody::MessagesInvalidated { message_ids } => invalidated += message_ids.len(),
+                _ => {}
+            }
+        }
+        seen.counts = BTreeMap::from([
+            ("message_received", seen.payloads.len()),
+            ("member_added", seen.added.len()),
+            ("member_removed", seen.removed.len()),
+            ("epoch_changed", seen.epoch_changes.len()),
+            ("app_invalidated", invalidated),
+        ]);
+        seen.added.sort();
+        seen.removed.sort();
+    }
+
+    fn exact(
+        &mut self,
+        client: usize,
+        group: &GroupId,
+        status: GroupState,
+    ) -> Result<Exact, Failed> {
+        let state = self.ask(client, "state", |e| testing::state(e, group))?;
+        let exporter = self.ask(client, "export_secret", |e| {
+            e.export_secret(group, "convergence-conformance-v1", &[], 32)
+        })?;
+        Ok(Exact {
+            group: group.clone(),
+            epoch: state.epoch,
+            context: Sha256::digest(&state.group_context).into(),
+            exporter: Sha256::digest(exporter.expose()).to_vec(),
+            leaves: state.leaves,
+            dictionary: state.components,
+            state: status,
+        })
+    }
+
+    /// Each sends to all; who reads whom?
+    pub fn probe(&mut self, names: &[String], group: Option<&GroupId>) -> Result<(), Failed> {
+        let clients: Vec<usize> = names.iter().map(|n| self.client(n)).collect::<Result<_, _>>()?;
+        let text = |name: &str, n: usize| format!("{PROBE}{n}:{name}");
+        let number = self.probes.len();
+        for client in &clients {
+            let group = self.group_of(*client, group)?;
+            let payload = text(&self.clients[*client].name, number);
+            let sender = self.clients[*client].name.clone();
+            let step = crate::format::Step::SendAppMessage { sender, payload };
+            self.act_now(*client, &group, &step, false)?;
+        }
+        self.deliver_all();
+        for client in &clients {
+            self.tick(*client)?;
+        }
+        let mut missing = Vec::new();
+        for to in &clients {
+            let read = Client::payloads(&self.clients[*to].unseen());
+            for from in clients.iter().filter(|from| *from != to) {
+                let (from, to) = (&self.clients[*from].name, &self.clients[*to].name);
+                if !read.contains(&text(from, number)) {
+                    missing.push((from.clone(), to.clone()));
+                }
+            }
+        }
+        self.probes.push(Probe { clients: clients.into_iter().collect(), missing });
+        Ok(())
+    }
+
+    pub fn watches(&mut self, client: usize) -> Result<Vec<Watch>, Failed> {
+        let groups = self.clients[client].groups.clone();
+        groups.iter().map(|g| self.ask(client, "watch", |e| testing::watch(e, g))).collect()
+    }
+
+    /// What a client has still to do; empty at rest. `joins` tolerates the commits that added it, which it cannot read.
+    pub fn pending_work(&mut self, client: usize, joins: bool) -> Result<Vec<String>, Failed> {
+        let mut work = Vec::new();
+        if !self.bus.is_empty() {
+            work.push("messages on the bus".to_owned());
+        }
+        if !self.clients[client].mailbox.is_empty() {
+            work.push("messages in the mailbox".to_owned());
+        }
+        if !self.clients[client].intents.is_empty() {
+            work.push("queued intents".to_owned());
+        }
+        if self.unresolved(client)? > 0 {
+            work.push("commits that are not acknowledged".to_owned());
+        }
+        for group in self.clients[client].groups.clone() {
+            let watch = self.ask(client, "watch", |e| testing::watch(e, &group))?;
+            let mut raw = watch.raw;
+            if joins {
+                let held = self.ask(client, "held", |e| testing::held(e, &group))?;
+                raw = held.events.iter().filter(|id| !self.added_by(client, id)).count();
+            }
+            for (count, what) in [
+                (raw, "events that nothing opens"),
+                (watch.commits, "commits without a place"),
+                (watch.proposals, "proposals without a place"),
+                (usize::from(watch.pass_open), "an open choice"),
+            ] {
+                if count > 0 {
+                    work.push(format!("{count} {what}"));
+                }
+            }
+        }
+        Ok(work)
+    }
+
+    /// Whether a commit added this client.
+    fn added_by(&self, client: usize, commit: &mdk_wire::EventId) -> bool {
+        let me = self.clients[client].keys.public_key();
+        self.clients.iter().flat_map(|c| &c.publications).any(|publication| {
+            publication.items.iter().any(|i| i.event.id() == *commit)
+                && publication.items.iter().any(|i| i.recipient == Some(me))
+        })
+    }
+
+    fn holds(&mut self, predicate: &Predicate) -> Result<bool, Failed> {
+        match predicate {
+            Predicate::ClientState { client, epoch, member_count } => {
+                let client = self.client(client)?;
+                let group = self.group_of(client, None)?;
+                let info = self.ask(client, "group", |e| e.group(&group))?;
+                Ok(epoch.is_none_or(|e| e == info.epoch)
+                    && member_count.is_none_or(|n| n == info.member_count))
+            }
+            Predicate::PayloadCount { client, payload, count } => {
+                let client = self.client(client)?;
+                let read = Client::payloads(&self.clients[client].unseen());
+                Ok(read.iter().filter(|text| *text == payload).count() == *count)
+            }
+            Predicate::ClientsExactlyEquivalent { clients } => {
+                let mut all = Vec::new();
+                for name in clients {
+                    let client = self.client(name)?;
+                    let group = self.group_of(client, None)?;
+                    let info = self.ask(client, "group", |e| e.group(&group))?;
+                    all.push(self.exact(client, &group, info.state)?);
+                }
+                Ok(all.windows(2).all(|pair| pair[0] == pair[1]))
+            }
+            Predicate::NoPendingWork { clients } => {
+                for name in clients {
+                    let client = self.client(name)?;
+                    if !self.pending_work(client, false)?.is_empty() {
+                        return Ok(false);
+                    }
+                }
+                Ok(true)
+            }
+        }
+    }
+
+    pub fn assert(&mut self, assertion: &Assertion) -> Result<(), Failed> {
+        let good = match assertion {
+            Assertion::Exactly { predicate } => self.holds(predicate)?,
+            Assertion::Eventually { predicate, max_iterations } => {
+                let mut good = self.holds(predicate)?;
+                for _ in 0..*max_iterations {
+                    if good {
+                        break;
+                    }
+                    self.round()?;
+                    good = self.holds(predicate)?;
+                }
+                good
+            }
+            Assertion::Within { predicate, timeout_ms, poll_interval_ms } => {
+                self.watch_for(predicate, *timeout_ms, *poll_interval_ms)?
+            }
+            Assertion::Never { predicate, duration_ms, poll_interval_ms } => {
+                !self.watch_for(predicate, *duration_ms, *poll_interval_ms)?
+            }
+            Assertion::Resource { metric, comparison, value } => {
+                let found = self.resource(metric)?;
+                match comparison {
+                    Comparison::Equal => found == *value,
+                    Comparison::LessThanOrEqual => found <= *value,
+                    Comparison::GreaterThanOrEqual => found >= *value,
+                }
+            }
+        };
+        if good { Ok(()) } else { Err(Failed::Runner(format!("does not hold: {assertion:?}"))) }
+    }
+
+    fn watch_for(&mut self, predicate: &Predicate, time: u64, poll: u64) -> Result<bool, Failed> {
+        self.steered = true;
+        let mut spent = 0;
+        loop {
+            if self.holds(predicate)? {
+                return Ok(true);
+            }
+            if spent >= time {
+                return Ok(false);
+            }
+            self.clock.advance_millis(poll.max(1));
+            spent += poll.max(1);
+            self.round()?;
+        }
+    }
+
+    fn resource(&mut self, metric: &str) -> Result<u64, Failed> {
+        let clients = 0..self.clients.len();
+        let mut count = 0;
+        for client in clients {
+            count += match metric {
+                "runnable_work" => {
+                    let open = self.watches(client)?.iter().filter(|w| w.pass_open).count();
+                    open + self.clients[client].intents.len()
+                }
+                "deferred_retry_work" => {
+                    let watches = self.watches(client)?;
+                    watches.iter().map(|w| w.raw + w.commits + w.proposals).sum()
+                }
+                "outbound_awaiting_acknowledgement" => self.unresolved(client)?,
+                "transport_mailbox_messages" => self.clients[client].mailbox.len(),
+                "transport_queued_messages" if client == 0 => self.bus.queue.len(),
+                "transport_queued_messages" => 0,
+                "transport_delayed_messages" => self.clients[client].missed.len(),
+                "scenario_inputs_pending" => 0,
+                other => return Err(Failed::Runner(format!("metric {other:?} is not known"))),
+            };
+        }
+        Ok(count as u64)
+    }
+}
+
+const PROBE: &str = "\u{1}probe:";

@@ -1,0 +1,263 @@
+//! Mailboxes, deadlines, restarts and the clock.
+
+use std::rc::Rc;
+
+use mdk_core::{DeferredReason, Engine, Outcome, Verdict};
+use mdk_wire::GroupId;
+
+use crate::client::Item;
+use crate::dice::Dice;
+use crate::format::{Class, QuiescencePolicy, Step, Sync};
+use crate::names;
+use crate::world::{Failed, World};
+
+/// Longer than every deadline of the engine but those that are counted in days.
+const JUMP: u64 = 6_000;
+/// Jumps without any movement that are rest.
+const STILL: usize = 3;
+/// Round of a steered clock.
+const ROUND: u64 = 500;
+
+impl World {
+    pub fn play_world(&mut self, step: &Step, group: Option<&GroupId>) -> Result<(), Failed> {
+        match step {
+            Step::DeliverAll {} => self.deliver_all(),
+            Step::Tick { clients } => {
+                for name in clients {
+                    let client = self.client(name)?;
+                    self.tick(client)?;
+                }
+            }
+            Step::AdvanceTime { delta_ms } => {
+                self.steered = true;
+                self.clock.advance_millis(*delta_ms);
+            }
+            Step::AwaitQuiescence { policy } => {
+                self.steered = true;
+                self.await_quiescence(&policy.clone().unwrap_or_default())?;
+            }
+            Step::Observe { clients } => self.observe_all(clients, group, false)?,
+            Step::ObserveExact { clients } => self.observe_all(clients, group, true)?,
+            Step::ObserveAdminPolicy { clients } => self.observe_all(clients, group, false)?,
+            Step::ProbeBidirectionalDecryptability { clients } => self.probe(clients, group)?,
+            Step::ClearEvents { clients } => {
+                for name in clients {
+                    let client = self.client(name)?;
+                    self.clients[client].clear();
+                }
+            }
+            Step::OmitMessage { selector } => self.omit(selector)?,
+            Step::DuplicateMessage { selector } => self.duplicate(selector)?,
+            Step::WithholdMessage { selector, label } => self.withhold(selector, label)?,
+            Step::ReleaseWithheld { label } => self.release(label)?,
+            Step::ReorderMessages { order } => self.reorder(order)?,
+            Step::SetPartition { allow } => self.set_partition(Some(allow))?,
+            Step::ClearPartition {} => self.set_partition(None)?,
+            Step::RestartClient { client } => {
+                let client = self.client(client)?;
+                self.clients[client].restart();
+            }
+            Step::SetClientOffline { client } => {
+                let client = self.client(client)?;
+                self.clients[client].offline = true;
+            }
+            Step::ReconnectClient { client } => {
+                let client = self.client(client)?;
+                self.clients[client].offline = false;
+            }
+            Step::SyncRelayHistory { clients, sync } => {
+                for name in clients {
+                    let client = self.client(name)?;
+                    self.sync(client, sync);
+                }
+            }
+            Step::ConfigureRelay { order, duplicate_copies, .. } => {
+                self.configure_relay(*order, *duplicate_copies);
+            }
+            Step::SetRelayEventVisibility { selector, clients, visible, .. } => {
+                self.set_visible(selector, clients, *visible)?;
+            }
+            // One history stands for all relays.
+            Step::ReconcileRelayHistories { .. } | Step::Barrier { .. } => {}
+            Step::CrashProcess { process } => {
+                for client in self.process(process)? {
+                    self.clients[client].crash();
+                }
+            }
+            Step::RestartProcess { process } => {
+                for client in self.process(process)? {
+                    self.clients[client].restart();
+                    self.sync(client, &Sync::Incremental);
+                }
+            }
+            Step::Assert { assertion } => self.assert(assertion)?,
+            Step::InjectStorageFault { .. } | Step::ClearStorageFault { .. } => {
+                return Err(Failed::Runner("storage faults are not played here".into()));
+            }
+            step => return Err(Failed::Runner(format!("{step:?} is not played"))),
+        }
+        Ok(())
+    }
+
+    /// Whether playing it needs databases that survive their process.
+    pub fn needs_disk(steps: &[Step]) -> bool {
+        steps.iter().any(|step| match step {
+            Step::InGroup { action, .. } => Self::needs_disk(std::slice::from_ref(action)),
+            Step::RestartClient { .. }
+            | Step::CrashProcess { .. }
+            | Step::RestartProcess { .. } => true,
+            _ => false,
+        })
+    }
+
+    /// A client takes what lies in its mailbox, then time passes until nothing moves.
+    pub fn tick(&mut self, client: usize) -> Result<(), Failed> {
+        if !self.clients[client].is_running() {
+            return Err(Failed::Runner("the process does not run".into()));
+        }
+        self.ingest(client)?;
+        let mut still = 0;
+        for _ in 0..1000 {
+            if !self.steered {
+                self.clock.advance_millis(JUMP);
+            }
+            still = if self.work(client)? { 0 } else { still + 1 };
+            if still >= STILL || (self.steered && still > 0) {
+                return Ok(());
+            }
+        }
+        Err(Failed::Runner("the client does not come to rest".into()))
+    }
+
+    /// One turn of a client's timer. True when something moved.
+    fn work(&mut self, client: usize) -> Result<bool, Failed> {
+        let outcome = self.ask(client, "tick", Engine::tick)?;
+        let mut moved = !outcome.events.is_empty();
+        moved |= self.publish_replies(client, &outcome.reply)? > 0;
+        moved |= self.accept_all(client)?;
+        moved |= self.drain_intents(client)? > 0;
+        Ok(moved)
+    }
+
+    fn accept_all(&mut self, client: usize) -> Result<bool, Failed> {
+        self.clients[client].accept_all().map_err(Failed::Runner)
+    }
+
+    fn ingest(&mut self, client: usize) -> Result<bool, Failed> {
+        let mut items = std::mem::take(&mut self.clients[client].mailbox);
+        let any = !items.is_empty();
+        let me = self.clients[client].keys.public_key();
+        let mut batches = false;
+        if let Some(dice) = &mut self.dice {
+            shuffle(dice, &mut items, |item| item.recipient == Some(me));
+            batches = dice.below(2) == 0;
+        }
+        if batches {
+            let bytes: Vec<&[u8]> = items.iter().map(|i| i.json.as_bytes()).collect();
+            let outcomes = self.ask(client, "process_many", |e| e.process_many(&bytes))?;
+            for (item, outcome) in items.iter().zip(&outcomes) {
+                self.took(client, item, outcome)?;
+            }
+            return Ok(any);
+        }
+        for item in items {
+            let outcome = self.ask(client, "process", |e| e.process(item.json.as_bytes()))?;
+            self.took(client, &item, &outcome)?;
+        }
+        Ok(any)
+    }
+
+    fn took(&mut self, client: usize, item: &Rc<Item>, outcome: &Outcome) -> Result<(), Failed> {
+        match &outcome.verdict {
+            Verdict::Rejected(rejection) => {
+                let names = names::of_rejection(item.class == Class::Welcome, rejection);
+                let mine = item.recipient == Some(self.clients[client].keys.public_key());
+                if !names.is_empty() && (item.class != Class::Welcome || mine) {
+                    self.refused(client, "ingest", names);
+                }
+            }
+            Verdict::Deferred(DeferredReason::ResourceRefused) => {
+                self.clients[client].mailbox.push(item.clone());
+            }
+            _ => {}
+        }
+        self.publish_replies(client, &outcome.reply)?;
+        self.accept_all(client)?;
+        Ok(())
+    }
+
+    /// Everything is accepted and delivered, and time passes, until nothing moves.
+    fn await_quiescence(&mut self, policy: &QuiescencePolicy) -> Result<(), Failed> {
+        let (mut spent, mut still) = (0, 0);
+        for _ in 0..policy.max_rounds {
+            let mut moved = self.round()?;
+            for client in 0..self.clients.len() {
+                moved |= !self.rests(client)?;
+            }
+            still = if moved { 0 } else { still + 1 };
+            // The longest wait of the engine is the hard limit of a pass.
+            if still * ROUND > JUMP {
+                return Ok(());
+            }
+            if spent >= policy.max_virtual_ms {
+                break;
+            }
+            self.clock.advance_millis(ROUND);
+            spent += ROUND;
+        }
+        if still > 0 { Ok(()) } else { Err(Failed::Runner("no rest within the limits".into())) }
+    }
+
+    /// Accepts all, delivers all, lets everybody work once.
+    pub fn round(&mut self) -> Result<bool, Failed> {
+        let mut moved = false;
+        for client in 0..self.clients.len() {
+            if self.clients[client].is_running() && self.unresolved(client)? > 0 {
+                moved = true;
+                let name = self.clients[client].name.clone();
+                let step = Step::AcknowledgeOutbound {
+                    client: name,
+                    publication: None,
+                    selection: crate::format::Selection::All,
+                    outcome: crate::format::Ack::Accepted,
+                };
+                self.play(&step, None)?;
+            }
+        }
+        moved |= !self.bus.is_empty();
+        self.deliver_all();
+        for client in 0..self.clients.len() {
+            if self.clients[client].is_running() {
+                moved |= self.ingest(client)?;
+                moved |= self.work(client)?;
+            }
+        }
+        Ok(moved)
+    }
+
+    /// Whether a client has nothing to do and waits for no deadline.
+    fn rests(&mut self, client: usize) -> Result<bool, Failed> {
+        if !self.clients[client].is_running() {
+            return Ok(true);
+        }
+        let mut rests = self.clients[client].intents.is_empty()
+            && self.clients[client].mailbox.is_empty()
+            && self.unresolved(client)? == 0;
+        for watch in self.watches(client)? {
+            rests &= !watch.pass_open;
+        }
+        Ok(rests)
+    }
+}
+
+/// Shuffles, but keeps a client's own Welcomes where they are: it asks the relays for a group's events only after it
+/// has joined, and is invited again only after it has seen that it was removed.
+fn shuffle(dice: &mut Dice, items: &mut [Rc<Item>], fixed: impl Fn(&Item) -> bool) {
+    let mut from = 0;
+    for place in 0..=items.len() {
+        if place == items.len() || fixed(&items[place]) {
+            dice.shuffle(&mut items[from..place]);
+            from = place + 1;
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Worlds of members behind bad relays, each from one seed: at the end all must agree, and no message may be lost.
+//!
+//! `MDK_SIM_WORLDS`, `MDK_SIM_STEPS` and `MDK_SIM_SEED` say how many, how long and from which seed; `MDK_SIM_PLAN` names a
+//! file with a plan, as a failure prints it, to be played again. Keys and fates are drawn from the seed; what MLS draws
+//! is not, so a plan can differ from run to run where a commit's hash decides.
+#![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
+
+#[path = "simulator/act.rs"]
+mod act;
+#[path = "simulator/check.rs"]
+mod check;
+#[path = "simulator/net.rs"]
+mod net;
+#[path = "simulator/plan.rs"]
+mod plan;
+#[path = "simulator/shrink.rs"]
+mod shrink;
+#[path = "simulator/tree.rs"]
+mod tree;
+#[path = "simulator/turn.rs"]
+mod turn;
+#[path = "simulator/world.rs"]
+mod world;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use check::Summary;
+use plan::Plan;
+use world::{Broken, Checked, Fault, World};
+
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().expect("a number"))
+}
+
+fn run(plan: &Plan, broken: Broken) -> Checked<(Summary, u64, u64)> {
+    let mut world = World::new(plan, broken)?;
+    for step in &plan.steps {
+        world.play(step)?;
+    }
+    world.settle()?;
+    let summary = world.judge()?;
+    world.repeat()?;
+    let again = world.judge()?;
+    if summary != again {
+        return world::fault("repetition", format!("{summary:?} became {again:?}"));
+    }
+    assert!(world.path().is_dir());
+    Ok((summary, world.commits, world.races))
+}
+
+/// Runs a world; a panic is a fault like any other.
+fn attempt(plan: &Plan, broken: Broken) -> Checked<(Summary, u64, u64)> {
+    catch_unwind(AssertUnwindSafe(|| run(plan, broken))).unwrap_or_else(|panic| {
+        let text = panic
+            .downcast_ref::<String>()
+            .cloned()
+            .or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()))
+            .unwrap_or_default();
+        Err(Fault { sort: "panic", text })
+    })
+}
+
+/// Cuts a failing plan down, and tells it.
+fn report(plan: &Plan, fault: &Fault, broken: Broken) -> String {
+    let time = Duration::from_secs(number("MDK_SIM_SHRINK_SECONDS", 60));
+    let (small, why) =
+        shrink::shrink(plan.clone(), fault.clone(), time, |p| attempt(p, broken).err());
+    let mut text = format!(
+        "seed {}: {}: {}\ncut down from {} steps to {}, from {} members to {}: {}: {}\n",
+        plan.seed,
+        fault.sort,
+        fault.text,
+        plan.steps.len(),
+        small.steps.len(),
+        plan.members,
+        small.members,
+        why.sort,
+        why.text,
+    );
+    for step in &small.steps {
+        text += &format!("  {:?}\n", step.act);
+    }
+    text + "to play it again: MDK_SIM_PLAN=<file with the next line>\n"
+        + &serde_json::to_string(&small).unwrap()
+}
+
+/// Plays worlds on all cores; gives the sums of what they came to.
+fn worlds(first: u64, count: u64, steps: usize) -> (Summary, u64, u64) {
+    let next = AtomicU64::new(first);
+    let failed: Mutex<Vec<(Plan, Fault)>> = Mutex::new(Vec::new());
+    let sums = Mutex::new((Summary::default(), 0, 0));
+    let started = Instant::now();
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::SeqCst);
+                    if seed >= first + count || failed.lock().unwrap().len() >= 5 {
+                        return;
+                    }
+                    let plan = Plan::from_seed(seed, steps);
+                    match attempt(&plan, Broken::Nothing) {
+                        Ok((summary, commits, races)) => {
+                            let mut sums = sums.lock().unwrap();
+                            sums.0.agreed += summary.agreed;
+                            sums.0.messages += summary.messages;
+                            sums.0.invalidated += summary.invalidated;
+                            sums.0.left_behind += summary.left_behind;
+                            sums.0.too_late += summary.too_late;
+                            sums.0.epoch += summary.epoch;
+                            sums.1 += commits;
+                            sums.2 += races;
+                            println!("world {seed}: {summary:?}, {commits} commits, {races} races");
+                        }
+                        Err(fault) => {
+                            println!("world {seed}: {}: {}", fault.sort, fault.text);
+                            failed.lock().unwrap().push((plan, fault));
+                        }
+                    }
+                }
+            });
+        }
+    });
+    let sums = sums.into_inner().unwrap();
+    println!("{count} worlds in {:?}: {sums:?}", started.elapsed());
+    let failed = failed.into_inner().unwrap();
+    if let Some((plan, fault)) = failed.iter().min_by_key(|(p, _)| p.members) {
+        let list: Vec<_> = failed.iter().map(|(p, f)| format!("{} ({})", p.seed, f.sort)).collect();
+        panic!("worlds failed: {}\n{}", list.join(", "), report(plan, fault, Broken::Nothing));
+    }
+    sums
+}
+
+#[test]
+fn members_agree_whatever_happens() {
+    if let Ok(path) = std::env::var("MDK_SIM_PLAN") {
+        let plan: Plan = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        println!("{:?}", attempt(&plan, Broken::Nothing).expect("the world holds"));
+        return;
+    }
+    let steps = usize::try_from(number("MDK_SIM_STEPS", 60)).unwrap();
+    let (summary, commits, races) =
+        worlds(number("MDK_SIM_SEED", 1), number("MDK_SIM_WORLDS", 6), steps);
+    // Worlds in which nothing happens prove nothing.
+    assert!(summary.agreed > 0 && summary.messages > 0 && commits > 0);
+    println!("{races} races");
+}
+
+#[cfg(feature = "broken-order")]
+#[test]
+fn a_broken_order_is_noticed_and_cut_down() {
+    let steps = usize::try_from(number("MDK_SIM_STEPS", 60)).unwrap();
+    let found = (1..200u64).find_map(|seed| {
+        let plan = Plan::from_seed(seed, steps);
+        attempt(&plan, Broken::Nothing).ok()?;
+        attempt(&plan, Broken::Order).err().map(|fault| (plan, fault))
+    });
+    let (plan, fault) = found.expect("a member that orders otherwise is noticed");
+    let text = report(&plan, &fault, Broken::Order);
+    println!("{text}");
+    assert_eq!(fault.sort, "divergence");
+}

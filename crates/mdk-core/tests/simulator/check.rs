@@ -1,0 +1,268 @@
+//! The end of a world: everything arrives, time passes, and everybody must agree.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use mdk_core::testing;
+use mdk_core::{EventBody, GroupState};
+use mdk_wire::EventId;
+
+use crate::plan::draw;
+use crate::tree::Auth;
+use crate::world::{Checked, World, fault};
+
+/// Rounds without movement that are rest.
+const STILL: u32 = 4;
+
+/// What a world came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Summary {
+    pub agreed: usize,
+    pub epoch: u64,
+    pub messages: usize,
+    pub invalidated: usize,
+    /// Members whom the protocol leaves behind: they joined on a branch that lost, or their removal is on the winner.
+    pub left_behind: usize,
+    /// Messages that came after their epoch had left the window.
+    pub too_late: usize,
+}
+
+impl World {
+    /// Everything that was sent reaches everybody.
+    pub fn settle(&mut self) -> Checked {
+        let mut still = 0;
+        let mut last = (0, Vec::new());
+        for round in 0..400u64 {
+            let salt = draw(&[self.plan.seed, 40, round]);
+            for who in 0..self.members.len() {
+                self.heals(who, draw(&[salt, 1]));
+                self.acknowledge(who, true)?;
+                let due = self.net.due(who, u64::MAX);
+                self.take(who, &due, draw(&[salt, 2, who as u64]), false)?;
+                let missed = self.net.resync(who, draw(&[salt, 3, who as u64]));
+                self.take(who, &missed, draw(&[salt, 4, who as u64]), false)?;
+            }
+            self.pass(6_000);
+            for who in 0..self.members.len() {
+                self.timer(who, draw(&[salt, 5, who as u64]))?;
+            }
+            let tips: Vec<Option<Auth>> = self.members.iter().map(|m| m.tip).collect();
+            let busy = self.members.iter().any(|m| !m.published.is_empty())
+                || (0..self.members.len())
+                    .any(|who| self.members[who].tip.is_some() && self.net.is_missing(who));
+            let now = (self.net.log.len(), tips);
+            still = if now == last && !busy { still + 1 } else { 0 };
+            if still >= STILL {
+                return Ok(());
+            }
+            last = now;
+        }
+        let published: Vec<usize> = self.members.iter().map(|m| m.published.len()).collect();
+        let missing: Vec<usize> = (0..self.members.len())
+            .filter(|who| self.members[*who].tip.is_some() && self.net.is_missing(*who))
+            .collect();
+        let sent = self.net.log.len();
+        let text = format!("pending {published:?}, events missing at {missing:?}, {sent} sent");
+        fault("restless", text)
+    }
+
+    /// All of it once more: nothing may change.
+    pub fn repeat(&mut self) -> Checked {
+        for who in 0..self.members.len() {
+            let before = self.members[who].tip;
+            let all: Vec<usize> = (0..self.net.log.len()).collect();
+            let sent = self.net.log.len();
+            self.take(who, &all, 1, false)?;
+            self.timer(who, 1)?;
+            if self.members[who].tip != before || self.net.log.len() != sent {
+                return fault("repetition", format!("member {who} moved by what it had"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The invariants.
+    pub fn judge(&mut self) -> Checked<Summary> {
+        let states: Vec<Option<GroupState>> =
+            (0..self.members.len()).map(|i| self.state(i)).collect();
+        let mut summary = Summary::default();
+        let Some(tip) = self.majority() else {
+            // The group has ended for everybody: disbanded, or nobody was left.
+            return self.judge_histories(None, summary);
+        };
+        if states.contains(&Some(GroupState::Disbanded)) {
+            return self.judge_disband(&states, tip, summary);
+        }
+        let chain = self.tree.chain(&tip);
+        let group = self.group.clone();
+        let mut agreed: Option<(usize, testing::State)> = None;
+        for (who, state) in states.iter().enumerate() {
+            let on_branch = self.members[who].root.is_some_and(|root| chain.contains(&root));
+            let belongs = self.tree.is_member(&tip, who);
+            let live = self.members[who].tip.is_some();
+            if !live {
+                if belongs && on_branch {
+                    return fault(
+                        "left out",
+                        format!("member {who} is in the group and does not know it: {state:?}"),
+                    );
+                }
+                summary.left_behind += usize::from(belongs);
+                if belongs && !self.members[who].refused_welcome && self.members[who].root.is_none()
+                {
+                    return fault(
+                        "not joined",
+                        format!("member {who} had a Welcome and is not in: {state:?}"),
+                    );
+                }
+                continue;
+            }
+            if self.members[who].tip != Some(tip) {
+                // It joined on a branch that lost, or cannot see beyond its removal: only a new Welcome helps.
+                if !on_branch || !belongs {
+                    summary.left_behind += 1;
+                    continue;
+                }
+                let (epoch, other) = (self.tree.epoch(&tip), self.members[who].tip.unwrap_or(tip));
+                let other = self.tree.epoch(&other);
+                return fault(
+                    "divergence",
+                    format!("member {who} is at epoch {other}, others at {epoch}"),
+                );
+            }
+            let state = self.must(who, "state", |e| testing::state(e, &group))?;
+            if let Some((first, seen)) = &agreed {
+                let same = seen.group_context == state.group_context
+                    && seen.authenticator == state.authenticator
+                    && seen.event_key == state.event_key
+                    && seen.leaves == state.leaves;
+                if !same {
+                    return fault("divergence", format!("members {first} and {who} differ"));
+                }
+            } else {
+                summary.epoch = state.epoch;
+                agreed = Some((who, state));
+            }
+            summary.agreed += 1;
+        }
+        self.judge_histories(Some(tip), summary)
+    }
+
+    /// The state that most are in.
+    fn majority(&self) -> Option<Auth> {
+        let mut count: BTreeMap<Auth, usize> = BTreeMap::new();
+        for tip in self.members.iter().filter_map(|m| m.tip) {
+            *count.entry(tip).or_default() += 1;
+        }
+        count.into_iter().max_by_key(|(tip, n)| (*n, self.tree.epoch(tip))).map(|(tip, _)| tip)
+    }
+
+    /// Who disbanded and who goes on must not both have followed the same states.
+    fn judge_disband(
+        &mut self,
+        states: &[Option<GroupState>],
+        tip: Auth,
+        summary: Summary,
+    ) -> Checked<Summary> {
+        let chain = self.tree.chain(&tip);
+        for (who, state) in states.iter().enumerate() {
+            let on_branch = self.members[who].root.is_some_and(|root| chain.contains(&root));
+            if *state == Some(GroupState::Disbanded) && on_branch && self.tree.is_member(&tip, who)
+            {
+                return fault("divergence", format!("member {who} saw the end, others go on"));
+            }
+        }
+        Ok(summary)
+    }
+
+    fn judge_histories(&mut self, tip: Option<Auth>, mut summary: Summary) -> Checked<Summary> {
+        let chain: Vec<Auth> = tip.map(|tip| self.tree.chain(&tip)).unwrap_or_default();
+        for who in 0..self.members.len() {
+            let mut reported: BTreeMap<EventId, (usize, usize)> = BTreeMap::new();
+            for body in self.events(who)? {
+                match body {
+                    EventBody::MessageReceived { message } => {
+                        reported.entry(message.id).or_default().0 += 1;
+                    }
+                    EventBody::MessagesInvalidated { message_ids } => {
+                        for id in message_ids {
+                            reported.entry(id).or_default().1 += 1;
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            if let Some((id, n)) = reported.iter().find(|(_, (got, lost))| *got > lost + 1) {
+                return fault("repeated", format!("member {who} reported {} {n:?}", id.to_hex()));
+            }
+            let group = self.group.clone();
+            let page = self.call(who, |e| e.messages(&group, u32::MAX, None, None));
+            let Ok(page) = page else { continue };
+            let mut history: BTreeMap<EventId, bool> = BTreeMap::new();
+            for message in page {
+                if history.insert(message.id, message.invalidated).is_some() {
+                    return fault("repeated", format!("member {who} has a message twice"));
+                }
+            }
+            let known: BTreeSet<EventId> = self.said.iter().map(|s| s.id).collect();
+            // What was once reported is never taken away.
+            if let Some(id) =
+                reported.keys().find(|id| known.contains(id) && !history.contains_key(id))
+            {
+                return fault("deleted", format!("member {who} has no more {}", id.to_hex()));
+            }
+            summary.invalidated += history.values().filter(|lost| **lost).count();
+            self.judge_messages(who, &history, tip, &chain, &mut summary)?;
+        }
+        summary.messages = self.said.len();
+        Ok(summary)
+    }
+
+    fn judge_messages(
+        &self,
+        who: usize,
+        history: &BTreeMap<EventId, bool>,
+        tip: Option<Auth>,
+        chain: &[Auth],
+        summary: &mut Summary,
+    ) -> Checked {
+        let member = &self.members[who];
+        let root = member.root.and_then(|root| chain.iter().position(|s| *s == root));
+        for said in &self.said {
+            let epoch = self.tree.epoch(&said.state);
+            let place = chain.iter().position(|s| *s == said.state);
+            match history.get(&said.id) {
+                None if said.by == who => {
+                    return fault(
+                        "deleted",
+                        format!("member {who} lost its own message of epoch {epoch}"),
+                    );
+                }
+                Some(lost) => {
+                    // On the branch that was chosen it counts, elsewhere it is marked.
+                    if member.tip.is_some() && member.tip == tip && *lost == place.is_some() {
+                        let text = format!("member {who}, message of epoch {epoch}: marked {lost}");
+                        return fault("marked wrongly", text);
+                    }
+                }
+                None => {
+                    let (Some(place), Some(root)) = (place, root) else { continue };
+                    let readable = place <= root
+                        && member.tip.is_some()
+                        && member.tip == tip
+                        && self.tree.is_member(&said.state, who);
+                    if !readable {
+                        continue;
+                    }
+                    if member.late.contains(&said.event) && !member.in_time.contains(&said.event) {
+                        summary.too_late += 1;
+                        continue;
+                    }
+                    let text =
+                        format!("member {who} never got a message of epoch {epoch} by {}", said.by);
+                    return fault("lost", text);
+                }
+            }
+        }
+        Ok(())
+    }
+}

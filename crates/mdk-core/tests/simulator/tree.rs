@@ -1,0 +1,84 @@
+//! Every state that any member was ever seen in, by its authenticator.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use mdk_core::testing::Place;
+
+pub type Auth = [u8; 32];
+
+#[derive(Default)]
+pub struct Tree {
+    states: BTreeMap<Auth, (u64, Option<Auth>)>,
+    /// Who has a leaf in a state.
+    members: BTreeMap<Auth, BTreeSet<usize>>,
+}
+
+impl Tree {
+    pub fn learn(&mut self, places: &[Place]) {
+        for place in places {
+            let known = self.states.entry(place.authenticator).or_insert((place.epoch, None));
+            // Who joined in a state does not know its parent, others do.
+            known.1 = known.1.or(place.parent);
+        }
+    }
+
+    pub fn knows_members(&self, state: &Auth) -> bool {
+        self.members.contains_key(state)
+    }
+
+    pub fn set_members(&mut self, state: Auth, members: BTreeSet<usize>) {
+        self.members.insert(state, members);
+    }
+
+    pub fn is_member(&self, state: &Auth, who: usize) -> bool {
+        self.members.get(state).is_some_and(|m| m.contains(&who))
+    }
+
+    pub fn epoch(&self, state: &Auth) -> u64 {
+        self.states.get(state).map_or(0, |s| s.0)
+    }
+
+    /// A state and all before it, newest first.
+    pub fn chain(&self, tip: &Auth) -> Vec<Auth> {
+        let mut chain = vec![*tip];
+        while let Some(parent) = self.states.get(&chain[chain.len() - 1]).and_then(|s| s.1) {
+            if chain.contains(&parent) {
+                break;
+            }
+            chain.push(parent);
+        }
+        chain
+    }
+
+    pub fn descends(&self, tip: &Auth, from: &Auth) -> bool {
+        self.chain(tip).contains(from)
+    }
+
+    /// How many commits lie above the last state that all branches share, if the owner of `mover` adds one.
+    pub fn spread(&self, tips: &[(Auth, u64)], mover: usize) -> u64 {
+        let lengths: Vec<u64> = tips
+            .iter()
+            .enumerate()
+            .map(|(i, (tip, pending))| self.epoch(tip) + pending + u64::from(i == mover))
+            .collect();
+        let mut forked: Vec<usize> = Vec::new();
+        for (i, (tip, pending)) in tips.iter().enumerate() {
+            let moves = *pending > 0 || i == mover;
+            let behind = !moves
+                && tips.iter().enumerate().any(|(j, (other, _))| {
+                    j != i && (other != tip || j < i) && self.descends(other, tip)
+                });
+            if !behind {
+                forked.push(i);
+            }
+        }
+        let Some(first) = forked.first() else { return 1 };
+        let mut shared: Vec<Auth> = self.chain(&tips[*first].0);
+        for i in &forked {
+            let chain = self.chain(&tips[*i].0);
+            shared.retain(|state| chain.contains(state));
+        }
+        let fork = shared.first().map_or(0, |state| self.epoch(state));
+        lengths.iter().max().map_or(0, |longest| longest.saturating_sub(fork))
+    }
+}

@@ -1,0 +1,174 @@
+//! A member's turn: what comes to it, what it sends, what the relays say of it.
+
+use mdk_core::{DeferredReason, Engine, Error, Outcome, Pending, RejectCode, Verdict};
+use mdk_wire::{Event, kind};
+
+use crate::plan::{draw, happens};
+use crate::world::{Checked, Published, World, bytes, fault};
+
+impl World {
+    /// What a call brought: answers are published, invites accepted.
+    pub fn after(&mut self, who: usize, outcome: Outcome, salt: u64) -> Checked {
+        for (n, event) in outcome.reply.iter().enumerate() {
+            // Whoever invites asks for a fresh KeyPackage here.
+            if event.kind() == kind::KEY_PACKAGE {
+                continue;
+            }
+            self.send(who, event, draw(&[salt, 60, n as u64]));
+        }
+        let invites = self.must(who, "invites", Engine::invites)?;
+        for invite in &invites {
+            self.members[who].root = None;
+            self.must(who, "accepting", |e| e.accept(&invite.id))?;
+        }
+        if outcome.reply.iter().any(|e| e.kind() == kind::GROUP_MESSAGE) {
+            self.adopt(who, salt)?;
+        }
+        self.look(who).map(|_| ())
+    }
+
+    pub fn send(&mut self, who: usize, event: &Event, salt: u64) -> Option<u64> {
+        self.net.publish(who, event.to_json(), event.id(), self.now, salt)
+    }
+
+    /// Publishes a commit that was prepared. Its Welcomes go with it.
+    pub fn publish(&mut self, who: usize, made: &Pending, salt: u64) {
+        let Some(event) = &made.event else { return };
+        let ack = self.send(who, event, salt);
+        for (n, welcome) in made.welcomes.iter().enumerate() {
+            self.send(who, welcome, draw(&[salt, 61, n as u64]));
+        }
+        self.commits += 1;
+        let (id, automatic, event) = (made.id, made.automatic, event.id());
+        self.members[who].published.retain(|p| p.id != id);
+        self.members[who].published.push(Published { id, ack, automatic, event });
+    }
+
+    /// Takes charge of commits that the engine says are pending, as after a restart.
+    pub fn adopt(&mut self, who: usize, salt: u64) -> Checked {
+        let pending = self.must(who, "pending", Engine::pending)?;
+        for made in pending {
+            if !self.members[who].published.iter().any(|p| p.id == made.id) {
+                self.publish(who, &made, draw(&[salt, 62]));
+            }
+        }
+        Ok(())
+    }
+
+    /// Relays have answered.
+    pub fn acknowledge(&mut self, who: usize, all: bool) -> Checked {
+        let now = self.now;
+        let due = |p: &Published| p.ack.is_some_and(|at| all || at <= now);
+        let mut published = std::mem::take(&mut self.members[who].published);
+        let ready: Vec<Published> = published.extract_if(.., |p| due(p)).collect();
+        self.members[who].published = published;
+        for commit in ready {
+            let lost = !all && happens(6, &[self.plan.seed, 63, draw(&bytes(&commit.event))]);
+            if lost && !commit.automatic {
+                // The answer never came, and the caller gives the commit up although it is out.
+                match self.call(who, |e| e.discard(commit.id)) {
+                    Ok(()) | Err(Error::CommitLost) => continue,
+                    Err(Error::NotAllowed(_)) => {}
+                    Err(e) => return fault("error", format!("member {who}, discarding: {e}")),
+                }
+            }
+            match self.call(who, |e| e.confirm(commit.id)) {
+                Ok(_) => {}
+                // What the engine made by itself gives way to another's.
+                Err(Error::CommitLost) if commit.automatic => {}
+                Err(e) => return fault("error", format!("member {who}, confirming: {e}")),
+            }
+        }
+        self.look(who).map(|_| ())
+    }
+
+    /// Hands events to a member, singly or together.
+    pub fn take(&mut self, who: usize, places: &[usize], salt: u64, die: bool) -> Checked {
+        if places.is_empty() {
+            return Ok(());
+        }
+        self.note_arrival(who, places);
+        let json: Vec<String> = places.iter().map(|p| self.net.log[*p].json.clone()).collect();
+        let mut outcomes = Vec::new();
+        if json.len() > 1 && happens(60, &[salt, 64]) {
+            let bytes: Vec<&[u8]> = json.iter().map(|j| j.as_bytes()).collect();
+            outcomes = self.must(who, "process_many", |e| e.process_many(&bytes))?;
+        } else {
+            for json in &json {
+                outcomes.push(self.must(who, "process", |e| e.process(json.as_bytes()))?);
+            }
+        }
+        let out = self.members[who].tip.is_none();
+        for (place, outcome) in places.iter().zip(&outcomes) {
+            // A client that is not in the group has no subscription to it, and one that keeps no more asks again.
+            let again = match outcome.verdict {
+                Verdict::Rejected(rejection) => out || rejection.code == RejectCode::UnknownGroup,
+                Verdict::Deferred(reason) => reason == DeferredReason::ResourceRefused,
+                _ => false,
+            };
+            if again {
+                self.net.misses(who, *place);
+            }
+        }
+        if die {
+            self.open(who);
+            return self.adopt(who, salt);
+        }
+        for (n, outcome) in outcomes.into_iter().enumerate() {
+            if let Verdict::Rejected(rejection) = outcome.verdict
+                && rejection.code == RejectCode::AlreadyApplied
+            {
+                self.members[who].refused_welcome = true;
+            }
+            self.after(who, outcome, draw(&[salt, 65, n as u64]))?;
+        }
+        Ok(())
+    }
+
+    /// Whether messages come while their epoch is still in the window.
+    fn note_arrival(&mut self, who: usize, places: &[usize]) {
+        let Some(tip) = self.members[who].tip else { return };
+        let epoch = self.tree.epoch(&tip);
+        for place in places {
+            let id = self.net.log[*place].id;
+            if let Some(said) = self.said.iter().find(|s| s.event == id) {
+                let member = &mut self.members[who];
+                if self.tree.epoch(&said.state) + 5 < epoch {
+                    member.late.insert(id);
+                } else {
+                    member.in_time.insert(id);
+                }
+            }
+        }
+    }
+
+    /// A member's turn: what has come, what is due.
+    pub fn turn(&mut self, who: usize, salt: u64) -> Checked {
+        let due = self.net.due(who, self.now);
+        self.take(who, &due, draw(&[salt, 66]), false)?;
+        self.acknowledge(who, false)?;
+        self.timer(who, salt)
+    }
+
+    pub fn timer(&mut self, who: usize, salt: u64) -> Checked {
+        let outcome = self.must(who, "tick", Engine::tick)?;
+        self.after(who, outcome, draw(&[salt, 67]))
+    }
+
+    /// Whether a commit by this member keeps all branches within what members can go back.
+    pub fn may_commit(&mut self, who: usize) -> bool {
+        if self.members[who].tip.is_none() {
+            return false;
+        }
+        let mut tips = Vec::new();
+        let mut mover = 0;
+        for (i, member) in self.members.iter().enumerate() {
+            let Some(tip) = member.tip else { continue };
+            if i == who {
+                mover = tips.len();
+            }
+            tips.push((tip, member.published.len() as u64));
+        }
+        self.tree.spread(&tips, mover) <= 4
+    }
+}

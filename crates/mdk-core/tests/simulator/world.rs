@@ -1,0 +1,342 @@
+//! A world: engines on real stores, their clocks, what they sent, and what was seen of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use mdk_core::testing::{self, Watch};
+use mdk_core::{Clock as _, Config, Engine, Error, EventBody, GroupState, ManualClock, NewGroup};
+use mdk_store::{DatabaseKey, OpenOptions};
+use mdk_wire::{Event, EventId, GroupId, Keys, PublicKey, Secret};
+
+use crate::net::Net;
+use crate::plan::{Plan, draw};
+use crate::tree::{Auth, Tree};
+
+pub const RELAY: &str = "wss://relay.example";
+
+/// A fault found: its sort, by which a smaller world is recognised, and what exactly.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    pub sort: &'static str,
+    pub text: String,
+}
+
+pub type Checked<T = ()> = Result<T, Fault>;
+
+pub fn fault<T>(sort: &'static str, text: impl Into<String>) -> Checked<T> {
+    Err(Fault { sort, text: text.into() })
+}
+
+/// A commit of a member's that was handed to the relays.
+pub struct Published {
+    pub id: i64,
+    /// When a relay says that it has it; `None` while it could not be sent.
+    pub ack: Option<u64>,
+    pub automatic: bool,
+    pub event: EventId,
+}
+
+/// A message that was sent.
+pub struct Said {
+    pub id: EventId,
+    pub event: EventId,
+    pub by: usize,
+    pub state: Auth,
+}
+
+pub struct Member {
+    pub keys: Keys,
+    engine: Option<Engine>,
+    path: PathBuf,
+    pub clock: ManualClock,
+    /// What the clock should show, in milliseconds.
+    shown: u64,
+    pub skew: i64,
+    pub published: Vec<Published>,
+    pub tip: Option<Auth>,
+    /// The state in which it joined the last time.
+    pub root: Option<Auth>,
+    /// Messages that came only when their epoch had long gone, and messages that came in time.
+    pub late: BTreeSet<EventId>,
+    pub in_time: BTreeSet<EventId>,
+    /// It was invited while it was in the group: that Welcome is lost to it.
+    pub refused_welcome: bool,
+}
+
+/// What a world is broken with, to see that it is noticed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Broken {
+    Nothing,
+    /// Members with an odd number prefer the higher committer key.
+    #[allow(dead_code)]
+    Order,
+}
+
+pub struct World {
+    pub plan: Plan,
+    pub members: Vec<Member>,
+    pub by_key: BTreeMap<PublicKey, usize>,
+    pub net: Net,
+    pub now: u64,
+    pub group: GroupId,
+    pub tree: Tree,
+    pub said: Vec<Said>,
+    pub broken: Broken,
+    pub commits: u64,
+    pub races: u64,
+    pub disbanding: bool,
+    folder: tempfile::TempDir,
+}
+
+/// A directory without a disk behind it, if there is one: what is tested is not the disk.
+fn folder() -> tempfile::TempDir {
+    let memory = std::path::Path::new("/dev/shm");
+    let made = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+    made.expect("a directory")
+}
+
+impl World {
+    pub fn new(plan: &Plan, broken: Broken) -> Checked<Self> {
+        let folder = folder();
+        let start = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let start = start.expect("after 1970").as_secs() * 1000;
+        let mut members = Vec::new();
+        let mut by_key = BTreeMap::new();
+        for i in 0..plan.members {
+            let mut secret = [0u8; 32];
+            for (n, part) in secret.chunks_mut(8).enumerate() {
+                part.copy_from_slice(&draw(&[plan.seed, 77, i as u64, n as u64]).to_be_bytes());
+            }
+            let keys = Keys::from_secret(Secret::new(secret)).expect("a key");
+            by_key.insert(keys.public_key(), i);
+            let member = Member {
+                keys,
+                engine: None,
+                path: folder.path().join(format!("{i}.db")),
+                clock: ManualClock::at(start / 1000),
+                shown: start,
+                skew: 0,
+                published: Vec::new(),
+                tip: None,
+                root: None,
+                late: BTreeSet::new(),
+                in_time: BTreeSet::new(),
+                refused_welcome: false,
+            };
+            members.push(member);
+        }
+        let mut world = Self {
+            plan: plan.clone(),
+            members,
+            by_key,
+            net: Net::new(plan.members, plan.relays),
+            now: start,
+            group: GroupId::from_bytes(&[1; 16]).expect("16 bytes"),
+            tree: Tree::default(),
+            said: Vec::new(),
+            broken,
+            commits: 0,
+            races: 0,
+            disbanding: false,
+            folder,
+        };
+        (0..plan.members).for_each(|i| world.open(i));
+        world.found()?;
+        Ok(world)
+    }
+
+    pub fn open(&mut self, who: usize) {
+        let member = &mut self.members[who];
+        member.engine = None;
+        let key = DatabaseKey::Raw(Secret::new([9; 32]));
+        let clock = Arc::new(member.clock.clone());
+        let keys = member.keys.clone();
+        let engine = Engine::open(
+            &member.path,
+            keys,
+            &key,
+            &OpenOptions::default(),
+            Config::default(),
+            clock,
+        );
+        member.engine = Some(engine.expect("the engine opens"));
+    }
+
+    /// Every call of an engine.
+    pub fn call<T>(
+        &mut self,
+        who: usize,
+        f: impl FnOnce(&mut Engine) -> mdk_core::Result<T>,
+    ) -> mdk_core::Result<T> {
+        let broken = self.broken == Broken::Order && who % 2 == 1;
+        #[cfg(feature = "broken-order")]
+        testing::break_order(broken);
+        assert!(!broken || cfg!(feature = "broken-order"));
+        f(self.members[who].engine.as_mut().expect("it is open"))
+    }
+
+    fn found(&mut self) -> Checked {
+        let mut packages = Vec::new();
+        for i in 1..self.plan.founders {
+            packages.push(self.key_package(i)?);
+        }
+        let admins = (1..self.plan.admins).map(|i| self.members[i].keys.public_key()).collect();
+        let new = NewGroup {
+            name: "a world".into(),
+            relays: vec![RELAY.into()],
+            members: packages,
+            admins,
+            ..NewGroup::default()
+        };
+        let made = self.must(0, "founding", |e| e.create_group(new))?;
+        self.must(0, "founding", |e| e.confirm(made.id))?;
+        self.group = made.group_id.clone();
+        self.look(0)?;
+        for welcome in &made.welcomes {
+            for i in 1..self.plan.founders {
+                let json = welcome.to_json();
+                let outcome = self.must(i, "joining", |e| e.process(json.as_bytes()))?;
+                self.after(i, outcome, 0)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub fn key_package(&mut self, who: usize) -> Checked<Event> {
+        self.must(who, "a KeyPackage", |e| e.new_key_package(&[RELAY.into()], None))
+    }
+
+    /// A call that cannot be refused.
+    pub fn must<T>(
+        &mut self,
+        who: usize,
+        what: &'static str,
+        f: impl FnOnce(&mut Engine) -> mdk_core::Result<T>,
+    ) -> Checked<T> {
+        let result = self.call(who, f);
+        result.map_err(|e| Fault { sort: "error", text: format!("member {who}, {what}: {e}") })
+    }
+
+    /// A wish of a user's, that may be refused for a reason that a user can understand.
+    pub fn wish<T>(
+        &mut self,
+        who: usize,
+        what: &'static str,
+        f: impl FnOnce(&mut Engine) -> mdk_core::Result<T>,
+    ) -> Checked<Option<T>> {
+        match self.call(who, f) {
+            Ok(value) => Ok(Some(value)),
+            Err(
+                Error::NotAdmin
+                | Error::Settling { .. }
+                | Error::CommitPending
+                | Error::NotMember(_)
+                | Error::LastAdmin
+                | Error::NotAllowed(_)
+                | Error::InvalidInput { .. }
+                | Error::GroupNotFound
+                | Error::MessageNotFound,
+            ) => Ok(None),
+            Err(e) => fault("error", format!("member {who}, {what}: {e}")),
+        }
+    }
+
+    /// Time passes for all, by everybody's own clock.
+    pub fn pass(&mut self, millis: u64) {
+        self.now += millis;
+        for i in 0..self.members.len() {
+            self.set_clock(i);
+        }
+    }
+
+    pub fn set_clock(&mut self, who: usize) {
+        let member = &mut self.members[who];
+        let shown = self.now.saturating_add_signed(member.skew * 1000);
+        if shown < member.clock.now_millis() {
+            member.clock.set(shown / 1000);
+        }
+        member.clock.advance_millis(shown.saturating_sub(member.clock.now_millis()));
+        member.shown = shown;
+    }
+
+    pub fn state(&mut self, who: usize) -> Option<GroupState> {
+        let group = self.group.clone();
+        self.call(who, |e| e.group(&group)).ok().map(|info| info.state)
+    }
+
+    /// Whether it is a member by its own account.
+    pub fn is_live(&mut self, who: usize) -> bool {
+        matches!(self.state(who), Some(GroupState::Active | GroupState::Leaving))
+    }
+
+    /// Notes where a member stands.
+    pub fn look(&mut self, who: usize) -> Checked<Option<Watch>> {
+        let group = self.group.clone();
+        let state = match self.call(who, |e| e.group(&group)) {
+            Ok(info) => info.state,
+            Err(Error::GroupNotFound) => return Ok(None),
+            Err(e) => return fault("error", format!("member {who}: {e}")),
+        };
+        if state == GroupState::Unrecoverable {
+            return fault("unrecoverable", format!("member {who} gave up"));
+        }
+        let watch = self.must(who, "watch", |e| testing::watch(e, &group))?;
+        self.tree.learn(&watch.states);
+        if !matches!(state, GroupState::Active | GroupState::Leaving) {
+            self.members[who].tip = None;
+            return Ok(Some(watch));
+        }
+        let tip = watch.states.iter().filter(|s| s.followed).max_by_key(|s| s.epoch);
+        let Some(tip) = tip.map(|s| s.authenticator) else {
+            return fault("error", format!("member {who} follows nothing"));
+        };
+        if self.members[who].root.is_none() {
+            self.members[who].root = Some(tip);
+        }
+        self.members[who].tip = Some(tip);
+        if !self.tree.knows_members(&tip) {
+            let list = self.must(who, "members", |e| e.members(&group))?;
+            let list = list.iter().filter_map(|m| self.by_key.get(&m.public_key).copied());
+            self.tree.set_members(tip, list.collect());
+        }
+        self.bounded(who, &watch)?;
+        Ok(Some(watch))
+    }
+
+    /// Nothing that is kept grows with time.
+    fn bounded(&self, who: usize, watch: &Watch) -> Checked {
+        let sent = self.net.log.len();
+        for (count, limit, what) in [
+            (watch.states.len(), 64, "states"),
+            (watch.inputs, 512, "opened commits and proposals"),
+            (watch.raw, sent.min(8192), "unopened events"),
+        ] {
+            if count > limit {
+                return fault("unbounded", format!("member {who} keeps {count} {what}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Every event that a member has reported.
+    pub fn events(&mut self, who: usize) -> Checked<Vec<EventBody>> {
+        let (mut after, mut all) = (0, Vec::new());
+        loop {
+            let page = self.must(who, "events", |e| e.events(after, 1000))?;
+            let Some(last) = page.last() else { return Ok(all) };
+            after = last.cursor;
+            all.extend(page.into_iter().map(|e| e.body));
+        }
+    }
+
+    pub fn path(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+}
+
+pub fn bytes(id: &EventId) -> [u64; 2] {
+    let part =
+        |at: usize| u64::from_be_bytes(id.as_bytes()[at..at + 8].try_into().expect("eight bytes"));
+    [part(0), part(8)]
+}
