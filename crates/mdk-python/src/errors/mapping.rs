@@ -29,9 +29,7 @@ impl From<Error> for Raise {
             Error::LastAdmin => new(Class::LastAdmin),
             Error::NotAllowed(_) => new(Class::NotAllowed),
             Error::CommitPending => new(Class::CommitPending),
-            Error::Settling { millis } => {
-                new(Class::GroupSettling).number("millis", Some(millis))
-            }
+            Error::Settling { millis } => new(Class::GroupSettling).number("millis", Some(millis)),
             Error::CommitLost => new(Class::CommitLost),
             Error::IncompatibleMember { reason, rule } => {
                 new(Class::IncompatibleMember).text("missing", reason).text("rule", rule)
