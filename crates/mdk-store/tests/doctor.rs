@@ -114,7 +114,7 @@ fn a_healthy_database_with_its_key_is_all_well() {
     let report = home.ask(Some(&raw(1)));
     assert!(worst(&report) <= Level::Note, "{report:#?}");
     expect(&report, Level::Ok, "key", "opens the database");
-    expect(&report, Level::Ok, "versions", "schema 1 of 1, application id 0x4d444b73");
+    expect(&report, Level::Ok, "versions", "schema 2 of 2, application id 0x4d444b73");
     expect(&report, Level::Ok, "build", "SQLCipher 4.");
     expect(&report, Level::Ok, "build", "TEMP_STORE=3");
     expect(&report, Level::Ok, "directory", "0700");

@@ -117,7 +117,8 @@ impl Ctx<'_, '_> {
             .map_err(|_| Error::Internal("a retained state does not decode"))?;
         apply_settings(&mut row, &after);
         row.event_key = event_key(&mls, self.crypto)?;
-        row.members = V2::view_of_group(&mls).accounts().into_iter().collect();
+        let view = std::sync::Arc::new(V2::view_of_group(&mls));
+        row.members = view.accounts().into_iter().collect();
         // rule: D6-4 a branch that keeps us lifts the removal
         row.status = match old.status {
             _ if after.lifecycle == Lifecycle::Disbanded => GroupStatus::Disbanding,
@@ -129,6 +130,7 @@ impl Ctx<'_, '_> {
         self.tx.put_route(&row.nostr_group_id, id, row.epoch)?;
         self.emit_changes(old, &row, before.as_ref(), &after, step)?;
         let mut group = LoadedGroup::new(mls, row);
+        group.set_view(view);
         self.renew_leave(&mut group)?;
         self.schedule_answers(&mut group)?;
         self.put(group);
