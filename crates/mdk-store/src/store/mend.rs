@@ -60,7 +60,7 @@ impl Store {
         let mut report = VerifyReport::default();
         let looked = self.conn().map(|conn| bad_pages(conn, &mut report, &mut Progress::none()));
         match looked {
-            Ok(Ok(bad)) if bad.is_empty() => {
+            Ok(Ok(bad)) if bad.is_empty() && report.structure.is_empty() => {
                 self.log_was_emptied();
                 StoreError::Io { code: rusqlite::ffi::SQLITE_IOERR_READ }.into()
             }

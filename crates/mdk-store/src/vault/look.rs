@@ -157,7 +157,8 @@ pub(crate) fn doubt(place: &Place, key: &Secret<32>, error: OpenError) -> OpenEr
         pages::read_at(&file, &mut page, 0)
             .map_err(|e| files::io_error("reading", FileRole::Database, &e))?;
         let keys = PageKey::of_page_1(key, &page);
-        if !keys.check(1, &page) {
+        let (found, rest) = pages::layout(&file).map_err(|_| error.clone())?;
+        if !keys.decrypt(1, &mut page) || rest != 0 || found < u64::from(pages_in_header(&page)) {
             return Err(error.clone());
         }
         match pages::bad_pages(&file, &keys, &mut Progress::none()) {
@@ -169,4 +170,9 @@ pub(crate) fn doubt(place: &Place, key: &Secret<32>, error: OpenError) -> OpenEr
         }
     });
     looked.unwrap_or_else(|error| error)
+}
+
+/// How many pages a database says that it has (<https://sqlite.org/fileformat.html>, 1.3.8).
+fn pages_in_header(page_1: &[u8; pages::PAGE]) -> u32 {
+    u32::from_be_bytes(page_1[28..32].try_into().expect("4 bytes"))
 }

@@ -57,7 +57,7 @@ fn under_lock<T>(
 pub(super) fn of_new(error: VaultError) -> VaultError {
     match error {
         VaultError::Store(StoreError::Corrupt)
-        | VaultError::Open(OpenError::WrongKey | OpenError::Store(StoreError::Corrupt)) => {
+        | VaultError::Open(OpenError::Store(StoreError::Corrupt)) => {
             StoreError::Io { code: rusqlite::ffi::SQLITE_IOERR_READ }.into()
         }
         error => error,

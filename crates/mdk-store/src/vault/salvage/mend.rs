@@ -170,10 +170,11 @@ fn complete_groups(conn: &Connection) -> Result<()> {
     )?;
     conn.execute(
         &format!(
-            "INSERT OR IGNORE INTO nodes (group_id, authenticator, epoch, privileged, canonical, event_key, \
-             nostr_group_id, retention, relays, state) \
-             SELECT group_id, authenticator, epoch, 0, 1, event_key, nostr_group_id, retention, relays, x'' \
-             FROM groups WHERE {LIVE} AND status <> 0"
+            "INSERT OR IGNORE INTO nodes (group_id, authenticator, epoch, privileged, canonical, removed, history, \
+             made_at, sent_at, event_key, nostr_group_id, retention, relays, state) \
+             SELECT group_id, authenticator, epoch, 0, 1, 0, (SELECT coalesce(max(m.seq), 0) FROM messages AS m \
+             WHERE m.group_id = groups.group_id AND m.epoch < groups.epoch), 0, 0, event_key, nostr_group_id, \
+             retention, relays, x'' FROM groups WHERE {LIVE} AND status <> 0"
         ),
         [],
     )?;
