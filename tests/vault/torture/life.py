@@ -7,9 +7,11 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from mdk import DatabaseKey, EventId, GroupId, Mdk, MessageReceived, Outcome, SignedEvent
+from mdk.testing import Clock
 
 from .operations import check_files, opened
 from .world import RELAYS, Broken, Place, publish, require, talk, took
@@ -141,10 +143,19 @@ class Model:
 
 
 def plan_life(
-    model: Model, place: Place, bob: Mdk, carol: Mdk, rng: random.Random, count: int
+    model: Model,
+    place: Place,
+    bob: Mdk,
+    carol: Mdk,
+    clock: Clock,
+    rng: random.Random,
+    count: int,
 ) -> list[Step]:
-    """Steps of one life. What peers send in it is made here, before."""
+    """Steps of one life. What peers send in it is made here, before; `clock` is that of the peers."""
     group = model.group
+    # Commits of the life before have settled by now.
+    clock.advance(timedelta(seconds=10))
+    place.learn(now=clock.now.isoformat())
     with place.alice() as alice:
         package = alice.new_key_package(relays=RELAYS)
     ours = rng.random() < 0.5

@@ -295,8 +295,9 @@ def record_life(
     rng = random.Random(f"life {seed}")
     live = stand.world.copy(stand.run)
     model = life.begin(live)
-    with live.peer("bob") as bob, live.peer("carol") as carol:
-        steps = life.plan_life(model, live, bob, carol, rng, count)
+    clock = live.clock()
+    with live.peer("bob", clock) as bob, live.peer("carol", clock) as carol:
+        steps = life.plan_life(model, live, bob, carol, clock, rng, count)
     place = live.copy(stand.root / f"life-{seed}")
     log = stand.root / f"life-{seed}.log"
     log.unlink(missing_ok=True)

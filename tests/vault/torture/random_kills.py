@@ -32,11 +32,12 @@ def run(root: Path, forks: Zygote, kills: int, *, seed: int = 0) -> Tally:
 def one_account(root: Path, forks: Zygote, kills: int, rng: random.Random, tally: Tally) -> None:
     place = build(root, messages=2)
     model = life.begin(place)
-    with place.peer("bob") as bob, place.peer("carol") as carol:
+    clock = place.clock()
+    with place.peer("bob", clock) as bob, place.peer("carol", clock) as carol:
         span = 0.12
         done = 0
         while done < kills:
-            steps = life.plan_life(model, place, bob, carol, rng, STEPS)
+            steps = life.plan_life(model, place, bob, carol, clock, rng, STEPS)
             # Some die young, while they open what the last one left.
             after = rng.uniform(0, 0.02) if rng.random() < 0.2 else rng.uniform(0, span)
             said = forks.life(place.root, steps, after)
