@@ -67,6 +67,9 @@ class Ours(Side):
         if not isinstance(outcome, Applied):
             raise RuntimeError(f"not applied: {outcome!r}")
 
+    def rest(self, account: Account) -> None:
+        account.engine.settle()
+
     def self_update(self, account: Account, group: GroupId) -> str:
         with account.engine.self_update(group) as pending:
             event = pending.event
@@ -108,6 +111,7 @@ def traced(folder: Path, operation: str, members: int) -> None:
         if operation == "self_update":
             return lambda: side.self_update(alice, group)
         if operation in {"receive", "process_commit"}:
+            side.rest(bob)
             event = (
                 side.send(alice, group, TEXT)
                 if operation == "receive"

@@ -53,6 +53,9 @@ class Side(ABC):
     def receive(self, account: Any, event: str) -> None:
         """A message or a commit applied; fails when it was not."""
 
+    def rest(self, account: Any) -> None:  # noqa: B027
+        """The quiet second that commits have between them in life, where an implementation waits for it."""
+
     @abstractmethod
     def self_update(self, account: Any, group: Any) -> str:
         """A confirmed self-update and its kind-445 event."""
@@ -145,6 +148,7 @@ class Bench:
             sent = perf_counter()
             self.side.receive(pair.bob, event)
             process.append((perf_counter() - sent) * 1000)
+            self.side.rest(pair.bob)
             update.append((sent - start) * 1000)
         return {"self_update": update, "process_commit": process}
 
