@@ -18,7 +18,8 @@ ALLOWED: dict[str, set[str]] = {
     "mdk-wire": set(),
     "mdk-store": {"mdk-wire"},
     "mdk-core": {"mdk-wire", "mdk-store"},
-    "mdk-python": {"mdk-wire", "mdk-store", "mdk-core"},
+    "mdk-client": {"mdk-wire", "mdk-store", "mdk-core"},
+    "mdk-python": {"mdk-wire", "mdk-store", "mdk-core", "mdk-client"},
     "mdk-floor": set(),
 }
 # What only one crate may reach: C and SQL, sockets, the interpreter. The floor of the benchmarks stands outside.
@@ -27,6 +28,10 @@ BORDERS: dict[str, set[str]] = {
     "libsqlite3-sys": {"mdk-store"},
     "openmls": {"mdk-core"},
     "openmls_rust_crypto": {"mdk-core"},
+    "nostr-sdk": {"mdk-client"},
+    "nostr-relay-pool": {"mdk-client"},
+    "nostr-relay-builder": {"mdk-client"},
+    "tokio": {"mdk-client", "mdk-python"},
     "pyo3": {"mdk-python"},
     "tokio": set(),
     "nostr": {"mdk-wire"},
