@@ -248,6 +248,9 @@ class Migrate(Operation):
     def setup(self, place: Place) -> None:
         shutil.rmtree(place.root)
         shutil.copytree(self.world, place.root)
+        # A checkout keeps no narrow modes.
+        for path in place.root.rglob("*"):
+            path.chmod(0o700 if path.is_dir() else 0o600)
 
     def prepare(self, _place: Place) -> Context:
         return Context(Mdk.in_memory())
