@@ -20,7 +20,7 @@ RUST_SOURCES = Cargo.toml Cargo.lock .cargo/config.toml rust-toolchain.toml $(sh
 # The extension is tested from Python: a Rust test program cannot link it without an interpreter's library.
 CARGO_TESTED := --workspace --exclude mdk-python --exclude mdk-floor
 
-.PHONY: help venv build demo test test-rust test-recorded test-python check bench fuzz coverage torture vault-proof scenarios simulate clean
+.PHONY: help venv build demo test test-rust test-recorded test-python check bench fuzz coverage torture vault-proof scenarios simulate wheel docs clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
@@ -101,6 +101,19 @@ simulate: ## WORLDS seeded worlds of STEPS steps, and one that is broken on purp
 	@echo "simulate: $(WORLDS) worlds of $(STEPS) steps"
 	@MDK_SIM_WORLDS=$(WORLDS) MDK_SIM_STEPS=$(STEPS) CARGO_PROFILE_DEV_OPT_LEVEL=2 cargo test --quiet --locked -p mdk-core --test simulator -- --nocapture
 	@CARGO_PROFILE_DEV_OPT_LEVEL=2 cargo test --quiet --locked -p mdk-core --features broken-order --test simulator a_broken_order -- --nocapture
+
+docs: $(VENV)/.built ## the generated parts of the documents: API reference, pictures
+	@$(PY) scripts/api_reference.py
+	@$(PY) scripts/pictures.py
+
+wheel: $(VENV)/.wheel-tools ## sdist and abi3 wheel in dist, looked at and tried (WHEEL_ARGS=--no-zig for this machine alone)
+	@$(PY) scripts/wheel.py build $(WHEEL_ARGS)
+	@$(PY) scripts/wheel.py check
+	@$(PY) scripts/wheel.py smoke
+
+$(VENV)/.wheel-tools: $(VENV)/.tools requirements-wheel.txt
+	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-wheel.txt
+	@touch $@
 
 clean: ## everything that was built or set up here
 	@rm -rf $(VENV) .peer dist python/mdk/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis fuzz/target

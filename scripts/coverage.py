@@ -26,7 +26,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 TABLE = ROOT / "docs/coverage.md"
 RULES = ROOT / "docs/rules.toml"
-ID = r"(?:V2-)?(?:[A-F][1-9]|2\.\d{1,2})-[a-z]?\d{1,3}[a-z]?"
+ID = r"(?:V2-)?(?:[A-F][1-9]|2\.\d{1,2}|OB)-[a-z]?\d{1,3}[a-z]?"
 IDS = rf"({ID}(?:\s*(?:,|and)\s*{ID})*)"
 COMMENT = re.compile(rf"(?://|#).*?\brules?: *{IDS}")
 SHOWN = re.compile(rf"(?://|#).*?\bshows: *{IDS}")

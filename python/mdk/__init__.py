@@ -1,12 +1,28 @@
 """End-to-end encrypted group messaging over Nostr: Marmot v2, MLS (RFC 9420), all state in one SQLCipher file.
 
-`Mdk` is the engine: events in, events out, no sockets. Start with `help(mdk.Mdk)`.
+Three layers, each of use alone: `Bot` (handlers), `Client` (asyncio: relays, outbox, upkeep) and `Mdk` (the engine:
+events in, events out, no sockets). Start with `help(mdk.Bot)`, `help(mdk.Client)` or `help(mdk.Mdk)`.
 """
 
 from . import errors as errors
 from . import vault as vault
 from ._mdk import DatabaseKey, Keys, Mdk, PendingCommit, PublicKey, SignedEvent, __version__
+from .bot import Bot, Handler
+from .client import (
+    Client,
+    ClientRekeyReport,
+    ClientStats,
+    Group,
+    Groups,
+    InvitePolicy,
+    Invites,
+    KeyPackages,
+    Outbox,
+    RelayPool,
+    Sent,
+)
 from .config import Config
+from .context import Context
 from .events import (
     ChangeWithdrawn,
     DeliveryChanged,
@@ -59,14 +75,20 @@ from .values import (
     PathArg,
     PublicKeyLike,
     Reaction,
+    RelayStatus,
     StoreInfo,
 )
 
 __all__ = [
     "Applied",
     "BackupReport",
+    "Bot",
     "ChangeWithdrawn",
+    "Client",
+    "ClientRekeyReport",
+    "ClientStats",
     "Config",
+    "Context",
     "DatabaseKey",
     "Deferred",
     "Delivery",
@@ -80,16 +102,22 @@ __all__ = [
     "EventId",
     "Filter",
     "Finding",
+    "Group",
     "GroupId",
     "GroupInfo",
     "GroupState",
     "GroupUpdated",
+    "Groups",
+    "Handler",
     "HistoryGap",
     "Invite",
+    "InvitePolicy",
     "Invited",
+    "Invites",
     "Joined",
     "KeyPackage",
     "KeyPackageVerdict",
+    "KeyPackages",
     "KeyringStoreName",
     "Keys",
     "Kind",
@@ -102,6 +130,7 @@ __all__ = [
     "MessageEdited",
     "MessageReceived",
     "MessagesInvalidated",
+    "Outbox",
     "Outcome",
     "Outgoing",
     "PathArg",
@@ -115,9 +144,12 @@ __all__ = [
     "ReactionRemoved",
     "Rejected",
     "RekeyReport",
+    "RelayPool",
+    "RelayStatus",
     "Removed",
     "RestoreReport",
     "SalvageReport",
+    "Sent",
     "SignedEvent",
     "StoreInfo",
     "Unrecoverable",

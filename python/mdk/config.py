@@ -36,6 +36,8 @@ class Config:
     """Events kept per group that cannot be read yet: 1 to 65,536; also at most 16 MiB, and for 30 days."""
     cached_groups: int = 64
     """Groups kept loaded in memory: 1 to 10,000."""
+    allow_loopback: bool = False
+    """Whether relays that others name may be on loopback; for tests. Only Client has sockets."""
 
     def __post_init__(self) -> None:
         _check("max_past_epochs", self.max_past_epochs, 1, 5)
@@ -52,6 +54,8 @@ class Config:
         _check("max_message_bytes", self.max_message_bytes, 1_024, 524_288)
         _check("max_held_events", self.max_held_events, 1, 65_536)
         _check("cached_groups", self.cached_groups, 1, 10_000)
+        if not isinstance(self.allow_loopback, bool):
+            raise InvalidInput("allow_loopback: not a bool", field="allow_loopback")
 
 
 def _check(field: str, value: object, low: int, high: int) -> None:

@@ -7,7 +7,8 @@ Use `match`:
             print(message.text)
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import final
 
@@ -32,6 +33,8 @@ class MessageReceived(Event):
 
     __match_args__ = ("message",)
     message: Message
+    backlog: bool = False
+    """Whether it was sent before the client was started. The engine, which knows no start, says False."""
 
 
 @final
@@ -205,3 +208,5 @@ class DeliveryChanged(Event):
     __match_args__ = ("message_id", "delivery")
     message_id: EventId
     delivery: Delivery
+    errors: Mapping[str, str] = field(hash=False)
+    """Relay URL, and what that relay said against the message."""

@@ -249,3 +249,19 @@ class Filter:
     def to_json(self) -> str:
         """The filter as a JSON object."""
         return self._json
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class RelayStatus:
+    """One relay as its connection stands."""
+
+    url: str
+    state: Literal["connecting", "connected", "backing-off", "closed", "banned"]
+    """backing-off: waiting for the next attempt. banned: it sent too much that nobody asked for."""
+    latency: timedelta | None
+    """Round trip of the last ping."""
+    last_error: str | None
+    """Why the last attempt or connection ended, in a few words."""
+    next_attempt: datetime | None
+    """When the next attempt is due, UTC."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mdk import _mdk, errors
+from mdk import Keys, _mdk, errors
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CLASSES: list[type[errors.MdkError]] = [
@@ -17,7 +17,14 @@ CLASSES: list[type[errors.MdkError]] = [
     if isinstance(value, type) and issubclass(value, errors.MdkError)
 ]
 # Parents that exist to be caught; everything else is raised by the extension.
-PARENTS = {"MdkError", "GroupError", "InsecureFile", "KeyringError", "BackupError"}
+PARENTS = {
+    "MdkError",
+    "GroupError",
+    "InsecureFile",
+    "KeyringError",
+    "BackupError",
+    "TransportError",
+}
 
 
 def test_rust_raises_exactly_the_documented_classes() -> None:
@@ -44,6 +51,11 @@ def test_details_survive_pickling() -> None:
     assert (again.field, again.limit, again.value) == ("name", 256, 257)
     again = pickle.loads(pickle.dumps(errors.DatabaseBusy("busy", pid=17)))
     assert again.pid == 17
+    again = pickle.loads(pickle.dumps(errors.NoRelayAccepted("no", reasons={"wss://a": "no"})))
+    assert again.reasons == {"wss://a": "no"}
+    who = Keys.generate().public_key
+    again = pickle.loads(pickle.dumps(errors.KeyPackageNotFound("none", who=[who])))
+    assert again.who == (who,)
 
 
 def test_codes_are_unique() -> None:
@@ -56,6 +68,7 @@ def test_builtins_are_caught() -> None:
         (errors.NotFound, LookupError),
         (errors.NotAllowed, PermissionError),
         (errors.StorageError, OSError),
+        (errors.TransportError, ConnectionError),
     ):
         assert issubclass(ours, builtin)
 
@@ -68,6 +81,7 @@ def test_builtins_are_caught() -> None:
         ("mdk-store/src/error.rs", "StoreError", "errors/mapping.rs"),
         ("mdk-store/src/vault/error.rs", "VaultError", "errors/mapping.rs"),
         ("mdk-core/src/values.rs", "EventBody", "event_views.rs"),
+        ("mdk-client/src/error.rs", "ClientError", "errors/transport.rs"),
     ],
 )
 def test_the_binding_names_every_variant(source: str, enum: str, target: str) -> None:

@@ -13,6 +13,7 @@ use crate::converge::branch::Auth;
 use crate::error::{Error, Result};
 use crate::identity::Identity;
 use crate::inbound::retry::Drain;
+use crate::outgoing::{Letter, OutboxPurpose};
 use crate::provider::{Provider, TxProvider};
 use crate::values::{EngineEvent, GroupInfo, Interest};
 use crate::{group, history};
@@ -42,6 +43,8 @@ pub(crate) struct Ctx<'a, 'tx> {
     pub(crate) batching: bool,
     /// The event that is being processed was kept as it came.
     pub(crate) kept_raw: bool,
+    /// What is to be published is put into the outbox.
+    pub(crate) outbox: bool,
     /// How a refused event is undone when others share its transaction.
     pub(crate) undo: Undo,
 }
@@ -117,11 +120,23 @@ impl<'a> Ctx<'a, '_> {
 
     /// What an earlier process left to publish is handed out again, byte for byte.
     pub(crate) fn resume(&mut self) -> Result<()> {
-        let automatic = self.pending()?.into_iter().filter(|p| p.automatic).filter_map(|p| p.event);
-        self.reply.extend(automatic);
+        for commit in self.pending()? {
+            let Some(event) = commit.event else { continue };
+            self.post(&Letter {
+                purpose: OutboxPurpose::Commit { pending: commit.id },
+                group: Some(&commit.group_id),
+                event: &event,
+                relays: &commit.relays,
+            })?;
+            // What the user made is the user's to publish, where there is no outbox.
+            if commit.automatic {
+                self.reply.push(event);
+            }
+        }
         for welcome in self.tx.sendable_welcomes()? {
             if let Some(commit) = self.tx.pending(welcome.pending)? {
                 let event = self.wrap_again(&commit, &welcome)?;
+                self.post_welcome(&commit, &event, welcome.recipient)?;
                 self.reply.push(event);
             }
         }
@@ -130,7 +145,14 @@ impl<'a> Ctx<'a, '_> {
                 continue;
             }
             if let Some(leave) = self.tx.leave(&row.id)? {
-                self.reply.push(stored_event(&leave.event_json)?);
+                let event = stored_event(&leave.event_json)?;
+                self.post(&Letter {
+                    purpose: OutboxPurpose::Proposal,
+                    group: Some(&row.id),
+                    event: &event,
+                    relays: &row.relays,
+                })?;
+                self.reply.push(event);
             }
         }
         Ok(())

@@ -93,6 +93,15 @@ pub enum Error {
     /// State that the group needs was lost from storage. Remedy: be re-invited, or restore a backup.
     #[error("the group's state is damaged: {0}")]
     Unrecoverable(&'static str),
+    /// The outbox has as many events as it takes. Remedy: let it empty, or cancel what is not needed.
+    #[error("the outbox is full: {limit} events wait to be published")]
+    OutboxFull {
+        /// Most events that it takes.
+        limit: u64,
+    },
+    /// The database keeps no account keys. Remedy: open it with the account's keys.
+    #[error("the database keeps no account keys: open it with them")]
+    KeysMissing,
     /// The database belongs to another account. Remedy: open it with that account's keys.
     #[error("the database belongs to another account")]
     WrongAccount,

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
 use crate::history;
-use crate::values::{Delivery, EngineEvent, EventBody, Reaction};
+use crate::values::{EngineEvent, EventBody, Reaction};
 
 /// Names of settings in `GroupUpdated`, stored as their position.
 pub(crate) const SETTINGS: [&str; 11] = [
@@ -89,6 +89,7 @@ pub(crate) enum Stored {
     DeliveryChanged {
         id: Key,
         delivery: u8,
+        errors: Vec<(String, String)>,
     },
     ChangeWithdrawn {
         commit: Key,
@@ -259,13 +260,10 @@ fn materialize(
         }
         Stored::Unrecoverable { reason } => EventBody::Unrecoverable { reason: reason.clone() },
         Stored::Disbanded { by } => EventBody::Disbanded { by: account(by.as_ref())? },
-        Stored::DeliveryChanged { id, delivery } => EventBody::DeliveryChanged {
+        Stored::DeliveryChanged { id, delivery, errors } => EventBody::DeliveryChanged {
             message_id: EventId::from_bytes(*id),
-            delivery: match delivery {
-                1 => Delivery::Accepted,
-                2 => Delivery::Failed,
-                _ => Delivery::Queued,
-            },
+            delivery: history::delivery(*delivery),
+            errors: errors.clone(),
         },
     }))
 }

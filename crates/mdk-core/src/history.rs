@@ -110,12 +110,26 @@ pub(crate) fn view_with(row: MessageRow, children: Vec<MessageRow>) -> Message {
         deleted,
         invalidated: row.status == MessageStatus::Invalidated,
         is_mine: row.mine,
-        delivery: match row.delivery {
-            1 => Delivery::Accepted,
-            2 => Delivery::Failed,
-            _ => Delivery::Queued,
-        },
+        delivery: delivery(row.delivery),
         tags: row.tags,
+    }
+}
+
+/// How far a message is, as it is stored.
+pub(crate) fn delivery(number: u8) -> Delivery {
+    match number {
+        1 => Delivery::Accepted,
+        2 => Delivery::Failed,
+        _ => Delivery::Queued,
+    }
+}
+
+/// The number that [`delivery`] reads.
+pub(crate) fn delivery_number(delivery: Delivery) -> u8 {
+    match delivery {
+        Delivery::Queued => 0,
+        Delivery::Accepted => 1,
+        Delivery::Failed => 2,
     }
 }
 

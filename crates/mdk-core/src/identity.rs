@@ -41,6 +41,11 @@ impl Identity {
         Ok(Some(Self { keys: keys.clone(), signer, proof }))
     }
 
+    /// Whether the database belongs to an account.
+    pub(crate) fn is_there(tx: &Tx<'_>) -> Result<bool> {
+        Ok(tx.meta(META_ACCOUNT)?.is_some())
+    }
+
     /// Makes the device's MLS signer and its proof.
     pub(crate) fn create(tx: &Tx<'_>, keys: Keys, now: u64) -> Result<Self> {
         Self::keep(tx, keys, LeafSigner::generate(&mut OsRandom), now)

@@ -22,6 +22,7 @@ mod key_package;
 mod message;
 mod outbound;
 mod outcome;
+mod outgoing;
 mod parallel;
 mod policy;
 mod profile;
@@ -39,7 +40,11 @@ pub use engine::Engine;
 pub use error::{Error, Result};
 pub use inbound::Incoming;
 pub use key_package::KeyPackageVerdict;
+pub use mdk_store::SendState;
 pub use outcome::{DeferredReason, Outcome, RejectCode, Rejection, Verdict};
+pub use outgoing::{
+    CommitEnd, CommitState, OutboxChange, OutboxItem, OutboxPurpose, RelayResult, RelayVerdict,
+};
 pub use values::{
     Delivery, EngineEvent, EventBody, GroupInfo, GroupState, GroupUpdate, Interest, Invite,
     KeyPackageInfo, Member, Message, NewGroup, NewMessage, Outgoing, Pending, Reaction, StoreInfo,

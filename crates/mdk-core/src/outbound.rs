@@ -20,6 +20,7 @@ use crate::group;
 use crate::group::epoch::Step;
 use crate::key_package::ValidKeyPackage;
 use crate::outcome::{RejectCode, Rejection};
+use crate::outgoing::{Letter, OutboxPurpose};
 use crate::policy::{self, CommitClass, CommitView, GroupView, ProposalKind};
 use crate::profile::{Profile as _, V2};
 use crate::values::{GroupInfo, Pending};
@@ -133,6 +134,9 @@ impl Ctx<'_, '_> {
 
     /// Stages, signs and stores a commit; hands out what is to be published (C1 steps 7 and 8).
     pub(crate) fn prepare(&mut self, mut group: LoadedGroup, plan: &Plan) -> Result<Pending> {
+        if !plan.automatic {
+            self.require_outbox_room()?;
+        }
         let (staged, _) = self.stage_mls(&mut group, plan)?;
         let row = &group.row;
         let event = group_message::seal(
@@ -152,6 +156,9 @@ impl Ctx<'_, '_> {
         let welcomes = self.wrap_welcomes(id, &welcome, &plan.adds, &relays)?;
         let group_id = group.row.id.clone();
         self.put(group);
+        // To where the source epoch's members listen.
+        let purpose = OutboxPurpose::Commit { pending: id };
+        self.post(&Letter { purpose, group: Some(&group_id), event: &event, relays: &relays })?;
         Ok(Pending {
             id,
             group_id,
@@ -244,6 +251,7 @@ impl Ctx<'_, '_> {
         self.tx.set_commit_status(id, CommitStatus::Confirmed)?;
         self.note_renewed(&pending.group, id)?;
         self.tx.release_welcomes(id)?;
+        self.post_welcomes(&pending)?;
         self.tx.mark_seen(pending.digest.as_bytes(), Seen::OwnEcho)?;
         if let Some(event) = &pending.event_id {
             self.tx.mark_seen(event.as_bytes(), Seen::OwnEcho)?;
@@ -286,7 +294,7 @@ impl Ctx<'_, '_> {
         self.tx.set_commit_state(id, &self.tx.mls_dump(&group.row.id)?)?;
         self.tx.set_commit_status(id, CommitStatus::Discarded)?;
         self.tx.drop_welcomes(id)?;
-        Ok(())
+        self.withdraw_commit(id)
     }
 
     fn unresolved(&self, id: i64) -> Result<PendingRow> {

@@ -397,5 +397,7 @@ pub enum EventBody {
         message_id: EventId,
         /// The new state.
         delivery: Delivery,
+        /// Relay URL, and what it said against the message.
+        errors: Vec<(String, String)>,
     },
 }

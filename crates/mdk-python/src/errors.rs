@@ -4,6 +4,9 @@
 //! `mapping` says which error is which class.
 
 mod mapping;
+mod transport;
+
+use std::collections::HashMap;
 
 use mdk_wire::WireError;
 use pyo3::prelude::*;
@@ -26,18 +29,20 @@ macro_rules! classes {
 }
 
 classes! {
-    AccessDenied, AlreadyEncrypted, CallbackFailed, Cancelled, Closed, CommitLost, CommitPending, CopyDiffers,
-    CorruptDatabase, DatabaseBusy, DatabaseDamaged, DatabaseMissing, DestinationExists, DirectoryTooWide,
-    DiskFull, EmptyDatabase, EncryptionMissing, EpochUnavailable, FileMissing, ForeignDatabase, ForeignOwner,
-    Forked, GroupNotFound, GroupSettling, GroupTooLarge, GroupUnrecoverable, HardLink, InMemory, IncompatibleMember,
-    InternalError, InvalidEvent, InvalidIdentifier, InvalidInput, InvalidKey, InvalidPassphrase,
-    InvalidRelayUrl, InviteNotFound, KeyFileTooWide, KeyMalformed, KeyMissing, KeyNotStored, KeyPackageNotFound,
-    KeyRecordMalformed, KeyringAmbiguous, KeyringLocked, KeyringTimeout, KeyringUnavailable, LastAdmin,
-    LockLost, LogWithoutDatabase, MessageNotFound, NewKeyNeeded, NotABackup, NotADatabase, NotARegularFile, NotAdmin,
-    NotAllowed, NotEncrypted, NotEnoughSpace, NotFound, NotMember, PathChanged, ReadOnlyDatabase, Reentered,
-    RekeyInterrupted, SameKey, SchemaTooNew, SchemaTooOld, SelfUpdateRequired, StorageError, SymbolicLink,
-    TruncatedDatabase, UnsuitableFileSystem, VolatileStore, WrongAccount, WrongDatabasePassphrase, WrongKey,
-    WrongKeyLength, WrongPassphrase,
+    AccessDenied, AddressRefused, AlreadyEncrypted, CallbackFailed, Cancelled, Closed, CommitLost,
+    CommitPending, CopyDiffers, CorruptDatabase, DatabaseBusy, DatabaseDamaged, DatabaseMissing,
+    DestinationExists, DirectoryTooWide, DiskFull, EmptyDatabase, EncryptionMissing, EpochUnavailable,
+    FileMissing, ForeignDatabase, ForeignOwner, Forked, GroupNotFound, GroupSettling, GroupTooLarge,
+    GroupUnrecoverable, HardLink, InMemory, IncompatibleMember, InternalError, InvalidEvent,
+    InvalidIdentifier, InvalidInput, InvalidKey, InvalidPassphrase, InvalidRelayUrl, InviteNotFound,
+    KeyFileTooWide, KeyMalformed, KeyMissing, KeyNotStored, KeyPackageNotFound, KeyRecordMalformed,
+    KeyringAmbiguous, KeyringLocked, KeyringTimeout, KeyringUnavailable, KeysMissing, LastAdmin, LockLost,
+    LogWithoutDatabase, MessageNotFound, NewKeyNeeded, NoAnswer, NoRelayAccepted, NotABackup, NotADatabase,
+    NotARegularFile, NotAdmin, NotAllowed, NotConnected, NotEncrypted, NotEnoughSpace, NotFound, NotMember,
+    OutboxFull, PathChanged, PortTaken, ReadOnlyDatabase, Reentered, RekeyInterrupted, RelayRefused, SameKey,
+    SchemaTooNew, SchemaTooOld, SelfUpdateRequired, StorageError, SymbolicLink, TruncatedDatabase,
+    UnsuitableFileSystem, VolatileStore, WrongAccount, WrongDatabasePassphrase, WrongKey, WrongKeyLength,
+    WrongPassphrase,
 }
 
 /// Names of the classes that Rust raises; a test compares them with `mdk.errors`.
@@ -52,6 +57,9 @@ pub(crate) enum Detail {
     Signed(i64),
     Object(Py<PyAny>),
     Text(&'static str),
+    Owned(String),
+    /// Relay URLs and what they said.
+    Reasons(Vec<(String, String)>),
 }
 
 /// An exception to be raised, made without the interpreter.
@@ -137,6 +145,10 @@ impl Raise {
                 Detail::Signed(value) => details.set_item(name, value)?,
                 Detail::Object(value) => details.set_item(name, value)?,
                 Detail::Text(value) => details.set_item(name, value)?,
+                Detail::Owned(value) => details.set_item(name, value)?,
+                Detail::Reasons(value) => {
+                    details.set_item(name, value.into_iter().collect::<HashMap<_, _>>())?
+                }
             }
         }
         Ok(PyErr::from_value(class.call((self.message,), Some(&details))?))

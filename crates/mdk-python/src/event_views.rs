@@ -2,6 +2,7 @@
 
 use mdk_core::{EngineEvent, EventBody, Outcome, Verdict};
 use pyo3::prelude::*;
+use pyo3::types::IntoPyDict as _;
 
 use crate::views::{ToPy, build, set, time};
 
@@ -70,8 +71,9 @@ impl<'py> ToPy<'py> for EngineEvent {
             EventBody::Disbanded { by } => {
                 build!(py, "mdk.events", "Disbanded", group, at, by)
             }
-            EventBody::DeliveryChanged { message_id, delivery } => {
-                build!(py, "mdk.events", "DeliveryChanged", group, at, message_id, delivery)
+            EventBody::DeliveryChanged { message_id, delivery, errors } => {
+                let errors = errors.into_iter().into_py_dict(py)?.into_any();
+                build!(py, "mdk.events", "DeliveryChanged", group, at, message_id, delivery, errors)
             }
             // The enum may grow; a test compares its variants with this file.
             _ => build!(py, "mdk.events", "Event", group, at),

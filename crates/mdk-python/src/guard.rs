@@ -3,9 +3,10 @@
 use std::mem;
 use std::process;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Instant;
 
+use mdk_client::{ClientError, EngineAccess};
 use mdk_core::{Engine, Error};
 use mdk_store::StoreError;
 use pyo3::prelude::*;
@@ -50,15 +51,21 @@ impl Guard {
         py: Python<'_>,
         f: impl FnOnce(&mut Engine) -> mdk_core::Result<T> + Send,
     ) -> PyResult<T> {
-        if self.forked() {
-            let message = "opened before os.fork(); the child process cannot use it";
-            return Err(Raise::new(Class::Forked, message).into_err(py));
-        }
+        self.refuse_fork(py)?;
         self.refuse_reentry(py)?;
         logging::refresh(py)?;
         let result = py.detach(|| self.run(f)).inspect_err(Raise::log);
         logging::drain(py);
         result.map_err(|raise| raise.into_err(py))
+    }
+
+    /// A child of `fork` has neither the file nor the threads of its parent.
+    pub(crate) fn refuse_fork(&self, py: Python<'_>) -> PyResult<()> {
+        if !self.forked() {
+            return Ok(());
+        }
+        let message = "opened before os.fork(); the child process cannot use it";
+        Err(Raise::new(Class::Forked, message).into_err(py))
     }
 
     fn refuse_reentry(&self, py: Python<'_>) -> PyResult<()> {
@@ -124,11 +131,16 @@ impl Guard {
         result.map_err(|raise| raise.into_err(py))
     }
 
-    /// Whether it is open and ours. Without waiting: meant for the moment when nobody else has a reference.
-    pub(crate) fn is_open(&mut self) -> bool {
-        let forked = self.forked();
-        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        !forked && matches!(state, State::Open(_))
+    /// Whether it is open and ours. Without waiting: one that is in a call is open.
+    pub(crate) fn is_open(&self) -> bool {
+        if self.forked() {
+            return false;
+        }
+        match self.state.try_lock() {
+            Ok(state) => matches!(*state, State::Open(_)),
+            Err(TryLockError::Poisoned(state)) => matches!(*state.into_inner(), State::Open(_)),
+            Err(TryLockError::WouldBlock) => true,
+        }
     }
 
     fn forked(&self) -> bool {
@@ -138,6 +150,20 @@ impl Guard {
     fn lock(&self) -> MutexGuard<'_, State> {
         // Panics are handled by `State::Poisoned`.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The client's way in, from threads that Python does not know.
+impl EngineAccess for Guard {
+    fn run(&self, f: Box<dyn FnOnce(&mut Engine) + Send + '_>) -> mdk_client::Result<()> {
+        if self.forked() {
+            return Err(ClientError::EngineGone);
+        }
+        let call = |engine: &mut Engine| {
+            f(engine);
+            Ok(())
+        };
+        self.run(call).map_err(|_| ClientError::EngineGone)
     }
 }
 

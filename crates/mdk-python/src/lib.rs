@@ -4,12 +4,14 @@ use pyo3::prelude::*;
 
 mod args;
 mod batch;
+mod client;
 mod clock;
 mod config;
 mod database_key;
 mod engine;
 mod errors;
 mod event_views;
+mod futures;
 mod guard;
 mod keys;
 mod logging;
@@ -36,6 +38,8 @@ static ALLOCATOR: zeroizing_alloc::ZeroAlloc<std::alloc::System> =
 mod _mdk {
     #[pymodule_export]
     use crate::batch::{EventIterator, OutcomeIterator};
+    #[pymodule_export]
+    use crate::client::{Client, LocalRelay, Pool};
     #[pymodule_export]
     use crate::clock::Clock;
     #[pymodule_export]

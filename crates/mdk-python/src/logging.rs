@@ -1,5 +1,5 @@
-//! `tracing` as Python's `logging`: events of our crates become records of the loggers `mdk.wire`, `mdk.store`, `mdk.core`
-//! and `mdk.python`.
+//! `tracing` as Python's `logging`: events of our crates become records of the loggers `mdk.wire`, `mdk.store`, `mdk.core`,
+//! `mdk.client` and `mdk.python`.
 //!
 //! An event is noted where it happens, often while the engine is locked and the interpreter detached, and handed to
 //! Python at the end of the call, when neither is true any more: a handler may do what it likes, even call `mdk`.
@@ -22,10 +22,11 @@ use tracing::subscriber::Interest;
 use tracing::{Event, Level, Metadata, Subscriber};
 
 /// Crates that are listened to, and their loggers.
-const SOURCES: [(&str, &str); 4] = [
+const SOURCES: [(&str, &str); 5] = [
     ("mdk_wire", "mdk.wire"),
     ("mdk_store", "mdk.store"),
     ("mdk_core", "mdk.core"),
+    ("mdk_client", "mdk.client"),
     ("mdk_python", "mdk.python"),
 ];
 /// Most records that wait for the end of a call; more are counted.
@@ -110,7 +111,7 @@ pub(crate) fn drain(py: Python<'_>) {
     }
     if dropped > 0 {
         let text = format!("{dropped} records of one call were too many and are not shown");
-        tell(py, &Record { source: 3, level: 2, text });
+        tell(py, &Record { source: SOURCES.len() - 1, level: 2, text });
     }
     DRAINING.set(false);
 }

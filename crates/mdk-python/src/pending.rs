@@ -31,6 +31,11 @@ impl PendingCommit {
     pub(crate) fn new(mdk: &Bound<'_, Mdk>, commit: Pending) -> Self {
         Self { mdk: mdk.clone().unbind(), commit, done: AtomicBool::new(false) }
     }
+
+    /// Its handle in the engine.
+    pub(crate) fn id(&self) -> i64 {
+        self.commit.id
+    }
 }
 
 impl PartialEq for PendingCommit {

@@ -50,7 +50,7 @@ macro_rules! plain {
         }
     )* };
 }
-plain!(bool, u16, u32, u64, usize, &str, String);
+plain!(bool, i64, u16, u32, u64, usize, &str, String);
 
 macro_rules! hex {
     ($($type:ty),*) => { $(

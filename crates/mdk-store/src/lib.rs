@@ -6,6 +6,7 @@
 //! `Store::in_memory` is the same code over SQLite's `:memory:`, which is **not** encrypted.
 
 mod cipher;
+mod client_state;
 mod digest;
 mod error;
 mod events;
@@ -25,6 +26,7 @@ mod migrate;
 mod open;
 mod openmls;
 mod outbox;
+mod outgoing;
 mod ritual;
 mod seen;
 mod side_record;
@@ -44,6 +46,7 @@ pub use messages::*;
 pub use open::{APPLICATION_ID, OpenOptions};
 pub use openmls::{MlsMemory, MlsStorage};
 pub use outbox::*;
+pub use outgoing::*;
 pub use seen::*;
 pub use snapshots::*;
 pub use store::{Store, StoreInfo};

@@ -14,6 +14,7 @@ const MIGRATIONS: &[&[&str]] = &[
         include_str!("schema/V001__5_held.sql"),
     ],
     &[include_str!("schema/V002__converge.sql")],
+    &[include_str!("schema/V003__outbox.sql")],
 ];
 
 /// The oldest schema that can be migrated.

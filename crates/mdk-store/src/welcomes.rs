@@ -91,6 +91,15 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// Forgets one Welcome: a relay has it. No such Welcome: nothing happens.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails.
+    pub fn drop_welcome(&self, event: &EventId) -> Result<()> {
+        self.exec("DELETE FROM welcomes WHERE event_id = ?1", [event.as_bytes()])?;
+        Ok(())
+    }
+
     /// Forgets the Welcomes of a commit.
     ///
     /// # Errors

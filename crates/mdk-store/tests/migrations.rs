@@ -1,37 +1,45 @@
-//! A database that version 1 wrote opens, is migrated, and says what it said.
+//! Databases that earlier versions wrote open, are migrated, and say what they said.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::path::Path;
 
-use mdk_store::{DatabaseKey, GroupStatus, InputState, OpenOptions, PassRow, Store, StoreError};
-use mdk_wire::{GroupId, Secret};
+use mdk_store::{
+    DatabaseKey, GroupStatus, InputState, OpenOptions, OutgoingPurpose, OutgoingRow, PassRow,
+    Progress, Store, StoreError, salvage, verify,
+};
+use mdk_wire::{EventId, GroupId, Secret};
 
 const GROUP: &str = "262de5a887a2e6409e17c667020d2918";
 
-fn open(folder: &Path) -> Store {
-    let path = folder.join("version-1.db");
-    let key = DatabaseKey::Raw(Secret::new([7; 32]));
-    Store::open(&path, &key, &OpenOptions::default()).unwrap()
+fn key() -> DatabaseKey {
+    DatabaseKey::Raw(Secret::new([7; 32]))
 }
 
-fn copy() -> tempfile::TempDir {
+fn open(folder: &Path) -> Store {
+    Store::open(&folder.join("mdk.db"), &key(), &OpenOptions::default()).unwrap()
+}
+
+fn copy(version: u32) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/version-1.db");
-    let path = folder.path().join("version-1.db");
+    let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
+    let fixture = format!("{fixtures}/version-{version}.db");
+    let path = folder.path().join("mdk.db");
     std::fs::write(&path, std::fs::read(fixture).unwrap()).unwrap();
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt as _;
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let mode = std::fs::Permissions::from_mode;
+        std::fs::set_permissions(&path, mode(0o600)).unwrap();
+        std::fs::set_permissions(folder.path(), mode(0o700)).unwrap();
     }
     folder
 }
 
 #[test]
 fn a_database_of_version_1_is_migrated() {
-    let folder = copy();
+    let folder = copy(1);
     let mut store = open(folder.path());
-    assert_eq!(store.info().unwrap().schema_version, 2);
+    assert_eq!(store.info().unwrap().schema_version, 3);
     let group = GroupId::from_hex(GROUP).unwrap();
     store
         .write(|tx| {
@@ -73,4 +81,63 @@ fn a_database_of_version_1_is_migrated() {
     drop(store);
     let mut store = open(folder.path());
     assert_eq!(store.digest().unwrap(), digest);
+}
+
+#[test]
+fn a_database_of_version_2_gets_an_outbox() {
+    let folder = copy(2);
+    let mut store = open(folder.path());
+    assert_eq!(store.info().unwrap().schema_version, 3);
+    let group = GroupId::from_hex(GROUP).unwrap();
+    let row = OutgoingRow {
+        seq: 0,
+        event_id: EventId::from_bytes([1; 32]),
+        purpose: OutgoingPurpose::Proposal,
+        group: Some(group.clone()),
+        message: None,
+        recipient: None,
+        pending: None,
+        created_at: 0,
+        attempts: 0,
+        end: None,
+        finished_at: None,
+        targets: Vec::new(),
+        event_json: Some("{}".to_owned()),
+    };
+    store
+        .write(|tx| {
+            assert_eq!(tx.page(&group, 100, None, None)?.len(), 7);
+            assert_eq!(tx.nodes(&group)?.len(), 6);
+            assert!(tx.outgoing(0, 10)?.is_empty() && tx.client_states("")?.is_empty());
+            tx.post(&row)?;
+            tx.set_client_state("cursor", Some(b"1"))?;
+            Ok::<_, StoreError>(())
+        })
+        .unwrap();
+    assert!(store.verify(&mut Progress::none()).unwrap().is_intact());
+    store
+        .write(|tx| {
+            tx.delete_group(&group)?;
+            assert!(tx.outgoing(0, 10)?.is_empty(), "it goes with its group");
+            Ok::<_, StoreError>(())
+        })
+        .unwrap();
+}
+
+/// What an older version lacks is not taken for damage, and a rescue makes it.
+#[test]
+fn older_databases_are_verified_and_salvaged() {
+    for version in [1, 2] {
+        let folder = copy(version);
+        let path = folder.path().join("mdk.db");
+        let report = verify(&path, &key(), &mut Progress::none()).unwrap();
+        assert!(report.is_intact(), "version {version}: {report:?}");
+        let saved = folder.path().join("saved.db");
+        salvage(&path, &key(), &saved, &key(), &mut Progress::none()).unwrap();
+        let mut store = Store::open(&saved, &key(), &OpenOptions::default()).unwrap();
+        let group = GroupId::from_hex(GROUP).unwrap();
+        let messages = store.read(|tx| tx.page(&group, 100, None, None)).unwrap();
+        assert_eq!(messages.len(), 7, "version {version}");
+        assert!(store.verify(&mut Progress::none()).unwrap().is_intact());
+    }
 }

@@ -1,5 +1,7 @@
 """The list of commands, and what becomes of their errors."""
 
+import io
+import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -12,33 +14,74 @@ from mdk.errors import MdkError
 from . import exit_codes, output
 from .backups import backup, restore
 from .checks import doctor, salvage, verify
+from .completion import completion
 from .demo import demo
 from .exit_codes import ExitCode
+from .groups import accept, groups, invite, leave, members
+from .identity import init, whoami
+from .listen import listen
+from .messages import export, history, send
 from .rewrites import encrypt, rekey
+from .services import bot, relay
 
+# One JSON object on a line; an error is one, too.
+_NDJSON = frozenset({"history", "export", "listen"})
 EPILOG = "\b\nExit codes:\n" + exit_codes.table()
 
 
+class _Sections(click.Group):
+    """Lists its commands by what they are about, in the order in which one meets them."""
+
+    def format_commands(
+        self,
+        ctx: click.Context,  # noqa: ARG002  # the signature is click's
+        formatter: click.HelpFormatter,
+    ) -> None:
+        """Write the lists."""
+        for title, commands in _SECTIONS.items():
+            limit = formatter.width - 6 - max(len(name) for name in self.commands)
+            rows = [(str(command.name), command.get_short_help_str(limit)) for command in commands]
+            with formatter.section(title):
+                # The columns of all lists are the same.
+                formatter.write_dl(rows, col_max=30, col_spacing=_column(self, rows))
+
+
+def _column(group: click.Group, rows: list[tuple[str, str]]) -> int:
+    widest = max(len(name) for name in group.commands)
+    return 2 + widest - max(len(name) for name, _ in rows)
+
+
 @click.group(
+    cls=_Sections,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=EPILOG,
 )
 @click.version_option(mdk.__version__, prog_name="mdk")
 def app() -> None:
-    """Look after the encrypted database of an mdk account.
+    """End-to-end encrypted groups over Nostr (Marmot v2), and the file in which an account is kept.
 
-    No command needs the account's Nostr keys. Passphrases are asked for on the terminal, or read from
-    a file descriptor; they are never given on the command line.
+    Begin with `mdk demo`, or with `mdk init --relay wss://…`. Keys and passphrases are never given on the command
+    line: passphrases are asked for on the terminal, or read from a file descriptor.
     """
 
 
-for _command in (doctor, verify, rekey, encrypt, backup, restore, salvage, demo):
+_SECTIONS: dict[str, tuple[click.Command, ...]] = {
+    "Account": (init, whoami),
+    "Groups": (groups, members, invite, accept, leave),
+    "Messages": (send, history, listen, export),
+    "The file": (doctor, verify, rekey, encrypt, backup, restore, salvage),
+    "For trials": (demo, relay, bot),
+    "Shell": (completion,),
+}
+
+for _command in (command for commands in _SECTIONS.values() for command in commands):
     app.add_command(_command)
 
 
 def run(arguments: Sequence[str]) -> ExitCode:
     """Run one command and say what its exit code is."""
     as_json = "--json" in arguments
+    output.in_one_line(bool(arguments) and arguments[0] in _NDJSON)
     try:
         code = app.main(list(arguments), prog_name="mdk", standalone_mode=False)
     except MdkError as error:
@@ -55,9 +98,23 @@ def run(arguments: Sequence[str]) -> ExitCode:
     except (click.Abort, KeyboardInterrupt):
         code = ExitCode.INTERRUPTED
         output.complaint(as_json, "interrupted", code, "interrupted")
+    except BrokenPipeError:
+        code = ExitCode.IO  # whoever reads has gone
     return ExitCode(code or 0)
 
 
 def main() -> NoReturn:
     """Entry point of `mdk` and `python -m mdk`."""
-    sys.exit(run(sys.argv[1:]))
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show a character gets its number, not a traceback.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    code = run(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BrokenPipeError:
+        code = code or ExitCode.IO
+    # Everything is written and closed. A thread of the network that lets go of its last object while the interpreter is
+    # taken down would take the exit code with it.
+    os._exit(code)

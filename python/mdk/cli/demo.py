@@ -7,6 +7,6 @@ from mdk import demo as play
 
 @click.command()
 def demo() -> int:
-    """Two accounts, one group, no network; in a temporary directory."""
+    """Two people, one group, a relay in this process: no network. In a temporary directory."""
     play.main()
     return 0

@@ -24,18 +24,30 @@ def json_option(function: Command) -> Command:
     return _stack(function, click.option("--json", "as_json", is_flag=True, help=help_))
 
 
-def key_option(*, optional: bool = False) -> Callable[[Command], Command]:
-    """`--key` and what belongs to it."""
+def key_option(
+    *,
+    optional: bool = False,
+    without: str = "Without it the file is looked at from outside.",
+    env: str | None = None,
+) -> Callable[[Command], Command]:
+    """`--key` and what belongs to it. `without` says what happens where an optional one is not given."""
     default = None if optional else "keyring"
     text = f"Where the key is: {FORMS}."
     if optional:
-        text += " Without it the file is looked at from outside."
+        text += f" {without}"
+    if env is not None:
+        text += f"  [env: {env}]"
 
     def decorate(function: Command) -> Command:
         return _stack(
             function,
             click.option(
-                "--key", type=KeyType(), default=default, show_default=not optional, help=text
+                "--key",
+                type=KeyType(),
+                default=default,
+                show_default=not optional,
+                envvar=env,
+                help=text,
             ),
             click.option(
                 "--passphrase-fd",
@@ -99,3 +111,28 @@ def backup_passphrase_option(function: Command) -> Command:
             help="Read the passphrase of the backup from this file descriptor.",
         ),
     )
+
+
+def patience_option(seconds: float) -> Callable[[Command], Command]:
+    """`--timeout`: how long relays are waited for."""
+
+    def decorate(function: Command) -> Command:
+        return _stack(
+            function,
+            click.option(
+                "--timeout",
+                type=click.FloatRange(min=0, max=86_400),
+                default=seconds,
+                show_default=True,
+                metavar="SECONDS",
+                help="How long to wait for relays.",
+            ),
+        )
+
+    return decorate
+
+
+def sync_option(function: Command) -> Command:
+    """`--sync`: fetch what is new before showing what is there."""
+    help_ = "Fetch what is new from the relays first; without it no connection is made."
+    return _stack(function, click.option("--sync", is_flag=True, help=help_))

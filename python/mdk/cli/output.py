@@ -85,12 +85,36 @@ def show(as_json: bool, document: Document, lines: Iterable[str]) -> None:
             click.echo(line)
 
 
+def record(document: Document) -> None:
+    """One line of NDJSON, written at once: who reads it waits for it."""
+    click.echo(compact(document))
+    sys.stdout.flush()
+
+
+def compact(document: Document) -> str:
+    """JSON in one line."""
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+
+
+_one_line = False
+
+
+def in_one_line(wanted: bool) -> None:
+    """Whether an error of this command is one line of JSON."""
+    global _one_line  # noqa: PLW0603  # one command in a process
+    _one_line = wanted
+
+
+def _echo(error: Document) -> None:
+    click.echo(compact(error) if _one_line else json.dumps(error, indent=2))
+
+
 def failure(as_json: bool, error: MdkError, code: ExitCode) -> None:
     """An error, as one line `mdk: sentence. hint`, or as the JSON document."""
     message = str(error)
     if as_json:
         what = {"code": error.code, "message": message, "hint": error.hint}
-        click.echo(json.dumps({"error": what, "exit_code": int(code)}, indent=2))
+        _echo({"error": what, "exit_code": int(code)})
     hint = f" {error.hint}" if error.hint else ""
     click.echo(f"mdk: {message.rstrip('.')}.{hint}", err=True)
 
@@ -99,5 +123,5 @@ def complaint(as_json: bool, message: str, code: ExitCode, kind: str) -> None:
     """An error that is not one of the engine's."""
     if as_json:
         what = {"code": kind, "message": message, "hint": None}
-        click.echo(json.dumps({"error": what, "exit_code": int(code)}, indent=2))
+        _echo({"error": what, "exit_code": int(code)})
     click.echo(f"mdk: {message}", err=True)

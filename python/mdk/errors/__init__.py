@@ -1,8 +1,9 @@
 """Every exception that `mdk` raises.
 
 Each has `.code`, a stable snake_case name to branch on, and `.hint`, what to do next (or None). All of them can be
-pickled. No message, attribute or hint contains a key, a group id, a URL or the content of a message. What a *peer*
-sends never raises: it ends as an `mdk.Outcome`.
+pickled. No message or hint contains a secret key, a group id, a URL or the content of a message; attributes name
+accounts only in KeyPackageNotFound.who and relays only in TransportError and its children. What a *peer* sends never
+raises: it ends as an `mdk.Outcome`.
 """
 
 from .arguments import (
@@ -62,6 +63,7 @@ from .keys import (
     KeyringLocked,
     KeyringTimeout,
     KeyringUnavailable,
+    KeysMissing,
     NewKeyNeeded,
     NotABackup,
     RekeyInterrupted,
@@ -103,9 +105,20 @@ from .storage import (
     WrongDatabasePassphrase,
     WrongKey,
 )
+from .transport import (
+    AddressRefused,
+    NoAnswer,
+    NoRelayAccepted,
+    NotConnected,
+    OutboxFull,
+    PortTaken,
+    RelayRefused,
+    TransportError,
+)
 
 __all__ = [
     "AccessDenied",
+    "AddressRefused",
     "AlreadyEncrypted",
     "BackupError",
     "CallbackFailed",
@@ -156,31 +169,39 @@ __all__ = [
     "KeyringLocked",
     "KeyringTimeout",
     "KeyringUnavailable",
+    "KeysMissing",
     "LastAdmin",
     "LockLost",
     "LogWithoutDatabase",
     "MdkError",
     "MessageNotFound",
     "NewKeyNeeded",
+    "NoAnswer",
+    "NoRelayAccepted",
     "NotABackup",
     "NotADatabase",
     "NotARegularFile",
     "NotAdmin",
     "NotAllowed",
+    "NotConnected",
     "NotEncrypted",
     "NotEnoughSpace",
     "NotFound",
     "NotMember",
+    "OutboxFull",
     "PathChanged",
+    "PortTaken",
     "ReadOnlyDatabase",
     "Reentered",
     "RekeyInterrupted",
+    "RelayRefused",
     "SameKey",
     "SchemaTooNew",
     "SchemaTooOld",
     "SelfUpdateRequired",
     "StorageError",
     "SymbolicLink",
+    "TransportError",
     "TruncatedDatabase",
     "UnsuitableFileSystem",
     "VolatileStore",

@@ -1,6 +1,15 @@
 """What is wrong with what the caller gave, asked for, or may do."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from .base import MdkError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mdk._mdk import PublicKey
 
 
 class InvalidInput(MdkError, ValueError):
@@ -114,10 +123,25 @@ class InviteNotFound(NotFound):
 
 
 class KeyPackageNotFound(NotFound):
-    """No such KeyPackage in this database."""
+    """No such KeyPackage in this database, or, for an invitation, no usable one of these accounts on any relay.
+
+    `who` has the accounts whose KeyPackage was not found; it is empty if it is about one of our own.
+    """
 
     code = "key_package_not_found"
-    hint: str | None = "List key_packages()."
+    hint: str | None = (
+        "Ours: list key_packages(). Theirs: ask them to come online once with a Marmot v2 client."
+    )
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        who: Iterable[PublicKey] = (),
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.who: tuple[PublicKey, ...] = tuple(who)
 
 
 class NotAllowed(MdkError, PermissionError):

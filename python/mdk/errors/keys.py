@@ -90,6 +90,13 @@ class RekeyInterrupted(KeyringError):
     hint: str | None = "Open the database with the new key; that completes the re-key."
 
 
+class KeysMissing(MdkError):
+    """The database is there, but it does not keep the account's Nostr keys: they were given each time."""
+
+    code = "keys_missing"
+    hint: str | None = "Give keys=..., the account that the database belongs to."
+
+
 class BackupError(MdkError):
     """A backup could not be read."""
 

@@ -48,6 +48,7 @@ impl Ctx<'_, '_> {
         for commit in &withdrawn {
             if let Some(own) = self.tx.pending_by_digest(id, commit)? {
                 self.tx.drop_welcomes(own.id)?;
+                self.withdraw_commit(own.id)?;
             }
             let subject = [&row.pass.switches.to_be_bytes()[..], commit.as_bytes()].concat();
             self.emit(id, &subject, &Stored::ChangeWithdrawn { commit: *commit.as_bytes() })?;

@@ -137,6 +137,7 @@ impl Ctx<'_, '_> {
         self.tx.update_group(&group.row)?;
         self.tx.set_commit_status(pending.id, mdk_store::CommitStatus::Confirmed)?;
         self.tx.release_welcomes(pending.id)?;
+        self.post_welcomes(pending)?;
         self.put(group);
         self.emit(&pending.group, b"founded", &Stored::Joined)?;
         self.retry_held(&pending.group)?;

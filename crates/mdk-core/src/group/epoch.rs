@@ -176,6 +176,7 @@ impl Ctx<'_, '_> {
             let left = row.status == GroupStatus::Left;
             self.emit(&row.id, &subject, &Stored::Removed { by, left, commit })?;
         }
+        self.abandon_outgoing(&row.id)?;
         self.tx.mls_delete(&row.id)?;
         self.rehome_held(&row.id)?;
         for held in self.tx.held(&row.id)? {

@@ -14,6 +14,7 @@ use crate::ctx::Ctx;
 use crate::error::{Error, Result};
 use crate::inbound::classify;
 use crate::outbound::Plan;
+use crate::outgoing::{Letter, OutboxPurpose};
 
 /// Wait per rank before the next member answers a leave, in milliseconds. The lowest remaining leaf answers
 /// at once; the others step in only if it does not, so that one leave does not make a race of commits.
@@ -97,6 +98,13 @@ impl Ctx<'_, '_> {
             requested_at,
             proposed_epoch: row.epoch,
             event_json: event.to_json(),
+        })?;
+        self.withdraw_proposals(&group.row.id)?;
+        self.post(&Letter {
+            purpose: OutboxPurpose::Proposal,
+            group: Some(&group.row.id),
+            event: &event,
+            relays: &group.row.relays,
         })?;
         Ok(event)
     }

@@ -170,8 +170,10 @@ impl Ctx<'_, '_> {
             }
             let edits = self.tx.children(&row.group, &row.id)?;
             for edit in edits.iter().filter(|c| c.kind == kind::EDIT) {
+                self.expire_outgoing(edit)?;
                 self.tx.expire_message(edit.seq)?;
             }
+            self.expire_outgoing(&row)?;
             self.tx.expire_message(row.seq)?;
             let group: GroupId = row.group.clone();
             let shown = matches!(row.status, MessageStatus::Valid | MessageStatus::Invalidated);

@@ -9,6 +9,7 @@ use super::check::{FIRST_PRIVATE_COMPONENT, reference};
 use super::{LIFETIME_MARGIN, MAX_AHEAD, MAX_LIFETIME};
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
+use crate::outgoing::{Letter, OutboxPurpose};
 use crate::profile::{Profile as _, V2};
 
 const META_SLOT: &str = "key_package_slot";
@@ -29,6 +30,7 @@ impl Ctx<'_, '_> {
         slot: Option<&str>,
     ) -> Result<Event> {
         check_relays(relays)?;
+        self.require_outbox_room()?;
         let now = self.now();
         let slot = match slot {
             Some(slot) => checked_slot(slot)?,
@@ -71,6 +73,8 @@ impl Ctx<'_, '_> {
             slot,
         };
         self.tx.put_key_package(&row)?;
+        let purpose = OutboxPurpose::KeyPackage;
+        self.post(&Letter { purpose, group: None, event: &event, relays })?;
         Ok(row)
     }
 

@@ -38,6 +38,9 @@ impl Ctx<'_, '_> {
     }
 
     fn forget_key_package(&mut self, reference: &KeyPackageRef) -> Result<()> {
+        if let Some(row) = self.tx.key_package(reference)? {
+            self.withdraw_event(&row.event_id)?;
+        }
         // The bundle holds the init key and the leaf's encryption key; OpenMLS stores no other row for it.
         self.tx.mls().delete_key_package(&mls_reference(reference)?)?;
         self.tx.delete_key_package(reference)?;

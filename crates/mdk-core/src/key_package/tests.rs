@@ -67,6 +67,7 @@ impl Account {
                 drain: std::collections::HashMap::new(),
                 batching: false,
                 kept_raw: false,
+                outbox: false,
                 undo: crate::ctx::Undo::Savepoint,
             })
         })

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
+use crate::outgoing::{Letter, OutboxPurpose};
 
 const DAY: u64 = 86_400;
 /// A KeyPackage is replaced this long before its end, at least and at most: clients that were made on one day do not
@@ -47,7 +48,14 @@ impl Ctx<'_, '_> {
                 if row.used {
                     self.promote_key_package(&row.event_id)?;
                 } else if now >= plan.next_try {
-                    self.reply.push(crate::ctx::stored_event(&row.event_json)?);
+                    let event = crate::ctx::stored_event(&row.event_json)?;
+                    self.post(&Letter {
+                        purpose: OutboxPurpose::KeyPackage,
+                        group: None,
+                        event: &event,
+                        relays: &row.relays,
+                    })?;
+                    self.reply.push(event);
                     plan.next_try = now.saturating_add(wait(plan.tries));
                     plan.tries = plan.tries.saturating_add(1);
                     self.keep_plan(&row.reference, Some(&plan))?;

@@ -4,9 +4,11 @@ mod groups;
 mod history;
 mod key_packages;
 mod messages;
+mod outbox;
 mod vault;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use mdk_core::Engine;
@@ -46,7 +48,8 @@ type Objects<'py> = PyResult<Vec<Bound<'py, PyAny>>>;
 /// and InternalError (a bug; open it again). What a peer sends never raises: it ends as an Outcome.
 #[pyclass(frozen, module = "mdk")]
 pub(crate) struct Mdk {
-    pub(crate) guard: Guard,
+    /// Shared with the client, which works on while Python does other things.
+    pub(crate) guard: Arc<Guard>,
     public_key: PublicKey,
     database: Database,
     /// Default of `needs_self_update`, in seconds.
@@ -72,30 +75,29 @@ impl Mdk {
         &self.database
     }
 
-    fn new(
+    fn open_with(
         py: Python<'_>,
-        keys: mdk_wire::Keys,
         config: Option<Config>,
-        open: impl FnOnce(mdk_wire::Keys, mdk_core::Config) -> mdk_core::Result<Engine> + Send,
+        open: impl FnOnce(mdk_core::Config) -> mdk_core::Result<Engine> + Send,
     ) -> PyResult<Self> {
         let config: mdk_core::Config = config.map(|config| config.0).unwrap_or_default();
         let self_update_every = config.self_update_every;
-        let public_key = PublicKey(keys.public_key());
         let start = || {
-            let mut engine = open(keys, config)?;
+            let mut engine = open(config)?;
             let info = engine.info()?;
             let (source, schema, bytes) = (info.key_source, info.schema_version, info.size_bytes);
             tracing::info!(target: "mdk_python", source, schema, bytes, "an account was opened");
-            Ok((engine, info.path))
+            Ok((engine.public_key(), engine, info.path))
         };
         logging::refresh(py)?;
         let started = py
             .detach(|| panics::catch(start)?.map_err(|error: mdk_core::Error| Raise::from(error)))
             .inspect_err(Raise::log);
         logging::drain(py);
-        let (engine, path) = started.map_err(|raise| raise.into_err(py))?;
+        let (public_key, engine, path) = started.map_err(|raise| raise.into_err(py))?;
         let database = path.map_or_else(Database::new_in_memory, Database::File);
-        Ok(Self { guard: Guard::new(engine), public_key, database, self_update_every })
+        let guard = Arc::new(Guard::new(engine));
+        Ok(Self { guard, public_key: PublicKey(public_key), database, self_update_every })
     }
 
     fn call<T: Send>(
@@ -144,7 +146,8 @@ impl Mdk {
         let (path, key) = (path.get()?, database_key::or_keyring(key));
         let clock = Clock::for_engine(clock);
         let options = OpenOptions::default();
-        Self::new(py, keys.0.clone(), config, |keys, config| {
+        let keys = keys.0.clone();
+        Self::open_with(py, config, |config| {
             Engine::open(&path, keys, &key, &options, config, clock)
         })
     }
@@ -164,7 +167,7 @@ impl Mdk {
         let keys = keys.map_or_else(mdk_wire::Keys::generate, |keys| keys.0.clone());
         logging::refresh(py)?;
         tracing::warn!(target: "mdk_store", "an account in memory is not encrypted");
-        Self::new(py, keys, config, |keys, config| Engine::in_memory(keys, config, clock))
+        Self::open_with(py, config, |config| Engine::in_memory(keys, config, clock))
     }
 
     /// Closes the database. Waits for calls in other threads; closing again does nothing.

@@ -41,6 +41,8 @@ impl From<Error> for Raise {
             Error::Unrecoverable(_) => new(Class::GroupUnrecoverable),
             Error::SelfUpdateRequired => new(Class::SelfUpdateRequired),
             Error::WrongAccount => new(Class::WrongAccount),
+            Error::OutboxFull { limit } => new(Class::OutboxFull).number("limit", Some(limit)),
+            Error::KeysMissing => new(Class::KeysMissing),
             Error::Open(error) => error.into(),
             Error::Store(error) => error.into(),
             Error::Vault(error) => error.into(),

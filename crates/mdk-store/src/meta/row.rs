@@ -88,6 +88,10 @@ impl<'r> Columns<'r> {
         }
     }
 
+    pub(crate) fn u32(&mut self) -> Result<u32> {
+        self.i64()?.try_into().map_err(|_| self.bad())
+    }
+
     pub(crate) fn u16(&mut self) -> Result<u16> {
         self.i64()?.try_into().map_err(|_| self.bad())
     }

@@ -8,7 +8,9 @@ use mdk_wire::GroupId;
 use rusqlite::types::ToSql;
 
 use super::row::{Columns, U64};
-use crate::{Result, Store, StoreError, Tx, groups, held, messages, outbox};
+use crate::{
+    Result, Store, StoreError, Tx, client_state, groups, held, messages, outbox, outgoing,
+};
 
 fn with_tx<T>(f: impl FnOnce(&Tx<'_>) -> Result<T>) -> T {
     Store::in_memory().unwrap().write(f).unwrap()
@@ -80,6 +82,13 @@ fn hot_queries_search_an_index() {
         (crate::events::AFTER, "INTEGER PRIMARY KEY (rowid>?)"),
         (crate::events::LAST, "SEARCH events"),
         (outbox::OPEN_OF_GROUP, "commits_open (group_id=?)"),
+        (outgoing::OPEN, "outbox_open (seq>?)"),
+        (outgoing::BY_EVENT, "sqlite_autoindex_outbox_1"),
+        (outgoing::BY_MESSAGE, "outbox_by_message (message_id=?)"),
+        (outgoing::BY_COMMIT, "outbox_by_commit (pending=?)"),
+        (outgoing::PRUNE, "outbox_finished (finished_at>? AND finished_at<?)"),
+        (client_state::STATE, "PRIMARY KEY"),
+        (client_state::STATES, "PRIMARY KEY"),
         (held::HELD, "held_by_group"),
         (held::DUE, "inputs_by_due"),
     ];
@@ -157,7 +166,7 @@ fn deleting_a_group_leaves_no_row_of_it_and_all_of_others() {
         tx.mark_seen(&[1; 32], crate::Seen::Done)?;
         tx.delete_group(&one)?;
         let tables = tables_of_a_group(tx);
-        assert!(tables.len() >= 11);
+        assert!(tables.len() >= 12);
         for (table, column) in &tables {
             let left = |id: &GroupId| {
                 strings(tx, &format!("SELECT hex({column}) FROM {table}"))
@@ -185,7 +194,7 @@ fn tables_without_a_group_are_the_known_ones() {
         all.sort();
         Ok(all)
     });
-    let expected = ["key_packages", "meta", "seen"];
+    let expected = ["client_state", "key_packages", "meta", "seen"];
     let unknown: Vec<_> = found.iter().filter(|name| !expected.contains(&name.as_str())).collect();
     assert!(
         unknown.iter().all(|name| name.contains("migration")),

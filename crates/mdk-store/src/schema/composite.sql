@@ -1,5 +1,10 @@
 -- What the migrations produce, by table. Generated; see the test that compares it.
 
+CREATE TABLE client_state (
+  key   TEXT NOT NULL PRIMARY KEY,
+  value BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE commits (
   id           INTEGER PRIMARY KEY AUTOINCREMENT,
   group_id     BLOB NOT NULL,
@@ -170,6 +175,30 @@ CREATE TABLE "nodes" (
   state          BLOB NOT NULL,
   UNIQUE (group_id, authenticator)
 ) STRICT;
+
+CREATE TABLE outbox (
+  seq         INTEGER PRIMARY KEY AUTOINCREMENT,
+  event_id    BLOB NOT NULL UNIQUE,
+  purpose     INTEGER NOT NULL,
+  group_id    BLOB,
+  message_id  BLOB,
+  recipient   BLOB,
+  pending     INTEGER,
+  created_at  ANY NOT NULL,
+  attempts    INTEGER NOT NULL,
+  result      INTEGER,
+  finished_at ANY,
+  targets     BLOB NOT NULL,
+  event_json  TEXT
+) STRICT;
+
+CREATE INDEX outbox_by_commit ON outbox (pending) WHERE pending IS NOT NULL;
+
+CREATE INDEX outbox_by_message ON outbox (message_id) WHERE message_id IS NOT NULL;
+
+CREATE INDEX outbox_finished ON outbox (finished_at) WHERE finished_at IS NOT NULL;
+
+CREATE INDEX outbox_open ON outbox (seq) WHERE finished_at IS NULL;
 
 CREATE TABLE routes (
   seq            INTEGER PRIMARY KEY,

@@ -5,12 +5,16 @@ mod mend;
 mod rescue;
 mod schema;
 
-use std::{ffi::OsStr, path::Path};
+use std::{collections::BTreeMap, ffi::OsStr, path::Path};
 
 use mdk_wire::Secret;
 use rusqlite::Connection;
 
-use self::{btree::Pages, mend::Mended, rescue::Rescue};
+use self::{
+    btree::Pages,
+    mend::Mended,
+    rescue::{Loss, Rescue},
+};
 use super::{
     Progress, VaultError,
     log::Log,
@@ -99,28 +103,28 @@ fn fill(
         (count + 1..=expected).filter(|number| !log.pages.contains_key(number)).count() as u64
     });
     let damaged = rescue.damaged_tables();
+    let Rescue { losses, unknown_pages, .. } = rescue;
+    if version < migrate::SUPPORTED {
+        // What is made to fit together are rows of the newest version.
+        migrate::migrate(&mut conn, false, APPLICATION_ID)?;
+    }
     let events_lost =
-        damaged.iter().any(|(name, _)| name == "events") || rescue.losses.contains_key("events");
+        damaged.iter().any(|(name, _)| name == "events") || losses.contains_key("events");
     let mended = {
         let tx = conn.unchecked_transaction().map_err(StoreError::from)?;
-        let mended = mend::mend(&tx, rescue.losses.get("mls_rows"), events_lost)?;
+        let mended = mend::mend(&tx, losses.get("mls_rows"), events_lost)?;
         tx.commit().map_err(StoreError::from)?;
         mended
     };
     let mut report = SalvageReport {
         bad_pages: scan.bad.len() as u64 + lacking,
-        missing: missing(&rescue, &damaged, &mended, log, lacking),
+        missing: missing(&losses, unknown_pages, &damaged, &mended, log, lacking),
         unrecoverable_groups: mended.unrecoverable,
         ..SalvageReport::default()
     };
-    drop(rescue);
     count_rows(&conn, &mut report)?;
     conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").map_err(StoreError::from)?;
     conn.close().map_err(|(_, error)| StoreError::from(error))?;
-    if version < migrate::SUPPORTED {
-        let conn = open::connect(place, temp, key, false)?;
-        conn.close().map_err(|(_, error)| StoreError::from(error))?;
-    }
     Ok(report)
 }
 
@@ -159,7 +163,8 @@ fn count_rows(conn: &Connection, report: &mut SalvageReport) -> Result<(), Vault
 }
 
 fn missing(
-    rescue: &Rescue<'_>,
+    losses: &BTreeMap<String, Loss>,
+    unknown_pages: u64,
     damaged: &[(String, Option<u64>)],
     mended: &Mended,
     log: &Log,
@@ -175,7 +180,7 @@ fn missing(
             log.lost_frames
         ));
     }
-    for (table, loss) in &rescue.losses {
+    for (table, loss) in losses {
         // Rows that are cut are listed too; the larger number says at least how many there are.
         let rows = loss.listed.max(loss.cut);
         let groups = match loss.groups.len() {
@@ -190,10 +195,9 @@ fn missing(
             None => format!("{table}: where it begins is damaged, so rows may be missing"),
         });
     }
-    if rescue.unknown_pages > 0 {
-        let pages = rescue.unknown_pages;
+    if unknown_pages > 0 {
         lines.push(format!(
-            "{pages} intact pages were left out: it is not known what they belong to"
+            "{unknown_pages} intact pages were left out: it is not known what they belong to"
         ));
     }
     if mended.identity_lost {

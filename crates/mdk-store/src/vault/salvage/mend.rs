@@ -150,6 +150,14 @@ fn drop_strays(conn: &Connection) -> Result<u64> {
         "DELETE FROM welcomes WHERE sendable = 0 AND NOT EXISTS (SELECT 1 FROM commits WHERE commits.id = pending)",
         [],
     )?;
+    dropped +=
+        conn.execute("DELETE FROM outbox WHERE finished_at IS NULL AND event_json IS NULL", [])?;
+    // Without its row a commit cannot become true.
+    dropped += conn.execute(
+        "DELETE FROM outbox WHERE finished_at IS NULL AND purpose = 1 AND NOT EXISTS \
+         (SELECT 1 FROM commits WHERE commits.id = pending)",
+        [],
+    )?;
     // Nobody could be invited with these. New ones are published instead.
     dropped += conn.execute(
         "DELETE FROM key_packages WHERE used = 0 AND replaced_at IS NULL AND NOT EXISTS \

@@ -2,7 +2,7 @@
 
 use rusqlite::Connection;
 
-use crate::{OpenError, groups::GROUP_TABLES};
+use crate::{OpenError, groups::GROUP_TABLES, migrate};
 
 /// Live groups that lack one of the MLS rows without which OpenMLS does not load a group.
 ///
@@ -23,7 +23,7 @@ const fn rule(what: &'static str, count: &'static str) -> Rule {
     Rule { what, count }
 }
 
-const RULES: [Rule; 14] = [
+const RULES: [Rule; 16] = [
     rule(
         "MLS rows belong to a group that is not there",
         "SELECT count(*) FROM mls_rows WHERE scope <> x'' AND NOT EXISTS \
@@ -81,6 +81,15 @@ const RULES: [Rule; 14] = [
           (SELECT seq FROM sqlite_sequence WHERE name = 'welcomes'), 0))",
     ),
     rule(
+        "the counter of the outbox is behind its rows",
+        "SELECT count(*) FROM (SELECT max(seq) AS top FROM outbox) WHERE top > coalesce( \
+          (SELECT seq FROM sqlite_sequence WHERE name = 'outbox'), 0)",
+    ),
+    rule(
+        "events that are to be published are not there",
+        "SELECT count(*) FROM outbox WHERE finished_at IS NULL AND event_json IS NULL",
+    ),
+    rule(
         "published KeyPackages have no private keys",
         "SELECT count(*) FROM key_packages WHERE used = 0 AND replaced_at IS NULL AND NOT EXISTS \
          (SELECT 1 FROM mls_rows WHERE scope = x'' AND label = 34 AND key = reference)",
@@ -123,8 +132,15 @@ fn check(conn: &Connection, what: &str, sql: &str) -> Result<Option<String>, ()>
     match conn.query_row(sql, [], |row| row.get::<_, i64>(0)) {
         Ok(0) => Ok(None),
         Ok(count) => Ok(Some(format!("{count} {what}"))),
+        // A file of an older version has no rows in a table that it does not have.
+        Err(error) if is_older(conn) && error.to_string().contains("no such table") => Ok(None),
         Err(_) => Err(()),
     }
+}
+
+fn is_older(conn: &Connection) -> bool {
+    let version = conn.query_row("PRAGMA user_version", [], |row| row.get::<_, u32>(0));
+    version.is_ok_and(|version| version < migrate::SUPPORTED)
 }
 
 fn each(mut rule: impl FnMut(&str, &str)) {

@@ -1,0 +1,296 @@
+//! One account at work: what it needs is fetched, what it has to say is published, and nothing is lost in between.
+
+pub(crate) mod amends;
+mod commits;
+pub(crate) mod cursor;
+pub(crate) mod feed;
+mod links;
+pub(crate) mod recent;
+pub(crate) mod sent;
+pub(crate) mod shared;
+pub(crate) mod topics;
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use mdk_core::{Engine, SendState};
+use mdk_wire::{Event, Keys, PublicKey};
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use self::sent::Sent;
+use self::shared::{Command, Inlets, Shared, lock};
+use crate::error::{ClientError, Result};
+use crate::options::{ClientOptions, EngineAccess};
+use crate::relay_pool::{Pool, RelayState, RelayStatus, normal_url};
+use crate::{ingest, lists, outbox_worker, upkeep};
+
+/// Where the account's own relays stand in the engine's state.
+const RELAYS_STATE: &str = "relays";
+
+/// What a client did since it was made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Events that no relay has yet.
+    pub outbox_queued: u64,
+    /// Verified events that came from relays, each counted once.
+    pub events_received: u64,
+    /// Of these, those that the engine refused for good, and what did not verify.
+    pub events_rejected: u64,
+    /// Of these, those that wait for something in the engine.
+    pub events_deferred: u64,
+    /// Messages of ours that a relay accepted.
+    pub messages_sent: u64,
+    /// When the last event came, Unix seconds.
+    pub last_event_at: Option<u64>,
+    /// Events that the running catch-up has fetched, or that the last one had.
+    pub backlog_fetched: u64,
+    /// Of these, those that the engine has.
+    pub backlog_processed: u64,
+    /// Places in a relay's history that could not be paged through (more events in a second than it returns).
+    pub possible_gaps: u64,
+}
+
+/// An account's client. Clones are the same client; when the last one is dropped, its tasks end.
+#[derive(Clone)]
+pub struct Client(Arc<Handle>);
+
+struct Handle {
+    shared: Arc<Shared>,
+    /// Taken by `start`.
+    inlets: Mutex<Option<Inlets>>,
+    tasks: Mutex<JoinSet<()>>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shared.stop();
+        // They end by themselves, and give their relays up before.
+        lock(&self.tasks).detach_all();
+    }
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Client(..)")
+    }
+}
+
+impl Client {
+    /// A client over `engine`, which is the account of `keys`. Turns the engine's outbox on; touches no network.
+    ///
+    /// # Errors
+    /// [`ClientError::EngineGone`].
+    pub fn new(
+        engine: Arc<dyn EngineAccess>,
+        keys: Keys,
+        options: ClientOptions,
+        pool: Pool,
+    ) -> Result<Self> {
+        engine.run(Box::new(Engine::enable_outbox))?;
+        let (shared, inlets) = Shared::new(engine, keys, options, pool);
+        let (inlets, tasks) = (Mutex::new(Some(inlets)), Mutex::default());
+        Ok(Self(Arc::new(Handle { shared, inlets, tasks })))
+    }
+
+    /// Starts the work. Waits for no network; without one, it waits for it in the background. A second call does nothing.
+    ///
+    /// # Errors
+    /// [`ClientError::InvalidRelayUrl`], [`ClientError::Closed`], errors of the engine.
+    pub async fn start(&self) -> Result<()> {
+        let shared = &self.0.shared;
+        if shared.stopped() {
+            return Err(ClientError::Closed);
+        }
+        let mut own = Vec::new();
+        for relay in &shared.options.relays {
+            let relay = normal_url(relay)?;
+            if !own.contains(&relay) {
+                own.push(relay);
+            }
+        }
+        let load = move |engine: &mut Engine| Ok((relays(engine, own)?, Sent::load(engine)?));
+        let (own, sent) = shared.engine(load).await?;
+        let Some(inlets) = lock(&self.0.inlets).take() else { return Ok(()) };
+        *lock(&shared.sent) = sent;
+        *lock(&shared.own) = own;
+        shared.active();
+        let mut tasks = lock(&self.0.tasks);
+        tasks.spawn(ingest::run(shared.clone(), inlets));
+        tasks.spawn(outbox_worker::run(shared.clone()));
+        tasks.spawn(upkeep::run(shared.clone()));
+        Ok(())
+    }
+
+    /// Waits until one of the account's relays is connected, the history of every reachable relay is fetched and
+    /// settled, and a KeyPackage is published. May wait for ever when there is no network.
+    ///
+    /// # Errors
+    /// [`ClientError::Closed`].
+    pub async fn ready(&self) -> Result<()> {
+        /// How often relays that are being dialled are looked at.
+        const LOOK_EVERY: Duration = Duration::from_millis(50);
+        let shared = &self.0.shared;
+        let mut progress = shared.progress.subscribe();
+        loop {
+            if shared.stopped() {
+                return Err(ClientError::Closed);
+            }
+            let now = *progress.borrow_and_update();
+            let there = now.own_history && now.settled && now.key_package;
+            if there && !self.dialling() {
+                return Ok(());
+            }
+            tokio::select! {
+                () = shared.until_stopped() => return Err(ClientError::Closed),
+                _ = progress.changed() => {}
+                () = tokio::time::sleep(LOOK_EVERY), if there => {}
+            }
+        }
+    }
+
+    /// Whether the first attempt to reach one of our relays is still under way.
+    fn dialling(&self) -> bool {
+        let shared = &self.0.shared;
+        let ours = shared.links.names();
+        let first = |relay: &RelayStatus| {
+            relay.state == RelayState::Connecting && relay.last_error.is_none()
+        };
+        shared.pool.status().iter().any(|relay| ours.contains(&relay.url) && first(relay))
+    }
+
+    /// Fetches from all connected relays now; the number of events that were new.
+    ///
+    /// # Errors
+    /// [`ClientError::NotConnected`] when there is no relay within `request_timeout`, or none gave all that it has;
+    /// [`ClientError::Closed`].
+    pub async fn sync(&self) -> Result<u64> {
+        let shared = &self.0.shared;
+        let mut connected = shared.connected.subscribe();
+        let some = connected.wait_for(|connected| !connected.is_empty());
+        tokio::select! {
+            () = shared.until_stopped() => return Err(ClientError::Closed),
+            some = tokio::time::timeout(shared.options.request_timeout, some) => {
+                if !matches!(some, Ok(Ok(_))) {
+                    return Err(ClientError::NotConnected);
+                }
+            }
+        }
+        let (answer, fetched) = oneshot::channel();
+        let sent = shared.commands.send(Command::Fetch(answer)).await;
+        sent.map_err(|_| ClientError::Closed)?;
+        tokio::select! {
+            () = shared.until_stopped() => Err(ClientError::Closed),
+            fetched = fetched => fetched.map_err(|_| ClientError::Closed)?,
+        }
+    }
+
+    /// Stops. First gives the outbox up to `drain` to empty; what remains is published by the next start.
+    pub async fn close(&self, drain: Duration) {
+        let shared = &self.0.shared;
+        let deadline = Instant::now() + drain;
+        let started = lock(&self.0.inlets).is_none();
+        if started && !shared.stopped() {
+            let mut changes = shared.changes.subscribe();
+            shared.outbox_wake.notify_one();
+            while !shared.stopped() {
+                match shared.engine(|engine| engine.outbox(u32::MAX)).await {
+                    Ok(items) if items.iter().any(nowhere) => {}
+                    _ => break,
+                }
+                let changed = tokio::time::timeout_at(deadline, changes.changed());
+                tokio::select! {
+                    () = shared.until_stopped() => {}
+                    changed = changed => if changed.is_err() { break },
+                }
+            }
+            let (done, kept) = oneshot::channel();
+            if shared.commands.try_send(Command::KeepCursors(done)).is_ok() {
+                /// Longer than any engine call that is not on the whole database.
+                const LONG: Duration = Duration::from_secs(5);
+                let _ = tokio::time::timeout(LONG, kept).await;
+            }
+        }
+        shared.stop();
+        let mut tasks = std::mem::take(&mut *lock(&self.0.tasks));
+        while tasks.join_next().await.is_some() {}
+    }
+
+    /// The engine was used by somebody else: looks at outbox and interests. Cheap, never blocks.
+    pub fn nudge(&self) {
+        let shared = &self.0.shared;
+        shared.active();
+        shared.outbox_wake.notify_one();
+        shared.interests_wake.notify_one();
+        shared.upkeep_wake.notify_one();
+        shared.bump();
+    }
+
+    /// Bumped whenever the engine's event log or the outbox may have changed.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.0.shared.changes.subscribe()
+    }
+
+    /// KeyPackage events of an account: on its own write relays (kind 10002) and on ours; newest first and unjudged,
+    /// [`Engine::select_key_package`] chooses.
+    ///
+    /// # Errors
+    /// [`ClientError::KeyPackageNotFound`], [`ClientError::NotConnected`] when no relay answered,
+    /// [`ClientError::Closed`].
+    pub async fn find_key_packages(&self, who: &PublicKey) -> Result<Vec<Event>> {
+        let shared = &self.0.shared;
+        tokio::select! {
+            () = shared.until_stopped() => Err(ClientError::Closed),
+            found = lists::key_packages(shared, who) => found,
+        }
+    }
+
+    /// Relays of the pool that this account uses, as they stand.
+    #[must_use]
+    pub fn status(&self) -> Vec<RelayStatus> {
+        let shared = &self.0.shared;
+        let ours: HashSet<String> = shared.links.names();
+        shared.pool.status().into_iter().filter(|relay| ours.contains(&relay.url)).collect()
+    }
+
+    /// Counters.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let counters = &self.0.shared.counters;
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Stats {
+            outbox_queued: read(&counters.outbox_queued),
+            events_received: read(&counters.received),
+            events_rejected: read(&counters.rejected),
+            events_deferred: read(&counters.deferred),
+            messages_sent: read(&counters.sent),
+            last_event_at: Some(read(&counters.last_event_at)).filter(|at| *at > 0),
+            backlog_fetched: read(&counters.fetched),
+            backlog_processed: read(&counters.processed),
+            possible_gaps: read(&counters.gaps),
+        }
+    }
+}
+
+/// Whether no relay has it, and one may still take it.
+fn nowhere(item: &mdk_core::OutboxItem) -> bool {
+    item.results.iter().all(|result| result.state != SendState::Accepted)
+}
+
+/// The account's own relays: those that are named now, else those that were named last.
+fn relays(engine: &mut Engine, named: Vec<String>) -> mdk_core::Result<Vec<String>> {
+    let before = engine.state(RELAYS_STATE)?;
+    if named.is_empty() {
+        return Ok(before.and_then(|b| serde_json::from_slice(&b).ok()).unwrap_or_default());
+    }
+    let text = serde_json::json!(named).to_string().into_bytes();
+    if before.as_ref() != Some(&text) {
+        engine.set_state(RELAYS_STATE, Some(&text))?;
+    }
+    Ok(named)
+}

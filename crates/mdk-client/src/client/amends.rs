@@ -1,0 +1,109 @@
+//! What is done for a relay that has lost what it had accepted.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use mdk_core::KeyPackageInfo;
+use mdk_wire::{Event, kind};
+use serde_json::{Value, json};
+
+use super::recent::named_id;
+use super::shared::{Shared, lock};
+use crate::error::Result;
+use crate::relay_pool::{Published, normal_url};
+
+/// Ids in one request.
+const IDS_AT_ONCE: usize = 100;
+/// Events of our own that are kept for this, by kind: lists, profile, KeyPackage.
+const STATE: &str = "published/";
+
+/// Where a published event of this kind stands in the engine's state.
+pub(crate) fn state_key(kind: u16) -> String {
+    format!("{STATE}{kind}")
+}
+
+/// Looks whether a relay still has what we published there, and publishes again what it has not. Done after every
+/// connection; when the relay does not answer, by the next.
+pub(crate) async fn make(shared: Arc<Shared>, relay: String, own: bool) {
+    let made = tokio::select! {
+        () = shared.until_stopped() => return,
+        made = async {
+            if own {
+                addressable(&shared, &relay).await?;
+            }
+            group_events(&shared, &relay).await
+        } => made,
+    };
+    if let Err(error) = made {
+        tracing::debug!("a relay does not say what it has: {error}");
+    }
+}
+
+async fn addressable(shared: &Shared, relay: &str) -> Result<()> {
+    let (kept, key_packages) =
+        shared.engine(|engine| Ok((engine.states(STATE)?, engine.key_packages()?))).await?;
+    let kept = kept.iter().filter_map(|(_, json)| Event::from_stored_json(json).ok());
+    let kept: Vec<Event> = kept.filter(|event| belongs(event, relay, &key_packages)).collect();
+    if kept.is_empty() {
+        return Ok(());
+    }
+    let kinds: Vec<u16> = kept.iter().map(Event::kind).collect();
+    let filter = json!({ "kinds": kinds, "authors": [shared.me.to_hex()], "limit": 50 });
+    let Some(there) = ask(shared, relay, &filter).await? else { return Ok(()) };
+    let there: Vec<Event> =
+        there.iter().filter_map(|json| Event::from_stored_json(json.as_bytes()).ok()).collect();
+    for event in kept {
+        // Something newer takes its place.
+        let replaced = |other: &Event| {
+            other.kind() == event.kind() && other.created_at() >= event.created_at()
+        };
+        if !there.iter().any(replaced) {
+            let answer = publish(shared, relay, &event.to_json()).await;
+            let accepted = answer == Published::Accepted;
+            tracing::debug!(kind = event.kind(), accepted, "a list was published again");
+        }
+    }
+    Ok(())
+}
+
+/// Whether it is meant for this relay. One that is not is from before the account had it.
+fn belongs(event: &Event, relay: &str, key_packages: &[KeyPackageInfo]) -> bool {
+    let names = |value: &String| normal_url(value).is_ok_and(|url| url == relay);
+    match event.kind() {
+        0 => true,
+        kind::KEY_PACKAGE => {
+            key_packages.iter().any(|kp| kp.event_id == event.id() && kp.relays.iter().any(names))
+        }
+        _ => event.tags().iter().flatten().any(names),
+    }
+}
+
+async fn group_events(shared: &Shared, relay: &str) -> Result<()> {
+    let ids = lock(&shared.sent).ids(relay);
+    for ids in ids.chunks(IDS_AT_ONCE) {
+        let filter = json!({ "ids": ids, "limit": ids.len() });
+        let Some(there) = ask(shared, relay, &filter).await? else { return Ok(()) };
+        let there: HashSet<[u8; 32]> = there.iter().filter_map(|json| named_id(json)).collect();
+        let lost = ids.iter().filter(|id| {
+            mdk_wire::EventId::from_hex(id).is_ok_and(|id| !there.contains(id.as_bytes()))
+        });
+        let events = lock(&shared.sent).events(&lost.collect());
+        for event in events {
+            // What it refuses now it is offered again by the next connection.
+            let accepted = publish(shared, relay, &event).await == Published::Accepted;
+            tracing::debug!(accepted, "an event was published again");
+        }
+    }
+    Ok(())
+}
+
+async fn publish(shared: &Shared, relay: &str, event: &str) -> Published {
+    shared.pool.publish(relay, &shared.me, event, shared.options.request_timeout).await
+}
+
+/// All that matches; `None` when the relay did not come to an end.
+async fn ask(shared: &Shared, relay: &str, filter: &Value) -> Result<Option<Vec<String>>> {
+    let time = shared.options.request_timeout;
+    let page = shared.pool.query(relay, &shared.me, &filter.to_string(), time).await?;
+    Ok(page.complete.then_some(page.events))
+}

@@ -1,0 +1,194 @@
+//! From JSON that a relay sent to the engine.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use mdk_core::{DeferredReason, Engine, EngineEvent, EventBody, Incoming, Outcome, Verdict};
+use mdk_wire::Event;
+
+use super::cursor::join_key;
+use super::recent::{named_id, named_time};
+use super::shared::{Shared, add, backoff, lock, now};
+use crate::error::{ClientError, Result};
+use crate::options::EngineAccess;
+
+/// What became of events that were fed to the engine.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct Fed {
+    /// Events that the engine had not had before, and has now.
+    pub(crate) new: u64,
+    /// The newest `created_at`, not later than now.
+    pub(crate) newest: u64,
+    /// `created_at` of the oldest event that the engine had no room for: it is to come again.
+    pub(crate) refused_from: Option<u64>,
+}
+
+impl Fed {
+    pub(crate) fn join(&mut self, other: &Self) {
+        self.new += other.new;
+        self.newest = self.newest.max(other.newest);
+        self.refused_from = match (self.refused_from, other.refused_from) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+    }
+}
+
+/// Whether something changed what is to be listened to.
+pub(crate) fn changes_interests(events: &[EngineEvent]) -> bool {
+    events.iter().any(|event| {
+        matches!(
+            event.body,
+            EventBody::Joined { .. }
+                | EventBody::EpochChanged { .. }
+                | EventBody::GroupUpdated { .. }
+                | EventBody::Removed { .. }
+                | EventBody::Disbanded { .. }
+                | EventBody::Unrecoverable { .. }
+                | EventBody::ChangeWithdrawn { .. }
+        )
+    })
+}
+
+impl Shared {
+    /// Verifies events and gives them to the engine in this order, in one transaction. A fault of the disk is waited
+    /// out: the socket is not read on meanwhile, and nothing is lost.
+    pub(crate) async fn feed(self: &Arc<Self>, events: Vec<String>) -> Result<Fed> {
+        let mut fed = Fed::default();
+        let mut fresh = Vec::with_capacity(events.len());
+        {
+            let recent = lock(&self.recent);
+            for json in events {
+                if named_id(&json).is_some_and(|id| recent.contains(&id)) {
+                    fed.newest = fed.newest.max(named_time(&json).unwrap_or(0));
+                } else {
+                    fresh.push(json);
+                }
+            }
+        }
+        fed.newest = fed.newest.min(now());
+        if fresh.is_empty() {
+            return Ok(fed);
+        }
+        let given = fresh.len();
+        // A signature takes a tenth of a millisecond: never on a thread that others wait for, nor under their lock.
+        let first = move |engine: &dyn EngineAccess| {
+            let events = fresh.iter().filter_map(|json| Event::from_json(json.as_bytes()).ok());
+            let events: Arc<Vec<Event>> = Arc::new(events.collect());
+            let mut outcomes = Ok(Vec::new());
+            if !events.is_empty() {
+                engine.run(Box::new(|engine| outcomes = process(engine, &events)))?;
+            }
+            Ok((events, outcomes))
+        };
+        let (events, mut result) = self.blocking(first).await?;
+        add(&self.counters.rejected, (given - events.len()) as u64);
+        let newest = events.iter().map(Event::created_at).max().unwrap_or(0).min(now());
+        fed.newest = fed.newest.max(newest);
+        let mut failures = 0;
+        let outcomes = loop {
+            match result {
+                Ok(outcomes) => break outcomes,
+                Err(error) => tracing::warn!(events = events.len(), "events wait: {error}"),
+            }
+            let (least, most) = (self.options.retry_min, self.options.retry_max);
+            if !self.pause(backoff(least, most, failures)).await {
+                return Err(ClientError::Closed);
+            }
+            failures += 1;
+            let batch = events.clone();
+            result = self.engine(move |engine| Ok(process(engine, &batch))).await?;
+        };
+        self.note(&events, &outcomes, &mut fed);
+        Ok(fed)
+    }
+
+    /// Counts, and wakes whom it concerns.
+    fn note(&self, events: &[Event], outcomes: &[Option<Outcome>], fed: &mut Fed) {
+        let (mut happened, mut reply, mut interests) = (false, false, false);
+        let counters = &self.counters;
+        {
+            let mut recent = lock(&self.recent);
+            for (event, outcome) in events.iter().zip(outcomes) {
+                let verdict = outcome.as_ref().map(|outcome| outcome.verdict);
+                if verdict == Some(Verdict::Deferred(DeferredReason::ResourceRefused)) {
+                    let at = event.created_at();
+                    fed.refused_from = Some(fed.refused_from.map_or(at, |from| from.min(at)));
+                    add(&counters.deferred, 1);
+                    continue;
+                }
+                recent.insert(*event.id().as_bytes());
+                match verdict {
+                    Some(Verdict::Duplicate) => {}
+                    Some(Verdict::Applied) => fed.new += 1,
+                    Some(Verdict::Deferred(_)) => {
+                        fed.new += 1;
+                        add(&counters.deferred, 1);
+                    }
+                    Some(Verdict::Rejected(_)) | None => add(&counters.rejected, 1),
+                }
+                if let Some(outcome) = outcome {
+                    happened |= !outcome.events.is_empty();
+                    reply |= !outcome.reply.is_empty();
+                    interests |= changes_interests(&outcome.events);
+                }
+            }
+        }
+        add(&counters.received, events.len() as u64);
+        counters.last_event_at.store(now(), Ordering::Relaxed);
+        if happened || reply {
+            self.bump();
+            self.active();
+        }
+        if reply || interests {
+            self.outbox_wake.notify_one();
+        }
+        if interests {
+            self.interests_wake.notify_one();
+        }
+        if fed.new > 0 {
+            // What was deferred or opened may become due within seconds.
+            self.upkeep_wake.notify_one();
+        }
+    }
+}
+
+/// `None` for an event that the engine cannot take because of a fault of ours: it must not hold up the others.
+fn process(engine: &mut Engine, events: &[Event]) -> mdk_core::Result<Vec<Option<Outcome>>> {
+    let batch = events.iter().cloned().map(Incoming::Verified).collect();
+    let outcomes = match engine.process_batch(batch) {
+        Ok(outcomes) => outcomes.into_iter().map(Some).collect(),
+        Err(error) if lasting(&error) => one_by_one(engine, events)?,
+        Err(error) => return Err(error),
+    };
+    for (event, outcome) in events.iter().zip(&outcomes) {
+        for happened in outcome.iter().flat_map(|outcome| &outcome.events) {
+            if let EventBody::Invited { invite } = &happened.body {
+                // A gift wrap is dated back, so the group's events that we can read are younger.
+                let at = event.created_at().to_be_bytes();
+                engine.set_state(&join_key(&invite.group_id), Some(&at))?;
+            }
+        }
+    }
+    Ok(outcomes)
+}
+
+fn one_by_one(engine: &mut Engine, events: &[Event]) -> mdk_core::Result<Vec<Option<Outcome>>> {
+    let mut outcomes = Vec::with_capacity(events.len());
+    for event in events {
+        match engine.process_event(event.clone()) {
+            Ok(outcome) => outcomes.push(Some(outcome)),
+            Err(error) if lasting(&error) => {
+                tracing::error!("an event cannot be processed: {error}");
+                outcomes.push(None);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(outcomes)
+}
+
+/// Whether the same call would fail again.
+fn lasting(error: &mdk_core::Error) -> bool {
+    matches!(error, mdk_core::Error::Internal(_) | mdk_core::Error::Unrecoverable(_))
+}

@@ -1,0 +1,163 @@
+//! Group events that relays accepted lately: a relay that comes back without them gets them again, because a member who
+//! was away has only the relay to learn of them from.
+
+use std::collections::{HashSet, VecDeque};
+
+use mdk_core::{Engine, OutboxItem};
+use serde_json::{Value, json};
+
+use super::shared::now;
+
+/// What is kept, at most.
+const MOST_EVENTS: usize = 1_000;
+const MOST_BYTES: usize = 1 << 20;
+/// In seconds.
+const KEPT_FOR: u64 = 86_400;
+const STATE: &str = "sent/";
+
+struct Kept {
+    seq: i64,
+    at: u64,
+    relays: Vec<String>,
+    id: String,
+    event: String,
+}
+
+impl Kept {
+    fn to_bytes(&self) -> Vec<u8> {
+        let Self { at, relays, id, event, .. } = self;
+        json!({ "at": at, "relays": relays, "id": id, "event": event }).to_string().into_bytes()
+    }
+
+    fn read(key: &str, bytes: &[u8]) -> Option<Self> {
+        let value: Value = serde_json::from_slice(bytes).ok()?;
+        let text = |name: &str| value.get(name)?.as_str().map(str::to_owned);
+        let relays = value.get("relays")?.as_array()?.iter();
+        Some(Self {
+            seq: i64::from_str_radix(key.strip_prefix(STATE)?, 16).ok()?,
+            at: value.get("at")?.as_u64()?,
+            relays: relays.filter_map(|relay| relay.as_str().map(str::to_owned)).collect(),
+            id: text("id")?,
+            event: text("event")?,
+        })
+    }
+}
+
+fn key(seq: i64) -> String {
+    format!("{STATE}{seq:016x}")
+}
+
+/// What is to be written to the engine's state, and taken out of it.
+pub(crate) type Changes = Vec<(String, Option<Vec<u8>>)>;
+
+/// The newest, in the order in which they were put into the outbox.
+#[derive(Default)]
+pub(crate) struct Sent {
+    kept: VecDeque<Kept>,
+    bytes: usize,
+}
+
+impl Sent {
+    /// What an earlier process kept; what is old is taken out.
+    pub(crate) fn load(engine: &mut Engine) -> mdk_core::Result<Self> {
+        let mut sent = Self::default();
+        let oldest = now().saturating_sub(KEPT_FOR);
+        for (key, bytes) in engine.states(STATE)? {
+            match Kept::read(&key, &bytes).filter(|kept| kept.at >= oldest) {
+                Some(kept) => {
+                    sent.bytes += kept.event.len();
+                    sent.kept.push_back(kept);
+                }
+                None => engine.set_state(&key, None)?,
+            }
+        }
+        Ok(sent)
+    }
+
+    /// Notes that a relay has accepted an event. What is to disappear is not kept.
+    pub(crate) fn keep(&mut self, item: &OutboxItem, relay: String) -> Changes {
+        self.note(item.seq, &item.event_id.to_hex(), &item.event, relay)
+    }
+
+    fn note(&mut self, seq: i64, id: &str, event: &str, relay: String) -> Changes {
+        if event.contains("[\"expiration\",") || event.len() > MOST_BYTES / 4 {
+            return Vec::new();
+        }
+        let mut changes = Vec::new();
+        if let Some(kept) = self.kept.iter_mut().rev().find(|kept| kept.seq == seq) {
+            if !kept.relays.contains(&relay) {
+                kept.relays.push(relay);
+                changes.push((key(seq), Some(kept.to_bytes())));
+            }
+            return changes;
+        }
+        let (id, event) = (id.to_owned(), event.to_owned());
+        let kept = Kept { seq, at: now(), relays: vec![relay], id, event };
+        changes.push((key(seq), Some(kept.to_bytes())));
+        self.bytes += kept.event.len();
+        self.kept.push_back(kept);
+        let oldest = now().saturating_sub(KEPT_FOR);
+        while self.kept.len() > MOST_EVENTS
+            || self.bytes > MOST_BYTES
+            || self.kept.front().is_some_and(|kept| kept.at < oldest)
+        {
+            let Some(first) = self.kept.pop_front() else { break };
+            self.bytes -= first.event.len();
+            changes.push((key(first.seq), None));
+        }
+        changes
+    }
+
+    /// Ids of what this relay accepted.
+    pub(crate) fn ids(&self, relay: &str) -> Vec<String> {
+        let accepted = |kept: &&Kept| kept.relays.iter().any(|known| known == relay);
+        self.kept.iter().filter(accepted).map(|kept| kept.id.clone()).collect()
+    }
+
+    /// The events of these ids, in the order of the outbox.
+    pub(crate) fn events(&self, ids: &HashSet<&String>) -> Vec<String> {
+        let wanted = self.kept.iter().filter(|kept| ids.contains(&kept.id));
+        wanted.map(|kept| kept.event.clone()).collect()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_is_bounded_and_survives() {
+        let mut sent = Sent::default();
+        let mut stored = std::collections::BTreeMap::new();
+        let mut store = |changes: Changes| {
+            for (key, value) in changes {
+                match value {
+                    Some(value) => stored.insert(key, value),
+                    None => stored.remove(&key),
+                };
+            }
+            stored.len()
+        };
+        let count = i64::try_from(MOST_EVENTS).unwrap();
+        for seq in 0..count + 10 {
+            store(sent.note(seq, &seq.to_string(), "event", "a".to_owned()));
+        }
+        assert_eq!(sent.ids("a").len(), MOST_EVENTS);
+        store(sent.note(count, &count.to_string(), "event", "b".to_owned()));
+        assert_eq!(sent.ids("b"), [count.to_string()]);
+        assert_eq!(sent.events(&HashSet::from([&count.to_string()])), ["event"]);
+        let gone = r#"{"tags":[["expiration","1"]]}"#;
+        assert_eq!(store(sent.note(count + 20, "gone", gone, "a".to_owned())), MOST_EVENTS);
+        for seq in 2_000..2_010 {
+            let big = "x".repeat(MOST_BYTES / 5);
+            store(sent.note(seq, &seq.to_string(), &big, "a".to_owned()));
+        }
+        assert!(sent.bytes <= MOST_BYTES && sent.ids("a").len() <= 5);
+        assert_eq!(stored.len(), sent.kept.len());
+        for (key, bytes) in &stored {
+            let kept = Kept::read(key, bytes).unwrap();
+            assert!(sent.kept.iter().any(|k| k.seq == kept.seq && k.to_bytes() == *bytes));
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! What the tasks of one account have in common.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use mdk_core::Engine;
+use mdk_wire::{Keys, OsRandom, PublicKey, Random as _};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
+
+use super::links::Links;
+use super::recent::Recent;
+use super::sent::Sent;
+use crate::error::{ClientError, Result};
+use crate::lists::Cache;
+use crate::options::{ClientOptions, EngineAccess, with_engine};
+use crate::relay_pool::{Account, Arrived, Origin, Pool};
+
+/// Engine calls of this process that run at one time: each takes a thread, and there may be hundreds of accounts.
+static ENGINE_CALLS: Semaphore = Semaphore::const_new(32);
+
+/// What the task that takes events in is asked for.
+pub(crate) enum Command {
+    /// Fetch from every connected relay; answered with the number of new events.
+    Fetch(oneshot::Sender<Result<u64>>),
+    /// Write down how far the relays have been read.
+    KeepCursors(oneshot::Sender<()>),
+}
+
+/// How far the account is, for those that wait for it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// The history of one of the account's own relays is there, up to now.
+    pub(crate) own_history: bool,
+    /// No catch-up is running, and what the last ones fetched is settled.
+    pub(crate) settled: bool,
+    /// A relay has a KeyPackage of ours, or none is wanted.
+    pub(crate) key_package: bool,
+}
+
+#[derive(Default)]
+pub(crate) struct Counters {
+    pub(crate) outbox_queued: AtomicU64,
+    pub(crate) received: AtomicU64,
+    pub(crate) rejected: AtomicU64,
+    pub(crate) deferred: AtomicU64,
+    pub(crate) sent: AtomicU64,
+    pub(crate) last_event_at: AtomicU64,
+    pub(crate) fetched: AtomicU64,
+    pub(crate) processed: AtomicU64,
+    pub(crate) gaps: AtomicU64,
+}
+
+pub(crate) fn add(counter: &AtomicU64, by: u64) {
+    counter.fetch_add(by, Ordering::Relaxed);
+}
+
+pub(crate) struct Shared {
+    pub(crate) engine: Arc<dyn EngineAccess>,
+    pub(crate) keys: Keys,
+    pub(crate) me: PublicKey,
+    pub(crate) options: ClientOptions,
+    pub(crate) pool: Pool,
+    pub(crate) links: Links,
+    pub(crate) counters: Counters,
+    pub(crate) recent: Mutex<Recent>,
+    pub(crate) sent: Mutex<Sent>,
+    pub(crate) lists: Cache,
+    /// The account's own relays, in the pool's form; set by `start`.
+    pub(crate) own: Mutex<Vec<String>>,
+    /// Relays that are connected now.
+    pub(crate) connected: watch::Sender<HashSet<String>>,
+    pub(crate) changes: watch::Sender<u64>,
+    pub(crate) progress: watch::Sender<Progress>,
+    pub(crate) stop: watch::Sender<bool>,
+    pub(crate) outbox_wake: Notify,
+    pub(crate) interests_wake: Notify,
+    pub(crate) upkeep_wake: Notify,
+    /// A catch-up turned out to be slow.
+    pub(crate) slow_wake: Notify,
+    pub(crate) commands: mpsc::Sender<Command>,
+    /// Relays that something in the outbox waits for.
+    pub(crate) outbox_targets: Mutex<HashSet<String>>,
+    /// When something last happened, for the pace of the upkeep.
+    pub(crate) active_at: Mutex<tokio::time::Instant>,
+}
+
+/// The ends that the first task takes.
+pub(crate) struct Inlets {
+    pub(crate) arrived: mpsc::Receiver<Arrived>,
+    pub(crate) commands: mpsc::Receiver<Command>,
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    pub(crate) fn new(
+        engine: Arc<dyn EngineAccess>,
+        keys: Keys,
+        options: ClientOptions,
+        pool: Pool,
+    ) -> (Arc<Self>, Inlets) {
+        let (sink, arrived) = mpsc::channel(options.queue.max(1));
+        let (commands, orders) = mpsc::channel(16);
+        let me = keys.public_key();
+        let signer = keys.clone();
+        let account = Account {
+            public_key: me,
+            sink,
+            sign: Arc::new(move |event| {
+                /// NIP-42.
+                const AUTH: u16 = 22_242;
+                (event.kind == AUTH).then(|| event.sign(&signer))
+            }),
+        };
+        let progress = Progress { key_package: !options.reachable, ..Progress::default() };
+        let shared = Self {
+            engine,
+            keys,
+            me,
+            options,
+            links: Links::new(pool.clone(), account),
+            pool,
+            counters: Counters::default(),
+            recent: Mutex::default(),
+            sent: Mutex::default(),
+            lists: Cache::default(),
+            own: Mutex::default(),
+            connected: watch::channel(HashSet::new()).0,
+            changes: watch::channel(0).0,
+            progress: watch::channel(progress).0,
+            stop: watch::channel(false).0,
+            outbox_wake: Notify::new(),
+            interests_wake: Notify::new(),
+            upkeep_wake: Notify::new(),
+            slow_wake: Notify::new(),
+            commands,
+            outbox_targets: Mutex::default(),
+            active_at: Mutex::new(tokio::time::Instant::now()),
+        };
+        (Arc::new(shared), Inlets { arrived, commands: orders })
+    }
+
+    /// Calls the engine. When it is gone, the client stops.
+    pub(crate) async fn engine<T: Send + 'static>(
+        &self,
+        f: impl FnOnce(&mut Engine) -> mdk_core::Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let _permit = ENGINE_CALLS.acquire().await.map_err(|_| ClientError::Closed)?;
+        let result = with_engine(&self.engine, f).await;
+        if matches!(result, Err(ClientError::EngineGone)) {
+            self.stop();
+        }
+        result
+    }
+
+    /// As [`Shared::engine`], for work that does not need the engine all the time.
+    pub(crate) async fn blocking<T: Send + 'static>(
+        &self,
+        f: impl FnOnce(&dyn EngineAccess) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let _permit = ENGINE_CALLS.acquire().await.map_err(|_| ClientError::Closed)?;
+        let engine = self.engine.clone();
+        let result = tokio::task::spawn_blocking(move || f(&*engine)).await;
+        let result = result.unwrap_or(Err(ClientError::EngineGone));
+        if matches!(result, Err(ClientError::EngineGone)) {
+            self.stop();
+        }
+        result
+    }
+
+    pub(crate) fn stop(&self) {
+        self.stop.send_if_modified(|stopped| !std::mem::replace(stopped, true));
+    }
+
+    pub(crate) fn stopped(&self) -> bool {
+        *self.stop.borrow()
+    }
+
+    /// Returns when the client stops.
+    pub(crate) async fn until_stopped(&self) {
+        // The sender lives in `self`.
+        let _ = self.stop.subscribe().wait_for(|stopped| *stopped).await;
+    }
+
+    /// Sleeps; false if the client stopped.
+    pub(crate) async fn pause(&self, time: Duration) -> bool {
+        tokio::select! {
+            () = self.until_stopped() => false,
+            () = tokio::time::sleep(time) => true,
+        }
+    }
+
+    pub(crate) fn bump(&self) {
+        self.changes.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    pub(crate) fn active(&self) {
+        *lock(&self.active_at) = tokio::time::Instant::now();
+    }
+
+    pub(crate) fn own_relays(&self) -> Vec<String> {
+        lock(&self.own).clone()
+    }
+
+    /// Makes sure that a relay is open for a while: as the user's when it is one of the account's own.
+    pub(crate) async fn touch(&self, relay: &str) -> Result<()> {
+        let own = lock(&self.own).iter().any(|own| own == relay);
+        self.links.touch(relay, if own { Origin::User } else { Origin::Peer }).await
+    }
+
+    pub(crate) fn is_connected(&self, relay: &str) -> bool {
+        self.connected.borrow().contains(relay)
+    }
+}
+
+/// Unix milliseconds.
+pub(crate) fn now_millis() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0, |time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// Unix seconds.
+pub(crate) fn now() -> u64 {
+    now_millis() / 1000
+}
+
+/// `base` with up to as much again, so that many clients do not act at one time.
+pub(crate) fn jittered(base: Duration) -> Duration {
+    let mut random = [0; 2];
+    OsRandom.fill(&mut random);
+    base + base.mul_f64(f64::from(u16::from_be_bytes(random)) / f64::from(u16::MAX))
+}
+
+/// The pause after so many failures: `least` doubling up to `most`, of which the last half is by chance.
+pub(crate) fn backoff(least: Duration, most: Duration, failures: u32) -> Duration {
+    let full = least.saturating_mul(1_u32.checked_shl(failures.min(20)).unwrap_or(u32::MAX));
+    jittered(full.min(most) / 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_and_stay_below_their_bound() {
+        let (least, most) = (Duration::from_secs(1), Duration::from_secs(300));
+        for failures in 0..70 {
+            let pause = backoff(least, most, failures);
+            assert!(pause >= least / 2 && pause <= most);
+            assert!(failures < 9 || pause >= most / 2);
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! One relay that is read: what on it, how far, and what to ask it for.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use serde_json::{Map, Value, json};
+use tokio::time::{Duration, Instant};
+
+use super::cursor::{Cursor, INBOX, Wanted};
+use super::shared::Shared;
+use crate::catch_up::Work;
+
+/// Routing ids in one filter.
+const IDS_IN_A_FILTER: usize = 100;
+
+/// One relay that is read.
+#[derive(Default)]
+pub(crate) struct Relay {
+    pub(crate) own: bool,
+    pub(crate) groups: BTreeSet<String>,
+    pub(crate) connected: bool,
+    /// Everything up to the cursor is there, and the live subscription goes on from it.
+    pub(crate) complete: bool,
+    pub(crate) cursor: Cursor,
+    /// Not written down yet.
+    pub(crate) dirty: bool,
+    pub(crate) catching: bool,
+    /// The others do not wait for this catch-up: it is not the first attempt, or the relay does not come to an end.
+    pub(crate) slow: Arc<AtomicBool>,
+    /// Another catch-up is wanted as soon as this one is over.
+    pub(crate) again: Option<Again>,
+    pub(crate) subscriptions: u64,
+    /// A catch-up of this process came to its end before.
+    pub(crate) caught_up: bool,
+    pub(crate) failures: u32,
+    pub(crate) retry_at: Option<Instant>,
+    /// It is to be seen whether it still has what we published there.
+    pub(crate) amends: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Again {
+    New,
+    All,
+}
+
+impl Relay {
+    pub(crate) fn topics(&self) -> impl Iterator<Item = String> {
+        let inbox = self.own.then(|| INBOX.to_owned());
+        inbox.into_iter().chain(self.groups.iter().cloned())
+    }
+}
+
+/// Filters of what is still to come, from the cursor on.
+pub(crate) fn live_filters(shared: &Shared, relay: &Relay) -> Vec<String> {
+    let options = &shared.options;
+    let since = |overlap: Duration| relay.cursor.at.saturating_sub(overlap.as_secs());
+    let mut filters = Vec::new();
+    if relay.own {
+        filters.push(with_since(inbox_filter(shared), since(options.inbox_overlap)));
+    }
+    let groups: Vec<&String> = relay.groups.iter().collect();
+    for ids in groups.chunks(IDS_IN_A_FILTER) {
+        filters.push(with_since(group_filter(ids), since(options.group_overlap)));
+    }
+    filters
+}
+
+fn inbox_filter(shared: &Shared) -> Map<String, Value> {
+    object(json!({ "kinds": [1059], "#p": [shared.me.to_hex()] }))
+}
+
+fn group_filter(ids: &[&String]) -> Map<String, Value> {
+    object(json!({ "kinds": [445], "#h": ids }))
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    }
+}
+
+fn with_since(mut filter: Map<String, Value>, since: u64) -> String {
+    if since > 0 {
+        filter.insert("since".to_owned(), json!(since));
+    }
+    Value::Object(filter).to_string()
+}
+
+/// What a catch-up is to fetch. Groups with the same beginning go together.
+pub(crate) fn work(shared: &Shared, wanted: &Wanted, relay: &Relay, what: Again) -> Vec<Work> {
+    let options = &shared.options;
+    let at_start = !relay.caught_up;
+    let overlap = if at_start { options.group_overlap_at_start } else { options.group_overlap };
+    let (mut inbox, mut groups) = (Vec::new(), HashMap::<u64, Vec<&String>>::new());
+    let read = |topic: &str| relay.cursor.topics.contains(topic);
+    if relay.own && !(what == Again::New && read(INBOX)) {
+        let overlap = options.inbox_overlap.as_secs();
+        let since = if read(INBOX) { relay.cursor.at.saturating_sub(overlap) } else { 0 };
+        let topics = vec![INBOX.to_owned()];
+        inbox.push(Work { filter: inbox_filter(shared), since, topics });
+    }
+    for id in &relay.groups {
+        if read(id) && what == Again::New {
+            continue;
+        }
+        let joined = wanted.since.get(id).map_or(0, |at| at.saturating_sub(overlap.as_secs()));
+        let known = relay.cursor.at.saturating_sub(overlap.as_secs());
+        let since = if read(id) { known.max(joined) } else { joined };
+        groups.entry(since).or_default().push(id);
+    }
+    let groups = groups.into_iter().flat_map(|(since, ids)| {
+        let parts = ids.chunks(IDS_IN_A_FILTER).map(move |ids| Work {
+            filter: group_filter(ids),
+            since,
+            topics: ids.iter().map(|id| (*id).clone()).collect(),
+        });
+        parts.collect::<Vec<_>>()
+    });
+    inbox.into_iter().chain(groups).collect()
+}

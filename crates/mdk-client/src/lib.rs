@@ -1,0 +1,26 @@
+//! How `mdk` moves: relays, outbox, catch-up and upkeep of one account. The only crate with sockets.
+//!
+//! The engine (`mdk-core`) decides; this crate carries. Events cross the border to the relay library as JSON text,
+//! and none of its types is in a signature here.
+#![forbid(unsafe_code)]
+
+mod catch_up;
+mod client;
+mod dial;
+mod error;
+mod ingest;
+mod lists;
+pub mod local_relay;
+mod options;
+mod outbox_worker;
+mod relay_info;
+mod relay_pool;
+mod upkeep;
+
+pub use client::{Client, Stats};
+pub use error::{ClientError, Result};
+pub use options::{ClientOptions, EngineAccess, PoolOptions, SharedEngine, with_engine};
+pub use relay_info::RelayInfo;
+pub use relay_pool::{
+    Account, Arrived, Origin, Page, Pool, Published, RelayState, RelayStatus, normal_url,
+};

@@ -1,0 +1,223 @@
+//! What the faults do to one message.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use nostr_relay_builder::prelude::{Filter, JsonUtil as _, Keys};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::forgery;
+use super::options::LocalRelayOptions;
+use super::rules::Rules;
+
+const HUGE: usize = 8 * 1024 * 1024;
+
+/// What a message claims to be, without reading all of it.
+pub(super) fn verb(text: &str) -> &str {
+    let begin = text
+        .trim_start()
+        .strip_prefix('[')
+        .map(str::trim_start)
+        .and_then(|rest| rest.strip_prefix('"'));
+    begin.and_then(|rest| rest.split('"').next()).unwrap_or_default()
+}
+
+/// What becomes of a message of the client.
+pub(super) enum Fate {
+    /// Goes to the relay as it is.
+    Pass,
+    /// Goes to the relay in another form.
+    Instead(String),
+    /// Does not reach the relay.
+    Stop,
+}
+
+/// Events per minute over all connections.
+#[derive(Default)]
+pub(super) struct Bucket(Mutex<Option<(u32, f64, Instant)>>);
+
+impl Bucket {
+    fn takes(&self, per_minute: u32, now: Instant) -> bool {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let full = f64::from(per_minute);
+        let left = match *state {
+            Some((limit, left, at)) if limit == per_minute => {
+                full.min(left + now.duration_since(at).as_secs_f64() * full / 60.0)
+            }
+            _ => full,
+        };
+        let takes = left >= 1.0;
+        *state = Some((per_minute, if takes { left - 1.0 } else { left }, now));
+        takes
+    }
+}
+
+/// What one connection remembers for the faults.
+pub(super) struct Session {
+    pub(super) keys: Keys,
+    /// Subscriptions that get no EOSE.
+    endless: Mutex<HashMap<String, Vec<Filter>>>,
+    numbers: AtomicU64,
+}
+
+impl Session {
+    pub(super) fn new() -> Self {
+        Self { keys: Keys::generate(), endless: Mutex::default(), numbers: AtomicU64::new(0) }
+    }
+
+    pub(super) fn number(&self) -> u64 {
+        self.numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(super) fn is_endless(&self, subscription: &str) -> bool {
+        self.endless.lock().unwrap_or_else(PoisonError::into_inner).contains_key(subscription)
+    }
+
+    /// Another event for every endless subscription.
+    pub(super) fn more(&self) -> Vec<String> {
+        let endless = self.endless.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = endless.iter().filter_map(|(subscription, filters)| {
+            let event =
+                filters.iter().find_map(|f| forgery::matching(f, self.number(), &self.keys))?;
+            Some(forgery::event_message(subscription, &event))
+        });
+        made.collect()
+    }
+
+    /// Decides about a message of the client; what the relay says by itself goes to `say`.
+    pub(super) fn client(
+        &self,
+        text: &str,
+        (options, rules, bucket): (&LocalRelayOptions, &Rules, &Bucket),
+        say: &mut Vec<String>,
+    ) -> Fate {
+        let verb = verb(text);
+        let too_large = verb == "EVENT" && text.len() > options.max_event_bytes;
+        if !rules.watches_client() && !too_large {
+            return Fate::Pass;
+        }
+        let faults = &rules.faults;
+        if verb == "EVENT" && faults.drop_silently_over.is_some_and(|limit| text.len() > limit) {
+            return Fate::Stop;
+        }
+        if faults.huge_frames && matches!(verb, "EVENT" | "REQ") {
+            say.push(format!("[\"NOTICE\",\"{}\"]", "x".repeat(HUGE)));
+        }
+        let Ok(message) = serde_json::from_str::<Value>(text) else { return Fate::Pass };
+        match verb {
+            "EVENT" => {
+                let Some(reason) =
+                    self.refuses(&message, text.len(), (options, rules, bucket), say)
+                else {
+                    return Fate::Pass;
+                };
+                say.push(json!(["OK", message[1]["id"], reason.is_empty(), reason]).to_string());
+                Fate::Stop
+            }
+            "REQ" => self.request(message, rules, say),
+            "CLOSE" => {
+                let mut endless = self.endless.lock().unwrap_or_else(PoisonError::into_inner);
+                endless.remove(message[1].as_str().unwrap_or_default());
+                Fate::Pass
+            }
+            "AUTH" if faults.auth_loop => {
+                say.push(json!(["OK", message[1]["id"], true, ""]).to_string());
+                say.push(self.challenge());
+                Fate::Stop
+            }
+            _ => Fate::Pass,
+        }
+    }
+
+    /// `Some`: the event stops here, with OK and these words (none: OK true).
+    fn refuses(
+        &self,
+        message: &Value,
+        size: usize,
+        (options, rules, bucket): (&LocalRelayOptions, &Rules, &Bucket),
+        say: &mut Vec<String>,
+    ) -> Option<String> {
+        let faults = &rules.faults;
+        if size > options.max_event_bytes {
+            let limit = options.max_event_bytes;
+            return Some(format!("invalid: event too large: {size} bytes, at most {limit}"));
+        }
+        if faults.auth_loop {
+            say.push(self.challenge());
+            return Some("auth-required: you must auth".into());
+        }
+        if faults.rate_limit.is_some_and(|limit| !bucket.takes(limit, Instant::now())) {
+            return Some("rate-limited: slow down".into());
+        }
+        let kind = message[1]["kind"].as_u64().and_then(|kind| u16::try_from(kind).ok());
+        if let Some(refusal) =
+            rules.refusal.as_ref().filter(|r| kind.is_some_and(|kind| r.covers(kind)))
+        {
+            return Some(refusal.reason.clone());
+        }
+        faults.lie_ok.then(String::new)
+    }
+
+    fn request(&self, mut message: Value, rules: &Rules, say: &mut Vec<String>) -> Fate {
+        let faults = &rules.faults;
+        let subscription = message[1].as_str().unwrap_or_default().to_owned();
+        if faults.auth_loop {
+            say.push(self.challenge());
+            say.push(json!(["CLOSED", subscription, "auth-required: you must auth"]).to_string());
+            return Fate::Stop;
+        }
+        let Some(filters) = message.as_array_mut().and_then(|parts| parts.get_mut(2..)) else {
+            return Fate::Pass;
+        };
+        let read = |filters: &[Value]| -> Vec<Filter> {
+            filters.iter().filter_map(|filter| Filter::from_json(filter.to_string()).ok()).collect()
+        };
+        if faults.false_events {
+            say.extend(forgery::unasked(&subscription, &read(filters), &self.keys));
+        }
+        if faults.endless {
+            let mut endless = self.endless.lock().unwrap_or_else(PoisonError::into_inner);
+            endless.insert(subscription, read(filters));
+        }
+        let Some(most) = faults.page_limit else { return Fate::Pass };
+        for filter in filters {
+            let asked = filter["limit"].as_u64().unwrap_or(u64::MAX);
+            if filter.is_object() {
+                filter["limit"] = json!(asked.min(most as u64));
+            }
+        }
+        Fate::Instead(message.to_string())
+    }
+
+    fn challenge(&self) -> String {
+        json!(["AUTH", format!("challenge-{}", self.number())]).to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn the_verb_is_found_without_reading_on() {
+        assert_eq!(verb(r#"["EVENT",{"id""#), "EVENT");
+        assert_eq!(verb(" [ \"REQ\" , \"a\""), "REQ");
+        for text in ["", "[", "[1]", "EVENT", "{\"EVENT\":1}"] {
+            assert_eq!(verb(text), "");
+        }
+    }
+
+    #[test]
+    fn a_minute_of_events_and_then_one_by_one() {
+        let (bucket, start) = (Bucket::default(), Instant::now());
+        let taken = |at: Instant| (0..100).filter(|_| bucket.takes(60, at)).count();
+        assert_eq!(taken(start), 60);
+        assert_eq!(taken(start + Duration::from_secs(3)), 3);
+        assert_eq!(taken(start + Duration::from_secs(600)), 60);
+        assert!(bucket.takes(61, start), "another limit is another bucket");
+    }
+}

@@ -1,0 +1,39 @@
+//! What a bad relay says without being asked.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::faults::Session;
+use super::proxy::Queue;
+use super::rules::Rules;
+
+const EVERY: Duration = Duration::from_millis(1);
+const AT_ONCE: usize = 8;
+/// A client that reads slowly gets its answers behind at most this much noise.
+const MOST_WAITING: usize = 1024 * 1024;
+
+/// Some thousand messages a second while a fault asks for them; ends with the relay.
+pub(super) async fn make(session: &Session, queue: &Queue, mut rules: watch::Receiver<Arc<Rules>>) {
+    let mut ticks = interval(EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    while rules.wait_for(|rules| rules.is_noisy()).await.is_ok() {
+        ticks.tick().await;
+        let faults = rules.borrow().faults.clone();
+        for _ in 0..AT_ONCE {
+            if queue.waiting() > MOST_WAITING {
+                break;
+            }
+            if faults.notice_flood {
+                queue.say(format!("[\"NOTICE\",\"notice {}\"]", session.number())).await;
+            }
+            if faults.endless {
+                for event in session.more() {
+                    queue.say(event).await;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,426 @@
+//! Connections to relays, shared by all accounts of a process.
+//!
+//! Messages, filters and verification are those of `nostr-sdk`; the connections are not its `RelayPool`'s, because that one
+//! cannot give what an engine needs that must not lose an event:
+//!
+//! - Everything it reports goes through a broadcast channel that drops the oldest when a reader is slow (a relay that floods
+//!   notices can push out the `OK` of an event), and a policy that holds it up instead also stops reading its own pongs and
+//!   hangs up after a minute.
+//! - It reports an event once per process, not once per subscription, and re-subscribes on its own after a reconnect with the
+//!   filters of long ago, without a way to begin from a cursor.
+//! - It authenticates (NIP-42) one key, and asks for another connection per account.
+//! - It writes every message, both ways, into its log.
+//! - Its pauses are whole seconds and not bounded by options; NIP-11 is not looked at.
+//!
+//! Here one task owns one socket, which a few accounts share. It never waits for anything but all of its work at
+//! once: what cannot be written is queued within a bound, what an account does not take is kept within a bound, and beyond that
+//! the socket is not read, so that the relay is held back by TCP.
+
+mod accounts;
+mod auth;
+mod command;
+mod frames;
+mod meter;
+mod registry;
+mod session;
+mod socket;
+mod types;
+mod worker;
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use mdk_wire::PublicKey;
+use nostr_sdk::{Event, Filter, JsonUtil};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout};
+
+use self::accounts::Accounts;
+use self::command::{Command, Publish, Query};
+use self::registry::{Handle, Host, Place, Registry};
+use self::session::Apart;
+pub use self::types::{Account, Arrived, Origin, Page, Published, RelayState, RelayStatus};
+use self::worker::{Status, Worker};
+use crate::dial::{Dialer, Resolve, SystemResolver, address};
+use crate::error::{ClientError, Result};
+use crate::options::PoolOptions;
+use crate::relay_info::{InfoCell, RelayInfo};
+
+/// Answers of a task come at their deadline; this much later the caller stops to believe in it.
+const GRACE: Duration = Duration::from_millis(500);
+/// From this size on, an event waits for the relay's announced limits before it is sent.
+const LARGE: usize = 16 * 1024;
+/// Longest wait for them.
+const LIMITS_WAIT: Duration = Duration::from_secs(3);
+
+/// The one form of a relay URL: lower-case host, no default port, no fragment, no slash when the path is empty.
+///
+/// # Errors
+/// [`ClientError::InvalidRelayUrl`].
+pub fn normal_url(url: &str) -> Result<String> {
+    Ok(address::normal(&address::parse(url)?))
+}
+
+/// Connections to relays, shared by any number of accounts of a process. Cheap to clone; the connections end with the last
+/// clone.
+#[derive(Clone)]
+pub struct Pool(Arc<Inner>);
+
+struct Inner {
+    options: Arc<PoolOptions>,
+    dialer: Dialer,
+    closed: AtomicBool,
+    relays: Mutex<Registry>,
+}
+
+impl Pool {
+    /// A pool without connections. Must be called inside a tokio runtime.
+    #[must_use]
+    pub fn new(options: PoolOptions) -> Self {
+        Self::with_resolver(options, Arc::new(SystemResolver))
+    }
+
+    pub(crate) fn with_resolver(options: PoolOptions, resolver: Arc<dyn Resolve>) -> Self {
+        let dialer = Dialer::new(&options, resolver);
+        Self(Arc::new(Inner {
+            options: Arc::new(options),
+            dialer,
+            closed: AtomicBool::new(false),
+            relays: Mutex::default(),
+        }))
+    }
+
+    /// The relay as the account has it open.
+    fn find<T>(
+        &self,
+        url: &str,
+        account: &PublicKey,
+        look: impl FnOnce(&Handle) -> T,
+    ) -> Option<T> {
+        let url = normal_url(url).ok()?;
+        self.0.relays().find(&url, account).map(look)
+    }
+
+    /// Opens a relay for an account and starts to connect in the background; never waits for the network. Opening again
+    /// replaces the account's sink; [`Origin::User`] wins over [`Origin::Peer`]. The two never share a connection.
+    ///
+    /// # Errors
+    /// [`ClientError::InvalidRelayUrl`], [`ClientError::AddressRefused`], [`ClientError::Closed`]. What only DNS can tell comes
+    /// later, in [`Pool::status`].
+    pub async fn open(&self, url: &str, origin: Origin, account: &Account) -> Result<()> {
+        let url = address::parse(url)?;
+        let name = address::normal(&url);
+        let who = account.public_key;
+        let mut relays = self.0.relays();
+        if self.0.closed.load(Ordering::SeqCst) {
+            return Err(ClientError::Closed);
+        }
+        let known = relays.place_of(&name, &who);
+        let known = known.filter(|(of, _)| *of == Origin::User || *of == origin);
+        let origin = known.map_or(origin, |(of, _)| of);
+        self.0.dialer.check(&url, origin)?;
+        if known.is_none() {
+            relays.leave(&name, &who);
+        }
+        let at = (name, origin);
+        let place = known.map_or_else(|| relays.place_for(&at, &who), |(_, place)| place);
+        Inner::admit(&self.0, &mut relays, &url, &at, place, account);
+        Ok(())
+    }
+
+    /// Gives a relay up for an account. The connection ends with its last account.
+    pub async fn release(&self, url: &str, account: &PublicKey) {
+        if let Ok(url) = normal_url(url) {
+            self.0.relays().leave(&url, account);
+        }
+    }
+
+    /// Ends every pause between two attempts: the network may be back. Not for a banned relay.
+    pub async fn reconnect(&self) {
+        for handle in self.0.relays().handles() {
+            let _ = handle.commands.send(Command::Wake);
+        }
+    }
+
+    /// Publishes one event, byte for byte, and waits for the relay's answer to its id, at most `timeout`. Waits for a
+    /// connection that is being made, not for a relay in back-off. Sent a second time when the relay wants the account to
+    /// authenticate first.
+    ///
+    /// Refused forever: `blocked:`, `invalid:`, `pow:`, what is no event, and what is over a size that the relay announced.
+    pub async fn publish(
+        &self,
+        url: &str,
+        account: &PublicKey,
+        event_json: &str,
+        timeout: Duration,
+    ) -> Published {
+        let unreachable = |reason: &str| Published::Unreachable { reason: reason.to_owned() };
+        let deadline = Instant::now() + timeout;
+        let found = self.find(url, account, |handle| {
+            (handle.commands.clone(), handle.info.clone(), handle.status.clone())
+        });
+        let Some((commands, info, status)) = found else {
+            return unreachable("this relay is not open");
+        };
+        let Ok(event) = Event::from_json(event_json) else {
+            return Published::Refused {
+                reason: "invalid: not an event".to_owned(),
+                forever: true,
+            };
+        };
+        let frame = frames::publish(event_json);
+        if frame.len() > LARGE && !info.is_fresh() {
+            let _ = tokio::time::timeout(LIMITS_WAIT.min(timeout), info.get()).await;
+        }
+        if let Some(reason) =
+            info.known().and_then(|info| info.refuses(frame.len(), event.content.chars().count()))
+        {
+            return Published::Refused { reason, forever: true };
+        }
+        let (reply, answer) = oneshot::channel();
+        let publish = Publish {
+            account: *account,
+            event_id: event.id.to_hex(),
+            frame,
+            deadline,
+            again: false,
+            reply,
+        };
+        if commands.send(Command::Publish(publish)).is_err() {
+            return unreachable("closed");
+        }
+        match tokio::time::timeout_at(deadline + GRACE, answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => unreachable("closed"),
+            Err(_) => match status.lock().unwrap_or_else(PoisonError::into_inner).state {
+                RelayState::Connected => Published::NoAnswer,
+                _ => unreachable("not connected in time"),
+            },
+        }
+    }
+
+    /// One request until the relay says that it is all, closes it, `timeout` is over, or a bound of the options is reached.
+    /// The filter's `limit` is lowered to the bound of the options and to what the relay announced.
+    ///
+    /// # Errors
+    /// [`ClientError::NotConnected`]; [`ClientError::Refused`] when the relay closed it before the first event;
+    /// [`ClientError::NoAnswer`] when nothing came at all in time; [`ClientError::Internal`] when the filter is none.
+    pub async fn query(
+        &self,
+        url: &str,
+        account: &PublicKey,
+        filter_json: &str,
+        timeout: Duration,
+    ) -> Result<Page> {
+        let filter = parse_filter(filter_json)?;
+        let commands = self.find(url, account, |handle| handle.commands.clone());
+        let commands = commands.ok_or(ClientError::NotConnected)?;
+        let deadline = Instant::now() + timeout;
+        let (reply, answer) = oneshot::channel();
+        let query = Query {
+            account: *account,
+            filter,
+            deadline,
+            again: false,
+            page: Page::default(),
+            bytes: 0,
+            seen: HashSet::new(),
+            reply,
+        };
+        let sent = commands.send(Command::Query(Box::new(query)));
+        sent.map_err(|_| ClientError::NotConnected)?;
+        match tokio::time::timeout_at(deadline + GRACE, answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(ClientError::NotConnected),
+            Err(_) => Err(ClientError::NoAnswer),
+        }
+    }
+
+    /// Opens a live subscription, in place of an earlier one with the same `id` of this account. It ends with the connection;
+    /// subscribe again after [`Arrived::Connected`].
+    ///
+    /// # Errors
+    /// [`ClientError::NotConnected`]; [`ClientError::Refused`] when the relay's announced limits do not allow it, with the
+    /// limit; [`ClientError::Internal`] when a filter is none.
+    pub async fn subscribe(
+        &self,
+        url: &str,
+        account: &PublicKey,
+        id: u64,
+        filters: Vec<String>,
+    ) -> Result<()> {
+        let filters = filters.iter().map(|filter| parse_filter(filter)).collect::<Result<_>>()?;
+        let found = self.find(url, account, |handle| {
+            let status = handle.status.lock().unwrap_or_else(PoisonError::into_inner);
+            (status.state == RelayState::Connected).then(|| handle.commands.clone())
+        });
+        let commands = found.flatten().ok_or(ClientError::NotConnected)?;
+        let (reply, answer) = oneshot::channel();
+        let subscribe = Command::Subscribe { account: *account, id, filters, reply };
+        commands.send(subscribe).map_err(|_| ClientError::NotConnected)?;
+        answer.await.unwrap_or(Err(ClientError::NotConnected))
+    }
+
+    /// Ends a subscription.
+    pub async fn unsubscribe(&self, url: &str, account: &PublicKey, id: u64) {
+        if let Some(commands) = self.find(url, account, |handle| handle.commands.clone()) {
+            let _ = commands.send(Command::Unsubscribe { account: *account, id });
+        }
+    }
+
+    /// Every relay that is open, by URL. Where there are several connections, as the best of them stands.
+    #[must_use]
+    pub fn status(&self) -> Vec<RelayStatus> {
+        self.0.relays().status()
+    }
+
+    /// The relays that one account has open, as the connections stand that serve it, by URL.
+    #[must_use]
+    pub fn status_of(&self, account: &PublicKey) -> Vec<RelayStatus> {
+        self.0.relays().status_of(account)
+    }
+
+    /// Number of connections, open or in the making: to each relay one for what a user named and one for what others named,
+    /// one for every ten accounts or so, and one for each account that the relay does not let share.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.0.relays().handles().count()
+    }
+
+    /// What the relay says about itself, from the cache or asked for now (at most 10 s). `None` when it says nothing, or is not
+    /// open.
+    pub async fn info(&self, url: &str) -> Option<RelayInfo> {
+        let url = normal_url(url).ok()?;
+        let info = self.0.relays().info(&url)?;
+        let info = info.get().await;
+        info.map(|info| (*info).clone())
+    }
+
+    /// Ends every connection. The pool is of no use afterwards; what waits is answered.
+    pub async fn close(&self) {
+        self.0.closed.store(true, Ordering::SeqCst);
+        // Without its sender a task ends.
+        let tasks = self.0.relays().drain();
+        for task in tasks {
+            let _ = timeout(GRACE, task).await;
+        }
+    }
+}
+
+impl Inner {
+    fn relays(&self) -> MutexGuard<'_, Registry> {
+        self.relays.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts an account on a connection, and starts the connection if it is the first.
+    fn admit(
+        this: &Arc<Self>,
+        relays: &mut Registry,
+        url: &url::Url,
+        at: &(String, Origin),
+        place: Place,
+        account: &Account,
+    ) {
+        let open = relays.hosts.get(at).and_then(|host| host.connections.get(&place));
+        let open = open.map(|handle| handle.commands.send(Command::Open(account.clone())));
+        if !matches!(open, Some(Ok(()))) {
+            // A task ends on its own only when the registry has forgotten it; this one died.
+            if open.is_some() {
+                relays.remove(at, place);
+            }
+            let host = relays.hosts.entry(at.clone()).or_insert_with(|| Host {
+                info: Arc::new(InfoCell::new(this.dialer.clone(), url.clone(), at.1)),
+                unshared: false,
+                connections: BTreeMap::new(),
+            });
+            let home = Home { pool: Arc::downgrade(this), url: url.clone(), at: at.clone(), place };
+            let handle = this.spawn(host.info.clone(), home, account);
+            host.connections.insert(place, handle);
+        }
+        relays.join(at, place, account.public_key);
+    }
+
+    /// Starts the task of a connection with its first account.
+    fn spawn(&self, info: Arc<InfoCell>, home: Home, account: &Account) -> Handle {
+        let (commands, receiver) = mpsc::unbounded_channel();
+        let status = Arc::new(Mutex::new(RelayStatus {
+            url: home.at.0.clone(),
+            state: RelayState::Connecting,
+            latency: None,
+            last_error: None,
+            next_attempt: None,
+        }));
+        let mut accounts = Accounts::new(home.at.0.as_str().into());
+        accounts.insert(account.clone());
+        let worker = Worker {
+            options: self.options.clone(),
+            dialer: self.dialer.clone(),
+            info: info.clone(),
+            status: status.clone(),
+            commands: receiver,
+            accounts,
+            failures: 0,
+            challenges: false,
+            lazy: false,
+            home,
+        };
+        let task = tokio::spawn(worker.run());
+        Handle { commands, status, info, task, accounts: HashSet::new(), full: false }
+    }
+}
+
+/// Which connection a task serves, and what it may ask of its pool.
+struct Home {
+    pool: Weak<Inner>,
+    url: url::Url,
+    at: (String, Origin),
+    place: Place,
+}
+
+impl Home {
+    /// Gives an account another connection, with the requests that are to be made there.
+    fn part(&self, account: &Account, why: Apart, requests: Vec<Command>) {
+        let Some(pool) = self.pool.upgrade() else { return };
+        let mut relays = pool.relays();
+        let who = account.public_key;
+        let here = Some((self.at.1, self.place));
+        if pool.closed.load(Ordering::SeqCst) || relays.place_of(&self.at.0, &who) != here {
+            return;
+        }
+        relays.leave(&self.at.0, &who);
+        if let Some(host) = relays.hosts.get_mut(&self.at) {
+            host.unshared |= why == Apart::Own;
+            if let Some(handle) = host.connections.get_mut(&self.place) {
+                handle.full |= why == Apart::Full;
+            }
+        }
+        let place = relays.place_for(&self.at, &who);
+        Inner::admit(&pool, &mut relays, &self.url, &self.at, place, account);
+        if let Some(handle) = relays.find(&self.at.0, &who) {
+            for request in requests {
+                let _ = handle.commands.send(request);
+            }
+        }
+    }
+
+    /// Takes the connection out of the pool, unless there is something to do after all. Nothing can be opened in between.
+    fn retire(&self, commands: &mpsc::UnboundedReceiver<Command>, status: &Status) -> bool {
+        let Some(pool) = self.pool.upgrade() else { return true };
+        let mut relays = pool.relays();
+        let handle = relays.hosts.get(&self.at).and_then(|host| host.connections.get(&self.place));
+        if !handle.is_some_and(|handle| Arc::ptr_eq(&handle.status, status)) {
+            return true;
+        }
+        if !commands.is_empty() {
+            return false;
+        }
+        relays.remove(&self.at, self.place);
+        true
+    }
+}
+
+fn parse_filter(json: &str) -> Result<Filter> {
+    Filter::from_json(json).map_err(|_| ClientError::Internal("a filter that is none"))
+}

@@ -1,0 +1,204 @@
+//! NIP-42 for several accounts on one connection.
+//!
+//! Accounts authenticate to a relay that their owner named as soon as it sends a challenge; to a relay that somebody else named
+//! only when it refuses something for the lack of it, because an authentication tells the relay who asks.
+
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use mdk_wire::{PublicKey, UnsignedEvent};
+use tokio::time::Instant;
+
+use super::Account;
+use super::command::Publish;
+
+/// Kind of the event of NIP-42.
+const KIND: u16 = 22_242;
+/// Authentications of one account on one connection.
+const MAX_TRIES: u32 = 3;
+/// Wait for a challenge or for the answer to an authentication.
+pub(super) const WAIT: Duration = Duration::from_secs(5);
+
+/// What waits for an authentication.
+pub(super) enum Parked {
+    /// With what the relay said.
+    Publish(Publish, String),
+    /// Wire id of a subscription, with what the relay said.
+    Subscription(String, String),
+}
+
+#[derive(Default)]
+struct One {
+    tries: u32,
+    pending: bool,
+    done: bool,
+    parked: Vec<Parked>,
+    deadline: Option<Instant>,
+}
+
+/// State of one connection.
+#[derive(Default)]
+pub(super) struct Auth {
+    /// The newest; older ones are void (NIP-42).
+    challenge: Option<String>,
+    accounts: HashMap<PublicKey, One>,
+    /// Whose authentication was accepted last.
+    last: Option<PublicKey>,
+    /// Ids of `AUTH` events that were not answered yet, with the challenge they answer.
+    sent: HashMap<String, (PublicKey, String)>,
+    /// Accounts that were answered before they had authenticated: the relay may have hidden events from them.
+    strangers: HashSet<PublicKey>,
+}
+
+/// What comes of an answer to `AUTH`.
+pub(super) struct Verdict {
+    pub(super) account: PublicKey,
+    pub(super) accepted: bool,
+    pub(super) parked: Vec<Parked>,
+    /// Whether it was answered as a stranger before.
+    pub(super) was_stranger: bool,
+}
+
+/// An answer to `AUTH`.
+pub(super) enum Answer {
+    /// Refused, and there is a newer challenge than the one it answered.
+    Outdated(PublicKey),
+    Final(Verdict),
+}
+
+impl Auth {
+    /// Takes a new challenge. What was sent for the one before may still be accepted.
+    pub(super) fn challenge(&mut self, text: String) {
+        self.challenge = Some(text);
+    }
+
+    /// Whether there is a challenge to answer.
+    pub(super) fn has_challenge(&self) -> bool {
+        self.challenge.is_some()
+    }
+
+    /// Whether something of the account waits for it.
+    pub(super) fn is_wanted(&self, account: &PublicKey) -> bool {
+        self.accounts.get(account).is_some_and(|one| !one.parked.is_empty())
+    }
+
+    /// Whether the account is authenticated.
+    pub(super) fn is_done(&self, account: &PublicKey) -> bool {
+        self.accounts.get(account).is_some_and(|one| one.done)
+    }
+
+    /// Whether another account was the last to authenticate on this connection. There are relays that know only the last one,
+    /// and others that know only the first.
+    pub(super) fn is_overshadowed(&self, account: &PublicKey) -> bool {
+        self.last.is_some_and(|last| last != *account)
+    }
+
+    /// Remembers that the relay answered the account.
+    pub(super) fn answered(&mut self, account: &PublicKey) {
+        if !self.is_done(account) {
+            self.strangers.insert(*account);
+        }
+    }
+
+    /// Parks a request until the account has authenticated. An account that has already authenticated does it again: there are
+    /// relays that know only the last one of a connection.
+    pub(super) fn park(&mut self, account: &PublicKey, parked: Parked) {
+        let one = self.accounts.entry(*account).or_default();
+        one.done = false;
+        let mut deadline = Instant::now() + WAIT;
+        if let Parked::Publish(publish, _) = &parked {
+            deadline = deadline.min(publish.deadline);
+        }
+        one.deadline = Some(one.deadline.map_or(deadline, |at| at.min(deadline)));
+        one.parked.push(parked);
+    }
+
+    /// The `AUTH` event of an account, when it is of use now.
+    pub(super) fn sign(&mut self, account: &Account, relay: &str) -> Option<String> {
+        let challenge = self.challenge.clone()?;
+        let one = self.accounts.entry(account.public_key).or_default();
+        if one.pending || one.done || one.tries >= MAX_TRIES {
+            return None;
+        }
+        one.tries += 1;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let event = (account.sign)(UnsignedEvent {
+            pubkey: account.public_key,
+            created_at: now.as_secs(),
+            kind: KIND,
+            tags: vec![
+                vec!["relay".to_owned(), relay.to_owned()],
+                vec!["challenge".to_owned(), challenge.clone()],
+            ],
+            content: String::new(),
+        })?;
+        one.pending = true;
+        let deadline = Instant::now() + WAIT;
+        one.deadline = Some(one.deadline.map_or(deadline, |at| at.min(deadline)));
+        self.sent.insert(event.id().to_hex(), (account.public_key, challenge));
+        Some(event.to_json())
+    }
+
+    /// Gives up when there is a challenge and the account does not answer it, or has done so too often.
+    pub(super) fn give_up(&mut self, account: &PublicKey) -> Option<Verdict> {
+        self.challenge.as_ref()?;
+        let one = self.accounts.get_mut(account).filter(|one| !one.pending && !one.done)?;
+        one.deadline = None;
+        let parked = std::mem::take(&mut one.parked);
+        Some(Verdict { account: *account, accepted: false, parked, was_stranger: false })
+    }
+
+    /// Takes the answer to an event, if it was an `AUTH`.
+    pub(super) fn answer(&mut self, event_id: &str, accepted: bool) -> Option<Answer> {
+        let (account, challenge) = self.sent.remove(event_id)?;
+        let one = self.accounts.entry(account).or_default();
+        one.pending = false;
+        if !accepted && self.challenge.as_ref() != Some(&challenge) && one.tries < MAX_TRIES {
+            return Some(Answer::Outdated(account));
+        }
+        one.done = accepted;
+        if accepted {
+            self.last = Some(account);
+        }
+        one.deadline = None;
+        let parked = std::mem::take(&mut one.parked);
+        let was_stranger = accepted && self.strangers.remove(&account);
+        Some(Answer::Final(Verdict { account, accepted, parked, was_stranger }))
+    }
+
+    /// When the next wait ends.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.accounts.values().filter_map(|one| one.deadline).min()
+    }
+
+    /// What waited too long.
+    pub(super) fn overdue(&mut self, now: Instant) -> Vec<Verdict> {
+        let mut over = Vec::new();
+        for (account, one) in &mut self.accounts {
+            if one.deadline.is_some_and(|at| at <= now) {
+                one.deadline = None;
+                one.pending = false;
+                let parked = std::mem::take(&mut one.parked);
+                over.push(Verdict {
+                    account: *account,
+                    accepted: false,
+                    parked,
+                    was_stranger: false,
+                });
+            }
+        }
+        over
+    }
+
+    /// Forgets an account.
+    pub(super) fn remove(&mut self, account: &PublicKey) -> Vec<Parked> {
+        self.strangers.remove(account);
+        self.sent.retain(|_, (of, _)| of != account);
+        self.accounts.remove(account).map(|one| one.parked).unwrap_or_default()
+    }
+
+    /// Everything that waits, at the end of the connection.
+    pub(super) fn drain(&mut self) -> Vec<Parked> {
+        self.accounts.drain().flat_map(|(_, one)| one.parked).collect()
+    }
+}

@@ -1,0 +1,331 @@
+//! One connection from its handshake to its end: requests, answers, and what the relay may not do.
+
+mod incoming;
+mod timing;
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::time::Duration;
+
+use mdk_wire::PublicKey;
+use nostr_sdk::Filter;
+use tokio::time::Instant;
+
+use super::accounts::Accounts;
+use super::auth::Auth;
+use super::command::{Command, Publish, Query};
+use super::frames;
+use super::meter::Meter;
+use super::socket::Socket;
+use super::{Arrived, Origin, Published};
+use crate::error::{ClientError, Result};
+use crate::options::PoolOptions;
+use crate::relay_info::RelayInfo;
+
+/// Pages that are fetched at the same time on one connection; more wait.
+const MAX_PAGES: usize = 8;
+/// How long a relay that wants to know us is given before its accounts are told that it is there.
+const GREETING: Duration = Duration::from_secs(1);
+
+/// Subscriptions on a connection of a relay that announces no limit, while several accounts share it.
+const SHARED_SUBSCRIPTIONS: usize = 30;
+
+/// Why an account cannot stay on a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Apart {
+    /// The relay knows only one account per connection.
+    Own,
+    /// No room for its subscriptions.
+    Full,
+}
+
+impl Apart {
+    pub(super) fn reason(self) -> &'static str {
+        match self {
+            Self::Own => "the relay wants a connection for each account",
+            Self::Full => "the relay allows no more subscriptions on this connection",
+        }
+    }
+}
+
+/// An account on its way to another connection, with the requests to be made there.
+type Leaving = (PublicKey, Apart, Vec<Command>);
+
+enum Subscription {
+    Live { account: PublicKey, id: u64, filters: Vec<Filter>, again: bool },
+    Page(Box<Query>),
+}
+
+/// One connection.
+pub(super) struct Session {
+    origin: Origin,
+    max_page_events: usize,
+    max_page_bytes: usize,
+    keepalive: Duration,
+    write_timeout: Duration,
+    pub(super) socket: Socket,
+    pub(super) meter: Meter,
+    auth: Auth,
+    subscriptions: HashMap<String, Subscription>,
+    live: HashMap<(PublicKey, u64), String>,
+    pages: usize,
+    queued: VecDeque<Query>,
+    publishes: HashMap<String, VecDeque<Publish>>,
+    next_id: u64,
+    heard: Instant,
+    ping: Option<(Instant, [u8; 8])>,
+    /// Round trip of the last ping.
+    pub(super) latency: Option<Duration>,
+    /// Whether the relay sent a challenge.
+    pub(super) challenged: bool,
+    /// Whether it let us wait for one.
+    pub(super) waited_in_vain: bool,
+    ungreeted: HashSet<PublicKey>,
+    leaving: Vec<Leaving>,
+    greeting: Option<Instant>,
+    /// Earliest time at which a request may be over.
+    next_deadline: Option<Instant>,
+}
+
+impl Session {
+    pub(super) fn new(socket: Socket, origin: Origin, options: &PoolOptions) -> Self {
+        let mut session = Self {
+            origin,
+            max_page_events: options.max_page_events,
+            max_page_bytes: options.max_page_bytes,
+            keepalive: options.keepalive,
+            write_timeout: options.connect_timeout,
+            socket,
+            meter: Meter::default(),
+            auth: Auth::default(),
+            subscriptions: HashMap::new(),
+            live: HashMap::new(),
+            pages: 0,
+            queued: VecDeque::new(),
+            publishes: HashMap::new(),
+            next_id: 0,
+            heard: Instant::now(),
+            ping: None,
+            latency: None,
+            challenged: false,
+            waited_in_vain: false,
+            ungreeted: HashSet::new(),
+            leaving: Vec::new(),
+            greeting: None,
+            next_deadline: None,
+        };
+        session.send_ping();
+        session
+    }
+
+    /// Tells the accounts that the relay is there; one that is known to want an authentication first gets it first.
+    pub(super) fn greet(
+        &mut self,
+        accounts: &mut Accounts,
+        keys: Vec<PublicKey>,
+        wants_auth: bool,
+    ) {
+        let wants_auth = wants_auth && !self.waited_in_vain;
+        let wait = self.origin == Origin::User && (wants_auth || self.auth.has_challenge());
+        for key in keys {
+            if wait {
+                self.ungreeted.insert(key);
+                self.greeting = Some(Instant::now() + GREETING);
+                self.authenticate(accounts, &key);
+            } else {
+                accounts.deliver(&key, Arrived::Connected { relay: accounts.relay() });
+            }
+        }
+    }
+
+    fn greeted(&mut self, accounts: &mut Accounts, key: &PublicKey) {
+        if self.ungreeted.remove(key) {
+            accounts.deliver(key, Arrived::Connected { relay: accounts.relay() });
+        }
+    }
+
+    /// Accounts that cannot stay.
+    pub(super) fn take_leaving(&mut self) -> Vec<Leaving> {
+        std::mem::take(&mut self.leaving)
+    }
+
+    /// Ends everything of an account.
+    pub(super) fn remove(&mut self, key: &PublicKey) {
+        self.ungreeted.remove(key);
+        let parked = self.auth.remove(key);
+        self.refuse_parked(parked);
+        self.drop_subscriptions(key);
+        let (gone, kept): (VecDeque<_>, _) =
+            self.queued.drain(..).partition(|query| query.account == *key);
+        self.queued = kept;
+        gone.into_iter().for_each(|query| query.end(ClientError::NotConnected));
+        let pages: Vec<String> = self
+            .subscriptions
+            .iter()
+            .filter(|(_, subscription)| {
+                matches!(subscription, Subscription::Page(page) if page.account == *key)
+            })
+            .map(|(wire, _)| wire.clone())
+            .collect();
+        for wire in pages {
+            self.end_page(&wire, Some(ClientError::NotConnected));
+        }
+    }
+
+    /// Ends the live subscriptions of an account.
+    pub(super) fn drop_subscriptions(&mut self, key: &PublicKey) {
+        let ids: Vec<u64> =
+            self.live.keys().filter(|(account, _)| account == key).map(|(_, id)| *id).collect();
+        for id in ids {
+            self.unsubscribe(*key, id);
+        }
+    }
+
+    fn wire_id(&mut self, prefix: char) -> String {
+        self.next_id += 1;
+        format!("{prefix}{}", self.next_id)
+    }
+
+    pub(super) fn publish(&mut self, publish: Publish) {
+        if !self.socket.has_room(publish.frame.len()) {
+            return publish.unreachable("too much waits to be sent to this relay");
+        }
+        self.due(publish.deadline);
+        self.socket.send(publish.frame.clone());
+        self.publishes.entry(publish.event_id.clone()).or_default().push_back(publish);
+    }
+
+    pub(super) fn query(&mut self, query: Query, info: Option<&RelayInfo>) {
+        self.due(query.deadline);
+        self.queued.push_back(query);
+        self.start_pages(info);
+    }
+
+    /// Starts pages as far as our own bound and the relay's `max_subscriptions` go.
+    pub(super) fn start_pages(&mut self, info: Option<&RelayInfo>) {
+        let allowed = max_subscriptions(info);
+        while self.pages < MAX_PAGES
+            && self.subscriptions.len() < allowed
+            && let Some(mut query) = self.queued.pop_front()
+        {
+            if query.reply.is_closed() {
+                continue;
+            }
+            query.filter = clamp(query.filter, info, Some(self.max_page_events));
+            let wire = self.wire_id('q');
+            let frame = frames::request(&wire, std::slice::from_ref(&query.filter));
+            if let Err(error) = fits(&frame, info) {
+                query.end(error);
+                continue;
+            }
+            self.socket.send(frame);
+            self.subscriptions.insert(wire, Subscription::Page(Box::new(query)));
+            self.pages += 1;
+        }
+    }
+
+    /// Opens a live subscription. Without room for it, the account moves on, unless it is `alone` already.
+    pub(super) fn subscribe(
+        &mut self,
+        (account, id): (PublicKey, u64),
+        filters: Vec<Filter>,
+        info: Option<&RelayInfo>,
+        alone: bool,
+    ) -> Result<()> {
+        self.unsubscribe(account, id);
+        let allowed = max_subscriptions(info);
+        let most =
+            if alone { allowed } else { allowed.min(SHARED_SUBSCRIPTIONS.max(announced(info))) };
+        // One stays free for pages.
+        if self.live.len() + 1 > most.saturating_sub(1).max(1) {
+            if !alone {
+                self.leaving.push((account, Apart::Full, Vec::new()));
+                return Err(ClientError::NotConnected);
+            }
+            let reason = format!("this relay allows {allowed} subscriptions at a time");
+            return Err(ClientError::Refused { reason });
+        }
+        if let Some(most) = info.and_then(|info| info.max_filters)
+            && filters.len() as u64 > most
+        {
+            let reason = format!("this relay allows {most} filters in a subscription");
+            return Err(ClientError::Refused { reason });
+        }
+        let filters: Vec<_> = filters.into_iter().map(|filter| clamp(filter, info, None)).collect();
+        let wire = self.wire_id('s');
+        let frame = frames::request(&wire, &filters);
+        fits(&frame, info)?;
+        if !self.socket.has_room(frame.len()) {
+            return Err(ClientError::NotConnected);
+        }
+        self.socket.send(frame);
+        self.live.insert((account, id), wire.clone());
+        let live = Subscription::Live { account, id, filters, again: false };
+        self.subscriptions.insert(wire, live);
+        Ok(())
+    }
+
+    pub(super) fn unsubscribe(&mut self, account: PublicKey, id: u64) {
+        if let Some(wire) = self.live.remove(&(account, id)) {
+            self.subscriptions.remove(&wire);
+            self.socket.send(frames::close(&wire));
+        }
+    }
+
+    /// The end of the connection.
+    pub(super) fn end(mut self, goodbye: bool) {
+        let parked = self.auth.drain();
+        self.refuse_parked(parked);
+        for (_, waiting) in self.publishes.drain() {
+            waiting.into_iter().for_each(|publish| publish.answer(Published::NoAnswer));
+        }
+        for (_, subscription) in self.subscriptions.drain() {
+            if let Subscription::Page(page) = subscription {
+                page.end(ClientError::NotConnected);
+            }
+        }
+        self.queued.drain(..).for_each(|query| query.end(ClientError::NotConnected));
+        if goodbye {
+            self.socket.finish();
+        }
+    }
+}
+
+/// What the relay announced; 0 when nothing.
+fn announced(info: Option<&RelayInfo>) -> usize {
+    let most = info.and_then(|info| info.max_subscriptions).unwrap_or_default();
+    usize::try_from(most).unwrap_or(usize::MAX)
+}
+
+fn max_subscriptions(info: Option<&RelayInfo>) -> usize {
+    match announced(info) {
+        0 => usize::MAX,
+        most => most,
+    }
+}
+
+/// Whether the relay takes a message of this size.
+fn fits(frame: &str, info: Option<&RelayInfo>) -> Result<()> {
+    let refused = info.and_then(|info| info.refuses(frame.len(), 0));
+    refused.map_or(Ok(()), |reason| Err(ClientError::Refused { reason }))
+}
+
+/// Keeps `limit` within what the relay announced, and within `most`.
+fn clamp(filter: Filter, info: Option<&RelayInfo>, most: Option<usize>) -> Filter {
+    let announced = info.and_then(|info| info.max_limit).filter(|limit| *limit > 0);
+    let announced = announced.and_then(|limit| usize::try_from(limit).ok());
+    match [filter.limit, announced.filter(|_| most.is_some() || filter.limit.is_some()), most]
+        .into_iter()
+        .flatten()
+        .min()
+    {
+        Some(limit) => filter.limit(limit),
+        None => filter,
+    }
+}
+
+fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}

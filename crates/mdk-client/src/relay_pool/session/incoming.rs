@@ -1,0 +1,286 @@
+//! What a relay sends, and what comes of it.
+
+use mdk_wire::PublicKey;
+use nostr_sdk::{Event, JsonUtil};
+use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::Message;
+
+use super::super::accounts::Accounts;
+use super::super::auth::{Answer, Parked, Verdict};
+use super::super::command::Command;
+use super::super::frames::{self, Frame};
+use super::super::{Arrived, Origin, Published};
+use super::{Apart, Session, Subscription, earlier};
+use crate::error::ClientError;
+use crate::relay_info::RelayInfo;
+
+impl Session {
+    /// Takes one message.
+    ///
+    /// # Errors
+    /// In our words, when the relay has gone too far.
+    pub(in crate::relay_pool) fn take(
+        &mut self,
+        message: &Message,
+        accounts: &mut Accounts,
+        info: Option<&RelayInfo>,
+    ) -> Result<(), &'static str> {
+        self.heard = Instant::now();
+        match message {
+            Message::Text(text) => self.frame(Frame::parse(text), accounts, info),
+            Message::Pong(nonce) => {
+                if let Some((sent, _)) = self.ping.take_if(|(_, ours)| nonce[..] == ours[..]) {
+                    self.latency = Some(sent.elapsed());
+                }
+            }
+            Message::Ping(_) => self.meter.chatter(),
+            Message::Binary(_) => self.meter.garbage(),
+            Message::Close(_) | Message::Frame(_) => {}
+        }
+        self.meter.check()
+    }
+
+    fn frame(&mut self, frame: Frame, accounts: &mut Accounts, info: Option<&RelayInfo>) {
+        match frame {
+            Frame::Event { subscription, event } => self.event(&subscription, &event, accounts),
+            Frame::Ok { id, accepted, reason } => self.answered(&id, accepted, reason, accounts),
+            Frame::EndOfStored(wire) => match self.subscriptions.get(&wire) {
+                Some(Subscription::Live { account, id, .. }) => {
+                    let (account, subscription) = (*account, *id);
+                    self.auth.answered(&account);
+                    let relay = accounts.relay();
+                    accounts.deliver(&account, Arrived::EndOfStored { relay, subscription });
+                }
+                Some(Subscription::Page(page)) => {
+                    self.auth.answered(&page.account);
+                    self.end_page(&wire, None);
+                }
+                None => self.meter.stray(),
+            },
+            Frame::Closed { subscription, reason } => {
+                self.closed(&subscription, reason, accounts);
+            }
+            Frame::Challenge(challenge) => self.challenge(challenge, accounts),
+            Frame::Notice => self.meter.chatter(),
+            Frame::Unknown => self.meter.garbage(),
+        }
+        self.start_pages(info);
+    }
+
+    fn event(&mut self, wire: &str, event: &Event, accounts: &mut Accounts) {
+        match self.subscriptions.get_mut(wire) {
+            None => self.meter.stray(),
+            Some(Subscription::Live { account, id, filters, .. }) => {
+                if !frames::matches(filters, event) {
+                    self.meter.unasked();
+                } else if event.verify().is_err() {
+                    self.meter.forged();
+                } else {
+                    let (relay, subscription) = (accounts.relay(), *id);
+                    let json = event.as_json();
+                    accounts.deliver(account, Arrived::Event { relay, subscription, json });
+                }
+            }
+            Some(Subscription::Page(page)) => {
+                if !frames::matches(std::slice::from_ref(&page.filter), event) {
+                    return self.meter.unasked();
+                }
+                if page.seen.contains(event.id.as_bytes()) {
+                    return self.meter.stray();
+                }
+                if event.verify().is_err() {
+                    return self.meter.forged();
+                }
+                let json = event.as_json();
+                let full = page.page.events.len() >= page.filter.limit.unwrap_or(usize::MAX)
+                    || page.bytes + json.len() > self.max_page_bytes;
+                if full || page.reply.is_closed() {
+                    return self.end_page(wire, Some(ClientError::NoAnswer));
+                }
+                page.bytes += json.len();
+                page.seen.insert(*event.id.as_bytes());
+                page.page.events.push(json);
+            }
+        }
+    }
+
+    /// Ends a page: complete, or with what there is.
+    pub(super) fn end_page(&mut self, wire: &str, error: Option<ClientError>) {
+        let Some(Subscription::Page(page)) = self.subscriptions.remove(wire) else { return };
+        self.pages -= 1;
+        self.socket.send(frames::close(wire));
+        match error {
+            None => page.complete(),
+            Some(error) => page.end(error),
+        }
+    }
+
+    fn closed(&mut self, wire: &str, reason: String, accounts: &mut Accounts) {
+        let (account, again) = match self.subscriptions.get_mut(wire) {
+            None => return self.meter.stray(),
+            Some(Subscription::Live { account, again, .. }) => (*account, again),
+            Some(Subscription::Page(page)) => (page.account, &mut page.again),
+        };
+        if frames::wants_auth(&reason) && (!*again || self.auth.is_overshadowed(&account)) {
+            *again = true;
+            self.auth.park(&account, Parked::Subscription(wire.to_owned(), reason));
+            return self.authenticate(accounts, &account);
+        }
+        self.close_subscription(wire, reason, accounts);
+    }
+
+    fn close_subscription(&mut self, wire: &str, reason: String, accounts: &mut Accounts) {
+        match self.subscriptions.remove(wire) {
+            Some(Subscription::Live { account, id, .. }) => {
+                self.live.remove(&(account, id));
+                let (relay, subscription) = (accounts.relay(), id);
+                accounts.deliver(&account, Arrived::Closed { relay, subscription, reason });
+            }
+            Some(Subscription::Page(page)) => {
+                self.pages -= 1;
+                page.end(ClientError::Refused { reason });
+            }
+            None => {}
+        }
+    }
+
+    fn answered(
+        &mut self,
+        event_id: &str,
+        accepted: bool,
+        reason: String,
+        accounts: &mut Accounts,
+    ) {
+        match self.auth.answer(event_id, accepted) {
+            Some(Answer::Final(verdict)) => return self.verdict(verdict, accounts),
+            Some(Answer::Outdated(account)) => return self.authenticate(accounts, &account),
+            None => {}
+        }
+        // An answer to an id that nobody waits for says nothing about any other event. There is a relay that refuses with an
+        // empty id; that can only mean the one event it was given.
+        let nameless = event_id.is_empty() && !accepted && self.publishes.len() == 1;
+        let only = self.publishes.keys().next().filter(|_| nameless).cloned();
+        let event_id = only.as_deref().unwrap_or(event_id);
+        let Some(waiting) = self.publishes.get_mut(event_id) else { return self.meter.stray() };
+        let publish = waiting.pop_front();
+        if waiting.is_empty() {
+            self.publishes.remove(event_id);
+        }
+        let Some(mut publish) = publish else { return };
+        if accepted || reason.starts_with("duplicate:") {
+            publish.answer(Published::Accepted);
+        } else if frames::wants_auth(&reason)
+            && (!publish.again || self.auth.is_overshadowed(&publish.account))
+        {
+            publish.again = true;
+            let account = publish.account;
+            self.auth.park(&account, Parked::Publish(publish, reason));
+            self.authenticate(accounts, &account);
+        } else {
+            let forever = frames::is_final(&reason);
+            publish.answer(Published::Refused { reason, forever });
+        }
+    }
+
+    fn challenge(&mut self, challenge: String, accounts: &mut Accounts) {
+        self.challenged = true;
+        self.meter.chatter();
+        self.auth.challenge(challenge);
+        for key in accounts.keys() {
+            if self.origin == Origin::User || self.auth.is_wanted(&key) {
+                self.authenticate(accounts, &key);
+            }
+        }
+    }
+
+    pub(super) fn authenticate(&mut self, accounts: &mut Accounts, key: &PublicKey) {
+        let Some(account) = accounts.get(key) else { return };
+        if let Some(event) = self.auth.sign(account, &accounts.relay()) {
+            self.socket.send(frames::authenticate(&event));
+        } else if let Some(verdict) = self.auth.give_up(key) {
+            self.verdict(verdict, accounts);
+        }
+        self.next_deadline = earlier(self.next_deadline, self.auth.deadline());
+    }
+
+    pub(super) fn verdict(&mut self, verdict: Verdict, accounts: &mut Accounts) {
+        if !verdict.accepted
+            && !verdict.parked.is_empty()
+            && self.auth.is_overshadowed(&verdict.account)
+        {
+            self.ungreeted.remove(&verdict.account);
+            let requests = self.unpark(verdict.parked);
+            return self.leaving.push((verdict.account, Apart::Own, requests));
+        }
+        self.greeted(accounts, &verdict.account);
+        if !verdict.accepted {
+            return self.refuse_parked_to(verdict.parked, accounts);
+        }
+        for parked in verdict.parked {
+            match parked {
+                Parked::Publish(publish, _) => self.publish(publish),
+                Parked::Subscription(wire, _) => {
+                    let again = match self.subscriptions.get(&wire) {
+                        Some(Subscription::Live { filters, .. }) => frames::request(&wire, filters),
+                        Some(Subscription::Page(page)) => {
+                            frames::request(&wire, std::slice::from_ref(&page.filter))
+                        }
+                        None => continue,
+                    };
+                    self.socket.send(again);
+                }
+            }
+        }
+        if verdict.was_stranger {
+            accounts.deliver(&verdict.account, Arrived::Connected { relay: accounts.relay() });
+        }
+    }
+
+    /// Parked requests, to be made elsewhere as if for the first time.
+    fn unpark(&mut self, parked: Vec<Parked>) -> Vec<Command> {
+        let mut requests = Vec::new();
+        for parked in parked {
+            match parked {
+                Parked::Publish(mut publish, _) => {
+                    publish.again = false;
+                    requests.push(Command::Publish(publish));
+                }
+                Parked::Subscription(wire, _) => {
+                    if let Some(Subscription::Page(mut page)) = self.take_page(&wire) {
+                        page.again = false;
+                        requests.push(Command::Query(page));
+                    }
+                }
+            }
+        }
+        requests
+    }
+
+    /// Takes a page out; live subscriptions stay.
+    fn take_page(&mut self, wire: &str) -> Option<Subscription> {
+        if !matches!(self.subscriptions.get(wire)?, Subscription::Page(_)) {
+            return None;
+        }
+        self.pages -= 1;
+        self.subscriptions.remove(wire)
+    }
+
+    fn refuse_parked_to(&mut self, parked: Vec<Parked>, accounts: &mut Accounts) {
+        for parked in parked {
+            match parked {
+                Parked::Subscription(wire, reason) => {
+                    self.close_subscription(&wire, reason, accounts);
+                }
+                publish @ Parked::Publish(..) => self.refuse_parked(vec![publish]),
+            }
+        }
+    }
+
+    pub(super) fn refuse_parked(&mut self, parked: Vec<Parked>) {
+        for parked in parked {
+            if let Parked::Publish(publish, reason) = parked {
+                publish.answer(Published::Refused { reason, forever: false });
+            }
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! What the pool and its users exchange.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use mdk_wire::PublicKey;
+use tokio::sync::mpsc;
+
+/// Who named a relay URL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// The owner of the account, in its options: every ws or wss address is dialled.
+    User,
+    /// Somebody else's data (group, invite, relay list): only public addresses are dialled, names are checked after DNS, and
+    /// only ports 80, 443 and from 1024 on.
+    Peer,
+}
+
+/// An account as the pool knows it.
+#[derive(Clone)]
+pub struct Account {
+    /// Whose it is.
+    pub public_key: PublicKey,
+    /// Where everything goes that arrives for it. Bounded: while it is full, the sockets it is subscribed on are not read.
+    pub sink: mpsc::Sender<Arrived>,
+    /// Signs the events of NIP-42, and nothing else; `None` declines.
+    #[allow(clippy::type_complexity)]
+    pub sign: Arc<dyn Fn(mdk_wire::UnsignedEvent) -> Option<mdk_wire::Event> + Send + Sync>,
+}
+
+/// What reaches an account's sink. Relays are named in the form of [`normal_url`](super::normal_url).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Arrived {
+    /// An event that matches the subscription; id and signature are right.
+    Event {
+        /// Where it came from.
+        relay: Arc<str>,
+        /// Subscription of the account.
+        subscription: u64,
+        /// The event, NIP-01, exactly its seven members.
+        json: String,
+    },
+    /// The stored events of a subscription are through.
+    EndOfStored {
+        /// Where.
+        relay: Arc<str>,
+        /// Subscription of the account.
+        subscription: u64,
+    },
+    /// The relay closed a subscription.
+    Closed {
+        /// Where.
+        relay: Arc<str>,
+        /// Subscription of the account.
+        subscription: u64,
+        /// What it said, at most 500 characters.
+        reason: String,
+    },
+    /// Connected: nothing is subscribed now. Comes again after an authentication that the relay asked for late, because it may
+    /// have hidden events until then; subscriptions made before are then still open.
+    Connected {
+        /// Where.
+        relay: Arc<str>,
+    },
+    /// The connection ended, and with it every subscription on it.
+    Disconnected {
+        /// Where.
+        relay: Arc<str>,
+        /// Why, in our words; `None` when it was released.
+        reason: Option<String>,
+    },
+}
+
+/// Answer to one event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Published {
+    /// The relay has it (`duplicate:` too).
+    Accepted,
+    /// The relay, or its announced limits, refuse it.
+    Refused {
+        /// What it said, at most 500 characters.
+        reason: String,
+        /// Whether the same bytes can never be accepted.
+        forever: bool,
+    },
+    /// Not connected now.
+    Unreachable {
+        /// Why, in our words.
+        reason: String,
+    },
+    /// Sent, and no answer within the time.
+    NoAnswer,
+}
+
+/// Events of one request.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Page {
+    /// Events as NIP-01 JSON in the relay's order; each matches the filter, id and signature are right.
+    pub events: Vec<String>,
+    /// Whether the relay said that this is all (EOSE). Not after a timeout, CLOSED, or one of our bounds.
+    pub complete: bool,
+}
+
+/// State of the connection to one relay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RelayState {
+    /// Being dialled.
+    Connecting,
+    /// Usable.
+    Connected,
+    /// Waiting for the next attempt.
+    BackingOff,
+    /// Released or closed.
+    Closed,
+    /// It sent too much that nobody asked for; next attempt after the longest pause.
+    Banned,
+}
+
+/// One relay as it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RelayStatus {
+    /// URL in the form of [`normal_url`](super::normal_url).
+    pub url: String,
+    /// State.
+    pub state: RelayState,
+    /// Round trip of the last ping.
+    pub latency: Option<Duration>,
+    /// Why the last attempt or connection ended, in our words.
+    pub last_error: Option<String>,
+    /// When the next attempt is due.
+    pub next_attempt: Option<SystemTime>,
+}

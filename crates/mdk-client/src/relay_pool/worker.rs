@@ -1,0 +1,321 @@
+//! The task of one relay: dials, serves a connection, waits, and dials again.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use mdk_wire::{OsRandom, PublicKey, Random};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::{Instant, sleep_until};
+
+use super::accounts::Accounts;
+use super::command::Command;
+use super::session::{Apart, Session};
+use super::socket::Socket;
+use super::{Arrived, Home, RelayState, RelayStatus, meter};
+use crate::dial::{DialError, Dialer};
+use crate::error::ClientError;
+use crate::options::PoolOptions;
+use crate::relay_info::InfoCell;
+
+/// What the pool and the task both see.
+pub(super) type Status = Arc<Mutex<RelayStatus>>;
+
+pub(super) struct Worker {
+    pub(super) options: Arc<PoolOptions>,
+    pub(super) dialer: Dialer,
+    pub(super) info: Arc<InfoCell>,
+    pub(super) status: Status,
+    pub(super) commands: UnboundedReceiver<Command>,
+    pub(super) accounts: Accounts,
+    /// Attempts without a connection that lasted.
+    pub(super) failures: u32,
+    /// Whether the relay sent a challenge on an earlier connection.
+    pub(super) challenges: bool,
+    /// Whether it once let us wait for one in vain.
+    pub(super) lazy: bool,
+    pub(super) home: Home,
+}
+
+/// How a phase ended.
+enum End {
+    /// Nobody needs the relay any more.
+    Over,
+    Failed(String),
+    Banned,
+}
+
+impl Worker {
+    /// Runs until the last account has released the relay, or the pool is gone.
+    pub(super) async fn run(mut self) {
+        loop {
+            let end = match self.dial().await {
+                Ok(socket) => self.serve(socket).await,
+                Err(end) => end,
+            };
+            let (reason, state) = match end {
+                End::Over if self.home.retire(&self.commands, &self.status) => break,
+                End::Over => continue,
+                End::Failed(reason) => (reason, RelayState::BackingOff),
+                End::Banned => (meter::TOO_MUCH.to_owned(), RelayState::Banned),
+            };
+            let pause = match state {
+                RelayState::Banned => self.options.reconnect_max,
+                _ => self.backoff(),
+            };
+            self.set(|status| {
+                status.state = state;
+                status.last_error = Some(reason);
+                status.next_attempt = Some(SystemTime::now() + pause);
+            });
+            if !self.pause(Instant::now() + pause, state == RelayState::Banned).await
+                && self.home.retire(&self.commands, &self.status)
+            {
+                break;
+            }
+        }
+        self.set(|status| {
+            status.state = RelayState::Closed;
+            status.next_attempt = None;
+        });
+    }
+
+    fn set(&self, change: impl FnOnce(&mut RelayStatus)) {
+        change(&mut self.status.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Doubles with each failure; between half and the whole of it, so that clients do not come back all at once.
+    fn backoff(&mut self) -> Duration {
+        let (min, max) = (self.options.reconnect_min, self.options.reconnect_max);
+        let whole = min.saturating_mul(1 << self.failures.min(16)).min(max);
+        self.failures = self.failures.saturating_add(1);
+        let mut random = [0; 2];
+        OsRandom.fill(&mut random);
+        whole.mul_f64(0.5 + f64::from(u16::from_be_bytes(random)) / 131_072.0)
+    }
+
+    /// Connects; requests that come meanwhile wait for the outcome, or for their own deadline.
+    async fn dial(&mut self) -> Result<(Socket, VecDeque<Command>), End> {
+        self.set(|status| {
+            status.state = RelayState::Connecting;
+            status.next_attempt = None;
+        });
+        let mut waiting = VecDeque::new();
+        let (dialer, url, origin) = (self.dialer.clone(), self.home.url.clone(), self.home.at.1);
+        let dialing = dialer.websocket(&url, origin);
+        tokio::pin!(dialing);
+        let outcome = loop {
+            tokio::select! {
+                outcome = &mut dialing => break outcome,
+                command = self.commands.recv() => match command {
+                    None => break Err(DialError::Timeout),
+                    Some(Command::Open(account)) => self.accounts.insert(account),
+                    Some(Command::Release(key)) => {
+                        self.accounts.remove(&key);
+                        if self.accounts.is_empty() {
+                            return Err(End::Over);
+                        }
+                    },
+                    Some(Command::Wake) => {},
+                    Some(command) => waiting.push_back(command),
+                },
+                room = self.accounts.room() => self.accounts.resume(room),
+            }
+        };
+        match outcome {
+            Ok(socket) => Ok((Socket::new(socket), waiting)),
+            Err(error) => {
+                waiting.into_iter().for_each(refuse);
+                if self.commands.is_closed() && self.commands.is_empty() {
+                    return Err(End::Over);
+                }
+                tracing::debug!(failures = self.failures, %error, "relay not reached");
+                Err(End::Failed(error.to_string()))
+            }
+        }
+    }
+
+    /// Waits; false when nobody needs the relay any more.
+    async fn pause(&mut self, until: Instant, banned: bool) -> bool {
+        loop {
+            tokio::select! {
+                () = sleep_until(until) => {
+                    self.accounts.sweep();
+                    return !self.accounts.is_empty();
+                },
+                command = self.commands.recv() => match command {
+                    None => return false,
+                    Some(Command::Open(account)) => self.accounts.insert(account),
+                    Some(Command::Release(key)) => {
+                        self.accounts.remove(&key);
+                        if self.accounts.is_empty() {
+                            return false;
+                        }
+                    },
+                    Some(Command::Wake) if !banned => return true,
+                    Some(command) => refuse(command),
+                },
+                room = self.accounts.room() => self.accounts.resume(room),
+            }
+        }
+    }
+
+    /// Serves one connection to its end.
+    async fn serve(&mut self, (socket, waiting): (Socket, VecDeque<Command>)) -> End {
+        let began = Instant::now();
+        self.set(|status| {
+            status.state = RelayState::Connected;
+            status.last_error = None;
+        });
+        tracing::debug!(accounts = self.accounts.keys().len(), "relay connected");
+        if !self.info.is_fresh() {
+            let info = self.info.clone();
+            tokio::spawn(async move { info.get().await });
+        }
+        let mut session = Session::new(socket, self.home.at.1, &self.options);
+        self.accounts.connected = true;
+        let announced = self.info.known().and_then(|info| info.auth_required) == Some(true);
+        let wants_auth = !self.lazy && (self.challenges || announced);
+        let keys = self.accounts.keys();
+        session.greet(&mut self.accounts, keys, wants_auth);
+        for command in waiting {
+            self.command(&mut session, command, wants_auth);
+        }
+        let end = self.talk(&mut session, wants_auth).await;
+        self.accounts.connected = false;
+        self.challenges |= session.challenged;
+        self.lazy |= session.waited_in_vain;
+        // It counts as a working relay only after a while, so that one that hangs up at once is not dialled at once.
+        if began.elapsed() >= self.options.reconnect_min.saturating_mul(10) {
+            self.failures = 0;
+        }
+        tracing::debug!(
+            forged = session.meter.forged,
+            unasked = session.meter.unasked,
+            garbage = session.meter.garbage,
+            over = matches!(end, End::Over),
+            "relay disconnected"
+        );
+        let reason = match &end {
+            End::Over => None,
+            End::Failed(reason) => Some(reason.clone()),
+            End::Banned => Some(meter::TOO_MUCH.to_owned()),
+        };
+        let relay = self.accounts.relay();
+        self.accounts.deliver_all(&Arrived::Disconnected { relay, reason });
+        session.end(matches!(end, End::Over | End::Banned));
+        end
+    }
+
+    async fn talk(&mut self, session: &mut Session, wants_auth: bool) -> End {
+        let mut reading = true;
+        loop {
+            if self.accounts.is_empty() && self.commands.is_empty() {
+                return End::Over;
+            }
+            let may_read = !self.accounts.is_full();
+            if may_read && !reading {
+                session.resumed();
+            }
+            reading = may_read;
+            let tick = session.next_tick(reading);
+            let tick = self.accounts.patience().map_or(tick, |patience| tick.min(patience));
+            let result = tokio::select! {
+                command = self.commands.recv() => match command {
+                    None => return End::Over,
+                    Some(command) => {
+                        self.command(session, command, wants_auth);
+                        Ok(())
+                    },
+                },
+                message = session.socket.step(reading) => match message {
+                    Ok(message) => {
+                        let before = session.latency;
+                        let info = self.info.known();
+                        let result = session.take(&message, &mut self.accounts, info.as_deref());
+                        if session.latency != before {
+                            self.set(|status| status.latency = session.latency);
+                        }
+                        result
+                    },
+                    Err(reason) => Err(reason),
+                },
+                room = self.accounts.room() => {
+                    self.accounts.resume(room);
+                    Ok(())
+                },
+                () = sleep_until(tick) => {
+                    self.accounts.sweep();
+                    for key in self.accounts.drop_late(Instant::now()) {
+                        session.drop_subscriptions(&key);
+                    }
+                    session.tick(&mut self.accounts, self.info.known().as_deref(), reading)
+                },
+            };
+            for (key, why, requests) in session.take_leaving() {
+                self.let_go(session, &key, why, requests);
+            }
+            match result {
+                Ok(()) => {}
+                Err(reason) if reason == meter::TOO_MUCH => return End::Banned,
+                Err(reason) => return End::Failed(reason.to_owned()),
+            }
+        }
+    }
+
+    /// Moves an account to another connection.
+    fn let_go(
+        &mut self,
+        session: &mut Session,
+        key: &PublicKey,
+        why: Apart,
+        requests: Vec<Command>,
+    ) {
+        let Some(account) = self.accounts.get(key).cloned() else { return };
+        session.remove(key);
+        let (relay, reason) = (self.accounts.relay(), Some(why.reason().to_owned()));
+        self.accounts.deliver(key, Arrived::Disconnected { relay, reason });
+        self.accounts.remove(key);
+        self.home.part(&account, why, requests);
+    }
+
+    fn command(&mut self, session: &mut Session, command: Command, wants_auth: bool) {
+        let info = self.info.known();
+        match command {
+            Command::Open(account) => {
+                let key = account.public_key;
+                session.remove(&key);
+                self.accounts.insert(account);
+                session.greet(&mut self.accounts, vec![key], wants_auth);
+            }
+            Command::Release(key) => {
+                session.remove(&key);
+                self.accounts.remove(&key);
+            }
+            Command::Publish(publish) => session.publish(publish),
+            Command::Wake => {}
+            Command::Query(query) => session.query(*query, info.as_deref()),
+            Command::Subscribe { account, id, filters, reply } => {
+                let alone = self.accounts.is_alone();
+                let done = session.subscribe((account, id), filters, info.as_deref(), alone);
+                let _ = reply.send(done);
+            }
+            Command::Unsubscribe { account, id } => {
+                session.unsubscribe(account, id);
+                session.start_pages(info.as_deref());
+            }
+        }
+    }
+}
+
+/// Answers a request for which there is no connection.
+fn refuse(command: Command) {
+    match command {
+        Command::Publish(publish) => publish.unreachable("not connected"),
+        Command::Query(query) => query.end(ClientError::NotConnected),
+        Command::Subscribe { reply, .. } => {
+            let _ = reply.send(Err(ClientError::NotConnected));
+        }
+        Command::Open(_) | Command::Release(_) | Command::Wake | Command::Unsubscribe { .. } => {}
+    }
+}

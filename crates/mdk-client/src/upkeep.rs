@@ -1,0 +1,269 @@
+//! What is due by time: the engine's tick, our KeyPackage and lists, fresh keys after a join and every week.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mdk_core::{CommitState, Config, Engine, OutboxPurpose};
+use mdk_wire::GroupId;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::client::feed::changes_interests;
+use crate::client::shared::{Command, Shared, backoff, jittered, lock, now};
+use crate::error::{ClientError, Result};
+use crate::lists;
+use crate::outbox_worker::KEY_PACKAGE_STATE;
+use crate::relay_pool::normal_url;
+
+/// How much the pause between two ticks grows while nothing happens.
+const STRETCH: u32 = 64;
+/// How long after the last event the engine may have something to decide.
+const UNSETTLED: Duration = Duration::from_secs(6);
+/// A KeyPackage that ends sooner than this is not worth being found, in seconds.
+const ENDS_SOON: u64 = 86_400;
+
+/// A group whose leaf wants fresh keys.
+struct Renewal {
+    at: Instant,
+    failures: u32,
+    /// A commit that is under way.
+    pending: Option<i64>,
+    /// None of the group's relays was connected.
+    away: bool,
+}
+
+struct Upkeep {
+    shared: Arc<Shared>,
+    renewals: HashMap<GroupId, Renewal>,
+    lists_at: Option<Instant>,
+    lists: JoinSet<Result<bool>>,
+    key_package_at: Option<Instant>,
+    failures: u32,
+}
+
+/// Runs until the client stops.
+pub(crate) async fn run(shared: Arc<Shared>) {
+    let now = Instant::now();
+    let reachable = shared.options.reachable.then_some(now);
+    let mut upkeep = Upkeep {
+        shared: shared.clone(),
+        renewals: HashMap::new(),
+        lists_at: reachable,
+        lists: JoinSet::new(),
+        key_package_at: reachable,
+        failures: 0,
+    };
+    tokio::select! {
+        () = shared.until_stopped() => {}
+        () = upkeep.turn() => {}
+    }
+}
+
+impl Upkeep {
+    async fn turn(&mut self) {
+        let shared = self.shared.clone();
+        let every = shared.options.tick_every;
+        let mut pause = every;
+        let mut connected = shared.connected.subscribe();
+        loop {
+            match self.pass().await {
+                Ok(()) => self.failures = 0,
+                Err(ClientError::Engine(error)) => {
+                    tracing::warn!("upkeep failed: {error}");
+                    self.failures += 1;
+                }
+                // The others stop the client when it has to be stopped.
+                Err(_) => {}
+            }
+            let done_at = Instant::now();
+            loop {
+                let busy = lock(&shared.active_at).elapsed() < UNSETTLED.max(every * 10);
+                pause = if busy { every } else { (pause * 2).min(every * STRETCH) };
+                let options = &shared.options;
+                let failing = backoff(options.retry_min, options.retry_max, self.failures);
+                let pause = if self.failures > 0 { failing } else { jittered(pause / 2) * 4 / 3 };
+                let next = self.alarm().map_or(done_at + pause, |at| at.min(done_at + pause));
+                tokio::select! {
+                    () = tokio::time::sleep_until(next.max(done_at + every / 2)) => break,
+                    () = shared.upkeep_wake.notified() => {}
+                    _ = connected.changed() => {
+                        for renewal in self.renewals.values_mut().filter(|r| r.away) {
+                            renewal.away = false;
+                            renewal.at = Instant::now();
+                        }
+                    }
+                    Some(done) = self.lists.join_next() => {
+                        if !matches!(done, Ok(Ok(true))) {
+                            self.lists_at = Some(Instant::now() + shared.options.retry_max);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// When something of ours is due.
+    fn alarm(&self) -> Option<Instant> {
+        let renewals = self.renewals.values().filter(|r| r.pending.is_none()).map(|r| r.at);
+        renewals.chain(self.lists_at).chain(self.key_package_at).min()
+    }
+
+    async fn pass(&mut self) -> Result<()> {
+        let shared = self.shared.clone();
+        let outcome = shared.engine(Engine::tick).await?;
+        if !outcome.events.is_empty() || !outcome.reply.is_empty() {
+            shared.bump();
+            shared.outbox_wake.notify_one();
+        }
+        if changes_interests(&outcome.events) {
+            shared.interests_wake.notify_one();
+        }
+        let now = Instant::now();
+        if self.key_package_at.is_some_and(|at| at <= now) {
+            self.key_package_at = Some(now + self.key_package().await?);
+        }
+        self.renew().await?;
+        if self.lists_at.is_some_and(|at| at <= now) {
+            // It may have to wait for a relay; the ticks must not.
+            self.lists_at = None;
+            let shared = shared.clone();
+            self.lists.spawn(async move { lists::publish(&shared).await });
+        }
+        let needed = lock(&shared.outbox_targets).clone();
+        shared.links.sweep(&needed).await;
+        let (done, _) = oneshot::channel();
+        // A full queue: next time.
+        let _ = shared.commands.try_send(Command::KeepCursors(done));
+        Ok(())
+    }
+
+    /// Sees to it that there is a KeyPackage of ours on the account's relays. When to look again.
+    async fn key_package(&mut self) -> Result<Duration> {
+        let (shared, own) = (&self.shared, self.shared.own_relays());
+        if own.is_empty() {
+            return Ok(shared.options.retry_max);
+        }
+        let state = shared.engine(move |engine| key_package(engine, &own)).await?;
+        let published = matches!(state, KeyPackage::Published);
+        if published {
+            shared.progress.send_if_modified(|p| !std::mem::replace(&mut p.key_package, true));
+        }
+        if matches!(state, KeyPackage::Made) {
+            shared.outbox_wake.notify_one();
+            shared.bump();
+        }
+        Ok(shared.options.retry_max)
+    }
+
+    /// Those who were invited together do not all do it at once: of two commits for one epoch one is lost, with what was
+    /// said after it.
+    fn delay(&self, members: usize) -> Duration {
+        let least = self.shared.options.self_update_after_join;
+        let spread = least.saturating_mul(u32::try_from(members / 2).unwrap_or(u32::MAX).max(1));
+        least + (jittered(spread) - spread)
+    }
+
+    /// Renews our leaf where it is due (RFC 9420, 16.6: forward secrecy and recovery from a compromise).
+    async fn renew(&mut self) -> Result<()> {
+        let shared = self.shared.clone();
+        let older_than = Config::default().self_update_every;
+        let due = shared.engine(move |engine| engine.needs_self_update(older_than)).await?;
+        let due: BTreeSet<GroupId> = due.into_iter().collect();
+        self.renewals.retain(|group, _| due.contains(group));
+        for group in due {
+            if !self.renewals.contains_key(&group) {
+                let id = group.clone();
+                let info = shared.engine(move |engine| engine.group(&id)).await?;
+                let renewal = Renewal {
+                    at: Instant::now() + self.delay(info.member_count),
+                    failures: 0,
+                    pending: None,
+                    away: false,
+                };
+                self.renewals.insert(group.clone(), renewal);
+            }
+            let Some(renewal) = self.renewals.get_mut(&group) else { continue };
+            if let Some(pending) = renewal.pending {
+                match shared.engine(move |engine| engine.commit_state(pending)).await? {
+                    CommitState::Waiting => continue,
+                    CommitState::Confirmed => {}
+                    CommitState::Lost | CommitState::Refused { .. } => renewal.failures += 1,
+                }
+                renewal.pending = None;
+                let pause = shared.options.retry_min;
+                renewal.at =
+                    Instant::now() + backoff(pause, shared.options.retry_max, renewal.failures);
+                continue;
+            }
+            if renewal.at > Instant::now() {
+                continue;
+            }
+            let connected = shared.connected.borrow().clone();
+            let staged = shared
+                .engine(move |engine| {
+                    let info = engine.group(&group)?;
+                    // While a commit waits for a relay nobody can write in the group.
+                    let reached =
+                        |url: &String| normal_url(url).is_ok_and(|u| connected.contains(&u));
+                    if !info.relays.iter().any(reached) {
+                        return Ok(None);
+                    }
+                    engine.self_update(&group).map(Some)
+                })
+                .await;
+            match staged {
+                Ok(Some(pending)) => {
+                    renewal.pending = Some(pending.id);
+                    shared.outbox_wake.notify_one();
+                    shared.active();
+                    shared.bump();
+                }
+                Ok(None) => {
+                    renewal.away = true;
+                    renewal.at = Instant::now() + shared.options.retry_max;
+                }
+                Err(ClientError::Engine(error)) => {
+                    tracing::debug!("a leaf is not renewed now: {error}");
+                    renewal.failures += 1;
+                    let (least, most) = (shared.options.retry_min, shared.options.retry_max);
+                    renewal.at = Instant::now() + backoff(least, most, renewal.failures);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+enum KeyPackage {
+    Published,
+    Waiting,
+    Made,
+}
+
+/// Makes a KeyPackage unless a usable one is on the relays, or on its way there.
+fn key_package(engine: &mut Engine, own: &[String]) -> mdk_core::Result<KeyPackage> {
+    let published = engine.state(KEY_PACKAGE_STATE)?;
+    let wanted: BTreeSet<&String> = own.iter().collect();
+    let ours = engine.key_packages()?;
+    let usable: Vec<_> = ours
+        .iter()
+        .filter(|kp| !kp.used && kp.expires_at > now().saturating_add(ENDS_SOON))
+        .filter(|kp| kp.relays.iter().collect::<BTreeSet<_>>() == wanted)
+        .collect();
+    if usable.iter().any(|kp| published.as_deref() == Some(kp.event_id.as_bytes())) {
+        return Ok(KeyPackage::Published);
+    }
+    let under_way = engine.outbox(u32::MAX)?.into_iter().any(|item| {
+        item.purpose == OutboxPurpose::KeyPackage
+            && usable.iter().any(|kp| kp.event_id == item.event_id)
+    });
+    if under_way {
+        return Ok(KeyPackage::Waiting);
+    }
+    let slot = ours.first().map(|kp| kp.slot.clone());
+    engine.new_key_package(own, slot.as_deref())?;
+    Ok(KeyPackage::Made)
+}

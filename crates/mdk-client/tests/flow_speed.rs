@@ -1,0 +1,67 @@
+//! How long a message takes, next to the relay's own round trip. Printed; only gross regressions fail.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod flow_kit;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use flow_kit::{Person, options, pool, relay, soon};
+use mdk_client::{Client, SharedEngine};
+use mdk_core::{Config, Engine, SystemClock};
+use mdk_wire::Keys;
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn from_send_to_the_other_members_event() {
+    let relay = relay().await;
+    let dir = tempfile::tempdir().unwrap();
+    let (a, b) = (dir.path().join("a.db"), dir.path().join("b.db"));
+    let alice = Person::open(&a, Keys::generate(), options(&[relay.url()])).await;
+    let bob = Person::open(&b, Keys::generate(), options(&[relay.url()])).await;
+    alice.ready().await;
+    bob.ready().await;
+    let group = alice.founds(&[relay.url()], &[&bob]).await;
+    bob.renewed(&group).await;
+    let (mut there, mut sent) = (Vec::new(), Vec::new());
+    for n in 0..100 {
+        let text = n.to_string();
+        let start = Instant::now();
+        let id = alice.says(&group, &text).await;
+        sent.push(start.elapsed());
+        bob.until("the message", |engine| engine.message(&group, &id).ok()).await;
+        there.push(start.elapsed());
+    }
+    println!("send {:?}, to the other's event {:?}", median(sent), median(there.clone()));
+    assert!(median(there) < Duration::from_millis(100));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_accounts_on_one_connection() {
+    const ACCOUNTS: usize = 60;
+    let relay = relay().await;
+    let pool = pool();
+    let start = Instant::now();
+    let mut clients = Vec::new();
+    for _ in 0..ACCOUNTS {
+        let keys = Keys::generate();
+        let engine =
+            Engine::in_memory(keys.clone(), Config::default(), Arc::new(SystemClock)).unwrap();
+        let engine = SharedEngine::new(engine);
+        let client = Client::new(engine, keys, options(&[relay.url()]), pool.clone()).unwrap();
+        client.start().await.unwrap();
+        clients.push(client);
+    }
+    for client in &clients {
+        soon("ready", client.ready()).await.unwrap();
+    }
+    println!("{ACCOUNTS} accounts ready in {:?}", start.elapsed());
+    assert_eq!(relay.connections(), 1);
+    for client in &clients {
+        client.close(Duration::ZERO).await;
+    }
+}

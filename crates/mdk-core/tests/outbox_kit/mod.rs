@@ -1,0 +1,141 @@
+//! Members whose outbox is in use, and relays that answer as the test says.
+#![allow(dead_code, unreachable_pub)]
+
+use std::path::Path;
+use std::sync::Arc;
+
+use mdk_core::{
+    CommitEnd, Delivery, Engine, EventBody, ManualClock, OutboxChange, OutboxItem, OutboxPurpose,
+    RelayVerdict,
+};
+use mdk_store::{DatabaseKey, OpenOptions};
+use mdk_wire::{Event, EventId, GroupId, Keys, Secret};
+
+use crate::kit::{self, Member};
+
+pub const ONE: &str = "wss://one.example";
+pub const TWO: &str = "wss://two.example";
+
+/// A change of delivery: message, new state, what relays said against it.
+pub type Told = (EventId, Delivery, Vec<(String, String)>);
+
+pub fn refused(reason: &str) -> RelayVerdict {
+    RelayVerdict::Refused { reason: reason.to_owned() }
+}
+
+pub fn later(next_at: u64) -> RelayVerdict {
+    RelayVerdict::Later { reason: "unreachable".to_owned(), next_at }
+}
+
+pub fn relays(urls: &[&str]) -> Vec<String> {
+    urls.iter().map(|url| (*url).to_owned()).collect()
+}
+
+pub fn sending(name: &'static str) -> Member {
+    let mut member = Member::new(name);
+    member.engine.enable_outbox();
+    member
+}
+
+/// A member with a real database, which is closed and opened between calls.
+pub struct OnDisk {
+    pub folder: tempfile::TempDir,
+    pub keys: Keys,
+    pub member: Member,
+}
+
+pub fn open(folder: &Path, keys: Keys, clock: &ManualClock) -> Engine {
+    let key = DatabaseKey::Raw(Secret::new([9; 32]));
+    let (path, options) = (folder.join("mdk.db"), OpenOptions::default());
+    let config = kit::at_once();
+    let mut engine =
+        Engine::open(&path, keys, &key, &options, config, Arc::new(clock.clone())).unwrap();
+    engine.enable_outbox();
+    engine
+}
+
+impl OnDisk {
+    pub fn new(name: &'static str) -> Self {
+        let (folder, keys) = (tempfile::tempdir().unwrap(), Keys::generate());
+        let clock = ManualClock::at(kit::now());
+        let engine = open(folder.path(), keys.clone(), &clock);
+        Self { folder, keys, member: Member { name, engine, clock } }
+    }
+
+    /// The process ends between two calls, and another one begins.
+    #[must_use]
+    pub fn restarted(self) -> Self {
+        let Self { folder, keys, member } = self;
+        let Member { name, engine, clock } = member;
+        drop(engine);
+        let engine = open(folder.path(), keys.clone(), &clock);
+        Self { folder, keys, member: Member { name, engine, clock } }
+    }
+}
+
+impl Member {
+    pub fn outbox(&mut self) -> Vec<OutboxItem> {
+        self.engine.outbox(1000).unwrap()
+    }
+
+    pub fn item(&mut self, wanted: impl Fn(&OutboxPurpose) -> bool) -> Option<OutboxItem> {
+        self.outbox().into_iter().find(|item| wanted(&item.purpose))
+    }
+
+    pub fn commit_item(&mut self) -> OutboxItem {
+        self.item(|p| matches!(p, OutboxPurpose::Commit { .. })).expect("a commit to publish")
+    }
+
+    pub fn welcomes(&mut self) -> Vec<OutboxItem> {
+        let mut items = self.outbox();
+        items.retain(|item| matches!(item.purpose, OutboxPurpose::Welcome { .. }));
+        items
+    }
+
+    pub fn answers(
+        &mut self,
+        item: &OutboxItem,
+        relay: &str,
+        verdict: RelayVerdict,
+    ) -> OutboxChange {
+        self.engine.outbox_result(item.seq, relay, verdict).unwrap()
+    }
+
+    /// Every relay takes everything, and what follows from that. Gives what was published, in order.
+    pub fn publishes(&mut self) -> Vec<Event> {
+        let mut published = Vec::new();
+        while let Some(item) = self.outbox().into_iter().next() {
+            if item.relays.is_empty() {
+                self.engine.set_outbox_relays(item.seq, &relays(&[ONE])).unwrap();
+                continue;
+            }
+            for relay in &item.relays {
+                let change = self.answers(&item, relay, RelayVerdict::Accepted);
+                assert_ne!(change.commit, Some(CommitEnd::Lost), "{}", self.name);
+            }
+            published.push(parse(&item.event));
+        }
+        published
+    }
+
+    /// The changes of delivery in the log, in order.
+    pub fn deliveries(&mut self) -> Vec<Told> {
+        let events = self.engine.events(0, 10_000).unwrap();
+        let changes = events.into_iter().filter_map(|event| match event.body {
+            EventBody::DeliveryChanged { message_id, delivery, errors } => {
+                Some((message_id, delivery, errors))
+            }
+            _ => None,
+        });
+        changes.collect()
+    }
+
+    /// How far the newest message of a group is.
+    pub fn delivery(&mut self, group: &GroupId) -> Delivery {
+        self.engine.messages(group, 1, None, None).unwrap().pop().unwrap().delivery
+    }
+}
+
+pub fn parse(json: &str) -> Event {
+    Event::from_json(json.as_bytes()).unwrap()
+}

@@ -1,0 +1,264 @@
+//! The client of `mdk-client`, thin: arguments in, futures of the caller's loop out.
+
+mod local_relay;
+mod pool;
+mod views;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mdk_client::{ClientError, ClientOptions, EngineAccess, with_engine};
+use mdk_core::{EngineEvent, GroupInfo};
+use mdk_wire::GroupId;
+use pyo3::prelude::*;
+use tokio::sync::watch;
+
+pub(crate) use self::local_relay::LocalRelay;
+pub(crate) use self::pool::Pool;
+use crate::args;
+use crate::engine::Mdk;
+use crate::errors::Raise;
+use crate::futures::{runtime, spawn};
+use crate::guard::Guard;
+use crate::pending::PendingCommit;
+use crate::public_key;
+
+/// What `poll` returns: events, the groups they are about as they stand, and the cursor of the last event.
+pub(crate) type Polled = (Vec<EngineEvent>, Vec<GroupInfo>, i64);
+
+/// An account at work. Private: `mdk.Client` is what people use.
+#[pyclass(frozen, name = "_Client", module = "mdk._mdk")]
+pub(crate) struct Client {
+    client: mdk_client::Client,
+    pool: mdk_client::Pool,
+    engine: Arc<Guard>,
+    /// Counts what Python itself did to the engine, so that it is looked at like anything else.
+    used: watch::Sender<u64>,
+}
+
+/// Settings of the client that have no place in `mdk.Config`; seconds.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+struct Timing {
+    request_timeout: f64,
+    retry_min: f64,
+    retry_max: f64,
+    tick_every: f64,
+    self_update_after_join: f64,
+}
+
+fn seconds(value: f64) -> Duration {
+    Duration::try_from_secs_f64(value).unwrap_or_default()
+}
+
+#[pymethods]
+impl Client {
+    #[new]
+    #[pyo3(signature = (mdk, pool, *, relays, name, reachable, timing))]
+    fn new(
+        py: Python<'_>,
+        mdk: &Mdk,
+        pool: &Pool,
+        relays: Vec<String>,
+        name: Option<String>,
+        reachable: bool,
+        timing: Timing,
+    ) -> PyResult<Self> {
+        let engine = mdk.guard.clone();
+        let keys = engine.call(py, |engine| Ok(engine.keys().clone()))?;
+        let options = ClientOptions {
+            relays,
+            name,
+            reachable,
+            request_timeout: seconds(timing.request_timeout),
+            retry_min: seconds(timing.retry_min),
+            retry_max: seconds(timing.retry_max),
+            tick_every: seconds(timing.tick_every),
+            self_update_after_join: seconds(timing.self_update_after_join),
+            ..ClientOptions::default()
+        };
+        let (access, pool): (Arc<dyn EngineAccess>, _) = (engine.clone(), pool.pool());
+        let shared = pool.clone();
+        let runtime = runtime()?;
+        let client = py.detach(|| {
+            let _inside = runtime.enter();
+            mdk_client::Client::new(access, keys, options, shared)
+        });
+        let client = client.map_err(|error| Raise::from(error).into_err(py))?;
+        Ok(Self { client, pool, engine, used: watch::Sender::new(0) })
+    }
+
+    fn start<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.spawn(py, |client| async move { client.start().await })
+    }
+
+    fn ready<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.spawn(py, |client| async move { client.ready().await })
+    }
+
+    fn sync<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.spawn(py, |client| async move { client.sync().await })
+    }
+
+    fn close<'py>(&self, py: Python<'py>, drain: f64) -> PyResult<Bound<'py, PyAny>> {
+        let drain = seconds(drain);
+        self.spawn(py, move |client| async move {
+            client.close(drain).await;
+            Ok(())
+        })
+    }
+
+    fn nudge(&self) {
+        self.client.nudge();
+        self.used.send_modify(|count| *count += 1);
+    }
+
+    /// Events behind `after`, at most `limit`, as soon as there is one.
+    fn poll<'py>(&self, py: Python<'py>, after: i64, limit: u32) -> PyResult<Bound<'py, PyAny>> {
+        self.engine.refuse_fork(py)?;
+        let (mut changes, mut used) = (self.client.changes(), self.used.subscribe());
+        let engine: Arc<dyn EngineAccess> = self.engine.clone();
+        spawn(py, async move {
+            loop {
+                // Before looking, so that nothing comes between looking and waiting.
+                changes.borrow_and_update();
+                used.borrow_and_update();
+                let polled = with_engine(&engine, move |e| look(e, after, limit)).await?;
+                if !polled.0.is_empty() {
+                    return Ok(polled);
+                }
+                wait(&mut changes, &mut used).await?;
+            }
+        })
+    }
+
+    /// A number that grows when the event log or the outbox may have changed.
+    #[getter]
+    fn version(&self) -> u64 {
+        *self.client.changes().borrow() + *self.used.borrow()
+    }
+
+    /// Waits until `version` is another one than `seen`.
+    fn changed<'py>(&self, py: Python<'py>, seen: u64) -> PyResult<Bound<'py, PyAny>> {
+        self.engine.refuse_fork(py)?;
+        let (mut changes, mut used) = (self.client.changes(), self.used.subscribe());
+        spawn(py, async move {
+            loop {
+                let now = *changes.borrow_and_update() + *used.borrow_and_update();
+                if now != seen {
+                    return Ok(now);
+                }
+                wait(&mut changes, &mut used).await?;
+            }
+        })
+    }
+
+    fn commit_done<'py>(
+        &self,
+        py: Python<'py>,
+        pending: &PendingCommit,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let id = pending.id();
+        self.spawn(py, move |client| async move { client.commit_done(id).await })
+    }
+
+    fn find_key_packages<'py>(
+        &self,
+        py: Python<'py>,
+        who: &Bound<'_, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let who = public_key::argument("who", who)?;
+        self.engine.refuse_fork(py)?;
+        let client = self.client.clone();
+        spawn(py, async move { Ok(views::List(client.find_key_packages(&who).await?)) })
+    }
+
+    /// The largest messages that these relays announce to take (NIP-11), bytes; of those that say so.
+    fn message_limits<'py>(
+        &self,
+        py: Python<'py>,
+        relays: Vec<String>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        self.engine.refuse_fork(py)?;
+        let pool = self.pool.clone();
+        spawn(py, async move {
+            let mut limits = Vec::new();
+            for relay in &relays {
+                let info = pool.info(relay).await;
+                limits.extend(info.and_then(|info| info.max_message_length));
+            }
+            Ok(views::List(limits))
+        })
+    }
+
+    fn status<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        crate::views::list(py, self.client.status())
+    }
+
+    /// The counters by name.
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, pyo3::types::PyDict>> {
+        views::stats(py, &self.client.stats())
+    }
+
+    /// Events of one group (None: of none) behind `after` and not behind `upto`, at most `limit`. Blocks.
+    #[pyo3(signature = (after, upto, group_id, limit))]
+    fn events_of<'py>(
+        &self,
+        py: Python<'py>,
+        after: i64,
+        upto: i64,
+        group_id: Option<crate::text::Text>,
+        limit: usize,
+    ) -> PyResult<(Vec<Bound<'py, PyAny>>, i64)> {
+        let group = group_id.as_ref().map(args::group).transpose()?;
+        let (events, seen) =
+            self.engine.call(py, |e| views::events_of(e, after, upto, group.as_ref(), limit))?;
+        Ok((crate::views::list(py, events)?, seen))
+    }
+}
+
+impl Client {
+    fn spawn<'py, T, F>(
+        &self,
+        py: Python<'py>,
+        work: impl FnOnce(mdk_client::Client) -> F,
+    ) -> PyResult<Bound<'py, PyAny>>
+    where
+        T: for<'a> crate::views::ToPy<'a> + Send + 'static,
+        F: Future<Output = mdk_client::Result<T>> + Send + 'static,
+    {
+        self.engine.refuse_fork(py)?;
+        let work = work(self.client.clone());
+        spawn(py, async move { work.await.map_err(Raise::from) })
+    }
+}
+
+async fn wait(
+    changes: &mut watch::Receiver<u64>,
+    used: &mut watch::Receiver<u64>,
+) -> Result<(), ClientError> {
+    tokio::select! {
+        changed = changes.changed() => changed,
+        changed = used.changed() => changed,
+    }
+    .map_err(|_| ClientError::Closed)
+}
+
+/// Events, and the groups they are about.
+fn look(engine: &mut mdk_core::Engine, after: i64, limit: u32) -> mdk_core::Result<Polled> {
+    let events = engine.events(after, limit)?;
+    let last = events.last().map_or(after, |event| event.cursor);
+    let mut ids: Vec<&GroupId> = events.iter().filter_map(|e| e.group_id.as_ref()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let mut groups = Vec::with_capacity(ids.len());
+    for id in ids {
+        match engine.group(id) {
+            Ok(group) => groups.push(group),
+            // A declined invite takes its group along.
+            Err(mdk_core::Error::GroupNotFound) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((events, groups, last))
+}

@@ -1,0 +1,66 @@
+//! `_Pool`: the connections of a process.
+
+use std::net::SocketAddr;
+
+use mdk_client::PoolOptions;
+use pyo3::prelude::*;
+
+use crate::errors::Raise;
+use crate::futures::{runtime, spawn};
+use crate::text::Text;
+use crate::views;
+
+/// Connections to relays, shared by accounts. Private: `mdk.RelayPool` is what people use.
+#[pyclass(frozen, name = "_Pool", module = "mdk._mdk")]
+pub(crate) struct Pool(mdk_client::Pool);
+
+impl Pool {
+    pub(crate) fn pool(&self) -> mdk_client::Pool {
+        self.0.clone()
+    }
+}
+
+#[pymethods]
+impl Pool {
+    #[new]
+    #[pyo3(signature = (*, proxy=None, allow_loopback=false, reconnect_min=None))]
+    fn new(
+        py: Python<'_>,
+        proxy: Option<Text>,
+        allow_loopback: bool,
+        reconnect_min: Option<f64>,
+    ) -> PyResult<Self> {
+        let proxy = proxy.as_ref().map(address).transpose()?;
+        let mut options = PoolOptions { proxy, allow_loopback, ..PoolOptions::default() };
+        if let Some(pause) = reconnect_min {
+            options.reconnect_min = super::seconds(pause);
+        }
+        let runtime = runtime()?;
+        Ok(Self(py.detach(|| {
+            let _inside = runtime.enter();
+            mdk_client::Pool::new(options)
+        })))
+    }
+
+    fn status<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        views::list(py, self.0.status())
+    }
+
+    fn close<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let pool = self.0.clone();
+        spawn(py, async move {
+            pool.close().await;
+            Ok(())
+        })
+    }
+}
+
+/// `socks5://IP:PORT`, or without the scheme.
+fn address(proxy: &Text) -> Result<SocketAddr, Raise> {
+    let text = proxy.get("proxy")?;
+    let text =
+        text.strip_prefix("socks5h://").or_else(|| text.strip_prefix("socks5://")).unwrap_or(text);
+    text.trim_end_matches('/').parse().map_err(|_| {
+        Raise::input("proxy", "not socks5://IP:PORT, for example socks5://127.0.0.1:9050")
+    })
+}

@@ -1,0 +1,227 @@
+"""`mdk groups`, `mdk members`, `mdk invite`, `mdk accept`, `mdk leave`."""
+
+import click
+
+from mdk import GroupInfo, GroupState, Invite, PublicKey
+from mdk.errors import InviteNotFound
+
+from . import output, records, session
+from .accounts import Account, account_options
+from .kinds import Person
+from .options import json_option, patience_option, sync_option
+
+_OVER = frozenset({GroupState.PENDING, GroupState.LEFT, GroupState.REMOVED, GroupState.DISBANDED})
+
+
+def _newest(info: GroupInfo) -> float:
+    return info.last_message.received_at.timestamp() if info.last_message is not None else 0.0
+
+
+@click.command()
+@account_options
+@sync_option
+@click.option(
+    "--all", "everything", is_flag=True, help="Also groups that were left, declined or ended."
+)
+@patience_option(20)
+@json_option
+def groups(account: Account, sync: bool, everything: bool, timeout: float, as_json: bool) -> int:
+    """List the groups of this account, the one with the newest message first."""
+
+    async def body() -> int:
+        opening = session.reading(account, sync=sync, patience=timeout, silent=as_json)
+        async with opening as engine:
+            found = [info for info in engine.groups() if everything or info.state not in _OVER]
+            found.sort(key=_newest, reverse=True)
+            document = {
+                "command": "groups",
+                "exit_code": 0,
+                "groups": [records.document(info) for info in found],
+            }
+            lines = [records.group_line(info) for info in found]
+            output.show(as_json, document, lines or ["no groups yet"])
+            return 0
+
+    return session.run(body())
+
+
+@click.command()
+@click.argument("group")
+@account_options
+@sync_option
+@patience_option(20)
+@json_option
+def members(group: str, account: Account, sync: bool, timeout: float, as_json: bool) -> int:
+    """List the members of GROUP, admins first. GROUP is its name, its id, or the first digits of the id."""
+
+    async def body() -> int:
+        opening = session.reading(account, sync=sync, patience=timeout, silent=as_json)
+        async with opening as engine:
+            info = session.pick(engine.groups(), group)
+            found = sorted(engine.members(info.id), key=lambda m: (not m.is_admin, m.public_key))
+            document = {
+                "command": "members",
+                "exit_code": 0,
+                "group": info.id,
+                "members": [records.document(member) for member in found],
+            }
+            output.show(as_json, document, map(records.member_line, found))
+            return 0
+
+    return session.run(body())
+
+
+@click.command()
+@click.argument("group")
+@click.argument("people", nargs=-1, required=True, type=Person(), metavar="NPUB...")
+@account_options
+@click.option("--new", is_flag=True, help="Found the group, with this name.")
+@click.option("--description", default="", help="With --new: what the group is for.")
+@patience_option(20)
+@json_option
+def invite(
+    group: str,
+    people: tuple[PublicKey, ...],
+    account: Account,
+    new: bool,
+    description: str,
+    timeout: float,
+    as_json: bool,
+) -> int:
+    """Invite people into GROUP, or with --new into a group that is founded now.
+
+    Each NPUB must have published a KeyPackage, which apps do when they start. Nothing is changed unless all of them
+    have one. Only an admin can invite; whoever founds a group is one.
+    """
+    if description and not new:
+        raise click.UsageError("--description goes with --new")
+    invited = list(dict.fromkeys(people))
+
+    async def body() -> int:
+        async with session.opened(account) as client:
+            await session.catch_up(client, timeout, silent=as_json)
+            if new:
+                info = (await client.groups.create(group, invited, description=description)).info
+            else:
+                chosen = session.pick([handle.info for handle in client.groups], group)
+                info = await client.groups[chosen.id].add(*invited)
+            # The Welcomes go out behind the commit.
+            await session.flush(client, timeout)
+            document = {
+                "command": "invite",
+                "exit_code": 0,
+                "new": new,
+                "invited": [person.npub for person in invited],
+                "group": records.document(info),
+            }
+            verb = "founded, and invited" if new else "invited"
+            what = output.count(len(invited), "person", "people")
+            output.show(as_json, document, [records.group_line(info), f"{verb} {what}"])
+            return 0
+
+    return session.run(body())
+
+
+@click.command()
+@click.argument("invite_id", required=False, metavar="[INVITE]")
+@account_options
+@click.option("--all", "everything", is_flag=True, help="Accept every invite that is there.")
+@click.option(
+    "--from", "sender", type=Person(), metavar="NPUB", help="Accept every invite of this person."
+)
+@click.option("--decline", is_flag=True, help="Decline instead.")
+@patience_option(20)
+@json_option
+def accept(
+    invite_id: str | None,
+    account: Account,
+    everything: bool,
+    sender: PublicKey | None,
+    decline: bool,
+    timeout: float,
+    as_json: bool,
+) -> int:
+    """Accept INVITE, given by its id or the first digits of it. Without any choice, list the invites.
+
+    An invite is a group that an admin has put you into. Until you accept it, nothing of it is shown and nobody is
+    told that you have seen it.
+    """
+    if sum((invite_id is not None, everything, sender is not None)) > 1:
+        raise click.UsageError("give an INVITE, --all or --from")
+
+    async def body() -> int:
+        async with session.opened(account) as client:
+            await session.catch_up(client, timeout, silent=as_json)
+            waiting = await client.invites.pending()
+            if invite_id is None and not everything and sender is None:
+                document = {
+                    "command": "accept",
+                    "exit_code": 0,
+                    "invites": [records.document(one) for one in waiting],
+                }
+                output.show(
+                    as_json,
+                    document,
+                    map(records.invite_line, waiting) if waiting else ["no invites"],
+                )
+                return 0
+            chosen = _choose(waiting, invite_id, sender)
+            lines, joined = [], []
+            for one in chosen:
+                if decline:
+                    await client.invites.decline(one)
+                    lines.append(f"declined  {records.one_line(one.group_name)}")
+                else:
+                    info = (await client.invites.accept(one)).info
+                    joined.append(records.document(info))
+                    lines.append(f"joined    {records.group_line(info)}")
+            document = {
+                "command": "accept",
+                "exit_code": 0,
+                "joined": joined,
+                "declined": len(chosen) if decline else 0,
+            }
+            output.show(as_json, document, lines or ["no invites"])
+            return 0
+
+    return session.run(body())
+
+
+def _choose(waiting: list[Invite], wanted: str | None, person: PublicKey | None) -> list[Invite]:
+    if wanted is None:
+        return [one for one in waiting if person is None or one.inviter == person]
+    found = [one for one in waiting if one.id.startswith(wanted.lower())]
+    if len(found) != 1:
+        what = "several invites begin with" if found else "there is no invite"
+        raise InviteNotFound(f"{what} {wanted!r}", hint="List them: mdk accept.")
+    return found
+
+
+@click.command()
+@click.argument("group")
+@account_options
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@patience_option(20)
+@json_option
+def leave(group: str, account: Account, yes: bool, timeout: float, as_json: bool) -> int:
+    """Leave GROUP. The history stays here; only a new invite lets you in again."""
+
+    async def body() -> int:
+        async with session.opened(account) as client:
+            await session.catch_up(client, timeout, silent=as_json)
+            info = session.pick([handle.info for handle in client.groups], group)
+            if not yes and not as_json:
+                click.confirm(f"Leave {records.one_line(info.name)!r}?", abort=True, err=True)
+            await client.groups[info.id].leave()
+            await session.flush(client, timeout)
+            state = client.engine.group(info.id).state
+            document = {"command": "leave", "exit_code": 0, "group": info.id, "state": state.value}
+            line = (
+                "left"
+                if state is GroupState.LEFT
+                else "asked to leave; another member's app completes it"
+            )
+            output.show(as_json, document, [line])
+            return 0
+
+    return session.run(body())

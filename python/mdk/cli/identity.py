@@ -1,0 +1,196 @@
+"""`mdk init`, `mdk whoami`."""
+
+from pathlib import Path
+
+import click
+
+from mdk import GroupState, Keys, Mdk, RelayStatus
+from mdk.client.upkeep import profile_uri
+from mdk.errors import NotConnected
+
+from . import keys, output, qr, records, session
+from .accounts import Account, account_options
+from .exit_codes import ExitCode
+from .kinds import Relay
+from .options import json_option, patience_option
+
+
+def _identity(file: Path | None, fd: int | None, env: str | None) -> Keys | None:
+    """The Nostr keys that the options give; None for fresh ones."""
+    if sum(source is not None for source in (file, fd, env)) > 1:
+        raise click.UsageError("the identity is given more than once")
+    if file is not None:
+        return Keys.from_file(file)
+    if env is not None:
+        return Keys.from_env(env)
+    if fd is not None:
+        secret = keys.read_fd(fd)
+        return Keys.parse(secret.decode(errors="replace").strip())
+    return None
+
+
+@click.command(short_help="Make an account, or give one its relays and name.")
+@account_options
+@click.option(
+    "-r",
+    "--relay",
+    "relays",
+    type=Relay(),
+    multiple=True,
+    metavar="URL",
+    help="A relay of yours, ws:// or wss://; repeat it.",
+)
+@click.option("--name", help="A name that others see, published on your relays.")
+@click.option(
+    "--identity-file",
+    type=click.Path(path_type=Path),
+    help="Take the Nostr keys (nsec or hex) from a private file.",
+)
+@click.option(
+    "--identity-fd",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Take them from this file descriptor.",
+)
+@click.option("--identity-env", metavar="NAME", help="Take them from this environment variable.")
+@click.option(
+    "--offline", is_flag=True, help="Make no connection; the first command that connects publishes."
+)
+@patience_option(20)
+@json_option
+def init(
+    account: Account,
+    relays: tuple[str, ...],
+    name: str | None,
+    identity_file: Path | None,
+    identity_fd: int | None,
+    identity_env: str | None,
+    offline: bool,
+    timeout: float,
+    as_json: bool,
+) -> int:
+    """Make an account: an encrypted database, Nostr keys that are kept in it, and a KeyPackage on your relays.
+
+    With an account that exists it changes the relays and the name. Keys are fresh unless some are given. The key of
+    the database goes to the keyring of the system; without one, use --key file:PATH.
+    """
+    new = not account.exists
+    if new and not relays:
+        raise click.UsageError("a new account needs at least one relay: --relay wss://…")
+    identity = _identity(identity_file, identity_fd, identity_env)
+
+    async def online() -> int:
+        opening = session.opened(account, new=True, identity=identity, relays=relays, name=name)
+        async with opening as client:
+            try:
+                await session.catch_up(client, timeout, silent=as_json)
+            except NotConnected:
+                return show(client.engine, client.relays, ExitCode.NETWORK)
+            return show(client.engine, client.relays, ExitCode.OK)
+
+    def show(engine: Mdk, own: tuple[str, ...], code: ExitCode) -> int:
+        reachable = code is ExitCode.OK and not offline
+        shown = _about(account, engine, own)
+        document = {"command": "init", "exit_code": int(code), "new": new, "reachable": reachable}
+        if reachable:
+            last = "You can be invited now."
+        elif offline:
+            last = "The first command that connects makes you reachable."
+        else:
+            last = f"No relay was reached within {timeout:g} s; the next command tries again."
+        lines = [
+            f"{'made' if new else 'opened':<9} {shown['database']}",
+            f"npub      {shown['npub']}",
+            last,
+        ]
+        output.show(as_json, {**document, **shown}, lines)
+        return code
+
+    if not offline:
+        return session.run(online())
+    if name is not None:
+        raise click.UsageError("--name is published at once: it does not go with --offline")
+    with session.explained(account):
+        engine, own = account.database(new=True, identity=identity, relays=relays)
+    with engine:
+        return show(engine, own, ExitCode.OK)
+
+
+def _about(account: Account, engine: Mdk, relays: tuple[str, ...]) -> dict[str, object]:
+    info = engine.info
+    return {
+        "account": account.name,
+        "npub": engine.public_key.npub,
+        "public_key": engine.public_key.hex,
+        "invite_uri": profile_uri(engine.public_key, relays),
+        "database": info.path,
+        "key_source": info.key_source,
+    }
+
+
+@click.command()
+@account_options
+@click.option("--npub", "npub_only", is_flag=True, help="Print the npub and nothing else.")
+@click.option(
+    "--qr", "with_qr", is_flag=True, help="Show the invite link as a QR code (extra `qr`)."
+)
+@click.option("--check", is_flag=True, help="Connect, and say how each relay is.")
+@patience_option(10)
+@json_option
+def whoami(
+    account: Account, npub_only: bool, with_qr: bool, check: bool, timeout: float, as_json: bool
+) -> int:
+    """Say who this account is: npub, invite link, database, relays.
+
+    The invite link is what somebody needs to invite you; a White Noise user can scan it (--qr).
+    """
+
+    def show(
+        engine: Mdk, relays: tuple[str, ...], states: tuple[RelayStatus, ...], code: ExitCode
+    ) -> int:
+        if npub_only and not as_json:
+            click.echo(engine.public_key.npub)
+            return code
+        shown = {
+            "command": "whoami",
+            "exit_code": int(code),
+            **_about(account, engine, relays),
+            "groups": sum(info.state is GroupState.ACTIVE for info in engine.groups()),
+            "relays": list(relays),
+        }
+        if check:
+            shown["status"] = [records.document(state) for state in states]
+        lines = [
+            f"npub      {shown['npub']}",
+            f"link      {shown['invite_uri']}",
+            f"database  {shown['database']}",
+            f"key       {shown['key_source']}",
+            f"groups    {shown['groups']}",
+        ]
+        lines += map(_relay_line, states) if check else [f"relay     {url}" for url in relays]
+        output.show(as_json, shown, lines)
+        if with_qr and not as_json:
+            qr.show(str(shown["invite_uri"]))
+        return code
+
+    async def online() -> int:
+        async with session.opened(account) as client:
+            try:
+                await session.catch_up(client, timeout, silent=as_json)
+                code = ExitCode.OK
+            except NotConnected:
+                code = ExitCode.NETWORK
+            return show(client.engine, client.relays, client.stats().relays, code)
+
+    if check:
+        return session.run(online())
+    with session.explained(account):
+        engine, relays = account.database()
+    with engine:
+        return show(engine, relays, (), ExitCode.OK)
+
+
+def _relay_line(status: RelayStatus) -> str:
+    # What a relay said is its own text.
+    why = f": {records.one_line(status.last_error)}" if status.last_error else ""
+    return f"relay     {status.url}  {status.state}{why}"

@@ -1,0 +1,26 @@
+"""The asyncio layer: one account, its relays, its outbox and its upkeep."""
+
+from .accounts import data_folder
+from .client import Client
+from .group import Group
+from .groups import Groups
+from .invites import InvitePolicy, Invites
+from .key_packages import KeyPackages
+from .outbox import Outbox
+from .pool import RelayPool
+from .values import ClientRekeyReport, ClientStats, Sent
+
+__all__ = [
+    "Client",
+    "ClientRekeyReport",
+    "ClientStats",
+    "Group",
+    "Groups",
+    "InvitePolicy",
+    "Invites",
+    "KeyPackages",
+    "Outbox",
+    "RelayPool",
+    "Sent",
+    "data_folder",
+]

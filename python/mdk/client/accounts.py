@@ -1,0 +1,54 @@
+"""Which file an account's name stands for."""
+
+import os
+import re
+import sys
+from pathlib import Path
+
+from mdk.errors import InvalidInput
+from mdk.values import PathArg
+
+MEMORY = ":memory:"
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
+
+
+def data_folder() -> Path:
+    r"""Folder of this user's accounts: one subfolder each.
+
+    `$XDG_DATA_HOME/mdk` (usually `~/.local/share/mdk`); on macOS `~/Library/Application Support/mdk`, on Windows
+    `%LOCALAPPDATA%\mdk`.
+    """
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA")
+        return (Path(base) if base else Path.home() / "AppData" / "Local") / "mdk"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / "mdk"
+    base = os.environ.get("XDG_DATA_HOME")
+    # A relative one is to be ignored, says the specification of these folders.
+    given = Path(base) if base else None
+    return (given if given and given.is_absolute() else Path.home() / ".local" / "share") / "mdk"
+
+
+def database_path(account: PathArg) -> Path | None:
+    """The database of an account: None for `:memory:`.
+
+    A plain name (letters, digits, `.`, `_`, `-`; at most 64) stands for NAME/mdk.db in the data folder. Anything with a
+    separator, and a name that ends in `.db`, is a path.
+
+    Raises:
+        InvalidInput: neither.
+    """
+    if not isinstance(account, str):
+        return Path(os.fspath(account))
+    if account == MEMORY:
+        return None
+    separators = [os.sep, *([os.altsep] if os.altsep else [])]
+    if account.endswith(".db") or any(separator in account for separator in separators):
+        return Path(account).expanduser()
+    if not _NAME.fullmatch(account):
+        raise InvalidInput(
+            "account: neither a name nor a path",
+            field="account",
+            hint="A name has up to 64 letters, digits, '.', '_' and '-', and begins with none of '.'.",
+        )
+    return data_folder() / account / "mdk.db"

@@ -1,0 +1,452 @@
+"""One account at work."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from mdk._mdk import Clock, DatabaseKey, Keys, Mdk, PublicKey, _Client, _Pool
+from mdk.config import Config
+from mdk.errors import Closed, InvalidInput, InviteNotFound, MdkError
+from mdk.events import Event, Invited
+from mdk.reports import RestoreReport
+from mdk.values import Invite, Message, PathArg
+
+from . import upkeep
+from .accounts import database_path
+from .groups import Groups
+from .invites import InvitePolicy, Invites
+from .key_packages import KeyPackages
+from .opening import RELAYS, RESTORED, Settings, open_database
+from .outbox import Outbox
+from .pool import RelayPool
+from .runtime import in_thread
+from .session import Session
+from .values import ClientRekeyReport, ClientStats
+
+_log = logging.getLogger("mdk.client")
+
+_RELAYS = RELAYS
+
+ENTRY_PATIENCE = 10.0
+"""Seconds that `async with` waits for relays."""
+
+
+class Client:
+    """One account: its state, its relays, its outbox and its upkeep.
+
+    `async with Client.open("alice", relays=[...]) as client:` opens the database, connects, catches up and publishes a
+    KeyPackage. It waits for that as long as relays can be reached, at most ten seconds; without a network it goes on
+    at once, and connects when there is one.
+
+    Everything is done on the event loop that runs, and on threads that never call back. Any wait may be cancelled: what
+    was begun then happens entirely or not at all, and a message or a change that is in the outbox is published all the
+    same. Use a client on one event loop.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        """Use open()."""
+        self._settings = settings
+        self._opened: Session | None = None
+        self._own_pool: _Pool | None = None
+        self._starting = asyncio.Lock()
+        self._closing: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._groups = Groups(self)
+        self._invites = Invites(self)
+        self._key_packages = KeyPackages(self)
+        self._outbox = Outbox(self)
+
+    @classmethod
+    def open(
+        cls,
+        account: PathArg,
+        *,
+        keys: Keys | None = None,
+        key: DatabaseKey | None = None,
+        relays: Sequence[str] = (),
+        name: str | None = None,
+        invites: InvitePolicy | None = None,
+        config: Config | None = None,
+        pool: RelayPool | None = None,
+        clock: Clock | None = None,
+    ) -> Self:
+        """An account, not started yet: use it with `async with`, or call start().
+
+        Args:
+            account: a name (its folder is in the user's data folder), the path of a database, or ":memory:".
+            keys: the account's Nostr keys. None: those that the database keeps; a new one makes some and keeps them.
+            key: where the key of the database is kept; None means DatabaseKey.keyring().
+            relays: the account's own relays, ws:// or wss://. Empty: those it was last opened with.
+            name: a name for others to see, published as kind 0. None publishes none.
+            invites: whose invites are accepted without asking; None means InvitePolicy.manual().
+            config: limits and lifetimes; None means Config().
+            pool: connections to share with other accounts of this process.
+            clock: for tests; None means the system's clock.
+
+        Raises:
+            InvalidInput: the account's name, or `relays` is one text.
+        """
+        path = database_path(account)
+        if isinstance(relays, str):
+            raise InvalidInput("relays: one text instead of a list", field="relays")
+        if path is None and key is not None:
+            raise InvalidInput("key: an account in memory has none", field="key")
+        return cls(
+            Settings(
+                path=path,
+                keys=keys,
+                key=key,
+                relays=tuple(relays),
+                name=name,
+                invites=invites or InvitePolicy.manual(),
+                config=config or Config(),
+                pool=pool,
+                clock=clock,
+            )
+        )
+
+    # life
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self.start()
+            await self._settle_in()
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        _type: type[BaseException] | None,
+        _value: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def start(self) -> None:
+        """Open the database and begin to work; waits for no network. Starting again does nothing.
+
+        Raises:
+            WrongKey, DatabaseBusy, KeyMissing and others: as Mdk.open().
+            KeysMissing: the database keeps no Nostr keys, and none were given.
+            InvalidInput: there are no relays, neither given nor remembered.
+            InvalidRelayUrl: one of them.
+            Closed: the client was closed.
+        """
+        async with self._starting:
+            if self._closing is not None:
+                raise Closed("the client is closed")
+            if self._opened is not None:
+                return
+            await upkeep.uncancelled(self._start())
+
+    async def _start(self) -> None:
+        settings = self._settings
+        mdk, relays = await in_thread(self._open_database)
+        try:
+            pool = settings.pool._native if settings.pool is not None else None
+            if pool is None:
+                pool = self._own_pool = _Pool(
+                    allow_loopback=settings.config.allow_loopback,
+                    reconnect_min=settings.reconnect_min,
+                )
+            native = await in_thread(
+                lambda: _Client(
+                    mdk,
+                    pool,
+                    relays=list(relays),
+                    name=settings.name,
+                    reachable=settings.reachable,
+                    timing=settings.timing,
+                )
+            )
+            session = Session(mdk, native, relays)
+            await session.feed.start()
+            await native.start()
+        except BaseException:
+            await in_thread(mdk.close)
+            raise
+        self._opened = session
+        if (
+            settings.invites.allowed is None
+            or settings.invites.allowed
+            or settings.invites.declines
+        ):
+            self._spawn(self._answer_invites())
+        if await session.look(lambda mdk: mdk._state(RESTORED) is not None):
+            self._spawn(upkeep.renew_restored(self, RESTORED))
+
+    def _open_database(self) -> tuple[Mdk, tuple[str, ...]]:
+        """The engine alone, not connected, and the account's relays. It blocks."""
+        return open_database(self._settings)
+
+    async def _settle_in(self) -> None:
+        """Wait until ready, while there is hope for it."""
+        session = self._session
+        ready = asyncio.ensure_future(session.native.ready())
+        hopeless = asyncio.create_task(upkeep.without_network(session.native))
+        try:
+            await asyncio.wait(
+                [ready, hopeless], timeout=ENTRY_PATIENCE, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            for waiting in (ready, hopeless):
+                waiting.cancel()
+            await asyncio.gather(ready, hopeless, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Stop, and close the database. The outbox gets up to five seconds to empty; the rest waits for the next start.
+
+        Closing again does nothing. It goes on to its end even if the wait for it is cancelled.
+        """
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._close(), name="mdk-close")
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
+        async with self._starting:
+            tasks, self._tasks = self._tasks, set()
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                await asyncio.wait(tasks)
+            session = self._opened
+            if session is None:
+                return
+            try:
+                await session.feed.stop()
+                await session.native.close(self._settings.drain)
+            finally:
+                await in_thread(session.mdk.close)
+                if self._own_pool is not None:
+                    await self._own_pool.close()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    @property
+    def _session(self) -> Session:
+        if self._opened is None:
+            raise Closed(
+                "the client is not started",
+                hint="Use `async with Client.open(…)`, or call start().",
+            )
+        return self._opened
+
+    def __repr__(self) -> str:
+        if self._opened is None:
+            return "<Client, not started>"
+        return f"<Client {self._opened.mdk.public_key.npub}>"
+
+    # what it is
+
+    @property
+    def public_key(self) -> PublicKey:
+        """The account."""
+        return self._session.mdk.public_key
+
+    @property
+    def npub(self) -> str:
+        """The account as others know it (NIP-19)."""
+        return self.public_key.npub
+
+    @property
+    def invite_uri(self) -> str:
+        """`nostr:nprofile1…` with the account and up to three relays (NIP-19, NIP-21): for a link or a QR code."""
+        return upkeep.profile_uri(self.public_key, self._session.relays)
+
+    @property
+    def relays(self) -> tuple[str, ...]:
+        """The account's own relays."""
+        return self._session.relays
+
+    @property
+    def groups(self) -> Groups:
+        """Its groups."""
+        return self._groups
+
+    @property
+    def invites(self) -> Invites:
+        """Its invites."""
+        return self._invites
+
+    @property
+    def key_packages(self) -> KeyPackages:
+        """KeyPackages: its own, and those of others."""
+        return self._key_packages
+
+    @property
+    def outbox(self) -> Outbox:
+        """What waits to be published."""
+        return self._outbox
+
+    @property
+    def engine(self) -> Mdk:
+        """The engine, for what a Client has no method for. Its calls block: not for an event loop that must not wait.
+
+        What it makes is published by the client. Do not close it.
+        """
+        return self._session.mdk
+
+    # what happens
+
+    @property
+    def cursor(self) -> str:
+        """Where the log is now: `events(after=client.cursor)` are those from now on."""
+        return str(self._session.feed.position)
+
+    def events(self, *, after: str | None = None) -> AsyncIterator[Event]:
+        """Everything that happens, in the order it became true, for ever. Ends when the client is closed.
+
+        Args:
+            after: the `cursor` of the last event that was handled, of this or an earlier run; None for the beginning of
+                the log. `client.cursor` is the present.
+
+        Raises:
+            InvalidInput: `after` is not a cursor.
+        """
+        position = 0
+        if after is not None:
+            if not (after.isascii() and after.isdigit() and str(int(after)) == after):
+                raise InvalidInput("after: not a cursor", field="after")
+            position = int(after)
+        return self._session.feed.events(position)
+
+    async def ready(self, timeout: float | None = None) -> None:
+        """Wait until a relay is connected, all that reachable relays have is processed, and others can invite us.
+
+        Args:
+            timeout: seconds; None for as long as it takes.
+
+        Raises:
+            TimeoutError: not in time. The client goes on trying.
+        """
+        self._session.feed.check()
+        async with asyncio.timeout(timeout):
+            await self._session.native.ready()
+
+    async def sync(self) -> int:
+        """Fetch from all relays now, and process it. Returns the number of events that were new.
+
+        Raises:
+            NotConnected: no relay can be reached.
+        """
+        self._session.feed.check()
+        return await self._session.native.sync()
+
+    async def search(self, query: str, *, limit: int = 50) -> list[Message]:
+        """Messages of all groups whose text contains `query`, newest first. Case is ignored for A to Z only."""
+        return await self._session.look(lambda mdk: mdk.search(query, limit=limit))
+
+    def stats(self) -> ClientStats:
+        """Counters, and the relays as they stand."""
+        native = self._session.native
+        return ClientStats(relays=tuple(native.status()), **native.stats())
+
+    # secrets
+
+    async def rekey(self, *, database: bool = True) -> ClientRekeyReport:
+        """Renew every secret that can be: our leaf in each group, the KeyPackage, and the key of the database.
+
+        Args:
+            database: whether the file is encrypted anew, too. It is not for an account in memory.
+
+        Raises:
+            NewKeyNeeded, NotEnoughSpace: the database; the groups have been renewed then.
+        """
+        return await upkeep.rekey(self, database=database)
+
+    async def backup(self, path: PathArg, *, passphrase: str) -> None:
+        """Write the account into one encrypted file, which must not exist yet. Restoring it is a move.
+
+        Args:
+            path: the new file.
+            passphrase: 1 to 1,024 bytes: all that protects the backup.
+
+        Raises:
+            DestinationExists, NotEnoughSpace, InvalidPassphrase, InMemory.
+        """
+        await self._session.look(lambda mdk: mdk.backup(path, passphrase=passphrase))
+
+    @classmethod
+    async def restore(
+        cls,
+        backup: PathArg,
+        account: PathArg,
+        *,
+        passphrase: str,
+        key: DatabaseKey | None = None,
+        keys: Keys | None = None,
+        relays: Sequence[str] = (),
+        name: str | None = None,
+        invites: InvitePolicy | None = None,
+        config: Config | None = None,
+        pool: RelayPool | None = None,
+        on_restored: Callable[[RestoreReport], None] | None = None,
+    ) -> Self:
+        """Restore a backup as a new account: a Client that is not started yet.
+
+        The account must not run anywhere else from then on. Once connected, our leaf in every group and the KeyPackage
+        are renewed; until then a group takes no messages of ours (SelfUpdateRequired).
+
+        Args:
+            backup: the file that backup() wrote.
+            account: the new account, which must not exist.
+            passphrase: that of the backup.
+            key: how the new database is encrypted; None means DatabaseKey.keyring().
+            keys: the account's Nostr keys, if the backup keeps none.
+            relays: as in open(); empty means those of the backup.
+            name: as in open().
+            invites: as in open().
+            config: as in open().
+            pool: as in open().
+            on_restored: called with what was brought back.
+
+        Raises:
+            WrongPassphrase, NotABackup, DestinationExists and others of StorageError.
+        """
+        client = cls.open(
+            account,
+            keys=keys,
+            key=key,
+            relays=relays,
+            name=name,
+            invites=invites,
+            config=config,
+            pool=pool,
+        )
+        path = client._settings.path
+        if path is None:
+            raise InvalidInput("account: a backup is restored into a file", field="account")
+        report = await in_thread(lambda: Mdk.restore(backup, path, passphrase=passphrase, key=key))
+        client._settings.restored = True
+        if on_restored is not None:
+            on_restored(report)
+        return client
+
+    # invites that need no asking
+
+    async def _answer_invites(self) -> None:
+        policy = self._settings.invites
+        try:
+            for invite in await self.invites.pending():
+                await self._answer_by(policy, invite)
+            async for event in self.events(after=str(self._session.feed.opened_at)):
+                if isinstance(event, Invited):
+                    await self._answer_by(policy, event.invite)
+        except MdkError as error:
+            _log.warning("invites are not answered any more (%s)", error.code)
+
+    async def _answer_by(self, policy: InvitePolicy, invite: Invite) -> None:
+        try:
+            if policy.accepts(invite):
+                await self.invites.accept(invite)
+            elif policy.declines:
+                await self.invites.decline(invite)
+        except InviteNotFound:
+            pass  # answered in the meantime

@@ -1,0 +1,161 @@
+"""What happens, in the order of the log, handed to everybody in this process who listens."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from mdk.errors import Closed
+from mdk.events import Event, MessageReceived
+from mdk.values import GroupId, GroupInfo, GroupState
+
+from .runtime import Signal, in_thread
+
+if TYPE_CHECKING:
+    from mdk._mdk import Mdk, _Client
+
+_BATCH = 256
+_RECENT = 64
+"""Events that are kept at hand for listeners who are at the present. Others read the log."""
+
+# States in which a group is worth showing; the others are history, which `engine.groups()` has.
+GONE = frozenset({GroupState.LEFT, GroupState.REMOVED, GroupState.DISBANDED})
+
+
+class Feed:
+    """The one reader of an account's log in this process: keeps the groups as they stand and wakes listeners.
+
+    Listeners have their own positions. A group is never behind an event about it: who sees `Joined` finds the group.
+    """
+
+    def __init__(self, mdk: "Mdk", native: "_Client", *, started_at: datetime) -> None:
+        self._mdk = mdk
+        self._native = native
+        # Messages say when they were sent in whole seconds.
+        self._started_at = started_at.replace(microsecond=0)
+        self._recent: deque[Event] = deque(maxlen=_RECENT)
+        self._before_recent = 0
+        self._signal = Signal()
+        self._task: asyncio.Task[None] | None = None
+        self._ended: BaseException | None = None
+        self.groups: dict[GroupId, GroupInfo] = {}
+        self.opened_at: int = 0
+        """Position of the log when the account was opened."""
+        self.position: int = 0
+        """How far this reader is."""
+
+    async def start(self) -> None:
+        """Read where things stand, then follow."""
+
+        def read() -> tuple[int, list[GroupInfo]]:
+            return self._mdk._last_cursor(), self._mdk.groups()
+
+        last, groups = await in_thread(read)
+        self.opened_at = self.position = self._before_recent = last
+        self.groups = {group.id: group for group in groups}
+        self._task = asyncio.create_task(self._follow(), name="mdk-feed")
+
+    async def stop(self) -> None:
+        """End: listeners get what is there, then their iteration is over."""
+        if self._ended is None:
+            self._end(Closed("the client is closed"))
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+
+    async def _follow(self) -> None:
+        try:
+            while True:
+                events, groups, last = await self._native.poll(self.position, _BATCH)
+                for group in groups:
+                    self.groups[group.id] = group
+                gone = {e.group_id for e in events if e.group_id} - {g.id for g in groups}
+                for group_id in gone:
+                    self.groups.pop(group_id, None)
+                for event in events:
+                    if len(self._recent) == _RECENT:
+                        self._before_recent = int(self._recent[0].cursor)
+                    self._recent.append(event)
+                self.position = last
+                self._signal.give()
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001  # it is handed to every listener
+            self._end(error)
+
+    def _end(self, error: BaseException) -> None:
+        self._ended = error
+        self._signal.give()
+
+    def keep(self, group: GroupInfo) -> None:
+        """Take what a call of ours returned: it may be newer than what has been read."""
+        self.groups[group.id] = group
+
+    def check(self) -> None:
+        """Raise what ended this feed, if something did."""
+        if self._ended is not None:
+            raise self._ended
+
+    async def wait(self) -> None:
+        """Wait until there may be more; raise what ended this feed.
+
+        Raises:
+            Closed: the client was closed.
+        """
+        self.check()
+        await self._signal.wait()
+        self.check()
+
+    async def read(self, after: int) -> list[Event]:
+        """Events behind `after` that are there; empty at the present."""
+        if after >= self.position:
+            return []
+        if after >= self._before_recent:
+            return [self._dated(e) for e in self._recent if int(e.cursor) > after]
+        at = str(after)
+        page = await in_thread(lambda: list(self._mdk.events(after=at, limit=_BATCH)))
+        return [self._dated(e) for e in page if int(e.cursor) <= self.position]
+
+    async def read_group(
+        self, after: int, group_id: GroupId | None, limit: int
+    ) -> tuple[list[Event], int]:
+        """Events of one group (None: of none) behind `after`, and the position up to which there are no others."""
+        upto = self.position
+        if after >= upto:
+            return [], after
+        if after >= self._before_recent:
+            recent = [e for e in self._recent if after < int(e.cursor) <= upto]
+            found = [e for e in recent if e.group_id == group_id]
+            if len(found) > limit:
+                found = found[:limit]
+                upto = int(found[-1].cursor)
+        else:
+            found, upto = await in_thread(
+                lambda: self._native.events_of(after, upto, group_id, limit)
+            )
+        return [self._dated(e) for e in found], upto
+
+    def _dated(self, event: Event) -> Event:
+        if isinstance(event, MessageReceived) and event.message.created_at < self._started_at:
+            return replace(event, backlog=True)
+        return event
+
+    async def events(self, after: int) -> AsyncIterator[Event]:
+        """Every event behind `after`, for ever. Ends when the client is closed."""
+        while True:
+            seen = self.position
+            events = await self.read(after)
+            for event in events:
+                after = int(event.cursor)
+                yield event
+            if not events:
+                # What is between has lost its subject and gives no event.
+                after = max(after, seen)
+                if after >= self.position:
+                    try:
+                        await self.wait()
+                    except Closed:
+                        return

@@ -1,0 +1,317 @@
+"""A live handle on one group."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from mdk.errors import Closed, GroupNotFound, MessageNotFound
+from mdk.events import MessageReceived
+from mdk.values import EventId, GroupId, GroupInfo, Member, Message, PublicKeyLike
+
+from .session import COMMIT_PATIENCE, public_keys
+from .values import Sent
+
+if TYPE_CHECKING:
+    from .session import Session
+
+_PAGE = 100
+
+
+def _id(message: Message | EventId) -> EventId:
+    return message.id if isinstance(message, Message) else message
+
+
+def handle(session: "Session", group_id: GroupId) -> "Group":
+    """The one handle of a group in this client."""
+    if group_id not in session.handles:
+        session.handles[group_id] = Group(session, group_id, after=session.feed.opened_at)
+    return session.handles[group_id]
+
+
+class Group:
+    """A live handle on one group: `info` is always how it stands, as far as this client knows.
+
+    `messages()` and `next_message()` share one position: what one of them has given, the other gives no more. It begins
+    where the log was when the client was started, so nothing that arrived since is missed.
+    """
+
+    def __init__(self, session: "Session", group_id: GroupId, *, after: int) -> None:
+        """Made by `client.groups`."""
+        self._session = session
+        self._id = group_id
+        self._after = after
+        self._ready: deque[Message] = deque()
+
+    def __repr__(self) -> str:
+        return f"<Group {self._id[:8]}…>"
+
+    @property
+    def id(self) -> GroupId:
+        """MLS group id, lower-case hex. Private: never on a relay."""
+        return self._id
+
+    @property
+    def info(self) -> GroupInfo:
+        """A snapshot of the group.
+
+        Raises:
+            GroupNotFound: it was deleted.
+        """
+        try:
+            return self._session.feed.groups[self._id]
+        except KeyError:
+            raise GroupNotFound("no such group") from None
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.info.name
+
+    async def members(self) -> list[Member]:
+        """The member accounts."""
+        return await self._session.look(lambda mdk: mdk.members(self._id))
+
+    # messages
+
+    async def send(
+        self,
+        text: str,
+        *,
+        reply_to: Message | EventId | None = None,
+        tags: Sequence[Sequence[str]] = (),
+        timeout: float = 10.0,
+    ) -> Sent:
+        """Send a chat message. When this returns it is on disk, and will be tried until a relay has it.
+
+        Args:
+            text: at most Config.max_message_bytes, with id and tags as JSON.
+            reply_to: the message that it answers.
+            tags: further tags.
+            timeout: seconds to wait while a change of the group by us is on its way, during which nothing is sent.
+
+        Raises:
+            InvalidInput: it is too large, or an argument is wrong.
+            NotMember, MessageNotFound: the group, or `reply_to`.
+            CommitPending, SelfUpdateRequired: the group was not ready within `timeout`; nothing was sent.
+            OutboxFull: too much waits already.
+        """
+        answered = None if reply_to is None else _id(reply_to)
+        outgoing = await self._session.patient(
+            lambda mdk: mdk.create_message(self._id, text, reply_to=answered, tags=tags), timeout
+        )
+        return Sent(outgoing.message, _session=self._session)
+
+    async def react(
+        self, message: Message | EventId, emoji: str = "+", *, timeout: float = 10.0
+    ) -> Sent:
+        """React to a message; `emoji` has 1 to 64 characters. Raises as send()."""
+        outgoing = await self._session.patient(
+            lambda mdk: mdk.react(self._id, _id(message), emoji), timeout
+        )
+        return Sent(outgoing.message, _session=self._session)
+
+    async def unreact(
+        self, message: Message | EventId, emoji: str | None = None, *, timeout: float = 10.0
+    ) -> Sent:
+        """Take back our newest reaction to a message, or the newest with this `emoji`.
+
+        Raises:
+            MessageNotFound: there is no such reaction of ours. Otherwise as send().
+        """
+        reactions = await self._session.look(lambda mdk: mdk._own_reactions(self._id, _id(message)))
+        for reaction, given in reversed(reactions):
+            if emoji is None or given == emoji:
+                return await self.delete(reaction, timeout=timeout)
+        raise MessageNotFound("there is no such reaction of ours")
+
+    async def edit(self, message: Message | EventId, text: str, *, timeout: float = 10.0) -> Sent:
+        """Replace the text of a message of ours.
+
+        Raises:
+            NotAllowed: it is somebody else's. Otherwise as send().
+        """
+        outgoing = await self._session.patient(
+            lambda mdk: mdk.edit(self._id, _id(message), text), timeout
+        )
+        return Sent(outgoing.message, _session=self._session)
+
+    async def delete(self, message: Message | EventId, *, timeout: float = 10.0) -> Sent:
+        """Delete a message of ours.
+
+        Raises:
+            NotAllowed: it is somebody else's. Otherwise as send().
+        """
+        outgoing = await self._session.patient(
+            lambda mdk: mdk.delete(self._id, _id(message)), timeout
+        )
+        return Sent(outgoing.message, _session=self._session)
+
+    async def history(
+        self,
+        *,
+        limit: int | None = None,
+        before: EventId | None = None,
+        newest_first: bool = True,
+    ) -> AsyncIterator[Message]:
+        """The messages that are kept, in the order of arrival or the other way round, read page by page.
+
+        Args:
+            limit: at most so many, the newest ones; None for all.
+            before: only those before this message.
+            newest_first: the newest first; False for the oldest first.
+        """
+        if newest_first:
+            left, at = limit, before
+            while left is None or left > 0:
+                count = _PAGE if left is None else min(_PAGE, left)
+                page = await self._page(count, before=at)
+                for message in reversed(page):
+                    yield message
+                if len(page) < count:
+                    return
+                left, at = None if left is None else left - count, page[0].id
+            return
+        if limit is not None:
+            newest = [m async for m in self.history(limit=limit, before=before)]
+            for message in reversed(newest):
+                yield message
+            return
+        first = True
+        after: EventId | None = None
+        while first or after is not None:
+            page = await self._oldest(after, before)
+            for message in page:
+                yield message
+            first, after = False, page[-1].id if len(page) == _PAGE else None
+
+    async def _page(self, limit: int, *, before: EventId | None) -> list[Message]:
+        return await self._session.look(
+            lambda mdk: mdk.messages(self._id, limit=limit, before=before)
+        )
+
+    async def _oldest(self, after: EventId | None, before: EventId | None) -> list[Message]:
+        page = await self._session.look(lambda mdk: mdk._messages_oldest(self._id, after, _PAGE))
+        ids = [message.id for message in page]
+        return page[: ids.index(before)] if before in ids else page
+
+    async def search(self, query: str, *, limit: int = 50) -> list[Message]:
+        """Messages whose text contains `query`, newest first. Case is ignored for A to Z only."""
+        return await self._session.look(
+            lambda mdk: mdk.search(query, group_id=self._id, limit=limit)
+        )
+
+    async def mark_read(self, upto: Message | EventId | None = None) -> None:
+        """Mark messages as read, up to `upto`, or all: `info.unread_count` counts those after it."""
+        last = None if upto is None else _id(upto)
+        await self._session.change(lambda mdk: mdk.mark_read(self._id, last))
+        await self._session.fresh(self._id)
+
+    async def messages(self) -> AsyncIterator[Message]:
+        """Messages of others from this handle's position on, for ever. Ends when the client is closed."""
+        while True:
+            try:
+                message = await self.next_message()
+            except Closed:
+                return
+            yield message
+
+    async def next_message(self, timeout: float | None = None) -> Message:
+        """The next message of somebody else, from this handle's position on. None is missed, none comes twice.
+
+        Args:
+            timeout: seconds to wait; None for as long as it takes.
+
+        Raises:
+            TimeoutError: there was none in time.
+            Closed: the client was closed.
+        """
+        async with asyncio.timeout(timeout):
+            while not self._ready:
+                await self._fill()
+        return self._ready.popleft()
+
+    async def _fill(self) -> None:
+        feed = self._session.feed
+        after = self._after
+        events, upto = await feed.read_group(after, self._id, _PAGE)
+        if self._after != after:
+            return  # another reader of this handle was faster
+        self._after = max(self._after, upto)
+        self._ready.extend(e.message for e in events if isinstance(e, MessageReceived))
+        if not self._ready and self._after >= feed.position:
+            await feed.wait()
+
+    # membership and settings
+
+    async def add(self, *members: PublicKeyLike, admin: bool = False) -> GroupInfo:
+        """Invite accounts: finds their KeyPackages on relays, commits, and sends the invites once that is true.
+
+        Args:
+            members: npub, nprofile, hex, or PublicKey.
+            admin: make them admins as well.
+
+        Raises:
+            KeyPackageNotFound: `who` has those without a usable KeyPackage on any relay; nobody was invited.
+            NotAdmin, IncompatibleMember, GroupTooLarge: nothing was published.
+            CommitLost: another member's commit won; nobody was invited.
+            NoRelayAccepted: every relay refused; nobody was invited.
+        """
+        events = await self._session.key_packages_of(public_keys(members))
+        return await self._session.commit(
+            lambda mdk: mdk.add_members(self._id, events, promote=admin)
+        )
+
+    async def remove(self, *members: PublicKeyLike) -> GroupInfo:
+        """Remove accounts with all their devices.
+
+        Raises:
+            NotAdmin, LastAdmin, InvalidInput: nothing was published.
+            CommitLost, NoRelayAccepted: as add().
+        """
+        keys = public_keys(members)
+        return await self._session.commit(lambda mdk: mdk.remove_members(self._id, keys))
+
+    async def promote(self, *members: PublicKeyLike) -> GroupInfo:
+        """Make members admins. Raises as remove()."""
+        keys = public_keys(members)
+        return await self._session.commit(lambda mdk: mdk.promote(self._id, keys))
+
+    async def demote(self, *members: PublicKeyLike) -> GroupInfo:
+        """Take admin rights away; anybody may do it to themselves. Raises as remove()."""
+        keys = public_keys(members)
+        return await self._session.commit(lambda mdk: mdk.demote(self._id, keys))
+
+    async def update(
+        self,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        relays: Sequence[str] | None = None,
+        retention: timedelta | None = None,
+    ) -> GroupInfo:
+        """Change settings; None leaves one as it is, `timedelta(0)` turns retention off. Raises as remove()."""
+        return await self._session.commit(
+            lambda mdk: mdk.update_group(
+                self._id, name=name, description=description, relays=relays, retention=retention
+            )
+        )
+
+    async def leave(self) -> None:
+        """Ask to leave: `info.state` is LEAVING until another member's client answers, then LEFT.
+
+        Raises:
+            NotAllowed: an admin has to be demoted first.
+            LastAdmin: promote somebody first.
+        """
+        await self._session.patient(lambda mdk: mdk.leave(self._id), COMMIT_PATIENCE)
+        await self._session.fresh(self._id)
+
+    async def self_update(self) -> GroupInfo:
+        """Give our leaf fresh keys: who had stolen the old ones reads nothing from then on. Raises as remove()."""
+        return await self._session.commit(lambda mdk: mdk.self_update(self._id))
+
+    async def disband(self) -> GroupInfo:
+        """End the group for everybody. Raises as remove()."""
+        return await self._session.commit(lambda mdk: mdk.disband(self._id))

@@ -1,0 +1,156 @@
+"""The groups of an account."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from mdk._mdk import PublicKey
+from mdk.errors import GroupTooLarge, InvalidInput
+from mdk.values import GroupId, GroupInfo, GroupState, PublicKeyLike
+
+from .feed import GONE
+from .group import Group, handle
+from .session import public_keys
+from .upkeep import uncancelled
+
+if TYPE_CHECKING:
+    from mdk._mdk import Mdk, PendingCommit
+
+    from .client import Client
+
+_ASK = 2.0
+"""Seconds that relays get to say how large an event may be."""
+
+
+class Groups:
+    """The groups that this account is in, as handles; those it was invited to come with accept().
+
+    Groups that are over (left, removed, disbanded) can be looked up, but are not counted and not iterated over.
+    """
+
+    def __init__(self, client: "Client") -> None:
+        """Made by Client."""
+        self._client = client
+
+    def _known(self) -> dict[GroupId, GroupInfo]:
+        return self._client._session.feed.groups
+
+    def __iter__(self) -> Iterator[Group]:
+        session = self._client._session
+        hidden = GONE | {GroupState.PENDING}
+        return iter(
+            [handle(session, i.id) for i in self._known().values() if i.state not in hidden]
+        )
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __contains__(self, group_id: object) -> bool:
+        return group_id in self._known()
+
+    def __getitem__(self, group_id: GroupId) -> Group:
+        if group_id not in self._known():
+            raise KeyError(group_id)
+        return handle(self._client._session, group_id)
+
+    def get(self, group_id: GroupId) -> Group | None:
+        """The handle of a group; None if there is no such group."""
+        return handle(self._client._session, group_id) if group_id in self._known() else None
+
+    async def create(
+        self,
+        name: str,
+        members: Iterable[PublicKeyLike] = (),
+        *,
+        description: str = "",
+        relays: Sequence[str] | None = None,
+        admins: Iterable[PublicKeyLike] = (),
+        retention: timedelta | None = None,
+    ) -> Group:
+        """Found a group and invite members: their KeyPackages are looked for on relays.
+
+        Args:
+            name: at most 256 bytes of UTF-8.
+            members: npub, nprofile, hex, or PublicKey; ourselves need not be named.
+            description: at most 4096 bytes of UTF-8.
+            relays: 1 to 16 relay URLs that carry the group; None for the account's own.
+            admins: admins besides ourselves, each one of `members`.
+            retention: messages disappear after this time; whole seconds, None for never.
+
+        Raises:
+            KeyPackageNotFound: `who` has the members without a usable KeyPackage on any relay.
+            IncompatibleMember, GroupTooLarge: a member's client, or their number.
+            InvalidInput, InvalidKey, InvalidRelayUrl: the arguments.
+            NotConnected: no relay could be asked for the members.
+            Nothing was published then, and there is no group.
+        """
+        session = self._client._session
+        invited = [key for key in public_keys(list(members)) if key != self._client.public_key]
+        chosen = public_keys(list(admins))
+        packages = await session.key_packages_of(invited)
+        carriers = session.relays if relays is None else tuple(relays)
+
+        def found(mdk: "Mdk") -> "PendingCommit":
+            return mdk.create_group(
+                name,
+                members=packages,
+                relays=carriers[:16],
+                description=description,
+                admins=chosen,
+                retention=retention,
+            )
+
+        info = await uncancelled(self._found(found, carriers))
+        session.feed.keep(info)
+        return handle(session, info.id)
+
+    async def _found(
+        self, stage: Callable[["Mdk"], "PendingCommit"], carriers: tuple[str, ...]
+    ) -> GroupInfo:
+        session = self._client._session
+        pending = await session.change(stage)
+        try:
+            await self._check_size(pending, carriers)
+        except BaseException:
+            await session.change(lambda _: pending.discard())
+            raise
+        # Nobody else knows of it yet: it is true at once, and the invites go out from the outbox.
+        return await session.change(lambda _: pending.confirm())
+
+    async def _check_size(self, pending: "PendingCommit", carriers: tuple[str, ...]) -> None:
+        """Refuse what no relay of the group would take, as far as they say so (NIP-11)."""
+        size = max((len(event.to_json().encode()) for event in pending.welcomes), default=0)
+        size += len('["EVENT",]')
+        try:
+            async with asyncio.timeout(_ASK):
+                limits = await self._client._session.native.message_limits(list(carriers))
+        except TimeoutError:
+            return
+        if limits and len(limits) == len(carriers) and max(limits) < size:
+            raise GroupTooLarge(
+                f"an invite has {size} bytes, the relays take {max(limits)}",
+                size=size,
+                limit=max(limits),
+            )
+
+    async def direct(self, peer: PublicKeyLike) -> Group:
+        """The group of just the two of us: the oldest one there is, or a new one, without a name.
+
+        Raises as create().
+        """
+        session = self._client._session
+        (other,) = public_keys([peer])
+        if other == self._client.public_key:
+            raise InvalidInput("peer: that is this account itself", field="peer")
+        # Two calls at once make one group.
+        async with session.direct:
+            known = [i for i in self._known().values() if i.state is GroupState.ACTIVE]
+            for info in known:
+                if info.member_count == 2 and not info.name and await self._has(info.id, other):
+                    return handle(session, info.id)
+            return await self.create("", [other])
+
+    async def _has(self, group_id: GroupId, who: PublicKey) -> bool:
+        members = await self._client._session.look(lambda mdk: mdk.members(group_id))
+        return any(member.public_key == who for member in members)

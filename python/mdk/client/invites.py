@@ -1,0 +1,110 @@
+"""Invites of an account, and which of them are accepted without asking."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, final
+
+from mdk._mdk import PublicKey
+from mdk.errors import Closed
+from mdk.values import EventId, Invite, PublicKeyLike
+
+from .group import Group, handle
+from .session import public_keys
+
+if TYPE_CHECKING:
+    from .client import Client
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class InvitePolicy:
+    """Whose invites are accepted without asking. The others wait in `client.invites`."""
+
+    allowed: frozenset[PublicKey] | None = frozenset()
+    """None: everybody."""
+    declines: bool = False
+    """Whether the others are declined."""
+
+    @classmethod
+    def manual(cls) -> "InvitePolicy":
+        """Nobody: each invite waits for accept() or decline()."""
+        return cls()
+
+    @classmethod
+    def allow(cls, *who: PublicKeyLike) -> "InvitePolicy":
+        """These accounts."""
+        return cls(frozenset(public_keys(who)))
+
+    @classmethod
+    def anyone(cls) -> "InvitePolicy":
+        """Everybody who knows this account's npub. They can make it join any number of groups."""
+        return cls(None)
+
+    def accepts(self, invite: Invite) -> bool:
+        """Whether this invite is accepted without asking."""
+        return self.allowed is None or invite.inviter in self.allowed
+
+
+class Invites:
+    """Invites that were verified. Iterating and next() hand out each waiting one once, in the order of arrival."""
+
+    def __init__(self, client: "Client") -> None:
+        """Made by Client."""
+        self._client = client
+        self._given: set[EventId] = set()
+
+    async def __aiter__(self) -> AsyncIterator[Invite]:
+        while True:
+            try:
+                invite = await self.next()
+            except Closed:
+                return
+            yield invite
+
+    async def next(self, timeout: float | None = None) -> Invite:
+        """The next waiting invite that was not handed out by this client yet.
+
+        Args:
+            timeout: seconds to wait; None for as long as it takes.
+
+        Raises:
+            TimeoutError: there was none in time.
+            Closed: the client was closed.
+        """
+        feed = self._client._session.feed
+        async with asyncio.timeout(timeout):
+            while True:
+                seen = feed.position
+                waiting = await self.pending()
+                for invite in waiting:
+                    if invite.id not in self._given:
+                        self._given = {i.id for i in waiting if i.id in self._given} | {invite.id}
+                        return invite
+                if feed.position == seen:
+                    await feed.wait()
+
+    async def pending(self) -> list[Invite]:
+        """The invites that wait for an answer, in the order of arrival."""
+        return await self._client._session.look(lambda mdk: mdk.invites())
+
+    async def accept(self, invite: Invite | EventId) -> Group:
+        """Join. Messages that were sent since the invitation are there.
+
+        Raises:
+            InviteNotFound: it is not there any more.
+        """
+        session = self._client._session
+        chosen = invite.id if isinstance(invite, Invite) else invite
+        info = await session.change(lambda mdk: mdk.accept(chosen))
+        session.feed.keep(info)
+        return handle(session, info.id)
+
+    async def decline(self, invite: Invite | EventId) -> None:
+        """Decline, and forget what came with it. Nobody is told.
+
+        Raises:
+            InviteNotFound: it is not there any more.
+        """
+        chosen = invite.id if isinstance(invite, Invite) else invite
+        await self._client._session.change(lambda mdk: mdk.decline(chosen))

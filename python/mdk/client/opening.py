@@ -1,0 +1,86 @@
+"""Opening an account's database, with what was remembered in it."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mdk._mdk import Clock, DatabaseKey, Keys, Mdk
+from mdk.config import Config
+from mdk.errors import InvalidInput
+
+from .invites import InvitePolicy
+from .pool import RelayPool
+
+RELAYS = "relays"
+"""Where mdk-client remembers the account's relays: a JSON list."""
+RESTORED = "client/restored"
+"""Set while a restored account has not been renewed."""
+
+
+def _need(relays: tuple[str, ...]) -> None:
+    if not relays:
+        raise InvalidInput(
+            "relays: none given, and none remembered from an earlier start",
+            field="relays",
+            hint="Name at least one: relays=['wss://…'].",
+        )
+
+
+@dataclass
+class Settings:
+    """What open() was given."""
+
+    path: Path | None
+    keys: Keys | None
+    key: DatabaseKey | None
+    relays: tuple[str, ...]
+    name: str | None
+    invites: InvitePolicy
+    config: Config
+    pool: RelayPool | None
+    clock: Clock | None
+    restored: bool = False
+    reachable: bool = True
+    timing: dict[str, float] = field(
+        default_factory=lambda: {
+            "request_timeout": 10.0,
+            "retry_min": 1.0,
+            "retry_max": 300.0,
+            "tick_every": 1.0,
+            "self_update_after_join": 5.0,
+        }
+    )
+    reconnect_min: float | None = None
+    drain: float = 5.0
+    """Seconds that close() gives the outbox."""
+
+
+def open_database(settings: Settings) -> tuple[Mdk, tuple[str, ...]]:
+    """Open the account, on a thread that may wait: the engine, and the account's relays."""
+    if settings.path is None:
+        mdk = Mdk.in_memory(settings.keys, config=settings.config, clock=settings.clock)
+    else:
+        mdk = Mdk._open_account(
+            settings.path,
+            keys=settings.keys,
+            key=settings.key,
+            config=settings.config,
+            clock=settings.clock,
+        )
+    try:
+        if settings.restored:
+            mdk._set_state(RESTORED, b"1")
+        if settings.keys is not None and settings.path is not None:
+            mdk._keep_keys()
+        for pending in mdk.pending():
+            if pending.event is None:
+                pending.discard()  # a group that a crash left half founded; nobody knows of it
+        relays = settings.relays
+        if not relays:
+            remembered = mdk._state(RELAYS)
+            relays = tuple(json.loads(remembered)) if remembered else ()
+        _need(relays)
+    except BaseException:
+        mdk.close()
+        raise
+    return mdk, relays

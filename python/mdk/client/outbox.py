@@ -1,0 +1,68 @@
+"""What waits to be published."""
+
+from typing import TYPE_CHECKING
+
+from mdk.errors import MessageNotFound, NotAllowed
+from mdk.values import EventId, Message
+
+from .values import Sent
+
+if TYPE_CHECKING:
+    from mdk._mdk import Mdk
+
+    from .client import Client
+
+
+class Outbox:
+    """What is to be published, on disk until relays have it: messages, changes of groups, invites, KeyPackages."""
+
+    def __init__(self, client: "Client") -> None:
+        """Made by Client."""
+        self._client = client
+
+    async def pending(self) -> list[Message]:
+        """Messages of ours that no relay has yet and that have not failed, in the order of sending."""
+        return await self._client._session.look(lambda mdk: mdk._outbox_messages())
+
+    async def retry(self, message_id: EventId) -> Sent:
+        """Try a failed message again, at all relays of its group, with the same bytes.
+
+        Raises:
+            MessageNotFound: the outbox does not know it.
+            NotAllowed: it has not failed.
+            NotMember: we are no longer in its group.
+        """
+        session = self._client._session
+
+        def again(mdk: "Mdk") -> Message:
+            mdk._outbox_retry(message_id)
+            for message in mdk._outbox_messages():
+                if message.id == message_id:
+                    return message
+            raise MessageNotFound("the message is not in the outbox any more")
+
+        return await session.sent(await session.change(again))
+
+    async def cancel(self, message_id: EventId) -> None:
+        """Take back a message that no relay has. An attempt that is under way may reach a relay all the same.
+
+        Raises:
+            NotAllowed: a relay has it, or it is not in the outbox: delete() it instead.
+        """
+        if not await self._client._session.change(lambda mdk: mdk._outbox_cancel(message_id)):
+            raise NotAllowed("a relay may have it already, or it is not in the outbox")
+
+    async def flush(self, timeout: float | None = None) -> None:
+        """Wait until everything that waits is on at least one relay, or was refused by all.
+
+        Args:
+            timeout: seconds; None for as long as it takes.
+
+        Raises:
+            TimeoutError: something still waits; it goes on being tried.
+        """
+
+        def empty(mdk: "Mdk") -> bool | None:
+            return mdk._outbox_waiting() == 0 or None
+
+        await self._client._session.until(empty, timeout)

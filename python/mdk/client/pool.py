@@ -1,0 +1,40 @@
+"""Connections that several accounts share."""
+
+from types import TracebackType
+from typing import Self
+
+from mdk._mdk import _Pool
+from mdk.values import RelayStatus
+
+
+class RelayPool:
+    """Connections to relays, shared by the accounts that are opened with it: one socket per relay, not per account.
+
+    Args:
+        proxy: a SOCKS5 proxy for everything, `socks5://IP:PORT`; names are resolved by it.
+        allow_loopback: whether relays that others name may be on loopback; for tests. Counts instead of Config's.
+
+    Close it after the clients, or use it as a context manager around them.
+    """
+
+    def __init__(self, *, proxy: str | None = None, allow_loopback: bool = False) -> None:
+        self._native = _Pool(proxy=proxy, allow_loopback=allow_loopback)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        _type: type[BaseException] | None,
+        _value: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def status(self) -> tuple[RelayStatus, ...]:
+        """Every relay that some account uses, as its connection stands."""
+        return tuple(self._native.status())
+
+    async def close(self) -> None:
+        """End all connections."""
+        await self._native.close()

@@ -1,0 +1,62 @@
+"""Where the engine's calls run: threads of ours, so that the caller's event loop never waits for a disk or a lock."""
+
+import asyncio
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+T = TypeVar("T")
+
+_THREADS = 16
+"""A call of one account waits for another call of the same account only; so many may wait at once."""
+
+_executor: ThreadPoolExecutor | None = None
+
+
+def executor() -> ThreadPoolExecutor:
+    """The threads that all accounts of the process share."""
+    global _executor  # noqa: PLW0603  # one for the process, made at its first use
+    if _executor is None:
+        _executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="mdk")
+    return _executor
+
+
+def _forget() -> None:
+    global _executor  # noqa: PLW0603
+    _executor = None
+
+
+if hasattr(os, "register_at_fork"):
+    # A child has the object, but not its threads.
+    os.register_at_fork(after_in_child=_forget)
+
+
+async def in_thread(function: Callable[[], T]) -> T:
+    """Call `function` on one of the threads. A cancelled wait does not stop the call: it happens, or it does not."""
+    return await asyncio.get_running_loop().run_in_executor(executor(), function)
+
+
+class Signal:
+    """Wakes everybody who waits, each time it is given. Nothing is remembered between waits: look, then wait."""
+
+    __slots__ = ("_waiting",)
+
+    def __init__(self) -> None:
+        self._waiting: set[asyncio.Future[None]] = set()
+
+    async def wait(self) -> None:
+        """Wait for the next time."""
+        future = asyncio.get_running_loop().create_future()
+        self._waiting.add(future)
+        try:
+            await future
+        finally:
+            self._waiting.discard(future)
+
+    def give(self) -> None:
+        """Wake everybody."""
+        waiting, self._waiting = self._waiting, set()
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)

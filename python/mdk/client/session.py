@@ -1,0 +1,154 @@
+"""One open account: the engine, what moves its events, and how the parts of a Client call both."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, TypeVar
+
+from mdk._mdk import PublicKey, SignedEvent
+from mdk.errors import CommitPending, GroupSettling, KeyPackageNotFound, SelfUpdateRequired
+from mdk.values import Delivery, GroupId, GroupInfo, Message, PublicKeyLike
+
+from .feed import Feed
+from .runtime import in_thread
+from .values import Sent
+
+if TYPE_CHECKING:
+    from mdk._mdk import Mdk, PendingCommit, _Client
+
+    from .group import Group
+
+T = TypeVar("T")
+
+COMMIT_PATIENCE = 30.0
+"""Seconds for which a change waits until the group is ready for one: until another commit is decided."""
+
+
+class Session:
+    """The open account. Every call of the engine goes through it, on a thread."""
+
+    def __init__(self, mdk: "Mdk", native: "_Client", relays: tuple[str, ...]) -> None:
+        self.mdk: Mdk = mdk
+        self.native: _Client = native
+        self.relays: tuple[str, ...] = relays
+        self.feed: Feed = Feed(mdk, native, started_at=datetime.now(UTC))
+        self.handles: dict[GroupId, Group] = {}
+        self.direct: asyncio.Lock = asyncio.Lock()
+
+    async def look(self, read: Callable[["Mdk"], T]) -> T:
+        """Call the engine for something that changes nothing."""
+        self.feed.check()
+        return await in_thread(lambda: read(self.mdk))
+
+    async def change(self, act: Callable[["Mdk"], T]) -> T:
+        """Call the engine for something that others have to know of, also if nobody waits for the result any more."""
+        self.feed.check()
+
+        def call() -> T:
+            result = act(self.mdk)
+            self.native.nudge()
+            return result
+
+        return await in_thread(call)
+
+    async def patient(self, act: Callable[["Mdk"], T], timeout: float) -> T:
+        """As change(), waiting for a group that is between two states, at most `timeout` seconds."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + timeout
+        while True:
+            seen = self.native.version
+            try:
+                return await self.change(act)
+            except (CommitPending, GroupSettling, SelfUpdateRequired) as error:
+                left = end - loop.time()
+                if left <= 0:
+                    raise
+                # A group settles by time alone; the others end with an event.
+                if isinstance(error, GroupSettling) and error.millis is not None:
+                    left = min(left, error.millis / 1000)
+                try:
+                    async with asyncio.timeout(left):
+                        await self.native.changed(seen)
+                except TimeoutError:
+                    continue
+
+    async def commit(
+        self, stage: Callable[["Mdk"], "PendingCommit"], timeout: float = COMMIT_PATIENCE
+    ) -> GroupInfo:
+        """Stage a commit and wait until it is true.
+
+        Raises:
+            CommitLost: another member's commit won.
+            NoRelayAccepted: every relay refused it.
+        """
+        pending = await self.patient(stage, timeout)
+        await self.native.commit_done(pending)
+        return await self.fresh(GroupId(pending.group_id))
+
+    async def fresh(self, group_id: GroupId) -> GroupInfo:
+        """A group as it stands now."""
+        info = await self.look(lambda mdk: mdk.group(group_id))
+        self.feed.keep(info)
+        return info
+
+    async def until(self, check: Callable[["Mdk"], T | None], timeout: float | None) -> T:
+        """Wait until `check` returns something, looking again whenever something changed.
+
+        Raises:
+            TimeoutError: it did not within `timeout` seconds.
+        """
+        async with asyncio.timeout(timeout):
+            while True:
+                seen = self.native.version
+                found = await self.look(check)
+                if found is not None:
+                    return found
+                await self.native.changed(seen)
+
+    async def sent(self, message: Message) -> Sent:
+        """A message of ours, with what relays have said."""
+        errors = await self.look(lambda mdk: mdk._delivery_errors(message.id))
+        return Sent(message, errors, self)
+
+    async def delivered(self, message: Message, timeout: float | None) -> Sent:
+        """Wait until the delivery of a message is decided."""
+
+        def decided(mdk: "Mdk") -> Message | None:
+            delivery = mdk._delivery(message.group_id, message.id)
+            return None if delivery is Delivery.QUEUED else replace(message, delivery=delivery)
+
+        return await self.sent(await self.until(decided, timeout))
+
+    async def key_packages_of(self, members: list[PublicKey]) -> list[SignedEvent]:
+        """The KeyPackage of each account to invite, from relays.
+
+        Raises:
+            KeyPackageNotFound: `who` has the accounts without a usable one.
+            NotConnected: no relay could be asked.
+        """
+        found = await asyncio.gather(*(self.key_package_of(member) for member in members))
+        missing = [who for who, event in zip(members, found, strict=True) if event is None]
+        if missing:
+            names = ", ".join(who.npub for who in missing)
+            raise KeyPackageNotFound(f"no relay has a usable KeyPackage of {names}", who=missing)
+        return [event for event in found if event is not None]
+
+    async def key_package_of(self, member: PublicKey) -> SignedEvent | None:
+        """The best KeyPackage of one account; None if there is none."""
+        self.feed.check()
+        try:
+            events = await self.native.find_key_packages(member)
+        except KeyPackageNotFound:
+            return None
+        return await self.look(lambda mdk: mdk.select_key_package(events))
+
+
+def public_keys(members: tuple[PublicKeyLike, ...] | list[PublicKeyLike]) -> list[PublicKey]:
+    """Each as a PublicKey, once.
+
+    Raises:
+        InvalidKey: one is neither.
+    """
+    keys = [PublicKey.parse(m) if isinstance(m, str) else m for m in members]
+    return list(dict.fromkeys(keys))

@@ -1,0 +1,134 @@
+"""What a Client does around its calls: renewing secrets, and waiting with care."""
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from mdk._mdk import PublicKey
+from mdk.errors import InMemory, MdkError, TransportError
+from mdk.values import GroupId, GroupState
+
+from .group import handle
+from .values import ClientRekeyReport
+
+if TYPE_CHECKING:
+    from mdk._mdk import Mdk, _Client
+
+    from .client import Client
+
+T = TypeVar("T")
+
+_log = logging.getLogger("mdk.client")
+
+_LOOK_AGAIN = 0.05
+
+
+async def uncancelled(work: Coroutine[Any, Any, T]) -> T:
+    """Do `work` to its end, even if the wait for it is cancelled; then the cancellation goes on."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        if not task.done():
+            await asyncio.wait([task])
+        raise
+
+
+async def without_network(native: "_Client") -> None:
+    """Return when no relay of the account can be reached: the first attempt at each has failed."""
+    while True:
+        relays = native.status()
+        if relays and all(relay.state in {"backing-off", "banned"} for relay in relays):
+            return
+        await asyncio.sleep(_LOOK_AGAIN)
+
+
+async def rekey(client: "Client", *, database: bool) -> ClientRekeyReport:
+    """See Client.rekey()."""
+    session = client._session
+    updated, failed = await renew_groups(client)
+    key_package = await client.key_packages.rotate()
+    done = False
+    if database:
+        try:
+            await session.change(lambda mdk: mdk.rekey())
+            done = True
+        except InMemory:
+            done = False
+    return ClientRekeyReport(tuple(updated), failed, key_package, done)
+
+
+async def renew_groups(
+    client: "Client", only: list[GroupId] | None = None
+) -> tuple[list[GroupId], dict[GroupId, str]]:
+    """Update our leaf in each group; those that worked, and why not for the others."""
+    session = client._session
+    updated: list[GroupId] = []
+    failed: dict[GroupId, str] = {}
+    for info in list(session.feed.groups.values()):
+        if info.state is not GroupState.ACTIVE or (only is not None and info.id not in only):
+            continue
+        try:
+            await handle(session, info.id).self_update()
+            updated.append(info.id)
+        except MdkError as error:
+            failed[info.id] = str(error)
+    return updated, failed
+
+
+async def renew_restored(client: "Client", mark: str) -> None:
+    """After a restore, once connected: fresh keys everywhere. Goes on in the next run if it does not get through."""
+    session = client._session
+    try:
+        await session.native.ready()
+        await client.key_packages.rotate()
+        waiting = await session.look(lambda mdk: mdk.needs_self_update())
+        updated, failed = await renew_groups(client, waiting)
+        _log.info("restored: %d groups renewed, %d not", len(updated), len(failed))
+        if not failed:
+
+            def forget(mdk: "Mdk") -> None:
+                mdk._set_state(mark, None)
+
+            await session.change(forget)
+    except TransportError as error:
+        _log.warning("the restored account is renewed at the next start (%s)", error.code)
+    except MdkError as error:
+        _log.warning("renewing the restored account ended (%s)", error.code)
+
+
+_MAX_RELAYS = 3
+_ALPHABET = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
+
+
+def profile_uri(account: PublicKey, relays: tuple[str, ...]) -> str:
+    """`nostr:nprofile1…` (NIP-19, NIP-21)."""
+    data = bytes([0, 32]) + bytes.fromhex(account.hex)
+    for relay in relays[:_MAX_RELAYS]:
+        url = relay.encode()
+        if len(url) <= 255:
+            data += bytes([1, len(url)]) + url
+    return "nostr:" + _bech32("nprofile", data)
+
+
+def _bech32(prefix: str, data: bytes) -> str:
+    """Bech32 of BIP-173, without its limit of length."""
+    bits = "".join(f"{byte:08b}" for byte in data)
+    bits += "0" * (-len(bits) % 5)
+    words = [int(bits[at : at + 5], 2) for at in range(0, len(bits), 5)]
+    expanded = [ord(c) >> 5 for c in prefix] + [0] + [ord(c) & 31 for c in prefix]
+    check = _polymod([*expanded, *words, 0, 0, 0, 0, 0, 0]) ^ 1
+    words += [check >> 5 * (5 - at) & 31 for at in range(6)]
+    return f"{prefix}1" + "".join(_ALPHABET[word] for word in words)
+
+
+def _polymod(values: list[int]) -> int:
+    generator = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
+    check = 1
+    for value in values:
+        top = check >> 25
+        check = (check & 0x1FFFFFF) << 5 ^ value
+        for at, term in enumerate(generator):
+            check ^= term if top >> at & 1 else 0
+    return check

@@ -1,0 +1,123 @@
+"""Values of the client. Frozen, like those of the engine."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, final
+
+from mdk.values import Delivery, GroupId, KeyPackage, Message, RelayStatus
+
+if TYPE_CHECKING:
+    from .session import Session
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A message of ours that is on disk and on its way. It is tried until a relay has it, across restarts."""
+
+    message: Message
+    errors: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """What relays said against it, by URL, as far as it was known when this was made."""
+    _session: "Session | None" = field(default=None, repr=False, compare=False, hash=False)
+
+    @property
+    def delivery(self) -> Delivery:
+        """How far it had got when this was made. `await delivered()` gives the outcome."""
+        return self.message.delivery
+
+    async def delivered(self, timeout: float | None = None) -> "Sent":
+        """Wait until a relay has it, or all refused it: a new Sent, whose `delivery` is ACCEPTED or FAILED.
+
+        Args:
+            timeout: seconds; None for as long as it takes. The message goes on being tried after it.
+
+        Raises:
+            TimeoutError: neither happened in time.
+            Closed: the client was closed.
+        """
+        if self._session is None or self.delivery is not Delivery.QUEUED:
+            return self
+        return await self._session.delivered(self.message, timeout)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class ClientRekeyReport:
+    """What Client.rekey() renewed."""
+
+    groups_updated: tuple[GroupId, ...]
+    """Groups where our leaf has fresh keys."""
+    groups_failed: Mapping[GroupId, str] = field(hash=False)
+    """The other groups, and why, in a sentence."""
+    key_package: KeyPackage
+    """The new KeyPackage."""
+    database_rekeyed: bool
+    """Whether the file is encrypted with another key now."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class ClientStats:
+    """Counters of one client since it was started, and its relays as they stand."""
+
+    relays: tuple[RelayStatus, ...]
+    outbox_queued: int
+    """Events of ours that no relay has yet."""
+    events_received: int
+    """Events from relays, each counted once."""
+    events_rejected: int
+    """Of these, what the engine refused for good."""
+    events_deferred: int
+    """Of these, what waits in the engine for something else."""
+    messages_sent: int
+    """Messages of ours that a relay has accepted."""
+    last_event_at: datetime | None
+    """When the last event came, UTC."""
+    backlog_fetched: int
+    """Events of the running catch-up that relays have sent; 0 when there is none."""
+    backlog_processed: int
+    """Of these, how many the engine has."""
+    possible_gaps: int
+    """Places in a relay's history that could not be paged through: more events in a second than it returns."""
+
+    def openmetrics(self) -> str:
+        """The counters as OpenMetrics text, for Prometheus and the like. Relays are counted by state, not named."""
+        return _openmetrics(self)
+
+
+_COUNTERS = (
+    ("events_received", "Events from relays, each counted once."),
+    ("events_rejected", "Events that the engine refused for good."),
+    ("events_deferred", "Events that wait for something else."),
+    ("messages_sent", "Messages that a relay has accepted."),
+    ("possible_gaps", "Places in a relay's history that could not be paged through."),
+)
+_GAUGES = (
+    ("outbox_queued", "Events that no relay has yet."),
+    ("backlog_fetched", "Events of the running catch-up that relays have sent."),
+    ("backlog_processed", "Events of the running catch-up that the engine has."),
+)
+_STATES = ("connecting", "connected", "backing-off", "closed", "banned")
+
+
+def _openmetrics(stats: ClientStats) -> str:
+    lines: list[str] = []
+    for name, text in _COUNTERS:
+        lines += [f"# TYPE mdk_{name} counter", f"# HELP mdk_{name} {text}"]
+        lines.append(f"mdk_{name}_total {getattr(stats, name)}")
+    for name, text in _GAUGES:
+        lines += [f"# TYPE mdk_{name} gauge", f"# HELP mdk_{name} {text}"]
+        lines.append(f"mdk_{name} {getattr(stats, name)}")
+    lines += ["# TYPE mdk_relays gauge", "# HELP mdk_relays Relays by state."]
+    for state in _STATES:
+        count = sum(relay.state == state for relay in stats.relays)
+        lines.append(f'mdk_relays{{state="{state}"}} {count}')
+    if stats.last_event_at is not None:
+        lines += [
+            "# TYPE mdk_last_event_timestamp_seconds gauge",
+            "# UNIT mdk_last_event_timestamp_seconds seconds",
+            "# HELP mdk_last_event_timestamp_seconds When the last event came.",
+            f"mdk_last_event_timestamp_seconds {stats.last_event_at.timestamp():.0f}",
+        ]
+    return "\n".join([*lines, "# EOF", ""])

@@ -1,5 +1,0 @@
-"""Helpers for tests of programs that use `mdk`."""
-
-from ._mdk import Clock
-
-__all__ = ["Clock"]

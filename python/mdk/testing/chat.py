@@ -1,0 +1,128 @@
+"""Talking to a bot."""
+
+import asyncio
+from collections.abc import Coroutine
+from types import TracebackType
+from typing import Any, Self
+
+from mdk._mdk import Keys
+from mdk.bot import Bot
+from mdk.client import Client, Group
+from mdk.errors import Closed
+from mdk.events import Joined
+from mdk.values import Message
+
+from .clients import client
+from .relay import LocalRelay
+
+
+class Chat:
+    """Talks to a Bot as a user would: `async with Chat(bot, relay) as chat:` runs the bot and shares a group with it.
+
+    Args:
+        bot: a bot that was not run yet and uses the relay.
+        relay: where both meet.
+        keys: the user's keys, if the bot does not allow everybody.
+    """
+
+    def __init__(self, bot: Bot, relay: LocalRelay, *, keys: Keys | None = None) -> None:
+        self._bot = bot
+        self._relay = relay
+        self._keys = keys
+        self._serving: asyncio.Task[None] | None = None
+        self._user: Client | None = None
+        self._group: Group | None = None
+
+    async def __aenter__(self) -> Self:
+        started = asyncio.Event()
+
+        async def note(_client: Client) -> None:  # a handler is a coroutine function
+            started.set()
+
+        self._bot.on_start(note)
+        self._serving = asyncio.create_task(self._bot.serve())
+        try:
+            self._user = await client(self._relay, "user", keys=self._keys)
+            await self._or_failed(started.wait())
+            await self._or_failed(self._bot.client.ready(10))
+            bot = self._bot.client
+            begin = bot.cursor
+            self._group = await self._user.groups.create("chat", [bot.public_key])
+            await self._or_failed(self._joined(bot, begin), timeout=10)
+        except BaseException:
+            await self._end()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        _type: type[BaseException] | None,
+        _value: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        await self._end()
+
+    async def _joined(self, bot: Client, begin: str) -> None:
+        async for event in bot.events(after=begin):
+            if isinstance(event, Joined):
+                return
+
+    async def _or_failed(self, work: Coroutine[Any, Any, object], timeout: float = 30) -> None:
+        """Wait for `work`, or raise what ended the bot."""
+        assert self._serving is not None
+        task = asyncio.ensure_future(work)
+        await asyncio.wait(
+            [task, self._serving], timeout=timeout, return_when=asyncio.FIRST_COMPLETED
+        )
+        if task.done():
+            task.result()
+            return
+        task.cancel()
+        if self._serving.done():
+            self._serving.result()
+            raise Closed("the bot has ended")
+        raise TimeoutError("the bot does not come")
+
+    async def _end(self) -> None:
+        serving, self._serving = self._serving, None
+        if serving is not None:
+            self._bot.stop()
+            await asyncio.wait([serving])
+        if self._user is not None:
+            await self._user.close()
+        if serving is not None and not serving.cancelled():
+            serving.result()
+
+    @property
+    def user(self) -> Client:
+        """The user's client."""
+        if self._user is None:
+            raise Closed("the chat is not open", hint="Use `async with Chat(bot, relay) as chat:`.")
+        return self._user
+
+    @property
+    def group(self) -> Group:
+        """The user's handle of the group."""
+        if self._group is None:
+            raise Closed("the chat is not open", hint="Use `async with Chat(bot, relay) as chat:`.")
+        return self._group
+
+    async def say(self, text: str) -> Message:
+        """Write to the bot; what was sent. It does not wait for a relay."""
+        return (await self.group.send(text)).message
+
+    async def expect(self, text: str | None = None, timeout: float = 5.0) -> Message:
+        """The bot's next message.
+
+        Args:
+            text: what it has to say; None for anything.
+            timeout: seconds to wait for it.
+
+        Raises:
+            AssertionError: it says something else.
+            TimeoutError: it says nothing.
+        """
+        message = await self.group.next_message(timeout)
+        if text is not None and message.text != text:
+            raise AssertionError(f"expected {text!r}, got {message.text!r}")
+        return message

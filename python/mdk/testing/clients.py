@@ -1,0 +1,87 @@
+"""Clients for tests: in memory, impatient, and allowed on loopback."""
+
+import asyncio
+from collections.abc import Sequence
+
+from mdk._mdk import Clock, DatabaseKey, Keys
+from mdk.client import Client, Group, RelayPool
+from mdk.config import Config
+from mdk.values import PathArg
+
+from .relay import LocalRelay
+
+# Short enough that a test of an outage waits for the outage, not for a pause.
+_IMPATIENT = {
+    "request_timeout": 5.0,
+    "retry_min": 0.05,
+    "retry_max": 0.5,
+    "tick_every": 0.2,
+    "self_update_after_join": 3600.0,
+}
+_RECONNECT = 0.05
+
+
+def impatient(client: Client, **timing: float) -> Client:
+    """Make a client that is not started yet retry and reconnect at once."""
+    client._settings.timing |= _IMPATIENT | timing
+    client._settings.reconnect_min = _RECONNECT
+    client._settings.drain = 1.0
+    return client
+
+
+async def client(
+    relay: LocalRelay | Sequence[LocalRelay],
+    name: str = "test",
+    *,
+    account: PathArg = ":memory:",
+    keys: Keys | None = None,
+    key: DatabaseKey | None = None,
+    pool: RelayPool | None = None,
+    clock: Clock | None = None,
+    ready: bool = True,
+) -> Client:
+    """A started client of these relays. The caller closes it.
+
+    Args:
+        relay: one, or several.
+        name: its name (kind 0).
+        account: in memory, unless a path is given.
+        keys: its Nostr keys; None for new ones.
+        key: of its database, when that is a file.
+        pool: to share connections.
+        clock: None means the system's.
+        ready: wait until it is connected and can be invited.
+    """
+    relays = [relay] if isinstance(relay, LocalRelay) else relay
+    opened = impatient(
+        Client.open(
+            account,
+            keys=keys,
+            key=key,
+            relays=[one.url for one in relays],
+            name=name,
+            config=Config(allow_loopback=True),
+            pool=pool,
+            clock=clock,
+        )
+    )
+    try:
+        await opened.start()
+        if ready:
+            await opened.ready(10)
+    except BaseException:
+        await opened.close()
+        raise
+    return opened
+
+
+async def pair(relay: LocalRelay) -> tuple[Client, Client, Group]:
+    """Two clients in one group: the founder, the other, and the founder's handle. The caller closes both."""
+    founder, other = await asyncio.gather(client(relay, "founder"), client(relay, "other"))
+    try:
+        group = await founder.groups.create("pair", [other.public_key])
+        await other.invites.accept(await other.invites.next(10))
+    except BaseException:
+        await asyncio.gather(founder.close(), other.close())
+        raise
+    return founder, other, group

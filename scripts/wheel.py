@@ -1,0 +1,237 @@
+"""Build the sdist, and the wheel out of it; look at both; try the wheel in fresh environments. `make wheel`.
+
+The wheel is built from the unpacked sdist, in an empty folder and offline, with what cargo has in its cache: a file
+that the sdist lacks is missed there. On Linux the linker is zig, aimed at glibc 2.17, so that the wheel also runs on
+older systems; `--no-zig` links with the machine's own.
+
+    scripts/wheel.py build [--no-zig] [--musl]
+    scripts/wheel.py check
+    scripts/wheel.py smoke [--require 3.11,3.12,3.13]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+DIST = ROOT / "dist"
+GLIBC = "manylinux_2_17"
+MUSL = "musllinux_1_2"
+VERSIONS = ("3.11", "3.12", "3.13")
+# What a wheel of this package is made of, and nothing else.
+ALLOWED = re.compile(
+    r"mdk/(?:[a-z_]+/)*[a-z_]+\.pyi?$|mdk/py\.typed$|mdk/_mdk(?:\.abi3\.so|\.pyd)$|"
+    r"marmot_mdk-[^/]+\.dist-info/(?:METADATA|WHEEL|RECORD|entry_points\.txt|licenses/LICENSE-(?:MIT|APACHE)|sboms/.+)$"
+)
+NEEDED = ("mdk/__init__.py", "mdk/_mdk.pyi", "mdk/py.typed", "mdk/cli/app.py")
+
+
+def run(*command: str | Path, cwd: Path = ROOT, **environment: str) -> None:
+    """Run a command and fail with it."""
+    shown = " ".join(Path(part).name if "/" in str(part) else str(part) for part in command)
+    print(f"wheel: {shown}", flush=True)
+    subprocess.run(
+        [str(part) for part in command], cwd=cwd, check=True, env={**os.environ, **environment}
+    )
+
+
+def only(pattern: str) -> Path:
+    """The one file in dist that fits."""
+    found = sorted(DIST.glob(pattern))
+    if len(found) != 1:
+        raise SystemExit(f"wheel: {len(found)} files {pattern} in dist, one is expected")
+    return found[0]
+
+
+def machine() -> str:
+    """Processor, as wheel tags call it."""
+    name = platform.machine().lower()
+    return {"amd64": "x86_64", "arm64": "aarch64"}.get(name, name)
+
+
+# ------------------------------------------------------------------ build
+
+
+def crates() -> set[str]:
+    """The crates that the extension is made of."""
+    manifests = ROOT.glob("crates/*/Cargo.toml")
+    return {manifest.parent.name for manifest in manifests}
+
+
+def unpack(sdist: Path, folder: Path) -> Path:
+    """Unpack an sdist; its one folder."""
+    with tarfile.open(sdist) as archive:
+        archive.extractall(folder, filter="data")
+    (root,) = folder.iterdir()
+    missing = {name for name in crates() if not (root / "crates" / name / "Cargo.toml").exists()}
+    for name in ("Cargo.lock", ".cargo/config.toml", "pyproject.toml", "README.md", "LICENSE-MIT"):
+        if not (root / name).exists():
+            missing.add(name)
+    if missing:
+        raise SystemExit(f"wheel: the sdist lacks {', '.join(sorted(missing))}")
+    return root
+
+
+def build(*, zig: bool, musl: bool) -> None:
+    """The sdist from the checkout, the wheel from the sdist."""
+    maturin = [sys.executable, "-m", "maturin"]
+    DIST.mkdir(exist_ok=True)
+    for old in (*DIST.glob("marmot_mdk-*.whl"), *DIST.glob("marmot_mdk-*.tar.gz")):
+        old.unlink()
+    run(*maturin, "sdist", "--out", DIST)
+    # What the lock file names is fetched here, so that the build itself needs no network.
+    run("cargo", "fetch", "--locked")
+    options = ["--release", "--locked", "--strip", "--out", str(DIST)]
+    if sys.platform == "linux":
+        libc = MUSL if musl else GLIBC
+        options += ["--compatibility", libc if zig or musl else "linux"]
+        if musl:
+            options += ["--target", f"{machine()}-unknown-linux-musl"]
+        if zig:
+            options.append("--zig")
+    target = os.environ.get("CARGO_TARGET_DIR", str(ROOT / "target"))
+    with tempfile.TemporaryDirectory(prefix="mdk-sdist-") as folder:
+        root = unpack(only("marmot_mdk-*.tar.gz"), Path(folder))
+        run(
+            *maturin,
+            "build",
+            *options,
+            cwd=root,
+            CARGO_TARGET_DIR=str(Path(target) / "wheel"),
+            CARGO_NET_OFFLINE="true",
+        )
+
+
+# ------------------------------------------------------------------ check
+
+
+def check() -> None:
+    """What is in the wheel, and on which systems it runs."""
+    wheel = only("marmot_mdk-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        metadata = archive.read(next(n for n in names if n.endswith("/METADATA"))).decode()
+    strange = [name for name in names if not ALLOWED.match(name)]
+    if strange:
+        raise SystemExit(f"wheel: not expected in it: {strange}")
+    missing = [name for name in NEEDED if name not in names]
+    if missing:
+        raise SystemExit(f"wheel: missing in it: {missing}")
+    if "-cp311-abi3-" not in wheel.name:
+        raise SystemExit(f"wheel: not for every Python from 3.11 on: {wheel.name}")
+    if "License-Expression: MIT OR Apache-2.0" not in metadata:
+        raise SystemExit("wheel: its licence is not in the metadata")
+    print(f"wheel: {wheel.name}, {wheel.stat().st_size / 1e6:.1f} MB, {len(names)} files")
+    if sys.platform == "linux":
+        audit(wheel)
+
+
+def audit(wheel: Path) -> None:
+    """Ask auditwheel which systems it runs on, and hold the tag in its name to that."""
+    done = subprocess.run(
+        [sys.executable, "-m", "auditwheel", "show", str(wheel)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    print(done.stdout.strip() or done.stderr.strip())
+    if done.returncode:
+        raise SystemExit("wheel: auditwheel cannot read it")
+    tags = re.findall(r'"((?:many|musl)?linux_[\w]+)"', done.stdout)
+    if not tags:
+        raise SystemExit("wheel: auditwheel names no platform")
+    # The first tag that it names is the one that the symbols allow.
+    if wheel.name.endswith(f"-linux_{machine()}.whl"):
+        print(f"wheel: made for this machine alone; its symbols would allow {tags[0]}")
+        return
+    if not any(tag in wheel.name for tag in tags):
+        raise SystemExit(f"wheel: {wheel.name} promises more than {tags[0]}")
+
+
+# ------------------------------------------------------------------ smoke
+
+
+def interpreter(version: str) -> Path | None:
+    """A Python of this version that starts; a version manager's shim may exist without one."""
+    found = shutil.which(f"python{version}")
+    if found is None:
+        return None
+    probe = f"import sys, venv, ensurepip; sys.exit(f'{{sys.version_info[0]}}.{{sys.version_info[1]}}' != '{version}')"
+    done = subprocess.run([found, "-c", probe], capture_output=True, check=False)
+    return Path(found) if done.returncode == 0 else None
+
+
+def smoke(required: tuple[str, ...]) -> None:
+    """Install the wheel in fresh environments, and use it there."""
+    wheel = only("marmot_mdk-*.whl")
+    tried = []
+    for version in VERSIONS:
+        python = interpreter(version)
+        if python is None:
+            if version in required:
+                raise SystemExit(f"wheel: there is no Python {version} here")
+            print(f"wheel: Python {version} is not here, not tried")
+            continue
+        try_in(python, wheel)
+        tried.append(version)
+    if not tried:
+        raise SystemExit("wheel: no Python was found to try it with")
+    print(f"wheel: works with Python {', '.join(tried)}")
+
+
+def try_in(python: Path, wheel: Path) -> None:
+    """One fresh environment, away from the checkout."""
+    with tempfile.TemporaryDirectory(prefix="mdk-smoke-") as folder:
+        home = Path(folder) / "env"
+        run(python, "-m", "venv", home, cwd=Path(folder))
+        scripts = home / ("Scripts" if os.name == "nt" else "bin")
+        inside = scripts / ("python.exe" if os.name == "nt" else "python")
+        run(
+            inside,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            wheel,
+            cwd=Path(folder),
+        )
+        program = Path(folder) / "smoke.py"
+        shutil.copy(ROOT / "scripts/wheel_smoke.py", program)
+        run(inside, "-W", "error", program, cwd=Path(folder), PYTHONPATH="")
+
+
+def main() -> None:
+    """Do what the command line says."""
+    parser = argparse.ArgumentParser(description="Build, look at and try the wheel.")
+    steps = parser.add_subparsers(dest="step", required=True)
+    building = steps.add_parser("build")
+    building.add_argument("--no-zig", action="store_true")
+    building.add_argument("--musl", action="store_true")
+    steps.add_parser("check")
+    trying = steps.add_parser("smoke")
+    trying.add_argument("--require", default="")
+    options = parser.parse_args()
+    try:
+        if options.step == "build":
+            build(zig=sys.platform == "linux" and not options.no_zig, musl=options.musl)
+        elif options.step == "check":
+            check()
+        else:
+            smoke(tuple(v for v in options.require.split(",") if v))
+    except subprocess.CalledProcessError as error:
+        raise SystemExit(f"wheel: that failed with exit code {error.returncode}") from None
+
+
+if __name__ == "__main__":
+    main()

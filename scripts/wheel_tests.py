@@ -1,0 +1,58 @@
+"""Run the tests against the wheel in dist, not against the checkout: in a fresh environment, from a copy of `tests`.
+
+Left out are the rules of the house and the documents, which are about the checkout, and what needs Linux elsewhere.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+LEFT_OUT = ["tests/house", "tests/docs", "tests/vault/torture"]
+# These speak to strace, to modes of files, to processes by signals, or know where accounts are on Linux.
+LINUX_ONLY = ["tests/vault", "tests/cli"]
+CONFIGURATION = """\
+[pytest]
+addopts = --import-mode=importlib -p no:cacheprovider
+asyncio_mode = auto
+timeout = 300
+markers =
+    peer: needs the peer
+    slow: takes long
+"""
+
+
+def main() -> int:
+    """Install, copy, test."""
+    (wheel,) = (ROOT / "dist").glob("marmot_mdk-*.whl")
+    with tempfile.TemporaryDirectory(prefix="mdk-tests-") as folder:
+        here = Path(folder)
+        subprocess.run([sys.executable, "-m", "venv", str(here / "env")], check=True)
+        scripts = here / "env" / ("Scripts" if os.name == "nt" else "bin")
+        python = scripts / ("python.exe" if os.name == "nt" else "python")
+        pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*pip, "-r", str(ROOT / "requirements-dev.txt"), str(wheel)], check=True)
+        shutil.copytree(
+            ROOT / "tests", here / "tests", ignore=shutil.ignore_patterns("__pycache__")
+        )
+        shutil.copytree(ROOT / "docs", here / "docs")
+        (here / "pytest.ini").write_text(CONFIGURATION, encoding="utf-8")
+        skipped = [*LEFT_OUT, *([] if sys.platform == "linux" else LINUX_ONLY)]
+        ignored = [f"--ignore={path}" for path in skipped]
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        done = subprocess.run(
+            [str(python), "-m", "pytest", "-q", *ignored, "tests"],
+            cwd=here,
+            env=environment,
+            check=False,
+        )
+    return done.returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

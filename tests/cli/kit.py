@@ -1,0 +1,118 @@
+"""`mdk` in processes of its own, against a relay in another process."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+NOWHERE = "ws://127.0.0.1:9"  # the port of `discard`: nobody listens there
+
+
+@dataclass
+class Done:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """Its one JSON document."""
+        found = json.loads(self.out)
+        assert isinstance(found, dict)
+        return found
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """Its NDJSON."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+@dataclass
+class Home:
+    """A user of a machine without a keyring."""
+
+    folder: Path
+    relay: str
+    more: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the commands see."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("MDK_")}
+        return {
+            **kept,
+            "HOME": str(self.folder),
+            "XDG_DATA_HOME": str(self.folder / "data"),
+            "DBUS_SESSION_BUS_ADDRESS": f"unix:path={self.folder}/nothing",
+            "XDG_RUNTIME_DIR": str(self.folder / "run"),
+            "COLUMNS": "200",
+            **self.more,
+        }
+
+    def command(self, *arguments: str | Path) -> list[str]:
+        """A command line."""
+        return [sys.executable, "-W", "error", "-m", "mdk", *map(str, arguments)]
+
+    def mdk(self, *arguments: str | Path, text: str = "", **environment: str) -> Done:
+        """Run one command to its end."""
+        done = subprocess.run(
+            self.command(*arguments),
+            capture_output=True,
+            text=True,
+            input=text,
+            timeout=60,
+            cwd=self.folder,
+            env={**self.environment, **environment},
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
+        """Start a command that has no end of its own."""
+        return subprocess.Popen(
+            self.command(*arguments),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=self.folder,
+            env={**self.environment, "PYTHONUNBUFFERED": "1"},
+        )
+
+    def key(self, account: str) -> str:
+        """Where the key of an account is."""
+        return f"file:{self.folder / f'{account}.key'}"
+
+    def account(self, name: str, *options: str, relay: str | None = None) -> str:
+        """Make an account; its npub."""
+        done = self.mdk(
+            *("init", "--json", "--account", name, "--key", self.key(name)),
+            *("--relay", relay or self.relay, *options),
+        )
+        assert done.code == 0, done.err
+        assert (done.document["new"], done.document["account"]) == (True, name)
+        npub = done.document["npub"]
+        assert isinstance(npub, str)
+        return npub
+
+    def pair(self, group: str = "Lunch") -> tuple[str, str]:
+        """Alice and Bob in one group; their npubs."""
+        alice, bob = self.account("alice"), self.account("bob")
+        done = self.mdk("invite", "-a", "alice", "--new", group, bob, "--json")
+        assert done.code == 0, done.err
+        done = self.mdk("accept", "-a", "bob", "--all", "--json")
+        assert done.code == 0, done.err
+        assert [one["name"] for one in done.document["joined"]] == [group]
+        return alice, bob
+
+
+def texts(lines: list[Mapping[str, Any]] | list[dict[str, Any]]) -> list[str]:
+    """The texts of records of messages."""
+    return [str(line["text"]) for line in lines]

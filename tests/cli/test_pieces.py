@@ -1,0 +1,187 @@
+"""Single pieces of the command line, without a process or a network."""
+
+from __future__ import annotations
+
+import builtins
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from mdk import Delivery, GroupState, Keys, Mdk, errors
+from mdk.cli import qr, records, session
+from mdk.cli.accounts import recorded
+from mdk.cli.app import app, run
+from mdk.cli.keys import KeySource
+
+COMMANDS = [
+    *("init", "whoami", "groups", "members", "invite", "accept", "leave", "send", "history"),
+    *("export", "listen", "relay", "bot", "completion", "demo"),
+]
+
+
+def test_help_of_every_command() -> None:
+    runner = CliRunner()
+    shown = runner.invoke(app, ["--help"]).output
+    for command in COMMANDS:
+        assert f"\n  {command} " in shown
+        done = runner.invoke(app, [command, "--help"])
+        assert done.exit_code == 0
+        assert len(done.output.splitlines()) > 5
+        if command not in {"demo", "bot", "completion"}:
+            assert "--json" in done.output
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts(shell: str) -> None:
+    done = CliRunner().invoke(app, ["completion", shell])
+    assert done.exit_code == 0
+    assert "_MDK_COMPLETE" in done.output
+
+
+def test_completion_of_commands_and_accounts(tmp_path: Path) -> None:
+    account = tmp_path / "mdk" / "alice"
+    account.mkdir(parents=True)
+    (account / "mdk.db").touch()
+    environment = {**os.environ, "XDG_DATA_HOME": str(tmp_path), "_MDK_COMPLETE": "bash_complete"}
+
+    def complete(words: str) -> list[str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "mdk"],
+            env={**environment, "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return [line.partition(",")[2] for line in done.stdout.splitlines()]
+
+    assert complete("mdk who") == ["whoami"]
+    assert complete("mdk whoami --account al") == ["alice"]
+    assert "--json" in complete("mdk send --js")
+
+
+def test_what_others_wrote_cannot_command_a_terminal() -> None:
+    assert (
+        records.clean("a\x1b[2Jb\x07\u202ec\u2066\x9bd")
+        == "a\\u001b[2Jb\\u0007\\u202ec\\u2066\\u009bd"
+    )
+    assert records.clean("two\nlines\tand 👩‍🍳 é") == "two\nlines\tand 👩‍🍳 é"
+    assert records.one_line("two\nlines\r") == "two lines\\u000d"
+    assert records.clean("\ud800") == "\\ud800"
+
+
+def test_values_as_json() -> None:
+    key = Keys.generate().public_key
+    moment = datetime(2026, 1, 2, tzinfo=UTC)
+    assert records.plain((key, moment, timedelta(hours=1), Delivery.QUEUED, None, {"a": (1,)})) == [
+        key.npub,
+        "2026-01-02T00:00:00+00:00",
+        3600.0,
+        "queued",
+        None,
+        {"a": [1]},
+    ]
+    assert records.plain(frozenset({"b", "a"})) == ["a", "b"]
+
+
+def test_events_as_json() -> None:
+    with Mdk.in_memory() as alice:
+        with alice.create_group("Lunch", relays=["wss://relay.example"]) as pending:
+            group = pending.confirm()
+        (joined,) = [e for e in alice.events() if type(e).__name__ == "Joined"]
+        line = records.event(joined)
+        assert (line["event"], line["group_id"]) == ("joined", group.id)
+        assert isinstance(line["group"], dict)
+        assert line["group"]["name"] == "Lunch"
+        json.dumps(line)
+
+
+def test_a_group_is_picked_by_name_or_id() -> None:
+    with Mdk.in_memory() as alice:
+        for name in ("Lunch", "Dinner", "Dinner"):
+            with alice.create_group(name, relays=["wss://relay.example"]) as pending:
+                pending.confirm()
+        groups = alice.groups()
+        lunch = next(group for group in groups if group.name == "Lunch")
+        assert session.pick(groups, "Lunch") == lunch
+        assert session.pick(groups, lunch.id) == lunch
+        assert session.pick(groups, lunch.id[:10].upper()) == lunch
+        with pytest.raises(errors.GroupNotFound, match="several") as caught:
+            session.pick(groups, "Dinner")
+        assert caught.value.hint is not None
+        assert sum(group.id[:10] in caught.value.hint for group in groups) == 2
+        for wanted in ("lunch", "", "abc", lunch.id[:3]):
+            with pytest.raises(errors.GroupNotFound, match="no group"):
+                session.pick(groups, wanted)
+        assert lunch.state is GroupState.ACTIVE
+
+
+def test_the_bar() -> None:
+    assert "connecting" in session.progress_line(0, 0, 0)
+    assert "asking" in session.progress_line(1, 0, 0)
+    line = session.progress_line(1, 5_000, 2_500)
+    assert "50%" in line
+    assert "2,500 of 5,000 events" in line
+    assert line.count("#") == line.count(".") == 15
+
+
+def test_where_the_key_is_recorded(tmp_path: Path) -> None:
+    database = tmp_path / "mdk.db"
+    record = tmp_path / "mdk.db.keyinfo"
+    assert recorded(database) is None
+
+    def slot(**values: str) -> KeySource | None:
+        record.write_text(
+            json.dumps({"format": 1, "state": "ready", "key": {"check": "x", **values}})
+        )
+        return recorded(database)
+
+    assert slot(source="file", path="/a/b") == KeySource("file", "/a/b")
+    assert slot(source="keyring", service="mdk", key_id="7") == KeySource("keyring", "mdk/7")
+    assert slot(source="secret", key_id="name") == KeySource("secret", "name")
+    assert slot(source="env", key_id="NAME") == KeySource("env", "NAME")
+    assert slot(source="passphrase") == KeySource("passphrase", "")
+    for odd in ({"source": "raw"}, {"source": "callback"}, {"source": "file"}, {"source": "fd"}):
+        assert slot(**odd) is None
+    for text in ("", "[]", '{"key": 1}', '{"key": null}'):
+        record.write_text(text)
+        assert recorded(database) is None
+
+
+def test_a_qr_code(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("segno")
+    assert qr.show("nostr:nprofile1" + "q" * 100)
+    drawn = capsys.readouterr().out.splitlines()
+    assert len(drawn) > 15
+    assert len({len(line) for line in drawn}) <= 2
+
+
+def test_without_the_extra_there_is_a_hint(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real = builtins.__import__
+
+    def without(name: str, *arguments: Any, **options: Any) -> Any:
+        if name == "segno":
+            raise ImportError(name)
+        return real(name, *arguments, **options)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    assert not qr.show("text")
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "marmot-mdk[qr]" in captured.err
+
+
+def test_errors_in_ndjson_are_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    account = str(tmp_path / "none.db")
+    for command in (["history", "Lunch"], ["listen"], ["export"]):
+        assert run([*command, "--account", account, "--json"]) == 66
+        (line,) = capsys.readouterr().out.splitlines()
+        assert json.loads(line)["exit_code"] == 66

@@ -1,0 +1,246 @@
+"""PyPI's nostr-relay 1.14 as a subprocess on loopback, with a file database.
+
+It differs from the embedded relay in what tests of a client ought to meet: it knows no NIP-42 unless it is switched on,
+announces no limits (NIP-11), refuses with an OK for the empty event id, and is slow.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Never, Self
+
+import pytest
+
+from mdk import SignedEvent
+from mdk.testing import Faults, LocalRelay
+
+MAX_EVENT_SIZE = 1_048_576
+"""Characters of `content`; its own default is 4,096."""
+START = 30.0
+"""Longest wait for its start, seconds: it takes two on an idle machine."""
+STOP = 5.0
+LOOK_EVERY = 0.02
+
+# It ends with the tests, however they end: the pipe that is its standard input closes.
+_SERVE = """
+import os, sys, threading
+threading.Thread(target=lambda: (sys.stdin.buffer.read(), os._exit(0)), daemon=True).start()
+from nostr_relay.cli import main
+main()
+"""
+
+
+class Process:
+    """Starts, stops and restarts the relay on one port; its database file stays."""
+
+    def __init__(self, folder: Path, *, max_event_size: int = MAX_EVENT_SIZE) -> None:
+        self.folder = folder
+        self.max_event_size = max_event_size
+        self.database = folder / "relay.sqlite3"
+        self.port = 0
+        self._running: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"ws://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Returns when it accepts connections. The first call chooses a free port."""
+        if self._running is not None:
+            return
+        if self.port:
+            self._start_on(self.port)
+            return
+        # Another program may take the port between our look and the relay's start.
+        for attempt in range(3):
+            try:
+                self._start_on(_free_port())
+            except RuntimeError:
+                if attempt == 2:
+                    raise
+            else:
+                return
+
+    def _start_on(self, port: int) -> None:
+        config = self.folder / "config.json"  # JSON is YAML
+        config.write_text(json.dumps(self._config(port)), encoding="utf-8")
+        log = self.folder / "log"
+        with log.open("ab") as output:
+            running = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-W",
+                    "ignore",
+                    "-c",
+                    _SERVE,
+                    "-c",
+                    config,
+                    "serve",
+                    "--use-uvicorn",
+                ],
+                cwd=self.folder,
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        deadline = time.monotonic() + START
+        while True:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1.0):
+                # It may be somebody else's port, and ours has just failed to get it.
+                if running.poll() is None:
+                    break
+            if running.poll() is not None or time.monotonic() > deadline:
+                _end(running)
+                words = log.read_text(encoding="utf-8", errors="replace")[-2000:]
+                raise RuntimeError(f"nostr-relay did not start:\n{words}")
+            time.sleep(LOOK_EVERY)
+        self.port, self._running = port, running
+
+    def _config(self, port: int) -> dict[str, object]:
+        return {
+            "relay_name": "independent",
+            "storage": {
+                "sqlalchemy.url": f"sqlite+aiosqlite:///{self.database}",
+                # Those of its own default configuration.
+                "validators": [
+                    "nostr_relay.validators.is_not_too_large",
+                    "nostr_relay.validators.is_signed",
+                    "nostr_relay.validators.is_recent",
+                    "nostr_relay.validators.is_not_hellthread",
+                ],
+            },
+            "max_event_size": self.max_event_size,
+            "gunicorn": {"bind": f"127.0.0.1:{port}", "loglevel": "warning"},
+        }
+
+    def stop(self) -> None:
+        if self._running is not None:
+            _end(self._running)
+            self._running = None
+
+    @property
+    def is_up(self) -> bool:
+        return self._running is not None and self._running.poll() is None
+
+    def rows(self, statement: str, *arguments: object) -> list[tuple[object, ...]]:
+        """Asks or changes its database behind its back."""
+        with (
+            contextlib.closing(sqlite3.connect(self.database, timeout=10.0)) as connection,
+            connection,
+        ):
+            return connection.execute(statement, arguments).fetchall()
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+def _end(running: subprocess.Popen[bytes]) -> None:
+    with running:  # closes the pipe and reaps
+        running.terminate()
+        try:
+            running.wait(STOP)
+        except subprocess.TimeoutExpired:  # it waits for its clients
+            running.kill()
+
+
+class IndependentRelay(LocalRelay):
+    """The other relay with the methods of ours, so that one test serves both. Its faults are its own."""
+
+    def __init__(self, process: Process) -> None:
+        super().__init__()
+        self.process = process
+
+    async def __aenter__(self) -> Self:
+        await asyncio.to_thread(self.process.start)
+        self._forget()
+        return self
+
+    async def __aexit__(
+        self,
+        _type: type[BaseException] | None,
+        _value: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        """It goes on for the next test."""
+
+    @property
+    def url(self) -> str:
+        return self.process.url
+
+    @property
+    def connections(self) -> int:
+        self._cannot("tell its connections")
+
+    async def pause(self) -> None:
+        await asyncio.to_thread(self.process.stop)
+
+    async def resume(self) -> None:
+        await asyncio.to_thread(self.process.start)
+
+    async def cut(self) -> None:
+        await self.pause()
+        await self.resume()
+
+    async def wipe(self) -> None:
+        up = self.process.is_up
+        await self.pause()
+        self._forget()
+        if up:
+            await self.resume()
+
+    def _forget(self) -> None:
+        for table in ("tags", "events"):
+            self.process.rows(f"DELETE FROM {table}")
+
+    def count(self, kind: int) -> int:
+        ((count,),) = self.process.rows("SELECT count(*) FROM events WHERE kind = ?", kind)
+        assert isinstance(count, int)
+        return count
+
+    def events(self, kind: int) -> list[SignedEvent]:
+        names = ("id", "pubkey", "created_at", "kind", "tags", "content", "sig")
+        rows = self.process.rows(
+            f"SELECT {', '.join(names)} FROM events WHERE kind = ? ORDER BY rowid",
+            kind,
+        )
+        found: list[SignedEvent] = []
+        for row in rows:
+            event = dict(zip(names, row, strict=True))
+            event["tags"] = json.loads(str(event["tags"]))
+            for name in ("id", "pubkey", "sig"):
+                value = event[name]
+                assert isinstance(value, bytes)
+                event[name] = value.hex()
+            found.append(SignedEvent.from_json(json.dumps(event)))
+        return found
+
+    async def until(self, condition: Callable[[LocalRelay], bool], timeout: float = 10.0) -> None:
+        async with asyncio.timeout(timeout):
+            # It tells nobody when something is stored.
+            while not condition(self):  # noqa: ASYNC110
+                await asyncio.sleep(LOOK_EVERY)
+
+    def refuse(self, *, kinds: set[int] | None = None, reason: str = "") -> None:  # noqa: ARG002
+        self._cannot("refuse at will")
+
+    def accept(self) -> None:
+        self._cannot("refuse at will")
+
+    def faults(self, faults: Faults | None = None) -> None:  # noqa: ARG002
+        self._cannot("be made faulty")
+
+    def _cannot(self, what: str) -> Never:
+        pytest.skip(f"the independent relay cannot {what}")

@@ -1,0 +1,71 @@
+"""One member, driven by lines of JSON on stdin, answering on stdout: it can be killed at any moment and started again.
+
+actor.py DATABASE RELAY…
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from typing import Any
+
+from mdk import Client, Config, DatabaseKey, Delivery, InvitePolicy, MessageReceived
+from mdk.errors import CommitPending
+from mdk.testing.clients import impatient
+
+path, relays = sys.argv[1], sys.argv[2:]
+
+
+def answer(**what: Any) -> None:
+    print(json.dumps(what), flush=True)
+
+
+async def obey(client: Client, order: dict[str, Any]) -> None:
+    match order["do"]:
+        case "found":
+            group = await client.groups.create("world", order["members"])
+            answer(group=group.id)
+        case "send":
+            try:
+                sent = await client.groups[order["group"]].send(order["text"], timeout=1)
+                answer(sent=sent.message.id)
+            except CommitPending:
+                # A change of ours waits for a relay: nothing was sent, and it says so.
+                answer(sent=None)
+        case "update":
+            try:
+                await asyncio.wait_for(client.groups[order["group"]].self_update(), 2)
+                answer(updated=True)
+            except Exception as error:  # noqa: BLE001  # lost, refused, no relay: all is well
+                answer(updated=False, why=type(error).__name__)
+        case "heard":
+            events = await asyncio.to_thread(lambda: list(client.engine.events()))
+            answer(heard=[e.message.text for e in events if isinstance(e, MessageReceived)])
+        case "failed":
+            messages = [m async for m in client.groups[order["group"]].history() if m.is_mine]
+            answer(failed=[m.text for m in messages if m.delivery is Delivery.FAILED])
+        case "groups":
+            answer(groups=[group.id for group in client.groups])
+        case other:
+            raise ValueError(other)
+
+
+async def main() -> None:
+    client = impatient(
+        Client.open(
+            path,
+            key=DatabaseKey.raw(bytes(range(32))),
+            relays=relays,
+            invites=InvitePolicy.anyone(),
+            config=Config(allow_loopback=True),
+        )
+    )
+    await client.start()
+    answer(npub=client.npub)
+    while line := await asyncio.to_thread(sys.stdin.readline):
+        await obey(client, json.loads(line))
+    await client.close()
+
+
+asyncio.run(main())

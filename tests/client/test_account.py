@@ -1,0 +1,168 @@
+"""What an account shows and renews: links, names, keys, backups, logs; and what is too large for a relay."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+from tests.client.people import KEY, PATIENCE, Account, hear, join
+
+import mdk
+from mdk import (
+    Client,
+    DatabaseKey,
+    PublicKey,
+    errors,
+)
+from mdk.testing import LocalRelay, client
+from mdk.testing.clients import impatient
+from mdk.testing.fixtures import MakeClient
+
+
+async def test_rekey_renews_everything(relay: LocalRelay, tmp_path: Path) -> None:
+    alice = tmp_path / "alice" / "mdk.db"
+    key = tmp_path / "key"
+    bob = await client(relay, "bob")
+    try:
+        async with impatient(
+            Client.open(alice, key=DatabaseKey.from_file(key), relays=[relay.url])
+        ) as hers:
+            group, room = await join(hers, bob)
+            (before,) = await hers.key_packages.mine()
+            secret, epoch = key.read_bytes(), group.info.epoch
+            report = await hers.rekey()
+            assert report.groups_updated == (group.id,)
+            assert report.groups_failed == {}
+            assert report.database_rekeyed
+            assert report.key_package.ref != before.ref
+            assert group.info.epoch == epoch + 1
+            assert key.read_bytes() != secret
+            await group.send("still here")
+            assert await hear(room, 1) == ["still here"]
+        async with impatient(Client.open(alice, key=DatabaseKey.from_file(key))) as hers:
+            assert len(hers.groups) == 1
+    finally:
+        await bob.close()
+
+
+async def test_a_backup_is_moved(relay: LocalRelay, tmp_path: Path) -> None:
+    bob = await client(relay, "bob")
+    try:
+        first = Account(tmp_path, "laptop", relay)
+        async with first.open() as hers:
+            group, room = await join(hers, bob)
+            npub, package = hers.npub, (await hers.key_packages.mine())[0]
+            await group.send("before")
+            await hers.outbox.flush(PATIENCE)
+            await hers.backup(tmp_path / "a.mdkbackup", passphrase="correct horse")
+        with pytest.raises(errors.WrongPassphrase):
+            await Client.restore(
+                tmp_path / "a.mdkbackup",
+                tmp_path / "phone" / "mdk.db",
+                passphrase="wrong",
+                key=DatabaseKey.raw(KEY),
+            )
+        reports: list[object] = []
+        restored = impatient(
+            await Client.restore(
+                tmp_path / "a.mdkbackup",
+                tmp_path / "phone" / "mdk.db",
+                passphrase="correct horse",
+                key=DatabaseKey.raw(KEY),
+                keys=first.keys,
+                relays=[relay.url],
+                on_restored=reports.append,
+            )
+        )
+        assert len(reports) == 1
+        epoch = room.info.epoch
+        async with restored as hers:
+            assert hers.npub == npub
+            again = hers.groups[group.id]
+            # It waits by itself until its leaf is fresh.
+            await again.send("after", timeout=PATIENCE)
+            assert await hear(room, 2) == ["before", "after"]
+            assert room.info.epoch == epoch + 1
+            assert [m.text async for m in again.history(newest_first=False)] == ["before", "after"]
+            packages = await hers.key_packages.mine()
+            assert packages[0].ref != package.ref
+    finally:
+        await bob.close()
+
+
+async def test_the_invite_link(make_client: MakeClient) -> None:
+    alice = await make_client("alice")
+    link = alice.invite_uri
+    assert link.startswith("nostr:nprofile1")
+    assert PublicKey.parse(link.removeprefix("nostr:")) == alice.public_key
+
+
+async def test_the_name_is_published(make_client: MakeClient, relay: LocalRelay) -> None:
+    alice = await make_client("Alice")
+    await relay.until(lambda r: r.count(0) == 1, PATIENCE)
+    (profile,) = relay.events(0)
+    assert (profile.pubkey, json.loads(profile.content)["name"]) == (alice.public_key, "Alice")
+
+
+async def test_logs_name_nobody(
+    relay: LocalRelay, make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(1, logger="mdk")
+    alice, bob = await make_client("alice"), await make_client("bob")
+    group, room = await join(alice, bob, name="planted name")
+    await relay.cut()
+    await group.send("planted text")
+    assert await hear(room, 1) == ["planted text"]
+    relay.refuse(kinds={445}, reason="blocked: planted reason")
+    sent = await group.send("planted refusal")
+    await sent.delivered(PATIENCE)
+    await alice.close()
+    await bob.close()
+    said = "\n".join(record.getMessage() for record in caplog.records)
+    assert any(record.name == "mdk.client" for record in caplog.records)
+    for secret in (
+        "planted",
+        relay.url,
+        relay.url.rsplit(":", 1)[1],
+        group.id,
+        group.info.nostr_group_id,
+        alice.public_key.hex,
+        bob.npub,
+        sent.message.id,
+    ):
+        assert secret not in said
+
+
+async def test_groups_too_large_are_refused_with_their_size(
+    relay: LocalRelay, make_client: MakeClient
+) -> None:
+    alice = impatient(
+        Client.open(":memory:", relays=[relay.url], config=mdk.Config(max_event_bytes=4_096))
+    )
+    bob = await make_client("bob")
+    async with alice:
+        welcomes = relay.count(1059)
+        with pytest.raises(errors.GroupTooLarge) as raised:
+            await alice.groups.create("x", [bob.public_key], description="d" * 4_000)
+        assert raised.value.limit == 4_096
+        assert raised.value.size is not None
+        assert raised.value.size > 4_096
+        assert len(alice.groups) == 0
+        assert relay.count(1059) == welcomes
+
+
+async def test_what_no_relay_would_take_is_refused_before_anything() -> None:
+    async with LocalRelay(max_event_bytes=3_000) as relay:
+        alice, bob = await client(relay, "alice"), await client(relay, "bob")
+        try:
+            with pytest.raises(errors.GroupTooLarge) as raised:
+                await alice.groups.create("x", [bob.public_key], description="d" * 3_000)
+            assert raised.value.limit is not None
+            assert raised.value.size is not None
+            assert raised.value.size > raised.value.limit >= 3_000
+            assert relay.count(1059) == 0
+            assert len(alice.groups) == len(alice.engine.pending()) == 0
+        finally:
+            await asyncio.gather(alice.close(), bob.close())

@@ -1,0 +1,180 @@
+"""What must hold on every relay, end to end: the embedded one, and PyPI's nostr-relay with its file database."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Protocol
+
+import pytest_asyncio
+from tests.client.independent_relay import IndependentRelay
+from tests.client.people import PATIENCE, Account, hear, join, texts
+
+from mdk import Client, Group
+from mdk.testing import LocalRelay, client
+
+
+class Open(Protocol):
+    async def __call__(self, *names: str, relays: tuple[LocalRelay, ...] = ()) -> list[Client]: ...
+
+
+@pytest_asyncio.fixture
+async def people(any_relay: LocalRelay) -> AsyncIterator[Open]:
+    """Started clients of the relay, or of those named, closed at the end."""
+    async with AsyncExitStack() as stack:
+
+        async def started(*names: str, relays: tuple[LocalRelay, ...] = ()) -> list[Client]:
+            opened = await asyncio.gather(*(client(relays or (any_relay,), name) for name in names))
+            for one in opened:
+                stack.push_async_callback(one.close)
+            return opened
+
+        yield started
+
+
+async def heard(group: Group, count: int) -> list[str]:
+    """The texts of the next messages of others, sorted: relays do not keep the order within a second."""
+    return sorted(await hear(group, count))
+
+
+async def silent(*rooms: Group) -> None:
+    """A message more than was sent would be there by now: one behind it is."""
+    for room in rooms:
+        await room.send("last")
+    for room in rooms:
+        assert await hear(room, len(rooms) - 1) == ["last"] * (len(rooms) - 1)
+
+
+async def test_what_lies_on_the_relay(any_relay: LocalRelay, people: Open) -> None:
+    alice, bob = await people("alice", "bob")
+    group, room = await join(alice, bob, name="Secret name")
+    await group.send("secret text")
+    await hear(room, 1)
+    published = {kind: any_relay.events(kind) for kind in (0, 445, 1059, 10002, 10050, 30443)}
+    assert all(published.values()), {kind: len(events) for kind, events in published.items()}
+    known = {alice.public_key, bob.public_key}
+    # Who talks to whom is not to be seen: messages and invitations come from keys that are used once.
+    hidden = published[445] + published[1059]
+    authors = [event.pubkey for event in hidden]
+    assert len(set(authors)) == len(authors)
+    assert not known & set(authors)
+    for kind in (0, 10002, 10050, 30443):
+        assert {event.pubkey for event in published[kind]} == known
+    everything = "".join(event.to_json() for events in published.values() for event in events)
+    assert "secret" not in everything.lower()
+    assert group.id not in everything
+
+
+async def test_large_messages_pass(people: Open) -> None:
+    alice, bob = await people("alice", "bob")
+    group, room = await join(alice, bob)
+    text = "Grüße! " * 6_000
+    await group.send(text)
+    assert await hear(room, 1) == [text]
+
+
+async def test_a_group_of_six(people: Open) -> None:
+    everybody = await people(*"abcdef")
+    rooms = await join(*everybody)
+    await asyncio.gather(*(room.send(f"from {n}") for n, room in enumerate(rooms)))
+    for n, room in enumerate(rooms):
+        assert await heard(room, 5) == [f"from {m}" for m in range(6) if m != n]
+    assert {room.info.epoch for room in rooms} == {rooms[0].info.epoch}
+
+
+async def test_a_restart_in_the_middle_of_a_conversation(
+    any_relay: LocalRelay, people: Open
+) -> None:
+    alice, bob = await people("alice", "bob")
+    group, room = await join(alice, bob)
+    for n in range(3):
+        await group.send(f"before {n}")
+    assert await heard(room, 3) == [f"before {n}" for n in range(3)]
+    await any_relay.pause()
+    for n in range(10):
+        await group.send(f"alice {n}")
+        await room.send(f"bob {n}")
+    await any_relay.resume()
+    assert await heard(room, 10) == [f"alice {n}" for n in range(10)]
+    assert await heard(group, 10) == [f"bob {n}" for n in range(10)]
+    await silent(group, room)
+
+
+async def test_a_restart_without_memory(any_relay: LocalRelay, people: Open) -> None:
+    alice, bob = await people("alice", "bob")
+    group, room = await join(alice, bob)
+    await group.send("before")
+    assert await hear(room, 1) == ["before"]
+    await any_relay.wipe()
+    await group.send("after")
+    assert await hear(room, 1) == ["after"]
+    await group.update(name="Still a group")
+    await group.send("of the new epoch")
+    assert await hear(room, 1) == ["of the new epoch"]
+    assert room.info.name == "Still a group"
+    await room.send("and back")
+    assert await hear(group, 1) == ["and back"]
+
+
+async def test_what_was_said_meanwhile(any_relay: LocalRelay, people: Open, tmp_path: Path) -> None:
+    """An account that was closed for 60 messages and three commits."""
+    away = Account(tmp_path, "bob", any_relay)
+    (alice,) = await people("alice")
+    async with away.open() as bob:
+        group, room = await join(alice, bob)
+        await group.send("start")
+        await hear(room, 1)
+    for n in range(3):
+        for m in range(20):
+            await group.send(f"{20 * n + m:02}")
+        await group.self_update()
+    async with asyncio.timeout(PATIENCE):
+        await alice.outbox.flush()
+    async with away.open() as bob:
+        back = bob.groups.get(group.id)
+        assert back is not None
+        assert await heard(back, 60) == [f"{n:02}" for n in range(60)]
+        await back.send("read all")
+        assert await hear(group, 1) == ["read all"]
+        assert sorted(await texts(back)) == sorted(await texts(group))
+        assert back.info.epoch == group.info.epoch
+
+
+async def test_forty_groups(people: Open) -> None:
+    """More than a relay may let one connection subscribe to: nostr-relay's limit is 32."""
+    alice, bob = await people("alice", "bob")
+    pairs = [await join(alice, bob, name=f"group {n}") for n in range(40)]
+    await asyncio.gather(*(group.send(f"to {n}") for n, (group, _) in enumerate(pairs)))
+    for n, (_, room) in enumerate(pairs):
+        assert await hear(room, 1) == [f"to {n}"]
+    await asyncio.gather(*(room.send(f"from {n}") for n, (_, room) in enumerate(pairs)))
+    for n, (group, _) in enumerate(pairs):
+        assert await hear(group, 1) == [f"from {n}"]
+
+
+async def test_both_at_once_and_one_is_enough(
+    relay: LocalRelay, independent: IndependentRelay
+) -> None:
+    async with AsyncExitStack() as stack:
+        alice, bob = [
+            await stack.enter_async_context(opened)
+            for opened in (
+                await client((relay, independent), "alice"),
+                await client((independent, relay), "bob"),
+            )
+        ]
+        group, room = await join(alice, bob)
+        await group.send("over both")
+        assert await hear(room, 1) == ["over both"]
+        for one in (relay, independent):
+            await one.until(lambda relay: relay.count(445) == 1, PATIENCE)
+        for down in (independent, relay):
+            await down.pause()
+            await group.send(f"without {type(down).__name__}")
+            assert await hear(room, 1) == [f"without {type(down).__name__}"]
+            await down.resume()
+        for one in (relay, independent):
+            await one.until(lambda relay: relay.count(445) == 3, PATIENCE)
+        await silent(group, room)

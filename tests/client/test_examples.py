@@ -1,0 +1,185 @@
+"""The example programs run as they stand. `examples/test_bot.py` is collected by pytest itself."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.client.people import PATIENCE, event_of, hear
+
+import mdk.demo
+from mdk import Client, DatabaseKey, Group, Keys, ReactionAdded
+from mdk.testing import LocalRelay, client
+from mdk.testing.clients import impatient
+
+HERE = Path(__file__).parent
+RUN = HERE / "programs" / "run_example.py"
+
+
+def start(name: str, relay: LocalRelay, folder: Path, npub: str = "") -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, str(RUN), str(HERE / "examples" / f"{name}.py"), relay.url, npub],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=folder,
+        env={**os.environ, "XDG_DATA_HOME": str(folder / "data")},
+    )
+
+
+async def output(process: subprocess.Popen[str]) -> str:
+    out, err = await asyncio.to_thread(process.communicate, timeout=60)
+    assert process.returncode == 0, err
+    assert "Traceback" not in err, err
+    return out
+
+
+async def test_demo(relay: LocalRelay, tmp_path: Path) -> None:
+    lines = (await output(start("demo", relay, tmp_path))).splitlines()
+    assert [line.split(": ", 1)[1] for line in lines] == ["Soup or sandwich?", "Soup."]
+
+
+async def test_lowlevel(relay: LocalRelay, tmp_path: Path) -> None:
+    out = await output(start("lowlevel", relay, tmp_path))
+    assert out.startswith("Soup or sandwich?\n")
+    assert "wss://relay.example" in out
+
+
+async def alice_with(relay: LocalRelay, folder: Path, bob: Client) -> Group:
+    """An account "alice" as the examples expect it, in a group with bob. Bob's handle."""
+    path = folder / "data" / "mdk" / "alice" / "mdk.db"
+    async with impatient(
+        Client.open(path, key=DatabaseKey.from_file(folder / "alice.key"), relays=[relay.url])
+    ) as alice:
+        group = await alice.groups.create("Lunch", [bob.public_key])
+        room = await bob.invites.accept(await bob.invites.next(PATIENCE))
+        await group.send("hello")
+        assert await hear(room, 1) == ["hello"]
+        await alice.outbox.flush(PATIENCE)
+        return room
+
+
+async def test_backup(relay: LocalRelay, tmp_path: Path) -> None:
+    bob = await client(relay, "bob")
+    try:
+        await alice_with(relay, tmp_path, bob)
+        out = await output(start("backup", relay, tmp_path))
+        assert out.startswith("1 groups, reachable as npub1")
+        assert (tmp_path / "alice.mdkbackup").exists()
+        assert (tmp_path / "data" / "mdk" / "alice-laptop" / "mdk.db").exists()
+    finally:
+        await bob.close()
+
+
+async def test_rekey(relay: LocalRelay, tmp_path: Path) -> None:
+    bob = await client(relay, "bob")
+    try:
+        room = await alice_with(relay, tmp_path, bob)
+        epoch = room.info.epoch
+        assert await output(start("rekey", relay, tmp_path)) == "1 groups updated\n"
+        await bob.sync()
+        assert room.info.epoch == epoch + 2
+    finally:
+        await bob.close()
+
+
+async def test_bridge(relay: LocalRelay, tmp_path: Path) -> None:
+    """It is killed and started again: nothing is lost, and what was written is not written again."""
+    path = tmp_path / "data" / "mdk" / "archiver" / "mdk.db"
+    bob = await client(relay, "bob")
+    archive = tmp_path / "archive.ndjson"
+
+    def archived() -> list[str]:
+        lines = archive.read_text().splitlines() if archive.exists() else []
+        return [json.loads(line)["text"] for line in lines]
+
+    async def wait_for(text: str) -> None:
+        async with asyncio.timeout(PATIENCE):
+            while text not in archived():  # noqa: ASYNC110  # a file of another process
+                await asyncio.sleep(0.02)
+
+    try:
+        async with impatient(
+            Client.open(
+                path, key=DatabaseKey.from_file(tmp_path / "archiver.key"), relays=[relay.url]
+            )
+        ) as archiver:
+            group = await bob.groups.create("Lunch", [archiver.public_key])
+            await archiver.invites.accept(await archiver.invites.next(PATIENCE))
+        for round_ in range(2):
+            await group.send(f"while away {round_}")
+            process = start("bridge", relay, tmp_path)
+            await wait_for(f"while away {round_}")
+            await group.send(f"live {round_}")
+            await wait_for(f"live {round_}")
+            process.kill()
+            await asyncio.to_thread(process.communicate)
+        said = archived()
+        assert [text for text in said if text.startswith("while")] == [
+            "while away 0",
+            "while away 1",
+        ]
+        # At least once: the last one before the kill may have been written before its cursor was.
+        assert set(said) == {f"{what} {n}" for what in ("while away", "live") for n in (0, 1)}
+    finally:
+        await bob.close()
+
+
+async def test_echo_bot(relay: LocalRelay, tmp_path: Path) -> None:
+    keys = Keys.generate()
+    user = await client(relay, "user", keys=keys)
+    process = start("echo_bot", relay, tmp_path, keys.public_key.npub)
+    try:
+        assert process.stderr is not None
+        said = await asyncio.to_thread(process.stderr.readline)
+        npub = said.split()[-1]
+        assert said == f"Echo is {npub}\n"
+        # Its KeyPackage, besides ours.
+        await relay.until(lambda r: r.count(30443) == 2, PATIENCE)
+        group = await user.groups.create("chat", [npub])
+        question = await group.send("hello")
+        answer = await group.next_message(PATIENCE)
+        assert (answer.text, answer.reply_to) == ("hello", question.message.id)
+        pinged = await group.send("/ping")
+        added = await event_of(user, ReactionAdded)
+        assert (added.reaction.message_id, added.reaction.emoji) == (pinged.message.id, "🏓")
+        process.send_signal(signal.SIGINT)
+        assert await output(process) == ""
+    finally:
+        print(relay.count(30443), relay.connections, process.poll(), relay.events(30443))
+        process.kill()
+        print(*await asyncio.to_thread(process.communicate))
+        await user.close()
+
+
+def test_make_demo(capsys: pytest.CaptureFixture[str]) -> None:
+    mdk.demo.main()
+    out = capsys.readouterr().out
+    assert "Are you still there?" in out
+    assert "SQLCipher" in out
+    seconds = float(out.rsplit("Done in ", 1)[1].split(" s")[0])
+    assert seconds < 5
+
+
+def test_fixtures_of_a_users_own_tests(tmp_path: Path) -> None:
+    """As the documentation says: a conftest of one line."""
+    (tmp_path / "conftest.py").write_text('pytest_plugins = ["mdk.testing.fixtures"]\n')
+    (tmp_path / "test_mine.py").write_text(
+        "async def test_mine(relay, make_client):\n"
+        "    alice = await make_client('alice')\n"
+        "    await alice.groups.create('mine')\n"
+        "    assert relay.count(30443) == 1\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-o", "asyncio_mode=auto", "-p", "no:cacheprovider"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert "1 passed" in done.stdout, done.stdout + done.stderr

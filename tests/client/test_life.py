@@ -1,0 +1,369 @@
+"""Opening, closing, cancelling, the event stream over restarts, and what is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from tests.client.people import KEY, PATIENCE, Account, Metronome, hear, join
+
+import mdk
+from mdk import (
+    Client,
+    DatabaseKey,
+    Delivery,
+    Event,
+    GroupState,
+    Joined,
+    Keys,
+    MessageReceived,
+    RelayPool,
+    errors,
+)
+from mdk.client import data_folder
+from mdk.testing import LocalRelay, client
+from mdk.testing.clients import impatient
+from mdk.testing.fixtures import MakeClient
+
+
+async def test_an_account_keeps_itself(relay: LocalRelay, tmp_path: Path) -> None:
+    """Keys and relays are in the database after the first start."""
+    path, key = tmp_path / "a" / "mdk.db", DatabaseKey.raw(KEY)
+    async with impatient(Client.open(path, key=key, relays=[relay.url])) as alice:
+        npub = alice.npub
+        assert alice.relays == (relay.url,)
+    async with impatient(Client.open(path, key=DatabaseKey.raw(KEY))) as again:
+        assert (again.npub, again.relays) == (npub, (relay.url,))
+
+
+async def test_names_stand_for_folders(
+    relay: LocalRelay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    assert data_folder() == tmp_path / "mdk"
+    key = DatabaseKey.raw(KEY)
+    async with impatient(Client.open("alice", key=key, relays=[relay.url])):
+        assert (tmp_path / "mdk" / "alice" / "mdk.db").exists()
+    for bad in ("", ".", "..", ".hidden", "a b", "x" * 65, "né"):
+        with pytest.raises(errors.InvalidInput):
+            Client.open(bad)
+    monkeypatch.setenv("XDG_DATA_HOME", "relative")
+    assert data_folder().is_absolute()
+
+
+async def test_what_cannot_be_opened(relay: LocalRelay, tmp_path: Path) -> None:
+    path = tmp_path / "a" / "mdk.db"
+    with pytest.raises(errors.InvalidInput) as raised:
+        await Client.open(path, key=DatabaseKey.raw(KEY)).start()
+    assert raised.value.field == "relays"
+    with pytest.raises(errors.InvalidInput):
+        Client.open(path, relays=relay.url)
+    with pytest.raises(errors.InvalidInput):
+        Client.open(":memory:", key=DatabaseKey.raw(KEY))
+    with pytest.raises(errors.InvalidRelayUrl):
+        async with Client.open(":memory:", relays=["https://relay.example"]):
+            pass
+    async with impatient(Client.open(path, key=DatabaseKey.raw(KEY), relays=[relay.url])):
+        with pytest.raises(errors.DatabaseBusy):
+            await Client.open(path, key=DatabaseKey.raw(KEY)).start()
+    with pytest.raises(errors.WrongKey):
+        await Client.open(path, key=DatabaseKey.raw(bytes(32))).start()
+    with pytest.raises(errors.WrongAccount):
+        await Client.open(path, key=DatabaseKey.raw(KEY), keys=Keys.generate()).start()
+    engine = mdk.Mdk.open(tmp_path / "b" / "mdk.db", keys=Keys.generate(), key=DatabaseKey.raw(KEY))
+    engine.close()
+    with pytest.raises(errors.KeysMissing):
+        await Client.open(tmp_path / "b" / "mdk.db", key=DatabaseKey.raw(KEY)).start()
+
+
+async def test_before_and_after(relay: LocalRelay) -> None:
+    alice = impatient(Client.open(":memory:", relays=[relay.url]))
+    assert repr(alice) == "<Client, not started>"
+    with pytest.raises(errors.Closed) as raised:
+        _ = alice.npub
+    assert raised.value.hint is not None
+    await alice.start()
+    await alice.start()
+    group = await alice.groups.create("mine")
+    stream = alice.events(after=alice.cursor)
+    waiting = asyncio.ensure_future(anext(stream, None))
+    asked = asyncio.ensure_future(group.next_message())
+    await asyncio.sleep(0)
+    await alice.close()
+    await alice.close()
+    assert await waiting is None
+    with pytest.raises(errors.Closed):
+        await asked
+    with pytest.raises(errors.Closed):
+        await group.send("too late")
+    with pytest.raises(errors.Closed):
+        await alice.start()
+
+
+async def test_wrong_people(make_client: MakeClient) -> None:
+    alice = await make_client("alice")
+    for wrong in ("npub1wrong", "", "00", "nsec1" + "q" * 58):
+        with pytest.raises(errors.InvalidKey):
+            await alice.groups.create("x", [wrong])
+    nobody = Keys.generate().public_key
+    with pytest.raises(errors.KeyPackageNotFound) as raised:
+        await alice.groups.create("x", [nobody])
+    assert raised.value.who == (nobody,)
+    assert nobody.npub in str(raised.value)
+    assert len(alice.groups) == 0
+    group = await alice.groups.create("x")
+    with pytest.raises(errors.KeyPackageNotFound):
+        await group.add(nobody)
+    assert await alice.key_packages.find(nobody) == []
+
+
+async def test_the_stream_over_restarts(relay: LocalRelay, tmp_path: Path) -> None:
+    """Many events, a reader that stops and comes back again and again: each event once, in order."""
+    alice, bob = Account(tmp_path, "alice", relay), Account(tmp_path, "bob", relay)
+    metronome = Metronome()
+    async with alice.open(clock=metronome.clock) as hers, bob.open() as his:
+        group, room = await join(hers, his)
+        await metronome.say(group, *(str(n) for n in range(120)))
+        assert sorted(await hear(room, 120), key=int) == [str(n) for n in range(120)]
+    after: str | None = None
+    read: list[Event] = []
+    for _ in range(13):
+        async with bob.open(ready=False) as his:
+            count = 0
+            async for event in his.events(after=after):
+                read.append(event)
+                after = event.cursor
+                count += 1
+                if count == 10 or event.cursor == his.cursor:
+                    break
+    cursors = [int(event.cursor) for event in read]
+    assert cursors == sorted(set(cursors))
+    said = [event.message.text for event in read if isinstance(event, MessageReceived)]
+    assert sorted(said, key=int) == [str(n) for n in range(120)]
+    async with bob.open(ready=False) as his:
+        complete = [event.cursor async for event in _until_now(his)]
+    assert [event.cursor for event in read] == complete
+
+
+async def _until_now(who: Client) -> AsyncIterator[Event]:
+    last = who.cursor
+    async for event in who.events():
+        yield event
+        if event.cursor == last:
+            return
+
+
+async def test_a_wrong_cursor(make_client: MakeClient) -> None:
+    alice = await make_client("alice")
+    for wrong in ("", "x", "-1", "01", "１"):
+        with pytest.raises(errors.InvalidInput):
+            alice.events(after=wrong)
+
+
+async def test_whoever_sees_an_event_finds_the_group(make_client: MakeClient) -> None:
+    alice, bob = await make_client("alice"), await make_client("bob")
+
+    async def watch() -> int:
+        async for event in bob.events():
+            if isinstance(event, Joined):
+                return bob.groups[event.group.id].info.member_count
+        return 0
+
+    watching = asyncio.create_task(watch())
+    await join(alice, bob)
+    assert await asyncio.wait_for(watching, PATIENCE) == 2
+
+
+async def test_cancelling_at_any_await_breaks_nothing(make_client: MakeClient) -> None:
+    """Calls that are cancelled after 0, 1, 2 … turns of the loop; then everything still works."""
+    alice, bob = await make_client("alice"), await make_client("bob")
+    group, room = await join(alice, bob)
+    for turns in range(12):
+        calls = [
+            group.send(f"maybe {turns}"),
+            group.next_message(),
+            alice.sync(),
+            alice.outbox.flush(),
+            alice.invites.next(),
+            alice.groups.direct(bob.public_key),
+        ]
+        if turns % 6 == 0:
+            calls.append(group.self_update())
+        tasks = [asyncio.ensure_future(call) for call in calls]
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        for task in tasks:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert all(r is None or not isinstance(r, errors.InternalError) for r in results)
+    last = await group.send("certainly")
+    assert (await last.delivered(PATIENCE)).delivery is Delivery.ACCEPTED
+    heard: list[str] = []
+    while "certainly" not in heard:
+        heard += await hear(room, 1)
+    assert len(heard) == len(set(heard))
+    assert len(await asyncio.gather(*(alice.groups.direct(bob.npub) for _ in range(3)))) == 3
+    assert len([g for g in alice.groups if not g.name]) == 1
+
+
+async def test_cancelled_starts_and_closes(relay: LocalRelay, tmp_path: Path) -> None:
+    account = Account(tmp_path, "alice", relay)
+    for turns in range(10):
+        opened = impatient(
+            Client.open(
+                account.path, keys=account.keys, key=DatabaseKey.raw(KEY), relays=[relay.url]
+            )
+        )
+        entering = asyncio.ensure_future(opened.__aenter__())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        entering.cancel()
+        await asyncio.gather(entering, return_exceptions=True)
+        closing = asyncio.ensure_future(opened.close())
+        await asyncio.sleep(0)
+        closing.cancel()
+        await asyncio.gather(closing, return_exceptions=True)
+        await opened.close()
+    # Nothing holds the file any more.
+    async with account.open() as alice:
+        assert len(alice.groups) == 0
+
+
+CHILD = """
+import asyncio, sys
+from mdk import Client
+from mdk.testing import LocalRelay, pair
+
+async def main():
+    async with LocalRelay() as relay:
+        alice, bob, group = await pair(relay)
+        await group.send("hello")
+        assert (await bob.groups[group.id].next_message(20)).text == "hello"
+        {end}
+
+{run}
+print("ok")
+"""
+
+
+@pytest.mark.parametrize(
+    ("run", "end"),
+    [
+        ("import uvloop; uvloop.run(main())", "await alice.close(); await bob.close()"),
+        ("asyncio.run(main(), debug=True)", "await alice.close(); await bob.close()"),
+        # Forgotten: the loop ends while everything runs, the process all the same, and in silence.
+        ("asyncio.run(main())", "waiting = group.next_message()"),
+        (
+            "loop = asyncio.new_event_loop(); loop.run_until_complete(main()); loop.close()",
+            "bob.events().__anext__(); asyncio.ensure_future(bob._session.native.changed(10**9))",
+        ),
+    ],
+    ids=["uvloop", "debug", "forgotten", "closed"],
+)
+def test_loops(run: str, end: str) -> None:
+    if "uvloop" in run:
+        pytest.importorskip("uvloop")
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD.format(run=run, end=end)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONWARNINGS": "default"},
+    )
+    assert (done.returncode, done.stdout) == (0, "ok\n"), done.stderr
+    noise = [
+        line
+        for line in done.stderr.splitlines()
+        if "Traceback" in line or "closed" in line.lower() or "Error" in line
+    ]
+    assert noise == [] or "forgotten" in run or "coroutine" in done.stderr, done.stderr
+
+
+async def test_the_loop_is_never_blocked(make_client: MakeClient) -> None:
+    """While the engine works, the loop turns: no turn takes as long as a busy engine keeps its lock."""
+    alice = await make_client("alice")
+    loop = asyncio.get_running_loop()
+    longest = 0.0
+
+    async def turn() -> None:
+        nonlocal longest
+        before = loop.time()
+        while True:
+            await asyncio.sleep(0)
+            now = loop.time()
+            longest, before = max(longest, now - before), now
+
+    held = 0.5
+    engine = alice.engine
+
+    def hold() -> None:
+        # A call that keeps the engine's lock for a while.
+        def slow(_progress: object) -> None:
+            end = time.monotonic() + held
+            while time.monotonic() < end:
+                time.sleep(0.01)
+            raise KeyError("enough")
+
+        with pytest.raises((KeyError, errors.MdkError)):
+            engine.verify(progress=slow)
+
+    group = await alice.groups.create("mine")
+    turning = asyncio.create_task(turn())
+    holding = asyncio.get_running_loop().run_in_executor(None, hold)
+    await group.send("waits for the lock, not the loop")
+    assert group.name == "mine"
+    assert len(alice.groups) == 1
+    alice.stats()
+    await holding
+    turning.cancel()
+    assert longest < held / 2
+
+
+async def test_two_accounts_over_one_pool(relay: LocalRelay) -> None:
+    async with RelayPool(allow_loopback=True) as pool:
+        alice = await client(relay, "alice", pool=pool)
+        bob = await client(relay, "bob", pool=pool)
+        try:
+            assert relay.connections == 1
+            group, room = await join(alice, bob)
+            await group.send("hello")
+            assert await hear(room, 1) == ["hello"]
+            await alice.close()
+            assert [status.state for status in pool.status()] == ["connected"]
+            await room.send("alone")
+        finally:
+            await asyncio.gather(alice.close(), bob.close())
+
+
+def test_a_pool_refuses_nonsense() -> None:
+    for proxy in ("", "proxy", "http://127.0.0.1:1", "socks5://name:9050"):
+        with pytest.raises(errors.InvalidInput):
+            RelayPool(proxy=proxy)
+
+
+async def test_used_in_a_forked_child(make_client: MakeClient) -> None:
+    if not hasattr(os, "fork"):
+        pytest.skip("no fork here")
+    alice = await make_client("alice")
+    native = alice._session.native
+    with warnings.catch_warnings(action="ignore"):  # later Pythons warn of forks with threads
+        pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            _ = native.poll(0, 1)
+        except errors.Forked:
+            code = 0
+        finally:
+            os._exit(code)
+    _, status = await asyncio.to_thread(os.waitpid, pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    group = await alice.groups.create("the parent goes on")
+    assert group.info.state is GroupState.ACTIVE

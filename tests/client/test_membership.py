@@ -1,0 +1,201 @@
+"""Groups and who is in them: invites, admins, leaving, fresh keys, groups of two."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from tests.client.people import PATIENCE, Metronome, event_of, hear, join, texts, until
+
+from mdk import (
+    Client,
+    GroupState,
+    Invited,
+    InvitePolicy,
+    Joined,
+    Keys,
+    MembersChanged,
+    Removed,
+    errors,
+)
+from mdk.testing import LocalRelay
+from mdk.testing.clients import impatient
+from mdk.testing.fixtures import MakeClient
+
+
+async def test_an_invite_waits_and_is_accepted(make_client: MakeClient) -> None:
+    alice, bob = await make_client("alice"), await make_client("bob")
+    group = await alice.groups.create("Lunch", [bob.npub], description="daily")
+    invite = await bob.invites.next(PATIENCE)
+    assert (invite.group_name, invite.description) == ("Lunch", "daily")
+    assert invite.inviter == alice.public_key
+    assert [i.id for i in await bob.invites.pending()] == [invite.id]
+    assert len(bob.groups) == 0
+    await group.send("before you came")
+    room = await bob.invites.accept(invite)
+    assert room.info.state is GroupState.ACTIVE
+    assert await hear(room, 1) == ["before you came"]
+    assert await bob.invites.pending() == []
+    with pytest.raises(TimeoutError):
+        await bob.invites.next(0.05)
+
+
+async def test_a_declined_invite_is_gone(make_client: MakeClient) -> None:
+    alice, bob = await make_client("alice"), await make_client("bob")
+    await alice.groups.create("Lunch", [bob.public_key])
+    invite = await bob.invites.next(PATIENCE)
+    await bob.invites.decline(invite.id)
+    assert await bob.invites.pending() == []
+    with pytest.raises(errors.InviteNotFound):
+        await bob.invites.accept(invite)
+    assert len(bob.groups) == 0
+
+
+async def test_each_invite_is_handed_out_once(make_client: MakeClient) -> None:
+    alice, bob = await make_client("alice"), await make_client("bob")
+    for name in ("one", "two"):
+        await alice.groups.create(name, [bob.public_key])
+    names: list[str] = []
+    async with asyncio.timeout(PATIENCE):
+        async for invite in bob.invites:
+            names.append(invite.group_name)
+            if len(names) == 2:
+                break
+    assert sorted(names) == ["one", "two"]
+
+
+@pytest.mark.parametrize("allowed", ["anyone", "alice", "nobody"])
+async def test_policies(relay: LocalRelay, make_client: MakeClient, allowed: str) -> None:
+    alice = await make_client("alice")
+    policies = {
+        "anyone": InvitePolicy.anyone(),
+        "alice": InvitePolicy.allow(alice.npub),
+        "nobody": InvitePolicy.allow(Keys.generate().public_key),
+    }
+    bob = impatient(Client.open(":memory:", relays=[relay.url], invites=policies[allowed]))
+    async with bob:
+        group = await alice.groups.create("Lunch", [bob.public_key])
+        await event_of(bob, Invited)
+        if allowed == "nobody":
+            assert len(await bob.invites.pending()) == 1
+            return
+        joined = await event_of(bob, Joined)
+        assert joined.group.id == group.id
+        assert [room.id for room in bob.groups] == [group.id]
+
+
+async def test_add_and_remove(make_client: MakeClient) -> None:
+    alice, bob, carol = [await make_client(name) for name in ("alice", "bob", "carol")]
+    group, room = await join(alice, bob)
+    info = await group.add(carol.public_key)
+    assert info.member_count == 3
+    hers = await carol.invites.accept(await carol.invites.next(PATIENCE))
+    await until(lambda: room.info.member_count == 3, bob)
+    await group.send("welcome")
+    assert await hear(hers, 1) == await hear(room, 1) == ["welcome"]
+    begin = bob.cursor
+    assert (await group.remove(carol.npub)).member_count == 2
+    removed = await event_of(carol, Removed)
+    assert (removed.by, removed.left) == (alice.public_key, False)
+    assert hers.info.state is GroupState.REMOVED
+    assert len(carol.groups) == 0
+    with pytest.raises(errors.NotMember):
+        await hers.send("hello?")
+    changed = await event_of(bob, MembersChanged, begin)
+    assert changed.removed == {carol.public_key}
+
+
+async def test_only_admins_change_things(make_client: MakeClient) -> None:
+    alice, bob = await make_client("alice"), await make_client("bob")
+    group, room = await join(alice, bob)
+    with pytest.raises(errors.NotAdmin):
+        await room.update(name="mine")
+    with pytest.raises(errors.LastAdmin):
+        await group.demote(alice.public_key)
+    assert (await group.promote(bob.public_key)).admins == {alice.public_key, bob.public_key}
+    await until(lambda: len(room.info.admins) == 2, bob)
+    assert (await room.update(name="ours")).name == "ours"
+    await until(lambda: group.name == "ours", alice)
+    assert (await room.demote(alice.public_key)).admins == {bob.public_key}
+
+
+async def test_leaving_is_answered(make_client: MakeClient) -> None:
+    alice, bob = await make_client("alice"), await make_client("bob")
+    group, room = await join(alice, bob)
+    with pytest.raises(errors.NotAllowed):
+        await group.leave()  # the only admin
+    await room.leave()
+    assert room.info.state in {GroupState.LEAVING, GroupState.LEFT}
+    left = await event_of(bob, Removed)
+    assert left.left
+    assert room.info.state is GroupState.LEFT
+    await until(lambda: group.info.member_count == 1, alice)
+
+
+async def test_fresh_keys_take_everybody_along(make_client: MakeClient) -> None:
+    alice, bob = await make_client("alice"), await make_client("bob")
+    group, room = await join(alice, bob)
+    before = group.info.epoch
+    info = await group.self_update()
+    assert info.epoch == before + 1
+    await until(lambda: room.info.epoch == info.epoch, bob)
+    await room.send("still here")
+    assert await hear(group, 1) == ["still here"]
+
+
+async def test_direct_groups_are_made_once(make_client: MakeClient) -> None:
+    alice, bob = await make_client("alice"), await make_client("bob")
+    first, second = await asyncio.gather(
+        alice.groups.direct(bob.npub), alice.groups.direct(bob.public_key)
+    )
+    assert first is second
+    room = await bob.invites.accept(await bob.invites.next(PATIENCE))
+    assert await bob.groups.direct(alice.public_key) is room
+    assert await alice.groups.direct(bob.public_key) is first
+    with pytest.raises(errors.InvalidInput):
+        await alice.groups.direct(alice.npub)
+
+
+async def test_groups_look_like_a_mapping(make_client: MakeClient) -> None:
+    alice = await make_client("alice")
+    group = await alice.groups.create("mine")
+    assert [g.id for g in alice.groups] == [group.id]
+    assert len(alice.groups) == 1
+    assert alice.groups[group.id] is group
+    assert alice.groups.get(group.id) is group
+    assert group.id in alice.groups
+    assert alice.groups.get(type(group.id)("00")) is None
+    with pytest.raises(KeyError):
+        alice.groups[type(group.id)("00")]
+
+
+async def test_a_changed_group_keeps_its_history(make_client: MakeClient) -> None:
+    metronome = Metronome()
+    alice, bob = await make_client("alice", clock=metronome.clock), await make_client("bob")
+    group, room = await join(alice, bob)
+    for n in range(5):
+        await metronome.say(group, str(n))
+        metronome.tick()
+        await group.self_update()
+    assert await hear(room, 5) == [str(n) for n in range(5)]
+    assert await texts(room) == [str(n) for n in range(5)]
+
+
+async def test_disband(make_client: MakeClient) -> None:
+    alice, bob = await make_client("alice"), await make_client("bob")
+    group, room = await join(alice, bob)
+    await group.disband()
+    await until(lambda: room.info.state is GroupState.DISBANDED, bob)
+    assert len(bob.groups) == 0
+
+
+async def test_rotating_the_key_package(make_client: MakeClient, relay: LocalRelay) -> None:
+    alice, bob = await make_client("alice"), await make_client("bob")
+    (before,) = await bob.key_packages.mine()
+    after = await bob.key_packages.rotate()
+    assert (after.slot, after.ref != before.ref) == (before.slot, True)
+    await bob.outbox.flush(PATIENCE)
+    (found,) = await alice.key_packages.find(bob.public_key)
+    assert found.id == after.event_id
+    assert relay.count(30443) == 2
+    await join(alice, bob)

@@ -1,0 +1,320 @@
+"""Relays that are down, refuse, lie or lose everything: what was sent arrives, or is reported as failed."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from tests.client.people import PATIENCE, Account, Metronome, event_of, hear, join, texts, until
+
+from mdk import Client, Config, Delivery, DeliveryChanged, Keys, MessageReceived, errors
+from mdk.testing import Clock, Faults, LocalRelay, client, pair
+from mdk.testing.clients import impatient
+from mdk.testing.fixtures import MakeClient
+
+
+async def test_what_is_sent_while_the_relay_is_down_arrives(
+    relay: LocalRelay, make_client: MakeClient
+) -> None:
+    alice, bob = await make_client("alice"), await make_client("bob")
+    group, room = await join(alice, bob)
+    await relay.pause()
+    sent = [await group.send(f"{n}") for n in range(5)]
+    assert {s.delivery for s in sent} == {Delivery.QUEUED}
+    assert [m.text for m in await alice.outbox.pending()] == [f"{n}" for n in range(5)]
+    with pytest.raises(TimeoutError):
+        await sent[0].delivered(0.05)
+    await relay.resume()
+    assert sorted(await hear(room, 5)) == [f"{n}" for n in range(5)]
+    assert [(await s.delivered(PATIENCE)).delivery for s in sent] == [Delivery.ACCEPTED] * 5
+    await alice.outbox.flush(PATIENCE)
+    assert await alice.outbox.pending() == []
+
+
+async def test_a_refusal_for_good_is_reported_with_the_words_of_the_relay(
+    relay: LocalRelay, make_client: MakeClient
+) -> None:
+    alice, bob = await make_client("alice"), await make_client("bob")
+    group, room = await join(alice, bob)
+    relay.refuse(kinds={445}, reason="blocked: not here")
+    begin = alice.cursor
+    sent = await group.send("unwanted")
+    failed = await sent.delivered(PATIENCE)
+    assert failed.delivery is Delivery.FAILED
+    assert list(failed.errors.values()) == ["blocked: not here"]
+    assert list(failed.errors) == [relay.url]
+    changed = await event_of(alice, DeliveryChanged, begin)
+    assert (changed.delivery, changed.errors) == (Delivery.FAILED, failed.errors)
+    # What comes behind it is not held up, and it can be tried again.
+    relay.accept()
+    await group.send("wanted")
+    assert await hear(room, 1) == ["wanted"]
+    again = await alice.outbox.retry(sent.message.id)
+    assert (await again.delivered(PATIENCE)).delivery is Delivery.ACCEPTED
+    assert await hear(room, 1) == ["unwanted"]
+
+
+async def test_a_commit_that_nobody_takes_changes_nothing(
+    relay: LocalRelay, make_client: MakeClient
+) -> None:
+    alice, bob = await make_client("alice"), await make_client("bob")
+    group, _ = await join(alice, bob)
+    before = group.info
+    relay.refuse(kinds={445}, reason="blocked: no changes")
+    with pytest.raises(errors.NoRelayAccepted) as raised:
+        await group.update(name="other")
+    assert raised.value.reasons == {relay.url: "blocked: no changes"}
+    assert (group.info.name, group.info.epoch) == (before.name, before.epoch)
+    relay.accept()
+    assert (await group.update(name="other")).name == "other"
+
+
+async def test_a_waiting_message_can_be_taken_back(
+    relay: LocalRelay, make_client: MakeClient
+) -> None:
+    alice, bob = await make_client("alice"), await make_client("bob")
+    group, room = await join(alice, bob)
+    await relay.pause()
+    mistake = await group.send("mistake")
+    await group.send("meant")
+    await alice.outbox.cancel(mistake.message.id)
+    with pytest.raises(errors.NotAllowed):
+        await alice.outbox.cancel(mistake.message.id)
+    await relay.resume()
+    assert await hear(room, 1) == ["meant"]
+
+
+async def test_one_of_two_relays_is_enough() -> None:
+    async with LocalRelay() as good, LocalRelay() as bad:
+        alice = await client([good, bad], "alice")
+        bob = await client([good, bad], "bob")
+        try:
+            group, room = await join(alice, bob)
+            await bad.pause()
+            await group.send("hello")
+            assert await hear(room, 1) == ["hello"]
+            assert await bob.sync() >= 0
+            states = {status.url: status.state for status in alice.stats().relays}
+            assert states[good.url] == "connected"
+            await bad.resume()
+            await bad.until(lambda relay: relay.count(445) == good.count(445), PATIENCE)
+        finally:
+            await asyncio.gather(alice.close(), bob.close())
+
+
+async def test_each_has_relays_of_its_own() -> None:
+    async with LocalRelay() as hers, LocalRelay() as his:
+        alice = await client(hers, "alice")
+        bob = await client([his, hers], "bob")
+        try:
+            group, room = await join(alice, bob)
+            await room.send("over yours")
+            assert await hear(group, 1) == ["over yours"]
+        finally:
+            await asyncio.gather(alice.close(), bob.close())
+
+
+async def test_a_relay_that_restarts_empty(relay: LocalRelay, make_client: MakeClient) -> None:
+    alice, bob = await make_client("alice"), await make_client("bob")
+    group, room = await join(alice, bob)
+    await group.send("before")
+    assert await hear(room, 1) == ["before"]
+    await relay.wipe()
+    await group.send("after")
+    assert await hear(room, 1) == ["after"]
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        Faults(duplicate=True),
+        Faults(reorder=7),
+        Faults(page_limit=20),
+        Faults(false_events=True),
+        Faults(notice_flood=True),
+        Faults(delay=timedelta(milliseconds=30)),
+        Faults(rate_limit=600),
+        Faults(duplicate=True, reorder=11, false_events=True),
+    ],
+    ids=["duplicate", "reorder", "pages", "false", "notices", "delay", "rate", "several"],
+)
+async def test_bad_relays_do_not_hurt(relay: LocalRelay, faults: Faults) -> None:
+    alice, bob, group = await pair(relay)
+    try:
+        relay.faults(faults)
+        said = [str(n) for n in range(10)]
+        for text in said:
+            await group.send(text)
+        room = bob.groups[group.id]
+        assert sorted(await hear(room, 10), key=int) == said
+        with pytest.raises(TimeoutError):
+            await room.next_message(0.05)
+    finally:
+        await asyncio.gather(alice.close(), bob.close())
+
+
+async def test_messages_while_away_come_in_order(relay: LocalRelay, tmp_path: Path) -> None:
+    """A relay that returns three at a time, newest first."""
+    alice, bob = Account(tmp_path, "alice", relay), Account(tmp_path, "bob", relay)
+    metronome = Metronome()
+    async with alice.open(clock=metronome.clock) as hers:
+        async with bob.open() as his:
+            group, _ = await join(hers, his)
+        said = [f"{n}" for n in range(40)]
+        for n, text in enumerate(said):
+            await metronome.say(group, text)
+            if n % 10 == 9:
+                metronome.tick()
+                await group.self_update()
+        await hers.outbox.flush(PATIENCE)
+        relay.faults(Faults(page_limit=3))
+        async with bob.open() as his:
+            room = his.groups[group.id]
+            assert await hear(room, 40) == said
+            assert await texts(room) == said
+
+
+async def test_what_was_sent_while_away_is_backlog(relay: LocalRelay, tmp_path: Path) -> None:
+    alice, bob = Account(tmp_path, "alice", relay), Account(tmp_path, "bob", relay)
+    clock = Clock(datetime.now(UTC))
+    async with alice.open(clock=clock) as hers:
+        async with bob.open() as his:
+            group, _ = await join(hers, his)
+        clock.set(datetime.now(UTC) - timedelta(seconds=10))
+        await group.send("you are away")
+        await hers.outbox.flush(PATIENCE)
+        async with bob.open() as his:
+            received = await event_of(his, MessageReceived)
+            assert (received.message.text, received.backlog) == ("you are away", True)
+
+
+async def test_no_network_at_start_then_one(tmp_path: Path) -> None:
+    async with LocalRelay() as relay:
+        alice = Account(tmp_path, "alice", relay)
+        await relay.pause()
+        async with alice.open(ready=False) as hers:
+            with pytest.raises(TimeoutError):
+                await hers.ready(0.2)
+            group = await hers.groups.create("offline")
+            sent = await group.send("to myself")
+            assert sent.delivery is Delivery.QUEUED
+            with pytest.raises(errors.TransportError):
+                await hers.groups.create("with bob", [Keys.generate().public_key])
+            await relay.resume()
+            await hers.ready(PATIENCE)
+            assert (await sent.delivered(PATIENCE)).delivery is Delivery.ACCEPTED
+
+
+async def test_entering_without_a_network_does_not_wait_long(relay: LocalRelay) -> None:
+    await relay.pause()
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    async with impatient(Client.open(":memory:", relays=[relay.url])) as alice:
+        assert loop.time() - begun < 8
+        assert alice.stats().relays[0].state in {"backing-off", "connecting"}
+
+
+async def test_what_waits_survives_a_restart(relay: LocalRelay, tmp_path: Path) -> None:
+    alice, bob = Account(tmp_path, "alice", relay), Account(tmp_path, "bob", relay)
+    metronome = Metronome()
+    async with bob.open() as his:
+        async with alice.open(clock=metronome.clock) as hers:
+            group, room = await join(hers, his)
+            await relay.pause()
+            await metronome.say(group, "0", "1", "2")
+        await relay.resume()
+        async with alice.open(clock=metronome.clock) as hers:
+            assert await hear(room, 3) == ["0", "1", "2"]
+            await hers.outbox.flush(PATIENCE)
+
+
+async def test_a_relay_that_asks_for_authentication() -> None:
+    async with LocalRelay(require_auth=True) as relay:
+        alice, bob, group = await pair(relay)
+        try:
+            await group.send("hello")
+            assert await hear(bob.groups[group.id], 1) == ["hello"]
+        finally:
+            await asyncio.gather(alice.close(), bob.close())
+
+
+async def test_relays_on_loopback_that_others_name_are_not_dialled() -> None:
+    async with LocalRelay() as hers, LocalRelay() as his:
+        alice = await client(hers, "alice")
+        bob = impatient(
+            Client.open(":memory:", relays=[his.url], config=Config(allow_loopback=False))
+        )
+        try:
+            async with bob:
+                seen = hers.connections
+                with pytest.raises(errors.KeyPackageNotFound) as raised:
+                    await alice.groups.create("x", [bob.public_key])
+                assert raised.value.who == (bob.public_key,)
+                assert hers.connections == seen
+        finally:
+            await alice.close()
+
+
+async def test_stats_count(relay: LocalRelay, make_client: MakeClient) -> None:
+    alice, bob = await make_client("alice"), await make_client("bob")
+    group, room = await join(alice, bob)
+    for n in range(3):
+        await group.send(f"{n}")
+    await hear(room, 3)
+    await alice.outbox.flush(PATIENCE)
+    await until(lambda: alice.stats().messages_sent == 3, alice)
+    stats = bob.stats()
+    assert stats.events_received >= 4
+    assert [status.state for status in stats.relays] == ["connected"]
+    text = stats.openmetrics()
+    assert f"mdk_events_received_total {stats.events_received}" in text
+    assert 'mdk_relays{state="connected"} 1' in text
+    assert relay.url not in text
+    assert text.endswith("# EOF\n")
+
+
+async def test_a_relay_that_answers_after_a_minute_holds_nobody_up() -> None:
+    async with LocalRelay() as good, LocalRelay() as slow:
+        slow.faults(Faults(delay=timedelta(seconds=60)))
+        alice, bob = await asyncio.gather(
+            client([good, slow], "alice", ready=False), client([good, slow], "bob", ready=False)
+        )
+        try:
+            await good.until(lambda relay: relay.count(30443) == 2, PATIENCE)
+            group, room = await join(alice, bob)
+            sent = await group.send("over the good one")
+            assert await hear(room, 1) == ["over the good one"]
+            assert (await sent.delivered(PATIENCE)).delivery is Delivery.ACCEPTED
+        finally:
+            await asyncio.gather(alice.close(), bob.close())
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        Faults(endless=True),
+        Faults(huge_frames=True),
+        Faults(slow_bytes=True),
+        Faults(auth_loop=True),
+        Faults(lie_ok=True),
+        Faults(drop_silently_over=100),
+    ],
+    ids=["endless", "huge", "slow", "auth", "lies", "drops"],
+)
+async def test_one_hostile_relay_beside_a_good_one(faults: Faults) -> None:
+    async with LocalRelay() as good, LocalRelay() as bad:
+        bad.faults(faults)
+        alice, bob = await asyncio.gather(
+            client([good, bad], "alice", ready=False), client([good, bad], "bob", ready=False)
+        )
+        try:
+            await good.until(lambda relay: relay.count(30443) == 2, PATIENCE)
+            group, room = await join(alice, bob)
+            said = [str(n) for n in range(5)]
+            for text in said:
+                await group.send(text)
+            assert sorted(await hear(room, 5)) == said
+        finally:
+            await asyncio.gather(alice.close(), bob.close())
