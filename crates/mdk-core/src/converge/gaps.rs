@@ -16,7 +16,7 @@ impl Ctx<'_, '_> {
     /// younger than the oldest retained epoch may still wait for a commit, and what is older than our membership is
     /// nobody's loss (F1-7).
     pub(crate) fn report_gaps(&mut self, row: &GroupRow) -> Result<()> {
-        if row.pass.floor <= row.join_epoch {
+        if row.pass.floor <= row.join_epoch || crate::group::is_over(row.status) {
             return Ok(());
         }
         let nodes = self.tx.nodes(&row.id)?;

@@ -61,6 +61,12 @@ pub(crate) fn beyond(pass: &PassRow, epoch: u64) -> bool {
     pass.opened != 0 && epoch >= pass.base.saturating_add(reach)
 }
 
+/// Whether another branch may still take the place of the followed one: a choice is to come, or a branch that lost is
+/// retained.
+pub(crate) fn undecided(pass: &PassRow) -> bool {
+    pass.opened != 0 || pass.contested != 0
+}
+
 impl Ctx<'_, '_> {
     /// When an open pass is over, in Unix milliseconds. `None`: none is open.
     fn deadline(&self, pass: &PassRow) -> Option<u64> {
@@ -440,6 +446,7 @@ impl Ctx<'_, '_> {
         self.tx.prune_commits(&row.id, u64::MAX)?;
         self.tx.purge_expired(&row.id, u64::MAX)?;
         self.tx.delete_leave(&row.id)?;
+        self.drop_held(&row.id)?;
         self.edit_row(&row.id, |row| {
             row.pass = PassRow { joined_at: row.pass.joined_at, ..PassRow::default() };
         })?;

@@ -233,6 +233,15 @@ impl Ctx<'_, '_> {
         Ok(())
     }
 
+    /// Nothing waits for this group any more.
+    pub(crate) fn drop_held(&mut self, id: &GroupId) -> Result<()> {
+        self.rehome_held(id)?;
+        for held in self.tx.held(id)? {
+            self.tx.unhold(&held.event_id)?;
+        }
+        Ok(())
+    }
+
     /// Forgets the MLS state of a copy that is being replaced; history and events stay.
     fn clear_state(&mut self, id: &GroupId) -> Result<()> {
         self.cache.forget(id);
@@ -278,7 +287,7 @@ impl Ctx<'_, '_> {
             return Err(Error::InviteNotFound);
         }
         self.cache.forget(&row.id);
-        self.rehome_held(&row.id)?;
+        self.drop_held(&row.id)?;
         // rule: D6-2 the history of an earlier membership stays
         if row.status == GroupStatus::Reinvited {
             let left = GroupRow {
