@@ -302,3 +302,11 @@ pub fn held(engine: &mut Engine, id: &GroupId) -> Result<Held> {
         })
     })
 }
+
+/// Makes a group one whose retained states were lost.
+///
+/// # Errors
+/// [`Error::GroupNotFound`].
+pub fn give_up(engine: &mut Engine, id: &GroupId) -> Result<()> {
+    engine.act(|ctx| ctx.give_up(id, "a test gave it up"))
+}

@@ -285,6 +285,7 @@ impl Ctx<'_, '_> {
         self.tx.drop_input(&id, &opened.content_id)?;
         if crate::group::is_over(group.row.status) {
             self.cache.forget(&id);
+            self.retry_held(&id)?;
             return Ok(Verdict::Applied);
         }
         self.renew_leave(&mut group)?;
