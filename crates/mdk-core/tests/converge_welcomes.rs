@@ -195,6 +195,7 @@ fn who_joined_on_a_branch_that_lost_can_be_invited_again() {
         assert_eq!(alice.ends(&group), bob.ends(&group));
         assert_eq!(carol.member.info(&group).member_count, 3, "nobody can tell her");
 
+        carol.member.says(&group, "alone");
         let again = adds(&mut alice, &group, &mut carol);
         bob.takes(event(&again));
         bob.waits(1_000);
@@ -214,6 +215,11 @@ fn who_joined_on_a_branch_that_lost_can_be_invited_again() {
         assert_eq!(carol.member.info(&group).state, GroupState::Pending);
         carol.member.engine.accept(&invite.id).unwrap();
         assert_eq!(carol.ends(&group).authenticator, alice.ends(&group).authenticator);
+        assert_eq!(
+            carol.ends(&group).said,
+            [("alone".to_owned(), true)],
+            "marked, and still there"
+        );
         speak(&mut alice, &mut carol, &group);
         speak(&mut bob, &mut carol, &group);
     }

@@ -200,3 +200,36 @@ fn a_line_with_a_rival_waits() {
     carol.waits(1_000);
     assert_eq!(carol.ends(&group), alice.ends(&group));
 }
+
+// shows: E4-5, F1-3
+/// The oldest state of the window is there until the pass is over: for what was said in it, and for a rival made on it.
+#[test]
+fn the_oldest_state_lasts_as_long_as_the_pass() {
+    let place = folder();
+    let (mut alice, mut bob, _) = two(place.path());
+    let mut carol = Filed::new(place.path(), "carol", 3);
+    let mut dave = Filed::new(place.path(), "dave", 4);
+    let group =
+        alice.member.founds("another", &mut [&mut bob.member, &mut carol.member, &mut dave.member]);
+    let promoted = alice.member.engine.promote(&group, &[bob.member.key()]).unwrap();
+    alice.member.confirms(&promoted);
+    for member in [&mut bob, &mut carol, &mut dave] {
+        member.member.applies(event(&promoted));
+        member.waits(1_000);
+    }
+    let text = dave.member.says(&group, "in the first epoch");
+    let rival = commits(&mut bob, &group);
+    for n in 0..6 {
+        let commit = commits(&mut alice, &group);
+        carol.member.applies(&commit);
+        if n < 5 {
+            carol.waits(1_000);
+        }
+    }
+    assert_eq!(received(&carol.member.applies(&text)), ["in the first epoch"]);
+    let waits = Verdict::Deferred(DeferredReason::Rival);
+    assert_eq!(carol.takes(&rival).verdict, waits, "eligible, as for who waited before applying");
+    carol.waits(1_000);
+    let watch = testing::watch(&mut carol.member.engine, &group).unwrap();
+    assert!(watch.states.iter().filter(|s| s.followed).count() == 6);
+}

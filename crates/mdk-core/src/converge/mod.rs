@@ -263,6 +263,14 @@ impl Ctx<'_, '_> {
         self.sort_messages(id)
     }
 
+    /// What was said in all of the retained states is marked: others do not follow any of them.
+    pub(crate) fn lose_branch(&mut self, id: &GroupId) -> Result<()> {
+        for node in self.tx.nodes(id)? {
+            self.tx.set_canonical(id, &node.authenticator, false)?;
+        }
+        self.sort_messages(id)
+    }
+
     // rule: E5-4 what was said on a branch that lost is marked and stays; what was said on the winner is delivered
     /// Brings the history in line with the branch that is followed.
     fn sort_messages(&mut self, id: &GroupId) -> Result<()> {

@@ -265,6 +265,7 @@ impl Ctx<'_, '_> {
                 return Err(reject(RejectCode::AlreadyApplied, "B4-4", reason));
             }
             self.give_up(&id, "joined_on_a_lost_branch")?;
+            self.lose_branch(&id)?;
             self.clear_state(&id)?;
         }
         let signer = staged.welcome_sender_index().u32();

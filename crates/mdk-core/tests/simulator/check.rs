@@ -20,7 +20,8 @@ pub struct Summary {
     pub epoch: u64,
     pub messages: usize,
     pub invalidated: usize,
-    /// Members whom the protocol leaves behind: they joined on a branch that lost, or their removal is on the winner.
+    /// Members whom the protocol leaves behind: they joined on a branch that lost and were not invited again, or their
+    /// removal is on the winner and they cannot see how far it goes beyond that.
     pub left_behind: usize,
     /// Messages that came after their epoch had left the window.
     pub too_late: usize,
@@ -41,7 +42,8 @@ impl World {
                 let missed = self.net.resync(who, draw(&[salt, 3, who as u64]));
                 self.take(who, &missed, draw(&[salt, 4, who as u64]), false)?;
             }
-            self.pass(6_000);
+            // Long enough for whatever waits.
+            self.pass(40_000);
             for who in 0..self.members.len() {
                 self.timer(who, draw(&[salt, 5, who as u64]))?;
             }
@@ -107,8 +109,7 @@ impl World {
                     );
                 }
                 summary.left_behind += usize::from(belongs);
-                if belongs && !self.members[who].refused_welcome && self.members[who].root.is_none()
-                {
+                if belongs && self.members[who].root.is_none() {
                     return fault(
                         "not joined",
                         format!("member {who} had a Welcome and is not in: {state:?}"),
@@ -117,8 +118,13 @@ impl World {
                 continue;
             }
             if self.members[who].tip != Some(tip) {
-                // It joined on a branch that lost, or cannot see beyond its removal: only a new Welcome helps.
-                if !on_branch || !belongs {
+                // It joined on a branch that lost and knows of no other, or cannot see beyond its removal: only a new
+                // Welcome helps. Who is merely behind has everything that leads on.
+                let own = self.members[who].tip.unwrap_or(tip);
+                let behind = chain.contains(&own);
+                if (!on_branch && !belongs || !on_branch && !self.has_invitation(who)?)
+                    || !belongs && !behind
+                {
                     summary.left_behind += 1;
                     continue;
                 }
@@ -145,6 +151,12 @@ impl World {
             summary.agreed += 1;
         }
         self.judge_histories(Some(tip), summary)
+    }
+
+    /// Whether a Welcome waits with a member.
+    fn has_invitation(&mut self, who: usize) -> Checked<bool> {
+        let group = self.group.clone();
+        Ok(self.must(who, "watch", |e| testing::watch(e, &group))?.welcomes > 0)
     }
 
     /// The state that most are in.

@@ -115,11 +115,6 @@ impl World {
             return self.adopt(who, salt);
         }
         for (n, outcome) in outcomes.into_iter().enumerate() {
-            if let Verdict::Rejected(rejection) = outcome.verdict
-                && rejection.code == RejectCode::AlreadyApplied
-            {
-                self.members[who].refused_welcome = true;
-            }
             self.after(who, outcome, draw(&[salt, 65, n as u64]))?;
         }
         Ok(())

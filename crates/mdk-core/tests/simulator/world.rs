@@ -60,8 +60,6 @@ pub struct Member {
     /// Messages that came only when their epoch had long gone, and messages that came in time.
     pub late: BTreeSet<EventId>,
     pub in_time: BTreeSet<EventId>,
-    /// It was invited while it was in the group: that Welcome is lost to it.
-    pub refused_welcome: bool,
 }
 
 /// What a world is broken with, to see that it is noticed.
@@ -122,7 +120,6 @@ impl World {
                 root: None,
                 late: BTreeSet::new(),
                 in_time: BTreeSet::new(),
-                refused_welcome: false,
             };
             members.push(member);
         }
@@ -263,11 +260,6 @@ impl World {
     pub fn state(&mut self, who: usize) -> Option<GroupState> {
         let group = self.group.clone();
         self.call(who, |e| e.group(&group)).ok().map(|info| info.state)
-    }
-
-    /// Whether it is a member by its own account.
-    pub fn is_live(&mut self, who: usize) -> bool {
-        matches!(self.state(who), Some(GroupState::Active | GroupState::Leaving))
     }
 
     /// Notes where a member stands.
