@@ -122,9 +122,8 @@ impl World {
                 // Welcome helps. Who is merely behind has everything that leads on.
                 let own = self.members[who].tip.unwrap_or(tip);
                 let behind = chain.contains(&own);
-                if (!on_branch && !belongs || !on_branch && !self.has_invitation(who)?)
-                    || !belongs && !behind
-                {
+                let lost = !on_branch && !(belongs && self.has_invitation(who)?);
+                if lost || on_branch && !belongs && !behind {
                     summary.left_behind += 1;
                     continue;
                 }
