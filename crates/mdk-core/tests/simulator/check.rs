@@ -122,7 +122,8 @@ impl World {
                 // Welcome helps. Who is merely behind has everything that leads on.
                 let own = self.members[who].tip.unwrap_or(tip);
                 let behind = chain.contains(&own);
-                let lost = !on_branch && !(belongs && self.has_invitation(who)?);
+                let waiting = belongs && self.has_invitation(who)?;
+                let lost = !(on_branch || waiting);
                 if lost || on_branch && !belongs && !behind {
                     summary.left_behind += 1;
                     continue;
