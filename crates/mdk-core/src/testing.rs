@@ -310,3 +310,9 @@ pub fn held(engine: &mut Engine, id: &GroupId) -> Result<Held> {
 pub fn give_up(engine: &mut Engine, id: &GroupId) -> Result<()> {
     engine.act(|ctx| ctx.give_up(id, "a test gave it up"))
 }
+
+/// The account's keys, as a second device of it is given them.
+#[must_use]
+pub fn keys(engine: &Engine) -> mdk_wire::Keys {
+    engine.identity.keys.clone()
+}

@@ -157,7 +157,6 @@ fn forged(world: &World, n: u16, change: impl FnOnce(&mut Handmade)) -> Event {
     world.max.seals(&commit.bytes(&world.max))
 }
 
-// rule: D2-11
 /// By a member, so all of them are opened: for no known state, for epochs to come, with a wrong signature, unauthorized.
 #[test]
 fn invalid_commits_are_bounded() {
