@@ -20,9 +20,11 @@ pub struct Summary {
     pub epoch: u64,
     pub messages: usize,
     pub invalidated: usize,
-    /// Members whom the protocol leaves behind: they joined on a branch that lost and were not invited again, or their
-    /// removal is on the winner and they cannot see how far it goes beyond that.
+    /// Members whom the protocol leaves behind: they joined on a branch that lost and were not invited again.
     pub left_behind: usize,
+    /// Members whose removal is on the winner, and who keep another branch because they cannot see how far the winner
+    /// goes beyond that.
+    pub blind: usize,
     /// Messages that came after their epoch had left the window.
     pub too_late: usize,
 }
@@ -124,8 +126,10 @@ impl World {
                 let behind = chain.contains(&own);
                 let waiting = belongs && self.has_invitation(who)?;
                 let lost = !(on_branch || waiting);
-                if lost || on_branch && !belongs && !behind {
-                    summary.left_behind += 1;
+                let blind = on_branch && !belongs && !behind;
+                if lost || blind {
+                    summary.left_behind += usize::from(lost);
+                    summary.blind += usize::from(blind);
                     continue;
                 }
                 let (epoch, other) = (self.tree.epoch(&tip), self.members[who].tip.unwrap_or(tip));
