@@ -85,6 +85,35 @@ fn who_is_out_on_a_branch_that_loses_comes_back_in_every_order() {
     }
 }
 
+// rule: D6-8
+/// The child comes long before its parent, when nothing competes yet: it is refused then. With the parent the other branch
+/// is known, is subscribed to, and the child counts when it comes again.
+#[test]
+fn who_is_out_asks_again_for_a_branch_that_would_take_it_back() {
+    let place = folder();
+    let ([mut alice, mut bob, mut carol], group) = three(place.path());
+    let key = bob.member.key();
+    let route = bob.member.info(&group).nostr_group_id.to_hex();
+    let asks = |bob: &mut Filed| {
+        bob.member.engine.interests().unwrap().iter().any(|i| i.filter.contains(&route))
+    };
+    let removal = alice.member.engine.remove_members(&group, &[key]).unwrap();
+    alice.member.confirms(&removal);
+    let winner = [renames(&mut carol, &group, "c1"), renames(&mut carol, &group, "c2")];
+    assert!(asks(&mut bob));
+    bob.member.applies(event(&removal));
+    bob.waits(1_000);
+    assert!(!asks(&mut bob));
+    assert!(matches!(bob.takes(&winner[1]).verdict, Verdict::Rejected(_)));
+    assert_eq!(bob.takes(&winner[0]).verdict, Verdict::Deferred(DeferredReason::Rival));
+    assert!(asks(&mut bob));
+    bob.waits(1_000);
+    bob.takes(&winner[1]);
+    bob.waits(1_000);
+    assert_eq!(bob.member.info(&group).state, GroupState::Active);
+    assert_eq!(bob.member.info(&group).name, "c2");
+}
+
 // shows: D1-3, D6-7
 /// Once nothing competes any more, what comes for a group that we are out of is refused.
 #[test]

@@ -182,8 +182,8 @@ impl World {
         let chain = self.tree.chain(&tip);
         for (who, state) in states.iter().enumerate() {
             let on_branch = self.members[who].root.is_some_and(|root| chain.contains(&root));
-            if *state == Some(GroupState::Disbanded) && on_branch && self.tree.is_member(&tip, who)
-            {
+            let ended = *state == Some(GroupState::Disbanded) && !self.members[who].late_rival;
+            if ended && on_branch && self.tree.is_member(&tip, who) {
                 return fault("divergence", format!("member {who} saw the end, others go on"));
             }
         }
