@@ -29,7 +29,7 @@ fn rotates(n: u8) -> Change {
 /// The ids that the engine asks relays for.
 fn served(world: &mut World) -> Vec<NostrGroupId> {
     let interests = world.us.engine.interests().unwrap();
-    let filter = &interests.iter().find(|i| i.filter.contains("445")).unwrap().filter;
+    let filter = &interests.iter().find(|i| i.filter.contains("\"kinds\":[445]")).unwrap().filter;
     let filter: serde_json::Value = serde_json::from_str(filter).unwrap();
     let list = filter["#h"].as_array().unwrap().iter();
     list.map(|id| NostrGroupId::from_hex(id.as_str().unwrap()).unwrap()).collect()
