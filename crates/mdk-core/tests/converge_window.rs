@@ -153,23 +153,6 @@ fn a_long_line_is_followed_in_bounds() {
     assert_eq!(bob.ends(&group), alice.ends(&group));
 }
 
-/// A line in one batch, in order or reversed, is applied by that call.
-#[test]
-fn a_line_in_one_batch_needs_no_tick() {
-    for reversed in [false, true] {
-        let place = folder();
-        let (mut alice, mut bob, group) = two(place.path());
-        let mut line: Vec<String> =
-            (0..12).map(|_| commits(&mut alice, &group).to_json()).collect();
-        if reversed {
-            line.reverse();
-        }
-        let batch: Vec<&[u8]> = line.iter().map(String::as_bytes).collect();
-        bob.member.engine.process_many(&batch).unwrap();
-        assert_eq!(bob.ends(&group), alice.ends(&group));
-    }
-}
-
 /// With a rival in sight the pass reaches five epochs and no further, as for a member that waits for its end.
 #[test]
 fn a_line_with_a_rival_waits() {

@@ -55,9 +55,11 @@ pub(crate) fn touch(pass: &mut PassRow, epoch: u64, now_millis: u64) {
 /// before can still come meanwhile. (rule: E5-7)
 ///
 /// A pass without rivals has nothing to choose, so a line of commits is followed as it comes (rule: E5-8); how far, only
-/// the states bound that the pass retains.
-pub(crate) fn beyond(pass: &PassRow, epoch: u64) -> bool {
-    let reach = if pass.contested == 0 { MAX_LINE } else { order::POLICY.max_rewind_commits };
+/// the states bound that the pass retains. What had waited, or comes with others, may hold rivals further on: it is taken
+/// up pass by pass.
+pub(crate) fn beyond(pass: &PassRow, epoch: u64, line: bool) -> bool {
+    let reach =
+        if line && pass.contested == 0 { MAX_LINE } else { order::POLICY.max_rewind_commits };
     pass.opened != 0 && epoch >= pass.base.saturating_add(reach)
 }
 
