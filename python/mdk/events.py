@@ -188,7 +188,7 @@ class Unrecoverable(Event):
 
     __match_args__ = ("reason",)
     reason: str
-    """retained_state_lost or own_commit_lost."""
+    """retained_state_lost, own_commit_lost or joined_on_a_lost_branch."""
 
 
 @final

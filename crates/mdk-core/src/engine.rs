@@ -192,7 +192,7 @@ impl Engine {
 
     /// A write of the caller's own: what it does is in its result, and in the log. What it set free among held
     /// events is reported by the next `process` or `tick`.
-    fn act<T>(&mut self, f: impl FnOnce(&mut Ctx<'_, '_>) -> Result<T>) -> Result<T> {
+    pub(crate) fn act<T>(&mut self, f: impl FnOnce(&mut Ctx<'_, '_>) -> Result<T>) -> Result<T> {
         let (value, effects) = self.write(f)?;
         self.backlog.extend(effects.late);
         self.backlog_reply.extend(effects.reply);
@@ -387,6 +387,7 @@ impl Engine {
                 ctx.close_due(&row.id)?;
                 let row = ctx.current_row(&row.id)?;
                 ctx.report_gaps(&row)?;
+                ctx.wake_welcomes(&row.id)?;
                 ctx.forget_left(&row)?;
             }
             ctx.wake_inputs()?;

@@ -14,6 +14,7 @@ use openmls::prelude::{
 use openmls_traits::OpenMlsProvider as _;
 
 use crate::cache::LoadedGroup;
+use crate::converge::touch;
 use crate::ctx::{Ctx, stored_event};
 use crate::error::{Error, Result};
 use crate::group;
@@ -232,6 +233,15 @@ impl Ctx<'_, '_> {
         let before = V2::settings(group.mls.public_group().group_context())
             .map_err(|_| Error::Internal("own state does not decode"))?;
         let state = self.snapshot(&group.row)?;
+        // rule: F1-3 what came while it was being published is taken up before the states that open it are let go:
+        // the pass that keeps them is over as soon as that is done
+        let came = !pending.automatic
+            && !self.batching
+            && group.row.pass.opened == 0
+            && self.tx.held_count(&pending.group)? > 0;
+        if came {
+            touch(&mut group.row.pass, pending.source_epoch, self.now_millis);
+        }
         self.retain(&group.row, &state)?;
         let left = self_removed(&commit, &group);
         group
@@ -257,8 +267,12 @@ impl Ctx<'_, '_> {
             self.tx.mark_seen(event.as_bytes(), Seen::OwnEcho)?;
         }
         let group_id = pending.group.clone();
+        let auth = group.row.authenticator;
         self.put(group);
         self.retry_held(&group_id)?;
+        if came {
+            self.close_unless_moved(&group_id, auth)?;
+        }
         self.close_due(&group_id)?;
         self.info(&group_id)
     }

@@ -302,3 +302,17 @@ pub fn held(engine: &mut Engine, id: &GroupId) -> Result<Held> {
         })
     })
 }
+
+/// Makes a group one whose retained states were lost.
+///
+/// # Errors
+/// [`Error::GroupNotFound`].
+pub fn give_up(engine: &mut Engine, id: &GroupId) -> Result<()> {
+    engine.act(|ctx| ctx.give_up(id, "a test gave it up"))
+}
+
+/// The account's keys, as a second device of it is given them.
+#[must_use]
+pub fn keys(engine: &Engine) -> mdk_wire::Keys {
+    engine.identity.keys.clone()
+}

@@ -383,7 +383,7 @@ pub enum EventBody {
     },
     /// State that the group needs is lost: only a new invite, or a backup, helps.
     Unrecoverable {
-        /// `retained_state_lost` or `own_commit_lost`.
+        /// `retained_state_lost`, `own_commit_lost` or `joined_on_a_lost_branch`.
         reason: String,
     },
     /// The group was ended by an admin.

@@ -183,11 +183,13 @@ fn our_own_scenarios_too() {
     }
 }
 
-// Faults of the engine that are known. When one is mended, its file belongs to our own scenarios.
+// Faults of the engine that are known, if there is such a directory. When one is mended, its file belongs to our own
+// scenarios.
 #[test]
 fn open_faults_are_still_open() {
     compared::listen();
-    for path in files(&Path::new(VECTORS).join("scenarios-open")) {
+    let open = Path::new(VECTORS).join("scenarios-open");
+    for path in if open.is_dir() { files(&open) } else { Vec::new() } {
         let file = format::parse(&std::fs::read_to_string(&path).unwrap()).unwrap();
         let played = play(&file, None);
         assert!(matches!(played, Played::Bad(_)), "{} is good now: move it", path.display());

@@ -110,6 +110,7 @@ fn worlds(first: u64, count: u64, steps: usize) -> (Summary, u64, u64) {
                             sums.0.messages += summary.messages;
                             sums.0.invalidated += summary.invalidated;
                             sums.0.left_behind += summary.left_behind;
+                            sums.0.blind += summary.blind;
                             sums.0.too_late += summary.too_late;
                             sums.0.epoch += summary.epoch;
                             sums.1 += commits;

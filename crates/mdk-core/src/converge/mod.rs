@@ -32,6 +32,9 @@ use branch::{Auth, Tree};
 /// Candidate tips that are kept per group; of more, the worst go.
 pub(crate) const MAX_RIVALS: usize = 8;
 
+/// Commits in a line that one pass takes: each leaves a state that is retained until the pass is over.
+const MAX_LINE: u64 = 32;
+
 /// Passes that one call closes for a group.
 const MAX_PASSES: usize = 10_000;
 
@@ -50,8 +53,20 @@ pub(crate) fn touch(pass: &mut PassRow, epoch: u64, now_millis: u64) {
 
 /// Whether a commit leads further than the open pass reaches: what lies beyond is for the next one, and what was said
 /// before can still come meanwhile. (rule: E5-7)
-pub(crate) fn beyond(pass: &PassRow, epoch: u64) -> bool {
-    pass.opened != 0 && epoch >= pass.base.saturating_add(order::POLICY.max_rewind_commits)
+///
+/// A pass without rivals has nothing to choose, so a line of commits is followed as it comes (rule: E5-8); how far, only
+/// the states bound that the pass retains. What had waited, or comes with others, may hold rivals further on: it is taken
+/// up pass by pass.
+pub(crate) fn beyond(pass: &PassRow, epoch: u64, line: bool) -> bool {
+    let reach =
+        if line && pass.contested == 0 { MAX_LINE } else { order::POLICY.max_rewind_commits };
+    pass.opened != 0 && epoch >= pass.base.saturating_add(reach)
+}
+
+/// Whether another branch may still take the place of the followed one: a choice is to come, or a branch that lost is
+/// retained.
+pub(crate) fn undecided(pass: &PassRow) -> bool {
+    pass.opened != 0 || pass.contested != 0
 }
 
 impl Ctx<'_, '_> {
@@ -122,12 +137,30 @@ impl Ctx<'_, '_> {
 
     /// Closes the pass if its time has come.
     pub(crate) fn close_due(&mut self, id: &GroupId) -> Result<()> {
-        let pass = self.pass_of(id)?;
-        // A batch is one input.
-        if self.is_due(&pass) && !(self.batching && pass.relevant == self.now_millis) {
+        // What is taken up together is one input, and is taken up before anything is let go (rule: F1-3).
+        if self.retrying {
+            return Ok(());
+        }
+        // What had waited may have opened another, which is over too where no quiet is waited for.
+        for _ in 0..MAX_PASSES {
+            let pass = self.pass_of(id)?;
+            // A batch is one input.
+            if !self.is_due(&pass) || self.batching && pass.relevant == self.now_millis {
+                break;
+            }
             self.close_pass(id)?;
+            if self.pass_of(id)? == pass {
+                break;
+            }
         }
         Ok(())
+    }
+
+    /// Ends a pass that was opened for what had been held, if there was nothing in it to choose.
+    pub(crate) fn close_unless_moved(&mut self, id: &GroupId, auth: Auth) -> Result<()> {
+        let row = self.current_row(id)?;
+        let still = row.authenticator == auth && row.pass.contested == 0;
+        if still && row.status != GroupStatus::Disbanding { self.close_pass(id) } else { Ok(()) }
     }
 
     /// Chooses, applies the choice, and lets go of what was kept for it.
@@ -228,6 +261,14 @@ impl Ctx<'_, '_> {
                     .collect();
                 self.switch(id, &nodes, &path)?;
             }
+        }
+        self.sort_messages(id)
+    }
+
+    /// What was said in all of the retained states is marked: others do not follow any of them.
+    pub(crate) fn lose_branch(&mut self, id: &GroupId) -> Result<()> {
+        for node in self.tx.nodes(id)? {
+            self.tx.set_canonical(id, &node.authenticator, false)?;
         }
         self.sort_messages(id)
     }
@@ -415,6 +456,7 @@ impl Ctx<'_, '_> {
         self.tx.prune_commits(&row.id, u64::MAX)?;
         self.tx.purge_expired(&row.id, u64::MAX)?;
         self.tx.delete_leave(&row.id)?;
+        self.drop_held(&row.id)?;
         self.edit_row(&row.id, |row| {
             row.pass = PassRow { joined_at: row.pass.joined_at, ..PassRow::default() };
         })?;

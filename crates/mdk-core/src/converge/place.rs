@@ -132,6 +132,11 @@ impl Ctx<'_, '_> {
         let (now, epoch, auth) = (self.now_millis, node.epoch, node.authenticator);
         let row = self.edit_row(&id, |row| {
             touch(&mut row.pass, row.epoch, now);
+            // A line may have gone far; branches are counted in the window of where it has come to.
+            if row.pass.contested == 0 {
+                let window = super::order::POLICY.max_rewind_commits;
+                row.pass.base = row.pass.base.max(row.epoch.saturating_sub(window));
+            }
             row.pass.contested = match row.pass.contested {
                 0 => epoch,
                 other => other.min(epoch),
@@ -236,7 +241,7 @@ impl Ctx<'_, '_> {
         if matches!(row.status, GroupStatus::Unrecoverable | GroupStatus::Disbanded) {
             return Ok(false);
         }
-        if input.class == InputClass::Commit && beyond(&row.pass, input.epoch) {
+        if input.class == InputClass::Commit && beyond(&row.pass, input.epoch, false) {
             return Ok(false);
         }
         let Ok(message) = classify::decode(&input.bytes) else {

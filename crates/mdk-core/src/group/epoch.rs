@@ -178,12 +178,12 @@ impl Ctx<'_, '_> {
         }
         self.abandon_outgoing(&row.id)?;
         self.tx.mls_delete(&row.id)?;
-        self.rehome_held(&row.id)?;
-        for held in self.tx.held(&row.id)? {
-            self.tx.unhold(&held.event_id)?;
-        }
-        // rule: D6-5 a removed copy keeps its retained states for a while: another branch may have kept us
+        // The state that was left has its key with it, as long as it is retained.
+        self.edit_row(&row.id, |row| row.event_key = Secret::new([0; 32]))?;
+        // rule: D6-5 a removed copy keeps its retained states for a while, and what waits for others: another branch may
+        // have kept us
         if row.status == GroupStatus::Disbanded {
+            self.drop_held(&row.id)?;
             self.tx.delete_leave(&row.id)?;
             self.tx.purge_expired(&row.id, u64::MAX)?;
             self.tx.prune_nodes(&row.id, u64::MAX)?;

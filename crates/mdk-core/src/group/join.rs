@@ -2,18 +2,20 @@
 //!
 //! The MLS join happens when the Welcome arrives, so that no epoch is missed while the user thinks about it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use mdk_store::{GroupRow, GroupStatus, HeldRow, PassRow, Seen};
 use mdk_wire::{
-    ContentId, Event, EventId, GroupId, KeyPackageRef, NostrGroupId, WelcomeRumor, gift_wrap, kind,
-    welcome,
+    ContentId, Event, EventId, GroupId, KeyPackageRef, NostrGroupId, PublicKey, WelcomeRumor,
+    gift_wrap, kind, welcome,
 };
 use openmls::group::{StagedWelcome, WelcomeError};
 use openmls::prelude::tls_codec::DeserializeBytes as _;
 use openmls::prelude::{CreationFromExternalError, MlsMessageBodyIn, MlsMessageIn};
 
 use crate::cache::LoadedGroup;
+use crate::converge::{order, undecided};
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
 use crate::event_log::Stored;
@@ -28,8 +30,22 @@ use crate::{group, history};
 /// Invites that may wait for an answer at one time.
 const MAX_INVITES: usize = 256;
 
+/// Welcomes that wait, per group, for the end of a membership that still lasts.
+const MAX_WELCOMES: usize = 4;
+
+/// How long a Welcome waits for a removal before it counts as one from a branch that we cannot see, in seconds.
+const PATIENCE: u64 = 120;
+
 /// Routing id of a group without 0x8004.
 pub(crate) const UNROUTED: NostrGroupId = NostrGroupId::from_bytes([0; 32]);
+
+/// What became of a Welcome.
+enum Joined {
+    /// A group, waiting for the user's answer.
+    Invited(Box<GroupRow>),
+    /// Our membership in this group has not ended yet.
+    Wait(GroupId),
+}
 
 const fn reject(code: RejectCode, rule: &'static str, reason: &'static str) -> Halt {
     Halt::Rejected(Rejection::new(code, rule, reason))
@@ -77,18 +93,101 @@ impl Ctx<'_, '_> {
         // rule: B4-14 invites of strangers are bounded; the Welcome is taken when there is room again
         let waiting = self.tx.groups()?.iter().filter(|row| is_invited(row.status)).count();
         if waiting >= MAX_INVITES {
+            // (one that was held stays so)
+            self.kept_raw = true;
             return Ok(Verdict::Deferred(DeferredReason::ResourceRefused));
         }
-        let row = self.join(event.id(), &rumor)?;
+        let row = match self.join(event.id(), &rumor)? {
+            Joined::Invited(row) => row,
+            Joined::Wait(id) => return self.hold_welcome(&id, event),
+        };
         self.tx.mark_seen(event.id().as_bytes(), Seen::Done)?;
         self.tx.mark_seen(content_id.as_bytes(), Seen::Done)?;
+        self.tx.unhold(&event.id())?;
         let welcome = *event.id().as_bytes();
         self.emit(&row.id, &welcome, &Stored::Invited { welcome })?;
+        if known_before(&row) {
+            // rule: B4-13 what had waited for another branch may be of the new membership
+            self.retry_held(&row.id)?;
+        }
         Ok(Verdict::Applied)
     }
 
+    // rule: B4-15 a Welcome of a later membership waits for the end of this one
+    /// Gift wraps and the group's events come by two subscriptions, so the invitation may be there before the commit
+    /// that removed us: it is kept, and taken up when that commit has come.
+    fn hold_welcome(&mut self, id: &GroupId, event: &Event) -> Result<Verdict, Halt> {
+        let row = self.current_row(id)?;
+        let waiting = self.held_welcomes(id)?;
+        if waiting.len() >= MAX_WELCOMES && !waiting.iter().any(|w| w.event_id == event.id()) {
+            return Ok(Verdict::Deferred(DeferredReason::ResourceRefused));
+        }
+        self.hold(&row, event, DeferredReason::FutureEpoch)
+    }
+
+    fn held_welcomes(&self, id: &GroupId) -> Result<Vec<HeldRow>> {
+        let mut held = self.tx.held(id)?;
+        held.retain(|held| is_gift_wrap(&held.event_json));
+        Ok(held)
+    }
+
+    // rule: B4-16 who joined on a branch that nobody follows is let go by the invitation of the others
+    /// Takes up Welcomes that have waited long enough for a removal that does not come.
+    pub(crate) fn wake_welcomes(&mut self, id: &GroupId) -> Result<()> {
+        let row = self.current_row(id)?;
+        if row.welcome.is_none() || group::is_over(row.status) || undecided(&row.pass) {
+            return Ok(());
+        }
+        for held in self.held_welcomes(id)? {
+            if held.received_at.saturating_add(PATIENCE) > self.now() {
+                continue;
+            }
+            let Ok(event) = Event::from_stored_json(held.event_json.as_bytes()) else { continue };
+            // Whatever it comes to, it stays or goes by itself.
+            match self.attempt(event)? {
+                Ok(_) => {}
+                Err(_) => self.tx.unhold(&held.event_id)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a Welcome for a group that we are in leads to where the others are: it has waited long, its maker is an
+    /// admin by our own account, our membership is so young that it may have begun on a branch that lost, and the
+    /// branch that it comes from beats ours by the order of branches, as far as it can be seen from here.
+    fn is_left_behind(&self, row: &GroupRow, invite: &EventId, epoch: u64) -> Result<bool> {
+        let patient = self
+            .held_welcomes(&row.id)?
+            .iter()
+            .any(|w| w.event_id == *invite && w.received_at.saturating_add(PATIENCE) <= self.now());
+        if !patient || undecided(&row.pass) || row.pass.floor > row.join_epoch {
+            return Ok(false);
+        }
+        let mut speakers: BTreeMap<u64, BTreeSet<PublicKey>> = BTreeMap::new();
+        for witness in self.tx.witnesses(&row.id, 0)? {
+            if witness.epoch >= row.join_epoch {
+                speakers.entry(witness.epoch).or_default().insert(witness.sender);
+            }
+        }
+        let quorum = speakers.values().any(|who| who.len() >= order::POLICY.quorum_senders);
+        Ok(epoch > row.epoch.saturating_add(u64::from(quorum)))
+    }
+
+    /// Whether the maker of a Welcome is an admin in the group as we know it, by its signature key.
+    fn vouched(&mut self, row: &GroupRow, staged: &StagedWelcome) -> Result<bool> {
+        let Ok(signer) = staged.welcome_sender() else { return Ok(false) };
+        let group = self.take(&row.id)?;
+        let known = group.mls.members().any(|member| {
+            member.signature_key == signer.signature_key().as_slice()
+                && member.credential == *signer.credential()
+                && V2::account_of(&member.credential).is_some_and(|a| row.admins.contains(&a))
+        });
+        self.put(group);
+        Ok(known)
+    }
+
     /// B4 steps 2 to 12. The caller's savepoint makes a refusal leave the KeyPackage as it was.
-    fn join(&mut self, invite: EventId, rumor: &WelcomeRumor) -> Result<GroupRow, Halt> {
+    fn join(&mut self, invite: EventId, rumor: &WelcomeRumor) -> Result<Joined, Halt> {
         // rule: B4-2 one MLSMessage, a Welcome of the one ciphersuite
         let message = MlsMessageIn::tls_deserialize_exact_bytes(&rumor.mls_message)
             .map_err(|_| reject(RejectCode::InvalidEncoding, "B4-2", "not one MLSMessage"))?;
@@ -116,23 +215,32 @@ impl Ctx<'_, '_> {
 
         let provider = self.provider();
         let config = V2::join_config(self.config);
-        let builder = StagedWelcome::build_from_welcome(&provider, &config, mls_welcome)
+        let mut builder = StagedWelcome::build_from_welcome(&provider, &config, mls_welcome)
             .map_err(|e| welcome_error(&e))?;
         // rule: B4-4 a known or disbanded group is not joined again; the id, yet unverified, may refuse but never admit
-        let claimed =
-            builder.processed_welcome().unverified_group_info().group_id().as_slice().to_vec();
+        let info = builder.processed_welcome().unverified_group_info();
+        let (claimed, epoch) = (info.group_id().as_slice().to_vec(), info.epoch().as_u64());
         let id = GroupId::from_bytes(&claimed).map_err(|_| {
             reject(RejectCode::InvalidEncoding, "B4-4", "group id of unacceptable length")
         })?;
         let known = self.tx.group(&id)?;
+        let mut live = None;
         match known.as_ref().map(|row| row.status) {
             None => {}
-            // rule: B4-5 a copy we are no longer in is replaced by a fresh Welcome
-            Some(GroupStatus::Removed | GroupStatus::Left) => {
+            // rule: B4-5 a copy that we are no longer in, or that cannot be followed, is replaced by a fresh Welcome
+            Some(GroupStatus::Removed | GroupStatus::Left | GroupStatus::Unrecoverable) => {
                 self.clear_state(&id)?;
             }
             Some(GroupStatus::Disbanded) => {
                 return Err(reject(RejectCode::AlreadyApplied, "B4-4", "the group was disbanded"));
+            }
+            // What begins after our membership began may be another membership.
+            Some(status)
+                if status != GroupStatus::Founding
+                    && known.as_ref().is_some_and(|row| epoch > row.join_epoch) =>
+            {
+                live = known.clone();
+                builder = builder.replace_old_group();
             }
             Some(_) => {
                 return Err(reject(
@@ -144,6 +252,22 @@ impl Ctx<'_, '_> {
         }
         // rule: B4-6 the group opens and verifies; lifetimes of others' leaves (RFC 9420: recommended) are no condition
         let staged = builder.skip_lifetime_validation().build().map_err(|e| welcome_error(&e))?;
+        if let Some(row) = live {
+            let vouched = self.vouched(&row, &staged)?;
+            if !(vouched && self.is_left_behind(&row, &invite, epoch)?) {
+                // OpenMLS has dropped the bundle; the Welcome needs it when its time comes.
+                self.tx.mls_put_key_package_bytes(&reference, bundle.expose())?;
+                // Nobody knows yet who else will be an admin by then.
+                if vouched || epoch > row.epoch {
+                    return Ok(Joined::Wait(id));
+                }
+                let reason = "the group is known already";
+                return Err(reject(RejectCode::AlreadyApplied, "B4-4", reason));
+            }
+            self.give_up(&id, "joined_on_a_lost_branch")?;
+            self.lose_branch(&id)?;
+            self.clear_state(&id)?;
+        }
         let signer = staged.welcome_sender_index().u32();
         // rule: B4-11 the configuration is given again, since it sizes the store of past epochs
         let mls = staged.into_group(&provider).map_err(|e| welcome_error(&e))?;
@@ -201,7 +325,7 @@ impl Ctx<'_, '_> {
         let mut group = LoadedGroup::new(mls, row.clone());
         group.set_view(Arc::new(view));
         self.put(group);
-        Ok(row)
+        Ok(Joined::Invited(Box::new(row)))
     }
 
     /// The first entry of `secrets` for which we hold a private KeyPackage.
@@ -227,8 +351,20 @@ impl Ctx<'_, '_> {
         }
         let Some(home) = home else { return Ok(()) };
         for held in self.tx.held(id)? {
+            if is_gift_wrap(&held.event_json) {
+                continue;
+            }
             self.tx.unhold(&held.event_id)?;
             self.tx.hold(&HeldRow { group: home.clone(), ..held }, self.config.max_held_events)?;
+        }
+        Ok(())
+    }
+
+    /// Nothing waits for this group any more.
+    pub(crate) fn drop_held(&mut self, id: &GroupId) -> Result<()> {
+        self.rehome_held(id)?;
+        for held in self.tx.held(id)? {
+            self.tx.unhold(&held.event_id)?;
         }
         Ok(())
     }
@@ -278,7 +414,8 @@ impl Ctx<'_, '_> {
             return Err(Error::InviteNotFound);
         }
         self.cache.forget(&row.id);
-        self.rehome_held(&row.id)?;
+        let later = self.held_welcomes(&row.id)?;
+        self.drop_held(&row.id)?;
         // rule: D6-2 the history of an earlier membership stays
         if row.status == GroupStatus::Reinvited {
             let left = GroupRow {
@@ -289,11 +426,30 @@ impl Ctx<'_, '_> {
             };
             self.clear_state(&left.id)?;
             self.tx.update_group(&left)?;
-            return Ok(());
+        } else {
+            self.tx.delete_group(&row.id)?;
         }
-        self.tx.delete_group(&row.id)?;
+        // Another invitation is another question.
+        for held in later {
+            if let Ok(event) = Event::from_stored_json(held.event_json.as_bytes()) {
+                let _ = self.attempt(event)?;
+            }
+        }
         Ok(())
     }
+}
+
+/// Whether a joined group replaced an earlier copy.
+fn known_before(row: &GroupRow) -> bool {
+    row.status == GroupStatus::Reinvited
+}
+
+/// Whether a held event is a Welcome that waits, and not an event of the group.
+pub(crate) fn is_gift_wrap(json: &str) -> bool {
+    // Most are none, which is seen without reading them.
+    json.contains("\"kind\":1059")
+        && Event::from_stored_json(json.as_bytes())
+            .is_ok_and(|event| event.kind() == kind::GIFT_WRAP)
 }
 
 /// Whether a group waits for the answer to its invite.

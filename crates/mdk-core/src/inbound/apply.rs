@@ -271,9 +271,10 @@ impl Ctx<'_, '_> {
         if let Some(pending) = self.tx.pending_of(&id)? {
             self.supersede(&group, pending.id)?;
         }
-        self.retain(&group.row, &state)?;
-        // rule: E5-8 a commit on the tip applies at once, and opens a pass for what may compete with it
+        // rule: E5-8 a commit on the tip applies at once, and opens a pass for what may compete with it: before anything
+        // is let go, since the oldest of the states is one that a rival may start from
         touch(&mut group.row.pass, epoch, self.now_millis);
+        self.retain(&group.row, &state)?;
         group
             .mls
             .merge_staged_commit(&self.provider(), *staged)
@@ -285,6 +286,7 @@ impl Ctx<'_, '_> {
         self.tx.drop_input(&id, &opened.content_id)?;
         if crate::group::is_over(group.row.status) {
             self.cache.forget(&id);
+            self.retry_held(&id)?;
             return Ok(Verdict::Applied);
         }
         self.renew_leave(&mut group)?;

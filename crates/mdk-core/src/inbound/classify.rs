@@ -60,7 +60,9 @@ impl Ctx<'_, '_> {
         if claimed < opened.row.pass.floor {
             return stale("D2-3", "its epoch is no longer retained");
         }
-        if message.content_type() == ContentType::Commit && beyond(&opened.row.pass, claimed) {
+        if message.content_type() == ContentType::Commit
+            && beyond(&opened.row.pass, claimed, !self.batching && !self.retrying)
+        {
             return self.hold_opened(&opened, DeferredReason::FutureEpoch);
         }
         let over = is_out(opened.row.status);

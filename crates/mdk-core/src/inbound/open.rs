@@ -7,6 +7,7 @@ use mdk_wire::{ContentId, Event, EventId, GroupMessage};
 use zeroize::Zeroizing;
 
 use crate::converge::branch::Auth;
+use crate::converge::undecided;
 use crate::ctx::Ctx;
 use crate::group;
 use crate::halt::{self, Halt};
@@ -73,6 +74,7 @@ impl Ctx<'_, '_> {
         // rule: B4-13 what came before the Welcome can come again after it
         let claims = self.tx.route_claims(&message.group)?;
         let mut first = None;
+        let mut between = None;
         let mut opened = None;
         for id in claims {
             // What came after the end of a pass is no part of it.
@@ -93,13 +95,23 @@ impl Ctx<'_, '_> {
                 });
                 break;
             }
-            // rule: D1-3
-            if group::is_over(row.status) {
+            // rule: D6-7 while another branch may win, who is out waits for what belongs to it
+            if group::is_over(row.status)
+                && row.status != GroupStatus::Disbanded
+                && undecided(&row.pass)
+            {
+                between.get_or_insert(row);
+            } else if group::is_over(row.status) {
+                // rule: D1-3
                 first.get_or_insert(Err("no longer in this group"));
             } else if !matches!(first, Some(Ok(_))) {
                 first = Some(Ok(row));
             }
         }
+        let first = match (first, between) {
+            (Some(Ok(row)), _) | (_, Some(row)) => Some(Ok(row)),
+            (first, None) => first,
+        };
         let opened = match (opened, first) {
             (Some(opened), _) => opened,
             (None, Some(Ok(row))) => {

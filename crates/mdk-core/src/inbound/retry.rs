@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use mdk_wire::{Event, EventId, GroupId, GroupMessage, Secret};
+use mdk_wire::{Event, EventId, GroupId, GroupMessage, Secret, kind};
 use openmls::prelude::ContentType;
 
 use crate::converge::branch::Auth;
@@ -125,7 +125,11 @@ impl Ctx<'_, '_> {
             let mut drain = self.drain.remove(id).unwrap_or_default();
             let sorted = self.sort_waiting(id, &mut drain, &waiting);
             self.drain.insert(id.clone(), drain);
-            let (others, commits) = sorted?;
+            let (others, commits, welcomes) = sorted?;
+            // rule: B4-15 taken up when the membership that they waited for has ended
+            for event in welcomes {
+                progress |= self.retry_one(event)?;
+            }
             for event in others {
                 progress |= self.retry_one(event)?;
             }
@@ -141,14 +145,16 @@ impl Ctx<'_, '_> {
         }
     }
 
-    /// What of the waiting events opens now: commits by their epochs, and everything else in the order of arrival.
+    /// What of the waiting events opens now: everything but commits in the order of arrival, commits by their epochs, and
+    /// Welcomes if we are out.
     fn sort_waiting(
         &mut self,
         id: &GroupId,
         drain: &mut Drain,
         waiting: &[EventId],
-    ) -> Result<(Vec<Event>, Vec<Event>)> {
-        let Some(row) = self.tx.group(id)? else { return Ok((Vec::new(), Vec::new())) };
+    ) -> Result<(Vec<Event>, Vec<Event>, Vec<Event>)> {
+        let mut welcomes = Vec::new();
+        let Some(row) = self.tx.group(id)? else { return Ok((Vec::new(), Vec::new(), welcomes)) };
         if !group::is_out(row.status) {
             drain.learn(row.authenticator, &row.event_key);
         }
@@ -168,9 +174,12 @@ impl Ctx<'_, '_> {
             }
             if !drain.events.contains_key(event_id) {
                 let Some(json) = self.tx.held_json(event_id)? else { continue };
-                let parsed = Event::from_stored_json(json.as_bytes())
-                    .ok()
-                    .and_then(|event| GroupMessage::parse(event).ok());
+                let event = Event::from_stored_json(json.as_bytes()).ok();
+                if let Some(wrap) = event.as_ref().filter(|event| event.kind() == kind::GIFT_WRAP) {
+                    welcomes.extend(group::is_over(row.status).then(|| wrap.clone()));
+                    continue;
+                }
+                let parsed = event.and_then(|event| GroupMessage::parse(event).ok());
                 let Some(message) = parsed else {
                     self.tx.unhold(event_id)?;
                     continue;
@@ -205,7 +214,7 @@ impl Ctx<'_, '_> {
         let take = |all: Vec<(u64, Event)>| {
             all.into_iter().filter(|(epoch, _)| *epoch <= highest).map(|(_, event)| event).collect()
         };
-        Ok((take(others), take(commits)))
+        Ok((take(others), take(commits), welcomes))
     }
 
     /// One held event in its own savepoint. True when it is settled, or kept in another form.

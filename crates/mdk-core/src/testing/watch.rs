@@ -5,12 +5,15 @@ use mdk_wire::GroupId;
 
 use crate::engine::Engine;
 use crate::error::Result;
+use crate::group::join::is_gift_wrap;
 
 /// Work that is not done, and how much is kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Watch {
     /// Events that no key has opened.
     pub raw: usize,
+    /// Welcomes that wait for the end of this membership.
+    pub welcomes: usize,
     /// Opened commits whose place is not known.
     pub commits: usize,
     /// Opened proposals whose place is not known.
@@ -53,8 +56,11 @@ pub fn watch(engine: &mut Engine, id: &GroupId) -> Result<Watch> {
             parent: node.parent,
             followed: node.canonical,
         });
+        let held = ctx.tx.held(id)?;
+        let welcomes = held.iter().filter(|held| is_gift_wrap(&held.event_json)).count();
         Ok(Watch {
-            raw: ctx.tx.held(id)?.len(),
+            raw: held.len() - welcomes,
+            welcomes,
             commits: waiting(InputClass::Commit),
             proposals: waiting(InputClass::Proposal),
             inputs: inputs.len(),

@@ -52,7 +52,12 @@ impl World {
             }
             Act::Add(a, b) => {
                 let (a, b) = (who, (a + b) % n);
-                if self.is_live(b) || !self.may_commit(a) {
+                // By the inviter's own account: the other may stand where nobody else does.
+                let key = key(self, b);
+                let there = self
+                    .call(a, |e| e.members(&group))
+                    .is_ok_and(|list| list.iter().any(|member| member.public_key == key));
+                if there || !self.may_commit(a) {
                     return Ok(());
                 }
                 let package: Event = self.key_package(b)?;

@@ -20,8 +20,11 @@ pub struct Summary {
     pub epoch: u64,
     pub messages: usize,
     pub invalidated: usize,
-    /// Members whom the protocol leaves behind: they joined on a branch that lost, or their removal is on the winner.
+    /// Members whom the protocol leaves behind: they joined on a branch that lost and were not invited again.
     pub left_behind: usize,
+    /// Members whose removal is on the winner, and who keep another branch because they cannot see how far the winner
+    /// goes beyond that.
+    pub blind: usize,
     /// Messages that came after their epoch had left the window.
     pub too_late: usize,
 }
@@ -41,7 +44,8 @@ impl World {
                 let missed = self.net.resync(who, draw(&[salt, 3, who as u64]));
                 self.take(who, &missed, draw(&[salt, 4, who as u64]), false)?;
             }
-            self.pass(6_000);
+            // Long enough for whatever waits.
+            self.pass(40_000);
             for who in 0..self.members.len() {
                 self.timer(who, draw(&[salt, 5, who as u64]))?;
             }
@@ -107,8 +111,7 @@ impl World {
                     );
                 }
                 summary.left_behind += usize::from(belongs);
-                if belongs && !self.members[who].refused_welcome && self.members[who].root.is_none()
-                {
+                if belongs && self.members[who].root.is_none() {
                     return fault(
                         "not joined",
                         format!("member {who} had a Welcome and is not in: {state:?}"),
@@ -117,9 +120,16 @@ impl World {
                 continue;
             }
             if self.members[who].tip != Some(tip) {
-                // It joined on a branch that lost, or cannot see beyond its removal: only a new Welcome helps.
-                if !on_branch || !belongs {
-                    summary.left_behind += 1;
+                // It joined on a branch that lost and knows of no other, or cannot see beyond its removal: only a new
+                // Welcome helps. Who is merely behind has everything that leads on.
+                let own = self.members[who].tip.unwrap_or(tip);
+                let behind = chain.contains(&own);
+                let waiting = belongs && self.has_invitation(who)?;
+                let lost = !(on_branch || waiting);
+                let blind = on_branch && !belongs && !behind;
+                if lost || blind {
+                    summary.left_behind += usize::from(lost);
+                    summary.blind += usize::from(blind);
                     continue;
                 }
                 let (epoch, other) = (self.tree.epoch(&tip), self.members[who].tip.unwrap_or(tip));
@@ -147,6 +157,12 @@ impl World {
         self.judge_histories(Some(tip), summary)
     }
 
+    /// Whether a Welcome waits with a member.
+    fn has_invitation(&mut self, who: usize) -> Checked<bool> {
+        let group = self.group.clone();
+        Ok(self.must(who, "watch", |e| testing::watch(e, &group))?.welcomes > 0)
+    }
+
     /// The state that most are in.
     fn majority(&self) -> Option<Auth> {
         let mut count: BTreeMap<Auth, usize> = BTreeMap::new();
@@ -166,8 +182,8 @@ impl World {
         let chain = self.tree.chain(&tip);
         for (who, state) in states.iter().enumerate() {
             let on_branch = self.members[who].root.is_some_and(|root| chain.contains(&root));
-            if *state == Some(GroupState::Disbanded) && on_branch && self.tree.is_member(&tip, who)
-            {
+            let ended = *state == Some(GroupState::Disbanded) && !self.members[who].late_rival;
+            if ended && on_branch && self.tree.is_member(&tip, who) {
                 return fault("divergence", format!("member {who} saw the end, others go on"));
             }
         }

@@ -40,6 +40,7 @@ impl World {
         }
         self.commits += 1;
         let (id, automatic, event) = (made.id, made.automatic, event.id());
+        self.sent.insert(event);
         self.members[who].published.retain(|p| p.id != id);
         self.members[who].published.push(Published { id, ack, automatic, event });
     }
@@ -109,17 +110,17 @@ impl World {
             if again {
                 self.net.misses(who, *place);
             }
+            // The end of a group is final when its pass is over: a rival that comes then is too late for this member.
+            let ended = matches!(outcome.verdict, Verdict::Rejected(r) if r.rule == "D1-3");
+            let rival =
+                *place >= self.members[who].since && self.sent.contains(&self.net.log[*place].id);
+            self.members[who].late_rival |= ended && rival;
         }
         if die {
             self.open(who);
             return self.adopt(who, salt);
         }
         for (n, outcome) in outcomes.into_iter().enumerate() {
-            if let Verdict::Rejected(rejection) = outcome.verdict
-                && rejection.code == RejectCode::AlreadyApplied
-            {
-                self.members[who].refused_welcome = true;
-            }
             self.after(who, outcome, draw(&[salt, 65, n as u64]))?;
         }
         Ok(())

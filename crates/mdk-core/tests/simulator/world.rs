@@ -60,8 +60,10 @@ pub struct Member {
     /// Messages that came only when their epoch had long gone, and messages that came in time.
     pub late: BTreeSet<EventId>,
     pub in_time: BTreeSet<EventId>,
-    /// It was invited while it was in the group: that Welcome is lost to it.
-    pub refused_welcome: bool,
+    /// How much had been sent when it joined.
+    pub since: usize,
+    /// A commit of later than that came when it was out of the group.
+    pub late_rival: bool,
 }
 
 /// What a world is broken with, to see that it is noticed.
@@ -82,6 +84,8 @@ pub struct World {
     pub group: GroupId,
     pub tree: Tree,
     pub said: Vec<Said>,
+    /// Commits that were published.
+    pub sent: BTreeSet<EventId>,
     pub broken: Broken,
     pub commits: u64,
     pub races: u64,
@@ -122,7 +126,8 @@ impl World {
                 root: None,
                 late: BTreeSet::new(),
                 in_time: BTreeSet::new(),
-                refused_welcome: false,
+                since: 0,
+                late_rival: false,
             };
             members.push(member);
         }
@@ -135,6 +140,7 @@ impl World {
             group: GroupId::from_bytes(&[1; 16]).expect("16 bytes"),
             tree: Tree::default(),
             said: Vec::new(),
+            sent: BTreeSet::new(),
             broken,
             commits: 0,
             races: 0,
@@ -265,11 +271,6 @@ impl World {
         self.call(who, |e| e.group(&group)).ok().map(|info| info.state)
     }
 
-    /// Whether it is a member by its own account.
-    pub fn is_live(&mut self, who: usize) -> bool {
-        matches!(self.state(who), Some(GroupState::Active | GroupState::Leaving))
-    }
-
     /// Notes where a member stands.
     pub fn look(&mut self, who: usize) -> Checked<Option<Watch>> {
         let group = self.group.clone();
@@ -293,6 +294,7 @@ impl World {
         };
         if self.members[who].root.is_none() {
             self.members[who].root = Some(tip);
+            self.members[who].since = self.net.log.len();
         }
         self.members[who].tip = Some(tip);
         if !self.tree.knows_members(&tip) {

@@ -1,0 +1,165 @@
+//! Who is out of a group: comes back when the branch that put it out loses, in whatever order its commits come, and
+//! keeps no key when nothing can bring it back.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+#[path = "kit/fork.rs"]
+mod fork;
+mod kit;
+
+use fork::{Filed, folder, orders};
+use mdk_core::{DeferredReason, GroupState, GroupUpdate, Pending, RejectCode, Verdict, testing};
+use mdk_store::{DatabaseKey, GroupRow, OpenOptions, Store, StoreError};
+use mdk_wire::{Event, GroupId, Secret};
+
+fn event(pending: &Pending) -> &Event {
+    pending.event.as_ref().unwrap()
+}
+
+fn renames(member: &mut Filed, group: &GroupId, name: &str) -> Event {
+    let update = GroupUpdate { name: Some(name.into()), ..GroupUpdate::default() };
+    let pending = member.member.engine.update_group(group, update).unwrap();
+    member.member.confirms(&pending);
+    event(&pending).clone()
+}
+
+/// Alice and carol are admins, bob is a member; all are settled.
+fn three(folder: &std::path::Path) -> ([Filed; 3], GroupId) {
+    let mut all = [("alice", 1), ("bob", 2), ("carol", 3)].map(|(n, k)| Filed::new(folder, n, k));
+    let [alice, bob, carol] = &mut all;
+    let group = alice.member.founds("before", &mut [&mut bob.member, &mut carol.member]);
+    let promoted = alice.member.engine.promote(&group, &[carol.member.key()]).unwrap();
+    alice.member.confirms(&promoted);
+    bob.member.applies(event(&promoted));
+    carol.member.applies(event(&promoted));
+    all.iter_mut().for_each(|m| drop(m.waits(1_000)));
+    (all, group)
+}
+
+fn row(path: &std::path::Path, group: &GroupId) -> GroupRow {
+    let key = DatabaseKey::Raw(Secret::new([7; 32]));
+    let mut store = Store::open(path, &key, &OpenOptions::default()).unwrap();
+    let row: Result<_, StoreError> = store.read(|tx| {
+        assert!(tx.nodes(group)?.is_empty() && tx.inputs(group)?.is_empty());
+        assert!(tx.held(group)?.is_empty() && tx.mls_dump(group)?.expose().len() < 2);
+        Ok(tx.group(group)?.unwrap())
+    });
+    row.unwrap()
+}
+
+// shows: D6-4, D6-7
+/// Two commits beat the one that put bob out, by a leave or by force: he follows them in every order of the three.
+#[test]
+fn who_is_out_on_a_branch_that_loses_comes_back_in_every_order() {
+    for leaves in [true, false] {
+        for order in orders(3) {
+            let place = folder();
+            let ([mut alice, mut bob, mut carol], group) = three(place.path());
+            let out = if leaves {
+                let leave = bob.member.engine.leave(&group).unwrap();
+                let [answer] = alice.takes(&leave).reply.try_into().unwrap();
+                answer
+            } else {
+                let key = bob.member.key();
+                let removal = alice.member.engine.remove_members(&group, &[key]).unwrap();
+                alice.member.confirms(&removal);
+                event(&removal).clone()
+            };
+            let winner = [renames(&mut carol, &group, "c1"), renames(&mut carol, &group, "c2")];
+            let said = carol.member.says(&group, "still here");
+            let told = [&out, &winner[0], &winner[1]];
+            for at in &order {
+                bob.takes(told[*at]);
+                if leaves {
+                    bob.restarts();
+                }
+            }
+            bob.waits(1_000);
+            bob.waits(1_000);
+            let expected = if leaves { GroupState::Leaving } else { GroupState::Active };
+            assert_eq!(bob.member.info(&group).state, expected, "{leaves} {order:?}");
+            assert_eq!(bob.member.info(&group).name, "c2", "{leaves} {order:?}");
+            bob.takes(&said);
+            assert_eq!(bob.member.texts(&group), ["still here"]);
+            assert_eq!(testing::watch(&mut bob.member.engine, &group).unwrap().raw, 0);
+        }
+    }
+}
+
+// rule: D6-8
+/// The child comes long before its parent, when nothing competes yet: it is refused then. With the parent the other branch
+/// is known, is subscribed to, and the child counts when it comes again.
+#[test]
+fn who_is_out_asks_again_for_a_branch_that_would_take_it_back() {
+    let place = folder();
+    let ([mut alice, mut bob, mut carol], group) = three(place.path());
+    let key = bob.member.key();
+    let route = bob.member.info(&group).nostr_group_id.to_hex();
+    let asks = |bob: &mut Filed| {
+        bob.member.engine.interests().unwrap().iter().any(|i| i.filter.contains(&route))
+    };
+    let removal = alice.member.engine.remove_members(&group, &[key]).unwrap();
+    alice.member.confirms(&removal);
+    let winner = [renames(&mut carol, &group, "c1"), renames(&mut carol, &group, "c2")];
+    assert!(asks(&mut bob));
+    bob.member.applies(event(&removal));
+    bob.waits(1_000);
+    assert!(!asks(&mut bob));
+    assert!(matches!(bob.takes(&winner[1]).verdict, Verdict::Rejected(_)));
+    assert_eq!(bob.takes(&winner[0]).verdict, Verdict::Deferred(DeferredReason::Rival));
+    assert!(asks(&mut bob));
+    bob.waits(1_000);
+    bob.takes(&winner[1]);
+    bob.waits(1_000);
+    assert_eq!(bob.member.info(&group).state, GroupState::Active);
+    assert_eq!(bob.member.info(&group).name, "c2");
+}
+
+// shows: D1-3, D6-7
+/// Once nothing competes any more, what comes for a group that we are out of is refused.
+#[test]
+fn who_is_out_for_good_waits_for_nothing() {
+    let place = folder();
+    let ([mut alice, mut bob, mut carol], group) = three(place.path());
+    let key = bob.member.key();
+    let removal = alice.member.engine.remove_members(&group, &[key]).unwrap();
+    alice.member.confirms(&removal);
+    carol.member.applies(event(&removal));
+    bob.member.applies(event(&removal));
+    let said = alice.member.says(&group, "among us");
+    // Until the choice is made it might belong to another branch.
+    assert_eq!(bob.takes(&said).verdict, Verdict::Deferred(DeferredReason::Undecryptable));
+    bob.waits(1_000);
+    let said = alice.member.says(&group, "among us again");
+    let before = bob.member.engine.digest().unwrap();
+    let Verdict::Rejected(rejection) = bob.takes(&said).verdict else { panic!() };
+    assert_eq!((rejection.code, rejection.rule), (RejectCode::UnknownGroup, "D1-3"));
+    assert_eq!(bob.member.engine.digest().unwrap(), before);
+    // What waited goes with the states that it waited for, and is nobody's loss.
+    let told = bob.waits(86_400_000).events;
+    assert!(told.is_empty(), "{told:?}");
+    let path = bob.path.clone();
+    drop(bob);
+    let row = row(&path, &group);
+    assert_eq!(row.event_key.expose(), &[0; 32], "the key of the last epoch");
+}
+
+// shows: C5-2
+/// The end of a group leaves no key of it, with who ended it and with who heard of it.
+#[test]
+fn the_end_leaves_no_key() {
+    let place = folder();
+    let ([mut alice, mut bob, carol], group) = three(place.path());
+    let key = testing::state(&mut bob.member.engine, &group).unwrap().event_key;
+    assert_ne!(key.expose(), &[0; 32]);
+    let end = alice.member.engine.disband(&group).unwrap();
+    alice.member.confirms(&end);
+    bob.member.applies(event(&end));
+    for mut member in [alice, bob] {
+        member.waits(1_000);
+        assert_eq!(member.member.info(&group).state, GroupState::Disbanded);
+        let path = member.path.clone();
+        drop(member);
+        assert_eq!(row(&path, &group).event_key.expose(), &[0; 32]);
+    }
+    drop(carol);
+}

@@ -1,0 +1,216 @@
+//! How far a pass reaches and what it keeps meanwhile: what came while a commit of ours was on its way, and commits that
+//! come in a line within the quiet time.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+#[path = "kit/fork.rs"]
+mod fork;
+mod kit;
+
+use fork::{Filed, folder};
+use kit::received;
+use mdk_core::{DeferredReason, EventBody, GroupUpdate, Pending, Verdict, testing};
+use mdk_wire::{Event, GroupId};
+
+/// Alice and bob, both settled.
+fn two(folder: &std::path::Path) -> (Filed, Filed, GroupId) {
+    let (mut alice, mut bob) = (Filed::new(folder, "alice", 1), Filed::new(folder, "bob", 2));
+    let group = alice.member.founds("before", &mut [&mut bob.member]);
+    let key = bob.member.key();
+    let promoted = alice.member.engine.promote(&group, &[key]).unwrap();
+    alice.member.confirms(&promoted);
+    bob.member.applies(event(&promoted));
+    alice.waits(1_000);
+    bob.waits(1_000);
+    (alice, bob, group)
+}
+
+fn event(pending: &Pending) -> &Event {
+    pending.event.as_ref().unwrap()
+}
+
+fn renames(member: &mut Filed, group: &GroupId, name: &str) -> Pending {
+    let update = GroupUpdate { name: Some(name.into()), ..GroupUpdate::default() };
+    member.member.engine.update_group(group, update).unwrap()
+}
+
+/// A commit of ours, confirmed.
+fn commits(member: &mut Filed, group: &GroupId) -> Event {
+    let pending = renames(member, group, "on");
+    member.member.confirms(&pending);
+    event(&pending).clone()
+}
+
+fn said(member: &mut Filed, group: &GroupId) -> Vec<String> {
+    member.member.texts(group)
+}
+
+// shows: F1-3, C2-4
+/// A message that comes in the last epoch of the window while a commit of ours is on its way is in time, whatever the
+/// confirmation does to the window.
+#[test]
+fn a_message_that_came_during_publication_is_not_lost_by_the_confirmation() {
+    for restart in [false, true] {
+        let place = folder();
+        let (mut alice, mut bob, group) = two(place.path());
+        let late = bob.member.says(&group, "in time");
+        for _ in 0..5 {
+            commits(&mut alice, &group);
+        }
+        let sixth = renames(&mut alice, &group, "six");
+        let waits = Verdict::Deferred(DeferredReason::PublishInProgress);
+        assert_eq!(alice.takes(&late).verdict, waits);
+        if restart {
+            alice.restarts();
+        }
+        alice.member.confirms(&sixth);
+        assert_eq!(said(&mut alice, &group), ["in time"]);
+        assert_eq!(received(&alice.member.engine.tick().unwrap()), ["in time"]);
+        assert_eq!(alice.takes(&late).verdict, Verdict::Duplicate);
+        // Nothing competes, so the next commit does not wait, and the window has moved on.
+        commits(&mut alice, &group);
+        let watch = testing::watch(&mut alice.member.engine, &group).unwrap();
+        assert!(!watch.pass_open && watch.raw == 0);
+        assert_eq!(watch.states.len(), 6);
+    }
+}
+
+/// What nobody can open does not hold our own commits back either, and stays held.
+#[test]
+fn noise_that_came_during_publication_opens_no_lasting_pass() {
+    let place = folder();
+    let (mut alice, mut bob, group) = two(place.path());
+    let first = renames(&mut alice, &group, "first");
+    // Of an epoch that alice does not reach: bob is ahead by commits that she never gets.
+    commits(&mut bob, &group);
+    commits(&mut bob, &group);
+    let unopened = bob.member.says(&group, "elsewhere");
+    alice.takes(&unopened);
+    alice.member.confirms(&first);
+    commits(&mut alice, &group);
+    assert_eq!(testing::watch(&mut alice.member.engine, &group).unwrap().raw, 1);
+}
+
+/// A rival that came meanwhile is a rival: the pass goes on, and is counted from before the confirmation.
+#[test]
+fn a_rival_that_came_during_publication_is_compared() {
+    let place = folder();
+    let (mut alice, mut bob, group) = two(place.path());
+    let (mine, theirs) = (renames(&mut alice, &group, "a"), renames(&mut bob, &group, "b"));
+    let waits = Verdict::Deferred(DeferredReason::PublishInProgress);
+    assert_eq!(alice.takes(event(&theirs)).verdict, waits);
+    assert_eq!(bob.takes(event(&mine)).verdict, waits);
+    alice.member.confirms(&mine);
+    bob.member.confirms(&theirs);
+    assert!(alice.member.engine.self_update(&group).is_err(), "a choice is open");
+    alice.waits(1_000);
+    bob.waits(1_000);
+    assert_eq!(alice.ends(&group), bob.ends(&group));
+}
+
+// shows: E5-7, E5-8
+/// A line of commits applies as it comes, without a wait, and what was said before is still heard.
+#[test]
+fn a_line_of_commits_applies_at_once() {
+    let place = folder();
+    let (mut alice, mut bob, group) = two(place.path());
+    let (mut line, mut texts) = (Vec::new(), Vec::new());
+    for n in 0..24 {
+        texts.push(alice.member.says(&group, &format!("{n:02}")));
+        line.push(commits(&mut alice, &group));
+    }
+    let before = bob.member.info(&group).epoch;
+    for (n, commit) in line.iter().enumerate() {
+        assert_eq!(bob.takes(commit).verdict, Verdict::Applied, "{n}");
+        assert_eq!(bob.member.info(&group).epoch, before + n as u64 + 1);
+    }
+    // All of it within one pass: nothing has been let go yet.
+    for text in texts.iter().rev() {
+        bob.member.applies(text);
+    }
+    let own = bob.waits(1_000);
+    assert!(!own.events.iter().any(|e| matches!(e.body, EventBody::HistoryGap { .. })));
+    assert_eq!(bob.ends(&group), alice.ends(&group));
+    let watch = testing::watch(&mut bob.member.engine, &group).unwrap();
+    assert_eq!((watch.pass_open, watch.states.len()), (false, 6));
+}
+
+/// However long the line is, a bounded number of states is kept; the rest waits for the end of the pass.
+#[test]
+fn a_long_line_is_followed_in_bounds() {
+    let place = folder();
+    let (mut alice, mut bob, group) = two(place.path());
+    let line: Vec<Event> = (0..80).map(|_| commits(&mut alice, &group)).collect();
+    let mut applied = 0;
+    for commit in &line {
+        applied += usize::from(bob.takes(commit).verdict == Verdict::Applied);
+        let watch = testing::watch(&mut bob.member.engine, &group).unwrap();
+        assert!(watch.states.len() <= 40, "{}", watch.states.len());
+    }
+    assert_eq!(applied, 32);
+    bob.member.engine.settle().unwrap();
+    assert_eq!(bob.ends(&group), alice.ends(&group));
+}
+
+/// With a rival in sight the pass reaches five epochs and no further, as for a member that waits for its end.
+#[test]
+fn a_line_with_a_rival_waits() {
+    let place = folder();
+    let (mut alice, mut bob, group) = two(place.path());
+    let mut carol = Filed::new(place.path(), "carol", 3);
+    let added = alice.member.engine.add_members(&group, &[carol.member.key_package()], false);
+    let added = added.unwrap();
+    alice.member.confirms(&added);
+    carol.member.joins(&added.welcomes);
+    bob.member.applies(event(&added));
+    for member in [&mut alice, &mut bob, &mut carol] {
+        member.waits(1_000);
+    }
+    let rival = commits(&mut bob, &group);
+    let line: Vec<Event> = (0..8).map(|_| commits(&mut alice, &group)).collect();
+    carol.member.applies(&line[0]);
+    carol.takes(&rival);
+    for commit in &line[1..5] {
+        carol.member.applies(commit);
+    }
+    let waits = Verdict::Deferred(DeferredReason::FutureEpoch);
+    assert_eq!(carol.takes(&line[5]).verdict, waits);
+    for commit in &line[6..] {
+        carol.takes(commit);
+    }
+    carol.waits(1_000);
+    carol.waits(1_000);
+    assert_eq!(carol.ends(&group), alice.ends(&group));
+}
+
+// shows: E4-5, F1-3
+/// The oldest state of the window is there until the pass is over: for what was said in it, and for a rival made on it.
+#[test]
+fn the_oldest_state_lasts_as_long_as_the_pass() {
+    let place = folder();
+    let (mut alice, mut bob, _) = two(place.path());
+    let mut carol = Filed::new(place.path(), "carol", 3);
+    let mut dave = Filed::new(place.path(), "dave", 4);
+    let group =
+        alice.member.founds("another", &mut [&mut bob.member, &mut carol.member, &mut dave.member]);
+    let promoted = alice.member.engine.promote(&group, &[bob.member.key()]).unwrap();
+    alice.member.confirms(&promoted);
+    for member in [&mut bob, &mut carol, &mut dave] {
+        member.member.applies(event(&promoted));
+        member.waits(1_000);
+    }
+    let text = dave.member.says(&group, "in the first epoch");
+    let rival = commits(&mut bob, &group);
+    for n in 0..6 {
+        let commit = commits(&mut alice, &group);
+        carol.member.applies(&commit);
+        if n < 5 {
+            carol.waits(1_000);
+        }
+    }
+    assert_eq!(received(&carol.member.applies(&text)), ["in the first epoch"]);
+    let waits = Verdict::Deferred(DeferredReason::Rival);
+    assert_eq!(carol.takes(&rival).verdict, waits, "eligible, as for who waited before applying");
+    carol.waits(1_000);
+    let watch = testing::watch(&mut carol.member.engine, &group).unwrap();
+    assert!(watch.states.iter().filter(|s| s.followed).count() == 6);
+}
