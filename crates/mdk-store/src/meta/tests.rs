@@ -79,7 +79,7 @@ fn hot_queries_search_an_index() {
         (messages::EXPIRED, "messages_by_expiry"),
         (crate::events::AFTER, "INTEGER PRIMARY KEY (rowid>?)"),
         (crate::events::LAST, "SEARCH events"),
-        (outbox::OPEN_OF_GROUP, "commits_open (group_id=?)"),
+        (outbox::OPEN_OF_GROUP, "sqlite_autoindex_commits_1 (group_id=?)"),
         (held::HELD, "held_by_group"),
         (held::DUE, "inputs_by_due"),
     ];

@@ -49,3 +49,6 @@ CREATE INDEX messages_hidden ON messages (group_id, status) WHERE status >= 3;
 
 -- Whether the loss of a held event was reported.
 ALTER TABLE held ADD COLUMN reported INTEGER NOT NULL DEFAULT 0;
+
+-- A group has few commits: what is asked by their status is found among them.
+DROP INDEX commits_open;
