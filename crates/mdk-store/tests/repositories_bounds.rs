@@ -193,3 +193,12 @@ fn a_later_group_cannot_take_over_a_route() {
         Ok(())
     });
 }
+        // A retained state keeps its route, whatever its epoch says.
+        tx.put_route(&routing(2), &group_id(1), 0)?;
+        tx.put_node(&NodeRow { nostr_group_id: routing(2), ..node(1, 1, 9) })?;
+        tx.put_node(&NodeRow { nostr_group_id: routing(3), ..node(2, 1, 9) })?;
+        tx.prune_routes(&group_id(1), u64::MAX, &routing(1))?;
+        assert_eq!(tx.routes(&group_id(1))?, [1, 2].map(routing));
+        tx.prune_nodes(&group_id(1), FAR)?;
+        tx.prune_routes(&group_id(1), u64::MAX, &routing(1))?;
+        assert_eq!(tx.routes(&group_id(1))?, [1].map(routing));
