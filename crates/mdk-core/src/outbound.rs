@@ -244,8 +244,10 @@ impl Ctx<'_, '_> {
         self.finish_epoch(&mut group, &before, &step)?;
         self.tx.confirm_commit(id)?;
         self.note_renewed(&pending.group, id)?;
-        self.tx.release_welcomes(id)?;
-        self.tx.mark_seen(pending.digest.as_bytes(), Seen::OwnEcho)?;
+        if !pending.welcome.is_empty() {
+            self.tx.release_welcomes(id)?;
+        }
+        // Under another event it is known by the row of the commit, which stays as long as anything can open it.
         if let Some(event) = &pending.event_id {
             self.tx.mark_seen(event.as_bytes(), Seen::OwnEcho)?;
         }

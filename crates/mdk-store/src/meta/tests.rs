@@ -8,7 +8,7 @@ use mdk_wire::GroupId;
 use rusqlite::types::ToSql;
 
 use super::row::{Columns, U64};
-use crate::{Result, Store, StoreError, Tx, groups, held, messages, outbox};
+use crate::{Result, Store, StoreError, Tx, groups, held, messages, outbox, snapshots};
 
 fn with_tx<T>(f: impl FnOnce(&Tx<'_>) -> Result<T>) -> T {
     Store::in_memory().unwrap().write(f).unwrap()
@@ -82,6 +82,8 @@ fn hot_queries_search_an_index() {
         (outbox::OPEN_OF_GROUP, "sqlite_autoindex_commits_1 (group_id=?)"),
         (held::HELD, "held_by_group"),
         (held::DUE, "inputs_by_due"),
+        (held::INPUTS, "sqlite_autoindex_inputs_1 (group_id=?)"),
+        (snapshots::NODES, "sqlite_autoindex_nodes_1 (group_id=?)"),
     ];
     with_tx(|tx| {
         for (sql, expected) in plans {
