@@ -37,6 +37,8 @@ pub struct Engine {
     backlog_reply: Vec<Event>,
     /// Whether what was left by an earlier process has been handed out again.
     resumed: bool,
+    /// Whether the database came from a backup; that does not change while it is open.
+    restored: bool,
 }
 
 impl std::fmt::Debug for Engine {
@@ -78,7 +80,7 @@ impl Engine {
             None => store.write(|tx| Identity::create(tx, keys, now))?,
         };
         debug_assert!(identity.account() == account);
-        vault::note_restore(&mut store)?;
+        let restored = vault::note_restore(&mut store)?;
         let cache = GroupCache::new(config.cached_groups);
         let mut engine = Self {
             store,
@@ -90,6 +92,7 @@ impl Engine {
             backlog: Vec::new(),
             backlog_reply: Vec::new(),
             resumed: false,
+            restored,
         };
         engine.expire()?;
         Ok(engine)
@@ -150,6 +153,7 @@ impl Engine {
     /// One write transaction. On success the cache is kept, on failure what it touched is forgotten.
     fn write<T>(&mut self, f: impl FnOnce(&mut Ctx<'_, '_>) -> Result<T>) -> Result<(T, Effects)> {
         let now_millis = self.clock.now_millis();
+        let restored = self.restored;
         let Self { store, identity, crypto, config, cache, .. } = self;
         cache.keep();
         let result = store.write(|tx| {
@@ -159,6 +163,7 @@ impl Engine {
                 crypto,
                 config,
                 now_millis,
+                restored,
                 cache,
                 random: OsRandom,
                 events: Vec::new(),
@@ -196,6 +201,7 @@ impl Engine {
     /// A read-only transaction.
     pub(crate) fn look<T>(&mut self, f: impl FnOnce(&mut Ctx<'_, '_>) -> Result<T>) -> Result<T> {
         let now_millis = self.clock.now_millis();
+        let restored = self.restored;
         let Self { store, identity, crypto, config, cache, .. } = self;
         store.read(|tx| {
             f(&mut Ctx {
@@ -204,6 +210,7 @@ impl Engine {
                 crypto,
                 config,
                 now_millis,
+                restored,
                 cache,
                 random: OsRandom,
                 events: Vec::new(),
