@@ -173,7 +173,9 @@ async fn no_welcome_leaves_before_its_commit_is_true() {
     let package = alice.key_package_of(&carol).await;
     let add = {
         let group = group.clone();
-        move |engine: &mut mdk_core::Engine| engine.add_members(&group, std::slice::from_ref(&package), false)
+        move |engine: &mut mdk_core::Engine| {
+            engine.add_members(&group, std::slice::from_ref(&package), false)
+        }
     };
     let (commits, welcomes) = (relay.events(445).len(), relay.events(1059).len());
     relay.refuse(Some([445].into()), "blocked: not now");

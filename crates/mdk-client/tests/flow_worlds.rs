@@ -134,7 +134,8 @@ impl World {
         let text = format!("{at}.{}", member.said);
         let new = NewMessage { text: text.clone(), kind: 9, ..NewMessage::default() };
         let person = member.person.as_ref().unwrap();
-        match person.with(|engine| engine.create_message(&self.group, new)) {
+        let group = self.group.clone();
+        match person.with(|engine| engine.create_message(&group, new)) {
             Ok(_) => {
                 member.said += 1;
                 self.said.push(text);
@@ -146,11 +147,11 @@ impl World {
     }
 
     /// Where everybody stands, for whoever looks for the reason.
-    fn tell(&self, said: &[&str]) {
+    fn tell(&self, said: &[String]) {
         println!("{:?}", self.log);
         for (at, person) in self.members.iter().flat_map(|member| &member.person).enumerate() {
             let texts = person.texts(&self.group);
-            let missing: Vec<_> = said.iter().filter(|s| !texts.iter().any(|t| t == *s)).collect();
+            let missing: Vec<_> = said.iter().filter(|s| !texts.contains(s)).collect();
             let info = person.with(|engine| engine.group(&self.group)).unwrap();
             println!("{at}: epoch {} {:?}, misses {missing:?}", info.epoch, info.state);
             println!("{:?}", person.client.stats());
@@ -179,33 +180,42 @@ impl World {
             relay.resume().await.unwrap();
         }
         let said = std::mem::take(&mut self.said);
-        let said: Vec<&str> = said.iter().map(String::as_str).collect();
         for (at, member) in self.members.iter().enumerate() {
             let person = member.person.as_ref().unwrap();
-            let count = said.len();
-            let all = person.until("all messages", |engine| {
-                let there = engine.messages(&self.group, 10_000, None, None).unwrap().len();
-                (there >= count).then_some(())
-            });
+            let mut changes = person.client.changes();
+            let all = async {
+                loop {
+                    changes.borrow_and_update();
+                    let (texts, lost) = (person.texts(&self.group), self.lost());
+                    if said.iter().all(|text| texts.contains(text) || lost.contains(text)) {
+                        break;
+                    }
+                    changes.changed().await.unwrap();
+                }
+            };
             if tokio::time::timeout(PATIENCE, all).await.is_err() {
                 self.tell(&said);
                 panic!("member {at} misses messages");
             }
-            person.reads(&self.group, &said).await;
-            // A message of a branch that lost is marked, at everybody, and so is no news.
+        }
+        let lost = self.lost();
+        for (at, member) in self.members.iter().enumerate() {
             let own = format!("{at}.");
-            let lost = person.history(&self.group);
-            let lost: Vec<&str> =
-                lost.iter().filter(|m| m.invalidated).map(|m| m.text.as_str()).collect();
-            let others = said.iter().filter(|text| !text.starts_with(&own));
-            let mut others: Vec<&str> =
-                others.copied().filter(|text| !lost.contains(text)).collect();
-            let mut told = person.told();
-            told.retain(|text| !lost.contains(&text.as_str()));
+            let news = |text: &&String| !text.starts_with(&own) && !lost.contains(*text);
+            let mut others: Vec<String> = said.iter().filter(news).cloned().collect();
+            let mut told = member.person.as_ref().unwrap().told();
+            told.retain(|text| !lost.contains(text));
             told.sort_unstable();
             others.sort_unstable();
-            assert_eq!(told, others);
+            assert_eq!(told, others, "member {at}");
         }
+    }
+
+    /// Messages of a branch that lost: marked as such at their author, whom the engine has told so.
+    fn lost(&self) -> Vec<String> {
+        let people = self.members.iter().flat_map(|member| &member.person);
+        let histories = people.flat_map(|person| person.history(&self.group));
+        histories.filter(|message| message.invalidated).map(|message| message.text).collect()
     }
 }
 

@@ -25,6 +25,8 @@ pub(crate) struct Ctx<'a, 'tx> {
     pub(crate) config: &'a Config,
     /// Unix milliseconds.
     pub(crate) now_millis: u64,
+    /// The database came from a backup: some leaves may have to be renewed.
+    pub(crate) restored: bool,
     pub(crate) cache: &'a mut GroupCache,
     pub(crate) random: OsRandom,
     /// What became true, in order.

@@ -41,6 +41,8 @@ pub struct Engine {
     resumed: bool,
     /// What is to be published is put into the outbox.
     outbox: bool,
+    /// Whether the database came from a backup; that does not change while it is open.
+    restored: bool,
 }
 
 impl std::fmt::Debug for Engine {
@@ -82,7 +84,7 @@ impl Engine {
             None => store.write(|tx| Identity::create(tx, keys, now))?,
         };
         debug_assert!(identity.account() == account);
-        vault::note_restore(&mut store)?;
+        let restored = vault::note_restore(&mut store)?;
         let cache = GroupCache::new(config.cached_groups);
         let mut engine = Self {
             store,
@@ -95,6 +97,7 @@ impl Engine {
             backlog_reply: Vec::new(),
             resumed: false,
             outbox: false,
+            restored,
         };
         engine.expire()?;
         Ok(engine)
@@ -155,6 +158,7 @@ impl Engine {
     /// One write transaction. On success the cache is kept, on failure what it touched is forgotten.
     fn write<T>(&mut self, f: impl FnOnce(&mut Ctx<'_, '_>) -> Result<T>) -> Result<(T, Effects)> {
         let now_millis = self.clock.now_millis();
+        let restored = self.restored;
         let Self { store, identity, crypto, config, cache, outbox, .. } = self;
         cache.keep();
         let result = store.write(|tx| {
@@ -164,6 +168,7 @@ impl Engine {
                 crypto,
                 config,
                 now_millis,
+                restored,
                 cache,
                 random: OsRandom,
                 events: Vec::new(),
@@ -202,6 +207,7 @@ impl Engine {
     /// A read-only transaction.
     pub(crate) fn look<T>(&mut self, f: impl FnOnce(&mut Ctx<'_, '_>) -> Result<T>) -> Result<T> {
         let now_millis = self.clock.now_millis();
+        let restored = self.restored;
         let Self { store, identity, crypto, config, cache, outbox, .. } = self;
         store.read(|tx| {
             f(&mut Ctx {
@@ -210,6 +216,7 @@ impl Engine {
                 crypto,
                 config,
                 now_millis,
+                restored,
                 cache,
                 random: OsRandom,
                 events: Vec::new(),

@@ -137,7 +137,26 @@ impl Stored {
 impl Ctx<'_, '_> {
     /// Records an event once; `subject` distinguishes it from others of its kind in the group.
     pub(crate) fn emit(&mut self, group: &GroupId, subject: &[u8], stored: &Stored) -> Result<()> {
-        let Some(cursor) = self.record(group, subject, stored)? else { return Ok(()) };
+        // A message is delivered once for ever already, so its event needs no id of its own.
+        let stable_id = (!stored.is_of_message()).then(|| -> Key {
+            Sha256::new()
+                .chain_update([stored.kind()])
+                .chain_update(group.as_bytes())
+                .chain_update(subject)
+                .finalize()
+                .into()
+        });
+        self.tell(group, stable_id, stored)
+    }
+
+    /// Records what the step from one state to another brings, in the transaction that takes it: a step is not taken
+    /// twice, so this needs no id. A commit that wins, loses and wins again is told each time.
+    pub(crate) fn emit_step(&mut self, group: &GroupId, stored: &Stored) -> Result<()> {
+        self.tell(group, None, stored)
+    }
+
+    fn tell(&mut self, group: &GroupId, stable_id: Option<Key>, stored: &Stored) -> Result<()> {
+        let Some(cursor) = self.record(group, stable_id, stored)? else { return Ok(()) };
         if let Some(body) = materialize(self.tx, self.identity.account(), Some(group), stored)? {
             self.events.push(EngineEvent { cursor, group_id: Some(group.clone()), body });
         }
@@ -151,25 +170,20 @@ impl Ctx<'_, '_> {
         stored: &Stored,
         body: EventBody,
     ) -> Result<()> {
-        if let Some(cursor) = self.record(group, &[], stored)? {
+        if let Some(cursor) = self.record(group, None, stored)? {
             self.events.push(EngineEvent { cursor, group_id: Some(group.clone()), body });
         }
         Ok(())
     }
 
-    fn record(&self, group: &GroupId, subject: &[u8], stored: &Stored) -> Result<Option<i64>> {
-        let kind = stored.kind();
-        // A message is delivered once for ever already, so its event needs no id of its own.
-        let stable_id = (!stored.is_of_message()).then(|| -> Key {
-            Sha256::new()
-                .chain_update([kind])
-                .chain_update(group.as_bytes())
-                .chain_update(subject)
-                .finalize()
-                .into()
-        });
+    fn record(
+        &self,
+        group: &GroupId,
+        stable_id: Option<Key>,
+        stored: &Stored,
+    ) -> Result<Option<i64>> {
         let body = postcard::to_stdvec(stored).map_err(Error::bug("event encoding"))?;
-        Ok(self.tx.append_event(stable_id.as_ref(), Some(group), kind, &body)?)
+        Ok(self.tx.append_event(stable_id.as_ref(), Some(group), stored.kind(), &body)?)
     }
 }
 

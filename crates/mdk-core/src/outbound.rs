@@ -184,6 +184,7 @@ impl Ctx<'_, '_> {
             .and_then(|staged| staged.epoch_authenticator())
             .and_then(|auth| <[u8; 32]>::try_from(auth.as_slice()).ok())
             .unwrap_or(group.row.authenticator);
+        self.tx.prune_commits(&group.row.id, group.row.pass.floor)?;
         Ok(self.tx.insert_pending(&PendingRow {
             id: 0,
             group: group.row.id.clone(),
@@ -258,11 +259,13 @@ impl Ctx<'_, '_> {
             sent_at: pending.created_at,
         };
         self.finish_epoch(&mut group, &before, &step)?;
-        self.tx.set_commit_status(id, CommitStatus::Confirmed)?;
+        self.tx.confirm_commit(id)?;
         self.note_renewed(&pending.group, id)?;
-        self.tx.release_welcomes(id)?;
-        self.post_welcomes(&pending)?;
-        self.tx.mark_seen(pending.digest.as_bytes(), Seen::OwnEcho)?;
+        if !pending.welcome.is_empty() {
+            self.tx.release_welcomes(id)?;
+            self.post_welcomes(&pending)?;
+        }
+        // Under another event it is known by the row of the commit, which stays as long as anything can open it.
         if let Some(event) = &pending.event_id {
             self.tx.mark_seen(event.as_bytes(), Seen::OwnEcho)?;
         }

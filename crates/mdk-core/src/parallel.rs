@@ -9,6 +9,10 @@ const MAX_THREADS: usize = 8;
 
 /// Maps in order. The threads are gone when it returns.
 pub(crate) fn map<T: Sync, R: Send>(items: &[T], f: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    // Asking for the cores reads files of the system: not for work that one thread does anyway.
+    if items.len() < 2 * PER_THREAD {
+        return items.iter().map(f).collect();
+    }
     let cores = thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
     let threads = cores.min(items.len() / PER_THREAD);
     if threads < 2 {

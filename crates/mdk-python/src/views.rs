@@ -1,6 +1,8 @@
 //! Values of the engine as the frozen dataclasses of `mdk.values`. A time after the year 9999, which `datetime` does
 //! not know, is its last second.
 
+use std::sync::{Mutex, PoisonError};
+
 use mdk_core::{
     Delivery, GroupInfo, GroupState, Interest, Invite, KeyPackageInfo, KeyPackageVerdict, Member,
     Message, Outgoing, Reaction, StoreInfo,
@@ -118,10 +120,22 @@ pub(crate) fn tags<'py>(py: Python<'py>, tags: &[Vec<String>]) -> PyResult<Bound
 /// Unix seconds as an aware datetime, UTC.
 pub(crate) fn time(py: Python<'_>, seconds: u64) -> PyResult<Bound<'_, PyAny>> {
     static FROM_TIMESTAMP: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    /// The last one that was made: times that are shown together are mostly of the same second.
+    static LAST: Mutex<Option<(u64, Py<PyAny>)>> = Mutex::new(None);
+    let lock = || LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((second, time)) = &*lock()
+        && *second == seconds
+    {
+        return Ok(time.bind(py).clone());
+    }
     let from_timestamp = FROM_TIMESTAMP.get_or_try_init(py, || {
         PyResult::Ok(py.import("datetime")?.getattr("datetime")?.getattr("fromtimestamp")?.unbind())
     })?;
-    from_timestamp.bind(py).call1((seconds.min(LAST_SECOND), PyTzInfo::utc(py)?))
+    let time = from_timestamp.bind(py).call1((seconds.min(LAST_SECOND), PyTzInfo::utc(py)?))?;
+    // The one before is dropped after the lock: no code of Python runs under it.
+    let before = lock().replace((seconds, time.clone().unbind()));
+    drop(before);
+    Ok(time)
 }
 
 /// Seconds as a timedelta.
@@ -167,12 +181,17 @@ pub(crate) fn group_state(value: &Bound<'_, PyAny>) -> PyResult<GroupState> {
 
 impl<'py> ToPy<'py> for Delivery {
     fn to_py(self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let name = match self {
-            Self::Queued => "QUEUED",
-            Self::Accepted => "ACCEPTED",
-            Self::Failed => "FAILED",
+        // Each kept, because looking a member up in its enum runs code of Python.
+        static MEMBERS: [PyOnceLock<Py<PyAny>>; 3] = [const { PyOnceLock::new() }; 3];
+        let (at, name) = match self {
+            Self::Queued => (0, "QUEUED"),
+            Self::Accepted => (1, "ACCEPTED"),
+            Self::Failed => (2, "FAILED"),
         };
-        imported!(py, "mdk.values", "Delivery")?.getattr(name)
+        let member = MEMBERS[at].get_or_try_init(py, || {
+            imported!(py, "mdk.values", "Delivery")?.getattr(name).map(Bound::unbind)
+        })?;
+        Ok(member.bind(py).clone())
     }
 }
 

@@ -113,7 +113,7 @@ const INSERT: &str = concat!(
     ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, \
      ?21, ?22, ?23, ?24, ?25, ?26, ?27)"
 );
-const ALL: &str = concat!("SELECT ", columns!(), " FROM groups ORDER BY created_at, group_id");
+const ALL: &str = concat!("SELECT ", columns!(), " FROM groups");
 pub(crate) const BY_ID: &str = concat!("SELECT ", columns!(), " FROM groups WHERE group_id = ?1");
 pub(crate) const BY_WELCOME: &str =
     concat!("SELECT ", columns!(), " FROM groups WHERE welcome = ?1");
@@ -186,15 +186,22 @@ impl Tx<'_> {
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails or does not have the group.
     pub fn update_group(&self, row: &GroupRow) -> Result<()> {
+        // Without `welcome`: SQLite writes the index of a column that is set, whether it changes or not. `?20` is
+        // named, so that the parameters stay those of the insert.
         self.write_group(
             "UPDATE groups SET profile = ?2, status = ?3, epoch = ?4, join_epoch = ?5, authenticator = ?6, \
              event_key = ?7, nostr_group_id = ?8, name = ?9, description = ?10, relays = ?11, admins = ?12, \
              members = ?13, retention = ?14, has_image = ?15, welcomer = ?16, created_at = ?17, \
-             self_updated_at = ?18, last_read = ?19, welcome = ?20, \
+             self_updated_at = ?18, last_read = ?19, \
              pass_opened = ?21, pass_relevant = ?22, pass_base = ?23, floor = ?24, contested = ?25, switches = ?26, \
-             joined_at = ?27 WHERE group_id = ?1",
+             joined_at = ?27 WHERE group_id = ?1 AND ?20 IS ?20",
             row,
-        )
+        )?;
+        self.exec(
+            "UPDATE groups SET welcome = ?2 WHERE group_id = ?1 AND welcome IS NOT ?2",
+            params![row.id.as_bytes(), row.welcome.as_ref().map(EventId::as_bytes)],
+        )?;
+        Ok(())
     }
 
     fn write_group(&self, sql: &str, row: &GroupRow) -> Result<()> {
@@ -246,7 +253,10 @@ impl Tx<'_> {
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
     pub fn groups(&self) -> Result<Vec<GroupRow>> {
-        self.all(ALL, [], read)
+        // Sorted here: a sorter in the query would take memory that has to be locked.
+        let mut groups = self.all(ALL, [], read)?;
+        groups.sort_unstable_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
+        Ok(groups)
     }
 
     /// The group that was joined from this gift wrap.
@@ -320,13 +330,15 @@ impl Tx<'_> {
         self.all(ROUTES, [group.as_bytes()], |row| Columns::new(row, "routes").nostr_group_id())
     }
 
-    /// Forgets the routing ids of a group that were last used before `min_epoch`, except `keep`.
+    /// Forgets the routing ids of a group that were last used before `min_epoch`, except `keep` and those of its
+    /// retained states: while an id stays the same its epoch need not be moved.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn prune_routes(&self, group: &GroupId, min_epoch: u64, keep: &NostrGroupId) -> Result<()> {
         self.exec(
-            "DELETE FROM routes WHERE group_id = ?1 AND last_epoch < ?2 AND nostr_group_id <> ?3",
+            "DELETE FROM routes WHERE group_id = ?1 AND last_epoch < ?2 AND nostr_group_id <> ?3 AND NOT EXISTS \
+             (SELECT 1 FROM nodes WHERE nodes.group_id = ?1 AND nodes.nostr_group_id = routes.nostr_group_id)",
             params![group.as_bytes(), U64(min_epoch), keep.as_bytes()],
         )?;
         Ok(())

@@ -77,7 +77,7 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT group_id, content_id, class, epoch, bytes, state, sender, parent_auth, event_id, received_at, \
-             due_at FROM inputs ",
+             due_at, seq FROM inputs ",
             $rest
         )
     };
@@ -85,6 +85,7 @@ macro_rules! select {
 pub(crate) const HELD: &str = "SELECT event_id, group_id, event_json, received_at, reported FROM held WHERE group_id = ?1 ORDER BY seq";
 const HELD_BEFORE: &str = "SELECT event_id, group_id, event_json, received_at, reported FROM held \
      WHERE group_id = ?1 AND received_at <= ?2 ORDER BY seq";
+pub(crate) const INPUTS: &str = select!("WHERE group_id = ?1");
 pub(crate) const DUE: &str =
     select!("WHERE due_at IS NOT NULL AND due_at <= ?1 ORDER BY due_at, seq");
 
@@ -286,7 +287,11 @@ impl Tx<'_> {
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
     pub fn inputs(&self, group: &GroupId) -> Result<Vec<InputRow>> {
-        self.all(select!("WHERE group_id = ?1 ORDER BY seq"), [group.as_bytes()], read)
+        // Sorted here: a sorter in the query would take memory that has to be locked, however few rows there are.
+        let mut inputs = self
+            .all(INPUTS, [group.as_bytes()], |row| Ok((read(row)?, row.get::<_, i64>("seq")?)))?;
+        inputs.sort_unstable_by_key(|(_, seq)| *seq);
+        Ok(inputs.into_iter().map(|(input, _)| input).collect())
     }
 
     /// Forgets an input.

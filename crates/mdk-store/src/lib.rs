@@ -19,6 +19,7 @@ mod key_packages;
 mod key_source;
 mod key_text;
 mod keyring;
+mod log_file;
 mod lookaside;
 mod messages;
 mod meta;

@@ -43,7 +43,7 @@ pub struct PendingRow {
     pub status: CommitStatus,
     /// Id of the kind-445 event.
     pub event_id: Option<EventId>,
-    /// The signed kind-445 event, as it is to be published.
+    /// The signed kind-445 event, as it is to be published; gone once it is confirmed, none for a founding.
     pub event_json: Option<String>,
     /// Relays that it is for.
     pub relays: Vec<String>,
@@ -79,8 +79,9 @@ macro_rules! select {
         )
     };
 }
+// A group has a few commits, so an index of the unfinished ones would only be one more page to write.
 pub(crate) const OPEN_OF_GROUP: &str =
-    select!("INDEXED BY commits_open WHERE group_id = ?1 AND status < 2 ORDER BY id LIMIT 1");
+    "SELECT min(id) FROM commits WHERE group_id = ?1 AND status < 2";
 
 fn read(row: &Row<'_>) -> Result<PendingRow> {
     let mut c = Columns::new(row, "commits");
@@ -146,7 +147,10 @@ impl Tx<'_> {
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails or the row cannot be decoded.
     pub fn pending_of(&self, group: &GroupId) -> Result<Option<PendingRow>> {
-        self.one(OPEN_OF_GROUP, [group.as_bytes()], read)
+        let first = self.one(OPEN_OF_GROUP, [group.as_bytes()], |row| {
+            Columns::new(row, "commits").opt(Columns::i64)
+        })?;
+        first.flatten().map_or(Ok(None), |id| self.pending(id))
     }
 
     /// All unfinished commits (prepared or exposed), oldest first.
@@ -154,7 +158,7 @@ impl Tx<'_> {
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
     pub fn pendings(&self) -> Result<Vec<PendingRow>> {
-        self.all(select!("INDEXED BY commits_open WHERE status < 2 ORDER BY id"), [], read)
+        self.all(select!("WHERE status < 2 ORDER BY id"), [], read)
     }
 
     /// The commit of a group with this digest, in every status.
@@ -185,6 +189,18 @@ impl Tx<'_> {
         )
     }
 
+    /// Marks a commit as confirmed. Its event is out and not needed any more: `event_json` goes.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails or does not have the commit.
+    pub fn confirm_commit(&self, id: i64) -> Result<()> {
+        self.exec_one(
+            "UPDATE commits SET status = ?2, event_json = NULL WHERE id = ?1",
+            params![id, CommitStatus::Confirmed as u8],
+            "an unknown commit",
+        )
+    }
+
     /// Keeps the MLS rows of a commit that is given up, in case it comes back.
     ///
     /// # Errors
@@ -203,12 +219,31 @@ impl Tx<'_> {
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn prune_commits(&self, group: &GroupId, min_epoch: u64) -> Result<()> {
-        // One by one, because there is at most one as a rule, and a subquery would cost every commit a temporary table.
-        let old = self.all(
+        self.prune_finished(
             "SELECT id FROM commits WHERE group_id = ?1 AND source_epoch < ?2 AND status >= 2",
-            params![group.as_bytes(), U64(min_epoch)],
-            |row| Ok(row.get::<_, i64>(0)?),
-        )?;
+            group,
+            min_epoch,
+        )
+    }
+
+    /// As [`Tx::prune_commits`], only those that were given up: they hold MLS state. The others may wait until the next
+    /// commit of the group is stored, which writes the same pages.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails.
+    pub fn prune_discarded(&self, group: &GroupId, min_epoch: u64) -> Result<()> {
+        self.prune_finished(
+            "SELECT id FROM commits WHERE group_id = ?1 AND source_epoch < ?2 AND status = 3",
+            group,
+            min_epoch,
+        )
+    }
+
+    fn prune_finished(&self, select: &str, group: &GroupId, min_epoch: u64) -> Result<()> {
+        // One by one, because there is at most one as a rule, and a subquery would cost every commit a temporary table.
+        let old = self.all(select, params![group.as_bytes(), U64(min_epoch)], |row| {
+            Ok(row.get::<_, i64>(0)?)
+        })?;
         for id in old {
             self.exec("DELETE FROM welcomes WHERE pending = ?1 AND sendable = 0", [id])?;
             self.exec(

@@ -6,9 +6,14 @@ use mdk_wire::Secret;
 use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
 
 use crate::{
-    APPLICATION_ID, FileRole, OpenError, cipher, files, files::Place, lookaside, migrate,
+    APPLICATION_ID, FileRole, OpenError, cipher, files, files::Place, log_file, lookaside, migrate,
     store::log,
 };
+
+const FLAGS: OpenFlags = OpenFlags::SQLITE_OPEN_READ_WRITE
+    .union(OpenFlags::SQLITE_OPEN_NOFOLLOW)
+    .union(OpenFlags::SQLITE_OPEN_NO_MUTEX)
+    .union(OpenFlags::SQLITE_OPEN_EXRESCODE);
 
 /// Opens a file and takes it through the ritual. `fresh` says that it was created for this call and is still empty.
 pub(crate) fn connect(
@@ -17,7 +22,7 @@ pub(crate) fn connect(
     key: &Secret<32>,
     fresh: bool,
 ) -> Result<Connection, OpenError> {
-    let mut conn = open_file(place, name)?;
+    let mut conn = Connection::open_with_flags_and_vfs(place.path(name), FLAGS, log_file::vfs()?)?;
     ritual(&mut conn, Some(key), fresh)?;
     // SQLite was given a path: make sure that it has the files that were checked.
     place.confirm_opened(name, FileRole::Database)?;
@@ -31,18 +36,10 @@ pub(crate) fn connect_to_read(
     name: &OsStr,
     key: &Secret<32>,
 ) -> Result<Connection, OpenError> {
-    let conn = open_file(place, name)?;
+    let conn = Connection::open_with_flags(place.path(name), FLAGS)?;
     unlock(&conn, key)?;
     conn.execute_batch("PRAGMA query_only = ON; PRAGMA temp_store = MEMORY;")?;
     Ok(conn)
-}
-
-fn open_file(place: &Place, name: &OsStr) -> Result<Connection, OpenError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-        | OpenFlags::SQLITE_OPEN_NOFOLLOW
-        | OpenFlags::SQLITE_OPEN_NO_MUTEX
-        | OpenFlags::SQLITE_OPEN_EXRESCODE;
-    Ok(Connection::open_with_flags(place.path(name), flags)?)
 }
 
 /// A database in memory: not encrypted, gone when dropped.

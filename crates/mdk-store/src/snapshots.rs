@@ -46,6 +46,37 @@ pub struct NodeRow {
 }
 guarded_debug!(NodeRow { epoch, privileged, canonical });
 
+/// Names the row that [`Tx::retain_node`] leaves for [`Tx::put_tip_node`] within one transaction. No state is called so.
+const VACANT: [u8; 32] = [0; 32];
+
+pub(crate) const NODES: &str = "SELECT group_id, authenticator, epoch, parent, commit_id, committer, privileged, canonical, removed, \
+     history, made_at, sent_at, event_key, nostr_group_id, relays, retention, seq FROM nodes WHERE group_id = ?1";
+
+macro_rules! node_params {
+    ($row:expr $(, $first:expr)?) => {
+        params![
+            $($first,)?
+            $row.group.as_bytes(),
+            &$row.authenticator[..],
+            U64($row.epoch),
+            $row.parent.as_ref().map(|auth| &auth[..]),
+            $row.commit.as_ref().map(ContentId::as_bytes),
+            $row.committer.as_ref().map(PublicKey::as_bytes),
+            $row.privileged,
+            $row.canonical,
+            $row.removed,
+            $row.history,
+            U64($row.made_at),
+            U64($row.sent_at),
+            &$row.event_key.expose()[..],
+            $row.nostr_group_id.as_bytes(),
+            encode_list(&$row.relays)?,
+            U64($row.retention),
+            $row.state.expose(),
+        ]
+    };
+}
+
 impl Tx<'_> {
     /// Stores a state, or replaces the one with the same authenticator. An empty `state` means "not loaded", as
     /// [`Tx::nodes`] gives it: the stored one then stays.
@@ -63,27 +94,80 @@ impl Tx<'_> {
              made_at = excluded.made_at, sent_at = excluded.sent_at, event_key = excluded.event_key, \
              nostr_group_id = excluded.nostr_group_id, relays = excluded.relays, retention = excluded.retention, \
              state = CASE length(excluded.state) WHEN 0 THEN nodes.state ELSE excluded.state END",
-            params![
-                row.group.as_bytes(),
-                &row.authenticator[..],
-                U64(row.epoch),
-                row.parent.as_ref().map(|auth| &auth[..]),
-                row.commit.as_ref().map(ContentId::as_bytes),
-                row.committer.as_ref().map(PublicKey::as_bytes),
-                row.privileged,
-                row.canonical,
-                row.removed,
-                row.history,
-                U64(row.made_at),
-                U64(row.sent_at),
-                &row.event_key.expose()[..],
-                row.nostr_group_id.as_bytes(),
-                encode_list(&row.relays)?,
-                U64(row.retention),
-                row.state.expose(),
-            ],
+            node_params!(row),
         )?;
         Ok(())
+    }
+
+    /// Stores the state that a group is in from now on; as [`Tx::put_node`], but in the row that [`Tx::retain_node`] has
+    /// left for it, if it did.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails.
+    pub fn put_tip_node(&self, row: &NodeRow) -> Result<()> {
+        let Some(seq) = self.node_seq(&row.group, &VACANT)? else { return self.put_node(row) };
+        // A state that is there under this name keeps its row; that is for `put_node`.
+        if self.node_seq(&row.group, &row.authenticator)?.is_some() {
+            self.drop_node(&row.group, &VACANT)?;
+            return self.put_node(row);
+        }
+        self.exec_one(
+            "UPDATE nodes SET group_id = ?2, authenticator = ?3, epoch = ?4, parent = ?5, commit_id = ?6, \
+             committer = ?7, privileged = ?8, canonical = ?9, removed = ?10, history = ?11, made_at = ?12, \
+             sent_at = ?13, event_key = ?14, nostr_group_id = ?15, relays = ?16, retention = ?17, state = ?18 \
+             WHERE seq = ?1",
+            node_params!(row, seq),
+            "an unknown state",
+        )
+    }
+
+    /// Forgets the states of a group before `min_epoch` and keeps the MLS rows of one that is being left.
+    ///
+    /// They take the place of the oldest state that goes, and the row of the state that is left is kept for its
+    /// successor, which [`Tx::put_tip_node`] has to store before the transaction ends: overwriting rows of equal length
+    /// in their place touches half the pages of deleting, wiping and inserting. The order of states within an epoch is
+    /// not kept, so this is for groups without rival states.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails or does not have the state.
+    pub fn retain_node(
+        &self,
+        group: &GroupId,
+        authenticator: &[u8; 32],
+        state: &SecretVec,
+        min_epoch: u64,
+    ) -> Result<()> {
+        let old = self.one(
+            "SELECT seq FROM nodes WHERE group_id = ?1 AND epoch < ?2 AND authenticator <> ?3",
+            params![group.as_bytes(), U64(min_epoch), &authenticator[..]],
+            |row| Ok(row.get::<_, i64>(0)?),
+        )?;
+        let (Some(old), Some(left)) = (old, self.node_seq(group, authenticator)?) else {
+            return self.set_node_state(group, authenticator, state);
+        };
+        // By number: a search in the index that changes would have to remember its place.
+        self.exec_one(
+            "UPDATE nodes SET authenticator = ?2 WHERE seq = ?1",
+            params![left, &VACANT[..]],
+            "an unknown state",
+        )?;
+        self.exec_one(
+            "UPDATE nodes SET (authenticator, epoch, parent, commit_id, committer, privileged, canonical, removed, \
+             history, made_at, sent_at, event_key, nostr_group_id, relays, retention, state) = \
+             (SELECT ?2, epoch, parent, commit_id, committer, privileged, canonical, removed, history, made_at, \
+              sent_at, event_key, nostr_group_id, relays, retention, ?3 FROM nodes WHERE seq = ?4) WHERE seq = ?1",
+            params![old, &authenticator[..], state.expose(), left],
+            "an unknown state",
+        )?;
+        self.prune_nodes(group, min_epoch)
+    }
+
+    fn node_seq(&self, group: &GroupId, authenticator: &[u8; 32]) -> Result<Option<i64>> {
+        self.one(
+            "SELECT seq FROM nodes WHERE group_id = ?1 AND authenticator = ?2",
+            params![group.as_bytes(), &authenticator[..]],
+            |row| Ok(row.get(0)?),
+        )
     }
 
     /// The states of a group, newest epoch first; within an epoch the one stored last first. Their `state` is empty.
@@ -91,33 +175,32 @@ impl Tx<'_> {
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
     pub fn nodes(&self, group: &GroupId) -> Result<Vec<NodeRow>> {
-        self.all(
-            "SELECT group_id, authenticator, epoch, parent, commit_id, committer, privileged, canonical, removed, \
-             history, made_at, sent_at, event_key, nostr_group_id, relays, retention FROM nodes WHERE group_id = ?1 ORDER BY epoch DESC, seq DESC",
-            [group.as_bytes()],
-            |row| {
-                let mut c = Columns::new(row, "nodes");
-                Ok(NodeRow {
-                    group: c.group_id()?,
-                    authenticator: c.array()?,
-                    epoch: c.u64()?,
-                    parent: c.opt(Columns::array)?,
-                    commit: c.opt(Columns::content_id)?,
-                    committer: c.opt(Columns::public_key)?,
-                    privileged: c.bool()?,
-                    canonical: c.bool()?,
-                    removed: c.bool()?,
-                    history: c.i64()?,
-                    made_at: c.u64()?,
-                    sent_at: c.u64()?,
-                    event_key: c.secret()?,
-                    nostr_group_id: c.nostr_group_id()?,
-                    relays: c.list()?,
-                    retention: c.u64()?,
-                    state: SecretVec::new(Vec::new()),
-                })
-            },
-        )
+        // Sorted here: a sorter in the query would take memory that has to be locked, however few rows there are.
+        let mut nodes = self.all(NODES, [group.as_bytes()], |row| {
+            let mut c = Columns::new(row, "nodes");
+            let node = NodeRow {
+                group: c.group_id()?,
+                authenticator: c.array()?,
+                epoch: c.u64()?,
+                parent: c.opt(Columns::array)?,
+                commit: c.opt(Columns::content_id)?,
+                committer: c.opt(Columns::public_key)?,
+                privileged: c.bool()?,
+                canonical: c.bool()?,
+                removed: c.bool()?,
+                history: c.i64()?,
+                made_at: c.u64()?,
+                sent_at: c.u64()?,
+                event_key: c.secret()?,
+                nostr_group_id: c.nostr_group_id()?,
+                relays: c.list()?,
+                retention: c.u64()?,
+                state: SecretVec::new(Vec::new()),
+            };
+            Ok((node, c.i64()?))
+        })?;
+        nodes.sort_unstable_by_key(|(node, seq)| std::cmp::Reverse((node.epoch, *seq)));
+        Ok(nodes.into_iter().map(|(node, _)| node).collect())
     }
 
     /// The MLS rows of one state, or `None` when it is unknown or was stored without them.

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use mdk_store::{MlsMemory, Store, StoreError};
-use mdk_wire::{GroupId as OurGroupId, KeyPackageRef};
+use mdk_wire::{GroupId as OurGroupId, KeyPackageRef, SecretVec};
 use openmls::component::ComponentData;
 use openmls::prelude::*;
 use openmls_basic_credential::SignatureKeyPair;
@@ -457,6 +457,96 @@ fn a_copy_of_a_group_lives_in_memory_and_is_restored() {
         })
         .unwrap();
         assert_eq!(a.digest().unwrap(), before);
+    });
+}
+
+#[test]
+fn a_settled_copy_has_no_pending_commit() {
+    two(|a, _, _, _| {
+        let (group, id) = (our_group(), GroupId::from_slice(GROUP));
+        a.write(|tx| {
+            let provider = with(tx.mls());
+            assert_eq!(tx.mls_dump_settled(&group)?, tx.mls_dump(&group)?, "none is pending");
+            let mut mls = MlsGroup::load(&tx.mls(), &id)?.unwrap();
+            let signer = SignatureKeyPair::new(SUITE.signature_algorithm()).unwrap();
+            let builder = mls.commit_builder().load_psks(provider.storage()).unwrap();
+            builder
+                .build(provider.rand(), provider.crypto(), &signer, |_| true)
+                .unwrap()
+                .stage_commit(&provider)
+                .unwrap();
+            let load = |dump: SecretVec| {
+                let copy = with(MlsMemory::from_dump(&group, dump.expose()).unwrap());
+                MlsGroup::load(&copy.storage, &id).unwrap().unwrap()
+            };
+            assert!(load(tx.mls_dump(&group)?).pending_commit().is_some());
+            let settled = load(tx.mls_dump_settled(&group)?);
+            assert!(settled.pending_commit().is_none() && settled.is_active());
+            assert_eq!(settled.epoch(), mls.epoch());
+            Ok::<_, StoreError>(())
+        })
+        .unwrap();
+    });
+}
+
+/// The rows of a dump: label, key, value.
+fn rows(dump: &[u8]) -> Vec<(u8, Vec<u8>, Vec<u8>)> {
+    let mut rest = &dump[1..];
+    let mut take = |n: usize| rest.split_off(..n).unwrap().to_vec();
+    let mut found = Vec::new();
+    let mut left = dump.len() - 1;
+    while left > 0 {
+        let label = take(1)[0];
+        let [key, value] = [0; 2].map(|_| {
+            let length = u32::from_be_bytes(take(4).try_into().unwrap());
+            take(length as usize)
+        });
+        left -= 9 + key.len() + value.len();
+        found.push((label, key, value));
+    }
+    found
+}
+
+#[test]
+fn key_pairs_of_an_epoch_are_overwritten_and_older_ones_are_found() {
+    two(|a, _, _, _| {
+        let (group, id) = (our_group(), GroupId::from_slice(GROUP));
+        let dump = a.read(|tx| tx.mls_dump(&group)).unwrap();
+        // As it was written before: a row named by epoch and leaf, with the pairs alone.
+        let mut older = vec![1];
+        for (label, mut key, mut value) in rows(dump.expose()) {
+            if label == 14 {
+                assert!(key.is_empty() && value.len() < 256);
+                key = value[2..2 + usize::from(value[1])].to_vec();
+                value.drain(1..2 + key.len());
+            }
+            older.push(label);
+            for part in [&key, &value] {
+                older.extend_from_slice(&u32::try_from(part.len()).unwrap().to_be_bytes());
+                older.extend_from_slice(part);
+            }
+        }
+        assert_ne!(older, dump.expose());
+        for blob in [dump.expose(), &older[..]] {
+            let copy = with(MlsMemory::from_dump(&group, blob).unwrap());
+            let mut mls = MlsGroup::load(&copy.storage, &id).unwrap().unwrap();
+            let signer = SignatureKeyPair::new(SUITE.signature_algorithm()).unwrap();
+            for _ in 0..2 {
+                mls.commit_builder()
+                    .load_psks(copy.storage())
+                    .unwrap()
+                    .build(copy.rand(), copy.crypto(), &signer, |_| true)
+                    .unwrap()
+                    .stage_commit(&copy)
+                    .unwrap();
+                // Needs the key pairs of the epoch that ends: those of the path that stay.
+                mls.merge_pending_commit(&copy).unwrap();
+            }
+            let kept = rows(copy.storage.dump(&group).unwrap().expose());
+            let kept: Vec<_> = kept.iter().filter(|(label, ..)| *label == 14).collect();
+            assert_eq!(kept.len(), 1, "one row, of the current epoch");
+            assert!(kept[0].1.is_empty());
+        }
     });
 }
 

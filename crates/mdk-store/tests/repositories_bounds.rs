@@ -6,6 +6,7 @@ mod kit;
 
 use kit::*;
 use mdk_store::*;
+use mdk_wire::SecretVec;
 
 /// An epoch that needs the large form of an unsigned column.
 const FAR: u64 = u64::MAX - 3;
@@ -111,6 +112,64 @@ fn states_are_pruned_below_an_epoch() {
 }
 
 #[test]
+fn a_state_that_is_left_takes_the_place_of_the_one_that_goes() {
+    write(&mut store(), |tx| {
+        let bare = |row: NodeRow| NodeRow { state: SecretVec::new(vec![]), ..row };
+        let state = SecretVec::new(vec![7; 100]);
+        for n in 1..4 {
+            tx.put_node(&node(1, n, n.into()))?;
+        }
+        tx.put_node(&bare(node(1, 4, 4)))?;
+        tx.put_node(&node(2, 1, 1))?;
+        // Nothing goes: the state stays in its row. Two go: one row is used, the other is deleted.
+        for (min_epoch, tip, left) in [(1, 5, vec![4, 3, 2, 1]), (3, 6, vec![5, 4, 3])] {
+            tx.retain_node(&group_id(1), &[tip - 1; 32], &state, min_epoch)?;
+            let next = bare(node(1, tip, tip.into()));
+            tx.put_tip_node(&next)?;
+            let nodes = tx.nodes(&group_id(1))?;
+            assert_eq!(nodes[0], next);
+            let kept: Vec<u8> = nodes[1..].iter().map(|n| n.authenticator[0]).collect();
+            assert_eq!(kept, left);
+            assert_eq!(nodes[1], bare(node(1, tip - 1, (tip - 1).into())));
+            assert_eq!(tx.node_state(&group_id(1), &[tip - 1; 32])?.unwrap(), state);
+            assert_eq!(tx.node_state(&group_id(1), &[tip; 32])?, None);
+        }
+        assert_eq!(tx.node_state(&group_id(1), &[3; 32])?.unwrap(), node(1, 3, 3).state);
+        assert_eq!(tx.nodes(&group_id(2))?, [bare(node(2, 1, 1))]);
+
+        // The next state may be there already, under the same name.
+        tx.put_node(&node(1, 9, 7))?;
+        tx.retain_node(&group_id(1), &[6; 32], &state, 5)?;
+        tx.put_tip_node(&bare(node(1, 9, 8)))?;
+        let names: Vec<(u8, u64)> =
+            tx.nodes(&group_id(1))?.iter().map(|n| (n.authenticator[0], n.epoch)).collect();
+        assert_eq!(names, [(9, 8), (6, 6), (5, 5)]);
+        assert_eq!(tx.node_state(&group_id(1), &[9; 32])?.unwrap(), node(1, 9, 7).state);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_confirmed_commit_lets_go_of_its_event() {
+    write(&mut store(), |tx| {
+        let id = tx.insert_pending(&pending(1, 2, CommitStatus::Prepared))?;
+        tx.confirm_commit(id)?;
+        let confirmed = pending(1, 2, CommitStatus::Confirmed);
+        let row = tx.pending(id)?.unwrap();
+        assert_eq!(row, PendingRow { id, event_json: None, ..confirmed });
+        assert!(tx.confirm_commit(id + 1).is_err());
+        // Only what was given up goes early; it holds secrets.
+        let given_up = tx.insert_pending(&pending(1, 3, CommitStatus::Discarded))?;
+        tx.prune_discarded(&group_id(1), FAR)?;
+        assert!(tx.pending(given_up)?.is_none());
+        assert!(tx.pending(id)?.is_some());
+        tx.prune_commits(&group_id(1), FAR)?;
+        assert!(tx.pending(id)?.is_none());
+        Ok(())
+    });
+}
+
+#[test]
 fn only_finished_commits_are_pruned() {
     use CommitStatus::{Confirmed, Discarded, Exposed, Prepared};
     write(&mut store(), |tx| {
@@ -174,6 +233,15 @@ fn old_routes_are_pruned_except_the_one_to_keep() {
         tx.put_route(&routing(3), &group_id(1), FAR + 1)?;
         tx.prune_routes(&group_id(1), FAR + 1, &routing(1))?;
         assert_eq!(tx.routes(&group_id(1))?, [1, 3].map(routing));
+        // A retained state keeps its route, whatever its epoch says.
+        tx.put_route(&routing(2), &group_id(1), 0)?;
+        tx.put_node(&NodeRow { nostr_group_id: routing(2), ..node(1, 1, 9) })?;
+        tx.put_node(&NodeRow { nostr_group_id: routing(3), ..node(2, 1, 9) })?;
+        tx.prune_routes(&group_id(1), u64::MAX, &routing(1))?;
+        assert_eq!(tx.routes(&group_id(1))?, [1, 2].map(routing));
+        tx.prune_nodes(&group_id(1), FAR)?;
+        tx.prune_routes(&group_id(1), u64::MAX, &routing(1))?;
+        assert_eq!(tx.routes(&group_id(1))?, [1].map(routing));
         assert_eq!(tx.route(&routing(5))?, Some(group_id(2)));
         assert_eq!(tx.route(&routing(2))?, None);
         Ok(())

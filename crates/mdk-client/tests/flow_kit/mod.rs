@@ -227,11 +227,11 @@ impl Person {
         assert_eq!(texts, wanted);
     }
 
-    /// Texts of `MessageReceived` events, so each time that a program is told of a message.
+    /// Texts of others' `MessageReceived` events, so each time that a program is told of a message.
     pub fn told(&self) -> Vec<String> {
         let events = self.with(|engine| engine.events(0, 1_000_000)).unwrap();
         let texts = events.into_iter().filter_map(|event| match event.body {
-            EventBody::MessageReceived { message } => Some(message.text),
+            EventBody::MessageReceived { message } if !message.is_mine => Some(message.text),
             _ => None,
         });
         texts.collect()

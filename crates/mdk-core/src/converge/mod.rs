@@ -18,7 +18,7 @@ pub(crate) mod place;
 pub(crate) mod replay;
 pub(crate) mod switch;
 
-use mdk_store::{CommitStatus, GroupRow, GroupStatus, MessageStatus, NodeRow, PassRow};
+use mdk_store::{CommitStatus, GroupRow, GroupStatus, MessageStatus, NodeRow, PassRow, Seen};
 use mdk_wire::{EventId, GroupId, kind};
 
 use crate::ctx::Ctx;
@@ -327,7 +327,7 @@ impl Ctx<'_, '_> {
         }
         self.tx.prune_routes(id, floor, &row.nostr_group_id)?;
         self.tx.prune_inputs(id, floor)?;
-        self.tx.prune_commits(id, floor)?;
+        self.tx.prune_discarded(id, floor)?;
         self.tx.purge_expired(id, floor)?;
         Ok(contested)
     }
@@ -377,8 +377,9 @@ impl Ctx<'_, '_> {
             if own.purpose != PURPOSE_DISBAND || own.status != CommitStatus::Confirmed {
                 continue;
             }
-            // Once per commit that lost.
+            // Once per commit that lost. It was seen, and is not placed again.
             self.tx.set_commit_status(own.id, CommitStatus::Discarded)?;
+            self.tx.mark_seen(commit.as_bytes(), Seen::OwnEcho)?;
             if row.admins.contains(&me) && self.tx.pending_of(id)?.is_none() {
                 let (mark, tx) = (self.cache.mark(), self.tx);
                 match tx.savepoint(|_| self.prepare_disband(id, true)) {

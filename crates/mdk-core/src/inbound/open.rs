@@ -204,6 +204,11 @@ impl Ctx<'_, '_> {
 
     // rule: C2-4 while a commit of the user's is being published everything else waits
     pub(crate) fn publishing(&self, row: &GroupRow) -> crate::error::Result<bool> {
+        // OpenMLS has what is pending too, except of a founding: mostly nothing, which needs no query.
+        let idle = self.cache.peek(&row.id).is_some_and(|g| g.mls.pending_commit().is_none());
+        if idle && row.status != GroupStatus::Founding {
+            return Ok(false);
+        }
         Ok(self.tx.pending_of(&row.id)?.is_some_and(|pending| !pending.automatic))
     }
 

@@ -56,6 +56,7 @@ impl Account {
                 identity: &identity,
                 crypto,
                 config,
+                restored: false,
                 now_millis: now * 1000,
                 cache: &mut cache,
                 random: OsRandom,

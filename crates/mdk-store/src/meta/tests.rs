@@ -10,6 +10,7 @@ use rusqlite::types::ToSql;
 use super::row::{Columns, U64};
 use crate::{
     Result, Store, StoreError, Tx, client_state, groups, held, messages, outbox, outgoing,
+    snapshots,
 };
 
 fn with_tx<T>(f: impl FnOnce(&Tx<'_>) -> Result<T>) -> T {
@@ -81,7 +82,7 @@ fn hot_queries_search_an_index() {
         (messages::EXPIRED, "messages_by_expiry"),
         (crate::events::AFTER, "INTEGER PRIMARY KEY (rowid>?)"),
         (crate::events::LAST, "SEARCH events"),
-        (outbox::OPEN_OF_GROUP, "commits_open (group_id=?)"),
+        (outbox::OPEN_OF_GROUP, "sqlite_autoindex_commits_1 (group_id=?)"),
         (outgoing::OPEN, "outbox_open (seq>?)"),
         (outgoing::BY_EVENT, "sqlite_autoindex_outbox_1"),
         (outgoing::BY_MESSAGE, "outbox_by_message (message_id=?)"),
@@ -91,6 +92,8 @@ fn hot_queries_search_an_index() {
         (client_state::STATES, "PRIMARY KEY"),
         (held::HELD, "held_by_group"),
         (held::DUE, "inputs_by_due"),
+        (held::INPUTS, "sqlite_autoindex_inputs_1 (group_id=?)"),
+        (snapshots::NODES, "sqlite_autoindex_nodes_1 (group_id=?)"),
     ];
     with_tx(|tx| {
         for (sql, expected) in plans {

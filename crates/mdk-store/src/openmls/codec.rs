@@ -11,7 +11,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use crate::{Result, StoreError};
 
-const POSTCARD: u8 = 1;
+pub(super) const POSTCARD: u8 = 1;
 const JSON: u8 = 2;
 
 /// Enough for most values, so that growing rarely leaves a copy behind.
@@ -54,6 +54,15 @@ pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
         Some((&JSON, body)) => serde_json::from_slice(body).map_err(|_| failed),
         _ => Err(failed),
     }
+}
+
+/// The first field of the value in `bytes`.
+pub(super) fn decode_prefix<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+    match bytes.split_first() {
+        Some((&POSTCARD, body)) => postcard::take_from_bytes(body).map(|(field, _)| field).ok(),
+        _ => None,
+    }
+    .ok_or(StoreError::Decode { what: "MLS value" })
 }
 
 fn is_filling(rest: &[u8], whole: usize) -> bool {

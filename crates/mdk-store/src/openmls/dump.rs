@@ -4,14 +4,19 @@
 //! length of the value (4), value.
 
 use mdk_wire::{GroupId, KeyPackageRef, SecretVec};
+use zeroize::Zeroize as _;
 
 use super::{
     MlsMemory, Provider,
-    rows::{Label, Map, RowRef, Rows, Table},
+    rows::{Label, Map, RowRef, Rows, Table, Value},
 };
 use crate::{Result, StoreError, Tx};
 
 const VERSION: u8 = 1;
+
+/// How the row of OpenMLS's `MlsGroupState` begins: as postcard, then the variant. `Operational` is nothing more.
+const PENDING: [u8; 2] = [super::codec::POSTCARD, 0];
+const OPERATIONAL: [u8; 2] = [super::codec::POSTCARD, 1];
 
 impl Tx<'_> {
     /// The storage that OpenMLS reads and writes in this transaction.
@@ -25,7 +30,22 @@ impl Tx<'_> {
     /// # Errors
     /// A [`StoreError`] of the database.
     pub fn mls_dump(&self, group: &GroupId) -> Result<SecretVec> {
-        dump(&Table(self.conn), group)
+        dump(Table(self.conn).scope(group.as_bytes())?)
+    }
+
+    /// As [`Tx::mls_dump`], without a commit of ours that is pending: the group as others see it.
+    ///
+    /// # Errors
+    /// A [`StoreError`] of the database.
+    pub fn mls_dump_settled(&self, group: &GroupId) -> Result<SecretVec> {
+        let mut rows = Table(self.conn).scope(group.as_bytes())?;
+        for (label, _, value) in &mut rows {
+            if *label == Label::GroupState as u8 && value.starts_with(&PENDING) {
+                value.zeroize();
+                value.extend_from_slice(&OPERATIONAL);
+            }
+        }
+        dump(rows)
     }
 
     /// Replaces the MLS rows of a group by those of a blob from [`Tx::mls_dump`].
@@ -108,12 +128,11 @@ impl MlsMemory {
     /// # Errors
     /// None in practice; the type is that of [`Tx::mls_dump`].
     pub fn dump(&self, group: &GroupId) -> Result<SecretVec> {
-        dump(&self.0, group)
+        dump(self.0.scope(group.as_bytes())?)
     }
 }
 
-fn dump(rows: &impl Rows, group: &GroupId) -> Result<SecretVec> {
-    let rows = rows.scope(group.as_bytes())?;
+fn dump(rows: Vec<(u8, Vec<u8>, Value)>) -> Result<SecretVec> {
     // The exact size at once, so that growing leaves no copy behind.
     let size = 1 + rows.iter().map(|(_, key, value)| 9 + key.len() + value.len()).sum::<usize>();
     let mut blob = Vec::with_capacity(size);

@@ -8,7 +8,7 @@ mod dump;
 mod rows;
 
 use openmls_traits::storage::{CURRENT_VERSION as V, Entity, StorageProvider, traits};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use self::rows::{Label, Map, Rows, Table};
 use crate::{Result, StoreError};
@@ -80,7 +80,18 @@ impl<R: Rows> Provider<R> {
     }
 }
 
-fn epoch_key(epoch: &impl Serialize, leaf_index: u32) -> Result<Vec<u8>> {
+/// The key pairs of an epoch, named by epoch and leaf.
+///
+/// Those of the next epoch overwrite them in their row: OpenMLS stores them just before it deletes these. A row of their
+/// own for each epoch would move at every commit, and the index with it. Older databases have such rows, with the name
+/// as their key.
+#[derive(Serialize, Deserialize)]
+struct EpochKeys<T> {
+    name: Vec<u8>,
+    pairs: T,
+}
+
+fn epoch_name(epoch: &impl Serialize, leaf_index: u32) -> Result<Vec<u8>> {
     codec::key(&(epoch, leaf_index))
 }
 
@@ -451,8 +462,8 @@ impl<R: Rows> StorageProvider<V> for Provider<R> {
         leaf_index: u32,
         key_pairs: &[HpkeKeyPair],
     ) -> Result<()> {
-        let key = epoch_key(epoch, leaf_index)?;
-        self.0.put(&codec::byte_key(group)?, Label::EpochKeyPairs, &key, &codec::encode(key_pairs)?)
+        let keys = EpochKeys { name: epoch_name(epoch, leaf_index)?, pairs: key_pairs };
+        self.0.put(&codec::byte_key(group)?, Label::EpochKeyPairs, &[], &codec::encode(&keys)?)
     }
 
     fn encryption_epoch_key_pairs<
@@ -465,11 +476,14 @@ impl<R: Rows> StorageProvider<V> for Provider<R> {
         epoch: &EpochKey,
         leaf_index: u32,
     ) -> Result<Vec<HpkeKeyPair>> {
-        let value = self.0.get(
-            &codec::byte_key(group)?,
-            Label::EpochKeyPairs,
-            &epoch_key(epoch, leaf_index)?,
-        )?;
+        let (scope, name) = (codec::byte_key(group)?, epoch_name(epoch, leaf_index)?);
+        if let Some(value) = self.0.get(&scope, Label::EpochKeyPairs, &[])? {
+            let keys: EpochKeys<Vec<HpkeKeyPair>> = codec::decode(&value)?;
+            if keys.name == name {
+                return Ok(keys.pairs);
+            }
+        }
+        let value = self.0.get(&scope, Label::EpochKeyPairs, &name)?;
         value.map_or_else(|| Ok(Vec::new()), |value| codec::decode(&value))
     }
 
@@ -482,11 +496,13 @@ impl<R: Rows> StorageProvider<V> for Provider<R> {
         epoch: &EpochKey,
         leaf_index: u32,
     ) -> Result<()> {
-        self.0.delete(
-            &codec::byte_key(group)?,
-            Label::EpochKeyPairs,
-            &epoch_key(epoch, leaf_index)?,
-        )
+        let (scope, name) = (codec::byte_key(group)?, epoch_name(epoch, leaf_index)?);
+        if let Some(value) = self.0.get(&scope, Label::EpochKeyPairs, &[])?
+            && codec::decode_prefix::<Vec<u8>>(&value)? == name
+        {
+            return self.0.delete(&scope, Label::EpochKeyPairs, &[]);
+        }
+        self.0.delete(&scope, Label::EpochKeyPairs, &name)
     }
 
     fn write_signature_key_pair<

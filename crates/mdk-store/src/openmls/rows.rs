@@ -71,11 +71,12 @@ impl Rows for Table<'_> {
     }
 
     fn put(&self, scope: &[u8], label: Label, key: &[u8], value: &[u8]) -> Result<()> {
-        let mut put = self.0.prepare_cached(
-            "INSERT INTO mls_rows (scope, label, key, value) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT DO UPDATE SET value = excluded.value",
+        let mut update = self.0.prepare_cached(
+            "UPDATE mls_rows SET value = ?4 WHERE scope = ?1 AND label = ?2 AND key = ?3",
         )?;
-        put.execute(params![scope, label as u8, key, value])?;
+        if update.execute(params![scope, label as u8, key, value])? == 0 {
+            self.insert(scope, label as u8, key, value)?;
+        }
         Ok(())
     }
 
@@ -116,12 +117,24 @@ impl Rows for Table<'_> {
 
     fn replace_scope(&self, scope: &[u8], rows: &[RowRef<'_>]) -> Result<()> {
         self.0.prepare_cached("DELETE FROM mls_rows WHERE scope = ?1")?.execute(params![scope])?;
-        let mut put = self.0.prepare_cached(
-            "INSERT INTO mls_rows (scope, label, key, value) VALUES (?1, ?2, ?3, ?4)",
-        )?;
         for (label, key, value) in rows {
-            put.execute(params![scope, label, key, value])?;
+            self.insert(scope, *label, key, value)?;
         }
+        Ok(())
+    }
+}
+
+impl Table<'_> {
+    /// Message secrets fill a page, so they lie apart, at the front: the other rows of a group then share one, and a
+    /// commit writes two pages instead of three. The number of a row means nothing else.
+    fn insert(&self, scope: &[u8], label: u8, key: &[u8], value: &[u8]) -> Result<()> {
+        let sql = if label == Label::MessageSecrets as u8 {
+            "INSERT INTO mls_rows (id, scope, label, key, value) \
+             VALUES (min(coalesce((SELECT min(id) FROM mls_rows), 1), 1) - 1, ?1, ?2, ?3, ?4)"
+        } else {
+            "INSERT INTO mls_rows (scope, label, key, value) VALUES (?1, ?2, ?3, ?4)"
+        };
+        self.0.prepare_cached(sql)?.execute(params![scope, label, key, value])?;
         Ok(())
     }
 }

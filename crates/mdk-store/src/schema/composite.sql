@@ -24,8 +24,6 @@ CREATE TABLE commits (
   UNIQUE (group_id, digest)
 ) STRICT;
 
-CREATE INDEX commits_open ON commits (group_id) WHERE status < 2;
-
 CREATE TABLE events (
   seq       INTEGER PRIMARY KEY,
   stable_id BLOB,
