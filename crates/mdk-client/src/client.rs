@@ -5,6 +5,7 @@ mod commits;
 pub(crate) mod cursor;
 pub(crate) mod feed;
 mod links;
+pub(crate) mod opening;
 pub(crate) mod recent;
 pub(crate) mod sent;
 pub(crate) mod shared;

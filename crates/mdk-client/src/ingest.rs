@@ -20,6 +20,8 @@ use crate::relay_pool::{Arrived, Origin};
 
 /// Filters in one subscription.
 const FILTERS: usize = 8;
+/// New events in the stored part of a subscription from which on the history is asked for again: a small page's worth.
+const MANY_AT_ONCE: u64 = 50;
 /// Least time between two looks at what is to be listened to, when nothing says that it changed.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -104,7 +106,7 @@ impl Flow {
                 }
                 () = shared.interests_wake.notified() => self.look = true,
                 () = shared.slow_wake.notified() => {}
-                () = sleep_until(alarm) => self.retry().await,
+                () = sleep_until(alarm) => self.retry().await?,
             }
             if !self.holding() {
                 self.settle().await?;
@@ -114,18 +116,30 @@ impl Flow {
 
     /// Whether a relay is giving what the others must wait for before anything is decided.
     fn holding(&self) -> bool {
-        let holds = |relay: &Relay| relay.catching && !relay.slow.load(Ordering::Relaxed);
+        let holds = |relay: &Relay| {
+            (relay.catching || relay.opening.is_open()) && !relay.slow.load(Ordering::Relaxed)
+        };
         self.relays.values().any(holds)
     }
 
     /// When something is to be done that nothing wakes us for.
     fn alarm(&self) -> Option<Instant> {
         let looks = self.looked_at.filter(|_| self.look).map(|at| at + LOOK_EVERY);
-        self.relays.values().filter_map(|relay| relay.retry_at).chain(looks).min()
+        let waits = |relay: &Relay| [relay.retry_at, relay.opening.until];
+        self.relays.values().flat_map(waits).flatten().chain(looks).min()
     }
 
-    async fn retry(&mut self) {
+    async fn retry(&mut self) -> Result<()> {
         let now = Instant::now();
+        let mut late = Vec::new();
+        for (url, relay) in &mut self.relays {
+            if relay.opening.until.is_some_and(|at| at <= now) {
+                late.push((Arc::from(url.as_str()), relay.opening.end_all()));
+            }
+        }
+        for (relay, events) in late {
+            self.take_in(events, vec![relay], true).await?;
+        }
         let due: Vec<String> = self
             .relays
             .iter()
@@ -138,6 +152,7 @@ impl Flow {
             }
             self.catch_up(&url, Again::All);
         }
+        Ok(())
     }
 
     /// Events in their order go to the engine together; what stands between them is done after them.
@@ -145,33 +160,74 @@ impl Flow {
         let mut events = Vec::new();
         let mut sources: Vec<Arc<str>> = Vec::new();
         let mut others = Vec::new();
+        let mut opened = false;
         for one in arrived.drain(..) {
+            let (relay, stored) = match &one {
+                Arrived::EndOfStored { relay, subscription }
+                | Arrived::Closed { relay, subscription, .. } => {
+                    let ended = |state: &mut Relay| state.opening.end(*subscription);
+                    (relay.clone(), self.relays.get_mut(&**relay).map(ended))
+                }
+                Arrived::Disconnected { relay, .. } => {
+                    let ended = |state: &mut Relay| state.opening.end_all();
+                    (relay.clone(), self.relays.get_mut(&**relay).map(ended))
+                }
+                Arrived::Event { relay, .. } | Arrived::Connected { relay } => {
+                    (relay.clone(), None)
+                }
+            };
+            if let Some(stored) = stored {
+                opened |= !stored.is_empty();
+                events.extend(stored);
+            }
             match one {
-                Arrived::Event { relay, json, .. } => {
-                    if !sources.contains(&relay) {
-                        sources.push(relay);
-                    }
-                    events.push(json);
+                Arrived::Event { subscription, json, .. } => {
+                    let state = self.relays.get_mut(&*relay);
+                    events.extend(match state {
+                        Some(state) => state.opening.hold(subscription, json),
+                        None => Some(json),
+                    });
                 }
                 other => others.push(other),
             }
-        }
-        if !events.is_empty() {
-            let fed = self.shared.feed(events).await?;
-            for source in sources {
-                let Some(relay) = self.relays.get_mut(&*source) else { continue };
-                if let Some(from) = fed.refused_from {
-                    relay.complete = false;
-                    relay.cursor.at = relay.cursor.at.min(from);
-                    self.later(&source);
-                } else if relay.complete && relay.cursor.at < fed.newest {
-                    relay.cursor.at = fed.newest;
-                    relay.dirty = true;
-                }
+            if !sources.contains(&relay) {
+                sources.push(relay);
             }
         }
+        self.take_in(events, sources, opened).await?;
         for other in others {
             self.state(other);
+        }
+        Ok(())
+    }
+
+    /// Gives events to the engine and moves the cursors of where they came from. `opened`: some are stored ones of a
+    /// new subscription.
+    async fn take_in(
+        &mut self,
+        events: Vec<String>,
+        sources: Vec<Arc<str>>,
+        opened: bool,
+    ) -> Result<()> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        let fed = self.shared.feed(events).await?;
+        self.unsettled |= opened && fed.new > 0;
+        for source in sources {
+            let Some(relay) = self.relays.get_mut(&*source) else { continue };
+            if let Some(from) = fed.refused_from {
+                relay.complete = false;
+                relay.cursor.at = relay.cursor.at.min(from);
+                self.later(&source);
+            } else if relay.complete && relay.cursor.at < fed.newest {
+                relay.cursor.at = fed.newest;
+                relay.dirty = true;
+            }
+            // So many that the relay may have left out the rest.
+            if opened && fed.new >= MANY_AT_ONCE {
+                self.catch_up(&source, Again::All);
+            }
         }
         Ok(())
     }
@@ -276,7 +332,7 @@ impl Flow {
         if let Some(what) = relay.again.take() {
             self.catch_up(&url, what);
         } else if relay.connected {
-            let subscribed = self.subscribe(&url).await;
+            let subscribed = self.subscribe(&url).await?;
             if failed || !subscribed {
                 self.later(&url);
             }
@@ -319,24 +375,27 @@ impl Flow {
     }
 
     /// Listens from the cursor on. False if the relay would not.
-    async fn subscribe(&mut self, url: &str) -> bool {
-        let Some(relay) = self.relays.get_mut(url) else { return true };
+    async fn subscribe(&mut self, url: &str) -> Result<bool> {
+        let Some(relay) = self.relays.get_mut(url) else { return Ok(true) };
         let filters = live_filters(&self.shared, relay);
         let (shared, before) = (self.shared.clone(), relay.subscriptions);
         let mut count = 0;
         for filters in filters.chunks(FILTERS) {
             count += 1;
             let filters = filters.to_vec();
+            relay.opening.begin(count, Instant::now() + shared.options.request_timeout);
             if let Err(error) = shared.pool.subscribe(url, &shared.me, count, filters).await {
                 tracing::debug!("not subscribed: {error}");
-                return false;
+                let held = relay.opening.end(count);
+                self.take_in(held, vec![Arc::from(url)], true).await?;
+                return Ok(false);
             }
         }
         relay.subscriptions = count;
         for id in count + 1..=before {
             shared.pool.unsubscribe(url, &shared.me, id).await;
         }
-        true
+        Ok(true)
     }
 
     /// Compares what the engine wants to hear of with what is listened to.
@@ -390,7 +449,7 @@ impl Flow {
                 relay.complete = false;
                 self.catch_up(url, Again::New);
             } else if fewer && relay.connected && !relay.catching {
-                self.subscribe(url).await;
+                self.subscribe(url).await?;
             }
             return Ok(());
         }

@@ -1,11 +1,16 @@
 //! Work of the tokio runtime as futures of the caller's asyncio loop.
 //!
 //! A future is made on the loop that runs, and settled through `call_soon_threadsafe`: no code of the user ever runs on one of our
-//! threads. Cancelling the future ends the work behind it at its next pause. A loop that was closed meanwhile gets nothing,
+//! threads. Before the interpreter ends, what is being settled is waited for: a thread of ours that Python stops in the middle
+//! would end the process with an error. Cancelling the future ends the work behind it at its next pause. A loop that was closed meanwhile gets nothing,
 //! and nobody is told.
 
 use std::future::Future;
+use std::process;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
 use tokio::runtime::{Builder, Runtime};
@@ -31,6 +36,59 @@ pub(crate) fn runtime() -> Result<&'static Runtime, Raise> {
     };
     let message = "the threads for the network could not be started";
     RUNTIME.get_or_init(make).as_ref().ok_or_else(|| Raise::new(Class::InternalError, message))
+}
+
+/// Threads of ours that are in the interpreter, or about to be.
+static INSIDE: AtomicUsize = AtomicUsize::new(0);
+/// The interpreter is about to end: nobody of ours goes in any more.
+static ENDING: AtomicBool = AtomicBool::new(false);
+/// Longest wait for those that are inside.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A visit to the interpreter by a thread of ours.
+struct Visit;
+
+impl Visit {
+    fn begin() -> Option<Self> {
+        INSIDE.fetch_add(1, Ordering::SeqCst);
+        let visit = Self;
+        (!ENDING.load(Ordering::SeqCst)).then_some(visit)
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        INSIDE.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Called once by the interpreter before it ends.
+#[pyclass(frozen, module = "mdk._mdk")]
+struct End {
+    pid: u32,
+}
+
+#[pymethods]
+impl End {
+    fn __call__(&self, py: Python<'_>) {
+        ENDING.store(true, Ordering::SeqCst);
+        // A child of `fork` has the count, but not the threads.
+        if process::id() != self.pid {
+            return;
+        }
+        py.detach(|| {
+            let begun = Instant::now();
+            while INSIDE.load(Ordering::SeqCst) != 0 && begun.elapsed() < PATIENCE {
+                thread::sleep(Duration::from_millis(1));
+            }
+        });
+    }
+}
+
+/// Sees to it that the interpreter ends in good order.
+pub(crate) fn install(py: Python<'_>) -> PyResult<()> {
+    let end = Bound::new(py, End { pid: process::id() })?;
+    py.import("atexit")?.call_method1("register", (end,)).map(drop)
 }
 
 /// Ends the work when its future was cancelled.
@@ -87,6 +145,7 @@ where
         let result = work.await;
         // Waiting for the interpreter must not hold up the sockets.
         tokio::task::spawn_blocking(move || {
+            let Some(_visit) = Visit::begin() else { return };
             Python::try_attach(|py| settle(py, &event_loop, handle, result));
         });
     });

@@ -68,6 +68,7 @@ mod _mdk {
     #[pymodule_init]
     fn init(module: &pyo3::Bound<'_, pyo3::types::PyModule>) -> pyo3::PyResult<()> {
         crate::panics::install_hook();
+        crate::futures::install(module.py())?;
         crate::logging::install(module.py())
     }
 }

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use tokio::time::{Duration, Instant};
 
 use super::cursor::{Cursor, INBOX, Wanted};
+use super::opening::Opening;
 use super::shared::Shared;
 use crate::catch_up::Work;
 
@@ -35,6 +36,8 @@ pub(crate) struct Relay {
     pub(crate) caught_up: bool,
     pub(crate) failures: u32,
     pub(crate) retry_at: Option<Instant>,
+    /// Stored events of subscriptions that have not gone live.
+    pub(crate) opening: Opening,
     /// It is to be seen whether it still has what we published there.
     pub(crate) amends: bool,
 }
