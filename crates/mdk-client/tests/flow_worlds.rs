@@ -233,7 +233,7 @@ async fn everything_said_arrives_once() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
     let seeds = match number("MDK_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("MDK_WORLDS").unwrap_or(4),
+        None => 0..number("MDK_WORLDS").unwrap_or(20),
     };
     for seed in seeds {
         println!("world {seed}");
