@@ -115,11 +115,14 @@ async def test_bridge(relay: LocalRelay, tmp_path: Path) -> None:
         for round_ in range(2):
             await group.send(f"while away {round_}")
             process = start("bridge", relay, tmp_path)
-            await wait_for(f"while away {round_}")
-            await group.send(f"live {round_}")
-            await wait_for(f"live {round_}")
-            process.kill()
-            await asyncio.to_thread(process.communicate)
+            try:
+                await wait_for(f"while away {round_}")
+                await group.send(f"live {round_}")
+                await wait_for(f"live {round_}")
+            finally:
+                process.kill()
+                # Shown when the test fails.
+                print(archived(), *await asyncio.to_thread(process.communicate))
         said = archived()
         assert [text for text in said if text.startswith("while")] == [
             "while away 0",
@@ -152,9 +155,9 @@ async def test_echo_bot(relay: LocalRelay, tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         assert await output(process) == ""
     finally:
-        print(relay.count(30443), relay.connections, process.poll(), relay.events(30443))
         process.kill()
-        print(*await asyncio.to_thread(process.communicate))
+        # Shown when the test fails.
+        print(relay.count(30443), relay.connections, *await asyncio.to_thread(process.communicate))
         await user.close()
 
 

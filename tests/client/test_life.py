@@ -286,6 +286,24 @@ def test_loops(run: str, end: str) -> None:
     assert noise == [] or "forgotten" in run or "coroutine" in done.stderr, done.stderr
 
 
+def test_the_interpreter_may_end_at_any_moment() -> None:
+    """Right after a future of ours was settled, while its thread is still on the way out."""
+    program = (
+        "import asyncio\n"
+        "from mdk.testing import LocalRelay\n"
+        "async def main():\n"
+        "    async with LocalRelay():\n"
+        "        pass\n"
+        "asyncio.run(main())\n"
+    )
+    running = [
+        subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True)
+        for _ in range(12)
+    ]
+    said = [process.communicate(timeout=60)[1] for process in running]
+    assert [process.returncode for process in running] == [0] * len(running), said
+
+
 async def test_the_loop_is_never_blocked(make_client: MakeClient) -> None:
     """While the engine works, the loop turns: no turn takes as long as a busy engine keeps its lock."""
     alice = await make_client("alice")

@@ -33,7 +33,6 @@ BORDERS: dict[str, set[str]] = {
     "nostr-relay-builder": {"mdk-client"},
     "tokio": {"mdk-client", "mdk-python"},
     "pyo3": {"mdk-python"},
-    "tokio": set(),
     "nostr": {"mdk-wire"},
 }
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mdk import Client, MessageDeleted, MessageEdited, MessageReceived, MessagesInvalidated
 
-CURSOR, OUT = Path("cursor"), Path("archive.ndjson")
+CURSOR, NEXT, OUT = Path("cursor"), Path("cursor.next"), Path("archive.ndjson")
 
 
 async def main() -> None:
@@ -29,7 +29,8 @@ async def main() -> None:
                     case _:
                         pass
                 out.flush()
-                CURSOR.write_text(event.cursor)
+                NEXT.write_text(event.cursor)
+                NEXT.replace(CURSOR)  # whole or not at all, also when killed here
 
 
 asyncio.run(main())
