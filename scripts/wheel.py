@@ -40,8 +40,13 @@ def run(*command: str | Path, cwd: Path = ROOT, **environment: str) -> None:
     """Run a command and fail with it."""
     shown = " ".join(Path(part).name if "/" in str(part) else str(part) for part in command)
     print(f"wheel: {shown}", flush=True)
+    # maturin looks for zig as `python3 -m ziglang`: it has to be this Python that it finds.
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     subprocess.run(
-        [str(part) for part in command], cwd=cwd, check=True, env={**os.environ, **environment}
+        [str(part) for part in command],
+        cwd=cwd,
+        check=True,
+        env={**os.environ, "PATH": path, **environment},
     )
 
 
@@ -162,13 +167,21 @@ def audit(wheel: Path) -> None:
 
 
 def interpreter(version: str) -> Path | None:
-    """A Python of this version that starts; a version manager's shim may exist without one."""
-    found = shutil.which(f"python{version}")
-    if found is None:
-        return None
-    probe = f"import sys, venv, ensurepip; sys.exit(f'{{sys.version_info[0]}}.{{sys.version_info[1]}}' != '{version}')"
-    done = subprocess.run([found, "-c", probe], capture_output=True, check=False)
-    return Path(found) if done.returncode == 0 else None
+    """A Python of this version that starts: from PATH, or one that pyenv has and does not show."""
+    kept = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    shown = shutil.which(f"python{version}")
+    found = [Path(shown)] if shown is not None else []
+    found += sorted(kept.glob(f"{version}.*/bin/python{version}"), reverse=True)
+    if sys.version_info[:2] == tuple(map(int, version.split("."))):
+        found.insert(0, Path(sys.executable))
+    # A shim may stand there without the version behind it.
+    probe = (
+        f"import sys, venv, ensurepip; sys.exit(sys.version.split('.')[:2] != {version.split('.')})"
+    )
+    for python in found:
+        if subprocess.run([python, "-c", probe], capture_output=True, check=False).returncode == 0:
+            return python
+    return None
 
 
 def smoke(required: tuple[str, ...]) -> None:

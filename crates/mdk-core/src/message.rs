@@ -110,11 +110,12 @@ impl Ctx<'_, '_> {
         let content_id = ContentId::of(&mls);
         // rule: 2.9-1 (expiry counts from the inner created_at with the retention of the source epoch)
         let expires_at = expiry(now, group.row.retention);
+        let sent_at = group.envelope_time(now);
         let event = group_message::seal(
             &mls,
             &group.row.event_key,
             &group.row.nostr_group_id,
-            now,
+            sent_at,
             expires_at,
             &mut self.random,
         )

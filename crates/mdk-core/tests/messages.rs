@@ -391,3 +391,19 @@ fn odd_payloads() {
     assert!(stored.deleted && stored.text.is_empty());
     w.still_follows(Who::Max);
 }
+
+/// A relay gives what one second names in any order. Of a burst, each second is short enough to be read backwards.
+#[test]
+fn a_burst_can_be_read_with_each_second_reversed() {
+    let (mut alice, mut bob, group) = pair();
+    let mut sent: Vec<_> =
+        (0..300).map(|n| say(&mut alice, &group, &n.to_string()).event).collect();
+    let first = sent[0].created_at();
+    assert_eq!(sent[299].created_at(), first + 4, "64 in a second");
+    sent.reverse();
+    sent.sort_by_key(mdk_wire::Event::created_at);
+    for event in sent {
+        assert_eq!(bob.engine.process_event(event).unwrap().verdict, Verdict::Applied);
+    }
+    assert_eq!(bob.engine.messages(&group, 1_000, None, None).unwrap().len(), 300);
+}

@@ -99,7 +99,9 @@ def run(arguments: Sequence[str]) -> ExitCode:
         code = ExitCode.INTERRUPTED
         output.complaint(as_json, "interrupted", code, "interrupted")
     except BrokenPipeError:
-        code = ExitCode.IO  # whoever reads has gone
+        # Whoever reads has gone. What Python still holds for stdout must not fail again when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = ExitCode.IO
     return ExitCode(code or 0)
 
 
@@ -109,12 +111,4 @@ def main() -> NoReturn:
         # A terminal that cannot show a character gets its number, not a traceback.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    code = run(sys.argv[1:])
-    try:
-        sys.stdout.flush()
-        sys.stderr.flush()
-    except BrokenPipeError:
-        code = code or ExitCode.IO
-    # Everything is written and closed. A thread of the network that lets go of its last object while the interpreter is
-    # taken down would take the exit code with it.
-    os._exit(code)
+    sys.exit(run(sys.argv[1:]))
