@@ -23,7 +23,14 @@ from .client.session import public_keys
 from .config import Config
 from .context import Context
 from .errors import Closed, InvalidInput
-from .events import Event, Invited, MessageReceived
+from .events import (
+    Event,
+    Invited,
+    MessageEdited,
+    MessageReceived,
+    ReactionAdded,
+    ReactionRemoved,
+)
 from .values import GroupId, Kind, PathArg, PublicKeyLike
 
 _log = logging.getLogger("mdk.bot")
@@ -242,6 +249,8 @@ class Bot:
                 task.result()  # what ended the bot
             if self._failed is not None:
                 raise self._failed
+            if not self._stopping.is_set():
+                raise Closed("the account was closed while the bot ran")
         finally:
             await self._wind_down(workers)
 
@@ -268,7 +277,9 @@ class Bot:
             await asyncio.sleep(due - loop.time())
             try:
                 await handler(self._client)
-            except Exception as error:  # noqa: BLE001  # a timer goes on
+            except (Exception, asyncio.CancelledError) as error:  # a timer goes on
+                if _is_cancelled(error):
+                    raise
                 _log.error("a timer's handler raised %s", type(error).__name__)  # no content
 
     # delivery
@@ -359,7 +370,11 @@ class Bot:
             try:
                 for call in calls:
                     await call()
-            except Exception as error:  # noqa: BLE001  # whatever it was, the message is not lost
+            except (Exception, asyncio.CancelledError) as raised:
+                # Whatever it was, the message is not lost; a handler may also have awaited a task that was cancelled.
+                if _is_cancelled(raised):
+                    raise
+                error = raised if isinstance(raised, Exception) else RuntimeError("cancelled")
                 attempts += 1
                 # Neither the text of the error nor its place: they may show what was written.
                 _log.error("a handler raised %s (attempt %d)", type(error).__name__, attempts)
@@ -385,11 +400,17 @@ class Bot:
     def _calls(self, event: Event) -> list[Callable[[], Awaitable[None]]]:
         """What is to be called for an event."""
         calls: list[Callable[[], Awaitable[None]]] = []
+        author = _author(event)
+        if author is not None and self._allowed is not None and author not in self._allowed:
+            return []
         if isinstance(event, MessageReceived):
             message = event.message
-            if self._allowed is not None and message.sender not in self._allowed:
-                return []
-            if message.deleted or message.invalidated or (event.backlog and not self._backlog):
+            if (
+                message.is_mine
+                or message.deleted
+                or message.invalidated
+                or (event.backlog and not self._backlog)
+            ):
                 return []
             if message.kind == Kind.CHAT:
                 calls += self._message_calls(event)
@@ -412,7 +433,24 @@ class Bot:
 
         def bound(handler: Handler) -> Callable[[], Awaitable[None]]:
             # A handle of its own: a conversation in one handler takes nothing from others.
-            group = Group(session, message.group_id, after=int(event.cursor))
+            group = Group(session, message.group_id, after=int(event.cursor), allowed=self._allowed)
             return lambda: handler(Context(self._client, group, message, args))
 
         return [bound(handler) for handler in handlers]
+
+
+def _is_cancelled(error: BaseException) -> bool:
+    """Whether it is we who are cancelled, and not something that a handler waited for."""
+    me = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and me is not None and me.cancelling() > 0
+
+
+def _author(event: Event) -> PublicKey | None:
+    """Whose words an event is about."""
+    match event:
+        case MessageReceived(message) | MessageEdited(message):
+            return message.sender
+        case ReactionAdded(reaction) | ReactionRemoved(reaction):
+            return reaction.sender
+        case _:
+            return None

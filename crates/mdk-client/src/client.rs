@@ -114,7 +114,18 @@ impl Client {
                 own.push(relay);
             }
         }
-        let load = move |engine: &mut Engine| Ok((relays(engine, own)?, Sent::load(engine)?));
+        if lock(&self.0.inlets).is_none() {
+            return Ok(());
+        }
+        let load = move |engine: &mut Engine| {
+            // A founding that an earlier process did not end: nobody knows of that group.
+            for commit in engine.pending()? {
+                if commit.event.is_none() {
+                    engine.discard(commit.id)?;
+                }
+            }
+            Ok((relays(engine, own)?, Sent::load(engine)?))
+        };
         let (own, sent) = shared.engine(load).await?;
         let Some(inlets) = lock(&self.0.inlets).take() else { return Ok(()) };
         *lock(&shared.sent) = sent;
@@ -125,6 +136,12 @@ impl Client {
         tasks.spawn(outbox_worker::run(shared.clone()));
         tasks.spawn(upkeep::run(shared.clone()));
         Ok(())
+    }
+
+    /// Whether it was closed, or stopped because the engine is gone.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.0.shared.stopped()
     }
 
     /// Waits until one of the account's relays is connected, the history of every reachable relay is fetched and

@@ -41,6 +41,8 @@ pub(crate) struct Flow {
     waiting: Vec<oneshot::Sender<Result<u64>>>,
     looked_at: Option<Instant>,
     look: bool,
+    /// A cursor could not be read: its relay is still to be opened.
+    unread: bool,
 }
 
 /// Runs until the client stops, then gives the relays up.
@@ -58,6 +60,7 @@ pub(crate) async fn run(shared: Arc<Shared>, inlets: Inlets) {
         waiting: Vec::new(),
         looked_at: None,
         look: true,
+        unread: false,
     };
     let result = tokio::select! {
         () = shared.until_stopped() => Ok(()),
@@ -241,6 +244,7 @@ impl Flow {
                 shared.active();
                 if let Some(state) = self.relays.get_mut(&*relay) {
                     state.connected = true;
+                    state.complete = false;
                     state.amends = true;
                     state.retry_at = None;
                     self.catch_up(&relay, Again::All);
@@ -320,7 +324,7 @@ impl Flow {
             failed = true;
         } else if finished.all && whole {
             relay.cursor.at = relay.cursor.at.max(finished.fed.newest);
-            relay.complete = true;
+            relay.complete = relay.connected;
             relay.caught_up = true;
             relay.failures = 0;
             if std::mem::take(&mut relay.amends) {
@@ -432,6 +436,11 @@ impl Flow {
             let groups = self.wanted.groups.get(&url).cloned().unwrap_or_default();
             self.want(&url, own.contains(&url), groups).await?;
         }
+        if std::mem::take(&mut self.unread) {
+            // As if it had not been looked at.
+            self.wanted = Wanted::default();
+            self.look = true;
+        }
         Ok(())
     }
 
@@ -454,7 +463,14 @@ impl Flow {
             return Ok(());
         }
         let name = url.to_owned();
-        let cursor = self.shared.engine(move |engine| Cursor::load(engine, &name)).await?;
+        let cursor = match self.shared.engine(move |engine| Cursor::load(engine, &name)).await {
+            Err(ClientError::Engine(error)) => {
+                tracing::warn!("a cursor cannot be read: {error}");
+                self.unread = true;
+                return Ok(());
+            }
+            cursor => cursor?,
+        };
         let connected = self.shared.is_connected(url);
         let relay = Relay { own, groups, cursor, connected, ..Relay::default() };
         self.relays.insert(url.to_owned(), relay);

@@ -68,9 +68,11 @@ pub struct ClientOptions {
     pub batch: usize,
     /// Events between sockets and engine.
     pub queue: usize,
-    /// How far behind the cursor gift wraps are asked for (NIP-59 dates them back by up to two days).
+    /// How far behind the cursor gift wraps are asked for. NIP-59 dates them back by up to two days, and they may have
+    /// waited in an outbox for days.
     pub inbox_overlap: Duration,
-    /// How far behind the cursor group events are asked for after a reconnect.
+    /// How far behind the cursor group events are asked for after a reconnect: as long as an event may have waited in an
+    /// outbox before it was published.
     pub group_overlap: Duration,
     /// The same when the account was not running.
     pub group_overlap_at_start: Duration,
@@ -92,9 +94,9 @@ impl Default for ClientOptions {
             page_limit: 500,
             batch: 100,
             queue: 512,
-            inbox_overlap: Duration::from_secs(3 * 86_400),
-            group_overlap: Duration::from_secs(3_600),
-            group_overlap_at_start: Duration::from_secs(2 * 86_400),
+            inbox_overlap: Duration::from_secs(9 * 86_400),
+            group_overlap: Duration::from_secs(2 * 86_400),
+            group_overlap_at_start: Duration::from_secs(7 * 86_400),
             self_update_after_join: Duration::from_secs(5),
             reachable: true,
         }

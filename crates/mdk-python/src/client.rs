@@ -118,6 +118,7 @@ impl Client {
         self.engine.refuse_fork(py)?;
         let (mut changes, mut used) = (self.client.changes(), self.used.subscribe());
         let engine: Arc<dyn EngineAccess> = self.engine.clone();
+        let client = self.client.clone();
         spawn(py, async move {
             loop {
                 // Before looking, so that nothing comes between looking and waiting.
@@ -126,6 +127,9 @@ impl Client {
                 let polled = with_engine(&engine, move |e| look(e, after, limit)).await?;
                 if !polled.0.is_empty() {
                     return Ok(polled);
+                }
+                if client.is_stopped() {
+                    return Err(Raise::from(ClientError::Closed));
                 }
                 wait(&mut changes, &mut used).await?;
             }

@@ -4,6 +4,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NoReturn
 
 import click
@@ -102,7 +103,20 @@ def run(arguments: Sequence[str]) -> ExitCode:
         # Whoever reads has gone. What Python still holds for stdout must not fail again when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = ExitCode.IO
+    except FileNotFoundError as error:
+        code = ExitCode.NO_INPUT
+        output.complaint(as_json, _of_system(error), code, "no_input")
+    except OSError as error:
+        code = ExitCode.IO
+        with suppress(OSError):
+            output.complaint(as_json, _of_system(error), code, "io")
     return ExitCode(code or 0)
+
+
+def _of_system(error: OSError) -> str:
+    """A fault of a file that the user named, in the system's words."""
+    place = f" ({error.filename})" if error.filename else ""
+    return f"{error.strerror or 'reading or writing failed'}{place}"
 
 
 def main() -> NoReturn:

@@ -1,6 +1,7 @@
 """`mdk listen`."""
 
 import asyncio
+import os
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
@@ -120,17 +121,23 @@ class _Cursor:
         if self._path is None:
             return None
         try:
-            return self._path.read_text(encoding="ascii").strip() or None
+            cursor = self._path.read_text(encoding="ascii").strip()
         except FileNotFoundError:
             return None
         except (OSError, UnicodeDecodeError) as error:
             raise click.UsageError(f"the cursor file cannot be read: {error}") from None
+        if not cursor:
+            raise click.UsageError("the cursor file is empty; remove it to begin anew")
+        return cursor
 
     def write(self, cursor: str) -> None:
         if self._path is None:
             return
         part = self._path.with_name(f"{self._path.name}.part")
-        part.write_text(f"{cursor}\n", encoding="ascii")
+        with part.open("w", encoding="ascii") as file:
+            file.write(f"{cursor}\n")
+            file.flush()
+            os.fsync(file.fileno())
         part.replace(self._path)
 
 

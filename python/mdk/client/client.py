@@ -450,3 +450,8 @@ class Client:
                 await self.invites.decline(invite)
         except InviteNotFound:
             pass  # answered in the meantime
+        except Closed:
+            raise
+        except MdkError as error:
+            # It stays among the pending ones, and does not stop the others.
+            _log.warning("an invite could not be answered (%s)", error.code)

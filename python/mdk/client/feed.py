@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from mdk.errors import Closed
+from mdk.errors import Closed, InvalidInput
 from mdk.events import Event, MessageReceived
 from mdk.values import GroupId, GroupInfo, GroupState
 
@@ -144,7 +144,20 @@ class Feed:
         return event
 
     async def events(self, after: int) -> AsyncIterator[Event]:
-        """Every event behind `after`, for ever. Ends when the client is closed."""
+        """Every event behind `after`, for ever. Ends when the client is closed.
+
+        Raises:
+            InvalidInput: `after` lies ahead of the log: it is the cursor of another account, or newer than a backup.
+        """
+        if after > self.position:
+            last = await in_thread(self._mdk._last_cursor)
+            if after > last:
+                raise InvalidInput(
+                    "after: ahead of this account's log; a cursor of another account, or of a later state",
+                    field="after",
+                    limit=last,
+                    value=after,
+                )
         while True:
             seen = self.position
             events = await self.read(after)

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from mdk._mdk import PublicKey
 from mdk.errors import Closed, GroupNotFound, MessageNotFound
 from mdk.events import MessageReceived
 from mdk.values import EventId, GroupId, GroupInfo, Member, Message, PublicKeyLike
@@ -37,8 +38,16 @@ class Group:
     where the log was when the client was started, so nothing that arrived since is missed.
     """
 
-    def __init__(self, session: "Session", group_id: GroupId, *, after: int) -> None:
-        """Made by `client.groups`."""
+    def __init__(
+        self,
+        session: "Session",
+        group_id: GroupId,
+        *,
+        after: int,
+        allowed: frozenset[PublicKey] | None = None,
+    ) -> None:
+        """Made by `client.groups`. `allowed`: whose messages next_message() and messages() give; None: everybody's."""
+        self._allowed = allowed
         self._session = session
         self._id = group_id
         self._after = after
@@ -239,7 +248,11 @@ class Group:
         if self._after != after:
             return  # another reader of this handle was faster
         self._after = max(self._after, upto)
-        self._ready.extend(e.message for e in events if isinstance(e, MessageReceived))
+        for event in events:
+            if not isinstance(event, MessageReceived) or event.message.is_mine:
+                continue
+            if self._allowed is None or event.message.sender in self._allowed:
+                self._ready.append(event.message)
         if not self._ready and self._after >= feed.position:
             await feed.wait()
 

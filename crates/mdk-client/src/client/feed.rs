@@ -165,7 +165,7 @@ fn process(engine: &mut Engine, events: &[Event]) -> mdk_core::Result<Vec<Option
         for happened in outcome.iter().flat_map(|outcome| &outcome.events) {
             if let EventBody::Invited { invite } = &happened.body {
                 // A gift wrap is dated back, so the group's events that we can read are younger.
-                let at = event.created_at().to_be_bytes();
+                let at = event.created_at().min(now()).to_be_bytes();
                 engine.set_state(&join_key(&invite.group_id), Some(&at))?;
             }
         }

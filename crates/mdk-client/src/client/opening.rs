@@ -9,14 +9,16 @@ use tokio::time::Instant;
 
 use super::recent::named_time;
 
-/// Held for one relay at most, in events; beyond, they are given on as they are.
+/// Held for one relay at most, in events and in bytes; beyond, they are given on as they are.
 const MOST: usize = 5_000;
+const MOST_BYTES: usize = 8 << 20;
 
 /// The stored parts of one relay's subscriptions that are not over.
 #[derive(Default)]
 pub(crate) struct Opening {
     parts: BTreeMap<u64, Vec<String>>,
     held: usize,
+    bytes: usize,
     /// When it is no longer waited for the end.
     pub(crate) until: Option<Instant>,
 }
@@ -35,9 +37,10 @@ impl Opening {
     /// Keeps an event of a part that is not over; gives it back otherwise.
     pub(crate) fn hold(&mut self, subscription: u64, json: String) -> Option<String> {
         match self.parts.get_mut(&subscription) {
-            Some(part) if self.held < MOST => {
-                part.push(json);
+            Some(part) if self.held < MOST && self.bytes + json.len() <= MOST_BYTES => {
                 self.held += 1;
+                self.bytes += json.len();
+                part.push(json);
                 None
             }
             _ => Some(json),
@@ -48,6 +51,7 @@ impl Opening {
     pub(crate) fn end(&mut self, subscription: u64) -> Vec<String> {
         let part = self.parts.remove(&subscription).unwrap_or_default();
         self.held -= part.len();
+        self.bytes -= part.iter().map(String::len).sum::<usize>();
         if self.parts.is_empty() {
             self.until = None;
         }
@@ -101,6 +105,11 @@ mod tests {
         }
         assert!(opening.hold(1, event(0, "y")).is_some());
         assert_eq!(opening.end_all().len(), MOST);
-        assert_eq!(opening.held, 0);
+        assert_eq!((opening.held, opening.bytes), (0, 0));
+        opening.begin(1, Instant::now());
+        for _ in 0..8 {
+            assert_eq!(opening.hold(1, "x".repeat(1 << 20)), None);
+        }
+        assert!(opening.hold(1, "y".into()).is_some());
     }
 }

@@ -174,6 +174,8 @@ impl Shared {
 
     pub(crate) fn stop(&self) {
         self.stop.send_if_modified(|stopped| !std::mem::replace(stopped, true));
+        // Whoever waits for news is to see that there will be none.
+        self.bump();
     }
 
     pub(crate) fn stopped(&self) -> bool {

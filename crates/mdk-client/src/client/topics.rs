@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use serde_json::{Map, Value, json};
-use tokio::time::{Duration, Instant};
+use tokio::time::Instant;
 
 use super::cursor::{Cursor, INBOX, Wanted};
 use super::opening::Opening;
@@ -14,6 +14,8 @@ use crate::catch_up::Work;
 
 /// Routing ids in one filter.
 const IDS_IN_A_FILTER: usize = 100;
+/// Stored events that a live subscription asks for; twice as many new ones as make us ask for the history again.
+const STORED: usize = 100;
 
 /// One relay that is read.
 #[derive(Default)]
@@ -55,17 +57,18 @@ impl Relay {
     }
 }
 
-/// Filters of what is still to come, from the cursor on.
+/// Filters of what is still to come.
+///
+/// Without `since`: an event names the time at which it was made, and whoever was offline for a week publishes what was
+/// made a week ago. The limit is for the stored part, which has to bridge the time since the catch-up only.
 pub(crate) fn live_filters(shared: &Shared, relay: &Relay) -> Vec<String> {
-    let options = &shared.options;
-    let since = |overlap: Duration| relay.cursor.at.saturating_sub(overlap.as_secs());
     let mut filters = Vec::new();
     if relay.own {
-        filters.push(with_since(inbox_filter(shared), since(options.inbox_overlap)));
+        filters.push(live(inbox_filter(shared)));
     }
     let groups: Vec<&String> = relay.groups.iter().collect();
     for ids in groups.chunks(IDS_IN_A_FILTER) {
-        filters.push(with_since(group_filter(ids), since(options.group_overlap)));
+        filters.push(live(group_filter(ids)));
     }
     filters
 }
@@ -85,10 +88,8 @@ fn object(value: Value) -> Map<String, Value> {
     }
 }
 
-fn with_since(mut filter: Map<String, Value>, since: u64) -> String {
-    if since > 0 {
-        filter.insert("since".to_owned(), json!(since));
-    }
+fn live(mut filter: Map<String, Value>) -> String {
+    filter.insert("limit".to_owned(), json!(STORED));
     Value::Object(filter).to_string()
 }
 

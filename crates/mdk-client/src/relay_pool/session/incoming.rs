@@ -68,6 +68,10 @@ impl Session {
     }
 
     fn event(&mut self, wire: &str, event: &Event, accounts: &mut Accounts) {
+        // No engine takes it, and it would count as one of those that may wait.
+        if event.content.len() > mdk_wire::limits::MAX_EVENT_BYTES {
+            return self.meter.unasked();
+        }
         match self.subscriptions.get_mut(wire) {
             None => self.meter.stray(),
             Some(Subscription::Live { account, id, filters, .. }) => {
