@@ -68,12 +68,12 @@ def test_the_shim_sees_what_strace_sees(tmp_path: Path) -> None:
     calls = "write,pwrite64,writev,pwritev,fsync,fdatasync,rename,renameat,renameat2,link,linkat,unlink,unlinkat,rmdir,"
     calls += "ftruncate,fallocate,open,openat,creat,mkdir,mkdirat,access"
     with bench() as made:
-        operation = by_name("send")
+        operation = by_name("receive_checkpoint")
         made.ready(operation)
         place = made.fresh(operation)
         wrapper = [strace, "-f", "-y", "-s", "0", "-e", f"trace={calls}", "-o", str(trace)]
         with Zygote(build(tmp_path), *wrapper) as traced:
-            run = traced.operation("send", place.root, Plan(mask=CHANGES), log=log)
+            run = traced.operation(operation.name, place.root, Plan(mask=CHANGES), log=log)
         root = str(place.watched)
     assert run.acknowledged
     text = trace.read_text(encoding="utf-8", errors="replace")
@@ -94,15 +94,15 @@ def test_the_shim_sees_what_strace_sees(tmp_path: Path) -> None:
 
 
 def test_a_kill_is_a_kill_and_a_torn_write_is_half_there(stand: Bench, tmp_path: Path) -> None:
-    operation = by_name("receive")
+    operation = by_name("receive_checkpoint")
     stand.ready(operation)
     log = tmp_path / "whole"
-    stand.zygote.operation("receive", stand.fresh(operation).root, log=log)
+    stand.zygote.operation(operation.name, stand.fresh(operation).root, log=log)
     calls = [r for r in read_log(log) if r.call != "mark"]
     target = next(n for n, r in enumerate(calls, 1) if r.length == 4096)
     log = tmp_path / "torn"
     plan = Plan(Mode.KILL_TORN, target)
-    run = stand.zygote.operation("receive", stand.fresh(operation).root, plan, log=log)
+    run = stand.zygote.operation(operation.name, stand.fresh(operation).root, plan, log=log)
     assert run.exit == -signal.SIGKILL
     assert not run.acknowledged
     last = list(read_log(log))[-1]

@@ -85,8 +85,10 @@ def sweep(stand: Bench, operation: Operation, *, every: int = 1, seed: int = 0) 
     tally = Tally(calls=stand.ready(operation)[2].count)
     for error in ERRORS:
         rng = random.Random(f"{seed} {operation.name} {error}")
-        start = 1 if every == 1 else rng.randint(1, every)
-        for target in range(start, 100_000, every):
+        # An operation of few calls is not stepped over.
+        stride = min(every, max(tally.calls, 1))
+        start = rng.randint(1, stride)
+        for target in range(start, 100_000, stride):
             ways = list(plans(error, target))
             fired = False
             for plan, reopen in ways if every == 1 else [rng.choice(ways)]:

@@ -396,7 +396,14 @@ fn compare(
     drop(found);
     let conn = look::connect(place, temp, Some(key), false)?;
     let bytes = pages * pages::PAGE as u64;
-    if rows::sums(&conn, bytes, progress)? != sums {
+    // Every page was authentic a moment ago: SQLCipher takes one that it cannot read for one that is not.
+    let read = rows::sums(&conn, bytes, progress).map_err(|error| match error {
+        VaultError::Store(StoreError::Corrupt) => {
+            StoreError::Io { code: rusqlite::ffi::SQLITE_IOERR_READ }.into()
+        }
+        error => error,
+    })?;
+    if read != sums {
         return Err(VaultError::CopyDiffers);
     }
     let rows = sums.iter().map(|sum| sum.rows).sum();
