@@ -140,6 +140,28 @@ async def test_a_handler_that_fails_gets_the_message_again_and_others_go_on(
     assert "trouble" not in said
 
 
+async def test_a_cancelled_task_in_a_handler_is_a_failure_like_others(relay: LocalRelay) -> None:
+    bot = bot_of(relay)
+    attempts = 0
+
+    @bot.on_message
+    async def echo(ctx: Context) -> None:
+        nonlocal attempts
+        attempts += 1
+        if attempts == 1:
+            task = asyncio.create_task(asyncio.sleep(PATIENCE))
+            task.cancel()
+            await task
+        await ctx.reply(ctx.text)
+
+    async with Chat(bot, relay) as chat:
+        await chat.say("one")
+        await chat.expect("one")
+        await chat.say("two")
+        await chat.expect("two")
+    assert attempts == 3
+
+
 async def test_an_error_handler_may_give_a_message_up(relay: LocalRelay) -> None:
     bot = bot_of(relay)
     seen: list[tuple[type[Event], str, int]] = []
