@@ -44,6 +44,21 @@ def test_every_block_runs_and_shows_what_it_says(document: Path, tmp_path: Path)
     assert done.returncode == 0, done.stderr
 
 
+def test_the_first_program_of_the_readme_shows_both_messages(tmp_path: Path) -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    code = text.split("```python\n", 1)[1].split("```", 1)[0]
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    shown = [line.split(": ", 1)[1] for line in done.stdout.splitlines()]
+    assert shown == ["Soup or sandwich?", "Soup."]
+
+
 def test_few_blocks_are_not_run_and_each_says_why() -> None:
     reasons = {block.name: block.reason for path in documents() for block in blocks(path)}
     left_out = {name: reason for name, reason in reasons.items() if reason is not None}
