@@ -12,7 +12,7 @@ use tokio::time::{Duration, Instant};
 use crate::catch_up::{self, Finished};
 use crate::client::amends;
 use crate::client::cursor::{Cursor, Wanted, key};
-use crate::client::feed::changes_interests;
+use crate::client::feed::{Heard, changes_interests};
 use crate::client::shared::{Command, Inlets, Shared, backoff};
 use crate::client::topics::{Again, Relay, live_filters, work};
 use crate::error::{ClientError, Result};
@@ -141,7 +141,7 @@ impl Flow {
             }
         }
         for (relay, events) in late {
-            self.take_in(events, vec![relay], true).await?;
+            self.take_in(of(&relay, events), true).await?;
         }
         let due: Vec<String> = self
             .relays
@@ -161,7 +161,6 @@ impl Flow {
     /// Events in their order go to the engine together; what stands between them is done after them.
     async fn arrived(&mut self, arrived: &mut Vec<Arrived>) -> Result<()> {
         let mut events = Vec::new();
-        let mut sources: Vec<Arc<str>> = Vec::new();
         let mut others = Vec::new();
         let mut opened = false;
         for one in arrived.drain(..) {
@@ -181,23 +180,21 @@ impl Flow {
             };
             if let Some(stored) = stored {
                 opened |= !stored.is_empty();
-                events.extend(stored);
+                events.extend(of(&relay, stored));
             }
             match one {
                 Arrived::Event { subscription, json, .. } => {
                     let state = self.relays.get_mut(&*relay);
-                    events.extend(match state {
+                    let given = match state {
                         Some(state) => state.opening.hold(subscription, json),
                         None => Some(json),
-                    });
+                    };
+                    events.extend(given.map(|json| (relay, json)));
                 }
                 other => others.push(other),
             }
-            if !sources.contains(&relay) {
-                sources.push(relay);
-            }
         }
-        self.take_in(events, sources, opened).await?;
+        self.take_in(events, opened).await?;
         for other in others {
             self.state(other);
         }
@@ -206,15 +203,11 @@ impl Flow {
 
     /// Gives events to the engine and moves the cursors of where they came from. `opened`: some are stored ones of a
     /// new subscription.
-    async fn take_in(
-        &mut self,
-        events: Vec<String>,
-        sources: Vec<Arc<str>>,
-        opened: bool,
-    ) -> Result<()> {
+    async fn take_in(&mut self, events: Vec<Heard>, opened: bool) -> Result<()> {
         if events.is_empty() {
             return Ok(());
         }
+        let sources: BTreeSet<Arc<str>> = events.iter().map(|(relay, _)| relay.clone()).collect();
         let fed = self.shared.feed(events).await?;
         self.unsettled |= opened && fed.new > 0;
         for source in sources {
@@ -391,7 +384,7 @@ impl Flow {
             if let Err(error) = shared.pool.subscribe(url, &shared.me, count, filters).await {
                 tracing::debug!("not subscribed: {error}");
                 let held = relay.opening.end(count);
-                self.take_in(held, vec![Arc::from(url)], true).await?;
+                self.take_in(of(&Arc::from(url), held), true).await?;
                 return Ok(false);
             }
         }
@@ -528,6 +521,10 @@ impl Flow {
         }
         Ok(())
     }
+}
+
+fn of(relay: &Arc<str>, events: Vec<String>) -> Vec<Heard> {
+    events.into_iter().map(|json| (relay.clone(), json)).collect()
 }
 
 async fn sleep_until(at: Option<Instant>) {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use mdk_core::{Delivery, OutboxItem, OutboxPurpose, RelayVerdict, SendState};
+use mdk_core::{Delivery, OutboxChange, OutboxItem, OutboxPurpose, RelayVerdict, SendState};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -120,6 +120,7 @@ impl Worker {
                     Err(error) => return Err(error),
                 }
             }
+            self.echoes().await?;
             let alarm = self.start().await?;
             if self.stale {
                 continue;
@@ -165,6 +166,52 @@ impl Worker {
             waiting.filter_map(|r| normal_url(&r.relay).ok()).collect::<Vec<_>>()
         };
         *lock(&self.shared.outbox_targets) = self.items.iter().flat_map(waiting).collect();
+        *lock(&self.shared.awaited) =
+            self.items.iter().map(|item| *item.event_id.as_bytes()).collect();
+    }
+
+    /// What came back from a relay is there, whatever it answers, or does not.
+    async fn echoes(&mut self) -> Result<()> {
+        let echoes = std::mem::take(&mut *lock(&self.shared.echoes));
+        for (event, relay) in echoes {
+            let to = relay.to_string();
+            let same = move |url: &str| normal_url(url).is_ok_and(|url| *url == *relay);
+            if let Some(item) = self.items.iter().find(|item| item.event_id == event)
+                && let Some(result) = item.results.iter().find(|result| same(&result.relay))
+            {
+                if result.state != SendState::Accepted {
+                    let (seq, relay) = (item.seq, result.relay.clone());
+                    self.answer(seq, &relay, RelayVerdict::Accepted).await?;
+                }
+                continue;
+            }
+            // One that was given up, or of which so far no answer is waited for.
+            let tell = move |engine: &mut mdk_core::Engine| engine.outbox_echo(&event, &to, same);
+            match self.shared.engine(tell).await {
+                Ok(change) => {
+                    self.stale |= !change.finished;
+                    self.follow(&change);
+                }
+                Err(ClientError::Engine(error)) => tracing::warn!("an echo is not kept: {error}"),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// What follows from an answer outside of the engine.
+    fn follow(&mut self, change: &OutboxChange) {
+        if change.delivery == Some(Delivery::Accepted) {
+            add(&self.shared.counters.sent, 1);
+        }
+        if change.commit.is_some() {
+            // Welcomes may have come in, and the group goes on in another epoch.
+            self.stale = true;
+            self.shared.interests_wake.notify_one();
+            self.shared.upkeep_wake.notify_one();
+            self.shared.active();
+        }
+        self.shared.bump();
     }
 
     /// Starts all that can go now. When something can later, that time.
@@ -370,18 +417,8 @@ impl Worker {
             let progress = &self.shared.progress;
             progress.send_if_modified(|p| !std::mem::replace(&mut p.key_package, true));
         }
-        if change.delivery == Some(Delivery::Accepted) {
-            add(&self.shared.counters.sent, 1);
-        }
-        if change.commit.is_some() {
-            // Welcomes may have come in, and the group goes on in another epoch.
-            self.stale = true;
-            self.shared.interests_wake.notify_one();
-            self.shared.upkeep_wake.notify_one();
-            self.shared.active();
-        }
         self.remember(seq, relay, verdict, change.finished);
-        self.shared.bump();
+        self.follow(&change);
         Ok(())
     }
 

@@ -57,6 +57,32 @@ impl Engine {
         self.act(|ctx| ctx.outbox_result(seq, relay, verdict))
     }
 
+    /// Those of `events` that came back from a relay and for which that says something new: see
+    /// [`Engine::outbox_echo`].
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn outbox_awaits(&mut self, events: &[EventId]) -> Result<Vec<EventId>> {
+        if events.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.look(|ctx| ctx.outbox_awaits(events))
+    }
+
+    /// An event of ours came back from `relay`, which therefore has it: the same as an answer that accepts, also for a
+    /// message that has failed. `same` says whether a target is that relay, for addresses that are spelled differently.
+    ///
+    /// # Errors
+    /// As [`Engine::outbox_result`].
+    pub fn outbox_echo(
+        &mut self,
+        event: &EventId,
+        relay: &str,
+        same: impl Fn(&str) -> bool,
+    ) -> Result<OutboxChange> {
+        self.act(|ctx| ctx.outbox_echo(event, relay, &same))
+    }
+
     /// Messages of ours that no relay has yet, and that have not failed, in the order of sending.
     ///
     /// # Errors

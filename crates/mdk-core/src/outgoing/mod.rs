@@ -5,6 +5,7 @@
 //! relay said; what follows from that is decided here.
 
 mod answers;
+mod echo;
 mod sent;
 mod values;
 
