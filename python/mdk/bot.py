@@ -231,6 +231,8 @@ class Bot:
         Raises:
             As Client.start(); Closed: it has run already.
         """
+        if self._client._forked:
+            self._client._session.feed.check()
         if self._running:
             raise Closed("a bot runs once", hint="Make a new Bot.")
         self._running = True
