@@ -1,4 +1,4 @@
-"""Opens everything that works with threads, forks, and tries all of it in the child. It says `both lived` at the end."""
+"""Opens all that works with threads, forks, and tries it in the child. It says `both lived` at the end."""
 
 from __future__ import annotations
 
