@@ -55,14 +55,14 @@ def groups(account: Account, sync: bool, everything: bool, timeout: float, as_js
 @patience_option(20)
 @json_option
 def members(group: str, account: Account, sync: bool, timeout: float, as_json: bool) -> int:
-    """List the members of GROUP, admins first. GROUP is its name, its id, or the first digits of the id."""
+    """List the members of GROUP, admins first, you before others. GROUP is its name, its id, or the first digits of the id."""
 
     async def body() -> int:
         deadline = running.Deadline(timeout)
         opening = session.reading(account, deadline, sync=sync, silent=as_json)
         async with opening as engine:
             info = session.pick(engine.groups(), group)
-            found = sorted(engine.members(info.id), key=lambda m: (not m.is_admin, m.public_key))
+            found = sorted(engine.members(info.id), key=records.rank)
             document = {
                 "command": "members",
                 "exit_code": 0,

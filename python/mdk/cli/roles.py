@@ -12,7 +12,7 @@ from .kinds import Person
 from .options import json_option, patience_option
 
 
-@click.command()
+@click.command(short_help="Make members of GROUP admins.")
 @click.argument("group")
 @click.argument("people", nargs=-1, required=True, type=Person(), metavar="NPUB...")
 @account_options
@@ -26,7 +26,7 @@ def promote(
     return _change("promote", account, group, timeout, as_json, lambda room: room.promote(*chosen))
 
 
-@click.command()
+@click.command(short_help="Make admins, or yourself, members like others.")
 @click.argument("group")
 @click.argument("people", nargs=-1, type=Person(), metavar="[NPUB...]")
 @account_options
@@ -64,9 +64,7 @@ def _change(
             room = client.groups[chosen.id]
             async with session.within(client, deadline):
                 await act(room)
-            members = sorted(
-                await room.members(), key=lambda one: (not one.is_admin, one.public_key)
-            )
+            members = sorted(await room.members(), key=records.rank)
             document = {
                 "command": command,
                 "exit_code": 0,
