@@ -83,7 +83,9 @@ def plans(error: int, target: int) -> Iterator[tuple[Plan, bool]]:
 def sweep(stand: Bench, operation: Operation, *, every: int = 1, seed: int = 0) -> Tally:
     """Each error at every call that can give it, or at each n-th from a seeded start."""
     tally = Tally(calls=stand.ready(operation)[2].count)
-    for error in ERRORS:
+    for error, calls in ERRORS.items():
+        if calls == Kind.SEND and not operation.mask & Kind.SEND:
+            continue
         rng = random.Random(f"{seed} {operation.name} {error}")
         # An operation of few calls is not stepped over.
         stride = min(every, max(tally.calls, 1))

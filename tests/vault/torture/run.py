@@ -19,6 +19,7 @@ from typing import Any
 import mdk
 
 from . import faults, kill, power, random_kills
+from .key_sources import further_operations
 from .kill import Bench, Tally, bench
 from .operations import all_operations
 
@@ -29,7 +30,7 @@ def per_operation(
     stand: Bench, only: list[str], sweep: Callable[..., Tally], every: int, seed: int
 ) -> dict[str, Tally]:
     tallies = {}
-    for operation in all_operations():
+    for operation in [*all_operations(), *further_operations()]:
         if not only or operation.name in only:
             tallies[operation.name] = sweep(stand, operation, every=every, seed=seed)
             show(f"  {operation.name}", tallies[operation.name])
