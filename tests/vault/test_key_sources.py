@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.vault.torture import faults, kill, keyring
+from tests.vault.torture import faults, keyring, kill
 from tests.vault.torture.key_sources import further_operations
 from tests.vault.torture.kill import Bench, bench
 from tests.vault.torture.operations import by_name

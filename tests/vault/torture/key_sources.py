@@ -179,7 +179,7 @@ def settle(place: Place, operation: RekeyTo) -> None:
     for source in (operation.to, operation.source):
         place.learn(source=source)
         try:
-            # The first opening may undo what was begun: whoever has one of the keys may have the other from where it is.
+            # The first one may undo what was begun: who has one of the keys may have the other from where it is.
             Place.alice(place).close()
             Place.alice(place).close()
         except errors.MdkError as error:
