@@ -55,7 +55,9 @@ def fault_once(
             tally.fail("stuck", at, f"{run.error['class']}, then {run.report['closed']}")
         if "close_error" in run.report:
             tally.fail("close", at, f"{run.error['class']}, then {run.report['close_error']}")
-        if not run.report["unchanged"]:
+        stuck = plan.sticky and plan.mask & Kind.SEND
+        left = run.report.get("left", [])
+        if not run.report["unchanged"] and not (stuck and operation.may_leave(left)):
             tally.fail("changed", at, f"{run.error} {run.report.get('left', '')}")
         if "retry_error" in run.report:
             tally.fail("no_retry", at, f"{run.error['class']}, then {run.report['retry_error']}")

@@ -38,6 +38,12 @@ def mask_of(*sources: str) -> Kind:
     return CHANGES | Kind.SEND if "keyring" in sources else CHANGES
 
 
+def key_and_record(left: list[str]) -> bool:
+    """Whether a key is left with the record that lets the next try use it, and nothing else that is new."""
+    new = {name for name in left if not name.startswith(("damaged", "key "))}
+    return new == {"account", "account/mdk.db.keyinfo"}
+
+
 # ------------------------------------------------------------------ other sources
 
 
@@ -49,6 +55,9 @@ class FirstOpenUnder(FirstOpen):
         super().setup(place)
         place.learn(source=self.source)
 
+    def may_leave(self, left: list[str]) -> bool:
+        return key_and_record(left)
+
 
 class RestoreUnder(Restore):
     def __init__(self, source: str) -> None:
@@ -57,6 +66,9 @@ class RestoreUnder(Restore):
     def setup(self, place: Place) -> None:
         super().setup(place)
         place.learn(source=self.source)
+
+    def may_leave(self, left: list[str]) -> bool:
+        return key_and_record(left)
 
 
 class FirstOpenWithId(FirstOpenUnder):
@@ -88,6 +100,9 @@ class EncryptUnder(EncryptExisting):
     def setup(self, place: Place) -> None:
         super().setup(place)
         place.learn(source=self.source)
+
+    def may_leave(self, left: list[str]) -> bool:
+        return key_and_record([name for name in left if name != "account/mdk.db"])
 
 
 class RekeyUnder(Rekey):
@@ -258,6 +273,9 @@ class Salvage(Operation):
         if not there:
             self.salvage(place)
         return super().check(place, acknowledged=acknowledged, control=control)
+
+    def may_leave(self, left: list[str]) -> bool:
+        return key_and_record(left)
 
     def repeat(self, place: Place, alice: Mdk) -> None:
         """Nothing: `check` has called it again."""

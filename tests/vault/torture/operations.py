@@ -103,6 +103,10 @@ class Operation:
 
     # ---- in the parent
 
+    def may_leave(self, _left: list[str]) -> bool:
+        """Whether these traces are good when a keyring has gone for good, and nothing can be taken back from it."""
+        return False
+
     def repeat(self, place: Place, alice: Mdk) -> None:
         """The same call again, as a user makes it who does not know whether it took effect."""
         raise NotImplementedError

@@ -11,7 +11,8 @@ from mdk import Applied, GroupId
 from .world import build, require
 
 BATCH = 100
-LOG_LIMIT = 16 << 20
+# What may be, of the numbers that `growth` gives.
+BOUNDS = {"memory": 0.05, "log": 16 << 20, "file": 1.3}
 
 
 @dataclass(frozen=True)

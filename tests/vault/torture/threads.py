@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
-from mdk import Applied, GroupId, MessageReceived
+from mdk import Applied, GroupId, Mdk, MessageReceived
 
 from .world import build, require
+
+# Messages asked for at once.
+PAGE = 1000
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,16 @@ class Waits:
     def longest_read(self, share: float = 1.0) -> float:
         """The longest of that share of the reads."""
         return self.reads[max(0, int(len(self.reads) * share) - 1)]
+
+
+def texts_of(account: Mdk, group: GroupId) -> list[str | None]:
+    """The whole history, the newest page first."""
+    texts: list[str | None] = []
+    page = account.messages(group, limit=PAGE)
+    while page:
+        texts += [m.text for m in page]
+        page = account.messages(group, limit=PAGE, before=page[0].id)
+    return texts
 
 
 def run(root: Path, calls: int, *, senders: int = 4, readers: int = 4) -> Waits:
@@ -66,7 +79,7 @@ def run(root: Path, calls: int, *, senders: int = 4, readers: int = 4) -> Waits:
             sends = sorted(t for future in sent for t in future.result())
             reads = sorted(t for future in seen for t in future.result())
         wanted = {f"{thread}:{n}" for thread in range(senders) for n in range(calls)}
-        texts = [m.text for m in alice.messages(group, limit=10 + senders * calls)]
+        texts = texts_of(alice, group)
         require(wanted <= set(texts), "lost", f"{len(wanted - set(texts))} messages")
         require(len(set(texts)) == len(texts), "broken", "a message is there twice")
         got = set()
