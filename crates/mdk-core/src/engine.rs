@@ -76,12 +76,13 @@ impl Engine {
     }
 
     fn start(mut store: Store, keys: Keys, config: Config, clock: Arc<dyn Clock>) -> Result<Self> {
-        let now = clock.now();
         let account = keys.public_key();
-        let loaded = store.read(|tx| Identity::load(tx, &keys))?;
-        let identity = match loaded {
-            Some(identity) => identity,
-            None => store.write(|tx| Identity::create(tx, keys, now))?,
+        let identity = match Self::identity(&mut store, keys, clock.now()) {
+            Ok(identity) => identity,
+            Err(error) => {
+                store.take_back();
+                return Err(error);
+            }
         };
         debug_assert!(identity.account() == account);
         let restored = vault::note_restore(&mut store)?;
@@ -101,6 +102,14 @@ impl Engine {
         };
         engine.expire()?;
         Ok(engine)
+    }
+
+    /// The account's identity in this database, made on first use.
+    fn identity(store: &mut Store, keys: Keys, now: u64) -> Result<Identity> {
+        match store.read(|tx| Identity::load(tx, &keys))? {
+            Some(identity) => Ok(identity),
+            None => store.write(|tx| Identity::create(tx, keys, now)),
+        }
     }
 
     /// Closes the database: checkpoint, files closed, lock released.
