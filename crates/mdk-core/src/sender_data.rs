@@ -110,12 +110,7 @@ impl OpenMlsCrypto for Watching<'_> {
 
     // Nothing below is reached.
 
-    fn hkdf_extract(
-        &self,
-        _: HashType,
-        _: &[u8],
-        _: &[u8],
-    ) -> Result<SecretVLBytes, CryptoError> {
+    fn hkdf_extract(&self, _: HashType, _: &[u8], _: &[u8]) -> Result<SecretVLBytes, CryptoError> {
         Err(NOT_HERE)
     }
 

@@ -24,13 +24,19 @@ impl Engine {
         self.outbox = true;
     }
 
-    /// What is to be published, in the order in which it is to be.
+    /// What is to be published, in the order in which it is to be. A message that waited until nobody could read it any
+    /// more, and that no relay is known to have, is encrypted again: as another event with the same message id.
     ///
     /// # Errors
     /// [`Error::Store`].
     pub fn outbox(&mut self, limit: u32) -> Result<Vec<OutboxItem>> {
         self.expire()?;
-        self.look(|ctx| ctx.outbox(limit))
+        let (items, stale) = self.look(|ctx| ctx.outbox(limit))?;
+        if stale.is_empty() {
+            return Ok(items);
+        }
+        self.act(|ctx| stale.iter().try_for_each(|group| ctx.renew_stale(group)))?;
+        Ok(self.look(|ctx| ctx.outbox(limit))?.0)
     }
 
     /// Says where an event goes. Relays that were named before keep what they said; those that are not named any more
