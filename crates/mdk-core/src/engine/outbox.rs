@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use mdk_store::{DatabaseKey, OpenOptions, Store};
-use mdk_wire::{Event, EventId, Keys};
+use mdk_wire::{Event, EventId, Keys, PublicKey};
 
 use super::Engine;
 use crate::clock::Clock;
@@ -22,6 +22,20 @@ impl Engine {
     /// an engine is opened; what an earlier process put in is there all the same.
     pub fn enable_outbox(&mut self) {
         self.outbox = true;
+    }
+
+    /// Says how large an event the relays take that an account's invites go to (NIP-11), bytes; `None` when they do not
+    /// say. Kept in memory. An invite that is larger is [`Error::GroupTooLarge`], and its commit is not made.
+    pub fn set_invite_limit(&mut self, account: PublicKey, limit: Option<u64>) {
+        /// Accounts; those before are forgotten then, and may be asked for again.
+        const MOST: usize = 10_000;
+        if self.invite_limits.len() >= MOST {
+            self.invite_limits.clear();
+        }
+        match limit {
+            Some(limit) => self.invite_limits.insert(account, limit),
+            None => self.invite_limits.remove(&account),
+        };
     }
 
     /// What is to be published, in the order in which it is to be. A message that waited until nobody could read it any
