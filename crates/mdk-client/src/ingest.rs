@@ -13,7 +13,7 @@ use crate::catch_up::{self, Finished};
 use crate::client::amends;
 use crate::client::cursor::{Cursor, Wanted, key};
 use crate::client::feed::{Heard, changes_interests};
-use crate::client::shared::{Command, Inlets, Shared, backoff};
+use crate::client::shared::{Command, Inlets, Shared, backoff, lock};
 use crate::client::topics::{Again, Relay, live_filters, work};
 use crate::error::{ClientError, Result};
 use crate::relay_pool::{Arrived, Origin};
@@ -111,18 +111,30 @@ impl Flow {
                 () = shared.slow_wake.notified() => {}
                 () = sleep_until(alarm) => self.retry().await?,
             }
-            if !self.holding() {
+            if self.holding().next().is_none() {
                 self.settle().await?;
             }
+            self.tell_reading();
         }
     }
 
-    /// Whether a relay is giving what the others must wait for before anything is decided.
-    fn holding(&self) -> bool {
+    /// Relays that are giving what the others must wait for before anything is decided.
+    fn holding(&self) -> impl Iterator<Item = &String> {
         let holds = |relay: &Relay| {
             (relay.catching || relay.opening.is_open()) && !relay.slow.load(Ordering::Relaxed)
         };
-        self.relays.values().any(holds)
+        self.relays.iter().filter(move |(_, relay)| holds(relay)).map(|(url, _)| url)
+    }
+
+    /// What waits for a group is published when the group is where its relays have it.
+    fn tell_reading(&self) {
+        let mut reading = lock(&self.shared.reading);
+        if self.holding().count() != reading.len()
+            || self.holding().any(|url| !reading.contains(url))
+        {
+            *reading = self.holding().cloned().collect();
+            self.shared.outbox_wake.notify_one();
+        }
     }
 
     /// When something is to be done that nothing wakes us for.
@@ -233,7 +245,6 @@ impl Flow {
         match arrived {
             Arrived::Event { .. } | Arrived::EndOfStored { .. } => {}
             Arrived::Connected { relay } => {
-                shared.connected.send_if_modified(|all| all.insert(relay.to_string()));
                 shared.active();
                 if let Some(state) = self.relays.get_mut(&*relay) {
                     state.connected = true;
@@ -241,7 +252,10 @@ impl Flow {
                     state.amends = true;
                     state.retry_at = None;
                     self.catch_up(&relay, Again::All);
+                    // Before anybody publishes there.
+                    self.tell_reading();
                 }
+                shared.connected.send_if_modified(|all| all.insert(relay.to_string()));
             }
             Arrived::Disconnected { relay, .. } => {
                 shared.connected.send_if_modified(|all| all.remove(&*relay));

@@ -67,6 +67,8 @@ struct Worker {
     /// There are more rows than were read.
     full: bool,
     stale: bool,
+    /// Relays whose history was being read when the rows were: once it is, some rows may be others.
+    reading: HashSet<String>,
     jobs: JoinSet<Done>,
     busy: HashSet<Lane>,
     searching: HashSet<i64>,
@@ -84,6 +86,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         rows: ROWS,
         full: false,
         stale: true,
+        reading: HashSet::new(),
         jobs: JoinSet::new(),
         busy: HashSet::new(),
         searching: HashSet::new(),
@@ -145,6 +148,7 @@ impl Worker {
 
     async fn load(&mut self) -> Result<()> {
         let rows = self.rows;
+        self.reading.clone_from(&lock(&self.shared.reading));
         self.items = self.shared.engine(move |engine| engine.outbox(rows)).await?;
         self.stale = false;
         self.full = self.items.len() >= rows as usize;
@@ -216,6 +220,10 @@ impl Worker {
 
     /// Starts all that can go now. When something can later, that time.
     async fn start(&mut self) -> Result<Option<Instant>> {
+        if *lock(&self.shared.reading) != self.reading {
+            self.stale = true;
+            return Ok(None);
+        }
         let mut alarm: Option<Instant> = None;
         let mut wake = |at: Instant| alarm = Some(alarm.map_or(at, |earlier| earlier.min(at)));
         let mut blocked: HashSet<Lane> = HashSet::new();
@@ -231,6 +239,11 @@ impl Worker {
                     }
                     _ => {}
                 }
+                continue;
+            }
+            if self.waits_for_history(item) {
+                // Nor does what comes after it overtake it.
+                blocked.extend(item.results.iter().map(|result| lane(item, &result.relay)));
                 continue;
             }
             for result in item.results.iter().filter(|r| r.state == SendState::Waiting) {
@@ -305,6 +318,13 @@ impl Worker {
             self.stale = true;
         }
         Ok(alarm)
+    }
+
+    /// Whether the group of a message may be further than we are: a relay of it is giving what came in since.
+    fn waits_for_history(&self, item: &OutboxItem) -> bool {
+        let message = matches!(item.purpose, OutboxPurpose::Message { .. });
+        let read = |relay: &String| normal_url(relay).is_ok_and(|url| self.reading.contains(&url));
+        message && !self.reading.is_empty() && item.relays.iter().any(read)
     }
 
     async fn done(&mut self, done: Done) -> Result<()> {

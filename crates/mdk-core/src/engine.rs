@@ -41,6 +41,8 @@ pub struct Engine {
     resumed: bool,
     /// What is to be published is put into the outbox.
     outbox: bool,
+    /// Largest events that the relays of these accounts take.
+    invite_limits: HashMap<PublicKey, u64>,
     /// Whether the database came from a backup; that does not change while it is open.
     restored: bool,
 }
@@ -98,6 +100,7 @@ impl Engine {
             backlog_reply: Vec::new(),
             resumed: false,
             outbox: false,
+            invite_limits: HashMap::new(),
             restored,
         };
         engine.expire()?;
@@ -168,7 +171,7 @@ impl Engine {
     fn write<T>(&mut self, f: impl FnOnce(&mut Ctx<'_, '_>) -> Result<T>) -> Result<(T, Effects)> {
         let now_millis = self.clock.now_millis();
         let restored = self.restored;
-        let Self { store, identity, crypto, config, cache, outbox, .. } = self;
+        let Self { store, identity, crypto, config, cache, outbox, invite_limits, .. } = self;
         cache.keep();
         let result = store.write(|tx| {
             let mut ctx = Ctx {
@@ -189,6 +192,7 @@ impl Engine {
                 batching: false,
                 kept_raw: false,
                 outbox: *outbox,
+                invite_limits,
                 undo: Undo::Savepoint,
             };
             let value = f(&mut ctx)?;
@@ -217,7 +221,7 @@ impl Engine {
     pub(crate) fn look<T>(&mut self, f: impl FnOnce(&mut Ctx<'_, '_>) -> Result<T>) -> Result<T> {
         let now_millis = self.clock.now_millis();
         let restored = self.restored;
-        let Self { store, identity, crypto, config, cache, outbox, .. } = self;
+        let Self { store, identity, crypto, config, cache, outbox, invite_limits, .. } = self;
         store.read(|tx| {
             f(&mut Ctx {
                 tx,
@@ -237,6 +241,7 @@ impl Engine {
                 batching: false,
                 kept_raw: false,
                 outbox: *outbox,
+                invite_limits,
                 undo: Undo::Savepoint,
             })
         })

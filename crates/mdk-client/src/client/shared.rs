@@ -82,6 +82,8 @@ pub(crate) struct Shared {
     pub(crate) commands: mpsc::Sender<Command>,
     /// Relays that something in the outbox waits for.
     pub(crate) outbox_targets: Mutex<HashSet<String>>,
+    /// Relays whose history is being read: it may end the epoch that a waiting message was made in.
+    pub(crate) reading: Mutex<HashSet<String>>,
     /// Ids of events that are being published.
     pub(crate) awaited: Mutex<HashSet<[u8; 32]>>,
     /// Events of ours that came back from a relay, still to be told to the engine.
@@ -143,6 +145,7 @@ impl Shared {
             slow_wake: Notify::new(),
             commands,
             outbox_targets: Mutex::default(),
+            reading: Mutex::default(),
             awaited: Mutex::default(),
             echoes: Mutex::default(),
             active_at: Mutex::new(tokio::time::Instant::now()),
