@@ -58,7 +58,9 @@ from .reports import (
     VerifyReport,
 )
 from .values import (
+    Attachment,
     Delivery,
+    EncryptedMedia,
     EventId,
     Filter,
     GroupId,
@@ -81,6 +83,7 @@ from .values import (
 
 __all__ = [
     "Applied",
+    "Attachment",
     "BackupReport",
     "Bot",
     "ChangeWithdrawn",
@@ -97,6 +100,7 @@ __all__ = [
     "DoctorReport",
     "Duplicate",
     "EncryptReport",
+    "EncryptedMedia",
     "EpochChanged",
     "Event",
     "EventId",
