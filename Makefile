@@ -38,7 +38,8 @@ build: $(VENV)/.built ## optimized extension, importable in .venv
 
 $(VENV)/.built: $(VENV)/.tools pyproject.toml $(RUST_SOURCES)
 	@echo "build: the extension, optimized (the first time takes some minutes)"
-	@VIRTUAL_ENV=$(abspath $(VENV)) $(VENV)/bin/maturin develop --release --locked --quiet
+	@VIRTUAL_ENV=$(abspath $(VENV)) $(VENV)/bin/maturin develop --release --locked --quiet >$(VENV)/build.log 2>&1 \
+	  || { cat $(VENV)/build.log >&2; exit 1; }
 	@$(PY) -c 'import mdk'
 	@touch $@
 
