@@ -108,8 +108,17 @@ pub trait EngineAccess: Send + Sync {
     /// Runs `f` with the engine locked. Blocks.
     ///
     /// # Errors
-    /// [`ClientError::EngineGone`] when it is closed or unusable; `f` was not called then, or panicked.
+    /// [`ClientError::EngineGone`] when it is closed, and [`ClientError::Internal`] when it is unusable because `f`, or an
+    /// earlier one, panicked.
     fn run(&self, f: Box<dyn FnOnce(&mut Engine) + Send + '_>) -> Result<()>;
+}
+
+const UNUSABLE: ClientError =
+    ClientError::Internal("the engine is unusable after a panic: open the account again");
+
+/// What the end of a call that gave no result means.
+pub(crate) fn ended(error: &tokio::task::JoinError) -> ClientError {
+    if error.is_panic() { UNUSABLE } else { ClientError::EngineGone }
 }
 
 /// An engine of a Rust program.
@@ -131,7 +140,7 @@ impl SharedEngine {
 
 impl EngineAccess for SharedEngine {
     fn run(&self, f: Box<dyn FnOnce(&mut Engine) + Send + '_>) -> Result<()> {
-        let mut engine = self.0.lock().map_err(|_| ClientError::EngineGone)?;
+        let mut engine = self.0.lock().map_err(|_| UNUSABLE)?;
         f(engine.as_mut().ok_or(ClientError::EngineGone)?);
         Ok(())
     }
@@ -140,7 +149,7 @@ impl EngineAccess for SharedEngine {
 /// Calls the engine on a thread that may block.
 ///
 /// # Errors
-/// [`ClientError::Engine`], [`ClientError::EngineGone`].
+/// [`ClientError::Engine`], [`ClientError::EngineGone`], [`ClientError::Internal`] when the call panicked.
 pub async fn with_engine<T: Send + 'static>(
     engine: &Arc<dyn EngineAccess>,
     f: impl FnOnce(&mut Engine) -> mdk_core::Result<T> + Send + 'static,
@@ -151,5 +160,5 @@ pub async fn with_engine<T: Send + 'static>(
         engine.run(Box::new(|engine| result = Some(f(engine))))?;
         result.ok_or(ClientError::EngineGone)?.map_err(ClientError::Engine)
     };
-    tokio::task::spawn_blocking(call).await.map_err(|_| ClientError::EngineGone)?
+    tokio::task::spawn_blocking(call).await.map_err(|error| ended(&error))?
 }

@@ -5,10 +5,12 @@
 //! time holds up its successors a few times only.
 
 use std::collections::{HashMap, HashSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use mdk_core::{Delivery, OutboxChange, OutboxItem, OutboxPurpose, RelayVerdict, SendState};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -98,8 +100,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         result = worker.turn() => result,
     };
     if let Err(error) = result {
-        tracing::warn!("the outbox stops: {error}");
-        shared.stop();
+        shared.stop_for(&error);
     }
     worker.jobs.shutdown().await;
 }
@@ -235,7 +236,9 @@ impl Worker {
                 match self.searches.get(&item.seq) {
                     Some((at, _)) if *at > instant => wake(*at),
                     _ if self.searching.insert(item.seq) => {
-                        self.jobs.spawn(search(self.shared.clone(), item.clone()));
+                        let search = search(self.shared.clone(), item.clone());
+                        let nothing = Done::Found { seq: item.seq, relays: None };
+                        self.jobs.spawn(or_else(search, || nothing));
                     }
                     _ => {}
                 }
@@ -303,7 +306,8 @@ impl Worker {
                 let (relay, event) = (result.relay.clone(), item.event.clone());
                 self.jobs.spawn(async move {
                     let time = shared.options.request_timeout;
-                    let answer = shared.pool.publish(&url, &shared.me, &event, time).await;
+                    let publish = shared.pool.publish(&url, &shared.me, &event, time);
+                    let answer = or_else(publish, panicked).await;
                     Done::Said { seq, lane, relay, answer }
                 });
             }
@@ -462,6 +466,21 @@ impl Worker {
     }
 }
 
+/// What a job gives, or instead when it panics: its lane is open again then, and it is tried later.
+async fn or_else<T>(job: impl Future<Output = T>, instead: impl FnOnce() -> T) -> T {
+    match AssertUnwindSafe(job).catch_unwind().await {
+        Ok(done) => done,
+        Err(_) => {
+            tracing::error!("a job of the outbox panicked");
+            instead()
+        }
+    }
+}
+
+fn panicked() -> Published {
+    Published::Refused { reason: "internal error".to_owned(), forever: false }
+}
+
 fn accepted(item: &OutboxItem) -> bool {
     item.results.iter().any(|result| result.state == SendState::Accepted)
 }
@@ -483,4 +502,19 @@ async fn search(shared: Arc<Shared>, item: OutboxItem) -> Done {
         _ => Some(shared.own_relays()).filter(|relays| !relays.is_empty()),
     };
     Done::Found { seq, relays }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_job_that_panics_opens_its_lane_again() {
+        let publish = async { panic!("for the test") };
+        let Published::Refused { forever, .. } = or_else(publish, panicked).await else {
+            panic!("no answer that leads to another attempt")
+        };
+        assert!(!forever);
+        assert!(or_else(async { true }, || false).await);
+    }
 }
