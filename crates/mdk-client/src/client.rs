@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use mdk_core::{Engine, SendState};
+use mdk_core::Engine;
 use mdk_wire::{Event, Keys, PublicKey};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
@@ -228,9 +228,15 @@ impl Client {
         if started && !shared.stopped() {
             let mut changes = shared.changes.subscribe();
             shared.outbox_wake.notify_one();
+            let mut from = 0;
             while !shared.stopped() {
-                match shared.engine(|engine| engine.outbox(u32::MAX)).await {
-                    Ok(items) if items.iter().any(nowhere) => {}
+                // What comes before the first that no relay has was looked at already; at the end it is once more.
+                let look = move |engine: &mut Engine| match engine.outbox_next(from)? {
+                    None if from > 0 => engine.outbox_next(0),
+                    next => Ok(next),
+                };
+                match shared.engine(look).await {
+                    Ok(Some(next)) => from = next,
                     _ => break,
                 }
                 let changed = tokio::time::timeout_at(deadline, changes.changed());
@@ -306,11 +312,6 @@ impl Client {
             possible_gaps: read(&counters.gaps),
         }
     }
-}
-
-/// Whether no relay has it, and one may still take it.
-fn nowhere(item: &mdk_core::OutboxItem) -> bool {
-    item.results.iter().all(|result| result.state != SendState::Accepted)
 }
 
 /// The account's own relays: those that are named now, else those that were named last.

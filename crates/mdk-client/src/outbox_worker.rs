@@ -141,6 +141,9 @@ impl Worker {
                     // What had to be given up for now may go at once.
                     self.searches.clear();
                     self.pauses.clear();
+                    // And what is first: to look through thousands of rows with each answer takes longer than to send.
+                    self.rows = ROWS;
+                    self.stale = true;
                 }
                 () = until(alarm) => {}
             }
@@ -162,10 +165,15 @@ impl Worker {
         Ok(())
     }
 
-    /// Counts what no relay has, and says which relays are needed.
-    fn tell(&self) {
+    /// Counts what no relay has.
+    fn count(&self) {
         let queued = self.items.iter().filter(|item| !accepted(item)).count();
         self.shared.counters.outbox_queued.store(queued as u64, Ordering::Relaxed);
+    }
+
+    /// As [`Worker::count`], and says which relays are needed.
+    fn tell(&self) {
+        self.count();
         let waiting = |item: &OutboxItem| {
             let waiting = item.results.iter().filter(|r| r.state == SendState::Waiting);
             waiting.filter_map(|r| normal_url(&r.relay).ok()).collect::<Vec<_>>()
@@ -450,7 +458,8 @@ impl Worker {
     fn remember(&mut self, seq: i64, relay: &str, verdict: RelayVerdict, finished: bool) {
         let Some(place) = self.items.iter().position(|item| item.seq == seq) else { return };
         if finished {
-            self.items.remove(place);
+            let item = self.items.remove(place);
+            lock(&self.shared.awaited).remove(item.event_id.as_bytes());
             self.stale |= self.full && self.items.len() < self.rows as usize / 2;
         } else if let Some(result) =
             self.items[place].results.iter_mut().find(|result| result.relay == relay)
@@ -462,7 +471,8 @@ impl Worker {
                 RelayVerdict::Later { next_at, .. } => result.next_at = next_at,
             }
         }
-        self.tell();
+        // Which relays are needed is said anew with the next reading: with every answer would be once too often.
+        if self.items.is_empty() { self.tell() } else { self.count() }
     }
 }
 

@@ -3,9 +3,10 @@
 
 mod flow_kit;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use flow_kit::{Person, options, relay, soon};
+use mdk_core::NewMessage;
 use mdk_wire::Keys;
 
 /// Written without a network, published when the group is six epochs further. Those who write see where the group is
@@ -46,4 +47,49 @@ async fn what_was_written_epochs_ago_can_be_read() {
     assert_eq!(bob.told(), said);
     alice.sent().await;
     assert_eq!(alice.texts(&group), said);
+}
+
+/// Seconds that it takes to close with so many messages to publish.
+async fn drains(count: usize) -> f64 {
+    let relay = relay().await;
+    let alice = Person::new(options(&[relay.url()])).await;
+    let bob = Person::new(options(&[relay.url()])).await;
+    alice.ready().await;
+    bob.ready().await;
+    let group = alice.founds(&[relay.url()], &[&bob]).await;
+    bob.renewed(&group).await;
+    alice.sent().await;
+    drop(bob.close().await);
+    relay.pause().await;
+    alice
+        .until("the group", |engine| {
+            for n in 0..count {
+                let text = n.to_string();
+                let new = NewMessage { text, kind: 9, ..NewMessage::default() };
+                if engine.create_message(&group, new).is_err() {
+                    assert_eq!(n, 0);
+                    return None;
+                }
+            }
+            Some(())
+        })
+        .await;
+    alice.client.nudge();
+    relay.resume().await.unwrap();
+    let started = Instant::now();
+    soon("closing", alice.client.close(flow_kit::LONG)).await;
+    let took = started.elapsed();
+    let mut engine = alice.engine.take().unwrap();
+    assert!(engine.outbox(1).unwrap().is_empty());
+    assert!(relay.events(445).len() >= count);
+    took.as_secs_f64()
+}
+
+/// Eight times as many messages take less than sixteen times as long, in the same run.
+#[tokio::test(flavor = "multi_thread")]
+async fn closing_with_many_messages_takes_time_linear_in_their_number() {
+    let few = drains(100).await;
+    let many = drains(800).await;
+    println!("{few:.3} s for 100 messages, {many:.3} s for 800");
+    assert!(many < few * 16.0, "{few:.3} s, then {many:.3} s");
 }
