@@ -76,6 +76,9 @@ pub struct ClientOptions {
     pub group_overlap: Duration,
     /// The same when the account was not running.
     pub group_overlap_at_start: Duration,
+    /// How long an invite waits for the inbox relays (kind 10050) of its recipient alone. After that, or after some tries
+    /// at each of them, it also goes to the recipient's other relays (kind 10002).
+    pub welcome_patience: Duration,
     /// Delay before the self-update after a join.
     pub self_update_after_join: Duration,
     /// Whether KeyPackage and relay lists are published.
@@ -97,6 +100,7 @@ impl Default for ClientOptions {
             inbox_overlap: Duration::from_secs(9 * 86_400),
             group_overlap: Duration::from_secs(2 * 86_400),
             group_overlap_at_start: Duration::from_secs(7 * 86_400),
+            welcome_patience: Duration::from_secs(120),
             self_update_after_join: Duration::from_secs(5),
             reachable: true,
         }

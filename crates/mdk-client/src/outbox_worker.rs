@@ -11,7 +11,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use mdk_core::{Delivery, OutboxChange, OutboxItem, OutboxPurpose, RelayVerdict, SendState};
+use mdk_core::{
+    Delivery, OutboxChange, OutboxItem, OutboxPurpose, RelayResult, RelayVerdict, SendState,
+};
+use mdk_wire::PublicKey;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -74,6 +77,8 @@ struct Worker {
     jobs: JoinSet<Done>,
     busy: HashSet<Lane>,
     searching: HashSet<i64>,
+    /// Welcomes for which other relays were looked for than those that their recipients asked for.
+    widened: HashSet<i64>,
     /// When a search, or a relay that is not to be reached, is tried again; and how often it was.
     searches: HashMap<i64, (Instant, u32)>,
     pauses: HashMap<String, (Instant, u32)>,
@@ -92,6 +97,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         jobs: JoinSet::new(),
         busy: HashSet::new(),
         searching: HashSet::new(),
+        widened: HashSet::new(),
         searches: HashMap::new(),
         pauses: HashMap::new(),
     };
@@ -161,6 +167,7 @@ impl Worker {
         }
         let there: HashSet<i64> = self.items.iter().map(|item| item.seq).collect();
         self.searches.retain(|seq, _| there.contains(seq));
+        self.widened.retain(|seq| there.contains(seq));
         self.tell();
         Ok(())
     }
@@ -252,6 +259,18 @@ impl Worker {
                 }
                 continue;
             }
+            if let Some(recipient) = self.tired(item) {
+                match self.searches.get(&item.seq) {
+                    Some((at, _)) if *at > instant => wake(*at),
+                    _ if self.searching.insert(item.seq) => {
+                        let (shared, item) = (self.shared.clone(), item.clone());
+                        let nothing = Done::Found { seq: item.seq, relays: None };
+                        let search = widen(shared, item, recipient);
+                        self.jobs.spawn(or_else(search, || nothing));
+                    }
+                    _ => {}
+                }
+            }
             if self.waits_for_history(item) {
                 // Nor does what comes after it overtake it.
                 blocked.extend(item.results.iter().map(|result| lane(item, &result.relay)));
@@ -332,6 +351,38 @@ impl Worker {
         Ok(alarm)
     }
 
+    /// Whether only one relay may still take a Welcome that has been tried nowhere else.
+    fn last_hope(&self, seq: i64) -> bool {
+        let item = self.items.iter().find(|item| item.seq == seq);
+        item.is_some_and(|item| {
+            let waits = item.results.iter().filter(|r| r.state == SendState::Waiting);
+            let welcome = matches!(item.purpose, OutboxPurpose::Welcome { .. });
+            welcome && !accepted(item) && !self.widened.contains(&seq) && waits.count() == 1
+        })
+    }
+
+    /// The relays that a Welcome was for count as tried often enough.
+    fn exhaust(&mut self, seq: i64) {
+        for item in self.items.iter_mut().filter(|item| item.seq == seq) {
+            item.results
+                .iter_mut()
+                .for_each(|result| result.attempts = result.attempts.max(PATIENT));
+        }
+    }
+
+    /// Whom a Welcome is for that no relay has taken for long enough, and that has been tried nowhere else.
+    fn tired(&self, item: &OutboxItem) -> Option<PublicKey> {
+        let OutboxPurpose::Welcome { recipient } = item.purpose else { return None };
+        if accepted(item) || self.widened.contains(&item.seq) {
+            return None;
+        }
+        let waits = Duration::from_secs(now().saturating_sub(item.created_at));
+        let tried =
+            |result: &RelayResult| result.state == SendState::Refused || result.attempts >= PATIENT;
+        let patience = self.shared.options.welcome_patience;
+        (waits >= patience || item.results.iter().all(tried)).then_some(recipient)
+    }
+
     /// Whether the group of a message may be further than we are: a relay of it is giving what came in since.
     fn waits_for_history(&self, item: &OutboxItem) -> bool {
         let message = matches!(item.purpose, OutboxPurpose::Message { .. });
@@ -351,6 +402,9 @@ impl Worker {
                     self.searches.insert(seq, (Instant::now() + pause, failures + 1));
                     return Ok(());
                 };
+                if self.items.iter().any(|item| item.seq == seq && !item.results.is_empty()) {
+                    self.widened.insert(seq);
+                }
                 let set =
                     move |engine: &mut mdk_core::Engine| engine.set_outbox_relays(seq, &relays);
                 match self.shared.engine(set).await {
@@ -377,6 +431,11 @@ impl Worker {
                 };
                 let verdict = match answer {
                     Published::Accepted => RelayVerdict::Accepted,
+                    // Refused by the last one it would be given up, and there may be others.
+                    Published::Refused { reason, forever: true } if self.last_hope(seq) => {
+                        self.exhaust(seq);
+                        later(reason)
+                    }
                     Published::Refused { reason, forever: true } => {
                         RelayVerdict::Refused { reason }
                     }
@@ -500,6 +559,19 @@ async fn until(at: Option<Instant>) {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
     }
+}
+
+/// The relays that a Welcome has, and others where its recipient may be.
+async fn widen(shared: Arc<Shared>, item: OutboxItem, recipient: PublicKey) -> Done {
+    let further = lists::further_targets(&shared, &recipient).await;
+    let relays = further.map(|further| {
+        let known = |url: &String| {
+            item.relays.iter().any(|relay| normal_url(relay).is_ok_and(|relay| relay == *url))
+        };
+        let new: Vec<String> = further.into_iter().filter(|url| !known(url)).collect();
+        item.relays.iter().cloned().chain(new).collect()
+    });
+    Done::Found { seq: item.seq, relays }
 }
 
 /// Finds the relays of an event that names none.
