@@ -59,7 +59,9 @@ from .reports import (
     VerifyReport,
 )
 from .values import (
+    Attachment,
     Delivery,
+    EncryptedMedia,
     EventId,
     Filter,
     GroupId,
@@ -82,6 +84,7 @@ from .values import (
 
 __all__ = [
     "Applied",
+    "Attachment",
     "BackupReport",
     "Bot",
     "ChangeWithdrawn",
@@ -98,6 +101,7 @@ __all__ = [
     "DoctorReport",
     "Duplicate",
     "EncryptReport",
+    "EncryptedMedia",
     "EpochChanged",
     "Event",
     "EventId",

@@ -19,7 +19,9 @@ from .reports import (
     VerifyReport,
 )
 from .values import (
+    Attachment,
     Delivery,
+    EncryptedMedia,
     EventId,
     Filter,
     GroupId,
@@ -344,6 +346,7 @@ class Mdk:
         kind: int = 9,
         reply_to: EventId | None = None,
         tags: Sequence[Sequence[str]] = (),
+        attachments: Sequence[Attachment] = (),
     ) -> Outgoing: ...
     def react(self, group_id: GroupId, message_id: EventId, emoji: str = "+") -> Outgoing: ...
     def edit(self, group_id: GroupId, message_id: EventId, text: str) -> Outgoing: ...
@@ -352,6 +355,12 @@ class Mdk:
     def process_many(self, events: Iterable[SignedEvent | str | bytes]) -> Iterator[Outcome]: ...
     def tick(self, now: datetime | None = None) -> Outcome: ...
     def settle(self) -> Outcome: ...
+
+    # media: bytes in, bytes out
+    def encrypt_media(
+        self, group_id: GroupId, data: bytes, *, filename: str, mime_type: str | None = None
+    ) -> EncryptedMedia: ...
+    def decrypt_media(self, group_id: GroupId, attachment: Attachment, data: bytes) -> bytes: ...
 
     # history
     def messages(

@@ -1,12 +1,14 @@
 //! Sending: chat, reply, reaction, edit, delete, any kind.
 
 use mdk_store::{MessageRow, MessageStatus, Seen};
+use mdk_wire::v2::Attachment;
 use mdk_wire::{ContentId, EventId, GroupId, Payload, Random, UnsignedEvent, group_message, kind};
 
 use crate::cache::LoadedGroup;
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
 use crate::history;
+use crate::media;
 use crate::outgoing::{Letter, OutboxPurpose};
 use crate::values::{NewMessage, Outgoing};
 
@@ -22,7 +24,9 @@ impl Ctx<'_, '_> {
             tags.push(vec!["e".into(), target.clone()]);
             tags.push(vec!["q".into(), target]);
         }
-        self.send(id, message.kind, message.text, tags)
+        let attachments = message.attachments;
+        tags.append(&mut media::tags(message.kind, &attachments)?);
+        self.send(id, message.kind, message.text, tags, &attachments)
     }
 
     pub(crate) fn react(
@@ -41,19 +45,19 @@ impl Ctx<'_, '_> {
         self.row(id)?;
         let row = self.tx.message(id, target)?.ok_or(Error::MessageNotFound)?;
         let tags = vec![vec!["e".into(), row.id.to_hex()], vec!["p".into(), row.sender.to_hex()]];
-        self.send(id, kind::REACTION, emoji.to_owned(), tags)
+        self.send(id, kind::REACTION, emoji.to_owned(), tags, &[])
     }
 
     pub(crate) fn edit(&mut self, id: &GroupId, target: &EventId, text: &str) -> Result<Outgoing> {
         let row = self.own_message(id, target)?;
         let tags = vec![vec!["e".into(), row.id.to_hex()]];
-        self.send(id, kind::EDIT, text.to_owned(), tags)
+        self.send(id, kind::EDIT, text.to_owned(), tags, &[])
     }
 
     pub(crate) fn delete(&mut self, id: &GroupId, target: &EventId) -> Result<Outgoing> {
         let row = self.own_message(id, target)?;
         let tags = vec![vec!["e".into(), row.id.to_hex()]];
-        self.send(id, kind::DELETE, String::new(), tags)
+        self.send(id, kind::DELETE, String::new(), tags, &[])
     }
 
     fn own_message(&mut self, id: &GroupId, target: &EventId) -> Result<MessageRow> {
@@ -72,11 +76,23 @@ impl Ctx<'_, '_> {
         kind: u16,
         content: String,
         mut tags: Vec<Vec<String>>,
+        attachments: &[Attachment],
     ) -> Result<Outgoing> {
         self.require_renewed(id)?;
         self.require_outbox_room()?;
         let mut group = self.take_active(id)?;
         self.may_send(&group)?;
+        let carried = media::attachments(kind, &tags);
+        let media_secret = match carried.is_empty() {
+            true => None,
+            false => Some(media::media_secret(&group.mls, self.crypto)?),
+        };
+        if let Some(secret) = &media_secret
+            && let Err(stale) = self.check_attachments(id, attachments, secret)
+        {
+            self.put(group);
+            return Err(stale);
+        }
         let now = self.now();
         let mut payload = UnsignedEvent {
             pubkey: self.identity.account(),
@@ -144,6 +160,9 @@ impl Ctx<'_, '_> {
         // A message of ours cannot be decrypted by us, whatever it is wrapped in: its content needs no mark.
         self.tx.mark_seen(event.id().as_bytes(), Seen::OwnEcho)?;
         row.seq = self.tx.insert_message(&row)?;
+        if let Some(secret) = &media_secret {
+            self.put_file_keys(&row, &carried, secret)?;
+        }
         self.apply_to_target(&row)?;
         let relays = group.row.relays.clone();
         self.put(group);

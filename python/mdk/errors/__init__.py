@@ -70,6 +70,12 @@ from .keys import (
     VolatileStore,
     WrongPassphrase,
 )
+from .media import (
+    MediaCorrupt,
+    MediaError,
+    MediaStale,
+    MediaTooLarge,
+)
 from .objects import (
     Cancelled,
     Closed,
@@ -174,6 +180,10 @@ __all__ = [
     "LockLost",
     "LogWithoutDatabase",
     "MdkError",
+    "MediaCorrupt",
+    "MediaError",
+    "MediaStale",
+    "MediaTooLarge",
     "MessageNotFound",
     "NewKeyNeeded",
     "NoAnswer",

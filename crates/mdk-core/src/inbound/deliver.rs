@@ -9,6 +9,7 @@ use crate::event_log::Stored;
 use crate::halt::{self, Halt};
 use crate::history;
 use crate::inbound::open::Opened;
+use crate::media;
 use crate::message::{MAX_REACTION_CHARS, expiry, target_of};
 use crate::outcome::{RejectCode, Rejection};
 use crate::values::EventBody;
@@ -82,6 +83,9 @@ impl Ctx<'_, '_> {
             row.tags = Vec::new();
         }
         row.seq = self.tx.insert_message(&row)?;
+        if media::is_kept(&row, late) {
+            self.keep_file_keys(&row, &source.authenticator)?;
+        }
         self.witness(&row.group, source.epoch, &source.authenticator)?;
         if late {
             self.tx.expire_message(row.seq)?;
@@ -144,7 +148,7 @@ impl Ctx<'_, '_> {
         if target.status == MessageStatus::Deleted {
             return Ok(None);
         }
-        self.tx.erase_message(target.seq)?;
+        self.erase_row(&target)?;
         if target.kind == kind::REACTION {
             return Ok(target.target.map(|id| Stored::ReactionRemoved {
                 target: *id.as_bytes(),
@@ -174,7 +178,7 @@ impl Ctx<'_, '_> {
                 self.tx.expire_message(edit.seq)?;
             }
             self.expire_outgoing(&row)?;
-            self.tx.expire_message(row.seq)?;
+            self.expire_row(&row)?;
             let group: GroupId = row.group.clone();
             let shown = matches!(row.status, MessageStatus::Valid | MessageStatus::Invalidated);
             let stored = match (row.kind, row.target) {
