@@ -63,6 +63,7 @@ class Account:
         new: bool = False,
         identity: Keys | None = None,
         relays: Sequence[str] = (),
+        blossom: Sequence[str] = (),
         name: str | None = None,
     ) -> Client:
         """The account, not connected yet.
@@ -77,6 +78,7 @@ class Account:
             keys=identity,
             key=self.database_key(new=new and not self.exists),
             relays=relays,
+            blossom=blossom,
             name=name,
         )
 

@@ -1,5 +1,6 @@
 """`mdk download`, and the half of `mdk send` that sends a file."""
 
+import asyncio
 import os
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import click
 
 from mdk import Attachment, Client, EventId, Group, GroupId, Mdk, Message, Sent
 from mdk.client import files
-from mdk.errors import DestinationExists, MediaUnavailable, MessageNotFound
+from mdk.errors import DestinationExists, MediaUnavailable, MessageNotFound, NoAnswer
 
 from . import output, records, session
 from .accounts import Account, account_options
@@ -17,11 +18,11 @@ _PAGE = 500
 
 
 async def send_file(
-    group: Group, path: Path, caption: str | None, timeout: float, *, silent: bool
+    group: Group, path: Path, caption: str, timeout: float, *, silent: bool
 ) -> Sent:
     """Upload a file and send it. What servers say is for the person, not for the JSON document."""
     try:
-        return await group.send_file(path, caption=caption or "", timeout=timeout)
+        return await group.send_file(path, caption=caption, timeout=timeout)
     except MediaUnavailable as error:
         _explain(error, silent=silent)
         raise
@@ -42,7 +43,7 @@ def _explain(error: MediaUnavailable, *, silent: bool) -> None:
     type=PATH,
     default=Path(),
     metavar="DIR",
-    help="Write into this folder, which is made if it is missing.  [default: the current one]",
+    help="Write into this folder, made if it is missing.  [default: the current one]",
 )
 @patience_option(60)
 @json_option
@@ -62,29 +63,37 @@ def download(message: str, account: Account, folder: Path, timeout: float, as_js
             for place in places:
                 if os.path.lexists(place):
                     raise DestinationExists(f"there is a file {place} already")
-            written = []
+            written: list[tuple[str, int]] = []
             for attachment, place in zip(found.attachments, places, strict=True):
-                data = await session.within(_fetch(client, attachment, silent=as_json), timeout)
+                data = await _fetch(client, attachment, timeout, silent=as_json)
                 files.write(place, data, replace=False)
-                written.append({"path": str(place), "size": len(data)})
-            document = {"command": "download", "exit_code": 0, "files": written}
-            lines = [f"{place}  {output.size(file['size'])}" for file, place in _pairs(written)]
+                written.append((str(place), len(data)))
+            document = {
+                "command": "download",
+                "exit_code": 0,
+                "files": [{"path": place, "size": size} for place, size in written],
+            }
+            lines = [f"{records.one_line(place)}  {output.size(size)}" for place, size in written]
             output.show(as_json, document, lines)
             return 0
 
     return session.run(body())
 
 
-def _pairs(written: list[dict[str, object]]) -> list[tuple[dict[str, int], str]]:
-    return [({"size": int(str(file["size"]))}, records.one_line(str(file["path"]))) for file in written]
-
-
-async def _fetch(client: Client, attachment: Attachment, *, silent: bool) -> bytes:
+async def _fetch(
+    client: Client, attachment: Attachment, timeout: float, *, silent: bool
+) -> bytes:
     try:
-        return await client.media.download(attachment)
+        async with asyncio.timeout(timeout):
+            return await client.media.download(attachment)
     except MediaUnavailable as error:
         _explain(error, silent=silent)
         raise
+    except TimeoutError:
+        raise NoAnswer(
+            f"the file did not come within {timeout:g} s",
+            hint="Try again with a longer --timeout.",
+        ) from None
 
 
 def _names(attachments: tuple[Attachment, ...]) -> list[str]:

@@ -70,11 +70,12 @@ async def opened(
     new: bool = False,
     identity: Keys | None = None,
     relays: Sequence[str] = (),
+    blossom: Sequence[str] = (),
     name: str | None = None,
 ) -> AsyncIterator[Client]:
     """The account at work: it connects in the background."""
     with explained(account):
-        client = account.client(new=new, identity=identity, relays=relays, name=name)
+        client = account.client(new=new, identity=identity, relays=relays, blossom=blossom, name=name)
         await client.start()
     try:
         yield client

@@ -103,7 +103,7 @@ async def set_image(
             raise NotAdmin("only an admin can change the picture of the group")
         data = await in_thread(lambda: files.read(source, session.max_media_bytes))
         image = await session.native.upload_image(group_id, data)
-    return await session.commit(lambda _: session.native.stage_image(group_id, image))
+    return await session.commit(lambda mdk: session.native.stage_image(mdk, group_id, image))
 
 
 async def image(session: "Session", group_id: GroupId) -> bytes | None:

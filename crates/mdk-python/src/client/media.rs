@@ -50,7 +50,9 @@ impl Files {
     fn with(&self, group: Vec<(String, String)>) -> Vec<Server> {
         let named = group.into_iter().filter(|(kind, _)| kind == LOCATOR_KIND);
         let named = named.map(|(_, root)| Server { root, origin: Origin::Peer });
-        let new = |server: &Server| self.own.iter().all(|own| own.root != server.root.trim_end_matches('/'));
+        let new = |server: &Server| {
+            self.own.iter().all(|own| own.root != server.root.trim_end_matches('/'))
+        };
         self.own.iter().cloned().chain(named.filter(new)).collect()
     }
 
@@ -96,15 +98,6 @@ impl<'py> ToPy<'py> for Blob {
     }
 }
 
-impl<'py> ToPy<'py> for Option<Blob> {
-    fn to_py(self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        match self {
-            Some(blob) => blob.to_py(py),
-            None => Ok(py.None().into_bound(py)),
-        }
-    }
-}
-
 #[pymethods]
 impl Client {
     /// Encrypts a file for the present epoch and uploads it: the Attachment to send.
@@ -123,9 +116,8 @@ impl Client {
         let (engine, files) = (self.access(), self.files.clone());
         spawn(py, async move {
             let of = group.clone();
-            let encrypt = move |e: &mut Engine| {
-                e.encrypt_media(&of, &data, &filename, mime_type.as_deref())
-            };
+            let encrypt =
+                move |e: &mut Engine| e.encrypt_media(&of, &data, &filename, mime_type.as_deref());
             let media = with_engine(&engine, encrypt).await?;
             let mut attachment = media.attachment;
             attachment.locators = files.store(&engine, group, media.data, None).await?;
@@ -139,7 +131,7 @@ impl Client {
         py: Python<'py>,
         attachment: &Bound<'_, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let attachment: Attachment = args::attachment(attachment)?;
+        let attachment = crate::engine::media::attachment(attachment)?;
         self.engine.refuse_fork(py)?;
         let (engine, files) = (self.access(), self.files.clone());
         spawn(py, async move {
@@ -194,7 +186,8 @@ impl Client {
         self.engine.refuse_fork(py)?;
         let (engine, files) = (self.access(), self.files.clone());
         spawn(py, async move {
-            let look = move |e: &mut Engine| Ok((e.group_image(&group)?, e.media_endpoints(&group)?));
+            let look =
+                move |e: &mut Engine| Ok((e.group_image(&group)?, e.media_endpoints(&group)?));
             let (image, named) = with_engine(&engine, look).await?;
             let Some((image, hash)) = image.and_then(|image| {
                 let hash = image.0.as_ref()?.hash;
