@@ -56,6 +56,7 @@ __all__ = [
     "__version__",
     "_error_classes",
     "_panic",
+    "_panic_in_future",
     "backup",
     "doctor",
     "encrypt_existing",
@@ -69,6 +70,7 @@ __version__: Final[str]
 
 def _error_classes() -> list[str]: ...
 def _panic(mdk: Mdk) -> NoReturn: ...
+def _panic_in_future() -> Future[None]: ...
 
 _Buffer: TypeAlias = bytes | bytearray | memoryview
 _Passphrase: TypeAlias = str | bytes | bytearray | memoryview

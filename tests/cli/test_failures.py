@@ -37,20 +37,6 @@ def test_exit_codes_of_errors(error: errors.MdkError, code: int) -> None:
     assert exit_codes.of(error) == code
 
 
-def test_without_a_keyring_the_first_command_says_what_to_do(home: Home) -> None:
-    done = home.mdk("init", "--relay", home.relay)
-    assert done.code == 69
-    assert done.err.startswith("mdk: ")
-    place = home.folder / "data" / "mdk" / "default" / "mdk.key"
-    assert f"mdk init --key file:{place}" in done.err
-    assert not (home.folder / "data" / "mdk" / "default").exists()
-    # And that is what to do.
-    assert home.mdk("init", "--relay", home.relay, "--key", f"file:{place}").code == 0
-    assert home.mdk("whoami").code == 0
-    document = home.mdk("whoami", "--json").document
-    assert (document["key_source"], document["account"]) == ("file", "default")
-
-
 def test_an_account_that_is_not_there(home: Home) -> None:
     for command in (["whoami"], ["groups"], ["send", "Lunch", "x"], ["listen"], ["export"]):
         done = home.mdk(*command, "--json")

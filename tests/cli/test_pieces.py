@@ -16,12 +16,24 @@ from click.testing import CliRunner
 
 from mdk import Delivery, GroupState, Keys, Mdk, errors
 from mdk.cli import qr, records, session
-from mdk.cli.accounts import recorded
 from mdk.cli.app import app, run
+from mdk.cli.key_record import recorded
 from mdk.cli.keys import KeySource
 
 COMMANDS = [
-    *("init", "whoami", "groups", "members", "invite", "accept", "leave", "send", "history"),
+    *(
+        "init",
+        "whoami",
+        "groups",
+        "members",
+        "invite",
+        "accept",
+        "promote",
+        "demote",
+        "leave",
+        "send",
+        "history",
+    ),
     *("export", "listen", "relay", "bot", "completion", "demo"),
 ]
 

@@ -209,16 +209,42 @@ pub(crate) async fn welcome_targets(
     Some(targets).filter(|targets| !targets.is_empty())
 }
 
+/// Tells the engine how large an invite the account's inbox relays take, so that one that no relay will take is noticed
+/// before its commit is made. One relay that does not say, in a moment, may take anything.
+async fn note_limit(shared: &Arc<Shared>, who: &PublicKey, inbox: &[String]) -> Result<()> {
+    /// Around the event: `["EVENT",` and `]`.
+    const FRAME: u64 = 10;
+    let moment = shared.options.request_timeout / 5;
+    let asked = inbox.iter().map(|relay| async move {
+        shared.touch(relay).await.ok()?;
+        let info = tokio::time::timeout(moment, shared.pool.info(relay)).await.ok()??;
+        info.max_message_length
+    });
+    let limits: Option<Vec<u64>> =
+        futures_util::future::join_all(asked).await.into_iter().collect();
+    let limit = limits.and_then(|limits| limits.into_iter().max());
+    let (who, limit) = (*who, limit.map(|limit| limit.saturating_sub(FRAME)));
+    shared
+        .engine(move |engine| {
+            engine.set_invite_limit(who, limit);
+            Ok(())
+        })
+        .await
+}
+
 /// KeyPackage events of an account, newest first.
 pub(crate) async fn key_packages(shared: &Arc<Shared>, who: &PublicKey) -> Result<Vec<Event>> {
     let filter = json!({
         "kinds": [mdk_wire::kind::KEY_PACKAGE], "authors": [who.to_hex()], "limit": MOST_KEY_PACKAGES,
     });
     let own = shared.own_relays();
-    let (lists, (mut events, mut answers)) =
-        tokio::join!(find(shared, who, &[]), ask(shared, &own, &filter));
-    let further: Vec<String> =
-        lists.unwrap_or_default().write.into_iter().filter(|r| !own.contains(r)).collect();
+    let lists = async {
+        let lists = find(shared, who, &[]).await.unwrap_or_default();
+        note_limit(shared, who, &lists.inbox).await?;
+        Ok::<_, ClientError>(lists)
+    };
+    let (lists, (mut events, mut answers)) = tokio::join!(lists, ask(shared, &own, &filter));
+    let further: Vec<String> = lists?.write.into_iter().filter(|r| !own.contains(r)).collect();
     if !further.is_empty() {
         let (more, further_answers) = ask(shared, &further, &filter).await;
         events.extend(more);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use mdk_core::{Delivery, OutboxItem, OutboxPurpose, RelayVerdict, SendState};
+use mdk_core::{Delivery, OutboxChange, OutboxItem, OutboxPurpose, RelayVerdict, SendState};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -67,6 +67,8 @@ struct Worker {
     /// There are more rows than were read.
     full: bool,
     stale: bool,
+    /// Relays whose history was being read when the rows were: once it is, some rows may be others.
+    reading: HashSet<String>,
     jobs: JoinSet<Done>,
     busy: HashSet<Lane>,
     searching: HashSet<i64>,
@@ -84,6 +86,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         rows: ROWS,
         full: false,
         stale: true,
+        reading: HashSet::new(),
         jobs: JoinSet::new(),
         busy: HashSet::new(),
         searching: HashSet::new(),
@@ -120,6 +123,7 @@ impl Worker {
                     Err(error) => return Err(error),
                 }
             }
+            self.echoes().await?;
             let alarm = self.start().await?;
             if self.stale {
                 continue;
@@ -144,6 +148,7 @@ impl Worker {
 
     async fn load(&mut self) -> Result<()> {
         let rows = self.rows;
+        self.reading.clone_from(&lock(&self.shared.reading));
         self.items = self.shared.engine(move |engine| engine.outbox(rows)).await?;
         self.stale = false;
         self.full = self.items.len() >= rows as usize;
@@ -165,10 +170,60 @@ impl Worker {
             waiting.filter_map(|r| normal_url(&r.relay).ok()).collect::<Vec<_>>()
         };
         *lock(&self.shared.outbox_targets) = self.items.iter().flat_map(waiting).collect();
+        *lock(&self.shared.awaited) =
+            self.items.iter().map(|item| *item.event_id.as_bytes()).collect();
+    }
+
+    /// What came back from a relay is there, whatever it answers, or does not.
+    async fn echoes(&mut self) -> Result<()> {
+        let echoes = std::mem::take(&mut *lock(&self.shared.echoes));
+        for (event, relay) in echoes {
+            let to = relay.to_string();
+            let same = move |url: &str| normal_url(url).is_ok_and(|url| *url == *relay);
+            if let Some(item) = self.items.iter().find(|item| item.event_id == event)
+                && let Some(result) = item.results.iter().find(|result| same(&result.relay))
+            {
+                if result.state != SendState::Accepted {
+                    let (seq, relay) = (item.seq, result.relay.clone());
+                    self.answer(seq, &relay, RelayVerdict::Accepted).await?;
+                }
+                continue;
+            }
+            // One that was given up, or of which so far no answer is waited for.
+            let tell = move |engine: &mut mdk_core::Engine| engine.outbox_echo(&event, &to, same);
+            match self.shared.engine(tell).await {
+                Ok(change) => {
+                    self.stale |= !change.finished;
+                    self.follow(&change);
+                }
+                Err(ClientError::Engine(error)) => tracing::warn!("an echo is not kept: {error}"),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// What follows from an answer outside of the engine.
+    fn follow(&mut self, change: &OutboxChange) {
+        if change.delivery == Some(Delivery::Accepted) {
+            add(&self.shared.counters.sent, 1);
+        }
+        if change.commit.is_some() {
+            // Welcomes may have come in, and the group goes on in another epoch.
+            self.stale = true;
+            self.shared.interests_wake.notify_one();
+            self.shared.upkeep_wake.notify_one();
+            self.shared.active();
+        }
+        self.shared.bump();
     }
 
     /// Starts all that can go now. When something can later, that time.
     async fn start(&mut self) -> Result<Option<Instant>> {
+        if *lock(&self.shared.reading) != self.reading {
+            self.stale = true;
+            return Ok(None);
+        }
         let mut alarm: Option<Instant> = None;
         let mut wake = |at: Instant| alarm = Some(alarm.map_or(at, |earlier| earlier.min(at)));
         let mut blocked: HashSet<Lane> = HashSet::new();
@@ -184,6 +239,11 @@ impl Worker {
                     }
                     _ => {}
                 }
+                continue;
+            }
+            if self.waits_for_history(item) {
+                // Nor does what comes after it overtake it.
+                blocked.extend(item.results.iter().map(|result| lane(item, &result.relay)));
                 continue;
             }
             for result in item.results.iter().filter(|r| r.state == SendState::Waiting) {
@@ -258,6 +318,13 @@ impl Worker {
             self.stale = true;
         }
         Ok(alarm)
+    }
+
+    /// Whether the group of a message may be further than we are: a relay of it is giving what came in since.
+    fn waits_for_history(&self, item: &OutboxItem) -> bool {
+        let message = matches!(item.purpose, OutboxPurpose::Message { .. });
+        let read = |relay: &String| normal_url(relay).is_ok_and(|url| self.reading.contains(&url));
+        message && !self.reading.is_empty() && item.relays.iter().any(read)
     }
 
     async fn done(&mut self, done: Done) -> Result<()> {
@@ -370,18 +437,8 @@ impl Worker {
             let progress = &self.shared.progress;
             progress.send_if_modified(|p| !std::mem::replace(&mut p.key_package, true));
         }
-        if change.delivery == Some(Delivery::Accepted) {
-            add(&self.shared.counters.sent, 1);
-        }
-        if change.commit.is_some() {
-            // Welcomes may have come in, and the group goes on in another epoch.
-            self.stale = true;
-            self.shared.interests_wake.notify_one();
-            self.shared.upkeep_wake.notify_one();
-            self.shared.active();
-        }
         self.remember(seq, relay, verdict, change.finished);
-        self.shared.bump();
+        self.follow(&change);
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use mdk_store::{GroupRow, GroupStatus, Tx};
-use mdk_wire::{Event, GroupId, OsRandom};
+use mdk_wire::{Event, GroupId, OsRandom, PublicKey};
 use openmls::group::MlsGroup;
 use openmls_rust_crypto::RustCrypto;
 
@@ -50,6 +50,8 @@ pub(crate) struct Ctx<'a, 'tx> {
     pub(crate) kept_raw: bool,
     /// What is to be published is put into the outbox.
     pub(crate) outbox: bool,
+    /// Largest events that the relays of these accounts take.
+    pub(crate) invite_limits: &'a HashMap<PublicKey, u64>,
     /// How a refused event is undone when others share its transaction.
     pub(crate) undo: Undo,
 }

@@ -45,6 +45,8 @@ pub struct Engine {
     resumed: bool,
     /// What is to be published is put into the outbox.
     outbox: bool,
+    /// Largest events that the relays of these accounts take.
+    invite_limits: HashMap<PublicKey, u64>,
     /// Whether the database came from a backup; that does not change while it is open.
     restored: bool,
 }
@@ -80,12 +82,13 @@ impl Engine {
     }
 
     fn start(mut store: Store, keys: Keys, config: Config, clock: Arc<dyn Clock>) -> Result<Self> {
-        let now = clock.now();
         let account = keys.public_key();
-        let loaded = store.read(|tx| Identity::load(tx, &keys))?;
-        let identity = match loaded {
-            Some(identity) => identity,
-            None => store.write(|tx| Identity::create(tx, keys, now))?,
+        let identity = match Self::identity(&mut store, keys, clock.now()) {
+            Ok(identity) => identity,
+            Err(error) => {
+                store.take_back();
+                return Err(error);
+            }
         };
         debug_assert!(identity.account() == account);
         let restored = vault::note_restore(&mut store)?;
@@ -102,10 +105,19 @@ impl Engine {
             backlog_reply: Vec::new(),
             resumed: false,
             outbox: false,
+            invite_limits: HashMap::new(),
             restored,
         };
         engine.expire()?;
         Ok(engine)
+    }
+
+    /// The account's identity in this database, made on first use.
+    fn identity(store: &mut Store, keys: Keys, now: u64) -> Result<Identity> {
+        match store.read(|tx| Identity::load(tx, &keys))? {
+            Some(identity) => Ok(identity),
+            None => store.write(|tx| Identity::create(tx, keys, now)),
+        }
     }
 
     /// Closes the database: checkpoint, files closed, lock released.
@@ -164,7 +176,7 @@ impl Engine {
     fn write<T>(&mut self, f: impl FnOnce(&mut Ctx<'_, '_>) -> Result<T>) -> Result<(T, Effects)> {
         let now_millis = self.clock.now_millis();
         let restored = self.restored;
-        let Self { store, identity, crypto, config, cache, recent, outbox, .. } = self;
+        let Self { store, identity, crypto, config, cache, recent, outbox, invite_limits, .. } = self;
         cache.keep();
         let result = store.write(|tx| {
             let mut ctx = Ctx {
@@ -186,6 +198,7 @@ impl Engine {
                 batching: false,
                 kept_raw: false,
                 outbox: *outbox,
+                invite_limits,
                 undo: Undo::Savepoint,
             };
             let value = f(&mut ctx)?;
@@ -214,7 +227,7 @@ impl Engine {
     pub(crate) fn look<T>(&mut self, f: impl FnOnce(&mut Ctx<'_, '_>) -> Result<T>) -> Result<T> {
         let now_millis = self.clock.now_millis();
         let restored = self.restored;
-        let Self { store, identity, crypto, config, cache, recent, outbox, .. } = self;
+        let Self { store, identity, crypto, config, cache, recent, outbox, invite_limits, .. } = self;
         store.read(|tx| {
             f(&mut Ctx {
                 tx,
@@ -235,6 +248,7 @@ impl Engine {
                 batching: false,
                 kept_raw: false,
                 outbox: *outbox,
+                invite_limits,
                 undo: Undo::Savepoint,
             })
         })

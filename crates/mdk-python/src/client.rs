@@ -23,6 +23,7 @@ use crate::errors::Raise;
 use crate::futures::{runtime, spawn};
 use crate::guard::Guard;
 use crate::pending::PendingCommit;
+use crate::process::OfProcess;
 use crate::public_key;
 
 /// What `poll` returns: events, the groups they are about as they stand, and the cursor of the last event.
@@ -31,10 +32,15 @@ pub(crate) type Polled = (Vec<EngineEvent>, Vec<GroupInfo>, i64);
 /// An account at work. Private: `mdk.Client` is what people use.
 #[pyclass(frozen, name = "_Client", module = "mdk._mdk")]
 pub(crate) struct Client {
+    alive: OfProcess<Alive>,
+    engine: Arc<Guard>,
+}
+
+/// What works on by itself.
+struct Alive {
     client: mdk_client::Client,
     pool: mdk_client::Pool,
     files: Arc<media::Files>,
-    engine: Arc<Guard>,
     /// Counts what Python itself did to the engine, so that it is looked at like anything else.
     used: watch::Sender<u64>,
 }
@@ -80,7 +86,7 @@ impl Client {
             stall: seconds(timing.blob_stall),
             ..BlossomOptions::default()
         };
-        let files = media::Files::new(&pool.pool(), times, &blossom, max_media);
+        let files = media::Files::new(&pool.pool()?, times, &blossom, max_media);
         let files = Arc::new(files.map_err(|error| Raise::from(error).into_err(py))?);
         let options = ClientOptions {
             relays,
@@ -93,7 +99,7 @@ impl Client {
             self_update_after_join: seconds(timing.self_update_after_join),
             ..ClientOptions::default()
         };
-        let (access, pool): (Arc<dyn EngineAccess>, _) = (engine.clone(), pool.pool());
+        let (access, pool): (Arc<dyn EngineAccess>, _) = (engine.clone(), pool.pool()?);
         let shared = pool.clone();
         let runtime = runtime()?;
         let client = py.detach(|| {
@@ -101,7 +107,8 @@ impl Client {
             mdk_client::Client::new(access, keys, options, shared)
         });
         let client = client.map_err(|error| Raise::from(error).into_err(py))?;
-        Ok(Self { client, pool, files, engine, used: watch::Sender::new(0) })
+        let alive = Alive { client, pool, files, used: watch::Sender::new(0) };
+        Ok(Self { alive: OfProcess::new(alive), engine })
     }
 
     fn start<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
@@ -124,17 +131,19 @@ impl Client {
         })
     }
 
-    fn nudge(&self) {
-        self.client.nudge();
-        self.used.send_modify(|count| *count += 1);
+    fn nudge(&self) -> PyResult<()> {
+        let alive = self.alive.get()?;
+        alive.client.nudge();
+        alive.used.send_modify(|count| *count += 1);
+        Ok(())
     }
 
     /// Events behind `after`, at most `limit`, as soon as there is one.
     fn poll<'py>(&self, py: Python<'py>, after: i64, limit: u32) -> PyResult<Bound<'py, PyAny>> {
-        self.engine.refuse_fork(py)?;
-        let (mut changes, mut used) = (self.client.changes(), self.used.subscribe());
+        let alive = self.alive.get()?;
+        let (mut changes, mut used) = (alive.client.changes(), alive.used.subscribe());
         let engine: Arc<dyn EngineAccess> = self.engine.clone();
-        let client = self.client.clone();
+        let client = alive.client.clone();
         spawn(py, async move {
             loop {
                 // Before looking, so that nothing comes between looking and waiting.
@@ -154,14 +163,15 @@ impl Client {
 
     /// A number that grows when the event log or the outbox may have changed.
     #[getter]
-    fn version(&self) -> u64 {
-        *self.client.changes().borrow() + *self.used.borrow()
+    fn version(&self) -> PyResult<u64> {
+        let alive = self.alive.get()?;
+        Ok(*alive.client.changes().borrow() + *alive.used.borrow())
     }
 
     /// Waits until `version` is another one than `seen`.
     fn changed<'py>(&self, py: Python<'py>, seen: u64) -> PyResult<Bound<'py, PyAny>> {
-        self.engine.refuse_fork(py)?;
-        let (mut changes, mut used) = (self.client.changes(), self.used.subscribe());
+        let alive = self.alive.get()?;
+        let (mut changes, mut used) = (alive.client.changes(), alive.used.subscribe());
         spawn(py, async move {
             loop {
                 let now = *changes.borrow_and_update() + *used.borrow_and_update();
@@ -188,8 +198,7 @@ impl Client {
         who: &Bound<'_, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let who = public_key::argument("who", who)?;
-        self.engine.refuse_fork(py)?;
-        let client = self.client.clone();
+        let client = self.alive.get()?.client.clone();
         spawn(py, async move { Ok(views::List(client.find_key_packages(&who).await?)) })
     }
 
@@ -199,8 +208,7 @@ impl Client {
         py: Python<'py>,
         relays: Vec<String>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        self.engine.refuse_fork(py)?;
-        let pool = self.pool.clone();
+        let pool = self.alive.get()?.pool.clone();
         spawn(py, async move {
             let mut limits = Vec::new();
             for relay in &relays {
@@ -212,12 +220,12 @@ impl Client {
     }
 
     fn status<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
-        crate::views::list(py, self.client.status())
+        crate::views::list(py, self.alive.get()?.client.status())
     }
 
     /// The counters by name.
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, pyo3::types::PyDict>> {
-        views::stats(py, &self.client.stats())
+        views::stats(py, &self.alive.get()?.client.stats())
     }
 
     /// Events of one group (None: of none) behind `after` and not behind `upto`, at most `limit`. Blocks.
@@ -247,8 +255,7 @@ impl Client {
         T: for<'a> crate::views::ToPy<'a> + Send + 'static,
         F: Future<Output = mdk_client::Result<T>> + Send + 'static,
     {
-        self.engine.refuse_fork(py)?;
-        let work = work(self.client.clone());
+        let work = work(self.alive.get()?.client.clone());
         spawn(py, async move { work.await.map_err(Raise::from) })
     }
 }

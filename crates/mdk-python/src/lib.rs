@@ -18,6 +18,7 @@ mod logging;
 mod panics;
 mod passphrase;
 mod pending;
+mod process;
 mod progress;
 mod public_key;
 mod report_views;
@@ -51,7 +52,7 @@ mod _mdk {
     #[pymodule_export]
     use crate::keys::Keys;
     #[pymodule_export]
-    use crate::panics::_panic;
+    use crate::panics::{_panic, _panic_in_future};
     #[pymodule_export]
     use crate::pending::PendingCommit;
     #[pymodule_export]

@@ -10,7 +10,7 @@ from mdk import Attachment, Client, EventId, Group, GroupId, Mdk, Message, Sent
 from mdk.client import files
 from mdk.errors import DestinationExists, MediaUnavailable, MessageNotFound, NoAnswer
 
-from . import output, records, session
+from . import output, records, running, session
 from .accounts import Account, account_options
 from .options import PATH, json_option, patience_option
 
@@ -55,7 +55,8 @@ def download(message: str, account: Account, folder: Path, timeout: float, as_js
     """
 
     async def body() -> int:
-        async with session.opened(account) as client:
+        deadline = running.Deadline(timeout)
+        async with session.opened(account, deadline) as client:
             found = _message(client.engine, message)
             if not found.attachments:
                 raise MessageNotFound("this message carries no files")
@@ -65,7 +66,7 @@ def download(message: str, account: Account, folder: Path, timeout: float, as_js
                     raise DestinationExists(f"there is a file {place} already")
             written: list[tuple[str, int]] = []
             for attachment, place in zip(found.attachments, places, strict=True):
-                data = await _fetch(client, attachment, timeout, silent=as_json)
+                data = await _fetch(client, attachment, deadline, silent=as_json)
                 files.write(place, data, replace=False)
                 written.append((str(place), len(data)))
             document = {
@@ -77,21 +78,21 @@ def download(message: str, account: Account, folder: Path, timeout: float, as_js
             output.show(as_json, document, lines)
             return 0
 
-    return session.run(body())
+    return running.run(body())
 
 
 async def _fetch(
-    client: Client, attachment: Attachment, timeout: float, *, silent: bool
+    client: Client, attachment: Attachment, deadline: running.Deadline, *, silent: bool
 ) -> bytes:
     try:
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(deadline.left):
             return await client.media.download(attachment)
     except MediaUnavailable as error:
         _explain(error, silent=silent)
         raise
     except TimeoutError:
         raise NoAnswer(
-            f"the file did not come within {timeout:g} s",
+            f"the file did not come within {deadline.patience:g} s",
             hint="Try again with a longer --timeout.",
         ) from None
 

@@ -2,7 +2,6 @@
 
 import os
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -13,7 +12,7 @@ import click
 from mdk import Delivery, EventId, GroupId, HistoryGap, Mdk, Message, __version__
 from mdk.errors import DestinationExists, MessageNotFound, NotConnected
 
-from . import attachments, output, records, session
+from . import attachments, output, records, running, session
 from .accounts import Account, account_options
 from .exit_codes import ExitCode
 from .options import PATH, json_option, patience_option, sync_option
@@ -67,23 +66,24 @@ def send(
     words = text
 
     async def body() -> int:
-        async with session.opened(account, blossom=servers) as client:
+        deadline = running.Deadline(timeout)
+        async with session.opened(account, deadline, blossom=servers) as client:
             info = session.pick([handle.info for handle in client.groups], group)
             handle = client.groups[info.id]
             # First what the others did: whoever was removed is not to read this.
-            end = time.monotonic() + timeout
             with suppress(NotConnected):
-                await session.catch_up(client, timeout, silent=as_json)
+                await session.catch_up(client, deadline, silent=as_json, patience=deadline.spare)
             answered = None
             if reply_to is not None:
                 answered = _find(client.engine, info.id, reply_to).id
             if path is None:
-                sent = await handle.send(words, reply_to=answered, timeout=timeout)
+                sent = await handle.send(words, reply_to=answered, timeout=deadline.left)
             else:
+                # The upload has times of its own.
                 sent = await attachments.send_file(handle, path, words, timeout, silent=as_json)
-                end = time.monotonic() + timeout
+                deadline.begin()
             with suppress(TimeoutError):
-                sent = await sent.delivered(max(end - time.monotonic(), 0.1))
+                sent = await sent.delivered(max(deadline.left, 0.1))
             code = _CODES[sent.delivery]
             document = {
                 "command": "send",
@@ -101,7 +101,7 @@ def send(
             output.show(as_json, document, lines)
             return code
 
-    return session.run(body())
+    return running.run(body())
 
 
 _CODES = {
@@ -161,7 +161,8 @@ def history(
     """Show the newest messages of GROUP, oldest first. With --json one line for each (NDJSON)."""
 
     async def body() -> int:
-        opening = session.reading(account, sync=sync, patience=timeout, silent=as_json)
+        deadline = running.Deadline(timeout)
+        opening = session.reading(account, deadline, sync=sync, silent=as_json)
         async with opening as engine:
             info = session.pick(engine.groups(), group)
             start = None if before is None else _find(engine, info.id, before).id
@@ -173,7 +174,7 @@ def history(
                     click.echo(records.message_line(message, where=where))
             return 0
 
-    return session.run(body())
+    return running.run(body())
 
 
 @click.command(short_help="Write the complete record of one group, or of all, as NDJSON.")
@@ -203,7 +204,8 @@ def export(
     """
 
     async def body() -> int:
-        opening = session.reading(account, sync=sync, patience=timeout, silent=as_json)
+        deadline = running.Deadline(timeout)
+        opening = session.reading(account, deadline, sync=sync, silent=as_json)
         async with opening as engine:
             lines = _record(engine, group)
             if target is None:
@@ -217,7 +219,7 @@ def export(
             )
             return 0
 
-    return session.run(body())
+    return running.run(body())
 
 
 def _write(

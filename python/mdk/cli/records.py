@@ -125,6 +125,11 @@ def invite_line(invite: Invite) -> str:
     return f"{invite.id[:SHORT]}  {name:<20}  {people}  from {invite.inviter.npub}"
 
 
+def rank(member: Member) -> tuple[bool, bool, PublicKey]:
+    """What members are sorted by: admins first, and oneself before others."""
+    return not member.is_admin, not member.is_me, member.public_key
+
+
 def member_line(member: Member) -> str:
     """One member."""
     marks = [mark for mark, holds in (("admin", member.is_admin), ("you", member.is_me)) if holds]

@@ -143,7 +143,10 @@ class Client:
             InvalidInput: there are no relays, neither given nor remembered.
             InvalidRelayUrl: one of them. InvalidInput: one of `blossom` is no https:// URL.
             Closed: the client was closed.
+            Forked: it, or its pool, was opened before os.fork().
         """
+        if self._forked:
+            self._session.feed.check()
         async with self._starting:
             if self._closing is not None:
                 raise Closed("the client is closed")
@@ -209,8 +212,11 @@ class Client:
     async def close(self) -> None:
         """Stop, and close the database. The outbox gets up to five seconds to empty; the rest waits for the next start.
 
-        Closing again does nothing. It goes on to its end even if the wait for it is cancelled.
+        Closing again does nothing, and neither does closing in a child of os.fork(). It goes on to its end even if the
+        wait for it is cancelled.
         """
+        if self._forked:
+            return
         if self._closing is None:
             self._closing = asyncio.create_task(self._close(), name="mdk-close")
         await asyncio.shield(self._closing)
@@ -237,6 +243,10 @@ class Client:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    @property
+    def _forked(self) -> bool:
+        return self._opened is not None and self._opened.feed.forked
 
     @property
     def _session(self) -> Session:

@@ -58,6 +58,8 @@ class Settings:
     reconnect_min: float | None = None
     drain: float = 5.0
     """Seconds that close() gives the outbox."""
+    ask: float = 2.0
+    """Seconds that relays get to say how large an event may be, before a group is founded."""
 
 
 def _servers(mdk: Mdk, named: tuple[str, ...]) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use mdk_core::Engine;
-use mdk_wire::{Keys, OsRandom, PublicKey, Random as _};
+use mdk_wire::{EventId, Keys, OsRandom, PublicKey, Random as _};
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 
 use super::links::Links;
@@ -82,6 +82,12 @@ pub(crate) struct Shared {
     pub(crate) commands: mpsc::Sender<Command>,
     /// Relays that something in the outbox waits for.
     pub(crate) outbox_targets: Mutex<HashSet<String>>,
+    /// Relays whose history is being read: it may end the epoch that a waiting message was made in.
+    pub(crate) reading: Mutex<HashSet<String>>,
+    /// Ids of events that are being published.
+    pub(crate) awaited: Mutex<HashSet<[u8; 32]>>,
+    /// Events of ours that came back from a relay, still to be told to the engine.
+    pub(crate) echoes: Mutex<Vec<(EventId, Arc<str>)>>,
     /// When something last happened, for the pace of the upkeep.
     pub(crate) active_at: Mutex<tokio::time::Instant>,
 }
@@ -139,6 +145,9 @@ impl Shared {
             slow_wake: Notify::new(),
             commands,
             outbox_targets: Mutex::default(),
+            reading: Mutex::default(),
+            awaited: Mutex::default(),
+            echoes: Mutex::default(),
             active_at: Mutex::new(tokio::time::Instant::now()),
         };
         (Arc::new(shared), Inlets { arrived, commands: orders })

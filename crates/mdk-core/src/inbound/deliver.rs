@@ -75,6 +75,12 @@ impl Ctx<'_, '_> {
         };
         // rule: 2.9-4 what came after its time is not kept, nor shown
         let late = row.expires_at.is_some_and(|at| at <= self.now());
+        // rule: 2.5-10 what its sender had to encrypt again, in a later epoch, is shown once
+        let again = source.followed
+            && self.tx.message(&row.group, &row.id)?.is_some_and(|known| {
+                let shown = matches!(known.status, MessageStatus::Valid | MessageStatus::Deleted);
+                shown && known.sender == row.sender && known.epoch != row.epoch
+            });
         let children = self.tx.children(&row.group, &row.id)?;
         // A delete by the same author may have come before what it deletes.
         if children.iter().any(|c| c.kind == kind::DELETE && c.sender == row.sender) {
@@ -87,7 +93,8 @@ impl Ctx<'_, '_> {
             self.keep_file_keys(&row, &source.authenticator)?;
         }
         self.witness(&row.group, source.epoch, &source.authenticator)?;
-        if late {
+        if late || again {
+            // What branches are compared by stays.
             self.tx.expire_message(row.seq)?;
             return Ok(());
         }

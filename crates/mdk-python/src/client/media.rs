@@ -112,8 +112,7 @@ impl Client {
         let group = args::group(&group_id)?;
         let filename = filename.get("filename")?.to_owned();
         let mime_type = mime_type.map(|t| t.get("mime_type").map(str::to_owned)).transpose()?;
-        self.engine.refuse_fork(py)?;
-        let (engine, files) = (self.access(), self.files.clone());
+        let (engine, files) = (self.access(), self.alive.get()?.files.clone());
         spawn(py, async move {
             let of = group.clone();
             let encrypt =
@@ -132,8 +131,7 @@ impl Client {
         attachment: &Bound<'_, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let attachment = crate::engine::media::attachment(attachment)?;
-        self.engine.refuse_fork(py)?;
-        let (engine, files) = (self.access(), self.files.clone());
+        let (engine, files) = (self.access(), self.alive.get()?.files.clone());
         spawn(py, async move {
             let asked = attachment.clone();
             // Whoever cannot open it need not fetch it.
@@ -154,8 +152,7 @@ impl Client {
         data: PyBackedBytes,
     ) -> PyResult<Bound<'py, PyAny>> {
         let group = args::group(&group_id)?;
-        self.engine.refuse_fork(py)?;
-        let (engine, files) = (self.access(), self.files.clone());
+        let (engine, files) = (self.access(), self.alive.get()?.files.clone());
         spawn(py, async move {
             let encrypt = move |e: &mut Engine| e.encrypt_group_image(&data, None);
             let (blob, image) = with_engine(&engine, encrypt).await?;
@@ -183,8 +180,7 @@ impl Client {
     /// Fetches the picture of a group and opens it; None without one.
     fn download_image<'py>(&self, py: Python<'py>, group_id: Text) -> PyResult<Bound<'py, PyAny>> {
         let group = args::group(&group_id)?;
-        self.engine.refuse_fork(py)?;
-        let (engine, files) = (self.access(), self.files.clone());
+        let (engine, files) = (self.access(), self.alive.get()?.files.clone());
         spawn(py, async move {
             let look =
                 move |e: &mut Engine| Ok((e.group_image(&group)?, e.media_endpoints(&group)?));
