@@ -140,8 +140,10 @@ class Attachment:
 
     @property
     def safe_filename(self) -> str:
-        """`filename` as a name of a file that stays in the folder it is joined to: no separators, no control characters,
-        no dot in front, at most 255 bytes. `file` if nothing is left."""
+        """`filename` as a name that stays in the folder it is joined to.
+
+        It has no separators, no control characters, no dot in front, and at most 255 bytes; `file` if nothing is left.
+        """
         return _safe(self.filename)
 
     @property

@@ -12,6 +12,7 @@ from tests.client.people import PATIENCE, Account, join
 from tests.client.pictures import png
 
 from mdk import Attachment, Bot, Client, Config, Context, Group, Message
+from mdk.client import files
 from mdk.errors import (
     DestinationExists,
     FileMissing,
@@ -24,8 +25,7 @@ from mdk.errors import (
     NotARegularFile,
     StorageError,
 )
-from mdk.client import files
-from mdk.testing import BlobFaults, Chat, LocalBlossom, LocalRelay, client
+from mdk.testing import BlobFaults, Chat, LocalBlossom, LocalRelay
 from mdk.testing.fixtures import MakeClient
 
 LETTER = b"Dear Bob,\n" * 1000
@@ -36,6 +36,11 @@ async def received(group: Group) -> tuple[Message, Attachment]:
     message = await group.next_message(PATIENCE)
     (attachment,) = message.attachments
     return message, attachment
+
+
+def below(folder: Path) -> list[Path]:
+    """Every file in a folder and its folders."""
+    return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 async def two(make_client: MakeClient, **options: Any) -> tuple[Client, Client, Group, Group]:
@@ -95,7 +100,7 @@ async def test_a_file_is_written_as_a_whole_and_where_it_was_asked_for(
     assert attachment.filename == "../../.ssh/authorized_keys"
     inbox = tmp_path / "in" / "box"
     await bob.media.download(attachment, to=inbox / attachment.safe_filename)
-    (written,) = [path for path in tmp_path.rglob("*") if path.is_file()]
+    (written,) = below(tmp_path)
     assert written.parent == inbox
     assert written.read_bytes() == LETTER
     assert written.stat().st_mode & 0o777 == 0o600
@@ -110,7 +115,7 @@ async def test_a_file_is_written_as_a_whole_and_where_it_was_asked_for(
     # A folder is no file; nothing half done stays behind.
     with pytest.raises(StorageError):
         await bob.media.download(attachment, to=inbox)
-    assert [path.name for path in tmp_path.rglob("*.part")] == []
+    assert below(tmp_path) == [written, precious]
 
 
 @pytest.mark.parametrize(
@@ -179,7 +184,7 @@ async def test_a_blob_that_was_forgotten_is_found_elsewhere(make_client: MakeCli
 
 
 async def test_a_server_that_is_not_named_is_not_asked_on_loopback(
-    make_client: MakeClient, blobs: LocalBlossom, relay: LocalRelay
+    make_client: MakeClient, blobs: LocalBlossom
 ) -> None:
     """Others name places; only what the user named may be on this machine."""
     alice = await make_client("alice", blobs=blobs)
@@ -261,7 +266,7 @@ async def test_an_old_file_opens_after_many_epochs_and_a_restart(
         await hers.send("last")
         assert (await his.next_message(PATIENCE)).text == "last"
         assert his.info.epoch == epoch + 8
-    async with account.open() as bob:
+    async with account.open(blobs=[blobs]) as bob:
         messages = [message async for message in bob.groups[hers.id].history(newest_first=False)]
         (attachment,) = messages[0].attachments
         assert messages[0].text == "first"
@@ -269,7 +274,7 @@ async def test_an_old_file_opens_after_many_epochs_and_a_restart(
         # It goes with its message.
         await alice.groups[hers.id].delete(messages[0].id)
         async with asyncio.timeout(PATIENCE):
-            while not (await bob._session.look(lambda mdk: mdk.message(hers.id, messages[0].id))).deleted:
+            while not bob.engine.message(hers.id, messages[0].id).deleted:
                 await bob._session.feed.wait()
         with pytest.raises(MediaError):
             await bob.media.download(attachment)
@@ -333,12 +338,12 @@ async def test_servers_are_checked_and_remembered(
 ) -> None:
     for wrong in ("ftp://blobs.example", "http://blobs.example", "https://u:p@blobs.example"):
         with pytest.raises(InvalidInput) as raised:
-            await client(relay, account=":memory:", servers=[wrong])
+            await Client.open(":memory:", relays=[relay.url], blossom=[wrong]).start()
         assert raised.value.field == "blossom"
     with pytest.raises(InvalidInput):
-        Client.open(":memory:", relays=[relay.url], blossom="https://blobs.example")
+        Client.open(":memory:", relays=[relay.url], blossom="https://blobs.example")  # one text
     account = Account(tmp_path, "alice", relay)
-    async with account.open(blobs=blobs) as alice:
+    async with account.open(blobs=[blobs]) as alice:
         group = await alice.groups.create("mine")
     async with account.open() as alice:
         await alice.groups[group.id].send_file(LETTER)
@@ -370,3 +375,34 @@ def test_a_new_file_replaces_none(tmp_path: Path) -> None:
         with pytest.raises((InvalidInput, StorageError)):
             files.write(tmp_path / name, b"")
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("sent", "safe"),
+    [
+        ("cat.jpg", "cat.jpg"),
+        ("../../etc/passwd", "etcpasswd"),
+        ("..\\..\\boot.ini", "boot.ini"),
+        ("/etc/passwd", "etcpasswd"),
+        (".bashrc", "bashrc"),
+        ("...", "file"),
+        (" ", "file"),
+        ("\n\r\t\x1b", "file"),
+        ("a\x00b\u202egpj.exe", "abgpj.exe"),
+        ("c:\\windows", "cwindows"),
+        ("CON.txt", "_CON.txt"),
+        ("report. ", "report"),
+        ("größe.png", "größe.png"),
+    ],
+)
+def test_a_safe_name_stays_where_it_is_put(sent: str, safe: str) -> None:
+    attachment = Attachment(sent, "text/plain", None, "0" * 64, "0" * 64, "0" * 24)
+    assert attachment.safe_filename == safe
+
+
+def test_a_safe_name_is_short_and_keeps_its_ending() -> None:
+    for letter in ("a", "ä", "😀"):
+        name = letter * 300 + ".jpeg"
+        safe = Attachment(name, "image/jpeg", None, "0" * 64, "0" * 64, "0" * 24).safe_filename
+        assert 250 <= len(safe.encode()) <= 255
+        assert safe.endswith(".jpeg")

@@ -2,12 +2,14 @@
 
 import asyncio
 import os
+from functools import partial
 from pathlib import Path
 
 import click
 
 from mdk import Attachment, Client, EventId, Group, GroupId, Mdk, Message, Sent
 from mdk.client import files
+from mdk.client.runtime import in_thread
 from mdk.errors import DestinationExists, MediaUnavailable, MessageNotFound, NoAnswer
 
 from . import output, records, running, session
@@ -61,13 +63,11 @@ def download(message: str, account: Account, folder: Path, timeout: float, as_js
             if not found.attachments:
                 raise MessageNotFound("this message carries no files")
             places = [folder / name for name in _names(found.attachments)]
-            for place in places:
-                if os.path.lexists(place):
-                    raise DestinationExists(f"there is a file {place} already")
+            _refuse_taken(places)
             written: list[tuple[str, int]] = []
             for attachment, place in zip(found.attachments, places, strict=True):
                 data = await _fetch(client, attachment, deadline, silent=as_json)
-                files.write(place, data, replace=False)
+                await in_thread(partial(files.write, place, data, replace=False))
                 written.append((str(place), len(data)))
             document = {
                 "command": "download",
@@ -95,6 +95,13 @@ async def _fetch(
             f"the file did not come within {deadline.patience:g} s",
             hint="Try again with a longer --timeout.",
         ) from None
+
+
+def _refuse_taken(places: list[Path]) -> None:
+    """Before anything is fetched."""
+    for place in places:
+        if os.path.lexists(place):
+            raise DestinationExists(f"there is a file {str(place)!r} already")
 
 
 def _names(attachments: tuple[Attachment, ...]) -> list[str]:

@@ -50,8 +50,8 @@ def send(
     """Send TEXT to GROUP, and wait until a relay has it. Without TEXT, or with -, it is read from stdin.
 
     The message is on disk before anything is sent. If no relay takes it in time, the exit code says so, and the next
-    command that connects sends it: do not send it again. A file is uploaded first, and nothing is sent if no server takes
-    it; that may take longer than --timeout.
+    command that connects sends it: do not send it again. A file is uploaded first, and may take longer than --timeout;
+    if no server takes it, nothing is sent.
     """
     if path is None and (caption is not None or servers):
         raise click.UsageError("--caption and --server go with --file")

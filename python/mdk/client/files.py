@@ -34,11 +34,12 @@ def read(source: PathArg | bytes, limit: int) -> bytes:
         return source
     try:
         # Before opening, which would wait for the writer of a FIFO.
-        found = os.stat(source)
+        path = Path(os.fspath(source))
+        found = path.stat()
         if not stat.S_ISREG(found.st_mode):
             raise NotARegularFile("the file to be sent is not a regular file")
         _check(found.st_size, limit)
-        with open(source, "rb") as file:
+        with path.open("rb") as file:
             data = file.read(limit + 1)
     except OSError as error:
         raise _ours(error, "read") from None
@@ -77,7 +78,7 @@ def write(target: PathArg, data: bytes, *, replace: bool = True) -> None:
                 file.flush()
                 os.fsync(file.fileno())
             if replace:
-                os.replace(temporary, path)
+                temporary.replace(path)
             else:
                 _place(temporary, path)
         except BaseException:
@@ -99,7 +100,7 @@ def _place(temporary: Path, path: Path) -> None:
         # A file system without links: the look and the renaming are two steps there.
         if os.path.lexists(path):
             raise FileExistsError from None
-        os.rename(temporary, path)
+        temporary.rename(path)
     else:
         temporary.unlink()
 

@@ -124,8 +124,8 @@ class Group:
     ) -> Sent:
         """Encrypt a file, upload it, and send a chat message that carries it. Without a server nothing is sent.
 
-        It goes to the `blossom=` servers of the account, at least one of which must take it, or without any to those of the
-        group. A picture loses its metadata first (Config.strip_image_metadata). Members can open it, and servers cannot.
+        It goes to the `blossom=` servers of the account, at least one of which must take it; without any, to those of
+        the group. A picture loses its metadata first (Config.strip_image_metadata). Only members can open it.
 
         Args:
             source: the path of a file, or its bytes.
@@ -352,7 +352,8 @@ class Group:
     async def set_image(self, source: PathArg | bytes | None) -> GroupInfo:
         """Give the group a picture, the path of a file or its bytes; None takes it away.
 
-        It is encrypted and uploaded as in send_file(). Members look for it on their own servers and on those of the group.
+        It is encrypted and uploaded as in send_file(). Members look for it on their own servers, then on those of the
+        group.
 
         Raises:
             MediaUnavailable: no server took it. MediaTooLarge, MediaError, FileMissing: the file.
@@ -361,7 +362,7 @@ class Group:
         return await media.set_image(self._session, self._id, source)
 
     async def image(self) -> bytes | None:
-        """Fetch the picture of the group and decrypt it. None: it has none, as `info.has_image` says. Raises as Media.download()."""
+        """Fetch the picture of the group and decrypt it; None if it has none. Raises as Media.download()."""
         return await media.image(self._session, self._id)
 
     async def leave(self) -> None:

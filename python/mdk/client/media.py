@@ -32,9 +32,9 @@ class Media:
 
         Args:
             attachment: one of Message.attachments.
-            to: where to write it, too; None writes nothing. This path is used as it is: the sender chose
-                `attachment.filename`, which may lead anywhere, while `attachment.safe_filename` does not leave its folder.
-                Missing folders are made; the file is private (mode 0600), and replaces one that is there.
+            to: where to write it, too; None writes nothing. This path is used as it is: `attachment.filename` is the
+                sender's word and may lead anywhere, while `attachment.safe_filename` does not leave its folder. Missing
+                folders are made; the file is private (mode 0600), and replaces one that is there.
 
         Returns:
             The file.
