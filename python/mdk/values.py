@@ -1,5 +1,6 @@
 """Frozen values that the engine hands out. Times are aware (UTC), durations are `timedelta`, ids are lower-case hex."""
 
+import unicodedata
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -136,6 +137,14 @@ class Attachment:
     def url(self) -> str | None:
         """The first address of kind blossom-v1, else None."""
         return next((address for kind, address in self.locators if kind == "blossom-v1"), None)
+
+    @property
+    def safe_filename(self) -> str:
+        """`filename` as a name that stays in the folder it is joined to.
+
+        It has no separators, no control characters, no dot in front, and at most 255 bytes; `file` if nothing is left.
+        """
+        return _safe(self.filename)
 
     @property
     def blurhash(self) -> None:
@@ -318,3 +327,28 @@ class RelayStatus:
     """Why the last attempt or connection ended, in a few words."""
     next_attempt: datetime | None
     """When the next attempt is due, UTC."""
+
+
+_MAX_NAME = 255
+_ENDING = 16
+# What separates folders anywhere, or what a name on Windows must not have.
+_FORBIDDEN = frozenset('/\\:*?"<>|')
+_DEVICES = frozenset(
+    {"con", "prn", "aux", "nul"} | {f"{kind}{n}" for kind in ("com", "lpt") for n in range(1, 10)}
+)
+
+
+def _safe(name: str) -> str:
+    """A file name of others, so that it can be joined to a folder on any system."""
+    # Format characters go as well: they can show an ending that is not there.
+    kept = (c for c in name if c not in _FORBIDDEN and unicodedata.category(c)[0] != "C")
+    safe = "".join(kept).lstrip(". ").rstrip(". ")
+    if safe.partition(".")[0].rstrip().casefold() in _DEVICES:
+        safe = f"_{safe}"
+    if len(safe.encode()) > _MAX_NAME:
+        stem, dot, ending = safe.rpartition(".")
+        tail = f"{dot}{ending}" if dot and len(ending.encode()) <= _ENDING else ""
+        room = _MAX_NAME - len(tail.encode())
+        body = (stem if tail else safe).encode()[:room].decode(errors="ignore")
+        safe = body.rstrip(". ") + tail
+    return safe or "file"

@@ -199,8 +199,13 @@ impl Ctx<'_, '_> {
     }
 
     /// Encrypts a message of ours again, in the epoch of now, in place of the event that waits. False when its content
-    /// is gone.
+    /// is gone, or it carries files.
     pub(crate) fn say_again(&mut self, waiting: &OutgoingRow, mut row: MessageRow) -> Result<bool> {
+        // rule: 2.10-17 its files open with a secret of the epoch that they were encrypted in: said in another, they would
+        // be closed to everybody
+        if !media::attachments(row.kind, &row.tags).is_empty() {
+            return Ok(false);
+        }
         let payload = UnsignedEvent {
             pubkey: row.sender,
             created_at: row.created_at,

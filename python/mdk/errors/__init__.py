@@ -2,7 +2,8 @@
 
 Each has `.code`, a stable snake_case name to branch on, and `.hint`, what to do next (or None). All of them can be
 pickled. No message or hint contains a secret key, a group id, a URL or the content of a message; attributes name
-accounts only in KeyPackageNotFound.who and relays only in TransportError and its children. What a *peer* sends never
+accounts only in KeyPackageNotFound.who, relays only in TransportError and its children, and file servers only in
+MediaUnavailable.reasons. What a *peer* sends never
 raises: it ends as an `mdk.Outcome`.
 """
 
@@ -75,6 +76,7 @@ from .media import (
     MediaError,
     MediaStale,
     MediaTooLarge,
+    MediaUnavailable,
 )
 from .objects import (
     Cancelled,
@@ -184,6 +186,7 @@ __all__ = [
     "MediaError",
     "MediaStale",
     "MediaTooLarge",
+    "MediaUnavailable",
     "MessageNotFound",
     "NewKeyNeeded",
     "NoAnswer",

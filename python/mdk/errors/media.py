@@ -1,5 +1,7 @@
 """What went wrong with a file, or with a picture of a group."""
 
+from collections.abc import Mapping
+
 from .base import MdkError
 
 
@@ -43,3 +45,25 @@ class MediaStale(MediaError):
 
     code = "media_stale"
     hint: str | None = "Call encrypt_media() again, upload its data and send that."
+
+
+class MediaUnavailable(MediaError):
+    """No server took a file that was to be sent, or none has one that is to be fetched.
+
+    `reasons` has what each said, by the server's URL.
+    """
+
+    code = "media_unavailable"
+    hint: str | None = (
+        "See .reasons. Name servers of your own (blossom=), or try again when they can be reached."
+    )
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        reasons: Mapping[str, str] | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.reasons: Mapping[str, str] = dict(reasons or {})

@@ -5,11 +5,17 @@ use mdk_wire::v2::Attachment;
 use mdk_wire::v2::components::Image;
 
 use super::Engine;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::media::{self, EncryptedMedia, group_image};
 
 /// Media.
 impl Engine {
+    /// Largest file that is encrypted or opened, bytes ([`Config::max_media_bytes`](crate::Config::max_media_bytes)).
+    #[must_use]
+    pub const fn max_media_bytes(&self) -> u64 {
+        self.config.max_media_bytes
+    }
+
     /// Encrypts a file for a message in the present epoch. A picture loses its metadata first
     /// ([`Config::strip_image_metadata`](crate::Config::strip_image_metadata)), and its size and a tiny preview are noted.
     /// Without `mime_type` it is told by the first bytes and the ending of `filename`.
@@ -49,6 +55,28 @@ impl Engine {
             Ok(ctx.tx.file_keys(group, &attachment.reference())?)
         })?;
         media::decrypt(&self.config, group, attachment, data, keys, &self.recent)
+    }
+
+    /// The groups in which a message that is in the history carries a file: mostly one, and more where the message's tag was
+    /// copied, of which only one can open it.
+    ///
+    /// # Errors
+    /// `Error::Media`: there is none.
+    pub fn groups_of_file(&mut self, attachment: &Attachment) -> Result<Vec<GroupId>> {
+        let file = attachment.reference();
+        let groups = self.look(|ctx| {
+            let mut found = Vec::new();
+            for row in ctx.tx.groups()? {
+                if !ctx.tx.file_keys(&row.id, &file)?.is_empty() {
+                    found.push(row.id);
+                }
+            }
+            Ok(found)
+        })?;
+        if groups.is_empty() {
+            return Err(Error::Media("no message that is still there carries this file"));
+        }
+        Ok(groups)
     }
 
     /// Encrypts a picture for a group: the blob to upload by its hash, and the value for
