@@ -324,7 +324,7 @@ impl Engine {
         match Event::from_json(json) {
             Ok(event) => self.process_event(event),
             // rule: D1-0 (strict JSON; the id and the signature verify)
-            Err(error) => Ok(self.outcome(Err(halt::wire("D1-0")(error)), Vec::new(), Vec::new())),
+            Err(error) => Ok(self.outcome(Err(error.into()), Vec::new(), Vec::new())),
         }
     }
 

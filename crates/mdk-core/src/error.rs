@@ -20,7 +20,7 @@ pub enum Error {
         field: &'static str,
         /// What is wrong with it.
         problem: &'static str,
-        /// The limit that was passed, if it is a matter of size.
+        /// The limit that was passed, if it is a matter of size: the least for what is too small.
         limit: Option<u64>,
         /// The size that was given.
         actual: Option<u64>,
@@ -165,6 +165,11 @@ impl Error {
             limit: Some(limit as u64),
             actual: Some(actual as u64),
         }
+    }
+
+    /// An argument of which there must be at least one.
+    pub(crate) fn empty(field: &'static str, problem: &'static str) -> Self {
+        Self::InvalidInput { field, problem, limit: Some(1), actual: Some(0) }
     }
 
     /// A wire error in something the *caller* gave.

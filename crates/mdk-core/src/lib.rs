@@ -28,6 +28,7 @@ mod parallel;
 mod policy;
 mod profile;
 mod provider;
+mod relays;
 mod sender_data;
 mod signer;
 #[doc(hidden)]

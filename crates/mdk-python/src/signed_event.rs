@@ -24,7 +24,7 @@ impl SignedEvent {
         let json = Json::extract(text)?;
         py.detach(|| mdk_wire::Event::from_json(json.as_bytes()))
             .map(Self)
-            .map_err(|error| Raise::event("text", &error).into_err(py))
+            .map_err(|error| Raise::event("text", &error.error).into_err(py))
     }
 
     /// The event as compact JSON, ready for a relay.

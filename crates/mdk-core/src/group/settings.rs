@@ -32,7 +32,7 @@ impl Ctx<'_, '_> {
             plan.components.push((component_id::PROFILE, Some(data)));
         }
         if let Some(relays) = update.relays {
-            let relays = check_relays(relays)?;
+            let relays = check_relays(&relays)?;
             let data = Routing { nostr_group_id: row.nostr_group_id, relays }
                 .encode()
                 .map_err(|e| Error::from_argument("relays", e))?;
@@ -52,7 +52,7 @@ impl Ctx<'_, '_> {
             plan.components.extend(group_image::updates(&settings, image)?);
         }
         if plan.components.is_empty() {
-            return Err(Error::input("update_group", "nothing to change"));
+            return Err(Error::empty("update", "nothing to change"));
         }
         self.prepare(group, &plan)
     }

@@ -6,7 +6,7 @@ use mdk_wire::{GroupId, Payload, PublicKey, kind};
 use crate::ctx::Ctx;
 use crate::error::Result;
 use crate::event_log::Stored;
-use crate::halt::{self, Halt};
+use crate::halt::Halt;
 use crate::history;
 use crate::inbound::open::Opened;
 use crate::media;
@@ -32,7 +32,7 @@ impl Ctx<'_, '_> {
         source: &Source,
         plaintext: &[u8],
     ) -> Result<(), Halt> {
-        let payload = Payload::parse(plaintext).map_err(halt::wire("2.5-1"))?;
+        let payload = Payload::parse(plaintext)?;
         // rule: 2.5-9
         if payload.pubkey != sender {
             return Err(Rejection::new(
