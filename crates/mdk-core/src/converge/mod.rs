@@ -17,6 +17,7 @@ pub(crate) mod order;
 pub(crate) mod place;
 pub(crate) mod replay;
 pub(crate) mod switch;
+pub(crate) mod tried;
 
 use mdk_store::{CommitStatus, GroupRow, GroupStatus, MessageStatus, NodeRow, PassRow, Seen};
 use mdk_wire::{EventId, GroupId, kind};
@@ -212,17 +213,23 @@ impl Ctx<'_, '_> {
         Ok(())
     }
 
-    /// After a pass, or a restart: what waits is tried once on every retained state.
+    /// After a pass, or a restart: what waits is tried on every retained state that it was not tried on yet.
     pub(crate) fn look_again(&mut self, id: &GroupId) -> Result<()> {
         let row = self.current_row(id)?;
-        if self.tx.inputs(id)?.iter().all(|i| i.state != mdk_store::InputState::Waiting) {
+        let inputs = self.tx.input_heads(id)?;
+        if inputs.iter().all(|i| i.state != mdk_store::InputState::Waiting) {
             return Ok(());
         }
         if group::is_over(row.status) || self.publishing(&row)? {
             return Ok(());
         }
-        let nodes = self.tx.nodes(id)?;
-        self.fresh.extend(nodes.iter().map(|n| (id.clone(), n.authenticator)));
+        for node in self.tx.nodes(id)? {
+            let proposals = tried::proposals_on(&inputs, &node.authenticator);
+            let open = |i| self.cache.tried.is_open(i, &node, proposals, self.now_millis);
+            if inputs.iter().any(open) {
+                self.fresh.push((id.clone(), node.authenticator));
+            }
+        }
         Ok(())
     }
 
@@ -425,7 +432,7 @@ impl Ctx<'_, '_> {
     /// A commit of ours whose realisation is lost, on the state that we stand on: the others go where we cannot.
     fn check_own_lost(&mut self, id: &GroupId) -> Result<()> {
         let row = self.current_row(id)?;
-        let lost = self.tx.inputs(id)?.iter().any(|i| {
+        let lost = self.tx.input_heads(id)?.iter().any(|i| {
             i.class == mdk_store::InputClass::Commit
                 && i.state == mdk_store::InputState::Verified
                 && i.parent_auth == Some(row.authenticator)

@@ -8,6 +8,7 @@ use openmls_traits::OpenMlsProvider as _;
 use sha2::{Digest as _, Sha256};
 
 use super::branch::Auth;
+use super::tried::Vain;
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
 use crate::group::epoch::{authenticator, event_key};
@@ -31,6 +32,8 @@ struct Replica<'a> {
 pub(crate) enum Edge {
     /// It was not made on this state.
     Elsewhere,
+    /// This state is not at hand.
+    Missing,
     /// It was made on this state, and cannot be judged yet.
     Wait(DeferredReason),
     /// It is our own, and what would realise it is lost.
@@ -87,7 +90,7 @@ impl Ctx<'_, '_> {
         parent: &NodeRow,
     ) -> Result<Edge, Halt> {
         let id = &opened.row.id;
-        let Some(state) = self.state_of(id, parent)? else { return Ok(Edge::Elsewhere) };
+        let Some(state) = self.state_of(id, parent)? else { return Ok(Edge::Missing) };
         let mut at = self.replica(id, &state)?;
         let Replica { provider, mls } = &mut at;
         // What a commit of our own left pending in the copy says nothing about others'.
@@ -194,10 +197,11 @@ impl Ctx<'_, '_> {
         })
     }
 
-    /// Tries a proposal on a state. `None`: it was not made there.
+    /// Tries a proposal on a state. `None`: it was not made there, which is noted, or the state is not at hand.
     pub(crate) fn try_proposal(
-        &self,
+        &mut self,
         id: &GroupId,
+        content_id: ContentId,
         message: ProtocolMessage,
         node: &NodeRow,
     ) -> Result<Option<Proposed>, Halt> {
@@ -207,7 +211,10 @@ impl Ctx<'_, '_> {
             Ok(processed) => processed,
             Err(error) => {
                 return match edge_of(refusal(&error))? {
-                    Edge::Elsewhere => Ok(None),
+                    Edge::Elsewhere => {
+                        self.cache.tried.note(content_id, node.authenticator, Vain::Elsewhere);
+                        Ok(None)
+                    }
                     _ => Err(Rejection::new(
                         RejectCode::InvalidEncoding,
                         "D2-5",

@@ -151,7 +151,7 @@ impl Ctx<'_, '_> {
         path: &[usize],
     ) -> Result<BTreeSet<PublicKey>> {
         let parents: BTreeSet<_> = path.iter().filter_map(|node| nodes[*node].parent).collect();
-        let inputs = self.tx.inputs(id)?.into_iter();
+        let inputs = self.tx.input_heads(id)?.into_iter();
         Ok(inputs
             .filter(|i| i.class == InputClass::Proposal)
             .filter(|i| i.parent_auth.is_some_and(|auth| parents.contains(&auth)))
