@@ -50,6 +50,7 @@ fn run(plan: &Plan, broken: Broken) -> Checked<(Summary, u64, u64)> {
     if summary != again {
         return world::fault("repetition", format!("{summary:?} became {again:?}"));
     }
+    world.a_month_later()?;
     assert!(world.path().is_dir());
     Ok((summary, world.commits, world.races))
 }

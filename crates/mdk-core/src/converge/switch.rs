@@ -68,6 +68,14 @@ impl Ctx<'_, '_> {
         };
         if tip.removed {
             let me = self.identity.account();
+            // rule: D6-9 what is shown of a group that we are out of is how it was when we went, on that branch
+            let last = nodes.iter().find(|n| Some(n.authenticator) == tip.parent);
+            if let Some((settings, accounts)) =
+                last.map(|n| self.look_of(id, n)).transpose()?.flatten()
+            {
+                apply_settings(&mut row, &settings);
+                row.members = accounts;
+            }
             row.members.retain(|member| *member != me);
             if tip.authenticator == ended_by(&step.digest) {
                 row.status = GroupStatus::Disbanding;
