@@ -4,24 +4,24 @@
 //! not wait for one another. What a relay refuses for good is out of the way at once; what it puts off for no reason of
 //! time holds up its successors a few times only.
 
+mod echoes;
+mod jobs;
+mod welcomes;
+
 use std::collections::{HashMap, HashSet};
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
-use mdk_core::{
-    Delivery, OutboxChange, OutboxItem, OutboxPurpose, RelayResult, RelayVerdict, SendState,
-};
-use mdk_wire::PublicKey;
+use mdk_core::{Delivery, OutboxChange, OutboxItem, OutboxPurpose, RelayVerdict, SendState};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use self::jobs::{or_else, panicked, search};
+use self::welcomes::widen;
 use crate::client::amends::state_key;
 use crate::client::shared::{Shared, add, backoff, lock, now, now_millis};
 use crate::error::{ClientError, Result};
-use crate::lists;
 use crate::relay_pool::{Published, normal_url};
 
 /// Rows that are read at first; more when these all wait for relays that are away.
@@ -190,35 +190,6 @@ impl Worker {
             self.items.iter().map(|item| *item.event_id.as_bytes()).collect();
     }
 
-    /// What came back from a relay is there, whatever it answers, or does not.
-    async fn echoes(&mut self) -> Result<()> {
-        let echoes = std::mem::take(&mut *lock(&self.shared.echoes));
-        for (event, relay) in echoes {
-            let to = relay.to_string();
-            let same = move |url: &str| normal_url(url).is_ok_and(|url| *url == *relay);
-            if let Some(item) = self.items.iter().find(|item| item.event_id == event)
-                && let Some(result) = item.results.iter().find(|result| same(&result.relay))
-            {
-                if result.state != SendState::Accepted {
-                    let (seq, relay) = (item.seq, result.relay.clone());
-                    self.answer(seq, &relay, RelayVerdict::Accepted).await?;
-                }
-                continue;
-            }
-            // One that was given up, or of which so far no answer is waited for.
-            let tell = move |engine: &mut mdk_core::Engine| engine.outbox_echo(&event, &to, same);
-            match self.shared.engine(tell).await {
-                Ok(change) => {
-                    self.stale |= !change.finished;
-                    self.follow(&change);
-                }
-                Err(ClientError::Engine(error)) => tracing::warn!("an echo is not kept: {error}"),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
     /// What follows from an answer outside of the engine.
     fn follow(&mut self, change: &OutboxChange) {
         if change.delivery == Some(Delivery::Accepted) {
@@ -349,38 +320,6 @@ impl Worker {
             self.stale = true;
         }
         Ok(alarm)
-    }
-
-    /// Whether only one relay may still take a Welcome that has been tried nowhere else.
-    fn last_hope(&self, seq: i64) -> bool {
-        let item = self.items.iter().find(|item| item.seq == seq);
-        item.is_some_and(|item| {
-            let waits = item.results.iter().filter(|r| r.state == SendState::Waiting);
-            let welcome = matches!(item.purpose, OutboxPurpose::Welcome { .. });
-            welcome && !accepted(item) && !self.widened.contains(&seq) && waits.count() == 1
-        })
-    }
-
-    /// The relays that a Welcome was for count as tried often enough.
-    fn exhaust(&mut self, seq: i64) {
-        for item in self.items.iter_mut().filter(|item| item.seq == seq) {
-            item.results
-                .iter_mut()
-                .for_each(|result| result.attempts = result.attempts.max(PATIENT));
-        }
-    }
-
-    /// Whom a Welcome is for that no relay has taken for long enough, and that has been tried nowhere else.
-    fn tired(&self, item: &OutboxItem) -> Option<PublicKey> {
-        let OutboxPurpose::Welcome { recipient } = item.purpose else { return None };
-        if accepted(item) || self.widened.contains(&item.seq) {
-            return None;
-        }
-        let waits = Duration::from_secs(now().saturating_sub(item.created_at));
-        let tried =
-            |result: &RelayResult| result.state == SendState::Refused || result.attempts >= PATIENT;
-        let patience = self.shared.options.welcome_patience;
-        (waits >= patience || item.results.iter().all(tried)).then_some(recipient)
     }
 
     /// Whether the group of a message may be further than we are: a relay of it is giving what came in since.
@@ -535,21 +474,6 @@ impl Worker {
     }
 }
 
-/// What a job gives, or instead when it panics: its lane is open again then, and it is tried later.
-async fn or_else<T>(job: impl Future<Output = T>, instead: impl FnOnce() -> T) -> T {
-    match AssertUnwindSafe(job).catch_unwind().await {
-        Ok(done) => done,
-        Err(_) => {
-            tracing::error!("a job of the outbox panicked");
-            instead()
-        }
-    }
-}
-
-fn panicked() -> Published {
-    Published::Refused { reason: "internal error".to_owned(), forever: false }
-}
-
 fn accepted(item: &OutboxItem) -> bool {
     item.results.iter().any(|result| result.state == SendState::Accepted)
 }
@@ -558,45 +482,5 @@ async fn until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
-    }
-}
-
-/// The relays that a Welcome has, and others where its recipient may be.
-async fn widen(shared: Arc<Shared>, item: OutboxItem, recipient: PublicKey) -> Done {
-    let further = lists::further_targets(&shared, &recipient).await;
-    let relays = further.map(|further| {
-        let known = |url: &String| {
-            item.relays.iter().any(|relay| normal_url(relay).is_ok_and(|relay| relay == *url))
-        };
-        let new: Vec<String> = further.into_iter().filter(|url| !known(url)).collect();
-        item.relays.iter().cloned().chain(new).collect()
-    });
-    Done::Found { seq: item.seq, relays }
-}
-
-/// Finds the relays of an event that names none.
-async fn search(shared: Arc<Shared>, item: OutboxItem) -> Done {
-    let seq = item.seq;
-    let relays = match item.purpose {
-        OutboxPurpose::Welcome { recipient } => {
-            lists::welcome_targets(&shared, &recipient, item.group.as_ref()).await
-        }
-        _ => Some(shared.own_relays()).filter(|relays| !relays.is_empty()),
-    };
-    Done::Found { seq, relays }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_job_that_panics_opens_its_lane_again() {
-        let publish = async { panic!("for the test") };
-        let Published::Refused { forever, .. } = or_else(publish, panicked).await else {
-            panic!("no answer that leads to another attempt")
-        };
-        assert!(!forever);
-        assert!(or_else(async { true }, || false).await);
     }
 }
