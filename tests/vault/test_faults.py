@@ -15,7 +15,7 @@ from tests.vault.torture import operations
 from tests.vault.torture.faults import fault_once, sweep
 from tests.vault.torture.kill import Bench, bench
 from tests.vault.torture.operations import by_name
-from tests.vault.torture.shim import Kind, Mode, Plan
+from tests.vault.torture.shim import CHANGES, Kind, Mode, Plan
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler for the shim"),
@@ -29,7 +29,7 @@ EVERY = {
     "restore": 199,
     "encrypt_existing": 97,
 }
-EVERY |= {"rekey": 31, "backup": 7, "reopen": 23, "create_group": 29, "welcome": 17}
+EVERY |= {"rekey": 31, "backup": 2, "reopen": 23, "create_group": 29, "welcome": 17}
 
 
 @pytest.fixture(scope="module")
@@ -65,3 +65,31 @@ def test_a_full_disk_says_so_and_the_message_comes_when_there_is_room(
         # The log is moved after the message is on disk: without room it is moved another time.
         assert set(tally.errors) == {"DiskFull"} or (tally.tolerated and name != "receive")
     assert target > writes
+
+
+# proves: R5
+def test_a_commit_that_fails_where_the_log_begins_anew_is_not_found_later(stand: Bench) -> None:
+    """Its frames are whole when only their sync fails, and they stand where the old log began, not behind it."""
+    operation = by_name("receive_restart")
+    stand.ready(operation)
+    for target in range(1, 9):
+        lasting = CHANGES | Kind.OPEN | Kind.READ
+        plan = Plan(Mode.FAIL, target, lasting & ~Kind.UNLINK, errno.EIO, sticky=True)
+        _, tally = fault_once(stand, operation, plan, reopen=target % 2 == 0)
+        assert not tally.failures, "\n".join(tally.failures)
+
+
+# proves: R5
+def test_a_new_database_that_cannot_be_read_back_is_not_called_damaged(stand: Bench) -> None:
+    """SQLCipher takes what it could not read for what does not authenticate."""
+    operation = by_name("first_open")
+    stand.ready(operation)
+    errors: set[str] = set()
+    for target in range(2, 1000, 5):
+        plan = Plan(Mode.FAIL, target, Kind.READ, errno.EIO)
+        fired, tally = fault_once(stand, operation, plan, reopen=False)
+        assert not tally.failures, "\n".join(tally.failures)
+        errors |= set(tally.errors)
+        if not fired:
+            break
+    assert errors == {"StorageError"}

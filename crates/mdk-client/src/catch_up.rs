@@ -72,13 +72,18 @@ pub(crate) async fn run(
                 page
             }
         };
-        let feed = |events: Vec<String>| {
-            let shared = shared.clone();
+        let source: Arc<str> = Arc::from(finished.relay.as_str());
+        let feed = |mut events: Vec<String>| {
+            let (shared, source) = (shared.clone(), source.clone());
             async move {
                 let mut fed = Fed::default();
-                for batch in events.chunks(shared.options.batch.max(1)) {
-                    fed.join(&shared.feed(batch.to_vec()).await?);
-                    add(&shared.counters.processed, batch.len() as u64);
+                while !events.is_empty() {
+                    let rest = events.split_off(batch_end(&events, shared.options.batch));
+                    let count = events.len() as u64;
+                    let batch = events.into_iter().map(|json| (source.clone(), json)).collect();
+                    events = rest;
+                    fed.join(&shared.feed(batch).await?);
+                    add(&shared.counters.processed, count);
                 }
                 Ok(fed)
             }
@@ -108,6 +113,19 @@ pub(crate) async fn run(
     let counted = shared.counters.processed.load(Ordering::Relaxed);
     tracing::debug!(complete = finished.all, new = finished.fed.new, counted, "a catch-up ended");
     finished
+}
+
+/// Where the next batch of `events`, which are sorted by time, is to end: a second is not torn apart, because the engine
+/// knows the order within one only of what it has together. One that is very full is, all the same.
+fn batch_end(events: &[String], batch: usize) -> usize {
+    const MOST_BATCHES: usize = 8;
+    let batch = batch.max(1);
+    if events.len() <= batch {
+        return events.len();
+    }
+    let time = named_time(&events[batch - 1]);
+    let more = events[batch..].iter().take(batch * (MOST_BATCHES - 1));
+    batch + more.take_while(|json| named_time(json) == time).count()
 }
 
 /// One page. A request that the relay refused, as those do that limit them, or that a lost connection took away, is made

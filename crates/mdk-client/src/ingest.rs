@@ -12,8 +12,8 @@ use tokio::time::{Duration, Instant};
 use crate::catch_up::{self, Finished};
 use crate::client::amends;
 use crate::client::cursor::{Cursor, Wanted, key};
-use crate::client::feed::changes_interests;
-use crate::client::shared::{Command, Inlets, Shared, backoff};
+use crate::client::feed::{Heard, changes_interests};
+use crate::client::shared::{Command, Inlets, Shared, backoff, lock};
 use crate::client::topics::{Again, Relay, live_filters, work};
 use crate::error::{ClientError, Result};
 use crate::relay_pool::{Arrived, Origin};
@@ -67,8 +67,7 @@ pub(crate) async fn run(shared: Arc<Shared>, inlets: Inlets) {
         result = flow.turn(inlets) => result,
     };
     if let Err(error) = result {
-        tracing::warn!("the client stops: {error}");
-        shared.stop();
+        shared.stop_for(&error);
     }
     flow.catching.shutdown().await;
     flow.amends.shutdown().await;
@@ -111,18 +110,30 @@ impl Flow {
                 () = shared.slow_wake.notified() => {}
                 () = sleep_until(alarm) => self.retry().await?,
             }
-            if !self.holding() {
+            if self.holding().next().is_none() {
                 self.settle().await?;
             }
+            self.tell_reading();
         }
     }
 
-    /// Whether a relay is giving what the others must wait for before anything is decided.
-    fn holding(&self) -> bool {
+    /// Relays that are giving what the others must wait for before anything is decided.
+    fn holding(&self) -> impl Iterator<Item = &String> {
         let holds = |relay: &Relay| {
             (relay.catching || relay.opening.is_open()) && !relay.slow.load(Ordering::Relaxed)
         };
-        self.relays.values().any(holds)
+        self.relays.iter().filter(move |(_, relay)| holds(relay)).map(|(url, _)| url)
+    }
+
+    /// What waits for a group is published when the group is where its relays have it.
+    fn tell_reading(&self) {
+        let mut reading = lock(&self.shared.reading);
+        if self.holding().count() != reading.len()
+            || self.holding().any(|url| !reading.contains(url))
+        {
+            *reading = self.holding().cloned().collect();
+            self.shared.outbox_wake.notify_one();
+        }
     }
 
     /// When something is to be done that nothing wakes us for.
@@ -141,7 +152,7 @@ impl Flow {
             }
         }
         for (relay, events) in late {
-            self.take_in(events, vec![relay], true).await?;
+            self.take_in(of(&relay, events), true).await?;
         }
         let due: Vec<String> = self
             .relays
@@ -161,7 +172,6 @@ impl Flow {
     /// Events in their order go to the engine together; what stands between them is done after them.
     async fn arrived(&mut self, arrived: &mut Vec<Arrived>) -> Result<()> {
         let mut events = Vec::new();
-        let mut sources: Vec<Arc<str>> = Vec::new();
         let mut others = Vec::new();
         let mut opened = false;
         for one in arrived.drain(..) {
@@ -181,23 +191,21 @@ impl Flow {
             };
             if let Some(stored) = stored {
                 opened |= !stored.is_empty();
-                events.extend(stored);
+                events.extend(of(&relay, stored));
             }
             match one {
                 Arrived::Event { subscription, json, .. } => {
                     let state = self.relays.get_mut(&*relay);
-                    events.extend(match state {
+                    let given = match state {
                         Some(state) => state.opening.hold(subscription, json),
                         None => Some(json),
-                    });
+                    };
+                    events.extend(given.map(|json| (relay, json)));
                 }
                 other => others.push(other),
             }
-            if !sources.contains(&relay) {
-                sources.push(relay);
-            }
         }
-        self.take_in(events, sources, opened).await?;
+        self.take_in(events, opened).await?;
         for other in others {
             self.state(other);
         }
@@ -206,15 +214,11 @@ impl Flow {
 
     /// Gives events to the engine and moves the cursors of where they came from. `opened`: some are stored ones of a
     /// new subscription.
-    async fn take_in(
-        &mut self,
-        events: Vec<String>,
-        sources: Vec<Arc<str>>,
-        opened: bool,
-    ) -> Result<()> {
+    async fn take_in(&mut self, events: Vec<Heard>, opened: bool) -> Result<()> {
         if events.is_empty() {
             return Ok(());
         }
+        let sources: BTreeSet<Arc<str>> = events.iter().map(|(relay, _)| relay.clone()).collect();
         let fed = self.shared.feed(events).await?;
         self.unsettled |= opened && fed.new > 0;
         for source in sources {
@@ -240,7 +244,6 @@ impl Flow {
         match arrived {
             Arrived::Event { .. } | Arrived::EndOfStored { .. } => {}
             Arrived::Connected { relay } => {
-                shared.connected.send_if_modified(|all| all.insert(relay.to_string()));
                 shared.active();
                 if let Some(state) = self.relays.get_mut(&*relay) {
                     state.connected = true;
@@ -248,7 +251,10 @@ impl Flow {
                     state.amends = true;
                     state.retry_at = None;
                     self.catch_up(&relay, Again::All);
+                    // Before anybody publishes there.
+                    self.tell_reading();
                 }
+                shared.connected.send_if_modified(|all| all.insert(relay.to_string()));
             }
             Arrived::Disconnected { relay, .. } => {
                 shared.connected.send_if_modified(|all| all.remove(&*relay));
@@ -391,7 +397,7 @@ impl Flow {
             if let Err(error) = shared.pool.subscribe(url, &shared.me, count, filters).await {
                 tracing::debug!("not subscribed: {error}");
                 let held = relay.opening.end(count);
-                self.take_in(held, vec![Arc::from(url)], true).await?;
+                self.take_in(of(&Arc::from(url), held), true).await?;
                 return Ok(false);
             }
         }
@@ -528,6 +534,10 @@ impl Flow {
         }
         Ok(())
     }
+}
+
+fn of(relay: &Arc<str>, events: Vec<String>) -> Vec<Heard> {
+    events.into_iter().map(|json| (relay.clone(), json)).collect()
 }
 
 async fn sleep_until(at: Option<Instant>) {

@@ -33,6 +33,8 @@ const MOST_KEY_PACKAGES: usize = 200;
 pub(crate) struct Lists {
     /// Entries of its kind 10002 without marker, or marked `write`.
     pub(crate) write: Vec<String>,
+    /// Entries of its kind 10002 without marker, or marked `read`.
+    pub(crate) read: Vec<String>,
     /// Its kind 10050.
     pub(crate) inbox: Vec<String>,
 }
@@ -136,10 +138,14 @@ fn addresses(event: &Event, tag: &str, wanted: impl Fn(Option<&str>) -> bool) ->
 }
 
 fn read(events: &[Event], who: &PublicKey) -> Lists {
-    let writes = |marker: Option<&str>| marker.is_none_or(|m| m.is_empty() || m == "write");
+    let marked = |mark: &str| {
+        newest(events, who, RELAY_LIST).map_or_else(Vec::new, |event| {
+            addresses(&event, "r", |marker| marker.is_none_or(|m| m.is_empty() || m == mark))
+        })
+    };
     Lists {
-        write: newest(events, who, RELAY_LIST)
-            .map_or_else(Vec::new, |event| addresses(&event, "r", writes)),
+        write: marked("write"),
+        read: marked("read"),
         inbox: newest(events, who, INBOX_LIST)
             .map_or_else(Vec::new, |event| addresses(&event, "relay", |_| true)),
     }
@@ -209,16 +215,58 @@ pub(crate) async fn welcome_targets(
     Some(targets).filter(|targets| !targets.is_empty())
 }
 
+/// Where a Welcome goes as well when its recipient's inbox relays do not take it: to where that account reads, and to where
+/// its KeyPackages are found. `None` when no relay could be asked.
+pub(crate) async fn further_targets(
+    shared: &Arc<Shared>,
+    recipient: &PublicKey,
+) -> Option<Vec<String>> {
+    let lists = find(shared, recipient, &[]).await?;
+    let mut targets = Vec::new();
+    for relay in lists.read.into_iter().chain(lists.write) {
+        if !targets.contains(&relay) && shared.touch(&relay).await.is_ok() {
+            targets.push(relay);
+        }
+    }
+    Some(targets)
+}
+
+/// Tells the engine how large an invite the account's inbox relays take, so that one that no relay will take is noticed
+/// before its commit is made. One relay that does not say, in a moment, may take anything.
+async fn note_limit(shared: &Arc<Shared>, who: &PublicKey, inbox: &[String]) -> Result<()> {
+    /// Around the event: `["EVENT",` and `]`.
+    const FRAME: u64 = 10;
+    let moment = shared.options.request_timeout / 5;
+    let asked = inbox.iter().map(|relay| async move {
+        shared.touch(relay).await.ok()?;
+        let info = tokio::time::timeout(moment, shared.pool.info(relay)).await.ok()??;
+        info.max_message_length
+    });
+    let limits: Option<Vec<u64>> =
+        futures_util::future::join_all(asked).await.into_iter().collect();
+    let limit = limits.and_then(|limits| limits.into_iter().max());
+    let (who, limit) = (*who, limit.map(|limit| limit.saturating_sub(FRAME)));
+    shared
+        .engine(move |engine| {
+            engine.set_invite_limit(who, limit);
+            Ok(())
+        })
+        .await
+}
+
 /// KeyPackage events of an account, newest first.
 pub(crate) async fn key_packages(shared: &Arc<Shared>, who: &PublicKey) -> Result<Vec<Event>> {
     let filter = json!({
         "kinds": [mdk_wire::kind::KEY_PACKAGE], "authors": [who.to_hex()], "limit": MOST_KEY_PACKAGES,
     });
     let own = shared.own_relays();
-    let (lists, (mut events, mut answers)) =
-        tokio::join!(find(shared, who, &[]), ask(shared, &own, &filter));
-    let further: Vec<String> =
-        lists.unwrap_or_default().write.into_iter().filter(|r| !own.contains(r)).collect();
+    let lists = async {
+        let lists = find(shared, who, &[]).await.unwrap_or_default();
+        note_limit(shared, who, &lists.inbox).await?;
+        Ok::<_, ClientError>(lists)
+    };
+    let (lists, (mut events, mut answers)) = tokio::join!(lists, ask(shared, &own, &filter));
+    let further: Vec<String> = lists?.write.into_iter().filter(|r| !own.contains(r)).collect();
     if !further.is_empty() {
         let (more, further_answers) = ask(shared, &further, &filter).await;
         events.extend(more);
@@ -360,6 +408,7 @@ mod tests {
         ];
         let lists = read(&events, &me);
         assert_eq!(lists.write, ["wss://both.example", "wss://write.example"]);
+        assert_eq!(lists.read, ["wss://both.example", "wss://read.example"]);
         assert_eq!(lists.inbox, ["wss://inbox.example"]);
     }
 

@@ -64,10 +64,9 @@ async fn waits(parts: usize, each: usize) -> f64 {
     let stats = bob.client.stats();
     bob.reads(&group, &said.iter().map(String::as_str).collect::<Vec<_>>()).await;
     assert_eq!(bob.told().len(), said.len(), "each once");
-    // Times of events are whole seconds: an order is known between these.
-    let times: Vec<u64> = bob.history(&group).iter().map(|message| message.created_at).collect();
-    let order: Vec<_> = bob.texts(&group).into_iter().zip(&times).collect();
-    assert!(times.is_sorted(), "{order:?}");
+    // As they were said, although a relay sorts what is of one second by chance.
+    assert_eq!(bob.told(), said);
+    assert_eq!(bob.texts(&group), said);
     assert_eq!(
         bob.with(|engine| engine.group(&group)).unwrap().name,
         format!("part {}", parts - 2)

@@ -301,6 +301,42 @@ async fn what_a_relay_swallows_holds_up_nothing_for_ever() {
     bob.reads(&group, &["small", &big]).await;
 }
 
+/// Its answer was lost, and the second attempt is refused: others have it all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_back_from_a_relay_has_not_failed() {
+    let relay = relay().await;
+    let (alice, bob, group) = pair(&[relay.url()]).await;
+    drop(alice.client);
+    let short =
+        ClientOptions { request_timeout: Duration::from_millis(300), ..options(&[relay.url()]) };
+    let engine = alice.engine.take().unwrap();
+    let alice = Person::start(engine, alice.keys, short, alice.pool).await;
+    alice.ready().await;
+    relay.faults(Faults { lose_ok: true, ..Faults::default() });
+    let id = alice.says(&group, "there").await;
+    bob.reads(&group, &["there"]).await;
+    relay.refuse(Some([445].into()), "blocked: not twice");
+    alice
+        .until("an answer, of whatever kind", |engine| {
+            let message = engine.message(&group, &id).unwrap();
+            (message.delivery == Delivery::Accepted).then_some(())
+        })
+        .await;
+    alice.sent().await;
+    let told = |engine: &mut mdk_core::Engine| {
+        let events = engine.events(0, 10_000).unwrap().into_iter();
+        let changes = events.filter_map(|event| match event.body {
+            EventBody::DeliveryChanged { message_id, delivery, .. } if message_id == id => {
+                Some(delivery)
+            }
+            _ => None,
+        });
+        changes.collect::<Vec<_>>()
+    };
+    assert_eq!(alice.with(told).last(), Some(&Delivery::Accepted));
+    assert_eq!(alice.client.stats().messages_sent, 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_network_at_the_start_is_no_fault() {
     let relay = relay().await;

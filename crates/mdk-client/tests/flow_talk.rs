@@ -9,7 +9,7 @@ use std::time::Duration;
 use flow_kit::{Person, options, relay, soon, until};
 use mdk_client::local_relay::{LocalRelay, LocalRelayOptions};
 use mdk_client::{ClientError, ClientOptions, Pool, PoolOptions};
-use mdk_core::{Config, Engine, GroupState, SystemClock};
+use mdk_core::{Config, Engine, Error, GroupState, SystemClock};
 use mdk_wire::Keys;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -254,4 +254,54 @@ async fn an_invite_uses_up_a_key_package_and_another_takes_its_place() {
     let second = alice.key_package_of(&bob).await;
     assert_ne!(first.id(), second.id());
     alice.founds(&[relay.url()], &[&bob]).await;
+}
+
+/// The commit would be true, and its Welcome at no relay of the one who is invited.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invite_that_no_relay_would_take_is_not_made() {
+    let big = relay().await;
+    let options_of_small =
+        LocalRelayOptions { max_event_bytes: 5_000, ..LocalRelayOptions::default() };
+    let small = LocalRelay::start(options_of_small).await.unwrap();
+    let alice = Person::new(options(&[big.url(), small.url()])).await;
+    let (bob, carol) =
+        (Person::new(options(&[small.url()])).await, Person::new(options(&[big.url()])).await);
+    for person in [&alice, &bob, &carol] {
+        person.ready().await;
+    }
+    let group = alice.founds(&[big.url()], &[&carol]).await;
+    carol.renewed(&group).await;
+    let epoch = carol.with(|engine| engine.group(&group)).unwrap().epoch;
+    alice
+        .until("the self-update", |engine| {
+            (engine.group(&group).unwrap().epoch == epoch).then_some(())
+        })
+        .await;
+    let package = alice.key_package_of(&bob).await;
+    until(&small, "bob's lists", || !small.events(10_050).is_empty()).await;
+    soon("the limits", alice.client.find_key_packages(&bob.key())).await.unwrap();
+    let commits = big.events(445).len();
+    let add = {
+        let group = group.clone();
+        move |engine: &mut mdk_core::Engine| {
+            engine.add_members(&group, std::slice::from_ref(&package), false)
+        }
+    };
+    let refused = soon("a refusal", alice.commit(add)).await;
+    let Err(ClientError::Engine(Error::GroupTooLarge { size, limit })) = refused else {
+        panic!("{refused:?}")
+    };
+    assert_eq!(limit, 4_990);
+    assert!(size > limit);
+    assert_eq!(big.events(445).len(), commits, "nothing was published");
+    assert!(alice.with(|engine| engine.pending()).unwrap().is_empty());
+    // Where one of the relays takes more, it is made.
+    let dave = Person::new(options(&[small.url(), big.url()])).await;
+    dave.ready().await;
+    let package = alice.key_package_of(&dave).await;
+    let add = move |engine: &mut mdk_core::Engine| {
+        engine.add_members(&group, std::slice::from_ref(&package), false)
+    };
+    soon("a commit", alice.commit(add)).await.unwrap();
+    dave.joins().await;
 }

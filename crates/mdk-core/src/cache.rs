@@ -102,6 +102,11 @@ impl GroupCache {
         self.groups.peek(id)
     }
 
+    /// For what leaves no trace in the group.
+    pub(crate) fn peek_mut(&mut self, id: &GroupId) -> Option<&mut LoadedGroup> {
+        self.groups.peek_mut(id)
+    }
+
     pub(crate) fn put(&mut self, group: LoadedGroup) {
         let id = group.row.id.clone();
         self.touched.push(id.clone());

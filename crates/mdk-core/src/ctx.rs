@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use mdk_store::{GroupRow, GroupStatus, Tx};
-use mdk_wire::{Event, GroupId, OsRandom};
+use mdk_wire::{Event, GroupId, OsRandom, PublicKey};
 use openmls::group::MlsGroup;
 use openmls_rust_crypto::RustCrypto;
 
@@ -13,6 +13,7 @@ use crate::converge::branch::Auth;
 use crate::error::{Error, Result};
 use crate::identity::Identity;
 use crate::inbound::retry::Drain;
+use crate::media::Recent;
 use crate::outgoing::{Letter, OutboxPurpose};
 use crate::provider::{Provider, TxProvider};
 use crate::values::{EngineEvent, GroupInfo, Interest};
@@ -28,6 +29,8 @@ pub(crate) struct Ctx<'a, 'tx> {
     /// The database came from a backup: some leaves may have to be renewed.
     pub(crate) restored: bool,
     pub(crate) cache: &'a mut GroupCache,
+    /// Files that were encrypted and not sent yet.
+    pub(crate) recent: &'a Recent,
     pub(crate) random: OsRandom,
     /// What became true, in order.
     pub(crate) events: Vec<EngineEvent>,
@@ -47,6 +50,8 @@ pub(crate) struct Ctx<'a, 'tx> {
     pub(crate) kept_raw: bool,
     /// What is to be published is put into the outbox.
     pub(crate) outbox: bool,
+    /// Largest events that the relays of these accounts take.
+    pub(crate) invite_limits: &'a HashMap<PublicKey, u64>,
     /// How a refused event is undone when others share its transaction.
     pub(crate) undo: Undo,
 }

@@ -99,6 +99,26 @@ pub enum Error {
         /// Most events that it takes.
         limit: u64,
     },
+    /// A file is over a limit. Remedy: send a smaller one, or raise `Config::max_media_bytes`.
+    #[error("the file is too large: {actual} {what}, the limit is {limit}")]
+    MediaTooLarge {
+        /// What is counted.
+        what: &'static str,
+        /// Most that is taken.
+        limit: u64,
+        /// What there is.
+        actual: u64,
+    },
+    /// A file is not what its message, or a picture not what its group, says. Remedy: fetch it from another place.
+    #[error("the file is corrupt: {0}")]
+    MediaCorrupt(&'static str),
+    /// A file was encrypted for another epoch of the group than the present one, or before a restart: nobody could open
+    /// it. Remedy: encrypt it again, and upload that.
+    #[error("the file was encrypted for another epoch: encrypt it again")]
+    MediaStale,
+    /// A file cannot be sent or opened. Remedy: as the reason says.
+    #[error("{0}")]
+    Media(&'static str),
     /// The database keeps no account keys. Remedy: open it with the account's keys.
     #[error("the database keeps no account keys: open it with them")]
     KeysMissing,

@@ -206,15 +206,13 @@ impl Ctx<'_, '_> {
     }
 
     pub(crate) fn check_event_size(&self, event: &Event) -> Result<()> {
-        // The rest of an event of ours is far below a KiB: most need not be written out to be measured.
-        if event.content().len() as u64 + 1024 <= self.config.max_event_bytes {
-            return Ok(());
-        }
-        let size = event.to_json().len() as u64;
-        if size > self.config.max_event_bytes {
-            return Err(Error::GroupTooLarge { size, limit: self.config.max_event_bytes });
-        }
-        Ok(())
+        check_size(event, self.config.max_event_bytes)
+    }
+
+    /// As [`Ctx::check_event_size`], also by what the invitee's relays take: before anything is published.
+    pub(crate) fn check_invite_size(&self, event: &Event, invitee: &PublicKey) -> Result<()> {
+        let limit = self.invite_limits.get(invitee).copied().unwrap_or(u64::MAX);
+        check_size(event, self.config.max_event_bytes.min(limit))
     }
 
     /// A relay has the commit: merge it (C2, "Confirm").
@@ -344,6 +342,15 @@ impl Ctx<'_, '_> {
             })
             .collect()
     }
+}
+
+fn check_size(event: &Event, limit: u64) -> Result<()> {
+    // The rest of an event of ours is far below a KiB: most need not be written out to be measured.
+    if (event.content().len() as u64).saturating_add(1024) <= limit {
+        return Ok(());
+    }
+    let size = event.to_json().len() as u64;
+    if size > limit { Err(Error::GroupTooLarge { size, limit }) } else { Ok(()) }
 }
 
 /// Accounts whose leaves a commit removes by their own wish.

@@ -63,7 +63,7 @@ impl Ctx<'_, '_> {
     /// Makes and stores the wraps for a commit's invitees.
     ///
     /// # Errors
-    /// `GroupTooLarge` when one is over `Config::max_event_bytes`.
+    /// `GroupTooLarge` when one is over `Config::max_event_bytes`, or over what its recipient's relays take.
     pub(crate) fn wrap_welcomes(
         &mut self,
         pending: i64,
@@ -91,7 +91,7 @@ impl Ctx<'_, '_> {
         .into_iter()
         .collect::<Result<_>>()?;
         for (event, (recipe, account)) in events.iter().zip(&jobs) {
-            self.check_event_size(event)?;
+            self.check_invite_size(event, account)?;
             let recipe = postcard::to_stdvec(recipe).map_err(Error::bug("encoding a recipe"))?;
             self.tx.insert_welcome(&WelcomeRow {
                 id: 0,

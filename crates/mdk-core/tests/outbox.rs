@@ -213,6 +213,42 @@ fn refused_by_all_it_fails_and_is_sent_again() {
     assert_eq!(kit::received(&bob.applies(&parse(&item.event))), ["hi"]);
 }
 
+/// breaks: a relay took it, its answer was lost, the second attempt was refused: it came back, so it is there.
+/// (rule: OB-16)
+#[test]
+fn what_comes_back_is_delivered() {
+    let (mut alice, _, group) = pair();
+    let same = |url: &str| url == ONE;
+    // While it waits, and spelled as the relay is known.
+    let id = say(&mut alice, &group, "one");
+    let item = alice.outbox().remove(0);
+    assert_eq!(alice.engine.outbox_awaits(&[id, item.event_id]).unwrap(), [item.event_id]);
+    let change = alice.engine.outbox_echo(&item.event_id, "wss://one.example/", same).unwrap();
+    assert_eq!((change.finished, change.delivery), (false, Some(Delivery::Accepted)));
+    assert_eq!(alice.outbox()[0].relays, [ONE, TWO]);
+    let change = alice.answers(&item, ONE, refused("blocked: twice"));
+    assert_eq!((change.finished, change.delivery), (false, None));
+    let change = alice.answers(&item, TWO, refused("blocked"));
+    assert_eq!((change.finished, change.delivery), (true, None));
+    assert_eq!(alice.delivery(&group), Delivery::Accepted);
+    assert!(alice.engine.outbox_awaits(&[item.event_id]).unwrap().is_empty());
+    assert!(alice.engine.outbox_echo(&item.event_id, ONE, same).unwrap().finished);
+
+    // After it was given up.
+    let id_two = say(&mut alice, &group, "two");
+    let item = alice.outbox().remove(0);
+    alice.answers(&item, ONE, refused("blocked"));
+    alice.answers(&item, TWO, refused("blocked"));
+    assert_eq!(alice.delivery(&group), Delivery::Failed);
+    assert_eq!(alice.engine.outbox_awaits(&[item.event_id]).unwrap(), [item.event_id]);
+    let change = alice.engine.outbox_echo(&item.event_id, ONE, same).unwrap();
+    assert_eq!((change.finished, change.delivery), (true, Some(Delivery::Accepted)));
+    assert_eq!(alice.delivery(&group), Delivery::Accepted);
+    let told: Vec<_> = alice.deliveries().into_iter().map(|(id, to, _)| (id, to)).collect();
+    let (failed, accepted) = (Delivery::Failed, Delivery::Accepted);
+    assert_eq!(told, [(id, accepted), (id_two, failed), (id_two, accepted)]);
+}
+
 /// shows: OB-13: what no relay has is taken back, and nothing of it is left.
 #[test]
 fn a_message_is_taken_back() {

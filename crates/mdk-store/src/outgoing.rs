@@ -6,7 +6,7 @@ use rusqlite::{Row, params};
 use serde::{Deserialize, Serialize};
 
 use crate::meta::row::{Columns, U64, encode_list, guarded_debug, stored_enum};
-use crate::{Result, Tx};
+use crate::{MessageRow, Result, Tx};
 
 stored_enum! {
     /// What an event on its way out is.
@@ -162,6 +162,30 @@ impl Tx<'_> {
             ],
         )?;
         Ok((added == 1).then(|| self.last_id()))
+    }
+
+    /// A message was encrypted again: takes over what that changed, by `row.seq`, and moves it to the end of the history.
+    /// Returns the new position.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails or does not have the message.
+    pub fn say_message_again(&self, row: &MessageRow) -> Result<i64> {
+        let last = self.newest_message()?.saturating_add(1);
+        self.exec_one(
+            "UPDATE messages SET seq = ?2, content_id = ?3, outer_id = ?4, epoch = ?5, authenticator = ?6, \
+             expires_at = ?7 WHERE seq = ?1",
+            params![
+                row.seq,
+                last,
+                row.content_id.as_bytes(),
+                row.outer_id.as_bytes(),
+                U64(row.epoch),
+                &row.authenticator[..],
+                row.expires_at.map(U64),
+            ],
+            "an unknown message",
+        )?;
+        Ok(last)
     }
 
     /// The oldest `limit` unfinished events above `after_seq`, ascending.

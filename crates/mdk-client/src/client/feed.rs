@@ -4,13 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use mdk_core::{DeferredReason, Engine, EngineEvent, EventBody, Incoming, Outcome, Verdict};
-use mdk_wire::Event;
+use mdk_wire::{Event, EventId};
 
 use super::cursor::join_key;
 use super::recent::{named_id, named_time};
 use super::shared::{Shared, add, backoff, lock, now};
 use crate::error::{ClientError, Result};
 use crate::options::EngineAccess;
+
+/// A relay, and an event that it gave as JSON.
+pub(crate) type Heard = (Arc<str>, String);
 
 /// What became of events that were fed to the engine.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -53,16 +56,24 @@ pub(crate) fn changes_interests(events: &[EngineEvent]) -> bool {
 impl Shared {
     /// Verifies events and gives them to the engine in this order, in one transaction. A fault of the disk is waited
     /// out: the socket is not read on meanwhile, and nothing is lost.
-    pub(crate) async fn feed(self: &Arc<Self>, events: Vec<String>) -> Result<Fed> {
+    pub(crate) async fn feed(self: &Arc<Self>, events: Vec<Heard>) -> Result<Fed> {
         let mut fed = Fed::default();
         let mut fresh = Vec::with_capacity(events.len());
         {
             let recent = lock(&self.recent);
-            for json in events {
-                if named_id(&json).is_some_and(|id| recent.contains(&id)) {
-                    fed.newest = fed.newest.max(named_time(&json).unwrap_or(0));
-                } else {
-                    fresh.push(json);
+            let awaited = lock(&self.awaited);
+            let mut echoes = lock(&self.echoes);
+            for (relay, json) in events {
+                match named_id(&json).filter(|id| recent.contains(id)) {
+                    Some(id) => {
+                        fed.newest = fed.newest.max(named_time(&json).unwrap_or(0));
+                        // The relay knows the id, which nobody can who has not the event, or an accomplice.
+                        if awaited.contains(&id) {
+                            echoes.push((EventId::from_bytes(id), relay));
+                            self.outbox_wake.notify_one();
+                        }
+                    }
+                    None => fresh.push((relay, json)),
                 }
             }
         }
@@ -73,22 +84,25 @@ impl Shared {
         let given = fresh.len();
         // A signature takes a tenth of a millisecond: never on a thread that others wait for, nor under their lock.
         let first = move |engine: &dyn EngineAccess| {
-            let events = fresh.iter().filter_map(|json| Event::from_json(json.as_bytes()).ok());
-            let events: Arc<Vec<Event>> = Arc::new(events.collect());
-            let mut outcomes = Ok(Vec::new());
+            let events = fresh
+                .into_iter()
+                .filter_map(|(relay, json)| Some((relay, Event::from_json(json.as_bytes()).ok()?)));
+            let (relays, events): (Vec<Arc<str>>, Vec<Event>) = events.unzip();
+            let events = Arc::new(events);
+            let mut outcomes = Ok(Processed::default());
             if !events.is_empty() {
                 engine.run(Box::new(|engine| outcomes = process(engine, &events)))?;
             }
-            Ok((events, outcomes))
+            Ok((relays, events, outcomes))
         };
-        let (events, mut result) = self.blocking(first).await?;
+        let (relays, events, mut result) = self.blocking(first).await?;
         add(&self.counters.rejected, (given - events.len()) as u64);
         let newest = events.iter().map(Event::created_at).max().unwrap_or(0).min(now());
         fed.newest = fed.newest.max(newest);
         let mut failures = 0;
-        let outcomes = loop {
+        let (outcomes, awaited) = loop {
             match result {
-                Ok(outcomes) => break outcomes,
+                Ok(processed) => break processed,
                 Err(error) => tracing::warn!(events = events.len(), "events wait: {error}"),
             }
             let (least, most) = (self.options.retry_min, self.options.retry_max);
@@ -99,6 +113,12 @@ impl Shared {
             let batch = events.clone();
             result = self.engine(move |engine| Ok(process(engine, &batch))).await?;
         };
+        if !awaited.is_empty() {
+            let came = events.iter().zip(relays);
+            let ours = came.filter(|(event, _)| awaited.contains(&event.id()));
+            lock(&self.echoes).extend(ours.map(|(event, relay)| (event.id(), relay)));
+            self.outbox_wake.notify_one();
+        }
         self.note(&events, &outcomes, &mut fed);
         Ok(fed)
     }
@@ -153,8 +173,11 @@ impl Shared {
     }
 }
 
-/// `None` for an event that the engine cannot take because of a fault of ours: it must not hold up the others.
-fn process(engine: &mut Engine, events: &[Event]) -> mdk_core::Result<Vec<Option<Outcome>>> {
+/// The outcomes, `None` for an event that the engine cannot take because of a fault of ours: it must not hold up the
+/// others. And which of the events are ours and on their way: the relay that gave one has it.
+type Processed = (Vec<Option<Outcome>>, Vec<EventId>);
+
+fn process(engine: &mut Engine, events: &[Event]) -> mdk_core::Result<Processed> {
     let batch = events.iter().cloned().map(Incoming::Verified).collect();
     let outcomes = match engine.process_batch(batch) {
         Ok(outcomes) => outcomes.into_iter().map(Some).collect(),
@@ -170,7 +193,9 @@ fn process(engine: &mut Engine, events: &[Event]) -> mdk_core::Result<Vec<Option
             }
         }
     }
-    Ok(outcomes)
+    let ids: Vec<EventId> = events.iter().map(Event::id).collect();
+    let awaited = engine.outbox_awaits(&ids)?;
+    Ok((outcomes, awaited))
 }
 
 fn one_by_one(engine: &mut Engine, events: &[Event]) -> mdk_core::Result<Vec<Option<Outcome>>> {

@@ -51,6 +51,8 @@ pub struct Faults {
     pub rate_limit: Option<u32>,
     /// OK true for every event, but it is not stored.
     pub lie_ok: bool,
+    /// The relay's OK never comes: the event is stored and sent to whoever asked for it, and nobody tells its author.
+    pub lose_ok: bool,
     /// To every request: an event that matches none of its filters and one for a subscription that nobody opened.
     /// Before every event: copies of it with the same id and other content, a wrong signature, and a made-up id.
     pub false_events: bool,

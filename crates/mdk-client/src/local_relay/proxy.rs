@@ -138,6 +138,7 @@ async fn down(
                 }
                 continue;
             }
+            "OK" if rules.faults.lose_ok => continue,
             "EOSE" | "CLOSED" => queue.say_all(window.take(rules.faults.reorder)).await,
             _ => {}
         }

@@ -42,7 +42,7 @@ impl Rules {
     /// Whether messages of the relay must be looked into.
     pub(super) fn watches_relay(&self) -> bool {
         let f = &self.faults;
-        f.duplicate || f.reorder.is_some() || f.false_events || f.endless
+        f.duplicate || f.reorder.is_some() || f.false_events || f.endless || f.lose_ok
     }
 
     /// Whether the relay talks by itself.

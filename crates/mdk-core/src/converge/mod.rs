@@ -32,8 +32,8 @@ use branch::{Auth, Tree};
 /// Candidate tips that are kept per group; of more, the worst go.
 pub(crate) const MAX_RIVALS: usize = 8;
 
-/// Commits in a line that one pass takes: each leaves a state that is retained until the pass is over.
-const MAX_LINE: u64 = 32;
+/// States that an open pass retains of a line that it follows: what was said in them, and rivals of them, may still come.
+pub(crate) const MAX_LINE: u64 = 32;
 
 /// Passes that one call closes for a group.
 const MAX_PASSES: usize = 10_000;
@@ -54,13 +54,18 @@ pub(crate) fn touch(pass: &mut PassRow, epoch: u64, now_millis: u64) {
 /// Whether a commit leads further than the open pass reaches: what lies beyond is for the next one, and what was said
 /// before can still come meanwhile. (rule: E5-7)
 ///
-/// A pass without rivals has nothing to choose, so a line of commits is followed as it comes (rule: E5-8); how far, only
-/// the states bound that the pass retains. What had waited, or comes with others, may hold rivals further on: it is taken
-/// up pass by pass.
-pub(crate) fn beyond(pass: &PassRow, epoch: u64, line: bool) -> bool {
-    let reach =
-        if line && pass.contested == 0 { MAX_LINE } else { order::POLICY.max_rewind_commits };
-    pass.opened != 0 && epoch >= pass.base.saturating_add(reach)
+/// A pass without rivals has nothing to choose, so a line of commits is followed as far as it goes (rule: E5-8). With
+/// rivals it reaches as far from the fork, or from its opening, as branches may differ: a member that waited with the
+/// whole line would open its pass there. `early` says that rivals may be among what is still to be read in this call:
+/// then the line is left to the end of it, when everything is taken up by epochs and no rival is passed by.
+pub(crate) fn beyond(pass: &PassRow, epoch: u64, early: bool) -> bool {
+    let from = match pass.contested {
+        _ if pass.opened == 0 => return false,
+        0 if !early => return false,
+        0 => pass.base,
+        contested => pass.base.max(contested.saturating_sub(1)),
+    };
+    epoch >= from.saturating_add(order::POLICY.max_rewind_commits)
 }
 
 /// Whether another branch may still take the place of the followed one: a choice is to come, or a branch that lost is

@@ -124,9 +124,14 @@ impl Ctx<'_, '_> {
 
     /// A state beside the followed branch. (rule: E3-2)
     fn add_candidate(&mut self, opened: &Opened, node: NodeRow) -> Result<Verdict, Halt> {
-        let id = opened.row.id.clone();
         self.done(opened)?;
-        self.tx.drop_input(&id, &opened.content_id)?;
+        self.tx.drop_input(&opened.row.id, &opened.content_id)?;
+        self.add_rival(node)
+    }
+
+    /// As [`Ctx::add_candidate`], when nothing has to be noted about what led there.
+    pub(crate) fn add_rival(&mut self, node: NodeRow) -> Result<Verdict, Halt> {
+        let id = node.group.clone();
         self.tx.put_route(&node.nostr_group_id, &id, node.epoch)?;
         self.tx.put_node(&node)?;
         let (now, epoch, auth) = (self.now_millis, node.epoch, node.authenticator);
@@ -241,7 +246,7 @@ impl Ctx<'_, '_> {
         if matches!(row.status, GroupStatus::Unrecoverable | GroupStatus::Disbanded) {
             return Ok(false);
         }
-        if input.class == InputClass::Commit && beyond(&row.pass, input.epoch, false) {
+        if input.class == InputClass::Commit && beyond(&row.pass, input.epoch, self.batching) {
             return Ok(false);
         }
         let Ok(message) = classify::decode(&input.bytes) else {

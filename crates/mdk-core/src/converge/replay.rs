@@ -15,6 +15,7 @@ use crate::group::join::UNROUTED;
 use crate::halt::Halt;
 use crate::inbound::apply::{Refusal, load_proposals, refusal, resolve, sender_account};
 use crate::inbound::open::Opened;
+use crate::media::media_secret;
 use crate::outcome::{DeferredReason, RejectCode, Rejection};
 use crate::policy::{self, ProposalView};
 use crate::profile::{Lifecycle, Profile as _, V2};
@@ -132,6 +133,20 @@ impl Ctx<'_, '_> {
             .map_err(|_| Error::Internal("merging our own commit"))?;
         let me = Some(self.identity.account());
         Ok(Edge::Made(Box::new(self.node_after(opened, parent, &at, me, class.privileged)?)))
+    }
+
+    /// The secret that file keys of a retained state come from.
+    pub(crate) fn media_secret_of(
+        &self,
+        id: &GroupId,
+        node: &NodeRow,
+    ) -> Result<Option<Secret<32>>> {
+        match self.state_of(id, node)? {
+            Some(state) if !state.expose().is_empty() => {
+                media_secret(&self.replica(id, &state)?.mls, self.crypto).map(Some)
+            }
+            _ => Ok(None),
+        }
     }
 
     fn node_after(

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use mdk_store::{DatabaseKey, OpenOptions, Store};
-use mdk_wire::{Event, EventId, Keys};
+use mdk_wire::{Event, EventId, Keys, PublicKey};
 
 use super::Engine;
 use crate::clock::Clock;
@@ -24,13 +24,50 @@ impl Engine {
         self.outbox = true;
     }
 
-    /// What is to be published, in the order in which it is to be.
+    /// Says how large an event the relays take that an account's invites go to (NIP-11), bytes; `None` when they do not
+    /// say. Kept in memory. An invite that is larger is [`Error::GroupTooLarge`], and its commit is not made.
+    pub fn set_invite_limit(&mut self, account: PublicKey, limit: Option<u64>) {
+        /// Accounts; those before are forgotten then, and may be asked for again.
+        const MOST: usize = 10_000;
+        if self.invite_limits.len() >= MOST {
+            self.invite_limits.clear();
+        }
+        match limit {
+            Some(limit) => self.invite_limits.insert(account, limit),
+            None => self.invite_limits.remove(&account),
+        };
+    }
+
+    /// What is to be published, in the order in which it is to be. A message that waited until nobody could read it any
+    /// more, and that no relay is known to have, is encrypted again: as another event with the same message id.
     ///
     /// # Errors
     /// [`Error::Store`].
     pub fn outbox(&mut self, limit: u32) -> Result<Vec<OutboxItem>> {
         self.expire()?;
-        self.look(|ctx| ctx.outbox(limit))
+        let (items, stale) = self.look(|ctx| ctx.outbox(limit))?;
+        if stale.is_empty() {
+            return Ok(items);
+        }
+        self.act(|ctx| stale.iter().try_for_each(|group| ctx.renew_stale(group)))?;
+        Ok(self.look(|ctx| ctx.outbox(limit))?.0)
+    }
+
+    /// Whether an event is in the outbox and not finished.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn outbox_has(&mut self, event: &EventId) -> Result<bool> {
+        self.look(|ctx| ctx.outbox_has(event))
+    }
+
+    /// Place of the first unfinished event at `from` or behind it that no relay has: to see an outbox empty without
+    /// reading all of it each time.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn outbox_next(&mut self, from: i64) -> Result<Option<i64>> {
+        self.look(|ctx| ctx.outbox_next(from))
     }
 
     /// Says where an event goes. Relays that were named before keep what they said; those that are not named any more
@@ -55,6 +92,32 @@ impl Engine {
         verdict: RelayVerdict,
     ) -> Result<OutboxChange> {
         self.act(|ctx| ctx.outbox_result(seq, relay, verdict))
+    }
+
+    /// Those of `events` that came back from a relay and for which that says something new: see
+    /// [`Engine::outbox_echo`].
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn outbox_awaits(&mut self, events: &[EventId]) -> Result<Vec<EventId>> {
+        if events.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.look(|ctx| ctx.outbox_awaits(events))
+    }
+
+    /// An event of ours came back from `relay`, which therefore has it: the same as an answer that accepts, also for a
+    /// message that has failed. `same` says whether a target is that relay, for addresses that are spelled differently.
+    ///
+    /// # Errors
+    /// As [`Engine::outbox_result`].
+    pub fn outbox_echo(
+        &mut self,
+        event: &EventId,
+        relay: &str,
+        same: impl Fn(&str) -> bool,
+    ) -> Result<OutboxChange> {
+        self.act(|ctx| ctx.outbox_echo(event, relay, &same))
     }
 
     /// Messages of ours that no relay has yet, and that have not failed, in the order of sending.

@@ -9,6 +9,7 @@ use crate::event_log::Stored;
 use crate::halt::{self, Halt};
 use crate::history;
 use crate::inbound::open::Opened;
+use crate::media;
 use crate::message::{MAX_REACTION_CHARS, expiry, target_of};
 use crate::outcome::{RejectCode, Rejection};
 use crate::values::EventBody;
@@ -74,6 +75,12 @@ impl Ctx<'_, '_> {
         };
         // rule: 2.9-4 what came after its time is not kept, nor shown
         let late = row.expires_at.is_some_and(|at| at <= self.now());
+        // rule: 2.5-10 what its sender had to encrypt again, in a later epoch, is shown once
+        let again = source.followed
+            && self.tx.message(&row.group, &row.id)?.is_some_and(|known| {
+                let shown = matches!(known.status, MessageStatus::Valid | MessageStatus::Deleted);
+                shown && known.sender == row.sender && known.epoch != row.epoch
+            });
         let children = self.tx.children(&row.group, &row.id)?;
         // A delete by the same author may have come before what it deletes.
         if children.iter().any(|c| c.kind == kind::DELETE && c.sender == row.sender) {
@@ -82,8 +89,12 @@ impl Ctx<'_, '_> {
             row.tags = Vec::new();
         }
         row.seq = self.tx.insert_message(&row)?;
+        if media::is_kept(&row, late) {
+            self.keep_file_keys(&row, &source.authenticator)?;
+        }
         self.witness(&row.group, source.epoch, &source.authenticator)?;
-        if late {
+        if late || again {
+            // What branches are compared by stays.
             self.tx.expire_message(row.seq)?;
             return Ok(());
         }
@@ -144,7 +155,7 @@ impl Ctx<'_, '_> {
         if target.status == MessageStatus::Deleted {
             return Ok(None);
         }
-        self.tx.erase_message(target.seq)?;
+        self.erase_row(&target)?;
         if target.kind == kind::REACTION {
             return Ok(target.target.map(|id| Stored::ReactionRemoved {
                 target: *id.as_bytes(),
@@ -174,7 +185,7 @@ impl Ctx<'_, '_> {
                 self.tx.expire_message(edit.seq)?;
             }
             self.expire_outgoing(&row)?;
-            self.tx.expire_message(row.seq)?;
+            self.expire_row(&row)?;
             let group: GroupId = row.group.clone();
             let shown = matches!(row.status, MessageStatus::Valid | MessageStatus::Invalidated);
             let stored = match (row.kind, row.target) {

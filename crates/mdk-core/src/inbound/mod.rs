@@ -7,6 +7,7 @@ pub(crate) mod apply;
 pub(crate) mod classify;
 pub(crate) mod deliver;
 pub(crate) mod open;
+pub(crate) mod order;
 pub(crate) mod retry;
 
 use mdk_wire::{Event, kind};
@@ -30,7 +31,7 @@ pub enum Incoming<'a> {
 pub(crate) type Judged = (Result<Verdict, Rejection>, Vec<EngineEvent>, Vec<Event>);
 
 impl Ctx<'_, '_> {
-    /// Processes events one after the other; `undo` says how, and afterwards whether that was enough.
+    /// Processes events in their order; `undo` says how, and afterwards whether that was enough.
     pub(crate) fn batch(
         &mut self,
         events: &[Incoming<'_>],
@@ -38,24 +39,20 @@ impl Ctx<'_, '_> {
     ) -> Result<Vec<Judged>, Error> {
         self.undo = *undo;
         self.batching = events.len() > 1;
-        let mut judged = Vec::with_capacity(events.len());
-        for event in events {
-            let event = match event {
+        let events: Vec<Result<Event, Rejection>> = events
+            .iter()
+            .map(|event| match event {
                 Incoming::Verified(event) => Ok(event.clone()),
                 Incoming::Json(json) => Event::from_json(json).map_err(halt::wire("D1-0")),
-            };
-            let verdict = match event.map(|event| self.attempt(event)) {
-                Ok(Ok(verdict)) => verdict,
-                Ok(Err(error)) => {
-                    *undo = self.undo;
-                    return Err(error);
-                }
-                Err(rejection) => Err(rejection),
-            };
-            let mut happened = std::mem::take(&mut self.events);
-            happened.append(&mut self.late);
-            judged.push((verdict, happened, std::mem::take(&mut self.reply)));
+            })
+            .collect();
+        let mut judged: Vec<Option<Judged>> = events.iter().map(|_| None).collect();
+        let result = self.judge_all(events, &mut judged);
+        if result.is_err() {
+            *undo = self.undo;
         }
+        result?;
+        let mut judged: Vec<Judged> = judged.into_iter().flatten().collect();
         // rule: F1-1 what waited is taken up in the order of epochs, not of arrival
         if std::mem::take(&mut self.batching) {
             self.retry_all()?;
@@ -66,6 +63,55 @@ impl Ctx<'_, '_> {
             }
         }
         Ok(judged)
+    }
+
+    fn judge_all(
+        &mut self,
+        events: Vec<Result<Event, Rejection>>,
+        judged: &mut [Option<Judged>],
+    ) -> Result<(), Error> {
+        let (mut seconds, mut at) = (Vec::new(), 0);
+        while at < events.len() {
+            let count = order::same_second(&events[at..]);
+            seconds.push(count);
+            at += count;
+        }
+        let mut events = events.into_iter().enumerate();
+        for count in seconds {
+            let mut second = Vec::with_capacity(count);
+            for (at, event) in events.by_ref().take(count) {
+                match event {
+                    Ok(event) => second.push((at, event)),
+                    Err(rejection) => judged[at] = Some((Err(rejection), Vec::new(), Vec::new())),
+                }
+            }
+            self.judge_second(second, |ctx, at, event| {
+                let verdict = ctx.attempt(event)?;
+                ctx.retry_between(verdict.ok())?;
+                let mut happened = std::mem::take(&mut ctx.events);
+                happened.append(&mut ctx.late);
+                judged[at] = Some((verdict, happened, std::mem::take(&mut ctx.reply)));
+                Ok(verdict.ok())
+            })?;
+        }
+        Ok(())
+    }
+
+    /// A commit of a batch may be what earlier events of it wait for: they come before what follows.
+    fn retry_between(&mut self, verdict: Option<Verdict>) -> Result<(), Error> {
+        if !self.batching || verdict != Some(Verdict::Applied) || self.drain.is_empty() {
+            return Ok(());
+        }
+        let mut held = false;
+        for id in self.drain.keys() {
+            held |= self.tx.held_count(id)? > 0;
+        }
+        if held {
+            self.batching = false;
+            self.retry_all()?;
+            self.batching = true;
+        }
+        Ok(())
     }
 
     /// Processes one verified event of any kind.

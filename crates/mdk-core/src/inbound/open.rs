@@ -155,7 +155,11 @@ impl Ctx<'_, '_> {
 
     // rule: D1-5 the live epoch's key, then those of the retained states, newest first, and no others
     /// The contents, and the state whose key opened them.
-    fn open(&self, row: &GroupRow, message: &GroupMessage) -> Result<Option<Unsealed>, Halt> {
+    pub(super) fn open(
+        &self,
+        row: &GroupRow,
+        message: &GroupMessage,
+    ) -> Result<Option<Unsealed>, Halt> {
         if !group::is_out(row.status)
             && let Some(bytes) = message.open(&row.event_key)
         {

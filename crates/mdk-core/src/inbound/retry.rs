@@ -130,7 +130,7 @@ impl Ctx<'_, '_> {
             for event in welcomes {
                 progress |= self.retry_one(event)?;
             }
-            for event in others {
+            for event in self.in_order(others)? {
                 progress |= self.retry_one(event)?;
             }
             for event in commits {
@@ -145,14 +145,14 @@ impl Ctx<'_, '_> {
         }
     }
 
-    /// What of the waiting events opens now: everything but commits in the order of arrival, commits by their epochs, and
-    /// Welcomes if we are out.
+    /// What of the waiting events opens now: everything but commits in the order of arrival, each with its epoch, commits
+    /// by their epochs, and Welcomes if we are out.
     fn sort_waiting(
         &mut self,
         id: &GroupId,
         drain: &mut Drain,
         waiting: &[EventId],
-    ) -> Result<(Vec<Event>, Vec<Event>, Vec<Event>)> {
+    ) -> Result<(Vec<(u64, Event)>, Vec<Event>, Vec<Event>)> {
         let mut welcomes = Vec::new();
         let Some(row) = self.tx.group(id)? else { return Ok((Vec::new(), Vec::new(), welcomes)) };
         if !group::is_out(row.status) {
@@ -211,10 +211,9 @@ impl Ctx<'_, '_> {
         }
         commits.sort_by_key(|(epoch, _)| *epoch);
         // What belongs to an epoch to come would only be put back.
-        let take = |all: Vec<(u64, Event)>| {
-            all.into_iter().filter(|(epoch, _)| *epoch <= highest).map(|(_, event)| event).collect()
-        };
-        Ok((take(others), take(commits), welcomes))
+        others.retain(|(epoch, _)| *epoch <= highest);
+        commits.retain(|(epoch, _)| *epoch <= highest);
+        Ok((others, commits.into_iter().map(|(_, event)| event).collect(), welcomes))
     }
 
     /// One held event in its own savepoint. True when it is settled, or kept in another form.

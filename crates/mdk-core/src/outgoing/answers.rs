@@ -63,7 +63,7 @@ impl Ctx<'_, '_> {
     }
 
     /// Does what follows from the answers, `first` if a relay has it for the first time, and writes the row.
-    fn conclude(
+    pub(super) fn conclude(
         &mut self,
         mut row: OutgoingRow,
         first: bool,
@@ -243,7 +243,7 @@ impl Ctx<'_, '_> {
 }
 
 /// Takes an answer down. False if it says nothing new.
-fn note(row: &mut OutgoingRow, relay: &str, verdict: RelayVerdict) -> bool {
+pub(super) fn note(row: &mut OutgoingRow, relay: &str, verdict: RelayVerdict) -> bool {
     row.attempts = row.attempts.saturating_add(1);
     if verdict == RelayVerdict::Accepted {
         add_target(&mut row.targets, relay);

@@ -5,8 +5,12 @@
 //! relay said; what follows from that is decided here.
 
 mod answers;
+mod echo;
 mod sent;
+mod stale;
 mod values;
+
+use std::collections::BTreeSet;
 
 use mdk_store::{OutgoingEnd, OutgoingPurpose, OutgoingRow, PendingRow, SendState, TargetRow};
 use mdk_wire::{Event, EventId, GroupId, relay_url};
@@ -54,7 +58,7 @@ impl Ctx<'_, '_> {
         self.put_in(letter, pending)
     }
 
-    fn put_in(&mut self, letter: &Letter<'_>, pending: Option<i64>) -> Result<()> {
+    pub(crate) fn put_in(&mut self, letter: &Letter<'_>, pending: Option<i64>) -> Result<()> {
         let (purpose, message, recipient) = match letter.purpose {
             OutboxPurpose::Message { message_id } => {
                 (OutgoingPurpose::Message, Some(message_id), None)
@@ -192,9 +196,46 @@ impl Ctx<'_, '_> {
         Ok(())
     }
 
+    /// Whether this event is in and not finished.
+    pub(crate) fn outbox_has(&self, event: &EventId) -> Result<bool> {
+        Ok(self.tx.outgoing_event(event)?.is_some_and(|row| row.finished_at.is_none()))
+    }
+
+    /// The first unfinished event from this place on that no relay has.
+    pub(crate) fn outbox_next(&self, from: i64) -> Result<Option<i64>> {
+        /// Rows at one time.
+        const PAGE: u32 = 64;
+        let mut after = from.saturating_sub(1);
+        loop {
+            let rows = self.tx.outgoing(after, PAGE)?;
+            if let Some(row) = rows.iter().find(|row| !accepted(row)) {
+                return Ok(Some(row.seq));
+            }
+            match rows.last() {
+                Some(last) => after = last.seq,
+                None => return Ok(None),
+            }
+        }
+    }
+
     // rule: OB-5 what was put in first goes out first, with the same bytes each time
-    pub(crate) fn outbox(&self, limit: u32) -> Result<Vec<OutboxItem>> {
-        self.tx.outgoing(0, limit)?.into_iter().map(item).collect()
+    /// What is to be published, without the messages that are too old to be read, and the groups that these are of.
+    pub(crate) fn outbox(&self, limit: u32) -> Result<(Vec<OutboxItem>, BTreeSet<GroupId>)> {
+        let rows = self.tx.outgoing(0, limit)?;
+        let stale = self.stale_groups(&rows)?;
+        let mut items = Vec::with_capacity(rows.len());
+        for row in rows {
+            let group = row.group.as_ref().filter(|group| stale.contains(group));
+            let message = row.purpose == OutgoingPurpose::Message && !accepted(&row);
+            let too_old = match group.filter(|_| message) {
+                Some(group) => self.is_stale(group, &row)?,
+                None => false,
+            };
+            if !too_old {
+                items.push(item(row)?);
+            }
+        }
+        Ok((items, stale))
     }
 }
 

@@ -153,7 +153,7 @@ impl Ctx<'_, '_> {
 }
 
 /// Relays that have not answered are not asked any more.
-fn give_up(row: &mut OutgoingRow, reason: &str) {
+pub(super) fn give_up(row: &mut OutgoingRow, reason: &str) {
     for target in row.targets.iter_mut().filter(|t| t.state == SendState::Waiting) {
         target.state = SendState::Refused;
         target.reason = Some(reason.to_owned());

@@ -126,6 +126,7 @@ impl World {
             }
             Act::Skew(a, seconds) => {
                 self.members[a % n].skew = seconds;
+                self.skewed = true;
                 self.set_clock(a % n);
                 Ok(())
             }

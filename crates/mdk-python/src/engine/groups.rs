@@ -166,6 +166,7 @@ impl Mdk {
             relays: relays.map(args::relays).transpose()?,
             admins: admins.map(|a| args::public_keys("admins", a)).transpose()?,
             retention: retention.map(|r| args::seconds("retention", r)).transpose()?,
+            image: None,
         };
         stage(slf, |e| e.update_group(&group, update))
     }

@@ -3,6 +3,7 @@
 mod groups;
 mod history;
 mod key_packages;
+pub(crate) mod media;
 mod messages;
 mod outbox;
 mod vault;

@@ -1,0 +1,179 @@
+//! The order of sending, where relays do not keep it.
+//!
+//! A relay sorts by whole seconds, and what is of one second by the event's id, which is chance. The order of one
+//! sender's messages stands in the messages themselves: epoch, and generation of the sender's ratchet.
+
+use std::collections::BTreeMap;
+
+use mdk_store::GroupStatus;
+use mdk_wire::{Event, GroupId, GroupMessage, kind};
+use openmls::prelude::ProtocolMessage;
+
+use crate::ctx::Ctx;
+use crate::error::Result;
+use crate::group;
+use crate::halt::Halt;
+use crate::inbound::classify;
+use crate::outcome::{Rejection, Verdict};
+use crate::sender_data;
+
+/// How often what is left of a second is looked at anew because a commit has taken effect.
+const ROUNDS: usize = 32;
+
+/// Place of a message among those of its sender.
+pub(crate) struct Place {
+    group: GroupId,
+    leaf: u32,
+    epoch: u64,
+    generation: u32,
+}
+
+enum Peeked {
+    /// It can be processed now; where it stands, if it has such a place.
+    Ready(Option<Place>),
+    /// A commit or proposal.
+    Handshake,
+    /// Nothing opens it yet.
+    Closed,
+}
+
+/// Sorts what one sender said into the places that its messages have in the list; everything else stays where it is.
+pub(crate) fn sort<T>(said: Vec<(T, Option<Place>)>) -> Vec<T> {
+    let mut slots: BTreeMap<(GroupId, u32), Vec<usize>> = BTreeMap::new();
+    let mut turns = Vec::with_capacity(said.len());
+    let mut list: Vec<Option<T>> = Vec::with_capacity(said.len());
+    for (at, (one, place)) in said.into_iter().enumerate() {
+        if let Some(Place { group, leaf, epoch, generation }) = place {
+            slots.entry((group, leaf)).or_default().push(at);
+            turns.push((epoch, generation));
+        } else {
+            turns.push((0, 0));
+        }
+        list.push(Some(one));
+    }
+    let mut from: Vec<usize> = (0..list.len()).collect();
+    for slots in slots.into_values() {
+        let mut sorted = slots.clone();
+        sorted.sort_by_key(|at| turns[*at]);
+        for (slot, at) in slots.into_iter().zip(sorted) {
+            from[slot] = at;
+        }
+    }
+    from.into_iter().filter_map(|at| list[at].take()).collect()
+}
+
+/// How many of `events`, from the first on, are of one second and of groups.
+pub(crate) fn same_second(events: &[std::result::Result<Event, Rejection>]) -> usize {
+    let time = |event: &std::result::Result<Event, Rejection>| {
+        let event = event.as_ref().ok()?;
+        (event.kind() == kind::GROUP_MESSAGE).then(|| event.created_at())
+    };
+    match events.first().and_then(time) {
+        Some(second) => events.iter().take_while(|event| time(event) == Some(second)).count(),
+        None => 1,
+    }
+}
+
+impl Ctx<'_, '_> {
+    // rule: F1-4 of one sender everything is taken up in the order of sending, whatever order a relay gives it in
+    /// Judges the events of one second: what can be read in the order in which each sender said it, then what ends the
+    /// epoch, then what that made readable.
+    pub(crate) fn judge_second(
+        &mut self,
+        mut left: Vec<(usize, Event)>,
+        mut judge: impl FnMut(&mut Self, usize, Event) -> Result<Option<Verdict>>,
+    ) -> Result<()> {
+        for _ in 0..ROUNDS {
+            if left.len() < 2 {
+                break;
+            }
+            let (mut said, mut handshakes, mut closed) = (Vec::new(), Vec::new(), Vec::new());
+            for (at, event) in left {
+                match self.peek(&event)? {
+                    Peeked::Ready(place) => said.push(((at, event), place)),
+                    Peeked::Handshake => handshakes.push((at, event)),
+                    Peeked::Closed => closed.push((at, event)),
+                }
+            }
+            for (at, event) in sort(said) {
+                judge(self, at, event)?;
+            }
+            let mut handshakes = handshakes.into_iter();
+            let mut moved = false;
+            while !moved && let Some((at, event)) = handshakes.next() {
+                moved = judge(self, at, event)? == Some(Verdict::Applied);
+            }
+            left = handshakes.chain(closed).collect();
+            left.sort_by_key(|(at, _)| *at);
+            if !moved {
+                break;
+            }
+        }
+        for (at, event) in left {
+            judge(self, at, event)?;
+        }
+        Ok(())
+    }
+
+    /// Events that waited and can be read now, by epoch, and what one sender said in the order of sending.
+    pub(crate) fn in_order(&mut self, mut events: Vec<(u64, Event)>) -> Result<Vec<Event>> {
+        if events.len() < 2 {
+            return Ok(events.into_iter().map(|(_, event)| event).collect());
+        }
+        events.sort_by_key(|(epoch, _)| *epoch);
+        let mut said = Vec::with_capacity(events.len());
+        for (_, event) in events {
+            let place = match self.peek(&event)? {
+                Peeked::Ready(place) => place,
+                Peeked::Handshake | Peeked::Closed => None,
+            };
+            said.push((event, place));
+        }
+        Ok(sort(said))
+    }
+
+    /// What kind of event it is, by what opens it now. Changes nothing.
+    fn peek(&mut self, event: &Event) -> Result<Peeked> {
+        if self.tx.seen(event.id().as_bytes())?.is_some() {
+            return Ok(Peeked::Ready(None));
+        }
+        // What is refused is refused in any order.
+        let Ok(message) = GroupMessage::parse(event.clone()) else {
+            return Ok(Peeked::Ready(None));
+        };
+        for id in self.tx.route_claims(&message.group)? {
+            let row = self.current_row(&id)?;
+            let bytes = match self.open(&row, &message) {
+                Ok(Some((bytes, _))) => bytes,
+                Ok(None) => continue,
+                Err(Halt::Rejected(_)) => return Ok(Peeked::Ready(None)),
+                Err(Halt::Failed(error)) => return Err(error),
+            };
+            if classify::is_handshake(&bytes) {
+                return Ok(Peeked::Handshake);
+            }
+            let Ok(message) = classify::decode(&bytes) else { return Ok(Peeked::Ready(None)) };
+            let ours = message.group_id().as_slice() == id.as_bytes();
+            let live = !group::is_out(row.status)
+                && !matches!(row.status, GroupStatus::Founding | GroupStatus::Unrecoverable);
+            if !ours || !live {
+                return Ok(Peeked::Ready(None));
+            }
+            return Ok(Peeked::Ready(self.place_of(&id, message)));
+        }
+        Ok(Peeked::Closed)
+    }
+
+    fn place_of(&mut self, id: &GroupId, message: ProtocolMessage) -> Option<Place> {
+        if self.cache.peek(id).is_none() {
+            // A group that does not load shows that when the event is processed.
+            let loaded = self.take(id).ok()?;
+            self.put(loaded);
+        }
+        let epoch = message.epoch().as_u64();
+        let group = self.cache.peek_mut(id)?;
+        let (leaf, generation) =
+            sender_data::read(self.crypto, self.tx.mls(), &mut group.mls, message)?;
+        Some(Place { group: id.clone(), leaf, epoch, generation })
+    }
+}
