@@ -98,6 +98,10 @@ def send(
                 lines.append(
                     "No relay took it in time. It is kept, and goes out with the next command that connects."
                 )
+            if sent.delivery is Delivery.FAILED:
+                lines.append(
+                    "It is not tried again. Do what the relays ask for, or use others: mdk init --relay URL."
+                )
             output.show(as_json, document, lines)
             return code
 
