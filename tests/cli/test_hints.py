@@ -44,6 +44,8 @@ def test_what_was_written_for_programs_is_translated() -> None:
     assert message == "text: too large (limit 4, got 5)"
     assert hint is not None
     assert "--help" in hint
+    error = errors.InvalidInput("text: too large (limit 4, got 5)", limit=4, value=5)
+    assert hints.told(error, "send")[1] == "Make it smaller: at most 4."
     refused = errors.NoRelayAccepted(
         "no relay accepted it", reasons={"wss://r": "blocked: \x1b no"}
     )

@@ -29,7 +29,7 @@ EVERY = {
     "restore": 199,
     "encrypt_existing": 97,
 }
-EVERY |= {"rekey": 31, "backup": 7, "reopen": 23, "create_group": 29, "welcome": 17}
+EVERY |= {"rekey": 31, "backup": 2, "reopen": 23, "create_group": 29, "welcome": 17}
 
 
 @pytest.fixture(scope="module")
@@ -77,3 +77,19 @@ def test_a_commit_that_fails_where_the_log_begins_anew_is_not_found_later(stand:
         plan = Plan(Mode.FAIL, target, lasting & ~Kind.UNLINK, errno.EIO, sticky=True)
         _, tally = fault_once(stand, operation, plan, reopen=target % 2 == 0)
         assert not tally.failures, "\n".join(tally.failures)
+
+
+# proves: R5
+def test_a_new_database_that_cannot_be_read_back_is_not_called_damaged(stand: Bench) -> None:
+    """SQLCipher takes what it could not read for what does not authenticate."""
+    operation = by_name("first_open")
+    stand.ready(operation)
+    errors: set[str] = set()
+    for target in range(2, 1000, 5):
+        plan = Plan(Mode.FAIL, target, Kind.READ, errno.EIO)
+        fired, tally = fault_once(stand, operation, plan, reopen=False)
+        assert not tally.failures, "\n".join(tally.failures)
+        errors |= set(tally.errors)
+        if not fired:
+            break
+    assert errors == {"StorageError"}

@@ -10,7 +10,7 @@ pub enum ClientError {
     /// The engine refused. Remedy: as its own error says.
     #[error(transparent)]
     Engine(#[from] mdk_core::Error),
-    /// The engine was closed, or is unusable after an internal error. Remedy: open the account again.
+    /// The engine was closed. Remedy: open the account again.
     #[error("the account is closed")]
     EngineGone,
     /// A relay URL is not ws:// or wss:// with a host. Remedy: correct it.

@@ -5,11 +5,16 @@
 //! time holds up its successors a few times only.
 
 use std::collections::{HashMap, HashSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use mdk_core::{Delivery, OutboxChange, OutboxItem, OutboxPurpose, RelayVerdict, SendState};
+use futures_util::FutureExt as _;
+use mdk_core::{
+    Delivery, OutboxChange, OutboxItem, OutboxPurpose, RelayResult, RelayVerdict, SendState,
+};
+use mdk_wire::PublicKey;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -72,6 +77,8 @@ struct Worker {
     jobs: JoinSet<Done>,
     busy: HashSet<Lane>,
     searching: HashSet<i64>,
+    /// Welcomes for which other relays were looked for than those that their recipients asked for.
+    widened: HashSet<i64>,
     /// When a search, or a relay that is not to be reached, is tried again; and how often it was.
     searches: HashMap<i64, (Instant, u32)>,
     pauses: HashMap<String, (Instant, u32)>,
@@ -90,6 +97,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         jobs: JoinSet::new(),
         busy: HashSet::new(),
         searching: HashSet::new(),
+        widened: HashSet::new(),
         searches: HashMap::new(),
         pauses: HashMap::new(),
     };
@@ -98,8 +106,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         result = worker.turn() => result,
     };
     if let Err(error) = result {
-        tracing::warn!("the outbox stops: {error}");
-        shared.stop();
+        shared.stop_for(&error);
     }
     worker.jobs.shutdown().await;
 }
@@ -140,6 +147,9 @@ impl Worker {
                     // What had to be given up for now may go at once.
                     self.searches.clear();
                     self.pauses.clear();
+                    // And what is first: to look through thousands of rows with each answer takes longer than to send.
+                    self.rows = ROWS;
+                    self.stale = true;
                 }
                 () = until(alarm) => {}
             }
@@ -157,14 +167,20 @@ impl Worker {
         }
         let there: HashSet<i64> = self.items.iter().map(|item| item.seq).collect();
         self.searches.retain(|seq, _| there.contains(seq));
+        self.widened.retain(|seq| there.contains(seq));
         self.tell();
         Ok(())
     }
 
-    /// Counts what no relay has, and says which relays are needed.
-    fn tell(&self) {
+    /// Counts what no relay has.
+    fn count(&self) {
         let queued = self.items.iter().filter(|item| !accepted(item)).count();
         self.shared.counters.outbox_queued.store(queued as u64, Ordering::Relaxed);
+    }
+
+    /// As [`Worker::count`], and says which relays are needed.
+    fn tell(&self) {
+        self.count();
         let waiting = |item: &OutboxItem| {
             let waiting = item.results.iter().filter(|r| r.state == SendState::Waiting);
             waiting.filter_map(|r| normal_url(&r.relay).ok()).collect::<Vec<_>>()
@@ -235,11 +251,25 @@ impl Worker {
                 match self.searches.get(&item.seq) {
                     Some((at, _)) if *at > instant => wake(*at),
                     _ if self.searching.insert(item.seq) => {
-                        self.jobs.spawn(search(self.shared.clone(), item.clone()));
+                        let search = search(self.shared.clone(), item.clone());
+                        let nothing = Done::Found { seq: item.seq, relays: None };
+                        self.jobs.spawn(or_else(search, || nothing));
                     }
                     _ => {}
                 }
                 continue;
+            }
+            if let Some(recipient) = self.tired(item) {
+                match self.searches.get(&item.seq) {
+                    Some((at, _)) if *at > instant => wake(*at),
+                    _ if self.searching.insert(item.seq) => {
+                        let (shared, item) = (self.shared.clone(), item.clone());
+                        let nothing = Done::Found { seq: item.seq, relays: None };
+                        let search = widen(shared, item, recipient);
+                        self.jobs.spawn(or_else(search, || nothing));
+                    }
+                    _ => {}
+                }
             }
             if self.waits_for_history(item) {
                 // Nor does what comes after it overtake it.
@@ -303,7 +333,8 @@ impl Worker {
                 let (relay, event) = (result.relay.clone(), item.event.clone());
                 self.jobs.spawn(async move {
                     let time = shared.options.request_timeout;
-                    let answer = shared.pool.publish(&url, &shared.me, &event, time).await;
+                    let publish = shared.pool.publish(&url, &shared.me, &event, time);
+                    let answer = or_else(publish, panicked).await;
                     Done::Said { seq, lane, relay, answer }
                 });
             }
@@ -318,6 +349,38 @@ impl Worker {
             self.stale = true;
         }
         Ok(alarm)
+    }
+
+    /// Whether only one relay may still take a Welcome that has been tried nowhere else.
+    fn last_hope(&self, seq: i64) -> bool {
+        let item = self.items.iter().find(|item| item.seq == seq);
+        item.is_some_and(|item| {
+            let waits = item.results.iter().filter(|r| r.state == SendState::Waiting);
+            let welcome = matches!(item.purpose, OutboxPurpose::Welcome { .. });
+            welcome && !accepted(item) && !self.widened.contains(&seq) && waits.count() == 1
+        })
+    }
+
+    /// The relays that a Welcome was for count as tried often enough.
+    fn exhaust(&mut self, seq: i64) {
+        for item in self.items.iter_mut().filter(|item| item.seq == seq) {
+            item.results
+                .iter_mut()
+                .for_each(|result| result.attempts = result.attempts.max(PATIENT));
+        }
+    }
+
+    /// Whom a Welcome is for that no relay has taken for long enough, and that has been tried nowhere else.
+    fn tired(&self, item: &OutboxItem) -> Option<PublicKey> {
+        let OutboxPurpose::Welcome { recipient } = item.purpose else { return None };
+        if accepted(item) || self.widened.contains(&item.seq) {
+            return None;
+        }
+        let waits = Duration::from_secs(now().saturating_sub(item.created_at));
+        let tried =
+            |result: &RelayResult| result.state == SendState::Refused || result.attempts >= PATIENT;
+        let patience = self.shared.options.welcome_patience;
+        (waits >= patience || item.results.iter().all(tried)).then_some(recipient)
     }
 
     /// Whether the group of a message may be further than we are: a relay of it is giving what came in since.
@@ -339,6 +402,9 @@ impl Worker {
                     self.searches.insert(seq, (Instant::now() + pause, failures + 1));
                     return Ok(());
                 };
+                if self.items.iter().any(|item| item.seq == seq && !item.results.is_empty()) {
+                    self.widened.insert(seq);
+                }
                 let set =
                     move |engine: &mut mdk_core::Engine| engine.set_outbox_relays(seq, &relays);
                 match self.shared.engine(set).await {
@@ -365,6 +431,11 @@ impl Worker {
                 };
                 let verdict = match answer {
                     Published::Accepted => RelayVerdict::Accepted,
+                    // Refused by the last one it would be given up, and there may be others.
+                    Published::Refused { reason, forever: true } if self.last_hope(seq) => {
+                        self.exhaust(seq);
+                        later(reason)
+                    }
                     Published::Refused { reason, forever: true } => {
                         RelayVerdict::Refused { reason }
                     }
@@ -446,7 +517,8 @@ impl Worker {
     fn remember(&mut self, seq: i64, relay: &str, verdict: RelayVerdict, finished: bool) {
         let Some(place) = self.items.iter().position(|item| item.seq == seq) else { return };
         if finished {
-            self.items.remove(place);
+            let item = self.items.remove(place);
+            lock(&self.shared.awaited).remove(item.event_id.as_bytes());
             self.stale |= self.full && self.items.len() < self.rows as usize / 2;
         } else if let Some(result) =
             self.items[place].results.iter_mut().find(|result| result.relay == relay)
@@ -458,8 +530,24 @@ impl Worker {
                 RelayVerdict::Later { next_at, .. } => result.next_at = next_at,
             }
         }
-        self.tell();
+        // Which relays are needed is said anew with the next reading: with every answer would be once too often.
+        if self.items.is_empty() { self.tell() } else { self.count() }
     }
+}
+
+/// What a job gives, or instead when it panics: its lane is open again then, and it is tried later.
+async fn or_else<T>(job: impl Future<Output = T>, instead: impl FnOnce() -> T) -> T {
+    match AssertUnwindSafe(job).catch_unwind().await {
+        Ok(done) => done,
+        Err(_) => {
+            tracing::error!("a job of the outbox panicked");
+            instead()
+        }
+    }
+}
+
+fn panicked() -> Published {
+    Published::Refused { reason: "internal error".to_owned(), forever: false }
 }
 
 fn accepted(item: &OutboxItem) -> bool {
@@ -473,6 +561,19 @@ async fn until(at: Option<Instant>) {
     }
 }
 
+/// The relays that a Welcome has, and others where its recipient may be.
+async fn widen(shared: Arc<Shared>, item: OutboxItem, recipient: PublicKey) -> Done {
+    let further = lists::further_targets(&shared, &recipient).await;
+    let relays = further.map(|further| {
+        let known = |url: &String| {
+            item.relays.iter().any(|relay| normal_url(relay).is_ok_and(|relay| relay == *url))
+        };
+        let new: Vec<String> = further.into_iter().filter(|url| !known(url)).collect();
+        item.relays.iter().cloned().chain(new).collect()
+    });
+    Done::Found { seq: item.seq, relays }
+}
+
 /// Finds the relays of an event that names none.
 async fn search(shared: Arc<Shared>, item: OutboxItem) -> Done {
     let seq = item.seq;
@@ -483,4 +584,19 @@ async fn search(shared: Arc<Shared>, item: OutboxItem) -> Done {
         _ => Some(shared.own_relays()).filter(|relays| !relays.is_empty()),
     };
     Done::Found { seq, relays }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_job_that_panics_opens_its_lane_again() {
+        let publish = async { panic!("for the test") };
+        let Published::Refused { forever, .. } = or_else(publish, panicked).await else {
+            panic!("no answer that leads to another attempt")
+        };
+        assert!(!forever);
+        assert!(or_else(async { true }, || false).await);
+    }
 }

@@ -176,7 +176,8 @@ impl Engine {
     fn write<T>(&mut self, f: impl FnOnce(&mut Ctx<'_, '_>) -> Result<T>) -> Result<(T, Effects)> {
         let now_millis = self.clock.now_millis();
         let restored = self.restored;
-        let Self { store, identity, crypto, config, cache, recent, outbox, invite_limits, .. } = self;
+        let Self { store, identity, crypto, config, cache, recent, outbox, invite_limits, .. } =
+            self;
         cache.keep();
         let result = store.write(|tx| {
             let mut ctx = Ctx {
@@ -227,7 +228,8 @@ impl Engine {
     pub(crate) fn look<T>(&mut self, f: impl FnOnce(&mut Ctx<'_, '_>) -> Result<T>) -> Result<T> {
         let now_millis = self.clock.now_millis();
         let restored = self.restored;
-        let Self { store, identity, crypto, config, cache, recent, outbox, invite_limits, .. } = self;
+        let Self { store, identity, crypto, config, cache, recent, outbox, invite_limits, .. } =
+            self;
         store.read(|tx| {
             f(&mut Ctx {
                 tx,

@@ -153,8 +153,8 @@ impl Client {
                 if !polled.0.is_empty() {
                     return Ok(polled);
                 }
-                if client.is_stopped() {
-                    return Err(Raise::from(ClientError::Closed));
+                if let Some(why) = client.why_stopped() {
+                    return Err(Raise::from(why));
                 }
                 wait(&mut changes, &mut used).await?;
             }

@@ -70,6 +70,10 @@ pub(crate) struct Raise {
 }
 
 impl Raise {
+    pub(crate) fn class(&self) -> &Class {
+        &self.class
+    }
+
     pub(crate) fn new(class: Class, message: impl ToString) -> Self {
         Self { class, message: message.to_string(), details: Vec::new() }
     }

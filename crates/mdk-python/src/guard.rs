@@ -161,7 +161,10 @@ impl EngineAccess for Guard {
             f(engine);
             Ok(())
         };
-        self.run(call).map_err(|_| ClientError::EngineGone)
+        self.run(call).map_err(|raise| match raise.class() {
+            Class::InternalError => ClientError::Internal("the engine is unusable: open it again"),
+            _ => ClientError::EngineGone,
+        })
     }
 }
 

@@ -150,6 +150,7 @@ impl Store {
 
     /// Works on this connection from now on.
     pub(crate) fn attach(&mut self, mut conn: Connection) -> Result<(), OpenError> {
+        conn.execute_batch(include_str!("schema/connection__held.sql"))?;
         self.log_frames.store(0, Ordering::Relaxed);
         let counter = Arc::clone(&self.log_frames);
         conn.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, frames| {

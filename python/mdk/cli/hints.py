@@ -137,5 +137,9 @@ def told(error: MdkError, command: str) -> tuple[str, str | None]:
     # A hint of its own was written where it was raised; the commands write theirs in their own words.
     if error.hint is not None and error.hint != type(error).hint:
         return message, error.hint
+    if type(error) is errors.InvalidInput and (error.value or 0) > (
+        error.limit or error.value or 0
+    ):
+        return message, f"Make it smaller: at most {error.limit}."
     own = _OF_COMMANDS.get((type(error), command))
     return message, own or HINTS.get(type(error), error.hint)

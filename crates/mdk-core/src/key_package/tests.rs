@@ -61,6 +61,7 @@ impl Account {
                 now_millis: now * 1000,
                 cache: &mut cache,
                 recent: &Recent::default(),
+                invite_limits: &std::collections::HashMap::new(),
                 random: OsRandom,
                 events: Vec::new(),
                 late: Vec::new(),

@@ -196,6 +196,28 @@ impl Ctx<'_, '_> {
         Ok(())
     }
 
+    /// Whether this event is in and not finished.
+    pub(crate) fn outbox_has(&self, event: &EventId) -> Result<bool> {
+        Ok(self.tx.outgoing_event(event)?.is_some_and(|row| row.finished_at.is_none()))
+    }
+
+    /// The first unfinished event from this place on that no relay has.
+    pub(crate) fn outbox_next(&self, from: i64) -> Result<Option<i64>> {
+        /// Rows at one time.
+        const PAGE: u32 = 64;
+        let mut after = from.saturating_sub(1);
+        loop {
+            let rows = self.tx.outgoing(after, PAGE)?;
+            if let Some(row) = rows.iter().find(|row| !accepted(row)) {
+                return Ok(Some(row.seq));
+            }
+            match rows.last() {
+                Some(last) => after = last.seq,
+                None => return Ok(None),
+            }
+        }
+    }
+
     // rule: OB-5 what was put in first goes out first, with the same bytes each time
     /// What is to be published, without the messages that are too old to be read, and the groups that these are of.
     pub(crate) fn outbox(&self, limit: u32) -> Result<(Vec<OutboxItem>, BTreeSet<GroupId>)> {

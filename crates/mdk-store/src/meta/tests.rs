@@ -94,7 +94,10 @@ fn hot_queries_search_an_index() {
         (client_state::STATES, "PRIMARY KEY"),
         (held::HELD, "held_by_group"),
         (held::DUE, "inputs_by_due"),
+        (held::HELD_SUMS, "PRIMARY KEY"),
         (held::INPUTS, "sqlite_autoindex_inputs_1 (group_id=?)"),
+        (held::INPUT_HEADS, "sqlite_autoindex_inputs_1 (group_id=?)"),
+        (held::INPUTS_ON, "sqlite_autoindex_inputs_1 (group_id=?)"),
         (snapshots::NODES, "sqlite_autoindex_nodes_1 (group_id=?)"),
     ];
     with_tx(|tx| {
