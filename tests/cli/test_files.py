@@ -61,8 +61,10 @@ def test_a_file_from_one_shell_to_the_other(home: Home, blobs: LocalBlossom) -> 
     assert (home.folder / "in" / "box" / "letter.txt").read_bytes() == LETTER
     done = home.mdk("download", "-a", "bob", message["id"], "--to", "in/box", "--json")
     assert (done.code, done.document["error"]["code"]) == (73, "destination_exists")
-    done = home.mdk("download", "-a", "bob", message["id"], "--json")
-    assert done.document["files"] == [{"path": "letter.txt", "size": len(LETTER)}]
+    done = home.mdk("download", "-a", "bob", message["id"], "--to", ".", "--json")
+    assert done.document["error"]["code"] == "destination_exists"
+    done = home.mdk("download", "-a", "bob", message["id"], "--to", "again", "--json")
+    assert done.document["files"] == [{"path": "again/letter.txt", "size": len(LETTER)}]
 
 
 def test_what_cannot_be_sent_or_fetched_says_so(home: Home, blobs: LocalBlossom) -> None:

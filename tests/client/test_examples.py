@@ -54,13 +54,13 @@ async def test_lowlevel(relay: LocalRelay, tmp_path: Path) -> None:
     assert "wss://relay.example" in out
 
 
-async def alice_with(relay: LocalRelay, folder: Path, bob: Client) -> Group:
+async def alice_with(relay: LocalRelay, folder: Path, bob: Client, name: str = "Lunch") -> Group:
     """An account "alice" as the examples expect it, in a group with bob. Bob's handle."""
     path = folder / "data" / "mdk" / "alice" / "mdk.db"
     async with impatient(
         Client.open(path, key=DatabaseKey.from_file(folder / "alice.key"), relays=[relay.url])
     ) as alice:
-        group = await alice.groups.create("Lunch", [bob.public_key])
+        group = await alice.groups.create(name, [bob.public_key])
         room = await bob.invites.accept(await bob.invites.next(PATIENCE))
         await group.send("hello")
         assert await hear(room, 1) == ["hello"]
@@ -95,7 +95,7 @@ async def test_rekey(relay: LocalRelay, tmp_path: Path) -> None:
 async def test_send_image(relay: LocalRelay, blobs: LocalBlossom, tmp_path: Path) -> None:
     bob = await client(relay, "bob", blobs=blobs)
     try:
-        room = await alice_with(relay, tmp_path, bob)
+        room = await alice_with(relay, tmp_path, bob, name="")
         await room.send_file(png(8, 8), filename="dog.png")
         (tmp_path / "cat.jpg").write_bytes(JPEG)
         program = start("send_image", relay, tmp_path, bob.npub, blobs.url)

@@ -2,9 +2,12 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod blossom_kit;
+mod socks_kit;
 
 use blossom_kit::*;
-use mdk_client::{ClientError, LOCATOR_KIND, Origin, Server};
+use mdk_client::{
+    Blossom, BlossomOptions, ClientError, LOCATOR_KIND, Origin, Pool, PoolOptions, Server,
+};
 use mdk_wire::{Event, Keys};
 
 const MAX: u64 = 1 << 20;
@@ -163,6 +166,24 @@ async fn a_root_below_a_path_is_served_too() {
         let urls = blossom.upload(&[server], vec![1, 2, 3], None).await.unwrap();
         assert_eq!(urls, [format!("{}/files/{}", host.url, hex(&hash(&[1, 2, 3])))]);
         assert_eq!(host.asked.lock().unwrap()[0].path, "/files/upload");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn files_go_through_the_proxy_names_too() {
+    bounded(async {
+        let host = Host::good().await;
+        let address = host.url.strip_prefix("http://").unwrap().parse().unwrap();
+        let (proxy, asked) = socks_kit::proxy(address).await;
+        let options = PoolOptions { proxy: Some(proxy), ..PoolOptions::default() };
+        let blossom = Blossom::new(&Pool::new(options), BlossomOptions::default());
+        // A name that only the proxy resolves.
+        let server = Server { root: "http://blobs.localhost".to_owned(), origin: Origin::User };
+        blossom.upload(&[server.clone()], vec![4, 2], None).await.unwrap();
+        let got = blossom.download(&[], &[server], &hash(&[4, 2]), MAX).await.unwrap();
+        assert_eq!(got, [4, 2]);
+        assert_eq!(*asked.lock().unwrap(), ["blobs.localhost"; 2]);
     })
     .await;
 }

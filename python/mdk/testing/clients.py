@@ -36,7 +36,7 @@ async def client(
     relay: LocalRelay | Sequence[LocalRelay],
     name: str = "test",
     *,
-    blobs: LocalBlossom | Sequence[LocalBlossom] = (),
+    blobs: LocalBlossom | Sequence[LocalBlossom] | None = None,
     account: PathArg = ":memory:",
     keys: Keys | None = None,
     key: DatabaseKey | None = None,
@@ -60,7 +60,7 @@ async def client(
         ready: wait until it is connected and can be invited.
     """
     relays = [relay] if isinstance(relay, LocalRelay) else relay
-    servers = [blobs] if isinstance(blobs, LocalBlossom) else blobs
+    servers = [blobs] if isinstance(blobs, LocalBlossom) else blobs or ()
     opened = impatient(
         Client.open(
             account,
