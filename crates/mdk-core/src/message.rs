@@ -4,9 +4,7 @@ mod payload;
 
 use mdk_store::{MessageRow, MessageStatus, OutgoingRow, Seen};
 use mdk_wire::v2::Attachment;
-use mdk_wire::{
-    ContentId, Event, EventId, GroupId, UnsignedEvent, group_message, kind,
-};
+use mdk_wire::{ContentId, Event, EventId, GroupId, UnsignedEvent, group_message, kind};
 
 use crate::cache::LoadedGroup;
 use crate::ctx::Ctx;

@@ -6,9 +6,9 @@ use mdk_wire::GroupId;
 
 use super::{CommitEnd, CommitState, OutboxChange, RelayVerdict};
 use super::{MAX_TARGETS, accepted, add_target, errors};
-use crate::relays;
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
+use crate::relays;
 use crate::values::Delivery;
 
 /// Longest text of a relay that is kept, in bytes.
