@@ -151,6 +151,9 @@ impl Mdk {
         {
             slf.get().call(slf.py(), |e| e.group(&group))?;
             return Err(Raise::new(Class::InvalidInput, "nothing to change")
+                .text("field", "name, description, relays, admins, retention")
+                .number("limit", Some(1))
+                .number("value", Some(0))
                 .text(
                     "hint",
                     "Give at least one of name, description, relays, admins and retention.",
