@@ -72,7 +72,6 @@ impl Account {
                 batching: false,
                 kept_raw: false,
                 outbox: false,
-                invite_limits: &std::collections::HashMap::new(),
                 undo: crate::ctx::Undo::Savepoint,
             })
         })
