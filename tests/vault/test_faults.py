@@ -80,12 +80,15 @@ def test_a_commit_that_fails_where_the_log_begins_anew_is_not_found_later(stand:
 
 
 # proves: R5
-def test_a_new_database_that_cannot_be_read_back_is_not_called_damaged(stand: Bench) -> None:
+@pytest.mark.parametrize(("name", "every"), [("first_open", 5), ("encrypt_existing", 19)])
+def test_a_new_database_that_cannot_be_read_back_is_not_called_damaged(
+    stand: Bench, name: str, every: int
+) -> None:
     """SQLCipher takes what it could not read for what does not authenticate."""
-    operation = by_name("first_open")
+    operation = by_name(name)
     stand.ready(operation)
     errors: set[str] = set()
-    for target in range(2, 1000, 5):
+    for target in range(2, 1000, every):
         plan = Plan(Mode.FAIL, target, Kind.READ, errno.EIO)
         fired, tally = fault_once(stand, operation, plan, reopen=False)
         assert not tally.failures, "\n".join(tally.failures)
