@@ -4,6 +4,8 @@
 
 mod kit;
 
+use std::sync::Arc;
+
 use kit::{Member, RELAY, received};
 use mdk_core::{Config, Engine, Error, GroupUpdate, ManualClock, NewGroup, NewMessage, Outgoing};
 use mdk_wire::{GroupId, Keys, kind};
@@ -101,8 +103,9 @@ fn the_argument_that_takes_the_space_is_named() {
 /// The limit of events, too, is the same for the second of two equal messages.
 #[test]
 fn an_event_at_its_limit_can_be_made_again() {
-    let clock = ManualClock::new(1_750_000_000_000);
-    let config = Config { max_event_bytes: 3_000, ..Config::default() };
+    let clock = Arc::new(ManualClock::at(1_790_000_000));
+    let mut config = Config::default();
+    config.max_event_bytes = 3_000;
     let mut engine = Engine::in_memory(Keys::generate(), config, clock).unwrap();
     let new = NewGroup { name: "g".into(), relays: vec![RELAY.into()], ..NewGroup::default() };
     let pending = engine.create_group(new).unwrap();

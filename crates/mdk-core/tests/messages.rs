@@ -78,7 +78,7 @@ fn settings_at_the_limit() {
             "{bad}"
         );
     }
-    invalid(alice.engine.update_group(&group, GroupUpdate::default()), "update_group");
+    invalid(alice.engine.update_group(&group, GroupUpdate::default()), "update");
     let stranger = Keys::generate().public_key();
     invalid(
         alice.engine.update_group(

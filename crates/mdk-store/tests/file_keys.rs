@@ -3,7 +3,7 @@
 
 mod repositories_kit;
 
-use mdk_store::{MessageStatus, Progress, Store, StoreError, Tx};
+use mdk_store::{DatabaseKey, MessageStatus, OpenOptions, Progress, Store, StoreError, Tx};
 use mdk_wire::Secret;
 use repositories_kit::{group, group_id, message, store, write};
 
@@ -18,15 +18,19 @@ fn keys(tx: &Tx<'_>, group: u8, file: u8) -> Vec<Secret<32>> {
 /// Group 1 with two messages; the file 7 stands in both, with one key each.
 fn filled() -> (Store, [i64; 2]) {
     let mut store = store();
-    let seqs = write(&mut store, |tx| {
+    let seqs = fill(&mut store);
+    (store, seqs)
+}
+
+fn fill(store: &mut Store) -> [i64; 2] {
+    write(store, |tx| {
         tx.insert_group(&group(1))?;
         let seqs = [tx.insert_message(&message(1, 1, 9))?, tx.insert_message(&message(1, 2, 9))?];
         tx.put_file_key(&group_id(1), seqs[0], &[7; 32], &key(1))?;
         tx.put_file_key(&group_id(1), seqs[1], &[7; 32], &key(2))?;
         tx.put_file_key(&group_id(1), seqs[1], &[8; 32], &key(3))?;
         Ok(seqs)
-    });
-    (store, seqs)
+    })
 }
 
 #[test]
@@ -83,7 +87,11 @@ fn a_key_without_its_message_is_reported() {
         (|tx, _| tx.put_file_key(&group_id(1), 99, &[1; 32], &key(1)), false),
     ];
     for (breaks, fine) in breaks {
-        let (mut store, [first, _]) = filled();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("account/mdk.db");
+        let raw = DatabaseKey::Raw(key(9));
+        let mut store = Store::open(&path, &raw, &OpenOptions::default()).unwrap();
+        let [first, _] = fill(&mut store);
         write(&mut store, |tx| breaks(tx, first));
         let report = store.verify(&mut Progress::none()).unwrap();
         let named = format!("{report:?}").contains("file keys are kept for a message that is gone");
