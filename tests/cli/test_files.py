@@ -67,21 +67,23 @@ def test_a_file_from_one_shell_to_the_other(home: Home, blobs: LocalBlossom) -> 
     assert done.document["files"] == [{"path": "again/letter.txt", "size": len(LETTER)}]
 
 
-def test_what_cannot_be_sent_or_fetched_says_so(home: Home, blobs: LocalBlossom) -> None:
-    home.pair()
-    (home.folder / "letter.txt").write_bytes(LETTER)
+def test_a_file_and_a_text_are_two_messages(home: Home) -> None:
     base = ("send", "-a", "alice", "Lunch")
     assert home.mdk(*base, "text", "--file", "letter.txt").code == 64
     assert home.mdk(*base, "--caption", "x").code == 64
-    done = home.mdk(*base, "--file", "letter.txt", "--server", "ftp://x")
-    assert (done.code, "--server" in done.err or "server" in done.err) == (64, True)
-    done = home.mdk(*base, "--file", "nothing", "--server", blobs.url)
-    assert done.code == 66, done.err
+
+
+def test_what_cannot_be_sent_says_so(home: Home, blobs: LocalBlossom) -> None:
+    home.pair()
+    (home.folder / "letter.txt").write_bytes(LETTER)
+    base = ("send", "-a", "alice", "Lunch", "--file")
+    done = home.mdk(*base, "letter.txt", "--server", "ftp://x")
+    assert done.code == 64
+    assert "invalid server URL" in done.err
+    assert home.mdk(*base, "nothing", "--server", blobs.url).code == 66
     blobs.faults(BlobFaults(refuse="the disk is full"))
-    done = home.mdk(*base, "--file", "letter.txt")
+    done = home.mdk(*base, "letter.txt")
     assert done.code == 68
     assert f"{blobs.url}: HTTP 403: the disk is full" in done.err
-    assert "history" not in home.mdk("history", "-a", "alice", "Lunch").out
-    sent = home.mdk(*base, "hello", "--json").document["message"]["id"]
-    assert home.mdk("download", "-a", "alice", sent).code == 66
+    assert home.mdk("history", "-a", "alice", "Lunch").out == ""
     assert home.mdk("download", "-a", "alice", "ffffffff").code == 66
