@@ -4,14 +4,11 @@
 mod pool_common;
 mod socks_kit;
 
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
-
 use mdk_client::{ClientError, Origin, Pool, PoolOptions, normal_url};
 use pool_common::*;
 use socks_kit::proxy;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 
 const ALL: &str = r#"{"kinds":[1]}"#;
 
