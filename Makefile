@@ -7,9 +7,10 @@ SHELL := bash
 VENV := .venv
 PY := $(VENV)/bin/python
 FUZZ_SECONDS ?= 60
-SHUFFLES ?= 200
+SHUFFLES ?= $(or $(MDK_SHUFFLES),200)
 WORLDS ?= 1000
 STEPS ?= 500
+FIRST ?= 1
 TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
 
 # One interpreter for every build that links Python, so that nothing is compiled twice for another one.
@@ -20,7 +21,7 @@ RUST_SOURCES = Cargo.toml Cargo.lock .cargo/config.toml rust-toolchain.toml $(sh
 # The extension is tested from Python: a Rust test program cannot link it without an interpreter's library.
 CARGO_TESTED := --workspace --exclude mdk-python --exclude mdk-floor
 
-.PHONY: help venv build demo test test-rust test-recorded test-python check bench fuzz coverage torture vault-proof scenarios simulate wheel docs clean
+.PHONY: help venv build demo test test-rust test-recorded test-python check bench fuzz coverage torture vault-proof scenarios orders simulate wheel docs clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
@@ -37,7 +38,8 @@ build: $(VENV)/.built ## optimized extension, importable in .venv
 
 $(VENV)/.built: $(VENV)/.tools pyproject.toml $(RUST_SOURCES)
 	@echo "build: the extension, optimized (the first time takes some minutes)"
-	@VIRTUAL_ENV=$(abspath $(VENV)) $(VENV)/bin/maturin develop --release --locked --quiet
+	@VIRTUAL_ENV=$(abspath $(VENV)) $(VENV)/bin/maturin develop --release --locked --quiet >$(VENV)/build.log 2>&1 \
+	  || { cat $(VENV)/build.log >&2; exit 1; }
 	@$(PY) -c 'import mdk'
 	@touch $@
 
@@ -90,17 +92,23 @@ vault-proof: $(VENV)/.built ## docs/vault-proof.md: which test shows each statem
 	@$(PY) -m pytest -q tests/vault --junitxml=$(VENV)/vault.xml || true
 	@$(PY) scripts/vault_proof.py $(VENV)/vault.xml
 
-torture: $(VENV)/.built ## kills at every call, 2,000 random kills, faults, losses of power: an hour and more
+torture: $(VENV)/.built ## kills and faults at every call, 2,000 random kills, losses of power, threads, a million messages: hours
 	@$(PY) -m tests.vault.torture.run
 
-scenarios: ## every scenario of MDK_SCENARIOS (or of tests/vectors), plain and with SHUFFLES shuffled mailboxes each
+scenarios: ## every scenario of MDK_SCENARIOS (or of tests/vectors) and policy case, plain and SHUFFLES times shuffled
 	@echo "scenarios: plain, and $(SHUFFLES) times shuffled"
-	@MDK_SHUFFLES=$(SHUFFLES) CARGO_PROFILE_DEV_OPT_LEVEL=2 cargo test --quiet --locked -p mdk-core --test scenarios -- --nocapture
+	@MDK_SHUFFLES=$(SHUFFLES) cargo test --release --quiet --locked -p mdk-core --test scenarios -- --nocapture
+	@MDK_SHUFFLES=$(SHUFFLES) cargo test --release --quiet --locked -p mdk-core --lib every_recorded_policy_case
 
-simulate: ## WORLDS seeded worlds of STEPS steps, and one that is broken on purpose
+orders: $(VENV)/.tools ## long runs: 10,000 shuffles of a log, 500 orders of the recorded stories, every order of a race
+	@MDK_ORDERS=500 $(PY) scripts/recorded_clock.py --release --quiet
+	@MDK_SHUFFLES=10000 cargo test --release --quiet --locked -p mdk-core --test converge_shuffles -- --nocapture
+	@MDK_RACES=1 cargo test --release --quiet --locked -p mdk-core --test converge_races -- --nocapture
+
+simulate: $(VENV)/.tools ## WORLDS seeded worlds of STEPS steps from seed FIRST in JOBS processes, and one that is broken on purpose
 	@echo "simulate: $(WORLDS) worlds of $(STEPS) steps"
-	@MDK_SIM_WORLDS=$(WORLDS) MDK_SIM_STEPS=$(STEPS) CARGO_PROFILE_DEV_OPT_LEVEL=2 cargo test --quiet --locked -p mdk-core --test simulator -- --nocapture
-	@CARGO_PROFILE_DEV_OPT_LEVEL=2 cargo test --quiet --locked -p mdk-core --features broken-order --test simulator a_broken_order -- --nocapture
+	@$(PY) scripts/simulate.py --worlds $(WORLDS) --steps $(STEPS) --first $(FIRST) $(addprefix --jobs ,$(JOBS)) $(addprefix --summary ,$(SUMMARY))
+	@cargo test --release --quiet --locked -p mdk-core --features broken-order --test simulator a_broken_order -- --nocapture
 
 docs: $(VENV)/.built ## the generated parts of the documents: API reference, pictures
 	@$(PY) scripts/api_reference.py

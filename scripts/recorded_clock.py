@@ -3,7 +3,7 @@
 OpenMLS compares a KeyPackage's lifetime with the system clock, and recorded lifetimes end. Every cargo test target
 whose name starts with `recorded_`, and the unit tests of mdk-core in a module `recorded`, are built as usual and then
 run with libfaketime preloaded and MDK_RECORDED_CLOCK=1; without that variable such a test prints that it was skipped.
-Arguments are passed on to the test programs.
+With --release they are optimized. Other arguments are passed on to the test programs.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def library_for(now: datetime) -> Path:
     return built / "libfaketime.so.1"
 
 
-def programs() -> list[tuple[str, Path, Path]]:
+def programs(release: bool) -> list[tuple[str, Path, Path]]:
     """Name, executable and working directory of every test target to run, freshly built."""
     raw = subprocess.check_output(
         ["cargo", "metadata", "--no-deps", "--format-version=1", "--locked"], cwd=ROOT, text=True
@@ -125,6 +125,7 @@ def programs() -> list[tuple[str, Path, Path]]:
             "--message-format=json",
             "-p",
             package,
+            *(["--release"] if release else []),
         ]
         built = subprocess.run(
             [*command, *(["--lib"] if (package, name) == UNIT_TESTS else ["--test", name])],
@@ -149,7 +150,8 @@ def main() -> int:
     """Run everything; the exit code is 1 when any program failed or none was there."""
     now = recorded_at()
     library = library_for(now)
-    tests = programs()
+    arguments = [argument for argument in sys.argv[1:] if argument != "--release"]
+    tests = programs(release="--release" in sys.argv)
     if not tests:
         print(f"recorded clock: no test target is called {PREFIX}*", file=sys.stderr)
         return 1
@@ -160,7 +162,7 @@ def main() -> int:
         start = time.monotonic()
         only = [UNIT_FILTER] if name == UNIT_TESTS[1] else []
         done = subprocess.run(
-            [str(executable), *only, *sys.argv[1:]], cwd=folder, env=env, check=False
+            [str(executable), *only, *arguments], cwd=folder, env=env, check=False
         )
         if done.returncode != 0:
             failed.append(name)

@@ -11,7 +11,7 @@ import json
 import logging
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -74,6 +74,7 @@ class Bot:
         account: as in Client.open().
         allow: npubs, hex or PublicKeys; or "anyone". An empty list refuses everybody.
         relays: as in Client.open().
+        blossom: as in Client.open().
         keys: as in Client.open().
         key: as in Client.open().
         name: as in Client.open().
@@ -88,6 +89,7 @@ class Bot:
         *,
         allow: Iterable[PublicKeyLike] | Literal["anyone"],
         relays: Iterable[str] = (),
+        blossom: Sequence[str] = (),
         keys: Keys | None = None,
         key: DatabaseKey | None = None,
         name: str | None = None,
@@ -107,7 +109,13 @@ class Bot:
         if not prefix:
             raise InvalidInput("prefix: empty", field="prefix")
         self._client = Client.open(
-            account, keys=keys, key=key, relays=list(relays), name=name, config=config
+            account,
+            keys=keys,
+            key=key,
+            relays=list(relays),
+            blossom=blossom,
+            name=name,
+            config=config,
         )
         self._policy = InvitePolicy(self._allowed, declines=True)
         self._name = name
@@ -231,6 +239,8 @@ class Bot:
         Raises:
             As Client.start(); Closed: it has run already.
         """
+        if self._client._forked:
+            self._client._session.feed.check()
         if self._running:
             raise Closed("a bot runs once", hint="Make a new Bot.")
         self._running = True
@@ -365,7 +375,7 @@ class Bot:
         calls = self._calls(event)
         if not calls:
             return False
-        pause, attempts = self._first_pause, 0
+        pauses, attempts = growing(self._first_pause), 0
         while not self._stopping.is_set():
             try:
                 for call in calls:
@@ -381,9 +391,8 @@ class Bot:
                 if await self._given_up(event, error, attempts):
                     return True
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(pause):
+                    async with asyncio.timeout(next(pauses)):
                         await self._stopping.wait()
-                pause = min(pause * 2, _LONGEST_PAUSE)
             else:
                 return True
         return False
@@ -437,6 +446,13 @@ class Bot:
             return lambda: handler(Context(self._client, group, message, args))
 
         return [bound(handler) for handler in handlers]
+
+
+def growing(pause: float) -> Iterator[float]:
+    """The pauses between attempts, in seconds: each is twice the one before, at most five minutes."""
+    while True:
+        yield pause
+        pause = min(pause * 2, _LONGEST_PAUSE)
 
 
 def _is_cancelled(error: BaseException) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -37,20 +38,6 @@ def test_exit_codes_of_errors(error: errors.MdkError, code: int) -> None:
     assert exit_codes.of(error) == code
 
 
-def test_without_a_keyring_the_first_command_says_what_to_do(home: Home) -> None:
-    done = home.mdk("init", "--relay", home.relay)
-    assert done.code == 69
-    assert done.err.startswith("mdk: ")
-    place = home.folder / "data" / "mdk" / "default" / "mdk.key"
-    assert f"mdk init --key file:{place}" in done.err
-    assert not (home.folder / "data" / "mdk" / "default").exists()
-    # And that is what to do.
-    assert home.mdk("init", "--relay", home.relay, "--key", f"file:{place}").code == 0
-    assert home.mdk("whoami").code == 0
-    document = home.mdk("whoami", "--json").document
-    assert (document["key_source"], document["account"]) == ("file", "default")
-
-
 def test_an_account_that_is_not_there(home: Home) -> None:
     for command in (["whoami"], ["groups"], ["send", "Lunch", "x"], ["listen"], ["export"]):
         done = home.mdk(*command, "--json")
@@ -67,6 +54,9 @@ def test_the_network_is_away(home: Home) -> None:
     )
     assert done.code == 68
     assert "made" in done.out
+    # Which relay, why, and what can be done.
+    assert re.search(rf"relay +{NOWHERE}/?  backing-off: \w", done.out), done.out
+    assert "mdk init --account lonely --relay URL" in done.out
     done = home.mdk("whoami", "-a", "lonely", "--check", "--timeout", "0.5", "--json")
     assert (done.code, done.document["exit_code"]) == (68, 68)
     assert done.document["relays"] == [NOWHERE]

@@ -16,12 +16,24 @@ from click.testing import CliRunner
 
 from mdk import Delivery, GroupState, Keys, Mdk, errors
 from mdk.cli import qr, records, session
-from mdk.cli.accounts import recorded
 from mdk.cli.app import app, run
+from mdk.cli.key_record import recorded
 from mdk.cli.keys import KeySource
 
 COMMANDS = [
-    *("init", "whoami", "groups", "members", "invite", "accept", "leave", "send", "history"),
+    *(
+        "init",
+        "whoami",
+        "groups",
+        "members",
+        "invite",
+        "accept",
+        "promote",
+        "demote",
+        "leave",
+        "send",
+        "history",
+    ),
     *("export", "listen", "relay", "bot", "completion", "demo"),
 ]
 
@@ -176,7 +188,8 @@ def test_without_the_extra_there_is_a_hint(
     assert not qr.show("text")
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert "marmot-mdk[qr]" in captured.err
+    # What an index has, also while it does not have this package.
+    assert "pip install 'segno" in captured.err
 
 
 def test_errors_in_ndjson_are_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -38,8 +38,7 @@ def stand() -> Iterator[Bench]:
         yield made
 
 
-# proves: R2
-# proves: R4
+# proves: R2, R4, R12
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("name", [o.name for o in operations.all_operations()])
 def test_killed_at_a_call_nothing_is_lost(stand: Bench, name: str) -> None:

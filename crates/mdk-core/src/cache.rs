@@ -13,6 +13,7 @@ use mdk_wire::{EventId, GroupId};
 use openmls::group::MlsGroup;
 
 use crate::converge::branch::Auth;
+use crate::converge::tried::Tried;
 use crate::outbound::Judged;
 use crate::policy::GroupView;
 use crate::profile::{Profile as _, V2};
@@ -84,6 +85,10 @@ pub(crate) struct GroupCache {
     groups: LruCache<GroupId, LoadedGroup>,
     /// Held events that no key opened, and the states whose keys were tried: a flood of noise is read once per key.
     pub(crate) unopened: HashMap<GroupId, (Vec<Auth>, HashSet<EventId>)>,
+    /// Inputs that no state took so far.
+    pub(crate) tried: Tried,
+    /// When each group was last found to hold nothing that is too old, Unix seconds.
+    pub(crate) looked_for_old: HashMap<GroupId, u64>,
     /// Groups put back during the current transaction: evicted when it does not commit.
     touched: Vec<GroupId>,
 }
@@ -91,7 +96,13 @@ pub(crate) struct GroupCache {
 impl GroupCache {
     pub(crate) fn new(capacity: u32) -> Self {
         let capacity = NonZeroUsize::new(capacity as usize).unwrap_or(NonZeroUsize::MIN);
-        Self { groups: LruCache::new(capacity), unopened: HashMap::new(), touched: Vec::new() }
+        Self {
+            groups: LruCache::new(capacity),
+            unopened: HashMap::new(),
+            tried: Tried::default(),
+            looked_for_old: HashMap::new(),
+            touched: Vec::new(),
+        }
     }
 
     pub(crate) fn take(&mut self, id: &GroupId) -> Option<LoadedGroup> {

@@ -10,7 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mdk_store::{KeyPackageRow, MessageStatus, MlsMemory};
 use mdk_wire::{
-    ContentId, Event, EventId, GroupId, KeyPackageEvent, PublicKey, Secret, UnsignedEvent,
+    ContentId, Event, EventId, GroupId, GroupMessage, KeyPackageEvent, PublicKey, Secret,
+    UnsignedEvent,
 };
 use openmls::group::MlsGroup;
 use openmls::prelude::tls_codec::{DeserializeBytes as _, Serialize as _};
@@ -300,6 +301,20 @@ pub fn held(engine: &mut Engine, id: &GroupId) -> Result<Held> {
                 .map(|row| row.content_id)
                 .collect(),
         })
+    })
+}
+
+/// The hash of what a kind-445 event carries, if a state that is retained opens it.
+///
+/// # Errors
+/// [`Error::GroupNotFound`], [`Error::Store`].
+pub fn content_of(engine: &mut Engine, id: &GroupId, event: &Event) -> Result<Option<ContentId>> {
+    engine.look(|ctx| {
+        ctx.row(id)?;
+        let Ok(message) = GroupMessage::parse(event.clone()) else { return Ok(None) };
+        let nodes = ctx.tx.nodes(id)?;
+        let opened = nodes.iter().filter(|n| !n.removed).find_map(|n| message.open(&n.event_key));
+        Ok(opened.map(|bytes| ContentId::of(&bytes)))
     })
 }
 

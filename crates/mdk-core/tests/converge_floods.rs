@@ -15,14 +15,18 @@ mod kit;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use foreign_commits::{Handmade, Who, World, by_value, profile, rename, self_update, vlbytes};
 use fork::{Filed, folder, number};
 use kit::{Member, received};
 use mdk_core::{Config, DeferredReason, Engine, ManualClock, RejectCode, Verdict, testing};
-use mdk_store::{DatabaseKey, OpenOptions};
+use mdk_store::{DatabaseKey, HeldRow, OpenOptions, Store, StoreError};
 use mdk_wire::v2::component_id;
-use mdk_wire::{Event, Keys, NostrGroupId, OsRandom, Random as _, Secret, group_message};
+use mdk_wire::v2::components::Profile;
+use mdk_wire::{
+    Event, EventId, GroupId, Keys, NostrGroupId, OsRandom, Random as _, Secret, group_message,
+};
 
 const MIB: u64 = 1 << 20;
 const REFUSED: Verdict = Verdict::Deferred(DeferredReason::ResourceRefused);
@@ -35,13 +39,18 @@ fn world(folder: &Path) -> (World, PathBuf) {
 
 /// As `world`, with another number of events that may be held.
 fn world_that_holds(folder: &Path, events: u32) -> (World, PathBuf) {
-    let (path, clock) = (folder.join("us.db"), ManualClock::at(kit::now()));
+    let path = folder.join("us.db");
+    (World::of(opened(&path, Keys::generate(), events), |_, _| ()), path)
+}
+
+fn opened(path: &Path, keys: Keys, events: u32) -> Member {
+    let clock = ManualClock::at(kit::now());
     let (mut config, options) = (Config::default(), OpenOptions::default());
     (config.max_held_events, config.rotate_key_packages) = (events, false);
     let key = DatabaseKey::Raw(Secret::new([7; 32]));
     let clocks = Arc::new(clock.clone());
-    let engine = Engine::open(&path, Keys::generate(), &key, &options, config, clocks).unwrap();
-    (World::of(Member { name: "us", engine, clock }, |_, _| ()), path)
+    let engine = Engine::open(path, keys, &key, &options, config, clocks).unwrap();
+    Member { name: "us", engine, clock }
 }
 
 /// The database with its log.
@@ -64,17 +73,19 @@ fn noise(route: &NostrGroupId, size: usize) -> Event {
     group_message::seal(&body, &Secret::new(key), route, kit::now(), None, &mut OsRandom).unwrap()
 }
 
-fn takes(world: &mut World, events: &[Event]) -> Vec<Verdict> {
+fn takes(us: &mut Member, events: &[Event]) -> Vec<Verdict> {
     let json: Vec<String> = events.iter().map(Event::to_json).collect();
     let json: Vec<&[u8]> = json.iter().map(String::as_bytes).collect();
-    let outcomes = world.us.engine.process_many(&json).unwrap();
+    let outcomes = us.engine.process_many(&json).unwrap();
     outcomes.into_iter().map(|outcome| outcome.verdict).collect()
 }
 
 /// A message and a commit of an honest admin, and time for what it brings.
 fn honest_traffic(world: &mut World) {
-    let text = world.ann.says("honest");
-    assert_eq!(received(&world.us.applies(&text)), ["honest"]);
+    // (the same words in the same second would be the same message)
+    let words = format!("honest in {}", world.epoch());
+    let text = world.ann.says(&words);
+    assert_eq!(received(&world.us.applies(&text)), [words]);
     let commit = world.ann.commit_event(by_value(vec![rename("honest")]));
     world.us.applies(&commit);
     world.ann.merges();
@@ -94,7 +105,7 @@ fn events_that_nothing_opens_are_bounded_in_number() {
     let mut refused = 0;
     for _ in 0..8 {
         let batch: Vec<Event> = (0..200).map(|_| noise(&world.ann.route, 100)).collect();
-        refused += takes(&mut world, &batch).iter().filter(|v| **v == REFUSED).count();
+        refused += takes(&mut world.us, &batch).iter().filter(|v| **v == REFUSED).count();
         honest_traffic(&mut world);
     }
     assert_eq!(refused, 1_600 - 1_000);
@@ -115,7 +126,7 @@ fn events_that_nothing_opens_are_bounded_in_size() {
     let mut refused = 0;
     for _ in 0..12 {
         let batch: Vec<Event> = (0..25).map(|_| noise(&world.ann.route, 60_000)).collect();
-        refused += takes(&mut world, &batch).iter().filter(|v| **v == REFUSED).count();
+        refused += takes(&mut world.us, &batch).iter().filter(|v| **v == REFUSED).count();
     }
     honest_traffic(&mut world);
     let kept = testing::watch(&mut world.us.engine, &world.id).unwrap().raw;
@@ -133,7 +144,7 @@ fn events_of_unknown_groups_leave_nothing() {
     let (before, elsewhere) = (in_memory(), NostrGroupId::from_bytes([9; 32]));
     for _ in 0..10 {
         let batch: Vec<Event> = (0..300).map(|_| noise(&elsewhere, 1_000)).collect();
-        for verdict in takes(&mut world, &batch) {
+        for verdict in takes(&mut world.us, &batch) {
             let Verdict::Rejected(rejection) = verdict else { panic!("{verdict:?}") };
             assert_eq!((rejection.code, rejection.rule), (RejectCode::UnknownGroup, "D1-2"));
         }
@@ -147,8 +158,11 @@ fn events_of_unknown_groups_leave_nothing() {
 /// A commit by max that says what it likes; `change` breaks it.
 fn forged(world: &World, n: u16, change: impl FnOnce(&mut Handmade)) -> Event {
     // RFC 9420, 12.4: one AppDataUpdate by value, no path. The number makes each another one.
-    let data = profile(&format!("forged {n}"));
-    let proposal = [&[1, 0, 8][..], &component_id::PROFILE.to_be_bytes(), &[1], &vlbytes(&data)];
+    forged_with(world, &profile(&format!("forged {n}")), change)
+}
+
+fn forged_with(world: &World, data: &[u8], change: impl FnOnce(&mut Handmade)) -> Event {
+    let proposal = [&[1, 0, 8][..], &component_id::PROFILE.to_be_bytes(), &[1], &vlbytes(data)];
     let proposals = vlbytes(&proposal.concat());
     let mut commit = Handmade::proposal(&world.max, [proposals, vec![0]].concat());
     commit.content_type = 3;
@@ -167,13 +181,13 @@ fn invalid_commits_are_bounded() {
     let kept = |world: &mut World| testing::watch(&mut world.us.engine, &world.id).unwrap();
     // Made on a state of this epoch that nobody has.
     let batch: Vec<Event> = (0..count).map(|n| forged(&world, n, |c| c.break_tag = true)).collect();
-    let verdicts = takes(&mut world, &batch);
+    let verdicts = takes(&mut world.us, &batch);
     assert_eq!(verdicts.iter().filter(|v| **v == REFUSED).count(), usize::from(count) - 256);
     assert_eq!(kept(&mut world).inputs, 256);
     // Refused, and forgotten.
     let wrong: Vec<Event> =
         (0..count).map(|n| forged(&world, n, |c| c.break_signature = true)).collect();
-    assert!(takes(&mut world, &wrong).iter().all(|v| matches!(v, Verdict::Rejected(_))));
+    assert!(takes(&mut world.us, &wrong).iter().all(|v| matches!(v, Verdict::Rejected(_))));
     let forbidden: Vec<Event> = (0..20)
         .map(|n| {
             let change = by_value(vec![rename(&format!("by max {n}"))]);
@@ -182,12 +196,12 @@ fn invalid_commits_are_bounded() {
             event
         })
         .collect();
-    assert!(takes(&mut world, &forbidden).iter().all(|v| matches!(v, Verdict::Rejected(_))));
+    assert!(takes(&mut world.us, &forbidden).iter().all(|v| matches!(v, Verdict::Rejected(_))));
     assert_eq!(kept(&mut world).inputs, 256);
     // Of an epoch to come: they wait as they came, within the share of what nothing opens.
     let early: Vec<Event> =
         (0..count).map(|n| forged(&world, n, |c| c.epoch = tip + 900)).collect();
-    takes(&mut world, &early);
+    takes(&mut world.us, &early);
     assert_eq!(kept(&mut world).raw, usize::from(count));
     // Honest traffic goes on, and what claimed those epochs is forgotten with them.
     for _ in 0..7 {
@@ -211,9 +225,9 @@ fn valid_rivals_are_bounded() {
             world.max.forgets();
         }
         let commit = world.ann.commit_event(by_value(vec![rename("honest")]));
-        takes(&mut world, &flood[..6]);
+        takes(&mut world.us, &flood[..6]);
         world.us.takes(&commit);
-        takes(&mut world, &flood[6..]);
+        takes(&mut world.us, &flood[6..]);
         world.max.follows(&commit);
         world.ann.merges();
         let watch = testing::watch(&mut world.us.engine, &world.id).unwrap();
@@ -234,4 +248,108 @@ fn valid_rivals_are_bounded() {
     world.still_follows(Who::Ann);
     let watch = testing::watch(&mut world.us.engine, &world.id).unwrap();
     assert!(watch.states.iter().all(|state| state.followed));
+}
+
+/// The time that this thread has had a processor: others share the machine.
+fn busy() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanos = text.split(' ').next().and_then(|n| n.parse::<u64>().ok());
+    Duration::from_nanos(nanos.unwrap_or(0))
+}
+
+/// The shortest time that one of these takes.
+fn shortest(count: usize, mut f: impl FnMut()) -> Duration {
+    let times = (0..count).map(|_| {
+        let (begin, busy_before) = (Instant::now(), busy());
+        f();
+        match busy().saturating_sub(busy_before) {
+            Duration::ZERO => begin.elapsed(),
+            time => time,
+        }
+    });
+    times.min().unwrap()
+}
+
+/// What no state takes is tried once, not after every commit.
+fn waits_at_no_cost(forge: impl Fn(&World, u16) -> Event) {
+    let time_with = |count: u16| {
+        let place = folder();
+        let (mut world, _) = world(place.path());
+        let batch: Vec<Event> = (0..count).map(|n| forge(&world, n)).collect();
+        let missing = Verdict::Deferred(DeferredReason::MissingParent);
+        assert!(takes(&mut world.us, &batch).iter().all(|verdict| *verdict == missing));
+        // (the first of the commits ends no pass with these in it)
+        honest_traffic(&mut world);
+        let time = shortest(3, || honest_traffic(&mut world));
+        let kept = testing::watch(&mut world.us.engine, &world.id).unwrap().inputs;
+        assert_eq!(kept, usize::from(count));
+        time
+    };
+    let (none, many) = (time_with(0), time_with(256));
+    assert!(many < 8 * none, "{none:?} with none that waits, {many:?} with 256");
+}
+
+// rule: D5-2
+#[test]
+fn commits_of_a_state_that_nobody_has_wait_at_no_cost() {
+    waits_at_no_cost(|world, n| {
+        let settings = Profile { name: format!("{n}"), description: "d".repeat(4_000) };
+        forged_with(world, &settings.encode().unwrap(), |commit| commit.break_tag = true)
+    });
+}
+
+// rule: D5-3
+#[test]
+fn commits_to_proposals_that_nobody_made_wait_at_no_cost() {
+    waits_at_no_cost(|world, n| {
+        let nobodys = n.to_be_bytes().repeat(16);
+        let reference = [vec![2], vlbytes(&nobodys)].concat();
+        let mut commit = Handmade::proposal(&world.max, [vlbytes(&reference), vec![0]].concat());
+        commit.content_type = 3;
+        commit.confirmation_tag = Some(vec![0; 32]);
+        world.max.seals(&commit.bytes(&world.max))
+    });
+}
+
+// rule: D1-6
+/// What is refused for want of room costs the same, however much is held.
+#[test]
+fn what_is_refused_costs_the_same_however_much_is_held() {
+    let time_with = |held: u32| {
+        let place = folder();
+        let (world, path) = world_that_holds(place.path(), held);
+        let World { ann, us, id, .. } = world;
+        let keys = testing::keys(&us.engine);
+        us.engine.close().unwrap();
+        fill(&path, &id, held);
+        let mut us = opened(&path, keys, held);
+        shortest(5, || {
+            let batch: Vec<Event> = (0..20).map(|_| noise(&ann.route, 100)).collect();
+            assert!(takes(&mut us, &batch).iter().all(|verdict| *verdict == REFUSED));
+        })
+    };
+    let (few, many) = (time_with(250), time_with(6_000));
+    assert!(many < 3 * few, "{few:?} with 250 held, {many:?} with 6,000");
+}
+
+/// Makes a group hold events, behind the engine's back.
+fn fill(path: &Path, group: &GroupId, events: u32) {
+    let key = DatabaseKey::Raw(Secret::new([7; 32]));
+    let mut store = Store::open(path, &key, &OpenOptions::default()).unwrap();
+    let filled: Result<(), StoreError> = store.write(|tx| {
+        for n in 0..events {
+            let row = HeldRow {
+                event_id: EventId::from_bytes(
+                    [&n.to_be_bytes()[..], &[0; 28]].concat().try_into().unwrap(),
+                ),
+                group: group.clone(),
+                event_json: "x".repeat(1_900),
+                received_at: kit::now(),
+                reported: false,
+            };
+            assert!(tx.hold(&row, events)?);
+        }
+        Ok(())
+    });
+    filled.unwrap();
 }

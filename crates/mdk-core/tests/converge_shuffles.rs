@@ -1,7 +1,7 @@
 //! A long log with races in it, told in seeded orders with delays, duplicates and a clock of its own: always the same
 //! final state and the same messages as in order.
 //!
-//! `MDK_SHUFFLES` says how many orders; the usual number is what a debug build does in a minute.
+//! `MDK_SHUFFLES` says how many orders; the usual 300 are a sample of the 10,000 of a long run.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 #[path = "kit/fork.rs"]
@@ -10,7 +10,7 @@ mod kit;
 
 use std::path::Path;
 
-use fork::{Dice, End, Filed, folder, number};
+use fork::{Dice, End, Filed, Rest, folder, number, on_all_cores};
 use mdk_core::{GroupUpdate, Verdict};
 use mdk_wire::{Event, GroupId};
 
@@ -93,40 +93,86 @@ fn log(folder: &Path, before: &Path, rounds: usize, seed: u64) -> Log {
     Log { listener, group, events, end }
 }
 
+/// Orders that share how they begin.
+const FAMILY: u64 = 5;
+
 #[test]
 fn every_order_comes_to_the_same() {
-    let shuffles = number("MDK_SHUFFLES", 20);
+    let shuffles = number("MDK_SHUFFLES", 300) as u64;
     let (place, before) = (folder(), folder());
     let mut log = log(place.path(), before.path(), number("MDK_ROUNDS", 48), 11);
     println!("{} events", log.events.len());
     assert!(log.end.said.iter().any(|(_, invalidated)| *invalidated), "there were races");
-    for seed in 1..=shuffles as u64 {
+    let copies = folder();
+    let listener = log.listener.at_rest(copies.path());
+    let started = std::time::Instant::now();
+    let told = Told { events: log.events, group: log.group, end: log.end };
+    on_all_cores((1..=shuffles.div_ceil(FAMILY)).collect(), |seed| told.family(&listener, seed));
+    println!("{} orders in {:?}", shuffles.next_multiple_of(FAMILY), started.elapsed());
+}
+
+/// What is told, and what must come of it.
+struct Told {
+    events: Vec<(usize, Event)>,
+    group: GroupId,
+    end: End,
+}
+
+impl Told {
+    /// Tells the first half in an order of its own, and from there the rest in several.
+    fn family(&self, listener: &Rest, seed: u64) {
         let mut dice = Dice(seed * 104_729);
-        let place = folder();
-        let mut listener = log.listener.copied(place.path());
+        let middle = self.events[self.events.len() / 2].0 * 10;
         let mut told: Vec<(usize, usize)> = Vec::new();
-        for (at, (round, _)) in log.events.iter().enumerate() {
+        // How late it may be told, for what is told later.
+        let mut later: Vec<(usize, usize)> = Vec::new();
+        for (at, (round, _)) in self.events.iter().enumerate() {
             // Up to two rounds late, one in five told twice.
-            told.push((round * 10 + dice.below(20), at));
-            if dice.below(5) == 0 {
-                told.push((round * 10 + dice.below(40), at));
+            let twice = dice.below(5) == 0;
+            for late in [20, 40].into_iter().take(1 + usize::from(twice)) {
+                match round * 10 + dice.below(late) {
+                    time if time < middle => told.push((time, at)),
+                    _ => later.push((late, at)),
+                }
             }
         }
         told.sort_unstable();
+        let place = folder();
+        let mut member = listener.copied(place.path()).opens();
+        self.tell(&mut member, &told, &mut dice, &format!("seed {seed}"));
+        let middle_of_it = member.closes();
+        for child in 0..FAMILY {
+            let mut dice = Dice(seed * 104_729 + (child + 1) * 15_485_863);
+            let mut told: Vec<(usize, usize)> = later
+                .iter()
+                .map(|&(late, at)| ((self.events[at].0 * 10 + dice.below(late)).max(middle), at))
+                .collect();
+            told.sort_unstable();
+            let place = folder();
+            let mut member = middle_of_it.copied(place.path()).opens();
+            let name = format!("seed {seed}, child {child}");
+            self.tell(&mut member, &told, &mut dice, &name);
+            member.member.engine.settle().unwrap();
+            assert_eq!(member.ends(&self.group), self.end, "{name}");
+        }
+    }
+
+    fn tell(&self, member: &mut Filed, told: &[(usize, usize)], dice: &mut Dice, name: &str) {
+        let often = dice.below(10) == 0;
         for (_, at) in told {
-            let verdict = listener.takes(&log.events[at].1).verdict;
-            assert!(!matches!(verdict, Verdict::Rejected(_)), "seed {seed}: {verdict:?}");
+            // Verified when the log was written.
+            let event = self.events[*at].1.clone();
+            let verdict = member.member.engine.process_event(event).unwrap().verdict;
+            assert!(!matches!(verdict, Verdict::Rejected(_)), "{name}: {verdict:?}");
             match dice.below(12) {
-                0 => drop(listener.waits(1_100)),
-                1 => drop(listener.waits(200)),
+                0 => drop(member.waits(1_100)),
+                1 => drop(member.waits(200)),
                 // Clocks are set, sometimes back.
-                2 => listener.member.clock.advance_millis(0u64.wrapping_sub(700)),
-                3 if seed % 10 == 0 => listener.restarts(),
-                _ => listener.member.clock.advance_millis(80),
+                2 => member.member.clock.advance_millis(0u64.wrapping_sub(700)),
+                3 if often => member.restarts(),
+                _ => member.member.clock.advance_millis(80),
             }
         }
-        listener.member.engine.settle().unwrap();
-        assert_eq!(listener.ends(&log.group), log.end, "seed {seed}");
     }
 }
 

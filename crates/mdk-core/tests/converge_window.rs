@@ -134,21 +134,112 @@ fn a_line_of_commits_applies_at_once() {
     assert_eq!((watch.pass_open, watch.states.len()), (false, 6));
 }
 
-/// However long the line is, a bounded number of states is kept; the rest waits for the end of the pass.
+// shows: E5-7, E5-8
+/// However long the line is, it is followed as it comes, and a bounded number of states is kept meanwhile: what was said
+/// in the last of them can still be heard.
 #[test]
 fn a_long_line_is_followed_in_bounds() {
     let place = folder();
     let (mut alice, mut bob, group) = two(place.path());
-    let line: Vec<Event> = (0..80).map(|_| commits(&mut alice, &group)).collect();
-    let mut applied = 0;
-    for commit in &line {
-        applied += usize::from(bob.takes(commit).verdict == Verdict::Applied);
-        let watch = testing::watch(&mut bob.member.engine, &group).unwrap();
-        assert!(watch.states.len() <= 40, "{}", watch.states.len());
+    let (mut line, mut texts) = (Vec::new(), Vec::new());
+    for n in 0..80 {
+        texts.push(alice.member.says(&group, &format!("{n:02}")));
+        line.push(commits(&mut alice, &group));
     }
-    assert_eq!(applied, 32);
-    bob.member.engine.settle().unwrap();
-    assert_eq!(bob.ends(&group), alice.ends(&group));
+    for (n, commit) in line.iter().enumerate() {
+        assert_eq!(bob.takes(commit).verdict, Verdict::Applied, "{n}");
+        let watch = testing::watch(&mut bob.member.engine, &group).unwrap();
+        assert!(watch.pass_open && watch.states.len() <= 33, "{}", watch.states.len());
+    }
+    for text in &texts[48..] {
+        bob.member.applies(text);
+    }
+    let stale = bob.takes(&texts[47]).verdict;
+    assert_eq!(stale, Verdict::Deferred(DeferredReason::Undecryptable), "its key is gone");
+    bob.waits(1_000);
+    let watch = testing::watch(&mut bob.member.engine, &group).unwrap();
+    assert_eq!((watch.pass_open, watch.states.len()), (false, 6));
+    assert_eq!(bob.ends(&group).authenticator, alice.ends(&group).authenticator);
+}
+
+// shows: E5-7, E5-8, F1-3
+/// A line in one batch, of any length and in any order, is applied by that call with all that was said on it; our own
+/// commits wait for the quiet time all the same.
+#[test]
+fn a_line_in_one_batch_needs_no_tick() {
+    for (length, order) in [(12, "as sent"), (12, "reversed"), (90, "as sent"), (90, "reversed")] {
+        let place = folder();
+        let (mut alice, mut bob, group) = two(place.path());
+        let mut events = Vec::new();
+        for n in 0..length {
+            events.push(alice.member.says(&group, &format!("{n:02} before")).to_json());
+            events.push(commits(&mut alice, &group).to_json());
+        }
+        if order == "reversed" {
+            events.reverse();
+        }
+        let batch: Vec<&[u8]> = events.iter().map(String::as_bytes).collect();
+        bob.member.engine.process_many(&batch).unwrap();
+        assert_eq!(bob.ends(&group), alice.ends(&group), "{length} {order}");
+        let heard = said(&mut bob, &group);
+        assert!(heard.len() == length && heard.is_sorted(), "each once, by epochs: {heard:?}");
+        let watch = testing::watch(&mut bob.member.engine, &group).unwrap();
+        assert!(watch.states.len() <= 33 && watch.raw == 0 && watch.inputs == 0);
+        assert!(bob.member.engine.self_update(&group).is_err(), "a rival may still come");
+        bob.waits(1_000);
+        let own = bob.member.engine.self_update(&group).unwrap();
+        bob.member.engine.discard(own.id).unwrap();
+    }
+}
+
+/// A fork in a batch is chosen as anywhere else: its line stops where the pass does, both branches are compared when it
+/// is over, and the rest follows.
+#[test]
+fn a_batch_with_a_fork_waits_for_the_choice() {
+    for reversed in [false, true] {
+        let place = folder();
+        let (mut alice, mut bob, group) = two(place.path());
+        let mut carol = Filed::new(place.path(), "carol", 3);
+        let added =
+            alice.member.engine.add_members(&group, &[carol.member.key_package()], false).unwrap();
+        alice.member.confirms(&added);
+        carol.member.joins(&added.welcomes);
+        bob.member.applies(event(&added));
+        for member in [&mut alice, &mut bob, &mut carol] {
+            member.waits(1_000);
+        }
+        let mut events: Vec<Event> = (0..20).map(|_| commits(&mut alice, &group)).collect();
+        for commit in &events {
+            bob.takes(commit);
+        }
+        bob.waits(1_000);
+        let fork = bob.member.info(&group).epoch;
+        // Bob's branch is longer, so alice's commit and what she says on it are withdrawn.
+        let lost = commits(&mut alice, &group);
+        let only_there = alice.member.says(&group, "only there");
+        let longer = [commits(&mut bob, &group), commits(&mut bob, &group)];
+        events.extend([lost, only_there]);
+        events.extend(longer.clone());
+        for commit in &longer {
+            alice.takes(commit);
+        }
+        alice.waits(1_000);
+        for _ in 0..20 {
+            events.push(commits(&mut alice, &group));
+        }
+        if reversed {
+            events.reverse();
+        }
+        let json: Vec<String> = events.iter().map(Event::to_json).collect();
+        let batch: Vec<&[u8]> = json.iter().map(String::as_bytes).collect();
+        carol.member.engine.process_many(&batch).unwrap();
+        let came = carol.member.info(&group).epoch;
+        assert!((fork + 1..=fork + 5).contains(&came), "{came}, the fork at {fork}");
+        for _ in 0..8 {
+            carol.waits(1_000);
+        }
+        assert_eq!(carol.ends(&group), alice.ends(&group), "reversed: {reversed}");
+    }
 }
 
 /// With a rival in sight the pass reaches five epochs and no further, as for a member that waits for its end.

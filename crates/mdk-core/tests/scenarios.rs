@@ -31,6 +31,8 @@ mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dice::Dice;
 use expected::Expected;
@@ -115,51 +117,81 @@ fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().expect("a number"))
 }
 
-/// Plays every file of a directory, plain and shuffled. Gives how many there are.
+/// A file that is played, and what became of it so far.
+struct Part {
+    name: String,
+    file: File,
+    /// Why it is not played on.
+    ended: Mutex<Option<Ended>>,
+}
+
+enum Ended {
+    NotPlayed(&'static str),
+    Bad(String),
+}
+
+/// Plays a file in one order, unless another one has ended it.
+fn play_part(part: &Part, seed: Option<u64>) {
+    if part.ended.lock().unwrap().is_some() {
+        return;
+    }
+    let name = &part.name;
+    let how = seed.map_or("plain".into(), |s| format!("MDK_SCENARIO={name} MDK_SEED={s}"));
+    let ended = match catch_unwind(AssertUnwindSafe(|| play(&part.file, seed))) {
+        Ok(Played::Good) => return,
+        Ok(Played::Contradicts(why)) => Ended::NotPlayed(why),
+        Ok(Played::Bad(all)) => Ended::Bad(format!("{name} ({how}):\n    {}", all.join("\n    "))),
+        Err(_) => Ended::Bad(format!("{name} ({how}): panicked, see above")),
+    };
+    // One order that fails is enough to work on.
+    part.ended.lock().unwrap().get_or_insert(ended);
+}
+
+/// Plays every file of a directory, plain and shuffled, on all cores. Gives how many there are.
 fn play_all(directory: &Path) -> usize {
     compared::listen();
     let wanted = std::env::var("MDK_SCENARIO").unwrap_or_default();
     let (shuffles, first) = (number("MDK_SHUFFLES", SHUFFLES), number("MDK_SEED", 1));
-    let mut faults = Vec::new();
-    let mut count = 0;
+    let started = std::time::Instant::now();
+    let (mut faults, mut parts) = (Vec::new(), Vec::new());
     for path in files(directory) {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         if !name.contains(&wanted) {
             continue;
         }
-        count += 1;
-        let file = match format::parse(&std::fs::read_to_string(&path).unwrap()) {
-            Ok(file) => file,
-            Err(problem) => {
-                faults.push(format!("{name}: {problem}"));
-                continue;
+        match format::parse(&std::fs::read_to_string(&path).unwrap()) {
+            Ok(file) => parts.push(Part { name, file, ended: Mutex::new(None) }),
+            Err(problem) => faults.push(format!("{name}: {problem}")),
+        }
+    }
+    let orders: Vec<Option<u64>> =
+        std::iter::once(None).chain((0..shuffles).map(|n| Some(first + n))).collect();
+    let next = AtomicUsize::new(0);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let n = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(part) = parts.get(n / orders.len()) else { return };
+                    play_part(part, orders[n % orders.len()]);
+                }
+            });
+        }
+    });
+    for part in &parts {
+        let became = match part.ended.lock().unwrap().take() {
+            None => "good".to_owned(),
+            Some(Ended::NotPlayed(why)) => format!("not played, {why}"),
+            Some(Ended::Bad(fault)) => {
+                faults.push(fault);
+                "BAD".to_owned()
             }
         };
-        let mut bad = 0;
-        for seed in std::iter::once(None).chain((0..shuffles).map(|n| Some(first + n))) {
-            let how = seed.map_or("plain".into(), |s| format!("MDK_SCENARIO={name} MDK_SEED={s}"));
-            match catch_unwind(AssertUnwindSafe(|| play(&file, seed))) {
-                Ok(Played::Good) => {}
-                Ok(Played::Contradicts(why)) => {
-                    println!("{name}: not played, {why}");
-                    break;
-                }
-                Ok(Played::Bad(all)) => {
-                    bad += 1;
-                    faults.push(format!("{name} ({how}):\n    {}", all.join("\n    ")));
-                }
-                Err(_) => {
-                    bad += 1;
-                    faults.push(format!("{name} ({how}): panicked, see above"));
-                }
-            }
-            // One order that fails is enough to work on.
-            if bad > 0 {
-                break;
-            }
-        }
-        println!("{name}: {}", if bad == 0 { "good" } else { "BAD" });
+        println!("{}: {became}", part.name);
     }
+    let count = parts.len();
+    println!("{count} files, {} orders each, in {:?}", orders.len(), started.elapsed());
     assert!(faults.is_empty(), "{} of {count} files:\n{}", faults.len(), faults.join("\n"));
     count
 }

@@ -1,19 +1,21 @@
 //! The client of `mdk-client`, thin: arguments in, futures of the caller's loop out.
 
 mod local_relay;
+mod media;
 mod pool;
 mod views;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use mdk_client::{ClientError, ClientOptions, EngineAccess, with_engine};
+use mdk_client::{BlossomOptions, ClientError, ClientOptions, EngineAccess, with_engine};
 use mdk_core::{EngineEvent, GroupInfo};
 use mdk_wire::GroupId;
 use pyo3::prelude::*;
 use tokio::sync::watch;
 
 pub(crate) use self::local_relay::LocalRelay;
+pub(crate) use self::media::{_normal_server, GroupImage};
 pub(crate) use self::pool::Pool;
 use crate::args;
 use crate::engine::Mdk;
@@ -21,6 +23,7 @@ use crate::errors::Raise;
 use crate::futures::{runtime, spawn};
 use crate::guard::Guard;
 use crate::pending::PendingCommit;
+use crate::process::OfProcess;
 use crate::public_key;
 
 /// What `poll` returns: events, the groups they are about as they stand, and the cursor of the last event.
@@ -29,9 +32,15 @@ pub(crate) type Polled = (Vec<EngineEvent>, Vec<GroupInfo>, i64);
 /// An account at work. Private: `mdk.Client` is what people use.
 #[pyclass(frozen, name = "_Client", module = "mdk._mdk")]
 pub(crate) struct Client {
+    alive: OfProcess<Alive>,
+    engine: Arc<Guard>,
+}
+
+/// What works on by itself.
+struct Alive {
     client: mdk_client::Client,
     pool: mdk_client::Pool,
-    engine: Arc<Guard>,
+    files: Arc<media::Files>,
     /// Counts what Python itself did to the engine, so that it is looked at like anything else.
     used: watch::Sender<u64>,
 }
@@ -45,6 +54,8 @@ struct Timing {
     retry_max: f64,
     tick_every: f64,
     self_update_after_join: f64,
+    blob_first_byte: f64,
+    blob_stall: f64,
 }
 
 fn seconds(value: f64) -> Duration {
@@ -54,18 +65,29 @@ fn seconds(value: f64) -> Duration {
 #[pymethods]
 impl Client {
     #[new]
-    #[pyo3(signature = (mdk, pool, *, relays, name, reachable, timing))]
+    #[pyo3(signature = (mdk, pool, *, relays, blossom, name, reachable, timing))]
+    #[allow(clippy::too_many_arguments)] // of Python, by name
     fn new(
         py: Python<'_>,
         mdk: &Mdk,
         pool: &Pool,
         relays: Vec<String>,
+        blossom: Vec<String>,
         name: Option<String>,
         reachable: bool,
         timing: Timing,
     ) -> PyResult<Self> {
         let engine = mdk.guard.clone();
-        let keys = engine.call(py, |engine| Ok(engine.keys().clone()))?;
+        let look =
+            |engine: &mut mdk_core::Engine| Ok((engine.keys().clone(), engine.max_media_bytes()));
+        let (keys, max_media) = engine.call(py, look)?;
+        let times = BlossomOptions {
+            first_byte: seconds(timing.blob_first_byte),
+            stall: seconds(timing.blob_stall),
+            ..BlossomOptions::default()
+        };
+        let files = media::Files::new(&pool.pool()?, times, &blossom, max_media);
+        let files = Arc::new(files.map_err(|error| Raise::from(error).into_err(py))?);
         let options = ClientOptions {
             relays,
             name,
@@ -77,7 +99,7 @@ impl Client {
             self_update_after_join: seconds(timing.self_update_after_join),
             ..ClientOptions::default()
         };
-        let (access, pool): (Arc<dyn EngineAccess>, _) = (engine.clone(), pool.pool());
+        let (access, pool): (Arc<dyn EngineAccess>, _) = (engine.clone(), pool.pool()?);
         let shared = pool.clone();
         let runtime = runtime()?;
         let client = py.detach(|| {
@@ -85,7 +107,8 @@ impl Client {
             mdk_client::Client::new(access, keys, options, shared)
         });
         let client = client.map_err(|error| Raise::from(error).into_err(py))?;
-        Ok(Self { client, pool, engine, used: watch::Sender::new(0) })
+        let alive = Alive { client, pool, files, used: watch::Sender::new(0) };
+        Ok(Self { alive: OfProcess::new(alive), engine })
     }
 
     fn start<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
@@ -108,17 +131,19 @@ impl Client {
         })
     }
 
-    fn nudge(&self) {
-        self.client.nudge();
-        self.used.send_modify(|count| *count += 1);
+    fn nudge(&self) -> PyResult<()> {
+        let alive = self.alive.get()?;
+        alive.client.nudge();
+        alive.used.send_modify(|count| *count += 1);
+        Ok(())
     }
 
     /// Events behind `after`, at most `limit`, as soon as there is one.
     fn poll<'py>(&self, py: Python<'py>, after: i64, limit: u32) -> PyResult<Bound<'py, PyAny>> {
-        self.engine.refuse_fork(py)?;
-        let (mut changes, mut used) = (self.client.changes(), self.used.subscribe());
+        let alive = self.alive.get()?;
+        let (mut changes, mut used) = (alive.client.changes(), alive.used.subscribe());
         let engine: Arc<dyn EngineAccess> = self.engine.clone();
-        let client = self.client.clone();
+        let client = alive.client.clone();
         spawn(py, async move {
             loop {
                 // Before looking, so that nothing comes between looking and waiting.
@@ -138,14 +163,15 @@ impl Client {
 
     /// A number that grows when the event log or the outbox may have changed.
     #[getter]
-    fn version(&self) -> u64 {
-        *self.client.changes().borrow() + *self.used.borrow()
+    fn version(&self) -> PyResult<u64> {
+        let alive = self.alive.get()?;
+        Ok(*alive.client.changes().borrow() + *alive.used.borrow())
     }
 
     /// Waits until `version` is another one than `seen`.
     fn changed<'py>(&self, py: Python<'py>, seen: u64) -> PyResult<Bound<'py, PyAny>> {
-        self.engine.refuse_fork(py)?;
-        let (mut changes, mut used) = (self.client.changes(), self.used.subscribe());
+        let alive = self.alive.get()?;
+        let (mut changes, mut used) = (alive.client.changes(), alive.used.subscribe());
         spawn(py, async move {
             loop {
                 let now = *changes.borrow_and_update() + *used.borrow_and_update();
@@ -172,8 +198,7 @@ impl Client {
         who: &Bound<'_, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let who = public_key::argument("who", who)?;
-        self.engine.refuse_fork(py)?;
-        let client = self.client.clone();
+        let client = self.alive.get()?.client.clone();
         spawn(py, async move { Ok(views::List(client.find_key_packages(&who).await?)) })
     }
 
@@ -183,8 +208,7 @@ impl Client {
         py: Python<'py>,
         relays: Vec<String>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        self.engine.refuse_fork(py)?;
-        let pool = self.pool.clone();
+        let pool = self.alive.get()?.pool.clone();
         spawn(py, async move {
             let mut limits = Vec::new();
             for relay in &relays {
@@ -196,12 +220,12 @@ impl Client {
     }
 
     fn status<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
-        crate::views::list(py, self.client.status())
+        crate::views::list(py, self.alive.get()?.client.status())
     }
 
     /// The counters by name.
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, pyo3::types::PyDict>> {
-        views::stats(py, &self.client.stats())
+        views::stats(py, &self.alive.get()?.client.stats())
     }
 
     /// Events of one group (None: of none) behind `after` and not behind `upto`, at most `limit`. Blocks.
@@ -231,8 +255,7 @@ impl Client {
         T: for<'a> crate::views::ToPy<'a> + Send + 'static,
         F: Future<Output = mdk_client::Result<T>> + Send + 'static,
     {
-        self.engine.refuse_fork(py)?;
-        let work = work(self.client.clone());
+        let work = work(self.alive.get()?.client.clone());
         spawn(py, async move { work.await.map_err(Raise::from) })
     }
 }

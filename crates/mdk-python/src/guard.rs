@@ -1,7 +1,6 @@
 //! The engine behind its mutex: one owner, no lock under the GIL, nothing after close, fork or panic.
 
 use std::mem;
-use std::process;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Instant;
@@ -12,7 +11,7 @@ use mdk_store::StoreError;
 use pyo3::prelude::*;
 
 use crate::errors::{Class, Raise};
-use crate::{logging, panics};
+use crate::{logging, panics, process};
 
 thread_local! {
     /// Its address tells this thread from the others that are alive.
@@ -41,7 +40,7 @@ pub(crate) struct Guard {
 impl Guard {
     pub(crate) fn new(engine: Engine) -> Self {
         let state = Mutex::new(State::Open(Box::new(engine)));
-        Self { state, inside: AtomicUsize::new(0), pid: process::id() }
+        Self { state, inside: AtomicUsize::new(0), pid: std::process::id() }
     }
 
     /// Runs one call of the engine. The interpreter is detached before the lock is taken, so a waiting thread
@@ -64,8 +63,7 @@ impl Guard {
         if !self.forked() {
             return Ok(());
         }
-        let message = "opened before os.fork(); the child process cannot use it";
-        Err(Raise::new(Class::Forked, message).into_err(py))
+        Err(process::refusal().into_err(py))
     }
 
     fn refuse_reentry(&self, py: Python<'_>) -> PyResult<()> {
@@ -131,6 +129,11 @@ impl Guard {
         result.map_err(|raise| raise.into_err(py))
     }
 
+    /// `Closed` or `Forked`, as a call would say. Without waiting: one that is in a call is open.
+    pub(crate) fn require_open(&self, py: Python<'_>) -> PyResult<()> {
+        if self.is_open() { Ok(()) } else { self.call(py, |_| Ok(())) }
+    }
+
     /// Whether it is open and ours. Without waiting: one that is in a call is open.
     pub(crate) fn is_open(&self) -> bool {
         if self.forked() {
@@ -144,7 +147,7 @@ impl Guard {
     }
 
     fn forked(&self) -> bool {
-        process::id() != self.pid
+        process::forked(self.pid)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

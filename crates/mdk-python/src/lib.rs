@@ -18,6 +18,7 @@ mod logging;
 mod panics;
 mod passphrase;
 mod pending;
+mod process;
 mod progress;
 mod public_key;
 mod report_views;
@@ -39,7 +40,7 @@ mod _mdk {
     #[pymodule_export]
     use crate::batch::{EventIterator, OutcomeIterator};
     #[pymodule_export]
-    use crate::client::{Client, LocalRelay, Pool};
+    use crate::client::{_normal_server, Client, GroupImage, LocalRelay, Pool};
     #[pymodule_export]
     use crate::clock::Clock;
     #[pymodule_export]
@@ -51,7 +52,7 @@ mod _mdk {
     #[pymodule_export]
     use crate::keys::Keys;
     #[pymodule_export]
-    use crate::panics::_panic;
+    use crate::panics::{_panic, _panic_in_future};
     #[pymodule_export]
     use crate::pending::PendingCommit;
     #[pymodule_export]

@@ -9,6 +9,7 @@ use pyo3::prelude::*;
 
 use crate::engine::Mdk;
 use crate::errors::{Class, Raise};
+use crate::futures;
 
 thread_local! {
     static PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
@@ -50,4 +51,10 @@ fn dispose(payload: Box<dyn Any + Send>) {
 #[pyfunction]
 pub(crate) fn _panic(py: Python<'_>, mdk: &Mdk) -> PyResult<()> {
     mdk.guard.call(py, |_| panic!("a message that must not be printed"))
+}
+
+/// Private, for the tests: panics in what a future of Python waits for.
+#[pyfunction]
+pub(crate) fn _panic_in_future(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    futures::spawn::<()>(py, async { panic!("a message that must not be printed") })
 }

@@ -20,7 +20,7 @@ use crate::{
 pub(crate) struct Prepared {
     pub(crate) key: Secret<32>,
     home: Home,
-    /// Whether this call has stored it.
+    /// Whether this call has stored it, or may have.
     made: bool,
     /// Whether there was no record before.
     first: bool,
@@ -54,6 +54,8 @@ pub(crate) fn create<E: From<OpenError>>(
             true => Err(error),
             false => Ok(()),
         })?;
+        // SQLite does not say when it could not remove its files.
+        remove_side_cars(place, &temp);
         // An empty log or an index of a database that is gone must not meet the new one.
         remove_side_cars(place, place.name());
         place.rename_new(&temp, place.name(), FileRole::Database)?;
@@ -103,10 +105,20 @@ pub(crate) fn prepare(place: &Place, source: &DatabaseKey) -> Result<Prepared, O
         wanted.write(place).inspect_err(|_| prepared.undo(place))?;
     }
     if make {
-        prepared.home.make(&prepared.key).inspect_err(|_| prepared.undo(place))?;
-        prepared.made = true;
+        let made = prepared.home.make(&prepared.key);
+        prepared.made = !is_late(&made);
+        if let Err(error) = made {
+            prepared.undo(place);
+            return Err(error);
+        }
     }
     Ok(prepared)
+}
+
+/// Whether the keyring did not answer in time. It is not asked again then: a key that comes late is removed by who
+/// stores it.
+pub(crate) fn is_late(made: &Result<(), OpenError>) -> bool {
+    matches!(made, Err(OpenError::KeyringTimeout { .. }))
 }
 
 impl Prepared {
@@ -115,12 +127,12 @@ impl Prepared {
         Record::new(State::Ready, self.home.slot.clone()).write(place)
     }
 
-    /// Takes back what this call has stored.
+    /// Takes back what this call has stored. A key that cannot be taken back keeps its record: without it the key would
+    /// belong to nothing and stand in the way of the next try, which uses it with the record.
     pub(crate) fn undo(&self, place: &Place) {
-        if self.made {
-            self.home.unmake(&self.key);
-        }
-        if self.first {
+        if self.made && !self.home.unmake(&self.key) {
+            tracing::warn!("the key of a database that was not made could not be removed yet");
+        } else if self.first {
             side_record::remove(place);
         }
     }

@@ -157,7 +157,8 @@ fn read(row: &Row<'_>) -> Result<GroupRow> {
 }
 
 /// Every table with rows of one group and the column that names it. `seen` has none: what was processed stays so.
-pub(crate) const GROUP_TABLES: [(&str, &str); 12] = [
+pub(crate) const GROUP_TABLES: [(&str, &str); 13] = [
+    ("file_keys", "group_id"),
     ("messages", "group_id"),
     ("events", "group_id"),
     ("welcomes", "group_id"),
@@ -267,13 +268,15 @@ impl Tx<'_> {
         self.one(BY_WELCOME, [welcome.as_bytes()], read)
     }
 
-    /// Deletes every row of the group in every table, its MLS rows included. `seen` stays: what was processed must
-    /// not be processed again.
+    /// Deletes every row of the group in every table, its MLS rows included, and the mark that its leaf came with a
+    /// backup. `seen` stays: what was processed must not be processed again.
     ///
     /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
+    /// [`StoreError`](crate::StoreError) when the database fails or the row of the marks cannot be decoded.
     pub fn delete_group(&self, id: &GroupId) -> Result<()> {
         self.empty_newest_event(id)?;
+        // The mark is a hash of the id: who knows the id would see that the group was here.
+        self.clear_must_update_after_restore(id)?;
         for (table, column) in GROUP_TABLES {
             self.exec(&format!("DELETE FROM {table} WHERE {column} = ?1"), [id.as_bytes()])?;
         }

@@ -2,7 +2,7 @@
 //! bounded per group by the caller, since peers fill them.
 
 use mdk_wire::{ContentId, EventId, GroupId, PublicKey, Timestamp};
-use rusqlite::{Row, params};
+use rusqlite::{Params, Row, params};
 
 use crate::meta::row::{Columns, U64, guarded_debug, stored_enum};
 use crate::{Result, Tx};
@@ -85,7 +85,13 @@ macro_rules! select {
 pub(crate) const HELD: &str = "SELECT event_id, group_id, event_json, received_at, reported FROM held WHERE group_id = ?1 ORDER BY seq";
 const HELD_BEFORE: &str = "SELECT event_id, group_id, event_json, received_at, reported FROM held \
      WHERE group_id = ?1 AND received_at <= ?2 ORDER BY seq";
+pub(crate) const HELD_SUMS: &str = "SELECT events, bytes FROM temp.held_sums WHERE group_id = ?1";
 pub(crate) const INPUTS: &str = select!("WHERE group_id = ?1");
+/// As [`INPUTS`], without the messages: the column is the last, so the pages that it overflows to are not read.
+pub(crate) const INPUT_HEADS: &str = "SELECT group_id, content_id, class, epoch, X'' AS bytes, state, sender, parent_auth, event_id, \
+     received_at, due_at, seq FROM inputs WHERE group_id = ?1";
+pub(crate) const INPUTS_ON: &str =
+    select!("WHERE group_id = ?1 AND class = ?2 AND state = ?3 AND parent_auth = ?4");
 pub(crate) const DUE: &str =
     select!("WHERE due_at IS NOT NULL AND due_at <= ?1 ORDER BY due_at, seq");
 
@@ -134,8 +140,9 @@ impl Tx<'_> {
         if there.is_some() {
             return Ok(true);
         }
-        if self.held_count(&row.group)? >= u64::from(cap)
-            || self.held_bytes(&row.group)? + row.event_json.len() as u64 > MAX_HELD_BYTES
+        let (events, bytes) = self.held_sums(&row.group)?;
+        if events >= u64::from(cap)
+            || bytes.saturating_add(row.event_json.len() as u64) > MAX_HELD_BYTES
         {
             return Ok(false);
         }
@@ -152,13 +159,20 @@ impl Tx<'_> {
         Ok(true)
     }
 
-    fn held_bytes(&self, group: &GroupId) -> Result<u64> {
-        let sum = self.one(
-            "SELECT coalesce(sum(octet_length(event_json)), 0) FROM held WHERE group_id = ?1",
+    /// Number and bytes of what a group holds: read by key, except for the first time on a connection.
+    fn held_sums(&self, group: &GroupId) -> Result<(u64, u64)> {
+        let known = self.one(HELD_SUMS, [group.as_bytes()], |row| {
+            Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get::<_, i64>(1)?.unsigned_abs()))
+        })?;
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        self.exec(
+            "INSERT INTO temp.held_sums SELECT ?1, count(*), coalesce(sum(octet_length(event_json)), 0) \
+             FROM main.held WHERE group_id = ?1",
             [group.as_bytes()],
-            |row| Ok(row.get::<_, i64>(0)?),
         )?;
-        Ok(sum.unwrap_or(0).unsigned_abs())
+        self.held_sums(group)
     }
 
     /// The events that a group holds, in the order of arrival.
@@ -222,7 +236,7 @@ impl Tx<'_> {
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn held_count(&self, group: &GroupId) -> Result<u64> {
-        self.count("SELECT count(*) FROM held WHERE group_id = ?1", group)
+        Ok(self.held_sums(group)?.0)
     }
 
     /// Stores an input, or replaces the one with the same id, which keeps its place in the order. `false`: the group
@@ -287,9 +301,38 @@ impl Tx<'_> {
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
     pub fn inputs(&self, group: &GroupId) -> Result<Vec<InputRow>> {
+        self.inputs_by(INPUTS, [group.as_bytes()])
+    }
+
+    /// As [`Tx::inputs`], but the `bytes` of each are empty: they may be many, and large.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
+    pub fn input_heads(&self, group: &GroupId) -> Result<Vec<InputRow>> {
+        self.inputs_by(INPUT_HEADS, [group.as_bytes()])
+    }
+
+    /// The inputs of this class and state that belong to one state of the group, in the order of arrival.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
+    pub fn inputs_on(
+        &self,
+        group: &GroupId,
+        class: InputClass,
+        state: InputState,
+        parent_auth: &[u8; 32],
+    ) -> Result<Vec<InputRow>> {
+        self.inputs_by(
+            INPUTS_ON,
+            params![group.as_bytes(), class as u8, state as u8, &parent_auth[..]],
+        )
+    }
+
+    fn inputs_by(&self, sql: &str, params: impl Params) -> Result<Vec<InputRow>> {
         // Sorted here: a sorter in the query would take memory that has to be locked, however few rows there are.
-        let mut inputs = self
-            .all(INPUTS, [group.as_bytes()], |row| Ok((read(row)?, row.get::<_, i64>("seq")?)))?;
+        let mut inputs =
+            self.all(sql, params, |row| Ok((read(row)?, row.get::<_, i64>("seq")?)))?;
         inputs.sort_unstable_by_key(|(_, seq)| *seq);
         Ok(inputs.into_iter().map(|(input, _)| input).collect())
     }
@@ -326,3 +369,7 @@ impl Tx<'_> {
         self.all(DUE, [U64(now)], read)
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

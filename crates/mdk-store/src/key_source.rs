@@ -202,7 +202,8 @@ impl Home {
         !matches!(self.kind, Kind::Keyring { create: false, .. } | Kind::Given(_))
     }
 
-    /// Stores a key where none is, reads it back and compares. On failure none is left.
+    /// Stores a key where none is, reads it back and compares. On failure none is left, unless a keyring has gone away
+    /// meanwhile: see [`Self::unmake`].
     pub(crate) fn make(&mut self, key: &Secret<32>) -> Result<(), OpenError> {
         match &mut self.kind {
             Kind::Keyring { ring, name, .. } => ring.put_new(name, key),
@@ -223,15 +224,15 @@ impl Home {
         }
     }
 
-    /// Removes a key that this very call has made.
-    pub(crate) fn unmake(&self, key: &Secret<32>) {
+    /// Removes a key that this very call has made or tried to make. Whether it is known to be gone: a keyring that
+    /// cannot be reached any more may keep it.
+    pub(crate) fn unmake(&self, key: &Secret<32>) -> bool {
         match &self.kind {
-            Kind::Keyring { ring, name, .. } => {
-                ring.remove(name, key);
-            }
+            Kind::Keyring { ring, name, .. } => return ring.forget(name, key),
             Kind::File(file) | Kind::Wrapped(file, _) => file.unmake(),
             Kind::Given(_) => {}
         }
+        true
     }
 
     /// Removes the key that the slot speaks of, if it is still there. Whether it is gone.

@@ -121,6 +121,25 @@ impl Keyring {
         .unwrap_or(false)
     }
 
+    /// Makes sure that `key` is not under this name: removes it, or finds another one or none. Whether that is known.
+    pub(crate) fn forget(&self, name: &str, key: &Secret<32>) -> bool {
+        let text = key_text::encode(key);
+        self.call(
+            name,
+            move |entry| {
+                Ok(match entry.get_secret().map(Zeroizing::new) {
+                    Ok(found) if found.trim_ascii_end() == text.as_bytes() => {
+                        entry.delete_credential().is_ok()
+                    }
+                    Ok(_) | Err(Error::NoEntry) => true,
+                    Err(_) => false,
+                })
+            },
+            |_, _| (),
+        )
+        .unwrap_or(false)
+    }
+
     fn call<T: Send + 'static>(
         &self,
         name: &str,

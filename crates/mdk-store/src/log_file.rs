@@ -106,23 +106,39 @@ impl Log {
         if self.pending.is_empty() {
             return SQLITE_OK;
         }
-        // SAFETY: the system's file is open as long as this one; the block has as many bytes as are written.
-        let code = match unsafe { (*(*self.inner).pMethods).xWrite } {
-            Some(write) => unsafe {
-                write(
-                    self.inner,
-                    self.pending.as_ptr().cast(),
-                    self.pending.len() as c_int,
-                    self.start,
-                )
-            },
-            None => SQLITE_IOERR,
-        };
+        let code = self.give(&self.pending, self.start);
         self.pending.clear();
         code
     }
 
+    /// Writes into the system's file.
+    fn give(&self, data: &[u8], at: sqlite3_int64) -> c_int {
+        // SAFETY: the system's file is open as long as this one; the block has as many bytes as are written.
+        match unsafe { (*(*self.inner).pMethods).xWrite } {
+            Some(write) => unsafe {
+                write(self.inner, data.as_ptr().cast(), data.len() as c_int, at)
+            },
+            None => SQLITE_IOERR,
+        }
+    }
+
     fn write(&mut self, data: &[u8], at: sqlite3_int64) -> c_int {
+        // No frame, but the room that a log is given when it is opened: to collect it would only keep its memory.
+        if data.len() > MOST {
+            let code = self.flush();
+            if code != SQLITE_OK {
+                return code;
+            }
+            let mut at = at;
+            for piece in data.chunks(MOST) {
+                let code = self.give(piece, at);
+                if code != SQLITE_OK {
+                    return code;
+                }
+                at += piece.len() as sqlite3_int64;
+            }
+            return SQLITE_OK;
+        }
         let follows = self.start + self.pending.len() as sqlite3_int64 == at;
         if !self.pending.is_empty() && (!follows || self.pending.len() + data.len() > MOST) {
             let header = self.header;
@@ -291,6 +307,32 @@ mod tests {
             conn.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap()
         };
         assert_eq!((check(&writer), check(&reader)), ("ok".into(), "ok".into()));
+    }
+
+    /// The room that a log is given at first costs no memory afterwards, and what was collected before it is not lost.
+    #[test]
+    fn a_large_write_is_not_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let (writer, _reader) = open_both(dir.path());
+        let mut file: *mut sqlite3_file = ptr::null_mut();
+        // SAFETY: the connection is open, and its log is a file that this VFS opened: it is in WAL mode.
+        let log = unsafe {
+            let code = ffi::sqlite3_file_control(
+                writer.handle(),
+                ptr::null(),
+                ffi::SQLITE_FCNTL_JOURNAL_POINTER,
+                (&raw mut file).cast(),
+            );
+            assert_eq!(code, SQLITE_OK);
+            &mut *file.cast::<Log>()
+        };
+        let end = std::fs::metadata(dir.path().join("db-wal")).unwrap().len() as sqlite3_int64;
+        assert_eq!(log.write(&[0; HEADER], end), SQLITE_OK);
+        assert_eq!(log.write(&[7; 10 * MOST], end + HEADER as sqlite3_int64), SQLITE_OK);
+        assert!(log.pending.is_empty() && log.pending.capacity() <= MOST);
+        let bytes = std::fs::read(dir.path().join("db-wal")).unwrap();
+        assert_eq!(bytes.len(), end as usize + HEADER + 10 * MOST);
+        assert!(bytes[end as usize + HEADER..].iter().all(|&byte| byte == 7));
     }
 
     /// A transaction that outgrows the cache is read back from the log, and may be given up.

@@ -5,7 +5,7 @@ use std::{ffi::OsStr, fs::File, io::Read, path::Path, time::Duration};
 use rusqlite::Connection;
 
 use crate::{
-    DatabaseKey, FileRole, OpenError,
+    DatabaseKey, FileRole, OpenError, StoreError,
     files::{self, OwnerLock, Place},
     first_open::{self, Created},
     key_source,
@@ -123,13 +123,14 @@ fn open_locked(
             // Closing moves the log too, but does not say when it could not.
             conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")?;
             conn.close().map_err(|(_, error)| OpenError::from(error))
-        })?;
+        })
+        .map_err(of_new)?;
         let conn = connect(place, place.name(), &created.key, false);
         return match conn {
             Ok(conn) => Ok((conn, None, Some(created))),
             Err(error) => {
                 created.undo(place);
-                Err(error)
+                Err(of_new(error))
             }
         };
     };
@@ -150,6 +151,16 @@ fn open_locked(
         tracing::warn!("the plain file of an interrupted encryption could not be removed");
     }
     Ok((conn, rekeyed_at, None))
+}
+
+/// An error about a file that was written just now: what cannot be read back is a fault of the disk, not damage.
+fn of_new(error: OpenError) -> OpenError {
+    match error {
+        OpenError::Store(StoreError::Corrupt) | OpenError::WrongKey => {
+            StoreError::Io { code: rusqlite::ffi::SQLITE_IOERR_READ }.into()
+        }
+        error => error,
+    }
 }
 
 fn open_existing(

@@ -19,6 +19,7 @@ pub(crate) use mend::{Fault, note_fault};
 use crate::{
     DatabaseKey, OpenError, OpenOptions, Result, StoreError, Tx, cipher, digest,
     files::{OwnerLock, Place},
+    first_open::Created,
     migrate, open, ritual, vault,
 };
 
@@ -37,6 +38,8 @@ pub struct Store {
     /// Frames of the write-ahead log that are committed.
     log_frames: Arc<AtomicI32>,
     home: Option<Home>,
+    /// What made the database, from then until something is written to it.
+    created: Option<Created>,
     key_source: &'static str,
     /// The source, if it can make a fresh key for a re-key. It holds no key, though it may hold a passphrase.
     kept_source: Option<DatabaseKey>,
@@ -87,16 +90,30 @@ impl Store {
             open::open(path, key, options)?;
         let home = Home { path: place.path(place.name()), lock, place };
         let mut store = Self::new(&conn, Some(home), key.source())?;
+        store.created = created;
         if let Err(error) = store.attach(conn) {
-            if let (Some(created), Some(home)) = (created, store.home.take()) {
-                created.undo(&home.place);
-                home.lock.undo(&home.place);
-                home.place.remove_made_dirs();
-            }
+            store.take_back();
             return Err(error);
         }
         store.rekeyed(key, rekeyed_at);
         Ok(store)
+    }
+
+    /// Closes a database whose opening could not be completed. One that the opening has made, and to which nothing was
+    /// written yet, is removed again, with its key and what else was made for it.
+    pub fn take_back(mut self) {
+        let (Some(created), true) = (self.created.take(), self.pid == std::process::id()) else {
+            return;
+        };
+        if let Some(conn) = self.conn.take() {
+            conn.flush_prepared_statement_cache();
+            drop(conn);
+        }
+        if let Some(home) = self.home.take() {
+            created.undo(&home.place);
+            home.lock.undo(&home.place);
+            home.place.remove_made_dirs();
+        }
     }
 
     /// Opens an empty database in memory. It is **not** encrypted, and it is gone when the store is dropped.
@@ -122,6 +139,7 @@ impl Store {
             spare_key: None,
             log_frames: Arc::default(),
             home,
+            created: None,
             key_source,
             kept_source: None,
             rekeyed_at: None,
@@ -132,14 +150,18 @@ impl Store {
 
     /// Works on this connection from now on.
     pub(crate) fn attach(&mut self, mut conn: Connection) -> Result<(), OpenError> {
+        conn.execute_batch(include_str!("schema/connection__held.sql"))?;
         self.log_frames.store(0, Ordering::Relaxed);
         let counter = Arc::clone(&self.log_frames);
         conn.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, frames| {
             counter.store(frames, Ordering::Relaxed);
             Ok(())
         }))?;
+        // Until it has shown that it can write, it does not touch the log when it is dropped.
         if let Some(home) = &self.home
-            && let Err(error) = ritual::prime_log(&conn)
+            && let Err(error) = ritual::keep_log(&conn, true)
+                .and_then(|()| ritual::prime_log(&conn))
+                .and_then(|()| ritual::keep_log(&conn, false))
         {
             let key = cipher::take_key(&conn);
             drop(conn);
@@ -191,7 +213,7 @@ impl Store {
         self.conn.as_ref().ok_or(StoreError::Closed)
     }
 
-    /// To be told when the write-ahead log was moved into the file and cut to nothing.
+    /// To be told when all of the write-ahead log was moved into the file.
     pub(crate) fn log_was_emptied(&self) {
         self.log_frames.store(0, Ordering::Relaxed);
     }
@@ -212,6 +234,7 @@ impl Store {
         let before = self.log_frames.load(Ordering::Relaxed);
         match Tx::run(self.conn()?, "BEGIN IMMEDIATE", true, f) {
             Ok(value) => {
+                self.created = None;
                 self.tend_log(before);
                 Ok(value)
             }
@@ -227,7 +250,10 @@ impl Store {
             return;
         }
         match self.conn().and_then(log::move_log) {
-            Ok(()) => {}
+            // Nothing in the log is needed now. Should the commit that begins it anew fail, a recovery must not find it:
+            // it stands at the beginning, not behind the frames that were moved.
+            Ok(true) => self.log_was_emptied(),
+            Ok(false) => {}
             Err(_) => self.broken = true,
         }
     }

@@ -233,3 +233,26 @@ fn two_processes_at_once_end_with_one_owner_and_one_busy() {
         assert!(opener.0.wait().unwrap().success());
     }
 }
+
+#[test]
+fn a_database_that_was_made_for_nothing_is_taken_back_with_its_key() {
+    let home = Home::new();
+    for key in [DatabaseKey::File(home.key_file()), passphrase("correct horse")] {
+        home.open(&key).unwrap().take_back();
+        assert_eq!(fs::read_dir(home.dir.path()).unwrap().count(), 0);
+
+        let mut store = home.open(&key).unwrap();
+        store.write(|tx| tx.set_meta("who", b"alice")).unwrap();
+        store.take_back();
+        home.opens(&key);
+
+        // One that was there before is not this call's to remove, even if it holds nothing.
+        home.put(&Files::new());
+        home.open(&key).unwrap().close().unwrap();
+        let before = home.names();
+        home.open(&key).unwrap().take_back();
+        assert_eq!(home.names(), before);
+        home.open(&key).unwrap().close().unwrap();
+        home.put(&Files::new());
+    }
+}

@@ -177,6 +177,20 @@ fn every_leaf_that_can_be_used_must_be_renewed_and_stays_so_until_it_is() {
 }
 
 #[test]
+fn a_deleted_group_leaves_no_mark() {
+    let (home, _original) = backed_up();
+    bring_back(&home, &raw(1)).unwrap();
+    let mut restored = open(&home.restored(), &raw(1));
+    let row = |store: &mut Store| store.read(|tx| tx.meta(ROW)).unwrap().unwrap();
+    let before = row(&mut restored);
+    write(&mut restored, |tx| tx.delete_group(&group_id(2)));
+    let must =
+        |store: &mut Store, n| store.read(|tx| tx.must_update_after_restore(&group_id(n))).unwrap();
+    assert!(must(&mut restored, 1) && !must(&mut restored, 2) && must(&mut restored, 3));
+    assert_eq!(row(&mut restored).len(), before.len() - 16);
+}
+
+#[test]
 fn a_key_file_is_made_for_it_and_an_old_one_is_not_used() {
     let (home, mut original) = backed_up();
     let key_file = home.dir().join("alice.key");

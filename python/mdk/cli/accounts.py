@@ -2,6 +2,9 @@
 
 import functools
 import json
+import shlex
+import shutil
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +15,18 @@ from click.shell_completion import CompletionItem
 
 from mdk import Client, Config, DatabaseKey, Keys, Mdk
 from mdk.client.accounts import data_folder, database_path
-from mdk.errors import DatabaseMissing, KeyringError, KeysMissing
+from mdk.errors import (
+    DatabaseMissing,
+    KeyringError,
+    KeyringLocked,
+    KeyringTimeout,
+    KeyringUnavailable,
+    KeysMissing,
+    VolatileStore,
+)
 from mdk.values import KeyringStoreName
 
-from . import keys
+from . import key_record, keys
 from .options import key_option
 
 Command = TypeVar("Command", bound=Callable[..., int])
@@ -23,7 +34,6 @@ Command = TypeVar("Command", bound=Callable[..., int])
 DEFAULT = "default"
 RELAYS = "relays"
 """Where the client keeps the account's own relays, in the state beside the engine's."""
-_SOURCES = ("keyring", "file", "secret", "env", "passphrase")
 
 
 @dataclass(frozen=True)
@@ -52,7 +62,8 @@ class Account:
 
     def database_key(self, *, new: bool = False) -> DatabaseKey:
         """Where the options, or what is recorded beside the database, say that the key is."""
-        source = self.key or (None if new else recorded(self.path)) or keys.KeySource("keyring", "")
+        fresh = self.key or keys.KeySource("keyring", "")
+        source = fresh if new else key_record.source(self.path, self.key)
         return keys.resolve(
             source, self.keyring, self.passphrase_fd, option="--passphrase-fd", new=new
         )
@@ -63,6 +74,7 @@ class Account:
         new: bool = False,
         identity: Keys | None = None,
         relays: Sequence[str] = (),
+        blossom: Sequence[str] = (),
         name: str | None = None,
     ) -> Client:
         """The account, not connected yet.
@@ -77,73 +89,87 @@ class Account:
             keys=identity,
             key=self.database_key(new=new and not self.exists),
             relays=relays,
+            blossom=blossom,
             name=name,
         )
 
     def _must_exist(self) -> None:
         if not self.exists:
             raise DatabaseMissing(
-                f"there is no account {self.name!r} yet", hint=f"Make it: mdk init{self.option}."
+                f"there is no account {self.name!r} yet",
+                hint=f"Make it: mdk init{self.option} --relay wss://…",
             )
 
     def database(
         self, *, new: bool = False, identity: Keys | None = None, relays: Sequence[str] = ()
-    ) -> tuple[Mdk, tuple[str, ...]]:
-        """The engine of the account, without any connection, and the account's relays."""
+    ) -> Callable[[], tuple[Mdk, tuple[str, ...]]]:
+        """What opens the engine of the account, without any connection, and finds the account's relays.
+
+        A person is asked for a passphrase at once; the call itself may wait, and is for a thread.
+        """
         if not new:
             self._must_exist()
-        engine = Mdk._open_account(
-            self.path,
-            keys=identity,
-            key=self.database_key(new=new and not self.exists),
-            config=Config(),
-            clock=None,
-        )
-        try:
-            if identity is not None:
-                engine._keep_keys()
-            if relays:
-                engine._set_state(RELAYS, json.dumps(relays).encode())
-            remembered = engine._state(RELAYS)
-        except BaseException:
-            engine.close()
-            raise
-        return engine, tuple(json.loads(remembered)) if remembered else ()
+        key = self.database_key(new=new and not self.exists)
+
+        def work() -> tuple[Mdk, tuple[str, ...]]:
+            engine = Mdk._open_account(
+                self.path, keys=identity, key=key, config=Config(), clock=None
+            )
+            try:
+                if identity is not None:
+                    engine._keep_keys()
+                if relays:
+                    engine._set_state(RELAYS, json.dumps(relays).encode())
+                remembered = engine._state(RELAYS)
+            except BaseException:
+                engine.close()
+                raise
+            return engine, tuple(json.loads(remembered)) if remembered else ()
+
+        return work
 
     @property
     def option(self) -> str:
         """How the account is named on a command line, with a space before it; nothing for the default one."""
-        return "" if self.name == DEFAULT else f" --account {self.name}"
+        return "" if self.name == DEFAULT else f" --account {shlex.quote(self.name)}"
 
     def advise(self, error: KeyringError) -> KeyringError:
-        """A keyring's error with a hint in words of the command line."""
-        place = self.path.parent / "mdk.key"
-        error.hint = (
-            f"Without a keyring, keep the key in a file: mdk init{self.option} --key file:{place}. "
-            "Or use a passphrase (--key passphrase), or a secret of systemd or Docker (--key secret:NAME)."
-        )
+        """A keyring's error when an account is made, with what can be done instead: a command that can be pasted."""
+        if not self.exists and isinstance(error, _NO_KEYRING):
+            here = pasted(f"file:{self.path.parent / 'mdk.key'}")
+            error.hint = (
+                "Keep the key elsewhere: with --key passphrase, with --key secret:NAME, or in a file, like this: "
+                f"{here}"
+            )
         return error
 
 
-def recorded(database: Path) -> keys.KeySource | None:
-    """Where the record beside a database says that its key is; None if it does not say or cannot be read."""
-    try:
-        text = database.with_name(f"{database.name}.keyinfo").read_text(encoding="utf-8")
-        slot = json.loads(text)["key"]
-        source = str(slot["source"])
-        if source not in _SOURCES:
-            return None
-        match source:
-            case "file":
-                return keys.KeySource(source, str(slot["path"]))
-            case "keyring":
-                return keys.KeySource(source, f"{slot['service']}/{slot['key_id']}")
-            case "passphrase":
-                return keys.KeySource(source, "")
-            case _:
-                return keys.KeySource(source, str(slot["key_id"]))
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+_NO_KEYRING = (KeyringUnavailable, KeyringLocked, KeyringTimeout, VolatileStore)
+
+
+def pasted(key: str) -> str:
+    """The command that was given, as a line for a shell, with another `--key`."""
+    context = click.get_current_context(silent=True)
+    given = context.obj if context is not None and context.obj is not None else ["init"]
+    kept: list[str] = []
+    words = iter(given)
+    for word in words:
+        if word == "--key":
+            next(words, None)
+        elif not word.startswith("--key="):
+            kept.append(word)
+    return shlex.join([*_program(), *kept, "--key", key])
+
+
+def _program() -> list[str]:
+    """How this program was called."""
+    called = Path(sys.argv[0])
+    if called.name == "__main__.py":
+        return [sys.executable, "-m", "mdk"]
+    found = shutil.which("mdk")
+    if called.stem != "mdk" or (found is not None and Path(found).resolve() == called.resolve()):
+        return ["mdk"]
+    return [str(called)]
 
 
 def no_keys(account: Account) -> KeysMissing:
@@ -198,8 +224,7 @@ def account_options(function: Command) -> Command:
         help="Name of the account, or the path of its database.  [env: MDK_ACCOUNT]",
     )
     key = key_option(
-        optional=True,
-        without="Without it, where it was put when the account was made.",
+        without="Without it, where it was put when the account was made; for a new one the keyring.",
         env="MDK_KEY",
     )
     # To click it is the same command, with other arguments.

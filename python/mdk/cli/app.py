@@ -12,7 +12,8 @@ import click
 import mdk
 from mdk.errors import MdkError
 
-from . import exit_codes, output
+from . import exit_codes, hints, output
+from .attachments import download
 from .backups import backup, restore
 from .checks import doctor, salvage, verify
 from .completion import completion
@@ -23,6 +24,7 @@ from .identity import init, whoami
 from .listen import listen
 from .messages import export, history, send
 from .rewrites import encrypt, rekey
+from .roles import demote, promote
 from .services import bot, relay
 
 # One JSON object on a line; an error is one, too.
@@ -68,8 +70,8 @@ def app() -> None:
 
 _SECTIONS: dict[str, tuple[click.Command, ...]] = {
     "Account": (init, whoami),
-    "Groups": (groups, members, invite, accept, leave),
-    "Messages": (send, history, listen, export),
+    "Groups": (groups, members, invite, accept, promote, demote, leave),
+    "Messages": (send, download, history, listen, export),
     "The file": (doctor, verify, rekey, encrypt, backup, restore, salvage),
     "For trials": (demo, relay, bot),
     "Shell": (completion,),
@@ -82,12 +84,14 @@ for _command in (command for commands in _SECTIONS.values() for command in comma
 def run(arguments: Sequence[str]) -> ExitCode:
     """Run one command and say what its exit code is."""
     as_json = "--json" in arguments
-    output.in_one_line(bool(arguments) and arguments[0] in _NDJSON)
+    command = arguments[0] if arguments else ""
+    output.expect(as_json=as_json, one_line=command in _NDJSON)
     try:
-        code = app.main(list(arguments), prog_name="mdk", standalone_mode=False)
+        code = app.main(list(arguments), prog_name="mdk", standalone_mode=False, obj=arguments)
     except MdkError as error:
         code = exit_codes.of(error)
-        output.failure(as_json, error, code)
+        message, hint = hints.told(error, command)
+        output.failure(as_json, error.code, message, hint, code)
     except click.exceptions.NoArgsIsHelpError as error:
         code = ExitCode.USAGE
         click.echo(error.format_message(), err=True)

@@ -7,20 +7,27 @@ import click
 from mdk import vault
 from mdk.values import KeyringStoreName
 
-from . import keys, output
-from .options import PATH, backup_passphrase_option, json_option, key_option
+from . import key_record, keys, output
+from .options import (
+    PATH,
+    RECORDED,
+    backup_passphrase_option,
+    json_option,
+    key_option,
+    new_key_option,
+)
 
 
 @click.command()
 @click.argument("database", type=PATH)
 @click.argument("file", type=PATH)
-@key_option()
+@key_option(without=RECORDED, env="MDK_KEY")
 @backup_passphrase_option
 @json_option
 def backup(
     database: Path,
     file: Path,
-    key: keys.KeySource,
+    key: keys.KeySource | None,
     passphrase_fd: int | None,
     keyring_store: KeyringStoreName | None,
     keyring_timeout: float,
@@ -33,7 +40,8 @@ def backup(
     Restoring it is a move: the account must not run in two places, or its message keys are used twice.
     """
     keyring = keys.KeyringOptions(keyring_store, keyring_timeout, allow_volatile)
-    resolved = keys.resolve(key, keyring, passphrase_fd, option="--passphrase-fd")
+    source = key_record.source(database, key)
+    resolved = keys.resolve(source, keyring, passphrase_fd, option="--passphrase-fd")
     secret = keys.passphrase(
         "passphrase of the backup", backup_passphrase_fd, option="--backup-passphrase-fd", new=True
     )
@@ -51,7 +59,7 @@ def backup(
 @click.command()
 @click.argument("file", type=PATH)
 @click.argument("database", type=PATH)
-@key_option()
+@new_key_option
 @backup_passphrase_option
 @json_option
 def restore(
@@ -89,7 +97,7 @@ def restore(
     lines = [
         f"{output.count(report.rows, 'row')} and {output.count(groups, 'group')} restored",
         f"as of {report.created_at:%Y-%m-%d %H:%M} UTC",
-        f"{output.count(renew, 'group needs', 'groups need')} self_update() before messages can be sent",
+        f"{output.count(renew, 'group needs', 'groups need')} fresh keys: the first command that connects renews them",
         "Do not run this account anywhere else any more.",
     ]
     output.show(as_json, document, lines)

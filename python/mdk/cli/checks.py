@@ -9,9 +9,9 @@ from mdk import vault
 from mdk.reports import Level
 from mdk.values import KeyringStoreName
 
-from . import keys, output
+from . import key_record, keys, output
 from .exit_codes import ExitCode
-from .options import PATH, json_option, key_option, other_key_option
+from .options import PATH, RECORDED, json_option, key_option, other_key_option
 
 _MARKS: dict[Level, str] = {
     Level.OK: "ok",
@@ -23,7 +23,10 @@ _MARKS: dict[Level, str] = {
 
 @click.command()
 @click.argument("database", type=PATH)
-@key_option(optional=True)
+@key_option(
+    without=f"{RECORDED} A passphrase is not asked for: then the file is looked at from outside.",
+    env="MDK_KEY",
+)
 @json_option
 def doctor(
     database: Path,
@@ -40,8 +43,13 @@ def doctor(
     exit code is 0 if all is well, 1 with a warning, 2 with an error.
     """
     keyring = keys.KeyringOptions(keyring_store, keyring_timeout, allow_volatile)
+    source = key or key_record.recorded(database)
+    if key is None and source is not None and source.kind == "passphrase" and passphrase_fd is None:
+        source = None
     resolved = (
-        None if key is None else keys.resolve(key, keyring, passphrase_fd, option="--passphrase-fd")
+        None
+        if source is None
+        else keys.resolve(source, keyring, passphrase_fd, option="--passphrase-fd")
     )
     report = vault.doctor(database, key=resolved)
     lines: list[str] = []
@@ -56,11 +64,11 @@ def doctor(
 
 @click.command(short_help="Prove DATABASE intact, page by page and row by row.")
 @click.argument("database", type=PATH)
-@key_option()
+@key_option(without=RECORDED, env="MDK_KEY")
 @json_option
 def verify(
     database: Path,
-    key: keys.KeySource,
+    key: keys.KeySource | None,
     passphrase_fd: int | None,
     keyring_store: KeyringStoreName | None,
     keyring_timeout: float,
@@ -72,7 +80,8 @@ def verify(
     Nothing is changed. The exit code is 1 if something is wrong.
     """
     keyring = keys.KeyringOptions(keyring_store, keyring_timeout, allow_volatile)
-    resolved = keys.resolve(key, keyring, passphrase_fd, option="--passphrase-fd")
+    source = key_record.source(database, key)
+    resolved = keys.resolve(source, keyring, passphrase_fd, option="--passphrase-fd")
     with output.Bar(silent=as_json) as bar:
         report = vault.verify(database, key=resolved, progress=bar)
     code = ExitCode.OK if report.ok else ExitCode.FOUND
@@ -90,13 +99,13 @@ def verify(
 @click.command(short_help="Read what is intact in DAMAGED into the database NEW.")
 @click.argument("damaged", type=PATH)
 @click.argument("new", type=PATH)
-@key_option()
+@key_option(without=RECORDED, env="MDK_KEY")
 @other_key_option("--to-key", "Where the key of the new database is to be kept.", default="keyring")
 @json_option
 def salvage(
     damaged: Path,
     new: Path,
-    key: keys.KeySource,
+    key: keys.KeySource | None,
     passphrase_fd: int | None,
     keyring_store: KeyringStoreName | None,
     keyring_timeout: float,
@@ -110,7 +119,8 @@ def salvage(
     DAMAGED is not changed. The exit code is 1 if something is missing.
     """
     keyring = keys.KeyringOptions(keyring_store, keyring_timeout, allow_volatile)
-    resolved = keys.resolve(key, keyring, passphrase_fd, option="--passphrase-fd")
+    source = key_record.source(damaged, key)
+    resolved = keys.resolve(source, keyring, passphrase_fd, option="--passphrase-fd")
     target = keys.resolve(
         to_key, keyring, to_key_passphrase_fd, option="--to-key-passphrase-fd", new=True
     )

@@ -1,11 +1,13 @@
 """`mdk groups`, `mdk members`, `mdk invite`, `mdk accept`, `mdk leave`."""
 
+import sys
+
 import click
 
 from mdk import GroupInfo, GroupState, Invite, PublicKey
 from mdk.errors import InviteNotFound
 
-from . import output, records, session
+from . import output, records, running, session
 from .accounts import Account, account_options
 from .kinds import Person
 from .options import json_option, patience_option, sync_option
@@ -29,7 +31,8 @@ def groups(account: Account, sync: bool, everything: bool, timeout: float, as_js
     """List the groups of this account, the one with the newest message first."""
 
     async def body() -> int:
-        opening = session.reading(account, sync=sync, patience=timeout, silent=as_json)
+        deadline = running.Deadline(timeout)
+        opening = session.reading(account, deadline, sync=sync, silent=as_json)
         async with opening as engine:
             found = [info for info in engine.groups() if everything or info.state not in _OVER]
             found.sort(key=_newest, reverse=True)
@@ -42,7 +45,7 @@ def groups(account: Account, sync: bool, everything: bool, timeout: float, as_js
             output.show(as_json, document, lines or ["no groups yet"])
             return 0
 
-    return session.run(body())
+    return running.run(body())
 
 
 @click.command()
@@ -52,13 +55,17 @@ def groups(account: Account, sync: bool, everything: bool, timeout: float, as_js
 @patience_option(20)
 @json_option
 def members(group: str, account: Account, sync: bool, timeout: float, as_json: bool) -> int:
-    """List the members of GROUP, admins first. GROUP is its name, its id, or the first digits of the id."""
+    """List the members of GROUP, admins first, you before others.
+
+    GROUP is its name, its id, or the first digits of the id.
+    """
 
     async def body() -> int:
-        opening = session.reading(account, sync=sync, patience=timeout, silent=as_json)
+        deadline = running.Deadline(timeout)
+        opening = session.reading(account, deadline, sync=sync, silent=as_json)
         async with opening as engine:
             info = session.pick(engine.groups(), group)
-            found = sorted(engine.members(info.id), key=lambda m: (not m.is_admin, m.public_key))
+            found = sorted(engine.members(info.id), key=records.rank)
             document = {
                 "command": "members",
                 "exit_code": 0,
@@ -68,7 +75,7 @@ def members(group: str, account: Account, sync: bool, timeout: float, as_json: b
             output.show(as_json, document, map(records.member_line, found))
             return 0
 
-    return session.run(body())
+    return running.run(body())
 
 
 @click.command()
@@ -98,15 +105,18 @@ def invite(
     invited = list(dict.fromkeys(people))
 
     async def body() -> int:
-        async with session.opened(account) as client:
-            await session.catch_up(client, timeout, silent=as_json)
-            if new:
-                info = (await client.groups.create(group, invited, description=description)).info
-            else:
-                chosen = session.pick([handle.info for handle in client.groups], group)
-                info = await client.groups[chosen.id].add(*invited)
+        deadline = running.Deadline(timeout)
+        async with session.opened(account, deadline) as client:
+            await session.catch_up(client, deadline, silent=as_json)
+            async with session.within(client, deadline):
+                if new:
+                    founded = await client.groups.create(group, invited, description=description)
+                    info = founded.info
+                else:
+                    chosen = session.pick([handle.info for handle in client.groups], group)
+                    info = await client.groups[chosen.id].add(*invited)
             # The Welcomes go out behind the commit.
-            await session.flush(client, timeout)
+            await session.flush(client, deadline)
             document = {
                 "command": "invite",
                 "exit_code": 0,
@@ -119,7 +129,7 @@ def invite(
             output.show(as_json, document, [records.group_line(info), f"{verb} {what}"])
             return 0
 
-    return session.run(body())
+    return running.run(body())
 
 
 @click.command()
@@ -150,8 +160,9 @@ def accept(
         raise click.UsageError("give an INVITE, --all or --from")
 
     async def body() -> int:
-        async with session.opened(account) as client:
-            await session.catch_up(client, timeout, silent=as_json)
+        deadline = running.Deadline(timeout)
+        async with session.opened(account, deadline) as client:
+            await session.catch_up(client, deadline, silent=as_json)
             waiting = await client.invites.pending()
             if invite_id is None and not everything and sender is None:
                 document = {
@@ -184,7 +195,7 @@ def accept(
             output.show(as_json, document, lines or ["no invites"])
             return 0
 
-    return session.run(body())
+    return running.run(body())
 
 
 def _choose(waiting: list[Invite], wanted: str | None, person: PublicKey | None) -> list[Invite]:
@@ -204,24 +215,37 @@ def _choose(waiting: list[Invite], wanted: str | None, person: PublicKey | None)
 @patience_option(20)
 @json_option
 def leave(group: str, account: Account, yes: bool, timeout: float, as_json: bool) -> int:
-    """Leave GROUP. The history stays here; only a new invite lets you in again."""
+    """Leave GROUP. The history stays here; only a new invite lets you in again.
+
+    An admin has to step down first: mdk demote GROUP. When its last member leaves, the group has ended. Without a
+    terminal, and with --json, it has to be confirmed with --yes.
+    """
+    if not yes:
+        if as_json or not sys.stdin.isatty():
+            raise click.UsageError("leaving has to be confirmed: give --yes")
+        # Before there is a connection: nothing waits for a person.
+        click.confirm(f"Leave {records.one_line(group)!r}?", abort=True, err=True)
 
     async def body() -> int:
-        async with session.opened(account) as client:
-            await session.catch_up(client, timeout, silent=as_json)
+        deadline = running.Deadline(timeout)
+        async with session.opened(account, deadline) as client:
+            await session.catch_up(client, deadline, silent=as_json)
             info = session.pick([handle.info for handle in client.groups], group)
-            if not yes and not as_json:
-                click.confirm(f"Leave {records.one_line(info.name)!r}?", abort=True, err=True)
-            await client.groups[info.id].leave()
-            await session.flush(client, timeout)
+            room = client.groups[info.id]
+            async with session.within(client, deadline):
+                if info.member_count == 1:
+                    await room.disband()
+                else:
+                    await room.leave()
+            await session.flush(client, deadline)
             state = client.engine.group(info.id).state
             document = {"command": "leave", "exit_code": 0, "group": info.id, "state": state.value}
-            line = (
-                "left"
-                if state is GroupState.LEFT
-                else "asked to leave; another member's app completes it"
-            )
-            output.show(as_json, document, [line])
+            words = {
+                GroupState.LEFT: "left",
+                GroupState.DISBANDED: "left, and ended: you were its last member",
+            }
+            asked = "asked to leave; another member's app completes it"
+            output.show(as_json, document, [words.get(state, asked)])
             return 0
 
-    return session.run(body())
+    return running.run(body())

@@ -1,5 +1,6 @@
 """`mdk init`, `mdk whoami`."""
 
+import asyncio
 from pathlib import Path
 
 import click
@@ -8,7 +9,7 @@ from mdk import GroupState, Keys, Mdk, RelayStatus
 from mdk.client.upkeep import profile_uri
 from mdk.errors import NotConnected
 
-from . import keys, output, qr, records, session
+from . import keys, output, qr, records, running, session
 from .accounts import Account, account_options
 from .exit_codes import ExitCode
 from .kinds import Relay
@@ -80,15 +81,33 @@ def init(
     identity = _identity(identity_file, identity_fd, identity_env)
 
     async def online() -> int:
-        opening = session.opened(account, new=True, identity=identity, relays=relays, name=name)
+        deadline = running.Deadline(timeout)
+        opening = session.opened(
+            account, deadline, new=True, identity=identity, relays=relays, name=name
+        )
         async with opening as client:
             try:
-                await session.catch_up(client, timeout, silent=as_json)
+                await session.catch_up(client, deadline, silent=as_json)
             except NotConnected:
-                return show(client.engine, client.relays, ExitCode.NETWORK)
+                # Mostly it is the address, or the network: the relay's own words say which.
+                return show(client.engine, client.relays, ExitCode.NETWORK, client.stats().relays)
+            except asyncio.CancelledError:
+                if new:
+                    click.echo("mdk: the account is made; nobody can invite it yet", err=True)
+                raise
             return show(client.engine, client.relays, ExitCode.OK)
 
-    def show(engine: Mdk, own: tuple[str, ...], code: ExitCode) -> int:
+    async def alone() -> int:
+        opening = session.alone(account, new=True, identity=identity, relays=relays)
+        async with opening as (engine, own):
+            return show(engine, own, ExitCode.OK)
+
+    def show(
+        engine: Mdk,
+        own: tuple[str, ...],
+        code: ExitCode,
+        states: tuple[RelayStatus, ...] = (),
+    ) -> int:
         reachable = code is ExitCode.OK and not offline
         shown = _about(account, engine, own)
         document = {"command": "init", "exit_code": int(code), "new": new, "reachable": reachable}
@@ -97,23 +116,24 @@ def init(
         elif offline:
             last = "The first command that connects makes you reachable."
         else:
-            last = f"No relay was reached within {timeout:g} s; the next command tries again."
+            last = (
+                f"No relay was reached within {timeout:g} s; the next command tries again. "
+                f"To use another one: mdk init{account.option} --relay URL"
+            )
         lines = [
             f"{'made' if new else 'opened':<9} {shown['database']}",
             f"npub      {shown['npub']}",
+            *map(_relay_line, states),
             last,
         ]
+        if states:
+            shown["status"] = [records.document(state) for state in states]
         output.show(as_json, {**document, **shown}, lines)
         return code
 
-    if not offline:
-        return session.run(online())
-    if name is not None:
+    if offline and name is not None:
         raise click.UsageError("--name is published at once: it does not go with --offline")
-    with session.explained(account):
-        engine, own = account.database(new=True, identity=identity, relays=relays)
-    with engine:
-        return show(engine, own, ExitCode.OK)
+    return running.run(alone() if offline else online())
 
 
 def _about(account: Account, engine: Mdk, relays: tuple[str, ...]) -> dict[str, object]:
@@ -174,20 +194,20 @@ def whoami(
         return code
 
     async def online() -> int:
-        async with session.opened(account) as client:
+        deadline = running.Deadline(timeout)
+        async with session.opened(account, deadline) as client:
             try:
-                await session.catch_up(client, timeout, silent=as_json)
+                await session.catch_up(client, deadline, silent=as_json)
                 code = ExitCode.OK
             except NotConnected:
                 code = ExitCode.NETWORK
             return show(client.engine, client.relays, client.stats().relays, code)
 
-    if check:
-        return session.run(online())
-    with session.explained(account):
-        engine, relays = account.database()
-    with engine:
-        return show(engine, relays, (), ExitCode.OK)
+    async def alone() -> int:
+        async with session.alone(account) as (engine, relays):
+            return show(engine, relays, (), ExitCode.OK)
+
+    return running.run(online() if check else alone())
 
 
 def _relay_line(status: RelayStatus) -> str:

@@ -22,6 +22,8 @@ class KeySource:
 
     kind: str
     value: str
+    store: KeyringStoreName | None = None
+    """The keyring that is recorded for it: it was accepted when the key was put there."""
 
 
 # Older versions of click cannot be subscripted.
@@ -121,8 +123,8 @@ def resolve(
             return DatabaseKey.keyring(
                 service or "mdk",
                 key_id=key_id or None,
-                store=keyring.store,
-                allow_volatile=keyring.allow_volatile,
+                store=keyring.store or source.store,
+                allow_volatile=keyring.allow_volatile or source.store == "keyutils",
                 timeout=keyring.timeout,
             )
         case "file":

@@ -31,7 +31,8 @@ class Person(_People):
             return PublicKey.parse(str(value).removeprefix("nostr:"))
         except InvalidKey:
             # The text is not repeated: somebody may have put an nsec there.
-            self.fail("not an npub, nprofile or 64 hex digits", param, ctx)
+            problem = "not an npub, nprofile or 64 hex digits, or a letter of it is wrong: ask the person for it again"
+            self.fail(problem, param, ctx)
 
 
 class Relay(_Relays):

@@ -1,7 +1,6 @@
 """`mdk listen`."""
 
 import asyncio
-import os
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,10 +25,14 @@ from mdk import (
 )
 from mdk.errors import NotConnected
 
-from . import output, records, session
+from . import output, records, running, session
 from .accounts import Account, account_options
+from .cursors import Cursor, CursorFile, CursorOfAccount
 from .exit_codes import ExitCode
 from .options import PATH, json_option, patience_option
+
+_DRAIN = 1.0
+"""Seconds that the outbox gets when listening ends."""
 
 
 @click.command(short_help="Show what happens as it happens; --json for programs.")
@@ -61,32 +64,44 @@ def listen(
 ) -> int:
     """Show messages, and what else happens, as it happens. Ctrl-C ends it, with exit code 0.
 
-    It begins with what came while nobody looked. With --json each event is one line (NDJSON) with its "event", its
-    "cursor" and its fields, and each line is written at once. A line may come twice after a crash, none is left out,
-    if --cursor-file is given.
+    It goes on where the last `mdk listen` of this account ended (for each --group by itself), so that what came while
+    nobody looked is shown first, also if another command fetched it; the first time it begins with what is fetched
+    now. --after, --from-start and --cursor-file begin elsewhere, and leave that place alone.
+
+    With --json each event is one line (NDJSON) with its "event", its "cursor" and its fields, and each line is written
+    at once. A line may come twice after a crash, none is left out. Programs that listen at the same time, or one after
+    the other, need a --cursor-file each.
 
     A network that is away is waited for; only with --count or --for it is an error when no relay was reached.
     """
     if sum((after is not None, from_start, cursor_file is not None)) > 1:
         raise click.UsageError("give one of --after, --from-start, --cursor-file")
-    kept = _Cursor(cursor_file)
-    start = after or kept.read()
+    in_file = None if cursor_file is None else CursorFile(cursor_file)
+    start = "0" if from_start else after or (in_file.read() if in_file is not None else None)
 
     async def body() -> int:
-        async with session.opened(account) as client:
+        deadline = running.Deadline(timeout)
+        async with session.opened(account, deadline) as client:
+            # What is left in the outbox when it ends goes out with the next command.
+            client._settings.drain = _DRAIN
             group = None if wanted is None else session.pick(client.engine.groups(), wanted).id
-            # Where the log was before the connection was made: what the catch-up brings is new.
-            opened_at = str(client._session.feed.opened_at)
-            begin = start if start is not None or from_start else opened_at
-            if begin is not None:
-                # What another command fetches before the next run is then not left out.
-                kept.write(begin)
+            kept: Cursor = in_file or Cursor()
+            begin = start
+            if begin is None and in_file is None:
+                kept = CursorOfAccount(client, group)
+                begin = await kept.last()
+            if begin is None:
+                # Where the log was before the connection was made: what the catch-up brings is new.
+                begin = str(client._session.feed.opened_at)
+            # What another command fetches before the next run is then not left out.
+            kept.write(begin)
+            await kept.settle()
             shown = _Shown(client, group, count, kept, as_json)
             code = ExitCode.OK
 
             async def work() -> None:
                 nonlocal code
-                waiting = asyncio.ensure_future(_wait(client, timeout, silent=as_json))
+                waiting = asyncio.ensure_future(_wait(client, deadline, silent=as_json))
                 try:
                     with suppress(TimeoutError):
                         async with asyncio.timeout(duration):
@@ -94,51 +109,23 @@ def listen(
                 finally:
                     waiting.cancel()
                     await asyncio.wait([waiting])
+                    await kept.keep()
                 if not shown.messages and not session.connected(client):
                     code = ExitCode.NETWORK
 
-            await session.until_stopped(work())
+            await running.until_stopped(work())
+            deadline.begin()
             return code
 
-    return session.run(body())
+    return running.run(body())
 
 
-async def _wait(client: Client, patience: float, *, silent: bool) -> None:
+async def _wait(client: Client, deadline: running.Deadline, *, silent: bool) -> None:
     """The bar of the catch-up; if it does not come to its end in time, a word on stderr, and it goes on."""
     try:
-        await session.catch_up(client, patience, silent=silent)
+        await session.catch_up(client, deadline, silent=silent)
     except NotConnected as error:
         click.echo(f"mdk: {error}; still trying", err=True)
-
-
-class _Cursor:
-    """A cursor in a file: replaced whole, so that a crash leaves the old one or the new one."""
-
-    def __init__(self, path: Path | None) -> None:
-        self._path: Path | None = path
-
-    def read(self) -> str | None:
-        if self._path is None:
-            return None
-        try:
-            cursor = self._path.read_text(encoding="ascii").strip()
-        except FileNotFoundError:
-            return None
-        except (OSError, UnicodeDecodeError) as error:
-            raise click.UsageError(f"the cursor file cannot be read: {error}") from None
-        if not cursor:
-            raise click.UsageError("the cursor file is empty; remove it to begin anew")
-        return cursor
-
-    def write(self, cursor: str) -> None:
-        if self._path is None:
-            return
-        part = self._path.with_name(f"{self._path.name}.part")
-        with part.open("w", encoding="ascii") as file:
-            file.write(f"{cursor}\n")
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(self._path)
 
 
 @dataclass
@@ -148,11 +135,11 @@ class _Shown:
     client: Client
     group: GroupId | None
     count: int | None
-    cursor: _Cursor
+    cursor: Cursor
     as_json: bool
     messages: int = 0
 
-    async def follow(self, begin: str | None) -> None:
+    async def follow(self, begin: str) -> None:
         """Show events until there were enough messages."""
         async for happened in self.client.events(after=begin):
             if self.group is None or happened.group_id == self.group:
@@ -160,6 +147,7 @@ class _Shown:
                 self.messages += isinstance(happened, MessageReceived)
             # Behind the line: what was not written is shown again.
             self.cursor.write(happened.cursor)
+            await self.cursor.settle()
             if self.count is not None and self.messages >= self.count:
                 return
 

@@ -24,17 +24,19 @@ def json_option(function: Command) -> Command:
     return _stack(function, click.option("--json", "as_json", is_flag=True, help=help_))
 
 
+RECORDED = "Without it, where it was put when the database was made."
+
+
+def new_key_option(function: Command) -> Command:
+    """`--key` and what belongs to it, for the key that a new database gets."""
+    return key_option(without="", default="keyring")(function)
+
+
 def key_option(
-    *,
-    optional: bool = False,
-    without: str = "Without it the file is looked at from outside.",
-    env: str | None = None,
+    *, without: str, default: str | None = None, env: str | None = None
 ) -> Callable[[Command], Command]:
-    """`--key` and what belongs to it. `without` says what happens where an optional one is not given."""
-    default = None if optional else "keyring"
-    text = f"Where the key is: {FORMS}."
-    if optional:
-        text += f" {without}"
+    """`--key` and what belongs to it. `without` says what happens if it is not given."""
+    text = f"Where the key is: {FORMS}. {without}".rstrip()
     if env is not None:
         text += f"  [env: {env}]"
 
@@ -45,7 +47,7 @@ def key_option(
                 "--key",
                 type=KeyType(),
                 default=default,
-                show_default=not optional,
+                show_default=default is not None,
                 envvar=env,
                 help=text,
             ),

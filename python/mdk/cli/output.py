@@ -3,11 +3,11 @@
 import json
 import sys
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Self, TypeAlias
 
 import click
 
-from mdk.errors import MdkError
 from mdk.reports import Progress
 
 from .exit_codes import ExitCode
@@ -96,27 +96,37 @@ def compact(document: Document) -> str:
     return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
 
 
-_one_line = False
+@dataclass
+class _Form:
+    """How an error of this command is written: one command in a process."""
+
+    as_json: bool = False
+    one_line: bool = False
 
 
-def in_one_line(wanted: bool) -> None:
-    """Whether an error of this command is one line of JSON."""
-    global _one_line  # noqa: PLW0603  # one command in a process
-    _one_line = wanted
+_form = _Form()
+
+
+def expect(*, as_json: bool, one_line: bool) -> None:
+    """Whether there is to be JSON, and whether each document of it is one line."""
+    _form.as_json, _form.one_line = as_json, one_line
+
+
+def wants_json() -> bool:
+    """Whether the command is to write JSON."""
+    return _form.as_json
 
 
 def _echo(error: Document) -> None:
-    click.echo(compact(error) if _one_line else json.dumps(error, indent=2))
+    click.echo(compact(error) if _form.one_line else json.dumps(error, indent=2))
 
 
-def failure(as_json: bool, error: MdkError, code: ExitCode) -> None:
+def failure(as_json: bool, kind: str, message: str, hint: str | None, code: ExitCode) -> None:
     """An error, as one line `mdk: sentence. hint`, or as the JSON document."""
-    message = str(error)
     if as_json:
-        what = {"code": error.code, "message": message, "hint": error.hint}
+        what = {"code": kind, "message": message, "hint": hint}
         _echo({"error": what, "exit_code": int(code)})
-    hint = f" {error.hint}" if error.hint else ""
-    click.echo(f"mdk: {message.rstrip('.')}.{hint}", err=True)
+    click.echo(f"mdk: {message.rstrip('.')}.{f' {hint}' if hint else ''}", err=True)
 
 
 def complaint(as_json: bool, message: str, code: ExitCode, kind: str) -> None:

@@ -93,7 +93,7 @@ def time(moment: datetime) -> str:
 def message_line(message: Message, *, where: str = "") -> str:
     """One message: when, who, what; further lines of it are indented."""
     text = "(deleted)" if message.deleted else clean(message.text).replace("\n", "\n    ")
-    marks = []
+    marks = [f"file: {one_line(file.filename)}" for file in message.attachments]
     if message.edited:
         marks.append("edited")
     if message.invalidated:
@@ -123,6 +123,11 @@ def invite_line(invite: Invite) -> str:
     people = "1 member" if invite.member_count == 1 else f"{invite.member_count} members"
     name = one_line(invite.group_name)
     return f"{invite.id[:SHORT]}  {name:<20}  {people}  from {invite.inviter.npub}"
+
+
+def rank(member: Member) -> tuple[bool, bool, PublicKey]:
+    """What members are sorted by: admins first, and oneself before others."""
+    return not member.is_admin, not member.is_me, member.public_key
 
 
 def member_line(member: Member) -> str:

@@ -8,13 +8,13 @@ import click
 from mdk import vault
 from mdk.values import KeyringStoreName
 
-from . import keys, output
-from .options import PATH, json_option, key_option, other_key_option
+from . import key_record, keys, output
+from .options import PATH, RECORDED, json_option, key_option, new_key_option, other_key_option
 
 
 @click.command()
 @click.argument("database", type=PATH)
-@key_option()
+@key_option(without=RECORDED, env="MDK_KEY")
 @other_key_option(
     "--to",
     "Where the new key is to be kept, in the forms of --key.  [default: where it was]",
@@ -23,7 +23,7 @@ from .options import PATH, json_option, key_option, other_key_option
 @json_option
 def rekey(
     database: Path,
-    key: keys.KeySource,
+    key: keys.KeySource | None,
     passphrase_fd: int | None,
     keyring_store: KeyringStoreName | None,
     keyring_timeout: float,
@@ -37,7 +37,8 @@ def rekey(
     It can be interrupted at any point: the database opens with the old key or with the new one.
     """
     keyring = keys.KeyringOptions(keyring_store, keyring_timeout, allow_volatile)
-    resolved = keys.resolve(key, keyring, passphrase_fd, option="--passphrase-fd")
+    source = key_record.source(database, key)
+    resolved = keys.resolve(source, keyring, passphrase_fd, option="--passphrase-fd")
     target = (
         None
         if to is None
@@ -52,7 +53,7 @@ def rekey(
 
 @click.command()
 @click.argument("database", type=PATH)
-@key_option()
+@new_key_option
 @click.option(
     "--to",
     type=PATH,

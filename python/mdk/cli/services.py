@@ -7,7 +7,7 @@ import click
 from mdk import Bot, Client, Context
 from mdk.testing import LocalRelay
 
-from . import output, qr, session
+from . import output, qr, running, session
 from .accounts import Account, account_options
 from .kinds import Person, Relay
 from .options import json_option
@@ -45,10 +45,10 @@ def relay(port: int, max_event_bytes: int, require_auth: bool, as_json: bool) ->
             await asyncio.Event().wait()
 
     async def body() -> int:
-        await session.until_stopped(serve())
+        await running.until_stopped(serve())
         return 0
 
-    return session.run(body())
+    return running.run(body())
 
 
 @click.group()
@@ -128,8 +128,8 @@ def echo(
         click.echo("Ctrl-C ends it.")
 
     async def body() -> int:
-        await session.until_stopped(echoing.serve())
+        await running.until_stopped(echoing.serve())
         return 0
 
     with session.explained(account):
-        return session.run(body())
+        return running.run(body())

@@ -1,55 +1,23 @@
-"""Running the asyncio side of a command: connecting, catching up with a bar, and ending when asked to."""
+"""An account at work for a command: connecting, catching up with a bar, and never longer than was asked for."""
 
 import asyncio
-import signal
 import sys
-from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import Any
 
 import click
 
 from mdk import Client, GroupInfo, Keys, Mdk
+from mdk.client.runtime import in_thread
 from mdk.errors import GroupNotFound, KeyringError, KeysMissing, NotConnected
 
 from . import output, records
 from .accounts import Account, no_keys
+from .running import Deadline
 
 _BAR_WIDTH = 30
 _REDRAW = 0.1
 _SHORTEST_ID = 4
-
-
-def run(main: Coroutine[Any, Any, int]) -> int:
-    """Run the body of a command. Ctrl-C ends it in good order, with KeyboardInterrupt."""
-    return asyncio.run(main)
-
-
-async def until_stopped(work: Coroutine[Any, Any, object]) -> None:
-    """Work until it ends by itself, or until Ctrl-C or SIGTERM: the way to end a command that has no end."""
-    task = asyncio.ensure_future(work)
-    loop = asyncio.get_running_loop()
-    stopped = False
-
-    def stop() -> None:
-        nonlocal stopped
-        stopped = True
-        task.cancel()
-
-    taken: list[signal.Signals] = []
-    for number in (signal.SIGINT, signal.SIGTERM):
-        # Where a loop cannot take signals, Ctrl-C arrives as KeyboardInterrupt.
-        with suppress(NotImplementedError):
-            loop.add_signal_handler(number, stop)
-            taken.append(number)
-    try:
-        await task
-    except asyncio.CancelledError:
-        if not stopped:
-            raise
-    finally:
-        for number in taken:
-            loop.remove_signal_handler(number)
 
 
 @contextmanager
@@ -66,56 +34,89 @@ def explained(account: Account) -> Iterator[None]:
 @asynccontextmanager
 async def opened(
     account: Account,
+    deadline: Deadline,
     *,
     new: bool = False,
     identity: Keys | None = None,
     relays: Sequence[str] = (),
+    blossom: Sequence[str] = (),
     name: str | None = None,
 ) -> AsyncIterator[Client]:
-    """The account at work: it connects in the background."""
+    """The account at work: it connects in the background. At the deadline it is closed, whatever still waits."""
     with explained(account):
-        client = account.client(new=new, identity=identity, relays=relays, name=name)
-        await client.start()
+        client = account.client(
+            new=new, identity=identity, relays=relays, blossom=blossom, name=name
+        )
+    settings = client._settings
     try:
+        with explained(account):
+            await client.start()
+        deadline.begin()
         yield client
+    except asyncio.CancelledError:
+        deadline.end()
+        raise
     finally:
+        # What is not out by then goes out with the next command.
+        settings.drain = min(settings.drain, deadline.left)
         await client.close()
 
 
 @asynccontextmanager
 async def reading(
-    account: Account, *, sync: bool, patience: float, silent: bool
+    account: Account, deadline: Deadline, *, sync: bool, silent: bool
 ) -> AsyncIterator[Mdk]:
     """The account's engine: as it is on disk, or after everything new was fetched."""
     if sync:
-        async with opened(account) as client:
-            await catch_up(client, patience, silent=silent)
+        async with opened(account, deadline) as client:
+            await catch_up(client, deadline, silent=silent)
             yield client.engine
         return
-    with explained(account):
-        engine, _ = account.database()
-    with engine:
+    async with alone(account) as (engine, _):
         yield engine
 
 
-async def catch_up(client: Client, patience: float, *, silent: bool) -> None:
-    """Wait until everything that the relays have is in the database.
+@asynccontextmanager
+async def alone(
+    account: Account, *, new: bool = False, identity: Keys | None = None, relays: Sequence[str] = ()
+) -> AsyncIterator[tuple[Mdk, tuple[str, ...]]]:
+    """The account's engine without any connection, and the account's relays."""
+    with explained(account):
+        work = account.database(new=new, identity=identity, relays=relays)
+        opening = asyncio.ensure_future(in_thread(work))
+        try:
+            engine, own = await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            # What was begun comes to its end, whole: running.run() says for how long that is waited for.
+            await asyncio.wait([opening])
+            if opening.exception() is None:
+                opening.result()[0].close()
+            raise
+    with engine:
+        yield engine, own
+
+
+async def catch_up(
+    client: Client, deadline: Deadline, *, silent: bool, patience: float | None = None
+) -> None:
+    """Wait until everything that the relays have is in the database, until the deadline or for `patience` seconds.
 
     Raises:
-        NotConnected: no relay was reached, or it took longer than `patience` seconds.
+        NotConnected: no relay was reached in time, or it took longer.
     """
     bar = asyncio.ensure_future(_draw(client)) if not silent and sys.stderr.isatty() else None
     try:
-        await client.ready(patience)
+        await client.ready(deadline.left if patience is None else patience)
     except TimeoutError:
+        seconds = f"{deadline.patience:g} s"
         if connected(client):
             raise NotConnected(
-                f"the relays did not answer everything within {patience:g} s",
+                f"the relays did not answer everything within {seconds}",
                 hint="Try again with a longer --timeout; what came is kept.",
             ) from None
         raise NotConnected(
-            f"no relay was reached within {patience:g} s",
-            hint="Look at the network and at the relays: mdk whoami.",
+            f"no relay was reached within {seconds}",
+            hint="Look at your network, and at your relays: mdk whoami --check.",
         ) from None
     finally:
         if bar is not None:
@@ -124,22 +125,40 @@ async def catch_up(client: Client, patience: float, *, silent: bool) -> None:
                 await bar
 
 
+@asynccontextmanager
+async def within(client: Client, deadline: Deadline) -> AsyncIterator[None]:
+    """Change a group, at most until the deadline.
+
+    Raises:
+        NotConnected: no relay took it in time. What had begun is kept.
+    """
+    client._settings.ask = min(client._settings.ask, deadline.left / 2)
+    try:
+        async with asyncio.timeout(deadline.left):
+            yield
+    except TimeoutError:
+        raise NotConnected(
+            f"no relay took the change within {deadline.patience:g} s",
+            hint="If it had begun, it goes out with the next command that connects: mdk members GROUP --sync shows it.",
+        ) from None
+
+
 def connected(client: Client) -> bool:
     """Whether there is a connection to a relay now."""
     return any(relay.state == "connected" for relay in client.stats().relays)
 
 
-async def flush(client: Client, patience: float) -> None:
+async def flush(client: Client, deadline: Deadline) -> None:
     """Wait until what was made is on a relay.
 
     Raises:
         NotConnected: it still waits; it is kept.
     """
     try:
-        await client.outbox.flush(patience)
+        await client.outbox.flush(deadline.left)
     except TimeoutError:
         raise NotConnected(
-            f"no relay took it within {patience:g} s",
+            f"no relay took it within {deadline.patience:g} s",
             hint="It is kept, and goes out with the next command that connects.",
         ) from None
 

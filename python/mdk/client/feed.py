@@ -1,13 +1,14 @@
 """What happens, in the order of the log, handed to everybody in this process who listens."""
 
 import asyncio
+import os
 from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from mdk.errors import Closed, InvalidInput
+from mdk.errors import Closed, Forked, InvalidInput, MdkError
 from mdk.events import Event, MessageReceived
 from mdk.values import GroupId, GroupInfo, GroupState
 
@@ -40,6 +41,7 @@ class Feed:
         self._signal = Signal()
         self._task: asyncio.Task[None] | None = None
         self._ended: BaseException | None = None
+        self._pid = os.getpid()
         self.groups: dict[GroupId, GroupInfo] = {}
         self.opened_at: int = 0
         """Position of the log when the account was opened."""
@@ -83,8 +85,18 @@ class Feed:
                 self._signal.give()
         except asyncio.CancelledError:
             raise
+        except Closed as error:
+            self._end(await self._why(error))
         except Exception as error:  # noqa: BLE001  # it is handed to every listener
             self._end(error)
+
+    async def _why(self, closed: Closed) -> MdkError:
+        """What the engine itself says: it may have been closed, or be unusable after a bug."""
+        try:
+            await in_thread(self._mdk._last_cursor)
+        except MdkError as error:
+            return error
+        return closed
 
     def _end(self, error: BaseException) -> None:
         self._ended = error
@@ -94,8 +106,19 @@ class Feed:
         """Take what a call of ours returned: it may be newer than what has been read."""
         self.groups[group.id] = group
 
+    @property
+    def forked(self) -> bool:
+        """Whether this is a child of the process that opened the account."""
+        return os.getpid() != self._pid
+
     def check(self) -> None:
-        """Raise what ended this feed, if something did."""
+        """Raise what ended this feed, if something did; in a child of os.fork() nobody would ever wake its listeners.
+
+        Raises:
+            Forked: it was opened before the fork.
+        """
+        if self.forked:
+            raise Forked("opened before os.fork(); the child process cannot use it")
         if self._ended is not None:
             raise self._ended
 
@@ -148,7 +171,10 @@ class Feed:
 
         Raises:
             InvalidInput: `after` lies ahead of the log: it is the cursor of another account, or newer than a backup.
+            Forked: the account was opened before os.fork().
         """
+        if self.forked:
+            self.check()
         if after > self.position:
             last = await in_thread(self._mdk._last_cursor)
             if after > last:

@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 
     from .client import Client
 
-_ASK = 2.0
-"""Seconds that relays get to say how large an event may be."""
-
 
 class Groups:
     """The groups that this account is in, as handles; those it was invited to come with accept().
@@ -123,7 +120,7 @@ class Groups:
         size = max((len(event.to_json().encode()) for event in pending.welcomes), default=0)
         size += len('["EVENT",]')
         try:
-            async with asyncio.timeout(_ASK):
+            async with asyncio.timeout(self._client._settings.ask):
                 limits = await self._client._session.native.message_limits(list(carriers))
         except TimeoutError:
             return

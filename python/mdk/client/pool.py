@@ -1,9 +1,11 @@
 """Connections that several accounts share."""
 
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
 from mdk._mdk import _Pool
+from mdk.errors import Forked
 from mdk.values import RelayStatus
 
 
@@ -14,7 +16,7 @@ class RelayPool:
         proxy: a SOCKS5 proxy for everything, `socks5://IP:PORT`; names are resolved by it.
         allow_loopback: whether relays that others name may be on loopback; for tests. Counts instead of Config's.
 
-    Close it after the clients, or use it as a context manager around them.
+    Close it after the clients, or use it as a context manager around them. A child of os.fork() cannot use it (Forked).
     """
 
     def __init__(self, *, proxy: str | None = None, allow_loopback: bool = False) -> None:
@@ -36,5 +38,6 @@ class RelayPool:
         return tuple(self._native.status())
 
     async def close(self) -> None:
-        """End all connections."""
-        await self._native.close()
+        """End all connections. In a child of os.fork() it does nothing: they are the parent's."""
+        with suppress(Forked):
+            await self._native.close()

@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from types import TracebackType
 from typing import Self, final
 
 from mdk._mdk import SignedEvent, _LocalRelay
-from mdk.errors import Closed
+from mdk.errors import Closed, Forked
 
 
 @final
@@ -85,7 +86,9 @@ class LocalRelay:
         _traceback: TracebackType | None,
     ) -> None:
         if self._running is not None:
-            await self._running.pause()
+            # It is the parent's, then.
+            with suppress(Forked):
+                await self._running.pause()
             self._running = None
 
     @property

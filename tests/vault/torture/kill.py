@@ -6,14 +6,15 @@ import random
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from . import keyring
 from .operations import Operation
 from .runner import Run, Zygote, zygote
-from .shim import Mode, Plan
+from .shim import Kind, Mode, Plan
 from .world import Broken, Place, build
 
 
@@ -66,9 +67,13 @@ class Bench:
         """The world of an operation, the state after an undisturbed run, and that run."""
         if operation.name not in self._ready:
             trial = self.world.copy(self.run)
+            if operation.mask & Kind.SEND:
+                keyring.put({})
             operation.setup(trial)
+            if operation.mask & Kind.SEND:
+                trial.learn(keyring=keyring.entries())
             place = trial.copy(self.root / operation.name)
-            run = self.zygote.operation(operation.name, trial.root)
+            run = self.zygote.operation(operation.name, trial.root, Plan(mask=operation.mask))
             assert run.exit == 0, f"{operation.name}: {run}"
             assert run.acknowledged, f"{operation.name}: {run}"
             control = operation.check(trial, acknowledged=True)
@@ -76,13 +81,21 @@ class Bench:
         return self._ready[operation.name]
 
     def fresh(self, operation: Operation) -> Place:
-        return self.ready(operation)[0].copy(self.run)
+        place = self.ready(operation)[0].copy(self.run)
+        if operation.mask & Kind.SEND:
+            keyring.put(place.facts["keyring"])
+        return place
 
 
 @contextmanager
 def bench() -> Iterator[Bench]:
-    with tempfile.TemporaryDirectory(prefix="mdk-torture-") as root, zygote() as forks:
-        yield Bench(Path(root).resolve(), forks)
+    """A bench, with a keyring where this system has one."""
+    with ExitStack() as stack:
+        root = stack.enter_context(tempfile.TemporaryDirectory(prefix="mdk-torture-"))
+        if not keyring.missing():
+            home = stack.enter_context(tempfile.TemporaryDirectory(prefix="mdk-keyring-"))
+            stack.enter_context(keyring.session(Path(home)))
+        yield Bench(Path(root).resolve(), stack.enter_context(zygote()))
 
 
 def examine(
@@ -118,12 +131,13 @@ def sweep(stand: Bench, operation: Operation, *, every: int = 1, seed: int = 0) 
     """Kills at every call (`every` is 1), or at each n-th from a seeded start: before it, and half-way or after it."""
     tally = Tally(calls=stand.ready(operation)[2].count)
     modes = (Mode.KILL_BEFORE, Mode.KILL_TORN)
+    every = min(every, max(tally.calls, 1))
     start = 1 if every == 1 else random.Random(f"{seed} {operation.name}").randint(1, every)
     # The number of calls varies a little from run to run; a run that outlives its kill says that the end is reached.
     for n, target in enumerate(range(start, 100_000, every)):
         killed = False
         for mode in modes if every == 1 else (modes[n % 2],):
-            run, one = kill_once(stand, operation, Plan(mode, target))
+            run, one = kill_once(stand, operation, Plan(mode, target, operation.mask))
             tally.add(one)
             killed = killed or run.killed
         if not killed:

@@ -9,7 +9,9 @@ from typing import Any
 
 from mdk import GroupId, Mdk, PendingCommit, SignedEvent, errors
 
-from .world import RESTING, Broken, Place, build, outline, publish, require, talk, took
+from . import keyring
+from .shim import CHANGES, Kind
+from .world import Broken, Place, build, outline, publish, require, talk, took
 
 __all__ = ["Operation", "Place", "all_operations", "by_name"]
 
@@ -43,6 +45,10 @@ class Operation:
     exact = False
     # Whether a failure may close the object.
     may_close = False
+    # Which calls are killed; those of a keyring are messages, too.
+    mask: Kind = CHANGES
+    # What the system says to an exchange of two names, if it knows none.
+    plain_renames = 0
 
     def setup(self, place: Place) -> None:
         """What the world needs on top of the common one. Runs once."""
@@ -97,6 +103,10 @@ class Operation:
 
     # ---- in the parent
 
+    def may_leave(self, _left: list[str]) -> bool:
+        """Whether these traces are good when a keyring has gone for good, and nothing can be taken back from it."""
+        return False
+
     def repeat(self, place: Place, alice: Mdk) -> None:
         """The same call again, as a user makes it who does not know whether it took effect."""
         raise NotImplementedError
@@ -147,8 +157,11 @@ def opened(place: Place) -> Mdk:
 
 
 def check_files(place: Place) -> None:
-    extra = {p.name for p in place.account.iterdir()} - RESTING
+    extra = {p.name for p in place.account.iterdir()} - place.resting()
     require(not extra, "left_over", f"{sorted(extra)}")
+    if place.source == "keyring":
+        kept = len(keyring.entries())
+        require(kept == 1, "left_over" if kept else "wrong_key", f"{kept} keys are in the keyring")
     for path in place.account.iterdir():
         mode = path.stat().st_mode & 0o777
         require(mode == 0o600, "left_over", f"{path.name} has mode {mode:o}")
@@ -179,7 +192,7 @@ class FirstOpen(Operation):
         return "open"
 
     def fingerprint(self, place: Place, _context: Context) -> Any:
-        return place.names()
+        return place.traces()
 
     def recover(self, place: Place, context: Context, before: Any, reopen: bool) -> dict[str, Any]:  # noqa: ARG002
         report: dict[str, Any] = {"unchanged": self.fingerprint(place, context) == before}
@@ -192,14 +205,13 @@ class FirstOpen(Operation):
         return report
 
     def check(self, place: Place, *, acknowledged: bool, control: Any = None) -> Any:
-        database, file = place.account / "mdk.db", place.account / "key"
-        key = file.read_bytes() if file.exists() else None
+        database, key = place.account / "mdk.db", place.key_text()
         if acknowledged:
             require(database.exists() and key is not None, "lost", "the new database is gone")
         if database.exists():
             require(key is not None, "wrong_key", "a database without its key")
         alice = opened(place)
-        require(key is None or file.read_bytes() == key, "wrong_key", "the key was replaced")
+        require(key in {None, place.key_text()}, "wrong_key", "the key was replaced")
         state = outline(alice)
         require(control is None or state == control, "differs", f"{state}")
         alice.new_key_package(relays=["wss://relay.example"])
@@ -702,7 +714,9 @@ def all_operations() -> list[Operation]:
 
 
 def by_name(name: str) -> Operation:
-    return next(o for o in all_operations() if o.name == name)
+    from .key_sources import further_operations  # noqa: PLC0415
+
+    return next(o for o in [*all_operations(), *further_operations()] if o.name == name)
 
 
 __all__ += ["build"]

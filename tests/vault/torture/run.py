@@ -18,18 +18,20 @@ from typing import Any
 
 import mdk
 
-from . import faults, kill, power, random_kills
+from . import faults, kill, power, random_kills, soak, threads
+from .key_sources import further_operations
 from .kill import Bench, Tally, bench
 from .operations import all_operations
+from .world import Broken
 
-PARTS = ("kill", "random", "faults", "power")
+PARTS = ("kill", "random", "faults", "power", "threads", "soak")
 
 
 def per_operation(
     stand: Bench, only: list[str], sweep: Callable[..., Tally], every: int, seed: int
 ) -> dict[str, Tally]:
     tallies = {}
-    for operation in all_operations():
+    for operation in [*all_operations(), *further_operations()]:
         if not only or operation.name in only:
             tallies[operation.name] = sweep(stand, operation, every=every, seed=seed)
             show(f"  {operation.name}", tallies[operation.name])
@@ -45,6 +47,32 @@ def show(name: str, tally: Tally) -> None:
         print(f"    and {len(tally.failures) - 5} more", flush=True)
 
 
+def many_threads(root: Path, calls: int) -> tuple[Tally, dict[str, float]]:
+    """Eight threads with so many calls each; how long the readers waited is told, not judged."""
+    tally = Tally(runs=1, calls=8 * calls)
+    try:
+        waits = threads.run(root, calls)
+    except Broken as broken:
+        tally.fail(broken.kind, "threads", str(broken))
+        return tally, {}
+    shares = {"half": 0.5, "99 %": 0.99, "99.9 %": 0.999, "all": 1.0}
+    return tally, {f"ms, {k} of the reads": 1000 * waits.longest_read(v) for k, v in shares.items()}
+
+
+def long_life(root: Path, messages: int) -> tuple[Tally, dict[str, float]]:
+    """An account that receives so many messages."""
+    tally = Tally(runs=1, calls=messages // soak.BATCH)
+    try:
+        grown = soak.growth(soak.run(root, messages))
+    except Broken as broken:
+        tally.fail(broken.kind, "soak", str(broken))
+        return tally, {}
+    for name, most in soak.BOUNDS.items():
+        if grown[name] > most:
+            tally.fail("grown", "soak", f"{name}: {grown[name]}, not {most}")
+    return tally, grown
+
+
 def total(tallies: dict[str, Tally]) -> Tally:
     whole = Tally()
     for tally in tallies.values():
@@ -58,6 +86,8 @@ def main() -> int:
     parser.add_argument("--every", type=int, default=1, help="each n-th call only")
     parser.add_argument("--kills", type=int, default=2000, help="random kills")
     parser.add_argument("--schedules", type=int, default=500, help="losses of power")
+    parser.add_argument("--calls", type=int, default=10_000, help="of each of eight threads")
+    parser.add_argument("--messages", type=int, default=1_000_000, help="of one long life")
     parser.add_argument("--part", action="append", choices=PARTS, help="only this part")
     parser.add_argument("--operation", action="append", default=[], help="only this operation")
     parser.add_argument("--json", type=Path, default=Path("target/torture.json"))
@@ -73,8 +103,15 @@ def main() -> int:
     for part in parts:
         started = time.monotonic()
         print(f"torture: {part}", flush=True)
+        measured: dict[str, float] = {}
         with bench() as stand:
             match part:
+                case "threads":
+                    tally, measured = many_threads(stand.root / part, options.calls)
+                    tallies = {part: tally}
+                case "soak":
+                    tally, measured = long_life(stand.root / part, options.messages)
+                    tallies = {part: tally}
                 case "kill":
                     tallies = per_operation(
                         stand, options.operation, kill.sweep, options.every, options.seed
@@ -94,10 +131,13 @@ def main() -> int:
                     tallies = power.run(stand, options.schedules, lives=4, seed=options.seed)
         whole = total(tallies)
         show(f"  all of {part}", whole)
+        for name, value in measured.items():
+            print(f"    {name}: {value:.4g}", flush=True)
         failed = failed or bool(whole.failures)
         summary[part] = {
             "seconds": round(time.monotonic() - started, 1),
             "all": whole.summary(),
+            "measured": measured,
             "operations": {name: tally.summary() for name, tally in tallies.items()},
         }
         options.json.parent.mkdir(parents=True, exist_ok=True)

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/sendfile.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
@@ -33,6 +34,7 @@ enum {
     K_OPEN = 64,
     K_READ = 128,
     K_MODE = 256,
+    K_SEND = 512,
 };
 
 enum { M_COUNT = 0, M_KILL_BEFORE = 1, M_KILL_AFTER = 2, M_KILL_TORN = 3, M_FAIL = 4, M_FAIL_TORN = 5 };
@@ -49,6 +51,7 @@ struct record {
 enum {
     C_WRITE, C_PWRITE, C_WRITEV, C_PWRITEV, C_FSYNC, C_FDATASYNC, C_RENAME, C_EXCHANGE, C_LINK, C_UNLINK, C_RMDIR,
     C_FTRUNCATE, C_FALLOCATE, C_CREATE, C_OPEN, C_MKDIR, C_READ, C_CHMOD, C_COPY, C_MARK, C_SYMLINK,
+    C_SEND,
 };
 
 static struct {
@@ -56,6 +59,7 @@ static struct {
     size_t root_len;
     volatile int armed;
     int mode, error, sticky, log_fd;
+    volatile int plain_renames;
     uint32_t mask;
     uint64_t target;
     volatile uint64_t count;
@@ -68,6 +72,10 @@ static pthread_mutex_t guard = PTHREAD_MUTEX_INITIALIZER;
 __attribute__((visibility("default"))) void shim_disarm(void) { S.armed = 0; }
 __attribute__((visibility("default"))) uint64_t shim_count(void) { return S.count; }
 __attribute__((visibility("default"))) uint64_t shim_fired(void) { return S.fired; }
+
+/* As on a file system that knows neither the exchange of two names nor a rename that replaces nothing: such calls are
+ * answered with `error`, everywhere and uncounted, until it is 0 again. */
+__attribute__((visibility("default"))) void shim_plain_renames(int error) { S.plain_renames = error; }
 
 /* `log_fd` is -1 or a descriptor outside of `root` that records are appended to. Returns 0. */
 __attribute__((visibility("default"))) int shim_arm(
@@ -381,6 +389,20 @@ int fchmod(int fd, mode_t mode) {
     ON_FD(c, C_CHMOD, K_MODE, fd, 0, mode, real(fd, mode));
 }
 
+/* ---------------------------------------------------------------- messages to other processes, such as a keyring */
+
+ssize_t sendmsg(int fd, const struct msghdr *message, int flags) {
+    struct call c = {0};
+    struct stat st;
+    REAL(ssize_t, sendmsg, int, const struct msghdr *, int);
+    if (!watching(K_SEND) || syscall(SYS_fstat, fd, &st) != 0 || !S_ISSOCK(st.st_mode)) return real(fd, message, flags);
+    if (enter(&c) == FAIL) REFUSE(c, C_SEND, K_SEND, fd, 0, 0);
+    ssize_t done = real(fd, message, flags);
+    record(&c, C_SEND, K_SEND, fd, 0, 0, done, "", 0, 0);
+    leave(&c);
+    return done;
+}
+
 /* ---------------------------------------------------------------- calls on names */
 
 #define ON_NAME(c, name, kind, dir, path, run)                           \
@@ -432,6 +454,10 @@ static int moved(int from_dir, const char *from, int to_dir, const char *to, uns
 }
 
 static int renamed(int from_dir, const char *from, int to_dir, const char *to, unsigned flags) {
+    if (flags && S.plain_renames) {
+        errno = S.plain_renames;
+        return -1;
+    }
     return moved(from_dir, from, to_dir, to, flags, (flags & RENAME_EXCHANGE) ? C_EXCHANGE : C_RENAME);
 }
 int renameat2(int a, const char *from, int b, const char *to, unsigned flags) { return renamed(a, from, b, to, flags); }

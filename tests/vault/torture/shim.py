@@ -27,6 +27,7 @@ class Kind(IntFlag):
     OPEN = 64
     READ = 128
     MODE = 256
+    SEND = 512
 
 
 # What changes a file or a directory.
@@ -56,6 +57,7 @@ NAMES = [
         "copy",
         "mark",
         "symlink",
+        "send",
     ],
 ]
 
@@ -78,6 +80,8 @@ ERRORS: dict[int, Kind] = {
     errno.EMFILE: Kind.OPEN | Kind.CREATE,
     errno.EDQUOT: Kind.WRITE | Kind.SYNC | Kind.RENAME | Kind.TRUNCATE | Kind.CREATE,
     errno.EROFS: Kind.WRITE | Kind.RENAME | Kind.UNLINK | Kind.TRUNCATE | Kind.CREATE,
+    # The bus behind which the keyring lives has gone.
+    errno.EPIPE: Kind.SEND,
 }
 
 
@@ -110,6 +114,9 @@ class Shim:
         self._mark = library.shim_mark
         self._mark.argtypes = [ctypes.c_char_p]
         self._mark.restype = None
+        self._plain_renames = library.shim_plain_renames
+        self._plain_renames.argtypes = [ctypes.c_int]
+        self._plain_renames.restype = None
         self.disarm = library.shim_disarm
         self.disarm.restype = None
         self._count, self._fired = library.shim_count, library.shim_fired
@@ -126,6 +133,10 @@ class Shim:
             log_fd,
         )
         assert done == 0
+
+    def plain_renames(self, error: int) -> None:
+        """From now on two names cannot be exchanged: the calls that would do it give this error."""
+        self._plain_renames(error)
 
     def mark(self, text: str) -> None:
         self._mark(text.encode())

@@ -13,9 +13,8 @@ import mdk
 from mdk import GroupId, Mdk, errors
 
 from .operations import Context, Operation
-from .world import Place, publish, require, talk, took
+from .world import PASSPHRASE, Place, publish, require, talk, took
 
-PASSPHRASE = "correct horse battery staple"
 # Databases of each earlier schema, with their keys and facts, as they were when it was current.
 FIXTURES = Path(__file__).resolve().parent.parent / "fixtures"
 
@@ -47,29 +46,32 @@ class Rekey(Operation):
     may_close = True
 
     def setup(self, place: Place) -> None:
-        place.learn(old_key=(place.account / "key").read_text(encoding="ascii"))
+        place.learn(old_key=place.key_text())
 
     def call(self, _place: Place, context: Context) -> Any:
         context.alice.rekey()
         return "new key"
 
     def repeat(self, place: Place, alice: Mdk) -> None:
-        if (place.account / "key").read_text(encoding="ascii") == place.facts["old_key"]:
+        if place.key_text() == place.facts["old_key"]:
             alice.rekey()
 
     def check_acknowledged(self, place: Place, alice: Mdk) -> None:
-        key = (place.account / "key").read_text(encoding="ascii")
-        require(key != place.facts["old_key"], "wrong_key", "the old key is still in its place")
-        require(alice.info.key_source == "file", "wrong_key", alice.info.key_source)
+        old = place.facts["old_key"]
+        require(place.key_text() != old, "wrong_key", "the old key is still in its place")
+        require(alice.info.key_source == place.source, "wrong_key", alice.info.key_source)
 
     def check(self, place: Place, *, acknowledged: bool, control: Any = None) -> Any:
         state = super().check(place, acknowledged=acknowledged, control=control)
         # By now it was done, at once or by the repetition: the old key opens nothing.
-        old = base64.b64decode(place.facts["old_key"].split(":", 1)[1])
+        self.check_old_key(place, place.facts["old_key"])
+        return state
+
+    def check_old_key(self, place: Place, text: str) -> None:
+        old = base64.b64decode(text.split(":", 1)[1])
         page = (place.account / "mdk.db").read_bytes()[:PAGE]
         opens = is_authentic(hmac_key(old, page[:SALT]), 1, page)
         require(not opens, "wrong_key", "the old key still opens the database")
-        return state
 
 
 class Backup(Operation):
@@ -142,7 +144,7 @@ class Restore(Operation):
         return "restored"
 
     def fingerprint(self, place: Place, _context: Context) -> Any:
-        return place.names()
+        return place.traces()
 
     def recover(self, place: Place, context: Context, before: Any, reopen: bool) -> dict[str, Any]:  # noqa: ARG002
         left = self.fingerprint(place, context)

@@ -23,18 +23,15 @@ from mdk import (
 )
 from mdk.testing import Clock
 
+from . import keyring
+
 RELAYS = ["wss://relay.example"]
 PEER_KEY = DatabaseKey.raw(b"p" * 32)
 # Files that may stand beside a database that nobody has open.
-RESTING = {
-    "mdk.db",
-    "mdk.db.lock",
-    "mdk.db.keyinfo",
-    "mdk.db.key",
-    "key",
-    "mdk.db-wal",
-    "mdk.db-shm",
-}
+RESTING = {"mdk.db", "mdk.db.lock", "mdk.db.keyinfo", "mdk.db-wal", "mdk.db-shm"}
+# The file in which each source keeps its key.
+KEY_FILES = {"file": "key", "passphrase": "mdk.db.key"}
+PASSPHRASE = "correct horse battery staple"
 
 
 class Broken(AssertionError):
@@ -75,8 +72,34 @@ class Place:
     def keys(self, name: str) -> Keys:
         return Keys.parse(self.facts["accounts"][name])
 
-    def key(self) -> DatabaseKey:
-        return DatabaseKey.from_file(self.account / "key")
+    @property
+    def source(self) -> str:
+        """Where the key of the account under test is kept: file, passphrase or keyring."""
+        return str(self.facts.get("source", "file"))
+
+    def key(self, source: str = "") -> DatabaseKey:
+        match source or self.source:
+            case "file":
+                return DatabaseKey.from_file(self.account / "key")
+            case "passphrase":
+                return DatabaseKey.passphrase(PASSPHRASE)
+            case "keyring":
+                return DatabaseKey.keyring(keyring.SERVICE, key_id=self.facts.get("key_id"))
+            case other:
+                raise AssertionError(other)
+
+    def key_text(self) -> str | None:
+        """The text in which the key is kept, if there is one."""
+        if self.source == "keyring":
+            kept = list(keyring.entries().values())
+            require(len(kept) <= 1, "left_over", f"{len(kept)} keys are in the keyring")
+            return kept[0] if kept else None
+        file = self.account / KEY_FILES[self.source]
+        return file.read_text(encoding="ascii") if file.exists() else None
+
+    def resting(self) -> set[str]:
+        """Files that may stand in the folder of the account when nobody has it open."""
+        return RESTING | {name for source, name in KEY_FILES.items() if source == self.source}
 
     def alice(self, clock: Clock | None = None) -> Mdk:
         """The account under test."""
@@ -106,6 +129,11 @@ class Place:
         if not self.watched.exists():
             return []
         return sorted(p.relative_to(self.watched).as_posix() for p in self.watched.rglob("*"))
+
+    def traces(self) -> list[str]:
+        """Everything that a call may have left: paths, and keys in the keyring."""
+        kept = keyring.entries() if self.source == "keyring" else {}
+        return self.names() + [f"key {name}" for name in sorted(kept)]
 
 
 def publish(pending: PendingCommit) -> tuple[SignedEvent | None, tuple[SignedEvent, ...]]:

@@ -51,6 +51,7 @@ def run_operation(command: dict[str, Any], shim: Shim) -> None:
     place = operations.Place(Path(command["place"]))
     fault = command["mode"] in (Mode.FAIL, Mode.FAIL_TORN)
     log = open_log(command)
+    shim.plain_renames(operation.plain_renames)
     if command["record"]:
         # From before the first change, so that what is on the disk is known from the beginning.
         shim.arm(place.watched, plan_of(command), log)

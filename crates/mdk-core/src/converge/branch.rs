@@ -59,9 +59,19 @@ impl<'a> Tree<'a> {
         path
     }
 
-    /// The deepest state on the followed branch that a state descends from (itself, if it is followed).
-    pub(crate) fn anchor(&self, node: usize) -> Option<usize> {
-        self.path(node).into_iter().find(|&i| self.nodes[i].canonical)
+    /// Epoch of the deepest state on the followed branch that a state descends from (itself, if it is followed).
+    ///
+    /// Two states that we were invited to have no parent that we know. Nobody is invited twice on one branch, so they
+    /// are of two, which parted before the lower of them. (rule: B4-17)
+    pub(crate) fn anchor(&self, node: usize) -> Option<u64> {
+        let path = self.path(node);
+        if let Some(&followed) = path.iter().find(|i| self.nodes[**i].canonical) {
+            return Some(self.nodes[followed].epoch);
+        }
+        let invited = |node: &&NodeRow| node.parent.is_none();
+        let lowest = path.last().map(|i| &self.nodes[*i]).filter(invited)?;
+        let followed = self.nodes.iter().filter(|node| node.canonical).find(invited)?;
+        Some(followed.epoch.min(lowest.epoch).saturating_sub(1))
     }
 
     /// States that no other one builds on.
@@ -77,9 +87,7 @@ impl<'a> Tree<'a> {
         let mut tips = self.leaves();
         tips.retain(|&tip| {
             self.nodes[tip].canonical
-                || self
-                    .anchor(tip)
-                    .is_some_and(|at| order::eligible(self.nodes[at].epoch, base, policy))
+                || self.anchor(tip).is_some_and(|epoch| order::eligible(epoch, base, policy))
         });
         tips
     }
@@ -87,12 +95,16 @@ impl<'a> Tree<'a> {
     /// Epoch of the lowest common ancestor. (rule: E4-6)
     fn fork_epoch(&self, tips: &[usize]) -> Option<u64> {
         let mut paths = tips.iter().map(|tip| self.path(*tip));
-        let mut shared: BTreeSet<usize> = paths.next()?.into_iter().collect();
+        let first = paths.next()?;
+        let mut lowest = first.last().map(|i| self.nodes[*i].epoch)?;
+        let mut shared: BTreeSet<usize> = first.into_iter().collect();
         for path in paths {
+            lowest = lowest.min(path.last().map(|i| self.nodes[*i].epoch)?);
             let path: BTreeSet<usize> = path.into_iter().collect();
             shared = shared.intersection(&path).copied().collect();
         }
-        shared.into_iter().map(|i| self.nodes[i].epoch).max()
+        let shared = shared.into_iter().map(|i| self.nodes[i].epoch).max();
+        Some(shared.unwrap_or(lowest.saturating_sub(1)))
     }
 
     /// A tip as the order sees it.
@@ -210,6 +222,28 @@ mod tests {
         assert_eq!((choice.winner, choice.fork_epoch), (3, 12));
     }
 
+    // shows: B4-17
+    /// Branches that we came to by one invitation each are compared as if they met before both.
+    #[test]
+    fn two_states_that_we_were_invited_to() {
+        let mut nodes = vec![
+            NodeRow { parent: None, ..node(3, 10, 0, true) },
+            node(4, 11, 3, true),
+            NodeRow { parent: None, ..node(2, 10, 0, false) },
+            node(1, 11, 2, false),
+        ];
+        assert_eq!(Tree::new(&nodes).anchor(3), Some(9));
+        let choice = Tree::new(&nodes).choose(10, &[]).expect("two tips");
+        assert_eq!((choice.winner, choice.rule, choice.fork_epoch), (3, Rule::Committer, 9));
+        // What was said in the followed one's first epoch counts.
+        let said = [said(3, 10, 4)];
+        let choice = Tree::new(&nodes).choose(10, &said).expect("two tips");
+        assert_eq!((choice.winner, choice.rule), (1, Rule::WitnessScore));
+        // A state whose parent is forgotten is none that we were invited to.
+        nodes[0].parent = Some([9; 32]);
+        assert_eq!(Tree::new(&nodes).anchor(3), None);
+    }
+
     /// Nothing is chosen where there is nothing to choose, and a branch whose states are not all there is none.
     #[test]
     fn what_takes_no_part() {
@@ -218,6 +252,7 @@ mod tests {
         nodes.push(node(3, 12, 9, false));
         assert!(Tree::new(&nodes).choose(11, &[]).is_none());
         assert_eq!(Tree::new(&nodes).anchor(2), None);
+        assert_eq!(Tree::new(&nodes).anchor(1), Some(11));
         // What stands on the tip has no rival but is not followed yet.
         nodes.push(node(4, 12, 2, false));
         let choice = Tree::new(&nodes).choose(11, &[]).expect("one tip");

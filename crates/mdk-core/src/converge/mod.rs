@@ -17,6 +17,7 @@ pub(crate) mod order;
 pub(crate) mod place;
 pub(crate) mod replay;
 pub(crate) mod switch;
+pub(crate) mod tried;
 
 use mdk_store::{CommitStatus, GroupRow, GroupStatus, MessageStatus, NodeRow, PassRow, Seen};
 use mdk_wire::{EventId, GroupId, kind};
@@ -32,8 +33,8 @@ use branch::{Auth, Tree};
 /// Candidate tips that are kept per group; of more, the worst go.
 pub(crate) const MAX_RIVALS: usize = 8;
 
-/// Commits in a line that one pass takes: each leaves a state that is retained until the pass is over.
-const MAX_LINE: u64 = 32;
+/// States that an open pass retains of a line that it follows: what was said in them, and rivals of them, may still come.
+pub(crate) const MAX_LINE: u64 = 32;
 
 /// Passes that one call closes for a group.
 const MAX_PASSES: usize = 10_000;
@@ -54,13 +55,18 @@ pub(crate) fn touch(pass: &mut PassRow, epoch: u64, now_millis: u64) {
 /// Whether a commit leads further than the open pass reaches: what lies beyond is for the next one, and what was said
 /// before can still come meanwhile. (rule: E5-7)
 ///
-/// A pass without rivals has nothing to choose, so a line of commits is followed as it comes (rule: E5-8); how far, only
-/// the states bound that the pass retains. What had waited, or comes with others, may hold rivals further on: it is taken
-/// up pass by pass.
-pub(crate) fn beyond(pass: &PassRow, epoch: u64, line: bool) -> bool {
-    let reach =
-        if line && pass.contested == 0 { MAX_LINE } else { order::POLICY.max_rewind_commits };
-    pass.opened != 0 && epoch >= pass.base.saturating_add(reach)
+/// A pass without rivals has nothing to choose, so a line of commits is followed as far as it goes (rule: E5-8). With
+/// rivals it reaches as far from the fork, or from its opening, as branches may differ: a member that waited with the
+/// whole line would open its pass there. `early` says that rivals may be among what is still to be read in this call:
+/// then the line is left to the end of it, when everything is taken up by epochs and no rival is passed by.
+pub(crate) fn beyond(pass: &PassRow, epoch: u64, early: bool) -> bool {
+    let from = match pass.contested {
+        _ if pass.opened == 0 => return false,
+        0 if !early => return false,
+        0 => pass.base,
+        contested => pass.base.max(contested.saturating_sub(1)),
+    };
+    epoch >= from.saturating_add(order::POLICY.max_rewind_commits)
 }
 
 /// Whether another branch may still take the place of the followed one: a choice is to come, or a branch that lost is
@@ -207,17 +213,23 @@ impl Ctx<'_, '_> {
         Ok(())
     }
 
-    /// After a pass, or a restart: what waits is tried once on every retained state.
+    /// After a pass, or a restart: what waits is tried on every retained state that it was not tried on yet.
     pub(crate) fn look_again(&mut self, id: &GroupId) -> Result<()> {
         let row = self.current_row(id)?;
-        if self.tx.inputs(id)?.iter().all(|i| i.state != mdk_store::InputState::Waiting) {
+        let inputs = self.tx.input_heads(id)?;
+        if inputs.iter().all(|i| i.state != mdk_store::InputState::Waiting) {
             return Ok(());
         }
         if group::is_over(row.status) || self.publishing(&row)? {
             return Ok(());
         }
-        let nodes = self.tx.nodes(id)?;
-        self.fresh.extend(nodes.iter().map(|n| (id.clone(), n.authenticator)));
+        for node in self.tx.nodes(id)? {
+            let proposals = tried::proposals_on(&inputs, &node.authenticator);
+            let open = |i| self.cache.tried.is_open(i, &node, proposals, self.now_millis);
+            if inputs.iter().any(open) {
+                self.fresh.push((id.clone(), node.authenticator));
+            }
+        }
         Ok(())
     }
 
@@ -420,7 +432,7 @@ impl Ctx<'_, '_> {
     /// A commit of ours whose realisation is lost, on the state that we stand on: the others go where we cannot.
     fn check_own_lost(&mut self, id: &GroupId) -> Result<()> {
         let row = self.current_row(id)?;
-        let lost = self.tx.inputs(id)?.iter().any(|i| {
+        let lost = self.tx.input_heads(id)?.iter().any(|i| {
             i.class == mdk_store::InputClass::Commit
                 && i.state == mdk_store::InputState::Verified
                 && i.parent_auth == Some(row.authenticator)

@@ -197,6 +197,7 @@ mod tests {
         let cases: Value = serde_json::from_str(CASES).expect("JSON");
         let cases = cases.as_array().expect("a list");
         assert_eq!(cases.len(), 7);
+        let shuffles = std::env::var("MDK_SHUFFLES").map_or(200, |n| n.parse().expect("a number"));
         for case in cases {
             let number =
                 |field: &str| case["policy"][field].as_u64().expect("a number of the policy");
@@ -210,10 +211,13 @@ mod tests {
             };
             let listed = case["branches"].as_array().expect("a list");
             let base = case["current_tip_epoch"].as_u64().expect("a number");
-            for reverse in [false, true] {
+            // In the order of the file, and shuffled.
+            for shuffle in 0..=shuffles {
                 let mut listed: Vec<&Value> = listed.iter().collect();
-                if reverse {
-                    listed.reverse();
+                let mut chance: u64 = shuffle;
+                for i in (1..listed.len()).rev().take_while(|_| shuffle > 0) {
+                    chance = chance.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(1);
+                    listed.swap(i, usize::try_from(chance >> 33).expect("31 bits") % (i + 1));
                 }
                 let branches: Vec<_> = listed.iter().map(|value| branch(value)).collect();
                 assert!(branches.iter().all(|b| eligible(b.fork_epoch, base, &policy)));

@@ -6,6 +6,7 @@ use openmls::prelude::ProtocolMessage;
 
 use super::branch::{Auth, Tree};
 use super::replay::Edge;
+use super::tried::{Vain, proposals_on};
 use super::{MAX_RIVALS, beyond, touch};
 use crate::ctx::Ctx;
 use crate::error::Result;
@@ -15,7 +16,7 @@ use crate::inbound::open::Opened;
 use crate::outcome::{DeferredReason, Verdict};
 
 /// When a commit that the clock forbids to judge is tried again, in milliseconds.
-const JUDGE_AGAIN: u64 = 600_000;
+pub(super) const JUDGE_AGAIN: u64 = 600_000;
 
 impl Ctx<'_, '_> {
     /// A commit that the tip does not take: tried on the other states of its epoch. (rule: E3-1)
@@ -43,13 +44,16 @@ impl Ctx<'_, '_> {
             lost &= !live(node) && self.tx.node_state(&id, &node.authenticator)?.is_none();
         }
         if tip_refused {
+            self.not_there(opened, tip);
             nodes.retain(|n| n.authenticator != tip);
         }
         // The state whose key sealed it is most likely the one it was made on.
         nodes.sort_by_key(|n| n.authenticator != opened.opener);
+        nodes.retain(|n| !self.cache.tried.is_elsewhere(opened.content_id, n.authenticator));
         for node in &nodes {
             match self.try_edge(opened, message.clone(), node)? {
-                Edge::Elsewhere => {}
+                Edge::Elsewhere => self.not_there(opened, node.authenticator),
+                Edge::Missing => {}
                 Edge::Wait(reason) => return self.wait_on(opened, node, epoch, reason),
                 Edge::OwnLost => return self.own_lost(opened, node, epoch),
                 Edge::Made(made) => return self.add_candidate(opened, *made),
@@ -64,6 +68,10 @@ impl Ctx<'_, '_> {
         self.hold_input(opened, InputClass::Commit, epoch, DeferredReason::MissingParent)
     }
 
+    fn not_there(&mut self, opened: &Opened, state: Auth) {
+        self.cache.tried.note(opened.content_id, state, Vain::Elsewhere);
+    }
+
     /// A commit whose state is known, but which lacks something else.
     pub(crate) fn wait_on(
         &mut self,
@@ -75,6 +83,11 @@ impl Ctx<'_, '_> {
         let due = (reason == DeferredReason::CannotJudge)
             .then(|| self.now_millis.saturating_add(JUDGE_AGAIN));
         let parent = Some(node.authenticator);
+        if reason == DeferredReason::MissingParent {
+            let inputs = self.tx.input_heads(&opened.row.id)?;
+            let lacks = Vain::Lacks(proposals_on(&inputs, &node.authenticator));
+            self.cache.tried.note(opened.content_id, node.authenticator, lacks);
+        }
         self.keep_input(
             opened,
             InputClass::Commit,
@@ -124,9 +137,14 @@ impl Ctx<'_, '_> {
 
     /// A state beside the followed branch. (rule: E3-2)
     fn add_candidate(&mut self, opened: &Opened, node: NodeRow) -> Result<Verdict, Halt> {
-        let id = opened.row.id.clone();
         self.done(opened)?;
-        self.tx.drop_input(&id, &opened.content_id)?;
+        self.tx.drop_input(&opened.row.id, &opened.content_id)?;
+        self.add_rival(node)
+    }
+
+    /// As [`Ctx::add_candidate`], when nothing has to be noted about what led there.
+    pub(crate) fn add_rival(&mut self, node: NodeRow) -> Result<Verdict, Halt> {
+        let id = node.group.clone();
         self.tx.put_route(&node.nostr_group_id, &id, node.epoch)?;
         self.tx.put_node(&node)?;
         let (now, epoch, auth) = (self.now_millis, node.epoch, node.authenticator);
@@ -181,9 +199,11 @@ impl Ctx<'_, '_> {
         let id = opened.row.id.clone();
         let mut nodes = self.tx.nodes(&id)?;
         nodes.retain(|n| n.epoch == epoch && !n.removed);
+        nodes.retain(|n| !self.cache.tried.is_elsewhere(opened.content_id, n.authenticator));
         nodes.sort_by_key(|n| n.authenticator != opened.opener);
         for node in &nodes {
-            let Some(proposed) = self.try_proposal(&id, message.clone(), node)? else { continue };
+            let proposed = self.try_proposal(&id, opened.content_id, message.clone(), node)?;
+            let Some(proposed) = proposed else { continue };
             let mut input = opened.input(InputClass::Proposal, epoch, self.now());
             input.state = InputState::Verified;
             input.sender = proposed.sender;
@@ -209,17 +229,18 @@ impl Ctx<'_, '_> {
             let Some(node) = nodes.into_iter().find(|n| n.authenticator == *auth) else {
                 return Ok(moved);
             };
-            let mut waiting: Vec<InputRow> = self.tx.inputs(id)?;
-            waiting.retain(|i| {
-                i.class == class
-                    && i.state == InputState::Waiting
-                    && i.epoch == node.epoch
-                    && i.parent_auth.is_none_or(|parent| parent == *auth)
-            });
+            let mut waiting = self.tx.input_heads(id)?;
+            let (proposals, now) = (proposals_on(&waiting, auth), self.now_millis);
+            waiting
+                .retain(|i| i.class == class && self.cache.tried.is_open(i, &node, proposals, now));
             // rule: E3-4 in the order of their digests, whatever came first
             waiting.sort_by_key(|i| i.content_id);
-            for input in waiting {
-                moved |= self.try_input(&input, &node)?;
+            for head in waiting {
+                // (what another one has changed meanwhile is tried as it is now)
+                let Some(input) = self.tx.input(id, &head.content_id)? else { continue };
+                if input.state == InputState::Waiting {
+                    moved |= self.try_input(&input, &node)?;
+                }
             }
         }
         Ok(moved)
@@ -241,7 +262,7 @@ impl Ctx<'_, '_> {
         if matches!(row.status, GroupStatus::Unrecoverable | GroupStatus::Disbanded) {
             return Ok(false);
         }
-        if input.class == InputClass::Commit && beyond(&row.pass, input.epoch, false) {
+        if input.class == InputClass::Commit && beyond(&row.pass, input.epoch, self.batching) {
             return Ok(false);
         }
         let Ok(message) = classify::decode(&input.bytes) else {
@@ -257,7 +278,11 @@ impl Ctx<'_, '_> {
                 Some(own) if own.status == CommitStatus::Discarded => ctx.place_own(&opened, &own),
                 _ if on_tip => ctx.apply_commit(opened, message),
                 _ => match ctx.try_edge(&opened, message.clone(), node)? {
-                    Edge::Elsewhere => Ok(Verdict::Deferred(DeferredReason::MissingParent)),
+                    Edge::Elsewhere => {
+                        ctx.not_there(&opened, node.authenticator);
+                        Ok(Verdict::Deferred(DeferredReason::MissingParent))
+                    }
+                    Edge::Missing => Ok(Verdict::Deferred(DeferredReason::MissingParent)),
                     Edge::Wait(reason) => ctx.wait_on(&opened, node, input.epoch, reason),
                     Edge::OwnLost => ctx.own_lost(&opened, node, input.epoch),
                     Edge::Made(made) => ctx.add_candidate(&opened, *made),

@@ -20,23 +20,26 @@ impl Ctx<'_, '_> {
     /// Follows another branch. `path` are its states above the followed one, the tip first.
     pub(crate) fn switch(&mut self, id: &GroupId, nodes: &[NodeRow], path: &[usize]) -> Result<()> {
         let (Some(&tip), Some(&lowest)) = (path.first(), path.last()) else { return Ok(()) };
-        let (tip, anchor) = (&nodes[tip], nodes[lowest].parent);
+        let (tip, lowest) = (&nodes[tip], &nodes[lowest]);
         let old = self.current_row(id)?;
         let before = self.leave_branch(&old)?;
 
         // rule: E5-6 the commits of the followed branch since then are withdrawn, our own ones too
-        let anchor_epoch = nodes[lowest].epoch.saturating_sub(1);
         let withdrawn: Vec<&NodeRow> =
-            nodes.iter().filter(|n| n.canonical && n.epoch > anchor_epoch).collect();
-        debug_assert!(withdrawn.iter().all(|n| Some(n.authenticator) != anchor));
+            nodes.iter().filter(|n| n.canonical && n.epoch >= lowest.epoch).collect();
+        debug_assert!(withdrawn.iter().all(|n| Some(n.authenticator) != lowest.parent));
         for node in &withdrawn {
             self.tx.set_canonical(id, &node.authenticator, false)?;
         }
         for &node in path {
             self.tx.set_canonical(id, &nodes[node].authenticator, true)?;
         }
-        let contested = nodes[lowest].epoch;
+        let contested = lowest.epoch;
         let mut row = old.clone();
+        // rule: B4-17 another invitation than the one that was answered is what our membership rests on now
+        if lowest.parent.is_none() {
+            row.welcomer = lowest.committer;
+        }
         row.epoch = tip.epoch;
         row.authenticator = tip.authenticator;
         row.pass.switches = row.pass.switches.saturating_add(1);
@@ -44,7 +47,9 @@ impl Ctx<'_, '_> {
             0 => contested,
             other => other.min(contested),
         };
-        let withdrawn: Vec<ContentId> = withdrawn.iter().filter_map(|n| n.commit).collect();
+        // The Welcome that we came by was no change that could be withdrawn.
+        let withdrawn: Vec<ContentId> =
+            withdrawn.iter().filter(|n| n.parent.is_some()).filter_map(|n| n.commit).collect();
         for commit in &withdrawn {
             if let Some(own) = self.tx.pending_by_digest(id, commit)? {
                 self.tx.drop_welcomes(own.id)?;
@@ -56,13 +61,21 @@ impl Ctx<'_, '_> {
         let step = Step {
             digest: tip.commit.ok_or(Error::Internal("a candidate without a commit"))?,
             // After several commits nobody in particular changed what is different now.
-            committer: if path.len() == 1 { tip.committer } else { None },
+            committer: tip.committer.filter(|_| path.len() == 1 && tip.parent.is_some()),
             privileged: tip.privileged,
             left: self.leavers(id, nodes, path)?,
             sent_at: tip.sent_at,
         };
         if tip.removed {
             let me = self.identity.account();
+            // rule: D6-9 what is shown of a group that we are out of is how it was when we went, on that branch
+            let last = nodes.iter().find(|n| Some(n.authenticator) == tip.parent);
+            if let Some((settings, accounts)) =
+                last.map(|n| self.look_of(id, n)).transpose()?.flatten()
+            {
+                apply_settings(&mut row, &settings);
+                row.members = accounts;
+            }
             row.members.retain(|member| *member != me);
             if tip.authenticator == ended_by(&step.digest) {
                 row.status = GroupStatus::Disbanding;
@@ -146,7 +159,7 @@ impl Ctx<'_, '_> {
         path: &[usize],
     ) -> Result<BTreeSet<PublicKey>> {
         let parents: BTreeSet<_> = path.iter().filter_map(|node| nodes[*node].parent).collect();
-        let inputs = self.tx.inputs(id)?.into_iter();
+        let inputs = self.tx.input_heads(id)?.into_iter();
         Ok(inputs
             .filter(|i| i.class == InputClass::Proposal)
             .filter(|i| i.parent_auth.is_some_and(|auth| parents.contains(&auth)))
@@ -157,16 +170,15 @@ impl Ctx<'_, '_> {
     /// A message of the branch that is followed now: delivered, at the end of the history if it was never shown.
     pub(crate) fn show(&mut self, mut row: MessageRow) -> Result<()> {
         if row.status == MessageStatus::Parked {
-            row.seq = self.tx.show_message_last(row.seq)?;
+            row.seq = self.show_row_last(&row)?;
         } else {
             self.tx.set_message_status(row.seq, MessageStatus::Valid)?;
         }
         row.status = MessageStatus::Valid;
-        let (group, subject, seq) = (row.group.clone(), *row.content_id.as_bytes(), row.seq);
+        let (group, subject) = (row.group.clone(), *row.content_id.as_bytes());
         let children = self.tx.children(&group, &row.id)?;
         if children.iter().any(|c| c.kind == kind::DELETE && c.sender == row.sender) {
-            self.tx.erase_message(seq)?;
-            return Ok(());
+            return self.erase_row(&row);
         }
         let Some(stored) = self.apply_to_target(&row)? else { return Ok(()) };
         if let Stored::MessageReceived { .. } = stored {

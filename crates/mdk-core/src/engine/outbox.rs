@@ -189,7 +189,7 @@ impl Engine {
     /// [`Error::InvalidInput`].
     pub fn set_state(&mut self, key: &str, value: Option<&[u8]>) -> Result<()> {
         if key.is_empty() {
-            return Err(Error::input("key", "empty"));
+            return Err(Error::empty("key", "empty"));
         }
         if key.len() > MAX_STATE_KEY {
             return Err(Error::too_large("key", MAX_STATE_KEY, key.len()));

@@ -5,22 +5,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use mdk_store::{GroupRow, GroupStatus, HeldRow, PassRow, Seen};
+use mdk_store::{GroupRow, GroupStatus, HeldRow, NodeRow, PassRow, Seen};
 use mdk_wire::{
-    ContentId, Event, EventId, GroupId, KeyPackageRef, NostrGroupId, PublicKey, WelcomeRumor,
-    gift_wrap, kind, welcome,
+    Broken, ContentId, Event, EventId, GroupId, KeyPackageRef, NostrGroupId, PublicKey,
+    WelcomeRumor, gift_wrap, kind, welcome,
 };
 use openmls::group::{StagedWelcome, WelcomeError};
 use openmls::prelude::tls_codec::DeserializeBytes as _;
-use openmls::prelude::{CreationFromExternalError, MlsMessageBodyIn, MlsMessageIn};
+use openmls::prelude::{CreationFromExternalError, MlsMessageBodyIn, MlsMessageIn, Welcome};
 
 use crate::cache::LoadedGroup;
 use crate::converge::{order, undecided};
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
 use crate::event_log::Stored;
-use crate::group::epoch::{apply_settings, authenticator, event_key};
-use crate::halt::{self, Halt};
+use crate::group::epoch::{Step, apply_settings, authenticator, event_key};
+use crate::group::rival::may_rival;
+use crate::halt::Halt;
 use crate::outcome::{DeferredReason, RejectCode, Rejection, Verdict};
 use crate::policy;
 use crate::profile::{Profile as _, V2};
@@ -40,15 +41,32 @@ const PATIENCE: u64 = 120;
 pub(crate) const UNROUTED: NostrGroupId = NostrGroupId::from_bytes([0; 32]);
 
 /// What became of a Welcome.
-enum Joined {
+pub(super) enum Joined {
     /// A group, waiting for the user's answer.
     Invited(Box<GroupRow>),
     /// Our membership in this group has not ended yet.
     Wait(GroupId),
+    /// A state of a group that we are in already, on another branch.
+    Rival(Box<NodeRow>),
 }
 
-const fn reject(code: RejectCode, rule: &'static str, reason: &'static str) -> Halt {
+pub(super) const fn reject(code: RejectCode, rule: &'static str, reason: &'static str) -> Halt {
     Halt::Rejected(Rejection::new(code, rule, reason))
+}
+
+/// The Welcome in the bytes of a message.
+pub(super) fn welcome_of(bytes: &[u8]) -> Result<Welcome, Halt> {
+    // rule: B4-2 one MLSMessage, a Welcome of the one ciphersuite
+    let message = MlsMessageIn::tls_deserialize_exact_bytes(bytes)
+        .map_err(|_| reject(RejectCode::InvalidEncoding, "B4-2", "not one MLSMessage"))?;
+    let MlsMessageBodyIn::Welcome(welcome) = message.extract() else {
+        return Err(reject(RejectCode::InvalidEncoding, "B4-2", "the MLSMessage is not a Welcome"));
+    };
+    if welcome.ciphersuite() != V2::CIPHERSUITE {
+        let reason = "unknown ciphersuite";
+        return Err(reject(RejectCode::UnsupportedRequiredFeature, "B4-2", reason));
+    }
+    Ok(welcome)
 }
 
 impl Ctx<'_, '_> {
@@ -72,8 +90,7 @@ impl Ctx<'_, '_> {
                 "the gift wrap is not addressed to us",
             ));
         }
-        let unwrapped =
-            gift_wrap::unwrap(event, &self.identity.keys).map_err(halt::wire("B3-2"))?;
+        let unwrapped = gift_wrap::unwrap(event, &self.identity.keys)?;
         // rule: B3-8 the rumor is of kind 444.
         if unwrapped.rumor.kind != kind::WELCOME {
             return Err(reject(
@@ -83,8 +100,9 @@ impl Ctx<'_, '_> {
             ));
         }
         // B3-5 to B3-7 are the reader's. What is wrong inside the encryption is no fault of the transport.
-        let rumor = welcome::parse(unwrapped).map_err(|error| {
-            reject(RejectCode::InvalidEncoding, "B3-5", halt::wire("B3-5")(error).reason)
+        let rumor = welcome::parse(unwrapped).map_err(|broken| Rejection {
+            code: RejectCode::InvalidEncoding,
+            ..Rejection::from(broken)
         })?;
         let content_id = ContentId::of(&rumor.mls_message);
         if self.tx.seen(content_id.as_bytes())?.is_some() {
@@ -100,6 +118,15 @@ impl Ctx<'_, '_> {
         let row = match self.join(event.id(), &rumor)? {
             Joined::Invited(row) => row,
             Joined::Wait(id) => return self.hold_welcome(&id, event),
+            Joined::Rival(node) => {
+                self.tx.mark_seen(event.id().as_bytes(), Seen::Done)?;
+                self.tx.mark_seen(content_id.as_bytes(), Seen::Done)?;
+                self.tx.unhold(&event.id())?;
+                let id = node.group.clone();
+                let verdict = self.add_rival(*node)?;
+                self.close_due(&id)?;
+                return Ok(verdict);
+            }
         };
         self.tx.mark_seen(event.id().as_bytes(), Seen::Done)?;
         self.tx.mark_seen(content_id.as_bytes(), Seen::Done)?;
@@ -174,7 +201,7 @@ impl Ctx<'_, '_> {
     }
 
     /// Whether the maker of a Welcome is an admin in the group as we know it, by its signature key.
-    fn vouched(&mut self, row: &GroupRow, staged: &StagedWelcome) -> Result<bool> {
+    pub(super) fn vouched(&mut self, row: &GroupRow, staged: &StagedWelcome) -> Result<bool> {
         let Ok(signer) = staged.welcome_sender() else { return Ok(false) };
         let group = self.take(&row.id)?;
         let known = group.mls.members().any(|member| {
@@ -188,23 +215,7 @@ impl Ctx<'_, '_> {
 
     /// B4 steps 2 to 12. The caller's savepoint makes a refusal leave the KeyPackage as it was.
     fn join(&mut self, invite: EventId, rumor: &WelcomeRumor) -> Result<Joined, Halt> {
-        // rule: B4-2 one MLSMessage, a Welcome of the one ciphersuite
-        let message = MlsMessageIn::tls_deserialize_exact_bytes(&rumor.mls_message)
-            .map_err(|_| reject(RejectCode::InvalidEncoding, "B4-2", "not one MLSMessage"))?;
-        let MlsMessageBodyIn::Welcome(mls_welcome) = message.extract() else {
-            return Err(reject(
-                RejectCode::InvalidEncoding,
-                "B4-2",
-                "the MLSMessage is not a Welcome",
-            ));
-        };
-        if mls_welcome.ciphersuite() != V2::CIPHERSUITE {
-            return Err(reject(
-                RejectCode::UnsupportedRequiredFeature,
-                "B4-2",
-                "unknown ciphersuite",
-            ));
-        }
+        let mls_welcome = welcome_of(&rumor.mls_message)?;
         // rule: B4-3 it is for a KeyPackage of ours whose private part we have
         let reference = self.own_reference(&rumor.mls_message)?;
         let bundle = self.tx.mls_key_package_bytes(&reference)?.ok_or(reject(
@@ -224,6 +235,10 @@ impl Ctx<'_, '_> {
             reject(RejectCode::InvalidEncoding, "B4-4", "group id of unacceptable length")
         })?;
         let known = self.tx.group(&id)?;
+        if let Some(row) = known.as_ref().filter(|row| may_rival(row, epoch)) {
+            self.tx.mls_put_key_package_bytes(&reference, bundle.expose())?;
+            return self.join_rival(row, &reference, rumor);
+        }
         let mut live = None;
         match known.as_ref().map(|row| row.status) {
             None => {}
@@ -321,7 +336,15 @@ impl Ctx<'_, '_> {
         } else {
             self.tx.insert_group(&row)?;
         }
-        self.put_tip(&row, None, None)?;
+        // Who invites commits, and has to be an admin. What its commit was nobody tells who comes.
+        let step = Step {
+            digest: ContentId::of(&rumor.mls_message),
+            committer: welcomer,
+            privileged: true,
+            left: BTreeSet::new(),
+            sent_at: row.pass.joined_at,
+        };
+        self.put_tip(&row, None, Some(&step))?;
         let mut group = LoadedGroup::new(mls, row.clone());
         group.set_view(Arc::new(view));
         self.put(group);
@@ -330,7 +353,8 @@ impl Ctx<'_, '_> {
 
     /// The first entry of `secrets` for which we hold a private KeyPackage.
     fn own_reference(&self, mls_welcome: &[u8]) -> Result<KeyPackageRef, Halt> {
-        for reference in welcome::recipients(mls_welcome).map_err(halt::wire("B4-2"))? {
+        let broken = |error| Broken { rule: "B4-2", error };
+        for reference in welcome::recipients(mls_welcome).map_err(broken)? {
             if self.tx.key_package(&reference)?.is_some() {
                 return Ok(reference);
             }
@@ -458,7 +482,7 @@ pub(crate) fn is_invited(status: GroupStatus) -> bool {
 }
 
 /// Judges why OpenMLS refuses a Welcome.
-fn welcome_error<E>(error: &WelcomeError<E>) -> Halt {
+pub(super) fn welcome_error<E>(error: &WelcomeError<E>) -> Halt {
     let (code, reason) = match error {
         WelcomeError::NoMatchingKeyPackage | WelcomeError::JoinerSecretNotFound => {
             (RejectCode::WrongRecipient, "no KeyPackage of ours is addressed")

@@ -118,7 +118,7 @@ impl Ctx<'_, '_> {
         // On another branch the same epoch is another one.
         let state = group.row.authenticator;
         let me = self.identity.account();
-        let proposed = self.tx.inputs(&group.row.id)?.into_iter().any(|i| {
+        let proposed = self.tx.input_heads(&group.row.id)?.into_iter().any(|i| {
             i.class == InputClass::Proposal && i.sender == Some(me) && i.parent_auth == Some(state)
         });
         if leave.proposed_epoch == group.row.epoch && proposed {
@@ -152,12 +152,9 @@ impl Ctx<'_, '_> {
     /// Leaves that were asked for in the state that is followed now become ours to answer.
     pub(crate) fn schedule_answers(&mut self, group: &mut LoadedGroup) -> Result<()> {
         let me = self.identity.account();
-        for mut input in self.tx.inputs(&group.row.id)? {
-            let here = input.class == InputClass::Proposal
-                && input.state == InputState::Verified
-                && input.parent_auth == Some(group.row.authenticator)
-                && input.due_at.is_none()
-                && input.sender.is_some_and(|sender| sender != me);
+        let (class, state) = (InputClass::Proposal, InputState::Verified);
+        for mut input in self.tx.inputs_on(&group.row.id, class, state, &group.row.authenticator)? {
+            let here = input.due_at.is_none() && input.sender.is_some_and(|sender| sender != me);
             let Ok(message) = classify::decode(&input.bytes) else { continue };
             if !here {
                 continue;
@@ -184,10 +181,9 @@ impl Ctx<'_, '_> {
         }
         let leaves: Vec<InputRow> = self
             .tx
-            .inputs(id)?
+            .inputs_on(id, InputClass::Proposal, InputState::Verified, &row.authenticator)?
             .into_iter()
-            .filter(|i| i.class == InputClass::Proposal && i.state == InputState::Verified)
-            .filter(|i| i.parent_auth == Some(row.authenticator) && i.due_at.is_some())
+            .filter(|i| i.due_at.is_some())
             .collect();
         if !leaves.iter().any(|i| i.due_at <= Some(self.now_millis)) {
             return Ok(());

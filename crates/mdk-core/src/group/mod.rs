@@ -10,6 +10,7 @@ pub(crate) mod epoch;
 pub(crate) mod join;
 pub(crate) mod leave;
 pub(crate) mod members;
+mod rival;
 pub(crate) mod settings;
 pub(crate) mod update;
 

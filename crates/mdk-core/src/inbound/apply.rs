@@ -190,7 +190,10 @@ impl Ctx<'_, '_> {
             Ok(processed) => processed,
             Err(error) => {
                 return match refusal(&error) {
-                    Refusal::Elsewhere => self.place_proposal(&opened, &copy),
+                    Refusal::Elsewhere => {
+                        self.put(group);
+                        self.place_proposal(&opened, &copy)
+                    }
                     refusal => self.refuse(&opened, epoch, Some(InputClass::Proposal), refusal),
                 };
             }
@@ -245,7 +248,14 @@ impl Ctx<'_, '_> {
         let copy = message.clone();
         let processed = match group.mls.process_message(&provider, message) {
             Ok(processed) => processed,
-            Err(error) => return self.refuse_commit(&opened, &copy, refusal(&error)),
+            Err(error) => {
+                let refusal = refusal(&error);
+                // Nothing but the loaded proposals is in the way then: it need not be read anew.
+                if matches!(refusal, Refusal::Elsewhere) {
+                    self.put(group);
+                }
+                return self.refuse_commit(&opened, &copy, refusal);
+            }
         };
         let committer = processed.sender().clone();
         let account = sender_account(&processed);
@@ -302,7 +312,7 @@ impl Ctx<'_, '_> {
     pub(crate) fn keep_proposal(&mut self, input: &InputRow) -> Result<bool> {
         let mine: Vec<InputRow> = self
             .tx
-            .inputs(&input.group)?
+            .input_heads(&input.group)?
             .into_iter()
             .filter(|i| i.class == InputClass::Proposal && i.epoch == input.epoch)
             .filter(|i| i.sender == input.sender)
@@ -318,7 +328,7 @@ impl Ctx<'_, '_> {
         Ok(self.tx.put_input(input, u32::MAX)?)
     }
 
-    /// Turns a refusal into a verdict. The group was taken and is not put back: the next use reloads it.
+    /// Turns a refusal into a verdict. Where the group was taken and is not put back, the next use reloads it.
     fn refuse(
         &mut self,
         opened: &Opened,
@@ -379,13 +389,7 @@ pub(crate) fn load_proposals(
     id: &GroupId,
     state: &[u8; 32],
 ) -> Result<()> {
-    for input in tx.inputs(id)? {
-        let here = input.class == InputClass::Proposal
-            && input.state == InputState::Verified
-            && input.parent_auth == Some(*state);
-        if !here {
-            continue;
-        }
+    for input in tx.inputs_on(id, InputClass::Proposal, InputState::Verified, state)? {
         let Ok(message) = classify::decode(&input.bytes) else { continue };
         let Ok(processed) = mls.process_message(provider, message) else { continue };
         if let ProcessedMessageContent::ProposalMessage(proposal) = processed.into_content() {

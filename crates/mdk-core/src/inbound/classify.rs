@@ -61,7 +61,7 @@ impl Ctx<'_, '_> {
             return stale("D2-3", "its epoch is no longer retained");
         }
         if message.content_type() == ContentType::Commit
-            && beyond(&opened.row.pass, claimed, !self.batching && !self.retrying)
+            && beyond(&opened.row.pass, claimed, self.batching)
         {
             return self.hold_opened(&opened, DeferredReason::FutureEpoch);
         }

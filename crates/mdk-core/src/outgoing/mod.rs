@@ -13,7 +13,7 @@ mod values;
 use std::collections::BTreeSet;
 
 use mdk_store::{OutgoingEnd, OutgoingPurpose, OutgoingRow, PendingRow, SendState, TargetRow};
-use mdk_wire::{Event, EventId, GroupId, relay_url};
+use mdk_wire::{Event, EventId, GroupId};
 
 pub use values::{
     CommitEnd, CommitState, OutboxChange, OutboxItem, OutboxPurpose, RelayResult, RelayVerdict,
@@ -21,6 +21,7 @@ pub use values::{
 
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
+use crate::relays;
 
 /// Most rows, finished ones included. What the engine makes by itself is put in all the same.
 pub(crate) const MAX_OUTBOX: u64 = 100_000;
@@ -184,7 +185,7 @@ impl Ctx<'_, '_> {
     }
 
     pub(crate) fn enqueue(&mut self, event: &Event, relays: &[String]) -> Result<()> {
-        check_targets(relays)?;
+        let relays = &relays::checked(relays, MAX_TARGETS)?;
         self.make_room()?;
         let letter = Letter { purpose: OutboxPurpose::List, group: None, event, relays };
         self.put_in(&letter, None)
@@ -274,17 +275,6 @@ fn item(row: OutgoingRow) -> Result<OutboxItem> {
         attempts: row.attempts,
         results,
     })
-}
-
-fn check_targets(relays: &[String]) -> Result<()> {
-    if relays.len() > MAX_TARGETS {
-        return Err(Error::too_large("relays", MAX_TARGETS, relays.len()));
-    }
-    for relay in relays {
-        relay_url::check(relay)
-            .map_err(|_| Error::InvalidRelayUrl("not ws:// or wss:// with a host"))?;
-    }
-    Ok(())
 }
 
 fn add_target(targets: &mut Vec<TargetRow>, relay: &str) {

@@ -1,7 +1,7 @@
 //! What a group keeps and what it waits for, for tests that drive many engines.
 
 use mdk_store::{InputClass, InputState};
-use mdk_wire::GroupId;
+use mdk_wire::{ContentId, GroupId};
 
 use crate::engine::Engine;
 use crate::error::Result;
@@ -35,6 +35,10 @@ pub struct Place {
     pub authenticator: [u8; 32],
     /// That of the state before it.
     pub parent: Option<[u8; 32]>,
+    /// The commit that led there.
+    pub commit: Option<ContentId>,
+    /// The account is not in the group there; then the name is one of this engine's own.
+    pub removed: bool,
     /// It is on the branch that is followed.
     pub followed: bool,
 }
@@ -54,6 +58,8 @@ pub fn watch(engine: &mut Engine, id: &GroupId) -> Result<Watch> {
             epoch: node.epoch,
             authenticator: node.authenticator,
             parent: node.parent,
+            commit: node.commit,
+            removed: node.removed,
             followed: node.canonical,
         });
         let held = ctx.tx.held(id)?;

@@ -85,17 +85,34 @@ impl Filed {
 
     /// Writes the database out and gives a copy of it in another folder.
     pub fn copied(&mut self, folder: &Path) -> Self {
+        self.at_rest(folder).opens()
+    }
+
+    /// As [`Filed::copied`], without opening the copy.
+    pub fn at_rest(&mut self, folder: &Path) -> Rest {
         let clock = self.member.clock.clone();
         let engine = std::mem::replace(&mut self.member.engine, stand_in(&clock));
         engine.close().unwrap();
-        let path = folder.join(self.path.file_name().unwrap());
-        std::fs::copy(&self.path, &path).unwrap();
+        let here = self.rest();
+        let copy = here.copied(folder);
         self.member.engine = open(&self.path, self.secret, &clock);
-        let clock = ManualClock::at(0);
-        clock.advance_millis(mdk_core::Clock::now_millis(&self.member.clock));
-        let engine = open(&path, self.secret, &clock);
-        let member = Member { name: self.member.name, engine, clock };
-        Self { member, path, secret: self.secret }
+        copy
+    }
+
+    fn rest(&self) -> Rest {
+        Rest {
+            name: self.member.name,
+            path: self.path.clone(),
+            secret: self.secret,
+            millis: mdk_core::Clock::now_millis(&self.member.clock),
+        }
+    }
+
+    /// Ends the process in good order.
+    pub fn closes(self) -> Rest {
+        let rest = self.rest();
+        self.member.engine.close().unwrap();
+        rest
     }
 
     pub fn takes(&mut self, event: &Event) -> Outcome {
@@ -110,6 +127,34 @@ impl Filed {
 
     pub fn ends(&mut self, group: &GroupId) -> End {
         end(&mut self.member.engine, group)
+    }
+}
+
+/// A member whose database is closed.
+pub struct Rest {
+    name: &'static str,
+    path: PathBuf,
+    secret: [u8; 32],
+    millis: u64,
+}
+
+impl Rest {
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    pub fn opens(&self) -> Filed {
+        let clock = ManualClock::at(0);
+        clock.advance_millis(self.millis);
+        let engine = open(&self.path, self.secret, &clock);
+        let member = Member { name: self.name, engine, clock };
+        Filed { member, path: self.path.clone(), secret: self.secret }
+    }
+
+    pub fn copied(&self, folder: &Path) -> Self {
+        let path = folder.join(self.path.file_name().unwrap());
+        std::fs::copy(&self.path, &path).unwrap();
+        Self { path, ..*self }
     }
 }
 
@@ -153,6 +198,37 @@ pub fn orders(n: usize) -> Vec<Vec<usize>> {
             })
         })
         .collect()
+}
+
+struct EndsWithPanic<'a>(&'a std::sync::atomic::AtomicBool);
+
+impl Drop for EndsWithPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+}
+
+/// Does something with each of these, on all cores; a panic ends it.
+pub fn on_all_cores<T: Send>(items: Vec<T>, work: impl Fn(T) + Sync) {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = number("MDK_THREADS", threads).min(items.len());
+    let items = std::sync::Mutex::new(items.into_iter());
+    let ended = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                let _guard = EndsWithPanic(&ended);
+                while !ended.load(std::sync::atomic::Ordering::Relaxed) {
+                    // Unlocked before the work begins.
+                    let next = items.lock().unwrap().next();
+                    let Some(item) = next else { return };
+                    work(item);
+                }
+            });
+        }
+    });
 }
 
 /// A number from the environment, for runs longer than the gate's.

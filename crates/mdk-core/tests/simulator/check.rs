@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use mdk_core::testing;
 use mdk_core::{EventBody, GroupState};
 use mdk_wire::EventId;
+use serde::Serialize;
 
 use crate::plan::draw;
 use crate::tree::Auth;
@@ -14,18 +15,19 @@ use crate::world::{Checked, World, fault};
 const STILL: u32 = 4;
 
 /// What a world came to.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Summary {
     pub agreed: usize,
     pub epoch: u64,
     pub messages: usize,
     pub invalidated: usize,
-    /// Members whom the protocol leaves behind: they joined on a branch that lost and were not invited again.
+    /// Members whom the protocol leaves behind ([`World::was_left_behind`]).
     pub left_behind: usize,
-    /// Members whose removal is on the winner, and who keep another branch because they cannot see how far the winner
-    /// goes beyond that.
+    /// Members who cannot see how far the branch goes that removed them ([`World::is_blind`]).
     pub blind: usize,
-    /// Messages that came after their epoch had left the window.
+    /// Members for whom the group has ended while others go on ([`World::ended_before_it_came`]).
+    pub ended: usize,
+    /// Messages that came after their epoch had left the window ([`World::judge_messages`]).
     pub too_late: usize,
 }
 
@@ -84,6 +86,26 @@ impl World {
         Ok(())
     }
 
+    /// What came too late has been reported: at once if its time says that nothing can open it any more, after a month in
+    /// any case (D1 step 6: "expiry drops the bytes without a verdict and raises a gap event").
+    pub fn a_month_later(&mut self) -> Checked {
+        let before: Vec<u64> = self.members.iter().map(|m| m.unsaid).collect();
+        self.pass(31 * 86_400_000);
+        for (who, unsaid) in before.into_iter().enumerate().filter(|(_, unsaid)| *unsaid > 0) {
+            let outcome = self.must(who, "tick", mdk_core::Engine::tick)?;
+            let gaps = outcome.events.iter().map(|event| match event.body {
+                EventBody::HistoryGap { count, .. } => count,
+                _ => 0,
+            });
+            let gaps: u64 = gaps.sum();
+            if unsaid > gaps {
+                let text = format!("member {who} lost {unsaid} late messages, reported {gaps}");
+                return fault("silent", text);
+            }
+        }
+        Ok(())
+    }
+
     /// The invariants.
     pub fn judge(&mut self) -> Checked<Summary> {
         let states: Vec<Option<GroupState>> =
@@ -93,50 +115,46 @@ impl World {
             // The group has ended for everybody: disbanded, or nobody was left.
             return self.judge_histories(None, summary);
         };
-        if states.contains(&Some(GroupState::Disbanded)) {
-            return self.judge_disband(&states, tip, summary);
-        }
         let chain = self.tree.chain(&tip);
         let group = self.group.clone();
         let mut agreed: Option<(usize, testing::State)> = None;
         for (who, state) in states.iter().enumerate() {
-            let on_branch = self.members[who].root.is_some_and(|root| chain.contains(&root));
             let belongs = self.tree.is_member(&tip, who);
-            let live = self.members[who].tip.is_some();
-            if !live {
-                if belongs && on_branch {
+            if *state == Some(GroupState::Disbanded) {
+                let on_branch = self.members[who].root.is_some_and(|root| chain.contains(&root));
+                if on_branch && belongs && !self.ended_before_it_came(who, &chain) {
+                    return fault("divergence", format!("member {who} saw the end, others go on"));
+                }
+                summary.ended += 1;
+                continue;
+            }
+            let Some(own) = self.members[who].tip else {
+                if belongs {
                     return fault(
                         "left out",
                         format!("member {who} is in the group and does not know it: {state:?}"),
                     );
                 }
-                summary.left_behind += usize::from(belongs);
-                if belongs && self.members[who].root.is_none() {
-                    return fault(
-                        "not joined",
-                        format!("member {who} had a Welcome and is not in: {state:?}"),
-                    );
-                }
                 continue;
-            }
-            if self.members[who].tip != Some(tip) {
-                // It joined on a branch that lost and knows of no other, or cannot see beyond its removal: only a new
-                // Welcome helps. Who is merely behind has everything that leads on.
-                let own = self.members[who].tip.unwrap_or(tip);
-                let behind = chain.contains(&own);
-                let waiting = belongs && self.has_invitation(who)?;
-                let lost = !(on_branch || waiting);
-                let blind = on_branch && !belongs && !behind;
-                if lost || blind {
-                    summary.left_behind += usize::from(lost);
-                    summary.blind += usize::from(blind);
+            };
+            if own != tip {
+                if self.was_left_behind(who, &tip, &chain) {
+                    summary.left_behind += 1;
                     continue;
                 }
-                let (epoch, other) = (self.tree.epoch(&tip), self.members[who].tip.unwrap_or(tip));
-                let other = self.tree.epoch(&other);
+                if self.is_blind(who, &tip, &chain)? {
+                    summary.blind += 1;
+                    continue;
+                }
+                let (there, here) = (self.tree.epoch(&tip), self.tree.epoch(&own));
+                let joined = self.members[who].root.is_some_and(|root| chain.contains(&root));
+                let waiting = self.has_invitation(who)?;
                 return fault(
-                    "divergence",
-                    format!("member {who} is at epoch {other}, others at {epoch}"),
+                    if belongs && !joined { "left out" } else { "divergence" },
+                    format!(
+                        "member {who} is at epoch {here}, others at {there}; belongs there: {belongs}, joined there: \
+                         {joined}, a Welcome waits: {waiting}"
+                    ),
                 );
             }
             let state = self.must(who, "state", |e| testing::state(e, &group))?;
@@ -172,28 +190,11 @@ impl World {
         count.into_iter().max_by_key(|(tip, n)| (*n, self.tree.epoch(tip))).map(|(tip, _)| tip)
     }
 
-    /// Who disbanded and who goes on must not both have followed the same states.
-    fn judge_disband(
-        &mut self,
-        states: &[Option<GroupState>],
-        tip: Auth,
-        summary: Summary,
-    ) -> Checked<Summary> {
-        let chain = self.tree.chain(&tip);
-        for (who, state) in states.iter().enumerate() {
-            let on_branch = self.members[who].root.is_some_and(|root| chain.contains(&root));
-            let ended = *state == Some(GroupState::Disbanded) && !self.members[who].late_rival;
-            if ended && on_branch && self.tree.is_member(&tip, who) {
-                return fault("divergence", format!("member {who} saw the end, others go on"));
-            }
-        }
-        Ok(summary)
-    }
-
     fn judge_histories(&mut self, tip: Option<Auth>, mut summary: Summary) -> Checked<Summary> {
         let chain: Vec<Auth> = tip.map(|tip| self.tree.chain(&tip)).unwrap_or_default();
         for who in 0..self.members.len() {
             let mut reported: BTreeMap<EventId, (usize, usize)> = BTreeMap::new();
+            let mut gaps = 0;
             for body in self.events(who)? {
                 match body {
                     EventBody::MessageReceived { message } => {
@@ -204,6 +205,7 @@ impl World {
                             reported.entry(id).or_default().1 += 1;
                         }
                     }
+                    EventBody::HistoryGap { count, .. } => gaps += count,
                     _ => {}
                 }
             }
@@ -227,20 +229,26 @@ impl World {
                 return fault("deleted", format!("member {who} has no more {}", id.to_hex()));
             }
             summary.invalidated += history.values().filter(|lost| **lost).count();
-            self.judge_messages(who, &history, tip, &chain, &mut summary)?;
+            let unsaid = self.judge_messages(who, &history, tip, &chain, &mut summary)?;
+            self.members[who].unsaid = unsaid.saturating_sub(gaps);
         }
         summary.messages = self.said.len();
         Ok(summary)
     }
 
-    fn judge_messages(
+    /// Gives how many messages came too late without a verdict that says so.
+    ///
+    /// F6: "Messages that arrive *after* their epoch left the window are lost by design; report stale with a gap event,
+    /// never silently." The window is that of the member's own epoch when the message first came, in the call before.
+    pub fn judge_messages(
         &self,
         who: usize,
         history: &BTreeMap<EventId, bool>,
         tip: Option<Auth>,
         chain: &[Auth],
         summary: &mut Summary,
-    ) -> Checked {
+    ) -> Checked<u64> {
+        let mut unsaid = 0;
         let member = &self.members[who];
         let root = member.root.and_then(|root| chain.iter().position(|s| *s == root));
         for said in &self.said {
@@ -271,6 +279,7 @@ impl World {
                     }
                     if member.late.contains(&said.event) && !member.in_time.contains(&said.event) {
                         summary.too_late += 1;
+                        unsaid += u64::from(!member.stale.contains(&said.event));
                         continue;
                     }
                     let text =
@@ -279,6 +288,6 @@ impl World {
                 }
             }
         }
-        Ok(())
+        Ok(unsaid)
     }
 }

@@ -3,12 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mdk_core::testing::Place;
+use mdk_wire::ContentId;
 
 pub type Auth = [u8; 32];
 
 #[derive(Default)]
 pub struct Tree {
     states: BTreeMap<Auth, (u64, Option<Auth>)>,
+    /// The commits that led to them.
+    commits: BTreeMap<Auth, ContentId>,
     /// Who has a leaf in a state.
     members: BTreeMap<Auth, BTreeSet<usize>>,
 }
@@ -19,6 +22,9 @@ impl Tree {
             let known = self.states.entry(place.authenticator).or_insert((place.epoch, None));
             // Who joined in a state does not know its parent, others do.
             known.1 = known.1.or(place.parent);
+            if let (Some(_), Some(commit)) = (place.parent, place.commit) {
+                self.commits.insert(place.authenticator, commit);
+            }
         }
     }
 
@@ -32,6 +38,10 @@ impl Tree {
 
     pub fn is_member(&self, state: &Auth, who: usize) -> bool {
         self.members.get(state).is_some_and(|m| m.contains(&who))
+    }
+
+    pub fn commit(&self, state: &Auth) -> Option<ContentId> {
+        self.commits.get(state).copied()
     }
 
     pub fn epoch(&self, state: &Auth) -> u64 {

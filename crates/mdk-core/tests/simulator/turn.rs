@@ -1,6 +1,6 @@
 //! A member's turn: what comes to it, what it sends, what the relays say of it.
 
-use mdk_core::{DeferredReason, Engine, Error, Outcome, Pending, RejectCode, Verdict};
+use mdk_core::{DeferredReason, Engine, Error, Outcome, Pending, RejectCode, Verdict, testing};
 use mdk_wire::{Event, kind};
 
 use crate::plan::{draw, happens};
@@ -39,8 +39,10 @@ impl World {
             self.send(who, welcome, draw(&[salt, 61, n as u64]));
         }
         self.commits += 1;
+        let group = self.group.clone();
+        let content = self.call(who, |e| testing::content_of(e, &group, event)).ok().flatten();
         let (id, automatic, event) = (made.id, made.automatic, event.id());
-        self.sent.insert(event);
+        self.contents.extend(content.map(|content| (event, content)));
         self.members[who].published.retain(|p| p.id != id);
         self.members[who].published.push(Published { id, ack, automatic, event });
     }
@@ -112,9 +114,13 @@ impl World {
             }
             // The end of a group is final when its pass is over: a rival that comes then is too late for this member.
             let ended = matches!(outcome.verdict, Verdict::Rejected(r) if r.rule == "D1-3");
-            let rival =
-                *place >= self.members[who].since && self.sent.contains(&self.net.log[*place].id);
-            self.members[who].late_rival |= ended && rival;
+            let event = self.net.log[*place].id;
+            if ended && *place >= self.members[who].since && self.contents.contains_key(&event) {
+                self.members[who].late_rivals.insert(event);
+            }
+            if matches!(outcome.verdict, Verdict::Rejected(r) if r.code == RejectCode::StaleEpoch) {
+                self.members[who].stale.insert(event);
+            }
         }
         if die {
             self.open(who);

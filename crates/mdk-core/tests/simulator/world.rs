@@ -7,7 +7,7 @@ use std::sync::Arc;
 use mdk_core::testing::{self, Watch};
 use mdk_core::{Clock as _, Config, Engine, Error, EventBody, GroupState, ManualClock, NewGroup};
 use mdk_store::{DatabaseKey, OpenOptions};
-use mdk_wire::{Event, EventId, GroupId, Keys, PublicKey, Secret};
+use mdk_wire::{ContentId, Event, EventId, GroupId, Keys, PublicKey, Secret};
 
 use crate::net::Net;
 use crate::plan::{Plan, draw};
@@ -60,10 +60,14 @@ pub struct Member {
     /// Messages that came only when their epoch had long gone, and messages that came in time.
     pub late: BTreeSet<EventId>,
     pub in_time: BTreeSet<EventId>,
+    /// Messages that were refused for coming too late.
+    pub stale: BTreeSet<EventId>,
+    /// How many of the late ones it was neither refused nor told of.
+    pub unsaid: u64,
     /// How much had been sent when it joined.
     pub since: usize,
-    /// A commit of later than that came when it was out of the group.
-    pub late_rival: bool,
+    /// Commits of later than that which came when it was out of the group.
+    pub late_rivals: BTreeSet<EventId>,
 }
 
 /// What a world is broken with, to see that it is noticed.
@@ -84,8 +88,8 @@ pub struct World {
     pub group: GroupId,
     pub tree: Tree,
     pub said: Vec<Said>,
-    /// Commits that were published.
-    pub sent: BTreeSet<EventId>,
+    /// Commits that were published, by what they carry.
+    pub contents: BTreeMap<EventId, ContentId>,
     pub broken: Broken,
     pub commits: u64,
     pub races: u64,
@@ -126,8 +130,10 @@ impl World {
                 root: None,
                 late: BTreeSet::new(),
                 in_time: BTreeSet::new(),
+                stale: BTreeSet::new(),
+                unsaid: 0,
                 since: 0,
-                late_rival: false,
+                late_rivals: BTreeSet::new(),
             };
             members.push(member);
         }
@@ -140,7 +146,7 @@ impl World {
             group: GroupId::from_bytes(&[1; 16]).expect("16 bytes"),
             tree: Tree::default(),
             said: Vec::new(),
-            sent: BTreeSet::new(),
+            contents: BTreeMap::new(),
             broken,
             commits: 0,
             races: 0,

@@ -11,17 +11,18 @@ use pyo3::types::PyDict;
 
 use crate::errors::Raise;
 use crate::futures::{runtime, spawn};
+use crate::process::OfProcess;
 use crate::views::ToPy;
 
 /// A relay on loopback. Private: `mdk.testing.LocalRelay` is what people use.
 #[pyclass(frozen, name = "_LocalRelay", module = "mdk._mdk")]
-pub(crate) struct LocalRelay(Arc<mdk_client::local_relay::LocalRelay>);
+pub(crate) struct LocalRelay(OfProcess<Arc<mdk_client::local_relay::LocalRelay>>);
 
 struct Started(mdk_client::local_relay::LocalRelay);
 
 impl<'py> ToPy<'py> for Started {
     fn to_py(self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        Ok(Bound::new(py, LocalRelay(Arc::new(self.0)))?.into_any())
+        Ok(Bound::new(py, LocalRelay(OfProcess::new(Arc::new(self.0))))?.into_any())
     }
 }
 
@@ -50,17 +51,17 @@ impl LocalRelay {
     }
 
     #[getter]
-    fn url(&self) -> &str {
-        self.0.url()
+    fn url(&self) -> PyResult<&str> {
+        Ok(self.0.get()?.url())
     }
 
     #[getter]
-    fn connections(&self) -> usize {
-        self.0.connections()
+    fn connections(&self) -> PyResult<usize> {
+        Ok(self.0.get()?.connections())
     }
 
     fn pause<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let relay = self.0.clone();
+        let relay = self.0.get()?.clone();
         spawn(py, async move {
             relay.pause().await;
             Ok(())
@@ -68,12 +69,12 @@ impl LocalRelay {
     }
 
     fn resume<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let relay = self.0.clone();
+        let relay = self.0.get()?.clone();
         spawn(py, async move { relay.resume().await.map_err(Raise::from) })
     }
 
     fn cut<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let relay = self.0.clone();
+        let relay = self.0.get()?.clone();
         spawn(py, async move {
             relay.cut().await;
             Ok(())
@@ -81,7 +82,7 @@ impl LocalRelay {
     }
 
     fn wipe<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let relay = self.0.clone();
+        let relay = self.0.get()?.clone();
         spawn(py, async move {
             relay.wipe().await;
             Ok(())
@@ -89,27 +90,28 @@ impl LocalRelay {
     }
 
     #[pyo3(signature = (kinds, reason))]
-    fn refuse(&self, kinds: Option<BTreeSet<u16>>, reason: &str) {
-        self.0.refuse(kinds, reason);
+    fn refuse(&self, kinds: Option<BTreeSet<u16>>, reason: &str) -> PyResult<()> {
+        self.0.get()?.refuse(kinds, reason);
+        Ok(())
     }
 
     fn faults(&self, faults: &Bound<'_, PyDict>) -> PyResult<()> {
-        self.0.faults(read_faults(faults)?);
+        self.0.get()?.faults(read_faults(faults)?);
         Ok(())
     }
 
     fn count(&self, py: Python<'_>, kind: u16) -> PyResult<usize> {
-        let (relay, runtime) = (self.0.clone(), runtime()?);
+        let (relay, runtime) = (self.0.get()?.clone(), runtime()?);
         Ok(py.detach(|| runtime.block_on(relay.count(kind))))
     }
 
-    fn events(&self, kind: u16) -> Vec<String> {
-        self.0.events(kind)
+    fn events(&self, kind: u16) -> PyResult<Vec<String>> {
+        Ok(self.0.get()?.events(kind))
     }
 
     /// Waits until something was stored, or a connection came or went, since the count `seen`; returns the new one.
     fn changed<'py>(&self, py: Python<'py>, seen: u64) -> PyResult<Bound<'py, PyAny>> {
-        let mut changes = self.0.changes();
+        let mut changes = self.0.get()?.changes();
         spawn(py, async move {
             let now = changes.wait_for(|now| *now != seen).await;
             let now = now.map(|now| *now).map_err(|_| ClientError::Closed)?;

@@ -7,16 +7,17 @@ use pyo3::prelude::*;
 
 use crate::errors::Raise;
 use crate::futures::{runtime, spawn};
+use crate::process::OfProcess;
 use crate::text::Text;
 use crate::views;
 
 /// Connections to relays, shared by accounts. Private: `mdk.RelayPool` is what people use.
 #[pyclass(frozen, name = "_Pool", module = "mdk._mdk")]
-pub(crate) struct Pool(mdk_client::Pool);
+pub(crate) struct Pool(OfProcess<mdk_client::Pool>);
 
 impl Pool {
-    pub(crate) fn pool(&self) -> mdk_client::Pool {
-        self.0.clone()
+    pub(crate) fn pool(&self) -> Result<mdk_client::Pool, Raise> {
+        self.0.get().cloned()
     }
 }
 
@@ -36,18 +37,19 @@ impl Pool {
             options.reconnect_min = super::seconds(pause);
         }
         let runtime = runtime()?;
-        Ok(Self(py.detach(|| {
+        let pool = py.detach(|| {
             let _inside = runtime.enter();
             mdk_client::Pool::new(options)
-        })))
+        });
+        Ok(Self(OfProcess::new(pool)))
     }
 
     fn status<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
-        views::list(py, self.0.status())
+        views::list(py, self.0.get()?.status())
     }
 
     fn close<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let pool = self.0.clone();
+        let pool = self.pool()?;
         spawn(py, async move {
             pool.close().await;
             Ok(())

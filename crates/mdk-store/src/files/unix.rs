@@ -212,6 +212,10 @@ impl Place {
         let here =
             rustix::fs::statat(&self.dir, name, AtFlags::SYMLINK_NOFOLLOW).map_err(
                 |e| match e {
+                    // SQLite could not make it, which is no news about the path.
+                    Errno::NOENT if self.is_where_it_was() => {
+                        io_error("opening", role, &io::ErrorKind::NotFound.into())
+                    }
                     Errno::NOENT => OpenError::PathChanged { role },
                     e => io_error("looking for", role, &e.into()),
                 },
@@ -238,6 +242,12 @@ impl Place {
             Err(e) => return Err(io_error("opening", role, &e)),
         };
         if opened { Ok(()) } else { Err(OpenError::PathChanged { role }) }
+    }
+
+    /// Whether the path of the directory still leads to it.
+    fn is_where_it_was(&self) -> bool {
+        let there = fs::symlink_metadata(&self.dir_path);
+        matches!((rustix::fs::fstat(&self.dir), there), (Ok(a), Ok(b)) if is_same_file(&a, &b))
     }
 
     /// What the directory lies on.

@@ -19,17 +19,20 @@ const HEADER: i64 = 32;
 /// Bytes that the log is given when it is opened: what it has when a write ends that moves it.
 const RESERVE: i64 = HEADER + (CHECKPOINT_PAGES as i64 + 50) * FRAME;
 
-/// Moves what can be moved. What a reader of an old state, or a failed write, keeps in the log stays good there.
+/// Moves what can be moved. What a reader of an old state, or a failed write, keeps in the log stays good there. `true`:
+/// all of it is in the database file, durably, and the next commit begins the log anew.
 ///
 /// # Errors
 /// The database file could not be made durable, but SQLite believes that it is. The connection must not write again,
 /// and must not close the log: see [`super::mend`].
-pub(super) fn move_log(conn: &Connection) -> Result<()> {
+pub(super) fn move_log(conn: &Connection) -> Result<bool> {
     conn.execute_batch("PRAGMA synchronous = OFF")?;
-    let _ = conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+    let counts = conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
+        Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
+    });
     let synced = sync(conn);
     conn.execute_batch("PRAGMA synchronous = FULL")?;
-    synced
+    synced.map(|()| counts.is_ok_and(|(frames, moved)| frames >= 0 && frames == moved))
 }
 
 /// Gives the log the room that it will need. To sync a file that has grown costs twice as much as one that has not, and

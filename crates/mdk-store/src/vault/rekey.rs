@@ -17,6 +17,7 @@ use super::{Progress, VaultError, pages};
 use crate::{
     DatabaseKey, FileRole, OpenError, Store, cipher,
     files::{self, Place},
+    first_open,
     key_source::{self, Home},
     open::remove_side_cars,
     ritual,
@@ -79,17 +80,14 @@ impl Store {
         let before = record.clone();
         record.pending = Some(home.slot.clone());
         record.write(&place)?;
-        let mut made = false;
-        let copied = home
-            .make(&new)
+        let made = home.make(&new);
+        let may_be_there = !first_open::is_late(&made);
+        let copied = made
             .map_err(|error| match error {
                 OpenError::DatabaseMissingButKeyPresent => key_exists(),
                 error => error.into(),
             })
-            .and_then(|()| {
-                made = true;
-                copy(&place, &old, &new, progress)
-            });
+            .and_then(|()| copy(&place, &old, &new, progress));
         let swapped = copied.and_then(|bytes| {
             self.swap(&place, &old, &new)?;
             Ok(bytes)
@@ -102,10 +100,10 @@ impl Store {
                 let name = rekey_name(&place);
                 remove_side_cars(&place, &name);
                 place.remove(&name);
-                if made {
-                    home.unmake(&new);
-                }
-                if before.write(&place).is_err() {
+                if may_be_there && !home.unmake(&new) {
+                    // The record still speaks of it, so that the next opening removes it.
+                    tracing::warn!("the new key of a re-key that failed could not be removed yet");
+                } else if before.write(&place).is_err() {
                     tracing::warn!("the record of where the key is could not be restored");
                 }
                 return Err(error);

@@ -219,6 +219,18 @@ fn a_directory_that_was_swapped_between_database_and_log_is_refused() {
 }
 
 #[test]
+fn a_log_that_sqlite_could_not_make_is_not_a_swapped_directory() {
+    let world = Swapped::new();
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let _conn = Connection::open_with_flags(world.place.path(world.place.name()), flags).unwrap();
+    let missing = world.confirm("alice.db-wal").unwrap_err();
+    assert!(
+        matches!(missing, OpenError::Io { kind: std::io::ErrorKind::NotFound, .. }),
+        "{missing:?}"
+    );
+}
+
+#[test]
 fn sqlite_follows_no_link_on_the_way() {
     let world = Swapped::new();
     let at = |n| world.home.path().join(n);

@@ -1,0 +1,175 @@
+use std::cell::Cell;
+use std::ffi::c_int;
+
+use mdk_wire::{EventId, GroupId};
+use rusqlite::ffi;
+
+use super::{HeldRow, MAX_HELD_BYTES};
+use crate::{DatabaseKey, OpenOptions, Result, Store, StoreError, Tx};
+
+fn group(n: u8) -> GroupId {
+    GroupId::from_bytes(&[n; 16]).unwrap()
+}
+
+fn event(n: u64) -> EventId {
+    let mut id = [0; 32];
+    // Scattered, as hashes are.
+    id[..8].copy_from_slice(&n.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes());
+    EventId::from_bytes(id)
+}
+
+fn row(of: u8, n: u64, size: usize) -> HeldRow {
+    HeldRow {
+        event_id: event(n),
+        group: group(of),
+        event_json: "x".repeat(size),
+        received_at: 1_000 + n,
+        reported: false,
+    }
+}
+
+/// Pages that this connection has looked at so far, whether they were in memory or not.
+fn pages(tx: &Tx<'_>) -> i64 {
+    let mut sum = 0;
+    for what in [ffi::SQLITE_DBSTATUS_CACHE_HIT, ffi::SQLITE_DBSTATUS_CACHE_MISS] {
+        let (mut current, mut highest): (c_int, c_int) = (0, 0);
+        // SAFETY: the handle is that of an open connection, used by this thread only.
+        let code = unsafe {
+            ffi::sqlite3_db_status(tx.conn.handle(), what, &raw mut current, &raw mut highest, 0)
+        };
+        assert_eq!(code, ffi::SQLITE_OK);
+        sum += i64::from(current);
+    }
+    sum
+}
+
+/// The most pages that one of these calls looks at.
+fn most(tx: &Tx<'_>, mut calls: impl Iterator<Item = Result<()>>) -> i64 {
+    let (mut most, mut before) = (0, pages(tx));
+    while let Some(call) = calls.next() {
+        call.unwrap();
+        let after = pages(tx);
+        most = most.max(after - before);
+        before = after;
+    }
+    most
+}
+
+/// What one more event costs does not depend on how many are held, and one that is refused costs less still.
+#[test]
+fn a_flood_costs_the_same_per_event_however_long_it_is() {
+    let mut store = Store::in_memory().unwrap();
+    store
+        .write(|tx| {
+            let fill = |from: u64, to: u64| {
+                for n in from..to {
+                    assert!(tx.hold(&row(1, n, 2_000), u32::MAX).unwrap());
+                }
+            };
+            let held = |from: u64| {
+                (from..from + 20).map(move |n| tx.hold(&row(1, n, 2_000), u32::MAX).map(drop))
+            };
+            let refused = |from: u64| {
+                (from..from + 20).map(move |n| tx.hold(&row(1, n, 2_000), 500).map(drop))
+            };
+            fill(0, 500);
+            let few = (most(tx, held(500)), most(tx, refused(10_000)));
+            fill(520, 4_000);
+            let many = (most(tx, held(4_000)), most(tx, refused(20_000)));
+            // A level more in the trees, a page that is split.
+            assert!(many.0 <= 2 * few.0, "held: {few:?} pages with 500, {many:?} with 4,000");
+            assert!(many.1 <= 2 * few.1, "refused: {few:?} pages with 500, {many:?} with 4,000");
+            assert!(many.1 < 20, "{many:?}");
+            Ok::<_, StoreError>(())
+        })
+        .unwrap();
+}
+
+/// What is known of a group is what counting finds.
+fn agrees(tx: &Tx<'_>) {
+    for n in 1..=3 {
+        let sql = "SELECT count(*), coalesce(sum(octet_length(event_json)), 0) FROM main.held WHERE group_id = ?1";
+        let counted = tx
+            .one(sql, [group(n).as_bytes()], |row| {
+                Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))
+            })
+            .unwrap()
+            .unwrap();
+        let (events, bytes) = tx.held_sums(&group(n)).unwrap();
+        assert_eq!((events as i64, bytes as i64), counted);
+        assert_eq!(tx.held_count(&group(n)).unwrap(), events);
+    }
+}
+
+#[test]
+fn the_sums_follow_every_change_and_every_way_back() {
+    let (seed, folder) = (Cell::new(7_u64), tempfile::tempdir().unwrap());
+    let pick = |below: u64| {
+        seed.set(seed.get().wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
+        (seed.get() >> 33) % below
+    };
+    let path = folder.path().join("held.db");
+    let key = DatabaseKey::Raw(mdk_wire::Secret::new([3; 32]));
+    let open = || Store::open(&path, &key, &OpenOptions::default()).unwrap();
+    let mut store = open();
+    for round in 0..60 {
+        let step = |tx: &Tx<'_>| -> Result<()> {
+            let (of, n) = (1 + pick(3) as u8, pick(40));
+            match pick(8) {
+                0..=4 => drop(tx.hold(&row(of, n, 10 + pick(90) as usize), 12)?),
+                5 => tx.unhold(&event(n))?,
+                6 => tx.delete_group(&group(of))?,
+                _ => drop(tx.exec(
+                    "UPDATE held SET group_id = ?1 WHERE event_id = ?2",
+                    [&group(of).as_bytes()[..], &event(n).as_bytes()[..]],
+                )?),
+            }
+            Ok(())
+        };
+        let keep = pick(3) > 0;
+        let result = store.write(|tx| {
+            for _ in 0..pick(6) {
+                step(tx)?;
+                let undone = pick(2) == 0;
+                let _ = tx.savepoint(|tx| {
+                    step(tx)?;
+                    step(tx)?;
+                    if undone { failed() } else { Ok(()) }
+                });
+                if pick(2) == 0 {
+                    agrees(tx);
+                }
+            }
+            if keep { Ok(()) } else { failed() }
+        });
+        assert_eq!(result.is_ok(), keep);
+        store.read(|tx| Ok::<_, StoreError>(agrees(tx))).unwrap();
+        if round % 10 == 9 {
+            drop(store);
+            store = open();
+        }
+    }
+}
+
+fn failed() -> Result<()> {
+    Err(StoreError::Internal { what: "a way back", code: 0 })
+}
+
+#[test]
+fn a_group_holds_up_to_its_share_of_bytes() {
+    let size = usize::try_from(MAX_HELD_BYTES / 4).unwrap();
+    Store::in_memory()
+        .unwrap()
+        .write(|tx| {
+            for n in 0..4 {
+                assert!(tx.hold(&row(1, n, size), 9)?);
+            }
+            assert!(!tx.hold(&row(1, 4, 1), 9)?, "one byte above the share");
+            tx.unhold(&event(0))?;
+            assert!(!tx.hold(&row(1, 4, size + 1), 9)?);
+            assert!(tx.hold(&row(1, 4, size), 9)?);
+            assert!(tx.hold(&row(2, 5, size), 9)?, "another group");
+            Ok::<_, StoreError>(())
+        })
+        .unwrap();
+}

@@ -1,0 +1,20 @@
+-- How much each group holds, for the life of a connection: whoever sees a routing id may send more, so its share has to
+-- be known without reading it. In memory, in the transaction of what it counts; a group is counted when first asked for.
+CREATE TEMP TABLE held_sums (
+  group_id BLOB PRIMARY KEY,
+  events   INTEGER NOT NULL,
+  bytes    INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TEMP TRIGGER held_comes AFTER INSERT ON main.held BEGIN
+  UPDATE held_sums SET events = events + 1, bytes = bytes + octet_length(NEW.event_json)
+  WHERE group_id = NEW.group_id;
+END;
+CREATE TEMP TRIGGER held_goes AFTER DELETE ON main.held BEGIN
+  UPDATE held_sums SET events = events - 1, bytes = bytes - octet_length(OLD.event_json)
+  WHERE group_id = OLD.group_id;
+  -- Nothing names a group that is gone.
+  DELETE FROM held_sums WHERE group_id = OLD.group_id AND events <= 0;
+END;
+CREATE TEMP TRIGGER held_changes AFTER UPDATE OF group_id, event_json ON main.held BEGIN
+  DELETE FROM held_sums WHERE group_id IN (OLD.group_id, NEW.group_id);
+END;

@@ -1,0 +1,64 @@
+"""The record beside a database of where its key is: what commands go by when they are given no key."""
+
+import json
+from pathlib import Path
+
+from mdk.errors import KeyMissing
+from mdk.values import KeyringStoreName
+
+from .keys import KeySource
+
+_KEPT = ("keyring", "file", "secret", "env", "passphrase")
+_GIVEN = ("fd", "raw", "callback")
+_STORES: dict[str, KeyringStoreName] = {
+    "secret-service": "secret-service",
+    "keyutils": "keyutils",
+    "keychain": "keychain",
+    "credential-manager": "credential-manager",
+}
+
+
+def source(database: Path, given: KeySource | None) -> KeySource:
+    """Where the key of a database is: as the options say, else as is recorded, else in the keyring.
+
+    Raises:
+        KeyMissing: it was given by a program or a descriptor, and has to be given again.
+    """
+    if given is not None:
+        return given
+    if _slot(database).get("source") in _GIVEN:
+        raise KeyMissing(
+            "the key of this database is not kept anywhere: it was given when the database was made",
+            hint="Give it again, with --key fd:N or --key env:NAME.",
+        )
+    return recorded(database) or KeySource("keyring", "")
+
+
+def recorded(database: Path) -> KeySource | None:
+    """Where the record says that the key is; None if it does not say or cannot be read."""
+    slot = _slot(database)
+    kind = slot.get("source")
+    if kind not in _KEPT:
+        return None
+    try:
+        match kind:
+            case "file":
+                return KeySource(kind, str(slot["path"]))
+            case "keyring":
+                name = f"{slot['service']}/{slot['key_id']}"
+                return KeySource(kind, name, _STORES.get(slot.get("store", "")))
+            case "passphrase":
+                return KeySource(kind, "")
+            case _:
+                return KeySource(kind, str(slot["key_id"]))
+    except KeyError:
+        return None
+
+
+def _slot(database: Path) -> dict[str, str]:
+    try:
+        text = database.with_name(f"{database.name}.keyinfo").read_text(encoding="utf-8")
+        slot = json.loads(text)["key"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return slot if isinstance(slot, dict) else {}

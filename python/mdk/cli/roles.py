@@ -1,0 +1,77 @@
+"""`mdk promote`, `mdk demote`: who is an admin of a group."""
+
+from collections.abc import Awaitable, Callable
+
+import click
+
+from mdk import Group, GroupInfo, PublicKey
+
+from . import output, records, running, session
+from .accounts import Account, account_options
+from .kinds import Person
+from .options import json_option, patience_option
+
+
+@click.command(short_help="Make members of GROUP admins.")
+@click.argument("group")
+@click.argument("people", nargs=-1, required=True, type=Person(), metavar="NPUB...")
+@account_options
+@patience_option(20)
+@json_option
+def promote(
+    group: str, people: tuple[PublicKey, ...], account: Account, timeout: float, as_json: bool
+) -> int:
+    """Make members of GROUP admins. An admin can invite and remove members, and make and unmake admins."""
+    chosen = list(dict.fromkeys(people))
+    return _change("promote", account, group, timeout, as_json, lambda room: room.promote(*chosen))
+
+
+@click.command(short_help="Make admins, or yourself, members like others.")
+@click.argument("group")
+@click.argument("people", nargs=-1, type=Person(), metavar="[NPUB...]")
+@account_options
+@patience_option(20)
+@json_option
+def demote(
+    group: str, people: tuple[PublicKey, ...], account: Account, timeout: float, as_json: bool
+) -> int:
+    """Take the rights of an admin of GROUP from members; without NPUB from yourself, for example before `mdk leave`.
+
+    The last admin cannot be demoted: make somebody else one first.
+    """
+    chosen = list(dict.fromkeys(people))
+
+    async def act(room: Group) -> GroupInfo:
+        me = [member.public_key for member in await room.members() if member.is_me]
+        return await room.demote(*(chosen or me))
+
+    return _change("demote", account, group, timeout, as_json, act)
+
+
+def _change(
+    command: str,
+    account: Account,
+    wanted: str,
+    timeout: float,
+    as_json: bool,
+    act: Callable[[Group], Awaitable[GroupInfo]],
+) -> int:
+    async def body() -> int:
+        deadline = running.Deadline(timeout)
+        async with session.opened(account, deadline) as client:
+            await session.catch_up(client, deadline, silent=as_json)
+            chosen = session.pick([handle.info for handle in client.groups], wanted)
+            room = client.groups[chosen.id]
+            async with session.within(client, deadline):
+                await act(room)
+            members = sorted(await room.members(), key=records.rank)
+            document = {
+                "command": command,
+                "exit_code": 0,
+                "group": chosen.id,
+                "members": [records.document(member) for member in members],
+            }
+            output.show(as_json, document, map(records.member_line, members))
+            return 0
+
+    return running.run(body())

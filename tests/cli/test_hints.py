@@ -1,0 +1,188 @@
+"""What a person is told to do: in words of the shell, who has to act, and commands that work when they are pasted."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+from tests.cli.kit import NOWHERE, Home
+
+from mdk import DatabaseKey, Keys, Mdk, errors
+from mdk.cli import hints
+from mdk.cli.app import app
+
+# Words of the Python API: a call, an attribute, an argument.
+API = re.compile(
+    r"\w\(\)|\w\(\w+[=)]|\bMdk\b|DatabaseKey|Config\b|(?:^| )\.\w|\w=\S|\bcall(?:s|ed)?\b|`mdk\."
+)
+ALL = [getattr(errors, name) for name in errors.__all__]
+
+
+@pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("command", ["send", "invite", "leave", "rekey", "restore"])
+def test_no_hint_speaks_of_calls(kind: type[errors.MdkError], command: str) -> None:
+    _, hint = hints.told(kind("it went wrong"), command)
+    if kind not in {errors.MdkError, errors.TransportError, errors.GroupError}:
+        assert hint or not kind.hint, kind
+    assert hint is None or not API.search(hint), hint
+    for name in re.findall(r"\bmdk ([a-z]+)", hint or ""):
+        assert name in app.commands, hint
+
+
+def test_what_was_written_for_programs_is_translated() -> None:
+    error = errors.InvalidInput(
+        "relays: none given", field="relays", hint="Name at least one: relays=['wss://…']."
+    )
+    assert hints.told(error, "groups") == (
+        "--relay: none given",
+        "Name one: mdk init --relay wss://…",
+    )
+    error = errors.InvalidInput("text: too large (limit 4, got 5)", field="text")
+    message, hint = hints.told(error, "send")
+    assert message == "text: too large (limit 4, got 5)"
+    assert hint is not None
+    assert "--help" in hint
+    error = errors.InvalidInput("text: too large (limit 4, got 5)", limit=4, value=5)
+    assert hints.told(error, "send")[1] == "Make it smaller: at most 4."
+    refused = errors.NoRelayAccepted(
+        "no relay accepted it", reasons={"wss://r": "blocked: \x1b no"}
+    )
+    assert hints.told(refused, "send")[0] == (
+        'no relay accepted it: wss://r says "blocked: \\u001b no"'
+    )
+
+
+def test_without_a_keyring_the_command_that_is_shown_works_when_it_is_pasted(home: Home) -> None:
+    asked = ["init", "-a", "alice", "--relay", home.relay, "--name", "Alice & Bob's"]
+    done = home.mdk(*asked, "--key", "keyring", "--json")
+    assert done.code == 69
+    assert not (home.folder / "data").exists()
+    place = home.folder / "data" / "mdk" / "alice" / "mdk.key"
+    line = done.err.strip().rpartition("like this: ")[2]
+    assert line == done.document["error"]["hint"].rpartition("like this: ")[2]
+    words = shlex.split(line)
+    assert words[words.index("init") :] == [
+        *(*asked, "--json"),
+        *("--key", f"file:{place}"),
+    ]
+    pasted = subprocess.run(
+        ["bash", "-c", line],
+        capture_output=True,
+        text=True,
+        env=home.environment,
+        cwd=home.folder,
+        timeout=60,
+        check=False,
+    )
+    assert pasted.returncode == 0, pasted.stderr
+    document = home.mdk("whoami", "-a", "alice", "--json").document
+    assert (document["key_source"], document["account"]) == ("file", "alice")
+
+
+def test_without_a_keyring_a_bot_says_the_same(home: Home) -> None:
+    done = home.mdk(
+        *("bot", "echo", "-a", "x", "--key=keyring", "--allow", "anyone", "--relay", home.relay)
+    )
+    assert done.code == 69
+    line = done.err.strip().rpartition("like this: ")[2]
+    assert f"bot echo -a x --allow anyone --relay {home.relay} --key file:" in line
+
+
+def test_the_keyring_of_an_account_that_is_there_is_not_replaced(home: Home) -> None:
+    """Another key would not open it: the hint is to go where the keyring is."""
+    home.account("alice")
+    for command in (["groups"], ["init"], ["send", "Lunch", "x"]):
+        done = home.mdk(*command, "-a", "alice", "--key", "keyring:mdk/7")
+        assert done.code in {69, 78}, done.err
+        assert "file:" not in done.err.replace("--to file:PATH", "")
+    (home.folder / "alice.key").unlink()
+    done = home.mdk("groups", "-a", "alice")
+    assert done.code == 78
+    assert "Put the key back" in done.err
+
+
+def test_who_has_to_act_when_somebody_cannot_be_invited(home: Home) -> None:
+    home.pair()
+    stranger = Keys.generate().public_key.npub
+    for arguments in (["--new", "Dinner"], ["Lunch"]):
+        done = home.mdk("invite", "-a", "alice", *arguments, stranger)
+        assert done.code == 67, done.err
+        assert stranger in done.err
+        assert "They have to act" in done.err
+
+
+@pytest.mark.parametrize("command", ["invite", "promote", "demote", "accept"])
+def test_a_wrong_npub_is_asked_for_again(home: Home, command: str) -> None:
+    right = Keys.generate().public_key.npub
+    wrong = right[:-1] + ("q" if right[-1] != "q" else "p")
+    arguments = ["--from", wrong] if command == "accept" else ["Lunch", wrong]
+    done = home.mdk(command, *arguments)
+    assert done.code == 64
+    assert "npub" in done.err
+    assert "ask the person" in done.err
+    assert wrong not in done.err
+
+
+def test_too_much_for_one_event_says_what_to_make_smaller(home: Home) -> None:
+    home.pair()
+    done = home.mdk("send", "-a", "alice", "Lunch", text="x" * 200_000)
+    assert done.code in {64, 79}, done.err
+    assert "too large" in done.err or "bytes" in done.err
+    error = errors.GroupTooLarge("an invite has 70000 bytes, the relays take 65536")
+    assert "fewer people" in str(hints.told(error, "invite")[1])
+    assert "Shorten" in str(hints.told(error, "send")[1])
+
+
+def test_what_every_relay_refuses_is_not_waited_for(home: Home, tmp_path: Path) -> None:
+    relay = home.start("relay", "--json", "--max-event-bytes", "6000")
+    assert relay.stdout is not None
+    own = Home(tmp_path, json.loads(relay.stdout.readline())["url"])
+    own.pair()
+    done = own.mdk("send", "-a", "alice", "Lunch", text="x" * 10_000)
+    assert done.code == 76
+    assert "too large" in done.out
+    assert "mdk init --relay URL" in done.out
+    relay.terminate()
+    relay.communicate(timeout=20)
+
+
+def test_an_invite_that_no_relay_would_take(home: Home, tmp_path: Path) -> None:
+    relay = home.start("relay", "--json", "--max-event-bytes", "2048")
+    assert relay.stdout is not None
+    own = Home(tmp_path, json.loads(relay.stdout.readline())["url"])
+    own.account("alice")
+    done = own.mdk("invite", "-a", "alice", "--new", "Lunch", own.account("bob"))
+    assert done.code == 79
+    assert "Invite fewer people at once" in done.err
+    assert own.mdk("groups", "-a", "alice").out == "no groups yet\n"
+    relay.terminate()
+    relay.communicate(timeout=20)
+
+
+def test_without_a_network_the_network_is_named(home: Home) -> None:
+    done = home.mdk(
+        "init", "-a", "x", "--key", home.key("x"), "--relay", NOWHERE, "--timeout", "0.5"
+    )
+    assert (done.code, "No relay was reached" in done.out) == (68, True)
+    somebody = Keys.generate().public_key.npub
+    for command in (
+        ["invite", "--new", "Lunch", somebody],
+        ["accept"],
+        ["groups", "--sync"],
+        ["export", "--sync"],
+    ):
+        done = home.mdk(*command, "-a", "x", "--timeout", "0.5")
+        assert (done.code, done.out) == (68, ""), command
+        assert "mdk whoami --check" in done.err, command
+
+
+def test_a_key_that_was_given_has_to_be_given_again(home: Home) -> None:
+    path = home.folder / "raw" / "mdk.db"
+    Mdk.open(path, keys=Keys.generate(), key=DatabaseKey.raw(bytes(range(32)))).close()
+    done = home.mdk("verify", path)
+    assert done.code == 78
+    assert "--key fd:N" in done.err

@@ -1,0 +1,68 @@
+"""The commands of the file find the key where it was put, like those that talk."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.cli.kit import Home
+
+
+@pytest.fixture
+def database(home: Home) -> Path:
+    """A database whose key is in a file that is nowhere else named."""
+    home.mdk("init", "-a", "a/mdk.db", "--offline", "--key", "file:x.key", "--relay", home.relay)
+    return home.folder / "a" / "mdk.db"
+
+
+def test_without_a_key_the_recorded_one_is_used(home: Home, database: Path) -> None:
+    for command in ("verify", "doctor", "rekey"):
+        done = home.mdk(command, database)
+        assert done.code == 0, (command, done.out, done.err)
+    assert "the key that was given opens the database" in home.mdk("doctor", database).out
+    home.mdk("rekey", database, "--to", "file:y.key")
+    assert home.mdk("verify", database).code == 0
+    assert home.mdk("groups", "-a", database).code == 0
+    done = home.mdk("salvage", database, "b/mdk.db", "--to-key", "file:b.key")
+    assert done.code == 0, done.err
+    done = home.mdk("verify", "b/mdk.db")
+    assert done.code == 0, done.err
+
+
+def test_a_backup_without_a_key(home: Home, database: Path) -> None:
+    secret = home.folder / "phrase"
+    secret.write_text("correct horse")
+    arguments = [str(part) for part in home.command("backup", database, "copy")]
+    line = " ".join(arguments) + " --backup-passphrase-fd 3 3<phrase"
+    import subprocess  # noqa: PLC0415
+
+    done = subprocess.run(
+        ["bash", "-c", line],
+        capture_output=True,
+        text=True,
+        env=home.environment,
+        cwd=home.folder,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (home.folder / "copy").exists()
+
+
+def test_what_is_given_counts_more_than_the_record(home: Home, database: Path) -> None:
+    (home.folder / "other.key").write_text((home.folder / "x.key").read_text()[:-4])
+    (home.folder / "other.key").chmod(0o600)
+    assert home.mdk("verify", database, "--key", "file:other.key").code == 78
+    assert home.mdk("verify", database, MDK_KEY="file:other.key").code == 78
+
+
+def test_the_doctor_asks_nobody_for_a_passphrase(home: Home, database: Path) -> None:
+    record = database.with_name("mdk.db.keyinfo")
+    text = json.loads(record.read_text())
+    text["key"] = {"source": "passphrase", "check": text["key"]["check"]}
+    record.write_text(json.dumps(text))
+    done = home.mdk("doctor", database)
+    assert done.code in {1, 2}, done.out
+    assert "no terminal" not in done.err
+    assert "database" in done.out

@@ -1,0 +1,48 @@
+"""Where `mdk listen` begins when it is not told."""
+
+from __future__ import annotations
+
+from tests.cli.kit import Home
+
+
+def listen(home: Home, *options: str, count: int) -> list[str]:
+    """The next messages that Bob is shown."""
+    done = home.mdk(
+        *("listen", "-a", "bob", "--json", "--count", str(count), "--for", "30", *options)
+    )
+    assert done.code == 0, done.err
+    return [line["message"]["text"] for line in done.lines if line["event"] == "message_received"]
+
+
+def say(home: Home, text: str, group: str = "Lunch") -> None:
+    done = home.mdk("send", "-a", "alice", group, text)
+    assert done.code == 0, done.err
+
+
+def test_it_goes_on_where_it_ended_also_behind_what_other_commands_fetched(home: Home) -> None:
+    home.pair()
+    say(home, "one")
+    assert listen(home, count=1) == ["one"]
+    say(home, "two")
+    assert home.mdk("groups", "-a", "bob", "--sync").code == 0
+    assert "two" in home.mdk("history", "-a", "bob", "Lunch").out
+    say(home, "three")
+    assert listen(home, count=2) == ["two", "three"]
+    # Looking elsewhere does not move that place.
+    say(home, "four")
+    assert listen(home, "--from-start", count=4) == ["one", "two", "three", "four"]
+    assert listen(home, "--after", "0", count=4) == ["one", "two", "three", "four"]
+    assert listen(home, count=1) == ["four"]
+
+
+def test_a_group_has_a_place_of_its_own(home: Home) -> None:
+    _, bob = home.pair()
+    assert home.mdk("invite", "-a", "alice", "--new", "Dinner", bob).code == 0
+    assert home.mdk("accept", "-a", "bob", "--all").code == 0
+    say(home, "soup")
+    say(home, "wine", "Dinner")
+    assert listen(home, count=2) in (["soup", "wine"], ["wine", "soup"])
+    say(home, "bread")
+    say(home, "cheese", "Dinner")
+    assert listen(home, "--group", "Dinner", count=1) == ["cheese"]
+    assert sorted(listen(home, count=2)) == ["bread", "cheese"]

@@ -1,0 +1,124 @@
+"""How long a command may take, and how it ends when it is interrupted."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.cli.kit import NOWHERE, Home
+
+TIMEOUT = 0.5
+# What closing gives the outbox when nobody limits it.
+DRAIN = 5.0
+
+
+@pytest.fixture
+def silent() -> Iterator[socket.socket]:
+    """A port that accepts connections, and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(30)
+        yield server
+
+
+def url_of(server: socket.socket) -> str:
+    return f"ws://127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_no_command_outlasts_its_timeout(home: Home, tmp_path: Path) -> None:
+    """The relay has died, and something waits to be published."""
+    relay = home.start("relay", "--json")
+    assert relay.stdout is not None
+    own = Home(tmp_path, json.loads(relay.stdout.readline())["url"])
+    _, bob = own.pair()
+    relay.terminate()
+    relay.communicate()
+    before = time.monotonic()
+    assert own.mdk("groups", "-a", "alice").code == 0
+    start = time.monotonic() - before
+    for command in (
+        ["send", "Lunch", "into the void"],
+        ["groups", "--sync"],
+        ["history", "--sync", "Lunch"],
+        ["invite", "Lunch", bob],
+        ["promote", "Lunch", bob],
+        ["accept"],
+        ["leave", "--yes", "Lunch"],
+        ["whoami", "--check"],
+        ["init", "--name", "Alice"],
+        ["listen", "--for", "0.1"],
+    ):
+        before = time.monotonic()
+        done = own.mdk(*command, "-a", "alice", "--timeout", str(TIMEOUT))
+        took = time.monotonic() - before
+        assert done.code == 68, (command, done.err)
+        # On a busy machine the start alone takes seconds.
+        assert took < TIMEOUT + 1 + 3 * start, (command, took, start)
+    assert "into the void  [queued]" in own.mdk("history", "-a", "alice", "Lunch").out
+
+
+@pytest.mark.parametrize("relays", ["refused", "silent", "both"])
+def test_making_an_account_without_a_relay_keeps_to_the_timeout(
+    home: Home, silent: socket.socket, relays: str
+) -> None:
+    urls = {"refused": [NOWHERE], "silent": [url_of(silent)], "both": [NOWHERE, url_of(silent)]}
+    before = time.monotonic()
+    assert home.mdk("--version").code == 0
+    start = time.monotonic() - before
+    options = [word for url in urls[relays] for word in ("--relay", url)]
+    before = time.monotonic()
+    done = home.mdk("init", "--key", home.key("x"), *options, "--timeout", str(TIMEOUT))
+    took = time.monotonic() - before
+    assert (done.code, "made" in done.out) == (68, True), done.err
+    assert took < TIMEOUT + 1 + 3 * start, (took, start)
+
+
+def test_control_c_in_init_ends_at_once_and_leaves_a_whole_account(
+    home: Home, silent: socket.socket
+) -> None:
+    process = home.start(
+        *("init", "-a", "alice", "--key", home.key("alice"), "--relay", url_of(silent)),
+        *("--timeout", "60"),
+    )
+    connection, _ = silent.accept()
+    before = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    took = time.monotonic() - before
+    connection.close()
+    assert (process.returncode, out) == (130, "")
+    assert err.endswith("mdk: interrupted\n")
+    assert "the account is made" in err
+    assert took < DRAIN - 1, took
+    # What is there is an account like any other.
+    document = home.mdk("whoami", "-a", "alice", "--json").document
+    assert document["relays"] == [url_of(silent)]
+    assert home.mdk("verify", document["database"]).code == 0
+    done = home.mdk("init", "-a", "alice", "--relay", home.relay)
+    assert (done.code, done.out.split()[0]) == (0, "opened"), done.err
+
+
+def test_control_c_while_a_keyring_does_not_answer(home: Home) -> None:
+    """A bus that accepts and says nothing: nothing has been made yet, and nothing is."""
+    path = home.folder / "bus"
+    home.more["DBUS_SESSION_BUS_ADDRESS"] = f"unix:path={path}"
+    with socket.socket(socket.AF_UNIX) as bus:
+        bus.bind(str(path))
+        bus.listen()
+        bus.settimeout(30)
+        for offline in ([], ["--offline"]):
+            process = home.start("init", "--json", "--relay", home.relay, *offline)
+            connection, _ = bus.accept()
+            before = time.monotonic()
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=30)
+            took = time.monotonic() - before
+            connection.close()
+            assert (process.returncode, err.strip()) == (130, "mdk: interrupted")
+            assert json.loads(out)["error"]["code"] == "interrupted"
+            assert took < DRAIN - 1, took
+            assert not (home.folder / "data" / "mdk" / "default" / "mdk.db").exists()

@@ -1,0 +1,373 @@
+"""What docs/guide/bots.md promises beyond a good day: who is heard, in which order, and what an end leaves behind."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from pathlib import Path
+
+import pytest
+from tests.client.people import PATIENCE, hear, texts, until
+
+from mdk import (
+    Bot,
+    Client,
+    Context,
+    DatabaseKey,
+    Invited,
+    Joined,
+    Keys,
+    MessageEdited,
+    MessageReceived,
+    ReactionAdded,
+    errors,
+)
+from mdk import bot as bots
+from mdk.testing import Clock, LocalRelay, client
+from mdk.testing.clients import impatient
+from mdk.testing.fixtures import MakeClient
+
+KEY = bytes(range(32))
+IDENTITY = Keys.generate()
+
+
+def bot_of(relay: LocalRelay, **options: object) -> Bot:
+    bot = Bot(":memory:", relays=[relay.url], **({"allow": "anyone"} | options))  # type: ignore[arg-type]
+    impatient(bot.client)
+    bot._first_pause = 0.01
+    return bot
+
+
+def bot_on_disk(relay: LocalRelay, folder: Path, **options: object) -> Bot:
+    """The same account each time."""
+    bot = Bot(
+        folder / "bot" / "mdk.db",
+        relays=[relay.url],
+        key=DatabaseKey.raw(KEY),
+        **({"allow": "anyone"} | options),  # type: ignore[arg-type]
+    )
+    impatient(bot.client)
+    bot._first_pause = 0.01
+    return bot
+
+
+async def going(bot: Bot) -> asyncio.Task[None]:
+    """Set a bot going and wait until it can be invited."""
+    started = asyncio.Event()
+
+    async def note(_client: Client) -> None:
+        started.set()
+
+    bot.on_start(note)
+    serving = asyncio.create_task(bot.serve())
+    await asyncio.wait_for(started.wait(), PATIENCE)
+    await bot.client.ready(PATIENCE)
+    return serving
+
+
+async def end(bot: Bot, serving: asyncio.Task[None]) -> None:
+    bot.stop()
+    await serving
+
+
+async def test_a_conversation_hears_only_who_is_allowed_and_takes_nothing_from_others(
+    relay: LocalRelay, make_client: MakeClient
+) -> None:
+    friend, stranger = await make_client("friend"), await make_client("stranger")
+    bot = bot_of(relay, allow=[friend.npub])
+    asked = asyncio.Event()
+    handled: list[str] = []
+
+    @bot.command("ask")
+    async def ask(ctx: Context) -> None:
+        await ctx.send("what?")
+        asked.set()
+        answer = await ctx.group.next_message(PATIENCE)
+        await ctx.send(f"so {answer.text}")
+
+    @bot.on_message
+    async def note(ctx: Context) -> None:
+        handled.append(ctx.text)
+        await ctx.send(f"handled {ctx.text}")
+
+    serving = await going(bot)
+    try:
+        group = await friend.groups.create("ours", [bot.client.public_key, stranger.public_key])
+        room = await stranger.invites.accept(await stranger.invites.next(PATIENCE))
+        await group.send("/ask")
+        await asyncio.wait_for(asked.wait(), PATIENCE)
+        assert await hear(group, 1) == ["what?"]
+        await room.send("me!")
+        assert await hear(group, 1) == ["me!"]
+        mine = bot.client.groups[group.id]
+        async with asyncio.timeout(PATIENCE):
+            while "me!" not in await texts(mine):
+                await bot.client._session.feed.wait()
+        await group.send("me")
+        # The conversation heard it, and then the handler of messages does.
+        assert await hear(group, 2) == ["so me", "handled me"]
+        assert handled == ["me"]
+        # What nobody handles is stored all the same.
+        assert await texts(mine) == ["/ask", "what?", "me!", "me", "so me", "handled me"]
+    finally:
+        await end(bot, serving)
+
+
+async def test_handlers_of_events_hear_only_who_is_allowed(
+    relay: LocalRelay, make_client: MakeClient
+) -> None:
+    friend, stranger = await make_client("friend"), await make_client("stranger")
+    bot = bot_of(relay, allow=[friend.npub])
+    heard: list[tuple[str, str]] = []
+    done = asyncio.Event()
+
+    @bot.on(ReactionAdded)
+    async def reaction(event: ReactionAdded) -> None:
+        heard.append((event.reaction.sender.npub, event.reaction.emoji))
+        done.set()
+
+    @bot.on(MessageEdited)
+    async def edited(event: MessageEdited) -> None:
+        heard.append((event.message.sender.npub, event.message.text))
+
+    @bot.on(MessageReceived)
+    async def received(event: MessageReceived) -> None:
+        heard.append((event.message.sender.npub, event.message.text))
+
+    serving = await going(bot)
+    try:
+        group = await friend.groups.create("ours", [bot.client.public_key, stranger.public_key])
+        room = await stranger.invites.accept(await stranger.invites.next(PATIENCE))
+        said = (await room.send("hello")).message
+        await room.edit(said, "hello!")
+        await room.react(said, "👎")
+        assert await hear(group, 1) == ["hello"]
+        mine = (await group.send("mine")).message
+        await group.react(mine, "👍")
+        await asyncio.wait_for(done.wait(), PATIENCE)
+        assert heard == [(friend.npub, "mine"), (friend.npub, "👍")]
+    finally:
+        await end(bot, serving)
+
+
+async def test_an_empty_list_refuses_everybody(relay: LocalRelay, make_client: MakeClient) -> None:
+    alice = await make_client("alice")
+    bot = bot_of(relay, allow=[])
+    invited = asyncio.Event()
+
+    @bot.on(Invited)
+    async def note(_event: Invited) -> None:
+        invited.set()
+
+    serving = await going(bot)
+    try:
+        await alice.groups.create("come", [bot.client.public_key])
+        await asyncio.wait_for(invited.wait(), PATIENCE)
+        # Handlers of an invite are called when it has been answered.
+        assert await bot.client.invites.pending() == []
+        assert list(bot.client.groups) == []
+    finally:
+        await end(bot, serving)
+
+
+async def test_its_own_messages_reach_no_handler(
+    relay: LocalRelay, make_client: MakeClient
+) -> None:
+    alice = await make_client("alice")
+    bot = bot_of(relay)
+    heard: list[str] = []
+
+    @bot.on_message
+    async def answer(ctx: Context) -> None:
+        heard.append(ctx.text)
+        await ctx.send(f"re: {ctx.text}")
+
+    @bot.on(MessageReceived)
+    async def note(event: MessageReceived) -> None:
+        heard.append(event.message.text)
+
+    serving = await going(bot)
+    try:
+        group = await alice.groups.create("chat", [bot.client.public_key])
+        for text in ("one", "two"):
+            await group.send(text)
+            assert await hear(group, 1) == [f"re: {text}"]
+    finally:
+        await end(bot, serving)
+    assert heard == ["one", "one", "two", "two"]
+
+
+async def test_what_is_behind_a_message_that_fails_waits_for_it(
+    relay: LocalRelay, make_client: MakeClient
+) -> None:
+    alice = await make_client("alice")
+    bot = bot_of(relay)
+    attempts: list[str] = []
+    mended, tried = asyncio.Event(), asyncio.Event()
+
+    @bot.on_message
+    async def handle(ctx: Context) -> None:
+        attempts.append(ctx.text)
+        if ctx.text == "trouble" and not mended.is_set():
+            if len(attempts) >= 3:
+                tried.set()
+            raise ValueError
+        await ctx.reply(f"done {ctx.text}")
+
+    serving = await going(bot)
+    try:
+        group = await alice.groups.create("chat", [bot.client.public_key])
+        await group.send("trouble")
+        await group.send("behind")
+        await until(lambda: bot.client.groups.get(group.id) is not None, bot.client)
+        async with asyncio.timeout(PATIENCE):
+            while "behind" not in await texts(bot.client.groups[group.id]):
+                await bot.client._session.feed.wait()
+        tried.clear()
+        attempts.clear()
+        await asyncio.wait_for(tried.wait(), PATIENCE)
+        assert set(attempts) == {"trouble"}
+        mended.set()
+        assert await hear(group, 2) == ["done trouble", "done behind"]
+    finally:
+        await end(bot, serving)
+
+
+async def test_an_event_is_given_again_until_its_handler_returns(
+    relay: LocalRelay, make_client: MakeClient
+) -> None:
+    alice = await make_client("alice")
+    bot = bot_of(relay)
+    attempts = 0
+    done = asyncio.Event()
+
+    @bot.on(Joined)
+    async def joined(_event: Joined) -> None:
+        nonlocal attempts
+        attempts += 1
+        if attempts < 3:
+            raise ValueError
+        done.set()
+
+    serving = await going(bot)
+    try:
+        await alice.groups.create("chat", [bot.client.public_key])
+        await asyncio.wait_for(done.wait(), PATIENCE)
+    finally:
+        await end(bot, serving)
+    assert attempts == 3
+
+
+def test_the_pauses_between_attempts() -> None:
+    pauses = list(islice(bots.growing(bots._FIRST_PAUSE), 12))
+    assert pauses[:4] == [0.5, 1, 2, 4]
+    assert pauses[-2:] == [300, 300]
+    assert bots._LONGEST_PAUSE == 300
+
+
+@pytest.mark.parametrize("backlog", [True, False])
+async def test_what_was_sent_while_it_was_down(
+    relay: LocalRelay, tmp_path: Path, backlog: bool
+) -> None:
+    clock = Clock(datetime.now(UTC) - timedelta(seconds=5))
+    user = await client(relay, "user", clock=clock)
+    order: list[str] = []
+
+    def handling(bot: Bot) -> Bot:
+        @bot.on_start
+        async def started(_client: Client) -> None:
+            order.append("start")
+
+        @bot.on_message
+        async def handle(ctx: Context) -> None:
+            order.append(ctx.text)
+            await ctx.reply(f"done {ctx.text}")
+
+        return bot
+
+    try:
+        first = handling(bot_on_disk(relay, tmp_path))
+        serving = await going(first)
+        group = await user.groups.create("chat", [first.client.public_key])
+        await group.send("up")
+        assert await hear(group, 1) == ["done up"]
+        await end(first, serving)
+        order.clear()
+        await (await group.send("away")).delivered(PATIENCE)
+        # Messages say in whole seconds when they were sent: this one was before the start, the next one is behind it.
+        clock.advance(timedelta(seconds=10))
+        second = handling(bot_on_disk(relay, tmp_path, backlog=backlog))
+        serving = await going(second)
+        await group.send("live")
+        wanted = ["done away", "done live"] if backlog else ["done live"]
+        assert await hear(group, len(wanted)) == wanted
+        assert order == ["start", *(word.removeprefix("done ") for word in wanted)]
+        assert "away" in await texts(second.client.groups[group.id])
+        await end(second, serving)
+    finally:
+        await user.close()
+
+
+async def test_a_handler_that_does_not_end_in_time_gets_the_message_again(
+    relay: LocalRelay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bots, "_GRACE", 0.05)
+    user = await client(relay, "user")
+    begun, cancelled = asyncio.Event(), asyncio.Event()
+    try:
+        slow = bot_on_disk(relay, tmp_path)
+
+        @slow.on_message
+        async def hang(_ctx: Context) -> None:
+            begun.set()
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                cancelled.set()
+                raise
+
+        serving = await going(slow)
+        group = await user.groups.create("chat", [slow.client.public_key])
+        await group.send("long")
+        await asyncio.wait_for(begun.wait(), PATIENCE)
+        await end(slow, serving)
+        assert cancelled.is_set()
+        quick = bot_on_disk(relay, tmp_path)
+
+        @quick.on_message
+        async def answer(ctx: Context) -> None:
+            await ctx.reply(f"done {ctx.text}")
+
+        serving = await going(quick)
+        assert await hear(group, 1) == ["done long"]
+        await end(quick, serving)
+    finally:
+        await user.close()
+
+
+async def test_cancelling_serve_ends_it_in_good_order_and_it_runs_once(
+    relay: LocalRelay, make_client: MakeClient
+) -> None:
+    alice = await make_client("alice")
+    bot = bot_of(relay)
+    sent = asyncio.Event()
+
+    @bot.on_message
+    async def handle(ctx: Context) -> None:
+        await ctx.reply("last words")
+        sent.set()
+
+    serving = await going(bot)
+    group = await alice.groups.create("chat", [bot.client.public_key])
+    await group.send("hello")
+    await asyncio.wait_for(sent.wait(), PATIENCE)
+    serving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await serving
+    # What was in the outbox is out, and the account is closed.
+    assert await hear(group, 1) == ["last words"]
+    with pytest.raises(errors.Closed):
+        await bot.client.outbox.pending()
+    with pytest.raises(errors.Closed):
+        await bot.serve()

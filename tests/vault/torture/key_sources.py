@@ -1,0 +1,309 @@
+"""The operations that make keys, under each source of keys; salvage; and a file system that cannot exchange names."""
+
+from __future__ import annotations
+
+import base64
+import errno
+import shutil
+from typing import Any
+
+from tests.vault.sqlcipher_format import PAGE
+
+import mdk
+from mdk import DatabaseKey, Mdk, errors
+
+from . import keyring
+from .operations import Context, FirstOpen, Operation
+from .shim import CHANGES, Kind
+from .vault_operations import EncryptExisting, Rekey, Restore
+from .world import KEY_FILES, PASSPHRASE, Broken, Place, outline, require
+
+
+def further_operations() -> list[Operation]:
+    """Every operation of this file that this system can show."""
+    sources = ["passphrase"] + ([] if keyring.missing() else ["keyring"])
+    made: list[Operation] = [Salvage("file")]
+    made += [PlainFirstOpen(), PlainRestore(), PlainEncrypt(), PlainRekey()]
+    for source in sources:
+        made += [FirstOpenUnder(source), RestoreUnder(source), EncryptUnder(source)]
+        made += [Salvage(source), RekeyUnder(source)]
+        made += [RekeyTo("file", source), RekeyTo(source, "file")]
+    if not keyring.missing():
+        made += [RekeyTo("keyring", "passphrase"), FirstOpenWithId(), RestoreWithId()]
+    return made
+
+
+def mask_of(*sources: str) -> Kind:
+    """A keyring is killed and starved in its messages, too."""
+    return CHANGES | Kind.SEND if "keyring" in sources else CHANGES
+
+
+def key_and_record(left: list[str]) -> bool:
+    """Whether a key is left with the record that lets the next try use it, and nothing else that is new."""
+    new = {name for name in left if not name.startswith(("damaged", "key "))}
+    return new == {"account", "account/mdk.db.keyinfo"}
+
+
+# ------------------------------------------------------------------ other sources
+
+
+class FirstOpenUnder(FirstOpen):
+    def __init__(self, source: str) -> None:
+        self.name, self.source, self.mask = f"first_open_{source}", source, mask_of(source)
+
+    def setup(self, place: Place) -> None:
+        super().setup(place)
+        place.learn(source=self.source)
+
+    def may_leave(self, left: list[str]) -> bool:
+        return key_and_record(left)
+
+
+class RestoreUnder(Restore):
+    def __init__(self, source: str) -> None:
+        self.name, self.source, self.mask = f"restore_{source}", source, mask_of(source)
+
+    def setup(self, place: Place) -> None:
+        super().setup(place)
+        place.learn(source=self.source)
+
+    def may_leave(self, left: list[str]) -> bool:
+        return key_and_record(left)
+
+
+class FirstOpenWithId(FirstOpenUnder):
+    """The name of the key was chosen: one that a failure leaves would be in the way of the next try."""
+
+    def __init__(self) -> None:
+        super().__init__("keyring")
+        self.name = "first_open_key_id"
+
+    def setup(self, place: Place) -> None:
+        super().setup(place)
+        place.learn(key_id="alice")
+
+
+class RestoreWithId(RestoreUnder):
+    def __init__(self) -> None:
+        super().__init__("keyring")
+        self.name = "restore_key_id"
+
+    def setup(self, place: Place) -> None:
+        super().setup(place)
+        place.learn(key_id="alice")
+
+
+class EncryptUnder(EncryptExisting):
+    def __init__(self, source: str) -> None:
+        self.name, self.source, self.mask = f"encrypt_{source}", source, mask_of(source)
+
+    def setup(self, place: Place) -> None:
+        super().setup(place)
+        place.learn(source=self.source)
+
+    def may_leave(self, left: list[str]) -> bool:
+        return key_and_record([name for name in left if name != "account/mdk.db"])
+
+
+class RekeyUnder(Rekey):
+    def __init__(self, source: str) -> None:
+        self.name, self.source, self.mask = f"rekey_{source}", source, mask_of(source)
+
+    def setup(self, place: Place) -> None:
+        with place.alice() as alice:
+            alice.rekey(place.key(self.source))
+        place.learn(source=self.source)
+        super().setup(place)
+
+    def check_old_key(self, place: Place, text: str) -> None:
+        """What the old key is kept in, beside the new database: it opens nothing."""
+        if self.source != "passphrase":
+            super().check_old_key(place, text)
+            return
+        folder = place.root / "old"
+        folder.mkdir(mode=0o700)
+        shutil.copy2(place.account / "mdk.db", folder)
+        (folder / KEY_FILES["passphrase"]).write_text(text, encoding="ascii")
+        (folder / KEY_FILES["passphrase"]).chmod(0o600)
+        try:
+            Mdk.open(
+                folder / "mdk.db",
+                keys=place.keys("alice"),
+                key=DatabaseKey.passphrase(PASSPHRASE),
+                clock=place.clock(),
+            ).close()
+        except errors.WrongKey:
+            return
+        raise Broken("wrong_key", "the old key still opens the database")
+
+
+class RekeyTo(RekeyUnder):
+    """The key moves from one source to another."""
+
+    def __init__(self, source: str, to: str) -> None:
+        super().__init__(source)
+        self.name, self.to, self.mask = f"rekey_{source}_to_{to}", to, mask_of(source, to)
+
+    def setup(self, place: Place) -> None:
+        if self.source == "file":
+            Rekey.setup(self, place)
+        else:
+            super().setup(place)
+
+    def call(self, place: Place, context: Context) -> Any:
+        context.alice.rekey(place.key(self.to))
+        place.learn(source=self.to)
+        return "new key"
+
+    def recover(self, place: Place, context: Context, before: Any, reopen: bool) -> dict[str, Any]:
+        # Opening it may finish the re-key; then there is nothing to repeat.
+        report = super().recover(SettledPlace(place, self), context, before, reopen)
+        if report.get("retry_error", [""])[0] == "SameKey":
+            del report["retry_error"]
+        return report
+
+    def repeat(self, place: Place, alice: Mdk) -> None:
+        if place.source != self.to:
+            alice.rekey(place.key(self.to))
+            place.learn(source=self.to)
+
+    def check_acknowledged(self, place: Place, alice: Mdk) -> None:
+        require(place.source == self.to, "wrong_key", "the old source still opens it")
+        super().check_acknowledged(place, alice)
+
+    def check(self, place: Place, *, acknowledged: bool, control: Any = None) -> Any:
+        settle(place, self)
+        return super().check(place, acknowledged=acknowledged, control=control)
+
+
+class SettledPlace(Place):
+    """A place that looks which of two sources has the key before it is opened."""
+
+    def __init__(self, place: Place, operation: RekeyTo) -> None:
+        super().__init__(place.root)
+        self._operation = operation
+
+    def alice(self, clock: Any = None) -> Mdk:
+        settle(self, self._operation)
+        return super().alice(clock)
+
+
+def settle(place: Place, operation: RekeyTo) -> None:
+    """Learns which of the two sources has the key."""
+    refused = []
+    for source in (operation.to, operation.source):
+        place.learn(source=source)
+        try:
+            # The first one may undo what was begun: who has one of the keys may have the other from where it is.
+            Place.alice(place).close()
+            Place.alice(place).close()
+        except errors.MdkError as error:
+            refused.append(f"{source}: {type(error).__name__}: {error}")
+        else:
+            return
+    raise Broken("unopenable", "; ".join(refused))
+
+
+# ------------------------------------------------------------------ salvage
+
+
+class Salvage(Operation):
+    """A damaged database is read into a new one: nothing, or all that is intact; the damaged one stays as it is."""
+
+    exact = True
+
+    def __init__(self, source: str) -> None:
+        self.name = "salvage" if source == "file" else f"salvage_{source}"
+        self.source, self.mask = source, mask_of(source)
+
+    def setup(self, place: Place) -> None:
+        with place.alice() as alice:
+            whole = outline(alice)
+        damaged = place.watched / "damaged"
+        place.account.rename(damaged)
+        raw = (damaged / "mdk.db").read_bytes()
+        # A page whose rows nobody misses, so that the account goes on and can be compared.
+        for number in range(len(raw) // PAGE - 1, 0, -1):
+            changed = bytearray(raw)
+            changed[number * PAGE + 1000] ^= 1
+            (damaged / "mdk.db").write_bytes(changed)
+            report = self.salvage(place)
+            with place.alice() as alice:
+                as_whole = outline(alice) == whole
+            shutil.rmtree(place.account)
+            if as_whole and report.bad_pages == 1 and report.missing:
+                break
+        else:
+            raise AssertionError("every page counts")
+        place.learn(source=self.source, damaged=base64.b64encode(changed).decode())
+
+    def salvage(self, place: Place) -> mdk.SalvageReport:
+        damaged = place.watched / "damaged"
+        key = DatabaseKey.from_file(damaged / "key")
+        return mdk.vault.salvage(
+            damaged / "mdk.db", place.account / "mdk.db", key=key, to_key=place.key()
+        )
+
+    def prepare(self, _place: Place) -> Context:
+        return Context(Mdk.in_memory())
+
+    def call(self, place: Place, _context: Context) -> Any:
+        report = self.salvage(place)
+        return [report.bad_pages, list(report.missing)]
+
+    def fingerprint(self, place: Place, _context: Context) -> Any:
+        # To look at it at all takes the lock of the damaged one.
+        return [trace for trace in place.traces() if trace != "damaged/mdk.db.lock"]
+
+    def recover(self, place: Place, context: Context, before: Any, reopen: bool) -> dict[str, Any]:  # noqa: ARG002
+        left = self.fingerprint(place, context)
+        report: dict[str, Any] = {"unchanged": left == before, "left": left}
+        try:
+            report["retry"] = self.call(place, context)
+        except Exception as error:  # noqa: BLE001
+            report["retry_error"] = [type(error).__name__, str(error)]
+        return report
+
+    def check(self, place: Place, *, acknowledged: bool, control: Any = None) -> Any:
+        damaged = base64.b64decode(place.facts["damaged"])
+        same = (place.watched / "damaged" / "mdk.db").read_bytes() == damaged
+        require(same, "lost", "the damaged database was changed")
+        there = (place.account / "mdk.db").exists()
+        require(there or not acknowledged, "lost", "a salvaged database")
+        if not there:
+            self.salvage(place)
+        return super().check(place, acknowledged=acknowledged, control=control)
+
+    def may_leave(self, left: list[str]) -> bool:
+        return key_and_record(left)
+
+    def repeat(self, place: Place, alice: Mdk) -> None:
+        """Nothing: `check` has called it again."""
+
+    def follow(self, place: Place, alice: Mdk, bob: Mdk) -> None:
+        """Nothing: the account is where it was."""
+
+
+# ------------------------------------------------------------------ names that cannot be exchanged
+
+
+class PlainRekey(Rekey):
+    """As on a file system that knows plain renames only."""
+
+    name = "rekey_plain_rename"
+    plain_renames = errno.EINVAL
+
+
+class PlainEncrypt(EncryptExisting):
+    name = "encrypt_plain_rename"
+    plain_renames = errno.ENOSYS
+
+
+class PlainFirstOpen(FirstOpen):
+    name = "first_open_plain_rename"
+    plain_renames = errno.EINVAL
+
+
+class PlainRestore(Restore):
+    name = "restore_plain_rename"
+    plain_renames = errno.EINVAL
