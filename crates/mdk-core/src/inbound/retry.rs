@@ -30,6 +30,9 @@ struct Waiting {
     epoch: Option<(bool, u64)>,
 }
 
+/// With their epochs what is no commit; commits; Welcomes.
+type Sorted = (Vec<(u64, Event)>, Vec<Event>, Vec<Event>);
+
 impl Drain {
     fn learn(&mut self, auth: Auth, key: &Secret<32>) {
         if !self.keys.iter().any(|(known, _)| *known == auth) {
@@ -170,7 +173,7 @@ impl Ctx<'_, '_> {
         id: &GroupId,
         drain: &mut Drain,
         waiting: &[EventId],
-    ) -> Result<(Vec<(u64, Event)>, Vec<Event>, Vec<Event>)> {
+    ) -> Result<Sorted> {
         let mut welcomes = Vec::new();
         let Some(row) = self.tx.group(id)? else { return Ok((Vec::new(), Vec::new(), welcomes)) };
         if !group::is_out(row.status) {
