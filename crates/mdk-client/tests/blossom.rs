@@ -180,8 +180,9 @@ async fn files_go_through_the_proxy_names_too() {
         let blossom = Blossom::new(&Pool::new(options), BlossomOptions::default());
         // A name that only the proxy resolves.
         let server = Server { root: "http://blobs.localhost".to_owned(), origin: Origin::User };
-        blossom.upload(&[server.clone()], vec![4, 2], None).await.unwrap();
-        let got = blossom.download(&[], &[server], &hash(&[4, 2]), MAX).await.unwrap();
+        let servers = [server];
+        blossom.upload(&servers, vec![4, 2], None).await.unwrap();
+        let got = blossom.download(&[], &servers, &hash(&[4, 2]), MAX).await.unwrap();
         assert_eq!(got, [4, 2]);
         assert_eq!(*asked.lock().unwrap(), ["blobs.localhost"; 2]);
     })

@@ -33,6 +33,7 @@ impl Mdk {
     #[pyo3(
         text_signature = "($self, group_id, text, *, kind=9, reply_to=None, tags=(), attachments=())"
     )]
+    #[allow(clippy::too_many_arguments)] // of Python, by name
     fn create_message<'py>(
         &self,
         py: Python<'py>,
