@@ -4,8 +4,8 @@
 use std::sync::{Mutex, PoisonError};
 
 use mdk_core::{
-    Attachment, Delivery, EncryptedMedia, GroupInfo, GroupState, Interest, Invite, KeyPackageInfo, KeyPackageVerdict, Member,
-    Message, Outgoing, Reaction, StoreInfo,
+    Attachment, Delivery, EncryptedMedia, GroupInfo, GroupState, Interest, Invite, KeyPackageInfo,
+    KeyPackageVerdict, Member, Message, Outgoing, Reaction, StoreInfo,
 };
 use mdk_wire::{ContentId, EventId, GroupId, KeyPackageRef, NostrGroupId, PublicKey};
 use pyo3::prelude::*;
@@ -221,7 +221,10 @@ impl<'py> ToPy<'py> for Attachment {
             hex::encode(self.ciphertext_sha256),
             hex::encode(self.nonce),
             PyTuple::new(py, self.locators)?.into_any(),
-            self.dimensions.map(|(w, h)| (w, h).into_pyobject(py)).transpose()?.map(Bound::into_any),
+            self.dimensions
+                .map(|(w, h)| (w, h).into_pyobject(py))
+                .transpose()?
+                .map(Bound::into_any),
             self.thumbhash,
         )
     }

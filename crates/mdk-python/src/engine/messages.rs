@@ -30,7 +30,10 @@ impl Mdk {
     ///     CommitPending: a commit of ours in this group, not an automatic one, is to be confirmed or discarded first.
     ///     GroupTooLarge: the event would be larger than Config.max_event_bytes.
     #[pyo3(signature = (group_id, text, *, kind=Int::Small(9), reply_to=None, tags=None, attachments=None))]
-    #[pyo3(text_signature = "($self, group_id, text, *, kind=9, reply_to=None, tags=(), attachments=())")]
+    #[pyo3(
+        text_signature = "($self, group_id, text, *, kind=9, reply_to=None, tags=(), attachments=())"
+    )]
+    #[allow(clippy::too_many_arguments)]
     fn create_message<'py>(
         &self,
         py: Python<'py>,

@@ -67,10 +67,10 @@ impl Attachment {
             } else if name == "blurhash" {
                 // rule: 2.10-12
                 return Err(invalid("blurhash is not allowed: this format has thumbhash"));
-            } else if let Some(at) = FIELDS.iter().position(|field| field.name == name) {
-                if values[at].replace(value).is_some() {
-                    return Err(invalid(FIELDS[at].twice));
-                }
+            } else if let Some(at) = FIELDS.iter().position(|field| field.name == name)
+                && values[at].replace(value).is_some()
+            {
+                return Err(invalid(FIELDS[at].twice));
             }
         }
         let need = |at: usize| values[at].ok_or(invalid(FIELDS[at].missing));
