@@ -38,7 +38,8 @@ build: $(VENV)/.built ## optimized extension, importable in .venv
 
 $(VENV)/.built: $(VENV)/.tools pyproject.toml $(RUST_SOURCES)
 	@echo "build: the extension, optimized (the first time takes some minutes)"
-	@VIRTUAL_ENV=$(abspath $(VENV)) $(VENV)/bin/maturin develop --release --locked --quiet
+	@VIRTUAL_ENV=$(abspath $(VENV)) $(VENV)/bin/maturin develop --release --locked --quiet >$(VENV)/build.log 2>&1 \
+	  || { cat $(VENV)/build.log >&2; exit 1; }
 	@$(PY) -c 'import mdk'
 	@touch $@
 
@@ -91,7 +92,7 @@ vault-proof: $(VENV)/.built ## docs/vault-proof.md: which test shows each statem
 	@$(PY) -m pytest -q tests/vault --junitxml=$(VENV)/vault.xml || true
 	@$(PY) scripts/vault_proof.py $(VENV)/vault.xml
 
-torture: $(VENV)/.built ## kills at every call, 2,000 random kills, faults, losses of power: an hour and more
+torture: $(VENV)/.built ## kills and faults at every call, 2,000 random kills, losses of power, threads, a million messages: hours
 	@$(PY) -m tests.vault.torture.run
 
 scenarios: ## every scenario of MDK_SCENARIOS (or of tests/vectors) and policy case, plain and SHUFFLES times shuffled

@@ -31,6 +31,7 @@ FOUND, BROKEN, NO_NIGHTLY = 1, 2, 3
 # Longest input in bytes: beyond the limits of the decoder where that is cheap, else large enough for the seeds.
 TARGETS: dict[str, int] = {
     "archive": 1024,
+    "attachment": 8192,
     "components": 8192,
     "event_json": 16384,
     "event_members": 8192,
@@ -198,6 +199,13 @@ def add_handmade(seeds: Seeds) -> None:
         seeds.add("text", text.encode())
 
 
+def add_attachments(seeds: Seeds) -> None:
+    """The `imeta` tags of the fixtures, one text a line."""
+    for name in ("imeta-v1.json", "imeta-v2.json"):
+        for case in load(f"encrypted-media/{name}")["cases"]:
+            seeds.add("attachment", "\n".join(case["tag"]).encode())
+
+
 def add_archives(seeds: Seeds) -> None:
     """For a backup: raw bytes (0), content (1) and edits of a good one (2)."""
     header = b"mdk-backup" + bytes([1, 1]) + b"".join(n.to_bytes(4, "big") for n in (8, 1, 1))
@@ -218,6 +226,7 @@ def build_seeds() -> str:
     """Writes the seeds; returns the secret key of the account that the recorded gift wraps are for."""
     seeds = Seeds()
     add_handmade(seeds)
+    add_attachments(seeds)
     add_archives(seeds)
     simple = load("recorded/story-simple.json")
     # First, so that the wraps for this recipient are among the chosen seeds: they open.

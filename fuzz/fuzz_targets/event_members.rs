@@ -11,7 +11,7 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     let event = members.unsigned(1, keys(1).public_key()).sign_with(keys(1), &mut ZeroRandom);
-    match Event::from_json(event.to_json().as_bytes()) {
+    match Event::from_json(event.to_json().as_bytes()).map_err(WireError::from) {
         Ok(again) => assert!(again == event),
         Err(
             WireError::EventTooLarge { .. }

@@ -21,7 +21,7 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     let event = members.unsigned(9, keys(1).public_key());
-    match Payload::parse(event.to_json().as_bytes()) {
+    match Payload::parse(event.to_json().as_bytes()).map_err(WireError::from) {
         Ok(payload) => assert!(unsigned(payload) == event),
         Err(
             WireError::PayloadTooLarge { .. }

@@ -17,6 +17,7 @@ from .client import (
     InvitePolicy,
     Invites,
     KeyPackages,
+    Media,
     Outbox,
     RelayPool,
     Sent,
@@ -58,7 +59,9 @@ from .reports import (
     VerifyReport,
 )
 from .values import (
+    Attachment,
     Delivery,
+    EncryptedMedia,
     EventId,
     Filter,
     GroupId,
@@ -81,6 +84,7 @@ from .values import (
 
 __all__ = [
     "Applied",
+    "Attachment",
     "BackupReport",
     "Bot",
     "ChangeWithdrawn",
@@ -97,6 +101,7 @@ __all__ = [
     "DoctorReport",
     "Duplicate",
     "EncryptReport",
+    "EncryptedMedia",
     "EpochChanged",
     "Event",
     "EventId",
@@ -123,6 +128,7 @@ __all__ = [
     "Kind",
     "Level",
     "Mdk",
+    "Media",
     "Member",
     "MembersChanged",
     "Message",

@@ -11,7 +11,7 @@ import json
 import logging
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -74,6 +74,7 @@ class Bot:
         account: as in Client.open().
         allow: npubs, hex or PublicKeys; or "anyone". An empty list refuses everybody.
         relays: as in Client.open().
+        blossom: as in Client.open().
         keys: as in Client.open().
         key: as in Client.open().
         name: as in Client.open().
@@ -88,6 +89,7 @@ class Bot:
         *,
         allow: Iterable[PublicKeyLike] | Literal["anyone"],
         relays: Iterable[str] = (),
+        blossom: Sequence[str] = (),
         keys: Keys | None = None,
         key: DatabaseKey | None = None,
         name: str | None = None,
@@ -107,7 +109,13 @@ class Bot:
         if not prefix:
             raise InvalidInput("prefix: empty", field="prefix")
         self._client = Client.open(
-            account, keys=keys, key=key, relays=list(relays), name=name, config=config
+            account,
+            keys=keys,
+            key=key,
+            relays=list(relays),
+            blossom=blossom,
+            name=name,
+            config=config,
         )
         self._policy = InvitePolicy(self._allowed, declines=True)
         self._name = name

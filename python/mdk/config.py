@@ -32,10 +32,16 @@ class Config:
     raises GroupTooLarge. A message of max_message_bytes needs at least a third more (encryption, base64)."""
     max_message_bytes: int = 65_536
     """Largest inner event that we send, bytes of its JSON (id and tags included): 1,024 to 524,288."""
+    max_media_bytes: int = 104_857_600
+    """Largest file of a message, sent or received, and largest group image, bytes before encryption: 1 to
+    1,073,741,824. A file is in memory as a whole."""
     max_held_events: int = 8_192
     """Events kept per group that cannot be read yet: 1 to 65,536; also at most 16 MiB, and for 30 days."""
     cached_groups: int = 64
     """Groups kept loaded in memory: 1 to 10,000."""
+    strip_image_metadata: bool = True
+    """Pictures (JPEG, PNG, WebP, GIF) lose EXIF, XMP, comments and the like before they are encrypted; how they are
+    turned is kept. A picture of another format raises MediaError. False: all pictures are sent as they are."""
     allow_loopback: bool = False
     """Whether relays that others name may be on loopback; for tests. Only Client has sockets."""
 
@@ -52,10 +58,12 @@ class Config:
         _check("self_update_every", _seconds("self_update_every", self.self_update_every), 1, 2**32)
         _check("max_event_bytes", self.max_event_bytes, 4_096, 1_048_576)
         _check("max_message_bytes", self.max_message_bytes, 1_024, 524_288)
+        _check("max_media_bytes", self.max_media_bytes, 1, 1_073_741_824)
         _check("max_held_events", self.max_held_events, 1, 65_536)
         _check("cached_groups", self.cached_groups, 1, 10_000)
-        if not isinstance(self.allow_loopback, bool):
-            raise InvalidInput("allow_loopback: not a bool", field="allow_loopback")
+        for name in ("strip_image_metadata", "allow_loopback"):
+            if not isinstance(getattr(self, name), bool):
+                raise InvalidInput(f"{name}: not a bool", field=name)
 
 
 def _check(field: str, value: object, low: int, high: int) -> None:

@@ -2,7 +2,7 @@
 
 from ._mdk import PublicKey
 from .client import Client, Group, Sent
-from .values import Message
+from .values import Message, PathArg
 
 
 class Context:
@@ -52,6 +52,12 @@ class Context:
     async def send(self, text: str) -> Sent:
         """Send to the same group, without referring to the message. Raises as Group.send()."""
         return await self._group.send(text)
+
+    async def send_file(
+        self, source: PathArg | bytes, *, caption: str = "", filename: str | None = None
+    ) -> Sent:
+        """Send a file to the same group. Raises as Group.send_file()."""
+        return await self._group.send_file(source, caption=caption, filename=filename)
 
     async def react(self, emoji: str = "+") -> Sent:
         """React to the message. Raises as Group.react()."""

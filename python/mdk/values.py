@@ -1,10 +1,11 @@
 """Frozen values that the engine hands out. Times are aware (UTC), durations are `timedelta`, ids are lower-case hex."""
 
+import unicodedata
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from os import PathLike
-from typing import ClassVar, Final, Literal, NewType, TypeAlias, final
+from typing import Final, Literal, NewType, TypeAlias, final
 
 from ._mdk import PublicKey, SignedEvent
 
@@ -109,6 +110,68 @@ class Reaction:
 
 @final
 @dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file that a message carries: where its ciphertext lies, and what is needed to check and to open it."""
+
+    filename: str
+    """The sender's word, 1 to 255 bytes of UTF-8 without NUL. It may hold separators: do not open it as a path."""
+    mime_type: str
+    """In canonical form, like image/jpeg; the sender's word."""
+    size: int | None
+    """Bytes of the file. Not on the wire: None except of files that were encrypted here."""
+    sha256: str
+    """Of the file, 64 hex digits."""
+    ciphertext_sha256: str
+    """Of the ciphertext, 64 hex digits: its address on Blossom servers."""
+    nonce: str
+    """24 hex digits."""
+    locators: tuple[tuple[str, str], ...] = ()
+    """Kind and address of each place where the ciphertext lies, like ("blossom-v1", "https://…"), as the sender orders
+    them."""
+    dimensions: tuple[int, int] | None = None
+    """Width and height in pixels as it is shown; the sender's word."""
+    thumbhash: str | None = None
+    """A tiny preview (ThumbHash) in base64; the sender's word."""
+
+    @property
+    def url(self) -> str | None:
+        """The first address of kind blossom-v1, else None."""
+        return next((address for kind, address in self.locators if kind == "blossom-v1"), None)
+
+    @property
+    def safe_filename(self) -> str:
+        """`filename` as a name that stays in the folder it is joined to.
+
+        It has no separators, no control characters, no dot in front, and at most 255 bytes; `file` if nothing is left.
+        """
+        return _safe(self.filename)
+
+    @property
+    def blurhash(self) -> None:
+        """Always None: the format has `thumbhash` instead (Marmot v2, 2.10)."""
+        return None
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class EncryptedMedia:
+    """An encrypted file, to be uploaded and then sent."""
+
+    data: bytes
+    """The ciphertext, 16 bytes longer than the file."""
+    attachment: Attachment
+    """For create_message(), once its locators name where `data` lies: dataclasses.replace(attachment, locators=…)."""
+    epoch: int
+    """The MLS epoch in which it has to be sent."""
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of `data`, 64 hex digits: its address on Blossom servers."""
+        return self.attachment.ciphertext_sha256
+
+
+@final
+@dataclass(frozen=True, slots=True)
 class Message:
     """One message of the history, with edits, deletions and reactions applied."""
 
@@ -127,6 +190,8 @@ class Message:
     epoch: int
     """MLS epoch it was encrypted in."""
     reply_to: EventId | None
+    attachments: tuple[Attachment, ...]
+    """Files of a chat message, those that are valid, at most 64."""
     reactions: tuple[Reaction, ...]
     """Oldest first."""
     edited: bool
@@ -139,9 +204,6 @@ class Message:
     """Of our own messages; ACCEPTED for those of others."""
     tags: tuple[tuple[str, ...], ...]
     """Tags of the inner event."""
-
-    attachments: ClassVar[tuple[()]] = ()
-    """Always empty: this version sends and reads no media."""
 
 
 @final
@@ -265,3 +327,28 @@ class RelayStatus:
     """Why the last attempt or connection ended, in a few words."""
     next_attempt: datetime | None
     """When the next attempt is due, UTC."""
+
+
+_MAX_NAME = 255
+_ENDING = 16
+# What separates folders anywhere, or what a name on Windows must not have.
+_FORBIDDEN = frozenset('/\\:*?"<>|')
+_DEVICES = frozenset(
+    {"con", "prn", "aux", "nul"} | {f"{kind}{n}" for kind in ("com", "lpt") for n in range(1, 10)}
+)
+
+
+def _safe(name: str) -> str:
+    """A file name of others, so that it can be joined to a folder on any system."""
+    # Format characters go as well: they can show an ending that is not there.
+    kept = (c for c in name if c not in _FORBIDDEN and unicodedata.category(c)[0] != "C")
+    safe = "".join(kept).lstrip(". ").rstrip(". ")
+    if safe.partition(".")[0].rstrip().casefold() in _DEVICES:
+        safe = f"_{safe}"
+    if len(safe.encode()) > _MAX_NAME:
+        stem, dot, ending = safe.rpartition(".")
+        tail = f"{dot}{ending}" if dot and len(ending.encode()) <= _ENDING else ""
+        room = _MAX_NAME - len(tail.encode())
+        body = (stem if tail else safe).encode()[:room].decode(errors="ignore")
+        safe = body.rstrip(". ") + tail
+    return safe or "file"

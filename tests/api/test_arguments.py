@@ -216,9 +216,61 @@ def test_cursors(alice: Mdk, pair: GroupId) -> None:
 
 
 def test_nothing_to_change(alice: Mdk, pair: GroupId) -> None:
-    error = refused(lambda: alice.update_group(pair), None)
+    fields = "name, description, relays, admins, retention"
+    error = refused(lambda: alice.update_group(pair), fields)
+    assert (error.limit, error.value) == (1, 0)
     assert "retention" in (error.hint or "")
     assert ".field" not in (error.hint or "")
+
+
+def test_nothing_where_something_is_needed(alice: Mdk, pair: GroupId) -> None:
+    message = alice.create_message(pair, "hi").message.id
+    calls: list[tuple[str, Callable[[], object]]] = [
+        ("relays", lambda: alice.create_group("x", relays=[])),
+        ("relays", lambda: alice.update_group(pair, relays=[])),
+        ("key_packages", lambda: alice.add_members(pair, [])),
+        ("members", lambda: alice.remove_members(pair, [])),
+        ("members", lambda: alice.promote(pair, [])),
+        ("members", lambda: alice.demote(pair, [])),
+        ("emoji", lambda: alice.react(pair, message, "")),
+        ("tags", lambda: alice.create_message(pair, "x", tags=[[]])),
+    ]
+    for field, call in calls:
+        measured(call, field, 1, 0)
+
+
+def test_tags(alice: Mdk, pair: GroupId) -> None:
+    for tags, value in (([["t"]] * 4097, 4097), ([["t"] * 5001], 5001)):
+        measured(
+            lambda tags=tags: alice.create_message(pair, "x", tags=tags),  # type: ignore[misc]
+            "tags",
+            4096,
+            value,
+        )
+    error = refused(lambda: alice.create_message(pair, "x", tags=[["t", "y" * 70_000]]), "tags")
+    assert error.limit == 65_536
+    for kind in (450, 451):
+        error = refused(
+            lambda kind=kind: alice.create_message(pair, "x", kind=kind),  # type: ignore[misc]
+            "kind",
+        )
+        assert error.value == kind
+
+
+def test_times(alice: Mdk) -> None:
+    early = datetime(1, 1, 1, tzinfo=UTC)
+    measured(lambda: alice.tick(early), "now", 1, -62_135_596_800)
+    measured(lambda: alice.tick(datetime(1970, 1, 1, tzinfo=UTC)), "now", 1, 0)
+
+
+def test_relays_named_twice(alice: Mdk, pair: GroupId) -> None:
+    relays = ["wss://relay.example"] * 40
+    alice.new_key_package(relays=relays)
+    for pending in (
+        alice.create_group("x", relays=relays),
+        alice.update_group(pair, relays=relays),
+    ):
+        assert pending.confirm().relays == ("wss://relay.example",)
 
 
 def test_wrong_types(alice: Mdk, pair: GroupId, tmp_path: Path) -> None:
@@ -247,6 +299,8 @@ def test_wrong_types(alice: Mdk, pair: GroupId, tmp_path: Path) -> None:
     for call in calls:
         with pytest.raises(TypeError):
             call()
+    with pytest.raises(TypeError, match=r"SignedEvent, str, bytes or bytearray, not NoneType"):
+        untyped.process(None)
 
 
 def test_key_packages_are_listed_newest_first(alice: Mdk, clock: Clock) -> None:

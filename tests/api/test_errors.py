@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import traceback
 from pathlib import Path
 
 import pytest
@@ -92,3 +93,13 @@ def test_the_binding_names_every_variant(source: str, enum: str, target: str) ->
     binding = (ROOT / "crates" / "mdk-python" / "src" / target).read_text(encoding="utf-8")
     missing = [v for v in variants if not re.search(rf"\b{enum}::{v}\b", binding)]
     assert missing == []
+
+
+def test_a_traceback_shows_the_hint() -> None:
+    """Who runs a program for the first time reads the last lines, and nothing else."""
+    error = errors.KeyringUnavailable("the keyring cannot be reached")
+    shown = traceback.format_exception(error)
+    assert shown[-1] == f"Hint: {error.hint}\n"
+    again = pickle.loads(pickle.dumps(errors.NotConnected("away", hint="Wait.")))
+    assert traceback.format_exception(again)[-1] == "Hint: Wait.\n"
+    assert str(again) == "away"

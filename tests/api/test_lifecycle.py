@@ -139,6 +139,8 @@ def test_after_close_every_method_says_so(pair: GroupId, alice: Mdk) -> None:
         pending.discard,
         lambda: next(iterator),
         lambda: next(batch),
+        alice.__enter__,
+        pending.__enter__,
     ]
     for call in calls:
         with pytest.raises(errors.Closed):
@@ -220,12 +222,17 @@ if child == 0:
     try:
         account.create_message(group.id, "from the child")
     except errors.Forked:
-        code = 42
+        code = 41
+    for block in (account, pending):
+        try:
+            block.__enter__()
+        except errors.Forked:
+            code += 1
     account.close()
-    del account, pending
+    del account, pending, block
     os._exit(code)
 _, status = os.waitpid(child, 0)
-assert os.waitstatus_to_exitcode(status) == 42, status
+assert os.waitstatus_to_exitcode(status) == 43, status
 account.create_message(group.id, "from the parent")
 assert [m.text for m in account.messages(group.id)] == ["from the parent"]
 account.close()

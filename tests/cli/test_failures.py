@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -53,6 +54,9 @@ def test_the_network_is_away(home: Home) -> None:
     )
     assert done.code == 68
     assert "made" in done.out
+    # Which relay, why, and what can be done.
+    assert re.search(rf"relay +{NOWHERE}/?  backing-off: \w", done.out), done.out
+    assert "mdk init --account lonely --relay URL" in done.out
     done = home.mdk("whoami", "-a", "lonely", "--check", "--timeout", "0.5", "--json")
     assert (done.code, done.document["exit_code"]) == (68, 68)
     assert done.document["relays"] == [NOWHERE]

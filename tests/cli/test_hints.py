@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
+from pathlib import Path
 
 import pytest
 from tests.cli.kit import NOWHERE, Home
@@ -44,6 +46,8 @@ def test_what_was_written_for_programs_is_translated() -> None:
     assert message == "text: too large (limit 4, got 5)"
     assert hint is not None
     assert "--help" in hint
+    error = errors.InvalidInput("text: too large (limit 4, got 5)", limit=4, value=5)
+    assert hints.told(error, "send")[1] == "Make it smaller: at most 4."
     refused = errors.NoRelayAccepted(
         "no relay accepted it", reasons={"wss://r": "blocked: \x1b no"}
     )
@@ -131,6 +135,32 @@ def test_too_much_for_one_event_says_what_to_make_smaller(home: Home) -> None:
     error = errors.GroupTooLarge("an invite has 70000 bytes, the relays take 65536")
     assert "fewer people" in str(hints.told(error, "invite")[1])
     assert "Shorten" in str(hints.told(error, "send")[1])
+
+
+def test_what_every_relay_refuses_is_not_waited_for(home: Home, tmp_path: Path) -> None:
+    relay = home.start("relay", "--json", "--max-event-bytes", "6000")
+    assert relay.stdout is not None
+    own = Home(tmp_path, json.loads(relay.stdout.readline())["url"])
+    own.pair()
+    done = own.mdk("send", "-a", "alice", "Lunch", text="x" * 10_000)
+    assert done.code == 76
+    assert "too large" in done.out
+    assert "mdk init --relay URL" in done.out
+    relay.terminate()
+    relay.communicate(timeout=20)
+
+
+def test_an_invite_that_no_relay_would_take(home: Home, tmp_path: Path) -> None:
+    relay = home.start("relay", "--json", "--max-event-bytes", "2048")
+    assert relay.stdout is not None
+    own = Home(tmp_path, json.loads(relay.stdout.readline())["url"])
+    own.account("alice")
+    done = own.mdk("invite", "-a", "alice", "--new", "Lunch", own.account("bob"))
+    assert done.code == 79
+    assert "Invite fewer people at once" in done.err
+    assert own.mdk("groups", "-a", "alice").out == "no groups yet\n"
+    relay.terminate()
+    relay.communicate(timeout=20)
 
 
 def test_without_a_network_the_network_is_named(home: Home) -> None:

@@ -14,9 +14,9 @@ import pytest_asyncio
 from tests.client.independent_relay import IndependentRelay, Process
 
 from mdk.testing import LocalRelay
-from mdk.testing.fixtures import make_client, relay
+from mdk.testing.fixtures import blobs, make_client, relay
 
-__all__ = ["make_client", "relay"]
+__all__ = ["blobs", "make_client", "relay"]
 
 
 @pytest.fixture(scope="session")

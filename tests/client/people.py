@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
 from mdk import Client, DatabaseKey, Event, Group, Keys, Message
-from mdk.testing import Clock, LocalRelay, client
+from mdk.testing import Clock, LocalBlossom, LocalRelay, client
 
 T = TypeVar("T")
 E = TypeVar("E", bound=Event)
@@ -90,7 +90,11 @@ class Account:
 
     @asynccontextmanager
     async def open(
-        self, *, ready: bool = True, clock: Clock | None = None
+        self,
+        *,
+        ready: bool = True,
+        clock: Clock | None = None,
+        blobs: Sequence[LocalBlossom] = (),
     ) -> AsyncIterator[Client]:
         opened = await client(
             self.relays,
@@ -100,6 +104,7 @@ class Account:
             key=DatabaseKey.raw(KEY),
             ready=ready,
             clock=clock,
+            blobs=blobs,
         )
         async with AsyncExitStack() as stack:
             stack.push_async_callback(opened.close)

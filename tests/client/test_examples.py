@@ -12,24 +12,27 @@ from pathlib import Path
 
 import pytest
 from tests.client.people import PATIENCE, event_of, hear
+from tests.client.pictures import JPEG, png
 
 import mdk.demo
 from mdk import Client, DatabaseKey, Group, Keys, ReactionAdded
-from mdk.testing import LocalRelay, client
+from mdk.testing import LocalBlossom, LocalRelay, client
 from mdk.testing.clients import impatient
 
 HERE = Path(__file__).parent
 RUN = HERE / "programs" / "run_example.py"
 
 
-def start(name: str, relay: LocalRelay, folder: Path, npub: str = "") -> subprocess.Popen[str]:
+def start(
+    name: str, relay: LocalRelay, folder: Path, npub: str = "", blobs: str = ""
+) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, str(RUN), str(HERE / "examples" / f"{name}.py"), relay.url, npub],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         cwd=folder,
-        env={**os.environ, "XDG_DATA_HOME": str(folder / "data")},
+        env={**os.environ, "XDG_DATA_HOME": str(folder / "data"), "BLOBS": blobs},
     )
 
 
@@ -51,13 +54,13 @@ async def test_lowlevel(relay: LocalRelay, tmp_path: Path) -> None:
     assert "wss://relay.example" in out
 
 
-async def alice_with(relay: LocalRelay, folder: Path, bob: Client) -> Group:
+async def alice_with(relay: LocalRelay, folder: Path, bob: Client, name: str = "Lunch") -> Group:
     """An account "alice" as the examples expect it, in a group with bob. Bob's handle."""
     path = folder / "data" / "mdk" / "alice" / "mdk.db"
     async with impatient(
         Client.open(path, key=DatabaseKey.from_file(folder / "alice.key"), relays=[relay.url])
     ) as alice:
-        group = await alice.groups.create("Lunch", [bob.public_key])
+        group = await alice.groups.create(name, [bob.public_key])
         room = await bob.invites.accept(await bob.invites.next(PATIENCE))
         await group.send("hello")
         assert await hear(room, 1) == ["hello"]
@@ -85,6 +88,25 @@ async def test_rekey(relay: LocalRelay, tmp_path: Path) -> None:
         assert await output(start("rekey", relay, tmp_path)) == "1 groups updated\n"
         await bob.sync()
         assert room.info.epoch == epoch + 2
+    finally:
+        await bob.close()
+
+
+async def test_send_image(relay: LocalRelay, blobs: LocalBlossom, tmp_path: Path) -> None:
+    bob = await client(relay, "bob", blobs=blobs)
+    try:
+        room = await alice_with(relay, tmp_path, bob, name="")
+        await room.send_file(png(8, 8), filename="dog.png")
+        (tmp_path / "cat.jpg").write_bytes(JPEG)
+        program = start("send_image", relay, tmp_path, bob.npub, blobs.url)
+        message = await room.next_message(PATIENCE)
+        assert (message.text, message.attachments[0].mime_type) == ("She moved in.", "image/jpeg")
+        cat = await bob.media.download(message.attachments[0])
+        assert cat.startswith(b"\xff\xd8")
+        assert b"Lunch" not in cat
+        assert await output(program) == ""
+        assert (tmp_path / "inbox" / "cat.jpg").read_bytes() == cat
+        assert (tmp_path / "inbox" / "dog.png").read_bytes().startswith(b"\x89PNG")
     finally:
         await bob.close()
 

@@ -9,7 +9,10 @@ from tests.client.people import PATIENCE, Metronome, event_of, hear, join, texts
 
 from mdk import (
     Client,
+    EventId,
+    Group,
     GroupState,
+    Invite,
     Invited,
     InvitePolicy,
     Joined,
@@ -82,6 +85,30 @@ async def test_policies(relay: LocalRelay, make_client: MakeClient, allowed: str
         joined = await event_of(bob, Joined)
         assert joined.group.id == group.id
         assert [room.id for room in bob.groups] == [group.id]
+
+
+async def test_an_invite_that_cannot_be_answered_stops_no_other(
+    relay: LocalRelay, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice = await make_client("alice")
+    bob = impatient(Client.open(":memory:", relays=[relay.url], invites=InvitePolicy.anyone()))
+    async with bob:
+        accept, failed = bob.invites.accept, asyncio.Event()
+
+        async def broken(invite: Invite | EventId) -> Group:
+            if not failed.is_set():
+                failed.set()
+                raise errors.InternalError("for the test")
+            return await accept(invite)
+
+        monkeypatch.setattr(bob.invites, "accept", broken)
+        await alice.groups.create("one", [bob.public_key])
+        await asyncio.wait_for(failed.wait(), PATIENCE)
+        second = await alice.groups.create("two", [bob.public_key])
+        await event_of(bob, Joined)
+        assert [room.id for room in bob.groups] == [second.id]
+        # The first one still waits for an answer.
+        assert [invite.group_name for invite in await bob.invites.pending()] == ["one"]
 
 
 async def test_add_and_remove(make_client: MakeClient) -> None:

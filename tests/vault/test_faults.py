@@ -15,7 +15,7 @@ from tests.vault.torture import operations
 from tests.vault.torture.faults import fault_once, sweep
 from tests.vault.torture.kill import Bench, bench
 from tests.vault.torture.operations import by_name
-from tests.vault.torture.shim import CHANGES, Kind, Mode, Plan
+from tests.vault.torture.shim import CHANGES, ERRORS, Kind, Mode, Plan
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler for the shim"),
@@ -29,7 +29,7 @@ EVERY = {
     "restore": 199,
     "encrypt_existing": 97,
 }
-EVERY |= {"rekey": 31, "backup": 7, "reopen": 23, "create_group": 29, "welcome": 17}
+EVERY |= {"rekey": 31, "backup": 2, "reopen": 23, "create_group": 29, "welcome": 17}
 
 
 @pytest.fixture(scope="module")
@@ -77,3 +77,52 @@ def test_a_commit_that_fails_where_the_log_begins_anew_is_not_found_later(stand:
         plan = Plan(Mode.FAIL, target, lasting & ~Kind.UNLINK, errno.EIO, sticky=True)
         _, tally = fault_once(stand, operation, plan, reopen=target % 2 == 0)
         assert not tally.failures, "\n".join(tally.failures)
+
+
+# proves: R5
+@pytest.mark.parametrize(("name", "every"), [("first_open", 5), ("encrypt_existing", 19)])
+def test_a_new_database_that_cannot_be_read_back_is_not_called_damaged(
+    stand: Bench, name: str, every: int
+) -> None:
+    """SQLCipher takes what it could not read for what does not authenticate."""
+    operation = by_name(name)
+    stand.ready(operation)
+    errors: set[str] = set()
+    for target in range(2, 1000, every):
+        plan = Plan(Mode.FAIL, target, Kind.READ, errno.EIO)
+        fired, tally = fault_once(stand, operation, plan, reopen=False)
+        assert not tally.failures, "\n".join(tally.failures)
+        errors |= set(tally.errors)
+        if not fired:
+            break
+    assert errors == {"StorageError"}
+
+
+# proves: R5
+@pytest.mark.parametrize("name", ["first_open", "restore", "salvage", "rekey"])
+def test_a_removal_that_fails_leaves_nothing_in_the_end(stand: Bench, name: str) -> None:
+    operation = by_name(name)
+    stand.ready(operation)
+    for target in range(1, 1000):
+        plan = Plan(Mode.FAIL, target, Kind.UNLINK, errno.EIO)
+        fired, tally = fault_once(stand, operation, plan, reopen=False)
+        assert not tally.failures, "\n".join(tally.failures)
+        if not fired:
+            break
+    assert target > 1
+
+
+# proves: R5
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT, errno.EMFILE])
+def test_an_opening_that_fails_leaves_the_log_of_a_killed_owner(stand: Bench, error: int) -> None:
+    """SQLite opens the log's index for reading only when it cannot otherwise, and then takes the log for empty."""
+    operation = by_name("reopen")
+    stand.ready(operation)
+    # Files can be opened for reading and removed, and not be made or written.
+    for kind in (Kind.CREATE, ERRORS[error] & ~Kind.OPEN):
+        for target in range(1, 40):
+            plan = Plan(Mode.FAIL, target, kind, error, sticky=True)
+            fired, tally = fault_once(stand, operation, plan, reopen=False)
+            assert not tally.failures, "\n".join(tally.failures)
+            if not fired:
+                break

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use mdk_core::{Engine, SendState};
+use mdk_core::Engine;
 use mdk_wire::{Event, Keys, PublicKey};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
@@ -105,7 +105,7 @@ impl Client {
     pub async fn start(&self) -> Result<()> {
         let shared = &self.0.shared;
         if shared.stopped() {
-            return Err(ClientError::Closed);
+            return Err(shared.end());
         }
         let mut own = Vec::new();
         for relay in &shared.options.relays {
@@ -132,9 +132,9 @@ impl Client {
         *lock(&shared.own) = own;
         shared.active();
         let mut tasks = lock(&self.0.tasks);
-        tasks.spawn(ingest::run(shared.clone(), inlets));
-        tasks.spawn(outbox_worker::run(shared.clone()));
-        tasks.spawn(upkeep::run(shared.clone()));
+        tasks.spawn(shared.clone().guarded(ingest::run(shared.clone(), inlets)));
+        tasks.spawn(shared.clone().guarded(outbox_worker::run(shared.clone())));
+        tasks.spawn(shared.clone().guarded(upkeep::run(shared.clone())));
         Ok(())
     }
 
@@ -144,11 +144,17 @@ impl Client {
         self.0.shared.stopped()
     }
 
+    /// Why it stopped, once it has: [`ClientError::Closed`], or [`ClientError::Internal`] for a fault of ours.
+    #[must_use]
+    pub fn why_stopped(&self) -> Option<ClientError> {
+        self.is_stopped().then(|| self.0.shared.end())
+    }
+
     /// Waits until one of the account's relays is connected, the history of every reachable relay is fetched and
     /// settled, and a KeyPackage is published. May wait for ever when there is no network.
     ///
     /// # Errors
-    /// [`ClientError::Closed`].
+    /// [`ClientError::Closed`], [`ClientError::Internal`].
     pub async fn ready(&self) -> Result<()> {
         /// How often relays that are being dialled are looked at.
         const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -156,7 +162,7 @@ impl Client {
         let mut progress = shared.progress.subscribe();
         loop {
             if shared.stopped() {
-                return Err(ClientError::Closed);
+                return Err(shared.end());
             }
             let now = *progress.borrow_and_update();
             let there = now.own_history && now.settled && now.key_package;
@@ -164,7 +170,7 @@ impl Client {
                 return Ok(());
             }
             tokio::select! {
-                () = shared.until_stopped() => return Err(ClientError::Closed),
+                () = shared.until_stopped() => return Err(shared.end()),
                 _ = progress.changed() => {}
                 () = tokio::time::sleep(LOOK_EVERY), if there => {}
             }
@@ -185,13 +191,13 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError::NotConnected`] when there is no relay within `request_timeout`, or none gave all that it has;
-    /// [`ClientError::Closed`].
+    /// [`ClientError::Closed`], [`ClientError::Internal`].
     pub async fn sync(&self) -> Result<u64> {
         let shared = &self.0.shared;
         let mut connected = shared.connected.subscribe();
         let some = connected.wait_for(|connected| !connected.is_empty());
         tokio::select! {
-            () = shared.until_stopped() => return Err(ClientError::Closed),
+            () = shared.until_stopped() => return Err(shared.end()),
             some = tokio::time::timeout(shared.options.request_timeout, some) => {
                 if !matches!(some, Ok(Ok(_))) {
                     return Err(ClientError::NotConnected);
@@ -200,10 +206,17 @@ impl Client {
         }
         let (answer, fetched) = oneshot::channel();
         let sent = shared.commands.send(Command::Fetch(answer)).await;
-        sent.map_err(|_| ClientError::Closed)?;
+        sent.map_err(|_| shared.end())?;
         tokio::select! {
-            () = shared.until_stopped() => Err(ClientError::Closed),
-            fetched = fetched => fetched.map_err(|_| ClientError::Closed)?,
+            () = shared.until_stopped() => Err(shared.end()),
+            fetched = fetched => match fetched {
+                Ok(fetched) => fetched,
+                Err(_) => {
+                    // Whoever was to answer is gone, and about to say why.
+                    shared.until_stopped().await;
+                    Err(shared.end())
+                }
+            },
         }
     }
 
@@ -215,9 +228,15 @@ impl Client {
         if started && !shared.stopped() {
             let mut changes = shared.changes.subscribe();
             shared.outbox_wake.notify_one();
+            let mut from = 0;
             while !shared.stopped() {
-                match shared.engine(|engine| engine.outbox(u32::MAX)).await {
-                    Ok(items) if items.iter().any(nowhere) => {}
+                // What comes before the first that no relay has was looked at already; at the end it is once more.
+                let look = move |engine: &mut Engine| match engine.outbox_next(from)? {
+                    None if from > 0 => engine.outbox_next(0),
+                    next => Ok(next),
+                };
+                match shared.engine(look).await {
+                    Ok(Some(next)) => from = next,
                     _ => break,
                 }
                 let changed = tokio::time::timeout_at(deadline, changes.changed());
@@ -259,11 +278,11 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError::KeyPackageNotFound`], [`ClientError::NotConnected`] when no relay answered,
-    /// [`ClientError::Closed`].
+    /// [`ClientError::Closed`], [`ClientError::Internal`].
     pub async fn find_key_packages(&self, who: &PublicKey) -> Result<Vec<Event>> {
         let shared = &self.0.shared;
         tokio::select! {
-            () = shared.until_stopped() => Err(ClientError::Closed),
+            () = shared.until_stopped() => Err(shared.end()),
             found = lists::key_packages(shared, who) => found,
         }
     }
@@ -293,11 +312,6 @@ impl Client {
             possible_gaps: read(&counters.gaps),
         }
     }
-}
-
-/// Whether no relay has it, and one may still take it.
-fn nowhere(item: &mdk_core::OutboxItem) -> bool {
-    item.results.iter().all(|result| result.state != SendState::Accepted)
 }
 
 /// The account's own relays: those that are named now, else those that were named last.

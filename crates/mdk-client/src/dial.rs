@@ -1,4 +1,4 @@
-//! From a relay URL to a byte stream or a WebSocket, over exactly the addresses that were checked.
+//! From the URL of a relay or a file server to a byte stream or a WebSocket, over exactly the addresses that were checked.
 
 pub(crate) mod address;
 #[cfg(test)]
@@ -92,7 +92,7 @@ pub(crate) enum DialError {
     Timeout,
 }
 
-/// Dials relays.
+/// Dials relays and file servers.
 #[derive(Clone)]
 pub(crate) struct Dialer {
     proxy: Option<SocketAddr>,
@@ -126,6 +126,11 @@ impl Dialer {
             resolver,
             tls: TlsConnector::from(Arc::new(config)),
         }
+    }
+
+    /// Whether addresses that others name may lead to loopback.
+    pub(crate) const fn allows_loopback(&self) -> bool {
+        self.allow_loopback
     }
 
     /// Whether the URL may be opened at all, before DNS.
@@ -164,7 +169,17 @@ impl Dialer {
         timeout(self.connect_timeout, whole).await.unwrap_or(Err(DialError::Timeout))
     }
 
-    /// A byte stream to the relay, through TLS for wss. The caller bounds the time.
+    /// As [`stream`](Self::stream), within `connect_timeout`.
+    ///
+    /// # Errors
+    /// [`DialError`].
+    pub(crate) async fn connect(&self, url: &Url, origin: Origin) -> Result<BoxStream, DialError> {
+        timeout(self.connect_timeout, self.stream(url, origin))
+            .await
+            .unwrap_or(Err(DialError::Timeout))
+    }
+
+    /// A byte stream to the host of the URL, through TLS for wss and https. The caller bounds the time.
     ///
     /// # Errors
     /// [`DialError`].
@@ -176,7 +191,7 @@ impl Dialer {
             Some(proxy) => Box::new(through_proxy(proxy, &host, port).await?),
             None => Box::new(self.direct(&host, port, origin).await?),
         };
-        if url.scheme() == "ws" {
+        if matches!(url.scheme(), "ws" | "http") {
             return Ok(tcp);
         }
         let name = match host {

@@ -10,7 +10,7 @@ pub enum ClientError {
     /// The engine refused. Remedy: as its own error says.
     #[error(transparent)]
     Engine(#[from] mdk_core::Error),
-    /// The engine was closed, or is unusable after an internal error. Remedy: open the account again.
+    /// The engine was closed. Remedy: open the account again.
     #[error("the account is closed")]
     EngineGone,
     /// A relay URL is not ws:// or wss:// with a host. Remedy: correct it.
@@ -37,6 +37,26 @@ pub enum ClientError {
         /// Relay URL and its words.
         reasons: Vec<(String, String)>,
     },
+    /// A file server's URL cannot be one. Remedy: correct it.
+    #[error("invalid server URL: {0}")]
+    InvalidServerUrl(&'static str),
+    /// No server took a blob, or none has it; with what each said. Remedy: other servers, or another time.
+    #[error("{problem}")]
+    MediaUnavailable {
+        /// Which of the two.
+        problem: &'static str,
+        /// Server and its words, or ours.
+        reasons: Vec<(String, String)>,
+    },
+    /// Every server that has the blob sends more than is read. Remedy: a larger `max_media_bytes`.
+    #[error("the file is larger than {limit} bytes")]
+    MediaTooLarge {
+        /// Largest blob that is read, bytes.
+        limit: u64,
+    },
+    /// What every server sent for the blob is not what it is named after. Remedy: ask for it to be sent again.
+    #[error("what the servers sent is not the file")]
+    MediaCorrupt,
     /// None of the account's relays has a usable KeyPackage of this account. Remedy: ask its owner to come online.
     #[error("no usable KeyPackage was found")]
     KeyPackageNotFound,

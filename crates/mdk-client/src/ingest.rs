@@ -67,8 +67,7 @@ pub(crate) async fn run(shared: Arc<Shared>, inlets: Inlets) {
         result = flow.turn(inlets) => result,
     };
     if let Err(error) = result {
-        tracing::warn!("the client stops: {error}");
-        shared.stop();
+        shared.stop_for(&error);
     }
     flow.catching.shutdown().await;
     flow.amends.shutdown().await;

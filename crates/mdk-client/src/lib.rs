@@ -4,6 +4,7 @@
 //! and none of its types is in a signature here.
 #![forbid(unsafe_code)]
 
+mod blossom;
 mod catch_up;
 mod client;
 mod dial;
@@ -17,6 +18,7 @@ mod relay_info;
 mod relay_pool;
 mod upkeep;
 
+pub use blossom::{Blossom, BlossomOptions, LOCATOR_KIND, Server, normal_server};
 pub use client::{Client, Stats};
 pub use error::{ClientError, Result};
 pub use options::{ClientOptions, EngineAccess, PoolOptions, SharedEngine, with_engine};

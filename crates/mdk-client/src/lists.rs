@@ -33,6 +33,8 @@ const MOST_KEY_PACKAGES: usize = 200;
 pub(crate) struct Lists {
     /// Entries of its kind 10002 without marker, or marked `write`.
     pub(crate) write: Vec<String>,
+    /// Entries of its kind 10002 without marker, or marked `read`.
+    pub(crate) read: Vec<String>,
     /// Its kind 10050.
     pub(crate) inbox: Vec<String>,
 }
@@ -136,10 +138,14 @@ fn addresses(event: &Event, tag: &str, wanted: impl Fn(Option<&str>) -> bool) ->
 }
 
 fn read(events: &[Event], who: &PublicKey) -> Lists {
-    let writes = |marker: Option<&str>| marker.is_none_or(|m| m.is_empty() || m == "write");
+    let marked = |mark: &str| {
+        newest(events, who, RELAY_LIST).map_or_else(Vec::new, |event| {
+            addresses(&event, "r", |marker| marker.is_none_or(|m| m.is_empty() || m == mark))
+        })
+    };
     Lists {
-        write: newest(events, who, RELAY_LIST)
-            .map_or_else(Vec::new, |event| addresses(&event, "r", writes)),
+        write: marked("write"),
+        read: marked("read"),
         inbox: newest(events, who, INBOX_LIST)
             .map_or_else(Vec::new, |event| addresses(&event, "relay", |_| true)),
     }
@@ -207,6 +213,22 @@ pub(crate) async fn welcome_targets(
         targets = if near.is_empty() { shared.own_relays() } else { near };
     }
     Some(targets).filter(|targets| !targets.is_empty())
+}
+
+/// Where a Welcome goes as well when its recipient's inbox relays do not take it: to where that account reads, and to where
+/// its KeyPackages are found. `None` when no relay could be asked.
+pub(crate) async fn further_targets(
+    shared: &Arc<Shared>,
+    recipient: &PublicKey,
+) -> Option<Vec<String>> {
+    let lists = find(shared, recipient, &[]).await?;
+    let mut targets = Vec::new();
+    for relay in lists.read.into_iter().chain(lists.write) {
+        if !targets.contains(&relay) && shared.touch(&relay).await.is_ok() {
+            targets.push(relay);
+        }
+    }
+    Some(targets)
 }
 
 /// Tells the engine how large an invite the account's inbox relays take, so that one that no relay will take is noticed
@@ -386,6 +408,7 @@ mod tests {
         ];
         let lists = read(&events, &me);
         assert_eq!(lists.write, ["wss://both.example", "wss://write.example"]);
+        assert_eq!(lists.read, ["wss://both.example", "wss://read.example"]);
         assert_eq!(lists.inbox, ["wss://inbox.example"]);
     }
 

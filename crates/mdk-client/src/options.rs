@@ -76,6 +76,9 @@ pub struct ClientOptions {
     pub group_overlap: Duration,
     /// The same when the account was not running.
     pub group_overlap_at_start: Duration,
+    /// How long an invite waits for the inbox relays (kind 10050) of its recipient alone. After that, or after some tries
+    /// at each of them, it also goes to the recipient's other relays (kind 10002).
+    pub welcome_patience: Duration,
     /// Delay before the self-update after a join.
     pub self_update_after_join: Duration,
     /// Whether KeyPackage and relay lists are published.
@@ -97,6 +100,7 @@ impl Default for ClientOptions {
             inbox_overlap: Duration::from_secs(9 * 86_400),
             group_overlap: Duration::from_secs(2 * 86_400),
             group_overlap_at_start: Duration::from_secs(7 * 86_400),
+            welcome_patience: Duration::from_secs(120),
             self_update_after_join: Duration::from_secs(5),
             reachable: true,
         }
@@ -108,8 +112,17 @@ pub trait EngineAccess: Send + Sync {
     /// Runs `f` with the engine locked. Blocks.
     ///
     /// # Errors
-    /// [`ClientError::EngineGone`] when it is closed or unusable; `f` was not called then, or panicked.
+    /// [`ClientError::EngineGone`] when it is closed, and [`ClientError::Internal`] when it is unusable because `f`, or an
+    /// earlier one, panicked.
     fn run(&self, f: Box<dyn FnOnce(&mut Engine) + Send + '_>) -> Result<()>;
+}
+
+const UNUSABLE: ClientError =
+    ClientError::Internal("the engine is unusable after a panic: open the account again");
+
+/// What the end of a call that gave no result means.
+pub(crate) fn ended(error: &tokio::task::JoinError) -> ClientError {
+    if error.is_panic() { UNUSABLE } else { ClientError::EngineGone }
 }
 
 /// An engine of a Rust program.
@@ -131,7 +144,7 @@ impl SharedEngine {
 
 impl EngineAccess for SharedEngine {
     fn run(&self, f: Box<dyn FnOnce(&mut Engine) + Send + '_>) -> Result<()> {
-        let mut engine = self.0.lock().map_err(|_| ClientError::EngineGone)?;
+        let mut engine = self.0.lock().map_err(|_| UNUSABLE)?;
         f(engine.as_mut().ok_or(ClientError::EngineGone)?);
         Ok(())
     }
@@ -140,7 +153,7 @@ impl EngineAccess for SharedEngine {
 /// Calls the engine on a thread that may block.
 ///
 /// # Errors
-/// [`ClientError::Engine`], [`ClientError::EngineGone`].
+/// [`ClientError::Engine`], [`ClientError::EngineGone`], [`ClientError::Internal`] when the call panicked.
 pub async fn with_engine<T: Send + 'static>(
     engine: &Arc<dyn EngineAccess>,
     f: impl FnOnce(&mut Engine) -> mdk_core::Result<T> + Send + 'static,
@@ -151,5 +164,5 @@ pub async fn with_engine<T: Send + 'static>(
         engine.run(Box::new(|engine| result = Some(f(engine))))?;
         result.ok_or(ClientError::EngineGone)?.map_err(ClientError::Engine)
     };
-    tokio::task::spawn_blocking(call).await.map_err(|_| ClientError::EngineGone)?
+    tokio::task::spawn_blocking(call).await.map_err(|error| ended(&error))?
 }

@@ -4,6 +4,10 @@
 //! not wait for one another. What a relay refuses for good is out of the way at once; what it puts off for no reason of
 //! time holds up its successors a few times only.
 
+mod echoes;
+mod jobs;
+mod welcomes;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,10 +17,11 @@ use mdk_core::{Delivery, OutboxChange, OutboxItem, OutboxPurpose, RelayVerdict, 
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use self::jobs::{or_else, panicked, search};
+use self::welcomes::widen;
 use crate::client::amends::state_key;
 use crate::client::shared::{Shared, add, backoff, lock, now, now_millis};
 use crate::error::{ClientError, Result};
-use crate::lists;
 use crate::relay_pool::{Published, normal_url};
 
 /// Rows that are read at first; more when these all wait for relays that are away.
@@ -72,6 +77,8 @@ struct Worker {
     jobs: JoinSet<Done>,
     busy: HashSet<Lane>,
     searching: HashSet<i64>,
+    /// Welcomes for which other relays were looked for than those that their recipients asked for.
+    widened: HashSet<i64>,
     /// When a search, or a relay that is not to be reached, is tried again; and how often it was.
     searches: HashMap<i64, (Instant, u32)>,
     pauses: HashMap<String, (Instant, u32)>,
@@ -90,6 +97,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         jobs: JoinSet::new(),
         busy: HashSet::new(),
         searching: HashSet::new(),
+        widened: HashSet::new(),
         searches: HashMap::new(),
         pauses: HashMap::new(),
     };
@@ -98,8 +106,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         result = worker.turn() => result,
     };
     if let Err(error) = result {
-        tracing::warn!("the outbox stops: {error}");
-        shared.stop();
+        shared.stop_for(&error);
     }
     worker.jobs.shutdown().await;
 }
@@ -140,6 +147,9 @@ impl Worker {
                     // What had to be given up for now may go at once.
                     self.searches.clear();
                     self.pauses.clear();
+                    // And what is first: to look through thousands of rows with each answer takes longer than to send.
+                    self.rows = ROWS;
+                    self.stale = true;
                 }
                 () = until(alarm) => {}
             }
@@ -157,14 +167,20 @@ impl Worker {
         }
         let there: HashSet<i64> = self.items.iter().map(|item| item.seq).collect();
         self.searches.retain(|seq, _| there.contains(seq));
+        self.widened.retain(|seq| there.contains(seq));
         self.tell();
         Ok(())
     }
 
-    /// Counts what no relay has, and says which relays are needed.
-    fn tell(&self) {
+    /// Counts what no relay has.
+    fn count(&self) {
         let queued = self.items.iter().filter(|item| !accepted(item)).count();
         self.shared.counters.outbox_queued.store(queued as u64, Ordering::Relaxed);
+    }
+
+    /// As [`Worker::count`], and says which relays are needed.
+    fn tell(&self) {
+        self.count();
         let waiting = |item: &OutboxItem| {
             let waiting = item.results.iter().filter(|r| r.state == SendState::Waiting);
             waiting.filter_map(|r| normal_url(&r.relay).ok()).collect::<Vec<_>>()
@@ -172,35 +188,6 @@ impl Worker {
         *lock(&self.shared.outbox_targets) = self.items.iter().flat_map(waiting).collect();
         *lock(&self.shared.awaited) =
             self.items.iter().map(|item| *item.event_id.as_bytes()).collect();
-    }
-
-    /// What came back from a relay is there, whatever it answers, or does not.
-    async fn echoes(&mut self) -> Result<()> {
-        let echoes = std::mem::take(&mut *lock(&self.shared.echoes));
-        for (event, relay) in echoes {
-            let to = relay.to_string();
-            let same = move |url: &str| normal_url(url).is_ok_and(|url| *url == *relay);
-            if let Some(item) = self.items.iter().find(|item| item.event_id == event)
-                && let Some(result) = item.results.iter().find(|result| same(&result.relay))
-            {
-                if result.state != SendState::Accepted {
-                    let (seq, relay) = (item.seq, result.relay.clone());
-                    self.answer(seq, &relay, RelayVerdict::Accepted).await?;
-                }
-                continue;
-            }
-            // One that was given up, or of which so far no answer is waited for.
-            let tell = move |engine: &mut mdk_core::Engine| engine.outbox_echo(&event, &to, same);
-            match self.shared.engine(tell).await {
-                Ok(change) => {
-                    self.stale |= !change.finished;
-                    self.follow(&change);
-                }
-                Err(ClientError::Engine(error)) => tracing::warn!("an echo is not kept: {error}"),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
     }
 
     /// What follows from an answer outside of the engine.
@@ -235,11 +222,25 @@ impl Worker {
                 match self.searches.get(&item.seq) {
                     Some((at, _)) if *at > instant => wake(*at),
                     _ if self.searching.insert(item.seq) => {
-                        self.jobs.spawn(search(self.shared.clone(), item.clone()));
+                        let search = search(self.shared.clone(), item.clone());
+                        let nothing = Done::Found { seq: item.seq, relays: None };
+                        self.jobs.spawn(or_else(search, || nothing));
                     }
                     _ => {}
                 }
                 continue;
+            }
+            if let Some(recipient) = self.tired(item) {
+                match self.searches.get(&item.seq) {
+                    Some((at, _)) if *at > instant => wake(*at),
+                    _ if self.searching.insert(item.seq) => {
+                        let (shared, item) = (self.shared.clone(), item.clone());
+                        let nothing = Done::Found { seq: item.seq, relays: None };
+                        let search = widen(shared, item, recipient);
+                        self.jobs.spawn(or_else(search, || nothing));
+                    }
+                    _ => {}
+                }
             }
             if self.waits_for_history(item) {
                 // Nor does what comes after it overtake it.
@@ -303,7 +304,8 @@ impl Worker {
                 let (relay, event) = (result.relay.clone(), item.event.clone());
                 self.jobs.spawn(async move {
                     let time = shared.options.request_timeout;
-                    let answer = shared.pool.publish(&url, &shared.me, &event, time).await;
+                    let publish = shared.pool.publish(&url, &shared.me, &event, time);
+                    let answer = or_else(publish, panicked).await;
                     Done::Said { seq, lane, relay, answer }
                 });
             }
@@ -339,6 +341,9 @@ impl Worker {
                     self.searches.insert(seq, (Instant::now() + pause, failures + 1));
                     return Ok(());
                 };
+                if self.items.iter().any(|item| item.seq == seq && !item.results.is_empty()) {
+                    self.widened.insert(seq);
+                }
                 let set =
                     move |engine: &mut mdk_core::Engine| engine.set_outbox_relays(seq, &relays);
                 match self.shared.engine(set).await {
@@ -365,6 +370,11 @@ impl Worker {
                 };
                 let verdict = match answer {
                     Published::Accepted => RelayVerdict::Accepted,
+                    // Refused by the last one it would be given up, and there may be others.
+                    Published::Refused { reason, forever: true } if self.last_hope(seq) => {
+                        self.exhaust(seq);
+                        later(reason)
+                    }
                     Published::Refused { reason, forever: true } => {
                         RelayVerdict::Refused { reason }
                     }
@@ -446,7 +456,8 @@ impl Worker {
     fn remember(&mut self, seq: i64, relay: &str, verdict: RelayVerdict, finished: bool) {
         let Some(place) = self.items.iter().position(|item| item.seq == seq) else { return };
         if finished {
-            self.items.remove(place);
+            let item = self.items.remove(place);
+            lock(&self.shared.awaited).remove(item.event_id.as_bytes());
             self.stale |= self.full && self.items.len() < self.rows as usize / 2;
         } else if let Some(result) =
             self.items[place].results.iter_mut().find(|result| result.relay == relay)
@@ -458,7 +469,8 @@ impl Worker {
                 RelayVerdict::Later { next_at, .. } => result.next_at = next_at,
             }
         }
-        self.tell();
+        // Which relays are needed is said anew with the next reading: with every answer would be once too often.
+        if self.items.is_empty() { self.tell() } else { self.count() }
     }
 }
 
@@ -471,16 +483,4 @@ async fn until(at: Option<Instant>) {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
     }
-}
-
-/// Finds the relays of an event that names none.
-async fn search(shared: Arc<Shared>, item: OutboxItem) -> Done {
-    let seq = item.seq;
-    let relays = match item.purpose {
-        OutboxPurpose::Welcome { recipient } => {
-            lists::welcome_targets(&shared, &recipient, item.group.as_ref()).await
-        }
-        _ => Some(shared.own_relays()).filter(|relays| !relays.is_empty()),
-    };
-    Done::Found { seq, relays }
 }

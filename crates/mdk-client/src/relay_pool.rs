@@ -92,6 +92,11 @@ impl Pool {
         }))
     }
 
+    /// What dials, with this pool's proxy and rules.
+    pub(crate) fn dialer(&self) -> &Dialer {
+        &self.0.dialer
+    }
+
     /// The relay as the account has it open.
     fn find<T>(
         &self,

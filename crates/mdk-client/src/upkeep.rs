@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mdk_core::{CommitState, Config, Engine, OutboxPurpose};
+use mdk_core::{CommitState, Config, Engine};
 use mdk_wire::GroupId;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -256,12 +256,10 @@ fn key_package(engine: &mut Engine, own: &[String]) -> mdk_core::Result<KeyPacka
     if usable.iter().any(|kp| published.as_deref() == Some(kp.event_id.as_bytes())) {
         return Ok(KeyPackage::Published);
     }
-    let under_way = engine.outbox(u32::MAX)?.into_iter().any(|item| {
-        item.purpose == OutboxPurpose::KeyPackage
-            && usable.iter().any(|kp| kp.event_id == item.event_id)
-    });
-    if under_way {
-        return Ok(KeyPackage::Waiting);
+    for kp in usable {
+        if engine.outbox_has(&kp.event_id)? {
+            return Ok(KeyPackage::Waiting);
+        }
     }
     let slot = ours.first().map(|kp| kp.slot.clone());
     engine.new_key_package(own, slot.as_deref())?;

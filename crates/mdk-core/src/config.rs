@@ -21,6 +21,10 @@ pub struct Config {
     pub max_event_bytes: u64,
     /// Largest application payload, in bytes of its JSON.
     pub max_message_bytes: u64,
+    /// Largest file of a message, and largest group image, in bytes before encryption.
+    pub max_media_bytes: u64,
+    /// Whether pictures lose what says where, when and by whom they were made before they are encrypted.
+    pub strip_image_metadata: bool,
     /// Undecryptable events held per group. Their bytes are limited too ([`mdk_store::MAX_HELD_BYTES`]).
     pub max_held_events: u32,
     /// Loaded groups kept in memory.
@@ -42,6 +46,8 @@ impl Default for Config {
             self_update_every: 7 * 86_400,
             max_event_bytes: 131_072,
             max_message_bytes: 65_536,
+            max_media_bytes: 104_857_600,
+            strip_image_metadata: true,
             max_held_events: 8192,
             cached_groups: 64,
             settle_quiet_millis: 1000,

@@ -13,6 +13,7 @@ use crate::converge::branch::Auth;
 use crate::error::{Error, Result};
 use crate::identity::Identity;
 use crate::inbound::retry::Drain;
+use crate::media::Recent;
 use crate::outgoing::{Letter, OutboxPurpose};
 use crate::provider::{Provider, TxProvider};
 use crate::values::{EngineEvent, GroupInfo, Interest};
@@ -28,6 +29,8 @@ pub(crate) struct Ctx<'a, 'tx> {
     /// The database came from a backup: some leaves may have to be renewed.
     pub(crate) restored: bool,
     pub(crate) cache: &'a mut GroupCache,
+    /// Files that were encrypted and not sent yet.
+    pub(crate) recent: &'a Recent,
     pub(crate) random: OsRandom,
     /// What became true, in order.
     pub(crate) events: Vec<EngineEvent>,

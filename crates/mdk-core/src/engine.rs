@@ -1,6 +1,7 @@
 //! The engine: one account, one database, one transaction per call.
 
 mod groups;
+mod media;
 mod outbox;
 mod reads;
 
@@ -19,6 +20,7 @@ use crate::ctx::{Ctx, Undo};
 use crate::error::{Error, Result};
 use crate::identity::Identity;
 use crate::inbound::Incoming;
+use crate::media::Recent;
 use crate::outcome::{Outcome, Rejection, Verdict};
 use crate::values::{
     EngineEvent, GroupInfo, Interest, Invite, Message, NewMessage, Outgoing, StoreInfo,
@@ -33,6 +35,8 @@ pub struct Engine {
     config: Config,
     pub(crate) clock: Arc<dyn Clock>,
     cache: GroupCache,
+    /// Files that were encrypted and not sent yet.
+    recent: Recent,
     /// Events of held messages that took effect outside a `process` call; reported by the next one.
     backlog: Vec<EngineEvent>,
     /// Events to publish that came about in the same way.
@@ -96,6 +100,7 @@ impl Engine {
             config,
             clock,
             cache,
+            recent: Recent::default(),
             backlog: Vec::new(),
             backlog_reply: Vec::new(),
             resumed: false,
@@ -171,7 +176,8 @@ impl Engine {
     fn write<T>(&mut self, f: impl FnOnce(&mut Ctx<'_, '_>) -> Result<T>) -> Result<(T, Effects)> {
         let now_millis = self.clock.now_millis();
         let restored = self.restored;
-        let Self { store, identity, crypto, config, cache, outbox, invite_limits, .. } = self;
+        let Self { store, identity, crypto, config, cache, recent, outbox, invite_limits, .. } =
+            self;
         cache.keep();
         let result = store.write(|tx| {
             let mut ctx = Ctx {
@@ -182,6 +188,7 @@ impl Engine {
                 now_millis,
                 restored,
                 cache,
+                recent,
                 random: OsRandom,
                 events: Vec::new(),
                 late: Vec::new(),
@@ -221,7 +228,8 @@ impl Engine {
     pub(crate) fn look<T>(&mut self, f: impl FnOnce(&mut Ctx<'_, '_>) -> Result<T>) -> Result<T> {
         let now_millis = self.clock.now_millis();
         let restored = self.restored;
-        let Self { store, identity, crypto, config, cache, outbox, invite_limits, .. } = self;
+        let Self { store, identity, crypto, config, cache, recent, outbox, invite_limits, .. } =
+            self;
         store.read(|tx| {
             f(&mut Ctx {
                 tx,
@@ -231,6 +239,7 @@ impl Engine {
                 now_millis,
                 restored,
                 cache,
+                recent,
                 random: OsRandom,
                 events: Vec::new(),
                 late: Vec::new(),
@@ -275,9 +284,12 @@ impl Engine {
     /// Encrypts a message.
     ///
     /// # Errors
-    /// [`Error::GroupNotFound`], [`Error::NotMember`], [`Error::CommitPending`], [`Error::InvalidInput`].
+    /// [`Error::GroupNotFound`], [`Error::NotMember`], [`Error::CommitPending`], [`Error::InvalidInput`];
+    /// [`Error::MediaStale`] for a file that was encrypted in another epoch.
     pub fn create_message(&mut self, id: &GroupId, message: NewMessage) -> Result<Outgoing> {
-        self.act(|ctx| ctx.create_message(id, message))
+        let outgoing = self.act(|ctx| ctx.create_message(id, message))?;
+        self.recent.forget(id, &outgoing.message.attachments);
+        Ok(outgoing)
     }
 
     /// Reacts to a message.
@@ -312,7 +324,7 @@ impl Engine {
         match Event::from_json(json) {
             Ok(event) => self.process_event(event),
             // rule: D1-0 (strict JSON; the id and the signature verify)
-            Err(error) => Ok(self.outcome(Err(halt::wire("D1-0")(error)), Vec::new(), Vec::new())),
+            Err(error) => Ok(self.outcome(Err(error.into()), Vec::new(), Vec::new())),
         }
     }
 

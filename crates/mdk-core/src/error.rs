@@ -20,7 +20,7 @@ pub enum Error {
         field: &'static str,
         /// What is wrong with it.
         problem: &'static str,
-        /// The limit that was passed, if it is a matter of size.
+        /// The limit that was passed, if it is a matter of size: the least for what is too small.
         limit: Option<u64>,
         /// The size that was given.
         actual: Option<u64>,
@@ -99,6 +99,26 @@ pub enum Error {
         /// Most events that it takes.
         limit: u64,
     },
+    /// A file is over a limit. Remedy: send a smaller one, or raise `Config::max_media_bytes`.
+    #[error("the file is too large: {actual} {what}, the limit is {limit}")]
+    MediaTooLarge {
+        /// What is counted.
+        what: &'static str,
+        /// Most that is taken.
+        limit: u64,
+        /// What there is.
+        actual: u64,
+    },
+    /// A file is not what its message, or a picture not what its group, says. Remedy: fetch it from another place.
+    #[error("the file is corrupt: {0}")]
+    MediaCorrupt(&'static str),
+    /// A file was encrypted for another epoch of the group than the present one, or before a restart: nobody could open
+    /// it. Remedy: encrypt it again, and upload that.
+    #[error("the file was encrypted for another epoch: encrypt it again")]
+    MediaStale,
+    /// A file cannot be sent or opened. Remedy: as the reason says.
+    #[error("{0}")]
+    Media(&'static str),
     /// The database keeps no account keys. Remedy: open it with the account's keys.
     #[error("the database keeps no account keys: open it with them")]
     KeysMissing,
@@ -145,6 +165,11 @@ impl Error {
             limit: Some(limit as u64),
             actual: Some(actual as u64),
         }
+    }
+
+    /// An argument of which there must be at least one.
+    pub(crate) fn empty(field: &'static str, problem: &'static str) -> Self {
+        Self::InvalidInput { field, problem, limit: Some(1), actual: Some(0) }
     }
 
     /// A wire error in something the *caller* gave.

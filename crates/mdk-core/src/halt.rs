@@ -1,7 +1,7 @@
 //! Why the processing of an incoming event stopped without taking effect.
 
 use mdk_store::StoreError;
-use mdk_wire::WireError;
+use mdk_wire::{Broken, WireError};
 
 use crate::error::Error;
 use crate::outcome::{RejectCode, Rejection};
@@ -45,9 +45,8 @@ fn what(error: &WireError) -> &'static str {
     }
 }
 
-/// Judges a wire error under the rule that was being checked.
-pub(crate) fn wire(rule: &'static str) -> impl Fn(WireError) -> Rejection {
-    move |error| {
+impl From<Broken> for Rejection {
+    fn from(Broken { rule, error }: Broken) -> Self {
         let code = match error.category() {
             _ if matches!(error, WireError::WrongRecipient) => RejectCode::WrongRecipient,
             mdk_wire::Category::InvalidSignature => RejectCode::InvalidSignature,
@@ -56,6 +55,12 @@ pub(crate) fn wire(rule: &'static str) -> impl Fn(WireError) -> Rejection {
             }
             _ => RejectCode::InvalidEncoding,
         };
-        Rejection::new(code, rule, what(&error))
+        Self::new(code, rule, what(&error))
+    }
+}
+
+impl From<Broken> for Halt {
+    fn from(broken: Broken) -> Self {
+        Self::Rejected(broken.into())
     }
 }

@@ -4,6 +4,7 @@ use mdk_store::{GroupRow, GroupStatus, MessageRow, MessageStatus, Tx};
 use mdk_wire::{EventId, GroupId, PublicKey, kind};
 
 use crate::error::{Error, Result};
+use crate::media;
 use crate::values::{Delivery, GroupInfo, GroupState, Invite, Message, Reaction};
 
 /// The state a user sees; `None` for groups that are not visible (founding, declined).
@@ -95,6 +96,7 @@ pub(crate) fn view_with(row: MessageRow, children: Vec<MessageRow>) -> Message {
         }
     }
     let reply_to = (row.kind == kind::CHAT).then(|| reply_target(&row.tags)).flatten();
+    let attachments = media::attachments(row.kind, &row.tags);
     Message {
         id: row.id,
         group_id: row.group,
@@ -105,6 +107,7 @@ pub(crate) fn view_with(row: MessageRow, children: Vec<MessageRow>) -> Message {
         received_at: row.received_at,
         epoch: row.epoch,
         reply_to,
+        attachments,
         reactions,
         edited: edit_time.is_some(),
         deleted,

@@ -19,6 +19,7 @@ mod history;
 mod identity;
 mod inbound;
 mod key_package;
+mod media;
 mod message;
 mod outbound;
 mod outcome;
@@ -27,6 +28,7 @@ mod parallel;
 mod policy;
 mod profile;
 mod provider;
+mod relays;
 mod sender_data;
 mod signer;
 #[doc(hidden)]
@@ -42,6 +44,8 @@ pub use error::{Error, Result};
 pub use inbound::Incoming;
 pub use key_package::KeyPackageVerdict;
 pub use mdk_store::SendState;
+pub use mdk_wire::v2::Attachment;
+pub use media::EncryptedMedia;
 pub use outcome::{DeferredReason, Outcome, RejectCode, Rejection, Verdict};
 pub use outgoing::{
     CommitEnd, CommitState, OutboxChange, OutboxItem, OutboxPurpose, RelayResult, RelayVerdict,

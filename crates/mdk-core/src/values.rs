@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use mdk_wire::v2::Attachment;
+use mdk_wire::v2::components::Image;
 use mdk_wire::{ContentId, Event, EventId, GroupId, KeyPackageRef, NostrGroupId, PublicKey};
 
 /// Where a group stands, for its user.
@@ -112,6 +114,8 @@ pub struct Message {
     pub epoch: u64,
     /// Message it answers.
     pub reply_to: Option<EventId>,
+    /// Files that it carries, of those that are valid. Only chat messages do.
+    pub attachments: Vec<Attachment>,
     /// Reactions, oldest first.
     pub reactions: Vec<Reaction>,
     /// Whether an edit was applied.
@@ -256,6 +260,9 @@ pub struct GroupUpdate {
     pub admins: Option<Vec<PublicKey>>,
     /// New retention in seconds; 0 turns it off.
     pub retention: Option<u64>,
+    /// New image, uploaded already; `Some(None)` removes it. An avatar URL (0x8007), which would be shown in its place, is
+    /// removed with either.
+    pub image: Option<Option<Image>>,
 }
 
 /// A message to send.
@@ -269,6 +276,8 @@ pub struct NewMessage {
     pub reply_to: Option<EventId>,
     /// Further tags.
     pub tags: Vec<Vec<String>>,
+    /// Files, encrypted in this epoch and uploaded: each with at least one locator. Only of a chat message.
+    pub attachments: Vec<Attachment>,
 }
 
 /// What happened, in the order it became true. `cursor` is durable.

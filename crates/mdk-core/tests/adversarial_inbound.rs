@@ -56,25 +56,25 @@ fn tag(name: &str, value: &str) -> Vec<String> {
 fn envelopes() {
     all_refused(&[
         ("2.4-11", "2.4-11", Transport, |w| envelope(|e| e.kind = 1, w)),
-        ("2.4-2", "D1-4", Transport, |w| envelope(|e| e.tags.clear(), w)),
-        ("2.4-2", "D1-4", Transport, |w| envelope(|e| e.tags.push(e.tags[0].clone()), w)),
-        ("2.4-2", "D1-4", Transport, |w| {
+        ("2.4-2", "2.4-2", Transport, |w| envelope(|e| e.tags.clear(), w)),
+        ("2.4-2", "2.4-2", Transport, |w| envelope(|e| e.tags.push(e.tags[0].clone()), w)),
+        ("2.4-2", "2.4-2", Transport, |w| {
             envelope(|e| e.tags[0][1] = e.tags[0][1].to_uppercase(), w)
         }),
-        ("2.4-2", "D1-4", Transport, |w| envelope(|e| e.tags[0][1] = "ab".repeat(31), w)),
-        ("2.4-2", "D1-4", Transport, |w| envelope(|e| e.tags[0].push("more".into()), w)),
-        ("2.4-2", "D1-4", Transport, |w| envelope(|e| drop(e.tags[0].pop()), w)),
-        ("2.4-3", "D1-4", Transport, |w| envelope(|e| e.tags.push(tag("t", "x")), w)),
-        ("2.4-3", "D1-4", Transport, |w| envelope(|e| e.tags.push(tag("expiration", "-1")), w)),
-        ("2.4-3", "D1-4", Transport, |w| envelope(|e| e.tags.push(tag("expiration", "017")), w)),
-        ("2.4-3", "D1-4", Transport, |w| {
+        ("2.4-2", "2.4-2", Transport, |w| envelope(|e| e.tags[0][1] = "ab".repeat(31), w)),
+        ("2.4-2", "2.4-2", Transport, |w| envelope(|e| e.tags[0].push("more".into()), w)),
+        ("2.4-2", "2.4-2", Transport, |w| envelope(|e| drop(e.tags[0].pop()), w)),
+        ("2.4-3", "2.4-3", Transport, |w| envelope(|e| e.tags.push(tag("t", "x")), w)),
+        ("2.4-3", "2.4-3", Transport, |w| envelope(|e| e.tags.push(tag("expiration", "-1")), w)),
+        ("2.4-3", "2.4-3", Transport, |w| envelope(|e| e.tags.push(tag("expiration", "017")), w)),
+        ("2.4-3", "2.4-3", Transport, |w| {
             envelope(|e| e.tags.push(tag("expiration", "18446744073709551616")), w)
         }),
-        ("2.4-3", "D1-4", Transport, |w| {
+        ("2.4-3", "2.4-3", Transport, |w| {
             envelope(|e| e.tags.extend([tag("expiration", "1"), tag("expiration", "1")]), w)
         }),
-        ("2.4-4", "D1-4", Encoding, |w| envelope(|e| e.content = base64(&[7; 27]), w)),
-        ("2.4-4", "D1-4", Encoding, |w| envelope(|e| e.content.clear(), w)),
+        ("2.4-4", "2.4-4", Encoding, |w| envelope(|e| e.content = base64(&[7; 27]), w)),
+        ("2.4-4", "2.4-4", Encoding, |w| envelope(|e| e.content.clear(), w)),
         ("D1-4", "D1-4", Encoding, |w| envelope(|e| e.content.insert(0, '-'), w)),
         ("D1-4", "D1-4", Encoding, |w| envelope(|e| e.content.push('\n'), w)),
         ("D1-2", "D1-2", UnknownGroup, |w| envelope(|e| e.tags[0][1] = "11".repeat(32), w)),
@@ -113,7 +113,7 @@ fn event_json() {
         let Verdict::Rejected(rejection) = outcome.verdict else {
             panic!("case {position} ({rule})")
         };
-        assert_eq!(rejection.rule, "D1-0", "case {position} ({rule})");
+        assert_eq!(rejection.rule, *rule, "case {position}");
         assert!(rejection.code == *code, "case {position} ({rule}): {rejection:?}");
     }
     assert!(w.us.engine.digest().unwrap() == before);
@@ -145,13 +145,13 @@ fn payloads() {
         ("2.5-1", "2.5-1", Encoding, |w| {
             sends(w, |json| json.replace("\"kind\":9", "\"kind\":\"9\""))
         }),
-        ("2.5-2", "2.5-1", Encoding, |w| sends(w, |json| json.replacen('{', "{\"more\":1,", 1))),
-        ("2.5-2", "2.5-1", Encoding, |w| sends(w, |json| json.replacen('{', "{\"kind\":9,", 1))),
-        ("2.5-3", "2.5-1", Encoding, |w| {
+        ("2.5-2", "2.5-2", Encoding, |w| sends(w, |json| json.replacen('{', "{\"more\":1,", 1))),
+        ("2.5-2", "2.5-2", Encoding, |w| sends(w, |json| json.replacen('{', "{\"kind\":9,", 1))),
+        ("2.5-3", "2.5-3", Encoding, |w| {
             sends(w, |json| json.replacen('{', &format!("{{\"sig\":\"{}\",", "00".repeat(64)), 1))
         }),
-        ("2.5-4", "2.5-1", Encoding, |w| sends(w, |json| json.replace("words", "other"))),
-        ("2.5-4", "2.5-1", Encoding, |w| {
+        ("2.5-4", "2.5-4", Encoding, |w| sends(w, |json| json.replace("words", "other"))),
+        ("2.5-1", "2.5-1", Encoding, |w| {
             let key = w.max.key().to_hex();
             sends(w, |json| json.replace(&key, &key.to_uppercase()))
         }),

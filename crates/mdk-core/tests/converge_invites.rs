@@ -53,7 +53,7 @@ fn all_speak(members: &mut [&mut Filed], group: &GroupId) {
         let text = format!("from {from}");
         let said = members[from].member.says(group, &text);
         for to in (0..members.len()).filter(|to| *to != from) {
-            assert_eq!(received(&members[to].member.applies(&said)), [text.clone()]);
+            assert_eq!(received(&members[to].member.applies(&said)), std::slice::from_ref(&text));
         }
     }
 }

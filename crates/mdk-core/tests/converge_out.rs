@@ -85,6 +85,43 @@ fn who_is_out_on_a_branch_that_loses_comes_back_in_every_order() {
     }
 }
 
+// rule: D6-9
+/// Bob goes over to the branch that renames the group and then removes him, or that removes him at once: he sees the
+/// group as it was there when he went, and nothing of what the branch that lost had made of it.
+#[test]
+fn who_is_put_out_by_another_branch_sees_the_group_as_it_was_there() {
+    for renamed in [true, false] {
+        let place = folder();
+        let ([mut alice, mut bob, mut carol], group) = three(place.path());
+        let key = bob.member.key();
+        let mut winner = Vec::new();
+        if renamed {
+            winner.push(renames(&mut alice, &group, "there"));
+        }
+        let removal = alice.member.engine.remove_members(&group, &[key]).unwrap();
+        alice.member.confirms(&removal);
+        winner.push(event(&removal).clone());
+        // An ordinary commit of hers would lose, and so does this one: by its key, or by depth.
+        let here = renames(&mut carol, &group, "here");
+        bob.member.applies(&here);
+        for commit in &winner {
+            bob.takes(commit);
+        }
+        bob.waits(1_000);
+        carol.takes(&winner[0]);
+        carol.waits(1_000);
+        let wins = carol.member.info(&group).name != "here";
+        let info = bob.member.info(&group);
+        let expected = match (wins || renamed, renamed) {
+            (true, true) => (GroupState::Removed, "there"),
+            (true, false) => (GroupState::Removed, "before"),
+            (false, _) => (GroupState::Active, "here"),
+        };
+        assert_eq!((info.state, info.name.as_str()), expected);
+        assert!(renamed || wins == (alice.member.key() < carol.member.key()));
+    }
+}
+
 // rule: D6-8
 /// The child comes long before its parent, when nothing competes yet: it is refused then. With the parent the other branch
 /// is known, is subscribed to, and the child counts when it comes again.

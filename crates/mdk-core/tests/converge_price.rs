@@ -71,8 +71,10 @@ fn a_fork_of_two_costs_a_few_commits() {
         assert_eq!(all[2].ends(&group), end);
     }
     println!("one commit {plain:?}, a fork without a change {:?}, with one {:?}", fork[0], fork[1]);
-    // Four is the aim for an optimised build; this one spends its time otherwise.
-    let bound = u32::try_from(number("MDK_PRICE", 6)).unwrap();
+    // Four is the bound of an optimised build, which takes 2.1 times as long (1.5 ms for a commit among twenty, 3.2 ms for a
+    // fork of two, with or without a change); one without optimisation spends its time otherwise.
+    let usual = if cfg!(debug_assertions) { 6 } else { 4 };
+    let bound = u32::try_from(number("MDK_PRICE", usual)).unwrap();
     for fork in fork {
         assert!(fork <= plain * bound, "{fork:?} against {plain:?}");
     }

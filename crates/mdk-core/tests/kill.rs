@@ -12,7 +12,7 @@ mod orders;
 #[path = "kit/process.rs"]
 mod process;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use kit::{Member, RELAY, received};
@@ -22,8 +22,10 @@ use orders::{CALLS, Call, Prepared, Step, Usual, follow_orders, prepare, reply};
 use process::{Dice, Line, Process, Seat, epoch_proof, event_of, publish};
 
 const STORIES: u64 = 10;
-/// Kills per kind of call in each story.
+/// Kills inside each kind of call in each story.
 const ROUNDS: usize = 5;
+/// Kills for each of them, at most: one that lands after the reply is no kill inside the call.
+const TRIES: usize = 6;
 const BATCH: usize = 8;
 
 #[test]
@@ -461,7 +463,10 @@ fn nothing_acknowledged_is_lost_and_no_group_breaks() {
         for last in (1..calls.len()).rev() {
             calls.swap(last, usize::try_from(dice.below(last as u64 + 1)).unwrap());
         }
-        for (round, call) in calls.into_iter().enumerate() {
+        let most = calls.len() * TRIES;
+        let mut calls = VecDeque::from(calls);
+        for round in 0..most {
+            let Some(call) = calls.pop_front() else { break };
             println!("seed {seed}, story {number}, round {round}: {call:?}");
             let steps = story.script(call);
             let reply = story.crash(&steps, &mut usual);
@@ -471,6 +476,8 @@ fn nothing_acknowledged_is_lost_and_no_group_breaks() {
             if reply.is_none() {
                 tally.inside += 1;
                 *(if done { &mut tally.done } else { &mut tally.undone }) += 1;
+            } else {
+                calls.push_back(call);
             }
         }
     }
@@ -484,8 +491,7 @@ fn nothing_acknowledged_is_lost_and_no_group_breaks() {
     let took = start.elapsed().as_secs();
     println!("seed {seed}: kills {kills}, inside calls {inside}, lost 0, broken 0 ({took} s)");
     assert!(
-        CALLS.iter().all(|call| tallies[call].kills == 50),
-        "300 kills, and those while opening"
+        CALLS.iter().all(|call| tallies[call].inside == 50),
+        "300 kills inside calls, and those while opening"
     );
-    assert!(inside >= 100, "too few kills landed inside a call: {inside}");
 }

@@ -78,7 +78,7 @@ fn settings_at_the_limit() {
             "{bad}"
         );
     }
-    invalid(alice.engine.update_group(&group, GroupUpdate::default()), "update_group");
+    invalid(alice.engine.update_group(&group, GroupUpdate::default()), "update");
     let stranger = Keys::generate().public_key();
     invalid(
         alice.engine.update_group(
@@ -101,6 +101,7 @@ fn settings_at_the_limit() {
         relays: Some(relays(16)),
         admins: None,
         retention: Some(u64::MAX),
+        image: None,
     };
     let pending = alice.engine.update_group(&group, all).unwrap();
     bob.applies(pending.event.as_ref().unwrap());

@@ -1,6 +1,8 @@
 //! Messages that waited until their epoch was gone.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+#[path = "kit/files.rs"]
+mod files;
 mod kit;
 mod outbox_kit;
 
@@ -141,4 +143,15 @@ fn it_waits_for_a_commit_of_ours() {
         bob.applies(&event);
     }
     assert_eq!(bob.texts(&group), ["one"]);
+}
+
+/// breaks: said in another epoch, its files would be closed to everybody. (rule: OB-17, 2.10-17)
+#[test]
+fn a_message_with_files_fails_rather_than_being_said_again() {
+    let (mut alice, mut bob, mut carol, group) = three();
+    let sent = files::sends(&mut alice, &group, b"the plan", "plan.txt");
+    commits(6, &mut bob, &mut [&mut alice, &mut carol], &group);
+    assert!(alice.outbox().is_empty());
+    assert_eq!(alice.delivery(&group), Delivery::Failed);
+    assert_eq!(files::opens(&mut alice, &group, &sent).unwrap(), b"the plan");
 }

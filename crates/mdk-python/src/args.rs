@@ -124,7 +124,11 @@ pub(crate) fn millis(field: &'static str, value: &Bound<'_, PyAny>) -> PyResult<
     }
     let seconds: f64 = value.call_method0("timestamp")?.extract()?;
     if seconds < 1.0 {
-        return Err(Raise::input(field, "before 1970").into());
+        // In seconds since 1970: the first that is taken, and what was given.
+        return Err(Raise::input(field, "not after the beginning of 1970")
+            .detail("limit", Detail::Signed(1))
+            .detail("value", Detail::Signed(seconds.floor() as i64))
+            .into());
     }
     // Exact: milliseconds until the year 9999 need 48 bits.
     Ok((seconds * 1000.0).round() as u64)

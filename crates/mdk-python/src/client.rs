@@ -1,19 +1,21 @@
 //! The client of `mdk-client`, thin: arguments in, futures of the caller's loop out.
 
 mod local_relay;
+mod media;
 mod pool;
 mod views;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use mdk_client::{ClientError, ClientOptions, EngineAccess, with_engine};
+use mdk_client::{BlossomOptions, ClientError, ClientOptions, EngineAccess, with_engine};
 use mdk_core::{EngineEvent, GroupInfo};
 use mdk_wire::GroupId;
 use pyo3::prelude::*;
 use tokio::sync::watch;
 
 pub(crate) use self::local_relay::LocalRelay;
+pub(crate) use self::media::{_normal_server, GroupImage};
 pub(crate) use self::pool::Pool;
 use crate::args;
 use crate::engine::Mdk;
@@ -38,6 +40,7 @@ pub(crate) struct Client {
 struct Alive {
     client: mdk_client::Client,
     pool: mdk_client::Pool,
+    files: Arc<media::Files>,
     /// Counts what Python itself did to the engine, so that it is looked at like anything else.
     used: watch::Sender<u64>,
 }
@@ -51,6 +54,8 @@ struct Timing {
     retry_max: f64,
     tick_every: f64,
     self_update_after_join: f64,
+    blob_first_byte: f64,
+    blob_stall: f64,
 }
 
 fn seconds(value: f64) -> Duration {
@@ -60,18 +65,29 @@ fn seconds(value: f64) -> Duration {
 #[pymethods]
 impl Client {
     #[new]
-    #[pyo3(signature = (mdk, pool, *, relays, name, reachable, timing))]
+    #[pyo3(signature = (mdk, pool, *, relays, blossom, name, reachable, timing))]
+    #[allow(clippy::too_many_arguments)] // of Python, by name
     fn new(
         py: Python<'_>,
         mdk: &Mdk,
         pool: &Pool,
         relays: Vec<String>,
+        blossom: Vec<String>,
         name: Option<String>,
         reachable: bool,
         timing: Timing,
     ) -> PyResult<Self> {
         let engine = mdk.guard.clone();
-        let keys = engine.call(py, |engine| Ok(engine.keys().clone()))?;
+        let look =
+            |engine: &mut mdk_core::Engine| Ok((engine.keys().clone(), engine.max_media_bytes()));
+        let (keys, max_media) = engine.call(py, look)?;
+        let times = BlossomOptions {
+            first_byte: seconds(timing.blob_first_byte),
+            stall: seconds(timing.blob_stall),
+            ..BlossomOptions::default()
+        };
+        let files = media::Files::new(&pool.pool()?, times, &blossom, max_media);
+        let files = Arc::new(files.map_err(|error| Raise::from(error).into_err(py))?);
         let options = ClientOptions {
             relays,
             name,
@@ -91,7 +107,7 @@ impl Client {
             mdk_client::Client::new(access, keys, options, shared)
         });
         let client = client.map_err(|error| Raise::from(error).into_err(py))?;
-        let alive = Alive { client, pool, used: watch::Sender::new(0) };
+        let alive = Alive { client, pool, files, used: watch::Sender::new(0) };
         Ok(Self { alive: OfProcess::new(alive), engine })
     }
 
@@ -137,8 +153,8 @@ impl Client {
                 if !polled.0.is_empty() {
                     return Ok(polled);
                 }
-                if client.is_stopped() {
-                    return Err(Raise::from(ClientError::Closed));
+                if let Some(why) = client.why_stopped() {
+                    return Err(Raise::from(why));
                 }
                 wait(&mut changes, &mut used).await?;
             }

@@ -18,6 +18,8 @@ struct Fields {
     self_update_every: Duration,
     max_event_bytes: u64,
     max_message_bytes: u64,
+    max_media_bytes: u64,
+    strip_image_metadata: bool,
     max_held_events: u32,
     cached_groups: u32,
 }
@@ -47,6 +49,8 @@ impl From<Fields> for mdk_core::Config {
         core.self_update_every = fields.self_update_every.as_secs();
         core.max_event_bytes = fields.max_event_bytes;
         core.max_message_bytes = fields.max_message_bytes;
+        core.max_media_bytes = fields.max_media_bytes;
+        core.strip_image_metadata = fields.strip_image_metadata;
         core.max_held_events = fields.max_held_events;
         core.cached_groups = fields.cached_groups;
         core

@@ -37,7 +37,7 @@ classes! {
     InvalidIdentifier, InvalidInput, InvalidKey, InvalidPassphrase, InvalidRelayUrl, InviteNotFound,
     KeyFileTooWide, KeyMalformed, KeyMissing, KeyNotStored, KeyPackageNotFound, KeyRecordMalformed,
     KeyringAmbiguous, KeyringLocked, KeyringTimeout, KeyringUnavailable, KeysMissing, LastAdmin, LockLost,
-    LogWithoutDatabase, MessageNotFound, NewKeyNeeded, NoAnswer, NoRelayAccepted, NotABackup, NotADatabase,
+    LogWithoutDatabase, MediaCorrupt, MediaError, MediaStale, MediaTooLarge, MediaUnavailable, MessageNotFound, NewKeyNeeded, NoAnswer, NoRelayAccepted, NotABackup, NotADatabase,
     NotARegularFile, NotAdmin, NotAllowed, NotConnected, NotEncrypted, NotEnoughSpace, NotFound, NotMember,
     OutboxFull, PathChanged, PortTaken, ReadOnlyDatabase, Reentered, RekeyInterrupted, RelayRefused, SameKey,
     SchemaTooNew, SchemaTooOld, SelfUpdateRequired, StorageError, SymbolicLink, TruncatedDatabase,
@@ -70,6 +70,10 @@ pub(crate) struct Raise {
 }
 
 impl Raise {
+    pub(crate) fn class(&self) -> &Class {
+        &self.class
+    }
+
     pub(crate) fn new(class: Class, message: impl ToString) -> Self {
         Self { class, message: message.to_string(), details: Vec::new() }
     }

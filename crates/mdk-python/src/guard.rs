@@ -129,6 +129,11 @@ impl Guard {
         result.map_err(|raise| raise.into_err(py))
     }
 
+    /// `Closed` or `Forked`, as a call would say. Without waiting: one that is in a call is open.
+    pub(crate) fn require_open(&self, py: Python<'_>) -> PyResult<()> {
+        if self.is_open() { Ok(()) } else { self.call(py, |_| Ok(())) }
+    }
+
     /// Whether it is open and ours. Without waiting: one that is in a call is open.
     pub(crate) fn is_open(&self) -> bool {
         if self.forked() {
@@ -161,7 +166,10 @@ impl EngineAccess for Guard {
             f(engine);
             Ok(())
         };
-        self.run(call).map_err(|_| ClientError::EngineGone)
+        self.run(call).map_err(|raise| match raise.class() {
+            Class::InternalError => ClientError::Internal("the engine is unusable: open it again"),
+            _ => ClientError::EngineGone,
+        })
     }
 }
 

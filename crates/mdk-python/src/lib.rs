@@ -40,7 +40,7 @@ mod _mdk {
     #[pymodule_export]
     use crate::batch::{EventIterator, OutcomeIterator};
     #[pymodule_export]
-    use crate::client::{Client, LocalRelay, Pool};
+    use crate::client::{_normal_server, Client, GroupImage, LocalRelay, Pool};
     #[pymodule_export]
     use crate::clock::Clock;
     #[pymodule_export]

@@ -111,8 +111,9 @@ impl PendingCommit {
         Ok(())
     }
 
-    fn __enter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
-        slf
+    fn __enter__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
+        slf.get().mdk.get().guard.require_open(slf.py())?;
+        Ok(slf)
     }
 
     #[pyo3(signature = (_type, _value, _traceback, /))]

@@ -1,5 +1,6 @@
 //! `mdk.SignedEvent`.
 
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
 use pyo3::types::{PyString, PyTuple};
@@ -24,7 +25,7 @@ impl SignedEvent {
         let json = Json::extract(text)?;
         py.detach(|| mdk_wire::Event::from_json(json.as_bytes()))
             .map(Self)
-            .map_err(|error| Raise::event("text", &error).into_err(py))
+            .map_err(|error| Raise::event("text", &error.error).into_err(py))
     }
 
     /// The event as compact JSON, ready for a relay.
@@ -103,8 +104,13 @@ pub(crate) enum Json {
 
 impl Json {
     pub(crate) fn extract(value: &Bound<'_, PyAny>) -> PyResult<Self> {
+        Self::extract_from(value, "str, bytes or bytearray")
+    }
+
+    /// `accepted` is what the caller of the call may give.
+    fn extract_from(value: &Bound<'_, PyAny>, accepted: &str) -> PyResult<Self> {
         let Ok(text) = value.cast::<PyString>() else {
-            return Ok(Self::Bytes(value.extract()?));
+            return value.extract().map(Self::Bytes).map_err(|_| wrong_type(value, accepted));
         };
         match text.extract() {
             Ok(text) => Ok(Self::Text(text)),
@@ -123,6 +129,13 @@ impl Json {
     }
 }
 
+fn wrong_type(value: &Bound<'_, PyAny>, accepted: &str) -> PyErr {
+    match value.get_type().name() {
+        Ok(name) => PyTypeError::new_err(format!("expected {accepted}, not {name}")),
+        Err(error) => error,
+    }
+}
+
 /// What `process` accepts: a verified event, or JSON to verify.
 pub(crate) enum Incoming {
     Event(mdk_wire::Event),
@@ -133,7 +146,9 @@ impl Incoming {
     pub(crate) fn extract(value: &Bound<'_, PyAny>) -> PyResult<Self> {
         match value.cast::<SignedEvent>() {
             Ok(event) => Ok(Self::Event(event.get().0.clone())),
-            Err(_) => Json::extract(value).map(Self::Json),
+            Err(_) => {
+                Json::extract_from(value, "SignedEvent, str, bytes or bytearray").map(Self::Json)
+            }
         }
     }
 

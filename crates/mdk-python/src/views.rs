@@ -4,13 +4,13 @@
 use std::sync::{Mutex, PoisonError};
 
 use mdk_core::{
-    Delivery, GroupInfo, GroupState, Interest, Invite, KeyPackageInfo, KeyPackageVerdict, Member,
-    Message, Outgoing, Reaction, StoreInfo,
+    Attachment, Delivery, EncryptedMedia, GroupInfo, GroupState, Interest, Invite, KeyPackageInfo,
+    KeyPackageVerdict, Member, Message, Outgoing, Reaction, StoreInfo,
 };
 use mdk_wire::{ContentId, EventId, GroupId, KeyPackageRef, NostrGroupId, PublicKey};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDelta, PyFrozenSet, PyString, PyTuple, PyTzInfo};
+use pyo3::types::{PyBytes, PyDelta, PyFrozenSet, PyString, PyTuple, PyTzInfo};
 
 use crate::errors::Raise;
 
@@ -208,6 +208,42 @@ impl<'py> ToPy<'py> for Reaction {
     }
 }
 
+impl<'py> ToPy<'py> for Attachment {
+    fn to_py(self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        build!(
+            py,
+            "mdk.values",
+            "Attachment",
+            self.filename,
+            self.mime_type,
+            self.size,
+            hex::encode(self.sha256),
+            hex::encode(self.ciphertext_sha256),
+            hex::encode(self.nonce),
+            PyTuple::new(py, self.locators)?.into_any(),
+            self.dimensions
+                .map(|(w, h)| (w, h).into_pyobject(py))
+                .transpose()?
+                .map(Bound::into_any),
+            self.thumbhash,
+        )
+    }
+}
+
+impl<'py> ToPy<'py> for EncryptedMedia {
+    fn to_py(self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let Self { data, attachment, epoch, .. } = self;
+        build!(
+            py,
+            "mdk.values",
+            "EncryptedMedia",
+            PyBytes::new(py, &data).into_any(),
+            attachment,
+            epoch,
+        )
+    }
+}
+
 impl<'py> ToPy<'py> for Message {
     fn to_py(self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         build!(
@@ -223,6 +259,7 @@ impl<'py> ToPy<'py> for Message {
             time(py, self.received_at)?,
             self.epoch,
             self.reply_to,
+            self.attachments,
             self.reactions,
             self.edited,
             self.deleted,

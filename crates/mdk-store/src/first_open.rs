@@ -54,6 +54,8 @@ pub(crate) fn create<E: From<OpenError>>(
             true => Err(error),
             false => Ok(()),
         })?;
+        // SQLite does not say when it could not remove its files.
+        remove_side_cars(place, &temp);
         // An empty log or an index of a database that is gone must not meet the new one.
         remove_side_cars(place, place.name());
         place.rename_new(&temp, place.name(), FileRole::Database)?;

@@ -157,7 +157,8 @@ fn read(row: &Row<'_>) -> Result<GroupRow> {
 }
 
 /// Every table with rows of one group and the column that names it. `seen` has none: what was processed stays so.
-pub(crate) const GROUP_TABLES: [(&str, &str); 12] = [
+pub(crate) const GROUP_TABLES: [(&str, &str); 13] = [
+    ("file_keys", "group_id"),
     ("messages", "group_id"),
     ("events", "group_id"),
     ("welcomes", "group_id"),

@@ -10,6 +10,7 @@ mod client_state;
 mod digest;
 mod error;
 mod events;
+mod file_keys;
 mod files;
 mod first_open;
 mod groups;

@@ -15,6 +15,7 @@ const MIGRATIONS: &[&[&str]] = &[
     ],
     &[include_str!("schema/V002__converge.sql")],
     &[include_str!("schema/V003__outbox.sql")],
+    &[include_str!("schema/V004__file_keys.sql")],
 ];
 
 /// The oldest schema that can be migrated.

@@ -16,18 +16,47 @@ const FLAGS: OpenFlags = OpenFlags::SQLITE_OPEN_READ_WRITE
     .union(OpenFlags::SQLITE_OPEN_EXRESCODE);
 
 /// Opens a file and takes it through the ritual. `fresh` says that it was created for this call and is still empty.
+///
+/// A connection that does not come up leaves the write-ahead log as it is, and the file, too.
 pub(crate) fn connect(
     place: &Place,
     name: &OsStr,
     key: &Secret<32>,
     fresh: bool,
 ) -> Result<Connection, OpenError> {
+    let (log, index) = (files::with_suffix(name, "-wal"), files::with_suffix(name, "-shm"));
+    let had_index = place.inspect(&index, FileRole::Database)?.is_some();
     let mut conn = Connection::open_with_flags_and_vfs(place.path(name), FLAGS, log_file::vfs()?)?;
-    ritual(&mut conn, Some(key), fresh)?;
-    // SQLite was given a path: make sure that it has the files that were checked.
-    place.confirm_opened(name, FileRole::Database)?;
-    place.confirm_opened(&files::with_suffix(name, "-wal"), FileRole::Database)?;
-    Ok(conn)
+    keep_log(&conn, true)?;
+    let ready = ritual(&mut conn, Some(key), fresh).and_then(|()| {
+        // SQLite was given a path: make sure that it has the files that were checked.
+        place.confirm_opened(name, FileRole::Database)?;
+        place.confirm_opened(&log, FileRole::Database)?;
+        keep_log(&conn, false)
+    });
+    let Err(error) = ready else { return Ok(conn) };
+    match place.inspect(&log, FileRole::Database) {
+        // Nothing is lost with an empty one: SQLite may remove what it has made.
+        Ok(found) if found.as_ref().is_none_or(|found| found.size == 0) => {
+            let _ = keep_log(&conn, false);
+            drop(conn);
+        }
+        _ => {
+            drop(conn);
+            if !had_index {
+                place.remove(&index);
+            }
+        }
+    }
+    Err(error)
+}
+
+/// Whether the write-ahead log is left alone when the connection is closed. Otherwise SQLite moves it into the file and
+/// removes it, which must not be done by a connection that has not come up: when the log's index could not be opened for
+/// writing, SQLite takes the log for empty and removes it with everything in it.
+pub(crate) fn keep_log(conn: &Connection, keep: bool) -> Result<(), OpenError> {
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep)?;
+    Ok(())
 }
 
 /// Opens a file and gives it its key, for reading it through once; nothing else is set up.

@@ -157,8 +157,11 @@ impl Store {
             counter.store(frames, Ordering::Relaxed);
             Ok(())
         }))?;
+        // Until it has shown that it can write, it does not touch the log when it is dropped.
         if let Some(home) = &self.home
-            && let Err(error) = ritual::prime_log(&conn)
+            && let Err(error) = ritual::keep_log(&conn, true)
+                .and_then(|()| ritual::prime_log(&conn))
+                .and_then(|()| ritual::keep_log(&conn, false))
         {
             let key = cipher::take_key(&conn);
             drop(conn);

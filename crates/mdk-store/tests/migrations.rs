@@ -39,7 +39,7 @@ fn copy(version: u32) -> tempfile::TempDir {
 fn a_database_of_version_1_is_migrated() {
     let folder = copy(1);
     let mut store = open(folder.path());
-    assert_eq!(store.info().unwrap().schema_version, 3);
+    assert_eq!(store.info().unwrap().schema_version, 4);
     let group = GroupId::from_hex(GROUP).unwrap();
     store
         .write(|tx| {
@@ -87,7 +87,7 @@ fn a_database_of_version_1_is_migrated() {
 fn a_database_of_version_2_gets_an_outbox() {
     let folder = copy(2);
     let mut store = open(folder.path());
-    assert_eq!(store.info().unwrap().schema_version, 3);
+    assert_eq!(store.info().unwrap().schema_version, 4);
     let group = GroupId::from_hex(GROUP).unwrap();
     let row = OutgoingRow {
         seq: 0,
@@ -124,10 +124,33 @@ fn a_database_of_version_2_gets_an_outbox() {
         .unwrap();
 }
 
+#[test]
+fn a_database_of_version_3_takes_file_keys() {
+    let folder = copy(3);
+    let mut store = open(folder.path());
+    assert_eq!(store.info().unwrap().schema_version, 4);
+    let group = GroupId::from_hex(GROUP).unwrap();
+    let (file, key) = ([5; 32], Secret::new([6; 32]));
+    store
+        .write(|tx| {
+            assert_eq!((tx.outgoing(0, 10)?.len(), tx.client_states("")?.len()), (1, 1));
+            let messages = tx.page(&group, 100, None, None)?;
+            assert_eq!(messages.len(), 7);
+            assert!(tx.file_keys(&group, &file)?.is_empty());
+            tx.put_file_key(&group, messages[0].seq, &file, &key)
+        })
+        .unwrap();
+    assert!(store.verify(&mut Progress::none()).unwrap().is_intact());
+    drop(store);
+    let mut store = open(folder.path());
+    let keys = store.read(|tx| tx.file_keys(&group, &file)).unwrap();
+    assert_eq!(keys, [key]);
+}
+
 /// What an older version lacks is not taken for damage, and a rescue makes it.
 #[test]
 fn older_databases_are_verified_and_salvaged() {
-    for version in [1, 2] {
+    for version in [1, 2, 3] {
         let folder = copy(version);
         let path = folder.path().join("mdk.db");
         let report = verify(&path, &key(), &mut Progress::none()).unwrap();

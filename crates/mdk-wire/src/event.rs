@@ -5,7 +5,7 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 
 use crate::curve::{lift, verify};
-use crate::error::WireError;
+use crate::error::{Broken, WireError, breaks};
 use crate::ids::{EventId, PublicKey, Timestamp};
 use crate::json;
 use crate::keys::Keys;
@@ -28,16 +28,21 @@ impl Event {
     ///
     /// [`WireError::EventTooLarge`], [`WireError::TooManyTags`], [`WireError::TooManyTagValues`] over a
     /// limit; [`WireError::InvalidEncoding`] for another form; [`WireError::InvalidKey`] for a public key
-    /// off the curve; [`WireError::InvalidSignature`] for a wrong id or signature.
-    pub fn from_json(bytes: &[u8]) -> Result<Self, WireError> {
+    /// off the curve; [`WireError::InvalidSignature`] for a wrong id or signature. Each with the rule.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, Broken> {
+        // rule: V2-D1-0 the form and its bounds.
+        let form = breaks("D1-0");
         if bytes.len() > MAX_EVENT_BYTES {
-            return Err(WireError::EventTooLarge { limit: MAX_EVENT_BYTES, actual: bytes.len() });
+            return Err(form(WireError::EventTooLarge {
+                limit: MAX_EVENT_BYTES,
+                actual: bytes.len(),
+            }));
         }
-        let fields = json::read(bytes)?;
+        let fields = json::read(bytes).map_err(&form)?;
         let (Some(id), Some(sig)) = (fields.id, fields.sig) else {
-            return Err(WireError::InvalidEncoding("event without id or sig"));
+            return Err(form(WireError::InvalidEncoding("event without id or sig")));
         };
-        let point = lift(&fields.pubkey)?;
+        let point = lift(&fields.pubkey).map_err(&form)?;
         let unsigned = UnsignedEvent {
             pubkey: PublicKey::from_lifted(fields.pubkey),
             created_at: fields.created_at,
@@ -46,10 +51,11 @@ impl Event {
             content: fields.content,
         };
         // rule: V2-2.4-1 id and signature come first.
+        let verified = breaks("2.4-1");
         if unsigned.id().as_bytes() != &id {
-            return Err(WireError::InvalidSignature("event id is not its hash"));
+            return Err(verified(WireError::InvalidSignature("event id is not its hash")));
         }
-        verify(&point, &id, &sig)?;
+        verify(&point, &id, &sig).map_err(verified)?;
         Ok(Self { id: EventId::from_bytes(id), unsigned, sig })
     }
 

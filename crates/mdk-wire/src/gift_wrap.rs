@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::error::WireError;
+use crate::error::{Broken, WireError, breaks};
 use crate::event::{Event, UnsignedEvent, only_tag, tag};
 use crate::ids::{PublicKey, Timestamp};
 use crate::keys::Keys;
@@ -98,30 +98,43 @@ fn wrap_for(
 ///
 /// [`WireError::WrongRecipient`] if `p` names another account; [`WireError::TransportRejected`] for a
 /// wrong kind, tag or author; [`WireError::DecryptionFailed`]; and whatever [`Event::from_json`] and
-/// [`Payload::parse`](crate::Payload::parse) say about seal and rumor.
-pub fn unwrap(event: &Event, recipient: &Keys) -> Result<Unwrapped, WireError> {
+/// [`Payload::parse`](crate::Payload::parse) say about seal and rumor. Each with the rule.
+pub fn unwrap(event: &Event, recipient: &Keys) -> Result<Unwrapped, Broken> {
     if event.kind() != kind::GIFT_WRAP {
-        return Err(WireError::TransportRejected("kind is not 1059"));
+        return Err(breaks("2.4-11")(WireError::TransportRejected("kind is not 1059")));
     }
-    // rule: V2-B3-1 exactly one `p`, and it is us.
-    let p = only_tag(event.tags(), "p", "no p tag", "several p tags")?;
+    check_recipient(event.tags(), &recipient.public_key()).map_err(breaks("B3-1"))?;
+    let seal = read_seal(event, recipient).map_err(breaks("B3-2"))?;
+    let rumor = read_rumor(&seal, recipient).map_err(breaks("B3-3"))?;
+    // rule: V2-B3-4 the seal's author speaks for itself only.
+    if rumor.pubkey != seal.pubkey() {
+        let differ = WireError::TransportRejected("rumor and seal are by different accounts");
+        return Err(breaks("B3-4")(differ));
+    }
+    Ok(Unwrapped { sender: seal.pubkey(), rumor })
+}
+
+// rule: V2-B3-1 exactly one `p`, and it is us.
+fn check_recipient(tags: &[Vec<String>], recipient: &PublicKey) -> Result<(), WireError> {
+    let p = only_tag(tags, "p", "no p tag", "several p tags")?;
     let p = p.get(1).and_then(|value| PublicKey::from_hex(value).ok());
     let p = p.ok_or(WireError::TransportRejected("p is not a public key"))?;
-    if p != recipient.public_key() {
-        return Err(WireError::WrongRecipient);
-    }
+    if p == *recipient { Ok(()) } else { Err(WireError::WrongRecipient) }
+}
+
+// rule: V2-B3-2 the seal's kind, id and signature hold.
+fn read_seal(event: &Event, recipient: &Keys) -> Result<Event, WireError> {
     let seal = nip44::decrypt(recipient, &event.pubkey(), event.content())?;
-    // rule: V2-B3-2 the seal's id and signature hold.
     let seal = Event::from_json(&seal)?;
     if seal.kind() != kind::SEAL {
         return Err(WireError::TransportRejected("seal is not of kind 13"));
     }
+    Ok(seal)
+}
+
+// rule: V2-B3-3 the rumor opens, is unsigned and, if it states an id, states the right one.
+fn read_rumor(seal: &Event, recipient: &Keys) -> Result<UnsignedEvent, WireError> {
     let rumor = nip44::decrypt(recipient, &seal.pubkey(), seal.content())?;
-    // rule: V2-B3-3 the rumor is unsigned and, if it states an id, states the right one.
     let (_, rumor) = parse_unsigned(&rumor)?;
-    // rule: V2-B3-4 the seal's author speaks for itself only.
-    if rumor.pubkey != seal.pubkey() {
-        return Err(WireError::TransportRejected("rumor and seal are by different accounts"));
-    }
-    Ok(Unwrapped { sender: seal.pubkey(), rumor })
+    Ok(rumor)
 }

@@ -9,7 +9,7 @@ use chacha20poly1305::{ChaCha20Poly1305, Nonce};
 use zeroize::Zeroizing;
 
 use crate::curve::Pair;
-use crate::error::WireError;
+use crate::error::{Broken, WireError, breaks};
 use crate::event::{Event, UnsignedEvent, only_tag, tag};
 use crate::ids::{NostrGroupId, Timestamp};
 use crate::kind;
@@ -39,14 +39,17 @@ impl GroupMessage {
     /// # Errors
     ///
     /// [`WireError::TransportRejected`] for kind or tags, [`WireError::InvalidEncoding`] for the content,
-    /// [`WireError::GroupMessageTooLarge`] over the limit.
-    pub fn parse(event: Event) -> Result<Self, WireError> {
+    /// [`WireError::GroupMessageTooLarge`] over the limit. Each with the rule.
+    pub fn parse(event: Event) -> Result<Self, Broken> {
         if event.kind() != kind::GROUP_MESSAGE {
-            return Err(WireError::TransportRejected("kind is not 445"));
+            return Err(breaks("2.4-11")(WireError::TransportRejected("kind is not 445")));
         }
-        let (group, expiration) = read_tags(event.tags())?;
-        let too_large =
-            |actual| WireError::GroupMessageTooLarge { limit: MAX_GROUP_MESSAGE_BYTES, actual };
+        let group = read_group(event.tags()).map_err(breaks("2.4-2"))?;
+        let expiration = read_expiration(event.tags()).map_err(breaks("2.4-3"))?;
+        let content = breaks("D1-4");
+        let too_large = |actual| {
+            content(WireError::GroupMessageTooLarge { limit: MAX_GROUP_MESSAGE_BYTES, actual })
+        };
         let overhead = NONCE + AEAD_TAG;
         let most = (MAX_GROUP_MESSAGE_BYTES + overhead).div_ceil(3) * 4;
         if event.content().len() > most {
@@ -54,10 +57,10 @@ impl GroupMessage {
         }
         let sealed = STANDARD
             .decode(event.content())
-            .map_err(|_| WireError::InvalidEncoding("content is not standard base64"))?;
+            .map_err(|_| content(WireError::InvalidEncoding("content is not standard base64")))?;
         // rule: V2-2.4-4 nonce and AEAD tag at least.
         let Some(inner) = sealed.len().checked_sub(overhead) else {
-            return Err(WireError::InvalidEncoding("content is under 28 bytes"));
+            return Err(breaks("2.4-4")(WireError::InvalidEncoding("content is under 28 bytes")));
         };
         if inner > MAX_GROUP_MESSAGE_BYTES {
             return Err(too_large(inner));
@@ -84,17 +87,20 @@ impl fmt::Debug for GroupMessage {
     }
 }
 
-fn read_tags(tags: &[Vec<String>]) -> Result<(NostrGroupId, Option<Timestamp>), WireError> {
-    // rule: V2-2.4-2 exactly one `h`.
+// rule: V2-2.4-2 exactly one `h`.
+fn read_group(tags: &[Vec<String>]) -> Result<NostrGroupId, WireError> {
     let h = only_tag(tags, "h", "no h tag", "several h tags")?;
     let [_, group] = h else {
         return Err(WireError::TransportRejected("h tag is not name and value"));
     };
-    let group = NostrGroupId::from_hex(group)
-        .map_err(|_| WireError::TransportRejected("h is not 64 lowercase hex digits"))?;
-    // rule: V2-2.4-3 at most one `expiration`, nothing else.
-    let expiration = match tags.len() {
-        1 => None,
+    NostrGroupId::from_hex(group)
+        .map_err(|_| WireError::TransportRejected("h is not 64 lowercase hex digits"))
+}
+
+// rule: V2-2.4-3 at most one `expiration`, nothing else besides `h`.
+fn read_expiration(tags: &[Vec<String>]) -> Result<Option<Timestamp>, WireError> {
+    match tags.len() {
+        1 => Ok(None),
         2 => {
             let tag = only_tag(
                 tags,
@@ -105,15 +111,11 @@ fn read_tags(tags: &[Vec<String>]) -> Result<(NostrGroupId, Option<Timestamp>), 
             let [_, value] = tag else {
                 return Err(WireError::TransportRejected("expiration tag is not name and value"));
             };
-            Some(
-                decimal(value).ok_or(WireError::TransportRejected(
-                    "expiration is not a plain decimal number",
-                ))?,
-            )
+            let plain = "expiration is not a plain decimal number";
+            decimal(value).map(Some).ok_or(WireError::TransportRejected(plain))
         }
-        _ => return Err(WireError::TransportRejected("more than two tags")),
-    };
-    Ok((group, expiration))
+        _ => Err(WireError::TransportRejected("more than two tags")),
+    }
 }
 
 /// A `u64` in its only decimal form: no sign, no leading zeros.

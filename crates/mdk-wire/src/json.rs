@@ -22,6 +22,10 @@ pub(crate) struct Fields {
     pub(crate) sig: Option<[u8; 64]>,
 }
 
+/// What a member is that an event does not have, or has already.
+pub(crate) const STRANGE_MEMBER: WireError =
+    WireError::InvalidEncoding("a member that an event does not have, or has once");
+
 /// Reads one JSON object with the members of an event, each at most once, nothing else, and no rest.
 ///
 /// `id` and `sig` may be absent; the others must be there.
@@ -68,9 +72,10 @@ impl<'de> Visitor<'de> for FieldsSeed<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
         let mut fields = Fields::default();
         let mut seen = 0u8;
-        while let Some(member) = map.next_key_seed(MemberSeed)? {
+        while let Some(member) = map.next_key_seed(MemberSeed(self.0))? {
             let bit = 1u8 << member as u8;
             if seen & bit != 0 {
+                self.0.set(Some(STRANGE_MEMBER));
                 return Err(A::Error::custom("duplicate member"));
             }
             seen |= bit;
@@ -93,9 +98,9 @@ impl<'de> Visitor<'de> for FieldsSeed<'_> {
     }
 }
 
-struct MemberSeed;
+struct MemberSeed<'c>(&'c Cell<Option<WireError>>);
 
-impl<'de> DeserializeSeed<'de> for MemberSeed {
+impl<'de> DeserializeSeed<'de> for MemberSeed<'_> {
     type Value = Member;
 
     fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Member, D::Error> {
@@ -103,7 +108,7 @@ impl<'de> DeserializeSeed<'de> for MemberSeed {
     }
 }
 
-impl Visitor<'_> for MemberSeed {
+impl Visitor<'_> for MemberSeed<'_> {
     type Value = Member;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -119,7 +124,10 @@ impl Visitor<'_> for MemberSeed {
             "tags" => Member::Tags,
             "content" => Member::Content,
             "sig" => Member::Sig,
-            _ => return Err(E::custom("unknown member")),
+            _ => {
+                self.0.set(Some(STRANGE_MEMBER));
+                return Err(E::custom("unknown member"));
+            }
         })
     }
 }

@@ -16,6 +16,8 @@ pub const WELCOME: u16 = 444;
 pub const GROUP_MESSAGE: u16 = 445;
 /// Template of the account identity proof; never published.
 pub const IDENTITY_PROOF: u16 = 450;
+/// Template of the owner's proof for a push token; never published.
+pub const PUSH_PROOF: u16 = 451;
 /// Poll response, inside a group.
 pub const POLL_RESPONSE: u16 = 1018;
 /// Edit of an earlier message, inside a group.

@@ -24,7 +24,7 @@ pub mod v2;
 pub mod varint;
 pub mod welcome;
 
-pub use error::{Category, WireError};
+pub use error::{Broken, Category, WireError};
 pub use event::{Event, UnsignedEvent};
 pub use group_message::GroupMessage;
 pub use ids::{ContentId, EventId, GroupId, KeyPackageRef, NostrGroupId, PublicKey, Timestamp};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::error::WireError;
+use crate::error::{Broken, WireError, breaks};
 use crate::event::UnsignedEvent;
 use crate::ids::{EventId, PublicKey, Timestamp};
 use crate::json;
@@ -34,11 +34,12 @@ impl Payload {
     ///
     /// [`WireError::PayloadTooLarge`], [`WireError::TooManyTags`], [`WireError::TooManyTagValues`] over a
     /// limit; [`WireError::InvalidEncoding`] for another form, a `sig` or a wrong id;
-    /// [`WireError::InvalidKey`] for a public key off the curve.
-    pub fn parse(bytes: &[u8]) -> Result<Self, WireError> {
+    /// [`WireError::InvalidKey`] for a public key off the curve. Each with the rule.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Broken> {
         let (id, event) = parse_unsigned(bytes)?;
         // rule: V2-2.5-1 all six members.
-        let id = id.ok_or(WireError::InvalidEncoding("payload without id"))?;
+        let missing = WireError::InvalidEncoding("payload without id");
+        let id = id.ok_or(missing).map_err(breaks("2.5-1"))?;
         Ok(Self {
             id,
             pubkey: event.pubkey,
@@ -57,18 +58,25 @@ impl fmt::Debug for Payload {
 }
 
 /// Reads an event without signature; its id may be absent, but is right if present.
-pub(crate) fn parse_unsigned(bytes: &[u8]) -> Result<(Option<EventId>, UnsignedEvent), WireError> {
+pub(crate) fn parse_unsigned(bytes: &[u8]) -> Result<(Option<EventId>, UnsignedEvent), Broken> {
+    let form = breaks("2.5-1");
     if bytes.len() > MAX_PAYLOAD_BYTES {
-        return Err(WireError::PayloadTooLarge { limit: MAX_PAYLOAD_BYTES, actual: bytes.len() });
+        return Err(form(WireError::PayloadTooLarge {
+            limit: MAX_PAYLOAD_BYTES,
+            actual: bytes.len(),
+        }));
     }
     // rule: V2-2.5-2 unknown and duplicate members are refused by the reader.
-    let fields = json::read(bytes)?;
+    let fields = json::read(bytes).map_err(|error| match error {
+        json::STRANGE_MEMBER => breaks("2.5-2")(error),
+        _ => form(error),
+    })?;
     // rule: V2-2.5-3 a signature would make it publishable.
     if fields.sig.is_some() {
-        return Err(WireError::InvalidEncoding("unsigned event with sig"));
+        return Err(breaks("2.5-3")(WireError::InvalidEncoding("unsigned event with sig")));
     }
     let event = UnsignedEvent {
-        pubkey: PublicKey::from_bytes(fields.pubkey)?,
+        pubkey: PublicKey::from_bytes(fields.pubkey).map_err(&form)?,
         created_at: fields.created_at,
         kind: fields.kind,
         tags: fields.tags,
@@ -77,7 +85,8 @@ pub(crate) fn parse_unsigned(bytes: &[u8]) -> Result<(Option<EventId>, UnsignedE
     let id = fields.id.map(EventId::from_bytes);
     // rule: V2-2.5-4 the id is the hash.
     if id.is_some_and(|id| id != event.id()) {
-        return Err(WireError::InvalidEncoding("id is not the hash of the event"));
+        let wrong = WireError::InvalidEncoding("id is not the hash of the event");
+        return Err(breaks("2.5-4")(wrong));
     }
     Ok((id, event))
 }

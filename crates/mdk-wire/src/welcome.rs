@@ -5,7 +5,7 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::error::WireError;
+use crate::error::{Broken, WireError, breaks};
 use crate::event::{UnsignedEvent, only_tag, tag};
 use crate::gift_wrap::Unwrapped;
 use crate::ids::{EventId, KeyPackageRef, PublicKey, Timestamp};
@@ -71,39 +71,51 @@ pub fn rumor(
 ///
 /// [`WireError::TransportRejected`] for kind or tags, [`WireError::InvalidEncoding`] for content or a
 /// relay URL, [`WireError::TooManyRelays`], [`WireError::RelayUrlTooLong`] and
-/// [`WireError::WelcomeTooLarge`] over a limit.
-pub fn parse(unwrapped: Unwrapped) -> Result<WelcomeRumor, WireError> {
+/// [`WireError::WelcomeTooLarge`] over a limit. Each with the rule.
+pub fn parse(unwrapped: Unwrapped) -> Result<WelcomeRumor, Broken> {
     let Unwrapped { sender, rumor } = unwrapped;
     if rumor.kind != kind::WELCOME {
-        return Err(WireError::TransportRejected("rumor is not of kind 444"));
+        return Err(breaks("B3-8")(WireError::TransportRejected("rumor is not of kind 444")));
     }
     if sender != rumor.pubkey {
-        return Err(WireError::TransportRejected("rumor and seal are by different accounts"));
-    }
-    // rule: V2-B3-5 exactly one `e`, a lowercase event id.
-    let e = only_tag(&rumor.tags, "e", "no e tag", "several e tags")?;
-    let e = e.get(1).and_then(|value| EventId::from_hex(value).ok());
-    let key_package_event = e.ok_or(WireError::TransportRejected("e is not an event id"))?;
-    // rule: V2-B3-6 exactly one `relays`, 1 to 16 relay URLs.
-    let relays = only_tag(&rumor.tags, "relays", "no relays tag", "several relays tags")?;
-    let relays = relays.get(1..).unwrap_or_default();
-    check_relays(relays)?;
-    // rule: V2-B3-7 standard base64, not empty.
-    check_size(rumor.content.len() / 4 * 3)?;
-    let mls_message = STANDARD
-        .decode(&rumor.content)
-        .map_err(|_| WireError::InvalidEncoding("content is not standard base64"))?;
-    if mls_message.is_empty() {
-        return Err(WireError::InvalidEncoding("welcome is empty"));
+        let differ = WireError::TransportRejected("rumor and seal are by different accounts");
+        return Err(breaks("B3-4")(differ));
     }
     Ok(WelcomeRumor {
         sender,
         rumor_id: rumor.id(),
         created_at: rumor.created_at,
-        key_package_event,
-        relays: relays.to_vec(),
-        mls_message,
+        key_package_event: read_e(&rumor.tags).map_err(breaks("B3-5"))?,
+        relays: read_relays(&rumor.tags).map_err(breaks("B3-6"))?.to_vec(),
+        mls_message: read_content(&rumor.content).map_err(breaks("B3-7"))?,
     })
+}
+
+// rule: V2-B3-5 exactly one `e`, a lowercase event id.
+fn read_e(tags: &[Vec<String>]) -> Result<EventId, WireError> {
+    let e = only_tag(tags, "e", "no e tag", "several e tags")?;
+    let e = e.get(1).and_then(|value| EventId::from_hex(value).ok());
+    e.ok_or(WireError::TransportRejected("e is not an event id"))
+}
+
+// rule: V2-B3-6 exactly one `relays`, 1 to 16 relay URLs.
+fn read_relays(tags: &[Vec<String>]) -> Result<&[String], WireError> {
+    let relays = only_tag(tags, "relays", "no relays tag", "several relays tags")?;
+    let relays = relays.get(1..).unwrap_or_default();
+    check_relays(relays)?;
+    Ok(relays)
+}
+
+// rule: V2-B3-7 standard base64, not empty.
+fn read_content(content: &str) -> Result<Vec<u8>, WireError> {
+    check_size(content.len() / 4 * 3)?;
+    let message = STANDARD
+        .decode(content)
+        .map_err(|_| WireError::InvalidEncoding("content is not standard base64"))?;
+    if message.is_empty() {
+        return Err(WireError::InvalidEncoding("welcome is empty"));
+    }
+    Ok(message)
 }
 
 fn check_relays(relays: &[String]) -> Result<(), WireError> {

@@ -27,7 +27,7 @@ fn seal(message: &[u8], expiration: Option<u64>) -> Result<Event, WireError> {
 
 fn parse_445(tags: &[&[&str]], content: &str) -> Result<GroupMessage, WireError> {
     let keys = keys(1);
-    GroupMessage::parse(unsigned(keys.public_key(), 445, tags, content).sign(&keys))
+    Ok(GroupMessage::parse(unsigned(keys.public_key(), 445, tags, content).sign(&keys))?)
 }
 
 #[test]
@@ -152,7 +152,8 @@ fn rule_v2_b3_wrap_and_unwrap() {
         let unwrapped = gift_wrap::unwrap(&read, &bob).unwrap();
         assert_eq!(unwrapped.sender, alice.public_key());
         assert_eq!(unwrapped.rumor, rumor);
-        assert_eq!(gift_wrap::unwrap(&read, &alice), Err(WireError::WrongRecipient));
+        let broken = gift_wrap::unwrap(&read, &alice).unwrap_err();
+        assert_eq!((broken.rule, broken.error), ("B3-1", WireError::WrongRecipient));
     }
     let day = 24 * 60 * 60;
     assert!(dates.iter().any(|age| *age < day) && dates.iter().any(|age| *age > day));
@@ -201,20 +202,21 @@ fn rule_v2_b3_broken_wraps() {
         let digit = if &json[at..=at] == "0" { "1" } else { "0" };
         format!("{}{digit}{}", &json[..at], &json[at + 1..])
     };
-    for (what, seal) in [
-        ("seal kind", seal_text(14, &json)),
-        ("rumor author", seal_text(13, &forged_author)),
-        ("rumor id", seal_text(13, &altered(&json, "id"))),
-        ("rumor content", seal_text(13, &json.replace("\"x\"", "\"y\""))),
-        ("rumor with sig", seal_text(13, &rumor.clone().sign(&alice).to_json())),
-        ("rumor is no JSON", seal_text(13, "hello")),
-        ("seal signature", altered(&good, "sig")),
-        ("seal id", altered(&good, "id")),
-        ("seal date", good.replacen("1795604561", "1795604562", 1)),
-        ("seal is the rumor", json.clone()),
-        ("seal is no JSON", "hello".to_owned()),
+    for (rule, what, seal) in [
+        ("B3-2", "seal kind", seal_text(14, &json)),
+        ("B3-4", "rumor author", seal_text(13, &forged_author)),
+        ("B3-3", "rumor id", seal_text(13, &altered(&json, "id"))),
+        ("B3-3", "rumor content", seal_text(13, &json.replace("\"x\"", "\"y\""))),
+        ("B3-3", "rumor with sig", seal_text(13, &rumor.clone().sign(&alice).to_json())),
+        ("B3-3", "rumor is no JSON", seal_text(13, "hello")),
+        ("B3-2", "seal signature", altered(&good, "sig")),
+        ("B3-2", "seal id", altered(&good, "id")),
+        ("B3-2", "seal date", good.replacen("1795604561", "1795604562", 1)),
+        ("B3-2", "seal is the rumor", json.clone()),
+        ("B3-2", "seal is no JSON", "hello".to_owned()),
     ] {
-        assert!(gift_wrap::unwrap(&wrap_text(&seal), &bob).is_err(), "{what}");
+        let broken = gift_wrap::unwrap(&wrap_text(&seal), &bob).unwrap_err();
+        assert_eq!(broken.rule, rule, "{what}");
     }
 
     let wrap = wrap_text(&good);

@@ -33,7 +33,7 @@ fn relays(count: usize) -> Vec<String> {
 fn parse(tags: &[&[&str]], content: &str) -> Result<WelcomeRumor, WireError> {
     let sender = keys(1).public_key();
     let rumor = unsigned(sender, 444, tags, content);
-    welcome::parse(Unwrapped { sender, rumor })
+    Ok(welcome::parse(Unwrapped { sender, rumor })?)
 }
 
 #[test]

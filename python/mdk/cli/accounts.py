@@ -74,6 +74,7 @@ class Account:
         new: bool = False,
         identity: Keys | None = None,
         relays: Sequence[str] = (),
+        blossom: Sequence[str] = (),
         name: str | None = None,
     ) -> Client:
         """The account, not connected yet.
@@ -88,6 +89,7 @@ class Account:
             keys=identity,
             key=self.database_key(new=new and not self.exists),
             relays=relays,
+            blossom=blossom,
             name=name,
         )
 

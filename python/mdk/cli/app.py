@@ -13,6 +13,7 @@ import mdk
 from mdk.errors import MdkError
 
 from . import exit_codes, hints, output
+from .attachments import download
 from .backups import backup, restore
 from .checks import doctor, salvage, verify
 from .completion import completion
@@ -70,7 +71,7 @@ def app() -> None:
 _SECTIONS: dict[str, tuple[click.Command, ...]] = {
     "Account": (init, whoami),
     "Groups": (groups, members, invite, accept, promote, demote, leave),
-    "Messages": (send, history, listen, export),
+    "Messages": (send, download, history, listen, export),
     "The file": (doctor, verify, rekey, encrypt, backup, restore, salvage),
     "For trials": (demo, relay, bot),
     "Shell": (completion,),

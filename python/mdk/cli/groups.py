@@ -55,7 +55,10 @@ def groups(account: Account, sync: bool, everything: bool, timeout: float, as_js
 @patience_option(20)
 @json_option
 def members(group: str, account: Account, sync: bool, timeout: float, as_json: bool) -> int:
-    """List the members of GROUP, admins first, you before others. GROUP is its name, its id, or the first digits of the id."""
+    """List the members of GROUP, admins first, you before others.
+
+    GROUP is its name, its id, or the first digits of the id.
+    """
 
     async def body() -> int:
         deadline = running.Deadline(timeout)

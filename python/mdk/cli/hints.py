@@ -42,6 +42,12 @@ HINTS: Mapping[type[MdkError], str] = {
     errors.NoRelayAccepted: "Do what the relays ask for, or use others: mdk init --relay URL.",
     errors.AddressRefused: "Name the relay yourself if you trust it: mdk init --relay URL.",
     errors.OutboxFull: "Look at your relays: mdk whoami --check. What waits goes out when one is reached.",
+    # files
+    errors.MediaUnavailable: "Name another server with --server URL, or try again when one can be reached.",
+    errors.MediaTooLarge: "Send a smaller one.",
+    errors.MediaCorrupt: "Ask the sender to send it again.",
+    errors.MediaStale: "The group changed while the file was on its way: run the command again.",
+    errors.MediaError: "Do what the message says.",
     errors.PortTaken: "Choose another one: --port N. 0 takes a free one.",
     # keys
     errors.KeyringUnavailable: (
@@ -107,6 +113,8 @@ _MESSAGES: Mapping[type[MdkError], str] = {
 _OPTIONS: Mapping[str, str] = {
     "account": "--account",
     "after": "--after",
+    "blossom": "--server",
+    "filename": "--file",
     "key": "--key",
     "relays": "--relay",
     "reply_to": "--reply-to",
@@ -129,5 +137,9 @@ def told(error: MdkError, command: str) -> tuple[str, str | None]:
     # A hint of its own was written where it was raised; the commands write theirs in their own words.
     if error.hint is not None and error.hint != type(error).hint:
         return message, error.hint
+    if type(error) is errors.InvalidInput and (error.value or 0) > (
+        error.limit or error.value or 0
+    ):
+        return message, f"Make it smaller: at most {error.limit}."
     own = _OF_COMMANDS.get((type(error), command))
     return message, own or HINTS.get(type(error), error.hint)

@@ -89,7 +89,8 @@ def init(
             try:
                 await session.catch_up(client, deadline, silent=as_json)
             except NotConnected:
-                return show(client.engine, client.relays, ExitCode.NETWORK)
+                # Mostly it is the address, or the network: the relay's own words say which.
+                return show(client.engine, client.relays, ExitCode.NETWORK, client.stats().relays)
             except asyncio.CancelledError:
                 if new:
                     click.echo("mdk: the account is made; nobody can invite it yet", err=True)
@@ -101,7 +102,12 @@ def init(
         async with opening as (engine, own):
             return show(engine, own, ExitCode.OK)
 
-    def show(engine: Mdk, own: tuple[str, ...], code: ExitCode) -> int:
+    def show(
+        engine: Mdk,
+        own: tuple[str, ...],
+        code: ExitCode,
+        states: tuple[RelayStatus, ...] = (),
+    ) -> int:
         reachable = code is ExitCode.OK and not offline
         shown = _about(account, engine, own)
         document = {"command": "init", "exit_code": int(code), "new": new, "reachable": reachable}
@@ -110,12 +116,18 @@ def init(
         elif offline:
             last = "The first command that connects makes you reachable."
         else:
-            last = f"No relay was reached within {timeout:g} s; the next command tries again."
+            last = (
+                f"No relay was reached within {timeout:g} s; the next command tries again. "
+                f"To use another one: mdk init{account.option} --relay URL"
+            )
         lines = [
             f"{'made' if new else 'opened':<9} {shown['database']}",
             f"npub      {shown['npub']}",
+            *map(_relay_line, states),
             last,
         ]
+        if states:
+            shown["status"] = [records.document(state) for state in states]
         output.show(as_json, {**document, **shown}, lines)
         return code
 

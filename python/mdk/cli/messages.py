@@ -12,7 +12,7 @@ import click
 from mdk import Delivery, EventId, GroupId, HistoryGap, Mdk, Message, __version__
 from mdk.errors import DestinationExists, MessageNotFound, NotConnected
 
-from . import output, records, running, session
+from . import attachments, output, records, running, session
 from .accounts import Account, account_options
 from .exit_codes import ExitCode
 from .options import PATH, json_option, patience_option, sync_option
@@ -25,6 +25,15 @@ _PAGE = 500
 @click.argument("text", required=False)
 @account_options
 @click.option("--reply-to", metavar="ID", help="Answer this message.")
+@click.option("--file", "path", type=PATH, help="Encrypt this file, upload it and send it.")
+@click.option("--caption", metavar="TEXT", help="The text that goes with the file.")
+@click.option(
+    "--server",
+    "servers",
+    multiple=True,
+    metavar="URL",
+    help="Blossom server to upload to; it is remembered. Without it: that of last time, else the group's.",
+)
 @patience_option(10)
 @json_option
 def send(
@@ -32,23 +41,33 @@ def send(
     text: str | None,
     account: Account,
     reply_to: str | None,
+    path: Path | None,
+    caption: str | None,
+    servers: tuple[str, ...],
     timeout: float,
     as_json: bool,
 ) -> int:
     """Send TEXT to GROUP, and wait until a relay has it. Without TEXT, or with -, it is read from stdin.
 
     The message is on disk before anything is sent. If no relay takes it in time, the exit code says so, and the next
-    command that connects sends it: do not send it again.
+    command that connects sends it: do not send it again. A file is uploaded first, and may take longer than --timeout;
+    if no server takes it, nothing is sent.
     """
-    if text is None or text == "-":
+    if path is None and (caption is not None or servers):
+        raise click.UsageError("--caption and --server go with --file")
+    if path is not None:
+        if text is not None or reply_to is not None:
+            raise click.UsageError("a file has a --caption, and neither TEXT nor --reply-to")
+        text = caption or ""
+    elif text is None or text == "-":
         text = sys.stdin.read().removesuffix("\n")
-    if not text:
+    if not text and path is None:
         raise click.UsageError("there is no text to send")
     words = text
 
     async def body() -> int:
         deadline = running.Deadline(timeout)
-        async with session.opened(account, deadline) as client:
+        async with session.opened(account, deadline, blossom=servers) as client:
             info = session.pick([handle.info for handle in client.groups], group)
             handle = client.groups[info.id]
             # First what the others did: whoever was removed is not to read this.
@@ -57,7 +76,12 @@ def send(
             answered = None
             if reply_to is not None:
                 answered = _find(client.engine, info.id, reply_to).id
-            sent = await handle.send(words, reply_to=answered, timeout=deadline.left)
+            if path is None:
+                sent = await handle.send(words, reply_to=answered, timeout=deadline.left)
+            else:
+                # The upload has times of its own.
+                sent = await attachments.send_file(handle, path, words, timeout, silent=as_json)
+                deadline.begin()
             with suppress(TimeoutError):
                 sent = await sent.delivered(max(deadline.left, 0.1))
             code = _CODES[sent.delivery]
@@ -73,6 +97,10 @@ def send(
             if sent.delivery is Delivery.QUEUED:
                 lines.append(
                     "No relay took it in time. It is kept, and goes out with the next command that connects."
+                )
+            if sent.delivery is Delivery.FAILED:
+                lines.append(
+                    "It is not tried again. Do what the relays ask for, or use others: mdk init --relay URL."
                 )
             output.show(as_json, document, lines)
             return code

@@ -5,7 +5,7 @@ import sys
 
 import click
 
-HINT = "No QR code: pip install 'marmot-mdk[qr]' adds it."
+HINT = "No QR code: pip install 'segno>=1.6,<2' adds it."
 
 
 def show(text: str) -> bool:

@@ -93,7 +93,7 @@ def time(moment: datetime) -> str:
 def message_line(message: Message, *, where: str = "") -> str:
     """One message: when, who, what; further lines of it are indented."""
     text = "(deleted)" if message.deleted else clean(message.text).replace("\n", "\n    ")
-    marks = []
+    marks = [f"file: {one_line(file.filename)}" for file in message.attachments]
     if message.edited:
         marks.append("edited")
     if message.invalidated:

@@ -39,11 +39,14 @@ async def opened(
     new: bool = False,
     identity: Keys | None = None,
     relays: Sequence[str] = (),
+    blossom: Sequence[str] = (),
     name: str | None = None,
 ) -> AsyncIterator[Client]:
     """The account at work: it connects in the background. At the deadline it is closed, whatever still waits."""
     with explained(account):
-        client = account.client(new=new, identity=identity, relays=relays, name=name)
+        client = account.client(
+            new=new, identity=identity, relays=relays, blossom=blossom, name=name
+        )
     settings = client._settings
     try:
         with explained(account):

@@ -6,6 +6,7 @@ from .group import Group
 from .groups import Groups
 from .invites import InvitePolicy, Invites
 from .key_packages import KeyPackages
+from .media import Media
 from .outbox import Outbox
 from .pool import RelayPool
 from .values import ClientRekeyReport, ClientStats, Sent
@@ -19,6 +20,7 @@ __all__ = [
     "InvitePolicy",
     "Invites",
     "KeyPackages",
+    "Media",
     "Outbox",
     "RelayPool",
     "Sent",

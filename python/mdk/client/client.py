@@ -18,6 +18,7 @@ from .accounts import database_path
 from .groups import Groups
 from .invites import InvitePolicy, Invites
 from .key_packages import KeyPackages
+from .media import Media
 from .opening import RELAYS, RESTORED, Settings, open_database
 from .outbox import Outbox
 from .pool import RelayPool
@@ -57,6 +58,7 @@ class Client:
         self._invites = Invites(self)
         self._key_packages = KeyPackages(self)
         self._outbox = Outbox(self)
+        self._media = Media(self)
 
     @classmethod
     def open(
@@ -66,6 +68,7 @@ class Client:
         keys: Keys | None = None,
         key: DatabaseKey | None = None,
         relays: Sequence[str] = (),
+        blossom: Sequence[str] = (),
         name: str | None = None,
         invites: InvitePolicy | None = None,
         config: Config | None = None,
@@ -79,6 +82,8 @@ class Client:
             keys: the account's Nostr keys. None: those that the database keeps; a new one makes some and keeps them.
             key: where the key of the database is kept; None means DatabaseKey.keyring().
             relays: the account's own relays, ws:// or wss://. Empty: those it was last opened with.
+            blossom: servers for files (Blossom, https://): where send_file() uploads to, and where files are looked for
+                beside the places that their senders name. Empty: those it was last opened with.
             name: a name for others to see, published as kind 0. None publishes none.
             invites: whose invites are accepted without asking; None means InvitePolicy.manual().
             config: limits and lifetimes; None means Config().
@@ -86,11 +91,13 @@ class Client:
             clock: for tests; None means the system's clock.
 
         Raises:
-            InvalidInput: the account's name, or `relays` is one text.
+            InvalidInput: the account's name, or `relays` or `blossom` is one text.
         """
         path = database_path(account)
         if isinstance(relays, str):
             raise InvalidInput("relays: one text instead of a list", field="relays")
+        if isinstance(blossom, str):
+            raise InvalidInput("blossom: one text instead of a list", field="blossom")
         if path is None and key is not None:
             raise InvalidInput("key: an account in memory has none", field="key")
         return cls(
@@ -99,6 +106,7 @@ class Client:
                 keys=keys,
                 key=key,
                 relays=tuple(relays),
+                blossom=tuple(blossom),
                 name=name,
                 invites=invites or InvitePolicy.manual(),
                 config=config or Config(),
@@ -133,7 +141,7 @@ class Client:
             WrongKey, DatabaseBusy, KeyMissing and others: as Mdk.open().
             KeysMissing: the database keeps no Nostr keys, and none were given.
             InvalidInput: there are no relays, neither given nor remembered.
-            InvalidRelayUrl: one of them.
+            InvalidRelayUrl: one of them. InvalidInput: one of `blossom` is no https:// URL.
             Closed: the client was closed.
             Forked: it, or its pool, was opened before os.fork().
         """
@@ -148,7 +156,7 @@ class Client:
 
     async def _start(self) -> None:
         settings = self._settings
-        mdk, relays = await in_thread(self._open_database)
+        mdk, relays, servers = await in_thread(self._open_database)
         try:
             pool = settings.pool._native if settings.pool is not None else None
             if pool is None:
@@ -161,12 +169,13 @@ class Client:
                     mdk,
                     pool,
                     relays=list(relays),
+                    blossom=list(servers),
                     name=settings.name,
                     reachable=settings.reachable,
                     timing=settings.timing,
                 )
             )
-            session = Session(mdk, native, relays)
+            session = Session(mdk, native, relays, settings.config.max_media_bytes)
             await session.feed.start()
             await native.start()
         except BaseException:
@@ -182,8 +191,8 @@ class Client:
         if await session.look(lambda mdk: mdk._state(RESTORED) is not None):
             self._spawn(upkeep.renew_restored(self, RESTORED))
 
-    def _open_database(self) -> tuple[Mdk, tuple[str, ...]]:
-        """The engine alone, not connected, and the account's relays. It blocks."""
+    def _open_database(self) -> tuple[Mdk, tuple[str, ...], tuple[str, ...]]:
+        """The engine alone, not connected, the account's relays and its file servers. It blocks."""
         return open_database(self._settings)
 
     async def _settle_in(self) -> None:
@@ -296,6 +305,11 @@ class Client:
         return self._outbox
 
     @property
+    def media(self) -> Media:
+        """Files that messages carry."""
+        return self._media
+
+    @property
     def engine(self) -> Mdk:
         """The engine, for what a Client has no method for. Its calls block: not for an event loop that must not wait.
 
@@ -393,6 +407,7 @@ class Client:
         key: DatabaseKey | None = None,
         keys: Keys | None = None,
         relays: Sequence[str] = (),
+        blossom: Sequence[str] = (),
         name: str | None = None,
         invites: InvitePolicy | None = None,
         config: Config | None = None,
@@ -411,6 +426,7 @@ class Client:
             key: how the new database is encrypted; None means DatabaseKey.keyring().
             keys: the account's Nostr keys, if the backup keeps none.
             relays: as in open(); empty means those of the backup.
+            blossom: as relays.
             name: as in open().
             invites: as in open().
             config: as in open().
@@ -425,6 +441,7 @@ class Client:
             keys=keys,
             key=key,
             relays=relays,
+            blossom=blossom,
             name=name,
             invites=invites,
             config=config,

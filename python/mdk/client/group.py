@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from mdk._mdk import PublicKey
 from mdk.errors import Closed, GroupNotFound, MessageNotFound
 from mdk.events import MessageReceived
-from mdk.values import EventId, GroupId, GroupInfo, Member, Message, PublicKeyLike
+from mdk.values import EventId, GroupId, GroupInfo, Member, Message, PathArg, PublicKeyLike
 
+from . import media
 from .session import COMMIT_PATIENCE, public_keys
 from .values import Sent
 
@@ -111,6 +112,43 @@ class Group:
             lambda mdk: mdk.create_message(self._id, text, reply_to=answered, tags=tags), timeout
         )
         return Sent(outgoing.message, _session=self._session)
+
+    async def send_file(
+        self,
+        source: PathArg | bytes,
+        *,
+        caption: str = "",
+        filename: str | None = None,
+        mime_type: str | None = None,
+        timeout: float = 10.0,
+    ) -> Sent:
+        """Encrypt a file, upload it, and send a chat message that carries it. Without a server nothing is sent.
+
+        It goes to the `blossom=` servers of the account, at least one of which must take it; without any, to those of
+        the group. A picture loses its metadata first (Config.strip_image_metadata). Only members can open it.
+
+        Args:
+            source: the path of a file, or its bytes.
+            caption: the text of the message.
+            filename: what others see; None means the name of the file.
+            mime_type: None means what its first bytes and its name say.
+            timeout: as in send(); the upload has times of its own.
+
+        Raises:
+            MediaUnavailable: no server took it; `reasons` has what each said.
+            MediaTooLarge, MediaError, FileMissing, AccessDenied: the file.
+            MediaStale: the group changed each time while the file was on its way.
+            Otherwise as send().
+        """
+        return await media.send_file(
+            self._session,
+            self._id,
+            source,
+            caption=caption,
+            filename=filename,
+            mime_type=mime_type,
+            timeout=timeout,
+        )
 
     async def react(
         self, message: Message | EventId, emoji: str = "+", *, timeout: float = 10.0
@@ -310,6 +348,22 @@ class Group:
                 self._id, name=name, description=description, relays=relays, retention=retention
             )
         )
+
+    async def set_image(self, source: PathArg | bytes | None) -> GroupInfo:
+        """Give the group a picture, the path of a file or its bytes; None takes it away.
+
+        It is encrypted and uploaded as in send_file(). Members look for it on their own servers, then on those of the
+        group.
+
+        Raises:
+            MediaUnavailable: no server took it. MediaTooLarge, MediaError, FileMissing: the file.
+            Otherwise as remove().
+        """
+        return await media.set_image(self._session, self._id, source)
+
+    async def image(self) -> bytes | None:
+        """Fetch the picture of the group and decrypt it; None if it has none. Raises as Media.download()."""
+        return await media.image(self._session, self._id)
 
     async def leave(self) -> None:
         """Ask to leave: `info.state` is LEAVING until another member's client answers, then LEFT.

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mdk._mdk import Clock, DatabaseKey, Keys, Mdk
+from mdk._mdk import Clock, DatabaseKey, Keys, Mdk, _normal_server
 from mdk.config import Config
 from mdk.errors import InvalidInput
 
@@ -13,6 +13,8 @@ from .pool import RelayPool
 
 RELAYS = "relays"
 """Where mdk-client remembers the account's relays: a JSON list."""
+SERVERS = "blossom"
+"""Where the account's file servers are remembered: a JSON list."""
 RESTORED = "client/restored"
 """Set while a restored account has not been renewed."""
 
@@ -34,6 +36,7 @@ class Settings:
     keys: Keys | None
     key: DatabaseKey | None
     relays: tuple[str, ...]
+    blossom: tuple[str, ...]
     name: str | None
     invites: InvitePolicy
     config: Config
@@ -48,6 +51,8 @@ class Settings:
             "retry_max": 300.0,
             "tick_every": 1.0,
             "self_update_after_join": 5.0,
+            "blob_first_byte": 30.0,
+            "blob_stall": 20.0,
         }
     )
     reconnect_min: float | None = None
@@ -57,8 +62,20 @@ class Settings:
     """Seconds that relays get to say how large an event may be, before a group is founded."""
 
 
-def open_database(settings: Settings) -> tuple[Mdk, tuple[str, ...]]:
-    """Open the account, on a thread that may wait: the engine, and the account's relays."""
+def _servers(mdk: Mdk, named: tuple[str, ...]) -> tuple[str, ...]:
+    """The account's file servers: those that are named now, else those that were named last."""
+    remembered = mdk._state(SERVERS)
+    if not named:
+        return tuple(json.loads(remembered)) if remembered else ()
+    text = json.dumps(named).encode()
+    if remembered != text:
+        mdk._set_state(SERVERS, text)
+    return named
+
+
+def open_database(settings: Settings) -> tuple[Mdk, tuple[str, ...], tuple[str, ...]]:
+    """Open the account, on a thread that may wait: the engine, the account's relays, and its file servers."""
+    named = tuple(dict.fromkeys(_normal_server(url) for url in settings.blossom))
     if settings.path is None:
         mdk = Mdk.in_memory(settings.keys, config=settings.config, clock=settings.clock)
     else:
@@ -82,7 +99,8 @@ def open_database(settings: Settings) -> tuple[Mdk, tuple[str, ...]]:
             remembered = mdk._state(RELAYS)
             relays = tuple(json.loads(remembered)) if remembered else ()
         _need(relays)
+        servers = _servers(mdk, named)
     except BaseException:
         mdk.close()
         raise
-    return mdk, relays
+    return mdk, relays, servers

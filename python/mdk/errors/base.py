@@ -4,7 +4,7 @@ from typing import ClassVar
 
 
 class MdkError(Exception):
-    """Base of every exception of this package."""
+    """Base of every exception of this package. Its hint is a note, too, so that a traceback shows it."""
 
     code: ClassVar[str] = "mdk_error"
     hint: str | None = None
@@ -13,3 +13,5 @@ class MdkError(Exception):
         super().__init__(message)
         if hint is not None:
             self.hint = hint
+        if self.hint is not None:
+            self.add_note(f"Hint: {self.hint}")

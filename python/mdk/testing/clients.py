@@ -8,6 +8,7 @@ from mdk.client import Client, Group, RelayPool
 from mdk.config import Config
 from mdk.values import PathArg
 
+from .blobs import LocalBlossom
 from .relay import LocalRelay
 
 # Short enough that a test of an outage waits for the outage, not for a pause.
@@ -17,6 +18,8 @@ _IMPATIENT = {
     "retry_max": 0.5,
     "tick_every": 0.2,
     "self_update_after_join": 3600.0,
+    "blob_first_byte": 2.0,
+    "blob_stall": 1.0,
 }
 _RECONNECT = 0.05
 
@@ -33,11 +36,13 @@ async def client(
     relay: LocalRelay | Sequence[LocalRelay],
     name: str = "test",
     *,
+    blobs: LocalBlossom | Sequence[LocalBlossom] | None = None,
     account: PathArg = ":memory:",
     keys: Keys | None = None,
     key: DatabaseKey | None = None,
     pool: RelayPool | None = None,
     clock: Clock | None = None,
+    config: Config | None = None,
     ready: bool = True,
 ) -> Client:
     """A started client of these relays. The caller closes it.
@@ -45,22 +50,26 @@ async def client(
     Args:
         relay: one, or several.
         name: its name (kind 0).
+        blobs: its file servers: one, or several.
         account: in memory, unless a path is given.
         keys: its Nostr keys; None for new ones.
         key: of its database, when that is a file.
         pool: to share connections.
         clock: None means the system's.
+        config: None means Config(allow_loopback=True).
         ready: wait until it is connected and can be invited.
     """
     relays = [relay] if isinstance(relay, LocalRelay) else relay
+    servers = [blobs] if isinstance(blobs, LocalBlossom) else blobs or ()
     opened = impatient(
         Client.open(
             account,
             keys=keys,
             key=key,
             relays=[one.url for one in relays],
+            blossom=[one.url for one in servers],
             name=name,
-            config=Config(allow_loopback=True),
+            config=config or Config(allow_loopback=True),
             pool=pool,
             clock=clock,
         )

@@ -1,6 +1,7 @@
 """Fixtures for pytest: put `pytest_plugins = ["mdk.testing.fixtures"]` into conftest.py. They need pytest-asyncio.
 
 - `relay`: a running LocalRelay.
+- `blobs`: a running LocalBlossom.
 - `make_client`: `await make_client("alice")` gives a started client of that relay; all are closed at the end.
 """
 
@@ -12,6 +13,7 @@ import pytest_asyncio
 
 from mdk.client import Client
 
+from .blobs import LocalBlossom
 from .clients import client
 from .relay import LocalRelay
 
@@ -28,6 +30,13 @@ class MakeClient(Protocol):
 async def relay() -> AsyncIterator[LocalRelay]:
     """A running relay."""
     async with LocalRelay() as running:
+        yield running
+
+
+@pytest_asyncio.fixture
+async def blobs() -> AsyncIterator[LocalBlossom]:
+    """A running file server."""
+    async with LocalBlossom() as running:
         yield running
 
 

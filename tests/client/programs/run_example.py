@@ -1,12 +1,13 @@
 """Runs an example as it stands, with names replaced.
 
-Relays by one on loopback, an npub by a real one, the keyring by a file.
+Relays and a file server by those on loopback, an npub by a real one, the keyring by a file.
 
 run_example.py EXAMPLE RELAY [NPUB]
 """
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -32,6 +33,7 @@ def open_with_file(account: Any, **options: Any) -> mdk.Client:
         options["key"] = key_of(account)
     if not options.get("relays") and account != ":memory:":
         options["relays"] = [relay]
+    options["config"] = mdk.Config(allow_loopback=True)
     return opened(account, **options)
 
 
@@ -40,5 +42,6 @@ package.Client.open = open_with_file  # type: ignore[method-assign]
 text = program.read_text(encoding="utf-8")
 text = re.sub(r"wss://relay\.[a-z.]*whitenoise\.chat", relay, text)
 text = re.sub(r"npub1q{20,}", npub, text)
+text = text.replace("https://blossom.primal.net", os.environ["BLOBS"])
 text = text.replace("DatabaseKey.keyring()", "DatabaseKey.from_file('restored.key')")
 exec(compile(text, str(program), "exec"), {"__name__": "__main__"})

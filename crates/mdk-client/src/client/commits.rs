@@ -43,7 +43,7 @@ impl Client {
                 return Err(staged.err().unwrap_or(Error::CommitPending).into());
             }
             tokio::select! {
-                () = shared.until_stopped() => return Err(ClientError::Closed),
+                () = shared.until_stopped() => return Err(shared.end()),
                 () = tokio::time::sleep_until(deadline.min(now + wait)) => {}
                 _ = changes.changed() => {}
             }
@@ -78,7 +78,7 @@ impl Client {
                 CommitState::Waiting => {}
             }
             tokio::select! {
-                () = shared.until_stopped() => return Err(ClientError::Closed),
+                () = shared.until_stopped() => return Err(shared.end()),
                 _ = changes.changed() => {}
             }
         }

@@ -1,10 +1,12 @@
 //! What the tasks of one account have in common.
 
 use std::collections::HashSet;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use futures_util::FutureExt as _;
 use mdk_core::Engine;
 use mdk_wire::{EventId, Keys, OsRandom, PublicKey, Random as _};
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
@@ -14,7 +16,7 @@ use super::recent::Recent;
 use super::sent::Sent;
 use crate::error::{ClientError, Result};
 use crate::lists::Cache;
-use crate::options::{ClientOptions, EngineAccess, with_engine};
+use crate::options::{ClientOptions, EngineAccess, ended, with_engine};
 use crate::relay_pool::{Account, Arrived, Origin, Pool};
 
 /// Engine calls of this process that run at one time: each takes a thread, and there may be hundreds of accounts.
@@ -74,6 +76,8 @@ pub(crate) struct Shared {
     pub(crate) changes: watch::Sender<u64>,
     pub(crate) progress: watch::Sender<Progress>,
     pub(crate) stop: watch::Sender<bool>,
+    /// Why it stopped, when that was a fault of ours.
+    fault: OnceLock<&'static str>,
     pub(crate) outbox_wake: Notify,
     pub(crate) interests_wake: Notify,
     pub(crate) upkeep_wake: Notify,
@@ -139,6 +143,7 @@ impl Shared {
             changes: watch::channel(0).0,
             progress: watch::channel(progress).0,
             stop: watch::channel(false).0,
+            fault: OnceLock::new(),
             outbox_wake: Notify::new(),
             interests_wake: Notify::new(),
             upkeep_wake: Notify::new(),
@@ -160,10 +165,17 @@ impl Shared {
     ) -> Result<T> {
         let _permit = ENGINE_CALLS.acquire().await.map_err(|_| ClientError::Closed)?;
         let result = with_engine(&self.engine, f).await;
-        if matches!(result, Err(ClientError::EngineGone)) {
-            self.stop();
-        }
+        self.heed(&result);
         result
+    }
+
+    /// Without the engine there is nothing to go on with.
+    fn heed<T>(&self, result: &Result<T>) {
+        match result {
+            Err(ClientError::EngineGone) => self.stop(),
+            Err(ClientError::Internal(what)) => self.fail(what),
+            _ => {}
+        }
     }
 
     /// As [`Shared::engine`], for work that does not need the engine all the time.
@@ -174,11 +186,37 @@ impl Shared {
         let _permit = ENGINE_CALLS.acquire().await.map_err(|_| ClientError::Closed)?;
         let engine = self.engine.clone();
         let result = tokio::task::spawn_blocking(move || f(&*engine)).await;
-        let result = result.unwrap_or(Err(ClientError::EngineGone));
-        if matches!(result, Err(ClientError::EngineGone)) {
-            self.stop();
-        }
+        let result = result.unwrap_or_else(|error| Err(ended(&error)));
+        self.heed(&result);
         result
+    }
+
+    /// Runs one of the client's tasks. A panic in it is the end of the client, and not of a part of it in silence.
+    pub(crate) async fn guarded(self: Arc<Self>, task: impl Future<Output = ()>) {
+        if AssertUnwindSafe(task).catch_unwind().await.is_err() {
+            self.fail("a task of the client panicked");
+        }
+    }
+
+    /// Stops because of a fault of ours: whoever waits is told.
+    pub(crate) fn fail(&self, what: &'static str) {
+        tracing::error!("the client stops: {what}");
+        let _ = self.fault.set(what);
+        self.stop();
+    }
+
+    /// As [`Shared::stop`] or [`Shared::fail`], whatever `error` calls for.
+    pub(crate) fn stop_for(&self, error: &ClientError) {
+        tracing::warn!("the client stops: {error}");
+        match error {
+            ClientError::Internal(what) => self.fail(what),
+            _ => self.stop(),
+        }
+    }
+
+    /// What a call ends with once the client has stopped.
+    pub(crate) fn end(&self) -> ClientError {
+        self.fault.get().map_or(ClientError::Closed, |what| ClientError::Internal(what))
     }
 
     pub(crate) fn stop(&self) {
@@ -253,8 +291,27 @@ pub(crate) fn backoff(least: Duration, most: Duration, failures: u32) -> Duratio
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
+    use mdk_core::{Config, SystemClock};
+
     use super::*;
+    use crate::options::{PoolOptions, SharedEngine};
+
+    #[tokio::test]
+    async fn a_panic_of_a_task_ends_the_client_with_words() {
+        let keys = Keys::generate();
+        let engine = Engine::in_memory(keys.clone(), Config::default(), Arc::new(SystemClock));
+        let engine = SharedEngine::new(engine.unwrap());
+        let pool = Pool::new(PoolOptions::default());
+        let (shared, _inlets) = Shared::new(engine, keys, ClientOptions::default(), pool);
+        shared.clone().guarded(async {}).await;
+        assert!(!shared.stopped());
+        assert!(matches!(shared.end(), ClientError::Closed));
+        shared.clone().guarded(async { panic!("for the test") }).await;
+        assert!(shared.stopped());
+        assert!(matches!(shared.end(), ClientError::Internal(_)));
+    }
 
     #[test]
     fn pauses_grow_and_stay_below_their_bound() {

@@ -125,3 +125,35 @@ pub(crate) fn work(shared: &Shared, wanted: &Wanted, relay: &Relay, what: Again)
     });
     inbox.into_iter().chain(groups).collect()
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use mdk_core::{Config, Engine, SystemClock};
+    use mdk_wire::Keys;
+
+    use super::*;
+    use crate::options::{ClientOptions, PoolOptions, SharedEngine};
+    use crate::relay_pool::Pool;
+
+    /// What is published now may name the time of last week.
+    #[tokio::test]
+    async fn what_is_still_to_come_has_no_beginning() {
+        let keys = Keys::generate();
+        let engine = Engine::in_memory(keys.clone(), Config::default(), Arc::new(SystemClock));
+        let pool = Pool::new(PoolOptions::default());
+        let options = ClientOptions::default();
+        let (shared, _inlets) =
+            Shared::new(SharedEngine::new(engine.unwrap()), keys, options, pool);
+        let cursor = Cursor { at: 1_700_000_000, topics: BTreeSet::from([INBOX.to_owned()]) };
+        let groups = (0..IDS_IN_A_FILTER + 1).map(|n| format!("{n:064x}")).collect();
+        let relay = Relay { own: true, groups, cursor, ..Relay::default() };
+        let filters = live_filters(&shared, &relay);
+        assert_eq!(filters.len(), 3);
+        for filter in filters {
+            let filter: Value = serde_json::from_str(&filter).unwrap();
+            assert!(filter.get("since").is_none() && filter.get("until").is_none(), "{filter}");
+            assert_eq!(filter["limit"], STORED);
+        }
+    }
+}

@@ -271,7 +271,7 @@ impl Clock for Paced {
     }
 }
 
-fn config() -> Config {
+pub fn config() -> Config {
     let mut config = Config::default();
     config.settle_quiet_millis = 100;
     config.settle_max_millis = 500;

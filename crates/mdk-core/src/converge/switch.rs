@@ -68,6 +68,14 @@ impl Ctx<'_, '_> {
         };
         if tip.removed {
             let me = self.identity.account();
+            // rule: D6-9 what is shown of a group that we are out of is how it was when we went, on that branch
+            let last = nodes.iter().find(|n| Some(n.authenticator) == tip.parent);
+            if let Some((settings, accounts)) =
+                last.map(|n| self.look_of(id, n)).transpose()?.flatten()
+            {
+                apply_settings(&mut row, &settings);
+                row.members = accounts;
+            }
             row.members.retain(|member| *member != me);
             if tip.authenticator == ended_by(&step.digest) {
                 row.status = GroupStatus::Disbanding;
@@ -162,16 +170,15 @@ impl Ctx<'_, '_> {
     /// A message of the branch that is followed now: delivered, at the end of the history if it was never shown.
     pub(crate) fn show(&mut self, mut row: MessageRow) -> Result<()> {
         if row.status == MessageStatus::Parked {
-            row.seq = self.tx.show_message_last(row.seq)?;
+            row.seq = self.show_row_last(&row)?;
         } else {
             self.tx.set_message_status(row.seq, MessageStatus::Valid)?;
         }
         row.status = MessageStatus::Valid;
-        let (group, subject, seq) = (row.group.clone(), *row.content_id.as_bytes(), row.seq);
+        let (group, subject) = (row.group.clone(), *row.content_id.as_bytes());
         let children = self.tx.children(&group, &row.id)?;
         if children.iter().any(|c| c.kind == kind::DELETE && c.sender == row.sender) {
-            self.tx.erase_message(seq)?;
-            return Ok(());
+            return self.erase_row(&row);
         }
         let Some(stored) = self.apply_to_target(&row)? else { return Ok(()) };
         if let Stored::MessageReceived { .. } = stored {

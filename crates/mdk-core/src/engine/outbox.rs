@@ -53,6 +53,23 @@ impl Engine {
         Ok(self.look(|ctx| ctx.outbox(limit))?.0)
     }
 
+    /// Whether an event is in the outbox and not finished.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn outbox_has(&mut self, event: &EventId) -> Result<bool> {
+        self.look(|ctx| ctx.outbox_has(event))
+    }
+
+    /// Place of the first unfinished event at `from` or behind it that no relay has: to see an outbox empty without
+    /// reading all of it each time.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn outbox_next(&mut self, from: i64) -> Result<Option<i64>> {
+        self.look(|ctx| ctx.outbox_next(from))
+    }
+
     /// Says where an event goes. Relays that were named before keep what they said; those that are not named any more
     /// are given up, unless they have the event.
     ///
@@ -172,7 +189,7 @@ impl Engine {
     /// [`Error::InvalidInput`].
     pub fn set_state(&mut self, key: &str, value: Option<&[u8]>) -> Result<()> {
         if key.is_empty() {
-            return Err(Error::input("key", "empty"));
+            return Err(Error::empty("key", "empty"));
         }
         if key.len() > MAX_STATE_KEY {
             return Err(Error::too_large("key", MAX_STATE_KEY, key.len()));

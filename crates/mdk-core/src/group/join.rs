@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use mdk_store::{GroupRow, GroupStatus, HeldRow, NodeRow, PassRow, Seen};
 use mdk_wire::{
-    ContentId, Event, EventId, GroupId, KeyPackageRef, NostrGroupId, PublicKey, WelcomeRumor,
-    gift_wrap, kind, welcome,
+    Broken, ContentId, Event, EventId, GroupId, KeyPackageRef, NostrGroupId, PublicKey,
+    WelcomeRumor, gift_wrap, kind, welcome,
 };
 use openmls::group::{StagedWelcome, WelcomeError};
 use openmls::prelude::tls_codec::DeserializeBytes as _;
@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::event_log::Stored;
 use crate::group::epoch::{Step, apply_settings, authenticator, event_key};
 use crate::group::rival::may_rival;
-use crate::halt::{self, Halt};
+use crate::halt::Halt;
 use crate::outcome::{DeferredReason, RejectCode, Rejection, Verdict};
 use crate::policy;
 use crate::profile::{Profile as _, V2};
@@ -90,8 +90,7 @@ impl Ctx<'_, '_> {
                 "the gift wrap is not addressed to us",
             ));
         }
-        let unwrapped =
-            gift_wrap::unwrap(event, &self.identity.keys).map_err(halt::wire("B3-2"))?;
+        let unwrapped = gift_wrap::unwrap(event, &self.identity.keys)?;
         // rule: B3-8 the rumor is of kind 444.
         if unwrapped.rumor.kind != kind::WELCOME {
             return Err(reject(
@@ -101,8 +100,9 @@ impl Ctx<'_, '_> {
             ));
         }
         // B3-5 to B3-7 are the reader's. What is wrong inside the encryption is no fault of the transport.
-        let rumor = welcome::parse(unwrapped).map_err(|error| {
-            reject(RejectCode::InvalidEncoding, "B3-5", halt::wire("B3-5")(error).reason)
+        let rumor = welcome::parse(unwrapped).map_err(|broken| Rejection {
+            code: RejectCode::InvalidEncoding,
+            ..Rejection::from(broken)
         })?;
         let content_id = ContentId::of(&rumor.mls_message);
         if self.tx.seen(content_id.as_bytes())?.is_some() {
@@ -353,7 +353,8 @@ impl Ctx<'_, '_> {
 
     /// The first entry of `secrets` for which we hold a private KeyPackage.
     fn own_reference(&self, mls_welcome: &[u8]) -> Result<KeyPackageRef, Halt> {
-        for reference in welcome::recipients(mls_welcome).map_err(halt::wire("B4-2"))? {
+        let broken = |error| Broken { rule: "B4-2", error };
+        for reference in welcome::recipients(mls_welcome).map_err(broken)? {
             if self.tx.key_package(&reference)?.is_some() {
                 return Ok(reference);
             }

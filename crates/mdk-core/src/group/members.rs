@@ -21,7 +21,7 @@ impl Ctx<'_, '_> {
         promote: bool,
     ) -> Result<Pending> {
         if events.is_empty() {
-            return Err(Error::input("key_packages", "empty"));
+            return Err(Error::empty("key_packages", "empty"));
         }
         let invitees = self.check_invitees(events)?;
         let mut group = self.take_for_commit(id)?;
@@ -50,7 +50,7 @@ impl Ctx<'_, '_> {
         accounts: &[PublicKey],
     ) -> Result<Pending> {
         if accounts.is_empty() {
-            return Err(Error::input("members", "empty"));
+            return Err(Error::empty("members", "empty"));
         }
         let group = self.take_for_commit(id)?;
         self.require_admin(&group)?;
@@ -77,7 +77,7 @@ impl Ctx<'_, '_> {
     pub(crate) fn promote(&mut self, id: &GroupId, accounts: &[PublicKey]) -> Result<Pending> {
         let group = self.take_for_commit(id)?;
         if accounts.is_empty() {
-            return Err(Error::input("members", "empty"));
+            return Err(Error::empty("members", "empty"));
         }
         if accounts.iter().any(|account| !group.row.members.contains(account)) {
             return Err(Error::input("members", "not a member"));
@@ -93,7 +93,7 @@ impl Ctx<'_, '_> {
     pub(crate) fn demote(&mut self, id: &GroupId, accounts: &[PublicKey]) -> Result<Pending> {
         let group = self.take_for_commit(id)?;
         if accounts.is_empty() {
-            return Err(Error::input("members", "empty"));
+            return Err(Error::empty("members", "empty"));
         }
         if accounts.iter().any(|account| !group.row.admins.contains(account)) {
             return Err(Error::input("members", "not an admin"));

@@ -1,4 +1,4 @@
-//! Changing what the group is: name, description, relays, admins, retention; ending it.
+//! Changing what the group is: name, description, relays, admins, retention, image; ending it.
 
 use mdk_wire::GroupId;
 use mdk_wire::v2::component_id;
@@ -8,7 +8,9 @@ use crate::ctx::Ctx;
 use crate::error::{Error, Result};
 use crate::group::create::{MAX_DESCRIPTION, MAX_NAME, check_relays, check_text};
 use crate::group::members::admin_policy;
+use crate::media::group_image;
 use crate::outbound::Plan;
+use crate::profile::{Profile as _, V2};
 use crate::values::{GroupUpdate, Pending};
 
 impl Ctx<'_, '_> {
@@ -30,7 +32,7 @@ impl Ctx<'_, '_> {
             plan.components.push((component_id::PROFILE, Some(data)));
         }
         if let Some(relays) = update.relays {
-            let relays = check_relays(relays)?;
+            let relays = check_relays(&relays)?;
             let data = Routing { nostr_group_id: row.nostr_group_id, relays }
                 .encode()
                 .map_err(|e| Error::from_argument("relays", e))?;
@@ -44,8 +46,13 @@ impl Ctx<'_, '_> {
                 Retention { seconds }.encode().map_err(|e| Error::from_argument("retention", e))?;
             plan.components.push((component_id::RETENTION, Some(data)));
         }
+        if let Some(image) = update.image {
+            let settings = V2::settings(group.mls.public_group().group_context())
+                .map_err(|_| Error::Internal("own state does not decode"))?;
+            plan.components.extend(group_image::updates(&settings, image)?);
+        }
         if plan.components.is_empty() {
-            return Err(Error::input("update_group", "nothing to change"));
+            return Err(Error::empty("update", "nothing to change"));
         }
         self.prepare(group, &plan)
     }

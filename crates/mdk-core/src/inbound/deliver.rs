@@ -6,9 +6,10 @@ use mdk_wire::{GroupId, Payload, PublicKey, kind};
 use crate::ctx::Ctx;
 use crate::error::Result;
 use crate::event_log::Stored;
-use crate::halt::{self, Halt};
+use crate::halt::Halt;
 use crate::history;
 use crate::inbound::open::Opened;
+use crate::media;
 use crate::message::{MAX_REACTION_CHARS, expiry, target_of};
 use crate::outcome::{RejectCode, Rejection};
 use crate::values::EventBody;
@@ -31,7 +32,7 @@ impl Ctx<'_, '_> {
         source: &Source,
         plaintext: &[u8],
     ) -> Result<(), Halt> {
-        let payload = Payload::parse(plaintext).map_err(halt::wire("2.5-1"))?;
+        let payload = Payload::parse(plaintext)?;
         // rule: 2.5-9
         if payload.pubkey != sender {
             return Err(Rejection::new(
@@ -88,6 +89,9 @@ impl Ctx<'_, '_> {
             row.tags = Vec::new();
         }
         row.seq = self.tx.insert_message(&row)?;
+        if media::is_kept(&row, late) {
+            self.keep_file_keys(&row, &source.authenticator)?;
+        }
         self.witness(&row.group, source.epoch, &source.authenticator)?;
         if late || again {
             // What branches are compared by stays.
@@ -151,7 +155,7 @@ impl Ctx<'_, '_> {
         if target.status == MessageStatus::Deleted {
             return Ok(None);
         }
-        self.tx.erase_message(target.seq)?;
+        self.erase_row(&target)?;
         if target.kind == kind::REACTION {
             return Ok(target.target.map(|id| Stored::ReactionRemoved {
                 target: *id.as_bytes(),
@@ -181,7 +185,7 @@ impl Ctx<'_, '_> {
                 self.tx.expire_message(edit.seq)?;
             }
             self.expire_outgoing(&row)?;
-            self.tx.expire_message(row.seq)?;
+            self.expire_row(&row)?;
             let group: GroupId = row.group.clone();
             let shown = matches!(row.status, MessageStatus::Valid | MessageStatus::Invalidated);
             let stored = match (row.kind, row.target) {

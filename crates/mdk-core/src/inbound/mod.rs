@@ -14,7 +14,7 @@ use mdk_wire::{Event, kind};
 
 use crate::ctx::{Ctx, Undo};
 use crate::error::Error;
-use crate::halt::{self, Halt};
+use crate::halt::Halt;
 use crate::outcome::{RejectCode, Rejection, Verdict};
 use crate::values::EngineEvent;
 
@@ -43,7 +43,7 @@ impl Ctx<'_, '_> {
             .iter()
             .map(|event| match event {
                 Incoming::Verified(event) => Ok(event.clone()),
-                Incoming::Json(json) => Event::from_json(json).map_err(halt::wire("D1-0")),
+                Incoming::Json(json) => Event::from_json(json).map_err(Rejection::from),
             })
             .collect();
         let mut judged: Vec<Option<Judged>> = events.iter().map(|_| None).collect();

@@ -10,7 +10,7 @@ use crate::converge::branch::Auth;
 use crate::converge::undecided;
 use crate::ctx::Ctx;
 use crate::group;
-use crate::halt::{self, Halt};
+use crate::halt::Halt;
 use crate::inbound::classify;
 use crate::outcome::{DeferredReason, RejectCode, Rejection, Verdict};
 
@@ -69,7 +69,7 @@ impl Ctx<'_, '_> {
             return Ok(Verdict::Duplicate);
         }
         // rule: D1-4 (the envelope is judged before anything is looked up by it)
-        let message = GroupMessage::parse(event).map_err(halt::wire("D1-4"))?;
+        let message = GroupMessage::parse(event)?;
         // rule: D1-2 an event of an unknown group is refused and not remembered
         // rule: B4-13 what came before the Welcome can come again after it
         let claims = self.tx.route_claims(&message.group)?;

@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
 use crate::identity::Identity;
+use crate::media::Recent;
 
 /// OpenMLS judges lifetimes by the system clock, so tests start from it.
 fn now() -> u64 {
@@ -59,6 +60,8 @@ impl Account {
                 restored: false,
                 now_millis: now * 1000,
                 cache: &mut cache,
+                recent: &Recent::default(),
+                invite_limits: &std::collections::HashMap::new(),
                 random: OsRandom,
                 events: Vec::new(),
                 late: Vec::new(),

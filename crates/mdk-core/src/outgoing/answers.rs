@@ -5,9 +5,10 @@ use mdk_store::{OutgoingRow, PendingRow, SendState, TargetRow};
 use mdk_wire::GroupId;
 
 use super::{CommitEnd, CommitState, OutboxChange, RelayVerdict};
-use super::{accepted, add_target, check_targets, errors};
+use super::{MAX_TARGETS, accepted, add_target, errors};
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
+use crate::relays;
 use crate::values::Delivery;
 
 /// Longest text of a relay that is kept, in bytes.
@@ -17,7 +18,7 @@ const ANSWER_REFUSED_MILLIS: u64 = 600_000;
 
 impl Ctx<'_, '_> {
     pub(crate) fn set_outbox_relays(&mut self, seq: i64, relays: &[String]) -> Result<()> {
-        check_targets(relays)?;
+        let relays = &relays::checked(relays, MAX_TARGETS)?;
         let Some(mut row) = self.open_row(seq)? else { return Ok(()) };
         let mut targets: Vec<TargetRow> = Vec::with_capacity(relays.len());
         for relay in relays {

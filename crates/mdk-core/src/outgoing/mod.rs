@@ -13,7 +13,7 @@ mod values;
 use std::collections::BTreeSet;
 
 use mdk_store::{OutgoingEnd, OutgoingPurpose, OutgoingRow, PendingRow, SendState, TargetRow};
-use mdk_wire::{Event, EventId, GroupId, relay_url};
+use mdk_wire::{Event, EventId, GroupId};
 
 pub use values::{
     CommitEnd, CommitState, OutboxChange, OutboxItem, OutboxPurpose, RelayResult, RelayVerdict,
@@ -21,6 +21,7 @@ pub use values::{
 
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
+use crate::relays;
 
 /// Most rows, finished ones included. What the engine makes by itself is put in all the same.
 pub(crate) const MAX_OUTBOX: u64 = 100_000;
@@ -184,7 +185,7 @@ impl Ctx<'_, '_> {
     }
 
     pub(crate) fn enqueue(&mut self, event: &Event, relays: &[String]) -> Result<()> {
-        check_targets(relays)?;
+        let relays = &relays::checked(relays, MAX_TARGETS)?;
         self.make_room()?;
         let letter = Letter { purpose: OutboxPurpose::List, group: None, event, relays };
         self.put_in(&letter, None)
@@ -194,6 +195,28 @@ impl Ctx<'_, '_> {
     pub(crate) fn prune_outbox(&self) -> Result<()> {
         self.tx.prune_outgoing(self.now().saturating_sub(REMEMBERED_FOR))?;
         Ok(())
+    }
+
+    /// Whether this event is in and not finished.
+    pub(crate) fn outbox_has(&self, event: &EventId) -> Result<bool> {
+        Ok(self.tx.outgoing_event(event)?.is_some_and(|row| row.finished_at.is_none()))
+    }
+
+    /// The first unfinished event from this place on that no relay has.
+    pub(crate) fn outbox_next(&self, from: i64) -> Result<Option<i64>> {
+        /// Rows at one time.
+        const PAGE: u32 = 64;
+        let mut after = from.saturating_sub(1);
+        loop {
+            let rows = self.tx.outgoing(after, PAGE)?;
+            if let Some(row) = rows.iter().find(|row| !accepted(row)) {
+                return Ok(Some(row.seq));
+            }
+            match rows.last() {
+                Some(last) => after = last.seq,
+                None => return Ok(None),
+            }
+        }
     }
 
     // rule: OB-5 what was put in first goes out first, with the same bytes each time
@@ -252,17 +275,6 @@ fn item(row: OutgoingRow) -> Result<OutboxItem> {
         attempts: row.attempts,
         results,
     })
-}
-
-fn check_targets(relays: &[String]) -> Result<()> {
-    if relays.len() > MAX_TARGETS {
-        return Err(Error::too_large("relays", MAX_TARGETS, relays.len()));
-    }
-    for relay in relays {
-        relay_url::check(relay)
-            .map_err(|_| Error::InvalidRelayUrl("not ws:// or wss:// with a host"))?;
-    }
-    Ok(())
 }
 
 fn add_target(targets: &mut Vec<TargetRow>, relay: &str) {

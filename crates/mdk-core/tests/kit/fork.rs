@@ -200,15 +200,27 @@ pub fn orders(n: usize) -> Vec<Vec<usize>> {
         .collect()
 }
 
+struct EndsWithPanic<'a>(&'a std::sync::atomic::AtomicBool);
+
+impl Drop for EndsWithPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+}
+
 /// Does something with each of these, on all cores; a panic ends it.
 pub fn on_all_cores<T: Send>(items: Vec<T>, work: impl Fn(T) + Sync) {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = number("MDK_THREADS", threads).min(items.len());
     let items = std::sync::Mutex::new(items.into_iter());
+    let ended = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
-                loop {
+                let _guard = EndsWithPanic(&ended);
+                while !ended.load(std::sync::atomic::Ordering::Relaxed) {
                     // Unlocked before the work begins.
                     let next = items.lock().unwrap().next();
                     let Some(item) = next else { return };

@@ -126,7 +126,6 @@ impl World {
             }
             Act::Skew(a, seconds) => {
                 self.members[a % n].skew = seconds;
-                self.skewed = true;
                 self.set_clock(a % n);
                 Ok(())
             }

@@ -62,6 +62,8 @@ pub struct Member {
     pub in_time: BTreeSet<EventId>,
     /// Messages that were refused for coming too late.
     pub stale: BTreeSet<EventId>,
+    /// How many of the late ones it was neither refused nor told of.
+    pub unsaid: u64,
     /// How much had been sent when it joined.
     pub since: usize,
     /// Commits of later than that which came when it was out of the group.
@@ -88,8 +90,6 @@ pub struct World {
     pub said: Vec<Said>,
     /// Commits that were published, by what they carry.
     pub contents: BTreeMap<EventId, ContentId>,
-    /// A clock was wrong for a while.
-    pub skewed: bool,
     pub broken: Broken,
     pub commits: u64,
     pub races: u64,
@@ -131,6 +131,7 @@ impl World {
                 late: BTreeSet::new(),
                 in_time: BTreeSet::new(),
                 stale: BTreeSet::new(),
+                unsaid: 0,
                 since: 0,
                 late_rivals: BTreeSet::new(),
             };
@@ -146,7 +147,6 @@ impl World {
             tree: Tree::default(),
             said: Vec::new(),
             contents: BTreeMap::new(),
-            skewed: false,
             broken,
             commits: 0,
             races: 0,

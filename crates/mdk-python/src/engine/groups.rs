@@ -151,6 +151,9 @@ impl Mdk {
         {
             slf.get().call(slf.py(), |e| e.group(&group))?;
             return Err(Raise::new(Class::InvalidInput, "nothing to change")
+                .text("field", "name, description, relays, admins, retention")
+                .number("limit", Some(1))
+                .number("value", Some(0))
                 .text(
                     "hint",
                     "Give at least one of name, description, relays, admins and retention.",
@@ -166,6 +169,7 @@ impl Mdk {
             relays: relays.map(args::relays).transpose()?,
             admins: admins.map(|a| args::public_keys("admins", a)).transpose()?,
             retention: retention.map(|r| args::seconds("retention", r)).transpose()?,
+            image: None,
         };
         stage(slf, |e| e.update_group(&group, update))
     }

@@ -3,7 +3,7 @@
 use mdk_core::{Engine, NewMessage};
 use pyo3::prelude::*;
 
-use super::{Mdk, Object};
+use super::{Mdk, Object, media};
 use crate::args::{self, Int};
 use crate::batch::OutcomeIterator;
 use crate::clock;
@@ -20,14 +20,19 @@ impl Mdk {
     ///     kind: its Nostr kind, 0 to 65535; 9 is chat.
     ///     reply_to: id of the message that it answers.
     ///     tags: further tags.
+    ///     attachments: files of a message of kind 9, at most 64: each from encrypt_media() in this epoch, or from another
+    ///         message of this epoch, with at least one locator.
     ///
     /// Raises:
     ///     InvalidInput: the inner event is too large (field "text"), or an argument is wrong.
     ///     GroupNotFound, NotMember, MessageNotFound: the ids.
+    ///     MediaStale: a file was encrypted for another epoch: encrypt and upload it again.
     ///     CommitPending: a commit of ours in this group, not an automatic one, is to be confirmed or discarded first.
     ///     GroupTooLarge: the event would be larger than Config.max_event_bytes.
-    #[pyo3(signature = (group_id, text, *, kind=Int::Small(9), reply_to=None, tags=None))]
-    #[pyo3(text_signature = "($self, group_id, text, *, kind=9, reply_to=None, tags=())")]
+    #[pyo3(signature = (group_id, text, *, kind=Int::Small(9), reply_to=None, tags=None, attachments=None))]
+    #[pyo3(
+        text_signature = "($self, group_id, text, *, kind=9, reply_to=None, tags=(), attachments=())"
+    )]
     fn create_message<'py>(
         &self,
         py: Python<'py>,
@@ -36,6 +41,7 @@ impl Mdk {
         kind: Int,
         reply_to: Option<Text>,
         tags: Option<&Bound<'_, PyAny>>,
+        attachments: Option<&Bound<'_, PyAny>>,
     ) -> Object<'py> {
         let group = args::group(&group_id)?;
         let message = NewMessage {
@@ -43,6 +49,7 @@ impl Mdk {
             kind: args::range("kind", kind, 0, u16::MAX.into())?,
             reply_to: reply_to.as_ref().map(|id| args::event_id("reply_to", id)).transpose()?,
             tags: tags.map_or_else(|| Ok(Vec::new()), |tags| args::tags("tags", tags))?,
+            attachments: attachments.map_or_else(|| Ok(Vec::new()), media::attachments)?,
         };
         self.call(py, |e| e.create_message(&group, message))?.to_py(py)
     }

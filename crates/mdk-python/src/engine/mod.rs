@@ -3,6 +3,7 @@
 mod groups;
 mod history;
 mod key_packages;
+pub(crate) mod media;
 mod messages;
 mod outbox;
 mod vault;
@@ -175,8 +176,9 @@ impl Mdk {
         self.guard.close(py)
     }
 
-    fn __enter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
-        slf
+    fn __enter__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
+        slf.get().guard.require_open(slf.py())?;
+        Ok(slf)
     }
 
     #[pyo3(signature = (_type, _value, _traceback, /))]

@@ -42,6 +42,12 @@ impl From<Error> for Raise {
             Error::SelfUpdateRequired => new(Class::SelfUpdateRequired),
             Error::WrongAccount => new(Class::WrongAccount),
             Error::OutboxFull { limit } => new(Class::OutboxFull).number("limit", Some(limit)),
+            Error::MediaTooLarge { limit, actual, .. } => {
+                new(Class::MediaTooLarge).number("limit", Some(limit)).number("value", Some(actual))
+            }
+            Error::MediaCorrupt(_) => new(Class::MediaCorrupt),
+            Error::MediaStale => new(Class::MediaStale),
+            Error::Media(_) => new(Class::MediaError),
             Error::KeysMissing => new(Class::KeysMissing),
             Error::Open(error) => error.into(),
             Error::Store(error) => error.into(),

@@ -21,6 +21,14 @@ impl From<ClientError> for Raise {
             ClientError::NoRelayAccepted { reasons } => {
                 new(Class::NoRelayAccepted).detail("reasons", Detail::Reasons(reasons))
             }
+            ClientError::InvalidServerUrl(_) => new(Class::InvalidInput).text("field", "blossom"),
+            ClientError::MediaUnavailable { reasons, .. } => {
+                new(Class::MediaUnavailable).detail("reasons", Detail::Reasons(reasons))
+            }
+            ClientError::MediaTooLarge { limit } => {
+                new(Class::MediaTooLarge).number("limit", Some(limit))
+            }
+            ClientError::MediaCorrupt => new(Class::MediaCorrupt),
             ClientError::KeyPackageNotFound => new(Class::KeyPackageNotFound),
             ClientError::CommitLost => new(Class::CommitLost),
             ClientError::PortTaken => new(Class::PortTaken),

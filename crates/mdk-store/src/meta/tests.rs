@@ -9,8 +9,8 @@ use rusqlite::types::ToSql;
 
 use super::row::{Columns, U64};
 use crate::{
-    Result, Store, StoreError, Tx, client_state, groups, held, messages, outbox, outgoing,
-    snapshots,
+    Result, Store, StoreError, Tx, client_state, file_keys, groups, held, messages, outbox,
+    outgoing, snapshots,
 };
 
 fn with_tx<T>(f: impl FnOnce(&Tx<'_>) -> Result<T>) -> T {
@@ -88,6 +88,8 @@ fn hot_queries_search_an_index() {
         (outgoing::BY_MESSAGE, "outbox_by_message (message_id=?)"),
         (outgoing::BY_COMMIT, "outbox_by_commit (pending=?)"),
         (outgoing::PRUNE, "outbox_finished (finished_at>? AND finished_at<?)"),
+        (file_keys::OF_FILE, "file_keys_by_file (group_id=? AND file=?)"),
+        (file_keys::DROP, "file_keys_by_message (message=?)"),
         (client_state::STATE, "PRIMARY KEY"),
         (client_state::STATES, "PRIMARY KEY"),
         (held::HELD, "held_by_group"),

@@ -34,6 +34,18 @@ CREATE TABLE events (
 
 CREATE UNIQUE INDEX events_by_stable_id ON events (stable_id) WHERE stable_id IS NOT NULL;
 
+CREATE TABLE file_keys (
+  id       INTEGER PRIMARY KEY,
+  group_id BLOB NOT NULL,
+  message  INTEGER NOT NULL,
+  file     BLOB NOT NULL,
+  key      BLOB NOT NULL
+) STRICT;
+
+CREATE INDEX file_keys_by_file ON file_keys (group_id, file);
+
+CREATE INDEX file_keys_by_message ON file_keys (message);
+
 CREATE TABLE groups (
   group_id        BLOB NOT NULL PRIMARY KEY,
   profile         INTEGER NOT NULL,

@@ -148,23 +148,32 @@ fn existing(error: OpenError) -> VaultError {
 /// Creates and locks the temporary file, or takes over what a crash left of one: a file that is empty or begins like
 /// an archive, and that nobody has locked.
 fn claim(place: &Place, temp: &OsStr) -> Result<File, VaultError> {
-    let exists = || VaultError::DestinationExists { role: FileRole::Backup };
-    let (mut file, _) = place.open_or_create(temp, FileRole::Backup)?;
+    let (mut file, created) = place.open_or_create(temp, FileRole::Backup)?;
     match file.try_lock() {
-        Err(TryLockError::WouldBlock) => return Err(exists()),
+        Err(TryLockError::WouldBlock) => {
+            return Err(VaultError::DestinationExists { role: FileRole::Backup });
+        }
         // Some file systems have no locks; then two backups to one name at once are the caller's mistake.
         Ok(()) | Err(TryLockError::Error(_)) => {}
     }
+    let emptied = empty(place, temp, &mut file);
+    if emptied.is_err() && created && place.is_same(temp, &file) {
+        place.remove(temp);
+    }
+    emptied.map(|()| file)
+}
+
+/// Empties a temporary file that is locked, unless it is something else.
+fn empty(place: &Place, temp: &OsStr, file: &mut File) -> Result<(), VaultError> {
     let mut head = Vec::with_capacity(MAGIC.len());
     let read = file.by_ref().take(MAGIC.len() as u64).read_to_end(&mut head);
     read.map_err(|e| failed("reading", e.kind()))?;
     // Another backup may have renamed it between our opening and locking it.
-    if !MAGIC.starts_with(&head) || !place.is_same(temp, &file) {
-        return Err(exists());
+    if !MAGIC.starts_with(&head) || !place.is_same(temp, file) {
+        return Err(VaultError::DestinationExists { role: FileRole::Backup });
     }
     file.set_len(0).map_err(|e| failed("emptying", e.kind()))?;
-    io::Seek::rewind(&mut file).map_err(|e| failed("emptying", e.kind()))?;
-    Ok(file)
+    io::Seek::rewind(file).map_err(|e| failed("emptying", e.kind()))
 }
 
 /// Bytes of the pages in use: more than their rows take in an archive, which has no indexes.

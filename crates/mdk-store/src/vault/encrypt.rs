@@ -3,20 +3,20 @@
 use std::{ffi::OsStr, fs::File, io, path::Path};
 
 use mdk_wire::Secret;
-use rusqlite::{Connection, OpenFlags, config::DbConfig};
+use rusqlite::{Connection, OpenFlags};
 
 use super::{
     Progress, Stage, VaultError,
     log::Log,
     look::{self, Source},
-    new_file::{new_file, require_space},
+    new_file::{new_file, of_new, require_space},
     pages::{self, PageKey},
     rows::{self, TableSum},
 };
 use crate::{
     APPLICATION_ID, DatabaseKey, FileRole, OpenError, StoreError, cipher,
     files::{self, Place},
-    first_open, key_source, migrate, open,
+    first_open, key_source, migrate, open, ritual,
 };
 
 /// Files that SQLite keeps beside a database.
@@ -139,7 +139,8 @@ fn in_place(
         Err(error) => {
             remove(place, &temp);
             prepared.undo(place);
-            return Err(error);
+            // The source was found sound before.
+            return Err(of_new(error));
         }
     };
     if let Err(error) = swap(source, &temp) {
@@ -282,8 +283,7 @@ fn writable(place: &Place) -> Result<Connection, VaultError> {
         | OpenFlags::SQLITE_OPEN_EXRESCODE;
     let conn =
         Connection::open_with_flags(place.path(place.name()), flags).map_err(OpenError::from)?;
-    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
-        .map_err(OpenError::from)?;
+    ritual::keep_log(&conn, true)?;
     // Nothing here may look at the file: it may be encrypted, and has no key yet. SQLite syncs by default.
     conn.execute_batch("PRAGMA cipher_log_level = NONE").map_err(OpenError::from)?;
     Ok(conn)
@@ -297,13 +297,18 @@ fn settle_encrypted(mut source: Source, key: &Secret<32>) -> Result<Source, Vaul
     }
     if !log.pages.is_empty() {
         let conn = writable(&source.place)?;
-        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)
-            .map_err(OpenError::from)?;
         cipher::give_key(&conn, key)?;
         conn.execute_batch("PRAGMA cipher_compatibility = 4").map_err(OpenError::from)?;
         conn.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))
             .map_err(|_| OpenError::WrongKey)?;
-        conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").map_err(StoreError::from)?;
+        let busy = conn
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0))
+            .map_err(StoreError::from)?;
+        if busy != 0 {
+            return Err(StoreError::Busy.into());
+        }
+        // Not before: what has not been moved must not be removed.
+        ritual::keep_log(&conn, false)?;
         conn.close().map_err(|(_, error)| StoreError::from(error))?;
         source.refresh()?;
     }

@@ -24,6 +24,18 @@ pub const MEDIA_KIND_BYTES: usize = 16;
 pub const MEDIA_BASE_URL_BYTES: usize = 2048;
 /// Bytes of each half of a media type.
 pub const MEDIA_TYPE_HALF_BYTES: usize = 64;
+/// Attachments of one message.
+pub const ATTACHMENTS: usize = 64;
+/// Places where the ciphertext of one attachment lies.
+pub const ATTACHMENT_LOCATORS: usize = 64;
+/// Bytes of the kind of one such place.
+pub const ATTACHMENT_LOCATOR_KIND_BYTES: usize = 64;
+/// Bytes of the address of one such place.
+pub const ATTACHMENT_LOCATOR_BYTES: usize = 2048;
+/// Bytes of the file name of an attachment.
+pub const ATTACHMENT_FILENAME_BYTES: usize = 255;
+/// Bytes of the `dim` and of the `thumbhash` of an attachment.
+pub const ATTACHMENT_HINT_BYTES: usize = 256;
 /// Bytes of one application-owned component (ids from 0xF000).
 pub const APPLICATION_ENTRY_BYTES: usize = 4096;
 /// Application-owned components of one group.

@@ -1,6 +1,8 @@
 //! The v2 components and the identity proof: rule by rule, at their limits, on recorded bytes, and at random.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod attachment;
+mod group_image;
 mod identity_proof;
 mod kit;
 mod limits;

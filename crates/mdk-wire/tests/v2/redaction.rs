@@ -1,5 +1,5 @@
 use mdk_wire::v2::components::*;
-use mdk_wire::v2::{Component, IdentityProof};
+use mdk_wire::v2::{Attachment, Component, IdentityProof};
 use mdk_wire::{NostrGroupId, Secret};
 
 use crate::kit::{account, keys};
@@ -15,6 +15,17 @@ fn debug_shows_no_value() {
         media_type: "image/marker".into(),
     };
     let endpoint = Endpoint { kind: "marker".into(), base_url: "https://marker.example/".into() };
+    let attachment = Attachment {
+        filename: "marker".into(),
+        mime_type: "text/marker".into(),
+        size: Some(171),
+        sha256: [0xab; 32],
+        ciphertext_sha256: [0xab; 32],
+        nonce: [0xad; 12],
+        locators: vec![("marker".into(), "https://marker.example/".into())],
+        dimensions: Some((171, 172)),
+        thumbhash: Some("marker".into()),
+    };
     let all = [
         Component::Profile(Profile { name: "marker".into(), description: "marker".into() }),
         Component::Image(Image(Some(image))),
@@ -32,7 +43,8 @@ fn debug_shows_no_value() {
         Component::IdentityProof(IdentityProof::sign(&keys(1), &[7; 32], 1)),
     ];
     let admin = account(1).to_hex();
-    for text in all.iter().map(|c| format!("{c:?}")).chain([format!("{endpoint:?}")]) {
+    for text in all.iter().map(|c| format!("{c:?}")).chain([format!("{endpoint:?} {attachment:?}")])
+    {
         for forbidden in ["marker", "abab", "171", "172", "173", "174", admin.as_str()] {
             assert!(!text.contains(forbidden), "{text}");
         }

@@ -214,7 +214,7 @@ fn slots_of_the_caller() {
 #[test]
 fn arguments_are_checked() {
     let mut account = Account::new();
-    let many = vec!["wss://relay.example".to_owned(); 17];
+    let many: Vec<String> = (0..17).map(|n| format!("wss://relay{n}.example")).collect();
     let refused = account.at(now(), |ctx| ctx.new_key_package(&many, None));
     assert!(matches!(refused, Err(Error::InvalidInput { field: "relays", .. })));
     let refused =

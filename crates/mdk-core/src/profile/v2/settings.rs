@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use mdk_wire::WireError;
 use mdk_wire::v2::component_id;
 use mdk_wire::v2::components::{
-    AdminPolicy, AvatarUrl, ComponentList, Image, Lifecycle, Profile, Retention, Routing,
+    AdminPolicy, AvatarUrl, ComponentList, Endpoint, Image, Lifecycle, Media, Profile, Retention,
+    Routing,
 };
 use openmls::component::ComponentData;
 use openmls::group::{AppDataDictionaryUpdater, AppDataUpdates, GroupContext};
@@ -24,6 +25,10 @@ pub(super) const RULES: &[(&str, &str)] = &[
     ("B1-1", "RequiredCapabilities comes first, the dictionary last"),
     ("B1-2", "a new group requires 0x8001, 0x8003, 0x8004, 0x8009, 0x800c, and 0x8005 when timed"),
     ("B1-3", "0x8009 is listed without entry; 0x8008 and 0x0002 are absent"),
+    (
+        "B1-4",
+        "a new group says where its files go (0x800b), and does not require that of its members",
+    ),
     ("2.2-u1", "an update becomes the component's whole new state"),
 ];
 
@@ -83,10 +88,19 @@ fn entries(settings: &Settings) -> Result<BTreeMap<u16, Vec<u8>>, WireError> {
         let routing = Routing::new(id, settings.relays.iter().cloned());
         entries.insert(Routing::ID, routing.encode()?);
     }
+    // rule: B1-4 Not required: who cannot read files can still be a member.
+    entries.insert(Media::ID, default_media().encode()?);
     if settings.retention > 0 {
         entries.insert(Retention::ID, Retention { seconds: settings.retention }.encode()?);
     }
     Ok(entries)
+}
+
+/// Where files go as long as nobody in the group says otherwise: what released peers found their groups with.
+pub(crate) fn default_media() -> Media {
+    let kind = "blossom-v1".to_owned();
+    let base_url = "https://blossom.primal.net/".to_owned();
+    Media { kinds: vec![kind.clone()], endpoints: vec![Endpoint { kind, base_url }] }
 }
 
 /// Reads a group's settings.

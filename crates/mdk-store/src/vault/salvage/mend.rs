@@ -146,6 +146,12 @@ fn drop_strays(conn: &Connection) -> Result<u64> {
             [],
         )?;
     }
+    // Their place in the history may be given to another message.
+    dropped += conn.execute(
+        "DELETE FROM file_keys WHERE NOT EXISTS (SELECT 1 FROM messages AS m WHERE m.seq = message \
+         AND m.group_id = file_keys.group_id AND m.status NOT IN (1, 3))",
+        [],
+    )?;
     dropped += conn.execute(
         "DELETE FROM welcomes WHERE sendable = 0 AND NOT EXISTS (SELECT 1 FROM commits WHERE commits.id = pending)",
         [],

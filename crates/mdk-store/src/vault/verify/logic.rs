@@ -23,7 +23,7 @@ const fn rule(what: &'static str, count: &'static str) -> Rule {
     Rule { what, count }
 }
 
-const RULES: [Rule; 16] = [
+const RULES: [Rule; 17] = [
     rule(
         "MLS rows belong to a group that is not there",
         "SELECT count(*) FROM mls_rows WHERE scope <> x'' AND NOT EXISTS \
@@ -63,6 +63,11 @@ const RULES: [Rule; 16] = [
     rule(
         "identifiers of messages have a wrong length",
         "SELECT count(*) FROM messages WHERE length(id) <> 32 OR length(content_id) <> 32 OR length(sender) <> 32",
+    ),
+    rule(
+        "file keys are kept for a message that is gone",
+        "SELECT count(*) FROM file_keys AS k WHERE NOT EXISTS (SELECT 1 FROM messages AS m \
+         WHERE m.seq = k.message AND m.group_id = k.group_id AND m.status NOT IN (1, 3))",
     ),
     rule(
         "Welcomes wait for a commit that is not there",

@@ -1,0 +1,59 @@
+//! Welcomes that nobody takes where their recipients want them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mdk_core::{OutboxItem, OutboxPurpose, RelayResult, SendState};
+use mdk_wire::PublicKey;
+
+use super::{Done, PATIENT, Worker, accepted};
+use crate::client::shared::{Shared, now};
+use crate::lists;
+use crate::relay_pool::normal_url;
+
+impl Worker {
+    /// Whether only one relay may still take a Welcome that has been tried nowhere else.
+    pub(super) fn last_hope(&self, seq: i64) -> bool {
+        let item = self.items.iter().find(|item| item.seq == seq);
+        item.is_some_and(|item| {
+            let waits = item.results.iter().filter(|r| r.state == SendState::Waiting);
+            let welcome = matches!(item.purpose, OutboxPurpose::Welcome { .. });
+            welcome && !accepted(item) && !self.widened.contains(&seq) && waits.count() == 1
+        })
+    }
+
+    /// The relays that a Welcome was for count as tried often enough.
+    pub(super) fn exhaust(&mut self, seq: i64) {
+        for item in self.items.iter_mut().filter(|item| item.seq == seq) {
+            item.results
+                .iter_mut()
+                .for_each(|result| result.attempts = result.attempts.max(PATIENT));
+        }
+    }
+
+    /// Whom a Welcome is for that no relay has taken for long enough, and that has been tried nowhere else.
+    pub(super) fn tired(&self, item: &OutboxItem) -> Option<PublicKey> {
+        let OutboxPurpose::Welcome { recipient } = item.purpose else { return None };
+        if accepted(item) || self.widened.contains(&item.seq) {
+            return None;
+        }
+        let waits = Duration::from_secs(now().saturating_sub(item.created_at));
+        let tried =
+            |result: &RelayResult| result.state == SendState::Refused || result.attempts >= PATIENT;
+        let patience = self.shared.options.welcome_patience;
+        (waits >= patience || item.results.iter().all(tried)).then_some(recipient)
+    }
+}
+
+/// The relays that a Welcome has, and others where its recipient may be.
+pub(super) async fn widen(shared: Arc<Shared>, item: OutboxItem, recipient: PublicKey) -> Done {
+    let further = lists::further_targets(&shared, &recipient).await;
+    let relays = further.map(|further| {
+        let known = |url: &String| {
+            item.relays.iter().any(|relay| normal_url(relay).is_ok_and(|relay| relay == *url))
+        };
+        let new: Vec<String> = further.into_iter().filter(|url| !known(url)).collect();
+        item.relays.iter().cloned().chain(new).collect()
+    });
+    Done::Found { seq: item.seq, relays }
+}

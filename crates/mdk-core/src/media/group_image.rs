@@ -1,0 +1,81 @@
+//! The picture of a group: encrypted under a key that its settings hold.
+
+use mdk_wire::v2::components::{AvatarUrl, Image, Media};
+use mdk_wire::v2::{component_id, group_image};
+use mdk_wire::{GroupId, OsRandom};
+
+use super::{check_size, kind, picture};
+use crate::config::Config;
+use crate::ctx::Ctx;
+use crate::error::{Error, Result};
+use crate::profile::v2::default_media;
+use crate::profile::{Profile as _, Settings, V2};
+
+pub(crate) fn encrypt(
+    config: &Config,
+    data: &[u8],
+    mime_type: Option<&str>,
+) -> Result<(Vec<u8>, Image)> {
+    check_size(config, data.len())?;
+    let mime_type = kind::mime_type(data, "", mime_type)?;
+    if !mime_type.starts_with("image/") {
+        return Err(Error::Media("a group image has to be a picture"));
+    }
+    let picture = picture::prepare(data, &mime_type, config.strip_image_metadata)?;
+    let (blob, image) = group_image::seal(picture.data, &mime_type, &mut OsRandom)
+        .map_err(|e| Error::from_argument("mime_type", e))?;
+    Ok((blob, Image(Some(image))))
+}
+
+pub(crate) fn decrypt(config: &Config, image: &Image, blob: &[u8]) -> Result<Vec<u8>> {
+    let Some(image) = &image.0 else {
+        return Err(Error::Media("the group has no image"));
+    };
+    check_size(config, blob.len().saturating_sub(mdk_wire::v2::attachment::AEAD_TAG_BYTES))?;
+    group_image::open(image, blob)
+        .ok_or(Error::MediaCorrupt("the data is not the image that the group names"))
+}
+
+/// The components that change with the image. A picture behind a public address would be shown in its place, so it goes.
+pub(crate) fn updates(
+    settings: &Settings,
+    image: Option<Image>,
+) -> Result<Vec<(u16, Option<Vec<u8>>)>> {
+    let data = image.unwrap_or_default().encode().map_err(|e| Error::from_argument("image", e))?;
+    let mut updates = vec![(component_id::IMAGE, Some(data))];
+    let avatar = settings.components.get(&component_id::AVATAR).map(|data| AvatarUrl::decode(data));
+    if avatar.is_some_and(|avatar| avatar.is_ok_and(|avatar| !avatar.is_absent())) {
+        let none = AvatarUrl::default().encode().map_err(Error::bug("encoding no avatar"))?;
+        updates.push((component_id::AVATAR, Some(none)));
+    }
+    Ok(updates)
+}
+
+impl Ctx<'_, '_> {
+    /// The component of a live group.
+    fn group_component(&mut self, id: &GroupId, component: u16) -> Result<Option<Vec<u8>>> {
+        if crate::group::is_over(self.row(id)?.status) {
+            return Err(Error::NotMember("no longer in this group"));
+        }
+        let group = self.take(id)?;
+        let settings = V2::settings(group.mls.public_group().group_context());
+        self.put(group);
+        let mut settings = settings.map_err(|_| Error::Internal("own state does not decode"))?;
+        Ok(settings.components.remove(&component))
+    }
+
+    pub(crate) fn group_image(&mut self, id: &GroupId) -> Result<Option<Image>> {
+        let data = self.group_component(id, component_id::IMAGE)?;
+        let image = data.map(|data| Image::decode(&data)).transpose();
+        let image = image.map_err(|_| Error::Internal("own state does not decode"))?;
+        Ok(image.filter(|image| image.0.is_some()))
+    }
+
+    pub(crate) fn media_endpoints(&mut self, id: &GroupId) -> Result<Vec<(String, String)>> {
+        let data = self.group_component(id, component_id::MEDIA)?;
+        let media = data.map(|data| Media::decode(&data)).transpose();
+        let media = media.map_err(|_| Error::Internal("own state does not decode"))?;
+        let media = media.filter(|media| !media.endpoints.is_empty()).unwrap_or_else(default_media);
+        Ok(media.endpoints.into_iter().map(|e| (e.kind, e.base_url)).collect())
+    }
+}

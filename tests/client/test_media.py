@@ -1,0 +1,408 @@
+"""Files from one member to another, over servers that may do anything."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.client.people import PATIENCE, Account, join
+from tests.client.pictures import png
+
+from mdk import Attachment, Bot, Client, Config, Context, Group, Message
+from mdk.client import files
+from mdk.errors import (
+    DestinationExists,
+    FileMissing,
+    InvalidInput,
+    MediaCorrupt,
+    MediaError,
+    MediaStale,
+    MediaTooLarge,
+    MediaUnavailable,
+    NotARegularFile,
+    StorageError,
+)
+from mdk.testing import BlobFaults, Chat, LocalBlossom, LocalRelay
+from mdk.testing.fixtures import MakeClient
+
+LETTER = b"Dear Bob,\n" * 1000
+
+
+async def received(group: Group) -> tuple[Message, Attachment]:
+    """The next message, and the one file that it carries."""
+    message = await group.next_message(PATIENCE)
+    (attachment,) = message.attachments
+    return message, attachment
+
+
+def below(folder: Path) -> list[Path]:
+    """Every file in a folder and its folders."""
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+async def two(make_client: MakeClient, **options: Any) -> tuple[Client, Client, Group, Group]:
+    """Alice and Bob in one group."""
+    alice, bob = await make_client("alice", **options), await make_client("bob", **options)
+    hers, his = await join(alice, bob)
+    return alice, bob, hers, his
+
+
+async def test_a_file_reaches_the_others(
+    make_client: MakeClient, blobs: LocalBlossom, tmp_path: Path
+) -> None:
+    alice, bob, hers, his = await two(make_client, blobs=blobs)
+    letter = tmp_path / "letter.txt"
+    letter.write_bytes(LETTER)
+    sent = await hers.send_file(letter, caption="For you.")
+    assert (sent.message.text, len(sent.message.attachments)) == ("For you.", 1)
+    message, attachment = await received(his)
+    assert (message.text, attachment.filename, attachment.mime_type) == (
+        "For you.",
+        "letter.txt",
+        "text/plain",
+    )
+    assert await bob.media.download(attachment) == LETTER
+    # The sender, too, has it from the server only.
+    assert await alice.media.download(sent.message.attachments[0]) == LETTER
+    # The server has seen neither the file nor an account.
+    (stored,) = blobs.blobs().values()
+    assert len(stored) == len(LETTER) + 16
+    assert b"Dear Bob" not in stored
+    await hers.send_file(LETTER)
+    uploaders = blobs.uploaders
+    assert len({key.hex for key in uploaders}) == 2
+    assert not {alice.public_key, bob.public_key} & set(uploaders)
+    _, again = await received(his)
+    assert (again.filename, await bob.media.download(again)) == ("file", LETTER)
+
+
+async def test_a_picture_says_nothing_about_its_maker(
+    make_client: MakeClient, blobs: LocalBlossom
+) -> None:
+    _, bob, hers, his = await two(make_client, blobs=blobs)
+    await hers.send_file(png(40, 30, b"at home, 52.5 N 13.4 E"), filename="cat.png")
+    _, attachment = await received(his)
+    assert (attachment.mime_type, attachment.dimensions) == ("image/png", (40, 30))
+    picture = await bob.media.download(attachment)
+    assert picture.startswith(b"\x89PNG")
+    assert b"52.5" not in picture
+
+
+async def test_a_file_is_written_as_a_whole_and_where_it_was_asked_for(
+    make_client: MakeClient, blobs: LocalBlossom, tmp_path: Path
+) -> None:
+    _, bob, hers, his = await two(make_client, blobs=blobs)
+    await hers.send_file(LETTER, filename="../../.ssh/authorized_keys")
+    _, attachment = await received(his)
+    assert attachment.filename == "../../.ssh/authorized_keys"
+    inbox = tmp_path / "in" / "box"
+    await bob.media.download(attachment, to=inbox / attachment.safe_filename)
+    (written,) = below(tmp_path)
+    assert written.parent == inbox
+    assert written.read_bytes() == LETTER
+    assert written.stat().st_mode & 0o777 == 0o600
+    # A link in its place is replaced, and what it leads to is not touched.
+    precious = tmp_path / "precious"
+    precious.write_bytes(b"mine")
+    written.unlink()
+    written.symlink_to(precious)
+    await bob.media.download(attachment, to=written)
+    assert (precious.read_bytes(), written.read_bytes()) == (b"mine", LETTER)
+    assert not written.is_symlink()
+    # A folder is no file; nothing half done stays behind.
+    with pytest.raises(StorageError):
+        await bob.media.download(attachment, to=inbox)
+    assert below(tmp_path) == [written, precious]
+
+
+@pytest.mark.parametrize(
+    ("faults", "error", "words"),
+    [
+        (BlobFaults(refuse="not today"), MediaUnavailable, "HTTP 403: not today"),
+        (BlobFaults(silent=True), MediaUnavailable, "no answer in time"),
+        (BlobFaults(slow_bytes=True), MediaUnavailable, "too slow: given up"),
+        (
+            BlobFaults(redirect="http://127.0.0.1:1/"),
+            MediaUnavailable,
+            "HTTP 307: redirects are not followed",
+        ),
+        (BlobFaults(wrong_bytes=True), MediaCorrupt, ""),
+        (BlobFaults(endless=True), MediaTooLarge, ""),
+    ],
+    ids=["refuses", "silent", "slow", "redirects", "wrong", "endless"],
+)
+async def test_a_server_with_faults(
+    make_client: MakeClient,
+    blobs: LocalBlossom,
+    faults: BlobFaults,
+    error: type[MediaError],
+    words: str,
+) -> None:
+    config = Config(allow_loopback=True, max_media_bytes=1_000_000)
+    _, bob, hers, his = await two(make_client, blobs=blobs, config=config)
+    await hers.send_file(LETTER)
+    _, attachment = await received(his)
+    blobs.faults(faults)
+    with pytest.raises(error) as raised:
+        await bob.media.download(attachment)
+    if isinstance(raised.value, MediaUnavailable):
+        assert dict(raised.value.reasons) == {blobs.url: words}
+    blobs.faults()
+    assert await bob.media.download(attachment) == LETTER
+
+
+async def test_nothing_is_sent_that_no_server_took(
+    make_client: MakeClient, blobs: LocalBlossom, relay: LocalRelay
+) -> None:
+    _, _, hers, _ = await two(make_client, blobs=blobs)
+    blobs.faults(BlobFaults(refuse="full"))
+    before = relay.count(445)
+    with pytest.raises(MediaUnavailable) as raised:
+        await hers.send_file(LETTER)
+    assert dict(raised.value.reasons) == {blobs.url: "HTTP 403: full"}
+    assert [message async for message in hers.history()] == []
+    assert relay.count(445) == before
+
+
+async def test_a_blob_that_was_forgotten_is_found_elsewhere(make_client: MakeClient) -> None:
+    async with LocalBlossom() as first, LocalBlossom() as second:
+        _, bob, hers, his = await two(make_client, blobs=[first, second])
+        first.faults(BlobFaults(forgets=True))
+        sent = await hers.send_file(LETTER)
+        (attachment,) = sent.message.attachments
+        assert [kind for kind, _ in attachment.locators] == ["blossom-v1", "blossom-v1"]
+        _, theirs = await received(his)
+        first.faults()
+        assert await bob.media.download(theirs) == LETTER
+        second.wipe()
+        with pytest.raises(MediaUnavailable) as raised:
+            await bob.media.download(theirs)
+        assert set(raised.value.reasons.values()) == {"HTTP 404: no such blob"}
+
+
+async def test_a_server_that_is_not_named_is_not_asked_on_loopback(
+    make_client: MakeClient, blobs: LocalBlossom
+) -> None:
+    """Others name places; only what the user named may be on this machine."""
+    alice = await make_client("alice", blobs=blobs)
+    careful = Config(allow_loopback=False)
+    bob = await make_client("bob", config=careful)
+    carol = await make_client("carol", blobs=blobs, config=careful)
+    hers, his, third = await join(alice, bob, carol)
+    await hers.send_file(LETTER)
+    _, attachment = await received(his)
+    asked = blobs.requests
+    with pytest.raises(MediaUnavailable) as raised:
+        await bob.media.download(attachment)
+    assert dict(raised.value.reasons) == {blobs.url: "this address is not dialled: not https"}
+    assert blobs.requests == asked
+    # Who has named it herself gets it.
+    _, attachment = await received(third)
+    assert await carol.media.download(attachment) == LETTER
+
+
+class Interrupted:
+    """The native client; after each upload something happens."""
+
+    def __init__(self, native: Any, then: Callable[[], Awaitable[object]]) -> None:
+        self._native = native
+        self._then = then
+        self.uploads = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._native, name)
+
+    async def upload(self, *arguments: Any) -> Attachment:
+        attachment = await self._native.upload(*arguments)
+        self.uploads += 1
+        await self._then()
+        assert isinstance(attachment, Attachment)
+        return attachment
+
+
+async def test_a_file_is_encrypted_again_when_the_epoch_changes(
+    make_client: MakeClient, blobs: LocalBlossom
+) -> None:
+    alice, bob, hers, his = await two(make_client, blobs=blobs)
+    changes = 1
+
+    async def change() -> None:
+        nonlocal changes
+        if changes:
+            changes -= 1
+            await hers.self_update()
+
+    native = Interrupted(alice._session.native, change)
+    alice._session.native = native  # type: ignore[assignment]
+    sent = await hers.send_file(LETTER)
+    assert (native.uploads, len(blobs.blobs())) == (2, 2)
+    assert sent.message.epoch == hers.info.epoch
+    _, attachment = await received(his)
+    assert await bob.media.download(attachment) == LETTER
+
+    changes = 100
+    native.uploads = 0
+    with pytest.raises(MediaStale):
+        await hers.send_file(LETTER)
+    assert native.uploads == 3
+    assert len([message async for message in hers.history()]) == 1
+
+
+async def test_an_old_file_opens_after_many_epochs_and_a_restart(
+    relay: LocalRelay, blobs: LocalBlossom, make_client: MakeClient, tmp_path: Path
+) -> None:
+    alice = await make_client("alice", blobs=blobs)
+    account = Account(tmp_path, "bob", relay)
+    async with account.open() as bob:
+        hers, his = await join(alice, bob)
+        await hers.send_file(LETTER, caption="first")
+        await received(his)
+        epoch = his.info.epoch
+        for _ in range(8):
+            await hers.self_update()
+        await hers.send("last")
+        assert (await his.next_message(PATIENCE)).text == "last"
+        assert his.info.epoch == epoch + 8
+    async with account.open(blobs=[blobs]) as bob:
+        messages = [message async for message in bob.groups[hers.id].history(newest_first=False)]
+        (attachment,) = messages[0].attachments
+        assert messages[0].text == "first"
+        assert await bob.media.download(attachment) == LETTER
+        # It goes with its message.
+        await alice.groups[hers.id].delete(messages[0].id)
+        async with asyncio.timeout(PATIENCE):
+            while not bob.engine.message(hers.id, messages[0].id).deleted:
+                await bob._session.feed.wait()
+        with pytest.raises(MediaError):
+            await bob.media.download(attachment)
+
+
+async def test_a_group_has_a_picture(
+    make_client: MakeClient, blobs: LocalBlossom, tmp_path: Path
+) -> None:
+    alice, bob, hers, his = await two(make_client, blobs=blobs)
+    assert (await hers.image(), hers.info.has_image) == (None, False)
+    path = tmp_path / "cat.png"
+    path.write_bytes(png(10, 10, b"secret"))
+    info = await hers.set_image(path)
+    assert info.has_image
+    await bob.sync()
+    async with asyncio.timeout(PATIENCE):
+        while not his.info.has_image:
+            await bob._session.feed.wait()
+    picture = await his.image()
+    assert picture is not None
+    assert picture.startswith(b"\x89PNG")
+    assert b"secret" not in picture
+    (stored,) = blobs.blobs().values()
+    assert b"PNG" not in stored
+    assert not {alice.public_key, bob.public_key} & set(blobs.uploaders)
+    # Only an admin may, and is told before anything is uploaded.
+    with pytest.raises(PermissionError):
+        await his.set_image(path)
+    assert len(blobs.uploaders) == 1
+    assert not (await hers.set_image(None)).has_image
+    assert await hers.image() is None
+    async with asyncio.timeout(PATIENCE):
+        while his.info.has_image:
+            await bob._session.feed.wait()
+    assert await his.image() is None
+
+
+async def test_sizes_and_files_that_cannot_be_sent(
+    make_client: MakeClient, blobs: LocalBlossom, tmp_path: Path
+) -> None:
+    config = Config(allow_loopback=True, max_media_bytes=5000)
+    _, bob, hers, his = await two(make_client, blobs=blobs, config=config)
+    await hers.send_file(bytes(5000))
+    _, attachment = await received(his)
+    assert await bob.media.download(attachment) == bytes(5000)
+    large = tmp_path / "large"
+    large.write_bytes(bytes(5001))
+    for source in (bytes(5001), large):
+        with pytest.raises(MediaTooLarge) as raised:
+            await hers.send_file(source)
+        assert raised.value.limit == 5000
+    with pytest.raises(FileMissing):
+        await hers.send_file(tmp_path / "nothing")
+    with pytest.raises(NotARegularFile):
+        await hers.send_file(tmp_path)
+    assert len(blobs.blobs()) == 1
+
+
+async def test_servers_are_checked_and_remembered(
+    relay: LocalRelay, blobs: LocalBlossom, tmp_path: Path
+) -> None:
+    for wrong in ("ftp://blobs.example", "http://blobs.example", "https://u:p@blobs.example"):
+        with pytest.raises(InvalidInput) as raised:
+            await Client.open(":memory:", relays=[relay.url], blossom=[wrong]).start()
+        assert raised.value.field == "blossom"
+    with pytest.raises(InvalidInput):
+        Client.open(":memory:", relays=[relay.url], blossom="https://blobs.example")  # one text
+    account = Account(tmp_path, "alice", relay)
+    async with account.open(blobs=[blobs]) as alice:
+        group = await alice.groups.create("mine")
+    async with account.open() as alice:
+        await alice.groups[group.id].send_file(LETTER)
+    assert len(blobs.blobs()) == 1
+
+
+async def test_a_bot_answers_with_a_file(relay: LocalRelay, blobs: LocalBlossom) -> None:
+    bot = Bot(":memory:", allow="anyone", relays=[relay.url], blossom=[blobs.url])
+
+    @bot.command("letter")
+    async def letter(ctx: Context) -> None:
+        await ctx.send_file(LETTER, caption="Here.", filename="letter.txt")
+
+    async with Chat(bot, relay) as chat:
+        await chat.say("/letter")
+        answer = await chat.expect("Here.")
+        assert [one.filename for one in answer.attachments] == ["letter.txt"]
+
+
+def test_a_new_file_replaces_none(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    files.write(path, b"one", replace=False)
+    with pytest.raises(DestinationExists):
+        files.write(path, b"two", replace=False)
+    assert path.read_bytes() == b"one"
+    files.write(path, b"two")
+    assert path.read_bytes() == b"two"
+    for name in ("..", ""):
+        with pytest.raises((InvalidInput, StorageError)):
+            files.write(tmp_path / name, b"")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("sent", "safe"),
+    [
+        ("cat.jpg", "cat.jpg"),
+        ("../../etc/passwd", "etcpasswd"),
+        ("..\\..\\boot.ini", "boot.ini"),
+        ("/etc/passwd", "etcpasswd"),
+        (".bashrc", "bashrc"),
+        ("...", "file"),
+        (" ", "file"),
+        ("\n\r\t\x1b", "file"),
+        ("a\x00b\u202egpj.exe", "abgpj.exe"),
+        ("c:\\windows", "cwindows"),
+        ("CON.txt", "_CON.txt"),
+        ("report. ", "report"),
+        ("größe.png", "größe.png"),
+    ],
+)
+def test_a_safe_name_stays_where_it_is_put(sent: str, safe: str) -> None:
+    attachment = Attachment(sent, "text/plain", None, "0" * 64, "0" * 64, "0" * 24)
+    assert attachment.safe_filename == safe
+
+
+def test_a_safe_name_is_short_and_keeps_its_ending() -> None:
+    for letter in ("a", "ä", "😀"):
+        name = letter * 300 + ".jpeg"
+        safe = Attachment(name, "image/jpeg", None, "0" * 64, "0" * 64, "0" * 24).safe_filename
+        assert 250 <= len(safe.encode()) <= 255
+        assert safe.endswith(".jpeg")
