@@ -79,6 +79,8 @@ struct Worker {
     searching: HashSet<i64>,
     /// Welcomes for which other relays were looked for than those that their recipients asked for.
     widened: HashSet<i64>,
+    /// Since when the others have been on their way.
+    tried_since: HashMap<i64, Instant>,
     /// When a search, or a relay that is not to be reached, is tried again; and how often it was.
     searches: HashMap<i64, (Instant, u32)>,
     pauses: HashMap<String, (Instant, u32)>,
@@ -98,6 +100,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         busy: HashSet::new(),
         searching: HashSet::new(),
         widened: HashSet::new(),
+        tried_since: HashMap::new(),
         searches: HashMap::new(),
         pauses: HashMap::new(),
     };
@@ -168,6 +171,7 @@ impl Worker {
         let there: HashSet<i64> = self.items.iter().map(|item| item.seq).collect();
         self.searches.retain(|seq, _| there.contains(seq));
         self.widened.retain(|seq| there.contains(seq));
+        self.tried_since.retain(|seq, _| there.contains(seq));
         self.tell();
         Ok(())
     }
@@ -217,6 +221,7 @@ impl Worker {
         let mut refused: Vec<(i64, String, &'static str)> = Vec::new();
         let (instant, millis) = (Instant::now(), now_millis());
         let many = self.items.len() >= MANY_ROWS;
+        let mut tried_since = std::mem::take(&mut self.tried_since);
         for item in &self.items {
             if item.results.is_empty() {
                 match self.searches.get(&item.seq) {
@@ -230,8 +235,9 @@ impl Worker {
                 }
                 continue;
             }
-            if let Some(recipient) = self.tired(item) {
+            if let Some((recipient, time)) = self.tired(item, instant, &mut tried_since) {
                 match self.searches.get(&item.seq) {
+                    _ if time > instant => wake(time),
                     Some((at, _)) if *at > instant => wake(*at),
                     _ if self.searching.insert(item.seq) => {
                         let (shared, item) = (self.shared.clone(), item.clone());
@@ -310,6 +316,7 @@ impl Worker {
                 });
             }
         }
+        self.tried_since = tried_since;
         for (seq, relay, words) in refused {
             let verdict = RelayVerdict::Refused { reason: words.to_owned() };
             self.answer(seq, &relay, verdict).await?;

@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::num::NonZeroUsize;
+use std::ops::Range;
 use std::sync::Arc;
 
 use lru::LruCache;
@@ -87,8 +88,8 @@ pub(crate) struct GroupCache {
     pub(crate) unopened: HashMap<GroupId, (Vec<Auth>, HashSet<EventId>)>,
     /// Inputs that no state took so far.
     pub(crate) tried: Tried,
-    /// When each group was last found to hold nothing that is too old, Unix seconds.
-    pub(crate) looked_for_old: HashMap<GroupId, u64>,
+    /// When it was last looked for what a group holds for too long, and when it is worth looking again, Unix seconds.
+    pub(crate) looked_for_old: HashMap<GroupId, Range<u64>>,
     /// Groups put back during the current transaction: evicted when it does not commit.
     touched: Vec<GroupId>,
 }

@@ -370,6 +370,8 @@ impl Engine {
         let verdicts = match self.write(|ctx| ctx.batch(&events, &mut undo)) {
             Err(_) if undo == Undo::Needed => {
                 undo = Undo::Savepoint;
+                // What was dropped for its age is there again.
+                self.cache.looked_for_old.clear();
                 self.write(|ctx| ctx.batch(&events, &mut undo))?.0
             }
             result => result?.0,

@@ -213,6 +213,19 @@ impl Tx<'_> {
         self.all(HELD_BEFORE, params![group.as_bytes(), U64(time)], read_held)
     }
 
+    /// Since when a group has held what it has held longest.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails or the row cannot be decoded.
+    pub fn oldest_held(&self, group: &GroupId) -> Result<Option<Timestamp>> {
+        let oldest = self.one(
+            "SELECT min(received_at) FROM held WHERE group_id = ?1",
+            [group.as_bytes()],
+            |row| Columns::new(row, "held").opt(Columns::u64),
+        )?;
+        Ok(oldest.flatten())
+    }
+
     /// Notes that the loss of a held event was reported.
     ///
     /// # Errors

@@ -154,7 +154,7 @@ fn open_locked(
 }
 
 /// An error about a file that was written just now: what cannot be read back is a fault of the disk, not damage.
-fn of_new(error: OpenError) -> OpenError {
+pub(crate) fn of_new(error: OpenError) -> OpenError {
     match error {
         OpenError::Store(StoreError::Corrupt) | OpenError::WrongKey => {
             StoreError::Io { code: rusqlite::ffi::SQLITE_IOERR_READ }.into()

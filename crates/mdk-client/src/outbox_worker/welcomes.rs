@@ -1,13 +1,14 @@
 //! Welcomes that nobody takes where their recipients want them.
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use mdk_core::{OutboxItem, OutboxPurpose, RelayResult, SendState};
 use mdk_wire::PublicKey;
+use tokio::time::Instant;
 
 use super::{Done, PATIENT, Worker, accepted};
-use crate::client::shared::{Shared, now};
+use crate::client::shared::Shared;
 use crate::lists;
 use crate::relay_pool::normal_url;
 
@@ -31,17 +32,31 @@ impl Worker {
         }
     }
 
-    /// Whom a Welcome is for that no relay has taken for long enough, and that has been tried nowhere else.
-    pub(super) fn tired(&self, item: &OutboxItem) -> Option<PublicKey> {
+    /// Whom a Welcome is for that has been tried nowhere else and that no relay has, and when it is time to look for others:
+    /// now, once each of its relays was tried often enough.
+    pub(super) fn tired(
+        &self,
+        item: &OutboxItem,
+        now: Instant,
+        since: &mut HashMap<i64, Instant>,
+    ) -> Option<(PublicKey, Instant)> {
         let OutboxPurpose::Welcome { recipient } = item.purpose else { return None };
         if accepted(item) || self.widened.contains(&item.seq) {
             return None;
         }
-        let waits = Duration::from_secs(now().saturating_sub(item.created_at));
+        // Without a network nothing is tried.
+        if self.shared.connected.borrow().is_empty() {
+            return None;
+        }
+        let since = *since.entry(item.seq).or_insert(now);
         let tried =
             |result: &RelayResult| result.state == SendState::Refused || result.attempts >= PATIENT;
-        let patience = self.shared.options.welcome_patience;
-        (waits >= patience || item.results.iter().all(tried)).then_some(recipient)
+        let at = if item.results.iter().all(tried) {
+            now
+        } else {
+            since + self.shared.options.welcome_patience
+        };
+        Some((recipient, at))
     }
 }
 

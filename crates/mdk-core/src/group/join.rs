@@ -374,6 +374,8 @@ impl Ctx<'_, '_> {
             }
         }
         let Some(home) = home else { return Ok(()) };
+        // (it may be older than what is held there)
+        self.cache.looked_for_old.remove(&home);
         for held in self.tx.held(id)? {
             if is_gift_wrap(&held.event_json) {
                 continue;

@@ -65,12 +65,11 @@ pub(crate) fn prepare(data: &[u8], mime_type: &str, strip: bool) -> Result<Prepa
     Ok(Prepared { data, dimensions, thumbhash })
 }
 
+/// Size as it is shown, and preview.
+type Looks = ((u32, u32), Option<String>);
+
 /// Size and preview. `None`: the header cannot be read. Nothing is decoded before the header has been judged.
-fn look(
-    data: &[u8],
-    format: ImageFormat,
-    orientation: Orientation,
-) -> Result<Option<((u32, u32), Option<String>)>> {
+fn look(data: &[u8], format: ImageFormat, orientation: Orientation) -> Result<Option<Looks>> {
     if let Some((pixels, bytes)) = png_size(data).filter(|_| format == ImageFormat::Png) {
         judge(pixels, bytes)?;
     }

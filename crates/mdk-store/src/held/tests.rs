@@ -44,9 +44,9 @@ fn pages(tx: &Tx<'_>) -> i64 {
 }
 
 /// The most pages that one of these calls looks at.
-fn most(tx: &Tx<'_>, mut calls: impl Iterator<Item = Result<()>>) -> i64 {
+fn most(tx: &Tx<'_>, calls: impl Iterator<Item = Result<()>>) -> i64 {
     let (mut most, mut before) = (0, pages(tx));
-    while let Some(call) = calls.next() {
+    for call in calls {
         call.unwrap();
         let after = pages(tx);
         most = most.max(after - before);
@@ -121,7 +121,7 @@ fn the_sums_follow_every_change_and_every_way_back() {
                 6 => tx.delete_group(&group(of))?,
                 _ => drop(tx.exec(
                     "UPDATE held SET group_id = ?1 WHERE event_id = ?2",
-                    [&group(of).as_bytes()[..], &event(n).as_bytes()[..]],
+                    [group(of).as_bytes(), event(n).as_bytes()],
                 )?),
             }
             Ok(())
@@ -143,7 +143,12 @@ fn the_sums_follow_every_change_and_every_way_back() {
             if keep { Ok(()) } else { failed() }
         });
         assert_eq!(result.is_ok(), keep);
-        store.read(|tx| Ok::<_, StoreError>(agrees(tx))).unwrap();
+        store
+            .read(|tx| {
+                agrees(tx);
+                Ok::<_, StoreError>(())
+            })
+            .unwrap();
         if round % 10 == 9 {
             drop(store);
             store = open();

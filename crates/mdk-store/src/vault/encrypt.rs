@@ -210,7 +210,7 @@ fn settle_plain(source: &Source) -> Result<Connection, VaultError> {
         }
         conn.close().map_err(|(_, error)| StoreError::from(error))?;
     }
-    sound(look(place, None, false)?)
+    readable(place, false)
 }
 
 /// Opens a plain database for reading, with its log, and leaves it as it is.
@@ -220,7 +220,17 @@ fn read_plain(source: &Source) -> Result<Connection, VaultError> {
         // To read it means to undo what an interrupted transaction has written.
         check_plain(&writable(place)?)?;
     }
-    sound(look(place, None, source.has_log())?)
+    readable(place, source.has_log())
+}
+
+/// A connection to a plain source that is ours and whole. What is damaged stays so; SQLite also says it of a page that
+/// could not be read just now, so it is asked twice.
+fn readable(place: &Place, with_log: bool) -> Result<Connection, VaultError> {
+    let once = || sound(look(place, None, with_log)?);
+    match once() {
+        Err(VaultError::Damaged) => once(),
+        other => other,
+    }
 }
 
 /// Opens a source for reading. One that ends too early is damaged.
@@ -254,11 +264,14 @@ fn sound(conn: Connection) -> Result<Connection, VaultError> {
     }
 }
 
-/// The code of a read that failed, if that is what the line says: no damage then.
-fn unread(line: &str) -> Option<i32> {
-    let (_, code) = line.rsplit_once("error code")?;
-    let code: i32 = code.trim_start_matches(['=', ' ']).trim().parse().ok()?;
-    (code & 0xff == rusqlite::ffi::SQLITE_IOERR).then_some(code)
+/// The code of a read that failed, if one of the lines says so: what could not be read is not known to be damaged.
+fn unread(text: &str) -> Option<i32> {
+    text.split("error code").skip(1).find_map(|rest| {
+        let rest = rest.trim_start_matches(['=', ' ']);
+        let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        let code: i32 = rest[..end].parse().ok()?;
+        (code & 0xff == rusqlite::ffi::SQLITE_IOERR).then_some(code)
+    })
 }
 
 fn check_plain(conn: &Connection) -> Result<u32, VaultError> {

@@ -15,11 +15,11 @@ use mdk_wire::Secret;
 
 use super::{Progress, VaultError, pages};
 use crate::{
-    DatabaseKey, FileRole, OpenError, Store, cipher,
+    DatabaseKey, FileRole, OpenError, Store, StoreError, cipher,
     files::{self, Place},
     first_open,
     key_source::{self, Home},
-    open::remove_side_cars,
+    open::{of_new, remove_side_cars},
     ritual,
     side_record::{self, Record, State},
 };
@@ -95,7 +95,9 @@ impl Store {
         let bytes = match swapped {
             Ok(bytes) => bytes,
             // If the new key counts already, the next opening finishes the work.
-            Err(error) if !matches!(recover::opens(&place, &old), Ok(true)) => return Err(error),
+            Err(error) if !matches!(recover::opens(&place, &old), Ok(true)) => {
+                return Err(of_copy(error));
+            }
             Err(error) => {
                 let name = rekey_name(&place);
                 remove_side_cars(&place, &name);
@@ -106,7 +108,7 @@ impl Store {
                 } else if before.write(&place).is_err() {
                     tracing::warn!("the record of where the key is could not be restored");
                 }
-                return Err(error);
+                return Err(of_copy(error));
             }
         };
         let record = settle_interrupted(&place, record, Side::New);
@@ -150,9 +152,9 @@ impl Store {
         conn.flush_prepared_statement_cache();
         let busy: i64 = conn
             .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
-            .map_err(crate::StoreError::from)?;
+            .map_err(StoreError::from)?;
         if busy != 0 {
-            return Err(crate::StoreError::Busy.into());
+            return Err(StoreError::Busy.into());
         }
         self.log_was_emptied();
         let found = place.inspect(place.name(), FileRole::Database)?;
@@ -198,6 +200,16 @@ impl Store {
             }
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+/// An error about the copy or, while files are exchanged, about one that was read through just before: a fault of the
+/// disk, and neither damage nor another key.
+fn of_copy(error: VaultError) -> VaultError {
+    match error {
+        VaultError::Open(error) => of_new(error).into(),
+        VaultError::Store(StoreError::Corrupt) => of_new(StoreError::Corrupt.into()).into(),
+        error => error,
     }
 }
 
@@ -254,7 +266,7 @@ fn copy(
     }
     drop((from, to));
     let conn = ritual::connect_to_read(place, &name, new)?;
-    conn.close().map_err(|(_, error)| crate::StoreError::from(error))?;
+    conn.close().map_err(|(_, error)| StoreError::from(error))?;
     remove_side_cars(place, &name);
     let found = place.inspect(&name, FileRole::Database)?.ok_or_else(missing)?;
     found.file.sync_all().map_err(|e| files::io_error("syncing", FileRole::Database, &e))?;

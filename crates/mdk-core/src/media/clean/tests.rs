@@ -143,12 +143,13 @@ fn decoded(data: &[u8], format: ImageFormat) -> (DynamicImage, Orientation) {
 
 fn tells(data: &[u8]) -> Option<&'static [u8]> {
     let has = |secret: &&[u8]| data.windows(secret.len()).any(|window| window == *secret);
-    SECRETS.into_iter().find(|secret| has(&secret))
+    SECRETS.into_iter().find(has)
 }
 
 #[test]
 fn nothing_is_left_but_the_picture_and_how_it_is_turned() {
-    let formats: [(ImageFormat, Clean, fn(u8) -> Vec<u8>); 3] = [
+    type Make = fn(u8) -> Vec<u8>;
+    let formats: [(ImageFormat, Clean, Make); 3] = [
         (ImageFormat::Jpeg, jpeg, photograph),
         (ImageFormat::Png, png, screenshot),
         (ImageFormat::WebP, webp, |turned| web_picture(Some(turned))),
