@@ -111,6 +111,10 @@ class Encrypted:
         for start in range(WAL_HEADER, len(self.log) - step + 1, step):
             head = self.log[start : start + FRAME_HEADER]
             page = self.log[start + FRAME_HEADER : start + step]
+            if not any(head) and not any(page):
+                # Room that the log was given when it was opened, and that nothing was written to yet.
+                live = False
+                continue
             number, commit, *frame_salts = struct.unpack(">4I", head[:16])
             chain = _checksum(order, _checksum(order, chain, head[:8]), page)
             live = live and frame_salts == salts and chain == struct.unpack(">2I", head[16:])

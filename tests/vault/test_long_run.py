@@ -13,6 +13,7 @@ CACHES = 2 * 8 << 20
 
 
 # proves: R8
+@pytest.mark.filterwarnings("ignore:record_property is incompatible")
 @pytest.mark.timeout(180)
 def test_eight_threads_lose_nothing_and_all_come_to_their_end(
     tmp_path: Path, record_property: Callable[[str, object], None]

@@ -28,17 +28,25 @@ async fn from_send_to_the_other_members_event() {
     bob.ready().await;
     let group = alice.founds(&[relay.url()], &[&bob]).await;
     bob.renewed(&group).await;
-    let (mut there, mut sent) = (Vec::new(), Vec::new());
+    let (mut there, mut sent, mut trips) = (Vec::new(), Vec::new(), Vec::new());
     for n in 0..100 {
         let text = n.to_string();
+        // The relay's own round trip, at the same time on the same machine: an event that it has already.
+        let known = relay.events(445).pop().unwrap();
+        let start = Instant::now();
+        alice.pool.publish(relay.url(), &alice.key(), &known, flow_kit::LONG).await;
+        trips.push(start.elapsed());
         let start = Instant::now();
         let id = alice.says(&group, &text).await;
         sent.push(start.elapsed());
         bob.until("the message", |engine| engine.message(&group, &id).ok()).await;
         there.push(start.elapsed());
     }
-    println!("send {:?}, to the other's event {:?}", median(sent), median(there.clone()));
-    assert!(median(there) < Duration::from_millis(100));
+    let (sent, there, trip) = (median(sent), median(there), median(trips));
+    println!("send {sent:?}, to the other's event {there:?}, a round trip {trip:?}");
+    // A busy machine is slow for both.
+    let bound = Duration::from_millis(100).max(trip * 40);
+    assert!(there < bound, "{there:?}, a round trip {trip:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

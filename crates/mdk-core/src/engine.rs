@@ -83,15 +83,16 @@ impl Engine {
 
     fn start(mut store: Store, keys: Keys, config: Config, clock: Arc<dyn Clock>) -> Result<Self> {
         let account = keys.public_key();
-        let identity = match Self::identity(&mut store, keys, clock.now()) {
-            Ok(identity) => identity,
+        let known = Self::identity(&mut store, keys, clock.now())
+            .and_then(|identity| Ok((identity, vault::note_restore(&mut store)?)));
+        let (identity, restored) = match known {
+            Ok(known) => known,
             Err(error) => {
                 store.take_back();
                 return Err(error);
             }
         };
         debug_assert!(identity.account() == account);
-        let restored = vault::note_restore(&mut store)?;
         let cache = GroupCache::new(config.cached_groups);
         let mut engine = Self {
             store,
@@ -108,8 +109,13 @@ impl Engine {
             invite_limits: HashMap::new(),
             restored,
         };
-        engine.expire()?;
-        Ok(engine)
+        match engine.expire() {
+            Ok(_) => Ok(engine),
+            Err(error) => {
+                engine.store.take_back();
+                Err(error)
+            }
+        }
     }
 
     /// The account's identity in this database, made on first use.

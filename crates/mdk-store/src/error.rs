@@ -331,7 +331,8 @@ pub enum OpenError {
         /// Which file.
         role: FileRole,
     },
-    /// The path cannot be used: it has no file name, or a parent is not a directory. Use another path.
+    /// The path cannot be used: it has no file name, a parent is not a directory, or it (or a name that is made from it)
+    /// is that of another file, such as one that the database keeps beside it. Use another path.
     #[error("the path of the {role} cannot be used")]
     BadPath {
         /// Which file.

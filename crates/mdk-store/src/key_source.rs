@@ -5,7 +5,11 @@ mod file;
 mod given;
 mod wrapped;
 
-use std::time::Duration;
+use std::{
+    ffi::{OsStr, OsString},
+    path::Path,
+    time::Duration,
+};
 
 use mdk_wire::{Secret, SecretVec};
 
@@ -14,6 +18,7 @@ use crate::{
     files::{self, Place},
     key_text,
     keyring::{self, Keyring},
+    open,
     side_record::{self, KeySlot},
     vault,
 };
@@ -88,6 +93,7 @@ pub(crate) fn locate(
         }
         DatabaseKey::File(path) => {
             let file = KeyFile::new(path)?;
+            refuse_names_of_database(place, path)?;
             slot.path = file.text();
             slot.generation = generation.filter(|_| known.is_some_and(|k| k.path == slot.path));
             Kind::File(file.with_generation(slot.generation.as_deref()))
@@ -113,6 +119,24 @@ pub(crate) fn locate(
         }
     };
     Ok(Home { slot, kind })
+}
+
+/// The files that a key file may have: itself, the next key, and both while they are written.
+pub(crate) fn names(key: &OsStr) -> [OsString; 4] {
+    ["", ".tmp", ".new", ".new.tmp"].map(|suffix| files::with_suffix(key, suffix))
+}
+
+/// A key in a file that the database makes, replaces and removes would be lost with it.
+fn refuse_names_of_database(place: &Place, path: &Path) -> Result<(), OpenError> {
+    let refused = OpenError::BadPath { role: FileRole::Key };
+    let Some(name) = path.file_name() else { return Err(refused) };
+    let folder = |path: &Path| {
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        parent.unwrap_or(Path::new(".")).canonicalize().ok()
+    };
+    let beside = folder(path).is_some_and(|dir| Some(dir) == folder(&place.path(place.name())));
+    let taken = names(name).iter().any(|name| open::is_of_database(place.name(), name));
+    if beside && taken { Err(refused) } else { Ok(()) }
 }
 
 /// The place that the side record names, as far as it can be reached without being told more.

@@ -90,23 +90,22 @@ pub(crate) fn secure(place: &Place, key: &DatabaseKey) -> Result<(), OpenError> 
 
 /// Whether a file in the directory of the database belongs to it.
 fn is_ours(place: &Place, key: &DatabaseKey, name: &OsStr) -> bool {
+    let is_key = |base: &OsStr| key_source::names(base).iter().any(|own| name == own);
+    let own = place.name();
+    is_of_database(own, name)
+        || is_key(&files::with_suffix(own, ".key"))
+        || matches!(key, DatabaseKey::File(path) if path.file_name().is_some_and(is_key))
+}
+
+/// Whether `name` is that of the database `own`, or of a file that is made, replaced and removed beside it.
+pub(crate) fn is_of_database(own: &OsStr, name: &OsStr) -> bool {
     let is = |base: &OsStr, suffixes: &[&str]| {
         suffixes.iter().any(|suffix| name == files::with_suffix(base, suffix))
     };
-    let with_side_cars = |base: &OsStr| name == base || is(base, &SIDE_CARS);
-    let key_files = ["", ".tmp", ".new", ".new.tmp"];
-    let key_name = match key {
-        DatabaseKey::File(path) => path.file_name(),
-        _ => None,
-    };
-    let own = place.name();
-    with_side_cars(own)
-        || [".tmp", ".rekey", ".encrypt"]
-            .iter()
-            .any(|s| with_side_cars(&files::with_suffix(own, s)))
-        || is(own, &[".lock", ".keyinfo", ".keyinfo.tmp"])
-        || is(&files::with_suffix(own, ".key"), &key_files)
-        || key_name.is_some_and(|key| is(key, &key_files))
+    ["", ".tmp", ".rekey", ".encrypt"].iter().any(|suffix| {
+        let base = files::with_suffix(own, suffix);
+        name == base || is(&base, &SIDE_CARS)
+    }) || is(own, &[".lock", ".keyinfo", ".keyinfo.tmp"])
 }
 
 fn open_locked(

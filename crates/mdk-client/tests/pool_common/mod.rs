@@ -287,7 +287,7 @@ pub async fn until_state(pool: &Pool, state: RelayState) -> RelayStatus {
     until(pool, |status| status.state == state).await
 }
 
-/// Runs a test within a bound.
+/// Runs a test within a bound: so that it ends, however busy the machine is, and no measure of anything.
 pub async fn bounded(test: impl Future<Output = ()>) {
-    timeout(Duration::from_secs(60), test).await.expect("the test ends in time");
+    timeout(Duration::from_secs(240), test).await.expect("the test ends in time");
 }

@@ -109,8 +109,13 @@ impl KeyFile {
         let place = Place::of(&self.path, FileRole::Key)?;
         let name = self.name(&place);
         let temp = files::with_suffix(&name, ".tmp");
-        // Left over from a crash: the key in it has encrypted nothing, for it comes into use after the rename.
-        place.remove(&temp);
+        // Left over from a crash: the key in it has encrypted nothing, for it comes into use after the rename. What does not
+        // begin as a key does is somebody else's.
+        match read(&place, &temp)? {
+            None => {}
+            Some(left) if left.iter().zip(text).take(8).all(|(a, b)| a == b) => place.remove(&temp),
+            Some(_) => return Err(OpenError::BadPath { role: FileRole::Key }),
+        }
         let mut named = false;
         let made = place
             .create_new(&temp, FileRole::Key)
