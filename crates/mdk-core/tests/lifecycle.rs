@@ -126,6 +126,8 @@ fn early_messages_wait() {
     let (mut alice, mut bob, mut carol, group) = three();
     let commit = alice.engine.self_update(&group).unwrap();
     alice.confirms(&commit);
+    // Of one second a batch takes the commit first, and nothing would have to wait.
+    alice.clock.advance_millis(1_000);
     let said = alice.says(&group, "after");
     assert_eq!(bob.takes(&said).verdict, Verdict::Deferred(Wait::Undecryptable));
     assert_eq!(received(&bob.applies(event(&commit))), ["after"]);
