@@ -83,9 +83,12 @@ impl Engine {
 
     fn start(mut store: Store, keys: Keys, config: Config, clock: Arc<dyn Clock>) -> Result<Self> {
         let account = keys.public_key();
-        let known = Self::identity(&mut store, keys, clock.now())
-            .and_then(|identity| Ok((identity, vault::note_restore(&mut store)?)));
-        let (identity, restored) = match known {
+        // What can fail comes before the first write to a new database: until then it can be taken back.
+        let known = vault::note_restore(&mut store).and_then(|restored| {
+            let (identity, made) = Self::identity(&mut store, keys, clock.now())?;
+            Ok((restored, identity, made))
+        });
+        let (restored, identity, made) = match known {
             Ok(known) => known,
             Err(error) => {
                 store.take_back();
@@ -109,20 +112,17 @@ impl Engine {
             invite_limits: HashMap::new(),
             restored,
         };
-        match engine.expire() {
-            Ok(_) => Ok(engine),
-            Err(error) => {
-                engine.store.take_back();
-                Err(error)
-            }
+        if !made {
+            engine.expire()?;
         }
+        Ok(engine)
     }
 
-    /// The account's identity in this database, made on first use.
-    fn identity(store: &mut Store, keys: Keys, now: u64) -> Result<Identity> {
+    /// The account's identity in this database, and whether it was made for this call.
+    fn identity(store: &mut Store, keys: Keys, now: u64) -> Result<(Identity, bool)> {
         match store.read(|tx| Identity::load(tx, &keys))? {
-            Some(identity) => Ok(identity),
-            None => store.write(|tx| Identity::create(tx, keys, now)),
+            Some(identity) => Ok((identity, false)),
+            None => Ok((store.write(|tx| Identity::create(tx, keys, now))?, true)),
         }
     }
 
