@@ -6,6 +6,7 @@ use mdk_store::{NodeRow, WitnessRow};
 use mdk_wire::PublicKey;
 
 use super::order::{self, Branch, POLICY, Policy, Rule};
+use super::replay::removed_by;
 
 /// Name of a state: its epoch authenticator.
 pub(crate) type Auth = [u8; 32];
@@ -86,10 +87,24 @@ impl<'a> Tree<'a> {
     pub(crate) fn eligible(&self, base: u64, policy: &Policy) -> Vec<usize> {
         let mut tips = self.leaves();
         tips.retain(|&tip| {
-            self.nodes[tip].canonical
-                || self.anchor(tip).is_some_and(|epoch| order::eligible(epoch, base, policy))
+            !self.is_former(tip)
+                && (self.nodes[tip].canonical
+                    || self.anchor(tip).is_some_and(|epoch| order::eligible(epoch, base, policy)))
         });
         tips
+    }
+
+    /// Whether a tip is where we were taken out after an invitation to an earlier epoch than another one's. That is the
+    /// membership before the other one as well as a branch beside it, and where we are out nothing could tell them apart:
+    /// who was invited after all is not taken out by it. (rule: B4-17)
+    fn is_former(&self, tip: usize) -> bool {
+        let node = &self.nodes[tip];
+        let out = node.commit.is_some_and(|commit| node.authenticator == removed_by(&commit));
+        let lowest = self.path(tip).last().map(|i| &self.nodes[*i]);
+        out && lowest.is_some_and(|lowest| {
+            lowest.parent.is_none()
+                && self.nodes.iter().any(|n| n.parent.is_none() && n.epoch > lowest.epoch)
+        })
     }
 
     /// Epoch of the lowest common ancestor. (rule: E4-6)

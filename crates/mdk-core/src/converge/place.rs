@@ -30,14 +30,16 @@ impl Ctx<'_, '_> {
     ) -> Result<Verdict, Halt> {
         let epoch = message.epoch().as_u64();
         let id = opened.row.id.clone();
-        let mut nodes: Vec<NodeRow> =
-            self.tx.nodes(&id)?.into_iter().filter(|n| n.epoch == epoch && !n.removed).collect();
+        let mut nodes = self.tx.nodes(&id)?;
+        // (another invitation than the one we follow may lead to an epoch before that one)
+        let began = nodes.iter().find(|n| n.canonical && n.parent.is_none()).map(|n| n.epoch);
+        nodes.retain(|n| n.epoch == epoch && !n.removed);
         let tip = opened.row.authenticator;
         // rule: E6-2 a state that must be there is not: nothing is chosen without it
         let live = |n: &NodeRow| n.authenticator == tip && !crate::group::is_out(opened.row.status);
         // (where we are out there is no state to lose)
         let out = crate::group::is_out(opened.row.status);
-        let mut lost = epoch >= opened.row.pass.floor
+        let mut lost = epoch >= began.unwrap_or(0).max(opened.row.pass.floor)
             && epoch <= opened.row.epoch
             && !(out && epoch == opened.row.epoch);
         for node in nodes.iter().filter(|n| n.canonical) {

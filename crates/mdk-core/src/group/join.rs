@@ -122,7 +122,13 @@ impl Ctx<'_, '_> {
                 self.tx.mark_seen(event.id().as_bytes(), Seen::Done)?;
                 self.tx.mark_seen(content_id.as_bytes(), Seen::Done)?;
                 self.tx.unhold(&event.id())?;
-                let id = node.group.clone();
+                let (id, epoch, sent_at) = (node.group.clone(), node.epoch, node.sent_at);
+                // What is said there from that epoch on is for us.
+                self.edit_row(&id, |row| {
+                    row.join_epoch = row.join_epoch.min(epoch);
+                    row.pass.floor = row.pass.floor.min(epoch);
+                    row.pass.joined_at = row.pass.joined_at.min(sent_at);
+                })?;
                 let verdict = self.add_rival(*node)?;
                 self.close_due(&id)?;
                 return Ok(verdict);
