@@ -283,11 +283,62 @@ fn a_commit_of_nowhere_below_our_own_beginning_is_no_loss() {
     };
     let sealed = GroupMessage::parse(event(&higher).clone()).unwrap();
     let bytes = sealed.open(&key).unwrap();
-    let moved =
-        group_message::seal(&bytes, &state.event_key, &sealed.group, kit::now(), None, &mut OsRandom);
+    let moved = group_message::seal(
+        &bytes,
+        &state.event_key,
+        &sealed.group,
+        kit::now(),
+        None,
+        &mut OsRandom,
+    );
     let verdict = carol.takes(&moved.unwrap()).verdict;
     assert_eq!(verdict, Verdict::Deferred(DeferredReason::MissingParent));
     assert_eq!(carol.member.info(&group).state, GroupState::Active);
+}
+
+// shows: B4-16
+/// Both branches that carol was invited to lose to a third one, which she cannot see: when she is invited again, by those
+/// who won, she is let in, although a branch that lost is still known.
+#[test]
+fn who_was_invited_on_two_branches_that_lost_can_be_invited_again() {
+    let place = folder();
+    let (mut all, group) = three(place.path());
+    let dave = all[2].member.key();
+    let promoted = all[0].member.engine.promote(&group, &[dave]).unwrap();
+    all[0].member.confirms(&promoted);
+    for member in &mut all[1..] {
+        member.member.applies(event(&promoted));
+    }
+    all.iter_mut().for_each(|m| drop(m.waits(1_000)));
+    let mut carol = Filed::new(place.path(), "carol", 4);
+    let package = carol.member.key_package();
+    let lost = [adds(&mut all[0], &group, &package), adds(&mut all[1], &group, &package)];
+    let won = [commits(&mut all[2], &group), commits(&mut all[2], &group)];
+    carol.member.joins(&lost[0].welcomes);
+    let verdict = carol.takes(&lost[1].welcomes[0]).verdict;
+    assert_eq!(verdict, Verdict::Deferred(DeferredReason::Rival));
+    for member in all.iter_mut().chain([&mut carol]) {
+        for commit in lost.iter().chain(&won) {
+            member.takes(event(commit));
+        }
+        member.waits(1_000);
+    }
+    let again = adds(&mut all[0], &group, &carol.member.key_package());
+    for member in &mut all[1..] {
+        member.takes(event(&again));
+        member.waits(1_000);
+    }
+    let verdict = carol.takes(&again.welcomes[0]).verdict;
+    assert_eq!(verdict, Verdict::Deferred(DeferredReason::FutureEpoch));
+    assert!(!invited(&carol.waits(60_000)));
+    assert!(invited(&carol.waits(61_000)));
+    carol.member.joins(&[]);
+    let end = all[0].ends(&group);
+    for member in all[1..].iter_mut().chain([&mut carol]) {
+        assert_eq!(member.ends(&group).authenticator, end.authenticator);
+    }
+    let [a, b, d] = all.as_mut_slice() else { panic!() };
+    all_speak(&mut [a, b, d, &mut carol], &group);
 }
 
 /// One invites eve and the other frank. Whose commit loses is told so and may do it again with the same KeyPackage: it is

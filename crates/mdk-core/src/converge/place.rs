@@ -186,7 +186,7 @@ impl Ctx<'_, '_> {
                 return Ok(());
             }
             let witnesses = self.tx.witnesses(id, super::fork_history(&nodes))?;
-            let Some(worst) = tree.rivals(&witnesses).pop() else { return Ok(()) };
+            let Some(worst) = tree.surplus(&witnesses) else { return Ok(()) };
             self.tx.drop_node(id, &nodes[worst].authenticator)?;
         }
     }
