@@ -3,16 +3,17 @@
 //! The database is the truth; what is here mirrors the last committed transaction. A group is *taken* while
 //! it is worked on and *put* back only on success, so that every error path drops the possibly diverged copy.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::sync::Arc;
 
 use lru::LruCache;
 use mdk_store::GroupRow;
-use mdk_wire::GroupId;
+use mdk_wire::{GroupId, PublicKey};
 use openmls::group::MlsGroup;
 
+use crate::converge::branch::Auth;
 use crate::converge::tried::Tried;
 use crate::inbound::waits::{Dates, Waits};
 use crate::outbound::Judged;
@@ -82,6 +83,9 @@ impl LoadedGroup {
     }
 }
 
+/// States whose speakers are remembered. Of more they are read again.
+const MOST_COUNTED: usize = 256;
+
 pub(crate) struct GroupCache {
     groups: LruCache<GroupId, LoadedGroup>,
     /// What held events wait for: a flood of them is read once, not with every call.
@@ -90,6 +94,8 @@ pub(crate) struct GroupCache {
     pub(crate) dates: HashMap<GroupId, Dates>,
     /// Groups whose dates were made or used up during the current transaction: made anew when it does not commit.
     dated: Vec<GroupId>,
+    /// Who spoke in contested states.
+    pub(crate) counted: HashMap<Auth, BTreeSet<PublicKey>>,
     /// Inputs that no state took so far.
     pub(crate) tried: Tried,
     /// When it was last looked for what a group holds for too long, and when it is worth looking again, Unix seconds.
@@ -106,6 +112,7 @@ impl GroupCache {
             waits: HashMap::new(),
             dates: HashMap::new(),
             dated: Vec::new(),
+            counted: HashMap::new(),
             tried: Tried::default(),
             looked_for_old: HashMap::new(),
             touched: Vec::new(),
@@ -137,6 +144,13 @@ impl GroupCache {
         self.dated.clear();
     }
 
+    pub(crate) fn put_counted(&mut self, state: Auth, who: BTreeSet<PublicKey>) {
+        if self.counted.len() >= MOST_COUNTED {
+            self.counted.clear();
+        }
+        self.counted.insert(state, who);
+    }
+
     pub(crate) fn put_dates(&mut self, id: &GroupId, dates: Dates) {
         self.dates.insert(id.clone(), dates);
     }
@@ -157,6 +171,7 @@ impl GroupCache {
         for id in self.dated.drain(..) {
             self.dates.remove(&id);
         }
+        self.counted.clear();
     }
 
     pub(crate) fn mark(&self) -> usize {

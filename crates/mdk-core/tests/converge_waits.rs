@@ -181,3 +181,40 @@ thread_local! {
     /// What comes before the messages that wait.
     static EARLIER: std::cell::RefCell<Vec<Event>> = const { std::cell::RefCell::new(Vec::new()) };
 }
+
+// shows: E5-5
+/// A branch that lost is known for as long as nobody commits. Who speaks meanwhile is read once, not with each message.
+#[test]
+fn a_message_costs_the_same_however_much_was_said_since_a_fork() {
+    let mut world = world();
+    let rival = world.max.commit_event(by_value(Vec::new()));
+    world.max.forgets();
+    let commit = world.ann.commit_event(by_value(vec![rename("wins")]));
+    world.us.applies(&commit);
+    world.us.takes(&rival);
+    world.ann.merges();
+    world.max.follows(&commit);
+    passes(&mut world, 1_000);
+    let watch = testing::watch(&mut world.us.engine, &world.id).unwrap();
+    assert!(watch.states.iter().any(|state| !state.followed));
+    let mut times = Vec::new();
+    for (round, filling) in [10, 1_500].into_iter().enumerate() {
+        for n in 0..filling {
+            let text = world.ann.says(&format!("{round} {n} {}", "x".repeat(500)));
+            world.us.applies(&text);
+        }
+        passes(&mut world, 1_000);
+        let time = (0..20).map(|n| {
+            let text = world.ann.says(&format!("{round} measured {n}"));
+            let before = busy();
+            world.us.applies(&text);
+            busy().saturating_sub(before)
+        });
+        times.push(time.min().unwrap());
+    }
+    assert!(times[1] < 3 * times[0], "{times:?}");
+    // One more account makes the choice wait again.
+    let text = world.max.says("me too");
+    world.us.applies(&text);
+    assert!(testing::watch(&mut world.us.engine, &world.id).unwrap().pass_open);
+}
