@@ -96,6 +96,8 @@ pub(crate) struct GroupCache {
     dated: Vec<GroupId>,
     /// Who spoke in contested states.
     pub(crate) counted: HashMap<Auth, BTreeSet<PublicKey>>,
+    /// States in which somebody new has spoken during the current transaction: read again when it does not commit.
+    spoken: Vec<Auth>,
     /// Inputs that no state took so far.
     pub(crate) tried: Tried,
     /// When it was last looked for what a group holds for too long, and when it is worth looking again, Unix seconds.
@@ -113,6 +115,7 @@ impl GroupCache {
             dates: HashMap::new(),
             dated: Vec::new(),
             counted: HashMap::new(),
+            spoken: Vec::new(),
             tried: Tried::default(),
             looked_for_old: HashMap::new(),
             touched: Vec::new(),
@@ -142,6 +145,7 @@ impl GroupCache {
     pub(crate) fn keep(&mut self) {
         self.touched.clear();
         self.dated.clear();
+        self.spoken.clear();
     }
 
     pub(crate) fn put_counted(&mut self, state: Auth, who: BTreeSet<PublicKey>) {
@@ -149,6 +153,16 @@ impl GroupCache {
             self.counted.clear();
         }
         self.counted.insert(state, who);
+    }
+
+    /// Somebody has spoken in a state. True if that was not known, and not enough others had.
+    pub(crate) fn count(&mut self, state: Auth, who: PublicKey, most: usize) -> bool {
+        let counted = self.counted.entry(state).or_default();
+        let new = counted.len() < most && counted.insert(who);
+        if new {
+            self.spoken.push(state);
+        }
+        new
     }
 
     pub(crate) fn put_dates(&mut self, id: &GroupId, dates: Dates) {
@@ -171,7 +185,9 @@ impl GroupCache {
         for id in self.dated.drain(..) {
             self.dates.remove(&id);
         }
-        self.counted.clear();
+        for state in self.spoken.drain(..) {
+            self.counted.remove(&state);
+        }
     }
 
     pub(crate) fn mark(&self) -> usize {

@@ -368,9 +368,7 @@ impl Ctx<'_, '_> {
             let counted = said.into_iter().map(|message| message.sender).collect();
             self.cache.put_counted(*auth, counted);
         }
-        let full = order::POLICY.quorum_senders;
-        let counted = self.cache.counted.entry(*auth).or_default();
-        if counted.len() >= full || !counted.insert(sender) {
+        if !self.cache.count(*auth, sender, order::POLICY.quorum_senders) {
             return Ok(());
         }
         let now = self.now_millis;
