@@ -52,6 +52,16 @@ pub(crate) fn touch(pass: &mut PassRow, epoch: u64, now_millis: u64) {
     pass.relevant = now_millis.max(1);
 }
 
+/// The epoch that the choice counts from which a rival of now takes part in. A line may have gone far since its pass was
+/// opened; branches are counted in the window of where it has come to.
+pub(crate) fn base_for_rival(row: &GroupRow) -> u64 {
+    match (row.pass.opened, row.pass.contested) {
+        (0, _) => row.epoch,
+        (_, 0) => row.pass.base.max(row.epoch.saturating_sub(order::POLICY.max_rewind_commits)),
+        _ => row.pass.base,
+    }
+}
+
 /// Whether a commit leads further than the open pass reaches: what lies beyond is for the next one, and what was said
 /// before can still come meanwhile. (rule: E5-7)
 ///

@@ -7,7 +7,7 @@ use openmls::prelude::ProtocolMessage;
 use super::branch::{Auth, Tree};
 use super::replay::Edge;
 use super::tried::{Vain, proposals_on};
-use super::{MAX_RIVALS, beyond, touch};
+use super::{MAX_RIVALS, base_for_rival, beyond, touch};
 use crate::ctx::Ctx;
 use crate::error::Result;
 use crate::halt::Halt;
@@ -151,12 +151,9 @@ impl Ctx<'_, '_> {
         self.tx.put_node(&node)?;
         let (now, epoch, auth) = (self.now_millis, node.epoch, node.authenticator);
         let row = self.edit_row(&id, |row| {
+            let base = base_for_rival(row);
             touch(&mut row.pass, row.epoch, now);
-            // A line may have gone far; branches are counted in the window of where it has come to.
-            if row.pass.contested == 0 {
-                let window = super::order::POLICY.max_rewind_commits;
-                row.pass.base = row.pass.base.max(row.epoch.saturating_sub(window));
-            }
+            row.pass.base = base;
             row.pass.contested = match row.pass.contested {
                 0 => epoch,
                 other => other.min(epoch),

@@ -4,7 +4,7 @@ use mdk_store::{GroupRow, GroupStatus, NodeRow};
 use mdk_wire::{ContentId, KeyPackageRef, WelcomeRumor};
 use openmls::group::StagedWelcome;
 
-use crate::converge::order;
+use crate::converge::{base_for_rival, order};
 use crate::ctx::Ctx;
 use crate::error::Result;
 use crate::group::epoch::{authenticator, event_key};
@@ -21,7 +21,7 @@ pub(super) fn may_rival(row: &GroupRow, epoch: u64) -> bool {
     row.welcome.is_some()
         && epoch <= row.join_epoch
         && row.pass.floor <= row.join_epoch
-        && order::eligible(epoch.saturating_sub(1), row.epoch, &order::POLICY)
+        && order::eligible(epoch.saturating_sub(1), base_for_rival(row), &order::POLICY)
         && matches!(
             row.status,
             GroupStatus::Active
