@@ -42,7 +42,8 @@ impl Ctx<'_, '_> {
     }
 }
 
-/// The first second of which everything is for us. (rule: F1-7)
+// rule: F1-7 what was made before we were added is nobody's loss, nor is the commit that added us
+/// The first second of which everything is for us.
 ///
 /// Our invitation and the commit that added us are of one second, and that commit is nothing that we could read: every
 /// invitee that is given it would be told of a loss.

@@ -32,7 +32,7 @@ pub(super) fn may_rival(row: &GroupRow, epoch: u64) -> bool {
 }
 
 impl Ctx<'_, '_> {
-    // rule: B4-17 of two invitations from one epoch the branch that wins is followed, whichever came first
+    // rule: B4-17 of two invitations the branch that wins is followed, whichever came first
     /// A second Welcome, to the epoch that our membership began in or to one before: two admins invited us before either
     /// heard of the other. Which of them won is not known here, and on the branch of the one that lost nobody will say
     /// so; the state that this one leads to is kept beside ours and compared like any other.
