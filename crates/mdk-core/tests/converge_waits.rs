@@ -102,7 +102,7 @@ fn noise(world: &World, at: u64) -> Event {
 #[test]
 fn noise_costs_no_tick_anything_and_is_reported_when_it_is_old() {
     let now = kit::now();
-    let many = |world: &mut World, n: u16| (0..n).map(|_| noise(world, now + 30)).collect();
+    let many = |world: &mut World, n: u16| (0..n).map(|_| noise(world, now + 100_000)).collect();
     let mut world = costs_nothing(many, DeferredReason::Undecryptable, (100, 2_500));
     let gaps = |bodies: Vec<EventBody>| -> Vec<u64> {
         let count = |body| match body {
@@ -117,14 +117,14 @@ fn noise_costs_no_tick_anything_and_is_reported_when_it_is_old() {
         let ann = &mut world.ann;
         let made = ann.commits(by_value(vec![rename("later")])).commit;
         let (key, route) = (ann.epoch_key(), ann.route);
-        let commit = group_message::seal(&made, &key, &route, now + 60, None, &mut OsRandom);
+        let commit = group_message::seal(&made, &key, &route, now + 200_000, None, &mut OsRandom);
         world.us.applies(&commit.unwrap());
         world.ann.merges();
         told.push(gaps(passes(&mut world, 1_000)));
     }
     assert_eq!(told.concat(), [2_500], "{told:?}");
     // One more, which came too late from the beginning.
-    let late = noise(&world, now + 31);
+    let late = noise(&world, now + 100_001);
     takes(&mut world, &[late]);
     assert_eq!(gaps(passes(&mut world, 1_000)), [1]);
     assert_eq!(gaps(passes(&mut world, 1_000)), [0; 0]);

@@ -47,7 +47,7 @@ impl Waits {
         let mut before = std::mem::take(&mut self.events);
         // Of one ratchet the first one tells whether the others can be read.
         let mut lowest: BTreeMap<(u32, u64), u32> = BTreeMap::new();
-        for event in self.far.values().flatten().filter(|event| before.contains_key(*event)) {
+        for event in self.far.values().flatten() {
             let Some(Wait::Far(place)) = before.get(event) else { continue };
             let lowest = lowest.entry(place.sender()).or_insert(u32::MAX);
             *lowest = place.generation.min(*lowest);
