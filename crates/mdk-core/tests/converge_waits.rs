@@ -55,6 +55,9 @@ fn busy() -> Duration {
     Duration::from_nanos(nanos.unwrap_or(0))
 }
 
+/// Less than this the system counts badly.
+const COUNTED: Duration = Duration::from_millis(5);
+
 fn time_of(work: impl FnOnce()) -> Duration {
     let (begin, before) = (Instant::now(), busy());
     work();
@@ -85,7 +88,7 @@ fn costs_nothing(
 ) -> World {
     let (_, short) = tick_with(|world| make(world, few), reason);
     let (world, long) = tick_with(|world| make(world, many), reason);
-    assert!(long < 3 * short, "{short:?} with {few} that wait, {long:?} with {many}");
+    assert!(long < 3 * short.max(COUNTED), "{short:?} with {few} that wait, {long:?} with {many}");
     world
 }
 
@@ -212,7 +215,7 @@ fn a_message_costs_the_same_however_much_was_said_since_a_fork() {
         });
         times.push(time.min().unwrap());
     }
-    assert!(times[1] < 3 * times[0], "{times:?}");
+    assert!(times[1] < 3 * times[0].max(COUNTED), "{times:?}");
     // One more account makes the choice wait again.
     let text = world.max.says("me too");
     world.us.applies(&text);
