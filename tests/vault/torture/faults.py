@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterator
 
 from .kill import Bench, Tally, examine
-from .operations import Operation
+from .operation import Operation
 from .shim import ERRORS, Kind, Mode, Plan
 
 # No fault of a file is a bug of ours, a mistake of the caller or a question of the protocol.

@@ -13,7 +13,8 @@ import mdk
 from mdk import DatabaseKey, Mdk, errors
 
 from . import keyring
-from .operations import Context, FirstOpen, Operation
+from .opening import FirstOpen
+from .operation import Context, Operation
 from .shim import CHANGES, Kind
 from .vault_operations import EncryptExisting, Rekey, Restore
 from .world import KEY_FILES, PASSPHRASE, Broken, Place, outline, require

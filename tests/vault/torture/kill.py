@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from . import keyring
-from .operations import Operation
+from .operation import Operation
 from .runner import Run, Zygote, zygote
 from .shim import Kind, Mode, Plan
 from .world import Broken, Place, build

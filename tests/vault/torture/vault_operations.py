@@ -12,7 +12,7 @@ from tests.vault.sqlcipher_format import PAGE, SALT, Encrypted, hmac_key, is_aut
 import mdk
 from mdk import GroupId, Mdk, errors
 
-from .operations import Context, Operation
+from .operation import Context, Operation
 from .world import PASSPHRASE, Place, publish, require, talk, took
 
 # Databases of each earlier schema, with their keys and facts, as they were when it was current.
