@@ -142,9 +142,11 @@ def opened(place: Place) -> Mdk:
 def check_files(place: Place) -> None:
     extra = {p.name for p in place.account.iterdir()} - place.resting()
     require(not extra, "left_over", f"{sorted(extra)}")
-    if place.source == "keyring":
-        kept = len(keyring.entries())
-        require(kept == 1, "left_over" if kept else "wrong_key", f"{kept} keys are in the keyring")
+    if "keyring" in place.facts:
+        # The one that counts, and none that was made or replaced on the way.
+        kept, wanted = len(keyring.entries()), int(place.source == "keyring")
+        kind = "left_over" if kept > wanted else "wrong_key"
+        require(kept == wanted, kind, f"{kept} keys are in the keyring, not {wanted}")
     for path in place.account.iterdir():
         mode = path.stat().st_mode & 0o777
         require(mode == 0o600, "left_over", f"{path.name} has mode {mode:o}")

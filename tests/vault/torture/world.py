@@ -77,14 +77,16 @@ class Place:
         """Where the key of the account under test is kept: file, passphrase or keyring."""
         return str(self.facts.get("source", "file"))
 
-    def key(self, source: str = "") -> DatabaseKey:
-        match source or self.source:
+    def key(self, **instead: Any) -> DatabaseKey:
+        """The key of the account under test, or another one, of which `source` or `key_id` are told."""
+        facts = {"source": self.source, "key_id": self.facts.get("key_id")} | instead
+        match facts["source"]:
             case "file":
                 return DatabaseKey.from_file(self.account / "key")
             case "passphrase":
                 return DatabaseKey.passphrase(PASSPHRASE)
             case "keyring":
-                return DatabaseKey.keyring(keyring.SERVICE, key_id=self.facts.get("key_id"))
+                return DatabaseKey.keyring(keyring.SERVICE, key_id=facts["key_id"])
             case other:
                 raise AssertionError(other)
 
