@@ -1,0 +1,77 @@
+"""Whether the checks after a re-key with a keyring can be trusted. The kills themselves are in test_key_sources.py."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.vault.torture import keyring
+from tests.vault.torture.key_sources import further_operations
+from tests.vault.torture.kill import Bench, bench
+from tests.vault.torture.operations import by_name
+from tests.vault.torture.shim import Kind, Plan
+from tests.vault.torture.world import Broken, Place
+
+pytestmark = [
+    pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler for the shim"),
+    pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the shim reads /proc"),
+    pytest.mark.skipif(
+        bool(keyring.missing()) and os.environ.get("MDK_REQUIRE_KEYRINGS") != "1",
+        reason=f"not installed: {keyring.missing()}",
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def stand() -> Iterator[Bench]:
+    with bench() as made:
+        yield made
+
+
+def done(stand: Bench, name: str) -> Place:
+    """The place after an undisturbed run."""
+    operation = by_name(name)
+    place = stand.fresh(operation)
+    run = stand.zygote.operation(name, place.root, Plan(mask=operation.mask))
+    assert run.acknowledged, run
+    return place
+
+
+def test_every_way_of_a_key_into_a_keyring_and_out_of_it_is_killed() -> None:
+    ways = {o.name for o in further_operations() if o.mask & Kind.SEND and "rekey" in o.name}
+    assert ways >= {"rekey_keyring", "rekey_file_to_keyring", "rekey_keyring_to_file"}
+    assert ways >= {"rekey_key_id", "rekey_file_to_key_id", "rekey_key_id_to_file"}
+    assert ways >= {"rekey_keyring_to_key_id", "rekey_keyring_to_passphrase"}
+
+
+@pytest.mark.parametrize("name", ["rekey_keyring_to_file", "rekey_key_id_to_file"])
+def test_a_key_that_the_database_has_left_is_noticed(stand: Bench, name: str) -> None:
+    place = done(stand, name)
+    by_name(name).check(place, acknowledged=True)
+    place = done(stand, name)
+    keyring.put(place.facts["keyring"])
+    with pytest.raises(Broken, match="left_over: 1 keys are in the keyring, not 0"):
+        by_name(name).check(place, acknowledged=True)
+
+
+@pytest.mark.parametrize("name", ["rekey_key_id", "rekey_keyring_to_key_id"])
+def test_a_second_key_and_a_lost_one_are_noticed(stand: Bench, name: str) -> None:
+    place = done(stand, name)
+    keyring.put(keyring.entries() | {"another": "mdk-key-1:"})
+    with pytest.raises(Broken, match="left_over: 2 keys"):
+        by_name(name).check(place, acknowledged=True)
+    place = done(stand, name)
+    keyring.put({})
+    with pytest.raises(Broken, match="unopenable"):
+        by_name(name).check(place, acknowledged=False)
+
+
+def test_a_message_that_only_the_log_had_is_missed(stand: Bench) -> None:
+    """The place of before: the key is right, and what was acknowledged just before the re-key is not there."""
+    operation = by_name("rekey_file_to_key_id")
+    place = stand.fresh(operation)
+    with pytest.raises(Broken, match=r"lost: \['message 0'\]"):
+        operation.check(place, acknowledged=False)
