@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import select
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.vault.torture import keyring
 from tests.vault.torture.key_sources import further_operations
-from tests.vault.torture.kill import Bench, bench
+from tests.vault.torture.kill import Bench, Tally, bench, examine, with_keyring
 from tests.vault.torture.operations import by_name
+from tests.vault.torture.runner import Run
 from tests.vault.torture.shim import Kind, Plan
 from tests.vault.torture.world import Broken, Place
 
@@ -75,3 +78,54 @@ def test_a_message_that_only_the_log_had_is_missed(stand: Bench) -> None:
     place = stand.fresh(operation)
     with pytest.raises(Broken, match=r"lost: \['message 0'\]"):
         operation.check(place, acknowledged=False)
+
+
+def test_a_keyring_that_died_is_revived_and_its_run_repeated(stand: Bench) -> None:
+    operation = by_name("rekey_key_id")
+    deaths: list[int] = []
+
+    def once() -> tuple[str, Tally]:
+        place = stand.fresh(operation)
+        tally = Tally()
+        if not deaths:
+            stop_keyring()
+            deaths.append(1)
+        examine(operation, place, Run(), None, tally, "here")
+        return "done", tally
+
+    def stop_keyring() -> None:
+        found = keyring.pid()
+        assert found is not None
+        watched = os.pidfd_open(found)
+        try:
+            os.kill(found, signal.SIGKILL)
+            assert select.select([watched], [], [], 60)[0]
+        finally:
+            os.close(watched)
+        assert keyring.pid() is None
+
+    stand.ready(operation)
+    # The fresh place lacks the message of the run, and nothing else.
+    _, tally = with_keyring(operation, once)
+    assert len(deaths) == 1
+    assert [f.split(": ")[1] for f in tally.failures] == ["lost"], "not an unreachable keyring"
+
+
+def test_the_runs_of_an_operation_are_in_the_same_directory(stand: Bench) -> None:
+    """Another directory would be that of a copy."""
+    rekey, first = by_name("rekey_key_id"), by_name("first_open_key_id")
+    seen = set()
+    for _ in range(2):
+        place = stand.fresh(rekey)
+        seen.add(place.account.stat().st_ino)
+        (place.account / "stranger").touch()
+        (place.root / "folder").mkdir()
+        place = stand.fresh(first)
+        assert place.root == stand.run
+        assert not place.account.exists()
+        done(stand, "first_open_key_id")
+        place = stand.fresh(rekey)
+        seen.add(place.account.stat().st_ino)
+        assert not (place.account / "stranger").exists()
+        assert not (place.root / "folder").exists()
+    assert len(seen) == 1

@@ -121,9 +121,8 @@ class Place:
         )
 
     def copy(self, to: Path) -> Place:
-        if to.exists():
-            shutil.rmtree(to)
-        shutil.copytree(self.root, to, symlinks=True)
+        """The same at another place. A directory that is there already stays the same one, and gets the content."""
+        mirror(self.root, to)
         return Place(to)
 
     def names(self) -> list[str]:
@@ -136,6 +135,23 @@ class Place:
         """Everything that a call may have left: paths, and keys in the keyring."""
         kept = keyring.entries() if self.source == "keyring" else {}
         return self.names() + [f"key {name}" for name in sorted(kept)]
+
+
+def mirror(source: Path, to: Path) -> None:
+    to.mkdir(exist_ok=True)
+    for path in to.iterdir():
+        other = source / path.name
+        if path.is_dir() and not path.is_symlink():
+            if not other.is_dir() or other.is_symlink():
+                shutil.rmtree(path)
+        else:
+            path.unlink()
+    for path in source.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            mirror(path, to / path.name)
+        else:
+            shutil.copy2(path, to / path.name, follow_symlinks=False)
+    shutil.copystat(source, to)
 
 
 def publish(pending: PendingCommit) -> tuple[SignedEvent | None, tuple[SignedEvent, ...]]:
