@@ -23,7 +23,7 @@ from .world import KEY_FILES, PASSPHRASE, Broken, Place, outline, require, took
 def further_operations() -> list[Operation]:
     """Every operation of this file that this system can show."""
     sources = ["passphrase"] + ([] if keyring.missing() else ["keyring"])
-    made: list[Operation] = [Salvage("file")]
+    made: list[Operation] = [Salvage("file"), RekeyUnder("file")]
     made += [PlainFirstOpen(), PlainRestore(), PlainEncrypt(), PlainRekey()]
     for source in sources:
         made += [FirstOpenUnder(source), RestoreUnder(source), EncryptUnder(source)]
