@@ -19,7 +19,7 @@ from ._mdk import DatabaseKey, Keys, PublicKey
 from .client import Client, InvitePolicy
 from .client.invites import answer
 from .client.runtime import growing
-from .client.session import public_keys
+from .client.session import public_keys, several
 from .config import Config
 from .errors import Closed, InvalidInput
 from .events import Event, Invited
@@ -86,14 +86,14 @@ class Bot:
                 )
             self._allowed = None
         else:
-            self._allowed = frozenset(public_keys(list(allow)))
+            self._allowed = frozenset(public_keys(allow, "allow"))
         if not prefix:
             raise InvalidInput("prefix: empty", field="prefix")
         self._client = Client.open(
             account,
             keys=keys,
             key=key,
-            relays=list(relays),
+            relays=several(relays, "relays"),
             blossom=blossom,
             name=name,
             config=config,

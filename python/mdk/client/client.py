@@ -18,15 +18,15 @@ from .groups import Groups
 from .invites import InvitePolicy, Invites, answer_all
 from .key_packages import KeyPackages
 from .media import Media
-from .opening import RELAYS, RESTORED, Settings, open_database
+from .opening import RESTORED, Settings, open_database
 from .outbox import Outbox
 from .pool import RelayPool
 from .runtime import in_thread
-from .session import Session
+from .session import Session, several
 from .values import ClientRekeyReport, ClientStats
 
-_RELAYS = RELAYS
-
+_DIGITS = 19
+"""Of the largest number that a cursor can be."""
 ENTRY_PATIENCE = 10.0
 """Seconds that `async with` waits for relays."""
 
@@ -91,10 +91,6 @@ class Client:
             InvalidInput: the account's name, or `relays` or `blossom` is one text.
         """
         path = database_path(account)
-        if isinstance(relays, str):
-            raise InvalidInput("relays: one text instead of a list", field="relays")
-        if isinstance(blossom, str):
-            raise InvalidInput("blossom: one text instead of a list", field="blossom")
         if path is None and key is not None:
             raise InvalidInput("key: an account in memory has none", field="key")
         return cls(
@@ -102,8 +98,8 @@ class Client:
                 path=path,
                 keys=keys,
                 key=key,
-                relays=tuple(relays),
-                blossom=tuple(blossom),
+                relays=tuple(several(relays, "relays")),
+                blossom=tuple(several(blossom, "blossom")),
                 name=name,
                 invites=invites or InvitePolicy.manual(),
                 config=config or Config(),
@@ -329,7 +325,8 @@ class Client:
         """
         position = 0
         if after is not None:
-            if not (after.isascii() and after.isdigit() and str(int(after)) == after):
+            number = after.isascii() and after.isdigit() and len(after) <= _DIGITS
+            if not number or str(int(after)) != after:
                 raise InvalidInput("after: not a cursor", field="after")
             position = int(after)
         return self._session.feed.events(position)
