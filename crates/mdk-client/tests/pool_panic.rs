@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use mdk_client::{Account, Origin, Pool, PoolOptions, Published, RelayState};
-use mdk_wire::UnsignedEvent;
+use mdk_wire::{Event, UnsignedEvent};
 use pool_common::*;
 use serde_json::json;
 
@@ -106,7 +106,7 @@ async fn one_panic_after_the_other_waits_longer_each_time_and_can_be_given_up() 
         let user = User::new(16);
         let calls = Arc::new(Mutex::new(Vec::new()));
         let noted = calls.clone();
-        let sign = move |_| {
+        let sign = move |_: UnsignedEvent| -> Option<Event> {
             noted.lock().unwrap_or_else(PoisonError::into_inner).push(Instant::now());
             panic!("a panic that the test asked for")
         };

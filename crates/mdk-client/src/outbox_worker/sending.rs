@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::jobs::{or_else, panicked, search};
 use super::welcomes::widen;
 use super::{Done, Lane, MOST_ROWS, PATIENT, Worker, accepted, lane};
-use crate::client::shared::{now, now_millis};
+use crate::client::shared::{lock, now, now_millis};
 use crate::error::{ClientError, Result};
 use crate::relay_pool::normal_url;
 
