@@ -3,18 +3,19 @@
 //! The database is the truth; what is here mirrors the last committed transaction. A group is *taken* while
 //! it is worked on and *put* back only on success, so that every error path drops the possibly diverged copy.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::sync::Arc;
 
 use lru::LruCache;
 use mdk_store::GroupRow;
-use mdk_wire::{EventId, GroupId};
+use mdk_wire::{GroupId, PublicKey};
 use openmls::group::MlsGroup;
 
 use crate::converge::branch::Auth;
 use crate::converge::tried::Tried;
+use crate::inbound::waits::{Dates, Waits};
 use crate::outbound::Judged;
 use crate::policy::GroupView;
 use crate::profile::{Profile as _, V2};
@@ -82,10 +83,21 @@ impl LoadedGroup {
     }
 }
 
+/// States whose speakers are remembered. Of more they are read again.
+const MOST_COUNTED: usize = 256;
+
 pub(crate) struct GroupCache {
     groups: LruCache<GroupId, LoadedGroup>,
-    /// Held events that no key opened, and the states whose keys were tried: a flood of noise is read once per key.
-    pub(crate) unopened: HashMap<GroupId, (Vec<Auth>, HashSet<EventId>)>,
+    /// What held events wait for: a flood of them is read once, not with every call.
+    pub(crate) waits: HashMap<GroupId, Waits>,
+    /// When held events were made.
+    pub(crate) dates: HashMap<GroupId, Dates>,
+    /// Groups whose dates were made or used up during the current transaction: made anew when it does not commit.
+    dated: Vec<GroupId>,
+    /// Who spoke in contested states.
+    pub(crate) counted: HashMap<Auth, BTreeSet<PublicKey>>,
+    /// States in which somebody new has spoken during the current transaction: read again when it does not commit.
+    spoken: Vec<Auth>,
     /// Inputs that no state took so far.
     pub(crate) tried: Tried,
     /// When it was last looked for what a group holds for too long, and when it is worth looking again, Unix seconds.
@@ -99,7 +111,11 @@ impl GroupCache {
         let capacity = NonZeroUsize::new(capacity as usize).unwrap_or(NonZeroUsize::MIN);
         Self {
             groups: LruCache::new(capacity),
-            unopened: HashMap::new(),
+            waits: HashMap::new(),
+            dates: HashMap::new(),
+            dated: Vec::new(),
+            counted: HashMap::new(),
+            spoken: Vec::new(),
             tried: Tried::default(),
             looked_for_old: HashMap::new(),
             touched: Vec::new(),
@@ -128,12 +144,49 @@ impl GroupCache {
     /// The transaction committed: what was put back is true.
     pub(crate) fn keep(&mut self) {
         self.touched.clear();
+        self.dated.clear();
+        self.spoken.clear();
+    }
+
+    pub(crate) fn put_counted(&mut self, state: Auth, who: BTreeSet<PublicKey>) {
+        if self.counted.len() >= MOST_COUNTED {
+            self.counted.clear();
+        }
+        self.counted.insert(state, who);
+    }
+
+    /// Somebody has spoken in a state. True if that was not known, and not enough others had.
+    pub(crate) fn count(&mut self, state: Auth, who: PublicKey, most: usize) -> bool {
+        let counted = self.counted.entry(state).or_default();
+        let new = counted.len() < most && counted.insert(who);
+        if new {
+            self.spoken.push(state);
+        }
+        new
+    }
+
+    pub(crate) fn put_dates(&mut self, id: &GroupId, dates: Dates) {
+        self.dates.insert(id.clone(), dates);
+    }
+
+    /// For taking something from them.
+    pub(crate) fn edit_dates(&mut self, id: &GroupId) -> Option<&mut Dates> {
+        if !self.dated.contains(id) {
+            self.dated.push(id.clone());
+        }
+        self.dates.get_mut(id)
     }
 
     /// The transaction (or a savepoint that began with `mark` entries) was rolled back.
     pub(crate) fn forget_since(&mut self, mark: usize) {
         for id in self.touched.drain(mark.min(self.touched.len())..) {
             self.groups.pop(&id);
+        }
+        for id in self.dated.drain(..) {
+            self.dates.remove(&id);
+        }
+        for state in self.spoken.drain(..) {
+            self.counted.remove(&state);
         }
     }
 

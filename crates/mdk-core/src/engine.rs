@@ -424,7 +424,7 @@ impl Engine {
                     ctx.look_again(&row.id)?;
                 }
                 ctx.close_due(&row.id)?;
-                ctx.retry_held(&row.id)?;
+                ctx.retry_if_moved(&row.id)?;
                 ctx.close_due(&row.id)?;
                 let row = ctx.current_row(&row.id)?;
                 ctx.report_gaps(&row)?;

@@ -195,3 +195,37 @@ fn what_is_early_or_not_ours_is_no_gap() {
     absence.bob.engine.settle().unwrap();
     absence.nothing_is_lost(false);
 }
+
+// shows: F1-7
+/// The commit that added us cannot be read by us, and is no loss: neither when its epoch has left the window, nor when
+/// it is dropped.
+#[test]
+fn the_commit_that_added_us_is_no_gap() {
+    for epochs in [0, 8] {
+        let mut absence = Absence::of(1, 1);
+        let mut carol = patient("carol");
+        carol.clock.advance_millis(20_000);
+        let package = carol.key_package();
+        let added = absence.alice.engine.add_members(&absence.group, &[package], false).unwrap();
+        absence.alice.confirms(&added);
+        carol.joins(&added.welcomes);
+        carol.takes(added.event.as_ref().unwrap());
+        for _ in 0..epochs {
+            for member in [&mut absence.alice, &mut carol] {
+                member.clock.advance_millis(10_000);
+                member.engine.tick().unwrap();
+            }
+            let commit = absence.alice.engine.self_update(&absence.group).unwrap();
+            absence.alice.confirms(&commit);
+            carol.applies(commit.event.as_ref().unwrap());
+        }
+        carol.engine.settle().unwrap();
+        let held = mdk_core::testing::held(&mut carol.engine, &absence.group).unwrap();
+        assert_eq!(held.events.len(), 1);
+        carol.clock.advance_millis(31 * 86_400_000);
+        carol.engine.tick().unwrap();
+        let held = mdk_core::testing::held(&mut carol.engine, &absence.group).unwrap();
+        assert!(held.events.is_empty());
+        assert!(gaps(&mut carol).is_empty(), "after {epochs} epochs");
+    }
+}

@@ -566,3 +566,36 @@ fn a_rival_of_version_1_is_judged() {
     assert_eq!(engine.messages(&group, 100, None, None).unwrap().len(), 7);
     engine.self_update(&group).unwrap();
 }
+
+// rule: E3-3
+/// One member makes more rival commits than are kept. Another one's branch, which looks worse as long as it is short, is
+/// not pushed out by them, and wins when it has grown.
+#[test]
+fn a_flood_of_rivals_pushes_out_no_branch_of_another() {
+    let place = folder();
+    let names = ["us", "one", "two"];
+    let mut all: Vec<Filed> =
+        names.into_iter().zip(1..).map(|(n, i)| Filed::new(place.path(), n, i)).collect();
+    all[1..].sort_by_key(|member| member.member.engine.public_key());
+    let [us, flooder, honest] = all.as_mut_slice() else { panic!() };
+    let group = us.member.founds("g", &mut [&mut flooder.member, &mut honest.member]);
+    let flood: Vec<Pending> = (0..10)
+        .map(|_| {
+            let pending = flooder.member.engine.self_update(&group).unwrap();
+            flooder.member.engine.discard(pending.id).unwrap();
+            pending
+        })
+        .collect();
+    let branch: Vec<Pending> = (0..2)
+        .map(|_| {
+            let pending = honest.member.engine.self_update(&group).unwrap();
+            honest.member.confirms(&pending);
+            pending
+        })
+        .collect();
+    for commit in flood.iter().chain(&branch) {
+        us.takes(event(commit));
+    }
+    us.waits(1_000);
+    assert_eq!(us.ends(&group).authenticator, honest.ends(&group).authenticator);
+}

@@ -10,7 +10,7 @@ use std::path::Path;
 use fork::{Filed, folder};
 use kit::received;
 use mdk_core::{DeferredReason, EventBody, GroupState, Outcome, Pending, Verdict, testing};
-use mdk_wire::{ContentId, Event, GroupId};
+use mdk_wire::{ContentId, Event, GroupId, GroupMessage, OsRandom, group_message};
 
 fn event(pending: &Pending) -> &Event {
     pending.event.as_ref().unwrap()
@@ -138,6 +138,207 @@ fn of_two_invitations_the_branch_that_wins_is_followed() {
             assert!(watch.states.iter().all(|s| s.followed) && watch.states.len() == 6);
         }
     }
+}
+
+/// As [`adds`], after a commit that only the adder has: the Welcome leads an epoch further.
+fn adds_later(member: &mut Filed, group: &GroupId, package: &Event) -> [Pending; 2] {
+    let before = commits(member, group);
+    [before, adds(member, group, package)]
+}
+
+fn commits(member: &mut Filed, group: &GroupId) -> Pending {
+    let pending = member.member.engine.self_update(group).unwrap();
+    member.member.confirms(&pending);
+    pending
+}
+
+// rule: B4-17
+/// One invites carol at once, the other an epoch later. The Welcome that leads further comes first; the other one is
+/// taken up beside it, and she ends where everybody ends: by a commit more, or by what is said.
+#[test]
+fn of_two_invitations_to_different_epochs_the_branch_that_wins_is_followed() {
+    for decisive in ["depth", "voices", "neither"] {
+        for (restart, answers) in [(false, "each"), (true, "late")] {
+            let place = folder();
+            let (mut all, group) = three(place.path());
+            let mut carol = Filed::new(place.path(), "carol", 4);
+            let package = carol.member.key_package();
+            let lower = adds(&mut all[0], &group, &package);
+            let [before, higher] = adds_later(&mut all[1], &group, &package);
+            let mut events = vec![event(&lower).clone(), event(&before).clone()];
+            events.push(event(&higher).clone());
+            let mut said = Vec::new();
+            match decisive {
+                "depth" => {
+                    for _ in 0..2 {
+                        events.push(event(&commits(&mut all[0], &group)).clone());
+                    }
+                    said = vec!["at last"];
+                    events.push(all[0].member.says(&group, "at last"));
+                }
+                "voices" => {
+                    all[2].member.applies(event(&lower));
+                    said = vec!["with me", "with you"];
+                    events.push(all[2].member.says(&group, "with you"));
+                    events.push(all[0].member.says(&group, "with me"));
+                }
+                _ => {}
+            }
+            assert!(invited(&carol.takes(&higher.welcomes[0])));
+            if answers == "each" {
+                carol.member.joins(&[]);
+            }
+            let verdict = carol.takes(&lower.welcomes[0]).verdict;
+            assert_eq!(verdict, Verdict::Deferred(DeferredReason::Rival), "{decisive}");
+            if restart {
+                carol.restarts();
+            }
+            assert_eq!(carol.takes(&lower.welcomes[0]).verdict, Verdict::Duplicate);
+            for member in all.iter_mut().chain([&mut carol]) {
+                for event in &events {
+                    member.takes(event);
+                }
+                member.waits(1_000);
+                member.waits(1_000);
+            }
+            carol.member.joins(&[]);
+            let end = all[0].ends(&group);
+            for member in all[1..].iter_mut().chain([&mut carol]) {
+                assert_eq!(member.ends(&group).authenticator, end.authenticator, "{decisive}");
+            }
+            let info = carol.member.info(&group);
+            assert_eq!((info.state, info.member_count), (GroupState::Active, 4));
+            let mut texts = carol.member.texts(&group);
+            texts.sort();
+            assert_eq!(texts, said, "{decisive}");
+            let [a, b, d] = all.as_mut_slice() else { panic!() };
+            all_speak(&mut [a, b, d, &mut carol], &group);
+            all.iter_mut().chain([&mut carol]).for_each(|m| drop(m.waits(1_000)));
+            for _ in 0..7 {
+                let own = commits(&mut carol, &group);
+                for member in &mut all {
+                    member.takes(event(&own));
+                    member.waits(1_000);
+                }
+                carol.waits(1_000);
+            }
+            let watch = testing::watch(&mut carol.member.engine, &group).unwrap();
+            assert!(watch.states.iter().all(|s| s.followed) && watch.states.len() == 6);
+        }
+    }
+}
+
+// shows: B4-17
+/// The Welcome of an earlier membership comes after that of the later one, and two spoke in between: that is no branch
+/// that takes her out again, in whatever order its commits come.
+#[test]
+fn an_earlier_invitation_on_the_same_branch_takes_nobody_out() {
+    for removal_last in [false, true] {
+        let place = folder();
+        let (mut all, group) = three(place.path());
+        let mut carol = Filed::new(place.path(), "carol", 4);
+        let first = adds(&mut all[0], &group, &carol.member.key_package());
+        all[2].member.applies(event(&first));
+        let said = [all[0].member.says(&group, "one"), all[2].member.says(&group, "two")];
+        let key = carol.member.key();
+        let removal = all[0].member.engine.remove_members(&group, &[key]).unwrap();
+        all[0].member.confirms(&removal);
+        let again = adds(&mut all[0], &group, &carol.member.key_package());
+        carol.member.joins(&again.welcomes);
+        carol.takes(&first.welcomes[0]);
+        let mut events = vec![event(&removal)];
+        events.splice(if removal_last { 0..0 } else { 1..1 }, &said);
+        for event in events {
+            carol.takes(event);
+            carol.waits(1_000);
+        }
+        carol.waits(1_000);
+        assert_eq!(carol.member.info(&group).state, GroupState::Active, "{removal_last}");
+        let end = all[0].ends(&group);
+        assert_eq!(carol.ends(&group).authenticator, end.authenticator, "{removal_last}");
+        let hello = all[0].member.says(&group, "hello");
+        assert_eq!(received(&carol.member.applies(&hello)), ["hello"]);
+    }
+}
+
+// shows: B4-17, E6-2
+/// What claims to be of an epoch that only the other invitation led to loses nothing that we ever had.
+#[test]
+fn a_commit_of_nowhere_below_our_own_beginning_is_no_loss() {
+    let place = folder();
+    let (mut all, group) = three(place.path());
+    let mut carol = Filed::new(place.path(), "carol", 4);
+    let package = carol.member.key_package();
+    let lower = adds(&mut all[0], &group, &package);
+    let state = testing::state(&mut all[0].member.engine, &group).unwrap();
+    let [before, higher] = adds_later(&mut all[1], &group, &package);
+    carol.member.joins(&higher.welcomes);
+    carol.takes(&lower.welcomes[0]);
+    // The commit of the one branch, under the key of the other's.
+    let key = {
+        let place = folder();
+        let mut copy = all[2].copied(place.path());
+        copy.member.applies(event(&before));
+        testing::state(&mut copy.member.engine, &group).unwrap().event_key
+    };
+    let sealed = GroupMessage::parse(event(&higher).clone()).unwrap();
+    let bytes = sealed.open(&key).unwrap();
+    let moved = group_message::seal(
+        &bytes,
+        &state.event_key,
+        &sealed.group,
+        kit::now(),
+        None,
+        &mut OsRandom,
+    );
+    let verdict = carol.takes(&moved.unwrap()).verdict;
+    assert_eq!(verdict, Verdict::Deferred(DeferredReason::MissingParent));
+    assert_eq!(carol.member.info(&group).state, GroupState::Active);
+}
+
+// shows: B4-16
+/// Both branches that carol was invited to lose to a third one, which she cannot see: when she is invited again, by those
+/// who won, she is let in, although a branch that lost is still known.
+#[test]
+fn who_was_invited_on_two_branches_that_lost_can_be_invited_again() {
+    let place = folder();
+    let (mut all, group) = three(place.path());
+    let dave = all[2].member.key();
+    let promoted = all[0].member.engine.promote(&group, &[dave]).unwrap();
+    all[0].member.confirms(&promoted);
+    for member in &mut all[1..] {
+        member.member.applies(event(&promoted));
+    }
+    all.iter_mut().for_each(|m| drop(m.waits(1_000)));
+    let mut carol = Filed::new(place.path(), "carol", 4);
+    let package = carol.member.key_package();
+    let lost = [adds(&mut all[0], &group, &package), adds(&mut all[1], &group, &package)];
+    let won = [commits(&mut all[2], &group), commits(&mut all[2], &group)];
+    carol.member.joins(&lost[0].welcomes);
+    let verdict = carol.takes(&lost[1].welcomes[0]).verdict;
+    assert_eq!(verdict, Verdict::Deferred(DeferredReason::Rival));
+    for member in all.iter_mut().chain([&mut carol]) {
+        for commit in lost.iter().chain(&won) {
+            member.takes(event(commit));
+        }
+        member.waits(1_000);
+    }
+    let again = adds(&mut all[0], &group, &carol.member.key_package());
+    for member in &mut all[1..] {
+        member.takes(event(&again));
+        member.waits(1_000);
+    }
+    let verdict = carol.takes(&again.welcomes[0]).verdict;
+    assert_eq!(verdict, Verdict::Deferred(DeferredReason::FutureEpoch));
+    assert!(!invited(&carol.waits(60_000)));
+    assert!(invited(&carol.waits(61_000)));
+    carol.member.joins(&[]);
+    let end = all[0].ends(&group);
+    for member in all[1..].iter_mut().chain([&mut carol]) {
+        assert_eq!(member.ends(&group).authenticator, end.authenticator);
+    }
+    let [a, b, d] = all.as_mut_slice() else { panic!() };
+    all_speak(&mut [a, b, d, &mut carol], &group);
 }
 
 /// One invites eve and the other frank. Whose commit loses is told so and may do it again with the same KeyPackage: it is

@@ -239,3 +239,23 @@ fn a_copy_that_was_given_up_is_replaced() {
     bob.member.joins(&[]);
     speak(&mut alice, &mut bob, &group);
 }
+
+/// An invitation that waits for the end of a membership is taken up when that cannot be followed any more.
+#[test]
+fn a_welcome_that_waits_leads_out_of_a_copy_that_was_given_up() {
+    let place = folder();
+    let (mut alice, mut bob, group) = two(place.path());
+    let promoted = alice.member.engine.promote(&group, &[bob.member.key()]).unwrap();
+    let promoted = commits(&mut alice, promoted);
+    bob.takes(event(&promoted));
+    alice.waits(1_000);
+    bob.waits(1_000);
+    // Alice founded the group: no invitation brought her here.
+    removes(&mut bob, &group, &alice);
+    let added = adds(&mut bob, &group, &mut alice);
+    assert_eq!(alice.takes(&added.welcomes[0]).verdict, WAITS);
+    testing::give_up(&mut alice.member.engine, &group).unwrap();
+    assert!(invited(&alice.waits(1_000)));
+    alice.member.joins(&[]);
+    speak(&mut alice, &mut bob, &group);
+}

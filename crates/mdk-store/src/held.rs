@@ -205,6 +205,18 @@ impl Tx<'_> {
         })
     }
 
+    /// A held event with what is known about it.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails or the row cannot be decoded.
+    pub fn held_event(&self, event_id: &EventId) -> Result<Option<HeldRow>> {
+        self.one(
+            "SELECT event_id, group_id, event_json, received_at, reported FROM held WHERE event_id = ?1",
+            [event_id.as_bytes()],
+            read_held,
+        )
+    }
+
     /// The events that a group has held since `time` or longer, in the order of arrival.
     ///
     /// # Errors

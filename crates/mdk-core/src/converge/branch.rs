@@ -6,6 +6,7 @@ use mdk_store::{NodeRow, WitnessRow};
 use mdk_wire::PublicKey;
 
 use super::order::{self, Branch, POLICY, Policy, Rule};
+use super::replay::removed_by;
 
 /// Name of a state: its epoch authenticator.
 pub(crate) type Auth = [u8; 32];
@@ -86,10 +87,24 @@ impl<'a> Tree<'a> {
     pub(crate) fn eligible(&self, base: u64, policy: &Policy) -> Vec<usize> {
         let mut tips = self.leaves();
         tips.retain(|&tip| {
-            self.nodes[tip].canonical
-                || self.anchor(tip).is_some_and(|epoch| order::eligible(epoch, base, policy))
+            !self.is_former(tip)
+                && (self.nodes[tip].canonical
+                    || self.anchor(tip).is_some_and(|epoch| order::eligible(epoch, base, policy)))
         });
         tips
+    }
+
+    /// Whether a tip is where we were taken out after an invitation to an earlier epoch than another one's. That is the
+    /// membership before the other one as well as a branch beside it, and where we are out nothing could tell them apart:
+    /// who was invited after all is not taken out by it. (rule: B4-17)
+    fn is_former(&self, tip: usize) -> bool {
+        let node = &self.nodes[tip];
+        let out = node.commit.is_some_and(|commit| node.authenticator == removed_by(&commit));
+        let lowest = self.path(tip).last().map(|i| &self.nodes[*i]);
+        out && lowest.is_some_and(|lowest| {
+            lowest.parent.is_none()
+                && self.nodes.iter().any(|n| n.parent.is_none() && n.epoch > lowest.epoch)
+        })
     }
 
     /// Epoch of the lowest common ancestor. (rule: E4-6)
@@ -144,8 +159,18 @@ impl<'a> Tree<'a> {
         })
     }
 
+    /// The tip to let go of when there are too many: the worst of the account that has the most. Whoever floods the group
+    /// with commits pushes out its own, and not another's that may still grow. (rule: E3-3)
+    pub(crate) fn surplus(&self, witnesses: &[WitnessRow]) -> Option<usize> {
+        let rivals = self.rivals(witnesses);
+        let by = |tip: &usize| self.nodes[*tip].committer;
+        let count = |tip: &usize| rivals.iter().filter(|other| by(other) == by(tip)).count();
+        // (of equal ones the last is taken, which is the worst)
+        rivals.iter().copied().max_by_key(count)
+    }
+
     /// Tips that are not followed, the best one first.
-    pub(crate) fn rivals(&self, witnesses: &[WitnessRow]) -> Vec<usize> {
+    fn rivals(&self, witnesses: &[WitnessRow]) -> Vec<usize> {
         let tips = self.leaves();
         let fork_epoch = self.fork_epoch(&tips).unwrap_or(0);
         let mut rivals: Vec<(usize, Branch<PublicKey>)> = tips
@@ -242,6 +267,27 @@ mod tests {
         // A state whose parent is forgotten is none that we were invited to.
         nodes[0].parent = Some([9; 32]);
         assert_eq!(Tree::new(&nodes).anchor(3), None);
+    }
+
+    // shows: E3-3
+    /// Who has made most of the rivals loses one of them, though all of them are better than another's.
+    #[test]
+    fn who_has_the_most_tips_loses_the_worst_of_them() {
+        let mut nodes = vec![node(9, 10, 0, true), node(8, 11, 9, true), node(7, 11, 9, false)];
+        for digest in 1..4 {
+            let commit = Some(ContentId::from_bytes([digest; 32]));
+            nodes.push(NodeRow {
+                commit,
+                committer: Some(account(1)),
+                ..node(digest, 11, 9, false)
+            });
+        }
+        assert_eq!(Tree::new(&nodes).surplus(&[]), Some(5));
+        // With one of each it is the worst of all.
+        nodes.truncate(4);
+        assert_eq!(Tree::new(&nodes).surplus(&[]), Some(2));
+        nodes.truncate(2);
+        assert_eq!(Tree::new(&nodes).surplus(&[]), None);
     }
 
     /// Nothing is chosen where there is nothing to choose, and a branch whose states are not all there is none.

@@ -20,7 +20,7 @@ pub(crate) mod switch;
 pub(crate) mod tried;
 
 use mdk_store::{CommitStatus, GroupRow, GroupStatus, MessageStatus, NodeRow, PassRow, Seen};
-use mdk_wire::{EventId, GroupId, kind};
+use mdk_wire::{EventId, GroupId, PublicKey, kind};
 
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
@@ -50,6 +50,16 @@ pub(crate) fn touch(pass: &mut PassRow, epoch: u64, now_millis: u64) {
         pass.base = epoch;
     }
     pass.relevant = now_millis.max(1);
+}
+
+/// The epoch that the choice counts from which a rival of now takes part in. A line may have gone far since its pass was
+/// opened; branches are counted in the window of where it has come to.
+pub(crate) fn base_for_rival(row: &GroupRow) -> u64 {
+    match (row.pass.opened, row.pass.contested) {
+        (0, _) => row.epoch,
+        (_, 0) => row.pass.base.max(row.epoch.saturating_sub(order::POLICY.max_rewind_commits)),
+        _ => row.pass.base,
+    }
 }
 
 /// Whether a commit leads further than the open pass reaches: what lies beyond is for the next one, and what was said
@@ -346,19 +356,29 @@ impl Ctx<'_, '_> {
 
     /// A message that can still change a choice makes the pass wait on, or opens one (rule: E5-5): its epoch lies on a
     /// contested branch, and neither is its sender counted there yet nor is the epoch full.
-    pub(crate) fn witness(&mut self, id: &GroupId, epoch: u64, auth: &Auth) -> Result<()> {
+    pub(crate) fn witness(
+        &mut self,
+        id: &GroupId,
+        epoch: u64,
+        auth: &Auth,
+        sender: PublicKey,
+    ) -> Result<()> {
         let pass = self.pass_of(id)?;
         if pass.contested == 0 || epoch < pass.contested {
+            self.cache.counted.remove(auth);
             return Ok(());
         }
-        let nodes = self.tx.nodes(id)?;
-        let Some(node) = nodes.iter().find(|n| n.authenticator == *auth) else { return Ok(()) };
-        // The message itself is among them: more than one of the sender's, or more senders than count, change nothing.
-        let said = self.tx.said_in(id, auth, node.history)?;
-        let Some(newest) = said.last() else { return Ok(()) };
-        let counted = said.iter().filter(|m| m.sender == newest.sender).count() > 1;
-        let senders: std::collections::BTreeSet<_> = said.iter().map(|m| m.sender).collect();
-        if counted || senders.len() > order::POLICY.quorum_senders {
+        // A branch that lost may stay for long, and much may be said meanwhile: it is read once who spoke.
+        if !self.cache.counted.contains_key(auth) {
+            let nodes = self.tx.nodes(id)?;
+            let Some(node) = nodes.iter().find(|n| n.authenticator == *auth) else { return Ok(()) };
+            let mut said = self.tx.said_in(id, auth, node.history)?;
+            // (the last one is the message itself)
+            said.pop();
+            let counted = said.into_iter().map(|message| message.sender).collect();
+            self.cache.put_counted(*auth, counted);
+        }
+        if !self.cache.count(*auth, sender, order::POLICY.quorum_senders) {
             return Ok(());
         }
         let now = self.now_millis;

@@ -7,7 +7,7 @@ use openmls::prelude::ProtocolMessage;
 use super::branch::{Auth, Tree};
 use super::replay::Edge;
 use super::tried::{Vain, proposals_on};
-use super::{MAX_RIVALS, beyond, touch};
+use super::{MAX_RIVALS, base_for_rival, beyond, touch};
 use crate::ctx::Ctx;
 use crate::error::Result;
 use crate::halt::Halt;
@@ -30,14 +30,16 @@ impl Ctx<'_, '_> {
     ) -> Result<Verdict, Halt> {
         let epoch = message.epoch().as_u64();
         let id = opened.row.id.clone();
-        let mut nodes: Vec<NodeRow> =
-            self.tx.nodes(&id)?.into_iter().filter(|n| n.epoch == epoch && !n.removed).collect();
+        let mut nodes = self.tx.nodes(&id)?;
+        // (another invitation than the one we follow may lead to an epoch before that one)
+        let began = nodes.iter().find(|n| n.canonical && n.parent.is_none()).map(|n| n.epoch);
+        nodes.retain(|n| n.epoch == epoch && !n.removed);
         let tip = opened.row.authenticator;
         // rule: E6-2 a state that must be there is not: nothing is chosen without it
         let live = |n: &NodeRow| n.authenticator == tip && !crate::group::is_out(opened.row.status);
         // (where we are out there is no state to lose)
         let out = crate::group::is_out(opened.row.status);
-        let mut lost = epoch >= opened.row.pass.floor
+        let mut lost = epoch >= began.unwrap_or(0).max(opened.row.pass.floor)
             && epoch <= opened.row.epoch
             && !(out && epoch == opened.row.epoch);
         for node in nodes.iter().filter(|n| n.canonical) {
@@ -149,12 +151,9 @@ impl Ctx<'_, '_> {
         self.tx.put_node(&node)?;
         let (now, epoch, auth) = (self.now_millis, node.epoch, node.authenticator);
         let row = self.edit_row(&id, |row| {
+            let base = base_for_rival(row);
             touch(&mut row.pass, row.epoch, now);
-            // A line may have gone far; branches are counted in the window of where it has come to.
-            if row.pass.contested == 0 {
-                let window = super::order::POLICY.max_rewind_commits;
-                row.pass.base = row.pass.base.max(row.epoch.saturating_sub(window));
-            }
+            row.pass.base = base;
             row.pass.contested = match row.pass.contested {
                 0 => epoch,
                 other => other.min(epoch),
@@ -184,7 +183,7 @@ impl Ctx<'_, '_> {
                 return Ok(());
             }
             let witnesses = self.tx.witnesses(id, super::fork_history(&nodes))?;
-            let Some(worst) = tree.rivals(&witnesses).pop() else { return Ok(()) };
+            let Some(worst) = tree.surplus(&witnesses) else { return Ok(()) };
             self.tx.drop_node(id, &nodes[worst].authenticator)?;
         }
     }

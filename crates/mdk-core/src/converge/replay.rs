@@ -50,8 +50,10 @@ pub(crate) struct Proposed {
 
 /// What a message said in a state.
 pub(crate) enum Said {
-    /// It does not open there.
+    /// It does not open there, and never will.
     Nothing,
+    /// It does not open there as long as nothing else was said there.
+    NotYet,
     /// It claims to be our own.
     Own,
     /// By whom, and what.
@@ -253,10 +255,16 @@ impl Ctx<'_, '_> {
         message: ProtocolMessage,
         node: &NodeRow,
     ) -> Result<Said, Halt> {
-        let Some(state) = self.state_of(id, node)? else { return Ok(Said::Nothing) };
+        let Some(state) = self.state_of(id, node)? else { return Ok(Said::NotYet) };
         let mut at = self.replica(id, &state)?;
-        let Ok(processed) = at.mls.process_message(&at.provider, message) else {
-            return Ok(Said::Nothing);
+        let processed = match at.mls.process_message(&at.provider, message) {
+            Ok(processed) => processed,
+            Err(error) => {
+                return Ok(match refusal(&error) {
+                    Refusal::Reject(_) | Refusal::Elsewhere => Said::Nothing,
+                    _ => Said::NotYet,
+                });
+            }
         };
         let sender = sender_account(&processed);
         let ProcessedMessageContent::ApplicationMessage(content) = processed.into_content() else {

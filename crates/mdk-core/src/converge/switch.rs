@@ -25,8 +25,10 @@ impl Ctx<'_, '_> {
         let before = self.leave_branch(&old)?;
 
         // rule: E5-6 the commits of the followed branch since then are withdrawn, our own ones too
+        // (of another invitation than the one followed so far all of it, where it began earlier too)
+        let invited = lowest.parent.is_none();
         let withdrawn: Vec<&NodeRow> =
-            nodes.iter().filter(|n| n.canonical && n.epoch >= lowest.epoch).collect();
+            nodes.iter().filter(|n| n.canonical && (invited || n.epoch >= lowest.epoch)).collect();
         debug_assert!(withdrawn.iter().all(|n| Some(n.authenticator) != lowest.parent));
         for node in &withdrawn {
             self.tx.set_canonical(id, &node.authenticator, false)?;

@@ -20,7 +20,8 @@ const MOST: usize = 16_384;
 pub(crate) enum Vain {
     /// It was not made on that state.
     Elsewhere,
-    /// A proposal that it refers to was not among these, as [`proposals_on`] gives them.
+    /// It lacks what was not there then: of a commit the proposals, as [`proposals_on`] gives them, of a message others
+    /// of its sender, as [`heard_until`] gives them.
     Lacks([u8; 32]),
 }
 
@@ -38,6 +39,15 @@ impl Tried {
 
     pub(crate) fn is_elsewhere(&self, message: ContentId, state: Auth) -> bool {
         self.0.get(&(message, state)) == Some(&Vain::Elsewhere)
+    }
+
+    /// Whether an application message would be tried on a state in vain.
+    pub(crate) fn is_deaf(&self, message: ContentId, state: Auth, heard: [u8; 32]) -> bool {
+        match self.0.get(&(message, state)) {
+            None => false,
+            Some(Vain::Elsewhere) => true,
+            Some(Vain::Lacks(then)) => *then == heard,
+        }
     }
 
     /// Whether an input that waits may find its place in a state. `proposals` are those of the state.
@@ -61,6 +71,13 @@ impl Tried {
                 Some(Vain::Lacks(then)) => *then != proposals,
             }
     }
+}
+
+/// Names what was said until now, by the newest message.
+pub(crate) fn heard_until(newest: i64) -> [u8; 32] {
+    let mut heard = [0; 32];
+    heard[..8].copy_from_slice(&newest.to_be_bytes());
+    heard
 }
 
 /// Names the verified proposals of a state.

@@ -15,7 +15,7 @@ use openmls::prelude::tls_codec::DeserializeBytes as _;
 use openmls::prelude::{CreationFromExternalError, MlsMessageBodyIn, MlsMessageIn, Welcome};
 
 use crate::cache::LoadedGroup;
-use crate::converge::{order, undecided};
+use crate::converge::order;
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
 use crate::event_log::Stored;
@@ -122,7 +122,13 @@ impl Ctx<'_, '_> {
                 self.tx.mark_seen(event.id().as_bytes(), Seen::Done)?;
                 self.tx.mark_seen(content_id.as_bytes(), Seen::Done)?;
                 self.tx.unhold(&event.id())?;
-                let id = node.group.clone();
+                let (id, epoch) = (node.group.clone(), node.epoch);
+                // What is said there from that epoch on is for us. (The time of joining stays: what was made before the
+                // first Welcome came of either branch cannot be told from what was lost.)
+                self.edit_row(&id, |row| {
+                    row.join_epoch = row.join_epoch.min(epoch);
+                    row.pass.floor = row.pass.floor.min(epoch);
+                })?;
                 let verdict = self.add_rival(*node)?;
                 self.close_due(&id)?;
                 return Ok(verdict);
@@ -152,26 +158,26 @@ impl Ctx<'_, '_> {
         self.hold(&row, event, DeferredReason::FutureEpoch)
     }
 
-    fn held_welcomes(&self, id: &GroupId) -> Result<Vec<HeldRow>> {
-        let mut held = self.tx.held(id)?;
-        held.retain(|held| is_gift_wrap(&held.event_json));
-        Ok(held)
-    }
-
     // rule: B4-16 who joined on a branch that nobody follows is let go by the invitation of the others
     /// Takes up Welcomes that have waited long enough for a removal that does not come.
     pub(crate) fn wake_welcomes(&mut self, id: &GroupId) -> Result<()> {
         let row = self.current_row(id)?;
-        if row.welcome.is_none() || group::is_over(row.status) || undecided(&row.pass) {
+        if row.welcome.is_none() || group::is_over(row.status) || row.pass.opened != 0 {
             return Ok(());
         }
         for held in self.held_welcomes(id)? {
-            if held.received_at.saturating_add(PATIENCE) > self.now() {
+            // To take one up opens a whole group, so it is done once in each state.
+            if held.received_at.saturating_add(PATIENCE) > self.now()
+                || self.was_woken(&row, &held.event_id)?
+            {
                 continue;
             }
             let Ok(event) = Event::from_stored_json(held.event_json.as_bytes()) else { continue };
             // Whatever it comes to, it stays or goes by itself.
             match self.attempt(event)? {
+                Ok(Verdict::Deferred(DeferredReason::FutureEpoch)) if !self.publishing(&row)? => {
+                    self.note_woken(&row, held.event_id)?;
+                }
                 Ok(_) => {}
                 Err(_) => self.tx.unhold(&held.event_id)?,
             }
@@ -181,15 +187,19 @@ impl Ctx<'_, '_> {
 
     /// Whether a Welcome for a group that we are in leads to where the others are: it has waited long, its maker is an
     /// admin by our own account, our membership is so young that it may have begun on a branch that lost, and the
-    /// branch that it comes from beats ours by the order of branches, as far as it can be seen from here.
-    fn is_left_behind(&self, row: &GroupRow, invite: &EventId, epoch: u64) -> Result<bool> {
+    /// branch that it comes from beats all of ours by the order of branches, as far as it can be seen from here.
+    fn is_left_behind(&mut self, row: &GroupRow, invite: &EventId, epoch: u64) -> Result<bool> {
         let patient = self
             .held_welcomes(&row.id)?
             .iter()
             .any(|w| w.event_id == *invite && w.received_at.saturating_add(PATIENCE) <= self.now());
-        if !patient || undecided(&row.pass) || row.pass.floor > row.join_epoch {
+        if !patient || row.pass.opened != 0 || row.pass.floor > row.join_epoch {
             return Ok(false);
         }
+        // (of all that we know of: several of them may have lost)
+        let nodes = self.tx.nodes(&row.id)?;
+        let highest =
+            nodes.iter().filter(|n| !n.removed).map(|n| n.epoch).fold(row.epoch, u64::max);
         let mut speakers: BTreeMap<u64, BTreeSet<PublicKey>> = BTreeMap::new();
         for witness in self.tx.witnesses(&row.id, 0)? {
             if witness.epoch >= row.join_epoch {
@@ -197,7 +207,7 @@ impl Ctx<'_, '_> {
             }
         }
         let quorum = speakers.values().any(|who| who.len() >= order::POLICY.quorum_senders);
-        Ok(epoch > row.epoch.saturating_add(u64::from(quorum)))
+        Ok(epoch > highest.saturating_add(u64::from(quorum)))
     }
 
     /// Whether the maker of a Welcome is an admin in the group as we know it, by its signature key.
@@ -376,6 +386,7 @@ impl Ctx<'_, '_> {
         let Some(home) = home else { return Ok(()) };
         // (it may be older than what is held there)
         self.cache.looked_for_old.remove(&home);
+        self.cache.dates.remove(&home);
         for held in self.tx.held(id)? {
             if is_gift_wrap(&held.event_json) {
                 continue;

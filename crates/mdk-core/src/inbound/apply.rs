@@ -19,6 +19,7 @@ use openmls_traits::storage::{CURRENT_VERSION, StorageProvider};
 use crate::cache::LoadedGroup;
 use crate::converge::replay::Said;
 use crate::converge::touch;
+use crate::converge::tried::{Vain, heard_until};
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
 use crate::group::epoch::Step;
@@ -125,10 +126,22 @@ impl Ctx<'_, '_> {
         nodes.retain(|n| {
             n.epoch == epoch && !n.removed && n.authenticator != tip && !(over && n.canonical)
         });
+        // To try it loads the state, and peers may say much that none of them opens.
+        let heard = heard_until(self.tx.newest_message()?);
+        nodes.retain(|n| !self.cache.tried.is_deaf(opened.content_id, n.authenticator, heard));
         nodes.sort_by_key(|n| n.authenticator != opened.opener);
         for node in nodes {
             let (sender, content) = match self.hear(id, message.clone(), &node)? {
-                Said::Nothing => continue,
+                Said::Nothing => {
+                    let (message, state) = (opened.content_id, node.authenticator);
+                    self.cache.tried.note(message, state, Vain::Elsewhere);
+                    continue;
+                }
+                Said::NotYet => {
+                    let (message, state) = (opened.content_id, node.authenticator);
+                    self.cache.tried.note(message, state, Vain::Lacks(heard));
+                    continue;
+                }
                 Said::Own => return Ok(Verdict::Duplicate),
                 Said::Content(sender, content) => (sender, content),
             };

@@ -92,7 +92,7 @@ impl Ctx<'_, '_> {
         if media::is_kept(&row, late) {
             self.keep_file_keys(&row, &source.authenticator)?;
         }
-        self.witness(&row.group, source.epoch, &source.authenticator)?;
+        self.witness(&row.group, source.epoch, &source.authenticator, row.sender)?;
         if late || again {
             // What branches are compared by stays.
             self.tx.expire_message(row.seq)?;

@@ -9,6 +9,7 @@ pub(crate) mod deliver;
 pub(crate) mod open;
 pub(crate) mod order;
 pub(crate) mod retry;
+pub(crate) mod waits;
 
 use mdk_wire::{Event, kind};
 
@@ -102,11 +103,12 @@ impl Ctx<'_, '_> {
         if !self.batching || verdict != Some(Verdict::Applied) || self.drain.is_empty() {
             return Ok(());
         }
-        let mut held = false;
+        // (a message moves nothing, however much is held)
+        let mut moved = false;
         for id in self.drain.keys() {
-            held |= self.tx.held_count(id)? > 0;
+            moved |= self.tx.held_count(id)? > 0 && self.has_moved(id)?;
         }
-        if held {
+        if moved {
             self.batching = false;
             self.retry_all()?;
             self.batching = true;

@@ -234,6 +234,9 @@ impl Ctx<'_, '_> {
         let cap = self.config.max_held_events;
         let kept = self.tx.hold(&held, cap)?
             || (self.drop_old_held(&row.id)? && self.tx.hold(&held, cap)?);
+        if kept {
+            self.note_held(&row.id, event)?;
+        }
         Ok(Verdict::Deferred(if kept { reason } else { DeferredReason::ResourceRefused }))
     }
 

@@ -21,11 +21,19 @@ use crate::sender_data;
 const ROUNDS: usize = 32;
 
 /// Place of a message among those of its sender.
+#[derive(Clone)]
 pub(crate) struct Place {
     group: GroupId,
     leaf: u32,
     epoch: u64,
-    generation: u32,
+    pub(crate) generation: u32,
+}
+
+impl Place {
+    /// Whose ratchet it is in, in one group.
+    pub(crate) const fn sender(&self) -> (u32, u64) {
+        (self.leaf, self.epoch)
+    }
 }
 
 enum Peeked {
@@ -116,10 +124,10 @@ impl Ctx<'_, '_> {
     }
 
     /// Events that waited and can be read now, by epoch, and what one sender said in the order of sending.
-    pub(crate) fn in_order(&mut self, mut events: Vec<(u64, Event)>) -> Result<Vec<Event>> {
-        if events.len() < 2 {
-            return Ok(events.into_iter().map(|(_, event)| event).collect());
-        }
+    pub(crate) fn in_order(
+        &mut self,
+        mut events: Vec<(u64, Event)>,
+    ) -> Result<Vec<(Event, Option<Place>)>> {
         events.sort_by_key(|(epoch, _)| *epoch);
         let mut said = Vec::with_capacity(events.len());
         for (_, event) in events {
@@ -127,7 +135,7 @@ impl Ctx<'_, '_> {
                 Peeked::Ready(place) => place,
                 Peeked::Handshake | Peeked::Closed => None,
             };
-            said.push((event, place));
+            said.push(((event, place.clone()), place));
         }
         Ok(sort(said))
     }

@@ -6,13 +6,13 @@ use mdk_wire::{Event, EventId, GroupId, GroupMessage, Secret, kind};
 use openmls::prelude::ContentType;
 
 use crate::converge::branch::Auth;
-use crate::converge::gaps::created_at;
+use crate::converge::gaps::{created_at, ours_from};
 use crate::ctx::{Ctx, Undo};
 use crate::error::{Error, Result};
 use crate::group;
 use crate::halt::Halt;
 use crate::inbound::classify;
-use crate::outcome::{Rejection, Verdict};
+use crate::outcome::{DeferredReason, Rejection, Verdict};
 
 /// Held events of a group, parsed once per call.
 #[derive(Default)]
@@ -75,6 +75,23 @@ impl Ctx<'_, '_> {
         result
     }
 
+    /// As [`Ctx::retry_held`], for whom time passes: mostly nothing has changed since, and nothing is read.
+    pub(crate) fn retry_if_moved(&mut self, id: &GroupId) -> Result<()> {
+        if self.has_moved(id)? { self.retry_held(id) } else { Ok(()) }
+    }
+
+    /// Whether something may have become of what waits since all of it was tried in vain.
+    pub(crate) fn has_moved(&self, id: &GroupId) -> Result<bool> {
+        let fresh = self.fresh.iter().any(|(group, _)| group == id);
+        Ok(fresh || self.may_be_old(id) || !self.is_idle(id)?)
+    }
+
+    /// Whether it is time to look for what is held for too long.
+    fn may_be_old(&self, id: &GroupId) -> bool {
+        let now = self.now();
+        !self.cache.looked_for_old.get(id).is_some_and(|idle| idle.contains(&now))
+    }
+
     /// As [`Ctx::retry_held`], for every group that a batch has touched.
     pub(crate) fn retry_all(&mut self) -> Result<()> {
         let mut groups: Vec<GroupId> = self.drain.keys().cloned().collect();
@@ -92,10 +109,10 @@ impl Ctx<'_, '_> {
     /// Anybody may seal noise to a routing id, so without this the group's share would stay full for ever.
     pub(crate) fn drop_old_held(&mut self, id: &GroupId) -> Result<bool> {
         // To look reads all that is held, and a flood that is refused would make it look for each event.
-        let now = self.now();
-        if self.cache.looked_for_old.get(id).is_some_and(|idle| idle.contains(&now)) {
+        if !self.may_be_old(id) {
             return Ok(false);
         }
+        let now = self.now();
         let (before, oldest) = (now.saturating_sub(HELD_FOR), self.tx.oldest_held(id)?);
         let old = match oldest {
             Some(oldest) if oldest <= before => self.tx.held_before(id, before)?,
@@ -118,7 +135,7 @@ impl Ctx<'_, '_> {
             .into_iter()
             .filter(|held| !held.reported)
             .filter_map(|held| created_at(&held).map(|at| (held, at)))
-            .filter(|(_, at)| *at >= row.pass.joined_at)
+            .filter(|(_, at)| *at >= ours_from(&row))
             .collect();
         self.report_lost(&row, &lost)?;
         Ok(true)
@@ -153,23 +170,51 @@ impl Ctx<'_, '_> {
             let sorted = self.sort_waiting(id, &mut drain, &waiting);
             self.drain.insert(id.clone(), drain);
             let Openable { others, commits, welcomes } = sorted?;
+            // (there may be room for an invite, whatever became of this group)
+            let idle = welcomes.is_empty();
             // rule: B4-15 taken up when the membership that they waited for has ended
             for event in welcomes {
-                progress |= self.retry_one(event)?;
+                progress |= self.retry_one(event)?.is_none();
             }
-            for event in self.in_order(others)? {
-                progress |= self.retry_one(event)?;
-            }
+            let (settled, mut listens) = self.retry_said(id, others)?;
+            progress |= settled;
             for event in commits {
-                if self.retry_one(event)? {
+                if self.retry_one(event)?.is_none() {
                     progress = true;
                     break;
                 }
+                listens = true;
             }
             if !progress {
-                return Ok(());
+                return if idle { self.note_idle(id, listens) } else { Ok(()) };
             }
         }
+    }
+
+    /// Messages and proposals that open now. Gives whether one was settled, and whether one was not.
+    fn retry_said(&mut self, id: &GroupId, events: Vec<(u64, Event)>) -> Result<(bool, bool)> {
+        let (mut settled, mut listens) = (false, false);
+        let mut far: Vec<(u32, u64)> = Vec::new();
+        for (event, place) in self.in_order(events)? {
+            let event_id = event.id();
+            // What comes after what is too far ahead is farther still.
+            let beyond = place.as_ref().is_some_and(|place| far.contains(&place.sender()));
+            let waits = if beyond { None } else { Some(self.retry_one(event)?) };
+            match (waits, place) {
+                (Some(None), place) => {
+                    settled = true;
+                    if let (Some(waits), Some(place)) = (self.cache.waits.get_mut(id), place) {
+                        waits.heard(&place);
+                    }
+                }
+                (None | Some(Some(DeferredReason::FutureGeneration)), Some(place)) => {
+                    far.push(place.sender());
+                    self.cache.waits.entry(id.clone()).or_default().is_far(event_id, place);
+                }
+                _ => listens = true,
+            }
+        }
+        Ok((settled, listens))
     }
 
     /// What of the waiting events opens now: everything but commits in the order of arrival, each with its epoch, commits
@@ -191,19 +236,21 @@ impl Ctx<'_, '_> {
             highest = highest.max(node.epoch);
         }
         let (mut others, mut commits) = (Vec::new(), Vec::new());
-        let (tried, mut unopened) = self.cache.unopened.remove(id).unwrap_or_default();
-        if drain.keys.iter().any(|(auth, _)| !tried.contains(auth)) {
-            unopened.clear();
-        }
+        let keys: Vec<Auth> = drain.keys.iter().map(|(auth, _)| *auth).collect();
+        let mut waits = self.cache.waits.remove(id).unwrap_or_default();
+        waits.keep(waiting, &keys, highest);
         for event_id in waiting {
-            if unopened.contains(event_id) {
+            if waits.knows(event_id) {
                 continue;
             }
             if !drain.events.contains_key(event_id) {
                 let Some(json) = self.tx.held_json(event_id)? else { continue };
                 let event = Event::from_stored_json(json.as_bytes()).ok();
                 if let Some(wrap) = event.as_ref().filter(|event| event.kind() == kind::GIFT_WRAP) {
-                    welcomes.extend(group::is_over(row.status).then(|| wrap.clone()));
+                    // (what cannot be followed any more is replaced like what has ended, B4-5)
+                    let ended = group::is_over(row.status)
+                        || row.status == mdk_store::GroupStatus::Unrecoverable;
+                    welcomes.extend(ended.then(|| wrap.clone()));
                     continue;
                 }
                 let parsed = event.and_then(|event| GroupMessage::parse(event).ok());
@@ -225,34 +272,29 @@ impl Ctx<'_, '_> {
                 entry.tried += 1;
             }
             match entry.epoch {
+                // What belongs to an epoch to come would only be put back.
+                Some((_, epoch)) if epoch > highest => waits.is_ahead(*event_id, epoch),
                 Some((true, epoch)) => commits.push((epoch, entry.message.event.clone())),
                 Some((false, epoch)) => others.push((epoch, entry.message.event.clone())),
-                None => {
-                    unopened.insert(*event_id);
-                }
+                None => waits.is_closed(*event_id),
             }
         }
-        if !unopened.is_empty() {
-            let tried = drain.keys.iter().map(|(auth, _)| *auth).collect();
-            self.cache.unopened.insert(id.clone(), (tried, unopened));
-        }
+        waits.tried(keys);
+        self.cache.waits.insert(id.clone(), waits);
         commits.sort_by_key(|(epoch, _)| *epoch);
-        // What belongs to an epoch to come would only be put back.
-        others.retain(|(epoch, _)| *epoch <= highest);
-        commits.retain(|(epoch, _)| *epoch <= highest);
         let commits = commits.into_iter().map(|(_, event)| event).collect();
         Ok(Openable { others, commits, welcomes })
     }
 
-    /// One held event in its own savepoint. True when it is settled, or kept in another form.
-    fn retry_one(&mut self, event: Event) -> Result<bool> {
+    /// One held event in its own savepoint. Gives why it waits on; `None`: it is settled, or kept in another form.
+    fn retry_one(&mut self, event: Event) -> Result<Option<DeferredReason>> {
         let id = event.id();
         self.kept_raw = false;
         match self.attempt(event)? {
-            Ok(Verdict::Deferred(_)) if self.kept_raw => Ok(false),
+            Ok(Verdict::Deferred(reason)) if self.kept_raw => Ok(Some(reason)),
             Ok(_) | Err(_) => {
                 self.tx.unhold(&id)?;
-                Ok(true)
+                Ok(None)
             }
         }
     }

@@ -1,0 +1,234 @@
+//! What is known of the events that wait, so that each is read when something may have become of it and not whenever
+//! time passes: peers fill what is held.
+//!
+//! In memory only: after a restart everything is looked at once more.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use mdk_store::{GroupRow, GroupStatus, HeldRow, PassRow};
+use mdk_wire::{Event, EventId, GroupId, Timestamp, kind};
+
+use crate::converge::branch::Auth;
+use crate::converge::gaps::created_at;
+use crate::ctx::Ctx;
+use crate::error::Result;
+use crate::group::join::is_gift_wrap;
+use crate::inbound::order::Place;
+
+/// Entries of [`Dates`] above twice what is held, over which they are made anew.
+const SLACK: u64 = 64;
+
+/// Why an event waits.
+enum Wait {
+    /// No key opens it.
+    Closed,
+    /// It claims an epoch that is still to come.
+    Ahead(u64),
+    /// It is too far ahead in its sender's ratchet.
+    Far(Place),
+}
+
+/// What a group's held events wait for.
+#[derive(Default)]
+pub(crate) struct Waits {
+    /// States whose keys were tried on all that is closed.
+    tried: Vec<Auth>,
+    events: HashMap<EventId, Wait>,
+    /// Those that are too far ahead, by the ratchet that they are in.
+    far: BTreeMap<(u32, u64), Vec<EventId>>,
+    /// How the group was when a whole round had changed nothing.
+    idle: Option<Stamp>,
+}
+
+impl Waits {
+    /// For the next round: what needs not be read again stays, everything else is forgotten.
+    pub(crate) fn keep(&mut self, waiting: &[EventId], keys: &[Auth], highest: u64) {
+        let closed = keys.iter().all(|key| self.tried.contains(key));
+        let mut before = std::mem::take(&mut self.events);
+        // Of one ratchet the first one tells whether the others can be read.
+        let mut lowest: BTreeMap<(u32, u64), u32> = BTreeMap::new();
+        for event in self.far.values().flatten() {
+            let Some(Wait::Far(place)) = before.get(event) else { continue };
+            let lowest = lowest.entry(place.sender()).or_insert(u32::MAX);
+            *lowest = place.generation.min(*lowest);
+        }
+        self.far.clear();
+        for event in waiting {
+            match before.remove(event) {
+                Some(Wait::Closed) if closed => self.is_closed(*event),
+                Some(Wait::Ahead(epoch)) if epoch > highest => self.is_ahead(*event, epoch),
+                Some(Wait::Far(at)) if lowest.get(&at.sender()) != Some(&at.generation) => {
+                    self.is_far(*event, at);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    pub(crate) fn knows(&self, event: &EventId) -> bool {
+        self.events.contains_key(event)
+    }
+
+    pub(crate) fn is_closed(&mut self, event: EventId) {
+        self.events.insert(event, Wait::Closed);
+    }
+
+    pub(crate) fn is_ahead(&mut self, event: EventId, epoch: u64) {
+        self.events.insert(event, Wait::Ahead(epoch));
+    }
+
+    pub(crate) fn is_far(&mut self, event: EventId, place: Place) {
+        self.far.entry(place.sender()).or_default().push(event);
+        self.events.insert(event, Wait::Far(place));
+    }
+
+    /// All that is closed was tried with these.
+    pub(crate) fn tried(&mut self, keys: Vec<Auth>) {
+        self.tried = keys;
+    }
+
+    /// Something of a sender was read: what comes after it may be within reach.
+    pub(crate) fn heard(&mut self, of: &Place) {
+        for event in self.far.remove(&of.sender()).unwrap_or_default() {
+            self.events.remove(&event);
+        }
+    }
+}
+
+/// All that decides what becomes of a held event, but for its being read.
+#[derive(PartialEq, Eq)]
+struct Stamp {
+    state: Auth,
+    status: GroupStatus,
+    pass: PassRow,
+    publishing: bool,
+    held: u64,
+    /// The newest message, if one more may bring others within reach.
+    heard: Option<i64>,
+}
+
+/// When held events of a group were made, and which are Welcomes. It may name some that are held no longer, and misses
+/// none.
+#[derive(Default)]
+pub(crate) struct Dates {
+    unreported: BTreeSet<(Timestamp, EventId)>,
+    /// With the state in which each was last taken up in vain.
+    welcomes: BTreeMap<EventId, Option<(Auth, PassRow)>>,
+}
+
+impl Dates {
+    fn add(&mut self, event: &Event) {
+        if event.kind() == kind::GROUP_MESSAGE {
+            self.unreported.insert((event.created_at(), event.id()));
+        } else {
+            self.welcomes.entry(event.id()).or_default();
+        }
+    }
+}
+
+impl Ctx<'_, '_> {
+    fn stamp(&self, id: &GroupId, listens: bool) -> Result<Stamp> {
+        let row = self.current_row(id)?;
+        Ok(Stamp {
+            state: row.authenticator,
+            status: row.status,
+            pass: row.pass,
+            publishing: self.publishing(&row)?,
+            held: self.tx.held_count(id)?,
+            heard: listens.then(|| self.tx.newest_message()).transpose()?,
+        })
+    }
+
+    /// A whole round has changed nothing. `listens`: some of what waits could be read after another message.
+    pub(crate) fn note_idle(&mut self, id: &GroupId, listens: bool) -> Result<()> {
+        let far = self.cache.waits.get(id).is_some_and(|waits| !waits.far.is_empty());
+        let stamp = self.stamp(id, listens || far)?;
+        self.cache.waits.entry(id.clone()).or_default().idle = Some(stamp);
+        Ok(())
+    }
+
+    /// Whether another round would find everything as the last one left it.
+    pub(crate) fn is_idle(&self, id: &GroupId) -> Result<bool> {
+        let idle = self.cache.waits.get(id).and_then(|waits| waits.idle.as_ref());
+        match idle {
+            Some(idle) => Ok(*idle == self.stamp(id, idle.heard.is_some())?),
+            None => Ok(false),
+        }
+    }
+
+    /// An event is held for a group from now on.
+    pub(crate) fn note_held(&mut self, id: &GroupId, event: &Event) -> Result<()> {
+        let most = self.tx.held_count(id)?.saturating_mul(2).saturating_add(SLACK);
+        let Some(dates) = self.cache.dates.get_mut(id) else { return Ok(()) };
+        dates.add(event);
+        // What is held no longer has left too much behind.
+        if (dates.unreported.len() + dates.welcomes.len()) as u64 > most {
+            self.cache.dates.remove(id);
+        }
+        Ok(())
+    }
+
+    /// Reads what a group holds, unless it is known.
+    fn dates(&mut self, id: &GroupId) -> Result<&mut Dates> {
+        if !self.cache.dates.contains_key(id) {
+            let mut dates = Dates::default();
+            for held in self.tx.held(id)? {
+                if is_gift_wrap(&held.event_json) {
+                    dates.welcomes.insert(held.event_id, None);
+                } else if let Some(at) = created_at(&held).filter(|_| !held.reported) {
+                    dates.unreported.insert((at, held.event_id));
+                }
+            }
+            self.cache.put_dates(id, dates);
+        }
+        self.cache.edit_dates(id).ok_or(crate::error::Error::Internal("dates were just made"))
+    }
+
+    /// Events of a group that are held, that nobody was told of, and that say that they were made in this time. They
+    /// are given once.
+    pub(crate) fn made_between(
+        &mut self,
+        id: &GroupId,
+        from: Timestamp,
+        until: Timestamp,
+    ) -> Result<Vec<(HeldRow, Timestamp)>> {
+        if from >= until {
+            return Ok(Vec::new());
+        }
+        let none = EventId::from_bytes([0; 32]);
+        let dates = self.dates(id)?;
+        let due: Vec<_> = dates.unreported.range((from, none)..(until, none)).copied().collect();
+        for entry in &due {
+            dates.unreported.remove(entry);
+        }
+        let mut held = Vec::new();
+        for (at, event) in due {
+            let row = self.tx.held_event(&event)?;
+            held.extend(row.filter(|row| row.group == *id && !row.reported).map(|row| (row, at)));
+        }
+        Ok(held)
+    }
+
+    /// Welcomes that wait, the one that came first first.
+    pub(crate) fn held_welcomes(&mut self, id: &GroupId) -> Result<Vec<HeldRow>> {
+        let welcomes: Vec<EventId> = self.dates(id)?.welcomes.keys().copied().collect();
+        let mut held = Vec::with_capacity(welcomes.len());
+        for event in welcomes {
+            held.extend(self.tx.held_event(&event)?.filter(|row| row.group == *id));
+        }
+        held.sort_by_key(|row| row.received_at);
+        Ok(held)
+    }
+
+    /// Whether a Welcome was taken up in vain in the very state that the group is in.
+    pub(crate) fn was_woken(&mut self, row: &GroupRow, welcome: &EventId) -> Result<bool> {
+        let known = self.dates(&row.id)?.welcomes.get(welcome).copied().flatten();
+        Ok(known == Some((row.authenticator, row.pass)))
+    }
+
+    /// A Welcome was taken up in vain.
+    pub(crate) fn note_woken(&mut self, row: &GroupRow, welcome: EventId) -> Result<()> {
+        self.dates(&row.id)?.welcomes.insert(welcome, Some((row.authenticator, row.pass)));
+        Ok(())
+    }
+}
