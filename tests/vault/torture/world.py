@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections import Counter
 from datetime import UTC, datetime
@@ -122,6 +123,8 @@ class Place:
         if to.exists():
             shutil.rmtree(to)
         shutil.copytree(self.root, to, symlinks=True)
+        for record in to.rglob("*.keyinfo"):
+            adopt(record)
         return Place(to)
 
     def names(self) -> list[str]:
@@ -134,6 +137,18 @@ class Place:
         """Everything that a call may have left: paths, and keys in the keyring."""
         kept = keyring.entries() if self.source == "keyring" else {}
         return self.names() + [f"key {name}" for name in sorted(kept)]
+
+
+def adopt(record: Path) -> None:
+    """Makes a copied record one of its new folder: a world stands in for the one that it was copied from.
+
+    A copy that says where it comes from leaves the keys of the original alone, and has no part in what is tested here.
+    """
+    text = json.loads(record.read_bytes())
+    if "directory" in text:
+        volume = os.statvfs(record.parent).f_fsid or record.parent.stat().st_dev
+        text["directory"] = f"{volume:x}-{record.parent.stat().st_ino:x}"
+        record.write_text(json.dumps(text), encoding="utf-8")
 
 
 def publish(pending: PendingCommit) -> tuple[SignedEvent | None, tuple[SignedEvent, ...]]:
