@@ -77,7 +77,8 @@ class Client:
         Args:
             account: a name (its folder is in the user's data folder), the path of a database, or ":memory:".
             keys: the account's Nostr keys. None: those that the database keeps; a new one makes some and keeps them.
-            key: where the key of the database is kept; None means DatabaseKey.keyring().
+            key: where the key of the database is kept. None: where the record beside it says, or DatabaseKey.keyring()
+                for a new one.
             relays: the account's own relays, ws:// or wss://. Empty: those it was last opened with.
             blossom: servers for files (Blossom, https://): where send_file() uploads to, and where files are looked for
                 beside the places that their senders name. Empty: those it was last opened with.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections import Counter
 from datetime import UTC, datetime
@@ -123,6 +124,8 @@ class Place:
     def copy(self, to: Path) -> Place:
         """The same at another place. A directory that is there already stays the same one, and gets the content."""
         mirror(self.root, to)
+        for record in to.rglob("*.keyinfo"):
+            adopt(record)
         return Place(to)
 
     def names(self) -> list[str]:
@@ -152,6 +155,18 @@ def mirror(source: Path, to: Path) -> None:
         else:
             shutil.copy2(path, to / path.name, follow_symlinks=False)
     shutil.copystat(source, to)
+
+
+def adopt(record: Path) -> None:
+    """Makes a copied record one of its new folder: a world stands in for the one that it was copied from.
+
+    A copy that says where it comes from leaves the keys of the original alone, and has no part in what is tested here.
+    """
+    text = json.loads(record.read_bytes())
+    if "directory" in text:
+        volume = os.statvfs(record.parent).f_fsid or record.parent.stat().st_dev
+        text["directory"] = f"{volume:x}-{record.parent.stat().st_ino:x}"
+        record.write_text(json.dumps(text), encoding="utf-8")
 
 
 def publish(pending: PendingCommit) -> tuple[SignedEvent | None, tuple[SignedEvent, ...]]:
