@@ -38,7 +38,7 @@ async def call(handler: Callable[..., Awaitable[T]], *arguments: object) -> T:
     return await result
 
 
-def takes(handler: object, count: int) -> None:
+def takes(handler: Any, count: int) -> None:
     """Refuse what cannot be called with so many arguments, before there is a message for it.
 
     Raises:
