@@ -7,7 +7,7 @@ events in, events out, no sockets). Start with `help(mdk.Bot)`, `help(mdk.Client
 from . import errors as errors
 from . import vault as vault
 from ._mdk import DatabaseKey, Keys, Mdk, PendingCommit, PublicKey, SignedEvent, __version__
-from .bot import Bot, Handler
+from .bot import Bot
 from .client import (
     Client,
     ClientRekeyReport,
@@ -44,6 +44,7 @@ from .events import (
     Removed,
     Unrecoverable,
 )
+from .handlers import Handler
 from .outcomes import Applied, Deferred, Duplicate, Outcome, Rejected
 from .reports import (
     BackupReport,

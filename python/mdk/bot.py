@@ -7,61 +7,42 @@ in that group wait, other groups go on. `on_error` may decide to skip the messag
 """
 
 import asyncio
-import json
 import logging
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Literal, TypeVar
 
-from ._mdk import DatabaseKey, Keys, Mdk, PublicKey
-from .client import Client, Group, InvitePolicy
-from .client.session import public_keys
+from ._mdk import DatabaseKey, Keys, PublicKey
+from .client import Client, InvitePolicy
+from .client.invites import answer
+from .client.runtime import growing
+from .client.session import public_keys, several
 from .config import Config
-from .context import Context
 from .errors import Closed, InvalidInput
-from .events import (
-    Event,
-    Invited,
-    MessageEdited,
-    MessageReceived,
-    ReactionAdded,
-    ReactionRemoved,
+from .events import Event, Invited
+from .handlers import (
+    ClientHandler,
+    ErrorHandler,
+    EventHandler,
+    Handler,
+    Handlers,
+    NotAsynchronous,
+    call,
+    takes,
 )
-from .values import GroupId, Kind, PathArg, PublicKeyLike
+from .lanes import Lanes
+from .values import PathArg, PublicKeyLike
 
 _log = logging.getLogger("mdk.bot")
 
-_POSITION = "bot/position"
-_LANE = "bot/lane/"
-_PAGE = 32
 _FIRST_PAUSE = 0.5
-_LONGEST_PAUSE = 300.0
 _GRACE = 10.0
 """Seconds that running handlers get to end when the bot is stopped."""
 
 E = TypeVar("E", bound=Event)
-
-
-Handler: TypeAlias = Callable[[Context], Awaitable[None]]
-EventHandler: TypeAlias = Callable[[E], Awaitable[None]]
-ClientHandler: TypeAlias = Callable[[Client], Awaitable[None]]
-ErrorHandler: TypeAlias = Callable[[Event, Exception, int], Awaitable[bool | None]]
-
-
-@dataclass
-class _Lane:
-    """The events of one group, in their order."""
-
-    group_id: GroupId | None
-    acknowledged: int
-    """Everything up to here is done, and will not come again."""
-    wanted: int = 0
-    """There is something up to here."""
-    task: asyncio.Task[None] | None = None
 
 
 class Bot:
@@ -105,33 +86,25 @@ class Bot:
                 )
             self._allowed = None
         else:
-            self._allowed = frozenset(public_keys(list(allow)))
+            self._allowed = frozenset(public_keys(allow, "allow"))
         if not prefix:
             raise InvalidInput("prefix: empty", field="prefix")
         self._client = Client.open(
             account,
             keys=keys,
             key=key,
-            relays=list(relays),
+            relays=several(relays, "relays"),
             blossom=blossom,
             name=name,
             config=config,
         )
         self._policy = InvitePolicy(self._allowed, declines=True)
         self._name = name
-        self._prefix = prefix
         self._backlog = backlog
-        self._commands: dict[str, Handler] = {}
-        self._messages: list[Handler] = []
-        self._events: list[tuple[type[Event], Callable[[Any], Awaitable[None]]]] = []
-        self._timers: list[tuple[float, ClientHandler]] = []
-        self._starts: list[ClientHandler] = []
-        self._errors: list[ErrorHandler] = []
-        self._lanes: dict[GroupId | None, _Lane] = {}
-        self._position = 0
+        self._handlers = Handlers(self._client, self._allowed, prefix)
         self._stopping = asyncio.Event()
+        self._lanes = Lanes(self._client, self._deliver, self._stopping)
         self._running = False
-        self._failed: Exception | None = None
         self._first_pause = _FIRST_PAUSE
 
     @property
@@ -142,56 +115,48 @@ class Bot:
     # handlers
 
     def on_message(self, handler: Handler) -> Handler:
-        """Call `handler` for each chat message that is no command of this bot; a decorator."""
-        self._messages.append(handler)
+        """Call `handler` for each chat message that is no command of this bot; a decorator.
+
+        Raises:
+            InvalidInput: it is no function of one argument.
+        """
+        self._handlers.on_message(handler)
         return handler
 
     def command(self, name: str) -> Callable[[Handler], Handler]:
         """Call the handler for messages that begin with prefix and `name`; a decorator.
 
         Raises:
-            InvalidInput: the name is empty, has white space, or is taken.
+            InvalidInput: the name is empty, has white space, or is taken; or as on_message().
         """
-        if not name or name.split() != [name] or name in self._commands:
-            raise InvalidInput("name: empty, taken, or with white space", field="name")
-
-        def register(handler: Handler) -> Handler:
-            self._commands[name] = handler
-            return handler
-
-        return register
+        return self._handlers.command(name)
 
     def on(self, kind: type[E]) -> Callable[[EventHandler[E]], EventHandler[E]]:
         """Call the handler for each event of this class, also at least once; a decorator.
 
         For MessageReceived it gets those of accounts in `allow` only, of every kind.
+
+        Raises:
+            InvalidInput: that is no class of events; or as on_message().
         """
-
-        def register(handler: EventHandler[E]) -> EventHandler[E]:
-            self._events.append((kind, handler))
-            return handler
-
-        return register
+        return self._handlers.on(kind)
 
     def every(self, interval: timedelta) -> Callable[[ClientHandler], ClientHandler]:
         """Call the handler once each `interval`, first after one; a decorator. A run that raises is logged.
 
         Raises:
-            InvalidInput: the interval is not positive.
+            InvalidInput: the interval is not positive; or as on_message().
         """
-        seconds = interval.total_seconds()
-        if seconds <= 0:
-            raise InvalidInput("interval: not positive", field="interval")
-
-        def register(handler: ClientHandler) -> ClientHandler:
-            self._timers.append((seconds, handler))
-            return handler
-
-        return register
+        return self._handlers.every(interval)
 
     def on_start(self, handler: ClientHandler) -> ClientHandler:
-        """Call `handler` when the account is open, before the first message is handled; a decorator."""
-        self._starts.append(handler)
+        """Call `handler` when the account is open, before the first message is handled; a decorator.
+
+        Raises:
+            InvalidInput: as on_message().
+        """
+        takes(handler, 1)
+        self._handlers.starts.append(handler)
         return handler
 
     def on_error(self, handler: ErrorHandler) -> ErrorHandler:
@@ -199,8 +164,12 @@ class Bot:
 
         If it returns True, the event is given up: acknowledged, and not tried again. Otherwise it is tried again after
         a pause, which grows from half a second to five minutes.
+
+        Raises:
+            InvalidInput: it is no function of three arguments.
         """
-        self._errors.append(handler)
+        takes(handler, 3)
+        self._handlers.errors.append(handler)
         return handler
 
     # running
@@ -221,11 +190,11 @@ class Bot:
         async def tell(client: Client) -> None:  # a handler is a coroutine function
             print(f"{self._name or 'The bot'} is {client.npub}", file=sys.stderr, flush=True)
 
-        self._starts.append(tell)
+        self._handlers.starts.append(tell)
         try:
             await self.serve()
         finally:
-            self._starts.remove(tell)
+            self._handlers.starts.remove(tell)
             for number in taken:
                 loop.remove_signal_handler(number)
 
@@ -238,6 +207,7 @@ class Bot:
 
         Raises:
             As Client.start(); Closed: it has run already.
+            InvalidInput: a handler was called that is not asynchronous.
         """
         if self._client._forked:
             self._client._session.feed.check()
@@ -247,20 +217,26 @@ class Bot:
         workers: set[asyncio.Task[None]] = set()
         try:
             await self._client.start()
-            await self._remember()
-            for start in self._starts:
-                await start(self._client)
-            workers = {asyncio.create_task(self._dispatch(), name="mdk-bot")}
-            workers |= {asyncio.create_task(self._tick(*timer)) for timer in self._timers}
+            await self._lanes.remember()
+            for start in self._handlers.starts:
+                await call(start, self._client)
+            workers = {asyncio.create_task(self._follow(), name="mdk-bot")}
+            workers |= {asyncio.create_task(self._tick(*timer)) for timer in self._handlers.timers}
             stopped = asyncio.create_task(self._stopping.wait())
             done, _ = await asyncio.wait({stopped, *workers}, return_when=asyncio.FIRST_COMPLETED)
             stopped.cancel()
             for task in done & workers:
                 task.result()  # what ended the bot
-            if self._failed is not None:
-                raise self._failed
+            if self._lanes.failed is not None:
+                raise self._lanes.failed
             if not self._stopping.is_set():
                 raise Closed("the account was closed while the bot ran")
+        except NotAsynchronous:
+            raise InvalidInput(
+                "handler: it returned without anything to wait for",
+                field="handler",
+                hint="Write it with `async def`. Its message is not acknowledged, and comes again.",
+            ) from None
         finally:
             await self._wind_down(workers)
 
@@ -268,7 +244,7 @@ class Bot:
         self._stopping.set()
         for task in workers:
             task.cancel()
-        lanes = {lane.task for lane in self._lanes.values() if lane.task is not None}
+        lanes = self._lanes.tasks
         try:
             if lanes:
                 await asyncio.wait(lanes, timeout=_GRACE)
@@ -286,7 +262,9 @@ class Bot:
             due = max(due + interval, loop.time())
             await asyncio.sleep(due - loop.time())
             try:
-                await handler(self._client)
+                await call(handler, self._client)
+            except NotAsynchronous:
+                raise
             except (Exception, asyncio.CancelledError) as error:  # a timer goes on
                 if _is_cancelled(error):
                     raise
@@ -294,92 +272,27 @@ class Bot:
 
     # delivery
 
-    async def _remember(self) -> None:
-        """Find out where the last run was."""
-        session = self._client._session
-
-        def read(mdk: Mdk) -> tuple[int, dict[str, bytes]]:
-            stored = mdk._state(_POSITION)
-            if stored is None:
-                # What was there before there was a bot is not for it.
-                stored = json.dumps(session.feed.opened_at).encode()
-                mdk._set_state(_POSITION, stored)
-            return int(json.loads(stored)), mdk._states(_LANE)
-
-        self._position, lanes = await session.look(read)
-        for key, value in lanes.items():
-            group_id = GroupId(key.removeprefix(_LANE)) or None
-            self._lanes[group_id] = _Lane(group_id, int(json.loads(value)))
-
-    async def _dispatch(self) -> None:
-        """Read the log and wake the lanes. Nothing is done here that waits for a handler."""
-        session = self._client._session
+    async def _follow(self) -> None:
         for invite in await self._client.invites.pending():
-            await self._client._answer_by(self._policy, invite)
-        async for event in session.feed.events(self._position):
-            lane = self._lane(event.group_id)
-            cursor = int(event.cursor)
-            if cursor > lane.acknowledged:
-                lane.wanted = cursor
-                if lane.task is None:
-                    # A lane at rest has nothing open before this event.
-                    lane.acknowledged = max(lane.acknowledged, cursor - 1)
-                    lane.task = asyncio.create_task(self._work(lane))
-
-    def _lane(self, group_id: GroupId | None) -> _Lane:
-        if group_id not in self._lanes:
-            self._lanes[group_id] = _Lane(group_id, self._position)
-        return self._lanes[group_id]
-
-    async def _work(self, lane: _Lane) -> None:
-        feed = self._client._session.feed
-        try:
-            while lane.acknowledged < lane.wanted and not self._stopping.is_set():
-                events, upto = await feed.read_group(lane.acknowledged, lane.group_id, _PAGE)
-                for event in events:
-                    if await self._deliver(event):
-                        await self._acknowledge(lane, int(event.cursor))
-                    elif self._stopping.is_set():
-                        return
-                    lane.acknowledged = int(event.cursor)
-                lane.acknowledged = max(lane.acknowledged, upto)
-        except Closed:
-            return
-        except Exception as error:  # noqa: BLE001  # the disk, or a bug: the bot cannot go on
-            self._failed = error
-            self._stopping.set()
-        finally:
-            lane.task = None
-        await self._rest()
-
-    async def _acknowledge(self, lane: _Lane, cursor: int) -> None:
-        key = _LANE + (lane.group_id or "")
-        value = json.dumps(cursor).encode()
-        await self._client._session.look(lambda mdk: mdk._set_state(key, value))
-
-    async def _rest(self) -> None:
-        """When nothing is open, one number says so: the next run need not look at what is before it."""
-        if self._stopping.is_set() or any(lane.task for lane in self._lanes.values()):
-            return
-        position = max((lane.wanted for lane in self._lanes.values()), default=0)
-        if position <= self._position:
-            return
-        value = json.dumps(position).encode()
-        with suppress(Closed):
-            await self._client._session.look(lambda mdk: mdk._set_state(_POSITION, value))
+            await answer(self._client, self._policy, invite)
+        await self._lanes.follow()
 
     async def _deliver(self, event: Event) -> bool:
         """Give an event to its handlers until they return. False if there are none, or the bot ends."""
         if isinstance(event, Invited):
-            await self._client._answer_by(self._policy, event.invite)
-        calls = self._calls(event)
+            await answer(self._client, self._policy, event.invite)
+        calls = self._handlers.calls(event, backlog=self._backlog)
         if not calls:
             return False
         pauses, attempts = growing(self._first_pause), 0
         while not self._stopping.is_set():
             try:
-                for call in calls:
-                    await call()
+                while calls:
+                    await calls[0]()
+                    # Done: it is not called again because another one raises.
+                    del calls[0]
+            except NotAsynchronous:
+                raise
             except (Exception, asyncio.CancelledError) as raised:
                 # Whatever it was, the message is not lost; a handler may also have awaited a task that was cancelled.
                 if _is_cancelled(raised):
@@ -399,74 +312,17 @@ class Bot:
 
     async def _given_up(self, event: Event, error: Exception, attempts: int) -> bool:
         given_up = False
-        for handler in self._errors:
+        for handler in self._handlers.errors:
             try:
-                given_up = bool(await handler(event, error, attempts)) or given_up
+                given_up = bool(await call(handler, event, error, attempts)) or given_up
+            except NotAsynchronous:
+                raise
             except Exception as second:  # noqa: BLE001
                 _log.error("an error handler raised %s", type(second).__name__)
         return given_up
-
-    def _calls(self, event: Event) -> list[Callable[[], Awaitable[None]]]:
-        """What is to be called for an event."""
-        calls: list[Callable[[], Awaitable[None]]] = []
-        author = _author(event)
-        if author is not None and self._allowed is not None and author not in self._allowed:
-            return []
-        if isinstance(event, MessageReceived):
-            message = event.message
-            if (
-                message.is_mine
-                or message.deleted
-                or message.invalidated
-                or (event.backlog and not self._backlog)
-            ):
-                return []
-            if message.kind == Kind.CHAT:
-                calls += self._message_calls(event)
-
-        def bound(handler: Callable[[Any], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
-            return lambda: handler(event)
-
-        calls += [bound(handler) for kind, handler in self._events if isinstance(event, kind)]
-        return calls
-
-    def _message_calls(self, event: MessageReceived) -> list[Callable[[], Awaitable[None]]]:
-        message = event.message
-        words = message.text.split()
-        command: Handler | None = None
-        if words and words[0].startswith(self._prefix):
-            command = self._commands.get(words[0].removeprefix(self._prefix))
-        handlers = self._messages if command is None else [command]
-        args = [] if command is None else words[1:]
-        session = self._client._session
-
-        def bound(handler: Handler) -> Callable[[], Awaitable[None]]:
-            # A handle of its own: a conversation in one handler takes nothing from others.
-            group = Group(session, message.group_id, after=int(event.cursor), allowed=self._allowed)
-            return lambda: handler(Context(self._client, group, message, args))
-
-        return [bound(handler) for handler in handlers]
-
-
-def growing(pause: float) -> Iterator[float]:
-    """The pauses between attempts, in seconds: each is twice the one before, at most five minutes."""
-    while True:
-        yield pause
-        pause = min(pause * 2, _LONGEST_PAUSE)
 
 
 def _is_cancelled(error: BaseException) -> bool:
     """Whether it is we who are cancelled, and not something that a handler waited for."""
     me = asyncio.current_task()
     return isinstance(error, asyncio.CancelledError) and me is not None and me.cancelling() > 0
-
-
-def _author(event: Event) -> PublicKey | None:
-    """Whose words an event is about."""
-    match event:
-        case MessageReceived(message) | MessageEdited(message):
-            return message.sender
-        case ReactionAdded(reaction) | ReactionRemoved(reaction):
-            return reaction.sender
-        case _:
-            return None

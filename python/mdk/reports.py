@@ -81,6 +81,9 @@ class RekeyReport:
 
     bytes: int
     """Bytes that were encrypted anew."""
+    old_key_kept: bool = False
+    """The old key is still where it was kept, because another database may need it: this one is a copy of it, or was
+    brought back or moved from another disk. If there is no other one, remove the old key yourself."""
 
 
 @final

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,31 @@ def test_without_a_key_the_recorded_one_is_used(home: Home, database: Path) -> N
     assert done.code == 0, done.err
     done = home.mdk("verify", "b/mdk.db")
     assert done.code == 0, done.err
+
+
+def test_a_moved_account_opens_or_says_where_its_key_was(home: Home, database: Path) -> None:
+    """A key in the folder moves with it; one that lies elsewhere does not."""
+    home.mdk("rekey", database, "--to", f"file:{home.folder / 'a' / 'own.key'}")
+    (home.folder / "a").rename(home.folder / "b")
+    moved = home.folder / "b" / "mdk.db"
+    assert home.mdk("verify", moved).code == 0
+    assert home.mdk("rekey", moved, "--to", "file:x.key").code == 0
+    (home.folder / "x.key").rename(home.folder / "y.key")
+    done = home.mdk("verify", moved)
+    assert done.code == 78
+    assert str(home.folder / "x.key") in done.err
+    assert "--key file:PATH" in done.err
+    assert home.mdk("groups", "-a", moved, "--key", "file:y.key").code == 0
+    assert home.mdk("verify", moved).code == 0
+
+
+def test_a_copy_keeps_its_hands_off_the_key_of_the_original(home: Home, database: Path) -> None:
+    shutil.copytree(home.folder / "a", home.folder / "c")
+    done = home.mdk("rekey", home.folder / "c" / "mdk.db")
+    assert done.code == 0, done.err
+    assert "another one may need it" in done.out
+    for each in (database, home.folder / "c" / "mdk.db"):
+        assert home.mdk("verify", each).code == 0
 
 
 def test_a_backup_without_a_key(home: Home, database: Path) -> None:

@@ -46,3 +46,34 @@ def test_a_group_has_a_place_of_its_own(home: Home) -> None:
     say(home, "cheese", "Dinner")
     assert listen(home, "--group", "Dinner", count=1) == ["cheese"]
     assert sorted(listen(home, count=2)) == ["bread", "cheese"]
+
+
+def unread(home: Home) -> int:
+    """What `mdk groups` says that Bob has not read."""
+    done = home.mdk("groups", "-a", "bob", "--sync", "--json")
+    assert done.code == 0, done.err
+    (group,) = done.document["groups"]
+    return int(group["unread_count"])
+
+
+def test_what_was_shown_is_read(home: Home) -> None:
+    home.pair()
+    say(home, "one")
+    assert unread(home) == 1
+    assert "1 unread" in home.mdk("groups", "-a", "bob").out
+    assert "one" in home.mdk("history", "-a", "bob", "Lunch").out
+    assert unread(home) == 0
+    assert "unread" not in home.mdk("groups", "-a", "bob").out
+    say(home, "two")
+    say(home, "three")
+    assert unread(home) == 2
+    # An older page marks what it shows, not what is behind it.
+    lines = home.mdk("history", "-a", "bob", "Lunch", "--json").lines
+    say(home, "four")
+    assert unread(home) == 1
+    older = home.mdk("history", "-a", "bob", "Lunch", "--json", "--before", lines[-1]["id"])
+    assert [line["text"] for line in older.lines] == ["one", "two"]
+    assert unread(home) == 1
+    # Two of the four were shown before: listening shows all, and so marks the last.
+    assert listen(home, "--from-start", count=4) == ["one", "two", "three", "four"]
+    assert unread(home) == 0

@@ -155,6 +155,7 @@ def test_where_the_key_is_recorded(tmp_path: Path) -> None:
         return recorded(database)
 
     assert slot(source="file", path="/a/b") == KeySource("file", "/a/b")
+    assert slot(source="file", path="b") == KeySource("file", str(tmp_path / "b"))
     assert slot(source="keyring", service="mdk", key_id="7") == KeySource("keyring", "mdk/7")
     assert slot(source="secret", key_id="name") == KeySource("secret", "name")
     assert slot(source="env", key_id="NAME") == KeySource("env", "NAME")

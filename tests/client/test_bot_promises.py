@@ -24,6 +24,7 @@ from mdk import (
     errors,
 )
 from mdk import bot as bots
+from mdk.client import runtime
 from mdk.testing import Clock, LocalRelay, client
 from mdk.testing.clients import impatient
 from mdk.testing.fixtures import MakeClient
@@ -260,10 +261,10 @@ async def test_an_event_is_given_again_until_its_handler_returns(
 
 
 def test_the_pauses_between_attempts() -> None:
-    pauses = list(islice(bots.growing(bots._FIRST_PAUSE), 12))
+    pauses = list(islice(runtime.growing(bots._FIRST_PAUSE), 12))
     assert pauses[:4] == [0.5, 1, 2, 4]
     assert pauses[-2:] == [300, 300]
-    assert bots._LONGEST_PAUSE == 300
+    assert runtime.LONGEST_PAUSE == 300
 
 
 @pytest.mark.parametrize("backlog", [True, False])

@@ -8,6 +8,7 @@ import pytest
 from tests.client.people import PATIENCE, Metronome, event_of, hear, join, texts, until
 
 from mdk import (
+    Bot,
     Client,
     EventId,
     Group,
@@ -41,6 +42,31 @@ async def test_an_invite_waits_and_is_accepted(make_client: MakeClient) -> None:
     assert await bob.invites.pending() == []
     with pytest.raises(TimeoutError):
         await bob.invites.next(0.05)
+
+
+async def test_one_text_is_no_list_of_people(make_client: MakeClient) -> None:
+    """Python would take it letter by letter."""
+    alice = await make_client("alice")
+    group = await alice.groups.create("Lunch")
+    peer = Keys.generate().public_key
+    for field, wrong in (
+        ("members", lambda: alice.groups.create("x", peer.npub)),
+        ("admins", lambda: alice.groups.create("x", [peer], admins=peer.npub)),
+        ("relays", lambda: alice.groups.create("x", relays="wss://relay.example")),
+        ("relays", lambda: group.update(relays="wss://relay.example")),
+    ):
+        with pytest.raises(errors.InvalidInput) as raised:
+            await wrong()
+        assert raised.value.field == field
+        assert "instead of a list" in str(raised.value)
+    with pytest.raises(TypeError, match="members: list instead"):
+        await group.add([peer])  # type: ignore[arg-type]
+    with pytest.raises(errors.InvalidInput):
+        Client.open(":memory:", relays="wss://relay.example")
+    with pytest.raises(errors.InvalidInput) as raised:
+        Bot(":memory:", allow=[], relays="wss://relay.example")
+    assert raised.value.field == "relays"
+    assert len(alice.groups) == 1
 
 
 async def test_a_declined_invite_is_gone(make_client: MakeClient) -> None:

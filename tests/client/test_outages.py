@@ -155,6 +155,22 @@ async def test_bad_relays_do_not_hurt(relay: LocalRelay, faults: Faults) -> None
         await asyncio.gather(alice.close(), bob.close())
 
 
+async def test_an_answer_that_is_lost_is_no_event_that_is_lost(relay: LocalRelay) -> None:
+    alice = impatient(Client.open(":memory:", relays=[relay.url]), request_timeout=0.2)
+    async with alice:
+        await alice.ready(PATIENCE)
+        await alice.outbox.flush(PATIENCE)
+        relay.faults(Faults(lose_ok=True))
+        package = await alice.key_packages.rotate()
+        await relay.until(lambda r: r.events(30443)[-1].id == package.event_id, PATIENCE)
+        # The relay has it, and its author does not know.
+        with pytest.raises(TimeoutError):
+            await alice.outbox.flush(0.3)
+        relay.faults()
+        await alice.outbox.flush(PATIENCE)
+        assert relay.count(30443) == 1
+
+
 async def test_messages_while_away_come_in_order(relay: LocalRelay, tmp_path: Path) -> None:
     """A relay that returns three at a time, newest first."""
     alice, bob = Account(tmp_path, "alice", relay), Account(tmp_path, "bob", relay)
@@ -269,6 +285,8 @@ async def test_stats_count(relay: LocalRelay, make_client: MakeClient) -> None:
     assert stats.events_received >= 4
     assert [status.state for status in stats.relays] == ["connected"]
     text = stats.openmetrics()
+    assert stats.internal_errors == 0
+    assert "mdk_internal_errors_total 0" in text
     assert f"mdk_events_received_total {stats.events_received}" in text
     assert 'mdk_relays{state="connected"} 1' in text
     assert relay.url not in text
@@ -299,9 +317,10 @@ async def test_a_relay_that_answers_after_a_minute_holds_nobody_up() -> None:
         Faults(slow_bytes=True),
         Faults(auth_loop=True),
         Faults(lie_ok=True),
+        Faults(lose_ok=True),
         Faults(drop_silently_over=100),
     ],
-    ids=["endless", "huge", "slow", "auth", "lies", "drops"],
+    ids=["endless", "huge", "slow", "auth", "lies", "loses", "drops"],
 )
 async def test_one_hostile_relay_beside_a_good_one(faults: Faults) -> None:
     async with LocalRelay() as good, LocalRelay() as bad:

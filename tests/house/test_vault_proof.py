@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Iterable
+from itertools import combinations_with_replacement, product
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -64,7 +67,7 @@ def test_a_comment_that_belongs_to_no_test_is_an_error(tmp_path: Path) -> None:
         claims(tmp_path, f"import os\n\n{SAYS}S7\nX = 1\n\ndef test_it():\n    pass\n")
 
 
-def test_the_worst_case_decides(tmp_path: Path) -> None:
+def test_the_worst_case_decides_and_a_skipped_one_is_not_forgotten(tmp_path: Path) -> None:
     junit = tmp_path / "junit.xml"
     cases = [
         ("test_a[1]", ""),
@@ -73,6 +76,12 @@ def test_the_worst_case_decides(tmp_path: Path) -> None:
         ("test_b[2]", "<skipped type='pytest.skip'/>"),
         ("test_c", "<skipped type='pytest.skip'/>"),
         ("test_d", "<skipped type='pytest.xfail'/>"),
+        ("test_e[1]", "<skipped type='pytest.skip'/>"),
+        ("test_e[2]", "<skipped type='pytest.xfail'/>"),
+        ("test_f[1]", "<skipped type='pytest.skip'/>"),
+        ("test_f[2]", "<error/>"),
+        ("test_g[1]", ""),
+        ("test_g[2]", ""),
     ]
     inner = "".join(
         f"<testcase classname='tests.vault.test_x' name='{name}'>{result}</testcase>"
@@ -80,29 +89,63 @@ def test_the_worst_case_decides(tmp_path: Path) -> None:
     )
     junit.write_text(f"<testsuites><testsuite>{inner}</testsuite></testsuites>")
     found = {name: result for (name, _), result in proof.outcomes(junit).items()}
-    assert found == {"test_a": "failed", "test_b": "passed", "test_c": "skipped", "test_d": "open"}
+    assert found == {
+        "test_a": "failed",
+        "test_b": "skipped in part",
+        "test_c": "skipped",
+        "test_d": "open",
+        "test_e": "open",
+        "test_f": "failed",
+        "test_g": "passed",
+    }
+
+
+EVERY_RESULT = ("passed", "skipped", "skipped in part", "open", "failed", "unknown")
+
+
+def rows_of(results: Iterable[str], **more: Any) -> tuple[Any, dict[tuple[str, str], str]]:
+    """A row with a test for each result; one that is unknown was not run."""
+    tests = {(f"test_{n}", "tests/x.py"): result for n, result in enumerate(results)}
+    ran = {test: result for test, result in tests.items() if result != "unknown"}
+    return proof.Row("Says.", tests=list(tests), **more), ran
 
 
 @pytest.mark.parametrize(
-    ("results", "verdict"),
-    [
-        (["passed", "passed"], "shown"),
-        (["passed", "failed"], "**failed or not run**"),
-        (["passed", "unknown"], "**failed or not run**"),
-        (["passed", "open"], "in part"),
-        (["skipped", "passed"], "shown"),
-        (["skipped"], "not shown"),
-    ],
+    "results", [c for n in range(4) for c in combinations_with_replacement(EVERY_RESULT, n)]
 )
-def test_verdicts(results: list[str], verdict: str) -> None:
-    tests = [(f"test_{i}", "x.py") for i in range(len(results))]
-    row = proof.Row("Says.", tests=tests)
-    assert proof.judge(row, dict(zip(tests, results, strict=True))) == verdict
-    assert proof.judge(row, {}) == "**failed or not run**", "a test that was not run"
-    other = proof.Row("Says.", rust=["open.rs::x"])
-    assert proof.judge(other, {}) == "shown otherwise"
-    other.lacks = "Something."
-    assert proof.judge(other, {}) == "in part"
+def test_verdicts(results: tuple[str, ...]) -> None:
+    """Every combination of up to three tests, with other means and without, with something open and without."""
+    for rust, also, lacks in product(([], ["open.rs::x"]), ("", "Scenarios."), ("", "Windows.")):
+        row, ran = rows_of(results, rust=rust, also=also, lacks=lacks)
+        verdict = proof.judge(row, ran)
+        otherwise = bool(rust or also)
+        if {"failed", "unknown"} & set(results):
+            expected = "**failed or not run**"
+        elif not otherwise and set(results) <= {"skipped"}:
+            expected = "not shown"
+        elif lacks or set(results) - {"passed"}:
+            expected = "in part"
+        else:
+            expected = "shown" if results else "shown otherwise"
+        assert verdict == expected, (results, rust, also, lacks)
+
+
+@pytest.mark.parametrize("order", [("passed", "skipped"), ("skipped", "passed")])
+def test_a_test_that_was_skipped_is_named(order: tuple[str, ...]) -> None:
+    row, ran = rows_of(order)
+    text = proof.line("S1", row, ran)
+    assert f"| in part; skipped: `test_{order.index('skipped')}` |" in text
+    assert proof.standing(text) == ran, "the name alone is not taken for a result"
+    row, ran = rows_of(["passed", "skipped in part"], rust=["open.rs::x"], lacks="Windows.")
+    text = proof.line("S1", row, ran)
+    assert "| in part; open: Windows.; skipped: `test_1` |" in text
+    assert proof.standing(text) == ran
+    row, ran = rows_of(["skipped"], rust=["open.rs::x"])
+    assert "| in part; skipped: `test_0` |" in proof.line("S1", row, ran)
+    row, ran = rows_of(["skipped"])
+    assert "| not shown; skipped: `test_0` |" in proof.line("S1", row, ran)
+    row, ran = rows_of(["passed"])
+    assert "skipped" not in proof.line("S1", row, ran)
 
 
 def test_every_statement_and_target_has_its_row() -> None:

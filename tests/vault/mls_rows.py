@@ -60,11 +60,14 @@ def secrets(database: sqlite3.Connection) -> dict[str, bytes]:
     known = public(database)
     found: dict[str, bytes] = {}
 
-    def add(name: str, secret: bytes) -> None:
-        # A length may stand before a string by chance: then what follows is in part something known.
-        parts = [secret[at : at + 8] for at in range(0, SECRET, 8)]
-        if secret not in found.values() and not any(part in known for part in parts):
-            found[f"{name} {len(found)}"] = secret
+    def add(name: str, *candidates: bytes) -> None:
+        # The byte of a length may stand before a string by chance. What follows is then in part something known, or in
+        # part a secret of an earlier row that has a name already, and a life of its own.
+        settled = b"".join((known, *found.values()))
+        for secret in candidates:
+            parts = [secret[at : at + 8] for at in range(0, SECRET, 8)]
+            if secret not in found.values() and not any(part in settled for part in parts):
+                found[f"{name} {len(found)}"] = secret
 
     # Some of an epoch's secrets have a life of their own: the authenticator names an epoch in the history, resumption
     # secrets are kept by OpenMLS for later epochs, and the leaf's key comes with a KeyPackage that may be used again.
@@ -77,8 +80,7 @@ def secrets(database: sqlite3.Connection) -> dict[str, bytes]:
     )
     for label, value in rows:
         if label in NAMES:
-            for secret in strings(value):
-                add(NAMES[label], secret)
+            add(NAMES[label], *strings(value))
     for table in ("groups", "nodes"):
         for (secret,) in database.execute(f"SELECT event_key FROM {table}"):
             add("exporter secret", secret)

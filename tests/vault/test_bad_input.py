@@ -145,6 +145,11 @@ def truncated(home: Home) -> None:
     os.truncate(home.database, home.database.stat().st_size - 1000)
 
 
+def truncated_at_a_page(home: Home) -> None:
+    home.make()
+    os.truncate(home.database, home.database.stat().st_size - 4096)
+
+
 def newer(home: Home) -> None:
     home.make()
     edit(home, "PRAGMA user_version = 4711")
@@ -234,6 +239,12 @@ def broken_record(home: Home) -> None:
     (home.folder / "mdk.db.keyinfo").write_text("{}")
 
 
+def name_that_is_taken(home: Home) -> None:
+    taken = home.folder / "mdk.db.tmp"
+    taken.write_text("somebody's")
+    taken.chmod(0o600)
+
+
 def another_account(home: Home) -> None:
     with Mdk.open(home.database, keys=Keys.generate(), key=home.key):
         pass
@@ -253,6 +264,7 @@ CASES: list[tuple[Callable[[Home], None], type[errors.MdkError]]] = [
     (replaced_by_another, errors.NotADatabase),
     (empty, errors.EmptyDatabase),
     (truncated, errors.TruncatedDatabase),
+    (truncated_at_a_page, errors.TruncatedDatabase),
     (newer, errors.SchemaTooNew),
     (older, errors.SchemaTooOld),
     (key_file_too_wide, errors.KeyFileTooWide),
@@ -270,6 +282,7 @@ CASES: list[tuple[Callable[[Home], None], type[errors.MdkError]]] = [
     (directory_in_its_place, errors.NotARegularFile),
     (wide_directory, errors.DirectoryTooWide),
     (broken_record, errors.KeyRecordMalformed),
+    (name_that_is_taken, errors.DestinationExists),
     (another_account, errors.WrongAccount),
 ]
 NAMES = [getattr(case, "__name__", "foreign") for case, _ in CASES]
@@ -296,6 +309,73 @@ def test_each_has_its_own_exception_and_changes_nothing(
     # The key was right, so SQLite has looked: what it wrote is the same.
     if not home.database.is_dir() and expected is not errors.WrongAccount:
         assert home.state() == before
+
+
+# What only opening asks for; and damage, which these look for and read around.
+OPENS_ONLY = {errors.DirectoryTooWide, errors.WrongAccount}
+READS_ON = {errors.TruncatedDatabase}
+
+
+@pytest.mark.parametrize(("spoil", "expected"), CASES, ids=NAMES)
+def test_whatever_reads_the_database_says_the_same_as_opening(
+    home: Home, tmp_path: Path, spoil: Callable[[Home], None], expected: type[errors.MdkError]
+) -> None:
+    spoil(home)
+    new = tmp_path / "new.db"
+    expected = expected if home.database.exists() else errors.FileMissing
+    reading: list[Callable[[], object]] = [
+        lambda: vault.verify(home.database, key=home.key),
+        lambda: vault.salvage(home.database, new, key=home.key, to_key=DatabaseKey.raw(RAW)),
+        lambda: vault.encrypt_existing(
+            home.database, key=DatabaseKey.raw(b"n" * 32), to=new, from_key=home.key
+        ),
+    ]
+    opening: list[Callable[[], object]] = [
+        lambda: vault.rekey(home.database, key=home.key),
+        lambda: vault.backup(home.database, new, passphrase="x", key=home.key),
+    ]
+    calls = [] if expected in OPENS_ONLY | READS_ON else reading
+    for call in calls + ([] if expected is errors.WrongAccount else opening):
+        with pytest.raises(errors.MdkError) as caught:
+            call()
+        assert type(caught.value) is expected
+        assert caught.value.hint
+        assert not new.exists()
+
+
+def test_without_a_key_the_record_says_where_it_is(home: Home, tmp_path: Path) -> None:
+    home.use_file()
+    home.make()
+    moved = tmp_path / "moved"
+    home.folder.rename(moved)
+    database, new = moved / "mdk.db", tmp_path / "new"
+    assert vault.verify(database).ok
+    assert not vault.rekey(database).old_key_kept
+    vault.backup(database, tmp_path / "backup", passphrase="x")
+    vault.salvage(database, new / "mdk.db", to_key=DatabaseKey.from_file(new / "key"))
+    assert vault.verify(new / "mdk.db").ok
+    with Mdk.open(database, keys=KEYS) as account:
+        assert account.info.key_source == "file"
+        account.rekey(DatabaseKey.raw(RAW))
+    with pytest.raises(errors.KeyNotGiven) as caught:
+        vault.verify(database)
+    assert caught.value.hint
+    with pytest.raises(errors.KeyNotGiven):
+        Mdk.open(database, keys=KEYS)
+
+
+def test_a_copy_never_takes_the_key_of_the_original(home: Home, tmp_path: Path) -> None:
+    home.key_file = tmp_path / "elsewhere" / "mdk.key"
+    home.use_file()
+    home.make()
+    kept = home.key_file.read_bytes()
+    shutil.copytree(home.folder, tmp_path / "copy")
+    copy = tmp_path / "copy" / "mdk.db"
+    assert vault.rekey(copy).old_key_kept
+    assert home.key_file.read_bytes() == kept
+    for database in (home.database, copy):
+        with Mdk.open(database, keys=KEYS, key=home.key) as account:
+            assert [group.name for group in account.groups()] == ["Lunch"]
 
 
 def test_the_database_opens_again_once_the_cause_is_gone(home: Home) -> None:

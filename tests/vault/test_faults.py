@@ -14,6 +14,7 @@ import pytest
 from tests.vault.torture import operations
 from tests.vault.torture.faults import fault_once, sweep
 from tests.vault.torture.kill import Bench, bench
+from tests.vault.torture.migration import migrations
 from tests.vault.torture.operations import by_name
 from tests.vault.torture.shim import CHANGES, ERRORS, Kind, Mode, Plan
 
@@ -30,6 +31,12 @@ EVERY = {
     "encrypt_existing": 97,
 }
 EVERY |= {"rekey": 31, "backup": 2, "reopen": 23, "create_group": 29, "welcome": 17}
+# In every migration and re-key; the sample meets it in the first.
+LOG_UNREAD = pytest.mark.xfail(reason="a log that cannot be read is called damage of the file")
+NAMES = [
+    pytest.param(o.name, marks=[LOG_UNREAD] if o.name == "migrate_schema-1" else [])
+    for o in operations.all_operations()
+]
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +47,7 @@ def stand() -> Iterator[Bench]:
 
 # proves: R5
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("name", [o.name for o in operations.all_operations()])
+@pytest.mark.parametrize("name", NAMES)
 def test_a_fault_is_an_error_without_a_change(stand: Bench, name: str) -> None:
     tally = sweep(stand, by_name(name), every=EVERY.get(name, 13), seed=4)
     assert not tally.failures, "\n".join(tally.failures)
@@ -96,6 +103,24 @@ def test_a_new_database_that_cannot_be_read_back_is_not_called_damaged(
         if not fired:
             break
     assert errors == {"StorageError"}
+
+
+# proves: R5
+@LOG_UNREAD
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("name", ["rekey_file", *(o.name for o in migrations())])
+def test_a_log_that_cannot_be_read_is_not_called_damaged(stand: Bench, name: str) -> None:
+    """It holds what was acknowledged last, or what the migration has just written."""
+    operation = by_name(name)
+    stand.ready(operation)
+    # A re-key reads the log before it reads anything else, a migration many pages of it at its end.
+    for target in range(1, 25) if name == "rekey_file" else range(1, 1000, 3):
+        plan = Plan(Mode.FAIL, target, Kind.READ, errno.EIO)
+        fired, tally = fault_once(stand, operation, plan, reopen=target % 2 == 0)
+        assert not tally.failures, "\n".join(tally.failures)
+        if not fired:
+            break
+    assert target > 20
 
 
 # proves: R5

@@ -54,6 +54,8 @@ pub struct Stats {
     pub backlog_processed: u64,
     /// Places in a relay's history that could not be paged through (more events in a second than it returns).
     pub possible_gaps: u64,
+    /// Faults of ours in the connections of the pool, which were made anew.
+    pub internal_errors: u64,
 }
 
 /// An account's client. Clones are the same client; when the last one is dropped, its tasks end.
@@ -310,6 +312,7 @@ impl Client {
             backlog_fetched: read(&counters.fetched),
             backlog_processed: read(&counters.processed),
             possible_gaps: read(&counters.gaps),
+            internal_errors: self.0.shared.pool.panics(),
         }
     }
 }

@@ -20,16 +20,18 @@ mod accounts;
 mod auth;
 mod command;
 mod frames;
+mod home;
 mod meter;
 mod registry;
 mod session;
 mod socket;
+mod supervise;
 mod types;
 mod worker;
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use mdk_wire::PublicKey;
@@ -39,10 +41,10 @@ use tokio::time::{Instant, timeout};
 
 use self::accounts::Accounts;
 use self::command::{Command, Publish, Query};
+use self::home::Home;
 use self::registry::{Handle, Host, Place, Registry};
-use self::session::Apart;
 pub use self::types::{Account, Arrived, Origin, Page, Published, RelayState, RelayStatus};
-use self::worker::{Status, Worker};
+use self::worker::Worker;
 use crate::dial::{Dialer, Resolve, SystemResolver, address};
 use crate::error::{ClientError, Result};
 use crate::options::PoolOptions;
@@ -72,6 +74,8 @@ struct Inner {
     options: Arc<PoolOptions>,
     dialer: Dialer,
     closed: AtomicBool,
+    /// Times that a task was started again after a panic.
+    panics: AtomicU64,
     relays: Mutex<Registry>,
 }
 
@@ -88,6 +92,7 @@ impl Pool {
             options: Arc::new(options),
             dialer,
             closed: AtomicBool::new(false),
+            panics: AtomicU64::new(0),
             relays: Mutex::default(),
         }))
     }
@@ -294,6 +299,12 @@ impl Pool {
         self.0.relays().handles().count()
     }
 
+    /// Faults of ours that were survived: how often the task of a connection panicked, and connected again.
+    #[must_use]
+    pub fn panics(&self) -> u64 {
+        self.0.panics.load(Ordering::Relaxed)
+    }
+
     /// What the relay says about itself, from the cache or asked for now (at most 10 s). `None` when it says nothing, or is not
     /// open.
     pub async fn info(&self, url: &str) -> Option<RelayInfo> {
@@ -331,7 +342,7 @@ impl Inner {
         let open = relays.hosts.get(at).and_then(|host| host.connections.get(&place));
         let open = open.map(|handle| handle.commands.send(Command::Open(account.clone())));
         if !matches!(open, Some(Ok(()))) {
-            // A task ends on its own only when the registry has forgotten it; this one died.
+            // A task ends on its own only when the registry has forgotten it; this one died for good.
             if open.is_some() {
                 relays.remove(at, place);
             }
@@ -369,60 +380,11 @@ impl Inner {
             failures: 0,
             challenges: false,
             lazy: false,
+            since: None,
             home,
         };
         let task = tokio::spawn(worker.run());
         Handle { commands, status, info, task, accounts: HashSet::new(), full: false }
-    }
-}
-
-/// Which connection a task serves, and what it may ask of its pool.
-struct Home {
-    pool: Weak<Inner>,
-    url: url::Url,
-    at: (String, Origin),
-    place: Place,
-}
-
-impl Home {
-    /// Gives an account another connection, with the requests that are to be made there.
-    fn part(&self, account: &Account, why: Apart, requests: Vec<Command>) {
-        let Some(pool) = self.pool.upgrade() else { return };
-        let mut relays = pool.relays();
-        let who = account.public_key;
-        let here = Some((self.at.1, self.place));
-        if pool.closed.load(Ordering::SeqCst) || relays.place_of(&self.at.0, &who) != here {
-            return;
-        }
-        relays.leave(&self.at.0, &who);
-        if let Some(host) = relays.hosts.get_mut(&self.at) {
-            host.unshared |= why == Apart::Own;
-            if let Some(handle) = host.connections.get_mut(&self.place) {
-                handle.full |= why == Apart::Full;
-            }
-        }
-        let place = relays.place_for(&self.at, &who);
-        Inner::admit(&pool, &mut relays, &self.url, &self.at, place, account);
-        if let Some(handle) = relays.find(&self.at.0, &who) {
-            for request in requests {
-                let _ = handle.commands.send(request);
-            }
-        }
-    }
-
-    /// Takes the connection out of the pool, unless there is something to do after all. Nothing can be opened in between.
-    fn retire(&self, commands: &mpsc::UnboundedReceiver<Command>, status: &Status) -> bool {
-        let Some(pool) = self.pool.upgrade() else { return true };
-        let mut relays = pool.relays();
-        let handle = relays.hosts.get(&self.at).and_then(|host| host.connections.get(&self.place));
-        if !handle.is_some_and(|handle| Arc::ptr_eq(&handle.status, status)) {
-            return true;
-        }
-        if !commands.is_empty() {
-            return false;
-        }
-        relays.remove(&self.at, self.place);
-        true
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use mdk_core::{CommitState, Config, Engine};
 use mdk_wire::GroupId;
+use mdk_wire::limits::MAX_RELAYS;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -121,10 +122,17 @@ impl Upkeep {
             shared.interests_wake.notify_one();
         }
         let now = Instant::now();
+        // What one of these cannot do keeps none of the others from being done.
+        let mut published = Ok(());
         if self.key_package_at.is_some_and(|at| at <= now) {
-            self.key_package_at = Some(now + self.key_package().await?);
+            let (least, most) = (shared.options.retry_min, shared.options.retry_max);
+            let looked = self.key_package().await;
+            let pause =
+                looked.as_ref().map_or_else(|_| backoff(least, most, self.failures), |p| *p);
+            self.key_package_at = Some(now + pause);
+            published = looked.map(|_| ());
         }
-        self.renew().await?;
+        let renewed = self.renew().await;
         if self.lists_at.is_some_and(|at| at <= now) {
             // It may have to wait for a relay; the ticks must not.
             self.lists_at = None;
@@ -136,12 +144,13 @@ impl Upkeep {
         let (done, _) = oneshot::channel();
         // A full queue: next time.
         let _ = shared.commands.try_send(Command::KeepCursors(done));
-        Ok(())
+        published.and(renewed)
     }
 
     /// Sees to it that there is a KeyPackage of ours on the account's relays. When to look again.
     async fn key_package(&mut self) -> Result<Duration> {
-        let (shared, own) = (&self.shared, self.shared.own_relays());
+        let (shared, mut own) = (&self.shared, self.shared.own_relays());
+        own.truncate(MAX_RELAYS);
         if own.is_empty() {
             return Ok(shared.options.retry_max);
         }

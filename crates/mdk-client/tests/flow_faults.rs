@@ -92,3 +92,16 @@ async fn a_client_that_stops_wakes_all_who_wait_for_changes() {
     let commit = soon("a commit", commit).await.unwrap();
     assert!(matches!(commit, Err(ClientError::CommitLost | ClientError::Closed)), "{commit:?}");
 }
+
+/// A KeyPackage names 16 relays at most; an account may have more.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_with_many_relays_can_be_invited() {
+    let relay = relay().await;
+    let others: Vec<String> = (0..16).map(|n| format!("ws://127.0.0.1:9/{n}")).collect();
+    let all: Vec<&str> =
+        [relay.url()].into_iter().chain(others.iter().map(String::as_str)).collect();
+    let alice = Person::new(options(&all)).await;
+    alice.ready().await;
+    assert_eq!(relay.count(30443).await, 1);
+    assert_eq!(alice.with(|engine| engine.key_packages().unwrap()[0].relays.len()), 16);
+}

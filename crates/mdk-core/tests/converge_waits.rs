@@ -215,7 +215,8 @@ fn a_message_costs_the_same_however_much_was_said_since_a_fork() {
         });
         times.push(time.min().unwrap());
     }
-    assert!(times[1] < 3 * times[0].max(COUNTED), "{times:?}");
+    // (reading all of it each time would be more than ten times as much; the larger file costs a little)
+    assert!(times[1] < 6 * times[0], "{times:?}");
     // One more account makes the choice wait again.
     let text = world.max.says("me too");
     world.us.applies(&text);

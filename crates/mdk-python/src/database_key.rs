@@ -1,9 +1,10 @@
 //! `mdk.DatabaseKey`.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mdk_store::{KeyringKey, KeyringStore};
+use mdk_store::{KeyringKey, KeyringStore, OpenError};
 use mdk_wire::secret::wipe_stack;
 use mdk_wire::{Secret, SecretVec};
 use pyo3::buffer::PyBuffer;
@@ -203,7 +204,15 @@ impl DatabaseKey {
     }
 }
 
-/// The key that was given, or the default.
+/// The key that was given, or what the record beside the database says.
+pub(crate) fn or_recorded(
+    key: Option<&DatabaseKey>,
+    path: &Path,
+) -> Result<mdk_store::DatabaseKey, OpenError> {
+    key.map_or_else(|| mdk_store::DatabaseKey::recorded(path), |key| Ok(key.key.clone()))
+}
+
+/// The key of a new database that was given, or the default.
 pub(crate) fn or_keyring(key: Option<&DatabaseKey>) -> mdk_store::DatabaseKey {
     match key {
         Some(key) => key.key.clone(),

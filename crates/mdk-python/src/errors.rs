@@ -35,7 +35,7 @@ classes! {
     FileMissing, ForeignDatabase, ForeignOwner, Forked, GroupNotFound, GroupSettling, GroupTooLarge,
     GroupUnrecoverable, HardLink, InMemory, IncompatibleMember, InternalError, InvalidEvent,
     InvalidIdentifier, InvalidInput, InvalidKey, InvalidPassphrase, InvalidRelayUrl, InviteNotFound,
-    KeyFileTooWide, KeyMalformed, KeyMissing, KeyNotStored, KeyPackageNotFound, KeyRecordMalformed,
+    KeyFileTooWide, KeyMalformed, KeyMissing, KeyNotGiven, KeyNotStored, KeyPackageNotFound, KeyRecordMalformed,
     KeyringAmbiguous, KeyringLocked, KeyringTimeout, KeyringUnavailable, KeysMissing, LastAdmin, LockLost,
     LogWithoutDatabase, MediaCorrupt, MediaError, MediaStale, MediaTooLarge, MediaUnavailable, MessageNotFound, NewKeyNeeded, NoAnswer, NoRelayAccepted, NotABackup, NotADatabase,
     NotARegularFile, NotAdmin, NotAllowed, NotConnected, NotEncrypted, NotEnoughSpace, NotFound, NotMember,

@@ -59,7 +59,7 @@ fn opened<T>(
 ///
 /// Args:
 ///     path: the database file.
-///     key: how it is encrypted; None means `DatabaseKey.keyring()`.
+///     key: how it is encrypted. None: where the record beside it says, or `DatabaseKey.keyring()`.
 ///     progress: called with a Progress now and then; an exception in it cancels and is passed on.
 ///
 /// Raises:
@@ -73,8 +73,12 @@ pub(crate) fn verify<'py>(
     key: Option<&DatabaseKey>,
     progress: Callback,
 ) -> Object<'py> {
-    let (path, key) = (path.get()?, database_key::or_keyring(key));
-    detached(py, "verify", progress, |t| t.with(|p| mdk_store::verify(&path, &key, p)))?.to_py(py)
+    let path = path.get()?;
+    let report = detached(py, "verify", progress, |t| {
+        let key = database_key::or_recorded(key, &path)?;
+        t.with(|p| mdk_store::verify(&path, &key, p))
+    })?;
+    report.to_py(py)
 }
 
 /// Encrypts a whole database anew, as `Mdk.rekey()` does: a RekeyReport.
@@ -82,7 +86,7 @@ pub(crate) fn verify<'py>(
 /// Args:
 ///     path: the database file, which nobody has open.
 ///     to: where the new key is kept; None: where the old one is.
-///     key: the present key; None means `DatabaseKey.keyring()`.
+///     key: the present key. None: where the record beside it says, or `DatabaseKey.keyring()`.
 ///     progress: called with a Progress now and then; an exception in it cancels and is passed on.
 #[pyfunction]
 #[pyo3(signature = (path, to=None, *, key=None, progress=Callback::none()))]
@@ -94,9 +98,10 @@ pub(crate) fn rekey<'py>(
     key: Option<&DatabaseKey>,
     progress: Callback,
 ) -> Object<'py> {
-    let (path, key) = (path.get()?, database_key::or_keyring(key));
+    let path = path.get()?;
     let to = to.map(|to| &to.key);
     let report = detached(py, "rekey", progress, |t| {
+        let key = database_key::or_recorded(key, &path)?;
         opened(&path, &key, |store| t.with(|p| store.rekey(to, p)))
     })?;
     report.to_py(py)
@@ -108,7 +113,7 @@ pub(crate) fn rekey<'py>(
 ///     path: the database file, which nobody has open.
 ///     to: the new file, which must not exist.
 ///     passphrase: 1 to 1,024 bytes; str or bytes.
-///     key: how the database is encrypted; None means `DatabaseKey.keyring()`.
+///     key: how the database is encrypted. None: where the record beside it says, or `DatabaseKey.keyring()`.
 ///     progress: called with a Progress now and then; an exception in it cancels and is passed on.
 #[pyfunction]
 #[pyo3(signature = (path, to, *, passphrase, key=None, progress=Callback::none()))]
@@ -121,9 +126,10 @@ pub(crate) fn backup<'py>(
     key: Option<&DatabaseKey>,
     progress: Callback,
 ) -> Object<'py> {
-    let (path, to, key) = (path.get()?, to.get()?, database_key::or_keyring(key));
+    let (path, to) = (path.get()?, to.get()?);
     let passphrase = passphrase.get("passphrase")?;
     let report = detached(py, "backup", progress, |t| {
+        let key = database_key::or_recorded(key, &path)?;
         opened(&path, &key, |store| t.with(|p| store.backup(&to, &passphrase, p)))
     })?;
     report.to_py(py)
@@ -192,7 +198,7 @@ pub(crate) fn encrypt_existing<'py>(
 /// Args:
 ///     path: the damaged file.
 ///     to: the new file, which must not exist.
-///     key: how the damaged one is encrypted; None means `DatabaseKey.keyring()`.
+///     key: how the damaged one is encrypted. None: where the record beside it says, or `DatabaseKey.keyring()`.
 ///     to_key: how the new one is to be encrypted; None means `DatabaseKey.keyring()`.
 ///     progress: called with a Progress now and then; an exception in it cancels and is passed on.
 #[pyfunction]
@@ -207,8 +213,9 @@ pub(crate) fn salvage<'py>(
     progress: Callback,
 ) -> Object<'py> {
     let (path, to) = (path.get()?, to.get()?);
-    let (key, to_key) = (database_key::or_keyring(key), database_key::or_keyring(to_key));
+    let to_key = database_key::or_keyring(to_key);
     let report = detached(py, "salvage", progress, |t| {
+        let key = database_key::or_recorded(key, &path)?;
         t.with(|p| mdk_store::salvage(&path, &key, &to, &to_key, p))
     })?;
     report.to_py(py)

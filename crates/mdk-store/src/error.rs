@@ -132,8 +132,10 @@ pub enum OpenError {
     /// The file exists but holds nothing. Remove it to create a new database, or restore a backup.
     #[error("the database file is empty")]
     Empty,
-    /// The file does not end at a page border: a copy was cut short. Restore a complete copy.
-    #[error("the database file is truncated: {size} bytes is not a whole number of pages")]
+    /// The file does not end at a page border, or before its last page: a copy was cut short. Restore a complete copy.
+    #[error(
+        "the database file is truncated: it ends after {size} bytes, before the end of its last page"
+    )]
     Truncated {
         /// Its size in bytes.
         size: u64,
@@ -180,6 +182,13 @@ pub enum OpenError {
     #[error("the {source} holds no key for the database", source = source_text(source))]
     KeyMissing {
         /// The kind of place, as in [`StoreInfo::key_source`](crate::StoreInfo::key_source).
+        r#source: &'static str,
+    },
+    /// No key was given, and the record beside the database says that it has to be (`source`): it is kept nowhere, or
+    /// opened with a passphrase. Give it.
+    #[error("the key of the database has to be given each time; it was last given as: {source}")]
+    KeyNotGiven {
+        /// The kind of source, as in [`StoreInfo::key_source`](crate::StoreInfo::key_source).
         r#source: &'static str,
     },
     /// The key file is readable or writable by others. Run `chmod 600` on it.
@@ -337,6 +346,13 @@ pub enum OpenError {
     BadPath {
         /// Which file.
         role: FileRole,
+    },
+    /// A file stands under a name that is made from that of the database, and nothing shows that it is one of its own.
+    /// Move it away, or use another path.
+    #[error("a file that is not of this database has its name with `{suffix}` behind it")]
+    NameTaken {
+        /// What follows the name of the database.
+        suffix: &'static str,
     },
     /// The operating system refused. The kind says why; see the system log.
     #[error("{action} the {role} failed: {kind}")]

@@ -12,9 +12,12 @@ use crate::{
     DatabaseKey, FileRole, OpenError, StoreError,
     files::{self, Place},
     key_source::{self, Home},
-    open::remove_side_cars,
+    open::{self, remove_side_cars},
     side_record::{self, Record, State},
 };
+
+/// What the name of a database that is being made ends in.
+const TEMP: &str = ".tmp";
 
 /// A key that is stored and recorded, but for which no database counts yet.
 pub(crate) struct Prepared {
@@ -39,8 +42,9 @@ pub(crate) fn create<E: From<OpenError>>(
     source: &DatabaseKey,
     fill: impl FnOnce(&OsStr, &Secret<32>) -> Result<(), E>,
 ) -> Result<Created, E> {
+    let temp = files::with_suffix(place.name(), TEMP);
+    refuse_foreign(place, &temp)?;
     let prepared = prepare(place, source)?;
-    let temp = files::with_suffix(place.name(), ".tmp");
     if let Err(error) = empty(place, &temp) {
         // Whatever stands there is not ours to remove.
         prepared.undo(place);
@@ -69,6 +73,8 @@ pub(crate) fn create<E: From<OpenError>>(
         if named {
             place.remove(place.name());
         }
+        // Before the record that shows that the temporary file is ours. Should it fail, there is nothing to be done.
+        let _ = place.sync_dir();
         prepared.undo(place);
         return Err(error);
     }
@@ -99,8 +105,10 @@ pub(crate) fn prepare(place: &Place, source: &DatabaseKey) -> Result<Prepared, O
         None => return Err(missing),
     };
     home.slot.check = side_record::check(&key);
+    // A key that is made now is this database's alone, whatever the record of the first try has come to.
+    home.slot.shared &= !make;
     let mut prepared = Prepared { key, home, made: false, first: record.is_none() };
-    let wanted = Record::new(State::Creating, prepared.home.slot.clone());
+    let wanted = Record::new(place, State::Creating, prepared.home.slot.clone());
     if record.as_ref() != Some(&wanted) {
         wanted.write(place).inspect_err(|_| prepared.undo(place))?;
     }
@@ -124,7 +132,7 @@ pub(crate) fn is_late(made: &Result<(), OpenError>) -> bool {
 impl Prepared {
     /// The database exists: says so in the record. If that fails, the next opening does it.
     pub(crate) fn ready(&self, place: &Place) -> Result<(), OpenError> {
-        Record::new(State::Ready, self.home.slot.clone()).write(place)
+        Record::new(place, State::Ready, self.home.slot.clone()).write(place)
     }
 
     /// Takes back what this call has stored. A key that cannot be taken back keeps its record: without it the key would
@@ -145,6 +153,20 @@ impl Created {
         place.remove(place.name());
         self.prepared.undo(place);
     }
+}
+
+/// Refuses a temporary file that is not known to be ours: the record of a first open that has begun is durable before its
+/// temporary file is made, and goes after it.
+fn refuse_foreign(place: &Place, temp: &OsStr) -> Result<(), OpenError> {
+    if side_record::read(place)?.is_some_and(|record| record.state == State::Creating) {
+        return Ok(());
+    }
+    for name in open::SIDE_CARS.iter().chain(&[""]).map(|suffix| files::with_suffix(temp, suffix)) {
+        if place.inspect(&name, FileRole::Database)?.is_some() {
+            return Err(OpenError::NameTaken { suffix: TEMP });
+        }
+    }
+    Ok(())
 }
 
 /// Makes the temporary file, empty and private; what a crash has left there has encrypted nothing that counts.

@@ -3,12 +3,13 @@
 
 mod file;
 mod given;
+mod next;
+mod recorded;
 mod wrapped;
 
 use std::{
     ffi::{OsStr, OsString},
     path::Path,
-    time::Duration,
 };
 
 use mdk_wire::{Secret, SecretVec};
@@ -23,9 +24,14 @@ use crate::{
     vault,
 };
 use file::KeyFile;
+pub(crate) use next::locate_next;
+pub(crate) use recorded::{known_source, present, recorded};
 
 /// What a key file is called whose name still belongs to the key before it.
 pub(crate) const NEW: &str = "new";
+
+/// How many hex digits a generation has that is random.
+const GENERATION: usize = 8;
 
 /// The place of one key.
 pub(crate) struct Home {
@@ -85,6 +91,7 @@ pub(crate) fn locate(
             let service = known.and_then(|slot| slot.service.as_ref()).unwrap_or(&key.service);
             let ring = Keyring::new(store, service, key.allow_volatile, key.timeout)?;
             slot.generation = known.and_then(|slot| slot.generation.clone());
+            slot.shared = known.is_some_and(|slot| slot.shared);
             slot.store = Some(keyring::store_name(ring.store).to_owned());
             slot.service = Some(ring.service.clone());
             let name = entry_name(&id, slot.generation.as_deref());
@@ -94,9 +101,11 @@ pub(crate) fn locate(
         DatabaseKey::File(path) => {
             let file = KeyFile::new(path)?;
             refuse_names_of_database(place, path)?;
-            slot.path = file.text();
-            slot.generation = generation.filter(|_| known.is_some_and(|k| k.path == slot.path));
-            Kind::File(file.with_generation(slot.generation.as_deref()))
+            slot.path = file.text(place);
+            let (file, known) = file.known_as(place, known)?;
+            slot.generation = file.generation().map(str::to_owned);
+            slot.shared = known.is_some_and(|slot| slot.shared);
+            Kind::File(file)
         }
         DatabaseKey::Passphrase(passphrase) => {
             wrapped::check_passphrase(passphrase)?;
@@ -126,6 +135,16 @@ pub(crate) fn names(key: &OsStr) -> [OsString; 4] {
     ["", ".tmp", ".new", ".new.tmp"].map(|suffix| files::with_suffix(key, suffix))
 }
 
+/// Whether `name` is one of a key file `key`, or that of a key that a re-key has put beside one of another database.
+pub(crate) fn is_of_key(key: &OsStr, name: &OsStr) -> bool {
+    let generation = || {
+        let rest = name.to_str()?.strip_prefix(key.to_str()?)?.strip_prefix('.')?;
+        let id = rest.strip_suffix(".tmp").unwrap_or(rest);
+        Some(id.len() == GENERATION && id.bytes().all(|b| b.is_ascii_hexdigit()))
+    };
+    names(key).iter().any(|own| name == own) || generation().unwrap_or(false)
+}
+
 /// A key in a file that the database makes, replaces and removes would be lost with it.
 fn refuse_names_of_database(place: &Place, path: &Path) -> Result<(), OpenError> {
     let refused = OpenError::BadPath { role: FileRole::Key };
@@ -137,46 +156,6 @@ fn refuse_names_of_database(place: &Place, path: &Path) -> Result<(), OpenError>
     let beside = folder(path).is_some_and(|dir| Some(dir) == folder(&place.path(place.name())));
     let taken = names(name).iter().any(|name| open::is_of_database(place.name(), name));
     if beside && taken { Err(refused) } else { Ok(()) }
-}
-
-/// The place that the side record names, as far as it can be reached without being told more.
-pub(crate) fn recorded(place: &Place, slot: &KeySlot) -> Option<Home> {
-    recorded_within(place, slot, crate::KeyringKey::default().timeout)
-}
-
-fn recorded_within(place: &Place, slot: &KeySlot, timeout: Duration) -> Option<Home> {
-    let generation = slot.generation.as_deref();
-    let kind = match slot.source.as_str() {
-        "keyring" => {
-            let store = keyring::store_from_name(slot.store.as_deref()?)?;
-            let (service, id) = (slot.service.as_deref()?, slot.key_id.as_deref()?);
-            // Whoever made the record has agreed to a volatile store.
-            let ring = Keyring::new(store, service, true, timeout).ok()?;
-            Kind::Keyring { ring, name: entry_name(id, generation), create: false }
-        }
-        "file" => {
-            let file = KeyFile::new(slot.path.as_deref()?.as_ref()).ok()?;
-            Kind::File(file.with_generation(generation))
-        }
-        "passphrase" => {
-            Kind::Wrapped(KeyFile::beside(place).ok()?.with_generation(generation), None)
-        }
-        _ => return None,
-    };
-    Some(Home { slot: slot.clone(), kind })
-}
-
-/// Whether the key that the side record names is there. `None`: that cannot be asked without being told more.
-pub(crate) fn present(
-    place: &Place,
-    slot: &KeySlot,
-    timeout: Duration,
-) -> Result<Option<bool>, OpenError> {
-    match recorded_within(place, slot, timeout).map(|home| home.kind) {
-        Some(Kind::Keyring { ring, name, .. }) => ring.get(&name).map(|key| Some(key.is_some())),
-        Some(Kind::File(file) | Kind::Wrapped(file, _)) => file.read().map(|t| Some(t.is_some())),
-        Some(Kind::Given(_)) | None => Ok(None),
-    }
 }
 
 /// Refuses a file descriptor that is closed. Asked before anything else is opened: its number could be taken by then.
@@ -259,8 +238,12 @@ impl Home {
         true
     }
 
-    /// Removes the key that the slot speaks of, if it is still there. Whether it is gone.
+    /// Removes the key that the slot speaks of, if it is still there. Whether it is gone. One that another database may
+    /// need is left alone, and counts as gone: it is not this database's any more.
     pub(crate) fn retire(&self) -> bool {
+        if self.slot.shared {
+            return true;
+        }
         if let Kind::File(file) | Kind::Wrapped(file, _) = &self.kind {
             file.remove_temporary();
         }
@@ -290,21 +273,21 @@ impl Home {
         }
     }
 
-    /// Removes what a lost re-key has left where the next key file is made. Its own name it has had never.
+    /// Removes what a lost re-key has left where the next wrapped key is made: that name belongs to this database. What
+    /// stands at the name of another key file may be anybody's.
     pub(crate) fn clear_next(&self) -> Result<(), OpenError> {
         match &self.kind {
-            Kind::File(file) | Kind::Wrapped(file, _) if self.slot.generation.is_some() => {
-                match file.wipe() {
-                    true => Ok(()),
-                    false => Err(files::io_error(
-                        "removing",
-                        FileRole::Key,
-                        &std::io::ErrorKind::Other.into(),
-                    )),
-                }
+            Kind::Wrapped(file, _) if self.slot.generation.is_some() && !file.wipe() => {
+                let kind = std::io::ErrorKind::Other;
+                Err(files::io_error("removing", FileRole::Key, &kind.into()))
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether the place of the next key has to be looked at first. The name of one in a keyring is random.
+    pub(crate) fn may_be_taken(&self) -> bool {
+        self.slot.generation.is_none() || matches!(self.kind, Kind::File(_))
     }
 
     /// Gives a key file that was made as `new` its name; the file that had it goes.
@@ -332,32 +315,6 @@ fn entry_name(id: &str, generation: Option<&str>) -> String {
         None => id.to_owned(),
         Some(generation) => format!("{id}#{generation}"),
     }
-}
-
-/// The place where the next key of a re-key goes: beside the present one, if it is the same place.
-pub(crate) fn locate_next(
-    place: &Place,
-    source: &DatabaseKey,
-    current: &KeySlot,
-) -> Result<Home, OpenError> {
-    let bare = KeySlot { generation: None, ..current.clone() };
-    let mut home = locate(place, source, Some(&bare), true)?;
-    if !home.keeps_keys() || !home.slot.same_place(&bare) {
-        return Ok(home);
-    }
-    let generation = match home.kind {
-        Kind::Keyring { .. } => random_id()?[..8].to_owned(),
-        _ => NEW.to_owned(),
-    };
-    match &mut home.kind {
-        Kind::Keyring { name, .. } => {
-            *name = entry_name(home.slot.key_id.as_deref().unwrap_or_default(), Some(&generation));
-        }
-        Kind::File(file) | Kind::Wrapped(file, _) => file.set_generation(Some(&generation)),
-        Kind::Given(_) => {}
-    }
-    home.slot.generation = Some(generation);
-    Ok(home)
 }
 
 /// A fresh random key.

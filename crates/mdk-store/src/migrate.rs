@@ -24,6 +24,17 @@ const OLDEST: u32 = 1;
 /// The schema version that this build writes.
 pub(crate) const SUPPORTED: u32 = MIGRATIONS.len() as u32;
 
+/// Refuses a schema of which this build knows nothing.
+pub(crate) fn require_known(found: u32) -> Result<(), OpenError> {
+    if found > SUPPORTED {
+        return Err(OpenError::SchemaTooNew { found, supported: SUPPORTED });
+    }
+    if found < OLDEST {
+        return Err(OpenError::SchemaTooOld { found, oldest: OLDEST });
+    }
+    Ok(())
+}
+
 /// Brings the schema to the newest version, all steps and the new version in one transaction.
 ///
 /// `fresh` says that the file was just created: only then may it have no version yet.
@@ -33,11 +44,8 @@ pub(crate) fn migrate(
     application_id: i32,
 ) -> Result<(), OpenError> {
     let found: u32 = conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    if found > SUPPORTED {
-        return Err(OpenError::SchemaTooNew { found, supported: SUPPORTED });
-    }
-    if found < OLDEST && !fresh {
-        return Err(OpenError::SchemaTooOld { found, oldest: OLDEST });
+    if !(fresh && found == 0) {
+        require_known(found)?;
     }
     if found == SUPPORTED {
         return Ok(());
@@ -55,12 +63,7 @@ pub(crate) fn migrate(
 /// Replaces the schema of a new, empty database by an older one, to take rows of that version. `migrate` then brings
 /// it to the newest.
 pub(crate) fn rebuild(conn: &mut Connection, version: u32) -> Result<(), OpenError> {
-    if version > SUPPORTED {
-        return Err(OpenError::SchemaTooNew { found: version, supported: SUPPORTED });
-    }
-    if version < OLDEST {
-        return Err(OpenError::SchemaTooOld { found: version, oldest: OLDEST });
-    }
+    require_known(version)?;
     let tx = conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     let drops: Vec<String> = {
         let mut tables = tx.prepare(

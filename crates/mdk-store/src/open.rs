@@ -25,7 +25,7 @@ const PAGE: u64 = 4096;
 const PLAIN_HEADER: &[u8; 16] = b"SQLite format 3\0";
 
 /// Files that SQLite keeps beside a database.
-const SIDE_CARS: [&str; 3] = ["-wal", "-shm", "-journal"];
+pub(crate) const SIDE_CARS: [&str; 3] = ["-wal", "-shm", "-journal"];
 
 /// How a database is opened.
 #[derive(Debug, Clone, Default)]
@@ -90,7 +90,7 @@ pub(crate) fn secure(place: &Place, key: &DatabaseKey) -> Result<(), OpenError> 
 
 /// Whether a file in the directory of the database belongs to it.
 fn is_ours(place: &Place, key: &DatabaseKey, name: &OsStr) -> bool {
-    let is_key = |base: &OsStr| key_source::names(base).iter().any(|own| name == own);
+    let is_key = |base: &OsStr| key_source::is_of_key(base, name);
     let own = place.name();
     is_of_database(own, name)
         || is_key(&files::with_suffix(own, ".key"))
@@ -177,24 +177,22 @@ fn open_existing(
     let key = home.look()?.ok_or(OpenError::KeyMissing { source: source.source() })?;
     let conn = connect(place, place.name(), &key, false)
         .map_err(|error| vault::doubt(place, &key, error))
-        .map_err(|error| match (&record, error) {
-            (Some(record), OpenError::WrongKey) if record.key.is_of(&key) => {
-                OpenError::NotADatabase
-            }
-            (_, error) => error,
-        })?;
+        .map_err(|error| side_record::judge(record.as_ref(), &key, error))?;
     let moved = |record: &Record| {
         home.slot.source == "file"
             && record.key.source == "file"
             && record.key.path != home.slot.path
     };
     let record = match record {
-        // The account was moved together with its key file.
+        // The account was moved together with its key file, or the key file was.
         Some(record)
             if record.state == State::Ready && record.key.is_of(&key) && moved(&record) =>
         {
             let mut moved = record;
             moved.key.path = home.slot.path.clone();
+            moved.key.generation = home.slot.generation.clone();
+            // It was found here, so it may be that of the database that this is a copy of.
+            moved.key.shared = true;
             if moved.write(place).is_err() {
                 tracing::warn!("the record of where the key is could not be written");
             }
@@ -208,8 +206,15 @@ fn open_existing(
         }
         // A first open that was killed just before its end, a file that was put back together with its key, or one
         // that an older version made.
-        _ => {
-            let record = Record::new(State::Ready, home.slot.clone());
+        before => {
+            let begun = before.is_some_and(|record| {
+                record.state == State::Creating
+                    && record.key.is_of(&key)
+                    && record.key.same_place(&home.slot)
+            });
+            // A key that was not made for this very database may be that of another one. A passphrase's is beside it.
+            home.slot.shared |= !begun && matches!(home.slot.source.as_str(), "file" | "keyring");
+            let record = Record::new(place, State::Ready, home.slot.clone());
             if record.write(place).is_err() {
                 tracing::warn!("the record of where the key is could not be written");
             }

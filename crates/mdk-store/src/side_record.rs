@@ -4,8 +4,9 @@
 //! re-key was doing. A database without one still opens with a key that is named in full.
 
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     io::{Read, Write},
+    path::{Component, Path},
 };
 
 use hmac::{Hmac, Mac};
@@ -39,6 +40,12 @@ pub(crate) struct Record {
     /// When it was encrypted anew last, in Unix seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) rekeyed_at: Option<u64>,
+    /// The directory that this was written in, as [`Place::directory_id`]. In a copy it is that of the original.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    directory: Option<String>,
+    /// The name of the database that this was written for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    database: Option<String>,
 }
 
 /// How far the database is.
@@ -67,9 +74,13 @@ pub(crate) struct KeySlot {
     /// Set by a re-key: which of the keys of that id, or `new` for a key file that has not its name yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) generation: Option<String>,
-    /// The key file.
+    /// The key file. A relative path begins at the directory of the database: the file lies in it, and moves with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) path: Option<String>,
+    /// Another database may need this key: the record is a copy, or the key was found here and not made. It is never
+    /// removed, and no other one takes its name.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) shared: bool,
     /// Tells keys apart without telling anything about them.
     pub(crate) check: String,
 }
@@ -82,21 +93,77 @@ impl KeySlot {
 
     /// Whether both speak of the same place, whatever key is there.
     pub(crate) fn same_place(&self, other: &Self) -> bool {
-        let place = |slot: &Self| Self { check: String::new(), ..slot.clone() };
+        let place = |slot: &Self| Self { check: String::new(), shared: false, ..slot.clone() };
         place(self) == place(other)
+    }
+
+    /// Earlier versions wrote every path in full.
+    fn shorten(&mut self, place: &Place) {
+        let directory = place.path(OsStr::new(""));
+        let within =
+            self.path.as_ref().and_then(|path| Path::new(path).strip_prefix(directory).ok());
+        if let Some(within) = within.and_then(Path::to_str) {
+            self.path = Some(within.to_owned());
+        }
+    }
+
+    /// Whether it is a file that lies in the directory of the database: whoever copies the directory copies it, too.
+    pub(crate) fn lies_within(&self) -> bool {
+        let normal = |part: Component<'_>| matches!(part, Component::Normal(_));
+        self.path.as_ref().is_some_and(|path| Path::new(path).components().all(normal))
     }
 }
 
 impl Record {
     /// A record of a database with this key.
-    pub(crate) fn new(state: State, key: KeySlot) -> Self {
-        Self { format: FORMAT, state, key, pending: None, retiring: None, rekeyed_at: None }
+    pub(crate) fn new(place: &Place, state: State, key: KeySlot) -> Self {
+        let new = Self {
+            format: FORMAT,
+            state,
+            key,
+            pending: None,
+            retiring: None,
+            rekeyed_at: None,
+            directory: None,
+            database: None,
+        };
+        new.at(place)
+    }
+
+    /// The same, written for this place.
+    fn at(mut self, place: &Place) -> Self {
+        self.directory = place.directory_id();
+        self.database = Some(place.name().to_string_lossy().into_owned());
+        self
+    }
+
+    /// Notes which of its keys another database may need, too.
+    ///
+    /// Nothing but the place tells a copy from its original. A key file in the directory of the database was copied
+    /// with it, so there the name of the database is enough; any other key is that of the database for which the record
+    /// was written, in the very directory that it was written in. What cannot be shown to be so is taken for a copy.
+    fn note_shared(&mut self, place: &Place) {
+        let here = Self::new(place, self.state, KeySlot::default());
+        let named = self.database == here.database;
+        let own = named && self.directory.is_some() && self.directory == here.directory;
+        let Self { key, pending, retiring, .. } = self;
+        for slot in [Some(key), pending.as_mut(), retiring.as_mut()].into_iter().flatten() {
+            slot.shorten(place);
+            slot.shared |= match slot.source.as_str() {
+                "keyring" => !own,
+                "file" => !(own || named && slot.lies_within()),
+                // Kept beside the database under a name that is made from its own, or not kept by us.
+                _ => false,
+            };
+        }
     }
 
     /// Writes it beside the database, whole and durable, in place of the one that is there.
     pub(crate) fn write(&self, place: &Place) -> Result<(), OpenError> {
         let (name, temp) = (name(place), temp_name(place));
-        let mut text = serde_json::to_string_pretty(self).expect("strings and numbers serialize");
+        let written = self.clone().at(place);
+        let mut text =
+            serde_json::to_string_pretty(&written).expect("strings and numbers serialize");
         text.push('\n');
         place.remove(&temp);
         let written = place
@@ -109,6 +176,16 @@ impl Record {
             .and_then(|()| place.replace(&temp, &name, FileRole::KeyRecord))
             .and_then(|()| place.sync_dir());
         written.inspect_err(|_| place.remove(&temp))
+    }
+}
+
+/// An error about a file that a key does not open. If the record speaks of that very key, the file is not what it was.
+pub(crate) fn judge(record: Option<&Record>, key: &Secret<32>, error: OpenError) -> OpenError {
+    match error {
+        OpenError::WrongKey if record.is_some_and(|record| record.key.is_of(key)) => {
+            OpenError::NotADatabase
+        }
+        error => error,
     }
 }
 
@@ -151,7 +228,10 @@ pub(crate) fn read(place: &Place) -> Result<Option<Record>, OpenError> {
         .read_to_end(&mut text)
         .map_err(|e| files::io_error("reading", FileRole::KeyRecord, &e))?;
     match serde_json::from_slice::<Record>(&text) {
-        Ok(record) if text.len() as u64 <= MAX_LEN && record.format == FORMAT => Ok(Some(record)),
+        Ok(mut record) if text.len() as u64 <= MAX_LEN && record.format == FORMAT => {
+            record.note_shared(place);
+            Ok(Some(record))
+        }
         _ => Err(OpenError::KeyRecordMalformed),
     }
 }

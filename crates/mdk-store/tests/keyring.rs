@@ -96,6 +96,11 @@ fn rekeying_replaces_the_key_in_the_keyring() {
 }
 
 #[test]
+fn a_copy_leaves_the_key_of_the_original_in_the_keyring() {
+    with_gnome_keyring("copies");
+}
+
+#[test]
 fn a_rekey_that_was_stopped_is_finished_or_undone_with_the_keyring() {
     with_gnome_keyring("stopped rekey");
 }
@@ -172,6 +177,7 @@ fn the_child() {
         "explicit ids" => keyring_roles::explicit_ids(),
         "stopped first open" => keyring_roles::stopped_first_open(),
         "rekey" => keyring_roles::rekey(),
+        "copies" => keyring_roles::copies(),
         "stopped rekey" => keyring_roles::stopped_rekey(),
         "race" => keyring_roles::race(),
         "slow" => keyring_roles::slow(),

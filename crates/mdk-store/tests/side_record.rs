@@ -8,7 +8,7 @@ use std::fs;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use keys_kit::{Home, holding, mode, passphrase, raw, set_mode};
-use mdk_store::{DatabaseKey, FileRole, OpenError};
+use mdk_store::{DatabaseKey, FileRole, OpenError, Progress, encrypt_existing, salvage, verify};
 
 #[test]
 fn it_names_source_state_and_format_and_no_secret() {
@@ -100,9 +100,37 @@ fn the_right_key_for_another_file_is_told_from_a_wrong_key() {
     let mut bad = good.clone();
     bad[200] ^= 1;
     for bytes in [bad, vec![0x5a; 8192]] {
+        let noise = bytes.len() == 8192;
         fs::write(home.db(), bytes).unwrap();
         assert_eq!(home.refused(&raw(1)), OpenError::NotADatabase);
         assert_eq!(home.refused(&raw(2)), OpenError::WrongKey);
+        // Whatever else reads the file says the same. Of one that is damaged a part can be read.
+        let new = home.path("new.db");
+        let mut none = Progress::none();
+        let (right, wrong) = (OpenError::NotADatabase, OpenError::WrongKey);
+        for (key, error) in [(raw(1), right), (raw(2), wrong)] {
+            let copied = encrypt_existing(&home.db(), Some(&key), Some(&new), &raw(3), &mut none);
+            assert_eq!(copied.unwrap_err(), error.clone().into());
+            if noise || error == OpenError::WrongKey {
+                assert_eq!(verify(&home.db(), &key, &mut none).unwrap_err(), error.clone().into());
+                let saved = salvage(&home.db(), &key, &new, &raw(3), &mut none);
+                assert_eq!(saved.unwrap_err(), error.into());
+            }
+        }
+        assert!(!new.exists());
+    }
+    fs::write(home.db(), good).unwrap();
+    home.opens(&raw(1));
+}
+
+#[test]
+fn a_copy_that_was_cut_short_at_a_page_is_told_from_damage() {
+    let home = Home::created(&raw(1));
+    let good = fs::read(home.db()).unwrap();
+    for pages in [1, good.len() / 4096 - 1] {
+        fs::write(home.db(), &good[..pages * 4096]).unwrap();
+        let size = pages as u64 * 4096;
+        assert_eq!(home.refused(&raw(1)), OpenError::Truncated { size });
     }
     fs::write(home.db(), good).unwrap();
     home.opens(&raw(1));

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from mdk.errors import KeyMissing
+from mdk.errors import KeyMissing, KeyNotGiven
 from mdk.values import KeyringStoreName
 
 from .keys import KeySource
@@ -22,16 +22,30 @@ def source(database: Path, given: KeySource | None) -> KeySource:
     """Where the key of a database is: as the options say, else as is recorded, else in the keyring.
 
     Raises:
-        KeyMissing: it was given by a program or a descriptor, and has to be given again.
+        KeyNotGiven: it was given by a program or a descriptor, and has to be given again.
+        KeyMissing: the recorded key file, or the folder that it was in, is not there.
     """
     if given is not None:
         return given
     if _slot(database).get("source") in _GIVEN:
-        raise KeyMissing(
+        raise KeyNotGiven(
             "the key of this database is not kept anywhere: it was given when the database was made",
             hint="Give it again, with --key fd:N or --key env:NAME.",
         )
-    return recorded(database) or KeySource("keyring", "")
+    found = recorded(database) or KeySource("keyring", "")
+    if found.kind == "file" and database.exists():
+        _need_file(Path(found.value), _slot(database).get("generation"))
+    return found
+
+
+def _need_file(path: Path, generation: str | None) -> None:
+    """Refuse to go on with a key file that is not there: only the user knows where it went."""
+    names = [path, *([path.with_name(f"{path.name}.{generation}")] if generation else [])]
+    if not any(name.exists() for name in names):
+        raise KeyMissing(
+            f"the key file of this database is not where it was: {names[-1]}",
+            hint="If it was moved, name it once: --key file:PATH. If it is lost, so is the data, but for a backup.",
+        )
 
 
 def recorded(database: Path) -> KeySource | None:
@@ -43,7 +57,8 @@ def recorded(database: Path) -> KeySource | None:
     try:
         match kind:
             case "file":
-                return KeySource(kind, str(slot["path"]))
+                # A relative path begins at the folder of the database: there the key moves with it.
+                return KeySource(kind, str(database.parent / slot["path"]))
             case "keyring":
                 name = f"{slot['service']}/{slot['key_id']}"
                 return KeySource(kind, name, _STORES.get(slot.get("store", "")))

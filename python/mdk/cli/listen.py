@@ -2,8 +2,9 @@
 
 import asyncio
 import sys
+import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
@@ -11,6 +12,7 @@ import click
 from mdk import (
     Client,
     Event,
+    EventId,
     GroupId,
     HistoryGap,
     Invited,
@@ -23,7 +25,7 @@ from mdk import (
     ReactionAdded,
     Removed,
 )
-from mdk.errors import NotConnected
+from mdk.errors import MdkError, NotConnected
 
 from . import output, records, running, session
 from .accounts import Account, account_options
@@ -33,6 +35,8 @@ from .options import PATH, json_option, patience_option
 
 _DRAIN = 1.0
 """Seconds that the outbox gets when listening ends."""
+_MARK_EVERY = 0.5
+"""Seconds between two writes of what is read while there is much to show."""
 
 
 @click.command(short_help="Show what happens as it happens; --json for programs.")
@@ -66,7 +70,8 @@ def listen(
 
     It goes on where the last `mdk listen` of this account ended (for each --group by itself), so that what came while
     nobody looked is shown first, also if another command fetched it; the first time it begins with what is fetched
-    now. --after, --from-start and --cursor-file begin elsewhere, and leave that place alone.
+    now. --after, --from-start and --cursor-file begin elsewhere, and leave that place alone. What was shown is read:
+    mdk groups counts what came after.
 
     With --json each event is one line (NDJSON) with its "event", its "cursor" and its fields, and each line is written
     at once. A line may come twice after a crash, none is left out. Programs that listen at the same time, or one after
@@ -110,6 +115,7 @@ def listen(
                     waiting.cancel()
                     await asyncio.wait([waiting])
                     await kept.keep()
+                    await shown.mark_read()
                 if not shown.messages and not session.connected(client):
                     code = ExitCode.NETWORK
 
@@ -138,18 +144,35 @@ class _Shown:
     cursor: Cursor
     as_json: bool
     messages: int = 0
+    _unmarked: dict[GroupId, EventId] = field(default_factory=dict)
+    _marked_at: float = 0.0
 
     async def follow(self, begin: str) -> None:
         """Show events until there were enough messages."""
         async for happened in self.client.events(after=begin):
             if self.group is None or happened.group_id == self.group:
                 self._show(happened)
-                self.messages += isinstance(happened, MessageReceived)
+                if isinstance(happened, MessageReceived):
+                    self.messages += 1
+                    self._unmarked[happened.message.group_id] = happened.message.id
             # Behind the line: what was not written is shown again.
             self.cursor.write(happened.cursor)
             await self.cursor.settle()
+            if time.monotonic() - self._marked_at >= _MARK_EVERY:
+                await self.mark_read()
             if self.count is not None and self.messages >= self.count:
                 return
+
+    async def mark_read(self) -> None:
+        """Mark as read what was shown."""
+        for group_id, last in list(self._unmarked.items()):
+            room = self.client.groups.get(group_id)
+            if room is not None:
+                # It was shown all the same.
+                with suppress(MdkError):
+                    await room.mark_read(last)
+            del self._unmarked[group_id]
+        self._marked_at = time.monotonic()
 
     def _show(self, happened: Event) -> None:
         if self.as_json:

@@ -10,7 +10,7 @@ from typing import TextIO
 import click
 
 from mdk import Delivery, EventId, GroupId, HistoryGap, Mdk, Message, __version__
-from mdk.errors import DestinationExists, MessageNotFound, NotConnected
+from mdk.errors import DestinationExists, MdkError, MessageNotFound, NotConnected
 
 from . import attachments, output, records, running, session
 from .accounts import Account, account_options
@@ -162,7 +162,10 @@ def history(
     timeout: float,
     as_json: bool,
 ) -> int:
-    """Show the newest messages of GROUP, oldest first. With --json one line for each (NDJSON)."""
+    """Show the newest messages of GROUP, oldest first. With --json one line for each (NDJSON).
+
+    They are read then, and those before them: mdk groups counts what came after.
+    """
 
     async def body() -> int:
         deadline = running.Deadline(timeout)
@@ -170,12 +173,17 @@ def history(
         async with opening as engine:
             info = session.pick(engine.groups(), group)
             start = None if before is None else _find(engine, info.id, before).id
-            for message in engine.messages(info.id, limit=limit, before=start):
+            page = engine.messages(info.id, limit=limit, before=start)
+            for message in page:
                 if as_json:
                     output.record(records.document(message))
                 else:
                     where = f"{message.id[: records.SHORT]}  " if ids else ""
                     click.echo(records.message_line(message, where=where))
+            if page and info.unread_count:
+                # What cannot be written, on a full disk for example, was shown all the same.
+                with suppress(MdkError):
+                    engine.mark_read(info.id, page[-1].id)
             return 0
 
     return running.run(body())

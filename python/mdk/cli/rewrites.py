@@ -47,7 +47,12 @@ def rekey(
     with output.Bar(silent=as_json) as bar:
         report = vault.rekey(database, target, key=resolved, progress=bar)
     document = {"command": "rekey", "exit_code": 0, **asdict(report)}
-    output.show(as_json, document, [f"{output.size(report.bytes)} encrypted with a new key"])
+    lines = [f"{output.size(report.bytes)} encrypted with a new key"]
+    if report.old_key_kept:
+        lines.append(
+            "The old key was not removed: this database is a copy, and another one may need it."
+        )
+    output.show(as_json, document, lines)
     return 0
 
 

@@ -1,35 +1,32 @@
 """One account at work."""
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from types import TracebackType
 from typing import Any, Self
 
 from mdk._mdk import Clock, DatabaseKey, Keys, Mdk, PublicKey, _Client, _Pool
 from mdk.config import Config
-from mdk.errors import Closed, InvalidInput, InviteNotFound, MdkError
-from mdk.events import Event, Invited
+from mdk.errors import Closed, InvalidInput
+from mdk.events import Event
 from mdk.reports import RestoreReport
-from mdk.values import Invite, Message, PathArg
+from mdk.values import Message, PathArg
 
 from . import upkeep
 from .accounts import database_path
 from .groups import Groups
-from .invites import InvitePolicy, Invites
+from .invites import InvitePolicy, Invites, answer_all
 from .key_packages import KeyPackages
 from .media import Media
-from .opening import RELAYS, RESTORED, Settings, open_database
+from .opening import RESTORED, Settings, open_database
 from .outbox import Outbox
 from .pool import RelayPool
 from .runtime import in_thread
-from .session import Session
+from .session import Session, several
 from .values import ClientRekeyReport, ClientStats
 
-_log = logging.getLogger("mdk.client")
-
-_RELAYS = RELAYS
-
+_DIGITS = 19
+"""Of the largest number that a cursor can be."""
 ENTRY_PATIENCE = 10.0
 """Seconds that `async with` waits for relays."""
 
@@ -80,7 +77,8 @@ class Client:
         Args:
             account: a name (its folder is in the user's data folder), the path of a database, or ":memory:".
             keys: the account's Nostr keys. None: those that the database keeps; a new one makes some and keeps them.
-            key: where the key of the database is kept; None means DatabaseKey.keyring().
+            key: where the key of the database is kept. None: where the record beside it says, or DatabaseKey.keyring()
+                for a new one.
             relays: the account's own relays, ws:// or wss://. Empty: those it was last opened with.
             blossom: servers for files (Blossom, https://): where send_file() uploads to, and where files are looked for
                 beside the places that their senders name. Empty: those it was last opened with.
@@ -94,10 +92,6 @@ class Client:
             InvalidInput: the account's name, or `relays` or `blossom` is one text.
         """
         path = database_path(account)
-        if isinstance(relays, str):
-            raise InvalidInput("relays: one text instead of a list", field="relays")
-        if isinstance(blossom, str):
-            raise InvalidInput("blossom: one text instead of a list", field="blossom")
         if path is None and key is not None:
             raise InvalidInput("key: an account in memory has none", field="key")
         return cls(
@@ -105,8 +99,8 @@ class Client:
                 path=path,
                 keys=keys,
                 key=key,
-                relays=tuple(relays),
-                blossom=tuple(blossom),
+                relays=tuple(several(relays, "relays")),
+                blossom=tuple(several(blossom, "blossom")),
                 name=name,
                 invites=invites or InvitePolicy.manual(),
                 config=config or Config(),
@@ -182,12 +176,8 @@ class Client:
             await in_thread(mdk.close)
             raise
         self._opened = session
-        if (
-            settings.invites.allowed is None
-            or settings.invites.allowed
-            or settings.invites.declines
-        ):
-            self._spawn(self._answer_invites())
+        if not settings.invites.is_manual:
+            self._spawn(answer_all(self, settings.invites))
         if await session.look(lambda mdk: mdk._state(RESTORED) is not None):
             self._spawn(upkeep.renew_restored(self, RESTORED))
 
@@ -336,7 +326,8 @@ class Client:
         """
         position = 0
         if after is not None:
-            if not (after.isascii() and after.isdigit() and str(int(after)) == after):
+            number = after.isascii() and after.isdigit() and len(after) <= _DIGITS
+            if not number or str(int(after)) != after:
                 raise InvalidInput("after: not a cursor", field="after")
             position = int(after)
         return self._session.feed.events(position)
@@ -455,30 +446,3 @@ class Client:
         if on_restored is not None:
             on_restored(report)
         return client
-
-    # invites that need no asking
-
-    async def _answer_invites(self) -> None:
-        policy = self._settings.invites
-        try:
-            for invite in await self.invites.pending():
-                await self._answer_by(policy, invite)
-            async for event in self.events(after=str(self._session.feed.opened_at)):
-                if isinstance(event, Invited):
-                    await self._answer_by(policy, event.invite)
-        except MdkError as error:
-            _log.warning("invites are not answered any more (%s)", error.code)
-
-    async def _answer_by(self, policy: InvitePolicy, invite: Invite) -> None:
-        try:
-            if policy.accepts(invite):
-                await self.invites.accept(invite)
-            elif policy.declines:
-                await self.invites.decline(invite)
-        except InviteNotFound:
-            pass  # answered in the meantime
-        except Closed:
-            raise
-        except MdkError as error:
-            # It stays among the pending ones, and does not stop the others.
-            _log.warning("an invite could not be answered (%s)", error.code)

@@ -107,6 +107,11 @@ class Feed:
         self.groups[group.id] = group
 
     @property
+    def ended(self) -> bool:
+        """Whether there will be nothing more."""
+        return self._ended is not None or self.forked
+
+    @property
     def forked(self) -> bool:
         """Whether this is a child of the process that opened the account."""
         return os.getpid() != self._pid

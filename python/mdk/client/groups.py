@@ -11,7 +11,7 @@ from mdk.values import GroupId, GroupInfo, GroupState, PublicKeyLike
 
 from .feed import GONE
 from .group import Group, handle
-from .session import public_keys
+from .session import public_keys, several
 from .upkeep import uncancelled
 
 if TYPE_CHECKING:
@@ -83,10 +83,10 @@ class Groups:
             Nothing was published then, and there is no group.
         """
         session = self._client._session
-        invited = [key for key in public_keys(list(members)) if key != self._client.public_key]
-        chosen = public_keys(list(admins))
+        invited = [key for key in public_keys(members) if key != self._client.public_key]
+        chosen = public_keys(admins, "admins")
+        carriers = session.relays if relays is None else tuple(several(relays, "relays"))
         packages = await session.key_packages_of(invited)
-        carriers = session.relays if relays is None else tuple(relays)
 
         def found(mdk: "Mdk") -> "PendingCommit":
             return mdk.create_group(

@@ -1,19 +1,27 @@
 """Invites of an account, and which of them are accepted without asking."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
 from mdk._mdk import PublicKey
-from mdk.errors import Closed
+from mdk.errors import Closed, InviteNotFound, MdkError
+from mdk.events import Invited
 from mdk.values import EventId, Invite, PublicKeyLike
 
 from .group import Group, handle
+from .runtime import growing
 from .session import public_keys
 
 if TYPE_CHECKING:
     from .client import Client
+
+_log = logging.getLogger("mdk.client")
+
+_FIRST_PAUSE = 0.5
+"""Seconds until an invite that could not be answered is tried again; the pauses grow."""
 
 
 @final
@@ -40,6 +48,11 @@ class InvitePolicy:
     def anyone(cls) -> "InvitePolicy":
         """Everybody who knows this account's npub. They can make it join any number of groups."""
         return cls(None)
+
+    @property
+    def is_manual(self) -> bool:
+        """Whether nothing is answered without asking."""
+        return self.allowed == frozenset() and not self.declines
 
     def accepts(self, invite: Invite) -> bool:
         """Whether this invite is accepted without asking."""
@@ -108,3 +121,63 @@ class Invites:
         """
         chosen = invite.id if isinstance(invite, Invite) else invite
         await self._client._session.change(lambda mdk: mdk.decline(chosen))
+
+
+# invites that need no asking
+
+
+async def answer_all(client: "Client", policy: InvitePolicy) -> None:
+    """Answer every invite as the policy says, those that wait and those that come, until the client is closed."""
+    feed = client._session.feed
+    after = str(feed.opened_at)
+    for pause in growing(_FIRST_PAUSE):
+        try:
+            for invite in await client.invites.pending():
+                await answer(client, policy, invite)
+            async for event in client.events(after=after):
+                if isinstance(event, Invited):
+                    await answer(client, policy, event.invite)
+                after = event.cursor
+        except MdkError as error:
+            if not feed.ended:
+                _log.warning("invites are not answered for now (%s)", error.code)
+        if feed.ended:
+            return
+        await asyncio.sleep(pause)
+
+
+async def answer(client: "Client", policy: InvitePolicy, invite: Invite) -> None:
+    """Answer one invite as the policy says. If that cannot be done now, it is done later, and holds nothing up.
+
+    Raises:
+        Closed: the client was closed.
+    """
+    error = await _try(client, policy, invite)
+    if error is not None:
+        _log.warning("an invite could not be answered now (%s)", error.code)
+        client._spawn(_answer_later(client, policy, invite))
+
+
+async def _answer_later(client: "Client", policy: InvitePolicy, invite: Invite) -> None:
+    for pause in growing(_FIRST_PAUSE):
+        await asyncio.sleep(pause)
+        try:
+            if await _try(client, policy, invite) is None or client._session.feed.ended:
+                return
+        except Closed:
+            return
+
+
+async def _try(client: "Client", policy: InvitePolicy, invite: Invite) -> MdkError | None:
+    try:
+        if policy.accepts(invite):
+            await client.invites.accept(invite)
+        elif policy.declines:
+            await client.invites.decline(invite)
+    except InviteNotFound:
+        return None  # answered in the meantime
+    except Closed:
+        raise
+    except MdkError as error:
+        return error
+    return None

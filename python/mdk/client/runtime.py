@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -30,6 +30,16 @@ def _forget() -> None:
 if hasattr(os, "register_at_fork"):
     # A child has the object, but not its threads.
     os.register_at_fork(after_in_child=_forget)
+
+
+LONGEST_PAUSE = 300.0
+
+
+def growing(pause: float) -> Iterator[float]:
+    """The pauses between attempts, in seconds: each is twice the one before, at most five minutes."""
+    while True:
+        yield pause
+        pause = min(pause * 2, LONGEST_PAUSE)
 
 
 async def in_thread(function: Callable[[], T]) -> T:

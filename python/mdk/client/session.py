@@ -1,13 +1,19 @@
 """One open account: the engine, what moves its events, and how the parts of a Client call both."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
 from mdk._mdk import PublicKey, SignedEvent
-from mdk.errors import CommitPending, GroupSettling, KeyPackageNotFound, SelfUpdateRequired
+from mdk.errors import (
+    CommitPending,
+    GroupSettling,
+    InvalidInput,
+    KeyPackageNotFound,
+    SelfUpdateRequired,
+)
 from mdk.values import Delivery, GroupId, GroupInfo, Message, PublicKeyLike
 
 from .feed import Feed
@@ -147,11 +153,29 @@ class Session:
         return await self.look(lambda mdk: mdk.select_key_package(events))
 
 
-def public_keys(members: tuple[PublicKeyLike, ...] | list[PublicKeyLike]) -> list[PublicKey]:
+def several(given: Iterable[T], field: str) -> list[T]:
+    """What was given for an argument that takes several.
+
+    Raises:
+        InvalidInput: it is one text, which Python would take letter by letter.
+    """
+    if isinstance(given, str | bytes | bytearray):
+        raise InvalidInput(
+            f"{field}: one text instead of a list", field=field, hint="Put it into brackets: […]."
+        )
+    return list(given)
+
+
+def public_keys(members: Iterable[PublicKeyLike], field: str = "members") -> list[PublicKey]:
     """Each as a PublicKey, once.
 
     Raises:
-        InvalidKey: one is neither.
+        InvalidInput: `members` is one text. InvalidKey: one of them is no public key.
+        TypeError: one of them is neither, a list for example.
     """
+    members = several(members, field)
+    for member in members:
+        if not isinstance(member, str | PublicKey):
+            raise TypeError(f"{field}: {type(member).__name__} instead of a text or PublicKey")
     keys = [PublicKey.parse(m) if isinstance(m, str) else m for m in members]
     return list(dict.fromkeys(keys))

@@ -80,6 +80,8 @@ class ClientStats:
     """Of these, how many the engine has."""
     possible_gaps: int
     """Places in a relay's history that could not be paged through: more events in a second than it returns."""
+    internal_errors: int
+    """Bugs of ours in the connections that this client shares, each of which cost a reconnect. Report them."""
 
     def openmetrics(self) -> str:
         """The counters as OpenMetrics text, for Prometheus and the like. Relays are counted by state, not named."""
@@ -92,6 +94,7 @@ _COUNTERS = (
     ("events_deferred", "Events that wait for something else."),
     ("messages_sent", "Messages that a relay has accepted."),
     ("possible_gaps", "Places in a relay's history that could not be paged through."),
+    ("internal_errors", "Bugs in connections that cost a reconnect."),
 )
 _GAUGES = (
     ("outbox_queued", "Events that no relay has yet."),

@@ -18,6 +18,13 @@ class KeyMissing(KeyringError):
     )
 
 
+class KeyNotGiven(KeyMissing):
+    """No key was given, and that of the database is kept nowhere, or is opened with a passphrase."""
+
+    code = "key_not_given"
+    hint: str | None = "Give the key that the database was made or last re-keyed with: key=..."
+
+
 class KeyringUnavailable(KeyringError):
     """There is no keyring service here that can be used."""
 

@@ -58,7 +58,7 @@ class EmptyDatabase(CorruptDatabase):
 
 
 class TruncatedDatabase(CorruptDatabase):
-    """The database file does not end at a page border: a copy was cut short, or it is no database.
+    """The database file ends before its last page does: a copy was cut short, or it is no database.
 
     `size` is in bytes.
     """

@@ -31,6 +31,8 @@ class Faults:
     """Events a minute, over all connections; more are refused with `rate-limited:`."""
     lie_ok: bool = False
     """OK true for every event, but nothing is stored."""
+    lose_ok: bool = False
+    """Every event is stored and given to whoever asks for it, but its author gets no OK."""
     false_events: bool = False
     """Events that match no filter, and forged copies of those that do."""
     endless: bool = False

@@ -6,8 +6,8 @@ import errno
 import random
 from collections.abc import Iterator
 
-from .kill import Bench, Tally, examine
-from .operations import Operation
+from .kill import Bench, Tally, examine, with_keyring
+from .operation import Operation
 from .shim import ERRORS, Kind, Mode, Plan
 
 # No fault of a file is a bug of ours, a mistake of the caller or a question of the protocol.
@@ -28,6 +28,12 @@ def fault_once(
     stand: Bench, operation: Operation, plan: Plan, *, reopen: bool
 ) -> tuple[bool, Tally]:
     """One run with one fault: the error is typed, nothing was changed, and the same call then succeeds."""
+    return with_keyring(operation, lambda: _fault_once(stand, operation, plan, reopen=reopen))
+
+
+def _fault_once(
+    stand: Bench, operation: Operation, plan: Plan, *, reopen: bool
+) -> tuple[bool, Tally]:
     tally = Tally(runs=1)
     _, control, _ = stand.ready(operation)
     place = stand.fresh(operation)

@@ -13,16 +13,17 @@ import mdk
 from mdk import DatabaseKey, Mdk, errors
 
 from . import keyring
-from .operations import Context, FirstOpen, Operation
+from .opening import FirstOpen
+from .operation import Context, Operation
 from .shim import CHANGES, Kind
 from .vault_operations import EncryptExisting, Rekey, Restore
-from .world import KEY_FILES, PASSPHRASE, Broken, Place, outline, require
+from .world import KEY_FILES, PASSPHRASE, Broken, Place, outline, require, took
 
 
 def further_operations() -> list[Operation]:
     """Every operation of this file that this system can show."""
     sources = ["passphrase"] + ([] if keyring.missing() else ["keyring"])
-    made: list[Operation] = [Salvage("file")]
+    made: list[Operation] = [Salvage("file"), RekeyUnder("file")]
     made += [PlainFirstOpen(), PlainRestore(), PlainEncrypt(), PlainRekey()]
     for source in sources:
         made += [FirstOpenUnder(source), RestoreUnder(source), EncryptUnder(source)]
@@ -30,12 +31,21 @@ def further_operations() -> list[Operation]:
         made += [RekeyTo("file", source), RekeyTo(source, "file")]
     if not keyring.missing():
         made += [RekeyTo("keyring", "passphrase"), FirstOpenWithId(), RestoreWithId()]
+        made += [RekeyWithId(), RekeyTo("keyring", "key_id")]
+        made += [RekeyTo("file", "key_id"), RekeyTo("key_id", "file")]
     return made
+
+
+def home_of(name: str) -> dict[str, str | None]:
+    """What the facts say about a source of keys; `key_id` is the keyring with a chosen name."""
+    if name == "key_id":
+        return {"source": "keyring", "key_id": "alice"}
+    return {"source": name, "key_id": None}
 
 
 def mask_of(*sources: str) -> Kind:
     """A keyring is killed and starved in its messages, too."""
-    return CHANGES | Kind.SEND if "keyring" in sources else CHANGES
+    return CHANGES | Kind.SEND if {"keyring", "key_id"} & set(sources) else CHANGES
 
 
 def key_and_record(left: list[str]) -> bool:
@@ -106,14 +116,24 @@ class EncryptUnder(EncryptExisting):
 
 
 class RekeyUnder(Rekey):
+    """Right after an acknowledged message, which stands in the write-ahead log only."""
+
     def __init__(self, source: str) -> None:
         self.name, self.source, self.mask = f"rekey_{source}", source, mask_of(source)
+        self.home = home_of(source)
 
     def setup(self, place: Place) -> None:
-        with place.alice() as alice:
-            alice.rekey(place.key(self.source))
-        place.learn(source=self.source)
+        if self.home != home_of("file"):
+            with place.alice() as alice:
+                alice.rekey(place.key(**self.home))
+            place.learn(**self.home)
+        place.learn(history=[*place.facts["history"], "message 0"])
         super().setup(place)
+
+    def prepare(self, place: Place) -> Context:
+        context = super().prepare(place)
+        took(context.alice.process(place.facts["messages"][0]), "a message")
+        return context
 
     def check_old_key(self, place: Place, text: str) -> None:
         """What the old key is kept in, beside the new database: it opens nothing."""
@@ -137,22 +157,30 @@ class RekeyUnder(Rekey):
         raise Broken("wrong_key", "the old key still opens the database")
 
 
+class RekeyWithId(RekeyUnder):
+    """The name of the key was chosen, and stays chosen."""
+
+    def __init__(self) -> None:
+        super().__init__("key_id")
+
+    def check_acknowledged(self, place: Place, alice: Mdk) -> None:
+        super().check_acknowledged(place, alice)
+        require(alice.info.key_source == "keyring", "wrong_key", alice.info.key_source)
+        (name,) = keyring.entries()
+        require(name.split("#")[0] == "alice", "wrong_key", f"the key is called {name}")
+
+
 class RekeyTo(RekeyUnder):
     """The key moves from one source to another."""
 
     def __init__(self, source: str, to: str) -> None:
         super().__init__(source)
-        self.name, self.to, self.mask = f"rekey_{source}_to_{to}", to, mask_of(source, to)
-
-    def setup(self, place: Place) -> None:
-        if self.source == "file":
-            Rekey.setup(self, place)
-        else:
-            super().setup(place)
+        self.name, self.mask = f"rekey_{source}_to_{to}", mask_of(source, to)
+        self.to = home_of(to)
 
     def call(self, place: Place, context: Context) -> Any:
-        context.alice.rekey(place.key(self.to))
-        place.learn(source=self.to)
+        context.alice.rekey(place.key(**self.to))
+        place.learn(**self.to)
         return "new key"
 
     def recover(self, place: Place, context: Context, before: Any, reopen: bool) -> dict[str, Any]:
@@ -163,12 +191,12 @@ class RekeyTo(RekeyUnder):
         return report
 
     def repeat(self, place: Place, alice: Mdk) -> None:
-        if place.source != self.to:
-            alice.rekey(place.key(self.to))
-            place.learn(source=self.to)
+        if not is_at(place, self.to):
+            alice.rekey(place.key(**self.to))
+            place.learn(**self.to)
 
     def check_acknowledged(self, place: Place, alice: Mdk) -> None:
-        require(place.source == self.to, "wrong_key", "the old source still opens it")
+        require(is_at(place, self.to), "wrong_key", "the old source still opens it")
         super().check_acknowledged(place, alice)
 
     def check(self, place: Place, *, acknowledged: bool, control: Any = None) -> Any:
@@ -188,17 +216,21 @@ class SettledPlace(Place):
         return super().alice(clock)
 
 
+def is_at(place: Place, home: dict[str, str | None]) -> bool:
+    return {name: place.facts.get(name) for name in home} == home
+
+
 def settle(place: Place, operation: RekeyTo) -> None:
     """Learns which of the two sources has the key."""
     refused = []
-    for source in (operation.to, operation.source):
-        place.learn(source=source)
+    for home in (operation.to, operation.home):
+        place.learn(**home)
         try:
             # The first one may undo what was begun: who has one of the keys may have the other from where it is.
             Place.alice(place).close()
             Place.alice(place).close()
         except errors.MdkError as error:
-            refused.append(f"{source}: {type(error).__name__}: {error}")
+            refused.append(f"{home}: {type(error).__name__}: {error}")
         else:
             return
     raise Broken("unopenable", "; ".join(refused))

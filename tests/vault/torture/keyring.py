@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import socket
+import struct
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,13 +23,31 @@ def missing() -> list[str]:
     return [tool for tool in TOOLS if shutil.which(tool) is None]
 
 
+# Nothing is started on this bus by being asked for: a keyring that has died stays dead until it is revived here.
+BUS = """\
+<busconfig>
+  <type>session</type>
+  <listen>unix:dir={folder}</listen>
+  <auth>EXTERNAL</auth>
+  <policy context="default">
+    <allow send_destination="*" eavesdrop="true"/>
+    <allow eavesdrop="true"/>
+    <allow own="*"/>
+  </policy>
+</busconfig>
+"""
+OPTIONS = ("--nofork", "--nopidfile", "--print-address=1")
+# The home of the keyring that is running.
+_homes: list[Path] = []
+
+
 @contextmanager
 def session(folder: Path) -> Iterator[None]:
     """An unlocked keyring for this process and those that it starts."""
-    runtime = folder / "run"
-    runtime.mkdir(mode=0o700)
+    (folder / "run").mkdir(mode=0o700)
+    (folder / "bus.conf").write_text(BUS.format(folder=folder), encoding="utf-8")
     bus = subprocess.Popen(
-        ["dbus-daemon", "--session", "--nofork", "--nopidfile", "--print-address=1"],
+        ["dbus-daemon", f"--config-file={folder / 'bus.conf'}", *OPTIONS],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -37,18 +57,11 @@ def session(folder: Path) -> Iterator[None]:
     try:
         assert bus.stdout is not None
         os.environ[ADDRESS] = bus.stdout.readline().strip()
-        own = {"HOME": str(folder), "XDG_RUNTIME_DIR": str(runtime)}
-        # It comes back when it is ready, and ends with the bus.
-        subprocess.run(
-            ["gnome-keyring-daemon", "--unlock", "--components=secrets"],
-            env={k: v for k, v in os.environ.items() if k != "DISPLAY"} | own,
-            input=b"password",
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            check=True,
-        )
+        _homes.append(folder)
+        _start()
         yield
     finally:
+        _homes.remove(folder)
         if before is None:
             os.environ.pop(ADDRESS, None)
         else:
@@ -57,6 +70,31 @@ def session(folder: Path) -> Iterator[None]:
         bus.wait(timeout=30)
         assert bus.stdout is not None
         bus.stdout.close()
+
+
+def _start() -> None:
+    folder = _homes[-1]
+    own = {"HOME": str(folder), "XDG_RUNTIME_DIR": str(folder / "run")}
+    # It comes back when it is ready, and ends with the bus.
+    subprocess.run(
+        ["gnome-keyring-daemon", "--unlock", "--components=secrets"],
+        env={k: v for k, v in os.environ.items() if k != "DISPLAY"} | own,
+        input=b"password",
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        check=True,
+    )
+
+
+def pid() -> int | None:
+    """The process of the keyring, if it lives: now and then it dies of a client that was killed while it spoke."""
+    with socket.socket(socket.AF_UNIX) as control:
+        try:
+            control.connect(str(_homes[-1] / "run" / "keyring" / "control"))
+        except OSError:
+            return None
+        peer = control.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return int(struct.unpack("3i", peer)[0])
 
 
 def _tool(*arguments: str, secret: str | None = None) -> str:
@@ -75,7 +113,9 @@ def entries() -> dict[str, str]:
 
 
 def put(wanted: dict[str, str]) -> None:
-    """Makes these the only ones."""
+    """Makes these the only ones, in a keyring that lives."""
+    if pid() is None:
+        _start()
     _tool("clear", "service", SERVICE)
     for name, text in wanted.items():
         label = f"--label=keyring:{name}@{SERVICE}"

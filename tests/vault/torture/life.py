@@ -13,7 +13,7 @@ from typing import Any
 from mdk import DatabaseKey, EventId, GroupId, Mdk, MessageReceived, Outcome, SignedEvent
 from mdk.testing import Clock
 
-from .operations import check_files, opened
+from .operation import check_files, opened
 from .world import RELAYS, Broken, Place, publish, require, talk, took
 
 Step = dict[str, Any]

@@ -18,7 +18,8 @@ from typing import TypeVar
 
 from . import life
 from .kill import Bench, Tally, examine
-from .operations import Operation, all_operations
+from .operation import Operation
+from .operations import all_operations
 from .runner import Run
 from .shim import Record, read_log
 from .world import Broken, Place

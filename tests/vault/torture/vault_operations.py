@@ -12,11 +12,9 @@ from tests.vault.sqlcipher_format import PAGE, SALT, Encrypted, hmac_key, is_aut
 import mdk
 from mdk import GroupId, Mdk, errors
 
-from .operations import Context, Operation
-from .world import PASSPHRASE, Place, publish, require, talk, took
-
-# Databases of each earlier schema, with their keys and facts, as they were when it was current.
-FIXTURES = Path(__file__).resolve().parent.parent / "fixtures"
+from .migration import migrations
+from .operation import Context, Operation
+from .world import PASSPHRASE, Place, publish, require, took
 
 
 def available() -> list[Operation]:
@@ -31,8 +29,7 @@ def available() -> list[Operation]:
     vault = getattr(mdk, "vault", None)
     if hasattr(vault, "encrypt_existing"):
         found.append(EncryptExisting())
-    found += [Migrate(world) for world in sorted(FIXTURES.glob("schema-*"))]
-    return found
+    return found + migrations()
 
 
 class Rekey(Operation):
@@ -236,44 +233,3 @@ class EncryptExisting(Operation):
 
     def repeat(self, place: Place, alice: Mdk) -> None:
         require(alice.digest().hex() == place.facts["digest"], "differs", "rows changed")
-
-
-class Migrate(Operation):
-    """The first opening of a database of an earlier schema."""
-
-    exact = True
-
-    def __init__(self, world: Path) -> None:
-        self.world = world
-        self.name = f"migrate_{world.name}"
-
-    def setup(self, place: Place) -> None:
-        shutil.rmtree(place.root)
-        shutil.copytree(self.world, place.root)
-        # A checkout keeps no narrow modes.
-        for path in place.root.rglob("*"):
-            path.chmod(0o700 if path.is_dir() else 0o600)
-
-    def prepare(self, _place: Place) -> Context:
-        return Context(Mdk.in_memory())
-
-    def call(self, place: Place, context: Context) -> Any:
-        context.alice = place.alice()
-        return context.alice.info.schema_version
-
-    def fingerprint(self, _place: Place, _context: Context) -> Any:
-        return None
-
-    def recover(self, place: Place, context: Context, before: Any, reopen: bool) -> dict[str, Any]:  # noqa: ARG002
-        report: dict[str, Any] = {"unchanged": True}
-        try:
-            report["retry"] = self.call(place, context)
-        except Exception as error:  # noqa: BLE001
-            report["retry_error"] = [type(error).__name__, str(error)]
-        return report
-
-    def repeat(self, _place: Place, _alice: Mdk) -> None:
-        """Nothing: opening is the call."""
-
-    def follow(self, place: Place, alice: Mdk, bob: Mdk) -> None:
-        talk(alice, bob, GroupId(place.facts["group"]))

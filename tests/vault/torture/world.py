@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections import Counter
 from datetime import UTC, datetime
@@ -77,14 +78,16 @@ class Place:
         """Where the key of the account under test is kept: file, passphrase or keyring."""
         return str(self.facts.get("source", "file"))
 
-    def key(self, source: str = "") -> DatabaseKey:
-        match source or self.source:
+    def key(self, **instead: Any) -> DatabaseKey:
+        """The key of the account under test, or another one, of which `source` or `key_id` are told."""
+        facts = {"source": self.source, "key_id": self.facts.get("key_id")} | instead
+        match facts["source"]:
             case "file":
                 return DatabaseKey.from_file(self.account / "key")
             case "passphrase":
                 return DatabaseKey.passphrase(PASSPHRASE)
             case "keyring":
-                return DatabaseKey.keyring(keyring.SERVICE, key_id=self.facts.get("key_id"))
+                return DatabaseKey.keyring(keyring.SERVICE, key_id=facts["key_id"])
             case other:
                 raise AssertionError(other)
 
@@ -119,9 +122,10 @@ class Place:
         )
 
     def copy(self, to: Path) -> Place:
-        if to.exists():
-            shutil.rmtree(to)
-        shutil.copytree(self.root, to, symlinks=True)
+        """The same at another place. A directory that is there already stays the same one, and gets the content."""
+        mirror(self.root, to)
+        for record in to.rglob("*.keyinfo"):
+            adopt(record)
         return Place(to)
 
     def names(self) -> list[str]:
@@ -134,6 +138,35 @@ class Place:
         """Everything that a call may have left: paths, and keys in the keyring."""
         kept = keyring.entries() if self.source == "keyring" else {}
         return self.names() + [f"key {name}" for name in sorted(kept)]
+
+
+def mirror(source: Path, to: Path) -> None:
+    to.mkdir(exist_ok=True)
+    for path in to.iterdir():
+        other = source / path.name
+        if path.is_dir() and not path.is_symlink():
+            if not other.is_dir() or other.is_symlink():
+                shutil.rmtree(path)
+        else:
+            path.unlink()
+    for path in source.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            mirror(path, to / path.name)
+        else:
+            shutil.copy2(path, to / path.name, follow_symlinks=False)
+    shutil.copystat(source, to)
+
+
+def adopt(record: Path) -> None:
+    """Makes a copied record one of its new folder: a world stands in for the one that it was copied from.
+
+    A copy that says where it comes from leaves the keys of the original alone, and has no part in what is tested here.
+    """
+    text = json.loads(record.read_bytes())
+    if "directory" in text:
+        volume = os.statvfs(record.parent).f_fsid or record.parent.stat().st_dev
+        text["directory"] = f"{volume:x}-{record.parent.stat().st_ino:x}"
+        record.write_text(json.dumps(text), encoding="utf-8")
 
 
 def publish(pending: PendingCommit) -> tuple[SignedEvent | None, tuple[SignedEvent, ...]]:

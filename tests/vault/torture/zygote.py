@@ -18,6 +18,7 @@ from mdk import errors
 
 from . import life, operations
 from .shim import Kind, Mode, Plan, Shim
+from .world import Place
 
 # A child that takes longer hangs.
 HANG = 60
@@ -48,7 +49,7 @@ def error_of(error: BaseException) -> dict[str, Any]:
 def run_operation(command: dict[str, Any], shim: Shim) -> None:
     """One call of one operation with the shim armed around it; after a fault, what became of the state."""
     operation = operations.by_name(command["operation"])
-    place = operations.Place(Path(command["place"]))
+    place = Place(Path(command["place"]))
     fault = command["mode"] in (Mode.FAIL, Mode.FAIL_TORN)
     log = open_log(command)
     shim.plain_renames(operation.plain_renames)
@@ -90,7 +91,7 @@ def open_log(command: dict[str, Any]) -> int:
 
 def run_life(command: dict[str, Any], shim: Shim) -> None:
     """Calls over the whole API, until they are done or this process is killed."""
-    place = operations.Place(Path(command["place"]))
+    place = Place(Path(command["place"]))
     log = open_log(command)
     if log >= 0:
         shim.arm(place.watched, Plan(), log)

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use mdk_core::Engine;
 use serde_json::{Value, json};
 
+use super::shared::now;
+
 /// The account's own inbox, next to the routing ids of groups.
 pub(crate) const INBOX: &str = "inbox";
 
@@ -47,10 +49,14 @@ impl Cursor {
         })
     }
 
-    /// Reads a relay's cursor. One that does not read is none: everything is fetched again.
+    /// Reads a relay's cursor. One that does not read is none: everything is fetched again. So is one of the future: our
+    /// clock was ahead when it was written, and until then nothing would be asked for.
     pub(crate) fn load(engine: &mut Engine, relay: &str) -> mdk_core::Result<Self> {
-        let stored = engine.state(&key(relay))?;
-        Ok(stored.as_deref().and_then(Self::from_bytes).unwrap_or_default())
+        /// A clock that is set right by less costs nothing: what is asked for goes back further than that.
+        const AHEAD: u64 = 3600;
+        let stored = engine.state(&key(relay))?.as_deref().and_then(Self::from_bytes);
+        let past = stored.filter(|cursor| cursor.at <= now().saturating_add(AHEAD));
+        Ok(past.unwrap_or_default())
     }
 }
 
@@ -117,6 +123,22 @@ mod tests {
         assert_eq!(Cursor::from_bytes(&cursor.to_bytes()).unwrap(), cursor);
         assert_eq!(Cursor::from_bytes(b"{}"), None);
         assert_eq!(Cursor::from_bytes(b"\xff"), None);
+    }
+
+    #[test]
+    fn a_cursor_from_a_clock_that_was_ahead_is_none() {
+        use std::sync::Arc;
+
+        use mdk_core::{Config, SystemClock};
+
+        let keys = mdk_wire::Keys::generate();
+        let mut engine = Engine::in_memory(keys, Config::default(), Arc::new(SystemClock)).unwrap();
+        for (ahead, kept) in [(0, true), (60, true), (86_400, false), (u64::MAX / 2, false)] {
+            let cursor = Cursor { at: now() + ahead, topics: BTreeSet::from([INBOX.to_owned()]) };
+            engine.set_state(&key("wss://relay"), Some(&cursor.to_bytes())).unwrap();
+            let loaded = Cursor::load(&mut engine, "wss://relay").unwrap();
+            assert_eq!(loaded, if kept { cursor } else { Cursor::default() }, "{ahead}");
+        }
     }
 
     #[test]

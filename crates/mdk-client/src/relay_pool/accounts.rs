@@ -77,6 +77,15 @@ impl Accounts {
         self.slots.insert(slot.account.public_key, slot);
     }
 
+    /// As if every account had just come: what waits for them is dropped.
+    pub(super) fn renew(&mut self) {
+        let slots = std::mem::take(&mut self.slots);
+        *self = Self::new(self.relay());
+        for slot in slots.into_values() {
+            self.insert(slot.account);
+        }
+    }
+
     pub(super) fn remove(&mut self, key: &PublicKey) {
         if let Some(mut slot) = self.slots.remove(key) {
             self.forget(slot.waiting.drain(..));

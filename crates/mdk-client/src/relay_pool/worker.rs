@@ -10,9 +10,10 @@ use tokio::time::{Instant, sleep_until};
 
 use super::accounts::Accounts;
 use super::command::Command;
+use super::home::Home;
 use super::session::{Apart, Session};
 use super::socket::Socket;
-use super::{Arrived, Home, RelayState, RelayStatus, meter};
+use super::{Arrived, RelayState, RelayStatus, meter};
 use crate::dial::{DialError, Dialer};
 use crate::error::ClientError;
 use crate::options::PoolOptions;
@@ -34,11 +35,13 @@ pub(super) struct Worker {
     pub(super) challenges: bool,
     /// Whether it once let us wait for one in vain.
     pub(super) lazy: bool,
+    /// Since when there is a connection.
+    pub(super) since: Option<Instant>,
     pub(super) home: Home,
 }
 
 /// How a phase ended.
-enum End {
+pub(super) enum End {
     /// Nobody needs the relay any more.
     Over,
     Failed(String),
@@ -46,12 +49,15 @@ enum End {
 }
 
 impl Worker {
-    /// Runs until the last account has released the relay, or the pool is gone.
-    pub(super) async fn run(mut self) {
+    /// Dials, serves and waits, beginning with the pause after `first`, until nobody needs the relay any more.
+    pub(super) async fn work(&mut self, mut first: Option<End>) {
         loop {
-            let end = match self.dial().await {
-                Ok(socket) => self.serve(socket).await,
-                Err(end) => end,
+            let end = match first.take() {
+                Some(end) => end,
+                None => match self.dial().await {
+                    Ok(socket) => self.serve(socket).await,
+                    Err(end) => end,
+                },
             };
             let (reason, state) = match end {
                 End::Over if self.home.retire(&self.commands, &self.status) => break,
@@ -74,13 +80,9 @@ impl Worker {
                 break;
             }
         }
-        self.set(|status| {
-            status.state = RelayState::Closed;
-            status.next_attempt = None;
-        });
     }
 
-    fn set(&self, change: impl FnOnce(&mut RelayStatus)) {
+    pub(super) fn set(&self, change: impl FnOnce(&mut RelayStatus)) {
         change(&mut self.status.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
@@ -162,7 +164,7 @@ impl Worker {
 
     /// Serves one connection to its end.
     async fn serve(&mut self, (socket, waiting): (Socket, VecDeque<Command>)) -> End {
-        let began = Instant::now();
+        self.since = Some(Instant::now());
         self.set(|status| {
             status.state = RelayState::Connected;
             status.last_error = None;
@@ -185,10 +187,7 @@ impl Worker {
         self.accounts.connected = false;
         self.challenges |= session.challenged;
         self.lazy |= session.waited_in_vain;
-        // It counts as a working relay only after a while, so that one that hangs up at once is not dialled at once.
-        if began.elapsed() >= self.options.reconnect_min.saturating_mul(10) {
-            self.failures = 0;
-        }
+        self.has_ended();
         tracing::debug!(
             forged = session.meter.forged,
             unasked = session.meter.unasked,
@@ -205,6 +204,14 @@ impl Worker {
         self.accounts.deliver_all(&Arrived::Disconnected { relay, reason });
         session.end(matches!(end, End::Over | End::Banned));
         end
+    }
+
+    /// It counts as a working relay only after a while, so that one that hangs up at once is not dialled at once.
+    pub(super) fn has_ended(&mut self) {
+        let enough = self.options.reconnect_min.saturating_mul(10);
+        if self.since.take().is_some_and(|since| since.elapsed() >= enough) {
+            self.failures = 0;
+        }
     }
 
     async fn talk(&mut self, session: &mut Session, wants_auth: bool) -> End {

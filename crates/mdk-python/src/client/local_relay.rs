@@ -132,6 +132,7 @@ fn read_faults(given: &Bound<'_, PyDict>) -> PyResult<Faults> {
             "page_limit" => faults.page_limit = value.extract()?,
             "rate_limit" => faults.rate_limit = value.extract()?,
             "lie_ok" => faults.lie_ok = value.extract()?,
+            "lose_ok" => faults.lose_ok = value.extract()?,
             "false_events" => faults.false_events = value.extract()?,
             "endless" => faults.endless = value.extract()?,
             "notice_flood" => faults.notice_flood = value.extract()?,

@@ -125,7 +125,8 @@ impl Mdk {
     /// Args:
     ///     path: the database file. Its directory is made if it is missing.
     ///     keys: the account. A database belongs to one account for ever.
-    ///     key: where the key of the database is kept; None means `DatabaseKey.keyring()`.
+    ///     key: where the key of the database is kept. None: where the record beside it says, or `DatabaseKey.keyring()`
+    ///         for a new one.
     ///     config: limits and lifetimes; None means `Config()`.
     ///     clock: for tests; None means the system's clock.
     ///
@@ -144,11 +145,12 @@ impl Mdk {
         config: Option<Config>,
         clock: Option<&Clock>,
     ) -> PyResult<Self> {
-        let (path, key) = (path.get()?, database_key::or_keyring(key));
+        let path = path.get()?;
         let clock = Clock::for_engine(clock);
         let options = OpenOptions::default();
         let keys = keys.0.clone();
         Self::open_with(py, config, |config| {
+            let key = database_key::or_recorded(key, &path)?;
             Engine::open(&path, keys, &key, &options, config, clock)
         })
     }

@@ -30,10 +30,11 @@ impl Mdk {
         config: Option<Config>,
         clock: Option<&Clock>,
     ) -> PyResult<Self> {
-        let (path, key) = (path.get()?, database_key::or_keyring(key));
+        let path = path.get()?;
         let clock = Clock::for_engine(clock);
         let keys = keys.map(|keys| keys.0.clone());
         Self::open_with(py, config, |config| {
+            let key = database_key::or_recorded(key, &path)?;
             Engine::open_account(&path, keys, &key, &OpenOptions::default(), config, clock)
         })
     }

@@ -17,7 +17,8 @@ impl Mdk {
     ///
     /// Afterwards the old key opens nothing and no byte of the old ciphertext is left in the file system's view of it (what a
     /// disk keeps behind that, for example a snapshot, is out of reach). Killed at any point, the database opens
-    /// with the old key or with the new one.
+    /// with the old key or with the new one. The old key is removed from where it was kept, unless the database is a copy
+    /// and another one may need it: then the report says so.
     ///
     /// Args:
     ///     key: where the key is kept from now on. None: where it was, for keyring, file and passphrase.

@@ -83,6 +83,7 @@ impl From<OpenError> for Raise {
             }
             OpenError::Busy { pid } => new(Class::DatabaseBusy).number("pid", pid.map(u64::from)),
             OpenError::KeyMissing { .. } => new(Class::KeyMissing),
+            OpenError::KeyNotGiven { .. } => new(Class::KeyNotGiven),
             OpenError::KeyMalformed { .. } => new(Class::KeyMalformed),
             OpenError::KeyLength { found } => new(Class::WrongKeyLength)
                 .text("field", "key")
@@ -123,6 +124,7 @@ impl From<OpenError> for Raise {
             OpenError::PathChanged { .. } => new(Class::PathChanged),
             OpenError::BadPath { role } => new(Class::InvalidInput)
                 .text("field", if role == FileRole::Key { "key" } else { "path" }),
+            OpenError::NameTaken { .. } => new(Class::DestinationExists),
             OpenError::Io { kind, .. } => new(class_of(kind)),
             OpenError::Store(error) => error.into(),
             // The enum may grow; a test compares its variants with this file.

@@ -9,10 +9,12 @@ use std::{
 use mdk_wire::Secret;
 use zeroize::Zeroizing;
 
+use super::NEW;
 use crate::{
     FileRole, OpenError,
     files::{self, Place},
     key_text,
+    side_record::KeySlot,
 };
 
 /// The longest key file.
@@ -25,6 +27,27 @@ pub(super) struct KeyFile {
     generation: Option<String>,
     /// Where [`Self::make`] has made it.
     made: Option<Place>,
+}
+
+/// The directory of a database.
+fn directory(place: &Place) -> PathBuf {
+    place.path(OsStr::new(""))
+}
+
+/// A directory as it will be found once what is missing of it has been made.
+fn resolved(directory: &Path) -> std::io::Result<PathBuf> {
+    let directory = std::path::absolute(directory)?;
+    for there in directory.ancestors() {
+        if let (Ok(found), Ok(missing)) = (there.canonicalize(), directory.strip_prefix(there)) {
+            return Ok(found.join(missing));
+        }
+    }
+    Ok(directory)
+}
+
+/// A path of a side record.
+pub(super) fn resolve(place: &Place, path: &str) -> PathBuf {
+    directory(place).join(path)
 }
 
 /// The content of a plain key file.
@@ -44,10 +67,8 @@ impl KeyFile {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
-        let path = match std::fs::canonicalize(parent) {
-            Ok(parent) => parent.join(name),
-            Err(_) => std::path::absolute(path).map_err(|_| bad)?,
-        };
+        let parent = resolved(parent).map_err(|_| bad)?;
+        let path = parent.join(name);
         Ok(Self { path, generation: None, made: None })
     }
 
@@ -65,9 +86,43 @@ impl KeyFile {
         self.generation = generation.map(str::to_owned);
     }
 
-    /// Its path, for the side record.
-    pub(super) fn text(&self) -> Option<String> {
-        self.path.to_str().map(str::to_owned)
+    /// The file that a side record names.
+    pub(super) fn recorded(place: &Place, path: &str) -> Result<Self, OpenError> {
+        Self::new(&resolve(place, path))
+    }
+
+    /// Its path, for the side record: relative if it lies in the directory of the database.
+    pub(super) fn text(&self, place: &Place) -> Option<String> {
+        self.path.strip_prefix(directory(place)).unwrap_or(&self.path).to_str().map(str::to_owned)
+    }
+
+    /// The same with the generation that the side record has for it, and what that says about it, if it names it.
+    pub(super) fn known_as<'a>(
+        self,
+        place: &Place,
+        known: Option<&'a KeySlot>,
+    ) -> Result<(Self, Option<&'a KeySlot>), OpenError> {
+        let recorded = |slot: &KeySlot| slot.path.as_ref().map(|path| resolve(place, path));
+        let path = known.and_then(recorded);
+        if path.as_ref() == Some(&self.path) {
+            let generation = known.and_then(|slot| slot.generation.as_deref());
+            return Ok((self.with_generation(generation), known));
+        }
+        let (moved, before) = (self.path.file_name(), path.as_ref().and_then(|p| p.file_name()));
+        if let Some(generation) = known.and_then(|slot| slot.generation.clone())
+            && moved == before
+        {
+            // It was moved to another directory, its generation with it.
+            let moved = Self::new(&self.path)?.with_generation(Some(&generation));
+            if moved.exists()? {
+                return Ok((moved, None));
+            }
+        }
+        Ok((self, None))
+    }
+
+    pub(super) fn generation(&self) -> Option<&str> {
+        self.generation.as_deref()
     }
 
     /// Its name in `place`, which is its directory.
@@ -92,7 +147,7 @@ impl KeyFile {
         let name = self.name(&place);
         let text = read(&place, &name)?;
         // A re-key that was killed when its file had its name already.
-        if text.is_none() && self.generation.is_some() {
+        if text.is_none() && self.takes_the_name() {
             return read(&place, place.name());
         }
         Ok(text)
@@ -178,9 +233,14 @@ impl KeyFile {
         }
     }
 
+    /// Whether it is one that will have the name of the file before it.
+    fn takes_the_name(&self) -> bool {
+        self.generation.as_deref() == Some(NEW)
+    }
+
     /// Wipes the file whose name this one shall have, and takes the name.
     pub(super) fn settle(&self) -> Result<(), OpenError> {
-        let Some(place) = self.place()?.filter(|_| self.generation.is_some()) else {
+        let Some(place) = self.place()?.filter(|_| self.takes_the_name()) else {
             return Ok(());
         };
         let name = self.name(&place);

@@ -12,6 +12,7 @@ use super::{
 use crate::{
     FileRole, OpenError, StoreError, cipher,
     files::{self, OwnerLock, Place},
+    side_record,
 };
 
 /// A database file under its owner lock. Dropping it leaves no file that was not there before.
@@ -158,8 +159,17 @@ pub(crate) fn doubt(place: &Place, key: &Secret<32>, error: OpenError) -> OpenEr
             .map_err(|e| files::io_error("reading", FileRole::Database, &e))?;
         let keys = PageKey::of_page_1(key, &page);
         let (found, rest) = pages::layout(&file).map_err(|_| error.clone())?;
-        if !keys.decrypt(1, &mut page) || rest != 0 || found < u64::from(pages_in_header(&page)) {
+        if !keys.decrypt(1, &mut page) || rest != 0 {
             return Err(error.clone());
+        }
+        if found < u64::from(pages_in_header(&page)) {
+            // What the file lacks may stand in the log.
+            let log =
+                place.inspect(&files::with_suffix(place.name(), "-wal"), FileRole::Database)?;
+            return Err(match log.is_none_or(|log| log.size == 0) {
+                true => OpenError::Truncated { size: found * pages::PAGE as u64 },
+                false => error.clone(),
+            });
         }
         match pages::bad_pages(&file, &keys, &mut Progress::none()) {
             Ok(bad) if bad.is_empty() => {
@@ -170,6 +180,16 @@ pub(crate) fn doubt(place: &Place, key: &Secret<32>, error: OpenError) -> OpenEr
         }
     });
     looked.unwrap_or_else(|error| error)
+}
+
+/// An error about a file that is read with this key: as opening says it.
+pub(super) fn judged(place: &Place, key: &Secret<32>, error: VaultError) -> VaultError {
+    match (error, side_record::read(place)) {
+        (VaultError::Open(error), Ok(record)) => {
+            side_record::judge(record.as_ref(), key, error).into()
+        }
+        (error, _) => error,
+    }
 }
 
 /// How many pages a database says that it has (<https://sqlite.org/fileformat.html>, 1.3.8).

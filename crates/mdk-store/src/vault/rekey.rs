@@ -34,6 +34,9 @@ const SPARE: u64 = 1 << 20;
 pub struct RekeyReport {
     /// Bytes encrypted anew.
     pub bytes: u64,
+    /// The old key was left where it is, because another database may need it: this one is a copy, or was brought back
+    /// or moved from another file system. Remove it yourself if there is no other one.
+    pub old_key_kept: bool,
 }
 
 /// The name of the file that is written; after the exchange, of the old one.
@@ -71,13 +74,17 @@ impl Store {
         let old = cipher::take_key(self.conn()?).ok_or(OpenError::CipherMissing)?;
         let mut record = self.settled_record(&place, &old)?;
         let (mut home, new) = next_key(&place, &source, &record, &old)?;
+        // What an interrupted re-key has left is gone by now, so a file of that name is somebody else's.
+        if place.inspect(&rekey_name(&place), FileRole::Database)?.is_some() {
+            return Err(OpenError::NameTaken { suffix: ".rekey" }.into());
+        }
         let size = self.settle_log(&place)?;
         let (needed, available) = (size.saturating_add(SPARE), place.free_bytes()?);
         if available < needed {
             return Err(VaultError::NoSpace { needed, available });
         }
 
-        let before = record.clone();
+        let (before, old_key_kept) = (record.clone(), record.key.shared);
         record.pending = Some(home.slot.clone());
         record.write(&place)?;
         let made = home.make(&new);
@@ -113,7 +120,7 @@ impl Store {
         };
         let record = settle_interrupted(&place, record, Side::New);
         self.rekeyed(&source, record.rekeyed_at);
-        Ok(RekeyReport { bytes })
+        Ok(RekeyReport { bytes, old_key_kept })
     }
 
     /// The record of this database without anything unfinished; a database of an older version may have none.
@@ -123,9 +130,12 @@ impl Store {
             _ => {
                 let source = self.key_source().to_owned();
                 let check = side_record::check(key);
+                // Without its record nothing says whose the key is.
+                let shared = self.kept_source().is_some();
                 Record::new(
+                    place,
                     State::Ready,
-                    side_record::KeySlot { source, check, ..Default::default() },
+                    side_record::KeySlot { source, check, shared, ..Default::default() },
                 )
             }
         };
@@ -231,7 +241,7 @@ fn next_key(
             return Err(missing.into());
         }
         home.clear_next()?;
-        if home.slot.generation.is_none() && home.is_taken()? {
+        if home.may_be_taken() && home.is_taken()? {
             return Err(key_exists());
         }
         key_source::fresh()?
@@ -254,9 +264,6 @@ fn copy(
 ) -> Result<u64, VaultError> {
     let name = rekey_name(place);
     remove_side_cars(place, &name);
-    if place.inspect(&name, FileRole::Database)?.is_some() {
-        place.remove(&name);
-    }
     let missing = || VaultError::SourceMissing { role: FileRole::Database };
     let from = place.inspect(place.name(), FileRole::Database)?.ok_or_else(missing)?.file;
     let to = place.create_new(&name, FileRole::Database)?;

@@ -18,7 +18,7 @@ use self::{
 use super::{
     Progress, VaultError,
     log::Log,
-    look::Source,
+    look::{self, Source},
     new_file::new_file,
     pages::PAGE,
     rows,
@@ -58,7 +58,7 @@ pub struct SalvageReport {
 /// The new database continues the old one: the two must not be used side by side, for they share their ratchet keys.
 ///
 /// # Errors
-/// [`VaultError::Open`] with `WrongKey` if no page authenticates; [`VaultError::DestinationExists`],
+/// [`VaultError::Open`] with `WrongKey` or `NotADatabase` if no page authenticates; [`VaultError::DestinationExists`],
 /// [`VaultError::NoSpace`], [`VaultError::Cancelled`]; and what opening, reading and writing can meet. Then no new file
 /// is left.
 pub fn salvage(
@@ -74,7 +74,8 @@ pub fn salvage(
     }
     let key = key_source::existing(&source.place, key)?;
     let log = Log::read(source.log_file.as_ref())?;
-    let scan = Scan::run(&source, &log, &key, progress)?;
+    let scan = Scan::run(&source, &log, &key, progress)
+        .map_err(|error| look::judged(&source.place, &key, error))?;
     new_file(to, to_key, source.size, |place, temp, new| {
         fill(&source, &log, &scan, place, temp, new, progress)
     })

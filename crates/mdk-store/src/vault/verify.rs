@@ -80,7 +80,8 @@ pub fn verify(
     }
     let key = key_source::existing(&source.place, key)?;
     let log = Log::read(source.log_file.as_ref())?;
-    let scan = Scan::run(&source, &log, &key, progress)?;
+    let scan = Scan::run(&source, &log, &key, progress)
+        .map_err(|error| look::judged(&source.place, &key, error))?;
     let mut report = VerifyReport {
         pages: source.size / PAGE as u64,
         log_pages: log.pages.len() as u64,
@@ -153,14 +154,10 @@ fn check(
 }
 
 /// That the file is ours, and of a schema that this version knows.
-fn identity(conn: &Connection) -> Result<(), OpenError> {
+pub(super) fn identity(conn: &Connection) -> Result<(), OpenError> {
     let found: i32 = conn.query_row("PRAGMA application_id", [], |row| row.get(0))?;
     if found != APPLICATION_ID {
         return Err(OpenError::ForeignDatabase { found });
     }
-    let found: u32 = conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    if found > migrate::SUPPORTED {
-        return Err(OpenError::SchemaTooNew { found, supported: migrate::SUPPORTED });
-    }
-    Ok(())
+    migrate::require_known(conn.query_row("PRAGMA user_version", [], |row| row.get(0))?)
 }

@@ -12,7 +12,7 @@ use std::{
 
 use mdk_store::{DatabaseKey, KeyringKey, KeyringStore, OpenError, Progress, VaultError};
 
-use crate::keys_kit::Home;
+use crate::keys_kit::{self, Home};
 pub use stopped::{stopped_first_open, stopped_rekey};
 
 /// Names of the files that a database with its key in a keyring has.
@@ -104,13 +104,18 @@ pub fn round_trip() {
     assert_eq!(home.refused(&named), OpenError::DatabaseMissingButKeyPresent);
     assert_eq!(lookup("mdk", &id), text);
     // Without leave to make a key there is none.
+    let old_record = Home::created(&keys_kit::raw(1)).record();
     let home = Home::new();
     let before = list();
     let refused = home.refused(&keyring(|k| k.create = false));
     assert_eq!(refused, OpenError::KeyMissing { source: "keyring" });
-    // A first open that fails after its key was stored takes it back.
+    // A first open that fails after its key was stored takes it back: the second try of one that was killed, which may
+    // replace its temporary file, but finds something else there.
+    let mut record = old_record;
+    record["state"] = "creating".into();
+    home.write_record(&record);
     fs::create_dir(home.path("alice.db.tmp")).unwrap();
-    home.refused(&key);
+    home.open(&key).map(drop).unwrap_err();
     assert_eq!(list(), before);
 }
 
@@ -201,6 +206,42 @@ pub fn rekey() {
         assert_eq!(lookup("mdk", "taken"), "somebody's");
         store.close().unwrap();
         home.opens(&key);
+    }
+}
+
+/// A copy has the record of the original, and with it the name of its key.
+pub fn copies() {
+    for id in [None, Some("alice".to_owned())] {
+        let key = keyring(|k| k.key_id = id.clone());
+        let (home, copy) = (Home::created(&key), Home::new());
+        copy.put(&home.files());
+        let (service, old) = slot(&home);
+        let text = lookup(&service, &old);
+        for n in 0..2 {
+            let (_, before) = slot(&copy);
+            let mut store = copy.open(&key).unwrap();
+            let report = store.rekey(None, &mut Progress::none()).unwrap();
+            store.close().unwrap();
+            assert_eq!(report.old_key_kept, n == 0);
+            assert_eq!(lookup(&service, &before).is_empty(), n > 0, "its own key goes");
+            assert_eq!(lookup(&service, &old), text, "that of the original stays");
+            home.opens(&key);
+            copy.opens(&key);
+        }
+        // Out of the keyring.
+        let other = Home::new();
+        other.put(&home.files());
+        let mut store = other.open(&key).unwrap();
+        let report = store.rekey(Some(&keys_kit::raw(1)), &mut Progress::none()).unwrap();
+        store.close().unwrap();
+        assert!(report.old_key_kept);
+        home.opens(&key);
+        // The original removes its own.
+        let mut store = home.open(&key).unwrap();
+        assert!(!store.rekey(None, &mut Progress::none()).unwrap().old_key_kept);
+        store.close().unwrap();
+        assert_eq!(lookup(&service, &old), "");
+        copy.opens(&key);
     }
 }
 

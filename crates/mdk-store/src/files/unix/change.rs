@@ -99,6 +99,18 @@ impl Place {
             .map_err(|e| io_error("syncing", FileRole::Directory, &e.into()))
     }
 
+    /// Which directory this is, whatever its path: the same after it was renamed, another one for a copy of it. `None` where
+    /// the system does not say.
+    // The types of the fields differ between systems.
+    #[allow(clippy::unnecessary_cast)]
+    pub(crate) fn directory_id(&self) -> Option<String> {
+        let stat = rustix::fs::fstat(&self.dir).ok()?;
+        // The number of a device may be another one after a restart; that of a file system mostly stays.
+        let volume = rustix::fs::fstatvfs(&self.dir).map_or(0, |volume| volume.f_fsid as u64);
+        let volume = if volume == 0 { stat.st_dev as u64 } else { volume };
+        Some(format!("{volume:x}-{:x}", stat.st_ino as u64))
+    }
+
     /// Bytes that this user may still write on the file system of the directory.
     pub(crate) fn free_bytes(&self) -> Result<u64, OpenError> {
         let stat = rustix::fs::fstatvfs(&self.dir)

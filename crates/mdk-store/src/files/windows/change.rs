@@ -16,7 +16,7 @@ use windows_sys::Win32::{
     System::IO::OVERLAPPED,
 };
 
-use super::{Place, wide};
+use super::{Place, information, wide};
 use crate::{FileRole, OpenError, files::io_error};
 
 const CHUNK: usize = 64 * 1024;
@@ -108,6 +108,14 @@ impl Place {
     #[allow(clippy::unused_self)]
     pub(crate) fn sync_dir(&self) -> Result<(), OpenError> {
         Ok(())
+    }
+
+    /// Which directory this is, whatever its path: the same after it was renamed, another one for a copy of it. `None` where
+    /// the system does not say.
+    pub(crate) fn directory_id(&self) -> Option<String> {
+        let facts = information(&self.dir).ok()?;
+        let index = u64::from(facts.nFileIndexHigh) << 32 | u64::from(facts.nFileIndexLow);
+        Some(format!("{:x}-{index:x}", facts.dwVolumeSerialNumber))
     }
 
     /// Bytes that this user may still write on the volume of the directory.

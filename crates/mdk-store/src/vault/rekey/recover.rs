@@ -49,7 +49,8 @@ pub(crate) fn interrupted_key(
     let Some(pending) = &record.pending else {
         return Err(OpenError::KeyMissing { source: source.source() });
     };
-    let mut search = Search { page, record, pending, one_found: false, any: false, error: None };
+    let (old, new, any, error) = (false, false, false, None);
+    let mut search = Search { page, record, pending, old, new, any, error };
     let given = key_source::locate(place, source, Some(&record.key), false);
     // A key that is given is read once: a file descriptor gives it once only.
     let again = !given.as_ref().is_ok_and(|home| !home.keeps_keys());
@@ -62,7 +63,7 @@ pub(crate) fn interrupted_key(
         return Ok(found);
     }
     // Whoever has one of the two keys may have the other from where it is; nobody else.
-    if search.one_found {
+    if search.old || search.new {
         for home in
             [pending, &record.key].into_iter().filter_map(|s| key_source::recorded(place, s))
         {
@@ -70,7 +71,10 @@ pub(crate) fn interrupted_key(
                 return Ok(found);
             }
         }
-        return Err(OpenError::RekeyInterrupted { source: known_source(pending) });
+        if search.old && search.new {
+            return Err(OpenError::NotADatabase);
+        }
+        return Err(OpenError::RekeyInterrupted { source: key_source::known_source(pending) });
     }
     Err(match search.error {
         Some(error) => error,
@@ -84,8 +88,10 @@ struct Search<'a> {
     page: Vec<u8>,
     record: &'a Record,
     pending: &'a KeySlot,
-    /// One was that from before the re-key, or the pending one.
-    one_found: bool,
+    /// The key from before the re-key was found.
+    old: bool,
+    /// The pending one was found.
+    new: bool,
     any: bool,
     error: Option<OpenError>,
 }
@@ -99,7 +105,8 @@ impl Search<'_> {
                     return Some((key, if new { Side::New } else { Side::Old }));
                 }
                 self.any = true;
-                self.one_found |= new || self.record.key.is_of(&key);
+                self.new |= new;
+                self.old |= self.record.key.is_of(&key);
             }
             Ok(None) => {}
             Err(error) => {
@@ -108,13 +115,6 @@ impl Search<'_> {
         }
         None
     }
-}
-
-fn known_source(slot: &KeySlot) -> &'static str {
-    ["keyring", "file", "fd", "secret", "passphrase", "callback", "env"]
-        .into_iter()
-        .find(|known| *known == slot.source)
-        .unwrap_or("raw")
 }
 
 /// Finishes a re-key whose new key counts, or undoes one whose old key does. What cannot be done now is done at the next
@@ -158,6 +158,8 @@ pub(crate) fn clean_up(place: &Place, mut record: Record) -> Record {
     let wiped = place.wipe(&name, FileRole::Database).and_then(|()| place.sync_dir()).is_ok();
     let settled = match &record.retiring {
         None => true,
+        // A copy of a database whose re-key was done, but not tidied up: that is the business of the original.
+        Some(_) if record.key.shared => true,
         Some(old) if record.key.generation.as_deref() == Some(key_source::NEW) => {
             // Both have the same file in the end: taking the name removes the old key.
             let home = key_source::recorded(place, &record.key);
@@ -170,7 +172,7 @@ pub(crate) fn clean_up(place: &Place, mut record: Record) -> Record {
         tracing::warn!("the old key or the old file of a re-key could not be removed yet");
         return record;
     }
-    if record.key.generation.as_deref() == Some(key_source::NEW) {
+    if record.key.generation.as_deref() == Some(key_source::NEW) && !record.key.shared {
         record.key.generation = None;
     }
     record.retiring = None;

@@ -1,0 +1,154 @@
+//! What relays have: fetching it, and what follows when it is there.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use mdk_core::Engine;
+use tokio::time::Instant;
+
+use super::Flow;
+use crate::catch_up::{self, Finished};
+use crate::client::amends;
+use crate::client::cursor::key;
+use crate::client::feed::changes_interests;
+use crate::client::shared::backoff;
+use crate::client::topics::{Again, work};
+use crate::error::{ClientError, Result};
+
+impl Flow {
+    /// Tries this relay's history again, later each time.
+    pub(super) fn later(&mut self, url: &str) {
+        let options = &self.shared.options;
+        let Some(relay) = self.relays.get_mut(url).filter(|relay| relay.connected) else { return };
+        let pause = backoff(options.retry_min, options.retry_max, relay.failures);
+        relay.failures += 1;
+        let at = Instant::now() + pause;
+        relay.retry_at = Some(relay.retry_at.map_or(at, |earlier| earlier.min(at)));
+    }
+
+    /// Starts to fetch what a relay has: all since the cursor, or only what was not listened to before.
+    pub(super) fn catch_up(&mut self, url: &str, what: Again) {
+        let Some(relay) = self.relays.get_mut(url).filter(|relay| relay.connected) else { return };
+        if relay.catching {
+            relay.again = relay.again.max(Some(what));
+            return;
+        }
+        let work = work(&self.shared, &self.wanted, relay, what);
+        if work.is_empty() && relay.subscriptions > 0 && what == Again::New {
+            return;
+        }
+        relay.catching = true;
+        let slow = Arc::new(AtomicBool::new(relay.failures > 0));
+        relay.slow = slow.clone();
+        if relay.failures == 0 {
+            self.unsettled = true;
+            self.shared.progress.send_if_modified(|p| std::mem::replace(&mut p.settled, false));
+        }
+        if self.catching.is_empty() {
+            self.round = 0;
+            self.round_complete = false;
+            self.shared.counters.fetched.store(0, Ordering::Relaxed);
+            self.shared.counters.processed.store(0, Ordering::Relaxed);
+        }
+        let task = catch_up::run(self.shared.clone(), url.to_owned(), work, slow);
+        self.tasks.insert(self.catching.spawn(task).id(), url.to_owned());
+    }
+
+    pub(super) async fn finished(&mut self, finished: Finished) -> Result<()> {
+        self.round += finished.fed.new;
+        self.round_complete |= finished.all;
+        self.unsettled |= finished.fed.new > 0;
+        let url = finished.relay;
+        let Some(relay) = self.relays.get_mut(&url) else { return Ok(()) };
+        relay.catching = false;
+        let refused = finished.fed.refused_from;
+        if refused.is_none() {
+            relay.cursor.topics.extend(finished.complete);
+        }
+        let whole = relay.topics().all(|topic| relay.cursor.topics.contains(&topic));
+        let mut failed = !finished.all;
+        if let Some(from) = refused {
+            relay.cursor.at = relay.cursor.at.min(from);
+            failed = true;
+        } else if finished.all && whole {
+            relay.cursor.at = relay.cursor.at.max(finished.fed.newest);
+            relay.complete = relay.connected;
+            relay.caught_up = true;
+            relay.failures = 0;
+            if std::mem::take(&mut relay.amends) {
+                while self.amends.try_join_next().is_some() {}
+                self.amends.spawn(amends::make(self.shared.clone(), url.clone(), relay.own));
+            }
+        }
+        relay.dirty = true;
+        if let Some(what) = relay.again.take() {
+            self.catch_up(&url, what);
+        } else if relay.connected {
+            let subscribed = self.subscribe(&url).await?;
+            if failed || !subscribed {
+                self.later(&url);
+            }
+        }
+        if self.relays.get(&url).is_some_and(|relay| relay.own && relay.complete) {
+            self.shared.progress.send_if_modified(|p| !std::mem::replace(&mut p.own_history, true));
+        }
+        Ok(())
+    }
+
+    /// Once every connected relay has given what it has, the engine need not wait for more.
+    pub(super) async fn settle(&mut self) -> Result<()> {
+        if std::mem::take(&mut self.unsettled) {
+            match self.shared.engine(Engine::settle).await {
+                Ok(outcome) => {
+                    if !outcome.events.is_empty() || !outcome.reply.is_empty() {
+                        self.shared.bump();
+                    }
+                    self.shared.outbox_wake.notify_one();
+                    self.shared.upkeep_wake.notify_one();
+                    self.look |= changes_interests(&outcome.events);
+                }
+                Err(ClientError::Engine(error)) => {
+                    // The engine's own tick does it, a moment later.
+                    tracing::warn!("not settled: {error}");
+                }
+                Err(error) => return Err(error),
+            }
+            self.keep_cursors().await?;
+            self.shared.progress.send_if_modified(|p| !std::mem::replace(&mut p.settled, true));
+            let round = std::mem::take(&mut self.round);
+            let complete = std::mem::take(&mut self.round_complete);
+            for waiting in self.waiting.drain(..) {
+                // Whoever asked may have gone.
+                let answer = if complete { Ok(round) } else { Err(ClientError::NotConnected) };
+                let _ = waiting.send(answer);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes down how far the relays were read. Losing it costs a longer catch-up, and nothing else.
+    pub(super) async fn keep_cursors(&mut self) -> Result<()> {
+        let mut changed = Vec::new();
+        for (url, relay) in self.relays.iter_mut().filter(|(_, relay)| relay.dirty) {
+            relay.dirty = false;
+            changed.push((key(url), relay.cursor.to_bytes()));
+        }
+        if changed.is_empty() {
+            return Ok(());
+        }
+        let keep = move |engine: &mut Engine| {
+            for (key, cursor) in changed {
+                // Unchanged ones cost no write.
+                if engine.state(&key)?.as_ref() != Some(&cursor) {
+                    engine.set_state(&key, Some(&cursor))?;
+                }
+            }
+            Ok(())
+        };
+        match self.shared.engine(keep).await {
+            Err(ClientError::Engine(error)) => tracing::warn!("cursors are not kept: {error}"),
+            other => return other,
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,124 @@
+//! Which relays are read, and what is listened to on each.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::{Flow, of};
+use crate::client::cursor::{Cursor, Wanted};
+use crate::client::topics::{Again, Relay, live_filters};
+use crate::error::{ClientError, Result};
+use crate::relay_pool::Origin;
+
+/// Filters in one subscription.
+const FILTERS: usize = 8;
+
+impl Flow {
+    /// Listens from the cursor on. False if the relay would not.
+    pub(super) async fn subscribe(&mut self, url: &str) -> Result<bool> {
+        let Some(relay) = self.relays.get_mut(url) else { return Ok(true) };
+        let filters = live_filters(&self.shared, relay);
+        let (shared, before) = (self.shared.clone(), relay.subscriptions);
+        let mut count = 0;
+        for filters in filters.chunks(FILTERS) {
+            count += 1;
+            let filters = filters.to_vec();
+            relay.opening.begin(count, Instant::now() + shared.options.request_timeout);
+            if let Err(error) = shared.pool.subscribe(url, &shared.me, count, filters).await {
+                tracing::debug!("not subscribed: {error}");
+                let held = relay.opening.end(count);
+                self.take_in(of(&Arc::from(url), held), true).await?;
+                return Ok(false);
+            }
+        }
+        relay.subscriptions = count;
+        for id in count + 1..=before {
+            shared.pool.unsubscribe(url, &shared.me, id).await;
+        }
+        Ok(true)
+    }
+
+    /// Compares what the engine wants to hear of with what is listened to.
+    pub(super) async fn look_around(&mut self) -> Result<()> {
+        self.look = false;
+        self.looked_at = Some(Instant::now());
+        let wanted = match self.shared.engine(Wanted::of).await {
+            Ok(wanted) => wanted,
+            Err(ClientError::Engine(error)) => {
+                tracing::warn!("the engine does not say what it wants: {error}");
+                self.look = true;
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        let first = self.relays.is_empty();
+        if wanted == self.wanted && !first {
+            return Ok(());
+        }
+        self.wanted = wanted;
+        let own: BTreeSet<String> = self.shared.own_relays().into_iter().collect();
+        let urls: BTreeSet<String> =
+            own.iter().cloned().chain(self.wanted.groups.keys().cloned()).collect();
+        let gone: Vec<String> =
+            self.relays.keys().filter(|url| !urls.contains(*url)).cloned().collect();
+        for url in gone {
+            let subscriptions = self.relays.remove(&url).map_or(0, |relay| relay.subscriptions);
+            for id in 1..=subscriptions {
+                self.shared.pool.unsubscribe(&url, &self.shared.me, id).await;
+            }
+            self.shared.links.release(&url).await;
+        }
+        for url in urls {
+            let groups = self.wanted.groups.get(&url).cloned().unwrap_or_default();
+            self.want(&url, own.contains(&url), groups).await?;
+        }
+        if std::mem::take(&mut self.unread) {
+            // As if it had not been looked at.
+            self.wanted = Wanted::default();
+            self.look = true;
+        }
+        Ok(())
+    }
+
+    async fn want(&mut self, url: &str, own: bool, groups: BTreeSet<String>) -> Result<()> {
+        if let Some(relay) = self.relays.get_mut(url) {
+            if relay.groups == groups {
+                return Ok(());
+            }
+            let fewer = !relay.groups.is_subset(&groups);
+            relay.groups = groups;
+            let topics: BTreeSet<String> = relay.topics().collect();
+            relay.cursor.topics.retain(|topic| topics.contains(topic));
+            let news = topics.iter().any(|topic| !relay.cursor.topics.contains(topic));
+            if news {
+                relay.complete = false;
+                self.catch_up(url, Again::New);
+            } else if fewer && relay.connected && !relay.catching {
+                self.subscribe(url).await?;
+            }
+            return Ok(());
+        }
+        let name = url.to_owned();
+        let cursor = match self.shared.engine(move |engine| Cursor::load(engine, &name)).await {
+            Err(ClientError::Engine(error)) => {
+                tracing::warn!("a cursor cannot be read: {error}");
+                self.unread = true;
+                return Ok(());
+            }
+            cursor => cursor?,
+        };
+        let connected = self.shared.is_connected(url);
+        let relay = Relay { own, groups, cursor, connected, ..Relay::default() };
+        self.relays.insert(url.to_owned(), relay);
+        let origin = if own { Origin::User } else { Origin::Peer };
+        if let Err(error) = self.shared.links.hold(url, origin).await {
+            tracing::info!("a relay is not used: {error}");
+        }
+        if connected {
+            // It was open for something else.
+            self.catch_up(url, Again::All);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,40 @@
+//! The place of the next key.
+
+use super::{GENERATION, Home, Kind, NEW, entry_name, locate, random_id};
+use crate::{DatabaseKey, OpenError, files::Place, side_record::KeySlot};
+
+/// The place where the next key of a re-key goes: beside the present one, if it is the same place.
+///
+/// The next key file has the name of the present one in the end, which is removed for that. Where the present one may
+/// be needed by another database, or has a random name already because of that, the next one gets a random name, too.
+pub(crate) fn locate_next(
+    place: &Place,
+    source: &DatabaseKey,
+    current: &KeySlot,
+) -> Result<Home, OpenError> {
+    let bare = KeySlot { generation: None, ..current.clone() };
+    let mut home = locate(place, source, Some(&bare), true)?;
+    // Whatever is made now is this database's alone.
+    home.slot.shared = false;
+    if !home.keeps_keys() || !home.slot.same_place(&bare) {
+        return Ok(home);
+    }
+    let generation = match home.kind {
+        Kind::Keyring { .. } => random_generation()?,
+        Kind::File(_) if current.shared || current.generation.is_some() => random_generation()?,
+        _ => NEW.to_owned(),
+    };
+    match &mut home.kind {
+        Kind::Keyring { name, .. } => {
+            *name = entry_name(home.slot.key_id.as_deref().unwrap_or_default(), Some(&generation));
+        }
+        Kind::File(file) | Kind::Wrapped(file, _) => file.set_generation(Some(&generation)),
+        Kind::Given(_) => {}
+    }
+    home.slot.generation = Some(generation);
+    Ok(home)
+}
+
+fn random_generation() -> Result<String, OpenError> {
+    Ok(random_id()?[..GENERATION].to_owned())
+}

@@ -1,0 +1,124 @@
+//! Connections to the file that is to be encrypted.
+
+use mdk_wire::Secret;
+use rusqlite::{Connection, OpenFlags};
+
+use crate::{
+    APPLICATION_ID, FileRole, OpenError, StoreError,
+    files::{self, Place},
+    migrate, ritual,
+    vault::{
+        VaultError,
+        look::{Source, connect},
+    },
+};
+
+/// Moves the log of a plain database into its file, and opens it for reading. The log stays, to be wiped.
+pub(super) fn settle_plain(source: &Source) -> Result<Connection, VaultError> {
+    let place = &source.place;
+    if source.has_log() || has_journal(place)? {
+        let conn = writable(place)?;
+        check_plain(&conn)?;
+        let busy = conn
+            .query_row("PRAGMA wal_checkpoint(FULL)", [], |row| row.get::<_, i64>(0))
+            .map_err(StoreError::from)?;
+        if busy != 0 {
+            return Err(StoreError::Busy.into());
+        }
+        conn.close().map_err(|(_, error)| StoreError::from(error))?;
+    }
+    readable(place, false)
+}
+
+/// Opens a plain database for reading, with its log, and leaves it as it is.
+pub(super) fn read_plain(source: &Source) -> Result<Connection, VaultError> {
+    let place = &source.place;
+    if has_journal(place)? {
+        // To read it means to undo what an interrupted transaction has written.
+        check_plain(&writable(place)?)?;
+    }
+    readable(place, source.has_log())
+}
+
+/// A connection to a plain source that is ours and whole. What is damaged stays so; SQLite also says it of a page that
+/// could not be read just now, so it is asked twice.
+fn readable(place: &Place, with_log: bool) -> Result<Connection, VaultError> {
+    let once = || sound(look(place, None, with_log)?);
+    match once() {
+        Err(VaultError::Damaged) => once(),
+        other => other,
+    }
+}
+
+/// Opens a source for reading. One that ends too early is damaged.
+pub(super) fn look(
+    place: &Place,
+    key: Option<&Secret<32>>,
+    with_log: bool,
+) -> Result<Connection, VaultError> {
+    connect(place, place.name(), key, with_log).map_err(|error| match error {
+        OpenError::Store(StoreError::Corrupt) => VaultError::Damaged,
+        error => error.into(),
+    })
+}
+
+fn has_journal(place: &Place) -> Result<bool, VaultError> {
+    let name = files::with_suffix(place.name(), "-journal");
+    Ok(place.inspect(&name, FileRole::Database)?.is_some_and(|found| found.size > 0))
+}
+
+/// The connection, if what it reads is ours and whole.
+fn sound(conn: Connection) -> Result<Connection, VaultError> {
+    let found = check_plain(&conn)?;
+    if found > migrate::SUPPORTED {
+        return Err(OpenError::SchemaTooNew { found, supported: migrate::SUPPORTED }.into());
+    }
+    let line = conn.query_row("PRAGMA integrity_check(1)", [], |row| row.get::<_, String>(0));
+    match line.map_err(StoreError::from) {
+        Ok(text) if text == "ok" => Ok(conn),
+        Ok(text) => Err(match unread(&text) {
+            Some(code) => StoreError::Io { code }.into(),
+            None => VaultError::Damaged,
+        }),
+        Err(StoreError::Corrupt) => Err(VaultError::Damaged),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The code of a read that failed, if one of the lines says so: what could not be read is not known to be damaged.
+fn unread(text: &str) -> Option<i32> {
+    text.split("error code").skip(1).find_map(|rest| {
+        let rest = rest.trim_start_matches(['=', ' ']);
+        let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        let code: i32 = rest[..end].parse().ok()?;
+        (code & 0xff == rusqlite::ffi::SQLITE_IOERR).then_some(code)
+    })
+}
+
+pub(super) fn check_plain(conn: &Connection) -> Result<u32, VaultError> {
+    let number =
+        |sql| conn.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(StoreError::from);
+    let damaged = |error| match error {
+        StoreError::Corrupt => VaultError::Damaged,
+        error => error.into(),
+    };
+    let found = number("PRAGMA application_id").map_err(damaged)? as i32;
+    if found != APPLICATION_ID {
+        return Err(OpenError::ForeignDatabase { found }.into());
+    }
+    Ok(u32::try_from(number("PRAGMA user_version").map_err(damaged)?).unwrap_or(0))
+}
+
+/// A connection that leaves the log in place when it is closed.
+pub(super) fn writable(place: &Place) -> Result<Connection, VaultError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_NOFOLLOW
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_EXRESCODE;
+    let conn =
+        Connection::open_with_flags(place.path(place.name()), flags).map_err(OpenError::from)?;
+    ritual::keep_log(&conn, true)?;
+    // Nothing here may look at the file: it may be encrypted, and has no key yet. SQLite syncs by default.
+    conn.execute_batch("PRAGMA cipher_log_level = NONE").map_err(OpenError::from)?;
+    Ok(conn)
+}

@@ -1,0 +1,139 @@
+"""In which order a bot takes up what happens, and how far it is: on disk, so that the next run goes on there."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from ._mdk import Mdk
+from .client import Client
+from .errors import Closed, MdkError
+from .events import Event, MessageReceived
+from .values import EventId, GroupId
+
+_POSITION = "bot/position"
+_LANE = "bot/lane/"
+_PAGE = 32
+
+
+@dataclass
+class _Lane:
+    """The events of one group, in their order."""
+
+    group_id: GroupId | None
+    acknowledged: int
+    """Everything up to here is done, and will not come again."""
+    wanted: int = 0
+    """There is something up to here."""
+    task: asyncio.Task[None] | None = None
+
+
+class Lanes:
+    """Gives each event to `deliver`, those of one group one after the other, groups side by side.
+
+    An event is acknowledged on disk when `deliver` has returned True. False is for one that nobody wants, and for one
+    that is left because of `stopping`.
+    """
+
+    def __init__(
+        self, client: Client, deliver: Callable[[Event], Awaitable[bool]], stopping: asyncio.Event
+    ) -> None:
+        self._client = client
+        self._deliver = deliver
+        self._stopping = stopping
+        self._lanes: dict[GroupId | None, _Lane] = {}
+        self._position = 0
+        self.failed: Exception | None = None
+        """What made it impossible to go on."""
+
+    @property
+    def tasks(self) -> set[asyncio.Task[None]]:
+        """Lanes at work."""
+        return {lane.task for lane in self._lanes.values() if lane.task is not None}
+
+    async def remember(self) -> None:
+        """Find out where the last run was."""
+        session = self._client._session
+
+        def read(mdk: Mdk) -> tuple[int, dict[str, bytes]]:
+            stored = mdk._state(_POSITION)
+            if stored is None:
+                # What was there before there was a bot is not for it.
+                stored = json.dumps(session.feed.opened_at).encode()
+                mdk._set_state(_POSITION, stored)
+            return int(json.loads(stored)), mdk._states(_LANE)
+
+        self._position, lanes = await session.look(read)
+        for key, value in lanes.items():
+            group_id = GroupId(key.removeprefix(_LANE)) or None
+            self._lanes[group_id] = _Lane(group_id, int(json.loads(value)))
+
+    async def follow(self) -> None:
+        """Read the log and wake the lanes. Nothing is done here that waits for a handler."""
+        async for event in self._client._session.feed.events(self._position):
+            lane = self._lane(event.group_id)
+            cursor = int(event.cursor)
+            if cursor > lane.acknowledged:
+                lane.wanted = cursor
+                if lane.task is None:
+                    # A lane at rest has nothing open before this event.
+                    lane.acknowledged = max(lane.acknowledged, cursor - 1)
+                    lane.task = asyncio.create_task(self._work(lane))
+
+    def _lane(self, group_id: GroupId | None) -> _Lane:
+        if group_id not in self._lanes:
+            self._lanes[group_id] = _Lane(group_id, self._position)
+        return self._lanes[group_id]
+
+    async def _work(self, lane: _Lane) -> None:
+        feed = self._client._session.feed
+        try:
+            while lane.acknowledged < lane.wanted and not self._stopping.is_set():
+                events, upto = await feed.read_group(lane.acknowledged, lane.group_id, _PAGE)
+                last: EventId | None = None
+                for event in events:
+                    if await self._deliver(event):
+                        await self._acknowledge(lane, int(event.cursor))
+                    elif self._stopping.is_set():
+                        return
+                    lane.acknowledged = int(event.cursor)
+                    if isinstance(event, MessageReceived):
+                        last = event.message.id
+                lane.acknowledged = max(lane.acknowledged, upto)
+                await self._mark_read(lane, last)
+        except Closed:
+            return
+        except Exception as error:  # noqa: BLE001  # the disk, or a bug: the bot cannot go on
+            self.failed = error
+            self._stopping.set()
+        finally:
+            lane.task = None
+        await self._rest()
+
+    async def _acknowledge(self, lane: _Lane, cursor: int) -> None:
+        key = _LANE + (lane.group_id or "")
+        value = json.dumps(cursor).encode()
+        await self._client._session.look(lambda mdk: mdk._set_state(key, value))
+
+    async def _mark_read(self, lane: _Lane, last: EventId | None) -> None:
+        """What a bot has been through is read: nobody else does it, and counting grows with what is not."""
+        group_id = lane.group_id
+        if last is None or group_id is None:
+            return
+        # A group may be gone by now, and a full disk is for _acknowledge() to report.
+        with suppress(MdkError):
+            await self._client._session.look(lambda mdk: mdk.mark_read(group_id, last))
+            await self._client._session.fresh(group_id)
+
+    async def _rest(self) -> None:
+        """When nothing is open, one number says so: the next run need not look at what is before it."""
+        if self._stopping.is_set() or self.tasks:
+            return
+        position = max((lane.wanted for lane in self._lanes.values()), default=0)
+        if position <= self._position:
+            return
+        value = json.dumps(position).encode()
+        # Losing it costs the next run a longer look, and nothing else.
+        with suppress(MdkError):
+            await self._client._session.look(lambda mdk: mdk._set_state(_POSITION, value))
