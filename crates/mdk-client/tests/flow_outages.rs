@@ -334,6 +334,9 @@ async fn what_came_back_from_a_relay_has_not_failed() {
         changes.collect::<Vec<_>>()
     };
     assert_eq!(alice.with(told).last(), Some(&Delivery::Accepted));
+    // Counted a moment after the engine has it.
+    let client = alice.client.clone();
+    alice.until("the count", |_| (client.stats().messages_sent > 0).then_some(())).await;
     assert_eq!(alice.client.stats().messages_sent, 1);
 }
 
