@@ -102,7 +102,8 @@ def test_the_keyring_of_an_account_that_is_there_is_not_replaced(home: Home) -> 
     (home.folder / "alice.key").unlink()
     done = home.mdk("groups", "-a", "alice")
     assert done.code == 78
-    assert "Put the key back" in done.err
+    assert str(home.folder / "alice.key") in done.err
+    assert "If it was moved, name it once: --key file:PATH." in done.err
 
 
 def test_who_has_to_act_when_somebody_cannot_be_invited(home: Home) -> None:

@@ -59,6 +59,7 @@ HINTS: Mapping[type[MdkError], str] = {
         "Choose another place with --key, or give --allow-volatile if the data may be lost at a restart."
     ),
     errors.CallbackFailed: "Give the key in another form: --key.",
+    errors.KeyNotGiven: "Give it each time: --key fd:N, --key env:NAME or --key passphrase.",
     errors.NewKeyNeeded: "Say where the new key is to be kept: --to file:PATH, --to keyring or --to passphrase.",
     errors.RekeyInterrupted: "Give the new key with --key; that completes the re-key.",
     errors.KeysMissing: "Give them once, they are kept then: mdk init --identity-file PATH.",

@@ -114,6 +114,10 @@ def main() -> None:
         async def set_going() -> asyncio.Task[None]:
             serving = asyncio.create_task(bot.serve())
             await asyncio.wait_for(started.wait(), PATIENCE)
+            # A lock that SQLite holds for all its connections at that moment would stay locked in the child.
+            for each in (client, bot.client):
+                await each.ready()
+                await each.outbox.flush(PATIENCE)
             return serving
 
         bot.on_start(note)
