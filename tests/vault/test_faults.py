@@ -31,12 +31,7 @@ EVERY = {
     "encrypt_existing": 97,
 }
 EVERY |= {"rekey": 31, "backup": 2, "reopen": 23, "create_group": 29, "welcome": 17}
-# In every migration and re-key; the sample meets it in the first.
-LOG_UNREAD = pytest.mark.xfail(reason="a log that cannot be read is called damage of the file")
-NAMES = [
-    pytest.param(o.name, marks=[LOG_UNREAD] if o.name == "migrate_schema-1" else [])
-    for o in operations.all_operations()
-]
+NAMES = [o.name for o in operations.all_operations()]
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +101,6 @@ def test_a_new_database_that_cannot_be_read_back_is_not_called_damaged(
 
 
 # proves: R5
-@LOG_UNREAD
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("name", ["rekey_file", *(o.name for o in migrations())])
 def test_a_log_that_cannot_be_read_is_not_called_damaged(stand: Bench, name: str) -> None:

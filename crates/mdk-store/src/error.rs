@@ -6,7 +6,10 @@ use std::io;
 
 use rusqlite::ErrorCode;
 
-use crate::store::{self, Fault};
+use crate::{
+    log_file,
+    store::{self, Fault},
+};
 
 /// An operation on an open database failed. The transaction that it belonged to is rolled back.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -78,8 +81,10 @@ impl From<rusqlite::Error> for StoreError {
         match &error {
             rusqlite::Error::SqliteFailure(e, _)
             | rusqlite::Error::SqlInputError { error: e, .. } => {
+                let unread = log_file::take_unread();
                 let code = e.extended_code;
                 store::note_fault(match e.code {
+                    ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase if unread => Fault::Failed,
                     ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::Unknown => {
                         Fault::Damage
                     }
@@ -91,6 +96,9 @@ impl From<rusqlite::Error> for StoreError {
                     // The index of the write-ahead log could not be enlarged: SQLite does not say why, but it asks
                     // for room and nothing else.
                     _ if code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE => Self::DiskFull,
+                    ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase if unread => {
+                        Self::Io { code: rusqlite::ffi::SQLITE_IOERR_READ }
+                    }
                     ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => Self::Corrupt,
                     ErrorCode::ReadOnly => Self::ReadOnly,
                     ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Self::Busy,

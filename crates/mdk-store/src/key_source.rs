@@ -244,8 +244,10 @@ impl Home {
         if self.slot.shared {
             return true;
         }
-        if let Kind::File(file) | Kind::Wrapped(file, _) = &self.kind {
-            file.remove_temporary();
+        if let Kind::File(file) | Kind::Wrapped(file, _) = &self.kind
+            && !file.remove_temporary()
+        {
+            return false;
         }
         match &self.kind {
             Kind::Keyring { ring, name, .. } => match ring.get(name) {
@@ -253,7 +255,7 @@ impl Home {
                 found => is_gone(found),
             },
             Kind::File(file) => match read_file(file) {
-                Ok(Some(key)) if self.slot.is_of(&key) => file.wipe(),
+                Ok(Some(key)) if self.slot.is_of(&key) => file.remove_whole(),
                 found => is_gone(found),
             },
             Kind::Wrapped(file, _) => file.wipe(),

@@ -7,6 +7,7 @@
 //! file as before, and a write that fails fails the commit. Pages are encrypted when they come here.
 
 use std::{
+    cell::Cell,
     ffi::{CStr, c_char, c_int, c_void},
     ptr,
     sync::OnceLock,
@@ -24,6 +25,17 @@ const HEADER: usize = 24;
 /// Most bytes that are collected: a large transaction is written in pieces. Below 128 KiB, which is where the system's VFS
 /// of SQLite begins to divide a write, and takes a remainder of just that for a full disk.
 const MOST: usize = 64 * 1024;
+
+thread_local! {
+    /// The system could not read a log, in this thread: see [`take_unread`].
+    static UNREAD: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether a log could not be read since this was last asked, in this thread. SQLCipher decrypts what was not read all the
+/// same, and reports a page that does not authenticate: damage where the disk failed.
+pub(crate) fn take_unread() -> bool {
+    UNREAD.take()
+}
 
 /// An open log. The system's file lies behind it in the same memory.
 #[repr(C)]
@@ -185,7 +197,7 @@ macro_rules! forward {
     };
 }
 
-forward!(read => xRead(to: *mut c_void, length: c_int, at: sqlite3_int64));
+forward!(read_through => xRead(to: *mut c_void, length: c_int, at: sqlite3_int64));
 forward!(truncate => xTruncate(size: sqlite3_int64));
 forward!(sync => xSync(flags: c_int));
 forward!(file_size => xFileSize(size: *mut sqlite3_int64));
@@ -207,6 +219,21 @@ unsafe extern "C" fn close(file: *mut sqlite3_file) -> c_int {
         };
         if flushed == SQLITE_OK { closed } else { flushed }
     }
+}
+
+unsafe extern "C" fn read(
+    file: *mut sqlite3_file,
+    to: *mut c_void,
+    length: c_int,
+    at: sqlite3_int64,
+) -> c_int {
+    // SAFETY: as in `forward`.
+    let code = unsafe { read_through(file, to, length, at) };
+    // SQLite knows what to do at the end of a log.
+    if code != SQLITE_OK && code != ffi::SQLITE_IOERR_SHORT_READ {
+        UNREAD.set(true);
+    }
+    code
 }
 
 unsafe extern "C" fn write(

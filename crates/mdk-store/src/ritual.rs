@@ -6,8 +6,8 @@ use mdk_wire::Secret;
 use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
 
 use crate::{
-    APPLICATION_ID, FileRole, OpenError, cipher, files, files::Place, log_file, lookaside, migrate,
-    store::log,
+    APPLICATION_ID, FileRole, OpenError, StoreError, cipher, files, files::Place, log_file,
+    lookaside, migrate, store::log,
 };
 
 const FLAGS: OpenFlags = OpenFlags::SQLITE_OPEN_READ_WRITE
@@ -87,7 +87,10 @@ fn unlock(conn: &Connection, key: &Secret<32>) -> Result<(), OpenError> {
     // Prove the key: the schema can be read only if page 1 authenticates.
     conn.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).map_err(|error| {
         match error.sqlite_error_code() {
-            Some(ErrorCode::NotADatabase) => OpenError::WrongKey,
+            Some(ErrorCode::NotADatabase) if !log_file::take_unread() => OpenError::WrongKey,
+            Some(ErrorCode::NotADatabase) => {
+                StoreError::Io { code: rusqlite::ffi::SQLITE_IOERR_READ }.into()
+            }
             _ => error.into(),
         }
     })?;

@@ -85,17 +85,20 @@ def init(
         opening = session.opened(
             account, deadline, new=True, identity=identity, relays=relays, name=name
         )
-        async with opening as client:
-            try:
-                await session.catch_up(client, deadline, silent=as_json)
-            except NotConnected:
-                # Mostly it is the address, or the network: the relay's own words say which.
-                return show(client.engine, client.relays, ExitCode.NETWORK, client.stats().relays)
-            except asyncio.CancelledError:
-                if new:
-                    click.echo("mdk: the account is made; nobody can invite it yet", err=True)
-                raise
-            return show(client.engine, client.relays, ExitCode.OK)
+        try:
+            async with opening as client:
+                try:
+                    await session.catch_up(client, deadline, silent=as_json)
+                except NotConnected:
+                    # Mostly it is the address, or the network: the relay's own words say which.
+                    states = client.stats().relays
+                    return show(client.engine, client.relays, ExitCode.NETWORK, states)
+                return show(client.engine, client.relays, ExitCode.OK)
+        except asyncio.CancelledError:
+            # It may have come while the client still started: the account is made before it connects.
+            if new and account.exists:
+                click.echo("mdk: the account is made; nobody can invite it yet", err=True)
+            raise
 
     async def alone() -> int:
         opening = session.alone(account, new=True, identity=identity, relays=relays)

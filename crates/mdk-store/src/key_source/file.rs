@@ -212,22 +212,38 @@ impl KeyFile {
         }
     }
 
-    /// Removes what a kill has left of [`Self::make`]: a key that was never used.
-    pub(super) fn remove_temporary(&self) {
-        if let Ok(Some(place)) = self.place() {
-            let temp = files::with_suffix(&self.name(&place), ".tmp");
-            // That it cannot be done, or is not there, is fine: nothing depends on it.
-            let _ = place.wipe(&temp, FileRole::Key);
-        }
+    /// Removes what a kill has left of [`Self::make`], a key that was never used, or of [`Self::remove_whole`]. Whether it
+    /// is gone.
+    pub(super) fn remove_temporary(&self) -> bool {
+        self.wipe_named(|name| files::with_suffix(name, ".tmp"))
+    }
+
+    /// Overwrites and removes a file whose key was recognised, under its temporary name: after a kill half-way nothing else
+    /// would tell what was overwritten from what somebody else has put there. Whether it is gone.
+    pub(super) fn remove_whole(&self) -> bool {
+        let Ok(Some(place)) = self.place() else { return false };
+        let name = self.name(&place);
+        let moved = place
+            .rename_new(&name, &files::with_suffix(&name, ".tmp"), FileRole::Key)
+            .and_then(|()| place.sync_dir());
+        moved.is_ok() && self.remove_temporary()
     }
 
     /// Overwrites and removes it. Whether it is gone.
     pub(super) fn wipe(&self) -> bool {
+        self.wipe_named(OsStr::to_owned)
+    }
+
+    fn wipe_named(&self, of_name: impl Fn(&OsStr) -> OsString) -> bool {
         match self.place() {
             Ok(None) => true,
             Ok(Some(place)) => {
-                let name = self.name(&place);
-                place.wipe(&name, FileRole::Key).and_then(|()| place.sync_dir()).is_ok()
+                let name = of_name(&self.name(&place));
+                match place.wipe(&name, FileRole::Key).and_then(|()| place.sync_dir()) {
+                    // Nothing that this software has put there.
+                    Err(OpenError::Symlink { .. } | OpenError::NotAFile { .. }) => true,
+                    wiped => wiped.is_ok(),
+                }
             }
             Err(_) => false,
         }
