@@ -7,6 +7,8 @@ SHELL := bash
 VENV := .venv
 PY := $(VENV)/bin/python
 FUZZ_SECONDS ?= 60
+# Two at a time, a file in one process: many wait for processes, keyrings and relays.
+TEST_JOBS ?= -n 2 --dist loadfile
 SHUFFLES ?= $(or $(MDK_SHUFFLES),200)
 WORLDS ?= 1000
 STEPS ?= 500
@@ -58,7 +60,7 @@ test-recorded: $(VENV)/.tools
 
 test-python: $(VENV)/.built
 	@echo "test: Python"
-	@$(PY) -m pytest -q
+	@$(PY) -m pytest -q $(TEST_JOBS)
 
 check: $(VENV)/.built ## formats, lints, types, stubs, licences, coverage table
 	@echo "check: formats"
@@ -89,7 +91,7 @@ coverage: $(VENV)/.tools ## docs/coverage.md: every protocol rule, where it is e
 	@$(PY) scripts/coverage.py
 
 vault-proof: $(VENV)/.built ## docs/vault-proof.md: which test shows each statement about the vault, from a run of them
-	@$(PY) -m pytest -q tests/vault --junitxml=$(VENV)/vault.xml || true
+	@$(PY) -m pytest -q $(TEST_JOBS) tests/vault --junitxml=$(VENV)/vault.xml || true
 	@$(PY) scripts/vault_proof.py $(VENV)/vault.xml
 
 torture: $(VENV)/.built ## kills and faults at every call, 2,000 random kills, losses of power, threads, a million messages: hours

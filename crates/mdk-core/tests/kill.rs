@@ -2,11 +2,13 @@
 //! all, and the interrupted call can be repeated.
 //!
 //! Bob's engine runs in a process that is killed; Alice's runs here and never crashes. Where the kill lands is
-//! chosen by seed: after a share of the call's usual time, or when the write-ahead log begins to grow, which is
+//! chosen by seed: after a share of the call's usual time, or when the write-ahead log is being written, which is
 //! the moment between deciding and having committed. The seed is `MDK_KILL_SEED`, or a fixed one.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod kit;
+#[path = "kit/log.rs"]
+mod log;
 #[path = "kit/orders.rs"]
 mod orders;
 #[path = "kit/process.rs"]
@@ -16,6 +18,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use kit::{Member, RELAY, received};
+use log::Mark;
 use mdk_core::{Error, GroupState, NewGroup, NewMessage, Verdict};
 use mdk_wire::{Event, EventId, GroupId, kind};
 use orders::{CALLS, Call, Prepared, Step, Usual, follow_orders, prepare, reply};
@@ -225,9 +228,8 @@ impl Story {
         }
         let mut log = self.seat.database.clone().into_os_string();
         log.push("-wal");
-        let size = || std::fs::metadata(&log).map_or(0, |m| m.len());
-        let (before, limit) = (size(), Duration::from_millis(300));
-        while size() == before && start.elapsed() < limit {
+        let (mark, limit) = (Mark::of(log.into()), Duration::from_millis(300));
+        while !mark.is_passed() && start.elapsed() < limit {
             std::hint::spin_loop();
         }
         // Almost all of the call is behind it now.

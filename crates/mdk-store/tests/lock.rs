@@ -194,6 +194,36 @@ fn no_acknowledged_row_is_lost_when_the_writer_is_killed() {
     assert!(acknowledged > 400);
 }
 
+/// Kills a first open at the nth system call of one kind, until that is not reached any more. Returns the kills.
+fn kill_at(call: &str) -> u32 {
+    let mut killed = 0;
+    for nth in 1..=40 {
+        let home = tempfile::tempdir().unwrap();
+        // The first calls of `openat` and `write` belong to the start of the process and change nothing.
+        let inject = format!("inject={call}:signal=KILL:when={nth}");
+        let status = Command::new("strace")
+            .args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}"), "-e", &inject])
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", "child", "--nocapture", "--test-threads=1"])
+            .envs([(ROLE, "hold".as_ref()), (HOME, home.path().as_os_str())])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .unwrap();
+        let mut store = open(home.path(), Duration::ZERO)
+            .unwrap_or_else(|e| panic!("after the kill at {call} {nth}: {e}"));
+        store.write(|tx| tx.set_meta("a", b"b")).unwrap();
+        drop(store);
+        drop(open(home.path(), Duration::ZERO).unwrap());
+        if status.success() {
+            break;
+        }
+        killed += 1;
+    }
+    killed
+}
+
 /// A first open that is killed leaves nothing or a good database. The child is stopped after a growing number of
 /// system calls that change files, counted by strace where it is installed.
 #[test]
@@ -202,51 +232,14 @@ fn a_killed_first_open_can_be_repeated() {
         eprintln!("skipped: strace is not installed");
         return;
     }
-    let mut killed = 0;
-    for call in [
-        "openat",
-        "pwrite64",
-        "write",
-        "fsync",
-        "fdatasync",
-        "unlink",
-        "unlinkat",
-        "renameat2",
-        "ftruncate",
-    ] {
-        for nth in 1..=40 {
-            let home = tempfile::tempdir().unwrap();
-            // The first calls of `openat` and `write` belong to the start of the process and change nothing.
-            let inject = format!("inject={call}:signal=KILL:when={nth}");
-            let status = Command::new("strace")
-                .args([
-                    "-f",
-                    "-qq",
-                    "-o",
-                    "/dev/null",
-                    "-e",
-                    &format!("trace={call}"),
-                    "-e",
-                    &inject,
-                ])
-                .arg(std::env::current_exe().unwrap())
-                .args(["--exact", "child", "--nocapture", "--test-threads=1"])
-                .envs([(ROLE, "hold".as_ref()), (HOME, home.path().as_os_str())])
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .status()
-                .unwrap();
-            let mut store = open(home.path(), Duration::ZERO)
-                .unwrap_or_else(|e| panic!("after the kill at {call} {nth}: {e}"));
-            store.write(|tx| tx.set_meta("a", b"b")).unwrap();
-            drop(store);
-            drop(open(home.path(), Duration::ZERO).unwrap());
-            if status.success() {
-                break;
-            }
-            killed += 1;
-        }
-    }
+    let calls = [
+        ["openat", "write", "fdatasync", "unlinkat", "ftruncate"].as_slice(),
+        ["pwrite64", "fsync", "unlink", "renameat2"].as_slice(),
+    ];
+    let killed: u32 = std::thread::scope(|scope| {
+        let sweeps =
+            calls.map(|calls| scope.spawn(|| calls.iter().map(|c| kill_at(c)).sum::<u32>()));
+        sweeps.into_iter().map(|sweep| sweep.join().unwrap()).sum()
+    });
     assert!(killed > 20, "only {killed} kills");
 }

@@ -41,7 +41,7 @@ fn sweep(what: &str) -> (u32, u32) {
     fill(&home, &key);
     let before = home.files();
     let (mut done, mut renewed) = (0, 0);
-    let some = if std::env::var_os("MDK_TORTURE").is_some() { 1 } else { 4 };
+    let some = if std::env::var_os("MDK_TORTURE").is_some() { 1 } else { 8 };
     let calls = [
         ("pwrite64", some),
         ("write", some),
