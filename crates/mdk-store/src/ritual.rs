@@ -84,6 +84,8 @@ fn unlock(conn: &Connection, key: &Secret<32>) -> Result<(), OpenError> {
     // A raw key, so no key derivation; then pin the file format, whatever the library's default becomes.
     cipher::give_key(conn, key)?;
     conn.execute_batch("PRAGMA cipher_compatibility = 4;")?;
+    // What another database had trouble with says nothing about this one.
+    log_file::take_unread();
     // Prove the key: the schema can be read only if page 1 authenticates.
     conn.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).map_err(|error| {
         match error.sqlite_error_code() {

@@ -12,7 +12,6 @@ const FRAME_HEADER: usize = 24;
 const FRAME: u64 = FRAME_HEADER as u64 + 4096;
 
 /// What stands where the log will be written next. Its size says nothing: the log is given room in advance.
-#[derive(PartialEq)]
 pub struct Mark {
     path: PathBuf,
     at: u64,

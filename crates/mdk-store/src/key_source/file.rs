@@ -215,7 +215,9 @@ impl KeyFile {
     /// Removes what a kill has left of [`Self::make`], a key that was never used, or of [`Self::remove_whole`]. Whether it
     /// is gone.
     pub(super) fn remove_temporary(&self) -> bool {
-        self.wipe_named(|name| files::with_suffix(name, ".tmp"))
+        let wiped = self.wipe_named(|name| files::with_suffix(name, ".tmp"));
+        // What is no file was not put there by this software.
+        matches!(wiped, Ok(()) | Err(OpenError::Symlink { .. } | OpenError::NotAFile { .. }))
     }
 
     /// Overwrites and removes a file whose key was recognised, under its temporary name: after a kill half-way nothing else
@@ -231,22 +233,13 @@ impl KeyFile {
 
     /// Overwrites and removes it. Whether it is gone.
     pub(super) fn wipe(&self) -> bool {
-        self.wipe_named(OsStr::to_owned)
+        self.wipe_named(OsStr::to_owned).is_ok()
     }
 
-    fn wipe_named(&self, of_name: impl Fn(&OsStr) -> OsString) -> bool {
-        match self.place() {
-            Ok(None) => true,
-            Ok(Some(place)) => {
-                let name = of_name(&self.name(&place));
-                match place.wipe(&name, FileRole::Key).and_then(|()| place.sync_dir()) {
-                    // Nothing that this software has put there.
-                    Err(OpenError::Symlink { .. } | OpenError::NotAFile { .. }) => true,
-                    wiped => wiped.is_ok(),
-                }
-            }
-            Err(_) => false,
-        }
+    fn wipe_named(&self, of_name: impl Fn(&OsStr) -> OsString) -> Result<(), OpenError> {
+        let Some(place) = self.place()? else { return Ok(()) };
+        place.wipe(&of_name(&self.name(&place)), FileRole::Key)?;
+        place.sync_dir()
     }
 
     /// Whether it is one that will have the name of the file before it.
