@@ -161,7 +161,7 @@ async def test_what_no_relay_would_take_is_refused_before_anything() -> None:
                 await alice.groups.create("x", [bob.public_key], description="d" * 3_000)
             assert raised.value.limit is not None
             assert raised.value.size is not None
-            # The limit of an event, or of the message it comes in: whether the engine knew it before the commit was made.
+            # Of an event, or of the message that it comes in: whether the engine knew it before the commit was made.
             assert raised.value.limit in {3_000 - len('["EVENT",]'), 3_000}
             assert raised.value.size > raised.value.limit
             assert relay.count(1059) == 0
