@@ -38,6 +38,8 @@ const RELAYS_STATE: &str = "relays";
 pub struct Stats {
     /// Events that no relay has yet.
     pub outbox_queued: u64,
+    /// Rows of the outbox that were read, or looked through for what can go out, counted each time: the work of sending.
+    pub outbox_looks: u64,
     /// Verified events that came from relays, each counted once.
     pub events_received: u64,
     /// Of these, those that the engine refused for good, and what did not verify.
@@ -304,6 +306,7 @@ impl Client {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Stats {
             outbox_queued: read(&counters.outbox_queued),
+            outbox_looks: read(&counters.outbox_looks),
             events_received: read(&counters.received),
             events_rejected: read(&counters.rejected),
             events_deferred: read(&counters.deferred),

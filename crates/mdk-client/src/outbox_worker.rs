@@ -67,7 +67,8 @@ struct Worker {
     /// Relays whose history was being read when the rows were: once it is, some rows may be others.
     reading: HashSet<String>,
     jobs: JoinSet<Done>,
-    busy: HashSet<Lane>,
+    /// Lanes with an event under way, and its place.
+    busy: HashMap<Lane, i64>,
     searching: HashSet<i64>,
     /// Welcomes for which other relays were looked for than those that their recipients asked for.
     widened: HashSet<i64>,
@@ -89,7 +90,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         stale: true,
         reading: HashSet::new(),
         jobs: JoinSet::new(),
-        busy: HashSet::new(),
+        busy: HashMap::new(),
         searching: HashSet::new(),
         widened: HashSet::new(),
         tried_since: HashMap::new(),
@@ -142,7 +143,7 @@ impl Worker {
                     // What had to be given up for now may go at once.
                     self.searches.clear();
                     self.pauses.clear();
-                    // And what is first: to look through thousands of rows with each answer takes longer than to send.
+                    // And what is first.
                     self.rows = ROWS;
                     self.stale = true;
                 }
@@ -160,12 +161,29 @@ impl Worker {
         if self.items.len() < ROWS as usize {
             self.rows = ROWS;
         }
-        let there: HashSet<i64> = self.items.iter().map(|item| item.seq).collect();
-        self.searches.retain(|seq, _| there.contains(seq));
-        self.widened.retain(|seq| there.contains(seq));
-        self.tried_since.retain(|seq, _| there.contains(seq));
+        add(&self.shared.counters.outbox_looks, self.items.len() as u64);
+        let read: HashSet<i64> = self.items.iter().map(|item| item.seq).collect();
+        // What is known of rows that were not read is needed when they are again.
+        let behind = self.items.last().filter(|_| self.full).map_or(i64::MAX, |item| item.seq);
+        let there = |seq: &i64| read.contains(seq) || *seq > behind;
+        self.searches.retain(|seq, _| there(seq));
+        self.widened.retain(there);
+        self.tried_since.retain(|seq, _| there(seq));
         self.tell();
         Ok(())
+    }
+
+    /// Looks at the first rows only, once something among them goes out again: to look through thousands of rows with
+    /// each answer takes longer than to send.
+    fn narrow(&mut self) {
+        // By half of them, or rows would be read anew for every few that go out before others that wait.
+        let Some(border) = self.items.get(ROWS as usize / 2).map(|item| item.seq) else { return };
+        let under_way = || self.busy.values().chain(&self.searching);
+        if self.rows > ROWS && !self.busy.is_empty() && under_way().all(|seq| *seq < border) {
+            self.full |= self.items.len() > ROWS as usize;
+            self.items.truncate(ROWS as usize);
+            self.rows = ROWS;
+        }
     }
 
     /// Counts what no relay has.

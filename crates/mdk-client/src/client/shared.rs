@@ -44,6 +44,7 @@ pub(crate) struct Progress {
 #[derive(Default)]
 pub(crate) struct Counters {
     pub(crate) outbox_queued: AtomicU64,
+    pub(crate) outbox_looks: AtomicU64,
     pub(crate) received: AtomicU64,
     pub(crate) rejected: AtomicU64,
     pub(crate) deferred: AtomicU64,

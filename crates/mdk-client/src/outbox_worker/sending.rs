@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::jobs::{or_else, panicked, search};
 use super::welcomes::widen;
 use super::{Done, Lane, MOST_ROWS, PATIENT, Worker, accepted, lane};
-use crate::client::shared::{lock, now, now_millis};
+use crate::client::shared::{add, lock, now, now_millis};
 use crate::error::{ClientError, Result};
 use crate::relay_pool::normal_url;
 
@@ -33,6 +33,7 @@ impl Worker {
         let mut refused: Vec<(i64, String, &'static str)> = Vec::new();
         let (instant, millis) = (Instant::now(), now_millis());
         let many = self.items.len() >= MANY_ROWS;
+        add(&self.shared.counters.outbox_looks, self.items.len() as u64);
         let mut tried_since = std::mem::take(&mut self.tried_since);
         for item in &self.items {
             if item.results.is_empty() {
@@ -70,7 +71,7 @@ impl Worker {
                 if blocked.contains(&lane) {
                     continue;
                 }
-                if self.busy.contains(&lane) {
+                if self.busy.contains_key(&lane) {
                     blocked.insert(lane);
                     continue;
                 }
@@ -117,7 +118,7 @@ impl Worker {
                     continue;
                 }
                 blocked.insert(lane.clone());
-                self.busy.insert(lane.clone());
+                self.busy.insert(lane.clone(), item.seq);
                 let (shared, seq) = (self.shared.clone(), item.seq);
                 let (relay, event) = (result.relay.clone(), item.event.clone());
                 self.jobs.spawn(async move {
@@ -138,6 +139,7 @@ impl Worker {
             self.rows = self.rows.saturating_mul(4).min(MOST_ROWS);
             self.stale = true;
         }
+        self.narrow();
         Ok(alarm)
     }
 
