@@ -85,6 +85,56 @@ fn who_is_out_on_a_branch_that_loses_comes_back_in_every_order() {
     }
 }
 
+// rule: D6-10
+/// Bob is out, and what dave asks for on the branch that would take him back comes before anything else of it or between
+/// its commits: it is at hand when the commit comes that refers to it.
+#[test]
+fn who_is_out_keeps_what_is_proposed_on_a_branch_that_takes_it_back() {
+    for order in orders(3) {
+        let place = folder();
+        let ([mut alice, mut bob, mut carol], group) = three(place.path());
+        let mut dave = Filed::new(place.path(), "dave", 4);
+        let package = dave.member.key_package();
+        let added = alice.member.engine.add_members(&group, &[package], false).unwrap();
+        alice.member.confirms(&added);
+        dave.member.joins(&added.welcomes);
+        for member in [&mut bob, &mut carol] {
+            member.member.applies(event(&added));
+        }
+        for member in [&mut alice, &mut bob, &mut carol, &mut dave] {
+            member.waits(1_000);
+        }
+        let key = bob.member.key();
+        let removal = alice.member.engine.remove_members(&group, &[key]).unwrap();
+        alice.member.confirms(&removal);
+        let renamed = renames(&mut carol, &group, "c1");
+        dave.member.applies(&renamed);
+        dave.waits(1_000);
+        let leave = dave.member.engine.leave(&group).unwrap();
+        let mut replies = carol.takes(&leave).reply;
+        // (alice, who would answer first, is elsewhere)
+        for _ in 0..120 {
+            replies.extend(carol.waits(1_000).reply);
+        }
+        let [answer] = replies.try_into().unwrap();
+        bob.takes(event(&removal));
+        assert_eq!(bob.member.info(&group).state, GroupState::Removed);
+        // (while the removal can still lose, what no key opens waits)
+        bob.takes(&renamed);
+        let told = [&leave, &answer, &renamed];
+        for at in &order {
+            bob.takes(told[*at]);
+        }
+        bob.waits(1_000);
+        bob.waits(1_000);
+        let info = bob.member.info(&group);
+        assert_eq!((info.state, info.member_count), (GroupState::Active, 3), "{order:?}");
+        carol.takes(&answer);
+        let end = carol.ends(&group).authenticator;
+        assert_eq!(bob.ends(&group).authenticator, end, "{order:?}");
+    }
+}
+
 // rule: D6-9
 /// Bob goes over to the branch that renames the group and then removes him, or that removes him at once: he sees the
 /// group as it was there when he went, and nothing of what the branch that lost had made of it.

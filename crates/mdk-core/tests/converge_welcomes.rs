@@ -259,3 +259,138 @@ fn a_welcome_that_waits_leads_out_of_a_copy_that_was_given_up() {
     alice.member.joins(&[]);
     speak(&mut alice, &mut bob, &group);
 }
+
+/// Alice and bob, admins; and carol. Of alice and bob the first one's commits win.
+fn three(folder: &std::path::Path) -> (Vec<Filed>, GroupId) {
+    let mut all: Vec<Filed> = ["alice", "bob", "carol"]
+        .into_iter()
+        .zip(1..)
+        .map(|(name, number)| Filed::new(folder, name, number))
+        .collect();
+    all[..2].sort_by_key(|m| m.member.engine.public_key());
+    let (first, others) = all.split_at_mut(1);
+    let mut others: Vec<_> = others.iter_mut().map(|m| &mut m.member).collect();
+    let group = first[0].member.founds("before", &mut others);
+    let promoted = first[0].member.engine.promote(&group, &[others[0].key()]).unwrap();
+    first[0].member.confirms(&promoted);
+    for member in others {
+        member.applies(event(&promoted));
+    }
+    all.iter_mut().for_each(|m| drop(m.waits(1_000)));
+    (all, group)
+}
+
+// rule: B4-18
+/// Bob removes carol and takes her in again, while she and alice follow a commit of alice's that beats the removal by
+/// itself. She cannot see beyond the removal but for the Welcome, which may come before it or after it, or after a commit
+/// more: it leads her to where the others go, and what was said before the fork she can still read.
+#[test]
+fn a_welcome_leads_on_from_a_removal_that_was_not_followed() {
+    for between in [0, 1] {
+        for (order, restart) in [([0, 1], false), ([1, 0], false), ([1, 0], true)] {
+            let case = format!("{between} between, {order:?}, {restart}");
+            let place = folder();
+            let (mut all, group) = three(place.path());
+            let late = all[1].member.says(&group, "before the fork");
+            let here = renames(&mut all[0], &group, "here");
+            let (_, carol) = all.split_at_mut(2);
+            carol[0].member.applies(event(&here));
+            let (removal, added) = {
+                let [_, bob, carol] = all.as_mut_slice() else { panic!() };
+                let removal = removes(bob, &group, carol);
+                (0..between).for_each(|_| drop(renames(bob, &group, "between")));
+                (removal, adds(bob, &group, carol))
+            };
+            let carol = &mut all[2];
+            let said = carol.member.says(&group, "on the loser");
+            for which in order {
+                let event = [event(&removal), &added.welcomes[0]][which];
+                let verdict = carol.takes(event).verdict;
+                let rival = Verdict::Deferred(DeferredReason::Rival);
+                let early = order[0] == 1 && which == 1;
+                assert_eq!(verdict, if early { WAITS } else { rival }, "{case}");
+                if restart {
+                    carol.restarts();
+                }
+            }
+            (0..3).for_each(|_| drop(carol.waits(1_000)));
+            let (end, info) = (all[1].ends(&group).authenticator, all[1].member.info(&group));
+            let carol = &mut all[2];
+            assert_eq!(carol.ends(&group).authenticator, end, "{case}");
+            assert_eq!(carol.member.info(&group).state, GroupState::Active);
+            assert_eq!(carol.member.info(&group).member_count, info.member_count);
+            assert!(carol.member.engine.invites().unwrap().is_empty(), "she is in it already");
+            assert!(carol.ends(&group).said.contains(&("on the loser".into(), true)), "{case}");
+            assert_eq!(received(&carol.takes(&late)), ["before the fork"], "{case}");
+            // The commit that took her in is of an epoch that she has no state of: that is no loss of hers.
+            carol.takes(event(&added));
+            assert_eq!(carol.member.info(&group).state, GroupState::Active);
+            all[1].takes(&said);
+            all[1].takes(event(&here));
+            all[1].waits(1_000);
+            let (_, rest) = all.split_at_mut(1);
+            let [bob, carol] = rest else { panic!() };
+            speak(bob, carol, &group);
+            bob.waits(1_000);
+            carol.waits(1_000);
+            // Commits go on, and nothing of what came before outlives the window.
+            for _ in 0..7 {
+                let own = carol.member.engine.self_update(&group).unwrap();
+                let own = commits(carol, own);
+                bob.takes(event(&own));
+                bob.waits(1_000);
+                carol.waits(1_000);
+                carol.takes(event(&added));
+                assert_eq!(carol.ends(&group).authenticator, bob.ends(&group).authenticator);
+            }
+            let watch = testing::watch(&mut carol.member.engine, &group).unwrap();
+            assert!(watch.states.iter().all(|s| s.followed) && watch.states.len() == 6, "{case}");
+        }
+    }
+}
+
+// rule: B4-19
+/// Carol is put out by a branch that loses, and the Welcome of the one that wins comes before what it consists of: it waits
+/// for the pass, in which what she had read on the loser is marked.
+#[test]
+fn a_welcome_waits_for_the_pass_that_decides_between_removals() {
+    let place = folder();
+    let (mut all, group) = three(place.path());
+    let lost = renames(&mut all[0], &group, "lost");
+    let said = all[0].member.says(&group, "on the loser");
+    let carol = &all[2];
+    let key = carol.member.key();
+    let out = all[0].member.engine.remove_members(&group, &[key]).unwrap();
+    let out = commits(&mut all[0], out);
+    let won: Vec<Pending> = {
+        let [_, bob, carol] = all.as_mut_slice() else { panic!() };
+        let first = vec![renames(bob, &group, "w1"), renames(bob, &group, "w2")];
+        let removal = removes(bob, &group, carol);
+        first.into_iter().chain([removal]).collect()
+    };
+    let added = {
+        let [_, bob, carol] = all.as_mut_slice() else { panic!() };
+        adds(bob, &group, carol)
+    };
+    let carol = &mut all[2];
+    carol.member.applies(event(&lost));
+    assert_eq!(received(&carol.takes(&said)), ["on the loser"]);
+    carol.member.applies(event(&out));
+    assert_eq!(carol.member.info(&group).state, GroupState::Removed);
+    let rival = Verdict::Deferred(DeferredReason::Rival);
+    assert_eq!(carol.takes(event(&won[0])).verdict, rival);
+    assert_eq!(carol.takes(&added.welcomes[0]).verdict, WAITS);
+    assert_eq!(carol.takes(event(&won[1])).verdict, rival);
+    assert_eq!(carol.takes(event(&won[2])).verdict, rival);
+    let marked = |carol: &mut Filed| {
+        let [message] =
+            carol.member.engine.messages(&group, 10, None, None).unwrap().try_into().unwrap();
+        message.invalidated
+    };
+    assert!(!marked(carol));
+    assert!(invited(&carol.waits(1_000)));
+    assert!(marked(carol));
+    carol.member.joins(&[]);
+    let end = all[1].ends(&group).authenticator;
+    assert_eq!(all[2].ends(&group).authenticator, end);
+}

@@ -1,7 +1,8 @@
 //! Worlds of members behind bad relays, each from one seed: at the end all must agree, and no message may be lost.
 //!
 //! `MDK_SIM_WORLDS`, `MDK_SIM_STEPS` and `MDK_SIM_SEED` say how many, how long and from which seed; `MDK_SIM_PLAN` names a
-//! file with a plan, as a failure prints it, to be played again. Keys and fates are drawn from the seed; what MLS draws
+//! file with a plan, as a failure prints it, to be played again; with `MDK_SIM_STORY=1` it says what became of what.
+//! Keys and fates are drawn from the seed; what MLS draws
 //! is not, so a plan can differ from run to run where a commit's hash decides.
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
@@ -17,6 +18,8 @@ mod net;
 mod plan;
 #[path = "simulator/shrink.rs"]
 mod shrink;
+#[path = "simulator/story.rs"]
+mod story;
 #[path = "simulator/tree.rs"]
 mod tree;
 #[path = "simulator/turn.rs"]
@@ -44,6 +47,7 @@ fn run(plan: &Plan, broken: Broken) -> Checked<(Summary, u64, u64)> {
         world.play(step)?;
     }
     world.settle()?;
+    world.tell_end();
     let summary = world.judge()?;
     world.repeat()?;
     let again = world.judge()?;

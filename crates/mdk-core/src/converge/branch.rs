@@ -159,6 +159,14 @@ impl<'a> Tree<'a> {
         })
     }
 
+    /// The best of some states by the order of branches, `None` of none.
+    pub(crate) fn best(&self, among: &[usize], witnesses: &[WitnessRow]) -> Option<usize> {
+        let fork_epoch = self.fork_epoch(among)?;
+        let branches: Vec<_> =
+            among.iter().map(|state| self.branch(*state, fork_epoch, witnesses)).collect();
+        order::choose(&branches, &POLICY).map(|(place, _)| among[place])
+    }
+
     /// The tip to let go of when there are too many: the worst of the account that has the most. Whoever floods the group
     /// with commits pushes out its own, and not another's that may still grow. (rule: E3-3)
     pub(crate) fn surplus(&self, witnesses: &[WitnessRow]) -> Option<usize> {
@@ -181,6 +189,21 @@ impl<'a> Tree<'a> {
         rivals.sort_by(|(_, a), (_, b)| order::compare(b, a, &POLICY).0);
         rivals.into_iter().map(|(tip, _)| tip).collect()
     }
+}
+
+/// The epoch that our membership began in on the branch that is followed: the last one, where that branch took us out and in
+/// again. What its live rows know begins there.
+pub(crate) fn began(nodes: &[NodeRow]) -> Option<u64> {
+    let out = |auth: &Auth| nodes.iter().any(|n| n.removed && n.authenticator == *auth);
+    let first = |n: &&NodeRow| n.parent.as_ref().is_none_or(out);
+    nodes.iter().filter(|n| n.canonical && !n.removed).filter(first).map(|n| n.epoch).max()
+}
+
+/// The epochs between a removal and the invitation after it on the branch that is followed, of which we have no state.
+pub(crate) fn away(nodes: &[NodeRow]) -> Option<std::ops::Range<u64>> {
+    let back = nodes.iter().filter(|n| n.canonical && !n.removed);
+    let out = |auth| nodes.iter().find(|n| n.canonical && n.removed && n.authenticator == auth);
+    back.filter_map(|n| Some(out(n.parent?)?.epoch..n.epoch)).max_by_key(|away| away.end)
 }
 
 #[cfg(test)]

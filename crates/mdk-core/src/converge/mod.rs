@@ -330,9 +330,24 @@ impl Ctx<'_, '_> {
         Ok(())
     }
 
+    /// Where a removal goes that came before the state that brought us back, that state is where we began.
+    fn begin_anew(&self, id: &GroupId, floor: u64) -> Result<()> {
+        let nodes = self.tx.nodes(id)?;
+        let goes = |auth| {
+            nodes.iter().any(|n| n.removed && n.epoch < floor && Some(n.authenticator) == auth)
+        };
+        for node in nodes.iter().filter(|n| n.epoch >= floor && goes(n.parent)) {
+            self.tx.put_node(&NodeRow { parent: None, ..node.clone() })?;
+        }
+        Ok(())
+    }
+
     /// Forgets what lies before the retained epochs, on every branch. Gives what is contested after that.
     pub(crate) fn prune(&self, row: &GroupRow) -> Result<u64> {
         let (id, floor) = (&row.id, row.pass.floor);
+        if row.pass.contested != 0 {
+            self.begin_anew(id, floor)?;
+        }
         self.tx.prune_nodes(id, floor)?;
         let mut contested = 0;
         if row.pass.contested != 0 {
@@ -499,7 +514,7 @@ impl Ctx<'_, '_> {
 }
 
 /// The lowest position in the history of a state above any fork.
-fn fork_history(nodes: &[NodeRow]) -> i64 {
+pub(crate) fn fork_history(nodes: &[NodeRow]) -> i64 {
     let contested = nodes.iter().filter(|n| !n.canonical).map(|n| n.epoch).min().unwrap_or(0);
     nodes.iter().filter(|n| n.epoch >= contested).map(|n| n.history).min().unwrap_or(0)
 }

@@ -4,7 +4,7 @@ use mdk_store::{CommitStatus, GroupStatus, InputClass, InputRow, InputState, Nod
 use mdk_wire::GroupId;
 use openmls::prelude::ProtocolMessage;
 
-use super::branch::{Auth, Tree};
+use super::branch::{Auth, Tree, away};
 use super::replay::Edge;
 use super::tried::{Vain, proposals_on};
 use super::{MAX_RIVALS, base_for_rival, beyond, touch};
@@ -33,6 +33,7 @@ impl Ctx<'_, '_> {
         let mut nodes = self.tx.nodes(&id)?;
         // (another invitation than the one we follow may lead to an epoch before that one)
         let began = nodes.iter().find(|n| n.canonical && n.parent.is_none()).map(|n| n.epoch);
+        let away = away(&nodes).is_some_and(|away| away.contains(&epoch));
         nodes.retain(|n| n.epoch == epoch && !n.removed);
         let tip = opened.row.authenticator;
         // rule: E6-2 a state that must be there is not: nothing is chosen without it
@@ -41,6 +42,7 @@ impl Ctx<'_, '_> {
         let out = crate::group::is_out(opened.row.status);
         let mut lost = epoch >= began.unwrap_or(0).max(opened.row.pass.floor)
             && epoch <= opened.row.epoch
+            && !away
             && !(out && epoch == opened.row.epoch);
         for node in nodes.iter().filter(|n| n.canonical) {
             lost &= !live(node) && self.tx.node_state(&id, &node.authenticator)?.is_none();

@@ -39,8 +39,14 @@ impl Ctx<'_, '_> {
         let contested = lowest.epoch;
         let mut row = old.clone();
         // rule: B4-17 another invitation than the one that was answered is what our membership rests on now
-        if lowest.parent.is_none() {
-            row.welcomer = lowest.committer;
+        let invites = |node: &NodeRow| {
+            let out = |n: &NodeRow| n.removed && Some(n.authenticator) == node.parent;
+            !node.removed && node.parent.is_none_or(|_| nodes.iter().any(out))
+        };
+        if let Some(invited) = path.iter().map(|node| &nodes[*node]).find(|node| invites(node)) {
+            row.welcomer = invited.committer;
+            // (the leaf is that of a KeyPackage again, B4-12)
+            row.self_updated_at = 0;
         }
         row.epoch = tip.epoch;
         row.authenticator = tip.authenticator;

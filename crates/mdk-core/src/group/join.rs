@@ -162,12 +162,16 @@ impl Ctx<'_, '_> {
     /// Takes up Welcomes that have waited long enough for a removal that does not come.
     pub(crate) fn wake_welcomes(&mut self, id: &GroupId) -> Result<()> {
         let row = self.current_row(id)?;
-        if row.welcome.is_none() || group::is_over(row.status) || row.pass.opened != 0 {
+        if group::is_over(row.status) || row.pass.opened != 0 {
+            return Ok(());
+        }
+        let awaited = row.pass.contested != 0 && self.is_awaited(&row)?;
+        if row.welcome.is_none() && !awaited {
             return Ok(());
         }
         for held in self.held_welcomes(id)? {
             // To take one up opens a whole group, so it is done once in each state.
-            if held.received_at.saturating_add(PATIENCE) > self.now()
+            if !awaited && held.received_at.saturating_add(PATIENCE) > self.now()
                 || self.was_woken(&row, &held.event_id)?
             {
                 continue;
@@ -245,9 +249,17 @@ impl Ctx<'_, '_> {
             reject(RejectCode::InvalidEncoding, "B4-4", "group id of unacceptable length")
         })?;
         let known = self.tx.group(&id)?;
-        if let Some(row) = known.as_ref().filter(|row| may_rival(row, epoch)) {
-            self.tx.mls_put_key_package_bytes(&reference, bundle.expose())?;
-            return self.join_rival(row, &reference, rumor);
+        if let Some(row) = known.as_ref() {
+            let after = self.removal_before(row, epoch)?;
+            if after.is_some() || may_rival(row, epoch) {
+                self.tx.mls_put_key_package_bytes(&reference, bundle.expose())?;
+                return self.join_rival(row, &reference, rumor, after);
+            }
+            // rule: B4-19 while branches compete, who is out waits for their pass: what was said on the loser is marked then
+            if group::is_over(row.status) && row.pass.opened != 0 && row.pass.contested != 0 {
+                self.tx.mls_put_key_package_bytes(&reference, bundle.expose())?;
+                return Ok(Joined::Wait(id));
+            }
         }
         let mut live = None;
         match known.as_ref().map(|row| row.status) {

@@ -4,7 +4,9 @@ use mdk_store::{GroupRow, GroupStatus, NodeRow};
 use mdk_wire::{ContentId, KeyPackageRef, WelcomeRumor};
 use openmls::group::StagedWelcome;
 
-use crate::converge::{base_for_rival, order};
+use crate::converge::branch::{Auth, Tree};
+use crate::converge::replay::removed_by;
+use crate::converge::{base_for_rival, fork_history, order};
 use crate::ctx::Ctx;
 use crate::error::Result;
 use crate::group::epoch::{authenticator, event_key};
@@ -32,17 +34,49 @@ pub(super) fn may_rival(row: &GroupRow, epoch: u64) -> bool {
 }
 
 impl Ctx<'_, '_> {
+    // rule: B4-18 a Welcome that can only come from beyond a removal that we have not followed leads on from it
+    /// The removal of us, on a branch that is not followed, after which a Welcome to `epoch` must have been made: nobody who
+    /// is in a group is invited to it.
+    ///
+    /// Of that branch no more than the removal can be seen otherwise, so it would be scored too low (H2).
+    pub(super) fn removal_before(&self, row: &GroupRow, epoch: u64) -> Result<Option<Auth>> {
+        if !matches!(
+            row.status,
+            GroupStatus::Active | GroupStatus::Invited | GroupStatus::Reinvited
+        ) {
+            return Ok(None);
+        }
+        let nodes = self.tx.nodes(&row.id)?;
+        let tree = Tree::new(&nodes);
+        let mut removals: Vec<usize> = (0..nodes.len()).collect();
+        removals.retain(|place| {
+            let node = &nodes[*place];
+            let removes = node.commit.is_some_and(|c| node.authenticator == removed_by(&c));
+            let near = |epoch| order::eligible(epoch, base_for_rival(row), &order::POLICY);
+            let fits = removes && !node.canonical && node.epoch < epoch;
+            fits && tree.anchor(*place).is_some_and(near)
+        });
+        let witnesses = self.tx.witnesses(&row.id, fork_history(&nodes))?;
+        Ok(tree.best(&removals, &witnesses).map(|place| nodes[place].authenticator))
+    }
+
+    /// Whether one of the Welcomes that wait may lead on from a removal that is known.
+    pub(super) fn is_awaited(&self, row: &GroupRow) -> Result<bool> {
+        Ok(self.removal_before(row, u64::MAX)?.is_some())
+    }
+
     // rule: B4-17 of two invitations the branch that wins is followed, whichever came first
     /// A second Welcome, to the epoch that our membership began in or to one before: two admins invited us before either
     /// heard of the other. Which of them won is not known here, and on the branch of the one that lost nobody will say
     /// so; the state that this one leads to is kept beside ours and compared like any other.
     ///
-    /// Our copy is not touched: what OpenMLS does to the rows of the group on the way is undone.
+    /// `after` is the removal that it leads on from, if it does. Our copy is not touched: what OpenMLS does to the rows of the group on the way is undone.
     pub(super) fn join_rival(
         &mut self,
         row: &GroupRow,
         reference: &KeyPackageRef,
         rumor: &WelcomeRumor,
+        after: Option<Auth>,
     ) -> Result<Joined, Halt> {
         const KNOWN: Halt =
             reject(RejectCode::AlreadyApplied, "B4-4", "the group is known already");
@@ -53,7 +87,7 @@ impl Ctx<'_, '_> {
         let mut rival = None;
         let tx = self.tx;
         let undone = tx.savepoint(|_| {
-            rival = self.read_rival(row, rumor)?;
+            rival = self.read_rival(row, rumor, after)?;
             Err::<(), Halt>(KNOWN)
         });
         let Some(node) = rival else { return Err(undone.err().unwrap_or(KNOWN)) };
@@ -69,6 +103,7 @@ impl Ctx<'_, '_> {
         &mut self,
         row: &GroupRow,
         rumor: &WelcomeRumor,
+        after: Option<Auth>,
     ) -> Result<Option<NodeRow>, Halt> {
         let provider = self.provider();
         let config = V2::join_config(self.config);
@@ -94,7 +129,7 @@ impl Ctx<'_, '_> {
             group: row.id.clone(),
             authenticator,
             epoch: mls.epoch().as_u64(),
-            parent: None,
+            parent: after,
             commit: Some(ContentId::of(&rumor.mls_message)),
             committer: view.leaves.get(&signer).and_then(|leaf| leaf.account),
             privileged: true,

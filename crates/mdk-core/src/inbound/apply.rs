@@ -17,6 +17,7 @@ use openmls_traits::OpenMlsProvider;
 use openmls_traits::storage::{CURRENT_VERSION, StorageProvider};
 
 use crate::cache::LoadedGroup;
+use crate::converge::branch::began;
 use crate::converge::replay::Said;
 use crate::converge::touch;
 use crate::converge::tried::{Vain, heard_until};
@@ -61,6 +62,7 @@ impl Ctx<'_, '_> {
         let live = !crate::group::is_out(row.status)
             && epoch <= row.epoch
             && epoch >= self.horizon(row.epoch)
+            && (epoch == row.epoch || self.knows_of(&row.id, epoch)?)
             && !self.is_candidate(&opened, epoch)?;
         if !live {
             return self.hear_elsewhere(&opened, &message, DeferredReason::FutureEpoch);
@@ -108,6 +110,11 @@ impl Ctx<'_, '_> {
         self.done(&opened)?;
         self.deliver(&opened, sender, &source, &content.into_bytes())?;
         Ok(Verdict::Applied)
+    }
+
+    /// Whether the live group has been in an epoch: it was not, where its branch had taken us out meanwhile.
+    fn knows_of(&self, id: &GroupId, epoch: u64) -> Result<bool> {
+        Ok(began(&self.tx.nodes(id)?).is_none_or(|began| epoch >= began))
     }
 
     /// A message of a state that is not live: of another branch, or retained for an open pass. What is said on a branch

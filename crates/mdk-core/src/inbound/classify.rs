@@ -82,10 +82,7 @@ impl Ctx<'_, '_> {
             }
             // rule: D2-2 (a commit on an epoch we have left competes with one that we applied)
             ContentType::Commit => self.place_commit(&opened, &message, false),
-            _ if over => {
-                Err(Rejection::new(RejectCode::UnknownGroup, "D1-3", "no longer in this group")
-                    .into())
-            }
+            // rule: D6-10 who is out keeps what is proposed in a retained state: a branch that keeps us may refer to it
             ContentType::Proposal => self.place_proposal(&opened, &message),
         }
     }

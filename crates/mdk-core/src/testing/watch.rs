@@ -3,6 +3,7 @@
 use mdk_store::{InputClass, InputState};
 use mdk_wire::{ContentId, GroupId};
 
+use crate::converge::gaps::ours_from;
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::group::join::is_gift_wrap;
@@ -22,6 +23,8 @@ pub struct Watch {
     pub inputs: usize,
     /// A choice between branches has begun and is not made.
     pub pass_open: bool,
+    /// The first second of which everything is for this member.
+    pub ours_from: u64,
     /// Retained states, on all branches.
     pub states: Vec<Place>,
 }
@@ -71,6 +74,7 @@ pub fn watch(engine: &mut Engine, id: &GroupId) -> Result<Watch> {
             proposals: waiting(InputClass::Proposal),
             inputs: inputs.len(),
             pass_open: row.pass.opened != 0,
+            ours_from: ours_from(&row),
             states: places.collect(),
         })
     })

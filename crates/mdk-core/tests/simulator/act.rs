@@ -10,6 +10,7 @@ impl World {
     /// Plays a step; then time passes and everybody has a turn.
     pub fn play(&mut self, step: &Step) -> Checked {
         let salt = step.salt;
+        self.tell(|_| format!("{:?}", step.act));
         self.act(step.act, salt)?;
         self.pass(10 + draw(&[salt, 20]) % 200);
         for who in 0..self.members.len() {
@@ -164,9 +165,9 @@ impl World {
         let Some(state) = self.members[who].tip else { return Ok(()) };
         if let Some(sent) = self.wish(who, "a message", |e| f(e, &group))? {
             self.send(who, &sent.event, salt);
-            let (id, event) = (sent.message.id, sent.event.id());
+            let (id, event, at) = (sent.message.id, sent.event.id(), sent.event.created_at());
             if sent.message.kind == kind::CHAT {
-                self.said.push(Said { id, event, by: who, state });
+                self.said.push(Said { id, event, at, by: who, state });
             }
         }
         Ok(())

@@ -263,7 +263,8 @@ impl World {
                 }
                 Some(lost) => {
                     // On the branch that was chosen it counts, elsewhere it is marked.
-                    if member.tip.is_some() && member.tip == tip && *lost == place.is_some() {
+                    let wrong = *lost == place.is_some() && !self.lost_sight(who, said, chain);
+                    if member.tip.is_some() && member.tip == tip && wrong {
                         let text = format!("member {who}, message of epoch {epoch}: marked {lost}");
                         return fault("marked wrongly", text);
                     }
@@ -279,7 +280,9 @@ impl World {
                     }
                     if member.late.contains(&said.event) && !member.in_time.contains(&said.event) {
                         summary.too_late += 1;
-                        unsaid += u64::from(!member.stale.contains(&said.event));
+                        // F7: "Traffic from before the join is history, not a gap; created_at may sort it".
+                        let told = member.stale.contains(&said.event) || said.at < member.ours_from;
+                        unsaid += u64::from(!told);
                         continue;
                     }
                     let text =

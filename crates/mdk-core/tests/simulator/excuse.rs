@@ -7,7 +7,7 @@ use mdk_core::testing;
 use mdk_wire::ContentId;
 
 use crate::tree::Auth;
-use crate::world::{Checked, World};
+use crate::world::{Checked, Said, World};
 
 impl World {
     /// The commits on a branch.
@@ -59,5 +59,24 @@ impl World {
         let commits = self.commits_of(chain);
         let late = self.members[who].late_rivals.iter();
         late.filter_map(|event| self.contents.get(event)).any(|content| commits.contains(content))
+    }
+
+    /// Lost sight: it was put out on a branch that lost, and joined anew before all had come of the winner that could have
+    /// told it so. What it had read on the loser stays as it was.
+    ///
+    /// D6: what a copy that is over has retained goes with the copy, and B4 step 5 replaces that by a fresh Welcome, which
+    /// says nothing of the branch before it.
+    pub fn lost_sight(&self, who: usize, said: &Said, chain: &[Auth]) -> bool {
+        let member = &self.members[who];
+        let Some(root) = member.root.filter(|root| chain.contains(root)) else { return false };
+        let own = self.tree.chain(&said.state);
+        if self.tree.epoch(&said.state) >= self.tree.epoch(&root) || own.contains(&root) {
+            return false;
+        }
+        // What it could follow of the winner: from the fork up to the commit that put it out there.
+        let ours = chain.windows(2).filter(|pair| self.tree.is_member(&pair[1], who));
+        let before = ours.filter(|pair| self.tree.epoch(&pair[0]) <= self.tree.epoch(&root));
+        let mut needed = before.map(|pair| pair[0]).filter(|state| !own.contains(state));
+        needed.any(|s| self.tree.commit(&s).is_some_and(|c| !member.had_then.contains(&c)))
     }
 }

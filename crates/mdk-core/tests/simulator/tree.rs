@@ -91,4 +91,22 @@ impl Tree {
         let fork = shared.first().map_or(0, |state| self.epoch(state));
         lengths.iter().max().map_or(0, |longest| longest.saturating_sub(fork))
     }
+
+    /// All states, for the story.
+    pub fn lines(&self) -> Vec<String> {
+        let mut states: Vec<_> = self.states.iter().collect();
+        states.sort_by_key(|(state, (epoch, _))| (*epoch, **state));
+        let short =
+            |name: &[u8]| -> String { name[..3].iter().map(|b| format!("{b:02x}")).collect() };
+        let line = |(state, (epoch, parent)): (&Auth, &(u64, Option<Auth>))| {
+            format!(
+                "{epoch}.{} on {} by {}: {:?}",
+                short(state),
+                parent.as_ref().map_or("nothing".into(), |p| short(p)),
+                self.commit(state).map_or("nothing".into(), |c| short(c.as_bytes())),
+                self.members.get(state),
+            )
+        };
+        states.into_iter().map(line).collect()
+    }
 }

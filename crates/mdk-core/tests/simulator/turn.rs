@@ -42,6 +42,12 @@ impl World {
         let group = self.group.clone();
         let content = self.call(who, |e| testing::content_of(e, &group, event)).ok().flatten();
         let (id, automatic, event) = (made.id, made.automatic, event.id());
+        self.tell(|world| {
+            let at = world.name(world.members[who].tip);
+            let (place, welcomes) = (world.net.log.len(), made.welcomes.len());
+            let content = content.map_or("?".into(), |content| content.to_hex());
+            format!("{who} at {at} publishes {} at {place}, {welcomes} Welcomes", &content[..6])
+        });
         self.contents.extend(content.map(|content| (event, content)));
         self.members[who].published.retain(|p| p.id != id);
         self.members[who].published.push(Published { id, ack, automatic, event });
@@ -103,6 +109,7 @@ impl World {
         }
         let out = self.members[who].tip.is_none();
         for (place, outcome) in places.iter().zip(&outcomes) {
+            self.tell_outcome(who, *place, outcome);
             // A client that is not in the group has no subscription to it, and one that keeps no more asks again.
             let again = match outcome.verdict {
                 Verdict::Rejected(rejection) => out || rejection.code == RejectCode::UnknownGroup,
@@ -111,6 +118,8 @@ impl World {
             };
             if again {
                 self.net.misses(who, *place);
+            } else if let Some(commit) = self.contents.get(&self.net.log[*place].id) {
+                self.members[who].had.insert(*commit);
             }
             // The end of a group is final when its pass is over: a rival that comes then is too late for this member.
             let ended = matches!(outcome.verdict, Verdict::Rejected(r) if r.rule == "D1-3");

@@ -41,6 +41,8 @@ pub struct Published {
 pub struct Said {
     pub id: EventId,
     pub event: EventId,
+    /// When its event says that it was made.
+    pub at: u64,
     pub by: usize,
     pub state: Auth,
 }
@@ -66,6 +68,11 @@ pub struct Member {
     pub unsaid: u64,
     /// How much had been sent when it joined.
     pub since: usize,
+    /// The first second of which everything is for it, as its engine has it.
+    pub ours_from: u64,
+    /// Commits that have come to it, and those of them that had when it joined.
+    pub had: BTreeSet<ContentId>,
+    pub had_then: BTreeSet<ContentId>,
     /// Commits of later than that which came when it was out of the group.
     pub late_rivals: BTreeSet<EventId>,
 }
@@ -133,6 +140,9 @@ impl World {
                 stale: BTreeSet::new(),
                 unsaid: 0,
                 since: 0,
+                ours_from: 0,
+                had: BTreeSet::new(),
+                had_then: BTreeSet::new(),
                 late_rivals: BTreeSet::new(),
             };
             members.push(member);
@@ -291,6 +301,14 @@ impl World {
         let watch = self.must(who, "watch", |e| testing::watch(e, &group))?;
         self.tree.learn(&watch.states);
         if !matches!(state, GroupState::Active | GroupState::Leaving) {
+            if self.members[who].tip.is_some() {
+                self.tell(|world| {
+                    format!(
+                        "{who} is out ({state:?}), after {}",
+                        world.name(world.members[who].tip)
+                    )
+                });
+            }
             self.members[who].tip = None;
             return Ok(Some(watch));
         }
@@ -301,6 +319,17 @@ impl World {
         if self.members[who].root.is_none() {
             self.members[who].root = Some(tip);
             self.members[who].since = self.net.log.len();
+            self.members[who].ours_from = watch.ours_from;
+            self.members[who].had_then = self.members[who].had.clone();
+        }
+        if self.members[who].tip != Some(tip) {
+            self.tell(|world| {
+                format!(
+                    "{who} goes from {} to {}",
+                    world.name(world.members[who].tip),
+                    world.name(Some(tip))
+                )
+            });
         }
         self.members[who].tip = Some(tip);
         if !self.tree.knows_members(&tip) {
