@@ -349,6 +349,42 @@ fn a_welcome_leads_on_from_a_removal_that_was_not_followed() {
     }
 }
 
+// rule: B4-18
+/// As above, but carol has asked to leave, which is what the removal does: the invitation after it is a question to her.
+#[test]
+fn who_asked_to_leave_is_asked_again_by_a_welcome_beyond_the_removal() {
+    let place = folder();
+    let (mut all, group) = three(place.path());
+    let here = renames(&mut all[0], &group, "here");
+    let carol = &mut all[2];
+    let leave = carol.member.engine.leave(&group).unwrap();
+    let mut replies = all[1].takes(&leave).reply;
+    for _ in 0..120 {
+        replies.extend(all[1].waits(1_000).reply);
+    }
+    let [answer] = replies.try_into().unwrap();
+    all[1].takes(&answer);
+    // Hers is the branch of a commit more, until she knows of the invitation.
+    let more = renames(&mut all[0], &group, "there");
+    carol_takes(&mut all[2], &[event(&here), event(&more), &answer]);
+    assert_eq!(all[2].member.info(&group).state, GroupState::Leaving);
+    (0..2).for_each(|n| drop(renames(&mut all[1], &group, ["b1", "b2"][n])));
+    let added = {
+        let [_, bob, carol] = all.as_mut_slice() else { panic!() };
+        adds(bob, &group, carol)
+    };
+    let carol = &mut all[2];
+    assert!(invited(&carol.takes(&added.welcomes[0])));
+    carol.member.joins(&[]);
+    let end = all[1].ends(&group).authenticator;
+    assert_eq!(all[2].ends(&group).authenticator, end);
+}
+
+fn carol_takes(carol: &mut Filed, events: &[&Event]) {
+    events.iter().for_each(|event| drop(carol.takes(event)));
+    (0..2).for_each(|_| drop(carol.waits(1_000)));
+}
+
 // rule: B4-19
 /// Carol is put out by a branch that loses, and the Welcome of the one that wins comes before what it consists of: it waits
 /// for the pass, in which what she had read on the loser is marked.

@@ -287,9 +287,9 @@ impl Ctx<'_, '_> {
         self.sort_messages(id)
     }
 
-    /// What was said in all of the retained states is marked: others do not follow any of them.
-    pub(crate) fn lose_branch(&mut self, id: &GroupId) -> Result<()> {
-        for node in self.tx.nodes(id)? {
+    /// What was said in the retained states from this epoch on is marked: others do not follow any of them.
+    pub(crate) fn lose_branch(&mut self, id: &GroupId, from: u64) -> Result<()> {
+        for node in self.tx.nodes(id)?.iter().filter(|node| node.epoch >= from) {
             self.tx.set_canonical(id, &node.authenticator, false)?;
         }
         self.sort_messages(id)

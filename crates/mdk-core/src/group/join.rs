@@ -165,7 +165,7 @@ impl Ctx<'_, '_> {
         if group::is_over(row.status) || row.pass.opened != 0 {
             return Ok(());
         }
-        let awaited = row.pass.contested != 0 && self.is_awaited(&row)?;
+        let awaited = self.is_awaited(&row)?;
         if row.welcome.is_none() && !awaited {
             return Ok(());
         }
@@ -189,16 +189,28 @@ impl Ctx<'_, '_> {
         Ok(())
     }
 
-    /// Whether a Welcome for a group that we are in leads to where the others are: it has waited long, its maker is an
-    /// admin by our own account, our membership is so young that it may have begun on a branch that lost, and the
-    /// branch that it comes from beats all of ours by the order of branches, as far as it can be seen from here.
-    fn is_left_behind(&mut self, row: &GroupRow, invite: &EventId, epoch: u64) -> Result<bool> {
+    /// Whether a Welcome for a group that we are in leads to where the others are: its maker is an admin by our own
+    /// account; it has waited long, and our membership is so young that it may have begun on a branch that lost, or a
+    /// branch is known that removed us; and the branch that it comes from beats all of ours by the order of branches, as far as it can be seen from here. Gives the
+    /// first epoch that is lost.
+    fn is_left_behind(
+        &mut self,
+        row: &GroupRow,
+        invite: &EventId,
+        epoch: u64,
+    ) -> Result<Option<u64>> {
         let patient = self
             .held_welcomes(&row.id)?
             .iter()
             .any(|w| w.event_id == *invite && w.received_at.saturating_add(PATIENCE) <= self.now());
-        if !patient || row.pass.opened != 0 || row.pass.floor > row.join_epoch {
-            return Ok(false);
+        // A removal that is known tells where the branches parted, and nothing more has to be waited for (rule: B4-18).
+        let from = match self.removal_before(row, epoch)? {
+            Some((_, fork)) => fork.saturating_add(1),
+            None if !patient || row.pass.floor > row.join_epoch => return Ok(None),
+            None => row.join_epoch,
+        };
+        if row.pass.opened != 0 {
+            return Ok(None);
         }
         // (of all that we know of: several of them may have lost)
         let nodes = self.tx.nodes(&row.id)?;
@@ -206,12 +218,12 @@ impl Ctx<'_, '_> {
             nodes.iter().filter(|n| !n.removed).map(|n| n.epoch).fold(row.epoch, u64::max);
         let mut speakers: BTreeMap<u64, BTreeSet<PublicKey>> = BTreeMap::new();
         for witness in self.tx.witnesses(&row.id, 0)? {
-            if witness.epoch >= row.join_epoch {
+            if witness.epoch >= from {
                 speakers.entry(witness.epoch).or_default().insert(witness.sender);
             }
         }
         let quorum = speakers.values().any(|who| who.len() >= order::POLICY.quorum_senders);
-        Ok(epoch > highest.saturating_add(u64::from(quorum)))
+        Ok((epoch > highest.saturating_add(u64::from(quorum))).then_some(from))
     }
 
     /// Whether the maker of a Welcome is an admin in the group as we know it, by its signature key.
@@ -250,7 +262,11 @@ impl Ctx<'_, '_> {
         })?;
         let known = self.tx.group(&id)?;
         if let Some(row) = known.as_ref() {
-            let after = self.removal_before(row, epoch)?;
+            // (who has asked to leave is asked again)
+            let after = match row.status {
+                GroupStatus::Leaving => None,
+                _ => self.removal_before(row, epoch)?.map(|(removal, _)| removal),
+            };
             if after.is_some() || may_rival(row, epoch) {
                 self.tx.mls_put_key_package_bytes(&reference, bundle.expose())?;
                 return self.join_rival(row, &reference, rumor, after);
@@ -291,7 +307,8 @@ impl Ctx<'_, '_> {
         let staged = builder.skip_lifetime_validation().build().map_err(|e| welcome_error(&e))?;
         if let Some(row) = live {
             let vouched = self.vouched(&row, &staged)?;
-            if !(vouched && self.is_left_behind(&row, &invite, epoch)?) {
+            let lost = self.is_left_behind(&row, &invite, epoch)?.filter(|_| vouched);
+            let Some(lost) = lost else {
                 // OpenMLS has dropped the bundle; the Welcome needs it when its time comes.
                 self.tx.mls_put_key_package_bytes(&reference, bundle.expose())?;
                 // Nobody knows yet who else will be an admin by then.
@@ -300,9 +317,9 @@ impl Ctx<'_, '_> {
                 }
                 let reason = "the group is known already";
                 return Err(reject(RejectCode::AlreadyApplied, "B4-4", reason));
-            }
+            };
             self.give_up(&id, "joined_on_a_lost_branch")?;
-            self.lose_branch(&id)?;
+            self.lose_branch(&id, lost)?;
             self.clear_state(&id)?;
         }
         let signer = staged.welcome_sender_index().u32();

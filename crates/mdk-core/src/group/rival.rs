@@ -35,29 +35,29 @@ pub(super) fn may_rival(row: &GroupRow, epoch: u64) -> bool {
 
 impl Ctx<'_, '_> {
     // rule: B4-18 a Welcome that can only come from beyond a removal that we have not followed leads on from it
-    /// The removal of us, on a branch that is not followed, after which a Welcome to `epoch` must have been made: nobody who
-    /// is in a group is invited to it.
+    /// The removal of us, on a branch that is not followed, after which a Welcome to `epoch` must have been made, and the
+    /// epoch in which that branch left the followed one: nobody who is in a group is invited to it.
     ///
     /// Of that branch no more than the removal can be seen otherwise, so it would be scored too low (H2).
-    pub(super) fn removal_before(&self, row: &GroupRow, epoch: u64) -> Result<Option<Auth>> {
-        if !matches!(
-            row.status,
-            GroupStatus::Active | GroupStatus::Invited | GroupStatus::Reinvited
-        ) {
+    pub(super) fn removal_before(&self, row: &GroupRow, epoch: u64) -> Result<Option<(Auth, u64)>> {
+        if crate::group::is_out(row.status) || row.pass.contested == 0 {
             return Ok(None);
         }
         let nodes = self.tx.nodes(&row.id)?;
         let tree = Tree::new(&nodes);
+        let fork = |place: usize| {
+            let near = |fork: &u64| order::eligible(*fork, base_for_rival(row), &order::POLICY);
+            tree.anchor(place).filter(near)
+        };
         let mut removals: Vec<usize> = (0..nodes.len()).collect();
         removals.retain(|place| {
             let node = &nodes[*place];
             let removes = node.commit.is_some_and(|c| node.authenticator == removed_by(&c));
-            let near = |epoch| order::eligible(epoch, base_for_rival(row), &order::POLICY);
-            let fits = removes && !node.canonical && node.epoch < epoch;
-            fits && tree.anchor(*place).is_some_and(near)
+            removes && !node.canonical && node.epoch < epoch && fork(*place).is_some()
         });
         let witnesses = self.tx.witnesses(&row.id, fork_history(&nodes))?;
-        Ok(tree.best(&removals, &witnesses).map(|place| nodes[place].authenticator))
+        let best = tree.best(&removals, &witnesses);
+        Ok(best.and_then(|place| Some((nodes[place].authenticator, fork(place)?))))
     }
 
     /// Whether one of the Welcomes that wait may lead on from a removal that is known.

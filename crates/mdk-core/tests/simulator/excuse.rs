@@ -77,6 +77,15 @@ impl World {
         let ours = chain.windows(2).filter(|pair| self.tree.is_member(&pair[1], who));
         let before = ours.filter(|pair| self.tree.epoch(&pair[0]) <= self.tree.epoch(&root));
         let mut needed = before.map(|pair| pair[0]).filter(|state| !own.contains(state));
-        needed.any(|s| self.tree.commit(&s).is_some_and(|c| !member.had_then.contains(&c)))
+        if needed.any(|s| self.tree.commit(&s).is_some_and(|c| !member.had_then.contains(&c))) {
+            return true;
+        }
+        // H2, as in [`World::is_blind`]: of a winner that put it out it sees no more than that.
+        let before = |state: &&Auth| self.tree.epoch(state) < self.tree.epoch(&root);
+        let out = chain.iter().filter(before).filter(|state| !self.tree.is_member(state, who));
+        let removal = out.map(|state| self.tree.epoch(state)).filter(|epoch| {
+            chain.iter().any(|s| self.tree.epoch(s) + 1 == *epoch && self.tree.is_member(s, who))
+        });
+        removal.max().is_some_and(|removal| self.tree.epoch(&said.state) + 1 >= removal)
     }
 }

@@ -20,9 +20,11 @@ impl Tree {
     pub fn learn(&mut self, places: &[Place]) {
         for place in places {
             let known = self.states.entry(place.authenticator).or_insert((place.epoch, None));
-            // Who joined in a state does not know its parent, others do.
-            known.1 = known.1.or(place.parent);
-            if let (Some(_), Some(commit)) = (place.parent, place.commit) {
+            // Who joined in a state does not know its parent, or by a name of its own only; others do.
+            let own = |state| places.iter().any(|p| p.removed && p.authenticator == state);
+            let parent = place.parent.filter(|parent| !own(*parent));
+            known.1 = known.1.or(parent);
+            if let (Some(_), Some(commit)) = (parent, place.commit) {
                 self.commits.insert(place.authenticator, commit);
             }
         }
