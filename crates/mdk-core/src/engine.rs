@@ -484,10 +484,10 @@ impl Engine {
         })
     }
 
-    /// Messages whose text contains `query`, newest first.
+    /// Messages whose text, as it is shown now, contains `query`, newest first.
     ///
     /// # Errors
-    /// [`Error::Store`].
+    /// [`Error::GroupNotFound`] for an unknown group; [`Error::Store`].
     pub fn search(
         &mut self,
         query: &str,
@@ -496,6 +496,9 @@ impl Engine {
     ) -> Result<Vec<Message>> {
         self.expire()?;
         self.look(|ctx| {
+            if let Some(id) = group {
+                ctx.row(id)?;
+            }
             let rows = ctx.tx.search(query, group, limit)?;
             rows.into_iter().map(|row| history::view(ctx.tx, row)).collect()
         })
