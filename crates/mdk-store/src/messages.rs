@@ -91,8 +91,6 @@ pub(crate) const PAGE_OLDEST: &str = select!(
      AND status < 3 ORDER BY seq LIMIT ?3"
 );
 pub(crate) const CHILDREN: &str = select!("WHERE group_id = ?1 AND target = ?2 ORDER BY seq");
-pub(crate) const UNREAD: &str = "SELECT count(*) FROM messages INDEXED BY messages_shown \
-     WHERE group_id = ?1 AND seq > ?2 AND kind <> 5 AND kind <> 7 AND kind <> 1009 AND mine = 0 AND status = 0";
 pub(crate) const LAST: &str = select!(
     "INDEXED BY messages_shown WHERE group_id = ?1 AND kind <> 5 AND kind <> 7 AND kind <> 1009 \
      AND status < 3 ORDER BY seq DESC LIMIT 1"
@@ -294,10 +292,11 @@ impl Tx<'_> {
     /// [`StoreError`] when the database fails.
     pub fn erase_message(&self, seq: i64) -> Result<()> {
         let none: [Vec<String>; 0] = [];
-        self.exec(
-            "UPDATE messages SET content = '', tags = ?2, status = ?3 WHERE seq = ?1",
-            params![seq, encode_list(&none)?, MessageStatus::Deleted as u8],
-        )?;
+        let params = params![seq, encode_list(&none)?, MessageStatus::Deleted as u8];
+        self.recounted(seq, || {
+            let sql = "UPDATE messages SET content = '', tags = ?2, status = ?3 WHERE seq = ?1";
+            self.exec(sql, params).map(|_| seq)
+        })?;
         Ok(())
     }
 
@@ -308,11 +307,12 @@ impl Tx<'_> {
     /// [`StoreError`] when the database fails.
     pub fn expire_message(&self, seq: i64) -> Result<()> {
         let none: [Vec<String>; 0] = [];
-        self.exec(
-            "UPDATE messages SET id = content_id, outer_id = content_id, content = '', tags = ?2, target = NULL, \
-             created_at = 0, received_at = 0, expires_at = NULL, status = ?3 WHERE seq = ?1",
-            params![seq, encode_list(&none)?, MessageStatus::Expired as u8],
-        )?;
+        let params = params![seq, encode_list(&none)?, MessageStatus::Expired as u8];
+        self.recounted(seq, || {
+            let sql = "UPDATE messages SET id = content_id, outer_id = content_id, content = '', tags = ?2, \
+                 target = NULL, created_at = 0, received_at = 0, expires_at = NULL, status = ?3 WHERE seq = ?1";
+            self.exec(sql, params).map(|_| seq)
+        })?;
         Ok(())
     }
 
@@ -336,12 +336,14 @@ impl Tx<'_> {
     /// [`StoreError`] when the database fails or does not have the message.
     pub fn show_message_last(&self, seq: i64) -> Result<i64> {
         let last = self.newest_message()?.saturating_add(1);
-        self.exec_one(
-            "UPDATE messages SET seq = ?2, status = ?3 WHERE seq = ?1",
-            params![seq, last, MessageStatus::Valid as u8],
-            "an unknown message",
-        )?;
-        Ok(last)
+        self.recounted(seq, || {
+            self.exec_one(
+                "UPDATE messages SET seq = ?2, status = ?3 WHERE seq = ?1",
+                params![seq, last, MessageStatus::Valid as u8],
+                "an unknown message",
+            )?;
+            Ok(last)
+        })
     }
 
     /// Position of the newest message of all groups, 0 when there is none.
@@ -400,7 +402,10 @@ impl Tx<'_> {
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub fn set_message_status(&self, seq: i64, status: MessageStatus) -> Result<()> {
-        self.exec("UPDATE messages SET status = ?2 WHERE seq = ?1", params![seq, status as u8])?;
+        self.recounted(seq, || {
+            let sql = "UPDATE messages SET status = ?2 WHERE seq = ?1";
+            self.exec(sql, params![seq, status as u8]).map(|_| seq)
+        })?;
         Ok(())
     }
 
@@ -414,17 +419,6 @@ impl Tx<'_> {
             params![group.as_bytes(), id.as_bytes(), delivery],
         )?;
         Ok(())
-    }
-
-    /// Number of valid messages of others above `after_seq`, without kinds 5, 7 and 1009.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database fails.
-    pub fn unread(&self, group: &GroupId, after_seq: i64) -> Result<u64> {
-        let count = self.one(UNREAD, params![group.as_bytes(), after_seq], |row| {
-            Columns::new(row, "messages").u64()
-        })?;
-        Ok(count.unwrap_or(0))
     }
 
     /// The newest message of kinds other than 5, 7 and 1009, in every status.

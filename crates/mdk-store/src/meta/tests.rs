@@ -77,7 +77,7 @@ fn hot_queries_search_an_index() {
         (messages::PAGE_NEWEST, "messages_shown (group_id=? AND seq>? AND seq<?)"),
         (messages::PAGE_OLDEST, "messages_shown (group_id=? AND seq>?)"),
         (messages::CHILDREN, "messages_by_target (group_id=? AND target=?)"),
-        (messages::UNREAD, "COVERING INDEX messages_shown (group_id=? AND seq>?)"),
+        (crate::unread::UNREAD, "COVERING INDEX messages_shown (group_id=? AND seq>?)"),
         (messages::LAST, "messages_shown (group_id=?)"),
         (messages::COPIES, "messages_by_id (group_id=? AND id=?)"),
         (messages::SURPLUS, "messages_hidden (group_id=? AND status=?)"),
