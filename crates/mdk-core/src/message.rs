@@ -1,6 +1,7 @@
 //! Sending: chat, reply, reaction, edit, delete, any kind.
 
 mod payload;
+mod resend;
 
 use mdk_store::{MessageRow, MessageStatus, OutgoingRow, Seen};
 use mdk_wire::v2::Attachment;

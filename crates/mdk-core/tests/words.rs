@@ -345,3 +345,65 @@ fn the_last_message_of_a_group_comes_without_its_reactions() {
     let pending = alice.engine.update_group(&group, rename).unwrap();
     assert!(alice.confirms(&pending).last_message.unwrap().reactions.is_empty());
 }
+
+/// A process that dies before it has published a message.
+// shows: C3-8
+#[test]
+fn a_message_whose_event_was_lost_can_be_had_again() {
+    let place = folder();
+    let (mut bob, mut carol) = (Member::new("bob"), Member::new("carol"));
+    let mut alice = Filed::new(place.path(), "alice", 1);
+    let group = alice.member.founds("g", &mut [&mut bob, &mut carol]);
+    let lost = alice.member.says(&group, "not to be lost");
+    let after = alice.member.says(&group, "after it");
+    let page = alice.member.engine.messages(&group, 10, None, None).unwrap();
+    alice.restarts();
+    // bob has the first form after all.
+    for event in [&lost, &after] {
+        bob.applies(event);
+    }
+    carol.applies(&after);
+    let again = alice.member.engine.resend(&group, &page[0].id).unwrap();
+    assert_eq!((again.message.id, again.relays.len()), (page[0].id, 1));
+    assert_ne!(again.event.id(), lost.id());
+    assert_eq!(received(&carol.applies(&again.event)), ["not to be lost"]);
+    assert!(bob.applies(&again.event).events.is_empty());
+    assert_eq!(bob.texts(&group), ["not to be lost", "after it"]);
+    assert_eq!(alice.member.takes(&again.event).verdict, Verdict::Duplicate);
+    // Also in a later epoch.
+    let update = alice.member.engine.self_update(&group).unwrap();
+    alice.member.confirms(&update);
+    for member in [&mut bob, &mut carol] {
+        member.applies(update.event.as_ref().unwrap());
+    }
+    let dave = &mut Member::new("dave");
+    let add = alice.member.engine.add_members(&group, &[dave.key_package()], false).unwrap();
+    alice.member.confirms(&add);
+    dave.joins(&add.welcomes);
+    for member in [&mut bob, &mut carol] {
+        member.applies(add.event.as_ref().unwrap());
+    }
+    for _ in 0..2 {
+        let again = alice.member.engine.resend(&group, &page[0].id).unwrap();
+        for member in [&mut bob, &mut carol] {
+            assert!(member.applies(&again.event).events.is_empty());
+            assert_eq!(member.texts(&group).len(), 2);
+        }
+        dave.applies(&again.event);
+    }
+    assert_eq!(dave.texts(&group), ["not to be lost"]);
+    assert_eq!(alice.member.engine.messages(&group, 10, None, None).unwrap(), page);
+    alice.restarts();
+    // Not another's, nor what is deleted; its copies go with it.
+    let other = bob.says(&group, "another");
+    alice.member.applies(&other);
+    let other = alice.member.engine.messages(&group, 1, None, None).unwrap()[0].id;
+    assert!(matches!(alice.member.engine.resend(&group, &other), Err(Error::NotAllowed(_))));
+    let unknown = EventId::from_bytes([3; 32]);
+    assert!(matches!(alice.member.engine.resend(&group, &unknown), Err(Error::MessageNotFound)));
+    alice.member.engine.delete(&group, &page[0].id).unwrap();
+    assert!(matches!(alice.member.engine.resend(&group, &page[0].id), Err(Error::NotAllowed(_))));
+    let path = alice.path.clone();
+    drop(alice);
+    assert!(rows(&path).iter().all(|row| row.content != "not to be lost"));
+}
