@@ -232,6 +232,7 @@ class GroupInfo:
     unread_count: int
     """Messages of others after the one last marked read."""
     last_message: Message | None
+    """Without its reactions: `Mdk.message()` has them."""
 
 
 @final

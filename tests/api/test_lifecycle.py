@@ -43,6 +43,36 @@ def test_state_is_on_disk(open_: Callable[[], Mdk], keys: Keys) -> None:
         assert [m.text for m in account.messages(group.id)] == ["to be found again"]
 
 
+def test_a_message_that_was_not_published_can_be_had_again(open_: Callable[[], Mdk]) -> None:
+    with Mdk.in_memory() as bob:
+        package = bob.new_key_package(relays=RELAYS)
+        assert not bob.published_key_package("5" * 64)
+        assert bob.published_key_package(package.id)
+        with open_() as alice:
+            with alice.create_group("Lunch", members=[package], relays=RELAYS) as pending:
+                bob.process(pending.welcomes[0])
+                group = pending.confirm().id
+            alice.create_message(group, "never published")
+        with open_() as alice:
+            (lost,) = (message for message in alice.messages(group) if message.is_mine)
+            again = alice.resend(group, lost.id)
+            assert again.message == lost
+            assert again.relays == ("wss://relay.example",)
+            twice = alice.resend(group, lost.id)
+            with pytest.raises(errors.MessageNotFound):
+                alice.resend(group, "5" * 64)
+            bob.process(again.event)
+            bob.process(twice.event)
+            assert [message.id for message in bob.messages(group)] == [lost.id]
+            with pytest.raises(errors.NotAllowed):
+                bob.resend(group, lost.id)
+            alice.delete(group, lost.id)
+            with pytest.raises(errors.NotAllowed):
+                alice.resend(group, lost.id)
+            with pytest.raises(errors.GroupNotFound):
+                bob.search("never", group_id="5" * 32)
+
+
 def test_a_second_owner_is_refused(open_: Callable[[], Mdk]) -> None:
     with open_():
         with pytest.raises(errors.DatabaseBusy) as caught:
@@ -121,6 +151,7 @@ def test_after_close_every_method_says_so(pair: GroupId, alice: Mdk) -> None:
         lambda: alice.react(pair, event_id),
         lambda: alice.edit(pair, event_id, "x"),
         lambda: alice.delete(pair, event_id),
+        lambda: alice.resend(pair, event_id),
         lambda: alice.process(b"{"),
         lambda: list(alice.process_many(["{"])),
         alice.tick,

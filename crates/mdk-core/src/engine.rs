@@ -309,7 +309,7 @@ impl Engine {
     /// Edits a message of ours.
     ///
     /// # Errors
-    /// As [`Engine::react`], and [`Error::NotAllowed`] for others' messages.
+    /// As [`Engine::react`], and [`Error::NotAllowed`] for others' messages and for what is deleted or no message.
     pub fn edit(&mut self, id: &GroupId, target: &EventId, text: &str) -> Result<Outgoing> {
         self.act(|ctx| ctx.edit(id, target, text))
     }
@@ -320,6 +320,17 @@ impl Engine {
     /// As [`Engine::edit`].
     pub fn delete(&mut self, id: &GroupId, target: &EventId) -> Result<Outgoing> {
         self.act(|ctx| ctx.delete(id, target))
+    }
+
+    /// Encrypts a message, reaction, edit or deletion of ours once more, for when it may not have been published: another
+    /// event with the same message id, so that it does no harm if it was. Nothing changes in the history.
+    ///
+    /// # Errors
+    /// As [`Engine::edit`]; [`Error::NotAllowed`] too when it is deleted, lost with its branch or in the outbox;
+    /// [`Error::MediaStale`] for one with files that was said in another epoch.
+    pub fn resend(&mut self, id: &GroupId, message: &EventId) -> Result<Outgoing> {
+        self.expire()?;
+        self.act(|ctx| ctx.resend(id, message))
     }
 
     /// Processes one event in its JSON form. What peers send never is an error.
@@ -484,10 +495,10 @@ impl Engine {
         })
     }
 
-    /// Messages whose text contains `query`, newest first.
+    /// Messages whose text, as it is shown now, contains `query`, newest first.
     ///
     /// # Errors
-    /// [`Error::Store`].
+    /// [`Error::GroupNotFound`] for an unknown group; [`Error::Store`].
     pub fn search(
         &mut self,
         query: &str,
@@ -496,6 +507,9 @@ impl Engine {
     ) -> Result<Vec<Message>> {
         self.expire()?;
         self.look(|ctx| {
+            if let Some(id) = group {
+                ctx.row(id)?;
+            }
             let rows = ctx.tx.search(query, group, limit)?;
             rows.into_iter().map(|row| history::view(ctx.tx, row)).collect()
         })

@@ -5,6 +5,7 @@ use mdk_wire::{EventId, GroupId, PublicKey, kind};
 
 use crate::error::{Error, Result};
 use crate::media;
+use crate::message::can_be_edited;
 use crate::values::{Delivery, GroupInfo, GroupState, Invite, Message, Reaction};
 
 /// The state a user sees; `None` for groups that are not visible (founding, declined).
@@ -27,7 +28,7 @@ pub(crate) fn is_shown(status: MessageStatus) -> bool {
 }
 
 pub(crate) fn group_info(tx: &Tx<'_>, _me: PublicKey, row: &GroupRow) -> Result<GroupInfo> {
-    let last_message = tx.last_message(&row.id)?.map(|m| view(tx, m)).transpose()?.map(Box::new);
+    let last_message = tx.last_message(&row.id)?.map(|m| glance(tx, m)).transpose()?;
     Ok(GroupInfo {
         id: row.id.clone(),
         nostr_group_id: row.nostr_group_id,
@@ -41,7 +42,7 @@ pub(crate) fn group_info(tx: &Tx<'_>, _me: PublicKey, row: &GroupRow) -> Result<
         retention: (row.retention != 0).then_some(row.retention),
         has_image: row.has_image,
         unread_count: tx.unread(&row.id, row.last_read)?,
-        last_message,
+        last_message: last_message.map(Box::new),
     })
 }
 
@@ -60,6 +61,15 @@ pub(crate) fn invite(row: &GroupRow) -> Option<Invite> {
     })
 }
 
+/// A message as a list of groups shows it: without its reactions, of which anybody may make any number.
+fn glance(tx: &Tx<'_>, row: MessageRow) -> Result<Message> {
+    let edit = match row.status {
+        MessageStatus::Deleted => None,
+        _ => tx.newest_edit(&row.group, &row.id, &row.sender)?,
+    };
+    Ok(view_with(row, edit.into_iter().collect()))
+}
+
 /// A message with its edits and reactions applied.
 pub(crate) fn view(tx: &Tx<'_>, row: MessageRow) -> Result<Message> {
     let children = match row.status {
@@ -74,6 +84,7 @@ pub(crate) fn view_with(row: MessageRow, children: Vec<MessageRow>) -> Message {
     let deleted = row.status == MessageStatus::Deleted;
     let mut text = row.content;
     let mut edit_time = None;
+    let editable = can_be_edited(row.kind);
     let mut reactions = Vec::new();
     if !deleted {
         for child in children {
@@ -87,7 +98,11 @@ pub(crate) fn view_with(row: MessageRow, children: Vec<MessageRow>) -> Message {
                     emoji: child.content,
                 }),
                 // rule: 2.4-9 (an edit counts for its author's message only, the newest created_at wins)
-                kind::EDIT if child.sender == row.sender && edit_time <= Some(child.created_at) => {
+                kind::EDIT
+                    if editable
+                        && child.sender == row.sender
+                        && edit_time <= Some(child.created_at) =>
+                {
                     edit_time = Some(child.created_at);
                     text = child.content;
                 }

@@ -1,6 +1,7 @@
 //! Sending: chat, reply, reaction, edit, delete, any kind.
 
 mod payload;
+mod resend;
 
 use mdk_store::{MessageRow, MessageStatus, OutgoingRow, Seen};
 use mdk_wire::v2::Attachment;
@@ -60,6 +61,12 @@ impl Ctx<'_, '_> {
 
     pub(crate) fn edit(&mut self, id: &GroupId, target: &EventId, text: &str) -> Result<Outgoing> {
         let row = self.own_message(id, target)?;
+        if row.status == MessageStatus::Deleted {
+            return Err(Error::NotAllowed("the message is deleted"));
+        }
+        if !can_be_edited(row.kind) {
+            return Err(Error::NotAllowed("a reaction, an edit or a deletion cannot be edited"));
+        }
         let tags = vec![vec!["e".into(), row.id.to_hex()]];
         self.send(id, kind::EDIT, text.to_owned(), tags, &[])
     }
@@ -142,6 +149,11 @@ impl Ctx<'_, '_> {
             expires_at,
             status: MessageStatus::Valid,
         };
+        if self.is_void(&row)? {
+            row.status = MessageStatus::Deleted;
+            row.content = String::new();
+            row.tags = Vec::new();
+        }
         // A message of ours cannot be decrypted by us, whatever it is wrapped in: its content needs no mark.
         self.tx.mark_seen(event.id().as_bytes(), Seen::OwnEcho)?;
         row.seq = self.tx.insert_message(&row)?;
@@ -247,8 +259,18 @@ pub(crate) fn expiry(created_at: u64, retention: u64) -> Option<u64> {
     if retention == 0 { None } else { created_at.checked_add(retention) }
 }
 
+/// What only says something about a message has no text that could be replaced (rule: 2.4-9).
+pub(crate) fn can_be_edited(kind: u16) -> bool {
+    !matches!(kind, kind::REACTION | kind::EDIT | kind::DELETE)
+}
+
 /// The message that a reaction, edit or delete points at.
 pub(crate) fn target_of(kind: u16, tags: &[Vec<String>]) -> Option<EventId> {
+    // rule: 2.4-9 an edit names one message: of two that it names, others may change another one
+    let named = || tags.iter().filter(|tag| tag.first().is_some_and(|name| name == "e")).count();
+    if kind == kind::EDIT && named() != 1 {
+        return None;
+    }
     matches!(kind, kind::REACTION | kind::EDIT | kind::DELETE)
         .then(|| history::tag_id(tags, "e"))
         .flatten()

@@ -78,7 +78,7 @@ pub struct GroupInfo {
     pub has_image: bool,
     /// Messages of others after the last one marked read.
     pub unread_count: u64,
-    /// The newest message.
+    /// The newest message, without its reactions.
     pub last_message: Option<Box<Message>>,
 }
 

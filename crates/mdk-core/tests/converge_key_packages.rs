@@ -84,7 +84,8 @@ fn one_that_ends_is_replaced_before() {
         us.engine.tick().unwrap();
         assert_eq!(known(&mut us), 1);
         assert_ne!(first.id(), second.id());
-        us.engine.published_key_package(&first.id()).unwrap();
+        assert!(!us.engine.published_key_package(&first.id()).unwrap(), "gone by now");
+        assert!(us.engine.published_key_package(&second.id()).unwrap());
     }
 }
 

@@ -35,6 +35,7 @@ mod side_record;
 mod snapshots;
 mod store;
 mod tx;
+mod unread;
 mod vault;
 mod welcomes;
 

@@ -29,7 +29,7 @@ pub struct MessageRow {
     pub seq: i64,
     /// MLS group id.
     pub group: GroupId,
-    /// Id of the inner event. Two equal messages have one id.
+    /// Id of the inner event. Two equal messages have one id; at most one of them is shown.
     pub id: EventId,
     /// Id of the MLS message that carried it.
     pub content_id: ContentId,
@@ -80,6 +80,8 @@ const INSERT: &str = "INSERT INTO messages (group_id, id, content_id, outer_id, 
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)";
 pub(crate) const BY_ID: &str =
     select!("WHERE group_id = ?1 AND id = ?2 AND status < 3 ORDER BY seq LIMIT 1");
+pub(crate) const COPIES: &str =
+    select!("WHERE group_id = ?1 AND id = ?2 AND status <> 3 ORDER BY seq");
 pub(crate) const PAGE_NEWEST: &str = select!(
     "INDEXED BY messages_shown WHERE group_id = ?1 AND seq > ?2 AND seq < ?3 AND kind <> 5 AND kind <> 7 AND kind <> 1009 \
      AND status < 3 ORDER BY seq DESC LIMIT ?4"
@@ -89,8 +91,6 @@ pub(crate) const PAGE_OLDEST: &str = select!(
      AND status < 3 ORDER BY seq LIMIT ?3"
 );
 pub(crate) const CHILDREN: &str = select!("WHERE group_id = ?1 AND target = ?2 ORDER BY seq");
-pub(crate) const UNREAD: &str = "SELECT count(*) FROM messages INDEXED BY messages_shown \
-     WHERE group_id = ?1 AND seq > ?2 AND kind <> 5 AND kind <> 7 AND kind <> 1009 AND mine = 0 AND status = 0";
 pub(crate) const LAST: &str = select!(
     "INDEXED BY messages_shown WHERE group_id = ?1 AND kind <> 5 AND kind <> 7 AND kind <> 1009 \
      AND status < 3 ORDER BY seq DESC LIMIT 1"
@@ -98,14 +98,38 @@ pub(crate) const LAST: &str = select!(
 pub(crate) const EXPIRED: &str = select!(
     "WHERE expires_at IS NOT NULL AND status <> 1 AND expires_at <= ?1 ORDER BY expires_at, seq"
 );
-const SEARCH_ALL: &str = select!(
-    "WHERE content LIKE ?1 ESCAPE '\\' AND status = 0 AND kind <> 5 AND kind <> 7 AND kind <> 1009 ORDER BY seq DESC LIMIT ?2"
+pub(crate) const NEWEST_EDIT: &str = select!(
+    "INDEXED BY messages_edits WHERE group_id = ?1 AND target = ?2 AND kind = 1009 AND sender = ?3 AND status = 0 \
+     ORDER BY created_at DESC, seq DESC LIMIT 1"
 );
-const SEARCH_GROUP: &str = select!(
-    "INDEXED BY messages_shown WHERE group_id = ?3 AND content LIKE ?1 ESCAPE '\\' AND status = 0 \
-     AND kind <> 5 AND kind <> 7 AND kind <> 1009 ORDER BY seq DESC LIMIT ?2"
-);
+// What matches before an edit or in one is found first; of that the text as it is shown is looked at. The first test
+// costs nothing beyond the scan, and there are few edits.
+macro_rules! search {
+    ($index:literal, $where:literal, $edits:literal) => {
+        concat!(
+            "SELECT seq, group_id, id, content_id, outer_id, sender, kind, created_at, received_at, epoch, \
+             authenticator, content, tags, target, mine, delivery, expires_at, status FROM messages AS m ",
+            $index,
+            "WHERE ",
+            $where,
+            "status = 0 AND kind <> 5 AND kind <> 7 AND kind <> 1009 \
+             AND (content LIKE ?1 ESCAPE '\\' OR id IN (SELECT target FROM messages INDEXED BY messages_edits WHERE ",
+            $edits,
+            "kind = 1009 AND status = 0 AND content LIKE ?1 ESCAPE '\\')) \
+             AND coalesce((SELECT e.content FROM messages AS e INDEXED BY messages_edits \
+             WHERE e.group_id = m.group_id AND e.target = m.id AND e.kind = 1009 AND e.sender = m.sender AND e.status = 0 \
+             ORDER BY e.created_at DESC, e.seq DESC LIMIT 1), content) LIKE ?1 ESCAPE '\\' \
+             ORDER BY seq DESC LIMIT ?2"
+        )
+    };
+}
+pub(crate) const SEARCH_ALL: &str = search!("", "", "");
+pub(crate) const SEARCH_GROUP: &str =
+    search!("INDEXED BY messages_shown ", "group_id = ?3 AND ", "group_id = ?3 AND ");
 
+pub(crate) const SURPLUS: &str = "SELECT seq FROM messages INDEXED BY messages_hidden \
+     WHERE group_id = ?1 AND status >= 3 AND status = 4 AND epoch < ?2 AND EXISTS (SELECT 1 FROM messages AS shown \
+     WHERE shown.group_id = messages.group_id AND shown.id = messages.id AND shown.status < 3)";
 const SAID_IN: &str =
     select!("WHERE group_id = ?1 AND seq > ?2 AND authenticator = ?3 AND status <> 3 ORDER BY seq");
 
@@ -179,12 +203,30 @@ impl Tx<'_> {
         Ok(self.last_id())
     }
 
-    /// The message with this id; of several equal ones, the oldest.
+    /// The message with this id that is shown; of several, the oldest.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails or the row cannot be decoded.
     pub fn message(&self, group: &GroupId, id: &EventId) -> Result<Option<MessageRow>> {
         self.one(BY_ID, params![group.as_bytes(), id.as_bytes()], read)
+    }
+
+    /// All messages with this id, in every status but expired, ascending.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails or a row cannot be decoded.
+    pub fn copies(&self, group: &GroupId, id: &EventId) -> Result<Vec<MessageRow>> {
+        self.all(COPIES, params![group.as_bytes(), id.as_bytes()], read)
+    }
+
+    /// Positions of the parked messages from before `min_epoch` whose id another message is shown with.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails or a row cannot be decoded.
+    pub fn surplus(&self, group: &GroupId, min_epoch: u64) -> Result<Vec<i64>> {
+        self.all(SURPLUS, params![group.as_bytes(), U64(min_epoch)], |row| {
+            Columns::new(row, "messages").i64()
+        })
     }
 
     /// The message at this position.
@@ -229,6 +271,20 @@ impl Tx<'_> {
         Ok(rows)
     }
 
+    /// The newest valid edit (kind 1009) of a message by `author`: its text is what is shown.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails or the row cannot be decoded.
+    pub fn newest_edit(
+        &self,
+        group: &GroupId,
+        target: &EventId,
+        author: &PublicKey,
+    ) -> Result<Option<MessageRow>> {
+        let params = params![group.as_bytes(), target.as_bytes(), author.as_bytes()];
+        self.one(NEWEST_EDIT, params, read)
+    }
+
     /// Blanks content and tags of a message and marks it deleted; the connection overwrites the freed bytes. No such
     /// message: nothing happens.
     ///
@@ -236,10 +292,11 @@ impl Tx<'_> {
     /// [`StoreError`] when the database fails.
     pub fn erase_message(&self, seq: i64) -> Result<()> {
         let none: [Vec<String>; 0] = [];
-        self.exec(
-            "UPDATE messages SET content = '', tags = ?2, status = ?3 WHERE seq = ?1",
-            params![seq, encode_list(&none)?, MessageStatus::Deleted as u8],
-        )?;
+        let params = params![seq, encode_list(&none)?, MessageStatus::Deleted as u8];
+        self.recounted(seq, || {
+            let sql = "UPDATE messages SET content = '', tags = ?2, status = ?3 WHERE seq = ?1";
+            self.exec(sql, params).map(|_| seq)
+        })?;
         Ok(())
     }
 
@@ -250,11 +307,12 @@ impl Tx<'_> {
     /// [`StoreError`] when the database fails.
     pub fn expire_message(&self, seq: i64) -> Result<()> {
         let none: [Vec<String>; 0] = [];
-        self.exec(
-            "UPDATE messages SET id = content_id, outer_id = content_id, content = '', tags = ?2, target = NULL, \
-             created_at = 0, received_at = 0, expires_at = NULL, status = ?3 WHERE seq = ?1",
-            params![seq, encode_list(&none)?, MessageStatus::Expired as u8],
-        )?;
+        let params = params![seq, encode_list(&none)?, MessageStatus::Expired as u8];
+        self.recounted(seq, || {
+            let sql = "UPDATE messages SET id = content_id, outer_id = content_id, content = '', tags = ?2, \
+                 target = NULL, created_at = 0, received_at = 0, expires_at = NULL, status = ?3 WHERE seq = ?1";
+            self.exec(sql, params).map(|_| seq)
+        })?;
         Ok(())
     }
 
@@ -278,12 +336,14 @@ impl Tx<'_> {
     /// [`StoreError`] when the database fails or does not have the message.
     pub fn show_message_last(&self, seq: i64) -> Result<i64> {
         let last = self.newest_message()?.saturating_add(1);
-        self.exec_one(
-            "UPDATE messages SET seq = ?2, status = ?3 WHERE seq = ?1",
-            params![seq, last, MessageStatus::Valid as u8],
-            "an unknown message",
-        )?;
-        Ok(last)
+        self.recounted(seq, || {
+            self.exec_one(
+                "UPDATE messages SET seq = ?2, status = ?3 WHERE seq = ?1",
+                params![seq, last, MessageStatus::Valid as u8],
+                "an unknown message",
+            )?;
+            Ok(last)
+        })
     }
 
     /// Position of the newest message of all groups, 0 when there is none.
@@ -342,7 +402,10 @@ impl Tx<'_> {
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub fn set_message_status(&self, seq: i64, status: MessageStatus) -> Result<()> {
-        self.exec("UPDATE messages SET status = ?2 WHERE seq = ?1", params![seq, status as u8])?;
+        self.recounted(seq, || {
+            let sql = "UPDATE messages SET status = ?2 WHERE seq = ?1";
+            self.exec(sql, params![seq, status as u8]).map(|_| seq)
+        })?;
         Ok(())
     }
 
@@ -358,17 +421,6 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Number of valid messages of others above `after_seq`, without kinds 5, 7 and 1009.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database fails.
-    pub fn unread(&self, group: &GroupId, after_seq: i64) -> Result<u64> {
-        let count = self.one(UNREAD, params![group.as_bytes(), after_seq], |row| {
-            Columns::new(row, "messages").u64()
-        })?;
-        Ok(count.unwrap_or(0))
-    }
-
     /// The newest message of kinds other than 5, 7 and 1009, in every status.
     ///
     /// # Errors
@@ -378,7 +430,7 @@ impl Tx<'_> {
     }
 
     /// Valid messages of kinds other than 5, 7 and 1009 whose content contains `text`, in one group or all, newest
-    /// first. ASCII letters match in both cases. Content is compared up to its first NUL character, and a `text` with
+    /// first. Of one that was edited, the content of the newest edit counts. ASCII letters match in both cases. Content is compared up to its first NUL character, and a `text` with
     /// one finds nothing.
     ///
     /// # Errors

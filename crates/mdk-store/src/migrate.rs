@@ -16,6 +16,7 @@ const MIGRATIONS: &[&[&str]] = &[
     &[include_str!("schema/V002__converge.sql")],
     &[include_str!("schema/V003__outbox.sql")],
     &[include_str!("schema/V004__file_keys.sql")],
+    &[include_str!("schema/V005__edits.sql")],
 ];
 
 /// The oldest schema that can be migrated.

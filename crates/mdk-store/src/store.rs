@@ -20,7 +20,9 @@ use crate::{
     DatabaseKey, OpenError, OpenOptions, Result, StoreError, Tx, cipher, digest,
     files::{OwnerLock, Place},
     first_open::Created,
-    migrate, open, ritual, vault,
+    migrate, open, ritual,
+    unread::UnreadCounts,
+    vault,
 };
 
 /// One open database. It holds the owner lock until it is dropped.
@@ -37,6 +39,7 @@ pub struct Store {
     spare_key: Option<Secret<32>>,
     /// Frames of the write-ahead log that are committed.
     log_frames: Arc<AtomicI32>,
+    pub(crate) unread: UnreadCounts,
     home: Option<Home>,
     /// What made the database, from then until something is written to it.
     created: Option<Created>,
@@ -138,6 +141,7 @@ impl Store {
             broken: false,
             spare_key: None,
             log_frames: Arc::default(),
+            unread: UnreadCounts::default(),
             home,
             created: None,
             key_source,
@@ -232,7 +236,7 @@ impl Store {
         self.mend()?;
         mend::forget_faults();
         let before = self.log_frames.load(Ordering::Relaxed);
-        match Tx::run(self.conn()?, "BEGIN IMMEDIATE", true, f) {
+        match Tx::run(self.conn()?, &self.unread, "BEGIN IMMEDIATE", true, f) {
             Ok(value) => {
                 self.created = None;
                 self.tend_log(before);
@@ -268,7 +272,8 @@ impl Store {
     ) -> Result<T, E> {
         self.mend()?;
         mend::forget_faults();
-        Tx::run(self.conn()?, "BEGIN DEFERRED", false, f).map_err(|error| self.explain(error))
+        Tx::run(self.conn()?, &self.unread, "BEGIN DEFERRED", false, f)
+            .map_err(|error| self.explain(error))
     }
 
     /// Facts about this database.

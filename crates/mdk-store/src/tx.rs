@@ -2,11 +2,13 @@
 
 use rusqlite::{Connection, Params, Row};
 
+use crate::unread::UnreadCounts;
 use crate::{Result, StoreError};
 
 /// An open transaction. Made by [`Store::write`](crate::Store::write) and [`Store::read`](crate::Store::read).
 pub struct Tx<'a> {
     pub(crate) conn: &'a Connection,
+    pub(crate) unread: &'a UnreadCounts,
     depth: u32,
 }
 
@@ -21,19 +23,25 @@ impl<'a> Tx<'a> {
     /// rolls back.
     pub(crate) fn run<T, E: From<StoreError>>(
         conn: &'a Connection,
+        unread: &'a UnreadCounts,
         begin: &str,
         commit: bool,
         f: impl FnOnce(&Tx<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
         conn.prepare_cached(begin).and_then(|mut s| s.execute([])).map_err(StoreError::from)?;
-        let guard = Undo { conn, sql: &["ROLLBACK"], armed: true };
-        let value = f(&Tx { conn, depth: 0 })?;
+        let guard = Undo { conn, unread, sql: &["ROLLBACK"], armed: true };
+        let value = f(&Tx { conn, unread, depth: 0 })?;
+        if !commit {
+            // What was counted is what stands.
+            unread.keep();
+        }
         if commit {
             // A failed COMMIT may leave the transaction open; the guard then rolls it back.
             conn.prepare_cached("COMMIT")
                 .and_then(|mut s| s.execute([]))
                 .map_err(StoreError::from)?;
             guard.disarm();
+            unread.keep();
         }
         Ok(value)
     }
@@ -52,8 +60,9 @@ impl<'a> Tx<'a> {
             .prepare_cached("SAVEPOINT mdk")
             .and_then(|mut s| s.execute([]))
             .map_err(StoreError::from)?;
-        let guard = Undo { conn: self.conn, sql: &["ROLLBACK TO mdk", "RELEASE mdk"], armed: true };
-        let value = f(&Tx { conn: self.conn, depth })?;
+        let Self { conn, unread, .. } = *self;
+        let guard = Undo { conn, unread, sql: &["ROLLBACK TO mdk", "RELEASE mdk"], armed: true };
+        let value = f(&Tx { conn, unread, depth })?;
         self.conn
             .prepare_cached("RELEASE mdk")
             .and_then(|mut s| s.execute([]))
@@ -110,6 +119,7 @@ impl<'a> Tx<'a> {
 /// Undoes a transaction or savepoint unless it was disarmed: by then `?` or a panic has left it.
 struct Undo<'a> {
     conn: &'a Connection,
+    unread: &'a UnreadCounts,
     sql: &'static [&'static str],
     armed: bool,
 }
@@ -122,6 +132,9 @@ impl Undo<'_> {
 
 impl Drop for Undo<'_> {
     fn drop(&mut self) {
+        if self.armed {
+            self.unread.undo();
+        }
         // After some errors (disk full, I/O) SQLite has rolled back by itself and there is nothing to undo.
         if self.armed && !self.conn.is_autocommit() {
             for sql in self.sql {

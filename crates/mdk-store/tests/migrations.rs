@@ -4,8 +4,8 @@
 use std::path::Path;
 
 use mdk_store::{
-    DatabaseKey, GroupStatus, InputState, OpenOptions, OutgoingPurpose, OutgoingRow, PassRow,
-    Progress, Store, StoreError, salvage, verify,
+    DatabaseKey, GroupStatus, InputState, MessageStatus, OpenOptions, OutgoingPurpose, OutgoingRow,
+    PassRow, Progress, Store, StoreError, salvage, verify,
 };
 use mdk_wire::{EventId, GroupId, Secret};
 
@@ -39,7 +39,7 @@ fn copy(version: u32) -> tempfile::TempDir {
 fn a_database_of_version_1_is_migrated() {
     let folder = copy(1);
     let mut store = open(folder.path());
-    assert_eq!(store.info().unwrap().schema_version, 4);
+    assert_eq!(store.info().unwrap().schema_version, 5);
     let group = GroupId::from_hex(GROUP).unwrap();
     store
         .write(|tx| {
@@ -87,7 +87,7 @@ fn a_database_of_version_1_is_migrated() {
 fn a_database_of_version_2_gets_an_outbox() {
     let folder = copy(2);
     let mut store = open(folder.path());
-    assert_eq!(store.info().unwrap().schema_version, 4);
+    assert_eq!(store.info().unwrap().schema_version, 5);
     let group = GroupId::from_hex(GROUP).unwrap();
     let row = OutgoingRow {
         seq: 0,
@@ -128,7 +128,7 @@ fn a_database_of_version_2_gets_an_outbox() {
 fn a_database_of_version_3_takes_file_keys() {
     let folder = copy(3);
     let mut store = open(folder.path());
-    assert_eq!(store.info().unwrap().schema_version, 4);
+    assert_eq!(store.info().unwrap().schema_version, 5);
     let group = GroupId::from_hex(GROUP).unwrap();
     let (file, key) = ([5; 32], Secret::new([6; 32]));
     store
@@ -147,10 +147,40 @@ fn a_database_of_version_3_takes_file_keys() {
     assert_eq!(keys, [key]);
 }
 
+#[test]
+fn a_database_of_version_4_shows_everything_once() {
+    let folder = copy(4);
+    let mut store = open(folder.path());
+    assert_eq!(store.info().unwrap().schema_version, 5);
+    let group = GroupId::from_hex(GROUP).unwrap();
+    store
+        .write(|tx| {
+            // Before, the second message stood there three times, and the third was deleted and then edited twice.
+            let page = tx.page(&group, 100, None, None)?;
+            assert_eq!(page.len(), 7);
+            for row in &page {
+                let copies = tx.copies(&group, &row.id)?;
+                assert_eq!((copies.len(), copies[0].seq), (1, row.seq));
+                assert_eq!(row.status == MessageStatus::Deleted, row.seq == 3);
+            }
+            assert_eq!(tx.file_keys(&group, &[5; 32])?.len(), 1);
+            assert!(tx.file_keys(&group, &[8; 32])?.is_empty(), "it was that of a copy");
+            let all = tx.messages_after(0, 100)?;
+            assert_eq!(all.iter().filter(|row| row.status == MessageStatus::Expired).count(), 2);
+            let edits: Vec<&str> =
+                all.iter().filter(|row| row.kind == 1009).map(|row| row.content.as_str()).collect();
+            assert_eq!(edits, ["", "", "what it says now"]);
+            assert_eq!(tx.search("says now", None, 9)?[0].seq, 4);
+            Ok::<_, StoreError>(())
+        })
+        .unwrap();
+    assert!(store.verify(&mut Progress::none()).unwrap().is_intact());
+}
+
 /// What an older version lacks is not taken for damage, and a rescue makes it.
 #[test]
 fn older_databases_are_verified_and_salvaged() {
-    for version in [1, 2, 3] {
+    for version in [1, 2, 3, 4] {
         let folder = copy(version);
         let path = folder.path().join("mdk.db");
         let report = verify(&path, &key(), &mut Progress::none()).unwrap();

@@ -90,7 +90,7 @@ fn what_is_written_is_there_after_opening_again() {
     assert_eq!(who(&mut store), Some(b"alice".to_vec()));
     let info = store.info().unwrap();
     assert_eq!(info.path.as_deref(), Some(fs::canonicalize(home.db()).unwrap().as_path()));
-    assert_eq!((info.schema_version, info.key_source), (4, "raw"));
+    assert_eq!((info.schema_version, info.key_source), (5, "raw"));
     assert!(info.sqlcipher_version.starts_with("4."), "{}", info.sqlcipher_version);
     assert_eq!(info.size_bytes, fs::metadata(home.db()).unwrap().len());
     store.close().unwrap();

@@ -306,6 +306,10 @@ impl Ctx<'_, '_> {
                 if !matches!(row.status, MessageStatus::Valid | MessageStatus::Parked) {
                     continue;
                 }
+                // A copy of what is shown says nothing new, wherever it stands.
+                if row.status == MessageStatus::Parked && self.tx.message(id, &row.id)?.is_some() {
+                    continue;
+                }
                 self.tx.set_message_status(row.seq, MessageStatus::Invalidated)?;
                 self.withdraw(&row)?;
                 if !matches!(row.kind, kind::REACTION | kind::EDIT | kind::DELETE) {
@@ -365,6 +369,10 @@ impl Ctx<'_, '_> {
         self.tx.prune_routes(id, floor, &row.nostr_group_id)?;
         self.tx.prune_inputs(id, floor)?;
         self.tx.prune_discarded(id, floor)?;
+        for seq in self.tx.surplus(id, floor)? {
+            self.tx.drop_file_keys(seq)?;
+            self.tx.expire_message(seq)?;
+        }
         self.tx.purge_expired(id, floor)?;
         Ok(contested)
     }

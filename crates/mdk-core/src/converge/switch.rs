@@ -177,6 +177,16 @@ impl Ctx<'_, '_> {
 
     /// A message of the branch that is followed now: delivered, at the end of the history if it was never shown.
     pub(crate) fn show(&mut self, mut row: MessageRow) -> Result<()> {
+        // rule: 2.5-10 of several copies one is shown
+        let mut copies = self.tx.copies(&row.group, &row.id)?;
+        copies.retain(|copy| copy.seq != row.seq);
+        if copies.iter().any(|copy| copy.status == MessageStatus::Deleted) {
+            return self.expire_row(&row);
+        }
+        if copies.iter().any(|copy| copy.status == MessageStatus::Valid) {
+            return Ok(self.tx.set_message_status(row.seq, MessageStatus::Parked)?);
+        }
+        self.park_copies(&copies)?;
         if row.status == MessageStatus::Parked {
             row.seq = self.show_row_last(&row)?;
         } else {
@@ -186,6 +196,7 @@ impl Ctx<'_, '_> {
         let (group, subject) = (row.group.clone(), *row.content_id.as_bytes());
         let children = self.tx.children(&group, &row.id)?;
         if children.iter().any(|c| c.kind == kind::DELETE && c.sender == row.sender) {
+            self.erase_edits(children.iter())?;
             return self.erase_row(&row);
         }
         let Some(stored) = self.apply_to_target(&row)? else { return Ok(()) };

@@ -58,10 +58,13 @@ impl Mdk {
         self.call(py, |e| e.message(&group, &message))?.to_py(py)
     }
 
-    /// Messages whose text contains `query`, newest first: Message, at most `limit` (0 to 10,000).
+    /// Messages whose text, as it is shown now, contains `query`, newest first: Message, at most `limit` (0 to 10,000).
     ///
     /// Case is ignored for the letters A to Z only. `query` has at most 49,998 bytes of UTF-8, where `%`, `_` and a
     /// backslash count twice.
+    ///
+    /// Raises:
+    ///     GroupNotFound: there is none with this id.
     #[pyo3(signature = (query, *, group_id=None, limit=Int::Small(50)))]
     #[pyo3(text_signature = "($self, query, *, group_id=None, limit=50)")]
     fn search<'py>(

@@ -49,8 +49,9 @@ impl Mdk {
 
     /// Notes that a relay has taken a KeyPackage event that tick() handed out: it takes the place of the one before it.
     ///
-    /// Processing the event when it comes back from a relay does the same.
-    fn published_key_package(&self, py: Python<'_>, event_id: Text) -> PyResult<()> {
+    /// Processing the event when it comes back from a relay does the same. False: it is none of our KeyPackages, or not
+    /// any more, and nothing happens.
+    fn published_key_package(&self, py: Python<'_>, event_id: Text) -> PyResult<bool> {
         let id = args::event_id("event_id", &event_id)?;
         self.call(py, |e| e.published_key_package(&id))
     }

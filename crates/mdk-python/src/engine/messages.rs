@@ -74,7 +74,7 @@ impl Mdk {
     /// Replaces the text of a message of ours: an Outgoing.
     ///
     /// Raises:
-    ///     NotAllowed: it is somebody else's.
+    ///     NotAllowed: it is somebody else's or deleted, or a reaction, an edit or a deletion.
     ///     Otherwise as create_message().
     fn edit<'py>(
         &self,
@@ -98,6 +98,22 @@ impl Mdk {
         let group = args::group(&group_id)?;
         let message = args::event_id("message_id", &message_id)?;
         self.call(py, |e| e.delete(&group, &message))?.to_py(py)
+    }
+
+    /// Encrypts a message, reaction, edit or deletion of ours once more: an Outgoing, to publish.
+    ///
+    /// For when the program ended before it had published the first event, or cannot know: the message is in the history
+    /// from create_message() on. The event is another one with the same message id; members who have read the first one
+    /// show the message once, and nothing changes in the history here.
+    ///
+    /// Raises:
+    ///     NotAllowed: it is somebody else's, is deleted, or was lost with its branch.
+    ///     MediaStale: it has files and was encrypted in another epoch: send them anew.
+    ///     Otherwise as create_message().
+    fn resend<'py>(&self, py: Python<'py>, group_id: Text, message_id: Text) -> Object<'py> {
+        let group = args::group(&group_id)?;
+        let message = args::event_id("message_id", &message_id)?;
+        self.call(py, |e| e.resend(&group, &message))?.to_py(py)
     }
 
     /// Takes in one event from anywhere: a SignedEvent, or its JSON as str or bytes. Returns an Outcome.

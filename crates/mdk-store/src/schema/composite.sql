@@ -146,6 +146,8 @@ CREATE INDEX messages_by_id ON messages (group_id, id);
 
 CREATE INDEX messages_by_target ON messages (group_id, target) WHERE target IS NOT NULL;
 
+CREATE INDEX messages_edits ON messages (group_id, target, created_at) WHERE kind = 1009;
+
 CREATE INDEX messages_hidden ON messages (group_id, status) WHERE status >= 3;
 
 CREATE INDEX messages_shown ON messages (group_id, seq, kind, mine, status) WHERE kind <> 5 AND kind <> 7 AND kind <> 1009;

@@ -240,11 +240,17 @@ impl Source {
             migrate::migrate(conn, false, open::APPLICATION_ID)?;
         }
         sql(conn, "PRAGMA synchronous = FULL")?;
-        let (groups, must_update) = Tx::run(conn, "BEGIN IMMEDIATE", true, |tx| {
-            let (groups, members) = groups(tx.conn)?;
-            tx.mark_restored(now(), &members)?;
-            Ok::<_, StoreError>((groups, members))
-        })?;
+        let (groups, must_update) = Tx::run(
+            conn,
+            &crate::unread::UnreadCounts::default(),
+            "BEGIN IMMEDIATE",
+            true,
+            |tx| {
+                let (groups, members) = groups(tx.conn)?;
+                tx.mark_restored(now(), &members)?;
+                Ok::<_, StoreError>((groups, members))
+            },
+        )?;
         sql(conn, "PRAGMA wal_checkpoint(TRUNCATE)")?;
         let (created_at, rows) = (found.created_at, summary.rows);
         Ok(RestoreReport { groups, must_update, created_at, rows })
