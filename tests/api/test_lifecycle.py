@@ -250,6 +250,71 @@ def test_a_forked_child_is_refused_and_harmless(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "both lived\n"), done.stderr
 
 
+FORKS = """
+import os, sys, threading, time, warnings
+from mdk import DatabaseKey, Keys, Mdk
+warnings.simplefilter("ignore", DeprecationWarning)
+folder, forks = sys.argv[1], int(sys.argv[2])
+RELAYS = ["wss://relay.example"]
+ended = threading.Event()
+
+def write(account, group):
+    while not ended.is_set():
+        account.create_message(group, "from a thread")
+
+def opened(name):
+    key = DatabaseKey.raw(b"k" * 32)
+    account = Mdk.open(f"{folder}/{name}/mdk.db", keys=Keys.generate(), key=key)
+    with account.create_group("Lunch", relays=RELAYS) as pending:
+        return account, pending.confirm().id
+
+accounts = [opened(f"parent-{n}") for n in range(3)]
+threads = [threading.Thread(target=write, args=one) for one in accounts for _ in range(2)]
+for thread in threads:
+    thread.start()
+stuck = 0
+for n in range(forks):
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            account, group = opened(f"child-{n}")
+            account.create_message(group, "from the child")
+            account.close()
+            code = 0
+        finally:
+            os._exit(code)
+    deadline = time.monotonic() + 60
+    while os.waitpid(child, os.WNOHANG) == (0, 0):
+        if time.monotonic() > deadline:
+            os.kill(child, 9)
+            os.waitpid(child, 0)
+            stuck += 1
+            break
+        time.sleep(0.002)
+    if stuck:
+        break
+ended.set()
+for thread in threads:
+    thread.join()
+for account, _ in accounts:
+    account.close()
+print(f"{n + 1} forks, {stuck} stuck")
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_fork_waits_until_nobody_holds_a_lock_of_the_engine(tmp_path: Path) -> None:
+    forks = 60
+    done = subprocess.run(
+        [sys.executable, "-c", FORKS, str(tmp_path), str(forks)],
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
+    assert (done.returncode, done.stdout) == (0, f"{forks} forks, 0 stuck\n"), done.stderr
+
+
 def test_an_unclosed_database_is_reported(open_: Callable[[], Mdk]) -> None:
     accounts = [open_()]
     with pytest.warns(ResourceWarning, match="unclosed Mdk"):
