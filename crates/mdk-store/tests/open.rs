@@ -174,7 +174,7 @@ fn another_application_and_other_schemas_are_named() {
     assert_eq!(home.refused(&raw(1)), OpenError::ForeignDatabase { found: 7 });
     let restore = format!("PRAGMA application_id = {APPLICATION_ID};");
     by_hand(&home, 1).execute_batch(&(restore + "PRAGMA user_version = 99")).unwrap();
-    assert_eq!(home.refused(&raw(1)), OpenError::SchemaTooNew { found: 99, supported: 4 });
+    assert_eq!(home.refused(&raw(1)), OpenError::SchemaTooNew { found: 99, supported: 5 });
     by_hand(&home, 1).execute_batch("PRAGMA user_version = 0").unwrap();
     assert_eq!(home.refused(&raw(1)), OpenError::SchemaTooOld { found: 0, oldest: 1 });
 }
