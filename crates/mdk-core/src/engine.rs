@@ -378,14 +378,6 @@ impl Engine {
         self.process_batch(events.iter().map(|json| Incoming::Json(json)).collect())
     }
 
-    /// Takes back outcomes that nobody has read: what they tell comes with the next one.
-    pub fn hand_back(&mut self, unread: impl IntoIterator<Item = Outcome>) {
-        for outcome in unread {
-            self.backlog.extend(outcome.events);
-            self.backlog_reply.extend(outcome.reply);
-        }
-    }
-
     /// As [`Engine::process_many`], for events of which some are verified already.
     ///
     /// # Errors

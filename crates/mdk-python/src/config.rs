@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
 use crate::errors::Raise;
@@ -31,7 +30,7 @@ impl FromPyObject<'_, '_> for Config {
     fn extract(value: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
         let class = imported!(value.py(), "mdk.config", "Config")?;
         if !value.is_instance(class)? {
-            return Err(PyTypeError::new_err("config: not a Config"));
+            return Err(Raise::input("config", "not a Config").into());
         }
         // Only one whose checks were circumvented.
         let fields: Fields =

@@ -6,12 +6,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Instant;
 
 use mdk_client::{ClientError, EngineAccess};
-use mdk_core::{Engine, Error, Outcome};
+use mdk_core::{Engine, Error};
 use mdk_store::StoreError;
 use pyo3::prelude::*;
 
 use crate::errors::{Class, Raise};
-use crate::fork::Stay;
 use crate::{logging, panics, process};
 
 thread_local! {
@@ -19,7 +18,7 @@ thread_local! {
     static MARK: u8 = const { 0 };
 }
 
-pub(crate) fn this_thread() -> usize {
+fn this_thread() -> usize {
     MARK.with(|mark| std::ptr::from_ref(mark) as usize)
 }
 
@@ -34,8 +33,6 @@ pub(crate) struct Guard {
     state: Mutex<State>,
     /// The thread that is in a call, or 0: a callback of that call must not wait for its own end.
     inside: AtomicUsize,
-    /// Outcomes that nobody will read, on their way back into the engine.
-    unread: Mutex<Vec<Outcome>>,
     /// The process that opened it: a child after `fork` has the memory, but not the right.
     pid: u32,
 }
@@ -43,8 +40,7 @@ pub(crate) struct Guard {
 impl Guard {
     pub(crate) fn new(engine: Engine) -> Self {
         let state = Mutex::new(State::Open(Box::new(engine)));
-        let unread = Mutex::default();
-        Self { state, inside: AtomicUsize::new(0), unread, pid: std::process::id() }
+        Self { state, inside: AtomicUsize::new(0), pid: std::process::id() }
     }
 
     /// Runs one call of the engine. The interpreter is detached before the lock is taken, so a waiting thread
@@ -54,26 +50,12 @@ impl Guard {
         py: Python<'_>,
         f: impl FnOnce(&mut Engine) -> mdk_core::Result<T> + Send,
     ) -> PyResult<T> {
-        self.admit(py)?;
+        self.refuse_fork(py)?;
+        self.refuse_reentry(py)?;
         logging::refresh(py)?;
         let result = py.detach(|| self.run(f)).inspect_err(Raise::log);
         logging::drain(py);
         result.map_err(|raise| raise.into_err(py))
-    }
-
-    /// Refuses who would wait for ever: a child of `fork`, and a callback of a call that is under way.
-    pub(crate) fn admit(&self, py: Python<'_>) -> PyResult<()> {
-        self.refuse_fork(py)?;
-        self.refuse_reentry(py)
-    }
-
-    /// Keeps what nobody has read for the next call. Waits for no call: the interpreter may be in the middle of anything.
-    pub(crate) fn hand_back(&self, unread: impl IntoIterator<Item = Outcome>) {
-        self.unread.lock().unwrap_or_else(PoisonError::into_inner).extend(unread);
-    }
-
-    fn take_unread(&self) -> Vec<Outcome> {
-        mem::take(&mut *self.unread.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// A child of `fork` has neither the file nor the threads of its parent.
@@ -93,7 +75,6 @@ impl Guard {
     }
 
     fn run<T>(&self, f: impl FnOnce(&mut Engine) -> mdk_core::Result<T>) -> Result<T, Raise> {
-        let _stay = Stay::begin();
         let mut state = self.lock();
         let engine = match &mut *state {
             State::Open(engine) => engine,
@@ -106,10 +87,7 @@ impl Guard {
         self.inside.store(this_thread(), Ordering::Relaxed);
         let started =
             tracing::enabled!(target: "mdk_python", tracing::Level::TRACE).then(Instant::now);
-        let done = panics::catch(|| {
-            engine.hand_back(self.take_unread());
-            f(engine)
-        });
+        let done = panics::catch(|| f(engine));
         if let Some(started) = started {
             let (ok, micros) = (matches!(done, Ok(Ok(_))), started.elapsed().as_micros());
             tracing::trace!(target: "mdk_python", ok, micros, "call");
@@ -134,7 +112,6 @@ impl Guard {
         self.refuse_reentry(py)?;
         logging::refresh(py)?;
         let result = py.detach(|| {
-            let _stay = Stay::begin();
             let mut state = self.lock();
             match mem::replace(&mut *state, State::Closed) {
                 State::Open(engine) => {

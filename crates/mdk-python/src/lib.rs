@@ -11,7 +11,6 @@ mod database_key;
 mod engine;
 mod errors;
 mod event_views;
-mod fork;
 mod futures;
 mod guard;
 mod keys;
@@ -26,7 +25,6 @@ mod report_views;
 mod secret_bytes;
 mod signed_event;
 mod text;
-mod turn;
 mod vault;
 mod views;
 
@@ -71,7 +69,6 @@ mod _mdk {
     #[pymodule_init]
     fn init(module: &pyo3::Bound<'_, pyo3::types::PyModule>) -> pyo3::PyResult<()> {
         crate::panics::install_hook();
-        crate::fork::install(module.py())?;
         crate::futures::install(module.py())?;
         crate::logging::install(module.py())
     }

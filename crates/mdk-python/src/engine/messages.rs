@@ -141,11 +141,7 @@ impl Mdk {
     /// Takes in many events, up to 500 in one transaction: an iterator of Outcome, in their order.
     ///
     /// It is lazy: events are taken from `events` and processed while the outcomes are read, a batch ahead. If a call
-    /// fails, the events of its batch are not processed. Threads that share the iterator take turns, and each gets
-    /// other outcomes.
-    ///
-    /// An iterator that is given up has processed its batch all the same. What the outcomes that nobody read would have
-    /// told (`events`, and the `reply` to publish) comes with the next Outcome of any call, tick() for example.
+    /// fails, the events of its batch are not processed.
     fn process_many(slf: &Bound<'_, Self>, events: &Bound<'_, PyAny>) -> PyResult<OutcomeIterator> {
         OutcomeIterator::new(slf, events)
     }
