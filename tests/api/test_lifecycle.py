@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import mdk
-from mdk import DatabaseKey, GroupId, Keys, Mdk, _mdk, errors
+from mdk import DatabaseKey, EventId, GroupId, Keys, Mdk, _mdk, errors
 
 RELAYS = ["wss://relay.example"]
 
@@ -46,7 +46,7 @@ def test_state_is_on_disk(open_: Callable[[], Mdk], keys: Keys) -> None:
 def test_a_message_that_was_not_published_can_be_had_again(open_: Callable[[], Mdk]) -> None:
     with Mdk.in_memory() as bob:
         package = bob.new_key_package(relays=RELAYS)
-        assert not bob.published_key_package("5" * 64)
+        assert not bob.published_key_package(EventId("5" * 64))
         assert bob.published_key_package(package.id)
         with open_() as alice:
             with alice.create_group("Lunch", members=[package], relays=RELAYS) as pending:
@@ -60,7 +60,7 @@ def test_a_message_that_was_not_published_can_be_had_again(open_: Callable[[], M
             assert again.relays == ("wss://relay.example",)
             twice = alice.resend(group, lost.id)
             with pytest.raises(errors.MessageNotFound):
-                alice.resend(group, "5" * 64)
+                alice.resend(group, EventId("5" * 64))
             bob.process(again.event)
             bob.process(twice.event)
             assert [message.id for message in bob.messages(group)] == [lost.id]
@@ -70,7 +70,7 @@ def test_a_message_that_was_not_published_can_be_had_again(open_: Callable[[], M
             with pytest.raises(errors.NotAllowed):
                 alice.resend(group, lost.id)
             with pytest.raises(errors.GroupNotFound):
-                bob.search("never", group_id="5" * 32)
+                bob.search("never", group_id=GroupId("5" * 32))
 
 
 def test_a_second_owner_is_refused(open_: Callable[[], Mdk]) -> None:
