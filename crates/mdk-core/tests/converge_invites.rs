@@ -5,35 +5,13 @@
 mod fork;
 mod kit;
 
-use std::path::Path;
-
-use fork::{Filed, folder};
+use fork::{Filed, folder, two_admins_and};
 use kit::received;
 use mdk_core::{DeferredReason, EventBody, GroupState, Outcome, Pending, Verdict, testing};
 use mdk_wire::{ContentId, Event, GroupId, GroupMessage, OsRandom, group_message};
 
 fn event(pending: &Pending) -> &Event {
     pending.event.as_ref().unwrap()
-}
-
-/// Alice and bob, both admins, and dave, a member; settled. Of alice and bob the first one's commits win.
-fn three(folder: &Path) -> (Vec<Filed>, GroupId) {
-    let mut all: Vec<Filed> = ["alice", "bob", "dave"]
-        .into_iter()
-        .zip(1..)
-        .map(|(name, number)| Filed::new(folder, name, number))
-        .collect();
-    all[..2].sort_by_key(|m| m.member.engine.public_key());
-    let (first, others) = all.split_at_mut(1);
-    let mut others: Vec<_> = others.iter_mut().map(|m| &mut m.member).collect();
-    let group = first[0].member.founds("before", &mut others);
-    let promoted = first[0].member.engine.promote(&group, &[others[0].key()]).unwrap();
-    first[0].member.confirms(&promoted);
-    for member in others {
-        member.applies(event(&promoted));
-    }
-    all.iter_mut().for_each(|m| drop(m.waits(1_000)));
-    (all, group)
 }
 
 fn adds(member: &mut Filed, group: &GroupId, package: &Event) -> Pending {
@@ -68,7 +46,7 @@ fn of_two_invitations_the_branch_that_wins_is_followed() {
             [(0, false, "each"), (1, false, "each"), (0, true, "late"), (1, true, "late")]
         {
             let place = folder();
-            let (mut all, group) = three(place.path());
+            let (mut all, group) = two_admins_and("dave", place.path());
             let mut carol = Filed::new(place.path(), "carol", 4);
             let package = carol.member.key_package();
             let invitations =
@@ -160,7 +138,7 @@ fn of_two_invitations_to_different_epochs_the_branch_that_wins_is_followed() {
     for decisive in ["depth", "voices", "neither"] {
         for (restart, answers) in [(false, "each"), (true, "late")] {
             let place = folder();
-            let (mut all, group) = three(place.path());
+            let (mut all, group) = two_admins_and("dave", place.path());
             let mut carol = Filed::new(place.path(), "carol", 4);
             let package = carol.member.key_package();
             let lower = adds(&mut all[0], &group, &package);
@@ -235,7 +213,7 @@ fn of_two_invitations_to_different_epochs_the_branch_that_wins_is_followed() {
 fn an_earlier_invitation_on_the_same_branch_takes_nobody_out() {
     for removal_last in [false, true] {
         let place = folder();
-        let (mut all, group) = three(place.path());
+        let (mut all, group) = two_admins_and("dave", place.path());
         let mut carol = Filed::new(place.path(), "carol", 4);
         let first = adds(&mut all[0], &group, &carol.member.key_package());
         all[2].member.applies(event(&first));
@@ -266,7 +244,7 @@ fn an_earlier_invitation_on_the_same_branch_takes_nobody_out() {
 #[test]
 fn a_commit_of_nowhere_below_our_own_beginning_is_no_loss() {
     let place = folder();
-    let (mut all, group) = three(place.path());
+    let (mut all, group) = two_admins_and("dave", place.path());
     let mut carol = Filed::new(place.path(), "carol", 4);
     let package = carol.member.key_package();
     let lower = adds(&mut all[0], &group, &package);
@@ -302,7 +280,7 @@ fn a_commit_of_nowhere_below_our_own_beginning_is_no_loss() {
 #[test]
 fn who_was_invited_on_two_branches_that_lost_can_be_invited_again() {
     let place = folder();
-    let (mut all, group) = three(place.path());
+    let (mut all, group) = two_admins_and("dave", place.path());
     let dave = all[2].member.key();
     let promoted = all[0].member.engine.promote(&group, &[dave]).unwrap();
     all[0].member.confirms(&promoted);
@@ -348,7 +326,7 @@ fn who_was_invited_on_two_branches_that_lost_can_be_invited_again() {
 fn whose_invitation_lost_is_told_and_may_invite_again() {
     for took_the_first in [false, true] {
         let place = folder();
-        let (mut all, group) = three(place.path());
+        let (mut all, group) = two_admins_and("dave", place.path());
         let (mut eve, mut frank) =
             (Filed::new(place.path(), "eve", 5), Filed::new(place.path(), "frank", 6));
         let package = frank.member.key_package();

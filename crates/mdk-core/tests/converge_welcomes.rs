@@ -9,7 +9,7 @@ mod fork;
 mod kit;
 
 use foreign::Foreign;
-use fork::{Filed, folder};
+use fork::{Filed, folder, two_admins_and};
 use kit::received;
 use mdk_core::{
     DeferredReason, EventBody, GroupState, GroupUpdate, Outcome, Pending, RejectCode, Verdict,
@@ -260,26 +260,6 @@ fn a_welcome_that_waits_leads_out_of_a_copy_that_was_given_up() {
     speak(&mut alice, &mut bob, &group);
 }
 
-/// Alice and bob, admins; and carol. Of alice and bob the first one's commits win.
-fn three(folder: &std::path::Path) -> (Vec<Filed>, GroupId) {
-    let mut all: Vec<Filed> = ["alice", "bob", "carol"]
-        .into_iter()
-        .zip(1..)
-        .map(|(name, number)| Filed::new(folder, name, number))
-        .collect();
-    all[..2].sort_by_key(|m| m.member.engine.public_key());
-    let (first, others) = all.split_at_mut(1);
-    let mut others: Vec<_> = others.iter_mut().map(|m| &mut m.member).collect();
-    let group = first[0].member.founds("before", &mut others);
-    let promoted = first[0].member.engine.promote(&group, &[others[0].key()]).unwrap();
-    first[0].member.confirms(&promoted);
-    for member in others {
-        member.applies(event(&promoted));
-    }
-    all.iter_mut().for_each(|m| drop(m.waits(1_000)));
-    (all, group)
-}
-
 // rule: B4-18
 /// Bob removes carol and takes her in again, while she and alice follow a commit of alice's that beats the removal by
 /// itself. She cannot see beyond the removal but for the Welcome, which may come before it or after it, or after a commit
@@ -290,7 +270,7 @@ fn a_welcome_leads_on_from_a_removal_that_was_not_followed() {
         for (order, restart) in [([0, 1], false), ([1, 0], false), ([1, 0], true)] {
             let case = format!("{between} between, {order:?}, {restart}");
             let place = folder();
-            let (mut all, group) = three(place.path());
+            let (mut all, group) = two_admins_and("carol", place.path());
             let late = all[1].member.says(&group, "before the fork");
             let here = renames(&mut all[0], &group, "here");
             let (_, carol) = all.split_at_mut(2);
@@ -354,7 +334,7 @@ fn a_welcome_leads_on_from_a_removal_that_was_not_followed() {
 #[test]
 fn who_asked_to_leave_is_asked_again_by_a_welcome_beyond_the_removal() {
     let place = folder();
-    let (mut all, group) = three(place.path());
+    let (mut all, group) = two_admins_and("carol", place.path());
     let here = renames(&mut all[0], &group, "here");
     let carol = &mut all[2];
     let leave = carol.member.engine.leave(&group).unwrap();
@@ -366,7 +346,10 @@ fn who_asked_to_leave_is_asked_again_by_a_welcome_beyond_the_removal() {
     all[1].takes(&answer);
     // Hers is the branch of a commit more, until she knows of the invitation.
     let more = renames(&mut all[0], &group, "there");
-    carol_takes(&mut all[2], &[event(&here), event(&more), &answer]);
+    for event in [event(&here), event(&more), &answer] {
+        all[2].takes(event);
+    }
+    (0..2).for_each(|_| drop(all[2].waits(1_000)));
     assert_eq!(all[2].member.info(&group).state, GroupState::Leaving);
     (0..2).for_each(|n| drop(renames(&mut all[1], &group, ["b1", "b2"][n])));
     let added = {
@@ -380,18 +363,13 @@ fn who_asked_to_leave_is_asked_again_by_a_welcome_beyond_the_removal() {
     assert_eq!(all[2].ends(&group).authenticator, end);
 }
 
-fn carol_takes(carol: &mut Filed, events: &[&Event]) {
-    events.iter().for_each(|event| drop(carol.takes(event)));
-    (0..2).for_each(|_| drop(carol.waits(1_000)));
-}
-
 // rule: B4-19
 /// Carol is put out by a branch that loses, and the Welcome of the one that wins comes before what it consists of: it waits
 /// for the pass, in which what she had read on the loser is marked.
 #[test]
 fn a_welcome_waits_for_the_pass_that_decides_between_removals() {
     let place = folder();
-    let (mut all, group) = three(place.path());
+    let (mut all, group) = two_admins_and("carol", place.path());
     let lost = renames(&mut all[0], &group, "lost");
     let said = all[0].member.says(&group, "on the loser");
     let carol = &all[2];

@@ -262,9 +262,9 @@ impl Ctx<'_, '_> {
         })?;
         let known = self.tx.group(&id)?;
         if let Some(row) = known.as_ref() {
-            // (who has asked to leave is asked again)
+            // (who has asked to leave is asked again, and a copy that was given up is replaced, B4-5)
             let after = match row.status {
-                GroupStatus::Leaving => None,
+                GroupStatus::Leaving | GroupStatus::Unrecoverable => None,
                 _ => self.removal_before(row, epoch)?.map(|(removal, _)| removal),
             };
             if after.is_some() || may_rival(row, epoch) {

@@ -130,6 +130,26 @@ impl Filed {
     }
 }
 
+/// Alice and bob, both admins, and a third one, a member; settled. Of alice and bob the first one's commits win.
+pub fn two_admins_and(third: &'static str, folder: &Path) -> (Vec<Filed>, GroupId) {
+    let mut all: Vec<Filed> = ["alice", "bob", third]
+        .into_iter()
+        .zip(1..)
+        .map(|(name, number)| Filed::new(folder, name, number))
+        .collect();
+    all[..2].sort_by_key(|m| m.member.engine.public_key());
+    let (first, others) = all.split_at_mut(1);
+    let mut others: Vec<_> = others.iter_mut().map(|m| &mut m.member).collect();
+    let group = first[0].member.founds("before", &mut others);
+    let promoted = first[0].member.engine.promote(&group, &[others[0].key()]).unwrap();
+    first[0].member.confirms(&promoted);
+    for member in others {
+        member.applies(promoted.event.as_ref().unwrap());
+    }
+    all.iter_mut().for_each(|m| drop(m.waits(1_000)));
+    (all, group)
+}
+
 /// A member whose database is closed.
 pub struct Rest {
     name: &'static str,
