@@ -25,7 +25,7 @@ use crate::outcome::{Outcome, Rejection, Verdict};
 use crate::values::{
     EngineEvent, GroupInfo, Interest, Invite, Message, NewMessage, Outgoing, StoreInfo,
 };
-use crate::{event_log, halt, history, vault};
+use crate::{event_log, halt, history, parallel, vault};
 
 /// One account's protocol engine: events in, events out. No sockets, no threads.
 pub struct Engine {
@@ -180,6 +180,7 @@ impl Engine {
 
     /// One write transaction. On success the cache is kept, on failure what it touched is forgotten.
     fn write<T>(&mut self, f: impl FnOnce(&mut Ctx<'_, '_>) -> Result<T>) -> Result<(T, Effects)> {
+        parallel::work_here();
         let now_millis = self.clock.now_millis();
         let restored = self.restored;
         let Self { store, identity, crypto, config, cache, recent, outbox, invite_limits, .. } =

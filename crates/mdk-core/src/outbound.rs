@@ -22,6 +22,7 @@ use crate::group::epoch::Step;
 use crate::key_package::ValidKeyPackage;
 use crate::outcome::{RejectCode, Rejection};
 use crate::outgoing::{Letter, OutboxPurpose};
+use crate::parallel;
 use crate::policy::{self, CommitClass, CommitView, GroupView, ProposalKind};
 use crate::profile::{Profile as _, V2};
 use crate::values::{GroupInfo, Pending};
@@ -57,6 +58,9 @@ pub(crate) struct Judged {
     result: Arc<GroupView>,
 }
 
+/// From so many members on the path of a commit is worth threads.
+const MANY_MEMBERS: usize = 24;
+
 impl Ctx<'_, '_> {
     /// Preconditions of every commit by the user (C1 step 1). Returns the group, taken.
     pub(crate) fn take_for_commit(&mut self, id: &GroupId) -> Result<LoadedGroup> {
@@ -82,6 +86,7 @@ impl Ctx<'_, '_> {
         plan: &Plan,
     ) -> Result<(Staged, Arc<GroupView>)> {
         let provider = self.provider();
+        let large = group.mls.members().nth(MANY_MEMBERS - 1).is_some();
         let components = plan.components.iter().map(|(id, data)| {
             Proposal::AppDataUpdate(Box::new(match data {
                 Some(data) => AppDataUpdateProposal::update(*id, data.clone()),
@@ -102,8 +107,10 @@ impl Ctx<'_, '_> {
         let updates =
             V2::component_updates(builder.app_data_update_proposals()).map_err(own_fault)?;
         builder.with_app_data_dictionary_updates(updates);
-        let bundle = builder
-            .build(provider.rand(), provider.crypto(), &self.identity.signer, |_| true)
+        let (crypto, signer) = (self.crypto, &self.identity.signer);
+        let build = || builder.build(crypto, crypto, signer, |_| true);
+        let built = if large { parallel::on_all_cores(build) } else { build() };
+        let bundle = built
             .map_err(|_| Error::NotAllowed("MLS refuses this commit"))?
             .stage_commit(&provider)
             .map_err(Error::bug("staging a commit"))?;
