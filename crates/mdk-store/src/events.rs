@@ -26,6 +26,9 @@ pub(crate) const AFTER: &str =
     "SELECT seq, stable_id, group_id, kind, body FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2";
 pub(crate) const LAST: &str = "SELECT max(seq) FROM events";
 
+/// How far the numbers of events jump where the newest may be missing.
+const EVENT_GAP: i64 = 1 << 32;
+
 impl Tx<'_> {
     /// Appends an event and returns its position, or `None` when the log already holds `stable_id`.
     ///
@@ -70,6 +73,17 @@ impl Tx<'_> {
     pub fn last_event_seq(&self) -> Result<i64> {
         let last = self.one(LAST, [], |row| Columns::new(row, "events").opt(Columns::i64))?;
         Ok(last.flatten().unwrap_or(0))
+    }
+
+    /// Makes the numbers of events jump: an application may remember one that this file does not have, because it is
+    /// older than the one that the application knew. What comes now is above that.
+    pub(crate) fn skip_event_numbers(&self) -> Result<()> {
+        self.exec(
+            "INSERT INTO events (seq, stable_id, group_id, kind, body) \
+             SELECT coalesce(max(seq), 0) + ?1, NULL, NULL, 255, x'' FROM events",
+            [EVENT_GAP],
+        )?;
+        Ok(())
     }
 
     /// Empties the newest event if it is the group's, so that its number is not given out again.

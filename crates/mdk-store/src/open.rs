@@ -143,7 +143,11 @@ fn open_locked(
     if found.size % PAGE != 0 && log_size == 0 {
         return Err(OpenError::Truncated { size: found.size });
     }
-    let (conn, rekeyed_at) = open_existing(place, source, side_record::read(place)?)?;
+    let record = side_record::read(place)?;
+    if log_size > 0 && vault::log_is_damaged(place)? {
+        return Err(StoreError::Corrupt.into());
+    }
+    let (conn, rekeyed_at) = open_existing(place, source, record)?;
     side_record::remove_leftover(place);
     // Not before the encrypted database is proven: what an interrupted encryption has left is a plain copy of it.
     if vault::recover_encryption(place).is_err() {

@@ -117,6 +117,12 @@ fn an_encrypted_database_is_copied_to_another_key() {
     let (home, _) = with_log();
     let to = home.dir.path().join("new").join("b.db");
     encrypt(&home.path, Some(&raw(1)), Some(&to), &raw(2)).unwrap();
+    // Whoever has the original has the ratchet keys of the copy.
+    assert!(open(&to, &raw(2)).read(|tx| tx.must_update_after_restore(&group_id(1))).unwrap());
+    assert!(
+        !open(&home.path, &raw(1)).read(|tx| tx.must_update_after_restore(&group_id(1))).unwrap()
+    );
+    without_mark(&to, 2);
     assert_eq!(digest(&to, &raw(2)), home.digest);
     assert_eq!(digest(&home.path, &raw(1)), home.digest);
     let wrong = Store::open(&to, &raw(1), &OpenOptions::default()).unwrap_err();

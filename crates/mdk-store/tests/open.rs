@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use mdk_store::{APPLICATION_ID, DatabaseKey, FileRole, OpenError, OpenOptions, Store};
+use mdk_store::{APPLICATION_ID, DatabaseKey, FileRole, OpenError, OpenOptions, Store, StoreError};
 use mdk_wire::Secret;
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -276,6 +276,65 @@ fn a_wide_side_car_or_a_linked_one_does_not_pass() {
     let log = home.dir.path().join("alice.db-wal");
     symlink("/etc/passwd", &log).unwrap();
     assert_eq!(home.refused(&raw(1)), OpenError::Symlink { role: FileRole::Database });
+}
+
+/// Some transactions in the log of a database that was not closed.
+fn with_log(key: &DatabaseKey) -> (Home, Vec<u8>) {
+    let home = Home::created(key);
+    let mut store = open(&home.db(), key).unwrap();
+    for n in 0..6u8 {
+        store.write(|tx| tx.set_meta("who", &[n; 300])).unwrap();
+    }
+    let copy = Home::new();
+    for name in ["alice.db", "alice.db-wal", "alice.db.keyinfo"] {
+        let from = home.dir.path().join(name);
+        if from.exists() {
+            fs::copy(&from, copy.dir.path().join(name)).unwrap();
+        }
+    }
+    drop(store);
+    let log = fs::read(copy.dir.path().join("alice.db-wal")).unwrap();
+    (copy, log)
+}
+
+/// Where the frames of the log begin, and how many of them are in use.
+fn frames(log: &[u8]) -> usize {
+    let salts = &log[16..24];
+    let frames = log[32..].chunks_exact(24 + 4096);
+    frames.take_while(|frame| &frame[8..16] == salts).count()
+}
+
+// What was acknowledged is not given up in silence; what a loss of power cuts off was not acknowledged.
+#[test]
+fn a_log_that_lost_acknowledged_writes_is_damage_and_a_torn_one_is_not() {
+    let key = raw(1);
+    let (home, log) = with_log(&key);
+    let path = home.dir.path().join("alice.db-wal");
+    let count = frames(&log);
+    assert!(count >= 6, "{count}");
+    let at = |frame: usize| 32 + frame * (24 + 4096);
+    for frame in 0..count - 1 {
+        for byte in [at(frame) + 2, at(frame) + 18, at(frame) + 24 + 100] {
+            let mut damaged = log.clone();
+            damaged[byte] ^= 1;
+            fs::write(&path, damaged).unwrap();
+            let error = home.refused(&key);
+            assert!(matches!(error, OpenError::Store(StoreError::Corrupt)), "{frame}: {error}");
+        }
+    }
+    // The end of the log, in every way that a write may have been cut off.
+    for cut in [at(count) - 1, at(count) - 4096, at(count) - 4096 - 10, at(count - 1) + 3] {
+        let mut torn = log.clone();
+        torn[cut..].fill(0);
+        fs::write(&path, &torn).unwrap();
+        let read = Home { dir: tempfile::tempdir().unwrap() };
+        for (from, bytes) in home.files() {
+            fs::write(read.dir.path().join(from.file_name().unwrap()), bytes).unwrap();
+        }
+        assert_eq!(who(&mut open(&read.db(), &key).unwrap()), Some(vec![4; 300]), "{cut}");
+    }
+    fs::write(&path, &log).unwrap();
+    assert_eq!(who(&mut open(&home.db(), &key).unwrap()), Some(vec![5; 300]));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use mdk_store::*;
 use mdk_wire::GroupId;
 use vault_kit::*;
 
-/// Salvages `home` into a new file and proves that the result holds together.
+/// Salvages `home` into a new file and proves that the result holds together, and that every leaf is to be renewed.
 fn save(home: &Home) -> (SalvageReport, Store) {
     let to = home.dir.path().join("saved").join("b.db");
     let _ = fs::remove_dir_all(to.parent().unwrap());
@@ -18,6 +18,14 @@ fn save(home: &Home) -> (SalvageReport, Store) {
     assert_eq!(files(&home.path), before, "the damaged file is not changed");
     let verified = verify(&to, &raw(2), &mut Progress::none()).unwrap();
     assert!(verified.is_intact(), "{verified:?}\n{report:?}");
+    {
+        let mut store = open(&to, &raw(2));
+        let (first, last) = store
+            .read(|tx| Ok::<_, StoreError>((tx.restored_at()?, tx.last_event_seq()?)))
+            .unwrap();
+        assert!(first.is_some() && last >= 1 << 32, "{first:?} {last}");
+    }
+    without_mark(&to, 2);
     (report, open(&to, &raw(2)))
 }
 

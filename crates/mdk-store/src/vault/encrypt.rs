@@ -15,6 +15,7 @@ use super::{
     look::{self, Source},
     new_file::{new_file, of_new, require_space},
     pages::{self, PageKey},
+    restore::mark_as_copy,
     rows::{self, TableSum},
     verify,
 };
@@ -39,7 +40,8 @@ pub struct EncryptReport {
 }
 
 /// Encrypts a plain database of ours in place (`to` is `None`) or into a new file. With `from`, the key of an encrypted
-/// database, it copies that one to another key and a new file.
+/// database, it copies that one to another key and a new file; the copy continues the original as a restored backup
+/// does, and only one of the two may be used.
 ///
 /// What stands in the write-ahead log is included. Every row of the copy is compared with its source before anything is
 /// replaced. In place, the plain file is then overwritten and removed, with its log. On flash, and on file systems that
@@ -290,6 +292,10 @@ fn copy_encrypted(
         report.tables += 1;
         report.rows += u64::try_from(count).unwrap_or(0);
     }
+    drop(copy);
+    let mut copy = open::connect(place, temp, new, false)?;
+    mark_as_copy(&mut copy)?;
+    copy.close().map_err(|(_, error)| StoreError::from(error))?;
     Ok(report)
 }
 

@@ -11,6 +11,10 @@ use super::{
     VaultError,
     pages::{self, PAGE},
 };
+use crate::{
+    FileRole, OpenError, StoreError,
+    files::{self, Place},
+};
 
 const HEADER: usize = 32;
 const FRAME_HEADER: usize = 24;
@@ -27,6 +31,21 @@ pub(crate) struct Log {
     pub(crate) frames: u64,
     /// Frames that SQLite will not read although more of the same log follow them: the log is damaged there.
     pub(crate) lost_frames: u64,
+    /// Among them is a whole transaction that others follow. Its write was finished before theirs began, so this is not
+    /// what a loss of power leaves: somebody was told that it is stored.
+    pub(crate) lost_acknowledged: bool,
+}
+
+/// Whether a log has lost what was acknowledged. SQLite would open the database as it was before that, write over the
+/// rest, and nobody would know.
+pub(crate) fn is_damaged(place: &Place) -> Result<bool, OpenError> {
+    let log = files::with_suffix(place.name(), "-wal");
+    let Some(found) = place.inspect(&log, FileRole::Database)? else { return Ok(false) };
+    match Log::read(Some(&found.file)) {
+        Ok(log) => Ok(log.lost_acknowledged),
+        Err(VaultError::Open(error)) => Err(error),
+        Err(_) => Err(StoreError::Io { code: rusqlite::ffi::SQLITE_IOERR_READ }.into()),
+    }
 }
 
 impl Log {
@@ -45,8 +64,14 @@ impl Log {
         let stored = [word(&header, 24), word(&header, 28)];
         let sum = checksum([0, 0], &header[..24], big_endian);
         let sound = magic & !1 == MAGIC && word(&header, 8) as usize == PAGE && sum == stored;
-        let mut scan =
-            Scan { log: Self::default(), big_endian, sums: vec![stored, sum], valid: sound, sound };
+        let mut scan = Scan {
+            log: Self::default(),
+            big_endian,
+            sums: vec![stored, sum],
+            valid: sound,
+            sound,
+            lost_commit: false,
+        };
         let mut frame = vec![0u8; FRAME_HEADER + PAGE];
         let mut at = HEADER as u64;
         let mut pending = Vec::new();
@@ -80,6 +105,8 @@ struct Scan {
     valid: bool,
     /// The header is whole.
     sound: bool,
+    /// A transaction ended where SQLite no longer reads.
+    lost_commit: bool,
 }
 
 impl Scan {
@@ -107,7 +134,10 @@ impl Scan {
             self.valid = false;
             if continues && (same_log || !self.sound) {
                 self.log.lost_frames += 1;
+                // Under a header that is not whole nothing says that these frames are not in the file already.
+                self.log.lost_acknowledged |= self.lost_commit && self.sound;
             }
+            self.lost_commit |= same_log && after_commit != 0;
         }
         self.sums.clear();
         self.sums.push(stored);

@@ -240,21 +240,25 @@ impl Source {
             migrate::migrate(conn, false, open::APPLICATION_ID)?;
         }
         sql(conn, "PRAGMA synchronous = FULL")?;
-        let (groups, must_update) = Tx::run(
-            conn,
-            &crate::unread::UnreadCounts::default(),
-            "BEGIN IMMEDIATE",
-            true,
-            |tx| {
-                let (groups, members) = groups(tx.conn)?;
-                tx.mark_restored(now(), &members)?;
-                Ok::<_, StoreError>((groups, members))
-            },
-        )?;
+        let (groups, must_update) = mark_as_copy(conn)?;
         sql(conn, "PRAGMA wal_checkpoint(TRUNCATE)")?;
         let (created_at, rows) = (found.created_at, summary.rows);
         Ok(RestoreReport { groups, must_update, created_at, rows })
     }
+}
+
+/// Marks a database that continues another one: its leaves are renewed before they are used, and its events get numbers
+/// that the other has not given out. Returns all groups, and those with a leaf of this account that can be used.
+pub(super) fn mark_as_copy(
+    conn: &mut Connection,
+) -> Result<(Vec<GroupId>, Vec<GroupId>), StoreError> {
+    let counts = crate::unread::UnreadCounts::default();
+    Tx::run(conn, &counts, "BEGIN IMMEDIATE", true, |tx| {
+        let (groups, members) = groups(tx.conn)?;
+        tx.mark_restored(now(), &members)?;
+        tx.skip_event_numbers()?;
+        Ok((groups, members))
+    })
 }
 
 /// All groups, and those with a leaf of this account that can be used.

@@ -21,6 +21,7 @@ use super::{
     look::{self, Source},
     new_file::new_file,
     pages::PAGE,
+    restore::mark_as_copy,
     rows,
     verify::{Scan, read_page},
 };
@@ -55,7 +56,8 @@ pub struct SalvageReport {
 /// its messages gets a row without a name; if the account's signing key is lost, the account starts as a new device
 /// and all groups are unrecoverable; rows that belong to nothing are dropped.
 ///
-/// The new database continues the old one: the two must not be used side by side, for they share their ratchet keys.
+/// The new database continues the old one as a restored backup does: the two must not be used side by side, for they
+/// share their ratchet keys, and the account renews its leaf in every group before it sends there.
 ///
 /// # Errors
 /// [`VaultError::Open`] with `WrongKey` or `NotADatabase` if no page authenticates; [`VaultError::DestinationExists`],
@@ -109,11 +111,9 @@ fn fill(
         // What is made to fit together are rows of the newest version.
         migrate::migrate(&mut conn, false, APPLICATION_ID)?;
     }
-    let events_lost =
-        damaged.iter().any(|(name, _)| name == "events") || losses.contains_key("events");
     let mended = {
         let tx = conn.unchecked_transaction().map_err(StoreError::from)?;
-        let mended = mend::mend(&tx, losses.get("mls_rows"), events_lost)?;
+        let mended = mend::mend(&tx, losses.get("mls_rows"))?;
         tx.commit().map_err(StoreError::from)?;
         mended
     };
@@ -124,6 +124,8 @@ fn fill(
         ..SalvageReport::default()
     };
     count_rows(&conn, &mut report)?;
+    // The newest state may be missing without a trace, and whoever has read what was sent in it has used those keys.
+    mark_as_copy(&mut conn)?;
     conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").map_err(StoreError::from)?;
     conn.close().map_err(|(_, error)| StoreError::from(error))?;
     Ok(report)

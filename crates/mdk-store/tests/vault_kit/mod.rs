@@ -120,6 +120,15 @@ pub(crate) fn sql(path: &Path, statements: &str) {
     conn.execute_batch(&format!("PRAGMA key = \"x'{}'\"; {statements}", "01".repeat(32))).unwrap();
 }
 
+/// Takes away what marks a database that continues another one, to compare the rest of it.
+pub(crate) fn without_mark(path: &Path, key: u8) {
+    let conn = Connection::open(path).unwrap();
+    let key = format!("{key:02x}").repeat(32);
+    let unmark =
+        "DELETE FROM meta WHERE name = 'restored_at'; DELETE FROM events WHERE kind = 255;";
+    conn.execute_batch(&format!("PRAGMA key = \"x'{key}'\"; {unmark}")).unwrap();
+}
+
 /// The same database, plain, as `plain.db` beside it.
 pub(crate) fn plain(home: &Home) -> PathBuf {
     let path = home.beside("plain.db");

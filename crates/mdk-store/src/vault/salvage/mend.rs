@@ -11,8 +11,6 @@ type Result<T> = std::result::Result<T, StoreError>;
 const UNRECOVERABLE: u8 = crate::GroupStatus::Unrecoverable as u8;
 /// Groups that this account takes part in.
 const LIVE: &str = "status IN (0, 1, 2, 3, 6)";
-/// How far the numbers of events jump when the newest may be lost: an application remembers the last one it has seen.
-const EVENT_GAP: i64 = 1 << 32;
 
 /// What was done.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -27,8 +25,8 @@ pub(super) struct Mended {
     pub(super) identity_lost: bool,
 }
 
-/// Mends the database. `losses` says which rows are known to be missing, `events_lost` that some events may be.
-pub(super) fn mend(conn: &Connection, mls: Option<&Loss>, events_lost: bool) -> Result<Mended> {
+/// Mends the database. `mls` says which rows of OpenMLS are known to be missing.
+pub(super) fn mend(conn: &Connection, mls: Option<&Loss>) -> Result<Mended> {
     let mut mended = Mended { rebuilt: rebuild_groups(conn)?, ..Mended::default() };
     mended.unrecoverable = mended.rebuilt;
     mended.identity_lost = forget_identity(conn)?;
@@ -49,13 +47,6 @@ pub(super) fn mend(conn: &Connection, mls: Option<&Loss>, events_lost: bool) -> 
     conn.execute_batch("DROP TABLE temp.broken")?;
     mended.dropped = drop_strays(conn)?;
     complete_groups(conn)?;
-    if events_lost {
-        conn.execute(
-            "INSERT INTO events (seq, stable_id, group_id, kind, body) \
-             SELECT coalesce(max(seq), 0) + ?1, NULL, NULL, 255, x'' FROM events",
-            [EVENT_GAP],
-        )?;
-    }
     Ok(mended)
 }
 
