@@ -5,6 +5,7 @@ mod commits;
 pub(crate) mod cursor;
 pub(crate) mod feed;
 mod links;
+mod named;
 pub(crate) mod opening;
 pub(crate) mod recent;
 pub(crate) mod sent;
@@ -22,6 +23,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use self::named::Named;
 use self::sent::Sent;
 use self::shared::{Command, Inlets, Shared, lock};
 use crate::error::{ClientError, Result};
@@ -128,17 +130,33 @@ impl Client {
                     engine.discard(commit.id)?;
                 }
             }
-            Ok((relays(engine, own)?, Sent::load(engine)?))
+            let own = relays(engine, own)?;
+            let named = Named::load(engine, &own)?;
+            Ok((own, named, Sent::load(engine)?))
         };
-        let (own, sent) = shared.engine(load).await?;
+        let (own, named, sent) = shared.engine(load).await?;
         let Some(inlets) = lock(&self.0.inlets).take() else { return Ok(()) };
         *lock(&shared.sent) = sent;
         *lock(&shared.own) = own;
+        *lock(&shared.named) = named;
         shared.active();
         let mut tasks = lock(&self.0.tasks);
         tasks.spawn(shared.clone().guarded(ingest::run(shared.clone(), inlets)));
         tasks.spawn(shared.clone().guarded(outbox_worker::run(shared.clone())));
         tasks.spawn(shared.clone().guarded(upkeep::run(shared.clone())));
+        Ok(())
+    }
+
+    /// Notes that the user named these relays, for a group: they may be dialled wherever they are, now and when the
+    /// account is opened again.
+    ///
+    /// # Errors
+    /// [`ClientError::InvalidRelayUrl`], [`ClientError::Closed`], errors of the engine.
+    pub async fn name_relays(&self, relays: Vec<String>) -> Result<()> {
+        let relays = relays.iter().map(|relay| normal_url(relay)).collect::<Result<Vec<_>>>()?;
+        let shared = &self.0.shared;
+        let named = shared.engine(move |engine| Named::load(engine, &relays)).await?;
+        *lock(&shared.named) = named;
         Ok(())
     }
 

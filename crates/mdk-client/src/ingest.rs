@@ -263,6 +263,12 @@ impl Flow {
                     state.subscriptions = 0;
                     state.retry_at = None;
                 }
+                // Whoever waits until the account is up to date waits for a relay that can say what has come since.
+                if !self.relays.values().any(|relay| relay.own && relay.connected) {
+                    shared
+                        .progress
+                        .send_if_modified(|p| std::mem::replace(&mut p.own_history, false));
+                }
             }
             Arrived::Closed { relay, .. } => {
                 if let Some(state) = self.relays.get_mut(&*relay) {

@@ -77,6 +77,16 @@ impl Ctx<'_, '_> {
         self.send(id, kind::DELETE, String::new(), tags, &[])
     }
 
+    // rule: 2.4-15 an edit is dated later than the edits before it: the newest counts, in whatever order they come
+    /// The date of what is sent now. Two edits within a second, or while the clock is set back, differ in it.
+    fn dated(&self, id: &GroupId, kind: u16, tags: &[Vec<String>], now: u64) -> Result<u64> {
+        let Some(target) = target_of(kind, tags).filter(|_| kind == kind::EDIT) else {
+            return Ok(now);
+        };
+        let newest = self.tx.newest_edit(id, &target, &self.identity.account())?;
+        Ok(newest.map_or(now, |edit| now.max(edit.created_at.saturating_add(1))))
+    }
+
     fn own_message(&mut self, id: &GroupId, target: &EventId) -> Result<MessageRow> {
         self.row(id)?;
         let row = self.tx.message(id, target)?.ok_or(Error::MessageNotFound)?;
@@ -113,7 +123,7 @@ impl Ctx<'_, '_> {
         let now = self.now();
         let mut payload = UnsignedEvent {
             pubkey: self.identity.account(),
-            created_at: now,
+            created_at: self.dated(id, kind, &tags, now)?,
             kind,
             tags: Vec::new(),
             content,

@@ -14,7 +14,7 @@ use std::path::Path;
 use foreign_commits::{World, self_update};
 use fork::{Filed, folder};
 use kit::{Member, received};
-use mdk_core::{Error, EventBody, GroupUpdate, NewMessage, Outcome, Verdict, testing};
+use mdk_core::{Clock as _, Error, EventBody, GroupUpdate, NewMessage, Outcome, Verdict, testing};
 use mdk_store::{DatabaseKey, MessageRow, OpenOptions, Store, StoreError};
 use mdk_wire::{Event, EventId, GroupId, Secret, UnsignedEvent, kind};
 
@@ -176,6 +176,35 @@ fn a_copy_on_each_branch() {
 }
 
 /// Message, edits and deletion in every order: nothing of the text is left, in the file neither.
+// rule: 2.4-15
+#[test]
+fn the_last_edit_counts_whatever_comes_first() {
+    let place = folder();
+    let (mut alice, mut bob) = (Member::new("alice"), Filed::new(place.path(), "bob", 2));
+    let group = alice.founds("g", &mut [&mut bob.member]);
+    let text =
+        |text: &str| NewMessage { text: text.into(), kind: kind::CHAT, ..NewMessage::default() };
+    let message = alice.engine.create_message(&group, text("first")).unwrap();
+    let id = message.message.id;
+    let mut events = vec![message.event];
+    // The clock stands still; then it is behind.
+    for edit in ["second", "third"] {
+        events.push(alice.engine.edit(&group, &id, edit).unwrap().event);
+    }
+    alice.clock.set(alice.clock.now() - 100);
+    events.push(alice.engine.edit(&group, &id, "fourth").unwrap().event);
+    assert_eq!(alice.engine.message(&group, &id).unwrap().text, "fourth");
+    for order in [[0, 1, 2, 3], [0, 3, 2, 1], [3, 2, 1, 0], [2, 0, 3, 1]] {
+        let elsewhere = folder();
+        let mut reader = bob.copied(elsewhere.path());
+        for at in order {
+            reader.member.applies(&events[at]);
+        }
+        let shown = reader.member.engine.message(&group, &id).unwrap();
+        assert_eq!(shown.text, "fourth", "{order:?}");
+    }
+}
+
 // rule: 2.4-14
 #[test]
 fn a_deletion_takes_the_edits_with_it_in_every_order() {

@@ -115,6 +115,15 @@ impl Client {
         self.spawn(py, |client| async move { client.start().await })
     }
 
+    /// Relays that the user names for a group: they may be dialled wherever they are.
+    fn name_relays<'py>(
+        &self,
+        py: Python<'py>,
+        relays: Vec<String>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        self.spawn(py, |client| async move { client.name_relays(relays).await })
+    }
+
     fn ready<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.spawn(py, |client| async move { client.ready().await })
     }

@@ -1,5 +1,6 @@
 //! `mdk.DatabaseKey`.
 
+use std::cell::RefCell;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use mdk_store::{KeyringKey, KeyringStore, OpenError};
 use mdk_wire::secret::wipe_stack;
 use mdk_wire::{Secret, SecretVec};
 use pyo3::buffer::PyBuffer;
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyException, PyTypeError};
 use pyo3::prelude::*;
 
 use crate::args::Int;
@@ -177,6 +178,10 @@ impl DatabaseKey {
         let buffer = PyBuffer::<u8>::get(key)?;
         let size = buffer.item_count();
         if size != 32 {
+            // What was read from a file with its line end is a key nevertheless.
+            if wipe {
+                secret_bytes::wipe(py, "key", &buffer)?;
+            }
             let message = format!("key: not exactly 32 bytes (got {size})");
             return Err(Raise::new(Class::WrongKeyLength, message)
                 .text("field", "key")
@@ -262,5 +267,21 @@ fn called(py: Python<'_>, function: &Py<PyAny>) -> Result<SecretVec, String> {
         Ok(key)
     });
     wipe_stack();
-    key.map_err(|_| "the key callback raised".to_owned())
+    key.map_err(|error| {
+        // Whoever interrupts at the prompt for a key is not told that a callback failed.
+        if !error.is_instance_of::<PyException>(py) {
+            INTERRUPT.with(|slot| slot.replace(Some(error)));
+        }
+        "the key callback raised".to_owned()
+    })
+}
+
+thread_local! {
+    /// What ended the callback of this thread: an interrupt or an exit, which goes on to the caller.
+    static INTERRUPT: RefCell<Option<PyErr>> = const { RefCell::new(None) };
+}
+
+/// What ended the callback of the call that fails now, if it was no exception of the ordinary kind.
+pub(crate) fn interrupt() -> Option<PyErr> {
+    INTERRUPT.with(RefCell::take)
 }

@@ -137,6 +137,11 @@ impl Raise {
     }
 
     pub(crate) fn into_err(self, py: Python<'_>) -> PyErr {
+        if matches!(self.class, Class::CallbackFailed)
+            && let Some(interrupt) = crate::database_key::interrupt()
+        {
+            return interrupt;
+        }
         self.build(py).unwrap_or_else(|error| error)
     }
 

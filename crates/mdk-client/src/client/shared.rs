@@ -12,6 +12,7 @@ use mdk_wire::{EventId, Keys, OsRandom, PublicKey, Random as _};
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 
 use super::links::Links;
+use super::named::Named;
 use super::recent::Recent;
 use super::sent::Sent;
 use crate::error::{ClientError, Result};
@@ -72,6 +73,8 @@ pub(crate) struct Shared {
     pub(crate) lists: Cache,
     /// The account's own relays, in the pool's form; set by `start`.
     pub(crate) own: Mutex<Vec<String>>,
+    /// Relays that the user named at any time, for the account or for a group.
+    pub(crate) named: Mutex<Named>,
     /// Relays that are connected now.
     pub(crate) connected: watch::Sender<HashSet<String>>,
     pub(crate) changes: watch::Sender<u64>,
@@ -140,6 +143,7 @@ impl Shared {
             sent: Mutex::default(),
             lists: Cache::default(),
             own: Mutex::default(),
+            named: Mutex::default(),
             connected: watch::channel(HashSet::new()).0,
             changes: watch::channel(0).0,
             progress: watch::channel(progress).0,
@@ -256,10 +260,14 @@ impl Shared {
         lock(&self.own).clone()
     }
 
-    /// Makes sure that a relay is open for a while: as the user's when it is one of the account's own.
+    /// Whose word it is that a relay is used.
+    pub(crate) fn origin(&self, relay: &str) -> Origin {
+        if lock(&self.named).has(relay) { Origin::User } else { Origin::Peer }
+    }
+
+    /// Makes sure that a relay is open for a while.
     pub(crate) async fn touch(&self, relay: &str) -> Result<()> {
-        let own = lock(&self.own).iter().any(|own| own == relay);
-        self.links.touch(relay, if own { Origin::User } else { Origin::Peer }).await
+        self.links.touch(relay, self.origin(relay)).await
     }
 
     pub(crate) fn is_connected(&self, relay: &str) -> bool {

@@ -111,7 +111,7 @@ impl Flow {
         let connected = self.shared.is_connected(url);
         let relay = Relay { own, groups, cursor, connected, ..Relay::default() };
         self.relays.insert(url.to_owned(), relay);
-        let origin = if own { Origin::User } else { Origin::Peer };
+        let origin = self.shared.origin(url);
         if let Err(error) = self.shared.links.hold(url, origin).await {
             tracing::info!("a relay is not used: {error}");
         }
