@@ -10,10 +10,10 @@ from .events import Event
 from .outcomes import Outcome
 from .reports import (
     BackupReport,
+    DatabaseRekeyReport,
     DoctorReport,
     EncryptReport,
     ProgressCallback,
-    RekeyReport,
     RestoreReport,
     SalvageReport,
     VerifyReport,
@@ -86,7 +86,7 @@ def rekey(
     *,
     key: DatabaseKey | None = None,
     progress: ProgressCallback | None = None,
-) -> RekeyReport: ...
+) -> DatabaseRekeyReport: ...
 def backup(
     path: PathArg,
     to: PathArg,
@@ -273,7 +273,7 @@ class Mdk:
     # the whole database
     def rekey(
         self, key: DatabaseKey | None = None, *, progress: ProgressCallback | None = None
-    ) -> RekeyReport: ...
+    ) -> DatabaseRekeyReport: ...
     def backup(
         self,
         path: PathArg,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from os import PathLike
-from typing import Final, Literal, NewType, TypeAlias, final
+from typing import Final, Literal, NewType, Protocol, TypeAlias, final
 
 from ._mdk import PublicKey, SignedEvent
 
@@ -20,6 +20,17 @@ KeyringStoreName: TypeAlias = Literal[
     "platform", "secret-service", "keyutils", "keychain", "credential-manager"
 ]
 PublicKeyLike: TypeAlias = PublicKey | str
+
+
+class Signer(Protocol):
+    """What an identity has to be able to do for whoever writes code around it. Keys fits.
+
+    Nothing signs anywhere else yet: Client.open() refuses a signer that is not Keys (NIP-46, remote signing).
+    """
+
+    @property
+    def public_key(self) -> PublicKey:
+        """The account."""
 
 
 class Kind:

@@ -42,7 +42,7 @@ classes! {
     OutboxFull, PathChanged, PortTaken, ReadOnlyDatabase, Reentered, RekeyInterrupted, RelayRefused, SameKey,
     SchemaTooNew, SchemaTooOld, SelfUpdateRequired, StorageError, SymbolicLink, TruncatedDatabase,
     UnsuitableFileSystem, VolatileStore, WrongAccount, WrongDatabasePassphrase, WrongKey, WrongKeyLength,
-    WrongPassphrase,
+    WrongPassphrase, WrongPassword,
 }
 
 /// Names of the classes that Rust raises; a test compares them with `mdk.errors`.

@@ -7,6 +7,7 @@ from pathlib import Path
 from mdk._mdk import Clock, DatabaseKey, Keys, Mdk, _normal_server
 from mdk.config import Config
 from mdk.errors import InvalidInput
+from mdk.values import Signer
 
 from .invites import InvitePolicy
 from .pool import RelayPool
@@ -17,6 +18,22 @@ SERVERS = "blossom"
 """Where the account's file servers are remembered: a JSON list."""
 RESTORED = "client/restored"
 """Set while a restored account has not been renewed."""
+
+
+def own_keys(keys: Keys | Signer | None) -> Keys | None:
+    """The keys, which have to be here: the engine signs with them.
+
+    Raises:
+        InvalidInput: they are something else.
+    """
+    if keys is None or isinstance(keys, Keys):
+        return keys
+    raise InvalidInput(
+        "keys: remote signing (NIP-46) is not supported, the secret key itself is needed",
+        field="keys",
+        hint="Give Keys, from Keys.parse() or Keys.from_file(). If the secret must stay where it is, use an account of "
+        "its own here: Keys.generate().",
+    )
 
 
 def _need(relays: tuple[str, ...]) -> None:
