@@ -249,7 +249,7 @@ class GroupInfo:
 @final
 @dataclass(frozen=True, slots=True)
 class KeyPackage:
-    """One of this account's KeyPackages (RFC 9420, 10; kind 30443)."""
+    """A KeyPackage (RFC 9420, 10; kind 30443), of this account or, from KeyPackages.find(), of another."""
 
     ref: str
     """KeyPackageRef (RFC 9420, 5.2), 64 hex digits."""
@@ -259,11 +259,11 @@ class KeyPackage:
     created_at: datetime
     expires_at: datetime
     relays: tuple[str, ...]
-    """Where it is to be published."""
+    """Where it is to be published; empty for those of others, which do not say so."""
     last_resort: bool
     """It may be used by several Welcomes."""
     used: bool
-    """A Welcome has used it: publish a new one."""
+    """A Welcome to this account has used it: publish a new one."""
 
 
 @final

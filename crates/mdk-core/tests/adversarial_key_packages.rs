@@ -370,6 +370,8 @@ fn unusable(cases: &[Case]) {
                 Ok(_) => panic!("{id} {what}: invited"),
             }
         }
+        let read = alice.engine.read_key_packages(&[event.clone(), good.clone()]).unwrap();
+        assert!(read.len() == 1 && read[0].event_id == good.id(), "{id} {what}: left out");
         let selected = alice.engine.select_key_package(&[event.clone(), good.clone()]).unwrap();
         assert!(selected.unwrap().id() == good.id(), "{id} {what}: the search goes on");
         assert!(alice.engine.select_key_package(&[event]).unwrap().is_none(), "{id} {what}");
