@@ -41,6 +41,8 @@ def _need(relays: tuple[str, ...]) -> None:
         raise InvalidInput(
             "relays: none given, and none remembered from an earlier start",
             field="relays",
+            limit=1,
+            value=0,
             hint="Name at least one: relays=['wss://…'].",
         )
 

@@ -241,7 +241,10 @@ impl Engine {
     ) -> Result<SecretVec> {
         /// HKDF-Expand with SHA-256 gives at most 255 blocks.
         const MAX_EXPORT: usize = 255 * 32;
-        if length == 0 || length > MAX_EXPORT {
+        if length == 0 {
+            return Err(Error::empty("length", "must be 1 to 8160"));
+        }
+        if length > MAX_EXPORT {
             return Err(Error::too_large("length", MAX_EXPORT, length));
         }
         self.look(|ctx| {

@@ -235,7 +235,15 @@ fn arguments_are_checked() {
         account.config.key_package_lifetime = seconds;
         let refused = account.at(now(), |ctx| ctx.new_key_package(&[], None));
         assert!(
-            matches!(refused, Err(Error::InvalidInput { field: "key_package_lifetime", .. })),
+            matches!(
+                refused,
+                Err(Error::InvalidInput {
+                    field: "key_package_lifetime",
+                    limit: Some(limit),
+                    actual: Some(actual),
+                    ..
+                }) if actual == seconds && limit == seconds.clamp(1, 84 * DAY)
+            ),
             "{seconds}"
         );
     }
