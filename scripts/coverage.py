@@ -11,8 +11,9 @@ crate's `src`. Tests (in `tests` folders and `tests` modules) name it in one of 
 Ids in a table or helper count for the tests that use it, in its file or through `file::name` in the same folder and
 its parent module. `// coverage: no case` above an item hides it. What a rule asks stands in the `RULES` table of its
 module, behind the id in the comment, or in docs/rules.toml, which goes first and gives a reason to those that have no
-test, and to those that are broken only on a view of a group made by hand, never on bytes. `--check` compares, and fails
-when a rule lacks a sentence, a place in the code, or a test and a reason.
+test, to those that are broken only on a view of a group made by hand, never on bytes, and, where it is to be told, to
+those that tests only show because nothing can break them. `--check` compares, and fails when a rule lacks a sentence, a
+place in the code, or a test and a reason.
 """
 
 from __future__ import annotations
@@ -205,8 +206,9 @@ def render() -> tuple[str, list[str]]:
     sentences: dict[str, str] = known.get("rules", {})
     reasons: dict[str, str] = known.get("without_case", {})
     views: dict[str, str] = known.get("without_bytes", {})
+    unbroken: dict[str, str] = known.get("without_breach", {})
     rules = collect()
-    unknown = [i for i in (*sentences, *reasons, *views) if i not in rules]
+    unknown = [i for i in (*sentences, *reasons, *views, *unbroken) if i not in rules]
     ids = sorted(rules, key=order)
     broken = [i for i in ids if rules[i].broken]
     shown = [i for i in ids if rules[i].shown and not rules[i].broken]
@@ -214,7 +216,7 @@ def render() -> tuple[str, list[str]]:
     by_hand = [i for i in broken if all(f"({VIEWS}" in where for where in rules[i].broken)]
     asks = {i: sentences.get(i, rules[i].asks) for i in ids}
     summary = f"{len(ids)} rules: {len(broken)} that at least one test breaks on purpose, {len(shown)} that tests only "
-    summary += f"show to be kept, {len(bare)} without a test. "
+    summary += f"show to be kept ({len(unbroken)} of these say why nothing breaks them), {len(bare)} without a test. "
     summary += (
         f"{len(by_hand)} of the broken ones are so on a view made by hand only, not on bytes."
     )
@@ -238,6 +240,8 @@ def render() -> tuple[str, list[str]]:
         entry = rules[rule]
         enforced = ", ".join(sorted(entry.enforced)) or "–"
         cases = ["<br>".join(sorted(tests)) or "–" for tests in (entry.broken, entry.shown)]
+        if rule in unbroken:
+            cases[0] = f"nothing breaks it: {unbroken[rule]}"
         if rule in by_hand:
             cases[0] += f"<br>on a view made by hand only: {views.get(rule, '**no reason given**')}"
         lines.append(f"| {rule} | {asks[rule]} | {enforced} | {cases[0]} | {cases[1]} |")
@@ -249,6 +253,7 @@ def render() -> tuple[str, list[str]]:
     missing += [f"{i}: has a test, so it needs no reason" for i in reasons if i not in bare]
     missing += [f"{i}: broken by hand only, without a reason" for i in by_hand if i not in views]
     missing += [f"{i}: broken on bytes, so it needs no reason" for i in views if i not in by_hand]
+    missing += [f"{i}: broken, so it needs no reason" for i in unbroken if i not in shown]
     missing += [f"{i}: in docs/rules.toml, but in no source" for i in unknown]
     return "\n".join(lines) + "\n", missing
 

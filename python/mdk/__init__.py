@@ -10,7 +10,6 @@ from ._mdk import DatabaseKey, Keys, Mdk, PendingCommit, PublicKey, SignedEvent,
 from .bot import Bot
 from .client import (
     Client,
-    ClientRekeyReport,
     ClientStats,
     Group,
     Groups,
@@ -19,6 +18,7 @@ from .client import (
     KeyPackages,
     Media,
     Outbox,
+    RekeyReport,
     RelayPool,
     Sent,
 )
@@ -48,13 +48,13 @@ from .handlers import Handler
 from .outcomes import Applied, Deferred, Duplicate, Outcome, Rejected
 from .reports import (
     BackupReport,
+    DatabaseRekeyReport,
     DoctorReport,
     EncryptReport,
     Finding,
     Level,
     Progress,
     ProgressCallback,
-    RekeyReport,
     RestoreReport,
     SalvageReport,
     VerifyReport,
@@ -80,6 +80,7 @@ from .values import (
     PublicKeyLike,
     Reaction,
     RelayStatus,
+    Signer,
     StoreInfo,
 )
 
@@ -90,11 +91,11 @@ __all__ = [
     "Bot",
     "ChangeWithdrawn",
     "Client",
-    "ClientRekeyReport",
     "ClientStats",
     "Config",
     "Context",
     "DatabaseKey",
+    "DatabaseRekeyReport",
     "Deferred",
     "Delivery",
     "DeliveryChanged",
@@ -158,6 +159,7 @@ __all__ = [
     "SalvageReport",
     "Sent",
     "SignedEvent",
+    "Signer",
     "StoreInfo",
     "Unrecoverable",
     "VerifyReport",

@@ -10,10 +10,10 @@ from .events import Event
 from .outcomes import Outcome
 from .reports import (
     BackupReport,
+    DatabaseRekeyReport,
     DoctorReport,
     EncryptReport,
     ProgressCallback,
-    RekeyReport,
     RestoreReport,
     SalvageReport,
     VerifyReport,
@@ -86,7 +86,7 @@ def rekey(
     *,
     key: DatabaseKey | None = None,
     progress: ProgressCallback | None = None,
-) -> RekeyReport: ...
+) -> DatabaseRekeyReport: ...
 def backup(
     path: PathArg,
     to: PathArg,
@@ -273,7 +273,7 @@ class Mdk:
     # the whole database
     def rekey(
         self, key: DatabaseKey | None = None, *, progress: ProgressCallback | None = None
-    ) -> RekeyReport: ...
+    ) -> DatabaseRekeyReport: ...
     def backup(
         self,
         path: PathArg,
@@ -401,6 +401,7 @@ class Mdk:
         clock: Clock | None,
     ) -> Mdk: ...
     def _keep_keys(self) -> None: ...
+    def _read_key_packages(self, events: Iterable[SignedEvent]) -> list[KeyPackage]: ...
     def _outbox_waiting(self) -> int: ...
     def _outbox_messages(self) -> list[Message]: ...
     def _outbox_retry(self, message_id: EventId) -> None: ...

@@ -88,7 +88,7 @@ class Bot:
         else:
             self._allowed = frozenset(public_keys(allow, "allow"))
         if not prefix:
-            raise InvalidInput("prefix: empty", field="prefix")
+            raise InvalidInput("prefix: empty", field="prefix", limit=1, value=0)
         self._client = Client.open(
             account,
             keys=keys,

@@ -1,6 +1,7 @@
 """What a bot calls: its handlers, and which of them an event is for."""
 
 import inspect
+import math
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any, TypeAlias, TypeVar
@@ -84,8 +85,10 @@ class Handlers:
         """See Bot.command()."""
         if not isinstance(name, str):
             raise InvalidInput("name: not a text", field="name", hint='@bot.command("name")')
-        if not name or name.split() != [name] or name in self._commands:
-            raise InvalidInput("name: empty, taken, or with white space", field="name")
+        if not name:
+            raise InvalidInput("name: empty", field="name", limit=1, value=0)
+        if name.split() != [name] or name in self._commands:
+            raise InvalidInput("name: taken, or with white space", field="name")
 
         def register(handler: Handler) -> Handler:
             takes(handler, 1)
@@ -115,7 +118,12 @@ class Handlers:
             raise InvalidInput("interval: not a timedelta", field="interval", hint=hint)
         seconds = interval.total_seconds()
         if seconds <= 0:
-            raise InvalidInput("interval: not positive", field="interval")
+            raise InvalidInput(
+                f"interval: must be more than 0 seconds (got {seconds})",
+                field="interval",
+                limit=0,
+                value=math.floor(seconds),
+            )
 
         def register(handler: ClientHandler) -> ClientHandler:
             takes(handler, 1)

@@ -10,13 +10,13 @@ from .values import GroupId
 
 __all__ = [
     "BackupReport",
+    "DatabaseRekeyReport",
     "DoctorReport",
     "EncryptReport",
     "Finding",
     "Level",
     "Progress",
     "ProgressCallback",
-    "RekeyReport",
     "RestoreReport",
     "SalvageReport",
     "VerifyReport",
@@ -76,7 +76,7 @@ class VerifyReport:
 
 @final
 @dataclass(frozen=True, slots=True)
-class RekeyReport:
+class DatabaseRekeyReport:
     """What rekey() did."""
 
     bytes: int

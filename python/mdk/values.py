@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from os import PathLike
-from typing import Final, Literal, NewType, TypeAlias, final
+from typing import Final, Literal, NewType, Protocol, TypeAlias, final
 
 from ._mdk import PublicKey, SignedEvent
 
@@ -20,6 +20,17 @@ KeyringStoreName: TypeAlias = Literal[
     "platform", "secret-service", "keyutils", "keychain", "credential-manager"
 ]
 PublicKeyLike: TypeAlias = PublicKey | str
+
+
+class Signer(Protocol):
+    """What an identity has to be able to do for whoever writes code around it. Keys fits.
+
+    Nothing signs anywhere else yet: Client.open() refuses a signer that is not Keys (NIP-46, remote signing).
+    """
+
+    @property
+    def public_key(self) -> PublicKey:
+        """The account."""
 
 
 class Kind:
@@ -238,7 +249,7 @@ class GroupInfo:
 @final
 @dataclass(frozen=True, slots=True)
 class KeyPackage:
-    """One of this account's KeyPackages (RFC 9420, 10; kind 30443)."""
+    """A KeyPackage (RFC 9420, 10; kind 30443), of this account or, from KeyPackages.find(), of another."""
 
     ref: str
     """KeyPackageRef (RFC 9420, 5.2), 64 hex digits."""
@@ -248,11 +259,11 @@ class KeyPackage:
     created_at: datetime
     expires_at: datetime
     relays: tuple[str, ...]
-    """Where it is to be published."""
+    """Where it is to be published; empty for those of others, which do not say so."""
     last_resort: bool
     """It may be used by several Welcomes."""
     used: bool
-    """A Welcome has used it: publish a new one."""
+    """A Welcome to this account has used it: publish a new one."""
 
 
 @final

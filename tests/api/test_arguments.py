@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mdk import Config, DatabaseKey, EventId, GroupId, Keys, Mdk, PublicKey, SignedEvent, errors
+from mdk import (
+    Attachment,
+    Config,
+    DatabaseKey,
+    EventId,
+    GroupId,
+    Keys,
+    Mdk,
+    PublicKey,
+    SignedEvent,
+    errors,
+)
 from mdk.testing import Clock
 
 RELAYS = ["wss://relay.example"]
@@ -183,6 +195,110 @@ def test_events_that_are_too_large() -> None:
         refused(lambda: SignedEvent.from_json("x" * limit), "text", errors.InvalidEvent).limit
         is None
     )
+
+
+def test_events_with_too_many_tags(alice: Mdk) -> None:
+    document = json.loads(alice.new_key_package(relays=RELAYS).to_json())
+    for at_limit, over, value in (
+        ([["t"]] * 4096, [["t"]] * 4099, 4099),
+        ([["t"] * 4096], [["t"] * 4098], 4098),
+    ):
+        for tags, measures in ((at_limit, (None, None)), (over, (4096, value))):
+            text = json.dumps({**document, "tags": tags})
+            # At the limit it is only no longer what was signed.
+            error = refused(
+                lambda text=text: SignedEvent.from_json(text),  # type: ignore[misc]
+                "text",
+                errors.InvalidEvent,
+            )
+            assert (error.limit, error.value) == measures
+
+
+def test_waits_for_keyrings() -> None:
+    for fine in (0.001, 1, 3600):
+        DatabaseKey.keyring(timeout=fine)
+    for wrong, limit, value in (
+        (0, 0, 0),
+        (-0.5, 0, -1),
+        (-7, 0, -7),
+        (3600.5, 3600, 3601),
+        (1e9, 3600, 10**9),
+    ):
+        text = measured(
+            lambda wrong=wrong: DatabaseKey.keyring(timeout=wrong),  # type: ignore[misc]
+            "timeout",
+            limit,
+            value,
+        )
+        assert "more than 0 and at most 3600 seconds" in text
+    for endless in (float("nan"), float("inf"), -float("inf"), 1e300):
+        error = refused(
+            lambda endless=endless: DatabaseKey.keyring(timeout=endless),  # type: ignore[misc]
+            "timeout",
+        )
+        assert (error.limit, error.value) == (None, None)
+
+
+def test_names_and_passphrases() -> None:
+    made: dict[str, Callable[[str], object]] = {
+        "service": DatabaseKey.keyring,
+        "key_id": lambda text: DatabaseKey.keyring(key_id=text),
+        "name": DatabaseKey.from_secret,
+    }
+    for field, make in made.items():
+        make("x")
+        make("x" * 512)
+        for size, limit in ((0, 1), (513, 512)):
+            error = refused(
+                lambda make=make, size=size: make("x" * size),  # type: ignore[misc]
+                field,
+                errors.InvalidIdentifier,
+            )
+            assert (error.limit, error.value) == (limit, size)
+    for size in (1, 1024):
+        DatabaseKey.passphrase("x" * size)
+    for size, limit in ((0, 1), (1025, 1024)):
+        error = refused(
+            lambda size=size: DatabaseKey.passphrase("x" * size),  # type: ignore[misc]
+            "text",
+            errors.InvalidPassphrase,
+        )
+        assert (error.limit, error.value) == (limit, size)
+
+
+def test_files(alice: Mdk, pair: GroupId) -> None:
+    def encrypt(name: str = "a", kind: str | None = None) -> Attachment:
+        media = alice.encrypt_media(pair, b"x", filename=name, mime_type=kind)
+        return replace(media.attachment, locators=(("blossom-v1", "https://blobs.example/a"),))
+
+    measured(lambda: encrypt(""), "filename", 1, 0)
+    refused(lambda: encrypt("a\0"), "filename")
+    half = "x" * 64
+    encrypt(kind=f"{half}/{half}; y={half}")
+    measured(lambda: encrypt(kind=f"{half}x/y"), "mime_type", 64, 65)
+    measured(lambda: encrypt(kind=f"x/{half}xy"), "mime_type", 64, 66)
+    refused(lambda: encrypt(kind="x"), "mime_type")
+    good = encrypt()
+    address = ("blossom-v1", "https://blobs.example/".ljust(2048, "a"))
+    kind = ("k" * 64, "https://blobs.example/a")
+    changes: list[tuple[dict[str, Any], dict[str, Any], int, int]] = [
+        ({"locators": (address,)}, {"locators": ((address[0], address[1] + "a"),)}, 2048, 2049),
+        ({"locators": (kind,)}, {"locators": ((kind[0] + "k", kind[1]),)}, 64, 65),
+        ({"locators": (kind,) * 64}, {"locators": (kind,) * 67}, 64, 67),
+        ({"thumbhash": "t" * 256}, {"thumbhash": "t" * 257}, 256, 257),
+        ({}, {"filename": "n" * 256}, 255, 256),
+        ({}, {"locators": ()}, 1, 0),
+    ]
+    for fine, wrong, limit, value in changes:
+        alice.create_message(pair, "x", attachments=[replace(good, **fine)])
+        measured(
+            lambda wrong=wrong: alice.create_message(  # type: ignore[misc]
+                pair, "x", attachments=[replace(good, **wrong)]
+            ),
+            "attachments",
+            limit,
+            value,
+        )
 
 
 def test_queries(alice: Mdk, pair: GroupId) -> None:

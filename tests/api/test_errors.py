@@ -24,6 +24,7 @@ PARENTS = {
     "InsecureFile",
     "KeyringError",
     "BackupError",
+    "CryptoError",
     "TransportError",
 }
 

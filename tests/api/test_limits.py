@@ -48,6 +48,19 @@ def test_settings(
         refused(partial(stage, limit + 1), field, limit, limit + 1)
 
 
+def test_relays_of_a_key_package(alice: Mdk) -> None:
+    relays = [f"wss://relay{i}.example" for i in range(17)]
+    alice.new_key_package(relays=relays[:16])
+    refused(lambda: alice.new_key_package(relays=relays), "relays", 16, 17)
+
+
+def test_tags(alice: Mdk, pair: GroupId) -> None:
+    for many in ([["t"]] * 4096, [["t"] * 4096]):
+        alice.create_message(pair, "x", tags=many)
+    refused(lambda: alice.create_message(pair, "x", tags=[["t"]] * 4097), "tags", 4096, 4097)
+    refused(lambda: alice.create_message(pair, "x", tags=[["t"] * 4097]), "tags", 4096, 4097)
+
+
 def test_relay_urls(alice: Mdk) -> None:
     with alice.create_group("Lunch", relays=[relay(512)]) as pending:
         pending.confirm()
@@ -100,7 +113,11 @@ def test_message_size(carol: Mdk, bob: Mdk, meet: Callable[..., GroupId]) -> Non
 def test_numbers(alice: Mdk, pair: GroupId) -> None:
     alice.messages(pair, limit=10_000)
     refused(lambda: alice.messages(pair, limit=10_001), "limit", 10_000, 10_001)
+    alice.search("x", limit=10_000)
     refused(lambda: alice.search("x", limit=10_001), "limit", 10_000, 10_001)
+    assert list(alice.events(limit=0)) == []
+    assert list(alice.events(limit=2**32 - 1))
+    refused(lambda: alice.events(limit=2**32), "limit", 2**32 - 1, 2**32)
     alice.create_message(pair, "x", kind=65_535)
     refused(lambda: alice.create_message(pair, "x", kind=65_536), "kind", 65_535, 65_536)
     assert len(alice.export_secret(pair, "x", b"", 8160)) == 8160

@@ -54,6 +54,11 @@ def test_keys() -> None:
     assert Keys.parse(NCRYPTSEC, "nostr").reveal_nsec() == Keys.parse(NCRYPTSEC_HEX).reveal_nsec()
     with pytest.raises(errors.InvalidKey):
         Keys.parse(NCRYPTSEC, "wrong")
+    with pytest.raises(errors.CryptoError) as wrong:
+        Keys.parse(NCRYPTSEC, "hunter2")
+    assert type(wrong.value) is errors.WrongPassword
+    assert wrong.value.field == "password"
+    assert "hunter2" not in repr((wrong.value, wrong.value.hint))
     with pytest.raises(errors.InvalidKey, match="password"):
         Keys.parse(NCRYPTSEC)
     assert Keys.generate().public_key != Keys.generate().public_key

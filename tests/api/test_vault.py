@@ -13,6 +13,7 @@ from sqlcipher3 import dbapi2 as sqlcipher
 
 from mdk import (
     DatabaseKey,
+    DatabaseRekeyReport,
     GroupId,
     Keys,
     Mdk,
@@ -66,6 +67,7 @@ def test_rekey_goes_on_with_the_same_object(
         old.chmod(0o600)
         assert account.info.rekeyed_at is None
         report = account.rekey()
+        assert type(report) is DatabaseRekeyReport
         assert report.bytes > 0
         assert account.digest() == digest
         assert account.info.rekeyed_at is not None

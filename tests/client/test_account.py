@@ -33,6 +33,7 @@ async def test_rekey_renews_everything(relay: LocalRelay, tmp_path: Path) -> Non
             (before,) = await hers.key_packages.mine()
             secret, epoch = key.read_bytes(), group.info.epoch
             report = await hers.rekey()
+            assert type(report) is mdk.RekeyReport
             assert report.groups_updated == (group.id,)
             assert report.groups_failed == {}
             assert report.database_rekeyed

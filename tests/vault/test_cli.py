@@ -141,6 +141,8 @@ def test_the_document_has_the_same_table() -> None:
         (errors.KeyMissing(), 78),
         (errors.WrongPassphrase(), 78),
         (errors.WrongKeyLength(), 78),
+        (errors.WrongPassword(), 78),
+        (errors.CryptoError(), 78),
         (errors.KeyringLocked(), 69),
         (errors.VolatileStore(), 69),
         (errors.TruncatedDatabase(), 65),

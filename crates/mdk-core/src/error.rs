@@ -173,8 +173,11 @@ impl Error {
     }
 
     /// A wire error in something the *caller* gave.
-    pub(crate) fn from_argument(field: &'static str, _error: WireError) -> Self {
-        Self::input(field, "not valid")
+    pub(crate) fn from_argument(field: &'static str, error: WireError) -> Self {
+        match error.measured() {
+            Some((limit, actual)) => Self::too_large(field, limit, actual),
+            None => Self::input(field, "not valid"),
+        }
     }
 
     /// A step that cannot fail unless this crate or OpenMLS has a bug.

@@ -60,8 +60,13 @@ impl Identity {
         now: u64,
     ) -> Result<Self> {
         let private = Zeroizing::new(private);
-        let seed = private.as_slice().try_into();
-        let signer = LeafSigner::from_seed(seed.map_err(|_| Error::input("private", "length"))?);
+        let seed = private.as_slice().try_into().map_err(|_| Error::InvalidInput {
+            field: "private",
+            problem: "not 32 bytes",
+            limit: Some(32),
+            actual: Some(private.len() as u64),
+        })?;
+        let signer = LeafSigner::from_seed(seed);
         if signer.public() != public {
             return Err(Error::input("public", "does not belong to the private key"));
         }

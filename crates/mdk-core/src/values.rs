@@ -132,7 +132,7 @@ pub struct Message {
     pub tags: Vec<Vec<String>>,
 }
 
-/// One of our KeyPackages.
+/// A KeyPackage, of ours or of somebody else.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyPackageInfo {
     /// KeyPackageRef (RFC 9420, 5.2).
@@ -145,11 +145,11 @@ pub struct KeyPackageInfo {
     pub created_at: u64,
     /// End of its lifetime, Unix seconds.
     pub expires_at: u64,
-    /// Where it is to be published.
+    /// Where it is to be published; of those of others nothing says where they are.
     pub relays: Vec<String>,
     /// Whether it may be used by several Welcomes.
     pub last_resort: bool,
-    /// Whether a Welcome has used it.
+    /// Whether a Welcome to us has used it.
     pub used: bool,
 }
 

@@ -23,7 +23,7 @@ use RejectCode::{
     UnsupportedRequiredFeature, WrongRecipient,
 };
 
-const ENVELOPE: [Case; 22] = [
+const ENVELOPE: [Case; 23] = [
     (
         "B3-1",
         "for somebody else",
@@ -101,9 +101,16 @@ const ENVELOPE: [Case; 22] = [
     ("B3-7", "not base64", |p| rumor(p, |r| r.content.insert(0, '*')), "B3-7", InvalidEncoding),
     (
         "B3-7",
-        "large, and all zeros",
-        |p| rumor(p, |r| r.content = "A".repeat(440_000)),
-        "B4-2",
+        "the alphabet of URLs",
+        |p| rumor(p, |r| r.content = r.content.replace('+', "-").replace('/', "_")),
+        "B3-7",
+        InvalidEncoding,
+    ),
+    (
+        "B3-7",
+        "broken into lines",
+        |p| rumor(p, |r| r.content.insert(76, '\n')),
+        "B3-7",
         InvalidEncoding,
     ),
 ];
@@ -113,7 +120,7 @@ fn the_envelope_of_a_welcome() {
     refuses(&ENVELOPE);
 }
 
-const MLS: [Case; 15] = [
+const MLS: [Case; 16] = [
     ("B4-2", "bare", |p| bytes(p, |b| drop(b.drain(..4))), "B4-2", InvalidEncoding),
     ("B4-2", "a byte more", |p| bytes(p, |b| b.push(0)), "B4-2", InvalidEncoding),
     ("B4-2", "a byte less", |p| bytes(p, |b| b.truncate(b.len() - 1)), "B4-2", InvalidEncoding),
@@ -127,6 +134,7 @@ const MLS: [Case; 15] = [
     ),
     ("B4-2", "another ciphersuite", |p| bytes(p, |b| b[5] = 3), "B4-2", UnsupportedRequiredFeature),
     ("B4-2", "garbage", |p| bytes(p, |b| *b = vec![0xff; 300_000]), "B4-2", InvalidEncoding),
+    ("B4-2", "zeros", |p| bytes(p, |b| *b = vec![0; 330_000]), "B4-2", InvalidEncoding),
     (
         "B4-3",
         "for another KeyPackage",

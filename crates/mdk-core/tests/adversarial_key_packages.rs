@@ -107,28 +107,28 @@ const EVENT: [Case; 29] = [
         "A2-8",
         "capitals in a list",
         || event(|e| tag(e, "mls_extensions")[2] = "0xF2D1".into()),
-        "A2-2",
+        "A2-8",
         TransportRejected,
     ),
     (
         "A2-8",
         "an id twice",
         || event(|e| tag(e, "mls_extensions").push("0x0006".into())),
-        "A2-2",
+        "A2-8",
         TransportRejected,
     ),
     (
         "A2-8",
         "no 0x8009",
         || event(|e| tag(e, "app_components").retain(|id| id != "0x8009")),
-        "A2-2",
+        "A2-8",
         TransportRejected,
     ),
     (
         "A2-8",
         "0x0001 among the private ids",
         || event(|e| tag(e, "app_components").push("0x0001".into())),
-        "A2-2",
+        "A2-8",
         TransportRejected,
     ),
     (
@@ -370,6 +370,8 @@ fn unusable(cases: &[Case]) {
                 Ok(_) => panic!("{id} {what}: invited"),
             }
         }
+        let read = alice.engine.read_key_packages(&[event.clone(), good.clone()]).unwrap();
+        assert!(read.len() == 1 && read[0].event_id == good.id(), "{id} {what}: left out");
         let selected = alice.engine.select_key_package(&[event.clone(), good.clone()]).unwrap();
         assert!(selected.unwrap().id() == good.id(), "{id} {what}: the search goes on");
         assert!(alice.engine.select_key_package(&[event]).unwrap().is_none(), "{id} {what}");

@@ -179,9 +179,17 @@ fn only_chat_messages_carry_files() {
     assert!(newest(&mut bob, &group).attachments.is_empty());
     let mut nowhere = good.clone();
     nowhere.locators.clear();
-    for bad in [vec![nowhere], vec![good.clone(); 65]] {
-        let refused = alice.engine.create_message(&group, carrying("", bad));
-        assert!(matches!(refused, Err(Error::InvalidInput { field: "attachments", .. })));
+    let mut long = good.clone();
+    long.locators[0].1 = "x".repeat(2049);
+    for (bad, least_or_most, given) in
+        [(vec![nowhere], 1, 0), (vec![good.clone(); 65], 64, 65), (vec![long], 2048, 2049)]
+    {
+        match alice.engine.create_message(&group, carrying("", bad)) {
+            Err(Error::InvalidInput { field: "attachments", limit, actual, .. }) => {
+                assert_eq!((limit, actual), (Some(least_or_most), Some(given)));
+            }
+            other => panic!("{:?}", other.err()),
+        }
     }
     assert!(alice.engine.create_message(&group, carrying("", vec![good; 64])).is_ok());
 }

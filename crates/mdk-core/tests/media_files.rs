@@ -56,6 +56,7 @@ fn the_largest_file_and_one_byte_more() {
 fn names_and_types() {
     let (mut alice, mut bob) = (Member::new("alice"), Member::new("bob"));
     let group = alice.founds("g", &mut [&mut bob]);
+    let types = [64, 65].map(|length| format!("x/{}", "y".repeat(length)));
     let mut encrypt = |name: &str, kind| alice.engine.encrypt_media(&group, b"x", name, kind);
     assert!(encrypt(&"n".repeat(255), None).is_ok());
     match encrypt(&"n".repeat(256), None) {
@@ -64,11 +65,20 @@ fn names_and_types() {
         }) => {}
         other => panic!("{other:?}"),
     }
-    for bad in ["", "a\0b"] {
-        assert!(matches!(encrypt(bad, None), Err(Error::InvalidInput { field: "filename", .. })));
+    for (name, kind, expected) in [
+        ("", None, ("filename", Some(1), Some(0))),
+        ("a\0b", None, ("filename", None, None)),
+        ("a", Some("picture"), ("mime_type", None, None)),
+        ("a", Some(types[1].as_str()), ("mime_type", Some(64), Some(65))),
+    ] {
+        match encrypt(name, kind) {
+            Err(Error::InvalidInput { field, limit, actual, .. }) => {
+                assert_eq!((field, limit, actual), expected);
+            }
+            other => panic!("{other:?}"),
+        }
     }
-    let wrong = encrypt("a", Some("picture"));
-    assert!(matches!(wrong, Err(Error::InvalidInput { field: "mime_type", .. })));
+    assert!(encrypt("a", Some(&types[0])).is_ok());
     assert_eq!(encrypt("a", Some("Text/Plain; x")).unwrap().attachment.mime_type, "text/plain");
     let nowhere = GroupId::from_bytes(&[9; 16]).unwrap();
     let unknown = alice.engine.encrypt_media(&nowhere, b"x", "a", None);

@@ -31,7 +31,7 @@ const REFUSED: [(&str, &str); 27] = [
     ("no-identity-proof", "A2-7"),
     ("proof-signed-by-other-key", "A2-7"),
     ("proof-for-other-mls-key", "A2-7"),
-    ("proof-component-not-advertised", "A2-2"),
+    ("proof-component-not-advertised", "A2-8"),
     ("no-app-components-entry", "A2-7"),
     ("no-dictionary", "A2-7"),
     ("lifetime-one-year", "A2-5"),
@@ -48,13 +48,13 @@ const REFUSED: [(&str, &str); 27] = [
     ("event-wrong-ciphersuite-tag", "A2-8"),
     ("event-no-i", "A2-2"),
     ("event-no-d", "A2-2"),
-    ("event-uppercase-lists", "A2-2"),
+    ("event-uppercase-lists", "A2-8"),
     ("event-no-app-components-tag", "A2-2"),
-    ("event-app-components-with-0x0001", "A2-2"),
+    ("event-app-components-with-0x0001", "A2-8"),
     ("event-no-mls-protocol-version", "A2-2"),
     ("event-hex-content", "A2-3"),
     ("event-no-proposals-tag", "A2-2"),
-    ("event-decimal-lists", "A2-2"),
+    ("event-decimal-lists", "A2-8"),
 ];
 
 fn load(name: &str) -> Option<(Engine, Value)> {

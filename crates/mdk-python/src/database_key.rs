@@ -13,7 +13,7 @@ use pyo3::exceptions::{PyException, PyTypeError};
 use pyo3::prelude::*;
 
 use crate::args::Int;
-use crate::errors::{Class, Raise};
+use crate::errors::{Class, Detail, Raise};
 use crate::passphrase::Passphrase;
 use crate::secret_bytes;
 use crate::text::{PathText, Text};
@@ -73,9 +73,7 @@ impl DatabaseKey {
             Some(_) => return Err(Raise::input("store", "not the name of a keyring store").into()),
         };
         if !(timeout > 0.0 && timeout <= MAX_TIMEOUT) {
-            return Err(
-                Raise::input("timeout", "must be more than 0 and at most 3600 seconds").into()
-            );
+            return Err(bad_timeout(timeout).into());
         }
         let mut keyring = KeyringKey::default();
         keyring.service = service;
@@ -231,7 +229,8 @@ const MAX_IDENTIFIER: usize = 512;
 fn identifier(field: &'static str, text: &Text) -> Result<String, Raise> {
     let text = text.get(field)?;
     if text.is_empty() {
-        return Err(bad_identifier(field, "empty"));
+        let empty = bad_identifier(field, "empty");
+        return Err(empty.number("limit", Some(1)).number("value", Some(0)));
     }
     if text.contains('\0') {
         return Err(bad_identifier(field, "contains NUL"));
@@ -247,6 +246,23 @@ fn identifier(field: &'static str, text: &Text) -> Result<String, Raise> {
 
 fn bad_identifier(field: &'static str, problem: &str) -> Raise {
     Raise::new(Class::InvalidIdentifier, format!("{field}: {problem}")).text("field", field)
+}
+
+/// In whole seconds, the fraction counted as one beyond.
+fn bad_timeout(timeout: f64) -> Raise {
+    let raise =
+        Raise::input("timeout", &format!("must be more than 0 and at most {MAX_TIMEOUT} seconds"));
+    let (limit, value) = match timeout {
+        over if over > MAX_TIMEOUT => (MAX_TIMEOUT, over.ceil()),
+        below => (0.0, below.floor()),
+    };
+    // What is no number, or has no end, is not measured; nor what is beyond all time.
+    match value.abs() <= i64::MAX as f64 {
+        true => raise
+            .detail("limit", Detail::Signed(limit as i64))
+            .detail("value", Detail::Signed(value as i64)),
+        false => raise,
+    }
 }
 
 fn wipe_buffer(py: Python<'_>, field: &'static str, value: &Bound<'_, PyAny>) -> PyResult<()> {

@@ -42,7 +42,7 @@ classes! {
     OutboxFull, PathChanged, PortTaken, ReadOnlyDatabase, Reentered, RekeyInterrupted, RelayRefused, SameKey,
     SchemaTooNew, SchemaTooOld, SelfUpdateRequired, StorageError, SymbolicLink, TruncatedDatabase,
     UnsuitableFileSystem, VolatileStore, WrongAccount, WrongDatabasePassphrase, WrongKey, WrongKeyLength,
-    WrongPassphrase,
+    WrongPassphrase, WrongPassword,
 }
 
 /// Names of the classes that Rust raises; a test compares them with `mdk.errors`.
@@ -98,12 +98,9 @@ impl Raise {
     /// `InvalidEvent` for an argument.
     pub(crate) fn event(field: &'static str, error: &WireError) -> Self {
         let raise = Self::new(Class::InvalidEvent, error).text("field", field);
-        match *error {
-            WireError::EventTooLarge { limit, actual } => raise.size_of(limit, actual),
-            WireError::TooManyTags { limit } | WireError::TooManyTagValues { limit } => {
-                raise.number("limit", Some(limit as u64))
-            }
-            _ => raise,
+        match error.measured() {
+            Some((limit, actual)) => raise.size_of(limit, actual),
+            None => raise,
         }
     }
 

@@ -1,11 +1,12 @@
 //! `mdk.Keys`.
 
+use mdk_wire::WireError;
 use mdk_wire::secret::wipe_stack;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
 use crate::args;
-use crate::errors::Raise;
+use crate::errors::{Class, Raise};
 use crate::public_key::PublicKey;
 use crate::text::{PathText, Text};
 
@@ -30,7 +31,8 @@ impl Keys {
     /// Decrypting an ncryptsec takes time on purpose (scrypt).
     ///
     /// Raises:
-    ///     InvalidKey: it does not parse, or the password is wrong or missing.
+    ///     InvalidKey: it does not parse, or the password is missing.
+    ///     WrongPassword: the password does not open the ncryptsec; a CryptoError, and an InvalidKey.
     #[staticmethod]
     #[pyo3(signature = (secret, password=None))]
     fn parse(py: Python<'_>, secret: Text, password: Option<Text>) -> PyResult<Self> {
@@ -94,5 +96,10 @@ fn parse(field: &'static str, text: &str, password: Option<&str>) -> Result<Keys
     };
     // Parsing and decrypting leave the secret on the stack.
     wipe_stack();
-    keys.map(Keys).map_err(|error| Raise::key(field, error))
+    keys.map(Keys).map_err(|error| match error {
+        WireError::WrongPassword => {
+            Raise::new(Class::WrongPassword, error).text("field", "password")
+        }
+        error => Raise::key(field, error),
+    })
 }

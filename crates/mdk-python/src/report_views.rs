@@ -27,7 +27,7 @@ impl<'py> ToPy<'py> for VerifyReport {
 
 impl<'py> ToPy<'py> for RekeyReport {
     fn to_py(self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        build!(py, "mdk.reports", "RekeyReport", self.bytes, self.old_key_kept)
+        build!(py, "mdk.reports", "DatabaseRekeyReport", self.bytes, self.old_key_kept)
     }
 }
 

@@ -81,7 +81,7 @@ pub(crate) fn verify<'py>(
     report.to_py(py)
 }
 
-/// Encrypts a whole database anew, as `Mdk.rekey()` does: a RekeyReport.
+/// Encrypts a whole database anew, as `Mdk.rekey()` does: a DatabaseRekeyReport.
 ///
 /// Args:
 ///     path: the database file, which nobody has open.

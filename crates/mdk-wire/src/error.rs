@@ -45,17 +45,21 @@ pub enum WireError {
     },
     /// An event has more than [`MAX_TAGS`](crate::limits::MAX_TAGS) tags.
     /// Remedy: discard it, or use fewer tags.
-    #[error("event has more than {limit} tags")]
+    #[error("event with {actual} tags exceeds the limit of {limit}")]
     TooManyTags {
         /// Largest accepted number of tags.
         limit: usize,
+        /// Number met; those behind the first that is malformed are not counted.
+        actual: usize,
     },
     /// A tag has more than [`MAX_TAG_VALUES`](crate::limits::MAX_TAG_VALUES) strings.
     /// Remedy: discard the event, or split the tag.
-    #[error("a tag has more than {limit} values")]
+    #[error("a tag with {actual} values exceeds the limit of {limit}")]
     TooManyTagValues {
         /// Largest accepted number of strings in a tag.
         limit: usize,
+        /// Number met; those behind the first that is malformed are not counted.
+        actual: usize,
     },
     /// An MLS message is larger than [`MAX_GROUP_MESSAGE_BYTES`](crate::limits::MAX_GROUP_MESSAGE_BYTES).
     /// Remedy: discard it, or send less in one message.
@@ -124,12 +128,14 @@ pub enum WireError {
     },
     /// A list has more entries than its field allows.
     /// Remedy: discard the input; a writer must shorten the named list.
-    #[error("{what}: more than {limit} entries")]
+    #[error("{what}: {actual} entries exceed the limit of {limit}")]
     TooManyEntries {
         /// Name of the list.
         what: &'static str,
         /// Largest accepted number of entries.
         limit: usize,
+        /// Number met; a reader stops at the first that is too many.
+        actual: usize,
     },
     /// The source of randomness keeps returning unusable values.
     /// Remedy: use a working source; the operating system's never does this.
@@ -175,6 +181,32 @@ pub enum Category {
 }
 
 impl WireError {
+    /// The limit that was passed and what was met, if it is a matter of size.
+    #[must_use]
+    pub fn measured(&self) -> Option<(usize, usize)> {
+        match *self {
+            Self::EventTooLarge { limit, actual }
+            | Self::TooManyTags { limit, actual }
+            | Self::TooManyTagValues { limit, actual }
+            | Self::GroupMessageTooLarge { limit, actual }
+            | Self::PayloadTooLarge { limit, actual }
+            | Self::WelcomeTooLarge { limit, actual }
+            | Self::KeyPackageTooLarge { limit, actual }
+            | Self::TooManyRelays { limit, actual }
+            | Self::RelayUrlTooLong { limit, actual }
+            | Self::VectorTooLong { limit, actual, .. }
+            | Self::TooManyEntries { limit, actual, .. } => Some((limit, actual)),
+            Self::InvalidEncoding(_)
+            | Self::InvalidSignature(_)
+            | Self::TransportRejected(_)
+            | Self::WrongRecipient
+            | Self::DecryptionFailed(_)
+            | Self::InvalidKey(_)
+            | Self::WrongPassword
+            | Self::BrokenRandom => None,
+        }
+    }
+
     /// The category to record for an input that failed with this error.
     #[must_use]
     pub fn category(&self) -> Category {

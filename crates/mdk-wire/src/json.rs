@@ -3,7 +3,9 @@
 use std::cell::Cell;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
 use sha2::{Digest, Sha256};
 
 use crate::error::WireError;
@@ -175,13 +177,19 @@ impl<'de> Visitor<'de> for TagsSeed<'_> {
         let mut tags = Vec::new();
         while let Some(tag) = seq.next_element_seed(TagSeed(self.0))? {
             if tags.len() == MAX_TAGS {
-                self.0.set(Some(WireError::TooManyTags { limit: MAX_TAGS }));
+                let actual = MAX_TAGS + 1 + rest(&mut seq);
+                self.0.set(Some(WireError::TooManyTags { limit: MAX_TAGS, actual }));
                 return Err(A::Error::custom("too many tags"));
             }
             tags.push(tag);
         }
         Ok(tags)
     }
+}
+
+/// How many elements there are behind the limit, for whoever has to make them fewer; nothing of them is kept.
+fn rest<'de, A: SeqAccess<'de>>(seq: &mut A) -> usize {
+    std::iter::from_fn(|| seq.next_element::<IgnoredAny>().ok().flatten()).count()
 }
 
 struct TagSeed<'c>(&'c Cell<Option<WireError>>);
@@ -205,7 +213,8 @@ impl<'de> Visitor<'de> for TagSeed<'_> {
         let mut tag: Vec<String> = Vec::new();
         while let Some(value) = seq.next_element()? {
             if tag.len() == MAX_TAG_VALUES {
-                self.0.set(Some(WireError::TooManyTagValues { limit: MAX_TAG_VALUES }));
+                let actual = MAX_TAG_VALUES + 1 + rest(&mut seq);
+                self.0.set(Some(WireError::TooManyTagValues { limit: MAX_TAG_VALUES, actual }));
                 return Err(A::Error::custom("too many values"));
             }
             tag.push(value);

@@ -6,7 +6,7 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::error::WireError;
+use crate::error::{Broken, WireError, breaks};
 use crate::event::{Event, UnsignedEvent, only_tag, tag};
 use crate::ids::{KeyPackageRef, Timestamp, hex_array};
 use crate::keys::Keys;
@@ -73,13 +73,15 @@ impl KeyPackageEvent {
     /// # Errors
     ///
     /// [`WireError::TransportRejected`] for kind or tags, [`WireError::InvalidEncoding`] for the content,
-    /// [`WireError::KeyPackageTooLarge`] over the limit.
-    pub fn parse(event: &Event) -> Result<Self, WireError> {
+    /// [`WireError::KeyPackageTooLarge`] over the limit. Each with the rule.
+    pub fn parse(event: &Event) -> Result<Self, Broken> {
         // rule: V2-A2-1 the kind.
         if event.kind() != kind::KEY_PACKAGE {
-            return Err(WireError::TransportRejected("kind is not 30443"));
+            return Err(breaks("A2-1")(WireError::TransportRejected("kind is not 30443")));
         }
-        let tags = read_tags(event.tags())?;
+        let named = Named::find(event.tags()).map_err(breaks("A2-2"))?;
+        let mls_message = read_content(event.content()).map_err(breaks("A2-3"))?;
+        let tags = named.read().map_err(breaks("A2-8"))?;
         Ok(Self {
             event: event.clone(),
             slot: tags.slot,
@@ -88,35 +90,59 @@ impl KeyPackageEvent {
             extensions: tags.extensions,
             proposals: tags.proposals,
             app_components: tags.app_components,
-            mls_message: read_content(event.content())?,
+            mls_message,
         })
     }
 }
 
-fn read_tags(tags: &[Vec<String>]) -> Result<KeyPackageTags, WireError> {
+/// The tags that have to be there, found once each, their lists not yet read.
+struct Named<'t> {
+    slot: &'t str,
+    reference: KeyPackageRef,
+    ciphersuite: &'t str,
+    extensions: &'t [String],
+    proposals: &'t [String],
+    app_components: &'t [String],
+}
+
+impl<'t> Named<'t> {
     // rule: V2-A2-2 each named tag exactly once, no `encoding`.
-    if tags.iter().any(|t| t.first().is_some_and(|n| n == "encoding")) {
-        return Err(WireError::TransportRejected("encoding tag"));
+    fn find(tags: &'t [Vec<String>]) -> Result<Self, WireError> {
+        if tags.iter().any(|t| t.first().is_some_and(|n| n == "encoding")) {
+            return Err(WireError::TransportRejected("encoding tag"));
+        }
+        let slot = single(tags, "d")?;
+        if hex_array::<32>(slot).is_none() {
+            return Err(WireError::TransportRejected("d is not 64 lowercase hex digits"));
+        }
+        if single(tags, "mls_protocol_version")? != "1.0" {
+            return Err(WireError::TransportRejected("MLS version is not 1.0"));
+        }
+        let reference = KeyPackageRef::from_hex(single(tags, "i")?)
+            .map_err(|_| WireError::TransportRejected("i is not 64 lowercase hex digits"))?;
+        Ok(Self {
+            slot,
+            reference,
+            ciphersuite: single(tags, "mls_ciphersuite")?,
+            extensions: named(tags, "mls_extensions")?,
+            proposals: named(tags, "mls_proposals")?,
+            app_components: named(tags, "app_components")?,
+        })
     }
-    let slot = single(tags, "d")?;
-    if hex_array::<32>(slot).is_none() {
-        return Err(WireError::TransportRejected("d is not 64 lowercase hex digits"));
+
+    // rule: V2-A2-8 lists of 0x + 4 lowercase hex digits without repeated values; `app_components` has 0x8009.
+    fn read(&self) -> Result<KeyPackageTags, WireError> {
+        let tags = KeyPackageTags {
+            slot: self.slot.to_owned(),
+            reference: self.reference,
+            ciphersuite: read_id(self.ciphersuite)?,
+            extensions: list(self.extensions)?,
+            proposals: list(self.proposals)?,
+            app_components: list(self.app_components)?,
+        };
+        check_components(&tags.app_components)?;
+        Ok(tags)
     }
-    if single(tags, "mls_protocol_version")? != "1.0" {
-        return Err(WireError::TransportRejected("MLS version is not 1.0"));
-    }
-    let reference = KeyPackageRef::from_hex(single(tags, "i")?)
-        .map_err(|_| WireError::TransportRejected("i is not 64 lowercase hex digits"))?;
-    let tags = KeyPackageTags {
-        slot: slot.to_owned(),
-        reference,
-        ciphersuite: read_id(single(tags, "mls_ciphersuite")?)?,
-        extensions: list(tags, "mls_extensions")?,
-        proposals: list(tags, "mls_proposals")?,
-        app_components: list(tags, "app_components")?,
-    };
-    check_components(&tags.app_components)?;
-    Ok(tags)
 }
 
 fn named<'t>(tags: &'t [Vec<String>], name: &'static str) -> Result<&'t [String], WireError> {
@@ -130,10 +156,9 @@ fn single<'t>(tags: &'t [Vec<String>], name: &'static str) -> Result<&'t str, Wi
     }
 }
 
-// rule: V2-A2-8 lists of 0x + 4 lowercase hex digits without repeated values.
-fn list(tags: &[Vec<String>], name: &'static str) -> Result<BTreeSet<u16>, WireError> {
+fn list(tag: &[String]) -> Result<BTreeSet<u16>, WireError> {
     let mut ids = BTreeSet::new();
-    for value in named(tags, name)?.iter().skip(1) {
+    for value in tag.iter().skip(1) {
         if !ids.insert(read_id(value)?) {
             return Err(WireError::TransportRejected("a tag repeats a value"));
         }
@@ -202,7 +227,7 @@ pub fn build(
         ],
         content: STANDARD.encode(mls_message),
     };
-    read_tags(&event.tags)?;
+    Named::find(&event.tags)?.read()?;
     read_content(&event.content)?;
     Ok(event.sign(keys))
 }

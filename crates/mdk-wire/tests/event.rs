@@ -163,13 +163,15 @@ fn limits_at_and_beyond() {
     event.tags = vec![vec!["a".to_owned()]; MAX_TAGS];
     Payload::parse(event.to_json().as_bytes()).unwrap();
     event.tags.push(vec!["a".to_owned()]);
-    assert_eq!(payload_error(&event.to_json()), WireError::TooManyTags { limit: MAX_TAGS });
+    event.tags.push(vec!["b".to_owned(), "c".to_owned()]);
+    let actual = MAX_TAGS + 2;
+    assert_eq!(payload_error(&event.to_json()), WireError::TooManyTags { limit: MAX_TAGS, actual });
     event.tags = vec![vec!["a".to_owned(); MAX_TAG_VALUES]];
     Payload::parse(event.to_json().as_bytes()).unwrap();
-    event.tags[0].push("a".to_owned());
+    event.tags[0].extend(["a".to_owned(), "b".to_owned(), "c".to_owned()]);
     assert_eq!(
         payload_error(&event.to_json()),
-        WireError::TooManyTagValues { limit: MAX_TAG_VALUES }
+        WireError::TooManyTagValues { limit: MAX_TAG_VALUES, actual: MAX_TAG_VALUES + 3 }
     );
 
     let mut event = unsigned(keys.public_key(), 9, &[], "");

@@ -26,7 +26,7 @@ fn parse(tags: Vec<Vec<String>>, content: &str) -> Result<KeyPackageEvent, WireE
     let keys = keys(1);
     let mut event = unsigned(keys.public_key(), 30443, &[], content);
     event.tags = tags;
-    KeyPackageEvent::parse(&event.sign(&keys))
+    KeyPackageEvent::parse(&event.sign(&keys)).map_err(|broken| broken.error)
 }
 
 #[test]

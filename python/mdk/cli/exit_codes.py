@@ -60,6 +60,7 @@ _BY_CLASS: tuple[tuple[tuple[type[errors.MdkError], ...], ExitCode], ...] = (
             errors.WrongKey,
             errors.WrongPassphrase,
             errors.InvalidKey,
+            errors.CryptoError,
             errors.SameKey,
             errors.KeyMissing,
             errors.KeysMissing,

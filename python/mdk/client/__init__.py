@@ -9,11 +9,10 @@ from .key_packages import KeyPackages
 from .media import Media
 from .outbox import Outbox
 from .pool import RelayPool
-from .values import ClientRekeyReport, ClientStats, Sent
+from .values import ClientStats, RekeyReport, Sent
 
 __all__ = [
     "Client",
-    "ClientRekeyReport",
     "ClientStats",
     "Group",
     "Groups",
@@ -22,6 +21,7 @@ __all__ = [
     "KeyPackages",
     "Media",
     "Outbox",
+    "RekeyReport",
     "RelayPool",
     "Sent",
     "data_folder",

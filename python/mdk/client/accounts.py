@@ -9,7 +9,9 @@ from mdk.errors import InvalidInput
 from mdk.values import PathArg
 
 MEMORY = ":memory:"
-_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
+_LONGEST = 64
+"""Characters of a name."""
+_NAME = re.compile(rf"[A-Za-z0-9_-][A-Za-z0-9._-]{{0,{_LONGEST - 1}}}")
 
 
 def data_folder() -> Path:
@@ -45,6 +47,15 @@ def database_path(account: PathArg) -> Path | None:
     separators = [os.sep, *([os.altsep] if os.altsep else [])]
     if account.endswith(".db") or any(separator in account for separator in separators):
         return Path(account).expanduser()
+    if len(account) > _LONGEST and _NAME.fullmatch(account[:_LONGEST]):
+        raise InvalidInput(
+            f"account: too long (limit {_LONGEST}, got {len(account)})",
+            field="account",
+            limit=_LONGEST,
+            value=len(account),
+        )
+    if not account:
+        raise InvalidInput("account: empty", field="account", limit=1, value=0)
     if not _NAME.fullmatch(account):
         raise InvalidInput(
             "account: neither a name nor a path",

@@ -10,7 +10,7 @@ from mdk.config import Config
 from mdk.errors import Closed, InvalidInput
 from mdk.events import Event
 from mdk.reports import RestoreReport
-from mdk.values import Message, PathArg
+from mdk.values import Message, PathArg, Signer
 
 from . import upkeep
 from .accounts import database_path
@@ -18,12 +18,12 @@ from .groups import Groups
 from .invites import InvitePolicy, Invites, answer_all
 from .key_packages import KeyPackages
 from .media import Media
-from .opening import RESTORED, Settings, open_database
+from .opening import RESTORED, Settings, open_database, own_keys
 from .outbox import Outbox
 from .pool import RelayPool
 from .runtime import in_thread
 from .session import Session, several
-from .values import ClientRekeyReport, ClientStats
+from .values import ClientStats, RekeyReport
 
 _DIGITS = 19
 """Of the largest number that a cursor can be."""
@@ -62,7 +62,7 @@ class Client:
         cls,
         account: PathArg,
         *,
-        keys: Keys | None = None,
+        keys: Keys | Signer | None = None,
         key: DatabaseKey | None = None,
         relays: Sequence[str] = (),
         blossom: Sequence[str] = (),
@@ -77,6 +77,7 @@ class Client:
         Args:
             account: a name (its folder is in the user's data folder), the path of a database, or ":memory:".
             keys: the account's Nostr keys. None: those that the database keeps; a new one makes some and keeps them.
+                Another Signer than Keys is refused: nothing can sign elsewhere (NIP-46) yet.
             key: where the key of the database is kept. None: where the record beside it says, or DatabaseKey.keyring()
                 for a new one.
             relays: the account's own relays, ws:// or wss://. Empty: those it was last opened with.
@@ -89,7 +90,7 @@ class Client:
             clock: for tests; None means the system's clock.
 
         Raises:
-            InvalidInput: the account's name, or `relays` or `blossom` is one text.
+            InvalidInput: the account's name, or `relays` or `blossom` is one text, or `keys` is not Keys.
         """
         path = database_path(account)
         if path is None and key is not None:
@@ -97,7 +98,7 @@ class Client:
         return cls(
             Settings(
                 path=path,
-                keys=keys,
+                keys=own_keys(keys),
                 key=key,
                 relays=tuple(several(relays, "relays")),
                 blossom=tuple(several(blossom, "blossom")),
@@ -365,7 +366,7 @@ class Client:
 
     # secrets
 
-    async def rekey(self, *, database: bool = True) -> ClientRekeyReport:
+    async def rekey(self, *, database: bool = True) -> RekeyReport:
         """Renew every secret that can be: our leaf in each group, the KeyPackage, and the key of the database.
 
         Args:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from mdk._mdk import PublicKey
 from mdk.errors import Closed, GroupNotFound, MessageNotFound
 from mdk.events import MessageReceived
+from mdk.ranges import within
 from mdk.values import EventId, GroupId, GroupInfo, Member, Message, PathArg, PublicKeyLike
 
 from . import media
@@ -208,7 +209,12 @@ class Group:
             limit: at most so many, the newest ones; None for all.
             before: only those before this message.
             newest_first: the newest first; False for the oldest first.
+
+        Raises:
+            InvalidInput: `limit` is negative. MessageNotFound: `before`.
         """
+        if limit is not None:
+            within("limit", limit, 0)
         if newest_first:
             left, at = limit, before
             while left is None or left > 0:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from .client import Client
 
+_MOST_RELAYS = 16
+"""Of a group."""
+
 
 class Groups:
     """The groups that this account is in, as handles; those it was invited to come with accept().
@@ -85,14 +88,16 @@ class Groups:
         session = self._client._session
         invited = [key for key in public_keys(members) if key != self._client.public_key]
         chosen = public_keys(admins, "admins")
-        carriers = session.relays if relays is None else tuple(several(relays, "relays"))
+        # Of the account's own as many as a group can have; what was named is the caller's to choose.
+        own = session.relays[:_MOST_RELAYS]
+        carriers = own if relays is None else tuple(several(relays, "relays"))
         packages = await session.key_packages_of(invited)
 
         def found(mdk: "Mdk") -> "PendingCommit":
             return mdk.create_group(
                 name,
                 members=packages,
-                relays=carriers[:16],
+                relays=carriers,
                 description=description,
                 admins=chosen,
                 retention=retention,

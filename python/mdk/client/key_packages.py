@@ -8,7 +8,7 @@ from mdk.values import EventId, KeyPackage, PublicKeyLike
 from .session import public_keys
 
 if TYPE_CHECKING:
-    from mdk._mdk import Mdk, SignedEvent
+    from mdk._mdk import Mdk
 
     from .client import Client
 
@@ -43,8 +43,8 @@ class KeyPackages:
 
         return await session.change(make)
 
-    async def find(self, who: PublicKeyLike) -> "list[SignedEvent]":
-        """The KeyPackage events of an account that relays have and that could be used to invite it, newest first.
+    async def find(self, who: PublicKeyLike) -> list[KeyPackage]:
+        """The KeyPackages of an account that relays have and that could be used to invite it, newest first.
 
         Raises:
             NotConnected: no relay could be asked.
@@ -56,12 +56,7 @@ class KeyPackages:
             events = await session.native.find_key_packages(account)
         except KeyPackageNotFound:
             return []
-
-        def usable(mdk: "Mdk") -> "list[SignedEvent]":
-            return [event for event in events if mdk.check_key_package(event).usable]
-
-        found = await session.look(usable)
-        return sorted(found, key=lambda event: event.created_at, reverse=True)
+        return await session.look(lambda mdk: mdk._read_key_packages(events))
 
 
 def _find(mdk: "Mdk", event_id: EventId) -> KeyPackage:

@@ -7,6 +7,7 @@ from pathlib import Path
 from mdk._mdk import Clock, DatabaseKey, Keys, Mdk, _normal_server
 from mdk.config import Config
 from mdk.errors import InvalidInput
+from mdk.values import Signer
 
 from .invites import InvitePolicy
 from .pool import RelayPool
@@ -19,11 +20,29 @@ RESTORED = "client/restored"
 """Set while a restored account has not been renewed."""
 
 
+def own_keys(keys: Keys | Signer | None) -> Keys | None:
+    """The keys, which have to be here: the engine signs with them.
+
+    Raises:
+        InvalidInput: they are something else.
+    """
+    if keys is None or isinstance(keys, Keys):
+        return keys
+    raise InvalidInput(
+        "keys: remote signing (NIP-46) is not supported, the secret key itself is needed",
+        field="keys",
+        hint="Give Keys, from Keys.parse() or Keys.from_file(). If the secret must stay where it is, use an account of "
+        "its own here: Keys.generate().",
+    )
+
+
 def _need(relays: tuple[str, ...]) -> None:
     if not relays:
         raise InvalidInput(
             "relays: none given, and none remembered from an earlier start",
             field="relays",
+            limit=1,
+            value=0,
             hint="Name at least one: relays=['wss://…'].",
         )
 

@@ -10,7 +10,7 @@ from mdk.errors import InMemory, MdkError, TransportError
 from mdk.values import GroupId, GroupState
 
 from .group import handle
-from .values import ClientRekeyReport
+from .values import RekeyReport
 
 if TYPE_CHECKING:
     from mdk._mdk import Mdk, _Client
@@ -44,7 +44,7 @@ async def without_network(native: "_Client") -> None:
         await asyncio.sleep(_LOOK_AGAIN)
 
 
-async def rekey(client: "Client", *, database: bool) -> ClientRekeyReport:
+async def rekey(client: "Client", *, database: bool) -> RekeyReport:
     """See Client.rekey()."""
     session = client._session
     updated, failed = await renew_groups(client)
@@ -56,7 +56,7 @@ async def rekey(client: "Client", *, database: bool) -> ClientRekeyReport:
             done = True
         except InMemory:
             done = False
-    return ClientRekeyReport(tuple(updated), failed, key_package, done)
+    return RekeyReport(tuple(updated), failed, key_package, done)
 
 
 async def renew_groups(

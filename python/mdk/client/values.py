@@ -43,7 +43,7 @@ class Sent:
 
 @final
 @dataclass(frozen=True, slots=True)
-class ClientRekeyReport:
+class RekeyReport:
     """What Client.rekey() renewed."""
 
     groups_updated: tuple[GroupId, ...]

@@ -29,6 +29,10 @@ from .arguments import (
 from .base import (
     MdkError,
 )
+from .crypto import (
+    CryptoError,
+    WrongPassword,
+)
 from .files import (
     AccessDenied,
     DestinationExists,
@@ -137,6 +141,7 @@ __all__ = [
     "CommitPending",
     "CopyDiffers",
     "CorruptDatabase",
+    "CryptoError",
     "DatabaseBusy",
     "DatabaseDamaged",
     "DatabaseMissing",
@@ -225,6 +230,7 @@ __all__ = [
     "WrongKey",
     "WrongKeyLength",
     "WrongPassphrase",
+    "WrongPassword",
 ]
 
 # One name for each, wherever its text stands: what a traceback shows is what is imported and pickled.

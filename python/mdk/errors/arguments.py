@@ -16,8 +16,9 @@ class InvalidInput(MdkError, ValueError):
     """An argument is not acceptable; nothing was changed.
 
     `field` names the argument, if it is about one. If it is a matter of size, `limit` is the bound that was passed (the
-    largest that is accepted, or the smallest for a value below it) and `value` what was given, both in the unit that
-    the message or the documentation of the argument names. `value` is never the content of an argument.
+    largest that is accepted, or the smallest for a value below it; where the message says "more than", what has to be
+    exceeded) and `value` what was given, both in the unit that the message or the documentation of the argument names.
+    A fraction counts as the whole number beyond it. `value` is never the content of an argument.
     """
 
     code = "invalid_input"

@@ -13,6 +13,7 @@ from typing import Self, final
 
 from mdk._mdk import PublicKey, SignedEvent
 from mdk.errors import Closed, InvalidEvent, PortTaken
+from mdk.ranges import within
 
 _AUTHORIZATION = 24_242
 _CHUNK = 65_536
@@ -58,8 +59,8 @@ class LocalBlossom:
     """
 
     def __init__(self, *, port: int = 0, max_bytes: int = 104_857_616) -> None:
-        self._wanted = port
-        self._max_bytes = max_bytes
+        self._wanted = within("port", port, 0, 65_535)
+        self._max_bytes = within("max_bytes", max_bytes, 0)
         self._server: asyncio.Server | None = None
         self._port = 0
         self._faults = BlobFaults()

@@ -10,6 +10,10 @@ from typing import Self, final
 
 from mdk._mdk import SignedEvent, _LocalRelay
 from mdk.errors import Closed, Forked
+from mdk.ranges import within
+
+_LARGEST_U16 = 65_535
+_LARGEST_SIZE = 2**63 - 1
 
 
 @final
@@ -65,9 +69,11 @@ class LocalRelay:
         require_auth: bool = False,
         page_limit: int | None = None,
     ) -> None:
-        self._port = port
-        self._max_event_bytes = max_event_bytes
+        self._port = within("port", port, 0, _LARGEST_U16)
+        self._max_event_bytes = within("max_event_bytes", max_event_bytes, 0, _LARGEST_SIZE)
         self._require_auth = require_auth
+        if page_limit is not None:
+            within("page_limit", page_limit, 0, _LARGEST_SIZE)
         self._page_limit = page_limit
         self._running: _LocalRelay | None = None
 
@@ -134,6 +140,8 @@ class LocalRelay:
             kinds: those that are refused; None for all, an empty set for none.
             reason: what it says; it begins with a prefix of NIP-01: `blocked: `, `rate-limited: `, `error: ` and so on.
         """
+        for kind in kinds or ():
+            within("kinds", kind, 0, _LARGEST_U16)
         self._native.refuse(kinds, reason)
 
     def accept(self) -> None:
@@ -146,11 +154,14 @@ class LocalRelay:
 
     def count(self, kind: int) -> int:
         """How many events of this kind are stored now."""
-        return self._native.count(kind)
+        return self._native.count(within("kind", kind, 0, _LARGEST_U16))
 
     def events(self, kind: int) -> list[SignedEvent]:
         """Every event of this kind that was ever stored, in the order of arrival."""
-        return [SignedEvent.from_json(text) for text in self._native.events(kind)]
+        return [
+            SignedEvent.from_json(text)
+            for text in self._native.events(within("kind", kind, 0, _LARGEST_U16))
+        ]
 
     async def until(self, condition: Callable[["LocalRelay"], bool], timeout: float = 10.0) -> None:
         """Wait until `condition(relay)` is true; looked at whenever something is stored, or a connection comes or goes.

@@ -1,5 +1,7 @@
 //! KeyPackages and groups.
 
+use std::cmp::Reverse;
+
 use mdk_wire::{Event, EventId, GroupId, KeyPackageRef, PublicKey, SecretVec};
 
 use super::Engine;
@@ -55,6 +57,18 @@ impl Engine {
     /// None that depends on the event.
     pub fn check_key_package(&mut self, event: &Event) -> Result<KeyPackageVerdict> {
         Ok(key_package::verdict(event, &self.crypto, self.clock.now()))
+    }
+
+    /// What somebody's KeyPackage events say of themselves, newest first; those that cannot be used are left out.
+    ///
+    /// # Errors
+    /// None that depends on the events.
+    pub fn read_key_packages(&mut self, events: &[Event]) -> Result<Vec<KeyPackageInfo>> {
+        let now = self.clock.now();
+        let read = events.iter().filter_map(|event| key_package::read(event, &self.crypto, now));
+        let mut read: Vec<_> = read.collect();
+        read.sort_by_key(|info| (Reverse(info.created_at), info.event_id));
+        Ok(read)
     }
 
     /// The KeyPackage to use among events of one account (A3); unusable ones are skipped.
@@ -227,7 +241,10 @@ impl Engine {
     ) -> Result<SecretVec> {
         /// HKDF-Expand with SHA-256 gives at most 255 blocks.
         const MAX_EXPORT: usize = 255 * 32;
-        if length == 0 || length > MAX_EXPORT {
+        if length == 0 {
+            return Err(Error::empty("length", "must be 1 to 8160"));
+        }
+        if length > MAX_EXPORT {
             return Err(Error::too_large("length", MAX_EXPORT, length));
         }
         self.look(|ctx| {

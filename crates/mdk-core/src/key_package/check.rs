@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use mdk_wire::v2::component_id;
-use mdk_wire::{Event, EventId, KeyPackageEvent, KeyPackageRef, PublicKey, WireError, kind};
+use mdk_wire::{
+    Broken, Event, EventId, KeyPackageEvent, KeyPackageRef, PublicKey, WireError, kind,
+};
 use openmls::prelude::tls_codec::{DeserializeBytes as _, Serialize as _};
 use openmls::prelude::{
     KeyPackage, KeyPackageVerifyError, MlsMessageBodyIn, MlsMessageIn, ProtocolVersion,
@@ -225,12 +227,11 @@ fn encoding(rule: &'static str, reason: &'static str) -> Rejection {
     Rejection::new(RejectCode::InvalidEncoding, rule, reason)
 }
 
-/// The envelope reader judges all tags together: row 2, with the form of the lists of row 8; then the
-/// content's base64.
-fn from_wire(error: WireError) -> Rejection {
+/// What the reader of the envelope found: rows 1 and 2, the content's base64 of row 3, the form of the lists of row 8.
+fn from_wire(Broken { rule, error }: Broken) -> Rejection {
     match error {
-        WireError::TransportRejected(reason) => transport("A2-2", reason),
-        WireError::InvalidEncoding(reason) => encoding("A2-3", reason),
-        _ => encoding("A2-3", "the content is too large"),
+        WireError::TransportRejected(reason) => transport(rule, reason),
+        WireError::InvalidEncoding(reason) => encoding(rule, reason),
+        _ => encoding(rule, "the content is too large"),
     }
 }

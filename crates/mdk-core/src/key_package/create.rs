@@ -175,7 +175,7 @@ fn lifetime(seconds: u64, now: u64) -> Result<Lifetime> {
         return Err(Error::InvalidInput {
             field: "key_package_lifetime",
             problem: "not between 1 second and 84 days",
-            limit: Some(MAX_LIFETIME),
+            limit: Some(if seconds == 0 { 1 } else { MAX_LIFETIME }),
             actual: Some(seconds),
         });
     }

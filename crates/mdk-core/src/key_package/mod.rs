@@ -14,6 +14,7 @@ use openmls_rust_crypto::RustCrypto;
 
 use crate::error::{Error, Result};
 use crate::outcome::{RejectCode, Rejection};
+use crate::values::KeyPackageInfo;
 
 pub(crate) use check::{ValidKeyPackage, check, fits};
 pub(crate) use select::select;
@@ -59,6 +60,21 @@ pub(crate) fn verdict(event: &Event, crypto: &RustCrypto, now: u64) -> KeyPackag
         Ok(_) => KeyPackageVerdict::Usable,
         Err(rejection) => rejection.into(),
     }
+}
+
+/// What a KeyPackage event of somebody else says of itself; `None` when it cannot be used.
+pub(crate) fn read(event: &Event, crypto: &RustCrypto, now: u64) -> Option<KeyPackageInfo> {
+    let read = check(event, crypto, now).ok()?;
+    Some(KeyPackageInfo {
+        expires_at: read.key_package.life_time().not_after(),
+        reference: read.reference,
+        event_id: read.event_id,
+        slot: read.slot,
+        created_at: read.created_at,
+        relays: Vec::new(),
+        last_resort: read.last_resort,
+        used: false,
+    })
 }
 
 /// The reference in the form that names the private bundle in OpenMLS storage.

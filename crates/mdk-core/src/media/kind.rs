@@ -1,6 +1,6 @@
 //! What a file is: told by the caller, by its first bytes, or by the ending of its name.
 
-use mdk_wire::v2::media_type;
+use mdk_wire::v2::{limits, media_type};
 
 use crate::error::{Error, Result};
 
@@ -61,8 +61,12 @@ impl Format {
 /// first bytes.
 pub(crate) fn mime_type(data: &[u8], filename: &str, given: Option<&str>) -> Result<String> {
     if let Some(given) = given {
-        return media_type::canonical(given)
-            .ok_or_else(|| Error::input("mime_type", "not a media type like image/png"));
+        return media_type::canonical(given).ok_or_else(|| match media_type::longest_half(given) {
+            longest if longest > limits::MEDIA_TYPE_HALF_BYTES => {
+                Error::too_large("mime_type", limits::MEDIA_TYPE_HALF_BYTES, longest)
+            }
+            _ => Error::input("mime_type", "not a media type like image/png"),
+        });
     }
     let found = Format::of(data)
         .map(Format::mime_type)

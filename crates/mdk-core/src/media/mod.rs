@@ -209,12 +209,18 @@ pub(crate) fn tags(kind: u16, attachments: &[Attachment]) -> Result<Vec<Vec<Stri
         return Err(Error::too_large("attachments", limits::ATTACHMENTS, attachments.len()));
     }
     let tag = |attachment: &Attachment| {
-        attachment.to_tag().map_err(|_| {
-            let problem = match attachment.locators.len() {
-                0 => "an attachment without a locator: upload its data first",
-                _ => "an attachment with a field that is not allowed",
-            };
-            Error::input("attachments", problem)
+        attachment.to_tag().map_err(|error| match error.measured() {
+            _ if attachment.locators.is_empty() => {
+                let problem = "an attachment without a locator: upload its data first";
+                Error::empty("attachments", problem)
+            }
+            Some((limit, actual)) => Error::InvalidInput {
+                field: "attachments",
+                problem: "an attachment with a field that is too large",
+                limit: Some(limit as u64),
+                actual: Some(actual as u64),
+            },
+            None => Error::input("attachments", "an attachment with a field that is not allowed"),
         })
     };
     attachments.iter().map(tag).collect()
@@ -238,8 +244,11 @@ pub(crate) fn ready(
         let limit = limits::ATTACHMENT_FILENAME_BYTES;
         return Err(Error::too_large("filename", limit, filename.len()));
     }
-    if filename.is_empty() || filename.contains('\0') {
-        return Err(Error::input("filename", "empty, or with a NUL character"));
+    if filename.is_empty() {
+        return Err(Error::empty("filename", "empty"));
+    }
+    if filename.contains('\0') {
+        return Err(Error::input("filename", "with a NUL character"));
     }
     let mime_type = kind::mime_type(data, filename, mime_type)?;
     let picture = picture::prepare(data, &mime_type, config.strip_image_metadata)?;

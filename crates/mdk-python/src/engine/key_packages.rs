@@ -73,6 +73,11 @@ impl Mdk {
         Ok(self.call(py, |e| e.select_key_package(&events))?.map(SignedEvent))
     }
 
+    fn _read_key_packages<'py>(&self, py: Python<'py>, events: &Bound<'_, PyAny>) -> Objects<'py> {
+        let events = args::events("events", events)?;
+        views::list(py, self.call(py, |e| e.read_key_packages(&events))?)
+    }
+
     /// Welcomes that were verified and wait for an answer: Invite.
     fn invites<'py>(&self, py: Python<'py>) -> Objects<'py> {
         views::list(py, self.call(py, Engine::invites)?)

@@ -13,7 +13,7 @@ use crate::views::ToPy;
 
 #[pymethods]
 impl Mdk {
-    /// Encrypts the whole database anew, with a fresh random key: a RekeyReport.
+    /// Encrypts the whole database anew, with a fresh random key: a DatabaseRekeyReport.
     ///
     /// Afterwards the old key opens nothing and no byte of the old ciphertext is left in the file system's view of it (what a
     /// disk keeps behind that, for example a snapshot, is out of reach). Killed at any point, the database opens

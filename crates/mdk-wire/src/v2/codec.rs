@@ -34,7 +34,7 @@ pub(super) fn limit_entries(
     limit: usize,
 ) -> Result<(), WireError> {
     if actual > limit {
-        return Err(WireError::TooManyEntries { what, limit });
+        return Err(WireError::TooManyEntries { what, limit, actual });
     }
     Ok(())
 }

@@ -16,9 +16,7 @@ pub const RULES: &[(&str, &str)] = &[
 /// `" Image/JPG; q=1"` becomes `image/jpeg`.
 #[must_use]
 pub fn canonical(input: &str) -> Option<String> {
-    // rule: 2.10-1
-    let essence = input.split(';').next().unwrap_or_default();
-    let essence = essence.trim_matches(['\t', '\n', '\u{c}', '\r', ' ']);
+    let essence = essence(input);
     // rule: 2.10-3
     let (kind, subtype) = essence.split_once('/')?;
     if !is_half(kind) || !is_half(subtype) {
@@ -28,6 +26,18 @@ pub fn canonical(input: &str) -> Option<String> {
     let lower = essence.to_ascii_lowercase();
     // rule: 2.10-4
     Some(if lower == "image/jpg" { "image/jpeg".to_owned() } else { lower })
+}
+
+/// Bytes of the longer half of what is given for a media type, for whoever has to shorten it.
+#[must_use]
+pub fn longest_half(input: &str) -> usize {
+    essence(input).split('/').map(str::len).max().unwrap_or_default()
+}
+
+fn essence(input: &str) -> &str {
+    // rule: 2.10-1
+    let essence = input.split(';').next().unwrap_or_default();
+    essence.trim_matches(['\t', '\n', '\u{c}', '\r', ' '])
 }
 
 /// Whether `input` is a media type in canonical form.

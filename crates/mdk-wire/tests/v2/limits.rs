@@ -16,7 +16,9 @@ fn too_long(result: Result<Vec<u8>, WireError>, limit: usize) {
 
 fn too_many(result: Result<impl std::fmt::Debug, WireError>, limit: usize) {
     match result {
-        Err(WireError::TooManyEntries { limit: l, .. }) => assert_eq!(l, limit),
+        Err(WireError::TooManyEntries { limit: l, actual, .. }) => {
+            assert_eq!((l, actual), (limit, limit + 1))
+        }
         other => panic!("{other:?}"),
     }
 }

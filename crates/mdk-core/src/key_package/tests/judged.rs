@@ -82,11 +82,10 @@ fn a2_2_tags() {
         });
         refused(&twice, "A2-2", RejectCode::TransportRejected);
     }
-    let changes: [fn(&mut UnsignedEvent); 4] = [
+    let changes: [fn(&mut UnsignedEvent); 3] = [
         |e| e.tags.push(vec!["encoding".into(), "base64".into()]),
         |e| tag(e, "d")[1].truncate(62),
         |e| tag(e, "mls_protocol_version")[1] = "1.1".into(),
-        |e| tag(e, "mls_extensions")[2] = "0xF2D1".into(),
     ];
     for change in changes {
         let event = Foreign::new().event_with(change);
@@ -188,7 +187,14 @@ fn a2_7_proof() {
 
 #[test]
 fn a2_8_tags_against_the_key_package() {
-    let changes: [fn(&mut UnsignedEvent); 8] = [
+    let changes: [fn(&mut UnsignedEvent); 13] = [
+        // In another form than the lists have.
+        |e| tag(e, "mls_extensions")[2] = "0xF2D1".into(),
+        |e| tag(e, "mls_extensions").push("0x0006".into()),
+        |e| tag(e, "mls_ciphersuite")[1] = "1".into(),
+        |e| tag(e, "app_components").retain(|id| id != "0x8009"),
+        |e| tag(e, "app_components").push("0x0001".into()),
+        // Not what the KeyPackage has.
         |e| tag(e, "mls_ciphersuite")[1] = "0x0003".into(),
         |e| tag(e, "mls_extensions").push("0x0003".into()),
         |e| drop(tag(e, "mls_extensions").pop()),

@@ -11,7 +11,7 @@ use openmls::prelude::{
 use openmls_rust_crypto::RustCrypto;
 use openmls_traits::storage::StorageProvider as _;
 
-use super::super::{MAX_AHEAD, REPLACED_GRACE, check, mls_reference};
+use super::super::{MAX_AHEAD, REPLACED_GRACE, check, mls_reference, read};
 use super::{Account, now};
 use crate::error::Error;
 use crate::values::KeyPackageInfo;
@@ -71,6 +71,17 @@ fn a1_the_event_is_usable_and_ours() {
     assert_eq!(listed.relays, ["wss://relay.example"]);
     assert!(listed.last_resort && !listed.used);
     assert!(has_private_part(&mut account, &valid.reference));
+}
+
+#[test]
+fn others_read_what_we_list() {
+    let mut account = Account::new();
+    let event = publish(&mut account, now());
+    let [listed] = &list(&mut account)[..] else { panic!("one KeyPackage") };
+    // Nothing in the event says where it is.
+    let shown = KeyPackageInfo { relays: Vec::new(), ..listed.clone() };
+    assert_eq!(read(&event, &account.crypto, now()), Some(shown));
+    assert_eq!(read(&event, &account.crypto, listed.expires_at), None, "its time is over");
 }
 
 /// The names, their order and the form of the tags are those of recorded KeyPackages (shows: A1-6).
@@ -224,7 +235,15 @@ fn arguments_are_checked() {
         account.config.key_package_lifetime = seconds;
         let refused = account.at(now(), |ctx| ctx.new_key_package(&[], None));
         assert!(
-            matches!(refused, Err(Error::InvalidInput { field: "key_package_lifetime", .. })),
+            matches!(
+                refused,
+                Err(Error::InvalidInput {
+                    field: "key_package_lifetime",
+                    limit: Some(limit),
+                    actual: Some(actual),
+                    ..
+                }) if actual == seconds && limit == seconds.clamp(1, 84 * DAY)
+            ),
             "{seconds}"
         );
     }

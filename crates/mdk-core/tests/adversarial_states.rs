@@ -1,0 +1,85 @@
+//! Commits that make another state than they say, and messages of one branch under the key of another.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+#[path = "kit/foreign.rs"]
+mod foreign;
+#[path = "kit/foreign_commits.rs"]
+mod foreign_commits;
+mod kit;
+
+use foreign::{Change, update};
+use foreign_commits::{Who, World, by_value, profile, rename, self_update};
+use mdk_core::RejectCode::{InvalidEncoding, InvalidSignature};
+use mdk_core::{DeferredReason, Verdict};
+use mdk_wire::v2::component_id as id;
+use mdk_wire::v2::components::Profile;
+
+fn described(name: &str, description: &str) -> Vec<u8> {
+    Profile { name: name.into(), description: description.into() }.encode().unwrap()
+}
+
+// rule: 2.2-u1
+#[test]
+fn what_an_update_does_not_say_is_gone() {
+    let mut w =
+        World::with(|context, _| context.set(id::PROFILE, described("Lunch", "every noon")));
+    let group = w.id.clone();
+    assert_eq!(w.us.info(&group).description, "every noon");
+    // The committer lets stand what the update does not say, so that the state is another one.
+    let merged = Some(vec![(id::PROFILE, Some(described("Dinner", "every noon")))]);
+    let event = w.ann.commit_event(Change {
+        updates: merged,
+        path: false,
+        ..by_value(vec![rename("Dinner")])
+    });
+    assert_eq!(w.refuses(&event), (InvalidSignature, "D4-7"));
+    w.ann.forgets();
+    // A part of a state is none: the name alone, without the length of a description.
+    let whole = profile("Dinner");
+    let part = update(id::PROFILE, &whole[..whole.len() - 1]);
+    let event = w.ann.commit_event(by_value(vec![part]));
+    assert_eq!(w.refuses(&event), (InvalidEncoding, "D4-5f"));
+    w.ann.forgets();
+    let event = w.ann.commit_event(by_value(vec![rename("Dinner")]));
+    w.us.applies(&event);
+    let info = w.us.info(&group);
+    assert_eq!((info.name.as_str(), info.description.as_str()), ("Dinner", ""));
+}
+
+/// Members seal what they say under the key of the state that they say it in. Somebody who has both keys may seal it
+/// again under the other one: that must not condemn it, for it belongs to a branch that may yet win.
+// shows: D2-10
+#[test]
+fn a_message_of_one_branch_under_the_key_of_another() {
+    let mut w = World::new();
+    let group = w.id.clone();
+    let ann = w.ann.commit_event(by_value(vec![rename("of ann")]));
+    let ada = w.ada.commit_event(by_value(vec![rename("of ada")]));
+    for event in [&ann, &ada] {
+        w.us.takes(event);
+    }
+    w.ann.merges();
+    w.ada.merges();
+    let (followed, other) = match w.us.info(&group).name.as_str() {
+        "of ann" => (Who::Ann, Who::Ada),
+        _ => (Who::Ada, Who::Ann),
+    };
+    let payload = w.peer(other).payload("on the other branch").to_json();
+    let bytes = w.peer(other).encrypts(payload.as_bytes());
+    let event = w.peer(followed).seals(&bytes);
+    let verdict = w.us.takes(&event).verdict;
+    assert!(!matches!(verdict, Verdict::Rejected(_)), "{verdict:?}");
+    assert!(w.us.texts(&group).is_empty(), "nothing of a branch that has not won is shown");
+    // What opens on neither branch is refused.
+    let mut garbled = w.peer(other).encrypts(payload.as_bytes());
+    *garbled.last_mut().unwrap() ^= 1;
+    let event = w.peer(followed).seals(&garbled);
+    assert_eq!(w.refuses(&event), (InvalidEncoding, "D2-6"));
+    // The other branch gets longer, and wins.
+    let longer = w.peer(other).commit_event(self_update());
+    let verdict = w.us.takes(&longer).verdict;
+    assert!(matches!(verdict, Verdict::Applied | Verdict::Deferred(DeferredReason::Rival)));
+    w.us.clock.advance_millis(6_000);
+    w.us.engine.tick().unwrap();
+    assert_eq!(w.us.texts(&group), ["on the other branch"]);
+}

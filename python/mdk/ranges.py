@@ -1,0 +1,20 @@
+"""Numbers of a caller: within their range, or InvalidInput with the field, the limit and the value."""
+
+from .errors import InvalidInput
+
+
+def within(field: str, value: int, low: int, high: int | None = None) -> int:
+    """The number, if it is from `low` to `high`; None means that there is no largest one.
+
+    Raises:
+        InvalidInput: it is not.
+    """
+    if value < low:
+        raise InvalidInput(
+            f"{field}: too small (least {low}, got {value})", field=field, limit=low, value=value
+        )
+    if high is not None and value > high:
+        raise InvalidInput(
+            f"{field}: too large (limit {high}, got {value})", field=field, limit=high, value=value
+        )
+    return value
