@@ -20,6 +20,7 @@ from mdk import (
     DatabaseKey,
     Delivery,
     Event,
+    Group,
     GroupState,
     Joined,
     Keys,
@@ -304,44 +305,53 @@ def test_the_interpreter_may_end_at_any_moment() -> None:
     assert [process.returncode for process in running] == [0] * len(running), said
 
 
-async def test_the_loop_is_never_blocked(make_client: MakeClient) -> None:
+async def test_the_loop_is_never_blocked(relay: LocalRelay, tmp_path: Path) -> None:
     """While the engine works, the loop turns: no turn takes as long as a busy engine keeps its lock."""
-    alice = await make_client("alice")
+    database, key = tmp_path / "a" / "mdk.db", DatabaseKey.raw(KEY)
+    async with impatient(Client.open(database, key=key, relays=[relay.url])) as alice:
+        group = await alice.groups.create("mine")
+        # A busy machine may stop the loop as well, so one good attempt is enough.
+        held, turns = 0.5, list[float]()
+        while not turns or min(turns) >= held / 2:
+            assert len(turns) < 5, turns
+            turns.append(await longest_turn(alice, group, held))
+
+
+async def longest_turn(alice: Client, group: Group, held: float) -> float:
+    """The longest turn of the loop, in seconds, beside a call that keeps the engine's lock for a while."""
     loop = asyncio.get_running_loop()
-    longest = 0.0
+    longest, before, begun = 0.0, loop.time(), asyncio.Event()
 
     async def turn() -> None:
-        nonlocal longest
-        before = loop.time()
+        nonlocal longest, before
         while True:
-            await asyncio.sleep(0)
             now = loop.time()
             longest, before = max(longest, now - before), now
+            await asyncio.sleep(0)
 
-    held = 0.5
     engine = alice.engine
 
     def hold() -> None:
-        # A call that keeps the engine's lock for a while.
         def slow(_progress: object) -> None:
+            loop.call_soon_threadsafe(begun.set)
             end = time.monotonic() + held
             while time.monotonic() < end:
                 time.sleep(0.01)
             raise KeyError("enough")
 
-        with pytest.raises((KeyError, errors.MdkError)):
+        with pytest.raises(KeyError):
             engine.verify(progress=slow)
 
-    group = await alice.groups.create("mine")
     turning = asyncio.create_task(turn())
-    holding = asyncio.get_running_loop().run_in_executor(None, hold)
+    holding = loop.run_in_executor(None, hold)
+    await begun.wait()
     await group.send("waits for the lock, not the loop")
     assert group.name == "mine"
     assert len(alice.groups) == 1
     alice.stats()
     await holding
     turning.cancel()
-    assert longest < held / 2
+    return longest
 
 
 async def test_two_accounts_over_one_pool(relay: LocalRelay) -> None:

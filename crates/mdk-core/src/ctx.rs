@@ -176,7 +176,7 @@ impl<'a> Ctx<'a, '_> {
             // rule: D6-8 while a branch is known that would take us back, what belongs to it is asked for
             let returning = row.status != GroupStatus::Disbanded && row.pass.contested != 0;
             // An inviter's relays are not to be dialled before the invite is accepted.
-            if group::is_over(row.status) && !returning || group::join::is_invited(row.status) {
+            if group::is_over(row.status) && !returning || group::invites::is_invited(row.status) {
                 continue;
             }
             let ids: Vec<String> =

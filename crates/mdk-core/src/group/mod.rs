@@ -7,12 +7,14 @@ use join::UNROUTED;
 
 pub(crate) mod create;
 pub(crate) mod epoch;
+pub(crate) mod invites;
 pub(crate) mod join;
 pub(crate) mod leave;
 pub(crate) mod members;
 mod rival;
 pub(crate) mod settings;
 pub(crate) mod update;
+pub(crate) mod waiting;
 
 /// Whether the MLS state of a group in this status is gone.
 pub(crate) fn is_over(status: GroupStatus) -> bool {

@@ -12,7 +12,7 @@ use crate::converge::branch::Auth;
 use crate::converge::gaps::created_at;
 use crate::ctx::Ctx;
 use crate::error::Result;
-use crate::group::join::is_gift_wrap;
+use crate::group::waiting::is_gift_wrap;
 use crate::inbound::order::Place;
 
 /// Entries of [`Dates`] above twice what is held, over which they are made anew.

@@ -6,7 +6,7 @@ use mdk_wire::{ContentId, GroupId};
 use crate::converge::gaps::ours_from;
 use crate::engine::Engine;
 use crate::error::Result;
-use crate::group::join::is_gift_wrap;
+use crate::group::waiting::is_gift_wrap;
 
 /// Work that is not done, and how much is kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

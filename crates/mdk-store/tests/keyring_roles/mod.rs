@@ -274,10 +274,18 @@ pub fn slow() {
     signal("-STOP");
     let home = Home::new();
     for home in [&home, &old] {
-        let start = Instant::now();
-        assert_eq!(home.refused(&key), OpenError::KeyringTimeout { seconds: 1 });
-        let took = start.elapsed();
-        assert!(took >= Duration::from_millis(990) && took < Duration::from_secs(5), "{took:?}");
+        let timed = || {
+            let start = Instant::now();
+            assert_eq!(home.refused(&key), OpenError::KeyringTimeout { seconds: 1 });
+            start.elapsed()
+        };
+        // A busy machine may hold up one attempt; another limit than the one that was given holds up each.
+        let took: Vec<_> = (0..3)
+            .map(|_| timed())
+            .inspect(|took| assert!(*took >= Duration::from_millis(990), "{took:?}"))
+            .take_while(|took| *took >= Duration::from_secs(5))
+            .collect();
+        assert!(took.len() < 3, "{took:?}");
     }
     assert!(home.files().is_empty());
     signal("-CONT");

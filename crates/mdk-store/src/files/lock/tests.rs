@@ -92,10 +92,16 @@ fn waiting_lasts_as_long_as_was_said() {
     let home = tempfile::tempdir().unwrap();
     let place = place(home.path());
     let lock = OwnerLock::take(&place, Duration::ZERO).unwrap();
-    let start = Instant::now();
     let wait = Duration::from_millis(60);
-    assert!(matches!(OwnerLock::take(&place, wait), Err(OpenError::Busy { pid: Some(_) })));
-    assert!(start.elapsed() >= wait && start.elapsed() < wait * 50, "{:?}", start.elapsed());
+    let timed = || {
+        let start = Instant::now();
+        assert!(matches!(OwnerLock::take(&place, wait), Err(OpenError::Busy { pid: Some(_) })));
+        start.elapsed()
+    };
+    // A busy machine makes some of these longer, and none shorter.
+    let took: Vec<_> = (0..10).map(|_| timed()).collect();
+    let shortest = took.iter().min().expect("ten of them");
+    assert!(*shortest >= wait && *shortest < wait * 5, "{took:?}");
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| OwnerLock::take(&place, Duration::from_secs(60)).map(drop));
         drop(lock);

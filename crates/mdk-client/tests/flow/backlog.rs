@@ -1,0 +1,89 @@
+//! What waits on a relay for somebody who was away.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mdk_client::ClientOptions;
+use mdk_client::local_relay::{LocalRelay, LocalRelayOptions};
+use mdk_core::GroupUpdate;
+use mdk_wire::Keys;
+
+use crate::busy::{Busy, counted, is_linear};
+use crate::kit::{Paced, Person, database, options, pool, soon};
+
+/// What `parts` times `each` messages with a commit between two parts cost somebody who was away.
+async fn waits(parts: usize, each: usize, busy: Arc<Busy>) -> Duration {
+    let paging = LocalRelayOptions { page_limit: Some(100), ..LocalRelayOptions::default() };
+    let relay = LocalRelay::start(paging).await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("bob.db");
+    let keys = Keys::generate();
+    let clock = Arc::new(Paced::default());
+    let engine = database(&path, &keys, clock.clone());
+    let bob = Person::start(engine, keys.clone(), options(&[relay.url()]), pool()).await;
+    let alice = Person::at(clock.clone(), options(&[relay.url()])).await;
+    bob.ready().await;
+    alice.ready().await;
+    let group = alice.founds(&[relay.url()], &[&bob]).await;
+    bob.renewed(&group).await;
+    let epoch = bob.with(|engine| engine.group(&group)).unwrap().epoch;
+    alice
+        .until("the self-update", |engine| {
+            (engine.group(&group).unwrap().epoch == epoch).then_some(())
+        })
+        .await;
+    drop(bob.close().await);
+
+    let mut said = Vec::new();
+    for part in 0..parts {
+        for n in 0..each {
+            said.push(format!("{part}.{n}"));
+            alice.says(&group, &said[said.len() - 1]).await;
+            clock.pass(Duration::from_millis(500));
+        }
+        // What was said in an epoch goes out before its end.
+        alice.sent().await;
+        if part + 1 < parts {
+            let (name, group) = (format!("part {part}"), group.clone());
+            let rename = move |engine: &mut mdk_core::Engine| {
+                let update = GroupUpdate { name: Some(name.clone()), ..GroupUpdate::default() };
+                engine.update_group(&group, update)
+            };
+            clock.pass(Duration::from_secs(2));
+            soon("a commit", alice.commit(rename)).await.unwrap();
+            clock.pass(Duration::from_secs(2));
+        }
+    }
+    let slow = ClientOptions { page_limit: 500, ..options(&[relay.url()]) };
+    let engine = database(&path, &keys, clock.clone());
+    let before = busy.so_far();
+    let bob = Person::start(engine, keys, slow, pool()).await;
+    bob.ready().await;
+    let took = busy.so_far() - before;
+    let stats = bob.client.stats();
+    bob.reads(&group, &said.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    assert_eq!(bob.told().len(), said.len(), "each once");
+    // As they were said, although a relay sorts what is of one second by chance.
+    assert_eq!(bob.told(), said);
+    assert_eq!(bob.texts(&group), said);
+    assert_eq!(
+        bob.with(|engine| engine.group(&group)).unwrap().name,
+        format!("part {}", parts - 2)
+    );
+    // The second with the oldest event of each page is asked for twice, and no more.
+    let events = (parts * each + parts - 1) as u64;
+    assert!((events..events * 4 / 3).contains(&stats.backlog_fetched), "{stats:?}");
+    assert_eq!(stats.possible_gaps, 0);
+    assert_eq!(stats.backlog_processed, stats.backlog_fetched, "{stats:?}");
+    assert_eq!(soon("sync", bob.client.sync()).await.unwrap(), 0, "nothing is left");
+    took
+}
+
+/// A relay that gives a hundred at a time, the newest first. The cost is linear in the number of events: eight times as
+/// many take less than sixteen times as much.
+#[test]
+fn five_thousand_messages_and_twenty_commits_in_pages_of_a_hundred() {
+    let few = || counted(|busy| waits(6, 100, busy));
+    let many = || counted(|busy| waits(21, 239, busy));
+    is_linear(few, many, 16).unwrap();
+}

@@ -1,0 +1,279 @@
+//! People with clients of their own, over real engines and real relays.
+#![allow(unreachable_pub)]
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use mdk_client::local_relay::{LocalRelay, LocalRelayOptions};
+use mdk_client::{Client, ClientOptions, EngineAccess, Pool, PoolOptions, SharedEngine};
+use mdk_core::{
+    Clock, Config, Engine, Error, EventBody, GroupInfo, Message, NewGroup, NewMessage, SystemClock,
+};
+use mdk_store::{DatabaseKey, OpenOptions};
+use mdk_wire::{Event, EventId, GroupId, Keys, PublicKey, Secret};
+
+/// Nothing in these tests takes as long, on however busy a machine.
+pub const LONG: Duration = Duration::from_secs(60);
+
+pub fn pool() -> Pool {
+    Pool::new(PoolOptions {
+        allow_loopback: true,
+        reconnect_min: Duration::from_millis(20),
+        reconnect_max: Duration::from_millis(200),
+        connect_timeout: Duration::from_secs(5),
+        ..PoolOptions::default()
+    })
+}
+
+pub fn options(relays: &[&str]) -> ClientOptions {
+    ClientOptions {
+        relays: relays.iter().map(|&relay| relay.to_owned()).collect(),
+        request_timeout: Duration::from_secs(5),
+        retry_min: Duration::from_millis(20),
+        retry_max: Duration::from_millis(300),
+        tick_every: Duration::from_millis(50),
+        self_update_after_join: Duration::from_millis(30),
+        ..ClientOptions::default()
+    }
+}
+
+pub async fn relay() -> LocalRelay {
+    LocalRelay::start(LocalRelayOptions::default()).await.unwrap()
+}
+
+/// Waits until something is true of what the relay has.
+pub async fn until(relay: &LocalRelay, what: &str, mut f: impl FnMut() -> bool) {
+    let mut changes = relay.changes();
+    soon(what, async {
+        while !f() {
+            changes.changed().await.unwrap();
+        }
+    })
+    .await;
+}
+
+/// Waits for `future` as long as is reasonable.
+pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(LONG, future).await.unwrap_or_else(|_| panic!("too slow: {what}"))
+}
+
+pub struct Person {
+    pub client: Client,
+    pub engine: Arc<SharedEngine>,
+    pub keys: Keys,
+    pub pool: Pool,
+}
+
+impl Person {
+    /// An account in memory, started.
+    pub async fn new(options: ClientOptions) -> Self {
+        let keys = Keys::generate();
+        let engine = Engine::in_memory(keys.clone(), config(), Arc::new(SystemClock)).unwrap();
+        Self::start(engine, keys, options, pool()).await
+    }
+
+    /// An account in a file, started.
+    pub async fn open(path: &Path, keys: Keys, options: ClientOptions) -> Self {
+        let engine = database(path, &keys, Arc::new(SystemClock));
+        Self::start(engine, keys, options, pool()).await
+    }
+
+    /// An account in memory whose engine has another time.
+    pub async fn at(clock: Arc<dyn Clock>, options: ClientOptions) -> Self {
+        let keys = Keys::generate();
+        let engine = Engine::in_memory(keys.clone(), config(), clock).unwrap();
+        Self::start(engine, keys, options, pool()).await
+    }
+
+    pub async fn start(engine: Engine, keys: Keys, options: ClientOptions, pool: Pool) -> Self {
+        let engine = SharedEngine::new(engine);
+        let client = Client::new(engine.clone(), keys.clone(), options, pool.clone()).unwrap();
+        client.start().await.unwrap();
+        Self { client, engine, keys, pool }
+    }
+
+    pub fn key(&self) -> PublicKey {
+        self.keys.public_key()
+    }
+
+    pub async fn ready(&self) {
+        match tokio::time::timeout(LONG, self.client.ready()).await {
+            Ok(ready) => ready.unwrap(),
+            Err(_) => panic!("not ready; {:?}; {:?}", self.client.stats(), self.client.status()),
+        }
+    }
+
+    /// Uses the engine as a program does. Tests run on several threads.
+    pub fn with<T>(&self, f: impl FnOnce(&mut Engine) -> T + Send) -> T
+    where
+        T: Send,
+    {
+        let mut result = None;
+        self.engine.run(Box::new(|engine| result = Some(f(engine)))).unwrap();
+        result.unwrap()
+    }
+
+    /// Waits until `f` gives something; looks whenever the client says that something changed.
+    pub async fn until<T: Send>(
+        &self,
+        what: &str,
+        mut f: impl FnMut(&mut Engine) -> Option<T> + Send,
+    ) -> T {
+        let mut changes = self.client.changes();
+        let wait = async {
+            loop {
+                changes.borrow_and_update();
+                if let Some(value) = self.with(&mut f) {
+                    return value;
+                }
+                changes.changed().await.unwrap();
+            }
+        };
+        match tokio::time::timeout(LONG, wait).await {
+            Ok(value) => value,
+            Err(_) => {
+                panic!("too slow: {what}; {:?}; {:?}", self.client.stats(), self.client.status())
+            }
+        }
+    }
+
+    pub async fn key_package_of(&self, who: &Person) -> Event {
+        let who = who.key();
+        let found = soon("key packages", self.client.find_key_packages(&who)).await.unwrap();
+        self.with(|engine| engine.select_key_package(&found)).unwrap().expect("a usable one")
+    }
+
+    /// Founds a group with others, who join.
+    pub async fn founds(&self, relays: &[&str], others: &[&Person]) -> GroupId {
+        let mut members = Vec::new();
+        for other in others {
+            members.push(self.key_package_of(other).await);
+        }
+        let new = NewGroup {
+            name: "group".to_owned(),
+            relays: relays.iter().map(|&relay| relay.to_owned()).collect(),
+            members,
+            ..NewGroup::default()
+        };
+        let info = soon("founding", self.commit(move |engine| engine.create_group(new.clone())));
+        let group = info.await.unwrap().id;
+        for other in others {
+            assert_eq!(other.joins().await, group);
+        }
+        group
+    }
+
+    pub async fn commit(
+        &self,
+        f: impl FnMut(&mut Engine) -> mdk_core::Result<mdk_core::Pending> + Send + 'static,
+    ) -> mdk_client::Result<GroupInfo> {
+        self.client.commit(f).await
+    }
+
+    /// Accepts the next invite.
+    pub async fn joins(&self) -> GroupId {
+        let invite = self.until("invite", |engine| engine.invites().unwrap().pop()).await;
+        let group = self.with(|engine| engine.accept(&invite.id)).unwrap().id;
+        self.client.nudge();
+        group
+    }
+
+    /// Until every leaf has keys of its own choice: nothing commits by itself after that.
+    pub async fn renewed(&self, group: &GroupId) {
+        self.until("self-update", |engine| {
+            let due = engine.needs_self_update(7 * 86_400).unwrap();
+            (!due.contains(group)).then_some(())
+        })
+        .await;
+    }
+
+    /// Sends, as soon as the group can be written in.
+    pub async fn says(&self, group: &GroupId, text: &str) -> EventId {
+        let id = self
+            .until("sending", |engine| {
+                let new = NewMessage { text: text.to_owned(), kind: 9, ..NewMessage::default() };
+                match engine.create_message(group, new) {
+                    Ok(outgoing) => Some(outgoing.message.id),
+                    Err(Error::CommitPending | Error::Settling { .. }) => None,
+                    Err(error) => panic!("{error}"),
+                }
+            })
+            .await;
+        self.client.nudge();
+        id
+    }
+
+    pub fn history(&self, group: &GroupId) -> Vec<Message> {
+        self.with(|engine| engine.messages(group, 100_000, None, None)).unwrap()
+    }
+
+    pub fn texts(&self, group: &GroupId) -> Vec<String> {
+        self.history(group).into_iter().map(|message| message.text).collect()
+    }
+
+    /// Waits until exactly these are there, in any order, and each once.
+    pub async fn reads(&self, group: &GroupId, texts: &[&str]) {
+        let mut wanted: Vec<&str> = texts.to_vec();
+        wanted.sort_unstable();
+        self.until(&format!("reading {} messages", texts.len()), |engine| {
+            let messages = engine.messages(group, 100_000, None, None).unwrap();
+            (messages.len() >= wanted.len()).then_some(())
+        })
+        .await;
+        let mut texts = self.texts(group);
+        texts.sort_unstable();
+        assert_eq!(texts, wanted);
+    }
+
+    /// Texts of others' `MessageReceived` events, so each time that a program is told of a message.
+    pub fn told(&self) -> Vec<String> {
+        let events = self.with(|engine| engine.events(0, 1_000_000)).unwrap();
+        let texts = events.into_iter().filter_map(|event| match event.body {
+            EventBody::MessageReceived { message } if !message.is_mine => Some(message.text),
+            _ => None,
+        });
+        texts.collect()
+    }
+
+    /// Waits until the outbox has nothing that a relay could still take.
+    pub async fn sent(&self) {
+        self.until("empty outbox", |engine| engine.outbox(1).unwrap().is_empty().then_some(()))
+            .await;
+    }
+
+    pub async fn close(self) -> Engine {
+        soon("closing", self.client.close(Duration::from_secs(10))).await;
+        self.engine.take().unwrap()
+    }
+}
+
+pub fn database(path: &Path, keys: &Keys, clock: Arc<dyn Clock>) -> Engine {
+    let key = DatabaseKey::Raw(Secret::new([7; 32]));
+    Engine::open(path, keys.clone(), &key, &OpenOptions::default(), config(), clock).unwrap()
+}
+
+/// The system's time, half an hour ago, and a little faster with each message: what takes a moment here has taken its
+/// time. Shared by all who take part.
+#[derive(Default)]
+pub struct Paced(AtomicU64);
+
+impl Paced {
+    pub fn pass(&self, time: Duration) {
+        self.0.fetch_add(u64::try_from(time.as_millis()).unwrap(), Ordering::SeqCst);
+    }
+}
+
+impl Clock for Paced {
+    fn now_millis(&self) -> u64 {
+        SystemClock.now_millis() - 1_800_000 + self.0.load(Ordering::SeqCst)
+    }
+}
+
+pub fn config() -> Config {
+    let mut config = Config::default();
+    config.settle_quiet_millis = 100;
+    config.settle_max_millis = 500;
+    config
+}

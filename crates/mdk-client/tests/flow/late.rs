@@ -1,0 +1,172 @@
+//! What could not be published for a long time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mdk_client::ClientOptions;
+use mdk_core::{Clock as _, NewMessage, SystemClock};
+use mdk_wire::{Keys, UnsignedEvent};
+
+use crate::busy::{Busy, counted, is_linear};
+use crate::kit::{Person, options, relay, soon, until};
+
+/// Written without a network, published when the group is six epochs further. Those who write see where the group is
+/// before they publish, and nobody can read what belongs to an epoch that is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_written_epochs_ago_can_be_read() {
+    let relay = relay().await;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("alice.db");
+    let keys = Keys::generate();
+    let alice = Person::open(&path, keys.clone(), options(&[relay.url()])).await;
+    let bob = Person::new(options(&[relay.url()])).await;
+    alice.ready().await;
+    bob.ready().await;
+    let group = alice.founds(&[relay.url()], &[&bob]).await;
+    bob.renewed(&group).await;
+    let epoch = bob.with(|engine| engine.group(&group)).unwrap().epoch;
+    alice
+        .until("the self-update", |engine| {
+            (engine.group(&group).unwrap().epoch == epoch).then_some(())
+        })
+        .await;
+    alice.sent().await;
+    relay.pause().await;
+    let said = ["late 0", "late 1", "late 2"];
+    for text in said {
+        alice.says(&group, text).await;
+    }
+    soon("closing", alice.client.close(Duration::ZERO)).await;
+    drop(alice.engine.take());
+    relay.resume().await.unwrap();
+    for _ in 0..6 {
+        let group = group.clone();
+        soon("a commit", bob.commit(move |engine| engine.self_update(&group))).await.unwrap();
+    }
+    let alice = Person::open(&path, keys, options(&[relay.url()])).await;
+    bob.reads(&group, &said).await;
+    assert_eq!(bob.told(), said);
+    alice.sent().await;
+    assert_eq!(alice.texts(&group), said);
+}
+
+/// What it takes to close with so many messages to publish: processor time, and rows of the outbox that were looked
+/// at. With `refusing`, the relay puts off what it gets until all that is in the outbox was looked through for something else.
+async fn drains(count: usize, refusing: bool, busy: Arc<Busy>) -> (Duration, u64) {
+    let relay = relay().await;
+    let alice = Person::new(options(&[relay.url()])).await;
+    let bob = Person::new(options(&[relay.url()])).await;
+    alice.ready().await;
+    bob.ready().await;
+    let group = alice.founds(&[relay.url()], &[&bob]).await;
+    bob.renewed(&group).await;
+    alice.sent().await;
+    drop(bob.close().await);
+    relay.pause().await;
+    alice
+        .until("the group", |engine| {
+            for n in 0..count {
+                let text = n.to_string();
+                let new = NewMessage { text, kind: 9, ..NewMessage::default() };
+                if engine.create_message(&group, new).is_err() {
+                    assert_eq!(n, 0);
+                    return None;
+                }
+            }
+            Some(())
+        })
+        .await;
+    let looks = || alice.client.stats().outbox_looks;
+    if refusing {
+        relay.refuse(Some([445].into()), "rate-limited: slow down");
+    }
+    alice.client.nudge();
+    relay.resume().await.unwrap();
+    if refusing {
+        let mut refused = None;
+        let all_read = |engine: &mut mdk_core::Engine| {
+            let first = engine.outbox(1).unwrap();
+            if first[0].results[0].attempts == 0 {
+                return None;
+            }
+            // Nothing leaves the outbox, so that all of it is looked through.
+            let from = *refused.get_or_insert_with(looks);
+            (looks() >= from + 3 * count as u64).then_some(())
+        };
+        alice.until("looking for something else", all_read).await;
+        relay.refuse(Some([].into()), "");
+    }
+    let (before, started) = (looks(), busy.so_far());
+    soon("closing", alice.client.close(crate::kit::LONG)).await;
+    let (looked, took) = (looks() - before, busy.so_far() - started);
+    let mut engine = alice.engine.take().unwrap();
+    assert!(engine.outbox(1).unwrap().is_empty());
+    assert!(relay.events(445).len() >= count);
+    (took, looked)
+}
+
+const FEW: usize = 100;
+const MANY: usize = 800;
+/// Between eight times the work and its square.
+const BETWEEN: u32 = 22;
+
+#[test]
+fn closing_with_many_messages_costs_what_is_linear_in_their_number() {
+    let of = |count| move || counted(|busy| drains(count, false, busy)).0;
+    is_linear(of(FEW), of(MANY), BETWEEN).unwrap();
+}
+
+/// However much of the outbox was read while all of it had to wait.
+#[test]
+fn sending_after_a_wait_looks_at_as_many_rows_for_each_message() {
+    let [few, many] = [FEW, MANY].map(|count| counted(|busy| drains(count, true, busy)).1);
+    println!("{few} rows for {FEW} messages, {many} rows for {MANY}");
+    assert!(many < few * u64::from(BETWEEN), "{few} rows, then {many}");
+}
+
+/// What bob's list of inbox relays says is out of date: those are dead for good, or do not want him any more.
+async fn invites_past(refuses: bool) {
+    let (home, old) = (relay().await, relay().await);
+    let hasty = ClientOptions {
+        welcome_patience: if refuses { crate::kit::LONG } else { Duration::ZERO },
+        ..options(&[home.url()])
+    };
+    let alice = Person::new(hasty).await;
+    let bob = Person::new(options(&[home.url()])).await;
+    alice.ready().await;
+    bob.ready().await;
+    let lists = |kind| {
+        let (home, bob) = (&home, bob.key().to_hex());
+        move || home.events(kind).iter().any(|event| event.contains(&bob))
+    };
+    until(&home, "bob's inbox list", lists(10_050)).await;
+    until(&home, "bob's relay list", lists(10_002)).await;
+    let created_at = SystemClock.now_millis() / 1000 + 5;
+    let tags = vec![vec!["relay".to_owned(), old.url().to_owned()]];
+    let list =
+        UnsignedEvent { pubkey: bob.key(), created_at, kind: 10_050, tags, content: String::new() };
+    let (list, relays) = (list.sign(&bob.keys), [home.url().to_owned()]);
+    bob.with(|engine| engine.enqueue(&list, &relays)).unwrap();
+    bob.client.nudge();
+    bob.sent().await;
+    if refuses {
+        old.refuse(None, "blocked: you are unknown here");
+    } else {
+        old.pause().await;
+    }
+    let group = alice.founds(&[home.url()], &[&bob]).await;
+    alice.says(&group, "found you").await;
+    bob.reads(&group, &["found you"]).await;
+    assert_eq!(home.count(1059).await, 1);
+    assert_eq!(old.count(1059).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invite_outlives_the_death_of_its_recipients_inbox() {
+    invites_past(false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invite_that_an_inbox_refuses_for_good_goes_elsewhere() {
+    invites_past(true).await;
+}

@@ -1,0 +1,77 @@
+//! How long a message takes, and how long many accounts. Printed; only gross regressions fail. `MDK_ACCOUNTS=500` takes
+//! more of them.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mdk_client::{Client, ClientOptions, SharedEngine};
+use mdk_core::{Config, Engine, SystemClock};
+use mdk_wire::Keys;
+
+use crate::kit::{Person, options, pool, relay, soon};
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn from_send_to_the_other_members_event() {
+    let relay = relay().await;
+    let dir = tempfile::tempdir().unwrap();
+    let (a, b) = (dir.path().join("a.db"), dir.path().join("b.db"));
+    let alice = Person::open(&a, Keys::generate(), options(&[relay.url()])).await;
+    let bob = Person::open(&b, Keys::generate(), options(&[relay.url()])).await;
+    alice.ready().await;
+    bob.ready().await;
+    let group = alice.founds(&[relay.url()], &[&bob]).await;
+    bob.renewed(&group).await;
+    let (mut there, mut sent, mut trips) = (Vec::new(), Vec::new(), Vec::new());
+    for n in 0..100 {
+        let text = n.to_string();
+        // The relay's own round trip, at the same time on the same machine: an event that it has already.
+        let known = relay.events(445).pop().unwrap();
+        let start = Instant::now();
+        alice.pool.publish(relay.url(), &alice.key(), &known, crate::kit::LONG).await;
+        trips.push(start.elapsed());
+        let start = Instant::now();
+        let id = alice.says(&group, &text).await;
+        sent.push(start.elapsed());
+        bob.until("the message", |engine| engine.message(&group, &id).ok()).await;
+        there.push(start.elapsed());
+    }
+    let (sent, there, trip) = (median(sent), median(there), median(trips));
+    println!("send {sent:?}, to the other's event {there:?}, a round trip {trip:?}");
+    // A busy machine is slow for both.
+    let bound = Duration::from_millis(100).max(trip * 40);
+    assert!(there < bound, "{there:?}, a round trip {trip:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_accounts_share_connections() {
+    let accounts = std::env::var("MDK_ACCOUNTS").ok().and_then(|n| n.parse().ok()).unwrap_or(60);
+    let relay = relay().await;
+    let pool = pool();
+    let usual = ClientOptions { relays: vec![relay.url().to_owned()], ..ClientOptions::default() };
+    let start = Instant::now();
+    let mut clients = Vec::new();
+    for _ in 0..accounts {
+        let keys = Keys::generate();
+        let engine =
+            Engine::in_memory(keys.clone(), Config::default(), Arc::new(SystemClock)).unwrap();
+        let engine = SharedEngine::new(engine);
+        let client = Client::new(engine, keys, usual.clone(), pool.clone()).unwrap();
+        client.start().await.unwrap();
+        clients.push(client);
+    }
+    for client in &clients {
+        soon("ready", client.ready()).await.unwrap();
+    }
+    println!("{accounts} accounts ready in {:?}", start.elapsed());
+    let connections = relay.connections();
+    println!("over {connections} connections");
+    assert!(connections <= accounts / 4 + 1, "they share connections");
+    for client in &clients {
+        client.close(Duration::ZERO).await;
+    }
+}

@@ -1,0 +1,240 @@
+//! Worlds by seed: relays die, restart empty, refuse and repeat, clients are killed. What was said arrives at everybody,
+//! once. `MDK_WORLDS=200` runs more of them, `MDK_SEED=7` one.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use mdk_client::local_relay::{Faults, LocalRelay};
+use mdk_core::{Error, GroupUpdate, NewMessage};
+use mdk_wire::{GroupId, Keys};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{RngCore, SeedableRng};
+
+use crate::kit::{Person, options, relay};
+
+/// How long what is on its way takes at most.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+struct Member {
+    person: Option<Person>,
+    path: PathBuf,
+    keys: Keys,
+    said: usize,
+}
+
+struct World {
+    random: ChaCha8Rng,
+    relays: Vec<LocalRelay>,
+    members: Vec<Member>,
+    group: GroupId,
+    said: Vec<String>,
+    log: Vec<String>,
+}
+
+impl World {
+    fn below(&mut self, most: usize) -> usize {
+        usize::try_from(self.random.next_u32()).unwrap() % most
+    }
+
+    fn urls(&self) -> Vec<String> {
+        self.relays.iter().map(|relay| relay.url().to_owned()).collect()
+    }
+
+    async fn open(&mut self, at: usize) {
+        let urls = self.urls();
+        let urls: Vec<&str> = urls.iter().map(String::as_str).collect();
+        let member = &self.members[at];
+        let person = Person::open(&member.path, member.keys.clone(), options(&urls)).await;
+        self.members[at].person = Some(person);
+    }
+
+    async fn new(seed: u64, dir: &std::path::Path) -> Self {
+        let mut relays = Vec::new();
+        for _ in 0..2 {
+            relays.push(relay().await);
+        }
+        let members = (0..3).map(|n| Member {
+            person: None,
+            path: dir.join(format!("{n}.db")),
+            keys: Keys::generate(),
+            said: 0,
+        });
+        let mut world = Self {
+            random: ChaCha8Rng::seed_from_u64(seed),
+            relays,
+            members: members.collect(),
+            group: GroupId::from_bytes(&[1]).unwrap(),
+            said: Vec::new(),
+            log: Vec::new(),
+        };
+        for at in 0..3 {
+            world.open(at).await;
+        }
+        for member in &world.members {
+            member.person.as_ref().unwrap().ready().await;
+        }
+        let urls = world.urls();
+        let urls: Vec<&str> = urls.iter().map(String::as_str).collect();
+        let people: Vec<&Person> = world.members.iter().flat_map(|m| &m.person).collect();
+        let group = people[0].founds(&urls, &people[1..]).await;
+        for person in &people[1..] {
+            person.renewed(&group).await;
+        }
+        world.group = group;
+        world
+    }
+
+    async fn step(&mut self) {
+        let (what, at, which) = (self.below(100), self.below(3), self.below(2));
+        self.log.push(format!("{what} {at} {which}"));
+        let relay = &self.relays[which];
+        match what {
+            0..=59 => self.say(at),
+            60..=63 => {
+                let name = format!("{}", self.log.len());
+                let group = self.group.clone();
+                let update = GroupUpdate { name: Some(name), ..GroupUpdate::default() };
+                // Whoever is no admin may not, and a group that is busy is left alone.
+                let person = self.members[at].person.as_ref().unwrap();
+                let _ = person.with(|engine| engine.update_group(&group, update).map(drop));
+                person.client.nudge();
+            }
+            64..=71 => relay.pause().await,
+            72..=79 => relay.resume().await.unwrap(),
+            80..=82 => relay.wipe().await,
+            83..=85 => relay.cut().await,
+            86..=88 => relay.refuse(Some([445].into()), "rate-limited: not now"),
+            89..=91 => relay.refuse(Some([].into()), ""),
+            92..=93 => relay.faults(Faults {
+                duplicate: true,
+                reorder: Some(u64::from(self.random.next_u32())),
+                ..Faults::default()
+            }),
+            94..=96 => {
+                let delay = Duration::from_millis(u64::from(self.random.next_u32() % 20));
+                relay.faults(Faults { delay: Some(delay), ..Faults::default() });
+            }
+            _ => {
+                let Person { client, engine, .. } = self.members[at].person.take().unwrap();
+                drop(engine.take());
+                drop(client);
+                self.open(at).await;
+            }
+        }
+        // What is under way gets a different chance each time.
+        for _ in 0..self.below(200) {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn say(&mut self, at: usize) {
+        let member = &mut self.members[at];
+        let text = format!("{at}.{}", member.said);
+        let new = NewMessage { text: text.clone(), kind: 9, ..NewMessage::default() };
+        let person = member.person.as_ref().unwrap();
+        let group = self.group.clone();
+        match person.with(|engine| engine.create_message(&group, new)) {
+            Ok(_) => {
+                member.said += 1;
+                self.said.push(text);
+                person.client.nudge();
+            }
+            Err(Error::CommitPending | Error::Settling { .. }) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Where everybody stands, for whoever looks for the reason.
+    fn tell(&self, said: &[String]) {
+        println!("{:?}", self.log);
+        for (at, person) in self.members.iter().flat_map(|member| &member.person).enumerate() {
+            let texts = person.texts(&self.group);
+            let missing: Vec<_> = said.iter().filter(|s| !texts.contains(s)).collect();
+            let info = person.with(|engine| engine.group(&self.group)).unwrap();
+            println!("{at}: epoch {} {:?}, misses {missing:?}", info.epoch, info.state);
+            println!("{:?}", person.client.stats());
+            for message in person.history(&self.group).iter().filter(|m| m.is_mine) {
+                println!("  {} epoch {} {:?}", message.text, message.epoch, message.delivery);
+            }
+            for item in person.with(|engine| engine.outbox(1000)).unwrap() {
+                println!("  {:?} {:?}", item.purpose, item.results);
+            }
+            for event in person.with(|engine| engine.events(0, 100_000)).unwrap() {
+                let text = format!("{:?}", event.body);
+                if !text.starts_with("Message") && !text.starts_with("Delivery") {
+                    println!("  {}", text.chars().take(70).collect::<String>());
+                }
+            }
+        }
+        for relay in &self.relays {
+            println!("relay up {}, stored 445: {}", relay.is_up(), relay.events(445).len());
+        }
+    }
+
+    async fn end(mut self) {
+        for relay in &self.relays {
+            relay.faults(Faults::default());
+            relay.refuse(Some([].into()), "");
+            relay.resume().await.unwrap();
+        }
+        let said = std::mem::take(&mut self.said);
+        for (at, member) in self.members.iter().enumerate() {
+            let person = member.person.as_ref().unwrap();
+            let mut changes = person.client.changes();
+            let all = async {
+                loop {
+                    changes.borrow_and_update();
+                    let (texts, lost) = (person.texts(&self.group), self.lost());
+                    if said.iter().all(|text| texts.contains(text) || lost.contains(text)) {
+                        break;
+                    }
+                    changes.changed().await.unwrap();
+                }
+            };
+            if tokio::time::timeout(PATIENCE, all).await.is_err() {
+                self.tell(&said);
+                panic!("member {at} misses messages");
+            }
+        }
+        let lost = self.lost();
+        for (at, member) in self.members.iter().enumerate() {
+            let own = format!("{at}.");
+            let news = |text: &&String| !text.starts_with(&own) && !lost.contains(*text);
+            let mut others: Vec<String> = said.iter().filter(news).cloned().collect();
+            let mut told = member.person.as_ref().unwrap().told();
+            told.retain(|text| !lost.contains(text));
+            told.sort_unstable();
+            others.sort_unstable();
+            assert_eq!(told, others, "member {at}");
+        }
+    }
+
+    /// Messages of a branch that lost: marked as such at their author, whom the engine has told so.
+    fn lost(&self) -> Vec<String> {
+        let people = self.members.iter().flat_map(|member| &member.person);
+        let histories = people.flat_map(|person| person.history(&self.group));
+        histories.filter(|message| message.invalidated).map(|message| message.text).collect()
+    }
+}
+
+async fn world(seed: u64) {
+    let dir = tempfile::tempdir().unwrap();
+    let mut world = World::new(seed, dir.path()).await;
+    for _ in 0..80 {
+        world.step().await;
+    }
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_said_arrives_once() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    let seeds = match number("MDK_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("MDK_WORLDS").unwrap_or(20),
+    };
+    for seed in seeds {
+        println!("world {seed}");
+        tokio::spawn(world(seed)).await.unwrap();
+    }
+}

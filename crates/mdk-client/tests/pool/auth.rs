@@ -1,0 +1,372 @@
+//! NIP-42 by account, on one connection.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use mdk_client::{Account, Arrived, ClientError, Origin, Pool, Published};
+use mdk_wire::Event;
+use serde_json::Value;
+
+use crate::kit::*;
+
+const ALL: &str = r#"{"kinds":[1]}"#;
+/// What the pool waits for an authentication, almost.
+const WAIT: Duration = Duration::from_secs(4);
+
+/// Checks an `AUTH` event as NIP-42 wants it.
+fn who(message: &Value, challenge: &str, url: &str) -> String {
+    let event = Event::from_json(message[1].to_string().as_bytes()).expect("signed");
+    assert_eq!(event.kind(), 22_242);
+    let tag = |name: &str| event.tags().iter().find(|tag| tag[0] == name).unwrap()[1].clone();
+    assert_eq!((tag("challenge").as_str(), tag("relay").as_str()), (challenge, url));
+    event.pubkey().to_hex()
+}
+
+/// How a relay asks.
+#[derive(Clone, Copy)]
+struct Manner {
+    /// The challenge comes with the handshake, not with the first refusal.
+    early: bool,
+    /// Only the last account of a connection counts.
+    only_last: bool,
+}
+
+/// Serves only events and requests of authenticated authors; `#p` names who asks.
+async fn strict(manner: Manner) -> Relay {
+    let (sender, url) = tokio::sync::watch::channel(String::new());
+    let relay = Relay::start("", move |mut conn, _| {
+        let url = url.borrow().clone();
+        async move {
+            let mut known: HashSet<String> = HashSet::new();
+            let mut asked = manner.early;
+            if asked {
+                conn.send("[\"AUTH\",\"riddle\"]").await;
+            }
+            while let Some(message) = conn.next().await {
+                match message[0].as_str().unwrap() {
+                    "AUTH" => {
+                        if manner.only_last {
+                            known.clear();
+                        }
+                        known.insert(who(&message, "riddle", &url));
+                        conn.ok(message[1]["id"].as_str().unwrap(), true, "").await;
+                    }
+                    "EVENT" => {
+                        let id = message[1]["id"].as_str().unwrap();
+                        let is_known = known.contains(message[1]["pubkey"].as_str().unwrap());
+                        conn.ok(id, is_known, if is_known { "" } else { "auth-required: you" })
+                            .await;
+                        if !asked {
+                            asked = true;
+                            conn.send("[\"AUTH\",\"riddle\"]").await;
+                        }
+                    }
+                    "REQ" => {
+                        let id = message[1].as_str().unwrap().to_owned();
+                        if known.contains(message[2]["#p"][0].as_str().unwrap()) {
+                            conn.eose(&id).await;
+                        } else {
+                            conn.send(format!("[\"CLOSED\",\"{id}\",\"restricted: you\"]")).await;
+                        }
+                        if !asked {
+                            asked = true;
+                            conn.send("[\"AUTH\",\"riddle\"]").await;
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        }
+    })
+    .await;
+    sender.send(relay.url.clone()).unwrap();
+    relay
+}
+
+fn mine(user: &User) -> String {
+    format!("{{\"#p\":[\"{}\"]}}", user.account.public_key.to_hex())
+}
+
+#[tokio::test]
+async fn two_accounts_authenticate_on_one_connection() {
+    bounded(async {
+        for early in [true, false] {
+            for only_last in [true, false] {
+                let relay = strict(Manner { early, only_last }).await;
+                let pool = Pool::new(options());
+                let mut users = [User::new(16), User::new(16)];
+                for user in &mut users {
+                    pool.open(&relay.url, Origin::User, &user.account).await.unwrap();
+                    user.connected().await;
+                }
+                for user in &mut users {
+                    let key = user.account.public_key;
+                    let page = pool.query(&relay.url, &key, &mine(user), PATIENT).await.unwrap();
+                    assert!(page.complete);
+                    let event = user.event("x").to_json();
+                    let published = pool.publish(&relay.url, &key, &event, PATIENT).await;
+                    assert_eq!(published, Published::Accepted);
+                    pool.subscribe(&relay.url, &key, 1, vec![mine(user)]).await.unwrap();
+                    loop {
+                        match user.next().await {
+                            Arrived::EndOfStored { subscription: 1, .. } => break,
+                            Arrived::Connected { .. } => {}
+                            other => panic!("{other:?}"),
+                        }
+                    }
+                }
+                assert_eq!(relay.connections(), 1);
+            }
+        }
+    })
+    .await;
+}
+
+/// A relay for which a connection is one account: the first that authenticates, and no other.
+#[tokio::test]
+async fn an_account_that_may_not_share_gets_a_connection_of_its_own() {
+    bounded(async {
+        let relay = Relay::start("", |mut conn, _| async move {
+            let mut known: Option<String> = None;
+            conn.send("[\"AUTH\",\"riddle\"]").await;
+            while let Some(message) = conn.next().await {
+                let id = message[1]["id"].as_str().unwrap_or_default().to_owned();
+                let author = message[1]["pubkey"].as_str().unwrap_or_default().to_owned();
+                match message[0].as_str().unwrap() {
+                    "AUTH" => {
+                        let accepted = known.get_or_insert(author.clone()) == &author;
+                        conn.ok(&id, accepted, "").await;
+                    }
+                    "EVENT" if known.as_ref() == Some(&author) => {
+                        conn.ok(&id, true, "").await;
+                    }
+                    "EVENT" => {
+                        conn.ok(&id, false, "auth-required: not you").await;
+                    }
+                    "REQ" => {
+                        let id = message[1].as_str().unwrap().to_owned();
+                        let who = message[2]["#p"][0].as_str().unwrap_or_default();
+                        if known.as_deref() == Some(who) {
+                            conn.eose(&id).await;
+                        } else {
+                            conn.send(format!("[\"CLOSED\",\"{id}\",\"auth-required: not you\"]"))
+                                .await;
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        })
+        .await;
+        let pool = Pool::new(options());
+        let mut users = [User::new(16), User::new(16), User::new(16)];
+        for (n, user) in users.iter_mut().enumerate() {
+            let key = user.account.public_key;
+            pool.open(&relay.url, Origin::User, &user.account).await.unwrap();
+            user.connected().await;
+            let event = user.event("x").to_json();
+            let published = pool.publish(&relay.url, &key, &event, PATIENT).await;
+            assert_eq!(published, Published::Accepted);
+            let page = pool.query(&relay.url, &key, &mine(user), PATIENT).await.unwrap();
+            assert!(page.complete);
+            assert_eq!(relay.connections(), n + 1);
+            if n == 1 {
+                // It had been told Connected for the shared one.
+                assert!(user.disconnected().await.is_some());
+                user.connected().await;
+            }
+        }
+        assert_eq!(pool.connections(), 3);
+        for user in &users {
+            pool.release(&relay.url, &user.account.public_key).await;
+        }
+        assert!(pool.status().is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_relay_that_somebody_else_named_learns_no_name_without_need() {
+    bounded(async {
+        let relay = Relay::start("", |mut conn, _| async move {
+            conn.send("[\"AUTH\",\"who are you\"]").await;
+            conn.polite().await;
+        })
+        .await;
+        let mut options = options();
+        options.allow_loopback = true;
+        let pool = Pool::new(options);
+        let (mut peer, mut own) = (User::new(16), User::new(16));
+        pool.open(&relay.url, Origin::Peer, &peer.account).await.unwrap();
+        pool.open(&relay.url, Origin::User, &own.account).await.unwrap();
+        peer.connected().await;
+        own.connected().await;
+        for user in [&peer, &own] {
+            let key = user.account.public_key;
+            pool.query(&relay.url, &key, ALL, PATIENT).await.unwrap();
+        }
+        assert_eq!(peer.signed.load(Ordering::SeqCst), 0);
+        assert_eq!(own.signed.load(Ordering::SeqCst), 1);
+        assert_eq!(relay.connections(), 2, "the two origins share nothing");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_stranger_is_told_to_fetch_again_once_it_is_known() {
+    bounded(async {
+        let relay = Relay::start("", |mut conn, number| async move {
+            if number > 1 {
+                // A distant relay.
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                conn.send("[\"AUTH\",\"c\"]").await;
+                return conn.polite().await;
+            }
+            // Says nothing of authentication until it has answered, and hid something.
+            let id = conn.subscription().await;
+            conn.eose(&id).await;
+            conn.send("[\"AUTH\",\"c\"]").await;
+            let auth = conn.expect("AUTH").await;
+            conn.ok(auth[1]["id"].as_str().unwrap(), true, "").await;
+            conn.subscription().await;
+        })
+        .await;
+        let pool = Pool::new(options());
+        let mut user = User::new(16);
+        let key = user.account.public_key;
+        pool.open(&relay.url, Origin::User, &user.account).await.unwrap();
+        user.connected().await;
+        assert!(pool.query(&relay.url, &key, ALL, PATIENT).await.unwrap().complete);
+        assert!(matches!(user.next().await, Arrived::Connected { .. }));
+        // On the next connection the authentication comes first.
+        let _ = pool.query(&relay.url, &key, ALL, PATIENT).await;
+        assert!(matches!(user.next().await, Arrived::Disconnected { .. }));
+        assert!(matches!(user.next().await, Arrived::Connected { .. }));
+        assert_eq!(user.signed.load(Ordering::SeqCst), 2, "before Connected, not after");
+        pool.query(&relay.url, &key, ALL, PATIENT).await.unwrap();
+        assert!(user.is_quiet());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn refusals_are_told_and_bounded() {
+    bounded(async {
+        // Never content: refuses each authentication with a new challenge.
+        let relay = Relay::start("", |mut conn, _| async move {
+            let mut n = 0;
+            while let Some(message) = conn.next().await {
+                match message[0].as_str().unwrap() {
+                    "AUTH" => {
+                        let id = message[1]["id"].as_str().unwrap().to_owned();
+                        conn.ok(&id, false, "error: no").await;
+                    }
+                    "EVENT" => {
+                        let id = message[1]["id"].as_str().unwrap().to_owned();
+                        conn.ok(&id, false, "auth-required: more").await;
+                    }
+                    "REQ" => {
+                        let id = message[1].as_str().unwrap().to_owned();
+                        conn.send(format!("[\"CLOSED\",\"{id}\",\"auth-required: more\"]")).await;
+                    }
+                    _ => continue,
+                }
+                n += 1;
+                conn.send(format!("[\"AUTH\",\"{n}\"]")).await;
+            }
+        })
+        .await;
+        let pool = Pool::new(options());
+        let mut user = User::new(16);
+        let key = user.account.public_key;
+        pool.open(&relay.url, Origin::User, &user.account).await.unwrap();
+        user.connected().await;
+        let refused = Published::Refused { reason: "auth-required: more".into(), forever: false };
+        for _ in 0..5 {
+            let event = user.event("x").to_json();
+            assert_eq!(pool.publish(&relay.url, &key, &event, PATIENT).await, refused);
+            let page = pool.query(&relay.url, &key, ALL, PATIENT).await;
+            assert!(matches!(page, Err(ClientError::Refused { .. })), "{page:?}");
+        }
+        assert!(user.signed.load(Ordering::SeqCst) <= 3, "an account tries three times");
+        assert_eq!(relay.connections(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn restricted_after_authentication_is_a_refusal_not_forever() {
+    bounded(async {
+        let relay = Relay::start("", |mut conn, _| async move {
+            conn.send("[\"AUTH\",\"c\"]").await;
+            while let Some(message) = conn.next().await {
+                let id = message[1]["id"].as_str().unwrap_or_default().to_owned();
+                match message[0].as_str().unwrap() {
+                    "AUTH" => conn.ok(&id, true, "").await,
+                    "EVENT" => conn.ok(&id, false, "restricted: members only").await,
+                    _ => true,
+                };
+            }
+        })
+        .await;
+        let pool = Pool::new(options());
+        let mut user = User::new(16);
+        pool.open(&relay.url, Origin::User, &user.account).await.unwrap();
+        user.connected().await;
+        let event = user.event("x").to_json();
+        let answer = pool.publish(&relay.url, &user.account.public_key, &event, PATIENT).await;
+        let reason = "restricted: members only".to_owned();
+        assert_eq!(answer, Published::Refused { reason, forever: false });
+    })
+    .await;
+}
+
+/// At once, and not when the wait for an authentication ends. A busy machine may hold up one of the answers.
+#[tokio::test]
+async fn an_account_that_declines_is_refused_at_once() {
+    bounded(async {
+        let mut took = Vec::new();
+        while took.iter().all(|&took| took >= WAIT) {
+            assert!(took.len() < 5, "{took:?}");
+            let relay = strict(Manner { early: true, only_last: false }).await;
+            let pool = Pool::new(options());
+            let user = User::new(16);
+            let account = Account { sign: Arc::new(|_| None), ..user.account.clone() };
+            let key = account.public_key;
+            pool.open(&relay.url, Origin::User, &account).await.unwrap();
+            let event = user.event("x").to_json();
+            let began = tokio::time::Instant::now();
+            let answer = pool.publish(&relay.url, &key, &event, PATIENT).await;
+            let reason = "auth-required: you".to_owned();
+            assert_eq!(answer, Published::Refused { reason, forever: false });
+            took.push(began.elapsed());
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_refusal_without_a_challenge_ends_with_the_request() {
+    bounded(async {
+        let relay = Relay::start("", |mut conn, _| async move {
+            while let Some(message) = conn.next().await {
+                if message[0] == "EVENT" {
+                    let id = message[1]["id"].as_str().unwrap().to_owned();
+                    conn.ok(&id, false, "auth-required: guess").await;
+                }
+            }
+        })
+        .await;
+        let pool = Pool::new(options());
+        let mut user = User::new(16);
+        pool.open(&relay.url, Origin::User, &user.account).await.unwrap();
+        user.connected().await;
+        let event = user.event("x").to_json();
+        let answer = pool.publish(&relay.url, &user.account.public_key, &event, BRIEF).await;
+        let reason = "auth-required: guess".to_owned();
+        assert_eq!(answer, Published::Refused { reason, forever: false });
+    })
+    .await;
+}

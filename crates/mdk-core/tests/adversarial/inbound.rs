@@ -1,0 +1,411 @@
+//! Group events that break exactly one rule of the envelope, of the payload or of routing, and what follows.
+
+use mdk_core::DeferredReason as Wait;
+use mdk_core::RejectCode::{
+    self, InvalidEncoding as Encoding, InvalidSignature as Signature, StaleEpoch,
+    TransportRejected as Transport, UnknownGroup,
+};
+use mdk_core::Verdict;
+use mdk_wire::v2::component_id as id;
+use mdk_wire::{Event, UnsignedEvent, kind};
+use openmls::prelude::MlsMessageOut;
+use openmls::prelude::tls_codec::Serialize as _;
+use openmls_traits::OpenMlsProvider as _;
+
+use crate::foreign::update;
+use crate::foreign_commits::{Handmade, Who, World, base64, by_value, reenveloped, self_update};
+use crate::kit::received;
+
+/// The rule that is broken, the rule that the rejection names, its category, and the event.
+type Case = (&'static str, &'static str, RejectCode, fn(&mut World) -> Event);
+
+/// Each case in a group of its own: refused as foretold, nothing changed, and the group goes on.
+fn all_refused(cases: &[Case]) {
+    let mut wrong = Vec::new();
+    for (position, (broken, named, code, make)) in cases.iter().enumerate() {
+        let mut world = World::new();
+        let event = make(&mut world);
+        let found = world.judges(&event);
+        if found != Ok((*code, *named)) {
+            wrong
+                .push(format!("case {position} ({broken}): {found:?} instead of {code:?} {named}"));
+        }
+        for who in [Who::Ann, Who::Max] {
+            world.peer(who).forgets();
+        }
+        world.still_follows(Who::Max);
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+fn envelope(change: fn(&mut UnsignedEvent), w: &mut World) -> Event {
+    reenveloped(&w.max.says("hello"), change)
+}
+
+fn tag(name: &str, value: &str) -> Vec<String> {
+    vec![name.into(), value.into()]
+}
+
+#[test]
+fn envelopes() {
+    all_refused(&[
+        ("2.4-11", "2.4-11", Transport, |w| envelope(|e| e.kind = 1, w)),
+        ("2.4-2", "2.4-2", Transport, |w| envelope(|e| e.tags.clear(), w)),
+        ("2.4-2", "2.4-2", Transport, |w| envelope(|e| e.tags.push(e.tags[0].clone()), w)),
+        ("2.4-2", "2.4-2", Transport, |w| {
+            envelope(|e| e.tags[0][1] = e.tags[0][1].to_uppercase(), w)
+        }),
+        ("2.4-2", "2.4-2", Transport, |w| envelope(|e| e.tags[0][1] = "ab".repeat(31), w)),
+        ("2.4-2", "2.4-2", Transport, |w| envelope(|e| e.tags[0].push("more".into()), w)),
+        ("2.4-2", "2.4-2", Transport, |w| envelope(|e| drop(e.tags[0].pop()), w)),
+        ("2.4-3", "2.4-3", Transport, |w| envelope(|e| e.tags.push(tag("t", "x")), w)),
+        ("2.4-3", "2.4-3", Transport, |w| envelope(|e| e.tags.push(tag("expiration", "-1")), w)),
+        ("2.4-3", "2.4-3", Transport, |w| envelope(|e| e.tags.push(tag("expiration", "017")), w)),
+        ("2.4-3", "2.4-3", Transport, |w| {
+            envelope(|e| e.tags.push(tag("expiration", "18446744073709551616")), w)
+        }),
+        ("2.4-3", "2.4-3", Transport, |w| {
+            envelope(|e| e.tags.extend([tag("expiration", "1"), tag("expiration", "1")]), w)
+        }),
+        ("2.4-4", "2.4-4", Encoding, |w| envelope(|e| e.content = base64(&[7; 27]), w)),
+        ("2.4-4", "2.4-4", Encoding, |w| envelope(|e| e.content.clear(), w)),
+        ("D1-4", "D1-4", Encoding, |w| envelope(|e| e.content.insert(0, '-'), w)),
+        ("D1-4", "D1-4", Encoding, |w| envelope(|e| e.content.push('\n'), w)),
+        ("D1-2", "D1-2", UnknownGroup, |w| envelope(|e| e.tags[0][1] = "11".repeat(32), w)),
+    ]);
+}
+
+/// rule: D1-0 and 2.4-1: what is no verified event ends before anything is looked up.
+#[test]
+fn event_json() {
+    let mut w = World::new();
+    let good = w.max.says("hello").to_json();
+    let other = w.max.says("other").to_json();
+    let part = |json: &str, name: &str| {
+        let value: serde_json::Value = serde_json::from_str(json).unwrap();
+        value[name].as_str().unwrap().to_owned()
+    };
+    let swapped = |name: &str| good.replace(&part(&good, name), &part(&other, name));
+    let before = w.us.engine.digest().unwrap();
+    let cases: &[(&str, Vec<u8>, RejectCode)] = &[
+        ("D1-0", b"".to_vec(), Encoding),
+        ("D1-0", b"null".to_vec(), Encoding),
+        ("D1-0", vec![0xff; 40], Encoding),
+        ("D1-0", good.as_bytes()[..good.len() - 1].to_vec(), Encoding),
+        ("D1-0", format!("{good} {{}}").into_bytes(), Encoding),
+        ("D1-0", good.replacen('{', "{\"more\":1,", 1).into_bytes(), Encoding),
+        ("D1-0", good.replacen('{', "{\"kind\":445,", 1).into_bytes(), Encoding),
+        ("D1-0", good.replace("\"kind\":445", "\"kind\":70000").into_bytes(), Encoding),
+        ("D1-0", vec![b'['; 100_000], Encoding),
+        ("D1-0", vec![b' '; (1 << 20) + 1], Transport),
+        ("2.4-1", swapped("sig").into_bytes(), Signature),
+        ("2.4-1", swapped("id").into_bytes(), Signature),
+        ("2.4-1", swapped("content").into_bytes(), Signature),
+    ];
+    for (position, (rule, bytes, code)) in cases.iter().enumerate() {
+        let outcome = w.us.engine.process(bytes).unwrap();
+        let Verdict::Rejected(rejection) = outcome.verdict else {
+            panic!("case {position} ({rule})")
+        };
+        assert_eq!(rejection.rule, *rule, "case {position}");
+        assert!(rejection.code == *code, "case {position} ({rule}): {rejection:?}");
+    }
+    assert!(w.us.engine.digest().unwrap() == before);
+    assert_eq!(received(&w.us.engine.process(good.as_bytes()).unwrap()), ["hello"]);
+}
+
+#[test]
+fn payloads() {
+    fn sends(w: &mut World, change: impl FnOnce(String) -> String) -> Event {
+        let json = change(w.max.payload("words").to_json());
+        w.max.sends(json.as_bytes())
+    }
+    all_refused(&[
+        ("2.5-1", "2.5-1", Encoding, |w| w.max.sends(b"")),
+        ("2.5-1", "2.5-1", Encoding, |w| w.max.sends(b"words")),
+        ("2.5-1", "2.5-1", Encoding, |w| w.max.sends(&[b'"', 0xff, 0xfe, b'"'])),
+        ("2.5-1", "2.5-1", Encoding, |w| w.max.sends(&[b'['; 60_000])),
+        ("2.5-1", "2.5-1", Encoding, |w| {
+            sends(w, |json| {
+                let mut value: serde_json::Value = serde_json::from_str(&json).unwrap();
+                value.as_object_mut().unwrap().remove("id");
+                value.to_string()
+            })
+        }),
+        ("2.5-1", "2.5-1", Encoding, |w| sends(w, |json| json + "x")),
+        ("2.5-1", "2.5-1", Encoding, |w| {
+            sends(w, |json| json.replace("\"tags\":[]", "\"tags\":[[]]"))
+        }),
+        ("2.5-1", "2.5-1", Encoding, |w| {
+            sends(w, |json| json.replace("\"kind\":9", "\"kind\":\"9\""))
+        }),
+        ("2.5-2", "2.5-2", Encoding, |w| sends(w, |json| json.replacen('{', "{\"more\":1,", 1))),
+        ("2.5-2", "2.5-2", Encoding, |w| sends(w, |json| json.replacen('{', "{\"kind\":9,", 1))),
+        ("2.5-3", "2.5-3", Encoding, |w| {
+            sends(w, |json| json.replacen('{', &format!("{{\"sig\":\"{}\",", "00".repeat(64)), 1))
+        }),
+        ("2.5-4", "2.5-4", Encoding, |w| sends(w, |json| json.replace("words", "other"))),
+        ("2.5-1", "2.5-1", Encoding, |w| {
+            let key = w.max.key().to_hex();
+            sends(w, |json| json.replace(&key, &key.to_uppercase()))
+        }),
+        ("2.5-9", "2.5-9", Encoding, |w| {
+            let ann = w.ann.key();
+            w.max.sends_payload(|p| p.pubkey = ann)
+        }),
+        // More bytes than a payload may have do not fit into a 445 at all; tags have a limit of their own.
+        ("2.5-1", "2.5-1", Transport, |w| {
+            w.max.sends_payload(|p| p.tags = vec![tag("t", "x"); 4097])
+        }),
+        ("2.4-8", "2.4-8", Encoding, |w| {
+            w.max.sends_payload(|p| (p.kind, p.content) = (kind::REACTION, "é".repeat(65)))
+        }),
+    ]);
+}
+
+/// shows: 2.4-8 at its limit, any kind, any JSON order and spacing: delivered.
+#[test]
+fn payloads_at_the_limit() {
+    let mut w = World::new();
+    let target = w.us.says(&w.id.clone(), "target");
+    let target = w.us.engine.messages(&w.id, 1, None, None).unwrap()[0]
+        .id
+        .to_hex()
+        .replace(&target.id().to_hex(), "");
+    let reaction = w.max.sends_payload(|p| {
+        (p.kind, p.content, p.tags) = (kind::REACTION, "é".repeat(64), vec![tag("e", &target)]);
+    });
+    w.us.applies(&reaction);
+    let odd = w.max.sends_payload(|p| (p.kind, p.tags) = (31_337, vec![tag("t", "x"); 4096]));
+    assert_eq!(received(&w.us.applies(&odd)).len(), 1);
+    let p = w.max.payload("spaced");
+    let json = format!(
+        "{{ \"content\" : \"spaced\", \"tags\":[] ,\"kind\":9,\n\"created_at\":{},\"pubkey\":\"{}\",\"id\":\"{}\" }}",
+        p.created_at,
+        p.pubkey.to_hex(),
+        p.id().to_hex()
+    );
+    let event = w.max.sends(json.as_bytes());
+    assert_eq!(received(&w.us.applies(&event)), ["spaced"]);
+}
+
+/// The MLS bytes inside: exactly one PublicMessage handshake or PrivateMessage application message of this group.
+#[test]
+fn mls_framing() {
+    all_refused(&[
+        ("D1-7", "D1-7", Encoding, |w| w.max.seals(b"no MLSMessage")),
+        ("D1-7", "D1-7", Encoding, |w| w.max.seals(b"")),
+        ("D1-7", "D1-7", Encoding, |w| {
+            let mut bytes = w.max.encrypts(b"{}");
+            bytes.push(0);
+            w.max.seals(&bytes)
+        }),
+        ("D1-7", "D1-7", Encoding, |w| {
+            let package =
+                MlsMessageOut::from(w.max.key_package()).tls_serialize_detached().unwrap();
+            w.max.seals(&package)
+        }),
+        ("D1-7", "D1-7", Encoding, |w| {
+            let info = w
+                .max
+                .mls()
+                .export_group_info(w.max.provider.crypto(), &w.max.signer, true)
+                .unwrap();
+            w.max.seals(&info.tls_serialize_detached().unwrap())
+        }),
+        ("D1-7", "D1-7", Encoding, |w| {
+            w.max.frames(true, 0);
+            let made = w.max.commit_event(self_update());
+            w.max.frames(false, 0);
+            made
+        }),
+        ("D1-7", "D1-7", Encoding, |w| {
+            let body = crate::foreign_commits::vlbytes(b"{}");
+            let bytes =
+                Handmade { content_type: 1, ..Handmade::proposal(&w.max, body) }.bytes(&w.max);
+            w.max.seals(&bytes)
+        }),
+        ("D1-7", "D1-7", Encoding, |w| {
+            // A message of another group, under this group's key.
+            let mut other = World::new();
+            let bytes = other.max.encrypts(b"{}");
+            w.max.seals(&bytes)
+        }),
+        ("D2-5", "D2-5", Signature, |w| {
+            let body = [0, 3, 0, 0, 0, 1].to_vec();
+            let bytes = Handmade { break_signature: true, ..Handmade::proposal(&w.max, body) }
+                .bytes(&w.max);
+            w.max.seals(&bytes)
+        }),
+        ("D2-6", "D2-6", Encoding, |w| {
+            let mut bytes = w.max.encrypts(b"{}");
+            *bytes.last_mut().unwrap() ^= 1;
+            w.max.seals(&bytes)
+        }),
+    ]);
+}
+
+/// The claimed epoch may park input, and condemns it only outside of the window.
+#[test]
+fn claimed_epochs() {
+    let remove = || [0, 3, 0, 0, 0, 1].to_vec();
+    let mut w = World::new();
+    for _ in 0..6 {
+        w.still_follows(Who::Max);
+    }
+    assert_eq!(w.epoch(), 7);
+    let mut of_epoch = |epoch| {
+        let bytes = Handmade { epoch, ..Handmade::proposal(&w.max, remove()) }.bytes(&w.max);
+        let event = w.max.seals(&bytes);
+        (event.clone(), w.us.takes(&event).verdict)
+    };
+    let code_and_rule = |verdict| match verdict {
+        Verdict::Rejected(r) => (r.code, r.rule),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(code_and_rule(of_epoch(0).1), (StaleEpoch, "D2-4"), "before we joined");
+    assert_eq!(code_and_rule(of_epoch(1).1), (StaleEpoch, "D2-3"), "beyond the window");
+    // shows: D2-1
+    assert_eq!(of_epoch(8).1, Verdict::Deferred(Wait::FutureEpoch));
+    // A proposal of a retained epoch waits; it is not condemned by a claim that nothing authenticates.
+    let (event, verdict) = of_epoch(2);
+    assert_eq!(verdict, Verdict::Deferred(Wait::MissingParent));
+    assert_eq!(w.us.takes(&event).verdict, Verdict::Duplicate);
+    // Nor by a membership tag that another branch's state might make right.
+    let bytes = Handmade { break_tag: true, ..Handmade::proposal(&w.max, remove()) }.bytes(&w.max);
+    let event = w.max.seals(&bytes);
+    assert_eq!(w.us.takes(&event).verdict, Verdict::Deferred(Wait::MissingParent));
+    w.still_follows(Who::Max);
+}
+
+/// shows: D1-5: retained epochs are read, and no others.
+#[test]
+fn retained_epochs() {
+    let mut w = World::new();
+    let mut late = Vec::new();
+    for epoch in 1..=6 {
+        late.push(w.max.says(&format!("of {epoch}")));
+        let commit = w.max.commit_event(self_update());
+        w.us.applies(&commit);
+        w.max.merges();
+    }
+    assert_eq!(w.epoch(), 7);
+    assert_eq!(
+        w.us.takes(&late[0]).verdict,
+        Verdict::Deferred(Wait::Undecryptable),
+        "epoch 1 is gone"
+    );
+    for (event, epoch) in late[1..].iter().zip(2..) {
+        assert_eq!(received(&w.us.applies(event)), [format!("of {epoch}")]);
+    }
+}
+
+/// rule: D1-1, D1-9: known by the outer id, and by the content under a new outer event.
+#[test]
+fn duplicates() {
+    let mut w = World::new();
+    let payload = w.max.payload("once").to_json();
+    let bytes = w.max.encrypts(payload.as_bytes());
+    let first = w.max.seals(&bytes);
+    assert_eq!(received(&w.us.applies(&first)), ["once"]);
+    let before = w.us.engine.digest().unwrap();
+    assert_eq!(w.us.takes(&first).verdict, Verdict::Duplicate, "rule D1-1");
+    let again = w.max.seals(&bytes);
+    assert_eq!(w.us.takes(&again).verdict, Verdict::Duplicate, "rule D1-9");
+    assert!(w.us.engine.digest().unwrap() == before);
+    // A commit likewise.
+    let made = w.max.commits(self_update());
+    let (one, two) = (w.max.seals(&made.commit), w.max.seals(&made.commit));
+    w.us.applies(&one);
+    assert_eq!(w.us.takes(&one).verdict, Verdict::Duplicate);
+    assert_eq!(w.us.takes(&two).verdict, Verdict::Duplicate);
+}
+
+/// D1-3, D6: a removed copy is terminal; its history stays.
+#[test]
+fn after_our_removal() {
+    let mut w = World::new();
+    let group = w.id.clone();
+    w.us.applies(&w.max.says("kept"));
+    let late = w.max.says("late");
+    let removal =
+        w.ann.commit_event(crate::foreign::Change { removes: vec![3], ..by_value(vec![]) });
+    let outcome = w.us.applies(&removal);
+    // shows: D6-1
+    assert!(
+        outcome
+            .events
+            .iter()
+            .any(|e| matches!(e.body, mdk_core::EventBody::Removed { left: false, .. }))
+    );
+    assert_eq!(w.us.info(&group).state, mdk_core::GroupState::Removed);
+    assert_eq!(w.us.texts(&group), ["kept"]);
+    // shows: D6-6
+    assert_eq!(w.refuses(&late), (UnknownGroup, "D1-3"));
+    w.ann.merges();
+    let event = w.ann.says("among ourselves");
+    assert_eq!(w.refuses(&event).0, UnknownGroup);
+    assert!(w.us.engine.self_update(&group).is_err());
+}
+
+/// shows: 2.9-1, 2.9-2, 2.9-3: the source epoch's retention counts; the expiration tag decides nothing.
+#[test]
+fn retention() {
+    let hour = 3600u64.to_be_bytes().to_vec();
+    let mut w = World::with(|context, _| context.set(id::RETENTION, hour));
+    let group = w.id.clone();
+    let slow = w.max.says("an hour");
+    let shorter = w.ann.commit_event(by_value(vec![update(id::RETENTION, &10u64.to_be_bytes())]));
+    w.us.applies(&shorter);
+    w.max.follows(&shorter);
+    w.ann.merges();
+    let quick =
+        reenveloped(&w.max.says("ten seconds"), |e| e.tags.push(tag("expiration", "99999999999")));
+    let slow = reenveloped(&slow, |e| e.tags.push(tag("expiration", "1")));
+    w.us.applies(&quick);
+    w.us.applies(&slow);
+    let ages = w.us.clock.clone();
+    ages.advance_millis(5_000);
+    w.us.engine.tick().unwrap();
+    assert_eq!(w.us.texts(&group), ["ten seconds", "an hour"]);
+    ages.advance_millis(60_000);
+    w.us.engine.tick().unwrap();
+    let left: Vec<_> =
+        w.us.engine
+            .messages(&group, 9, None, None)
+            .unwrap()
+            .into_iter()
+            .filter(|m| !m.deleted)
+            .collect();
+    assert_eq!(left.iter().map(|m| m.text.as_str()).collect::<Vec<_>>(), ["an hour"]);
+    // The sum does not wrap round to a time that has passed.
+    let commit = w.ann.commit_event(by_value(vec![update(id::RETENTION, &u64::MAX.to_be_bytes())]));
+    w.us.applies(&commit);
+    w.max.follows(&commit);
+    let event = w.max.says("for ever");
+    w.us.applies(&event);
+    ages.advance_millis(4_000_000_000);
+    w.us.engine.tick().unwrap();
+    assert_eq!(w.us.texts(&group).last().unwrap(), "for ever");
+    // MLS state is untouched by all this.
+    w.still_follows(Who::Max);
+}
+
+/// shows: 2.4-5, 2.4-3: our own events have a key of their own each, and commits no expiration tag.
+#[test]
+fn our_envelopes() {
+    let mut w = World::with(|context, _| context.set(id::RETENTION, 60u64.to_be_bytes()));
+    let group = w.id.clone();
+    let (a, b) = (w.us.says(&group, "a"), w.us.says(&group, "b"));
+    assert!(a.pubkey() != b.pubkey() && a.pubkey() != w.us.key(), "rule 2.4-5");
+    assert_eq!(a.tags().len(), 2, "rule 2.9-1");
+    assert_eq!(
+        a.tags()[1],
+        tag(
+            "expiration",
+            &(w.us.engine.messages(&group, 1, None, None).unwrap()[0].created_at + 60).to_string()
+        )
+    );
+    let commit = w.us.engine.self_update(&group).unwrap().event.unwrap();
+    assert_eq!(commit.tags().len(), 1);
+}

@@ -1,0 +1,291 @@
+//! Faults that were found by trying to break a group: sizes, bounds, KeyPackages, what a sender may say.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use mdk_core::{
+    Config, DeferredReason, Engine, Error, ManualClock, NewGroup, NewMessage, RejectCode, Verdict,
+};
+use mdk_store::{DatabaseKey, OpenOptions};
+use mdk_wire::{Event, Keys, NostrGroupId, Secret, kind};
+
+use crate::foreign::Foreign;
+use crate::foreign_commits::{World, self_update};
+use crate::kit::{Member, RELAY, now, received};
+
+const REFUSED: Verdict = Verdict::Deferred(DeferredReason::ResourceRefused);
+
+fn config(change: impl FnOnce(&mut Config)) -> Config {
+    let mut config = Config::default();
+    change(&mut config);
+    config
+}
+
+fn opens(path: &Path, nsec: &str, max_event_bytes: u64) -> Member {
+    let clock = ManualClock::at(now());
+    let engine = Engine::open(
+        path,
+        Keys::parse(nsec).unwrap(),
+        &DatabaseKey::Raw(Secret::new([7; 32])),
+        &OpenOptions::default(),
+        config(|c| c.max_event_bytes = max_event_bytes),
+        Arc::new(clock.clone()),
+    );
+    Member { name: "alice", engine: engine.unwrap(), clock }
+}
+
+// shows: 2.7-4
+#[test]
+fn an_answer_that_cannot_be_made_stops_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("db");
+    let nsec = Keys::generate().reveal_nsec();
+    let usual = Config::default().max_event_bytes;
+    let (mut bob, mut carol) = (Member::new("bob"), Member::new("carol"));
+    let mut alice = opens(&path, &nsec, usual);
+    let pending = alice
+        .engine
+        .create_group(NewGroup {
+            name: "g".into(),
+            relays: vec![RELAY.into()],
+            members: vec![bob.key_package(), carol.key_package()],
+            ..NewGroup::default()
+        })
+        .unwrap();
+    bob.joins(&pending.welcomes);
+    carol.joins(&pending.welcomes);
+    let group = alice.confirms(&pending).id;
+    let leave = carol.engine.leave(&group).unwrap();
+
+    // alice is to answer at once, but no event that is large enough may be made.
+    drop(alice);
+    let mut alice = opens(&path, &nsec, 1);
+    let outcome = alice.applies(&leave);
+    assert!(outcome.reply.is_empty());
+    assert!(alice.engine.pending().unwrap().is_empty(), "nothing half made stays");
+    // The same tick hands out the Welcomes again.
+    let ids = |events: &[Event]| events.iter().map(Event::id).collect::<Vec<_>>();
+    let again = alice.engine.tick().unwrap().reply;
+    assert_eq!(ids(&again), ids(&pending.welcomes));
+    assert!(alice.engine.tick().unwrap().reply.is_empty());
+    let said = bob.says(&group, "hi");
+    assert_eq!(received(&alice.applies(&said)), ["hi"]);
+
+    // The leave is still due where there is room.
+    drop(alice);
+    let mut alice = opens(&path, &nsec, usual);
+    let replies = alice.engine.tick().unwrap().reply;
+    assert_eq!(ids(&replies)[..2], ids(&pending.welcomes));
+    let [_, _, answer] = replies.try_into().unwrap();
+    bob.applies(&leave);
+    bob.applies(&answer);
+    alice.applies(&answer);
+    assert_eq!((alice.info(&group).member_count, bob.info(&group).member_count), (2, 2));
+}
+
+// rule: B4-14
+#[test]
+fn invites_are_bounded_and_their_relays_are_not_dialled() {
+    let mut bob = Member::new("bob");
+    let package = bob.key_package();
+    let mut stranger = Foreign::new();
+    let mut invites = |n: u16| {
+        let mut route = [1; 32];
+        route[..2].copy_from_slice(&n.to_be_bytes());
+        stranger.route = NostrGroupId::from_bytes(route);
+        stranger.founds_with(&stranger.context(), &package)
+    };
+    for n in 0..256 {
+        let welcome = invites(n);
+        bob.applies(&welcome);
+    }
+    let last = invites(256);
+    let before = bob.engine.digest().unwrap();
+    assert_eq!(bob.takes(&last).verdict, REFUSED);
+    assert_eq!(bob.engine.digest().unwrap(), before, "it is not remembered");
+    let waiting = bob.engine.invites().unwrap();
+    assert_eq!(waiting.len(), 256);
+    let [inbox] = bob.engine.interests().unwrap().try_into().unwrap();
+    assert!(inbox.relays.is_empty() && inbox.filter.contains("1059"));
+
+    bob.engine.decline(&waiting[0].id).unwrap();
+    bob.applies(&last);
+    assert_eq!(bob.engine.invites().unwrap().len(), 256);
+    // An accepted group is none that waits, and is subscribed to.
+    bob.engine.accept(&waiting[1].id).unwrap();
+    bob.applies(&invites(257));
+    let interests = bob.engine.interests().unwrap();
+    assert_eq!(interests.len(), 2);
+    assert_eq!(interests[1].relays, [RELAY]);
+}
+
+// rule: 2.4-12
+#[test]
+fn handshakes_do_not_expire() {
+    let mut w = World::new();
+    let expiring = |e: &mut mdk_wire::UnsignedEvent| {
+        e.tags.push(vec!["expiration".into(), (now() + 100).to_string()]);
+    };
+    let author = Keys::generate();
+    let proposal = w.max.proposes_self_remove();
+    let sealed = w.max.seals_with(&proposal, &author, expiring);
+    assert_eq!(w.refuses(&sealed), (RejectCode::TransportRejected, "2.4-12"));
+    let commit = w.ann.commits(self_update()).commit;
+    let sealed = w.ann.seals_with(&commit, &author, expiring);
+    assert_eq!(w.refuses(&sealed), (RejectCode::TransportRejected, "2.4-12"));
+    // The same bytes without the tag count.
+    let sealed = w.max.seals(&proposal);
+    w.us.applies(&sealed);
+    let sealed = w.ann.seals(&commit);
+    w.us.applies(&sealed);
+}
+
+// shows: A4-3
+#[test]
+fn a_replaced_key_package_is_forgotten() {
+    const DAY: u64 = 86_400_000;
+    let (mut alice, mut bob) = (Member::new("alice"), Member::new("bob"));
+    alice.founds("g", &mut [&mut bob]);
+    bob.engine.tick().unwrap();
+    let [used] = bob.engine.key_packages().unwrap().try_into().unwrap();
+    assert!(used.used);
+    // Used: gone at once when it is replaced.
+    let unused = bob.key_package();
+    bob.engine.tick().unwrap();
+    let [left] = bob.engine.key_packages().unwrap().try_into().unwrap();
+    assert_eq!((left.event_id, left.used), (unused.id(), false));
+    // Unused: a Welcome to it may be under way for a week.
+    bob.key_package();
+    bob.engine.tick().unwrap();
+    assert_eq!(bob.engine.key_packages().unwrap().len(), 2);
+    bob.clock.advance_millis(7 * DAY - 1000);
+    bob.engine.tick().unwrap();
+    assert_eq!(bob.engine.key_packages().unwrap().len(), 2);
+    let invites = || {
+        let mut stranger = Foreign::new();
+        stranger.founds_with(&stranger.context(), &unused)
+    };
+    let late = invites();
+    bob.clock.advance_millis(1000);
+    bob.engine.tick().unwrap();
+    let [left] = bob.engine.key_packages().unwrap().try_into().unwrap();
+    assert_ne!(left.event_id, unused.id());
+    let Verdict::Rejected(rejection) = bob.takes(&late).verdict else { panic!("taken") };
+    assert_eq!((rejection.code, rejection.rule), (RejectCode::WrongRecipient, "B4-3"));
+}
+
+#[track_caller]
+fn refused_for<T>(result: Result<T, Error>, field: &str) {
+    match result {
+        Err(Error::InvalidInput { field: f, .. }) => assert_eq!(f, field),
+        Err(other) => panic!("{field}: {other:?}"),
+        Ok(_) => panic!("{field}: accepted"),
+    }
+}
+
+// rule: 2.4-8
+#[test]
+fn what_no_receiver_would_take_is_not_sent() {
+    let (mut alice, mut bob) = (Member::new("alice"), Member::new("bob"));
+    let group = alice.founds("g", &mut [&mut bob]);
+    let before = alice.engine.digest().unwrap();
+    let chat = |tags: Vec<Vec<String>>| NewMessage {
+        text: "x".into(),
+        kind: kind::CHAT,
+        tags,
+        ..NewMessage::default()
+    };
+    let many = vec![vec!["t".to_owned()]; 4097];
+    refused_for(alice.engine.create_message(&group, chat(many)), "tags");
+    refused_for(alice.engine.create_message(&group, chat(vec![Vec::new()])), "tags");
+    let reaction = |n: usize| NewMessage {
+        text: "é".repeat(n),
+        kind: kind::REACTION,
+        ..NewMessage::default()
+    };
+    match alice.engine.create_message(&group, reaction(65)) {
+        Err(Error::InvalidInput { field: "text", limit: Some(64), actual: Some(65), .. }) => {}
+        other => panic!("{:?}", other.map(|_| ())),
+    }
+    assert_eq!(alice.engine.digest().unwrap(), before);
+    assert!(alice.texts(&group).is_empty());
+    // At the limit it goes through on both sides.
+    let sent = alice.engine.create_message(&group, reaction(64)).unwrap();
+    bob.applies(&sent.event);
+    let sent = alice.engine.create_message(&group, chat(vec![vec!["t".to_owned()]; 4096])).unwrap();
+    bob.applies(&sent.event);
+}
+
+// shows: D2-7
+#[test]
+fn a_message_too_far_ahead_waits() {
+    let mut w = World::new();
+    let said: Vec<Event> = ["first", "second"].map(|text| w.max.says(text)).into();
+    for _ in 2..1001 {
+        w.max.encrypts(b"lost");
+    }
+    let far = w.max.says("far ahead");
+    let waits = Verdict::Deferred(DeferredReason::FutureGeneration);
+    assert_eq!(w.us.takes(&far).verdict, waits, "generation 1001 from 0");
+    assert!(received(&w.us.engine.tick().unwrap()).is_empty());
+    w.us.applies(&said[1]);
+    assert_eq!(received(&w.us.engine.tick().unwrap()), ["far ahead"]);
+    assert_eq!(w.us.takes(&far).verdict, Verdict::Duplicate);
+}
+
+// rule: D2-8
+#[test]
+fn a_message_too_far_behind_is_stale() {
+    let mut w = World::new();
+    let said: Vec<Event> = (0..=102).map(|n| w.max.says(&n.to_string())).collect();
+    w.us.applies(&said[102]);
+    // The next generation is 103: 3 is 100 behind it.
+    assert_eq!(received(&w.us.applies(&said[3])), ["3"]);
+    for stale in [&said[2], &said[0]] {
+        assert_eq!(w.refuses(stale), (RejectCode::StaleEpoch, "D2-8"));
+    }
+}
+
+#[test]
+fn a_message_over_the_event_limit_is_refused_with_its_size() {
+    const LIMIT: u64 = 30_000;
+    let clock = ManualClock::at(now());
+    let config = config(|c| c.max_event_bytes = LIMIT);
+    let engine = Engine::in_memory(Keys::generate(), config, Arc::new(clock.clone())).unwrap();
+    let mut alice = Member { name: "alice", engine, clock };
+    let mut bob = Member::new("bob");
+    let group = alice.founds("g", &mut [&mut bob]);
+    let before = alice.engine.digest().unwrap();
+    let message =
+        NewMessage { text: "x".repeat(40_000), kind: kind::CHAT, ..NewMessage::default() };
+    match alice.engine.create_message(&group, message) {
+        Err(Error::GroupTooLarge { size, limit: LIMIT }) => assert!(size > 40_000, "{size}"),
+        other => panic!("{:?}", other.map(|_| ())),
+    }
+    assert_eq!(alice.engine.digest().unwrap(), before);
+    let said = alice.says(&group, "shorter");
+    assert!(said.to_json().len() as u64 <= LIMIT);
+    assert_eq!(received(&bob.applies(&said)), ["shorter"]);
+    assert_eq!(alice.texts(&group), ["shorter"]);
+}
+
+// rule: 2.6-3
+#[test]
+fn roles_are_given_to_members_and_taken_from_admins() {
+    let (mut alice, mut bob) = (Member::new("alice"), Member::new("bob"));
+    let group = alice.founds("g", &mut [&mut bob]);
+    let stranger = Keys::generate().public_key();
+    let (me, other) = (alice.key(), bob.key());
+    let before = alice.engine.digest().unwrap();
+    for accounts in [&[][..], &[stranger], &[other, stranger], &[me]] {
+        refused_for(alice.engine.promote(&group, accounts), "members");
+    }
+    for accounts in [&[][..], &[stranger], &[other], &[me, other]] {
+        refused_for(alice.engine.demote(&group, accounts), "members");
+    }
+    assert!(alice.engine.pending().unwrap().is_empty());
+    assert_eq!(alice.engine.digest().unwrap(), before);
+    let promotion = alice.engine.promote(&group, &[other]).unwrap();
+    bob.applies(promotion.event.as_ref().unwrap());
+    assert_eq!(alice.confirms(&promotion).admins.len(), 2);
+}

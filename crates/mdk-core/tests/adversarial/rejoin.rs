@@ -1,0 +1,298 @@
+//! Welcomes that come again, for known, ended and declined groups; and what a joiner can read.
+
+use mdk_core::{Error, GroupState, RejectCode, Verdict};
+use mdk_wire::v2::component_id;
+use mdk_wire::{Event, GroupId};
+
+use crate::foreign::{Change, Foreign, read_key_package, update};
+use crate::kit::{Member, received};
+
+fn invited() -> (Member, Event, Foreign, Event) {
+    let mut bob = Member::new("bob");
+    let package = bob.key_package();
+    let mut founder = Foreign::new();
+    let wrapped = founder.founds_with(&founder.context(), &package);
+    bob.applies(&wrapped);
+    (bob, package, founder, wrapped)
+}
+
+fn joined() -> (Member, Foreign, GroupId) {
+    let (mut bob, _, founder, wrapped) = invited();
+    let group = bob.engine.accept(&wrapped.id()).unwrap().id;
+    (bob, founder, group)
+}
+
+/// Commits, lets `bob` apply it, merges.
+fn commits(founder: &mut Foreign, bob: &mut Member, change: Change) {
+    let made = founder.commits(change);
+    let event = founder.seals(&made.commit);
+    bob.applies(&event);
+    founder.merges();
+}
+
+fn removes(founder: &mut Foreign, bob: &mut Member) {
+    let removes = vec![founder.leaf_of(&bob.key())];
+    commits(founder, bob, Change { removes, ..Change::default() });
+}
+
+#[track_caller]
+fn refused(bob: &mut Member, event: &Event, rule: &str, code: RejectCode) {
+    let before = bob.engine.digest().unwrap();
+    let Verdict::Rejected(rejection) = bob.takes(event).verdict else { panic!("accepted") };
+    assert_eq!((rejection.rule, rejection.code), (rule, code), "{}", rejection.reason);
+    assert_eq!(bob.engine.digest().unwrap(), before);
+}
+
+#[track_caller]
+fn duplicate(bob: &mut Member, event: &Event) {
+    let before = bob.engine.digest().unwrap();
+    assert_eq!(bob.takes(event).verdict, Verdict::Duplicate);
+    assert_eq!(bob.engine.digest().unwrap(), before);
+}
+
+// rule: B4-1
+#[test]
+fn the_same_welcome_counts_once() {
+    let mut bob = Member::new("bob");
+    let package = bob.key_package();
+    let mut founder = Foreign::new();
+    founder.founds(&founder.context());
+    let welcome = founder.invites(&[&package]);
+    let [first, again] = [(); 2].map(|()| founder.wraps(&welcome, &package));
+    bob.applies(&first);
+    duplicate(&mut bob, &first);
+    duplicate(&mut bob, &again);
+    let other = Foreign::new().wraps(&welcome, &package);
+    duplicate(&mut bob, &other);
+    bob.engine.accept(&first.id()).unwrap();
+    duplicate(&mut bob, &first);
+    assert!(matches!(bob.engine.accept(&again.id()), Err(Error::InviteNotFound)));
+}
+
+// rule: B4-4
+#[test]
+fn a_known_group_is_not_joined_again() {
+    let (mut bob, package, founder, wrapped) = invited();
+    let mut context = founder.context();
+    context.id = founder.mls().group_id().as_slice().to_vec();
+    // Another group under the same id, by another founder.
+    let mut thief = Foreign::new();
+    let mut stolen = thief.context();
+    stolen.id = context.id;
+    let second = thief.founds_with(&stolen, &package);
+    refused(&mut bob, &second, "B4-4", RejectCode::AlreadyApplied);
+    bob.engine.accept(&wrapped.id()).unwrap();
+    refused(&mut bob, &second, "B4-4", RejectCode::AlreadyApplied);
+    assert_eq!(bob.engine.invites().unwrap().len(), 0);
+}
+
+// rule: B4-4
+#[test]
+fn a_disbanded_group_is_never_joined_again() {
+    let (mut bob, mut founder, group) = joined();
+    let only = founder.key();
+    let mut list = vec![32];
+    list.extend(only.as_bytes());
+    let change = Change {
+        removes: vec![founder.leaf_of(&bob.key())],
+        proposals: vec![
+            update(component_id::LIFECYCLE, &[1]),
+            update(component_id::ADMIN_POLICY, &list),
+        ],
+        path: true,
+        ..Change::default()
+    };
+    commits(&mut founder, &mut bob, change);
+    assert_eq!(bob.info(&group).state, GroupState::Disbanded);
+    let package = bob.key_package();
+    let mut again = Foreign::new();
+    let mut context = again.context();
+    context.id = group.as_bytes().to_vec();
+    let wrapped = again.founds_with(&context, &package);
+    refused(&mut bob, &wrapped, "B4-4", RejectCode::AlreadyApplied);
+}
+
+// shows: B4-5
+#[test]
+fn a_removed_copy_is_replaced_and_keeps_its_history() {
+    let (mut bob, mut founder, group) = joined();
+    bob.applies(&founder.says("before"));
+    removes(&mut founder, &mut bob);
+    assert_eq!(bob.info(&group).state, GroupState::Removed);
+    let missed = founder.says("missed");
+    refused(&mut bob, &missed, "D1-3", RejectCode::UnknownGroup);
+
+    let package = bob.key_package();
+    let welcome = founder.invites(&[&package]);
+    let wrapped = founder.wraps(&welcome, &package);
+    bob.applies(&wrapped);
+    assert_eq!(bob.engine.accept(&wrapped.id()).unwrap().state, GroupState::Active);
+    assert_eq!(received(&bob.applies(&founder.says("after"))), ["after"]);
+    assert_eq!(bob.texts(&group), ["before", "after"]);
+    let answer = bob.says(&group, "here");
+    assert!(founder.follows(&answer).is_some());
+}
+
+// shows: B4-5
+#[test]
+fn a_bad_welcome_does_not_touch_a_removed_copy() {
+    let (mut bob, mut founder, group) = joined();
+    bob.applies(&founder.says("before"));
+    removes(&mut founder, &mut bob);
+    let package = bob.key_package();
+    // The id is claimed by somebody whose group breaks a rule that is judged last.
+    let mut thief = Foreign::new();
+    let mut context = thief.context();
+    context.id = group.as_bytes().to_vec();
+    context.set_admins(&[bob.key()]);
+    let wrapped = thief.founds_with(&context, &package);
+    refused(&mut bob, &wrapped, "B4-9", RejectCode::AuthorizationFailed);
+    assert_eq!(bob.texts(&group), ["before"]);
+}
+
+#[test]
+fn a_declined_group_can_be_joined_through_a_new_welcome() {
+    let (mut bob, _, mut founder, wrapped) = invited();
+    bob.engine.decline(&wrapped.id()).unwrap();
+    assert!(matches!(bob.engine.accept(&wrapped.id()), Err(Error::InviteNotFound)));
+    duplicate(&mut bob, &wrapped);
+    let unread = founder.says("unread");
+    refused(&mut bob, &unread, "D1-2", RejectCode::UnknownGroup);
+
+    let removes = vec![founder.leaf_of(&bob.key())];
+    founder.commits(Change { removes, ..Change::default() });
+    founder.merges();
+    let package = bob.key_package();
+    let welcome = founder.invites(&[&package]);
+    let fresh = founder.wraps(&welcome, &package);
+    bob.applies(&fresh);
+    bob.engine.accept(&fresh.id()).unwrap();
+    assert_eq!(received(&bob.applies(&founder.says("read"))), ["read"]);
+}
+
+// rule: B4-3
+#[test]
+fn a_deleted_key_package_opens_nothing() {
+    let mut bob = Member::new("bob");
+    let package = bob.key_package();
+    let wrapped = {
+        let mut founder = Foreign::new();
+        founder.founds_with(&founder.context(), &package)
+    };
+    let reference = bob.engine.key_packages().unwrap()[0].reference;
+    bob.engine.delete_key_package(&reference).unwrap();
+    refused(&mut bob, &wrapped, "B4-3", RejectCode::WrongRecipient);
+}
+
+#[test]
+fn one_key_package_serves_two_welcomes_and_survives_a_bad_one_between() {
+    let (mut bob, package, mut first, wrapped) = invited();
+    let one = bob.engine.accept(&wrapped.id()).unwrap().id;
+    let mut bad = Foreign::new();
+    let mut context = bad.context();
+    context.set(component_id::LIFECYCLE, [2]);
+    let refused_one = bad.founds_with(&context, &package);
+    refused(&mut bob, &refused_one, "B5-5a", RejectCode::InvalidEncoding);
+    let mut second = Foreign::new();
+    let wrapped = second.founds_with(&second.context(), &package);
+    bob.applies(&wrapped);
+    let two = bob.engine.accept(&wrapped.id()).unwrap().id;
+    bob.applies(&first.says("first"));
+    bob.applies(&second.says("second"));
+    assert_eq!((bob.texts(&one), bob.texts(&two)), (vec!["first".into()], vec!["second".into()]));
+    let [info] = bob.engine.key_packages().unwrap().try_into().unwrap();
+    assert!(info.used && info.last_resort);
+}
+
+// shows: B4-6
+#[test]
+fn a_member_whose_lifetime_is_over_does_not_keep_others_out() {
+    let mut bob = Member::new("bob");
+    let package = bob.key_package();
+    let mut founder = Foreign::new();
+    founder.package.lifetime = (1, 1000);
+    founder.founds(&founder.context());
+    // Without a path the founder's leaf keeps its lifetime.
+    let made =
+        founder.commits(Change { adds: vec![read_key_package(&package)], ..Change::default() });
+    founder.merges();
+    bob.applies(&founder.wraps(&made.welcome.unwrap(), &package));
+}
+
+#[test]
+fn the_inviter_is_who_made_the_welcome_not_who_sent_it() {
+    let mut bob = Member::new("bob");
+    let package = bob.key_package();
+    let (mut founder, courier) = (Foreign::new(), Foreign::new());
+    founder.founds(&founder.context());
+    let welcome = founder.invites(&[&package]);
+    bob.applies(&courier.wraps(&welcome, &package));
+    let [invite] = bob.engine.invites().unwrap().try_into().unwrap();
+    assert_eq!(invite.inviter, founder.key());
+}
+
+// shows: B4-11
+#[test]
+fn messages_of_five_past_epochs_are_readable_after_joining() {
+    let (mut bob, mut founder, _) = joined();
+    let late = [founder.says("late"), founder.says("too late")];
+    for round in 0..6 {
+        if round == 5 {
+            assert_eq!(received(&bob.applies(&late[0])), ["late"]);
+        }
+        commits(&mut founder, &mut bob, Change { path: true, ..Change::default() });
+    }
+    let verdict = bob.takes(&late[1]).verdict;
+    assert_ne!(verdict, Verdict::Applied, "six epochs ago");
+}
+
+// shows: B4-12
+#[test]
+fn a_joiner_is_due_for_a_self_update() {
+    let (mut bob, _, group) = joined();
+    assert_eq!(bob.engine.needs_self_update(0).unwrap(), std::slice::from_ref(&group));
+    let pending = bob.engine.self_update(&group).unwrap();
+    bob.confirms(&pending);
+    assert!(bob.engine.needs_self_update(86_400).unwrap().is_empty());
+}
+
+// shows: B4-13
+#[test]
+fn what_came_before_the_welcome_can_come_again_after_it() {
+    let mut bob = Member::new("bob");
+    let package = bob.key_package();
+    let mut founder = Foreign::new();
+    let wrapped = founder.founds_with(&founder.context(), &package);
+    let early = founder.says("early");
+    refused(&mut bob, &early, "D1-2", RejectCode::UnknownGroup);
+    bob.applies(&wrapped);
+    assert_eq!(received(&bob.applies(&early)), ["early"]);
+}
+
+#[test]
+fn a_batch_of_good_and_bad_welcomes() {
+    let mut bob = Member::new("bob");
+    let package = bob.key_package();
+    let mut founders = [(); 3].map(|()| Foreign::new());
+    let mut wraps = Vec::new();
+    for (index, founder) in founders.iter_mut().enumerate() {
+        let mut context = founder.context();
+        if index == 1 {
+            context.set_admins(&[bob.key()]);
+        }
+        wraps.push(founder.founds_with(&context, &package).to_json());
+    }
+    wraps.push("{}".to_owned());
+    wraps.push(wraps[0].clone());
+    let batch: Vec<&[u8]> = wraps.iter().map(String::as_bytes).collect();
+    let outcomes = bob.engine.process_many(&batch).unwrap();
+    let names: Vec<String> = outcomes
+        .iter()
+        .map(|outcome| match outcome.verdict {
+            Verdict::Rejected(rejection) => rejection.rule.to_owned(),
+            verdict => format!("{verdict:?}"),
+        })
+        .collect();
+    assert_eq!(names, ["Applied", "B4-9", "Applied", "D1-0", "Duplicate"]);
+    assert_eq!(bob.engine.invites().unwrap().len(), 2);
+}

@@ -1,0 +1,259 @@
+//! Several devices of one account: leaves of their own, one member.
+
+use std::sync::Arc;
+
+use mdk_core::{
+    Config, Engine, Error, EventBody, GroupState, ManualClock, NewGroup, Outcome, Verdict, testing,
+};
+use mdk_wire::{Event, GroupId, Keys};
+
+use crate::foreign::{Change, Foreign, read_key_package};
+use crate::kit::{Member, received};
+
+/// An engine with passes of a second, as the protocol has it.
+fn device(name: &'static str, keys: &Keys) -> Member {
+    let (mut config, clock) = (Config::default(), ManualClock::at(crate::kit::now()));
+    config.rotate_key_packages = false;
+    let engine = Engine::in_memory(keys.clone(), config, Arc::new(clock.clone())).unwrap();
+    Member { name, engine, clock }
+}
+
+/// Ann (plain OpenMLS) and eve are admins; phone and laptop are one account.
+struct Home {
+    ann: Foreign,
+    eve: Member,
+    phone: Member,
+    laptop: Member,
+    group: GroupId,
+}
+
+impl Home {
+    fn new() -> Self {
+        let keys = Keys::generate();
+        let (mut phone, mut laptop) = (device("phone", &keys), device("laptop", &keys));
+        let mut eve = device("eve", &Keys::generate());
+        let mut ann = Foreign::new();
+        let mut context = ann.context();
+        context.set_admins(&[ann.key(), eve.key()]);
+        ann.founds(&context);
+        let packages = [eve.key_package(), phone.key_package(), laptop.key_package()];
+        let welcome = ann.invites(&packages.each_ref());
+        let wraps: Vec<Event> = packages.iter().map(|p| ann.wraps(&welcome, p)).collect();
+        eve.joins(&wraps);
+        phone.joins(&wraps);
+        laptop.joins(&wraps);
+        let group = GroupId::from_bytes(&context.id).unwrap();
+        Self { ann, eve, phone, laptop, group }
+    }
+
+    fn engines(&mut self) -> [&mut Member; 3] {
+        [&mut self.eve, &mut self.phone, &mut self.laptop]
+    }
+
+    fn all_take(&mut self, event: &Event) {
+        for member in self.engines() {
+            member.takes(event);
+        }
+    }
+
+    fn all_wait(&mut self) {
+        for member in self.engines() {
+            member.clock.advance_millis(1_000);
+            member.engine.tick().unwrap();
+        }
+    }
+}
+
+fn waits(member: &mut Member) -> Outcome {
+    member.clock.advance_millis(1_000);
+    member.engine.tick().unwrap()
+}
+
+fn authenticator(member: &mut Member, group: &GroupId) -> [u8; 32] {
+    testing::state(&mut member.engine, group).unwrap().authenticator
+}
+
+fn members_changed(outcome: &Outcome) -> bool {
+    outcome.events.iter().any(|e| matches!(e.body, EventBody::MembersChanged { .. }))
+}
+
+// shows: D4-7
+#[test]
+fn two_devices_are_one_member_and_hear_each_other() {
+    let mut home = Home::new();
+    let group = home.group.clone();
+    for member in home.engines() {
+        assert_eq!(member.info(&group).member_count, 3, "{}", member.name);
+        assert_eq!(member.engine.members(&group).unwrap().len(), 3);
+        assert_eq!(testing::state(&mut member.engine, &group).unwrap().leaves.len(), 4);
+    }
+    let said = home.phone.says(&group, "from the phone");
+    assert_eq!(received(&home.laptop.applies(&said)), ["from the phone"]);
+    assert_eq!(home.phone.takes(&said).verdict, Verdict::Duplicate);
+    home.eve.applies(&said);
+    let answer = home.laptop.says(&group, "from the laptop");
+    home.phone.applies(&answer);
+    home.eve.applies(&answer);
+    let account = home.phone.key();
+    for member in home.engines() {
+        let page = member.engine.messages(&group, 10, None, None).unwrap();
+        assert_eq!(page.iter().map(|m| m.sender).collect::<Vec<_>>(), [account; 2]);
+    }
+    // What one device says, the other may delete: the author is the account.
+    let id = home.laptop.engine.messages(&group, 10, None, None).unwrap()[0].id;
+    let delete = home.laptop.engine.delete(&group, &id).unwrap();
+    home.phone.applies(&delete.event);
+    assert!(home.phone.engine.message(&group, &id).unwrap().deleted);
+}
+
+/// The one Welcome of both comes in two gift wraps, of which each device needs one.
+#[test]
+fn each_device_joins_once_by_its_own_key_package() {
+    let keys = Keys::generate();
+    let (mut phone, mut laptop) = (device("phone", &keys), device("laptop", &keys));
+    let mut ann = Foreign::new();
+    ann.founds(&ann.context());
+    let packages = [phone.key_package(), laptop.key_package()];
+    let welcome = ann.invites(&packages.each_ref());
+    let wraps = packages.each_ref().map(|package| ann.wraps(&welcome, package));
+    for device in [&mut phone, &mut laptop] {
+        device.applies(&wraps[1]);
+        assert_eq!(device.takes(&wraps[0]).verdict, Verdict::Duplicate);
+        assert_eq!(device.engine.invites().unwrap().len(), 1);
+    }
+}
+
+#[test]
+fn a_device_that_comes_later_hears_from_then_on() {
+    let mut home = Home::new();
+    let group = home.group.clone();
+    let mut tablet = device("tablet", &home.phone_keys());
+    let package = tablet.key_package();
+    let early = home.phone.says(&group, "early");
+    let change = Change { adds: vec![read_key_package(&package)], path: true, ..Change::default() };
+    let made = home.ann.commits(change);
+    let event = home.ann.seals(&made.commit);
+    home.ann.merges();
+    let told = home.phone.applies(&event);
+    assert!(!members_changed(&told), "the account was there");
+    home.all_take(&event);
+    home.all_wait();
+    tablet.joins(&[home.ann.wraps(&made.welcome.unwrap(), &package)]);
+    assert_ne!(tablet.takes(&early).verdict, Verdict::Applied);
+    let said = home.laptop.says(&group, "welcome");
+    assert_eq!(received(&tablet.applies(&said)), ["welcome"]);
+    assert_eq!(tablet.info(&group).member_count, 3);
+}
+
+impl Home {
+    fn phone_keys(&mut self) -> Keys {
+        // The account's secret, as a second installation would be given it.
+        testing::keys(&self.phone.engine)
+    }
+}
+
+#[test]
+fn one_device_is_removed_and_the_account_stays() {
+    let mut home = Home::new();
+    let group = home.group.clone();
+    let leaf = testing::state(&mut home.laptop.engine, &group).unwrap().own_leaf_index;
+    let made = home.ann.commits(Change { removes: vec![leaf], ..Change::default() });
+    let event = home.ann.seals(&made.commit);
+    home.ann.merges();
+    home.laptop.applies(&event);
+    assert_eq!(home.laptop.info(&group).state, GroupState::Removed);
+    for member in [&mut home.phone, &mut home.eve] {
+        assert!(!members_changed(&member.applies(&event)), "{}", member.name);
+        assert_eq!(member.info(&group).member_count, 3);
+    }
+    let said = home.phone.says(&group, "still here");
+    assert_eq!(received(&home.eve.applies(&said)), ["still here"]);
+    assert_ne!(home.laptop.takes(&said).verdict, Verdict::Applied);
+}
+
+#[test]
+fn removing_an_account_removes_all_its_devices() {
+    let mut home = Home::new();
+    let group = home.group.clone();
+    home.all_wait();
+    let account = home.phone.key();
+    let pending = home.eve.engine.remove_members(&group, &[account]).unwrap();
+    home.eve.confirms(&pending);
+    let event = pending.event.unwrap();
+    for device in [&mut home.phone, &mut home.laptop] {
+        device.applies(&event);
+        assert_eq!(device.info(&group).state, GroupState::Removed, "{}", device.name);
+    }
+    home.ann.follows(&event);
+    assert_eq!(home.ann.mls().members().count(), 2);
+    assert_eq!(home.eve.info(&group).member_count, 2);
+}
+
+/// The account's key is the same, so the digest decides; all come to the same state.
+#[test]
+fn two_devices_commit_at_once() {
+    for order in [[0, 1], [1, 0]] {
+        let mut home = Home::new();
+        let group = home.group.clone();
+        let commits = [&mut home.phone, &mut home.laptop].map(|device| {
+            let pending = device.engine.self_update(&group).unwrap();
+            device.confirms(&pending);
+            pending.event.unwrap()
+        });
+        for at in order {
+            home.all_take(&commits[at]);
+        }
+        home.all_wait();
+        let expected = authenticator(&mut home.eve, &group);
+        assert_eq!(authenticator(&mut home.phone, &group), expected);
+        assert_eq!(authenticator(&mut home.laptop, &group), expected);
+        let said = home.laptop.says(&group, "agreed");
+        assert_eq!(received(&home.phone.applies(&said)), ["agreed"]);
+    }
+}
+
+/// A leave is a device's; the account is a member as long as another device of it is there.
+#[test]
+fn one_device_leaves() {
+    let mut home = Home::new();
+    let group = home.group.clone();
+    home.all_wait();
+    let leave = home.phone.engine.leave(&group).unwrap();
+    let outcome = home.eve.takes(&leave);
+    let answer = match outcome.reply.first() {
+        Some(answer) => answer.clone(),
+        None => waits(&mut home.eve).reply.remove(0),
+    };
+    home.laptop.takes(&leave);
+    home.eve.takes(&answer);
+    home.phone.takes(&answer);
+    let told = home.laptop.takes(&answer);
+    assert!(!members_changed(&told));
+    home.all_wait();
+    assert_eq!(home.phone.info(&group).state, GroupState::Left);
+    assert_eq!(home.laptop.info(&group).state, GroupState::Active);
+    assert_eq!(home.eve.info(&group).member_count, 3);
+    let said = home.laptop.says(&group, "the other one stays");
+    home.eve.applies(&said);
+    assert!(matches!(home.phone.engine.self_update(&group), Err(Error::NotMember(_))));
+}
+
+/// The engine itself invites accounts, not devices: an account that is there is not added again.
+#[test]
+fn an_account_is_not_invited_twice() {
+    let keys = Keys::generate();
+    let (mut phone, mut laptop) = (device("phone", &keys), device("laptop", &keys));
+    let mut eve = device("eve", &Keys::generate());
+    let group = eve.founds("g", &mut [&mut phone]);
+    let package = laptop.key_package();
+    let refused = eve.engine.add_members(&group, &[package], false);
+    assert!(matches!(refused, Err(Error::InvalidInput { .. } | Error::NotAllowed(_))));
+    let both = vec![phone.key_package(), laptop.key_package()];
+    let new = NewGroup {
+        name: "both".into(),
+        relays: vec![crate::kit::RELAY.into()],
+        members: both,
+        ..NewGroup::default()
+    };
+    assert!(eve.engine.create_group(new).is_err());
+}

@@ -1,0 +1,245 @@
+//! Leaving by SelfRemove, the commit that answers it, and who may not leave.
+
+use std::sync::Arc;
+
+use mdk_core::{Engine, Error, EventBody, GroupState, GroupUpdate, ManualClock, Verdict};
+use mdk_store::{DatabaseKey, OpenOptions};
+use mdk_wire::{ContentId, Event, GroupId, Keys, Secret};
+
+use crate::foreign::Change;
+use crate::foreign_commits::World;
+use crate::kit::{Member, received};
+
+fn rename(member: &mut Member, group: &GroupId, name: &str) -> mdk_core::Pending {
+    let update = GroupUpdate { name: Some(name.into()), ..GroupUpdate::default() };
+    member.engine.update_group(group, update).unwrap()
+}
+
+fn event(pending: &mdk_core::Pending) -> &Event {
+    pending.event.as_ref().unwrap()
+}
+
+fn pair() -> (Member, Member, GroupId) {
+    let (mut alice, mut bob) = (Member::new("alice"), Member::new("bob"));
+    let group = alice.founds("g", &mut [&mut bob]);
+    (alice, bob, group)
+}
+
+fn three() -> (Member, Member, Member, GroupId) {
+    let (mut alice, mut bob, mut carol) =
+        (Member::new("alice"), Member::new("bob"), Member::new("carol"));
+    let group = alice.founds("g", &mut [&mut bob, &mut carol]);
+    (alice, bob, carol, group)
+}
+
+// rule: 2.7-2
+/// shows: 2.7-4: the lowest remaining leaf answers at once, the next ones only when it is silent.
+#[test]
+fn leaving_is_answered() {
+    let (mut alice, mut bob, mut carol, group) = three();
+    let leave = carol.engine.leave(&group).unwrap();
+    assert_eq!(carol.info(&group).state, GroupState::Leaving);
+    assert!(matches!(
+        carol.engine.create_message(&group, mdk_core::NewMessage::default()),
+        Err(Error::NotMember(_))
+    ));
+    assert!(matches!(carol.engine.self_update(&group), Err(Error::NotMember(_))));
+    assert!(bob.applies(&leave).reply.is_empty(), "alice goes first");
+    bob.clock.advance_millis(499);
+    assert!(bob.engine.tick().unwrap().reply.is_empty());
+    bob.clock.advance_millis(1);
+    let [answer] = bob.engine.tick().unwrap().reply.try_into().unwrap();
+    assert!(bob.engine.tick().unwrap().reply.is_empty(), "once");
+    // An automatic commit does not block: bob may still speak, and his echo confirms it.
+    bob.says(&group, "still here");
+    alice.applies(&leave);
+    let outcome = alice.applies(&answer);
+    let left = outcome.events.iter().any(|e| matches!(&e.body, EventBody::MembersChanged { left, .. } if left.contains(&carol.key())));
+    assert!(left);
+    bob.applies(&answer);
+    assert_eq!(bob.info(&group).member_count, 2);
+    carol.applies(&answer);
+    assert_eq!(carol.info(&group).state, GroupState::Left);
+    // Late rank-0 answers of the same leave are rivals, never a second removal.
+    assert_eq!(alice.info(&group).epoch, 2);
+}
+
+/// An automatic commit stops no message, but it was handed out: another commit of ours has to wait for it.
+#[test]
+fn automatic_commits_do_not_block() {
+    let (mut alice, mut bob, mut carol, group) = three();
+    let leave = carol.engine.leave(&group).unwrap();
+    assert_eq!(alice.applies(&leave).reply.len(), 1);
+    assert_eq!(alice.engine.pending().unwrap().len(), 1);
+    let said = alice.says(&group, "while it is out");
+    assert_eq!(received(&bob.applies(&said)), ["while it is out"]);
+    assert_eq!(received(&alice.applies(&bob.says(&group, "heard"))), ["heard"]);
+    assert!(matches!(alice.engine.self_update(&group), Err(Error::CommitPending)));
+    // A commit of somebody else that takes effect supersedes it.
+    let update = bob.engine.self_update(&group).unwrap();
+    bob.confirms(&update);
+    alice.applies(event(&update));
+    assert!(alice.engine.pending().unwrap().is_empty());
+    let said = alice.says(&group, "after it");
+    assert_eq!(received(&bob.applies(&said)), ["after it"]);
+    // The leave of the old epoch is moot: carol asks again and is answered.
+    let [again] = carol.applies(event(&update)).reply.try_into().unwrap();
+    let [answer] = alice.applies(&again).reply.try_into().unwrap();
+    carol.applies(&answer);
+    assert_eq!(carol.info(&group).state, GroupState::Left);
+}
+
+/// rule: 2.7-3: asked again in a new epoch, once.
+#[test]
+fn leaving_is_renewed() {
+    let (mut alice, mut bob, mut carol, group) = three();
+    let lost = carol.engine.leave(&group).unwrap();
+    assert!(matches!(carol.engine.leave(&group), Err(Error::NotAllowed(_))), "once per epoch");
+    let renamed = rename(&mut alice, &group, "other");
+    alice.confirms(&renamed);
+    bob.applies(event(&renamed));
+    let [again] = carol.applies(event(&renamed)).reply.try_into().unwrap();
+    assert_ne!(again.id(), lost.id());
+    assert!(!matches!(alice.takes(&lost).verdict, Verdict::Applied), "of an epoch that is over");
+    let [answer] = alice.applies(&again).reply.try_into().unwrap();
+    bob.applies(&again);
+    bob.applies(&answer);
+    carol.applies(&answer);
+    assert_eq!(carol.info(&group).state, GroupState::Left);
+}
+
+/// rule: 2.7-1: and who else cannot leave.
+#[test]
+fn admins_step_down_first() {
+    let (mut alice, mut bob, group) = pair();
+    assert!(matches!(alice.engine.leave(&group), Err(Error::LastAdmin)));
+    assert!(matches!(
+        alice.engine.demote(&group, &[alice.engine.public_key()]),
+        Err(Error::LastAdmin)
+    ));
+    let promote = alice.engine.promote(&group, &[bob.key()]).unwrap();
+    bob.applies(event(&promote));
+    alice.confirms(&promote);
+    assert!(matches!(alice.engine.leave(&group), Err(Error::NotAllowed(_))));
+    let me = alice.key();
+    let demote = alice.engine.demote(&group, &[me]).unwrap();
+    bob.applies(event(&demote));
+    alice.confirms(&demote);
+    let leave = alice.engine.leave(&group).unwrap();
+    let [answer] = bob.applies(&leave).reply.try_into().unwrap();
+    alice.applies(&answer);
+    assert_eq!(alice.info(&group).state, GroupState::Left);
+    bob.applies(&answer);
+    assert!(
+        matches!(bob.engine.leave(&group), Err(Error::NotAllowed(_))),
+        "the last member disbands"
+    );
+    let end = bob.engine.disband(&group).unwrap();
+    bob.confirms(&end);
+    assert_eq!(bob.info(&group).state, GroupState::Disbanded);
+}
+
+/// shows: 2.7-5: of several proposals of one leaf we commit the lowest digest, and accept whichever is committed.
+#[test]
+fn several_proposals_of_one_leaf() {
+    for we_answer in [true, false] {
+        let mut w = World::new();
+        let mut made: Vec<Vec<u8>> = [b"one", b"two", b"six"]
+            .iter()
+            .map(|data| {
+                w.max.group.as_mut().unwrap().set_aad(data.to_vec());
+                let bytes = w.max.proposes_self_remove();
+                w.max.forgets();
+                bytes
+            })
+            .collect();
+        let events: Vec<Event> = made.iter().map(|bytes| w.max.seals(bytes)).collect();
+        for event in &events {
+            w.us.applies(event);
+        }
+        made.sort_by_key(|bytes| ContentId::of(bytes));
+        made.dedup();
+        assert_eq!(made.len(), 3);
+        if we_answer {
+            w.us.clock.advance_millis(10_000);
+            let [answer] = w.us.engine.tick().unwrap().reply.try_into().unwrap();
+            // ann knows the lowest only: any other would be missing to her.
+            let lowest = w.ann.seals(&made[0]);
+            w.ann.follows(&lowest);
+            w.ann.follows(&answer);
+            w.us.applies(&answer);
+        } else {
+            let highest = w.ann.seals(&made[2]);
+            w.ann.follows(&highest);
+            let commit =
+                w.ann.commit_event(Change { by_reference: true, path: true, ..Change::default() });
+            w.us.applies(&commit);
+        }
+        assert_eq!(w.us.info(&w.id.clone()).member_count, 3);
+    }
+}
+
+/// Opens the same database again and again.
+fn opener(name: &'static str) -> (tempfile::TempDir, impl Fn() -> Member) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("account.db");
+    let (keys, clock) = (Keys::generate(), ManualClock::at(crate::kit::now()));
+    let open = move || {
+        let key = DatabaseKey::Raw(Secret::new([7; 32]));
+        let options = OpenOptions::default();
+        let engine = Engine::open(
+            &path,
+            keys.clone(),
+            &key,
+            &options,
+            crate::kit::at_once(),
+            Arc::new(clock.clone()),
+        )
+        .unwrap();
+        Member { name, engine, clock: clock.clone() }
+    };
+    (folder, open)
+}
+
+/// shows: C2-6: the answer to a leave is handed out again by the first tick after a restart.
+#[test]
+fn an_answer_survives_a_restart() {
+    let (_folder, open) = opener("alice");
+    let (mut alice, mut bob, mut carol) = (open(), Member::new("bob"), Member::new("carol"));
+    let group = alice.founds("g", &mut [&mut bob, &mut carol]);
+    let leave = carol.engine.leave(&group).unwrap();
+    let [answer] = alice.applies(&leave).reply.try_into().unwrap();
+    alice.engine.close().unwrap();
+    let mut alice = open();
+    // The Welcomes of the founding come again too.
+    let mut replies = alice.engine.tick().unwrap().reply;
+    replies.retain(|event| event.kind() == mdk_wire::kind::GROUP_MESSAGE);
+    let [again] = replies.try_into().unwrap();
+    assert_eq!(again.to_json(), answer.to_json());
+    assert!(alice.engine.tick().unwrap().reply.is_empty(), "once");
+    let said = alice.says(&group, "still sending");
+    assert_eq!(received(&bob.applies(&said)), ["still sending"]);
+    bob.applies(&leave);
+    bob.applies(&again);
+    alice.applies(&again);
+    assert_eq!(alice.info(&group).member_count, 2);
+    let said = bob.says(&group, "two of us");
+    assert_eq!(received(&alice.applies(&said)), ["two of us"]);
+}
+
+/// A leave whose event was lost with the process is handed out again too.
+#[test]
+fn a_leave_survives_a_restart() {
+    let (_folder, open) = opener("carol");
+    let (mut alice, mut carol) = (Member::new("alice"), open());
+    let group = alice.founds("g", &mut [&mut carol]);
+    let leave = carol.engine.leave(&group).unwrap();
+    carol.engine.close().unwrap();
+    let mut carol = open();
+    assert_eq!(carol.info(&group).state, GroupState::Leaving);
+    let [again] = carol.engine.tick().unwrap().reply.try_into().unwrap();
+    assert_eq!(again.to_json(), leave.to_json());
+    let [answer] = alice.applies(&again).reply.try_into().unwrap();
+    carol.applies(&answer);
+    assert_eq!(carol.info(&group).state, GroupState::Left);
+}

@@ -1,0 +1,418 @@
+//! The publish lifecycle and deferral: commits that wait for a relay, events that wait for a state, leaving, ending.
+
+use std::sync::Arc;
+
+use mdk_core::DeferredReason as Wait;
+use mdk_core::{
+    Config, Engine, Error, GroupState, GroupUpdate, ManualClock, NewGroup, RejectCode, Verdict,
+};
+use mdk_store::{DatabaseKey, OpenOptions};
+use mdk_wire::{Event, GroupId, Keys, Secret};
+
+use crate::kit::{Member, RELAY, received};
+
+fn event(pending: &mdk_core::Pending) -> &Event {
+    pending.event.as_ref().unwrap()
+}
+
+fn pair() -> (Member, Member, GroupId) {
+    let (mut alice, mut bob) = (Member::new("alice"), Member::new("bob"));
+    let group = alice.founds("g", &mut [&mut bob]);
+    (alice, bob, group)
+}
+
+fn three() -> (Member, Member, Member, GroupId) {
+    let (mut alice, mut bob, mut carol) =
+        (Member::new("alice"), Member::new("bob"), Member::new("carol"));
+    let group = alice.founds("g", &mut [&mut bob, &mut carol]);
+    (alice, bob, carol, group)
+}
+
+fn with_config(name: &'static str, config: Config) -> Member {
+    let clock = ManualClock::at(crate::kit::now());
+    let engine = Engine::in_memory(Keys::generate(), config, Arc::new(clock.clone())).unwrap();
+    Member { name, engine, clock }
+}
+
+/// shows: C2-4: while a commit is being published all inbound waits, and is drained by confirm and by discard.
+#[test]
+fn inbound_waits_while_publishing() {
+    for confirms in [true, false] {
+        let (mut alice, mut bob, group) = pair();
+        let pending = alice.engine.self_update(&group).unwrap();
+        let said = bob.says(&group, "meanwhile");
+        assert_eq!(alice.takes(&said).verdict, Verdict::Deferred(Wait::PublishInProgress));
+        assert!(alice.texts(&group).is_empty());
+        if confirms {
+            alice.confirms(&pending);
+        } else {
+            alice.engine.discard(pending.id).unwrap();
+        }
+        assert_eq!(alice.texts(&group), ["meanwhile"]);
+        assert_eq!(
+            received(&alice.engine.tick().unwrap()),
+            ["meanwhile"],
+            "reported by the next call"
+        );
+        assert_eq!(alice.takes(&said).verdict, Verdict::Duplicate);
+        assert_eq!(alice.info(&group).epoch, if confirms { 2 } else { 1 });
+    }
+}
+
+/// rule: C2-5, C3-1: a commit is resolved once, and nothing is said before that.
+#[test]
+fn a_commit_is_resolved_once() {
+    let (mut alice, _, group) = pair();
+    let first = alice.engine.self_update(&group).unwrap();
+    assert!(matches!(alice.engine.self_update(&group), Err(Error::CommitPending)));
+    let early = alice.engine.create_message(&group, mdk_core::NewMessage::default());
+    assert!(matches!(early, Err(Error::CommitPending)));
+    alice.confirms(&first);
+    let before = alice.engine.digest().unwrap();
+    assert!(matches!(alice.engine.confirm(first.id), Err(Error::CommitLost)));
+    assert!(matches!(alice.engine.discard(first.id), Err(Error::CommitLost)));
+    assert!(matches!(alice.engine.confirm(9999), Err(Error::CommitLost)));
+    assert!(alice.engine.digest().unwrap() == before);
+    let second = alice.engine.self_update(&group).unwrap();
+    alice.engine.discard(second.id).unwrap();
+    assert!(matches!(alice.engine.confirm(second.id), Err(Error::CommitLost)));
+    assert!(alice.engine.pending().unwrap().is_empty());
+}
+
+/// shows: C2-7: a discarded commit that a relay took after all is a rival, not lost and not refused.
+#[test]
+fn a_discarded_commit_comes_back() {
+    let (mut alice, mut bob, group) = pair();
+    let pending = alice.engine.self_update(&group).unwrap();
+    alice.engine.discard(pending.id).unwrap();
+    bob.applies(event(&pending));
+    alice.applies(event(&pending));
+    assert_eq!(alice.takes(event(&pending)).verdict, Verdict::Duplicate);
+    assert_eq!((alice.info(&group).epoch, bob.info(&group).epoch), (2, 2));
+    let said = alice.says(&group, "as if nothing had been");
+    assert_eq!(received(&bob.applies(&said)), ["as if nothing had been"]);
+    assert_eq!(alice.info(&group).state, GroupState::Active);
+}
+
+/// shows: D2-2, 2.6-4a: any member updates itself; the better of two rivals applies, the other one is kept.
+#[test]
+fn rivals() {
+    let (mut alice, mut bob, mut carol, group) = three();
+    // Of equal commits that of the lower key wins.
+    if alice.key() > bob.key() {
+        std::mem::swap(&mut alice, &mut bob);
+    }
+    let (a, b) =
+        (alice.engine.self_update(&group).unwrap(), bob.engine.self_update(&group).unwrap());
+    carol.applies(event(&a));
+    assert_eq!(carol.takes(event(&b)).verdict, Verdict::Deferred(Wait::Rival));
+    assert_eq!(carol.takes(event(&b)).verdict, Verdict::Duplicate);
+    assert_eq!(bob.takes(event(&a)).verdict, Verdict::Deferred(Wait::PublishInProgress));
+    bob.engine.discard(b.id).unwrap();
+    assert_eq!(bob.info(&group).epoch, 2, "the rival was waiting");
+    alice.confirms(&a);
+    assert_eq!(alice.takes(event(&b)).verdict, Verdict::Deferred(Wait::Rival));
+    for member in [&mut bob, &mut carol] {
+        let said = alice.says(&group, "one branch");
+        assert_eq!(received(&member.applies(&said)), ["one branch"]);
+    }
+}
+
+/// shows: D2-1, D5-2: what is early waits for its commit, in one batch and over several calls.
+#[test]
+fn early_messages_wait() {
+    let (mut alice, mut bob, mut carol, group) = three();
+    let commit = alice.engine.self_update(&group).unwrap();
+    alice.confirms(&commit);
+    // Of one second a batch takes the commit first, and nothing would have to wait.
+    alice.clock.advance_millis(1_000);
+    let said = alice.says(&group, "after");
+    assert_eq!(bob.takes(&said).verdict, Verdict::Deferred(Wait::Undecryptable));
+    assert_eq!(received(&bob.applies(event(&commit))), ["after"]);
+    assert_eq!(bob.takes(&said).verdict, Verdict::Duplicate);
+    let batch = [said.to_json(), event(&commit).to_json(), said.to_json()];
+    let bytes: Vec<&[u8]> = batch.iter().map(String::as_bytes).collect();
+    let outcomes = carol.engine.process_many(&bytes).unwrap();
+    assert_eq!(outcomes[0].verdict, Verdict::Deferred(Wait::Undecryptable));
+    // What waited for the commit comes with it, before what follows in the batch.
+    assert_eq!(received(&outcomes[1]), ["after"]);
+    assert_eq!(outcomes[2].verdict, Verdict::Duplicate);
+    assert!(received(&outcomes[2]).is_empty());
+    assert_eq!(carol.texts(&group), ["after"]);
+}
+
+/// shows: D5-3: a commit that comes before the proposal it refers to.
+#[test]
+fn a_commit_before_its_proposal() {
+    let (mut alice, mut bob, mut carol, group) = three();
+    let leave = bob.engine.leave(&group).unwrap();
+    let [commit] = alice.applies(&leave).reply.try_into().unwrap();
+    assert_eq!(carol.takes(&commit).verdict, Verdict::Deferred(Wait::MissingParent));
+    carol.applies(&leave);
+    assert_eq!(carol.info(&group).member_count, 2);
+    assert_eq!(carol.info(&group).epoch, 2);
+}
+
+/// rule: D1-1: our own events come back.
+#[test]
+fn own_echoes() {
+    let (mut alice, _, group) = pair();
+    let said = alice.says(&group, "echo");
+    assert_eq!(alice.takes(&said).verdict, Verdict::Duplicate);
+    let pending = alice.engine.self_update(&group).unwrap();
+    assert_eq!(alice.takes(event(&pending)).verdict, Verdict::Duplicate);
+    assert_eq!(alice.engine.pending().unwrap().len(), 1, "an echo is not a confirmation");
+    alice.confirms(&pending);
+    assert_eq!(alice.takes(event(&pending)).verdict, Verdict::Duplicate);
+    assert_eq!(alice.info(&group).epoch, 2);
+}
+
+/// rule: D1-2: what belongs to no group is not remembered, so it works after the Welcome.
+#[test]
+fn unknown_groups_are_not_remembered() {
+    let (mut alice, _, group) = pair();
+    let mut dave = Member::new("dave");
+    let add = alice.engine.add_members(&group, &[dave.key_package()], false).unwrap();
+    alice.confirms(&add);
+    let said = alice.says(&group, "welcome");
+    let Verdict::Rejected(rejection) = dave.takes(&said).verdict else { panic!("no group yet") };
+    assert_eq!((rejection.code, rejection.rule), (RejectCode::UnknownGroup, "D1-2"));
+    dave.joins(&add.welcomes);
+    assert_eq!(received(&dave.applies(&said)), ["welcome"]);
+    // His own Add is of an epoch that he cannot read: it waits like anything undecryptable.
+    assert_eq!(dave.takes(event(&add)).verdict, Verdict::Deferred(Wait::Undecryptable));
+}
+
+/// rule: D1-6: what is held is bounded; what is refused for that is not remembered.
+#[test]
+fn held_events_are_bounded() {
+    let mut config = Config::default();
+    config.max_held_events = 3;
+    let (mut alice, mut bob) = (Member::new("alice"), with_config("bob", config));
+    let group = alice.founds("g", &mut [&mut bob]);
+    let commit = alice.engine.self_update(&group).unwrap();
+    alice.confirms(&commit);
+    let said: Vec<Event> = (0..5).map(|n| alice.says(&group, &n.to_string())).collect();
+    for event in &said[..3] {
+        assert_eq!(bob.takes(event).verdict, Verdict::Deferred(Wait::Undecryptable));
+    }
+    let before = bob.engine.digest().unwrap();
+    for event in &said[3..] {
+        assert_eq!(bob.takes(event).verdict, Verdict::Deferred(Wait::ResourceRefused));
+    }
+    assert!(bob.engine.digest().unwrap() == before);
+    assert_eq!(
+        bob.takes(&said[0]).verdict,
+        Verdict::Deferred(Wait::Undecryptable),
+        "it is held already"
+    );
+    assert_eq!(received(&bob.applies(event(&commit))), ["0", "1", "2"]);
+    for event in &said[3..] {
+        bob.applies(event);
+    }
+    assert_eq!(bob.texts(&group), ["0", "1", "2", "3", "4"]);
+}
+
+/// shows: D1-8: noise that fills the share is dropped after 30 days, and makes room.
+#[test]
+fn held_noise_expires() {
+    let mut config = Config::default();
+    config.max_held_events = 3;
+    let (mut alice, mut bob) = (Member::new("alice"), with_config("bob", config));
+    let group = alice.founds("g", &mut [&mut bob]);
+    let route = alice.info(&group).nostr_group_id;
+    let noise = || {
+        let key = Secret::new([9; 32]);
+        mdk_wire::group_message::seal(
+            b"noise",
+            &key,
+            &route,
+            crate::kit::now(),
+            None,
+            &mut mdk_wire::OsRandom,
+        )
+        .unwrap()
+    };
+    for _ in 0..3 {
+        assert_eq!(bob.takes(&noise()).verdict, Verdict::Deferred(Wait::Undecryptable));
+    }
+    bob.clock.advance_millis(30 * 86_400_000 - 1_000);
+    let before = bob.engine.digest().unwrap();
+    assert_eq!(bob.takes(&noise()).verdict, Verdict::Deferred(Wait::ResourceRefused));
+    assert!(bob.engine.digest().unwrap() == before);
+    bob.clock.advance_millis(1_000);
+    assert_eq!(bob.takes(&noise()).verdict, Verdict::Deferred(Wait::Undecryptable));
+    // Noise stands in the way of nothing that can be read.
+    let said = alice.says(&group, "clear");
+    assert_eq!(received(&bob.applies(&said)), ["clear"]);
+}
+
+/// shows: C2-6: the very bytes are handed out again after a restart, and confirm works.
+#[test]
+fn pending_survives_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("alice.db");
+    let keys = Keys::generate();
+    let clock = ManualClock::at(crate::kit::now());
+    let open = || {
+        let key = DatabaseKey::Raw(Secret::new([7; 32]));
+        let options = OpenOptions::default();
+        let engine = Engine::open(
+            &path,
+            keys.clone(),
+            &key,
+            &options,
+            Config::default(),
+            Arc::new(clock.clone()),
+        )
+        .unwrap();
+        Member { name: "alice", engine, clock: clock.clone() }
+    };
+    let (mut alice, mut bob) = (open(), Member::new("bob"));
+    let group = alice.founds("g", &mut [&mut bob]);
+    let mut dave = Member::new("dave");
+    let pending = alice.engine.add_members(&group, &[dave.key_package()], false).unwrap();
+    let said = bob.says(&group, "held over the restart");
+    alice.takes(&said);
+    alice.engine.close().unwrap();
+    let mut alice = open();
+    let [again] = alice.engine.pending().unwrap().try_into().unwrap();
+    assert_eq!(again.id, pending.id);
+    assert_eq!(event(&again).to_json(), event(&pending).to_json());
+    let json = |p: &mdk_core::Pending| p.welcomes.iter().map(Event::to_json).collect::<Vec<_>>();
+    assert_eq!(json(&again), json(&pending));
+    assert_eq!(again.relays, [RELAY]);
+    bob.applies(event(&again));
+    alice.confirms(&again);
+    dave.joins(&again.welcomes);
+    assert_eq!(alice.texts(&group), ["held over the restart"]);
+    for member in [&mut bob, &mut dave] {
+        let said = alice.says(&group, "hello");
+        assert_eq!(received(&member.applies(&said)), ["hello"]);
+    }
+}
+
+/// shows: D4-6d: the end of a group, for its maker and for the others.
+#[test]
+fn disbanding() {
+    let (mut alice, mut bob, mut carol, group) = three();
+    let late = bob.says(&group, "late");
+    alice.applies(&late);
+    let end = alice.engine.disband(&group).unwrap();
+    alice.confirms(&end);
+    for member in [&mut bob, &mut carol] {
+        member.applies(event(&end));
+    }
+    assert_eq!(alice.info(&group).state, GroupState::Disbanded);
+    assert_ne!(bob.info(&group).state, GroupState::Active);
+    assert_eq!(alice.texts(&group), ["late"], "the history stays");
+    let Verdict::Rejected(rejection) = carol.takes(&late).verdict else {
+        panic!("the group is over")
+    };
+    assert_eq!(rejection.rule, "D1-3");
+    assert!(matches!(alice.engine.self_update(&group), Err(Error::NotMember(_))));
+}
+
+// shows: 2.6-7
+/// rule: 2.6-3: a member may do none of what admins do; a removed admin's key goes too.
+#[test]
+fn members_are_no_admins() {
+    let (mut alice, mut bob, mut carol, group) = three();
+    let (a, b, c) = (alice.key(), bob.key(), carol.key());
+    let package = Member::new("dave").key_package();
+    let before = bob.engine.digest().unwrap();
+    let refused = [
+        bob.engine.add_members(&group, &[package], false).map(drop),
+        bob.engine.remove_members(&group, &[c]).map(drop),
+        bob.engine.promote(&group, &[b]).map(drop),
+        bob.engine.demote(&group, &[a]).map(drop),
+        bob.engine.disband(&group).map(drop),
+        bob.engine
+            .update_group(&group, GroupUpdate { name: Some("x".into()), ..GroupUpdate::default() })
+            .map(drop),
+        bob.engine
+            .update_group(&group, GroupUpdate { retention: Some(5), ..GroupUpdate::default() })
+            .map(drop),
+        bob.engine
+            .update_group(
+                &group,
+                GroupUpdate { relays: Some(vec![RELAY.into()]), ..GroupUpdate::default() },
+            )
+            .map(drop),
+        bob.engine
+            .update_group(&group, GroupUpdate { admins: Some(vec![b]), ..GroupUpdate::default() })
+            .map(drop),
+    ];
+    for (position, result) in refused.into_iter().enumerate() {
+        assert!(matches!(result, Err(Error::NotAdmin)), "operation {position}: {result:?}");
+    }
+    assert!(bob.engine.digest().unwrap() == before);
+    let promote = alice.engine.promote(&group, &[b]).unwrap();
+    alice.confirms(&promote);
+    bob.applies(event(&promote));
+    carol.applies(event(&promote));
+    let remove = alice.engine.remove_members(&group, &[b]).unwrap();
+    carol.applies(event(&remove));
+    alice.confirms(&remove);
+    assert_eq!(carol.info(&group).admins, [a]);
+}
+
+/// A group of one's own is founded, confirmed and ended like any other.
+#[test]
+fn alone() {
+    let mut alice = Member::new("alice");
+    let new = NewGroup { name: "notes".into(), relays: vec![RELAY.into()], ..NewGroup::default() };
+    let pending = alice.engine.create_group(new).unwrap();
+    assert!(pending.event.is_none() && pending.welcomes.is_empty());
+    let group = alice.confirms(&pending).id;
+    let update = alice.engine.self_update(&group).unwrap();
+    alice.confirms(&update);
+    alice.says(&group, "remember");
+    assert_eq!(alice.texts(&group), ["remember"]);
+}
+
+/// An invited account misses nothing while it thinks, and an invite ends with a removal.
+#[test]
+fn before_an_invite_is_answered() {
+    let (mut alice, mut bob, group) = pair();
+    let (mut dave, mut erin) = (Member::new("dave"), Member::new("erin"));
+    let packages = [dave.key_package(), erin.key_package()];
+    let add = alice.engine.add_members(&group, &packages, false).unwrap();
+    bob.applies(event(&add));
+    alice.confirms(&add);
+    for member in [&mut dave, &mut erin] {
+        for welcome in &add.welcomes {
+            member.takes(welcome);
+        }
+        assert_eq!(member.info(&group).state, GroupState::Pending);
+        assert!(matches!(member.engine.self_update(&group), Err(Error::NotMember(_))));
+    }
+    let said = alice.says(&group, "early");
+    let update = bob.engine.self_update(&group).unwrap();
+    let remove_first = [&said, event(&update)];
+    for member in [&mut alice, &mut dave, &mut erin] {
+        for event in remove_first {
+            member.takes(event);
+        }
+    }
+    bob.confirms(&update);
+    assert_eq!(dave.info(&group).epoch, 3);
+    let invite = dave.engine.invites().unwrap()[0].id;
+    assert_eq!(dave.engine.accept(&invite).unwrap().epoch, 3);
+    assert_eq!(dave.texts(&group), ["early"]);
+    assert_eq!(
+        dave.engine.accept(&invite).unwrap().state,
+        GroupState::Active,
+        "said twice, done once"
+    );
+    let e = erin.key();
+    let remove = alice.engine.remove_members(&group, &[e]).unwrap();
+    dave.applies(event(&remove));
+    alice.confirms(&remove);
+    let invite = erin.engine.invites().unwrap()[0].id;
+    erin.applies(event(&remove));
+    assert!(erin.engine.invites().unwrap().is_empty());
+    assert!(matches!(erin.engine.accept(&invite), Err(Error::InviteNotFound)));
+    let said = dave.says(&group, "hello");
+    assert_eq!(received(&alice.applies(&said)), ["hello"]);
+}

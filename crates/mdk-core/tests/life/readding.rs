@@ -1,0 +1,187 @@
+//! In, out, and in again: what a membership ends stays ended, and the next one begins clean.
+
+use mdk_core::{DeferredReason, EventBody, GroupState, Pending, Verdict, testing};
+use mdk_wire::{Event, GroupId, PublicKey};
+
+use crate::foreign::{Change, Foreign, read_key_package};
+use crate::kit::{Member, received};
+
+fn event(pending: &Pending) -> &Event {
+    pending.event.as_ref().unwrap()
+}
+
+fn three() -> (Member, Member, Member, GroupId) {
+    let (mut alice, mut bob, mut carol) =
+        (Member::new("alice"), Member::new("bob"), Member::new("carol"));
+    let group = alice.founds("g", &mut [&mut bob, &mut carol]);
+    (alice, bob, carol, group)
+}
+
+/// Who came and who was removed, as an observer was told.
+fn changes(member: &mut Member) -> (Vec<PublicKey>, Vec<PublicKey>) {
+    let (mut came, mut went) = (Vec::new(), Vec::new());
+    for event in member.engine.events(0, 10_000).unwrap() {
+        if let EventBody::MembersChanged { added, removed, .. } = event.body {
+            came.extend(added);
+            went.extend(removed);
+        }
+    }
+    (came, went)
+}
+
+// shows: B4-5
+#[test]
+fn three_times_in_and_out() {
+    let (mut alice, mut bob, mut carol, group) = three();
+    let mut heard = Vec::new();
+    for round in 0..3 {
+        let text = format!("in {round}");
+        let said = alice.says(&group, &text);
+        assert_eq!(received(&bob.applies(&said)), [text.as_str()]);
+        carol.applies(&said);
+        heard.push(text);
+        let removal = alice.engine.remove_members(&group, &[bob.key()]).unwrap();
+        alice.confirms(&removal);
+        bob.applies(event(&removal));
+        carol.applies(event(&removal));
+        assert_eq!(bob.info(&group).state, GroupState::Removed);
+        let between = carol.says(&group, &format!("out {round}"));
+        alice.applies(&between);
+        assert_ne!(bob.takes(&between).verdict, Verdict::Applied);
+        let package = bob.key_package();
+        let added = alice.engine.add_members(&group, &[package], false).unwrap();
+        alice.confirms(&added);
+        carol.applies(event(&added));
+        bob.joins(&added.welcomes);
+        assert_eq!(bob.info(&group).state, GroupState::Active);
+        // Neither what was said meanwhile nor what led here is his.
+        assert_ne!(bob.takes(&between).verdict, Verdict::Applied);
+        assert_ne!(bob.takes(event(&removal)).verdict, Verdict::Applied);
+        assert_ne!(bob.takes(event(&added)).verdict, Verdict::Applied);
+        let answer = bob.says(&group, "back");
+        alice.applies(&answer);
+        carol.applies(&answer);
+        heard.push("back".into());
+    }
+    assert_eq!(bob.texts(&group), heard, "the history of all memberships");
+    assert_eq!(changes(&mut carol), (vec![bob.key(); 3], vec![bob.key(); 3]));
+    let [a, b, c] = [&mut alice, &mut bob, &mut carol]
+        .map(|m| testing::state(&mut m.engine, &group).unwrap().authenticator);
+    assert!(a == b && b == c);
+}
+
+/// The old leaf goes and the new one comes in one commit, as whoever could not be reached is invited again; the Welcome
+/// comes after the commit, or before it.
+#[test]
+fn removed_and_added_in_one_commit() {
+    for welcome_first in [false, true] {
+        let mut bob = Member::new("bob");
+        let mut founder = Foreign::new();
+        let package = bob.key_package();
+        let wrapped = founder.founds_with(&founder.context(), &package);
+        bob.joins(&[wrapped]);
+        let group = GroupId::from_bytes(founder.mls().group_id().as_slice()).unwrap();
+        let fresh = bob.key_package();
+        let removes = vec![founder.leaf_of(&bob.key())];
+        let adds = vec![read_key_package(&fresh)];
+        let made = founder.commits(Change { adds, removes, ..Change::default() });
+        let commit = founder.seals(&made.commit);
+        founder.merges();
+        let welcome = founder.wraps(&made.welcome.unwrap(), &fresh);
+        if welcome_first {
+            let waits = Verdict::Deferred(DeferredReason::FutureEpoch);
+            assert_eq!(bob.takes(&welcome).verdict, waits);
+            bob.takes(&commit);
+        } else {
+            bob.applies(&commit);
+            bob.applies(&welcome);
+        }
+        bob.joins(&[]);
+        assert_eq!(bob.info(&group).state, GroupState::Active, "welcome first: {welcome_first}");
+        assert_eq!(received(&bob.applies(&founder.says("hello again"))), ["hello again"]);
+        let answer = bob.says(&group, "hello");
+        assert!(founder.follows(&answer).is_some());
+    }
+}
+
+/// A KeyPackage of last resort serves more than once.
+#[test]
+fn added_again_by_the_same_last_resort_key_package() {
+    let (mut alice, mut bob, mut carol, group) = three();
+    let package = bob.key_package();
+    for round in 0..2 {
+        let removal = alice.engine.remove_members(&group, &[bob.key()]).unwrap();
+        alice.confirms(&removal);
+        bob.applies(event(&removal));
+        carol.applies(event(&removal));
+        let added =
+            alice.engine.add_members(&group, std::slice::from_ref(&package), false).unwrap();
+        alice.confirms(&added);
+        carol.applies(event(&added));
+        bob.joins(&added.welcomes);
+        let said = alice.says(&group, "again");
+        assert_eq!(received(&bob.applies(&said)), ["again"], "{round}");
+    }
+}
+
+/// Whoever left may be invited again, and may decline.
+#[test]
+fn after_a_leave_and_after_declining() {
+    let (mut alice, mut bob, mut carol, group) = three();
+    let leave = bob.engine.leave(&group).unwrap();
+    let [answer] = alice.takes(&leave).reply.try_into().unwrap();
+    alice.takes(&answer);
+    carol.takes(&leave);
+    carol.takes(&answer);
+    bob.takes(&answer);
+    assert_eq!(bob.info(&group).state, GroupState::Left);
+    let invites = |alice: &mut Member, bob: &mut Member| {
+        let package = bob.key_package();
+        let added = alice.engine.add_members(&group, &[package], false).unwrap();
+        alice.confirms(&added);
+        bob.applies(&added.welcomes[0]);
+        let [invite] = bob.engine.invites().unwrap().try_into().unwrap();
+        (event(&added).clone(), invite.id)
+    };
+    let (added, invite) = invites(&mut alice, &mut bob);
+    carol.applies(&added);
+    bob.engine.decline(&invite).unwrap();
+    assert_eq!(bob.info(&group).state, GroupState::Left);
+    let removal = alice.engine.remove_members(&group, &[bob.key()]).unwrap();
+    alice.confirms(&removal);
+    carol.applies(event(&removal));
+    let (added, invite) = invites(&mut alice, &mut bob);
+    carol.applies(&added);
+    assert_eq!(bob.engine.accept(&invite).unwrap().state, GroupState::Active);
+    let said = carol.says(&group, "third time");
+    assert_eq!(received(&bob.applies(&said)), ["third time"]);
+}
+
+/// An admin that is removed is one no more when it comes back, unless it is made one.
+#[test]
+fn roles_do_not_come_back_by_themselves() {
+    let (mut alice, mut bob, mut carol, group) = three();
+    let promoted = alice.engine.promote(&group, &[bob.key()]).unwrap();
+    alice.confirms(&promoted);
+    bob.applies(event(&promoted));
+    carol.applies(event(&promoted));
+    let removal = alice.engine.remove_members(&group, &[bob.key()]).unwrap();
+    alice.confirms(&removal);
+    bob.applies(event(&removal));
+    carol.applies(event(&removal));
+    for promote in [false, true] {
+        let package = bob.key_package();
+        let added = alice.engine.add_members(&group, &[package], promote).unwrap();
+        alice.confirms(&added);
+        carol.applies(event(&added));
+        bob.joins(&added.welcomes);
+        assert_eq!(bob.info(&group).admins.contains(&bob.key()), promote);
+        assert_eq!(carol.info(&group).admins.contains(&bob.key()), promote);
+        if !promote {
+            let removal = alice.engine.remove_members(&group, &[bob.key()]).unwrap();
+            alice.confirms(&removal);
+            bob.applies(event(&removal));
+            carol.applies(event(&removal));
+        }
+    }
+}

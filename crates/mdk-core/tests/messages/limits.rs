@@ -1,0 +1,172 @@
+//! Limits of what is sent: accepted at the limit, refused above it with the field, the limit and the size, and the
+//! same for every call, however often the same is said.
+
+use std::sync::Arc;
+
+use mdk_core::{Config, Engine, Error, GroupUpdate, ManualClock, NewGroup, NewMessage, Outgoing};
+use mdk_wire::{GroupId, Keys, kind};
+
+use crate::kit::{Member, RELAY, received};
+
+type Tags = Vec<Vec<String>>;
+
+fn pair() -> (Member, Member, GroupId) {
+    let (mut alice, mut bob) = (Member::new("alice"), Member::new("bob"));
+    let group = alice.founds("g", &mut [&mut bob]);
+    (alice, bob, group)
+}
+
+fn say(member: &mut Member, group: &GroupId, text: &str, tags: Tags) -> Result<Outgoing, Error> {
+    let text = text.into();
+    let message = NewMessage { text, tags, kind: kind::CHAT, ..NewMessage::default() };
+    member.engine.create_message(group, message)
+}
+
+#[track_caller]
+fn refused<T>(result: Result<T, Error>, expected: (&str, Option<u64>, Option<u64>)) {
+    match result {
+        Err(Error::InvalidInput { field, limit, actual, .. }) => {
+            assert_eq!((field, limit, actual), expected);
+        }
+        Err(other) => panic!("{other:?}"),
+        Ok(_) => panic!("{expected:?}: accepted"),
+    }
+}
+
+fn tag(length: usize) -> Vec<String> {
+    vec!["t".into(); length]
+}
+
+/// Four equal messages within one second, each with an id of its own, each read.
+fn four_times(alice: &mut Member, bob: &mut Member, group: &GroupId, text: &str, tags: &Tags) {
+    let mut ids = Vec::new();
+    for _ in 0..4 {
+        let sent = say(alice, group, text, tags.clone()).unwrap();
+        assert_eq!(received(&bob.applies(&sent.event)), [text]);
+        ids.push(sent.message.id);
+    }
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), 4);
+}
+
+#[test]
+fn a_text_at_the_limit_can_be_said_again() {
+    let (mut alice, mut bob, group) = pair();
+    let limit = 65_536;
+    let Err(Error::InvalidInput { actual: Some(size), .. }) =
+        say(&mut alice, &group, &"x".repeat(limit), vec![])
+    else {
+        panic!("accepted")
+    };
+    let room = 2 * limit - usize::try_from(size).unwrap();
+    for less in [0, 1, 24, 25, 26] {
+        four_times(&mut alice, &mut bob, &group, &"x".repeat(room - less), &vec![]);
+    }
+    for _ in 0..3 {
+        let over = say(&mut alice, &group, &"x".repeat(room + 1), vec![]);
+        refused(over, ("text", Some(65_536), Some(65_537)));
+    }
+}
+
+#[test]
+fn tags_at_the_limit_can_be_sent_again() {
+    let (mut alice, mut bob, group) = pair();
+    for tags in [vec![tag(1); 4096], vec![tag(1); 4095], vec![tag(4096)]] {
+        four_times(&mut alice, &mut bob, &group, "x", &tags);
+    }
+    for _ in 0..2 {
+        let many = say(&mut alice, &group, "x", vec![tag(1); 4097]);
+        refused(many, ("tags", Some(4096), Some(4097)));
+        refused(say(&mut alice, &group, "x", vec![tag(5001)]), ("tags", Some(4096), Some(5001)));
+        refused(say(&mut alice, &group, "x", vec![vec![]]), ("tags", Some(1), Some(0)));
+    }
+}
+
+#[test]
+fn the_argument_that_takes_the_space_is_named() {
+    let (mut alice, _, group) = pair();
+    let long = vec![vec!["t".into(), "y".repeat(70_000)]];
+    match say(&mut alice, &group, "x", long) {
+        Err(Error::InvalidInput {
+            field: "tags",
+            limit: Some(65_536),
+            actual: Some(70_000..),
+            ..
+        }) => {}
+        other => panic!("{:?}", other.err()),
+    }
+}
+
+/// The limit of events, too, is the same for the second of two equal messages.
+#[test]
+fn an_event_at_its_limit_can_be_made_again() {
+    let clock = Arc::new(ManualClock::at(1_790_000_000));
+    let mut config = Config::default();
+    config.max_event_bytes = 3_000;
+    let mut engine = Engine::in_memory(Keys::generate(), config, clock).unwrap();
+    let new = NewGroup { name: "g".into(), relays: vec![RELAY.into()], ..NewGroup::default() };
+    let pending = engine.create_group(new).unwrap();
+    let group = engine.confirm(pending.id).unwrap().id;
+    let mut say = |length| {
+        let text = "x".repeat(length);
+        engine
+            .create_message(&group, NewMessage { text, kind: kind::CHAT, ..NewMessage::default() })
+    };
+    let most = (1..2_000).rev().find(|length| say(*length).is_ok()).unwrap();
+    for _ in 0..3 {
+        assert!(say(most).is_ok());
+        assert!(matches!(say(most + 1), Err(Error::GroupTooLarge { limit: 3_000, .. })));
+    }
+}
+
+/// rule: 2.4-13: what is only signed is not sent; what others send of it is a kind like any unknown one.
+#[test]
+fn templates_of_signatures_are_not_sent() {
+    let (mut alice, _, group) = pair();
+    for kind in [450, 451] {
+        let message = NewMessage { text: "x".into(), kind, ..NewMessage::default() };
+        let found = alice.engine.create_message(&group, message);
+        refused(found, ("kind", None, Some(kind.into())));
+    }
+    for kind in [449, 452] {
+        let message = NewMessage { text: "x".into(), kind, ..NewMessage::default() };
+        alice.engine.create_message(&group, message).unwrap();
+    }
+}
+
+#[test]
+fn empty_lists_are_measured() {
+    let (mut alice, _, group) = pair();
+    let one = |field| (field, Some(1), Some(0));
+    let relays = GroupUpdate { relays: Some(vec![]), ..GroupUpdate::default() };
+    refused(alice.engine.update_group(&group, relays), one("relays"));
+    refused(alice.engine.create_group(NewGroup::default()), one("relays"));
+    refused(alice.engine.update_group(&group, GroupUpdate::default()), one("update"));
+    refused(alice.engine.add_members(&group, &[], false), one("key_packages"));
+    refused(alice.engine.remove_members(&group, &[]), one("members"));
+    refused(alice.engine.promote(&group, &[]), one("members"));
+    refused(alice.engine.demote(&group, &[]), one("members"));
+    let target = say(&mut alice, &group, "x", vec![]).unwrap().message.id;
+    refused(alice.engine.react(&group, &target, ""), one("emoji"));
+}
+
+/// A relay that is named twice counts once, wherever relays are given.
+#[test]
+fn relays_named_twice_count_once() {
+    let (mut alice, _, group) = pair();
+    let again = |count: usize| -> Vec<String> {
+        let distinct = (0..count).map(|i| format!("wss://r{i}.example"));
+        distinct.cycle().take(100).collect()
+    };
+    let update = |count| GroupUpdate { relays: Some(again(count)), ..GroupUpdate::default() };
+    let over = ("relays", Some(16), Some(17));
+    refused(alice.engine.update_group(&group, update(17)), over);
+    let pending = alice.engine.update_group(&group, update(16)).unwrap();
+    assert_eq!(alice.confirms(&pending).relays.len(), 16);
+    refused(alice.engine.new_key_package(&again(17), None), over);
+    let event = alice.engine.new_key_package(&again(16), None).unwrap();
+    let relays = again(65);
+    refused(alice.engine.enqueue(&event, &relays), ("relays", Some(64), Some(65)));
+    alice.engine.enqueue(&event, &again(64)).unwrap();
+}

@@ -1,0 +1,404 @@
+//! Messages, their edits, reactions and deletes; history, search, the event log; limits at and over the limit.
+
+use std::sync::Arc;
+
+use mdk_core::{
+    Config, Engine, Error, EventBody, GroupUpdate, ManualClock, NewGroup, NewMessage, Outgoing,
+    Verdict,
+};
+use mdk_wire::v2::component_id as id;
+use mdk_wire::{EventId, GroupId, Keys, UnsignedEvent, kind};
+
+use crate::foreign_commits::{Who, World};
+use crate::kit::{Member, RELAY};
+
+fn pair() -> (Member, Member, GroupId) {
+    let (mut alice, mut bob) = (Member::new("alice"), Member::new("bob"));
+    let group = alice.founds("g", &mut [&mut bob]);
+    (alice, bob, group)
+}
+
+fn say(member: &mut Member, group: &GroupId, text: &str) -> Outgoing {
+    let message = NewMessage { text: text.into(), kind: kind::CHAT, ..NewMessage::default() };
+    member.engine.create_message(group, message).unwrap()
+}
+
+/// The error names the field, its limit and what was given.
+#[track_caller]
+fn too_large<T>(result: Result<T, Error>, field: &str, limit: u64, actual: u64) {
+    match result {
+        Err(Error::InvalidInput { field: f, limit: Some(l), actual: Some(a), .. }) => {
+            assert_eq!((f, l, a), (field, limit, actual));
+        }
+        Err(other) => panic!("{field}: {other:?}"),
+        Ok(_) => panic!("{field}: accepted"),
+    }
+}
+
+#[track_caller]
+fn invalid<T>(result: Result<T, Error>, field: &str) {
+    match result {
+        Err(Error::InvalidInput { field: f, .. }) => assert_eq!(f, field),
+        Err(other) => panic!("{field}: {other:?}"),
+        Ok(_) => panic!("{field}: accepted"),
+    }
+}
+
+#[test]
+fn settings_at_the_limit() {
+    let (mut alice, mut bob, group) = pair();
+    let relays = |n: usize| (0..n).map(|i| format!("wss://r{i:02}.example")).collect::<Vec<_>>();
+    let before = alice.engine.digest().unwrap();
+    let name = GroupUpdate { name: Some("n".repeat(257)), ..GroupUpdate::default() };
+    too_large(alice.engine.update_group(&group, name), "name", 256, 257);
+    // Bytes, not characters.
+    let name = GroupUpdate { name: Some("é".repeat(129)), ..GroupUpdate::default() };
+    too_large(alice.engine.update_group(&group, name), "name", 256, 258);
+    let description = GroupUpdate { description: Some("d".repeat(4097)), ..GroupUpdate::default() };
+    too_large(alice.engine.update_group(&group, description), "description", 4096, 4097);
+    let many = GroupUpdate { relays: Some(relays(17)), ..GroupUpdate::default() };
+    too_large(alice.engine.update_group(&group, many), "relays", 16, 17);
+    invalid(
+        alice
+            .engine
+            .update_group(&group, GroupUpdate { relays: Some(vec![]), ..GroupUpdate::default() }),
+        "relays",
+    );
+    let long = format!("wss://{}.example", "a".repeat(512));
+    for bad in ["https://r.example", "wss://", "relay.example", "wss://user@r.example", &long] {
+        let update = GroupUpdate { relays: Some(vec![bad.to_owned()]), ..GroupUpdate::default() };
+        assert!(
+            matches!(alice.engine.update_group(&group, update), Err(Error::InvalidRelayUrl(_))),
+            "{bad}"
+        );
+    }
+    invalid(alice.engine.update_group(&group, GroupUpdate::default()), "update");
+    let stranger = Keys::generate().public_key();
+    invalid(
+        alice.engine.update_group(
+            &group,
+            GroupUpdate { admins: Some(vec![stranger]), ..GroupUpdate::default() },
+        ),
+        "admins",
+    );
+    assert!(matches!(
+        alice
+            .engine
+            .update_group(&group, GroupUpdate { admins: Some(vec![]), ..GroupUpdate::default() }),
+        Err(Error::LastAdmin)
+    ));
+    assert!(alice.engine.digest().unwrap() == before);
+
+    let all = GroupUpdate {
+        name: Some("n".repeat(256)),
+        description: Some("d".repeat(4096)),
+        relays: Some(relays(16)),
+        admins: None,
+        retention: Some(u64::MAX),
+        image: None,
+    };
+    let pending = alice.engine.update_group(&group, all).unwrap();
+    bob.applies(pending.event.as_ref().unwrap());
+    alice.confirms(&pending);
+    let info = bob.info(&group);
+    assert_eq!((info.name.len(), info.description.len(), info.relays.len()), (256, 4096, 16));
+    assert_eq!(info.retention, Some(u64::MAX));
+
+    let new = |name: usize| NewGroup {
+        name: "n".repeat(name),
+        relays: vec![RELAY.into()],
+        ..NewGroup::default()
+    };
+    too_large(alice.engine.create_group(new(257)), "name", 256, 257);
+    assert!(alice.engine.create_group(new(256)).is_ok());
+}
+
+#[test]
+fn members_are_named_rightly() {
+    let (mut alice, mut bob, group) = pair();
+    let (a, b, stranger) = (alice.key(), bob.key(), Keys::generate().public_key());
+    let again = bob.key_package();
+    invalid(alice.engine.add_members(&group, &[], false), "key_packages");
+    invalid(alice.engine.add_members(&group, &[again], false), "key_packages");
+    invalid(alice.engine.remove_members(&group, &[]), "members");
+    invalid(alice.engine.remove_members(&group, &[a]), "members");
+    invalid(alice.engine.remove_members(&group, &[stranger]), "members");
+    invalid(alice.engine.promote(&group, &[stranger]), "members");
+    let mut carol = Member::new("carol");
+    let twice = [carol.key_package(), carol.key_package()];
+    assert!(matches!(
+        alice.engine.add_members(&group, &twice, false),
+        Err(Error::InvalidInput { .. })
+    ));
+    let not_a_package = alice.says(&group, "x");
+    assert!(matches!(
+        alice.engine.add_members(&group, &[not_a_package], false),
+        Err(Error::IncompatibleMember { .. })
+    ));
+    let unknown = GroupId::from_bytes(&[9; 16]).unwrap();
+    assert!(matches!(alice.engine.self_update(&unknown), Err(Error::GroupNotFound)));
+    assert!(matches!(
+        alice.engine.export_secret(&group, "x", b"", 0),
+        Err(Error::InvalidInput { .. })
+    ));
+    assert_eq!(alice.engine.export_secret(&group, "x", b"", 8160).unwrap().expose().len(), 8160);
+    too_large(alice.engine.export_secret(&group, "x", b"", 8161), "length", 8160, 8161);
+    assert_eq!(bob.engine.members(&group).unwrap().iter().filter(|m| m.is_me).count(), 1);
+    assert!(bob.engine.members(&group).unwrap().iter().any(|m| m.public_key == b && !m.is_admin));
+}
+
+#[test]
+fn message_size() {
+    let (mut alice, mut bob, group) = pair();
+    let empty = say(&mut alice, &group, "");
+    let room = 65_536 - payload_length(&empty);
+    let text = "x".repeat(room + 1);
+    let message = NewMessage { text, kind: kind::CHAT, ..NewMessage::default() };
+    too_large(alice.engine.create_message(&group, message), "text", 65_536, 65_537);
+    let at_limit = say(&mut alice, &group, &"x".repeat(room));
+    bob.applies(&at_limit.event);
+    assert_eq!(bob.texts(&group)[0].len(), room);
+
+    // A small limit of the configuration counts likewise.
+    let mut config = Config::default();
+    config.max_message_bytes = 300;
+    let clock = ManualClock::at(crate::kit::now());
+    let engine = Engine::in_memory(Keys::generate(), config, Arc::new(clock.clone())).unwrap();
+    let mut carol = Member { name: "carol", engine, clock };
+    let group = carol.founds("g", &mut []);
+    let message = NewMessage { text: "x".repeat(300), kind: kind::CHAT, ..NewMessage::default() };
+    assert!(matches!(
+        carol.engine.create_message(&group, message),
+        Err(Error::InvalidInput { field: "text", limit: Some(300), actual: Some(301..), .. })
+    ));
+    carol.says(&group, "fits");
+}
+
+/// Bytes of the payload around an empty text (all its numbers have fixed length).
+fn payload_length(message: &Outgoing) -> usize {
+    let m = &message.message;
+    let pubkey = m.sender;
+    let unsigned = mdk_wire::UnsignedEvent {
+        pubkey,
+        created_at: m.created_at,
+        kind: m.kind,
+        tags: m.tags.clone(),
+        content: m.text.clone(),
+    };
+    unsigned.to_json().len()
+}
+
+#[test]
+fn events_that_are_too_large() {
+    let mut config = Config::default();
+    config.max_event_bytes = 3_000;
+    let clock = ManualClock::at(crate::kit::now());
+    let engine = Engine::in_memory(Keys::generate(), config, Arc::new(clock.clone())).unwrap();
+    let mut alice = Member { name: "alice", engine, clock };
+    let mut bob = Member::new("bob");
+    let before = alice.engine.digest().unwrap();
+    let new = NewGroup {
+        name: "g".into(),
+        relays: vec![RELAY.into()],
+        members: vec![bob.key_package()],
+        ..NewGroup::default()
+    };
+    match alice.engine.create_group(new) {
+        Err(Error::GroupTooLarge { size, limit: 3_000 }) => assert!(size > 3_000),
+        other => panic!("{:?}", other.map(|p| p.id)),
+    }
+    assert!(alice.engine.digest().unwrap() == before, "nothing is left of it");
+}
+
+#[test]
+fn equal_messages_stay_apart() {
+    let (mut alice, mut bob, group) = pair();
+    let sent: Vec<Outgoing> = (0..3).map(|_| say(&mut alice, &group, "ok")).collect();
+    for outgoing in &sent {
+        bob.applies(&outgoing.event);
+    }
+    assert_eq!(bob.texts(&group), ["ok", "ok", "ok"]);
+    let ids: std::collections::BTreeSet<EventId> = sent.iter().map(|o| o.message.id).collect();
+    assert_eq!(ids.len(), 3);
+}
+
+/// rule: 2.4-9, 2.4-8: only the author edits and deletes; reactions have a limit.
+#[test]
+fn edits_deletes_and_reactions() {
+    let (mut alice, mut bob, group) = pair();
+    let first = say(&mut alice, &group, "frist").message.id;
+    let page = |m: &mut Member| m.engine.message(&group, &first).unwrap();
+    let event = alice.says(&group, "dummy");
+    bob.takes(&event);
+    assert!(matches!(bob.engine.message(&group, &first), Err(Error::MessageNotFound)));
+    // An edit that comes before its message counts when the message is there.
+    let edit = alice.engine.edit(&group, &first, "first").unwrap();
+    bob.applies(&edit.event);
+    assert_eq!(page(&mut alice).text, "first");
+    let other = say(&mut alice, &group, "another");
+    bob.applies(&other.event);
+    assert!(matches!(bob.engine.edit(&group, &other.message.id, "x"), Err(Error::NotAllowed(_))));
+    assert!(matches!(bob.engine.delete(&group, &other.message.id), Err(Error::NotAllowed(_))));
+    // What our engine does not send, another client may: an edit and a delete of somebody else's message.
+    for (kind, text) in [(kind::EDIT, "taken over"), (kind::DELETE, "")] {
+        let tags = vec![vec!["e".to_owned(), other.message.id.to_hex()]];
+        let message = NewMessage { text: text.into(), kind, tags, ..NewMessage::default() };
+        let sent = bob.engine.create_message(&group, message).unwrap();
+        assert!(alice.applies(&sent.event).events.is_empty());
+    }
+    assert_eq!(alice.engine.message(&group, &other.message.id).unwrap().text, "another");
+
+    too_large(bob.engine.react(&group, &other.message.id, &"+".repeat(65)), "emoji", 64, 65);
+    invalid(bob.engine.react(&group, &other.message.id, ""), "emoji");
+    let reaction = bob.engine.react(&group, &other.message.id, &"é".repeat(64)).unwrap();
+    let outcome = alice.applies(&reaction.event);
+    assert!(outcome.events.iter().any(|e| matches!(e.body, EventBody::ReactionAdded { .. })));
+    assert_eq!(alice.engine.message(&group, &other.message.id).unwrap().reactions.len(), 1);
+    let unreact = bob.engine.delete(&group, &reaction.message.id).unwrap();
+    let outcome = alice.applies(&unreact.event);
+    assert!(outcome.events.iter().any(|e| matches!(e.body, EventBody::ReactionRemoved { .. })));
+    for member in [&mut alice, &mut bob] {
+        assert!(member.engine.message(&group, &other.message.id).unwrap().reactions.is_empty());
+    }
+    let unknown = EventId::from_bytes([3; 32]);
+    assert!(matches!(bob.engine.react(&group, &unknown, "+"), Err(Error::MessageNotFound)));
+}
+
+#[test]
+fn a_delete_before_its_message() {
+    let (mut alice, mut bob, group) = pair();
+    let secret = say(&mut alice, &group, "a secret");
+    let delete = alice.engine.delete(&group, &secret.message.id).unwrap();
+    assert!(alice.engine.message(&group, &secret.message.id).unwrap().deleted);
+    bob.applies(&delete.event);
+    let outcome = bob.applies(&secret.event);
+    assert!(crate::kit::received(&outcome).is_empty());
+    let row = bob.engine.message(&group, &secret.message.id).unwrap();
+    assert!(row.deleted && row.text.is_empty());
+    assert!(bob.engine.search("secret", None, 10).unwrap().is_empty());
+}
+
+#[test]
+fn paging_and_search() {
+    let (mut alice, mut bob, group) = pair();
+    for n in 0..25 {
+        let event = say(&mut alice, &group, &format!("number {n} 100%_sure")).event;
+        bob.applies(&event);
+    }
+    let mut pages = Vec::new();
+    let mut before: Option<EventId> = None;
+    loop {
+        let page = bob.engine.messages(&group, 10, before.as_ref(), None).unwrap();
+        if page.is_empty() {
+            break;
+        }
+        before = Some(page[0].id);
+        pages.splice(0..0, page.into_iter().map(|m| m.text));
+    }
+    assert_eq!(pages, bob.texts(&group));
+    assert_eq!(pages.len(), 25);
+    let first = bob.engine.messages(&group, 1000, None, None).unwrap()[0].id;
+    let next = bob.engine.messages(&group, 5, None, Some(&first)).unwrap();
+    assert_eq!(next.iter().map(|m| m.text.as_str()).next(), Some("number 1 100%_sure"));
+    assert!(bob.engine.messages(&group, 0, None, None).unwrap().is_empty());
+    let unknown = EventId::from_bytes([3; 32]);
+    assert!(matches!(
+        bob.engine.messages(&group, 5, Some(&unknown), None),
+        Err(Error::MessageNotFound)
+    ));
+    let found = |m: &mut Member, text: &str| m.engine.search(text, None, 100).unwrap().len();
+    assert_eq!(found(&mut bob, "number 2 "), 1);
+    assert_eq!(found(&mut bob, "100%_sure"), 25);
+    assert_eq!(found(&mut bob, "100x"), 0, "no pattern characters");
+    assert_eq!(found(&mut bob, "' OR 1=1 --"), 0);
+    assert_eq!(bob.engine.search("number", Some(&group), 3).unwrap().len(), 3);
+    assert_eq!(bob.info(&group).unread_count, 25);
+    bob.engine.mark_read(&group, None).unwrap();
+    assert_eq!(bob.info(&group).unread_count, 0);
+}
+
+#[test]
+fn the_event_log_resumes() {
+    let (mut alice, mut bob, group) = pair();
+    for n in 0..7 {
+        let event = say(&mut alice, &group, &n.to_string()).event;
+        bob.applies(&event);
+    }
+    let all = bob.engine.events(0, 1000).unwrap();
+    assert!(all.len() >= 8 && all.windows(2).all(|w| w[0].cursor < w[1].cursor));
+    let mut cursor = 0;
+    let mut seen = Vec::new();
+    loop {
+        let part = bob.engine.events(cursor, 3).unwrap();
+        let Some(last) = part.last() else { break };
+        cursor = last.cursor;
+        seen.extend(part);
+    }
+    assert_eq!(seen, all);
+    assert!(bob.engine.events(cursor, 3).unwrap().is_empty());
+}
+
+/// What another client may well send: delivered or without effect, never an error.
+#[test]
+fn odd_payloads() {
+    let mut w = World::with(|context, _| context.set(id::RETENTION, 60u64.to_be_bytes()));
+    let group = w.id.clone();
+    let payload = w.max.payload("the same").to_json();
+    let (once, twice) = (w.max.sends(payload.as_bytes()), w.max.sends(payload.as_bytes()));
+    w.us.applies(&once);
+    w.us.takes(&twice);
+    assert_eq!(w.us.engine.search("the same", None, 9).unwrap().len(), w.us.texts(&group).len());
+    let target = w.us.engine.messages(&group, 1, None, None).unwrap()[0].id.to_hex();
+    let tag = |name: &str, value: &str| vec![name.to_owned(), value.to_owned()];
+    type Change = Box<dyn Fn(&mut UnsignedEvent)>;
+    let of = |kind: u16, text: &'static str, tags: Vec<Vec<String>>| -> Change {
+        Box::new(move |p| (p.kind, p.content, p.tags) = (kind, text.into(), tags.clone()))
+    };
+    let odd: Vec<Change> = vec![
+        Box::new(|p| p.created_at = u64::MAX),
+        Box::new(|p| p.created_at = i64::MAX as u64 + 1),
+        Box::new(|p| p.created_at = 0),
+        of(u16::MAX, "\0\u{202e}\u{feff}", vec![vec![String::new()]]),
+        of(kind::REACTION, "+", vec![]),
+        of(kind::REACTION, "+", vec![tag("e", "not hex")]),
+        of(kind::REACTION, "", vec![tag("e", &target)]),
+        of(kind::REACTION, "+", vec![tag("e", &"0".repeat(64))]),
+        of(kind::EDIT, "", vec![]),
+        of(kind::EDIT, "edited", vec![tag("e", &target), tag("e", &"1".repeat(64))]),
+        of(kind::EDIT, "into the future", vec![tag("e", &target)]),
+        of(kind::CHAT, "reply to nothing", vec![tag("q", &"2".repeat(64))]),
+        of(kind::DELETE, "", vec![tag("e", &"3".repeat(64))]),
+        of(kind::DELETE, "", vec![tag("e", &target)]),
+        of(kind::EDIT, "after the delete", vec![tag("e", &target)]),
+        of(kind::DELETE, "", vec![tag("e", &target)]),
+    ];
+    for (position, change) in odd.iter().enumerate() {
+        let event = w.max.sends_payload(change);
+        let outcome = w.us.takes(&event);
+        assert_eq!(outcome.verdict, Verdict::Applied, "payload {position}");
+        w.us.texts(&group);
+    }
+    w.us.engine.search("\0", None, 9).unwrap();
+    w.us.engine.events(0, 1_000).unwrap();
+    w.us.clock.advance_millis(u64::from(u32::MAX));
+    w.us.engine.tick().unwrap();
+    let stored = w.us.engine.message(&group, &EventId::from_hex(&target).unwrap()).unwrap();
+    assert!(stored.deleted && stored.text.is_empty());
+    w.still_follows(Who::Max);
+}
+
+/// A relay gives what one second names in any order. Of a burst, each second is short enough to be read backwards.
+#[test]
+fn a_burst_can_be_read_with_each_second_reversed() {
+    let (mut alice, mut bob, group) = pair();
+    let mut sent: Vec<_> =
+        (0..300).map(|n| say(&mut alice, &group, &n.to_string()).event).collect();
+    let first = sent[0].created_at();
+    assert_eq!(sent[299].created_at(), first + 4, "64 in a second");
+    sent.reverse();
+    sent.sort_by_key(mdk_wire::Event::created_at);
+    for event in sent {
+        assert_eq!(bob.engine.process_event(event).unwrap().verdict, Verdict::Applied);
+    }
+    assert_eq!(bob.engine.messages(&group, 1_000, None, None).unwrap().len(), 300);
+}

@@ -1,0 +1,14 @@
+//! What waits for relays.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod commits;
+mod edges;
+#[path = "../kit/files.rs"]
+mod files;
+#[path = "../kit/fork.rs"]
+mod fork;
+#[path = "../kit/mod.rs"]
+mod kit;
+mod messages;
+mod relays;
+mod stale;

@@ -1,0 +1,243 @@
+//! `encrypt_existing`: plain to encrypted, in place and as a copy, and encrypted to another key.
+
+use std::{
+    fs::{self, File},
+    io::Read,
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+};
+
+use mdk_store::*;
+use rusqlite::Connection;
+
+use crate::vault_kit::*;
+
+fn encrypt(
+    source: &Path,
+    from: Option<&DatabaseKey>,
+    to: Option<&Path>,
+    key: &DatabaseKey,
+) -> Result<EncryptReport, VaultError> {
+    encrypt_existing(source, from, to, key, &mut Progress::none())
+}
+
+fn digest(path: &Path, key: &DatabaseKey) -> [u8; 32] {
+    open(path, key).digest().unwrap()
+}
+
+fn names(path: &Path) -> Vec<String> {
+    let name = |path: PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
+    files(path).into_iter().map(|(path, _)| name(path)).collect()
+}
+
+fn has(bytes: &[u8], text: &[u8]) -> bool {
+    bytes.windows(text.len()).any(|window| window == text)
+}
+
+/// A plain database alone in its directory.
+fn alone() -> (Home, PathBuf) {
+    let home = Home::new();
+    let path = plain(&home);
+    for name in names(&path) {
+        if name != "plain.db" {
+            fs::remove_file(home.beside(&name)).unwrap();
+        }
+    }
+    (home, path)
+}
+
+#[test]
+fn a_plain_database_is_encrypted_in_place_with_nothing_plain_left() {
+    let (home, path) = alone();
+    assert!(has(&fs::read(&path).unwrap(), b"text 2 3"));
+    let mut original = File::open(&path).unwrap();
+    let key = DatabaseKey::File(home.beside("plain.key-file"));
+    let mut stages = Vec::new();
+    let mut note = |step: Step| {
+        stages.push(step.stage);
+        ControlFlow::Continue(())
+    };
+    let report = encrypt_existing(&path, None, None, &key, &mut Progress::new(&mut note)).unwrap();
+    assert!(report.tables >= 14 && report.rows > 180, "{report:?}");
+    assert_eq!(report.bytes, fs::metadata(&path).unwrap().len());
+    assert_eq!(names(&path), ["plain.db", "plain.db.keyinfo", "plain.key-file"]);
+    for (_, bytes) in files(&path) {
+        assert!(!has(&bytes, b"text 2 3") && !has(&bytes, b"SQLite format"));
+    }
+    // The original was overwritten before it lost its name.
+    let mut old = Vec::new();
+    original.read_to_end(&mut old).unwrap();
+    assert!(!old.is_empty() && !has(&old, b"text 2 3"));
+    assert_eq!(digest(&path, &key), home.digest);
+    assert!(verify(&path, &key, &mut Progress::none()).unwrap().is_intact());
+    for stage in [Stage::Writing, Stage::Checking, Stage::Comparing, Stage::Wiping] {
+        assert!(stages.contains(&stage), "{stage:?}");
+    }
+}
+
+#[test]
+fn what_stands_in_the_log_of_a_plain_database_is_included_and_wiped() {
+    let (home, path) = alone();
+    let conn = Connection::open(&path).unwrap();
+    conn.execute_batch("PRAGMA wal_autocheckpoint = 0; INSERT INTO meta VALUES ('late', x'6c617465206d61726b6572')")
+        .unwrap();
+    let log = home.beside("plain.db-wal");
+    assert!(has(&fs::read(&log).unwrap(), b"late marker"));
+    // As a crash leaves it.
+    let (file, log_bytes) = (fs::read(&path).unwrap(), fs::read(&log).unwrap());
+    drop(conn);
+    fs::write(&path, file).unwrap();
+    fs::write(&log, log_bytes).unwrap();
+    let mut original = File::open(&log).unwrap();
+    encrypt(&path, None, None, &raw(9)).unwrap();
+    let mut old = Vec::new();
+    original.read_to_end(&mut old).unwrap();
+    assert!(!old.is_empty() && !has(&old, b"late marker"));
+    assert_eq!(names(&path), ["plain.db", "plain.db.keyinfo"]);
+    let mut store = open(&path, &raw(9));
+    assert_eq!(store.read(|tx| tx.meta("late")).unwrap().unwrap(), b"late marker");
+}
+
+#[test]
+fn a_plain_database_is_copied_into_a_new_encrypted_file() {
+    let (home, path) = alone();
+    let before = fs::read(&path).unwrap();
+    let to = home.dir.path().join("new").join("b.db");
+    let key = DatabaseKey::File(home.dir.path().join("new").join("b.key-file"));
+    encrypt(&path, None, Some(&to), &key).unwrap();
+    assert_eq!(fs::read(&path).unwrap(), before);
+    assert_eq!(names(&path), ["plain.db"]);
+    assert_eq!(digest(&to, &key), home.digest);
+}
+
+#[test]
+fn an_encrypted_database_is_copied_to_another_key() {
+    let (home, _) = with_log();
+    let to = home.dir.path().join("new").join("b.db");
+    encrypt(&home.path, Some(&raw(1)), Some(&to), &raw(2)).unwrap();
+    // Whoever has the original has the ratchet keys of the copy.
+    assert!(open(&to, &raw(2)).read(|tx| tx.must_update_after_restore(&group_id(1))).unwrap());
+    assert!(
+        !open(&home.path, &raw(1)).read(|tx| tx.must_update_after_restore(&group_id(1))).unwrap()
+    );
+    without_mark(&to, 2);
+    assert_eq!(digest(&to, &raw(2)), home.digest);
+    assert_eq!(digest(&home.path, &raw(1)), home.digest);
+    let wrong = Store::open(&to, &raw(1), &OpenOptions::default()).unwrap_err();
+    assert_eq!(wrong, OpenError::WrongKey);
+    assert_ne!(home.bytes()[..16], fs::read(&to).unwrap()[..16]);
+}
+
+#[test]
+fn what_cannot_be_encrypted_says_why_and_changes_nothing() {
+    let (home, path) = alone();
+    let encrypted = Home::new();
+    let to = home.beside("to.db");
+    let refused = |source: &Path, from: Option<&DatabaseKey>, to: Option<&Path>| {
+        let before = files(source);
+        let error = encrypt(source, from, to, &raw(9)).unwrap_err();
+        assert_eq!(files(source), before, "{error}");
+        error
+    };
+    let not_encrypted = VaultError::Open(OpenError::NotEncrypted);
+    let already = VaultError::AlreadyEncrypted;
+    assert_eq!(refused(&encrypted.path, None, None), already);
+    assert_eq!(refused(&encrypted.path, None, Some(&encrypted.beside("b"))), already);
+    assert_eq!(refused(&encrypted.path, Some(&raw(1)), None), already);
+    assert_eq!(refused(&path, Some(&raw(1)), Some(&to)), not_encrypted);
+    let wrong = refused(&encrypted.path, Some(&raw(3)), Some(&encrypted.beside("b")));
+    assert_eq!(wrong, VaultError::Open(OpenError::WrongKey));
+    let same = encrypt(&encrypted.path, Some(&raw(1)), Some(&encrypted.beside("b")), &raw(1));
+    assert_eq!(same.unwrap_err(), VaultError::SameKey);
+    let exists = VaultError::DestinationExists { role: FileRole::Database };
+    assert_eq!(refused(&path, None, Some(&path)), exists);
+    let missing = VaultError::SourceMissing { role: FileRole::Database };
+    assert_eq!(refused(&home.beside("no"), None, None), missing);
+    fs::write(&to, "").unwrap();
+    assert_eq!(refused(&to, None, None), VaultError::Open(OpenError::Empty));
+    fs::remove_file(&to).unwrap();
+
+    let good = fs::read(&path).unwrap();
+    let hurt = |statement: &str| Connection::open(&path).unwrap().execute_batch(statement).unwrap();
+    hurt("PRAGMA user_version = 99");
+    assert!(matches!(refused(&path, None, None), VaultError::Open(OpenError::SchemaTooNew { .. })));
+    hurt("PRAGMA user_version = 0");
+    assert!(matches!(refused(&path, None, None), VaultError::Open(OpenError::SchemaTooOld { .. })));
+    hurt("PRAGMA application_id = 5");
+    let foreign = VaultError::Open(OpenError::ForeignDatabase { found: 5 });
+    assert_eq!(refused(&path, None, None), foreign);
+    fs::write(&path, &good).unwrap();
+    hurt("CREATE TABLE extra (x)");
+    assert_eq!(refused(&path, None, None), VaultError::CopyDiffers);
+    fs::write(&path, &good[..good.len() / PAGE / 2 * PAGE]).unwrap();
+    assert_eq!(refused(&path, None, None), VaultError::Damaged);
+    let mut bad = good.clone();
+    bad[20 * PAGE..40 * PAGE].fill(0x5a);
+    fs::write(&path, &bad).unwrap();
+    assert_eq!(refused(&path, None, None), VaultError::Damaged);
+    // A damaged page of an encrypted source is not carried on.
+    let mut bad = encrypted.bytes();
+    bad[50 * PAGE + 7] ^= 1;
+    fs::write(&encrypted.path, bad).unwrap();
+    let damaged = encrypt(&encrypted.path, Some(&raw(1)), Some(&encrypted.beside("b")), &raw(2));
+    assert_eq!(damaged.unwrap_err(), VaultError::Damaged);
+    assert!(!encrypted.beside("b").exists());
+}
+
+#[test]
+fn cancelling_at_any_report_before_the_swap_changes_nothing() {
+    let (home, path) = alone();
+    let before = files(&path);
+    for at in 0.. {
+        let mut count = 0;
+        let mut stop = |step: Step| {
+            count += 1;
+            if step.stage == Stage::Wiping || count <= at {
+                return ControlFlow::Continue(());
+            }
+            ControlFlow::Break(())
+        };
+        let key = DatabaseKey::File(home.beside("plain.key-file"));
+        match encrypt_existing(&path, None, None, &key, &mut Progress::new(&mut stop)) {
+            Err(error) => assert_eq!(error, VaultError::Cancelled),
+            Ok(_) => {
+                assert!(at > 0);
+                break;
+            }
+        }
+        assert!(files(&path) == before, "after {at} reports: {:?}", names(&path));
+    }
+    assert_ne!(files(&path), before);
+}
+
+#[test]
+fn what_a_kill_leaves_is_settled_by_the_next_call_or_opening() {
+    // Before the swap: half a copy beside the plain file.
+    let (home, path) = alone();
+    let plain_bytes = fs::read(&path).unwrap();
+    for half in [&b"half of a copy"[..], &plain_bytes] {
+        fs::write(home.beside("plain.db.encrypt"), half).unwrap();
+        fs::write(home.beside("plain.db.encrypt-wal"), half).unwrap();
+    }
+    encrypt(&path, None, None, &raw(9)).unwrap();
+    assert_eq!(names(&path), ["plain.db", "plain.db.keyinfo"]);
+    assert_eq!(digest(&path, &raw(9)), home.digest);
+    // After the swap: the plain file under the temporary name, and a record that was not completed.
+    let left = home.beside("plain.db.encrypt");
+    fs::write(&left, &plain_bytes).unwrap();
+    let mut original = File::open(&left).unwrap();
+    let record = home.beside("plain.db.keyinfo");
+    let text = fs::read_to_string(&record).unwrap();
+    assert!(text.contains("ready"));
+    fs::write(&record, text.replace("ready", "creating")).unwrap();
+    assert_eq!(digest(&path, &raw(9)), home.digest);
+    assert!(!left.exists());
+    let mut old = Vec::new();
+    original.read_to_end(&mut old).unwrap();
+    assert!(!has(&old, b"text 2 3"));
+    // Alone, it may be the only copy.
+    fs::remove_file(&path).unwrap();
+    fs::write(&left, &plain_bytes).unwrap();
+    let _ = Store::open(&path, &raw(9), &OpenOptions::default());
+    assert_eq!(fs::read(&left).unwrap(), plain_bytes);
+}

@@ -1,0 +1,30 @@
+//! The file: opened, judged, moved, encrypted anew, copied, lost and saved.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+#[cfg(unix)]
+mod backup;
+#[cfg(unix)]
+mod backup_kit;
+#[cfg(unix)]
+mod copies;
+#[cfg(unix)]
+mod doctor;
+mod encrypt;
+mod key_paths;
+#[cfg(unix)]
+#[path = "../keys_kit/mod.rs"]
+mod keys_kit;
+mod migrations;
+#[cfg(unix)]
+mod open;
+#[cfg(unix)]
+mod rekey;
+#[path = "../repositories_kit/mod.rs"]
+mod repositories_kit;
+#[cfg(unix)]
+mod restore;
+mod salvage;
+#[cfg(unix)]
+mod side_record;
+mod vault_kit;
+mod verify;

@@ -1,0 +1,260 @@
+//! `salvage` saves what is intact and says what is missing.
+
+use std::{collections::BTreeSet, fs, ops::ControlFlow, path::Path};
+
+use mdk_store::*;
+use mdk_wire::GroupId;
+
+use crate::vault_kit::*;
+
+/// Salvages `home` into a new file and proves that the result holds together, and that every leaf is to be renewed.
+fn save(home: &Home) -> (SalvageReport, Store) {
+    let to = home.dir.path().join("saved").join("b.db");
+    let _ = fs::remove_dir_all(to.parent().unwrap());
+    let before = files(&home.path);
+    let report = salvage(&home.path, &raw(1), &to, &raw(2), &mut Progress::none()).unwrap();
+    assert_eq!(files(&home.path), before, "the damaged file is not changed");
+    let verified = verify(&to, &raw(2), &mut Progress::none()).unwrap();
+    assert!(verified.is_intact(), "{verified:?}\n{report:?}");
+    {
+        let mut store = open(&to, &raw(2));
+        let (first, last) = store
+            .read(|tx| Ok::<_, StoreError>((tx.restored_at()?, tx.last_event_seq()?)))
+            .unwrap();
+        assert!(first.is_some() && last >= 1 << 32, "{first:?} {last}");
+    }
+    without_mark(&to, 2);
+    (report, open(&to, &raw(2)))
+}
+
+fn count(report: &SalvageReport, table: &str) -> u64 {
+    report.saved.iter().find(|(name, _)| name == table).unwrap().1
+}
+
+/// Everything that a group's history says.
+fn history(store: &mut Store, group: &GroupId) -> BTreeSet<(i64, String)> {
+    let all = store.read(|tx| tx.search("text", Some(group), 1000)).unwrap();
+    all.into_iter().map(|row| (row.seq, row.content)).collect()
+}
+
+fn histories(store: &mut Store) -> Vec<BTreeSet<(i64, String)>> {
+    (1..=GROUPS).map(|n| history(store, &group_id(n))).collect()
+}
+
+fn write(home: &Home, bytes: &[u8]) {
+    fs::write(&home.path, bytes).unwrap();
+}
+
+#[test]
+fn an_intact_database_is_saved_whole() {
+    let home = Home::new();
+    let (report, mut store) = save(&home);
+    assert_eq!((report.bad_pages, report.missing.len()), (0, 0), "{report:?}");
+    assert_eq!((report.groups, report.unrecoverable_groups), (u64::from(GROUPS), 0));
+    assert_eq!(store.digest().unwrap(), home.digest);
+}
+
+#[test]
+fn what_stands_in_the_log_is_saved() {
+    let (home, _) = with_log();
+    let (report, mut store) = save(&home);
+    assert!(report.missing.is_empty(), "{report:?}");
+    assert_eq!(store.digest().unwrap(), home.digest);
+}
+
+#[test]
+fn with_any_one_page_damaged_all_else_is_saved_and_nothing_false() {
+    let home = Home::new();
+    let good = home.bytes();
+    let mut whole = open(&home.path, &raw(1));
+    let all = histories(&mut whole);
+    drop(whole);
+    let total = u64::from(GROUPS) * u64::from(MESSAGES);
+    let mut lost_somewhere = 0;
+    // The first ones hold the list of tables and the small tables; of the others every third is enough.
+    for index in (0..good.len() / PAGE).filter(|n| *n < 12 || n % 3 == 0) {
+        let mut bad = good.clone();
+        match index % 2 {
+            0 => bad[index * PAGE + 2000] ^= 1,
+            _ => bad[index * PAGE + 16..(index + 1) * PAGE].fill(0xa5),
+        }
+        write(&home, &bad);
+        let (report, mut store) = save(&home);
+        assert_eq!(report.bad_pages, 1, "page {}", index + 1);
+        for (saved, all) in histories(&mut store).iter().zip(&all) {
+            assert!(saved.is_subset(all), "page {}", index + 1);
+        }
+        let saved = count(&report, "messages");
+        assert!(total - saved <= 12, "page {}: {report:?}", index + 1);
+        if saved < total {
+            lost_somewhere += 1;
+            let line = report.missing.iter().find(|line| line.starts_with("messages: at least"));
+            let missing = total - saved;
+            assert!(line.is_some_and(|l| l.contains(&format!(" {missing} rows"))), "{report:?}");
+        }
+        assert_eq!(report.groups, u64::from(GROUPS), "{report:?}");
+        let printed = format!("{report:?}");
+        assert!(!printed.contains("text ") && !printed.contains("0101"));
+    }
+    assert!(lost_somewhere > 5);
+}
+
+#[test]
+fn a_truncated_file_gives_what_it_has() {
+    let home = Home::new();
+    let good = home.bytes();
+    for keep in [good.len() - PAGE, good.len() * 3 / 4, good.len() / 2 + 77] {
+        write(&home, &good[..keep]);
+        let (report, _) = save(&home);
+        let lacking = (good.len() / PAGE - keep / PAGE) as u64;
+        assert_eq!(report.bad_pages, lacking, "{report:?}");
+        assert!(report.missing[0].contains(&format!("lacks {lacking} pages")), "{report:?}");
+        assert!(count(&report, "messages") > 0);
+    }
+}
+
+#[test]
+fn without_its_first_page_and_its_list_of_tables_rows_are_known_by_their_shape() {
+    let home = Home::new();
+    let good = home.bytes();
+    let mut bytes = good.clone();
+    // The salt survives; without it nothing could be authenticated.
+    bytes[16..PAGE].fill(0);
+    write(&home, &bytes);
+    let (report, mut store) = save(&home);
+    assert_eq!(report.bad_pages, 1);
+    assert_eq!(count(&report, "messages"), u64::from(GROUPS) * u64::from(MESSAGES));
+    assert_eq!(report.unrecoverable_groups, 0, "{report:?}");
+    // Now the list of tables too: its leaves are found by their content.
+    let schema: Vec<usize> = (1..bytes.len() / PAGE)
+        .filter(|&index| {
+            let mut bad = good.clone();
+            bad[index * PAGE + 9] ^= 1;
+            fs::write(&home.path, &bad).unwrap();
+            let report = verify(&home.path, &raw(1), &mut Progress::none()).unwrap();
+            fs::write(&home.path, &bytes).unwrap();
+            report.structure.iter().any(|line| line.contains("list of tables"))
+        })
+        .collect();
+    assert!(!schema.is_empty());
+    for index in schema {
+        bytes[index * PAGE..][..PAGE].fill(0);
+    }
+    write(&home, &bytes);
+    let (report, store_2) = save(&home);
+    assert_eq!(count(&report, "messages"), u64::from(GROUPS) * u64::from(MESSAGES), "{report:?}");
+    assert_eq!(report.groups, u64::from(GROUPS));
+    drop(store_2);
+    assert_eq!(histories(&mut store).len(), usize::from(GROUPS));
+}
+
+#[test]
+fn a_flipped_salt_costs_nothing() {
+    let home = Home::new();
+    let mut bytes = home.bytes();
+    bytes[5] ^= 0x20;
+    write(&home, &bytes);
+    let (report, mut store) = save(&home);
+    assert_eq!(report.bad_pages, 1);
+    assert_eq!(store.digest().unwrap(), home.digest);
+}
+
+#[test]
+fn a_group_without_its_whole_mls_state_is_unrecoverable_and_readable() {
+    let home = Home::new();
+    sql(
+        &home.path,
+        "DELETE FROM mls_rows WHERE label = 8 AND scope = x'02020202020202020202020202020202'",
+    );
+    let (report, mut store) = save(&home);
+    assert_eq!(report.unrecoverable_groups, 1, "{report:?}");
+    assert_eq!(history(&mut store, &group_id(2)).len(), usize::from(MESSAGES));
+    store
+        .read(|tx| {
+            let status = |n| tx.group(&group_id(n)).map(|row| row.unwrap().status);
+            assert_eq!(status(1)?, GroupStatus::Active);
+            assert_eq!(status(2)?, GroupStatus::Unrecoverable);
+            assert!(tx.nodes(&group_id(2))?.is_empty() && tx.inputs(&group_id(2))?.is_empty());
+            assert_eq!(tx.mls_dump(&group_id(2))?.expose(), [1]);
+            assert_eq!(tx.mls_dump(&group_id(3))?.expose(), mls_state(3));
+            Ok::<_, StoreError>(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn a_group_that_lost_its_row_keeps_its_messages_and_a_lost_identity_is_forgotten() {
+    let home = Home::new();
+    sql(
+        &home.path,
+        "DELETE FROM groups WHERE created_at = 3; INSERT INTO meta VALUES ('account', x'01'); \
+         DELETE FROM nodes WHERE group_id = x'01010101010101010101010101010101'",
+    );
+    let (report, mut store) = save(&home);
+    assert_eq!((report.groups, report.unrecoverable_groups), (3, 3), "{report:?}");
+    assert!(report.missing.iter().any(|line| line.contains("signing key")), "{report:?}");
+    assert_eq!(history(&mut store, &group_id(3)).len(), usize::from(MESSAGES));
+    let row = store.read(|tx| tx.group(&group_id(3))).unwrap().unwrap();
+    assert_eq!((row.status, row.name.as_str()), (GroupStatus::Unrecoverable, ""));
+    assert!(!row.members.is_empty());
+    assert!(store.read(|tx| tx.meta("account")).unwrap().is_none());
+}
+
+#[test]
+fn a_lost_tip_and_route_are_made_anew_from_the_group() {
+    let home = Home::new();
+    sql(
+        &home.path,
+        "DELETE FROM nodes WHERE epoch = 7; DELETE FROM routes; UPDATE groups SET last_read = 5000",
+    );
+    let (report, mut store) = save(&home);
+    assert_eq!(report.unrecoverable_groups, 0, "{report:?}");
+    let row = store.read(|tx| tx.group(&group_id(1))).unwrap().unwrap();
+    assert_eq!(row.last_read, i64::from(GROUPS) * i64::from(MESSAGES));
+    let nodes = store.read(|tx| tx.nodes(&group_id(1))).unwrap();
+    assert_eq!((nodes[0].authenticator, nodes[0].epoch), (row.authenticator, 7));
+    assert_eq!(store.read(|tx| tx.route(&routing(1))).unwrap(), Some(group_id(1)));
+}
+
+// Rows come from authentic pages only, and from where these belong.
+#[test]
+fn pages_that_were_put_elsewhere_or_come_from_another_key_are_not_read() {
+    let home = Home::new();
+    let good = home.bytes();
+    let mut bad = good.clone();
+    let (a, b) = (40 * PAGE, 60 * PAGE);
+    bad[a..a + PAGE].copy_from_slice(&good[b..b + PAGE]);
+    bad[b..b + PAGE].copy_from_slice(&good[a..a + PAGE]);
+    write(&home, &bad);
+    assert_eq!(save(&home).0.bad_pages, 2);
+    let other = home.dir.path().join("other").join("c.db");
+    write(&home, &good);
+    encrypt_existing(&home.path, Some(&raw(1)), Some(&other), &raw(5), &mut Progress::none())
+        .unwrap();
+    let foreign = fs::read(other).unwrap();
+    let mut bad = good.clone();
+    bad[a..].copy_from_slice(&foreign[a..]);
+    write(&home, &bad);
+    assert_eq!(save(&home).0.bad_pages, ((good.len() - a) / PAGE) as u64);
+}
+
+#[test]
+fn what_cannot_be_salvaged_says_why_and_leaves_no_file() {
+    let home = Home::new();
+    let to = home.dir.path().join("saved").join("b.db");
+    let fails = |from: &Path, key: &DatabaseKey, to: &Path| {
+        let error = salvage(from, key, to, &raw(2), &mut Progress::none()).unwrap_err();
+        assert!(!home.dir.path().join("saved").exists(), "{error}");
+        error
+    };
+    assert_eq!(fails(&home.path, &raw(7), &to), VaultError::Open(OpenError::WrongKey));
+    let exists = VaultError::DestinationExists { role: FileRole::Database };
+    assert_eq!(fails(&home.path, &raw(1), &home.path), exists);
+    let mut stop = |_| ControlFlow::Break(());
+    let error = salvage(&home.path, &raw(1), &to, &raw(2), &mut Progress::new(&mut stop));
+    assert_eq!(error.unwrap_err(), VaultError::Cancelled);
+    let path = plain(&home);
+    assert_eq!(fails(&path, &raw(1), &to), VaultError::Open(OpenError::NotEncrypted));
+    fs::write(&path, [3; 100]).unwrap();
+    assert_eq!(fails(&path, &raw(1), &to), VaultError::Open(OpenError::WrongKey));
+}

@@ -1,0 +1,241 @@
+//! `verify` reports what is wrong with a database, all of it, and changes nothing.
+
+use std::{fs, ops::ControlFlow, path::Path};
+
+use mdk_store::*;
+
+use crate::vault_kit::*;
+
+fn check(path: &Path) -> VerifyReport {
+    verify(path, &raw(1), &mut Progress::none()).unwrap()
+}
+
+#[test]
+fn an_intact_database_is_called_so_and_nothing_is_written() {
+    let home = Home::new();
+    let before = files(&home.path);
+    let report = check(&home.path);
+    assert!(report.is_intact(), "{report:?}");
+    assert_eq!(report.pages, (home.bytes().len() / PAGE) as u64);
+    assert_eq!(files(&home.path), before);
+}
+
+// Each page once, in every part of it.
+#[test]
+fn a_flipped_bit_in_any_page_is_reported_with_the_number_of_the_page() {
+    let home = Home::new();
+    let good = home.bytes();
+    let copy = home.dir.path().join("copy").join("a.db");
+    fs::create_dir(copy.parent().unwrap()).unwrap();
+    let pages = good.len() / PAGE;
+    assert!(pages > 40);
+    for index in 0..pages {
+        let mut bad = good.clone();
+        // Content, IV and HMAC in turn; the salt of page 1 has its own test.
+        let at = [100 + index, 4016 + index % 16, 4032 + index % 64][index % 3];
+        bad[index * PAGE + at] ^= 1 << (index % 8);
+        fs::write(&copy, &bad).unwrap();
+        let report = check(&copy);
+        assert_eq!(report.bad_pages, [index as u64 + 1], "{report:?}");
+        assert_eq!(report.bad_page_count, 1);
+        assert!(!report.is_intact());
+        assert_eq!(fs::read(&copy).unwrap(), bad);
+    }
+}
+
+#[test]
+fn a_flipped_bit_of_the_salt_is_found_and_the_other_pages_are_still_checked() {
+    let home = Home::new();
+    let good = home.bytes();
+    for bit in 0..128 {
+        let mut bad = good.clone();
+        bad[bit / 8] ^= 1 << (bit % 8);
+        fs::write(&home.path, &bad).unwrap();
+        assert_eq!(check(&home.path).bad_pages, [1], "bit {bit}");
+    }
+    let mut bad = good.clone();
+    bad[3] ^= 2;
+    bad[7 * PAGE + 9] ^= 2;
+    fs::write(&home.path, &bad).unwrap();
+    assert_eq!(check(&home.path).bad_pages, [1, 8]);
+}
+
+#[test]
+fn many_damaged_pages_are_all_named_and_the_tables_that_they_hit() {
+    let home = Home::new();
+    let mut bytes = home.bytes();
+    let pages = bytes.len() / PAGE;
+    let hit: Vec<usize> = (40..pages).filter(|n| n % 3 == 0).collect();
+    for &index in &hit {
+        bytes[index * PAGE..][..PAGE].fill(0);
+    }
+    fs::write(&home.path, &bytes).unwrap();
+    let report = check(&home.path);
+    let named: Vec<usize> = report.bad_pages.iter().map(|&n| n as usize - 1).collect();
+    assert_eq!(named, hit);
+    assert!(report.structure.iter().any(|line| line.contains("messages")), "{report:?}");
+}
+
+#[test]
+fn a_wrong_length_is_reported() {
+    let home = Home::new();
+    let good = home.bytes();
+    let has = |text: &str| {
+        let report = check(&home.path);
+        assert!(report.structure.iter().any(|line| line.contains(text)), "{text}: {report:?}");
+    };
+    fs::write(&home.path, &good[..good.len() - PAGE]).unwrap();
+    has("lacks 1 of");
+    fs::write(&home.path, &good[..good.len() - 100]).unwrap();
+    has("middle of a page");
+    fs::write(&home.path, [&good[..], &good[good.len() - PAGE..]].concat()).unwrap();
+    has("its header says");
+}
+
+#[test]
+fn the_committed_part_of_the_log_is_considered_and_left_alone() {
+    let (home, log) = with_log();
+    let before = files(&home.path);
+    let report = check(&home.path);
+    assert!(report.is_intact() && report.log_pages > 0, "{report:?}");
+    assert_eq!(files(&home.path), before);
+    // A page of the file that the log replaces does not matter.
+    let path = home.beside("a.db-wal");
+    // What an interrupted transaction leaves at the end is normal.
+    fs::write(&path, &log[..log.len() - 1000]).unwrap();
+    assert!(check(&home.path).is_intact());
+    fs::write(&path, [&log[..], &[7; 5000]].concat()).unwrap();
+    assert!(check(&home.path).is_intact());
+    fs::write(&path, &log).unwrap();
+    let mut store = open(&home.path, &raw(1));
+    assert_eq!(store.digest().unwrap(), home.digest);
+}
+
+#[test]
+fn damage_inside_the_log_is_reported() {
+    let (home, log) = with_log();
+    let path = home.beside("a.db-wal");
+    let frames = (log.len() - 32) / (24 + PAGE);
+    assert!(frames > 20);
+    for frame in (0..frames - 1).rev().step_by(3) {
+        for at in [2, 10, 18, 24 + 77] {
+            let mut bad = log.clone();
+            bad[32 + frame * (24 + PAGE) + at] ^= 0x10;
+            fs::write(&path, &bad).unwrap();
+            let report = check(&home.path);
+            assert!(
+                report.structure.iter().any(|line| line.contains("write-ahead log")),
+                "frame {frame} byte {at}: {report:?}"
+            );
+        }
+    }
+    let mut bad = log.clone();
+    bad[13] ^= 1;
+    fs::write(&path, &bad).unwrap();
+    assert!(!check(&home.path).is_intact());
+}
+
+#[test]
+fn what_does_not_fit_together_is_reported() {
+    for (statement, text) in [
+        (
+            "DELETE FROM mls_rows WHERE label = 9 AND scope = x'01010101010101010101010101010101'",
+            "1 groups in use lack parts of their MLS state",
+        ),
+        (
+            "DELETE FROM groups WHERE status = 2 AND created_at = 2",
+            "60 rows of messages belong to a group that is not there",
+        ),
+        (
+            "DELETE FROM groups WHERE status = 2 AND created_at = 2",
+            "10 MLS rows belong to a group that is not there",
+        ),
+        ("UPDATE held SET group_id = x'77'", "3 rows of held belong"),
+        ("UPDATE inputs SET group_id = x'77'", "3 rows of inputs belong"),
+        ("UPDATE commits SET group_id = x'77'", "3 rows of commits belong"),
+        ("UPDATE groups SET epoch = 0", "3 groups are at an epoch before"),
+        ("UPDATE groups SET epoch = 9", "3 groups in use have no retained state"),
+        ("UPDATE groups SET last_read = -1", "3 groups have a negative mark"),
+        ("UPDATE groups SET status = 99", "3 groups have an unknown status"),
+        ("UPDATE nodes SET epoch = 70 WHERE epoch = 7", "3 retained states are newer"),
+        ("UPDATE nodes SET epoch = 7", "3 epochs have two states"),
+        ("UPDATE nodes SET state = x'' WHERE epoch = 6", "3 retained states are empty"),
+        ("UPDATE messages SET id = x'00' WHERE seq = 5", "1 identifiers of messages"),
+        ("UPDATE commits SET status = 9", "3 commits have an unknown status"),
+        ("DELETE FROM sqlite_sequence", "1 counters are behind"),
+        (
+            "INSERT INTO welcomes (pending, group_id, recipient, event_id, sendable, recipe) \
+          SELECT 999, group_id, x'', x'', 0, x'' FROM groups",
+            "3 Welcomes wait",
+        ),
+        ("INSERT INTO meta VALUES ('account', x'00')", "1 signing keys of the account are missing"),
+        (
+            "INSERT INTO key_packages VALUES (x'01', '', x'', 1, 1, 0, 0, NULL, x'', '')",
+            "1 published KeyPackages have no private keys",
+        ),
+    ] {
+        let home = Home::new();
+        sql(&home.path, statement);
+        let report = check(&home.path);
+        assert!(report.logic.iter().any(|line| line.starts_with(text)), "{statement}: {report:?}");
+        assert!(report.bad_pages.is_empty() && report.structure.is_empty(), "{report:?}");
+        let printed = format!("{report:?}");
+        assert!(!printed.contains("text 1") && !printed.contains("0101"), "{printed}");
+    }
+}
+
+#[test]
+fn what_cannot_be_verified_says_why_and_leaves_no_file() {
+    let home = Home::new();
+    let fails = |path: &Path, key: &DatabaseKey| {
+        let before = files(path);
+        let error = verify(path, key, &mut Progress::none()).unwrap_err();
+        assert_eq!(files(path), before);
+        error
+    };
+    assert_eq!(fails(&home.path, &raw(2)), VaultError::Open(OpenError::WrongKey));
+    let missing = home.beside("b.db");
+    assert_eq!(fails(&missing, &raw(1)), VaultError::SourceMissing { role: FileRole::Database });
+    let far = home.dir.path().join("no").join("where").join("b.db");
+    assert!(verify(&far, &raw(1), &mut Progress::none()).is_err());
+    assert!(!far.parent().unwrap().parent().unwrap().exists());
+    fs::write(&missing, "").unwrap();
+    assert_eq!(fails(&missing, &raw(1)), VaultError::Open(OpenError::Empty));
+    fs::write(&missing, [&b"SQLite format 3\0"[..], &[0; PAGE]].concat()).unwrap();
+    assert_eq!(fails(&missing, &raw(1)), VaultError::Open(OpenError::NotEncrypted));
+    fs::write(&missing, [5; 3 * PAGE]).unwrap();
+    assert_eq!(fails(&missing, &raw(1)), VaultError::Open(OpenError::WrongKey));
+    let store = open(&home.path, &raw(1));
+    assert!(matches!(fails(&home.path, &raw(1)), VaultError::Open(OpenError::Busy { .. })));
+    drop(store);
+    let mut stop = |_| ControlFlow::Break(());
+    assert_eq!(
+        verify(&home.path, &raw(1), &mut Progress::new(&mut stop)).unwrap_err(),
+        VaultError::Cancelled
+    );
+}
+
+#[test]
+fn an_open_database_is_verified_and_goes_on_working() {
+    let home = Home::new();
+    let mut store = open(&home.path, &raw(1));
+    store.write(|tx| tx.set_meta("late", b"1")).unwrap();
+    let report = store.verify(&mut Progress::none()).unwrap();
+    assert!(report.is_intact() && report.pages > 40, "{report:?}");
+    // The last page is that of a message: the engine may not even have looked at it yet.
+    let mut bytes = home.bytes();
+    let (len, page) = (bytes.len(), bytes.len() / PAGE);
+    bytes[len - 200] ^= 1;
+    std::os::unix::fs::FileExt::write_at(
+        &fs::File::options().write(true).open(&home.path).unwrap(),
+        &bytes[len - PAGE..],
+        (len - PAGE) as u64,
+    )
+    .unwrap();
+    let report = store.verify(&mut Progress::none()).unwrap();
+    assert_eq!(report.bad_pages, [page as u64]);
+    store.write(|tx| tx.set_meta("later", b"2")).unwrap();
+    assert_eq!(store.read(|tx| tx.meta("late")).unwrap().unwrap(), b"1");
+    let mut memory = Store::in_memory().unwrap();
+    assert_eq!(memory.verify(&mut Progress::none()).unwrap_err(), VaultError::InMemory);
+}

@@ -1,0 +1,179 @@
+"""Keyrings that are absent, mute or locked, disks that are full or read-only: an error by name, and no file left."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+# Without any keyring, as on a server.
+NO_BUS = {"DBUS_SESSION_BUS_ADDRESS": "unix:path=/nonexistent/bus"}
+
+OPEN = """
+import json, os, sys
+from pathlib import Path
+import mdk
+folder, source = Path(sys.argv[1]), sys.argv[2]
+key = {
+    "raw": lambda: mdk.DatabaseKey.raw(bytes(range(32))),
+    "keyring": lambda: mdk.DatabaseKey.keyring(timeout=1.0),
+}[source]()
+found = None
+try:
+    mdk.Mdk.open(folder / "mdk.db", keys=mdk.Keys.generate(), key=key).close()
+except mdk.errors.MdkError as error:
+    found = {"class": type(error).__name__, "hint": error.hint}
+left = sorted(p.name for p in folder.rglob("*")) if folder.exists() else []
+print(json.dumps({"error": found, "left": left}))
+"""
+
+
+def attempt(
+    folder: Path, source: str, *, env: dict[str, str] | None = None, before: list[str] | None = None
+) -> dict[str, object]:
+    """Open in a child. `before` wraps the command."""
+    done = subprocess.run(
+        [*(before or []), sys.executable, "-c", OPEN, str(folder), source],
+        env={**os.environ, **(env or {})},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    result: dict[str, object] = json.loads(done.stdout)
+    return result
+
+
+def refused(result: dict[str, object], name: str) -> None:
+    error = result["error"]
+    assert isinstance(error, dict)
+    assert error["class"] == name
+    assert error["hint"]
+
+
+# proves: S29
+def test_no_keyring_at_all(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "account"
+    result = attempt(folder, "keyring", env=NO_BUS)
+    refused(result, "KeyringUnavailable")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_keyring_that_does_not_answer(tmp_path: Path) -> None:
+    with SilentBus(tmp_path / "bus") as address:
+        folder = tmp_path / "new"
+        result = attempt(folder, "keyring", env={"DBUS_SESSION_BUS_ADDRESS": address})
+        refused(result, "KeyringTimeout")
+        assert not folder.exists()
+
+
+class SilentBus:
+    """A D-Bus address where somebody listens and never says a word."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.socket = socket.socket(socket.AF_UNIX)
+
+    def __enter__(self) -> str:
+        self.socket.bind(str(self.path))
+        self.socket.listen(8)
+        return f"unix:path={self.path}"
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[str], list[str]]]:
+    """A command prefix that mounts a small file system on `tmp_path / "disk"` for one child."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    wrapper = ["unshare", "--map-root-user", "--mount", "--"]
+    probe = [*wrapper, "mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(disk)]
+    if shutil.which("unshare") is None or subprocess.run(probe, capture_output=True).returncode:
+        pytest.skip("no mount namespaces for this user")
+
+    def prefix(options: str) -> list[str]:
+        mount = f'mount -t tmpfs -o mode=700,{options} tmpfs "{disk}"'
+        return [*wrapper, "sh", "-c", f'{mount} && exec "$@"', "sh"]
+
+    yield prefix
+    assert list(disk.iterdir()) == []
+
+
+@pytest.mark.parametrize("room", [8, 32, 64, 128, 200, 280])
+def test_the_disk_is_full(
+    tmp_path: Path, small_disk: Callable[[str], list[str]], room: int
+) -> None:
+    result = attempt(tmp_path / "disk", "raw", before=small_disk(f"size={room}k"))
+    refused(result, "DiskFull")
+    assert result["left"] == []
+
+
+def test_the_disk_is_read_only(tmp_path: Path, small_disk: Callable[[str], list[str]]) -> None:
+    result = attempt(tmp_path / "disk", "raw", before=small_disk("size=4m,ro"))
+    refused(result, "ReadOnlyDatabase")
+    assert result["left"] == []
+
+
+# ------------------------------------------------------------------ a real keyring
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Callable[[str], list[str]]:
+    """A command prefix: a D-Bus session of its own, and a GNOME keyring that is started with the given options."""
+    needed = ("dbus-run-session", "gnome-keyring-daemon")
+    if missing := [tool for tool in needed if shutil.which(tool) is None]:
+        if os.environ.get("MDK_REQUIRE_KEYRINGS") == "1":
+            pytest.fail(f"not installed: {missing}")
+        pytest.skip(f"not installed: {missing}")
+    run = tmp_path / "run"
+    run.mkdir(mode=0o700)
+
+    def prefix(options: str) -> list[str]:
+        environment = f'export HOME="{tmp_path}/home" XDG_RUNTIME_DIR="{run}"; unset DISPLAY'
+        daemon = f"printf password | gnome-keyring-daemon {options} --components=secrets"
+        shell = f'{environment}; {daemon} >/dev/null 2>&1; exec "$@" 2>/dev/null'
+        return ["dbus-run-session", "--", "sh", "-c", shell, "sh"]
+
+    (tmp_path / "home").mkdir(mode=0o700)
+    return prefix
+
+
+def in_session(folder: Path, prefix: list[str]) -> dict[str, object]:
+    done = subprocess.run(
+        [*prefix, sys.executable, "-c", OPEN, str(folder), "keyring"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        stdin=subprocess.DEVNULL,
+    )
+    assert done.returncode == 0, done.stderr
+    result: dict[str, object] = json.loads(done.stdout)
+    return result
+
+
+# proves: S17, K7
+def test_the_default_key_is_in_the_keyring_and_a_locked_one_says_so(
+    tmp_path: Path, session: Callable[[str], list[str]]
+) -> None:
+    folder = tmp_path / "account"
+    assert in_session(folder, session("--unlock"))["error"] is None
+    files = sorted(path.name for path in folder.iterdir())
+    record = json.loads((folder / "mdk.db.keyinfo").read_text())["key"]
+    assert (record["source"], record["store"]) == ("keyring", "secret-service")
+    # The same keyring without its password, and nobody who could be asked for it.
+    refused(in_session(folder, session("--start")), "KeyringLocked")
+    assert sorted(path.name for path in folder.iterdir()) == files
+    refused(in_session(tmp_path / "another", session("--start")), "KeyringLocked")
+    assert not (tmp_path / "another").exists()
+    # It was created for another account, so opening it now shows that the key was found again.
+    refused(in_session(folder, session("--unlock")), "WrongAccount")
