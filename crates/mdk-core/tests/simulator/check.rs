@@ -181,13 +181,11 @@ impl World {
         Ok(self.must(who, "watch", |e| testing::watch(e, &group))?.welcomes > 0)
     }
 
-    /// The state that most are in.
+    /// The state that most are in; of equal ones the first member's, since names of states are chance.
     fn majority(&self) -> Option<Auth> {
-        let mut count: BTreeMap<Auth, usize> = BTreeMap::new();
-        for tip in self.members.iter().filter_map(|m| m.tip) {
-            *count.entry(tip).or_default() += 1;
-        }
-        count.into_iter().max_by_key(|(tip, n)| (*n, self.tree.epoch(tip))).map(|(tip, _)| tip)
+        let tips: Vec<Auth> = self.members.iter().filter_map(|m| m.tip).collect();
+        let many = |tip: &Auth| tips.iter().filter(|other| *other == tip).count();
+        tips.iter().rev().max_by_key(|tip| (many(tip), self.tree.epoch(tip))).copied()
     }
 
     fn judge_histories(&mut self, tip: Option<Auth>, mut summary: Summary) -> Checked<Summary> {

@@ -4,7 +4,7 @@ use mdk_core::{DeferredReason, Engine, Error, Outcome, Pending, RejectCode, Verd
 use mdk_wire::{Event, kind};
 
 use crate::plan::{draw, happens};
-use crate::world::{Checked, Published, World, bytes, fault};
+use crate::world::{Checked, Published, World, fault};
 
 impl World {
     /// What a call brought: answers are published, invites accepted.
@@ -50,7 +50,8 @@ impl World {
         });
         self.contents.extend(content.map(|content| (event, content)));
         self.members[who].published.retain(|p| p.id != id);
-        self.members[who].published.push(Published { id, ack, automatic, event });
+        let fate = draw(&[salt, 63]);
+        self.members[who].published.push(Published { id, ack, automatic, event, fate });
     }
 
     /// Takes charge of commits that the engine says are pending, as after a restart.
@@ -72,7 +73,7 @@ impl World {
         let ready: Vec<Published> = published.extract_if(.., |p| due(p)).collect();
         self.members[who].published = published;
         for commit in ready {
-            let lost = !all && happens(6, &[self.plan.seed, 63, draw(&bytes(&commit.event))]);
+            let lost = !all && happens(6, &[commit.fate]);
             if lost && !commit.automatic {
                 // The answer never came, and the caller gives the commit up although it is out.
                 match self.call(who, |e| e.discard(commit.id)) {

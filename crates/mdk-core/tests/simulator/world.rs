@@ -35,6 +35,8 @@ pub struct Published {
     pub ack: Option<u64>,
     pub automatic: bool,
     pub event: EventId,
+    /// Decides on what becomes of the relay's answer. (The event's id would be another in each run.)
+    pub fate: u64,
 }
 
 /// A message that was sent.
@@ -370,10 +372,4 @@ impl World {
     pub fn path(&self) -> &std::path::Path {
         self.folder.path()
     }
-}
-
-pub fn bytes(id: &EventId) -> [u64; 2] {
-    let part =
-        |at: usize| u64::from_be_bytes(id.as_bytes()[at..at + 8].try_into().expect("eight bytes"));
-    [part(0), part(8)]
 }
