@@ -24,6 +24,7 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import Queue
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -70,7 +71,7 @@ def works(library: Path) -> bool:
 def library() -> Path | None:
     """The library that takes chance away, compiled here; None where that cannot be done."""
     spec = importlib.util.find_spec("libfaketime") if sys.platform == "linux" else None
-    if spec is None or spec.origin is None:
+    if spec is None or spec.origin is None or shutil.which("taskset") is None:
         return None
     source = Path(spec.origin).parent / "vendor/libfaketime/src"
     folder = Path(sys.prefix) / "libfaketime-random"
@@ -85,7 +86,9 @@ def library() -> Path | None:
     return built if works(built) else None
 
 
-def play(simulator: str, fated: Path | None, seed: int, steps: int) -> dict[str, Any] | None:
+def play(
+    simulator: str, fated: Path | None, core: int, seed: int, steps: int
+) -> dict[str, Any] | None:
     """What a world came to; None when it did not end."""
     with tempfile.TemporaryDirectory() as folder:
         summary = Path(folder) / "summary.json"
@@ -100,6 +103,9 @@ def play(simulator: str, fated: Path | None, seed: int, steps: int) -> dict[str,
             "CARGO_MANIFEST_DIR": str(ROOT / "crates/mdk-core"),
         }
         command = [simulator, "--exact", TEST, "--nocapture", "--quiet"]
+        if fated:
+            # Threads would draw from the one source in any order; where there is one core the engine starts none.
+            command = ["taskset", "--cpu-list", str(core), *command]
         done = subprocess.run(
             command,
             cwd=ROOT,
@@ -145,9 +151,20 @@ def main() -> int:
         print("simulate: keys are drawn by chance here, a seed does not give the same world again")
     simulator, started = wanted.simulator or program(), time.monotonic()
     total: dict[str, Any] = {"first": wanted.first, "steps": wanted.steps, "worlds": 0}
+    cores: Queue[int] = Queue()
+    usable = sorted(os.sched_getaffinity(0)) if fated else [0]
+    for job in range(wanted.jobs):
+        cores.put(usable[job % len(usable)])
+
+    def one(seed: int) -> dict[str, Any] | None:
+        core = cores.get()
+        try:
+            return play(simulator, fated, core, seed, wanted.steps)
+        finally:
+            cores.put(core)
+
     with ThreadPoolExecutor(wanted.jobs) as pool:
-        seeds = range(wanted.first, wanted.first + wanted.worlds)
-        for part in pool.map(lambda seed: play(simulator, fated, seed, wanted.steps), seeds):
+        for part in pool.map(one, range(wanted.first, wanted.first + wanted.worlds)):
             add(total, part or {})
     total["seconds"] = round(time.monotonic() - started)
     text = json.dumps(total)
