@@ -152,7 +152,7 @@ def main() -> int:
     simulator, started = wanted.simulator or program(), time.monotonic()
     total: dict[str, Any] = {"first": wanted.first, "steps": wanted.steps, "worlds": 0}
     cores: Queue[int] = Queue()
-    usable = sorted(os.sched_getaffinity(0)) if fated else [0]
+    usable = sorted(os.sched_getaffinity(0)) if sys.platform == "linux" else [0]
     for job in range(wanted.jobs):
         cores.put(usable[job % len(usable)])
 

@@ -115,6 +115,11 @@ impl World {
             // The group has ended for everybody: disbanded, or nobody was left.
             return self.judge_histories(None, summary);
         };
+        if let Some((state, removal)) = self.tree.misplaced() {
+            let text =
+                format!("{} does not come after {}", self.name(Some(state)), removal.to_hex());
+            return fault("misplaced", text);
+        }
         let chain = self.tree.chain(&tip);
         let group = self.group.clone();
         let mut agreed: Option<(usize, testing::State)> = None;
@@ -261,7 +266,8 @@ impl World {
                 }
                 Some(lost) => {
                     // On the branch that was chosen it counts, elsewhere it is marked.
-                    let wrong = *lost == place.is_some() && !self.lost_sight(who, said, chain);
+                    let wrong =
+                        *lost == place.is_some() && (*lost || !self.lost_sight(who, said, chain));
                     if member.tip.is_some() && member.tip == tip && wrong {
                         let text = format!("member {who}, message of epoch {epoch}: marked {lost}");
                         return fault("marked wrongly", text);

@@ -97,7 +97,7 @@ impl World {
         if places.is_empty() {
             return Ok(());
         }
-        self.note_arrival(who, places);
+        let arrival = self.arrives(who, places)?;
         let json: Vec<String> = places.iter().map(|p| self.net.log[*p].json.clone()).collect();
         let mut outcomes = Vec::new();
         if json.len() > 1 && happens(60, &[salt, 64]) {
@@ -134,29 +134,15 @@ impl World {
         }
         if die {
             self.open(who);
+        }
+        self.note_arrival(who, arrival, places, &outcomes)?;
+        if die {
             return self.adopt(who, salt);
         }
         for (n, outcome) in outcomes.into_iter().enumerate() {
             self.after(who, outcome, draw(&[salt, 65, n as u64]))?;
         }
         Ok(())
-    }
-
-    /// Whether messages come while their epoch is still in the window.
-    fn note_arrival(&mut self, who: usize, places: &[usize]) {
-        let Some(tip) = self.members[who].tip else { return };
-        let epoch = self.tree.epoch(&tip);
-        for place in places {
-            let id = self.net.log[*place].id;
-            if let Some(said) = self.said.iter().find(|s| s.event == id) {
-                let member = &mut self.members[who];
-                if self.tree.epoch(&said.state) + 5 < epoch {
-                    member.late.insert(id);
-                } else {
-                    member.in_time.insert(id);
-                }
-            }
-        }
     }
 
     /// A member's turn: what has come, what is due.

@@ -322,6 +322,13 @@ impl World {
             self.members[who].root = Some(tip);
             self.members[who].since = self.net.log.len();
             self.members[who].ours_from = watch.ours_from;
+            // F7 is about what was made before the join, whatever the engine takes for its time.
+            let now = self.members[who].clock.now();
+            if watch.ours_from > now + 1 {
+                let text =
+                    format!("member {who} joined at {now}, and counts from {}", watch.ours_from);
+                return fault("late beginning", text);
+            }
             self.members[who].had_then = self.members[who].had.clone();
         }
         if self.members[who].tip != Some(tip) {
