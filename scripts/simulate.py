@@ -171,7 +171,8 @@ def main() -> int:
     print(text)
     if wanted.summary:
         wanted.summary.write_text(text + "\n", encoding="utf-8")
-    return int(bool(total.get("failed")) or total["worlds"] != wanted.worlds)
+    empty = not all(total.get(name) for name in ("agreed", "messages", "commits"))
+    return int(empty or bool(total.get("failed")) or total["worlds"] != wanted.worlds)
 
 
 if __name__ == "__main__":

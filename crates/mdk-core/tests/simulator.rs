@@ -188,8 +188,8 @@ fn members_agree_whatever_happens() {
     }
     let steps = usize::try_from(number("MDK_SIM_STEPS", 60)).unwrap();
     let sums = worlds(number("MDK_SIM_SEED", 1), number("MDK_SIM_WORLDS", 6), steps);
-    // Worlds in which nothing happens prove nothing.
-    assert!(sums.sum.agreed > 0 && sums.sum.messages > 0 && sums.commits > 0);
+    // Worlds in which nothing happens prove nothing. (In a single one the group may have ended.)
+    assert!(sums.worlds == 1 || sums.sum.agreed > 0 && sums.sum.messages > 0 && sums.commits > 0);
 }
 
 #[cfg(feature = "broken-order")]
