@@ -135,6 +135,101 @@ fn who_is_out_keeps_what_is_proposed_on_a_branch_that_takes_it_back() {
     }
 }
 
+// rule: D6-11
+/// What was said before the branches parted comes when bob is out on one of them: it is out of sight until he comes back
+/// with the other one, which shares that state. What comes when the removal is decided on is refused.
+#[test]
+fn who_comes_back_has_what_was_said_before_the_branches_parted() {
+    for decided in [true, false] {
+        let place = folder();
+        let ([mut alice, mut bob, mut carol], group) = three(place.path());
+        let said = carol.member.says(&group, "before all that");
+        let key = bob.member.key();
+        let removal = alice.member.engine.remove_members(&group, &[key]).unwrap();
+        alice.member.confirms(&removal);
+        let winner = [renames(&mut carol, &group, "c1"), renames(&mut carol, &group, "c2")];
+        bob.takes(event(&removal));
+        if decided {
+            bob.waits(1_000);
+            let Verdict::Rejected(rejection) = bob.takes(&said).verdict else { panic!() };
+            assert_eq!((rejection.code, rejection.rule), (RejectCode::UnknownGroup, "D1-3"));
+            bob.takes(&winner[0]);
+        }
+        assert_eq!(bob.takes(&said).verdict, Verdict::Deferred(DeferredReason::Rival));
+        assert!(bob.member.texts(&group).is_empty());
+        bob.restarts();
+        winner.iter().for_each(|commit| drop(bob.takes(commit)));
+        bob.waits(1_000);
+        assert_eq!(bob.member.info(&group).state, GroupState::Active);
+        assert_eq!(bob.member.texts(&group), ["before all that"]);
+        assert_eq!(bob.takes(&said).verdict, Verdict::Duplicate);
+    }
+}
+
+// shows: D6-11
+/// Whoever is put out and waits for the end of the pass has what was said before, like one who hears it first.
+#[test]
+fn who_is_out_has_what_was_said_before_and_came_within_the_pass() {
+    let place = folder();
+    let ([mut alice, mut bob, mut carol], group) = three(place.path());
+    let said = carol.member.says(&group, "farewell");
+    let key = bob.member.key();
+    let removal = alice.member.engine.remove_members(&group, &[key]).unwrap();
+    alice.member.confirms(&removal);
+    bob.takes(event(&removal));
+    bob.takes(&said);
+    assert!(bob.member.texts(&group).is_empty());
+    bob.waits(1_000);
+    assert_eq!(bob.member.info(&group).state, GroupState::Removed);
+    assert_eq!(bob.member.texts(&group), ["farewell"]);
+}
+
+// shows: D6-11
+/// Two accounts speak on the branch that removes bob, which makes it the better one: he counts them in whatever order it
+/// all comes, also when he is out already, and goes where carol goes.
+#[test]
+fn who_is_out_counts_what_was_said_before_the_removal() {
+    for order in orders(3) {
+        let place = folder();
+        let ([mut alice, mut bob, mut carol], group) = three(place.path());
+        let mut dave = Filed::new(place.path(), "dave", 4);
+        let package = dave.member.key_package();
+        let added = alice.member.engine.add_members(&group, &[package], false).unwrap();
+        alice.member.confirms(&added);
+        dave.member.joins(&added.welcomes);
+        for member in [&mut bob, &mut carol] {
+            member.member.applies(event(&added));
+        }
+        for member in [&mut alice, &mut bob, &mut carol, &mut dave] {
+            member.waits(1_000);
+        }
+        let renamed = renames(&mut alice, &group, "a1");
+        dave.takes(&renamed);
+        let said = [alice.member.says(&group, "alice"), dave.member.says(&group, "dave")];
+        let key = bob.member.key();
+        let removal = alice.member.engine.remove_members(&group, &[key]).unwrap();
+        alice.member.confirms(&removal);
+        let beaten = ["c1", "c2", "c3"].map(|name| renames(&mut carol, &group, name));
+        let parts = [vec![event(&removal)], said.iter().collect(), beaten.iter().collect()];
+        bob.takes(&renamed);
+        for at in &order {
+            for told in &parts[*at] {
+                bob.takes(told);
+            }
+        }
+        for told in [&[&renamed, event(&removal)][..], &[&said[0], &said[1]]].concat() {
+            carol.takes(told);
+        }
+        carol.waits(1_000);
+        assert_eq!(carol.member.info(&group).name, "a1");
+        bob.waits(1_000);
+        assert_eq!(bob.member.info(&group).state, GroupState::Removed, "{order:?}");
+        let mut texts = bob.member.texts(&group);
+        texts.sort_unstable();
+        assert_eq!(texts, ["alice", "dave"], "{order:?}");
+    }
+}
+
 // rule: D6-9
 /// Bob goes over to the branch that renames the group and then removes him, or that removes him at once: he sees the
 /// group as it was there when he went, and nothing of what the branch that lost had made of it.

@@ -191,6 +191,9 @@ impl Ctx<'_, '_> {
         }
         if row.pass.contested != 0 {
             self.decide(id, row.pass.base)?;
+        } else if group::is_out(row.status) {
+            // (what was said before we were out and came since)
+            self.sort_messages(id)?;
         }
         let horizon = |epoch| self.horizon(epoch);
         let floor = horizon(self.current_row(id)?.epoch);

@@ -19,8 +19,8 @@ use openmls_traits::storage::{CURRENT_VERSION, StorageProvider};
 use crate::cache::LoadedGroup;
 use crate::converge::branch::began;
 use crate::converge::replay::Said;
-use crate::converge::touch;
 use crate::converge::tried::{Vain, heard_until};
+use crate::converge::{touch, undecided};
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
 use crate::group::epoch::Step;
@@ -129,9 +129,12 @@ impl Ctx<'_, '_> {
         let mut nodes = self.tx.nodes(id)?;
         let tip = opened.row.authenticator;
         // rule: D6-6 who is out hears nothing more; what others say on a branch that keeps us still counts
+        // rule: D6-11 as long as the removal is not decided on, what was said in the states before it is read: it counts
+        // for their branch, as with who is not out, and is for us
         let over = crate::group::is_out(opened.row.status);
+        let deaf = over && !undecided(&opened.row.pass);
         nodes.retain(|n| {
-            n.epoch == epoch && !n.removed && n.authenticator != tip && !(over && n.canonical)
+            n.epoch == epoch && !n.removed && n.authenticator != tip && !(deaf && n.canonical)
         });
         // To try it loads the state, and peers may say much that none of them opens.
         let heard = heard_until(self.tx.newest_message()?);
@@ -156,11 +159,12 @@ impl Ctx<'_, '_> {
                 epoch,
                 authenticator: node.authenticator,
                 retention: node.retention,
-                followed: node.canonical,
+                // (what is said in the group is out of sight where we are out of it, until the choice is made)
+                followed: node.canonical && !over,
             };
             self.done(opened)?;
             self.deliver(opened, sender, &source, &content)?;
-            return Ok(if node.canonical {
+            return Ok(if source.followed {
                 Verdict::Applied
             } else {
                 Verdict::Deferred(DeferredReason::Rival)

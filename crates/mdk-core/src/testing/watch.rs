@@ -23,6 +23,10 @@ pub struct Watch {
     pub inputs: usize,
     /// A choice between branches has begun and is not made.
     pub pass_open: bool,
+    /// It is to be made as soon as the engine is asked anything.
+    pub pass_due: bool,
+    /// Another branch is known that competes with the followed one.
+    pub contested: bool,
     /// The first second of which everything is for this member.
     pub ours_from: u64,
     /// Retained states, on all branches.
@@ -74,6 +78,8 @@ pub fn watch(engine: &mut Engine, id: &GroupId) -> Result<Watch> {
             proposals: waiting(InputClass::Proposal),
             inputs: inputs.len(),
             pass_open: row.pass.opened != 0,
+            pass_due: ctx.is_due(&row.pass),
+            contested: row.pass.contested != 0,
             ours_from: ours_from(&row),
             states: places.collect(),
         })

@@ -115,6 +115,11 @@ impl World {
             // The group has ended for everybody: disbanded, or nobody was left.
             return self.judge_histories(None, summary);
         };
+        if let Some((state, removal)) = self.tree.misplaced() {
+            let text =
+                format!("{} does not come after {}", self.name(Some(state)), removal.to_hex());
+            return fault("misplaced", text);
+        }
         let chain = self.tree.chain(&tip);
         let group = self.group.clone();
         let mut agreed: Option<(usize, testing::State)> = None;
@@ -181,13 +186,11 @@ impl World {
         Ok(self.must(who, "watch", |e| testing::watch(e, &group))?.welcomes > 0)
     }
 
-    /// The state that most are in.
+    /// The state that most are in; of equal ones the first member's, since names of states are chance.
     fn majority(&self) -> Option<Auth> {
-        let mut count: BTreeMap<Auth, usize> = BTreeMap::new();
-        for tip in self.members.iter().filter_map(|m| m.tip) {
-            *count.entry(tip).or_default() += 1;
-        }
-        count.into_iter().max_by_key(|(tip, n)| (*n, self.tree.epoch(tip))).map(|(tip, _)| tip)
+        let tips: Vec<Auth> = self.members.iter().filter_map(|m| m.tip).collect();
+        let many = |tip: &Auth| tips.iter().filter(|other| *other == tip).count();
+        tips.iter().rev().max_by_key(|tip| (many(tip), self.tree.epoch(tip))).copied()
     }
 
     fn judge_histories(&mut self, tip: Option<Auth>, mut summary: Summary) -> Checked<Summary> {
@@ -263,7 +266,8 @@ impl World {
                 }
                 Some(lost) => {
                     // On the branch that was chosen it counts, elsewhere it is marked.
-                    let wrong = *lost == place.is_some() && !self.lost_sight(who, said, chain);
+                    let wrong =
+                        *lost == place.is_some() && (*lost || !self.lost_sight(who, said, chain));
                     if member.tip.is_some() && member.tip == tip && wrong {
                         let text = format!("member {who}, message of epoch {epoch}: marked {lost}");
                         return fault("marked wrongly", text);

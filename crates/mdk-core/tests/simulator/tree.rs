@@ -14,20 +14,37 @@ pub struct Tree {
     commits: BTreeMap<Auth, ContentId>,
     /// Who has a leaf in a state.
     members: BTreeMap<Auth, BTreeSet<usize>>,
+    /// States that somebody was invited to, with the removal after which it placed them.
+    returns: BTreeMap<Auth, BTreeSet<ContentId>>,
 }
 
 impl Tree {
     pub fn learn(&mut self, places: &[Place]) {
-        for place in places {
+        // (a state that the member is not in has a name of its own only)
+        for place in places.iter().filter(|place| !place.removed) {
             let known = self.states.entry(place.authenticator).or_insert((place.epoch, None));
-            // Who joined in a state does not know its parent, or by a name of its own only; others do.
-            let own = |state| places.iter().any(|p| p.removed && p.authenticator == state);
-            let parent = place.parent.filter(|parent| !own(*parent));
+            // Who joined in a state does not know its parent, or the removal before it at most.
+            let removal = |state| places.iter().find(|p| p.removed && p.authenticator == state);
+            let after = place.parent.and_then(removal);
+            if let Some(commit) = after.and_then(|removal| removal.commit) {
+                self.returns.entry(place.authenticator).or_default().insert(commit);
+            }
+            let parent = place.parent.filter(|_| after.is_none());
             known.1 = known.1.or(parent);
             if let (Some(_), Some(commit)) = (parent, place.commit) {
                 self.commits.insert(place.authenticator, commit);
             }
         }
+    }
+
+    /// A state that somebody placed after a removal that is on another branch, or not before it.
+    pub fn misplaced(&self) -> Option<(Auth, ContentId)> {
+        let known: BTreeSet<ContentId> = self.commits.values().copied().collect();
+        let returns = self.returns.iter().flat_map(|(state, c)| c.iter().map(|c| (*state, *c)));
+        returns.filter(|(_, removal)| known.contains(removal)).find(|(state, removal)| {
+            let chain = self.chain(state);
+            !chain.iter().skip(1).any(|s| self.commit(s) == Some(*removal))
+        })
     }
 
     pub fn knows_members(&self, state: &Auth) -> bool {

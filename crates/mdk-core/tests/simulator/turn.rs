@@ -4,7 +4,7 @@ use mdk_core::{DeferredReason, Engine, Error, Outcome, Pending, RejectCode, Verd
 use mdk_wire::{Event, kind};
 
 use crate::plan::{draw, happens};
-use crate::world::{Checked, Published, World, bytes, fault};
+use crate::world::{Checked, Published, World, fault};
 
 impl World {
     /// What a call brought: answers are published, invites accepted.
@@ -50,7 +50,8 @@ impl World {
         });
         self.contents.extend(content.map(|content| (event, content)));
         self.members[who].published.retain(|p| p.id != id);
-        self.members[who].published.push(Published { id, ack, automatic, event });
+        let fate = draw(&[salt, 63]);
+        self.members[who].published.push(Published { id, ack, automatic, event, fate });
     }
 
     /// Takes charge of commits that the engine says are pending, as after a restart.
@@ -72,7 +73,7 @@ impl World {
         let ready: Vec<Published> = published.extract_if(.., |p| due(p)).collect();
         self.members[who].published = published;
         for commit in ready {
-            let lost = !all && happens(6, &[self.plan.seed, 63, draw(&bytes(&commit.event))]);
+            let lost = !all && happens(6, &[commit.fate]);
             if lost && !commit.automatic {
                 // The answer never came, and the caller gives the commit up although it is out.
                 match self.call(who, |e| e.discard(commit.id)) {
@@ -96,7 +97,7 @@ impl World {
         if places.is_empty() {
             return Ok(());
         }
-        self.note_arrival(who, places);
+        let arrival = self.arrives(who, places)?;
         let json: Vec<String> = places.iter().map(|p| self.net.log[*p].json.clone()).collect();
         let mut outcomes = Vec::new();
         if json.len() > 1 && happens(60, &[salt, 64]) {
@@ -133,29 +134,15 @@ impl World {
         }
         if die {
             self.open(who);
+        }
+        self.note_arrival(who, arrival, places, &outcomes)?;
+        if die {
             return self.adopt(who, salt);
         }
         for (n, outcome) in outcomes.into_iter().enumerate() {
             self.after(who, outcome, draw(&[salt, 65, n as u64]))?;
         }
         Ok(())
-    }
-
-    /// Whether messages come while their epoch is still in the window.
-    fn note_arrival(&mut self, who: usize, places: &[usize]) {
-        let Some(tip) = self.members[who].tip else { return };
-        let epoch = self.tree.epoch(&tip);
-        for place in places {
-            let id = self.net.log[*place].id;
-            if let Some(said) = self.said.iter().find(|s| s.event == id) {
-                let member = &mut self.members[who];
-                if self.tree.epoch(&said.state) + 5 < epoch {
-                    member.late.insert(id);
-                } else {
-                    member.in_time.insert(id);
-                }
-            }
-        }
     }
 
     /// A member's turn: what has come, what is due.

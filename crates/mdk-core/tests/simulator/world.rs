@@ -35,6 +35,8 @@ pub struct Published {
     pub ack: Option<u64>,
     pub automatic: bool,
     pub event: EventId,
+    /// Decides on what becomes of the relay's answer. (The event's id would be another in each run.)
+    pub fate: u64,
 }
 
 /// A message that was sent.
@@ -320,6 +322,13 @@ impl World {
             self.members[who].root = Some(tip);
             self.members[who].since = self.net.log.len();
             self.members[who].ours_from = watch.ours_from;
+            // F7 is about what was made before the join, whatever the engine takes for its time.
+            let now = self.members[who].clock.now();
+            if watch.ours_from > now + 1 {
+                let text =
+                    format!("member {who} joined at {now}, and counts from {}", watch.ours_from);
+                return fault("late beginning", text);
+            }
             self.members[who].had_then = self.members[who].had.clone();
         }
         if self.members[who].tip != Some(tip) {
@@ -370,10 +379,4 @@ impl World {
     pub fn path(&self) -> &std::path::Path {
         self.folder.path()
     }
-}
-
-pub fn bytes(id: &EventId) -> [u64; 2] {
-    let part =
-        |at: usize| u64::from_be_bytes(id.as_bytes()[at..at + 8].try_into().expect("eight bytes"));
-    [part(0), part(8)]
 }
