@@ -93,6 +93,33 @@ fn a_second_keeps_the_order_of_each_sender() {
     }
 }
 
+/// breaks: a page of a relay begins with the newest of hundreds of messages and some commits. (rule: F1-8)
+#[test]
+fn a_page_that_begins_with_the_newest_loses_nothing() {
+    let (mut alice, mut carol, mut bob, group) = three();
+    let mut events = Vec::new();
+    for (n, text) in numbered("a", 400).iter().enumerate() {
+        for member in [&alice, &carol] {
+            member.clock.advance_millis(1_000);
+        }
+        events.push(alice.says(&group, text));
+        if n % 150 == 149 {
+            let commit = carol.engine.self_update(&group).unwrap();
+            carol.confirms(&commit);
+            alice.applies(commit.event.as_ref().unwrap());
+            events.extend(commit.event);
+        }
+    }
+    // What is none keeps its place, and parts the list.
+    let json: Vec<String> = events.iter().rev().map(Event::to_json).collect();
+    let mut page: Vec<&[u8]> = json.iter().map(String::as_bytes).collect();
+    page.push(b"no event");
+    let outcomes = bob.engine.process_many(&page).unwrap();
+    let refused = outcomes.iter().map(|o| matches!(o.verdict, Verdict::Rejected(_)));
+    assert_eq!(refused.collect::<Vec<_>>(), [vec![false; page.len() - 1], vec![true]].concat());
+    assert_eq!(told(&mut bob), numbered("a", 400));
+}
+
 /// breaks: a sender whose clock is behind that of the committer speaks, it seems, before the epoch begins. (rule: F1-4)
 #[test]
 fn a_clock_that_is_behind_changes_no_order() {

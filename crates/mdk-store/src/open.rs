@@ -62,6 +62,10 @@ pub(crate) fn open(
 ) -> Result<Opened, OpenError> {
     key_source::check_open(key)?;
     let place = Place::of(path, FileRole::Database)?;
+    if SIDE_CARS.iter().any(|suffix| place.name().as_encoded_bytes().ends_with(suffix.as_bytes())) {
+        // Under the name of a log or its index it would be removed when its neighbour is opened.
+        return Err(OpenError::BadPath { role: FileRole::Database });
+    }
     let opened = secure(&place, key).and_then(|()| {
         let lock = OwnerLock::take(&place, options.busy_wait)?;
         match open_locked(&place, key) {

@@ -9,7 +9,6 @@ use super::{Flow, of};
 use crate::client::cursor::{Cursor, Wanted};
 use crate::client::topics::{Again, Relay, live_filters};
 use crate::error::{ClientError, Result};
-use crate::relay_pool::Origin;
 
 /// Filters in one subscription.
 const FILTERS: usize = 8;

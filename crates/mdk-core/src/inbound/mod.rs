@@ -71,13 +71,14 @@ impl Ctx<'_, '_> {
         events: Vec<Result<Event, Rejection>>,
         judged: &mut [Option<Judged>],
     ) -> Result<(), Error> {
+        let events = order::oldest_first(events);
         let (mut seconds, mut at) = (Vec::new(), 0);
         while at < events.len() {
             let count = order::same_second(&events[at..]);
             seconds.push(count);
             at += count;
         }
-        let mut events = events.into_iter().enumerate();
+        let mut events = events.into_iter();
         for count in seconds {
             let mut second = Vec::with_capacity(count);
             for (at, event) in events.by_ref().take(count) {

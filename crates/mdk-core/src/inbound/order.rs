@@ -70,14 +70,30 @@ pub(crate) fn sort<T>(said: Vec<(T, Option<Place>)>) -> Vec<T> {
     from.into_iter().filter_map(|at| list[at].take()).collect()
 }
 
+/// An event of a batch, or why it is none, and its place in the batch.
+pub(crate) type Numbered = (usize, std::result::Result<Event, Rejection>);
+
+/// When an event of a group says that it was sent.
+fn sent_at((_, event): &Numbered) -> Option<u64> {
+    let event = event.as_ref().ok()?;
+    (event.kind() == kind::GROUP_MESSAGE).then(|| event.created_at())
+}
+
+// rule: F1-8 of what is given at once the oldest is taken up first, whatever way a relay's page is turned
+/// Numbers the events of a batch, and sorts by time what is of groups between others. A page of a relay begins with the
+/// newest, and whoever reads that first has no keys any more for what was said long before it.
+pub(crate) fn oldest_first(events: Vec<std::result::Result<Event, Rejection>>) -> Vec<Numbered> {
+    let mut events: Vec<Numbered> = events.into_iter().enumerate().collect();
+    for run in events.chunk_by_mut(|one, next| sent_at(one).is_some() == sent_at(next).is_some()) {
+        run.sort_by_key(sent_at);
+    }
+    events
+}
+
 /// How many of `events`, from the first on, are of one second and of groups.
-pub(crate) fn same_second(events: &[std::result::Result<Event, Rejection>]) -> usize {
-    let time = |event: &std::result::Result<Event, Rejection>| {
-        let event = event.as_ref().ok()?;
-        (event.kind() == kind::GROUP_MESSAGE).then(|| event.created_at())
-    };
-    match events.first().and_then(time) {
-        Some(second) => events.iter().take_while(|event| time(event) == Some(second)).count(),
+pub(crate) fn same_second(events: &[Numbered]) -> usize {
+    match events.first().and_then(sent_at) {
+        Some(second) => events.iter().take_while(|event| sent_at(event) == Some(second)).count(),
         None => 1,
     }
 }

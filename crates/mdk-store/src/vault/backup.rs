@@ -24,8 +24,18 @@ const PAGE: u64 = 4096;
 pub(super) const REPORT_EVERY: u64 = 256 << 10;
 
 /// What stands beside a database under its own name; a backup must not take such a name.
-const SIBLINGS: [&str; 9] =
-    ["-wal", "-shm", "-journal", ".lock", ".tmp", ".key", ".keyinfo", ".rekey", ".encrypt"];
+const SIBLINGS: [&str; 10] = [
+    "-wal",
+    "-shm",
+    "-journal",
+    ".lock",
+    ".tmp",
+    ".key",
+    ".keyinfo",
+    ".keyinfo.tmp",
+    ".rekey",
+    ".encrypt",
+];
 
 /// What `backup` wrote.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -41,7 +41,7 @@ pub(super) fn look(
     if let (Some(place), Some(record)) = (place, &record) {
         answered = recorded(report, place, record, exists);
     } else if exists && !family.has_file(".keyinfo") {
-        let text = "there is no record of where the key is; it is made when the database is opened";
+        let text = "there is no record of where the key is: opening needs the key itself, and makes the record anew";
         report.say(Level::Note, "key", text);
     }
     let Some(key) = key else {

@@ -1,0 +1,50 @@
+"""Whoever interrupts at the prompt for a key interrupts the program. A key that is refused is wiped as well."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mdk import DatabaseKey, Keys, Mdk, errors, vault
+
+
+@pytest.mark.parametrize("raised", [KeyboardInterrupt, SystemExit])
+def test_an_interrupt_in_a_key_callback_is_one(raised: type[BaseException], tmp_path: Path) -> None:
+    def prompt() -> bytes:
+        raise raised("at the prompt")
+
+    path, keys = tmp_path / "a" / "m.db", Keys.generate()
+    with pytest.raises(raised, match="at the prompt"):
+        Mdk.open(path, keys=keys, key=DatabaseKey.callback(prompt))
+    assert not path.exists()
+    Mdk.open(path, keys=keys, key=DatabaseKey.raw(b"k" * 32)).close()
+    with pytest.raises(raised, match="at the prompt"):
+        vault.verify(path, key=DatabaseKey.callback(prompt))
+
+
+def test_another_exception_stays_with_the_callback(tmp_path: Path) -> None:
+    def prompt() -> bytes:
+        raise ValueError("a secret")
+
+    with pytest.raises(errors.CallbackFailed) as caught:
+        Mdk.open(tmp_path / "m.db", keys=Keys.generate(), key=DatabaseKey.callback(prompt))
+    assert "a secret" not in "".join(map(str, [caught.value, caught.value.__context__]))
+
+
+@pytest.mark.parametrize("size", [0, 31, 33])
+def test_a_key_of_the_wrong_length_is_wiped_too(size: int) -> None:
+    key = bytearray(b"k" * size)
+    with pytest.raises(errors.WrongKeyLength):
+        DatabaseKey.raw(key, wipe=True)
+    assert key == bytes(size)
+
+
+def test_a_path_with_nul_is_an_argument() -> None:
+    for call in (
+        lambda: Mdk.open("a\0b", keys=Keys.generate(), key=DatabaseKey.raw(b"k" * 32)),
+        lambda: vault.verify("a\0b", key=DatabaseKey.raw(b"k" * 32)),
+    ):
+        with pytest.raises(errors.InvalidInput) as caught:
+            call()
+        assert caught.value.field == "path"
