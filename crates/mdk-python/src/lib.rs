@@ -25,6 +25,7 @@ mod report_views;
 mod secret_bytes;
 mod signed_event;
 mod text;
+mod turn;
 mod vault;
 mod views;
 

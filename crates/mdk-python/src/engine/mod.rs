@@ -35,9 +35,9 @@ type Objects<'py> = PyResult<Vec<Bound<'py, PyAny>>>;
 
 /// The protocol engine of one account (Marmot v2): events in, events out. No sockets, no background threads.
 ///
-/// All state is in one encrypted file; each call is one transaction, so it happened entirely or not at all. An object
-/// may be used from several threads: calls wait for each other without holding the GIL. One process has an account
-/// open at a time. Close it, or use it as a context manager.
+/// All state is in one encrypted file; each call is one transaction, so it happened entirely or not at all. An object,
+/// and an iterator that it gives, may be used from several threads: calls wait for each other without holding the GIL.
+/// One process has an account open at a time. Close it, or use it as a context manager.
 ///
 /// Units: times are aware datetimes (UTC), durations are timedeltas in whole seconds, sizes are bytes. Ids are
 /// lower-case hex. Lists that are returned are new; the values in them are frozen.
