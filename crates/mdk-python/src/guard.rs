@@ -11,6 +11,7 @@ use mdk_store::StoreError;
 use pyo3::prelude::*;
 
 use crate::errors::{Class, Raise};
+use crate::fork::Stay;
 use crate::{logging, panics, process};
 
 thread_local! {
@@ -89,6 +90,7 @@ impl Guard {
     }
 
     fn run<T>(&self, f: impl FnOnce(&mut Engine) -> mdk_core::Result<T>) -> Result<T, Raise> {
+        let _stay = Stay::begin();
         let mut state = self.lock();
         let engine = match &mut *state {
             State::Open(engine) => engine,
@@ -131,6 +133,7 @@ impl Guard {
         self.refuse_reentry(py)?;
         logging::refresh(py)?;
         let result = py.detach(|| {
+            let _stay = Stay::begin();
             let mut state = self.lock();
             match mem::replace(&mut *state, State::Closed) {
                 State::Open(engine) => {

@@ -22,6 +22,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::database_key::{self, DatabaseKey};
 use crate::errors::{Raise, end_block};
+use crate::fork::Stay;
 use crate::guard::Guard;
 use crate::keys::Keys;
 use crate::pending::PendingCommit;
@@ -84,6 +85,7 @@ impl Mdk {
         let config: mdk_core::Config = config.map(|config| config.0).unwrap_or_default();
         let self_update_every = config.self_update_every;
         let start = || {
+            let _stay = Stay::begin();
             let mut engine = open(config)?;
             let info = engine.info()?;
             let (source, schema, bytes) = (info.key_source, info.schema_version, info.size_bytes);
