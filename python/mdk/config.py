@@ -12,7 +12,7 @@ from .errors import InvalidInput
 class Config:
     """Every limit and lifetime in one frozen object.
 
-    Raises InvalidInput (with .field, .limit, .value) for a value outside its range.
+    Raises InvalidInput (with .field, .limit, .value) for a value outside its range, TypeError for a wrong Python type.
     """
 
     max_past_epochs: int = 5
@@ -63,12 +63,12 @@ class Config:
         _check("cached_groups", self.cached_groups, 1, 10_000)
         for name in ("strip_image_metadata", "allow_loopback"):
             if not isinstance(getattr(self, name), bool):
-                raise InvalidInput(f"{name}: not a bool", field=name)
+                raise TypeError(f"{name}: not a bool")
 
 
 def _check(field: str, value: object, low: int, high: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool):
-        raise InvalidInput(f"{field}: not an int", field=field)
+        raise TypeError(f"{field}: not an int")
     if value < low:
         raise InvalidInput(
             f"{field}: too small (least {low}, got {value})", field=field, limit=low, value=value
@@ -81,7 +81,7 @@ def _check(field: str, value: object, low: int, high: int) -> None:
 
 def _seconds(field: str, value: object) -> int:
     if not isinstance(value, timedelta):
-        raise InvalidInput(f"{field}: not a timedelta", field=field)
+        raise TypeError(f"{field}: not a timedelta")
     if value.microseconds:
         raise InvalidInput(f"{field}: not whole seconds", field=field)
     return value.days * 86_400 + value.seconds

@@ -176,7 +176,7 @@ def test_limits() -> None:
         else:
             with pytest.raises(errors.InvalidInput):
                 Config(max_media_bytes=size)
-    with pytest.raises(errors.InvalidInput):
+    with pytest.raises(TypeError, match="strip_image_metadata"):
         Config(strip_image_metadata=1)  # type: ignore[arg-type]
 
 

@@ -312,9 +312,20 @@ def test_config_checks_itself() -> None:
             Config(**{name: bad})  # type: ignore[arg-type]
         assert (caught.value.field, caught.value.limit, caught.value.value) == (name, good, bad)
     Config(key_package_lifetime=timedelta(days=84))
-    for lifetime in (timedelta(days=85), timedelta(0), timedelta(milliseconds=1500), 5):
+    for lifetime in (timedelta(days=85), timedelta(0), timedelta(milliseconds=1500)):
         with pytest.raises(errors.InvalidInput):
-            Config(key_package_lifetime=lifetime)  # type: ignore[arg-type]
+            Config(key_package_lifetime=lifetime)
+    wrong: tuple[tuple[str, object], ...] = (
+        ("key_package_lifetime", 5),
+        ("self_update_every", 7.0),
+        ("max_past_epochs", "5"),
+        ("max_media_bytes", 1.5),
+        ("cached_groups", True),
+        ("allow_loopback", 1),
+    )
+    for name, value in wrong:
+        with pytest.raises(TypeError, match=name):
+            Config(**{name: value})  # type: ignore[arg-type]
 
 
 def test_help_is_readable(capsys: pytest.CaptureFixture[str]) -> None:

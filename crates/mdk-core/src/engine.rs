@@ -41,7 +41,7 @@ pub struct Engine {
     backlog: Vec<EngineEvent>,
     /// Events to publish that came about in the same way.
     backlog_reply: Vec<Event>,
-    /// Whether what was left by an earlier process has been handed out again.
+    /// Whether what was left by an earlier process, or by a caller that gave up, has been handed out again.
     resumed: bool,
     /// What is to be published is put into the outbox.
     outbox: bool,
@@ -379,6 +379,13 @@ impl Engine {
         self.process_batch(events.iter().map(|json| Incoming::Json(json)).collect())
     }
 
+    /// Outcomes were lost before anybody read what they had to publish: the next [`Engine::tick`] hands it out again, as
+    /// after a restart. What they told is in the log.
+    pub fn hand_out_again(&mut self) {
+        // What is in the outbox is published whoever reads of it.
+        self.resumed &= self.outbox;
+    }
+
     /// As [`Engine::process_many`], for events of which some are verified already.
     ///
     /// # Errors
@@ -417,9 +424,8 @@ impl Engine {
     }
 
     /// Does what time has made due: chooses between branches, answers leaves, retries held events, expires messages and
-    /// KeyPackages. The first call hands out
-    /// again what an earlier process may not have published: automatic commits, leave proposals, and the
-    /// Welcomes of confirmed commits. Sending those twice does no harm.
+    /// KeyPackages. The first call, and the first after [`Engine::hand_out_again`], hands out again what may not have been
+    /// published: automatic commits, leave proposals, and the Welcomes of confirmed commits. Sending those twice does no harm.
     ///
     /// # Errors
     /// [`Error::Store`].

@@ -21,17 +21,19 @@ const MAX_SECRET_FILE: u64 = 4096;
 
 pub(crate) fn group(text: &Text) -> Result<GroupId, Raise> {
     GroupId::from_hex(text.get("group_id")?)
-        .map_err(|_| Raise::input("group_id", "not lower-case hex"))
+        .map_err(|_| Raise::input("group_id", "not lower-case hex: use the id of a GroupInfo"))
 }
 
 pub(crate) fn event_id(field: &'static str, text: &Text) -> Result<EventId, Raise> {
-    EventId::from_hex(text.get(field)?)
-        .map_err(|_| Raise::input(field, "not 64 lower-case hex digits"))
+    EventId::from_hex(text.get(field)?).map_err(|_| {
+        Raise::input(field, "not 64 lower-case hex digits: use an id that was given to you")
+    })
 }
 
 pub(crate) fn key_package_ref(text: &Text) -> Result<KeyPackageRef, Raise> {
-    KeyPackageRef::from_hex(text.get("ref")?)
-        .map_err(|_| Raise::input("ref", "not 64 lower-case hex digits"))
+    KeyPackageRef::from_hex(text.get("ref")?).map_err(|_| {
+        Raise::input("ref", "not 64 lower-case hex digits: use the ref of key_packages()")
+    })
 }
 
 /// A cursor of the event log, exactly as the log writes them; `None` is its beginning.
@@ -41,7 +43,7 @@ pub(crate) fn cursor(text: Option<&Text>) -> Result<i64, Raise> {
     text.parse::<i64>()
         .ok()
         .filter(|cursor| *cursor >= 0 && cursor.to_string() == text)
-        .ok_or_else(|| Raise::input("after", "not a cursor"))
+        .ok_or_else(|| Raise::input("after", "not a cursor: use that of an event"))
 }
 
 /// An int of any size.
@@ -98,7 +100,7 @@ pub(crate) fn range<T: TryFrom<i64>>(
 /// A duration in whole seconds.
 pub(crate) fn seconds(field: &'static str, value: &Bound<'_, PyDelta>) -> Result<u64, Raise> {
     if value.get_microseconds() != 0 {
-        return Err(Raise::input(field, "not whole seconds"));
+        return Err(Raise::input(field, "not whole seconds: leave the microseconds out"));
     }
     Ok(duration_millis(field, value)? / 1000)
 }
@@ -120,7 +122,9 @@ pub(crate) fn duration_millis(
 pub(crate) fn millis(field: &'static str, value: &Bound<'_, PyAny>) -> PyResult<u64> {
     let value = value.cast::<PyDateTime>()?;
     if value.call_method0("utcoffset")?.is_none() {
-        return Err(Raise::input(field, "a datetime without a time zone").into());
+        return Err(
+            Raise::input(field, "a datetime without a time zone: use datetime.now(UTC)").into()
+        );
     }
     let seconds: f64 = value.call_method0("timestamp")?.extract()?;
     if seconds < 1.0 {

@@ -1,7 +1,7 @@
-//! The two lazy iterators: outcomes of a batch, and the event log.
+//! The two lazy iterators: outcomes of a batch, and the event log. Threads that share one take turns, and each item is
+//! given once.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use mdk_core::{EngineEvent, Outcome};
 use pyo3::prelude::*;
@@ -10,6 +10,7 @@ use pyo3::types::PyIterator;
 use crate::args;
 use crate::engine::Mdk;
 use crate::signed_event::Incoming;
+use crate::turn::Turns;
 use crate::views::ToPy;
 
 /// Most events in one transaction of `process_many`.
@@ -17,12 +18,15 @@ const BATCH: usize = 500;
 /// Events read from the log at once.
 const PAGE: u32 = 256;
 
-/// The outcomes of `Mdk.process_many()`, in the order of the events.
+/// The outcomes of `Mdk.process_many()`, in the order of the events. Threads that share it take turns.
+///
+/// Given up before its end, it loses nothing: the events are in the log, and what is to be published comes again with the
+/// next tick(). The outcomes themselves are dropped, for they have plain text.
 #[pyclass(frozen, module = "mdk._mdk")]
 pub(crate) struct OutcomeIterator {
     mdk: Py<Mdk>,
     events: Py<PyIterator>,
-    batch: Mutex<Batch>,
+    batch: Turns<Batch>,
 }
 
 #[derive(Default)]
@@ -32,13 +36,21 @@ struct Batch {
     error: Option<PyErr>,
 }
 
+impl Batch {
+    fn pop(&mut self) -> Option<Result<Outcome, PyErr>> {
+        let outcome = self.ready.pop_front().map(Ok);
+        outcome.or_else(|| self.error.take().map(Err))
+    }
+}
+
 impl OutcomeIterator {
     pub(crate) fn new(mdk: &Bound<'_, Mdk>, events: &Bound<'_, PyAny>) -> PyResult<Self> {
         let events = args::items("events", events)?.unbind();
-        Ok(Self { mdk: mdk.clone().unbind(), events, batch: Mutex::default() })
+        Ok(Self { mdk: mdk.clone().unbind(), events, batch: Turns::default() })
     }
 
-    fn fill(&self, py: Python<'_>) -> PyResult<()> {
+    /// The next batch of the caller's events.
+    fn read(&self, py: Python<'_>) -> PyResult<Batch> {
         let mut events = Vec::new();
         let mut error = None;
         for item in self.events.bind(py).clone().take(BATCH) {
@@ -57,14 +69,7 @@ impl OutcomeIterator {
                 engine.process_batch(events.iter().map(Incoming::borrow).collect())
             })?
         };
-        *lock(&self.batch) = Batch { ready: outcomes.into(), error };
-        Ok(())
-    }
-
-    fn pop(&self) -> Option<Result<Outcome, PyErr>> {
-        let mut batch = lock(&self.batch);
-        let outcome = batch.ready.pop_front().map(Ok);
-        outcome.or_else(|| batch.error.take().map(Err))
+        Ok(Batch { ready: outcomes.into(), error })
     }
 }
 
@@ -75,22 +80,30 @@ impl OutcomeIterator {
     }
 
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let next = match self.pop() {
-            Some(next) => Some(next),
-            None => {
-                self.fill(py)?;
-                self.pop()
-            }
-        };
+        let mut turn = self.batch.take(py, &self.mdk.get().guard)?;
+        let mut next = turn.state.pop();
+        if next.is_none() {
+            *turn.state = self.read(py)?;
+            next = turn.state.pop();
+        }
+        drop(turn);
         next.transpose()?.map(|outcome| outcome.to_py(py)).transpose()
     }
 }
 
-/// The events of `Mdk.events()`, oldest first.
+impl Drop for OutcomeIterator {
+    fn drop(&mut self) {
+        if self.batch.get_mut().ready.iter().any(|outcome| !outcome.reply.is_empty()) {
+            self.mdk.get().guard.hand_out_again();
+        }
+    }
+}
+
+/// The events of `Mdk.events()`, oldest first. Threads that share it take turns.
 #[pyclass(frozen, module = "mdk._mdk")]
 pub(crate) struct EventIterator {
     mdk: Py<Mdk>,
-    page: Mutex<Page>,
+    page: Turns<Page>,
 }
 
 struct Page {
@@ -102,20 +115,16 @@ struct Page {
 impl EventIterator {
     pub(crate) fn new(mdk: &Bound<'_, Mdk>, after: i64, limit: Option<u32>) -> Self {
         let page = Page { after, left: limit, ready: VecDeque::new() };
-        Self { mdk: mdk.clone().unbind(), page: Mutex::new(page) }
+        Self { mdk: mdk.clone().unbind(), page: Turns::new(page) }
     }
+}
 
-    /// The next event, if it has been read already; otherwise what to read.
-    fn step(&self) -> Result<EngineEvent, (i64, u32)> {
-        let mut page = lock(&self.page);
-        match page.ready.pop_front() {
-            Some(event) => {
-                page.after = event.cursor;
-                page.left = page.left.map(|left| left.saturating_sub(1));
-                Ok(event)
-            }
-            None => Err((page.after, page.left.unwrap_or(PAGE).min(PAGE))),
-        }
+impl Page {
+    fn pop(&mut self) -> Option<EngineEvent> {
+        let event = self.ready.pop_front()?;
+        self.after = event.cursor;
+        self.left = self.left.map(|left| left.saturating_sub(1));
+        Some(event)
     }
 }
 
@@ -126,22 +135,17 @@ impl EventIterator {
     }
 
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let event = match self.step() {
-            Ok(event) => event,
-            Err((_, 0)) => return Ok(None),
-            Err((after, count)) => {
-                let events = self.mdk.get().guard.call(py, |e| e.events(after, count))?;
-                lock(&self.page).ready = events.into();
-                match self.step() {
-                    Ok(event) => event,
-                    Err(_) => return Ok(None),
-                }
-            }
-        };
-        event.to_py(py).map(Some)
+        let guard = &self.mdk.get().guard;
+        let mut turn = self.page.take(py, guard)?;
+        let page = &mut *turn.state;
+        let mut event = page.pop();
+        let count = page.left.unwrap_or(PAGE).min(PAGE);
+        if event.is_none() && count > 0 {
+            let after = page.after;
+            page.ready = guard.call(py, |e| e.events(after, count))?.into();
+            event = page.pop();
+        }
+        drop(turn);
+        event.map(|event| event.to_py(py)).transpose()
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

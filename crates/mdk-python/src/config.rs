@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
 use crate::errors::Raise;
@@ -30,7 +31,7 @@ impl FromPyObject<'_, '_> for Config {
     fn extract(value: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
         let class = imported!(value.py(), "mdk.config", "Config")?;
         if !value.is_instance(class)? {
-            return Err(Raise::input("config", "not a Config").into());
+            return Err(PyTypeError::new_err("config: not a Config"));
         }
         // Only one whose checks were circumvented.
         let fields: Fields =

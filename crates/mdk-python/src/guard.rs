@@ -1,7 +1,7 @@
 //! The engine behind its mutex: one owner, no lock under the GIL, nothing after close, fork or panic.
 
 use std::mem;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Instant;
 
@@ -11,6 +11,7 @@ use mdk_store::StoreError;
 use pyo3::prelude::*;
 
 use crate::errors::{Class, Raise};
+use crate::fork::Stay;
 use crate::{logging, panics, process};
 
 thread_local! {
@@ -18,7 +19,7 @@ thread_local! {
     static MARK: u8 = const { 0 };
 }
 
-fn this_thread() -> usize {
+pub(crate) fn this_thread() -> usize {
     MARK.with(|mark| std::ptr::from_ref(mark) as usize)
 }
 
@@ -33,6 +34,8 @@ pub(crate) struct Guard {
     state: Mutex<State>,
     /// The thread that is in a call, or 0: a callback of that call must not wait for its own end.
     inside: AtomicUsize,
+    /// Outcomes with something to publish were given up; the engine is not told yet.
+    given_up: AtomicBool,
     /// The process that opened it: a child after `fork` has the memory, but not the right.
     pid: u32,
 }
@@ -40,7 +43,8 @@ pub(crate) struct Guard {
 impl Guard {
     pub(crate) fn new(engine: Engine) -> Self {
         let state = Mutex::new(State::Open(Box::new(engine)));
-        Self { state, inside: AtomicUsize::new(0), pid: std::process::id() }
+        let (inside, given_up) = (AtomicUsize::new(0), AtomicBool::new(false));
+        Self { state, inside, given_up, pid: std::process::id() }
     }
 
     /// Runs one call of the engine. The interpreter is detached before the lock is taken, so a waiting thread
@@ -50,12 +54,23 @@ impl Guard {
         py: Python<'_>,
         f: impl FnOnce(&mut Engine) -> mdk_core::Result<T> + Send,
     ) -> PyResult<T> {
-        self.refuse_fork(py)?;
-        self.refuse_reentry(py)?;
+        self.admit(py)?;
         logging::refresh(py)?;
         let result = py.detach(|| self.run(f)).inspect_err(Raise::log);
         logging::drain(py);
         result.map_err(|raise| raise.into_err(py))
+    }
+
+    /// Refuses who would wait for ever: a child of `fork`, and a callback of a call that is under way.
+    pub(crate) fn admit(&self, py: Python<'_>) -> PyResult<()> {
+        self.refuse_fork(py)?;
+        self.refuse_reentry(py)
+    }
+
+    /// Has the engine hand out again what nobody got. It is told by the next call: the interpreter may be in the middle of
+    /// anything, so this waits for none.
+    pub(crate) fn hand_out_again(&self) {
+        self.given_up.store(true, Ordering::Relaxed);
     }
 
     /// A child of `fork` has neither the file nor the threads of its parent.
@@ -75,6 +90,7 @@ impl Guard {
     }
 
     fn run<T>(&self, f: impl FnOnce(&mut Engine) -> mdk_core::Result<T>) -> Result<T, Raise> {
+        let _stay = Stay::begin();
         let mut state = self.lock();
         let engine = match &mut *state {
             State::Open(engine) => engine,
@@ -87,7 +103,12 @@ impl Guard {
         self.inside.store(this_thread(), Ordering::Relaxed);
         let started =
             tracing::enabled!(target: "mdk_python", tracing::Level::TRACE).then(Instant::now);
-        let done = panics::catch(|| f(engine));
+        let done = panics::catch(|| {
+            if self.given_up.swap(false, Ordering::Relaxed) {
+                engine.hand_out_again();
+            }
+            f(engine)
+        });
         if let Some(started) = started {
             let (ok, micros) = (matches!(done, Ok(Ok(_))), started.elapsed().as_micros());
             tracing::trace!(target: "mdk_python", ok, micros, "call");
@@ -112,6 +133,7 @@ impl Guard {
         self.refuse_reentry(py)?;
         logging::refresh(py)?;
         let result = py.detach(|| {
+            let _stay = Stay::begin();
             let mut state = self.lock();
             match mem::replace(&mut *state, State::Closed) {
                 State::Open(engine) => {

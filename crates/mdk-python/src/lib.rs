@@ -11,6 +11,7 @@ mod database_key;
 mod engine;
 mod errors;
 mod event_views;
+mod fork;
 mod futures;
 mod guard;
 mod keys;
@@ -25,6 +26,7 @@ mod report_views;
 mod secret_bytes;
 mod signed_event;
 mod text;
+mod turn;
 mod vault;
 mod views;
 
@@ -69,6 +71,7 @@ mod _mdk {
     #[pymodule_init]
     fn init(module: &pyo3::Bound<'_, pyo3::types::PyModule>) -> pyo3::PyResult<()> {
         crate::panics::install_hook();
+        crate::fork::install(module.py())?;
         crate::futures::install(module.py())?;
         crate::logging::install(module.py())
     }

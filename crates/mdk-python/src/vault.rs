@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 
 use crate::database_key::{self, DatabaseKey};
 use crate::errors::Raise;
+use crate::fork::Stay;
 use crate::passphrase::Passphrase;
 use crate::progress::{Callback, Teller};
 use crate::text::PathText;
@@ -24,7 +25,10 @@ fn detached<T: Send>(
 ) -> PyResult<T> {
     logging::refresh(py)?;
     let result = progress.run(|teller| {
-        let done = py.detach(|| panics::catch(|| operation(teller))?.map_err(Raise::from));
+        let done = py.detach(|| {
+            let _stay = Stay::begin();
+            panics::catch(|| operation(teller))?.map_err(Raise::from)
+        });
         match &done {
             Ok(_) => tracing::info!(target: "mdk_python", operation = name, "done"),
             Err(raise) => raise.log(),

@@ -8,6 +8,7 @@ use mdk_core::{
     KeyPackageVerdict, Member, Message, Outgoing, Reaction, StoreInfo,
 };
 use mdk_wire::{ContentId, EventId, GroupId, KeyPackageRef, NostrGroupId, PublicKey};
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDelta, PyFrozenSet, PyString, PyTuple, PyTzInfo};
@@ -165,9 +166,12 @@ impl<'py> ToPy<'py> for GroupState {
 
 /// `GroupState` as an argument.
 pub(crate) fn group_state(value: &Bound<'_, PyAny>) -> PyResult<GroupState> {
+    if !value.is_instance_of::<PyString>() {
+        return Err(PyTypeError::new_err("state: not a GroupState"));
+    }
     let state = imported!(value.py(), "mdk.values", "GroupState")?
         .call1((value,))
-        .map_err(|_| Raise::input("state", "not a GroupState"))?;
+        .map_err(|_| Raise::input("state", "none of the values of GroupState"))?;
     Ok(match state.getattr("name")?.extract::<&str>()? {
         "ACTIVE" => GroupState::Active,
         "PENDING" => GroupState::Pending,

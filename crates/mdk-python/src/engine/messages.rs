@@ -141,7 +141,11 @@ impl Mdk {
     /// Takes in many events, up to 500 in one transaction: an iterator of Outcome, in their order.
     ///
     /// It is lazy: events are taken from `events` and processed while the outcomes are read, a batch ahead. If a call
-    /// fails, the events of its batch are not processed.
+    /// fails, the events of its batch are not processed. Threads that share the iterator take turns, and each gets
+    /// other outcomes.
+    ///
+    /// An iterator that is given up has processed its batch all the same. Of the outcomes that nobody read, the `events` are
+    /// in events(), and the next tick() returns what is to be published.
     fn process_many(slf: &Bound<'_, Self>, events: &Bound<'_, PyAny>) -> PyResult<OutcomeIterator> {
         OutcomeIterator::new(slf, events)
     }
@@ -150,9 +154,9 @@ impl Mdk {
     ///
     /// It chooses between commits that compete, answers leaves that wait for it, tries kept events again, erases messages whose time is over (also those that
     /// arrived after it), replaces KeyPackages that were used or come to their end (publish their events, kind 30443, on the relays of key_packages()),
-    /// and drops expired ones with their keys. The first call after opening also returns what an earlier process may
-    /// not have published: automatic commits, leave proposals, and the Welcomes of commits that were confirmed in the
-    /// last 3 days.
+    /// and drops expired ones with their keys. The first call after opening, or after an iterator of process_many() was
+    /// given up with something to publish, also returns what may not have been published: automatic commits, leave
+    /// proposals, and the Welcomes of commits that were confirmed in the last 3 days. Publishing those twice does no harm.
     ///
     /// Args:
     ///     now: the time to judge by, an aware datetime, for this call only. None: the clock's.

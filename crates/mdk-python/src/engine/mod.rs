@@ -22,6 +22,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::database_key::{self, DatabaseKey};
 use crate::errors::{Raise, end_block};
+use crate::fork::Stay;
 use crate::guard::Guard;
 use crate::keys::Keys;
 use crate::pending::PendingCommit;
@@ -35,9 +36,9 @@ type Objects<'py> = PyResult<Vec<Bound<'py, PyAny>>>;
 
 /// The protocol engine of one account (Marmot v2): events in, events out. No sockets, no background threads.
 ///
-/// All state is in one encrypted file; each call is one transaction, so it happened entirely or not at all. An object
-/// may be used from several threads: calls wait for each other without holding the GIL. One process has an account
-/// open at a time. Close it, or use it as a context manager.
+/// All state is in one encrypted file; each call is one transaction, so it happened entirely or not at all. An object,
+/// and an iterator that it gives, may be used from several threads: calls wait for each other without holding the GIL.
+/// One process has an account open at a time. Close it, or use it as a context manager.
 ///
 /// Units: times are aware datetimes (UTC), durations are timedeltas in whole seconds, sizes are bytes. Ids are
 /// lower-case hex. Lists that are returned are new; the values in them are frozen.
@@ -84,6 +85,7 @@ impl Mdk {
         let config: mdk_core::Config = config.map(|config| config.0).unwrap_or_default();
         let self_update_every = config.self_update_every;
         let start = || {
+            let _stay = Stay::begin();
             let mut engine = open(config)?;
             let info = engine.info()?;
             let (source, schema, bytes) = (info.key_source, info.schema_version, info.size_bytes);

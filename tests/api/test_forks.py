@@ -1,0 +1,191 @@
+"""`os.fork()` beside threads, from within a call, and between hooks of others: the child gets no lock that is held."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+
+
+def printed(script: str, *arguments: str) -> str:
+    """What a program prints that must end in good order, and in time."""
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", script, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+BESIDE_THREADS = """
+import os, signal, sys, threading
+from mdk import DatabaseKey, Keys, Mdk
+folder, forks = sys.argv[1], int(sys.argv[2])
+keys, key = Keys.generate(), DatabaseKey.raw(b"k" * 32)
+ended = threading.Event()
+
+def write(account, group):
+    while not ended.is_set():
+        account.create_message(group, "from a thread")
+
+def open_and_close():
+    while not ended.is_set():
+        Mdk.open(f"{folder}/busy/mdk.db", keys=keys, key=key).close()
+
+def in_memory():
+    while not ended.is_set():
+        Mdk.in_memory().close()
+
+def opened(name):
+    account = Mdk.open(f"{folder}/{name}/mdk.db", keys=keys, key=key)
+    with account.create_group("Lunch", relays=["wss://relay.example"]) as pending:
+        return account, pending.confirm().id
+
+account, group = opened("parent")
+threads = [threading.Thread(target=write, args=(account, group)) for _ in range(2)]
+threads += [threading.Thread(target=what) for what in (open_and_close, in_memory, in_memory)]
+for thread in threads:
+    thread.start()
+stuck = 0
+for n in range(forks):
+    child = os.fork()
+    if child == 0:
+        # Ends a child that waits for a lock, too.
+        signal.alarm(40)
+        code = 1
+        try:
+            mine, group = opened(f"child-{n}")
+            mine.create_message(group, "from the child")
+            mine.close()
+            code = 0
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(child, 0)
+    if os.waitstatus_to_exitcode(status) == -signal.SIGALRM:
+        stuck += 1
+        break
+    assert status == 0, status
+ended.set()
+for thread in threads:
+    thread.join()
+account.close()
+print(f"{n + 1} forks, {stuck} stuck")
+"""
+
+
+def test_a_fork_waits_until_nobody_holds_a_lock_of_the_engine(tmp_path: Path) -> None:
+    forks = 30
+    shown = printed(BESIDE_THREADS, str(tmp_path), str(forks))
+    assert shown == f"{forks} forks, 0 stuck\n"
+
+
+IN_A_CALLBACK = """
+import os, sys, threading, time
+from mdk import DatabaseKey, Keys, Mdk, errors
+key = DatabaseKey.raw(b"k" * 32)
+account = Mdk.open(f"{sys.argv[1]}/a/mdk.db", keys=Keys.generate(), key=key)
+forks, took = int(sys.argv[2]), []
+
+def step(progress):
+    if took:
+        return
+    begun = time.monotonic()
+    for n in range(forks):
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                # Its own account, and a fork of its own.
+                other = Mdk.open(f"{sys.argv[1]}/child-{n}/mdk.db", keys=Keys.generate(), key=key)
+                grandchild = os.fork()
+                if grandchild == 0:
+                    Mdk.in_memory().close()
+                    os._exit(0)
+                code = os.waitstatus_to_exitcode(os.waitpid(grandchild, 0)[1])
+                other.close()
+            finally:
+                os._exit(code)
+        assert os.waitpid(child, 0)[1] == 0
+    took.append(time.monotonic() - begun)
+
+assert account.verify(progress=step).ok
+assert took[0] < forks * 3, took
+# Nothing of it is left: neither a thread nor a fork has anything to wait for.
+begun = time.monotonic()
+thread = threading.Thread(target=account.groups)
+thread.start()
+thread.join()
+for _ in range(forks):
+    if (child := os.fork()) == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+assert time.monotonic() - begun < forks * 3
+account.close()
+print("done")
+"""
+
+
+def test_a_fork_does_not_wait_for_the_call_that_it_is_made_in(tmp_path: Path) -> None:
+    assert printed(IN_A_CALLBACK, str(tmp_path), "10") == "done\n"
+
+
+WAITED_FOR = """
+import os, threading
+
+def call():
+    thread = threading.Thread(target=lambda: [account.groups() for account in accounts])
+    thread.start()
+    thread.join()
+
+# The hook that was registered first runs last.
+os.register_at_fork(before=call)
+from mdk import Mdk
+accounts = [Mdk.in_memory()]
+child = os.fork()
+if child == 0:
+    Mdk.in_memory().close()
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+print(accounts[0].groups())
+"""
+
+
+def test_a_call_that_a_fork_waits_for_is_let_in_after_a_while() -> None:
+    assert printed(WAITED_FOR) == "[]\n"
+
+
+SHARED = """
+import os, threading
+from mdk import Mdk, errors
+account = Mdk.in_memory()
+reading, go_on = threading.Event(), threading.Event()
+
+def slow():
+    reading.set()
+    go_on.wait()
+    yield "{}"
+
+outcomes = account.process_many(slow())
+thread = threading.Thread(target=lambda: print(type(next(outcomes)).__name__))
+thread.start()
+reading.wait()
+child = os.fork()
+if child == 0:
+    try:
+        next(outcomes)
+    except errors.Forked:
+        del outcomes
+        os._exit(41)
+    os._exit(1)
+ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+go_on.set()
+thread.join()
+assert ended == 41, ended
+"""
+
+
+def test_a_child_does_not_wait_for_the_turn_of_a_thread_that_it_lacks() -> None:
+    assert printed(SHARED) == "Rejected\n"

@@ -1,0 +1,140 @@
+"""The two lazy iterators: shared by threads, called from within themselves, and given up half-way."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import TypeVar
+
+import pytest
+
+from mdk import Applied, Event, GroupId, Mdk, MessageReceived, Outcome, SignedEvent, errors
+from mdk.testing import Clock
+
+THREADS = 4
+T = TypeVar("T")
+
+
+def taken(shared: Iterator[T]) -> list[list[T]]:
+    """What each of some threads gets that read one iterator to its end."""
+    barrier = threading.Barrier(THREADS)
+
+    def read(_: int) -> list[T]:
+        barrier.wait()
+        return list(shared)
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        return list(pool.map(read, range(THREADS)))
+
+
+def texts(outcomes: list[Outcome]) -> list[str]:
+    events = itertools.chain.from_iterable(outcome.events for outcome in outcomes)
+    return [event.message.text for event in events if isinstance(event, MessageReceived)]
+
+
+def test_threads_share_the_outcomes_of_many_events(alice: Mdk, bob: Mdk, pair: GroupId) -> None:
+    # Several batches, and an iterable that is Python's own and no thread's.
+    said = [str(n) for n in range(1200)]
+    events = (alice.create_message(pair, text).event for text in said)
+    parts = taken(bob.process_many(events))
+    assert sorted(itertools.chain.from_iterable(map(texts, parts)), key=int) == said
+    assert all(texts(part) == sorted(texts(part), key=int) for part in parts), "in their order"
+
+
+def test_threads_share_the_log(alice: Mdk, bob: Mdk, pair: GroupId) -> None:
+    events = [alice.create_message(pair, str(n)).event for n in range(1200)]
+    assert all(isinstance(outcome, Applied) for outcome in bob.process_many(events))
+    log = list(bob.events())
+    for _ in range(5):
+        parts = taken(bob.events())
+        cursors = [event.cursor for event in itertools.chain.from_iterable(parts)]
+        assert sorted(cursors, key=int) == [event.cursor for event in log]
+    limited: list[Event] = list(itertools.chain.from_iterable(taken(bob.events(limit=700))))
+    assert sorted((event.cursor for event in limited), key=int) == [e.cursor for e in log[:700]]
+
+
+def test_an_iterable_that_asks_for_its_own_outcome_is_refused(
+    alice: Mdk, bob: Mdk, pair: GroupId
+) -> None:
+    first = alice.create_message(pair, "first").event
+    refused: list[Exception] = []
+
+    def odd() -> Iterator[SignedEvent]:
+        yield first
+        try:
+            next(outcomes)
+        except errors.Reentered as error:
+            refused.append(error)
+
+    outcomes = bob.process_many(odd())
+    assert texts(list(outcomes)) == ["first"]
+    assert len(refused) == 1
+
+
+def test_what_an_abandoned_iterator_had_to_publish_comes_again(
+    alice: Mdk, bob: Mdk, carol: Mdk, clock: Clock, meet: Callable[..., GroupId]
+) -> None:
+    group = meet(alice, bob, carol)
+    said = carol.create_message(group, "said").event
+    leave = bob.leave(group)
+    alice.tick()  # which hands out what an earlier process may have left
+    outcomes = alice.process_many([said, leave])
+    assert texts([next(outcomes)]) == ["said"]
+    # The batch is done: the commit that lets bob go is made, and stands in the way of others.
+    with pytest.raises(errors.CommitPending):
+        alice.self_update(group)
+    (pending,) = alice.pending()
+    assert pending.automatic
+    assert pending.event is not None
+    assert alice.tick().reply == ()
+    del outcomes
+    assert pending.event in alice.tick().reply
+    assert alice.tick().reply == ()
+    # Published, it comes back, and the group goes on.
+    clock.advance(timedelta(seconds=1))
+    alice.process(pending.event)
+    assert alice.pending() == []
+    alice.self_update(group).discard()
+
+
+def test_what_was_settled_meanwhile_does_not_come_again(
+    alice: Mdk, bob: Mdk, carol: Mdk, meet: Callable[..., GroupId]
+) -> None:
+    group = meet(alice, bob, carol)
+    said = carol.create_message(group, "said").event
+    outcomes = alice.process_many([said, bob.leave(group)])
+    next(outcomes)
+    (pending,) = alice.pending()
+    del outcomes
+    pending.confirm()
+    assert pending.event not in alice.tick().reply
+
+
+def test_an_iterator_that_was_read_hands_out_nothing_again(
+    alice: Mdk, bob: Mdk, carol: Mdk, meet: Callable[..., GroupId]
+) -> None:
+    group = meet(alice, bob, carol)
+    alice.tick()
+    said = [carol.create_message(group, "said").event, bob.leave(group)]
+    replies = [outcome.reply for outcome in alice.process_many(said)]
+    assert [len(reply) for reply in replies] == [0, 1]
+    # What was given up had nothing to publish.
+    next(alice.process_many([carol.create_message(group, str(n)).event for n in range(3)]))
+    assert alice.tick().reply == ()
+
+
+def test_messages_of_an_abandoned_iterator_are_in_the_log(
+    alice: Mdk, bob: Mdk, pair: GroupId
+) -> None:
+    events = [alice.create_message(pair, str(n)).event for n in range(5)]
+    outcomes = bob.process_many(events)
+    first = [next(outcomes), next(outcomes)]
+    assert texts(first) == ["0", "1"]
+    del outcomes
+    # No other outcome tells them: plain text is not kept for a caller who may never come.
+    assert texts([bob.tick()]) == []
+    log = bob.events(after=first[-1].events[-1].cursor)
+    assert [e.message.text for e in log if isinstance(e, MessageReceived)] == ["2", "3", "4"]
