@@ -208,6 +208,9 @@ class Group:
             limit: at most so many, the newest ones; None for all.
             before: only those before this message.
             newest_first: the newest first; False for the oldest first.
+
+        Raises:
+            MessageNotFound: there is no message `before`.
         """
         if newest_first:
             left, at = limit, before
@@ -225,6 +228,10 @@ class Group:
             for message in reversed(newest):
                 yield message
             return
+        if before is not None:
+            await self._page(
+                1, before=before
+            )  # raises if it is not there: everything would seem to be before it
         first = True
         after: EventId | None = None
         while first or after is not None:

@@ -9,7 +9,9 @@ from types import TracebackType
 from typing import Self, final
 
 from mdk._mdk import SignedEvent, _LocalRelay
-from mdk.errors import Closed, Forked
+from mdk.errors import Closed, Forked, InvalidInput
+
+_LAST_PORT = 65535
 
 
 @final
@@ -51,10 +53,13 @@ class LocalRelay:
     """A real NIP-01 relay in this process, on 127.0.0.1. Use it with `async with`; what it stores is in memory.
 
     Args:
-        port: where it listens; 0 takes a free port.
+        port: where it listens, at most 65535; 0 takes a free port.
         max_event_bytes: larger events are refused.
         require_auth: nothing is read or written before authentication (NIP-42).
         page_limit: most events that one filter gets; announced (NIP-11).
+
+    Raises:
+        InvalidInput: there is no such port.
     """
 
     def __init__(
@@ -65,6 +70,11 @@ class LocalRelay:
         require_auth: bool = False,
         page_limit: int | None = None,
     ) -> None:
+        if not 0 <= port <= _LAST_PORT:
+            bound = 0 if port < 0 else _LAST_PORT
+            raise InvalidInput(
+                f"port: not from 0 to {_LAST_PORT}", field="port", limit=bound, value=port
+            )
         self._port = port
         self._max_event_bytes = max_event_bytes
         self._require_auth = require_auth
