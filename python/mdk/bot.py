@@ -49,7 +49,8 @@ class Bot:
     """A client with handlers.
 
     Closed by default: only accounts in `allow` can invite it, and only their messages are handled. Invites of others
-    are declined, messages of other members of a group are not handled. Its own messages never are.
+    are declined, messages of other members of a group are not handled, and neither are their reactions, edits and
+    deletions. Its own messages never are.
 
     Args:
         account: as in Client.open().
@@ -60,7 +61,8 @@ class Bot:
         key: as in Client.open().
         name: as in Client.open().
         prefix: what commands begin with.
-        backlog: whether messages that were sent while the bot was down are handled.
+        backlog: whether messages that were sent while the bot was down are handled. Those that it had when it ended,
+            and had not finished with, are handled in any case.
         config: as in Client.open().
     """
 
@@ -100,10 +102,9 @@ class Bot:
         )
         self._policy = InvitePolicy(self._allowed, declines=True)
         self._name = name
-        self._backlog = backlog
         self._handlers = Handlers(self._client, self._allowed, prefix)
         self._stopping = asyncio.Event()
-        self._lanes = Lanes(self._client, self._deliver, self._stopping)
+        self._lanes = Lanes(self._client, self._deliver, self._stopping, backlog=backlog)
         self._running = False
         self._first_pause = _FIRST_PAUSE
 
@@ -134,7 +135,9 @@ class Bot:
     def on(self, kind: type[E]) -> Callable[[EventHandler[E]], EventHandler[E]]:
         """Call the handler for each event of this class, also at least once; a decorator.
 
-        For MessageReceived it gets those of accounts in `allow` only, of every kind.
+        What people do, it gets of accounts in `allow` only: messages of every kind, edits, deletions, reactions,
+        invites. What happens to a group (its members, its settings) it gets of the groups that the bot is in, whoever
+        did it.
 
         Raises:
             InvalidInput: that is no class of events; or as on_message().
@@ -252,6 +255,8 @@ class Bot:
             for task in lanes:
                 task.cancel()
             await asyncio.gather(*lanes, *workers, return_exceptions=True)
+            if workers:
+                await self._lanes.part()
             await self._client.close()
 
     async def _tick(self, interval: float, handler: ClientHandler) -> None:
@@ -281,7 +286,7 @@ class Bot:
         """Give an event to its handlers until they return. False if there are none, or the bot ends."""
         if isinstance(event, Invited):
             await answer(self._client, self._policy, event.invite)
-        calls = self._handlers.calls(event, backlog=self._backlog)
+        calls = await self._handlers.calls(event)
         if not calls:
             return False
         pauses, attempts = growing(self._first_pause), 0

@@ -50,7 +50,10 @@ class MessageEdited(Event):
 @final
 @dataclass(frozen=True, slots=True)
 class MessageDeleted(Event):
-    """The author deleted a message."""
+    """A message is gone: its author deleted it, it expired, or a message of ours was taken back before a relay had it.
+
+    Only a deleted one is still in the history, without its text.
+    """
 
     __match_args__ = ("message_id",)
     message_id: EventId
@@ -68,7 +71,7 @@ class ReactionAdded(Event):
 @final
 @dataclass(frozen=True, slots=True)
 class ReactionRemoved(Event):
-    """A reaction was taken back by its author."""
+    """A reaction was taken back by its author, or expired."""
 
     __match_args__ = ("reaction",)
     reaction: Reaction

@@ -9,9 +9,17 @@ from typing import Any, TypeAlias, TypeVar
 from ._mdk import PublicKey
 from .client import Client, Group
 from .context import Context
-from .errors import InvalidInput
-from .events import Event, MessageEdited, MessageReceived, ReactionAdded, ReactionRemoved
-from .values import Kind
+from .errors import InvalidInput, NotFound
+from .events import (
+    Event,
+    Invited,
+    MessageDeleted,
+    MessageEdited,
+    MessageReceived,
+    ReactionAdded,
+    ReactionRemoved,
+)
+from .values import GroupState, Kind
 
 T = TypeVar("T")
 E = TypeVar("E", bound=Event)
@@ -132,20 +140,14 @@ class Handlers:
 
         return register
 
-    def calls(self, event: Event, *, backlog: bool) -> list[Call]:
-        """What is to be called for an event. `backlog`: also for a message that was sent while the bot was down."""
-        calls: list[Call] = []
-        author = _author(event)
-        if author is not None and self._allowed is not None and author not in self._allowed:
+    async def calls(self, event: Event) -> list[Call]:
+        """What is to be called for an event: nothing if it comes from somebody who is not allowed."""
+        if not await self._is_heard(event):
             return []
+        calls: list[Call] = []
         if isinstance(event, MessageReceived):
             message = event.message
-            if (
-                message.is_mine
-                or message.deleted
-                or message.invalidated
-                or (event.backlog and not backlog)
-            ):
+            if message.is_mine or message.deleted or message.invalidated:
                 return []
             if message.kind == Kind.CHAT:
                 calls += self._message_calls(event)
@@ -155,6 +157,42 @@ class Handlers:
 
         calls += [bound(handler) for kind, handler in self._events if isinstance(event, kind)]
         return calls
+
+    async def _is_heard(self, event: Event) -> bool:
+        match event:
+            case MessageReceived(message) | MessageEdited(message):
+                return self._may(message.sender)
+            case ReactionAdded(reaction) | ReactionRemoved(reaction):
+                return self._may(reaction.sender)
+            case Invited(invite):
+                return self._may(invite.inviter)
+            case MessageDeleted():
+                return self._allowed is None or await self._is_of_allowed(event)
+            case _:
+                return self._is_inside(event)
+
+    def _may(self, who: PublicKey) -> bool:
+        return self._allowed is None or who in self._allowed
+
+    async def _is_of_allowed(self, event: MessageDeleted) -> bool:
+        """Whether a message that is gone came from somebody who is allowed. Of one that has expired nobody knows."""
+        group_id, message_id = event.group_id, event.message_id
+        if group_id is None:
+            return False
+        try:
+            message = await self._client._session.look(
+                lambda mdk: mdk.message(group_id, message_id)
+            )
+        except NotFound:
+            return False
+        return self._may(message.sender)
+
+    def _is_inside(self, event: Event) -> bool:
+        """Whether the bot is, or was, in the group: what goes on in one that it is only invited to is for nobody."""
+        if event.group_id is None:
+            return True
+        info = self._client._session.feed.groups.get(event.group_id)
+        return info is not None and info.state is not GroupState.PENDING
 
     def _message_calls(self, event: MessageReceived) -> list[Call]:
         message = event.message
@@ -172,14 +210,3 @@ class Handlers:
             return lambda: call(handler, Context(self._client, group, message, args))
 
         return [bound(handler) for handler in handlers]
-
-
-def _author(event: Event) -> PublicKey | None:
-    """Whose words an event is about."""
-    match event:
-        case MessageReceived(message) | MessageEdited(message):
-            return message.sender
-        case ReactionAdded(reaction) | ReactionRemoved(reaction):
-            return reaction.sender
-        case _:
-            return None

@@ -14,6 +14,8 @@ from .values import EventId, GroupId
 
 _POSITION = "bot/position"
 _LANE = "bot/lane/"
+_SEEN = "bot/seen"
+"""Where the log was when the last run ended in good order; not there while a bot runs, and after a kill."""
 _PAGE = 32
 
 
@@ -33,15 +35,23 @@ class Lanes:
     """Gives each event to `deliver`, those of one group one after the other, groups side by side.
 
     An event is acknowledged on disk when `deliver` has returned True. False is for one that nobody wants, and for one
-    that is left because of `stopping`.
+    that is left because of `stopping`. Without `backlog`, messages that were sent while there was no bot are passed
+    over; those that the last run had, and had not finished with, are not.
     """
 
     def __init__(
-        self, client: Client, deliver: Callable[[Event], Awaitable[bool]], stopping: asyncio.Event
+        self,
+        client: Client,
+        deliver: Callable[[Event], Awaitable[bool]],
+        stopping: asyncio.Event,
+        *,
+        backlog: bool,
     ) -> None:
         self._client = client
         self._deliver = deliver
         self._stopping = stopping
+        self._backlog = backlog
+        self._seen = 0
         self._lanes: dict[GroupId | None, _Lane] = {}
         self._position = 0
         self.failed: Exception | None = None
@@ -56,18 +66,33 @@ class Lanes:
         """Find out where the last run was."""
         session = self._client._session
 
-        def read(mdk: Mdk) -> tuple[int, dict[str, bytes]]:
+        def read(mdk: Mdk) -> tuple[int, int, dict[str, bytes]]:
             stored = mdk._state(_POSITION)
             if stored is None:
                 # What was there before there was a bot is not for it.
                 stored = json.dumps(session.feed.opened_at).encode()
                 mdk._set_state(_POSITION, stored)
-            return int(json.loads(stored)), mdk._states(_LANE)
+            seen = mdk._state(_SEEN)
+            if seen is not None:
+                mdk._set_state(_SEEN, None)
+            # After a kill all that is in the log counts as seen: nobody knows better, and nothing is to be lost.
+            last = session.feed.opened_at if seen is None else int(json.loads(seen))
+            return int(json.loads(stored)), last, mdk._states(_LANE)
 
-        self._position, lanes = await session.look(read)
+        self._position, self._seen, lanes = await session.look(read)
         for key, value in lanes.items():
             group_id = GroupId(key.removeprefix(_LANE)) or None
             self._lanes[group_id] = _Lane(group_id, int(json.loads(value)))
+
+    async def part(self) -> None:
+        """Note that this run ends here: what comes into the log from now on, it has not seen."""
+
+        def write(mdk: Mdk) -> None:
+            mdk._set_state(_SEEN, json.dumps(mdk._last_cursor()).encode())
+
+        # Without it the next run takes all that is there for seen.
+        with suppress(MdkError):
+            await self._client._session.look(write)
 
     async def follow(self) -> None:
         """Read the log and wake the lanes. Nothing is done here that waits for a handler."""
@@ -92,14 +117,25 @@ class Lanes:
             while lane.acknowledged < lane.wanted and not self._stopping.is_set():
                 events, upto = await feed.read_group(lane.acknowledged, lane.group_id, _PAGE)
                 last: EventId | None = None
+                passed: int | None = None
                 for event in events:
-                    if await self._deliver(event):
-                        await self._acknowledge(lane, int(event.cursor))
-                    elif self._stopping.is_set():
-                        return
-                    lane.acknowledged = int(event.cursor)
+                    cursor = int(event.cursor)
+                    if self._is_passed_over(event):
+                        passed = cursor
+                    else:
+                        if passed is not None:
+                            # On disk before a handler can end the process: the next run could not tell them apart.
+                            await self._acknowledge(lane, passed)
+                            passed = None
+                        if await self._deliver(event):
+                            await self._acknowledge(lane, cursor)
+                        elif self._stopping.is_set():
+                            return
+                    lane.acknowledged = cursor
                     if isinstance(event, MessageReceived):
                         last = event.message.id
+                if passed is not None:
+                    await self._acknowledge(lane, passed)
                 lane.acknowledged = max(lane.acknowledged, upto)
                 await self._mark_read(lane, last)
         except Closed:
@@ -110,6 +146,11 @@ class Lanes:
         finally:
             lane.task = None
         await self._rest()
+
+    def _is_passed_over(self, event: Event) -> bool:
+        if self._backlog or not isinstance(event, MessageReceived):
+            return False
+        return event.backlog and int(event.cursor) > self._seen
 
     async def _acknowledge(self, lane: _Lane, cursor: int) -> None:
         key = _LANE + (lane.group_id or "")

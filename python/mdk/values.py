@@ -56,7 +56,7 @@ class GroupState(StrEnum):
     LEAVING = "leaving"
     """A leave proposal of ours is out; the commit that answers it has not been seen."""
     LEFT = "left"
-    """Left, or declined."""
+    """Left. A declined invite leaves no group behind; a group that the account was in before is LEFT then."""
     REMOVED = "removed"
     """Removed by an admin."""
     DISBANDED = "disbanded"
@@ -207,7 +207,7 @@ class Message:
     """Oldest first."""
     edited: bool
     deleted: bool
-    """Its author deleted it, or it expired."""
+    """Its author deleted it. An expired message is gone: message() raises MessageNotFound."""
     invalidated: bool
     """It belongs to a branch of the group that lost; kept for the record."""
     is_mine: bool

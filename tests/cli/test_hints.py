@@ -187,3 +187,74 @@ def test_a_key_that_was_given_has_to_be_given_again(home: Home) -> None:
     done = home.mdk("verify", path)
     assert done.code == 78
     assert "--key fd:N" in done.err
+
+
+def test_a_new_account_has_no_key_to_put_back(home: Home) -> None:
+    for form, said in (
+        ("env:NO_SUCH", 'export NO_SUCH="$('),
+        ("secret:none", "Make one there first"),
+    ):
+        base = ("--key", form, "--relay", home.relay)
+        for done in (
+            home.mdk("init", *base, "--offline"),
+            home.mdk("init", *base),
+            home.mdk("bot", "echo", "--allow", "anyone", *base),
+        ):
+            assert done.code == 78, done.err
+            assert said in done.err
+            assert "back" not in done.err
+    assert not (home.folder / "data").exists()
+    # What is said works.
+    done = home.mdk(
+        "init", "--offline", "--key", "env:MY_KEY", "--relay", home.relay, MY_KEY=RANDOM
+    )
+    assert done.code == 0, done.err
+    # An account that is there has one.
+    done = home.mdk("groups")
+    assert done.code == 78
+    assert "Put the key back" in done.err
+
+
+RANDOM = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="  # 32 bytes, as of `openssl rand -base64 32`
+
+
+def test_an_identity_that_others_can_read_is_no_key_of_a_database(home: Home) -> None:
+    secret = home.folder / "nsec"
+    secret.write_text(Keys.generate().reveal_nsec())
+    secret.chmod(0o644)
+    done = home.mdk(
+        *("init", "--key", home.key("x"), "--relay", home.relay, "--identity-file", secret)
+    )
+    assert done.code == 77
+    assert "rekey" not in done.err
+    assert "chmod 600" in done.err
+    assert "another identity" in done.err
+
+
+@pytest.mark.parametrize(
+    ("why", "said"),
+    [
+        ("the invite is not accepted yet", "mdk accept"),
+        ("a leave was requested", "completes"),
+        ("the group was disbanded", "ended for everybody"),
+        ("left", "new invite"),
+        ("removed", "new invite"),
+    ],
+)
+def test_why_somebody_is_no_member(why: str, said: str) -> None:
+    message, hint = hints.told(
+        errors.NotMember(f"not an active member of this group: {why}"), "send"
+    )
+    assert why in message
+    assert hint is not None
+    assert said in hint
+    assert not API.search(hint)
+
+
+def test_only_who_was_invited_is_counted(home: Home) -> None:
+    alice, bob = home.account("alice"), home.account("bob")
+    done = home.mdk("invite", "-a", "alice", "--new", "Notes", alice)
+    assert done.code == 0, done.err
+    assert done.out.splitlines()[-1] == "founded, and invited nobody"
+    done = home.mdk("invite", "-a", "alice", "--new", "Lunch", alice, bob, "--json")
+    assert (done.code, done.document["invited"]) == (0, [bob])

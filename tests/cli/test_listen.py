@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from tests.cli.kit import Home
+import json
+from pathlib import Path
+
+import pytest
+from tests.cli.kit import NOWHERE, Home
 
 
 def listen(home: Home, *options: str, count: int) -> list[str]:
@@ -77,3 +81,52 @@ def test_what_was_shown_is_read(home: Home) -> None:
     # Two of the four were shown before: listening shows all, and so marks the last.
     assert listen(home, "--from-start", count=4) == ["one", "two", "three", "four"]
     assert unread(home) == 0
+
+
+@pytest.fixture
+def lonely(home: Home) -> Home:
+    """An account whose relay is away."""
+    done = home.mdk("init", "--offline", "--key", home.key("lonely"), "--relay", NOWHERE)
+    assert done.code == 0, done.err
+    return home
+
+
+def test_when_no_relay_was_reached_it_says_so(lonely: Home) -> None:
+    for options in ((), ("--count", "1")):
+        done = lonely.mdk("listen", "--for", "0.2", *options)
+        assert (done.code, done.out) == (68, "")
+        (said,) = done.err.splitlines()
+        assert said.startswith("mdk: no relay was reached within 0.2 s. Look at your network")
+    done = lonely.mdk("listen", "--for", "0.2", "--json")
+    assert done.code == 68
+    (line,) = done.lines
+    assert (line["error"]["code"], line["exit_code"]) == ("not_connected", 68)
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [("999999", "this cursor is not this account's"), ("abc", "holds no cursor")],
+)
+def test_a_cursor_that_is_none_of_this_account(lonely: Home, written: str, said: str) -> None:
+    file = lonely.folder / "cursor"
+    file.write_text(f"{written}\n")
+    done = lonely.mdk("listen", "--for", "0.1", "--cursor-file", "cursor", "--json")
+    assert done.code == 64, done.err
+    assert said in json.loads(done.out)["error"]["message"]
+    assert "Remove the file to begin anew: cursor" in done.err
+    assert "smaller" not in done.err
+    # It was not replaced: it may be another account's.
+    assert file.read_text() == f"{written}\n"
+    done = lonely.mdk("listen", "--for", "0.1", "--after", written)
+    assert done.code == 64
+    assert said in done.err
+    assert "smaller" not in done.err
+
+
+def test_a_cursor_file_that_cannot_be_written_is_named_as_it_was_given(lonely: Home) -> None:
+    place = lonely.folder / "nowhere" / "c"
+    done = lonely.mdk("listen", "--for", "0.1", "--cursor-file", place)
+    assert done.code == 66
+    assert str(place) in done.err
+    assert not Path(f"{place}.part").exists()
+    assert ".part" not in done.err

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from mdk import Delivery, GroupState, Keys, Mdk, errors
+from mdk import Delivery, GroupId, GroupInfo, GroupState, Keys, Mdk, errors
 from mdk.cli import qr, records, session
 from mdk.cli.app import app, run
 from mdk.cli.key_record import recorded
@@ -132,6 +133,49 @@ def test_a_group_is_picked_by_name_or_id() -> None:
             with pytest.raises(errors.GroupNotFound, match="no group"):
                 session.pick(groups, wanted)
         assert lunch.state is GroupState.ACTIVE
+
+
+def founded() -> GroupInfo:
+    with Mdk.in_memory() as alice:
+        pending = alice.create_group("Board", relays=["wss://relay.example"])
+        return pending.confirm()
+
+
+def group_of(info: GroupInfo, *, name: str, digits: str, state: str = "active") -> GroupInfo:
+    return replace(info, name=name, id=GroupId(digits), state=GroupState(state))
+
+
+def test_a_name_that_looks_like_the_id_of_another_group_does_not_take_its_place() -> None:
+    """Names are made by others: who reads the first digits of an id off a screen must not write to them."""
+    info = founded()
+    board = group_of(info, name="Board", digits="ab12cd34" * 4)
+    for digits in ("ab12", "ab12cd34ab", "AB12CD34AB"):
+        trap = group_of(info, name=digits, digits="ee" * 16)
+        for groups in ([board, trap], [trap, board]):
+            with pytest.raises(errors.GroupNotFound, match="several groups are meant") as caught:
+                session.pick(groups, digits)
+            hint = caught.value.hint or ""
+            assert board.id in hint
+            assert trap.id in hint
+            assert session.pick(groups, board.id) == board
+            assert session.pick(groups, trap.id) == trap
+            # Whoever only invites us, and whom we have not answered, stands in nobody's way.
+            waiting = replace(trap, state=GroupState.PENDING)
+            assert session.pick([board, waiting], digits) == board
+    # One group under both is one.
+    assert session.pick([group_of(info, name="ab12", digits="ab12" * 8)], "ab12").name == "ab12"
+
+
+@pytest.mark.parametrize("length", [32, 64])
+def test_a_full_id_always_means_the_id(length: int) -> None:
+    info = founded()
+    board = group_of(info, name="Board", digits="a1" * (length // 2))
+    trap = group_of(info, name=board.id, digits="ee" * 16)
+    for wanted in (board.id, board.id.upper()):
+        assert session.pick([trap, board], wanted) == board
+        # Also when the group with this id is not here (any more).
+        with pytest.raises(errors.GroupNotFound, match="no group"):
+            session.pick([replace(trap, name=wanted)], wanted)
 
 
 def test_the_bar() -> None:

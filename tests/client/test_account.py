@@ -169,3 +169,69 @@ async def test_what_no_relay_would_take_is_refused_before_anything() -> None:
             assert len(alice.groups) == len(alice.engine.pending()) == 0
         finally:
             await asyncio.gather(alice.close(), bob.close())
+
+
+async def test_publishing_a_key_package_that_relays_have_lost(
+    relay: LocalRelay, make_client: MakeClient
+) -> None:
+    alice, bob = await make_client("alice"), await make_client("bob")
+    (first,) = await alice.key_packages.mine()
+    # It is there: nothing is made, nothing is sent.
+    assert await alice.key_packages.publish() == first
+    assert alice.stats().outbox_queued == 0
+    await relay.wipe()
+    again = await alice.key_packages.publish()
+    assert again.slot == first.slot
+    await alice.outbox.flush(PATIENCE)
+    assert [event.id for event in await bob.key_packages.find(alice.npub)] == [again.event_id]
+    assert await alice.key_packages.publish() == again
+
+
+async def test_publishing_a_key_package_without_a_network(
+    relay: LocalRelay, make_client: MakeClient
+) -> None:
+    """It waits in the outbox, once however often it is asked for."""
+    alice = await make_client("alice")
+    (first,) = await alice.key_packages.mine()
+    await relay.pause()
+    waiting = await alice.key_packages.publish()
+    assert waiting.ref != first.ref
+    assert await alice.key_packages.publish() == waiting
+    assert len(await alice.key_packages.mine()) == 2
+    await relay.resume()
+    await alice.outbox.flush(PATIENCE)
+    assert relay.events(30443)[-1].id == waiting.event_id
+
+
+async def test_an_account_in_memory_is_not_backed_up(
+    make_client: MakeClient, tmp_path: Path
+) -> None:
+    alice = await make_client("alice")
+    place = tmp_path / "a.mdkbackup"
+    with pytest.raises(errors.InMemory) as raised:
+        await alice.backup(place, passphrase="correct horse")
+    assert raised.value.hint is not None
+    assert "Client.open" in raised.value.hint
+    assert not place.exists()
+
+
+async def test_what_is_closed_is_opened_again_with_what_opened_it(make_client: MakeClient) -> None:
+    alice = await make_client("alice")
+    group = await alice.groups.create("Notes")
+    engine = alice.engine
+    await alice.close()
+    for call in (alice.start, alice.outbox.pending, alice.sync, alice.ready, group.next_message):
+        with pytest.raises(errors.Closed) as raised:
+            await call()
+        assert raised.value.hint == "Open the account again: Client.open()."
+    with pytest.raises(errors.Closed) as raised:
+        engine.groups()
+    assert "Mdk.open" not in (raised.value.hint or "")
+    for port, limit in ((-1, 0), (70_000, 65_535)):
+        with pytest.raises(errors.InvalidInput) as refused:
+            LocalRelay(port=port)
+        assert (refused.value.field, refused.value.limit, refused.value.value) == (
+            "port",
+            limit,
+            port,
+        )

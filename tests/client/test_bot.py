@@ -226,9 +226,11 @@ async def test_a_bot_that_cannot_start_says_so(tmp_path: Path) -> None:
         await bot.serve()
 
 
-def run_bot(folder: Path, relay: LocalRelay, kill_at: str = "") -> subprocess.Popen[str]:
+def run_bot(
+    folder: Path, relay: LocalRelay, kill_at: str = "", *options: str
+) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, str(PROGRAMS / "slow_bot.py"), str(folder), relay.url, kill_at],
+        [sys.executable, str(PROGRAMS / "slow_bot.py"), str(folder), relay.url, kill_at, *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -14,6 +14,7 @@ from mdk import (
     Client,
     Delivery,
     DeliveryChanged,
+    EventId,
     Group,
     GroupUpdated,
     Message,
@@ -26,6 +27,8 @@ from mdk import (
 )
 from mdk.testing import LocalRelay, pair
 from mdk.testing.fixtures import MakeClient
+
+UNKNOWN = EventId("ab" * 32)
 
 
 async def test_two_people_talk(relay: LocalRelay, make_client: MakeClient) -> None:
@@ -149,6 +152,9 @@ async def test_history_in_both_directions_and_in_pages(make_client: MakeClient) 
     assert before == ["226", "225"]
     up_to = [m.text async for m in room.history(before=oldest_of_newest[0].id, newest_first=False)]
     assert up_to == said[:227]
+    for newest_first in (True, False):
+        with pytest.raises(errors.MessageNotFound):
+            _ = [m async for m in room.history(before=UNKNOWN, newest_first=newest_first)]
 
 
 async def test_search_and_unread(make_client: MakeClient) -> None:
@@ -192,6 +198,8 @@ async def test_what_is_no_cursor_is_refused(two: Two) -> None:
         with pytest.raises(errors.InvalidInput) as raised:
             alice.events(after=wrong)
         assert raised.value.field == "after"
+    with pytest.raises(TypeError, match="after: int"):
+        alice.events(after=5)  # type: ignore[arg-type]
 
 
 async def test_too_large_a_message_is_refused_before_anything(two: Two) -> None:
@@ -208,3 +216,23 @@ async def test_what_is_live_is_no_backlog(two: Two) -> None:
     await group.send("now")
     received = await event_of(bob, MessageReceived, begin)
     assert not received.backlog
+
+
+async def test_what_became_of_a_message_that_is_not_there_any_more(
+    relay: LocalRelay, make_client: MakeClient
+) -> None:
+    alice = await make_client("alice")
+    short = await alice.groups.create("short", retention=timedelta(seconds=1))
+    begin = alice.cursor
+    taken = await short.send("a relay has it")
+    await event_of(alice, MessageDeleted, begin, lambda e: e.message_id == taken.message.id)
+    assert (await taken.delivered(PATIENCE)).delivery is Delivery.ACCEPTED
+    await relay.pause()
+    waiting = await short.send("no relay has it")
+    expired = await waiting.delivered(PATIENCE)
+    assert expired.delivery is Delivery.FAILED
+    assert expired.errors == {relay.url: "the message has expired"}
+    long = await alice.groups.create("long")
+    withdrawn = await long.send("not after all")
+    await alice.outbox.cancel(withdrawn.message.id)
+    assert (await withdrawn.delivered(PATIENCE)).delivery is Delivery.FAILED

@@ -45,6 +45,30 @@ async def test_an_invite_waits_and_is_accepted(make_client: MakeClient) -> None:
         await bob.invites.next(0.05)
 
 
+async def test_the_hint_says_what_helps_whoever_is_no_member(
+    relay: LocalRelay, make_client: MakeClient
+) -> None:
+    alice, bob = await make_client("alice"), await make_client("bob")
+
+    async def hint(who: Client, where: Group) -> str:
+        with pytest.raises(errors.NotMember) as raised:
+            await Group(who._session, where.id, after=0).send("x")
+        return raised.value.hint or ""
+
+    group = await alice.groups.create("Lunch", [bob.public_key])
+    invite = await bob.invites.next(PATIENCE)
+    assert "Accept it first" in await hint(bob, group)
+    await bob.invites.accept(invite)
+    await alice.outbox.flush(PATIENCE)
+    await relay.pause()
+    await bob.groups[group.id].leave()
+    assert "Wait" in await hint(bob, group)
+    await relay.resume()
+    own = await alice.groups.create("Notes")
+    await own.disband()
+    assert "ended for everybody" in await hint(alice, own)
+
+
 async def test_one_text_is_no_list_of_people(make_client: MakeClient) -> None:
     """Python would take it letter by letter."""
     alice = await make_client("alice")

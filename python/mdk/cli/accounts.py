@@ -17,6 +17,7 @@ from mdk import Client, Config, DatabaseKey, Keys, Mdk
 from mdk.client.accounts import data_folder, database_path
 from mdk.errors import (
     DatabaseMissing,
+    KeyMissing,
     KeyringError,
     KeyringLocked,
     KeyringTimeout,
@@ -141,9 +142,17 @@ class Account:
                 "Keep the key elsewhere: with --key passphrase, with --key secret:NAME, or in a file, like this: "
                 f"{here}"
             )
+        elif not self.exists and type(error) is KeyMissing and self.key is not None:
+            error.hint = _FIRST.get(self.key.kind, _FIRST["secret"]).format(self.key.value)
         return error
 
 
+# A new account has no key to put back.
+_FIRST = {
+    "env": 'Make a key there first, and keep it: export {0}="$(openssl rand -base64 32)".',
+    "fd": "Give it 32 random bytes there, and keep them: for example those of `openssl rand -base64 32`.",
+    "secret": "Make one there first: 32 random bytes, for example those of `openssl rand -base64 32`.",
+}
 _NO_KEYRING = (KeyringUnavailable, KeyringLocked, KeyringTimeout, VolatileStore)
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import click
 
 from mdk import Client, GroupId, Mdk
+from mdk.client.feed import position_of
+from mdk.errors import InvalidInput
 
 _KEY = "cli/listen/"
 _EVERY = 0.5
@@ -31,6 +33,7 @@ class CursorFile(Cursor):
 
     def __init__(self, path: Path) -> None:
         self._path: Path = path
+        self.hint: str = f"Remove the file to begin anew: {path}"
 
     def read(self) -> str | None:
         """The cursor; None if there is no file yet."""
@@ -47,11 +50,31 @@ class CursorFile(Cursor):
     def write(self, cursor: str) -> None:
         """Write it."""
         part = self._path.with_name(f"{self._path.name}.part")
-        with part.open("w", encoding="ascii") as file:
-            file.write(f"{cursor}\n")
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(self._path)
+        try:
+            with part.open("w", encoding="ascii") as file:
+                file.write(f"{cursor}\n")
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(self._path)
+        except OSError as error:
+            # Of the other file nobody has heard.
+            raise OSError(error.errno, error.strerror, str(self._path)) from None
+
+
+def check(client: Client, cursor: str, *, file: CursorFile | None) -> None:
+    """Refuse a cursor that cannot be one of this account, before anything is shown or written.
+
+    Raises:
+        InvalidInput: it is none, or lies ahead of the account's log.
+    """
+    hint = "Without --after it goes on where the last one ended." if file is None else file.hint
+    try:
+        position = position_of(cursor)
+    except InvalidInput:
+        where = "--after" if file is None else "the cursor file"
+        raise InvalidInput(f"{where} holds no cursor", field="cursor", hint=hint) from None
+    if position > client.engine._last_cursor():
+        raise InvalidInput("this cursor is not this account's", field="cursor", hint=hint)
 
 
 class CursorOfAccount(Cursor):

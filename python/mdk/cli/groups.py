@@ -23,7 +23,10 @@ def _newest(info: GroupInfo) -> float:
 @account_options
 @sync_option
 @click.option(
-    "--all", "everything", is_flag=True, help="Also groups that were left, declined or ended."
+    "--all",
+    "everything",
+    is_flag=True,
+    help="Also groups that were left or have ended, and invites that wait.",
 )
 @patience_option(20)
 @json_option
@@ -110,22 +113,25 @@ def invite(
             await session.catch_up(client, deadline, silent=as_json)
             async with session.within(client, deadline):
                 if new:
-                    founded = await client.groups.create(group, invited, description=description)
+                    # Whoever founds a group is in it.
+                    others = [person for person in invited if person != client.public_key]
+                    founded = await client.groups.create(group, others, description=description)
                     info = founded.info
                 else:
+                    others = invited
                     chosen = session.pick([handle.info for handle in client.groups], group)
-                    info = await client.groups[chosen.id].add(*invited)
+                    info = await client.groups[chosen.id].add(*others)
             # The Welcomes go out behind the commit.
             await session.flush(client, deadline)
             document = {
                 "command": "invite",
                 "exit_code": 0,
                 "new": new,
-                "invited": [person.npub for person in invited],
+                "invited": [person.npub for person in others],
                 "group": records.document(info),
             }
             verb = "founded, and invited" if new else "invited"
-            what = output.count(len(invited), "person", "people")
+            what = output.count(len(others), "person", "people") if others else "nobody"
             output.show(as_json, document, [records.group_line(info), f"{verb} {what}"])
             return 0
 

@@ -90,6 +90,14 @@ _OF_COMMANDS: Mapping[tuple[type[MdkError], str], str] = {
     (errors.GroupTooLarge, "invite"): (
         "Invite fewer people at once. If one is too many, use relays that take larger events: mdk init --relay URL."
     ),
+    (
+        errors.KeyMissing,
+        "restore",
+    ): "Make a key there first: 32 random bytes, which the restored database gets.",
+    (
+        errors.KeyMissing,
+        "encrypt",
+    ): "Make a key there first: 32 random bytes; for --from-key put the old one back.",
     (errors.NotAllowed, "leave"): "Give up being an admin first: mdk demote GROUP.",
     **{
         (
@@ -102,6 +110,15 @@ _OF_COMMANDS: Mapping[tuple[type[MdkError], str], str] = {
     (errors.LastAdmin, "leave"): (
         "Make somebody else an admin, then step down: mdk promote GROUP NPUB, mdk demote GROUP."
     ),
+}
+
+# Why somebody is no member, at the end of the message, and what helps then.
+_NO_MEMBER: Mapping[str, str] = {
+    "the invite is not accepted yet": "Accept it first: mdk accept.",
+    "a leave was requested": (
+        "You have asked to leave it: another member's app completes that. Only a new invite lets you in again."
+    ),
+    "the group was disbanded": "It has ended for everybody. Found another one: mdk invite --new NAME NPUB.",
 }
 
 _MESSAGES: Mapping[type[MdkError], str] = {
@@ -133,6 +150,9 @@ def told(error: MdkError, command: str) -> tuple[str, str | None]:
         message = f"{message}: {', '.join(said)}"
     if isinstance(error, errors.RelayRefused) and error.reason:
         message = f'{message}: "{records.one_line(error.reason)}"'
+    if isinstance(error, errors.NotMember):
+        why = (hint for words, hint in _NO_MEMBER.items() if message.endswith(words))
+        return message, next(why, HINTS[errors.NotMember])
     if type(error) is errors.InvalidInput and error.field == "relays":
         return message, "Name one: mdk init --relay wss://…"
     # A hint of its own was written where it was raised; the commands write theirs in their own words.

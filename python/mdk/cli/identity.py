@@ -7,7 +7,7 @@ import click
 
 from mdk import GroupState, Keys, Mdk, RelayStatus
 from mdk.client.upkeep import profile_uri
-from mdk.errors import NotConnected
+from mdk.errors import KeyFileTooWide, NotConnected
 
 from . import keys, output, qr, records, running, session
 from .accounts import Account, account_options
@@ -21,7 +21,14 @@ def _identity(file: Path | None, fd: int | None, env: str | None) -> Keys | None
     if sum(source is not None for source in (file, fd, env)) > 1:
         raise click.UsageError("the identity is given more than once")
     if file is not None:
-        return Keys.from_file(file)
+        try:
+            return Keys.from_file(file)
+        except KeyFileTooWide as error:
+            # It is the identity that others may have, and that cannot be replaced like the key of a database.
+            error.hint = (
+                "Whoever else could read it can speak as this account: then take another identity."
+            )
+            raise
     if env is not None:
         return Keys.from_env(env)
     if fd is not None:

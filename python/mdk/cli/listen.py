@@ -27,11 +27,11 @@ from mdk import (
 )
 from mdk.errors import MdkError, NotConnected
 
-from . import output, records, running, session
+from . import cursors, output, records, running, session
 from .accounts import Account, account_options
 from .cursors import Cursor, CursorFile, CursorOfAccount
 from .exit_codes import ExitCode
-from .options import PATH, json_option, patience_option
+from .options import PATH, Seconds, json_option, patience_option
 
 _DRAIN = 1.0
 """Seconds that the outbox gets when listening ends."""
@@ -51,7 +51,7 @@ _MARK_EVERY = 0.5
 )
 @click.option("-n", "--count", type=click.IntRange(min=1), help="End after so many messages.")
 @click.option(
-    "--for", "duration", type=click.FloatRange(min=0), metavar="SECONDS", help="End after so long."
+    "--for", "duration", type=Seconds(min=0), metavar="SECONDS", help="End after so long."
 )
 @patience_option(20)
 @json_option
@@ -82,7 +82,9 @@ def listen(
     if sum((after is not None, from_start, cursor_file is not None)) > 1:
         raise click.UsageError("give one of --after, --from-start, --cursor-file")
     in_file = None if cursor_file is None else CursorFile(cursor_file)
-    start = "0" if from_start else after or (in_file.read() if in_file is not None else None)
+    start = "0" if from_start else after
+    if in_file is not None:
+        start = in_file.read()
 
     async def body() -> int:
         deadline = running.Deadline(timeout)
@@ -98,14 +100,16 @@ def listen(
             if begin is None:
                 # Where the log was before the connection was made: what the catch-up brings is new.
                 begin = str(client._session.feed.opened_at)
+            elif start is not None:
+                cursors.check(client, begin, file=in_file)
             # What another command fetches before the next run is then not left out.
             kept.write(begin)
             await kept.settle()
             shown = _Shown(client, group, count, kept, as_json)
-            code = ExitCode.OK
+            heard = True
 
             async def work() -> None:
-                nonlocal code
+                nonlocal heard
                 waiting = asyncio.ensure_future(_wait(client, deadline, silent=as_json))
                 try:
                     with suppress(TimeoutError):
@@ -116,12 +120,17 @@ def listen(
                     await asyncio.wait([waiting])
                     await kept.keep()
                     await shown.mark_read()
-                if not shown.messages and not session.connected(client):
-                    code = ExitCode.NETWORK
+                heard = bool(shown.messages) or session.connected(client)
 
             await running.until_stopped(work())
             deadline.begin()
-            return code
+            if not heard:
+                patience = "" if duration is None else f" within {duration:g} s"
+                raise NotConnected(
+                    f"no relay was reached{patience}",
+                    hint="Look at your network, and at your relays: mdk whoami --check.",
+                )
+            return ExitCode.OK
 
     return running.run(body())
 

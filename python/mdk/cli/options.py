@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,6 +11,19 @@ from .keys import FORMS, KeyType
 
 Command = TypeVar("Command", bound=Callable[..., int])
 PATH: click.Path = click.Path(path_type=Path)
+
+
+class Seconds(click.FloatRange):
+    """A time that ends."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Understand one. `nan` is in every range, and `inf` in those without an end."""
+        seconds = float(super().convert(value, param, ctx))
+        if not math.isfinite(seconds):
+            self.fail(f"{value!r} is no number of seconds.", param, ctx)
+        return seconds
 
 
 def _stack(function: Command, *options: Callable[[Any], Any]) -> Command:
@@ -66,7 +80,7 @@ def key_option(
             ),
             click.option(
                 "--keyring-timeout",
-                type=click.FloatRange(min=0, max=3600, min_open=True),
+                type=Seconds(min=0, max=3600, min_open=True),
                 default=10.0,
                 show_default=True,
                 metavar="SECONDS",
@@ -123,7 +137,7 @@ def patience_option(seconds: float) -> Callable[[Command], Command]:
             function,
             click.option(
                 "--timeout",
-                type=click.FloatRange(min=0, max=86_400),
+                type=Seconds(min=0, max=86_400),
                 default=seconds,
                 show_default=True,
                 metavar="SECONDS",

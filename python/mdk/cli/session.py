@@ -1,23 +1,26 @@
 """An account at work for a command: connecting, catching up with a bar, and never longer than was asked for."""
 
 import asyncio
+import re
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 
 import click
 
-from mdk import Client, GroupInfo, Keys, Mdk
+from mdk import Client, GroupInfo, GroupState, Keys, Mdk
 from mdk.client.runtime import in_thread
 from mdk.errors import GroupNotFound, KeyringError, KeysMissing, NotConnected
 
-from . import output, records
+from . import output
 from .accounts import Account, no_keys
 from .running import Deadline
 
 _BAR_WIDTH = 30
 _REDRAW = 0.1
 _SHORTEST_ID = 4
+_ID = re.compile(r"[0-9a-f]{32,}")
+"""What can only be meant as an id; ours have 32 digits, those of others may have more."""
 
 
 @contextmanager
@@ -199,20 +202,26 @@ def progress_line(connected: int, fetched: int, processed: int) -> str:
 def pick(groups: Sequence[GroupInfo], wanted: str) -> GroupInfo:
     """The group that a person means: by its id, by its name, or by the first digits of its id.
 
+    Names are made by others: one that looks like the id of another group must not take its place.
+
     Raises:
         GroupNotFound: none, or several.
     """
+    digits = wanted.lower()
     for group in groups:
-        if group.id == wanted:
+        if group.id == digits:
             return group
-    named = [group for group in groups if group.name == wanted]
+    named = [group for group in groups if group.name == wanted and not _ID.fullmatch(digits)]
     # A group that was left does not stand in the way of one of the same name.
-    found = [group for group in named if group.state.value == "active"] or named
-    if not found and len(wanted) >= _SHORTEST_ID:
-        found = [group for group in groups if group.id.startswith(wanted.lower())]
+    found = [group for group in named if group.state is GroupState.ACTIVE] or named
+    if len(wanted) >= _SHORTEST_ID:
+        found += [g for g in groups if g.id.startswith(digits) and g not in found]
+    # Nor does one that somebody has only invited us to.
+    found = [group for group in found if group.state is not GroupState.PENDING] or found
     if len(found) == 1:
         return found[0]
     if found:
-        ids = ", ".join(group.id[: records.SHORT] for group in found)
-        raise GroupNotFound(f"several groups are meant by {wanted!r}", hint=f"Give the id: {ids}.")
+        ids = ", ".join(group.id for group in found)
+        hint = f"Give the full id of the one that you mean: {ids}."
+        raise GroupNotFound(f"several groups are meant by {wanted!r}", hint=hint)
     raise GroupNotFound(f"there is no group {wanted!r}", hint="List them: mdk groups.")

@@ -14,6 +14,7 @@ from mdk.values import Message, PathArg, Signer
 
 from . import upkeep
 from .accounts import database_path
+from .feed import CLOSED, position_of
 from .groups import Groups
 from .invites import InvitePolicy, Invites, answer_all
 from .key_packages import KeyPackages
@@ -25,8 +26,6 @@ from .runtime import in_thread
 from .session import Session, several
 from .values import ClientStats, RekeyReport
 
-_DIGITS = 19
-"""Of the largest number that a cursor can be."""
 ENTRY_PATIENCE = 10.0
 """Seconds that `async with` waits for relays."""
 
@@ -144,7 +143,7 @@ class Client:
             self._session.feed.check()
         async with self._starting:
             if self._closing is not None:
-                raise Closed("the client is closed")
+                raise Closed("the client is closed", hint=CLOSED)
             if self._opened is not None:
                 return
             await upkeep.uncancelled(self._start())
@@ -324,14 +323,9 @@ class Client:
 
         Raises:
             InvalidInput: `after` is not a cursor.
+            TypeError: `after` is no text.
         """
-        position = 0
-        if after is not None:
-            number = after.isascii() and after.isdigit() and len(after) <= _DIGITS
-            if not number or str(int(after)) != after:
-                raise InvalidInput("after: not a cursor", field="after")
-            position = int(after)
-        return self._session.feed.events(position)
+        return self._session.feed.events(0 if after is None else position_of(after))
 
     async def ready(self, timeout: float | None = None) -> None:
         """Wait until a relay is connected, all that reachable relays have is processed, and others can invite us.
@@ -387,7 +381,7 @@ class Client:
         Raises:
             DestinationExists, NotEnoughSpace, InvalidPassphrase, InMemory.
         """
-        await self._session.look(lambda mdk: mdk.backup(path, passphrase=passphrase))
+        await upkeep.backup(self, path, passphrase)
 
     @classmethod
     async def restore(

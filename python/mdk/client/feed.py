@@ -17,12 +17,32 @@ from .runtime import Signal, in_thread
 if TYPE_CHECKING:
     from mdk._mdk import Mdk, _Client
 
+CLOSED = "Open the account again: Client.open()."
 _BATCH = 256
 _RECENT = 64
 """Events that are kept at hand for listeners who are at the present. Others read the log."""
 
+_DIGITS = 19
+"""Of the largest number that a cursor can be."""
+
 # States in which a group is worth showing; the others are history, which `engine.groups()` has.
 GONE = frozenset({GroupState.LEFT, GroupState.REMOVED, GroupState.DISBANDED})
+
+
+def position_of(cursor: str) -> int:
+    """The place in the log that a cursor names.
+
+    Raises:
+        InvalidInput: it is no cursor. TypeError: it is no text.
+    """
+    # What comes from a program without types may be a number.
+    given: object = cursor
+    if not isinstance(given, str):
+        raise TypeError(f"after: {type(given).__name__} instead of a text")
+    number = given.isascii() and given.isdigit() and len(given) <= _DIGITS
+    if not number or str(int(given)) != given:
+        raise InvalidInput("after: not a cursor", field="after")
+    return int(given)
 
 
 class Feed:
@@ -62,7 +82,7 @@ class Feed:
     async def stop(self) -> None:
         """End: listeners get what is there, then their iteration is over."""
         if self._ended is None:
-            self._end(Closed("the client is closed"))
+            self._end(Closed("the client is closed", hint=CLOSED))
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
@@ -94,6 +114,8 @@ class Feed:
         """What the engine itself says: it may have been closed, or be unusable after a bug."""
         try:
             await in_thread(self._mdk._last_cursor)
+        except Closed:
+            return Closed("the engine of this client was closed", hint=CLOSED)
         except MdkError as error:
             return error
         return closed

@@ -231,6 +231,10 @@ class Group:
             for message in reversed(newest):
                 yield message
             return
+        if before is not None:
+            await self._page(
+                1, before=before
+            )  # raises if it is not there: everything would seem to be before it
         first = True
         after: EventId | None = None
         while first or after is not None:
@@ -349,9 +353,10 @@ class Group:
         retention: timedelta | None = None,
     ) -> GroupInfo:
         """Change settings; None leaves one as it is, `timedelta(0)` turns retention off. Raises as remove()."""
+        carriers = None if relays is None else await self._session.name(relays)
         return await self._session.commit(
             lambda mdk: mdk.update_group(
-                self._id, name=name, description=description, relays=relays, retention=retention
+                self._id, name=name, description=description, relays=carriers, retention=retention
             )
         )
 

@@ -11,7 +11,7 @@ from mdk.values import GroupId, GroupInfo, GroupState, PublicKeyLike
 
 from .feed import GONE
 from .group import Group, handle
-from .session import public_keys, several
+from .session import public_keys
 from .upkeep import uncancelled
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class Groups:
         chosen = public_keys(admins, "admins")
         # Of the account's own as many as a group can have; what was named is the caller's to choose.
         own = session.relays[:_MOST_RELAYS]
-        carriers = own if relays is None else tuple(several(relays, "relays"))
+        carriers = own if relays is None else await session.name(relays)
         packages = await session.key_packages_of(invited)
 
         def found(mdk: "Mdk") -> "PendingCommit":

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from mdk.errors import KeyPackageNotFound
+from mdk.errors import KeyPackageNotFound, NotConnected
 from mdk.values import EventId, KeyPackage, PublicKeyLike
 
 from .session import public_keys
@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from mdk._mdk import Mdk
 
     from .client import Client
+
+PUBLISHED = "key_package/published"
+"""Where mdk-client remembers which event of ours a relay has taken last: its id."""
 
 
 class KeyPackages:
@@ -25,10 +28,31 @@ class KeyPackages:
         return await self._client._session.look(lambda mdk: mdk.key_packages())
 
     async def publish(self) -> KeyPackage:
-        """Publish the newest one again, or a new one if there is none. It waits in the outbox until a relay has it."""
-        known = await self.mine()
-        usable = [package for package in known if not package.used]
-        return usable[0] if usable else await self.rotate()
+        """See to it that relays have one: the newest that can be used, if it is there or on its way, else a new one.
+
+        The event of one that relays have lost is not kept: a new one takes its place, as with rotate(), also where no
+        relay can be asked. That waits in the outbox until a relay has it.
+        """
+        session = self._client._session
+        newest = next((package for package in await self.mine() if not package.used), None)
+        if newest is None:
+            return await self.rotate()
+
+        def is_on_its_way(mdk: "Mdk") -> bool:
+            taken = mdk._state(PUBLISHED) == bytes.fromhex(newest.event_id)
+            return not taken and mdk._outbox_waiting() > 0
+
+        if await session.look(is_on_its_way) or await self._is_there(newest):
+            return newest
+        return await self.rotate()
+
+    async def _is_there(self, package: KeyPackage) -> bool:
+        session = self._client._session
+        try:
+            events = await session.native.find_key_packages(self._client.public_key)
+        except (KeyPackageNotFound, NotConnected):
+            return False
+        return any(event.id == package.event_id for event in events)
 
     async def rotate(self) -> KeyPackage:
         """Make a new one in the account's slot: on relays it takes the place of the one before.

@@ -12,8 +12,10 @@ from mdk.errors import (
     GroupSettling,
     InvalidInput,
     KeyPackageNotFound,
+    MessageNotFound,
     SelfUpdateRequired,
 )
+from mdk.events import DeliveryChanged
 from mdk.values import Delivery, GroupId, GroupInfo, Message, PublicKeyLike
 
 from .feed import Feed
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_PAGE = 256
 COMMIT_PATIENCE = 30.0
 """Seconds for which a change waits until the group is ready for one: until another commit is decided."""
 
@@ -82,6 +85,16 @@ class Session:
                 except TimeoutError:
                     continue
 
+    async def name(self, relays: Iterable[str]) -> tuple[str, ...]:
+        """Relays that the user names for a group: they may be dialled wherever they are, now and later.
+
+        Raises:
+            InvalidRelayUrl: one of them is none. InvalidInput: one text instead of a list.
+        """
+        named = several(relays, "relays")
+        await self.native.name_relays(named)
+        return tuple(named)
+
     async def commit(
         self, stage: Callable[["Mdk"], "PendingCommit"], timeout: float = COMMIT_PATIENCE
     ) -> GroupInfo:
@@ -127,7 +140,26 @@ class Session:
             delivery = mdk._delivery(message.group_id, message.id)
             return None if delivery is Delivery.QUEUED else replace(message, delivery=delivery)
 
-        return await self.sent(await self.until(decided, timeout))
+        try:
+            return await self.sent(await self.until(decided, timeout))
+        except MessageNotFound:
+            return await self._outlived(message)
+
+    async def _outlived(self, message: Message) -> Sent:
+        """What became of a message that is not there any more: the log still tells."""
+
+        def read(mdk: "Mdk") -> DeliveryChanged | None:
+            after, last, told = self.feed.opened_at, mdk._last_cursor(), None
+            while after < last:
+                events, after = self.native.events_of(after, last, message.group_id, _PAGE)
+                for event in events:
+                    if isinstance(event, DeliveryChanged) and event.message_id == message.id:
+                        told = event
+            return told
+
+        told = await self.look(read)
+        delivery, errors = (Delivery.FAILED, {}) if told is None else (told.delivery, told.errors)
+        return Sent(replace(message, delivery=delivery), errors, self)
 
     async def key_packages_of(self, members: list[PublicKey]) -> list[SignedEvent]:
         """The KeyPackage of each account to invite, from relays.

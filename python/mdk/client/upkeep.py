@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from mdk._mdk import PublicKey
 from mdk.errors import InMemory, MdkError, TransportError
-from mdk.values import GroupId, GroupState
+from mdk.values import GroupId, GroupState, PathArg
 
 from .group import handle
 from .values import RekeyReport
@@ -57,6 +57,21 @@ async def rekey(client: "Client", *, database: bool) -> RekeyReport:
         except InMemory:
             done = False
     return RekeyReport(tuple(updated), failed, key_package, done)
+
+
+async def backup(client: "Client", path: PathArg, passphrase: str) -> None:
+    """See Client.backup()."""
+
+    def write(mdk: "Mdk") -> None:
+        if mdk.info.path is None:
+            # A restored backup is the account from then on, and the one in memory goes on beside it.
+            raise InMemory(
+                "an account in memory is not backed up",
+                hint="Use an account on disk: Client.open('name').",
+            )
+        mdk.backup(path, passphrase=passphrase)
+
+    await client._session.look(write)
 
 
 async def renew_groups(

@@ -29,6 +29,8 @@ class Sent:
     async def delivered(self, timeout: float | None = None) -> "Sent":
         """Wait until a relay has it, or all refused it: a new Sent, whose `delivery` is ACCEPTED or FAILED.
 
+        A message that expired before a relay had it is FAILED, and `errors` says so; so is one that was taken back.
+
         Args:
             timeout: seconds; None for as long as it takes. The message goes on being tried after it.
 

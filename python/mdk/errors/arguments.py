@@ -159,11 +159,24 @@ class NotAdmin(NotAllowed):
     hint: str | None = "Ask an admin: group(id).admins."
 
 
+# What the engine says, and what helps then.
+_NO_MEMBER = {
+    "the invite is not accepted yet": "Accept it first: invites() lists it, accept(id) joins.",
+    "a leave was requested": "Wait until another member's client has answered; after that only a new invite helps.",
+    "the group was disbanded": "It has ended for everybody: found a new group.",
+}
+
+
 class NotMember(NotAllowed):
-    """This account is not, or no longer, an active member of the group."""
+    """This account is not, or no longer, an active member of the group. What helps depends on why; the hint says it."""
 
     code = "not_member"
     hint: str | None = "Only a new invite helps."
+
+    def __init__(self, message: str = "", *, hint: str | None = None) -> None:
+        if hint is None:
+            hint = next((words for why, words in _NO_MEMBER.items() if message.endswith(why)), None)
+        super().__init__(message, hint=hint)
 
 
 class LastAdmin(NotAllowed):

@@ -7,7 +7,7 @@ class Closed(MdkError):
     """The object was closed."""
 
     code = "closed"
-    hint: str | None = "Open it again with Mdk.open()."
+    hint: str | None = "Open it again, or make a new one."
 
 
 class Forked(MdkError):

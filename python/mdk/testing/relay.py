@@ -55,10 +55,13 @@ class LocalRelay:
     """A real NIP-01 relay in this process, on 127.0.0.1. Use it with `async with`; what it stores is in memory.
 
     Args:
-        port: where it listens; 0 takes a free port.
+        port: where it listens, at most 65535; 0 takes a free port.
         max_event_bytes: larger events are refused.
         require_auth: nothing is read or written before authentication (NIP-42).
         page_limit: most events that one filter gets; announced (NIP-11).
+
+    Raises:
+        InvalidInput: there is no such port.
     """
 
     def __init__(

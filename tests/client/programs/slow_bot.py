@@ -18,6 +18,7 @@ bot = Bot(
     relays=[relay],
     key=DatabaseKey.raw(bytes(range(32))),
     name="Slow",
+    backlog="--no-backlog" not in sys.argv,
 )
 impatient(bot.client)
 

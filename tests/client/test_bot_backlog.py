@@ -1,0 +1,104 @@
+"""`backlog=False` leaves out what was sent while there was no bot, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from tests.client.people import PATIENCE, hear, texts
+from tests.client.test_bot import line, run_bot
+from tests.client.test_bot_promises import KEY, bot_on_disk, end, going
+
+from mdk import Bot, Client, Context, DatabaseKey
+from mdk.testing import Clock, LocalRelay, client
+from mdk.testing.clients import impatient
+
+
+async def second_over() -> None:
+    """Messages say in whole seconds when they were sent: wait until those so far are older than a start now."""
+    await asyncio.sleep(1.01 - time.time() % 1)
+
+
+async def test_what_a_killed_bot_was_handling_comes_again_and_what_it_passed_over_does_not(
+    relay: LocalRelay, tmp_path: Path
+) -> None:
+    clock = Clock(datetime.now(UTC))
+    user = await client(relay, "user", clock=clock)
+    process = run_bot(tmp_path, relay, "two", "--no-backlog")
+    try:
+        npub = await line(process)
+        await relay.until(lambda r: r.count(30443) == 2, PATIENCE)
+        group = await user.groups.create("chat", [npub])
+        clock.set(datetime.now(UTC))
+        await group.send("one")
+        assert await hear(group, 1) == ["done one"]
+        await group.send("two")
+        assert await line(process) == "in the handler"
+        process.kill()
+        await asyncio.to_thread(process.communicate)
+        await second_over()
+        clock.set(datetime.now(UTC) - timedelta(minutes=1))  # before the next start in any case
+        await (await group.send("away")).delivered(PATIENCE)
+        process = run_bot(tmp_path, relay, "four", "--no-backlog")
+        assert await line(process) == npub
+        assert await hear(group, 1) == ["done two"]
+        clock.set(datetime.now(UTC))
+        await group.send("four")
+        assert await line(process) == "in the handler"
+        process.kill()
+        await asyncio.to_thread(process.communicate)
+        process = run_bot(tmp_path, relay, "", "--no-backlog")
+        assert await line(process) == npub
+        assert await hear(group, 1) == ["done four"]
+        assert (tmp_path / "begun").read_text().split() == ["one", "two", "two", "four", "four"]
+    finally:
+        process.kill()
+        await asyncio.to_thread(process.communicate)
+        await user.close()
+
+
+async def test_what_waits_for_its_next_attempt_outlives_a_restart(
+    relay: LocalRelay, tmp_path: Path
+) -> None:
+    """Also when another program has fetched, between two runs, what was sent while there was no bot."""
+    clock = Clock(datetime.now(UTC))
+    user = await client(relay, "user", clock=clock)
+    mended = False
+    tried = asyncio.Event()
+
+    def handling(bot: Bot) -> Bot:
+        @bot.on_message
+        async def handle(ctx: Context) -> None:
+            if not mended:
+                tried.set()
+                raise ValueError
+            await ctx.reply(f"done {ctx.text}")
+
+        return bot
+
+    try:
+        first = handling(bot_on_disk(relay, tmp_path, backlog=False))
+        serving = await going(first)
+        group = await user.groups.create("chat", [first.client.public_key])
+        clock.set(datetime.now(UTC))
+        await group.send("payment")
+        await asyncio.wait_for(tried.wait(), PATIENCE)
+        await end(first, serving)
+        await second_over()
+        clock.set(datetime.now(UTC) - timedelta(minutes=1))  # before the next start in any case
+        await (await group.send("away")).delivered(PATIENCE)
+        path = tmp_path / "bot" / "mdk.db"
+        async with impatient(Client.open(path, key=DatabaseKey.raw(KEY))) as fetching:
+            await fetching.ready(PATIENCE)
+            assert await texts(fetching.groups[group.id]) == ["payment", "away"]
+        mended = True
+        second = handling(bot_on_disk(relay, tmp_path, backlog=False))
+        serving = await going(second)
+        clock.set(datetime.now(UTC))
+        await group.send("live")
+        assert await hear(group, 2) == ["done payment", "done live"]
+        await end(second, serving)
+    finally:
+        await user.close()

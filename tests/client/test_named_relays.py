@@ -1,0 +1,59 @@
+"""Relays that the user named are dialled wherever they are, also once the account has moved to others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.client.people import KEY, PATIENCE
+
+from mdk import Client, Config, DatabaseKey, Delivery, Keys
+from mdk.testing import LocalRelay
+from mdk.testing.clients import impatient
+
+# Loopback is for those alone that the user names: the relays here are on it.
+STRICT = Config(allow_loopback=False)
+
+
+async def test_a_relay_named_for_a_group_is_used(relay: LocalRelay, tmp_path: Path) -> None:
+    key = DatabaseKey.raw(KEY)
+    async with LocalRelay() as named, LocalRelay() as later:
+        opened = Client.open(tmp_path / "m.db", key=key, relays=[relay.url], config=STRICT)
+        async with impatient(opened) as alice:
+            group = await alice.groups.create("Lunch", relays=[named.url])
+            sent = await (await group.send("one")).delivered(PATIENCE)
+            assert (sent.delivery, dict(sent.errors)) == (Delivery.ACCEPTED, {})
+            await group.update(relays=[later.url])
+            sent = await (await group.send("two")).delivered(PATIENCE)
+            assert (sent.delivery, dict(sent.errors)) == (Delivery.ACCEPTED, {})
+        assert (named.count(445), later.count(445)) == (2, 1)
+
+
+async def test_what_waits_for_a_former_relay_goes_there(tmp_path: Path) -> None:
+    key, path = DatabaseKey.raw(KEY), tmp_path / "m.db"
+    async with LocalRelay() as former, LocalRelay() as present:
+        opened = Client.open(
+            path, keys=Keys.generate(), key=key, relays=[former.url], config=STRICT
+        )
+        async with impatient(opened) as alice:
+            group = await alice.groups.create("Lunch")
+            await former.pause()
+            waiting = await group.send("not yet")
+            assert waiting.delivery is Delivery.QUEUED
+            group_id, message_id = group.id, waiting.message.id
+        await former.resume()
+        async with impatient(
+            Client.open(path, key=key, relays=[present.url], config=STRICT)
+        ) as again:
+            await again.outbox.flush(PATIENCE)
+            (message,) = [m async for m in again.groups.get(group_id).history()]
+            assert (message.id, message.delivery) == (message_id, Delivery.ACCEPTED)
+        assert former.count(445) == 1
+
+
+async def test_ready_waits_for_a_relay_that_is_there(relay: LocalRelay, tmp_path: Path) -> None:
+    key = DatabaseKey.raw(KEY)
+    async with impatient(Client.open(tmp_path / "m.db", key=key, relays=[relay.url])) as alice:
+        await alice.ready(PATIENCE)
+        await relay.pause()
+        while any(status.state == "connected" for status in alice.stats().relays):
+            await alice.events.__self__.ready(PATIENCE) if False else None
