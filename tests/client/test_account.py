@@ -183,7 +183,7 @@ async def test_publishing_a_key_package_that_relays_have_lost(
     again = await alice.key_packages.publish()
     assert again.slot == first.slot
     await alice.outbox.flush(PATIENCE)
-    assert [event.id for event in await bob.key_packages.find(alice.npub)] == [again.event_id]
+    assert [found.event_id for found in await bob.key_packages.find(alice.npub)] == [again.event_id]
     assert await alice.key_packages.publish() == again
 
 

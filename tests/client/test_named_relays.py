@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.client.people import KEY, PATIENCE
+import pytest
+from tests.client.people import KEY, PATIENCE, until
 
 from mdk import Client, Config, DatabaseKey, Delivery, Keys
 from mdk.testing import LocalRelay
@@ -45,7 +46,9 @@ async def test_what_waits_for_a_former_relay_goes_there(tmp_path: Path) -> None:
             Client.open(path, key=key, relays=[present.url], config=STRICT)
         ) as again:
             await again.outbox.flush(PATIENCE)
-            (message,) = [m async for m in again.groups.get(group_id).history()]
+            same = again.groups.get(group_id)
+            assert same is not None
+            (message,) = [m async for m in same.history()]
             assert (message.id, message.delivery) == (message_id, Delivery.ACCEPTED)
         assert former.count(445) == 1
 
@@ -55,5 +58,13 @@ async def test_ready_waits_for_a_relay_that_is_there(relay: LocalRelay, tmp_path
     async with impatient(Client.open(tmp_path / "m.db", key=key, relays=[relay.url])) as alice:
         await alice.ready(PATIENCE)
         await relay.pause()
-        while any(status.state == "connected" for status in alice.stats().relays):
-            await alice.events.__self__.ready(PATIENCE) if False else None
+        await until(lambda: not connected(alice), alice)
+        with pytest.raises(TimeoutError):
+            await alice.ready(0.2)
+        await relay.resume()
+        await alice.ready(PATIENCE)
+        assert connected(alice)
+
+
+def connected(client: Client) -> bool:
+    return any(relay.state == "connected" for relay in client.stats().relays)
