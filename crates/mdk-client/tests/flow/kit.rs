@@ -237,6 +237,23 @@ impl Person {
         texts.collect()
     }
 
+    /// As [`Person::told`], without what was taken back: said again on the branch that won, it is told again.
+    pub fn told_for_good(&self) -> Vec<String> {
+        let mut told = Vec::new();
+        for event in self.with(|engine| engine.events(0, 1_000_000)).unwrap() {
+            match event.body {
+                EventBody::MessageReceived { message } if !message.is_mine => {
+                    told.push((message.id, message.text));
+                }
+                EventBody::MessagesInvalidated { message_ids } => {
+                    told.retain(|(id, _)| !message_ids.contains(id));
+                }
+                _ => {}
+            }
+        }
+        told.into_iter().map(|(_, text)| text).collect()
+    }
+
     /// Waits until the outbox has nothing that a relay could still take.
     pub async fn sent(&self) {
         self.until("empty outbox", |engine| engine.outbox(1).unwrap().is_empty().then_some(()))

@@ -201,7 +201,7 @@ impl World {
             let own = format!("{at}.");
             let news = |text: &&String| !text.starts_with(&own) && !lost.contains(*text);
             let mut others: Vec<String> = said.iter().filter(news).cloned().collect();
-            let mut told = member.person.as_ref().unwrap().told();
+            let mut told = member.person.as_ref().unwrap().told_for_good();
             told.retain(|text| !lost.contains(text));
             told.sort_unstable();
             others.sort_unstable();
