@@ -73,7 +73,7 @@ class Delivery(StrEnum):
     ACCEPTED = "accepted"
     """At least one relay has it."""
     FAILED = "failed"
-    """Every relay refused for good."""
+    """Every relay refused for good, or it expired before one had it."""
 
 
 @final

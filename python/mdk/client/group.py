@@ -232,9 +232,8 @@ class Group:
                 yield message
             return
         if before is not None:
-            await self._page(
-                1, before=before
-            )  # raises if it is not there: everything would seem to be before it
+            # Raises if it is not there: everything would seem to be before it.
+            await self._page(1, before=before)
         first = True
         after: EventId | None = None
         while first or after is not None:
