@@ -21,7 +21,7 @@ use crate::event_log::Stored;
 use crate::group;
 use crate::group::epoch::{Step, apply_settings, authenticator, event_key};
 use crate::group::invites::is_invited;
-use crate::group::rival::may_rival;
+use crate::group::rival::{is_bygone, may_rival};
 use crate::halt::Halt;
 use crate::outcome::{DeferredReason, RejectCode, Rejection, Verdict};
 use crate::policy;
@@ -193,6 +193,13 @@ impl Ctx<'_, '_> {
         let mut live = None;
         match known.as_ref().map(|row| row.status) {
             None => {}
+            // rule: B4-20 what is older than the membership that has ended is no fresh invitation
+            Some(GroupStatus::Removed | GroupStatus::Left)
+                if known.as_ref().is_some_and(|row| is_bygone(row, epoch)) =>
+            {
+                let reason = "an invitation from before the membership that has ended";
+                return Err(reject(RejectCode::AlreadyApplied, "B4-20", reason));
+            }
             // rule: B4-5 a copy that we are no longer in, or that cannot be followed, is replaced by a fresh Welcome
             Some(GroupStatus::Removed | GroupStatus::Left | GroupStatus::Unrecoverable) => {
                 self.clear_state(&id)?;

@@ -33,6 +33,12 @@ pub(super) fn may_rival(row: &GroupRow, epoch: u64) -> bool {
         )
 }
 
+/// Whether a Welcome to `epoch` is older than the membership that has ended, and than every branch that could still win
+/// over what ended it.
+pub(super) fn is_bygone(row: &GroupRow, epoch: u64) -> bool {
+    epoch < row.join_epoch && !order::eligible(epoch.saturating_sub(1), row.epoch, &order::POLICY)
+}
+
 impl Ctx<'_, '_> {
     // rule: B4-18 a Welcome that can only come from beyond a removal that we have not followed leads on from it
     /// The removal of us, on a branch that is not followed, after which a Welcome to `epoch` must have been made, and the

@@ -70,6 +70,54 @@ fn three_times_in_and_out() {
     assert!(a == b && b == c);
 }
 
+/// An invitation that never came in time is given once its account has been in the group by a later one, and is out
+/// again: the state that it leads to is one that everybody has left.
+// rule: B4-20
+#[test]
+fn an_invitation_from_before_the_last_membership_is_refused() {
+    let (mut alice, mut carol) = (Member::new("alice"), Member::new("carol"));
+    let mut bob = Member::new("bob");
+    let group = alice.founds("g", &mut [&mut carol]);
+    let package = bob.key_package();
+    let mut late = Vec::new();
+    for (round, text) in ["missed", "joined"].into_iter().enumerate() {
+        let added = alice.engine.add_members(&group, &[package.clone()], false).unwrap();
+        alice.confirms(&added);
+        if round == 0 {
+            late.extend(added.welcomes);
+        } else {
+            bob.joins(&added.welcomes);
+        }
+        // Far enough that no branch from before could still be chosen.
+        for _ in 0..6 {
+            let renewal = alice.engine.self_update(&group).unwrap();
+            alice.confirms(&renewal);
+            if round == 1 {
+                bob.applies(event(&renewal));
+            }
+        }
+        if round == 1 {
+            assert_eq!(received(&bob.applies(&alice.says(&group, text))), [text]);
+            // While he is in he is in already.
+            assert!(matches!(bob.takes(&late[0]).verdict, Verdict::Rejected(_)));
+        }
+        let removal = alice.engine.remove_members(&group, &[bob.key()]).unwrap();
+        alice.confirms(&removal);
+        if round == 1 {
+            bob.applies(event(&removal));
+        }
+    }
+    let refused = bob.takes(&late[0]).verdict;
+    assert!(matches!(&refused, Verdict::Rejected(r) if r.rule == "B4-20"), "{refused:?}");
+    assert_eq!(bob.info(&group).state, GroupState::Removed);
+    // A fresh one is what brings him back.
+    let package = bob.key_package();
+    let added = alice.engine.add_members(&group, &[package], false).unwrap();
+    alice.confirms(&added);
+    bob.joins(&added.welcomes);
+    assert_eq!(bob.info(&group).state, GroupState::Active);
+}
+
 /// The old leaf goes and the new one comes in one commit, as whoever could not be reached is invited again; the Welcome
 /// comes after the commit, or before it.
 #[test]
