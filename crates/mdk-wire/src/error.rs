@@ -128,7 +128,7 @@ pub enum WireError {
     },
     /// A list has more entries than its field allows.
     /// Remedy: discard the input; a writer must shorten the named list.
-    #[error("{what}: {actual} entries exceed the limit of {limit}")]
+    #[error("{what}: more than {limit} entries")]
     TooManyEntries {
         /// Name of the list.
         what: &'static str,
