@@ -100,7 +100,7 @@ pub(crate) const EXPIRED: &str = select!(
 );
 pub(crate) const NEWEST_EDIT: &str = select!(
     "INDEXED BY messages_edits WHERE group_id = ?1 AND target = ?2 AND kind = 1009 AND sender = ?3 AND status = 0 \
-     ORDER BY created_at DESC, id DESC LIMIT 1"
+     ORDER BY created_at DESC, seq DESC LIMIT 1"
 );
 // What matches before an edit or in one is found first; of that the text as it is shown is looked at. The first test
 // costs nothing beyond the scan, and there are few edits.
@@ -118,7 +118,7 @@ macro_rules! search {
             "kind = 1009 AND status = 0 AND content LIKE ?1 ESCAPE '\\')) \
              AND coalesce((SELECT e.content FROM messages AS e INDEXED BY messages_edits \
              WHERE e.group_id = m.group_id AND e.target = m.id AND e.kind = 1009 AND e.sender = m.sender AND e.status = 0 \
-             ORDER BY e.created_at DESC, e.id DESC LIMIT 1), content) LIKE ?1 ESCAPE '\\' \
+             ORDER BY e.created_at DESC, e.seq DESC LIMIT 1), content) LIKE ?1 ESCAPE '\\' \
              ORDER BY seq DESC LIMIT ?2"
         )
     };
