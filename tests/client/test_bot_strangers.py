@@ -146,7 +146,7 @@ async def test_an_expired_message_has_no_author_any_more(
         serving = await going(bot)
         try:
             group = await friend.groups.create(
-                "short", [bot.client.public_key], retention=timedelta(seconds=1)
+                "short", [bot.client.public_key], retention=timedelta(seconds=5)
             )
             said = (await group.send("gone soon")).message
             await event_of(bot.client, MessageDeleted, "0", lambda e: e.message_id == said.id)  # noqa: B023

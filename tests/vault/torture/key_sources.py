@@ -10,14 +10,14 @@ from typing import Any
 from tests.vault.sqlcipher_format import PAGE
 
 import mdk
-from mdk import DatabaseKey, Mdk, errors
+from mdk import DatabaseKey, GroupId, Mdk, errors
 
 from . import keyring
 from .opening import FirstOpen
 from .operation import Context, Operation
 from .shim import CHANGES, Kind
 from .vault_operations import EncryptExisting, Rekey, Restore
-from .world import KEY_FILES, PASSPHRASE, Broken, Place, outline, require, took
+from .world import KEY_FILES, PASSPHRASE, Broken, Place, outline, renew, require, took
 
 
 def further_operations() -> list[Operation]:
@@ -313,7 +313,9 @@ class Salvage(Operation):
         """Nothing: `check` has called it again."""
 
     def follow(self, place: Place, alice: Mdk, bob: Mdk) -> None:
-        """Nothing: the account is where it was."""
+        group = GroupId(place.facts["group"])
+        require(group in alice.needs_self_update(), "broken", "keys that were used before")
+        renew(place, alice, bob)
 
 
 # ------------------------------------------------------------------ names that cannot be exchanged

@@ -14,7 +14,7 @@ from mdk import GroupId, Mdk, errors
 
 from .migration import migrations
 from .operation import Context, Operation
-from .world import PASSPHRASE, Place, publish, require, took
+from .world import PASSPHRASE, Place, renew, require
 
 
 def available() -> list[Operation]:
@@ -163,11 +163,8 @@ class Restore(Operation):
         """Nothing: `check` has called it again."""
 
     def follow(self, place: Place, alice: Mdk, bob: Mdk) -> None:
-        group = GroupId(place.facts["group"])
-        if group in alice.needs_self_update():
-            event, _ = publish(alice.self_update(group))
-            assert event is not None
-            took(bob.process(event), "the renewal after a restore")
+        if GroupId(place.facts["group"]) in alice.needs_self_update():
+            renew(place, alice, bob)
 
 
 class EncryptExisting(Operation):

@@ -176,6 +176,13 @@ def publish(pending: PendingCommit) -> tuple[SignedEvent | None, tuple[SignedEve
     return event, welcomes
 
 
+def renew(place: Place, alice: Mdk, bob: Mdk) -> None:
+    """The leaf of an account whose database continues another one, before it sends."""
+    event, _ = publish(alice.self_update(GroupId(place.facts["group"])))
+    assert event is not None
+    took(bob.process(event), "the renewal of a leaf")
+
+
 def found(founder: Mdk, name: str, *others: Mdk, admins: bool = True) -> GroupId:
     """A group of all."""
     packages = [other.new_key_package(relays=RELAYS) for other in others]
