@@ -242,7 +242,8 @@ def settle(place: Place, operation: RekeyTo) -> None:
 class Salvage(Operation):
     """A damaged database is read into a new one: nothing, or all that is intact; the damaged one stays as it is."""
 
-    exact = True
+    # The new one notes when it was made.
+    exact = False
 
     def __init__(self, source: str) -> None:
         self.name = "salvage" if source == "file" else f"salvage_{source}"

@@ -81,7 +81,8 @@ fn an_invitation_from_before_the_last_membership_is_refused() {
     let package = bob.key_package();
     let mut late = Vec::new();
     for (round, text) in ["missed", "joined"].into_iter().enumerate() {
-        let added = alice.engine.add_members(&group, &[package.clone()], false).unwrap();
+        let added =
+            alice.engine.add_members(&group, std::slice::from_ref(&package), false).unwrap();
         alice.confirms(&added);
         if round == 0 {
             late.extend(added.welcomes);
