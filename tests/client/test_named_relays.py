@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 
 from tests.client.people import KEY, PATIENCE
@@ -10,6 +11,7 @@ from tests.client.people import KEY, PATIENCE
 from mdk import Client, Config, DatabaseKey, Delivery, Keys
 from mdk.testing import LocalRelay
 from mdk.testing.clients import impatient
+from mdk.testing.fixtures import MakeClient
 
 # Loopback is for those alone that the user names: the relays here are on it.
 STRICT = Config(allow_loopback=False)
@@ -27,6 +29,25 @@ async def test_a_relay_named_for_a_group_is_used(relay: LocalRelay, tmp_path: Pa
             sent = await (await group.send("two")).delivered(PATIENCE)
             assert (sent.delivery, dict(sent.errors)) == (Delivery.ACCEPTED, {})
         assert (named.count(445), later.count(445)) == (2, 1)
+
+
+async def test_what_others_named_is_not_ours_by_keeping_it(
+    relay: LocalRelay, make_client: MakeClient, tmp_path: Path
+) -> None:
+    """An admin who keeps the relays of a group has not named those that another admin put there."""
+    bob = await make_client("bob")
+    key = DatabaseKey.raw(KEY)
+    opened = Client.open(tmp_path / "m.db", key=key, relays=[relay.url], config=STRICT)
+    async with LocalRelay() as trap, impatient(opened) as alice:
+        await bob.groups.create(
+            "Lunch", [alice.public_key], relays=[relay.url, trap.url], admins=[alice.public_key]
+        )
+        ours = await alice.invites.accept(await alice.invites.next(PATIENCE))
+        await ours.update(relays=[*ours.info.relays, "wss://relay.example"])
+        stored = await alice._session.look(lambda mdk: mdk._state("relays/named"))
+        assert stored is not None
+        assert json.loads(stored) == [relay.url, "wss://relay.example"]
+        assert trap.connections <= 1, "bob's alone"
 
 
 async def test_what_waits_for_a_former_relay_goes_there(tmp_path: Path) -> None:

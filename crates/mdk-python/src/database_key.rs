@@ -274,6 +274,8 @@ fn wipe_buffer(py: Python<'_>, field: &'static str, value: &Bound<'_, PyAny>) ->
 
 /// What a key callback returns. Its error stays here: it may quote the key.
 fn called(py: Python<'_>, function: &Py<PyAny>) -> Result<SecretVec, String> {
+    // What ended an earlier one, in a call that made no error of it, is not what ends this one.
+    drop(interrupt());
     let key = function.bind(py).call0().and_then(|value| {
         let buffer = PyBuffer::<u8>::get(&value)?;
         let key = secret_bytes::copy(py, &buffer)?;

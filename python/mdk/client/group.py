@@ -13,7 +13,7 @@ from mdk.ranges import within
 from mdk.values import EventId, GroupId, GroupInfo, Member, Message, PathArg, PublicKeyLike
 
 from . import media
-from .session import COMMIT_PATIENCE, public_keys
+from .session import COMMIT_PATIENCE, public_keys, several
 from .values import Sent
 
 if TYPE_CHECKING:
@@ -352,7 +352,11 @@ class Group:
         retention: timedelta | None = None,
     ) -> GroupInfo:
         """Change settings; None leaves one as it is, `timedelta(0)` turns retention off. Raises as remove()."""
-        carriers = None if relays is None else await self._session.name(relays)
+        carriers = None if relays is None else tuple(several(relays, "relays"))
+        if carriers is not None:
+            # What others named for the group is not made the user's own word by keeping it.
+            known = self.info.relays
+            await self._session.name([relay for relay in carriers if relay not in known])
         return await self._session.commit(
             lambda mdk: mdk.update_group(
                 self._id, name=name, description=description, relays=carriers, retention=retention
