@@ -17,11 +17,12 @@ class Config:
 
     max_past_epochs: int = 5
     """Epochs whose states and message keys are retained: 1 to 5. The protocol names 5 (Marmot v2, 2.8). What was sent
-    earlier is Rejected (stale_epoch)."""
+    earlier can no longer be opened."""
     out_of_order_tolerance: int = 100
-    """How many generations a message may be behind the newest of its sender: 0 to 10,000."""
+    """A message has to be less than so many generations behind the newest of its sender: 0 to 10,000. One farther behind
+    is Rejected (stale_epoch)."""
     maximum_forward_distance: int = 1000
-    """How many generations a message may be ahead of the newest of its sender: 1 to 100,000. One farther ahead is
+    """How many messages of a sender may be missing before one that is read: 1 to 100,000. One farther ahead is
     Deferred."""
     key_package_lifetime: timedelta = timedelta(days=84)
     """Lifetime of a new KeyPackage: 1 second to 84 days (Marmot v2, 2.4)."""

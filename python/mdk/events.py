@@ -40,11 +40,11 @@ class MessageReceived(Event):
 @final
 @dataclass(frozen=True, slots=True)
 class MessageEdited(Event):
-    """The author edited a message."""
+    """The author edited a message, or deleted the edit that was shown."""
 
     __match_args__ = ("message",)
     message: Message
-    """With the edit applied."""
+    """As it is now."""
 
 
 @final

@@ -93,6 +93,16 @@ def test_the_wrong_key_and_the_wrong_account(tmp_path: Path, keys: Keys) -> None
         Mdk.open(path, keys=keys, key=DatabaseKey.raw(b"b" * 32))
 
 
+def test_a_file_is_not_called_memory(
+    tmp_path: Path, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(errors.InvalidInput, match=r"Mdk\.in_memory\(\)") as caught:
+        Mdk.open(":memory:", keys=keys, key=DatabaseKey.raw(b"a" * 32))
+    assert caught.value.field == "path"
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_key_file_is_made_and_guarded(tmp_path: Path, keys: Keys) -> None:
     path, file = tmp_path / "account" / "mdk.db", tmp_path / "account" / "key"
     key = DatabaseKey.from_file(file)

@@ -89,8 +89,9 @@ def test_keys_from_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         Keys.from_file(tmp_path)
     file.write_text("0" * 5000)
     file.chmod(0o600)
-    with pytest.raises(errors.InvalidKey):
+    with pytest.raises(errors.InvalidKey) as large:
         Keys.from_file(file)
+    assert (large.value.field, large.value.limit, large.value.value) == ("path", 4096, 5000)
 
 
 def test_raw_database_keys() -> None:

@@ -39,6 +39,16 @@ def test_names_of_accounts() -> None:
     assert (caught.value.limit, caught.value.value) == (None, None)
 
 
+def test_names_for_others_to_see() -> None:
+    def named(name: str) -> Client:
+        return Client.open(":memory:", relays=[RELAY], name=name)
+
+    named("é" * 128)
+    measured(lambda: named("é" * 128 + "x"), "name", 256, 257)
+    with pytest.raises(errors.InvalidInput, match="lone surrogates"):
+        named("\udc80")
+
+
 def test_bots() -> None:
     bot("!")
     measured(lambda: bot(""), "prefix", 1, 0)

@@ -6,6 +6,7 @@ use mdk_store::{GroupRow, GroupStatus, Tx};
 use mdk_wire::{Event, GroupId, OsRandom, PublicKey};
 use openmls::group::MlsGroup;
 use openmls_rust_crypto::RustCrypto;
+use openmls_traits::storage::{CURRENT_VERSION, StorageProvider};
 
 use crate::cache::{GroupCache, LoadedGroup};
 use crate::config::Config;
@@ -15,6 +16,7 @@ use crate::identity::Identity;
 use crate::inbound::retry::Drain;
 use crate::media::Recent;
 use crate::outgoing::{Letter, OutboxPurpose};
+use crate::profile::{Profile as _, V2};
 use crate::provider::{Provider, TxProvider};
 use crate::values::{EngineEvent, GroupInfo, Interest};
 use crate::{group, history};
@@ -28,6 +30,8 @@ pub(crate) struct Ctx<'a, 'tx> {
     pub(crate) now_millis: u64,
     /// The database came from a backup: some leaves may have to be renewed.
     pub(crate) restored: bool,
+    /// Nothing can be written.
+    reading: bool,
     pub(crate) cache: &'a mut GroupCache,
     /// Files that were encrypted and not sent yet.
     pub(crate) recent: &'a Recent,
@@ -56,6 +60,20 @@ pub(crate) struct Ctx<'a, 'tx> {
     pub(crate) undo: Undo,
 }
 
+/// What the engine lends to one call.
+pub(crate) struct Parts<'a> {
+    pub(crate) identity: &'a Identity,
+    pub(crate) crypto: &'a RustCrypto,
+    pub(crate) config: &'a Config,
+    pub(crate) now_millis: u64,
+    pub(crate) restored: bool,
+    pub(crate) reading: bool,
+    pub(crate) cache: &'a mut GroupCache,
+    pub(crate) recent: &'a Recent,
+    pub(crate) outbox: bool,
+    pub(crate) invite_limits: &'a HashMap<PublicKey, u64>,
+}
+
 /// Undoing one event of a batch.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Undo {
@@ -67,6 +85,34 @@ pub(crate) enum Undo {
     Unneeded,
     /// An event was refused after something was written.
     Needed,
+}
+
+impl<'a, 'tx> Ctx<'a, 'tx> {
+    pub(crate) fn new(tx: &'a Tx<'tx>, parts: Parts<'a>) -> Self {
+        Self {
+            tx,
+            identity: parts.identity,
+            crypto: parts.crypto,
+            config: parts.config,
+            now_millis: parts.now_millis,
+            restored: parts.restored,
+            reading: parts.reading,
+            cache: parts.cache,
+            recent: parts.recent,
+            random: OsRandom,
+            events: Vec::new(),
+            late: Vec::new(),
+            reply: Vec::new(),
+            retrying: false,
+            fresh: Vec::new(),
+            drain: HashMap::new(),
+            batching: false,
+            kept_raw: false,
+            outbox: parts.outbox,
+            invite_limits: parts.invite_limits,
+            undo: Undo::Savepoint,
+        }
+    }
 }
 
 impl<'a> Ctx<'a, '_> {
@@ -86,11 +132,14 @@ impl<'a> Ctx<'a, '_> {
 
     /// Takes the group out of the cache, or loads it. Put it back with [`Ctx::put`] on success.
     pub(crate) fn take(&mut self, id: &GroupId) -> Result<LoadedGroup> {
-        if let Some(group) = self.cache.take(id) {
-            return Ok(group);
+        let mut group = match self.cache.take(id) {
+            Some(group) => group,
+            None => self.load(self.row(id)?)?,
+        };
+        if !self.reading {
+            configure(self.config, &mut group.mls, &self.tx.mls())?;
         }
-        let row = self.row(id)?;
-        self.load(row)
+        Ok(group)
     }
 
     /// As [`Ctx::take`], for an operation that needs an accepted, live membership.
@@ -165,7 +214,7 @@ impl<'a> Ctx<'a, '_> {
         Ok(())
     }
 
-    /// Subscriptions for the account's inbox and for every live group, old routing ids included.
+    /// Subscriptions for the account's inbox and for every live group, old routing ids and relays included.
     pub(crate) fn interests(&self) -> Result<Vec<Interest>> {
         let me = self.identity.account().to_hex();
         let mut interests = vec![Interest {
@@ -181,15 +230,31 @@ impl<'a> Ctx<'a, '_> {
             }
             let ids: Vec<String> =
                 self.tx.routes(&row.id)?.iter().map(|id| format!("\"{}\"", id.to_hex())).collect();
-            if !ids.is_empty() {
-                interests.push(Interest {
-                    filter: format!(r##"{{"kinds":[445],"#h":[{}]}}"##, ids.join(",")),
-                    relays: row.relays,
-                });
+            if ids.is_empty() {
+                continue;
             }
+            // rule: 2.4-16 a commit goes to the relays of the epoch before it, and so does what others say who have not seen it
+            let mut relays = row.relays;
+            for relay in self.tx.retained_relays(&row.id)?.into_iter().flatten() {
+                if !relays.contains(&relay) {
+                    relays.push(relay);
+                }
+            }
+            let filter = format!(r##"{{"kinds":[445],"#h":[{}]}}"##, ids.join(","));
+            interests.push(Interest { filter, relays });
         }
         Ok(interests)
     }
+}
+
+/// Gives a group the limits of today's [`Config`]: it keeps those that it was last used with.
+pub(crate) fn configure<S: StorageProvider<CURRENT_VERSION>>(
+    config: &Config,
+    mls: &mut MlsGroup,
+    storage: &S,
+) -> std::result::Result<(), S::Error> {
+    let wanted = V2::join_config(config);
+    if *mls.configuration() == wanted { Ok(()) } else { mls.set_configuration(storage, &wanted) }
 }
 
 /// An event that we stored after verifying or signing it.

@@ -10,13 +10,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use mdk_store::{DatabaseKey, OpenOptions, Store};
-use mdk_wire::{Event, EventId, GroupId, Keys, OsRandom, PublicKey};
+use mdk_wire::{Event, EventId, GroupId, Keys, PublicKey};
 use openmls_rust_crypto::RustCrypto;
 
 use crate::cache::GroupCache;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::ctx::{Ctx, Undo};
+use crate::ctx::{Ctx, Parts, Undo};
 use crate::error::{Error, Result};
 use crate::identity::Identity;
 use crate::inbound::Incoming;
@@ -178,37 +178,30 @@ impl Engine {
         self.act(|ctx| ctx.expire_messages())
     }
 
+    /// What a transaction works with, apart from the transaction.
+    fn parts(&mut self, reading: bool) -> (&mut Store, Parts<'_>) {
+        let parts = Parts {
+            identity: &self.identity,
+            crypto: &self.crypto,
+            config: &self.config,
+            now_millis: self.clock.now_millis(),
+            restored: self.restored,
+            reading,
+            cache: &mut self.cache,
+            recent: &self.recent,
+            outbox: self.outbox,
+            invite_limits: &self.invite_limits,
+        };
+        (&mut self.store, parts)
+    }
+
     /// One write transaction. On success the cache is kept, on failure what it touched is forgotten.
     fn write<T>(&mut self, f: impl FnOnce(&mut Ctx<'_, '_>) -> Result<T>) -> Result<(T, Effects)> {
         parallel::work_here();
-        let now_millis = self.clock.now_millis();
-        let restored = self.restored;
-        let Self { store, identity, crypto, config, cache, recent, outbox, invite_limits, .. } =
-            self;
-        cache.keep();
+        self.cache.keep();
+        let (store, parts) = self.parts(false);
         let result = store.write(|tx| {
-            let mut ctx = Ctx {
-                tx,
-                identity,
-                crypto,
-                config,
-                now_millis,
-                restored,
-                cache,
-                recent,
-                random: OsRandom,
-                events: Vec::new(),
-                late: Vec::new(),
-                reply: Vec::new(),
-                retrying: false,
-                fresh: Vec::new(),
-                drain: HashMap::new(),
-                batching: false,
-                kept_raw: false,
-                outbox: *outbox,
-                invite_limits,
-                undo: Undo::Savepoint,
-            };
+            let mut ctx = Ctx::new(tx, parts);
             let value = f(&mut ctx)?;
             Ok::<_, Error>((
                 value,
@@ -216,8 +209,8 @@ impl Engine {
             ))
         });
         match &result {
-            Ok(_) => cache.keep(),
-            Err(_) => cache.forget_since(0),
+            Ok(_) => self.cache.keep(),
+            Err(_) => self.cache.forget_since(0),
         }
         result
     }
@@ -233,34 +226,8 @@ impl Engine {
 
     /// A read-only transaction.
     pub(crate) fn look<T>(&mut self, f: impl FnOnce(&mut Ctx<'_, '_>) -> Result<T>) -> Result<T> {
-        let now_millis = self.clock.now_millis();
-        let restored = self.restored;
-        let Self { store, identity, crypto, config, cache, recent, outbox, invite_limits, .. } =
-            self;
-        store.read(|tx| {
-            f(&mut Ctx {
-                tx,
-                identity,
-                crypto,
-                config,
-                now_millis,
-                restored,
-                cache,
-                recent,
-                random: OsRandom,
-                events: Vec::new(),
-                late: Vec::new(),
-                reply: Vec::new(),
-                retrying: false,
-                fresh: Vec::new(),
-                drain: HashMap::new(),
-                batching: false,
-                kept_raw: false,
-                outbox: *outbox,
-                invite_limits,
-                undo: Undo::Savepoint,
-            })
-        })
+        let (store, parts) = self.parts(true);
+        store.read(|tx| f(&mut Ctx::new(tx, parts)))
     }
 }
 

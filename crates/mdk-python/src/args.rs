@@ -214,7 +214,11 @@ pub(crate) fn secret_file(path: &Path) -> Result<Zeroizing<String>, Raise> {
     let mut text = Zeroizing::new(String::with_capacity(MAX_SECRET_FILE as usize + 1));
     file.take(MAX_SECRET_FILE + 1).read_to_string(&mut text).map_err(failed)?;
     if text.len() as u64 > MAX_SECRET_FILE {
-        return Err(Raise::key("path", "the key file is too large"));
+        let size = path.metadata().map_or(text.len() as u64, |meta| meta.len());
+        let problem = format!("the key file is too large (limit {MAX_SECRET_FILE}, got {size})");
+        return Err(Raise::key("path", problem)
+            .number("limit", Some(MAX_SECRET_FILE))
+            .number("value", Some(size)));
     }
     Ok(text)
 }

@@ -164,6 +164,10 @@ pub(crate) fn restore<'py>(
 /// Every row of the copy is compared with its source before anything is replaced; then the plain file is overwritten and
 /// removed. What a disk keeps behind the file system (snapshots, worn cells of a flash disk) is out of reach.
 ///
+/// A copy of an encrypted database continues it, as a restored backup does: only one of the two may be used from then on,
+/// because both would use the same message keys. The copy renews its keys in every group with its next connection (`Client`), or
+/// where `Mdk.needs_self_update()` names the groups.
+///
 /// Args:
 ///     path: the database file, which nobody has open.
 ///     key: how it is to be encrypted; None means `DatabaseKey.keyring()`.
@@ -198,6 +202,9 @@ pub(crate) fn encrypt_existing<'py>(
 }
 
 /// Reads all that is intact in a damaged database into a new one: a SalvageReport. The damaged file is not changed.
+///
+/// The new one continues the damaged one, as a restored backup does: only one of the two may be used from then on. Its keys in
+/// every group are renewed with its next connection (`Client`), or where `Mdk.needs_self_update()` names the groups.
 ///
 /// Args:
 ///     path: the damaged file.

@@ -52,6 +52,8 @@ const VACANT: [u8; 32] = [0; 32];
 pub(crate) const NODES: &str = "SELECT group_id, authenticator, epoch, parent, commit_id, committer, privileged, canonical, removed, \
      history, made_at, sent_at, event_key, nostr_group_id, relays, retention, seq FROM nodes WHERE group_id = ?1";
 
+pub(crate) const RETAINED_RELAYS: &str = "SELECT relays FROM nodes WHERE group_id = ?1";
+
 macro_rules! node_params {
     ($row:expr $(, $first:expr)?) => {
         params![
@@ -201,6 +203,14 @@ impl Tx<'_> {
         })?;
         nodes.sort_unstable_by_key(|(node, seq)| std::cmp::Reverse((node.epoch, *seq)));
         Ok(nodes.into_iter().map(|(node, _)| node).collect())
+    }
+
+    /// The relays of each state of a group, in no order.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
+    pub fn retained_relays(&self, group: &GroupId) -> Result<Vec<Vec<String>>> {
+        self.all(RETAINED_RELAYS, [group.as_bytes()], |row| Columns::new(row, "nodes").list())
     }
 
     /// The MLS rows of one state, or `None` when it is unknown or was stored without them.

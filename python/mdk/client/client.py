@@ -19,7 +19,7 @@ from .groups import Groups
 from .invites import InvitePolicy, Invites, answer_all
 from .key_packages import KeyPackages
 from .media import Media
-from .opening import RESTORED, Settings, open_database, own_keys
+from .opening import RESTORED, Settings, open_database, own_keys, shown_name
 from .outbox import Outbox
 from .pool import RelayPool
 from .runtime import in_thread
@@ -82,14 +82,14 @@ class Client:
             relays: the account's own relays, ws:// or wss://. Empty: those it was last opened with.
             blossom: servers for files (Blossom, https://): where send_file() uploads to, and where files are looked for
                 beside the places that their senders name. Empty: those it was last opened with.
-            name: a name for others to see, published as kind 0. None publishes none.
+            name: a name for others to see, at most 256 bytes of UTF-8, published as kind 0. None publishes none.
             invites: whose invites are accepted without asking; None means InvitePolicy.manual().
             config: limits and lifetimes; None means Config().
             pool: connections to share with other accounts of this process.
             clock: for tests; None means the system's clock.
 
         Raises:
-            InvalidInput: the account's name, or `relays` or `blossom` is one text, or `keys` is not Keys.
+            InvalidInput: the account's name, `name`, or `relays` or `blossom` is one text, or `keys` is not Keys.
         """
         path = database_path(account)
         if path is None and key is not None:
@@ -101,7 +101,7 @@ class Client:
                 key=key,
                 relays=tuple(several(relays, "relays")),
                 blossom=tuple(several(blossom, "blossom")),
-                name=name,
+                name=shown_name(name),
                 invites=invites or InvitePolicy.manual(),
                 config=config or Config(),
                 pool=pool,

@@ -36,6 +36,34 @@ def own_keys(keys: Keys | Signer | None) -> Keys | None:
     )
 
 
+MAX_NAME = 256
+"""Bytes of an account's published name: as many as a group's name may have."""
+
+
+def shown_name(name: str | None) -> str | None:
+    """The name that others will see.
+
+    Raises:
+        InvalidInput: it is too long for a name, or is no Unicode text.
+    """
+    if name is None:
+        return None
+    if not isinstance(name, str):
+        raise TypeError(f"name: a str was expected, not {type(name).__name__}")
+    try:
+        size = len(name.encode())
+    except UnicodeEncodeError:
+        raise InvalidInput("name: not valid Unicode (lone surrogates)", field="name") from None
+    if size > MAX_NAME:
+        raise InvalidInput(
+            f"name: too long (limit {MAX_NAME} bytes, got {size})",
+            field="name",
+            limit=MAX_NAME,
+            value=size,
+        )
+    return name
+
+
 def _need(relays: tuple[str, ...]) -> None:
     if not relays:
         raise InvalidInput(

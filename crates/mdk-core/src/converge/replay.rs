@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::branch::Auth;
 use super::tried::Vain;
-use crate::ctx::Ctx;
+use crate::ctx::{Ctx, configure};
 use crate::error::{Error, Result};
 use crate::group::epoch::{authenticator, event_key};
 use crate::group::join::UNROUTED;
@@ -79,8 +79,9 @@ impl Ctx<'_, '_> {
     fn replica(&self, id: &GroupId, state: &SecretVec) -> Result<Replica<'_>> {
         let provider = Provider::new(self.crypto, MlsMemory::from_dump(id, state.expose())?);
         let mls_id = openmls::group::GroupId::from_slice(id.as_bytes());
-        let mls = MlsGroup::load(provider.storage(), &mls_id)?
+        let mut mls = MlsGroup::load(provider.storage(), &mls_id)?
             .ok_or(Error::Unrecoverable("a retained state does not load"))?;
+        configure(self.config, &mut mls, provider.storage())?;
         Ok(Replica { provider, mls })
     }
 

@@ -215,11 +215,13 @@ impl Ctx<'_, '_> {
         })
     }
 
-    /// Blanks a message with its copies and its edits; a reaction just goes.
+    /// Blanks a message with its copies and its edits; a reaction just goes, and an edit that was shown gives way to what
+    /// was before it.
     pub(crate) fn erase(&mut self, target: MessageRow) -> Result<Option<Stored>> {
         if target.status == MessageStatus::Deleted {
             return Ok(None);
         }
+        let edited = self.edited_by(&target)?;
         self.erase_row(&target)?;
         for copy in self.tx.copies(&target.group, &target.id)? {
             if copy.seq != target.seq {
@@ -233,8 +235,44 @@ impl Ctx<'_, '_> {
                 emoji: target.content,
             }));
         }
+        match target.kind {
+            kind::EDIT => return Ok(edited.map(|seq| Stored::MessageEdited { seq })),
+            kind::DELETE => return Ok(None),
+            _ => {}
+        }
         self.erase_edits(self.tx.children(&target.group, &target.id)?.iter())?;
         Ok(Some(Stored::MessageDeleted { id: *target.id.as_bytes() }))
+    }
+
+    /// The place of the message whose shown text is this edit.
+    fn edited_by(&self, edit: &MessageRow) -> Result<Option<i64>> {
+        let (kind::EDIT, Some(of)) = (edit.kind, &edit.target) else { return Ok(None) };
+        let newest = self.tx.newest_edit(&edit.group, of, &edit.sender)?;
+        if newest.is_none_or(|newest| newest.seq != edit.seq) {
+            return Ok(None);
+        }
+        let of = self.tx.message(&edit.group, of)?;
+        let shown = |of: &MessageRow| of.sender == edit.sender && of.status == MessageStatus::Valid;
+        Ok(of.filter(shown).map(|of| of.seq))
+    }
+
+    /// What is left of a deleted message goes with the deletion, whose time comes later: until then it says that copies
+    /// are not to be shown.
+    fn expire_what_it_deleted(&mut self, delete: &MessageRow) -> Result<()> {
+        let (kind::DELETE, Some(id)) = (delete.kind, &delete.target) else { return Ok(()) };
+        let now = self.now();
+        for left in self.tx.copies(&delete.group, id)? {
+            let due = left.expires_at.is_some_and(|at| at <= now);
+            if due && left.status == MessageStatus::Deleted && left.sender == delete.sender {
+                for child in self.tx.children(&delete.group, id)? {
+                    if child.kind == kind::EDIT && child.status == MessageStatus::Deleted {
+                        self.tx.expire_message(child.seq)?;
+                    }
+                }
+                self.expire_row(&left)?;
+            }
+        }
+        Ok(())
     }
 
     /// Messages whose time has come disappear (rule: 2.9-3; plaintext only, never MLS state): from history, search and
@@ -252,6 +290,7 @@ impl Ctx<'_, '_> {
             }
             self.expire_outgoing(&row)?;
             self.expire_row(&row)?;
+            self.expire_what_it_deleted(&row)?;
             let group: GroupId = row.group.clone();
             let shown = matches!(row.status, MessageStatus::Valid | MessageStatus::Invalidated);
             let stored = match (row.kind, row.target) {

@@ -9,13 +9,13 @@ mod recorded;
 mod selected;
 
 use mdk_store::Store;
-use mdk_wire::{Keys, OsRandom};
+use mdk_wire::Keys;
 use openmls_rust_crypto::RustCrypto;
 
 use crate::cache::GroupCache;
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::Config;
-use crate::ctx::Ctx;
+use crate::ctx::{Ctx, Parts};
 use crate::error::{Error, Result};
 use crate::identity::Identity;
 use crate::media::Recent;
@@ -52,28 +52,19 @@ impl Account {
                 None => Identity::create(tx, keys.clone(), now)?,
             };
             let mut cache = GroupCache::new(1);
-            call(&mut Ctx {
-                tx,
+            let parts = Parts {
                 identity: &identity,
                 crypto,
                 config,
-                restored: false,
                 now_millis: now * 1000,
+                restored: false,
+                reading: false,
                 cache: &mut cache,
                 recent: &Recent::default(),
-                invite_limits: &std::collections::HashMap::new(),
-                random: OsRandom,
-                events: Vec::new(),
-                late: Vec::new(),
-                reply: Vec::new(),
-                retrying: false,
-                fresh: Vec::new(),
-                drain: std::collections::HashMap::new(),
-                batching: false,
-                kept_raw: false,
                 outbox: false,
-                undo: crate::ctx::Undo::Savepoint,
-            })
+                invite_limits: &std::collections::HashMap::new(),
+            };
+            call(&mut Ctx::new(tx, parts))
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mdk_core::{Config, Engine, ManualClock, RejectCode, Verdict, testing};
+use mdk_core::{Config, Engine, ManualClock, NewMessage, RejectCode, Verdict, testing};
 use mdk_wire::v2::component_id;
 use mdk_wire::v2::components::Routing;
 use mdk_wire::{Event, Keys, NostrGroupId};
@@ -65,6 +65,38 @@ fn both_ids_are_served_while_an_epoch_of_the_old_one_is_in_the_window() {
     world.us.engine.tick().unwrap();
     assert_eq!(served(&mut world), [id(7)]);
     assert_eq!(world.refuses(&too_late), (RejectCode::UnknownGroup, "D1-2"));
+}
+
+fn relays(world: &mut World) -> Vec<String> {
+    let interests = world.us.engine.interests().unwrap();
+    interests.into_iter().find(|i| i.filter.contains("\"kinds\":[445]")).unwrap().relays
+}
+
+/// Who has not seen the commit speaks on the relays of before, and a rival of it goes there, too.
+// shows: 2.4-16
+#[test]
+fn old_relays_are_served_while_a_state_that_used_them_is_retained() {
+    const NEW: &str = "wss://new.example";
+    let mut world = World::new();
+    let route = world.ann.route;
+    let moves = |to: &str| {
+        let routing = Routing::new(route, [to.to_owned()]).encode().unwrap();
+        by_value(vec![update(component_id::ROUTING, &routing)])
+    };
+    assert_eq!(relays(&mut world), [RELAY]);
+    apply(&mut world, Who::Ann, moves(NEW));
+    assert_eq!(world.us.info(&world.id.clone()).relays, [NEW]);
+    assert_eq!(relays(&mut world), [NEW, RELAY]);
+    // Our own go where everybody is.
+    let new = NewMessage { text: "here".into(), kind: 9, ..NewMessage::default() };
+    assert_eq!(world.us.engine.create_message(&world.id, new).unwrap().relays, [NEW]);
+    for _ in 0..5 {
+        apply(&mut world, Who::Ann, self_update());
+        assert_eq!(relays(&mut world)[0], NEW);
+    }
+    world.us.clock.advance_millis(1_000);
+    world.us.engine.tick().unwrap();
+    assert_eq!(relays(&mut world), [NEW]);
 }
 
 /// An event under an id that we do not know yet is nobody's, and counts when it comes again.

@@ -136,7 +136,8 @@ impl Mdk {
         Ok(PyBytes::new(py, secret.expose()))
     }
 
-    /// Groups where our leaf is older than `older_than` (None: Config.self_update_every): group ids.
+    /// Groups where our leaf is older than `older_than` (None: Config.self_update_every), or is used by a copy (a database that
+    /// was restored, salvaged or copied under another key): group ids.
     #[pyo3(signature = (*, older_than=None))]
     fn needs_self_update(
         &self,

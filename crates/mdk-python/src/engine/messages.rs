@@ -89,7 +89,7 @@ impl Mdk {
         self.call(py, |e| e.edit(&group, &message, text))?.to_py(py)
     }
 
-    /// Deletes a message or a reaction of ours: an Outgoing.
+    /// Deletes a message or a reaction of ours, or an edit, whose message then reads as before it: an Outgoing.
     ///
     /// Raises:
     ///     NotAllowed: it is somebody else's.
@@ -121,15 +121,16 @@ impl Mdk {
     /// Nothing that a peer can send raises. Events may come in any order, within these limits:
     ///
     /// - An event of an epoch to come is kept (Deferred) and retried by the engine. So is one that nothing opens, and a
-    ///   message more than Config.maximum_forward_distance generations ahead of its sender's newest.
+    ///   message before which more than Config.maximum_forward_distance of its sender are missing.
     /// - Kept are at most Config.max_held_events events and 16 MiB per group, each for 30 days, and 256 invites. Beyond
     ///   that an event is Deferred as resource_refused and NOT kept: deliver it again later.
-    /// - Readable are the present epoch and the Config.max_past_epochs (at most 5) before it; anything older is Rejected
-    ///   as stale_epoch. So is a message more than Config.out_of_order_tolerance generations behind its sender's newest.
+    /// - Readable are the present epoch and the Config.max_past_epochs (at most 5) before it, and those before them until a
+    ///   tick() comes a second after the last commit. Nothing opens what is older. A message that is
+    ///   Config.out_of_order_tolerance generations or more behind its sender's newest is Rejected as stale_epoch.
     /// - A kind-445 event that comes before the Welcome of its group is Rejected as unknown_group and NOT kept: deliver it
     ///   again after the Welcome. Messages are taken in from the Welcome on, also before accept().
     ///
-    /// A message that arrives after its expiry is reported like any other; the next tick() erases it.
+    /// A message that arrives after its expiry is Applied without an event: it is neither kept nor shown.
     fn process<'py>(&self, py: Python<'py>, event: &Bound<'_, PyAny>) -> Object<'py> {
         let outcome = match Incoming::extract(event)? {
             Incoming::Event(event) => self.call(py, |e| e.process_event(event)),
@@ -152,14 +153,14 @@ impl Mdk {
 
     /// Does what is due. Returns an Outcome; publish its `reply`. Call it after opening, then now and then.
     ///
-    /// It chooses between commits that compete, answers leaves that wait for it, tries kept events again, erases messages whose time is over (also those that
-    /// arrived after it), replaces KeyPackages that were used or come to their end (publish their events, kind 30443, on the relays of key_packages()),
+    /// It chooses between commits that compete, answers leaves that wait for it, tries kept events again, erases messages whose time is over, replaces KeyPackages that were used or come to their end (publish their events, kind 30443, on the relays of key_packages()),
     /// and drops expired ones with their keys. The first call after opening, or after an iterator of process_many() was
     /// given up with something to publish, also returns what may not have been published: automatic commits, leave
     /// proposals, and the Welcomes of commits that were confirmed in the last 3 days. Publishing those twice does no harm.
     ///
     /// Args:
-    ///     now: the time to judge by, an aware datetime, for this call only. None: the clock's.
+    ///     now: the time to judge by, an aware datetime, for this call only. None: the clock's. What the call makes is dated
+    ///         by it, and a KeyPackage may not be dated before an earlier one of its slot: a time to come is for tests.
     #[pyo3(signature = (now=None))]
     fn tick<'py>(&self, py: Python<'py>, now: Option<&Bound<'_, PyAny>>) -> Object<'py> {
         let now = now.map(|now| args::millis("now", now)).transpose()?;

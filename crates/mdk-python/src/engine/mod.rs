@@ -125,7 +125,7 @@ impl Mdk {
     /// Opens the account's database, or creates it: the file with mode 0600 in a directory with mode 0700.
     ///
     /// Args:
-    ///     path: the database file. Its directory is made if it is missing.
+    ///     path: the database file. Its directory is made if it is missing. `:memory:` is refused: see `in_memory()`.
     ///     keys: the account. A database belongs to one account for ever.
     ///     key: where the key of the database is kept. None: where the record beside it says, or `DatabaseKey.keyring()`
     ///         for a new one.
@@ -148,6 +148,10 @@ impl Mdk {
         clock: Option<&Clock>,
     ) -> PyResult<Self> {
         let path = path.get()?;
+        if path.as_os_str() == ":memory:" {
+            let problem = "':memory:' is no file; Mdk.in_memory() keeps an account in memory";
+            return Err(Raise::input("path", problem).into());
+        }
         let clock = Clock::for_engine(clock);
         let options = OpenOptions::default();
         let keys = keys.0.clone();

@@ -102,6 +102,7 @@ fn hot_queries_search_an_index() {
         (held::INPUT_HEADS, "sqlite_autoindex_inputs_1 (group_id=?)"),
         (held::INPUTS_ON, "sqlite_autoindex_inputs_1 (group_id=?)"),
         (snapshots::NODES, "sqlite_autoindex_nodes_1 (group_id=?)"),
+        (snapshots::RETAINED_RELAYS, "sqlite_autoindex_nodes_1 (group_id=?)"),
     ];
     with_tx(|tx| {
         for (sql, expected) in plans {
