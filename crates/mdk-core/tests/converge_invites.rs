@@ -36,7 +36,7 @@ fn all_speak(members: &mut [&mut Filed], group: &GroupId) {
     }
 }
 
-// rule: B4-17
+// shows: B4-17
 /// Both invite carol. She takes up both Welcomes, in either order, and ends on the branch that wins: by the committers'
 /// keys, by what is said, or by a commit more.
 #[test]
@@ -130,7 +130,7 @@ fn commits(member: &mut Filed, group: &GroupId) -> Pending {
     pending
 }
 
-// rule: B4-17
+// shows: B4-17
 /// One invites carol at once, the other an epoch later. The Welcome that leads further comes first; the other one is
 /// taken up beside it, and she ends where everybody ends: by a commit more, or by what is said.
 #[test]

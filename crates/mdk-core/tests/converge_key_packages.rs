@@ -6,7 +6,7 @@ mod kit;
 use std::sync::Arc;
 
 use kit::{Member, RELAY};
-use mdk_core::{Config, Engine, ManualClock, Verdict};
+use mdk_core::{Clock as _, Config, Engine, ManualClock, Verdict};
 use mdk_wire::{Event, Keys, kind};
 
 const DAY: u64 = 86_400_000;
@@ -90,6 +90,37 @@ fn one_that_ends_is_replaced_before() {
 }
 
 // shows: A4-6: a clock that went back makes nothing that relays would take for older.
+/// A program that never says what relays have, or relays that refuse for months: there is always one to be invited by.
+// shows: A4-7
+#[test]
+fn one_that_is_never_confirmed_is_replaced_too() {
+    let (mut us, mut alice) = (member(), Member::new("alice"));
+    let first = us.key_package();
+    // Used early: the first one outlives the time in which its successor is to be replaced.
+    let welcome = alice.engine.create_group(mdk_core::NewGroup {
+        name: "g".into(),
+        relays: vec![RELAY.into()],
+        members: vec![first.clone()],
+        ..mdk_core::NewGroup::default()
+    });
+    us.joins(&welcome.unwrap().welcomes);
+    let mut newest = first;
+    let mut made = 0;
+    for day in 0..400 {
+        for event in handed_out(&mut us) {
+            assert!(event.created_at() >= newest.created_at(), "day {day}");
+            made += u32::from(event.id() != newest.id());
+            newest = event;
+        }
+        let now = us.clock.now();
+        let all = us.engine.key_packages().unwrap();
+        assert!(all.iter().any(|k| k.expires_at > now + 14 * 86_400 - 1), "day {day}");
+        assert!(all.len() <= 3, "day {day}: {}", all.len());
+        us.clock.advance_millis(DAY);
+    }
+    assert!((5..=8).contains(&made), "{made}");
+}
+
 #[test]
 fn a_clock_that_went_back_waits() {
     let mut us = member();

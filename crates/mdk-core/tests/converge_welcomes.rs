@@ -260,7 +260,7 @@ fn a_welcome_that_waits_leads_out_of_a_copy_that_was_given_up() {
     speak(&mut alice, &mut bob, &group);
 }
 
-// rule: B4-18
+// shows: B4-18
 /// Bob removes carol and takes her in again, while she and alice follow a commit of alice's that beats the removal by
 /// itself. She cannot see beyond the removal but for the Welcome, which may come before it or after it, or after a commit
 /// more: it leads her to where the others go, and what was said before the fork she can still read.
@@ -329,7 +329,7 @@ fn a_welcome_leads_on_from_a_removal_that_was_not_followed() {
     }
 }
 
-// rule: B4-18
+// shows: B4-18
 /// As above, but carol has asked to leave, which is what the removal does: the invitation after it is a question to her.
 #[test]
 fn who_asked_to_leave_is_asked_again_by_a_welcome_beyond_the_removal() {

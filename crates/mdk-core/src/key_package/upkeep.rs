@@ -40,6 +40,8 @@ impl Ctx<'_, '_> {
         }
         let now = self.now();
         let rows = self.tx.key_packages()?;
+        // Slots that get a successor now.
+        let mut served: Vec<&str> = Vec::new();
         // One without relays was never to be found by anybody.
         for row in rows.iter().filter(|r| r.replaced_at.is_none() && !r.relays.is_empty()) {
             let mut plan = self.plan(row)?;
@@ -47,6 +49,9 @@ impl Ctx<'_, '_> {
                 // A Welcome names it, so it was published.
                 if row.used {
                     self.promote_key_package(&row.event_id)?;
+                } else if now >= plan.rotate_at {
+                    self.give_up_staged(row, plan)?;
+                    served.push(&row.slot);
                 } else if now >= plan.next_try {
                     let event = crate::ctx::stored_event(&row.event_json)?;
                     self.post(&Letter {
@@ -66,7 +71,7 @@ impl Ctx<'_, '_> {
             if !row.used && now < plan.rotate_at {
                 continue;
             }
-            let mut staged = false;
+            let mut staged = served.contains(&row.slot.as_str());
             for other in rows.iter().filter(|o| o.slot == row.slot && o.replaced_at.is_none()) {
                 staged |= self.plan(other)?.staged;
             }
@@ -77,12 +82,25 @@ impl Ctx<'_, '_> {
         Ok(())
     }
 
+    // rule: A4-7 a successor that nobody confirmed has a successor in time, or the account could not be invited any more
+    fn give_up_staged(&mut self, row: &KeyPackageRow, mut plan: Plan) -> Result<()> {
+        if self.stage_successor(row)? {
+            plan.staged = false;
+            self.keep_plan(&row.reference, Some(&plan))?;
+            // It may be on a relay all the same: its private part stays for a while.
+            let replaced_at = Some(self.now());
+            self.tx.put_key_package(&KeyPackageRow { replaced_at, ..row.clone() })?;
+        }
+        Ok(())
+    }
+
     // rule: A4-5 the old one stays until a relay has the new one
-    fn stage_successor(&mut self, old: &KeyPackageRow) -> Result<()> {
+    /// False when none can be made now.
+    fn stage_successor(&mut self, old: &KeyPackageRow) -> Result<bool> {
         let row = match self.make_key_package(&old.relays, old.slot.clone()) {
             Ok(row) => row,
             // rule: A4-6 a clock that is behind must not date events ahead: later
-            Err(Error::NotAllowed(_)) => return Ok(()),
+            Err(Error::NotAllowed(_)) => return Ok(false),
             Err(error) => return Err(error),
         };
         let mut plan = self.plan(&row)?;
@@ -91,7 +109,7 @@ impl Ctx<'_, '_> {
         plan.next_try = self.now().saturating_add(wait(0));
         self.keep_plan(&row.reference, Some(&plan))?;
         self.reply.push(crate::ctx::stored_event(&row.event_json)?);
-        Ok(())
+        Ok(true)
     }
 
     /// A relay has the event: what it replaces is replaced now. Nothing happens for any other event.

@@ -3,8 +3,11 @@
 
 use std::sync::Arc;
 
-use mdk_core::{Config, Engine, Error, GroupUpdate, ManualClock, NewGroup, NewMessage, Outgoing};
-use mdk_wire::{GroupId, Keys, kind};
+use mdk_core::{
+    Config, Engine, Error, GroupUpdate, ManualClock, NewGroup, NewMessage, Outgoing, Verdict,
+};
+use mdk_store::{DatabaseKey, OpenOptions};
+use mdk_wire::{Event, GroupId, Keys, Secret, kind};
 
 use crate::kit::{Member, RELAY, received};
 
@@ -169,4 +172,49 @@ fn relays_named_twice_count_once() {
     let relays = again(65);
     refused(alice.engine.enqueue(&event, &relays), ("relays", Some(64), Some(65)));
     alice.engine.enqueue(&event, &again(64)).unwrap();
+}
+
+/// A group is used with the limits of today's configuration, not with those that it was joined with.
+#[test]
+fn a_group_takes_up_the_limits_of_today() {
+    let folder = tempfile::tempdir().unwrap();
+    let (keys, clock) = (Keys::generate(), ManualClock::at(crate::kit::now()));
+    let open = |config: Config| Member {
+        name: "bob",
+        engine: Engine::open(
+            &folder.path().join("bob.db"),
+            keys.clone(),
+            &DatabaseKey::Raw(Secret::new([7; 32])),
+            &OpenOptions::default(),
+            config,
+            Arc::new(clock.clone()),
+        )
+        .unwrap(),
+        clock: clock.clone(),
+    };
+    let mut narrow = crate::kit::at_once();
+    (narrow.max_past_epochs, narrow.out_of_order_tolerance) = (1, 1);
+    let (mut alice, mut bob) = (Member::new("alice"), open(narrow.clone()));
+    let group = alice.founds("g", &mut [&mut bob]);
+    bob.engine.close().unwrap();
+    let mut bob = open(crate::kit::at_once());
+    // A read does not take them up; the write after it does.
+    bob.engine.export_secret(&group, "label", b"", 32).unwrap();
+    let said: Vec<Event> = (0..6).map(|n| alice.says(&group, &n.to_string())).collect();
+    bob.applies(&said[5]);
+    bob.applies(&said[0]);
+    for _ in 0..4 {
+        let pending = alice.engine.self_update(&group).unwrap();
+        bob.applies(pending.event.as_ref().unwrap());
+        alice.confirms(&pending);
+        bob.clock.advance_millis(1_000);
+        bob.engine.tick().unwrap();
+    }
+    bob.applies(&said[1]);
+    bob.engine.close().unwrap();
+    // And back again: what was skipped meanwhile goes with the states that are not retained any more.
+    let mut bob = open(narrow);
+    let now: Vec<Event> = (0..6).map(|n| alice.says(&group, &n.to_string())).collect();
+    bob.applies(&now[5]);
+    assert!(matches!(bob.takes(&now[0]).verdict, Verdict::Rejected(r) if r.rule == "D2-8"));
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use mdk_core::{
-    Config, Engine, Error, EventBody, GroupUpdate, ManualClock, NewGroup, NewMessage, Outgoing,
-    Verdict,
+    Config, Engine, EngineEvent, Error, EventBody, GroupUpdate, ManualClock, NewGroup, NewMessage,
+    Outgoing, Verdict,
 };
 use mdk_wire::v2::component_id as id;
 use mdk_wire::{EventId, GroupId, Keys, UnsignedEvent, kind};
@@ -264,6 +264,102 @@ fn edits_deletes_and_reactions() {
     assert!(matches!(bob.engine.react(&group, &unknown, "+"), Err(Error::MessageNotFound)));
 }
 
+/// What takes an edit back says how its message reads now; what deletes a deletion changes nothing.
+#[test]
+fn a_deleted_edit_gives_way_to_what_was_before() {
+    let (mut alice, mut bob, group) = pair();
+    let said = say(&mut alice, &group, "v0");
+    let id = said.message.id;
+    bob.applies(&said.event);
+    let edits = ["v1", "v2"].map(|text| alice.engine.edit(&group, &id, text).unwrap());
+    edits.iter().for_each(|edit| drop(bob.applies(&edit.event)));
+    let mut takes_back = |edit: &Outgoing, text: &str, told: bool| {
+        let delete = alice.engine.delete(&group, &edit.message.id).unwrap();
+        let outcome = bob.applies(&delete.event);
+        let now: Vec<_> = outcome
+            .events
+            .iter()
+            .map(|event| match &event.body {
+                EventBody::MessageEdited { message } => (message.id, message.text.clone()),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(now, if told { vec![(id, text.to_owned())] } else { Vec::new() });
+        for member in [&mut alice, &mut bob] {
+            let message = member.engine.message(&group, &id).unwrap();
+            assert_eq!((&message.text[..], message.edited), (text, text != "v0"));
+        }
+        delete
+    };
+    // One that is not shown.
+    takes_back(&edits[0], "v2", false);
+    let delete = takes_back(&edits[1], "v0", true);
+    takes_back(&delete, "v0", false);
+    let delete = alice.engine.delete(&group, &id).unwrap();
+    let outcome = bob.applies(&delete.event);
+    assert!(matches!(
+        outcome.events[..],
+        [EngineEvent { body: EventBody::MessageDeleted { .. }, .. }]
+    ));
+}
+
+/// A deleted message leaves the history with the others of its time, whatever was told in which order.
+// shows: 2.9-3
+#[test]
+fn what_is_left_of_a_deleted_message_expires() {
+    for late in [false, true] {
+        let (mut alice, mut bob, group) = pair();
+        let update = GroupUpdate { retention: Some(60), ..GroupUpdate::default() };
+        let timed = alice.engine.update_group(&group, update).unwrap();
+        bob.applies(timed.event.as_ref().unwrap());
+        alice.confirms(&timed);
+        let said = say(&mut alice, &group, "hush");
+        let edit = alice.engine.edit(&group, &said.message.id, "hush!").unwrap();
+        let delete = alice.engine.delete(&group, &said.message.id).unwrap();
+        bob.applies(&said.event);
+        bob.applies(&edit.event);
+        if late {
+            bob.clock.advance_millis(61_000);
+            bob.takes(&delete.event);
+        } else {
+            bob.applies(&delete.event);
+            assert!(bob.engine.message(&group, &said.message.id).unwrap().deleted);
+            bob.clock.advance_millis(61_000);
+        }
+        alice.clock.advance_millis(61_000);
+        for member in [&mut alice, &mut bob] {
+            member.engine.tick().unwrap();
+            let left = member.engine.message(&group, &said.message.id);
+            assert!(matches!(left, Err(Error::MessageNotFound)), "{late} {}", member.name);
+            assert!(member.engine.messages(&group, 10, None, None).unwrap().is_empty());
+            assert!(member.info(&group).last_message.is_none());
+        }
+    }
+}
+
+/// Whoever says what is answered says it once.
+#[test]
+fn an_answer_names_one_message() {
+    let (mut alice, mut bob, group) = pair();
+    let (one, other) = (say(&mut alice, &group, "one"), say(&mut alice, &group, "other"));
+    let answer = |name: &str| NewMessage {
+        text: "yes".into(),
+        kind: kind::CHAT,
+        reply_to: Some(one.message.id),
+        tags: vec![vec![name.to_owned(), other.message.id.to_hex()]],
+        ..NewMessage::default()
+    };
+    invalid(alice.engine.create_message(&group, answer("q")), "tags");
+    invalid(alice.engine.create_message(&group, answer("e")), "tags");
+    let sent = alice.engine.create_message(&group, answer("p")).unwrap();
+    assert_eq!(sent.message.reply_to, Some(one.message.id));
+    bob.applies(&sent.event);
+    assert_eq!(
+        bob.engine.message(&group, &sent.message.id).unwrap().reply_to,
+        Some(one.message.id)
+    );
+}
+
 #[test]
 fn a_delete_before_its_message() {
     let (mut alice, mut bob, group) = pair();
@@ -380,10 +476,12 @@ fn odd_payloads() {
     }
     w.us.engine.search("\0", None, 9).unwrap();
     w.us.engine.events(0, 1_000).unwrap();
+    let target = EventId::from_hex(&target).unwrap();
+    let stored = w.us.engine.message(&group, &target).unwrap();
+    assert!(stored.deleted && stored.text.is_empty());
     w.us.clock.advance_millis(u64::from(u32::MAX));
     w.us.engine.tick().unwrap();
-    let stored = w.us.engine.message(&group, &EventId::from_hex(&target).unwrap()).unwrap();
-    assert!(stored.deleted && stored.text.is_empty());
+    assert!(matches!(w.us.engine.message(&group, &target), Err(Error::MessageNotFound)));
     w.still_follows(Who::Max);
 }
 

@@ -168,7 +168,7 @@ fn a_copy_on_each_branch() {
 }
 
 /// Message, edits and deletion in every order: nothing of the text is left, in the file neither.
-// rule: 2.4-15
+// shows: 2.4-15
 #[test]
 fn the_last_edit_counts_whatever_comes_first() {
     let place = folder();
@@ -197,7 +197,7 @@ fn the_last_edit_counts_whatever_comes_first() {
     }
 }
 
-// rule: 2.4-14
+// shows: 2.4-14
 #[test]
 fn a_deletion_takes_the_edits_with_it_in_every_order() {
     const SECRET: [&str; 3] = ["first secret", "second secret", "third secret"];
