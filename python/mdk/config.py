@@ -19,8 +19,8 @@ class Config:
     """Epochs whose states and message keys are retained: 1 to 5. The protocol names 5 (Marmot v2, 2.8). What was sent
     earlier can no longer be opened."""
     out_of_order_tolerance: int = 100
-    """A message has to be less than so many generations behind the newest of its sender: 0 to 10,000. One farther behind
-    is Rejected (stale_epoch)."""
+    """A message has to be less than so many generations behind the newest of its sender: 0 to 10,000. One farther
+    behind is Rejected (stale_epoch)."""
     maximum_forward_distance: int = 1000
     """How many messages of a sender may be missing before one that is read: 1 to 100,000. One farther ahead is
     Deferred."""

@@ -15,8 +15,8 @@ class Outcome:
     """Base of the four outcomes. Use `match`."""
 
     events: tuple[Event, ...]
-    """What became true by this event, and by events that had waited for it or that a call since the last outcome set free.
-    What such a call, accept() or confirm(), changes itself is its result, and in `Mdk.events()`."""
+    """What became true by this event, and by events that had waited for it or that a call since the last outcome set
+    free. What such a call, accept() or confirm(), changes itself is its result, and in `Mdk.events()`."""
     reply: tuple[SignedEvent, ...]
     """Events for the caller to publish, e.g. the commit that answers a leave proposal."""
 
