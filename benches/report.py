@@ -139,8 +139,13 @@ def show(result: dict[str, Any], found: list[Verdict]) -> None:
         )
         print("  ".join(cells))
     history = result["history"]
+    # So many go into the log's file before the database's has to grow.
+    grown = history["database_bytes_per_1000_messages"]
+    size = (
+        f"{grown / 1024:.0f} KiB per 1,000 messages" if grown > 0 else "too few to tell its growth"
+    )
     print(
-        f"\nDatabase: {history['database_bytes_per_1000_messages'] / 1024:.0f} KiB per 1,000 messages. After "
+        f"\nDatabase: {size}. After "
         f"{history['messages']} more messages: "
         f"send {history['send_ms_before']:.3f} -> {history['send_ms_after']:.3f} ms, "
         f"receive {history['receive_ms_before']:.3f} -> {history['receive_ms_after']:.3f} ms."
