@@ -201,3 +201,6 @@ fn require(conn: &Connection, setting: &'static str, value: &str) -> Result<(), 
         _ => Err(OpenError::SettingRefused { setting }),
     }
 }
+
+#[cfg(test)]
+mod tests;
