@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from mdk import Keys, errors
+from mdk.cli import hints
 
 NCRYPTSEC = (
     "ncryptsec1qgg9947rlpvqu76pj5ecreduf9jxhselq2nae2kghhvd5g7dgjtcxfqtd67p9m0w57lspw8gsq6yphnm8623nsl8xn9j4jdzz84zm3frztj"
@@ -39,4 +40,7 @@ def test_an_encrypted_key_needs_a_call_that_takes_a_password(tmp_path: Path) -> 
         Keys.from_file(path)
     assert caught.value.hint is not None
     assert "Keys.parse(text, password)" in caught.value.hint
+    assert hints.told(caught.value, "init")[1] == (
+        "Decrypt it first: an nsec or 64 hex digits are taken here."
+    ), "at a shell there is no such call"
     assert Keys.parse(path.read_text(), "nostr").reveal_nsec().startswith("nsec1")

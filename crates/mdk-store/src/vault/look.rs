@@ -114,14 +114,15 @@ impl Source {
 
 impl Drop for Source {
     fn drop(&mut self) {
-        if self.guard.take().is_some() && self.log_file.is_none() {
-            // SQLite makes an empty log for its lock.
+        if self.guard.borrow().is_some() && self.log_file.is_none() {
+            // SQLite makes an empty log for its lock. Under that lock, or it could be somebody else's.
             let log = files::with_suffix(self.place.name(), "-wal");
             let found = self.place.inspect(&log, FileRole::Database);
             if matches!(found, Ok(Some(found)) if found.size == 0) {
                 self.place.remove(&log);
             }
         }
+        self.guard.take();
         if let Some(lock) = self.lock.take() {
             lock.undo(&self.place);
         }

@@ -23,15 +23,19 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub(super) fn settle_plain(source: &Source) -> Result<Connection, VaultError> {
     let conn = writable(&source.place)?;
     alone(&conn)?;
-    check_plain(&conn)?;
+    let moved = move_log(&conn);
+    // Also when that failed: the source removes the empty log that the lock may have made.
+    hold(source, conn);
+    moved?;
+    readable(&source.place, false)
+}
+
+fn move_log(conn: &Connection) -> Result<(), VaultError> {
+    check_plain(conn)?;
     let busy = conn
         .query_row("PRAGMA wal_checkpoint(FULL)", [], |row| row.get::<_, i64>(0))
         .map_err(StoreError::from)?;
-    if busy != 0 {
-        return Err(StoreError::Busy.into());
-    }
-    hold(source, conn);
-    readable(&source.place, false)
+    if busy != 0 { Err(StoreError::Busy.into()) } else { Ok(()) }
 }
 
 /// Takes SQLite's exclusive lock on the file and keeps it until the connection is closed. A reader that is just there gets
