@@ -21,13 +21,28 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Moves the log of a plain database into its file, and opens it for reading. The log stays, to be wiped. As long as the
 /// source lives, no other program can read or write the file through SQLite: the owner lock is ours alone.
 pub(super) fn settle_plain(source: &Source) -> Result<Connection, VaultError> {
-    let conn = writable(&source.place)?;
-    alone(&conn)?;
-    let moved = move_log(&conn);
-    // Also when that failed: the source removes the empty log that the lock may have made.
-    hold(source, conn);
-    moved?;
+    guard(source, writable(&source.place)?, move_log)?;
     readable(&source.place, false)
+}
+
+/// Locks the file, for as long as the source lives, and does something under the lock.
+fn guard(
+    source: &Source,
+    conn: Connection,
+    work: impl FnOnce(&Connection) -> Result<(), VaultError>,
+) -> Result<(), VaultError> {
+    let locked = alone(&conn);
+    // Damage is seen when the file is locked already.
+    if !matches!(locked, Ok(()) | Err(VaultError::Damaged)) {
+        return locked;
+    }
+    let done = locked.and_then(|()| work(&conn));
+    // Not on Windows, where SQLite's open files cannot be removed. Also when it failed: SQLite makes an empty log for
+    // its lock, which the source removes.
+    if cfg!(unix) {
+        source.guard_with(conn);
+    }
+    done
 }
 
 fn move_log(conn: &Connection) -> Result<(), VaultError> {
@@ -51,13 +66,6 @@ fn alone(conn: &Connection) -> Result<(), VaultError> {
     )
 }
 
-/// Keeps the lock until the source is dropped. Not on Windows, where SQLite's open files cannot be removed.
-fn hold(source: &Source, conn: Connection) {
-    if cfg!(unix) {
-        source.guard_with(conn);
-    }
-}
-
 /// Opens a plain database for reading, with its log, and leaves it as it is.
 pub(super) fn read_plain(source: &Source) -> Result<Connection, VaultError> {
     let place = &source.place;
@@ -68,10 +76,7 @@ pub(super) fn read_plain(source: &Source) -> Result<Connection, VaultError> {
     // With a log the connection that reads takes the lock.
     if !source.has_log() {
         match writable(place) {
-            Ok(conn) => {
-                alone(&conn)?;
-                hold(source, conn);
-            }
+            Ok(conn) => guard(source, conn, |_| Ok(()))?,
             // What cannot be written to needs no lock, and cannot be locked.
             Err(VaultError::Open(OpenError::Store(StoreError::ReadOnly))) => {}
             Err(error) => return Err(error),
