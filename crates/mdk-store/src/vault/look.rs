@@ -35,7 +35,7 @@ impl Source {
     pub(crate) fn take(path: &Path) -> Result<Self, VaultError> {
         let mut source = Self::take_to_read(path)?;
         if source.has_log() && !source.is_plain()? && source.place.is_read_only() {
-            let copy = Scratch::of(&source.place)?;
+            let copy = Scratch::with_record(&source.place)?;
             source.place = copy.place.twin();
             source.copy = Some(copy);
             source.refresh()?;

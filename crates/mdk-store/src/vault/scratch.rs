@@ -4,7 +4,11 @@
 //! file system that is read-only, which is what a failing disk becomes. The copy is as encrypted as the original, private,
 //! in the system's temporary directory, and removed when it is no longer needed.
 
-use std::{ffi::OsString, io, path::Path};
+use std::{
+    ffi::{OsStr, OsString},
+    io,
+    path::Path,
+};
 
 use mdk_wire::{Secret, SecretVec};
 
@@ -12,11 +16,8 @@ use super::{BackupReport, Progress, VaultError, look::Source, pages};
 use crate::{
     DatabaseKey, FileRole, OpenError, OpenOptions, Store,
     files::{self, Place},
-    key_source,
+    key_source, side_record,
 };
-
-/// What makes up a database, and what its key is found with.
-const FAMILY: [&str; 5] = ["", "-wal", ".keyinfo", ".key", ".key.new"];
 
 /// The copy; dropping it removes it.
 pub(super) struct Scratch {
@@ -26,19 +27,40 @@ pub(super) struct Scratch {
 }
 
 impl Scratch {
-    /// Copies the database that `from` belongs to.
+    /// Copies the database and its log. No key, and not the record that says where it is: who opens the copy must not
+    /// tidy up after a re-key of the original.
     pub(super) fn of(from: &Place) -> Result<Self, VaultError> {
+        let own = |suffix: &str| files::with_suffix(from.name(), suffix);
+        Self::with(from, vec![own(""), own("-wal")])
+    }
+
+    /// Copies also what a key is found with that is asked for beside the copy: the record, and the key of a passphrase,
+    /// which nothing but the passphrase opens. For looking only.
+    pub(super) fn with_record(from: &Place) -> Result<Self, VaultError> {
+        let own = |suffix: &str| files::with_suffix(from.name(), suffix);
+        let mut names = vec![own(""), own("-wal"), side_record::name(from)];
+        let record = side_record::read(from)?.filter(|record| record.pending.is_none());
+        if record.is_some_and(|record| record.key.source == "passphrase") {
+            let entries = std::fs::read_dir(from.path(OsStr::new("")));
+            let entries = entries.map_err(|e| pages::io("listing", &e))?;
+            let keys = entries.filter_map(|entry| Some(entry.ok()?.file_name()));
+            names.extend(keys.filter(|name| key_source::is_of_key(&own(".key"), name)));
+        }
+        Self::with(from, names)
+    }
+
+    fn with(from: &Place, names: Vec<OsString>) -> Result<Self, VaultError> {
         let mut random = [0u8; 8];
         getrandom::fill(&mut random)
             .map_err(|_| pages::io("making", &io::ErrorKind::Other.into()))?;
         let dir = std::env::temp_dir().join(format!("mdk-{}", hex::encode(random)));
         let place = Place::of(&dir.join(from.name()), FileRole::Database)?;
-        let own = |suffix: &str| files::with_suffix(from.name(), suffix);
-        let names = FAMILY.iter().chain(&["-shm", "-journal", ".lock", ".keyinfo.tmp"]);
-        let copy = Self { place, names: names.map(|suffix| own(suffix)).collect() };
+        let made = ["-shm", "-journal", ".lock", ".keyinfo", ".keyinfo.tmp"];
+        let made = made.iter().map(|suffix| files::with_suffix(from.name(), suffix));
+        let copy = Self { place, names: names.iter().cloned().chain(made).collect() };
         let mut found = Vec::new();
         let mut needed = 0;
-        for name in FAMILY.map(own) {
+        for name in names {
             if let Some(file) = from.inspect(&name, FileRole::Database)? {
                 needed += file.size;
                 found.push((name, file.file));
