@@ -33,6 +33,8 @@ CALLS = {"self_update": 2, "create": 2, "join": 2}
 FLOOR_MULTIPLE = 1.5
 # Medians of the same group before and after 10,000 messages; growth would be a multiple, not a tenth.
 HISTORY_MULTIPLE = 1.1
+REKEY_BYTES_PER_SECOND = 100_000_000
+REKEY_MULTIPLE = 1.2
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,17 @@ def verdicts(rows: list[dict[str, Any]], history: dict[str, Any]) -> list[Verdic
     return found
 
 
+def rekey_verdict(found: dict[str, Any]) -> Verdict:
+    """Whether a whole database is encrypted anew as fast as it should be; fast enough in one of two ways will do."""
+    speed = found["bytes"] / found["rekey_s"]
+    ratio = found["rekey_s"] / found["floor_s"]
+    name = (
+        f"rekey: {REKEY_BYTES_PER_SECOND / 1e6:g} MB/s or more (now {speed / 1e6:.0f}), or within "
+        f"{REKEY_MULTIPLE:g} times a plain copy with AES and HMAC"
+    )
+    return Verdict(name, ratio, speed >= REKEY_BYTES_PER_SECOND or ratio <= REKEY_MULTIPLE)
+
+
 def better(
     first: list[dict[str, Any]], second: list[dict[str, Any]], keys: set[tuple[str, int]]
 ) -> list[dict[str, Any]]:
@@ -95,6 +108,17 @@ def better(
 
 def number(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}" if value < 10 else f"{value:.1f}"
+
+
+def rekeyed_line(found: dict[str, Any]) -> str:
+    """How fast a whole database was encrypted anew."""
+    each = {"rekey": found["rekey_s"], "copy to another key": found["copy_s"]}
+    figures = ", ".join(
+        f"{name} {found['bytes'] / 1e6 / seconds:.0f} MB/s ({seconds / found['floor_s']:.2f} times a plain copy "
+        "with AES and HMAC)"
+        for name, seconds in each.items()
+    )
+    return f"A database of {found['bytes'] / 1e6:.0f} MB: {figures}."
 
 
 def show(result: dict[str, Any], found: list[Verdict]) -> None:
@@ -150,6 +174,8 @@ def show(result: dict[str, Any], found: list[Verdict]) -> None:
         f"send {history['send_ms_before']:.3f} -> {history['send_ms_after']:.3f} ms, "
         f"receive {history['receive_ms_before']:.3f} -> {history['receive_ms_after']:.3f} ms."
     )
+    if rekeyed := result.get("rekey"):
+        print(rekeyed_line(rekeyed))
     for side, sizes in result["bytes"].items():
         print(
             f"Bytes of events, {side}: "

@@ -25,6 +25,7 @@ from typing import Any
 
 import fsyncs
 import machine
+import rekey
 import report
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -131,13 +132,17 @@ def measure(
                 measured.take(worker.name, members, worker.ask(scenario, **arguments))
 
 
-def floor(quick: bool) -> dict[Key, dict[str, float]]:
-    build = ["cargo", "build", "--release", "--locked", "--quiet", "-p", "mdk-floor"]
-    subprocess.run(build, cwd=ROOT, check=True)
+def built() -> Path:
     raw = subprocess.check_output(
         ["cargo", "metadata", "--no-deps", "--format-version=1"], cwd=ROOT, text=True
     )
-    program = Path(json.loads(raw)["target_directory"]) / "release/mdk-floor"
+    return Path(json.loads(raw)["target_directory"]) / "release"
+
+
+def floor(quick: bool) -> dict[Key, dict[str, float]]:
+    build = ["cargo", "build", "--release", "--locked", "--quiet", "-p", "mdk-floor"]
+    subprocess.run(build, cwd=ROOT, check=True)
+    program = built() / "mdk-floor"
     found = json.loads(
         subprocess.check_output([str(program), *(["--quick"] if quick else [])], text=True)
     )
@@ -226,6 +231,13 @@ def main() -> int:
             floors[key] = min(floors[key], again, key=lambda row: row["ms"])
         counts = fsyncs.count(ROOT, folder, plan.traced)
         table = rows(measured, floors, counts)
+        speed_program = built() / "examples/rekey_speed"
+        speeds = rekey.measure(ROOT, folder, speed_program, quick=options.quick)
+        for _ in range(2 if options.check else 0):
+            if report.rekey_verdict(speeds).holds:
+                break
+            again = rekey.measure(ROOT, folder, speed_program, quick=options.quick)
+            speeds = min(speeds, again, key=lambda found: found["rekey_s"] / found["floor_s"])
         verdicts = report.verdicts(table, history)
         for _ in range(2 if options.check and peer else 0):
             missed = {v.key for v in verdicts if not v.holds and v.key}
@@ -241,6 +253,7 @@ def main() -> int:
             worker.close()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+    verdicts.append(report.rekey_verdict(speeds))
     result = {
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "quick": options.quick,
@@ -248,6 +261,7 @@ def main() -> int:
         "rows": table,
         "bytes": measured.bytes,
         "history": history,
+        "rekey": speeds,
         "targets": [v.as_json() for v in verdicts],
     }
     RESULTS.parent.mkdir(parents=True, exist_ok=True)

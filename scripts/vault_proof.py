@@ -11,6 +11,7 @@ because a test has come, gone, or says something else.
 from __future__ import annotations
 
 import ast
+import os
 import re
 import sys
 import tomllib
@@ -203,7 +204,7 @@ def line(name: str, row: Row, results: dict[tuple[str, str], str]) -> str:
     by = [f"`{t}` ({path}, {results.get((t, path), UNKNOWN)})" for t, path in sorted(row.tests)]
     for test in row.rust:
         file, _, function = test.partition("::")
-        by.append(f"`{function}` (crates/mdk-store/tests/{file})")
+        by.append(f"`{function}` ({os.path.normpath(f'crates/mdk-store/tests/{file}')})")
     if row.also:
         by.append(row.also)
     result = judge(row, results)

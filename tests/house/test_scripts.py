@@ -137,6 +137,18 @@ def test_each_target_can_be_missed(changes: dict[str, Any], history: dict[str, A
     assert not all(v.holds for v in report.verdicts([row(**changes)], {**HISTORY, **history}))
 
 
+@pytest.mark.parametrize(
+    ("rekey", "floor", "holds"),
+    [(0.9, 0.5, True), (2.0, 1.7, True), (2.0, 1.6, False)],
+)
+def test_a_rekey_is_fast_by_itself_or_beside_its_floor(
+    rekey: float, floor: float, holds: bool
+) -> None:
+    found = {"bytes": 100_000_000, "rekey_s": rekey, "floor_s": floor, "copy_s": 1.0}
+    assert report.rekey_verdict(found).holds is holds
+    assert "111 MB/s (1.80 times" in report.rekeyed_line({**found, "rekey_s": 0.9, "floor_s": 0.5})
+
+
 def test_a_second_run_only_replaces_what_was_asked_and_is_better() -> None:
     first, better, worse = [row()], [row(ours_ms=0.2)], [row(ours_ms=0.4)]
     assert report.better(first, better, {("send", 2)}) == better

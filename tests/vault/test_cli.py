@@ -373,14 +373,19 @@ def test_salvage(account: Account) -> None:
 
 # proves: K9
 def test_doctor(account: Account) -> None:
-    def timed() -> tuple[float, Done]:
+    def timed(*arguments: str | Path) -> tuple[float, Done]:
         before = time.monotonic()
-        done = mdk("doctor", account.path, "--key", account.key)
+        done = mdk(*arguments)
         return time.monotonic() - before, done
 
-    # A busy machine may hold up one of the calls; what waits for something holds up each.
-    took, done = min((timed() for _ in range(3)), key=lambda call: call[0])
-    assert took < 5
+    # A busy machine may hold up one of the calls; what waits for something holds up each. What the start of a program
+    # takes is no part of it.
+    def quickest(*arguments: str | Path) -> tuple[float, Done]:
+        return min((timed(*arguments) for _ in range(3)), key=lambda call: call[0])
+
+    started, _ = quickest("--version")
+    took, done = quickest("doctor", account.path, "--key", account.key)
+    assert took - started < 2
     assert done.code in {0, 1}, done.out
     for topic in ("database", "directory", "key", "lock"):
         assert re.search(rf"^\w+ +{topic} ", done.out, re.MULTILINE), done.out

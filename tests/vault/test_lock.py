@@ -34,6 +34,24 @@ sys.stdin.read()
 held.close()
 """
 
+# A child that outlives it.
+FORKS = """
+import os, sys, mdk
+keys = mdk.Keys.parse(sys.stdin.readline().strip())
+held = mdk.Mdk.open(sys.argv[1], keys=keys, key=mdk.DatabaseKey.raw(bytes(range(32))))
+ends, tells = os.pipe()
+child = os.fork()
+if child:
+    os.read(ends, 1)
+    print(child, flush=True)
+else:
+    try:
+        held.groups()
+    except mdk.errors.Forked:
+        os.write(tells, b"x")
+sys.stdin.read()
+"""
+
 # Opens when told to, says how it went, keeps what it got until the end.
 FIRST = """
 import sys, mdk
@@ -151,6 +169,26 @@ def test_r6_free_within_100_ms_after_kill_9(db: Path) -> None:
             took.append(begun - before)
             mdk.close()
     assert late(took) <= LATE, sorted(took)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="forks are of Unix")
+def test_r6_free_after_kill_9_though_a_forked_child_lives(db: Path) -> None:
+    # proves: R6
+    holder = start(FORKS, str(db))
+    try:
+        child = int(hear(holder))
+        # That the child has let go of it has not taken it from the parent.
+        with pytest.raises(errors.DatabaseBusy) as caught:
+            open_db(db)
+        assert caught.value.pid == holder.pid
+        holder.kill()
+        holder.wait()
+        os.kill(child, 0)
+        open_db(db).close()
+        os.kill(child, 0)
+    finally:
+        # The child ends with its input.
+        end(holder)
 
 
 def test_r6_free_after_a_clean_close(db: Path) -> None:

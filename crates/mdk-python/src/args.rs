@@ -1,7 +1,7 @@
 //! Arguments: Python objects as the engine's types, or `InvalidInput` with the field.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 use mdk_wire::limits::MAX_RELAY_URL_BYTES;
@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyDateTime, PyDelta, PyDeltaAccess, PyIterator, PyString};
 use zeroize::Zeroizing;
 
-use crate::errors::{Class, Detail, Raise};
+use crate::errors::{self, Class, Detail, Raise};
 use crate::public_key;
 use crate::signed_event::SignedEvent;
 use crate::text::Text;
@@ -193,8 +193,9 @@ pub(crate) fn environment(name: &str) -> Option<Zeroizing<String>> {
 
 /// The text of a file that only its owner can access.
 pub(crate) fn secret_file(path: &Path) -> Result<Zeroizing<String>, Raise> {
-    let failed = |error: std::io::Error| {
-        Raise::new(Class::StorageError, format!("reading the key file failed: {}", error.kind()))
+    let failed = |error: std::io::Error| match error.kind() {
+        ErrorKind::NotFound => Raise::new(Class::FileMissing, "the key file does not exist"),
+        kind => Raise::new(errors::class_of(kind), format!("reading the key file failed: {kind}")),
     };
     // Before opening, which would wait for the writer of a FIFO.
     if !path.metadata().map_err(failed)?.is_file() {
@@ -207,8 +208,11 @@ pub(crate) fn secret_file(path: &Path) -> Result<Zeroizing<String>, Raise> {
         let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o777;
         if mode & 0o077 != 0 {
             let message = format!("the key file has mode {mode:03o}; run `chmod 600` on it");
+            // That of the class speaks of the key of a database.
+            let hint = "Who has read it can act as this account from now on: then only a new identity helps.";
             return Err(Raise::new(Class::KeyFileTooWide, message)
-                .detail("mode", Detail::Number(mode.into())));
+                .detail("mode", Detail::Number(mode.into()))
+                .text("hint", hint));
         }
     }
     let mut text = Zeroizing::new(String::with_capacity(MAX_SECRET_FILE as usize + 1));

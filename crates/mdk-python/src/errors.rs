@@ -12,6 +12,8 @@ use mdk_wire::WireError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+pub(crate) use mapping::class_of;
+
 macro_rules! classes {
     ($($name:ident),* $(,)?) => {
         /// The exception classes that are raised from here, named as in `mdk.errors`.

@@ -3,6 +3,8 @@
 //!
 //! Neither waits for ever: a call may take minutes, or wait for the thread that forks, and what else is done before a fork
 //! may wait for a call. After `PATIENCE` it goes on, and the child is on its own.
+//!
+//! The child lets go of the databases that its parent has open, so that they are free when the parent ends.
 
 use std::cell::Cell;
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -125,6 +127,7 @@ fn after_in_parent() {
 #[pyfunction]
 fn after_in_child() {
     FORKS.set(false);
+    mdk_store::let_go_in_child();
     // Nothing is there yet: it is set in a child alone, and its own children set that of its own.
     let _ = Gate::here().child.set(Box::new(Gate::new(own())));
 }

@@ -56,9 +56,10 @@ impl Keys {
     /// The key pair in a text file, as `parse()` reads it; white space around it is ignored.
     ///
     /// Raises:
+    ///     FileMissing: there is no such file.
     ///     InsecureFile: others may read or write the file.
     ///     StorageError: it cannot be read.
-    ///     InvalidKey: it does not parse.
+    ///     InvalidKey: it does not parse, or is an ncryptsec: that needs `parse()` and its password.
     #[staticmethod]
     fn from_file(path: PathText) -> PyResult<Self> {
         Ok(parse("path", args::secret_file(&path.get()?)?.trim(), None)?)
@@ -88,8 +89,10 @@ impl Keys {
 
 fn parse(field: &'static str, text: &str, password: Option<&str>) -> Result<Keys, Raise> {
     let keys = if text.starts_with("ncryptsec1") {
-        let password =
-            password.ok_or_else(|| Raise::key(field, "an ncryptsec needs its password"))?;
+        let password = password.ok_or_else(|| {
+            Raise::key(field, "an ncryptsec needs its password")
+                .text("hint", "Read the text and give both: Keys.parse(text, password).")
+        })?;
         mdk_wire::Keys::decrypt(text, password)
     } else {
         mdk_wire::Keys::parse(text)

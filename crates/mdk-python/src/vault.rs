@@ -134,7 +134,7 @@ pub(crate) fn backup<'py>(
     let passphrase = passphrase.get("passphrase")?;
     let report = detached(py, "backup", progress, |t| {
         let key = database_key::or_recorded(key, &path)?;
-        opened(&path, &key, |store| t.with(|p| store.backup(&to, &passphrase, p)))
+        t.with(|p| mdk_store::backup(&path, &key, &to, &passphrase, p))
     })?;
     report.to_py(py)
 }

@@ -1,8 +1,8 @@
 //! How fast a database is encrypted anew, beside what cannot be avoided: a plain copy of the same bytes, and AES and
-//! HMAC over them, in the same run.
+//! HMAC over them, in the same run. `make bench` has a line of it.
 //!
 //! ```text
-//! cargo run --release -p mdk-store --example rekey_speed -- [MiB, default 256] [directory]
+//! cargo run --release -p mdk-store --example rekey_speed -- [MiB, default 256] [directory] [--json]
 //! ```
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -24,7 +24,8 @@ const MIB: f64 = 1_048_576.0;
 const ROUNDS: usize = 3;
 
 fn main() {
-    let mut args = std::env::args().skip(1);
+    let (flags, args): (Vec<_>, Vec<_>) = std::env::args().skip(1).partition(|a| a == "--json");
+    let mut args = args.into_iter();
     let size: usize = args.next().map_or(256, |n| n.parse().unwrap());
     let dir = args.next().map_or_else(tempfile::tempdir, tempfile::tempdir_in).unwrap();
     let path = dir.path().join("home").join("a.db");
@@ -66,6 +67,16 @@ fn main() {
     };
     let (copy, crypto) = (best(&copy), best(&crypto));
     let floor = copy.wall + crypto.wall;
+    if !flags.is_empty() {
+        let [floor, rekey, whole] = [floor, best(&rekey).wall, best(&whole).wall];
+        println!(
+            r#"{{"bytes": {bytes}, "floor_s": {:.6}, "rekey_s": {:.6}, "copy_s": {:.6}}}"#,
+            floor.as_secs_f64(),
+            rekey.as_secs_f64(),
+            whole.as_secs_f64()
+        );
+        return;
+    }
     println!("{:.1} MiB, best of {ROUNDS}", bytes as f64 / MIB);
     let line = |name: &str, time: Time| {
         let ratio = time.wall.as_secs_f64() / floor.as_secs_f64();

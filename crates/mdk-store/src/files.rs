@@ -20,6 +20,7 @@ use std::{ffi::OsStr, ffi::OsString, fs::File, io};
 
 pub(crate) use fs_kind::Verdict;
 pub(crate) use lock::OwnerLock;
+pub use lock::let_go_in_child;
 #[cfg(unix)]
 pub(crate) use unix::Place;
 #[cfg(windows)]

@@ -41,6 +41,7 @@ mod welcomes;
 
 pub use error::{FileRole, OpenError, StoreError};
 pub use events::*;
+pub use files::let_go_in_child;
 pub use groups::*;
 pub use held::*;
 pub use key::{DatabaseKey, KeyCallback, KeyringKey, KeyringStore};

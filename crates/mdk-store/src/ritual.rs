@@ -27,6 +27,7 @@ pub(crate) fn connect(
     let (log, index) = (files::with_suffix(name, "-wal"), files::with_suffix(name, "-shm"));
     let had_index = place.inspect(&index, FileRole::Database)?.is_some();
     let mut conn = Connection::open_with_flags_and_vfs(place.path(name), FLAGS, log_file::vfs()?)?;
+    require_writable(&conn)?;
     keep_log(&conn, true)?;
     let ready = ritual(&mut conn, Some(key), fresh).and_then(|()| {
         // SQLite was given a path: make sure that it has the files that were checked.
@@ -49,6 +50,15 @@ pub(crate) fn connect(
         }
     }
     Err(error)
+}
+
+/// Fails if SQLite could open the file for reading only, which it does without a word. To go on would make a log and its
+/// index with the file's own mode, and they would keep the database read-only when the file is no longer.
+pub(crate) fn require_writable(conn: &Connection) -> Result<(), OpenError> {
+    match conn.is_readonly("main")? {
+        true => Err(StoreError::ReadOnly.into()),
+        false => Ok(()),
+    }
 }
 
 /// Whether the write-ahead log is left alone when the connection is closed. Otherwise SQLite moves it into the file and
@@ -191,3 +201,6 @@ fn require(conn: &Connection, setting: &'static str, value: &str) -> Result<(), 
         _ => Err(OpenError::SettingRefused { setting }),
     }
 }
+
+#[cfg(test)]
+mod tests;

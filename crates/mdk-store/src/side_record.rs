@@ -22,7 +22,7 @@ use crate::{
 /// The version of the format.
 const FORMAT: u32 = 1;
 /// Ids of 512 bytes, escaped, twice; paths; all of it three times.
-const MAX_LEN: u64 = 128 * 1024;
+pub(crate) const MAX_LEN: u64 = 128 * 1024;
 
 /// What stands in the record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -227,11 +227,13 @@ pub(crate) fn read(place: &Place) -> Result<Option<Record>, OpenError> {
         .take(MAX_LEN + 1)
         .read_to_end(&mut text)
         .map_err(|e| files::io_error("reading", FileRole::KeyRecord, &e))?;
-    match serde_json::from_slice::<Record>(&text) {
-        Ok(mut record) if text.len() as u64 <= MAX_LEN && record.format == FORMAT => {
-            record.note_shared(place);
-            Ok(Some(record))
-        }
-        _ => Err(OpenError::KeyRecordMalformed),
-    }
+    let mut record = parse(&text).ok_or(OpenError::KeyRecordMalformed)?;
+    record.note_shared(place);
+    Ok(Some(record))
+}
+
+/// The record that is written so; `None` if it cannot be understood.
+pub(crate) fn parse(text: &[u8]) -> Option<Record> {
+    let record = serde_json::from_slice::<Record>(text).ok()?;
+    (text.len() as u64 <= MAX_LEN && record.format == FORMAT).then_some(record)
 }

@@ -155,6 +155,8 @@ def told(error: MdkError, command: str) -> tuple[str, str | None]:
         return message, next(why, HINTS[errors.NotMember])
     if type(error) is errors.InvalidInput and error.field == "relays":
         return message, "Name one: mdk init --relay wss://…"
+    if isinstance(error, errors.InvalidKey) and "ncryptsec" in message:
+        return message, "Decrypt it first: an nsec or 64 hex digits are taken here."
     # A hint of its own was written where it was raised; the commands write theirs in their own words.
     if error.hint is not None and error.hint != type(error).hint:
         return message, error.hint

@@ -13,7 +13,7 @@ from . import keys, output, qr, records, running, session
 from .accounts import Account, account_options
 from .exit_codes import ExitCode
 from .kinds import Relay
-from .options import json_option, patience_option
+from .options import PATH, json_option, patience_option
 
 
 def _identity(file: Path | None, fd: int | None, env: str | None) -> Keys | None:
@@ -51,7 +51,7 @@ def _identity(file: Path | None, fd: int | None, env: str | None) -> Keys | None
 @click.option("--name", help="A name that others see, published on your relays.")
 @click.option(
     "--identity-file",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Take the Nostr keys (nsec or hex) from a private file.",
 )
 @click.option(

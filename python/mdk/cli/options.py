@@ -10,7 +10,8 @@ import click
 from .keys import FORMS, KeyType
 
 Command = TypeVar("Command", bound=Callable[..., int])
-PATH: click.Path = click.Path(path_type=Path)
+# What may not be read is no mistake of the command line: the call says what to do about it.
+PATH: click.Path = click.Path(path_type=Path, readable=False)
 
 
 class Seconds(click.FloatRange):

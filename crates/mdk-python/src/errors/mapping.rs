@@ -193,7 +193,7 @@ fn passphrase(raise: Raise, length: usize, limit: usize) -> Raise {
 }
 
 /// What the operating system refused, by who must act.
-fn class_of(kind: ErrorKind) -> Class {
+pub(crate) fn class_of(kind: ErrorKind) -> Class {
     match kind {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Class::DiskFull,
         ErrorKind::ReadOnlyFilesystem => Class::ReadOnlyDatabase,

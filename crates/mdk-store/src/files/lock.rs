@@ -1,13 +1,15 @@
 //! One owner per database: an exclusive lock of the operating system on a sibling file. It dies with its holder.
 //!
 //! The lock belongs to the open file, so it also keeps out a second opener in the same process. A child that was forked
-//! while the database was open has the same open file: if the holder is killed, the lock lasts until such a child ends
-//! too, or starts another program.
+//! while the database was open has the same open file, and closes it at once: see [`let_go_in_child`]. For a child that
+//! does not call that, because it was forked behind Python's back, the lock lasts until it ends too, or starts another
+//! program.
 
 use std::{
     ffi::OsString,
     fs::{File, TryLockError},
     io::{Read, Seek, SeekFrom, Write},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::{Duration, Instant},
 };
 
@@ -20,9 +22,15 @@ const POLL: Duration = Duration::from_millis(5);
 /// How long a holder may take from getting the lock to having written its pid.
 const GRACE: Duration = Duration::from_millis(20);
 
+/// The locked file; `None` in a child that has let go of it.
+type Held = Arc<Mutex<Option<File>>>;
+
+/// All locks of this process.
+static ALL: Mutex<Vec<Weak<Mutex<Option<File>>>>> = Mutex::new(Vec::new());
+
 /// The lock, held until dropped.
 pub(crate) struct OwnerLock {
-    file: File,
+    file: Held,
     place: Place,
     name: OsString,
     created: bool,
@@ -40,9 +48,9 @@ impl OwnerLock {
                 // An opener that failed may have removed the file between our opening and locking it.
                 Ok(()) if !place.is_same(&name, &file) => {}
                 Ok(()) => {
-                    let lock =
-                        Self { file, place: place.twin(), name, created, pid: std::process::id() };
-                    return match write_pid(&lock.file) {
+                    let written = write_pid(&file);
+                    let lock = Self::of(file, place, name, created);
+                    return match written {
                         Ok(()) => Ok(lock),
                         Err(e) => {
                             lock.undo(place);
@@ -61,10 +69,30 @@ impl OwnerLock {
         }
     }
 
+    /// Takes the lock where no file can be made or written to, if there is a lock file at all. Without one nobody has
+    /// opened the database before, and nobody can now.
+    pub(crate) fn take_unwritable(place: &Place) -> Result<Option<Self>, OpenError> {
+        let name = super::with_suffix(place.name(), ".lock");
+        let Some(mut found) = place.inspect(&name, FileRole::Lock)? else { return Ok(None) };
+        match try_lock(&found.file) {
+            Ok(()) => Ok(Some(Self::of(found.file, place, name, false))),
+            Err(TryLockError::WouldBlock) => Err(OpenError::Busy { pid: holder(&mut found.file) }),
+            Err(TryLockError::Error(e)) => Err(io_error("locking", FileRole::Lock, &e)),
+        }
+    }
+
+    fn of(file: File, place: &Place, name: OsString, created: bool) -> Self {
+        let file = Arc::new(Mutex::new(Some(file)));
+        let mut all = guard(&ALL);
+        all.retain(|held| held.strong_count() > 0);
+        all.push(Arc::downgrade(&file));
+        Self { file, place: place.twin(), name, created, pid: std::process::id() }
+    }
+
     /// Whether the lock file is still the one that is locked. If it was removed or replaced, another opener may hold
     /// a lock of its own by now.
     pub(crate) fn is_intact(&self) -> bool {
-        self.place.is_same(&self.name, &self.file)
+        guard(&self.file).as_ref().is_some_and(|file| self.place.is_same(&self.name, file))
     }
 
     /// Removes the lock file if this opener created it: a failed open leaves no new file.
@@ -80,10 +108,28 @@ impl Drop for OwnerLock {
     fn drop(&mut self) {
         // Said aloud, because a forked child may have inherited the file and would keep the lock alive. That
         // child in turn must not release what its parent still holds.
-        if self.pid == std::process::id() {
+        if self.pid == std::process::id()
+            && let Some(file) = guard(&self.file).take()
+        {
             // The next holder must not be taken for this one until it has written its own pid.
-            let _ = self.file.set_len(0);
-            unlock(&self.file);
+            let _ = file.set_len(0);
+            unlock(&file);
+        }
+    }
+}
+
+fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Closes the locks that a child has inherited, which leaves them to its parent: they end with the parent then, whatever
+/// becomes of the child. To be called in a child that `fork` has made, before anything else of this crate.
+pub fn let_go_in_child() {
+    // A thread of the parent may have been in one of them: nobody is left here to wait for.
+    let Ok(all) = ALL.try_lock() else { return };
+    for held in all.iter().filter_map(Weak::upgrade) {
+        if let Ok(mut file) = held.try_lock() {
+            *file = None;
         }
     }
 }

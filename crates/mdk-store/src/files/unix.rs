@@ -29,7 +29,7 @@ use super::{
     fs_kind::{self, Verdict},
     io_error,
 };
-use crate::{FileRole, OpenError};
+use crate::{FileRole, OpenError, open::SIDE_CARS};
 
 /// A directory, held open, and the name of a file in it.
 pub(crate) struct Place {
@@ -141,7 +141,8 @@ impl Place {
         Ok(Some(Found { file, size, mode: permissions(&stat) }))
     }
 
-    /// Like `inspect`, and a wider mode than 0600 is narrowed.
+    /// Like `inspect`, and a wider mode than 0600 is narrowed. What SQLite keeps beside a database had the mode of the
+    /// database when it was made: if that could only be read then and can be written to now, so can they.
     pub(crate) fn inspect_and_narrow(
         &self,
         name: &OsStr,
@@ -149,12 +150,23 @@ impl Place {
     ) -> Result<Option<Found>, OpenError> {
         let found = self.inspect(name, role)?;
         if let Some(found) = &found
-            && found.mode & 0o177 != 0
+            && (found.mode & 0o177 != 0
+                || found.mode & 0o200 == 0 && self.is_beside_a_writable_one(name))
         {
             rustix::fs::fchmod(&found.file, Mode::from_raw_mode(0o600))
                 .map_err(|e| io_error("narrowing the mode of", role, &e.into()))?;
         }
         Ok(found)
+    }
+
+    fn is_beside_a_writable_one(&self, name: &OsStr) -> bool {
+        let own = |suffix: &&str| name.as_bytes().strip_suffix(suffix.as_bytes());
+        SIDE_CARS.iter().find_map(own).is_some_and(|database| {
+            let database = OsStr::from_bytes(database);
+            rustix::fs::statat(&self.dir, database, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| {
+                check(&stat, FileRole::Database).is_ok() && permissions(&stat) & 0o200 != 0
+            })
+        })
     }
 
     /// Creates a file with mode 0600 that must not exist yet.
@@ -273,6 +285,13 @@ impl Place {
         }
         #[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
         Ok(Verdict::Good)
+    }
+
+    /// Whether nobody can write here, because the file system was mounted, or by a failing disk was remounted, for reading
+    /// only.
+    pub(crate) fn is_read_only(&self) -> bool {
+        rustix::fs::fstatvfs(&*self.dir)
+            .is_ok_and(|stat| stat.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
     }
 
     /// Whether `name` still is the file that `file` is.

@@ -247,6 +247,12 @@ impl Place {
         Ok(())
     }
 
+    /// Whether nobody can write here. Not asked for on Windows: there a lock file has to be made.
+    #[allow(clippy::unused_self)]
+    pub(crate) fn is_read_only(&self) -> bool {
+        false
+    }
+
     /// Whether `name` still is the file that `file` is.
     pub(crate) fn is_same(&self, name: &OsStr, file: &File) -> bool {
         let here = self

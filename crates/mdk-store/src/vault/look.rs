@@ -1,6 +1,6 @@
 //! Looking at a database file that nobody has open, without changing it.
 
-use std::{ffi::OsStr, fs::File, path::Path};
+use std::{cell::RefCell, ffi::OsStr, fs::File, path::Path};
 
 use mdk_wire::Secret;
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
@@ -8,6 +8,7 @@ use rusqlite::{Connection, OpenFlags, config::DbConfig};
 use super::{
     Progress, VaultError,
     pages::{self, MAGIC, PageKey, SALT},
+    scratch::Scratch,
 };
 use crate::{
     FileRole, OpenError, StoreError, cipher,
@@ -21,12 +22,29 @@ pub(crate) struct Source {
     pub(crate) file: File,
     pub(crate) size: u64,
     pub(crate) log_file: Option<File>,
+    /// Keeps the programs out that know nothing of the owner lock.
+    guard: RefCell<Option<Connection>>,
+    /// Where `place` is, if it is a copy.
+    copy: Option<Scratch>,
     lock: Option<OwnerLock>,
 }
 
 impl Source {
-    /// Takes the lock of the database at `path` and opens its files for reading.
+    /// Takes the lock of the database at `path` and opens its files for reading. If there is a log and nothing can be
+    /// written beside it, the files are copies.
     pub(crate) fn take(path: &Path) -> Result<Self, VaultError> {
+        let mut source = Self::take_to_read(path)?;
+        if source.has_log() && !source.is_plain()? && source.place.is_read_only() {
+            let copy = Scratch::with_record(&source.place)?;
+            source.place = copy.place.twin();
+            source.copy = Some(copy);
+            source.refresh()?;
+        }
+        Ok(source)
+    }
+
+    /// The same for a caller that makes nothing beside the files: they are the very ones at `path`.
+    pub(crate) fn take_to_read(path: &Path) -> Result<Self, VaultError> {
         let missing = VaultError::SourceMissing { role: FileRole::Database };
         let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
         // Looking must not make the directory.
@@ -40,9 +58,19 @@ impl Source {
         if found.size == 0 {
             return Err(OpenError::Empty.into());
         }
-        let lock = OwnerLock::take(&place, std::time::Duration::ZERO)?;
-        let mut source =
-            Self { place, file: found.file, size: found.size, log_file: None, lock: Some(lock) };
+        let lock = match place.is_read_only() {
+            true => OwnerLock::take_unwritable(&place)?,
+            false => Some(OwnerLock::take(&place, std::time::Duration::ZERO)?),
+        };
+        let mut source = Self {
+            place,
+            file: found.file,
+            size: found.size,
+            log_file: None,
+            guard: RefCell::new(None),
+            copy: None,
+            lock,
+        };
         // Again, under the lock: what was there before may have been replaced.
         source.refresh()?;
         Ok(source)
@@ -56,6 +84,11 @@ impl Source {
         let log = files::with_suffix(self.place.name(), "-wal");
         self.log_file = self.place.inspect(&log, FileRole::Database)?.map(|found| found.file);
         Ok(())
+    }
+
+    /// Holds SQLite's own lock on the file as long as this lives.
+    pub(super) fn guard_with(&self, conn: Connection) {
+        *self.guard.borrow_mut() = Some(conn);
     }
 
     /// The bytes in front of page 1: the salt, or the magic of a plain file.
@@ -81,6 +114,15 @@ impl Source {
 
 impl Drop for Source {
     fn drop(&mut self) {
+        if self.guard.borrow().is_some() && self.log_file.is_none() {
+            // SQLite makes an empty log for its lock. Under that lock, or it could be somebody else's.
+            let log = files::with_suffix(self.place.name(), "-wal");
+            let found = self.place.inspect(&log, FileRole::Database);
+            if matches!(found, Ok(Some(found)) if found.size == 0) {
+                self.place.remove(&log);
+            }
+        }
+        self.guard.take();
         if let Some(lock) = self.lock.take() {
             lock.undo(&self.place);
         }
@@ -105,6 +147,8 @@ pub(crate) fn connect(
             let flags = flags | OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
             Connection::open_with_flags(uri, flags)?
         }
+        // To lock a file takes leave to write to it.
+        _ if place.is_read_only() => return Err(StoreError::ReadOnly.into()),
         // A log is read under an exclusive lock, with its index in memory, and left as it is.
         _ => {
             let conn =

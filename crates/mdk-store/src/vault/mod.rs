@@ -17,6 +17,7 @@ mod rekey;
 mod restore;
 mod rows;
 mod salvage;
+mod scratch;
 mod verify;
 
 pub use backup::BackupReport;
@@ -31,5 +32,6 @@ pub use rekey::RekeyReport;
 pub(crate) use rekey::{clean_up, interrupted_key, settle_interrupted};
 pub use restore::{RestoreReport, restore};
 pub use salvage::{SalvageReport, salvage};
+pub use scratch::backup;
 pub(crate) use verify::bad_pages;
 pub use verify::{VerifyReport, verify};

@@ -70,7 +70,7 @@ pub fn salvage(
     to_key: &DatabaseKey,
     progress: &mut Progress<'_>,
 ) -> Result<SalvageReport, VaultError> {
-    let source = Source::take(damaged)?;
+    let source = Source::take_to_read(damaged)?;
     if source.is_plain()? {
         return Err(OpenError::NotEncrypted.into());
     }

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
-use super::{Progress, Stage, VaultError, log::Log, look, pages::PAGE};
+use super::{Progress, Stage, VaultError, log::Log, look, pages::PAGE, scratch::Scratch};
 use crate::{APPLICATION_ID, DatabaseKey, OpenError, Store, StoreError, key_source, migrate};
 
 pub(super) use logic::INCOMPLETE_GROUPS;
@@ -74,7 +74,7 @@ pub fn verify(
     key: &DatabaseKey,
     progress: &mut Progress<'_>,
 ) -> Result<VerifyReport, VaultError> {
-    let source = look::Source::take(path)?;
+    let source = look::Source::take_to_read(path)?;
     if source.is_plain()? {
         return Err(OpenError::NotEncrypted.into());
     }
@@ -93,8 +93,13 @@ pub fn verify(
         report.structure.push("page 1 is damaged: the structure could not be checked".to_owned());
         return Ok(report.finish());
     }
-    let connect =
-        || look::connect(&source.place, source.place.name(), Some(&key), !log.pages.is_empty());
+    let with_log = !log.pages.is_empty();
+    let copy = match with_log && source.place.is_read_only() {
+        true => Some(Scratch::of(&source.place)?),
+        false => None,
+    };
+    let place = copy.as_ref().map_or(&source.place, |copy| &copy.place);
+    let connect = || look::connect(place, place.name(), Some(&key), with_log);
     if scan.bad.is_empty() {
         match connect().and_then(|conn| identity(&conn).map(|()| conn)) {
             Ok(conn) => check(&conn, &mut report, progress)?,

@@ -11,7 +11,8 @@ use std::{
 };
 
 use mdk_store::{
-    DatabaseKey, DoctorReport, Finding, KeyringKey, KeyringStore, Level, OpenOptions, Store, doctor,
+    DatabaseKey, DoctorReport, Finding, KeyringKey, KeyringStore, Level, OpenError, OpenOptions,
+    Store, doctor,
 };
 use mdk_wire::Secret;
 use rusqlite::Connection;
@@ -282,6 +283,22 @@ fn versions_that_we_do_not_read_are_named() {
         conn.close().unwrap();
         let report = home.ask(Some(&raw(1)));
         assert_eq!(finding(&report, "versions", part).level, Level::Error);
+    }
+}
+
+#[test]
+fn a_record_that_opening_refuses_is_an_error() {
+    let home = Home::with_database();
+    let record = home.beside(".keyinfo");
+    let text = fs::read_to_string(&record).unwrap();
+    for bad in
+        [text.replace("\"format\": 1", "\"format\": 2"), text.clone() + &" ".repeat(128 << 10)]
+    {
+        assert_ne!(bad, text);
+        fs::write(&record, bad).unwrap();
+        let opened = Store::open(&home.db(), &raw(1), &OpenOptions::default());
+        assert_eq!(opened.err(), Some(OpenError::KeyRecordMalformed));
+        expect(&home.ask(None), Level::Error, "key", "cannot be read");
     }
 }
 

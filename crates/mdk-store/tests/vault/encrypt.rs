@@ -241,3 +241,42 @@ fn what_a_kill_leaves_is_settled_by_the_next_call_or_opening() {
     let _ = Store::open(&path, &raw(9), &OpenOptions::default());
     assert_eq!(fs::read(&left).unwrap(), plain_bytes);
 }
+
+#[test]
+fn nothing_is_done_while_another_program_reads_or_writes_the_plain_database() {
+    for mode in ["WAL", "DELETE"] {
+        for begun in ["BEGIN IMMEDIATE", "BEGIN; SELECT count(*) FROM meta"] {
+            let (home, path) = alone();
+            let sql = |sql: &str| {
+                Connection::open(&path)
+                    .unwrap()
+                    .execute_batch(&format!("PRAGMA journal_mode = {mode}; {sql}"))
+            };
+            sql("").unwrap();
+            let other = Connection::open(&path).unwrap();
+            other.execute_batch(begun).unwrap();
+            let before = fs::read(&path).unwrap();
+            let to = home.dir.path().join("new").join("b.db");
+            for to in [None, Some(&*to)] {
+                let error = encrypt(&path, None, to, &raw(9)).unwrap_err();
+                assert_eq!(error, VaultError::Store(StoreError::Busy), "{mode}, {begun}, {to:?}");
+            }
+            assert!(fs::read(&path).unwrap() == before, "{mode}, {begun}");
+            let found = names(&path);
+            assert!(
+                found
+                    .iter()
+                    .all(|name| ["plain.db", "plain.db-wal", "plain.db-shm"]
+                        .contains(&name.as_str())),
+                "{found:?}"
+            );
+            // It has not been disturbed.
+            other.execute_batch("INSERT INTO meta VALUES ('later', x'00'); COMMIT").unwrap();
+            drop(other);
+            encrypt(&path, None, None, &raw(9)).unwrap();
+            assert_eq!(names(&path), ["plain.db", "plain.db.keyinfo"]);
+            let mut store = open(&path, &raw(9));
+            assert!(store.read(|tx| tx.meta("later")).unwrap().is_some(), "{mode}, {begun}");
+        }
+    }
+}

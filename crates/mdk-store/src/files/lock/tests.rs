@@ -193,3 +193,19 @@ fn links_and_other_kinds_of_files_are_refused_as_lock_files() {
     assert_eq!(refused(), OpenError::NotAFile { role });
     assert_eq!(fs::read(&victim).unwrap(), b"precious");
 }
+
+#[test]
+fn where_nothing_can_be_written_a_lock_that_is_there_is_taken() {
+    let home = tempfile::tempdir().unwrap();
+    let place = place(home.path());
+    assert!(OwnerLock::take_unwritable(&place).unwrap().is_none(), "nobody has ever opened it");
+    assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0);
+    let held = OwnerLock::take(&place, Duration::ZERO).unwrap();
+    let error = OwnerLock::take_unwritable(&place).err();
+    assert_eq!(error, Some(OpenError::Busy { pid: Some(std::process::id()) }));
+    drop(held);
+    let held = OwnerLock::take_unwritable(&place).unwrap();
+    assert!(held.is_some() && busy(&place).is_some());
+    drop(held);
+    assert!(busy(&place).is_none());
+}

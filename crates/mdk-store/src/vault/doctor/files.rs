@@ -92,6 +92,14 @@ pub(super) fn directory(report: &mut DoctorReport, path: &Path) -> Option<Place>
         return None;
     };
     mode_of_directory(report, &place);
+    if place.is_read_only() {
+        report.advise(
+            Level::Error,
+            "filesystem",
+            "the file system is read-only, so the database can be read but not opened",
+            "look at the system log: a failing disk is made read-only; salvage or back up to another one",
+        );
+    }
     match place.file_system() {
         Ok(Verdict::Good) => report.say(Level::Ok, "filesystem", "no known problem"),
         Ok(Verdict::Warn { kind, why }) => {

@@ -13,14 +13,12 @@ use crate::{
     APPLICATION_ID, DatabaseKey, OpenError,
     files::Place,
     key_source, migrate,
-    side_record::{KeySlot, Record, State},
+    side_record::{self, KeySlot, Record, State},
     vault::pages::{self, PAGE, PageKey},
 };
 
 /// How long a key source may take to answer.
 const PATIENCE: Duration = Duration::from_millis(800);
-/// The longest record that is read.
-const MAX_RECORD: u64 = 128 * 1024;
 
 pub(super) fn look(
     report: &mut DoctorReport,
@@ -114,8 +112,9 @@ fn record(report: &mut DoctorReport, place: &Place, family: &Family) -> Option<R
     }
     let mut text = Vec::new();
     let read = File::open(place.path(&name(place, ".keyinfo")))
-        .and_then(|file| file.take(MAX_RECORD).read_to_end(&mut text));
-    let record = read.ok().and_then(|_| serde_json::from_slice(&text).ok());
+        .and_then(|file| file.take(side_record::MAX_LEN + 1).read_to_end(&mut text));
+    // As opening understands it, or it would be refused there what is called good here.
+    let record = read.ok().and_then(|_| side_record::parse(&text));
     if record.is_none() {
         let hint =
             "update, or move it away: a key that is named in full opens the database without it";

@@ -1,5 +1,7 @@
 //! Connections to the file that is to be encrypted.
 
+use std::time::Duration;
+
 use mdk_wire::Secret;
 use rusqlite::{Connection, OpenFlags};
 
@@ -13,21 +15,55 @@ use crate::{
     },
 };
 
-/// Moves the log of a plain database into its file, and opens it for reading. The log stays, to be wiped.
+/// How long another program may take to let go of the file.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Moves the log of a plain database into its file, and opens it for reading. The log stays, to be wiped. As long as the
+/// source lives, no other program can read or write the file through SQLite: the owner lock is ours alone.
 pub(super) fn settle_plain(source: &Source) -> Result<Connection, VaultError> {
-    let place = &source.place;
-    if source.has_log() || has_journal(place)? {
-        let conn = writable(place)?;
-        check_plain(&conn)?;
-        let busy = conn
-            .query_row("PRAGMA wal_checkpoint(FULL)", [], |row| row.get::<_, i64>(0))
-            .map_err(StoreError::from)?;
-        if busy != 0 {
-            return Err(StoreError::Busy.into());
-        }
-        conn.close().map_err(|(_, error)| StoreError::from(error))?;
+    guard(source, writable(&source.place)?, move_log)?;
+    readable(&source.place, false)
+}
+
+/// Locks the file, for as long as the source lives, and does something under the lock.
+fn guard(
+    source: &Source,
+    conn: Connection,
+    work: impl FnOnce(&Connection) -> Result<(), VaultError>,
+) -> Result<(), VaultError> {
+    let locked = alone(&conn);
+    // Damage is seen when the file is locked already.
+    if !matches!(locked, Ok(()) | Err(VaultError::Damaged)) {
+        return locked;
     }
-    readable(place, false)
+    let done = locked.and_then(|()| work(&conn));
+    // Not on Windows, where SQLite's open files cannot be removed. Also when it failed: SQLite makes an empty log for
+    // its lock, which the source removes.
+    if cfg!(unix) {
+        source.guard_with(conn);
+    }
+    done
+}
+
+fn move_log(conn: &Connection) -> Result<(), VaultError> {
+    check_plain(conn)?;
+    let busy = conn
+        .query_row("PRAGMA wal_checkpoint(FULL)", [], |row| row.get::<_, i64>(0))
+        .map_err(StoreError::from)?;
+    if busy != 0 { Err(StoreError::Busy.into()) } else { Ok(()) }
+}
+
+/// Takes SQLite's exclusive lock on the file and keeps it until the connection is closed. A reader that is just there gets
+/// a moment.
+fn alone(conn: &Connection) -> Result<(), VaultError> {
+    conn.busy_timeout(PATIENCE).map_err(OpenError::from)?;
+    // Both: the mode makes the lock stay when the transaction, without which it would be taken later only, is over.
+    conn.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE; COMMIT").map_err(
+        |error| match StoreError::from(error) {
+            StoreError::Corrupt => VaultError::Damaged,
+            error => error.into(),
+        },
+    )
 }
 
 /// Opens a plain database for reading, with its log, and leaves it as it is.
@@ -36,6 +72,15 @@ pub(super) fn read_plain(source: &Source) -> Result<Connection, VaultError> {
     if has_journal(place)? {
         // To read it means to undo what an interrupted transaction has written.
         check_plain(&writable(place)?)?;
+    }
+    // With a log the connection that reads takes the lock.
+    if !source.has_log() {
+        match writable(place) {
+            Ok(conn) => guard(source, conn, |_| Ok(()))?,
+            // What cannot be written to needs no lock, and cannot be locked.
+            Err(VaultError::Open(OpenError::Store(StoreError::ReadOnly))) => {}
+            Err(error) => return Err(error),
+        }
     }
     readable(place, source.has_log())
 }
@@ -117,6 +162,7 @@ pub(super) fn writable(place: &Place) -> Result<Connection, VaultError> {
         | OpenFlags::SQLITE_OPEN_EXRESCODE;
     let conn =
         Connection::open_with_flags(place.path(place.name()), flags).map_err(OpenError::from)?;
+    ritual::require_writable(&conn)?;
     ritual::keep_log(&conn, true)?;
     // Nothing here may look at the file: it may be encrypted, and has no key yet. SQLite syncs by default.
     conn.execute_batch("PRAGMA cipher_log_level = NONE").map_err(OpenError::from)?;

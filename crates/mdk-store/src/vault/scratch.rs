@@ -1,0 +1,122 @@
+//! A copy of a database that lies where nothing can be written, for what cannot be done without writing beside it.
+//!
+//! SQLite reads a write-ahead log only where it can make an index of it or lock the file for itself. Neither works on a
+//! file system that is read-only, which is what a failing disk becomes. The copy is as encrypted as the original, private,
+//! in the system's temporary directory, and removed when it is no longer needed.
+
+use std::{
+    ffi::{OsStr, OsString},
+    io,
+    path::Path,
+};
+
+use mdk_wire::{Secret, SecretVec};
+
+use super::{BackupReport, Progress, VaultError, look::Source, pages};
+use crate::{
+    DatabaseKey, FileRole, OpenError, OpenOptions, Store,
+    files::{self, Place},
+    key_source, side_record,
+};
+
+/// The copy; dropping it removes it.
+pub(super) struct Scratch {
+    pub(super) place: Place,
+    /// All that may be there in the end.
+    names: Vec<OsString>,
+}
+
+impl Scratch {
+    /// Copies the database and its log. No key, and not the record that says where it is: who opens the copy must not
+    /// tidy up after a re-key of the original.
+    pub(super) fn of(from: &Place) -> Result<Self, VaultError> {
+        let own = |suffix: &str| files::with_suffix(from.name(), suffix);
+        Self::with(from, vec![own(""), own("-wal")])
+    }
+
+    /// Copies also what a key is found with that is asked for beside the copy: the record, and the key of a passphrase,
+    /// which nothing but the passphrase opens. For looking only.
+    pub(super) fn with_record(from: &Place) -> Result<Self, VaultError> {
+        let own = |suffix: &str| files::with_suffix(from.name(), suffix);
+        let mut names = vec![own(""), own("-wal"), side_record::name(from)];
+        let record = side_record::read(from)?.filter(|record| record.pending.is_none());
+        if record.is_some_and(|record| record.key.source == "passphrase") {
+            let entries = std::fs::read_dir(from.path(OsStr::new("")));
+            let entries = entries.map_err(|e| pages::io("listing", &e))?;
+            let keys = entries.filter_map(|entry| Some(entry.ok()?.file_name()));
+            names.extend(keys.filter(|name| key_source::is_of_key(&own(".key"), name)));
+        }
+        Self::with(from, names)
+    }
+
+    fn with(from: &Place, names: Vec<OsString>) -> Result<Self, VaultError> {
+        let mut random = [0u8; 8];
+        getrandom::fill(&mut random)
+            .map_err(|_| pages::io("making", &io::ErrorKind::Other.into()))?;
+        let dir = std::env::temp_dir().join(format!("mdk-{}", hex::encode(random)));
+        let place = Place::of(&dir.join(from.name()), FileRole::Database)?;
+        let made = ["-shm", "-journal", ".lock", ".keyinfo", ".keyinfo.tmp"];
+        let made = made.iter().map(|suffix| files::with_suffix(from.name(), suffix));
+        let copy = Self { place, names: names.iter().cloned().chain(made).collect() };
+        let mut found = Vec::new();
+        let mut needed = 0;
+        for name in names {
+            if let Some(file) = from.inspect(&name, FileRole::Database)? {
+                needed += file.size;
+                found.push((name, file.file));
+            }
+        }
+        let available = copy.place.free_bytes()?;
+        if available < needed {
+            return Err(VaultError::NoSpace { needed, available });
+        }
+        for (name, mut file) in found {
+            let mut to = copy.place.create_new(&name, FileRole::Database)?;
+            io::copy(&mut file, &mut to).map_err(|e| pages::io("copying", &e))?;
+        }
+        Ok(copy)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        self.names.iter().for_each(|name| self.place.remove(name));
+        self.place.remove_made_dirs();
+    }
+}
+
+/// Writes an encrypted backup of a database that nobody has open, as [`Store::backup`] does. It may lie on a file system
+/// that is read-only.
+///
+/// # Errors
+/// As [`Store::open`] and [`Store::backup`]; [`VaultError::SourceMissing`].
+pub fn backup(
+    path: &Path,
+    key: &DatabaseKey,
+    to: &Path,
+    passphrase: &SecretVec,
+    progress: &mut Progress<'_>,
+) -> Result<BackupReport, VaultError> {
+    let missing = VaultError::SourceMissing { role: FileRole::Database };
+    if !path.try_exists().unwrap_or(true) {
+        // Opening would create it.
+        return Err(missing);
+    }
+    let write = |path: &Path, key: &DatabaseKey, progress: &mut Progress<'_>| {
+        let mut store = Store::open(path, key, &OpenOptions::default())?;
+        let report = store.backup(to, passphrase, progress)?;
+        store.close()?;
+        Ok(report)
+    };
+    if !Place::of(path, FileRole::Database)?.is_read_only() {
+        return write(path, key, progress);
+    }
+    let source = Source::take_to_read(path)?;
+    if source.is_plain()? {
+        return Err(OpenError::NotEncrypted.into());
+    }
+    let secret = key_source::existing(&source.place, key)?;
+    let copy = Scratch::of(&source.place)?;
+    let path = copy.place.path(copy.place.name());
+    write(&path, &DatabaseKey::Raw(Secret::new(*secret.expose())), progress)
+}

@@ -1,0 +1,235 @@
+"""Files and disks that may only be read: an error by name that leaves nothing, and all that reads still works."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="modes and mounts of Linux")
+
+# Root may write everywhere, so a child becomes somebody else. All is loaded before: another user may not be able to
+# read the package.
+AS_USER = """
+import importlib, json, os, pkgutil, sys
+from pathlib import Path
+import mdk, mdk.cli
+from mdk import DatabaseKey, Keys, Mdk, errors, vault
+for module in pkgutil.walk_packages(mdk.__path__, "mdk."):
+    if "testing" not in module.name and "__main__" not in module.name:
+        importlib.import_module(module.name)
+if os.geteuid() == 0:
+    os.setgroups([]); os.setgid(65534); os.setuid(65534)
+os.environ["HOME"] = sys.argv[1]
+folder = Path(sys.argv[1])
+path, raw, keys = folder / "a.db", DatabaseKey.raw(bytes(range(32))), Keys.generate()
+
+def left():
+    return sorted(file.name for file in folder.iterdir())
+
+def refused(call, error):
+    before = left()
+    try:
+        call()
+    except error:
+        assert left() == before, (before, left())
+    else:
+        raise AssertionError(f"no {error.__name__}")
+"""
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Not below the folder of the tests, which is closed to other users."""
+    made = Path(tempfile.mkdtemp())
+    if os.geteuid() == 0:
+        os.chown(made, 65534, 65534)
+    yield made
+    shutil.rmtree(made)
+
+
+def as_user(folder: Path, code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", AS_USER + code, str(folder), *arguments],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        check=False,
+        timeout=120,
+    )
+
+
+def test_what_may_only_be_read_can_be_written_again_when_it_may(folder: Path) -> None:
+    done = as_user(
+        folder,
+        """
+Mdk.open(path, keys=keys, key=raw).close()
+path.chmod(0o400)
+other = DatabaseKey.raw(bytes(32))
+for _ in range(2):
+    refused(lambda: Mdk.open(path, keys=keys, key=raw), errors.ReadOnlyDatabase)
+    refused(lambda: vault.rekey(path, other, key=raw), errors.ReadOnlyDatabase)
+    refused(
+        lambda: vault.backup(path, folder / "b", passphrase="a passphrase", key=raw),
+        errors.ReadOnlyDatabase,
+    )
+path.chmod(0o600)
+with Mdk.open(path, keys=keys, key=raw) as account:
+    account.new_key_package(relays=["wss://relay.example"])
+""",
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_side_files_that_an_earlier_failure_has_made_read_only_are_ours_to_write(
+    folder: Path,
+) -> None:
+    done = as_user(
+        folder,
+        """
+Mdk.open(path, keys=keys, key=raw).close()
+beside = [path.with_name(path.name + suffix) for suffix in ("-wal", "-shm")]
+for file in beside:
+    file.touch()
+    file.chmod(0o400)
+path.chmod(0o400)
+refused(lambda: Mdk.open(path, keys=keys, key=raw), errors.ReadOnlyDatabase)
+assert {file.stat().st_mode & 0o777 for file in beside} == {0o400}, "not before the database is"
+path.chmod(0o600)
+with Mdk.open(path, keys=keys, key=raw) as account:
+    assert {file.stat().st_mode & 0o777 for file in beside} == {0o600}
+    account.new_key_package(relays=["wss://relay.example"])
+""",
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_file_that_may_not_be_read_is_no_mistake_of_the_command_line(folder: Path) -> None:
+    made = as_user(folder, "Mdk.open(path, keys=keys, key=raw).close()\npath.chmod(0)")
+    assert made.returncode == 0, made.stderr
+    (folder / "k").write_bytes(bytes(range(32)))
+    (folder / "k").chmod(0o600)
+    if os.geteuid() == 0:
+        os.chown(folder / "k", 65534, 65534)
+
+    def mdk(*arguments: str) -> subprocess.CompletedProcess[str]:
+        code = "sys.argv = ['mdk', *sys.argv[2:]]\nsys.exit(mdk.cli.main())"
+        return as_user(folder, code, *arguments)
+
+    database, key = str(folder / "a.db"), f"file:{folder / 'k'}"
+    for arguments in (
+        ["verify", database, "--key", key],
+        ["groups", "--account", database, "--key", key],
+        ["salvage", database, str(folder / "b.db"), "--key", key, "--to-key", f"{key}2"],
+    ):
+        done = mdk(*arguments)
+        assert done.returncode == 77, (arguments, done.stdout, done.stderr)
+        assert "--help" not in done.stderr
+    done = mdk("doctor", database)
+    assert done.returncode == 2, done.stderr
+    error, hint = [
+        line for line in done.stdout.splitlines() if "0000" in line or "chmod 600" in line
+    ]
+    assert error.startswith("ERROR")
+    assert hint.strip().startswith("->")
+
+
+MAKE = """
+import os, sys
+from pathlib import Path
+from mdk import DatabaseKey, Keys, Mdk
+folder, end = Path(sys.argv[1]), sys.argv[2]
+(folder / "home").mkdir(mode=0o700)
+account = Mdk.open(
+    folder / "home" / "a.db", keys=Keys.generate(), key=DatabaseKey.from_file(folder / "home" / "k")
+)
+with account.create_group("Lunch", relays=["wss://relay.example"]) as pending:
+    group = pending.confirm()
+for number in range(20):
+    account.create_message(group.id, f"message {number}")
+(folder / "digest").write_bytes(account.digest())
+if end == "killed":
+    os.kill(os.getpid(), 9)
+account.close()
+if end == "without a lock file":
+    (folder / "home" / "a.db.lock").unlink()
+"""
+
+LOOK = """
+import json, os, sys
+from pathlib import Path
+from mdk import DatabaseKey, Keys, Mdk, errors, vault
+folder, to = Path(sys.argv[1]), Path(sys.argv[2])
+path, key = folder / "home" / "a.db", DatabaseKey.from_file(folder / "home" / "k")
+before = sorted(file.name for file in path.parent.iterdir())
+log = path.with_name("a.db-wal")
+report = vault.doctor(path, key=key)
+said = [f.text for f in report.findings if f.topic == "filesystem" and f.level == "error"]
+try:
+    Mdk.open(path, keys=Keys.generate(), key=key)
+except errors.ReadOnlyDatabase as error:
+    opened = type(error).__name__
+verified = vault.verify(path, key=key)
+new = DatabaseKey.raw(bytes(range(32)))
+salvaged = vault.salvage(path, to / "salvaged" / "a.db", key=key, to_key=new)
+vault.encrypt_existing(path, to=to / "copied" / "a.db", from_key=key, key=new)
+vault.backup(path, to / "backup", passphrase="a passphrase", key=key)
+vault.restore(to / "backup", to / "restored" / "a.db", passphrase="a passphrase", key=new)
+assert sorted(file.name for file in path.parent.iterdir()) == before
+print(json.dumps({
+    "doctor": [report.exit_code, said],
+    "opened": opened,
+    "verified": [verified.ok, verified.log_pages > 0],
+    "log": log.exists() and log.stat().st_size > 0,
+    "missing": [*salvaged.missing],
+    "rows": {
+        name: vault.verify(to / name / "a.db", key=new).ok
+        for name in ("salvaged", "copied", "restored")
+    },
+    "messages": salvaged.saved["messages"],
+}))
+"""
+
+
+@pytest.mark.parametrize("end", ["closed", "killed", "without a lock file"])
+def test_on_a_read_only_disk_all_that_reads_works(tmp_path: Path, end: str) -> None:
+    """A failing disk is made read-only by the kernel: then what is on it has to be brought elsewhere."""
+    disk, to, scratch = tmp_path / "disk", tmp_path / "to", tmp_path / "scratch"
+    for made in (disk, to, scratch):
+        made.mkdir(mode=0o700)
+    wrapper = ["unshare", "--map-root-user", "--mount", "--"]
+    mount = f'mount -t tmpfs -o mode=700,size=64m tmpfs "{disk}"'
+    if (
+        shutil.which("unshare") is None
+        or subprocess.run([*wrapper, "sh", "-c", mount], capture_output=True).returncode
+    ):
+        pytest.skip("no mount namespaces for this user")
+    script = f'{mount} && ("$1" -c "$2" "{disk}" "{end}"; mount -o remount,ro "{disk}") && "$1" -c "$3" "{disk}" "{to}"'
+    done = subprocess.run(
+        [*wrapper, "sh", "-c", script, "sh", sys.executable, MAKE, LOOK],
+        env={**os.environ, "TMPDIR": str(scratch)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found == {
+        "doctor": [2, found["doctor"][1]],
+        "opened": "ReadOnlyDatabase",
+        "verified": [True, end == "killed"],
+        "log": end == "killed",
+        "missing": [],
+        "rows": {"salvaged": True, "copied": True, "restored": True},
+        "messages": 20,
+    }
+    assert any("read-only" in text for text in found["doctor"][1])
+    assert list(scratch.iterdir()) == [], "copies are removed"
