@@ -12,7 +12,7 @@ use super::{
 use crate::{
     FileRole, OpenError, StoreError, cipher,
     files::{self, OwnerLock, Place},
-    side_record,
+    names, open, side_record,
 };
 
 /// A database file under its owner lock. Dropping it leaves no file that was not there before.
@@ -28,6 +28,7 @@ impl Source {
     /// Takes the lock of the database at `path` and opens its files for reading.
     pub(crate) fn take(path: &Path) -> Result<Self, VaultError> {
         let missing = VaultError::SourceMissing { role: FileRole::Database };
+        names::check(path, FileRole::Database)?;
         let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
         // Looking must not make the directory.
         if parent.is_some_and(|p| !p.exists()) {
@@ -40,7 +41,7 @@ impl Source {
         if found.size == 0 {
             return Err(OpenError::Empty.into());
         }
-        let lock = OwnerLock::take(&place, std::time::Duration::ZERO)?;
+        let lock = open::lock(&place, std::time::Duration::ZERO)?;
         let mut source =
             Self { place, file: found.file, size: found.size, log_file: None, lock: Some(lock) };
         // Again, under the lock: what was there before may have been replaced.

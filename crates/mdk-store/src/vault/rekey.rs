@@ -64,7 +64,7 @@ impl Store {
         progress: &mut Progress<'_>,
     ) -> Result<RekeyReport, VaultError> {
         let source = match (to, self.kept_source()) {
-            (Some(to), _) => to.clone(),
+            (Some(to), _) => to.settled(),
             (None, Some(kept)) => kept.clone(),
             (None, None) if self.place().is_some() => return Err(VaultError::NewKeyNeeded),
             (None, None) => return Err(VaultError::InMemory),
@@ -244,6 +244,10 @@ fn next_key(
         if home.may_be_taken() && home.is_taken()? {
             return Err(key_exists());
         }
+        if !home.will_settle(&record.key)? {
+            // Somebody has put another file where the key was.
+            return Err(key_exists());
+        }
         key_source::fresh()?
     } else {
         home.look()?.ok_or(missing)?
@@ -251,7 +255,7 @@ fn next_key(
     if key == *old {
         return Err(VaultError::SameKey);
     }
-    home.slot.check = side_record::check(&key);
+    home.expect(&key)?;
     Ok((home, key))
 }
 
