@@ -177,11 +177,12 @@ impl Created {
 /// temporary file is made, and goes after it.
 fn refuse_foreign(place: &Place, temp: &OsStr) -> Result<(), OpenError> {
     let begun = side_record::read(place)?.is_some_and(|record| record.state == State::Creating);
-    if begun && !names::is_somebodys(place, temp) {
-        return Ok(());
-    }
     for name in open::SIDE_CARS.iter().chain(&[""]).map(|suffix| files::with_suffix(temp, suffix)) {
-        if place.inspect(&name, FileRole::Database)?.is_some() {
+        let foreign = match begun {
+            true => names::is_somebodys(place, &name),
+            false => place.inspect(&name, FileRole::Database)?.is_some(),
+        };
+        if foreign {
             return Err(OpenError::NameTaken { suffix: TEMP });
         }
     }

@@ -221,8 +221,9 @@ impl KeyFile {
     pub(super) fn unmake(&self, is_ours: IsOurs<'_>) {
         if let Some(place) = &self.made {
             let name = self.name(place);
-            if dispose(place, &name, is_ours).is_err() {
-                place.remove(&name);
+            match dispose(place, &name, is_ours) {
+                Ok(_) | Err(OpenError::PathChanged { .. }) => {}
+                Err(_) => place.remove(&name),
             }
             let _ = place.sync_dir();
             place.remove_made_dirs();
@@ -303,7 +304,12 @@ fn dispose(place: &Place, name: &OsStr, is_ours: IsOurs<'_>) -> Result<bool, Ope
     if !is_spent(&text) && !is_ours(&text) {
         return Ok(false);
     }
-    let (mut file, _) = place.open_or_create(name, role)?;
+    let (mut file, created) = place.open_or_create(name, role)?;
+    if created {
+        // Somebody has removed it meanwhile.
+        place.remove(name);
+        return Ok(true);
+    }
     if !place.is_same(name, &found.file) {
         return Err(OpenError::PathChanged { role });
     }

@@ -26,7 +26,7 @@ use crate::{
     files::{self, Place},
     first_open, key_source, migrate,
     open::{self, SIDE_CARS},
-    ritual, side_record,
+    ritual,
 };
 
 /// What `encrypt_existing` did.
@@ -103,15 +103,26 @@ fn in_place(
     let temp = leftover::name(place);
     open::secure(place, key)?;
     open::refuse_foreign(place)?;
-    leftover::clear(place, side_record::read(place)?.as_ref())?;
+    leftover::clear(place)?;
     let conn = settle_plain(source)?;
     require_space(place, source.size)?;
     let prepared = first_open::prepare(place, key, true)?;
+    let give_up = || {
+        prepared.undo(place);
+        if leftover::forget(place).is_err() {
+            tracing::warn!("the record of an encryption that failed could not be taken back");
+        }
+    };
+    match place.create_new(&temp, FileRole::Database) {
+        // SQLite's locks end when any descriptor of the file is closed, so ours goes first.
+        Ok(file) => drop(file),
+        Err(error) => {
+            give_up();
+            return Err(error.into());
+        }
+    }
     let built =
-        place.create_new(&temp, FileRole::Database).map_err(VaultError::from).and_then(|file| {
-            // SQLite's locks end when any descriptor of the file is closed, so ours goes first.
-            drop(file);
-            let report = copy_plain(&conn, place, &temp, &prepared.key, source.size, progress)?;
+        copy_plain(&conn, place, &temp, &prepared.key, source.size, progress).and_then(|report| {
             make_durable(place, &temp)?;
             drop(conn);
             // A plain log must never stand beside the encrypted file. All of it is in the plain file by now.
@@ -125,7 +136,7 @@ fn in_place(
         Ok(report) => report,
         Err(error) => {
             remove(place, &temp);
-            prepared.undo(place);
+            give_up();
             // The source was found sound before.
             return Err(of_new(error));
         }
@@ -135,7 +146,7 @@ fn in_place(
         // the key is needed. The next opening finishes what is left.
         if place.is_same(place.name(), &source.file) {
             remove(place, &temp);
-            prepared.undo(place);
+            give_up();
         }
         return Err(error);
     }

@@ -19,6 +19,7 @@ use crate::{
     files::{self, Place},
     first_open,
     key_source::{self, Home},
+    names,
     open::{of_new, remove_side_cars},
     ritual,
     side_record::{self, Record, State},
@@ -77,6 +78,9 @@ impl Store {
         // What an interrupted re-key has left is gone by now, so a file of that name is somebody else's.
         if place.inspect(&rekey_name(&place), FileRole::Database)?.is_some() {
             return Err(OpenError::NameTaken { suffix: ".rekey" }.into());
+        }
+        for suffix in [".rekey-wal", ".rekey-shm", ".rekey-journal"] {
+            names::refuse_foreign(&place, suffix)?;
         }
         let size = self.settle_log(&place)?;
         let (needed, available) = (size.saturating_add(SPARE), place.free_bytes()?);

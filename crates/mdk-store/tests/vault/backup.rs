@@ -5,7 +5,7 @@ use std::{
     io::{Read, Seek, SeekFrom, Write},
     ops::ControlFlow,
     os::unix::fs::{MetadataExt, symlink},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use mdk_store::{

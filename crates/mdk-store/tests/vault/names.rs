@@ -56,7 +56,8 @@ fn no_database_is_made_opened_or_read_under_the_name_of_a_file_beside_another() 
             let path = home.beside(&format!("{name}{suffix}"));
             let there = path.exists();
             let before = files(&path);
-            let open = |key| Store::open(&path, key, &OpenOptions::default()).map(drop);
+            let open =
+                |key: &DatabaseKey| Store::open(&path, key, &OpenOptions::default()).map(drop);
             assert!(bad_name(&open(&raw(2)).unwrap_err()), "{suffix}");
             assert!(refused(restore(&backup, &path, &passphrase, &raw(2), none)), "{suffix}");
             let copied = encrypt_existing(&home.path, Some(&raw(1)), Some(&path), &raw(2), none);
@@ -96,9 +97,17 @@ fn a_database_with_the_name_of_a_temporary_file_outlives_its_neighbour() {
 #[test]
 fn a_key_with_the_name_of_a_file_beside_a_database_is_refused_and_stays() {
     let key = format!("mdk-key-1:{}=\n", "B".repeat(43)).into_bytes();
-    for suffix in
-        ["-wal", "-shm", "-journal", ".lock", ".keyinfo.tmp", ".tmp", ".encrypt", ".rekey"]
-    {
+    for suffix in [
+        "-wal",
+        "-shm",
+        "-journal",
+        ".lock",
+        ".keyinfo.tmp",
+        ".tmp",
+        ".encrypt",
+        ".rekey",
+        ".rekey-wal",
+    ] {
         for made in [true, false] {
             let home = Home::new();
             if !made {
@@ -107,7 +116,8 @@ fn a_key_with_the_name_of_a_file_beside_a_database_is_refused_and_stays() {
             let path = home.beside(&format!("a.db{suffix}"));
             private(&path, &key);
             let opened = Store::open(&home.path, &raw(1), &OpenOptions::default());
-            let here = [".encrypt", ".rekey"].contains(&suffix) || (made && suffix == ".tmp");
+            let here = [".encrypt", ".rekey", ".rekey-wal"].contains(&suffix)
+                || (made && suffix == ".tmp");
             match opened {
                 Ok(mut store) => {
                     assert!(here, "{suffix}");

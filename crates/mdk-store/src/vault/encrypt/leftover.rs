@@ -11,7 +11,7 @@ use crate::{
     files::{self, Place},
     names,
     open::SIDE_CARS,
-    side_record::{self, Record},
+    side_record,
     vault::pages,
 };
 
@@ -26,33 +26,38 @@ pub(super) fn name(place: &Place) -> OsString {
 }
 
 /// Removes what an earlier call has left beside the plain database, which still has its name. Fails if it is not known to
-/// be that. With the record's mark nothing may be removed but by this or by [`recover`].
-pub(super) fn clear(place: &Place, record: Option<&Record>) -> Result<(), OpenError> {
+/// be that.
+pub(super) fn clear(place: &Place) -> Result<(), OpenError> {
     names::fits(place.name(), ".encrypt-journal", FileRole::Database)?;
-    let begun = record.is_some_and(|record| record.encrypting);
+    let begun = side_record::read(place)?.is_some_and(|record| record.encrypting);
     for name in all(place) {
         if place.inspect(&name, FileRole::Database)?.is_some() {
             if !begun || !may_be_ours(place)? {
                 return Err(OpenError::NameTaken { suffix: SUFFIX });
             }
-            return discard(place);
+            discard(place)?;
+            break;
         }
     }
-    Ok(())
+    forget(place)
 }
 
-/// The plain file that an interrupted encryption has left beside the encrypted one is overwritten. Called under the owner
-/// lock for a database that has been opened with its key.
-pub(crate) fn recover(place: &Place) -> Result<(), OpenError> {
+/// Nothing is left of an encryption: whatever has its names from now on is somebody's.
+pub(super) fn forget(place: &Place) -> Result<(), OpenError> {
     let Some(mut record) = side_record::read(place)?.filter(|record| record.encrypting) else {
         return Ok(());
     };
+    record.encrypting = false;
+    record.write(place)
+}
+
+/// The plain file that an interrupted encryption has left beside the encrypted one is overwritten. Called under the owner
+/// lock for a database that has been opened with its key, and whose record speaks of one.
+pub(crate) fn recover(place: &Place) -> Result<(), OpenError> {
     if may_be_ours(place)? {
         discard(place)?;
     }
-    // Whatever stands there from now on is somebody's.
-    record.encrypting = false;
-    record.write(place)
+    forget(place)
 }
 
 /// The file and what SQLite keeps beside it.
