@@ -218,12 +218,15 @@ pub enum OpenError {
         /// How many bytes there are.
         found: usize,
     },
-    /// An identifier is empty, too long (512 bytes) or holds a character that cannot be stored (NUL among them).
-    /// Choose another one.
-    #[error("the {which} is empty, longer than 512 bytes, or has a character that is not allowed")]
+    /// An identifier is empty, too long or holds a character that cannot be stored (NUL among them). Choose another one.
+    #[error(
+        "the {which} is empty, longer than {limit} bytes, or has a character that is not allowed"
+    )]
     BadIdentifier {
         /// Which identifier: `service`, `key id`, `secret name`, `variable name`.
         which: &'static str,
+        /// The most bytes that it may have.
+        limit: usize,
     },
     /// The passphrase is empty or too long. Choose another one.
     #[error("the passphrase has {length} bytes; 1 to {limit} are possible")]
@@ -354,6 +357,15 @@ pub enum OpenError {
     BadPath {
         /// Which file.
         role: FileRole,
+    },
+    /// The file cannot be called so: it would have the name of a file that stands beside another database, or names that
+    /// have to be made from it cannot be had or written down. The message says which. Use another name.
+    #[error("the {role} cannot have this name: {why}")]
+    BadName {
+        /// Which file.
+        role: FileRole,
+        /// What is wrong with the name, and what to do.
+        why: &'static str,
     },
     /// A file stands under a name that is made from that of the database, and nothing shows that it is one of its own.
     /// Move it away, or use another path.

@@ -12,6 +12,7 @@ use crate::{
     DatabaseKey, FileRole, OpenError, StoreError,
     files::{self, Place},
     key_source::{self, Home},
+    names,
     open::{self, remove_side_cars},
     side_record::{self, Record, State},
 };
@@ -43,8 +44,9 @@ pub(crate) fn create<E: From<OpenError>>(
     fill: impl FnOnce(&OsStr, &Secret<32>) -> Result<(), E>,
 ) -> Result<Created, E> {
     let temp = files::with_suffix(place.name(), TEMP);
+    open::refuse_foreign(place)?;
     refuse_foreign(place, &temp)?;
-    let prepared = prepare(place, source)?;
+    let prepared = prepare(place, source, false)?;
     if let Err(error) = empty(place, &temp) {
         // Whatever stands there is not ours to remove.
         prepared.undo(place);
@@ -85,8 +87,12 @@ pub(crate) fn create<E: From<OpenError>>(
 }
 
 /// Finds or makes the key for a database that shall be made, and records it. A key that is there already, and is not
-/// that of an interrupted first open, is refused.
-pub(crate) fn prepare(place: &Place, source: &DatabaseKey) -> Result<Prepared, OpenError> {
+/// that of an interrupted first open, is refused. `encrypting` is noted: see [`Record::encrypting`].
+pub(crate) fn prepare(
+    place: &Place,
+    source: &DatabaseKey,
+    encrypting: bool,
+) -> Result<Prepared, OpenError> {
     let record = side_record::read(place)?;
     if record.as_ref().is_some_and(|record| record.state == State::Ready) {
         return Err(OpenError::DatabaseMissingButKeyPresent);
@@ -104,11 +110,16 @@ pub(crate) fn prepare(place: &Place, source: &DatabaseKey) -> Result<Prepared, O
         None if home.may_create() => (key_source::fresh()?, true),
         None => return Err(missing),
     };
-    home.slot.check = side_record::check(&key);
+    home.expect(&key)?;
+    if let Some(before) = begun.filter(|_| make) {
+        // A key that was begun is known by the record that is about to be replaced.
+        home.clear_begun(before)?;
+    }
     // A key that is made now is this database's alone, whatever the record of the first try has come to.
     home.slot.shared &= !make;
     let mut prepared = Prepared { key, home, made: false, first: record.is_none() };
-    let wanted = Record::new(place, State::Creating, prepared.home.slot.clone());
+    let mut wanted = Record::new(place, State::Creating, prepared.home.slot.clone());
+    wanted.encrypting = encrypting;
     if record.as_ref() != Some(&wanted) {
         wanted.write(place).inspect_err(|_| prepared.undo(place))?;
     }
@@ -135,6 +146,13 @@ impl Prepared {
         Record::new(place, State::Ready, self.home.slot.clone()).write(place)
     }
 
+    /// Like [`Self::ready`], for a database whose plain file is still to be overwritten.
+    pub(crate) fn encrypted(&self, place: &Place) -> Result<(), OpenError> {
+        let mut record = Record::new(place, State::Ready, self.home.slot.clone());
+        record.encrypting = true;
+        record.write(place)
+    }
+
     /// Takes back what this call has stored. A key that cannot be taken back keeps its record: without it the key would
     /// belong to nothing and stand in the way of the next try, which uses it with the record.
     pub(crate) fn undo(&self, place: &Place) {
@@ -158,11 +176,13 @@ impl Created {
 /// Refuses a temporary file that is not known to be ours: the record of a first open that has begun is durable before its
 /// temporary file is made, and goes after it.
 fn refuse_foreign(place: &Place, temp: &OsStr) -> Result<(), OpenError> {
-    if side_record::read(place)?.is_some_and(|record| record.state == State::Creating) {
-        return Ok(());
-    }
+    let begun = side_record::read(place)?.is_some_and(|record| record.state == State::Creating);
     for name in open::SIDE_CARS.iter().chain(&[""]).map(|suffix| files::with_suffix(temp, suffix)) {
-        if place.inspect(&name, FileRole::Database)?.is_some() {
+        let foreign = match begun {
+            true => names::is_somebodys(place, &name),
+            false => place.inspect(&name, FileRole::Database)?.is_some(),
+        };
+        if foreign {
             return Err(OpenError::NameTaken { suffix: TEMP });
         }
     }

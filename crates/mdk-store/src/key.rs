@@ -101,6 +101,15 @@ impl DatabaseKey {
         }
     }
 
+    /// The same with a path that stays what it is when the working directory changes.
+    pub(crate) fn settled(&self) -> Self {
+        match self {
+            // One that cannot be made absolute has no file name either, and is refused for that.
+            Self::File(path) => Self::File(std::path::absolute(path).unwrap_or(path.clone())),
+            other => other.clone(),
+        }
+    }
+
     /// Whether this source makes and keeps keys itself, so that a re-key can put a fresh one there.
     pub(crate) fn makes_keys(&self) -> bool {
         matches!(self, Self::Keyring(_) | Self::File(_) | Self::Passphrase(_))

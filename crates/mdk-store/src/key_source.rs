@@ -13,13 +13,14 @@ use std::{
 };
 
 use mdk_wire::{Secret, SecretVec};
+use zeroize::Zeroizing;
 
 use crate::{
     DatabaseKey, FileRole, KeyringStore, OpenError,
     files::{self, Place},
     key_text,
     keyring::{self, Keyring},
-    open,
+    names,
     side_record::{self, KeySlot},
     vault,
 };
@@ -47,8 +48,9 @@ enum Kind {
         create: bool,
     },
     File(KeyFile),
-    /// A file that is opened with a passphrase; `None` where it is not known and the file may only be removed.
-    Wrapped(KeyFile, Option<SecretVec>),
+    /// A file that is opened with a passphrase; `None` where it is not known and the file may only be removed. And what
+    /// will stand in it.
+    Wrapped(KeyFile, Option<SecretVec>, Option<Zeroizing<Vec<u8>>>),
     Given(DatabaseKey),
 }
 
@@ -101,6 +103,9 @@ pub(crate) fn locate(
         DatabaseKey::File(path) => {
             let file = KeyFile::new(path)?;
             refuse_names_of_database(place, path)?;
+            if new {
+                file.check_new(place)?;
+            }
             slot.path = file.text(place);
             let (file, known) = file.known_as(place, known)?;
             slot.generation = file.generation().map(str::to_owned);
@@ -111,7 +116,7 @@ pub(crate) fn locate(
             wrapped::check_passphrase(passphrase)?;
             slot.generation = generation;
             let file = KeyFile::beside(place)?.with_generation(slot.generation.as_deref());
-            Kind::Wrapped(file, Some(passphrase.clone()))
+            Kind::Wrapped(file, Some(passphrase.clone()), None)
         }
         DatabaseKey::Env(name) => {
             given::check_variable(name)?;
@@ -131,7 +136,7 @@ pub(crate) fn locate(
 }
 
 /// The files that a key file may have: itself, the next key, and both while they are written.
-pub(crate) fn names(key: &OsStr) -> [OsString; 4] {
+fn names_of(key: &OsStr) -> [OsString; 4] {
     ["", ".tmp", ".new", ".new.tmp"].map(|suffix| files::with_suffix(key, suffix))
 }
 
@@ -142,7 +147,7 @@ pub(crate) fn is_of_key(key: &OsStr, name: &OsStr) -> bool {
         let id = rest.strip_suffix(".tmp").unwrap_or(rest);
         Some(id.len() == GENERATION && id.bytes().all(|b| b.is_ascii_hexdigit()))
     };
-    names(key).iter().any(|own| name == own) || generation().unwrap_or(false)
+    names_of(key).iter().any(|own| name == own) || generation().unwrap_or(false)
 }
 
 /// A key in a file that the database makes, replaces and removes would be lost with it.
@@ -154,7 +159,7 @@ fn refuse_names_of_database(place: &Place, path: &Path) -> Result<(), OpenError>
         parent.unwrap_or(Path::new(".")).canonicalize().ok()
     };
     let beside = folder(path).is_some_and(|dir| Some(dir) == folder(&place.path(place.name())));
-    let taken = names(name).iter().any(|name| open::is_of_database(place.name(), name));
+    let taken = names_of(name).iter().any(|name| names::is_of_database(place.name(), name));
     if beside && taken { Err(refused) } else { Ok(()) }
 }
 
@@ -182,17 +187,33 @@ impl Home {
         let key = match &self.kind {
             Kind::Keyring { ring, name, .. } => ring.get(name)?,
             Kind::File(file) => read_file(file)?,
-            Kind::Wrapped(file, Some(passphrase)) => match file.read()? {
-                Some(text) => Some(wrapped::unwrap(&text, passphrase)?),
+            Kind::Wrapped(file, Some(passphrase), _) => match file.read()? {
+                Some(text) => {
+                    self.slot.file = Some(wrapped::mark(&text));
+                    Some(wrapped::unwrap(&text, passphrase)?)
+                }
                 None => None,
             },
-            Kind::Wrapped(_, None) => None,
+            Kind::Wrapped(_, None, _) => None,
             Kind::Given(source) => Some(given::read(source)?),
         };
         if let Some(key) = &key {
             self.slot.check = side_record::check(key);
         }
         Ok(key)
+    }
+
+    /// This key is the one that will be here: the record says so before it is made.
+    pub(crate) fn expect(&mut self, key: &Secret<32>) -> Result<(), OpenError> {
+        self.slot.check = side_record::check(key);
+        if let Kind::Wrapped(_, Some(passphrase), draft @ None) = &mut self.kind
+            && self.slot.file.is_none()
+        {
+            let text = wrapped::wrap(key, passphrase)?;
+            self.slot.file = Some(wrapped::mark(&text));
+            *draft = Some(text);
+        }
+        Ok(())
     }
 
     /// Whether keys are made and kept here, not given.
@@ -211,8 +232,33 @@ impl Home {
         match &mut self.kind {
             Kind::Keyring { ring, name, .. } => ring.put_new(name, key),
             Kind::File(file) => file.make(&file::line(key)),
-            Kind::Wrapped(file, Some(passphrase)) => file.make(&wrapped::wrap(key, passphrase)?),
-            Kind::Wrapped(_, None) | Kind::Given(_) => Ok(()),
+            Kind::Wrapped(file, _, Some(text)) => file.make(text),
+            Kind::Wrapped(..) | Kind::Given(_) => Ok(()),
+        }
+    }
+
+    /// Whether this is what stands in the key file that the slot speaks of.
+    fn is_ours(&self, text: &[u8]) -> bool {
+        self.is_of_slot(&self.slot, text)
+    }
+
+    /// The same for another slot of this place.
+    fn is_of_slot(&self, slot: &KeySlot, text: &[u8]) -> bool {
+        match (&self.kind, &slot.file) {
+            (Kind::Wrapped(..), Some(mark)) => *mark == wrapped::mark(text),
+            // Recorded by an earlier version, or not at all: the name belongs to this database, and so does what has it.
+            (Kind::Wrapped(..), None) => wrapped::is_whole(text),
+            _ => key_text::decode_own(text, "file").is_ok_and(|key| slot.is_of(&key)),
+        }
+    }
+
+    /// Removes what a kill has left of making the key that `before` speaks of, before another one is made in its place.
+    pub(crate) fn clear_begun(&self, before: &KeySlot) -> Result<(), OpenError> {
+        match &self.kind {
+            Kind::File(file) | Kind::Wrapped(file, ..) if before.same_place(&self.slot) => {
+                file.remove_temporary(&|text| self.is_of_slot(before, text))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -232,7 +278,7 @@ impl Home {
     pub(crate) fn unmake(&self, key: &Secret<32>) -> bool {
         match &self.kind {
             Kind::Keyring { ring, name, .. } => return ring.forget(name, key),
-            Kind::File(file) | Kind::Wrapped(file, _) => file.unmake(),
+            Kind::File(file) | Kind::Wrapped(file, ..) => file.unmake(&|text| self.is_ours(text)),
             Kind::Given(_) => {}
         }
         true
@@ -244,21 +290,12 @@ impl Home {
         if self.slot.shared {
             return true;
         }
-        if let Kind::File(file) | Kind::Wrapped(file, _) = &self.kind
-            && !file.remove_temporary()
-        {
-            return false;
-        }
         match &self.kind {
             Kind::Keyring { ring, name, .. } => match ring.get(name) {
                 Ok(Some(key)) if self.slot.is_of(&key) => ring.remove(name, &key),
                 found => is_gone(found),
             },
-            Kind::File(file) => match read_file(file) {
-                Ok(Some(key)) if self.slot.is_of(&key) => file.remove_whole(),
-                found => is_gone(found),
-            },
-            Kind::Wrapped(file, _) => file.wipe(),
+            Kind::File(file) | Kind::Wrapped(file, ..) => file.remove(&|text| self.is_ours(text)),
             Kind::Given(_) => true,
         }
     }
@@ -270,16 +307,18 @@ impl Home {
                 Err(OpenError::KeyMalformed { .. } | OpenError::KeyLength { .. }) => Ok(true),
                 found => found.map(|key| key.is_some()),
             },
-            Kind::File(file) | Kind::Wrapped(file, _) => file.exists(),
+            Kind::File(file) | Kind::Wrapped(file, ..) => file.exists(),
             Kind::Given(_) => Ok(false),
         }
     }
 
     /// Removes what a lost re-key has left where the next wrapped key is made: that name belongs to this database. What
-    /// stands at the name of another key file may be anybody's.
+    /// stands at the name of another key file, or is none of a passphrase, may be anybody's.
     pub(crate) fn clear_next(&self) -> Result<(), OpenError> {
         match &self.kind {
-            Kind::Wrapped(file, _) if self.slot.generation.is_some() && !file.wipe() => {
+            Kind::Wrapped(file, ..)
+                if self.slot.generation.is_some() && !file.remove(&wrapped::is_whole) =>
+            {
                 let kind = std::io::ErrorKind::Other;
                 Err(files::io_error("removing", FileRole::Key, &kind.into()))
             }
@@ -289,14 +328,29 @@ impl Home {
 
     /// Whether the place of the next key has to be looked at first. The name of one in a keyring is random.
     pub(crate) fn may_be_taken(&self) -> bool {
-        self.slot.generation.is_none() || matches!(self.kind, Kind::File(_))
+        self.slot.generation.is_none() || matches!(self.kind, Kind::File(_) | Kind::Wrapped(..))
     }
 
-    /// Gives a key file that was made as `new` its name; the file that had it goes.
-    pub(crate) fn settle(&self) -> Result<(), OpenError> {
+    /// Whether a key file that is made as `new` will get its name: the one that has it is that of the key `old`, or gone.
+    pub(crate) fn will_settle(&self, old: &KeySlot) -> Result<bool, OpenError> {
         match &self.kind {
-            Kind::File(file) | Kind::Wrapped(file, _) => file.settle(),
-            _ => Ok(()),
+            Kind::File(file) | Kind::Wrapped(file, ..)
+                if self.slot.generation.as_deref() == Some(NEW) =>
+            {
+                file.may_take_the_name(&|text| self.is_of_slot(old, text))
+            }
+            _ => Ok(true),
+        }
+    }
+
+    /// Gives a key file that was made as `new` its name; the file of the key `old`, which had it, goes. Whether it has it:
+    /// a file that is not that one stays.
+    pub(crate) fn settle(&self, old: &KeySlot) -> Result<bool, OpenError> {
+        match &self.kind {
+            Kind::File(file) | Kind::Wrapped(file, ..) => {
+                file.settle(&|text| self.is_of_slot(old, text))
+            }
+            _ => Ok(true),
         }
     }
 }

@@ -40,6 +40,23 @@ pub(crate) fn decode_own(text: &[u8], source: &'static str) -> Result<Secret<32>
     }
 }
 
+/// Whether this is the beginning of such a text, too short to be a key.
+pub(crate) fn is_part(text: &[u8]) -> bool {
+    // The last of the 44 characters is no part of the key.
+    is_begun(text, PREFIX, 43)
+}
+
+/// Whether `text` is the beginning of `prefix` and base64, of which less than `whole` characters are there.
+pub(crate) fn is_begun(text: &[u8], prefix: &str, whole: usize) -> bool {
+    match text.strip_prefix(prefix.as_bytes()) {
+        Some(body) => {
+            body.len() < whole
+                && body.iter().all(|b| b.is_ascii_alphanumeric() || b"+/".contains(b))
+        }
+        None => prefix.as_bytes().starts_with(text),
+    }
+}
+
 /// A key in any of the forms that people and programs write. `raw` says that 32 plain bytes are one of them.
 pub(crate) fn decode_any(
     bytes: &[u8],

@@ -35,7 +35,7 @@ pub(crate) struct Keyring {
 /// Checks an identifier: 1 to 512 bytes without NUL.
 pub(crate) fn check_id(which: &'static str, id: &str) -> Result<(), OpenError> {
     if id.is_empty() || id.len() > MAX_ID || id.contains('\0') {
-        return Err(OpenError::BadIdentifier { which });
+        return Err(OpenError::BadIdentifier { which, limit: MAX_ID });
     }
     Ok(())
 }
@@ -204,8 +204,12 @@ impl From<Failed> for OpenError {
             Failed::Store(Failure::Unavailable) => Self::KeyringUnavailable,
             Failed::Store(Failure::Ambiguous) => Self::KeyringAmbiguous,
             Failed::Store(Failure::Malformed) => Self::KeyMalformed { source: SOURCE },
-            Failed::Store(Failure::BadService) => Self::BadIdentifier { which: "service" },
-            Failed::Store(Failure::BadKeyId) => Self::BadIdentifier { which: "key id" },
+            Failed::Store(Failure::BadService) => {
+                Self::BadIdentifier { which: "service", limit: MAX_ID }
+            }
+            Failed::Store(Failure::BadKeyId) => {
+                Self::BadIdentifier { which: "key id", limit: MAX_ID }
+            }
             Failed::Store(Failure::Volatile) => Self::VolatileStore,
         }
     }

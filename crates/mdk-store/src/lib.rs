@@ -25,6 +25,7 @@ mod lookaside;
 mod messages;
 mod meta;
 mod migrate;
+mod names;
 mod open;
 mod openmls;
 mod outbox;

@@ -8,11 +8,12 @@ use crate::{
     DatabaseKey, FileRole, OpenError, StoreError,
     files::{self, OwnerLock, Place},
     first_open::{self, Created},
-    key_source,
+    key_source, names,
     side_record::{self, Record, State},
     vault,
 };
 
+pub(crate) use crate::names::SIDE_CARS;
 pub(crate) use crate::ritual::connect;
 
 /// `application_id` in the header of our databases: "MDKs".
@@ -23,9 +24,6 @@ const PAGE: u64 = 4096;
 
 /// What a plain SQLite file begins with.
 const PLAIN_HEADER: &[u8; 16] = b"SQLite format 3\0";
-
-/// Files that SQLite keeps beside a database.
-pub(crate) const SIDE_CARS: [&str; 3] = ["-wal", "-shm", "-journal"];
 
 /// How a database is opened.
 #[derive(Debug, Clone, Default)]
@@ -61,13 +59,10 @@ pub(crate) fn open(
     options: &OpenOptions,
 ) -> Result<Opened, OpenError> {
     key_source::check_open(key)?;
+    names::check(path, FileRole::Database)?;
     let place = Place::of(path, FileRole::Database)?;
-    if SIDE_CARS.iter().any(|suffix| place.name().as_encoded_bytes().ends_with(suffix.as_bytes())) {
-        // Under the name of a log or its index it would be removed when its neighbour is opened.
-        return Err(OpenError::BadPath { role: FileRole::Database });
-    }
     let opened = secure(&place, key).and_then(|()| {
-        let lock = OwnerLock::take(&place, options.busy_wait)?;
+        let lock = lock(&place, options.busy_wait)?;
         match open_locked(&place, key) {
             Ok(opened) => Ok((opened, lock)),
             Err(error) => {
@@ -96,26 +91,31 @@ pub(crate) fn secure(place: &Place, key: &DatabaseKey) -> Result<(), OpenError> 
 fn is_ours(place: &Place, key: &DatabaseKey, name: &OsStr) -> bool {
     let is_key = |base: &OsStr| key_source::is_of_key(base, name);
     let own = place.name();
-    is_of_database(own, name)
+    names::is_of_database(own, name)
         || is_key(&files::with_suffix(own, ".key"))
         || matches!(key, DatabaseKey::File(path) if path.file_name().is_some_and(is_key))
 }
 
-/// Whether `name` is that of the database `own`, or of a file that is made, replaced and removed beside it.
-pub(crate) fn is_of_database(own: &OsStr, name: &OsStr) -> bool {
-    let is = |base: &OsStr, suffixes: &[&str]| {
-        suffixes.iter().any(|suffix| name == files::with_suffix(base, suffix))
-    };
-    ["", ".tmp", ".rekey", ".encrypt"].iter().any(|suffix| {
-        let base = files::with_suffix(own, suffix);
-        name == base || is(&base, &SIDE_CARS)
-    }) || is(own, &[".lock", ".keyinfo", ".keyinfo.tmp"])
+/// Takes the owner lock: its file is emptied and written to, so it must not be somebody's.
+pub(crate) fn lock(place: &Place, wait: Duration) -> Result<OwnerLock, OpenError> {
+    names::refuse_foreign(place, ".lock")?;
+    OwnerLock::take(place, wait)
+}
+
+/// Fails if something that is removed or replaced beside a database is a file of somebody else. Asked under the lock: to
+/// open and close what SQLite has open ends its locks.
+pub(crate) fn refuse_foreign(place: &Place) -> Result<(), OpenError> {
+    SIDE_CARS
+        .into_iter()
+        .chain([".keyinfo.tmp"])
+        .try_for_each(|suffix| names::refuse_foreign(place, suffix))
 }
 
 fn open_locked(
     place: &Place,
     source: &DatabaseKey,
 ) -> Result<(Connection, Option<u64>, Option<Created>), OpenError> {
+    refuse_foreign(place)?;
     let log_size = side_cars(place, place.name())?;
     let Some(found) = place.inspect_and_narrow(place.name(), FileRole::Database)? else {
         if log_size > 0 {
@@ -151,10 +151,11 @@ fn open_locked(
     if log_size > 0 && vault::log_is_damaged(place)? {
         return Err(StoreError::Corrupt.into());
     }
+    let encrypting = record.as_ref().is_some_and(|record| record.encrypting);
     let (conn, rekeyed_at) = open_existing(place, source, record)?;
     side_record::remove_leftover(place);
     // Not before the encrypted database is proven: what an interrupted encryption has left is a plain copy of it.
-    if vault::recover_encryption(place).is_err() {
+    if encrypting && vault::recover_encryption(place).is_err() {
         tracing::warn!("the plain file of an interrupted encryption could not be removed");
     }
     Ok((conn, rekeyed_at, None))
@@ -215,14 +216,16 @@ fn open_existing(
         // A first open that was killed just before its end, a file that was put back together with its key, or one
         // that an older version made.
         before => {
-            let begun = before.is_some_and(|record| {
+            let begun = before.as_ref().is_some_and(|record| {
                 record.state == State::Creating
                     && record.key.is_of(&key)
                     && record.key.same_place(&home.slot)
             });
             // A key that was not made for this very database may be that of another one. A passphrase's is beside it.
             home.slot.shared |= !begun && matches!(home.slot.source.as_str(), "file" | "keyring");
-            let record = Record::new(place, State::Ready, home.slot.clone());
+            let mut record = Record::new(place, State::Ready, home.slot.clone());
+            // What an interrupted encryption has left is still to be overwritten.
+            record.encrypting = before.is_some_and(|record| record.encrypting);
             if record.write(place).is_err() {
                 tracing::warn!("the record of where the key is could not be written");
             }

@@ -17,8 +17,11 @@ use sha2::Sha256;
 use crate::{
     FileRole, OpenError,
     files::{self, Place},
+    names,
 };
 
+/// What its name ends in while it is written.
+const TEMP: &str = ".keyinfo.tmp";
 /// The version of the format.
 const FORMAT: u32 = 1;
 /// Ids of 512 bytes, escaped, twice; paths; all of it three times.
@@ -37,6 +40,10 @@ pub(crate) struct Record {
     /// After a re-key: the key that it had, and which is still to be removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) retiring: Option<KeySlot>,
+    /// An encryption in place is under way: what stands under the temporary name of one is its own. Written before there
+    /// is such a file, and taken back when it is gone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) encrypting: bool,
     /// When it was encrypted anew last, in Unix seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) rekeyed_at: Option<u64>,
@@ -81,6 +88,9 @@ pub(crate) struct KeySlot {
     /// removed, and no other one takes its name.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) shared: bool,
+    /// Tells the key file of a passphrase from others, which cannot be opened without theirs: first bytes of its SHA-256.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) file: Option<String>,
     /// Tells keys apart without telling anything about them.
     pub(crate) check: String,
 }
@@ -93,7 +103,8 @@ impl KeySlot {
 
     /// Whether both speak of the same place, whatever key is there.
     pub(crate) fn same_place(&self, other: &Self) -> bool {
-        let place = |slot: &Self| Self { check: String::new(), shared: false, ..slot.clone() };
+        let place =
+            |slot: &Self| Self { check: String::new(), file: None, shared: false, ..slot.clone() };
         place(self) == place(other)
     }
 
@@ -123,6 +134,7 @@ impl Record {
             key,
             pending: None,
             retiring: None,
+            encrypting: false,
             rekeyed_at: None,
             directory: None,
             database: None,
@@ -165,6 +177,7 @@ impl Record {
         let mut text =
             serde_json::to_string_pretty(&written).expect("strings and numbers serialize");
         text.push('\n');
+        names::refuse_foreign(place, TEMP)?;
         place.remove(&temp);
         let written = place
             .create_new(&temp, FileRole::KeyRecord)
@@ -203,7 +216,7 @@ pub(crate) fn name(place: &Place) -> OsString {
 
 /// The name under which a record is written.
 pub(crate) fn temp_name(place: &Place) -> OsString {
-    files::with_suffix(place.name(), ".keyinfo.tmp")
+    files::with_suffix(place.name(), TEMP)
 }
 
 /// Removes the record.
@@ -213,7 +226,9 @@ pub(crate) fn remove(place: &Place) {
 
 /// Removes what a crash has left of writing one.
 pub(crate) fn remove_leftover(place: &Place) {
-    place.remove(&temp_name(place));
+    if names::refuse_foreign(place, TEMP).is_ok() {
+        place.remove(&temp_name(place));
+    }
 }
 
 /// Reads the record, if there is one.

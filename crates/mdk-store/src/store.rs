@@ -89,6 +89,7 @@ impl Store {
     /// # Errors
     /// An [`OpenError`] that says who must do what. A failed open leaves no new file and changes no key.
     pub fn open(path: &Path, key: &DatabaseKey, options: &OpenOptions) -> Result<Self, OpenError> {
+        let key = &key.settled();
         let open::Opened { conn, place, lock, rekeyed_at, created } =
             open::open(path, key, options)?;
         let home = Home { path: place.path(place.name()), lock, place };

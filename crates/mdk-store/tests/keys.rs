@@ -230,16 +230,22 @@ fn identifiers_are_checked_before_anything_is_touched() {
     let long = "x".repeat(513);
     let home = Home::new();
     for bad in ["", "a\0b", &long] {
-        assert_eq!(home.refused(&ring(bad, "id")), OpenError::BadIdentifier { which: "service" });
-        assert_eq!(home.refused(&ring("mdk", bad)), OpenError::BadIdentifier { which: "key id" });
+        assert_eq!(
+            home.refused(&ring(bad, "id")),
+            OpenError::BadIdentifier { which: "service", limit: 512 }
+        );
+        assert_eq!(
+            home.refused(&ring("mdk", bad)),
+            OpenError::BadIdentifier { which: "key id", limit: 512 }
+        );
     }
     for bad in ["", "a=b", "a\0b"] {
         let error = home.refused(&DatabaseKey::Env(bad.into()));
-        assert_eq!(error, OpenError::BadIdentifier { which: "variable name" });
+        assert_eq!(error, OpenError::BadIdentifier { which: "variable name", limit: 255 });
     }
     for bad in ["", ".", "..", "../key", "a/b", "a\\b", "a\0b"] {
         let error = home.refused(&DatabaseKey::Secret(bad.into()));
-        assert_eq!(error, OpenError::BadIdentifier { which: "secret name" });
+        assert_eq!(error, OpenError::BadIdentifier { which: "secret name", limit: 255 });
     }
     assert!(home.files().is_empty());
 }

@@ -68,10 +68,12 @@ class InvalidRelayUrl(InvalidInput):
 
 
 class InvalidIdentifier(InvalidInput):
-    """A keyring's service or key id is empty, contains NUL, or is longer than 512 bytes. `field` says which."""
+    """A keyring's service or key id, or the name of a secret or a variable, is empty, too long, or has a character that
+    cannot be. `field` says which, `limit` how many bytes it may have.
+    """
 
     code = "invalid_identifier"
-    hint: str | None = "Use 1 to 512 bytes of text without NUL, for example 'mdk'."
+    hint: str | None = "Use a short text without NUL, for example 'mdk'."
 
 
 class WrongKeyLength(InvalidKey):

@@ -89,9 +89,9 @@ impl From<OpenError> for Raise {
                 .text("field", "key")
                 .number("limit", Some(32))
                 .number("value", Some(found as u64)),
-            OpenError::BadIdentifier { which } => {
-                new(Class::InvalidIdentifier).text("field", which)
-            }
+            OpenError::BadIdentifier { which, limit } => new(Class::InvalidIdentifier)
+                .text("field", which)
+                .number("limit", Some(limit as u64)),
             OpenError::BadPassphrase { length, limit } => {
                 passphrase(new(Class::InvalidPassphrase), length, limit)
             }
@@ -122,8 +122,10 @@ impl From<OpenError> for Raise {
             OpenError::ForeignOwner { .. } => new(Class::ForeignOwner),
             OpenError::UnsuitableFileSystem { .. } => new(Class::UnsuitableFileSystem),
             OpenError::PathChanged { .. } => new(Class::PathChanged),
-            OpenError::BadPath { role } => new(Class::InvalidInput)
-                .text("field", if role == FileRole::Key { "key" } else { "path" }),
+            OpenError::BadPath { role } | OpenError::BadName { role, .. } => {
+                new(Class::InvalidInput)
+                    .text("field", if role == FileRole::Key { "key" } else { "path" })
+            }
             OpenError::NameTaken { .. } => new(Class::DestinationExists),
             OpenError::Io { kind, .. } => new(class_of(kind)),
             OpenError::Store(error) => error.into(),

@@ -2,6 +2,7 @@
 
 use std::{
     ffi::{OsStr, OsString},
+    fs::File,
     io::{Read, Write},
     path::{Path, PathBuf},
 };
@@ -9,11 +10,11 @@ use std::{
 use mdk_wire::Secret;
 use zeroize::Zeroizing;
 
-use super::NEW;
+use super::{NEW, wrapped};
 use crate::{
     FileRole, OpenError,
     files::{self, Place},
-    key_text,
+    key_text, names,
     side_record::KeySlot,
 };
 
@@ -44,6 +45,12 @@ fn resolved(directory: &Path) -> std::io::Result<PathBuf> {
     }
     Ok(directory)
 }
+
+/// The longest that its name grows by: that of another key beside it, while it is written.
+const LONGEST: &str = ".12345678.tmp";
+
+const NOT_TEXT: &str =
+    "it is not UTF-8, so the record beside the database cannot name it; use another path";
 
 /// A path of a side record.
 pub(super) fn resolve(place: &Place, path: &str) -> PathBuf {
@@ -96,6 +103,15 @@ impl KeyFile {
         self.path.strip_prefix(directory(place)).unwrap_or(&self.path).to_str().map(str::to_owned)
     }
 
+    /// Fails for a path that cannot be recorded, and for a name that leaves no room for the next key's.
+    pub(super) fn check_new(&self, place: &Place) -> Result<(), OpenError> {
+        let role = FileRole::Key;
+        if self.text(place).is_none() {
+            return Err(OpenError::BadName { role, why: NOT_TEXT });
+        }
+        names::fits(self.path.file_name().unwrap_or_default(), LONGEST, role)
+    }
+
     /// The same with the generation that the side record has for it, and what that says about it, if it names it.
     pub(super) fn known_as<'a>(
         self,
@@ -145,7 +161,7 @@ impl KeyFile {
     pub(super) fn read(&self) -> Result<Option<Zeroizing<Vec<u8>>>, OpenError> {
         let Some(place) = self.place()? else { return Ok(None) };
         let name = self.name(&place);
-        let text = read(&place, &name)?;
+        let text = read(&place, &name)?.filter(|text| !is_wiped(text));
         // A re-key that was killed when its file had its name already.
         if text.is_none() && self.takes_the_name() {
             return read(&place, place.name());
@@ -164,17 +180,17 @@ impl KeyFile {
         let place = Place::of(&self.path, FileRole::Key)?;
         let name = self.name(&place);
         let temp = files::with_suffix(&name, ".tmp");
-        // Left over from a crash: the key in it has encrypted nothing, for it comes into use after the rename. What does not
-        // begin as a key does is somebody else's.
+        // Left over from a crash: part of a key, which opens nothing. A whole one is somebody's.
         match read(&place, &temp)? {
             None => {}
-            Some(left) if left.iter().zip(text).take(8).all(|(a, b)| a == b) => place.remove(&temp),
+            Some(left) if is_spent(&left) => place.remove(&temp),
             Some(_) => return Err(OpenError::BadPath { role: FileRole::Key }),
         }
-        let mut named = false;
+        let (mut begun, mut named) = (false, false);
         let made = place
             .create_new(&temp, FileRole::Key)
             .and_then(|mut file| {
+                begun = true;
                 file.write_all(text)
                     .and_then(|()| file.sync_all())
                     .map_err(|e| files::io_error("writing", FileRole::Key, &e))
@@ -189,9 +205,10 @@ impl KeyFile {
                 _ => Err(OpenError::KeyReadBack),
             });
         if made.is_err() {
-            place.remove(&temp);
             if named {
                 place.remove(&name);
+            } else if begun {
+                place.remove(&temp);
             }
             place.remove_made_dirs();
             return made;
@@ -200,46 +217,45 @@ impl KeyFile {
         made
     }
 
-    /// Takes back what [`Self::make`] has made.
-    pub(super) fn unmake(&self) {
+    /// Takes back what [`Self::make`] has made, unless it was replaced meanwhile.
+    pub(super) fn unmake(&self, is_ours: IsOurs<'_>) {
         if let Some(place) = &self.made {
             let name = self.name(place);
-            if place.wipe(&name, FileRole::Key).is_err() {
-                place.remove(&name);
+            match dispose(place, &name, is_ours) {
+                Ok(_) | Err(OpenError::PathChanged { .. }) => {}
+                Err(_) => place.remove(&name),
             }
             let _ = place.sync_dir();
             place.remove_made_dirs();
         }
     }
 
-    /// Removes what a kill has left of [`Self::make`], a key that was never used, or of [`Self::remove_whole`]. Whether it
-    /// is gone.
-    pub(super) fn remove_temporary(&self) -> bool {
-        let wiped = self.wipe_named(|name| files::with_suffix(name, ".tmp"));
-        // What is no file was not put there by this software.
-        matches!(wiped, Ok(()) | Err(OpenError::Symlink { .. } | OpenError::NotAFile { .. }))
+    /// Overwrites and removes it, and what a kill has left of [`Self::make`]. Whether it is gone; a file that is not ours
+    /// stays and counts as gone.
+    pub(super) fn remove(&self, is_ours: IsOurs<'_>) -> bool {
+        let Ok(place) = self.place() else { return false };
+        let Some(place) = place else { return true };
+        let removed = self
+            .remove_temporary(is_ours)
+            .and_then(|()| dispose(&place, &self.name(&place), is_ours))
+            .and_then(|_| place.sync_dir());
+        removed.is_ok()
     }
 
-    /// Overwrites and removes a file whose key was recognised, under its temporary name: after a kill half-way nothing else
-    /// would tell what was overwritten from what somebody else has put there. Whether it is gone.
-    pub(super) fn remove_whole(&self) -> bool {
-        let Ok(Some(place)) = self.place() else { return false };
-        let name = self.name(&place);
-        let moved = place
-            .rename_new(&name, &files::with_suffix(&name, ".tmp"), FileRole::Key)
-            .and_then(|()| place.sync_dir());
-        moved.is_ok() && self.remove_temporary()
-    }
-
-    /// Overwrites and removes it. Whether it is gone.
-    pub(super) fn wipe(&self) -> bool {
-        self.wipe_named(OsStr::to_owned).is_ok()
-    }
-
-    fn wipe_named(&self, of_name: impl Fn(&OsStr) -> OsString) -> Result<(), OpenError> {
+    /// Removes what a kill has left of [`Self::make`]: a key that was never used.
+    pub(super) fn remove_temporary(&self, is_ours: IsOurs<'_>) -> Result<(), OpenError> {
         let Some(place) = self.place()? else { return Ok(()) };
-        place.wipe(&of_name(&self.name(&place)), FileRole::Key)?;
-        place.sync_dir()
+        match dispose(&place, &files::with_suffix(&self.name(&place), ".tmp"), is_ours) {
+            // What is no file was not put there by this software.
+            Ok(_) | Err(OpenError::Symlink { .. } | OpenError::NotAFile { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether the file whose name this one shall have may be overwritten for it, or is not there.
+    pub(super) fn may_take_the_name(&self, is_ours: IsOurs<'_>) -> Result<bool, OpenError> {
+        let Some(place) = self.place()? else { return Ok(true) };
+        Ok(read(&place, place.name())?.is_none_or(|text| is_spent(&text) || is_ours(&text)))
     }
 
     /// Whether it is one that will have the name of the file before it.
@@ -247,17 +263,63 @@ impl KeyFile {
         self.generation.as_deref() == Some(NEW)
     }
 
-    /// Wipes the file whose name this one shall have, and takes the name.
-    pub(super) fn settle(&self) -> Result<(), OpenError> {
+    /// Overwrites the file whose name this one shall have, and takes the name. Whether it has it: what stands there and is
+    /// not ours keeps it.
+    pub(super) fn settle(&self, is_ours: IsOurs<'_>) -> Result<bool, OpenError> {
         let Some(place) = self.place()?.filter(|_| self.takes_the_name()) else {
-            return Ok(());
+            return Ok(true);
         };
         let name = self.name(&place);
         if place.inspect(&name, FileRole::Key)?.is_some() {
-            place.wipe(place.name(), FileRole::Key)?;
+            if !dispose(&place, place.name(), is_ours)? {
+                return Ok(false);
+            }
             place.rename_new(&name, place.name(), FileRole::Key)?;
         }
-        place.sync_dir()
+        place.sync_dir()?;
+        Ok(true)
+    }
+}
+
+/// Says by what stands in it whether a file is the one that it is taken for.
+pub(super) type IsOurs<'a> = &'a dyn Fn(&[u8]) -> bool;
+
+/// Whether the content of a file opens nothing: it was overwritten, or is a part of what was being written.
+pub(super) fn is_spent(text: &[u8]) -> bool {
+    is_wiped(text) || key_text::is_part(text) || wrapped::is_part(text)
+}
+
+/// Whether it was overwritten by [`dispose`], and not removed yet.
+fn is_wiped(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().all(|&byte| byte == 0)
+}
+
+/// Overwrites and removes a file, if that is ours or holds nothing. Whether it is gone.
+///
+/// It is overwritten with zeros: after a kill half-way they tell it from what somebody else has put there.
+fn dispose(place: &Place, name: &OsStr, is_ours: IsOurs<'_>) -> Result<bool, OpenError> {
+    let role = FileRole::Key;
+    let Some(found) = place.inspect(name, role)? else { return Ok(true) };
+    let text = contents(&found.file)?;
+    if !is_spent(&text) && !is_ours(&text) {
+        return Ok(false);
+    }
+    let (mut file, created) = place.open_or_create(name, role)?;
+    if created {
+        // Somebody has removed it meanwhile.
+        place.remove(name);
+        return Ok(true);
+    }
+    if !place.is_same(name, &found.file) {
+        return Err(OpenError::PathChanged { role });
+    }
+    let overwritten = file.write_all(&vec![0; text.len()]).and_then(|()| file.sync_all());
+    overwritten.map_err(|e| files::io_error("overwriting", role, &e))?;
+    drop((file, found));
+    place.remove(name);
+    match place.inspect(name, role)? {
+        None => Ok(true),
+        Some(_) => Err(files::io_error("removing", role, &std::io::ErrorKind::Other.into())),
     }
 }
 
@@ -266,11 +328,13 @@ fn read(place: &Place, name: &OsStr) -> Result<Option<Zeroizing<Vec<u8>>>, OpenE
     if found.mode & 0o077 != 0 {
         return Err(OpenError::KeyFileTooWide { mode: found.mode });
     }
+    contents(&found.file).map(Some)
+}
+
+fn contents(file: &File) -> Result<Zeroizing<Vec<u8>>, OpenError> {
     let mut text = Zeroizing::new(Vec::with_capacity(MAX_LEN as usize + 1));
-    found
-        .file
-        .take(MAX_LEN + 1)
+    file.take(MAX_LEN + 1)
         .read_to_end(&mut text)
         .map_err(|e| files::io_error("reading", FileRole::Key, &e))?;
-    Ok(Some(text))
+    Ok(text)
 }

@@ -37,7 +37,7 @@ pub(super) fn read(source: &DatabaseKey) -> Result<Secret<32>, OpenError> {
 /// Checks the name of a variable.
 pub(super) fn check_variable(name: &str) -> Result<(), OpenError> {
     if name.is_empty() || name.len() > MAX_NAME || name.contains(['=', '\0']) {
-        return Err(OpenError::BadIdentifier { which: "variable name" });
+        return Err(OpenError::BadIdentifier { which: "variable name", limit: MAX_NAME });
     }
     Ok(())
 }
@@ -46,7 +46,7 @@ pub(super) fn check_variable(name: &str) -> Result<(), OpenError> {
 pub(super) fn check_secret(name: &str) -> Result<(), OpenError> {
     let path = name.contains(['/', '\\', '\0']) || name == "." || name == "..";
     if name.is_empty() || name.len() > MAX_NAME || path {
-        return Err(OpenError::BadIdentifier { which: "secret name" });
+        return Err(OpenError::BadIdentifier { which: "secret name", limit: MAX_NAME });
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ pub(crate) fn locate_next(
     source: &DatabaseKey,
     current: &KeySlot,
 ) -> Result<Home, OpenError> {
-    let bare = KeySlot { generation: None, ..current.clone() };
+    let bare = KeySlot { generation: None, file: None, ..current.clone() };
     let mut home = locate(place, source, Some(&bare), true)?;
     // Whatever is made now is this database's alone.
     home.slot.shared = false;
@@ -21,14 +21,16 @@ pub(crate) fn locate_next(
     }
     let generation = match home.kind {
         Kind::Keyring { .. } => random_generation()?,
-        Kind::File(_) if current.shared || current.generation.is_some() => random_generation()?,
+        Kind::File(_) | Kind::Wrapped(..) if current.shared || current.generation.is_some() => {
+            random_generation()?
+        }
         _ => NEW.to_owned(),
     };
     match &mut home.kind {
         Kind::Keyring { name, .. } => {
             *name = entry_name(home.slot.key_id.as_deref().unwrap_or_default(), Some(&generation));
         }
-        Kind::File(file) | Kind::Wrapped(file, _) => file.set_generation(Some(&generation)),
+        Kind::File(file) | Kind::Wrapped(file, ..) => file.set_generation(Some(&generation)),
         Kind::Given(_) => {}
     }
     home.slot.generation = Some(generation);

@@ -73,7 +73,7 @@ fn recorded_within(place: &Place, slot: &KeySlot, timeout: Duration) -> Option<H
             Kind::File(file.with_generation(generation))
         }
         "passphrase" => {
-            Kind::Wrapped(KeyFile::beside(place).ok()?.with_generation(generation), None)
+            Kind::Wrapped(KeyFile::beside(place).ok()?.with_generation(generation), None, None)
         }
         _ => return None,
     };
@@ -88,7 +88,7 @@ pub(crate) fn present(
 ) -> Result<Option<bool>, OpenError> {
     match recorded_within(place, slot, timeout).map(|home| home.kind) {
         Some(Kind::Keyring { ring, name, .. }) => ring.get(&name).map(|key| Some(key.is_some())),
-        Some(Kind::File(file) | Kind::Wrapped(file, _)) => file.read().map(|t| Some(t.is_some())),
+        Some(Kind::File(file) | Kind::Wrapped(file, ..)) => file.read().map(|t| Some(t.is_some())),
         Some(Kind::Given(_)) | None => Ok(None),
     }
 }

@@ -6,10 +6,11 @@ use argon2::{Algorithm, Argon2, Params, Version};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use chacha20poly1305::{AeadInPlace, KeyInit, XChaCha20Poly1305};
 use mdk_wire::{Secret, SecretVec};
+use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::no_random;
-use crate::OpenError;
+use crate::{OpenError, key_text};
 
 const PREFIX: &str = "mdk-wrapped-key-1:";
 const SOURCE: &str = "passphrase";
@@ -77,6 +78,21 @@ pub(super) fn unwrap(text: &[u8], passphrase: &SecretVec) -> Result<Secret<32>, 
             .is_ok();
     });
     if opened { Ok(key) } else { Err(OpenError::WrongPassphrase) }
+}
+
+/// Whether this is the content of such a file, of whichever database.
+pub(super) fn is_whole(text: &[u8]) -> bool {
+    text.starts_with(PREFIX.as_bytes()) && !is_part(text)
+}
+
+/// Whether this is the beginning of such a file, too short to hold a key.
+pub(super) fn is_part(text: &[u8]) -> bool {
+    key_text::is_begun(text, PREFIX, (LEN * 4).div_ceil(3))
+}
+
+/// What tells such a file from others, without the passphrase.
+pub(super) fn mark(text: &[u8]) -> String {
+    hex::encode(&Sha256::digest(text.trim_ascii_end())[..8])
 }
 
 fn associated(head: &[u8]) -> Vec<u8> {

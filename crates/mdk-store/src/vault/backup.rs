@@ -2,7 +2,7 @@
 
 use std::{
     ffi::OsStr,
-    fs::{File, TryLockError},
+    fs::{self, File, TryLockError},
     io::{self, Read},
     path::Path,
     time::{SystemTime, UNIX_EPOCH},
@@ -15,7 +15,7 @@ use super::{
     Progress, Stage, VaultError,
     archive::{ArchiveError, CHUNK_BITS, Cost, Encoder, Header, MAGIC, MAX_PASSPHRASE, Sealer},
 };
-use crate::{FileRole, OpenError, Store, StoreError, digest, files, files::Place, migrate};
+use crate::{FileRole, OpenError, Store, StoreError, digest, files, files::Place, migrate, names};
 
 /// Bytes of a page, in memory too.
 const PAGE: u64 = 4096;
@@ -23,19 +23,10 @@ const PAGE: u64 = 4096;
 /// Bytes between two reports of progress.
 pub(super) const REPORT_EVERY: u64 = 256 << 10;
 
-/// What stands beside a database under its own name; a backup must not take such a name.
-const SIBLINGS: [&str; 10] = [
-    "-wal",
-    "-shm",
-    "-journal",
-    ".lock",
-    ".tmp",
-    ".key",
-    ".keyinfo",
-    ".keyinfo.tmp",
-    ".rekey",
-    ".encrypt",
-];
+/// Hex digits that tell a temporary name from all that somebody would choose.
+const RANDOM: usize = 16;
+/// What the temporary name adds to that of the archive.
+const LONGEST: &str = ".0123456789abcdef.tmp";
 
 /// What `backup` wrote.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -53,7 +44,8 @@ impl Store {
     ///
     /// The archive holds every row as of now, encrypted and authenticated under a key that Argon2id (64 MiB, 3 passes)
     /// makes from the passphrase of 1 to 1,024 bytes. There is no unencrypted form. Its size tells roughly how much the
-    /// database holds. A crash leaves at most `NAME.tmp`, encrypted as well, which the next backup to that name replaces.
+    /// database holds. A crash leaves at most a file of that name with `.`, 16 hex digits and `.tmp` behind it, encrypted
+    /// as well, which the next backup to that name removes.
     ///
     /// # Errors
     /// [`VaultError::BadPassphrase`], [`VaultError::DestinationExists`], [`VaultError::NoSpace`],
@@ -66,10 +58,10 @@ impl Store {
         progress: &mut Progress<'_>,
     ) -> Result<BackupReport, VaultError> {
         check_passphrase(passphrase)?;
-        let database = self.info()?.path;
+        // A file called `NAME-journal` would be taken for a part of the database.
+        names::check(to, FileRole::Backup)?;
         let place = Place::of(to, FileRole::Backup)?;
-        let made = refuse_siblings(&place, database.as_deref())
-            .and_then(|()| write_new(self, &place, passphrase, progress));
+        let made = write_new(self, &place, passphrase, progress);
         if made.is_err() {
             place.remove_made_dirs();
         }
@@ -86,22 +78,7 @@ pub(super) fn check_passphrase(passphrase: &SecretVec) -> Result<(), VaultError>
     Err(VaultError::BadPassphrase { length, limit: MAX_PASSPHRASE })
 }
 
-/// A file called `NAME-journal` would be taken for a part of the database.
-fn refuse_siblings(place: &Place, database: Option<&Path>) -> Result<(), VaultError> {
-    let Some(database) = database else { return Ok(()) };
-    let (Some(parent), Some(name)) = (database.parent(), database.file_name()) else {
-        return Ok(());
-    };
-    let taken = SIBLINGS
-        .iter()
-        .any(|suffix| place.path(place.name()) == parent.join(files::with_suffix(name, suffix)));
-    if taken {
-        return Err(OpenError::BadPath { role: FileRole::Backup }.into());
-    }
-    Ok(())
-}
-
-/// Writes the archive as `NAME.tmp` and gives it its name when it is whole and durable.
+/// Writes the archive under a temporary name and gives it its name when it is whole and durable.
 fn write_new(
     store: &mut Store,
     place: &Place,
@@ -111,8 +88,13 @@ fn write_new(
     refuse_existing(place)?;
     let needed = store.read(|tx| content_size(tx.conn))?;
     require_space(place, needed)?;
-    let temp = files::with_suffix(place.name(), ".tmp");
-    let file = claim(place, &temp)?;
+    names::fits(place.name(), LONGEST, FileRole::Backup)?;
+    remove_leftovers(place);
+    let temp = files::with_suffix(place.name(), &format!(".{}.tmp", random()?));
+    let file = place.create_new(&temp, FileRole::Backup)?;
+    // Shows others that it is no leftover. Some file systems have no locks; then two backups to one name at once are the
+    // caller's mistake.
+    let _ = file.try_lock();
     let mut name = temp.as_os_str();
     let made = write(store, &file, passphrase, needed, progress).and_then(|report| {
         file.sync_all().map_err(|e| failed("syncing", e.kind()))?;
@@ -122,7 +104,6 @@ fn write_new(
         Ok(report)
     });
     if made.is_err() {
-        // Under its lock, so that it is ours and nobody else's.
         place.remove(name);
     }
     made
@@ -155,35 +136,40 @@ fn existing(error: OpenError) -> VaultError {
     }
 }
 
-/// Creates and locks the temporary file, or takes over what a crash left of one: a file that is empty or begins like
-/// an archive, and that nobody has locked.
-fn claim(place: &Place, temp: &OsStr) -> Result<File, VaultError> {
-    let (mut file, created) = place.open_or_create(temp, FileRole::Backup)?;
-    match file.try_lock() {
-        Err(TryLockError::WouldBlock) => {
-            return Err(VaultError::DestinationExists { role: FileRole::Backup });
-        }
-        // Some file systems have no locks; then two backups to one name at once are the caller's mistake.
-        Ok(()) | Err(TryLockError::Error(_)) => {}
-    }
-    let emptied = empty(place, temp, &mut file);
-    if emptied.is_err() && created && place.is_same(temp, &file) {
-        place.remove(temp);
-    }
-    emptied.map(|()| file)
+fn random() -> Result<String, VaultError> {
+    let mut bytes = [0; RANDOM / 2];
+    getrandom::fill(&mut bytes)
+        .map_err(|_| failed("getting random bytes for", io::ErrorKind::Other))?;
+    Ok(hex::encode(bytes))
 }
 
-/// Empties a temporary file that is locked, unless it is something else.
-fn empty(place: &Place, temp: &OsStr, file: &mut File) -> Result<(), VaultError> {
-    let mut head = Vec::with_capacity(MAGIC.len());
-    let read = file.by_ref().take(MAGIC.len() as u64).read_to_end(&mut head);
-    read.map_err(|e| failed("reading", e.kind()))?;
-    // Another backup may have renamed it between our opening and locking it.
-    if !MAGIC.starts_with(&head) || !place.is_same(temp, file) {
-        return Err(VaultError::DestinationExists { role: FileRole::Backup });
+/// Removes what crashes have left of backups to this name. What cannot be removed now stays for the next one.
+fn remove_leftovers(place: &Place) {
+    let Ok(entries) = fs::read_dir(place.path(OsStr::new(""))) else { return };
+    for name in entries.flatten().map(|entry| entry.file_name()) {
+        if is_temporary(place.name(), &name) && is_left(place, &name) {
+            place.remove(&name);
+        }
     }
-    file.set_len(0).map_err(|e| failed("emptying", e.kind()))?;
-    io::Seek::rewind(file).map_err(|e| failed("emptying", e.kind()))
+}
+
+/// Whether `name` is a temporary one of a backup to `own`.
+fn is_temporary(own: &OsStr, name: &OsStr) -> bool {
+    name.as_encoded_bytes()
+        .strip_prefix(own.as_encoded_bytes())
+        .and_then(|rest| rest.strip_prefix(b"."))
+        .and_then(|rest| rest.strip_suffix(b".tmp"))
+        .is_some_and(|id| id.len() == RANDOM && id.iter().all(u8::is_ascii_hexdigit))
+}
+
+/// Whether nobody is writing it, and what stands in it is the beginning of an archive.
+fn is_left(place: &Place, name: &OsStr) -> bool {
+    let Ok(Some(found)) = place.inspect(name, FileRole::Backup) else { return false };
+    let mut head = Vec::with_capacity(MAGIC.len());
+    let read = (&found.file).take(MAGIC.len() as u64).read_to_end(&mut head);
+    read.is_ok()
+        && MAGIC.starts_with(&head)
+        && !matches!(found.file.try_lock(), Err(TryLockError::WouldBlock))
 }
 
 /// Bytes of the pages in use: more than their rows take in an archive, which has no indexes.

@@ -1,5 +1,6 @@
 //! A plain database becomes an encrypted one, in place or as a copy; an encrypted one is copied under another key.
 
+mod leftover;
 mod plain;
 
 use std::{ffi::OsStr, fs::File, io, path::Path};
@@ -7,6 +8,7 @@ use std::{ffi::OsStr, fs::File, io, path::Path};
 use mdk_wire::Secret;
 use rusqlite::Connection;
 
+pub(crate) use self::leftover::recover;
 use self::plain::{check_plain, look, read_plain, settle_plain, writable};
 
 use super::{
@@ -50,7 +52,8 @@ pub struct EncryptReport {
 ///
 /// It can be killed at any point: the plain database or the encrypted one is there, whole. Called again, it goes on. If
 /// it was killed between putting the encrypted file in place and overwriting the plain one, the latter is called
-/// `NAME.encrypt`; the next opening overwrites it.
+/// `NAME.encrypt`; the next opening overwrites it. A file of that name that was there before is never touched: `NameTaken`
+/// inside [`VaultError::Open`] says so.
 ///
 /// # Errors
 /// [`VaultError::AlreadyEncrypted`], or `NotEncrypted` inside [`VaultError::Open`] if `from` is given for a plain one;
@@ -91,50 +94,35 @@ pub fn encrypt_existing(
     }
 }
 
-/// What an interrupted encryption in place left beside an encrypted database: the plain one, to be overwritten. Called
-/// under the owner lock, before the database is opened.
-pub(crate) fn recover(place: &Place) -> Result<(), OpenError> {
-    let temp = files::with_suffix(place.name(), ".encrypt");
-    if place.inspect(&temp, FileRole::Database)?.is_none() {
-        return Ok(());
-    }
-    // Without the encrypted one it may be the only copy; beside a plain one the next encryption removes it.
-    let Some(found) = place.inspect(place.name(), FileRole::Database)? else { return Ok(()) };
-    let mut head = [0u8; pages::SALT];
-    let whole =
-        found.size >= pages::PAGE as u64 && pages::read_at(&found.file, &mut head, 0).is_ok();
-    if whole && &head != pages::MAGIC {
-        discard(place, &temp)?;
-    }
-    Ok(())
-}
-
-fn discard(place: &Place, temp: &OsStr) -> Result<(), OpenError> {
-    for suffix in SIDE_CARS {
-        place.wipe(&files::with_suffix(temp, suffix), FileRole::Database)?;
-    }
-    place.wipe(temp, FileRole::Database)?;
-    place.sync_dir()
-}
-
 fn in_place(
     source: &Source,
     key: &DatabaseKey,
     progress: &mut Progress<'_>,
 ) -> Result<EncryptReport, VaultError> {
     let place = &source.place;
-    let temp = files::with_suffix(place.name(), ".encrypt");
+    let temp = leftover::name(place);
     open::secure(place, key)?;
-    // The plain database still has its name, so whatever an earlier call left here is not needed.
-    discard(place, &temp)?;
+    open::refuse_foreign(place)?;
+    leftover::clear(place)?;
     let conn = settle_plain(source)?;
     require_space(place, source.size)?;
-    let prepared = first_open::prepare(place, key)?;
+    let prepared = first_open::prepare(place, key, true)?;
+    let give_up = || {
+        prepared.undo(place);
+        if leftover::forget(place).is_err() {
+            tracing::warn!("the record of an encryption that failed could not be taken back");
+        }
+    };
+    match place.create_new(&temp, FileRole::Database) {
+        // SQLite's locks end when any descriptor of the file is closed, so ours goes first.
+        Ok(file) => drop(file),
+        Err(error) => {
+            give_up();
+            return Err(error.into());
+        }
+    }
     let built =
-        place.create_new(&temp, FileRole::Database).map_err(VaultError::from).and_then(|file| {
-            // SQLite's locks end when any descriptor of the file is closed, so ours goes first.
-            drop(file);
-            let report = copy_plain(&conn, place, &temp, &prepared.key, source.size, progress)?;
+        copy_plain(&conn, place, &temp, &prepared.key, source.size, progress).and_then(|report| {
             make_durable(place, &temp)?;
             drop(conn);
             // A plain log must never stand beside the encrypted file. All of it is in the plain file by now.
@@ -148,7 +136,7 @@ fn in_place(
         Ok(report) => report,
         Err(error) => {
             remove(place, &temp);
-            prepared.undo(place);
+            give_up();
             // The source was found sound before.
             return Err(of_new(error));
         }
@@ -158,14 +146,17 @@ fn in_place(
         // the key is needed. The next opening finishes what is left.
         if place.is_same(place.name(), &source.file) {
             remove(place, &temp);
-            prepared.undo(place);
+            give_up();
         }
         return Err(error);
     }
-    prepared.ready(place)?;
+    prepared.encrypted(place)?;
     let _ = progress.tell(Stage::Wiping, 0, source.size);
     place.wipe(&temp, FileRole::Database)?;
     place.sync_dir()?;
+    if prepared.ready(place).is_err() {
+        tracing::warn!("the record of an encryption that is done could not be completed");
+    }
     let _ = progress.tell(Stage::Wiping, source.size, source.size);
     Ok(report)
 }

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     FileRole, OpenError, StoreError, cipher,
     files::{self, OwnerLock, Place},
-    side_record,
+    names, open, side_record,
 };
 
 /// A database file under its owner lock. Dropping it leaves no file that was not there before.
@@ -46,6 +46,7 @@ impl Source {
     /// The same for a caller that makes nothing beside the files: they are the very ones at `path`.
     pub(crate) fn take_to_read(path: &Path) -> Result<Self, VaultError> {
         let missing = VaultError::SourceMissing { role: FileRole::Database };
+        names::check(path, FileRole::Database)?;
         let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
         // Looking must not make the directory.
         if parent.is_some_and(|p| !p.exists()) {
@@ -60,7 +61,7 @@ impl Source {
         }
         let lock = match place.is_read_only() {
             true => OwnerLock::take_unwritable(&place)?,
-            false => Some(OwnerLock::take(&place, std::time::Duration::ZERO)?),
+            false => Some(open::lock(&place, std::time::Duration::ZERO)?),
         };
         let mut source = Self {
             place,

@@ -7,8 +7,8 @@ use mdk_wire::Secret;
 use super::VaultError;
 use crate::{
     DatabaseKey, FileRole, OpenError, StoreError,
-    files::{self, OwnerLock, Place},
-    first_open, open,
+    files::{self, Place},
+    first_open, names, open,
 };
 
 /// Makes a new database at `to`, with its key, that is filled by `fill` or does not appear. `fill` is given the name of an
@@ -19,6 +19,7 @@ pub(super) fn new_file<T>(
     size: u64,
     fill: impl FnOnce(&Place, &OsStr, &Secret<32>) -> Result<T, VaultError>,
 ) -> Result<T, VaultError> {
+    names::check(to, FileRole::Database)?;
     let place = Place::of(to, FileRole::Database)?;
     let made = under_lock(&place, key, size, fill);
     if made.is_err() {
@@ -35,7 +36,7 @@ fn under_lock<T>(
 ) -> Result<T, VaultError> {
     refuse_existing(place)?;
     open::secure(place, key)?;
-    let lock = OwnerLock::take(place, Duration::ZERO)?;
+    let lock = open::lock(place, Duration::ZERO)?;
     let mut value = None;
     // Looked at again: another one may have made it before the lock was ours.
     let made = refuse_existing(place).and_then(|()| require_space(place, size)).and_then(|()| {

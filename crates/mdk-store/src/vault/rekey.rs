@@ -19,6 +19,7 @@ use crate::{
     files::{self, Place},
     first_open,
     key_source::{self, Home},
+    names,
     open::{of_new, remove_side_cars},
     ritual,
     side_record::{self, Record, State},
@@ -64,7 +65,7 @@ impl Store {
         progress: &mut Progress<'_>,
     ) -> Result<RekeyReport, VaultError> {
         let source = match (to, self.kept_source()) {
-            (Some(to), _) => to.clone(),
+            (Some(to), _) => to.settled(),
             (None, Some(kept)) => kept.clone(),
             (None, None) if self.place().is_some() => return Err(VaultError::NewKeyNeeded),
             (None, None) => return Err(VaultError::InMemory),
@@ -77,6 +78,9 @@ impl Store {
         // What an interrupted re-key has left is gone by now, so a file of that name is somebody else's.
         if place.inspect(&rekey_name(&place), FileRole::Database)?.is_some() {
             return Err(OpenError::NameTaken { suffix: ".rekey" }.into());
+        }
+        for suffix in [".rekey-wal", ".rekey-shm", ".rekey-journal"] {
+            names::refuse_foreign(&place, suffix)?;
         }
         let size = self.settle_log(&place)?;
         let (needed, available) = (size.saturating_add(SPARE), place.free_bytes()?);
@@ -244,6 +248,10 @@ fn next_key(
         if home.may_be_taken() && home.is_taken()? {
             return Err(key_exists());
         }
+        if !home.will_settle(&record.key)? {
+            // Somebody has put another file where the key was.
+            return Err(key_exists());
+        }
         key_source::fresh()?
     } else {
         home.look()?.ok_or(missing)?
@@ -251,7 +259,7 @@ fn next_key(
     if key == *old {
         return Err(VaultError::SameKey);
     }
-    home.slot.check = side_record::check(&key);
+    home.expect(&key)?;
     Ok((home, key))
 }
 

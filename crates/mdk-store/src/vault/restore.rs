@@ -24,8 +24,8 @@ use super::{
 };
 use crate::{
     DatabaseKey, FileRole, GroupStatus, OpenError, StoreError, Tx, digest,
-    files::{self, OwnerLock, Place},
-    first_open, migrate, open,
+    files::{self, Place},
+    first_open, migrate, names, open,
 };
 
 /// How much is written between two commits, so that the write-ahead log stays small.
@@ -67,6 +67,7 @@ pub fn restore(
     progress: &mut Progress<'_>,
 ) -> Result<RestoreReport, VaultError> {
     check_passphrase(passphrase)?;
+    names::check(to, FileRole::Database)?;
     if fs::symlink_metadata(to).is_ok() {
         return Err(VaultError::DestinationExists { role: FileRole::Database });
     }
@@ -88,7 +89,7 @@ fn new_database<T>(
     fill: impl FnOnce(&mut Connection) -> Result<T, VaultError>,
 ) -> Result<T, VaultError> {
     open::secure(place, key)?;
-    let lock = OwnerLock::take(place, Duration::ZERO)?;
+    let lock = open::lock(place, Duration::ZERO)?;
     let mut value = None;
     let made = refuse_existing(place).and_then(|()| {
         first_open::create(place, key, |temp, secret| {

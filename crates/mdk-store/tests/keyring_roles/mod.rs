@@ -394,7 +394,7 @@ pub fn keyutils() {
         k.allow_volatile = true;
         k.service = "a@b".into();
     });
-    assert_eq!(Home::new().refused(&at), OpenError::BadIdentifier { which: "service" });
+    assert_eq!(Home::new().refused(&at), OpenError::BadIdentifier { which: "service", limit: 512 });
     // Gone, as after a reboot.
     run("keyctl", &["purge", "user", &format!("keyring:{new}@mdk")]);
     assert_eq!(home.refused(&key), OpenError::KeyMissing { source: "keyring" });

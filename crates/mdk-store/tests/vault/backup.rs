@@ -5,7 +5,7 @@ use std::{
     io::{Read, Seek, SeekFrom, Write},
     ops::ControlFlow,
     os::unix::fs::{MetadataExt, symlink},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use mdk_store::{
@@ -28,7 +28,7 @@ fn a_backup_is_one_private_encrypted_file() {
     let meta = fs::metadata(home.archive()).unwrap();
     assert_eq!((meta.mode() & 0o7777, meta.len()), (0o600, report.bytes));
     assert!(report.rows > 20, "{report:?}");
-    assert!(!home.temp().exists());
+    assert!(home.leftovers().is_empty());
     let bytes = fs::read(home.archive()).unwrap();
     assert!(bytes.starts_with(b"mdk-backup\x01\x01"));
     // 64 MiB, 3 passes, one lane.
@@ -78,17 +78,26 @@ fn whatever_stands_at_the_destination_stays() {
 }
 
 #[test]
-fn a_name_that_belongs_to_the_database_is_refused() {
+fn a_name_that_belongs_to_a_database_is_refused() {
     let home = Home::new();
     let mut store = home.filled();
-    let bad = Err(OpenError::BadPath { role: FileRole::Backup }.into());
-    for suffix in ["-journal", ".keyinfo", ".key", ".tmp", ".rekey", ".encrypt"] {
-        let to = PathBuf::from(format!("{}{suffix}", home.db().display()));
-        let before = fs::read(&to).ok();
-        assert_eq!(backup(&mut store, &to), bad, "{suffix}");
-        assert_eq!(fs::read(&to).ok(), before, "{suffix}");
+    let refused = |found| {
+        let role = FileRole::Backup;
+        matches!(found, Err(VaultError::Open(OpenError::BadName { role: r, .. })) if r == role)
+    };
+    for name in ["alice.db", "other.db", "y"] {
+        for suffix in ["-journal", ".keyinfo", ".key", ".tmp", ".rekey", ".encrypt"] {
+            let to = home.dir().join(format!("{name}{suffix}"));
+            let before = fs::read(&to).ok();
+            assert!(refused(backup(&mut store, &to)), "{name}{suffix}");
+            assert_eq!(fs::read(&to).ok(), before, "{name}{suffix}");
+        }
     }
+    let bad = Err(OpenError::BadPath { role: FileRole::Backup }.into());
     assert_eq!(backup(&mut store, Path::new("/")), bad);
+    // Room for the temporary name.
+    assert!(refused(backup(&mut store, &home.dir().join("n".repeat(235)))));
+    backup(&mut store, &home.dir().join("n".repeat(234))).unwrap();
 }
 
 #[test]
@@ -108,26 +117,41 @@ fn a_passphrase_has_1_to_1024_bytes() {
 }
 
 #[test]
-fn what_a_crash_left_is_replaced_and_what_is_not_ours_stays() {
+fn what_a_crash_left_is_removed_and_what_is_not_ours_stays() {
     let home = Home::new();
     let mut store = home.filled();
     for left in [&b""[..], b"mdk-b", b"mdk-backup\x01\x01 and half of the rest"] {
         fs::write(home.temp(), left).unwrap();
         backup(&mut store, &home.archive()).unwrap();
-        assert!(!home.temp().exists());
+        assert!(home.leftovers().is_empty(), "{:?}", home.leftovers());
         fs::remove_file(home.archive()).unwrap();
     }
+    let again = |store: &mut Store, kept: &Path, content: &[u8]| {
+        backup(store, &home.archive()).unwrap();
+        assert_eq!(fs::read(kept).unwrap(), content, "{kept:?}");
+        assert_eq!(home.leftovers(), [kept.file_name().unwrap()]);
+        fs::remove_file(home.archive()).unwrap();
+    };
     fs::write(home.temp(), b"my own notes").unwrap();
-    assert_eq!(backup(&mut store, &home.archive()), Err(EXISTS));
-    assert_eq!(fs::read(home.temp()).unwrap(), b"my own notes");
+    again(&mut store, &home.temp(), b"my own notes");
     // Another backup to this name is running.
     fs::write(home.temp(), b"mdk-backup\x01\x01").unwrap();
     let other = File::open(home.temp()).unwrap();
     other.lock().unwrap();
-    assert_eq!(backup(&mut store, &home.archive()), Err(EXISTS));
-    assert!(home.temp().exists() && !home.archive().exists());
+    again(&mut store, &home.temp(), b"mdk-backup\x01\x01");
     drop(other);
+    fs::remove_file(home.temp()).unwrap();
+    // A name that a person gives, though no backup is made under it any more.
     backup(&mut store, &home.archive()).unwrap();
+    let whole = fs::read(home.archive()).unwrap();
+    for name in ["alice.backup.tmp", "alice.backup.1.tmp", "other.0123456789abcdef.tmp"] {
+        let kept = home.dir().join(name);
+        fs::write(&kept, &whole).unwrap();
+        fs::remove_file(home.archive()).unwrap();
+        backup(&mut store, &home.archive()).unwrap();
+        assert_eq!(fs::read(&kept).unwrap(), whole);
+        fs::remove_file(kept).unwrap();
+    }
 }
 
 #[test]
@@ -180,7 +204,7 @@ fn killed_at_any_step_it_leaves_no_archive_and_the_next_one_succeeds() {
         let mut store = home.open();
         assert_eq!(store.digest().unwrap(), before, "step {step}");
         backup(&mut store, &home.archive()).unwrap();
-        assert!(!home.temp().exists());
+        assert!(home.leftovers().is_empty(), "step {step}: {:?}", home.leftovers());
         fs::remove_file(home.archive()).unwrap();
     }
     assert!(finished > 5, "it reports more often: {finished}");

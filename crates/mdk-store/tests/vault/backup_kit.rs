@@ -50,8 +50,9 @@ impl Home {
     pub(crate) fn archive(&self) -> PathBuf {
         self.path.join("alice.backup")
     }
+    /// A file as a backup that was killed leaves it.
     pub(crate) fn temp(&self) -> PathBuf {
-        self.path.join("alice.backup.tmp")
+        self.path.join("alice.backup.0123456789abcdef.tmp")
     }
     /// Where the tests restore to.
     pub(crate) fn restored(&self) -> PathBuf {

@@ -210,34 +210,85 @@ fn cancelling_at_any_report_before_the_swap_changes_nothing() {
     assert_ne!(files(&path), before);
 }
 
+/// The files beside `path` as they are when the first report of this stage comes.
+fn stopped_at(path: &Path, key: &DatabaseKey, stage: Stage) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut seen = Vec::new();
+    let mut see = |step: Step| {
+        if step.stage == stage && seen.is_empty() {
+            seen = files(path);
+            // A new call makes and removes it.
+            seen.retain(|(path, _)| path.extension().is_none_or(|end| end != "lock"));
+        }
+        ControlFlow::Continue(())
+    };
+    encrypt_existing(path, None, None, key, &mut Progress::new(&mut see)).unwrap();
+    assert!(!seen.is_empty());
+    seen
+}
+
+/// Makes the directory hold exactly these files.
+fn put(path: &Path, wanted: &[(PathBuf, Vec<u8>)]) {
+    files(path).iter().for_each(|(path, _)| fs::remove_file(path).unwrap());
+    for (path, bytes) in wanted {
+        private(path, bytes);
+    }
+}
+
+fn private(path: &Path, bytes: &[u8]) {
+    fs::write(path, bytes).unwrap();
+    #[cfg(unix)]
+    fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+}
+
 #[test]
 fn what_a_kill_leaves_is_settled_by_the_next_call_or_opening() {
-    // Before the swap: half a copy beside the plain file.
     let (home, path) = alone();
+    let before = files(&path);
     let plain_bytes = fs::read(&path).unwrap();
-    for half in [&b"half of a copy"[..], &plain_bytes] {
-        fs::write(home.beside("plain.db.encrypt"), half).unwrap();
-        fs::write(home.beside("plain.db.encrypt-wal"), half).unwrap();
-    }
-    encrypt(&path, None, None, &raw(9)).unwrap();
-    assert_eq!(names(&path), ["plain.db", "plain.db.keyinfo"]);
-    assert_eq!(digest(&path, &raw(9)), home.digest);
-    // After the swap: the plain file under the temporary name, and a record that was not completed.
     let left = home.beside("plain.db.encrypt");
-    fs::write(&left, &plain_bytes).unwrap();
-    let mut original = File::open(&left).unwrap();
+    // Before the swap: a part of the copy beside the plain file.
+    let during = stopped_at(&path, &raw(9), Stage::Comparing);
+    put(&path, &during);
+    assert_eq!(fs::read(&path).unwrap(), plain_bytes);
+    for half in [None, Some(&b"half of a copy"[..]), Some(&[])] {
+        put(&path, &during);
+        half.iter().for_each(|half| fs::write(&left, half).unwrap());
+        fs::write(home.beside("plain.db.encrypt-wal"), b"half of a log").unwrap();
+        encrypt(&path, None, None, &raw(9)).unwrap();
+        assert_eq!(names(&path), ["plain.db", "plain.db.keyinfo"]);
+        assert_eq!(digest(&path, &raw(9)), home.digest);
+    }
+    // After the swap: the plain file under the temporary name, whole or overwritten in part, with a record that was
+    // completed or not.
+    put(&path, &before);
+    let during = stopped_at(&path, &raw(9), Stage::Wiping);
     let record = home.beside("plain.db.keyinfo");
-    let text = fs::read_to_string(&record).unwrap();
-    assert!(text.contains("ready"));
-    fs::write(&record, text.replace("ready", "creating")).unwrap();
-    assert_eq!(digest(&path, &raw(9)), home.digest);
-    assert!(!left.exists());
-    let mut old = Vec::new();
-    original.read_to_end(&mut old).unwrap();
-    assert!(!has(&old, b"text 2 3"));
+    for (ready, overwritten) in [(true, 0), (false, 0), (true, 5000), (true, plain_bytes.len())] {
+        put(&path, &during);
+        let text = fs::read_to_string(&record).unwrap();
+        assert!(text.contains("ready") && text.contains("encrypting"));
+        if !ready {
+            fs::write(&record, text.replace("ready", "creating")).unwrap();
+        }
+        let mut bytes = fs::read(&left).unwrap();
+        assert_eq!(bytes, plain_bytes);
+        bytes[..overwritten].fill(0x5a);
+        fs::write(&left, bytes).unwrap();
+        let mut original = File::open(&left).unwrap();
+        assert_eq!(digest(&path, &raw(9)), home.digest);
+        assert!(!left.exists());
+        let mut old = Vec::new();
+        original.read_to_end(&mut old).unwrap();
+        assert!(!has(&old, b"text 2 3"));
+        assert!(!fs::read_to_string(&record).unwrap().contains("encrypting"));
+        // From now on it is somebody else's.
+        private(&left, &plain_bytes);
+        assert_eq!(digest(&path, &raw(9)), home.digest);
+        assert_eq!(fs::read(&left).unwrap(), plain_bytes);
+    }
     // Alone, it may be the only copy.
+    put(&path, &during);
     fs::remove_file(&path).unwrap();
-    fs::write(&left, &plain_bytes).unwrap();
     let _ = Store::open(&path, &raw(9), &OpenOptions::default());
     assert_eq!(fs::read(&left).unwrap(), plain_bytes);
 }
@@ -278,5 +329,57 @@ fn nothing_is_done_while_another_program_reads_or_writes_the_plain_database() {
             let mut store = open(&path, &raw(9));
             assert!(store.read(|tx| tx.meta("later")).unwrap().is_some(), "{mode}, {begun}");
         }
+    }
+}
+
+/// Whatever has the temporary name and is not known to be a leftover stays, also while an encryption is to be finished.
+#[test]
+fn a_file_of_somebody_else_is_never_taken_for_a_leftover() {
+    let (home, path) = alone();
+    let before = files(&path);
+    let left = home.beside("plain.db.encrypt");
+    let taken = || VaultError::Open(OpenError::NameTaken { suffix: ".encrypt" });
+    let database = Home::new().bytes();
+    for (suffix, bytes) in [("", &database[..]), ("-wal", b"a log"), ("", b"a note")] {
+        let name = home.beside(&format!("plain.db.encrypt{suffix}"));
+        private(&name, bytes);
+        assert_eq!(encrypt(&path, None, None, &raw(9)).unwrap_err(), taken());
+        assert_eq!(fs::read(&name).unwrap(), bytes);
+        fs::remove_file(name).unwrap();
+        assert_eq!(files(&path), before);
+    }
+    // A call that removes what an earlier one has left, and then fails, leaves nothing that speaks of a leftover.
+    let during = stopped_at(&path, &raw(9), Stage::Comparing);
+    put(&path, &during);
+    let mut stop = |_| ControlFlow::Break(());
+    let cancelled = encrypt_existing(&path, None, None, &raw(9), &mut Progress::new(&mut stop));
+    assert_eq!(cancelled.unwrap_err(), VaultError::Cancelled);
+    assert!(!left.exists());
+    private(&left, b"a note");
+    assert_eq!(encrypt(&path, None, None, &raw(9)).unwrap_err(), taken());
+    assert_eq!(fs::read(&left).unwrap(), b"a note");
+    put(&path, &before);
+    let during = stopped_at(&path, &raw(9), Stage::Wiping);
+    let plain_bytes = &before[0].1;
+    let mut foreign = plain_bytes.clone();
+    foreign[68..72].copy_from_slice(b"none");
+    let key = format!("mdk-key-1:{}=\n", "B".repeat(43));
+    for (bytes, beside) in [
+        (&database[..], Some(".lock")),
+        (&database, Some(".keyinfo")),
+        (&database, Some(".key")),
+        (&foreign, None),
+        (key.as_bytes(), None),
+        (b"mdk-backup and the rest", None),
+    ] {
+        put(&path, &during);
+        private(&left, bytes);
+        beside.iter().for_each(|own| private(&home.beside(&format!("plain.db.encrypt{own}")), b""));
+        assert_eq!(digest(&path, &raw(9)), home.digest);
+        assert_eq!(fs::read(&left).unwrap(), bytes, "{beside:?}");
+        fs::rename(home.beside("plain.db.keyinfo"), home.beside("aside")).unwrap();
+        private(&path, plain_bytes);
+        assert_eq!(encrypt(&path, None, None, &raw(9)).unwrap_err(), taken());
+        assert_eq!(fs::read(&left).unwrap(), bytes, "{beside:?}");
     }
 }

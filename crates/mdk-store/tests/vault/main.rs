@@ -15,6 +15,7 @@ mod key_paths;
 #[path = "../keys_kit/mod.rs"]
 mod keys_kit;
 mod migrations;
+mod names;
 #[cfg(unix)]
 mod open;
 #[cfg(unix)]

@@ -156,15 +156,19 @@ pub(crate) fn clean_up(place: &Place, mut record: Record) -> Record {
     let name = rekey_name(place);
     remove_side_cars(place, &name);
     let wiped = place.wipe(&name, FileRole::Database).and_then(|()| place.sync_dir()).is_ok();
+    let mut named = false;
     let settled = match &record.retiring {
         None => true,
         // A copy of a database whose re-key was done, but not tidied up: that is the business of the original.
         Some(_) if record.key.shared => true,
         Some(old) if record.key.generation.as_deref() == Some(key_source::NEW) => {
-            // Both have the same file in the end: taking the name removes the old key.
+            // Both have the same file in the end: taking the name removes the old key. If somebody has put another file
+            // there, that stays, and so does the new key where it is.
             let home = key_source::recorded(place, &record.key);
             debug_assert_eq!(old.source, record.key.source);
-            home.is_some_and(|home| home.settle().is_ok())
+            let settled = home.and_then(|home| home.settle(old).ok());
+            named = settled == Some(true);
+            settled.is_some()
         }
         Some(old) => key_source::recorded(place, old).is_none_or(|home| home.retire()),
     };
@@ -172,7 +176,7 @@ pub(crate) fn clean_up(place: &Place, mut record: Record) -> Record {
         tracing::warn!("the old key or the old file of a re-key could not be removed yet");
         return record;
     }
-    if record.key.generation.as_deref() == Some(key_source::NEW) && !record.key.shared {
+    if named {
         record.key.generation = None;
     }
     record.retiring = None;

@@ -1,0 +1,89 @@
+//! What an interrupted encryption in place leaves under the temporary name: half of the encrypted copy, or the plain file
+//! that was to be overwritten, or a part of that.
+//!
+//! Nothing in such a file tells it from one of somebody else. So the record says that an encryption is under way before
+//! there is a file, which is made under a name that was free, and until it is gone.
+
+use std::ffi::OsString;
+
+use crate::{
+    APPLICATION_ID, FileRole, OpenError,
+    files::{self, Place},
+    names,
+    open::SIDE_CARS,
+    side_record,
+    vault::pages,
+};
+
+const SUFFIX: &str = ".encrypt";
+
+/// Where the `application_id` stands in a plain file.
+const APPLICATION_ID_AT: usize = 68;
+
+/// The temporary name.
+pub(super) fn name(place: &Place) -> OsString {
+    files::with_suffix(place.name(), SUFFIX)
+}
+
+/// Removes what an earlier call has left beside the plain database, which still has its name. Fails if it is not known to
+/// be that.
+pub(super) fn clear(place: &Place) -> Result<(), OpenError> {
+    names::fits(place.name(), ".encrypt-journal", FileRole::Database)?;
+    let begun = side_record::read(place)?.is_some_and(|record| record.encrypting);
+    for name in all(place) {
+        if place.inspect(&name, FileRole::Database)?.is_some() {
+            if !begun || !may_be_ours(place)? {
+                return Err(OpenError::NameTaken { suffix: SUFFIX });
+            }
+            discard(place)?;
+            break;
+        }
+    }
+    forget(place)
+}
+
+/// Nothing is left of an encryption: whatever has its names from now on is somebody's.
+pub(super) fn forget(place: &Place) -> Result<(), OpenError> {
+    let Some(mut record) = side_record::read(place)?.filter(|record| record.encrypting) else {
+        return Ok(());
+    };
+    record.encrypting = false;
+    record.write(place)
+}
+
+/// The plain file that an interrupted encryption has left beside the encrypted one is overwritten. Called under the owner
+/// lock for a database that has been opened with its key, and whose record speaks of one.
+pub(crate) fn recover(place: &Place) -> Result<(), OpenError> {
+    if may_be_ours(place)? {
+        discard(place)?;
+    }
+    forget(place)
+}
+
+/// The file and what SQLite keeps beside it.
+fn all(place: &Place) -> impl Iterator<Item = OsString> {
+    let name = name(place);
+    SIDE_CARS.into_iter().chain([""]).map(move |suffix| files::with_suffix(&name, suffix))
+}
+
+/// Whether nothing shows that one of the files has been put there by somebody else since.
+fn may_be_ours(place: &Place) -> Result<bool, OpenError> {
+    if all(place).any(|name| names::is_somebodys(place, &name)) {
+        return Ok(false);
+    }
+    let Some(found) = place.inspect(&name(place), FileRole::Database)? else { return Ok(true) };
+    let mut head = [0u8; APPLICATION_ID_AT + 4];
+    if found.size < head.len() as u64 {
+        return Ok(true);
+    }
+    pages::read_at(&found.file, &mut head, 0)
+        .map_err(|e| files::io_error("reading", FileRole::Database, &e))?;
+    let application = &head[APPLICATION_ID_AT..];
+    Ok(!head.starts_with(pages::MAGIC) || application == APPLICATION_ID.to_be_bytes())
+}
+
+/// Overwrites and removes them.
+fn discard(place: &Place) -> Result<(), OpenError> {
+    all(place).try_for_each(|name| place.wipe(&name, FileRole::Database))?;
+    place.sync_dir()
+}
