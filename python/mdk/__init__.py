@@ -4,6 +4,9 @@ Three layers, each of use alone: `Bot` (handlers), `Client` (asyncio: relays, ou
 events in, events out, no sockets). Start with `help(mdk.Bot)`, `help(mdk.Client)` or `help(mdk.Mdk)`.
 """
 
+from . import _starting as _starting  # first of all
+
+# isort: split
 from . import errors as errors
 from . import vault as vault
 from ._mdk import DatabaseKey, Keys, Mdk, PendingCommit, PublicKey, SignedEvent, __version__

@@ -3,13 +3,15 @@
 A message is acknowledged, on disk, when its handlers have returned. A crash in between delivers it again, and messages
 that were sent while the bot was down arrive at its start. Messages of one group are handled one after the other, groups
 side by side. A handler that raises is tried again, with a growing pause, until it returns: the messages behind it
-in that group wait, other groups go on. `on_error` may decide to skip the message instead.
+in that group wait, other groups go on. What waiting does not mend is tried three times. `on_error` may decide to skip
+the message at once.
 """
 
 import asyncio
 import logging
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import timedelta
@@ -31,6 +33,7 @@ from .handlers import (
     Handlers,
     NotAsynchronous,
     call,
+    is_lasting,
     takes,
 )
 from .lanes import Lanes
@@ -39,6 +42,8 @@ from .values import PathArg, PublicKeyLike
 _log = logging.getLogger("mdk.bot")
 
 _FIRST_PAUSE = 0.5
+_TRIES = 3
+"""Calls of a handler that raises what waiting does not mend."""
 _GRACE = 10.0
 """Seconds that running handlers get to end when the bot is stopped."""
 
@@ -168,6 +173,11 @@ class Bot:
         If it returns True, the event is given up: acknowledged, and not tried again. Otherwise it is tried again after
         a pause, which grows from half a second to five minutes.
 
+        An error that says that the message, an argument or the group is at fault (InvalidInput, NotFound, NotAllowed,
+        GroupTooLarge, IncompatibleMember, EpochUnavailable, GroupUnrecoverable, and MediaError but for MediaUnavailable
+        and MediaStale) is raised again however long one waits. When a handler has raised such errors three times, it is
+        not called for this event any more; other handlers of the event are.
+
         Raises:
             InvalidInput: it is no function of three arguments.
         """
@@ -178,8 +188,26 @@ class Bot:
     # running
 
     def run(self) -> None:
-        """Run until Ctrl-C or SIGTERM. Then running handlers get ten seconds, and the outbox five, to end."""
-        asyncio.run(self._run())
+        """Run until Ctrl-C or SIGTERM. Then running handlers get ten seconds, and the outbox five, to end.
+
+        Raises:
+            InvalidInput: this is not the main thread, which alone can take signals, or an event loop runs here: use
+                serve(). Otherwise as serve().
+        """
+        if threading.current_thread() is not threading.main_thread():
+            raise InvalidInput(
+                "run() needs the main thread, which alone gets signals",
+                hint="Elsewhere: asyncio.run(bot.serve()).",
+            )
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            asyncio.run(self._run())
+        else:
+            raise InvalidInput(
+                "run() makes an event loop, and one runs here already",
+                hint="There: await bot.serve().",
+            )
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -207,6 +235,9 @@ class Bot:
 
     async def serve(self) -> None:
         """Run until stop() is called, or the task is cancelled. A bot runs once.
+
+        SystemExit and KeyboardInterrupt in a handler end the bot in good order and are raised here. The message is not
+        acknowledged, and comes again after the next start.
 
         Raises:
             As Client.start(); Closed: it has run already.
@@ -254,10 +285,13 @@ class Bot:
         finally:
             for task in lanes:
                 task.cancel()
-            await asyncio.gather(*lanes, *workers, return_exceptions=True)
-            if workers:
-                await self._lanes.part()
-            await self._client.close()
+            try:
+                await asyncio.gather(*lanes, *workers, return_exceptions=True)
+                if workers:
+                    await self._lanes.part()
+            finally:
+                # Whoever cannot wait for the rest: the account is not to stay open.
+                await self._client.close()
 
     async def _tick(self, interval: float, handler: ClientHandler) -> None:
         loop = asyncio.get_running_loop()
@@ -270,6 +304,9 @@ class Bot:
                 await call(handler, self._client)
             except NotAsynchronous:
                 raise
+            except (SystemExit, KeyboardInterrupt) as ended:
+                self._lanes.fail(ended)
+                return
             except (Exception, asyncio.CancelledError) as error:  # a timer goes on
                 if _is_cancelled(error):
                     raise
@@ -289,13 +326,16 @@ class Bot:
         calls = await self._handlers.calls(event)
         if not calls:
             return False
-        pauses, attempts = growing(self._first_pause), 0
+        pauses, attempts, vain = growing(self._first_pause), 0, 0
         while not self._stopping.is_set():
+            if await self._handlers.is_over(event):
+                return True
             try:
                 while calls:
                     await calls[0]()
                     # Done: it is not called again because another one raises.
                     del calls[0]
+                    vain = 0
             except NotAsynchronous:
                 raise
             except (Exception, asyncio.CancelledError) as raised:
@@ -304,10 +344,17 @@ class Bot:
                     raise
                 error = raised if isinstance(raised, Exception) else RuntimeError("cancelled")
                 attempts += 1
+                vain += is_lasting(error)
+                last = vain >= _TRIES
                 # Neither the text of the error nor its place: they may show what was written.
-                _log.error("a handler raised %s (attempt %d)", type(error).__name__, attempts)
+                words = "a handler raised %s (attempt %d)%s"
+                _log.error(words, type(error).__name__, attempts, ", given up" if last else "")
                 if await self._given_up(event, error, attempts):
                     return True
+                if last:
+                    del calls[0]
+                    vain = 0
+                    continue
                 with suppress(TimeoutError):
                     async with asyncio.timeout(next(pauses)):
                         await self._stopping.wait()

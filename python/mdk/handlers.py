@@ -9,7 +9,18 @@ from typing import Any, TypeAlias, TypeVar
 from ._mdk import PublicKey
 from .client import Client, Group
 from .context import Context
-from .errors import InvalidInput, NotFound
+from .errors import (
+    EpochUnavailable,
+    GroupTooLarge,
+    GroupUnrecoverable,
+    IncompatibleMember,
+    InvalidInput,
+    MediaError,
+    MediaStale,
+    MediaUnavailable,
+    NotAllowed,
+    NotFound,
+)
 from .events import (
     Event,
     Invited,
@@ -33,6 +44,27 @@ Call: TypeAlias = Callable[[], Awaitable[None]]
 
 class NotAsynchronous(Exception):
     """A handler gave nothing to wait for: it cannot be said when it is done, and calling it again does not help."""
+
+
+# What the message, the arguments or the group are at fault for. What the network or the disk is at fault for passes.
+_LASTING = (
+    InvalidInput,
+    NotFound,
+    NotAllowed,
+    GroupTooLarge,
+    IncompatibleMember,
+    EpochUnavailable,
+    GroupUnrecoverable,
+    MediaError,
+)
+_PASSING = (MediaStale, MediaUnavailable)
+
+
+def is_lasting(error: Exception) -> bool:
+    """Whether the same call raises this again, however long one waits: anybody who may write could stop a bot by it."""
+    if isinstance(error, ExceptionGroup):
+        return all(is_lasting(one) for one in error.exceptions)
+    return isinstance(error, _LASTING) and not isinstance(error, _PASSING)
 
 
 async def call(handler: Callable[..., Awaitable[T]], *arguments: object) -> T:
@@ -157,6 +189,19 @@ class Handlers:
 
         calls += [bound(handler) for kind, handler in self._events if isinstance(event, kind)]
         return calls
+
+    async def is_over(self, event: Event) -> bool:
+        """Whether a message is none to be handled any more: it has expired meanwhile, or was deleted."""
+        if not isinstance(event, MessageReceived):
+            return False
+        message = event.message
+        try:
+            now = await self._client._session.look(
+                lambda mdk: mdk.message(message.group_id, message.id)
+            )
+        except NotFound:
+            return True
+        return now.deleted or now.invalidated
 
     async def _is_heard(self, event: Event) -> bool:
         match event:

@@ -54,13 +54,18 @@ class Lanes:
         self._seen = 0
         self._lanes: dict[GroupId | None, _Lane] = {}
         self._position = 0
-        self.failed: Exception | None = None
-        """What made it impossible to go on."""
+        self.failed: BaseException | None = None
+        """What made it impossible to go on, or a handler's wish to end the process."""
 
     @property
     def tasks(self) -> set[asyncio.Task[None]]:
         """Lanes at work."""
         return {lane.task for lane in self._lanes.values() if lane.task is not None}
+
+    def fail(self, error: BaseException) -> None:
+        """End the bot with this."""
+        self.failed = error
+        self._stopping.set()
 
     async def remember(self) -> None:
         """Find out where the last run was."""
@@ -140,9 +145,11 @@ class Lanes:
                 await self._mark_read(lane, last)
         except Closed:
             return
+        except (SystemExit, KeyboardInterrupt) as ended:
+            # Out of a task of its own it would tear the event loop down, with the account open.
+            self.fail(ended)
         except Exception as error:  # noqa: BLE001  # the disk, or a bug: the bot cannot go on
-            self.failed = error
-            self._stopping.set()
+            self.fail(error)
         finally:
             lane.task = None
         await self._rest()

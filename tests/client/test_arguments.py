@@ -72,11 +72,11 @@ def test_what_is_registered_twice_is_not_called_empty() -> None:
 
 
 def test_relays_and_servers_of_tests() -> None:
-    LocalRelay(port=65_535, max_event_bytes=0, page_limit=0)
+    LocalRelay(port=65_535, max_event_bytes=1, page_limit=0)
     LocalBlossom(port=65_535, max_bytes=0)
     measured(lambda: LocalRelay(port=65_536), "port", 65_535, 65_536)
     measured(lambda: LocalRelay(port=-1), "port", 0, -1)
-    measured(lambda: LocalRelay(max_event_bytes=-1), "max_event_bytes", 0, -1)
+    measured(lambda: LocalRelay(max_event_bytes=0), "max_event_bytes", 1, 0)
     measured(lambda: LocalRelay(page_limit=-1), "page_limit", 0, -1)
     measured(lambda: LocalBlossom(port=65_536), "port", 65_535, 65_536)
     measured(lambda: LocalBlossom(max_bytes=-1), "max_bytes", 0, -1)

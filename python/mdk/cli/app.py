@@ -5,11 +5,12 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import NoReturn
+from typing import NoReturn, TextIO, cast
 
 import click
 
 import mdk
+from mdk import _starting
 from mdk.errors import MdkError
 
 from . import exit_codes, hints, output
@@ -104,8 +105,8 @@ def run(arguments: Sequence[str]) -> ExitCode:
         code = ExitCode.INTERRUPTED
         output.complaint(as_json, "interrupted", code, "interrupted")
     except BrokenPipeError:
-        # Whoever reads has gone. What Python still holds for stdout must not fail again when it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever reads has gone.
+        _let_go()
         code = ExitCode.IO
     except FileNotFoundError as error:
         code = ExitCode.NO_INPUT
@@ -117,16 +118,50 @@ def run(arguments: Sequence[str]) -> ExitCode:
     return ExitCode(code or 0)
 
 
+def _let_go() -> None:
+    """What Python still holds for stdout must not fail again when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _of_system(error: OSError) -> str:
     """A fault of a file that the user named, in the system's words."""
     place = f" ({error.filename})" if error.filename else ""
     return f"{error.strerror or 'reading or writing failed'}{place}"
 
 
+def _open_streams() -> None:
+    """Give the standard streams that the caller has closed (`<&-`) a place: no file of ours is to get their numbers.
+
+    Nothing comes from a closed stdin. Writing to a closed stdout fails, as it does on a full disk.
+    """
+    if sys.stdin is None:
+        sys.stdin = _null(os.O_RDONLY, "r")
+    if sys.stdout is None:
+        sys.stdout = _null(os.O_RDONLY, "w")
+    if sys.stderr is None:
+        sys.stderr = _null(os.O_WRONLY, "w")
+
+
+def _null(flags: int, mode: str) -> TextIO:
+    stream = open(os.open(os.devnull, flags), mode, encoding="utf-8", closefd=False)  # noqa: SIM115
+    return cast("TextIO", stream)
+
+
 def main() -> NoReturn:
     """Entry point of `mdk` and `python -m mdk`."""
+    _open_streams()
     for stream in (sys.stdout, sys.stderr):
         # A terminal that cannot show a character gets its number, not a traceback.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    sys.exit(run(sys.argv[1:]))
+    code = ExitCode.INTERRUPTED
+    # A second Ctrl-C may come while the first one is told.
+    with suppress(KeyboardInterrupt):
+        _starting.over()
+        code = run(sys.argv[1:])
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _let_go()
+        _starting.done(code)
+    sys.exit(code)

@@ -5,9 +5,9 @@ import sys
 import click
 
 from mdk import GroupInfo, GroupState, Invite, PublicKey
-from mdk.errors import InviteNotFound
+from mdk.errors import InviteNotFound, LastAdmin, NotAllowed
 
-from . import output, records, running, session
+from . import output, records, refusals, running, session
 from .accounts import Account, account_options
 from .kinds import Person
 from .options import json_option, patience_option, sync_option
@@ -105,6 +105,8 @@ def invite(
     """
     if description and not new:
         raise click.UsageError("--description goes with --new")
+    if new and not group:
+        raise click.UsageError("a group needs a name: the other commands ask for it")
     invited = list(dict.fromkeys(people))
 
     async def body() -> int:
@@ -120,7 +122,10 @@ def invite(
                 else:
                     others = invited
                     chosen = session.pick([handle.info for handle in client.groups], group)
-                    info = await client.groups[chosen.id].add(*others)
+                    room = client.groups[chosen.id]
+                    inside = {member.public_key for member in await room.members()}
+                    refusals.if_members(others, inside, client.public_key)
+                    info = await room.add(*others)
             # The Welcomes go out behind the commit.
             await session.flush(client, deadline)
             document = {
@@ -214,6 +219,19 @@ def _choose(waiting: list[Invite], wanted: str | None, person: PublicKey | None)
     return found
 
 
+def _may_leave(info: GroupInfo, me: PublicKey) -> None:
+    """Before somebody is asked whether they want to.
+
+    Raises:
+        LastAdmin, NotAllowed: an admin of a group with other members has to step down first.
+    """
+    if info.member_count == 1 or me not in info.admins:
+        return
+    if len(info.admins) == 1:
+        raise LastAdmin("you are the only admin of the group")
+    raise NotAllowed("an admin cannot leave")
+
+
 @click.command()
 @click.argument("group")
 @account_options
@@ -226,11 +244,8 @@ def leave(group: str, account: Account, yes: bool, timeout: float, as_json: bool
     An admin has to step down first: mdk demote GROUP. When its last member leaves, the group has ended. Without a
     terminal, and with --json, it has to be confirmed with --yes.
     """
-    if not yes:
-        if as_json or not sys.stdin.isatty():
-            raise click.UsageError("leaving has to be confirmed: give --yes")
-        # Before there is a connection: nothing waits for a person.
-        click.confirm(f"Leave {records.one_line(group)!r}?", abort=True, err=True)
+    if not yes and (as_json or not sys.stdin.isatty()):
+        raise click.UsageError("leaving has to be confirmed: give --yes")
 
     async def body() -> int:
         deadline = running.Deadline(timeout)
@@ -238,6 +253,11 @@ def leave(group: str, account: Account, yes: bool, timeout: float, as_json: bool
             await session.catch_up(client, deadline, silent=as_json)
             info = session.pick([handle.info for handle in client.groups], group)
             room = client.groups[info.id]
+            _may_leave(info, client.public_key)
+            if not yes:
+                question = f"Leave {records.one_line(info.name or group)!r}?"
+                running.ask(lambda: click.confirm(question, abort=True, err=True))
+                deadline.begin()
             async with session.within(client, deadline):
                 if info.member_count == 1:
                     await room.disband()

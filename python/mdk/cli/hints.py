@@ -134,6 +134,8 @@ _OPTIONS: Mapping[str, str] = {
     "blossom": "--server",
     "filename": "--file",
     "key": "--key",
+    "key_packages": "NPUB",
+    "members": "NPUB",
     "relays": "--relay",
     "reply_to": "--reply-to",
 }

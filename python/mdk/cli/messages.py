@@ -10,6 +10,7 @@ from typing import TextIO
 import click
 
 from mdk import Delivery, EventId, GroupId, HistoryGap, Mdk, Message, __version__
+from mdk.client import pages
 from mdk.errors import DestinationExists, MdkError, MessageNotFound, NotConnected
 
 from . import attachments, output, records, running, session
@@ -270,18 +271,10 @@ def _record(engine: Mdk, wanted: str | None) -> Iterator[dict[str, records.Json]
         yield {"type": "group", **records.document(info)}
         for member in engine.members(info.id):
             yield {"type": "member", "group_id": info.id, **records.document(member)}
-        for message in _messages(engine, info.id):
+        for message in pages.every(engine, info.id):
             yield {"type": "message", **records.document(message)}
             messages += 1
         for gap in gaps.get(info.id, []):
             yield {"type": "gap", **records.document(gap)}
             missing += 1
     yield {"type": "end", "groups": len(chosen), "messages": messages, "gaps": missing}
-
-
-def _messages(engine: Mdk, group: GroupId) -> Iterator[Message]:
-    """All messages in the order of arrival, a page at a time."""
-    last: EventId | None = None
-    while page := engine._messages_oldest(group, last, _PAGE):
-        yield from page
-        last = page[-1].id

@@ -6,7 +6,7 @@ import click
 
 from mdk import Group, GroupInfo, PublicKey
 
-from . import output, records, running, session
+from . import output, records, refusals, running, session
 from .accounts import Account, account_options
 from .kinds import Person
 from .options import json_option, patience_option
@@ -23,7 +23,14 @@ def promote(
 ) -> int:
     """Make members of GROUP admins. An admin can invite and remove members, and make and unmake admins."""
     chosen = list(dict.fromkeys(people))
-    return _change("promote", account, group, timeout, as_json, lambda room: room.promote(*chosen))
+
+    async def act(room: Group) -> GroupInfo:
+        keys, me = await _members(room)
+        refusals.unless_members(chosen, keys, me)
+        refusals.if_all_admins(chosen, room.info.admins, me)
+        return await room.promote(*chosen)
+
+    return _change("promote", account, group, timeout, as_json, act)
 
 
 @click.command(short_help="Make admins, or yourself, members like others.")
@@ -42,10 +49,18 @@ def demote(
     chosen = list(dict.fromkeys(people))
 
     async def act(room: Group) -> GroupInfo:
-        me = [member.public_key for member in await room.members() if member.is_me]
-        return await room.demote(*(chosen or me))
+        _, me = await _members(room)
+        refusals.unless_admins(chosen or [me], room.info.admins, me)
+        return await room.demote(*(chosen or [me]))
 
     return _change("demote", account, group, timeout, as_json, act)
+
+
+async def _members(room: Group) -> tuple[set[PublicKey], PublicKey]:
+    """Who is in the group, and who of them is this account."""
+    members = await room.members()
+    (me,) = [member.public_key for member in members if member.is_me]
+    return {member.public_key for member in members}, me
 
 
 def _change(

@@ -5,12 +5,14 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 from . import output
 from .exit_codes import ExitCode
+
+T = TypeVar("T")
 
 _GRACE = 0.5
 """Seconds that Ctrl-C gives what cannot be stopped in the middle. All that is on disk stands a kill at any point."""
@@ -90,6 +92,21 @@ def _give_up() -> None:
         sys.stdout.flush()
         sys.stderr.flush()
     os._exit(ExitCode.INTERRUPTED)
+
+
+def ask(question: Callable[[], T]) -> T:
+    """Ask a person in the middle of a command: the event loop waits, what is connected stays so.
+
+    Ctrl-C ends the question, which a loop's own handler would not.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.SIG_IGN:
+        return question()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return question()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 async def until_stopped(work: Coroutine[Any, Any, object]) -> None:

@@ -5,6 +5,7 @@ import asyncio
 import click
 
 from mdk import Bot, Client, Context
+from mdk.errors import GroupTooLarge, InvalidInput
 from mdk.testing import LocalRelay
 
 from . import output, qr, running, session
@@ -91,7 +92,7 @@ def echo(
     """Answer every message with its own text, and /ping with a reaction. Until Ctrl-C, which sends what is left.
 
     A message is done when the answer is in the outbox: a bot that is killed answers after its next start. Only those
-    who are allowed can invite it or talk to it.
+    who are allowed can invite it or talk to it. A text that leaves no room for an answer comes back shortened.
     """
     anyone = "anyone" in allowed
     if anyone and len(allowed) > 1:
@@ -113,7 +114,17 @@ def echo(
 
     @echoing.on_message
     async def answer(ctx: Context) -> None:
-        await ctx.reply(ctx.text)
+        text = ctx.text
+        while True:
+            try:
+                await ctx.reply(text)
+            except (InvalidInput, GroupTooLarge):
+                # An answer names what it answers, and so has less room than the message had.
+                if not text:
+                    return
+                text = text[: len(text) * 9 // 10]
+            else:
+                return
 
     @echoing.on_start
     async def started(client: Client) -> None:

@@ -22,7 +22,7 @@ from .media import Media
 from .opening import RESTORED, Settings, open_database, own_keys, shown_name
 from .outbox import Outbox
 from .pool import RelayPool
-from .runtime import in_thread
+from .runtime import in_thread, opened_in_thread
 from .session import Session, several
 from .values import ClientStats, RekeyReport
 
@@ -150,7 +150,9 @@ class Client:
 
     async def _start(self) -> None:
         settings = self._settings
-        mdk, relays, servers = await in_thread(self._open_database)
+        mdk, relays, servers = await opened_in_thread(
+            self._open_database, lambda opened: opened[0].close()
+        )
         try:
             pool = settings.pool._native if settings.pool is not None else None
             if pool is None:

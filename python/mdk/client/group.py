@@ -12,14 +12,12 @@ from mdk.events import MessageReceived
 from mdk.ranges import within
 from mdk.values import EventId, GroupId, GroupInfo, Member, Message, PathArg, PublicKeyLike
 
-from . import media
+from . import media, pages
 from .session import COMMIT_PATIENCE, public_keys, several
 from .values import Sent
 
 if TYPE_CHECKING:
     from .session import Session
-
-_PAGE = 100
 
 
 def _id(message: Message | EventId) -> EventId:
@@ -205,6 +203,8 @@ class Group:
     ) -> AsyncIterator[Message]:
         """The messages that are kept, in the order of arrival or the other way round, read page by page.
 
+        What expires meanwhile is left out, and nothing else; none comes twice.
+
         Args:
             limit: at most so many, the newest ones; None for all.
             before: only those before this message.
@@ -216,41 +216,15 @@ class Group:
         if limit is not None:
             within("limit", limit, 0)
         if newest_first:
-            left, at = limit, before
-            while left is None or left > 0:
-                count = _PAGE if left is None else min(_PAGE, left)
-                page = await self._page(count, before=at)
-                for message in reversed(page):
-                    yield message
-                if len(page) < count:
-                    return
-                left, at = None if left is None else left - count, page[0].id
-            return
-        if limit is not None:
+            async for message in pages.newest_first(self._session, self._id, limit, before):
+                yield message
+        elif limit is None:
+            async for message in pages.oldest_first(self._session, self._id, before):
+                yield message
+        else:
             newest = [m async for m in self.history(limit=limit, before=before)]
             for message in reversed(newest):
                 yield message
-            return
-        if before is not None:
-            # Raises if it is not there: everything would seem to be before it.
-            await self._page(1, before=before)
-        first = True
-        after: EventId | None = None
-        while first or after is not None:
-            page = await self._oldest(after, before)
-            for message in page:
-                yield message
-            first, after = False, page[-1].id if len(page) == _PAGE else None
-
-    async def _page(self, limit: int, *, before: EventId | None) -> list[Message]:
-        return await self._session.look(
-            lambda mdk: mdk.messages(self._id, limit=limit, before=before)
-        )
-
-    async def _oldest(self, after: EventId | None, before: EventId | None) -> list[Message]:
-        page = await self._session.look(lambda mdk: mdk._messages_oldest(self._id, after, _PAGE))
-        ids = [message.id for message in page]
-        return page[: ids.index(before)] if before in ids else page
 
     async def search(self, query: str, *, limit: int = 50) -> list[Message]:
         """Messages whose text contains `query`, newest first. Case is ignored for A to Z only."""
@@ -291,7 +265,7 @@ class Group:
     async def _fill(self) -> None:
         feed = self._session.feed
         after = self._after
-        events, upto = await feed.read_group(after, self._id, _PAGE)
+        events, upto = await feed.read_group(after, self._id, pages.PAGE)
         if self._after != after:
             return  # another reader of this handle was faster
         self._after = max(self._after, upto)

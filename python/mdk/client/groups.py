@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from mdk._mdk import PublicKey
-from mdk.errors import GroupTooLarge, InvalidInput
+from mdk.errors import GroupTooLarge, InvalidInput, InviteNotFound
 from mdk.values import GroupId, GroupInfo, GroupState, PublicKeyLike
 
 from .feed import GONE
@@ -139,6 +140,9 @@ class Groups:
     async def direct(self, peer: PublicKeyLike) -> Group:
         """The group of just the two of us: the oldest one there is, or a new one, without a name.
 
+        If the peer has invited us into such a group, and the invite waits, it is accepted: whoever asks for this group
+        agrees to it. Invites of others, and into other groups, are left alone.
+
         Raises as create().
         """
         session = self._client._session
@@ -151,6 +155,12 @@ class Groups:
             for info in known:
                 if info.member_count == 2 and not info.name and await self._has(info.id, other):
                     return handle(session, info.id)
+            invites = self._client.invites
+            for invite in await invites.pending():
+                if invite.inviter == other and invite.member_count == 2 and not invite.group_name:
+                    # It may have been answered meanwhile.
+                    with suppress(InviteNotFound):
+                        return await invites.accept(invite)
             return await self.create("", [other])
 
     async def _has(self, group_id: GroupId, who: PublicKey) -> bool:

@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -45,6 +45,24 @@ def growing(pause: float) -> Iterator[float]:
 async def in_thread(function: Callable[[], T]) -> T:
     """Call `function` on one of the threads. A cancelled wait does not stop the call: it happens, or it does not."""
     return await asyncio.get_running_loop().run_in_executor(executor(), function)
+
+
+async def opened_in_thread(function: Callable[[], T], close: Callable[[T], None]) -> T:
+    """As in_thread(), for what has to be closed again: if nobody waits for it any more, it is, on its thread.
+
+    An event loop that ends cancels everything, and leaves nobody who could.
+    """
+    future = executor().submit(function)
+    try:
+        return await asyncio.wrap_future(future)
+    except asyncio.CancelledError:
+
+        def put_away(done: Future[T]) -> None:
+            if not done.cancelled() and done.exception() is None:
+                close(done.result())
+
+        future.add_done_callback(put_away)
+        raise
 
 
 class Signal:

@@ -25,14 +25,19 @@ _LOOK_AGAIN = 0.05
 
 
 async def uncancelled(work: Coroutine[Any, Any, T]) -> T:
-    """Do `work` to its end, even if the wait for it is cancelled; then the cancellation goes on."""
+    """Do `work` to its end, however often the wait for it is cancelled; then the cancellation goes on."""
     task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        if not task.done():
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
             await asyncio.wait([task])
-        raise
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is None:
+        return task.result()
+    if not task.cancelled():
+        task.exception()  # asked for, so that nobody calls it lost: the cancellation tells
+    raise cancelled
 
 
 async def without_network(native: "_Client") -> None:

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self, final
 
 from mdk._mdk import PublicKey, SignedEvent
-from mdk.errors import Closed, InvalidEvent, PortTaken
+from mdk.errors import Closed, InvalidEvent, InvalidInput, PortTaken
 from mdk.ranges import within
 
 _AUTHORIZATION = 24_242
@@ -56,12 +56,16 @@ class LocalBlossom:
     Args:
         port: where it listens; 0 takes a free port.
         max_bytes: larger blobs are refused.
+
+    Raises:
+        InvalidInput: there is no such port or size; when it is entered: it runs already.
     """
 
     def __init__(self, *, port: int = 0, max_bytes: int = 104_857_616) -> None:
         self._wanted = within("port", port, 0, 65_535)
         self._max_bytes = within("max_bytes", max_bytes, 0)
         self._server: asyncio.Server | None = None
+        self._entered = False
         self._port = 0
         self._faults = BlobFaults()
         self._blobs: dict[str, bytes] = {}
@@ -70,14 +74,23 @@ class LocalBlossom:
         self._open: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
-        if self._server is None:
-            try:
-                self._server = await asyncio.start_server(
-                    self._accept, "127.0.0.1", self._wanted, limit=_MAX_HEAD
-                )
-            except OSError:
-                raise PortTaken("the blob server cannot listen on this port") from None
-            self._port = self._server.sockets[0].getsockname()[1]
+        if self._entered:
+            # Whoever leaves first would end it for the other.
+            raise InvalidInput(
+                "the blob server runs already", hint="Enter it once, and hand it to who needs it."
+            )
+        self._entered = True
+        try:
+            self._server = await asyncio.start_server(
+                self._accept, "127.0.0.1", self._wanted, limit=_MAX_HEAD
+            )
+        except OSError:
+            self._entered = False
+            raise PortTaken("the blob server cannot listen on this port") from None
+        except BaseException:
+            self._entered = False
+            raise
+        self._port = self._server.sockets[0].getsockname()[1]
         return self
 
     async def __aexit__(
@@ -87,6 +100,7 @@ class LocalBlossom:
         _traceback: TracebackType | None,
     ) -> None:
         server, self._server = self._server, None
+        self._entered = False
         if server is None:
             return
         server.close()

@@ -1,7 +1,9 @@
 """A real relay on loopback, in this process, whose faults can be switched on."""
 
 import asyncio
+import math
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import timedelta
@@ -9,17 +11,23 @@ from types import TracebackType
 from typing import Self, final
 
 from mdk._mdk import SignedEvent, _LocalRelay
-from mdk.errors import Closed, Forked
+from mdk.errors import Closed, Forked, InvalidInput
 from mdk.ranges import within
 
 _LARGEST_U16 = 65_535
+_LARGEST_U32 = 2**32 - 1
 _LARGEST_SIZE = 2**63 - 1
+_LARGEST_SEED = 2**64 - 1
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Faults:
-    """What a relay does wrong. All off by default; they can be combined."""
+    """What a relay does wrong. All off by default; they can be combined.
+
+    Raises:
+        InvalidInput: a number or the delay is negative, or too large. TypeError: it is none.
+    """
 
     drop_silently_over: int | None = None
     """Events of more bytes than this vanish: not stored, no answer."""
@@ -50,18 +58,42 @@ class Faults:
     slow_bytes: bool = False
     """One byte every 50 ms."""
 
+    def __post_init__(self) -> None:
+        """Refuse what a relay could not do."""
+        for field, most in _MOST.items():
+            value = getattr(self, field)
+            if value is not None:
+                within(field, value, 0, most)
+        # What comes from a program without types may be a number.
+        delay: object = self.delay
+        if delay is None:
+            return
+        if not isinstance(delay, timedelta):
+            raise TypeError(f"delay: {type(delay).__name__} instead of a timedelta")
+        if delay < timedelta(0):
+            seconds = math.floor(delay.total_seconds())
+            raise InvalidInput("delay: negative", field="delay", limit=0, value=seconds)
+
+
+_MOST = {
+    "drop_silently_over": _LARGEST_SIZE,
+    "reorder": _LARGEST_SEED,
+    "page_limit": _LARGEST_SIZE,
+    "rate_limit": _LARGEST_U32,
+}
+
 
 class LocalRelay:
     """A real NIP-01 relay in this process, on 127.0.0.1. Use it with `async with`; what it stores is in memory.
 
     Args:
         port: where it listens, at most 65535; 0 takes a free port.
-        max_event_bytes: larger events are refused.
+        max_event_bytes: larger events are refused; at least 1.
         require_auth: nothing is read or written before authentication (NIP-42).
         page_limit: most events that one filter gets; announced (NIP-11).
 
     Raises:
-        InvalidInput: there is no such port.
+        InvalidInput: there is no such port, or another number is out of range; when it is entered: it runs already.
     """
 
     def __init__(
@@ -73,21 +105,31 @@ class LocalRelay:
         page_limit: int | None = None,
     ) -> None:
         self._port = within("port", port, 0, _LARGEST_U16)
-        self._max_event_bytes = within("max_event_bytes", max_event_bytes, 0, _LARGEST_SIZE)
+        self._max_event_bytes = within("max_event_bytes", max_event_bytes, 1, _LARGEST_SIZE)
         self._require_auth = require_auth
         if page_limit is not None:
             within("page_limit", page_limit, 0, _LARGEST_SIZE)
         self._page_limit = page_limit
         self._running: _LocalRelay | None = None
+        self._entered = False
 
     async def __aenter__(self) -> Self:
-        if self._running is None:
+        if self._entered:
+            # Whoever leaves first would end it for the other.
+            raise InvalidInput(
+                "the relay runs already", hint="Enter it once, and hand it to who needs it."
+            )
+        self._entered = True
+        try:
             self._running = await _LocalRelay.start(
                 port=self._port,
                 max_event_bytes=self._max_event_bytes,
                 require_auth=self._require_auth,
                 page_limit=self._page_limit,
             )
+        except BaseException:
+            self._entered = False
+            raise
         return self
 
     async def __aexit__(
@@ -101,6 +143,7 @@ class LocalRelay:
             with suppress(Forked):
                 await self._running.pause()
             self._running = None
+        self._entered = False
 
     @property
     def _native(self) -> _LocalRelay:
@@ -142,10 +185,17 @@ class LocalRelay:
         Args:
             kinds: those that are refused; None for all, an empty set for none.
             reason: what it says; it begins with a prefix of NIP-01: `blocked: `, `rate-limited: `, `error: ` and so on.
+
+        Raises:
+            InvalidInput: there is no such kind. TypeError: they are no set of numbers.
         """
+        # What comes from a program without types may be a text, or one number.
+        given: object = kinds
+        if given is not None and not isinstance(given, AbstractSet):
+            raise TypeError(f"kinds: {type(given).__name__} instead of a set of numbers")
         for kind in kinds or ():
             within("kinds", kind, 0, _LARGEST_U16)
-        self._native.refuse(kinds, reason)
+        self._native.refuse(None if kinds is None else set(kinds), reason)
 
     def accept(self) -> None:
         """Refuse nothing any more."""
