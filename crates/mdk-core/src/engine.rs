@@ -391,7 +391,7 @@ impl Engine {
     }
 
     /// Does what time has made due: chooses between branches, answers leaves, retries held events, expires messages and
-    /// KeyPackages. The first call, and the first after [`Engine::hand_out_again`], hands out again what may not have been
+    /// KeyPackages, and tells of what was dropped unread after thirty days. The first call, and the first after [`Engine::hand_out_again`], hands out again what may not have been
     /// published: automatic commits, leave proposals, and the Welcomes of confirmed commits. Sending those twice does no harm.
     ///
     /// # Errors
@@ -412,7 +412,6 @@ impl Engine {
                 ctx.retry_if_moved(&row.id)?;
                 ctx.close_due(&row.id)?;
                 let row = ctx.current_row(&row.id)?;
-                ctx.report_gaps(&row)?;
                 ctx.wake_welcomes(&row.id)?;
                 ctx.forget_left(&row)?;
             }

@@ -155,6 +155,8 @@ fn what_comes_too_late_is_a_gap() {
     assert!(gaps(&mut absence.bob).is_empty(), "nobody knows of it yet");
     absence.bob.takes(&late);
     absence.bob.engine.tick().unwrap();
+    assert!(gaps(&mut absence.bob).is_empty(), "time alone says nothing");
+    absence.bob.engine.settle().unwrap();
     let at = late.created_at();
     assert_eq!(gaps(&mut absence.bob), [(1, at, at)]);
     absence.bob.engine.tick().unwrap();

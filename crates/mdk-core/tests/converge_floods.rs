@@ -21,7 +21,7 @@ use foreign_commits::{Handmade, Who, World, by_value, profile, rename, self_upda
 use fork::{Filed, folder, number};
 use kit::{Member, received};
 use mdk_core::{Config, DeferredReason, Engine, ManualClock, RejectCode, Verdict, testing};
-use mdk_store::{DatabaseKey, HeldRow, OpenOptions, Store, StoreError};
+use mdk_store::{DatabaseKey, HeldRow, Loss, OpenOptions, Store, StoreError};
 use mdk_wire::v2::component_id;
 use mdk_wire::v2::components::Profile;
 use mdk_wire::{
@@ -345,7 +345,7 @@ fn fill(path: &Path, group: &GroupId, events: u32) {
                 group: group.clone(),
                 event_json: "x".repeat(1_900),
                 received_at: kit::now(),
-                reported: false,
+                loss: Loss::Possible,
             };
             assert!(tx.hold(&row, events)?);
         }

@@ -49,6 +49,7 @@ fn run(plan: &Plan, broken: Broken) -> Checked<(Summary, u64, u64)> {
         world.play(step)?;
     }
     world.settle()?;
+    world.is_complete()?;
     world.tell_end();
     let summary = world.judge()?;
     world.repeat()?;

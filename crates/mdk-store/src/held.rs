@@ -18,10 +18,22 @@ pub struct HeldRow {
     pub event_json: String,
     /// When it arrived, Unix seconds.
     pub received_at: Timestamp,
-    /// The application was told that it is lost.
-    pub reported: bool,
+    /// Whether it may be lost.
+    pub loss: Loss,
 }
-guarded_debug!(HeldRow { received_at, reported });
+guarded_debug!(HeldRow { received_at, loss });
+
+stored_enum! {
+    /// Whether a held event may be lost.
+    pub enum Loss {
+        /// It may have come too late.
+        Possible = 0,
+        /// The application was told that it is.
+        Told = 1,
+        /// It came when no state of the membership had been let go yet: it is of a time before that, or to come.
+        Unlikely = 2,
+    }
+}
 
 stored_enum! {
     /// What an input is.
@@ -119,7 +131,7 @@ fn read_held(row: &Row<'_>) -> Result<HeldRow> {
         group: c.group_id()?,
         event_json: c.text()?,
         received_at: c.u64()?,
-        reported: c.bool()?,
+        loss: c.variant(Loss::from_stored)?,
     })
 }
 
@@ -153,7 +165,7 @@ impl Tx<'_> {
                 row.group.as_bytes(),
                 row.event_json,
                 U64(row.received_at),
-                row.reported
+                row.loss as u8
             ],
         )?;
         Ok(true)
@@ -244,6 +256,18 @@ impl Tx<'_> {
     /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn mark_reported(&self, event_id: &EventId) -> Result<()> {
         self.exec("UPDATE held SET reported = 1 WHERE event_id = ?1", [event_id.as_bytes()])?;
+        Ok(())
+    }
+
+    /// A membership begins: what is held for the group is of a time before it, or to come.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails.
+    pub fn forgo_held(&self, group: &GroupId) -> Result<()> {
+        self.exec(
+            "UPDATE held SET reported = 2 WHERE group_id = ?1 AND reported = 0",
+            [group.as_bytes()],
+        )?;
         Ok(())
     }
 

@@ -95,6 +95,8 @@ pub(crate) const LAST: &str = select!(
     "INDEXED BY messages_shown WHERE group_id = ?1 AND kind <> 5 AND kind <> 7 AND kind <> 1009 \
      AND status < 3 ORDER BY seq DESC LIMIT 1"
 );
+pub(crate) const LAST_HEARD: &str = "SELECT received_at FROM messages INDEXED BY messages_shown WHERE group_id = ?1 \
+     AND kind <> 5 AND kind <> 7 AND kind <> 1009 AND status < 3 AND mine = 0 ORDER BY seq DESC LIMIT 1";
 pub(crate) const EXPIRED: &str = select!(
     "WHERE expires_at IS NOT NULL AND status <> 1 AND expires_at <= ?1 ORDER BY expires_at, seq"
 );
@@ -427,6 +429,14 @@ impl Tx<'_> {
     /// [`StoreError`] when the database fails or the row cannot be decoded.
     pub fn last_message(&self, group: &GroupId) -> Result<Option<MessageRow>> {
         self.one(LAST, [group.as_bytes()], read)
+    }
+
+    /// When the newest message of another than us, of the same kinds and in every status, came.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails or the row cannot be decoded.
+    pub fn last_heard(&self, group: &GroupId) -> Result<Option<Timestamp>> {
+        self.one(LAST_HEARD, [group.as_bytes()], |row| Columns::new(row, "messages").u64())
     }
 
     /// Valid messages of kinds other than 5, 7 and 1009 whose content contains `text`, in one group or all, newest

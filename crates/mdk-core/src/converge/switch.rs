@@ -78,24 +78,44 @@ impl Ctx<'_, '_> {
             let me = self.identity.account();
             // rule: D6-9 what is shown of a group that we are out of is how it was when we went, on that branch
             let last = nodes.iter().find(|n| Some(n.authenticator) == tip.parent);
-            if let Some((settings, accounts)) =
-                last.map(|n| self.look_of(id, n)).transpose()?.flatten()
-            {
+            let last = last.map(|n| self.look_of(id, n)).transpose()?.flatten();
+            if tip.authenticator == ended_by(&step.digest) {
+                row.status = GroupStatus::Disbanding;
+                return self.enter_end(&old, row, before, (tip, &step), last);
+            }
+            if let Some((settings, accounts)) = last {
                 apply_settings(&mut row, &settings);
                 row.members = accounts;
             }
             row.members.retain(|member| *member != me);
-            if tip.authenticator == ended_by(&step.digest) {
-                row.status = GroupStatus::Disbanding;
-                self.tx.update_group(&row)?;
-                return Ok(());
-            }
             let left = old.status == GroupStatus::Leaving;
             row.status = if left { GroupStatus::Left } else { GroupStatus::Removed };
             self.tx.update_group(&row)?;
             return self.end(&row, step.committer, Some(step.digest));
         }
         self.enter_branch(&old, row, before, tip, &step)
+    }
+
+    // rule: C5-4 the end of a group looks the same to who followed it from the first and to who came to it
+    /// Goes to a state in which the group is over and that we have no leaf in. What a commit may do that ends a group is
+    /// laid down to the last proposal (C5), so what it left is known without the state.
+    fn enter_end(
+        &mut self,
+        old: &GroupRow,
+        mut row: GroupRow,
+        before: Option<Settings>,
+        (tip, step): (&NodeRow, &Step),
+        last: Option<(Settings, Vec<PublicKey>)>,
+    ) -> Result<()> {
+        let (Some((mut after, _)), Some(by)) = (last, tip.committer) else {
+            return Ok(self.tx.update_group(&row)?);
+        };
+        after.admins = vec![by];
+        after.lifecycle = Lifecycle::Disbanded;
+        apply_settings(&mut row, &after);
+        row.members = vec![by];
+        self.tx.update_group(&row)?;
+        self.emit_changes(old, &row, before.as_ref(), &after, step)
     }
 
     /// Keeps the state that is left. Gives its settings, unless we were out of the group.

@@ -291,6 +291,8 @@ impl Ctx<'_, '_> {
         // A leaf of our own making, whatever a backup brought back.
         self.tx.clear_must_update_after_restore(&row.id)?;
         if known.is_some() {
+            self.tx.forgo_held(&row.id)?;
+            self.cache.dates.remove(&row.id);
             self.tx.update_group(&row)?;
         } else {
             self.tx.insert_group(&row)?;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mdk_store::{GroupRow, HeldRow};
+use mdk_store::{GroupRow, HeldRow, NodeRow};
 use mdk_wire::{Event, EventId, GroupId, PublicKey, kind};
 
 use crate::converge::order;
@@ -72,18 +72,27 @@ impl Ctx<'_, '_> {
         invite: &EventId,
         epoch: u64,
     ) -> Result<Option<u64>> {
-        let patient = self
+        let came = self
             .held_welcomes(&row.id)?
             .iter()
-            .any(|w| w.event_id == *invite && w.received_at.saturating_add(PATIENCE) <= self.now());
+            .find(|w| w.event_id == *invite)
+            .map(|w| w.received_at);
+        let patient = came.is_some_and(|at| at.saturating_add(PATIENCE) <= self.now());
         // A removal that is known tells where the branches parted, and nothing more has to be waited for (rule: B4-18).
         let from = match self.removal_before(row, epoch)? {
             Some((_, fork)) => fork.saturating_add(1),
-            None if !patient || row.pass.floor > row.join_epoch => return Ok(None),
+            None if !patient => return Ok(None),
             None => row.join_epoch,
         };
         if row.pass.opened != 0 {
             return Ok(None);
+        }
+        if row.pass.floor > row.join_epoch {
+            // rule: B4-21 whom nobody has joined on a branch since all that is retained of it is not held back by its length
+            let Some(since) = self.alone_since(row)? else { return Ok(None) };
+            if came.is_some_and(|at| at >= since) {
+                return Ok(Some(from));
+            }
         }
         // (of all that we know of: several of them may have lost)
         let nodes = self.tx.nodes(&row.id)?;
@@ -97,6 +106,22 @@ impl Ctx<'_, '_> {
         }
         let quorum = speakers.values().any(|who| who.len() >= order::POLICY.quorum_senders);
         Ok((epoch > highest.saturating_add(u64::from(quorum))).then_some(from))
+    }
+
+    /// Since when, in Unix seconds, all that we followed was made by us and nobody else spoke, if that is all that is
+    /// retained. Who is in a group that others follow may be so too, when they are silent: but no admin of such a group
+    /// invites a member of it.
+    fn alone_since(&self, row: &GroupRow) -> Result<Option<u64>> {
+        let me = self.identity.account();
+        let nodes = self.tx.nodes(&row.id)?;
+        let Some(oldest) = nodes.iter().find(|n| n.canonical && n.epoch == row.pass.floor) else {
+            return Ok(None);
+        };
+        let ours = |n: &&NodeRow| n.canonical && n.epoch > row.pass.floor;
+        let spoke = self.tx.witnesses(&row.id, 0)?;
+        let others = nodes.iter().filter(ours).any(|n| n.committer != Some(me))
+            || spoke.iter().any(|said| said.epoch >= row.pass.floor && said.sender != me);
+        Ok((!others).then_some(oldest.made_at.div_ceil(1000)))
     }
 
     /// Events held for a group that goes may be another's that shares its routing id.

@@ -228,7 +228,7 @@ impl Ctx<'_, '_> {
             group: row.id.clone(),
             event_json: event.to_json(),
             received_at: self.now(),
-            reported: false,
+            loss: crate::converge::gaps::loss_now(row),
         };
         self.kept_raw = true;
         let cap = self.config.max_held_events;

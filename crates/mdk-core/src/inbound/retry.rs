@@ -6,7 +6,7 @@ use mdk_wire::{Event, EventId, GroupId, GroupMessage, Secret, kind};
 use openmls::prelude::ContentType;
 
 use crate::converge::branch::Auth;
-use crate::converge::gaps::{created_at, ours_from};
+use crate::converge::gaps::created_at;
 use crate::ctx::{Ctx, Undo};
 use crate::error::{Error, Result};
 use crate::group;
@@ -131,13 +131,9 @@ impl Ctx<'_, '_> {
             self.tx.unhold(&held.event_id)?;
         }
         let row = self.current_row(id)?;
-        let lost: Vec<_> = old
-            .into_iter()
-            .filter(|held| !held.reported)
-            .filter_map(|held| created_at(&held).map(|at| (held, at)))
-            .filter(|(_, at)| *at >= ours_from(&row))
-            .collect();
-        self.report_lost(&row, &lost)?;
+        let lost: Vec<_> =
+            old.into_iter().filter_map(|held| created_at(&held).map(|at| (held, at))).collect();
+        self.report_dropped(&row, lost)?;
         Ok(true)
     }
 

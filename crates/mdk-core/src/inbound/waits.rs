@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use mdk_store::{GroupRow, GroupStatus, HeldRow, PassRow};
+use mdk_store::{GroupRow, GroupStatus, HeldRow, Loss, PassRow};
 use mdk_wire::{Event, EventId, GroupId, Timestamp, kind};
 
 use crate::converge::branch::Auth;
@@ -71,6 +71,11 @@ impl Waits {
 
     pub(crate) fn is_closed(&mut self, event: EventId) {
         self.events.insert(event, Wait::Closed);
+    }
+
+    /// Whether no key opened it when all were tried.
+    pub(crate) fn stays_closed(&self, event: &EventId) -> bool {
+        matches!(self.events.get(event), Some(Wait::Closed))
     }
 
     pub(crate) fn is_ahead(&mut self, event: EventId, epoch: u64) {
@@ -175,7 +180,7 @@ impl Ctx<'_, '_> {
             for held in self.tx.held(id)? {
                 if is_gift_wrap(&held.event_json) {
                     dates.welcomes.insert(held.event_id, None);
-                } else if let Some(at) = created_at(&held).filter(|_| !held.reported) {
+                } else if let Some(at) = created_at(&held).filter(|_| held.loss == Loss::Possible) {
                     dates.unreported.insert((at, held.event_id));
                 }
             }
@@ -184,8 +189,7 @@ impl Ctx<'_, '_> {
         self.cache.edit_dates(id).ok_or(crate::error::Error::Internal("dates were just made"))
     }
 
-    /// Events of a group that are held, that nobody was told of, and that say that they were made in this time. They
-    /// are given once.
+    /// Events of a group that are held, may be lost, and say that they were made in this time.
     pub(crate) fn made_between(
         &mut self,
         id: &GroupId,
@@ -198,13 +202,14 @@ impl Ctx<'_, '_> {
         let none = EventId::from_bytes([0; 32]);
         let dates = self.dates(id)?;
         let due: Vec<_> = dates.unreported.range((from, none)..(until, none)).copied().collect();
-        for entry in &due {
-            dates.unreported.remove(entry);
-        }
         let mut held = Vec::new();
         for (at, event) in due {
             let row = self.tx.held_event(&event)?;
-            held.extend(row.filter(|row| row.group == *id && !row.reported).map(|row| (row, at)));
+            let row = row.filter(|row| row.group == *id && row.loss == Loss::Possible);
+            if row.is_none() {
+                self.dates(id)?.unreported.remove(&(at, event));
+            }
+            held.extend(row.map(|row| (row, at)));
         }
         Ok(held)
     }

@@ -86,8 +86,18 @@ impl World {
         Ok(())
     }
 
-    /// What came too late has been reported: at once if its time says that nothing can open it any more, after a month in
-    /// any case (D1 step 6: "expiry drops the bytes without a verdict and raises a gap event").
+    /// Everybody is told that there is no more. F5: "End: fetch says complete and nothing new opens. What still does not
+    /// open: HistoryGap once".
+    pub fn is_complete(&mut self) -> Checked {
+        for who in 0..self.members.len() {
+            let outcome = self.must(who, "settle", mdk_core::Engine::settle)?;
+            self.after(who, outcome, draw(&[self.plan.seed, 41, who as u64]))?;
+        }
+        Ok(())
+    }
+
+    /// What came too late has been reported: when all had come if its time says that nothing can open it any more, after
+    /// a month in any case (D1 step 6: "expiry drops the bytes without a verdict and raises a gap event").
     pub fn a_month_later(&mut self) -> Checked {
         let before: Vec<u64> = self.members.iter().map(|m| m.unsaid).collect();
         self.pass(31 * 86_400_000);
@@ -216,6 +226,12 @@ impl World {
                 return fault("repeated", format!("member {who} reported {} {n:?}", id.to_hex()));
             }
             let group = self.group.clone();
+            // What is lost is kept for a month: of what was told so and is not there any more, something was read after all.
+            let held = self.call(who, |e| testing::watch(e, &group)).map_or(0, |watch| watch.raw);
+            if self.members[who].tip.is_some() && gaps > held as u64 {
+                let text = format!("member {who} was told that {gaps} are lost, and holds {held}");
+                return fault("false gap", text);
+            }
             let page = self.call(who, |e| e.messages(&group, u32::MAX, None, None));
             let Ok(page) = page else { continue };
             let mut history: BTreeMap<EventId, bool> = BTreeMap::new();

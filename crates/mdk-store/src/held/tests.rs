@@ -4,7 +4,7 @@ use std::ffi::c_int;
 use mdk_wire::{EventId, GroupId};
 use rusqlite::ffi;
 
-use super::{HeldRow, MAX_HELD_BYTES};
+use super::{HeldRow, Loss, MAX_HELD_BYTES};
 use crate::{DatabaseKey, OpenOptions, Result, Store, StoreError, Tx};
 
 fn group(n: u8) -> GroupId {
@@ -24,7 +24,7 @@ fn row(of: u8, n: u64, size: usize) -> HeldRow {
         group: group(of),
         event_json: "x".repeat(size),
         received_at: 1_000 + n,
-        reported: false,
+        loss: Loss::Possible,
     }
 }
 

@@ -79,6 +79,7 @@ fn hot_queries_search_an_index() {
         (messages::CHILDREN, "messages_by_target (group_id=? AND target=?)"),
         (crate::unread::UNREAD, "COVERING INDEX messages_shown (group_id=? AND seq>?)"),
         (messages::LAST, "messages_shown (group_id=?)"),
+        (messages::LAST_HEARD, "messages_shown (group_id=?)"),
         (messages::COPIES, "messages_by_id (group_id=? AND id=?)"),
         (messages::SURPLUS, "messages_hidden (group_id=? AND status=?)"),
         (messages::NEWEST_EDIT, "messages_edits (group_id=? AND target=?)"),

@@ -146,7 +146,7 @@ pub(crate) fn held(group: u8, n: u8) -> HeldRow {
         group: group_id(group),
         event_json: format!("{{{n}}}"),
         received_at: 5,
-        reported: false,
+        loss: Loss::Possible,
     }
 }
 

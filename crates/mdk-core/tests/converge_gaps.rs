@@ -1,0 +1,166 @@
+//! What is told as lost: all that is, and nothing that may still be read, whatever the members' clocks say.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod kit;
+
+use std::sync::Arc;
+
+use kit::{Member, received};
+use mdk_core::{Config, DeferredReason, Engine, EventBody, ManualClock, Verdict, testing};
+use mdk_wire::{Event, GroupId, Keys};
+
+const CLOSED: Verdict = Verdict::Deferred(DeferredReason::Undecryptable);
+const DAY: i64 = 86_400;
+
+/// As the protocol has it; `wrong` is by how many seconds the member's clock is ahead.
+fn member(name: &'static str, wrong: i64) -> Member {
+    let clock = ManualClock::at(kit::now().checked_add_signed(wrong).unwrap());
+    let mut config = Config::default();
+    config.rotate_key_packages = false;
+    let engine = Engine::in_memory(Keys::generate(), config, Arc::new(clock.clone())).unwrap();
+    Member { name, engine, clock }
+}
+
+/// Of every gap that was told how many events it has.
+fn gaps(member: &mut Member) -> Vec<u64> {
+    let told = member.engine.events(0, 100_000).unwrap().into_iter();
+    told.filter_map(|event| match event.body {
+        EventBody::HistoryGap { count, .. } => Some(count),
+        _ => None,
+    })
+    .collect()
+}
+
+fn waits(members: &mut [&mut Member], seconds: u64) {
+    for member in members {
+        member.clock.advance_millis(seconds * 1_000);
+        member.engine.tick().unwrap();
+    }
+}
+
+/// The next epoch, which these others are told of.
+fn advances(member: &mut Member, group: &GroupId, others: &mut [&mut Member]) -> Event {
+    let pending = member.engine.self_update(group).unwrap();
+    member.confirms(&pending);
+    let commit = pending.event.unwrap();
+    others.iter_mut().for_each(|other| drop(other.applies(&commit)));
+    commit
+}
+
+// shows: F1-5
+/// A message comes before the commit that made its epoch. Whatever the clocks of both say, it is none that is lost.
+#[test]
+fn a_clock_makes_no_gap_of_what_is_early() {
+    for (committer, sender) in [(0, -150), (150, 0), (365 * DAY, 0)] {
+        let (mut alice, mut bob, mut carol) =
+            (member("alice", 0), member("bob", 0), member("carol", 0));
+        let group = alice.founds("g", &mut [&mut bob, &mut carol]);
+        waits(&mut [&mut alice, &mut bob, &mut carol], 3_600);
+        // (so late that nothing is taken for what was said before they joined)
+        for (member, wrong) in [(&mut alice, committer), (&mut bob, sender)] {
+            let now = mdk_core::Clock::now(&member.clock);
+            member.clock.set(now.checked_add_signed(wrong).unwrap());
+        }
+        let mut last = None;
+        for n in 0..8 {
+            waits(&mut [&mut alice, &mut bob, &mut carol], 20);
+            let commit = advances(&mut alice, &group, &mut [&mut bob]);
+            if n < 7 {
+                carol.applies(&commit);
+            }
+            last = Some(commit);
+        }
+        let early = bob.says(&group, "early");
+        assert_eq!(carol.takes(&early).verdict, CLOSED);
+        for _ in 0..3 {
+            waits(&mut [&mut carol], 3_600);
+            assert_eq!(gaps(&mut carol), [0; 0], "{committer} {sender}");
+        }
+        let outcome = carol.applies(&last.unwrap());
+        assert_eq!(received(&outcome), ["early"]);
+        carol.engine.settle().unwrap();
+        assert_eq!(gaps(&mut carol), [0; 0], "{committer} {sender}");
+    }
+}
+
+// shows: F1-5, F1-6
+/// What came when its epoch had long left the window is told, also of one whose clock lies before our invitation.
+#[test]
+fn what_a_slow_clock_made_is_told_as_well() {
+    let (mut alice, mut slow, mut carol) =
+        (member("alice", 0), member("slow", -2 * 3_600), member("carol", 0));
+    let group = alice.founds("g", &mut [&mut slow, &mut carol]);
+    waits(&mut [&mut alice, &mut slow, &mut carol], 5);
+    let late = [alice.says(&group, "a"), slow.says(&group, "s")];
+    for _ in 0..8 {
+        waits(&mut [&mut alice, &mut slow, &mut carol], 5);
+        advances(&mut alice, &group, &mut [&mut slow, &mut carol]);
+    }
+    carol.engine.settle().unwrap();
+    assert_eq!(gaps(&mut carol), [0; 0]);
+    for event in &late {
+        assert_eq!(carol.takes(event).verdict, CLOSED);
+    }
+    waits(&mut [&mut carol], 5);
+    assert_eq!(gaps(&mut carol), [0; 0], "more may still come");
+    carol.engine.settle().unwrap();
+    assert_eq!(gaps(&mut carol), [2]);
+    carol.engine.settle().unwrap();
+    waits(&mut [&mut carol], 31 * DAY.unsigned_abs());
+    assert_eq!(gaps(&mut carol), [2], "once");
+    assert_eq!(testing::watch(&mut carol.engine, &group).unwrap().raw, 0);
+}
+
+// shows: F1-7
+/// A member that had not heard of our invitation speaks in the epoch before it. Nothing that we ever had would open
+/// that, so we have lost nothing: neither when the window has moved on, nor when it is dropped.
+#[test]
+fn what_was_said_in_an_epoch_before_ours_is_no_gap() {
+    for epochs in [0, 3, 7] {
+        let (mut alice, mut bob, mut carol) =
+            (member("alice", 0), member("bob", 0), member("carol", 0));
+        let group = alice.founds("g", &mut [&mut bob]);
+        waits(&mut [&mut alice, &mut bob, &mut carol], 60);
+        let package = carol.key_package();
+        let added = alice.engine.add_members(&group, &[package], false).unwrap();
+        alice.confirms(&added);
+        carol.joins(&added.welcomes);
+        waits(&mut [&mut alice, &mut bob, &mut carol], 5);
+        let before = bob.says(&group, "who is carol?");
+        alice.applies(&before);
+        assert_eq!(carol.takes(&before).verdict, CLOSED);
+        bob.applies(added.event.as_ref().unwrap());
+        for _ in 0..epochs {
+            waits(&mut [&mut alice, &mut bob, &mut carol], 5);
+            advances(&mut alice, &group, &mut [&mut bob, &mut carol]);
+        }
+        waits(&mut [&mut carol], 5);
+        let said = alice.says(&group, "hello");
+        carol.applies(&said);
+        carol.engine.settle().unwrap();
+        assert_eq!(gaps(&mut carol), [0; 0], "after {epochs} epochs");
+        waits(&mut [&mut carol], 31 * DAY.unsigned_abs());
+        assert_eq!(testing::watch(&mut carol.engine, &group).unwrap().raw, 0);
+        assert_eq!(gaps(&mut carol), [0; 0], "{epochs} epochs, dropped");
+    }
+}
+
+// shows: F1-6
+/// A commit never comes. What was said after it is told when it is dropped, also to who has just joined.
+#[test]
+fn what_waits_for_a_commit_that_never_comes_is_told_in_the_end() {
+    let (mut alice, mut bob) = (member("alice", 0), member("bob", 0));
+    let group = alice.founds("g", &mut [&mut bob]);
+    waits(&mut [&mut alice, &mut bob], 5);
+    advances(&mut alice, &group, &mut []);
+    for text in ["one", "two"] {
+        waits(&mut [&mut alice, &mut bob], 5);
+        let said = alice.says(&group, text);
+        assert_eq!(bob.takes(&said).verdict, CLOSED);
+    }
+    waits(&mut [&mut bob], 5);
+    bob.engine.settle().unwrap();
+    assert_eq!(gaps(&mut bob), [0; 0], "it may still come");
+    waits(&mut [&mut bob], 31 * DAY.unsigned_abs());
+    assert_eq!(gaps(&mut bob), [2]);
+}
