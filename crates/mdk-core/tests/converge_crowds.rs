@@ -189,6 +189,42 @@ fn what_sleeps_outlives_a_restart() {
     assert_eq!((ours.epoch, ours.authenticator), (theirs.epoch, theirs.authenticator));
 }
 
+// shows: E3-9
+/// Who has spoken on a branch that is one of too many speaks there once more when it wins after all.
+#[test]
+fn who_has_spoken_uses_no_key_twice() {
+    let (mut all, group) = crowd(12);
+    let last = (0..10).max_by_key(|who| all[*who].key()).unwrap();
+    let commits: Vec<Event> = all[..10].iter_mut().map(|m| renews(m, &group)).collect();
+    takes(&mut all[10], std::slice::from_ref(&commits[last]), false);
+    waits(&mut all[10], 1_000);
+    let mut log = commits;
+    log.push(all[10].says(&group, "one"));
+    // On every other branch somebody has spoken, too, and their commits come first by the order of branches.
+    for who in (0..10).filter(|who| *who != last) {
+        log.push(all[who].says(&group, &format!("said by {who}")));
+    }
+    for reader in [10, 11] {
+        takes(&mut all[reader], &log, false);
+        waits(&mut all[reader], 1_000);
+        assert!(!kept(&mut all[reader], &group).asleep.is_empty());
+    }
+    let lost = |member: &mut Member| {
+        let end = end(member, &group);
+        end.said.into_iter().find(|(text, _)| text == "one").unwrap().1
+    };
+    assert!(lost(&mut all[10]) && lost(&mut all[11]));
+    let second = all[last].says(&group, "two");
+    for reader in [10, 11] {
+        takes(&mut all[reader], std::slice::from_ref(&second), false);
+        waits(&mut all[reader], 1_000);
+    }
+    assert!(!lost(&mut all[10]) && !lost(&mut all[11]));
+    let again = all[10].says(&group, "three");
+    all[11].applies(&again);
+    assert_eq!(end(&mut all[10], &group), end(&mut all[11], &group));
+}
+
 /// Everybody commits in one epoch, some say something there, and everybody gets everything in an order of its own.
 fn a_crowd_agrees(seed: u64, speakers: usize, together: bool) {
     let (mut all, group) = crowd(14);

@@ -45,7 +45,7 @@ impl Ctx<'_, '_> {
     }
 
     /// Keeps the commit that led to a state, so that the state can be made again. Without it the state stays whole.
-    pub(super) fn keep_commit(&self, opened: &Opened, epoch: u64, parent: Auth) -> Result<()> {
+    pub(crate) fn keep_commit(&self, opened: &Opened, epoch: u64, parent: Auth) -> Result<()> {
         let input = InputRow {
             state: InputState::Placed,
             parent_auth: Some(parent),
@@ -107,22 +107,33 @@ impl Ctx<'_, '_> {
             return Ok(());
         }
         let witnesses = self.tx.witnesses(id, super::fork_history(nodes))?;
-        let best = tree.rivals(&witnesses).into_iter().take(MAX_RIVALS);
-        let awake: BTreeSet<Auth> =
-            best.flat_map(|tip| tree.path(tip)).map(|place| nodes[place].authenticator).collect();
+        // rule: E3-9 a state in which this account has spoken does not sleep: whoever speaks there once more, after it was
+        // made again, would use its message keys a second time
+        let me = self.identity.account();
+        let spoken: BTreeSet<Auth> =
+            witnesses.iter().filter(|w| w.sender == me).map(|w| w.authenticator).collect();
+        // (what came with an invitation, or is our own, cannot be made again)
+        let kept: BTreeSet<ContentId> = self
+            .tx
+            .input_heads(id)?
+            .into_iter()
+            .filter(|i| i.state == InputState::Placed)
+            .map(|i| i.content_id)
+            .collect();
         let whole: BTreeSet<Auth> = self.tx.whole_nodes(id)?.into_iter().collect();
-        let tired = nodes.iter().filter(|n| {
-            !n.canonical && whole.contains(&n.authenticator) && !awake.contains(&n.authenticator)
-        });
-        let mut kept: Option<BTreeSet<ContentId>> = None;
-        for node in tired {
-            if kept.is_none() {
-                let inputs = self.tx.input_heads(id)?.into_iter();
-                let placed = inputs.filter(|i| i.state == InputState::Placed);
-                kept = Some(placed.map(|i| i.content_id).collect());
-            }
-            // What came with an invitation, or is our own, cannot be made again, and what was followed must not be.
-            if kept.as_ref().zip(node.commit).is_some_and(|(kept, commit)| kept.contains(&commit)) {
+        let restless = |place: &usize| {
+            let node = &nodes[*place];
+            let can_sleep = node.commit.is_some_and(|commit| kept.contains(&commit));
+            whole.contains(&node.authenticator)
+                && (!can_sleep || spoken.contains(&node.authenticator))
+        };
+        let (mut awake, others): (Vec<usize>, Vec<usize>) =
+            tree.rivals(&witnesses).into_iter().partition(&restless);
+        awake.extend(others.into_iter().take(MAX_RIVALS.saturating_sub(awake.len())));
+        let awake: BTreeSet<usize> = awake.into_iter().flat_map(|tip| tree.path(tip)).collect();
+        for (place, node) in nodes.iter().enumerate().filter(|(_, n)| !n.canonical) {
+            let tired = whole.contains(&node.authenticator) && !awake.contains(&place);
+            if tired && !restless(&place) {
                 self.tx.set_node_state(id, &node.authenticator, &SecretVec::new(Vec::new()))?;
             }
         }
@@ -144,16 +155,6 @@ impl Ctx<'_, '_> {
             self.tx.set_node_state(id, &node.authenticator, &state)?;
         }
         Ok(true)
-    }
-
-    // rule: E3-9 a state that was followed does not sleep any more
-    /// Forgets what would make the states of a path again, when they are followed: whoever has spoken in a state and speaks
-    /// in it once more after it was made again would use its message keys a second time.
-    pub(super) fn stay_awake(&self, id: &GroupId, nodes: &[NodeRow], path: &[usize]) -> Result<()> {
-        for commit in path.iter().filter_map(|place| nodes[*place].commit) {
-            self.tx.drop_input(id, &commit)?;
-        }
-        Ok(())
     }
 
     // rule: E3-8 a rival that was let sleep is made again from its parent and its commit

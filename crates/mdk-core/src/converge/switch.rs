@@ -36,7 +36,6 @@ impl Ctx<'_, '_> {
         for &node in path {
             self.tx.set_canonical(id, &nodes[node].authenticator, true)?;
         }
-        self.stay_awake(id, nodes, path)?;
         let contested = lowest.epoch;
         let mut row = old.clone();
         // rule: B4-17 another invitation than the one that was answered is what our membership rests on now

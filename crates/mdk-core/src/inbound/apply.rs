@@ -316,9 +316,14 @@ impl Ctx<'_, '_> {
             .map_err(|_| Error::Internal("merging a verified commit"))?;
         group.set_view(Arc::new(result));
         group.judged = None;
+        let contested = group.row.pass.contested != 0;
         self.finish_epoch(&mut group, &before, &step)?;
         self.done(&opened)?;
         self.tx.drop_input(&id, &opened.content_id)?;
+        if contested && !crate::group::is_over(group.row.status) {
+            // (its state may lose, and be one of too many)
+            self.keep_commit(&opened, epoch, tip)?;
+        }
         if crate::group::is_over(group.row.status) {
             self.cache.forget(&id);
             self.retry_held(&id)?;
