@@ -8,7 +8,7 @@ mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mdk_store::{KeyPackageRow, MessageStatus, MlsMemory};
+use mdk_store::{InputState, KeyPackageRow, MessageStatus, MlsMemory};
 use mdk_wire::{
     ContentId, Event, EventId, GroupId, GroupMessage, KeyPackageEvent, PublicKey, Secret,
     UnsignedEvent,
@@ -297,6 +297,7 @@ pub fn held(engine: &mut Engine, id: &GroupId) -> Result<Held> {
         Ok(Held {
             events: ctx.tx.held(id)?.into_iter().map(|row| row.event_id).collect(),
             inputs: inputs
+                .filter(|row| row.state != InputState::Placed)
                 .filter(|row| ContentId::of(&row.bytes) == row.content_id)
                 .map(|row| row.content_id)
                 .collect(),

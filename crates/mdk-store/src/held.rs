@@ -54,6 +54,8 @@ stored_enum! {
         Verified = 1,
         /// It stands on a branch that lost and may still win.
         Losing = 2,
+        /// It led to a rival state, and is kept so that this state can be made again.
+        Placed = 3,
     }
 }
 
@@ -289,7 +291,8 @@ impl Tx<'_> {
     }
 
     /// Stores an input, or replaces the one with the same id, which keeps its place in the order. `false`: the group
-    /// already has `cap` other inputs, and this one was not stored.
+    /// already has `cap` other inputs, and this one was not stored. What is [`InputState::Placed`] waits for nothing, so
+    /// it is counted by itself.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails.
@@ -315,9 +318,12 @@ impl Tx<'_> {
         if replaced > 0 {
             return Ok(true);
         }
-        if self.count("SELECT count(*) FROM inputs WHERE group_id = ?1", &row.group)?
-            >= u64::from(cap)
-        {
+        let same_sort = if row.state == InputState::Placed {
+            "SELECT count(*) FROM inputs WHERE group_id = ?1 AND state = 3"
+        } else {
+            "SELECT count(*) FROM inputs WHERE group_id = ?1 AND state <> 3"
+        };
+        if self.count(same_sort, &row.group)? >= u64::from(cap) {
             return Ok(false);
         }
         self.exec(

@@ -39,4 +39,13 @@ impl Tx<'_> {
         )?;
         Ok(())
     }
+
+    /// Forgets a result: what has this id may be processed once more.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails.
+    pub fn forget_seen(&self, id: &[u8; 32]) -> Result<()> {
+        self.exec("DELETE FROM seen WHERE id = ?1", [&id[..]])?;
+        Ok(())
+    }
 }

@@ -52,6 +52,9 @@ const VACANT: [u8; 32] = [0; 32];
 pub(crate) const NODES: &str = "SELECT group_id, authenticator, epoch, parent, commit_id, committer, privileged, canonical, removed, \
      history, made_at, sent_at, event_key, nostr_group_id, relays, retention, seq FROM nodes WHERE group_id = ?1";
 
+pub(crate) const WHOLE_NODES: &str =
+    "SELECT authenticator FROM nodes WHERE group_id = ?1 AND length(state) > 0";
+
 pub(crate) const RETAINED_RELAYS: &str = "SELECT relays FROM nodes WHERE group_id = ?1";
 
 macro_rules! node_params {
@@ -228,6 +231,14 @@ impl Tx<'_> {
             |row| Columns::new(row, "nodes").secret_vec(),
         )?;
         Ok(state.filter(|state| !state.expose().is_empty()))
+    }
+
+    /// The states of a group that were stored with their MLS rows, which are not read; in no order.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
+    pub fn whole_nodes(&self, group: &GroupId) -> Result<Vec<[u8; 32]>> {
+        self.all(WHOLE_NODES, [group.as_bytes()], |row| Columns::new(row, "nodes").array())
     }
 
     /// Replaces the MLS rows of a stored state.

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use mdk_store::{NodeRow, WitnessRow};
 use mdk_wire::PublicKey;
 
+use super::crowd::MAX_OF_ONE;
 use super::order::{self, Branch, POLICY, Policy, Rule};
 use super::replay::removed_by;
 
@@ -141,9 +142,20 @@ impl<'a> Tree<'a> {
         }
     }
 
-    /// The choice among the eligible tips; `None` when there is but one and it is followed already.
-    pub(crate) fn choose(&self, base: u64, witnesses: &[WitnessRow]) -> Option<Choice> {
-        let tips = self.eligible(base, &POLICY);
+    /// The choice among the eligible tips, without `lost` ones and those beyond their makers' shares; `None` when there is
+    /// but one and it is followed already.
+    pub(crate) fn choose(
+        &self,
+        base: u64,
+        witnesses: &[WitnessRow],
+        lost: &BTreeSet<usize>,
+    ) -> Option<Choice> {
+        let mut tips = self.eligible(base, &POLICY);
+        tips.retain(|tip| !lost.contains(tip));
+        let surplus = self.surplus();
+        if tips.iter().any(|tip| !surplus.contains(tip)) {
+            tips.retain(|tip| !surplus.contains(tip));
+        }
         let fork_epoch = self.fork_epoch(&tips)?;
         let branches: Vec<_> =
             tips.iter().map(|tip| self.branch(*tip, fork_epoch, witnesses)).collect();
@@ -167,18 +179,49 @@ impl<'a> Tree<'a> {
         order::choose(&branches, &POLICY).map(|(place, _)| among[place])
     }
 
-    /// The tip to let go of when there are too many: the worst of the account that has the most. Whoever floods the group
-    /// with commits pushes out its own, and not another's that may still grow. (rule: E3-3)
-    pub(crate) fn surplus(&self, witnesses: &[WitnessRow]) -> Option<usize> {
-        let rivals = self.rivals(witnesses);
-        let by = |tip: &usize| self.nodes[*tip].committer;
-        let count = |tip: &usize| rivals.iter().filter(|other| by(other) == by(tip)).count();
-        // (of equal ones the last is taken, which is the worst)
-        rivals.iter().copied().max_by_key(count)
+    // rule: E3-5 of what one account made of one state the lowest digests count, whatever came first and was said there
+    /// States beyond the share that an account has of the children of a state, with all that builds on them.
+    ///
+    /// Whoever keeps to the protocol makes one commit of a state. Of a flood something has to be let go of, and every
+    /// member lets go of the same: neither what came before nor what was said there decides, since who has let go of a
+    /// state before it was spoken in could not hear it.
+    pub(crate) fn surplus(&self) -> BTreeSet<usize> {
+        let mut makers: HashMap<_, Vec<usize>> = HashMap::new();
+        for (place, node) in self.nodes.iter().enumerate() {
+            if node.commit.is_some() {
+                makers.entry((node.parent, node.committer)).or_default().push(place);
+            }
+        }
+        makers.retain(|_, made| made.len() > MAX_OF_ONE);
+        let mut first = BTreeSet::new();
+        for mut made in makers.into_values() {
+            made.sort_by_key(|place| self.nodes[*place].commit);
+            first.extend(made.split_off(MAX_OF_ONE));
+        }
+        if first.is_empty() {
+            return first;
+        }
+        let beyond = |place: &usize| self.path(*place).iter().any(|below| first.contains(below));
+        (0..self.nodes.len()).filter(beyond).collect()
+    }
+
+    // rule: E3-6 of too many rivals of all members together those go first of which one account has the most
+    /// The tip to let go of when there are too many states beside the followed branch: the farthest one of the account
+    /// that has the most states. Whoever floods the group pushes out its own, and not another's that may still grow.
+    pub(crate) fn excess(&self) -> Option<usize> {
+        let mut counts: HashMap<Option<PublicKey>, usize> = HashMap::new();
+        for node in self.nodes.iter().filter(|n| !n.canonical) {
+            *counts.entry(node.committer).or_default() += 1;
+        }
+        let tips = self.leaves().into_iter().filter(|tip| !self.nodes[*tip].canonical);
+        tips.max_by_key(|tip| {
+            let node = &self.nodes[*tip];
+            (counts.get(&node.committer), node.committer, node.epoch, node.commit)
+        })
     }
 
     /// Tips that are not followed, the best one first.
-    fn rivals(&self, witnesses: &[WitnessRow]) -> Vec<usize> {
+    pub(crate) fn rivals(&self, witnesses: &[WitnessRow]) -> Vec<usize> {
         let tips = self.leaves();
         let fork_epoch = self.fork_epoch(&tips).unwrap_or(0);
         let mut rivals: Vec<(usize, Branch<PublicKey>)> = tips
@@ -259,14 +302,15 @@ mod tests {
         ];
         let witnesses = [said(2, 11, 1), said(2, 11, 2), said(4, 13, 1), said(4, 13, 2)];
         // Between two tips: one commit and a quorum of its own against two silent commits.
-        let choice = Tree::new(&nodes).choose(13, &witnesses).expect("two tips");
+        let choice = Tree::new(&nodes).choose(13, &witnesses, &BTreeSet::new()).expect("two tips");
         assert_eq!((choice.winner, choice.rule, choice.fork_epoch), (3, Rule::Quorum, 12));
         // With the old loser the quorum in epoch 11 speaks for both, and depth decides.
         nodes.push(node(7, 11, 1, false));
-        let choice = Tree::new(&nodes).choose(13, &witnesses).expect("three tips");
+        let choice =
+            Tree::new(&nodes).choose(13, &witnesses, &BTreeSet::new()).expect("three tips");
         assert_eq!((choice.winner, choice.rule, choice.fork_epoch), (5, Rule::EffectiveDepth, 10));
         // Out of the window it no longer takes part.
-        let choice = Tree::new(&nodes).choose(16, &witnesses).expect("two tips");
+        let choice = Tree::new(&nodes).choose(16, &witnesses, &BTreeSet::new()).expect("two tips");
         assert_eq!((choice.winner, choice.fork_epoch), (3, 12));
     }
 
@@ -281,50 +325,72 @@ mod tests {
             node(1, 11, 2, false),
         ];
         assert_eq!(Tree::new(&nodes).anchor(3), Some(9));
-        let choice = Tree::new(&nodes).choose(10, &[]).expect("two tips");
+        let choice = Tree::new(&nodes).choose(10, &[], &BTreeSet::new()).expect("two tips");
         assert_eq!((choice.winner, choice.rule, choice.fork_epoch), (3, Rule::Committer, 9));
         // What was said in the followed one's first epoch counts.
         let said = [said(3, 10, 4)];
-        let choice = Tree::new(&nodes).choose(10, &said).expect("two tips");
+        let choice = Tree::new(&nodes).choose(10, &said, &BTreeSet::new()).expect("two tips");
         assert_eq!((choice.winner, choice.rule), (1, Rule::WitnessScore));
         // A state whose parent is forgotten is none that we were invited to.
         nodes[0].parent = Some([9; 32]);
         assert_eq!(Tree::new(&nodes).anchor(3), None);
     }
 
-    // shows: E3-3
-    /// Who has made most of the rivals loses one of them, though all of them are better than another's.
+    /// A rival of epoch 11 by account 1, on state 9; a low digest is a low name.
+    fn of_one(name: u8) -> NodeRow {
+        NodeRow { committer: Some(account(1)), ..node(name, 11, 9, false) }
+    }
+
+    // shows: E3-5
+    /// An account has its share of the children of a state, by their digests. What lies beyond takes no part in the
+    /// choice, with all that builds on it, though it is followed and was spoken in.
     #[test]
-    fn who_has_the_most_tips_loses_the_worst_of_them() {
+    fn an_account_has_a_share_of_the_children_of_a_state() {
+        let share = u8::try_from(MAX_OF_ONE).expect("few");
+        let mut nodes = vec![node(99, 10, 0, true), node(98, 11, 99, false)];
+        let child = |name| NodeRow { parent: Some([99; 32]), ..of_one(name) };
+        nodes.extend((2..=share).map(child));
+        nodes.push(NodeRow { canonical: true, ..child(90) });
+        nodes.push(node(91, 12, 90, true));
+        assert!(Tree::new(&nodes).surplus().is_empty());
+        let said = [said(90, 11, 5), said(90, 11, 6)];
+        let none = BTreeSet::new();
+        let choice = Tree::new(&nodes).choose(12, &said, &none).expect("tips");
+        assert_eq!(nodes[choice.winner].authenticator, [91; 32]);
+        nodes.push(child(1));
+        let beyond: Vec<u8> =
+            Tree::new(&nodes).surplus().iter().map(|i| nodes[*i].authenticator[0]).collect();
+        assert_eq!(beyond, [90, 91]);
+        let choice = Tree::new(&nodes).choose(12, &said, &none).expect("tips");
+        assert_ne!(nodes[choice.winner].authenticator, [91; 32]);
+    }
+
+    // shows: E3-6
+    /// Who has made most of the states loses one of them, though all of them are better than another's.
+    #[test]
+    fn who_has_the_most_states_loses_the_last_of_them() {
         let mut nodes = vec![node(9, 10, 0, true), node(8, 11, 9, true), node(7, 11, 9, false)];
-        for digest in 1..4 {
-            let commit = Some(ContentId::from_bytes([digest; 32]));
-            nodes.push(NodeRow {
-                commit,
-                committer: Some(account(1)),
-                ..node(digest, 11, 9, false)
-            });
-        }
-        assert_eq!(Tree::new(&nodes).surplus(&[]), Some(5));
-        // With one of each it is the worst of all.
-        nodes.truncate(4);
-        assert_eq!(Tree::new(&nodes).surplus(&[]), Some(2));
+        nodes.extend((1..4).map(of_one));
+        assert_eq!(Tree::new(&nodes).excess(), Some(5));
+        // What something builds on is no tip.
+        nodes.push(node(6, 12, 3, false));
+        assert_eq!(Tree::new(&nodes).excess(), Some(4));
         nodes.truncate(2);
-        assert_eq!(Tree::new(&nodes).surplus(&[]), None);
+        assert_eq!(Tree::new(&nodes).excess(), None);
     }
 
     /// Nothing is chosen where there is nothing to choose, and a branch whose states are not all there is none.
     #[test]
     fn what_takes_no_part() {
         let mut nodes = vec![node(1, 10, 0, true), node(2, 11, 1, true)];
-        assert!(Tree::new(&nodes).choose(11, &[]).is_none());
+        assert!(Tree::new(&nodes).choose(11, &[], &BTreeSet::new()).is_none());
         nodes.push(node(3, 12, 9, false));
-        assert!(Tree::new(&nodes).choose(11, &[]).is_none());
+        assert!(Tree::new(&nodes).choose(11, &[], &BTreeSet::new()).is_none());
         assert_eq!(Tree::new(&nodes).anchor(2), None);
         assert_eq!(Tree::new(&nodes).anchor(1), Some(11));
         // What stands on the tip has no rival but is not followed yet.
         nodes.push(node(4, 12, 2, false));
-        let choice = Tree::new(&nodes).choose(11, &[]).expect("one tip");
+        let choice = Tree::new(&nodes).choose(11, &[], &BTreeSet::new()).expect("one tip");
         assert_eq!((choice.winner, choice.rule), (3, Rule::Alone));
         // A row that names itself as its parent ends the walk.
         nodes.push(node(5, 12, 5, false));

@@ -12,12 +12,15 @@
 //! meanwhile. The epoch that eligibility is counted from is that of the opening of the pass, for both.
 
 pub(crate) mod branch;
+pub(crate) mod crowd;
 pub(crate) mod gaps;
 pub(crate) mod order;
 pub(crate) mod place;
 pub(crate) mod replay;
 pub(crate) mod switch;
 pub(crate) mod tried;
+
+use std::collections::BTreeSet;
 
 use mdk_store::{CommitStatus, GroupRow, GroupStatus, MessageStatus, NodeRow, PassRow, Seen};
 use mdk_wire::{EventId, GroupId, PublicKey, kind};
@@ -30,7 +33,7 @@ use crate::outbound::PURPOSE_DISBAND;
 use crate::outcome::Verdict;
 use branch::{Auth, Tree};
 
-/// Candidate tips that are kept per group; of more, the worst go.
+/// Candidate tips whose states are kept whole, per group: of more, the worst sleep ([`crowd`]).
 pub(crate) const MAX_RIVALS: usize = 8;
 
 /// States that an open pass retains of a line that it follows: what was said in them, and rivals of them, may still come.
@@ -200,6 +203,9 @@ impl Ctx<'_, '_> {
         let mut row = self.current_row(id)?;
         row.pass.floor = floor.max(row.pass.floor);
         let (floor, contested) = (row.pass.floor, self.prune(&row)?);
+        if contested != 0 {
+            self.limit_rivals(id)?;
+        }
         let row = self.edit_row(id, |row| {
             row.pass = PassRow { opened: 0, relevant: 0, base: 0, floor, contested, ..row.pass };
         })?;
@@ -269,23 +275,28 @@ impl Ctx<'_, '_> {
         let tree = Tree::new(&nodes);
         let history = nodes.iter().filter(|n| !n.canonical).map(|n| n.history).min();
         let witnesses = self.tx.witnesses(id, history.unwrap_or(0).min(fork_history(&nodes)))?;
-        if let Some(choice) = tree.choose(base, &witnesses) {
+        // A state that cannot be made again leads nowhere.
+        let mut lost = BTreeSet::new();
+        while let Some(choice) = tree.choose(base, &witnesses, &lost) {
+            let winner = choice.winner;
             tracing::debug!(
                 rule = ?choice.rule,
                 fork = choice.fork_epoch,
-                tip = nodes[choice.winner].epoch,
+                tip = nodes[winner].epoch,
                 quorum = choice.quorum,
                 score = choice.score as u64,
                 "branches were compared"
             );
-            if !nodes[choice.winner].canonical {
-                let path: Vec<usize> = tree
-                    .path(choice.winner)
-                    .into_iter()
-                    .take_while(|node| !nodes[*node].canonical)
-                    .collect();
-                self.switch(id, &nodes, &path)?;
+            if nodes[winner].canonical {
+                break;
             }
+            let rivals = tree.path(winner).into_iter().take_while(|node| !nodes[*node].canonical);
+            let path: Vec<usize> = rivals.collect();
+            if self.wake_path(id, &nodes, &path)? {
+                self.switch(id, &nodes, &path)?;
+                break;
+            }
+            lost.insert(winner);
         }
         self.sort_messages(id)
     }
@@ -304,7 +315,16 @@ impl Ctx<'_, '_> {
         let mut nodes = self.tx.nodes(id)?;
         nodes.reverse();
         let mut lost: Vec<EventId> = Vec::new();
-        for node in nodes.iter().filter(|n| !n.canonical) {
+        // Rivals may be many, and mostly nobody spoke there: that is asked once for all of them.
+        let beside = nodes.iter().filter(|n| !n.canonical).map(|n| n.history).min();
+        let spoken: BTreeSet<Auth> = match beside {
+            Some(from) => {
+                self.tx.witnesses(id, from)?.into_iter().map(|w| w.authenticator).collect()
+            }
+            None => BTreeSet::new(),
+        };
+        let silent = |node: &NodeRow| !spoken.contains(&node.authenticator);
+        for node in nodes.iter().filter(|n| !n.canonical && !silent(n)) {
             for row in self.tx.said_in(id, &node.authenticator, node.history)? {
                 if !matches!(row.status, MessageStatus::Valid | MessageStatus::Parked) {
                     continue;
@@ -363,7 +383,7 @@ impl Ctx<'_, '_> {
             for (i, node) in nodes.iter().enumerate().filter(|(_, n)| !n.canonical) {
                 // Its parents are gone, so nothing can be compared with it any more.
                 if tree.anchor(i).is_none() {
-                    self.tx.drop_node(id, &node.authenticator)?;
+                    self.drop_state(node)?;
                 } else if contested == 0 || node.epoch < contested {
                     contested = node.epoch;
                 }

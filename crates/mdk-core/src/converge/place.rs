@@ -4,10 +4,10 @@ use mdk_store::{CommitStatus, GroupStatus, InputClass, InputRow, InputState, Nod
 use mdk_wire::GroupId;
 use openmls::prelude::ProtocolMessage;
 
-use super::branch::{Auth, Tree, away};
+use super::branch::{Auth, away};
 use super::replay::Edge;
 use super::tried::{Vain, proposals_on};
-use super::{MAX_RIVALS, base_for_rival, beyond, touch};
+use super::{base_for_rival, beyond, touch};
 use crate::ctx::Ctx;
 use crate::error::Result;
 use crate::halt::Halt;
@@ -51,8 +51,9 @@ impl Ctx<'_, '_> {
             self.not_there(opened, tip);
             nodes.retain(|n| n.authenticator != tip);
         }
-        // The state whose key sealed it is most likely the one it was made on.
-        nodes.sort_by_key(|n| n.authenticator != opened.opener);
+        // rule: E3-7 a handshake is sealed with the key of the state that it was made on, and tried there only: to try it
+        // on every rival of its epoch would make each of them anew
+        nodes.retain(|n| n.authenticator == opened.opener);
         nodes.retain(|n| !self.cache.tried.is_elsewhere(opened.content_id, n.authenticator));
         for node in &nodes {
             match self.try_edge(opened, message.clone(), node)? {
@@ -63,13 +64,14 @@ impl Ctx<'_, '_> {
                 Edge::Made(made) => return self.add_candidate(opened, *made),
             }
         }
+        let place = (InputState::Waiting, Some(opened.opener), None);
         if lost {
-            let verdict =
-                self.hold_input(opened, InputClass::Commit, epoch, DeferredReason::CannotJudge)?;
+            let reason = DeferredReason::CannotJudge;
+            let verdict = self.keep_input(opened, InputClass::Commit, epoch, place, reason)?;
             self.give_up(&id, "retained_state_lost")?;
             return Ok(verdict);
         }
-        self.hold_input(opened, InputClass::Commit, epoch, DeferredReason::MissingParent)
+        self.keep_input(opened, InputClass::Commit, epoch, place, DeferredReason::MissingParent)
     }
 
     fn not_there(&mut self, opened: &Opened, state: Auth) {
@@ -134,7 +136,11 @@ impl Ctx<'_, '_> {
             return self.hold_input(opened, InputClass::Commit, epoch, DeferredReason::CannotJudge);
         };
         match self.own_edge(opened, parent, &pending.group_state)? {
-            Edge::Made(made) => self.add_candidate(opened, *made),
+            Edge::Made(made) => {
+                self.done(opened)?;
+                self.tx.drop_input(&opened.row.id, &opened.content_id)?;
+                self.add_rival(*made)
+            }
             _ => self.own_lost(opened, parent, pending.source_epoch),
         }
     }
@@ -143,6 +149,13 @@ impl Ctx<'_, '_> {
     fn add_candidate(&mut self, opened: &Opened, node: NodeRow) -> Result<Verdict, Halt> {
         self.done(opened)?;
         self.tx.drop_input(&opened.row.id, &opened.content_id)?;
+        if self.is_surplus(&node)? {
+            // (and keeps no pass open)
+            return Ok(Verdict::Deferred(DeferredReason::Rival));
+        }
+        if let Some(parent) = node.parent {
+            self.keep_commit(opened, node.epoch.saturating_sub(1), parent)?;
+        }
         self.add_rival(node)
     }
 
@@ -176,20 +189,6 @@ impl Ctx<'_, '_> {
         Ok(Verdict::Deferred(DeferredReason::Rival))
     }
 
-    // rule: E3-3 a flood of valid commits takes a bounded number of states; the best ones stay
-    fn limit_rivals(&mut self, id: &GroupId) -> Result<()> {
-        loop {
-            let nodes = self.tx.nodes(id)?;
-            let tree = Tree::new(&nodes);
-            if tree.leaves().iter().filter(|tip| !nodes[**tip].canonical).count() <= MAX_RIVALS {
-                return Ok(());
-            }
-            let witnesses = self.tx.witnesses(id, super::fork_history(&nodes))?;
-            let Some(worst) = tree.surplus(&witnesses) else { return Ok(()) };
-            self.tx.drop_node(id, &nodes[worst].authenticator)?;
-        }
-    }
-
     /// A proposal that was not made on the tip. (rule: D2-9)
     pub(crate) fn place_proposal(
         &mut self,
@@ -199,9 +198,8 @@ impl Ctx<'_, '_> {
         let epoch = message.epoch().as_u64();
         let id = opened.row.id.clone();
         let mut nodes = self.tx.nodes(&id)?;
-        nodes.retain(|n| n.epoch == epoch && !n.removed);
+        nodes.retain(|n| n.epoch == epoch && n.authenticator == opened.opener && !n.removed);
         nodes.retain(|n| !self.cache.tried.is_elsewhere(opened.content_id, n.authenticator));
-        nodes.sort_by_key(|n| n.authenticator != opened.opener);
         for node in &nodes {
             let proposed = self.try_proposal(&id, opened.content_id, message.clone(), node)?;
             let Some(proposed) = proposed else { continue };
@@ -219,7 +217,8 @@ impl Ctx<'_, '_> {
             // It has no effect of its own here; a commit of its state may refer to it.
             return Ok(Verdict::Deferred(DeferredReason::Rival));
         }
-        self.hold_input(opened, InputClass::Proposal, epoch, DeferredReason::MissingParent)
+        let place = (InputState::Waiting, Some(opened.opener), None);
+        self.keep_input(opened, InputClass::Proposal, epoch, place, DeferredReason::MissingParent)
     }
 
     /// Tries what waits for a state on a state that is new, or that a proposal was made on. True when something moved.
@@ -293,8 +292,11 @@ impl Ctx<'_, '_> {
         match verdict {
             Ok(Verdict::Deferred(reason)) if reason != DeferredReason::Rival => Ok(false),
             Ok(_) => {
-                // A proposal that was verified stays as an input; a commit is a state now.
-                if input.class == InputClass::Commit {
+                // A proposal that was verified stays as an input; a commit is a state now, and may be kept as such.
+                let left = self.tx.input(&id, &input.content_id)?;
+                if left
+                    .is_some_and(|i| i.class == InputClass::Commit && i.state != InputState::Placed)
+                {
                     self.tx.drop_input(&id, &input.content_id)?;
                 }
                 Ok(true)

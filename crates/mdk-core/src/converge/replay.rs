@@ -23,9 +23,9 @@ use crate::profile::{Lifecycle, Profile as _, Settings, V2};
 use crate::provider::Provider;
 
 /// A state in a storage of its own.
-struct Replica<'a> {
-    provider: Provider<'a, MlsMemory>,
-    mls: MlsGroup,
+pub(super) struct Replica<'a> {
+    pub(super) provider: Provider<'a, MlsMemory>,
+    pub(super) mls: MlsGroup,
 }
 
 /// What became of a commit on a state.
@@ -73,10 +73,13 @@ impl Ctx<'_, '_> {
         if tip == node.authenticator {
             return Ok(Some(self.tx.mls_dump(id)?));
         }
-        Ok(self.tx.node_state(id, &node.authenticator)?)
+        match self.tx.node_state(id, &node.authenticator)? {
+            None if !node.canonical => self.made_again(id, node),
+            state => Ok(state),
+        }
     }
 
-    fn replica(&self, id: &GroupId, state: &SecretVec) -> Result<Replica<'_>> {
+    pub(super) fn replica(&self, id: &GroupId, state: &SecretVec) -> Result<Replica<'_>> {
         let provider = Provider::new(self.crypto, MlsMemory::from_dump(id, state.expose())?);
         let mls_id = openmls::group::GroupId::from_slice(id.as_bytes());
         let mut mls = MlsGroup::load(provider.storage(), &mls_id)?
@@ -85,13 +88,29 @@ impl Ctx<'_, '_> {
         Ok(Replica { provider, mls })
     }
 
+    /// A copy of a state for a commit of it, with the proposals that such a commit may refer to.
+    pub(super) fn bare_replica(
+        &self,
+        id: &GroupId,
+        state: &SecretVec,
+        auth: &Auth,
+    ) -> Result<Replica<'_>> {
+        let mut at = self.replica(id, state)?;
+        let Replica { provider, mls } = &mut at;
+        // What a commit of our own left pending in the copy says nothing about others'.
+        mls.clear_pending_commit(provider.storage())?;
+        mls.clear_pending_proposals(provider.storage())?;
+        load_proposals(self.tx, provider, mls, id, auth)?;
+        Ok(at)
+    }
+
     /// What a retained state says of the group, and its accounts.
     pub(crate) fn look_of(
         &self,
         id: &GroupId,
         node: &NodeRow,
     ) -> Result<Option<(Settings, Vec<PublicKey>)>> {
-        let Some(state) = self.tx.node_state(id, &node.authenticator)? else { return Ok(None) };
+        let Some(state) = self.state_of(id, node)? else { return Ok(None) };
         let at = self.replica(id, &state)?;
         let settings = V2::settings(at.mls.public_group().group_context())
             .map_err(|_| Error::Internal("a retained state does not decode"))?;
@@ -107,12 +126,8 @@ impl Ctx<'_, '_> {
     ) -> Result<Edge, Halt> {
         let id = &opened.row.id;
         let Some(state) = self.state_of(id, parent)? else { return Ok(Edge::Missing) };
-        let mut at = self.replica(id, &state)?;
+        let mut at = self.bare_replica(id, &state, &parent.authenticator)?;
         let Replica { provider, mls } = &mut at;
-        // What a commit of our own left pending in the copy says nothing about others'.
-        mls.clear_pending_commit(provider.storage())?;
-        mls.clear_pending_proposals(provider.storage())?;
-        load_proposals(self.tx, provider, mls, id, &parent.authenticator)?;
         let processed = match mls.process_message(provider, message) {
             Ok(processed) => processed,
             Err(error) => return edge_of(refusal(&error)),

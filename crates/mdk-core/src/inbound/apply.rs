@@ -63,7 +63,7 @@ impl Ctx<'_, '_> {
             && epoch <= row.epoch
             && epoch >= self.horizon(row.epoch)
             && (epoch == row.epoch || self.knows_of(&row.id, epoch)?)
-            && !self.is_candidate(&opened, epoch)?;
+            && self.is_of(&opened, epoch)?;
         if !live {
             return self.hear_elsewhere(&opened, &message, DeferredReason::FutureEpoch);
         }
@@ -133,13 +133,12 @@ impl Ctx<'_, '_> {
         // for their branch, as with who is not out, and is for us
         let over = crate::group::is_out(opened.row.status);
         let deaf = over && !undecided(&opened.row.pass);
-        nodes.retain(|n| {
-            n.epoch == epoch && !n.removed && n.authenticator != tip && !(deaf && n.canonical)
-        });
+        // rule: D2-11 a message is heard in the state whose key sealed it, and in no other
+        nodes.retain(|n| n.epoch == epoch && n.authenticator == opened.opener);
+        nodes.retain(|n| !n.removed && n.authenticator != tip && !(deaf && n.canonical));
         // To try it loads the state, and peers may say much that none of them opens.
         let heard = heard_until(self.tx.newest_message()?);
         nodes.retain(|n| !self.cache.tried.is_deaf(opened.content_id, n.authenticator, heard));
-        nodes.sort_by_key(|n| n.authenticator != opened.opener);
         for node in nodes {
             let (sender, content) = match self.hear(id, message.clone(), &node)? {
                 Said::Nothing => {
@@ -164,6 +163,8 @@ impl Ctx<'_, '_> {
             };
             self.done(opened)?;
             self.deliver(opened, sender, &source, &content)?;
+            // What was said may have woken the state, and another one may sleep for it.
+            self.limit_rivals(id)?;
             return Ok(if source.followed {
                 Verdict::Applied
             } else {
@@ -315,9 +316,14 @@ impl Ctx<'_, '_> {
             .map_err(|_| Error::Internal("merging a verified commit"))?;
         group.set_view(Arc::new(result));
         group.judged = None;
+        let contested = group.row.pass.contested != 0;
         self.finish_epoch(&mut group, &before, &step)?;
         self.done(&opened)?;
         self.tx.drop_input(&id, &opened.content_id)?;
+        if contested && !crate::group::is_over(group.row.status) {
+            // (its state may lose, and be one of too many)
+            self.keep_commit(&opened, epoch, tip)?;
+        }
         if crate::group::is_over(group.row.status) {
             self.cache.forget(&id);
             self.retry_held(&id)?;

@@ -67,15 +67,12 @@ impl Ctx<'_, '_> {
         }
         let over = is_out(opened.row.status);
         let on_tip = claimed == tip && !over;
+        let sealed_here = opened.opener == opened.row.authenticator;
         match message.content_type() {
             ContentType::Application => self.apply_application(opened, message),
-            // The key of another branch's state opened it, so that state is asked first.
-            ContentType::Commit if on_tip && !self.is_candidate(&opened, claimed)? => {
-                self.apply_commit(opened, message)
-            }
-            ContentType::Proposal if on_tip && !self.is_candidate(&opened, claimed)? => {
-                self.apply_proposal(opened, message)
-            }
+            // Where the key of another state opened it, it is for that state.
+            ContentType::Commit if on_tip && sealed_here => self.apply_commit(opened, message),
+            ContentType::Proposal if on_tip && sealed_here => self.apply_proposal(opened, message),
             // rule: D2-1 a message of an epoch to come waits for its commit
             _ if claimed > tip && !self.has_state(&opened, claimed)? => {
                 self.hold_opened(&opened, DeferredReason::FutureEpoch)
@@ -87,15 +84,14 @@ impl Ctx<'_, '_> {
         }
     }
 
-    /// Whether a state of another branch opened it, and is of the epoch that it claims.
-    pub(crate) fn is_candidate(&self, opened: &Opened, epoch: u64) -> Result<bool, Halt> {
-        if opened.opener == opened.row.authenticator || opened.row.pass.contested == 0 {
-            return Ok(false);
+    /// Whether the followed branch's state of an epoch opened it.
+    pub(crate) fn is_of(&self, opened: &Opened, epoch: u64) -> Result<bool, Halt> {
+        if epoch == opened.row.epoch {
+            return Ok(opened.opener == opened.row.authenticator);
         }
         let nodes = self.tx.nodes(&opened.row.id)?;
-        Ok(nodes
-            .iter()
-            .any(|n| !n.canonical && n.epoch == epoch && n.authenticator == opened.opener))
+        let mut of = nodes.iter().filter(|n| n.canonical && n.epoch == epoch);
+        Ok(of.any(|n| n.authenticator == opened.opener))
     }
 
     fn has_state(&self, opened: &Opened, epoch: u64) -> Result<bool, Halt> {

@@ -1,6 +1,6 @@
 //! What a group keeps and what it waits for, for tests that drive many engines.
 
-use mdk_store::{InputClass, InputState};
+use mdk_store::{InputClass, InputState, NodeRow};
 use mdk_wire::{ContentId, GroupId};
 
 use crate::converge::gaps::ours_from;
@@ -31,6 +31,8 @@ pub struct Watch {
     pub ours_from: u64,
     /// Retained states, on all branches.
     pub states: Vec<Place>,
+    /// Rivals of which no more is kept than what makes their states again.
+    pub asleep: Vec<Place>,
 }
 
 /// Where a retained state stands in the tree of states.
@@ -57,18 +59,27 @@ pub struct Place {
 pub fn watch(engine: &mut Engine, id: &GroupId) -> Result<Watch> {
     engine.look(|ctx| {
         let row = ctx.row(id)?;
-        let inputs = ctx.tx.inputs(id)?;
+        let mut inputs = ctx.tx.inputs(id)?;
+        inputs.retain(|i| i.state != InputState::Placed);
         let waiting = |class| {
             inputs.iter().filter(|i| i.class == class && i.state == InputState::Waiting).count()
         };
-        let places = ctx.tx.nodes(id)?.into_iter().map(|node| Place {
-            epoch: node.epoch,
-            authenticator: node.authenticator,
-            parent: node.parent,
-            commit: node.commit,
-            removed: node.removed,
-            followed: node.canonical,
+        let whole = ctx.tx.whole_nodes(id)?;
+        let nodes = ctx.tx.nodes(id)?.into_iter();
+        let (states, asleep) = nodes.partition::<Vec<_>, _>(|node| {
+            node.canonical || node.removed || whole.contains(&node.authenticator)
         });
+        let places = |nodes: Vec<NodeRow>| {
+            let place = |node: NodeRow| Place {
+                epoch: node.epoch,
+                authenticator: node.authenticator,
+                parent: node.parent,
+                commit: node.commit,
+                removed: node.removed,
+                followed: node.canonical,
+            };
+            nodes.into_iter().map(place).collect()
+        };
         let held = ctx.tx.held(id)?;
         let welcomes = held.iter().filter(|held| is_gift_wrap(&held.event_json)).count();
         Ok(Watch {
@@ -81,7 +92,8 @@ pub fn watch(engine: &mut Engine, id: &GroupId) -> Result<Watch> {
             pass_due: ctx.is_due(&row.pass),
             contested: row.pass.contested != 0,
             ours_from: ours_from(&row),
-            states: places.collect(),
+            states: places(states),
+            asleep: places(asleep),
         })
     })
 }

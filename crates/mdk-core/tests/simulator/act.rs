@@ -93,6 +93,14 @@ impl World {
                 self.races += u64::from(self.commits >= before + 2);
                 Ok(())
             }
+            Act::Crowd(a) => {
+                let before = self.commits;
+                for who in 0..n {
+                    self.commits((a + who) % n, salt, |e, g| e.self_update(g))?;
+                }
+                self.races += u64::from(self.commits >= before + 2);
+                Ok(())
+            }
             Act::Disband(_) => {
                 self.disbanding = true;
                 self.commits(who, salt, |e, g| e.disband(g))

@@ -43,7 +43,13 @@ impl World {
             out: self.members[who].tip.is_none(),
             due: watch.pass_due,
             undecided: watch.pass_open || watch.contested,
-            states: watch.states.iter().filter(|s| !s.removed).map(|s| s.authenticator).collect(),
+            states: watch
+                .states
+                .iter()
+                .chain(&watch.asleep)
+                .filter(|s| !s.removed)
+                .map(|s| s.authenticator)
+                .collect(),
         }))
     }
 

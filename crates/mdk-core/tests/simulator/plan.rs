@@ -34,6 +34,8 @@ pub enum Act {
     Demote(usize, usize),
     /// Two admins commit before either hears of the other.
     Race(usize, usize),
+    /// All members commit before any of them hears of another's.
+    Crowd(usize),
     Disband(usize),
     /// Milliseconds.
     Wait(u64),
@@ -82,7 +84,7 @@ const WEIGHTS: [(u64, Maker); 19] = [
     (8, |a, _, _| Act::Leave(a)),
     (14, Act::promote),
     (8, Act::demote),
-    (120, |a, b, _| Act::Race(a, b)),
+    (120, |a, b, n| if n % 20 == 0 { Act::Crowd(a) } else { Act::Race(a, b) }),
     (0, |a, _, _| Act::Disband(a)),
     (220, |_, _, n| Act::Wait(n % 4000)),
     (8, |a, _, _| Act::Cut(a)),
@@ -104,6 +106,7 @@ impl Act {
             | Self::Promote(a, _)
             | Self::Demote(a, _)
             | Self::Race(a, _)
+            | Self::Crowd(a)
             | Self::Send(a)
             | Self::React(a)
             | Self::Rename(a)

@@ -61,7 +61,7 @@ impl World {
                 watch.welcomes,
                 watch.commits,
             );
-            for place in &watch.states {
+            for place in watch.states.iter().chain(&watch.asleep) {
                 println!(
                     "    {} on {} by {}{}{}",
                     self.name(Some(place.authenticator)),

@@ -19,7 +19,8 @@ pub struct Tree {
 }
 
 impl Tree {
-    pub fn learn(&mut self, places: &[Place]) {
+    pub fn learn(&mut self, whole: &[Place], asleep: &[Place]) {
+        let places = [whole, asleep].concat();
         // (a state that the member is not in has a name of its own only)
         for place in places.iter().filter(|place| !place.removed) {
             let known = self.states.entry(place.authenticator).or_insert((place.epoch, None));

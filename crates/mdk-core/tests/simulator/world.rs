@@ -301,7 +301,7 @@ impl World {
             return fault("unrecoverable", format!("member {who} gave up"));
         }
         let watch = self.must(who, "watch", |e| testing::watch(e, &group))?;
-        self.tree.learn(&watch.states);
+        self.tree.learn(&watch.states, &watch.asleep);
         if !matches!(state, GroupState::Active | GroupState::Leaving) {
             if self.members[who].tip.is_some() {
                 self.tell(|world| {

@@ -1,0 +1,196 @@
+//! More rivals than are kept as whole states.
+//!
+//! A state takes as much room as the group is large, and members can make any number of valid rivals: of most of them only
+//! the row is kept, with the key, and the commit that led there. Such a state *sleeps*. It takes part in every choice like
+//! any other, since what branches are compared by is in the rows; and when something was said or built on it, or it wins, it
+//! is made again from its parent and the commit. So which of them sleep decides nothing, and neither does what came first.
+//!
+//! What is let go of altogether, because one account floods the group (rule: E3-5) or all of them do (rule: E3-6), is chosen
+//! by the commits alone.
+
+use std::collections::BTreeSet;
+
+use mdk_store::{InputClass, InputRow, InputState, NodeRow};
+use mdk_wire::{ContentId, GroupId, SecretVec};
+use openmls_traits::OpenMlsProvider as _;
+
+use super::MAX_RIVALS;
+use super::branch::{Auth, Tree};
+use super::replay::Replica;
+use crate::ctx::Ctx;
+use crate::error::{Error, Result};
+use crate::group::epoch::authenticator;
+use crate::inbound::apply::{Refusal, refusal, resolve};
+use crate::inbound::classify;
+use crate::inbound::open::Opened;
+
+/// Rivals of one account on one state.
+pub(crate) const MAX_OF_ONE: usize = 8;
+
+/// States beside the followed branch, per group, and commits that led there.
+pub(crate) const MAX_BESIDE: usize = 256;
+
+impl Ctx<'_, '_> {
+    /// Whether a state would be beyond its maker's share, so that it has not to be kept at all.
+    pub(super) fn is_surplus(&self, node: &NodeRow) -> Result<bool> {
+        let nodes = self.tx.nodes(&node.group)?;
+        let mut better: Vec<Option<ContentId>> = nodes
+            .iter()
+            .filter(|n| n.parent == node.parent && n.committer == node.committer)
+            .map(|n| n.commit)
+            .filter(|commit| commit.is_some() && *commit < node.commit)
+            .collect();
+        better.dedup();
+        Ok(better.len() >= MAX_OF_ONE)
+    }
+
+    /// Keeps the commit that led to a state, so that the state can be made again. Without it the state stays whole.
+    pub(crate) fn keep_commit(&self, opened: &Opened, epoch: u64, parent: Auth) -> Result<()> {
+        let input = InputRow {
+            state: InputState::Placed,
+            parent_auth: Some(parent),
+            ..opened.input(InputClass::Commit, epoch, self.now())
+        };
+        let most = u32::try_from(2 * MAX_BESIDE).unwrap_or(u32::MAX);
+        self.tx.put_input(&input, most)?;
+        Ok(())
+    }
+
+    /// Forgets a state and what led there.
+    pub(super) fn drop_state(&self, node: &NodeRow) -> Result<()> {
+        self.tx.drop_node(&node.group, &node.authenticator)?;
+        if let Some(commit) = &node.commit {
+            self.tx.drop_input(&node.group, commit)?;
+        }
+        Ok(())
+    }
+
+    /// Lets go of what is too much, and puts to sleep what need not be whole.
+    pub(crate) fn limit_rivals(&mut self, id: &GroupId) -> Result<()> {
+        let mut nodes = self.tx.nodes(id)?;
+        let beside = |nodes: &[NodeRow]| nodes.iter().filter(|n| !n.canonical).count();
+        if beside(&nodes) <= MAX_RIVALS {
+            return Ok(());
+        }
+        let gone = self.drop_surplus(&nodes)?;
+        nodes.retain(|n| !gone.contains(&n.authenticator));
+        while beside(&nodes) > MAX_BESIDE {
+            let Some(last) = Tree::new(&nodes).excess() else { break };
+            let node = nodes.remove(last);
+            // It was valid, and has to give way to no better one: it may come again when there is room.
+            if let Some(commit) = node.commit
+                && let Some(input) = self.tx.input(id, &commit)?
+            {
+                self.tx.forget_seen(input.event_id.as_bytes())?;
+                self.tx.forget_seen(commit.as_bytes())?;
+            }
+            self.drop_state(&node)?;
+        }
+        self.put_to_sleep(id, &nodes)
+    }
+
+    /// Forgets what lies beyond its maker's share. What is followed stays until another branch was chosen.
+    fn drop_surplus(&self, nodes: &[NodeRow]) -> Result<BTreeSet<Auth>> {
+        let tree = Tree::new(nodes);
+        let mut surplus = tree.surplus();
+        surplus.retain(|place| !nodes[*place].canonical);
+        for place in &surplus {
+            self.drop_state(&nodes[*place])?;
+        }
+        Ok(surplus.into_iter().map(|place| nodes[place].authenticator).collect())
+    }
+
+    // rule: E3-3 a flood of valid commits takes a bounded number of whole states: those of the best tips
+    fn put_to_sleep(&self, id: &GroupId, nodes: &[NodeRow]) -> Result<()> {
+        let tree = Tree::new(nodes);
+        if tree.leaves().iter().filter(|tip| !nodes[**tip].canonical).count() <= MAX_RIVALS {
+            return Ok(());
+        }
+        let witnesses = self.tx.witnesses(id, super::fork_history(nodes))?;
+        // rule: E3-9 a state in which this account has spoken does not sleep: whoever speaks there once more, after it was
+        // made again, would use its message keys a second time
+        let me = self.identity.account();
+        let spoken: BTreeSet<Auth> =
+            witnesses.iter().filter(|w| w.sender == me).map(|w| w.authenticator).collect();
+        // (what came with an invitation, or is our own, cannot be made again)
+        let kept: BTreeSet<ContentId> = self
+            .tx
+            .input_heads(id)?
+            .into_iter()
+            .filter(|i| i.state == InputState::Placed)
+            .map(|i| i.content_id)
+            .collect();
+        let whole: BTreeSet<Auth> = self.tx.whole_nodes(id)?.into_iter().collect();
+        let restless = |place: &usize| {
+            let node = &nodes[*place];
+            let can_sleep = node.commit.is_some_and(|commit| kept.contains(&commit));
+            whole.contains(&node.authenticator)
+                && (!can_sleep || spoken.contains(&node.authenticator))
+        };
+        let (mut awake, others): (Vec<usize>, Vec<usize>) =
+            tree.rivals(&witnesses).into_iter().partition(&restless);
+        awake.extend(others.into_iter().take(MAX_RIVALS.saturating_sub(awake.len())));
+        let awake: BTreeSet<usize> = awake.into_iter().flat_map(|tip| tree.path(tip)).collect();
+        for (place, node) in nodes.iter().enumerate().filter(|(_, n)| !n.canonical) {
+            let tired = whole.contains(&node.authenticator) && !awake.contains(&place);
+            if tired && !restless(&place) {
+                self.tx.set_node_state(id, &node.authenticator, &SecretVec::new(Vec::new()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the states of a path whole. `false`: one of them cannot be made again now.
+    pub(super) fn wake_path(
+        &self,
+        id: &GroupId,
+        nodes: &[NodeRow],
+        path: &[usize],
+    ) -> Result<bool> {
+        for node in path.iter().rev().map(|place| &nodes[*place]).filter(|n| !n.removed) {
+            if self.tx.node_state(id, &node.authenticator)?.is_some() {
+                continue;
+            }
+            let Some(state) = self.made_again(id, node)? else { return Ok(false) };
+            self.tx.set_node_state(id, &node.authenticator, &state)?;
+        }
+        Ok(true)
+    }
+
+    // rule: E3-8 a rival that was let sleep is made again from its parent and its commit
+    /// The rows of a state that sleeps, as they were before anything was said there. What was valid is not judged again;
+    /// but OpenMLS compares the lifetime of an added KeyPackage with the clock: then there is `None`, until it fits.
+    pub(super) fn made_again(&self, id: &GroupId, node: &NodeRow) -> Result<Option<SecretVec>> {
+        let (Some(commit), Some(parent)) = (node.commit, node.parent) else { return Ok(None) };
+        let placed = |input: &InputRow| input.state == InputState::Placed;
+        let Some(input) = self.tx.input(id, &commit)?.filter(placed) else { return Ok(None) };
+        let below = self.tx.nodes(id)?.into_iter().find(|n| n.authenticator == parent);
+        // (epochs fall strictly, whatever a damaged row says)
+        let Some(below) = below.filter(|n| n.epoch < node.epoch) else { return Ok(None) };
+        let Some(state) = self.state_of(id, &below)? else { return Ok(None) };
+        let Ok(message) = classify::decode(&input.bytes) else { return Ok(None) };
+        let mut at = self.bare_replica(id, &state, &below.authenticator)?;
+        let Replica { provider, mls } = &mut at;
+        let processed = match mls.process_message(provider, message) {
+            Ok(processed) => processed,
+            Err(error) => return asleep(refusal(&error)),
+        };
+        let staged = match resolve(provider, mls, processed) {
+            Ok(staged) => staged,
+            Err(refusal) => return asleep(refusal),
+        };
+        mls.merge_staged_commit(provider, *staged)
+            .map_err(|_| Error::Internal("merging a verified commit"))?;
+        if authenticator(mls)? != node.authenticator {
+            return Ok(None);
+        }
+        Ok(Some(provider.storage().dump(id)?))
+    }
+}
+
+fn asleep(refusal: Refusal) -> Result<Option<SecretVec>> {
+    match refusal {
+        Refusal::Fail(error) => Err(error),
+        _ => Ok(None),
+    }
+}
