@@ -213,3 +213,21 @@ class DeliveryChanged(Event):
     delivery: Delivery
     errors: Mapping[str, str] = field(hash=False)
     """Relay URL, and what that relay said against the message."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class InviteDeliveryChanged(Event):
+    """How far an invite of ours is that relays are against. Nothing is said of one that goes its way.
+
+    The invited account is a member, but its app does not know of the group yet. QUEUED: every relay that the
+    invite is for has refused it; it is tried again, later each time, also at other relays of that account.
+    ACCEPTED: a relay has it after all. FAILED: it was refused for 30 days; remove() the account and add() it again.
+    """
+
+    __match_args__ = ("account", "delivery")
+    account: PublicKey
+    """Who was invited."""
+    delivery: Delivery
+    errors: Mapping[str, str] = field(hash=False)
+    """Relay URL, and what that relay said against the invite."""

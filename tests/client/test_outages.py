@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from tests.client.people import PATIENCE, Account, Metronome, event_of, hear, join, texts, until
 
-from mdk import Client, Config, Delivery, DeliveryChanged, Keys, MessageReceived, errors
+from mdk import (
+    Client,
+    Config,
+    Delivery,
+    DeliveryChanged,
+    InviteDeliveryChanged,
+    Keys,
+    MessageReceived,
+    errors,
+)
 from mdk.testing import Clock, Faults, LocalRelay, client, pair
 from mdk.testing.clients import impatient
 from mdk.testing.fixtures import MakeClient
+
+# Less than the pauses between attempts add up to.
+PROMPT = 10.0
 
 
 async def test_what_is_sent_while_the_relay_is_down_arrives(
@@ -319,21 +332,51 @@ async def test_a_relay_that_answers_after_a_minute_holds_nobody_up() -> None:
         Faults(lie_ok=True),
         Faults(lose_ok=True),
         Faults(drop_silently_over=100),
+        Faults(false_events=True),
+        Faults(notice_flood=True),
+        Faults(delay=timedelta(seconds=60)),
     ],
-    ids=["endless", "huge", "slow", "auth", "lies", "loses", "drops"],
+    ids=["endless", "huge", "slow", "auth", "lies", "loses", "drops", "false", "notices", "minute"],
 )
-async def test_one_hostile_relay_beside_a_good_one(faults: Faults) -> None:
-    async with LocalRelay() as good, LocalRelay() as bad:
+@pytest.mark.parametrize("first", [False, True], ids=["good-first", "bad-first"])
+async def test_one_hostile_relay_beside_a_good_one(faults: Faults, first: bool) -> None:
+    """With the pauses of a real client: no wait for the bad one is a wait for the good one."""
+    async with LocalRelay() as good, LocalRelay() as bad, AsyncExitStack() as stack:
         bad.faults(faults)
-        alice, bob = await asyncio.gather(
-            client([good, bad], "alice", ready=False), client([good, bad], "bob", ready=False)
-        )
-        try:
-            await good.until(lambda relay: relay.count(30443) == 2, PATIENCE)
-            group, room = await join(alice, bob)
-            said = [str(n) for n in range(5)]
-            for text in said:
-                await group.send(text)
+        relays = [bad.url, good.url] if first else [good.url, bad.url]
+        names = "alice", "bob"
+        alice, bob = [Client.open(":memory:", relays=relays, name=name) for name in names]
+        for one in (alice, bob):
+            one._settings.drain = 1.0
+            await stack.enter_async_context(one)
+        await good.until(lambda relay: relay.count(30443) == 2, PATIENCE)
+        await good.until(lambda relay: relay.count(10050) == 2, PATIENCE)
+        group, room = await join(alice, bob)
+        said = [str(n) for n in range(5)]
+        sent = [await group.send(text) for text in said]
+        async with asyncio.timeout(PROMPT):
+            await good.until(lambda relay: relay.count(445) >= 5, PROMPT)
             assert sorted(await hear(room, 5)) == said
-        finally:
-            await asyncio.gather(alice.close(), bob.close())
+            delivered = [(await one.delivered(PROMPT)).delivery for one in sent]
+        assert delivered == [Delivery.ACCEPTED] * 5
+
+
+async def test_an_invite_that_no_relay_takes_is_told_and_comes_later(
+    relay: LocalRelay, make_client: MakeClient
+) -> None:
+    alice, bob = await make_client("alice"), await make_client("bob")
+    relay.refuse(kinds={1059}, reason="blocked: no gift wraps")
+    begin = alice.cursor
+    await alice.groups.create("Lunch", [bob.npub])
+    refused = await event_of(alice, InviteDeliveryChanged, begin)
+    assert (refused.account, refused.delivery) == (bob.public_key, Delivery.QUEUED)
+    assert refused.errors == {relay.url: "blocked: no gift wraps"}
+    # It may go on for days: nobody is to wait for it, and it is to be seen.
+    await alice.outbox.flush(PATIENCE)
+    await until(lambda: alice.stats().outbox_queued == 1, alice)
+    relay.accept()
+    invite = await bob.invites.next(PATIENCE)
+    assert invite.group_name == "Lunch"
+    accepted = await event_of(alice, InviteDeliveryChanged, refused.cursor)
+    assert (accepted.account, accepted.delivery) == (bob.public_key, Delivery.ACCEPTED)
+    await until(lambda: alice.stats().outbox_queued == 0, alice)

@@ -5,18 +5,20 @@ use std::collections::HashSet;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
-use tokio::sync::Semaphore;
 
 use crate::client::feed::Fed;
 use crate::client::recent::{named_id, named_time};
 use crate::client::shared::{Shared, add, backoff};
 use crate::error::{ClientError, Result};
-use crate::relay_pool::Page;
+use crate::relay_pool::{Page, wants_auth};
 
-/// Requests of this process that wait for an answer at one time.
-static REQUESTS: Semaphore = Semaphore::const_new(32);
+mod requests;
+
+/// How long the others wait for a page, or for the stored part of a subscription: longer than a relay takes that is well.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
 /// Events and bytes of a history that are in memory at one time; what is newer is fetched again.
 const MOST_EVENTS: usize = 20_000;
 const MOST_BYTES: usize = 64 << 20;
@@ -64,10 +66,23 @@ pub(crate) async fn run(
             let (shared, relay) = (shared.clone(), finished.relay.clone());
             let slow = slow.clone();
             async move {
-                let page = ask(&shared, &relay, &filter).await;
-                let ended = page.as_ref().is_ok_and(|page| page.complete);
-                if !ended && !slow.swap(true, Ordering::Relaxed) {
-                    shared.slow_wake.notify_one();
+                let tell = || {
+                    if !slow.swap(true, Ordering::Relaxed) {
+                        shared.slow_wake.notify_one();
+                    }
+                };
+                let asking = ask(&shared, &relay, &filter);
+                tokio::pin!(asking);
+                let page = tokio::select! {
+                    page = &mut asking => page,
+                    // It may be asked again for a long time, and what the others have is not to wait for that.
+                    () = tokio::time::sleep(PATIENCE) => {
+                        tell();
+                        asking.await
+                    }
+                };
+                if !page.as_ref().is_ok_and(|page| page.complete) {
+                    tell();
                 }
                 page
             }
@@ -135,7 +150,7 @@ async fn ask(shared: &Shared, relay: &str, filter: &str) -> Result<Page> {
     let mut failures = 0;
     loop {
         let page = {
-            let _permit = REQUESTS.acquire().await.map_err(|_| ClientError::Closed)?;
+            let _permit = requests::permit(relay).await?;
             tokio::select! {
                 () = shared.until_stopped() => return Err(ClientError::Closed),
                 page = shared.pool.query(relay, &shared.me, filter, options.request_timeout) => page,
@@ -145,8 +160,10 @@ async fn ask(shared: &Shared, relay: &str, filter: &str) -> Result<Page> {
             Ok(page) => return Ok(page),
             Err(error) => error,
         };
-        let tries = match error {
+        let tries = match &error {
             ClientError::NoAnswer => 1,
+            // It knows who asks, and says no; or it is never content.
+            ClientError::Refused { reason } if wants_auth(reason) => 0,
             ClientError::Refused { .. } => 6,
             ClientError::NotConnected => 3,
             _ => 0,

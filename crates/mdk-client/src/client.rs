@@ -26,6 +26,7 @@ use tokio::time::Instant;
 use self::named::Named;
 use self::sent::Sent;
 use self::shared::{Command, Inlets, Shared, lock};
+use crate::catch_up::PATIENCE;
 use crate::error::{ClientError, Result};
 use crate::options::{ClientOptions, EngineAccess};
 use crate::relay_pool::{Pool, RelayState, RelayStatus, normal_url};
@@ -157,6 +158,9 @@ impl Client {
         let shared = &self.0.shared;
         let named = shared.engine(move |engine| Named::load(engine, &relays)).await?;
         *lock(&shared.named) = named;
+        // Where that was refused before, they are dialled now.
+        shared.interests_wake.notify_one();
+        shared.outbox_wake.notify_one();
         Ok(())
     }
 
@@ -172,8 +176,8 @@ impl Client {
         self.is_stopped().then(|| self.0.shared.end())
     }
 
-    /// Waits until one of the account's relays is connected, the history of every reachable relay is fetched and
-    /// settled, and a KeyPackage is published. May wait for ever when there is no network.
+    /// Waits until one of the account's relays is connected, the history of every relay that is reached and answers within
+    /// some seconds is fetched and settled, and a KeyPackage is published. May wait for ever when there is no network.
     ///
     /// # Errors
     /// [`ClientError::Closed`], [`ClientError::Internal`].
@@ -181,6 +185,7 @@ impl Client {
         /// How often relays that are being dialled are looked at.
         const LOOK_EVERY: Duration = Duration::from_millis(50);
         let shared = &self.0.shared;
+        let mut there_since = None;
         let mut progress = shared.progress.subscribe();
         loop {
             if shared.stopped() {
@@ -188,7 +193,10 @@ impl Client {
             }
             let now = *progress.borrow_and_update();
             let there = now.own_history && now.settled && now.key_package;
-            if there && !self.dialling() {
+            let since = *there_since.get_or_insert_with(Instant::now);
+            if !there {
+                there_since = None;
+            } else if !self.dialling() || since.elapsed() >= PATIENCE {
                 return Ok(());
             }
             tokio::select! {

@@ -118,8 +118,10 @@ impl Flow {
 
     /// Relays that are giving what the others must wait for before anything is decided.
     fn holding(&self) -> impl Iterator<Item = &String> {
-        let holds = |relay: &Relay| {
-            (relay.catching || relay.opening.is_open()) && !relay.slow.load(Ordering::Relaxed)
+        let now = Instant::now();
+        let opens = move |relay: &Relay| relay.opening.holds_until().is_some_and(|at| at > now);
+        let holds = move |relay: &Relay| {
+            (relay.catching || opens(relay)) && !relay.slow.load(Ordering::Relaxed)
         };
         self.relays.iter().filter(move |(_, relay)| holds(relay)).map(|(url, _)| url)
     }
@@ -138,7 +140,12 @@ impl Flow {
     /// When something is to be done that nothing wakes us for.
     fn alarm(&self) -> Option<Instant> {
         let looks = self.looked_at.filter(|_| self.look).map(|at| at + LOOK_EVERY);
-        let waits = |relay: &Relay| [relay.retry_at, relay.opening.until];
+        let now = Instant::now();
+        let waits = |relay: &Relay| {
+            // Once it is past, it is not waited for.
+            let holds = relay.opening.holds_until().filter(|at| *at > now);
+            [relay.retry_at, relay.opening.until, holds]
+        };
         self.relays.values().flat_map(waits).flatten().chain(looks).min()
     }
 

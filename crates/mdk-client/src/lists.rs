@@ -191,16 +191,7 @@ pub(crate) async fn welcome_targets(
     recipient: &PublicKey,
     group: Option<&GroupId>,
 ) -> Option<Vec<String>> {
-    let group = group.cloned();
-    let of_group = shared
-        .engine(move |engine| match &group {
-            Some(group) => Ok(engine.group(group).map(|info| info.relays).unwrap_or_default()),
-            None => Ok(Vec::new()),
-        })
-        .await;
-    let mut near: Vec<String> =
-        of_group.unwrap_or_default().iter().filter_map(|url| normal_url(url).ok()).collect();
-    near.truncate(MOST_RELAYS);
+    let near = relays_of(shared, group).await;
     let lists = find(shared, recipient, &near).await?;
     let mut targets = Vec::new();
     for relay in lists.inbox {
@@ -215,15 +206,28 @@ pub(crate) async fn welcome_targets(
     Some(targets).filter(|targets| !targets.is_empty())
 }
 
+/// The first relays of a group.
+async fn relays_of(shared: &Arc<Shared>, group: Option<&GroupId>) -> Vec<String> {
+    let Some(group) = group.cloned() else { return Vec::new() };
+    let relays = shared
+        .engine(move |engine| Ok(engine.group(&group).map(|info| info.relays).unwrap_or_default()))
+        .await;
+    let relays = relays.unwrap_or_default();
+    relays.iter().filter_map(|url| normal_url(url).ok()).take(MOST_RELAYS).collect()
+}
+
 /// Where a Welcome goes as well when its recipient's inbox relays do not take it: to where that account reads, and to where
-/// its KeyPackages are found. `None` when no relay could be asked.
+/// its KeyPackages are found, and to the group's. `None` when no relay could be asked.
 pub(crate) async fn further_targets(
     shared: &Arc<Shared>,
     recipient: &PublicKey,
+    group: Option<&GroupId>,
 ) -> Option<Vec<String>> {
-    let lists = find(shared, recipient, &[]).await?;
+    let near = relays_of(shared, group).await;
+    let lists = find(shared, recipient, &near).await?;
     let mut targets = Vec::new();
-    for relay in lists.read.into_iter().chain(lists.write) {
+    let all = lists.inbox.into_iter().chain(lists.read).chain(lists.write).chain(near);
+    for relay in all {
         if !targets.contains(&relay) && shared.touch(&relay).await.is_ok() {
             targets.push(relay);
         }

@@ -70,8 +70,12 @@ struct Worker {
     /// Lanes with an event under way, and its place.
     busy: HashMap<Lane, i64>,
     searching: HashSet<i64>,
-    /// Welcomes for which other relays were looked for than those that their recipients asked for.
-    widened: HashSet<i64>,
+    /// Welcomes for which other relays were looked for than those that their recipients asked for, and when last.
+    widened: HashMap<i64, Instant>,
+    /// When a relay that refused an invite is asked again.
+    refused: HashMap<(i64, String), Instant>,
+    /// Relays that said nothing to what they got last.
+    mute: HashSet<String>,
     /// Since when the others have been on their way.
     tried_since: HashMap<i64, Instant>,
     /// When a search, or a relay that is not to be reached, is tried again; and how often it was.
@@ -92,7 +96,9 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         jobs: JoinSet::new(),
         busy: HashMap::new(),
         searching: HashSet::new(),
-        widened: HashSet::new(),
+        widened: HashMap::new(),
+        refused: HashMap::new(),
+        mute: HashSet::new(),
         tried_since: HashMap::new(),
         searches: HashMap::new(),
         pauses: HashMap::new(),
@@ -167,7 +173,8 @@ impl Worker {
         let behind = self.items.last().filter(|_| self.full).map_or(i64::MAX, |item| item.seq);
         let there = |seq: &i64| read.contains(seq) || *seq > behind;
         self.searches.retain(|seq, _| there(seq));
-        self.widened.retain(there);
+        self.widened.retain(|seq, _| there(seq));
+        self.refused.retain(|(seq, _), _| there(seq));
         self.tried_since.retain(|seq, _| there(seq));
         self.tell();
         Ok(())
@@ -178,17 +185,31 @@ impl Worker {
     fn narrow(&mut self) {
         // By half of them, or rows would be read anew for every few that go out before others that wait.
         let Some(border) = self.items.get(ROWS as usize / 2).map(|item| item.seq) else { return };
-        let under_way = || self.busy.values().chain(&self.searching);
-        if self.rows > ROWS && !self.busy.is_empty() && under_way().all(|seq| *seq < border) {
+        let mut under_way = self.urgent();
+        let sends = under_way.next().is_some_and(|seq| seq < border);
+        if self.rows > ROWS && sends && under_way.all(|seq| seq < border) {
+            drop(under_way);
             self.full |= self.items.len() > ROWS as usize;
             self.items.truncate(ROWS as usize);
             self.rows = ROWS;
         }
     }
 
+    /// What is under way and makes a difference: not what a second relay is owed, nor what is with one that says nothing.
+    fn urgent(&self) -> impl Iterator<Item = i64> {
+        let waits = |seq: &i64| {
+            let place = self.items.binary_search_by_key(seq, |item| item.seq);
+            place.is_ok_and(|place| !self.items[place].is_accepted())
+        };
+        let speaks =
+            |lane: &Lane| normal_url(&lane.relay).is_ok_and(|url| !self.mute.contains(&url));
+        let sends = self.busy.iter().filter(move |(lane, seq)| speaks(lane) && waits(seq));
+        sends.map(|(_, seq)| *seq).chain(self.searching.iter().copied())
+    }
+
     /// Counts what no relay has.
     fn count(&self) {
-        let queued = self.items.iter().filter(|item| !accepted(item)).count();
+        let queued = self.items.iter().filter(|item| !item.is_accepted()).count();
         self.shared.counters.outbox_queued.store(queued as u64, Ordering::Relaxed);
     }
 
@@ -218,10 +239,6 @@ impl Worker {
         }
         self.shared.bump();
     }
-}
-
-fn accepted(item: &OutboxItem) -> bool {
-    item.results.iter().any(|result| result.state == SendState::Accepted)
 }
 
 async fn until(at: Option<Instant>) {

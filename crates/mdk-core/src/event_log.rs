@@ -102,6 +102,11 @@ pub(crate) enum Stored {
     Unrecoverable {
         reason: String,
     },
+    InviteDeliveryChanged {
+        account: Key,
+        delivery: u8,
+        errors: Vec<(String, String)>,
+    },
 }
 
 impl Stored {
@@ -124,6 +129,7 @@ impl Stored {
             Self::ChangeWithdrawn { .. } => 14,
             Self::HistoryGap { .. } => 15,
             Self::Unrecoverable { .. } => 16,
+            Self::InviteDeliveryChanged { .. } => 17,
         }
     }
 }
@@ -279,6 +285,14 @@ fn materialize(
             delivery: history::delivery(*delivery),
             errors: errors.clone(),
         },
+        Stored::InviteDeliveryChanged { account, delivery, errors } => {
+            EventBody::InviteDeliveryChanged {
+                account: PublicKey::from_bytes(*account)
+                    .map_err(|_| Error::Unrecoverable("event log"))?,
+                delivery: history::delivery(*delivery),
+                errors: errors.clone(),
+            }
+        }
     }))
 }
 

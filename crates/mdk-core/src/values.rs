@@ -409,4 +409,14 @@ pub enum EventBody {
         /// Relay URL, and what it said against the message.
         errors: Vec<(String, String)>,
     },
+    /// An invite of ours is refused by every relay and is tried again (queued), reached one after that (accepted), or was
+    /// given up (failed). Nothing is said of one that goes its way.
+    InviteDeliveryChanged {
+        /// Who was invited.
+        account: PublicKey,
+        /// The new state.
+        delivery: Delivery,
+        /// Relay URL, and what it said against the invite.
+        errors: Vec<(String, String)>,
+    },
 }

@@ -75,6 +75,19 @@ impl<'py> ToPy<'py> for EngineEvent {
                 let errors = errors.into_iter().into_py_dict(py)?.into_any();
                 build!(py, "mdk.events", "DeliveryChanged", group, at, message_id, delivery, errors)
             }
+            EventBody::InviteDeliveryChanged { account, delivery, errors } => {
+                let errors = errors.into_iter().into_py_dict(py)?.into_any();
+                build!(
+                    py,
+                    "mdk.events",
+                    "InviteDeliveryChanged",
+                    group,
+                    at,
+                    account,
+                    delivery,
+                    errors
+                )
+            }
             // The enum may grow; a test compares its variants with this file.
             _ => build!(py, "mdk.events", "Event", group, at),
         }

@@ -1,14 +1,16 @@
 """`mdk groups`, `mdk members`, `mdk invite`, `mdk accept`, `mdk leave`."""
 
 import sys
+from collections.abc import Mapping
 
 import click
 
-from mdk import GroupInfo, GroupState, Invite, PublicKey
+from mdk import Client, Delivery, GroupInfo, GroupState, Invite, InviteDeliveryChanged, PublicKey
 from mdk.errors import InviteNotFound, LastAdmin, NotAllowed
 
 from . import output, records, refusals, running, session
 from .accounts import Account, account_options
+from .exit_codes import ExitCode
 from .kinds import Person
 from .options import json_option, patience_option, sync_option
 
@@ -101,7 +103,8 @@ def invite(
     """Invite people into GROUP, or with --new into a group that is founded now.
 
     Each NPUB must have published a KeyPackage, which apps do when they start. Nothing is changed unless all of them
-    have one. Only an admin can invite; whoever founds a group is one.
+    have one. Only an admin can invite; whoever founds a group is one. An invite that every relay refuses is kept and
+    tried again with each command that connects; the exit code is 76.
     """
     if description and not new:
         raise click.UsageError("--description goes with --new")
@@ -113,6 +116,7 @@ def invite(
         deadline = running.Deadline(timeout)
         async with session.opened(account, deadline) as client:
             await session.catch_up(client, deadline, silent=as_json)
+            begin = client.cursor
             async with session.within(client, deadline):
                 if new:
                     # Whoever founds a group is in it.
@@ -128,19 +132,40 @@ def invite(
                     info = await room.add(*others)
             # The Welcomes go out behind the commit.
             await session.flush(client, deadline)
+            refused = _refused_invites(client, begin)
+            code = ExitCode.REFUSED if refused else ExitCode.OK
             document = {
                 "command": "invite",
-                "exit_code": 0,
+                "exit_code": int(code),
                 "new": new,
                 "invited": [person.npub for person in others],
+                "refused": {person.npub: dict(said) for person, said in refused.items()},
                 "group": records.document(info),
             }
             verb = "founded, and invited" if new else "invited"
             what = output.count(len(others), "person", "people") if others else "nobody"
-            output.show(as_json, document, [records.group_line(info), f"{verb} {what}"])
-            return 0
+            lines = [records.group_line(info), f"{verb} {what}"]
+            for person, said in refused.items():
+                lines.append(f"no relay takes the invite of {records.short(person)}")
+                lines += [f"{url}: {records.one_line(words)}" for url, words in said.items()]
+            if refused:
+                lines.append("It is kept, and tried again with each command that connects.")
+            output.show(as_json, document, lines)
+            return code
 
     return running.run(body())
+
+
+def _refused_invites(client: Client, begin: str) -> dict[PublicKey, Mapping[str, str]]:
+    """Whose invites every relay has refused since `begin`, and what the relays say."""
+    refused: dict[PublicKey, Mapping[str, str]] = {}
+    for happened in client.engine.events(after=begin):
+        if isinstance(happened, InviteDeliveryChanged):
+            if happened.delivery is Delivery.QUEUED:
+                refused[happened.account] = happened.errors
+            else:
+                refused.pop(happened.account, None)
+    return refused
 
 
 @click.command()

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use tokio::time::Instant;
 
 use super::recent::named_time;
+use crate::catch_up::PATIENCE;
 
 /// Held for one relay at most, in events and in bytes; beyond, they are given on as they are.
 const MOST: usize = 5_000;
@@ -19,6 +20,8 @@ pub(crate) struct Opening {
     parts: BTreeMap<u64, Vec<String>>,
     held: usize,
     bytes: usize,
+    /// Since when there is something open.
+    since: Option<Instant>,
     /// When it is no longer waited for the end.
     pub(crate) until: Option<Instant>,
 }
@@ -26,12 +29,20 @@ pub(crate) struct Opening {
 impl Opening {
     /// A subscription was asked for, anew or again.
     pub(crate) fn begin(&mut self, subscription: u64, until: Instant) {
+        if self.parts.is_empty() {
+            self.since = Some(Instant::now());
+        }
         self.parts.entry(subscription).or_default();
         self.until = Some(until);
     }
 
     pub(crate) fn is_open(&self) -> bool {
         !self.parts.is_empty()
+    }
+
+    /// Until when the others wait for what is open.
+    pub(crate) fn holds_until(&self) -> Option<Instant> {
+        self.since.filter(|_| self.is_open()).map(|since| since + PATIENCE)
     }
 
     /// Keeps an event of a part that is not over; gives it back otherwise.

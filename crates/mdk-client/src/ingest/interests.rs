@@ -9,6 +9,7 @@ use super::{Flow, of};
 use crate::client::cursor::{Cursor, Wanted};
 use crate::client::topics::{Again, Relay, live_filters};
 use crate::error::{ClientError, Result};
+use crate::relay_pool::Origin;
 
 /// Filters in one subscription.
 const FILTERS: usize = 8;
@@ -53,7 +54,7 @@ impl Flow {
         };
         let first = self.relays.is_empty();
         if wanted == self.wanted && !first {
-            return Ok(());
+            return self.hold_named().await;
         }
         self.wanted = wanted;
         let own: BTreeSet<String> = self.shared.own_relays().into_iter().collect();
@@ -78,6 +79,25 @@ impl Flow {
             self.look = true;
         }
         Ok(())
+    }
+
+    /// Opens what the user has named since somebody else did, which may not have been dialled then.
+    async fn hold_named(&self) -> Result<()> {
+        for url in self.relays.keys().filter(|url| self.shared.origin(url) == Origin::User) {
+            self.hold(url, Origin::User).await?;
+        }
+        Ok(())
+    }
+
+    async fn hold(&self, url: &str, origin: Origin) -> Result<()> {
+        match self.shared.links.hold(url, origin).await {
+            Err(ClientError::Closed) => Err(ClientError::Closed),
+            Err(error) => {
+                tracing::info!("a relay is not used: {error}");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
     }
 
     async fn want(&mut self, url: &str, own: bool, groups: BTreeSet<String>) -> Result<()> {
@@ -111,9 +131,7 @@ impl Flow {
         let relay = Relay { own, groups, cursor, connected, ..Relay::default() };
         self.relays.insert(url.to_owned(), relay);
         let origin = self.shared.origin(url);
-        if let Err(error) = self.shared.links.hold(url, origin).await {
-            tracing::info!("a relay is not used: {error}");
-        }
+        self.hold(url, origin).await?;
         if connected {
             // It was open for something else.
             self.catch_up(url, Again::All);

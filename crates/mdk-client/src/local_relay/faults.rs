@@ -34,6 +34,14 @@ pub(super) enum Fate {
     Stop,
 }
 
+/// What is said to an event that is not stored.
+enum Answer {
+    /// OK false with these words, which may be none.
+    Refuse(String),
+    /// OK true.
+    Lie,
+}
+
 /// Events per minute over all connections.
 #[derive(Default)]
 pub(super) struct Bucket(Mutex<Option<(u32, f64, Instant)>>);
@@ -108,12 +116,16 @@ impl Session {
         let Ok(message) = serde_json::from_str::<Value>(text) else { return Fate::Pass };
         match verb {
             "EVENT" => {
-                let Some(reason) =
+                let Some(answer) =
                     self.refuses(&message, text.len(), (options, rules, bucket), say)
                 else {
                     return Fate::Pass;
                 };
-                say.push(json!(["OK", message[1]["id"], reason.is_empty(), reason]).to_string());
+                let (taken, words) = match answer {
+                    Answer::Lie => (true, String::new()),
+                    Answer::Refuse(reason) => (false, reason),
+                };
+                say.push(json!(["OK", message[1]["id"], taken, words]).to_string());
                 Fate::Stop
             }
             "REQ" => self.request(message, rules, say),
@@ -131,33 +143,34 @@ impl Session {
         }
     }
 
-    /// `Some`: the event stops here, with OK and these words (none: OK true).
+    /// `Some`: the event stops here, with this answer.
     fn refuses(
         &self,
         message: &Value,
         size: usize,
         (options, rules, bucket): (&LocalRelayOptions, &Rules, &Bucket),
         say: &mut Vec<String>,
-    ) -> Option<String> {
+    ) -> Option<Answer> {
         let faults = &rules.faults;
+        let refuse = |reason: String| Some(Answer::Refuse(reason));
         if size > options.max_event_bytes {
             let limit = options.max_event_bytes;
-            return Some(format!("invalid: event too large: {size} bytes, at most {limit}"));
+            return refuse(format!("invalid: event too large: {size} bytes, at most {limit}"));
         }
         if faults.auth_loop {
             say.push(self.challenge());
-            return Some("auth-required: you must auth".into());
+            return refuse("auth-required: you must auth".into());
         }
         if faults.rate_limit.is_some_and(|limit| !bucket.takes(limit, Instant::now())) {
-            return Some("rate-limited: slow down".into());
+            return refuse("rate-limited: slow down".into());
         }
         let kind = message[1]["kind"].as_u64().and_then(|kind| u16::try_from(kind).ok());
         if let Some(refusal) =
             rules.refusal.as_ref().filter(|r| kind.is_some_and(|kind| r.covers(kind)))
         {
-            return Some(refusal.reason.clone());
+            return refuse(refusal.reason.clone());
         }
-        faults.lie_ok.then(String::new)
+        faults.lie_ok.then_some(Answer::Lie)
     }
 
     fn request(&self, mut message: Value, rules: &Rules, say: &mut Vec<String>) -> Fate {

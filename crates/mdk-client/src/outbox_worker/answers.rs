@@ -23,7 +23,7 @@ impl Worker {
                     return Ok(());
                 };
                 if self.items.iter().any(|item| item.seq == seq && !item.results.is_empty()) {
-                    self.widened.insert(seq);
+                    self.widened.insert(seq, Instant::now());
                 }
                 let set =
                     move |engine: &mut mdk_core::Engine| engine.set_outbox_relays(seq, &relays);
@@ -44,8 +44,14 @@ impl Worker {
                     .find(|item| item.seq == seq)
                     .and_then(|item| item.results.iter().find(|r| r.relay == relay))
                     .map_or(0, |result| result.attempts);
+                let pause = backoff(options.retry_min, options.retry_max, tries);
+                self.refused.insert((seq, relay.clone()), Instant::now() + pause);
+                match answer {
+                    Published::NoAnswer => self.mute.insert(url.clone()),
+                    Published::Accepted | Published::Refused { .. } => self.mute.remove(&url),
+                    Published::Unreachable { .. } => false,
+                };
                 let later = |reason: String| {
-                    let pause = backoff(options.retry_min, options.retry_max, tries);
                     let pause = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
                     RelayVerdict::Later { reason, next_at: now_millis().saturating_add(pause) }
                 };
@@ -141,6 +147,9 @@ impl Worker {
     /// What the row looks like now, without reading it again.
     fn remember(&mut self, seq: i64, relay: &str, verdict: RelayVerdict, finished: bool) {
         let Some(place) = self.items.iter().position(|item| item.seq == seq) else { return };
+        if verdict == RelayVerdict::Accepted || finished {
+            self.refused.retain(|(of, _), _| *of != seq);
+        }
         if finished {
             let item = self.items.remove(place);
             lock(&self.shared.awaited).remove(item.event_id.as_bytes());

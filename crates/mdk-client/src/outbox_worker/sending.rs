@@ -1,20 +1,21 @@
 //! What goes out now: which events may go to which relays, and when to look again.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use mdk_core::{OutboxItem, OutboxPurpose, RelayVerdict, SendState};
+use mdk_core::{OutboxItem, OutboxPurpose, RelayResult, RelayVerdict, SendState};
 use tokio::time::Instant;
 
 use super::jobs::{or_else, panicked, search};
-use super::welcomes::widen;
-use super::{Done, Lane, MOST_ROWS, PATIENT, Worker, accepted, lane};
+use super::welcomes::{may_ask_again, widen};
+use super::{Done, Lane, MOST_ROWS, PATIENT, Worker, lane};
 use crate::client::shared::{add, lock, now, now_millis};
 use crate::error::{ClientError, Result};
 use crate::relay_pool::normal_url;
 
-/// Events under way at one time.
+/// Events under way at one time at one relay, and at one that said nothing to what it got last.
 const UNDER_WAY: usize = 64;
+const UNDER_WAY_MUTE: usize = 8;
 /// How long a relay that is away is still owed an event that another one has, in seconds.
 const OWED_FOR: u64 = 86_400;
 /// Number of rows from which nothing is owed to a relay that is away.
@@ -33,6 +34,10 @@ impl Worker {
         let mut refused: Vec<(i64, String, &'static str)> = Vec::new();
         let (instant, millis) = (Instant::now(), now_millis());
         let many = self.items.len() >= MANY_ROWS;
+        let mut under_way: HashMap<String, usize> = HashMap::new();
+        for lane in self.busy.keys() {
+            *under_way.entry(lane.relay.clone()).or_insert(0) += 1;
+        }
         add(&self.shared.counters.outbox_looks, self.items.len() as u64);
         let mut tried_since = std::mem::take(&mut self.tried_since);
         for item in &self.items {
@@ -66,7 +71,15 @@ impl Worker {
                 blocked.extend(item.results.iter().map(|result| lane(item, &result.relay)));
                 continue;
             }
-            for result in item.results.iter().filter(|r| r.state == SendState::Waiting) {
+            let open = |r: &&RelayResult| r.state == SendState::Waiting || may_ask_again(item, r);
+            for result in item.results.iter().filter(open) {
+                if result.state == SendState::Refused
+                    && let Some(at) = self.refused.get(&(item.seq, result.relay.clone()))
+                    && *at > instant
+                {
+                    wake(*at);
+                    continue;
+                }
                 let lane = lane(item, &result.relay);
                 if blocked.contains(&lane) {
                     continue;
@@ -92,7 +105,7 @@ impl Worker {
                 };
                 if !self.shared.is_connected(&url) {
                     let owed = now().saturating_sub(item.created_at) < OWED_FOR && !many;
-                    if !owed && accepted(item) {
+                    if !owed && item.is_accepted() {
                         refused.push((item.seq, result.relay.clone(), "not reached for too long"));
                         continue;
                     }
@@ -114,9 +127,12 @@ impl Worker {
                     blocked.insert(lane);
                     continue;
                 }
-                if self.jobs.len() >= UNDER_WAY {
+                let most = if self.mute.contains(&url) { UNDER_WAY_MUTE } else { UNDER_WAY };
+                let there = under_way.entry(result.relay.clone()).or_insert(0);
+                if *there >= most {
                     continue;
                 }
+                *there += 1;
                 blocked.insert(lane.clone());
                 self.busy.insert(lane.clone(), item.seq);
                 let (shared, seq) = (self.shared.clone(), item.seq);
@@ -131,11 +147,13 @@ impl Worker {
         }
         self.tried_since = tried_since;
         for (seq, relay, words) in refused {
+            let again = instant + self.shared.options.retry_max;
+            self.refused.insert((seq, relay.clone()), again);
             let verdict = RelayVerdict::Refused { reason: words.to_owned() };
             self.answer(seq, &relay, verdict).await?;
         }
         // All of these wait: there may be others behind them.
-        if self.jobs.is_empty() && self.full && self.rows < MOST_ROWS {
+        if self.urgent().next().is_none() && self.full && self.rows < MOST_ROWS {
             self.rows = self.rows.saturating_mul(4).min(MOST_ROWS);
             self.stale = true;
         }

@@ -7,7 +7,7 @@ use mdk_core::{OutboxItem, OutboxPurpose, RelayResult, SendState};
 use mdk_wire::PublicKey;
 use tokio::time::Instant;
 
-use super::{Done, PATIENT, Worker, accepted};
+use super::{Done, PATIENT, Worker};
 use crate::client::shared::Shared;
 use crate::lists;
 use crate::relay_pool::normal_url;
@@ -19,7 +19,7 @@ impl Worker {
         item.is_some_and(|item| {
             let waits = item.results.iter().filter(|r| r.state == SendState::Waiting);
             let welcome = matches!(item.purpose, OutboxPurpose::Welcome { .. });
-            welcome && !accepted(item) && !self.widened.contains(&seq) && waits.count() == 1
+            welcome && !item.is_accepted() && !self.widened.contains_key(&seq) && waits.count() == 1
         })
     }
 
@@ -32,8 +32,8 @@ impl Worker {
         }
     }
 
-    /// Whom a Welcome is for that has been tried nowhere else and that no relay has, and when it is time to look for others:
-    /// now, once each of its relays was tried often enough.
+    /// Whom a Welcome is for that no relay has, and when it is time to look for others: now, once each of its relays was
+    /// tried often enough, and again from time to time while all of them refuse.
     pub(super) fn tired(
         &self,
         item: &OutboxItem,
@@ -41,8 +41,13 @@ impl Worker {
         since: &mut HashMap<i64, Instant>,
     ) -> Option<(PublicKey, Instant)> {
         let OutboxPurpose::Welcome { recipient } = item.purpose else { return None };
-        if accepted(item) || self.widened.contains(&item.seq) {
+        if item.is_accepted() {
             return None;
+        }
+        if let Some(last) = self.widened.get(&item.seq) {
+            // Who was invited may be found elsewhere by now.
+            let again = *last + self.shared.options.retry_max;
+            return item.is_refused_invite().then_some((recipient, again));
         }
         // Without a network nothing is tried.
         if self.shared.connected.borrow().is_empty() {
@@ -60,9 +65,15 @@ impl Worker {
     }
 }
 
+/// Whether a relay that refused may be asked again: an invite is worth another attempt, as long as no relay has it.
+pub(super) fn may_ask_again(item: &OutboxItem, result: &RelayResult) -> bool {
+    let invite = matches!(item.purpose, OutboxPurpose::Welcome { .. });
+    invite && result.state == SendState::Refused && !item.is_accepted()
+}
+
 /// The relays that a Welcome has, and others where its recipient may be.
 pub(super) async fn widen(shared: Arc<Shared>, item: OutboxItem, recipient: PublicKey) -> Done {
-    let further = lists::further_targets(&shared, &recipient).await;
+    let further = lists::further_targets(&shared, &recipient, item.group.as_ref()).await;
     let relays = further.map(|further| {
         let known = |url: &String| {
             item.relays.iter().any(|relay| normal_url(relay).is_ok_and(|relay| relay == *url))

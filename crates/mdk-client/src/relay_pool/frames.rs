@@ -76,7 +76,7 @@ fn cut(text: &str) -> String {
 }
 
 /// Whether the relay wants an authentication (NIP-42) for this.
-pub(super) fn wants_auth(reason: &str) -> bool {
+pub(crate) fn wants_auth(reason: &str) -> bool {
     reason.starts_with("auth-required:") || reason.starts_with("restricted:")
 }
 

@@ -79,6 +79,9 @@ pub(super) struct Session {
     pub(super) challenged: bool,
     /// Whether it let us wait for one.
     pub(super) waited_in_vain: bool,
+    /// What it said when it last refused something for the lack of an authentication that it had, or that it does not
+    /// get; until it does something for us.
+    pub(super) refusal: Option<String>,
     ungreeted: HashSet<PublicKey>,
     leaving: Vec<Leaving>,
     greeting: Option<Instant>,
@@ -108,6 +111,7 @@ impl Session {
             latency: None,
             challenged: false,
             waited_in_vain: false,
+            refusal: None,
             ungreeted: HashSet::new(),
             leaving: Vec::new(),
             greeting: None,

@@ -125,7 +125,8 @@ pub struct RelayStatus {
     pub state: RelayState,
     /// Round trip of the last ping.
     pub latency: Option<Duration>,
-    /// Why the last attempt or connection ended, in our words.
+    /// Why the last attempt or connection ended, in our words. While there is a connection: what the relay says when it
+    /// refuses us although we authenticate (NIP-42).
     pub last_error: Option<String>,
     /// When the next attempt is due.
     pub next_attempt: Option<SystemTime>,

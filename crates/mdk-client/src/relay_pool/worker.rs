@@ -216,6 +216,7 @@ impl Worker {
 
     async fn talk(&mut self, session: &mut Session, wants_auth: bool) -> End {
         let mut reading = true;
+        let mut told = None;
         loop {
             if self.accounts.is_empty() && self.commands.is_empty() {
                 return End::Over;
@@ -259,6 +260,10 @@ impl Worker {
                     session.tick(&mut self.accounts, self.info.known().as_deref(), reading)
                 },
             };
+            if session.refusal != told {
+                told.clone_from(&session.refusal);
+                self.set(|status| status.last_error.clone_from(&session.refusal));
+            }
             for (key, why, requests) in session.take_leaving() {
                 self.let_go(session, &key, why, requests);
             }

@@ -2,9 +2,11 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod backlog;
+mod beside;
 mod busy;
 mod cursors;
 mod faults;
+mod invites;
 mod kit;
 mod late;
 mod outages;

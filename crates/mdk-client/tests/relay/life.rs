@@ -152,6 +152,8 @@ async fn kinds_are_refused_with_a_reason_until_they_are_not() {
     raw.store(&event(9, 1, "b")).await;
     relay.refuse(None, "error: out of order");
     assert_eq!(raw.publish(&event(9, 2, "c")).await, (false, "error: out of order".into()));
+    relay.refuse(None, "");
+    assert_eq!(raw.publish(&event(9, 2, "c")).await, (false, String::new()));
     relay.refuse(Some(BTreeSet::new()), "");
     raw.store(&event(445, 1, "d")).await;
     assert_eq!((relay.count(9).await, relay.count(445).await), (1, 1));

@@ -5,7 +5,7 @@ use mdk_store::{OutgoingRow, PendingRow, SendState, TargetRow};
 use mdk_wire::GroupId;
 
 use super::{CommitEnd, CommitState, OutboxChange, RelayVerdict};
-use super::{MAX_TARGETS, accepted, add_target, errors};
+use super::{MAX_TARGETS, accepted, add_target, errors, invites};
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
 use crate::relays;
@@ -71,15 +71,27 @@ impl Ctx<'_, '_> {
         change: &mut OutboxChange,
     ) -> Result<()> {
         let open = row.targets.iter().any(|target| target.state == SendState::Waiting);
+        // What its sender was told of an invite.
+        let was_refused = row.end.take_if(|_| row.purpose == OutgoingPurpose::Welcome).is_some();
         if first {
             // rule: OB-6 the first relay that has it decides
             self.accepted_first(&mut row, change)?;
+            if was_refused {
+                self.tell_invite(&row, Delivery::Accepted)?;
+            }
+        }
+        if invites::refused(&row) {
+            return self.invite_refused(row, change);
         }
         if row.end.is_none() && !open && !row.targets.is_empty() {
             let end = if accepted(&row) { OutgoingEnd::Accepted } else { OutgoingEnd::Refused };
             row.end = Some(end);
         }
         if row.end.is_none() {
+            // Asked to go elsewhere as well, it has still been refused.
+            if was_refused && !accepted(&row) {
+                row.end = Some(OutgoingEnd::Refused);
+            }
             return Ok(self.tx.put_outgoing(&row)?);
         }
         change.finished = true;

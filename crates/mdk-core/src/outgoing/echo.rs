@@ -33,7 +33,9 @@ impl Ctx<'_, '_> {
             change.finished = true;
             return Ok(change);
         };
-        row.end = None;
+        if row.purpose != OutgoingPurpose::Welcome {
+            row.end = None;
+        }
         row.finished_at = None;
         let had = accepted(&row);
         let known = row.targets.iter().find(|target| same(&target.relay));

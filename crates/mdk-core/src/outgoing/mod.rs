@@ -6,6 +6,7 @@
 
 mod answers;
 mod echo;
+mod invites;
 mod sent;
 mod stale;
 mod values;
@@ -202,14 +203,14 @@ impl Ctx<'_, '_> {
         Ok(self.tx.outgoing_event(event)?.is_some_and(|row| row.finished_at.is_none()))
     }
 
-    /// The first unfinished event from this place on that no relay has.
+    /// The first unfinished event from this place on that no relay has, and that is worth waiting for.
     pub(crate) fn outbox_next(&self, from: i64) -> Result<Option<i64>> {
         /// Rows at one time.
         const PAGE: u32 = 64;
         let mut after = from.saturating_sub(1);
         loop {
             let rows = self.tx.outgoing(after, PAGE)?;
-            if let Some(row) = rows.iter().find(|row| !accepted(row)) {
+            if let Some(row) = rows.iter().find(|row| !accepted(row) && !invites::refused(row)) {
                 return Ok(Some(row.seq));
             }
             match rows.last() {

@@ -57,6 +57,22 @@ pub struct OutboxItem {
     pub results: Vec<RelayResult>,
 }
 
+impl OutboxItem {
+    /// Whether a relay has it.
+    #[must_use]
+    pub fn is_accepted(&self) -> bool {
+        self.results.iter().any(|result| result.state == SendState::Accepted)
+    }
+
+    /// Whether it is an invite that every relay has refused: it is tried again, later each time, and nobody need wait for it.
+    #[must_use]
+    pub fn is_refused_invite(&self) -> bool {
+        let refused = |result: &RelayResult| result.state == SendState::Refused;
+        let invite = matches!(self.purpose, OutboxPurpose::Welcome { .. });
+        invite && !self.results.is_empty() && self.results.iter().all(refused)
+    }
+}
+
 // Neither the event nor its relays belong in a log.
 impl std::fmt::Debug for OutboxItem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

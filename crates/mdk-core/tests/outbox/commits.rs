@@ -179,22 +179,6 @@ fn an_invite_outlives_every_step() {
     assert_eq!(carol.info(&group).state, GroupState::Active);
 }
 
-/// breaks: a Welcome that all refuse does not come back after a restart. (rule: OB-2)
-#[test]
-fn a_refused_welcome_does_not_come_back() {
-    let mut alice = OnDisk::new("alice");
-    let mut bob = Member::new("bob");
-    alice.member.founds("g", &mut [&mut bob]);
-    let [welcome] = alice.member.outbox().try_into().unwrap();
-    alice.member.engine.set_outbox_relays(welcome.seq, &relays(&[ONE])).unwrap();
-    assert!(alice.member.answers(&welcome, ONE, refused("too large")).finished);
-    for _ in 0..2 {
-        alice = alice.restarted();
-        alice.member.engine.tick().unwrap();
-        assert!(alice.member.outbox().is_empty());
-    }
-}
-
 /// shows: OB-4: nothing of a founding is there before it is confirmed, or after it is discarded.
 #[test]
 fn founding_has_no_commit_to_publish() {

@@ -7,6 +7,7 @@ mod edges;
 mod files;
 #[path = "../kit/fork.rs"]
 mod fork;
+mod invites;
 #[path = "../kit/mod.rs"]
 mod kit;
 mod messages;

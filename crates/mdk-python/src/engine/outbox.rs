@@ -1,6 +1,6 @@
 //! `mdk.Mdk`, private: the outbox, the small durable values, and accounts whose keys are in their database. For `mdk.Client`.
 
-use mdk_core::{Engine, SendState};
+use mdk_core::Engine;
 use mdk_store::OpenOptions;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
@@ -44,11 +44,10 @@ impl Mdk {
         self.call(py, Engine::keep_keys)
     }
 
-    /// How many events no relay has accepted yet.
+    /// How many events no relay has accepted yet. Invites that every relay refused do not count: they may go on for days.
     fn _outbox_waiting(&self, py: Python<'_>) -> PyResult<usize> {
         let items = self.call(py, |e| e.outbox(MAX_OUTBOX))?;
-        let accepted = |result: &mdk_core::RelayResult| matches!(result.state, SendState::Accepted);
-        Ok(items.iter().filter(|item| !item.results.iter().any(accepted)).count())
+        Ok(items.iter().filter(|item| !item.is_accepted() && !item.is_refused_invite()).count())
     }
 
     /// Messages that no relay has accepted yet: Message.

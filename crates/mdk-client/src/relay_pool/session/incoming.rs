@@ -48,11 +48,13 @@ impl Session {
                 Some(Subscription::Live { account, id, .. }) => {
                     let (account, subscription) = (*account, *id);
                     self.auth.answered(&account);
+                    self.refusal = None;
                     let relay = accounts.relay();
                     accounts.deliver(&account, Arrived::EndOfStored { relay, subscription });
                 }
                 Some(Subscription::Page(page)) => {
                     self.auth.answered(&page.account);
+                    self.refusal = None;
                     self.end_page(&wire, None);
                 }
                 None => self.meter.stray(),
@@ -133,7 +135,15 @@ impl Session {
         self.close_subscription(wire, reason, accounts);
     }
 
+    /// Remembers that an authentication did not help.
+    fn refused(&mut self, reason: &str) {
+        if frames::wants_auth(reason) {
+            self.refusal = Some(reason.to_owned());
+        }
+    }
+
     fn close_subscription(&mut self, wire: &str, reason: String, accounts: &mut Accounts) {
+        self.refused(&reason);
         match self.subscriptions.remove(wire) {
             Some(Subscription::Live { account, id, .. }) => {
                 self.live.remove(&(account, id));
@@ -172,6 +182,7 @@ impl Session {
         }
         let Some(mut publish) = publish else { return };
         if accepted || reason.starts_with("duplicate:") {
+            self.refusal = None;
             publish.answer(Published::Accepted);
         } else if frames::wants_auth(&reason)
             && (!publish.again || self.auth.is_overshadowed(&publish.account))
@@ -181,6 +192,7 @@ impl Session {
             self.auth.park(&account, Parked::Publish(publish, reason));
             self.authenticate(accounts, &account);
         } else {
+            self.refused(&reason);
             let forever = frames::is_final(&reason);
             publish.answer(Published::Refused { reason, forever });
         }
@@ -283,6 +295,7 @@ impl Session {
     pub(super) fn refuse_parked(&mut self, parked: Vec<Parked>) {
         for parked in parked {
             if let Parked::Publish(publish, reason) = parked {
+                self.refused(&reason);
                 publish.answer(Published::Refused { reason, forever: false });
             }
         }

@@ -1,0 +1,103 @@
+//! The outbox: invites that no relay takes.
+
+use mdk_core::{Delivery, EventBody, GroupState, OutboxItem, RelayVerdict, SendState};
+use mdk_wire::{GroupId, PublicKey};
+
+use crate::kit::{Member, RELAY};
+use crate::relays::{ONE, OnDisk, TWO, parse, refused, relays, sending};
+
+type Told = (PublicKey, Delivery, Vec<(String, String)>);
+
+/// What was told of invites: how far, and what relays said.
+fn told(member: &mut Member) -> Vec<Told> {
+    let events = member.engine.events(0, 1_000).unwrap();
+    let invites = events.into_iter().filter_map(|event| match event.body {
+        EventBody::InviteDeliveryChanged { account, delivery, errors } => {
+            Some((account, delivery, errors))
+        }
+        _ => None,
+    });
+    invites.collect()
+}
+
+fn words(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs.iter().map(|(relay, words)| ((*relay).to_owned(), (*words).to_owned())).collect()
+}
+
+fn invites(alice: &mut Member, bob: &mut Member, to: &[&str]) -> (GroupId, OutboxItem) {
+    let group = alice.founds("g", &mut [bob]);
+    let [welcome] = alice.outbox().try_into().unwrap();
+    alice.engine.set_outbox_relays(welcome.seq, &relays(to)).unwrap();
+    (group, alice.welcomes().remove(0))
+}
+
+/// breaks: every relay refuses an invite. It stays, over restarts, is told once, and goes out at last. (rule: OB-18)
+#[test]
+fn a_refused_invite_is_told_and_stays() {
+    let mut alice = OnDisk::new("alice");
+    let mut bob = Member::new("bob");
+    let (group, welcome) = invites(&mut alice.member, &mut bob, &[ONE]);
+    assert!(!alice.member.answers(&welcome, ONE, refused("too large")).finished);
+    assert_eq!(alice.member.engine.outbox_next(0).unwrap(), None, "nobody need wait for it");
+    for _ in 0..2 {
+        alice = alice.restarted();
+        alice.member.engine.tick().unwrap();
+        let [again] = alice.member.outbox().try_into().unwrap();
+        assert_eq!(again.event, welcome.event);
+        assert_eq!(again.results[0].state, SendState::Refused);
+        assert!(again.is_refused_invite() && !again.is_accepted());
+        assert!(!alice.member.answers(&again, ONE, refused("still too large")).finished);
+    }
+    let queued = (bob.key(), Delivery::Queued, words(&[(ONE, "too large")]));
+    assert_eq!(told(&mut alice.member), std::slice::from_ref(&queued));
+    assert!(alice.member.answers(&welcome, ONE, RelayVerdict::Accepted).finished);
+    assert_eq!(told(&mut alice.member), [queued, (bob.key(), Delivery::Accepted, vec![])]);
+    assert!(alice.member.outbox().is_empty());
+    bob.joins(&[parse(&welcome.event)]);
+    assert_eq!(bob.info(&group).state, GroupState::Active);
+}
+
+/// shows: OB-18: another relay is another chance, and one that takes it is enough.
+#[test]
+fn one_relay_that_takes_it_is_enough() {
+    let (mut alice, mut bob) = (sending("alice"), Member::new("bob"));
+    let (_, welcome) = invites(&mut alice, &mut bob, &[ONE]);
+    alice.answers(&welcome, ONE, refused("no"));
+    alice.engine.set_outbox_relays(welcome.seq, &relays(&[ONE, TWO])).unwrap();
+    assert_eq!(alice.engine.outbox_next(0).unwrap(), Some(welcome.seq), "there is hope again");
+    assert!(alice.answers(&welcome, TWO, RelayVerdict::Accepted).finished);
+    let accepted = (bob.key(), Delivery::Accepted, words(&[(ONE, "no")]));
+    assert_eq!(told(&mut alice)[1..], [accepted]);
+}
+
+/// shows: OB-18: an invite that goes its way is not worth a word, whoever else refuses it.
+#[test]
+fn an_invite_that_goes_its_way_is_not_told() {
+    let (mut alice, mut bob) = (sending("alice"), Member::new("bob"));
+    let (_, welcome) = invites(&mut alice, &mut bob, &[ONE, TWO]);
+    alice.answers(&welcome, ONE, refused("no"));
+    assert!(alice.answers(&welcome, TWO, RelayVerdict::Accepted).finished);
+    assert_eq!(told(&mut alice), []);
+}
+
+/// shows: OB-18: it ends with the membership that it is about, or when its time is over.
+#[test]
+fn a_refused_invite_ends_with_its_membership() {
+    let (mut alice, mut bob) = (sending("alice"), Member::new("bob"));
+    let (group, welcome) = invites(&mut alice, &mut bob, &[ONE]);
+    alice.answers(&welcome, ONE, refused("no"));
+    alice.engine.remove_members(&group, &[bob.key()]).unwrap();
+    let commit = alice.commit_item();
+    alice.answers(&commit, RELAY, RelayVerdict::Accepted);
+    assert!(alice.answers(&welcome, ONE, refused("no")).finished);
+    assert!(alice.welcomes().is_empty());
+
+    let (mut alice, mut carol) = (sending("alice"), Member::new("carol"));
+    let (_, welcome) = invites(&mut alice, &mut carol, &[ONE]);
+    alice.answers(&welcome, ONE, refused("no"));
+    alice.clock.advance_millis(31 * 86_400 * 1_000);
+    assert!(alice.answers(&welcome, ONE, refused("never")).finished);
+    let failed = (carol.key(), Delivery::Failed, words(&[(ONE, "never")]));
+    assert_eq!(told(&mut alice).last(), Some(&failed));
+    assert!(alice.outbox().is_empty());
+}
