@@ -147,15 +147,17 @@ from pathlib import Path
 from mdk import DatabaseKey, Keys, Mdk
 folder, end = Path(sys.argv[1]), sys.argv[2]
 (folder / "home").mkdir(mode=0o700)
-account = Mdk.open(
-    folder / "home" / "a.db", keys=Keys.generate(), key=DatabaseKey.from_file(folder / "home" / "k")
+key = (
+    DatabaseKey.passphrase("a passphrase") if "passphrase" in end
+    else DatabaseKey.from_file(folder / "home" / "k")
 )
+account = Mdk.open(folder / "home" / "a.db", keys=Keys.generate(), key=key)
 with account.create_group("Lunch", relays=["wss://relay.example"]) as pending:
     group = pending.confirm()
 for number in range(20):
     account.create_message(group.id, f"message {number}")
 (folder / "digest").write_bytes(account.digest())
-if end == "killed":
+if "killed" in end:
     os.kill(os.getpid(), 9)
 account.close()
 if end == "without a lock file":
@@ -167,7 +169,11 @@ import json, os, sys
 from pathlib import Path
 from mdk import DatabaseKey, Keys, Mdk, errors, vault
 folder, to = Path(sys.argv[1]), Path(sys.argv[2])
-path, key = folder / "home" / "a.db", DatabaseKey.from_file(folder / "home" / "k")
+path, end = folder / "home" / "a.db", sys.argv[3]
+key = (
+    DatabaseKey.passphrase("a passphrase") if "passphrase" in end
+    else DatabaseKey.from_file(path.with_name("k"))
+)
 before = sorted(file.name for file in path.parent.iterdir())
 log = path.with_name("a.db-wal")
 report = vault.doctor(path, key=key)
@@ -198,7 +204,9 @@ print(json.dumps({
 """
 
 
-@pytest.mark.parametrize("end", ["closed", "killed", "without a lock file"])
+@pytest.mark.parametrize(
+    "end", ["closed", "killed", "killed, with a passphrase", "without a lock file"]
+)
 def test_on_a_read_only_disk_all_that_reads_works(tmp_path: Path, end: str) -> None:
     """A failing disk is made read-only by the kernel: then what is on it has to be brought elsewhere."""
     disk, to, scratch = tmp_path / "disk", tmp_path / "to", tmp_path / "scratch"
@@ -211,7 +219,8 @@ def test_on_a_read_only_disk_all_that_reads_works(tmp_path: Path, end: str) -> N
         or subprocess.run([*wrapper, "sh", "-c", mount], capture_output=True).returncode
     ):
         pytest.skip("no mount namespaces for this user")
-    script = f'{mount} && ("$1" -c "$2" "{disk}" "{end}"; mount -o remount,ro "{disk}") && "$1" -c "$3" "{disk}" "{to}"'
+    make, look = f'"$1" -c "$2" "{disk}" "{end}"', f'"$1" -c "$3" "{disk}" "{to}" "{end}"'
+    script = f'{mount} && ({make}; mount -o remount,ro "{disk}") && {look}'
     done = subprocess.run(
         [*wrapper, "sh", "-c", script, "sh", sys.executable, MAKE, LOOK],
         env={**os.environ, "TMPDIR": str(scratch)},
@@ -225,8 +234,8 @@ def test_on_a_read_only_disk_all_that_reads_works(tmp_path: Path, end: str) -> N
     assert found == {
         "doctor": [2, found["doctor"][1]],
         "opened": "ReadOnlyDatabase",
-        "verified": [True, end == "killed"],
-        "log": end == "killed",
+        "verified": [True, "killed" in end],
+        "log": "killed" in end,
         "missing": [],
         "rows": {"salvaged": True, "copied": True, "restored": True},
         "messages": 20,
