@@ -19,7 +19,7 @@ use crate::outcome::{DeferredReason, Verdict};
 pub(super) const JUDGE_AGAIN: u64 = 600_000;
 
 impl Ctx<'_, '_> {
-    /// A commit that the tip does not take: tried on the other states of its epoch. (rule: E3-1)
+    /// A commit that the tip does not take: tried on the state whose key sealed it. (rule: E3-1)
     ///
     /// `tip_refused` says that the tip was tried and it was not made there.
     pub(crate) fn place_commit(
@@ -51,8 +51,8 @@ impl Ctx<'_, '_> {
             self.not_there(opened, tip);
             nodes.retain(|n| n.authenticator != tip);
         }
-        // rule: E3-7 a handshake is sealed with the key of the state that it was made on, and tried there only: to try it
-        // on every rival of its epoch would make each of them anew
+        // What is made on a state is sealed with its key. To try it on every rival of its epoch would make each of those that
+        // sleep anew, and to try it on those that do not would let what came first decide.
         nodes.retain(|n| n.authenticator == opened.opener);
         nodes.retain(|n| !self.cache.tried.is_elsewhere(opened.content_id, n.authenticator));
         for node in &nodes {

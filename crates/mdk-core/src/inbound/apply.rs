@@ -133,7 +133,7 @@ impl Ctx<'_, '_> {
         // for their branch, as with who is not out, and is for us
         let over = crate::group::is_out(opened.row.status);
         let deaf = over && !undecided(&opened.row.pass);
-        // rule: D2-11 a message is heard in the state whose key sealed it, and in no other
+        // rule: D2-10 a message is heard in the state whose key sealed it, and in no other
         nodes.retain(|n| n.epoch == epoch && n.authenticator == opened.opener);
         nodes.retain(|n| !n.removed && n.authenticator != tip && !(deaf && n.canonical));
         // To try it loads the state, and peers may say much that none of them opens.
