@@ -160,6 +160,24 @@ impl Ctx<'_, '_> {
         Ok(true)
     }
 
+    /// Of the states that a message may have been said in, only some are made again that did not seal it: whoever has
+    /// several keys may seal a message with any, and each try costs as much as a commit.
+    pub(crate) fn spare_sleepers(&self, opened: &Opened, nodes: &mut Vec<NodeRow>) -> Result<()> {
+        if nodes.len() <= MAX_RIVALS {
+            return Ok(());
+        }
+        let whole = self.tx.whole_nodes(&opened.row.id)?;
+        let (first, mut asleep): (Vec<_>, Vec<_>) =
+            std::mem::take(nodes).into_iter().partition(|n| {
+                n.authenticator == opened.opener || n.canonical || whole.contains(&n.authenticator)
+            });
+        asleep.sort_by_key(|n| n.commit);
+        asleep.truncate(MAX_RIVALS);
+        *nodes = first;
+        nodes.append(&mut asleep);
+        Ok(())
+    }
+
     // rule: E3-7 a rival that was let sleep is made again from its parent and its commit
     /// The rows of a state that sleeps, as they were before anything was said there. What was valid is not judged again;
     /// but OpenMLS compares the lifetime of an added KeyPackage with the clock: then there is `None`, until it fits.
