@@ -14,7 +14,7 @@ use fork::{Dice, End, Filed, folder, number};
 use kit::Member;
 use mdk_core::testing::{self, Watch};
 use mdk_core::{Config, Engine, GroupUpdate, ManualClock};
-use mdk_wire::{ContentId, Event, GroupId, Keys};
+use mdk_wire::{ContentId, Event, GroupId, GroupMessage, Keys, OsRandom, Secret, group_message};
 
 /// Whole states: six of the followed branch, and the paths of eight rival tips, which are of one epoch here.
 const WHOLE: usize = 6 + 8;
@@ -94,7 +94,7 @@ fn ten_and_a_word(all: &mut [Member], group: &GroupId) -> (Vec<Event>, Event, Ev
     (commits, spoken_on, word)
 }
 
-// shows: E3-8
+// shows: E3-7
 /// The word comes before every other commit, after them, and in one batch with them.
 #[test]
 fn a_word_counts_whenever_it_comes() {
@@ -150,7 +150,7 @@ fn a_word_counts_whenever_it_comes() {
     }
 }
 
-// shows: E3-8
+// shows: E3-7
 /// What sleeps is made again by a process that has just begun, whatever comes next; also what a child is made of.
 #[test]
 fn what_sleeps_outlives_a_restart() {
@@ -189,7 +189,7 @@ fn what_sleeps_outlives_a_restart() {
     assert_eq!((ours.epoch, ours.authenticator), (theirs.epoch, theirs.authenticator));
 }
 
-// shows: E3-9
+// shows: E3-8
 /// Who has spoken on a branch that is one of too many speaks there once more when it wins after all.
 #[test]
 fn who_has_spoken_uses_no_key_twice() {
@@ -251,7 +251,7 @@ fn a_crowd_agrees(seed: u64, speakers: usize, together: bool) {
     }
 }
 
-// shows: E3-8
+// shows: E3-7
 #[test]
 fn a_crowd_agrees_in_any_order() {
     for seed in 1..=number("MDK_CROWDS", 2) as u64 {
@@ -336,6 +336,40 @@ fn an_admin_of_many_minds_splits_nobody() {
             assert!(beside + watch.asleep.len() <= SHARE, "{beside}, {}", watch.asleep.len());
         }
     }
+}
+
+/// The same message under the key of another state.
+fn sealed_otherwise(event: &Event, with: &Secret<32>, now: &Secret<32>) -> Event {
+    let sealed = GroupMessage::parse(event.clone()).unwrap();
+    let bytes = sealed.open(with).unwrap();
+    group_message::seal(&bytes, now, &sealed.group, kit::now(), None, &mut OsRandom).unwrap()
+}
+
+// rule: E3-1
+/// Under the key of the state before the race, so that everybody can open it: who follows its branch and who does not.
+#[test]
+fn a_commit_that_is_sealed_with_another_key_is_taken_up_by_nobody() {
+    let (mut all, group) = crowd(5);
+    let key = |member: &mut Member| testing::state(&mut member.engine, &group).unwrap().event_key;
+    let before = key(&mut all[0]);
+    let commits: Vec<Event> = all[..3].iter_mut().map(|m| renews(m, &group)).collect();
+    waits(&mut all[2], 1_000);
+    let own = key(&mut all[2]);
+    let child = renews(&mut all[2], &group);
+    let odd = [sealed_otherwise(&child, &own, &before)];
+    takes(&mut all[3], &[&commits[2..], &odd[..], &commits[..2]].concat(), false);
+    takes(&mut all[4], &[&commits[..], &odd[..]].concat(), true);
+    let epoch = all[0].info(&group).epoch;
+    for member in &mut all[3..] {
+        waits(member, 1_000);
+    }
+    assert_eq!(one_end(&mut all[3..], &group).epoch, epoch);
+    // Nor does it stand in the way of what its maker sealed.
+    for member in &mut all[3..] {
+        takes(member, std::slice::from_ref(&child), false);
+        waits(member, 1_000);
+    }
+    assert_eq!(one_end(&mut all[3..], &group).epoch, epoch + 1);
 }
 
 // rule: E3-6

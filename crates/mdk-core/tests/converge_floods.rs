@@ -2,7 +2,7 @@
 //! honest traffic goes on.
 //!
 //! The bounds, per group: 8,192 events that nothing opens and 16 MiB of them; 256 opened handshakes without a place; 8
-//! rival tips; 16 proposals of an account in an epoch; 4 Welcomes that wait. Per account: 256 unanswered invites.
+//! rival tips in whole states, and 256 rivals in rows (converge_crowds.rs); 16 proposals of an account in an epoch; 4 Welcomes that wait. Per account: 256 unanswered invites.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 #[path = "kit/foreign.rs"]

@@ -334,6 +334,17 @@ impl Tx<'_> {
         Ok(true)
     }
 
+    /// Bytes of the messages of a group that are [`InputState::Placed`].
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails.
+    pub fn placed_bytes(&self, group: &GroupId) -> Result<u64> {
+        self.count(
+            "SELECT coalesce(sum(length(bytes)), 0) FROM inputs WHERE group_id = ?1 AND state = 3",
+            group,
+        )
+    }
+
     fn count(&self, sql: &str, group: &GroupId) -> Result<u64> {
         let count = self.one(sql, [group.as_bytes()], |row| Columns::new(row, "count").u64())?;
         Ok(count.unwrap_or(0))

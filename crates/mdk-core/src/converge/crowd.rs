@@ -30,6 +30,9 @@ pub(crate) const MAX_OF_ONE: usize = 8;
 /// States beside the followed branch, per group, and commits that led there.
 pub(crate) const MAX_BESIDE: usize = 256;
 
+/// Bytes of those commits, per group.
+const MAX_BYTES: u64 = 16 << 20;
+
 impl Ctx<'_, '_> {
     /// Whether a state would be beyond its maker's share, so that it has not to be kept at all.
     pub(super) fn is_surplus(&self, node: &NodeRow) -> Result<bool> {
@@ -74,7 +77,7 @@ impl Ctx<'_, '_> {
         }
         let gone = self.drop_surplus(&nodes)?;
         nodes.retain(|n| !gone.contains(&n.authenticator));
-        while beside(&nodes) > MAX_BESIDE {
+        while beside(&nodes) > MAX_BESIDE || self.tx.placed_bytes(id)? > MAX_BYTES {
             let Some(last) = Tree::new(&nodes).excess() else { break };
             let node = nodes.remove(last);
             // It was valid, and has to give way to no better one: it may come again when there is room.
@@ -107,7 +110,7 @@ impl Ctx<'_, '_> {
             return Ok(());
         }
         let witnesses = self.tx.witnesses(id, super::fork_history(nodes))?;
-        // rule: E3-9 a state in which this account has spoken does not sleep: whoever speaks there once more, after it was
+        // rule: E3-8 a state in which this account has spoken does not sleep: whoever speaks there once more, after it was
         // made again, would use its message keys a second time
         let me = self.identity.account();
         let spoken: BTreeSet<Auth> =
@@ -157,7 +160,25 @@ impl Ctx<'_, '_> {
         Ok(true)
     }
 
-    // rule: E3-8 a rival that was let sleep is made again from its parent and its commit
+    /// Of the states that a message may have been said in, only some are made again that did not seal it: whoever has
+    /// several keys may seal a message with any, and each try costs as much as a commit.
+    pub(crate) fn spare_sleepers(&self, opened: &Opened, nodes: &mut Vec<NodeRow>) -> Result<()> {
+        if nodes.len() <= MAX_RIVALS {
+            return Ok(());
+        }
+        let whole = self.tx.whole_nodes(&opened.row.id)?;
+        let (first, mut asleep): (Vec<_>, Vec<_>) =
+            std::mem::take(nodes).into_iter().partition(|n| {
+                n.authenticator == opened.opener || n.canonical || whole.contains(&n.authenticator)
+            });
+        asleep.sort_by_key(|n| n.commit);
+        asleep.truncate(MAX_RIVALS);
+        *nodes = first;
+        nodes.append(&mut asleep);
+        Ok(())
+    }
+
+    // rule: E3-7 a rival that was let sleep is made again from its parent and its commit
     /// The rows of a state that sleeps, as they were before anything was said there. What was valid is not judged again;
     /// but OpenMLS compares the lifetime of an added KeyPackage with the clock: then there is `None`, until it fits.
     pub(super) fn made_again(&self, id: &GroupId, node: &NodeRow) -> Result<Option<SecretVec>> {

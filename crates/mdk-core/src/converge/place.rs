@@ -19,7 +19,7 @@ use crate::outcome::{DeferredReason, Verdict};
 pub(super) const JUDGE_AGAIN: u64 = 600_000;
 
 impl Ctx<'_, '_> {
-    /// A commit that the tip does not take: tried on the other states of its epoch. (rule: E3-1)
+    /// A commit that the tip does not take: tried on the state whose key sealed it. (rule: E3-1)
     ///
     /// `tip_refused` says that the tip was tried and it was not made there.
     pub(crate) fn place_commit(
@@ -51,8 +51,8 @@ impl Ctx<'_, '_> {
             self.not_there(opened, tip);
             nodes.retain(|n| n.authenticator != tip);
         }
-        // rule: E3-7 a handshake is sealed with the key of the state that it was made on, and tried there only: to try it
-        // on every rival of its epoch would make each of them anew
+        // What is made on a state is sealed with its key. To try it on every rival of its epoch would make each of those that
+        // sleep anew, and to try it on those that do not would let what came first decide.
         nodes.retain(|n| n.authenticator == opened.opener);
         nodes.retain(|n| !self.cache.tried.is_elsewhere(opened.content_id, n.authenticator));
         for node in &nodes {
@@ -64,14 +64,28 @@ impl Ctx<'_, '_> {
                 Edge::Made(made) => return self.add_candidate(opened, *made),
             }
         }
-        let place = (InputState::Waiting, Some(opened.opener), None);
         if lost {
-            let reason = DeferredReason::CannotJudge;
-            let verdict = self.keep_input(opened, InputClass::Commit, epoch, place, reason)?;
+            let verdict =
+                self.hold_there(opened, InputClass::Commit, epoch, DeferredReason::CannotJudge)?;
             self.give_up(&id, "retained_state_lost")?;
             return Ok(verdict);
         }
-        self.keep_input(opened, InputClass::Commit, epoch, place, DeferredReason::MissingParent)
+        self.hold_there(opened, InputClass::Commit, epoch, DeferredReason::MissingParent)
+    }
+
+    /// Keeps what the state whose key sealed it does not take, or not yet. What is known of it from another state stays.
+    fn hold_there(
+        &mut self,
+        opened: &Opened,
+        class: InputClass,
+        epoch: u64,
+        reason: DeferredReason,
+    ) -> Result<Verdict, Halt> {
+        if self.tx.input(&opened.row.id, &opened.content_id)?.is_some() {
+            return Ok(Verdict::Deferred(reason));
+        }
+        let place = (InputState::Waiting, Some(opened.opener), None);
+        self.keep_input(opened, class, epoch, place, reason)
     }
 
     fn not_there(&mut self, opened: &Opened, state: Auth) {
@@ -217,8 +231,7 @@ impl Ctx<'_, '_> {
             // It has no effect of its own here; a commit of its state may refer to it.
             return Ok(Verdict::Deferred(DeferredReason::Rival));
         }
-        let place = (InputState::Waiting, Some(opened.opener), None);
-        self.keep_input(opened, InputClass::Proposal, epoch, place, DeferredReason::MissingParent)
+        self.hold_there(opened, InputClass::Proposal, epoch, DeferredReason::MissingParent)
     }
 
     /// Tries what waits for a state on a state that is new, or that a proposal was made on. True when something moved.

@@ -63,7 +63,7 @@ impl Ctx<'_, '_> {
             && epoch <= row.epoch
             && epoch >= self.horizon(row.epoch)
             && (epoch == row.epoch || self.knows_of(&row.id, epoch)?)
-            && self.is_of(&opened, epoch)?;
+            && !self.is_candidate(&opened, epoch)?;
         if !live {
             return self.hear_elsewhere(&opened, &message, DeferredReason::FutureEpoch);
         }
@@ -133,12 +133,14 @@ impl Ctx<'_, '_> {
         // for their branch, as with who is not out, and is for us
         let over = crate::group::is_out(opened.row.status);
         let deaf = over && !undecided(&opened.row.pass);
-        // rule: D2-11 a message is heard in the state whose key sealed it, and in no other
-        nodes.retain(|n| n.epoch == epoch && n.authenticator == opened.opener);
-        nodes.retain(|n| !n.removed && n.authenticator != tip && !(deaf && n.canonical));
+        nodes.retain(|n| {
+            n.epoch == epoch && !n.removed && n.authenticator != tip && !(deaf && n.canonical)
+        });
         // To try it loads the state, and peers may say much that none of them opens.
         let heard = heard_until(self.tx.newest_message()?);
         nodes.retain(|n| !self.cache.tried.is_deaf(opened.content_id, n.authenticator, heard));
+        nodes.sort_by_key(|n| n.authenticator != opened.opener);
+        self.spare_sleepers(opened, &mut nodes)?;
         for node in nodes {
             let (sender, content) = match self.hear(id, message.clone(), &node)? {
                 Said::Nothing => {

@@ -84,14 +84,15 @@ impl Ctx<'_, '_> {
         }
     }
 
-    /// Whether the followed branch's state of an epoch opened it.
-    pub(crate) fn is_of(&self, opened: &Opened, epoch: u64) -> Result<bool, Halt> {
-        if epoch == opened.row.epoch {
-            return Ok(opened.opener == opened.row.authenticator);
+    /// Whether a state of another branch opened it, and is of the epoch that it claims.
+    pub(crate) fn is_candidate(&self, opened: &Opened, epoch: u64) -> Result<bool, Halt> {
+        if opened.opener == opened.row.authenticator || opened.row.pass.contested == 0 {
+            return Ok(false);
         }
         let nodes = self.tx.nodes(&opened.row.id)?;
-        let mut of = nodes.iter().filter(|n| n.canonical && n.epoch == epoch);
-        Ok(of.any(|n| n.authenticator == opened.opener))
+        Ok(nodes
+            .iter()
+            .any(|n| !n.canonical && n.epoch == epoch && n.authenticator == opened.opener))
     }
 
     fn has_state(&self, opened: &Opened, epoch: u64) -> Result<bool, Halt> {

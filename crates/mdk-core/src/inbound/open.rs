@@ -140,7 +140,7 @@ impl Ctx<'_, '_> {
             Some(verdict) => verdict,
             // rule: D1-9
             None if self.tx.seen(content_id.as_bytes())?.is_some()
-                || handshake && self.tx.input(&id, &content_id)?.is_some() =>
+                || handshake && self.waits_there(&opened)? =>
             {
                 return Ok(Verdict::Duplicate);
             }
@@ -170,6 +170,16 @@ impl Ctx<'_, '_> {
         Ok(known
             .filter_map(|node| Some((message.open(&node.event_key)?, node.authenticator)))
             .next())
+    }
+
+    /// Whether a handshake message waits already. One that came under the key of another state than the one it was made
+    /// on, as anybody can seal it who has both, must not stand for what its maker sealed.
+    fn waits_there(&self, opened: &Opened) -> Result<bool, Halt> {
+        let input = self.tx.input(&opened.row.id, &opened.content_id)?;
+        Ok(input.is_some_and(|input| {
+            input.state != InputState::Waiting
+                || input.parent_auth.is_none_or(|parent| parent == opened.opener)
+        }))
     }
 
     /// Our own commit coming back: exposed while it is pending, an echo when confirmed, a rival when it was

@@ -305,6 +305,8 @@ fn the_first_result_of_an_id_stays() {
             tx.mark_seen(&[n; 32], Seen::Done)?;
             assert_eq!(tx.seen(&[n; 32])?, Some(what));
         }
+        tx.forget_seen(&[2; 32])?;
+        assert_eq!((tx.seen(&[2; 32])?, tx.seen(&[3; 32])?), (None, Some(Seen::Stale)));
         Ok(())
     });
 }

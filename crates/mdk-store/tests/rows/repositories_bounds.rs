@@ -51,6 +51,39 @@ fn inputs_are_capped_per_group_and_keep_their_place() {
     });
 }
 
+/// What led to a state waits for nothing: neither takes the other's room.
+#[test]
+fn inputs_that_have_a_place_are_counted_by_themselves() {
+    write(&mut store(), |tx| {
+        let placed = |n| InputRow { state: InputState::Placed, ..input(1, n) };
+        assert!(tx.put_input(&input(1, 1), 1)?);
+        assert_eq!(tx.placed_bytes(&group_id(1))?, 0);
+        assert!(tx.put_input(&placed(2), 2)?);
+        assert!(tx.put_input(&placed(3), 2)?);
+        assert!(!tx.put_input(&placed(4), 2)?);
+        assert!(!tx.put_input(&input(1, 5), 1)?);
+        let bytes = placed(2).bytes.len() + placed(3).bytes.len();
+        assert_eq!(tx.placed_bytes(&group_id(1))?, bytes as u64);
+        assert_eq!(tx.placed_bytes(&group_id(2))?, 0);
+        Ok(())
+    });
+}
+
+#[test]
+fn states_that_are_whole_are_known_without_being_read() {
+    write(&mut store(), |tx| {
+        for auth in [1, 2, 3] {
+            tx.put_node(&node(1, auth, 5))?;
+        }
+        tx.put_node(&node(2, 4, 5))?;
+        tx.set_node_state(&group_id(1), &[2; 32], &SecretVec::new(Vec::new()))?;
+        let mut whole = tx.whole_nodes(&group_id(1))?;
+        whole.sort_unstable();
+        assert_eq!(whole, [[1; 32], [3; 32]]);
+        Ok(())
+    });
+}
+
 #[test]
 fn inputs_are_pruned_below_an_epoch() {
     write(&mut store(), |tx| {
