@@ -181,8 +181,9 @@ class HistoryGap(Event):
     """Events came when nothing could open them any more, or were held for thirty days and dropped.
 
     settle() tells it, which says that everything there is was given, or the tick that drops them: until then the commit
-    that they wait for may come. (While newer ones wait too, a commit seems to be missing, and settle() tells nothing yet.) What others say in an epoch before ours, who have not heard of us for six, is counted
-    too, and so is noise that a stranger sends to the group's address.
+    that they wait for may come. (While newer ones wait too, a commit seems to be missing, and settle() tells nothing
+    yet.) What others say in an epoch before ours, who have not heard of us for six, is counted too, and so is noise
+    that a stranger sends to the group's address.
     """
 
     __match_args__ = ("count",)
