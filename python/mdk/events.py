@@ -164,7 +164,11 @@ class MessagesInvalidated(Event):
 @final
 @dataclass(frozen=True, slots=True)
 class ChangeWithdrawn(Event):
-    """A change that was reported is not true after all: another branch won. Of its events, all with this `commit`."""
+    """A change that was reported is not true after all: another branch won. Of its events, all with this `commit`.
+
+    A disband() of ours is then made again by itself; if we are no longer an admin on the branch that won, which a
+    GroupUpdated of `admins` tells, it is not, and the group goes on.
+    """
 
     __match_args__ = ("commit",)
     commit: str
@@ -174,7 +178,13 @@ class ChangeWithdrawn(Event):
 @final
 @dataclass(frozen=True, slots=True)
 class HistoryGap(Event):
-    """Events came when nothing could open them any more, or were held so long that they were dropped."""
+    """Events came when nothing could open them any more, or were held for thirty days and dropped.
+
+    settle() tells it, which says that everything there is was given, or the tick that drops them: until then the commit
+    that they wait for may come. (While newer ones wait too, a commit seems to be missing, and settle() tells nothing
+    yet.) What others say in an epoch before ours, who have not heard of us for six, is counted too, and so is noise
+    that a stranger sends to the group's address.
+    """
 
     __match_args__ = ("count",)
     count: int

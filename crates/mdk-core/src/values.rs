@@ -376,12 +376,16 @@ pub enum EventBody {
         /// Their ids.
         message_ids: Vec<EventId>,
     },
-    /// A change that was reported is not true after all: another branch won. Of its events, all that name this commit.
+    /// A change that was reported is not true after all: another branch won. Of its events, all that name this commit. A
+    /// disband of ours is made again by itself as long as we are an admin on the winner; otherwise this is its failure.
     ChangeWithdrawn {
         /// Digest of the commit.
         commit: ContentId,
     },
-    /// Events came when nothing could open them any more, or were held so long that they were dropped.
+    /// Events came when nothing could open them any more, or were held so long, thirty days, that they were dropped. It is
+    /// told by `settle`, when all that there is has been given, or when they are dropped. What was said before we joined
+    /// is none, as far as that can be told: not by what was held while all states of ours were there, nor by what claims
+    /// to be of more than a day before.
     HistoryGap {
         /// How many.
         count: u64,

@@ -54,7 +54,7 @@ fn speak(one: &mut Filed, other: &mut Filed, group: &GroupId) {
     }
 }
 
-// shows: B4-16
+// shows: B4-16, B4-21
 /// Carol is alone on her branch, and renews her leaf there until no state is retained of when she joined. She is let go
 /// all the same: where she is longer than the others, too, because nobody but her has been heard there.
 #[test]
@@ -103,7 +103,7 @@ fn who_was_alone_for_long_on_a_branch_that_lost_can_be_invited_again() {
     }
 }
 
-// shows: B4-16
+// rule: B4-21
 /// Somebody else is heard in the states that are retained: carol is not alone, so a Welcome from another branch waits on.
 #[test]
 fn who_is_not_alone_is_not_let_go() {

@@ -22,7 +22,7 @@ fn look(
 ) -> (GroupState, u64, BTreeSet<PublicKey>, Vec<PublicKey>) {
     let info = member.member.info(group);
     let members = member.member.engine.members(group).unwrap();
-    assert_eq!(info.member_count as usize, members.len());
+    assert_eq!(info.member_count, members.len());
     (info.state, info.epoch, members.into_iter().map(|m| m.public_key).collect(), info.admins)
 }
 
@@ -38,7 +38,7 @@ fn told(outcome: &Outcome) -> Vec<(&'static str, Option<ContentId>)> {
     outcome.events.iter().map(|event| name(&event.body)).collect()
 }
 
-// shows: C5-1, D6-9
+// shows: C5-1, C5-4, D6-9
 /// Two admins end the group. Whichever end came first to whom, everybody is shown the group that the winner left, is told
 /// what the winner changed, and of one end.
 #[test]

@@ -83,6 +83,45 @@ fn a_clock_makes_no_gap_of_what_is_early() {
     }
 }
 
+// shows: F1-5
+/// The caller says that everything was given, and commits are missing: of what waits for them nothing is told as lost,
+/// though it claims to be older than all that is retained.
+#[test]
+fn while_commits_are_missing_nothing_is_told() {
+    let (mut alice, mut slow, mut carol) =
+        (member("alice", 0), member("slow", 0), member("carol", 0));
+    let group = alice.founds("g", &mut [&mut slow, &mut carol]);
+    waits(&mut [&mut alice, &mut slow, &mut carol], 3_600);
+    for _ in 0..8 {
+        waits(&mut [&mut alice, &mut slow, &mut carol], 5);
+        advances(&mut alice, &group, &mut [&mut slow, &mut carol]);
+    }
+    slow.clock.set(mdk_core::Clock::now(&slow.clock) - 300);
+    let (mut commits, mut texts) = (Vec::new(), Vec::new());
+    for epoch in 0..4 {
+        waits(&mut [&mut alice, &mut slow, &mut carol], 5);
+        commits.push(advances(&mut alice, &group, &mut [&mut slow]));
+        for who in [&mut alice, &mut slow] {
+            texts.push(format!("{} in {epoch}", who.name));
+            let said = who.says(&group, texts.last().unwrap());
+            assert_eq!(carol.takes(&said).verdict, CLOSED);
+        }
+    }
+    waits(&mut [&mut carol], 5);
+    carol.engine.settle().unwrap();
+    assert_eq!(gaps(&mut carol), [0; 0]);
+    for commit in &commits {
+        carol.applies(commit);
+    }
+    waits(&mut [&mut carol], 5);
+    carol.engine.settle().unwrap();
+    assert_eq!(gaps(&mut carol), [0; 0]);
+    let mut read = carol.texts(&group);
+    read.sort();
+    texts.sort();
+    assert_eq!(read, texts);
+}
+
 // shows: F1-5, F1-6
 /// What came when its epoch had long left the window is told, also of one whose clock lies before our invitation.
 #[test]

@@ -458,6 +458,7 @@ impl Ctx<'_, '_> {
             // Once per commit that lost. It was seen, and is not placed again.
             self.tx.set_commit_status(own.id, CommitStatus::Discarded)?;
             self.tx.mark_seen(commit.as_bytes(), Seen::OwnEcho)?;
+            // (Who is no admin there cannot end it: the withdrawal of the end, and the admins of the winner, were told.)
             if row.admins.contains(&me) && self.tx.pending_of(id)?.is_none() {
                 let (mark, tx) = (self.cache.mark(), self.tx);
                 match tx.savepoint(|_| self.prepare_disband(id, true)) {

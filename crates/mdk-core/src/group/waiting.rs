@@ -82,6 +82,7 @@ impl Ctx<'_, '_> {
         let from = match self.removal_before(row, epoch)? {
             Some((_, fork)) => fork.saturating_add(1),
             None if !patient => return Ok(None),
+            None if row.welcome.is_none() && row.pass.floor > row.join_epoch => return Ok(None),
             None => row.join_epoch,
         };
         if row.pass.opened != 0 {

@@ -173,8 +173,9 @@ impl Mdk {
 
     /// Makes all open choices between branches now, without waiting for quiet. Returns an Outcome; publish its `reply`.
     ///
-    /// Call it when everything that relays have was given to process_many(): what was kept is taken up to its end, and
-    /// what is really lost is reported (HistoryGap).
+    /// Call it when everything that relays have was given to process_many(), and not before: what was kept is taken up
+    /// to its end, and what cannot be opened by then, and is older than all that is retained, is reported as lost
+    /// (HistoryGap).
     fn settle<'py>(&self, py: Python<'py>) -> Object<'py> {
         self.call(py, Engine::settle)?.to_py(py)
     }

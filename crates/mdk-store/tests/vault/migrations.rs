@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use mdk_store::{
-    DatabaseKey, GroupStatus, InputState, MessageStatus, OpenOptions, OutgoingPurpose, OutgoingRow,
-    PassRow, Progress, Store, StoreError, salvage, verify,
+    DatabaseKey, GroupStatus, InputState, Loss, MessageStatus, OpenOptions, OutgoingPurpose,
+    OutgoingRow, PassRow, Progress, Store, StoreError, salvage, verify,
 };
 use mdk_wire::{EventId, GroupId, Secret};
 
@@ -61,7 +61,7 @@ fn a_database_of_version_1_is_migrated() {
             assert_eq!(inputs.len(), 1);
             assert_eq!((inputs[0].epoch, inputs[0].state), (4, InputState::Waiting));
             let held = tx.held(&group)?;
-            assert_eq!((held.len(), held[0].reported), (1, false));
+            assert_eq!((held.len(), held[0].loss), (1, Loss::Possible));
 
             // The new columns are written and read.
             tx.put_node(&nodes[2])?;
@@ -70,7 +70,7 @@ fn a_database_of_version_1_is_migrated() {
             let changed = PassRow { opened: 5, contested: 4, ..pass };
             tx.update_group(&mdk_store::GroupRow { pass: changed, ..row.clone() })?;
             assert!(!tx.nodes(&group)?[2].canonical);
-            assert!(tx.held(&group)?[0].reported);
+            assert_eq!(tx.held(&group)?[0].loss, Loss::Told);
             assert_eq!(tx.group(&group)?.unwrap().pass, changed);
             Ok::<_, StoreError>(())
         })
