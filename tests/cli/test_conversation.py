@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from tests.cli.kit import Home, texts
 
+from mdk import Config
+
 
 def test_two_people_in_a_shell(home: Home) -> None:
     alice, bob = home.pair()
@@ -174,12 +176,20 @@ def test_the_bot_answers_those_who_are_allowed(home: Home) -> None:
     npub = json.loads(line)["npub"]
     done = home.mdk("invite", "-a", "alice", "--new", "Talk", npub)
     assert done.code == 0, done.err
+    # An answer names what it answers: there is no room for all of this one.
+    long = "x" * (Config().max_message_bytes - 180)
+    while home.mdk("send", "-a", "alice", "Talk", text=long).code != 0:
+        long = long[20:]
     assert home.mdk("send", "-a", "alice", "Talk", "hello").code == 0
     done = home.mdk(
-        "listen", "-a", "alice", "--from-start", "--json", "--count", "1", "--for", "30"
+        "listen", "-a", "alice", "--from-start", "--json", "--count", "2", "--for", "30"
     )
     said = [line["message"] for line in done.lines if line["event"] == "message_received"]
-    assert [(one["sender"], one["text"]) for one in said] == [(npub, "hello")]
+    assert {one["sender"] for one in said} == {npub}
+    shortened, answer = [one["text"] for one in said]
+    assert answer == "hello"
+    assert len(long) // 2 < len(shortened) < len(long)
+    assert long.startswith(shortened)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=20)
     assert (process.returncode, errors) == (0, "")

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import pty
+import signal
+import subprocess
+
 import pytest
-from tests.cli.kit import Home
+from tests.cli.kit import Done, Home
 
 
 def admins(home: Home, account: str) -> set[str]:
@@ -56,3 +61,97 @@ def test_the_last_member_ends_the_group(home: Home) -> None:
     done = home.mdk("leave", "-a", "alice", "--yes", "Lunch", "--json")
     assert (done.code, done.document["state"]) == (0, "disbanded"), done.err
     assert home.mdk("groups", "-a", "alice").out == "no groups yet\n"
+
+
+def test_what_makes_no_sense_is_told_in_the_words_of_the_command(home: Home) -> None:
+    alice, bob = home.pair()
+    stranger = home.account("carol")
+    for command, people, told in (
+        ("invite", [bob], f"mdk: {bob} is a member already."),
+        ("invite", [alice], "mdk: you are a member already."),
+        ("invite", [alice, bob], f"mdk: you, {bob} are members already."),
+        ("promote", [stranger], f"mdk: {stranger} is not a member."),
+        ("promote", [alice], "mdk: you are an admin already."),
+        ("demote", [stranger], f"mdk: {stranger} is not an admin."),
+        ("demote", [bob], f"mdk: {bob} is not an admin."),
+    ):
+        done = home.mdk(command, "-a", "alice", "Lunch", *people)
+        assert done.code == 64, (command, people)
+        assert done.err.startswith(told), done.err
+        assert "mdk members GROUP" in done.err
+    done = home.mdk("demote", "-a", "bob", "Lunch")
+    assert (done.code, done.err.partition(".")[0]) == (64, "mdk: you are not an admin")
+    assert admins(home, "bob") == {alice}
+
+
+def test_a_group_has_a_name_to_be_called_by(home: Home) -> None:
+    home.account("alice")
+    done = home.mdk("invite", "-a", "alice", "--new", "", home.account("bob"))
+    assert done.code == 64
+    assert "name" in done.err
+    assert home.mdk("groups", "-a", "alice").out == "no groups yet\n"
+
+
+def at_a_terminal(home: Home, *arguments: str, press: bytes = b"") -> Done:
+    """Run a command whose stdin and stderr are a terminal; `press` is typed once it has asked."""
+    master, terminal = pty.openpty()
+    running = subprocess.Popen(
+        home.command(*arguments),
+        stdin=terminal,
+        stdout=subprocess.PIPE,
+        stderr=terminal,
+        text=True,
+        cwd=home.folder,
+        env=home.environment,
+        # Ctrl-C comes from its own terminal.
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
+    )
+    os.close(terminal)
+    shown = b""
+    try:
+        while True:
+            try:
+                shown += os.read(master, 1024)
+            except OSError:  # the other end is closed
+                break
+            if press and b"[y/N]:" in shown:
+                if press == b"\x03":
+                    running.send_signal(signal.SIGINT)
+                else:
+                    os.write(master, press)
+                press = b""
+        out, _ = running.communicate(timeout=60)
+    finally:
+        running.kill()
+        running.wait()
+        os.close(master)
+    err = shown.decode()
+    assert "Traceback" not in err, err
+    return Done(running.returncode, out, err)
+
+
+def test_nobody_is_asked_for_what_they_may_not_do(home: Home) -> None:
+    _, bob = home.pair()
+    done = at_a_terminal(home, "leave", "-a", "alice", "Lunch", press=b"y\n")
+    assert done.code == 79
+    assert "Leave" not in done.err
+    assert "mdk promote GROUP NPUB, mdk demote GROUP" in done.err
+    assert home.mdk("promote", "-a", "alice", "Lunch", bob).code == 0
+    done = at_a_terminal(home, "leave", "-a", "alice", "Lunch", press=b"y\n")
+    assert done.code == 79
+    assert "Leave" not in done.err
+    assert "mdk demote GROUP" in done.err
+    done = at_a_terminal(home, "leave", "-a", "alice", "Nowhere", press=b"y\n")
+    assert done.code == 66
+    assert "Leave" not in done.err
+
+
+@pytest.mark.parametrize(("press", "code"), [(b"y\n", 0), (b"n\n", 130), (b"\x03", 130)])
+def test_leaving_asks(home: Home, press: bytes, code: int) -> None:
+    home.pair()
+    done = at_a_terminal(home, "leave", "-a", "bob", "Lunch", press=press)
+    assert done.code == code, done.err
+    assert "Leave 'Lunch'?" in done.err
+    (group,) = home.mdk("groups", "-a", "bob", "--all", "--json").document["groups"]
+    assert (group["state"] == "active") is (code != 0)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from mdk import Bot, Client, Context, errors
 from mdk.client.accounts import database_path
-from mdk.testing import LocalBlossom, LocalRelay
+from mdk.testing import Faults, LocalBlossom, LocalRelay
 from mdk.testing.fixtures import MakeClient
 
 RELAY = "wss://relay.example"
@@ -80,6 +81,46 @@ def test_relays_and_servers_of_tests() -> None:
     measured(lambda: LocalRelay(page_limit=-1), "page_limit", 0, -1)
     measured(lambda: LocalBlossom(port=65_536), "port", 65_535, 65_536)
     measured(lambda: LocalBlossom(max_bytes=-1), "max_bytes", 0, -1)
+
+
+def test_faults() -> None:
+    Faults(drop_silently_over=0, reorder=2**64 - 1, page_limit=0, rate_limit=2**32 - 1)
+    Faults(delay=timedelta(0))
+    measured(lambda: Faults(reorder=-1), "reorder", 0, -1)
+    measured(lambda: Faults(reorder=2**64), "reorder", 2**64 - 1, 2**64)
+    measured(lambda: Faults(drop_silently_over=-1), "drop_silently_over", 0, -1)
+    measured(lambda: Faults(page_limit=-1), "page_limit", 0, -1)
+    measured(lambda: Faults(rate_limit=2**32), "rate_limit", 2**32 - 1, 2**32)
+    measured(lambda: Faults(delay=timedelta(seconds=-0.5)), "delay", 0, -1)
+
+
+async def test_what_is_no_number_is_told_in_words(relay: LocalRelay) -> None:
+    wrong: Any = relay
+    number: Any = "445"
+    for call, told in (
+        (lambda: Faults(reorder=number), "reorder: str instead of a whole number"),
+        (lambda: Faults(delay=number), "delay: str instead of a timedelta"),
+        (lambda: LocalRelay(port=number), "port: str instead of a whole number"),
+        (lambda: wrong.count("445"), "kind: str instead of a whole number"),
+        (lambda: wrong.refuse(kinds="445"), "kinds: str instead of a set of numbers"),
+        (lambda: wrong.refuse(kinds=445), "kinds: int instead of a set of numbers"),
+        (lambda: wrong.refuse(kinds={"445"}), "kinds: str instead of a whole number"),
+    ):
+        with pytest.raises(TypeError) as caught:
+            call()
+        assert str(caught.value) == told
+
+
+async def test_servers_of_tests_are_entered_once() -> None:
+    for server in (LocalRelay(), LocalBlossom()):
+        async with server:
+            url = server.url
+            with pytest.raises(errors.InvalidInput):
+                await server.__aenter__()
+            # It runs on.
+            assert server.url == url
+        async with server:
+            assert server.url
 
 
 async def test_kinds(relay: LocalRelay) -> None:

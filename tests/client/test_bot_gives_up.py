@@ -201,75 +201,83 @@ async def test_a_message_that_goes_while_it_is_handled_is_done(
         await user.close()
 
 
-@pytest.mark.parametrize("where", ["handler", "judge", "timer", "start"])
+async def served(bot: Bot, kind: type[BaseException]) -> BaseException | None:
+    """Serve, and catch what ends it: out of a task it would end the event loop of the test, too."""
+    try:
+        await bot.serve()
+    except kind as error:
+        return error
+    return None
+
+
+@pytest.mark.parametrize("where", ["handler", "judge"])
 @pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
 async def test_a_handler_can_end_the_bot_and_its_message_comes_again(
     relay: LocalRelay, tmp_path: Path, where: str, kind: type[BaseException]
 ) -> None:
-    user = await client(relay, "user")
     lost: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _loop, what: lost.append(what))
-    ending = bot_on_disk(relay, tmp_path)
+    user = await client(relay, "user")
+    ending, again = bot_on_disk(relay, tmp_path), bot_on_disk(relay, tmp_path)
+    started = asyncio.Event()
 
-    async def leave(*_arguments: object) -> None:
+    @ending.on_start
+    async def note(_client: Client) -> None:
+        started.set()
+
+    @ending.on_message
+    async def leave(_ctx: Context) -> None:
+        if where == "handler":
+            raise kind(3)
+        raise ValueError
+
+    if where == "judge":
+
+        @ending.on_error
+        async def judge(_event: Event, _error: Exception, _attempts: int) -> None:
+            raise kind(3)
+
+    @again.on_message
+    async def answer(ctx: Context) -> None:
+        await ctx.reply(f"done {ctx.text}")
+
+    try:
+        serving = asyncio.create_task(served(ending, kind))
+        await asyncio.wait_for(started.wait(), PATIENCE)
+        await ending.client.ready(PATIENCE)
+        group = await user.groups.create("chat", [ending.client.public_key])
+        await group.send("hello")
+        error = await asyncio.wait_for(serving, PATIENCE)
+        assert error is not None
+        assert error.args == (3,)
+        assert lost == []
+        # The account is closed: it can be opened.
+        serving_again = await going(again)
+        assert await hear(group, 1) == ["done hello"]
+        await end(again, serving_again)
+    finally:
+        await user.close()
+
+
+@pytest.mark.parametrize("where", ["timer", "start"])
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
+async def test_so_can_what_no_message_calls(
+    relay: LocalRelay, tmp_path: Path, where: str, kind: type[BaseException]
+) -> None:
+    ending, again = bot_on_disk(relay, tmp_path), bot_on_disk(relay, tmp_path)
+
+    async def leave(_client: Client) -> None:
         raise kind(3)
 
     if where == "start":
         ending.on_start(leave)
-        with pytest.raises(kind):
-            await ending.serve()
-        await user.close()
-        return
-    if where == "timer":
+    else:
         ending.every(timedelta(milliseconds=1))(leave)
-
-    @ending.on_message
-    async def handle(_ctx: Context) -> None:
-        if where == "handler":
-            await leave()
-        raise ValueError
-
-    if where == "judge":
-        ending.on_error(leave)
-    try:
-        caught: list[BaseException] = []
-
-        async def serve() -> None:
-            # Out of a task it would end the event loop of the test, too.
-            try:
-                await ending.serve()
-            except kind as error:
-                caught.append(error)
-
-        started = asyncio.Event()
-
-        async def note(_client: Client) -> None:
-            started.set()
-
-        ending.on_start(note)
-        serving = asyncio.create_task(serve())
-        await asyncio.wait_for(started.wait(), PATIENCE)
-        if where != "timer":
-            await ending.client.ready(PATIENCE)
-            group = await user.groups.create("chat", [ending.client.public_key])
-            await group.send("hello")
-        await asyncio.wait_for(serving, PATIENCE)
-        (error,) = caught
-        assert error.args == (3,)
-        assert lost == []
-        # The account is closed, and can be opened.
-        again = bot_on_disk(relay, tmp_path)
-
-        @again.on_message
-        async def answer(ctx: Context) -> None:
-            await ctx.reply(f"done {ctx.text}")
-
-        serving = await going(again)
-        if where != "timer":
-            assert await hear(group, 1) == ["done hello"]
-        await end(again, serving)
-    finally:
-        await user.close()
+    serving = asyncio.create_task(served(ending, kind))
+    error = await asyncio.wait_for(serving, PATIENCE)
+    assert error is not None
+    assert error.args == (3,)
+    await end(again, await going(again))
 
 
 async def test_run_is_for_the_main_thread_and_makes_its_loop() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from tests.client.people import PATIENCE, Metronome, event_of, hear, join, texts, until
@@ -11,8 +13,11 @@ from tests.client.people import PATIENCE, Metronome, event_of, hear, join, texts
 from mdk import (
     Bot,
     Client,
+    Event,
     EventId,
     Group,
+    GroupId,
+    GroupInfo,
     GroupState,
     Invite,
     Invited,
@@ -23,6 +28,7 @@ from mdk import (
     Removed,
     errors,
 )
+from mdk.client.feed import Feed
 from mdk.testing import LocalRelay
 from mdk.testing.clients import impatient
 from mdk.testing.fixtures import MakeClient
@@ -277,3 +283,49 @@ async def test_rotating_the_key_package(make_client: MakeClient, relay: LocalRel
     assert found == dataclasses.replace(after, relays=())
     assert relay.count(30443) == 2
     await join(alice, bob)
+
+
+async def test_a_direct_group_that_the_peer_made_is_the_one(make_client: MakeClient) -> None:
+    """Asking for it accepts the invite into it, and no other one."""
+    alice, bob, carol = [await make_client(name) for name in ("alice", "bob", "carol")]
+    await alice.groups.create("named", [bob.public_key])
+    await alice.groups.create("", [bob.public_key, carol.public_key])
+    await carol.groups.direct(bob.public_key)
+    theirs = await alice.groups.direct(bob.public_key)
+    await bob._session.until(lambda mdk: len(mdk.invites()) == 4 or None, PATIENCE)
+    ours = await asyncio.gather(*(bob.groups.direct(alice.public_key) for _ in range(2)))
+    assert [group.id for group in ours] == [theirs.id, theirs.id]
+    assert len(await bob.invites.pending()) == 3
+    assert [group.id for group in bob.groups] == [theirs.id]
+    await ours[0].send("hello")
+    assert await hear(theirs, 1) == ["hello"]
+
+
+async def test_a_group_is_not_behind_what_a_call_returned(make_client: MakeClient) -> None:
+    """What was read before the call may arrive behind it."""
+    alice = await make_client("alice")
+    before = (await alice.groups.create("chat")).info
+    after = dataclasses.replace(before, epoch=before.epoch + 1)
+    answers: asyncio.Queue[tuple[list[Event], list[GroupInfo], int]] = asyncio.Queue()
+
+    class Native:
+        async def poll(self, _after: int, _limit: int) -> object:
+            return await answers.get()
+
+    class Engine:
+        def group(self, _id: GroupId) -> GroupInfo:
+            return after
+
+    parts: tuple[Any, Any] = Engine(), Native()
+    feed = Feed(*parts, started_at=datetime.now(UTC))
+    following = asyncio.create_task(feed._follow())
+    try:
+        await asyncio.sleep(0)
+        feed.keep(after)
+        answers.put_nowait(([], [before], 1))
+        async with asyncio.timeout(PATIENCE):
+            while feed.position < 1:
+                await feed.wait()
+        assert feed.groups == {before.id: after}
+    finally:
+        following.cancel()

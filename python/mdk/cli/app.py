@@ -113,8 +113,7 @@ def run(arguments: Sequence[str]) -> ExitCode:
         output.complaint(as_json, _of_system(error), code, "no_input")
     except OSError as error:
         code = ExitCode.IO
-        with suppress(OSError):
-            output.complaint(as_json, _of_system(error), code, "io")
+        output.complaint(as_json, _of_system(error), code, "io")
     return ExitCode(code or 0)
 
 

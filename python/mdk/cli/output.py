@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self, TypeAlias
 
@@ -118,7 +119,14 @@ def wants_json() -> bool:
 
 
 def _echo(error: Document) -> None:
-    click.echo(compact(error) if _form.one_line else json.dumps(error, indent=2))
+    # A stdout that takes nothing may be what the error is about: stderr and the exit code tell all the same.
+    with suppress(OSError):
+        click.echo(compact(error) if _form.one_line else json.dumps(error, indent=2))
+
+
+def _say(line: str) -> None:
+    with suppress(OSError):
+        click.echo(f"mdk: {line}", err=True)
 
 
 def failure(as_json: bool, kind: str, message: str, hint: str | None, code: ExitCode) -> None:
@@ -126,7 +134,7 @@ def failure(as_json: bool, kind: str, message: str, hint: str | None, code: Exit
     if as_json:
         what = {"code": kind, "message": message, "hint": hint}
         _echo({"error": what, "exit_code": int(code)})
-    click.echo(f"mdk: {message.rstrip('.')}.{f' {hint}' if hint else ''}", err=True)
+    _say(f"{message.rstrip('.')}.{f' {hint}' if hint else ''}")
 
 
 def complaint(as_json: bool, message: str, code: ExitCode, kind: str) -> None:
@@ -134,4 +142,4 @@ def complaint(as_json: bool, message: str, code: ExitCode, kind: str) -> None:
     if as_json:
         what = {"code": kind, "message": message, "hint": None}
         _echo({"error": what, "exit_code": int(code)})
-    click.echo(f"mdk: {message}", err=True)
+    _say(message)

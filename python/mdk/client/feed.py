@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from mdk.errors import Closed, Forked, InvalidInput, MdkError
+from mdk.errors import Closed, Forked, GroupNotFound, InvalidInput, MdkError
 from mdk.events import Event, MessageReceived
 from mdk.values import GroupId, GroupInfo, GroupState
 
@@ -62,6 +62,8 @@ class Feed:
         self._task: asyncio.Task[None] | None = None
         self._ended: BaseException | None = None
         self._pid = os.getpid()
+        self._kept: set[GroupId] = set()
+        """Groups that were kept while this reader read."""
         self.groups: dict[GroupId, GroupInfo] = {}
         self.opened_at: int = 0
         """Position of the log when the account was opened."""
@@ -91,9 +93,10 @@ class Feed:
     async def _follow(self) -> None:
         try:
             while True:
+                self._kept.clear()
                 events, groups, last = await self._native.poll(self.position, _BATCH)
                 for group in groups:
-                    self.groups[group.id] = group
+                    await self._take(group)
                 gone = {e.group_id for e in events if e.group_id} - {g.id for g in groups}
                 for group_id in gone:
                     self.groups.pop(group_id, None)
@@ -109,6 +112,18 @@ class Feed:
             self._end(await self._why(error))
         except Exception as error:  # noqa: BLE001  # it is handed to every listener
             self._end(error)
+
+    async def _take(self, group: GroupInfo) -> None:
+        """Take what was read, unless a call of ours returned meanwhile: what that kept may be newer, or older."""
+        group_id = group.id
+        while group_id in self._kept:
+            self._kept.discard(group_id)
+            try:
+                group = await in_thread(lambda: self._mdk.group(group_id))
+            except GroupNotFound:
+                self.groups.pop(group_id, None)
+                return
+        self.groups[group_id] = group
 
     async def _why(self, closed: Closed) -> MdkError:
         """What the engine itself says: it may have been closed, or be unusable after a bug."""
@@ -127,6 +142,7 @@ class Feed:
     def keep(self, group: GroupInfo) -> None:
         """Take what a call of ours returned: it may be newer than what has been read."""
         self.groups[group.id] = group
+        self._kept.add(group.id)
 
     @property
     def ended(self) -> bool:
