@@ -52,6 +52,26 @@ async fn talk(faults: Faults, bad_first: bool) {
     }
 }
 
+/// More than the first look at the outbox finds: what the bad one is owed is not in the way of the rest.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_messages_pass_one_that_swallows_them() {
+    const MANY: usize = 100;
+    let (good, bad) = (relay().await, relay().await);
+    let relays = [bad.url(), good.url()];
+    let alice = Person::new(patient(&relays)).await;
+    alice.ready().await;
+    let group = alice.founds(&relays, &[]).await;
+    alice.sent().await;
+    bad.faults(Faults { drop_silently_over: Some(100), ..Faults::default() });
+    let from = good.events(445).len();
+    for n in 0..MANY {
+        alice.says(&group, &n.to_string()).await;
+    }
+    // Less than the answer of one that says nothing is waited for.
+    let all = until(&good, "all of them", || good.events(445).len() - from == MANY);
+    tokio::time::timeout(LONG / 2, all).await.expect("held up");
+}
+
 async fn beside(faults: Faults) {
     tokio::join!(talk(faults.clone(), true), talk(faults, false));
 }

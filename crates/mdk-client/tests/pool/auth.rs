@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use mdk_client::{Account, Arrived, ClientError, Origin, Pool, Published};
+use mdk_client::{Account, Arrived, ClientError, Origin, Pool, Published, RelayState};
 use mdk_wire::Event;
 use serde_json::Value;
 
@@ -251,6 +251,12 @@ async fn a_stranger_is_told_to_fetch_again_once_it_is_known() {
     .await;
 }
 
+/// Waits until the status of a relay that is connected has its words.
+async fn says(pool: &Pool, words: &str) {
+    let status = until(pool, |status| status.last_error.as_deref() == Some(words)).await;
+    assert_eq!(status.state, RelayState::Connected);
+}
+
 #[tokio::test]
 async fn refusals_are_told_and_bounded() {
     bounded(async {
@@ -292,6 +298,7 @@ async fn refusals_are_told_and_bounded() {
         }
         assert!(user.signed.load(Ordering::SeqCst) <= 3, "an account tries three times");
         assert_eq!(relay.connections(), 1);
+        says(&pool, "auth-required: more").await;
     })
     .await;
 }
@@ -319,6 +326,7 @@ async fn restricted_after_authentication_is_a_refusal_not_forever() {
         let answer = pool.publish(&relay.url, &user.account.public_key, &event, PATIENT).await;
         let reason = "restricted: members only".to_owned();
         assert_eq!(answer, Published::Refused { reason, forever: false });
+        says(&pool, "restricted: members only").await;
     })
     .await;
 }
