@@ -68,7 +68,7 @@ class InvalidRelayUrl(InvalidInput):
 
 
 class InvalidIdentifier(InvalidInput):
-    """A keyring's service or key id, or the name of a secret or a variable, is empty, too long or wrong in its characters.
+    """A keyring's service or key id, or the name of a secret or a variable, is empty, too long or not allowed.
 
     `field` says which, `limit` how many bytes it may have.
     """
