@@ -68,8 +68,9 @@ class InvalidRelayUrl(InvalidInput):
 
 
 class InvalidIdentifier(InvalidInput):
-    """A keyring's service or key id, or the name of a secret or a variable, is empty, too long, or has a character that
-    cannot be. `field` says which, `limit` how many bytes it may have.
+    """A keyring's service or key id, or the name of a secret or a variable, is empty, too long or not allowed.
+
+    `field` says which, `limit` how many bytes it may have.
     """
 
     code = "invalid_identifier"
