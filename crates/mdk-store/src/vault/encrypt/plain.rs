@@ -28,15 +28,25 @@ pub(super) fn settle_plain(source: &Source) -> Result<Connection, VaultError> {
 /// Locks the file, for as long as the source lives, and does something under the lock.
 fn guard(
     source: &Source,
-    conn: Connection,
-    work: impl FnOnce(&Connection) -> Result<(), VaultError>,
+    mut conn: Connection,
+    work: impl Fn(&Connection) -> Result<(), VaultError>,
 ) -> Result<(), VaultError> {
-    let locked = alone(&conn);
-    // Damage is seen when the file is locked already.
-    if !matches!(locked, Ok(()) | Err(VaultError::Damaged)) {
-        return locked;
+    let try_once = |conn: &Connection| match alone(conn) {
+        Ok(()) => (true, work(conn)),
+        // Damage is seen when the file is locked already.
+        Err(VaultError::Damaged) => (true, Err(VaultError::Damaged)),
+        Err(error) => (false, Err(error)),
+    };
+    let (mut locked, mut done) = try_once(&conn);
+    if done == Err(VaultError::Damaged) {
+        // SQLite also says it of what could not be read just now.
+        drop(conn);
+        conn = writable(&source.place)?;
+        (locked, done) = try_once(&conn);
     }
-    let done = locked.and_then(|()| work(&conn));
+    if !locked {
+        return done;
+    }
     // Not on Windows, where SQLite's open files cannot be removed. Also when it failed: SQLite makes an empty log for
     // its lock, which the source removes.
     if cfg!(unix) {
