@@ -194,12 +194,20 @@ fn what_sleeps_outlives_a_restart() {
 #[test]
 fn who_has_spoken_uses_no_key_twice() {
     let (mut all, group) = crowd(12);
+    // (while the loser of another race is known, every commit is kept that could make its state again)
+    let race = [would_renew(&mut all[0], &group), would_renew(&mut all[1], &group)];
+    for member in &mut all {
+        takes(member, &race, false);
+        waits(member, 1_000);
+        assert!(kept(member, &group).contested);
+    }
     let last = (0..10).max_by_key(|who| all[*who].key()).unwrap();
     let commits: Vec<Event> = all[..10].iter_mut().map(|m| renews(m, &group)).collect();
     takes(&mut all[10], std::slice::from_ref(&commits[last]), false);
     waits(&mut all[10], 1_000);
     let mut log = commits;
     log.push(all[10].says(&group, "one"));
+    all[last].applies(&log[10]);
     // On every other branch somebody has spoken, too, and their commits come first by the order of branches.
     for who in (0..10).filter(|who| *who != last) {
         log.push(all[who].says(&group, &format!("said by {who}")));
@@ -221,6 +229,8 @@ fn who_has_spoken_uses_no_key_twice() {
     }
     assert!(!lost(&mut all[10]) && !lost(&mut all[11]));
     let again = all[10].says(&group, "three");
+    // (who never left that branch has no key for a second use)
+    all[last].applies(&again);
     all[11].applies(&again);
     assert_eq!(end(&mut all[10], &group), end(&mut all[11], &group));
 }

@@ -30,8 +30,8 @@ pub(crate) const MAX_OF_ONE: usize = 8;
 /// States beside the followed branch, per group, and commits that led there.
 pub(crate) const MAX_BESIDE: usize = 256;
 
-/// Bytes of those commits, per group.
-const MAX_BYTES: u64 = 16 << 20;
+/// Bytes of those commits, per group, of which a line that is followed may take its part.
+const MAX_BYTES: u64 = 64 << 20;
 
 impl Ctx<'_, '_> {
     /// Whether a state would be beyond its maker's share, so that it has not to be kept at all.
