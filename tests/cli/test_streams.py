@@ -39,12 +39,15 @@ def test_nothing_comes_from_a_closed_stdin(home: Home) -> None:
     done = closed(home, "<&-", "leave", "-a", "alice", "Lunch")
     assert (done.code, done.out) == (64, "")
     assert "--yes" in done.err
-    # What needs none goes on.
+
+
+def test_what_a_closed_stdout_did_not_show_is_shown_the_next_time(home: Home) -> None:
+    home.pair()
+    # What needs no stdin goes on without one.
     assert closed(home, "<&-", "send", "-a", "alice", "Lunch", "hello").code == 0
-    done = closed(home, ">&-", "listen", "-a", "bob", "--from-start", "--count", "1")
+    done = closed(home, ">&-", "listen", "-a", "bob", "--count", "1")
     assert done.code == 74
     assert done.err.startswith("mdk: "), done.err
-    # What could not be shown is shown the next time.
     done = home.mdk("listen", "-a", "bob", "--count", "1", "--json")
     assert done.code == 0, done.err
     assert "hello" in done.out
