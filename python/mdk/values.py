@@ -336,7 +336,8 @@ class RelayStatus:
     latency: timedelta | None
     """Round trip of the last ping."""
     last_error: str | None
-    """Why the last attempt or connection ended, in a few words."""
+    """Why the last attempt or connection ended, in a few words. While it is connected: what it says when it refuses us
+    although we authenticate."""
     next_attempt: datetime | None
     """When the next attempt is due, UTC."""
 

@@ -1,10 +1,9 @@
-//! Invites that no relay takes, and relays that are dialled only once the user has named them.
+//! Invites that no relay takes.
 
-use mdk_client::{Pool, PoolOptions};
-use mdk_core::{Config, Delivery, Engine, EventBody, GroupState, NewGroup, SystemClock};
+use mdk_core::{Delivery, Engine, EventBody, GroupState, NewGroup};
 use mdk_wire::{Keys, PublicKey};
 
-use crate::kit::{Person, options, relay, until};
+use crate::kit::{Person, options, relay};
 
 /// What the log says of invites: who, how far, and the words of relays.
 fn told(engine: &mut Engine) -> Vec<(PublicKey, Delivery, Vec<String>)> {
@@ -53,26 +52,4 @@ async fn an_invite_that_every_relay_refuses_is_told_and_goes_out_later() {
     assert_eq!(bob.with(|engine| engine.group(&group)).unwrap().state, GroupState::Active);
     alice.sent().await;
     assert_eq!(alice.with(told), [refused, (bob.key(), Delivery::Accepted, vec![])]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_relay_that_is_named_late_is_dialled_then() {
-    let (home, late) = (relay().await, relay().await);
-    let keys = Keys::generate();
-    let engine =
-        Engine::in_memory(keys.clone(), Config::default(), std::sync::Arc::new(SystemClock));
-    // Addresses on loopback are for those that the user names.
-    let pool = Pool::new(PoolOptions::default());
-    let alice = Person::start(engine.unwrap(), keys, options(&[home.url()]), pool).await;
-    alice.ready().await;
-    let new = NewGroup {
-        name: "group".to_owned(),
-        relays: vec![late.url().to_owned()],
-        ..NewGroup::default()
-    };
-    alice.commit(move |engine| engine.create_group(new.clone())).await.unwrap();
-    alice.client.sync().await.unwrap();
-    assert_eq!(late.connections(), 0);
-    alice.client.name_relays(vec![late.url().to_owned()]).await.unwrap();
-    until(&late, "a connection", || late.connections() == 1).await;
 }
