@@ -53,7 +53,6 @@ def test_no_database_and_no_backup_is_called_like_a_file_beside_another(
         lambda: vault.salvage(a, taken, to_key=new),
         lambda: vault.backup(a, taken, passphrase="words"),
         lambda: vault.verify(taken),
-        lambda: vault.rekey(taken, key=new),
     ]
     for call in calls:
         with pytest.raises(errors.InvalidInput, match="name") as caught:
