@@ -197,9 +197,10 @@ impl Worker {
 
     /// What is under way and makes a difference: not what a second relay is owed, nor what is with one that says nothing.
     fn urgent(&self) -> impl Iterator<Item = i64> {
-        let waits = |seq: &i64| {
-            let place = self.items.binary_search_by_key(seq, |item| item.seq);
-            place.is_ok_and(|place| !self.items[place].is_accepted())
+        let waits = |seq: &i64| match self.items.binary_search_by_key(seq, |item| item.seq) {
+            Ok(place) => !self.items[place].is_accepted(),
+            // It came back from a relay before the answer, which is about to come; or its row is not read.
+            Err(place) => place < self.items.len(),
         };
         let speaks =
             |lane: &Lane| normal_url(&lane.relay).is_ok_and(|url| !self.mute.contains(&url));
