@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.client.people import KEY, PATIENCE, Account, hear, join
+from tests.client.people import KEY, PATIENCE, Account, hear, join, until
 
 import mdk
 from mdk import (
@@ -186,6 +186,8 @@ async def test_publishing_a_key_package_that_relays_have_lost(
     again = await alice.key_packages.publish()
     assert again.slot == first.slot
     await alice.outbox.flush(PATIENCE)
+    # A relay that is wiped cuts its connections.
+    await until(lambda: any(r.state == "connected" for r in bob.stats().relays), bob)
     assert [found.event_id for found in await bob.key_packages.find(alice.npub)] == [again.event_id]
     assert await alice.key_packages.publish() == again
 

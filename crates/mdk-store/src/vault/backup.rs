@@ -162,13 +162,14 @@ fn is_temporary(own: &OsStr, name: &OsStr) -> bool {
         .is_some_and(|id| id.len() == RANDOM && id.iter().all(u8::is_ascii_hexdigit))
 }
 
-/// Whether nobody is writing it, and what stands in it is the beginning of an archive.
+/// Whether nobody is writing it, and what stands in it is the beginning of an archive, or zeros: after a loss of power a
+/// file may have its length and not its bytes.
 fn is_left(place: &Place, name: &OsStr) -> bool {
     let Ok(Some(found)) = place.inspect(name, FileRole::Backup) else { return false };
     let mut head = Vec::with_capacity(MAGIC.len());
     let read = (&found.file).take(MAGIC.len() as u64).read_to_end(&mut head);
     read.is_ok()
-        && MAGIC.starts_with(&head)
+        && (MAGIC.starts_with(&head) || head.iter().all(|byte| *byte == 0))
         && !matches!(found.file.try_lock(), Err(TryLockError::WouldBlock))
 }
 
