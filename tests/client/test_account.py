@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.client.people import KEY, PATIENCE, Account, hear, join, until
+from tests.client.people import KEY, PATIENCE, Account, hear, join
 
 import mdk
 from mdk import (
@@ -187,7 +187,7 @@ async def test_publishing_a_key_package_that_relays_have_lost(
     assert again.slot == first.slot
     await alice.outbox.flush(PATIENCE)
     # A relay that is wiped cuts its connections.
-    await until(lambda: any(r.state == "connected" for r in bob.stats().relays), bob)
+    await bob.ready()
     assert [found.event_id for found in await bob.key_packages.find(alice.npub)] == [again.event_id]
     assert await alice.key_packages.publish() == again
 
