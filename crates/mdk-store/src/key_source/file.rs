@@ -289,9 +289,14 @@ pub(super) fn is_spent(text: &[u8]) -> bool {
     is_wiped(text) || key_text::is_part(text) || wrapped::is_part(text)
 }
 
-/// Whether it was overwritten by [`dispose`], and not removed yet.
+/// Whether it was overwritten by [`dispose`], wholly or up to where a kill or a loss of power tore the write: no key, and
+/// nobody's text, begins with so many zeros and goes on in text.
 fn is_wiped(text: &[u8]) -> bool {
-    !text.is_empty() && text.iter().all(|&byte| byte == 0)
+    const ENOUGH: usize = 8;
+    let zeros = text.iter().take_while(|&&byte| byte == 0).count();
+    let rest = &text[zeros..];
+    let is_text = |byte: &u8| byte.is_ascii_graphic() || b"\r\n".contains(byte);
+    zeros > 0 && (rest.is_empty() || zeros >= ENOUGH && rest.iter().all(is_text))
 }
 
 /// Overwrites and removes a file, if that is ours or holds nothing. Whether it is gone.
@@ -337,4 +342,22 @@ fn contents(file: &File) -> Result<Zeroizing<Vec<u8>>, OpenError> {
         .read_to_end(&mut text)
         .map_err(|e| files::io_error("reading", FileRole::Key, &e))?;
     Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_wiped;
+
+    #[test]
+    fn a_torn_overwriting_is_told_from_a_key() {
+        let text = b"mdk-key-1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n";
+        for torn in 0..=text.len() {
+            let left = [&vec![0; torn][..], &text[torn..]].concat();
+            assert_eq!(is_wiped(&left), torn >= 8, "{torn}");
+        }
+        let mut raw = [0; 32];
+        raw[31] = 200;
+        assert!(!is_wiped(&raw), "a key of plain bytes");
+        assert!(!is_wiped(b"") && !is_wiped(b"a note\n"));
+    }
 }
