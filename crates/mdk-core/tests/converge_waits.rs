@@ -50,6 +50,8 @@ fn takes(world: &mut World, events: &[Event]) -> Vec<Verdict> {
 
 /// The time that this thread has had a processor: others share the machine.
 fn busy() -> Duration {
+    // The kernel brings the number up to date then, and else with its ticks, milliseconds apart.
+    std::thread::yield_now();
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     let nanos = text.split(' ').next().and_then(|n| n.parse::<u64>().ok());
     Duration::from_nanos(nanos.unwrap_or(0))
