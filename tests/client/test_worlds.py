@@ -150,19 +150,29 @@ class World:
 
     async def check(self) -> None:
         """Wait until everybody has everything, and see that nobody has anything twice."""
-        failed: set[str] = set()
-        for actor in self.actors:
-            failed |= set((await actor.ask("failed", group=self.group))["failed"])
+        story: dict[str, str] = {}
+
+        async def reported() -> set[str]:
+            failed: set[str] = set()
+            for actor in self.actors:
+                told = await actor.ask("failed", group=self.group)
+                failed |= set(told["failed"])
+                story.update(told["story"])
+            return failed
+
         for who, actor in enumerate(self.actors):
-            wanted = {text for text, by in self.sent.items() if by != who} - failed
+            wanted = {text for text, by in self.sent.items() if by != who}
             heard: list[str] = []
+            missing = wanted
             try:
                 async with asyncio.timeout(PATIENCE):
-                    while not wanted <= set(heard):
+                    while missing:
                         heard = (await actor.ask("heard"))["heard"]
+                        missing = wanted - set(heard) - await reported()
                         await asyncio.sleep(0.05)
             except TimeoutError:
-                pytest.fail(f"{who} misses {sorted(wanted - set(heard))} of {len(wanted)}")
+                lost = {text: story.get(text) for text in sorted(missing)}
+                pytest.fail(f"{who} misses {lost} of {len(wanted)}")
             assert len(heard) == len(set(heard)), f"{who} has something twice"
 
 

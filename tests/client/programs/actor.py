@@ -44,7 +44,11 @@ async def obey(client: Client, order: dict[str, Any]) -> None:
             answer(heard=[e.message.text for e in events if isinstance(e, MessageReceived)])
         case "failed":
             messages = [m async for m in client.groups[order["group"]].history() if m.is_mine]
-            answer(failed=[m.text for m in messages if m.delivery is Delivery.FAILED])
+            # A branch that loses takes what was said on it along, and its sender is told (MessagesInvalidated).
+            answer(
+                failed=[m.text for m in messages if m.delivery is Delivery.FAILED or m.invalidated],
+                story={m.text: f"{m.delivery.name} in epoch {m.epoch}" for m in messages},
+            )
         case "groups":
             answer(groups=[group.id for group in client.groups])
         case other:
