@@ -260,8 +260,7 @@ fn leftovers(report: &mut DoctorReport, family: &Family) {
         any = true;
         let text = format!("there is a leftover: the {role}");
         if suffix.starts_with(".encrypt") {
-            let hint =
-                "it may be unencrypted; open the database or encrypt it again, which removes it";
+            let hint = "it may be unencrypted; open the database. If it is still there, it is not known to be ours: see to it";
             report.advise(Level::Warning, TOPIC, text, hint);
         } else {
             let hint = "unless that is still running: the next opening finishes or removes it";
