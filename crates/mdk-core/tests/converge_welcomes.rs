@@ -330,37 +330,47 @@ fn a_welcome_leads_on_from_a_removal_that_was_not_followed() {
 }
 
 // shows: B4-18
-/// As above, but carol has asked to leave, which is what the removal does: the invitation after it is a question to her.
+/// As above, but carol has asked to leave, which is what the removal does: the invitation after it is a question to her, whether she
+/// has just come or has been there for long.
 #[test]
 fn who_asked_to_leave_is_asked_again_by_a_welcome_beyond_the_removal() {
-    let place = folder();
-    let (mut all, group) = two_admins_and("carol", place.path());
-    let here = renames(&mut all[0], &group, "here");
-    let carol = &mut all[2];
-    let leave = carol.member.engine.leave(&group).unwrap();
-    let mut replies = all[1].takes(&leave).reply;
-    for _ in 0..120 {
-        replies.extend(all[1].waits(1_000).reply);
+    for since in [0, 8] {
+        let place = folder();
+        let (mut all, group) = two_admins_and("carol", place.path());
+        for n in 0..since {
+            let before = renames(&mut all[0], &group, &format!("before {n}"));
+            for member in &mut all[1..] {
+                member.takes(event(&before));
+            }
+            all.iter_mut().for_each(|member| drop(member.waits(1_000)));
+        }
+        let here = renames(&mut all[0], &group, "here");
+        let carol = &mut all[2];
+        let leave = carol.member.engine.leave(&group).unwrap();
+        let mut replies = all[1].takes(&leave).reply;
+        for _ in 0..120 {
+            replies.extend(all[1].waits(1_000).reply);
+        }
+        let [answer] = replies.try_into().unwrap();
+        all[1].takes(&answer);
+        // Hers is the branch of a commit more, until she knows of the invitation.
+        let more = renames(&mut all[0], &group, "there");
+        for event in [event(&here), event(&more), &answer] {
+            all[2].takes(event);
+        }
+        (0..2).for_each(|_| drop(all[2].waits(1_000)));
+        assert_eq!(all[2].member.info(&group).state, GroupState::Leaving);
+        (0..2).for_each(|n| drop(renames(&mut all[1], &group, ["b1", "b2"][n])));
+        let added = {
+            let [_, bob, carol] = all.as_mut_slice() else { panic!() };
+            adds(bob, &group, carol)
+        };
+        let carol = &mut all[2];
+        assert!(invited(&carol.takes(&added.welcomes[0])));
+        carol.member.joins(&[]);
+        let end = all[1].ends(&group).authenticator;
+        assert_eq!(all[2].ends(&group).authenticator, end);
     }
-    let [answer] = replies.try_into().unwrap();
-    all[1].takes(&answer);
-    // Hers is the branch of a commit more, until she knows of the invitation.
-    let more = renames(&mut all[0], &group, "there");
-    for event in [event(&here), event(&more), &answer] {
-        all[2].takes(event);
-    }
-    (0..2).for_each(|_| drop(all[2].waits(1_000)));
-    assert_eq!(all[2].member.info(&group).state, GroupState::Leaving);
-    (0..2).for_each(|n| drop(renames(&mut all[1], &group, ["b1", "b2"][n])));
-    let added = {
-        let [_, bob, carol] = all.as_mut_slice() else { panic!() };
-        adds(bob, &group, carol)
-    };
-    let carol = &mut all[2];
-    assert!(invited(&carol.takes(&added.welcomes[0])));
-    carol.member.joins(&[]);
-    let end = all[1].ends(&group).authenticator;
-    assert_eq!(all[2].ends(&group).authenticator, end);
 }
 
 // rule: B4-19

@@ -271,6 +271,7 @@ impl Ctx<'_, '_> {
 
     /// Compares the branches and goes to the winner.
     fn decide(&mut self, id: &GroupId, base: u64) -> Result<()> {
+        self.lead_on(id)?;
         let nodes = self.tx.nodes(id)?;
         let tree = Tree::new(&nodes);
         let history = nodes.iter().filter(|n| !n.canonical).map(|n| n.history).min();
@@ -381,11 +382,11 @@ impl Ctx<'_, '_> {
             let nodes = self.tx.nodes(id)?;
             let tree = Tree::new(&nodes);
             for (i, node) in nodes.iter().enumerate().filter(|(_, n)| !n.canonical) {
-                // Its parents are gone, so nothing can be compared with it any more.
-                if tree.anchor(i).is_none() {
-                    self.drop_state(node)?;
-                } else if contested == 0 || node.epoch < contested {
-                    contested = node.epoch;
+                match tree.anchor(i) {
+                    // Its parents are gone, so nothing can be compared with it any more.
+                    None => self.drop_state(node)?,
+                    Some(shared) if contested == 0 => contested = shared.saturating_add(1),
+                    Some(shared) => contested = contested.min(shared.saturating_add(1)),
                 }
             }
         }

@@ -183,9 +183,11 @@ impl Ctx<'_, '_> {
             let base = base_for_rival(row);
             touch(&mut row.pass, row.epoch, now);
             row.pass.base = base;
+            // (what we were invited to has left our own branch before either began)
+            let from = node.parent.map_or(row.join_epoch.min(epoch), |_| epoch);
             row.pass.contested = match row.pass.contested {
-                0 => epoch,
-                other => other.min(epoch),
+                0 => from,
+                other => other.min(from),
             };
         })?;
         self.fresh.push((id.clone(), auth));

@@ -180,9 +180,19 @@ impl Ctx<'_, '_> {
                 GroupStatus::Leaving | GroupStatus::Unrecoverable => None,
                 _ => self.removal_before(row, epoch)?.map(|(removal, _)| removal),
             };
-            if after.is_some() || may_rival(row, epoch) {
+            let later = after.is_none() && self.may_rival_later(row, &invite, epoch)?;
+            if after.is_some() || later || may_rival(row, epoch) {
                 self.tx.mls_put_key_package_bytes(&reference, bundle.expose())?;
-                return self.join_rival(row, &reference, rumor, after);
+                let joined = self.join_rival(row, &reference, rumor, after);
+                // Nobody knows yet who else will be an admin by then.
+                return match joined {
+                    Err(Halt::Rejected(no))
+                        if no.code == RejectCode::AlreadyApplied && later && epoch > row.epoch =>
+                    {
+                        Ok(Joined::Wait(id))
+                    }
+                    joined => joined,
+                };
             }
             // rule: B4-19 while branches compete, who is out waits for their pass: what was said on the loser is marked then
             if group::is_over(row.status) && row.pass.opened != 0 && row.pass.contested != 0 {

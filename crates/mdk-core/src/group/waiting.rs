@@ -9,6 +9,7 @@ use crate::converge::order;
 use crate::ctx::Ctx;
 use crate::error::Result;
 use crate::group;
+use crate::group::rival::may_rival;
 use crate::halt::Halt;
 use crate::outcome::{DeferredReason, Verdict};
 
@@ -16,7 +17,7 @@ use crate::outcome::{DeferredReason, Verdict};
 const MAX_WELCOMES: usize = 4;
 
 /// How long a Welcome waits for a removal before it counts as one from a branch that we cannot see, in seconds.
-const PATIENCE: u64 = 120;
+pub(super) const PATIENCE: u64 = 120;
 
 impl Ctx<'_, '_> {
     // rule: B4-15 a Welcome of a later membership waits for the end of this one
@@ -72,14 +73,11 @@ impl Ctx<'_, '_> {
         invite: &EventId,
         epoch: u64,
     ) -> Result<Option<u64>> {
-        let came = self
-            .held_welcomes(&row.id)?
-            .iter()
-            .find(|w| w.event_id == *invite)
-            .map(|w| w.received_at);
-        let patient = came.is_some_and(|at| at.saturating_add(PATIENCE) <= self.now());
+        let came = self.waits_since(row, invite)?;
+        let patient = self.was_patient(came);
         // A removal that is known tells where the branches parted, and nothing more has to be waited for (rule: B4-18).
-        let from = match self.removal_before(row, epoch)? {
+        let removal = self.removal_before(row, epoch)?;
+        let from = match removal {
             Some((_, fork)) => fork.saturating_add(1),
             None if !patient => return Ok(None),
             None if row.welcome.is_none() && row.pass.floor > row.join_epoch => return Ok(None),
@@ -88,7 +86,7 @@ impl Ctx<'_, '_> {
         if row.pass.opened != 0 {
             return Ok(None);
         }
-        if row.pass.floor > row.join_epoch {
+        if removal.is_none() && row.pass.floor > row.join_epoch {
             // rule: B4-21 whom nobody has joined on a branch since all that is retained of it is not held back by its length
             let Some(since) = self.alone_since(row)? else { return Ok(None) };
             if came.is_some_and(|at| at >= since) {
@@ -107,6 +105,36 @@ impl Ctx<'_, '_> {
         }
         let quorum = speakers.values().any(|who| who.len() >= order::POLICY.quorum_senders);
         Ok((epoch > highest.saturating_add(u64::from(quorum))).then_some(from))
+    }
+
+    /// When a Welcome came that waits, in Unix seconds.
+    fn waits_since(&mut self, row: &GroupRow, invite: &EventId) -> Result<Option<u64>> {
+        let held = self.held_welcomes(&row.id)?;
+        Ok(held.iter().find(|w| w.event_id == *invite).map(|w| w.received_at))
+    }
+
+    /// Whether a Welcome that came then has waited long enough.
+    fn was_patient(&self, came: Option<u64>) -> bool {
+        came.is_some_and(|at| at.saturating_add(PATIENCE) <= self.now())
+    }
+
+    // rule: B4-22 where a Welcome leads that has waited long is compared with where our own has led
+    /// Whether a Welcome to a later epoch than our membership began in is to be kept beside it: no removal has come that
+    /// it could lead on from, so it may be of a branch that parted before both; the state that our own Welcome led to is
+    /// still retained, so the two can be compared; and as far as it can be seen from here it does not win by itself (that
+    /// is B4-16). What is said and committed there can be followed from now on, and decides.
+    pub(super) fn may_rival_later(
+        &mut self,
+        row: &GroupRow,
+        invite: &EventId,
+        epoch: u64,
+    ) -> Result<bool> {
+        let came = self.waits_since(row, invite)?;
+        Ok(epoch > row.join_epoch
+            && row.pass.opened == 0
+            && self.was_patient(came)
+            && may_rival(row, row.join_epoch)
+            && self.is_left_behind(row, invite, epoch)?.is_none())
     }
 
     /// Since when, in Unix seconds, all that we followed was made by us and nobody else spoke, if that is all that is
