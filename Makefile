@@ -13,6 +13,9 @@ SHUFFLES ?= $(or $(MDK_SHUFFLES),200)
 WORLDS ?= 1000
 STEPS ?= 500
 FIRST ?= 1
+CORES := $(shell getconf _NPROCESSORS_ONLN)
+# A long test in as many processes as there are cores: those of one process would wait for each other (tests/kit/shares.rs).
+IN_PARTS = seq 0 $$(($(CORES) - 1)) | xargs -P $(CORES) -I PART env MDK_THREADS=1 MDK_PARTS=$(CORES) MDK_PART=PART
 TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
 
 # One interpreter for every build that links Python, so that nothing is compiled twice for another one.
@@ -103,9 +106,10 @@ scenarios: ## every scenario of MDK_SCENARIOS (or of tests/vectors) and policy c
 	@MDK_SHUFFLES=$(SHUFFLES) cargo test --release --quiet --locked -p mdk-core --lib every_recorded_policy_case
 
 orders: $(VENV)/.tools ## long runs: 10,000 shuffles of a log, 500 orders of the recorded stories, every order of a race
-	@MDK_ORDERS=500 $(PY) scripts/recorded_clock.py --release --quiet
-	@MDK_SHUFFLES=10000 cargo test --release --quiet --locked -p mdk-core --test converge_shuffles -- --nocapture
-	@MDK_RACES=1 cargo test --release --quiet --locked -p mdk-core --test converge_races -- --nocapture
+	@$(PY) scripts/recorded_clock.py --release --quiet
+	@cargo test --release --quiet --locked -p mdk-core --no-run --test converge_shuffles --test converge_races
+	@$(IN_PARTS) MDK_SHUFFLES=10000 cargo test --release --quiet --locked -p mdk-core --test converge_shuffles -- --nocapture
+	@$(IN_PARTS) MDK_RACES=1 cargo test --release --quiet --locked -p mdk-core --test converge_races -- --nocapture
 
 simulate: $(VENV)/.tools ## WORLDS seeded worlds of STEPS steps from seed FIRST in JOBS processes, and one that is broken on purpose
 	@echo "simulate: $(WORLDS) worlds of $(STEPS) steps"

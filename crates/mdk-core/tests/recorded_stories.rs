@@ -5,9 +5,10 @@
 
 #[path = "kit/recorded.rs"]
 mod recorded;
+#[path = "kit/shares.rs"]
+mod shares;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use mdk_core::{DeferredReason, GroupState, RejectCode, Verdict, testing};
 use recorded::{Received, Seat, clock_is_recorded, list, load, number, text};
@@ -215,13 +216,16 @@ fn main_in_seeded_orders() {
     if !clock_is_recorded() {
         return;
     }
+    let count = std::env::var("MDK_ORDERS").ok().and_then(|n| n.parse().ok()).unwrap_or(500u64);
+    let Some((from, step)) = shares::own() else {
+        return shares::out("main_in_seeded_orders", usize::try_from(count).unwrap());
+    };
     let story = load("story-main.json");
     let told = tell("story-main.json", "dave", &Telling::default());
     let seqs = until_the_removal(&told);
     let steps = list(&story["steps"]);
     let before = steps.iter().find(|step| step["name"] == "msg-after-race2").unwrap();
     let state = &before["members"]["dave"]["state"];
-    let count = std::env::var("MDK_ORDERS").ok().and_then(|n| n.parse().ok()).unwrap_or(25u64);
     let expected: Vec<String> = told.payloads.iter().map(|r| r.json.clone()).collect();
     let tell = |seed: u64| {
         let mut dice = Dice(seed * 7919);
@@ -252,19 +256,9 @@ fn main_in_seeded_orders() {
         assert_eq!(stored.len() + deleted, expected.len(), "seed {seed}");
         assert!(stored.iter().all(|json| expected.contains(json)), "seed {seed}");
     };
-    let next = AtomicU64::new(1);
-    std::thread::scope(|scope| {
-        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
-            scope.spawn(|| {
-                loop {
-                    match next.fetch_add(1, Ordering::Relaxed) {
-                        seed if seed > count => return,
-                        seed => tell(seed),
-                    }
-                }
-            });
-        }
-    });
+    for n in (1..=count).skip(from).step_by(step) {
+        tell(n);
+    }
 }
 
 struct Dice(u64);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use mdk_client::local_relay::{Faults, LocalRelay};
-use mdk_core::{Error, GroupUpdate, NewMessage};
+use mdk_core::{Error, GroupUpdate, Message, NewMessage};
 use mdk_wire::{GroupId, Keys};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
@@ -213,7 +213,8 @@ impl World {
     fn lost(&self) -> Vec<String> {
         let people = self.members.iter().flat_map(|member| &member.person);
         let histories = people.flat_map(|person| person.history(&self.group));
-        histories.filter(|message| message.invalidated).map(|message| message.text).collect()
+        let told = |message: &Message| message.is_mine && message.invalidated;
+        histories.filter(told).map(|message| message.text).collect()
     }
 }
 
