@@ -55,7 +55,7 @@ test: test-rust test-recorded test-python ## everything that has to pass
 
 test-rust: $(VENV)/.tools
 	@echo "test: Rust"
-	@cargo test --quiet --locked $(CARGO_TESTED)
+	@$(PY) scripts/rust_tests.py $(CARGO_TESTED)
 
 test-recorded: $(VENV)/.tools
 	@echo "test: recorded traffic under its own clock"

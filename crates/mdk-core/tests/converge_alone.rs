@@ -1,57 +1,20 @@
 //! Alone on a branch that lost: the others' invitation leads out of it.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+#[path = "kit/acts.rs"]
+mod acts;
 #[path = "kit/fork.rs"]
 mod fork;
 mod kit;
 
+use acts::{adds, commits, event, invited, removes, renames, speak};
 use fork::{Filed, folder, two_admins_and};
-use kit::received;
-use mdk_core::{DeferredReason, EventBody, GroupState, GroupUpdate, Outcome, Pending, Verdict};
-use mdk_wire::{Event, GroupId};
+use mdk_core::{DeferredReason, GroupState, Verdict};
 
 const WAITS: Verdict = Verdict::Deferred(DeferredReason::FutureEpoch);
 
-fn event(pending: &Pending) -> &Event {
-    pending.event.as_ref().unwrap()
-}
-
-fn commits(member: &mut Filed, pending: Pending) -> Pending {
-    member.member.confirms(&pending);
-    pending
-}
-
-fn renames(member: &mut Filed, group: &GroupId, name: &str) -> Pending {
-    let update = GroupUpdate { name: Some(name.into()), ..GroupUpdate::default() };
-    let pending = member.member.engine.update_group(group, update).unwrap();
-    commits(member, pending)
-}
-
-fn removes(member: &mut Filed, group: &GroupId, other: &Filed) -> Pending {
-    let pending = member.member.engine.remove_members(group, &[other.member.key()]).unwrap();
-    commits(member, pending)
-}
-
-fn adds(member: &mut Filed, group: &GroupId, other: &mut Filed) -> Pending {
-    let package = other.member.key_package();
-    let pending = member.member.engine.add_members(group, &[package], false).unwrap();
-    commits(member, pending)
-}
-
 fn wait(members: &mut [&mut Filed]) {
     members.iter_mut().for_each(|member| drop(member.waits(2_000)));
-}
-
-fn invited(outcome: &Outcome) -> bool {
-    outcome.events.iter().any(|e| matches!(e.body, EventBody::Invited { .. }))
-}
-
-fn speak(one: &mut Filed, other: &mut Filed, group: &GroupId) {
-    for (text, from, to) in [("from one", 0, 1), ("from the other", 1, 0)] {
-        let both = [&mut *one, &mut *other];
-        let said = both[from].member.says(group, text);
-        assert_eq!(received(&both[to].member.applies(&said)), [text]);
-    }
 }
 
 // shows: B4-16, B4-21

@@ -1,34 +1,19 @@
 //! A Welcome that nobody can place yet: it waits, and is then kept beside our own branch until either goes on.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+#[path = "kit/acts.rs"]
+mod acts;
 #[path = "kit/fork.rs"]
 mod fork;
 mod kit;
 
+use acts::{adds, event, renames};
 use fork::{Filed, folder, two_admins_and};
 use kit::received;
-use mdk_core::{DeferredReason, GroupState, GroupUpdate, Pending, Verdict, testing};
-use mdk_wire::{Event, GroupId};
+use mdk_core::{DeferredReason, GroupState, Verdict, testing};
+use mdk_wire::GroupId;
 
 const WAITS: Verdict = Verdict::Deferred(DeferredReason::FutureEpoch);
-
-fn event(pending: &Pending) -> &Event {
-    pending.event.as_ref().unwrap()
-}
-
-fn renames(member: &mut Filed, group: &GroupId, name: &str) -> Pending {
-    let update = GroupUpdate { name: Some(name.into()), ..GroupUpdate::default() };
-    let pending = member.member.engine.update_group(group, update).unwrap();
-    member.member.confirms(&pending);
-    pending
-}
-
-fn adds(member: &mut Filed, group: &GroupId, other: &mut Filed) -> Pending {
-    let package = other.member.key_package();
-    let pending = member.member.engine.add_members(group, &[package], false).unwrap();
-    member.member.confirms(&pending);
-    pending
-}
 
 /// How many states are retained beside the followed branch.
 fn beside(member: &mut Filed, group: &GroupId) -> usize {

@@ -1,0 +1,47 @@
+//! What members on disk do to a group, and the commit or the event of it.
+#![allow(dead_code, unreachable_pub)]
+
+use mdk_core::{EventBody, GroupUpdate, Outcome, Pending};
+use mdk_wire::{Event, GroupId};
+
+use crate::fork::Filed;
+use crate::kit::received;
+
+pub fn event(pending: &Pending) -> &Event {
+    pending.event.as_ref().unwrap()
+}
+
+pub fn commits(member: &mut Filed, pending: Pending) -> Pending {
+    member.member.confirms(&pending);
+    pending
+}
+
+pub fn renames(member: &mut Filed, group: &GroupId, name: &str) -> Pending {
+    let update = GroupUpdate { name: Some(name.into()), ..GroupUpdate::default() };
+    let pending = member.member.engine.update_group(group, update).unwrap();
+    commits(member, pending)
+}
+
+pub fn removes(member: &mut Filed, group: &GroupId, other: &Filed) -> Pending {
+    let pending = member.member.engine.remove_members(group, &[other.member.key()]).unwrap();
+    commits(member, pending)
+}
+
+pub fn adds(member: &mut Filed, group: &GroupId, other: &mut Filed) -> Pending {
+    let package = other.member.key_package();
+    let pending = member.member.engine.add_members(group, &[package], false).unwrap();
+    commits(member, pending)
+}
+
+pub fn invited(outcome: &Outcome) -> bool {
+    outcome.events.iter().any(|e| matches!(e.body, EventBody::Invited { .. }))
+}
+
+/// Each of the two hears the other.
+pub fn speak(one: &mut Filed, other: &mut Filed, group: &GroupId) {
+    for (text, from, to) in [("from one", 0, 1), ("from the other", 1, 0)] {
+        let both = [&mut *one, &mut *other];
+        let said = both[from].member.says(group, text);
+        assert_eq!(received(&both[to].member.applies(&said)), [text]);
+    }
+}
