@@ -184,6 +184,31 @@ fn who_is_out_has_what_was_said_before_and_came_within_the_pass() {
     assert_eq!(bob.member.texts(&group), ["farewell"]);
 }
 
+// shows: D6-11, E5-10
+/// The removal has won over another branch, which is retained still: what was said before comes late, and is shown.
+#[test]
+fn who_is_out_has_what_was_said_before_and_came_after_the_pass() {
+    let place = folder();
+    let ([mut alice, mut bob, mut carol], group) = three(place.path());
+    let said = [carol.member.says(&group, "farewell"), carol.member.says(&group, "and thanks")];
+    let first = renames(&mut alice, &group, "a");
+    let key = bob.member.key();
+    let removal = alice.member.engine.remove_members(&group, &[key]).unwrap();
+    alice.member.confirms(&removal);
+    let rival = renames(&mut carol, &group, "c");
+    for commit in [&first, event(&removal), &rival] {
+        bob.takes(commit);
+    }
+    bob.waits(1_000);
+    bob.waits(6_000);
+    assert_eq!(bob.member.info(&group).state, GroupState::Removed);
+    for said in &said {
+        let told = bob.takes(said);
+        assert_eq!((told.verdict, told.events.len()), (Verdict::Applied, 1));
+    }
+    assert_eq!(bob.member.texts(&group), ["farewell", "and thanks"]);
+}
+
 // shows: D6-11
 /// Two accounts speak on the branch that removes bob, which makes it the better one: he counts them in whatever order it
 /// all comes, also when he is out already, and goes where carol goes.

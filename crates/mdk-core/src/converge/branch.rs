@@ -5,8 +5,9 @@ use std::collections::{BTreeSet, HashMap};
 use mdk_store::{NodeRow, WitnessRow};
 use mdk_wire::PublicKey;
 
+use super::contest::Choice;
 use super::crowd::MAX_OF_ONE;
-use super::order::{self, Branch, POLICY, Policy, Rule};
+use super::order::{self, Branch, POLICY, Policy};
 use super::replay::removed_by;
 
 /// Name of a state: its epoch authenticator.
@@ -14,22 +15,8 @@ pub(crate) type Auth = [u8; 32];
 
 /// The retained states of a group by their parents.
 pub(crate) struct Tree<'a> {
-    nodes: &'a [NodeRow],
+    pub(super) nodes: &'a [NodeRow],
     by_auth: HashMap<Auth, usize>,
-}
-
-/// What was chosen.
-pub(crate) struct Choice {
-    /// The tip to follow.
-    pub(crate) winner: usize,
-    /// Why.
-    pub(crate) rule: Rule,
-    /// Last epoch that the compared branches share.
-    pub(crate) fork_epoch: u64,
-    /// Whether the winner has a quorum of witnesses.
-    pub(crate) quorum: bool,
-    /// Its witness score.
-    pub(crate) score: usize,
 }
 
 impl<'a> Tree<'a> {
@@ -108,23 +95,13 @@ impl<'a> Tree<'a> {
         })
     }
 
-    /// Epoch of the lowest common ancestor. (rule: E4-6)
-    fn fork_epoch(&self, tips: &[usize]) -> Option<u64> {
-        let mut paths = tips.iter().map(|tip| self.path(*tip));
-        let first = paths.next()?;
-        let mut lowest = first.last().map(|i| self.nodes[*i].epoch)?;
-        let mut shared: BTreeSet<usize> = first.into_iter().collect();
-        for path in paths {
-            lowest = lowest.min(path.last().map(|i| self.nodes[*i].epoch)?);
-            let path: BTreeSet<usize> = path.into_iter().collect();
-            shared = shared.intersection(&path).copied().collect();
-        }
-        let shared = shared.into_iter().map(|i| self.nodes[i].epoch).max();
-        Some(shared.unwrap_or(lowest.saturating_sub(1)))
-    }
-
     /// A tip as the order sees it.
-    fn branch(&self, tip: usize, fork_epoch: u64, witnesses: &[WitnessRow]) -> Branch<PublicKey> {
+    pub(super) fn branch(
+        &self,
+        tip: usize,
+        fork_epoch: u64,
+        witnesses: &[WitnessRow],
+    ) -> Branch<PublicKey> {
         let node = &self.nodes[tip];
         let states: BTreeSet<Auth> =
             self.path(tip).into_iter().map(|i| self.nodes[i].authenticator).collect();
@@ -156,27 +133,8 @@ impl<'a> Tree<'a> {
         if tips.iter().any(|tip| !surplus.contains(tip)) {
             tips.retain(|tip| !surplus.contains(tip));
         }
-        let fork_epoch = self.fork_epoch(&tips)?;
-        let branches: Vec<_> =
-            tips.iter().map(|tip| self.branch(*tip, fork_epoch, witnesses)).collect();
-        let (place, rule) = order::choose(&branches, &POLICY)?;
-        let winner = tips[place];
-        let (quorum, score) = order::witnessed(&branches[place], &POLICY);
-        (tips.len() > 1 || !self.nodes[winner].canonical).then_some(Choice {
-            winner,
-            rule,
-            fork_epoch,
-            quorum,
-            score,
-        })
-    }
-
-    /// The best of some states by the order of branches, `None` of none.
-    pub(crate) fn best(&self, among: &[usize], witnesses: &[WitnessRow]) -> Option<usize> {
-        let fork_epoch = self.fork_epoch(among)?;
-        let branches: Vec<_> =
-            among.iter().map(|state| self.branch(*state, fork_epoch, witnesses)).collect();
-        order::choose(&branches, &POLICY).map(|(place, _)| among[place])
+        let choice = self.compare(&tips, witnesses)?;
+        (tips.len() > 1 || !self.nodes[choice.winner].canonical).then_some(choice)
     }
 
     // rule: E3-5 of what one account made of one state the lowest digests count, whatever came first and was said there
@@ -223,7 +181,9 @@ impl<'a> Tree<'a> {
     /// Tips that are not followed, the best one first.
     pub(crate) fn rivals(&self, witnesses: &[WitnessRow]) -> Vec<usize> {
         let tips = self.leaves();
-        let fork_epoch = self.fork_epoch(&tips).unwrap_or(0);
+        let paths: Vec<_> = tips.iter().map(|tip| self.path(*tip)).collect();
+        let roots = paths.iter().filter_map(|path| path.last()).map(|root| self.nodes[*root].epoch);
+        let fork_epoch = roots.min().unwrap_or(0);
         let mut rivals: Vec<(usize, Branch<PublicKey>)> = tips
             .into_iter()
             .filter(|tip| !self.nodes[*tip].canonical)
@@ -250,9 +210,10 @@ pub(crate) fn away(nodes: &[NodeRow]) -> Option<std::ops::Range<u64>> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use mdk_wire::{ContentId, GroupId, NostrGroupId, Secret, SecretVec};
 
+    use super::super::order::Rule;
     use super::*;
 
     fn account(n: u8) -> PublicKey {
@@ -261,7 +222,7 @@ mod tests {
     }
 
     /// States are named by one byte; the committer is of the same number.
-    fn node(name: u8, epoch: u64, parent: u8, canonical: bool) -> NodeRow {
+    pub(in crate::converge) fn node(name: u8, epoch: u64, parent: u8, canonical: bool) -> NodeRow {
         NodeRow {
             group: GroupId::from_bytes(&[1; 16]).expect("16 bytes"),
             authenticator: [name; 32],
@@ -283,35 +244,8 @@ mod tests {
         }
     }
 
-    fn said(name: u8, epoch: u64, sender: u8) -> WitnessRow {
+    pub(in crate::converge) fn said(name: u8, epoch: u64, sender: u8) -> WitnessRow {
         WitnessRow { epoch, authenticator: [name; 32], sender: account(sender) }
-    }
-
-    // shows: E4-6
-    /// A loser of epoch 10 that is still retained pulls the common fork back, so that what was said since then counts
-    /// for both branches of a later fork.
-    #[test]
-    fn all_branches_are_counted_from_where_they_meet() {
-        let mut nodes = vec![
-            node(1, 10, 0, true),
-            node(2, 11, 1, true),
-            node(3, 12, 2, true),
-            node(4, 13, 3, true),
-            node(5, 13, 3, false),
-            node(6, 14, 5, false),
-        ];
-        let witnesses = [said(2, 11, 1), said(2, 11, 2), said(4, 13, 1), said(4, 13, 2)];
-        // Between two tips: one commit and a quorum of its own against two silent commits.
-        let choice = Tree::new(&nodes).choose(13, &witnesses, &BTreeSet::new()).expect("two tips");
-        assert_eq!((choice.winner, choice.rule, choice.fork_epoch), (3, Rule::Quorum, 12));
-        // With the old loser the quorum in epoch 11 speaks for both, and depth decides.
-        nodes.push(node(7, 11, 1, false));
-        let choice =
-            Tree::new(&nodes).choose(13, &witnesses, &BTreeSet::new()).expect("three tips");
-        assert_eq!((choice.winner, choice.rule, choice.fork_epoch), (5, Rule::EffectiveDepth, 10));
-        // Out of the window it no longer takes part.
-        let choice = Tree::new(&nodes).choose(16, &witnesses, &BTreeSet::new()).expect("two tips");
-        assert_eq!((choice.winner, choice.fork_epoch), (3, 12));
     }
 
     // shows: B4-17

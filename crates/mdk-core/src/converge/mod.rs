@@ -12,8 +12,10 @@
 //! meanwhile. The epoch that eligibility is counted from is that of the opening of the pass, for both.
 
 pub(crate) mod branch;
+pub(crate) mod contest;
 pub(crate) mod crowd;
 pub(crate) mod gaps;
+pub(crate) mod marks;
 pub(crate) mod order;
 pub(crate) mod place;
 pub(crate) mod replay;
@@ -22,8 +24,8 @@ pub(crate) mod tried;
 
 use std::collections::BTreeSet;
 
-use mdk_store::{CommitStatus, GroupRow, GroupStatus, MessageStatus, NodeRow, PassRow, Seen};
-use mdk_wire::{EventId, GroupId, PublicKey, kind};
+use mdk_store::{CommitStatus, GroupRow, GroupStatus, NodeRow, PassRow, Seen};
+use mdk_wire::{GroupId, PublicKey};
 
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
@@ -300,62 +302,6 @@ impl Ctx<'_, '_> {
             lost.insert(winner);
         }
         self.sort_messages(id)
-    }
-
-    /// What was said in the retained states from this epoch on is marked: others do not follow any of them.
-    pub(crate) fn lose_branch(&mut self, id: &GroupId, from: u64) -> Result<()> {
-        for node in self.tx.nodes(id)?.iter().filter(|node| node.epoch >= from) {
-            self.tx.set_canonical(id, &node.authenticator, false)?;
-        }
-        self.sort_messages(id)
-    }
-
-    // rule: E5-4 what was said on a branch that lost is marked and stays; what was said on the winner is delivered
-    /// Brings the history in line with the branch that is followed.
-    fn sort_messages(&mut self, id: &GroupId) -> Result<()> {
-        let mut nodes = self.tx.nodes(id)?;
-        nodes.reverse();
-        let mut lost: Vec<EventId> = Vec::new();
-        // Rivals may be many, and mostly nobody spoke there: that is asked once for all of them.
-        let beside = nodes.iter().filter(|n| !n.canonical).map(|n| n.history).min();
-        let spoken: BTreeSet<Auth> = match beside {
-            Some(from) => {
-                self.tx.witnesses(id, from)?.into_iter().map(|w| w.authenticator).collect()
-            }
-            None => BTreeSet::new(),
-        };
-        let silent = |node: &NodeRow| !spoken.contains(&node.authenticator);
-        for node in nodes.iter().filter(|n| !n.canonical && !silent(n)) {
-            for row in self.tx.said_in(id, &node.authenticator, node.history)? {
-                if !matches!(row.status, MessageStatus::Valid | MessageStatus::Parked) {
-                    continue;
-                }
-                // A copy of what is shown says nothing new, wherever it stands.
-                if row.status == MessageStatus::Parked && self.tx.message(id, &row.id)?.is_some() {
-                    continue;
-                }
-                self.tx.set_message_status(row.seq, MessageStatus::Invalidated)?;
-                self.withdraw(&row)?;
-                if !matches!(row.kind, kind::REACTION | kind::EDIT | kind::DELETE) {
-                    lost.push(row.id);
-                }
-            }
-        }
-        if !lost.is_empty() {
-            let switches = self.current_row(id)?.pass.switches.to_be_bytes();
-            let mut subject = switches.to_vec();
-            lost.iter().for_each(|id| subject.extend_from_slice(id.as_bytes()));
-            let ids = lost.iter().map(|id| *id.as_bytes()).collect();
-            self.emit(id, &subject, &Stored::MessagesInvalidated { ids })?;
-        }
-        for node in nodes.iter().filter(|n| n.canonical) {
-            for row in self.tx.said_in(id, &node.authenticator, node.history)? {
-                if matches!(row.status, MessageStatus::Invalidated | MessageStatus::Parked) {
-                    self.show(row)?;
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Where a removal goes that came before the state that brought us back, that state is where we began.

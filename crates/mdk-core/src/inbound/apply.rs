@@ -167,7 +167,8 @@ impl Ctx<'_, '_> {
             self.deliver(opened, sender, &source, &content)?;
             // What was said may have woken the state, and another one may sleep for it.
             self.limit_rivals(id)?;
-            return Ok(if source.followed {
+            let shown = source.followed || node.canonical && !self.is_to_choose(id)?;
+            return Ok(if shown {
                 Verdict::Applied
             } else {
                 Verdict::Deferred(DeferredReason::Rival)

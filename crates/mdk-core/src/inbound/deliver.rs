@@ -110,7 +110,8 @@ impl Ctx<'_, '_> {
             return Ok(());
         }
         if row.status == MessageStatus::Parked {
-            return self.delete_early(&row).map_err(Halt::from);
+            self.delete_early(&row)?;
+            return self.place_late(&row).map_err(Halt::from);
         }
         self.park_copies(&copies)?;
         let Some(stored) = self.apply_to_target(&row)? else { return Ok(()) };

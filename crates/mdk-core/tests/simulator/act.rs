@@ -90,6 +90,11 @@ impl World {
                 let before = self.commits;
                 self.renames(who, draw(&[salt, 32]))?;
                 self.renames(other, draw(&[salt, 33]))?;
+                // Sometimes one of them goes on before either has heard of the other.
+                if draw(&[salt, 34]).is_multiple_of(3) {
+                    self.acknowledge(other, true)?;
+                    self.renames(other, draw(&[salt, 35]))?;
+                }
                 self.races += u64::from(self.commits >= before + 2);
                 Ok(())
             }

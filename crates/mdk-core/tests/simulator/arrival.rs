@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use mdk_core::{Outcome, RejectCode, Verdict, testing};
+use mdk_core::{DeferredReason, Outcome, RejectCode, Verdict, testing};
 
 use crate::tree::Auth;
 use crate::world::{Checked, World};
@@ -83,6 +83,12 @@ impl World {
                 continue;
             }
             let member = &mut self.members[who];
+            if matches!(
+                outcome.verdict,
+                Verdict::Applied | Verdict::Deferred(DeferredReason::Rival)
+            ) {
+                member.taken.insert(id);
+            }
             if self.tree.epoch(&said.state) + 5 < epoch {
                 member.late.insert(id);
             } else if !arrival.out || retained {

@@ -289,6 +289,12 @@ impl World {
                         return fault("marked wrongly", text);
                     }
                 }
+                // E5 step 5c: "Apps opened only on losing states: invalidated", and kept.
+                None if member.taken.contains(&said.event) => {
+                    let text =
+                        format!("member {who} took a message of epoch {epoch} and has it not");
+                    return fault("deleted", text);
+                }
                 None => {
                     let (Some(place), Some(root)) = (place, root) else { continue };
                     let readable = place <= root

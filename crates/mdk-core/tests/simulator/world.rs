@@ -66,6 +66,8 @@ pub struct Member {
     pub in_time: BTreeSet<EventId>,
     /// Messages that were refused for coming too late.
     pub stale: BTreeSet<EventId>,
+    /// Messages that it has taken, whatever became of the branch that they were said on.
+    pub taken: BTreeSet<EventId>,
     /// How many of the late ones it was neither refused nor told of.
     pub unsaid: u64,
     /// How much had been sent when it joined.
@@ -140,6 +142,7 @@ impl World {
                 late: BTreeSet::new(),
                 in_time: BTreeSet::new(),
                 stale: BTreeSet::new(),
+                taken: BTreeSet::new(),
                 unsaid: 0,
                 since: 0,
                 ours_from: 0,
