@@ -65,7 +65,7 @@ impl World {
         outcomes: &[Outcome],
     ) -> Checked {
         let Some(arrival) = arrival else { return Ok(()) };
-        let mut epoch = arrival.epoch;
+        let mut epoch = arrival.epoch.max(self.members[who].highest);
         if arrival.due {
             let group = self.group.clone();
             let watch = self.must(who, "watch", |e| testing::watch(e, &group))?;

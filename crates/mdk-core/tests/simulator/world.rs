@@ -61,6 +61,9 @@ pub struct Member {
     pub tip: Option<Auth>,
     /// The state in which it joined the last time.
     pub root: Option<Auth>,
+    /// The highest epoch that it was in since it joined: what lies too far below is let go of, and does not come back when
+    /// another branch wins that is a commit shorter.
+    pub highest: u64,
     /// Messages that came only when their epoch had long gone, and messages that came in time.
     pub late: BTreeSet<EventId>,
     pub in_time: BTreeSet<EventId>,
@@ -139,6 +142,7 @@ impl World {
                 published: Vec::new(),
                 tip: None,
                 root: None,
+                highest: 0,
                 late: BTreeSet::new(),
                 in_time: BTreeSet::new(),
                 stale: BTreeSet::new(),
@@ -333,6 +337,7 @@ impl World {
                 return fault("late beginning", text);
             }
             self.members[who].had_then = self.members[who].had.clone();
+            self.members[who].highest = 0;
         }
         if self.members[who].tip != Some(tip) {
             self.tell(|world| {
@@ -343,6 +348,8 @@ impl World {
                 )
             });
         }
+        let epoch = self.tree.epoch(&tip);
+        self.members[who].highest = self.members[who].highest.max(epoch);
         self.members[who].tip = Some(tip);
         if !self.tree.knows_members(&tip) {
             let list = self.must(who, "members", |e| e.members(&group))?;
