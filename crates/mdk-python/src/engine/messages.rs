@@ -145,6 +145,9 @@ impl Mdk {
     /// fails, the events of its batch are not processed. Threads that share the iterator take turns, and each gets
     /// other outcomes.
     ///
+    /// Of a batch Welcomes are taken up first, then the events of groups, the oldest first, whatever their order and
+    /// whatever lies between them.
+    ///
     /// An iterator that is given up has processed its batch all the same. Of the outcomes that nobody read, the `events` are
     /// in events(), and the next tick() returns what is to be published.
     fn process_many(slf: &Bound<'_, Self>, events: &Bound<'_, PyAny>) -> PyResult<OutcomeIterator> {
