@@ -161,6 +161,9 @@ impl Mdk {
     /// given up with something to publish, also returns what may not have been published: automatic commits, leave
     /// proposals, and the Welcomes of commits that were confirmed in the last 3 days. Publishing those twice does no harm.
     ///
+    /// An automatic commit in `reply` is true here only when it is confirmed, once a relay has it, or when its own event
+    /// comes back through process(): `for commit in mdk.pending(): if commit.automatic: commit.confirm()`.
+    ///
     /// Args:
     ///     now: the time to judge by, an aware datetime, for this call only. None: the clock's. What the call makes is dated
     ///         by it, and a KeyPackage may not be dated before an earlier one of its slot: a time to come is for tests.
