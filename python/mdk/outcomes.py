@@ -18,7 +18,9 @@ class Outcome:
     """What became true by this event, and by events that had waited for it or that a call since the last outcome set
     free. What such a call, accept() or confirm(), changes itself is its result, and in `Mdk.events()`."""
     reply: tuple[SignedEvent, ...]
-    """Events for the caller to publish, e.g. the commit that answers a leave proposal."""
+    """Events for the caller to publish, e.g. the commit that answers a leave proposal. The commit is true here only
+    when it is confirmed (`PendingCommit.automatic`, in `Mdk.pending()`) or when its own event comes back through
+    `Mdk.process()`."""
 
 
 @final

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -208,10 +209,13 @@ def test_a_commit_is_confirmed_once(alice: Mdk, pair: GroupId) -> None:
     pending = alice.self_update(pair)
     with pytest.raises(errors.CommitPending):
         alice.self_update(pair)
-    pending.confirm()
-    for again in (pending.confirm, pending.discard):
-        with pytest.raises(errors.CommitLost):
-            again()
+    confirmed = pending.confirm()
+    assert pending.confirm() == confirmed
+    with ThreadPoolExecutor(2) as threads:
+        again = [threads.submit(pending.confirm) for _ in range(2)]
+        assert [info.result() for info in again] == [confirmed, confirmed]
+    with pytest.raises(errors.CommitLost):
+        pending.discard()
     pending = alice.self_update(pair)
     pending.discard()
     with pytest.raises(errors.CommitLost):

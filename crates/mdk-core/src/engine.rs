@@ -338,7 +338,8 @@ impl Engine {
         }
     }
 
-    /// Processes many events in one transaction, a savepoint for each.
+    /// Processes many events in one transaction, a savepoint for each: Welcomes first, then those of groups, the oldest
+    /// first. The outcomes are in the order of `events`.
     ///
     /// # Errors
     /// As [`Engine::process`]; then none of them took effect.

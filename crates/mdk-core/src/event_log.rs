@@ -107,6 +107,11 @@ pub(crate) enum Stored {
         delivery: u8,
         errors: Vec<(String, String)>,
     },
+    /// Invited to a group that we were in before, whose history went up to `after` then.
+    Reinvited {
+        welcome: Key,
+        after: i64,
+    },
 }
 
 impl Stored {
@@ -130,6 +135,7 @@ impl Stored {
             Self::HistoryGap { .. } => 15,
             Self::Unrecoverable { .. } => 16,
             Self::InviteDeliveryChanged { .. } => 17,
+            Self::Reinvited { .. } => 18,
         }
     }
 }
@@ -144,15 +150,35 @@ impl Ctx<'_, '_> {
     /// Records an event once; `subject` distinguishes it from others of its kind in the group.
     pub(crate) fn emit(&mut self, group: &GroupId, subject: &[u8], stored: &Stored) -> Result<()> {
         // A message is delivered once for ever already, so its event needs no id of its own.
-        let stable_id = (!stored.is_of_message()).then(|| -> Key {
-            Sha256::new()
-                .chain_update([stored.kind()])
-                .chain_update(group.as_bytes())
-                .chain_update(subject)
-                .finalize()
-                .into()
-        });
+        let stable_id = (!stored.is_of_message()).then(|| stable_id(group, subject, stored.kind()));
         self.tell(group, stable_id, stored)
+    }
+
+    /// Whether it was told that a commit was withdrawn with that change of branches.
+    pub(crate) fn was_withdrawn(
+        &self,
+        group: &GroupId,
+        switch: u64,
+        commit: &ContentId,
+    ) -> Result<bool> {
+        let subject = withdrawal(switch, commit);
+        let like = Stored::ChangeWithdrawn { commit: *commit.as_bytes() };
+        Ok(self.recorded(group, &subject, &like)?.is_some())
+    }
+
+    /// Where in the log, and with what, [`Ctx::emit`] recorded an event of the kind of `like`.
+    pub(crate) fn recorded(
+        &self,
+        group: &GroupId,
+        subject: &[u8],
+        like: &Stored,
+    ) -> Result<Option<(i64, Stored)>> {
+        let Some(seq) = self.tx.event_at(&stable_id(group, subject, like.kind()))? else {
+            return Ok(None);
+        };
+        let rows = self.tx.events_after(seq.saturating_sub(1), 1)?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        Ok(Some((seq, decode(row)?)))
     }
 
     /// Records what the step from one state to another brings, in the transaction that takes it: a step is not taken
@@ -199,10 +225,26 @@ pub(crate) fn read(tx: &Tx<'_>, me: PublicKey, row: &EventRow) -> Result<Option<
     if row.body.is_empty() {
         return Ok(None);
     }
-    let stored: Stored =
-        postcard::from_bytes(&row.body).map_err(|_| Error::Unrecoverable("event log"))?;
-    let body = materialize(tx, me, row.group.as_ref(), &stored)?;
+    let body = materialize(tx, me, row.group.as_ref(), &decode(row)?)?;
     Ok(body.map(|body| EngineEvent { cursor: row.seq, group_id: row.group.clone(), body }))
+}
+
+fn decode(row: &EventRow) -> Result<Stored> {
+    postcard::from_bytes(&row.body).map_err(|_| Error::Unrecoverable("event log"))
+}
+
+/// What distinguishes the withdrawal of a commit from others: it may win again, and lose again.
+pub(crate) fn withdrawal(switch: u64, commit: &ContentId) -> Vec<u8> {
+    [&switch.to_be_bytes()[..], commit.as_bytes()].concat()
+}
+
+fn stable_id(group: &GroupId, subject: &[u8], kind: u8) -> Key {
+    Sha256::new()
+        .chain_update([kind])
+        .chain_update(group.as_bytes())
+        .chain_update(subject)
+        .finalize()
+        .into()
 }
 
 fn materialize(
@@ -233,7 +275,7 @@ fn materialize(
         Stored::ReactionRemoved { target, sender, emoji } => {
             EventBody::ReactionRemoved { reaction: reaction(target, sender, emoji)? }
         }
-        Stored::Invited { welcome } => {
+        Stored::Invited { welcome } | Stored::Reinvited { welcome, .. } => {
             let row = tx.group_by_welcome(&EventId::from_bytes(*welcome))?;
             let Some(invite) = row.as_ref().and_then(history::invite) else { return Ok(None) };
             EventBody::Invited { invite }

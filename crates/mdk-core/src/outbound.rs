@@ -222,8 +222,14 @@ impl Ctx<'_, '_> {
         check_size(event, self.config.max_event_bytes.min(limit))
     }
 
-    /// A relay has the commit: merge it (C2, "Confirm").
+    /// A relay has the commit: merge it (C2, "Confirm"). Whoever cannot know whether that was done may do it again.
     pub(crate) fn confirm(&mut self, id: i64) -> Result<GroupInfo> {
+        if let Some(done) = self.tx.pending(id)?
+            && done.status == CommitStatus::Confirmed
+            && !self.is_withdrawn(&done)?
+        {
+            return self.info(&done.group);
+        }
         let pending = self.unresolved(id)?;
         if pending.event_json.is_none() {
             return self.confirm_founding(&pending);

@@ -39,14 +39,16 @@ fn told(member: &mut Member) -> Vec<String> {
     texts.collect()
 }
 
+fn member_at(name: &'static str, now: u64) -> Member {
+    let clock = ManualClock::at(now);
+    let engine = Engine::in_memory(Keys::generate(), kit::at_once(), Arc::new(clock.clone()));
+    Member { name, engine: engine.unwrap(), clock }
+}
+
 fn three() -> (Member, Member, Member, GroupId) {
     // One second for all.
     let now = kit::now();
-    let member = |name| {
-        let clock = ManualClock::at(now);
-        let engine = Engine::in_memory(Keys::generate(), kit::at_once(), Arc::new(clock.clone()));
-        Member { name, engine: engine.unwrap(), clock }
-    };
+    let member = |name| member_at(name, now);
     let (mut alice, mut carol, mut bob) = (member("alice"), member("carol"), member("bob"));
     let group = alice.founds("g", &mut [&mut carol, &mut bob]);
     (alice, carol, bob, group)
@@ -110,14 +112,84 @@ fn a_page_that_begins_with_the_newest_loses_nothing() {
             events.extend(commit.event);
         }
     }
-    // What is none keeps its place, and parts the list.
+    // What is of no group lies between, and keeps its place among the outcomes.
+    let foreign = carol.key_package().to_json();
     let json: Vec<String> = events.iter().rev().map(Event::to_json).collect();
     let mut page: Vec<&[u8]> = json.iter().map(String::as_bytes).collect();
-    page.push(b"no event");
+    let between: [(usize, &[u8]); 4] =
+        [(350, b"no event"), (200, foreign.as_bytes()), (199, b"{}"), (50, b"no event")];
+    for (at, junk) in between {
+        page.insert(at, junk);
+    }
     let outcomes = bob.engine.process_many(&page).unwrap();
-    let refused = outcomes.iter().map(|o| matches!(o.verdict, Verdict::Rejected(_)));
-    assert_eq!(refused.collect::<Vec<_>>(), [vec![false; page.len() - 1], vec![true]].concat());
+    for (outcome, event) in outcomes.iter().zip(&page) {
+        let junk = between.iter().any(|(_, junk)| junk == event);
+        assert_eq!(matches!(outcome.verdict, Verdict::Rejected(_)), junk, "{outcome:?}");
+    }
+    assert_eq!(outcomes.len(), page.len());
     assert_eq!(told(&mut bob), numbered("a", 400));
+}
+
+/// breaks: one foreign event in the middle of a second parts it. (rule: F1-4)
+#[test]
+fn what_is_foreign_does_not_part_a_second() {
+    let (mut alice, _carol, mut bob, group) = three();
+    let mut events: Vec<Event> =
+        numbered("a", 20).iter().map(|text| alice.says(&group, text)).collect();
+    events.reverse();
+    let json: Vec<String> = events.iter().map(Event::to_json).collect();
+    let mut page: Vec<&[u8]> = json.iter().map(String::as_bytes).collect();
+    page.insert(10, b"no event");
+    bob.engine.process_many(&page).unwrap();
+    assert_eq!(told(&mut bob), numbered("a", 20));
+}
+
+/// breaks: a page has the Welcome behind all that was said in its group since then. (rule: F1-9)
+#[test]
+fn a_welcome_behind_the_events_of_its_group_comes_first() {
+    let (mut alice, _carol, mut bob, group) = three();
+    let mut dave = Member::new("dave");
+    for again in [false, true] {
+        let mut page = Vec::new();
+        if again {
+            // Of a later membership: what ends the one before it is in the page as well.
+            let removal = alice.engine.remove_members(&group, &[dave.key()]).unwrap();
+            alice.confirms(&removal);
+            page.extend(removal.event);
+        }
+        let package = dave.key_package();
+        let added = alice.engine.add_members(&group, &[package], false).unwrap();
+        alice.confirms(&added);
+        let [welcome] = &added.welcomes[..] else { panic!() };
+        page.extend(added.event.clone());
+        for event in &page {
+            bob.applies(event);
+        }
+        for text in numbered(if again { "again" } else { "a" }, 20) {
+            for member in [&alice, &bob, &dave] {
+                member.clock.advance_millis(1_000);
+            }
+            page.push(alice.says(&group, &text));
+            if text.ends_with("10") {
+                let commit = bob.engine.self_update(&group).unwrap();
+                bob.confirms(&commit);
+                alice.applies(commit.event.as_ref().unwrap());
+                page.extend(commit.event);
+            }
+        }
+        page.reverse();
+        page.push(welcome.clone());
+        let json: Vec<String> = page.iter().map(Event::to_json).collect();
+        let json: Vec<&[u8]> = json.iter().map(String::as_bytes).collect();
+        let outcomes = dave.engine.process_many(&json).unwrap();
+        if !again {
+            assert_eq!(outcomes.last().unwrap().verdict, Verdict::Applied, "the Welcome");
+        }
+        dave.joins(&[]);
+        let said = [numbered("a", 20), numbered("again", if again { 20 } else { 0 })].concat();
+        assert_eq!(told(&mut dave), said);
+        assert_eq!(dave.info(&group).epoch, alice.info(&group).epoch);
+    }
 }
 
 /// breaks: a sender whose clock is behind that of the committer speaks, it seems, before the epoch begins. (rule: F1-4)

@@ -407,12 +407,13 @@ impl Story {
             assert_eq!(Prepared::of(pending), prepared, "the very bytes that were handed out");
         }
         self.alice.applies(&commit);
-        match bob.engine.confirm(prepared.id) {
-            Ok(_) => assert!(!done, "confirmed twice"),
-            Err(Error::CommitLost) => assert!(done, "not confirmed at all"),
-            Err(error) => panic!("confirming again: {error}"),
-        }
-        if !done {
+        let before = done.then(|| (bob.info(&self.group), bob.engine.digest().unwrap()));
+        let confirmed = bob.engine.confirm(prepared.id).expect("confirming again");
+        assert_eq!(confirmed.epoch, epoch + 1);
+        if let Some((info, digest)) = before {
+            assert_eq!(confirmed, info, "it was confirmed: the same group");
+            assert!(bob.engine.digest().unwrap() == digest, "and nothing happens");
+        } else {
             self.model.append(&mut self.waiting);
         }
         self.waiting.clear();

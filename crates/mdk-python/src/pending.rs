@@ -81,7 +81,10 @@ impl PendingCommit {
         PyTuple::new(py, &self.commit.relays)
     }
 
-    /// Whether the engine made it by itself, to answer somebody's leave.
+    /// Whether the engine made it by itself, mostly to answer somebody's leave.
+    ///
+    /// Its event is in the `reply` of an outcome. It is true here once it is confirmed, after it was published, or once its
+    /// event comes back through process().
     #[getter]
     fn automatic(&self) -> bool {
         self.commit.automatic
@@ -89,11 +92,15 @@ impl PendingCommit {
 
     /// Makes it true. Call it when at least one relay has accepted `event`.
     ///
+    /// Called again, also from another thread, through another object or after a restart, it changes nothing and gives the
+    /// group.
+    ///
     /// Returns:
-    ///     GroupInfo: the group after the change.
+    ///     GroupInfo: the group after the change, as it is now.
     ///
     /// Raises:
-    ///     CommitLost: it is not pending any more; nothing was changed.
+    ///     CommitLost: it was discarded, or another member's commit won, also afterwards; nothing was changed. Or it was
+    ///         confirmed, but some 5 epochs ago or more, and is forgotten.
     fn confirm<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let info: GroupInfo = self.mdk.get().guard.call(py, |e| e.confirm(self.commit.id))?;
         self.done.store(true, Ordering::Release);

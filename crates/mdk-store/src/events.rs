@@ -86,6 +86,16 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// Where in the log the event with this stable id is, if it is there.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails.
+    pub fn event_at(&self, stable_id: &[u8; 32]) -> Result<Option<i64>> {
+        self.one("SELECT seq FROM events WHERE stable_id = ?1", [&stable_id[..]], |row| {
+            Columns::new(row, "events").i64()
+        })
+    }
+
     /// Empties the newest event if it is the group's, so that its number is not given out again.
     pub(crate) fn empty_newest_event(&self, group: &GroupId) -> Result<()> {
         self.exec(

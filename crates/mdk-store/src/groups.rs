@@ -281,7 +281,29 @@ impl Tx<'_> {
         for (table, column) in GROUP_TABLES {
             self.exec(&format!("DELETE FROM {table} WHERE {column} = ?1"), [id.as_bytes()])?;
         }
-        // Positions in the history may be given out again now, below what other groups' states remember.
+        self.lower_history()
+    }
+
+    /// Deletes what a group has in its history above the position `after`, with the keys of its files, and its events
+    /// from `event` on. `seen` stays.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails.
+    pub fn delete_since(&self, id: &GroupId, after: i64, event: i64) -> Result<()> {
+        self.empty_newest_event(id)?;
+        self.unread.forget(id);
+        let id = id.as_bytes();
+        self.exec(
+            "DELETE FROM file_keys WHERE group_id = ?1 AND message > ?2",
+            params![id, after],
+        )?;
+        self.exec("DELETE FROM messages WHERE group_id = ?1 AND seq > ?2", params![id, after])?;
+        self.exec("DELETE FROM events WHERE group_id = ?1 AND seq >= ?2", params![id, event])?;
+        self.lower_history()
+    }
+
+    /// Positions in the history may be given out again now, below what other groups' states remember.
+    fn lower_history(&self) -> Result<()> {
         self.exec(
             "UPDATE nodes SET history = min(history, (SELECT coalesce(max(seq), 0) FROM messages))",
             [],

@@ -359,6 +359,17 @@ impl Tx<'_> {
         Ok(last.flatten().unwrap_or(0))
     }
 
+    /// Position of the newest message of a group in every status, 0 when it has none.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn newest_of(&self, group: &GroupId) -> Result<i64> {
+        let sql = "SELECT max(seq) FROM messages WHERE group_id = ?1";
+        let last = self
+            .one(sql, [group.as_bytes()], |row| Columns::new(row, "messages").opt(Columns::i64))?;
+        Ok(last.flatten().unwrap_or(0))
+    }
+
     /// The messages above `after_seq` that were said in one state of a group, in every status but expired, ascending.
     ///
     /// # Errors

@@ -32,7 +32,10 @@ class GroupSettling(GroupError):
 
 
 class CommitLost(GroupError):
-    """The commit is no longer pending: another member's commit won, or it was confirmed or discarded before."""
+    """The commit cannot become true any more: another member's commit won, or it was discarded before.
+
+    discard() raises it also for one that was confirmed, confirm() for one that was confirmed long ago and is forgotten.
+    """
 
     code = "commit_lost"
     hint: str | None = "Nothing was changed. Look at the group, then do the operation again."

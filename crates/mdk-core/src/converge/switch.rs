@@ -10,7 +10,7 @@ use crate::cache::LoadedGroup;
 use crate::converge::replay::ended_by;
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
-use crate::event_log::Stored;
+use crate::event_log::{Stored, withdrawal};
 use crate::group;
 use crate::group::epoch::{Step, apply_settings, event_key};
 use crate::profile::{Lifecycle, Profile as _, Settings, V2};
@@ -63,7 +63,7 @@ impl Ctx<'_, '_> {
                 self.tx.drop_welcomes(own.id)?;
                 self.withdraw_commit(own.id)?;
             }
-            let subject = [&row.pass.switches.to_be_bytes()[..], commit.as_bytes()].concat();
+            let subject = withdrawal(row.pass.switches, commit);
             self.emit(id, &subject, &Stored::ChangeWithdrawn { commit: *commit.as_bytes() })?;
         }
         let step = Step {

@@ -204,10 +204,11 @@ impl Engine {
         self.look(|ctx| ctx.pending())
     }
 
-    /// A relay has the commit: it becomes true.
+    /// A relay has the commit: it becomes true. Of one that is true already it gives the group as well.
     ///
     /// # Errors
-    /// [`Error::CommitLost`].
+    /// [`Error::CommitLost`]: it was discarded, or another one won; or it was confirmed so many epochs ago that nothing is
+    /// known of it any more.
     pub fn confirm(&mut self, id: i64) -> Result<GroupInfo> {
         self.act(|ctx| ctx.confirm(id))
     }

@@ -47,13 +47,19 @@ impl Ctx<'_, '_> {
         self.drop_held(&row.id)?;
         // rule: D6-2 the history of an earlier membership stays
         if row.status == GroupStatus::Reinvited {
-            let left = GroupRow {
+            let mut left = GroupRow {
                 status: GroupStatus::Left,
                 welcome: None,
                 pass: PassRow::default(),
                 ..row
             };
             self.clear_state(&left.id)?;
+            let like = Stored::Reinvited { welcome: *invite.as_bytes(), after: 0 };
+            let begin = self.recorded(&left.id, invite.as_bytes(), &like)?;
+            if let Some((event, Stored::Reinvited { after, .. })) = begin {
+                self.tx.delete_since(&left.id, after, event)?;
+                left.last_read = left.last_read.min(after);
+            }
             self.tx.update_group(&left)?;
         } else {
             self.tx.delete_group(&row.id)?;

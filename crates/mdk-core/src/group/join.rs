@@ -131,8 +131,14 @@ impl Ctx<'_, '_> {
         self.tx.mark_seen(content_id.as_bytes(), Seen::Done)?;
         self.tx.unhold(&event.id())?;
         let welcome = *event.id().as_bytes();
-        self.emit(&row.id, &welcome, &Stored::Invited { welcome })?;
-        if known_before(&row) {
+        let again = known_before(&row);
+        let invited = if again {
+            Stored::Reinvited { welcome, after: self.tx.newest_of(&row.id)? }
+        } else {
+            Stored::Invited { welcome }
+        };
+        self.emit(&row.id, &welcome, &invited)?;
+        if again {
             // rule: B4-13 what had waited for another branch may be of the new membership
             self.retry_held(&row.id)?;
         }
@@ -289,7 +295,7 @@ impl Ctx<'_, '_> {
             created_at: now,
             // rule: B4-12 a self-update is due: it drops the lifetime of our leaf and the shared init key
             self_updated_at: 0,
-            last_read: 0,
+            last_read: known.as_ref().map_or(0, |row| row.last_read),
             welcome: Some(invite),
             pass: PassRow {
                 floor: epoch,

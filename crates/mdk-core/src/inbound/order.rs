@@ -80,13 +80,15 @@ fn sent_at((_, event): &Numbered) -> Option<u64> {
 }
 
 // rule: F1-8 of what is given at once the oldest is taken up first, whatever way a relay's page is turned
-/// Numbers the events of a batch, and sorts by time what is of groups between others. A page of a relay begins with the
-/// newest, and whoever reads that first has no keys any more for what was said long before it.
+// rule: F1-9 of what is given at once Welcomes are taken up first: what they open may stand before them
+/// Numbers the events of a batch, and sorts them: first what is of no group, as it was given, then by time what is. A page
+/// of a relay begins with the newest, and whoever reads that first has no keys any more for what was said long before it.
+/// A gift wrap's own time is made up, so it can be sorted by nothing; a Welcome that comes too early waits (B4-15), but
+/// what comes before its Welcome is refused.
 pub(crate) fn oldest_first(events: Vec<std::result::Result<Event, Rejection>>) -> Vec<Numbered> {
     let mut events: Vec<Numbered> = events.into_iter().enumerate().collect();
-    for run in events.chunk_by_mut(|one, next| sent_at(one).is_some() == sent_at(next).is_some()) {
-        run.sort_by_key(sent_at);
-    }
+    // (it keeps the order of what is equal, and nothing is less than any time)
+    events.sort_by_key(sent_at);
     events
 }
 

@@ -23,13 +23,17 @@ impl Ctx<'_, '_> {
     /// the same slot counts as replaced from now on.
     ///
     /// # Errors
-    /// `InvalidInput` for a slot that is not 64 lowercase hex digits, more than 16 relays or a configured
+    /// `InvalidInput` for a slot that is not 64 lowercase hex digits, no relay or more than 16, or a configured
     /// lifetime over 84 days; `InvalidRelayUrl`; `NotAllowed` when the clock is behind the slot's events.
     pub(crate) fn new_key_package(
         &mut self,
         relays: &[String],
         slot: Option<&str>,
     ) -> Result<Event> {
+        // One that is nowhere is found by nobody, and nobody could say that a relay has taken it.
+        if relays.is_empty() {
+            return Err(Error::empty("relays", "empty"));
+        }
         let relays = &relays::checked(relays, MAX_RELAYS)?;
         self.require_outbox_room()?;
         let now = self.now();

@@ -177,9 +177,24 @@ impl Ctx<'_, '_> {
 
     /// A commit that was true is lost once another branch has won.
     fn end_of(&self, commit: &PendingRow) -> Result<CommitEnd> {
-        let nodes = self.tx.nodes(&commit.group)?;
-        let lost = nodes.iter().any(|n| n.commit == Some(commit.digest) && !n.canonical);
+        let lost = self.is_withdrawn(commit)?;
         Ok(if lost { CommitEnd::Lost } else { CommitEnd::Confirmed })
+    }
+
+    /// Whether a commit of ours that was confirmed stands on a branch that is not followed.
+    pub(crate) fn is_withdrawn(&self, commit: &PendingRow) -> Result<bool> {
+        let nodes = self.tx.nodes(&commit.group)?;
+        if let Some(node) = nodes.iter().find(|n| n.commit == Some(commit.digest)) {
+            return Ok(!node.canonical);
+        }
+        // Its state is let go before its row is; what was told of it is not.
+        let switches = self.tx.group(&commit.group)?.map_or(0, |row| row.pass.switches);
+        for switch in 1..=switches {
+            if self.was_withdrawn(&commit.group, switch, &commit.digest)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn refused_by_all(&mut self, mut row: OutgoingRow, change: &mut OutboxChange) -> Result<()> {

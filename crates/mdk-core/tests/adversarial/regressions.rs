@@ -281,6 +281,77 @@ fn declining_a_second_invite_keeps_the_history() {
     assert_eq!(bob.texts(&group), ["old message", "again"]);
 }
 
+/// The event log without invites; of having joined only the place, since it shows the group as it is now.
+fn told(member: &mut Member) -> Vec<(i64, Option<EventBody>)> {
+    let mut events = member.engine.events(0, 1000).unwrap();
+    events.retain(|event| !matches!(event.body, EventBody::Invited { .. }));
+    let events = events.into_iter();
+    let body = |body| Some(body).filter(|body| !matches!(body, EventBody::Joined { .. }));
+    events.map(|event| (event.cursor, body(event.body))).collect()
+}
+
+// rule: D6-2
+/// breaks: what is said, done to what was said before, and changed between a second invite and the refusal of it stays.
+#[test]
+fn declining_a_second_invite_deletes_what_came_with_it() {
+    // Also when what is retained does not go back to the invite any more.
+    for commits in [1, 8] {
+        let (mut alice, mut bob, mut carol, group) = three();
+        let said = alice.says(&group, "old message");
+        bob.applies(&said);
+        bob.engine.mark_read(&group, None).unwrap();
+        let old = bob.engine.messages(&group, 9, None, None).unwrap();
+        let removal = alice.engine.remove_members(&group, &[bob.key()]).unwrap();
+        bob.applies(event(&removal));
+        carol.applies(event(&removal));
+        alice.confirms(&removal);
+        let before = (told(&mut bob), bob.info(&group));
+
+        let add = alice.engine.add_members(&group, &[bob.key_package()], false).unwrap();
+        alice.confirms(&add);
+        bob.applies(&add.welcomes[0]);
+        assert_eq!(bob.info(&group).unread_count, 0, "what was read stays so");
+        let mut came = vec![
+            alice.says(&group, "new message"),
+            alice.engine.react(&group, &old[0].id, "👍").unwrap().event,
+            alice.engine.edit(&group, &old[0].id, "old message, edited").unwrap().event,
+        ];
+        for _ in 0..commits {
+            let renamed = alice.engine.self_update(&group).unwrap();
+            alice.confirms(&renamed);
+            came.extend(renamed.event);
+            came.push(alice.says(&group, "newer message"));
+        }
+        for event in &came {
+            bob.applies(event);
+        }
+        assert_eq!(bob.info(&group).unread_count, 1 + commits);
+        bob.engine.mark_read(&group, None).unwrap();
+        let [invite] = bob.engine.invites().unwrap().try_into().unwrap();
+        bob.engine.decline(&invite.id).unwrap();
+
+        assert_eq!(bob.engine.messages(&group, 9, None, None).unwrap(), old);
+        assert!(bob.engine.search("new", None, 9).unwrap().is_empty());
+        assert!(bob.engine.search("edited", None, 9).unwrap().is_empty());
+        let info = bob.info(&group);
+        assert_eq!(info.last_message, before.1.last_message);
+        assert_eq!((info.unread_count, info.state), (0, GroupState::Left));
+        assert_eq!(told(&mut bob), before.0);
+        // What comes after it is at none of the positions that were counted as read.
+        let cursor = before.0.last().unwrap().0;
+        let add = alice.engine.remove_members(&group, &[bob.key()]).unwrap();
+        alice.confirms(&add);
+        let add = alice.engine.add_members(&group, &[bob.key_package()], false).unwrap();
+        alice.confirms(&add);
+        bob.joins(&add.welcomes);
+        let said = alice.says(&group, "again");
+        let [happened] = bob.applies(&said).events.try_into().unwrap();
+        assert!(happened.cursor > cursor);
+        assert_eq!(bob.texts(&group), ["old message", "again"]);
+        assert_eq!(bob.info(&group).unread_count, 1);
+    }
+}
+
 // shows: D6-2
 #[test]
 fn declining_a_first_invite_deletes_all_of_it() {

@@ -89,6 +89,32 @@ fn automatic_commits_do_not_block() {
     assert_eq!(carol.info(&group).state, GroupState::Left);
 }
 
+/// What a leave is answered with is true for whoever made the answer when it is confirmed, or when it comes back.
+#[test]
+fn an_answer_is_true_when_it_is_confirmed_or_comes_back() {
+    for confirms in [true, false] {
+        let (mut alice, mut bob, mut carol, group) = three();
+        let leave = carol.engine.leave(&group).unwrap();
+        let [answer] = alice.applies(&leave).reply.try_into().unwrap();
+        bob.applies(&leave);
+        bob.applies(&answer);
+        alice.engine.tick().unwrap();
+        assert_eq!(alice.info(&group).member_count, 3, "not by publishing it");
+        if confirms {
+            let [commit] = alice.engine.pending().unwrap().try_into().unwrap();
+            assert!(commit.automatic && event(&commit) == &answer);
+            assert_eq!(alice.confirms(&commit).member_count, 2);
+            assert_eq!(alice.takes(&answer).verdict, Verdict::Duplicate);
+        } else {
+            alice.applies(&answer);
+        }
+        assert_eq!(alice.info(&group).member_count, 2);
+        assert!(alice.engine.pending().unwrap().is_empty());
+        let said = alice.says(&group, "we are two");
+        assert_eq!(received(&bob.applies(&said)), ["we are two"]);
+    }
+}
+
 /// rule: 2.7-3: asked again in a new epoch, once.
 #[test]
 fn leaving_is_renewed() {

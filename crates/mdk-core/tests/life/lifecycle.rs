@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use mdk_core::DeferredReason as Wait;
 use mdk_core::{
-    Clock as _, Config, Engine, Error, GroupState, GroupUpdate, ManualClock, NewGroup, RejectCode,
-    Verdict,
+    Clock as _, Config, Engine, Error, EventBody, GroupState, GroupUpdate, ManualClock, NewGroup,
+    RejectCode, Verdict,
 };
 use mdk_store::{DatabaseKey, OpenOptions};
 use mdk_wire::{Event, GroupId, Keys, Secret};
@@ -68,9 +68,9 @@ fn a_commit_is_resolved_once() {
     assert!(matches!(alice.engine.self_update(&group), Err(Error::CommitPending)));
     let early = alice.engine.create_message(&group, mdk_core::NewMessage::default());
     assert!(matches!(early, Err(Error::CommitPending)));
-    alice.confirms(&first);
+    let confirmed = alice.confirms(&first);
     let before = alice.engine.digest().unwrap();
-    assert!(matches!(alice.engine.confirm(first.id), Err(Error::CommitLost)));
+    assert_eq!(alice.confirms(&first), confirmed, "who asks again gets the same");
     assert!(matches!(alice.engine.discard(first.id), Err(Error::CommitLost)));
     assert!(matches!(alice.engine.confirm(9999), Err(Error::CommitLost)));
     assert!(alice.engine.digest().unwrap() == before);
@@ -78,6 +78,72 @@ fn a_commit_is_resolved_once() {
     alice.engine.discard(second.id).unwrap();
     assert!(matches!(alice.engine.confirm(second.id), Err(Error::CommitLost)));
     assert!(alice.engine.pending().unwrap().is_empty());
+}
+
+/// shows: D1-5: what is said on our commit before it is confirmed is opened by nothing, waits, and is read then.
+#[test]
+fn what_is_said_on_a_staged_commit_waits() {
+    let (mut alice, mut bob, group) = pair();
+    let pending = alice.engine.self_update(&group).unwrap();
+    bob.applies(event(&pending));
+    let said = bob.says(&group, "on it already");
+    assert_eq!(alice.takes(&said).verdict, Verdict::Deferred(Wait::Undecryptable));
+    alice.confirms(&pending);
+    assert_eq!(alice.texts(&group), ["on it already"]);
+}
+
+/// rule: C2-5: a founding too is resolved once, and confirming it again gives the group.
+#[test]
+fn a_founding_is_resolved_once() {
+    let mut alice = Member::new("alice");
+    let new = || NewGroup { relays: vec![RELAY.to_owned()], ..NewGroup::default() };
+    let founding = alice.engine.create_group(new()).unwrap();
+    let founded = alice.confirms(&founding);
+    assert_eq!(alice.confirms(&founding), founded);
+    assert!(matches!(alice.engine.discard(founding.id), Err(Error::CommitLost)));
+    let discarded = alice.engine.create_group(new()).unwrap();
+    alice.engine.discard(discarded.id).unwrap();
+    assert!(matches!(alice.engine.confirm(discarded.id), Err(Error::CommitLost)));
+}
+
+// rule: C2-5
+/// What was confirmed and then lost against another branch is not confirmed again, also when its state is long forgotten;
+/// what won stays confirmed.
+#[test]
+fn a_commit_that_was_withdrawn_is_not_confirmed_again() {
+    let (mut alice, mut bob, mut carol, group) = three();
+    // Of equal commits that of the lower key wins.
+    if alice.key() > bob.key() {
+        std::mem::swap(&mut alice, &mut bob);
+    }
+    let (a, b) =
+        (alice.engine.self_update(&group).unwrap(), bob.engine.self_update(&group).unwrap());
+    alice.confirms(&a);
+    bob.confirms(&b);
+    alice.takes(event(&b));
+    bob.takes(event(&a));
+    carol.applies(event(&a));
+    for member in [&mut alice, &mut bob] {
+        member.clock.advance_millis(2_000);
+        member.engine.tick().unwrap();
+    }
+    let withdrawn = bob.engine.events(0, 100).unwrap().into_iter();
+    let withdrawn = withdrawn.filter(|e| matches!(e.body, EventBody::ChangeWithdrawn { .. }));
+    assert_eq!(withdrawn.count(), 1);
+    for later in 0..8 {
+        let before = bob.engine.digest().unwrap();
+        assert!(matches!(bob.engine.confirm(b.id), Err(Error::CommitLost)), "{later}");
+        assert!(bob.engine.digest().unwrap() == before);
+        let info = alice.info(&group);
+        assert_eq!(alice.confirms(&a), info, "{later}");
+        let next = carol.engine.self_update(&group).unwrap();
+        carol.confirms(&next);
+        for member in [&mut alice, &mut bob] {
+            member.applies(event(&next));
+            member.clock.advance_millis(2_000);
+            member.engine.tick().unwrap();
+        }
+    }
 }
 
 /// shows: C2-7: a discarded commit that a relay took after all is a rival, not lost and not refused.

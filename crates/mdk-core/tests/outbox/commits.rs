@@ -310,9 +310,9 @@ fn key_packages_are_published() {
     assert_eq!((item.purpose, &item.event), (OutboxPurpose::KeyPackage, &first.to_json()));
     alice.answers(&item, ONE, RelayVerdict::Accepted);
     assert!(alice.outbox().is_empty());
-    let second = alice.engine.new_key_package(&[], None).unwrap();
+    let second = alice.engine.new_key_package(&relays(&[TWO]), None).unwrap();
     let [item] = alice.outbox().try_into().unwrap();
-    assert!(item.relays.is_empty(), "the client knows where");
+    assert_eq!(item.relays, relays(&[TWO]));
     let packages = alice.engine.key_packages().unwrap();
     let own = packages.iter().find(|p| p.event_id == second.id()).unwrap();
     alice.engine.delete_key_package(&own.reference).unwrap();

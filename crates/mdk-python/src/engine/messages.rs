@@ -145,6 +145,9 @@ impl Mdk {
     /// fails, the events of its batch are not processed. Threads that share the iterator take turns, and each gets
     /// other outcomes.
     ///
+    /// Of a batch Welcomes are taken up first, then the events of groups, the oldest first, whatever their order and
+    /// whatever lies between them.
+    ///
     /// An iterator that is given up has processed its batch all the same. Of the outcomes that nobody read, the `events` are
     /// in events(), and the next tick() returns what is to be published.
     fn process_many(slf: &Bound<'_, Self>, events: &Bound<'_, PyAny>) -> PyResult<OutcomeIterator> {
@@ -157,6 +160,9 @@ impl Mdk {
     /// and drops expired ones with their keys. The first call after opening, or after an iterator of process_many() was
     /// given up with something to publish, also returns what may not have been published: automatic commits, leave
     /// proposals, and the Welcomes of commits that were confirmed in the last 3 days. Publishing those twice does no harm.
+    ///
+    /// An automatic commit in `reply` is true here only when it is confirmed, once a relay has it, or when its own event
+    /// comes back through process(): `for commit in mdk.pending(): if commit.automatic: commit.confirm()`.
     ///
     /// Args:
     ///     now: the time to judge by, an aware datetime, for this call only. None: the clock's. What the call makes is dated

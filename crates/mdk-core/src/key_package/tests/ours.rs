@@ -18,8 +18,12 @@ use crate::values::KeyPackageInfo;
 
 const DAY: u64 = 86_400;
 
+fn relays() -> [String; 1] {
+    ["wss://relay.example".to_owned()]
+}
+
 fn publish(account: &mut Account, at: u64) -> Event {
-    account.at(at, |ctx| ctx.new_key_package(&["wss://relay.example".into()], None)).unwrap()
+    account.at(at, |ctx| ctx.new_key_package(&relays(), None)).unwrap()
 }
 
 fn list(account: &mut Account) -> Vec<KeyPackageInfo> {
@@ -197,17 +201,17 @@ fn a4_a_clock_far_behind_publishes_nothing() {
     let mut account = Account::new();
     let at = now();
     publish(&mut account, at);
-    let behind = account.at(at - MAX_AHEAD, |ctx| ctx.new_key_package(&[], None));
+    let behind = account.at(at - MAX_AHEAD, |ctx| ctx.new_key_package(&relays(), None));
     assert!(matches!(behind, Err(Error::NotAllowed(_))), "{behind:?}");
     assert_eq!(list(&mut account).len(), 1);
-    account.at(at + 1 - MAX_AHEAD, |ctx| ctx.new_key_package(&[], None)).unwrap();
+    account.at(at + 1 - MAX_AHEAD, |ctx| ctx.new_key_package(&relays(), None)).unwrap();
 }
 
 #[test]
 fn slots_of_the_caller() {
     let mut account = Account::new();
     let slot = "0f".repeat(32);
-    let event = account.at(now(), |ctx| ctx.new_key_package(&[], Some(&slot))).unwrap();
+    let event = account.at(now(), |ctx| ctx.new_key_package(&relays(), Some(&slot))).unwrap();
     assert_eq!(tag(&event, "d"), [slot.as_str()]);
     // The default slot is another one, and replaces nothing in this one.
     let other = publish(&mut account, now());
@@ -217,7 +221,7 @@ fn slots_of_the_caller() {
     assert_eq!(list(&mut account).len(), 2);
 
     for bad in ["", "0f", &"0F".repeat(32), &"0g".repeat(32), &"0f".repeat(33)] {
-        let refused = account.at(now(), |ctx| ctx.new_key_package(&[], Some(bad)));
+        let refused = account.at(now(), |ctx| ctx.new_key_package(&relays(), Some(bad)));
         assert!(matches!(refused, Err(Error::InvalidInput { field: "slot", .. })), "{bad}");
     }
 }
@@ -225,6 +229,12 @@ fn slots_of_the_caller() {
 #[test]
 fn arguments_are_checked() {
     let mut account = Account::new();
+    let nowhere = account.at(now(), |ctx| ctx.new_key_package(&[], None));
+    assert!(matches!(
+        nowhere,
+        Err(Error::InvalidInput { field: "relays", limit: Some(1), actual: Some(0), .. })
+    ));
+    assert!(list(&mut account).is_empty());
     let many: Vec<String> = (0..17).map(|n| format!("wss://relay{n}.example")).collect();
     let refused = account.at(now(), |ctx| ctx.new_key_package(&many, None));
     assert!(matches!(refused, Err(Error::InvalidInput { field: "relays", .. })));
@@ -233,7 +243,7 @@ fn arguments_are_checked() {
     assert!(matches!(refused, Err(Error::InvalidRelayUrl(_))));
     for seconds in [0, 84 * DAY + 1] {
         account.config.key_package_lifetime = seconds;
-        let refused = account.at(now(), |ctx| ctx.new_key_package(&[], None));
+        let refused = account.at(now(), |ctx| ctx.new_key_package(&relays(), None));
         assert!(
             matches!(
                 refused,
@@ -312,7 +322,7 @@ fn a_failed_call_leaves_nothing() {
     publish(&mut account, now());
     let before = account.store.digest().unwrap();
     let failed = account.at(now(), |ctx| {
-        ctx.new_key_package(&[], None)?;
+        ctx.new_key_package(&relays(), None)?;
         Err::<(), _>(Error::CommitPending)
     });
     assert!(failed.is_err());
