@@ -2,55 +2,80 @@
 
 use mdk_wire::{EventId, GroupId, Timestamp};
 use rusqlite::params;
+use sha2::{Digest as _, Sha256};
 
-use crate::meta::row::{Columns, U64, encode_list};
+use crate::meta::row::{Columns, U64, encode_list, guarded_debug};
 use crate::{MessageRow, MessageStatus, Result, Tx};
 
-/// Most ids of expired messages that a group keeps: those of the last places in the history.
+/// Of how many expired messages a group knows copies: those of the last places in the history.
 pub const MAX_BURIED: u32 = 1_000;
 
+pub(crate) const BURIED: &str = "SELECT epoch, received_at FROM messages \
+     WHERE group_id = ?1 AND id = ?2 AND status = 3 ORDER BY seq";
 pub(crate) const BURIED_LAST: &str = "SELECT seq FROM messages INDEXED BY messages_hidden \
      WHERE group_id = ?1 AND status >= 3 AND status = 3 ORDER BY seq DESC LIMIT 1 OFFSET ?2";
 
-impl MessageRow {
-    /// Whether it was shown before its time came; asked of an expired message whose id is known.
-    #[must_use]
-    pub fn was_shown(&self) -> bool {
-        self.status == MessageStatus::Expired && self.received_at != 0
-    }
+/// That a message had its time.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct BuriedRow {
+    /// Epoch that it was sent in.
+    pub epoch: u64,
+    /// Whether it was shown before.
+    pub shown: bool,
+}
+guarded_debug!(BuriedRow { epoch, shown });
+
+/// What a copy of a message is known by that has gone. The id itself, which is the hash of what was said, does not stay.
+fn mark(group: &GroupId, id: &EventId) -> [u8; 32] {
+    let mut hash = Sha256::new_with_prefix(b"mdk expired message");
+    hash.update(group.as_bytes());
+    hash.update(id.as_bytes());
+    hash.finalize().into()
 }
 
 impl Tx<'_> {
-    /// Takes from a message what [`Tx::expire_message`] takes, but its id, which stays until `until`, then reported by
-    /// [`Tx::expired`]: a copy that comes later finds that it had its time, and whether it was `shown` in it. Of a group's
-    /// expired messages the last [`MAX_BURIED`] keep their ids. No such message: nothing happens.
+    /// Takes from a message what [`Tx::expire_message`] takes, but leaves a mark of its id until `until`, when
+    /// [`Tx::expired`] reports it: [`Tx::buried`] finds it. Of a group's expired messages the last [`MAX_BURIED`] keep the
+    /// mark. No such message: nothing happens.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails.
-    pub fn bury_message(
-        &self,
-        group: &GroupId,
-        seq: i64,
-        until: Timestamp,
-        shown: bool,
-    ) -> Result<()> {
+    pub fn bury_message(&self, row: &MessageRow, until: Timestamp, shown: bool) -> Result<()> {
         let none: [Vec<String>; 0] = [];
-        let params =
-            params![seq, encode_list(&none)?, MessageStatus::Expired as u8, shown, U64(until)];
-        self.recounted(seq, || {
-            let sql = "UPDATE messages SET outer_id = content_id, content = '', tags = ?2, target = NULL, \
-                 created_at = 0, received_at = ?4, expires_at = ?5, status = ?3 WHERE seq = ?1";
-            self.exec(sql, params).map(|_| seq)
+        let mark = mark(&row.group, &row.id);
+        let params = params![
+            row.seq,
+            &mark[..],
+            encode_list(&none)?,
+            shown,
+            U64(until),
+            MessageStatus::Expired as u8
+        ];
+        self.recounted(row.seq, || {
+            let sql = "UPDATE messages SET id = ?2, outer_id = content_id, content = '', tags = ?3, target = NULL, \
+                 created_at = 0, received_at = ?4, expires_at = ?5, status = ?6 WHERE seq = ?1";
+            self.exec(sql, params).map(|_| row.seq)
         })?;
         // One more than before, so one at most is too many.
-        let surplus = self.one(BURIED_LAST, params![group.as_bytes(), MAX_BURIED], |row| {
+        let surplus = self.one(BURIED_LAST, params![row.group.as_bytes(), MAX_BURIED], |row| {
             Columns::new(row, "messages").i64()
         })?;
         match surplus {
-            // What lies before it has no id any more.
-            Some(surplus) => self.expire_message(seq.min(surplus)),
+            // What lies before it has no mark any more.
+            Some(surplus) => self.expire_message(row.seq.min(surplus)),
             None => Ok(()),
         }
+    }
+
+    /// The messages with this id that had their time, as far as that is known, ascending.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
+    pub fn buried(&self, group: &GroupId, id: &EventId) -> Result<Vec<BuriedRow>> {
+        self.all(BURIED, params![group.as_bytes(), &mark(group, id)[..]], |row| {
+            let mut c = Columns::new(row, "messages");
+            Ok(BuriedRow { epoch: c.u64()?, shown: c.u64()? != 0 })
+        })
     }
 
     /// Sets when the messages with this id disappear that are not deleted, nor gone already.
@@ -124,9 +149,9 @@ mod tests {
             .unwrap();
     }
 
-    /// Ids stay for a while, of so many, whichever goes first.
+    /// Marks stay for a while, of so many, whichever goes first.
     #[test]
-    fn ids_of_what_has_gone_are_bounded() {
+    fn marks_of_what_has_gone_are_bounded() {
         let all = MAX_BURIED + 20;
         for forwards in [true, false] {
             on_a_store(|tx, sender| {
@@ -136,21 +161,25 @@ mod tests {
                     seqs.reverse();
                 }
                 for (n, seq) in &seqs {
-                    tx.bury_message(&group(), *seq, 100, n % 2 == 0).unwrap();
+                    let row = tx.message_by_seq(*seq).unwrap().unwrap();
+                    tx.bury_message(&row, 100, n % 2 == 0).unwrap();
                 }
                 let known: Vec<u32> = (0..all)
-                    .filter(|n| !tx.copies(&group(), &id(*n)).unwrap().is_empty())
+                    .filter(|n| !tx.buried(&group(), &id(*n)).unwrap().is_empty())
                     .collect();
                 assert_eq!(known, (20..all).collect::<Vec<_>>(), "forwards: {forwards}");
                 for n in 20..all {
-                    let left = &tx.copies(&group(), &id(n)).unwrap()[0];
-                    assert_eq!(left.was_shown(), n % 2 == 0);
+                    let left = tx.buried(&group(), &id(n)).unwrap();
+                    assert_eq!(left, [BuriedRow { epoch: 1, shown: n % 2 == 0 }]);
+                }
+                for left in tx.messages_after(0, u32::MAX).unwrap() {
                     assert!(left.content.is_empty() && left.created_at == 0);
+                    assert!((0..all).all(|n| left.id != id(n) && left.outer_id != id(n)));
                 }
                 // Their epoch is forgotten: that they had their time is not, until that has passed.
                 tx.purge_expired(&group(), 9).unwrap();
-                assert_eq!(tx.copies(&group(), &id(20)).unwrap().len(), 1);
-                assert!(tx.copies(&group(), &id(3)).unwrap().is_empty());
+                assert_eq!(tx.buried(&group(), &id(20)).unwrap().len(), 1);
+                assert_eq!(tx.messages_after(0, u32::MAX).unwrap().len(), MAX_BURIED as usize);
                 assert!(tx.expired(99).unwrap().is_empty());
                 assert_eq!(tx.expired(100).unwrap().len(), MAX_BURIED as usize);
             });

@@ -16,7 +16,7 @@ stored_enum! {
         /// It stood on a branch that lost.
         Invalidated = 2,
         /// Its time has come: only epoch, state and sender are left, for as long as branches are compared by them, and for
-        /// a while the id (see [`Tx::bury_message`]).
+        /// a while by what a copy is known (see [`Tx::bury_message`]).
         Expired = 3,
         /// It stands on a branch that has not won; not shown.
         Parked = 4,
@@ -81,7 +81,8 @@ const INSERT: &str = "INSERT INTO messages (group_id, id, content_id, outer_id, 
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)";
 pub(crate) const BY_ID: &str =
     select!("WHERE group_id = ?1 AND id = ?2 AND status < 3 ORDER BY seq LIMIT 1");
-pub(crate) const COPIES: &str = select!("WHERE group_id = ?1 AND id = ?2 ORDER BY seq");
+pub(crate) const COPIES: &str =
+    select!("WHERE group_id = ?1 AND id = ?2 AND status <> 3 ORDER BY seq");
 pub(crate) const PAGE_NEWEST: &str = select!(
     "INDEXED BY messages_shown WHERE group_id = ?1 AND seq > ?2 AND seq < ?3 AND kind <> 5 AND kind <> 7 AND kind <> 1009 \
      AND status < 3 ORDER BY seq DESC LIMIT ?4"
@@ -216,7 +217,7 @@ impl Tx<'_> {
         self.one(BY_ID, params![group.as_bytes(), id.as_bytes()], read)
     }
 
-    /// All messages with this id, in every status, ascending; expired ones as long as their id is known.
+    /// All messages with this id, in every status but expired, ascending.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails or a row cannot be decoded.
@@ -322,7 +323,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Forgets the expired messages of a group from before `min_epoch`, without those whose id is to be known.
+    /// Forgets the expired messages of a group from before `min_epoch`, without those whose copies are to be known.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails or a row cannot be decoded.
@@ -480,8 +481,8 @@ impl Tx<'_> {
         }
     }
 
-    /// Messages that have reached their time and are not erased yet, first due first, and expired ones whose id need not
-    /// be known any more.
+    /// Messages that have reached their time and are not erased yet, first due first, and expired ones whose
+    /// copies need not be known any more.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails or a row cannot be decoded.

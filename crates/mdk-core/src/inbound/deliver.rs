@@ -105,7 +105,7 @@ impl Ctx<'_, '_> {
         self.witness(&row.group, source.epoch, &source.authenticator, row.sender)?;
         if late || gone {
             // What branches are compared by stays.
-            return self.bury_late(&row, &copies).map_err(Halt::from);
+            return self.bury_late(&row, gone).map_err(Halt::from);
         }
         if row.status == MessageStatus::Parked {
             return self.delete_early(&row).map_err(Halt::from);
@@ -167,9 +167,7 @@ impl Ctx<'_, '_> {
     /// A deletion of what is not shown, or not here yet: copies that wait go now, and its author's edits.
     fn erase_unseen(&mut self, delete: &MessageRow, id: &EventId) -> Result<()> {
         let copies = self.tx.copies(&delete.group, id)?;
-        let mut own = copies
-            .iter()
-            .filter(|c| c.sender == delete.sender && c.status != MessageStatus::Expired);
+        let mut own = copies.iter().filter(|copy| copy.sender == delete.sender);
         if let Some(first) = own.next() {
             self.erase_row(first)?;
         }

@@ -22,11 +22,8 @@ impl Ctx<'_, '_> {
     ) -> Result<bool> {
         // A deletion that ends sooner would let come back what it deletes: each copy lasts for itself.
         if row.kind != kind::DELETE {
-            let gone = |copy: &&MessageRow| {
-                matches!(copy.status, MessageStatus::Expired | MessageStatus::Deleted)
-            };
-            let first = copies.iter().filter(|copy| !gone(copy)).min_by_key(|copy| copy.epoch);
-            if let Some(first) = first {
+            let lives = copies.iter().filter(|copy| copy.status != MessageStatus::Deleted);
+            if let Some(first) = lives.min_by_key(|copy| copy.epoch) {
                 let at = match row.epoch.cmp(&first.epoch) {
                     std::cmp::Ordering::Less => row.expires_at,
                     std::cmp::Ordering::Greater => first.expires_at,
@@ -37,10 +34,7 @@ impl Ctx<'_, '_> {
                     self.tx.set_lifetime(&row.group, &row.id, at)?;
                 }
                 row.expires_at = at;
-            } else if copies.iter().any(|copy| {
-                copy.status == MessageStatus::Expired
-                    && (copy.was_shown() || copy.epoch <= row.epoch)
-            }) {
+            } else if self.is_buried(row)? {
                 return Ok(true);
             }
         }
@@ -48,22 +42,40 @@ impl Ctx<'_, '_> {
         Ok(row.expires_at.is_some_and(|at| at <= self.now()) || self.edits_what_is_gone(row)?)
     }
 
-    /// Whether this is an edit of a message that was shown and has expired.
-    fn edits_what_is_gone(&self, row: &MessageRow) -> Result<bool> {
-        let Some(target) = row.target.filter(|_| row.kind == kind::EDIT) else { return Ok(false) };
-        let copies = self.tx.copies(&row.group, &target)?;
-        let here = copies.iter().any(|copy| copy.status != MessageStatus::Expired);
-        Ok(!here && copies.iter().any(MessageRow::was_shown))
+    /// Whether it was seen to expire, or came too late when it was said before or at the same time.
+    fn is_buried(&self, row: &MessageRow) -> Result<bool> {
+        let buried = self.tx.buried(&row.group, &row.id)?;
+        Ok(buried.iter().any(|copy| copy.shown || copy.epoch <= row.epoch))
     }
 
-    /// Blanks a message that came after its time, or after its deletion. Of the former it is known from then on that it
-    /// was said for so long only, unless something says so already.
-    pub(crate) fn bury_late(&mut self, row: &MessageRow, copies: &[MessageRow]) -> Result<()> {
-        let known = |copy: &MessageRow| copy.was_shown() || copy.status == MessageStatus::Deleted;
-        if row.kind == kind::DELETE || copies.iter().any(known) {
+    /// Whether this is an edit of a message that had its time.
+    fn edits_what_is_gone(&self, row: &MessageRow) -> Result<bool> {
+        let Some(target) = row.target.filter(|_| row.kind == kind::EDIT) else { return Ok(false) };
+        Ok(self.tx.copies(&row.group, &target)?.is_empty()
+            && !self.tx.buried(&row.group, &target)?.is_empty())
+    }
+
+    /// Blanks a message that came after its time, or after its deletion (`deleted`). Of the former it is known from then
+    /// on that it was said for so long only, unless something says so already.
+    pub(crate) fn bury_late(&mut self, row: &MessageRow, deleted: bool) -> Result<()> {
+        if self.tx.copies(&row.group, &row.id)?.iter().all(|copy| copy.seq == row.seq) {
+            self.expire_edits(row)?;
+        }
+        if row.kind == kind::DELETE || deleted || self.is_buried(row)? {
             return Ok(self.tx.expire_message(row.seq)?);
         }
         self.bury(row, false)
+    }
+
+    /// The edits of a message go with it. Gives their places.
+    fn expire_edits(&mut self, row: &MessageRow) -> Result<Vec<i64>> {
+        let mut edits = self.tx.children(&row.group, &row.id)?;
+        edits.retain(|child| child.kind == kind::EDIT);
+        for edit in &edits {
+            self.expire_outgoing(edit)?;
+            self.tx.expire_message(edit.seq)?;
+        }
+        Ok(edits.iter().map(|edit| edit.seq).collect())
     }
 
     /// Takes away all of a message but that it was there, for as long as copies of it may come.
@@ -99,22 +111,13 @@ impl Ctx<'_, '_> {
             if !groups.contains(&row.group) {
                 groups.push(row.group.clone());
             }
-            for edit in self.tx.children(&row.group, &row.id)? {
-                if edit.kind == kind::EDIT {
-                    self.expire_outgoing(&edit)?;
-                    self.tx.expire_message(edit.seq)?;
-                    gone_with_message.insert(edit.seq);
-                }
-            }
             if row.status == MessageStatus::Expired {
                 // Nobody can send a copy any more that could still be read.
                 self.tx.expire_message(row.seq)?;
-                continue;
+            } else if !gone_with_message.contains(&row.seq) {
+                gone_with_message.extend(self.expire_edits(&row)?);
+                self.expire_message(&row)?;
             }
-            if gone_with_message.contains(&row.seq) {
-                continue;
-            }
-            self.expire_message(&row)?;
         }
         for id in groups {
             let floor = self.current_row(&id)?.pass.floor;

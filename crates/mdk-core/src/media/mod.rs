@@ -162,12 +162,12 @@ impl Ctx<'_, '_> {
         Ok(self.tx.expire_message(row.seq)?)
     }
 
-    /// As [`Ctx::expire_row`], but its id stays known until `until`.
+    /// As [`Ctx::expire_row`], but its copies are known until `until`.
     pub(crate) fn bury_row(&mut self, row: &MessageRow, until: u64, shown: bool) -> Result<()> {
         if has_imeta(row) {
             self.tx.drop_file_keys(row.seq)?;
         }
-        Ok(self.tx.bury_message(&row.group, row.seq, until, shown)?)
+        Ok(self.tx.bury_message(row, until, shown)?)
     }
 
     /// Shows a message at the end of the history. Gives its new place.

@@ -234,33 +234,45 @@ fn an_edit_lasts_as_it_was_first_said() {
     }
 }
 
-/// An edit of what has expired finds nothing, and nothing of it is kept.
+/// An edit of what has expired finds nothing, and nothing of it is kept, whichever came first.
 // shows: 2.9-6
 #[test]
 fn an_edit_of_what_has_expired_is_not_kept() {
-    let place = folder();
-    let mut three = Three::new(SHORT);
-    let mut dave = Filed::new(place.path(), "dave", 1);
-    let group = three.group.clone();
-    let card = dave.member.key_package();
-    let add = three.alice.engine.add_members(&group, &[card], false).unwrap();
-    three.alice.confirms(&add);
-    three.all_read(add.event.as_ref().unwrap());
-    dave.member.joins(&add.welcomes);
-    let said = three.says("before");
-    dave.member.applies(&said.event);
-    let update = GroupUpdate { retention: Some(0), ..GroupUpdate::default() };
-    let lifted = three.alice.engine.update_group(&group, update).unwrap();
-    three.alice.confirms(&lifted);
-    dave.member.applies(lifted.event.as_ref().unwrap());
-    let edit = three.alice.engine.edit(&group, &said.message.id, "afterwards").unwrap();
-    dave.member.clock.advance_millis((SHORT + 5) * 1000);
-    dave.member.engine.tick().unwrap();
-    dave.member.applies(&edit.event);
-    assert!(dave.member.texts(&group).is_empty());
-    let path = dave.path.clone();
-    drop(dave);
-    assert!(rows(&path).iter().all(|row| row.content.is_empty()));
+    for (in_time, edit_first) in [(true, false), (false, false), (false, true)] {
+        let place = folder();
+        let mut three = Three::new(SHORT);
+        let mut dave = Filed::new(place.path(), "dave", 1);
+        let group = three.group.clone();
+        let card = dave.member.key_package();
+        let add = three.alice.engine.add_members(&group, &[card], false).unwrap();
+        three.alice.confirms(&add);
+        three.all_read(add.event.as_ref().unwrap());
+        dave.member.joins(&add.welcomes);
+        let said = three.says("before");
+        if in_time {
+            dave.member.applies(&said.event);
+        }
+        let update = GroupUpdate { retention: Some(0), ..GroupUpdate::default() };
+        let lifted = three.alice.engine.update_group(&group, update).unwrap();
+        three.alice.confirms(&lifted);
+        dave.member.applies(lifted.event.as_ref().unwrap());
+        let edit = three.alice.engine.edit(&group, &said.message.id, "afterwards").unwrap();
+        dave.member.clock.advance_millis((SHORT + 5) * 1000);
+        dave.member.engine.tick().unwrap();
+        for edits in [edit_first, !edit_first] {
+            if edits {
+                dave.member.applies(&edit.event);
+            } else {
+                dave.member.takes(&said.event);
+            }
+        }
+        assert!(dave.member.texts(&group).is_empty());
+        let path = dave.path.clone();
+        drop(dave);
+        let left = rows(&path);
+        assert!(left.iter().all(|row| row.content.is_empty()), "{in_time} {edit_first}");
+        assert!(left.iter().all(|row| row.id != said.message.id && row.id != edit.message.id));
+    }
 }
 
 /// When an edit expires, the text is what it was before: whoever listens is told.
