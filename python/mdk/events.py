@@ -40,7 +40,10 @@ class MessageReceived(Event):
 @final
 @dataclass(frozen=True, slots=True)
 class MessageEdited(Event):
-    """The author edited a message, or deleted the edit that was shown."""
+    """A message reads differently now: its author edited it, or the edit that was shown is gone.
+
+    An edit goes when its author deletes it, when it expires, or with a branch that lost.
+    """
 
     __match_args__ = ("message",)
     message: Message

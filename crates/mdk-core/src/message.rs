@@ -11,6 +11,7 @@ use crate::cache::LoadedGroup;
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
 use crate::history;
+use crate::inbound::lifetime::sooner;
 use crate::media;
 use crate::outgoing::{Letter, OutboxPurpose};
 use crate::values::{NewMessage, Outgoing};
@@ -142,7 +143,7 @@ impl Ctx<'_, '_> {
             return Err(problem);
         }
 
-        let sealed = self.encrypt(&mut group, &json, payload.created_at)?;
+        let sealed = self.encrypt(&mut group, &json, payload.created_at, None)?;
         let Sealed { event, content_id, expires_at } = sealed;
         let mut row = MessageRow {
             seq: 0,
@@ -184,7 +185,14 @@ impl Ctx<'_, '_> {
         Ok(Outgoing { event, message: history::view_with(row, Vec::new()), relays })
     }
 
-    fn encrypt(&mut self, group: &mut LoadedGroup, json: &str, created_at: u64) -> Result<Sealed> {
+    /// Relays keep it no longer than readers do, nor than `ends` if it was said with another lifetime before.
+    fn encrypt(
+        &mut self,
+        group: &mut LoadedGroup,
+        json: &str,
+        created_at: u64,
+        ends: Option<u64>,
+    ) -> Result<Sealed> {
         let mls = group
             .mls
             .create_message(&self.provider(), &self.identity.signer, json.as_bytes())
@@ -200,7 +208,7 @@ impl Ctx<'_, '_> {
             &group.row.event_key,
             &group.row.nostr_group_id,
             sent_at,
-            expires_at,
+            sooner(expires_at, ends),
             &mut self.random,
         )
         .map_err(Error::bug("sealing a message"))?;
@@ -239,7 +247,7 @@ impl Ctx<'_, '_> {
             return Ok(false);
         }
         let mut group = self.take_active(&row.group)?;
-        let sealed = self.encrypt(&mut group, &payload.to_json(), row.created_at)?;
+        let sealed = self.encrypt(&mut group, &payload.to_json(), row.created_at, None)?;
         row.content_id = sealed.content_id;
         row.outer_id = sealed.event.id();
         row.epoch = group.row.epoch;

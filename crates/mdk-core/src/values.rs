@@ -300,12 +300,13 @@ pub enum EventBody {
         /// The message.
         message: Message,
     },
-    /// A message was edited by its author.
+    /// A message reads differently: its author edited it, or the edit that was shown is gone (deleted, expired, or lost
+    /// with its branch). Also told of a message that is invalidated.
     MessageEdited {
-        /// The message, edit applied.
+        /// The message as it is now.
         message: Message,
     },
-    /// A message was deleted by its author.
+    /// A message was deleted by its author, or expired.
     MessageDeleted {
         /// Its id.
         message_id: EventId,
@@ -315,7 +316,7 @@ pub enum EventBody {
         /// The reaction.
         reaction: Reaction,
     },
-    /// A reaction was deleted by its author.
+    /// A reaction was deleted by its author, expired, or was lost with its branch.
     ReactionRemoved {
         /// The reaction.
         reaction: Reaction,

@@ -15,7 +15,8 @@ stored_enum! {
         Deleted = 1,
         /// It stood on a branch that lost.
         Invalidated = 2,
-        /// Its time has come: only epoch, state and sender are left, for as long as branches are compared by them.
+        /// Its time has come: only epoch, state and sender are left, for as long as branches are compared by them, and for
+        /// a while by what a copy is known (see [`Tx::bury_message`]).
         Expired = 3,
         /// It stands on a branch that has not won; not shown.
         Parked = 4,
@@ -131,7 +132,10 @@ pub(crate) const SEARCH_GROUP: &str =
 
 pub(crate) const SURPLUS: &str = "SELECT seq FROM messages INDEXED BY messages_hidden \
      WHERE group_id = ?1 AND status >= 3 AND status = 4 AND epoch < ?2 AND EXISTS (SELECT 1 FROM messages AS shown \
-     WHERE shown.group_id = messages.group_id AND shown.id = messages.id AND shown.status < 3)";
+     WHERE shown.group_id = messages.group_id AND shown.id = messages.id AND shown.status < 3) \
+     AND EXISTS (SELECT 1 FROM messages AS first \
+     WHERE first.group_id = messages.group_id AND first.id = messages.id AND first.status <> 3 \
+     AND (first.epoch < messages.epoch OR first.epoch = messages.epoch AND first.seq < messages.seq))";
 const SAID_IN: &str =
     select!("WHERE group_id = ?1 AND seq > ?2 AND authenticator = ?3 AND status <> 3 ORDER BY seq");
 
@@ -221,7 +225,8 @@ impl Tx<'_> {
         self.all(COPIES, params![group.as_bytes(), id.as_bytes()], read)
     }
 
-    /// Positions of the parked messages from before `min_epoch` whose id another message is shown with.
+    /// Positions of the parked messages from before `min_epoch` whose id another message is shown with, without the copy
+    /// of the lowest epoch: the lifetime is its.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails or a row cannot be decoded.
@@ -318,7 +323,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Forgets the expired messages of a group from before `min_epoch`.
+    /// Forgets the expired messages of a group from before `min_epoch`, without those whose copies are to be known.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails or a row cannot be decoded.
@@ -326,7 +331,7 @@ impl Tx<'_> {
         // The newest position of all must not be given out again: events name messages by it.
         self.exec(
             "DELETE FROM messages WHERE group_id = ?1 AND status >= 3 AND status = 3 AND epoch < ?2 \
-             AND seq < (SELECT max(seq) FROM messages)",
+             AND expires_at IS NULL AND seq < (SELECT max(seq) FROM messages)",
             params![group.as_bytes(), U64(min_epoch)],
         )?;
         Ok(())
@@ -487,7 +492,8 @@ impl Tx<'_> {
         }
     }
 
-    /// Messages that have reached their time and are not erased yet, first due first.
+    /// Messages that have reached their time and are not erased yet, first due first, and expired ones whose
+    /// copies need not be known any more.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails or a row cannot be decoded.

@@ -162,6 +162,14 @@ impl Ctx<'_, '_> {
         Ok(self.tx.expire_message(row.seq)?)
     }
 
+    /// As [`Ctx::expire_row`], but its copies are known until `until`.
+    pub(crate) fn bury_row(&mut self, row: &MessageRow, until: u64, shown: bool) -> Result<()> {
+        if has_imeta(row) {
+            self.tx.drop_file_keys(row.seq)?;
+        }
+        Ok(self.tx.bury_message(row, until, shown)?)
+    }
+
     /// Shows a message at the end of the history. Gives its new place.
     pub(crate) fn show_row_last(&mut self, row: &MessageRow) -> Result<i64> {
         let last = self.tx.show_message_last(row.seq)?;

@@ -41,8 +41,8 @@ impl Ctx<'_, '_> {
         if payload.id() != row.id {
             return Err(Error::Internal("a message is not what its id says"));
         }
-        let Sealed { event, content_id, expires_at } =
-            self.encrypt(&mut group, &payload.to_json(), row.created_at)?;
+        let Sealed { event, content_id, .. } =
+            self.encrypt(&mut group, &payload.to_json(), row.created_at, row.expires_at)?;
         self.tx.mark_seen(event.id().as_bytes(), Seen::OwnEcho)?;
         if !here {
             // As with everybody who knows the first one: it counts in this state, too, and stands for the other if
@@ -53,7 +53,7 @@ impl Ctx<'_, '_> {
                 received_at: self.now(),
                 epoch: group.row.epoch,
                 authenticator: group.row.authenticator,
-                expires_at,
+                // rule: 2.9-6 (as the row says)
                 status: MessageStatus::Parked,
                 ..row.clone()
             })?;

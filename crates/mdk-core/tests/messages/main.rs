@@ -11,6 +11,7 @@ mod foreign_commits;
 mod fork;
 #[path = "../kit/mod.rs"]
 mod kit;
+mod lifetimes;
 mod limits;
 mod media;
 mod media_files;

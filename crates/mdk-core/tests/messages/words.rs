@@ -11,7 +11,7 @@ use crate::fork::{Filed, folder};
 use crate::kit::{Member, received};
 
 /// All that lies in a member's file.
-fn rows(path: &Path) -> Vec<MessageRow> {
+pub(crate) fn rows(path: &Path) -> Vec<MessageRow> {
     let key = DatabaseKey::Raw(Secret::new([7; 32]));
     let mut store = Store::open(path, &key, &OpenOptions::default()).unwrap();
     store.read::<_, StoreError>(|tx| tx.messages_after(0, 1_000)).unwrap()

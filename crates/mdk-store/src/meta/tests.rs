@@ -89,6 +89,8 @@ fn hot_queries_search_an_index() {
         (messages::LAST_HEARD, "messages_shown (group_id=?)"),
         (messages::COPIES, "messages_by_id (group_id=? AND id=?)"),
         (messages::SURPLUS, "messages_hidden (group_id=? AND status=?)"),
+        (crate::lifetimes::BURIED_LAST, "COVERING INDEX messages_hidden (group_id=? AND status=?)"),
+        (crate::lifetimes::BURIED, "messages_by_id (group_id=? AND id=?)"),
         (messages::NEWEST_EDIT, "messages_edits (group_id=? AND target=?)"),
         (messages::EXPIRED, "messages_by_expiry"),
         (crate::events::AFTER, "INTEGER PRIMARY KEY (rowid>?)"),

@@ -1,0 +1,380 @@
+//! How long what was said more than once stays, and what is told when it goes.
+
+use mdk_core::{EngineEvent, Error, EventBody, GroupUpdate, NewMessage, Outgoing};
+use mdk_wire::{Event, EventId, GroupId, kind};
+
+use crate::fork::{Filed, folder, orders, two_admins_and};
+use crate::kit::{Member, received};
+use crate::words::rows;
+
+/// Seconds that the short lifetime lasts.
+const SHORT: u64 = 10;
+
+/// alice, who speaks, and two who read.
+struct Three {
+    alice: Member,
+    readers: [Member; 2],
+    group: GroupId,
+}
+
+impl Three {
+    fn new(retention: u64) -> Self {
+        let mut alice = Member::new("alice");
+        let mut readers = [Member::new("bob"), Member::new("carol")];
+        let [bob, carol] = &mut readers;
+        let group = alice.founds("g", &mut [bob, carol]);
+        let mut three = Self { alice, readers, group };
+        three.lasts(retention);
+        three
+    }
+
+    /// The group keeps what is said from now on for so long.
+    fn lasts(&mut self, retention: u64) {
+        let update = GroupUpdate { retention: Some(retention), ..GroupUpdate::default() };
+        let pending = self.alice.engine.update_group(&self.group, update).unwrap();
+        self.alice.confirms(&pending);
+        self.all_read(pending.event.as_ref().unwrap());
+    }
+
+    fn all_read(&mut self, event: &Event) {
+        for reader in &mut self.readers {
+            reader.applies(event);
+        }
+    }
+
+    fn says(&mut self, text: &str) -> Outgoing {
+        let message = NewMessage { text: text.into(), kind: kind::CHAT, ..NewMessage::default() };
+        self.alice.engine.create_message(&self.group, message).unwrap()
+    }
+
+    fn again(&mut self, id: &EventId) -> Event {
+        self.alice.engine.resend(&self.group, id).unwrap().event
+    }
+
+    fn passes(&mut self, seconds: u64) {
+        self.alice.clock.advance_millis(seconds * 1000);
+        for reader in &mut self.readers {
+            reader.clock.advance_millis(seconds * 1000);
+        }
+    }
+}
+
+fn edited(events: &[EngineEvent]) -> Vec<(String, bool)> {
+    let of = |event: &EngineEvent| match &event.body {
+        EventBody::MessageEdited { message } => Some((message.text.clone(), message.edited)),
+        _ => None,
+    };
+    events.iter().filter_map(of).collect()
+}
+
+fn deleted(events: &[EngineEvent]) -> usize {
+    events.iter().filter(|e| matches!(e.body, EventBody::MessageDeleted { .. })).count()
+}
+
+/// Said for ten seconds; sent again after that was lifted.
+// shows: 2.9-6
+#[test]
+fn what_has_expired_does_not_come_back() {
+    let mut three = Three::new(SHORT);
+    let said = three.says("vanishes");
+    three.all_read(&said.event);
+    three.lasts(0);
+    let again = three.again(&said.message.id);
+    let ends = (said.message.created_at + SHORT).to_string();
+    let tag = ["expiration".to_owned(), ends];
+    assert!(again.tags().iter().any(|t| *t == tag), "relays let it go, too");
+    let group = three.group.clone();
+    three.readers[0].applies(&again);
+    three.passes(SHORT + 5);
+    assert_eq!(deleted(&three.readers[1].engine.tick().unwrap().events), 1);
+    let late = three.readers[1].applies(&again);
+    assert!(received(&late).is_empty(), "it had expired");
+    for member in three.readers.iter_mut().chain([&mut three.alice]) {
+        member.engine.tick().unwrap();
+        assert!(member.texts(&group).is_empty(), "{}", member.name);
+        assert!(member.engine.search("vanishes", None, 10).unwrap().is_empty());
+        assert_eq!(member.info(&group).unread_count, 0);
+    }
+    let resent = three.alice.engine.resend(&group, &said.message.id);
+    assert!(matches!(resent, Err(Error::MessageNotFound)));
+    // Nor when it comes once more.
+    for member in &mut three.readers {
+        assert!(received(&member.takes(&again)).is_empty());
+        assert!(member.texts(&group).is_empty(), "{}", member.name);
+    }
+}
+
+/// What nobody read in its time counts as well, in whatever order the two come.
+// shows: 2.9-4, 2.9-6
+#[test]
+fn what_came_too_late_does_not_come_back() {
+    for original_first in [true, false] {
+        let mut three = Three::new(SHORT);
+        let said = three.says("vanishes");
+        three.lasts(0);
+        let again = three.again(&said.message.id);
+        three.passes(SHORT + 5);
+        let group = three.group.clone();
+        let carol = &mut three.readers[1];
+        let pair = if original_first { [&said.event, &again] } else { [&again, &said.event] };
+        for event in pair {
+            carol.applies(event);
+        }
+        assert!(carol.texts(&group).is_empty(), "original first: {original_first}");
+    }
+}
+
+/// Said without an end, and again in an epoch with one: it stays, also where the later one alone is late.
+// shows: 2.9-6
+#[test]
+fn what_was_said_for_good_stays() {
+    for (original_first, late) in [(true, false), (false, false), (true, true), (false, true)] {
+        let mut three = Three::new(0);
+        let said = three.says("stays");
+        three.lasts(SHORT);
+        let again = three.again(&said.message.id);
+        let group = three.group.clone();
+        let wait = |three: &mut Three, now: bool| three.passes(if now { SHORT + 5 } else { 0 });
+        wait(&mut three, late);
+        let carol = &mut three.readers[1];
+        let pair = if original_first { [&said.event, &again] } else { [&again, &said.event] };
+        let told: usize = pair.into_iter().map(|e| received(&carol.applies(e)).len()).sum();
+        assert_eq!(told, 1, "original first: {original_first}, late: {late}");
+        wait(&mut three, !late);
+        for member in [&mut three.alice, &mut three.readers[1]] {
+            let told = member.engine.tick().unwrap().events;
+            assert_eq!(deleted(&told), 0);
+            assert_eq!(member.texts(&group), ["stays"], "{original_first} {late} {}", member.name);
+        }
+    }
+}
+
+/// One that was seen to expire is not seen again, whatever comes then.
+// shows: 2.9-6
+#[test]
+fn what_was_seen_to_expire_is_gone() {
+    let mut three = Three::new(0);
+    let said = three.says("stays with the others");
+    three.lasts(SHORT);
+    let again = three.again(&said.message.id);
+    let group = three.group.clone();
+    assert_eq!(received(&three.readers[1].applies(&again)).len(), 1);
+    three.passes(SHORT + 5);
+    let carol = &mut three.readers[1];
+    assert_eq!(deleted(&carol.engine.tick().unwrap().events), 1);
+    assert!(received(&carol.applies(&said.event)).is_empty());
+    assert!(carol.texts(&group).is_empty());
+}
+
+/// Three times, with three lifetimes: the first one counts in every order, also after its epoch is forgotten.
+// shows: 2.9-6
+#[test]
+fn the_first_lifetime_counts_in_every_order() {
+    for (first, then) in [(60, [SHORT, 0]), (60, [0, SHORT]), (0, [SHORT, 60]), (SHORT, [60, 0])] {
+        for order in orders(3) {
+            let mut three = Three::new(first);
+            let said = three.says("thrice");
+            let mut events = vec![said.event];
+            for retention in then {
+                three.lasts(retention);
+                events.push(three.again(&said.message.id));
+            }
+            let group = three.group.clone();
+            for (nth, event) in order.iter().map(|n| &events[*n]).enumerate() {
+                three.readers[1].applies(event);
+                // The lowest epoch falls out of what is retained before the last one comes.
+                if nth == 1 && order[2] != 0 {
+                    for _ in 0..4 {
+                        let update = three.alice.engine.self_update(&group).unwrap();
+                        three.alice.confirms(&update);
+                        three.all_read(update.event.as_ref().unwrap());
+                    }
+                }
+            }
+            let mut life = 0;
+            for (after, shown) in [(SHORT - 5, true), (SHORT + 5, first != SHORT), (70, first == 0)]
+            {
+                three.passes(after - life);
+                life = after;
+                let texts = three.readers[1].texts(&group);
+                assert_eq!(!texts.is_empty(), shown, "{first} {then:?} {order:?} after {after} s");
+            }
+        }
+    }
+}
+
+/// The same holds for an edit.
+// shows: 2.9-6
+#[test]
+fn an_edit_lasts_as_it_was_first_said() {
+    for (first, then, original_first) in
+        [(0, SHORT, true), (0, SHORT, false), (SHORT, 0, true), (SHORT, 0, false)]
+    {
+        let mut three = Three::new(0);
+        let said = three.says("before");
+        three.all_read(&said.event);
+        three.lasts(first);
+        let edit = three.alice.engine.edit(&three.group, &said.message.id, "after").unwrap();
+        three.lasts(then);
+        let again = three.again(&edit.message.id);
+        let group = three.group.clone();
+        let pair = if original_first { [&edit.event, &again] } else { [&again, &edit.event] };
+        for event in pair {
+            three.readers[1].applies(event);
+        }
+        three.passes(SHORT + 5);
+        let left = if first == 0 { "after" } else { "before" };
+        for member in [&mut three.alice, &mut three.readers[1]] {
+            assert_eq!(member.texts(&group), [left], "{first} {original_first} {}", member.name);
+        }
+        // carol has not seen it; bob sees it late, once and for all.
+        three.readers[0].applies(&again);
+        three.readers[0].applies(&edit.event);
+        assert_eq!(three.readers[0].texts(&group), [left], "{first} {original_first} bob");
+    }
+}
+
+/// An edit of what has expired finds nothing, and nothing of it is kept, whichever came first.
+// shows: 2.9-6
+#[test]
+fn an_edit_of_what_has_expired_is_not_kept() {
+    for (in_time, edit_first) in [(true, false), (false, false), (false, true)] {
+        let place = folder();
+        let mut three = Three::new(SHORT);
+        let mut dave = Filed::new(place.path(), "dave", 1);
+        let group = three.group.clone();
+        let card = dave.member.key_package();
+        let add = three.alice.engine.add_members(&group, &[card], false).unwrap();
+        three.alice.confirms(&add);
+        three.all_read(add.event.as_ref().unwrap());
+        dave.member.joins(&add.welcomes);
+        let said = three.says("before");
+        if in_time {
+            dave.member.applies(&said.event);
+        }
+        let update = GroupUpdate { retention: Some(0), ..GroupUpdate::default() };
+        let lifted = three.alice.engine.update_group(&group, update).unwrap();
+        three.alice.confirms(&lifted);
+        dave.member.applies(lifted.event.as_ref().unwrap());
+        let edit = three.alice.engine.edit(&group, &said.message.id, "afterwards").unwrap();
+        dave.member.clock.advance_millis((SHORT + 5) * 1000);
+        dave.member.engine.tick().unwrap();
+        for edits in [edit_first, !edit_first] {
+            if edits {
+                dave.member.applies(&edit.event);
+            } else {
+                dave.member.takes(&said.event);
+            }
+        }
+        assert!(dave.member.texts(&group).is_empty());
+        let path = dave.path.clone();
+        drop(dave);
+        let left = rows(&path);
+        assert!(left.iter().all(|row| row.content.is_empty()), "{in_time} {edit_first}");
+        assert!(left.iter().all(|row| row.id != said.message.id && row.id != edit.message.id));
+    }
+}
+
+/// When an edit expires, the text is what it was before: whoever listens is told.
+// shows: 2.9-7
+#[test]
+fn the_end_of_an_edit_is_told() {
+    let mut three = Three::new(0);
+    let said = three.says("before");
+    three.all_read(&said.event);
+    three.lasts(60);
+    let long = three.alice.engine.edit(&three.group, &said.message.id, "long").unwrap();
+    three.all_read(&long.event);
+    three.lasts(SHORT);
+    let short = three.alice.engine.edit(&three.group, &said.message.id, "short").unwrap();
+    three.all_read(&short.event);
+    let react = three.alice.engine.react(&three.group, &said.message.id, "+").unwrap();
+    three.all_read(&react.event);
+    let group = three.group.clone();
+    for (wait, text, has_edit) in [(SHORT + 5, "long", true), (60, "before", false)] {
+        three.passes(wait);
+        for member in [&mut three.alice, &mut three.readers[0]] {
+            let told = member.engine.tick().unwrap().events;
+            assert_eq!(edited(&told), [(text.to_owned(), has_edit)], "{}", member.name);
+            let gone = |e: &&EngineEvent| matches!(e.body, EventBody::ReactionRemoved { .. });
+            assert_eq!(told.iter().filter(gone).count(), usize::from(has_edit), "{}", member.name);
+            assert_eq!(member.texts(&group), [text]);
+        }
+    }
+}
+
+/// An edit that goes with its message, or below a newer one, changes nothing that is shown.
+// shows: 2.9-7
+#[test]
+fn the_end_of_an_edit_that_is_not_shown_is_not_told() {
+    let mut three = Three::new(SHORT);
+    let said = three.says("before");
+    let older = three.alice.engine.edit(&three.group, &said.message.id, "older").unwrap();
+    for event in [&said.event, &older.event] {
+        three.all_read(event);
+    }
+    three.passes(SHORT + 5);
+    for member in &mut three.readers {
+        let told = member.engine.tick().unwrap().events;
+        assert_eq!((edited(&told).len(), deleted(&told)), (0, 1), "it went with its message");
+    }
+    three.lasts(0);
+    let said = three.says("before");
+    three.all_read(&said.event);
+    three.lasts(SHORT);
+    let older = three.alice.engine.edit(&three.group, &said.message.id, "older").unwrap();
+    three.all_read(&older.event);
+    three.lasts(0);
+    let newer = three.alice.engine.edit(&three.group, &said.message.id, "newer").unwrap();
+    three.all_read(&newer.event);
+    three.passes(SHORT + 5);
+    for member in &mut three.readers {
+        let told = member.engine.tick().unwrap().events;
+        assert!(edited(&told).is_empty());
+        assert_eq!(member.texts(&three.group), ["newer"]);
+    }
+}
+
+/// What stood on a branch that lost stays in the history, marked. An edit of it changes how it reads, and so does the end
+/// of that edit.
+// shows: 2.4-17
+#[test]
+fn an_edit_of_a_lost_message_is_told() {
+    let place = folder();
+    let (mut all, group) = two_admins_and("carol", place.path());
+    all[..2].sort_by_key(|member| member.member.engine.public_key());
+    let commits: Vec<Event> = all[..2]
+        .iter_mut()
+        .map(|admin| {
+            let pending = admin.member.engine.self_update(&group).unwrap();
+            admin.member.confirms(&pending);
+            pending.event.unwrap()
+        })
+        .collect();
+    let here = all[0].member.says(&group, "here");
+    let [first, second, carol] = all.as_mut_slice() else { panic!() };
+    carol.takes(&commits[1]);
+    let lost = carol.member.says(&group, "lost");
+    let target = carol.member.engine.messages(&group, 1, None, None).unwrap()[0].id;
+    second.takes(&lost);
+    for member in [&mut *second, &mut *carol] {
+        for event in [&commits[0], &here] {
+            member.takes(event);
+        }
+        member.waits(1_000);
+        member.waits(5_000);
+        let message = member.member.engine.message(&group, &target).unwrap();
+        assert!(message.invalidated, "{}", member.member.name);
+    }
+    let edit = carol.member.engine.edit(&group, &target, "found").unwrap();
+    let told = second.takes(&edit.event).events;
+    assert_eq!(second.member.texts(&group).iter().filter(|text| *text == "found").count(), 1);
+    assert_eq!(edited(&told), [("found".to_owned(), true)]);
+    let deletion = carol.member.engine.delete(&group, &edit.message.id).unwrap();
+    let told = second.takes(&deletion.event).events;
+    assert_eq!(edited(&told), [("lost".to_owned(), false)]);
+    // The other never saw it: an edit of what is not there is no event.
+    for event in [&edit.event, &deletion.event] {
+        assert!(first.takes(event).events.is_empty());
+    }
+}
