@@ -68,7 +68,7 @@ pub fn encrypt_existing(
 ) -> Result<EncryptReport, VaultError> {
     let source = Source::take(source)?;
     let plain = source.is_plain()?;
-    match (from, to) {
+    let done = match (from, to) {
         (None, _) if !plain => Err(VaultError::AlreadyEncrypted),
         (Some(_), _) if plain => Err(OpenError::NotEncrypted.into()),
         (Some(_), None) => Err(VaultError::AlreadyEncrypted),
@@ -91,7 +91,12 @@ pub fn encrypt_existing(
                 })
                 .map_err(|error| look::judged(&from, &old, error))
         }
-    }
+    };
+    // SQLite notices some damage by itself, before rows are compared.
+    done.map_err(|error| match error {
+        VaultError::Store(StoreError::Corrupt) => VaultError::Damaged,
+        error => error,
+    })
 }
 
 fn in_place(
