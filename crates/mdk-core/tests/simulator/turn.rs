@@ -97,10 +97,18 @@ impl World {
         if places.is_empty() {
             return Ok(());
         }
+        // What comes singly comes to a member that each may have moved on.
+        if places.len() > 1 && !happens(60, &[salt, 64]) {
+            for (n, place) in places.iter().enumerate() {
+                let last = n + 1 == places.len();
+                self.take(who, &[*place], draw(&[salt, 68, n as u64]), die && last)?;
+            }
+            return Ok(());
+        }
         let arrival = self.arrives(who, places)?;
         let json: Vec<String> = places.iter().map(|p| self.net.log[*p].json.clone()).collect();
         let mut outcomes = Vec::new();
-        if json.len() > 1 && happens(60, &[salt, 64]) {
+        if json.len() > 1 {
             let bytes: Vec<&[u8]> = json.iter().map(|j| j.as_bytes()).collect();
             outcomes = self.must(who, "process_many", |e| e.process_many(&bytes))?;
         } else {
