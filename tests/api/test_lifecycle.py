@@ -74,6 +74,26 @@ def test_a_message_that_was_not_published_can_be_had_again(open_: Callable[[], M
                 bob.search("never", group_id=GroupId("5" * 32))
 
 
+def test_a_group_that_is_not_confirmed_is_not_there_for_any_call(open_: Callable[[], Mdk]) -> None:
+    with open_() as alice:
+        with alice.create_group("Lunch", relays=RELAYS) as pending:
+            reads: list[Callable[[GroupId], object]] = [
+                alice.group,
+                alice.members,
+                alice.messages,
+                alice.mark_read,
+                lambda group: alice.search("lunch", group_id=group),
+                lambda group: alice.message(group, EventId("5" * 64)),
+            ]
+            for read in reads:
+                with pytest.raises(errors.GroupNotFound):
+                    read(pending.group_id)
+            assert alice.groups() == []
+            pending.confirm()
+        assert [member.is_me for member in alice.members(pending.group_id)] == [True]
+        assert alice.messages(pending.group_id) == []
+
+
 def test_a_second_owner_is_refused(open_: Callable[[], Mdk]) -> None:
     with open_():
         with pytest.raises(errors.DatabaseBusy) as caught:

@@ -130,6 +130,14 @@ impl<'a> Ctx<'a, '_> {
         self.tx.group(id)?.ok_or(Error::GroupNotFound)
     }
 
+    /// The row of a group that its user knows of, or `GroupNotFound`: one whose founding commit is not confirmed is not
+    /// there yet, for any call.
+    pub(crate) fn listed(&self, id: &GroupId) -> Result<GroupRow> {
+        let row = self.cached_row(id).map_or_else(|| self.row(id), Ok)?;
+        history::state(row.status).ok_or(Error::GroupNotFound)?;
+        Ok(row)
+    }
+
     /// Takes the group out of the cache, or loads it. Put it back with [`Ctx::put`] on success.
     pub(crate) fn take(&mut self, id: &GroupId) -> Result<LoadedGroup> {
         let mut group = match self.cache.take(id) {
@@ -169,9 +177,7 @@ impl<'a> Ctx<'a, '_> {
 
     /// The group as its user sees it.
     pub(crate) fn info(&self, id: &GroupId) -> Result<GroupInfo> {
-        let row = self.cached_row(id).map_or_else(|| self.row(id), Ok)?;
-        history::state(row.status).ok_or(Error::GroupNotFound)?;
-        history::group_info(self.tx, self.identity.account(), &row)
+        history::group_info(self.tx, self.identity.account(), &self.listed(id)?)
     }
 
     /// What an earlier process left to publish is handed out again, byte for byte.

@@ -4,6 +4,7 @@ mod groups;
 mod media;
 mod outbox;
 mod reads;
+mod receive;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -16,16 +17,12 @@ use openmls_rust_crypto::RustCrypto;
 use crate::cache::GroupCache;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::ctx::{Ctx, Parts, Undo};
+use crate::ctx::{Ctx, Parts};
 use crate::error::{Error, Result};
 use crate::identity::Identity;
-use crate::inbound::Incoming;
 use crate::media::Recent;
-use crate::outcome::{Outcome, Rejection, Verdict};
-use crate::values::{
-    EngineEvent, GroupInfo, Interest, Invite, Message, NewMessage, Outgoing, StoreInfo,
-};
-use crate::{event_log, halt, history, parallel, vault};
+use crate::values::{EngineEvent, NewMessage, Outgoing, StoreInfo};
+use crate::{parallel, vault};
 
 /// One account's protocol engine: events in, events out. No sockets, no threads.
 pub struct Engine {
@@ -170,12 +167,16 @@ impl Engine {
         std::mem::replace(&mut self.clock, clock)
     }
 
-    /// Takes away what has had its time, so that nobody reads it between two ticks. (rule: 2.9-5)
+    /// Takes away what has had its time, so that nobody reads it between two ticks. (rule: 2.9-5) A read has no outcome:
+    /// the next one tells of it.
     fn expire(&mut self) -> Result<()> {
         if self.look(|ctx| Ok(ctx.tx.expired(ctx.now())?.is_empty()))? {
             return Ok(());
         }
-        self.act(|ctx| ctx.expire_messages())
+        let ((), effects) = self.write(|ctx| ctx.expire_messages())?;
+        self.backlog.extend([effects.events, effects.late].concat());
+        self.backlog_reply.extend(effects.reply);
+        Ok(())
     }
 
     /// What a transaction works with, apart from the transaction.
@@ -231,29 +232,13 @@ impl Engine {
     }
 }
 
-/// Says what became of an event: names of states and rules, never what is in it.
-fn log(verdict: &Verdict, events: usize) {
-    match verdict {
-        Verdict::Applied => tracing::debug!(events, "an event was applied"),
-        Verdict::Duplicate => tracing::debug!("an event was seen before"),
-        Verdict::Deferred(reason) => tracing::debug!(?reason, "an event was deferred"),
-        Verdict::Rejected(rejection) => {
-            tracing::debug!(
-                code = rejection.code.as_str(),
-                rule = rejection.rule,
-                "an event was rejected"
-            );
-        }
-    }
-}
-
 struct Effects {
     events: Vec<EngineEvent>,
     late: Vec<EngineEvent>,
     reply: Vec<Event>,
 }
 
-/// Messages and events.
+/// What we say.
 impl Engine {
     /// Encrypts a message.
     ///
@@ -282,10 +267,10 @@ impl Engine {
         self.act(|ctx| ctx.edit(id, target, text))
     }
 
-    /// Deletes a message of ours.
+    /// Deletes a message, reaction or edit of ours.
     ///
     /// # Errors
-    /// As [`Engine::edit`].
+    /// As [`Engine::edit`]; [`Error::NotAllowed`] for a deletion, too.
     pub fn delete(&mut self, id: &GroupId, target: &EventId) -> Result<Outgoing> {
         self.act(|ctx| ctx.delete(id, target))
     }
@@ -299,273 +284,5 @@ impl Engine {
     pub fn resend(&mut self, id: &GroupId, message: &EventId) -> Result<Outgoing> {
         self.expire()?;
         self.act(|ctx| ctx.resend(id, message))
-    }
-
-    /// Processes one event in its JSON form. What peers send never is an error.
-    ///
-    /// # Errors
-    /// [`Error::Store`] and faults of this machine; the event may be given again.
-    pub fn process(&mut self, json: &[u8]) -> Result<Outcome> {
-        match Event::from_json(json) {
-            Ok(event) => self.process_event(event),
-            // rule: D1-0 (strict JSON; the id and the signature verify)
-            Err(error) => Ok(self.outcome(Err(error.into()), Vec::new(), Vec::new())),
-        }
-    }
-
-    /// Processes one verified event.
-    ///
-    /// # Errors
-    /// As [`Engine::process`].
-    pub fn process_event(&mut self, event: Event) -> Result<Outcome> {
-        // A rejected event rolls the whole transaction back: nothing is written, nothing is synced.
-        let mut refused = None;
-        let result = self.write(|ctx| match ctx.process_event(event) {
-            Ok(verdict) => Ok(verdict),
-            Err(halt::Halt::Failed(error)) => Err(error),
-            Err(halt::Halt::Rejected(rejection)) => {
-                refused = Some(rejection);
-                Err(Error::Internal("rejected"))
-            }
-        });
-        match (result, refused) {
-            (_, Some(rejection)) => Ok(self.outcome(Err(rejection), Vec::new(), Vec::new())),
-            (Ok((verdict, effects)), None) => {
-                let events = [effects.events, effects.late].concat();
-                Ok(self.outcome(Ok(verdict), events, effects.reply))
-            }
-            (Err(error), None) => Err(error),
-        }
-    }
-
-    /// Processes many events in one transaction, a savepoint for each: Welcomes first, then those of groups, the oldest
-    /// first. The outcomes are in the order of `events`.
-    ///
-    /// # Errors
-    /// As [`Engine::process`]; then none of them took effect.
-    pub fn process_many(&mut self, events: &[&[u8]]) -> Result<Vec<Outcome>> {
-        self.process_batch(events.iter().map(|json| Incoming::Json(json)).collect())
-    }
-
-    /// Outcomes were lost before anybody read what they had to publish: the next [`Engine::tick`] hands it out again, as
-    /// after a restart. What they told is in the log.
-    pub fn hand_out_again(&mut self) {
-        // What is in the outbox is published whoever reads of it.
-        self.resumed &= self.outbox;
-    }
-
-    /// As [`Engine::process_many`], for events of which some are verified already.
-    ///
-    /// # Errors
-    /// As [`Engine::process`]; then none of them took effect.
-    pub fn process_batch(&mut self, events: Vec<Incoming<'_>>) -> Result<Vec<Outcome>> {
-        let mut undo = Undo::Unneeded;
-        let verdicts = match self.write(|ctx| ctx.batch(&events, &mut undo)) {
-            Err(_) if undo == Undo::Needed => {
-                undo = Undo::Savepoint;
-                // What was dropped for its age is there again.
-                self.cache.looked_for_old.clear();
-                self.write(|ctx| ctx.batch(&events, &mut undo))?.0
-            }
-            result => result?.0,
-        };
-        Ok(verdicts.into_iter().map(|(v, events, reply)| self.outcome(v, events, reply)).collect())
-    }
-
-    /// Makes all open choices between branches now, without waiting for quiet: for use when a fetched history is
-    /// complete. Reports what turns out to be lost.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
-    pub fn settle(&mut self) -> Result<Outcome> {
-        let (_, effects) = self.write(|ctx| {
-            for row in ctx.tx.groups()? {
-                ctx.retry_held(&row.id)?;
-                ctx.close_all(&row.id)?;
-                let row = ctx.current_row(&row.id)?;
-                ctx.report_gaps(&row)?;
-            }
-            Ok(())
-        })?;
-        let events = [effects.events, effects.late].concat();
-        Ok(self.outcome(Ok(Verdict::Applied), events, effects.reply))
-    }
-
-    /// Does what time has made due: chooses between branches, answers leaves, retries held events, expires messages and
-    /// KeyPackages, and tells of what was dropped unread after thirty days. The first call, and the first after [`Engine::hand_out_again`], hands out again what may not have been
-    /// published: automatic commits, leave proposals, and the Welcomes of confirmed commits. Sending those twice does no harm.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
-    pub fn tick(&mut self) -> Result<Outcome> {
-        let resumed = self.resumed;
-        let (_, effects) = self.write(|ctx| {
-            if !resumed {
-                ctx.resume()?;
-            }
-            ctx.expire_welcomes()?;
-            ctx.expire_messages()?;
-            for row in ctx.tx.groups()? {
-                if !resumed {
-                    ctx.look_again(&row.id)?;
-                }
-                ctx.close_due(&row.id)?;
-                ctx.retry_if_moved(&row.id)?;
-                ctx.close_due(&row.id)?;
-                let row = ctx.current_row(&row.id)?;
-                ctx.wake_welcomes(&row.id)?;
-                ctx.forget_left(&row)?;
-            }
-            ctx.wake_inputs()?;
-            ctx.upkeep_key_packages()?;
-            ctx.expire_key_packages()?;
-            ctx.prune_outbox()
-        })?;
-        self.resumed = true;
-        let events = [effects.events, effects.late].concat();
-        Ok(self.outcome(Ok(Verdict::Applied), events, effects.reply))
-    }
-
-    fn outcome(
-        &mut self,
-        verdict: std::result::Result<Verdict, Rejection>,
-        events: Vec<EngineEvent>,
-        reply: Vec<Event>,
-    ) -> Outcome {
-        let mut all = std::mem::take(&mut self.backlog);
-        all.extend(events);
-        let mut replies = std::mem::take(&mut self.backlog_reply);
-        replies.extend(reply);
-        let verdict = verdict.unwrap_or_else(Verdict::Rejected);
-        log(&verdict, all.len());
-        Outcome { verdict, events: all, reply: replies }
-    }
-
-    /// A page of history in order of arrival.
-    ///
-    /// # Errors
-    /// [`Error::GroupNotFound`], [`Error::MessageNotFound`] for an unknown anchor.
-    pub fn messages(
-        &mut self,
-        id: &GroupId,
-        limit: u32,
-        before: Option<&EventId>,
-        after: Option<&EventId>,
-    ) -> Result<Vec<Message>> {
-        self.expire()?;
-        self.look(|ctx| history::page(ctx.tx, id, limit, before, after))
-    }
-
-    /// One message.
-    ///
-    /// # Errors
-    /// [`Error::GroupNotFound`], [`Error::MessageNotFound`].
-    pub fn message(&mut self, group: &GroupId, id: &EventId) -> Result<Message> {
-        self.expire()?;
-        self.look(|ctx| {
-            ctx.row(group)?;
-            let row = ctx.tx.message(group, id)?.ok_or(Error::MessageNotFound)?;
-            history::view(ctx.tx, row)
-        })
-    }
-
-    /// Messages whose text, as it is shown now, contains `query`, newest first.
-    ///
-    /// # Errors
-    /// [`Error::GroupNotFound`] for an unknown group; [`Error::Store`].
-    pub fn search(
-        &mut self,
-        query: &str,
-        group: Option<&GroupId>,
-        limit: u32,
-    ) -> Result<Vec<Message>> {
-        self.expire()?;
-        self.look(|ctx| {
-            if let Some(id) = group {
-                ctx.row(id)?;
-            }
-            let rows = ctx.tx.search(query, group, limit)?;
-            rows.into_iter().map(|row| history::view(ctx.tx, row)).collect()
-        })
-    }
-
-    /// Marks the history read up to a message, or wholly.
-    ///
-    /// # Errors
-    /// [`Error::GroupNotFound`], [`Error::MessageNotFound`].
-    pub fn mark_read(&mut self, id: &GroupId, upto: Option<&EventId>) -> Result<()> {
-        self.act(|ctx| {
-            let seq = match upto {
-                Some(message) => ctx.tx.message(id, message)?.ok_or(Error::MessageNotFound)?.seq,
-                None => ctx.tx.last_message(id)?.map_or(0, |m| m.seq),
-            };
-            if let Some(mut group) = ctx.cache.take(id) {
-                group.row.last_read = group.row.last_read.max(seq);
-                ctx.tx.update_group(&group.row)?;
-                ctx.put(group);
-            } else {
-                let mut row = ctx.row(id)?;
-                row.last_read = row.last_read.max(seq);
-                ctx.tx.update_group(&row)?;
-            }
-            Ok(())
-        })
-    }
-
-    /// The event log after a cursor (0 for all), oldest first.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
-    pub fn events(&mut self, after: i64, limit: u32) -> Result<Vec<EngineEvent>> {
-        self.look(|ctx| {
-            let me = ctx.identity.account();
-            let (mut cursor, mut events) = (after, Vec::new());
-            // Rows whose subject is gone give no event; the page is filled from those behind them.
-            loop {
-                let rows = ctx.tx.events_after(cursor, limit)?;
-                for row in &rows {
-                    if events.len() == limit as usize {
-                        return Ok(events);
-                    }
-                    cursor = row.seq;
-                    events.extend(event_log::read(ctx.tx, me, row)?);
-                }
-                if rows.is_empty() {
-                    return Ok(events);
-                }
-            }
-        })
-    }
-
-    /// Invites that wait for an answer, oldest first.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
-    pub fn invites(&mut self) -> Result<Vec<Invite>> {
-        self.look(|ctx| ctx.invites())
-    }
-
-    /// Accepts an invite.
-    ///
-    /// # Errors
-    /// [`Error::InviteNotFound`].
-    pub fn accept(&mut self, invite: &EventId) -> Result<GroupInfo> {
-        self.act(|ctx| ctx.accept(invite))
-    }
-
-    /// Declines an invite and deletes what came with it.
-    ///
-    /// # Errors
-    /// [`Error::InviteNotFound`].
-    pub fn decline(&mut self, invite: &EventId) -> Result<()> {
-        self.act(|ctx| ctx.decline(invite))
-    }
-
-    /// What to subscribe to, and where.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
-    pub fn interests(&mut self) -> Result<Vec<Interest>> {
-        self.look(|ctx| ctx.interests())
     }
 }

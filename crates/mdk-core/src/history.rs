@@ -172,7 +172,6 @@ pub(crate) fn page(
     before: Option<&EventId>,
     after: Option<&EventId>,
 ) -> Result<Vec<Message>> {
-    tx.group(group)?.ok_or(Error::GroupNotFound)?;
     let position = |id: Option<&EventId>| -> Result<Option<i64>> {
         id.map(|id| Ok(tx.message(group, id)?.ok_or(Error::MessageNotFound)?.seq)).transpose()
     };

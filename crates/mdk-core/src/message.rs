@@ -11,7 +11,8 @@ use crate::cache::LoadedGroup;
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
 use crate::history;
-use crate::inbound::lifetime::sooner;
+use crate::inbound::deliver::can_be_deleted;
+use crate::inbound::lifetime::Kept;
 use crate::media;
 use crate::outgoing::{Letter, OutboxPurpose};
 use crate::values::{NewMessage, Outgoing};
@@ -79,6 +80,9 @@ impl Ctx<'_, '_> {
 
     pub(crate) fn delete(&mut self, id: &GroupId, target: &EventId) -> Result<Outgoing> {
         let row = self.own_message(id, target)?;
+        if !can_be_deleted(&row) {
+            return Err(Error::NotAllowed("a deletion cannot be taken back"));
+        }
         let tags = vec![vec!["e".into(), row.id.to_hex()]];
         self.send(id, kind::DELETE, String::new(), tags, &[])
     }
@@ -143,7 +147,9 @@ impl Ctx<'_, '_> {
             return Err(problem);
         }
 
-        let sealed = self.encrypt(&mut group, &json, payload.created_at, None)?;
+        let target = target_of(kind, &payload.tags);
+        let kept = self.kept(id, kind, target.as_ref())?;
+        let sealed = self.encrypt(&mut group, &json, payload.created_at, kept)?;
         let Sealed { event, content_id, expires_at } = sealed;
         let mut row = MessageRow {
             seq: 0,
@@ -158,7 +164,7 @@ impl Ctx<'_, '_> {
             epoch: group.row.epoch,
             authenticator: group.row.authenticator,
             content: payload.content,
-            target: target_of(kind, &payload.tags),
+            target,
             tags: payload.tags,
             mine: true,
             delivery: 0,
@@ -185,13 +191,12 @@ impl Ctx<'_, '_> {
         Ok(Outgoing { event, message: history::view_with(row, Vec::new()), relays })
     }
 
-    /// Relays keep it no longer than readers do, nor than `ends` if it was said with another lifetime before.
     fn encrypt(
         &mut self,
         group: &mut LoadedGroup,
         json: &str,
         created_at: u64,
-        ends: Option<u64>,
+        kept: Kept,
     ) -> Result<Sealed> {
         let mls = group
             .mls
@@ -208,7 +213,7 @@ impl Ctx<'_, '_> {
             &group.row.event_key,
             &group.row.nostr_group_id,
             sent_at,
-            sooner(expires_at, ends),
+            kept.by_relays(expires_at),
             &mut self.random,
         )
         .map_err(Error::bug("sealing a message"))?;
@@ -247,7 +252,8 @@ impl Ctx<'_, '_> {
             return Ok(false);
         }
         let mut group = self.take_active(&row.group)?;
-        let sealed = self.encrypt(&mut group, &payload.to_json(), row.created_at, None)?;
+        let kept = self.kept(&row.group, row.kind, row.target.as_ref())?;
+        let sealed = self.encrypt(&mut group, &payload.to_json(), row.created_at, kept)?;
         row.content_id = sealed.content_id;
         row.outer_id = sealed.event.id();
         row.epoch = group.row.epoch;

@@ -255,6 +255,7 @@ pub fn history(engine: &mut Engine) -> Result<Vec<Stored>> {
             if !crate::history::is_shown(row.status) {
                 continue;
             }
+            let is_bare = crate::inbound::lifetime::is_bare(&row);
             let inner = UnsignedEvent {
                 pubkey: row.sender,
                 created_at: row.created_at,
@@ -262,7 +263,7 @@ pub fn history(engine: &mut Engine) -> Result<Vec<Stored>> {
                 tags: row.tags,
                 content: row.content,
             };
-            let erased = row.status == MessageStatus::Deleted;
+            let erased = row.status == MessageStatus::Deleted || is_bare;
             if !erased && inner.id() != row.id {
                 return Err(Error::Internal("the stored id is not the id of what is stored"));
             }

@@ -8,7 +8,8 @@ mod kit;
 use std::collections::BTreeSet;
 
 use fork::{Filed, folder, two_admins_and};
-use mdk_core::{EventBody, GroupState, Outcome, Pending};
+use mdk_core::{EventBody, GroupState, GroupUpdate, Outcome, Pending};
+use mdk_store::Progress;
 use mdk_wire::{ContentId, Event, GroupId, PublicKey};
 
 fn event(pending: &Pending) -> &Event {
@@ -117,4 +118,144 @@ fn an_end_by_one_who_is_no_longer_admin_is_withdrawn_for_good() {
         _ => None,
     });
     assert_eq!(by, Some(winner), "{told:?}");
+}
+
+/// Everything that was told in a group, as words.
+fn log(member: &mut Filed) -> Vec<String> {
+    let all = member.member.engine.events(0, 1_000).unwrap();
+    all.iter()
+        .filter_map(|event| match &event.body {
+            EventBody::EpochChanged { old, new, .. } => Some(format!("{old} to {new}")),
+            EventBody::MembersChanged { removed, left, .. }
+                if !removed.is_empty() || !left.is_empty() =>
+            {
+                Some(format!("{} removed, {} left", removed.len(), left.len()))
+            }
+            EventBody::GroupUpdated { changed, .. } => {
+                let mut changed: Vec<&str> = changed.iter().copied().collect();
+                changed.sort_unstable();
+                Some(changed.join(", "))
+            }
+            EventBody::ChangeWithdrawn { .. } => Some("withdrawn".into()),
+            EventBody::Removed { left, .. } => Some(format!("out, asked: {left}")),
+            _ => None,
+        })
+        .collect()
+}
+
+// shows: D6-12
+/// Carol asks to leave, and both of the others answer at once: she has left, whichever answer came first to her.
+#[test]
+fn who_asked_to_leave_has_left_whichever_answer_is_followed() {
+    for order in [[0, 1], [1, 0]] {
+        let place = folder();
+        let (mut all, group) = two_admins_and("carol", place.path());
+        let leave = all[2].member.engine.leave(&group).unwrap();
+        let mut answers = Vec::new();
+        for answerer in &mut all[..2] {
+            let mut replies = answerer.takes(&leave).reply;
+            for _ in 0..120 {
+                replies.extend(answerer.waits(1_000).reply);
+            }
+            let [answer] = replies.try_into().unwrap();
+            answers.push(answer);
+        }
+        for at in order {
+            all[2].takes(&answers[at]);
+        }
+        all[2].waits(1_000);
+        all[2].restarts();
+        assert_eq!(look(&mut all[2], &group).0, GroupState::Left, "{order:?}");
+        let told = log(&mut all[2]);
+        assert_eq!(told.last().unwrap(), "out, asked: true", "{told:?}");
+        assert!(!told.contains(&"out, asked: false".to_owned()), "{told:?}");
+    }
+}
+
+// shows: D7-1
+/// Carol goes over to a branch that renames the group and then puts her out: what is different there is told, as it is to
+/// who followed it from the first. When she is invited again, and that is not the branch that she was on, her database
+/// is whole.
+#[test]
+fn who_is_put_out_by_another_branch_is_told_what_it_changed() {
+    let place = folder();
+    let (mut all, group) = two_admins_and("carol", place.path());
+    let key = all[2].member.key();
+    let promoted = all[0].member.engine.promote(&group, &[key]).unwrap();
+    all[0].member.confirms(&promoted);
+    for member in &mut all[1..] {
+        member.member.applies(event(&promoted));
+        member.waits(1_000);
+    }
+    all[0].waits(1_000);
+    let renames = |member: &mut Filed, name: &str| {
+        let update = GroupUpdate { name: Some(name.into()), ..GroupUpdate::default() };
+        let pending = member.member.engine.update_group(&group, update).unwrap();
+        member.member.confirms(&pending);
+        event(&pending).clone()
+    };
+    let here = renames(&mut all[1], "here");
+    let there = renames(&mut all[0], "there");
+    let removal = all[0].member.engine.remove_members(&group, &[key]).unwrap();
+    all[0].member.confirms(&removal);
+    let before = log(&mut all[2]).len();
+    let epoch = all[2].member.info(&group).epoch;
+    for commit in [&here, &there, event(&removal)] {
+        all[2].takes(commit);
+    }
+    all[2].waits(1_000);
+    let told = log(&mut all[2]).split_off(before);
+    let (one, two) =
+        (format!("{epoch} to {}", epoch + 1), format!("{} to {}", epoch + 1, epoch + 2));
+    let expected =
+        [&one, "name", "withdrawn", &two, "1 removed, 0 left", "admins, name", "out, asked: false"];
+    assert_eq!(told, expected);
+    let shown = look(&mut all[2], &group);
+    assert_eq!((shown.0, shown.1), (GroupState::Removed, epoch + 2));
+    assert!(!shown.3.contains(&all[2].member.key()), "an admin no more");
+    assert_eq!(all[2].member.info(&group).name, "there");
+}
+
+// shows: D6-1
+/// Carol is put out, taken back by two commits of a rival, and put out again by an invitation that leads on from the
+/// removal: what lies behind her is no damage.
+#[test]
+fn a_database_that_was_out_and_in_again_is_whole() {
+    let place = folder();
+    let (mut all, group) = two_admins_and("carol", place.path());
+    let key = all[2].member.key();
+    let removal = all[0].member.engine.remove_members(&group, &[key]).unwrap();
+    all[0].member.confirms(&removal);
+    let rivals: Vec<Event> = (0..2)
+        .map(|_| {
+            let update = all[1].member.engine.self_update(&group).unwrap();
+            all[1].member.confirms(&update);
+            event(&update).clone()
+        })
+        .collect();
+    for commit in [event(&removal), &rivals[0], &rivals[1]] {
+        all[2].takes(commit);
+    }
+    all[2].waits(1_000);
+    assert_eq!(look(&mut all[2], &group).0, GroupState::Active);
+    let package = all[2].member.key_package();
+    let added = all[0].member.engine.add_members(&group, &[package], false).unwrap();
+    all[0].member.confirms(&added);
+    let update = GroupUpdate { name: Some("later".into()), ..GroupUpdate::default() };
+    let named = all[0].member.engine.update_group(&group, update).unwrap();
+    all[0].member.confirms(&named);
+    all[2].takes(event(&added));
+    all[2].member.joins(&added.welcomes);
+    all[2].takes(event(&named));
+    for _ in 0..200 {
+        all[2].waits(1_000);
+    }
+    for invite in all[2].member.engine.invites().unwrap() {
+        all[2].member.engine.accept(&invite.id).unwrap();
+    }
+    all[2].takes(event(&named));
+    all[2].waits(1_000);
+    assert_eq!(all[2].member.info(&group).name, "later");
+    let report = all[2].member.engine.verify(&mut Progress::none()).unwrap();
+    assert!(report.is_intact(), "{:?}", report.logic);
 }

@@ -291,7 +291,7 @@ fn waits_at_no_cost(forge: impl Fn(&World, u16) -> Event) {
     assert!(many < 8 * none, "{none:?} with none that waits, {many:?} with 256");
 }
 
-// rule: D5-2
+// shows: D5-2
 #[test]
 fn commits_of_a_state_that_nobody_has_wait_at_no_cost() {
     waits_at_no_cost(|world, n| {

@@ -22,6 +22,8 @@ mod plan;
 mod shrink;
 #[path = "simulator/story.rs"]
 mod story;
+#[path = "simulator/told.rs"]
+mod told;
 #[path = "simulator/tree.rs"]
 mod tree;
 #[path = "simulator/turn.rs"]

@@ -67,6 +67,20 @@ impl Tx<'_> {
         }
     }
 
+    /// Takes content and tags from a message that is shown nowhere, and lets it stay until `until`; the connection
+    /// overwrites the freed bytes. No such message: nothing happens.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails.
+    pub fn strip_message(&self, seq: i64, until: Timestamp) -> Result<()> {
+        let none: [Vec<String>; 0] = [];
+        self.exec(
+            "UPDATE messages SET content = '', tags = ?2, expires_at = ?3 WHERE seq = ?1",
+            params![seq, encode_list(&none)?, U64(until)],
+        )?;
+        Ok(())
+    }
+
     /// The messages with this id that had their time, as far as that is known, ascending.
     ///
     /// # Errors

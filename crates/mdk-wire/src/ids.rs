@@ -222,7 +222,8 @@ impl PublicKey {
         if text.len() > 8192 {
             return Err(WireError::InvalidKey("public key text is too long"));
         }
-        if text.starts_with("npub1") || text.starts_with("nprofile1") {
+        // Bech32 may be written in capitals, as QR codes do; not in both (BIP 173).
+        if ["npub1", "nprofile1", "NPUB1", "NPROFILE1"].iter().any(|form| text.starts_with(form)) {
             let key = nostr::key::PublicKey::from_bech32(text)
                 .map_err(|_| WireError::InvalidKey("npub or nprofile does not decode"))?;
             return Self::from_bytes(key.to_bytes());
@@ -287,12 +288,16 @@ mod tests {
         assert_eq!(PublicKey::parse(&hex.to_uppercase()).unwrap(), key);
         assert!(PublicKey::from_hex(&hex.to_uppercase()).is_err());
         assert_eq!(PublicKey::parse(&key.to_npub()).unwrap(), key);
+        assert_eq!(PublicKey::parse(&key.to_npub().to_uppercase()).unwrap(), key);
+        let mixed = key.to_npub().replacen('q', "Q", 1);
+        assert!(mixed != key.to_npub() && PublicKey::parse(&mixed).is_err());
         // The example of NIP-19.
         let profile = "nprofile1qqsrhuxx8l9ex335q7he0f09aej04zpazpl0ne2cgukyawd24mayt8gpp4mhxue69uhhytnc9e3k7mgpz4mhxue69uhkg6nzv9ejuumpv34kytnrdaksjlyr9p";
         assert_eq!(
             PublicKey::parse(profile).unwrap().to_hex(),
             "3bf0c63fcb93463407af97a5e5ee64fa883d107ef9e558472c4eb9aaaefa459d"
         );
+        assert!(PublicKey::parse(&profile.to_uppercase()).is_ok());
         assert!(PublicKey::parse("npub1qqqq").is_err());
         assert!(PublicKey::parse(&"n".repeat(9000)).is_err());
     }

@@ -60,7 +60,8 @@ impl Keys {
     ///
     /// [`WireError::InvalidKey`] for anything else.
     pub fn parse(text: &str) -> Result<Self, WireError> {
-        if text.starts_with("nsec1") {
+        // Bech32 may be written in capitals, as QR codes do; not in both (BIP 173).
+        if text.starts_with("nsec1") || text.starts_with("NSEC1") {
             let key = nostr::key::SecretKey::from_bech32(text)
                 .map_err(|_| WireError::InvalidKey("nsec does not decode"))?;
             return Self::from_nostr(&key);
@@ -154,6 +155,7 @@ mod tests {
         assert_ne!(keys, Keys::generate());
         assert_eq!(format!("{keys:?}"), "Keys(..)");
         assert_eq!(Keys::parse(&keys.reveal_nsec()).unwrap(), keys);
+        assert_eq!(Keys::parse(&keys.reveal_nsec().to_uppercase()).unwrap(), keys);
         let hex = hex::encode(keys.secret().expose());
         assert_eq!(Keys::parse(&hex).unwrap(), keys);
         assert_eq!(Keys::parse(&hex.to_uppercase()).unwrap(), keys);

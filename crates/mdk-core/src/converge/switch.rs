@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::event_log::{Stored, withdrawal};
 use crate::group;
 use crate::group::epoch::{Step, apply_settings, event_key};
+use crate::inbound::deliver::is_deleted_by;
 use crate::profile::{Lifecycle, Profile as _, Settings, V2};
 use crate::values::EventBody;
 
@@ -83,14 +84,22 @@ impl Ctx<'_, '_> {
                 row.status = GroupStatus::Disbanding;
                 return self.enter_end(&old, row, before, (tip, &step), last);
             }
-            if let Some((settings, accounts)) = last {
+            let after = last.map(|(mut settings, accounts)| {
+                // (an admin goes from the list with the leaf, 2.6-1)
+                settings.admins.retain(|admin| *admin != me);
                 apply_settings(&mut row, &settings);
                 row.members = accounts;
-            }
+                settings
+            });
             row.members.retain(|member| *member != me);
-            let left = old.status == GroupStatus::Leaving;
+            // rule: D6-12 who asked to leave has left, whichever answer is followed
+            let left = matches!(old.status, GroupStatus::Leaving | GroupStatus::Left);
             row.status = if left { GroupStatus::Left } else { GroupStatus::Removed };
             self.tx.update_group(&row)?;
+            // rule: D7-1 what is different from what was followed is told, out of the group or in it
+            if let Some(after) = after.or_else(|| before.clone()) {
+                self.emit_changes(&old, &row, before.as_ref(), &after, &step)?;
+            }
             return self.end(&row, step.committer, Some(step.digest));
         }
         self.enter_branch(&old, row, before, tip, &step)
@@ -215,7 +224,7 @@ impl Ctx<'_, '_> {
         row.status = MessageStatus::Valid;
         let (group, subject) = (row.group.clone(), *row.content_id.as_bytes());
         let children = self.tx.children(&group, &row.id)?;
-        if children.iter().any(|c| c.kind == kind::DELETE && c.sender == row.sender) {
+        if is_deleted_by(&row, &children) {
             self.erase_edits(children.iter())?;
             return self.erase_row(&row);
         }

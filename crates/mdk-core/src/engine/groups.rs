@@ -8,7 +8,7 @@ use super::Engine;
 use crate::error::{Error, Result};
 use crate::key_package::KeyPackageVerdict;
 use crate::values::{
-    GroupInfo, GroupState, GroupUpdate, KeyPackageInfo, Member, NewGroup, Pending,
+    GroupInfo, GroupState, GroupUpdate, Interest, Invite, KeyPackageInfo, Member, NewGroup, Pending,
 };
 use crate::{group, history, key_package};
 
@@ -261,5 +261,40 @@ impl Engine {
             ctx.put(group);
             secret
         })
+    }
+}
+
+/// Invites, and what follows from being a member.
+impl Engine {
+    /// Invites that wait for an answer, oldest first.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn invites(&mut self) -> Result<Vec<Invite>> {
+        self.look(|ctx| ctx.invites())
+    }
+
+    /// Accepts an invite.
+    ///
+    /// # Errors
+    /// [`Error::InviteNotFound`].
+    pub fn accept(&mut self, invite: &EventId) -> Result<GroupInfo> {
+        self.act(|ctx| ctx.accept(invite))
+    }
+
+    /// Declines an invite and deletes what came with it.
+    ///
+    /// # Errors
+    /// [`Error::InviteNotFound`].
+    pub fn decline(&mut self, invite: &EventId) -> Result<()> {
+        self.act(|ctx| ctx.decline(invite))
+    }
+
+    /// What to subscribe to, and where.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn interests(&mut self) -> Result<Vec<Interest>> {
+        self.look(|ctx| ctx.interests())
     }
 }

@@ -1,14 +1,114 @@
-//! Small questions that only a client asks.
+//! The history and the event log, as they are read.
 
 use mdk_store::MessageStatus;
 use mdk_wire::{EventId, GroupId, kind};
 
 use super::Engine;
 use crate::error::{Error, Result};
-use crate::history;
-use crate::values::{Delivery, Message};
+use crate::values::{Delivery, EngineEvent, Message};
+use crate::{event_log, history};
 
 impl Engine {
+    /// A page of history in order of arrival.
+    ///
+    /// # Errors
+    /// [`Error::GroupNotFound`], [`Error::MessageNotFound`] for an unknown anchor.
+    pub fn messages(
+        &mut self,
+        id: &GroupId,
+        limit: u32,
+        before: Option<&EventId>,
+        after: Option<&EventId>,
+    ) -> Result<Vec<Message>> {
+        self.expire()?;
+        self.look(|ctx| {
+            ctx.listed(id)?;
+            history::page(ctx.tx, id, limit, before, after)
+        })
+    }
+
+    /// One message.
+    ///
+    /// # Errors
+    /// [`Error::GroupNotFound`], [`Error::MessageNotFound`].
+    pub fn message(&mut self, group: &GroupId, id: &EventId) -> Result<Message> {
+        self.expire()?;
+        self.look(|ctx| {
+            ctx.listed(group)?;
+            let row = ctx.tx.message(group, id)?.ok_or(Error::MessageNotFound)?;
+            history::view(ctx.tx, row)
+        })
+    }
+
+    /// Messages whose text, as it is shown now, contains `query`, newest first.
+    ///
+    /// # Errors
+    /// [`Error::GroupNotFound`] for an unknown group; [`Error::Store`].
+    pub fn search(
+        &mut self,
+        query: &str,
+        group: Option<&GroupId>,
+        limit: u32,
+    ) -> Result<Vec<Message>> {
+        self.expire()?;
+        self.look(|ctx| {
+            if let Some(id) = group {
+                ctx.listed(id)?;
+            }
+            let rows = ctx.tx.search(query, group, limit)?;
+            rows.into_iter().map(|row| history::view(ctx.tx, row)).collect()
+        })
+    }
+
+    /// Marks the history read up to a message, or wholly.
+    ///
+    /// # Errors
+    /// [`Error::GroupNotFound`], [`Error::MessageNotFound`].
+    pub fn mark_read(&mut self, id: &GroupId, upto: Option<&EventId>) -> Result<()> {
+        self.act(|ctx| {
+            ctx.listed(id)?;
+            let seq = match upto {
+                Some(message) => ctx.tx.message(id, message)?.ok_or(Error::MessageNotFound)?.seq,
+                None => ctx.tx.last_message(id)?.map_or(0, |m| m.seq),
+            };
+            if let Some(mut group) = ctx.cache.take(id) {
+                group.row.last_read = group.row.last_read.max(seq);
+                ctx.tx.update_group(&group.row)?;
+                ctx.put(group);
+            } else {
+                let mut row = ctx.row(id)?;
+                row.last_read = row.last_read.max(seq);
+                ctx.tx.update_group(&row)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// The event log after a cursor (0 for all), oldest first.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn events(&mut self, after: i64, limit: u32) -> Result<Vec<EngineEvent>> {
+        self.look(|ctx| {
+            let me = ctx.identity.account();
+            let (mut cursor, mut events) = (after, Vec::new());
+            // Rows whose subject is gone give no event; the page is filled from those behind them.
+            loop {
+                let rows = ctx.tx.events_after(cursor, limit)?;
+                for row in &rows {
+                    if events.len() == limit as usize {
+                        return Ok(events);
+                    }
+                    cursor = row.seq;
+                    events.extend(event_log::read(ctx.tx, me, row)?);
+                }
+                if rows.is_empty() {
+                    return Ok(events);
+                }
+            }
+        })
+    }
+
     /// Our reactions to a message that stand: the id that [`Engine::delete`] takes, and the emoji; oldest first.
     ///
     /// # Errors
@@ -48,7 +148,7 @@ impl Engine {
     ) -> Result<Vec<Message>> {
         self.expire()?;
         self.look(|ctx| {
-            ctx.tx.group(group)?.ok_or(Error::GroupNotFound)?;
+            ctx.listed(group)?;
             let after = match after {
                 Some(id) => ctx.tx.message(group, id)?.ok_or(Error::MessageNotFound)?.seq,
                 None => i64::MIN,

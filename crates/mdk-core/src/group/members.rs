@@ -131,7 +131,7 @@ impl Ctx<'_, '_> {
 
     /// Member accounts with their leaves, sorted by key.
     pub(crate) fn members(&mut self, id: &GroupId) -> Result<Vec<Member>> {
-        let row = self.row(id)?;
+        let row = self.listed(id)?;
         let me = self.identity.account();
         let member = |public_key: &PublicKey, leaf_indexes| Member {
             public_key: *public_key,

@@ -88,8 +88,7 @@ impl Ctx<'_, '_> {
         }
         let children = self.tx.children(&row.group, &row.id)?;
         // A delete by the same author may have come before what it deletes.
-        let erased = children.iter().any(|c| c.kind == kind::DELETE && c.sender == row.sender)
-            || self.is_void(&row)?;
+        let erased = is_deleted_by(&row, &children) || self.is_void(&row)?;
         if late || gone || erased {
             row.content = String::new();
             row.tags = Vec::new();
@@ -103,6 +102,11 @@ impl Ctx<'_, '_> {
             self.keep_file_keys(&row, &source.authenticator)?;
         }
         self.witness(&row.group, source.epoch, &source.authenticator, row.sender)?;
+        if late && row.kind == kind::DELETE {
+            // rule: 2.9-8
+            self.delete_early(&row)?;
+            return self.retire_deletion(&row, true).map_err(Halt::from);
+        }
         if late || gone {
             // What branches are compared by stays.
             return self.bury_late(&row, gone).map_err(Halt::from);
@@ -167,8 +171,9 @@ impl Ctx<'_, '_> {
 
     /// A deletion of what is not shown, or not here yet: copies that wait go now, and its author's edits.
     fn erase_unseen(&mut self, delete: &MessageRow, id: &EventId) -> Result<()> {
-        let copies = self.tx.copies(&delete.group, id)?;
-        let mut own = copies.iter().filter(|copy| copy.sender == delete.sender);
+        let mut copies = self.tx.copies(&delete.group, id)?;
+        copies.retain(|copy| copy.sender == delete.sender && can_be_deleted(copy));
+        let mut own = copies.iter();
         if let Some(first) = own.next() {
             self.erase_row(first)?;
         }
@@ -217,7 +222,7 @@ impl Ctx<'_, '_> {
     /// Blanks a message with its copies and its edits; a reaction just goes, and an edit that was shown gives way to what
     /// was before it.
     pub(crate) fn erase(&mut self, target: MessageRow) -> Result<Option<Stored>> {
-        if target.status == MessageStatus::Deleted {
+        if target.status == MessageStatus::Deleted || !can_be_deleted(&target) {
             return Ok(None);
         }
         let edited = self.edited_by(&target)?.map(|of| of.seq);
@@ -234,10 +239,8 @@ impl Ctx<'_, '_> {
                 emoji: target.content,
             }));
         }
-        match target.kind {
-            kind::EDIT => return Ok(edited.map(|seq| Stored::MessageEdited { seq })),
-            kind::DELETE => return Ok(None),
-            _ => {}
+        if target.kind == kind::EDIT {
+            return Ok(edited.map(|seq| Stored::MessageEdited { seq }));
         }
         self.erase_edits(self.tx.children(&target.group, &target.id)?.iter())?;
         Ok(Some(Stored::MessageDeleted { id: *target.id.as_bytes() }))
@@ -254,4 +257,16 @@ impl Ctx<'_, '_> {
         // rule: 2.4-17 what was lost with its branch is shown, marked
         Ok(of.filter(|of| of.sender == edit.sender && of.status != MessageStatus::Deleted))
     }
+}
+
+// rule: 2.4-18 a deletion is final: deleting it brings nothing back, in whatever order they come
+/// Whether it can be deleted: anything but a deletion.
+pub(crate) fn can_be_deleted(row: &MessageRow) -> bool {
+    row.kind != kind::DELETE
+}
+
+/// Whether its author deletes it, by one of what points at it.
+pub(crate) fn is_deleted_by(row: &MessageRow, children: &[MessageRow]) -> bool {
+    let deletes = |child: &MessageRow| child.kind == kind::DELETE && child.sender == row.sender;
+    can_be_deleted(row) && children.iter().any(deletes)
 }

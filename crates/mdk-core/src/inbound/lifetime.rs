@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use mdk_store::{MessageRow, MessageStatus};
-use mdk_wire::{GroupId, kind};
+use mdk_wire::{EventId, GroupId, kind};
 
 use crate::ctx::Ctx;
 use crate::error::Result;
@@ -12,7 +12,48 @@ use crate::event_log::Stored;
 /// So long it is known which message has had its time, in seconds: as long as an event waits for the commits before it.
 const REMEMBERED: u64 = 30 * 24 * 3600;
 
+/// How long relays are to keep an event.
+pub(crate) enum Kept {
+    /// As long as its readers do.
+    AsReaders,
+    /// No longer than it was kept when it was said before.
+    AtMost(Option<u64>),
+    /// At least as long as what it deletes is kept.
+    AsLongAs(Option<u64>),
+}
+
+impl Kept {
+    /// The end, of what readers keep until `own`.
+    pub(crate) fn by_relays(self, own: Option<u64>) -> Option<u64> {
+        match self {
+            Self::AsReaders => own,
+            Self::AtMost(end) => sooner(own, end),
+            Self::AsLongAs(end) => own.zip(end).map(|(own, end)| own.max(end)),
+        }
+    }
+}
+
 impl Ctx<'_, '_> {
+    // rule: 2.9-8 (a relay that dropped a deletion would leave what it deletes with whoever was away)
+    /// How long relays are to keep what is said now.
+    pub(crate) fn kept(
+        &self,
+        group: &GroupId,
+        kind: u16,
+        target: Option<&EventId>,
+    ) -> Result<Kept> {
+        let Some(target) = target.filter(|_| kind == kind::DELETE) else {
+            return Ok(Kept::AsReaders);
+        };
+        let copies = self.tx.copies(group, target)?;
+        if copies.is_empty() {
+            return Ok(Kept::AsReaders);
+        }
+        // None is for ever.
+        let ends: Option<Vec<u64>> = copies.iter().map(|copy| copy.expires_at).collect();
+        Ok(Kept::AsLongAs(ends.and_then(|ends| ends.into_iter().max())))
+    }
+
     // rule: 2.9-6 a message lasts as it was first said: sent again in a later epoch it lasts no longer and no shorter
     /// Settles when a message goes of which there are copies, for all of them; whether its time is over.
     pub(crate) fn has_had_its_time(
@@ -61,7 +102,7 @@ impl Ctx<'_, '_> {
         if self.tx.copies(&row.group, &row.id)?.iter().all(|copy| copy.seq == row.seq) {
             self.expire_edits(row)?;
         }
-        if row.kind == kind::DELETE || deleted || self.is_buried(row)? {
+        if deleted || self.is_buried(row)? {
             return Ok(self.tx.expire_message(row.seq)?);
         }
         self.bury(row, false)
@@ -81,6 +122,22 @@ impl Ctx<'_, '_> {
     /// Takes away all of a message but that it was there, for as long as copies of it may come.
     fn bury(&mut self, row: &MessageRow, shown: bool) -> Result<()> {
         self.bury_row(row, self.now().saturating_add(REMEMBERED), shown)
+    }
+
+    // rule: 2.9-8 what is deleted stays so when the deletion has had its time, or comes after it: it has no plaintext
+    /// Ends a deletion, after what it does is done. One of what is not here yet is kept for as long as that may come
+    /// (`first`: it has not been yet), without what was said with it.
+    pub(crate) fn retire_deletion(&mut self, delete: &MessageRow, first: bool) -> Result<()> {
+        self.expire_what_it_deleted(delete)?;
+        let Some(target) = delete.target.filter(|_| first) else {
+            return Ok(self.tx.expire_message(delete.seq)?);
+        };
+        let known = !self.tx.copies(&delete.group, &target)?.is_empty()
+            || !self.tx.buried(&delete.group, &target)?.is_empty();
+        if known {
+            return Ok(self.tx.expire_message(delete.seq)?);
+        }
+        Ok(self.tx.strip_message(delete.seq, self.now().saturating_add(REMEMBERED))?)
     }
 
     /// What is left of a deleted message goes with the deletion, whose time comes later: until then it says that copies
@@ -130,15 +187,12 @@ impl Ctx<'_, '_> {
         // rule: 2.9-7 the text of before is shown when an edit has had its time, and that is told
         let edited = self.edited_by(row)?;
         let edited = edited.filter(|of| of.expires_at.is_none_or(|at| at > self.now()));
+        if row.kind == kind::DELETE {
+            return self.retire_deletion(row, !is_bare(row));
+        }
         self.expire_outgoing(row)?;
         let shown = matches!(row.status, MessageStatus::Valid | MessageStatus::Invalidated);
-        match row.kind {
-            kind::DELETE => {
-                self.tx.expire_message(row.seq)?;
-                return self.expire_what_it_deleted(row);
-            }
-            _ => self.bury(row, shown)?,
-        }
+        self.bury(row, shown)?;
         let stored = match (row.kind, row.target) {
             _ if !shown => return Ok(()),
             (kind::REACTION, Some(target)) => Stored::ReactionRemoved {
@@ -163,4 +217,9 @@ pub(crate) fn sooner(one: Option<u64>, other: Option<u64>) -> Option<u64> {
         (Some(one), Some(other)) => Some(one.min(other)),
         (one, other) => one.or(other),
     }
+}
+
+/// Whether it is a deletion of which nothing is left but what it deletes.
+pub(crate) fn is_bare(row: &MessageRow) -> bool {
+    row.kind == kind::DELETE && row.tags.is_empty() && row.target.is_some()
 }

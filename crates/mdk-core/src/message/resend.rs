@@ -6,6 +6,7 @@ use mdk_wire::{EventId, GroupId, UnsignedEvent};
 use super::Sealed;
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
+use crate::inbound::lifetime::{Kept, is_bare};
 use crate::values::Outgoing;
 use crate::{history, media};
 
@@ -13,6 +14,9 @@ impl Ctx<'_, '_> {
     // rule: C3-8 a message that may not have gone out can be had again: the same id, so that it is shown once
     pub(crate) fn resend(&mut self, id: &GroupId, message: &EventId) -> Result<Outgoing> {
         let row = self.own_message(id, message)?;
+        if is_bare(&row) {
+            return Err(Error::MessageNotFound);
+        }
         if row.status != MessageStatus::Valid {
             return Err(Error::NotAllowed("the message is deleted, or was lost with its branch"));
         }
@@ -41,8 +45,12 @@ impl Ctx<'_, '_> {
         if payload.id() != row.id {
             return Err(Error::Internal("a message is not what its id says"));
         }
+        let kept = match self.kept(id, row.kind, row.target.as_ref())? {
+            Kept::AsReaders => Kept::AtMost(row.expires_at),
+            kept => kept,
+        };
         let Sealed { event, content_id, .. } =
-            self.encrypt(&mut group, &payload.to_json(), row.created_at, row.expires_at)?;
+            self.encrypt(&mut group, &payload.to_json(), row.created_at, kept)?;
         self.tx.mark_seen(event.id().as_bytes(), Seen::OwnEcho)?;
         if !here {
             // As with everybody who knows the first one: it counts in this state, too, and stands for the other if

@@ -290,7 +290,7 @@ fn told(member: &mut Member) -> Vec<(i64, Option<EventBody>)> {
     events.map(|event| (event.cursor, body(event.body))).collect()
 }
 
-// rule: D6-2
+// shows: D6-2
 /// breaks: what is said, done to what was said before, and changed between a second invite and the refusal of it stays.
 #[test]
 fn declining_a_second_invite_deletes_what_came_with_it() {

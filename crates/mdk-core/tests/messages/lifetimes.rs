@@ -8,17 +8,17 @@ use crate::kit::{Member, received};
 use crate::words::rows;
 
 /// Seconds that the short lifetime lasts.
-const SHORT: u64 = 10;
+pub(crate) const SHORT: u64 = 10;
 
 /// alice, who speaks, and two who read.
-struct Three {
-    alice: Member,
-    readers: [Member; 2],
-    group: GroupId,
+pub(crate) struct Three {
+    pub(crate) alice: Member,
+    pub(crate) readers: [Member; 2],
+    pub(crate) group: GroupId,
 }
 
 impl Three {
-    fn new(retention: u64) -> Self {
+    pub(crate) fn new(retention: u64) -> Self {
         let mut alice = Member::new("alice");
         let mut readers = [Member::new("bob"), Member::new("carol")];
         let [bob, carol] = &mut readers;
@@ -29,29 +29,29 @@ impl Three {
     }
 
     /// The group keeps what is said from now on for so long.
-    fn lasts(&mut self, retention: u64) {
+    pub(crate) fn lasts(&mut self, retention: u64) {
         let update = GroupUpdate { retention: Some(retention), ..GroupUpdate::default() };
         let pending = self.alice.engine.update_group(&self.group, update).unwrap();
         self.alice.confirms(&pending);
         self.all_read(pending.event.as_ref().unwrap());
     }
 
-    fn all_read(&mut self, event: &Event) {
+    pub(crate) fn all_read(&mut self, event: &Event) {
         for reader in &mut self.readers {
             reader.applies(event);
         }
     }
 
-    fn says(&mut self, text: &str) -> Outgoing {
+    pub(crate) fn says(&mut self, text: &str) -> Outgoing {
         let message = NewMessage { text: text.into(), kind: kind::CHAT, ..NewMessage::default() };
         self.alice.engine.create_message(&self.group, message).unwrap()
     }
 
-    fn again(&mut self, id: &EventId) -> Event {
+    pub(crate) fn again(&mut self, id: &EventId) -> Event {
         self.alice.engine.resend(&self.group, id).unwrap().event
     }
 
-    fn passes(&mut self, seconds: u64) {
+    pub(crate) fn passes(&mut self, seconds: u64) {
         self.alice.clock.advance_millis(seconds * 1000);
         for reader in &mut self.readers {
             reader.clock.advance_millis(seconds * 1000);
@@ -67,7 +67,7 @@ fn edited(events: &[EngineEvent]) -> Vec<(String, bool)> {
     events.iter().filter_map(of).collect()
 }
 
-fn deleted(events: &[EngineEvent]) -> usize {
+pub(crate) fn deleted(events: &[EngineEvent]) -> usize {
     events.iter().filter(|e| matches!(e.body, EventBody::MessageDeleted { .. })).count()
 }
 

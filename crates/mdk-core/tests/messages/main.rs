@@ -1,6 +1,7 @@
 //! What members say and send each other.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod deletions;
 #[path = "../kit/files.rs"]
 mod files;
 #[path = "../kit/foreign.rs"]

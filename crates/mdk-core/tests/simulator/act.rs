@@ -73,6 +73,7 @@ impl World {
             Act::SelfUpdate(_) => self.commits(who, salt, |e, g| e.self_update(g)),
             Act::Leave(_) => {
                 if let Some(event) = self.wish(who, "leave", |e| e.leave(&group))? {
+                    self.members[who].asked = true;
                     self.send(who, &event, salt);
                 }
                 Ok(())

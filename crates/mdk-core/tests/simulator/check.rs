@@ -208,7 +208,9 @@ impl World {
         for who in 0..self.members.len() {
             let mut reported: BTreeMap<EventId, (usize, usize)> = BTreeMap::new();
             let mut gaps = 0;
-            for body in self.events(who)? {
+            let told = self.events(who)?;
+            self.judge_told(who, &told)?;
+            for body in told {
                 match body {
                     EventBody::MessageReceived { message } => {
                         reported.entry(message.id).or_default().0 += 1;
@@ -282,8 +284,9 @@ impl World {
                 }
                 Some(lost) => {
                     // On the branch that was chosen it counts, elsewhere it is marked.
-                    let wrong =
-                        *lost == place.is_some() && (*lost || !self.lost_sight(who, said, chain));
+                    let unsure = self.lost_sight(who, said, chain)
+                        && (!lost || self.went_elsewhere(who, chain));
+                    let wrong = *lost == place.is_some() && !unsure;
                     if member.tip.is_some() && member.tip == tip && wrong {
                         let text = format!("member {who}, message of epoch {epoch}: marked {lost}");
                         return fault("marked wrongly", text);

@@ -88,4 +88,9 @@ impl World {
         });
         removal.max().is_some_and(|removal| self.tree.epoch(&said.state) + 1 >= removal)
     }
+
+    /// Went elsewhere: where it went out was no state of the winner, so for it the winner began with what it joined then.
+    pub fn went_elsewhere(&self, who: usize, chain: &[Auth]) -> bool {
+        self.members[who].left_at.is_some_and(|state| !chain.contains(&state))
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use mdk_core::{Outcome, testing};
+use mdk_core::{EventBody, Outcome, testing};
 use mdk_wire::{Event, kind};
 
 use crate::tree::Auth;
@@ -41,6 +41,19 @@ impl World {
             let at = world.name(world.members[who].tip);
             format!("{who} at {at} has {what} ({place}): {:?}", outcome.verdict)
         });
+    }
+
+    /// The messages that an outcome marks, and the states that they were said in.
+    pub fn tell_marks(&self, who: usize, outcome: &Outcome) {
+        for event in &outcome.events {
+            let EventBody::MessagesInvalidated { message_ids } = &event.body else { continue };
+            for said in self.said.iter().filter(|said| message_ids.contains(&said.id)) {
+                self.tell(|world| {
+                    let state = world.name(Some(said.state));
+                    format!("{who} marks {} of {state}", short(said.id.as_bytes()))
+                });
+            }
+        }
     }
 
     /// How everybody stands.

@@ -9,6 +9,7 @@ use crate::world::{Checked, Published, World, fault};
 impl World {
     /// What a call brought: answers are published, invites accepted.
     pub fn after(&mut self, who: usize, outcome: Outcome, salt: u64) -> Checked {
+        self.tell_marks(who, &outcome);
         for (n, event) in outcome.reply.iter().enumerate() {
             // Whoever invites asks for a fresh KeyPackage here.
             if event.kind() == kind::KEY_PACKAGE {
@@ -19,6 +20,7 @@ impl World {
         let invites = self.must(who, "invites", Engine::invites)?;
         for invite in &invites {
             self.members[who].root = None;
+            self.members[who].asked = false;
             self.must(who, "accepting", |e| e.accept(&invite.id))?;
         }
         if outcome.reply.iter().any(|e| e.kind() == kind::GROUP_MESSAGE) {

@@ -80,6 +80,10 @@ pub struct Member {
     /// Commits that have come to it, and those of them that had when it joined.
     pub had: BTreeSet<ContentId>,
     pub had_then: BTreeSet<ContentId>,
+    /// It has asked to leave since it joined.
+    pub asked: bool,
+    /// The last state that it was in before it went out of the group.
+    pub left_at: Option<Auth>,
     /// Commits of later than that which came when it was out of the group.
     pub late_rivals: BTreeSet<EventId>,
 }
@@ -152,6 +156,8 @@ impl World {
                 ours_from: 0,
                 had: BTreeSet::new(),
                 had_then: BTreeSet::new(),
+                asked: false,
+                left_at: None,
                 late_rivals: BTreeSet::new(),
             };
             members.push(member);
@@ -311,6 +317,7 @@ impl World {
         self.tree.learn(&watch.states, &watch.asleep);
         if !matches!(state, GroupState::Active | GroupState::Leaving) {
             if self.members[who].tip.is_some() {
+                self.members[who].left_at = self.members[who].tip;
                 self.tell(|world| {
                     format!(
                         "{who} is out ({state:?}), after {}",

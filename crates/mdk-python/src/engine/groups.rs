@@ -77,11 +77,13 @@ impl Mdk {
     /// Invites members. Publish `event` first, then `welcomes`, then confirm.
     ///
     /// Args:
-    ///     key_packages: their KeyPackage events (kind 30443).
+    ///     key_packages: their KeyPackage events (kind 30443), one of each account.
     ///     promote: make them admins as well.
     ///
     /// Raises:
     ///     NotAdmin, CommitPending: not now, or not by us.
+    ///     InvalidInput: an account that is a member already, our own, or one that comes twice. Other clients may give an
+    ///         account several devices; from here it gets one.
     ///     IncompatibleMember: a KeyPackage cannot be used in this group.
     ///     GroupTooLarge: the commit or a Welcome would not fit into an event.
     #[pyo3(signature = (group_id, key_packages, *, promote=false))]

@@ -92,7 +92,7 @@ impl Mdk {
     /// Deletes a message or a reaction of ours, or an edit, whose message then reads as before it: an Outgoing.
     ///
     /// Raises:
-    ///     NotAllowed: it is somebody else's.
+    ///     NotAllowed: it is somebody else's, or a deletion, which cannot be taken back.
     ///     Otherwise as create_message().
     fn delete<'py>(&self, py: Python<'py>, group_id: Text, message_id: Text) -> Object<'py> {
         let group = args::group(&group_id)?;

@@ -58,7 +58,7 @@ const RULES: [Rule; 17] = [
     rule(
         "retained states are empty",
         "SELECT count(*) FROM nodes AS n JOIN groups AS g USING (group_id) WHERE g.status IN (1, 2, 3, 6) \
-         AND n.canonical = 1 AND n.epoch < g.epoch AND length(n.state) = 0",
+         AND n.canonical = 1 AND n.removed = 0 AND n.epoch < g.epoch AND length(n.state) = 0",
     ),
     rule(
         "identifiers of messages have a wrong length",

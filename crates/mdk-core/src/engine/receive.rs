@@ -1,0 +1,171 @@
+//! Events in, outcomes out.
+
+use mdk_wire::Event;
+
+use super::Engine;
+use crate::ctx::Undo;
+use crate::error::{Error, Result};
+use crate::halt;
+use crate::inbound::Incoming;
+use crate::outcome::{Outcome, Rejection, Verdict};
+use crate::values::EngineEvent;
+
+impl Engine {
+    /// Processes one event in its JSON form. What peers send never is an error.
+    ///
+    /// # Errors
+    /// [`Error::Store`] and faults of this machine; the event may be given again.
+    pub fn process(&mut self, json: &[u8]) -> Result<Outcome> {
+        match Event::from_json(json) {
+            Ok(event) => self.process_event(event),
+            // rule: D1-0 (strict JSON; the id and the signature verify)
+            Err(error) => Ok(self.outcome(Err(error.into()), Vec::new(), Vec::new())),
+        }
+    }
+
+    /// Processes one verified event.
+    ///
+    /// # Errors
+    /// As [`Engine::process`].
+    pub fn process_event(&mut self, event: Event) -> Result<Outcome> {
+        // A rejected event rolls the whole transaction back: nothing is written, nothing is synced.
+        let mut refused = None;
+        let result = self.write(|ctx| match ctx.process_event(event) {
+            Ok(verdict) => Ok(verdict),
+            Err(halt::Halt::Failed(error)) => Err(error),
+            Err(halt::Halt::Rejected(rejection)) => {
+                refused = Some(rejection);
+                Err(Error::Internal("rejected"))
+            }
+        });
+        match (result, refused) {
+            (_, Some(rejection)) => Ok(self.outcome(Err(rejection), Vec::new(), Vec::new())),
+            (Ok((verdict, effects)), None) => {
+                let events = [effects.events, effects.late].concat();
+                Ok(self.outcome(Ok(verdict), events, effects.reply))
+            }
+            (Err(error), None) => Err(error),
+        }
+    }
+
+    /// Processes many events in one transaction, a savepoint for each: Welcomes first, then those of groups, the oldest
+    /// first. The outcomes are in the order of `events`.
+    ///
+    /// # Errors
+    /// As [`Engine::process`]; then none of them took effect.
+    pub fn process_many(&mut self, events: &[&[u8]]) -> Result<Vec<Outcome>> {
+        self.process_batch(events.iter().map(|json| Incoming::Json(json)).collect())
+    }
+
+    /// Outcomes were lost before anybody read what they had to publish: the next [`Engine::tick`] hands it out again, as
+    /// after a restart. What they told is in the log.
+    pub fn hand_out_again(&mut self) {
+        // What is in the outbox is published whoever reads of it.
+        self.resumed &= self.outbox;
+    }
+
+    /// As [`Engine::process_many`], for events of which some are verified already.
+    ///
+    /// # Errors
+    /// As [`Engine::process`]; then none of them took effect.
+    pub fn process_batch(&mut self, events: Vec<Incoming<'_>>) -> Result<Vec<Outcome>> {
+        let mut undo = Undo::Unneeded;
+        let verdicts = match self.write(|ctx| ctx.batch(&events, &mut undo)) {
+            Err(_) if undo == Undo::Needed => {
+                undo = Undo::Savepoint;
+                // What was dropped for its age is there again.
+                self.cache.looked_for_old.clear();
+                self.write(|ctx| ctx.batch(&events, &mut undo))?.0
+            }
+            result => result?.0,
+        };
+        Ok(verdicts.into_iter().map(|(v, events, reply)| self.outcome(v, events, reply)).collect())
+    }
+
+    /// Makes all open choices between branches now, without waiting for quiet: for use when a fetched history is
+    /// complete. Reports what turns out to be lost.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn settle(&mut self) -> Result<Outcome> {
+        let (_, effects) = self.write(|ctx| {
+            for row in ctx.tx.groups()? {
+                ctx.retry_held(&row.id)?;
+                ctx.close_all(&row.id)?;
+                let row = ctx.current_row(&row.id)?;
+                ctx.report_gaps(&row)?;
+            }
+            Ok(())
+        })?;
+        let events = [effects.events, effects.late].concat();
+        Ok(self.outcome(Ok(Verdict::Applied), events, effects.reply))
+    }
+
+    /// Does what time has made due: chooses between branches, answers leaves, retries held events, expires messages and
+    /// KeyPackages, and tells of what was dropped unread after thirty days.
+    ///
+    /// The first call, and the first after [`Engine::hand_out_again`], hands out again what may not have been published:
+    /// automatic commits, leave proposals, and the Welcomes of confirmed commits. Sending those twice does no harm.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn tick(&mut self) -> Result<Outcome> {
+        let resumed = self.resumed;
+        let (_, effects) = self.write(|ctx| {
+            if !resumed {
+                ctx.resume()?;
+            }
+            ctx.expire_welcomes()?;
+            ctx.expire_messages()?;
+            for row in ctx.tx.groups()? {
+                if !resumed {
+                    ctx.look_again(&row.id)?;
+                }
+                ctx.close_due(&row.id)?;
+                ctx.retry_if_moved(&row.id)?;
+                ctx.close_due(&row.id)?;
+                let row = ctx.current_row(&row.id)?;
+                ctx.wake_welcomes(&row.id)?;
+                ctx.forget_left(&row)?;
+            }
+            ctx.wake_inputs()?;
+            ctx.upkeep_key_packages()?;
+            ctx.expire_key_packages()?;
+            ctx.prune_outbox()
+        })?;
+        self.resumed = true;
+        let events = [effects.events, effects.late].concat();
+        Ok(self.outcome(Ok(Verdict::Applied), events, effects.reply))
+    }
+
+    fn outcome(
+        &mut self,
+        verdict: std::result::Result<Verdict, Rejection>,
+        events: Vec<EngineEvent>,
+        reply: Vec<Event>,
+    ) -> Outcome {
+        let mut all = std::mem::take(&mut self.backlog);
+        all.extend(events);
+        let mut replies = std::mem::take(&mut self.backlog_reply);
+        replies.extend(reply);
+        let verdict = verdict.unwrap_or_else(Verdict::Rejected);
+        log(&verdict, all.len());
+        Outcome { verdict, events: all, reply: replies }
+    }
+}
+
+/// Says what became of an event: names of states and rules, never what is in it.
+fn log(verdict: &Verdict, events: usize) {
+    match verdict {
+        Verdict::Applied => tracing::debug!(events, "an event was applied"),
+        Verdict::Duplicate => tracing::debug!("an event was seen before"),
+        Verdict::Deferred(reason) => tracing::debug!(?reason, "an event was deferred"),
+        Verdict::Rejected(rejection) => {
+            tracing::debug!(
+                code = rejection.code.as_str(),
+                rule = rejection.rule,
+                "an event was rejected"
+            );
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! What a deletion does, whenever it comes, and what cannot be deleted.
+
+use mdk_core::{Error, EventBody, NewMessage, testing};
+use mdk_wire::{Event, EventId, GroupId, kind};
+
+use crate::fork::{folder, orders, two_admins_and};
+use crate::kit::Member;
+use crate::lifetimes::{SHORT, Three, deleted};
+
+/// Text and whether it is deleted, of all that is shown.
+fn shown(member: &mut Member, group: &GroupId) -> Vec<(String, bool)> {
+    let page = member.engine.messages(group, 100, None, None).unwrap();
+    page.into_iter().map(|m| (m.text, m.deleted)).collect()
+}
+
+fn gone() -> Vec<(String, bool)> {
+    vec![(String::new(), true)]
+}
+
+fn ends(event: &Event) -> Option<String> {
+    let tag = event.tags().iter().find(|tag| tag[0] == "expiration")?;
+    Some(tag[1].clone())
+}
+
+/// Said for good, deleted in an epoch that keeps nothing for long. Who hears of the deletion too late, or of the message
+/// only when the deletion has had its time, has it deleted like everybody.
+// shows: 2.9-8
+#[test]
+fn a_deletion_counts_whenever_it_comes() {
+    let mut three = Three::new(0);
+    let group = three.group.clone();
+    let (said, liked) = (three.says("secret"), three.says("liked"));
+    three.all_read(&liked.event);
+    three.readers[0].applies(&said.event);
+    let reaction = three.alice.engine.react(&group, &liked.message.id, "+").unwrap();
+    three.all_read(&reaction.event);
+    three.lasts(SHORT);
+    let delete = three.alice.engine.delete(&group, &said.message.id).unwrap();
+    let taken_back = three.alice.engine.delete(&group, &reaction.message.id).unwrap();
+    assert_eq!(ends(&delete.event), None, "relays keep it as long as what it deletes");
+    // Carol has the deletion in time, and nothing that it could delete.
+    three.readers[1].applies(&delete.event);
+    three.passes(SHORT + 5);
+    three.readers[1].engine.tick().unwrap();
+    assert_eq!(deleted(&three.readers[0].applies(&delete.event).events), 1);
+    assert_eq!(deleted(&three.readers[1].applies(&said.event).events), 0);
+    let mut all = three.readers;
+    for member in &mut all {
+        let outcome = member.applies(&taken_back.event);
+        let told =
+            outcome.events.iter().any(|e| matches!(e.body, EventBody::ReactionRemoved { .. }));
+        assert!(told, "{}: {:?}", member.name, outcome.events);
+        let mut now = shown(member, &group);
+        now.sort();
+        assert_eq!(now, [(String::new(), true), ("liked".into(), false)], "{}", member.name);
+        assert!(member.engine.search("secret", None, 9).unwrap().is_empty());
+        let liked = member.engine.message(&group, &liked.message.id).unwrap();
+        assert!(liked.reactions.is_empty(), "{}", member.name);
+        // Nor does a copy bring it back.
+        assert!(member.takes(&said.event).events.is_empty());
+    }
+}
+
+/// The deletion comes too late and before what it deletes: it waits for that, for a month.
+// shows: 2.9-8
+#[test]
+fn a_late_deletion_waits_for_what_it_deletes() {
+    let mut three = Three::new(0);
+    let group = three.group.clone();
+    let said = three.says("secret");
+    three.lasts(SHORT);
+    let reason = NewMessage {
+        text: "a reason that has had its time".into(),
+        kind: kind::DELETE,
+        tags: vec![vec!["e".into(), said.message.id.to_hex()]],
+        ..NewMessage::default()
+    };
+    let delete = three.alice.engine.create_message(&group, reason).unwrap();
+    three.passes(SHORT + 5);
+    let [bob, carol] = &mut three.readers;
+    for member in [&mut *bob, &mut *carol] {
+        member.applies(&delete.event);
+        let kept = testing::history(&mut member.engine).unwrap();
+        assert!(
+            kept.iter().all(|row| row.json.as_ref().is_none_or(|json| !json.contains("a reason"))),
+            "{}",
+            member.name
+        );
+        member.clock.advance_millis(3_600_000);
+        member.engine.tick().unwrap();
+    }
+    bob.applies(&said.event);
+    assert_eq!(shown(bob, &group), gone());
+    carol.clock.advance_millis(31 * 24 * 3_600_000);
+    carol.engine.tick().unwrap();
+    let left = testing::history(&mut carol.engine).unwrap();
+    assert!(left.is_empty(), "nothing waits longer than a month: {}", left.len());
+}
+
+/// A deletion of a deletion changes nothing, in any order of the three, singly or together.
+// rule: 2.4-18
+#[test]
+fn a_deletion_is_final() {
+    for reaction in [false, true] {
+        let place = folder();
+        let (mut all, group) = two_admins_and("carol", place.path());
+        let chat = |text: &str, kind, target: Option<&EventId>| NewMessage {
+            text: text.into(),
+            kind,
+            tags: target.into_iter().map(|id| vec!["e".into(), id.to_hex()]).collect(),
+            ..NewMessage::default()
+        };
+        let alice = &mut all[0].member.engine;
+        let liked = alice.create_message(&group, chat("liked", kind::CHAT, None)).unwrap();
+        let said = match reaction {
+            true => alice.react(&group, &liked.message.id, "+").unwrap(),
+            false => alice.create_message(&group, chat("secret", kind::CHAT, None)).unwrap(),
+        };
+        let delete = alice.delete(&group, &said.message.id).unwrap();
+        let refused = alice.delete(&group, &delete.message.id);
+        assert!(matches!(refused, Err(Error::NotAllowed(_))));
+        let again = chat("", kind::DELETE, Some(&delete.message.id));
+        let again = alice.create_message(&group, again).unwrap();
+        let events = [&said.event, &delete.event, &again.event];
+        let expected = shown(&mut all[0].member, &group);
+        assert_eq!(expected.iter().filter(|(_, deleted)| *deleted).count(), usize::from(!reaction));
+        all[2].member.applies(&liked.event);
+        for order in orders(3) {
+            for together in [false, true] {
+                let other = folder();
+                let mut reader = all[2].copied(other.path()).member;
+                let given: Vec<&Event> = order.iter().map(|at| events[*at]).collect();
+                if together {
+                    let json: Vec<String> = given.iter().map(|e| e.to_json()).collect();
+                    let bytes: Vec<&[u8]> = json.iter().map(|j| j.as_bytes()).collect();
+                    reader.engine.process_many(&bytes).unwrap();
+                } else {
+                    given.iter().for_each(|event| drop(reader.applies(event)));
+                }
+                assert_eq!(shown(&mut reader, &group), expected, "{order:?} {together}");
+                let liked = reader.engine.message(&group, &liked.message.id).unwrap();
+                assert!(liked.reactions.is_empty(), "{order:?} {together}");
+            }
+        }
+    }
+}
+
+/// Whoever looks at a history makes what has had its time go: the next outcome says so, as if nobody had looked.
+// shows: 2.9-5
+#[test]
+fn what_goes_before_a_read_is_told() {
+    let looks: [fn(&mut Member, &GroupId, &EventId); 3] = [
+        |member, group, _| drop(member.engine.messages(group, 9, None, None).unwrap()),
+        |member, group, id| assert!(member.engine.message(group, id).is_err()),
+        |member, _, _| drop(member.engine.search("vanishes", None, 9).unwrap()),
+    ];
+    for look in looks {
+        let mut three = Three::new(SHORT);
+        let said = three.says("vanishes");
+        three.all_read(&said.event);
+        three.passes(SHORT + 5);
+        let (bob, group) = (&mut three.readers[0], three.group.clone());
+        look(bob, &group, &said.message.id);
+        assert_eq!(deleted(&bob.engine.tick().unwrap().events), 1);
+        assert_eq!(deleted(&bob.engine.tick().unwrap().events), 0);
+    }
+}
