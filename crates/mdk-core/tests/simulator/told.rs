@@ -9,21 +9,23 @@ impl World {
     /// Who follows the log knows the epoch, and why it is out; and a database is whole whatever it has been through.
     pub fn judge_told(&mut self, who: usize, log: &[EventBody]) -> Checked {
         let mut epoch: Option<u64> = None;
-        let mut out: Option<bool> = None;
+        let (mut out, mut ended): (Option<bool>, bool) = (None, false);
         for body in log {
             match body {
-                EventBody::Joined { .. } => (epoch, out) = (None, None),
+                EventBody::Joined { .. } => (epoch, out, ended) = (None, None, false),
                 EventBody::EpochChanged { old, new, .. } => {
                     // Whoever is invited anew may hear of commits before he accepts.
-                    let anew = |told: &u64| out.is_some() && told < old;
+                    let anew = |told: &u64| ended && told < old;
                     if let Some(told) = epoch.filter(|told| told != old && !anew(told)) {
                         let text =
                             format!("member {who} was told of {told}, then of {old} to {new}");
                         return fault("told wrongly", text);
                     }
+                    ended = ended && epoch != Some(*old);
                     (epoch, out) = (Some(*new), None);
                 }
-                EventBody::Removed { left, .. } => out = Some(*left),
+                EventBody::Removed { left, .. } => (out, ended) = (Some(*left), true),
+                EventBody::Unrecoverable { .. } => ended = true,
                 _ => {}
             }
         }
