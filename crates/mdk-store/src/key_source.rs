@@ -26,7 +26,7 @@ use crate::{
 };
 use file::KeyFile;
 pub(crate) use next::locate_next;
-pub(crate) use recorded::{known_source, present, recorded};
+pub(crate) use recorded::{is_kept, known_source, present, recorded};
 
 /// What a key file is called whose name still belongs to the key before it.
 pub(crate) const NEW: &str = "new";

@@ -179,7 +179,7 @@ fn open_existing(
     if let Some(record) = record.as_ref().filter(|record| record.pending.is_some()) {
         let (key, side) = vault::interrupted_key(place, source, record)?;
         let conn = connect(place, place.name(), &key, false)?;
-        let record = vault::settle_interrupted(place, record.clone(), side);
+        let record = vault::settle_interrupted(place, record.clone(), side, &key);
         return Ok((conn, record.rekeyed_at));
     }
     let mut home = key_source::locate(place, source, record.as_ref().map(|r| &r.key), false)?;
@@ -209,7 +209,7 @@ fn open_existing(
         }
         Some(record) if record.state == State::Ready && record.key.is_of(&key) => {
             match record.retiring {
-                Some(_) => vault::clean_up(place, record),
+                Some(_) => vault::clean_up(place, record, &key),
                 None => record,
             }
         }

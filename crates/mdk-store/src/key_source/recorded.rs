@@ -53,6 +53,11 @@ pub(crate) fn known_source(slot: &KeySlot) -> &'static str {
         .unwrap_or("raw")
 }
 
+/// Whether keys of such a source are kept by this software, so that it could remove them.
+pub(crate) fn is_kept(slot: &KeySlot) -> bool {
+    matches!(slot.source.as_str(), "keyring" | "file" | "passphrase")
+}
+
 /// The place that the side record names, as far as it can be reached without being told more.
 pub(crate) fn recorded(place: &Place, slot: &KeySlot) -> Option<Home> {
     recorded_within(place, slot, crate::KeyringKey::default().timeout)

@@ -89,7 +89,10 @@ impl Store {
         }
 
         let (before, old_key_kept) = (record.clone(), record.key.shared);
-        record.pending = Some(home.slot.clone());
+        // Whichever of the two keys counts after a kill shows that the other one may go.
+        record.key.bind(&new);
+        let pending = record.pending.insert(home.slot.clone());
+        pending.bind(&old);
         record.write(&place)?;
         let made = home.make(&new);
         let may_be_there = !first_open::is_late(&made);
@@ -122,7 +125,7 @@ impl Store {
                 return Err(of_copy(error));
             }
         };
-        let record = settle_interrupted(&place, record, Side::New);
+        let record = settle_interrupted(&place, record, Side::New, &new);
         self.rekeyed(&source, record.rekeyed_at);
         Ok(RekeyReport { bytes, old_key_kept })
     }
@@ -144,8 +147,8 @@ impl Store {
             }
         };
         let mut record = match &record.pending {
-            Some(_) => settle_interrupted(place, record, Side::Old),
-            None if record.retiring.is_some() => clean_up(place, record),
+            Some(_) => settle_interrupted(place, record, Side::Old, key),
+            None if record.retiring.is_some() => clean_up(place, record, key),
             None => record,
         };
         if record.retiring.is_some() {

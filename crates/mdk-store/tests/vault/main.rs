@@ -10,6 +10,8 @@ mod copies;
 #[cfg(unix)]
 mod doctor;
 mod encrypt;
+#[cfg(unix)]
+mod forged;
 mod key_paths;
 #[cfg(unix)]
 #[path = "../keys_kit/mod.rs"]

@@ -38,6 +38,7 @@ pub(super) fn look(
     let mut answered = true;
     if let (Some(place), Some(record)) = (place, &record) {
         answered = recorded(report, place, record, exists);
+        left(report, place, record, answered && key.is_none());
     } else if exists && !family.has_file(".keyinfo") {
         let text = "there is no record of where the key is: opening needs the key itself, and makes the record anew";
         report.say(Level::Note, "key", text);
@@ -171,11 +172,32 @@ fn recorded(report: &mut DoctorReport, place: &Place, record: &Record, exists: b
             "open the database, which finishes or undoes it",
         );
     }
-    if record.retiring.is_some() {
+    if let Some(retiring) = &record.retiring {
         let text = "the key before the last re-key is still to be removed";
-        report.advise(Level::Note, TOPIC, text, "open the database, which removes it");
+        let hint = match retiring.is_bound() {
+            true => "open the database, which removes it",
+            false => "open the database, which leaves it where nothing shows whose it is",
+        };
+        report.advise(Level::Note, TOPIC, text, hint);
     }
     answered
+}
+
+/// A key that opening did not remove. `ask` says that there is time to ask a keyring for it.
+fn left(report: &mut DoctorReport, place: &Place, record: &Record, ask: bool) {
+    let Some(slot) = &record.left else { return };
+    let there = match slot.source == "keyring" && !ask {
+        true => None,
+        false => key_source::present(place, slot, PATIENCE).ok().flatten(),
+    };
+    if there != Some(false) {
+        let text = format!(
+            "{} was left where it is: nothing shows that it belongs to this database",
+            describe(slot)
+        );
+        let hint = "if no other database has it, remove it yourself";
+        report.advise(Level::Warning, "key", text, hint);
+    }
 }
 
 fn describe(slot: &KeySlot) -> String {
