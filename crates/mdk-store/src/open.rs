@@ -182,8 +182,14 @@ fn open_existing(
         let record = vault::settle_interrupted(place, record.clone(), side, &key);
         return Ok((conn, record.rekeyed_at));
     }
-    let mut home = key_source::locate(place, source, record.as_ref().map(|r| &r.key), false)?;
-    let key = home.look()?.ok_or(OpenError::KeyMissing { source: source.source() })?;
+    let (mut home, key) = match &record {
+        None => key_source::find_without_record(place, source)?,
+        Some(record) => {
+            let mut home = key_source::locate(place, source, Some(&record.key), false)?;
+            let key = home.look()?.ok_or(OpenError::KeyMissing { source: source.source() })?;
+            (home, key)
+        }
+    };
     let conn = connect(place, place.name(), &key, false)
         .map_err(|error| vault::doubt(place, &key, error))
         .map_err(|error| side_record::judge(record.as_ref(), &key, error))?;

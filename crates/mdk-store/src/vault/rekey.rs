@@ -24,7 +24,7 @@ use crate::{
     ritual,
     side_record::{self, Record, State},
 };
-pub(crate) use recover::{Side, clean_up, interrupted_key, settle_interrupted};
+pub(crate) use recover::{Side, clean_up, interrupted_key, opens, settle_interrupted};
 
 /// Room for files other than the copy: the record, the key, the log.
 const SPARE: u64 = 1 << 20;

@@ -16,6 +16,8 @@ mod key_paths;
 #[cfg(unix)]
 #[path = "../keys_kit/mod.rs"]
 mod keys_kit;
+#[cfg(unix)]
+mod lost_record;
 mod migrations;
 mod names;
 #[cfg(unix)]

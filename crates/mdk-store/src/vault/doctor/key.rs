@@ -17,6 +17,10 @@ use crate::{
     vault::pages::{self, PAGE, PageKey},
 };
 
+/// How to open a database without its record.
+const IN_FULL: &str = "name the key in full: the service and the key id in the keyring, the path of the key file, or the \
+     passphrase; where kernel keyutils hold a key that a re-key has made, the key id with what follows it there, ID#GENERATION";
+
 /// How long a key source may take to answer.
 const PATIENCE: Duration = Duration::from_millis(800);
 
@@ -41,7 +45,7 @@ pub(super) fn look(
         left(report, place, record, answered && key.is_none());
     } else if exists && !family.has_file(".keyinfo") {
         let text = "there is no record of where the key is: opening needs the key itself, and makes the record anew";
-        report.say(Level::Note, "key", text);
+        report.advise(Level::Note, "key", text, IN_FULL);
     }
     let Some(key) = key else {
         if sound {
@@ -117,8 +121,7 @@ fn record(report: &mut DoctorReport, place: &Place, family: &Family) -> Option<R
     // As opening understands it, or it would be refused there what is called good here.
     let record = read.ok().and_then(|_| side_record::parse(&text));
     if record.is_none() {
-        let hint =
-            "update, or move it away: a key that is named in full opens the database without it";
+        let hint = format!("update, or move it away and {IN_FULL}");
         report.advise(Level::Error, "key", "the record of where the key is cannot be read", hint);
     }
     record

@@ -22,7 +22,7 @@ pub(crate) enum Side {
 }
 
 /// Whether this key opens page 1 of the database.
-pub(super) fn opens(place: &Place, key: &Secret<32>) -> Result<bool, OpenError> {
+pub(crate) fn opens(place: &Place, key: &Secret<32>) -> Result<bool, OpenError> {
     let page = page_1(place)?;
     Ok(PageKey::of_page_1(key, &page).check(1, &page))
 }
