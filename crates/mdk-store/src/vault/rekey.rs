@@ -103,6 +103,8 @@ impl Store {
             })
             .and_then(|()| copy(&place, &old, &new, progress));
         let swapped = copied.and_then(|bytes| {
+            // A keyring may have got another key under that id while the copy was made.
+            home.confirm(&new)?;
             self.swap(&place, &old, &new)?;
             Ok(bytes)
         });

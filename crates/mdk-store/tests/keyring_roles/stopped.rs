@@ -1,10 +1,10 @@
 //! States that a process leaves which is killed, with the key in a keyring.
 
-use mdk_store::{OpenError, Progress, Stage, Step};
+use mdk_store::{OpenError, Progress, Stage, Step, VaultError};
 use serde_json::Value;
 
 use super::{NAMES, keyring, lookup, names, run, slot, store_key};
-use crate::keys_kit::{Files, Home, json};
+use crate::keys_kit::{Files, Home, json, raw};
 
 pub fn stopped_first_open() {
     for id in [None, Some("alice".to_owned())] {
@@ -93,4 +93,38 @@ pub fn stopped_rekey() {
         assert!(home.record()["pending"].is_null() && home.record()["retiring"].is_null());
         home.opens(&key);
     }
+}
+
+/// A keyring cannot create exclusively: another program may have looked at the same moment and stored its own key under
+/// that id afterwards.
+pub fn overtaken_rekey() {
+    let home = Home::created(&raw(1));
+    let taken = keyring(|k| k.key_id = Some("taken".into()));
+    let theirs = format!("mdk-key-1:{}=", "B".repeat(43));
+    for text in [theirs.as_str(), "", "no key at all"] {
+        let mut put = |step: Step| {
+            if step.stage == Stage::Comparing {
+                match text {
+                    "" => {
+                        drop(run("secret-tool", &["clear", "service", "mdk", "username", "taken"]))
+                    }
+                    text => store_key("taken", text),
+                }
+            }
+            std::ops::ControlFlow::Continue(())
+        };
+        let mut store = home.open(&raw(1)).unwrap();
+        let error = store.rekey(Some(&taken), &mut Progress::new(&mut put)).unwrap_err();
+        store.close().unwrap();
+        assert!(matches!(error, VaultError::Open(_)), "{error}");
+        assert_eq!(lookup("mdk", "taken"), text, "what the other one has stored stays");
+        home.opens(&raw(1));
+        assert_eq!(names(&home), NAMES);
+        assert!(home.record()["pending"].is_null());
+        run("secret-tool", &["clear", "service", "mdk", "username", "taken"]);
+    }
+    let mut store = home.open(&raw(1)).unwrap();
+    store.rekey(Some(&taken), &mut Progress::none()).unwrap();
+    store.close().unwrap();
+    home.opens(&taken);
 }
