@@ -1,6 +1,7 @@
 //! Finding the key of a database, and making, storing and removing keys. Which key counts is decided elsewhere
 //! (`first_open.rs`, `vault/rekey`); here a key that exists is never replaced.
 
+mod begun;
 mod file;
 mod given;
 mod lost;
@@ -25,6 +26,7 @@ use crate::{
     side_record::{self, KeySlot},
     vault,
 };
+pub(crate) use begun::discard as discard_begun;
 use file::KeyFile;
 pub(crate) use lost::find as find_without_record;
 pub(crate) use next::locate_next;
@@ -257,16 +259,6 @@ impl Home {
             // Recorded by an earlier version, or not at all: the name belongs to this database, and so does what has it.
             (Kind::Wrapped(..), None) => wrapped::is_whole(text),
             _ => key_text::decode_own(text, "file").is_ok_and(|key| slot.is_of(&key)),
-        }
-    }
-
-    /// Removes what a kill has left of making the key that `before` speaks of, before another one is made in its place.
-    pub(crate) fn clear_begun(&self, before: &KeySlot) -> Result<(), OpenError> {
-        match &self.kind {
-            Kind::File(file) | Kind::Wrapped(file, ..) if before.same_place(&self.slot) => {
-                file.remove_temporary(&|text| self.is_of_slot(before, text))
-            }
-            _ => Ok(()),
         }
     }
 

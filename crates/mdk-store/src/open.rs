@@ -224,14 +224,15 @@ fn open_existing(
         before => {
             let begun = before.as_ref().is_some_and(|record| {
                 record.state == State::Creating
-                    && record.key.is_of(&key)
+                    && record.key.is_begun_by(&key, place)
                     && record.key.same_place(&home.slot)
             });
             // A key that was not made for this very database may be that of another one. A passphrase's is beside it.
             home.slot.shared |= !begun && matches!(home.slot.source.as_str(), "file" | "keyring");
             let mut record = Record::new(place, State::Ready, home.slot.clone());
             // What an interrupted encryption has left is still to be overwritten.
-            record.encrypting = before.is_some_and(|record| record.encrypting);
+            record.encrypting = before.as_ref().is_some_and(|record| record.encrypting);
+            record.left = before.and_then(|record| record.left);
             if record.write(place).is_err() {
                 tracing::warn!("the record of where the key is could not be written");
             }

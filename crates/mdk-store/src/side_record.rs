@@ -20,6 +20,9 @@ use crate::{
     names,
 };
 
+/// What an entry is bound as: the other key of a re-key, or the one that a database is being made with.
+const OTHER: &[u8] = b"mdk key of a re-key 1";
+const BEGUN: &[u8] = b"mdk key of a new database 1";
 /// How many bytes of an HMAC bind an entry.
 const BINDING: usize = 16;
 /// What its name ends in while it is written.
@@ -113,14 +116,29 @@ impl KeySlot {
     /// the other way round. Whoever can write to the directory can write a record, and what that says of a key that
     /// is to go would cost another database its key.
     pub(crate) fn bind(&mut self, key: &Secret<32>) {
-        self.bound = Some(hex::encode(&self.binding(key).finalize().into_bytes()[..BINDING]));
+        self.bound = Some(binding(self.digest(key, OTHER, b"")));
     }
 
     /// Whether it was bound under this key, and is what it was then.
     pub(crate) fn is_bound_by(&self, key: &Secret<32>) -> bool {
+        self.is_bound_as(self.digest(key, OTHER, b""))
+    }
+
+    /// Notes that the database of this name is being made with `key`, which is the key that this speaks of.
+    pub(crate) fn begin(&mut self, key: &Secret<32>, place: &Place) {
+        self.bound = Some(binding(self.digest(key, BEGUN, place.name().as_encoded_bytes())));
+    }
+
+    /// Whether this is the key of a database of this name whose making has begun.
+    pub(crate) fn is_begun_by(&self, key: &Secret<32>, place: &Place) -> bool {
+        let name = place.name().as_encoded_bytes();
+        self.is_of(key) && self.is_bound_as(self.digest(key, BEGUN, name))
+    }
+
+    fn is_bound_as(&self, mac: Hmac<Sha256>) -> bool {
         let bound = self.bound.as_deref().and_then(|bound| hex::decode(bound).ok());
         bound.is_some_and(|bound| {
-            bound.len() == BINDING && self.binding(key).verify_truncated_left(&bound).is_ok()
+            bound.len() == BINDING && mac.verify_truncated_left(&bound).is_ok()
         })
     }
 
@@ -134,12 +152,12 @@ impl KeySlot {
         Self { bound: None, ..self }
     }
 
-    fn binding(&self, key: &Secret<32>) -> Hmac<Sha256> {
+    fn digest(&self, key: &Secret<32>, purpose: &[u8], name: &[u8]) -> Hmac<Sha256> {
         let plain = serde_json::to_vec(&self.clone().unbound()).expect("strings serialize");
         let mut mac =
             <Hmac<Sha256> as Mac>::new_from_slice(key.expose()).expect("any length is a key");
-        mac.update(b"mdk key of a re-key 1");
-        mac.update(&plain);
+        // The text of an entry begins and ends with a brace, and has no byte 0.
+        [purpose, &plain, &[0], name].into_iter().for_each(|part| mac.update(part));
         mac
     }
 
@@ -256,6 +274,10 @@ pub(crate) fn check(key: &Secret<32>) -> String {
     let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(key.expose()).expect("any length is a key");
     mac.update(b"mdk key check 1");
     hex::encode(&mac.finalize().into_bytes()[..8])
+}
+
+fn binding(mac: Hmac<Sha256>) -> String {
+    hex::encode(&mac.finalize().into_bytes()[..BINDING])
 }
 
 /// The name of the record of a database.

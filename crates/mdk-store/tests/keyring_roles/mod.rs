@@ -15,7 +15,7 @@ use mdk_store::{DatabaseKey, KeyringKey, KeyringStore, OpenError, Progress, Vaul
 
 use crate::keys_kit::{self, Home};
 pub use lost::lost_record;
-pub use stopped::{overtaken_rekey, stopped_first_open, stopped_rekey};
+pub use stopped::{continued_first_open, overtaken_rekey, stopped_first_open, stopped_rekey};
 
 /// Names of the files that a database with its key in a keyring has.
 const NAMES: [&str; 2] = ["alice.db", "alice.db.keyinfo"];

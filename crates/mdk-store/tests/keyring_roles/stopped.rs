@@ -1,6 +1,7 @@
 //! States that a process leaves which is killed, with the key in a keyring.
 
-use mdk_store::{OpenError, Progress, Stage, Step, VaultError};
+use mdk_store::{DatabaseKey, OpenError, Progress, Stage, Step, VaultError, restore};
+use mdk_wire::SecretVec;
 use serde_json::Value;
 
 use super::{NAMES, keyring, lookup, names, run, slot, store_key};
@@ -127,4 +128,46 @@ pub fn overtaken_rekey() {
     store.rekey(Some(&taken), &mut Progress::none()).unwrap();
     store.close().unwrap();
     home.opens(&taken);
+}
+
+/// Killed while it was made with a key in the keyring, and continued with another one.
+pub fn continued_first_open() {
+    let made = Home::created(&raw(1));
+    let backup = tempfile::tempdir().unwrap();
+    let (backup, p) = (backup.path().join("b"), SecretVec::new(b"p".to_vec()));
+    let mut store = made.open(&raw(1)).unwrap();
+    store.backup(&backup, &p, &mut Progress::none()).unwrap();
+    store.close().unwrap();
+    let one = keyring(|k| k.key_id = Some("one".into()));
+    let home = Home::new();
+    let mut during = Files::new();
+    let mut see = |step: Step| {
+        if step.stage == Stage::Writing {
+            during = home.files();
+        }
+        std::ops::ControlFlow::Continue(())
+    };
+    restore(&backup, &home.db(), &p, &one, &mut Progress::new(&mut see)).unwrap();
+    during.retain(|name, _| !name.ends_with("-shm"));
+    let (text, file) = (lookup("mdk", "one"), DatabaseKey::File(home.key_file()));
+    for to in [keyring(|k| k.key_id = Some("two".into())), file.clone(), raw(2)] {
+        store_key("one", &text);
+        home.put(&during);
+        restore(&backup, &home.db(), &p, &to, &mut Progress::none()).unwrap();
+        assert_eq!(lookup("mdk", "one"), "", "{to:?}");
+        home.opens(&to);
+    }
+    // A record that only says so does not take another database its key.
+    store_key("one", &text);
+    let mut record: Value = serde_json::from_slice(&during["alice.db.keyinfo"]).unwrap();
+    record["key"].as_object_mut().unwrap().remove("bound");
+    home.put(&[("alice.db.keyinfo".to_owned(), json(&record))].into());
+    home.create(&file);
+    assert_eq!(lookup("mdk", "one"), text);
+    // Continued with the very key that it was begun with.
+    home.put(&during);
+    restore(&backup, &home.db(), &p, &one, &mut Progress::none()).unwrap();
+    assert_eq!(lookup("mdk", "one"), text);
+    assert!(home.record()["key"]["shared"].is_null());
+    home.opens(&one);
 }

@@ -6,6 +6,8 @@ mod backup;
 #[cfg(unix)]
 mod backup_kit;
 #[cfg(unix)]
+mod begun;
+#[cfg(unix)]
 mod copies;
 #[cfg(unix)]
 mod doctor;

@@ -195,7 +195,7 @@ fn left(report: &mut DoctorReport, place: &Place, record: &Record, ask: bool) {
     };
     if there != Some(false) {
         let text = format!(
-            "{} was left where it is: nothing shows that it belongs to this database",
+            "{} was left where it is: it could not be reached, or nothing shows that it belongs to this database",
             describe(slot)
         );
         let hint = "if no other database has it, remove it yourself";
