@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from mdk import vault
+
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="modes and mounts of Linux")
 
 # Root may write everywhere, so a child becomes somebody else. All is loaded before: another user may not be able to
@@ -242,3 +244,51 @@ def test_on_a_read_only_disk_all_that_reads_works(tmp_path: Path, end: str) -> N
     }
     assert any("read-only" in text for text in found["doctor"][1])
     assert list(scratch.iterdir()) == [], "copies are removed"
+
+
+def test_a_folder_that_may_not_be_entered_is_not_taken_for_an_empty_one(folder: Path) -> None:
+    # proves: K5
+    done = as_user(
+        folder,
+        """
+closed = folder / "closed"
+path, file = closed / "a.db", DatabaseKey.from_file(closed / "k")
+Mdk.open(path, keys=keys, key=file).close()
+Mdk.open(folder / "b.db", keys=keys, key=DatabaseKey.from_file(closed / "b")).close()
+for mode in (0o000, 0o600):
+    closed.chmod(mode)
+    for call in (
+        lambda: vault.verify(path),
+        lambda: vault.verify(path, key=file),
+        lambda: vault.backup(path, folder / "backup", passphrase="p", key=file),
+        lambda: vault.salvage(path, folder / "saved.db", key=file, to_key=raw),
+        lambda: Mdk.open(path, keys=keys),
+        lambda: Mdk.open(folder / "b.db", keys=keys),
+    ):
+        refused(call, errors.AccessDenied)
+    for key in (None, file):
+        report = vault.doctor(path, key=key)
+        told = [finding.text for finding in report.findings]
+        assert report.exit_code == 2 and "there is no database yet" not in told, told
+    assert vault.doctor(folder / "b.db").exit_code == 2
+closed.chmod(0o700)
+vault.verify(path)
+closed.chmod(0)
+""",
+    )
+    assert not done.returncode, done.stderr
+    code = "sys.argv = ['mdk', *sys.argv[2:]]\nsys.exit(mdk.cli.main())"
+    for command, expected in (("doctor", 2), ("verify", 77)):
+        done = as_user(folder, code, command, str(folder / "closed" / "a.db"))
+        assert done.returncode == expected, (command, done.stdout, done.stderr)
+
+
+def test_what_can_be_no_database_is_no_beginning(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    for path in ("", "/", ".", "..", str(tmp_path / "file" / "x.db"), str(tmp_path / "a.db.key")):
+        report = vault.doctor(path)
+        assert report.exit_code == 2, path
+        assert "there is no database yet" not in [finding.text for finding in report.findings]
+    report = vault.doctor(tmp_path / "new" / "x.db")
+    assert report.exit_code == 0
+    assert "there is no database yet" in [finding.text for finding in report.findings]

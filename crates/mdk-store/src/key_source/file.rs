@@ -152,7 +152,7 @@ impl KeyFile {
     /// Its directory, if that exists.
     fn place(&self) -> Result<Option<Place>, OpenError> {
         match self.path.parent() {
-            Some(parent) if !parent.exists() => Ok(None),
+            Some(parent) if files::is_missing(parent) => Ok(None),
             _ => Place::of(&self.path, FileRole::Key).map(Some),
         }
     }

@@ -54,7 +54,7 @@ pub(super) fn look(
         return;
     };
     match (place, page) {
-        _ if !exists => no_database(report, place, key, record.is_some()),
+        _ if !exists && family.seen => no_database(report, place, key, record.is_some()),
         // Looking for the key reads the record in the usual way, which would narrow its mode.
         (Some(place), Some(page)) if sound && answered && !family.would_be_narrowed(".keyinfo") => {
             if let Some(key) = given(report, place, key) {
@@ -82,8 +82,10 @@ fn database(report: &mut DoctorReport, family: &Family, page: Option<&[u8]>, hel
             let text = "the database file is missing, but its write-ahead log exists";
             let hint = "put the database file back; the log may hold the newest messages";
             report.advise(Level::Error, TOPIC, text, hint);
-        } else {
+        } else if family.seen {
             report.say(Level::Note, TOPIC, "there is no database yet");
+        } else {
+            report.say(Level::Error, TOPIC, "whether there is a database cannot be seen");
         }
         return false;
     };
