@@ -292,3 +292,71 @@ def test_what_can_be_no_database_is_no_beginning(tmp_path: Path) -> None:
     report = vault.doctor(tmp_path / "new" / "x.db")
     assert report.exit_code == 0
     assert "there is no database yet" in [finding.text for finding in report.findings]
+
+
+MEANWHILE = """
+import sys
+from mdk import vault, errors
+try:
+    vault.verify(sys.argv[1])
+except errors.DatabaseBusy as error:
+    assert error.pid is None
+    told = [f.text for f in vault.doctor(sys.argv[1]).findings if f.topic == "lock"]
+    assert told == ["the database is open in another process"], told
+else:
+    raise AssertionError("it was free")
+"""
+
+LOOK_WHEN_FULL = """
+import os, subprocess, sys
+from pathlib import Path
+from mdk import DatabaseKey, Keys, Mdk, errors, vault
+folder, to = Path(sys.argv[1]), Path(sys.argv[2])
+path, key = folder / "home" / "a.db", DatabaseKey.from_file(folder / "home" / "k")
+new = DatabaseKey.raw(bytes(range(32)))
+before = sorted(file.name for file in path.parent.iterdir())
+try:
+    with (folder / "filler").open("wb", buffering=0) as filler:
+        while True:
+            filler.write(bytes(512))
+except OSError:
+    assert os.statvfs(folder).f_bavail == 0
+assert vault.verify(path, key=key).ok
+vault.backup(path, to / "backup", passphrase="a passphrase", key=key)
+salvaged = vault.salvage(path, to / "salvaged" / "a.db", key=key, to_key=new)
+assert salvaged.saved["messages"] == 20, salvaged
+assert sorted(file.name for file in path.parent.iterdir()) == before
+# Held without a name: nobody else gets it, and the doctor keeps its hands off.
+seen = []
+def meanwhile(step):
+    if not seen:
+        seen.append(subprocess.run([sys.executable, "-c", sys.argv[3], str(path)]).returncode)
+vault.verify(path, key=key, progress=meanwhile)
+assert seen == [0], seen
+(folder / "filler").unlink()
+Mdk.open(path, key=key).close()
+"""
+
+
+@pytest.mark.parametrize("end", ["closed", "killed"])
+def test_on_a_full_disk_all_that_reads_works(tmp_path: Path, end: str) -> None:
+    # proves: R5
+    disk, to = tmp_path / "disk", tmp_path / "to"
+    for made in (disk, to):
+        made.mkdir(mode=0o700)
+    wrapper = ["unshare", "--map-root-user", "--mount", "--"]
+    mount = f'mount -t tmpfs -o mode=700,size=8m tmpfs "{disk}"'
+    if (
+        shutil.which("unshare") is None
+        or subprocess.run([*wrapper, "sh", "-c", mount], capture_output=True).returncode
+    ):
+        pytest.skip("no mount namespaces for this user")
+    script = f'{mount} && {{ "$1" -c "$2" "{disk}" "{end}"; "$1" -c "$3" "{disk}" "{to}" "$4"; }}'
+    done = subprocess.run(
+        [*wrapper, "sh", "-c", script, "sh", sys.executable, MAKE, LOOK_WHEN_FULL, MEANWHILE],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
