@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from mdk import vault
+
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="modes and mounts of Linux")
 
 # Root may write everywhere, so a child becomes somebody else. All is loaded before: another user may not be able to
@@ -242,3 +244,119 @@ def test_on_a_read_only_disk_all_that_reads_works(tmp_path: Path, end: str) -> N
     }
     assert any("read-only" in text for text in found["doctor"][1])
     assert list(scratch.iterdir()) == [], "copies are removed"
+
+
+def test_a_folder_that_may_not_be_entered_is_not_taken_for_an_empty_one(folder: Path) -> None:
+    # proves: K5
+    done = as_user(
+        folder,
+        """
+closed = folder / "closed"
+path, file = closed / "a.db", DatabaseKey.from_file(closed / "k")
+Mdk.open(path, keys=keys, key=file).close()
+Mdk.open(folder / "b.db", keys=keys, key=DatabaseKey.from_file(closed / "b")).close()
+for mode in (0o000, 0o600):
+    closed.chmod(mode)
+    for call in (
+        lambda: vault.verify(path),
+        lambda: vault.verify(path, key=file),
+        lambda: vault.backup(path, folder / "backup", passphrase="p", key=file),
+        lambda: vault.salvage(path, folder / "saved.db", key=file, to_key=raw),
+        lambda: Mdk.open(path, keys=keys),
+        lambda: Mdk.open(folder / "b.db", keys=keys),
+    ):
+        refused(call, errors.AccessDenied)
+    for key in (None, file):
+        report = vault.doctor(path, key=key)
+        told = [finding.text for finding in report.findings]
+        assert report.exit_code == 2 and "there is no database yet" not in told, told
+    assert vault.doctor(folder / "b.db").exit_code == 2
+closed.chmod(0o700)
+vault.verify(path)
+closed.chmod(0)
+""",
+    )
+    assert not done.returncode, done.stderr
+    code = "sys.argv = ['mdk', *sys.argv[2:]]\nsys.exit(mdk.cli.main())"
+    for command, expected in (("doctor", 2), ("verify", 77)):
+        done = as_user(folder, code, command, str(folder / "closed" / "a.db"))
+        assert done.returncode == expected, (command, done.stdout, done.stderr)
+
+
+def test_what_can_be_no_database_is_no_beginning(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    for path in ("", "/", ".", "..", str(tmp_path / "file" / "x.db"), str(tmp_path / "a.db.key")):
+        report = vault.doctor(path)
+        assert report.exit_code == 2, path
+        assert "there is no database yet" not in [finding.text for finding in report.findings]
+    report = vault.doctor(tmp_path / "new" / "x.db")
+    assert report.exit_code == 0
+    assert "there is no database yet" in [finding.text for finding in report.findings]
+
+
+MEANWHILE = """
+import sys
+from mdk import vault, errors
+try:
+    vault.verify(sys.argv[1])
+except errors.DatabaseBusy as error:
+    assert error.pid is None
+    told = [f.text for f in vault.doctor(sys.argv[1]).findings if f.topic == "lock"]
+    assert told == ["the database is open in another process"], told
+else:
+    raise AssertionError("it was free")
+"""
+
+LOOK_WHEN_FULL = """
+import os, subprocess, sys
+from pathlib import Path
+from mdk import DatabaseKey, Keys, Mdk, errors, vault
+folder, to = Path(sys.argv[1]), Path(sys.argv[2])
+path, key = folder / "home" / "a.db", DatabaseKey.from_file(folder / "home" / "k")
+new = DatabaseKey.raw(bytes(range(32)))
+before = sorted(file.name for file in path.parent.iterdir())
+try:
+    with (folder / "filler").open("wb", buffering=0) as filler:
+        while True:
+            filler.write(bytes(512))
+except OSError:
+    assert os.statvfs(folder).f_bavail == 0
+assert vault.verify(path, key=key).ok
+vault.backup(path, to / "backup", passphrase="a passphrase", key=key)
+salvaged = vault.salvage(path, to / "salvaged" / "a.db", key=key, to_key=new)
+assert salvaged.saved["messages"] == 20, salvaged
+assert sorted(file.name for file in path.parent.iterdir()) == before
+# Held without a name: nobody else gets it, and the doctor keeps its hands off.
+seen = []
+def meanwhile(step):
+    if not seen:
+        seen.append(subprocess.run([sys.executable, "-c", sys.argv[3], str(path)]).returncode)
+vault.verify(path, key=key, progress=meanwhile)
+assert seen == [0], seen
+(folder / "filler").unlink()
+Mdk.open(path, key=key).close()
+"""
+
+
+@pytest.mark.parametrize("end", ["closed", "killed"])
+def test_on_a_full_disk_all_that_reads_works(tmp_path: Path, end: str) -> None:
+    # proves: R5
+    disk, to = tmp_path / "disk", tmp_path / "to"
+    for made in (disk, to):
+        made.mkdir(mode=0o700)
+    wrapper = ["unshare", "--map-root-user", "--mount", "--"]
+    mount = f'mount -t tmpfs -o mode=700,size=8m tmpfs "{disk}"'
+    if (
+        shutil.which("unshare") is None
+        or subprocess.run([*wrapper, "sh", "-c", mount], capture_output=True).returncode
+    ):
+        pytest.skip("no mount namespaces for this user")
+    script = f'{mount} && {{ "$1" -c "$2" "{disk}" "{end}"; "$1" -c "$3" "{disk}" "{to}" "$4"; }}'
+    done = subprocess.run(
+        [*wrapper, "sh", "-c", script, "sh", sys.executable, MAKE, LOOK_WHEN_FULL, MEANWHILE],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr

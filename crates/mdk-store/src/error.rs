@@ -264,7 +264,8 @@ pub enum OpenError {
     #[error("the keyring has more than one entry for this service and key id")]
     KeyringAmbiguous,
     /// The record of where the key is (`.keyinfo` beside the database) cannot be read, or a newer version wrote it.
-    /// Update, or move it away: a key that is named in full opens the database without it.
+    /// Update, or move it away: a key that is named in full (service and key id, path, passphrase) opens the database
+    /// without it.
     #[error("the key record beside the database cannot be read")]
     KeyRecordMalformed,
     /// A re-key was interrupted after the new key took effect, and the key that was given is the old one. Open the

@@ -16,7 +16,7 @@ mod windows;
 #[cfg(not(any(unix, windows)))]
 compile_error!("files can be kept private on Unix and on Windows only");
 
-use std::{ffi::OsStr, ffi::OsString, fs::File, io};
+use std::{ffi::OsStr, ffi::OsString, fs::File, io, path::Path};
 
 pub(crate) use fs_kind::Verdict;
 pub(crate) use lock::OwnerLock;
@@ -38,6 +38,11 @@ pub(crate) struct Found {
 /// An [`OpenError`] from an error of the operating system, without its text, which may hold a path.
 pub(crate) fn io_error(action: &'static str, role: FileRole, error: &io::Error) -> OpenError {
     OpenError::Io { action, role, kind: error.kind() }
+}
+
+/// Whether there is no such directory. One that cannot be seen may be there.
+pub(crate) fn is_missing(directory: &Path) -> bool {
+    matches!(directory.try_exists(), Ok(false))
 }
 
 /// `name` followed by `suffix`.

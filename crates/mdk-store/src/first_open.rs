@@ -14,7 +14,7 @@ use crate::{
     key_source::{self, Home},
     names,
     open::{self, remove_side_cars},
-    side_record::{self, Record, State},
+    side_record::{self, KeySlot, Record, State},
 };
 
 /// What the name of a database that is being made ends in.
@@ -24,6 +24,8 @@ const TEMP: &str = ".tmp";
 pub(crate) struct Prepared {
     pub(crate) key: Secret<32>,
     home: Home,
+    /// The key of an earlier try, which could not be removed.
+    left: Option<KeySlot>,
     /// Whether this call has stored it, or may have.
     made: bool,
     /// Whether there was no record before.
@@ -100,10 +102,19 @@ pub(crate) fn prepare(
     let begun = record.as_ref().map(|record| &record.key);
     let mut home = key_source::locate(place, source, begun, true)?;
     let missing = OpenError::KeyMissing { source: source.source() };
-    let found = home.look()?;
+    let found = match home.look() {
+        // Begun with another passphrase.
+        Err(OpenError::WrongPassphrase) if begun.is_some_and(|slot| home.forget_begun(slot)) => {
+            None
+        }
+        found => found?,
+    };
     let (key, make) = match found {
         Some(key) if !home.keeps_keys() => (key, false),
         Some(key) if begun.is_some_and(|slot| slot.same_place(&home.slot) && slot.is_of(&key)) => {
+            // Without a proof that it was made for this very database it may be that of another one, too.
+            let ours = begun.is_some_and(|slot| slot.is_begun_by(&key, place));
+            home.slot.shared |= !ours && matches!(source.source(), "file" | "keyring");
             (key, false)
         }
         Some(_) => return Err(OpenError::DatabaseMissingButKeyPresent),
@@ -111,14 +122,27 @@ pub(crate) fn prepare(
         None => return Err(missing),
     };
     home.expect(&key)?;
-    if let Some(before) = begun.filter(|_| make) {
+    let mut left = record.as_ref().and_then(|record| record.left.clone());
+    if let Some(before) = begun.filter(|slot| make || !slot.same_place(&home.slot)) {
         // A key that was begun is known by the record that is about to be replaced.
-        home.clear_begun(before)?;
+        match key_source::discard_begun(place, before) {
+            Ok(true) => {}
+            Err(error) if before.same_place(&home.slot) => return Err(error),
+            Ok(false) | Err(_) => {
+                tracing::warn!(
+                    "the key of an earlier try to make the database was left where it is"
+                );
+                left = Some(before.clone());
+            }
+        }
     }
     // A key that is made now is this database's alone, whatever the record of the first try has come to.
     home.slot.shared &= !make;
-    let mut prepared = Prepared { key, home, made: false, first: record.is_none() };
-    let mut wanted = Record::new(place, State::Creating, prepared.home.slot.clone());
+    let mut prepared = Prepared { key, home, left, made: false, first: record.is_none() };
+    let mut wanted = prepared.record(place, State::Creating);
+    if prepared.home.keeps_keys() {
+        wanted.key.begin(&prepared.key, place);
+    }
     wanted.encrypting = encrypting;
     if record.as_ref() != Some(&wanted) {
         wanted.write(place).inspect_err(|_| prepared.undo(place))?;
@@ -143,12 +167,18 @@ pub(crate) fn is_late(made: &Result<(), OpenError>) -> bool {
 impl Prepared {
     /// The database exists: says so in the record. If that fails, the next opening does it.
     pub(crate) fn ready(&self, place: &Place) -> Result<(), OpenError> {
-        Record::new(place, State::Ready, self.home.slot.clone()).write(place)
+        self.record(place, State::Ready).write(place)
+    }
+
+    fn record(&self, place: &Place, state: State) -> Record {
+        let mut record = Record::new(place, state, self.home.slot.clone());
+        record.left = self.left.clone();
+        record
     }
 
     /// Like [`Self::ready`], for a database whose plain file is still to be overwritten.
     pub(crate) fn encrypted(&self, place: &Place) -> Result<(), OpenError> {
-        let mut record = Record::new(place, State::Ready, self.home.slot.clone());
+        let mut record = self.record(place, State::Ready);
         record.encrypting = true;
         record.write(place)
     }

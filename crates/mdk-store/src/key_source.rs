@@ -1,8 +1,10 @@
 //! Finding the key of a database, and making, storing and removing keys. Which key counts is decided elsewhere
 //! (`first_open.rs`, `vault/rekey`); here a key that exists is never replaced.
 
+mod begun;
 mod file;
 mod given;
+mod lost;
 mod next;
 mod recorded;
 mod wrapped;
@@ -24,9 +26,11 @@ use crate::{
     side_record::{self, KeySlot},
     vault,
 };
+pub(crate) use begun::discard as discard_begun;
 use file::KeyFile;
+pub(crate) use lost::find as find_without_record;
 pub(crate) use next::locate_next;
-pub(crate) use recorded::{known_source, present, recorded};
+pub(crate) use recorded::{is_kept, known_source, present, recorded};
 
 /// What a key file is called whose name still belongs to the key before it.
 pub(crate) const NEW: &str = "new";
@@ -144,10 +148,14 @@ fn names_of(key: &OsStr) -> [OsString; 4] {
 pub(crate) fn is_of_key(key: &OsStr, name: &OsStr) -> bool {
     let generation = || {
         let rest = name.to_str()?.strip_prefix(key.to_str()?)?.strip_prefix('.')?;
-        let id = rest.strip_suffix(".tmp").unwrap_or(rest);
-        Some(id.len() == GENERATION && id.bytes().all(|b| b.is_ascii_hexdigit()))
+        Some(is_generation(rest.strip_suffix(".tmp").unwrap_or(rest)))
     };
     names_of(key).iter().any(|own| name == own) || generation().unwrap_or(false)
+}
+
+/// Whether it is a generation that is random.
+fn is_generation(text: &str) -> bool {
+    text.len() == GENERATION && text.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 /// A key in a file that the database makes, replaces and removes would be lost with it.
@@ -173,11 +181,13 @@ pub(crate) fn check_open(source: &DatabaseKey) -> Result<(), OpenError> {
 
 /// The key of a database that exists. Changes nothing.
 pub(crate) fn existing(place: &Place, source: &DatabaseKey) -> Result<Secret<32>, OpenError> {
-    let record = side_record::read(place)?;
-    if let Some(record) = record.as_ref().filter(|r| r.pending.is_some()) {
-        return vault::interrupted_key(place, source, record).map(|(key, _)| key);
+    let Some(record) = side_record::read(place)? else {
+        return find_without_record(place, source).map(|(_, key)| key);
+    };
+    if record.pending.is_some() {
+        return vault::interrupted_key(place, source, &record).map(|(key, _)| key);
     }
-    let mut home = locate(place, source, record.as_ref().map(|r| &r.key), false)?;
+    let mut home = locate(place, source, Some(&record.key), false)?;
     home.look()?.ok_or(OpenError::KeyMissing { source: source.source() })
 }
 
@@ -249,16 +259,6 @@ impl Home {
             // Recorded by an earlier version, or not at all: the name belongs to this database, and so does what has it.
             (Kind::Wrapped(..), None) => wrapped::is_whole(text),
             _ => key_text::decode_own(text, "file").is_ok_and(|key| slot.is_of(&key)),
-        }
-    }
-
-    /// Removes what a kill has left of making the key that `before` speaks of, before another one is made in its place.
-    pub(crate) fn clear_begun(&self, before: &KeySlot) -> Result<(), OpenError> {
-        match &self.kind {
-            Kind::File(file) | Kind::Wrapped(file, ..) if before.same_place(&self.slot) => {
-                file.remove_temporary(&|text| self.is_of_slot(before, text))
-            }
-            _ => Ok(()),
         }
     }
 

@@ -140,15 +140,61 @@ impl Keyring {
         .unwrap_or(false)
     }
 
+    /// What `pick` makes of the names in this service. None where the store cannot list them.
+    pub(crate) fn names(
+        &self,
+        pick: impl Fn(&str) -> Option<String> + Send + 'static,
+    ) -> Result<Vec<String>, OpenError> {
+        let (store, service) = (self.store, self.service.clone());
+        let listed = self.ask(
+            move |backend| {
+                let Some(spec) = platform::listing(store, &service) else { return Ok(Vec::new()) };
+                let entries = match backend.search(&spec) {
+                    Err(Error::NotSupportedByStore(_)) => return Ok(Vec::new()),
+                    found => found.map_err(|error| platform::classify(store, error))?,
+                };
+                let own = |entry: &Entry| {
+                    entry.get_specifiers().filter(|(of, _)| *of == service).map(|(_, name)| name)
+                };
+                Ok(entries.iter().filter_map(own).filter_map(|name| pick(&name)).collect())
+            },
+            |_| (),
+        );
+        Ok(listed?)
+    }
+
     fn call<T: Send + 'static>(
         &self,
         name: &str,
         work: impl FnOnce(&Entry) -> Result<T, Error> + Send + 'static,
         late: impl FnOnce(&Entry, &Result<T, Failure>) + Send + 'static,
     ) -> Result<T, Failed> {
-        let (backend, store) = (self.backend.clone(), self.store);
-        let (service, name, allow_volatile) =
-            (self.service.clone(), name.to_owned(), self.allow_volatile);
+        let store = self.store;
+        let (service, name) = (self.service.clone(), name.to_owned());
+        let (_, result) = self.ask(
+            move |backend| {
+                let classify = |error| platform::classify(store, error);
+                let entry = backend.build(&service, &name, None).map_err(classify)?;
+                let result = work(&entry).map_err(classify);
+                Ok((entry, result))
+            },
+            move |done: Result<(Entry, Result<T, Failure>), Failure>| {
+                if let Ok((entry, result)) = done {
+                    late(&entry, &result);
+                }
+            },
+        )?;
+        result.map_err(Failed::Store)
+    }
+
+    /// Runs `work` on the store in time, or hands what comes late to `late`.
+    fn ask<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&platform::Backend) -> Result<T, Failure> + Send + 'static,
+        late: impl FnOnce(Result<T, Failure>) + Send + 'static,
+    ) -> Result<T, Failed> {
+        let (backend, store, allow_volatile) =
+            (self.backend.clone(), self.store, self.allow_volatile);
         let job = move || {
             let backend = match backend.get() {
                 Some(backend) => backend,
@@ -160,19 +206,10 @@ impl Keyring {
             if platform::is_volatile(backend) && !allow_volatile {
                 return Err(Failure::Volatile);
             }
-            let classify = |error| platform::classify(store, error);
-            let entry = backend.build(&service, &name, None).map_err(classify)?;
-            let result = work(&entry).map_err(classify);
-            Ok((entry, result))
-        };
-        let late = |done: Result<(Entry, Result<T, Failure>), Failure>| {
-            if let Ok((entry, result)) = done {
-                late(&entry, &result);
-            }
+            work(backend)
         };
         match call::within(self.timeout, job, late) {
-            call::Outcome::Done(Ok((_, result))) => result.map_err(Failed::Store),
-            call::Outcome::Done(Err(failure)) => Err(Failed::Store(failure)),
+            call::Outcome::Done(done) => done.map_err(Failed::Store),
             call::Outcome::Broken => Err(Failed::Store(Failure::Unavailable)),
             call::Outcome::Late => {
                 let seconds = self.timeout.as_millis().div_ceil(1000);

@@ -179,11 +179,17 @@ fn open_existing(
     if let Some(record) = record.as_ref().filter(|record| record.pending.is_some()) {
         let (key, side) = vault::interrupted_key(place, source, record)?;
         let conn = connect(place, place.name(), &key, false)?;
-        let record = vault::settle_interrupted(place, record.clone(), side);
+        let record = vault::settle_interrupted(place, record.clone(), side, &key);
         return Ok((conn, record.rekeyed_at));
     }
-    let mut home = key_source::locate(place, source, record.as_ref().map(|r| &r.key), false)?;
-    let key = home.look()?.ok_or(OpenError::KeyMissing { source: source.source() })?;
+    let (mut home, key) = match &record {
+        None => key_source::find_without_record(place, source)?,
+        Some(record) => {
+            let mut home = key_source::locate(place, source, Some(&record.key), false)?;
+            let key = home.look()?.ok_or(OpenError::KeyMissing { source: source.source() })?;
+            (home, key)
+        }
+    };
     let conn = connect(place, place.name(), &key, false)
         .map_err(|error| vault::doubt(place, &key, error))
         .map_err(|error| side_record::judge(record.as_ref(), &key, error))?;
@@ -209,7 +215,7 @@ fn open_existing(
         }
         Some(record) if record.state == State::Ready && record.key.is_of(&key) => {
             match record.retiring {
-                Some(_) => vault::clean_up(place, record),
+                Some(_) => vault::clean_up(place, record, &key),
                 None => record,
             }
         }
@@ -218,14 +224,15 @@ fn open_existing(
         before => {
             let begun = before.as_ref().is_some_and(|record| {
                 record.state == State::Creating
-                    && record.key.is_of(&key)
+                    && record.key.is_begun_by(&key, place)
                     && record.key.same_place(&home.slot)
             });
             // A key that was not made for this very database may be that of another one. A passphrase's is beside it.
             home.slot.shared |= !begun && matches!(home.slot.source.as_str(), "file" | "keyring");
             let mut record = Record::new(place, State::Ready, home.slot.clone());
             // What an interrupted encryption has left is still to be overwritten.
-            record.encrypting = before.is_some_and(|record| record.encrypting);
+            record.encrypting = before.as_ref().is_some_and(|record| record.encrypting);
+            record.left = before.and_then(|record| record.left);
             if record.write(place).is_err() {
                 tracing::warn!("the record of where the key is could not be written");
             }

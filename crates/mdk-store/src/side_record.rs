@@ -1,7 +1,7 @@
 //! The record of where the key is: `NAME.keyinfo` beside the database. It says which key, never the key.
 //!
 //! It answers "which keyring?" without the key, remembers a random key id, and tells what an interrupted first open or
-//! re-key was doing. A database without one still opens with a key that is named in full.
+//! re-key was doing. A database without one still opens with a key that is named in full (`key_source/lost.rs`).
 
 use std::{
     ffi::{OsStr, OsString},
@@ -20,11 +20,16 @@ use crate::{
     names,
 };
 
+/// What an entry is bound as: the other key of a re-key, or the one that a database is being made with.
+const OTHER: &[u8] = b"mdk key of a re-key 1";
+const BEGUN: &[u8] = b"mdk key of a new database 1";
+/// How many bytes of an HMAC bind an entry.
+const BINDING: usize = 16;
 /// What its name ends in while it is written.
 const TEMP: &str = ".keyinfo.tmp";
 /// The version of the format.
 const FORMAT: u32 = 1;
-/// Ids of 512 bytes, escaped, twice; paths; all of it three times.
+/// Ids of 512 bytes, escaped, twice; paths; all of it four times.
 pub(crate) const MAX_LEN: u64 = 128 * 1024;
 
 /// What stands in the record.
@@ -40,6 +45,9 @@ pub(crate) struct Record {
     /// After a re-key: the key that it had, and which is still to be removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) retiring: Option<KeySlot>,
+    /// A key that this record spoke of and that was left where it is, because nothing shows that it is this database's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) left: Option<KeySlot>,
     /// An encryption in place is under way: what stands under the temporary name of one is its own. Written before there
     /// is such a file, and taken back when it is gone.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -93,6 +101,9 @@ pub(crate) struct KeySlot {
     pub(crate) file: Option<String>,
     /// Tells keys apart without telling anything about them.
     pub(crate) check: String,
+    /// Shows that this was written by somebody who has the key of the database: see [`KeySlot::bind`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) bound: Option<String>,
 }
 
 impl KeySlot {
@@ -101,10 +112,64 @@ impl KeySlot {
         self.check == check(key)
     }
 
+    /// Notes that this is a key of the database that has `key`: the one from before a re-key under the key that follows, and
+    /// the other way round. Whoever can write to the directory can write a record, and what that says of a key that
+    /// is to go would cost another database its key.
+    pub(crate) fn bind(&mut self, key: &Secret<32>) {
+        self.bound = Some(binding(self.digest(key, OTHER, b"")));
+    }
+
+    /// Whether it was bound under this key, and is what it was then.
+    pub(crate) fn is_bound_by(&self, key: &Secret<32>) -> bool {
+        self.is_bound_as(self.digest(key, OTHER, b""))
+    }
+
+    /// Notes that the database of this name is being made with `key`, which is the key that this speaks of.
+    pub(crate) fn begin(&mut self, key: &Secret<32>, place: &Place) {
+        self.bound = Some(binding(self.digest(key, BEGUN, place.name().as_encoded_bytes())));
+    }
+
+    /// Whether this is the key of a database of this name whose making has begun.
+    pub(crate) fn is_begun_by(&self, key: &Secret<32>, place: &Place) -> bool {
+        let name = place.name().as_encoded_bytes();
+        self.is_of(key) && self.is_bound_as(self.digest(key, BEGUN, name))
+    }
+
+    fn is_bound_as(&self, mac: Hmac<Sha256>) -> bool {
+        let bound = self.bound.as_deref().and_then(|bound| hex::decode(bound).ok());
+        bound.is_some_and(|bound| {
+            bound.len() == BINDING && mac.verify_truncated_left(&bound).is_ok()
+        })
+    }
+
+    /// Whether it was bound at all: earlier versions did not.
+    pub(crate) fn is_bound(&self) -> bool {
+        self.bound.is_some()
+    }
+
+    /// The same as the key that counts.
+    pub(crate) fn unbound(self) -> Self {
+        Self { bound: None, ..self }
+    }
+
+    fn digest(&self, key: &Secret<32>, purpose: &[u8], name: &[u8]) -> Hmac<Sha256> {
+        let plain = serde_json::to_vec(&self.clone().unbound()).expect("strings serialize");
+        let mut mac =
+            <Hmac<Sha256> as Mac>::new_from_slice(key.expose()).expect("any length is a key");
+        // The text of an entry begins and ends with a brace, and has no byte 0.
+        [purpose, &plain, &[0], name].into_iter().for_each(|part| mac.update(part));
+        mac
+    }
+
     /// Whether both speak of the same place, whatever key is there.
     pub(crate) fn same_place(&self, other: &Self) -> bool {
-        let place =
-            |slot: &Self| Self { check: String::new(), file: None, shared: false, ..slot.clone() };
+        let place = |slot: &Self| Self {
+            check: String::new(),
+            file: None,
+            shared: false,
+            bound: None,
+            ..slot.clone()
+        };
         place(self) == place(other)
     }
 
@@ -134,6 +199,7 @@ impl Record {
             key,
             pending: None,
             retiring: None,
+            left: None,
             encrypting: false,
             rekeyed_at: None,
             directory: None,
@@ -158,8 +224,9 @@ impl Record {
         let here = Self::new(place, self.state, KeySlot::default());
         let named = self.database == here.database;
         let own = named && self.directory.is_some() && self.directory == here.directory;
-        let Self { key, pending, retiring, .. } = self;
-        for slot in [Some(key), pending.as_mut(), retiring.as_mut()].into_iter().flatten() {
+        let Self { key, pending, retiring, left, .. } = self;
+        let others = [pending, retiring, left].map(Option::as_mut);
+        for slot in [Some(key)].into_iter().chain(others).flatten() {
             slot.shorten(place);
             slot.shared |= match slot.source.as_str() {
                 "keyring" => !own,
@@ -207,6 +274,10 @@ pub(crate) fn check(key: &Secret<32>) -> String {
     let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(key.expose()).expect("any length is a key");
     mac.update(b"mdk key check 1");
     hex::encode(&mac.finalize().into_bytes()[..8])
+}
+
+fn binding(mac: Hmac<Sha256>) -> String {
+    hex::encode(&mac.finalize().into_bytes()[..BINDING])
 }
 
 /// The name of the record of a database.

@@ -96,6 +96,21 @@ fn rekeying_replaces_the_key_in_the_keyring() {
 }
 
 #[test]
+fn a_first_open_that_is_continued_with_another_key_leaves_none_in_the_keyring() {
+    with_gnome_keyring("continued first open");
+}
+
+#[test]
+fn a_rekey_looks_once_more_that_its_key_is_still_its_own() {
+    with_gnome_keyring("overtaken rekey");
+}
+
+#[test]
+fn a_key_is_found_by_its_id_when_the_record_is_lost() {
+    with_gnome_keyring("lost record");
+}
+
+#[test]
 fn a_copy_leaves_the_key_of_the_original_in_the_keyring() {
     with_gnome_keyring("copies");
 }
@@ -177,6 +192,9 @@ fn the_child() {
         "explicit ids" => keyring_roles::explicit_ids(),
         "stopped first open" => keyring_roles::stopped_first_open(),
         "rekey" => keyring_roles::rekey(),
+        "continued first open" => keyring_roles::continued_first_open(),
+        "overtaken rekey" => keyring_roles::overtaken_rekey(),
+        "lost record" => keyring_roles::lost_record(),
         "copies" => keyring_roles::copies(),
         "stopped rekey" => keyring_roles::stopped_rekey(),
         "race" => keyring_roles::race(),

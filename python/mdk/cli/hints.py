@@ -64,7 +64,10 @@ HINTS: Mapping[type[MdkError], str] = {
     errors.RekeyInterrupted: "Give the new key with --key; that completes the re-key.",
     errors.KeysMissing: "Give them once, they are kept then: mdk init --identity-file PATH.",
     errors.WrongAccount: "Give the identity of this account, or choose another one: --account NAME.",
-    errors.KeyRecordMalformed: "Update this package, or move the record away and name the key in full with --key.",
+    errors.KeyRecordMalformed: (
+        "Update this package, or move the record away and name the key in full: "
+        "--key keyring:SERVICE/ID, --key file:PATH or --key passphrase."
+    ),
     errors.KeyNotStored: f"Check the disk or the keyring, then {AGAIN}.",
     # files
     errors.StorageError: f"Look at the disk and the system log, then {AGAIN}.",

@@ -240,7 +240,10 @@ class KeyRecordMalformed(StorageError):
     """The record of where the key is (the file ending in .keyinfo) cannot be read, or a newer version wrote it."""
 
     code = "key_record_malformed"
-    hint: str | None = "Update this package, or move the record away and name the key in full."
+    hint: str | None = (
+        "Update this package, or move the record away and name the key in full, for example "
+        "DatabaseKey.keyring(service, key_id=...) or from_file(path)."
+    )
 
 
 class KeyNotStored(StorageError):

@@ -8,7 +8,7 @@
 use std::{
     ffi::OsString,
     fs::{File, TryLockError},
-    io::{Read, Seek, SeekFrom, Write},
+    io::{ErrorKind, Read, Seek, SeekFrom, Write},
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::{Duration, Instant},
 };
@@ -51,7 +51,10 @@ impl OwnerLock {
                     let written = write_pid(&file);
                     let lock = Self::of(file, place, name, created);
                     return match written {
+                        // Without room others are not told who has it, but it is held all the same: what only reads,
+                        // or writes elsewhere, is needed most when a disk is full.
                         Ok(()) => Ok(lock),
+                        Err(e) if is_without_room(&e) => Ok(lock),
                         Err(e) => {
                             lock.undo(place);
                             Err(io_error("writing", FileRole::Lock, &e))
@@ -152,6 +155,10 @@ fn write_pid(mut file: &File) -> std::io::Result<()> {
     file.set_len(0)?;
     file.seek(SeekFrom::Start(0))?;
     file.write_all(format!("{}\n", std::process::id()).as_bytes())
+}
+
+fn is_without_room(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
 }
 
 /// The pid of the holder. A new one may not have written its pid yet, and a dead one has not removed its own, so there

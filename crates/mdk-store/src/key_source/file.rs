@@ -10,7 +10,7 @@ use std::{
 use mdk_wire::Secret;
 use zeroize::Zeroizing;
 
-use super::{NEW, wrapped};
+use super::{NEW, is_generation, wrapped};
 use crate::{
     FileRole, OpenError,
     files::{self, Place},
@@ -152,7 +152,7 @@ impl KeyFile {
     /// Its directory, if that exists.
     fn place(&self) -> Result<Option<Place>, OpenError> {
         match self.path.parent() {
-            Some(parent) if !parent.exists() => Ok(None),
+            Some(parent) if files::is_missing(parent) => Ok(None),
             _ => Place::of(&self.path, FileRole::Key).map(Some),
         }
     }
@@ -167,6 +167,19 @@ impl KeyFile {
             return read(&place, place.name());
         }
         Ok(text)
+    }
+
+    /// What follows the name in those of other files that may hold a later key.
+    pub(super) fn generations(&self) -> Vec<String> {
+        let (Some(parent), Some(own)) = (self.path.parent(), self.path.file_name()) else {
+            return Vec::new();
+        };
+        let generation = |name: OsString| {
+            let rest = name.to_str()?.strip_prefix(own.to_str()?)?.strip_prefix('.')?;
+            (rest == NEW || is_generation(rest)).then(|| rest.to_owned())
+        };
+        let names = std::fs::read_dir(parent).into_iter().flatten().flatten();
+        names.filter_map(|entry| generation(entry.file_name())).collect()
     }
 
     /// Whether something has its name.

@@ -1,6 +1,6 @@
 //! The place of the next key.
 
-use super::{GENERATION, Home, Kind, NEW, entry_name, locate, random_id};
+use super::{GENERATION, Home, Kind, NEW, locate, random_id};
 use crate::{DatabaseKey, OpenError, files::Place, side_record::KeySlot};
 
 /// The place where the next key of a re-key goes: beside the present one, if it is the same place.
@@ -26,14 +26,7 @@ pub(crate) fn locate_next(
         }
         _ => NEW.to_owned(),
     };
-    match &mut home.kind {
-        Kind::Keyring { name, .. } => {
-            *name = entry_name(home.slot.key_id.as_deref().unwrap_or_default(), Some(&generation));
-        }
-        Kind::File(file) | Kind::Wrapped(file, ..) => file.set_generation(Some(&generation)),
-        Kind::Given(_) => {}
-    }
-    home.slot.generation = Some(generation);
+    home.set_generation(&generation);
     Ok(home)
 }
 

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     DatabaseKey, FileRole, KeyringKey, OpenError,
-    files::Place,
+    files::{self, Place},
     keyring::{self, Keyring},
     side_record::{self, KeySlot},
 };
@@ -24,7 +24,7 @@ impl DatabaseKey {
         let keyring = Self::Keyring(KeyringKey::default());
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         // Looking must not make the directory.
-        if parent.is_some_and(|parent| !parent.exists()) {
+        if parent.is_some_and(files::is_missing) {
             return Ok(keyring);
         }
         let place = Place::of(path, FileRole::Database)?;
@@ -51,6 +51,11 @@ pub(crate) fn known_source(slot: &KeySlot) -> &'static str {
         .into_iter()
         .find(|known| *known == slot.source)
         .unwrap_or("raw")
+}
+
+/// Whether keys of such a source are kept by this software, so that it could remove them.
+pub(crate) fn is_kept(slot: &KeySlot) -> bool {
+    matches!(slot.source.as_str(), "keyring" | "file" | "passphrase")
 }
 
 /// The place that the side record names, as far as it can be reached without being told more.

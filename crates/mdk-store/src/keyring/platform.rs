@@ -3,7 +3,7 @@
 //! The Linux stores are tested against a real GNOME Keyring and a real kernel. Those of macOS and Windows are written
 //! from the sources of their crates and were never run.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use keyring_core::{CredentialPersistence, CredentialStore, Error};
 use zeroize::Zeroize;
@@ -91,6 +91,15 @@ pub(super) fn open(store: KeyringStore) -> Result<Backend, Failure> {
         _ => return Err(Failure::Unavailable),
     };
     opened.map_err(|error| classify(store, error))
+}
+
+/// What to ask a store for so that it lists the entries of a service; `None` where it cannot.
+pub(super) fn listing(store: KeyringStore, service: &str) -> Option<HashMap<&'static str, &str>> {
+    match store {
+        KeyringStore::SecretService | KeyringStore::Keychain => Some([("service", service)].into()),
+        KeyringStore::CredentialManager => Some(HashMap::new()),
+        KeyringStore::Keyutils | KeyringStore::Platform => None,
+    }
 }
 
 /// Whether the store forgets its keys at reboot or earlier.

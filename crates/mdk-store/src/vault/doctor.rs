@@ -6,7 +6,11 @@ mod system;
 
 use std::path::Path;
 
-use crate::{DatabaseKey, FileRole, files::Place};
+use crate::{
+    DatabaseKey, FileRole, OpenError,
+    files::{Place, is_missing},
+    names,
+};
 
 /// How serious a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,23 +79,27 @@ impl DoctorReport {
 #[must_use]
 pub fn doctor(path: &Path, key: Option<&DatabaseKey>) -> DoctorReport {
     let mut report = DoctorReport::default();
-    let place = files::directory(&mut report, path);
+    let (place, seen) = match files::directory(&mut report, path) {
+        Ok(place) => (place, true),
+        Err(_) => (None, false),
+    };
     let place = place.as_ref();
-    let family = files::family(&mut report, place);
+    let family = files::family(&mut report, place, seen);
     let held = files::lock(&mut report, place, &family);
     key::look(&mut report, place, key, &family, held);
     system::look(&mut report, &family);
     report
 }
 
-/// The place of a file whose directory exists. Never makes a directory.
-fn place_of(path: &Path) -> Option<Place> {
+/// The place of a file, `None` if there is no directory for it yet. Never makes a directory.
+fn place_of(path: &Path) -> Result<Option<Place>, OpenError> {
+    names::check(path, FileRole::Database)?;
     let parent = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    if !parent.is_dir() {
-        return None;
+    if path.file_name().is_some() && is_missing(parent) {
+        return Ok(None);
     }
-    Place::of(path, FileRole::Database).ok()
+    Place::of(path, FileRole::Database).map(Some)
 }

@@ -49,7 +49,7 @@ impl Source {
         names::check(path, FileRole::Database)?;
         let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
         // Looking must not make the directory.
-        if parent.is_some_and(|p| !p.exists()) {
+        if parent.is_some_and(files::is_missing) {
             return Err(missing);
         }
         let place = Place::of(path, FileRole::Database)?;

@@ -29,7 +29,7 @@ pub(crate) use log::is_damaged as log_is_damaged;
 pub(crate) use look::doubt;
 pub use progress::{Progress, Stage, Step};
 pub use rekey::RekeyReport;
-pub(crate) use rekey::{clean_up, interrupted_key, settle_interrupted};
+pub(crate) use rekey::{clean_up, interrupted_key, opens, settle_interrupted};
 pub use restore::{RestoreReport, restore};
 pub use salvage::{SalvageReport, salvage};
 pub use scratch::backup;

@@ -24,7 +24,7 @@ use crate::{
     ritual,
     side_record::{self, Record, State},
 };
-pub(crate) use recover::{Side, clean_up, interrupted_key, settle_interrupted};
+pub(crate) use recover::{Side, clean_up, interrupted_key, opens, settle_interrupted};
 
 /// Room for files other than the copy: the record, the key, the log.
 const SPARE: u64 = 1 << 20;
@@ -89,7 +89,10 @@ impl Store {
         }
 
         let (before, old_key_kept) = (record.clone(), record.key.shared);
-        record.pending = Some(home.slot.clone());
+        // Whichever of the two keys counts after a kill shows that the other one may go.
+        record.key.bind(&new);
+        let pending = record.pending.insert(home.slot.clone());
+        pending.bind(&old);
         record.write(&place)?;
         let made = home.make(&new);
         let may_be_there = !first_open::is_late(&made);
@@ -100,6 +103,8 @@ impl Store {
             })
             .and_then(|()| copy(&place, &old, &new, progress));
         let swapped = copied.and_then(|bytes| {
+            // A keyring may have got another key under that id while the copy was made.
+            home.confirm(&new)?;
             self.swap(&place, &old, &new)?;
             Ok(bytes)
         });
@@ -122,7 +127,7 @@ impl Store {
                 return Err(of_copy(error));
             }
         };
-        let record = settle_interrupted(&place, record, Side::New);
+        let record = settle_interrupted(&place, record, Side::New, &new);
         self.rekeyed(&source, record.rekeyed_at);
         Ok(RekeyReport { bytes, old_key_kept })
     }
@@ -144,8 +149,8 @@ impl Store {
             }
         };
         let mut record = match &record.pending {
-            Some(_) => settle_interrupted(place, record, Side::Old),
-            None if record.retiring.is_some() => clean_up(place, record),
+            Some(_) => settle_interrupted(place, record, Side::Old, key),
+            None if record.retiring.is_some() => clean_up(place, record, key),
             None => record,
         };
         if record.retiring.is_some() {

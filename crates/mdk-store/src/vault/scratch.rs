@@ -1,7 +1,7 @@
 //! A copy of a database that lies where nothing can be written, for what cannot be done without writing beside it.
 //!
 //! SQLite reads a write-ahead log only where it can make an index of it or lock the file for itself. Neither works on a
-//! file system that is read-only, which is what a failing disk becomes. The copy is as encrypted as the original, private,
+//! file system that is read-only, which is what a failing disk becomes, and on a full one the index has no room. The copy is as encrypted as the original, private,
 //! in the system's temporary directory, and removed when it is no longer needed.
 
 use std::{
@@ -14,7 +14,7 @@ use mdk_wire::{Secret, SecretVec};
 
 use super::{BackupReport, Progress, VaultError, look::Source, pages};
 use crate::{
-    DatabaseKey, FileRole, OpenError, OpenOptions, Store,
+    DatabaseKey, FileRole, OpenError, OpenOptions, Store, StoreError,
     files::{self, Place},
     key_source, side_record,
 };
@@ -86,7 +86,7 @@ impl Drop for Scratch {
 }
 
 /// Writes an encrypted backup of a database that nobody has open, as [`Store::backup`] does. It may lie on a file system
-/// that is read-only.
+/// that is read-only or full.
 ///
 /// # Errors
 /// As [`Store::open`] and [`Store::backup`]; [`VaultError::SourceMissing`].
@@ -102,14 +102,18 @@ pub fn backup(
         // Opening would create it.
         return Err(missing);
     }
-    let write = |path: &Path, key: &DatabaseKey, progress: &mut Progress<'_>| {
-        let mut store = Store::open(path, key, &OpenOptions::default())?;
+    let write = |mut store: Store, progress: &mut Progress<'_>| {
         let report = store.backup(to, passphrase, progress)?;
         store.close()?;
         Ok(report)
     };
     if !Place::of(path, FileRole::Database)?.is_read_only() {
-        return write(path, key, progress);
+        match Store::open(path, key, &OpenOptions::default()) {
+            Ok(store) => return write(store, progress),
+            // Opening takes some room. A descriptor has given its key by now.
+            Err(error) if is_full(&error) && !matches!(key, DatabaseKey::Fd(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
     let source = Source::take_to_read(path)?;
     if source.is_plain()? {
@@ -118,5 +122,15 @@ pub fn backup(
     let secret = key_source::existing(&source.place, key)?;
     let copy = Scratch::of(&source.place)?;
     let path = copy.place.path(copy.place.name());
-    write(&path, &DatabaseKey::Raw(Secret::new(*secret.expose())), progress)
+    let key = DatabaseKey::Raw(Secret::new(*secret.expose()));
+    write(Store::open(&path, &key, &OpenOptions::default())?, progress)
+}
+
+fn is_full(error: &OpenError) -> bool {
+    use io::ErrorKind::{QuotaExceeded, StorageFull};
+    match error {
+        OpenError::Store(error) => *error == StoreError::DiskFull,
+        OpenError::Io { kind, .. } => matches!(kind, StorageFull | QuotaExceeded),
+        _ => false,
+    }
 }

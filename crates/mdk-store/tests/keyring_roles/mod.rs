@@ -1,6 +1,7 @@
 //! What the tests of keyrings do inside a session that has one.
 #![allow(clippy::unwrap_used, unreachable_pub, missing_docs)]
 
+mod lost;
 mod stopped;
 
 use std::{
@@ -13,7 +14,8 @@ use std::{
 use mdk_store::{DatabaseKey, KeyringKey, KeyringStore, OpenError, Progress, VaultError};
 
 use crate::keys_kit::{self, Home};
-pub use stopped::{stopped_first_open, stopped_rekey};
+pub use lost::lost_record;
+pub use stopped::{continued_first_open, overtaken_rekey, stopped_first_open, stopped_rekey};
 
 /// Names of the files that a database with its key in a keyring has.
 const NAMES: [&str; 2] = ["alice.db", "alice.db.keyinfo"];
@@ -381,6 +383,11 @@ pub fn keyutils() {
     store.close().unwrap();
     let (_, new) = slot(&home);
     assert!(read(&new).starts_with("mdk-key-1:"));
+    home.opens(&key);
+    // These keyrings list nothing: without the record the key that a re-key has made is named with its end.
+    fs::remove_file(home.path("alice.db.keyinfo")).unwrap();
+    assert_eq!(home.refused(&with(Some(&id))), OpenError::KeyMissing { source: "keyring" });
+    home.opens(&with(Some(&new)));
     home.opens(&key);
     // An explicit id; a service that would make it ambiguous.
     // The user's keyring outlives the session, so the id is new each time.

@@ -1,10 +1,11 @@
 //! States that a process leaves which is killed, with the key in a keyring.
 
-use mdk_store::{OpenError, Progress, Stage, Step};
+use mdk_store::{DatabaseKey, OpenError, Progress, Stage, Step, VaultError, restore};
+use mdk_wire::SecretVec;
 use serde_json::Value;
 
 use super::{NAMES, keyring, lookup, names, run, slot, store_key};
-use crate::keys_kit::{Files, Home, json};
+use crate::keys_kit::{Files, Home, json, raw};
 
 pub fn stopped_first_open() {
     for id in [None, Some("alice".to_owned())] {
@@ -93,4 +94,80 @@ pub fn stopped_rekey() {
         assert!(home.record()["pending"].is_null() && home.record()["retiring"].is_null());
         home.opens(&key);
     }
+}
+
+/// A keyring cannot create exclusively: another program may have looked at the same moment and stored its own key under
+/// that id afterwards.
+pub fn overtaken_rekey() {
+    let home = Home::created(&raw(1));
+    let taken = keyring(|k| k.key_id = Some("taken".into()));
+    let theirs = format!("mdk-key-1:{}=", "B".repeat(43));
+    for text in [theirs.as_str(), "", "no key at all"] {
+        let mut put = |step: Step| {
+            if step.stage == Stage::Comparing {
+                match text {
+                    "" => {
+                        drop(run("secret-tool", &["clear", "service", "mdk", "username", "taken"]))
+                    }
+                    text => store_key("taken", text),
+                }
+            }
+            std::ops::ControlFlow::Continue(())
+        };
+        let mut store = home.open(&raw(1)).unwrap();
+        let error = store.rekey(Some(&taken), &mut Progress::new(&mut put)).unwrap_err();
+        store.close().unwrap();
+        assert!(matches!(error, VaultError::Open(_)), "{error}");
+        assert_eq!(lookup("mdk", "taken"), text, "what the other one has stored stays");
+        home.opens(&raw(1));
+        assert_eq!(names(&home), NAMES);
+        assert!(home.record()["pending"].is_null());
+        run("secret-tool", &["clear", "service", "mdk", "username", "taken"]);
+    }
+    let mut store = home.open(&raw(1)).unwrap();
+    store.rekey(Some(&taken), &mut Progress::none()).unwrap();
+    store.close().unwrap();
+    home.opens(&taken);
+}
+
+/// Killed while it was made with a key in the keyring, and continued with another one.
+pub fn continued_first_open() {
+    let made = Home::created(&raw(1));
+    let backup = tempfile::tempdir().unwrap();
+    let (backup, p) = (backup.path().join("b"), SecretVec::new(b"p".to_vec()));
+    let mut store = made.open(&raw(1)).unwrap();
+    store.backup(&backup, &p, &mut Progress::none()).unwrap();
+    store.close().unwrap();
+    let one = keyring(|k| k.key_id = Some("one".into()));
+    let home = Home::new();
+    let mut during = Files::new();
+    let mut see = |step: Step| {
+        if step.stage == Stage::Writing {
+            during = home.files();
+        }
+        std::ops::ControlFlow::Continue(())
+    };
+    restore(&backup, &home.db(), &p, &one, &mut Progress::new(&mut see)).unwrap();
+    during.retain(|name, _| !name.ends_with("-shm"));
+    let (text, file) = (lookup("mdk", "one"), DatabaseKey::File(home.key_file()));
+    for to in [keyring(|k| k.key_id = Some("two".into())), file.clone(), raw(2)] {
+        store_key("one", &text);
+        home.put(&during);
+        restore(&backup, &home.db(), &p, &to, &mut Progress::none()).unwrap();
+        assert_eq!(lookup("mdk", "one"), "", "{to:?}");
+        home.opens(&to);
+    }
+    // A record that only says so does not take another database its key.
+    store_key("one", &text);
+    let mut record: Value = serde_json::from_slice(&during["alice.db.keyinfo"]).unwrap();
+    record["key"].as_object_mut().unwrap().remove("bound");
+    home.put(&[("alice.db.keyinfo".to_owned(), json(&record))].into());
+    home.create(&file);
+    assert_eq!(lookup("mdk", "one"), text);
+    // Continued with the very key that it was begun with.
+    home.put(&during);
+    restore(&backup, &home.db(), &p, &one, &mut Progress::none()).unwrap();
+    assert_eq!(lookup("mdk", "one"), text);
+    assert!(home.record()["key"]["shared"].is_null());
+    home.opens(&one);
 }

@@ -6,14 +6,20 @@ mod backup;
 #[cfg(unix)]
 mod backup_kit;
 #[cfg(unix)]
+mod begun;
+#[cfg(unix)]
 mod copies;
 #[cfg(unix)]
 mod doctor;
 mod encrypt;
+#[cfg(unix)]
+mod forged;
 mod key_paths;
 #[cfg(unix)]
 #[path = "../keys_kit/mod.rs"]
 mod keys_kit;
+#[cfg(unix)]
+mod lost_record;
 mod migrations;
 mod names;
 #[cfg(unix)]

@@ -209,3 +209,52 @@ fn where_nothing_can_be_written_a_lock_that_is_there_is_taken() {
     drop(held);
     assert!(busy(&place).is_none());
 }
+
+#[cfg(target_os = "linux")]
+/// The child of [`hold`] with an error injected into its writes to the lock file.
+fn hold_without_room(home: &Path, error: &str) -> (Child, BufReader<ChildStdout>) {
+    let mut child = Command::new("strace")
+        .args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=write", "-P"])
+        .arg(home.join("alice.db.lock"))
+        .args(["-e", &format!("inject=write:error={error}")])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "files::lock::tests::child", "--nocapture", "--test-threads=1"])
+        .env(HOME, home)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let out = BufReader::new(child.stdout.take().unwrap());
+    (child, out)
+}
+
+/// R5: the pid serves the message of others alone, and to look at a database on a full disk is what is needed then.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_costs_the_name_of_the_holder_and_not_the_lock() {
+    if Command::new("strace").arg("-V").output().is_err() {
+        eprintln!("skipped: strace is not installed");
+        return;
+    }
+    for (error, held) in [("ENOSPC", true), ("EDQUOT", true), ("EIO", false)] {
+        let home = tempfile::tempdir().unwrap();
+        // Somebody's who is gone: not to be taken for the holder.
+        fs::write(home.path().join("alice.db.lock"), "1\n").unwrap();
+        set_private(&home.path().join("alice.db.lock"));
+        let place = place(home.path());
+        let (mut child, out) = hold_without_room(home.path(), error);
+        let ready = out.lines().any(|line| line.unwrap().contains("ready"));
+        assert_eq!(ready, held, "{error}");
+        assert_eq!(busy(&place), held.then_some(None), "{error}");
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        assert_eq!(busy(&place), None, "{error}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn set_private(path: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+}

@@ -3,12 +3,15 @@
 use std::{
     ffi::OsString,
     fs::{self, File, Metadata, TryLockError},
-    io::Read,
+    io::{self, Read},
     path::Path,
 };
 
 use super::{DoctorReport, Level, place_of};
-use crate::files::{Place, Verdict, with_suffix};
+use crate::{
+    OpenError,
+    files::{Place, Verdict, with_suffix},
+};
 
 /// Room that is wanted besides what a copy of the database takes.
 const ROOM: u64 = 64 << 20;
@@ -45,6 +48,8 @@ const HARMLESS: [&str; 2] = [".lock", ".keyinfo"];
 #[derive(Default)]
 pub(super) struct Family {
     found: Vec<(&'static str, Metadata)>,
+    /// Whether others are known not to exist.
+    pub(super) seen: bool,
 }
 
 impl Family {
@@ -81,15 +86,30 @@ pub(super) fn name(place: &Place, suffix: &str) -> OsString {
 }
 
 /// The directory: there, ours, private, on a good file system, with room.
-pub(super) fn directory(report: &mut DoctorReport, path: &Path) -> Option<Place> {
+///
+/// # Errors
+/// Whether there is a database cannot be seen, and the report says why.
+pub(super) fn directory(
+    report: &mut DoctorReport,
+    path: &Path,
+) -> Result<Option<Place>, OpenError> {
     const TOPIC: &str = "directory";
-    let Some(place) = place_of(path) else {
-        let (text, hint) = (
-            "the directory of the database does not exist or cannot be opened",
-            "the first opening makes it, if the one above it can be written to",
-        );
-        report.advise(Level::Note, TOPIC, text, hint);
-        return None;
+    let place = match place_of(path) {
+        Ok(Some(place)) => place,
+        Ok(None) => {
+            let text = "the directory of the database does not exist";
+            let hint = "the first opening makes it, if the one above it can be written to";
+            report.advise(Level::Note, TOPIC, text, hint);
+            return Ok(None);
+        }
+        Err(error) => {
+            let hint = match &error {
+                OpenError::Io { .. } => "run as the owner of the directory, or look at its modes",
+                _ => "give the path of a file",
+            };
+            report.advise(Level::Error, TOPIC, error.to_string(), hint);
+            return Err(error);
+        }
     };
     mode_of_directory(report, &place);
     if place.is_read_only() {
@@ -132,7 +152,7 @@ pub(super) fn directory(report: &mut DoctorReport, path: &Path) -> Option<Place>
         }
         Err(error) => report.say(Level::Warning, "space", error.to_string()),
     }
-    Some(place)
+    Ok(Some(place))
 }
 
 #[cfg(unix)]
@@ -189,13 +209,19 @@ fn mode_of_directory(report: &mut DoctorReport, _place: &Place) {
 }
 
 /// The files: kinds, owners, links, modes, and what should not be there.
-pub(super) fn family(report: &mut DoctorReport, place: Option<&Place>) -> Family {
-    let mut family = Family::default();
+pub(super) fn family(report: &mut DoctorReport, place: Option<&Place>, seen: bool) -> Family {
+    let mut family = Family { found: Vec::new(), seen };
     let Some(place) = place else { return family };
     let mut good = 0;
     let mut bad = false;
     for (suffix, role, leftover) in FAMILY {
-        let Ok(meta) = fs::symlink_metadata(place.path(&name(place, suffix))) else { continue };
+        let meta = match fs::symlink_metadata(place.path(&name(place, suffix))) {
+            Ok(meta) => meta,
+            Err(error) => {
+                family.seen &= error.kind() == io::ErrorKind::NotFound;
+                continue;
+            }
+        };
         match problem(&meta, role, HARMLESS.contains(&suffix)) {
             Some((level, text, hint)) => {
                 bad = true;
@@ -272,8 +298,8 @@ fn leftovers(report: &mut DoctorReport, family: &Family) {
     }
 }
 
-/// Whether somebody has the database open. Takes a shared lock for a moment if the lock file names a holder; an opener
-/// of just that moment may be told that it is busy.
+/// Whether somebody has the database open. Takes a shared lock for a moment if the lock file names a holder, or may have
+/// had no room for that; an opener of just that moment may be told that it is busy.
 pub(super) fn lock(report: &mut DoctorReport, place: Option<&Place>, family: &Family) -> bool {
     const TOPIC: &str = "lock";
     let (Some(place), true) = (place, family.has_file(".lock")) else {
@@ -285,19 +311,20 @@ pub(super) fn lock(report: &mut DoctorReport, place: Option<&Place>, family: &Fa
         return false;
     };
     let mut text = String::new();
-    // Whoever lets go empties the file.
-    if matches!(file.by_ref().take(16).read_to_string(&mut text), Ok(0)) {
+    // Whoever lets go empties the file; a holder without room on the disk has written nothing.
+    let empty = matches!(file.by_ref().take(16).read_to_string(&mut text), Ok(0));
+    if empty && place.free_bytes().is_ok_and(|free| free >= LEAST_ROOM) {
         report.say(Level::Ok, TOPIC, "free");
         return false;
     }
     match file.try_lock_shared() {
         Ok(()) => {
             let _ = file.unlock();
-            report.say(
-                Level::Ok,
-                TOPIC,
-                "free; the last holder ended without closing the database",
-            );
+            let text = match empty {
+                true => "free",
+                false => "free; the last holder ended without closing the database",
+            };
+            report.say(Level::Ok, TOPIC, text);
             false
         }
         Err(TryLockError::WouldBlock) => {

@@ -17,6 +17,10 @@ use crate::{
     vault::pages::{self, PAGE, PageKey},
 };
 
+/// How to open a database without its record.
+const IN_FULL: &str = "name the key in full: the service and the key id in the keyring, the path of the key file, or the \
+     passphrase; where kernel keyutils hold a key that a re-key has made, the key id with what follows it there, ID#GENERATION";
+
 /// How long a key source may take to answer.
 const PATIENCE: Duration = Duration::from_millis(800);
 
@@ -38,9 +42,10 @@ pub(super) fn look(
     let mut answered = true;
     if let (Some(place), Some(record)) = (place, &record) {
         answered = recorded(report, place, record, exists);
+        left(report, place, record, answered && key.is_none());
     } else if exists && !family.has_file(".keyinfo") {
         let text = "there is no record of where the key is: opening needs the key itself, and makes the record anew";
-        report.say(Level::Note, "key", text);
+        report.advise(Level::Note, "key", text, IN_FULL);
     }
     let Some(key) = key else {
         if sound {
@@ -49,7 +54,7 @@ pub(super) fn look(
         return;
     };
     match (place, page) {
-        _ if !exists => no_database(report, place, key, record.is_some()),
+        _ if !exists && family.seen => no_database(report, place, key, record.is_some()),
         // Looking for the key reads the record in the usual way, which would narrow its mode.
         (Some(place), Some(page)) if sound && answered && !family.would_be_narrowed(".keyinfo") => {
             if let Some(key) = given(report, place, key) {
@@ -77,8 +82,10 @@ fn database(report: &mut DoctorReport, family: &Family, page: Option<&[u8]>, hel
             let text = "the database file is missing, but its write-ahead log exists";
             let hint = "put the database file back; the log may hold the newest messages";
             report.advise(Level::Error, TOPIC, text, hint);
-        } else {
+        } else if family.seen {
             report.say(Level::Note, TOPIC, "there is no database yet");
+        } else {
+            report.say(Level::Error, TOPIC, "whether there is a database cannot be seen");
         }
         return false;
     };
@@ -116,8 +123,7 @@ fn record(report: &mut DoctorReport, place: &Place, family: &Family) -> Option<R
     // As opening understands it, or it would be refused there what is called good here.
     let record = read.ok().and_then(|_| side_record::parse(&text));
     if record.is_none() {
-        let hint =
-            "update, or move it away: a key that is named in full opens the database without it";
+        let hint = format!("update, or move it away and {IN_FULL}");
         report.advise(Level::Error, "key", "the record of where the key is cannot be read", hint);
     }
     record
@@ -171,11 +177,32 @@ fn recorded(report: &mut DoctorReport, place: &Place, record: &Record, exists: b
             "open the database, which finishes or undoes it",
         );
     }
-    if record.retiring.is_some() {
+    if let Some(retiring) = &record.retiring {
         let text = "the key before the last re-key is still to be removed";
-        report.advise(Level::Note, TOPIC, text, "open the database, which removes it");
+        let hint = match retiring.is_bound() {
+            true => "open the database, which removes it",
+            false => "open the database, which leaves it where nothing shows whose it is",
+        };
+        report.advise(Level::Note, TOPIC, text, hint);
     }
     answered
+}
+
+/// A key that opening did not remove. `ask` says that there is time to ask a keyring for it.
+fn left(report: &mut DoctorReport, place: &Place, record: &Record, ask: bool) {
+    let Some(slot) = &record.left else { return };
+    let there = match slot.source == "keyring" && !ask {
+        true => None,
+        false => key_source::present(place, slot, PATIENCE).ok().flatten(),
+    };
+    if there != Some(false) {
+        let text = format!(
+            "{} was left where it is: it could not be reached, or nothing shows that it belongs to this database",
+            describe(slot)
+        );
+        let hint = "if no other database has it, remove it yourself";
+        report.advise(Level::Warning, "key", text, hint);
+    }
 }
 
 fn describe(slot: &KeySlot) -> String {

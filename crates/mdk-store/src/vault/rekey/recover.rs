@@ -22,7 +22,7 @@ pub(crate) enum Side {
 }
 
 /// Whether this key opens page 1 of the database.
-pub(super) fn opens(place: &Place, key: &Secret<32>) -> Result<bool, OpenError> {
+pub(crate) fn opens(place: &Place, key: &Secret<32>) -> Result<bool, OpenError> {
     let page = page_1(place)?;
     Ok(PageKey::of_page_1(key, &page).check(1, &page))
 }
@@ -100,7 +100,8 @@ impl Search<'_> {
     fn look(&mut self, home: Result<Home, OpenError>) -> Option<(Secret<32>, Side)> {
         match home.and_then(|mut home| home.look()) {
             Ok(Some(key)) => {
-                let new = self.pending.is_of(&key);
+                // No re-key has the same key twice.
+                let new = self.pending.is_of(&key) && !self.record.key.is_of(&key);
                 if PageKey::of_page_1(&key, &self.page).check(1, &self.page) {
                     return Some((key, if new { Side::New } else { Side::Old }));
                 }
@@ -118,12 +119,17 @@ impl Search<'_> {
 }
 
 /// Finishes a re-key whose new key counts, or undoes one whose old key does. What cannot be done now is done at the next
-/// opening; the database is good either way.
-pub(crate) fn settle_interrupted(place: &Place, mut record: Record, side: Side) -> Record {
+/// opening; the database is good either way. `key` is the one that has opened it.
+pub(crate) fn settle_interrupted(
+    place: &Place,
+    mut record: Record,
+    side: Side,
+    key: &Secret<32>,
+) -> Record {
     let Some(pending) = record.pending.take() else { return record };
     match side {
         Side::New => {
-            let old = std::mem::replace(&mut record.key, pending);
+            let old = std::mem::replace(&mut record.key, pending.unbound());
             record.retiring = Some(old);
             record.rekeyed_at = Some(now());
             // Before anything of the old key goes.
@@ -131,18 +137,28 @@ pub(crate) fn settle_interrupted(place: &Place, mut record: Record, side: Side) 
                 tracing::warn!("a re-key is done, but its record could not be written");
                 return record;
             }
-            clean_up(place, record)
+            clean_up(place, record, key)
         }
         Side::Old => {
             let name = rekey_name(place);
             remove_side_cars(place, &name);
             place.remove(&name);
-            let gone = key_source::recorded(place, &pending).is_none_or(|home| home.retire());
+            let gone = match verdict(&record, &pending, key) {
+                Verdict::Kept => true,
+                Verdict::Foreign => {
+                    record.left = Some(pending.clone());
+                    true
+                }
+                Verdict::Ours => {
+                    key_source::recorded(place, &pending).is_none_or(|home| home.retire())
+                }
+            };
             if !gone {
                 tracing::warn!("the new key of a re-key that was undone could not be removed");
                 record.pending = Some(pending);
                 return record;
             }
+            record.key = record.key.unbound();
             if record.write(place).is_err() {
                 tracing::warn!("a re-key is undone, but its record could not be written");
             }
@@ -151,26 +167,55 @@ pub(crate) fn settle_interrupted(place: &Place, mut record: Record, side: Side) 
     }
 }
 
-/// After a re-key: overwrites and removes the old file, removes the old key, and gives a new key file its name.
-pub(crate) fn clean_up(place: &Place, mut record: Record) -> Record {
+/// What may become of a key that the record calls the other one of a re-key.
+enum Verdict {
+    /// It is this database's, and goes.
+    Ours,
+    /// Nothing shows that it is this database's: it stays, and the record says so.
+    Foreign,
+    /// It is the one that counts, or is not kept by this software: there is nothing to be done.
+    Kept,
+}
+
+/// `key` is the one that has just opened the database.
+fn verdict(record: &Record, other: &KeySlot, key: &Secret<32>) -> Verdict {
+    if other.is_of(key) || other.same_place(&record.key) || !key_source::is_kept(other) {
+        Verdict::Kept
+    } else if other.shared || other.is_bound_by(key) {
+        Verdict::Ours
+    } else {
+        tracing::warn!("the record speaks of a key that is not shown to be this database's");
+        Verdict::Foreign
+    }
+}
+
+/// After a re-key: overwrites and removes the old file, removes the old key, and gives a new key file its name. `key` is
+/// the one that has opened the database.
+pub(crate) fn clean_up(place: &Place, mut record: Record, key: &Secret<32>) -> Record {
     let name = rekey_name(place);
     remove_side_cars(place, &name);
     let wiped = place.wipe(&name, FileRole::Database).and_then(|()| place.sync_dir()).is_ok();
-    let mut named = false;
+    let (mut named, mut left) = (false, None);
     let settled = match &record.retiring {
         None => true,
         // A copy of a database whose re-key was done, but not tidied up: that is the business of the original.
         Some(_) if record.key.shared => true,
-        Some(old) if record.key.generation.as_deref() == Some(key_source::NEW) => {
-            // Both have the same file in the end: taking the name removes the old key. If somebody has put another file
-            // there, that stays, and so does the new key where it is.
-            let home = key_source::recorded(place, &record.key);
-            debug_assert_eq!(old.source, record.key.source);
-            let settled = home.and_then(|home| home.settle(old).ok());
-            named = settled == Some(true);
-            settled.is_some()
-        }
-        Some(old) => key_source::recorded(place, old).is_none_or(|home| home.retire()),
+        Some(old) => match verdict(&record, old, key) {
+            Verdict::Kept => true,
+            Verdict::Foreign => {
+                left = Some(old.clone());
+                true
+            }
+            Verdict::Ours if record.key.generation.as_deref() == Some(key_source::NEW) => {
+                // Both have the same file in the end: taking the name removes the old key. If somebody has put another
+                // file there, that stays, and so does the new key where it is.
+                let home = key_source::recorded(place, &record.key);
+                let settled = home.and_then(|home| home.settle(old).ok());
+                named = settled == Some(true);
+                settled.is_some()
+            }
+            Verdict::Ours => key_source::recorded(place, old).is_none_or(|home| home.retire()),
+        },
     };
     if !wiped || !settled {
         tracing::warn!("the old key or the old file of a re-key could not be removed yet");
@@ -178,6 +223,9 @@ pub(crate) fn clean_up(place: &Place, mut record: Record) -> Record {
     }
     if named {
         record.key.generation = None;
+    }
+    if left.is_some() {
+        record.left = left;
     }
     record.retiring = None;
     if record.write(place).is_err() {
