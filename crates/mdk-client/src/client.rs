@@ -4,6 +4,7 @@ pub(crate) mod amends;
 mod commits;
 pub(crate) mod cursor;
 pub(crate) mod feed;
+mod former;
 mod links;
 mod named;
 pub(crate) mod opening;
@@ -23,9 +24,10 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use self::former::Former;
 use self::named::Named;
 use self::sent::Sent;
-use self::shared::{Command, Inlets, Shared, lock};
+use self::shared::{Command, Inlets, Shared, lock, now};
 use crate::catch_up::PATIENCE;
 use crate::error::{ClientError, Result};
 use crate::options::{ClientOptions, EngineAccess};
@@ -132,13 +134,15 @@ impl Client {
                 }
             }
             let own = relays(engine, own)?;
+            let former = Former::load(engine, &own, now())?;
             let named = Named::load(engine, &own)?;
-            Ok((own, named, Sent::load(engine)?))
+            Ok((own, former, named, Sent::load(engine)?))
         };
-        let (own, named, sent) = shared.engine(load).await?;
+        let (own, former, named, sent) = shared.engine(load).await?;
         let Some(inlets) = lock(&self.0.inlets).take() else { return Ok(()) };
         *lock(&shared.sent) = sent;
         *lock(&shared.own) = own;
+        *lock(&shared.former) = former;
         *lock(&shared.named) = named;
         shared.active();
         let mut tasks = lock(&self.0.tasks);
@@ -196,7 +200,7 @@ impl Client {
             let since = *there_since.get_or_insert_with(Instant::now);
             if !there {
                 there_since = None;
-            } else if !self.dialling() || since.elapsed() >= PATIENCE {
+            } else if since.elapsed() >= PATIENCE || !self.dialling(since.elapsed()) {
                 return Ok(());
             }
             tokio::select! {
@@ -207,10 +211,14 @@ impl Client {
         }
     }
 
-    /// Whether the first attempt to reach one of our relays is still under way.
-    fn dialling(&self) -> bool {
+    /// Whether the first attempt to reach one of our relays is still under way. One that the account left is not waited
+    /// for as long as the others: it may be gone for good.
+    fn dialling(&self, waited: Duration) -> bool {
         let shared = &self.0.shared;
-        let ours = shared.links.names();
+        let mut ours = shared.links.names();
+        if waited >= PATIENCE / 6 {
+            ours.retain(|relay| !lock(&shared.left).contains(relay));
+        }
         let first = |relay: &RelayStatus| {
             relay.state == RelayState::Connecting && relay.last_error.is_none()
         };
@@ -315,6 +323,15 @@ impl Client {
             () = shared.until_stopped() => Err(shared.end()),
             found = lists::key_packages(shared, who) => found,
         }
+    }
+
+    /// Where a KeyPackage of the account goes: to its own relays, and to those that were its own until lately, where
+    /// another one stands that may be used.
+    #[must_use]
+    pub fn key_package_relays(&self) -> Vec<String> {
+        let mut relays = self.0.shared.own_and_former();
+        relays.truncate(mdk_wire::limits::MAX_RELAYS);
+        relays
     }
 
     /// Relays of the pool that this account uses, as they stand.

@@ -11,6 +11,7 @@ use mdk_core::Engine;
 use mdk_wire::{EventId, Keys, OsRandom, PublicKey, Random as _};
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 
+use super::former::Former;
 use super::links::Links;
 use super::named::Named;
 use super::recent::Recent;
@@ -73,6 +74,10 @@ pub(crate) struct Shared {
     pub(crate) lists: Cache,
     /// The account's own relays, in the pool's form; set by `start`.
     pub(crate) own: Mutex<Vec<String>>,
+    /// Relays that were the account's own until lately.
+    pub(crate) former: Mutex<Former>,
+    /// Of these, those that nothing else is read from.
+    pub(crate) left: Mutex<HashSet<String>>,
     /// Relays that the user named at any time, for the account or for a group.
     pub(crate) named: Mutex<Named>,
     /// Relays that are connected now.
@@ -143,6 +148,8 @@ impl Shared {
             sent: Mutex::default(),
             lists: Cache::default(),
             own: Mutex::default(),
+            former: Mutex::default(),
+            left: Mutex::default(),
             named: Mutex::default(),
             connected: watch::channel(HashSet::new()).0,
             changes: watch::channel(0).0,
@@ -258,6 +265,14 @@ impl Shared {
 
     pub(crate) fn own_relays(&self) -> Vec<String> {
         lock(&self.own).clone()
+    }
+
+    /// Our relays, then those that were ours until lately: where what says how we are reached has to be.
+    pub(crate) fn own_and_former(&self) -> Vec<String> {
+        /// So many the outbox takes for one event.
+        const MOST: usize = 64;
+        let former = lock(&self.former).relays();
+        self.own_relays().into_iter().chain(former).take(MOST).collect()
     }
 
     /// Whose word it is that a relay is used.
