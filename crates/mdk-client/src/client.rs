@@ -49,6 +49,9 @@ pub struct Stats {
     pub events_received: u64,
     /// Of these, those that the engine refused for good, and what did not verify.
     pub events_rejected: u64,
+    /// Besides these, events for us that no honest relay sends, each time that one came: with a wrong id or signature, or
+    /// matching none of our filters.
+    pub events_false: u64,
     /// Of these, those that wait for something in the engine.
     pub events_deferred: u64,
     /// Messages of ours that a relay accepted.
@@ -352,6 +355,7 @@ impl Client {
             outbox_looks: read(&counters.outbox_looks),
             events_received: read(&counters.received),
             events_rejected: read(&counters.rejected),
+            events_false: read(&counters.false_events),
             events_deferred: read(&counters.deferred),
             messages_sent: read(&counters.sent),
             last_event_at: Some(read(&counters.last_event_at)).filter(|at| *at > 0),

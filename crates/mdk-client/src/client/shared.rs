@@ -49,6 +49,7 @@ pub(crate) struct Counters {
     pub(crate) outbox_looks: AtomicU64,
     pub(crate) received: AtomicU64,
     pub(crate) rejected: AtomicU64,
+    pub(crate) false_events: Arc<AtomicU64>,
     pub(crate) deferred: AtomicU64,
     pub(crate) sent: AtomicU64,
     pub(crate) last_event_at: AtomicU64,
@@ -126,8 +127,10 @@ impl Shared {
         let (commands, orders) = mpsc::channel(16);
         let me = keys.public_key();
         let signer = keys.clone();
+        let counters = Counters::default();
         let account = Account {
             public_key: me,
+            false_events: counters.false_events.clone(),
             sink,
             sign: Arc::new(move |event| {
                 /// NIP-42.
@@ -143,7 +146,7 @@ impl Shared {
             options,
             links: Links::new(pool.clone(), account),
             pool,
-            counters: Counters::default(),
+            counters,
             recent: Mutex::default(),
             sent: Mutex::default(),
             lists: Cache::default(),
