@@ -28,9 +28,11 @@ DIST = ROOT / "dist"
 GLIBC = "manylinux_2_17"
 MUSL = "musllinux_1_2"
 VERSIONS = ("3.11", "3.12", "3.13")
-# What a wheel of this package is made of, and nothing else.
+# What a wheel of this package is made of, and nothing else. For musl maturin adds the part of GCC that unwinds: images
+# of Alpine that only run programs do not have it.
 ALLOWED = re.compile(
     r"mdk/(?:[a-z_]+/)*[a-z_]+\.pyi?$|mdk/py\.typed$|mdk/_mdk(?:\.abi3\.so|\.pyd)$|"
+    r"marmot_mdk\.libs/libgcc_s-[0-9a-f]+\.so\.1$|"
     r"marmot_mdk-[^/]+\.dist-info/(?:METADATA|WHEEL|RECORD|entry_points\.txt|licenses/LICENSE-(?:MIT|APACHE)|sboms/.+)$"
 )
 NEEDED = ("mdk/__init__.py", "mdk/_mdk.pyi", "mdk/py.typed", "mdk/cli/app.py")
@@ -166,11 +168,19 @@ def audit(wheel: Path) -> None:
 # ------------------------------------------------------------------ smoke
 
 
+def on_path(version: str, path: str, *, windows: bool) -> list[Path]:
+    """Programs that may be a Python of this version. On Windows all are called `python.exe`, each in its folder."""
+    if windows:
+        folders = [Path(folder) for folder in path.split(os.pathsep) if folder]
+        return [program for f in folders if (program := f / "python.exe").is_file()]
+    shown = shutil.which(f"python{version}", path=path)
+    return [Path(shown)] if shown is not None else []
+
+
 def interpreter(version: str) -> Path | None:
     """A Python of this version that starts: from PATH, or one that pyenv has and does not show."""
     kept = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
-    shown = shutil.which(f"python{version}")
-    found = [Path(shown)] if shown is not None else []
+    found = on_path(version, os.environ.get("PATH", ""), windows=os.name == "nt")
     found += sorted(kept.glob(f"{version}.*/bin/python{version}"), reverse=True)
     if sys.version_info[:2] == tuple(map(int, version.split("."))):
         found.insert(0, Path(sys.executable))

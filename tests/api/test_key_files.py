@@ -1,5 +1,6 @@
 """`Keys.from_file()`: what each error says to do is what helps."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     assert str(tmp_path) not in str(caught.value)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
 def test_a_file_that_others_may_read(tmp_path: Path) -> None:
     path = tmp_path / "nsec"
     path.write_text(Keys.generate().reveal_nsec())

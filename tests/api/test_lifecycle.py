@@ -124,6 +124,7 @@ def test_a_file_is_not_called_memory(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
 def test_a_key_file_is_made_and_guarded(tmp_path: Path, keys: Keys) -> None:
     path, file = tmp_path / "account" / "mdk.db", tmp_path / "account" / "key"
     key = DatabaseKey.from_file(file)

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sqlcipher3 import dbapi2 as sqlcipher
 
 from mdk import (
     DatabaseKey,
@@ -160,6 +159,7 @@ def test_verify_and_check(open_: Callable[[], Mdk], path: Path, key: DatabaseKey
     ],
 )
 def test_verify_loads_every_group(path: Path, keys: Keys, statement: str, problem: str) -> None:
+    sqlcipher = pytest.importorskip("sqlcipher3.dbapi2")
     raw = os.urandom(32)
     with Mdk.open(path, keys=keys, key=DatabaseKey.raw(raw)) as account:
         group = fill(account)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from mdk.testing.clients import impatient
 from mdk.testing.fixtures import MakeClient
 
 PROGRAMS = Path(__file__).parent / "programs"
+signals = pytest.mark.skipif(os.name == "nt", reason="Windows sends no signals to other programs")
 
 
 def bot_of(relay: LocalRelay, **options: object) -> Bot:
@@ -242,6 +244,7 @@ async def line(process: subprocess.Popen[str]) -> str:
     return (await asyncio.to_thread(process.stdout.readline)).strip()
 
 
+@signals
 async def test_killed_in_a_handler_and_away_for_a_while(relay: LocalRelay, tmp_path: Path) -> None:
     """kill -9 in a handler, then messages while it is down: each is handled, that one again."""
     user = await client(relay, "user")
@@ -277,6 +280,7 @@ async def test_killed_in_a_handler_and_away_for_a_while(relay: LocalRelay, tmp_p
         await user.close()
 
 
+@signals
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_a_signal_ends_it_in_good_order(
     relay: LocalRelay, tmp_path: Path, number: signal.Signals

@@ -322,6 +322,19 @@ async def test_a_relay_that_answers_after_a_minute_holds_nobody_up() -> None:
             await asyncio.gather(alice.close(), bob.close())
 
 
+async def test_what_a_relay_makes_up_is_counted(make_client: MakeClient, relay: LocalRelay) -> None:
+    relay.faults(Faults(false_events=True))
+    alice, bob = await make_client("alice"), await make_client("bob")
+    group = await alice.groups.create("Lunch", [bob.public_key])
+    room = await bob.invites.accept(await bob.invites.next(timeout=PATIENCE))
+    await group.send("true")
+    assert (await room.next_message(timeout=PATIENCE)).text == "true"
+    stats = bob.stats()
+    assert stats.events_rejected == 0
+    assert stats.events_false > 0
+    assert f"mdk_events_false_total {stats.events_false}" in stats.openmetrics()
+
+
 @pytest.mark.parametrize(
     "faults",
     [

@@ -4,6 +4,7 @@ pub(crate) mod amends;
 mod commits;
 pub(crate) mod cursor;
 pub(crate) mod feed;
+mod former;
 mod links;
 mod named;
 pub(crate) mod opening;
@@ -23,9 +24,10 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use self::former::Former;
 use self::named::Named;
 use self::sent::Sent;
-use self::shared::{Command, Inlets, Shared, lock};
+use self::shared::{Command, Inlets, Shared, lock, now};
 use crate::catch_up::PATIENCE;
 use crate::error::{ClientError, Result};
 use crate::options::{ClientOptions, EngineAccess};
@@ -47,6 +49,9 @@ pub struct Stats {
     pub events_received: u64,
     /// Of these, those that the engine refused for good, and what did not verify.
     pub events_rejected: u64,
+    /// Besides these, events for us that no honest relay sends, each time that one came: with a wrong id or signature, or
+    /// matching none of our filters.
+    pub events_false: u64,
     /// Of these, those that wait for something in the engine.
     pub events_deferred: u64,
     /// Messages of ours that a relay accepted.
@@ -132,13 +137,15 @@ impl Client {
                 }
             }
             let own = relays(engine, own)?;
+            let former = Former::load(engine, &own, now())?;
             let named = Named::load(engine, &own)?;
-            Ok((own, named, Sent::load(engine)?))
+            Ok((own, former, named, Sent::load(engine)?))
         };
-        let (own, named, sent) = shared.engine(load).await?;
+        let (own, former, named, sent) = shared.engine(load).await?;
         let Some(inlets) = lock(&self.0.inlets).take() else { return Ok(()) };
         *lock(&shared.sent) = sent;
         *lock(&shared.own) = own;
+        *lock(&shared.former) = former;
         *lock(&shared.named) = named;
         shared.active();
         let mut tasks = lock(&self.0.tasks);
@@ -196,7 +203,7 @@ impl Client {
             let since = *there_since.get_or_insert_with(Instant::now);
             if !there {
                 there_since = None;
-            } else if !self.dialling() || since.elapsed() >= PATIENCE {
+            } else if since.elapsed() >= PATIENCE || !self.dialling(since.elapsed()) {
                 return Ok(());
             }
             tokio::select! {
@@ -207,10 +214,14 @@ impl Client {
         }
     }
 
-    /// Whether the first attempt to reach one of our relays is still under way.
-    fn dialling(&self) -> bool {
+    /// Whether the first attempt to reach one of our relays is still under way. One that the account left is not waited
+    /// for as long as the others: it may be gone for good.
+    fn dialling(&self, waited: Duration) -> bool {
         let shared = &self.0.shared;
-        let ours = shared.links.names();
+        let mut ours = shared.links.names();
+        if waited >= PATIENCE / 6 {
+            ours.retain(|relay| !lock(&shared.left).contains(relay));
+        }
         let first = |relay: &RelayStatus| {
             relay.state == RelayState::Connecting && relay.last_error.is_none()
         };
@@ -317,6 +328,15 @@ impl Client {
         }
     }
 
+    /// Where a KeyPackage of the account goes: to its own relays, and to those that were its own until lately, where
+    /// another one stands that may be used.
+    #[must_use]
+    pub fn key_package_relays(&self) -> Vec<String> {
+        let mut relays = self.0.shared.own_and_former();
+        relays.truncate(mdk_wire::limits::MAX_RELAYS);
+        relays
+    }
+
     /// Relays of the pool that this account uses, as they stand.
     #[must_use]
     pub fn status(&self) -> Vec<RelayStatus> {
@@ -335,6 +355,7 @@ impl Client {
             outbox_looks: read(&counters.outbox_looks),
             events_received: read(&counters.received),
             events_rejected: read(&counters.rejected),
+            events_false: read(&counters.false_events),
             events_deferred: read(&counters.deferred),
             messages_sent: read(&counters.sent),
             last_event_at: Some(read(&counters.last_event_at)).filter(|at| *at > 0),

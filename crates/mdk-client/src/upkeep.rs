@@ -121,6 +121,9 @@ impl Upkeep {
         if changes_interests(&outcome.events) {
             shared.interests_wake.notify_one();
         }
+        if lock(&shared.former).expire(now()) {
+            shared.interests_wake.notify_one();
+        }
         let now = Instant::now();
         // What one of these cannot do keeps none of the others from being done.
         let mut published = Ok(());
@@ -147,14 +150,16 @@ impl Upkeep {
         published.and(renewed)
     }
 
-    /// Sees to it that there is a KeyPackage of ours on the account's relays. When to look again.
+    /// Sees to it that there is a KeyPackage of ours on the account's relays, and on those that it left: the one that is
+    /// there may be used. When to look again.
     async fn key_package(&mut self) -> Result<Duration> {
-        let (shared, mut own) = (&self.shared, self.shared.own_relays());
-        own.truncate(MAX_RELAYS);
-        if own.is_empty() {
+        let shared = &self.shared;
+        if shared.own_relays().is_empty() {
             return Ok(shared.options.retry_max);
         }
-        let state = shared.engine(move |engine| key_package(engine, &own)).await?;
+        let mut relays = shared.own_and_former();
+        relays.truncate(MAX_RELAYS);
+        let state = shared.engine(move |engine| key_package(engine, &relays)).await?;
         let published = matches!(state, KeyPackage::Published);
         if published {
             shared.progress.send_if_modified(|p| !std::mem::replace(&mut p.key_package, true));
@@ -253,14 +258,14 @@ enum KeyPackage {
 }
 
 /// Makes a KeyPackage unless a usable one is on the relays, or on its way there.
-fn key_package(engine: &mut Engine, own: &[String]) -> mdk_core::Result<KeyPackage> {
+fn key_package(engine: &mut Engine, relays: &[String]) -> mdk_core::Result<KeyPackage> {
     let published = engine.state(KEY_PACKAGE_STATE)?;
-    let wanted: BTreeSet<&String> = own.iter().collect();
     let ours = engine.key_packages()?;
     let usable: Vec<_> = ours
         .iter()
         .filter(|kp| !kp.used && kp.expires_at > now().saturating_add(ENDS_SOON))
-        .filter(|kp| kp.relays.iter().collect::<BTreeSet<_>>() == wanted)
+        // One that is on others, too, will do: those that the account left fall away one day.
+        .filter(|kp| relays.iter().all(|relay| kp.relays.contains(relay)))
         .collect();
     if usable.iter().any(|kp| published.as_deref() == Some(kp.event_id.as_bytes())) {
         return Ok(KeyPackage::Published);
@@ -271,6 +276,6 @@ fn key_package(engine: &mut Engine, own: &[String]) -> mdk_core::Result<KeyPacka
         }
     }
     let slot = ours.first().map(|kp| kp.slot.clone());
-    engine.new_key_package(own, slot.as_deref())?;
+    engine.new_key_package(relays, slot.as_deref())?;
     Ok(KeyPackage::Made)
 }

@@ -232,6 +232,11 @@ impl Client {
         crate::views::list(py, self.alive.get()?.client.status())
     }
 
+    /// Where a KeyPackage of the account goes.
+    fn key_package_relays(&self) -> PyResult<Vec<String>> {
+        Ok(self.alive.get()?.client.key_package_relays())
+    }
+
     /// The counters by name.
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, pyo3::types::PyDict>> {
         views::stats(py, &self.alive.get()?.client.stats())

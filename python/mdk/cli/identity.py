@@ -79,7 +79,8 @@ def init(
 ) -> int:
     """Make an account: an encrypted database, Nostr keys that are kept in it, and a KeyPackage on your relays.
 
-    With an account that exists it changes the relays and the name. Keys are fresh unless some are given. The key of
+    With an account that exists it changes the relays and the name; invites that come to the relays of before are read
+    for another 14 days. Keys are fresh unless some are given. The key of
     the database goes to the keyring of the system; without one, use --key file:PATH.
     """
     new = not account.exists

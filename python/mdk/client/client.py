@@ -79,7 +79,8 @@ class Client:
                 Another Signer than Keys is refused: nothing can sign elsewhere (NIP-46) yet.
             key: where the key of the database is kept. None: where the record beside it says, or DatabaseKey.keyring()
                 for a new one.
-            relays: the account's own relays, ws:// or wss://. Empty: those it was last opened with.
+            relays: the account's own relays, ws:// or wss://. Empty: those it was last opened with. Where an account
+                changes them, the former ones are told, and read for invites for another 14 days.
             blossom: servers for files (Blossom, https://): where send_file() uploads to, and where files are looked for
                 beside the places that their senders name. Empty: those it was last opened with.
             name: a name for others to see, at most 256 bytes of UTF-8, published as kind 0. None publishes none.

@@ -62,7 +62,7 @@ class KeyPackages:
         session = self._client._session
 
         def make(mdk: "Mdk") -> KeyPackage:
-            event = mdk.new_key_package(relays=session.relays[:16])
+            event = mdk.new_key_package(relays=session.native.key_package_relays())
             return _find(mdk, event.id)
 
         return await session.change(make)

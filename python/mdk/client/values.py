@@ -70,6 +70,8 @@ class ClientStats:
     """Events from relays, each counted once."""
     events_rejected: int
     """Of these, what the engine refused for good."""
+    events_false: int
+    """Besides these, what no honest relay sends: a wrong id or signature, or nothing asked for. Each time it came."""
     events_deferred: int
     """Of these, what waits in the engine for something else."""
     messages_sent: int
@@ -93,6 +95,7 @@ class ClientStats:
 _COUNTERS = (
     ("events_received", "Events from relays, each counted once."),
     ("events_rejected", "Events that the engine refused for good."),
+    ("events_false", "Events that no honest relay sends."),
     ("events_deferred", "Events that wait for something else."),
     ("messages_sent", "Messages that a relay has accepted."),
     ("possible_gaps", "Places in a relay's history that could not be paged through."),

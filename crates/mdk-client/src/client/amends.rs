@@ -17,6 +17,16 @@ const IDS_AT_ONCE: usize = 100;
 /// Events of our own that are kept for this, by kind: lists, profile, KeyPackage.
 const STATE: &str = "published/";
 
+/// What a relay is to the account.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    Own,
+    /// It was one of our own until lately, and has to know where we are now.
+    Former,
+    /// A group's.
+    Group,
+}
+
 /// Where a published event of this kind stands in the engine's state.
 pub(crate) fn state_key(kind: u16) -> String {
     format!("{STATE}{kind}")
@@ -24,12 +34,12 @@ pub(crate) fn state_key(kind: u16) -> String {
 
 /// Looks whether a relay still has what we published there, and publishes again what it has not. Done after every
 /// connection; when the relay does not answer, by the next.
-pub(crate) async fn make(shared: Arc<Shared>, relay: String, own: bool) {
+pub(crate) async fn make(shared: Arc<Shared>, relay: String, place: Place) {
     let made = tokio::select! {
         () = shared.until_stopped() => return,
         made = async {
-            if own {
-                addressable(&shared, &relay).await?;
+            if place != Place::Group {
+                addressable(&shared, &relay, place).await?;
             }
             group_events(&shared, &relay).await
         } => made,
@@ -39,11 +49,12 @@ pub(crate) async fn make(shared: Arc<Shared>, relay: String, own: bool) {
     }
 }
 
-async fn addressable(shared: &Shared, relay: &str) -> Result<()> {
+async fn addressable(shared: &Shared, relay: &str, place: Place) -> Result<()> {
     let (kept, key_packages) =
         shared.engine(|engine| Ok((engine.states(STATE)?, engine.key_packages()?))).await?;
     let kept = kept.iter().filter_map(|(_, json)| Event::from_stored_json(json).ok());
-    let kept: Vec<Event> = kept.filter(|event| belongs(event, relay, &key_packages)).collect();
+    let kept: Vec<Event> =
+        kept.filter(|event| belongs(event, relay, place, &key_packages)).collect();
     if kept.is_empty() {
         return Ok(());
     }
@@ -67,14 +78,14 @@ async fn addressable(shared: &Shared, relay: &str) -> Result<()> {
 }
 
 /// Whether it is meant for this relay. One that is not is from before the account had it.
-fn belongs(event: &Event, relay: &str, key_packages: &[KeyPackageInfo]) -> bool {
+fn belongs(event: &Event, relay: &str, place: Place, key_packages: &[KeyPackageInfo]) -> bool {
     let names = |value: &String| normal_url(value).is_ok_and(|url| url == relay);
     match event.kind() {
         0 => true,
         kind::KEY_PACKAGE => {
             key_packages.iter().any(|kp| kp.event_id == event.id() && kp.relays.iter().any(names))
         }
-        _ => event.tags().iter().flatten().any(names),
+        _ => place == Place::Former || event.tags().iter().flatten().any(names),
     }
 }
 

@@ -71,6 +71,8 @@ pub(crate) fn join_key(group: &mdk_wire::GroupId) -> String {
 pub(crate) struct Wanted {
     /// Routing ids by relay, in the pool's form.
     pub(crate) groups: BTreeMap<String, BTreeSet<String>>,
+    /// Relays that the account left and that gift wraps may still come to.
+    pub(crate) former: BTreeSet<String>,
     /// For routing ids of groups that we were invited to: what is earlier cannot be read.
     pub(crate) since: BTreeMap<String, u64>,
 }

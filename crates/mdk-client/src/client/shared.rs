@@ -11,6 +11,7 @@ use mdk_core::Engine;
 use mdk_wire::{EventId, Keys, OsRandom, PublicKey, Random as _};
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 
+use super::former::Former;
 use super::links::Links;
 use super::named::Named;
 use super::recent::Recent;
@@ -48,6 +49,7 @@ pub(crate) struct Counters {
     pub(crate) outbox_looks: AtomicU64,
     pub(crate) received: AtomicU64,
     pub(crate) rejected: AtomicU64,
+    pub(crate) false_events: Arc<AtomicU64>,
     pub(crate) deferred: AtomicU64,
     pub(crate) sent: AtomicU64,
     pub(crate) last_event_at: AtomicU64,
@@ -73,6 +75,10 @@ pub(crate) struct Shared {
     pub(crate) lists: Cache,
     /// The account's own relays, in the pool's form; set by `start`.
     pub(crate) own: Mutex<Vec<String>>,
+    /// Relays that were the account's own until lately.
+    pub(crate) former: Mutex<Former>,
+    /// Of these, those that nothing else is read from.
+    pub(crate) left: Mutex<HashSet<String>>,
     /// Relays that the user named at any time, for the account or for a group.
     pub(crate) named: Mutex<Named>,
     /// Relays that are connected now.
@@ -121,8 +127,10 @@ impl Shared {
         let (commands, orders) = mpsc::channel(16);
         let me = keys.public_key();
         let signer = keys.clone();
+        let counters = Counters::default();
         let account = Account {
             public_key: me,
+            false_events: counters.false_events.clone(),
             sink,
             sign: Arc::new(move |event| {
                 /// NIP-42.
@@ -138,11 +146,13 @@ impl Shared {
             options,
             links: Links::new(pool.clone(), account),
             pool,
-            counters: Counters::default(),
+            counters,
             recent: Mutex::default(),
             sent: Mutex::default(),
             lists: Cache::default(),
             own: Mutex::default(),
+            former: Mutex::default(),
+            left: Mutex::default(),
             named: Mutex::default(),
             connected: watch::channel(HashSet::new()).0,
             changes: watch::channel(0).0,
@@ -258,6 +268,14 @@ impl Shared {
 
     pub(crate) fn own_relays(&self) -> Vec<String> {
         lock(&self.own).clone()
+    }
+
+    /// Our relays, then those that were ours until lately: where what says how we are reached has to be.
+    pub(crate) fn own_and_former(&self) -> Vec<String> {
+        /// So many the outbox takes for one event.
+        const MOST: usize = 64;
+        let former = lock(&self.former).relays();
+        self.own_relays().into_iter().chain(former).take(MOST).collect()
     }
 
     /// Whose word it is that a relay is used.

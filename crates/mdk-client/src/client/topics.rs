@@ -21,6 +21,8 @@ const STORED: usize = 100;
 #[derive(Default)]
 pub(crate) struct Relay {
     pub(crate) own: bool,
+    /// Gift wraps may come to it: our own one, or one that was.
+    pub(crate) inbox: bool,
     pub(crate) groups: BTreeSet<String>,
     pub(crate) connected: bool,
     /// Everything up to the cursor is there, and the live subscription goes on from it.
@@ -52,7 +54,7 @@ pub(crate) enum Again {
 
 impl Relay {
     pub(crate) fn topics(&self) -> impl Iterator<Item = String> {
-        let inbox = self.own.then(|| INBOX.to_owned());
+        let inbox = self.inbox.then(|| INBOX.to_owned());
         inbox.into_iter().chain(self.groups.iter().cloned())
     }
 }
@@ -63,7 +65,7 @@ impl Relay {
 /// made a week ago. The limit is for the stored part, which has to bridge the time since the catch-up only.
 pub(crate) fn live_filters(shared: &Shared, relay: &Relay) -> Vec<String> {
     let mut filters = Vec::new();
-    if relay.own {
+    if relay.inbox {
         filters.push(live(inbox_filter(shared)));
     }
     let groups: Vec<&String> = relay.groups.iter().collect();
@@ -100,7 +102,7 @@ pub(crate) fn work(shared: &Shared, wanted: &Wanted, relay: &Relay, what: Again)
     let overlap = if at_start { options.group_overlap_at_start } else { options.group_overlap };
     let (mut inbox, mut groups) = (Vec::new(), HashMap::<u64, Vec<&String>>::new());
     let read = |topic: &str| relay.cursor.topics.contains(topic);
-    if relay.own && !(what == Again::New && read(INBOX)) {
+    if relay.inbox && !(what == Again::New && read(INBOX)) {
         let overlap = options.inbox_overlap.as_secs();
         let since = if read(INBOX) { relay.cursor.at.saturating_sub(overlap) } else { 0 };
         let topics = vec![INBOX.to_owned()];
@@ -147,7 +149,7 @@ mod tests {
             Shared::new(SharedEngine::new(engine.unwrap()), keys, options, pool);
         let cursor = Cursor { at: 1_700_000_000, topics: BTreeSet::from([INBOX.to_owned()]) };
         let groups = (0..IDS_IN_A_FILTER + 1).map(|n| format!("{n:064x}")).collect();
-        let relay = Relay { own: true, groups, cursor, ..Relay::default() };
+        let relay = Relay { own: true, inbox: true, groups, cursor, ..Relay::default() };
         let filters = live_filters(&shared, &relay);
         assert_eq!(filters.len(), 3);
         for filter in filters {

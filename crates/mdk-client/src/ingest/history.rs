@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::Flow;
 use crate::catch_up::{self, Finished};
-use crate::client::amends;
+use crate::client::amends::{self, Place};
 use crate::client::cursor::key;
 use crate::client::feed::changes_interests;
 use crate::client::shared::backoff;
@@ -77,7 +77,12 @@ impl Flow {
             relay.failures = 0;
             if std::mem::take(&mut relay.amends) {
                 while self.amends.try_join_next().is_some() {}
-                self.amends.spawn(amends::make(self.shared.clone(), url.clone(), relay.own));
+                let place = match (relay.own, relay.inbox) {
+                    (true, _) => Place::Own,
+                    (false, true) => Place::Former,
+                    (false, false) => Place::Group,
+                };
+                self.amends.spawn(amends::make(self.shared.clone(), url.clone(), place));
             }
         }
         relay.dirty = true;

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::{Flow, of};
 use crate::client::cursor::{Cursor, Wanted};
+use crate::client::shared::lock;
 use crate::client::topics::{Again, Relay, live_filters};
 use crate::error::{ClientError, Result};
 use crate::relay_pool::Origin;
@@ -43,7 +44,7 @@ impl Flow {
     pub(super) async fn look_around(&mut self) -> Result<()> {
         self.look = false;
         self.looked_at = Some(Instant::now());
-        let wanted = match self.shared.engine(Wanted::of).await {
+        let mut wanted = match self.shared.engine(Wanted::of).await {
             Ok(wanted) => wanted,
             Err(ClientError::Engine(error)) => {
                 tracing::warn!("the engine does not say what it wants: {error}");
@@ -52,14 +53,18 @@ impl Flow {
             }
             Err(error) => return Err(error),
         };
+        wanted.former = lock(&self.shared.former).relays().into_iter().collect();
         let first = self.relays.is_empty();
         if wanted == self.wanted && !first {
             return self.hold_named().await;
         }
         self.wanted = wanted;
         let own: BTreeSet<String> = self.shared.own_relays().into_iter().collect();
-        let urls: BTreeSet<String> =
+        let former = self.wanted.former.clone();
+        let used: BTreeSet<String> =
             own.iter().cloned().chain(self.wanted.groups.keys().cloned()).collect();
+        *lock(&self.shared.left) = former.difference(&used).cloned().collect();
+        let urls: BTreeSet<String> = used.union(&former).cloned().collect();
         let gone: Vec<String> =
             self.relays.keys().filter(|url| !urls.contains(*url)).cloned().collect();
         for url in gone {
@@ -71,7 +76,9 @@ impl Flow {
         }
         for url in urls {
             let groups = self.wanted.groups.get(&url).cloned().unwrap_or_default();
-            self.want(&url, own.contains(&url), groups).await?;
+            let own = own.contains(&url);
+            let inbox = own || former.contains(&url);
+            self.want(&url, Relay { own, inbox, groups, ..Relay::default() }).await?;
         }
         if std::mem::take(&mut self.unread) {
             // As if it had not been looked at.
@@ -100,13 +107,14 @@ impl Flow {
         }
     }
 
-    async fn want(&mut self, url: &str, own: bool, groups: BTreeSet<String>) -> Result<()> {
+    /// Reads a relay from now on, or other things on it.
+    async fn want(&mut self, url: &str, new: Relay) -> Result<()> {
         if let Some(relay) = self.relays.get_mut(url) {
-            if relay.groups == groups {
+            if relay.groups == new.groups && relay.inbox == new.inbox {
                 return Ok(());
             }
-            let fewer = !relay.groups.is_subset(&groups);
-            relay.groups = groups;
+            let fewer = !relay.groups.is_subset(&new.groups) || relay.inbox && !new.inbox;
+            (relay.groups, relay.inbox) = (new.groups, new.inbox);
             let topics: BTreeSet<String> = relay.topics().collect();
             relay.cursor.topics.retain(|topic| topics.contains(topic));
             let news = topics.iter().any(|topic| !relay.cursor.topics.contains(topic));
@@ -128,7 +136,7 @@ impl Flow {
             cursor => cursor?,
         };
         let connected = self.shared.is_connected(url);
-        let relay = Relay { own, groups, cursor, connected, ..Relay::default() };
+        let relay = Relay { cursor, connected, ..new };
         self.relays.insert(url.to_owned(), relay);
         let origin = self.shared.origin(url);
         self.hold(url, origin).await?;

@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -94,6 +95,13 @@ impl Accounts {
 
     pub(super) fn get(&self, key: &PublicKey) -> Option<&Account> {
         self.slots.get(key).map(|slot| &slot.account)
+    }
+
+    /// Counts an event for the account that no honest relay sends.
+    pub(super) fn lied_to(&self, key: &PublicKey) {
+        if let Some(account) = self.get(key) {
+            account.false_events.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     pub(super) fn keys(&self) -> Vec<PublicKey> {

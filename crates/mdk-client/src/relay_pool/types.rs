@@ -1,6 +1,7 @@
 //! What the pool and its users exchange.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime};
 
 use mdk_wire::PublicKey;
@@ -26,6 +27,9 @@ pub struct Account {
     /// Signs the events of NIP-42, and nothing else; `None` declines.
     #[allow(clippy::type_complexity)]
     pub sign: Arc<dyn Fn(mdk_wire::UnsignedEvent) -> Option<mdk_wire::Event> + Send + Sync>,
+    /// Counts what relays answer it with and no honest one would: events whose id or signature is wrong, or that match no
+    /// filter.
+    pub false_events: Arc<AtomicU64>,
 }
 
 /// What reaches an account's sink. Relays are named in the form of [`normal_url`](super::normal_url).

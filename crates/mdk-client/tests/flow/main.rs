@@ -9,6 +9,7 @@ mod faults;
 mod invites;
 mod kit;
 mod late;
+mod moves;
 mod outages;
 mod speed;
 mod talk;

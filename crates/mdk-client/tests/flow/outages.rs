@@ -272,6 +272,7 @@ async fn a_relay_of_ill_will_next_to_a_good_one() {
     bob.reads(&group, &["one", "two"]).await;
     let counted = bob.client.stats();
     assert_eq!(counted.events_rejected, 0, "{counted:?}");
+    assert!(counted.events_false > 0, "{counted:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

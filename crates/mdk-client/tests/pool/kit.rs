@@ -213,7 +213,12 @@ impl User {
             assert_eq!(event.kind, 22_242, "only NIP-42 is signed");
             Some(event.sign(&signer))
         };
-        let account = Account { public_key: keys.public_key(), sink, sign: Arc::new(sign) };
+        let account = Account {
+            public_key: keys.public_key(),
+            sink,
+            sign: Arc::new(sign),
+            false_events: Arc::default(),
+        };
         Self { keys, account, arrived, signed }
     }
 

@@ -5,7 +5,7 @@ use tokio::sync::mpsc;
 fn account(sink: usize) -> (Account, mpsc::Receiver<Arrived>) {
     let (sink, receiver) = mpsc::channel(sink);
     let public_key = Keys::generate().public_key();
-    (Account { public_key, sink, sign: Arc::new(|_| None) }, receiver)
+    (Account { public_key, sink, sign: Arc::new(|_| None), false_events: Arc::default() }, receiver)
 }
 
 fn event(n: u64, bytes: usize) -> Arrived {

@@ -71,15 +71,16 @@ impl Session {
 
     fn event(&mut self, wire: &str, event: &Event, accounts: &mut Accounts) {
         // No engine takes it, and it would count as one of those that may wait.
-        if event.content.len() > mdk_wire::limits::MAX_EVENT_BYTES {
-            return self.meter.unasked();
-        }
+        let large = event.content.len() > mdk_wire::limits::MAX_EVENT_BYTES;
         match self.subscriptions.get_mut(wire) {
+            None if large => self.meter.unasked(),
             None => self.meter.stray(),
             Some(Subscription::Live { account, id, filters, .. }) => {
-                if !frames::matches(filters, event) {
+                if large || !frames::matches(filters, event) {
+                    accounts.lied_to(account);
                     self.meter.unasked();
                 } else if event.verify().is_err() {
+                    accounts.lied_to(account);
                     self.meter.forged();
                 } else {
                     let (relay, subscription) = (accounts.relay(), *id);
@@ -88,13 +89,15 @@ impl Session {
                 }
             }
             Some(Subscription::Page(page)) => {
-                if !frames::matches(std::slice::from_ref(&page.filter), event) {
+                if large || !frames::matches(std::slice::from_ref(&page.filter), event) {
+                    accounts.lied_to(&page.account);
                     return self.meter.unasked();
                 }
                 if page.seen.contains(event.id.as_bytes()) {
                     return self.meter.stray();
                 }
                 if event.verify().is_err() {
+                    accounts.lied_to(&page.account);
                     return self.meter.forged();
                 }
                 let json = event.as_json();

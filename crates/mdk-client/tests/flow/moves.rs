@@ -1,0 +1,160 @@
+//! An account that moves to other relays, and people who know only the old ones.
+
+use std::path::Path;
+use std::time::Duration;
+
+use mdk_client::local_relay::LocalRelay;
+use mdk_core::NewGroup;
+use mdk_wire::{Event, EventId, GroupId, Keys, PublicKey};
+
+use crate::kit::{Person, options, relay, soon, until};
+
+const LISTS: [u16; 2] = [10_002, 10_050];
+const KEY_PACKAGE: u16 = 30_443;
+const FORMER: &str = "relays/former";
+
+/// Whether the newest list of each kind that `relay` has of this account names `where_to`, and nothing else.
+fn says(relay: &LocalRelay, who: PublicKey, where_to: &str) -> bool {
+    let named = |kind: u16| {
+        let events = relay.events(kind).into_iter();
+        let lists = events.filter_map(|json| Event::from_json(json.as_bytes()).ok());
+        let newest = lists.filter(|list| list.pubkey() == who).max_by_key(Event::created_at);
+        newest.map(|list| list.tags().iter().map(|tag| tag[1].clone()).collect::<Vec<_>>())
+    };
+    LISTS.iter().all(|kind| named(*kind).is_some_and(|named| named == [where_to]))
+}
+
+/// The newest KeyPackage event that `relay` has of this account.
+fn key_package(relay: &LocalRelay, who: PublicKey) -> Option<EventId> {
+    let events = relay.events(KEY_PACKAGE).into_iter();
+    let events = events.filter_map(|json| Event::from_json(json.as_bytes()).ok());
+    let ours = events.filter(|event| event.pubkey() == who);
+    ours.max_by_key(Event::created_at).map(|event| event.id())
+}
+
+/// Founds a group with somebody whose KeyPackage and lists were looked up before.
+async fn invites(host: &Person, key_package: Event, relay: &LocalRelay) -> GroupId {
+    let new = NewGroup {
+        name: "group".to_owned(),
+        relays: vec![relay.url().to_owned()],
+        members: vec![key_package],
+        ..NewGroup::default()
+    };
+    let founding = host.commit(move |engine| engine.create_group(new.clone()));
+    soon("founding", founding).await.unwrap().id
+}
+
+async fn open(path: &Path, keys: &Keys, relays: &[&LocalRelay]) -> Person {
+    let urls: Vec<&str> = relays.iter().map(|relay| relay.url()).collect();
+    Person::open(path, keys.clone(), options(&urls)).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_knows_only_the_relay_that_an_account_left_can_invite_it() {
+    let (old, new) = (relay().await, relay().await);
+    let dir = tempfile::tempdir().unwrap();
+    let (path, keys) = (dir.path().join("alice.db"), Keys::generate());
+    let alice = open(&path, &keys, &[&old]).await;
+    let bob = Person::new(options(&[old.url()])).await;
+    let carol = Person::new(options(&[old.url()])).await;
+    alice.ready().await;
+    bob.ready().await;
+    carol.ready().await;
+    until(&old, "the lists", || says(&old, alice.key(), old.url())).await;
+    // Both know her lists now, and take them for true for some minutes.
+    let bobs = bob.key_package_of(&alice).await;
+    assert_eq!(carol.key_package_of(&alice).await, bobs);
+    let before = key_package(&old, alice.key());
+    drop(alice.close().await);
+
+    let alice = open(&path, &keys, &[&new]).await;
+    alice.ready().await;
+    until(&old, "the new lists", || says(&old, alice.key(), new.url())).await;
+    assert!(says(&new, alice.key(), new.url()));
+    until(&old, "the new KeyPackage", || key_package(&old, alice.key()) != before).await;
+    assert_eq!(key_package(&old, alice.key()), key_package(&new, alice.key()));
+    let group = invites(&bob, bobs, &old).await;
+    until(&old, "the invite", || !old.events(1059).is_empty()).await;
+    assert!(new.events(1059).is_empty());
+    assert_eq!(alice.joins().await, group);
+
+    // Also when it is opened again, and by a KeyPackage that was put there only now.
+    let carols = carol.key_package_of(&alice).await;
+    drop(alice.close().await);
+    let group = invites(&carol, carols, &old).await;
+    until(&old, "the other invite", || old.events(1059).len() > 1).await;
+    let alice = open(&path, &keys, &[]).await;
+    assert_eq!(alice.joins().await, group);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_was_away_hears_of_the_move_when_it_is_back() {
+    let (old, new) = (relay().await, relay().await);
+    let dir = tempfile::tempdir().unwrap();
+    let (path, keys) = (dir.path().join("alice.db"), Keys::generate());
+    let alice = open(&path, &keys, &[&old]).await;
+    alice.ready().await;
+    until(&old, "the lists", || says(&old, alice.key(), old.url())).await;
+    drop(alice.close().await);
+    old.refuse(Some([10_002, 10_050, KEY_PACKAGE].into()), "blocked: away");
+    let alice = open(&path, &keys, &[&new]).await;
+    alice.ready().await;
+    alice.sent().await;
+    assert!(says(&old, alice.key(), old.url()), "it knows of nothing yet");
+    drop(alice.close().await);
+    old.refuse(Some([].into()), "");
+    let alice = open(&path, &keys, &[&new]).await;
+    until(&old, "the new lists", || says(&old, alice.key(), new.url())).await;
+    let theirs = || key_package(&old, alice.key());
+    until(&old, "the KeyPackage", || theirs() == key_package(&new, alice.key())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_is_gone_for_good_holds_nothing_up() {
+    const SOON: Duration = Duration::from_secs(20);
+    let (old, new) = (relay().await, relay().await);
+    let dir = tempfile::tempdir().unwrap();
+    let (path, keys) = (dir.path().join("alice.db"), Keys::generate());
+    let alice = open(&path, &keys, &[&old]).await;
+    alice.ready().await;
+    drop(alice.close().await);
+    old.pause().await;
+    let alice = open(&path, &keys, &[&new]).await;
+    alice.ready().await;
+    until(&new, "the lists", || says(&new, alice.key(), new.url())).await;
+    alice
+        .until("nothing that only the old one lacks", |_| {
+            (alice.client.stats().outbox_queued == 0).then_some(())
+        })
+        .await;
+    // Closing waits this long for what no relay has: there is nothing like that.
+    let closing = alice.client.close(SOON * 10);
+    tokio::time::timeout(SOON, closing).await.expect("closing waits for the old relay");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_two_weeks_it_is_over() {
+    let (old, new) = (relay().await, relay().await);
+    let dir = tempfile::tempdir().unwrap();
+    let (path, keys) = (dir.path().join("alice.db"), Keys::generate());
+    let alice = open(&path, &keys, &[&old]).await;
+    alice.ready().await;
+    drop(alice.close().await);
+    let alice = open(&path, &keys, &[&new]).await;
+    alice.ready().await;
+    until(&old, "the new lists", || says(&old, alice.key(), new.url())).await;
+    alice.sent().await;
+    let reads = |alice: &Person| alice.client.status().iter().any(|relay| relay.url == old.url());
+    assert!(reads(&alice));
+
+    let mut engine = alice.close().await;
+    let stored = engine.state(FORMER).unwrap().unwrap();
+    let mut former: serde_json::Value = serde_json::from_slice(&stored).unwrap();
+    assert_eq!(former["left"][0][0], old.url());
+    former["left"][0][1] = (former["left"][0][1].as_u64().unwrap() - 15 * 86_400).into();
+    engine.set_state(FORMER, Some(former.to_string().as_bytes())).unwrap();
+    drop(engine);
+    let alice = open(&path, &keys, &[&new]).await;
+    alice.ready().await;
+    assert!(!reads(&alice), "{:?}", alice.client.status());
+}

@@ -1,0 +1,31 @@
+"""The binding names every error and every event of the crates below it, so that none turns into something vague."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+@pytest.mark.parametrize(
+    ("source", "enum", "target"),
+    [
+        ("mdk-core/src/error.rs", "Error", "errors/mapping.rs"),
+        ("mdk-store/src/error.rs", "OpenError", "errors/mapping.rs"),
+        ("mdk-store/src/error.rs", "StoreError", "errors/mapping.rs"),
+        ("mdk-store/src/vault/error.rs", "VaultError", "errors/mapping.rs"),
+        ("mdk-core/src/values.rs", "EventBody", "event_views.rs"),
+        ("mdk-client/src/error.rs", "ClientError", "errors/transport.rs"),
+    ],
+)
+def test_the_binding_names_every_variant(source: str, enum: str, target: str) -> None:
+    text = (ROOT / "crates" / source).read_text(encoding="utf-8")
+    body = text.split(f"pub enum {enum} {{", 1)[1].split("\n}", 1)[0]
+    variants = re.findall(r"^    ([A-Z]\w+)", body, re.MULTILINE)
+    assert len(variants) > 5
+    binding = (ROOT / "crates" / "mdk-python" / "src" / target).read_text(encoding="utf-8")
+    missing = [v for v in variants if not re.search(rf"\b{enum}::{v}\b", binding)]
+    assert missing == []
