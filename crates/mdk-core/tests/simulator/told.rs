@@ -10,9 +10,13 @@ impl World {
     pub fn judge_told(&mut self, who: usize, log: &[EventBody]) -> Checked {
         let mut epoch: Option<u64> = None;
         let (mut out, mut ended): (Option<bool>, bool) = (None, false);
+        // Whoever becomes an admin does not leave by asking any more.
+        let mut was_left = false;
         for body in log {
             match body {
-                EventBody::Joined { .. } => (epoch, out, ended) = (None, None, false),
+                EventBody::Joined { .. } => {
+                    (epoch, out, ended, was_left) = (None, None, false, false)
+                }
                 EventBody::EpochChanged { old, new, .. } => {
                     // Whoever is invited anew may hear of commits before he accepts.
                     let anew = |told: &u64| ended && told < old;
@@ -24,7 +28,16 @@ impl World {
                     ended = ended && epoch != Some(*old);
                     (epoch, out) = (Some(*new), None);
                 }
-                EventBody::Removed { left, .. } => (out, ended) = (Some(*left), true),
+                EventBody::GroupUpdated { changed, .. } if changed.contains("admins") => {
+                    was_left = false
+                }
+                EventBody::Removed { left, .. } => {
+                    if was_left && !left {
+                        let text = format!("member {who} had left, and then was removed");
+                        return fault("told wrongly", text);
+                    }
+                    (out, ended, was_left) = (Some(*left), true, *left);
+                }
                 EventBody::Unrecoverable { .. } => ended = true,
                 _ => {}
             }
@@ -41,9 +54,7 @@ impl World {
             GroupState::Removed => Some(false),
             _ => None,
         };
-        if let Some(left) = expected
-            && (asked, out) != (left, Some(left))
-        {
+        if expected.is_some_and(|left| out != Some(left) || (left && !asked)) {
             let text = format!("member {who} is {:?}, asked: {asked}, told: {out:?}", info.state);
             return fault("told wrongly", text);
         }
