@@ -300,9 +300,10 @@ from mdk import vault, errors
 try:
     vault.verify(sys.argv[1])
 except errors.DatabaseBusy as error:
-    assert error.pid is None
+    # Where the lock file had room from before, its holder is named.
+    who = f"process {error.pid}" if error.pid else "another process"
     told = [f.text for f in vault.doctor(sys.argv[1]).findings if f.topic == "lock"]
-    assert told == ["the database is open in another process"], told
+    assert told == [f"the database is open in {who}"], told
 else:
     raise AssertionError("it was free")
 """
@@ -325,7 +326,14 @@ assert vault.verify(path, key=key).ok
 vault.backup(path, to / "backup", passphrase="a passphrase", key=key)
 salvaged = vault.salvage(path, to / "salvaged" / "a.db", key=key, to_key=new)
 assert salvaged.saved["messages"] == 20, salvaged
-assert sorted(file.name for file in path.parent.iterdir()) == before
+# SQLite leaves an index without room, and an empty log, where an opening failed for want of room.
+for suffix in ("-shm", "-wal"):
+    file = path.with_name(path.name + suffix)
+    if file.name not in before and file.exists():
+        assert suffix == "-shm" or not file.stat().st_size
+        before = sorted([*before, file.name])
+after = sorted(file.name for file in path.parent.iterdir())
+assert after == before, after
 # Held without a name: nobody else gets it, and the doctor keeps its hands off.
 seen = []
 def meanwhile(step):
@@ -334,7 +342,11 @@ def meanwhile(step):
 vault.verify(path, key=key, progress=meanwhile)
 assert seen == [0], seen
 (folder / "filler").unlink()
-Mdk.open(path, key=key).close()
+try:
+    Mdk.open(path, keys=Keys.generate(), key=key)
+except errors.WrongAccount:
+    pass
+assert vault.verify(path, key=key).ok
 """
 
 

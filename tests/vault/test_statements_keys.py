@@ -84,8 +84,7 @@ def key_of(path: Path) -> bytes:
     return base64.b64decode(body, validate=True)
 
 
-# proves: S16
-def test_ten_thousand_keys_are_unlike() -> None:
+def test_ten_thousand_account_keys_are_unlike() -> None:
     keys = [bech32_bytes(Keys.generate().reveal_nsec()) for _ in range(10_000)]
     assert len(set(keys)) == len(keys)
     counts = Counter(b"".join(keys))

@@ -3,6 +3,7 @@
 
 mod begun;
 mod file;
+mod fresh;
 mod given;
 mod lost;
 mod next;
@@ -28,6 +29,8 @@ use crate::{
 };
 pub(crate) use begun::discard as discard_begun;
 use file::KeyFile;
+pub(crate) use fresh::fresh;
+use fresh::random_id;
 pub(crate) use lost::find as find_without_record;
 pub(crate) use next::locate_next;
 pub(crate) use recorded::{is_kept, known_source, present, recorded};
@@ -371,21 +374,4 @@ fn entry_name(id: &str, generation: Option<&str>) -> String {
         None => id.to_owned(),
         Some(generation) => format!("{id}#{generation}"),
     }
-}
-
-/// A fresh random key.
-pub(crate) fn fresh() -> Result<Secret<32>, OpenError> {
-    let mut made = Ok(());
-    let key = Secret::init(|out| made = getrandom::fill(out));
-    made.map(|()| key).map_err(no_random)
-}
-
-fn random_id() -> Result<String, OpenError> {
-    let mut bytes = [0u8; 8];
-    getrandom::fill(&mut bytes).map_err(no_random)?;
-    Ok(hex::encode(bytes))
-}
-
-fn no_random(_: getrandom::Error) -> OpenError {
-    files::io_error("getting random bytes for", FileRole::Key, &std::io::ErrorKind::Other.into())
 }

@@ -9,7 +9,7 @@ use mdk_wire::{Secret, SecretVec};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::no_random;
+use super::fresh::no_random;
 use crate::{OpenError, key_text};
 
 const PREFIX: &str = "mdk-wrapped-key-1:";
