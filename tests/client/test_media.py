@@ -204,6 +204,27 @@ async def test_a_server_that_is_not_named_is_not_asked_on_loopback(
     assert await carol.media.download(attachment) == LETTER
 
 
+async def test_a_group_names_the_servers_of_its_founder(
+    make_client: MakeClient, blobs: LocalBlossom
+) -> None:
+    alice, bob = await make_client("alice", blobs=blobs), await make_client("bob")
+    hers, his = await join(alice, bob)
+    assert await hers.media_servers() == await his.media_servers() == [f"{blobs.url}/"]
+    # Who has none uses these, and no server that nobody named.
+    await his.send_file(LETTER)
+    assert len(blobs.blobs()) == 1
+    _, attachment = await received(hers)
+    assert await alice.media.download(attachment) == LETTER
+
+
+async def test_a_group_of_a_founder_without_servers_names_that_of_other_apps(
+    make_client: MakeClient,
+) -> None:
+    bob = await make_client("bob")
+    group = await bob.groups.create("mine")
+    assert await group.media_servers() == ["https://blossom.primal.net/"]
+
+
 class Interrupted:
     """The native client; after each upload something happens."""
 

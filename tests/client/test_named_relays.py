@@ -99,3 +99,26 @@ async def is_ready(client: Client) -> bool:
 
 def connected(client: Client) -> bool:
     return any(relay.state == "connected" for relay in client.stats().relays)
+
+
+async def test_who_reaches_only_the_former_relay_can_still_invite(tmp_path: Path) -> None:
+    key, path = DatabaseKey.raw(KEY), tmp_path / "m.db"
+    async with LocalRelay() as former, LocalRelay() as present:
+        opened = Client.open(path, key=key, relays=[former.url], config=STRICT)
+        async with impatient(opened) as alice:
+            assert await alice.key_packages.mine()
+        moved = Client.open(path, key=key, relays=[present.url], config=STRICT)
+        other = Client.open(":memory:", relays=[former.url], config=STRICT)
+        async with impatient(moved) as alice, impatient(other) as carol:
+            await former.until(
+                lambda r: any(("relay", present.url) in e.tags for e in r.events(10050)), PATIENCE
+            )
+            rotated = await alice.key_packages.rotate()
+            assert {former.url, present.url} == set(rotated.relays)
+            await former.until(
+                lambda r: rotated.event_id in {e.id for e in r.events(30443)}, PATIENCE
+            )
+            await carol.groups.create("Lunch", [alice.public_key])
+            invite = await alice.invites.next(PATIENCE)
+            assert (await alice.invites.accept(invite)).info.name == "Lunch"
+        assert present.count(1059) == 0

@@ -8,6 +8,7 @@ mod former;
 mod links;
 mod named;
 pub(crate) mod opening;
+pub(crate) mod outdated;
 pub(crate) mod recent;
 pub(crate) mod sent;
 pub(crate) mod shared;

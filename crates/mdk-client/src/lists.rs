@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::client::amends::state_key;
+use crate::client::outdated;
 use crate::client::shared::{Shared, lock, now};
 use crate::error::{ClientError, Result};
 use crate::relay_pool::{RelayState, normal_url};
@@ -347,7 +348,8 @@ pub(crate) async fn publish(shared: &Arc<Shared>) -> Result<bool> {
             .engine(move |engine| {
                 engine.enqueue(&event, &relays)?;
                 engine.set_state(&state_key(kind), Some(event.to_json().as_bytes()))?;
-                engine.set_state(&key, Some(content.as_bytes()))
+                engine.set_state(&key, Some(content.as_bytes()))?;
+                outdated::give_up(engine, kind, &event.id())
             })
             .await?;
         shared.outbox_wake.notify_one();

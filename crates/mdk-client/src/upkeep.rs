@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mdk_core::{CommitState, Config, Engine};
-use mdk_wire::GroupId;
 use mdk_wire::limits::MAX_RELAYS;
+use mdk_wire::{GroupId, kind};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::client::feed::changes_interests;
+use crate::client::outdated;
 use crate::client::shared::{Command, Shared, backoff, jittered, lock, now};
 use crate::error::{ClientError, Result};
 use crate::lists;
@@ -261,6 +262,12 @@ enum KeyPackage {
 fn key_package(engine: &mut Engine, relays: &[String]) -> mdk_core::Result<KeyPackage> {
     let published = engine.state(KEY_PACKAGE_STATE)?;
     let ours = engine.key_packages()?;
+    // All stand in one slot; the newest is first.
+    for old in ours.iter().skip(1) {
+        if engine.outbox_has(&old.event_id)? {
+            outdated::give_up(engine, kind::KEY_PACKAGE, &ours[0].event_id)?;
+        }
+    }
     let usable: Vec<_> = ours
         .iter()
         .filter(|kp| !kp.used && kp.expires_at > now().saturating_add(ENDS_SOON))
@@ -276,6 +283,7 @@ fn key_package(engine: &mut Engine, relays: &[String]) -> mdk_core::Result<KeyPa
         }
     }
     let slot = ours.first().map(|kp| kp.slot.clone());
-    engine.new_key_package(relays, slot.as_deref())?;
+    let event = engine.new_key_package(relays, slot.as_deref())?;
+    outdated::give_up(engine, kind::KEY_PACKAGE, &event.id())?;
     Ok(KeyPackage::Made)
 }

@@ -245,6 +245,9 @@ pub struct NewGroup {
     pub admins: Vec<PublicKey>,
     /// Seconds until messages disappear.
     pub retention: Option<u64>,
+    /// Servers (Blossom) where files of the group go, at most 16; without any, the one that other implementations found
+    /// their groups with.
+    pub media_servers: Vec<String>,
 }
 
 /// A partial edit of a group's settings; `None` leaves a field as it is.

@@ -152,7 +152,7 @@ pub(crate) fn items<'py>(
     value.try_iter()
 }
 
-fn strings(field: &'static str, value: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
+pub(crate) fn strings(field: &'static str, value: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
     items(field, value)?.map(|item| Ok(item?.extract::<Text>()?.get(field)?.to_owned())).collect()
 }
 

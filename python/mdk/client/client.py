@@ -82,7 +82,8 @@ class Client:
             relays: the account's own relays, ws:// or wss://. Empty: those it was last opened with. Where an account
                 changes them, the former ones are told, and read for invites for another 14 days.
             blossom: servers for files (Blossom, https://): where send_file() uploads to, and where files are looked for
-                beside the places that their senders name. Empty: those it was last opened with.
+                beside the places that their senders name; groups that this account founds name them. Empty: those it
+                was last opened with; without any, files go to the servers of the group, `Group.media_servers()`.
             name: a name for others to see, at most 256 bytes of UTF-8, published as kind 0. None publishes none.
             invites: whose invites are accepted without asking; None means InvitePolicy.manual().
             config: limits and lifetimes; None means Config().
@@ -172,7 +173,7 @@ class Client:
                     timing=settings.timing,
                 )
             )
-            session = Session(mdk, native, relays, settings.config.max_media_bytes)
+            session = Session(mdk, native, relays, servers, settings.config.max_media_bytes)
             await session.feed.start()
             await native.start()
         except BaseException:

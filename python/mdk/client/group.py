@@ -82,6 +82,10 @@ class Group:
         """The member accounts."""
         return await self._session.look(lambda mdk: mdk.members(self._id))
 
+    async def media_servers(self) -> list[str]:
+        """Where files of the group go, as its settings say, for members without servers of their own (`blossom=`)."""
+        return await self._session.look(lambda mdk: mdk.media_servers(self._id))
+
     # messages
 
     async def send(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .client import Client
 
 _MOST_RELAYS = 16
+_MOST_SERVERS = 16
 """Of a group."""
 
 
@@ -71,6 +72,9 @@ class Groups:
     ) -> Group:
         """Found a group and invite members: their KeyPackages are looked for on relays.
 
+        Files of the group go to the servers of its founder: the `blossom=` of this account, or, without any, the public
+        server that other apps found their groups with. All members learn these addresses.
+
         Args:
             name: at most 256 bytes of UTF-8.
             members: npub, nprofile, hex, or PublicKey; ourselves need not be named.
@@ -102,6 +106,7 @@ class Groups:
                 description=description,
                 admins=chosen,
                 retention=retention,
+                media_servers=session.servers[:_MOST_SERVERS],
             )
 
         info = await uncancelled(self._found(found, carriers))

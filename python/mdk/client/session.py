@@ -38,11 +38,17 @@ class Session:
     """The open account. Every call of the engine goes through it, on a thread."""
 
     def __init__(
-        self, mdk: "Mdk", native: "_Client", relays: tuple[str, ...], max_media_bytes: int
+        self,
+        mdk: "Mdk",
+        native: "_Client",
+        relays: tuple[str, ...],
+        servers: tuple[str, ...],
+        max_media_bytes: int,
     ) -> None:
         self.mdk: Mdk = mdk
         self.native: _Client = native
         self.relays: tuple[str, ...] = relays
+        self.servers: tuple[str, ...] = servers
         self.max_media_bytes: int = max_media_bytes
         self.feed: Feed = Feed(mdk, native, started_at=datetime.now(UTC))
         self.handles: dict[GroupId, Group] = {}

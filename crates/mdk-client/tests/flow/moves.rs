@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use mdk_client::local_relay::LocalRelay;
-use mdk_core::NewGroup;
+use mdk_core::{Engine, NewGroup};
 use mdk_wire::{Event, EventId, GroupId, Keys, PublicKey};
 
 use crate::kit::{Person, options, relay, soon, until};
@@ -130,6 +130,35 @@ async fn a_relay_that_is_gone_for_good_holds_nothing_up() {
     // Closing waits this long for what no relay has: there is nothing like that.
     let closing = alice.client.close(SOON * 10);
     tokio::time::timeout(SOON, closing).await.expect("closing waits for the old relay");
+}
+
+/// A relay refuses what is older than what it has, and would be asked again for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_newer_one_took_the_place_of_does_not_wait_beside_it() {
+    let (old, new) = (relay().await, relay().await);
+    let dir = tempfile::tempdir().unwrap();
+    let (path, keys) = (dir.path().join("alice.db"), Keys::generate());
+    old.refuse(Some([10_002, 10_050, KEY_PACKAGE].into()), "error: not now");
+    let kinds = |engine: &mut Engine| {
+        let events = engine.outbox(100).unwrap().into_iter().map(|item| item.event);
+        let kinds = events.map(|json| Event::from_json(json.as_bytes()).unwrap().kind());
+        let mut kinds: Vec<u16> = kinds.collect();
+        kinds.sort_unstable();
+        kinds
+    };
+    let all = [10_002, 10_050, KEY_PACKAGE];
+    let alice = open(&path, &keys, &[&old]).await;
+    alice.until("all that waits", |engine| (kinds(engine) == all).then_some(())).await;
+    soon("closing", alice.client.close(Duration::ZERO)).await;
+    drop(alice.engine.take().unwrap());
+    let alice = open(&path, &keys, &[&new]).await;
+    alice.ready().await;
+    until(&new, "the lists", || says(&new, alice.key(), new.url())).await;
+    alice.until("one of each", |engine| (kinds(engine) == all).then_some(())).await;
+    old.refuse(Some([].into()), "");
+    alice.sent().await;
+    assert!(says(&old, alice.key(), new.url()));
+    assert_eq!(key_package(&old, alice.key()), key_package(&new, alice.key()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

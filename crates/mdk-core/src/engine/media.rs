@@ -7,6 +7,7 @@ use mdk_wire::v2::components::Image;
 use super::Engine;
 use crate::error::{Error, Result};
 use crate::media::{self, EncryptedMedia, group_image};
+use crate::profile::v2::MEDIA_KIND;
 
 /// Media.
 impl Engine {
@@ -110,8 +111,17 @@ impl Engine {
         self.look(|ctx| ctx.group_image(group))
     }
 
-    /// Where files of a group go: kind and base URL, in the group's order. A group that does not say has the one that other
+    /// Where files of a group go (Blossom servers), in the group's order. A group that does not say has the one that other
     /// implementations fall back to.
+    ///
+    /// # Errors
+    /// `Error::GroupNotFound`, `Error::NotMember`.
+    pub fn media_servers(&mut self, group: &GroupId) -> Result<Vec<String>> {
+        let endpoints = self.media_endpoints(group)?.into_iter();
+        Ok(endpoints.filter(|(kind, _)| kind == MEDIA_KIND).map(|(_, url)| url).collect())
+    }
+
+    /// As [`Engine::media_servers`], of every kind: kind and base URL.
     ///
     /// # Errors
     /// `Error::GroupNotFound`, `Error::NotMember`.

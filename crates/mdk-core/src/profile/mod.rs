@@ -25,7 +25,7 @@ use crate::outcome::Rejection;
 use crate::policy::{CommitView, GroupView, ProposalView};
 pub(crate) use v2::V2;
 
-pub(crate) use mdk_wire::v2::components::Lifecycle;
+pub(crate) use mdk_wire::v2::components::{Endpoint, Lifecycle};
 
 /// One generation of the protocol.
 pub(crate) trait Profile {
@@ -95,6 +95,8 @@ pub(crate) struct Settings {
     pub(crate) retention: u64,
     pub(crate) lifecycle: Lifecycle,
     pub(crate) has_image: bool,
+    /// Where files of a group that is yet to be founded go, if its founder says so; what a group says is in `components`.
+    pub(crate) media: Vec<Endpoint>,
     /// The entries these were read from, raw; empty for a group that is yet to be founded.
     pub(crate) components: BTreeMap<u16, Vec<u8>>,
     /// Required extensions, proposals and credentials.
@@ -122,6 +124,7 @@ impl Settings {
             retention,
             lifecycle: Lifecycle::Active,
             has_image: false,
+            media: Vec::new(),
             components: BTreeMap::new(),
             required: Default::default(),
         }

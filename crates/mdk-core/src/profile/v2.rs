@@ -8,7 +8,7 @@ mod views;
 mod tests;
 
 pub(crate) use leaf::supported_components;
-pub(crate) use settings::default_media;
+pub(crate) use settings::{MEDIA_KIND, default_media};
 pub(crate) use views::{Proofs, leaf_view};
 
 use std::collections::BTreeSet;

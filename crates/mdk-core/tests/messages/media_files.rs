@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use image::codecs::jpeg::JpegEncoder;
-use mdk_core::{Engine, Error, EventBody, GroupUpdate, ManualClock};
+use mdk_core::{Engine, Error, EventBody, GroupUpdate, ManualClock, NewGroup};
 use mdk_wire::v2::component_id as id;
 use mdk_wire::{GroupId, Keys};
 
 use crate::files::{newest, opens, sends};
-use crate::kit::{Member, at_once};
+use crate::kit::{Member, RELAY, at_once};
 
 fn with_limit(name: &'static str, bytes: u64) -> Member {
     let clock = ManualClock::at(crate::kit::now());
@@ -179,5 +179,33 @@ fn a_group_says_where_its_files_go() {
     let expected = [("blossom-v1".to_owned(), "https://blossom.primal.net/".to_owned())];
     for member in [&mut alice, &mut bob] {
         assert_eq!(member.engine.media_endpoints(&group).unwrap(), expected);
+    }
+}
+
+// shows: B1-4
+#[test]
+fn a_founder_says_where_the_files_of_the_group_go() {
+    let (mut alice, mut bob) = (Member::new("alice"), Member::new("bob"));
+    let servers = ["https://files.example", "https://files.example/deep", "http://127.0.0.1:3000"];
+    let new = |servers: &[&str]| NewGroup {
+        name: "g".into(),
+        relays: vec![RELAY.into()],
+        members: vec![],
+        media_servers: servers.iter().map(|&url| url.to_owned()).collect(),
+        ..NewGroup::default()
+    };
+    let founding = NewGroup { members: vec![bob.key_package()], ..new(&servers) };
+    let pending = alice.engine.create_group(founding).unwrap();
+    let group = alice.confirms(&pending).id;
+    bob.joins(&pending.welcomes);
+    let expected =
+        ["https://files.example/", "https://files.example/deep", "http://127.0.0.1:3000/"];
+    for member in [&mut alice, &mut bob] {
+        assert_eq!(member.engine.media_servers(&group).unwrap(), expected);
+    }
+    let user = "https://me@files.example";
+    for bad in [&["ftp://files.example"][..], &["files.example"], &[user], &["https://a"; 17]] {
+        let error = alice.engine.create_group(new(bad)).unwrap_err();
+        assert!(matches!(error, Error::InvalidInput { field: "media_servers", .. }), "{error:?}");
     }
 }

@@ -23,15 +23,18 @@ impl Mdk {
     ///     description: at most 4096 bytes of UTF-8.
     ///     admins: admins besides ourselves; each must be among the invitees.
     ///     retention: messages disappear after this time; whole seconds, None for never.
+    ///     media_servers: at most 16 servers (Blossom) for files of the group. Without any it gets the one that other
+    ///         implementations found their groups with.
     ///
     /// Raises:
     ///     InvalidInput, InvalidRelayUrl: the arguments.
     ///     IncompatibleMember: a KeyPackage cannot be used.
     ///     GroupTooLarge: a Welcome would not fit into an event.
-    #[pyo3(signature = (name, *, members=None, relays, description=Text::Fixed(""), admins=None, retention=None))]
+    #[pyo3(signature = (name, *, members=None, relays, description=Text::Fixed(""), admins=None, retention=None, media_servers=None))]
     #[pyo3(
-        text_signature = "($self, name, *, members=(), relays, description='', admins=(), retention=None)"
+        text_signature = "($self, name, *, members=(), relays, description='', admins=(), retention=None, media_servers=())"
     )]
+    #[allow(clippy::too_many_arguments)] // of Python, by name
     fn create_group(
         slf: &Bound<'_, Self>,
         name: Text,
@@ -40,7 +43,9 @@ impl Mdk {
         description: Text,
         admins: Option<&Bound<'_, PyAny>>,
         retention: Option<&Bound<'_, PyDelta>>,
+        media_servers: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<PendingCommit> {
+        let servers = media_servers.map(|urls| args::strings("media_servers", urls));
         let group = NewGroup {
             name: name.get("name")?.to_owned(),
             description: description.get("description")?.to_owned(),
@@ -48,6 +53,7 @@ impl Mdk {
             members: members.map_or_else(|| Ok(Vec::new()), |m| args::events("members", m))?,
             admins: admins.map_or_else(|| Ok(Vec::new()), |a| args::public_keys("admins", a))?,
             retention: retention.map(|r| args::seconds("retention", r)).transpose()?,
+            media_servers: servers.transpose()?.unwrap_or_default(),
         };
         stage(slf, |e| e.create_group(group))
     }
@@ -66,6 +72,16 @@ impl Mdk {
     fn group<'py>(&self, py: Python<'py>, group_id: Text) -> Object<'py> {
         let group = args::group(&group_id)?;
         self.call(py, |e| e.group(&group))?.to_py(py)
+    }
+
+    /// Where files of a group go, as its settings say: base URLs of Blossom servers, in their order. A client uses them
+    /// when its account has no servers of its own.
+    ///
+    /// Raises:
+    ///     GroupNotFound: there is none with this id.
+    fn media_servers(&self, py: Python<'_>, group_id: Text) -> PyResult<Vec<String>> {
+        let group = args::group(&group_id)?;
+        self.call(py, |e| e.media_servers(&group))
     }
 
     /// The member accounts of a group, as Member.

@@ -89,16 +89,23 @@ fn entries(settings: &Settings) -> Result<BTreeMap<u16, Vec<u8>>, WireError> {
         entries.insert(Routing::ID, routing.encode()?);
     }
     // rule: B1-4 Not required: who cannot read files can still be a member.
-    entries.insert(Media::ID, default_media().encode()?);
+    let media = match settings.media.is_empty() {
+        true => default_media(),
+        false => Media { kinds: vec![MEDIA_KIND.to_owned()], endpoints: settings.media.clone() },
+    };
+    entries.insert(Media::ID, media.encode()?);
     if settings.retention > 0 {
         entries.insert(Retention::ID, Retention { seconds: settings.retention }.encode()?);
     }
     Ok(entries)
 }
 
+/// How the servers of a group are spoken to (Blossom).
+pub(crate) const MEDIA_KIND: &str = "blossom-v1";
+
 /// Where files go as long as nobody in the group says otherwise: what released peers found their groups with.
 pub(crate) fn default_media() -> Media {
-    let kind = "blossom-v1".to_owned();
+    let kind = MEDIA_KIND.to_owned();
     let base_url = "https://blossom.primal.net/".to_owned();
     Media { kinds: vec![kind.clone()], endpoints: vec![Endpoint { kind, base_url }] }
 }
@@ -135,6 +142,7 @@ pub(crate) fn settings(context: &GroupContext) -> Result<Settings, Rejection> {
         retention: retention.seconds,
         lifecycle,
         has_image: image.is_some() || avatar.is_some(),
+        media: Vec::new(),
         components,
         required,
     })

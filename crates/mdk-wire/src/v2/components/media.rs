@@ -56,6 +56,20 @@ impl fmt::Debug for Endpoint {
     }
 }
 
+impl Endpoint {
+    /// An endpoint at this address, which need not be in normal form.
+    ///
+    /// # Errors
+    /// An address that is not allowed.
+    pub fn new(kind: &str, base_url: &str) -> Result<Self, WireError> {
+        let parsed = url::Url::parse(base_url).map_err(|_| invalid("URL does not parse"))?;
+        let base_url = String::from(parsed);
+        limit_bytes(BASE_URL, base_url.len(), limits::MEDIA_BASE_URL_BYTES)?;
+        web_url(&base_url, &["http", "https"], false)?;
+        Ok(Self { kind: kind.to_owned(), base_url })
+    }
+}
+
 impl Media {
     /// Component id.
     pub const ID: u16 = component_id::MEDIA;
