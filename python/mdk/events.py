@@ -31,7 +31,8 @@ class Event:
 class MessageReceived(Event):
     """A message of somebody else arrived; any kind but reactions, edits and deletions.
 
-    Also when a message counts again that was reported as lost with its branch; then it may be one of ours (`message.is_mine`).
+    Also when a message counts again that was reported as lost with its branch; then it may be one of ours
+    (`message.is_mine`).
     """
 
     __match_args__ = ("message",)
