@@ -217,8 +217,8 @@ fn who_is_put_out_by_another_branch_is_told_what_it_changed() {
 }
 
 // shows: D6-1
-/// Carol is put out, taken back by two commits of a rival, and put out again by an invitation that leads on from the
-/// removal: what lies behind her is no damage.
+/// Carol is put out, taken back by two commits of a rival, and then invited to what leads on from her removal: what lies
+/// behind her is no damage.
 #[test]
 fn a_database_that_was_out_and_in_again_is_whole() {
     let place = folder();
