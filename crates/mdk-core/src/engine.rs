@@ -34,7 +34,7 @@ pub struct Engine {
     cache: GroupCache,
     /// Files that were encrypted and not sent yet.
     recent: Recent,
-    /// Events of held messages that took effect outside a `process` call; reported by the next one.
+    /// Events of held messages that took effect outside a `process` call; reported by the next that changes something.
     backlog: Vec<EngineEvent>,
     /// Events to publish that came about in the same way.
     backlog_reply: Vec<Event>,

@@ -51,8 +51,9 @@ impl Engine {
         attachment: &Attachment,
         data: &[u8],
     ) -> Result<Vec<u8>> {
+        self.expire()?;
         let keys = self.look(|ctx| {
-            ctx.row(group)?;
+            ctx.listed(group)?;
             Ok(ctx.tx.file_keys(group, &attachment.reference())?)
         })?;
         media::decrypt(&self.config, group, attachment, data, keys, &self.recent)

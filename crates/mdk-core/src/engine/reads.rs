@@ -5,6 +5,7 @@ use mdk_wire::{EventId, GroupId, kind};
 
 use super::Engine;
 use crate::error::{Error, Result};
+use crate::inbound::lifetime::is_bare;
 use crate::values::{Delivery, EngineEvent, Message};
 use crate::{event_log, history};
 
@@ -35,8 +36,8 @@ impl Engine {
         self.expire()?;
         self.look(|ctx| {
             ctx.listed(group)?;
-            let row = ctx.tx.message(group, id)?.ok_or(Error::MessageNotFound)?;
-            history::view(ctx.tx, row)
+            let row = ctx.tx.message(group, id)?.filter(|row| !is_bare(row));
+            history::view(ctx.tx, row.ok_or(Error::MessageNotFound)?)
         })
     }
 

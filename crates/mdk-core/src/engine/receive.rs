@@ -144,11 +144,16 @@ impl Engine {
         events: Vec<EngineEvent>,
         reply: Vec<Event>,
     ) -> Outcome {
-        let mut all = std::mem::take(&mut self.backlog);
-        all.extend(events);
-        let mut replies = std::mem::take(&mut self.backlog_reply);
-        replies.extend(reply);
         let verdict = verdict.unwrap_or_else(Verdict::Rejected);
+        // What says that nothing changed brings no news of something else.
+        let (mut all, mut replies) = match verdict {
+            Verdict::Applied => {
+                (std::mem::take(&mut self.backlog), std::mem::take(&mut self.backlog_reply))
+            }
+            _ => (Vec::new(), Vec::new()),
+        };
+        all.extend(events);
+        replies.extend(reply);
         log(&verdict, all.len());
         Outcome { verdict, events: all, reply: replies }
     }

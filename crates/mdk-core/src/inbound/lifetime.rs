@@ -12,6 +12,9 @@ use crate::event_log::Stored;
 /// So long it is known which message has had its time, in seconds: as long as an event waits for the commits before it.
 const REMEMBERED: u64 = 30 * 24 * 3600;
 
+/// How long after its time it is looked again whether a deletion of ours has gone out, in seconds.
+const UNTIL_SENT: u64 = 60;
+
 /// How long relays are to keep an event.
 pub(crate) enum Kept {
     /// As long as its readers do.
@@ -132,9 +135,10 @@ impl Ctx<'_, '_> {
         let Some(target) = delete.target.filter(|_| first) else {
             return Ok(self.tx.expire_message(delete.seq)?);
         };
-        let known = !self.tx.copies(&delete.group, &target)?.is_empty()
-            || !self.tx.buried(&delete.group, &target)?.is_empty();
-        if known {
+        // A copy that came too late for its own epoch says nothing of one from before, which may have lasted longer.
+        let settled = !self.tx.copies(&delete.group, &target)?.is_empty()
+            || self.tx.buried(&delete.group, &target)?.iter().any(|copy| copy.shown);
+        if settled {
             return Ok(self.tx.expire_message(delete.seq)?);
         }
         Ok(self.tx.strip_message(delete.seq, self.now().saturating_add(REMEMBERED))?)
@@ -188,11 +192,18 @@ impl Ctx<'_, '_> {
         let edited = self.edited_by(row)?;
         let edited = edited.filter(|of| of.expires_at.is_none_or(|at| at > self.now()));
         if row.kind == kind::DELETE {
+            // rule: 2.9-8 what we deleted goes for the others, too, however long the deletion waits for a relay
+            if self.waits_to_go_out(row)? {
+                let later = self.now().saturating_add(UNTIL_SENT);
+                return Ok(self.tx.set_lifetime(&row.group, &row.id, Some(later))?);
+            }
+            self.expire_outgoing(row)?;
             return self.retire_deletion(row, !is_bare(row));
         }
         self.expire_outgoing(row)?;
         let shown = matches!(row.status, MessageStatus::Valid | MessageStatus::Invalidated);
-        self.bury(row, shown)?;
+        // What is deleted is so in every epoch that it was said in.
+        self.bury(row, shown || row.status == MessageStatus::Deleted)?;
         let stored = match (row.kind, row.target) {
             _ if !shown => return Ok(()),
             (kind::REACTION, Some(target)) => Stored::ReactionRemoved {

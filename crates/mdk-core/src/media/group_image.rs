@@ -54,7 +54,7 @@ pub(crate) fn updates(
 impl Ctx<'_, '_> {
     /// The component of a live group.
     fn group_component(&mut self, id: &GroupId, component: u16) -> Result<Option<Vec<u8>>> {
-        if crate::group::is_over(self.row(id)?.status) {
+        if crate::group::is_over(self.listed(id)?.status) {
             return Err(Error::NotMember("no longer in this group"));
         }
         let group = self.take(id)?;

@@ -113,6 +113,14 @@ impl Ctx<'_, '_> {
         }
     }
 
+    /// Whether a message of ours is still to be taken by a relay.
+    pub(crate) fn waits_to_go_out(&self, message: &MessageRow) -> Result<bool> {
+        if !message.mine {
+            return Ok(false);
+        }
+        Ok(self.tx.outgoing_event(&message.outer_id)?.is_some_and(|row| row.finished_at.is_none()))
+    }
+
     // rule: OB-14 an expired message leaves the outbox, too
     /// Takes out a message whose time has come.
     pub(crate) fn expire_outgoing(&mut self, message: &MessageRow) -> Result<()> {

@@ -27,9 +27,13 @@ impl Ctx<'_, '_> {
     pub(super) fn stale_groups(&self, rows: &[OutgoingRow]) -> Result<BTreeSet<GroupId>> {
         let (mut looked, mut stale) = (BTreeSet::new(), BTreeSet::new());
         for row in rows.iter().filter(|row| waits(row)) {
-            let Some(group) = &row.group else { continue };
+            let Some(group) = row.group.as_ref().filter(|group| !looked.contains(*group)) else {
+                continue;
+            };
+            let Some(message) = self.message_of(row)? else { continue };
             // What was said later is younger.
-            if looked.insert(group.clone()) && self.is_stale(group, row)? {
+            looked.insert(group.clone());
+            if self.is_out_of_reach(group, &message)? {
                 stale.insert(group.clone());
             }
         }
@@ -38,6 +42,10 @@ impl Ctx<'_, '_> {
 
     pub(super) fn is_stale(&self, group: &GroupId, row: &OutgoingRow) -> Result<bool> {
         let Some(message) = self.message_of(row)? else { return Ok(false) };
+        self.is_out_of_reach(group, &message)
+    }
+
+    fn is_out_of_reach(&self, group: &GroupId, message: &MessageRow) -> Result<bool> {
         Ok(message.epoch < self.horizon(self.current_row(group)?.epoch))
     }
 

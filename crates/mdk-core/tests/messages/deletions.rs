@@ -80,6 +80,8 @@ fn a_late_deletion_waits_for_what_it_deletes() {
     let [bob, carol] = &mut three.readers;
     for member in [&mut *bob, &mut *carol] {
         member.applies(&delete.event);
+        let read = member.engine.message(&group, &delete.message.id);
+        assert!(matches!(read, Err(Error::MessageNotFound)), "{}", member.name);
         let kept = testing::history(&mut member.engine).unwrap();
         assert!(
             kept.iter().all(|row| row.json.as_ref().is_none_or(|json| !json.contains("a reason"))),
@@ -95,6 +97,39 @@ fn a_late_deletion_waits_for_what_it_deletes() {
     carol.engine.tick().unwrap();
     let left = testing::history(&mut carol.engine).unwrap();
     assert!(left.is_empty(), "nothing waits longer than a month: {}", left.len());
+}
+
+/// Said for good, and again in an epoch that keeps nothing for long: the deletion is of both, in every order, whenever
+/// the shorter time is over.
+// shows: 2.9-8
+#[test]
+fn a_deletion_is_of_every_copy() {
+    for order in orders(3) {
+        for over in 0..=3 {
+            let mut three = Three::new(0);
+            let group = three.group.clone();
+            let said = three.says("secret");
+            three.lasts(SHORT);
+            let again = three.again(&said.message.id);
+            let delete = three.alice.engine.delete(&group, &said.message.id).unwrap();
+            let events = [&said.event, &again, &delete.event];
+            let [bob, _] = &mut three.readers;
+            for (at, event) in order.iter().map(|at| events[*at]).enumerate() {
+                if at == over {
+                    bob.clock.advance_millis((SHORT + 5) * 1000);
+                    bob.engine.tick().unwrap();
+                }
+                bob.applies(event);
+            }
+            bob.clock.advance_millis((SHORT + 5) * 1000);
+            bob.engine.tick().unwrap();
+            assert!(bob.texts(&group).iter().all(String::is_empty), "{order:?} {over}");
+            assert!(bob.engine.search("secret", None, 9).unwrap().is_empty(), "{order:?} {over}");
+            for event in events {
+                assert!(bob.takes(event).events.is_empty(), "{order:?} {over}");
+            }
+        }
+    }
 }
 
 /// A deletion of a deletion changes nothing, in any order of the three, singly or together.
@@ -161,6 +196,9 @@ fn what_goes_before_a_read_is_told() {
         three.passes(SHORT + 5);
         let (bob, group) = (&mut three.readers[0], three.group.clone());
         look(bob, &group, &said.message.id);
+        // Nobody looks for news in what says that nothing changed.
+        assert!(bob.engine.process(b"{}").unwrap().events.is_empty());
+        assert!(bob.takes(&said.event).events.is_empty());
         assert_eq!(deleted(&bob.engine.tick().unwrap().events), 1);
         assert_eq!(deleted(&bob.engine.tick().unwrap().events), 0);
     }

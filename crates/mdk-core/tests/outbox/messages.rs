@@ -1,7 +1,8 @@
 //! The outbox: messages of ours on their way, and how far they are.
 
 use mdk_core::{
-    Delivery, Error, GroupUpdate, NewMessage, OutboxPurpose, RelayVerdict, SendState, Verdict,
+    Delivery, Error, EventBody, GroupUpdate, NewMessage, OutboxPurpose, RelayVerdict, SendState,
+    Verdict,
 };
 use mdk_wire::{EventId, GroupId, Keys, UnsignedEvent, kind};
 
@@ -311,6 +312,50 @@ fn an_expired_message_leaves_it() {
     assert!(alice.engine.delivery_errors(&kept).unwrap().is_empty());
     assert!(alice.engine.outbox_messages().unwrap().is_empty());
     assert!(alice.answers(&item, TWO, RelayVerdict::Accepted).finished);
+}
+
+/// A deletion is not over with its time: it waits for a relay, and cannot be taken back.
+// shows: 2.9-8, OB-17
+#[test]
+fn a_deletion_waits_for_longer_than_it_lasts() {
+    let (mut alice, mut bob, group) = pair();
+    let id = say(&mut alice, &group, "secret");
+    for event in alice.publishes() {
+        bob.applies(&event);
+    }
+    let lasts = |alice: &mut Member, bob: &mut Member, seconds| {
+        let update = GroupUpdate { retention: Some(seconds), ..GroupUpdate::default() };
+        let pending = alice.engine.update_group(&group, update).unwrap();
+        alice.confirms(&pending);
+        alice.publishes().iter().for_each(|event| drop(bob.takes(event)));
+    };
+    lasts(&mut alice, &mut bob, 60);
+    let deletion = alice.engine.delete(&group, &id).unwrap().message.id;
+    for _ in 0..3 {
+        alice.clock.advance_millis(61_000);
+        alice.engine.tick().unwrap();
+        let waiting = alice.engine.outbox_messages().unwrap();
+        assert_eq!(waiting.iter().map(|m| m.id).collect::<Vec<_>>(), [deletion]);
+        assert!(matches!(alice.engine.outbox_cancel(&deletion), Err(Error::NotAllowed(_))));
+    }
+    // Said again when its epoch is gone, like all that waits.
+    for _ in 0..6 {
+        let commit = bob.engine.self_update(&group).unwrap();
+        bob.confirms(&commit);
+        alice.applies(&commit.event.unwrap());
+    }
+    let told = alice.deliveries().len();
+    let published = alice.publishes();
+    assert_eq!(published.len(), 1);
+    assert!(bob.applies(&published[0]).events.iter().any(
+        |event| matches!(&event.body, EventBody::MessageDeleted { id: gone, .. } if *gone == id)
+    ));
+    assert_eq!(alice.deliveries()[told..], [(deletion, Delivery::Accepted, Vec::new())]);
+    // Then it goes, as its time was over.
+    alice.clock.advance_millis(61_000);
+    alice.engine.tick().unwrap();
+    let read = alice.engine.message(&group, &deletion);
+    assert!(matches!(read, Err(Error::MessageNotFound)));
 }
 
 /// shows: OB-15: who was removed says nothing more, and learns that it was not said.

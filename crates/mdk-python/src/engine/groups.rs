@@ -79,6 +79,7 @@ impl Mdk {
     ///
     /// Raises:
     ///     GroupNotFound: there is none with this id.
+    ///     NotMember: out of this group.
     fn media_servers(&self, py: Python<'_>, group_id: Text) -> PyResult<Vec<String>> {
         let group = args::group(&group_id)?;
         self.call(py, |e| e.media_servers(&group))
