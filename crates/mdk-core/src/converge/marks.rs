@@ -26,7 +26,7 @@ impl Ctx<'_, '_> {
 
     // rule: E5-4 what was said on a branch that lost is marked and stays; what was said on the winner is delivered
     /// Brings the history in line with the branch that is followed.
-    pub(super) fn sort_messages(&mut self, id: &GroupId) -> Result<()> {
+    pub(crate) fn sort_messages(&mut self, id: &GroupId) -> Result<()> {
         let mut nodes = self.tx.nodes(id)?;
         nodes.reverse();
         let mut lost: Vec<EventId> = Vec::new();

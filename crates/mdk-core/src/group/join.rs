@@ -218,6 +218,10 @@ impl Ctx<'_, '_> {
             }
             // rule: B4-5 a copy that we are no longer in, or that cannot be followed, is replaced by a fresh Welcome
             Some(GroupStatus::Removed | GroupStatus::Left | GroupStatus::Unrecoverable) => {
+                // rule: D6-11 where nothing competes the choice is made: what was said before the removal is for us
+                if self.is_to_choose(&id)? {
+                    self.sort_messages(&id)?;
+                }
                 self.clear_state(&id)?;
             }
             Some(GroupStatus::Disbanded) => {
