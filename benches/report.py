@@ -31,7 +31,7 @@ MOST_FSYNCS = 2
 # Calls of the API that make up one operation, where it is more than one: prepare and confirm, receive and accept.
 CALLS = {"self_update": 2, "create": 2, "join": 2}
 FLOOR_MULTIPLE = 1.5
-# Medians of the same group before and after 10,000 messages; growth would be a multiple, not a tenth.
+# Medians without and after 10,000 messages, of two groups in turn; growth would be a multiple, not a tenth.
 HISTORY_MULTIPLE = 1.1
 REKEY_BYTES_PER_SECOND = 100_000_000
 REKEY_MULTIPLE = 1.2

@@ -150,15 +150,14 @@ def floor(quick: bool) -> dict[Key, dict[str, float]]:
 
 
 def growth(plan: Plan, ours: Worker) -> dict[str, Any]:
-    """Costs at the start of a history and at the end of it, of the same group."""
-    before = ours.ask("talk", members=2, count=5 * plan.messages)
+    """Costs in a group with a history beside those in one that has just begun."""
     sizes = ours.ask("grow", members=2, messages=plan.history)
-    after = ours.ask("talk", members=2, count=5 * plan.messages)
+    both = ours.ask("compare", members=2, count=5 * plan.messages)
     opening = ours.ask("open", members=2, count=plan.commits)
     return {
         "messages": plan.history,
-        **{f"{name}_ms_before": median(before[name]) for name in ("send", "receive")},
-        **{f"{name}_ms_after": median(after[name]) for name in ("send", "receive")},
+        **{f"{name}_ms_before": median(both[f"{name}_young"]) for name in ("send", "receive")},
+        **{f"{name}_ms_after": median(both[f"{name}_old"]) for name in ("send", "receive")},
         "open_ms_after": median(opening["open"]),
         "database_bytes_per_1000_messages": (sizes["bytes_after"] - sizes["bytes_before"])
         * 1000

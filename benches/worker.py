@@ -130,14 +130,35 @@ class Bench:
         """Messages from one member to another."""
         pair, send, receive = self._pair(members), [], []
         for _ in range(count):
-            start = perf_counter()
-            event = self.side.send(pair.alice, pair.group, TEXT)
-            sent = perf_counter()
-            self.side.receive(pair.bob, event)
-            receive.append((perf_counter() - sent) * 1000)
-            send.append((sent - start) * 1000)
-            pair.message_bytes = len(event)
+            sent, received = self._word(pair)
+            send.append(sent)
+            receive.append(received)
         return {"send": send, "receive": receive, "message_bytes": pair.message_bytes}
+
+    def _word(self, pair: Pair) -> tuple[float, float]:
+        """One message and its arrival, in milliseconds."""
+        start = perf_counter()
+        event = self.side.send(pair.alice, pair.group, TEXT)
+        sent = perf_counter()
+        self.side.receive(pair.bob, event)
+        received = perf_counter()
+        pair.message_bytes = len(event)
+        return (sent - start) * 1000, (received - sent) * 1000
+
+    def compare(self, members: int, count: int) -> dict[str, Any]:
+        """Messages in the group that has a history and, turn about, in one of the same size that has just begun: whatever
+        else the machine does falls on both."""
+        old = self._pair(members)
+        young = self._found(self._account(), self._account(), members, wrap=True)[0]
+        times: dict[str, list[float]] = {
+            name: [] for name in ("send_old", "receive_old", "send_young", "receive_young")
+        }
+        for _ in range(count):
+            for pair, age in ((old, "old"), (young, "young")):
+                sent, received = self._word(pair)
+                times[f"send_{age}"].append(sent)
+                times[f"receive_{age}"].append(received)
+        return times
 
     def commits(self, members: int, count: int) -> dict[str, Any]:
         """Self-updates (confirmed) and their processing by another member."""
