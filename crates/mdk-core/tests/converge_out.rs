@@ -7,7 +7,9 @@ mod fork;
 mod kit;
 
 use fork::{Filed, folder, orders};
-use mdk_core::{DeferredReason, GroupState, GroupUpdate, Pending, RejectCode, Verdict, testing};
+use mdk_core::{
+    DeferredReason, EventBody, GroupState, GroupUpdate, Pending, RejectCode, Verdict, testing,
+};
 use mdk_store::{DatabaseKey, GroupRow, OpenOptions, Store, StoreError};
 use mdk_wire::{Event, GroupId, Secret};
 
@@ -182,6 +184,40 @@ fn who_is_out_has_what_was_said_before_and_came_within_the_pass() {
     bob.waits(1_000);
     assert_eq!(bob.member.info(&group).state, GroupState::Removed);
     assert_eq!(bob.member.texts(&group), ["farewell"]);
+}
+
+// shows: D6-11
+/// Before the removal is decided on he is invited again, so much later that the old branch cannot compete with it.
+#[test]
+fn who_is_invited_within_the_pass_has_what_was_said_before() {
+    for later in [0, 1, 6] {
+        let place = folder();
+        let ([mut alice, mut bob, mut carol], group) = three(place.path());
+        let said = carol.member.says(&group, "farewell");
+        alice.takes(&said);
+        let key = bob.member.key();
+        let removal = alice.member.engine.remove_members(&group, &[key]).unwrap();
+        alice.member.confirms(&removal);
+        bob.takes(event(&removal));
+        assert_eq!(bob.takes(&said).verdict, Verdict::Deferred(DeferredReason::Rival));
+        for _ in 0..later {
+            alice.waits(1_000);
+            let renewal = alice.member.engine.self_update(&group).unwrap();
+            alice.member.confirms(&renewal);
+        }
+        let package = bob.member.key_package();
+        alice.waits(1_000);
+        let added = alice.member.engine.add_members(&group, &[package], false).unwrap();
+        alice.member.confirms(&added);
+        bob.takes(&added.welcomes[0]);
+        bob.waits(150_000);
+        let invites = bob.member.engine.invites().unwrap();
+        bob.member.engine.accept(&invites[0].id).unwrap();
+        assert_eq!(bob.member.texts(&group), ["farewell"], "{later} commits later");
+        let told = bob.member.engine.events(0, 100).unwrap().into_iter();
+        let told = told.filter(|e| matches!(e.body, EventBody::MessageReceived { .. })).count();
+        assert_eq!(told, 1, "{later} commits later");
+    }
 }
 
 // shows: D6-11, E5-10

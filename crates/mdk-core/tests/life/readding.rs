@@ -70,38 +70,6 @@ fn three_times_in_and_out() {
     assert!(a == b && b == c);
 }
 
-/// What carol said before bob was removed comes after the removal, and before that is decided on he is invited again.
-// shows: D6-11
-#[test]
-fn what_was_said_before_a_removal_is_not_lost_with_the_next_invitation() {
-    for later in [0, 1, 4, 6] {
-        let (mut alice, mut bob, mut carol, group) = three();
-        let said = carol.says(&group, "just before");
-        alice.applies(&said);
-        let removal = alice.engine.remove_members(&group, &[bob.key()]).unwrap();
-        alice.confirms(&removal);
-        bob.applies(event(&removal));
-        let before = bob.takes(&said).verdict;
-        assert_eq!(before, Verdict::Deferred(DeferredReason::Rival), "it is not decided on");
-        for _ in 0..later {
-            let renewal = alice.engine.self_update(&group).unwrap();
-            alice.confirms(&renewal);
-        }
-        let package = bob.key_package();
-        let added = alice.engine.add_members(&group, &[package], false).unwrap();
-        alice.confirms(&added);
-        bob.takes(&added.welcomes[0]);
-        bob.clock.advance_millis(10_000);
-        bob.engine.tick().unwrap();
-        let invites = bob.engine.invites().unwrap();
-        bob.engine.accept(&invites[0].id).unwrap();
-        assert_eq!(bob.texts(&group), ["just before"], "{later} commits later");
-        let told = bob.engine.events(0, 100).unwrap().into_iter();
-        let told = told.filter(|e| matches!(e.body, EventBody::MessageReceived { .. })).count();
-        assert_eq!(told, 1, "{later} commits later");
-    }
-}
-
 /// An invitation that never came in time is given once its account has been in the group by a later one, and is out
 /// again: the state that it leads to is one that everybody has left.
 // rule: B4-20

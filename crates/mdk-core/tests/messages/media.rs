@@ -279,7 +279,7 @@ fn a_deleted_message_leaves_no_key() {
 #[test]
 fn an_expired_message_leaves_no_key() {
     let place = folder();
-    let (mut alice, mut bob, group, sent) = filed(place.path());
+    let (mut alice, bob, group, sent) = filed(place.path());
     alice.waits(101_000);
     // Nobody told bob's engine that time has passed.
     bob.member.clock.advance_millis(101_000);
