@@ -146,8 +146,8 @@ class Bench:
         return (sent - start) * 1000, (received - sent) * 1000
 
     def compare(self, members: int, count: int) -> dict[str, Any]:
-        """Messages in the group that has a history and, turn about, in one of the same size that has just begun: whatever
-        else the machine does falls on both."""
+        """Messages in the group that has a history and, turn about, in one of the same size that has just begun:
+        whatever else the machine does falls on both."""
         old = self._pair(members)
         young = self._found(self._account(), self._account(), members, wrap=True)[0]
         times: dict[str, list[float]] = {
