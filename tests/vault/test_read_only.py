@@ -372,3 +372,57 @@ def test_on_a_full_disk_all_that_reads_works(tmp_path: Path, end: str) -> None:
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
+
+
+READ_WHAT_IS_DUE = """
+import resource, sys
+from datetime import UTC, datetime, timedelta
+from mdk import DatabaseKey, Keys, Mdk, errors
+from mdk.testing import Clock
+
+clock = Clock(datetime(2026, 1, 1, tzinfo=UTC))
+with Mdk.open(sys.argv[1], keys=Keys.generate(), key=DatabaseKey.raw(bytes(32)), clock=clock) as alice:
+    with alice.create_group("g", relays=["wss://relay.example"]) as pending:
+        group = pending.confirm().id
+    stays = alice.create_message(group, "stays").message
+    with alice.update_group(group, retention=timedelta(seconds=10)) as pending:
+        pending.confirm()
+    goes = alice.create_message(group, "goes").message
+    clock.advance(timedelta(seconds=20))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    for _ in range(2):
+        assert [m.text for m in alice.messages(group)] == ["stays"]
+        assert alice.message(group, stays.id).text == "stays"
+        assert [m.text for m in alice.search("o")] == []
+        assert [m.text for m in alice.search("stay")] == ["stays"]
+        assert [g.name for g in alice.groups()] == ["g"]
+        try:
+            alice.message(group, goes.id)
+        except errors.MessageNotFound:
+            pass
+        else:
+            raise AssertionError("it is shown")
+    try:
+        alice.create_message(group, "no room")
+    except errors.MdkError:
+        pass
+    else:
+        raise AssertionError("there was room")
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    told = [type(event).__name__ for event in alice.tick().events]
+    assert told == ["MessageDeleted"], told
+    assert alice.verify().ok
+"""
+
+
+def test_what_has_had_its_time_is_not_shown_where_nothing_can_be_written(tmp_path: Path) -> None:
+    # proves: R5
+    done = subprocess.run(
+        [sys.executable, "-c", READ_WHAT_IS_DUE, str(tmp_path / "a.db")],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr

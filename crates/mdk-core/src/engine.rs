@@ -179,6 +179,25 @@ impl Engine {
         Ok(())
     }
 
+    /// As [`Engine::look`], after what has had its time is taken away. Where that cannot be written down, on a full disk, it is
+    /// done for this one read alone.
+    fn look_now<T>(&mut self, f: impl FnOnce(&mut Ctx<'_, '_>) -> Result<T>) -> Result<T> {
+        if self.expire().is_ok() {
+            return self.look(f);
+        }
+        let mut found = None;
+        let undone = self.write(|ctx| {
+            ctx.expire_messages()?;
+            found = Some(f(ctx)?);
+            Err::<(), _>(Error::Internal("rolled back"))
+        });
+        match (found, undone) {
+            (Some(value), _) => Ok(value),
+            (None, Err(error)) => Err(error),
+            (None, Ok(_)) => Err(Error::Internal("nothing was read")),
+        }
+    }
+
     /// What a transaction works with, apart from the transaction.
     fn parts(&mut self, reading: bool) -> (&mut Store, Parts<'_>) {
         let parts = Parts {

@@ -96,8 +96,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Store`].
     pub fn groups(&mut self, state: Option<GroupState>) -> Result<Vec<GroupInfo>> {
-        self.expire()?;
-        self.look(|ctx| {
+        self.look_now(|ctx| {
             let mut rows = ctx.tx.groups()?;
             rows.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
             rows.iter()
@@ -115,8 +114,7 @@ impl Engine {
     /// # Errors
     /// [`Error::GroupNotFound`].
     pub fn group(&mut self, id: &GroupId) -> Result<GroupInfo> {
-        self.expire()?;
-        self.look(|ctx| ctx.info(id))
+        self.look_now(|ctx| ctx.info(id))
     }
 
     /// Member accounts, sorted by key.

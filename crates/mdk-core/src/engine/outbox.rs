@@ -44,8 +44,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Store`].
     pub fn outbox(&mut self, limit: u32) -> Result<Vec<OutboxItem>> {
-        self.expire()?;
-        let (items, stale) = self.look(|ctx| ctx.outbox(limit))?;
+        let (items, stale) = self.look_now(|ctx| ctx.outbox(limit))?;
         if stale.is_empty() {
             return Ok(items);
         }
@@ -125,8 +124,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Store`].
     pub fn outbox_messages(&mut self) -> Result<Vec<Message>> {
-        self.expire()?;
-        self.look(|ctx| ctx.outbox_messages())
+        self.look_now(|ctx| ctx.outbox_messages())
     }
 
     /// Tries a failed message again, at all its relays and with the same bytes.

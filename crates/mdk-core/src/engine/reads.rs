@@ -21,8 +21,7 @@ impl Engine {
         before: Option<&EventId>,
         after: Option<&EventId>,
     ) -> Result<Vec<Message>> {
-        self.expire()?;
-        self.look(|ctx| {
+        self.look_now(|ctx| {
             ctx.listed(id)?;
             history::page(ctx.tx, id, limit, before, after)
         })
@@ -33,8 +32,7 @@ impl Engine {
     /// # Errors
     /// [`Error::GroupNotFound`], [`Error::MessageNotFound`].
     pub fn message(&mut self, group: &GroupId, id: &EventId) -> Result<Message> {
-        self.expire()?;
-        self.look(|ctx| {
+        self.look_now(|ctx| {
             ctx.listed(group)?;
             let row = ctx.tx.message(group, id)?.filter(|row| !is_bare(row));
             history::view(ctx.tx, row.ok_or(Error::MessageNotFound)?)
@@ -51,8 +49,7 @@ impl Engine {
         group: Option<&GroupId>,
         limit: u32,
     ) -> Result<Vec<Message>> {
-        self.expire()?;
-        self.look(|ctx| {
+        self.look_now(|ctx| {
             if let Some(id) = group {
                 ctx.listed(id)?;
             }
@@ -147,8 +144,7 @@ impl Engine {
         after: Option<&EventId>,
         limit: u32,
     ) -> Result<Vec<Message>> {
-        self.expire()?;
-        self.look(|ctx| {
+        self.look_now(|ctx| {
             ctx.listed(group)?;
             let after = match after {
                 Some(id) => ctx.tx.message(group, id)?.ok_or(Error::MessageNotFound)?.seq,
