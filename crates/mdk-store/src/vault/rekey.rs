@@ -16,7 +16,7 @@ use mdk_wire::Secret;
 use super::{Progress, VaultError, pages};
 use crate::{
     DatabaseKey, FileRole, OpenError, Store, StoreError, cipher,
-    files::{self, Place},
+    files::{self, OwnerLock, Place},
     first_open,
     key_source::{self, Home},
     names,
@@ -58,7 +58,7 @@ impl Store {
     ///
     /// # Errors
     /// A [`VaultError`]; the database is then open and encrypted as before. If the process dies, the next opening finishes
-    /// or undoes it.
+    /// or undoes it. After [`StoreError::LockLost`] the same is left to the next owner.
     pub fn rekey(
         &mut self,
         to: Option<&DatabaseKey>,
@@ -70,6 +70,7 @@ impl Store {
             (None, None) if self.place().is_some() => return Err(VaultError::NewKeyNeeded),
             (None, None) => return Err(VaultError::InMemory),
         };
+        self.require_owner()?;
         self.mend()?;
         let place = self.place().ok_or(VaultError::InMemory)?.twin();
         let old = cipher::take_key(self.conn()?).ok_or(OpenError::CipherMissing)?;
@@ -93,6 +94,8 @@ impl Store {
         record.key.bind(&new);
         let pending = record.pending.insert(home.slot.clone());
         pending.bind(&old);
+        // A keyring or a callback may have waited for somebody.
+        self.require_owner()?;
         record.write(&place)?;
         let made = home.make(&new);
         let may_be_there = !first_open::is_late(&made);
@@ -110,6 +113,8 @@ impl Store {
         });
         let bytes = match swapped {
             Ok(bytes) => bytes,
+            // The next owner has undone it, or will; what stands under its names may be of one of its own.
+            Err(_) if self.require_owner().is_err() => return Err(StoreError::LockLost.into()),
             // If the new key counts already, the next opening finishes the work.
             Err(error) if !matches!(recover::opens(&place, &old), Ok(true)) => {
                 return Err(of_copy(error));
@@ -127,9 +132,13 @@ impl Store {
                 return Err(of_copy(error));
             }
         };
-        let record = settle_interrupted(&place, record, Side::New, &new);
+        let record = settle_interrupted(&place, self.owner_lock()?, record, Side::New, &new);
         self.rekeyed(&source, record.rekeyed_at);
         Ok(RekeyReport { bytes, old_key_kept })
+    }
+
+    fn owner_lock(&self) -> Result<&OwnerLock, VaultError> {
+        self.lock().ok_or(VaultError::InMemory)
     }
 
     /// The record of this database without anything unfinished; a database of an older version may have none.
@@ -149,8 +158,8 @@ impl Store {
             }
         };
         let mut record = match &record.pending {
-            Some(_) => settle_interrupted(place, record, Side::Old, key),
-            None if record.retiring.is_some() => clean_up(place, record, key),
+            Some(_) => settle_interrupted(place, self.owner_lock()?, record, Side::Old, key),
+            None if record.retiring.is_some() => clean_up(place, self.owner_lock()?, record, key),
             None => record,
         };
         if record.retiring.is_some() {
@@ -181,13 +190,15 @@ impl Store {
     }
 
     /// Puts the copy in the place of the file and opens it. On failure the old file is in its place and open, if that can
-    /// be had at all.
+    /// be had at all; another owner's is left alone.
     fn swap(
         &mut self,
         place: &Place,
         old: &Secret<32>,
         new: &Secret<32>,
     ) -> Result<(), VaultError> {
+        // Closing would move what another owner has written to the log.
+        self.require_owner()?;
         self.shut()?;
         let back = |store: &mut Self, error: VaultError| match ritual::connect(
             place,
@@ -200,7 +211,9 @@ impl Store {
             Ok(()) => error,
             Err(worse) => worse.into(),
         };
+        self.require_owner()?;
         remove_side_cars(place, place.name());
+        self.require_owner()?;
         let exchanged = match exchange(place) {
             Ok(exchanged) => exchanged,
             Err(error) => return Err(back(self, error)),

@@ -92,7 +92,7 @@ fn new_database<T>(
     let lock = open::lock(place, Duration::ZERO)?;
     let mut value = None;
     let made = refuse_existing(place).and_then(|()| {
-        first_open::create(place, key, |temp, secret| {
+        first_open::create(place, &lock, key, |temp, secret| {
             let mut conn = open::connect(place, temp, secret, true)?;
             value = Some(fill(&mut conn)?);
             conn.close().map_err(|(_, error)| StoreError::from(error))?;

@@ -124,10 +124,11 @@ impl Store {
     /// Verifies the open database. The write-ahead log is moved into the file first; nothing else is written.
     ///
     /// # Errors
-    /// [`VaultError::InMemory`], [`VaultError::Store`] when the log cannot be moved, [`VaultError::Io`],
+    /// [`VaultError::InMemory`], [`VaultError::Store`] when the log cannot be moved or is another owner's, [`VaultError::Io`],
     /// [`VaultError::Cancelled`].
     pub fn verify(&mut self, progress: &mut Progress<'_>) -> Result<VerifyReport, VaultError> {
         let mut report = VerifyReport::default();
+        self.require_owner()?;
         self.mend()?;
         let bad = scan::open_database(self.conn()?, &mut report, progress)?;
         self.log_was_emptied();

@@ -19,6 +19,8 @@ mod key_paths;
 #[path = "../keys_kit/mod.rs"]
 mod keys_kit;
 #[cfg(unix)]
+mod lost_lock;
+#[cfg(unix)]
 mod lost_record;
 mod migrations;
 mod names;
