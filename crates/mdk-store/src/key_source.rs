@@ -174,10 +174,10 @@ fn refuse_names_of_database(place: &Place, path: &Path) -> Result<(), OpenError>
     if beside && taken { Err(refused) } else { Ok(()) }
 }
 
-/// Refuses a file descriptor that is closed. Asked before anything else is opened: its number could be taken by then.
+/// Refuses a file descriptor that gives no key any more. Asked before anything else is looked at.
 pub(crate) fn check_open(source: &DatabaseKey) -> Result<(), OpenError> {
     match source {
-        DatabaseKey::Fd(fd) => given::check_descriptor(*fd),
+        DatabaseKey::Fd(fd) => fd.check(),
         _ => Ok(()),
     }
 }

@@ -64,6 +64,7 @@ impl Store {
         to: Option<&DatabaseKey>,
         progress: &mut Progress<'_>,
     ) -> Result<RekeyReport, VaultError> {
+        to.map_or(Ok(()), key_source::check_open)?;
         let source = match (to, self.kept_source()) {
             (Some(to), _) => to.settled(),
             (None, Some(kept)) => kept.clone(),

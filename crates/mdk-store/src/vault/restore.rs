@@ -25,7 +25,7 @@ use super::{
 use crate::{
     DatabaseKey, FileRole, GroupStatus, OpenError, StoreError, Tx, digest,
     files::{self, Place},
-    first_open, migrate, names, open,
+    first_open, key_source, migrate, names, open,
 };
 
 /// How much is written between two commits, so that the write-ahead log stays small.
@@ -66,6 +66,7 @@ pub fn restore(
     key: &DatabaseKey,
     progress: &mut Progress<'_>,
 ) -> Result<RestoreReport, VaultError> {
+    key_source::check_open(key)?;
     check_passphrase(passphrase)?;
     names::check(to, FileRole::Database)?;
     if fs::symlink_metadata(to).is_ok() {

@@ -74,6 +74,7 @@ pub fn verify(
     key: &DatabaseKey,
     progress: &mut Progress<'_>,
 ) -> Result<VerifyReport, VaultError> {
+    key_source::check_open(key)?;
     let source = look::Source::take_to_read(path)?;
     if source.is_plain()? {
         return Err(OpenError::NotEncrypted.into());

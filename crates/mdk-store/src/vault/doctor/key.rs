@@ -260,7 +260,12 @@ fn no_database(report: &mut DoctorReport, place: Option<&Place>, key: &DatabaseK
 fn given(report: &mut DoctorReport, place: &Place, key: &DatabaseKey) -> Option<Secret<32>> {
     const TOPIC: &str = "key";
     let key = match key {
-        DatabaseKey::Fd(_) => {
+        DatabaseKey::Fd(descriptor) => {
+            if let Err(error) = descriptor.check() {
+                let hint = "give a descriptor that is open and was not read yet";
+                report.advise(Level::Error, TOPIC, error.to_string(), hint);
+                return None;
+            }
             let text =
                 "the file descriptor of the key was not read, because it can be read only once";
             report.say(Level::Note, TOPIC, text);
