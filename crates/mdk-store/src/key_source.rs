@@ -33,7 +33,7 @@ pub(crate) use fresh::fresh;
 use fresh::random_id;
 pub(crate) use lost::find as find_without_record;
 pub(crate) use next::locate_next;
-pub(crate) use recorded::{is_kept, known_source, present, recorded};
+pub(crate) use recorded::{Presence, is_kept, known_source, present, recorded};
 
 /// What a key file is called whose name still belongs to the key before it.
 pub(crate) const NEW: &str = "new";

@@ -13,6 +13,8 @@ mod copies;
 mod descriptor;
 #[cfg(unix)]
 mod doctor;
+#[cfg(unix)]
+mod doctor_keys;
 mod encrypt;
 #[cfg(unix)]
 mod forged;
