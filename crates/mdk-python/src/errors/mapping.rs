@@ -126,6 +126,10 @@ impl From<OpenError> for Raise {
                 new(Class::InvalidInput)
                     .text("field", if role == FileRole::Key { "key" } else { "path" })
             }
+            OpenError::PathTooLong { length, limit } => new(Class::InvalidInput)
+                .text("field", "path")
+                .number("limit", Some(limit as u64))
+                .number("value", Some(length as u64)),
             OpenError::NameTaken { .. } => new(Class::DestinationExists),
             OpenError::Io { kind, .. } => new(class_of(kind)),
             OpenError::Store(error) => error.into(),
