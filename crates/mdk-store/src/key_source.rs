@@ -31,7 +31,7 @@ pub(crate) use begun::discard as discard_begun;
 use file::KeyFile;
 pub(crate) use fresh::fresh;
 use fresh::random_id;
-pub(crate) use lost::find as find_without_record;
+pub(crate) use lost::{find as find_without_record, place_of};
 pub(crate) use next::locate_next;
 pub(crate) use recorded::{Presence, is_kept, known_source, present, recorded};
 
@@ -232,6 +232,11 @@ impl Home {
     /// Whether keys are made and kept here, not given.
     pub(crate) fn keeps_keys(&self) -> bool {
         !matches!(self.kind, Kind::Given(_))
+    }
+
+    /// Whether the key stands in a file of its own.
+    pub(crate) fn is_file(&self) -> bool {
+        matches!(self.kind, Kind::File(_) | Kind::Wrapped(..))
     }
 
     /// Whether a key may be made here.

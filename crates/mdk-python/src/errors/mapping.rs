@@ -172,6 +172,10 @@ impl From<VaultError> for Raise {
                 .number("available", Some(available)),
             VaultError::Cancelled => new(Class::Cancelled),
             VaultError::DestinationExists { .. } => new(Class::DestinationExists),
+            VaultError::KeyExists => new(Class::DestinationExists).text(
+                "hint",
+                "Choose another key_id, or remove that entry from the keyring if nothing needs it.",
+            ),
             VaultError::SourceMissing { .. } => new(Class::FileMissing),
             VaultError::InMemory => new(Class::InMemory),
             VaultError::AlreadyEncrypted => new(Class::AlreadyEncrypted),

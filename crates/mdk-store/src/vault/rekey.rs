@@ -22,7 +22,7 @@ use crate::{
     names,
     open::{of_new, remove_side_cars},
     ritual,
-    side_record::{self, Record, State},
+    side_record::{self, KeySlot, Record, State},
 };
 pub(crate) use recover::{Side, clean_up, interrupted_key, opens, settle_interrupted};
 
@@ -102,7 +102,7 @@ impl Store {
         let may_be_there = !first_open::is_late(&made);
         let copied = made
             .map_err(|error| match error {
-                OpenError::DatabaseMissingButKeyPresent => key_exists(),
+                OpenError::DatabaseMissingButKeyPresent => key_exists(&home),
                 error => error.into(),
             })
             .and_then(|()| copy(&place, &old, &new, progress));
@@ -146,17 +146,7 @@ impl Store {
     fn settled_record(&self, place: &Place, key: &Secret<32>) -> Result<Record, VaultError> {
         let record = match side_record::read(place)? {
             Some(record) if record.state == State::Ready && record.key.is_of(key) => record,
-            _ => {
-                let source = self.key_source().to_owned();
-                let check = side_record::check(key);
-                // Without its record nothing says whose the key is.
-                let shared = self.kept_source().is_some();
-                Record::new(
-                    place,
-                    State::Ready,
-                    side_record::KeySlot { source, check, shared, ..Default::default() },
-                )
-            }
+            _ => Record::new(place, State::Ready, self.slot_without_record(place, key)),
         };
         let mut record = match &record.pending {
             Some(_) => settle_interrupted(place, self.owner_lock()?, record, Side::Old, key),
@@ -173,6 +163,24 @@ impl Store {
         }
         record.pending = None;
         Ok(record)
+    }
+
+    /// What a record that is lost would say of the key, as an opening without one finds it.
+    fn slot_without_record(&self, place: &Place, key: &Secret<32>) -> KeySlot {
+        let source = self.kept_source();
+        match source.and_then(|source| key_source::place_of(place, source, key)) {
+            // Nothing says whose it is. That of a passphrase is beside the database.
+            Some(slot) => {
+                let shared = matches!(slot.source.as_str(), "file" | "keyring");
+                KeySlot { shared, ..slot }
+            }
+            None => KeySlot {
+                source: self.key_source().to_owned(),
+                check: side_record::check(key),
+                shared: source.is_some(),
+                ..KeySlot::default()
+            },
+        }
     }
 
     /// Moves the whole write-ahead log into the file. Returns the size of the file.
@@ -246,8 +254,11 @@ fn of_copy(error: VaultError) -> VaultError {
     }
 }
 
-fn key_exists() -> VaultError {
-    VaultError::DestinationExists { role: FileRole::Key }
+fn key_exists(home: &Home) -> VaultError {
+    match home.is_file() {
+        true => VaultError::DestinationExists { role: FileRole::Key },
+        false => VaultError::KeyExists,
+    }
 }
 
 /// The new key, and where it will be.
@@ -265,11 +276,11 @@ fn next_key(
         }
         home.clear_next()?;
         if home.may_be_taken() && home.is_taken()? {
-            return Err(key_exists());
+            return Err(key_exists(&home));
         }
         if !home.will_settle(&record.key)? {
             // Somebody has put another file where the key was.
-            return Err(key_exists());
+            return Err(key_exists(&home));
         }
         key_source::fresh()?
     } else {
