@@ -130,6 +130,9 @@ impl From<OpenError> for Raise {
                 .text("field", "path")
                 .number("limit", Some(limit as u64))
                 .number("value", Some(length as u64)),
+            OpenError::NameTaken { suffix: ".rekey" } => {
+                new(Class::DestinationExists).text("hint", OF_A_REKEY)
+            }
             OpenError::NameTaken { .. } => new(Class::DestinationExists),
             OpenError::Io { kind, .. } => new(class_of(kind)),
             OpenError::Store(error) => error.into(),
@@ -194,6 +197,10 @@ impl From<VaultError> for Raise {
         }
     }
 }
+
+/// Nothing tells whether it is somebody's, or the only copy that a lost key opens.
+const OF_A_REKEY: &str =
+    "It may be what an interrupted re-key has left: `mdk doctor` says what to do.";
 
 fn passphrase(raise: Raise, length: usize, limit: usize) -> Raise {
     raise

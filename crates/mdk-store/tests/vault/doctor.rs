@@ -332,7 +332,7 @@ fn leftovers_are_named() {
     }
     let report = home.ask(None);
     expect(&report, Level::Note, "leftovers", "being created or restored");
-    expect(&report, Level::Note, "leftovers", "interrupted re-key");
+    expect(&report, Level::Warning, "leftovers", "interrupted re-key");
     expect(&report, Level::Warning, "leftovers", "interrupted encryption");
 }
 

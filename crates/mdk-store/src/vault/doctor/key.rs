@@ -31,7 +31,7 @@ pub(super) fn look(
     report: &mut DoctorReport,
     place: Option<&Place>,
     key: Option<&DatabaseKey>,
-    family: &Family,
+    (family, record): (&Family, Option<&Record>),
     held: bool,
 ) {
     let exists = family.get("").is_some();
@@ -41,12 +41,14 @@ pub(super) fn look(
         _ => None,
     };
     let sound = database(report, family, page.as_ref().map(|page| &page[..]), held);
-    let record = place.and_then(|place| record(report, place, family));
     let mut answered = true;
-    if let (Some(place), Some(record)) = (place, &record) {
+    if let (Some(place), Some(record)) = (place, record) {
         answered = recorded(report, place, record, exists, page.as_ref().map(|page| &page[..]));
         left(report, place, record, answered && key.is_none());
-    } else if exists && !family.has_file(".keyinfo") {
+    } else if place.is_some() && family.has_file(".keyinfo") {
+        let hint = format!("update, or move it away and {IN_FULL}");
+        report.advise(Level::Error, "key", "the record of where the key is cannot be read", hint);
+    } else if exists {
         let text = "there is no record of where the key is: opening needs the key itself, and makes the record anew";
         report.advise(Level::Note, "key", text, IN_FULL);
     }
@@ -115,8 +117,8 @@ fn database(report: &mut DoctorReport, family: &Family, page: Option<&[u8]>, hel
     false
 }
 
-/// The side record. Read here, because the usual way may narrow its mode.
-fn record(report: &mut DoctorReport, place: &Place, family: &Family) -> Option<Record> {
+/// The side record, if there is one that can be read. Read here, because the usual way may narrow its mode.
+pub(super) fn record(place: &Place, family: &Family) -> Option<Record> {
     if !family.has_file(".keyinfo") {
         return None;
     }
@@ -124,12 +126,7 @@ fn record(report: &mut DoctorReport, place: &Place, family: &Family) -> Option<R
     let read = File::open(place.path(&name(place, ".keyinfo")))
         .and_then(|file| file.take(side_record::MAX_LEN + 1).read_to_end(&mut text));
     // As opening understands it, or it would be refused there what is called good here.
-    let record = read.ok().and_then(|_| side_record::parse(&text));
-    if record.is_none() {
-        let hint = format!("update, or move it away and {IN_FULL}");
-        report.advise(Level::Error, "key", "the record of where the key is cannot be read", hint);
-    }
-    record
+    read.ok().and_then(|_| side_record::parse(&text))
 }
 
 /// What the record says, and whether the key is there. Whether its source answered.
