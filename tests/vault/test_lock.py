@@ -290,3 +290,56 @@ def test_r5_lock_in_a_read_only_directory_is_a_typed_error() -> None:
         assert (folder / "alice.db").exists()
     finally:
         shutil.rmtree(folder)
+
+
+def test_what_the_next_owner_has_written_outlives_a_rekey_of_the_former_one(db: Path) -> None:
+    """The lock file was taken for a stale one and removed."""
+    # proves: R7, K2
+    first = open_db(db)
+    with first.create_group("one", relays=RELAYS) as pending:
+        pending.confirm()
+    db.with_name(f"{db.name}.lock").unlink()
+    second = open_db(db)
+    seen = []
+
+    def meanwhile(_: object) -> None:
+        seen.append(1)
+
+    with second.create_group("two", relays=RELAYS) as pending:
+        pending.confirm()
+    for _ in range(2):
+        with pytest.raises(errors.LockLost):
+            first.rekey(DatabaseKey.raw(bytes(32)), progress=meanwhile)
+    with pytest.raises(errors.LockLost):
+        first.verify()
+    assert not seen
+    with second.create_group("three", relays=RELAYS) as pending:
+        pending.confirm()
+    first.close()
+    second.close()
+    with open_db(db) as third:
+        assert sorted(group.name for group in third.groups()) == ["one", "three", "two"]
+
+
+def test_a_lock_that_is_lost_during_a_rekey_ends_it(db: Path) -> None:
+    first = open_db(db)
+    with first.create_group("one", relays=RELAYS) as pending:
+        pending.confirm()
+    held: list[Mdk] = []
+
+    def lose(_: object) -> None:
+        if not held:
+            db.with_name(f"{db.name}.lock").unlink()
+            held.append(open_db(db))
+            with held[0].create_group("two", relays=RELAYS) as pending:
+                pending.confirm()
+
+    with pytest.raises(errors.LockLost):
+        first.rekey(DatabaseKey.raw(bytes(32)), progress=lose)
+    with held[0].create_group("three", relays=RELAYS) as pending:
+        pending.confirm()
+    first.close()
+    held[0].close()
+    with open_db(db) as third:
+        assert sorted(group.name for group in third.groups()) == ["one", "three", "two"]
+    assert not db.with_name(f"{db.name}.rekey").exists()

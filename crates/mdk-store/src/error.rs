@@ -368,6 +368,18 @@ pub enum OpenError {
         /// What is wrong with the name, and what to do.
         why: &'static str,
     },
+    /// The path of the database, made absolute and with the links on it followed, is longer than SQLite takes. Use a shorter
+    /// one.
+    #[error(
+        "the absolute path of the database file has {length} bytes; {limit} are possible, because SQLite opens none of more \
+         than 512 with what stands behind the name of the files beside it"
+    )]
+    PathTooLong {
+        /// Its length in bytes.
+        length: usize,
+        /// The longest one.
+        limit: usize,
+    },
     /// A file stands under a name that is made from that of the database, and nothing shows that it is one of its own.
     /// Move it away, or use another path.
     #[error("a file that is not of this database has its name with `{suffix}` behind it")]

@@ -16,7 +16,12 @@ mod windows;
 #[cfg(not(any(unix, windows)))]
 compile_error!("files can be kept private on Unix and on Windows only");
 
-use std::{ffi::OsStr, ffi::OsString, fs::File, io, path::Path};
+use std::{
+    ffi::{OsStr, OsString},
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+};
 
 pub(crate) use fs_kind::Verdict;
 pub(crate) use lock::OwnerLock;
@@ -43,6 +48,17 @@ pub(crate) fn io_error(action: &'static str, role: FileRole, error: &io::Error) 
 /// Whether there is no such directory. One that cannot be seen may be there.
 pub(crate) fn is_missing(directory: &Path) -> bool {
     matches!(directory.try_exists(), Ok(false))
+}
+
+/// A directory as it will be found once what is missing of it has been made.
+pub(crate) fn resolved(directory: &Path) -> io::Result<PathBuf> {
+    let directory = std::path::absolute(directory)?;
+    for there in directory.ancestors() {
+        if let (Ok(found), Ok(missing)) = (there.canonicalize(), directory.strip_prefix(there)) {
+            return Ok(found.join(missing));
+        }
+    }
+    Ok(directory)
 }
 
 /// `name` followed by `suffix`.

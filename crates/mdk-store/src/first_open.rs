@@ -10,7 +10,7 @@ use mdk_wire::Secret;
 
 use crate::{
     DatabaseKey, FileRole, OpenError, StoreError,
-    files::{self, Place},
+    files::{self, OwnerLock, Place},
     key_source::{self, Home},
     names,
     open::{self, remove_side_cars},
@@ -39,9 +39,11 @@ pub(crate) struct Created {
 }
 
 /// Makes a database that does not exist yet, under the owner lock. `fill` is given the name of an empty temporary file
-/// and the key. On failure nothing is left.
+/// and the key. On failure nothing is left, unless the lock is lost: another opener may be making the database under the
+/// same names then, and the next one goes on with what is there.
 pub(crate) fn create<E: From<OpenError>>(
     place: &Place,
+    lock: &OwnerLock,
     source: &DatabaseKey,
     fill: impl FnOnce(&OsStr, &Secret<32>) -> Result<(), E>,
 ) -> Result<Created, E> {
@@ -55,13 +57,16 @@ pub(crate) fn create<E: From<OpenError>>(
         return Err(error.into());
     }
     let mut named = false;
+    let alone = || lock.require().map_err(OpenError::from);
     let made = fill(&temp, &prepared.key).and_then(|()| {
+        alone()?;
         settled(place, &temp)?;
         sync(place, &temp)?;
         prepared.home.confirm(&prepared.key).or_else(|error| match prepared.made {
             true => Err(error),
             false => Ok(()),
         })?;
+        alone()?;
         // SQLite does not say when it could not remove its files.
         remove_side_cars(place, &temp);
         // An empty log or an index of a database that is gone must not meet the new one.
@@ -72,6 +77,9 @@ pub(crate) fn create<E: From<OpenError>>(
         Ok(())
     });
     if let Err(error) = made {
+        if let Err(lost) = alone() {
+            return Err(lost.into());
+        }
         remove_side_cars(place, &temp);
         place.remove(&temp);
         if named {

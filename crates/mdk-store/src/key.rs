@@ -1,8 +1,12 @@
 //! Where the key of a database comes from.
 
+mod descriptor;
+
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use mdk_wire::{Secret, SecretVec};
+
+pub use descriptor::Descriptor;
 
 /// Gives the 32 bytes of a key. The text of its error is not shown anywhere: it may hold a secret.
 pub type KeyCallback = Arc<dyn Fn() -> Result<SecretVec, String> + Send + Sync>;
@@ -18,10 +22,9 @@ pub enum DatabaseKey {
     Keyring(KeyringKey),
     /// A file with the key as text. Created with mode 0600 when the database is created.
     File(PathBuf),
-    /// A file descriptor, read to its end on first use and then closed, so it serves one opening: use it a second time and
-    /// the number may belong to another file. It holds 32 raw bytes,
-    /// 64 hex digits, base64, or `mdk-key-1:` and base64, with or without a line end.
-    Fd(i32),
+    /// A file descriptor, read to its end on first use and then closed, so it serves one opening: see [`Descriptor`]. It holds
+    /// 32 raw bytes, 64 hex digits, base64, or `mdk-key-1:` and base64, with or without a line end.
+    Fd(Descriptor),
     /// A file of this name below `$CREDENTIALS_DIRECTORY` (systemd) or, if that is not set, `/run/secrets` (Docker), with
     /// one of the forms of a file descriptor. It may be a link and may belong to root. It is never created.
     Secret(String),
@@ -86,6 +89,12 @@ pub enum KeyringStore {
 }
 
 impl DatabaseKey {
+    /// The key that the file descriptor of this number gives, which is given away with it.
+    #[must_use]
+    pub fn fd(number: i32) -> Self {
+        Self::Fd(Descriptor::new(number))
+    }
+
     /// The kind of the source: `keyring`, `file`, `fd`, `secret`, `passphrase`, `callback`, `env` or `raw`.
     #[must_use]
     pub fn source(&self) -> &'static str {
@@ -146,7 +155,7 @@ mod tests {
             (DatabaseKey::Passphrase(SecretVec::new(b"alice".to_vec())), "Passphrase(..)"),
             (DatabaseKey::Callback(Arc::new(|| Err("alice".into()))), "Callback(..)"),
             (DatabaseKey::Keyring(KeyringKey::default()), "Keyring(..)"),
-            (DatabaseKey::Fd(7), "Fd(..)"),
+            (DatabaseKey::fd(7), "Fd(..)"),
         ] {
             assert_eq!(format!("{key:?}"), text);
         }

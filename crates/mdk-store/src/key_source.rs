@@ -31,9 +31,9 @@ pub(crate) use begun::discard as discard_begun;
 use file::KeyFile;
 pub(crate) use fresh::fresh;
 use fresh::random_id;
-pub(crate) use lost::find as find_without_record;
+pub(crate) use lost::{find as find_without_record, place_of};
 pub(crate) use next::locate_next;
-pub(crate) use recorded::{is_kept, known_source, present, recorded};
+pub(crate) use recorded::{Presence, is_kept, known_source, present, recorded};
 
 /// What a key file is called whose name still belongs to the key before it.
 pub(crate) const NEW: &str = "new";
@@ -174,10 +174,10 @@ fn refuse_names_of_database(place: &Place, path: &Path) -> Result<(), OpenError>
     if beside && taken { Err(refused) } else { Ok(()) }
 }
 
-/// Refuses a file descriptor that is closed. Asked before anything else is opened: its number could be taken by then.
+/// Refuses a file descriptor that gives no key any more. Asked before anything else is looked at.
 pub(crate) fn check_open(source: &DatabaseKey) -> Result<(), OpenError> {
     match source {
-        DatabaseKey::Fd(fd) => given::check_descriptor(*fd),
+        DatabaseKey::Fd(fd) => fd.check(),
         _ => Ok(()),
     }
 }
@@ -232,6 +232,11 @@ impl Home {
     /// Whether keys are made and kept here, not given.
     pub(crate) fn keeps_keys(&self) -> bool {
         !matches!(self.kind, Kind::Given(_))
+    }
+
+    /// Whether the key stands in a file of its own.
+    pub(crate) fn is_file(&self) -> bool {
+        matches!(self.kind, Kind::File(_) | Kind::Wrapped(..))
     }
 
     /// Whether a key may be made here.

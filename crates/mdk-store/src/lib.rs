@@ -46,7 +46,7 @@ pub use events::*;
 pub use files::let_go_in_child;
 pub use groups::*;
 pub use held::*;
-pub use key::{DatabaseKey, KeyCallback, KeyringKey, KeyringStore};
+pub use key::{DatabaseKey, Descriptor, KeyCallback, KeyringKey, KeyringStore};
 pub use key_packages::*;
 pub use lifetimes::*;
 pub use messages::*;

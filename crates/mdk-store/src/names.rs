@@ -31,6 +31,14 @@ const OWN: [&str; 3] = [".lock", ".keyinfo", ".key"];
 /// What begins a key file and a backup.
 const CONTENTS: [&[u8]; 3] = [b"mdk-key-", b"mdk-wrapped-key-", b"mdk-backup"];
 
+/// The longest path that SQLite opens on Unix, with what it puts behind the name of a database at most: `MAX_PATHNAME`
+/// (<https://sqlite.org/src/file/src/os_unix.c>).
+const SQLITE_PATH: usize = 512;
+
+/// The longest path of a database, made absolute: one of the longest of [`DATABASES`] must still be opened with the longest
+/// of [`SIDE_CARS`], or what can be opened could not be encrypted.
+const LONGEST_PATH: usize = SQLITE_PATH - ".encrypt".len() - "-journal".len();
+
 /// The longest name that file systems take.
 const NAME_MAX: usize = 255;
 
@@ -81,6 +89,15 @@ pub(crate) fn fits(name: &OsStr, longest: &str, role: FileRole) -> Result<(), Op
     Ok(())
 }
 
+/// Fails for an absolute path of a database that is longer than SQLite takes. It would say that the disk has failed.
+pub(crate) fn path_fits(path: &Path) -> Result<(), OpenError> {
+    let (length, limit) = (path.as_os_str().len(), LONGEST_PATH);
+    if cfg!(unix) && length > limit {
+        return Err(OpenError::PathTooLong { length, limit });
+    }
+    Ok(())
+}
+
 /// Fails if what has the name of the database with this suffix is a file of somebody else.
 pub(crate) fn refuse_foreign(place: &Place, suffix: &'static str) -> Result<(), OpenError> {
     if is_somebodys(place, &files::with_suffix(place.name(), suffix)) {
@@ -124,6 +141,9 @@ mod tests {
         for name in ["a.db", "a.tmp.db", "tmp", "key", "encrypt", "a.db.new", "wal", "lock.1"] {
             assert!(!is_reserved(OsStr::new(name)), "{name}");
         }
+        let longest = |suffixes: &[&str]| suffixes.iter().map(|suffix| suffix.len()).max();
+        let longest = longest(&DATABASES).and_then(|n| Some(n + longest(&SIDE_CARS)?));
+        assert_eq!(longest, Some(SQLITE_PATH - LONGEST_PATH));
         assert!(is_of_database(own, own) && !is_of_database(own, OsStr::new("b.db")));
     }
 }

@@ -63,7 +63,7 @@ pub(crate) fn open(
     let place = Place::of(path, FileRole::Database)?;
     let opened = secure(&place, key).and_then(|()| {
         let lock = lock(&place, options.busy_wait)?;
-        match open_locked(&place, key) {
+        match open_locked(&place, &lock, key) {
             Ok(opened) => Ok((opened, lock)),
             Err(error) => {
                 lock.undo(&place);
@@ -113,6 +113,7 @@ pub(crate) fn refuse_foreign(place: &Place) -> Result<(), OpenError> {
 
 fn open_locked(
     place: &Place,
+    lock: &OwnerLock,
     source: &DatabaseKey,
 ) -> Result<(Connection, Option<u64>, Option<Created>), OpenError> {
     refuse_foreign(place)?;
@@ -121,7 +122,7 @@ fn open_locked(
         if log_size > 0 {
             return Err(OpenError::DatabaseMissingButLogPresent);
         }
-        let created = first_open::create(place, source, |temp, key| {
+        let created = first_open::create(place, lock, source, |temp, key| {
             let conn = connect(place, temp, key, true)?;
             // Closing moves the log too, but does not say when it could not.
             conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")?;
@@ -132,6 +133,7 @@ fn open_locked(
         return match conn {
             Ok(conn) => Ok((conn, None, Some(created))),
             Err(error) => {
+                lock.require()?;
                 created.undo(place);
                 Err(of_new(error))
             }
@@ -152,7 +154,7 @@ fn open_locked(
         return Err(StoreError::Corrupt.into());
     }
     let encrypting = record.as_ref().is_some_and(|record| record.encrypting);
-    let (conn, rekeyed_at) = open_existing(place, source, record)?;
+    let (conn, rekeyed_at) = open_existing(place, lock, source, record)?;
     side_record::remove_leftover(place);
     // Not before the encrypted database is proven: what an interrupted encryption has left is a plain copy of it.
     if encrypting && vault::recover_encryption(place).is_err() {
@@ -173,13 +175,16 @@ pub(crate) fn of_new(error: OpenError) -> OpenError {
 
 fn open_existing(
     place: &Place,
+    lock: &OwnerLock,
     source: &DatabaseKey,
     record: Option<Record>,
 ) -> Result<(Connection, Option<u64>), OpenError> {
     if let Some(record) = record.as_ref().filter(|record| record.pending.is_some()) {
         let (key, side) = vault::interrupted_key(place, source, record)?;
+        // A keyring may have waited for somebody.
+        lock.require()?;
         let conn = connect(place, place.name(), &key, false)?;
-        let record = vault::settle_interrupted(place, record.clone(), side, &key);
+        let record = vault::settle_interrupted(place, lock, record.clone(), side, &key);
         return Ok((conn, record.rekeyed_at));
     }
     let (mut home, key) = match &record {
@@ -190,6 +195,7 @@ fn open_existing(
             (home, key)
         }
     };
+    lock.require()?;
     let conn = connect(place, place.name(), &key, false)
         .map_err(|error| vault::doubt(place, &key, error))
         .map_err(|error| side_record::judge(record.as_ref(), &key, error))?;
@@ -215,7 +221,7 @@ fn open_existing(
         }
         Some(record) if record.state == State::Ready && record.key.is_of(&key) => {
             match record.retiring {
-                Some(_) => vault::clean_up(place, record, &key),
+                Some(_) => vault::clean_up(place, lock, record, &key),
                 None => record,
             }
         }

@@ -106,9 +106,8 @@ impl Store {
     /// Closes a database whose opening could not be completed. One that the opening has made, and to which nothing was
     /// written yet, is removed again, with its key and what else was made for it.
     pub fn take_back(mut self) {
-        let (Some(created), true) = (self.created.take(), self.pid == std::process::id()) else {
-            return;
-        };
+        // What another owner has opened meanwhile is that one's.
+        let (Some(created), Ok(())) = (self.created.take(), self.require_owner()) else { return };
         if let Some(conn) = self.conn.take() {
             conn.flush_prepared_statement_cache();
             drop(conn);
@@ -194,6 +193,19 @@ impl Store {
         self.home.as_ref().map(|home| &home.place)
     }
 
+    /// The owner lock; `None` in memory.
+    pub(crate) fn lock(&self) -> Option<&OwnerLock> {
+        self.home.as_ref().map(|home| &home.lock)
+    }
+
+    /// Fails if this is not known to be the only owner: what it would write or remove may be another one's.
+    pub(crate) fn require_owner(&self) -> Result<()> {
+        if self.pid != std::process::id() {
+            return Err(StoreError::WrongProcess);
+        }
+        self.lock().map_or(Ok(()), OwnerLock::require)
+    }
+
     /// The kind of the key source.
     pub(crate) fn key_source(&self) -> &'static str {
         self.key_source
@@ -231,9 +243,7 @@ impl Store {
         &mut self,
         f: impl FnOnce(&Tx<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        if self.home.as_ref().is_some_and(|home| !home.lock.is_intact()) {
-            return Err(StoreError::LockLost.into());
-        }
+        self.require_owner()?;
         self.mend()?;
         mend::forget_faults();
         let before = self.log_frames.load(Ordering::Relaxed);
@@ -251,7 +261,7 @@ impl Store {
     fn tend_log(&mut self, before: i32) {
         // After a move the next commit begins the log anew, so the number tells when it is long again.
         let frames = self.log_frames.load(Ordering::Relaxed);
-        if frames < log::CHECKPOINT_PAGES || frames == before {
+        if frames < log::CHECKPOINT_PAGES || frames == before || self.require_owner().is_err() {
             return;
         }
         match self.conn().and_then(log::move_log) {
@@ -314,13 +324,17 @@ impl Store {
     }
 
     /// Closes the database: moves the write-ahead log into the file, closes it and releases the owner lock.
-    /// Dropping does the same, without saying when it fails; nothing is lost by that.
+    /// Dropping does the same, without saying when it fails; nothing is lost by that. Whoever has lost the lock leaves the
+    /// log to the next owner.
     ///
     /// # Errors
     /// A [`StoreError`] when the log could not be moved. The database is closed all the same.
     pub fn close(mut self) -> Result<()> {
         if self.conn.is_none() && !self.broken {
             // Nothing is open any more, and what is on disk was left in good order.
+            return Ok(());
+        }
+        if self.require_owner() == Err(StoreError::LockLost) {
             return Ok(());
         }
         self.mend()?;
@@ -341,11 +355,14 @@ impl Drop for Store {
             return;
         }
         conn.flush_prepared_statement_cache();
-        if self.broken {
-            let _ = log::end_after(&conn, self.log_frames.load(Ordering::Relaxed));
-            // Its idea of the log is not to be trusted; the next opening recovers from the log itself.
-            let no_checkpoint = rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
-            let _ = conn.set_db_config(no_checkpoint, true);
+        let lost = self.require_owner().is_err();
+        if self.broken || lost {
+            if !lost {
+                let _ = log::end_after(&conn, self.log_frames.load(Ordering::Relaxed));
+            }
+            // Its idea of the log is not to be trusted, or the log is another owner's; the next opening recovers from the
+            // log itself.
+            let _ = ritual::keep_log(&conn, true);
             return;
         }
         // Closing the last connection checkpoints too; this only makes the log empty first.

@@ -29,7 +29,7 @@ const ROLE: &str = "MDK_STORE_KEYS_ROLE";
 fn fd(bytes: &[u8]) -> DatabaseKey {
     let (reader, mut writer) = std::io::pipe().unwrap();
     writer.write_all(bytes).unwrap();
-    DatabaseKey::Fd(reader.into_raw_fd())
+    DatabaseKey::fd(reader.into_raw_fd())
 }
 
 fn key() -> DatabaseKey {
@@ -60,7 +60,7 @@ fn file_descriptors() {
         let expected = if n > 256 { 257 } else { n };
         assert_eq!(home.refused(&fd(&vec![0x81; n])), OpenError::KeyLength { found: expected });
     }
-    assert_eq!(home.refused(&DatabaseKey::Fd(-1)), OpenError::KeyMissing { source: "fd" });
+    assert_eq!(home.refused(&DatabaseKey::fd(-1)), OpenError::KeyMissing { source: "fd" });
     assert_eq!(home.refused(&fd(&[1; 32])), OpenError::WrongKey);
     let home = Home::new();
     assert_eq!(home.refused(&fd(b"")), OpenError::KeyLength { found: 0 });

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mdk import DatabaseKey
+from mdk.errors import InvalidInput
 from mdk.values import KeyringStoreName
 
 FORMS = "keyring[:SERVICE[/ID]], file:PATH, fd:N, secret:NAME, env:NAME, or passphrase"
@@ -24,6 +25,8 @@ class KeySource:
     value: str
     store: KeyringStoreName | None = None
     """The keyring that is recorded for it: it was accepted when the key was put there."""
+    descriptor: DatabaseKey | None = None
+    """What was open under that number when the options were read: later the program has files of its own."""
 
 
 # Older versions of click cannot be subscripted.
@@ -57,7 +60,11 @@ class KeyType(_ParamType):
             case _:
                 # The text is not repeated: somebody may have put a key there.
                 self.fail(f"one of: {FORMS}", param, ctx)
-        return KeySource(kind, rest)
+        try:
+            descriptor = DatabaseKey.from_fd(int(rest)) if kind == "fd" else None
+        except InvalidInput as error:
+            self.fail(str(error), param, ctx)
+        return KeySource(kind, rest, descriptor=descriptor)
 
 
 @dataclass(frozen=True)
@@ -130,7 +137,7 @@ def resolve(
         case "file":
             return DatabaseKey.from_file(source.value)
         case "fd":
-            return DatabaseKey.from_fd(int(source.value))
+            return source.descriptor or DatabaseKey.from_fd(int(source.value))
         case "secret":
             return DatabaseKey.from_secret(source.value)
         case "env":

@@ -126,6 +126,13 @@ impl From<OpenError> for Raise {
                 new(Class::InvalidInput)
                     .text("field", if role == FileRole::Key { "key" } else { "path" })
             }
+            OpenError::PathTooLong { length, limit } => new(Class::InvalidInput)
+                .text("field", "path")
+                .number("limit", Some(limit as u64))
+                .number("value", Some(length as u64)),
+            OpenError::NameTaken { suffix: ".rekey" } => {
+                new(Class::DestinationExists).text("hint", OF_A_REKEY)
+            }
             OpenError::NameTaken { .. } => new(Class::DestinationExists),
             OpenError::Io { kind, .. } => new(class_of(kind)),
             OpenError::Store(error) => error.into(),
@@ -168,6 +175,10 @@ impl From<VaultError> for Raise {
                 .number("available", Some(available)),
             VaultError::Cancelled => new(Class::Cancelled),
             VaultError::DestinationExists { .. } => new(Class::DestinationExists),
+            VaultError::KeyExists => new(Class::DestinationExists).text(
+                "hint",
+                "Choose another key_id, or remove that entry from the keyring if nothing needs it.",
+            ),
             VaultError::SourceMissing { .. } => new(Class::FileMissing),
             VaultError::InMemory => new(Class::InMemory),
             VaultError::AlreadyEncrypted => new(Class::AlreadyEncrypted),
@@ -186,6 +197,10 @@ impl From<VaultError> for Raise {
         }
     }
 }
+
+/// Nothing tells whether it is somebody's, or the only copy that a lost key opens.
+const OF_A_REKEY: &str =
+    "It may be what an interrupted re-key has left: `mdk doctor` says what to do.";
 
 fn passphrase(raise: Raise, length: usize, limit: usize) -> Raise {
     raise

@@ -14,7 +14,7 @@ use std::{
 };
 
 use super::{Place, io_error};
-use crate::{FileRole, OpenError};
+use crate::{FileRole, OpenError, StoreError};
 
 /// How often a waiting opener looks again.
 const POLL: Duration = Duration::from_millis(5);
@@ -98,9 +98,16 @@ impl OwnerLock {
         guard(&self.file).as_ref().is_some_and(|file| self.place.is_same(&self.name, file))
     }
 
-    /// Removes the lock file if this opener created it: a failed open leaves no new file.
+    /// Fails if another opener may hold a lock of its own by now. Asked before each step that would undo what that one has
+    /// done.
+    pub(crate) fn require(&self) -> Result<(), StoreError> {
+        if self.is_intact() { Ok(()) } else { Err(StoreError::LockLost) }
+    }
+
+    /// Removes the lock file if this opener created it: a failed open leaves no new file. One that another opener has put
+    /// in its place stays.
     pub(crate) fn undo(self, place: &Place) {
-        if self.created {
+        if self.created && self.is_intact() {
             // While the lock is still held, so that nobody can hold a lock on the removed file unnoticed.
             place.remove(&self.name);
         }

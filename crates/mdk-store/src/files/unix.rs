@@ -29,7 +29,7 @@ use super::{
     fs_kind::{self, Verdict},
     io_error,
 };
-use crate::{FileRole, OpenError, open::SIDE_CARS};
+use crate::{FileRole, OpenError, names, open::SIDE_CARS};
 
 /// A directory, held open, and the name of a file in it.
 pub(crate) struct Place {
@@ -51,6 +51,11 @@ impl Place {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
+        let is_database = role == FileRole::Database;
+        if is_database && let Ok(dir_path) = super::resolved(parent) {
+            // Before a directory is made.
+            names::path_fits(&dir_path.join(&name))?;
+        }
         let made = make_dirs(parent)?;
         let opened = fs::canonicalize(parent).and_then(|dir_path| {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;

@@ -35,17 +35,6 @@ fn directory(place: &Place) -> PathBuf {
     place.path(OsStr::new(""))
 }
 
-/// A directory as it will be found once what is missing of it has been made.
-fn resolved(directory: &Path) -> std::io::Result<PathBuf> {
-    let directory = std::path::absolute(directory)?;
-    for there in directory.ancestors() {
-        if let (Ok(found), Ok(missing)) = (there.canonicalize(), directory.strip_prefix(there)) {
-            return Ok(found.join(missing));
-        }
-    }
-    Ok(directory)
-}
-
 /// The longest that its name grows by: that of another key beside it, while it is written.
 const LONGEST: &str = ".12345678.tmp";
 
@@ -74,7 +63,7 @@ impl KeyFile {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
-        let parent = resolved(parent).map_err(|_| bad)?;
+        let parent = files::resolved(parent).map_err(|_| bad)?;
         let path = parent.join(name);
         Ok(Self { path, generation: None, made: None })
     }

@@ -22,7 +22,7 @@ pub(super) fn read(source: &DatabaseKey) -> Result<Secret<32>, OpenError> {
         DatabaseKey::Raw(key) => Ok(key.clone()),
         DatabaseKey::Env(name) => variable(name),
         DatabaseKey::Secret(name) => secret(name),
-        DatabaseKey::Fd(fd) => descriptor(*fd),
+        DatabaseKey::Fd(fd) => key_text::decode_any(&contents(fd.take()?)?, true, "fd"),
         DatabaseKey::Callback(callback) => {
             // What it says or panics with may hold a secret.
             let given = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| callback()));
@@ -93,38 +93,6 @@ fn open_secret(path: &Path) -> Result<File, OpenError> {
         }
     }
     File::open(path).map_err(failed)
-}
-
-/// Fails unless the descriptor is open.
-#[cfg(unix)]
-pub(super) fn check_descriptor(fd: i32) -> Result<(), OpenError> {
-    use std::os::fd::BorrowedFd;
-    let missing = OpenError::KeyMissing { source: "fd" };
-    if fd < 0 {
-        return Err(missing);
-    }
-    // SAFETY: borrowed only to ask whether it is open, which is safe for any number but -1.
-    let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
-    rustix::io::fcntl_getfd(borrowed).map(drop).map_err(|_| missing)
-}
-
-#[cfg(not(unix))]
-pub(super) fn check_descriptor(_: i32) -> Result<(), OpenError> {
-    Err(OpenError::KeyMissing { source: "fd" })
-}
-
-#[cfg(unix)]
-fn descriptor(fd: i32) -> Result<Secret<32>, OpenError> {
-    use std::os::fd::FromRawFd;
-    check_descriptor(fd)?;
-    // SAFETY: it is open, and the caller has given it away: it is closed on first use.
-    let file = unsafe { File::from_raw_fd(fd) };
-    key_text::decode_any(&contents(file)?, true, "fd")
-}
-
-#[cfg(not(unix))]
-fn descriptor(_: i32) -> Result<Secret<32>, OpenError> {
-    Err(OpenError::KeyMissing { source: "fd" })
 }
 
 fn contents(file: File) -> Result<Zeroizing<Vec<u8>>, OpenError> {

@@ -6,7 +6,7 @@
 use mdk_wire::Secret;
 
 use super::{Home, Kind, entry_name, is_generation, locate};
-use crate::{DatabaseKey, OpenError, files::Place, vault};
+use crate::{DatabaseKey, OpenError, files::Place, side_record::KeySlot, vault};
 
 /// How many keys are tried besides the one that has the name itself.
 const MOST: usize = 32;
@@ -14,11 +14,24 @@ const MOST: usize = 32;
 /// The place of the key of a database without a record, and the key. Changes nothing.
 pub(crate) fn find(place: &Place, source: &DatabaseKey) -> Result<(Home, Secret<32>), OpenError> {
     // What cannot be read here is for the opening to judge.
-    let opens = |key: &Secret<32>| vault::opens(place, key).unwrap_or(false);
+    search(place, source, &|key| vault::opens(place, key).unwrap_or(false))
+}
+
+/// What a record would say of the place of this key, if the source still has it.
+pub(crate) fn place_of(place: &Place, source: &DatabaseKey, key: &Secret<32>) -> Option<KeySlot> {
+    let (home, found) = search(place, source, &|found| found == key).ok()?;
+    (found == *key).then_some(home.slot)
+}
+
+fn search(
+    place: &Place,
+    source: &DatabaseKey,
+    is_it: &dyn Fn(&Secret<32>) -> bool,
+) -> Result<(Home, Secret<32>), OpenError> {
     let mut home = locate(place, source, None, false)?;
     let named = home.look();
     match &named {
-        Ok(Some(key)) if !home.keeps_keys() || opens(key) => {
+        Ok(Some(key)) if !home.keeps_keys() || is_it(key) => {
             return Ok((home, key.clone()));
         }
         // A keyring that does not answer is not asked again.
@@ -34,7 +47,7 @@ pub(crate) fn find(place: &Place, source: &DatabaseKey) -> Result<(Home, Secret<
         let mut other = locate(place, source, None, false)?;
         other.set_generation(&generation);
         match other.look() {
-            Ok(Some(key)) if opens(&key) => return Ok((other, key)),
+            Ok(Some(key)) if is_it(&key) => return Ok((other, key)),
             Err(error @ OpenError::KeyringTimeout { .. }) => return Err(error),
             // Somebody else's, or no key at all.
             _ => {}

@@ -2,9 +2,12 @@
 
 use std::{path::Path, time::Duration};
 
+use mdk_wire::Secret;
+
 use super::{
     Home, Kind, entry_name,
     file::{KeyFile, resolve},
+    read_file, wrapped,
 };
 use crate::{
     DatabaseKey, FileRole, KeyringKey, OpenError,
@@ -85,15 +88,42 @@ fn recorded_within(place: &Place, slot: &KeySlot, timeout: Duration) -> Option<H
     Some(Home { slot: slot.clone(), kind })
 }
 
-/// Whether the key that the side record names is there. `None`: that cannot be asked without being told more.
+/// What stands where the side record says that the key is.
+pub(crate) enum Presence {
+    /// The key that the record speaks of.
+    There,
+    Missing,
+    /// Another one than that: the key, if it can be had without a passphrase.
+    Another(Option<Secret<32>>),
+    /// That cannot be asked without being told more.
+    Unknown,
+}
+
+/// Whether the key that the side record names is there. What cannot be a key is an error.
 pub(crate) fn present(
     place: &Place,
     slot: &KeySlot,
     timeout: Duration,
-) -> Result<Option<bool>, OpenError> {
+) -> Result<Presence, OpenError> {
+    let judged = |key: Option<Secret<32>>| match key {
+        None => Presence::Missing,
+        Some(key) if slot.is_of(&key) => Presence::There,
+        Some(key) => Presence::Another(Some(key)),
+    };
     match recorded_within(place, slot, timeout).map(|home| home.kind) {
-        Some(Kind::Keyring { ring, name, .. }) => ring.get(&name).map(|key| Some(key.is_some())),
-        Some(Kind::File(file) | Kind::Wrapped(file, ..)) => file.read().map(|t| Some(t.is_some())),
-        Some(Kind::Given(_)) | None => Ok(None),
+        Some(Kind::Keyring { ring, name, .. }) => ring.get(&name).map(judged),
+        Some(Kind::File(file)) => read_file(&file).map(judged),
+        Some(Kind::Wrapped(file, ..)) => match file.read()? {
+            None => Ok(Presence::Missing),
+            Some(text) if !wrapped::is_whole(&text) => {
+                Err(OpenError::KeyMalformed { source: "passphrase" })
+            }
+            // Earlier versions did not record what tells it from another one.
+            Some(text) if slot.file.as_ref().is_some_and(|mark| *mark != wrapped::mark(&text)) => {
+                Ok(Presence::Another(None))
+            }
+            Some(_) => Ok(Presence::There),
+        },
+        Some(Kind::Given(_)) | None => Ok(Presence::Unknown),
     }
 }

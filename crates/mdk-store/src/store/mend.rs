@@ -47,6 +47,10 @@ impl Store {
         if fault == Fault::None || self.home.is_none() {
             return error;
         }
+        // Another owner may have put another file in its place, and a second look would write.
+        if let Err(lost @ StoreError::LockLost) = self.require_owner() {
+            return lost.into();
+        }
         let usable = self.is_usable();
         if usable && fault == Fault::Failed {
             return error;
@@ -80,11 +84,13 @@ impl Store {
     /// Replaces a broken connection; does nothing else.
     ///
     /// # Errors
-    /// The file cannot be opened now. Calling again tries again.
+    /// The file cannot be opened now: calling again tries again. Or it is another owner's.
     pub(crate) fn mend(&mut self) -> Result<()> {
         if !self.broken {
             return Ok(());
         }
+        // The end of the log as it is known here is not the end of what that one has written.
+        self.require_owner()?;
         if let Some(conn) = &self.conn {
             self.spare_key = cipher::take_key(conn);
             self.forget_what_failed()?;

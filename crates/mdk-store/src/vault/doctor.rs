@@ -85,8 +85,10 @@ pub fn doctor(path: &Path, key: Option<&DatabaseKey>) -> DoctorReport {
     };
     let place = place.as_ref();
     let family = files::family(&mut report, place, seen);
+    let record = place.and_then(|place| key::record(place, &family));
+    files::leftovers(&mut report, &family, record.as_ref());
     let held = files::lock(&mut report, place, &family);
-    key::look(&mut report, place, key, &family, held);
+    key::look(&mut report, place, key, (&family, record.as_ref()), held);
     system::look(&mut report, &family);
     report
 }

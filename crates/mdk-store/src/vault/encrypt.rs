@@ -66,6 +66,7 @@ pub fn encrypt_existing(
     key: &DatabaseKey,
     progress: &mut Progress<'_>,
 ) -> Result<EncryptReport, VaultError> {
+    from.into_iter().chain([key]).try_for_each(key_source::check_open)?;
     let source = Source::take(source)?;
     let plain = source.is_plain()?;
     let done = match (from, to) {
@@ -130,6 +131,7 @@ fn in_place(
         copy_plain(&conn, place, &temp, &prepared.key, source.size, progress).and_then(|report| {
             make_durable(place, &temp)?;
             drop(conn);
+            source.require_owner()?;
             // A plain log must never stand beside the encrypted file. All of it is in the plain file by now.
             for suffix in SIDE_CARS {
                 place.wipe(&files::with_suffix(place.name(), suffix), FileRole::Database)?;
@@ -140,6 +142,8 @@ fn in_place(
     let report = match built {
         Ok(report) => report,
         Err(error) => {
+            // The temporary file and the key may be those of another call that has the lock now.
+            source.require_owner()?;
             remove(place, &temp);
             give_up();
             // The source was found sound before.
@@ -149,7 +153,7 @@ fn in_place(
     if let Err(error) = swap(source, &temp) {
         // Once the encrypted database has the name nothing is taken back: the other file is the plain one then, and
         // the key is needed. The next opening finishes what is left.
-        if place.is_same(place.name(), &source.file) {
+        if place.is_same(place.name(), &source.file) && source.require_owner().is_ok() {
             remove(place, &temp);
             give_up();
         }
@@ -173,6 +177,7 @@ fn swap(source: &Source, temp: &OsStr) -> Result<(), VaultError> {
     if !place.is_same(place.name(), &source.file) {
         return Err(OpenError::PathChanged { role: FileRole::Database }.into());
     }
+    source.require_owner()?;
     if place.exchange(temp, place.name(), FileRole::Database)? {
         place.sync_dir()?;
         return Ok(());

@@ -31,6 +31,10 @@ pub enum VaultError {
         /// Which file.
         role: FileRole,
     },
+    /// The keyring holds a key already under the id that the new one is to have. It is somebody's, and stays: choose another
+    /// id, or remove it if nothing needs it.
+    #[error("the keyring holds a key of this service and key id already")]
+    KeyExists,
     /// The source file does not exist. Check the path.
     #[error("the {role} does not exist")]
     SourceMissing {

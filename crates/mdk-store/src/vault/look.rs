@@ -77,6 +77,11 @@ impl Source {
         Ok(source)
     }
 
+    /// Fails if another one may have taken the lock of the database meanwhile.
+    pub(super) fn require_owner(&self) -> Result<(), StoreError> {
+        self.lock.as_ref().map_or(Ok(()), OwnerLock::require)
+    }
+
     /// Opens the files once more: they have changed.
     pub(crate) fn refresh(&mut self) -> Result<(), VaultError> {
         let missing = VaultError::SourceMissing { role: FileRole::Database };

@@ -40,7 +40,7 @@ fn under_lock<T>(
     let mut value = None;
     // Looked at again: another one may have made it before the lock was ours.
     let made = refuse_existing(place).and_then(|()| require_space(place, size)).and_then(|()| {
-        first_open::create(place, key, |temp, secret| {
+        first_open::create(place, &lock, key, |temp, secret| {
             value = Some(fill(place, temp, secret)?);
             Ok::<_, VaultError>(())
         })

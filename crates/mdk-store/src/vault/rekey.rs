@@ -16,13 +16,13 @@ use mdk_wire::Secret;
 use super::{Progress, VaultError, pages};
 use crate::{
     DatabaseKey, FileRole, OpenError, Store, StoreError, cipher,
-    files::{self, Place},
+    files::{self, OwnerLock, Place},
     first_open,
     key_source::{self, Home},
     names,
     open::{of_new, remove_side_cars},
     ritual,
-    side_record::{self, Record, State},
+    side_record::{self, KeySlot, Record, State},
 };
 pub(crate) use recover::{Side, clean_up, interrupted_key, opens, settle_interrupted};
 
@@ -58,18 +58,20 @@ impl Store {
     ///
     /// # Errors
     /// A [`VaultError`]; the database is then open and encrypted as before. If the process dies, the next opening finishes
-    /// or undoes it.
+    /// or undoes it. After [`StoreError::LockLost`] the same is left to the next owner.
     pub fn rekey(
         &mut self,
         to: Option<&DatabaseKey>,
         progress: &mut Progress<'_>,
     ) -> Result<RekeyReport, VaultError> {
+        to.map_or(Ok(()), key_source::check_open)?;
         let source = match (to, self.kept_source()) {
             (Some(to), _) => to.settled(),
             (None, Some(kept)) => kept.clone(),
             (None, None) if self.place().is_some() => return Err(VaultError::NewKeyNeeded),
             (None, None) => return Err(VaultError::InMemory),
         };
+        self.require_owner()?;
         self.mend()?;
         let place = self.place().ok_or(VaultError::InMemory)?.twin();
         let old = cipher::take_key(self.conn()?).ok_or(OpenError::CipherMissing)?;
@@ -93,12 +95,14 @@ impl Store {
         record.key.bind(&new);
         let pending = record.pending.insert(home.slot.clone());
         pending.bind(&old);
+        // A keyring or a callback may have waited for somebody.
+        self.require_owner()?;
         record.write(&place)?;
         let made = home.make(&new);
         let may_be_there = !first_open::is_late(&made);
         let copied = made
             .map_err(|error| match error {
-                OpenError::DatabaseMissingButKeyPresent => key_exists(),
+                OpenError::DatabaseMissingButKeyPresent => key_exists(&home),
                 error => error.into(),
             })
             .and_then(|()| copy(&place, &old, &new, progress));
@@ -110,6 +114,8 @@ impl Store {
         });
         let bytes = match swapped {
             Ok(bytes) => bytes,
+            // The next owner has undone it, or will; what stands under its names may be of one of its own.
+            Err(_) if self.require_owner().is_err() => return Err(StoreError::LockLost.into()),
             // If the new key counts already, the next opening finishes the work.
             Err(error) if !matches!(recover::opens(&place, &old), Ok(true)) => {
                 return Err(of_copy(error));
@@ -127,30 +133,24 @@ impl Store {
                 return Err(of_copy(error));
             }
         };
-        let record = settle_interrupted(&place, record, Side::New, &new);
+        let record = settle_interrupted(&place, self.owner_lock()?, record, Side::New, &new);
         self.rekeyed(&source, record.rekeyed_at);
         Ok(RekeyReport { bytes, old_key_kept })
+    }
+
+    fn owner_lock(&self) -> Result<&OwnerLock, VaultError> {
+        self.lock().ok_or(VaultError::InMemory)
     }
 
     /// The record of this database without anything unfinished; a database of an older version may have none.
     fn settled_record(&self, place: &Place, key: &Secret<32>) -> Result<Record, VaultError> {
         let record = match side_record::read(place)? {
             Some(record) if record.state == State::Ready && record.key.is_of(key) => record,
-            _ => {
-                let source = self.key_source().to_owned();
-                let check = side_record::check(key);
-                // Without its record nothing says whose the key is.
-                let shared = self.kept_source().is_some();
-                Record::new(
-                    place,
-                    State::Ready,
-                    side_record::KeySlot { source, check, shared, ..Default::default() },
-                )
-            }
+            _ => Record::new(place, State::Ready, self.slot_without_record(place, key)),
         };
         let mut record = match &record.pending {
-            Some(_) => settle_interrupted(place, record, Side::Old, key),
-            None if record.retiring.is_some() => clean_up(place, record, key),
+            Some(_) => settle_interrupted(place, self.owner_lock()?, record, Side::Old, key),
+            None if record.retiring.is_some() => clean_up(place, self.owner_lock()?, record, key),
             None => record,
         };
         if record.retiring.is_some() {
@@ -163,6 +163,24 @@ impl Store {
         }
         record.pending = None;
         Ok(record)
+    }
+
+    /// What a record that is lost would say of the key, as an opening without one finds it.
+    fn slot_without_record(&self, place: &Place, key: &Secret<32>) -> KeySlot {
+        let source = self.kept_source();
+        match source.and_then(|source| key_source::place_of(place, source, key)) {
+            // Nothing says whose it is. That of a passphrase is beside the database.
+            Some(slot) => {
+                let shared = matches!(slot.source.as_str(), "file" | "keyring");
+                KeySlot { shared, ..slot }
+            }
+            None => KeySlot {
+                source: self.key_source().to_owned(),
+                check: side_record::check(key),
+                shared: source.is_some(),
+                ..KeySlot::default()
+            },
+        }
     }
 
     /// Moves the whole write-ahead log into the file. Returns the size of the file.
@@ -181,13 +199,15 @@ impl Store {
     }
 
     /// Puts the copy in the place of the file and opens it. On failure the old file is in its place and open, if that can
-    /// be had at all.
+    /// be had at all; another owner's is left alone.
     fn swap(
         &mut self,
         place: &Place,
         old: &Secret<32>,
         new: &Secret<32>,
     ) -> Result<(), VaultError> {
+        // Closing would move what another owner has written to the log.
+        self.require_owner()?;
         self.shut()?;
         let back = |store: &mut Self, error: VaultError| match ritual::connect(
             place,
@@ -200,7 +220,9 @@ impl Store {
             Ok(()) => error,
             Err(worse) => worse.into(),
         };
+        self.require_owner()?;
         remove_side_cars(place, place.name());
+        self.require_owner()?;
         let exchanged = match exchange(place) {
             Ok(exchanged) => exchanged,
             Err(error) => return Err(back(self, error)),
@@ -232,8 +254,11 @@ fn of_copy(error: VaultError) -> VaultError {
     }
 }
 
-fn key_exists() -> VaultError {
-    VaultError::DestinationExists { role: FileRole::Key }
+fn key_exists(home: &Home) -> VaultError {
+    match home.is_file() {
+        true => VaultError::DestinationExists { role: FileRole::Key },
+        false => VaultError::KeyExists,
+    }
 }
 
 /// The new key, and where it will be.
@@ -251,11 +276,11 @@ fn next_key(
         }
         home.clear_next()?;
         if home.may_be_taken() && home.is_taken()? {
-            return Err(key_exists());
+            return Err(key_exists(&home));
         }
         if !home.will_settle(&record.key)? {
             // Somebody has put another file where the key was.
-            return Err(key_exists());
+            return Err(key_exists(&home));
         }
         key_source::fresh()?
     } else {

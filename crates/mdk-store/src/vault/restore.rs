@@ -25,7 +25,7 @@ use super::{
 use crate::{
     DatabaseKey, FileRole, GroupStatus, OpenError, StoreError, Tx, digest,
     files::{self, Place},
-    first_open, migrate, names, open,
+    first_open, key_source, migrate, names, open,
 };
 
 /// How much is written between two commits, so that the write-ahead log stays small.
@@ -66,6 +66,7 @@ pub fn restore(
     key: &DatabaseKey,
     progress: &mut Progress<'_>,
 ) -> Result<RestoreReport, VaultError> {
+    key_source::check_open(key)?;
     check_passphrase(passphrase)?;
     names::check(to, FileRole::Database)?;
     if fs::symlink_metadata(to).is_ok() {
@@ -92,7 +93,7 @@ fn new_database<T>(
     let lock = open::lock(place, Duration::ZERO)?;
     let mut value = None;
     let made = refuse_existing(place).and_then(|()| {
-        first_open::create(place, key, |temp, secret| {
+        first_open::create(place, &lock, key, |temp, secret| {
             let mut conn = open::connect(place, temp, secret, true)?;
             value = Some(fill(&mut conn)?);
             conn.close().map_err(|(_, error)| StoreError::from(error))?;

@@ -97,6 +97,7 @@ pub fn backup(
     passphrase: &SecretVec,
     progress: &mut Progress<'_>,
 ) -> Result<BackupReport, VaultError> {
+    key_source::check_open(key)?;
     let missing = VaultError::SourceMissing { role: FileRole::Database };
     if !path.try_exists().unwrap_or(true) {
         // Opening would create it.

@@ -74,6 +74,7 @@ pub fn verify(
     key: &DatabaseKey,
     progress: &mut Progress<'_>,
 ) -> Result<VerifyReport, VaultError> {
+    key_source::check_open(key)?;
     let source = look::Source::take_to_read(path)?;
     if source.is_plain()? {
         return Err(OpenError::NotEncrypted.into());
@@ -124,10 +125,11 @@ impl Store {
     /// Verifies the open database. The write-ahead log is moved into the file first; nothing else is written.
     ///
     /// # Errors
-    /// [`VaultError::InMemory`], [`VaultError::Store`] when the log cannot be moved, [`VaultError::Io`],
+    /// [`VaultError::InMemory`], [`VaultError::Store`] when the log cannot be moved or is another owner's, [`VaultError::Io`],
     /// [`VaultError::Cancelled`].
     pub fn verify(&mut self, progress: &mut Progress<'_>) -> Result<VerifyReport, VaultError> {
         let mut report = VerifyReport::default();
+        self.require_owner()?;
         self.mend()?;
         let bad = scan::open_database(self.conn()?, &mut report, progress)?;
         self.log_was_emptied();

@@ -205,8 +205,7 @@ pub fn rekey() {
         store_text("taken");
         let mut store = home.open(&key).unwrap();
         let error = store.rekey(Some(&taken), &mut Progress::none()).unwrap_err();
-        let exists = VaultError::DestinationExists { role: mdk_store::FileRole::Key };
-        assert_eq!(error, exists);
+        assert_eq!(error, VaultError::KeyExists);
         assert_eq!(lookup("mdk", "taken"), "somebody's");
         store.close().unwrap();
         home.opens(&key);

@@ -9,8 +9,12 @@ mod backup_kit;
 mod begun;
 #[cfg(unix)]
 mod copies;
+#[cfg(target_os = "linux")]
+mod descriptor;
 #[cfg(unix)]
 mod doctor;
+#[cfg(unix)]
+mod doctor_keys;
 mod encrypt;
 #[cfg(unix)]
 mod forged;
@@ -18,6 +22,8 @@ mod key_paths;
 #[cfg(unix)]
 #[path = "../keys_kit/mod.rs"]
 mod keys_kit;
+#[cfg(unix)]
+mod lost_lock;
 #[cfg(unix)]
 mod lost_record;
 mod migrations;

@@ -150,3 +150,88 @@ fn a_name_that_leaves_no_room_for_those_beside_it_is_refused() {
     store.rekey(Some(&raw(2)), &mut Progress::none()).unwrap();
     store.close().unwrap();
 }
+
+/// A path of this many bytes below `dir`, and its folders.
+#[cfg(unix)]
+fn long_path(dir: &Path, length: usize) -> std::path::PathBuf {
+    let mut path = dir.to_owned();
+    while length - path.as_os_str().len() > 240 {
+        path.push("d".repeat(100));
+    }
+    let name = length - path.as_os_str().len() - 1;
+    path.push("x".repeat(name));
+    assert_eq!(path.as_os_str().len(), length);
+    path
+}
+
+#[cfg(unix)]
+const LONGEST: usize = 496;
+
+#[cfg(unix)]
+fn too_long(result: Result<(), VaultError>, length: usize) {
+    assert_eq!(result, Err(OpenError::PathTooLong { length, limit: LONGEST }.into()));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_path_that_sqlite_does_not_take_is_refused_by_its_length() {
+    let home = Home::new();
+    let none = &mut Progress::none();
+    let words = SecretVec::new(b"words".to_vec());
+    let backup = home.beside("backup");
+    Store::open(&home.path, &raw(1), &OpenOptions::default())
+        .unwrap()
+        .backup(&backup, &words, none)
+        .unwrap();
+    let dir = home.dir.path().canonicalize().unwrap().join("long");
+    for length in [LONGEST + 1, 500, 504, 505, 512, 600, 5000] {
+        let path = long_path(&dir, length);
+        let opened = Store::open(&path, &raw(1), &OpenOptions::default()).map(drop);
+        too_long(opened.map_err(VaultError::from), length);
+        too_long(restore(&backup, &path, &words, &raw(2), none).map(drop), length);
+        too_long(salvage(&home.path, &raw(1), &path, &raw(2), none).map(drop), length);
+        let copied = encrypt_existing(&home.path, Some(&raw(1)), Some(&path), &raw(2), none);
+        too_long(copied.map(drop), length);
+        assert!(!dir.exists(), "{length}");
+    }
+    // What counts is where it leads to.
+    let path = long_path(&dir, LONGEST + 1);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let link = home.beside("link");
+    std::os::unix::fs::symlink(path.parent().unwrap(), &link).unwrap();
+    let short = link.join(path.file_name().unwrap());
+    let opened = Store::open(&short, &raw(1), &OpenOptions::default()).map(drop);
+    too_long(opened.map_err(VaultError::from), LONGEST + 1);
+    private(&path, &home.bytes());
+    too_long(verify(&path, &raw(1), none).map(drop), LONGEST + 1);
+}
+
+#[cfg(unix)]
+fn gone(path: &Path) {
+    fs::remove_file(path).unwrap();
+    let record = format!("{}.keyinfo", path.file_name().unwrap().to_str().unwrap());
+    fs::remove_file(path.with_file_name(record)).unwrap();
+}
+
+#[cfg(unix)]
+#[test]
+fn with_the_longest_path_everything_can_be_done() {
+    let home = Home::new();
+    let none = &mut Progress::none();
+    let words = SecretVec::new(b"words".to_vec());
+    let dir = home.dir.path().canonicalize().unwrap().join("long");
+    let path = long_path(&dir, LONGEST);
+    let mut store = Store::open(&path, &raw(1), &OpenOptions::default()).unwrap();
+    store.write(|tx| tx.set_meta("who", b"alice")).unwrap();
+    store.rekey(Some(&raw(2)), none).unwrap();
+    let backup = home.beside("backup");
+    store.backup(&backup, &words, none).unwrap();
+    store.close().unwrap();
+    assert!(verify(&path, &raw(2), none).unwrap().is_intact());
+    gone(&path);
+    restore(&backup, &path, &words, &raw(3), none).unwrap();
+    gone(&path);
+    fs::rename(crate::vault_kit::plain(&home), &path).unwrap();
+    encrypt_existing(&path, None, None, &raw(4), none).unwrap();
+    Store::open(&path, &raw(4), &OpenOptions::default()).unwrap().close().unwrap();
+}

@@ -11,6 +11,7 @@ use super::{DoctorReport, Level, place_of};
 use crate::{
     OpenError,
     files::{Place, Verdict, with_suffix},
+    side_record::Record,
 };
 
 /// Room that is wanted besides what a copy of the database takes.
@@ -236,7 +237,6 @@ pub(super) fn family(report: &mut DoctorReport, place: Option<&Place>, seen: boo
         let text = format!("{good} files of the database, each private and a file of its own");
         report.say(Level::Ok, "files", text);
     }
-    leftovers(report, &family);
     family
 }
 
@@ -276,8 +276,11 @@ fn problem(meta: &Metadata, role: &str, _harmless: bool) -> Option<(Level, Strin
         .then(|| (Level::Error, format!("the {role} is not a regular file"), "move it away"))
 }
 
-fn leftovers(report: &mut DoctorReport, family: &Family) {
+/// What should not be there. `record` is what stands beside the database, if it can be read.
+pub(super) fn leftovers(report: &mut DoctorReport, family: &Family, record: Option<&Record>) {
     const TOPIC: &str = "leftovers";
+    let of_a_rekey =
+        record.is_some_and(|record| record.pending.is_some() || record.retiring.is_some());
     let mut any = false;
     for (suffix, role, leftover) in FAMILY {
         if !leftover || family.get(suffix).is_none() {
@@ -287,6 +290,13 @@ fn leftovers(report: &mut DoctorReport, family: &Family) {
         let text = format!("there is a leftover: the {role}");
         if suffix.starts_with(".encrypt") {
             let hint = "it may be unencrypted; open the database. If it is still there, it is not known to be ours: see to it";
+            report.advise(Level::Warning, TOPIC, text, hint);
+        } else if suffix == ".rekey" && !of_a_rekey && family.get("").is_some() {
+            let hint = "no opening removes it, and no re-key is done while it is there. Open and verify the database: if all \
+                        is there, remove the file; if not, move it away and keep it: after a re-key it is the database \
+                        of before, for the key of that time";
+            let text =
+                format!("{text}, or a file of somebody else: the record does not speak of it");
             report.advise(Level::Warning, TOPIC, text, hint);
         } else {
             let hint = "unless that is still running: the next opening finishes or removes it";

@@ -12,7 +12,8 @@ use super::{
 use crate::{
     APPLICATION_ID, DatabaseKey, OpenError,
     files::Place,
-    key_source, migrate,
+    key_source::{self, Presence},
+    migrate,
     side_record::{self, KeySlot, Record, State},
     vault::pages::{self, PAGE, PageKey},
 };
@@ -21,6 +22,8 @@ use crate::{
 const IN_FULL: &str = "name the key in full: the service and the key id in the keyring, the path of the key file, or the \
      passphrase; where kernel keyutils hold a key that a re-key has made, the key id with what follows it there, ID#GENERATION";
 
+const PUT_BACK: &str = "put the key back; a new one cannot open old data";
+
 /// How long a key source may take to answer.
 const PATIENCE: Duration = Duration::from_millis(800);
 
@@ -28,7 +31,7 @@ pub(super) fn look(
     report: &mut DoctorReport,
     place: Option<&Place>,
     key: Option<&DatabaseKey>,
-    family: &Family,
+    (family, record): (&Family, Option<&Record>),
     held: bool,
 ) {
     let exists = family.get("").is_some();
@@ -38,12 +41,14 @@ pub(super) fn look(
         _ => None,
     };
     let sound = database(report, family, page.as_ref().map(|page| &page[..]), held);
-    let record = place.and_then(|place| record(report, place, family));
     let mut answered = true;
-    if let (Some(place), Some(record)) = (place, &record) {
-        answered = recorded(report, place, record, exists);
+    if let (Some(place), Some(record)) = (place, record) {
+        answered = recorded(report, place, record, exists, page.as_ref().map(|page| &page[..]));
         left(report, place, record, answered && key.is_none());
-    } else if exists && !family.has_file(".keyinfo") {
+    } else if place.is_some() && family.has_file(".keyinfo") {
+        let hint = format!("update, or move it away and {IN_FULL}");
+        report.advise(Level::Error, "key", "the record of where the key is cannot be read", hint);
+    } else if exists {
         let text = "there is no record of where the key is: opening needs the key itself, and makes the record anew";
         report.advise(Level::Note, "key", text, IN_FULL);
     }
@@ -112,8 +117,8 @@ fn database(report: &mut DoctorReport, family: &Family, page: Option<&[u8]>, hel
     false
 }
 
-/// The side record. Read here, because the usual way may narrow its mode.
-fn record(report: &mut DoctorReport, place: &Place, family: &Family) -> Option<Record> {
+/// The side record, if there is one that can be read. Read here, because the usual way may narrow its mode.
+pub(super) fn record(place: &Place, family: &Family) -> Option<Record> {
     if !family.has_file(".keyinfo") {
         return None;
     }
@@ -121,36 +126,48 @@ fn record(report: &mut DoctorReport, place: &Place, family: &Family) -> Option<R
     let read = File::open(place.path(&name(place, ".keyinfo")))
         .and_then(|file| file.take(side_record::MAX_LEN + 1).read_to_end(&mut text));
     // As opening understands it, or it would be refused there what is called good here.
-    let record = read.ok().and_then(|_| side_record::parse(&text));
-    if record.is_none() {
-        let hint = format!("update, or move it away and {IN_FULL}");
-        report.advise(Level::Error, "key", "the record of where the key is cannot be read", hint);
-    }
-    record
+    read.ok().and_then(|_| side_record::parse(&text))
 }
 
 /// What the record says, and whether the key is there. Whether its source answered.
-fn recorded(report: &mut DoctorReport, place: &Place, record: &Record, exists: bool) -> bool {
+fn recorded(
+    report: &mut DoctorReport,
+    place: &Place,
+    record: &Record,
+    exists: bool,
+    page: Option<&[u8]>,
+) -> bool {
     const TOPIC: &str = "key";
     let slot = &record.key;
     let text = describe(slot);
     let mut answered = true;
-    match key_source::present(place, slot, PATIENCE) {
-        Ok(Some(true)) if !exists && record.state == State::Ready => {
+    let found = key_source::present(place, slot, PATIENCE);
+    wipe_stack();
+    match found {
+        Ok(Presence::There) if !exists && record.state == State::Ready => {
             let hint = "put the database back; to begin anew, move the key and its record away";
             let text = format!("{text} is there, but the database is not");
             report.advise(Level::Error, TOPIC, text, hint);
         }
-        Ok(Some(true)) => report.say(Level::Ok, TOPIC, format!("{text} is there")),
-        Ok(Some(false)) if record.state == State::Creating => {
+        Ok(Presence::There) => report.say(Level::Ok, TOPIC, format!("{text} is there")),
+        Ok(Presence::Missing) if record.state == State::Creating => {
             let text = "a first opening was interrupted before it had a key";
             report.advise(Level::Note, TOPIC, text, "open the database again");
         }
-        Ok(Some(false)) => {
-            let hint = "put the key back; a new one cannot open old data";
-            report.advise(Level::Error, TOPIC, format!("{text} is missing"), hint);
+        Ok(Presence::Missing) => {
+            report.advise(Level::Error, TOPIC, format!("{text} is missing"), PUT_BACK);
         }
-        Ok(None) => {
+        // Somebody has put a database back together with its key.
+        Ok(Presence::Another(Some(key))) if page.is_some_and(|page| opens(&key, page)) => {
+            let text =
+                format!("{text} is there and opens the database; the record speaks of another one");
+            report.advise(Level::Note, TOPIC, text, "open the database, which corrects the record");
+        }
+        Ok(Presence::Another(_)) => {
+            let text = format!("{text} was changed or replaced: the record speaks of another one");
+            report.advise(Level::Error, TOPIC, text, PUT_BACK);
+        }
+        Ok(Presence::Unknown) => {
             let text = format!("{text}; whether it is there can be said only when it is given");
             report.say(Level::Note, TOPIC, text);
         }
@@ -191,11 +208,10 @@ fn recorded(report: &mut DoctorReport, place: &Place, record: &Record, exists: b
 /// A key that opening did not remove. `ask` says that there is time to ask a keyring for it.
 fn left(report: &mut DoctorReport, place: &Place, record: &Record, ask: bool) {
     let Some(slot) = &record.left else { return };
-    let there = match slot.source == "keyring" && !ask {
-        true => None,
-        false => key_source::present(place, slot, PATIENCE).ok().flatten(),
-    };
-    if there != Some(false) {
+    let unasked = slot.source == "keyring" && !ask;
+    let gone =
+        !unasked && matches!(key_source::present(place, slot, PATIENCE), Ok(Presence::Missing));
+    if !gone {
         let text = format!(
             "{} was left where it is: it could not be reached, or nothing shows that it belongs to this database",
             describe(slot)
@@ -227,6 +243,7 @@ fn advice(error: &OpenError) -> &'static str {
             "start a keyring, or keep the key elsewhere, for example in a file"
         }
         OpenError::KeyFileTooWide { .. } => "run `chmod 600` on the key file",
+        OpenError::KeyMalformed { .. } | OpenError::KeyLength { .. } => PUT_BACK,
         _ => "look at where the key is kept",
     }
 }
@@ -260,7 +277,12 @@ fn no_database(report: &mut DoctorReport, place: Option<&Place>, key: &DatabaseK
 fn given(report: &mut DoctorReport, place: &Place, key: &DatabaseKey) -> Option<Secret<32>> {
     const TOPIC: &str = "key";
     let key = match key {
-        DatabaseKey::Fd(_) => {
+        DatabaseKey::Fd(descriptor) => {
+            if let Err(error) = descriptor.check() {
+                let hint = "give a descriptor that is open and was not read yet";
+                report.advise(Level::Error, TOPIC, error.to_string(), hint);
+                return None;
+            }
             let text =
                 "the file descriptor of the key was not read, because it can be read only once";
             report.say(Level::Note, TOPIC, text);
@@ -295,6 +317,11 @@ fn given(report: &mut DoctorReport, place: &Place, key: &DatabaseKey) -> Option<
             None
         }
     }
+}
+
+/// Whether the key opens this first page.
+fn opens(key: &Secret<32>, page: &[u8]) -> bool {
+    page.len() == PAGE && PageKey::of_page_1(key, page).check(1, page)
 }
 
 /// The versions of the library and, with a key, of the file.

@@ -5,7 +5,7 @@ use mdk_wire::Secret;
 use super::{now, rekey_name};
 use crate::{
     DatabaseKey, FileRole, OpenError,
-    files::{self, Place},
+    files::{self, OwnerLock, Place},
     key_source::{self, Home},
     open::remove_side_cars,
     side_record::{KeySlot, Record},
@@ -119,13 +119,18 @@ impl Search<'_> {
 }
 
 /// Finishes a re-key whose new key counts, or undoes one whose old key does. What cannot be done now is done at the next
-/// opening; the database is good either way. `key` is the one that has opened it.
+/// opening; the database is good either way. `key` is the one that has opened it. Whoever has lost the lock leaves it all to
+/// the next owner.
 pub(crate) fn settle_interrupted(
     place: &Place,
+    lock: &OwnerLock,
     mut record: Record,
     side: Side,
     key: &Secret<32>,
 ) -> Record {
+    if !lock.is_intact() {
+        return record;
+    }
     let Some(pending) = record.pending.take() else { return record };
     match side {
         Side::New => {
@@ -137,7 +142,7 @@ pub(crate) fn settle_interrupted(
                 tracing::warn!("a re-key is done, but its record could not be written");
                 return record;
             }
-            clean_up(place, record, key)
+            clean_up(place, lock, record, key)
         }
         Side::Old => {
             let name = rekey_name(place);
@@ -191,7 +196,15 @@ fn verdict(record: &Record, other: &KeySlot, key: &Secret<32>) -> Verdict {
 
 /// After a re-key: overwrites and removes the old file, removes the old key, and gives a new key file its name. `key` is
 /// the one that has opened the database.
-pub(crate) fn clean_up(place: &Place, mut record: Record, key: &Secret<32>) -> Record {
+pub(crate) fn clean_up(
+    place: &Place,
+    lock: &OwnerLock,
+    mut record: Record,
+    key: &Secret<32>,
+) -> Record {
+    if !lock.is_intact() {
+        return record;
+    }
     let name = rekey_name(place);
     remove_side_cars(place, &name);
     let wiped = place.wipe(&name, FileRole::Database).and_then(|()| place.sync_dir()).is_ok();
@@ -217,7 +230,7 @@ pub(crate) fn clean_up(place: &Place, mut record: Record, key: &Secret<32>) -> R
             Verdict::Ours => key_source::recorded(place, old).is_none_or(|home| home.retire()),
         },
     };
-    if !wiped || !settled {
+    if !wiped || !settled || !lock.is_intact() {
         tracing::warn!("the old key or the old file of a re-key could not be removed yet");
         return record;
     }

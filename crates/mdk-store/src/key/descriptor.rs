@@ -1,0 +1,134 @@
+//! A file descriptor that gives a key, once.
+
+use std::{
+    fmt,
+    fs::File,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use crate::OpenError;
+
+/// A file descriptor that another program opened for the key of a database.
+///
+/// What it leads to is held from here on, and the number stays open until the key is read: then both are closed. All clones
+/// share it. Used again, or if the number was closed or given to another file meanwhile, it is
+/// [`OpenError::KeyMissing`], and nothing is read or closed: the number may be that of an open database by then, whose
+/// locks would end with it.
+#[derive(Clone)]
+pub struct Descriptor {
+    #[cfg(unix)]
+    number: i32,
+    state: Arc<Mutex<State>>,
+}
+
+enum State {
+    /// A duplicate, which tells what the number leads to as long as it lives: no other file can get its inode.
+    #[cfg(unix)]
+    Open(std::os::fd::OwnedFd),
+    /// The system did not give one.
+    #[cfg(unix)]
+    Failed(OpenError),
+    /// The key was read, or there never was one.
+    Spent,
+}
+
+impl Descriptor {
+    /// The descriptor of this number, which is given away with it. One that is not open, or leads to what is no file, pipe,
+    /// socket or terminal, has no key.
+    #[must_use]
+    pub fn new(number: i32) -> Self {
+        #[cfg(unix)]
+        return Self { number, state: Arc::new(Mutex::new(unix::hold(number))) };
+        #[cfg(not(unix))]
+        {
+            let _ = number;
+            Self { state: Arc::new(Mutex::new(State::Spent)) }
+        }
+    }
+
+    /// Fails unless the key can still be read from it.
+    pub(crate) fn check(&self) -> Result<(), OpenError> {
+        match &*self.state.lock().unwrap_or_else(PoisonError::into_inner) {
+            #[cfg(unix)]
+            State::Open(held) if unix::is_same(self.number, held) => Ok(()),
+            #[cfg(unix)]
+            State::Failed(error) => Err(error.clone()),
+            _ => Err(OpenError::KeyMissing { source: "fd" }),
+        }
+    }
+
+    /// What is to be read; the number is closed.
+    pub(crate) fn take(&self) -> Result<File, OpenError> {
+        self.check()?;
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match std::mem::replace(&mut *state, State::Spent) {
+            #[cfg(unix)]
+            State::Open(held) if unix::is_same(self.number, &held) => {
+                unix::close(self.number);
+                Ok(held.into())
+            }
+            _ => Err(OpenError::KeyMissing { source: "fd" }),
+        }
+    }
+}
+
+impl fmt::Debug for Descriptor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Descriptor(..)")
+    }
+}
+
+#[cfg(unix)]
+mod unix {
+    use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
+
+    use rustix::{
+        fs::FileType,
+        io::{Errno, fcntl_dupfd_cloexec},
+    };
+
+    use super::State;
+    use crate::{FileRole, files};
+
+    /// Numbers below are those of the standard streams, also where they are closed.
+    const FIRST: i32 = 3;
+
+    /// For asking the system what the number is, and nothing else.
+    fn borrowed(number: &i32) -> Option<BorrowedFd<'_>> {
+        // SAFETY: the system says so if it is not open; no other number than -1 is not allowed.
+        (*number >= 0).then(|| unsafe { BorrowedFd::borrow_raw(*number) })
+    }
+
+    pub(super) fn hold(number: i32) -> State {
+        let Some(given) = borrowed(&number) else { return State::Spent };
+        let held = match fcntl_dupfd_cloexec(given, FIRST) {
+            Ok(held) => held,
+            Err(Errno::BADF) => return State::Spent,
+            Err(error) => {
+                return State::Failed(files::io_error("opening", FileRole::Key, &error.into()));
+            }
+        };
+        // Of a directory, an event queue or the like nobody makes a key: the number is another one than was meant.
+        match rustix::fs::fstat(&held).map(|stat| FileType::from_raw_mode(stat.st_mode)) {
+            Ok(
+                FileType::RegularFile
+                | FileType::Fifo
+                | FileType::Socket
+                | FileType::CharacterDevice,
+            ) => State::Open(held),
+            _ => State::Spent,
+        }
+    }
+
+    /// Whether the number still leads to what it did.
+    pub(super) fn is_same(number: i32, held: &OwnedFd) -> bool {
+        let now = borrowed(&number).and_then(|given| rustix::fs::fstat(given).ok());
+        matches!((now, rustix::fs::fstat(held)), (Some(a), Ok(b))
+            if (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino))
+    }
+
+    pub(super) fn close(number: i32) {
+        // SAFETY: it is open, and the caller has given it away.
+        drop(unsafe { OwnedFd::from_raw_fd(number) });
+    }
+}

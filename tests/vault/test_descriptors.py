@@ -1,0 +1,105 @@
+"""A key from a file descriptor: it gives the key once, and its number is that of something else afterwards."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mdk import DatabaseKey, Keys, Mdk, vault
+from mdk.errors import KeyMissing
+
+RELAYS = ["wss://relay.example"]
+KEYS = Keys.generate()
+RAW = bytes(range(32))
+
+pytestmark = pytest.mark.skipif(
+    not Path("/proc/self/fd").exists(), reason="the descriptors are listed in /proc"
+)
+
+
+def from_pipe() -> DatabaseKey:
+    reading, writing = os.pipe()
+    os.write(writing, RAW)
+    os.close(writing)
+    return DatabaseKey.from_fd(reading)
+
+
+def descriptors() -> dict[str, str]:
+    found = {}
+    for number in os.listdir("/proc/self/fd"):
+        try:
+            found[number] = os.readlink(f"/proc/self/fd/{number}")
+        except FileNotFoundError:
+            continue
+    return {number: to for number, to in found.items() if not to.endswith("/fd")}
+
+
+def names(account: Mdk) -> list[str]:
+    return sorted(group.name for group in account.groups())
+
+
+@pytest.mark.parametrize("again", ["opening", "rekey"])
+def test_used_again_it_closes_nothing(tmp_path: Path, again: str) -> None:
+    # proves: K8
+    key = from_pipe()
+    first = Mdk.open(tmp_path / "one" / "a.db", keys=KEYS, key=key)
+    pending = first.create_group("kept", relays=RELAYS)
+    before = descriptors()
+    with pytest.raises(KeyMissing):
+        if again == "opening":
+            Mdk.open(tmp_path / "two" / "b.db", keys=Keys.generate(), key=key)
+        else:
+            first.rekey(key)
+    assert descriptors() == before
+    notes = tmp_path / "notes.txt"
+    with notes.open("w", encoding="utf-8") as file:
+        pending.confirm()
+        file.write("my notes\n" * 100)
+    assert names(first) == ["kept"]
+    first.close()
+    assert notes.read_text(encoding="utf-8") == "my notes\n" * 100
+    with Mdk.open(tmp_path / "one" / "a.db", keys=KEYS, key=from_pipe()) as account:
+        assert names(account) == ["kept"]
+
+
+def calls(path: Path) -> dict[str, Callable[[DatabaseKey], object]]:
+    new, raw = path.with_name("new.db"), DatabaseKey.raw(bytes(32))
+    return {
+        "verify": lambda key: vault.verify(path, key=key),
+        "backup": lambda key: vault.backup(path, new, passphrase="p" * 12, key=key),
+        "salvage": lambda key: vault.salvage(path, new, key=key, to_key=raw),
+        "rekey": lambda key: vault.rekey(path, raw, key=key),
+        "encrypt": lambda key: vault.encrypt_existing(path, key=raw, to=new, from_key=key),
+    }
+
+
+@pytest.mark.parametrize("name", ["verify", "backup", "salvage", "rekey", "encrypt"])
+def test_a_number_that_is_not_open_is_no_key(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "home" / "a.db"
+    Mdk.open(path, keys=KEYS, key=DatabaseKey.raw(RAW)).close()
+    before = (descriptors(), sorted(os.listdir(path.parent)))
+    free = [number for number in range(3, 40) if str(number) not in before[0]][:12]
+    for number in free:
+        with pytest.raises(KeyMissing):
+            calls(path)[name](DatabaseKey.from_fd(number))
+        assert (descriptors(), sorted(os.listdir(path.parent))) == before
+    assert vault.verify(path, key=from_pipe()).ok
+
+
+@pytest.mark.parametrize("number", range(3, 9))
+def test_the_command_says_that_it_has_no_key(tmp_path: Path, number: int) -> None:
+    path = tmp_path / "home" / "a.db"
+    Mdk.open(path, keys=KEYS, key=DatabaseKey.raw(RAW)).close()
+    done = subprocess.run(
+        [sys.executable, "-m", "mdk", "verify", path, "--key", f"fd:{number}"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 78, done.stderr
+    assert "the file descriptor holds no key" in done.stderr
