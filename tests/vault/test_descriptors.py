@@ -31,12 +31,17 @@ def from_pipe() -> DatabaseKey:
 
 def descriptors() -> dict[str, str]:
     found = {}
-    for number in os.listdir("/proc/self/fd"):
+    for number in Path("/proc/self/fd").iterdir():
         try:
-            found[number] = os.readlink(f"/proc/self/fd/{number}")
+            found[number.name] = str(number.readlink())
         except FileNotFoundError:
             continue
+    # Without that of the list itself.
     return {number: to for number, to in found.items() if not to.endswith("/fd")}
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
 
 
 def names(account: Mdk) -> list[str]:
@@ -45,16 +50,16 @@ def names(account: Mdk) -> list[str]:
 
 @pytest.mark.parametrize("again", ["opening", "rekey"])
 def test_used_again_it_closes_nothing(tmp_path: Path, again: str) -> None:
-    # proves: K8
     key = from_pipe()
     first = Mdk.open(tmp_path / "one" / "a.db", keys=KEYS, key=key)
     pending = first.create_group("kept", relays=RELAYS)
     before = descriptors()
+    calls: dict[str, Callable[[], object]] = {
+        "opening": lambda: Mdk.open(tmp_path / "two" / "b.db", keys=Keys.generate(), key=key),
+        "rekey": lambda: first.rekey(key),
+    }
     with pytest.raises(KeyMissing):
-        if again == "opening":
-            Mdk.open(tmp_path / "two" / "b.db", keys=Keys.generate(), key=key)
-        else:
-            first.rekey(key)
+        calls[again]()
     assert descriptors() == before
     notes = tmp_path / "notes.txt"
     with notes.open("w", encoding="utf-8") as file:
@@ -82,12 +87,12 @@ def calls(path: Path) -> dict[str, Callable[[DatabaseKey], object]]:
 def test_a_number_that_is_not_open_is_no_key(tmp_path: Path, name: str) -> None:
     path = tmp_path / "home" / "a.db"
     Mdk.open(path, keys=KEYS, key=DatabaseKey.raw(RAW)).close()
-    before = (descriptors(), sorted(os.listdir(path.parent)))
+    before = (descriptors(), files(path.parent))
     free = [number for number in range(3, 40) if str(number) not in before[0]][:12]
     for number in free:
         with pytest.raises(KeyMissing):
             calls(path)[name](DatabaseKey.from_fd(number))
-        assert (descriptors(), sorted(os.listdir(path.parent))) == before
+        assert (descriptors(), files(path.parent)) == before
     assert vault.verify(path, key=from_pipe()).ok
 
 

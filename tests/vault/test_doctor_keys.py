@@ -23,7 +23,6 @@ def spoil(text: bytes, how: str) -> bytes:
 @pytest.mark.parametrize("how", ["empty", "junk", "cut", "changed"])
 @pytest.mark.parametrize("kind", ["file", "passphrase"])
 def test_a_key_that_was_destroyed_is_an_error(tmp_path: Path, kind: str, how: str) -> None:
-    # proves: K9
     path = tmp_path / "home" / "a.db"
     file = path.with_name("a.secret" if kind == "file" else "a.db.key")
     key = DatabaseKey.from_file(file) if kind == "file" else DatabaseKey.passphrase(PASSPHRASE)

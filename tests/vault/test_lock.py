@@ -294,7 +294,6 @@ def test_r5_lock_in_a_read_only_directory_is_a_typed_error() -> None:
 
 def test_what_the_next_owner_has_written_outlives_a_rekey_of_the_former_one(db: Path) -> None:
     """The lock file was taken for a stale one and removed."""
-    # proves: R7, K2
     first = open_db(db)
     with first.create_group("one", relays=RELAYS) as pending:
         pending.confirm()

@@ -26,6 +26,7 @@ impl Mdk {
     ///
     /// Raises:
     ///     NewKeyNeeded: the key came from a source that cannot keep a new one.
+    ///     LockLost: the lock file was removed meanwhile. What was begun is left to whoever opens it next.
     ///     NotEnoughSpace: a second copy of the database does not fit.
     ///     InMemory: there is no file.
     #[pyo3(signature = (key=None, *, progress=Callback::none()))]
