@@ -20,6 +20,11 @@ use crate::values::EventBody;
 impl Ctx<'_, '_> {
     /// Follows another branch. `path` are its states above the followed one, the tip first.
     pub(crate) fn switch(&mut self, id: &GroupId, nodes: &[NodeRow], path: &[usize]) -> Result<()> {
+        self.go_over(id, nodes, path)?;
+        self.invite_again(id)
+    }
+
+    fn go_over(&mut self, id: &GroupId, nodes: &[NodeRow], path: &[usize]) -> Result<()> {
         let (Some(&tip), Some(&lowest)) = (path.first(), path.last()) else { return Ok(()) };
         let (tip, lowest) = (&nodes[tip], &nodes[lowest]);
         let old = self.current_row(id)?;
@@ -61,7 +66,6 @@ impl Ctx<'_, '_> {
             withdrawn.iter().filter(|n| n.parent.is_some()).filter_map(|n| n.commit).collect();
         for commit in &withdrawn {
             if let Some(own) = self.tx.pending_by_digest(id, commit)? {
-                self.tx.drop_welcomes(own.id)?;
                 self.withdraw_commit(own.id)?;
             }
             let subject = withdrawal(row.pass.switches, commit);
