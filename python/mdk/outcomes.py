@@ -20,7 +20,8 @@ class Outcome:
     reply: tuple[SignedEvent, ...]
     """Events for the caller to publish, e.g. the commit that answers a leave proposal. The commit is true here only
     when it is confirmed (`PendingCommit.automatic`, in `Mdk.pending()`) or when its own event comes back through
-    `Mdk.process()`."""
+    `Mdk.process()`. Gift wraps (kind 1059) are Welcomes: whom a commit of yours has added is invited, too, when that
+    commit is true only after it was discarded or had lost."""
 
 
 @final

@@ -230,8 +230,15 @@ impl<'a> Ctx<'a, '_> {
         for row in self.tx.groups()? {
             // rule: D6-8 while a branch is known that would take us back, what belongs to it is asked for
             let returning = row.status != GroupStatus::Disbanded && row.pass.contested != 0;
+            if group::is_over(row.status) && !returning {
+                continue;
+            }
             // An inviter's relays are not to be dialled before the invite is accepted.
-            if group::is_over(row.status) && !returning || group::invites::is_invited(row.status) {
+            let status = match group::is_out(row.status) {
+                true => self.standing_before(&row)?,
+                false => row.status,
+            };
+            if group::invites::is_invited(status) {
                 continue;
             }
             let ids: Vec<String> =

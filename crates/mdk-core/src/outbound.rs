@@ -317,11 +317,11 @@ impl Ctx<'_, '_> {
         Ok(())
     }
 
-    /// Marks a pending commit as given up; the rows that can still realise it are kept with it.
+    /// Marks a pending commit as given up; the rows that can still realise it are kept with it, and its Welcomes, which
+    /// go out when that happens.
     pub(crate) fn supersede(&mut self, group: &LoadedGroup, id: i64) -> Result<()> {
         self.tx.set_commit_state(id, &self.tx.mls_dump(&group.row.id)?)?;
         self.tx.set_commit_status(id, CommitStatus::Discarded)?;
-        self.tx.drop_welcomes(id)?;
         self.withdraw_commit(id)
     }
 

@@ -3,9 +3,9 @@
 //! The wraps of one commit repeat its Welcome for every invitee, encrypted twice. What is stored instead is the
 //! Welcome, once, and per invitee the seed of all randomness in the wrap.
 
-use mdk_store::{PendingRow, WelcomeRow};
+use mdk_store::{CommitStatus, PendingRow, WelcomeRow};
 use mdk_wire::{
-    Event, EventId, KeyPackageRef, Keys, PublicKey, Random, SecretVec, gift_wrap, welcome,
+    Event, EventId, GroupId, KeyPackageRef, Keys, PublicKey, Random, SecretVec, gift_wrap, welcome,
 };
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{RngCore as _, SeedableRng as _};
@@ -112,6 +112,36 @@ impl Ctx<'_, '_> {
         recipe
             .wrap(&commit.welcome, &self.identity.keys, &row.recipient, &commit.relays)
             .map_err(|_| damaged())
+    }
+
+    // rule: C2-8 whoever a commit of ours has added is invited when that commit becomes true, also when it had been given
+    // up or had lost before: to everybody it is a member then, and nobody else has its Welcome
+    /// After a change of branches: hands out the Welcomes that were kept back, of commits that are true now, for whoever
+    /// is a member now. Those that a relay is known to have are not here any more; another may go out twice, which its
+    /// reader sees.
+    pub(crate) fn invite_again(&mut self, id: &GroupId) -> Result<()> {
+        let withheld = self.tx.withheld_welcomes(id)?;
+        if withheld.is_empty() {
+            return Ok(());
+        }
+        let (members, nodes) = (self.current_row(id)?.members, self.tx.nodes(id)?);
+        for welcome in withheld.iter().filter(|welcome| members.contains(&welcome.recipient)) {
+            let Some(commit) = self.tx.pending(welcome.pending)? else { continue };
+            let node = nodes.iter().find(|node| node.commit == Some(commit.digest));
+            let is_true = match (node, commit.status) {
+                (Some(node), _) => node.canonical,
+                // (its state was let go, and what is beside it has parted since)
+                (None, CommitStatus::Confirmed) => !self.is_withdrawn(&commit)?,
+                (None, _) => false,
+            };
+            if is_true {
+                self.tx.release_welcome(welcome.id)?;
+                let event = self.wrap_again(&commit, welcome)?;
+                self.post_welcome(&commit, &event, welcome.recipient)?;
+                self.reply.push(event);
+            }
+        }
+        Ok(())
     }
 
     /// Forgets Welcomes that are too old to be handed out again.

@@ -203,3 +203,69 @@ fn what_waits_for_a_commit_that_never_comes_is_told_in_the_end() {
     waits(&mut [&mut bob], 31 * DAY.unsigned_abs());
     assert_eq!(gaps(&mut bob), [2]);
 }
+
+// rule: F1-10
+/// A message is too far ahead in its sender's ratchet, in the first epochs of bob's membership or later, and those before
+/// it never come: its epoch goes by, and it is told as lost. A key has opened it, so it is none of before he came.
+#[test]
+fn what_was_opened_and_never_read_is_told() {
+    for epochs in [0, 3, 7] {
+        for settles in [false, true] {
+            let (mut alice, mut bob) = (member("alice", 0), member("bob", 0));
+            let mut config = Config::default();
+            config.rotate_key_packages = false;
+            config.maximum_forward_distance = 2;
+            bob.engine =
+                Engine::in_memory(Keys::generate(), config, Arc::new(bob.clock.clone())).unwrap();
+            let group = alice.founds("g", &mut [&mut bob]);
+            let advance = |alice: &mut Member, bob: &mut Member, times| {
+                for _ in 0..times {
+                    waits(&mut [alice, bob], 10);
+                    advances(alice, &group, &mut [bob]);
+                }
+                waits(&mut [alice, bob], 10);
+            };
+            advance(&mut alice, &mut bob, epochs);
+            let said: Vec<Event> = (0..8).map(|n| alice.says(&group, &n.to_string())).collect();
+            let far = Verdict::Deferred(DeferredReason::FutureGeneration);
+            assert_eq!(bob.takes(&said[7]).verdict, far);
+            advance(&mut alice, &mut bob, 8);
+            if settles {
+                bob.engine.settle().unwrap();
+                assert_eq!(gaps(&mut bob), [1], "{epochs} epochs since the invitation");
+            }
+            for _ in 0..31 {
+                waits(&mut [&mut alice, &mut bob], DAY.unsigned_abs());
+                let said = alice.says(&group, "today");
+                bob.takes(&said);
+            }
+            assert_eq!(gaps(&mut bob), [1], "{epochs} {settles}");
+            assert_eq!(testing::watch(&mut bob.engine, &group).unwrap().raw, 0);
+        }
+    }
+}
+
+// shows: F1-10
+/// What was opened before its time, and is read then, is no loss.
+#[test]
+fn what_was_opened_too_early_and_is_read_is_no_gap() {
+    let (mut alice, mut bob) = (member("alice", 0), member("bob", 0));
+    let mut config = Config::default();
+    config.rotate_key_packages = false;
+    config.maximum_forward_distance = 2;
+    bob.engine = Engine::in_memory(Keys::generate(), config, Arc::new(bob.clock.clone())).unwrap();
+    let group = alice.founds("g", &mut [&mut bob]);
+    waits(&mut [&mut alice, &mut bob], 10);
+    let said: Vec<Event> = (0..8).map(|n| alice.says(&group, &n.to_string())).collect();
+    [7, 6].into_iter().for_each(|n: usize| drop(bob.takes(&said[n])));
+    for _ in 0..2 {
+        waits(&mut [&mut alice, &mut bob], 10);
+        advances(&mut alice, &group, &mut [&mut bob]);
+    }
+    said.iter().for_each(|event| drop(bob.takes(event)));
+    assert_eq!(bob.texts(&group).len(), 8);
+    waits(&mut [&mut alice, &mut bob], 10);
+    bob.engine.settle().unwrap();
+    waits(&mut [&mut bob], 31 * DAY.unsigned_abs());
+    assert_eq!(gaps(&mut bob), [0; 0]);
+}

@@ -1,6 +1,6 @@
 //! Welcomes that wait for their commit to be confirmed, or to be sent.
 
-use mdk_wire::{EventId, PublicKey, SecretVec};
+use mdk_wire::{EventId, GroupId, PublicKey, SecretVec};
 use rusqlite::{Row, params};
 
 use crate::meta::row::{Columns, guarded_debug};
@@ -20,7 +20,7 @@ pub struct WelcomeRow {
     /// What the very same gift wrap is made from again, together with the commit's Welcome. Secret: it holds the
     /// randomness of the wrap.
     pub recipe: SecretVec,
-    /// Its commit is confirmed.
+    /// Its commit is true, so that it may go out.
     pub sendable: bool,
 }
 guarded_debug!(WelcomeRow { id, pending, sendable });
@@ -88,6 +88,45 @@ impl Tx<'_> {
     /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn release_welcomes(&self, pending: i64) -> Result<()> {
         self.exec("UPDATE welcomes SET sendable = 1 WHERE pending = ?1", [pending])?;
+        Ok(())
+    }
+
+    /// The Welcomes of a group that may not be sent as things are, in the order of insertion.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
+    pub fn withheld_welcomes(&self, group: &GroupId) -> Result<Vec<WelcomeRow>> {
+        self.all(
+            "SELECT id, pending, recipient, event_id, recipe, sendable FROM welcomes \
+             WHERE group_id = ?1 AND sendable = 0 ORDER BY id",
+            [group.as_bytes()],
+            read,
+        )
+    }
+
+    /// Makes one Welcome sendable.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails or does not have it.
+    pub fn release_welcome(&self, id: i64) -> Result<()> {
+        self.exec_one("UPDATE welcomes SET sendable = 1 WHERE id = ?1", [id], "an unknown Welcome")
+    }
+
+    /// Keeps back the Welcomes of a commit that is not true any more: it may be again.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails.
+    pub fn withhold_welcomes(&self, pending: i64) -> Result<()> {
+        self.exec("UPDATE welcomes SET sendable = 0 WHERE pending = ?1", [pending])?;
+        Ok(())
+    }
+
+    /// Keeps back one Welcome. No such Welcome: nothing happens.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails.
+    pub fn withhold_welcome(&self, event: &EventId) -> Result<()> {
+        self.exec("UPDATE welcomes SET sendable = 0 WHERE event_id = ?1", [event.as_bytes()])?;
         Ok(())
     }
 

@@ -85,7 +85,7 @@ class GroupTooLarge(GroupError):
 
 
 class EpochUnavailable(GroupError):
-    """The state of that epoch is not retained any more (Config.max_past_epochs)."""
+    """The state of that epoch is not retained any more: those of the last five epochs are."""
 
     code = "epoch_unavailable"
     hint: str | None = "Nothing brings it back; use the present epoch: group(id).epoch."

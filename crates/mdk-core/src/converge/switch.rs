@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::event_log::{Stored, withdrawal};
 use crate::group;
 use crate::group::epoch::{Step, apply_settings, event_key};
+use crate::group::invites::is_invited;
 use crate::inbound::deliver::is_deleted_by;
 use crate::profile::{Lifecycle, Profile as _, Settings, V2};
 use crate::values::EventBody;
@@ -20,6 +21,11 @@ use crate::values::EventBody;
 impl Ctx<'_, '_> {
     /// Follows another branch. `path` are its states above the followed one, the tip first.
     pub(crate) fn switch(&mut self, id: &GroupId, nodes: &[NodeRow], path: &[usize]) -> Result<()> {
+        self.go_over(id, nodes, path)?;
+        self.invite_again(id)
+    }
+
+    fn go_over(&mut self, id: &GroupId, nodes: &[NodeRow], path: &[usize]) -> Result<()> {
         let (Some(&tip), Some(&lowest)) = (path.first(), path.last()) else { return Ok(()) };
         let (tip, lowest) = (&nodes[tip], &nodes[lowest]);
         let old = self.current_row(id)?;
@@ -61,7 +67,6 @@ impl Ctx<'_, '_> {
             withdrawn.iter().filter(|n| n.parent.is_some()).filter_map(|n| n.commit).collect();
         for commit in &withdrawn {
             if let Some(own) = self.tx.pending_by_digest(id, commit)? {
-                self.tx.drop_welcomes(own.id)?;
                 self.withdraw_commit(own.id)?;
             }
             let subject = withdrawal(row.pass.switches, commit);
@@ -93,7 +98,8 @@ impl Ctx<'_, '_> {
             });
             row.members.retain(|member| *member != me);
             // rule: D6-12 who asked to leave has left, whichever answer is followed
-            let left = matches!(old.status, GroupStatus::Leaving | GroupStatus::Left);
+            let left = matches!(old.status, GroupStatus::Leaving | GroupStatus::Left)
+                || self.standing_before(&old)? == GroupStatus::Leaving;
             row.status = if left { GroupStatus::Left } else { GroupStatus::Removed };
             self.tx.update_group(&row)?;
             // rule: D7-1 what is different from what was followed is told, out of the group or in it
@@ -174,12 +180,18 @@ impl Ctx<'_, '_> {
         row.status = match old.status {
             _ if after.lifecycle == Lifecycle::Disbanded => GroupStatus::Disbanding,
             GroupStatus::Left => GroupStatus::Leaving,
-            GroupStatus::Removed | GroupStatus::Disbanding => GroupStatus::Active,
+            GroupStatus::Removed | GroupStatus::Disbanding => self.standing_before(old)?,
             status => status,
         };
         self.tx.update_group(&row)?;
         self.tx.put_route(&row.nostr_group_id, id, row.epoch)?;
         self.emit_changes(old, &row, before.as_ref(), &after, step)?;
+        if let Some(invite) = row.welcome.filter(|_| is_invited(row.status))
+            && !is_invited(old.status)
+        {
+            // (whoever was told of the end has put the question away)
+            self.emit_step(id, &Stored::Invited { welcome: *invite.as_bytes() })?;
+        }
         let mut group = LoadedGroup::new(mls, row);
         group.set_view(view);
         self.renew_leave(&mut group)?;

@@ -35,6 +35,21 @@ impl Ctx<'_, '_> {
         self.info(&row.id)
     }
 
+    // rule: D6-13 who went before it had answered, or had asked to leave, is no other one when it comes back
+    /// What we were in a group before a commit put us out or ended it, by what is kept of that.
+    pub(crate) fn standing_before(&self, row: &GroupRow) -> Result<GroupStatus> {
+        if self.tx.leave(&row.id)?.is_some() {
+            return Ok(GroupStatus::Leaving);
+        }
+        let Some(invite) = row.welcome else { return Ok(GroupStatus::Active) };
+        let told = |like: &Stored| self.recorded(&row.id, invite.as_bytes(), like);
+        if told(&Stored::Joined)?.is_some() {
+            return Ok(GroupStatus::Active);
+        }
+        let again = Stored::Reinvited { welcome: *invite.as_bytes(), after: 0 };
+        Ok(if told(&again)?.is_some() { GroupStatus::Reinvited } else { GroupStatus::Invited })
+    }
+
     /// Declines an invite: everything that came with it is deleted. The other members still see our leaf
     /// until an admin removes it.
     pub(crate) fn decline(&mut self, invite: &EventId) -> Result<()> {

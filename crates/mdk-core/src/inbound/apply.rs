@@ -61,7 +61,7 @@ impl Ctx<'_, '_> {
         // The live group has the message keys of the last epochs on its branch; a pass may retain one before them.
         let live = !crate::group::is_out(row.status)
             && epoch <= row.epoch
-            && epoch >= self.horizon(row.epoch)
+            && epoch >= row.epoch.saturating_sub(u64::from(self.config.max_past_epochs))
             && (epoch == row.epoch || self.knows_of(&row.id, epoch)?)
             && !self.is_candidate(&opened, epoch)?;
         if !live {

@@ -26,7 +26,8 @@ impl Ctx<'_, '_> {
         let members = self.tx.group(&group)?.map(|group| group.members).unwrap_or_default();
         if !members.contains(&recipient) {
             change.finished = true;
-            self.tx.drop_welcome(&row.event_id)?;
+            // (what ended the membership may lose, rule: C2-8)
+            self.tx.withhold_welcome(&row.event_id)?;
             return Ok(self.tx.drop_outgoing(row.seq)?);
         }
         row.end = Some(OutgoingEnd::Refused);

@@ -156,8 +156,14 @@ impl Ctx<'_, '_> {
         self.put_in(&letter, Some(commit.id))
     }
 
-    /// A commit is given up, or was true and is not: what has not gone out of it and its Welcomes stays here.
+    /// A commit is given up, or was true and is not: what has not gone out of it and its Welcomes stays here. The Welcomes
+    /// can be put in again ([`Ctx::invite_again`]).
     pub(crate) fn withdraw_commit(&mut self, pending: i64) -> Result<()> {
+        self.tx.withhold_welcomes(pending)?;
+        // (not even those that this very call has made ready)
+        for welcome in self.tx.welcomes_of(pending)? {
+            self.reply.retain(|event| event.id() != welcome.event_id);
+        }
         for row in self.tx.outgoing_of_commit(pending)? {
             let confirmed = row.purpose == OutgoingPurpose::Commit && accepted(&row);
             if row.finished_at.is_none() && !confirmed {

@@ -101,3 +101,86 @@ fn a_refused_invite_ends_with_its_membership() {
     assert_eq!(told(&mut alice).last(), Some(&failed));
     assert!(alice.outbox().is_empty());
 }
+
+/// Alice's commit that adds carol loses to two of bob's, and then wins with two that dave makes on it.
+fn loses_and_wins(sent: bool) -> (Member, GroupId, OutboxItem) {
+    let (mut alice, mut bob, mut dave) =
+        (sending("alice"), Member::new("bob"), Member::new("dave"));
+    let mut carol = Member::new("carol");
+    let group = alice.founds("g", &mut [&mut bob, &mut dave]);
+    alice.publishes();
+    let package = carol.key_package();
+    let added = alice.engine.add_members(&group, &[package], false).unwrap();
+    let item = alice.commit_item();
+    alice.answers(&item, RELAY, RelayVerdict::Accepted);
+    let [welcome] = alice.welcomes().try_into().unwrap();
+    alice.engine.set_outbox_relays(welcome.seq, &relays(&[ONE, TWO])).unwrap();
+    if sent {
+        alice.answers(&welcome, ONE, RelayVerdict::Accepted);
+    }
+    dave.applies(added.event.as_ref().unwrap());
+    for (n, member) in [&mut bob, &mut dave].into_iter().enumerate() {
+        for _ in 0..2 {
+            let update = member.engine.self_update(&group).unwrap();
+            member.confirms(&update);
+            alice.takes(update.event.as_ref().unwrap());
+        }
+        alice.engine.settle().unwrap();
+        let count = [3, 4][n];
+        assert_eq!(alice.info(&group).member_count, count);
+        if n == 0 {
+            assert!(alice.outbox().is_empty(), "it is not true");
+        }
+    }
+    (alice, group, welcome)
+}
+
+/// shows: C2-8: the Welcome of a commit that lost and wins again is put in again, with the same bytes.
+#[test]
+fn an_invite_of_a_commit_that_wins_again_is_put_in_again() {
+    let (mut alice, _, before) = loses_and_wins(false);
+    let [again] = alice.welcomes().try_into().unwrap();
+    assert_eq!((&again.event, again.purpose), (&before.event, before.purpose));
+    assert!(again.seq > before.seq && again.relays.is_empty());
+}
+
+/// shows: C2-8: one that a relay has is not.
+#[test]
+fn an_invite_that_was_sent_is_not_put_in_again() {
+    let (mut alice, _, _) = loses_and_wins(true);
+    assert!(alice.outbox().is_empty());
+    assert!(alice.engine.tick().unwrap().reply.is_empty());
+}
+
+/// breaks: every relay refuses an invite after its recipient was removed, and the removal loses. (rule: C2-8)
+#[test]
+fn a_refused_invite_is_there_when_the_removal_loses() {
+    let (mut alice, mut bob) = (sending("alice"), Member::new("bob"));
+    let mut carol = Member::new("carol");
+    let group = alice.founds("g", &mut [&mut bob]);
+    alice.publishes();
+    let promoted = alice.engine.promote(&group, &[bob.key()]).unwrap();
+    alice.publishes();
+    bob.applies(promoted.event.as_ref().unwrap());
+    let package = carol.key_package();
+    let added = alice.engine.add_members(&group, &[package], false).unwrap();
+    let item = alice.commit_item();
+    alice.answers(&item, RELAY, RelayVerdict::Accepted);
+    bob.applies(added.event.as_ref().unwrap());
+    let [welcome] = alice.welcomes().try_into().unwrap();
+    alice.engine.set_outbox_relays(welcome.seq, &relays(&[ONE])).unwrap();
+    alice.engine.remove_members(&group, &[carol.key()]).unwrap();
+    let removal = alice.commit_item();
+    alice.answers(&removal, RELAY, RelayVerdict::Accepted);
+    assert!(alice.answers(&welcome, ONE, refused("no")).finished);
+    assert!(alice.outbox().is_empty());
+    for _ in 0..2 {
+        let update = bob.engine.self_update(&group).unwrap();
+        bob.confirms(&update);
+        alice.takes(update.event.as_ref().unwrap());
+    }
+    alice.engine.settle().unwrap();
+    assert_eq!(alice.info(&group).member_count, 3, "the removal has lost");
+    let [again] = alice.welcomes().try_into().unwrap();
+    assert_eq!(again.event, welcome.event);
+}

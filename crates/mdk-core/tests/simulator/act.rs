@@ -52,13 +52,15 @@ impl World {
                 self.says(who, salt, |e, g| e.react(g, &target, "+"))
             }
             Act::Add(a, b) => {
-                let (a, b) = (who, (a + b) % n);
+                let a = who;
                 // By the inviter's own account: the other may stand where nobody else does.
-                let key = key(self, b);
-                let there = self
-                    .call(a, |e| e.members(&group))
-                    .is_ok_and(|list| list.iter().any(|member| member.public_key == key));
-                if there || !self.may_commit(a) {
+                let there = self.call(a, |e| e.members(&group)).unwrap_or_default();
+                let is_there = |key| there.iter().any(|member| member.public_key == key);
+                let others = (0..n).map(|step| (a + b + step) % n);
+                let Some(b) = others.into_iter().find(|i| !is_there(key(self, *i))) else {
+                    return Ok(());
+                };
+                if !self.may_commit(a) {
                     return Ok(());
                 }
                 let package: Event = self.key_package(b)?;

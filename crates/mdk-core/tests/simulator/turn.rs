@@ -33,13 +33,10 @@ impl World {
         self.net.publish(who, event.to_json(), event.id(), self.now, salt)
     }
 
-    /// Publishes a commit that was prepared. Its Welcomes go with it.
+    /// Publishes a commit that was prepared. Its Welcomes go out when it is confirmed.
     pub fn publish(&mut self, who: usize, made: &Pending, salt: u64) {
         let Some(event) = &made.event else { return };
         let ack = self.send(who, event, salt);
-        for (n, welcome) in made.welcomes.iter().enumerate() {
-            self.send(who, welcome, draw(&[salt, 61, n as u64]));
-        }
         self.commits += 1;
         let group = self.group.clone();
         let content = self.call(who, |e| testing::content_of(e, &group, event)).ok().flatten();
@@ -53,7 +50,14 @@ impl World {
         self.contents.extend(content.map(|content| (event, content)));
         self.members[who].published.retain(|p| p.id != id);
         let fate = draw(&[salt, 63]);
-        self.members[who].published.push(Published { id, ack, automatic, event, fate });
+        let welcomes = made.welcomes.clone();
+        // An invitation that is out, and that its maker gives up before anything of it comes back: whom it adds is a member
+        // all the same. (More often than other commits: there are few of them.)
+        let given_up = ack.is_some() && !welcomes.is_empty() && happens(30, &[fate, 60]);
+        if given_up && self.call(who, |e| e.discard(id)).is_ok() {
+            return;
+        }
+        self.members[who].published.push(Published { id, ack, automatic, event, welcomes, fate });
     }
 
     /// Takes charge of commits that the engine says are pending, as after a restart.
@@ -89,6 +93,14 @@ impl World {
                 // What the engine made by itself gives way to another's.
                 Err(Error::CommitLost) if commit.automatic => {}
                 Err(e) => return fault("error", format!("member {who}, confirming: {e}")),
+            }
+            // It ends before they are sent: the next process hands them out.
+            if !all && !commit.welcomes.is_empty() && happens(30, &[commit.fate, 61]) {
+                self.open(who);
+                continue;
+            }
+            for (n, welcome) in commit.welcomes.iter().enumerate() {
+                self.send(who, welcome, draw(&[commit.fate, 62, n as u64]));
             }
         }
         self.look(who).map(|_| ())

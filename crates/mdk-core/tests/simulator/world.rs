@@ -35,6 +35,8 @@ pub struct Published {
     pub ack: Option<u64>,
     pub automatic: bool,
     pub event: EventId,
+    /// What goes out when it is confirmed, and not before.
+    pub welcomes: Vec<Event>,
     /// Decides on what becomes of the relay's answer. (The event's id would be another in each run.)
     pub fate: u64,
 }

@@ -161,6 +161,17 @@ fn commits_and_welcomes_round_trip() {
         assert_eq!(tx.welcomes_of(rows[0].id)?, welcomes[..2].to_vec());
         assert_eq!(tx.sendable_welcomes()?, welcomes[..2].to_vec());
         assert_eq!(tx.welcomes_of(rows[1].id)?, welcomes[2..].to_vec());
+        assert!(tx.withheld_welcomes(&group_id(1))?.is_empty());
+        tx.withhold_welcomes(rows[0].id)?;
+        assert!(tx.sendable_welcomes()?.is_empty());
+        tx.release_welcome(welcomes[0].id)?;
+        assert_eq!(tx.sendable_welcomes()?, welcomes[..1].to_vec());
+        tx.release_welcome(welcomes[1].id)?;
+        tx.withhold_welcome(&welcomes[0].event_id)?;
+        assert_eq!(tx.sendable_welcomes()?, welcomes[1..2].to_vec());
+        let withheld = tx.withheld_welcomes(&group_id(1))?;
+        assert_eq!(withheld, [WelcomeRow { sendable: false, ..welcomes[0].clone() }]);
+        assert_eq!(tx.withheld_welcomes(&group_id(2))?, welcomes[2..].to_vec());
         tx.drop_welcomes(rows[0].id)?;
         assert!(tx.welcomes_of(rows[0].id)?.is_empty());
         assert_eq!(tx.welcomes_of(rows[1].id)?.len(), 1);
