@@ -400,7 +400,8 @@ pub enum EventBody {
     },
     /// State that the group needs is lost: only a new invite, or a backup, helps.
     Unrecoverable {
-        /// `retained_state_lost`, `own_commit_lost` or `joined_on_a_lost_branch`.
+        /// `retained_state_lost`, `own_commit_lost`, or `joined_on_a_lost_branch`: the branch that we were invited on has
+        /// lost, and the invitation of those who went on follows at once.
         reason: String,
     },
     /// The group was ended by an admin.

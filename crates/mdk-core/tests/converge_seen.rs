@@ -113,14 +113,15 @@ fn who_is_out_on_both_is_told_what_is_different() {
     let again = removes(carol, &group, bob);
     bob.takes(event(&removal));
     bob.waits(10_000);
-    let told = [bob.takes(event(&again)), bob.takes(&renamed), bob.takes(event(&again)), {
-        bob.waits(10_000);
-        bob.waits(10_000)
-    }];
-    let all_told = bob.member.engine.events(0, 10_000).unwrap();
-    let mut named = changed(&told);
-    for event in &all_told {
-        if let EventBody::GroupUpdated { changed, .. } = &event.body {
+    for commit in [&renamed, event(&again)] {
+        bob.takes(commit);
+    }
+    bob.waits(10_000);
+    // (whatever he follows in between)
+    let events = bob.member.engine.events(0, 10_000).unwrap();
+    let mut named = BTreeSet::new();
+    for event in events {
+        if let EventBody::GroupUpdated { changed, .. } = event.body {
             named.extend(changed);
         }
     }
@@ -131,7 +132,7 @@ fn who_is_out_on_both_is_told_what_is_different() {
 
 // rule: D6-14
 /// One commit removes bob, dave and erin, an admin. Bob has it first; dave followed another branch and goes over: both see
-/// the same group, and are told the same. So does bob who leaves that branch and comes back to it.
+/// the same group, and are told the same.
 #[test]
 fn whom_a_commit_removes_together_is_seen_alike() {
     for restart in [false, true] {
@@ -155,14 +156,6 @@ fn whom_a_commit_removes_together_is_seen_alike() {
         assert_eq!(dave.member.info(&group).admins.len(), 2);
         assert_eq!(removed(&over), gone.into());
         assert_eq!(removed(&direct), gone.into());
-        // Bob goes with a longer branch, and back with one that is longer still.
-        let seen = look(bob, &group);
-        let more = renames(alice, &group, "more");
-        bob.takes(event(&rival));
-        bob.takes(event(&more));
-        bob.waits(10_000);
-        assert_eq!(bob.member.info(&group).name, "more");
-        assert_ne!(look(bob, &group), seen);
     }
 }
 

@@ -26,7 +26,7 @@ guarded_debug!(HeldRow { received_at, loss });
 stored_enum! {
     /// Whether a held event may be lost.
     pub enum Loss {
-        /// It may have come too late.
+        /// It may have come too late, or a key has opened it and it could not be read yet.
         Possible = 0,
         /// The application was told that it is.
         Told = 1,
@@ -258,6 +258,18 @@ impl Tx<'_> {
     /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn mark_reported(&self, event_id: &EventId) -> Result<()> {
         self.exec("UPDATE held SET reported = 1 WHERE event_id = ?1", [event_id.as_bytes()])?;
+        Ok(())
+    }
+
+    /// A held event turns out to be of our own time: if it is never read, it is lost. What was told stays so.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails.
+    pub fn may_be_lost(&self, event_id: &EventId) -> Result<()> {
+        self.exec(
+            "UPDATE held SET reported = 0 WHERE event_id = ?1 AND reported = 2",
+            [event_id.as_bytes()],
+        )?;
         Ok(())
     }
 

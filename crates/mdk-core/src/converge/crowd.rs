@@ -182,6 +182,19 @@ impl Ctx<'_, '_> {
     /// The rows of a state that sleeps, as they were before anything was said there. What was valid is not judged again;
     /// but OpenMLS compares the lifetime of an added KeyPackage with the clock: then there is `None`, until it fits.
     pub(super) fn made_again(&self, id: &GroupId, node: &NodeRow) -> Result<Option<SecretVec>> {
+        let Some(at) = self.stepped_again(id, node)? else { return Ok(None) };
+        if authenticator(&at.mls)? != node.authenticator {
+            return Ok(None);
+        }
+        Ok(Some(at.provider.storage().dump(id)?))
+    }
+
+    /// The state that a commit leads to from its parent, if both are kept; that of one that takes us out, too.
+    pub(super) fn stepped_again(
+        &self,
+        id: &GroupId,
+        node: &NodeRow,
+    ) -> Result<Option<Replica<'_>>> {
         let (Some(commit), Some(parent)) = (node.commit, node.parent) else { return Ok(None) };
         let placed = |input: &InputRow| input.state == InputState::Placed;
         let Some(input) = self.tx.input(id, &commit)?.filter(placed) else { return Ok(None) };
@@ -202,14 +215,11 @@ impl Ctx<'_, '_> {
         };
         mls.merge_staged_commit(provider, *staged)
             .map_err(|_| Error::Internal("merging a verified commit"))?;
-        if authenticator(mls)? != node.authenticator {
-            return Ok(None);
-        }
-        Ok(Some(provider.storage().dump(id)?))
+        Ok(Some(at))
     }
 }
 
-fn asleep(refusal: Refusal) -> Result<Option<SecretVec>> {
+fn asleep<T>(refusal: Refusal) -> Result<Option<T>> {
     match refusal {
         Refusal::Fail(error) => Err(error),
         _ => Ok(None),

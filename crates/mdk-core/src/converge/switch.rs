@@ -7,7 +7,7 @@ use mdk_wire::{ContentId, GroupId, PublicKey, SecretVec, kind};
 use openmls::group::MlsGroup;
 
 use crate::cache::LoadedGroup;
-use crate::converge::replay::ended_by;
+use crate::converge::replay::{Look, ended_by};
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
 use crate::event_log::{Stored, withdrawal};
@@ -29,7 +29,7 @@ impl Ctx<'_, '_> {
         let (Some(&tip), Some(&lowest)) = (path.first(), path.last()) else { return Ok(()) };
         let (tip, lowest) = (&nodes[tip], &nodes[lowest]);
         let old = self.current_row(id)?;
-        let before = self.leave_branch(&old)?;
+        let before = self.leave_branch(&old, nodes)?;
 
         // rule: E5-6 the commits of the followed branch since then are withdrawn, our own ones too
         // (of another invitation than the one followed so far all of it, where it began earlier too)
@@ -81,21 +81,18 @@ impl Ctx<'_, '_> {
             sent_at: tip.sent_at,
         };
         if tip.removed {
-            let me = self.identity.account();
             // rule: D6-9 what is shown of a group that we are out of is how it was when we went, on that branch
-            let last = nodes.iter().find(|n| Some(n.authenticator) == tip.parent);
-            let last = last.map(|n| self.look_of(id, n)).transpose()?.flatten();
+            let look = self.look_without_us(id, nodes, tip)?;
             if tip.authenticator == ended_by(&step.digest) {
                 row.status = GroupStatus::Disbanding;
-                return self.enter_end(&old, row, before, (tip, &step), last);
+                return self.enter_end(&old, row, before, (tip, &step), look);
             }
-            let after = last.map(|(mut settings, accounts)| {
-                // (an admin goes from the list with the leaf, 2.6-1)
-                settings.admins.retain(|admin| *admin != me);
+            let after = look.map(|(settings, accounts)| {
                 apply_settings(&mut row, &settings);
                 row.members = accounts;
                 settings
             });
+            let me = self.identity.account();
             row.members.retain(|member| *member != me);
             // rule: D6-12 who asked to leave has left, whichever answer is followed
             let left = matches!(old.status, GroupStatus::Leaving | GroupStatus::Left)
@@ -120,9 +117,9 @@ impl Ctx<'_, '_> {
         mut row: GroupRow,
         before: Option<Settings>,
         (tip, step): (&NodeRow, &Step),
-        last: Option<(Settings, Vec<PublicKey>)>,
+        look: Option<Look>,
     ) -> Result<()> {
-        let (Some((mut after, _)), Some(by)) = (last, tip.committer) else {
+        let (Some((mut after, _)), Some(by)) = (look, tip.committer) else {
             return Ok(self.tx.update_group(&row)?);
         };
         after.admins = vec![by];
@@ -133,10 +130,13 @@ impl Ctx<'_, '_> {
         self.emit_changes(old, &row, before.as_ref(), &after, step)
     }
 
-    /// Keeps the state that is left. Gives its settings, unless we were out of the group.
-    fn leave_branch(&mut self, old: &GroupRow) -> Result<Option<Settings>> {
+    // rule: D7-2 what is different from what was shown last is told, to who was out of the group as well
+    /// Keeps the state that is left. Gives the settings that were shown last.
+    fn leave_branch(&mut self, old: &GroupRow, nodes: &[NodeRow]) -> Result<Option<Settings>> {
         if group::is_over(old.status) {
-            return Ok(None);
+            let here = nodes.iter().find(|n| n.authenticator == old.authenticator);
+            let look = here.map(|here| self.look_without_us(&old.id, nodes, here)).transpose()?;
+            return Ok(look.flatten().map(|(settings, _)| shown(old, settings)));
         }
         let mut live = self.take(&old.id)?;
         // Only an automatic commit can be pending here. Its bytes stay known, in case it comes back.
@@ -266,5 +266,18 @@ impl Ctx<'_, '_> {
             _ => return Ok(()),
         };
         self.emit(&row.group, row.content_id.as_bytes(), &stored)
+    }
+}
+
+/// Settings that are as the row of a group shows them, where it does.
+fn shown(row: &GroupRow, settings: Settings) -> Settings {
+    Settings {
+        name: row.name.clone(),
+        description: row.description.clone(),
+        admins: row.admins.clone(),
+        relays: row.relays.clone(),
+        retention: row.retention,
+        has_image: row.has_image,
+        ..settings
     }
 }

@@ -323,8 +323,8 @@ impl Ctx<'_, '_> {
         self.finish_epoch(&mut group, &before, &step)?;
         self.done(&opened)?;
         self.tx.drop_input(&id, &opened.content_id)?;
-        if contested && !crate::group::is_over(group.row.status) {
-            // (its state may lose, and be one of too many)
+        if contested || crate::group::is_over(group.row.status) {
+            // (its state may lose, and be one of too many; or we are out, and know no more of it than this)
             self.keep_commit(&opened, epoch, tip)?;
         }
         if crate::group::is_over(group.row.status) {

@@ -256,10 +256,14 @@ impl Ctx<'_, '_> {
         opened: &Opened,
         reason: DeferredReason,
     ) -> Result<Verdict, Halt> {
-        match &opened.event {
-            Some(event) => self.hold(&opened.row, event, reason),
-            None => Ok(Verdict::Deferred(reason)),
+        let Some(event) = &opened.event else { return Ok(Verdict::Deferred(reason)) };
+        let verdict = self.hold(&opened.row, event, reason)?;
+        // rule: F1-10 what a key has opened is not of a time before ours, if it does not say so
+        let claims = classify::decode(&opened.bytes).map(|message| message.epoch().as_u64());
+        if claims.is_ok_and(|epoch| epoch >= opened.row.join_epoch) {
+            self.tx.may_be_lost(&event.id())?;
         }
+        Ok(verdict)
     }
 
     /// Marks an event and its content as done for ever.

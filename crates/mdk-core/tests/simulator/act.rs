@@ -52,20 +52,19 @@ impl World {
                 self.says(who, salt, |e, g| e.react(g, &target, "+"))
             }
             Act::Add(a, b) => {
-                let a = who;
                 // By the inviter's own account: the other may stand where nobody else does.
-                let there = self.call(a, |e| e.members(&group)).unwrap_or_default();
+                let there = self.call(who, |e| e.members(&group)).unwrap_or_default();
                 let is_there = |key| there.iter().any(|member| member.public_key == key);
-                let others = (0..n).map(|step| (a + b + step) % n);
-                let Some(b) = others.into_iter().find(|i| !is_there(key(self, *i))) else {
+                let mut others = (0..n).map(|step| (a + b + step) % n);
+                let Some(other) = others.find(|other| !is_there(key(self, *other))) else {
                     return Ok(());
                 };
-                if !self.may_commit(a) {
+                if !self.may_commit(who) {
                     return Ok(());
                 }
-                let package: Event = self.key_package(b)?;
+                let package: Event = self.key_package(other)?;
                 let promote = draw(&[salt, 31]).is_multiple_of(3);
-                self.commits(a, salt, |e, g| e.add_members(g, &[package], promote))
+                self.commits(who, salt, |e, g| e.add_members(g, &[package], promote))
             }
             Act::Remove(_, b) => {
                 let other = key(self, b);
