@@ -32,7 +32,9 @@ from .handlers import (
     Handler,
     Handlers,
     NotAsynchronous,
+    Unexpected,
     call,
+    contained,
     is_lasting,
     takes,
 )
@@ -171,7 +173,8 @@ class Bot:
         """Call `handler(event, error, attempts)` when a handler raised; a decorator.
 
         If it returns True, the event is given up: acknowledged, and not tried again. Otherwise it is tried again after
-        a pause, which grows from half a second to five minutes.
+        a pause, which grows from half a second to five minutes. A handler that was cancelled, or raised what is no
+        Exception, counts as one that raised: `error` is a RuntimeError then, with it as its `__cause__`.
 
         An error that says that the message, an argument or the group is at fault (InvalidInput, NotFound, NotAllowed,
         GroupTooLarge, IncompatibleMember, EpochUnavailable, GroupUnrecoverable, and MediaError but for MediaUnavailable
@@ -237,7 +240,7 @@ class Bot:
         """Run until stop() is called, or the task is cancelled. A bot runs once.
 
         SystemExit and KeyboardInterrupt in a handler end the bot in good order and are raised here. The message is not
-        acknowledged, and comes again after the next start.
+        acknowledged, and comes again after the next start. Whatever else a handler ends with, it is called again.
 
         Raises:
             As Client.start(); Closed: it has run already.
@@ -301,16 +304,14 @@ class Bot:
             due = max(due + interval, loop.time())
             await asyncio.sleep(due - loop.time())
             try:
-                await call(handler, self._client)
-            except NotAsynchronous:
+                await contained(handler, self._client)
+            except (NotAsynchronous, asyncio.CancelledError):
                 raise
-            except (SystemExit, KeyboardInterrupt) as ended:
+            except Exception as error:  # noqa: BLE001  # a timer goes on
+                _log.error("a timer's handler raised %s", _name(error))  # no content
+            except BaseException as ended:  # noqa: BLE001
                 self._lanes.fail(ended)
                 return
-            except (Exception, asyncio.CancelledError) as error:  # a timer goes on
-                if _is_cancelled(error):
-                    raise
-                _log.error("a timer's handler raised %s", type(error).__name__)  # no content
 
     # delivery
 
@@ -338,17 +339,13 @@ class Bot:
                     vain = 0
             except NotAsynchronous:
                 raise
-            except (Exception, asyncio.CancelledError) as raised:
-                # Whatever it was, the message is not lost; a handler may also have awaited a task that was cancelled.
-                if _is_cancelled(raised):
-                    raise
-                error = raised if isinstance(raised, Exception) else RuntimeError("cancelled")
+            except Exception as error:  # noqa: BLE001  # whatever it was, the message is not lost
                 attempts += 1
                 vain += is_lasting(error)
                 last = vain >= _TRIES
                 # Neither the text of the error nor its place: they may show what was written.
                 words = "a handler raised %s (attempt %d)%s"
-                _log.error(words, type(error).__name__, attempts, ", given up" if last else "")
+                _log.error(words, _name(error), attempts, ", given up" if last else "")
                 if await self._given_up(event, error, attempts):
                     return True
                 if last:
@@ -366,15 +363,15 @@ class Bot:
         given_up = False
         for handler in self._handlers.errors:
             try:
-                given_up = bool(await call(handler, event, error, attempts)) or given_up
+                given_up = bool(await contained(handler, event, error, attempts)) or given_up
             except NotAsynchronous:
                 raise
             except Exception as second:  # noqa: BLE001
-                _log.error("an error handler raised %s", type(second).__name__)
+                _log.error("an error handler raised %s", _name(second))
         return given_up
 
 
-def _is_cancelled(error: BaseException) -> bool:
-    """Whether it is we who are cancelled, and not something that a handler waited for."""
-    me = asyncio.current_task()
-    return isinstance(error, asyncio.CancelledError) and me is not None and me.cancelling() > 0
+def _name(error: Exception) -> str:
+    """The class of what a handler raised."""
+    raised = error.__cause__ if isinstance(error, Unexpected) else error
+    return type(raised).__name__

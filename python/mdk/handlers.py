@@ -1,5 +1,6 @@
 """What a bot calls: its handlers, and which of them an event is for."""
 
+import asyncio
 import inspect
 import math
 from collections.abc import Awaitable, Callable
@@ -46,6 +47,10 @@ class NotAsynchronous(Exception):
     """A handler gave nothing to wait for: it cannot be said when it is done, and calling it again does not help."""
 
 
+class Unexpected(RuntimeError):
+    """What a handler ended with, as its `__cause__`, where that is no Exception: its message is not lost by it."""
+
+
 # What the message, the arguments or the group are at fault for. What the network or the disk is at fault for passes.
 _LASTING = (
     InvalidInput,
@@ -77,6 +82,50 @@ async def call(handler: Callable[..., Awaitable[T]], *arguments: object) -> T:
     if not inspect.isawaitable(result):
         raise NotAsynchronous
     return await result
+
+
+async def contained(handler: Callable[..., Awaitable[T]], *arguments: object) -> T | None:
+    """Call a handler. What it raises here is an Exception, unless it is to end the process or its caller is cancelled.
+
+    It runs in a task of its own. Whoever cancels the current task in there cancels the handler, and not what called it.
+
+    Raises:
+        CancelledError: it is the caller who is cancelled.
+        SystemExit, KeyboardInterrupt, or a group with one of them: the handler asks for the end of the process.
+        Unexpected: the handler was cancelled, or raised what is no Exception.
+        NotAsynchronous: as call().
+    """
+    raised: list[BaseException] = []
+
+    async def inside() -> T | None:
+        try:
+            return await call(handler, *arguments)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001
+            # Out of a task some of these tear the event loop down, and what nobody comes for is printed with its text.
+            raised.append(error)
+            return None
+
+    try:
+        result = await asyncio.create_task(inside())
+    except asyncio.CancelledError as error:
+        me = asyncio.current_task()
+        if me is not None and me.cancelling() > 0:
+            raise
+        raise Unexpected("cancelled") from error
+    for one in raised:
+        if isinstance(one, Exception) or _ends_the_process(one):
+            raise one
+        raise Unexpected(type(one).__name__) from one
+    return result
+
+
+def _ends_the_process(error: BaseException) -> bool:
+    wishes = (SystemExit, KeyboardInterrupt)
+    if isinstance(error, BaseExceptionGroup):
+        return error.subgroup(wishes) is not None
+    return isinstance(error, wishes)
 
 
 def takes(handler: Any, count: int) -> None:
@@ -185,7 +234,7 @@ class Handlers:
                 calls += self._message_calls(event)
 
         def bound(handler: Callable[[Any], Awaitable[None]]) -> Call:
-            return lambda: call(handler, event)
+            return lambda: contained(handler, event)
 
         calls += [bound(handler) for kind, handler in self._events if isinstance(event, kind)]
         return calls
@@ -252,6 +301,6 @@ class Handlers:
         def bound(handler: Handler) -> Call:
             # A handle of its own: a conversation in one handler takes nothing from others.
             group = Group(session, message.group_id, after=int(event.cursor), allowed=self._allowed)
-            return lambda: call(handler, Context(self._client, group, message, args))
+            return lambda: contained(handler, Context(self._client, group, message, args))
 
         return [bound(handler) for handler in handlers]

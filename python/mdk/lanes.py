@@ -30,6 +30,11 @@ class _Lane:
     """There is something up to here."""
     task: asyncio.Task[None] | None = None
 
+    @property
+    def open(self) -> bool:
+        """Whether something is not done."""
+        return self.acknowledged < self.wanted
+
 
 class Lanes:
     """Gives each event to `deliver`, those of one group one after the other, groups side by side.
@@ -105,10 +110,11 @@ class Lanes:
             lane = self._lane(event.group_id)
             cursor = int(event.cursor)
             if cursor > lane.acknowledged:
+                if lane.task is None and not lane.open:
+                    # A lane at rest has nothing open before this event.
+                    lane.acknowledged = cursor - 1
                 lane.wanted = cursor
                 if lane.task is None:
-                    # A lane at rest has nothing open before this event.
-                    lane.acknowledged = max(lane.acknowledged, cursor - 1)
                     lane.task = asyncio.create_task(self._work(lane))
 
     def _lane(self, group_id: GroupId | None) -> _Lane:
@@ -119,7 +125,7 @@ class Lanes:
     async def _work(self, lane: _Lane) -> None:
         feed = self._client._session.feed
         try:
-            while lane.acknowledged < lane.wanted and not self._stopping.is_set():
+            while lane.open and not self._stopping.is_set():
                 events, upto = await feed.read_group(lane.acknowledged, lane.group_id, _PAGE)
                 last: EventId | None = None
                 passed: int | None = None
@@ -145,10 +151,14 @@ class Lanes:
                 await self._mark_read(lane, last)
         except Closed:
             return
-        except (SystemExit, KeyboardInterrupt) as ended:
-            # Out of a task of its own it would tear the event loop down, with the account open.
-            self.fail(ended)
-        except Exception as error:  # noqa: BLE001  # the disk, or a bug: the bot cannot go on
+        except asyncio.CancelledError:
+            if not self._stopping.is_set():
+                # By whom? What is open here would stay so for as long as the bot runs, and nobody would know.
+                self.fail(Closed("a task of the bot was cancelled"))
+            raise
+        except BaseException as error:  # noqa: BLE001
+            # The disk, a bug, a handler's wish: the bot cannot go on. Out of a task of its own some of these would tear
+            # the event loop down, with the account open.
             self.fail(error)
         finally:
             lane.task = None
@@ -176,7 +186,7 @@ class Lanes:
 
     async def _rest(self) -> None:
         """When nothing is open, one number says so: the next run need not look at what is before it."""
-        if self._stopping.is_set() or self.tasks:
+        if self._stopping.is_set() or self.tasks or any(lane.open for lane in self._lanes.values()):
             return
         position = max((lane.wanted for lane in self._lanes.values()), default=0)
         if position <= self._position:

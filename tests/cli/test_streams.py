@@ -66,6 +66,38 @@ def test_writing_to_a_closed_stdout_fails_as_on_a_full_disk(
         assert done.err.startswith("mdk: "), how
 
 
+def test_a_pipe_that_nobody_reads_takes_nothing(home: Home) -> None:
+    home.pair()
+    home.mdk("send", "-a", "alice", "Lunch", "hello")
+    database = str(home.folder / "data" / "mdk" / "alice" / "mdk.db")
+    for arguments in (
+        ("verify", database),
+        ("doctor", "--json", database),
+        ("groups", "-a", "alice"),
+        ("whoami", "-a", "alice", "--json"),
+        ("history", "-a", "alice", "Lunch", "--json"),
+        ("--help",),
+        ("send", "--help"),
+        ("--version",),
+    ):
+        reading, writing = os.pipe()
+        os.close(reading)
+        try:
+            done = subprocess.run(
+                home.command(*arguments),
+                stdin=subprocess.DEVNULL,
+                stdout=writing,
+                stderr=subprocess.PIPE,
+                text=True,
+                timeout=60,
+                cwd=home.folder,
+                env=home.environment,
+            )
+        finally:
+            os.close(writing)
+        assert (done.returncode, done.stderr) == (74, ""), arguments
+
+
 def test_an_error_that_stdout_does_not_take_is_told_on_stderr(home: Home) -> None:
     for how in (">&-", "> /dev/full"):
         done = closed(home, how, "whoami", "--json")

@@ -9,6 +9,7 @@ mod links;
 mod named;
 pub(crate) mod opening;
 pub(crate) mod outdated;
+mod ready;
 pub(crate) mod recent;
 pub(crate) mod sent;
 pub(crate) mod shared;
@@ -29,10 +30,9 @@ use self::former::Former;
 use self::named::Named;
 use self::sent::Sent;
 use self::shared::{Command, Inlets, Shared, lock, now};
-use crate::catch_up::PATIENCE;
 use crate::error::{ClientError, Result};
 use crate::options::{ClientOptions, EngineAccess};
-use crate::relay_pool::{Pool, RelayState, RelayStatus, normal_url};
+use crate::relay_pool::{Pool, RelayStatus, normal_url};
 use crate::{ingest, lists, outbox_worker, upkeep};
 
 /// Where the account's own relays stand in the engine's state.
@@ -182,51 +182,6 @@ impl Client {
     #[must_use]
     pub fn why_stopped(&self) -> Option<ClientError> {
         self.is_stopped().then(|| self.0.shared.end())
-    }
-
-    /// Waits until one of the account's relays is connected, the history of every relay that is reached and answers within
-    /// some seconds is fetched and settled, and a KeyPackage is published. May wait for ever when there is no network.
-    ///
-    /// # Errors
-    /// [`ClientError::Closed`], [`ClientError::Internal`].
-    pub async fn ready(&self) -> Result<()> {
-        /// How often relays that are being dialled are looked at.
-        const LOOK_EVERY: Duration = Duration::from_millis(50);
-        let shared = &self.0.shared;
-        let mut there_since = None;
-        let mut progress = shared.progress.subscribe();
-        loop {
-            if shared.stopped() {
-                return Err(shared.end());
-            }
-            let now = *progress.borrow_and_update();
-            let there = now.own_history && now.settled && now.key_package;
-            let since = *there_since.get_or_insert_with(Instant::now);
-            if !there {
-                there_since = None;
-            } else if since.elapsed() >= PATIENCE || !self.dialling(since.elapsed()) {
-                return Ok(());
-            }
-            tokio::select! {
-                () = shared.until_stopped() => return Err(shared.end()),
-                _ = progress.changed() => {}
-                () = tokio::time::sleep(LOOK_EVERY), if there => {}
-            }
-        }
-    }
-
-    /// Whether the first attempt to reach one of our relays is still under way. One that the account left is not waited
-    /// for as long as the others: it may be gone for good.
-    fn dialling(&self, waited: Duration) -> bool {
-        let shared = &self.0.shared;
-        let mut ours = shared.links.names();
-        if waited >= PATIENCE / 6 {
-            ours.retain(|relay| !lock(&shared.left).contains(relay));
-        }
-        let first = |relay: &RelayStatus| {
-            relay.state == RelayState::Connecting && relay.last_error.is_none()
-        };
-        shared.pool.status().iter().any(|relay| ours.contains(&relay.url) && first(relay))
     }
 
     /// Fetches from all connected relays now; the number of events that were new.

@@ -7,6 +7,7 @@
 mod answers;
 mod echoes;
 mod jobs;
+mod reachable;
 mod sending;
 mod welcomes;
 

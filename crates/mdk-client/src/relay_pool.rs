@@ -41,7 +41,7 @@ use tokio::time::{Instant, timeout};
 
 use self::accounts::Accounts;
 use self::command::{Command, Publish, Query};
-pub(crate) use self::frames::wants_auth;
+pub(crate) use self::frames::{is_lasting, wants_auth};
 use self::home::Home;
 use self::registry::{Handle, Host, Place, Registry};
 pub use self::types::{Account, Arrived, Origin, Page, Published, RelayState, RelayStatus};

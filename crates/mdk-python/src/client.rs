@@ -12,6 +12,7 @@ use mdk_client::{BlossomOptions, ClientError, ClientOptions, EngineAccess, with_
 use mdk_core::{EngineEvent, GroupInfo};
 use mdk_wire::GroupId;
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 use tokio::sync::watch;
 
 pub(crate) use self::local_relay::LocalRelay;
@@ -126,6 +127,24 @@ impl Client {
 
     fn ready<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.spawn(py, |client| async move { client.ready().await })
+    }
+
+    fn caught_up<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.spawn(py, |client| async move { client.caught_up().await })
+    }
+
+    /// Whether others can invite the account; False once each of its own relays has refused its KeyPackage for good.
+    fn reachable<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.spawn(py, |client| async move { client.reachable().await })
+    }
+
+    /// What the account's own relays that refuse its KeyPackage for good said, by URL.
+    fn refusals<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let said = PyDict::new(py);
+        for (relay, words) in self.alive.get()?.client.refusals() {
+            said.set_item(relay, words)?;
+        }
+        Ok(said)
     }
 
     fn sync<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {

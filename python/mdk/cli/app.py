@@ -3,9 +3,9 @@
 import io
 import os
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
-from typing import NoReturn, TextIO, cast
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, NoReturn, TextIO, cast
 
 import click
 
@@ -33,8 +33,28 @@ _NDJSON = frozenset({"history", "export", "listen"})
 EPILOG = "\b\nExit codes:\n" + exit_codes.table()
 
 
+class _ReaderGone(Exception):
+    """Whoever reads what a command writes has gone."""
+
+
 class _Sections(click.Group):
     """Lists its commands by what they are about, in the order in which one meets them."""
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        """Read the options, of which some write something."""
+        with _not_for_click():
+            return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        with _not_for_click():
+            return super().invoke(ctx)
 
     def format_commands(
         self,
@@ -48,6 +68,15 @@ class _Sections(click.Group):
             with formatter.section(title):
                 # The columns of all lists are the same.
                 formatter.write_dl(rows, col_max=30, col_spacing=_column(self, rows))
+
+
+@contextmanager
+def _not_for_click() -> Iterator[None]:
+    """For click a pipe that nobody reads ends the process with 1, which has another meaning here."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise _ReaderGone from None
 
 
 def _column(group: click.Group, rows: list[tuple[str, str]]) -> int:
@@ -104,8 +133,7 @@ def run(arguments: Sequence[str]) -> ExitCode:
     except (click.Abort, KeyboardInterrupt):
         code = ExitCode.INTERRUPTED
         output.complaint(as_json, "interrupted", code, "interrupted")
-    except BrokenPipeError:
-        # Whoever reads has gone.
+    except _ReaderGone:
         _let_go()
         code = ExitCode.IO
     except FileNotFoundError as error:

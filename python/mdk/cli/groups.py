@@ -116,7 +116,7 @@ def invite(
         deadline = running.Deadline(timeout)
         async with session.opened(account, deadline) as client:
             await session.catch_up(client, deadline, silent=as_json)
-            begin = client.cursor
+            begin, place = client.cursor, client.engine._outbox_end()
             async with session.within(client, deadline):
                 if new:
                     # Whoever founds a group is in it.
@@ -131,9 +131,11 @@ def invite(
                     refusals.if_members(others, inside, client.public_key)
                     info = await room.add(*others)
             # The Welcomes go out behind the commit.
-            await session.flush(client, deadline)
+            out = await session.flush(client, info.id, place, deadline)
             refused = _refused_invites(client, begin)
-            code = ExitCode.REFUSED if refused else ExitCode.OK
+            code = ExitCode.OK if out else ExitCode.NETWORK
+            if refused:
+                code = ExitCode.REFUSED
             document = {
                 "command": "invite",
                 "exit_code": int(code),
@@ -142,6 +144,7 @@ def invite(
                 "refused": {person.npub: dict(said) for person, said in refused.items()},
                 "group": records.document(info),
             }
+                "waiting": not out,
             verb = "founded, and invited" if new else "invited"
             what = output.count(len(others), "person", "people") if others else "nobody"
             lines = [records.group_line(info), f"{verb} {what}"]
@@ -153,6 +156,8 @@ def invite(
             output.show(as_json, document, lines)
             return code
 
+            if not out:
+                lines.append(session.waits(deadline))
     return running.run(body())
 
 
@@ -286,17 +291,28 @@ def leave(group: str, account: Account, yes: bool, timeout: float, as_json: bool
             async with session.within(client, deadline):
                 if info.member_count == 1:
                     await room.disband()
+            place = client.engine._outbox_end()
                 else:
                     await room.leave()
-            await session.flush(client, deadline)
+            out = await session.flush(client, info.id, place, deadline)
+            code = ExitCode.OK if out else ExitCode.NETWORK
             state = client.engine.group(info.id).state
-            document = {"command": "leave", "exit_code": 0, "group": info.id, "state": state.value}
+            document = {
+                "command": "leave",
+                "exit_code": int(code),
+                "waiting": not out,
+                "group": info.id,
+                "state": state.value,
+            }
             words = {
                 GroupState.LEFT: "left",
                 GroupState.DISBANDED: "left, and ended: you were its last member",
             }
             asked = "asked to leave; another member's app completes it"
-            output.show(as_json, document, [words.get(state, asked)])
-            return 0
+            lines = [words.get(state, asked)]
+            if not out:
+                lines.append(session.waits(deadline))
+            output.show(as_json, document, lines)
+            return code
 
     return running.run(body())

@@ -1,6 +1,7 @@
 """`mdk init`, `mdk whoami`."""
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -101,7 +102,13 @@ def init(
                     # Mostly it is the address, or the network: the relay's own words say which.
                     states = client.stats().relays
                     return show(client.engine, client.relays, ExitCode.NETWORK, states)
-                return show(client.engine, client.relays, ExitCode.OK)
+                if await session.reachable(client, deadline):
+                    return show(client.engine, client.relays, ExitCode.OK)
+                refused = client.key_packages.refusals()
+                everywhere = len(refused) == len(client.relays)
+                code = ExitCode.REFUSED if everywhere else ExitCode.NETWORK
+                states = () if everywhere else client.stats().relays
+                return show(client.engine, client.relays, code, states, refused)
         except asyncio.CancelledError:
             # It may have come while the client still started: the account is made before it connects.
             if new and account.exists:
@@ -118,25 +125,39 @@ def init(
         own: tuple[str, ...],
         code: ExitCode,
         states: tuple[RelayStatus, ...] = (),
+        refused: Mapping[str, str] | None = None,
     ) -> int:
         reachable = code is ExitCode.OK and not offline
         shown = _about(account, engine, own)
-        document = {"command": "init", "exit_code": int(code), "new": new, "reachable": reachable}
+        document: dict[str, object] = {
+            "command": "init",
+            "exit_code": int(code),
+            "new": new,
+            "reachable": reachable,
+        }
         if reachable:
             last = "You can be invited now."
         elif offline:
             last = "The first command that connects makes you reachable."
         else:
+            what = f"No relay was reached within {timeout:g} s"
+            if code is ExitCode.REFUSED:
+                what = "Nobody can invite you: every relay refuses your KeyPackage"
+            elif refused is not None:
+                what = f"No relay took your KeyPackage within {timeout:g} s"
             last = (
-                f"No relay was reached within {timeout:g} s; the next command tries again. "
+                f"{what}; the next command tries again. "
                 f"To use another one: mdk init{account.option} --relay URL"
             )
         lines = [
             f"{'made' if new else 'opened':<9} {shown['database']}",
             f"npub      {shown['npub']}",
             *map(_relay_line, states),
+            *(f"{url}: {records.one_line(words)}" for url, words in (refused or {}).items()),
             last,
         ]
+        if refused is not None:
+            document["refused"] = dict(refused)
         if states:
             shown["status"] = [records.document(state) for state in states]
         output.show(as_json, {**document, **shown}, lines)

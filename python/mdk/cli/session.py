@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 
 import click
 
-from mdk import Client, GroupInfo, GroupState, Keys, Mdk
+from mdk import Client, GroupId, GroupInfo, GroupState, Keys, Mdk
 from mdk.client.runtime import in_thread
 from mdk.errors import GroupNotFound, KeyringError, KeysMissing, NotConnected
 
@@ -109,7 +109,8 @@ async def catch_up(
     """
     bar = asyncio.ensure_future(_draw(client)) if not silent and sys.stderr.isatty() else None
     try:
-        await client.ready(deadline.left if patience is None else patience)
+        # Whether anybody can invite this account is not what a command waits for.
+        await client.ready(deadline.left if patience is None else patience, reachable=False)
     except TimeoutError:
         seconds = f"{deadline.patience:g} s"
         if connected(client):
@@ -126,6 +127,14 @@ async def catch_up(
             bar.cancel()
             with suppress(asyncio.CancelledError):
                 await bar
+
+
+async def reachable(client: Client, deadline: Deadline) -> bool:
+    """Wait until others can invite the account, its relays have all refused that, or the deadline is there."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(deadline.left):
+            return await client._session.native.reachable()
+    return False
 
 
 @asynccontextmanager
@@ -151,19 +160,24 @@ def connected(client: Client) -> bool:
     return any(relay.state == "connected" for relay in client.stats().relays)
 
 
-async def flush(client: Client, deadline: Deadline) -> None:
-    """Wait until what was made is on a relay.
+async def flush(client: Client, group_id: GroupId, after: int, deadline: Deadline) -> bool:
+    """Wait until what stands in the outbox behind `after` and is about this group is on a relay. False: not in time."""
 
-    Raises:
-        NotConnected: it still waits; it is kept.
-    """
+    def empty(mdk: Mdk) -> bool | None:
+        return mdk._outbox_waiting(group_id, after=after) == 0 or None
+
     try:
-        await client.outbox.flush(deadline.left)
+        return await client._session.until(empty, deadline.left)
     except TimeoutError:
-        raise NotConnected(
-            f"no relay took it within {deadline.patience:g} s",
-            hint="It is kept, and goes out with the next command that connects.",
-        ) from None
+        return False
+
+
+def waits(deadline: Deadline) -> str:
+    """What a person is told of something that is not on a relay yet."""
+    return (
+        f"No relay took it within {deadline.patience:g} s. "
+        "It is kept, and goes out with the next command that connects."
+    )
 
 
 async def _draw(client: Client) -> None:

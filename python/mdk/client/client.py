@@ -331,18 +331,21 @@ class Client:
         """
         return self._session.feed.events(0 if after is None else position_of(after))
 
-    async def ready(self, timeout: float | None = None) -> None:
+    async def ready(self, timeout: float | None = None, *, reachable: bool = True) -> None:
         """Wait until a relay is connected, all that reachable relays have is processed, and others can invite us.
 
         Args:
             timeout: seconds; None for as long as it takes.
+            reachable: whether to wait for the last of these, too. Where relays take no KeyPackage it does not come:
+                `key_packages.refusals()` has their words.
 
         Raises:
             TimeoutError: not in time. The client goes on trying.
         """
         self._session.feed.check()
+        native = self._session.native
         async with asyncio.timeout(timeout):
-            await self._session.native.ready()
+            await (native.ready() if reachable else native.caught_up())
 
     async def sync(self) -> int:
         """Fetch from all relays now, and process it. Returns the number of events that were new.

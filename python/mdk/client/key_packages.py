@@ -67,6 +67,12 @@ class KeyPackages:
 
         return await session.change(make)
 
+    def refusals(self) -> dict[str, str]:
+        """Which relays of the account refuse its KeyPackage for good, and what each said. It is tried again later."""
+        session = self._client._session
+        session.feed.check()
+        return session.native.refusals()
+
     async def find(self, who: PublicKeyLike) -> list[KeyPackage]:
         """The KeyPackages of an account that relays have and that could be used to invite it, newest first.
 

@@ -1,6 +1,6 @@
 //! What the tasks of one account have in common.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -41,6 +41,8 @@ pub(crate) struct Progress {
     pub(crate) settled: bool,
     /// A relay has a KeyPackage of ours, or none is wanted.
     pub(crate) key_package: bool,
+    /// None has, and each of our own has refused it for good.
+    pub(crate) refused: bool,
 }
 
 #[derive(Default)]
@@ -81,6 +83,8 @@ pub(crate) struct Shared {
     pub(crate) left: Mutex<HashSet<String>>,
     /// Relays that the user named at any time, for the account or for a group.
     pub(crate) named: Mutex<Named>,
+    /// Of the account's own relays those that refuse its KeyPackage for good, with their words.
+    pub(crate) refusals: Mutex<BTreeMap<String, String>>,
     /// Relays that are connected now.
     pub(crate) connected: watch::Sender<HashSet<String>>,
     pub(crate) changes: watch::Sender<u64>,
@@ -154,6 +158,7 @@ impl Shared {
             former: Mutex::default(),
             left: Mutex::default(),
             named: Mutex::default(),
+            refusals: Mutex::default(),
             connected: watch::channel(HashSet::new()).0,
             changes: watch::channel(0).0,
             progress: watch::channel(progress).0,

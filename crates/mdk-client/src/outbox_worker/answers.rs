@@ -51,6 +51,7 @@ impl Worker {
                     Published::Accepted | Published::Refused { .. } => self.mute.remove(&url),
                     Published::Unreachable { .. } => false,
                 };
+                self.note_refusal(seq, &url, &answer);
                 let later = |reason: String| {
                     let pause = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
                     RelayVerdict::Later { reason, next_at: now_millis().saturating_add(pause) }

@@ -85,6 +85,12 @@ pub(super) fn is_final(reason: &str) -> bool {
     ["blocked:", "invalid:", "pow:"].iter().any(|prefix| reason.starts_with(prefix))
 }
 
+/// Whether a refusal is no matter of time. What a relay allows only some people they may be allowed one day, so that is asked for
+/// again, but nobody need wait for it.
+pub(crate) fn is_lasting(reason: &str) -> bool {
+    is_final(reason) || reason.starts_with("restricted:")
+}
+
 /// Whether the event matches one of the filters (NIP-01).
 pub(super) fn matches(filters: &[Filter], event: &Event) -> bool {
     // What a search term matches is the relay's business.

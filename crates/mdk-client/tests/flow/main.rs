@@ -11,6 +11,7 @@ mod kit;
 mod late;
 mod moves;
 mod outages;
+mod reachable;
 mod speed;
 mod talk;
 mod worlds;

@@ -1,6 +1,6 @@
 //! `mdk.Mdk`, private: the outbox, the small durable values, and accounts whose keys are in their database. For `mdk.Client`.
 
-use mdk_core::Engine;
+use mdk_core::{Engine, OutboxItem};
 use mdk_store::OpenOptions;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
@@ -44,10 +44,30 @@ impl Mdk {
         self.call(py, Engine::keep_keys)
     }
 
-    /// How many events no relay has accepted yet. Invites that every relay refused do not count: they may go on for days.
-    fn _outbox_waiting(&self, py: Python<'_>) -> PyResult<usize> {
+    /// How many events no relay has accepted yet: all, or those of a group, that stand behind the place `after`. Invites that
+    /// every relay refused do not count: they may go on for days.
+    #[pyo3(signature = (group_id = None, *, after = 0))]
+    fn _outbox_waiting(
+        &self,
+        py: Python<'_>,
+        group_id: Option<Text>,
+        after: i64,
+    ) -> PyResult<usize> {
+        let group = group_id.as_ref().map(args::group).transpose()?;
         let items = self.call(py, |e| e.outbox(MAX_OUTBOX))?;
-        Ok(items.iter().filter(|item| !item.is_accepted() && !item.is_refused_invite()).count())
+        let counts = |item: &&OutboxItem| {
+            item.seq > after
+                && group.as_ref().is_none_or(|group| item.group.as_ref() == Some(group))
+                && !item.is_accepted()
+                && !item.is_refused_invite()
+        };
+        Ok(items.iter().filter(counts).count())
+    }
+
+    /// The last place of the outbox that is taken: what is put in from now on stands behind it.
+    fn _outbox_end(&self, py: Python<'_>) -> PyResult<i64> {
+        let items = self.call(py, |e| e.outbox(MAX_OUTBOX))?;
+        Ok(items.last().map_or(0, |item| item.seq))
     }
 
     /// Messages that no relay has accepted yet: Message.

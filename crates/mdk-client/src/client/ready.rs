@@ -1,0 +1,100 @@
+//! Waiting for an account to be up to date, and for others to be able to invite it.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Client;
+use super::shared::{Progress, lock};
+use crate::catch_up::PATIENCE;
+use crate::error::Result;
+use crate::relay_pool::{RelayState, RelayStatus};
+
+impl Client {
+    /// As [`Client::caught_up`], and until a KeyPackage is published. May wait for ever when there is no network, or no relay
+    /// that takes one.
+    ///
+    /// # Errors
+    /// [`ClientError::Closed`](crate::ClientError::Closed), [`ClientError::Internal`](crate::ClientError::Internal).
+    pub async fn ready(&self) -> Result<()> {
+        self.until(|now| now.own_history && now.settled && now.key_package).await
+    }
+
+    /// Waits until one of the account's relays is connected, and the history of every relay that is reached and answers within
+    /// some seconds is fetched and settled. May wait for ever when there is no network.
+    ///
+    /// # Errors
+    /// As [`Client::ready`].
+    pub async fn caught_up(&self) -> Result<()> {
+        self.until(|now| now.own_history && now.settled).await
+    }
+
+    /// Waits until others can invite the account, or each of its own relays has refused its KeyPackage for good: false then,
+    /// and [`Client::refusals`] has their words. Another attempt is made later all the same.
+    ///
+    /// # Errors
+    /// As [`Client::ready`].
+    pub async fn reachable(&self) -> Result<bool> {
+        let shared = &self.0.shared;
+        let mut progress = shared.progress.subscribe();
+        loop {
+            if shared.stopped() {
+                return Err(shared.end());
+            }
+            let now = *progress.borrow_and_update();
+            if now.key_package || now.refused {
+                return Ok(now.key_package);
+            }
+            tokio::select! {
+                () = shared.until_stopped() => return Err(shared.end()),
+                _ = progress.changed() => {}
+            }
+        }
+    }
+
+    /// What the account's own relays said last against its KeyPackage, those that refuse it for good: URLs and words.
+    #[must_use]
+    pub fn refusals(&self) -> Vec<(String, String)> {
+        let said = lock(&self.0.shared.refusals);
+        said.iter().map(|(relay, words)| (relay.clone(), words.clone())).collect()
+    }
+
+    async fn until(&self, is_there: impl Fn(&Progress) -> bool) -> Result<()> {
+        /// How often relays that are being dialled are looked at.
+        const LOOK_EVERY: Duration = Duration::from_millis(50);
+        let shared = &self.0.shared;
+        let mut there_since = None;
+        let mut progress = shared.progress.subscribe();
+        loop {
+            if shared.stopped() {
+                return Err(shared.end());
+            }
+            let there = is_there(&progress.borrow_and_update());
+            let since = *there_since.get_or_insert_with(Instant::now);
+            if !there {
+                there_since = None;
+            } else if since.elapsed() >= PATIENCE || !self.dialling(since.elapsed()) {
+                return Ok(());
+            }
+            tokio::select! {
+                () = shared.until_stopped() => return Err(shared.end()),
+                _ = progress.changed() => {}
+                () = tokio::time::sleep(LOOK_EVERY), if there => {}
+            }
+        }
+    }
+
+    /// Whether the first attempt to reach one of our relays is still under way. One that the account left is not waited
+    /// for as long as the others: it may be gone for good.
+    fn dialling(&self, waited: Duration) -> bool {
+        let shared = &self.0.shared;
+        let mut ours = shared.links.names();
+        if waited >= PATIENCE / 6 {
+            ours.retain(|relay| !lock(&shared.left).contains(relay));
+        }
+        let first = |relay: &RelayStatus| {
+            relay.state == RelayState::Connecting && relay.last_error.is_none()
+        };
+        shared.pool.status().iter().any(|relay| ours.contains(&relay.url) && first(relay))
+    }
+}

@@ -1,0 +1,36 @@
+//! Relays that take no KeyPackage of ours.
+
+use mdk_core::OutboxPurpose;
+
+use super::Worker;
+use crate::client::shared::lock;
+use crate::relay_pool::{Published, is_lasting};
+
+impl Worker {
+    /// Notes what one of the account's own relays says to its KeyPackage: whoever waits until the account can be invited is to
+    /// hear that nobody takes it.
+    pub(super) fn note_refusal(&self, seq: i64, relay: &str, answer: &Published) {
+        let shared = &self.shared;
+        let key_package = |item: &mdk_core::OutboxItem| item.purpose == OutboxPurpose::KeyPackage;
+        if !self.items.iter().any(|item| item.seq == seq && key_package(item)) {
+            return;
+        }
+        let own = shared.own_relays();
+        let all = {
+            let mut said = lock(&shared.refusals);
+            match answer {
+                Published::Refused { reason, .. } if is_lasting(reason) => {
+                    if own.iter().any(|url| url == relay) {
+                        said.insert(relay.to_owned(), reason.clone());
+                    }
+                }
+                Published::Accepted | Published::Refused { .. } => {
+                    said.remove(relay);
+                }
+                Published::Unreachable { .. } | Published::NoAnswer => return,
+            }
+            own.iter().all(|url| said.contains_key(url))
+        };
+        shared.progress.send_if_modified(|p| std::mem::replace(&mut p.refused, all) != all);
+    }
+}

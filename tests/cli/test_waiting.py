@@ -1,0 +1,163 @@
+"""What a command waits for: what it is about, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from tests.cli.kit import Done, Home
+
+from mdk.testing import LocalRelay
+
+KEY_PACKAGE = 30443
+REFUSALS = ["blocked: kind not allowed", "restricted: pay first"]
+
+
+async def mdk(home: Home, *arguments: str) -> Done:
+    return await asyncio.to_thread(home.mdk, *arguments)
+
+
+async def pair(home: Home) -> tuple[str, str]:
+    return await asyncio.to_thread(home.pair)
+
+
+async def account(home: Home, name: str, *relays: LocalRelay) -> str:
+    options = [part for one in relays for part in ("--relay", one.url)]
+    done = await mdk(home, "init", "-a", name, "--key", home.key(name), "--json", *options)
+    assert done.code == 0, done.err
+    return str(done.document["npub"])
+
+
+@pytest.mark.parametrize("words", REFUSALS)
+async def test_commands_do_not_wait_for_a_key_package_that_relays_refuse(
+    tmp_path: Path, words: str
+) -> None:
+    async with LocalRelay() as relay:
+        home = Home(tmp_path, relay.url)
+        _, bob = await pair(home)
+        relay.refuse(kinds={KEY_PACKAGE}, reason=words)
+        # Bob's KeyPackage has been used; nobody takes the next one.
+        for command in (
+            ["groups", "--sync"],
+            ["members", "Lunch", "--sync"],
+            ["accept"],
+            ["promote", "Lunch", bob],
+            ["whoami", "--check"],
+        ):
+            who = "alice" if command[0] == "promote" else "bob"
+            done = await mdk(home, *command, "-a", who, "--timeout", "30", "--json")
+            assert done.code == 0, (command, done.err)
+        # Nor for one that there never was.
+        done = await mdk(
+            home, "init", "-a", "carol", "--key", home.key("carol"), "--relay", relay.url
+        )
+        assert done.code == 76, done.err
+        done = await mdk(home, "accept", "-a", "carol", "--timeout", "30")
+        assert (done.code, done.out) == (0, "no invites\n"), done.err
+
+
+@pytest.mark.parametrize("words", REFUSALS)
+async def test_init_says_that_no_relay_takes_the_key_package(tmp_path: Path, words: str) -> None:
+    async with LocalRelay() as relay:
+        relay.refuse(kinds={KEY_PACKAGE}, reason=words)
+        home = Home(tmp_path, relay.url)
+        options = ("-a", "carol", "--key", home.key("carol"), "--relay", relay.url)
+        done = await mdk(home, "init", *options, "--timeout", "60")
+        assert done.code == 76, done.err
+        assert "made" in done.out
+        assert words in done.out
+        assert "mdk init --account carol --relay URL" in done.out
+        assert "No relay was reached" not in done.out
+        done = await mdk(home, "init", "-a", "carol", "--json")
+        assert done.code == 76
+        document = done.document
+        assert (document["exit_code"], document["reachable"]) == (76, False)
+        assert list(document["refused"].values()) == [words]
+        relay.accept()
+        done = await mdk(home, "init", "-a", "carol", "--json")
+        assert (done.code, done.document["reachable"]) == (0, True)
+
+
+async def test_init_does_not_call_a_relay_away_that_puts_the_key_package_off(
+    tmp_path: Path,
+) -> None:
+    async with LocalRelay() as relay:
+        relay.refuse(kinds={KEY_PACKAGE}, reason="rate-limited: slow down")
+        home = Home(tmp_path, relay.url)
+        options = ("-a", "carol", "--key", home.key("carol"), "--relay", relay.url)
+        done = await mdk(home, "init", *options, "--timeout", "6")
+        assert done.code == 68, done.err
+        assert "No relay took your KeyPackage within 6 s" in done.out
+        assert "No relay was reached" not in done.out
+
+
+async def test_what_another_group_waits_for_is_not_waited_for(tmp_path: Path) -> None:
+    async with LocalRelay() as old, LocalRelay() as new:
+        home = Home(tmp_path, old.url)
+        await account(home, "alice", old)
+        bob = await account(home, "bob", new, old)
+        done = await mdk(home, "invite", "-a", "alice", "--new", "Old", bob, "--json")
+        assert done.code == 0, done.err
+        assert (await mdk(home, "init", "-a", "alice", "--relay", new.url)).code == 0
+        await old.pause()
+        done = await mdk(home, "send", "-a", "alice", "Old", "waits", "--timeout", "1")
+        assert done.code == 68, done.err
+        done = await mdk(
+            home, "invite", "-a", "alice", "--new", "New", bob, "--json", "--timeout", "30"
+        )
+        assert done.code == 0, done.err
+        group = done.document["group"]
+        done = await mdk(home, "accept", "-a", "bob", "--all", "--timeout", "30", "--json")
+        assert "New" in [one["name"] for one in done.document["joined"]], done.err
+        done = await mdk(home, "promote", "-a", "alice", "New", bob, "--timeout", "30")
+        assert done.code == 0, done.err
+        done = await mdk(home, "demote", "-a", "alice", "New", "--timeout", "30")
+        assert done.code == 0, done.err
+        done = await mdk(home, "leave", "-a", "alice", "New", "--yes", "--json", "--timeout", "30")
+        assert done.code == 0, done.err
+        assert (done.document["group"], done.document["state"]) == (group["id"], "leaving")
+
+
+async def test_what_a_command_made_and_no_relay_took_is_told_with_the_group(
+    tmp_path: Path,
+) -> None:
+    """Whoever runs it again must know that the group is there."""
+    async with LocalRelay() as relay:
+        home = Home(tmp_path, relay.url)
+        _, bob = await pair(home)
+        relay.refuse(kinds={445, 1059}, reason="rate-limited: slow down")
+        for options in ([], ["--json"]):
+            command = ("invite", "-a", "alice", "--new", "Far", bob, "--timeout", "3")
+            done = await mdk(home, *command, *options)
+            assert done.code == 68, done.err
+            if options:
+                assert done.document["exit_code"] == 68
+                assert done.document["waiting"] is True
+                assert done.document["group"]["name"] == "Far"
+                assert done.document["group"]["member_count"] == 2
+            else:
+                assert "founded, and invited 1 person" in done.out
+                assert "No relay took it within 3 s" in done.out
+        done = await mdk(home, "leave", "-a", "bob", "Lunch", "--yes", "--timeout", "3", "--json")
+        assert done.code == 68, done.err
+        assert (done.document["exit_code"], done.document["waiting"]) == (68, True)
+        assert done.document["state"] == "leaving"
+        done = await mdk(home, "groups", "-a", "alice", "--json")
+        assert [one["name"] for one in done.document["groups"]].count("Far") == 2
+
+
+def test_people_are_invited_by_their_links(home: Home) -> None:
+    home.account("alice")
+    bob, carol = home.account("bob"), home.account("carol")
+    link = home.mdk("whoami", "-a", "bob", "--json").document["invite_uri"]
+    command = ("invite", "-a", "alice", "--new", "Lunch")
+    done = home.mdk(*command, link, carol, bob, link.upper(), "--json")
+    assert done.code == 0, done.err
+    assert done.document["invited"] == [bob, carol]
+    done = home.mdk("invite", "-a", "alice", "Lunch", link)
+    assert done.code == 64
+    assert f"{bob} is a member already" in done.err
+    done = home.mdk(*command, link[:-1])
+    assert done.code == 64
+    assert link[:-1] not in done.err

@@ -1,0 +1,261 @@
+"""A handler that ends as none should: whatever it was, its message is not lost, and the bot says what happened."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from tests.client.people import PATIENCE, hear
+from tests.client.test_bot_promises import bot_on_disk, end, going
+
+from mdk import Bot, Client, Context, Event, errors
+from mdk.testing import LocalRelay, client
+
+SECRET = "nobody else reads this"
+
+
+class Panic(BaseException):
+    """As other extensions raise it."""
+
+
+async def panics() -> None:
+    raise Panic(SECRET)
+
+
+async def leaves() -> None:
+    raise GeneratorExit(SECRET)
+
+
+async def fails_in_a_group() -> None:
+    raise BaseExceptionGroup(SECRET, [GeneratorExit()])
+
+
+async def cancels_itself() -> None:
+    me = asyncio.current_task()
+    assert me is not None
+    me.cancel(SECRET)
+    await asyncio.Event().wait()
+
+
+async def leaves_itself_cancelled() -> None:
+    me = asyncio.current_task()
+    assert me is not None
+    me.cancel(SECRET)
+
+
+async def awaits_a_cancelled_task() -> None:
+    task = asyncio.create_task(asyncio.Event().wait())
+    task.cancel(SECRET)
+    await task
+
+
+End = Callable[[], Awaitable[None]]
+ends = pytest.mark.parametrize(
+    ("ending", "name"),
+    [
+        (panics, "Panic"),
+        (leaves, "GeneratorExit"),
+        (fails_in_a_group, "BaseExceptionGroup"),
+        (cancels_itself, "CancelledError"),
+        (leaves_itself_cancelled, "CancelledError"),
+        (awaits_a_cancelled_task, "CancelledError"),
+    ],
+)
+
+
+@ends
+async def test_a_handler_is_called_again(
+    relay: LocalRelay, tmp_path: Path, caplog: pytest.LogCaptureFixture, ending: End, name: str
+) -> None:
+    user = await client(relay, "user")
+    bot = bot_on_disk(relay, tmp_path)
+    handled: list[str] = []
+    told: list[tuple[BaseException, int]] = []
+
+    @bot.on_message
+    async def handle(ctx: Context) -> None:
+        handled.append(ctx.text)
+        if handled == ["one"]:
+            await ending()
+            await asyncio.sleep(0)
+        await ctx.reply(f"done {ctx.text}")
+
+    @bot.on_error
+    async def note(_event: Event, error: Exception, attempts: int) -> None:
+        told.append((error, attempts))
+
+    try:
+        serving = await going(bot)
+        group = await user.groups.create("chat", [bot.client.public_key])
+        await group.send("one")
+        await group.send("two")
+        assert await hear(group, 2) == ["done one", "done two"]
+        await end(bot, serving)
+    finally:
+        await user.close()
+    assert handled == ["one", "one", "two"]
+    ((error, attempts),) = told
+    assert isinstance(error, RuntimeError)
+    assert (type(error.__cause__).__name__, attempts) == (name, 1)
+    said = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert [record.name for record in said] == ["mdk.bot"]
+    assert said[0].getMessage() == f"a handler raised {name} (attempt 1)"
+    assert SECRET not in caplog.text
+
+
+async def test_a_handler_that_returns_with_its_task_cancelled_has_not_returned(
+    relay: LocalRelay, tmp_path: Path
+) -> None:
+    user = await client(relay, "user")
+    bot = bot_on_disk(relay, tmp_path)
+    handled: list[str] = []
+
+    @bot.on_message
+    async def handle(ctx: Context) -> None:
+        handled.append(ctx.text)
+        if len(handled) == 1:
+            await leaves_itself_cancelled()
+        else:
+            await ctx.reply(f"done {ctx.text}")
+
+    try:
+        serving = await going(bot)
+        group = await user.groups.create("chat", [bot.client.public_key])
+        await group.send("one")
+        assert await hear(group, 1) == ["done one"]
+        await end(bot, serving)
+    finally:
+        await user.close()
+    assert handled == ["one", "one"]
+
+
+@ends
+async def test_an_error_handler_decides_nothing_by_it(
+    relay: LocalRelay, tmp_path: Path, caplog: pytest.LogCaptureFixture, ending: End, name: str
+) -> None:
+    user = await client(relay, "user")
+    bot = bot_on_disk(relay, tmp_path)
+    handled: list[str] = []
+
+    @bot.on_message
+    async def handle(ctx: Context) -> None:
+        handled.append(ctx.text)
+        if handled == ["one"]:
+            raise ValueError(SECRET)
+        await ctx.reply(f"done {ctx.text}")
+
+    @bot.on_error
+    async def judge(_event: Event, _error: Exception, _attempts: int) -> None:
+        await ending()
+        await asyncio.sleep(0)
+
+    try:
+        serving = await going(bot)
+        group = await user.groups.create("chat", [bot.client.public_key])
+        await group.send("one")
+        await group.send("two")
+        assert await hear(group, 2) == ["done one", "done two"]
+        await end(bot, serving)
+    finally:
+        await user.close()
+    assert handled == ["one", "one", "two"]
+    assert f"an error handler raised {name}" in caplog.text
+    assert SECRET not in caplog.text
+
+
+@ends
+async def test_a_timer_goes_on(
+    relay: LocalRelay, tmp_path: Path, caplog: pytest.LogCaptureFixture, ending: End, name: str
+) -> None:
+    bot = bot_on_disk(relay, tmp_path)
+    ticks = 0
+    again = asyncio.Event()
+
+    @bot.every(timedelta(milliseconds=10))
+    async def tick(_client: Client) -> None:
+        nonlocal ticks
+        ticks += 1
+        if ticks == 1:
+            await ending()
+            await asyncio.sleep(0)
+        again.set()
+
+    serving = await going(bot)
+    await asyncio.wait({serving, asyncio.create_task(again.wait())}, return_when="FIRST_COMPLETED")
+    assert again.is_set()
+    await end(bot, serving)
+    assert f"a timer's handler raised {name}" in caplog.text
+    assert SECRET not in caplog.text
+
+
+async def test_the_wish_to_end_the_process_is_one_in_a_group_too(
+    relay: LocalRelay, tmp_path: Path
+) -> None:
+    user = await client(relay, "user")
+
+    def handling(bot: Bot, *, ends: bool) -> Bot:
+        @bot.on_message
+        async def handle(ctx: Context) -> None:
+            if ends:
+                raise BaseExceptionGroup("several", [ValueError(), SystemExit(3)])
+            await ctx.reply(f"done {ctx.text}")
+
+        return bot
+
+    try:
+        bot = handling(bot_on_disk(relay, tmp_path), ends=True)
+        serving = await going(bot)
+        group = await user.groups.create("chat", [bot.client.public_key])
+        await group.send("one")
+        with pytest.raises(BaseExceptionGroup) as raised:
+            await asyncio.wait_for(serving, PATIENCE)
+        assert raised.group_contains(SystemExit)
+        bot = handling(bot_on_disk(relay, tmp_path), ends=False)
+        serving = await going(bot)
+        assert await hear(group, 1) == ["done one"]
+        await end(bot, serving)
+    finally:
+        await user.close()
+
+
+async def test_what_was_open_in_a_task_that_somebody_cancelled_comes_again(
+    relay: LocalRelay, tmp_path: Path
+) -> None:
+    """The bot ends by it, rather than going on without that group; another group's message moves nothing past it."""
+    user = await client(relay, "user")
+    begun = asyncio.Event()
+
+    def handling(bot: Bot, *, hangs: bool) -> Bot:
+        @bot.on_message
+        async def handle(ctx: Context) -> None:
+            if hangs and ctx.text == "one":
+                begun.set()
+                await asyncio.Event().wait()
+            await ctx.reply(f"done {ctx.text}")
+
+        return bot
+
+    try:
+        bot = handling(bot_on_disk(relay, tmp_path), hangs=True)
+        serving = await going(bot)
+        group = await user.groups.create("chat", [bot.client.public_key])
+        other = await user.groups.create("other", [bot.client.public_key])
+        await group.send("one")
+        await asyncio.wait_for(begun.wait(), PATIENCE)
+        await other.send("meanwhile")
+        assert await hear(other, 1) == ["done meanwhile"]
+        for task in bot._lanes.tasks:
+            task.cancel()
+        await group.send("two")
+        with pytest.raises(errors.Closed):
+            await asyncio.wait_for(serving, PATIENCE)
+        bot = handling(bot_on_disk(relay, tmp_path), hangs=False)
+        serving = await going(bot)
+        assert await hear(group, 2) == ["done one", "done two"]
+        await end(bot, serving)
+    finally:
+        await user.close()
