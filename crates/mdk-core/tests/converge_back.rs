@@ -176,8 +176,8 @@ fn who_had_asked_to_leave_asks_again() {
         }
         let told = beaten(carol, bob, &group, &["c1", "c2", "c3"]);
         assert_eq!(bob.member.info(&group).state, GroupState::Leaving, "{restart}");
-        let requests = told.reply.iter().filter(|event| event.kind() == kind::GROUP_MESSAGE);
-        let Some(request) = requests.last() else { panic!("{restart}: no request") };
+        let mut requests = told.reply.iter().filter(|event| event.kind() == kind::GROUP_MESSAGE);
+        let Some(request) = requests.next_back() else { panic!("{restart}: no request") };
         let mut replies = carol.takes(request).reply;
         replies.extend(carol.waits(1_000).reply);
         let [answer] = replies.try_into().unwrap();
