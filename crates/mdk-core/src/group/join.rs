@@ -181,10 +181,16 @@ impl Ctx<'_, '_> {
         })?;
         let known = self.tx.group(&id)?;
         if let Some(row) = known.as_ref() {
-            // (who has asked to leave is asked again, and a copy that was given up is replaced, B4-5)
-            let after = match row.status {
-                GroupStatus::Leaving | GroupStatus::Unrecoverable => None,
-                _ => self.removal_before(row, epoch)?.map(|(removal, _)| removal),
+            // (a copy that was given up is replaced, B4-5; and who has asked to leave is asked again, if it is plain that the
+            // others are there)
+            let replaced = match row.status {
+                GroupStatus::Unrecoverable => true,
+                GroupStatus::Leaving => self.is_left_behind(row, &invite, epoch)?.is_some(),
+                _ => false,
+            };
+            let after = match replaced {
+                true => None,
+                false => self.removal_before(row, epoch)?.map(|(removal, _)| removal),
             };
             let later = after.is_none() && self.may_rival_later(row, &invite, epoch)?;
             if after.is_some() || later || may_rival(row, epoch) {
