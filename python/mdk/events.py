@@ -208,11 +208,11 @@ class Unrecoverable(Event):
 
     __match_args__ = ("reason",)
     reason: str
-    """retained_state_lost or own_commit_lost: state that the group needs is missing, and it stays as it is until somebody
-    invites this account again. joined_on_a_lost_branch: nothing is missing. The branch that this account was invited on
-    has lost, the others have gone on without it, and one of them has invited it: Invited follows in the same call, the
-    group is pending, and to answer that is all there is to do. What was said on the lost branch stays in the history,
-    marked (MessagesInvalidated)."""
+    """retained_state_lost or own_commit_lost: state that the group needs is missing, and it stays as it is until
+    somebody invites this account again. joined_on_a_lost_branch: nothing is missing. The branch that this account was
+    invited on has lost, the others have gone on without it, and one of them has invited it: Invited follows in the same
+    call, the group is pending, and to answer that is all there is to do. What was said on the lost branch stays in the
+    history, marked (MessagesInvalidated)."""
 
 
 @final
