@@ -270,17 +270,18 @@ impl Client {
         self.0.shared.changes.subscribe()
     }
 
-    /// KeyPackage events of an account: on its own write relays (kind 10002) and on ours; newest first and unjudged,
+    /// KeyPackage events of an account: on its own write relays (kind 10002), on ours and on `hints`, which somebody named for it
+    /// (NIP-19); else on those that we left lately and on those of our groups. Newest first and unjudged,
     /// [`Engine::select_key_package`] chooses.
     ///
     /// # Errors
     /// [`ClientError::KeyPackageNotFound`], [`ClientError::NotConnected`] when no relay answered,
     /// [`ClientError::Closed`], [`ClientError::Internal`].
-    pub async fn find_key_packages(&self, who: &PublicKey) -> Result<Vec<Event>> {
+    pub async fn find_key_packages(&self, who: &PublicKey, hints: &[String]) -> Result<Vec<Event>> {
         let shared = &self.0.shared;
         tokio::select! {
             () = shared.until_stopped() => Err(shared.end()),
-            found = lists::key_packages(shared, who) => found,
+            found = lists::key_packages(shared, who, hints) => found,
         }
     }
 

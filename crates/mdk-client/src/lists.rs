@@ -4,16 +4,19 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use mdk_wire::{Event, GroupId, PublicKey, UnsignedEvent};
+use mdk_wire::{Event, GroupId, PublicKey};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::client::amends::state_key;
-use crate::client::outdated;
-use crate::client::shared::{Shared, lock, now};
+use crate::client::cursor::Wanted;
+use crate::client::shared::{Shared, lock};
 use crate::error::{ClientError, Result};
 use crate::relay_pool::{RelayState, normal_url};
+
+mod own;
+
+pub(crate) use self::own::publish;
 
 /// Profile.
 const PROFILE: u16 = 0;
@@ -152,28 +155,52 @@ fn read(events: &[Event], who: &PublicKey) -> Lists {
     }
 }
 
-/// The lists of an account: from our relays and `near`, then from its own. `None` when no relay answered.
+/// Where else somebody may be known: at relays that were ours until lately, and at those of our groups. Those that can
+/// answer at once come first.
+async fn around(shared: &Shared) -> Vec<String> {
+    let mut relays = lock(&shared.former).relays();
+    // Without them there are less; the next search may have them.
+    let groups = shared.engine(Wanted::of).await.map(|wanted| wanted.groups).unwrap_or_default();
+    relays.extend(groups.into_keys());
+    let own = shared.own_relays();
+    let mut once: HashSet<String> = own.into_iter().collect();
+    relays.retain(|relay| once.insert(relay.clone()));
+    relays.sort_by_key(|relay| !shared.is_connected(relay));
+    relays.truncate(MOST_RELAYS);
+    relays
+}
+
+/// The lists of an account: from our relays and `near`, then from its own, then from those around us. `None` when no relay
+/// answered.
 async fn find(shared: &Arc<Shared>, who: &PublicKey, near: &[String]) -> Option<Lists> {
+    /// Each list may name further relays, and the newest one counts.
+    const MOST_STEPS: usize = 4;
     if let Some(lists) = shared.lists.get(who) {
         return Some(lists);
     }
     let filter =
         json!({ "kinds": [RELAY_LIST, INBOX_LIST], "authors": [who.to_hex()], "limit": 20 });
-    let mut asked = shared.own_relays();
-    asked.extend(near.iter().cloned());
-    let mut once = HashSet::new();
-    asked.retain(|relay| once.insert(relay.clone()));
-    let (mut events, mut answers) = ask(shared, &asked, &filter).await;
-    let mut lists = read(&events, who);
-    if lists.inbox.is_empty() {
-        let further: Vec<String> =
-            lists.write.iter().filter(|r| !once.contains(*r)).cloned().collect();
-        if !further.is_empty() {
-            let (more, further_answers) = ask(shared, &further, &filter).await;
-            events.extend(more);
-            answers += further_answers;
-            lists = read(&events, who);
+    let (mut once, mut events, mut answers) = (HashSet::new(), Vec::new(), 0);
+    let (mut lists, mut looked_around) = (Lists::default(), false);
+    let mut relays = shared.own_relays();
+    relays.extend(near.iter().cloned());
+    for _ in 0..MOST_STEPS {
+        relays.retain(|relay| once.insert(relay.clone()));
+        if relays.is_empty() && !std::mem::replace(&mut looked_around, true) {
+            relays = around(shared).await;
+            relays.retain(|relay| once.insert(relay.clone()));
         }
+        if relays.is_empty() {
+            break;
+        }
+        let (more, further_answers) = ask(shared, &relays, &filter).await;
+        events.extend(more);
+        answers += further_answers;
+        lists = read(&events, who);
+        if !lists.inbox.is_empty() {
+            break;
+        }
+        relays.clone_from(&lists.write);
     }
     if answers == 0 {
         return None;
@@ -259,126 +286,56 @@ async fn note_limit(shared: &Arc<Shared>, who: &PublicKey, inbox: &[String]) -> 
         .await
 }
 
-/// KeyPackage events of an account, newest first.
-pub(crate) async fn key_packages(shared: &Arc<Shared>, who: &PublicKey) -> Result<Vec<Event>> {
+/// KeyPackage events of an account, newest first: from our relays, from `hints` and from its own; if none of these has one,
+/// from those around us.
+pub(crate) async fn key_packages(
+    shared: &Arc<Shared>,
+    who: &PublicKey,
+    hints: &[String],
+) -> Result<Vec<Event>> {
     let filter = json!({
         "kinds": [mdk_wire::kind::KEY_PACKAGE], "authors": [who.to_hex()], "limit": MOST_KEY_PACKAGES,
     });
-    let own = shared.own_relays();
+    let hints: Vec<String> =
+        hints.iter().filter_map(|url| normal_url(url).ok()).take(MOST_RELAYS).collect();
+    let mut asked = shared.own_relays();
+    for hint in &hints {
+        if !asked.contains(hint) {
+            asked.push(hint.clone());
+        }
+    }
     let lists = async {
-        let lists = find(shared, who, &[]).await.unwrap_or_default();
+        let lists = find(shared, who, &hints).await.unwrap_or_default();
         note_limit(shared, who, &lists.inbox).await?;
         Ok::<_, ClientError>(lists)
     };
-    let (lists, (mut events, mut answers)) = tokio::join!(lists, ask(shared, &own, &filter));
-    let further: Vec<String> = lists?.write.into_iter().filter(|r| !own.contains(r)).collect();
-    if !further.is_empty() {
-        let (more, further_answers) = ask(shared, &further, &filter).await;
-        events.extend(more);
-        answers += further_answers;
+    let (lists, (mut events, mut answers)) = tokio::join!(lists, ask(shared, &asked, &filter));
+    let ours =
+        |event: &Event| event.pubkey() == *who && event.kind() == mdk_wire::kind::KEY_PACKAGE;
+    let mut further = lists?.write;
+    for looks_around in [false, true] {
+        if looks_around {
+            if events.iter().any(ours) {
+                break;
+            }
+            further = around(shared).await;
+        }
+        further.retain(|relay| !asked.contains(relay));
+        if !further.is_empty() {
+            let (more, further_answers) = ask(shared, &further, &filter).await;
+            events.extend(more);
+            answers += further_answers;
+            asked.append(&mut further);
+        }
     }
     if answers == 0 {
         return Err(ClientError::NotConnected);
     }
     let mut seen = HashSet::new();
-    events.retain(|event| {
-        let ours = event.pubkey() == *who && event.kind() == mdk_wire::kind::KEY_PACKAGE;
-        ours && seen.insert(*event.id().as_bytes())
-    });
+    events.retain(|event| ours(event) && seen.insert(*event.id().as_bytes()));
     events.sort_by_key(|event| std::cmp::Reverse(event.created_at()));
     events.truncate(MOST_KEY_PACKAGES);
     if events.is_empty() { Err(ClientError::KeyPackageNotFound) } else { Ok(events) }
-}
-
-/// Puts our lists and the profile into the outbox, once for each change. False when that must be tried again: what an
-/// account has published elsewhere is not written over unseen.
-pub(crate) async fn publish(shared: &Arc<Shared>) -> Result<bool> {
-    let own = shared.own_relays();
-    if own.is_empty() {
-        return Ok(true);
-    }
-    let name = shared.options.name.clone();
-    let mut due = Vec::new();
-    let mut first = Vec::new();
-    for (kind, content) in [
-        (RELAY_LIST, Some(own.join(" "))),
-        (INBOX_LIST, Some(own.join(" "))),
-        (PROFILE, name.clone()),
-    ] {
-        let Some(content) = content else { continue };
-        let key = format!("list/{kind}");
-        let before = shared.engine(move |engine| engine.state(&key)).await?;
-        if before.as_deref() != Some(content.as_bytes()) {
-            if before.is_none() && kind != INBOX_LIST {
-                first.push(kind);
-            }
-            due.push((kind, content));
-        }
-    }
-    if due.is_empty() {
-        return Ok(true);
-    }
-    let mut there = Vec::new();
-    if !first.is_empty() {
-        let filter = json!({ "kinds": first, "authors": [shared.me.to_hex()], "limit": 20 });
-        let (events, answers) = ask(shared, &own, &filter).await;
-        if answers == 0 {
-            return Ok(false);
-        }
-        there = events;
-    }
-    for (kind, content) in due {
-        let old = newest(&there, &shared.me, kind).filter(|_| first.contains(&kind));
-        // Of two of one second relays keep either.
-        let last = shared.engine(move |engine| engine.state(&state_key(kind))).await?;
-        let last = last.and_then(|json| Event::from_stored_json(&json).ok());
-        let after = old.iter().chain(&last).map(|event| event.created_at() + 1).max();
-        let created_at = now().max(after.unwrap_or(0));
-        let (tags, text) = match kind {
-            RELAY_LIST => (merged(&own, old.as_ref()), String::new()),
-            INBOX_LIST => {
-                (own.iter().map(|r| vec!["relay".to_owned(), r.clone()]).collect(), String::new())
-            }
-            _ => (Vec::new(), profile(&content, old.as_ref())),
-        };
-        let event = UnsignedEvent { pubkey: shared.me, created_at, kind, tags, content: text };
-        let event = event.sign(&shared.keys);
-        let (key, relays) = (format!("list/{kind}"), shared.own_and_former());
-        shared
-            .engine(move |engine| {
-                engine.enqueue(&event, &relays)?;
-                engine.set_state(&state_key(kind), Some(event.to_json().as_bytes()))?;
-                engine.set_state(&key, Some(content.as_bytes()))?;
-                outdated::give_up(engine, kind, &event.id())
-            })
-            .await?;
-        shared.outbox_wake.notify_one();
-    }
-    Ok(true)
-}
-
-/// Our relays, and what else an earlier list of this account named.
-fn merged(own: &[String], old: Option<&Event>) -> Vec<Vec<String>> {
-    let mut tags: Vec<Vec<String>> =
-        own.iter().map(|relay| vec!["r".to_owned(), relay.clone()]).collect();
-    for tag in old.map_or(&[][..], Event::tags) {
-        let url = tag.get(1).and_then(|url| normal_url(url).ok());
-        if tag.first().is_some_and(|t| t == "r") && url.is_some_and(|url| !own.contains(&url)) {
-            tags.push(tag.clone());
-        }
-    }
-    tags
-}
-
-/// The profile with our name in it, whatever else it says left as it is.
-fn profile(name: &str, old: Option<&Event>) -> String {
-    let old = old.and_then(|old| serde_json::from_str::<Value>(old.content()).ok());
-    let mut profile = match old {
-        Some(Value::Object(map)) => map,
-        _ => serde_json::Map::new(),
-    };
-    profile.insert("name".to_owned(), json!(name));
-    Value::Object(profile).to_string()
 }
 
 #[cfg(test)]

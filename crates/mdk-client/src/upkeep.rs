@@ -25,6 +25,11 @@ const STRETCH: u32 = 64;
 const UNSETTLED: Duration = Duration::from_secs(6);
 /// A KeyPackage that ends sooner than this is not worth being found, in seconds.
 const ENDS_SOON: u64 = 86_400;
+/// How far ahead of the clock, in seconds, an event of ours may be dated. What lies further ahead was made when the clock was
+/// wrong: relays do not take it, or nobody can use it yet.
+pub(crate) const MOST_AHEAD: u64 = 900;
+/// How often the lists are looked at again: the clock may have been set meanwhile.
+const LISTS_EVERY: Duration = Duration::from_secs(3600);
 
 /// A group whose leaf wants fresh keys.
 struct Renewal {
@@ -97,9 +102,9 @@ impl Upkeep {
                         }
                     }
                     Some(done) = self.lists.join_next() => {
-                        if !matches!(done, Ok(Ok(true))) {
-                            self.lists_at = Some(Instant::now() + shared.options.retry_max);
-                        }
+                        let well = matches!(done, Ok(Ok(true)));
+                        let pause = if well { LISTS_EVERY } else { shared.options.retry_max };
+                        self.lists_at = Some(Instant::now() + pause);
                     }
                 }
             }
@@ -261,7 +266,9 @@ enum KeyPackage {
 /// Makes a KeyPackage unless a usable one is on the relays, or on its way there.
 fn key_package(engine: &mut Engine, relays: &[String]) -> mdk_core::Result<KeyPackage> {
     let published = engine.state(KEY_PACKAGE_STATE)?;
-    let ours = engine.key_packages()?;
+    let mut ours = engine.key_packages()?;
+    let latest = engine.now().saturating_add(MOST_AHEAD);
+    ours.retain(|kp| kp.created_at <= latest);
     // All stand in one slot; the newest is first.
     for old in ours.iter().skip(1) {
         if engine.outbox_has(&old.event_id)? {
@@ -283,7 +290,11 @@ fn key_package(engine: &mut Engine, relays: &[String]) -> mdk_core::Result<KeyPa
         }
     }
     let slot = ours.first().map(|kp| kp.slot.clone());
-    let event = engine.new_key_package(relays, slot.as_deref())?;
+    let event = match engine.new_key_package(relays, slot.as_deref()) {
+        // What was made in it last is dated ahead.
+        Err(mdk_core::Error::NotAllowed(_)) => engine.new_key_package(relays, None)?,
+        made => made?,
+    };
     outdated::give_up(engine, kind::KEY_PACKAGE, &event.id())?;
     Ok(KeyPackage::Made)
 }

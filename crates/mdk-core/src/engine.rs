@@ -162,6 +162,12 @@ impl Engine {
         Ok(self.store.digest()?)
     }
 
+    /// The time that the engine goes by, Unix seconds.
+    #[must_use]
+    pub fn now(&self) -> u64 {
+        self.clock.now()
+    }
+
     /// Replaces the clock, for one call of `tick` or a replay.
     pub fn set_clock(&mut self, clock: Arc<dyn Clock>) -> Arc<dyn Clock> {
         std::mem::replace(&mut self.clock, clock)

@@ -6,7 +6,7 @@ mod kit;
 use std::sync::Arc;
 
 use kit::{Member, RELAY};
-use mdk_core::{Clock as _, Config, Engine, ManualClock, Verdict};
+use mdk_core::{Clock as _, Config, Engine, Error, KeyPackageVerdict, ManualClock, Verdict};
 use mdk_wire::{Event, Keys, kind};
 
 const DAY: u64 = 86_400_000;
@@ -132,4 +132,32 @@ fn a_clock_that_went_back_waits() {
     let _ = alice.key_package();
     us.clock.set(kit::now());
     assert!(handed_out(&mut us).is_empty());
+}
+
+// shows: A4-8
+#[test]
+fn a_clock_that_was_far_ahead_takes_nobody_from_the_account() {
+    let mut us = member();
+    let now = kit::now();
+    us.clock.set(now + 3 * DAY / 1000);
+    let ahead = us.key_package();
+    us.clock.set(now);
+    let made = us.key_package();
+    assert!(made.created_at() <= us.clock.now(), "dated {}", made.created_at());
+    let packages = us.engine.key_packages().unwrap();
+    let slot = |event: &Event| {
+        packages.iter().find(|one| one.event_id == event.id()).unwrap().slot.clone()
+    };
+    assert_ne!(slot(&made), slot(&ahead));
+    let verdict = Member::new("alice").engine.check_key_package(&made).unwrap();
+    assert_eq!(verdict, KeyPackageVerdict::Usable);
+    // It is the account's slot from now on; who names the other one is told.
+    us.clock.advance_millis(1_000);
+    let next = us.key_package();
+    let packages = us.engine.key_packages().unwrap();
+    let of = |event: &Event| packages.iter().find(|one| one.event_id == event.id());
+    assert_eq!(of(&next).unwrap().slot, of(&made).unwrap().slot);
+    let relays = [RELAY.to_owned()];
+    let named = us.engine.new_key_package(&relays, Some(&of(&ahead).unwrap().slot));
+    assert!(matches!(named, Err(Error::NotAllowed(_))));
 }

@@ -220,14 +220,17 @@ impl Client {
         self.spawn(py, move |client| async move { client.commit_done(id).await })
     }
 
+    /// `hints`: relays that somebody named for this account.
+    #[pyo3(signature = (who, hints = Vec::new()))]
     fn find_key_packages<'py>(
         &self,
         py: Python<'py>,
         who: &Bound<'_, PyAny>,
+        hints: Vec<String>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let who = public_key::argument("who", who)?;
         let client = self.alive.get()?.client.clone();
-        spawn(py, async move { Ok(views::List(client.find_key_packages(&who).await?)) })
+        spawn(py, async move { Ok(views::List(client.find_key_packages(&who, &hints).await?)) })
     }
 
     /// The largest messages that these relays announce to take (NIP-11), bytes; of those that say so.

@@ -12,13 +12,19 @@ pub(crate) struct PublicKey(pub(crate) mdk_wire::PublicKey);
 
 #[pymethods]
 impl PublicKey {
-    /// Parses an npub, an nprofile (NIP-19) or 64 hex digits.
+    /// Parses an npub or an nprofile (NIP-19), also as a `nostr:` link (NIP-21), or 64 hex digits.
     ///
     /// Raises:
     ///     InvalidKey: it is none of these, or no point on the curve.
     #[staticmethod]
     fn parse(value: Text) -> PyResult<Self> {
         Ok(Self(parse("value", &value)?))
+    }
+
+    /// The relays that an nprofile names for its account. Private: nobody has checked them.
+    #[staticmethod]
+    fn _relays_in(value: Text) -> PyResult<Vec<String>> {
+        Ok(mdk_wire::PublicKey::relays_in(value.key("value")?))
     }
 
     /// 64 lower-case hex digits.

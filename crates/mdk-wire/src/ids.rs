@@ -159,6 +159,15 @@ thread_local! {
     };
 }
 
+/// No nprofile of use is longer than this; bech32 decoding copies its input.
+const MAX_TEXT: usize = 8192;
+
+/// What a `nostr:` link is about (NIP-21).
+fn without_scheme(text: &str) -> &str {
+    let scheme = text.get(..6).filter(|scheme| scheme.eq_ignore_ascii_case("nostr:"));
+    scheme.map_or(text, |scheme| &text[scheme.len()..])
+}
+
 /// A Nostr account: an x-only secp256k1 key that lies on the curve (BIP-340).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PublicKey([u8; 32]);
@@ -212,23 +221,39 @@ impl PublicKey {
         )
     }
 
-    /// Reads what a person enters: `npub1…`, `nprofile1…` (NIP-19) or 64 hex digits.
+    /// Reads what a person enters: `npub1…`, `nprofile1…` (NIP-19), these also as `nostr:` links (NIP-21), or 64 hex digits.
     ///
     /// # Errors
     ///
     /// [`WireError::InvalidKey`] for anything else, or off the curve.
     pub fn parse(text: &str) -> Result<Self, WireError> {
-        // No nprofile of use is longer than this; bech32 decoding copies its input.
-        if text.len() > 8192 {
+        if text.len() > MAX_TEXT {
             return Err(WireError::InvalidKey("public key text is too long"));
         }
+        let bech32 = without_scheme(text);
         // Bech32 may be written in capitals, as QR codes do; not in both (BIP 173).
-        if ["npub1", "nprofile1", "NPUB1", "NPROFILE1"].iter().any(|form| text.starts_with(form)) {
-            let key = nostr::key::PublicKey::from_bech32(text)
+        if ["npub1", "nprofile1", "NPUB1", "NPROFILE1"].iter().any(|form| bech32.starts_with(form))
+        {
+            let key = nostr::key::PublicKey::from_bech32(bech32)
                 .map_err(|_| WireError::InvalidKey("npub or nprofile does not decode"))?;
             return Self::from_bytes(key.to_bytes());
         }
         Self::from_hex(&text.to_ascii_lowercase())
+    }
+
+    /// The relays that an `nprofile1…` names for its account, those that are none left out; none for any other text.
+    #[must_use]
+    pub fn relays_in(text: &str) -> Vec<String> {
+        let text = without_scheme(text);
+        if text.len() > MAX_TEXT || !["nprofile1", "NPROFILE1"].iter().any(|f| text.starts_with(f))
+        {
+            return Vec::new();
+        }
+        let profile = nostr::nips::nip19::Nip19Profile::from_bech32(text);
+        profile.map_or_else(
+            |_| Vec::new(),
+            |profile| profile.relays.iter().map(|relay| relay.as_str().to_owned()).collect(),
+        )
     }
 
     /// The NIP-19 form `npub1…`.
@@ -298,6 +323,16 @@ mod tests {
             "3bf0c63fcb93463407af97a5e5ee64fa883d107ef9e558472c4eb9aaaefa459d"
         );
         assert!(PublicKey::parse(&profile.to_uppercase()).is_ok());
+        for link in [format!("nostr:{profile}"), format!("NOSTR:{}", profile.to_uppercase())] {
+            assert_eq!(PublicKey::parse(&link).unwrap(), PublicKey::parse(profile).unwrap());
+            assert_eq!(PublicKey::relays_in(&link), ["wss://r.x.com", "wss://djbas.sadkb.com"]);
+        }
+        assert_eq!(PublicKey::parse(&format!("nostr:{}", key.to_npub())).unwrap(), key);
+        for none in [format!("nostr:nostr:{profile}"), format!("nostr:{hex}")] {
+            assert!(PublicKey::parse(&none).is_err());
+        }
+        assert!(PublicKey::relays_in(&key.to_npub()).is_empty());
+        assert!(PublicKey::relays_in("nprofile1qqqq").is_empty());
         assert!(PublicKey::parse("npub1qqqq").is_err());
         assert!(PublicKey::parse(&"n".repeat(9000)).is_err());
     }

@@ -11,7 +11,7 @@ from mdk.errors import InviteNotFound, LastAdmin, NotAllowed
 from . import output, records, refusals, running, session
 from .accounts import Account, account_options
 from .exit_codes import ExitCode
-from .kinds import Person
+from .kinds import Person, Profile
 from .options import json_option, patience_option, sync_option
 
 _OVER = frozenset({GroupState.PENDING, GroupState.LEFT, GroupState.REMOVED, GroupState.DISBANDED})
@@ -85,7 +85,7 @@ def members(group: str, account: Account, sync: bool, timeout: float, as_json: b
 
 @click.command()
 @click.argument("group")
-@click.argument("people", nargs=-1, required=True, type=Person(), metavar="NPUB...")
+@click.argument("people", nargs=-1, required=True, type=Profile(), metavar="NPUB...")
 @account_options
 @click.option("--new", is_flag=True, help="Found the group, with this name.")
 @click.option("--description", default="", help="With --new: what the group is for.")
@@ -93,7 +93,7 @@ def members(group: str, account: Account, sync: bool, timeout: float, as_json: b
 @json_option
 def invite(
     group: str,
-    people: tuple[PublicKey, ...],
+    people: tuple[str, ...],
     account: Account,
     new: bool,
     description: str,
@@ -102,15 +102,17 @@ def invite(
 ) -> int:
     """Invite people into GROUP, or with --new into a group that is founded now.
 
-    Each NPUB must have published a KeyPackage, which apps do when they start. Nothing is changed unless all of them
-    have one. Only an admin can invite; whoever founds a group is one. An invite that every relay refuses is kept and
-    tried again with each command that connects; the exit code is 76.
+    NPUB may be an invite link, too: the relays that it names are asked. Each one must have published a KeyPackage,
+    which apps do when they start. Nothing is changed unless all of them have one. Only an admin can invite; whoever
+    founds a group is one. An invite that every relay refuses is kept and tried again with each command that connects;
+    the exit code is 76. If an invite still waits for a relay in the end, the exit code is 68, and the group is there
+    all the same.
     """
     if description and not new:
         raise click.UsageError("--description goes with --new")
     if new and not group:
         raise click.UsageError("a group needs a name: the other commands ask for it")
-    invited = list(dict.fromkeys(people))
+    invited = {PublicKey.parse(person): person for person in people}
 
     async def body() -> int:
         deadline = running.Deadline(timeout)
@@ -121,15 +123,16 @@ def invite(
                 if new:
                     # Whoever founds a group is in it.
                     others = [person for person in invited if person != client.public_key]
-                    founded = await client.groups.create(group, others, description=description)
+                    links = [invited[person] for person in others]
+                    founded = await client.groups.create(group, links, description=description)
                     info = founded.info
                 else:
-                    others = invited
+                    others = list(invited)
                     chosen = session.pick([handle.info for handle in client.groups], group)
                     room = client.groups[chosen.id]
                     inside = {member.public_key for member in await room.members()}
                     refusals.if_members(others, inside, client.public_key)
-                    info = await room.add(*others)
+                    info = await room.add(*invited.values())
             # The Welcomes go out behind the commit.
             out = await session.flush(client, info.id, place, deadline)
             refused = _refused_invites(client, begin)
@@ -141,10 +144,10 @@ def invite(
                 "exit_code": int(code),
                 "new": new,
                 "invited": [person.npub for person in others],
+                "waiting": not out,
                 "refused": {person.npub: dict(said) for person, said in refused.items()},
                 "group": records.document(info),
             }
-                "waiting": not out,
             verb = "founded, and invited" if new else "invited"
             what = output.count(len(others), "person", "people") if others else "nobody"
             lines = [records.group_line(info), f"{verb} {what}"]
@@ -153,11 +156,11 @@ def invite(
                 lines += [f"{url}: {records.one_line(words)}" for url, words in said.items()]
             if refused:
                 lines.append("It is kept, and tried again with each command that connects.")
+            if not out:
+                lines.append(session.waits(deadline))
             output.show(as_json, document, lines)
             return code
 
-            if not out:
-                lines.append(session.waits(deadline))
     return running.run(body())
 
 
@@ -288,10 +291,10 @@ def leave(group: str, account: Account, yes: bool, timeout: float, as_json: bool
                 question = f"Leave {records.one_line(info.name or group)!r}?"
                 running.ask(lambda: click.confirm(question, abort=True, err=True))
                 deadline.begin()
+            place = client.engine._outbox_end()
             async with session.within(client, deadline):
                 if info.member_count == 1:
                     await room.disband()
-            place = client.engine._outbox_end()
                 else:
                     await room.leave()
             out = await session.flush(client, info.id, place, deadline)

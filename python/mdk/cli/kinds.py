@@ -11,9 +11,10 @@ from mdk.errors import InvalidKey
 # Older versions of click cannot be subscripted.
 if TYPE_CHECKING:
     _People = click.ParamType[PublicKey]
+    _Profiles = click.ParamType[str]
     _Relays = click.ParamType[str]
 else:
-    _People = _Relays = click.ParamType
+    _People = _Profiles = _Relays = click.ParamType
 
 
 class Person(_People):
@@ -28,11 +29,24 @@ class Person(_People):
         if isinstance(value, PublicKey):
             return value
         try:
-            return PublicKey.parse(str(value).removeprefix("nostr:"))
+            return PublicKey.parse(str(value))
         except InvalidKey:
             # The text is not repeated: somebody may have put an nsec there.
             problem = "not an npub, nprofile or 64 hex digits, or a letter of it is wrong: ask the person for it again"
             self.fail(problem, param, ctx)
+
+
+class Profile(_Profiles):
+    """A person, as the text that was given: it may name relays."""
+
+    name = "npub"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str:
+        """Check one."""
+        Person().convert(value, param, ctx)
+        return str(value)
 
 
 class Relay(_Relays):

@@ -13,7 +13,7 @@ from mdk.ranges import within
 from mdk.values import EventId, GroupId, GroupInfo, Member, Message, PathArg, PublicKeyLike
 
 from . import media, pages
-from .session import COMMIT_PATIENCE, public_keys, several
+from .session import COMMIT_PATIENCE, people, public_keys, several
 from .values import Sent
 
 if TYPE_CHECKING:
@@ -287,7 +287,7 @@ class Group:
         """Invite accounts: finds their KeyPackages on relays, commits, and sends the invites once that is true.
 
         Args:
-            members: npub, nprofile, hex, or PublicKey.
+            members: as in Groups.create().
             admin: make them admins as well.
 
         Raises:
@@ -296,7 +296,7 @@ class Group:
             CommitLost: another member's commit won; nobody was invited.
             NoRelayAccepted: every relay refused; nobody was invited.
         """
-        events = await self._session.key_packages_of(public_keys(members))
+        events = await self._session.key_packages_of(people(members))
         return await self._session.commit(
             lambda mdk: mdk.add_members(self._id, events, promote=admin)
         )

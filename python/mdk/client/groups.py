@@ -12,7 +12,7 @@ from mdk.values import GroupId, GroupInfo, GroupState, PublicKeyLike
 
 from .feed import GONE
 from .group import Group, handle
-from .session import public_keys
+from .session import people, public_keys
 from .upkeep import uncancelled
 
 if TYPE_CHECKING:
@@ -77,7 +77,8 @@ class Groups:
 
         Args:
             name: at most 256 bytes of UTF-8.
-            members: npub, nprofile, hex, or PublicKey; ourselves need not be named.
+            members: npub, nprofile (both also as `nostr:` links, an `invite_uri` for example), hex, or PublicKey;
+                ourselves need not be named. Relays that an nprofile names are asked as well.
             description: at most 4096 bytes of UTF-8.
             relays: 1 to 16 relay URLs that carry the group; None for the account's own.
             admins: admins besides ourselves, each one of `members`.
@@ -91,7 +92,8 @@ class Groups:
             Nothing was published then, and there is no group.
         """
         session = self._client._session
-        invited = [key for key in public_keys(members) if key != self._client.public_key]
+        invited = people(members)
+        invited.pop(self._client.public_key, None)
         chosen = public_keys(admins, "admins")
         # Of the account's own as many as a group can have; what was named is the caller's to choose.
         own = session.relays[:_MOST_RELAYS]
@@ -166,7 +168,7 @@ class Groups:
                     # It may have been answered meanwhile.
                     with suppress(InviteNotFound):
                         return await invites.accept(invite)
-            return await self.create("", [other])
+            return await self.create("", [peer])
 
     async def _has(self, group_id: GroupId, who: PublicKey) -> bool:
         members = await self._client._session.look(lambda mdk: mdk.members(group_id))

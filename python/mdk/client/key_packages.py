@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from mdk.errors import KeyPackageNotFound, NotConnected
 from mdk.values import EventId, KeyPackage, PublicKeyLike
 
-from .session import public_keys
+from .session import people
 
 if TYPE_CHECKING:
     from mdk._mdk import Mdk
@@ -76,14 +76,17 @@ class KeyPackages:
     async def find(self, who: PublicKeyLike) -> list[KeyPackage]:
         """The KeyPackages of an account that relays have and that could be used to invite it, newest first.
 
+        Asked are the relays of this account, those that `who` names as an nprofile, and those that `who` writes to. If
+        none has one, so are those that this account left lately, and those of its groups: eight at most.
+
         Raises:
             NotConnected: no relay could be asked.
         """
         session = self._client._session
-        (account,) = public_keys([who])
+        ((account, hints),) = people([who]).items()
         session.feed.check()
         try:
-            events = await session.native.find_key_packages(account)
+            events = await session.native.find_key_packages(account, list(hints))
         except KeyPackageNotFound:
             return []
         return await session.look(lambda mdk: mdk._read_key_packages(events))

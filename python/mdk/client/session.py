@@ -1,7 +1,7 @@
 """One open account: the engine, what moves its events, and how the parts of a Client call both."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
@@ -167,25 +167,30 @@ class Session:
         delivery, errors = (Delivery.FAILED, {}) if told is None else (told.delivery, told.errors)
         return Sent(replace(message, delivery=delivery), errors, self)
 
-    async def key_packages_of(self, members: list[PublicKey]) -> list[SignedEvent]:
-        """The KeyPackage of each account to invite, from relays.
+    async def key_packages_of(
+        self, members: Mapping[PublicKey, Sequence[str]]
+    ) -> list[SignedEvent]:
+        """The KeyPackage of each account to invite, from relays; with each the relays that somebody named for it.
 
         Raises:
             KeyPackageNotFound: `who` has the accounts without a usable one.
             NotConnected: no relay could be asked.
         """
-        found = await asyncio.gather(*(self.key_package_of(member) for member in members))
+        searches = (self.key_package_of(member, hints) for member, hints in members.items())
+        found = await asyncio.gather(*searches)
         missing = [who for who, event in zip(members, found, strict=True) if event is None]
         if missing:
             names = ", ".join(who.npub for who in missing)
             raise KeyPackageNotFound(f"no relay has a usable KeyPackage of {names}", who=missing)
         return [event for event in found if event is not None]
 
-    async def key_package_of(self, member: PublicKey) -> SignedEvent | None:
+    async def key_package_of(
+        self, member: PublicKey, hints: Sequence[str] = ()
+    ) -> SignedEvent | None:
         """The best KeyPackage of one account; None if there is none."""
         self.feed.check()
         try:
-            events = await self.native.find_key_packages(member)
+            events = await self.native.find_key_packages(member, list(hints))
         except KeyPackageNotFound:
             return None
         return await self.look(lambda mdk: mdk.select_key_package(events))
@@ -205,7 +210,14 @@ def several(given: Iterable[T], field: str) -> list[T]:
 
 
 def public_keys(members: Iterable[PublicKeyLike], field: str = "members") -> list[PublicKey]:
-    """Each as a PublicKey, once.
+    """Each as a PublicKey, once. Raises as people()."""
+    return list(people(members, field))
+
+
+def people(
+    members: Iterable[PublicKeyLike], field: str = "members"
+) -> dict[PublicKey, tuple[str, ...]]:
+    """Each as a PublicKey, once, with the relays that an nprofile names for it.
 
     Raises:
         InvalidInput: `members` is one text. InvalidKey: one of them is no public key.
@@ -215,5 +227,11 @@ def public_keys(members: Iterable[PublicKeyLike], field: str = "members") -> lis
     for member in members:
         if not isinstance(member, str | PublicKey):
             raise TypeError(f"{field}: {type(member).__name__} instead of a text or PublicKey")
-    keys = [PublicKey.parse(m) if isinstance(m, str) else m for m in members]
-    return list(dict.fromkeys(keys))
+    found: dict[PublicKey, tuple[str, ...]] = {}
+    for member in members:
+        if isinstance(member, str):
+            key = PublicKey.parse(member)
+            found[key] = (*found.get(key, ()), *PublicKey._relays_in(member))
+        else:
+            found.setdefault(member, ())
+    return found

@@ -8,9 +8,10 @@ use mdk_wire::{Event, kind};
 use serde_json::{Value, json};
 
 use super::recent::named_id;
-use super::shared::{Shared, lock};
+use super::shared::{Shared, lock, now};
 use crate::error::Result;
 use crate::relay_pool::{Published, normal_url};
+use crate::upkeep::MOST_AHEAD;
 
 /// Ids in one request.
 const IDS_AT_ONCE: usize = 100;
@@ -53,6 +54,9 @@ async fn addressable(shared: &Shared, relay: &str, place: Place) -> Result<()> {
     let (kept, key_packages) =
         shared.engine(|engine| Ok((engine.states(STATE)?, engine.key_packages()?))).await?;
     let kept = kept.iter().filter_map(|(_, json)| Event::from_stored_json(json).ok());
+    // What a clock that was ahead has dated is made anew: a relay that took it now would keep it until its day.
+    let latest = now().saturating_add(MOST_AHEAD);
+    let kept = kept.filter(|event| event.created_at() <= latest);
     let kept: Vec<Event> =
         kept.filter(|event| belongs(event, relay, place, &key_packages)).collect();
     if kept.is_empty() {

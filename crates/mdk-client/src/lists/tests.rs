@@ -1,5 +1,7 @@
-use mdk_wire::Keys;
+use mdk_wire::{Keys, UnsignedEvent};
+use serde_json::Value;
 
+use super::own::{merged, profile};
 use super::*;
 
 fn event(keys: &Keys, kind: u16, created_at: u64, tags: &[&[&str]], content: &str) -> Event {

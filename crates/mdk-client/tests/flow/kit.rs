@@ -141,7 +141,7 @@ impl Person {
 
     pub async fn key_package_of(&self, who: &Person) -> Event {
         let who = who.key();
-        let found = soon("key packages", self.client.find_key_packages(&who)).await.unwrap();
+        let found = soon("key packages", self.client.find_key_packages(&who, &[])).await.unwrap();
         self.with(|engine| engine.select_key_package(&found)).unwrap().expect("a usable one")
     }
 

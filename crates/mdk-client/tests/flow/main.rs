@@ -4,8 +4,10 @@
 mod backlog;
 mod beside;
 mod busy;
+mod clocks;
 mod cursors;
 mod faults;
+mod found;
 mod invites;
 mod kit;
 mod late;

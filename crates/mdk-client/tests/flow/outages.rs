@@ -77,7 +77,7 @@ async fn a_relay_that_forgot_everything_is_filled_again() {
     carol.ready().await;
     let mut changes = relay.changes();
     soon("KeyPackages that are back", async {
-        while carol.client.find_key_packages(&bob.key()).await.is_err() {
+        while carol.client.find_key_packages(&bob.key(), &[]).await.is_err() {
             changes.changed().await.unwrap();
         }
     })

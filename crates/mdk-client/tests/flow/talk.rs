@@ -132,7 +132,7 @@ async fn the_state_of_things_is_told() {
     alice.ready().await;
     bob.ready().await;
     let nobody = mdk_wire::Keys::generate().public_key();
-    let missing = soon("a search", alice.client.find_key_packages(&nobody)).await;
+    let missing = soon("a search", alice.client.find_key_packages(&nobody, &[])).await;
     assert!(matches!(missing, Err(ClientError::KeyPackageNotFound)));
     let group = alice.founds(&[relay.url()], &[&bob]).await;
     bob.renewed(&group).await;
@@ -281,7 +281,7 @@ async fn an_invite_that_no_relay_would_take_is_not_made() {
         .await;
     let package = alice.key_package_of(&bob).await;
     until(&small, "bob's lists", || !small.events(10_050).is_empty()).await;
-    soon("the limits", alice.client.find_key_packages(&bob.key())).await.unwrap();
+    soon("the limits", alice.client.find_key_packages(&bob.key(), &[])).await.unwrap();
     let commits = big.events(445).len();
     let add = {
         let group = group.clone();

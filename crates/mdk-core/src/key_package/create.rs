@@ -20,11 +20,12 @@ const MAX_RELAYS: usize = 16;
 
 impl Ctx<'_, '_> {
     /// Makes a KeyPackage, keeps its private part, and returns the event to publish. One that stands in
-    /// the same slot counts as replaced from now on.
+    /// the same slot counts as replaced from now on. Without a slot it is the account's own, or another one from now on
+    /// when what stands in that is dated ahead of the clock.
     ///
     /// # Errors
     /// `InvalidInput` for a slot that is not 64 lowercase hex digits, no relay or more than 16, or a configured
-    /// lifetime over 84 days; `InvalidRelayUrl`; `NotAllowed` when the clock is behind the slot's events.
+    /// lifetime over 84 days; `InvalidRelayUrl`; `NotAllowed` when the clock is behind the events of the slot that was given.
     pub(crate) fn new_key_package(
         &mut self,
         relays: &[String],
@@ -131,11 +132,15 @@ impl Ctx<'_, '_> {
         Ok((event, reference))
     }
 
-    /// The slot that this account's device keeps for ever, so that a new KeyPackage replaces the old one
-    /// on relays.
+    /// The slot that this account's device keeps, so that a new KeyPackage replaces the old one on relays.
     fn own_slot(&mut self) -> Result<String> {
         if let Some(stored) = self.tx.meta(META_SLOT)? {
-            return String::from_utf8(stored).map_err(Error::bug("stored slot"));
+            let slot = String::from_utf8(stored).map_err(Error::bug("stored slot"))?;
+            // rule: A4-8 a clock that was far ahead once must not keep everybody from inviting this account until that
+            // time has come
+            if !self.is_ahead(self.next_in_slot(&slot)?) {
+                return Ok(slot);
+            }
         }
         let mut bytes = [0; 32];
         self.random.fill(&mut bytes);
@@ -146,8 +151,16 @@ impl Ctx<'_, '_> {
 
     /// rule: A4-2 later than anything published in the slot, or relays would keep the old event.
     fn next_created_at(&self, slot: &str) -> Result<u64> {
-        let key = format!("{META_SLOT_TIME}{slot}");
-        let previous = match self.tx.meta(&key)? {
+        let created_at = self.next_in_slot(slot)?;
+        if self.is_ahead(created_at) {
+            return Err(Error::NotAllowed("the clock is behind the last KeyPackage of this slot"));
+        }
+        self.tx.set_meta(&format!("{META_SLOT_TIME}{slot}"), &created_at.to_be_bytes())?;
+        Ok(created_at)
+    }
+
+    fn next_in_slot(&self, slot: &str) -> Result<u64> {
+        let previous = match self.tx.meta(&format!("{META_SLOT_TIME}{slot}"))? {
             Some(stored) => {
                 let stored =
                     stored.as_slice().try_into().map_err(Error::bug("stored slot time"))?;
@@ -155,12 +168,11 @@ impl Ctx<'_, '_> {
             }
             None => 0,
         };
-        let created_at = self.now().max(previous.saturating_add(1));
-        if created_at > self.now().saturating_add(MAX_AHEAD) {
-            return Err(Error::NotAllowed("the clock is behind the last KeyPackage of this slot"));
-        }
-        self.tx.set_meta(&key, &created_at.to_be_bytes())?;
-        Ok(created_at)
+        Ok(self.now().max(previous.saturating_add(1)))
+    }
+
+    fn is_ahead(&self, created_at: u64) -> bool {
+        created_at > self.now().saturating_add(MAX_AHEAD)
     }
 }
 

@@ -1,0 +1,74 @@
+//! Who is not on the account's own relays.
+
+use mdk_client::ClientError;
+use mdk_client::local_relay::LocalRelay;
+use mdk_wire::{GroupId, Keys};
+
+use crate::kit::{Person, options, relay, soon};
+
+async fn invites(host: &Person, guest: &Person, relay: &LocalRelay) -> GroupId {
+    host.founds(&[relay.url()], &[guest]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn somebody_on_a_relay_that_the_account_left_is_found_there() {
+    let (old, new) = (relay().await, relay().await);
+    let dir = tempfile::tempdir().unwrap();
+    let (path, keys) = (dir.path().join("alice.db"), Keys::generate());
+    let alice = Person::open(&path, keys.clone(), options(&[old.url()])).await;
+    let bob = Person::new(options(&[old.url()])).await;
+    alice.ready().await;
+    bob.ready().await;
+    drop(alice.close().await);
+    let alice = Person::open(&path, keys, options(&[new.url()])).await;
+    alice.ready().await;
+    // The invite goes to where Bob reads, and not to the group's relay.
+    invites(&alice, &bob, &new).await;
+    assert!(new.events(1059).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn somebody_on_a_relay_of_a_shared_group_is_found_there() {
+    let (first, second) = (relay().await, relay().await);
+    let alice = Person::new(options(&[first.url()])).await;
+    let bob = Person::new(options(&[second.url()])).await;
+    let carol = Person::new(options(&[first.url(), second.url()])).await;
+    for person in [&alice, &bob, &carol] {
+        person.ready().await;
+    }
+    let missing = soon("a search", alice.client.find_key_packages(&bob.key(), &[])).await;
+    assert!(matches!(missing, Err(ClientError::KeyPackageNotFound)));
+    let group = carol.founds(&[first.url(), second.url()], &[&alice]).await;
+    alice.renewed(&group).await;
+    invites(&alice, &bob, &first).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hint_is_followed_and_no_address_that_may_not_be_dialled() {
+    let (first, second) = (relay().await, relay().await);
+    let alice = Person::new(options(&[first.url()])).await;
+    let bob = Person::new(options(&[second.url()])).await;
+    alice.ready().await;
+    bob.ready().await;
+    let hints = ["no address".to_owned(), second.url().to_owned()];
+    let found = soon("a search", alice.client.find_key_packages(&bob.key(), &hints)).await.unwrap();
+    assert_eq!(found.len(), 1);
+    // Where an invite of his goes is known by now.
+    invites(&alice, &bob, &first).await;
+    assert!(first.events(1059).is_empty());
+
+    // Somebody else's word is not the user's: without permission nothing on this machine is dialled for it.
+    let keys = Keys::generate();
+    let engine = mdk_core::Engine::in_memory(
+        keys.clone(),
+        crate::kit::config(),
+        std::sync::Arc::new(mdk_core::SystemClock),
+    );
+    let strict = mdk_client::Pool::new(mdk_client::PoolOptions::default());
+    let carol = Person::start(engine.unwrap(), keys, options(&[first.url()]), strict).await;
+    carol.ready().await;
+    let connections = second.connections();
+    let missing = soon("a search", carol.client.find_key_packages(&bob.key(), &hints)).await;
+    assert!(matches!(missing, Err(ClientError::KeyPackageNotFound)));
+    assert_eq!(second.connections(), connections);
+}
