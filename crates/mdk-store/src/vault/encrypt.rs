@@ -66,7 +66,7 @@ pub fn encrypt_existing(
     key: &DatabaseKey,
     progress: &mut Progress<'_>,
 ) -> Result<EncryptReport, VaultError> {
-    from.into_iter().chain([key]).try_for_each(key_source::check_open)?;
+    look::check_keys(source, from.into_iter().chain([key]))?;
     let source = Source::take(source)?;
     let plain = source.is_plain()?;
     let done = match (from, to) {

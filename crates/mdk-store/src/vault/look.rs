@@ -11,9 +11,9 @@ use super::{
     scratch::Scratch,
 };
 use crate::{
-    FileRole, OpenError, StoreError, cipher,
+    DatabaseKey, FileRole, OpenError, StoreError, cipher,
     files::{self, OwnerLock, Place},
-    names, open, side_record,
+    key_source, names, open, side_record,
 };
 
 /// A database file under its owner lock. Dropping it leaves no file that was not there before.
@@ -132,6 +132,18 @@ impl Drop for Source {
         if let Some(lock) = self.lock.take() {
             lock.undo(&self.place);
         }
+    }
+}
+
+/// Refuses keys that give nothing any more, before a file is opened. That there is nothing to be read is said first, by those
+/// who read it.
+pub(super) fn check_keys<'a>(
+    from: &Path,
+    keys: impl IntoIterator<Item = &'a DatabaseKey>,
+) -> Result<(), OpenError> {
+    match from.try_exists() {
+        Ok(false) => Ok(()),
+        _ => keys.into_iter().try_for_each(key_source::check_open),
     }
 }
 

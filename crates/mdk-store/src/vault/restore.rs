@@ -20,12 +20,13 @@ use super::{
     Progress, Stage, VaultError,
     archive::{self, ArchiveError, Bounds, Cell, HEADER, Header, Keys, Record, Summary},
     backup::{REPORT_EVERY, check_passphrase, now, quoted, require_space, tables},
+    look::check_keys,
     new_file::of_new,
 };
 use crate::{
     DatabaseKey, FileRole, GroupStatus, OpenError, StoreError, Tx, digest,
     files::{self, Place},
-    first_open, key_source, migrate, names, open,
+    first_open, migrate, names, open,
 };
 
 /// How much is written between two commits, so that the write-ahead log stays small.
@@ -66,7 +67,7 @@ pub fn restore(
     key: &DatabaseKey,
     progress: &mut Progress<'_>,
 ) -> Result<RestoreReport, VaultError> {
-    key_source::check_open(key)?;
+    check_keys(archive, [key])?;
     check_passphrase(passphrase)?;
     names::check(to, FileRole::Database)?;
     if fs::symlink_metadata(to).is_ok() {

@@ -70,7 +70,7 @@ pub fn salvage(
     to_key: &DatabaseKey,
     progress: &mut Progress<'_>,
 ) -> Result<SalvageReport, VaultError> {
-    [key, to_key].into_iter().try_for_each(key_source::check_open)?;
+    look::check_keys(damaged, [key, to_key])?;
     let source = Source::take_to_read(damaged)?;
     if source.is_plain()? {
         return Err(OpenError::NotEncrypted.into());

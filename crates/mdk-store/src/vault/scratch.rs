@@ -97,12 +97,12 @@ pub fn backup(
     passphrase: &SecretVec,
     progress: &mut Progress<'_>,
 ) -> Result<BackupReport, VaultError> {
-    key_source::check_open(key)?;
     let missing = VaultError::SourceMissing { role: FileRole::Database };
     if !path.try_exists().unwrap_or(true) {
         // Opening would create it.
         return Err(missing);
     }
+    key_source::check_open(key)?;
     let write = |mut store: Store, progress: &mut Progress<'_>| {
         let report = store.backup(to, passphrase, progress)?;
         store.close()?;

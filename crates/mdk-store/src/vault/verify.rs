@@ -74,7 +74,7 @@ pub fn verify(
     key: &DatabaseKey,
     progress: &mut Progress<'_>,
 ) -> Result<VerifyReport, VaultError> {
-    key_source::check_open(key)?;
+    look::check_keys(path, [key])?;
     let source = look::Source::take_to_read(path)?;
     if source.is_plain()? {
         return Err(OpenError::NotEncrypted.into());

@@ -9,7 +9,7 @@ use std::{
 };
 
 use mdk_store::{
-    DatabaseKey, OpenError, OpenOptions, Progress, Store, VaultError, backup, doctor,
+    DatabaseKey, FileRole, OpenError, OpenOptions, Progress, Store, VaultError, backup, doctor,
     encrypt_existing, restore, salvage, verify,
 };
 use mdk_wire::SecretVec;
@@ -111,6 +111,9 @@ fn never_open() {
     let closed: Vec<i32> = (3..24).filter(|&number| !open(number)).collect();
     assert!(closed.len() > 8);
     let missing = |result: Result<(), VaultError>| assert_eq!(result, Err(MISSING.into()));
+    let no_file = |result: Result<(), VaultError>, role| {
+        assert_eq!(result, Err(VaultError::SourceMissing { role }));
+    };
     for key in closed.into_iter().map(DatabaseKey::fd) {
         refused(&home.path, &key);
         missing(verify(&home.path, &key, none).map(drop));
@@ -123,6 +126,14 @@ fn never_open() {
         let mut store = crate::vault_kit::open(&home.path, &raw(1));
         missing(store.rekey(Some(&key), none).map(drop));
         drop(store);
+        // Where there is nothing to be read, that is said.
+        let gone = home.beside("gone.db");
+        no_file(verify(&gone, &key, none).map(drop), FileRole::Database);
+        no_file(salvage(&gone, &key, &to, &raw(2), none).map(drop), FileRole::Database);
+        let copied = encrypt_existing(&gone, Some(&key), Some(&to), &raw(2), none);
+        no_file(copied.map(drop), FileRole::Database);
+        no_file(backup(&gone, &key, &to, &words, none).map(drop), FileRole::Database);
+        no_file(restore(&gone, &to, &words, &key, none).map(drop), FileRole::Backup);
         let told = doctor(&home.path, Some(&key)).findings;
         assert!(told.iter().any(|finding| finding.text == MISSING.to_string()), "{told:?}");
         assert_eq!((files(), descriptors()), (before.clone(), all.clone()));
