@@ -335,6 +335,41 @@ fn who_asked_to_leave_is_asked_again_by_a_welcome_beyond_the_removal() {
     }
 }
 
+// shows: B4-24
+/// Bob removes carol and takes her in again, while she follows a commit of alice's that removes bob: to her he is nobody by
+/// then. That he was an admin where the two branches parted is what counts, also for somebody who has asked to leave.
+#[test]
+fn who_was_put_out_by_one_of_the_branch_invites_from_the_other() {
+    for leaves in [false, true] {
+        let place = folder();
+        let (mut all, group) = two_admins_and("carol", place.path());
+        let [alice, bob, carol] = all.as_mut_slice() else { panic!() };
+        let here = [removes(alice, &group, bob), renames(alice, &group, "more")];
+        here.iter().for_each(|commit| drop(carol.member.applies(event(commit))));
+        if leaves {
+            carol.member.engine.leave(&group).unwrap();
+        }
+        let mut there = vec![removes(bob, &group, carol)];
+        there.extend(["b1", "b2"].map(|name| renames(bob, &group, name)));
+        let added = adds(bob, &group, carol);
+        carol.takes(event(&there[0]));
+        carol.takes(&added.welcomes[0]);
+        (0..3).for_each(|_| drop(carol.waits(1_000)));
+        for commit in there.iter().chain([&added]) {
+            alice.takes(event(commit));
+        }
+        (0..3).for_each(|_| drop(alice.waits(1_000)));
+        let end = bob.ends(&group).authenticator;
+        assert_eq!(alice.ends(&group).authenticator, end, "leaves: {leaves}");
+        assert_eq!(carol.ends(&group).authenticator, end, "leaves: {leaves}");
+        if leaves {
+            assert_eq!(carol.member.info(&group).state, GroupState::Leaving, "she asks there, too");
+        } else {
+            speak(bob, carol, &group);
+        }
+    }
+}
+
 // rule: B4-19
 /// Carol is put out by a branch that loses, and the Welcome of the one that wins comes before what it consists of: it waits
 /// for the pass, in which what she had read on the loser is marked.

@@ -82,6 +82,20 @@ impl Ctx<'_, '_> {
         }
     }
 
+    /// Whether a leaf is that of an admin in a retained state.
+    pub(crate) fn is_admin_in(
+        &self,
+        id: &GroupId,
+        node: &NodeRow,
+        leaf: &openmls::treesync::LeafNode,
+    ) -> Result<bool> {
+        let Some(state) = self.state_of(id, node)? else { return Ok(false) };
+        let at = self.replica(id, &state)?;
+        let settings = V2::settings(at.mls.public_group().group_context())
+            .map_err(|_| Error::Internal("a retained state does not decode"))?;
+        Ok(is_admin_of(&at.mls, &settings.admins, leaf))
+    }
+
     pub(super) fn replica(&self, id: &GroupId, state: &SecretVec) -> Result<Replica<'_>> {
         let provider = Provider::new(self.crypto, MlsMemory::from_dump(id, state.expose())?);
         let mls_id = openmls::group::GroupId::from_slice(id.as_bytes());
@@ -340,4 +354,17 @@ fn edge_of(refusal: Refusal) -> Result<Edge, Halt> {
         Refusal::Reject(rejection) => Err(rejection.into()),
         Refusal::Fail(error) => Err(error.into()),
     }
+}
+
+/// Whether a leaf is that of one of these accounts in a group, by its signature key.
+pub(crate) fn is_admin_of(
+    mls: &MlsGroup,
+    admins: &[PublicKey],
+    leaf: &openmls::treesync::LeafNode,
+) -> bool {
+    mls.members().any(|member| {
+        member.signature_key == leaf.signature_key().as_slice()
+            && member.credential == *leaf.credential()
+            && V2::account_of(&member.credential).is_some_and(|account| admins.contains(&account))
+    })
 }

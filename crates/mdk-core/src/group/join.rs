@@ -15,6 +15,7 @@ use openmls::prelude::tls_codec::DeserializeBytes as _;
 use openmls::prelude::{CreationFromExternalError, MlsMessageBodyIn, MlsMessageIn, Welcome};
 
 use crate::cache::LoadedGroup;
+use crate::converge::replay::is_admin_of;
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
 use crate::event_log::Stored;
@@ -145,17 +146,25 @@ impl Ctx<'_, '_> {
         Ok(Verdict::Applied)
     }
 
-    /// Whether the maker of a Welcome is an admin in the group as we know it, by its signature key.
+    /// Whether the maker of a Welcome is an admin in the group as we know it, by its signature key. For one that leads on
+    /// from a removal of us: in the state before that, since on our branch its maker may be out.
     pub(super) fn vouched(&mut self, row: &GroupRow, staged: &StagedWelcome) -> Result<bool> {
         let Ok(signer) = staged.welcome_sender() else { return Ok(false) };
         let group = self.take(&row.id)?;
-        let known = group.mls.members().any(|member| {
-            member.signature_key == signer.signature_key().as_slice()
-                && member.credential == *signer.credential()
-                && V2::account_of(&member.credential).is_some_and(|a| row.admins.contains(&a))
-        });
+        let known = is_admin_of(&group.mls, &row.admins, signer);
         self.put(group);
-        Ok(known)
+        if known {
+            return Ok(true);
+        }
+        // rule: B4-24 who was put out by one whom our branch put out is invited back by that one
+        let epoch = staged.group_context().epoch().as_u64();
+        let Some((removal, _)) = self.removal_before(row, epoch)? else { return Ok(false) };
+        let nodes = self.tx.nodes(&row.id)?;
+        let parent = nodes.iter().find(|n| n.authenticator == removal).and_then(|n| n.parent);
+        match nodes.iter().find(|n| Some(n.authenticator) == parent) {
+            Some(before) => self.is_admin_in(&row.id, before, signer),
+            None => Ok(false),
+        }
     }
 
     /// B4 steps 2 to 12. The caller's savepoint makes a refusal leave the KeyPackage as it was.
