@@ -242,7 +242,7 @@ impl Engine {
     }
 
     /// A write of the caller's own: what it does is in its result, and in the log. What it set free among held
-    /// events is reported by the next `process` or `tick`.
+    /// events is reported by the next `process` that changes something, or `tick`.
     pub(crate) fn act<T>(&mut self, f: impl FnOnce(&mut Ctx<'_, '_>) -> Result<T>) -> Result<T> {
         let (value, effects) = self.write(f)?;
         self.backlog.extend(effects.late);

@@ -197,14 +197,18 @@ fn a4_the_time_of_a_deleted_one_counts() {
 }
 
 #[test]
-fn a4_a_clock_far_behind_publishes_nothing() {
+fn a4_a_clock_far_behind_publishes_nothing_in_that_slot() {
     let mut account = Account::new();
     let at = now();
-    publish(&mut account, at);
-    let behind = account.at(at - MAX_AHEAD, |ctx| ctx.new_key_package(&relays(), None));
+    let slot = tag(&publish(&mut account, at), "d")[0].to_owned();
+    let behind = account.at(at - MAX_AHEAD, |ctx| ctx.new_key_package(&relays(), Some(&slot)));
     assert!(matches!(behind, Err(Error::NotAllowed(_))), "{behind:?}");
     assert_eq!(list(&mut account).len(), 1);
-    account.at(at + 1 - MAX_AHEAD, |ctx| ctx.new_key_package(&relays(), None)).unwrap();
+    let near = account.at(at + 1 - MAX_AHEAD, |ctx| ctx.new_key_package(&relays(), None)).unwrap();
+    assert_eq!(tag(&near, "d"), [slot.as_str()]);
+    // Nobody has to wait until then: there are other slots (A4-8).
+    let elsewhere = account.at(at - MAX_AHEAD, |ctx| ctx.new_key_package(&relays(), None)).unwrap();
+    assert_ne!(tag(&elsewhere, "d"), [slot.as_str()]);
 }
 
 #[test]
