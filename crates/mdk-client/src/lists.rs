@@ -16,7 +16,7 @@ use crate::relay_pool::{RelayState, normal_url};
 
 mod own;
 
-pub(crate) use self::own::publish;
+pub(crate) use self::own::{publish, publish_first};
 
 /// Profile.
 const PROFILE: u16 = 0;
@@ -43,23 +43,35 @@ pub(crate) struct Lists {
     pub(crate) inbox: Vec<String>,
 }
 
-/// Lists that were found lately.
+/// Lists that were found lately, and relays that somebody named for an account.
 #[derive(Default)]
-pub(crate) struct Cache(Mutex<HashMap<PublicKey, (Instant, Lists)>>);
+pub(crate) struct Cache {
+    lists: Lately<Lists>,
+    hints: Lately<Vec<String>>,
+}
 
-impl Cache {
-    fn get(&self, who: &PublicKey) -> Option<Lists> {
-        let cache = lock(&self.0);
-        cache.get(who).filter(|(at, _)| at.elapsed() < KNOWN_FOR).map(|(_, lists)| lists.clone())
+/// What was learnt of accounts within [`KNOWN_FOR`].
+struct Lately<T>(Mutex<HashMap<PublicKey, (Instant, T)>>);
+
+impl<T> Default for Lately<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T: Clone> Lately<T> {
+    fn get(&self, who: &PublicKey) -> Option<T> {
+        let known = lock(&self.0);
+        known.get(who).filter(|(at, _)| at.elapsed() < KNOWN_FOR).map(|(_, what)| what.clone())
     }
 
-    fn put(&self, who: PublicKey, lists: Lists) {
-        let mut cache = lock(&self.0);
-        if cache.len() >= MOST_KNOWN {
-            cache.retain(|_, (at, _)| at.elapsed() < KNOWN_FOR);
+    fn put(&self, who: PublicKey, what: T) {
+        let mut known = lock(&self.0);
+        if known.len() >= MOST_KNOWN {
+            known.retain(|_, (at, _)| at.elapsed() < KNOWN_FOR);
         }
-        if cache.len() < MOST_KNOWN {
-            cache.insert(who, (Instant::now(), lists));
+        if known.len() < MOST_KNOWN {
+            known.insert(who, (Instant::now(), what));
         }
     }
 }
@@ -170,12 +182,12 @@ async fn around(shared: &Shared) -> Vec<String> {
     relays
 }
 
-/// The lists of an account: from our relays and `near`, then from its own, then from those around us. `None` when no relay
-/// answered.
+/// The lists of an account: from our relays, from `near` and from those that were named for it, then from its own, then from
+/// those around us. `None` when no relay answered.
 async fn find(shared: &Arc<Shared>, who: &PublicKey, near: &[String]) -> Option<Lists> {
     /// Each list may name further relays, and the newest one counts.
     const MOST_STEPS: usize = 4;
-    if let Some(lists) = shared.lists.get(who) {
+    if let Some(lists) = shared.lists.lists.get(who) {
         return Some(lists);
     }
     let filter =
@@ -184,6 +196,7 @@ async fn find(shared: &Arc<Shared>, who: &PublicKey, near: &[String]) -> Option<
     let (mut lists, mut looked_around) = (Lists::default(), false);
     let mut relays = shared.own_relays();
     relays.extend(near.iter().cloned());
+    relays.extend(shared.lists.hints.get(who).unwrap_or_default());
     for _ in 0..MOST_STEPS {
         relays.retain(|relay| once.insert(relay.clone()));
         if relays.is_empty() && !std::mem::replace(&mut looked_around, true) {
@@ -207,7 +220,7 @@ async fn find(shared: &Arc<Shared>, who: &PublicKey, near: &[String]) -> Option<
     }
     // That somebody has no list is not remembered: it may be under way.
     if !lists.inbox.is_empty() {
-        shared.lists.put(*who, lists.clone());
+        shared.lists.lists.put(*who, lists.clone());
     }
     Some(lists)
 }
@@ -296,8 +309,14 @@ pub(crate) async fn key_packages(
     let filter = json!({
         "kinds": [mdk_wire::kind::KEY_PACKAGE], "authors": [who.to_hex()], "limit": MOST_KEY_PACKAGES,
     });
-    let hints: Vec<String> =
+    let mut hints: Vec<String> =
         hints.iter().filter_map(|url| normal_url(url).ok()).take(MOST_RELAYS).collect();
+    if hints.is_empty() {
+        hints = shared.lists.hints.get(who).unwrap_or_default();
+    } else {
+        // Where the invite goes is asked for later, and there as well.
+        shared.lists.hints.put(*who, hints.clone());
+    }
     let mut asked = shared.own_relays();
     for hint in &hints {
         if !asked.contains(hint) {
@@ -305,7 +324,7 @@ pub(crate) async fn key_packages(
         }
     }
     let lists = async {
-        let lists = find(shared, who, &hints).await.unwrap_or_default();
+        let lists = find(shared, who, &[]).await.unwrap_or_default();
         note_limit(shared, who, &lists.inbox).await?;
         Ok::<_, ClientError>(lists)
     };

@@ -133,13 +133,17 @@ impl Upkeep {
         let now = Instant::now();
         // What one of these cannot do keeps none of the others from being done.
         let mut published = Ok(());
+        if self.lists_at.is_some_and(|at| at <= now) {
+            // Before the KeyPackage: with that alone an invite is made, and goes to where it is not read.
+            published = lists::publish_first(&shared).await;
+        }
         if self.key_package_at.is_some_and(|at| at <= now) {
             let (least, most) = (shared.options.retry_min, shared.options.retry_max);
             let looked = self.key_package().await;
             let pause =
                 looked.as_ref().map_or_else(|_| backoff(least, most, self.failures), |p| *p);
             self.key_package_at = Some(now + pause);
-            published = looked.map(|_| ());
+            published = published.and(looked.map(|_| ()));
         }
         let renewed = self.renew().await;
         if self.lists_at.is_some_and(|at| at <= now) {

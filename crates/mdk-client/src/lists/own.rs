@@ -41,15 +41,8 @@ fn is_ahead(event: &Event) -> bool {
     event.created_at() > now().saturating_add(MOST_AHEAD)
 }
 
-/// Puts our lists and the profile into the outbox, once for each change. False when that must be tried again: what an
-/// account has published elsewhere is not written over unseen.
-///
-/// What a clock that was ahead has dated is made anew, unless a relay has it: that would keep it until then.
-pub(crate) async fn publish(shared: &Arc<Shared>) -> Result<bool> {
-    let own = shared.own_relays();
-    if own.is_empty() {
-        return Ok(true);
-    }
+/// What of ours was not said yet, or is not so any more, or bears a wrong date.
+async fn due(shared: &Arc<Shared>, own: &[String]) -> Result<Vec<Due>> {
     let mut due = Vec::new();
     for (kind, content) in [
         (RELAY_LIST, Some(own.join(" "))),
@@ -68,6 +61,32 @@ pub(crate) async fn publish(shared: &Arc<Shared>) -> Result<bool> {
             due.push(one);
         }
     }
+    Ok(due)
+}
+
+/// Puts into the outbox what no relay has to be asked about: where our invites go, before all. What comes after it in the
+/// outbox is found by nobody who does not find that.
+pub(crate) async fn publish_first(shared: &Arc<Shared>) -> Result<()> {
+    let own = shared.own_relays();
+    if own.is_empty() {
+        return Ok(());
+    }
+    for one in due(shared, &own).await?.into_iter().filter(|one| !one.is_asked_for()) {
+        say(shared, &own, one, None).await?;
+    }
+    Ok(())
+}
+
+/// Puts our lists and the profile into the outbox, once for each change. False when that must be tried again: what an
+/// account has published elsewhere is not written over unseen.
+///
+/// What a clock that was ahead has dated is made anew, unless a relay has it: that would keep it until then.
+pub(crate) async fn publish(shared: &Arc<Shared>) -> Result<bool> {
+    let own = shared.own_relays();
+    if own.is_empty() {
+        return Ok(true);
+    }
+    let due = due(shared, &own).await?;
     let asked: Vec<u16> = due.iter().filter(|one| one.is_asked_for()).map(|one| one.kind).collect();
     let mut there = Vec::new();
     if !asked.is_empty() {

@@ -31,6 +31,8 @@ impl Worker {
         let mut alarm: Option<Instant> = None;
         let mut wake = |at: Instant| alarm = Some(alarm.map_or(at, |earlier| earlier.min(at)));
         let mut blocked: HashSet<Lane> = HashSet::new();
+        // Relays that have not heard yet where our invites go: until then nobody is to find a KeyPackage of ours there.
+        let mut untold: HashSet<&String> = HashSet::new();
         let mut refused: Vec<(i64, String, &'static str)> = Vec::new();
         let (instant, millis) = (Instant::now(), now_millis());
         let many = self.items.len() >= MANY_ROWS;
@@ -73,6 +75,13 @@ impl Worker {
             }
             let open = |r: &&RelayResult| r.state == SendState::Waiting || may_ask_again(item, r);
             for result in item.results.iter().filter(open) {
+                match item.purpose {
+                    OutboxPurpose::List if result.attempts < PATIENT => {
+                        untold.insert(&result.relay);
+                    }
+                    OutboxPurpose::KeyPackage if untold.contains(&result.relay) => continue,
+                    _ => {}
+                }
                 if result.state == SendState::Refused
                     && let Some(at) = self.refused.get(&(item.seq, result.relay.clone()))
                     && *at > instant

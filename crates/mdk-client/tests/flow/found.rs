@@ -1,10 +1,13 @@
 //! Who is not on the account's own relays.
 
+use std::collections::BTreeSet;
+
 use mdk_client::ClientError;
 use mdk_client::local_relay::LocalRelay;
+use mdk_core::OutboxPurpose;
 use mdk_wire::{GroupId, Keys};
 
-use crate::kit::{Person, options, relay, soon};
+use crate::kit::{Person, options, relay, soon, until};
 
 async fn invites(host: &Person, guest: &Person, relay: &LocalRelay) -> GroupId {
     host.founds(&[relay.url()], &[guest]).await
@@ -71,4 +74,28 @@ async fn a_hint_is_followed_and_no_address_that_may_not_be_dialled() {
     let missing = soon("a search", carol.client.find_key_packages(&bob.key(), &hints)).await;
     assert!(matches!(missing, Err(ClientError::KeyPackageNotFound)));
     assert_eq!(second.connections(), connections);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_invites_go_is_said_before_a_key_package_and_a_hint_holds_for_both() {
+    let (first, second) = (relay().await, relay().await);
+    second.refuse(Some(BTreeSet::from([10_050])), "rate-limited: later");
+    let alice = Person::new(options(&[first.url()])).await;
+    let bob = Person::new(options(&[second.url()])).await;
+    until(&second, "a KeyPackage", || !second.events(30_443).is_empty()).await;
+    // The relay was asked to take the list as often as anything is waited for.
+    let attempts = bob.with(|engine| {
+        let rows = engine.outbox(100).unwrap();
+        let lists = rows.iter().filter(|row| row.purpose == OutboxPurpose::List);
+        lists.flat_map(|row| row.results.iter().map(|result| result.attempts)).max()
+    });
+    assert!(attempts >= Some(3), "{attempts:?}");
+
+    alice.ready().await;
+    let hints = [second.url().to_owned()];
+    soon("a search", alice.client.find_key_packages(&bob.key(), &hints)).await.unwrap();
+    second.refuse(Some(BTreeSet::new()), "");
+    until(&second, "a list", || !second.events(10_050).is_empty()).await;
+    invites(&alice, &bob, &first).await;
+    assert!(first.events(1059).is_empty());
 }
