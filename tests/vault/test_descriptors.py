@@ -48,6 +48,7 @@ def names(account: Mdk) -> list[str]:
     return sorted(group.name for group in account.groups())
 
 
+# proves: K8
 @pytest.mark.parametrize("again", ["opening", "rekey"])
 def test_used_again_it_closes_nothing(tmp_path: Path, again: str) -> None:
     key = from_pipe()
@@ -83,6 +84,7 @@ def calls(path: Path) -> dict[str, Callable[[DatabaseKey], object]]:
     }
 
 
+# proves: K8
 @pytest.mark.parametrize("name", ["verify", "backup", "salvage", "rekey", "encrypt"])
 def test_a_number_that_is_not_open_is_no_key(tmp_path: Path, name: str) -> None:
     path = tmp_path / "home" / "a.db"
@@ -96,6 +98,7 @@ def test_a_number_that_is_not_open_is_no_key(tmp_path: Path, name: str) -> None:
     assert vault.verify(path, key=from_pipe()).ok
 
 
+# proves: K8
 @pytest.mark.parametrize("number", range(3, 9))
 def test_the_command_says_that_it_has_no_key(tmp_path: Path, number: int) -> None:
     path = tmp_path / "home" / "a.db"

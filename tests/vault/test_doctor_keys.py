@@ -20,6 +20,7 @@ def spoil(text: bytes, how: str) -> bytes:
     return {"empty": b"", "junk": b"junk", "cut": text[:40]}[how]
 
 
+# proves: K9
 @pytest.mark.parametrize("how", ["empty", "junk", "cut", "changed"])
 @pytest.mark.parametrize("kind", ["file", "passphrase"])
 def test_a_key_that_was_destroyed_is_an_error(tmp_path: Path, kind: str, how: str) -> None:

@@ -292,6 +292,7 @@ def test_r5_lock_in_a_read_only_directory_is_a_typed_error() -> None:
         shutil.rmtree(folder)
 
 
+# proves: K2
 def test_what_the_next_owner_has_written_outlives_a_rekey_of_the_former_one(db: Path) -> None:
     """The lock file was taken for a stale one and removed."""
     first = open_db(db)
@@ -320,6 +321,7 @@ def test_what_the_next_owner_has_written_outlives_a_rekey_of_the_former_one(db: 
         assert sorted(group.name for group in third.groups()) == ["one", "three", "two"]
 
 
+# proves: K2
 def test_a_lock_that_is_lost_during_a_rekey_ends_it(db: Path) -> None:
     first = open_db(db)
     with first.create_group("one", relays=RELAYS) as pending:

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use futures_util::future::select_all;
 use mdk_client::local_relay::{Faults, LocalRelay};
 use mdk_core::{Error, GroupUpdate, Message, NewMessage};
 use mdk_wire::{GroupId, Keys};
@@ -196,8 +197,30 @@ impl World {
                 panic!("member {at} misses messages");
             }
         }
+        // A race that was near the end may still be decided, by one of them before the others.
+        let mut changes: Vec<_> =
+            self.members.iter().flat_map(|m| &m.person).map(|p| p.client.changes()).collect();
+        let once = async {
+            loop {
+                changes.iter_mut().for_each(|change| drop(change.borrow_and_update()));
+                let (told, others) = self.told(&said);
+                if told == others {
+                    break;
+                }
+                let next = changes.iter_mut().map(|change| Box::pin(change.changed()));
+                select_all(next).await.0.unwrap();
+            }
+        };
+        if tokio::time::timeout(PATIENCE, once).await.is_err() {
+            let (told, others) = self.told(&said);
+            assert_eq!(told, others, "what each member was told, and what the others said");
+        }
+    }
+
+    /// What each member was told, and what the others said, both without what was lost.
+    fn told(&self, said: &[String]) -> (Vec<Vec<String>>, Vec<Vec<String>>) {
         let lost = self.lost();
-        for (at, member) in self.members.iter().enumerate() {
+        let each = self.members.iter().enumerate().map(|(at, member)| {
             let own = format!("{at}.");
             let news = |text: &&String| !text.starts_with(&own) && !lost.contains(*text);
             let mut others: Vec<String> = said.iter().filter(news).cloned().collect();
@@ -205,8 +228,9 @@ impl World {
             told.retain(|text| !lost.contains(text));
             told.sort_unstable();
             others.sort_unstable();
-            assert_eq!(told, others, "member {at}");
-        }
+            (told, others)
+        });
+        each.unzip()
     }
 
     /// Messages of a branch that lost: marked as such at their author, whom the engine has told so.
