@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
+use tokio::sync::mpsc;
 
 use crate::client::feed::Fed;
 use crate::client::recent::{named_id, named_time};
@@ -15,7 +16,11 @@ use crate::client::shared::{Shared, add, backoff};
 use crate::error::{ClientError, Result};
 use crate::relay_pool::{Page, wants_auth};
 
+mod gather;
 mod requests;
+
+use self::gather::Gatherer;
+pub(crate) use self::gather::{Gathered, pour};
 
 /// How long the others wait for a page, or for the stored part of a subscription: longer than a relay takes that is well.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
@@ -50,14 +55,17 @@ pub(crate) struct Finished {
     pub(crate) fed: Fed,
 }
 
-/// Fetches everything of `work` from one relay. Ends early, with what it has, when the relay fails or the client stops.
+/// Fetches everything of `work` from one relay, and gives it to be read together with what others give. Ends early, with what it
+/// has, when the relay fails or the client stops.
 /// `slow` is set when the relay is not one that the others should wait for.
 pub(crate) async fn run(
     shared: Arc<Shared>,
     relay: String,
     work: Vec<Work>,
     slow: Arc<AtomicBool>,
+    to: mpsc::Sender<Gathered>,
 ) -> Finished {
+    let gatherer = Gatherer::new(&relay, to, slow.clone());
     let mut finished = Finished { relay, all: true, ..Finished::default() };
     // The pool knows what the relay announced.
     let limit = shared.options.page_limit.max(2);
@@ -87,22 +95,7 @@ pub(crate) async fn run(
                 page
             }
         };
-        let source: Arc<str> = Arc::from(finished.relay.as_str());
-        let feed = |mut events: Vec<String>| {
-            let (shared, source) = (shared.clone(), source.clone());
-            async move {
-                let mut fed = Fed::default();
-                while !events.is_empty() {
-                    let rest = events.split_off(batch_end(&events, shared.options.batch));
-                    let count = events.len() as u64;
-                    let batch = events.into_iter().map(|json| (source.clone(), json)).collect();
-                    events = rest;
-                    fed.join(&shared.feed(batch).await?);
-                    add(&shared.counters.processed, count);
-                }
-                Ok(fed)
-            }
-        };
+        let feed = |events: Vec<String>| gatherer.take(events);
         let counters = &shared.counters;
         let history = History {
             work: &work,
@@ -125,22 +118,16 @@ pub(crate) async fn run(
             }
         }
     }
+    match gatherer.give().await {
+        Ok(fed) => finished.fed.join(&fed),
+        Err(_) => {
+            finished.complete.clear();
+            finished.all = false;
+        }
+    }
     let counted = shared.counters.processed.load(Ordering::Relaxed);
     tracing::debug!(complete = finished.all, new = finished.fed.new, counted, "a catch-up ended");
     finished
-}
-
-/// Where the next batch of `events`, which are sorted by time, is to end: a second is not torn apart, because the engine
-/// knows the order within one only of what it has together. One that is very full is, all the same.
-fn batch_end(events: &[String], batch: usize) -> usize {
-    const MOST_BATCHES: usize = 8;
-    let batch = batch.max(1);
-    if events.len() <= batch {
-        return events.len();
-    }
-    let time = named_time(&events[batch - 1]);
-    let more = events[batch..].iter().take(batch * (MOST_BATCHES - 1));
-    batch + more.take_while(|json| named_time(json) == time).count()
 }
 
 /// One page. A request that the relay refused, as those do that limit them, or that a lost connection took away, is made

@@ -2,16 +2,17 @@
 
 mod history;
 mod interests;
+mod together;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Duration, Instant};
 
-use crate::catch_up::Finished;
+use crate::catch_up::{Finished, Gathered};
 use crate::client::cursor::Wanted;
 use crate::client::feed::Heard;
 use crate::client::shared::{Command, Inlets, Shared, lock};
@@ -30,6 +31,11 @@ pub(crate) struct Flow {
     wanted: Wanted,
     catching: JoinSet<Finished>,
     tasks: HashMap<tokio::task::Id, String>,
+    /// Where catch-ups put what they have.
+    gather: mpsc::Sender<Gathered>,
+    /// What relays have given that the engine has not, and what it is being given.
+    gathered: Vec<Gathered>,
+    pouring: JoinSet<()>,
     amends: JoinSet<()>,
     /// New events of the catch-ups since the last settling.
     round: u64,
@@ -46,12 +52,16 @@ pub(crate) struct Flow {
 
 /// Runs until the client stops, then gives the relays up.
 pub(crate) async fn run(shared: Arc<Shared>, inlets: Inlets) {
+    let (gather, given) = mpsc::channel(16);
     let mut flow = Flow {
         shared: shared.clone(),
         relays: HashMap::new(),
         wanted: Wanted::default(),
         catching: JoinSet::new(),
         tasks: HashMap::new(),
+        gather,
+        gathered: Vec::new(),
+        pouring: JoinSet::new(),
         amends: JoinSet::new(),
         round: 0,
         round_complete: false,
@@ -63,18 +73,23 @@ pub(crate) async fn run(shared: Arc<Shared>, inlets: Inlets) {
     };
     let result = tokio::select! {
         () = shared.until_stopped() => Ok(()),
-        result = flow.turn(inlets) => result,
+        result = flow.turn(inlets, given) => result,
     };
     if let Err(error) = result {
         shared.stop_for(&error);
     }
     flow.catching.shutdown().await;
+    flow.pouring.shutdown().await;
     flow.amends.shutdown().await;
     shared.links.close().await;
 }
 
 impl Flow {
-    async fn turn(&mut self, mut inlets: Inlets) -> Result<()> {
+    async fn turn(
+        &mut self,
+        mut inlets: Inlets,
+        mut given: mpsc::Receiver<Gathered>,
+    ) -> Result<()> {
         let shared = self.shared.clone();
         let batch = shared.options.batch.max(1);
         let mut arrived = Vec::with_capacity(batch);
@@ -105,10 +120,13 @@ impl Flow {
                     };
                     self.finished(finished).await?;
                 }
+                Some(one) = given.recv() => self.gathered.push(one),
+                Some(_) = self.pouring.join_next() => {}
                 () = shared.interests_wake.notified() => self.look = true,
                 () = shared.slow_wake.notified() => {}
                 () = sleep_until(alarm) => self.retry().await?,
             }
+            self.pour();
             if self.holding().next().is_none() {
                 self.settle().await?;
             }
@@ -146,7 +164,8 @@ impl Flow {
             let holds = relay.opening.holds_until().filter(|at| *at > now);
             [relay.retry_at, relay.opening.until, holds]
         };
-        self.relays.values().flat_map(waits).flatten().chain(looks).min()
+        let others = looks.into_iter().chain(self.look_at_pouring());
+        self.relays.values().flat_map(waits).flatten().chain(others).min()
     }
 
     async fn retry(&mut self) -> Result<()> {

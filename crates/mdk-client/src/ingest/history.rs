@@ -50,7 +50,8 @@ impl Flow {
             self.shared.counters.fetched.store(0, Ordering::Relaxed);
             self.shared.counters.processed.store(0, Ordering::Relaxed);
         }
-        let task = catch_up::run(self.shared.clone(), url.to_owned(), work, slow);
+        let to = self.gather.clone();
+        let task = catch_up::run(self.shared.clone(), url.to_owned(), work, slow, to);
         self.tasks.insert(self.catching.spawn(task).id(), url.to_owned());
     }
 

@@ -16,4 +16,5 @@ mod outages;
 mod reachable;
 mod speed;
 mod talk;
+mod together;
 mod worlds;

@@ -1,0 +1,65 @@
+//! Histories of several relays, each with what the others have not.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use mdk_client::local_relay::Faults;
+use mdk_wire::Keys;
+
+use crate::kit::{Person, options, relay, soon, until};
+
+/// Commits are on both relays, and lead away from the epochs of messages that are on the second one only.
+async fn comes_back(rounds: usize, delay: Option<Duration>) {
+    let (first, second) = (relay().await, relay().await);
+    let urls = [first.url(), second.url()];
+    let dir = tempfile::tempdir().unwrap();
+    let (path, keys) = (dir.path().join("bob.db"), Keys::generate());
+    let alice = Person::new(options(&urls)).await;
+    let dave = Person::new(options(&urls)).await;
+    let bob = Person::open(&path, keys.clone(), options(&urls)).await;
+    for person in [&alice, &dave, &bob] {
+        person.ready().await;
+    }
+    let group = alice.founds(&urls, &[&dave, &bob]).await;
+    dave.renewed(&group).await;
+    bob.renewed(&group).await;
+    drop(bob.close().await);
+
+    let mut texts = Vec::new();
+    for round in 0..rounds {
+        let epoch = alice.with(|engine| engine.group(&group)).unwrap().epoch;
+        dave.until("the epoch", |engine| {
+            (engine.group(&group).unwrap().epoch == epoch).then_some(())
+        })
+        .await;
+        first.refuse(Some(BTreeSet::from([445])), "blocked: not here");
+        let text = format!("round {round}");
+        dave.says(&group, &text).await;
+        dave.sent().await;
+        texts.push(text);
+        first.refuse(Some(BTreeSet::new()), "");
+        let before = first.events(445).len();
+        let id = group.clone();
+        soon("a commit", alice.commit(move |engine| engine.self_update(&id))).await.unwrap();
+        until(&first, "the commit", || first.events(445).len() > before).await;
+    }
+    alice.sent().await;
+    assert!(second.events(445).len() >= first.events(445).len() + rounds);
+
+    second.faults(Faults { delay, ..Faults::default() });
+    let bob = Person::open(&path, keys, options(&urls)).await;
+    bob.ready().await;
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    bob.reads(&group, &texts).await;
+    assert_eq!(bob.told(), texts);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_only_one_relay_has_is_read_before_the_commits_of_all_lead_away_from_it() {
+    comes_back(40, None).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_answers_a_little_later_is_waited_for() {
+    comes_back(12, Some(Duration::from_millis(300))).await;
+}
