@@ -123,6 +123,27 @@ fn six_and_thirty_epochs_in_any_order() {
     }
 }
 
+// shows: F1-1, E5-7
+/// However few come together: those that come last are of the first epochs.
+#[test]
+fn two_hundred_epochs_in_many_batches() {
+    for (order, batch) in [("reversed", 1), ("reversed", 8), ("mixed", 10), ("twice", 100)] {
+        let mut absence = Absence::of(200, 1);
+        let mut events = absence.events.clone();
+        match order {
+            "reversed" => events.reverse(),
+            "mixed" => Dice(batch as u64).shuffles(&mut events),
+            // One relay has the commits only, the next one everything.
+            _ => {
+                let commits = events.iter().skip(1).step_by(2).cloned().collect::<Vec<_>>();
+                events = [commits, events].concat();
+            }
+        }
+        absence.comes_back(&events, batch);
+        absence.nothing_is_lost(false);
+    }
+}
+
 /// The time grows with the number of events, not with its square.
 #[test]
 fn two_hundred_epochs_reversed_in_linear_time() {

@@ -39,7 +39,8 @@ use branch::{Auth, Tree};
 pub(crate) const MAX_RIVALS: usize = 8;
 
 /// States that an open pass retains of a line that it follows: what was said in them, and rivals of them, may still come.
-pub(crate) const MAX_LINE: u64 = 32;
+/// As many as commits of a group wait at most, so that those that came before what they lead on from lose nothing.
+pub(crate) const MAX_LINE: u64 = 256;
 
 /// Passes that one call closes for a group.
 const MAX_PASSES: usize = 10_000;

@@ -355,7 +355,11 @@ impl Ctx<'_, '_> {
                 return Ok(reference);
             }
         }
-        Err(reject(RejectCode::WrongRecipient, "B4-3", "no KeyPackage of ours is addressed"))
+        Err(reject(
+            RejectCode::WrongRecipient,
+            "B4-3",
+            "no KeyPackage that we (still) have is addressed",
+        ))
     }
 
     /// Forgets the MLS state of a copy that is being replaced; history and events stay.
@@ -380,7 +384,7 @@ fn known_before(row: &GroupRow) -> bool {
 pub(super) fn welcome_error<E>(error: &WelcomeError<E>) -> Halt {
     let (code, reason) = match error {
         WelcomeError::NoMatchingKeyPackage | WelcomeError::JoinerSecretNotFound => {
-            (RejectCode::WrongRecipient, "no KeyPackage of ours is addressed")
+            (RejectCode::WrongRecipient, "no KeyPackage that we (still) have is addressed")
         }
         WelcomeError::MissingRatchetTree => {
             (RejectCode::InvalidEncoding, "the ratchet tree is missing")

@@ -4,7 +4,7 @@ use mdk_store::KeyPackageRow;
 use mdk_wire::KeyPackageRef;
 use openmls_traits::storage::StorageProvider as _;
 
-use super::{REPLACED_GRACE, mls_reference};
+use super::{REPLACED_GRACE, USED_GRACE, mls_reference};
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
 use crate::values::KeyPackageInfo;
@@ -49,10 +49,10 @@ impl Ctx<'_, '_> {
     }
 }
 
-/// rule: A4-3 a replaced one that was never used stays for the Welcomes that are under way, at most until its
-/// lifetime ends; a used one goes.
+/// rule: A4-3 a replaced one stays for the Welcomes that are under way, at most until its lifetime ends: for a week if it
+/// was never used, for an hour if it was
 fn private_part_ends(row: &KeyPackageRow) -> u64 {
-    let grace = if row.used { 0 } else { REPLACED_GRACE };
+    let grace = if row.used { USED_GRACE } else { REPLACED_GRACE };
     let replaced = row.replaced_at.map_or(u64::MAX, |at| at.saturating_add(grace));
     row.not_after.min(replaced)
 }

@@ -143,17 +143,30 @@ fn handshakes_do_not_expire() {
 // shows: A4-3
 #[test]
 fn a_replaced_key_package_is_forgotten() {
-    const DAY: u64 = 86_400_000;
-    let (mut alice, mut bob) = (Member::new("alice"), Member::new("bob"));
-    alice.founds("g", &mut [&mut bob]);
+    const HOUR: u64 = 3_600_000;
+    const DAY: u64 = 24 * HOUR;
+    let mut bob = Member::new("bob");
+    let first = bob.key_package();
+    let mut founder = Foreign::new();
+    bob.applies(&founder.founds_with(&founder.context(), &first));
     bob.engine.tick().unwrap();
     let [used] = bob.engine.key_packages().unwrap().try_into().unwrap();
     assert!(used.used);
-    // Used: gone at once when it is replaced.
+    let invites = |key_package: &Event| {
+        let mut stranger = Foreign::new();
+        stranger.founds_with(&stranger.context(), key_package)
+    };
+    // Used: others may have had it at the same time, so it serves for an hour more.
+    let (beside, late) = (invites(&first), invites(&first));
     let unused = bob.key_package();
+    bob.clock.advance_millis(HOUR - 1000);
+    bob.engine.tick().unwrap();
+    bob.applies(&beside);
+    bob.clock.advance_millis(1000);
     bob.engine.tick().unwrap();
     let [left] = bob.engine.key_packages().unwrap().try_into().unwrap();
     assert_eq!((left.event_id, left.used), (unused.id(), false));
+    gone(&bob.takes(&late).verdict);
     // Unused: a Welcome to it may be under way for a week.
     bob.key_package();
     bob.engine.tick().unwrap();
@@ -161,16 +174,16 @@ fn a_replaced_key_package_is_forgotten() {
     bob.clock.advance_millis(7 * DAY - 1000);
     bob.engine.tick().unwrap();
     assert_eq!(bob.engine.key_packages().unwrap().len(), 2);
-    let invites = || {
-        let mut stranger = Foreign::new();
-        stranger.founds_with(&stranger.context(), &unused)
-    };
-    let late = invites();
+    let late = invites(&unused);
     bob.clock.advance_millis(1000);
     bob.engine.tick().unwrap();
     let [left] = bob.engine.key_packages().unwrap().try_into().unwrap();
     assert_ne!(left.event_id, unused.id());
-    let Verdict::Rejected(rejection) = bob.takes(&late).verdict else { panic!("taken") };
+    gone(&bob.takes(&late).verdict);
+}
+
+fn gone(verdict: &Verdict) {
+    let Verdict::Rejected(rejection) = verdict else { panic!("taken") };
     assert_eq!((rejection.code, rejection.rule), (RejectCode::WrongRecipient, "B4-3"));
 }
 
