@@ -9,7 +9,7 @@ mod links;
 mod named;
 pub(crate) mod opening;
 pub(crate) mod outdated;
-mod ready;
+pub(crate) mod ready;
 pub(crate) mod recent;
 pub(crate) mod sent;
 pub(crate) mod shared;

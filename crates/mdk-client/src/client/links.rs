@@ -25,13 +25,13 @@ pub(crate) struct Links {
     pool: Pool,
     account: Account,
     open: Mutex<HashMap<String, Link>>,
-    /// The keys of `open`, for those who cannot wait.
-    names: std::sync::Mutex<HashSet<String>>,
+    /// The keys of `open` and since when they are, for those who cannot wait.
+    since: std::sync::Mutex<HashMap<String, Instant>>,
 }
 
 impl Links {
     pub(crate) fn new(pool: Pool, account: Account) -> Self {
-        Self { pool, account, open: Mutex::default(), names: std::sync::Mutex::default() }
+        Self { pool, account, open: Mutex::default(), since: std::sync::Mutex::default() }
     }
 
     /// Holds a relay open until [`Links::release`].
@@ -55,7 +55,7 @@ impl Links {
         }
         self.pool.open(relay, origin, &self.account).await?;
         let fixed = fixed || open.get(relay).is_some_and(|link| link.fixed);
-        lock(&self.names).insert(relay.to_owned());
+        lock(&self.since).entry(relay.to_owned()).or_insert_with(Instant::now);
         open.insert(relay.to_owned(), Link { origin, fixed, used_at: Instant::now() });
         Ok(())
     }
@@ -78,14 +78,14 @@ impl Links {
             .collect();
         for relay in idle {
             open.remove(&relay);
-            lock(&self.names).remove(&relay);
+            lock(&self.since).remove(&relay);
             self.pool.release(&relay, &self.account.public_key).await;
         }
     }
 
     /// Gives everything up.
     pub(crate) async fn close(&self) {
-        lock(&self.names).clear();
+        lock(&self.since).clear();
         for (relay, _) in self.open.lock().await.drain() {
             self.pool.release(&relay, &self.account.public_key).await;
         }
@@ -93,6 +93,11 @@ impl Links {
 
     /// Relays that are open for this account.
     pub(crate) fn names(&self) -> HashSet<String> {
-        lock(&self.names).clone()
+        lock(&self.since).keys().cloned().collect()
+    }
+
+    /// Whether this relay was opened for this account within `time`.
+    pub(crate) fn is_new(&self, relay: &str, time: Duration) -> bool {
+        lock(&self.since).get(relay).is_some_and(|since| since.elapsed() < time)
     }
 }

@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use super::Client;
-use super::shared::{Progress, lock};
+use super::shared::{Progress, Shared, lock};
 use crate::catch_up::PATIENCE;
 use crate::error::Result;
 use crate::relay_pool::{RelayState, RelayStatus};
@@ -63,17 +61,13 @@ impl Client {
         /// How often relays that are being dialled are looked at.
         const LOOK_EVERY: Duration = Duration::from_millis(50);
         let shared = &self.0.shared;
-        let mut there_since = None;
         let mut progress = shared.progress.subscribe();
         loop {
             if shared.stopped() {
                 return Err(shared.end());
             }
             let there = is_there(&progress.borrow_and_update());
-            let since = *there_since.get_or_insert_with(Instant::now);
-            if !there {
-                there_since = None;
-            } else if since.elapsed() >= PATIENCE || !self.dialling(since.elapsed()) {
+            if there && !self.dialling() {
                 return Ok(());
             }
             tokio::select! {
@@ -84,17 +78,17 @@ impl Client {
         }
     }
 
-    /// Whether the first attempt to reach one of our relays is still under way. One that the account left is not waited
-    /// for as long as the others: it may be gone for good.
-    fn dialling(&self, waited: Duration) -> bool {
-        let shared = &self.0.shared;
-        let mut ours = shared.links.names();
-        if waited >= PATIENCE / 6 {
-            ours.retain(|relay| !lock(&shared.left).contains(relay));
-        }
-        let first = |relay: &RelayStatus| {
-            relay.state == RelayState::Connecting && relay.last_error.is_none()
-        };
-        shared.pool.status().iter().any(|relay| ours.contains(&relay.url) && first(relay))
+    fn dialling(&self) -> bool {
+        self.0.shared.pool.status().iter().any(|relay| is_dialled_first(&self.0.shared, relay))
     }
+}
+
+/// Whether the first attempt to reach one of our relays is still under way, and lately begun. One that the account left
+/// is not waited for as long as the others: it may be gone for good.
+pub(crate) fn is_dialled_first(shared: &Shared, relay: &RelayStatus) -> bool {
+    let left = lock(&shared.left).contains(&relay.url);
+    let patience = if left { PATIENCE / 6 } else { PATIENCE };
+    relay.state == RelayState::Connecting
+        && relay.last_error.is_none()
+        && shared.links.is_new(&relay.url, patience)
 }

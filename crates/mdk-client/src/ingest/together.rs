@@ -4,7 +4,8 @@
 use tokio::time::{Duration, Instant};
 
 use super::Flow;
-use crate::catch_up::{PATIENCE, pour};
+use crate::catch_up::pour;
+use crate::client::ready::is_dialled_first;
 use crate::relay_pool::RelayState;
 
 /// How long what one relay gave is kept for the others at most: one that goes on for ever holds up nobody for longer.
@@ -38,10 +39,14 @@ impl Flow {
         }
         let status = self.shared.pool.status();
         status.iter().any(|status| {
-            let patience = if status.last_error.is_none() { PATIENCE } else { DIALLED_AGAIN };
-            let dialled = matches!(status.state, RelayState::Connecting | RelayState::Connected);
-            let to_come = |url| self.relays.get(url).is_some_and(|relay| !relay.connected);
-            dialled && since.elapsed() < patience && to_come(&status.url)
+            let dialled = match status.state {
+                RelayState::Connecting if status.last_error.is_none() => {
+                    is_dialled_first(&self.shared, status)
+                }
+                RelayState::Connecting | RelayState::Connected => since.elapsed() < DIALLED_AGAIN,
+                _ => false,
+            };
+            dialled && self.relays.get(&status.url).is_some_and(|relay| !relay.connected)
         })
     }
 }
