@@ -111,8 +111,9 @@ pub fn verify(
             Err(error) => return Err(error.into()),
         }
     } else if connect().is_ok_and(|conn| structure::tables(&conn).is_ok()) {
-        structure::each_table(&connect, &mut report.structure);
-        logic::all(&connect, &mut report.logic);
+        let mut ask = asking(report.pages, progress);
+        structure::each_table(&connect, &mut report.structure, &mut ask)?;
+        logic::all(&connect, &mut report.logic, &mut ask)?;
     } else {
         report
             .structure
@@ -153,11 +154,15 @@ fn check(
     report: &mut VerifyReport,
     progress: &mut Progress<'_>,
 ) -> Result<(), VaultError> {
-    let total = report.pages * PAGE as u64;
-    progress.tell(Stage::Checking, total, total)?;
-    structure::all(conn, &mut report.structure);
-    logic::all_on(conn, &mut report.logic);
-    Ok(())
+    let mut ask = asking(report.pages, progress);
+    structure::all(conn, &mut report.structure, &mut ask)?;
+    logic::all_on(conn, &mut report.logic, &mut ask)
+}
+
+/// Asks whether to go on when all pages were read and what they hold is being checked.
+fn asking(pages: u64, progress: &mut Progress<'_>) -> impl FnMut() -> Result<(), VaultError> {
+    let total = pages * PAGE as u64;
+    move || progress.tell(Stage::Checking, total, total)
 }
 
 /// That the file is ours, and of a schema that this version knows.
