@@ -67,8 +67,9 @@ impl VerifyReport {
 /// A damaged page does not end the report: all others are still checked, and each table by itself.
 ///
 /// # Errors
-/// [`VaultError::Open`]: there is no key, it authenticates no page of the file, the file is empty or not encrypted, or
-/// another owner has it open. [`VaultError::SourceMissing`], [`VaultError::Io`], [`VaultError::Cancelled`].
+/// [`VaultError::Open`]: there is no key, it authenticates no page of the file, the file is empty, cut inside its first page
+/// or not encrypted, or another owner has it open. [`VaultError::SourceMissing`], [`VaultError::Io`],
+/// [`VaultError::Cancelled`].
 pub fn verify(
     path: &Path,
     key: &DatabaseKey,
@@ -79,6 +80,7 @@ pub fn verify(
     if source.is_plain()? {
         return Err(OpenError::NotEncrypted.into());
     }
+    source.require_first_page()?;
     let key = key_source::existing(&source.place, key)?;
     let log = Log::read(source.log_file.as_ref())?;
     let scan = Scan::run(&source, &log, &key, progress)

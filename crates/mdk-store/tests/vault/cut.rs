@@ -42,3 +42,22 @@ fn it_is_not_opened_and_not_copied_and_its_log_stays() {
         assert_eq!(saved.map(drop), Err(error));
     });
 }
+
+#[test]
+fn whatever_else_reads_it_says_the_same() {
+    each(|home, error| {
+        let none = &mut Progress::none();
+        assert_eq!(verify(&home.path, &raw(1), none).map(drop), Err(error.clone()));
+        for key in [None, Some(&raw(1))] {
+            let told = doctor(&home.path, key).findings;
+            let cut = |finding: &&Finding| {
+                finding.level == Level::Error && finding.text.contains("truncated")
+            };
+            assert_eq!(told.iter().filter(cut).count(), 1, "{told:?}");
+        }
+        if !home.beside("a.db-wal").exists() {
+            let saved = salvage(&home.path, &raw(1), &home.beside("new"), &raw(2), none);
+            assert_eq!(saved.map(drop), Err(error));
+        }
+    });
+}
