@@ -111,3 +111,18 @@ def test_the_command_says_that_it_has_no_key(tmp_path: Path, number: int) -> Non
     )
     assert done.returncode == 78, done.stderr
     assert "the file descriptor holds no key" in done.stderr
+
+
+# proves: K8
+def test_what_is_open_for_writing_only_is_no_key(tmp_path: Path) -> None:
+    path = tmp_path / "home" / "a.db"
+    Mdk.open(path, keys=KEYS, key=DatabaseKey.raw(RAW)).close()
+    # Standard output is a pipe here.
+    done = subprocess.run(
+        [sys.executable, "-m", "mdk", "verify", path, "--key", "fd:1"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 78, done.stderr
+    assert "the file descriptor holds no key" in done.stderr

@@ -94,8 +94,8 @@ impl DatabaseKey {
     /// A file descriptor that another program opened, read to its end and closed when the database is opened.
     ///
     /// It holds 32 raw bytes, 64 hex digits, base64 of 32 bytes, or what a key file holds, with or without a line end.
-    /// It gives the key once: used again, or if it was not open, it raises KeyMissing, and whatever has its number by then
-    /// is neither read nor closed.
+    /// It gives the key once: used again, or if it was not open for reading, it raises KeyMissing, and whatever has its
+    /// number by then is neither read nor closed.
     #[staticmethod]
     fn from_fd(fd: Int) -> PyResult<Self> {
         let fd = crate::args::range("fd", fd, 0, i32::MAX as u32)?;

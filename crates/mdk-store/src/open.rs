@@ -145,8 +145,9 @@ fn open_locked(
     if is_plain(found.file)? {
         return Err(OpenError::NotEncrypted);
     }
-    // With a log beside it the end of the file may be a half-written page that the log will repair.
-    if found.size % PAGE != 0 && log_size == 0 {
+    // With a log beside it the end of the file may be a half-written page that the log will repair. Not so the first page,
+    // which is whole before there is a log; and of a file of one byte SQLite removes the log, for it takes that to be empty.
+    if found.size < PAGE || (found.size % PAGE != 0 && log_size == 0) {
         return Err(OpenError::Truncated { size: found.size });
     }
     let record = side_record::read(place)?;

@@ -33,8 +33,8 @@ enum State {
 }
 
 impl Descriptor {
-    /// The descriptor of this number, which is given away with it. One that is not open, or leads to what is no file, pipe,
-    /// socket or terminal, has no key.
+    /// The descriptor of this number, which is given away with it. One that is not open for reading, or leads to what is no
+    /// file, pipe, socket or terminal, has no key.
     #[must_use]
     pub fn new(number: i32) -> Self {
         #[cfg(unix)]
@@ -83,7 +83,7 @@ mod unix {
     use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
 
     use rustix::{
-        fs::FileType,
+        fs::{FileType, OFlags, fcntl_getfl},
         io::{Errno, fcntl_dupfd_cloexec},
     };
 
@@ -108,6 +108,9 @@ mod unix {
                 return State::Failed(files::io_error("opening", FileRole::Key, &error.into()));
             }
         };
+        if !is_for_reading(&held) {
+            return State::Spent;
+        }
         // Of a directory, an event queue or the like nobody makes a key: the number is another one than was meant.
         match rustix::fs::fstat(&held).map(|stat| FileType::from_raw_mode(stat.st_mode)) {
             Ok(
@@ -118,6 +121,15 @@ mod unix {
             ) => State::Open(held),
             _ => State::Spent,
         }
+    }
+
+    /// Whether it was opened for reading, which standard output often is not.
+    fn is_for_reading(held: &OwnedFd) -> bool {
+        let Ok(flags) = fcntl_getfl(held) else { return false };
+        // What is open for its path alone has the access mode of one that can be read.
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        let flags = if flags.contains(OFlags::PATH) { OFlags::WRONLY } else { flags };
+        flags & OFlags::RWMODE != OFlags::WRONLY
     }
 
     /// Whether the number still leads to what it did.

@@ -69,6 +69,9 @@ pub fn encrypt_existing(
     look::check_keys(source, from.into_iter().chain([key]))?;
     let source = Source::take(source)?;
     let plain = source.is_plain()?;
+    if !plain {
+        source.require_first_page()?;
+    }
     let done = match (from, to) {
         (None, _) if !plain => Err(VaultError::AlreadyEncrypted),
         (Some(_), _) if plain => Err(OpenError::NotEncrypted.into()),

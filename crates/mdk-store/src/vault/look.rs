@@ -116,6 +116,14 @@ impl Source {
     pub(crate) fn is_plain(&self) -> Result<bool, VaultError> {
         Ok(self.size >= SALT as u64 && &self.head()? == MAGIC)
     }
+
+    /// Refuses an encrypted file that was cut inside its first page. SQLite removes the log of one that it takes for empty.
+    pub(crate) fn require_first_page(&self) -> Result<(), OpenError> {
+        match self.size < pages::PAGE as u64 {
+            true => Err(OpenError::Truncated { size: self.size }),
+            false => Ok(()),
+        }
+    }
 }
 
 impl Drop for Source {

@@ -60,7 +60,8 @@ pub struct SalvageReport {
 /// share their ratchet keys, and the account renews its leaf in every group before it sends there.
 ///
 /// # Errors
-/// [`VaultError::Open`] with `WrongKey` or `NotADatabase` if no page authenticates; [`VaultError::DestinationExists`],
+/// [`VaultError::Open`] with `WrongKey` or `NotADatabase` if no page authenticates, with `Truncated` if neither the file nor
+/// its log has page 1; [`VaultError::DestinationExists`],
 /// [`VaultError::NoSpace`], [`VaultError::Cancelled`]; and what opening, reading and writing can meet. Then no new file
 /// is left.
 pub fn salvage(
@@ -75,8 +76,11 @@ pub fn salvage(
     if source.is_plain()? {
         return Err(OpenError::NotEncrypted.into());
     }
-    let key = key_source::existing(&source.place, key)?;
     let log = Log::read(source.log_file.as_ref())?;
+    if !log.pages.contains_key(&1) {
+        source.require_first_page()?;
+    }
+    let key = key_source::existing(&source.place, key)?;
     let scan = Scan::run(&source, &log, &key, progress)
         .map_err(|error| look::judged(&source.place, &key, error))?;
     new_file(to, to_key, source.size, |place, temp, new| {
@@ -104,7 +108,7 @@ fn fill(
     let mut rescue = Rescue::new(&pages, &conn, schema::trees(&conn)?);
     rescue.run(progress)?;
     let lacking = scan.expected.map_or(0, |expected| {
-        (count + 1..=expected).filter(|number| !log.pages.contains_key(number)).count() as u64
+        (present + 1..=expected).filter(|number| !log.pages.contains_key(number)).count() as u64
     });
     let damaged = rescue.damaged_tables();
     let Rescue { losses, unknown_pages, .. } = rescue;

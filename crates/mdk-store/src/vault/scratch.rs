@@ -120,6 +120,7 @@ pub fn backup(
     if source.is_plain()? {
         return Err(OpenError::NotEncrypted.into());
     }
+    source.require_first_page()?;
     let secret = key_source::existing(&source.place, key)?;
     let copy = Scratch::of(&source.place)?;
     let path = copy.place.path(copy.place.name());

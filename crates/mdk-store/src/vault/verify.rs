@@ -67,8 +67,9 @@ impl VerifyReport {
 /// A damaged page does not end the report: all others are still checked, and each table by itself.
 ///
 /// # Errors
-/// [`VaultError::Open`]: there is no key, it authenticates no page of the file, the file is empty or not encrypted, or
-/// another owner has it open. [`VaultError::SourceMissing`], [`VaultError::Io`], [`VaultError::Cancelled`].
+/// [`VaultError::Open`]: there is no key, it authenticates no page of the file, the file is empty, cut inside its first page
+/// or not encrypted, or another owner has it open. [`VaultError::SourceMissing`], [`VaultError::Io`],
+/// [`VaultError::Cancelled`].
 pub fn verify(
     path: &Path,
     key: &DatabaseKey,
@@ -79,6 +80,7 @@ pub fn verify(
     if source.is_plain()? {
         return Err(OpenError::NotEncrypted.into());
     }
+    source.require_first_page()?;
     let key = key_source::existing(&source.place, key)?;
     let log = Log::read(source.log_file.as_ref())?;
     let scan = Scan::run(&source, &log, &key, progress)
@@ -111,8 +113,9 @@ pub fn verify(
             Err(error) => return Err(error.into()),
         }
     } else if connect().is_ok_and(|conn| structure::tables(&conn).is_ok()) {
-        structure::each_table(&connect, &mut report.structure);
-        logic::all(&connect, &mut report.logic);
+        let mut ask = asking(report.pages, progress);
+        structure::each_table(&connect, &mut report.structure, &mut ask)?;
+        logic::all(&connect, &mut report.logic, &mut ask)?;
     } else {
         report
             .structure
@@ -153,11 +156,15 @@ fn check(
     report: &mut VerifyReport,
     progress: &mut Progress<'_>,
 ) -> Result<(), VaultError> {
-    let total = report.pages * PAGE as u64;
-    progress.tell(Stage::Checking, total, total)?;
-    structure::all(conn, &mut report.structure);
-    logic::all_on(conn, &mut report.logic);
-    Ok(())
+    let mut ask = asking(report.pages, progress);
+    structure::all(conn, &mut report.structure, &mut ask)?;
+    logic::all_on(conn, &mut report.logic, &mut ask)
+}
+
+/// Asks whether to go on when all pages were read and what they hold is being checked.
+fn asking(pages: u64, progress: &mut Progress<'_>) -> impl FnMut() -> Result<(), VaultError> {
+    let total = pages * PAGE as u64;
+    move || progress.tell(Stage::Checking, total, total)
 }
 
 /// That the file is ours, and of a schema that this version knows.

@@ -4,7 +4,10 @@
 use std::{
     fs::{self, File},
     io::{Read, Seek, Write},
-    os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd},
+    os::{
+        fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd},
+        unix::fs::OpenOptionsExt,
+    },
     path::{Path, PathBuf},
 };
 
@@ -148,6 +151,23 @@ fn a_directory() {
     assert!(directory.metadata().unwrap().is_dir());
 }
 
+/// A number that gives nothing: standard output, say, into a file or a pipe.
+fn not_open_for_reading() {
+    let home = Home::new();
+    let (_reader, writer) = std::io::pipe().unwrap();
+    let output = File::create(home.dir.path().join("output")).unwrap();
+    let only_a_path = File::options()
+        .read(true)
+        .custom_flags(rustix::fs::OFlags::PATH.bits().cast_signed())
+        .open(&home.path)
+        .unwrap();
+    for number in [writer.as_raw_fd(), output.as_raw_fd(), only_a_path.as_raw_fd()] {
+        refused(&home.path, &DatabaseKey::fd(number));
+        refused(&home.beside("new.db"), &DatabaseKey::fd(number));
+    }
+    assert!(!home.beside("new.db").exists());
+}
+
 /// Until it is read it is what it was.
 fn not_read_yet() {
     let home = Home::new();
@@ -184,6 +204,7 @@ fn child() {
     twice_given();
     never_open();
     a_directory();
+    not_open_for_reading();
     not_read_yet();
     println!("child done");
 }

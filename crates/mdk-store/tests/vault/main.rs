@@ -9,6 +9,8 @@ mod backup_kit;
 mod begun;
 #[cfg(unix)]
 mod copies;
+#[cfg(unix)]
+mod cut;
 #[cfg(target_os = "linux")]
 mod descriptor;
 #[cfg(unix)]

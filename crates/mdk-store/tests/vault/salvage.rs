@@ -113,6 +113,28 @@ fn a_truncated_file_gives_what_it_has() {
     }
 }
 
+/// As it is killed in its first session: what was written stands in the log, page 1 with it.
+#[test]
+fn a_file_that_was_cut_inside_its_first_page_gives_what_its_log_has() {
+    let home = Home::new();
+    fs::remove_file(&home.path).unwrap();
+    let mut store = open(&home.path, &raw(1));
+    fill(&mut store);
+    let (good, log) = (home.bytes(), fs::read(home.beside("a.db-wal")).unwrap());
+    store.close().unwrap();
+    for size in [1, 15, 16, 2048, 4095] {
+        write(&home, &good[..size]);
+        fs::write(home.beside("a.db-wal"), &log).unwrap();
+        let (report, _) = save(&home);
+        assert_eq!(count(&report, "messages"), u64::from(GROUPS) * u64::from(MESSAGES));
+        assert_eq!(report.groups, u64::from(GROUPS));
+        // Those that the session did not write to, such as the list of tables.
+        assert!(report.bad_pages > 4, "{report:?}");
+        let lacking = format!("the file lacks {} pages", report.bad_pages);
+        assert!(report.missing[0].starts_with(&lacking), "{report:?}");
+    }
+}
+
 #[test]
 fn without_its_first_page_and_its_list_of_tables_rows_are_known_by_their_shape() {
     let home = Home::new();
@@ -255,6 +277,8 @@ fn what_cannot_be_salvaged_says_why_and_leaves_no_file() {
     assert_eq!(error.unwrap_err(), VaultError::Cancelled);
     let path = plain(&home);
     assert_eq!(fails(&path, &raw(1), &to), VaultError::Open(OpenError::NotEncrypted));
-    fs::write(&path, [3; 100]).unwrap();
+    fs::write(&path, [3; PAGE]).unwrap();
     assert_eq!(fails(&path, &raw(1), &to), VaultError::Open(OpenError::WrongKey));
+    fs::write(&path, [3; 100]).unwrap();
+    assert_eq!(fails(&path, &raw(1), &to), OpenError::Truncated { size: 100 }.into());
 }

@@ -112,6 +112,63 @@ fn the_committed_part_of_the_log_is_considered_and_left_alone() {
 }
 
 #[test]
+fn a_log_beside_damage_takes_nothing_from_the_report() {
+    let (home, log) = with_log();
+    let file = home.bytes();
+    open(&home.path, &raw(1)).close().unwrap();
+    let settled = home.bytes();
+    let flipped = |bytes: &[u8], index: usize| {
+        let mut bytes = bytes.to_vec();
+        bytes[index * PAGE + 100] ^= 1;
+        fs::write(&home.path, bytes).unwrap();
+    };
+    // In pages that the log has no newer version of.
+    let mut hit = 0;
+    for index in (20..file.len() / PAGE).step_by(13) {
+        let page = index * PAGE..(index + 1) * PAGE;
+        if file[page.clone()] != settled[page] {
+            continue;
+        }
+        fs::write(home.beside("a.db-wal"), &log).unwrap();
+        flipped(&file, index);
+        let with_log = check(&home.path);
+        assert_eq!(with_log.bad_pages, [index as u64 + 1]);
+        fs::remove_file(home.beside("a.db-wal")).unwrap();
+        flipped(&settled, index);
+        let without = check(&home.path);
+        assert_eq!((&with_log.structure, &with_log.logic), (&without.structure, &without.logic));
+        let (first, _) = with_log.structure[0].split_at(with_log.structure[0].find(':').unwrap());
+        assert!(with_log.structure.iter().all(|line| line.starts_with(first)), "{with_log:?}");
+        hit += 1;
+    }
+    assert!(hit > 4, "{hit}");
+}
+
+#[test]
+fn the_check_of_what_damage_has_left_can_be_cancelled() {
+    let home = Home::new();
+    let mut bytes = home.bytes();
+    bytes[30 * PAGE + 9] ^= 1;
+    fs::write(&home.path, &bytes).unwrap();
+    let steps = |last: usize| {
+        let mut told = 0;
+        let mut stop = |_| {
+            told += 1;
+            if told > last { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let result = verify(&home.path, &raw(1), &mut Progress::new(&mut stop)).map(drop);
+        (told, result)
+    };
+    let (all, whole) = steps(usize::MAX);
+    assert_eq!(whole, Ok(()));
+    // Every table and every rule asks.
+    assert!(all > 40, "{all}");
+    for last in [all - 1, all - 30, 1] {
+        assert_eq!(steps(last), (last + 1, Err(VaultError::Cancelled)));
+    }
+}
+
+#[test]
 fn damage_inside_the_log_is_reported() {
     let (home, log) = with_log();
     let path = home.beside("a.db-wal");

@@ -106,7 +106,7 @@ fn database(report: &mut DoctorReport, family: &Family, page: Option<&[u8]>, hel
     } else if page.is_some_and(|page| page.starts_with(pages::MAGIC)) {
         let text = "the database file is an unencrypted SQLite database";
         report.advise(Level::Error, TOPIC, text, "encrypt it with `mdk encrypt`");
-    } else if size % PAGE as u64 != 0 && log == 0 {
+    } else if size < PAGE as u64 || (size % PAGE as u64 != 0 && log == 0) {
         let text =
             format!("the database file is truncated: {size} bytes are no whole number of pages");
         report.advise(Level::Error, TOPIC, text, "restore a complete copy");

@@ -2,6 +2,7 @@
 
 use rusqlite::Connection;
 
+use super::VaultError;
 use crate::{OpenError, groups::GROUP_TABLES, migrate};
 
 /// Live groups that lack one of the MLS rows without which OpenMLS does not load a group.
@@ -108,10 +109,15 @@ const RULES: [Rule; 17] = [
 ];
 
 /// All rules. One that cannot be checked does not end the others: they get a new connection, because SQLCipher gives
-/// one up once it has met a damaged page.
-pub(super) fn all(connect: &dyn Fn() -> Result<Connection, OpenError>, lines: &mut Vec<String>) {
+/// one up once it has met a damaged page. `ask` may stop it between two rules.
+pub(super) fn all(
+    connect: &dyn Fn() -> Result<Connection, OpenError>,
+    lines: &mut Vec<String>,
+    ask: &mut dyn FnMut() -> Result<(), VaultError>,
+) -> Result<(), VaultError> {
     let mut conn = connect().ok();
     each(|what, sql| {
+        ask()?;
         let line = match &conn {
             Some(conn) => check(conn, what, sql),
             None => Err(()),
@@ -120,18 +126,29 @@ pub(super) fn all(connect: &dyn Fn() -> Result<Connection, OpenError>, lines: &m
             Ok(line) => lines.extend(line),
             Err(()) => {
                 lines.push(format!("not checked: whether {what}"));
+                // First the old one ends: beside a log it holds an exclusive lock.
+                drop(conn.take());
                 conn = connect().ok();
             }
         }
-    });
+        Ok(())
+    })
 }
 
 /// All rules, on a connection that stays.
-pub(super) fn all_on(conn: &Connection, lines: &mut Vec<String>) {
-    each(|what, sql| match check(conn, what, sql) {
-        Ok(line) => lines.extend(line),
-        Err(()) => lines.push(format!("not checked: whether {what}")),
-    });
+pub(super) fn all_on(
+    conn: &Connection,
+    lines: &mut Vec<String>,
+    ask: &mut dyn FnMut() -> Result<(), VaultError>,
+) -> Result<(), VaultError> {
+    each(|what, sql| {
+        ask()?;
+        match check(conn, what, sql) {
+            Ok(line) => lines.extend(line),
+            Err(()) => lines.push(format!("not checked: whether {what}")),
+        }
+        Ok(())
+    })
 }
 
 fn check(conn: &Connection, what: &str, sql: &str) -> Result<Option<String>, ()> {
@@ -149,11 +166,11 @@ fn is_older(conn: &Connection) -> bool {
     version.is_ok_and(|version| version < migrate::SUPPORTED)
 }
 
-fn each(mut rule: impl FnMut(&str, &str)) {
+fn each(mut rule: impl FnMut(&str, &str) -> Result<(), VaultError>) -> Result<(), VaultError> {
     rule(
         "groups in use lack parts of their MLS state",
         &format!("SELECT count(*) FROM ({INCOMPLETE_GROUPS})"),
-    );
+    )?;
     // The rows of MLS have a rule of their own, for those of the account.
     let of_groups =
         GROUP_TABLES.iter().filter(|(table, _)| !matches!(*table, "groups" | "mls_rows"));
@@ -164,7 +181,7 @@ fn each(mut rule: impl FnMut(&str, &str)) {
                 "SELECT count(*) FROM {table} AS t WHERE {column} IS NOT NULL AND NOT EXISTS \
                  (SELECT 1 FROM groups WHERE groups.group_id = t.{column})"
             ),
-        );
+        )?;
     }
-    RULES.iter().for_each(|Rule { what, count }| rule(what, count));
+    RULES.iter().try_for_each(|Rule { what, count }| rule(what, count))
 }

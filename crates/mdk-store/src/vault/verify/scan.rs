@@ -119,11 +119,15 @@ fn find_key(
     pages: u64,
     key: &Secret<32>,
 ) -> Result<(PageKey, bool), VaultError> {
-    let salt: [u8; SALT] = source.head()?;
-    let plain = PageKey::new(key, &salt);
     let mut page = [0u8; PAGE];
+    // Of a file that was cut inside page 1 only the log can have that page, with the salt in front of it.
+    let salt: [u8; SALT] = match pages == 0 && read(source, log, 1, &mut page)? {
+        true => page[..SALT].try_into().expect("a page is longer"),
+        false => source.head()?,
+    };
+    let plain = PageKey::new(key, &salt);
     let mut tried = Vec::new();
-    for number in 1..=u32::try_from(pages).unwrap_or(u32::MAX) {
+    for number in 1..=u32::try_from(pages.max(1)).unwrap_or(u32::MAX) {
         if number != LOCK_PAGE && read(source, log, number, &mut page)? {
             if plain.check(number, &page) {
                 return Ok((plain, false));

@@ -2,33 +2,46 @@
 
 use rusqlite::Connection;
 
-use super::MAX_LINES;
+use super::{MAX_LINES, VaultError};
 use crate::OpenError;
 
-/// Everything, on one connection.
-pub(super) fn all(conn: &Connection, lines: &mut Vec<String>) {
+/// Everything, on one connection. `ask` may stop it between two checks.
+pub(super) fn all(
+    conn: &Connection,
+    lines: &mut Vec<String>,
+    ask: &mut dyn FnMut() -> Result<(), VaultError>,
+) -> Result<(), VaultError> {
+    ask()?;
     integrity(conn, None, lines);
+    ask()?;
     foreign_keys(conn, lines);
+    Ok(())
 }
 
 /// Each table by itself. SQLCipher gives a connection up once it has met a damaged page, so the next table gets a new one.
+/// `ask` may stop it between two tables.
 pub(super) fn each_table(
     connect: &dyn Fn() -> Result<Connection, OpenError>,
     lines: &mut Vec<String>,
-) {
+    ask: &mut dyn FnMut() -> Result<(), VaultError>,
+) -> Result<(), VaultError> {
     let mut conn = connect().ok();
     let tables = conn.as_ref().and_then(|conn| tables(conn).ok());
     for table in tables.unwrap_or_default() {
+        ask()?;
         let mut found = Vec::new();
         match &conn {
             Some(conn) => integrity(conn, Some(&table), &mut found),
             None => found.push("not readable".to_owned()),
         }
         if !found.is_empty() {
+            // First the old one ends: beside a log it holds an exclusive lock.
+            drop(conn.take());
             conn = connect().ok();
         }
         lines.extend(found.into_iter().map(|line| format!("table {table}: {line}")));
     }
+    Ok(())
 }
 
 /// Tables that hold rows.
