@@ -128,7 +128,7 @@ class MembersChanged(Event):
     left: frozenset[PublicKey]
     """Left by themselves."""
     by: PublicKey | None
-    """The committer."""
+    """The committer. None if it came with several commits, or only takes back what was withdrawn (ChangeWithdrawn)."""
     commit: str | None
     """SHA-256 of the commit's MLSMessage, 64 hex digits."""
 
@@ -142,7 +142,7 @@ class GroupUpdated(Event):
     changed: frozenset[str]
     """Among name, description, relays, admins, retention, image, avatar, media, agent_stream, required, other."""
     by: PublicKey | None
-    """The committer."""
+    """The committer. None if it came with several commits, or only takes back what was withdrawn (ChangeWithdrawn)."""
     commit: str | None
     """SHA-256 of the commit's MLSMessage, 64 hex digits."""
 
@@ -172,6 +172,9 @@ class MessagesInvalidated(Event):
 @dataclass(frozen=True, slots=True)
 class ChangeWithdrawn(Event):
     """A change that was reported is not true after all: another branch won. Of its events, all with this `commit`.
+
+    Nothing is to be undone for it: what follows is the difference from what was shown before. What this change and the
+    winner both did is not told again, and what the winner did not do but only takes back has no `by`.
 
     A disband() of ours is then made again by itself; if we are no longer an admin on the branch that won, which a
     GroupUpdated of `admins` tells, it is not, and the group goes on.

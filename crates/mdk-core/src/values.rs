@@ -351,7 +351,8 @@ pub enum EventBody {
         removed: BTreeSet<PublicKey>,
         /// Accounts that left by themselves.
         left: BTreeSet<PublicKey>,
-        /// The committer.
+        /// The committer. None if nobody in particular did it: it came with several commits, or only takes back what was
+        /// withdrawn.
         by: Option<PublicKey>,
         /// Digest of the commit.
         commit: Option<ContentId>,
@@ -361,7 +362,7 @@ pub enum EventBody {
     GroupUpdated {
         /// Which.
         changed: BTreeSet<&'static str>,
-        /// The committer.
+        /// The committer, or None as in `MembersChanged`.
         by: Option<PublicKey>,
         /// Digest of the commit.
         commit: Option<ContentId>,
@@ -380,8 +381,10 @@ pub enum EventBody {
         /// Their ids.
         message_ids: Vec<EventId>,
     },
-    /// A change that was reported is not true after all: another branch won. Of its events, all that name this commit. A
-    /// disband of ours is made again by itself as long as we are an admin on the winner; otherwise this is its failure.
+    /// A change that was reported is not true after all: another branch won. Of its events, all that name this commit.
+    /// Nothing is to be undone for it: what follows is the difference from what was shown before. What this change and the
+    /// winner both did is not told again, and what the winner did not do but only takes back has no `by`. A disband of ours
+    /// is made again by itself as long as we are an admin on the winner; otherwise this is its failure.
     ChangeWithdrawn {
         /// Digest of the commit.
         commit: ContentId,

@@ -123,6 +123,7 @@ impl Sums {
         self.sum.invalidated += one.invalidated;
         self.sum.left_behind += one.left_behind;
         self.sum.blind += one.blind;
+        self.sum.too_far += one.too_far;
         self.sum.ended += one.ended;
         self.sum.too_late += one.too_late;
         self.sum.epoch += one.epoch;

@@ -30,6 +30,10 @@ impl Ctx<'_, '_> {
         let (tip, lowest) = (&nodes[tip], &nodes[lowest]);
         let old = self.current_row(id)?;
         let before = self.leave_branch(&old, nodes)?;
+        let fork = match path {
+            [_] => self.look_of_fork(id, nodes, tip),
+            _ => None,
+        };
 
         // rule: E5-6 the commits of the followed branch since then are withdrawn, our own ones too
         // (of another invitation than the one followed so far all of it, where it began earlier too)
@@ -85,7 +89,7 @@ impl Ctx<'_, '_> {
             let look = self.look_without_us(id, nodes, tip)?;
             if tip.authenticator == ended_by(&step.digest) {
                 row.status = GroupStatus::Disbanding;
-                return self.enter_end(&old, row, before, (tip, &step), look);
+                return self.enter_end(&old, row, before, (tip, &step, fork), look);
             }
             let after = look.map(|(settings, accounts)| {
                 apply_settings(&mut row, &settings);
@@ -101,11 +105,11 @@ impl Ctx<'_, '_> {
             self.tx.update_group(&row)?;
             // rule: D7-1 what is different from what was followed is told, out of the group or in it
             if let Some(after) = after.or_else(|| before.clone()) {
-                self.emit_changes(&old, &row, before.as_ref(), &after, &step)?;
+                self.emit_changes(&old, &row, before.as_ref(), &after, &step, base(fork.as_ref()))?;
             }
             return self.end(&row, step.committer, Some(step.digest));
         }
-        self.enter_branch(&old, row, before, tip, &step)
+        self.enter_branch(&old, row, before, (tip, &step, fork))
     }
 
     // rule: C5-4 the end of a group looks the same to who followed it from the first and to who came to it
@@ -116,7 +120,7 @@ impl Ctx<'_, '_> {
         old: &GroupRow,
         mut row: GroupRow,
         before: Option<Settings>,
-        (tip, step): (&NodeRow, &Step),
+        (tip, step, fork): (&NodeRow, &Step, Option<Look>),
         look: Option<Look>,
     ) -> Result<()> {
         let (Some((mut after, _)), Some(by)) = (look, tip.committer) else {
@@ -127,7 +131,7 @@ impl Ctx<'_, '_> {
         apply_settings(&mut row, &after);
         row.members = vec![by];
         self.tx.update_group(&row)?;
-        self.emit_changes(old, &row, before.as_ref(), &after, step)
+        self.emit_changes(old, &row, before.as_ref(), &after, step, base(fork.as_ref()))
     }
 
     // rule: D7-2 what is different from what was shown last is told, to who was out of the group as well
@@ -151,13 +155,19 @@ impl Ctx<'_, '_> {
         Ok(Some(before))
     }
 
+    /// What the group was in the state that a tip was made on. Nothing but a name in an event depends on it, so whatever
+    /// keeps it from being read does not keep us from going over.
+    fn look_of_fork(&self, id: &GroupId, nodes: &[NodeRow], tip: &NodeRow) -> Option<Look> {
+        let fork = nodes.iter().find(|n| Some(n.authenticator) == tip.parent)?;
+        self.look_of(id, fork).ok().flatten()
+    }
+
     fn enter_branch(
         &mut self,
         old: &GroupRow,
         mut row: GroupRow,
         before: Option<Settings>,
-        tip: &NodeRow,
-        step: &Step,
+        (tip, step, fork): (&NodeRow, &Step, Option<Look>),
     ) -> Result<()> {
         let id = &old.id;
         let state = self
@@ -185,7 +195,7 @@ impl Ctx<'_, '_> {
         };
         self.tx.update_group(&row)?;
         self.tx.put_route(&row.nostr_group_id, id, row.epoch)?;
-        self.emit_changes(old, &row, before.as_ref(), &after, step)?;
+        self.emit_changes(old, &row, before.as_ref(), &after, step, base(fork.as_ref()))?;
         if let Some(invite) = row.welcome.filter(|_| is_invited(row.status))
             && !is_invited(old.status)
         {
@@ -267,6 +277,10 @@ impl Ctx<'_, '_> {
         };
         self.emit(&row.group, row.content_id.as_bytes(), &stored)
     }
+}
+
+fn base(fork: Option<&Look>) -> Option<(&Settings, &[PublicKey])> {
+    fork.map(|(settings, accounts)| (settings, accounts.as_slice()))
 }
 
 /// Settings that are as the row of a group shows them, where it does.

@@ -169,7 +169,8 @@ impl Ctx<'_, '_> {
             row.pass.contested = self.prune(row)?;
         }
         self.tx.update_group(row)?;
-        self.emit_changes(&old, &group.row, Some(before), &after, step)?;
+        let base = Some((before, old.members.as_slice()));
+        self.emit_changes(&old, &group.row, Some(before), &after, step, base)?;
         if !active && !disbanded {
             self.end(&group.row, step.committer, Some(step.digest))?;
         }
@@ -211,6 +212,9 @@ impl Ctx<'_, '_> {
         Ok(())
     }
 
+    // rule: D7-3 what only takes back a change that was withdrawn is nobody's deed
+    /// Tells what is different from what was shown last. `base` is what the step was made on, if it can be read: what is
+    /// no change from there was not made by the committer, and is told by itself.
     pub(crate) fn emit_changes(
         &mut self,
         old: &GroupRow,
@@ -218,38 +222,50 @@ impl Ctx<'_, '_> {
         before: Option<&Settings>,
         after: &Settings,
         step: &Step,
+        base: Option<(&Settings, &[PublicKey])>,
     ) -> Result<()> {
-        let by = step.committer.map(|k| *k.as_bytes());
         let commit = Some(*step.digest.as_bytes());
+        let base = base.filter(|_| step.committer.is_some());
         if old.epoch != new.epoch {
             let changed = Stored::EpochChanged { old: old.epoch, new: new.epoch, commit };
             self.emit_step(&new.id, &changed)?;
         }
         let was: BTreeSet<PublicKey> = old.members.iter().copied().collect();
         let is: BTreeSet<PublicKey> = new.members.iter().copied().collect();
-        let added: Vec<_> = is.difference(&was).map(|k| *k.as_bytes()).collect();
-        let (left, removed): (Vec<PublicKey>, Vec<PublicKey>) =
-            was.difference(&is).copied().partition(|k| step.left.contains(k));
-        if !(added.is_empty() && left.is_empty() && removed.is_empty()) {
-            let keys = |v: Vec<PublicKey>| v.iter().map(|k| *k.as_bytes()).collect();
-            let changed = Stored::MembersChanged {
-                added,
-                removed: keys(removed),
-                left: keys(left),
-                by,
-                commit,
-            };
-            self.emit_step(&new.id, &changed)?;
+        let (made, undone): (Vec<PublicKey>, Vec<PublicKey>) =
+            was.symmetric_difference(&is).partition(|key| {
+                base.is_some_and(|(_, there)| there.contains(key) == was.contains(key))
+            });
+        for (keys, by) in [(undone, None), (made, step.committer)] {
+            let (added, gone): (Vec<_>, Vec<_>) = keys.iter().partition(|key| is.contains(key));
+            let (left, removed): (Vec<_>, Vec<_>) =
+                gone.into_iter().partition(|key| step.left.contains(key));
+            let bytes = |keys: Vec<PublicKey>| keys.iter().map(|key| *key.as_bytes()).collect();
+            if !keys.is_empty() {
+                let changed = Stored::MembersChanged {
+                    added: bytes(added),
+                    removed: bytes(removed),
+                    left: bytes(left),
+                    by: by.map(|key| *key.as_bytes()),
+                    commit,
+                };
+                self.emit_step(&new.id, &changed)?;
+            }
         }
-        let changed: Vec<u8> = before
-            .map(|before| V2::diff(before, after))
-            .unwrap_or_default()
-            .into_iter()
-            .filter_map(|name| SETTINGS.iter().position(|s| *s == name))
-            .filter_map(|i| u8::try_from(i).ok())
-            .collect();
-        if !changed.is_empty() {
-            self.emit_step(&new.id, &Stored::GroupUpdated { changed, by, commit })?;
+        let changed = before.map(|before| V2::diff(before, after)).unwrap_or_default();
+        let by_step = base.map(|(there, _)| V2::diff(there, after)).unwrap_or_default();
+        let (made, undone): (Vec<&str>, Vec<&str>) =
+            changed.into_iter().partition(|name| by_step.contains(name));
+        for (names, by) in [(undone, None), (made, step.committer)] {
+            let changed: Vec<u8> = names
+                .into_iter()
+                .filter_map(|name| SETTINGS.iter().position(|s| *s == name))
+                .filter_map(|i| u8::try_from(i).ok())
+                .collect();
+            if !changed.is_empty() {
+                let by = by.map(|key| *key.as_bytes());
+                self.emit_step(&new.id, &Stored::GroupUpdated { changed, by, commit })?;
+            }
         }
         Ok(())
     }

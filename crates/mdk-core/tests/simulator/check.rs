@@ -25,6 +25,8 @@ pub struct Summary {
     pub left_behind: usize,
     /// Members who cannot see how far the branch goes that removed them ([`World::is_blind`]).
     pub blind: usize,
+    /// Members who had gone too far to go back when the other branch came ([`World::went_too_far`]).
+    pub too_far: usize,
     /// Members for whom the group has ended while others go on ([`World::ended_before_it_came`]).
     pub ended: usize,
     /// Messages that came after their epoch had left the window ([`World::judge_messages`]).
@@ -116,15 +118,26 @@ impl World {
         Ok(())
     }
 
-    /// The invariants.
+    /// The invariants. Where no state has more members than all others, the world is well if it is with one of them as
+    /// the winner: who has won is not for the numbers of the members to say.
     pub fn judge(&mut self) -> Checked<Summary> {
+        let tips = self.most_followed();
+        let Some(first) = tips.first() else {
+            // The group has ended for everybody: disbanded, or nobody was left.
+            return self.judge_histories(None, Summary::default());
+        };
+        let verdict = self.judge_by(*first);
+        if verdict.is_ok() {
+            return verdict;
+        }
+        tips[1..].iter().find_map(|tip| self.judge_by(*tip).ok()).map_or(verdict, Ok)
+    }
+
+    /// The invariants, if that state has won.
+    fn judge_by(&mut self, tip: Auth) -> Checked<Summary> {
         let states: Vec<Option<GroupState>> =
             (0..self.members.len()).map(|i| self.state(i)).collect();
         let mut summary = Summary::default();
-        let Some(tip) = self.majority() else {
-            // The group has ended for everybody: disbanded, or nobody was left.
-            return self.judge_histories(None, summary);
-        };
         if let Some((state, removal)) = self.tree.misplaced() {
             let text =
                 format!("{} does not come after {}", self.name(Some(state)), removal.to_hex());
@@ -159,6 +172,10 @@ impl World {
                 }
                 if self.is_blind(who, &tip, &chain)? {
                     summary.blind += 1;
+                    continue;
+                }
+                if self.went_too_far(who, &chain) {
+                    summary.too_far += 1;
                     continue;
                 }
                 let (there, here) = (self.tree.epoch(&tip), self.tree.epoch(&own));
@@ -196,11 +213,19 @@ impl World {
         Ok(self.must(who, "watch", |e| testing::watch(e, &group))?.welcomes > 0)
     }
 
-    /// The state that most are in; of equal ones the first member's, since names of states are chance.
-    fn majority(&self) -> Option<Auth> {
-        let tips: Vec<Auth> = self.members.iter().filter_map(|m| m.tip).collect();
-        let many = |tip: &Auth| tips.iter().filter(|other| *other == tip).count();
-        tips.iter().rev().max_by_key(|tip| (many(tip), self.tree.epoch(tip))).copied()
+    /// The states that most are in, the highest first; of equal ones the first member's, since names of states are chance.
+    fn most_followed(&self) -> Vec<Auth> {
+        let all: Vec<Auth> = self.members.iter().filter_map(|m| m.tip).collect();
+        let many = |tip: &Auth| all.iter().filter(|other| *other == tip).count();
+        let most = all.iter().map(many).max().unwrap_or(0);
+        let mut tips: Vec<Auth> = Vec::new();
+        for tip in all.iter().filter(|tip| many(tip) == most) {
+            if !tips.contains(tip) {
+                tips.push(*tip);
+            }
+        }
+        tips.sort_by_key(|tip| std::cmp::Reverse(self.tree.epoch(tip)));
+        tips
     }
 
     fn judge_histories(&mut self, tip: Option<Auth>, mut summary: Summary) -> Checked<Summary> {

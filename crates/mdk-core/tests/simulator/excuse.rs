@@ -50,6 +50,20 @@ impl World {
         Ok(self.tree.epoch(&own) + 1 >= removal)
     }
 
+    /// Too far: when the first commit of the winner came that parts from its own branch, it had gone further than a member
+    /// goes back. (No member does so by a commit of its own: [`World::may_commit`]. But leaves are answered.)
+    ///
+    /// E4: "Eligible tips = leaves of the tree, incl. the canonical tip, whose divergence epoch f satisfies base−f ≤5 and
+    /// whose parent states are retained."
+    pub fn went_too_far(&self, who: usize, chain: &[Auth]) -> bool {
+        let member = &self.members[who];
+        let own = member.tip.map(|tip| self.tree.chain(&tip)).unwrap_or_default();
+        let Some(fork) = chain.iter().position(|state| own.contains(state)) else { return false };
+        let parts = fork.checked_sub(1).and_then(|place| self.tree.commit(&chain[place]));
+        let came = parts.and_then(|commit| member.had.get(&commit));
+        came.is_some_and(|epoch| *epoch > self.tree.epoch(&chain[fork]) + 5)
+    }
+
     /// Ended: it took a disband for the winner, and a commit of the branch that really won came when it was over.
     ///
     /// C5: "After confirm it is a candidate: a pass must run (Recovering) before terminalising. [...] any disband wins ->

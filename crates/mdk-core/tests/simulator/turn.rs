@@ -142,7 +142,8 @@ impl World {
             if again {
                 self.net.misses(who, *place);
             } else if let Some(commit) = self.contents.get(&self.net.log[*place].id) {
-                self.members[who].had.insert(*commit);
+                let epoch = self.members[who].tip.map_or(0, |tip| self.tree.epoch(&tip));
+                self.members[who].had.entry(*commit).or_insert(epoch);
             }
             // The end of a group is final when its pass is over: a rival that comes then is too late for this member.
             let ended = matches!(outcome.verdict, Verdict::Rejected(r) if r.rule == "D1-3");

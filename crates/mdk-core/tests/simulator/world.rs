@@ -79,8 +79,8 @@ pub struct Member {
     pub since: usize,
     /// The first second of which everything is for it, as its engine has it.
     pub ours_from: u64,
-    /// Commits that have come to it, and those of them that had when it joined.
-    pub had: BTreeSet<ContentId>,
+    /// Commits that have come to it, each with the epoch that it was in then, and those that had come when it joined.
+    pub had: BTreeMap<ContentId, u64>,
     pub had_then: BTreeSet<ContentId>,
     /// It has asked to leave since it joined.
     pub asked: bool,
@@ -156,7 +156,7 @@ impl World {
                 unsaid: 0,
                 since: 0,
                 ours_from: 0,
-                had: BTreeSet::new(),
+                had: BTreeMap::new(),
                 had_then: BTreeSet::new(),
                 asked: false,
                 left_at: None,
@@ -345,7 +345,7 @@ impl World {
                     format!("member {who} joined at {now}, and counts from {}", watch.ours_from);
                 return fault("late beginning", text);
             }
-            self.members[who].had_then = self.members[who].had.clone();
+            self.members[who].had_then = self.members[who].had.keys().copied().collect();
             self.members[who].highest = 0;
         }
         if self.members[who].tip != Some(tip) {
