@@ -11,7 +11,7 @@ from tests.cli.kit import Done, Home
 from mdk.testing import LocalRelay
 
 KEY_PACKAGE = 30443
-REFUSALS = ["blocked: kind not allowed", "restricted: pay first"]
+REFUSALS = ["blocked: kind not allowed", "restricted: pay first", "auth-required: not you"]
 
 
 async def mdk(home: Home, *arguments: str) -> Done:
