@@ -92,6 +92,20 @@ async def test_init_does_not_call_a_relay_away_that_puts_the_key_package_off(
         assert "No relay was reached" not in done.out
 
 
+async def test_what_relays_say_while_a_message_waits_is_shown(tmp_path: Path) -> None:
+    async with LocalRelay() as relay:
+        home = Home(tmp_path, relay.url)
+        await pair(home)
+        relay.refuse(kinds={445}, reason="error: disk full")
+        command = ("send", "-a", "alice", "Lunch", "later", "--timeout", "3")
+        done = await mdk(home, *command, "--json")
+        assert done.code == 68, done.err
+        assert done.document["errors"] == {relay.url: "error: disk full"}
+        done = await mdk(home, *command)
+        assert done.code == 68, done.err
+        assert f"{relay.url}: error: disk full\n" in done.out
+
+
 async def test_what_another_group_waits_for_is_not_waited_for(tmp_path: Path) -> None:
     async with LocalRelay() as old, LocalRelay() as new:
         home = Home(tmp_path, old.url)
