@@ -236,12 +236,15 @@ def test_a_commit_is_confirmed_once(alice: Mdk, pair: GroupId) -> None:
     with ThreadPoolExecutor(2) as threads:
         again = [threads.submit(pending.confirm) for _ in range(2)]
         assert [info.result() for info in again] == [confirmed, confirmed]
-    with pytest.raises(errors.CommitLost):
+    with pytest.raises(errors.NotAllowed, match="was confirmed") as refused:
         pending.discard()
+    assert not isinstance(refused.value, errors.CommitLost)
     pending = alice.self_update(pair)
     pending.discard()
     with pytest.raises(errors.CommitLost):
         pending.confirm()
+    with pytest.raises(errors.CommitLost):
+        pending.discard()
 
 
 def test_leaving_the_block_after_another_object_resolved_it(alice: Mdk, pair: GroupId) -> None:

@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from mdk import EventId, GroupId, Mdk, PendingCommit, errors
+from mdk import Config, EventId, GroupId, Mdk, PendingCommit, errors
 
 RELAYS = ["wss://relay.example"]
 
@@ -151,3 +151,11 @@ def test_ids_and_durations(alice: Mdk, pair: GroupId) -> None:
         assert caught.value.field == field, str(caught.value)
     with pytest.raises(errors.GroupNotFound):
         alice.group(GroupId("00" * 16))
+
+
+def test_the_longest_text_is_as_the_guide_says(alice: Mdk, pair: GroupId) -> None:
+    alice.create_message(pair, "x" * 65_331)
+    for text in ("x" * 65_332, "\n" + "x" * 65_330):
+        with pytest.raises(errors.InvalidInput) as caught:
+            alice.create_message(pair, text)
+        assert caught.value.limit == Config().max_message_bytes

@@ -11,7 +11,7 @@ from tests.cli.kit import Done, Home
 from mdk.testing import LocalRelay
 
 KEY_PACKAGE = 30443
-REFUSALS = ["blocked: kind not allowed", "restricted: pay first"]
+REFUSALS = ["blocked: kind not allowed", "restricted: pay first", "auth-required: not you"]
 
 
 async def mdk(home: Home, *arguments: str) -> Done:
@@ -90,6 +90,20 @@ async def test_init_does_not_call_a_relay_away_that_puts_the_key_package_off(
         assert done.code == 68, done.err
         assert "No relay took your KeyPackage within 6 s" in done.out
         assert "No relay was reached" not in done.out
+
+
+async def test_what_relays_say_while_a_message_waits_is_shown(tmp_path: Path) -> None:
+    async with LocalRelay() as relay:
+        home = Home(tmp_path, relay.url)
+        await pair(home)
+        relay.refuse(kinds={445}, reason="error: disk full")
+        command = ("send", "-a", "alice", "Lunch", "later", "--timeout", "3")
+        done = await mdk(home, *command, "--json")
+        assert done.code == 68, done.err
+        assert done.document["errors"] == {relay.url: "error: disk full"}
+        done = await mdk(home, *command)
+        assert done.code == 68, done.err
+        assert f"{relay.url}: error: disk full\n" in done.out
 
 
 async def test_what_another_group_waits_for_is_not_waited_for(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from tests.client.people import PATIENCE, event_of, hear
 from tests.client.pictures import JPEG, png
+from tests.docs.blocks import ROOT, blocks
 
 import mdk.demo
 from mdk import Client, DatabaseKey, Group, Keys, ReactionAdded
@@ -24,15 +25,16 @@ RUN = HERE / "programs" / "run_example.py"
 
 
 def start(
-    name: str, relay: LocalRelay, folder: Path, npub: str = "", blobs: str = ""
+    name: str | Path, relay: LocalRelay, folder: Path, npub: str = "", blobs: str = "", **more: str
 ) -> subprocess.Popen[str]:
+    program = HERE / "examples" / f"{name}.py" if isinstance(name, str) else name
     return subprocess.Popen(
-        [sys.executable, str(RUN), str(HERE / "examples" / f"{name}.py"), relay.url, npub],
+        [sys.executable, str(RUN), str(program), relay.url, npub],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         cwd=folder,
-        env={**os.environ, "XDG_DATA_HOME": str(folder / "data"), "BLOBS": blobs},
+        env={**os.environ, "XDG_DATA_HOME": str(folder / "data"), "BLOBS": blobs, **more},
     )
 
 
@@ -112,7 +114,14 @@ async def test_send_image(relay: LocalRelay, blobs: LocalBlossom, tmp_path: Path
 
 
 async def test_bridge(relay: LocalRelay, tmp_path: Path) -> None:
-    """It is killed and started again: nothing is lost, and what was written is not written again."""
+    """It is killed and started again: nothing is lost, and what was written is not written again.
+
+    It is the program of the guide. Once it is killed in the middle of writing its cursor down.
+    """
+    document = ROOT / "docs" / "guide" / "servers.md"
+    (code,) = (block.code for block in blocks(document) if "CURSOR" in block.code)
+    program = tmp_path / "bridge.py"
+    program.write_text(code.replace("wss://relay.example", relay.url))
     path = tmp_path / "data" / "mdk" / "archiver" / "mdk.db"
     bob = await client(relay, "bob")
     archive = tmp_path / "archive.ndjson"
@@ -134,9 +143,13 @@ async def test_bridge(relay: LocalRelay, tmp_path: Path) -> None:
         ) as archiver:
             group = await bob.groups.create("Lunch", [archiver.public_key])
             await archiver.invites.accept(await archiver.invites.next(PATIENCE))
-        for round_ in range(2):
+        for round_ in range(3):
             await group.send(f"while away {round_}")
-            process = start("bridge", relay, tmp_path)
+            if round_ == 2:
+                dies = start(program, relay, tmp_path, DIES_WRITING="1")
+                _, err = await asyncio.to_thread(dies.communicate, timeout=60)
+                assert dies.returncode == -signal.SIGKILL, err
+            process = start(program, relay, tmp_path)
             try:
                 await wait_for(f"while away {round_}")
                 await group.send(f"live {round_}")
@@ -146,12 +159,12 @@ async def test_bridge(relay: LocalRelay, tmp_path: Path) -> None:
                 # Shown when the test fails.
                 print(archived(), *await asyncio.to_thread(process.communicate))
         said = archived()
-        assert [text for text in said if text.startswith("while")] == [
+        assert [text for text in said if text in ("while away 0", "while away 1")] == [
             "while away 0",
             "while away 1",
         ]
-        # At least once: the last one before the kill may have been written before its cursor was.
-        assert set(said) == {f"{what} {n}" for what in ("while away", "live") for n in (0, 1)}
+        # At least once: the last one before a kill may have been written before its cursor was.
+        assert set(said) == {f"{what} {n}" for what in ("while away", "live") for n in (0, 1, 2)}
     finally:
         await bob.close()
 

@@ -76,9 +76,19 @@ impl<T: Clone> Lately<T> {
     }
 }
 
-/// Events of `relays` that match, each once, verified; and how many relays gave an answer. Once one has, the
-/// others get a fifth of the time at most.
-async fn ask(shared: &Arc<Shared>, relays: &[String], filter: &Value) -> (Vec<Event>, usize) {
+/// What is waited for a further chance.
+fn moment(shared: &Shared) -> Duration {
+    shared.options.request_timeout / 5
+}
+
+/// Events of `relays` that match, each once, verified; and how many relays gave an answer. Connections that are being made get
+/// `patience`; once one relay has answered, the others get a moment at most.
+async fn ask(
+    shared: &Arc<Shared>,
+    relays: &[String],
+    filter: &Value,
+    patience: Duration,
+) -> (Vec<Event>, usize) {
     let mut jobs = JoinSet::new();
     for relay in relays {
         if shared.touch(relay).await.is_err() {
@@ -86,10 +96,10 @@ async fn ask(shared: &Arc<Shared>, relays: &[String], filter: &Value) -> (Vec<Ev
         }
         let (shared, relay, filter) = (shared.clone(), relay.clone(), filter.to_string());
         jobs.spawn(async move {
-            let time = shared.options.request_timeout;
-            if !connected(&shared, &relay, time).await {
+            if !connected(&shared, &relay, patience).await {
                 return Err(ClientError::NotConnected);
             }
+            let time = shared.options.request_timeout;
             shared.pool.query(&relay, &shared.me, &filter, time).await
         });
     }
@@ -103,7 +113,7 @@ async fn ask(shared: &Arc<Shared>, relays: &[String], filter: &Value) -> (Vec<Ev
             }
         }
         answers += 1;
-        deadline = deadline.min(Instant::now() + shared.options.request_timeout / 5);
+        deadline = deadline.min(Instant::now() + moment(shared));
     }
     (found.into_values().collect(), answers)
 }
@@ -198,15 +208,17 @@ async fn find(shared: &Arc<Shared>, who: &PublicKey, near: &[String]) -> Option<
     relays.extend(near.iter().cloned());
     relays.extend(shared.lists.hints.get(who).unwrap_or_default());
     for _ in 0..MOST_STEPS {
+        let mut patience = shared.options.request_timeout;
         relays.retain(|relay| once.insert(relay.clone()));
         if relays.is_empty() && !std::mem::replace(&mut looked_around, true) {
             relays = around(shared).await;
+            patience = moment(shared);
             relays.retain(|relay| once.insert(relay.clone()));
         }
         if relays.is_empty() {
             break;
         }
-        let (more, further_answers) = ask(shared, &relays, &filter).await;
+        let (more, further_answers) = ask(shared, &relays, &filter, patience).await;
         events.extend(more);
         answers += further_answers;
         lists = read(&events, who);
@@ -281,7 +293,7 @@ pub(crate) async fn further_targets(
 async fn note_limit(shared: &Arc<Shared>, who: &PublicKey, inbox: &[String]) -> Result<()> {
     /// Around the event: `["EVENT",` and `]`.
     const FRAME: u64 = 10;
-    let moment = shared.options.request_timeout / 5;
+    let moment = moment(shared);
     let asked = inbox.iter().map(|relay| async move {
         shared.touch(relay).await.ok()?;
         let info = tokio::time::timeout(moment, shared.pool.info(relay)).await.ok()??;
@@ -328,7 +340,9 @@ pub(crate) async fn key_packages(
         note_limit(shared, who, &lists.inbox).await?;
         Ok::<_, ClientError>(lists)
     };
-    let (lists, (mut events, mut answers)) = tokio::join!(lists, ask(shared, &asked, &filter));
+    let mut patience = shared.options.request_timeout;
+    let asking = ask(shared, &asked, &filter, patience);
+    let (lists, (mut events, mut answers)) = tokio::join!(lists, asking);
     let ours =
         |event: &Event| event.pubkey() == *who && event.kind() == mdk_wire::kind::KEY_PACKAGE;
     let mut further = lists?.write;
@@ -338,10 +352,11 @@ pub(crate) async fn key_packages(
                 break;
             }
             further = around(shared).await;
+            patience = moment(shared);
         }
         further.retain(|relay| !asked.contains(relay));
         if !further.is_empty() {
-            let (more, further_answers) = ask(shared, &further, &filter).await;
+            let (more, further_answers) = ask(shared, &further, &filter, patience).await;
             events.extend(more);
             answers += further_answers;
             asked.append(&mut further);

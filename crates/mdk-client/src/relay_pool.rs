@@ -41,7 +41,7 @@ use tokio::time::{Instant, timeout};
 
 use self::accounts::Accounts;
 use self::command::{Command, Publish, Query};
-pub(crate) use self::frames::{is_lasting, wants_auth};
+pub(crate) use self::frames::wants_auth;
 use self::home::Home;
 use self::registry::{Handle, Host, Place, Registry};
 pub use self::types::{Account, Arrived, Origin, Page, Published, RelayState, RelayStatus};
@@ -159,7 +159,8 @@ impl Pool {
     /// connection that is being made, not for a relay in back-off. Sent a second time when the relay wants the account to
     /// authenticate first.
     ///
-    /// Refused forever: `blocked:`, `invalid:`, `pow:`, what is no event, and what is over a size that the relay announced.
+    /// Refused forever: `blocked:`, `invalid:`, `pow:`, what is no event, and what is over a size that the relay announced;
+    /// `restricted:` and `auth-required:` when the account has authenticated, or the relay sends no challenge.
     pub async fn publish(
         &self,
         url: &str,

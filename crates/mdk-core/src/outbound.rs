@@ -224,10 +224,7 @@ impl Ctx<'_, '_> {
 
     /// A relay has the commit: merge it (C2, "Confirm"). Whoever cannot know whether that was done may do it again.
     pub(crate) fn confirm(&mut self, id: i64) -> Result<GroupInfo> {
-        if let Some(done) = self.tx.pending(id)?
-            && done.status == CommitStatus::Confirmed
-            && !self.is_withdrawn(&done)?
-        {
+        if let Some(done) = self.confirmed(id)? {
             return self.info(&done.group);
         }
         let pending = self.unresolved(id)?;
@@ -294,6 +291,9 @@ impl Ctx<'_, '_> {
     /// No relay has it and none will: forget it. Its bytes stay for the retention window, because a lost
     /// acknowledgement may still bring it back (C2, the note on `discard`).
     pub(crate) fn discard(&mut self, id: i64) -> Result<()> {
+        if self.confirmed(id)?.is_some() {
+            return Err(Error::NotAllowed("this commit was confirmed: make another change"));
+        }
         let pending = self.unresolved(id)?;
         if pending.status == CommitStatus::Exposed {
             return Err(Error::NotAllowed("a relay has this commit: confirm it"));
@@ -323,6 +323,15 @@ impl Ctx<'_, '_> {
         self.tx.set_commit_state(id, &self.tx.mls_dump(&group.row.id)?)?;
         self.tx.set_commit_status(id, CommitStatus::Discarded)?;
         self.withdraw_commit(id)
+    }
+
+    /// A commit that was confirmed and is true still.
+    fn confirmed(&self, id: i64) -> Result<Option<PendingRow>> {
+        let row = self.tx.pending(id)?.filter(|row| row.status == CommitStatus::Confirmed);
+        Ok(match row {
+            Some(done) if !self.is_withdrawn(&done)? => Some(done),
+            _ => None,
+        })
     }
 
     fn unresolved(&self, id: i64) -> Result<PendingRow> {

@@ -3,7 +3,7 @@
 use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use mdk_core::{Error, GroupInfo, Pending};
+use mdk_core::{CommitState, Error, GroupInfo, Pending};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
@@ -110,8 +110,10 @@ impl PendingCommit {
     /// Forgets it: the group stays as it was.
     ///
     /// Raises:
-    ///     CommitLost: it is not pending any more; nothing was changed.
-    ///     NotAllowed: a relay is known to have it (its event came back to process()): confirm it.
+    ///     CommitLost: it was discarded before, or another member's commit won; nothing was changed. Or it was confirmed, but
+    ///         some 5 epochs ago or more, and is forgotten.
+    ///     NotAllowed: it was confirmed, and is true: only another change takes it back. Or a relay is known to have it (its
+    ///         event came back to process()): confirm it.
     fn discard(&self, py: Python<'_>) -> PyResult<()> {
         self.mdk.get().guard.call(py, |e| e.discard(self.commit.id))?;
         self.done.store(true, Ordering::Release);
@@ -137,6 +139,11 @@ impl PendingCommit {
         // One that was resolved through another object is what leaving the block asks for.
         let result = self.mdk.get().guard.call(py, |e| match e.discard(self.commit.id) {
             Err(Error::CommitLost | Error::NotFound(_)) => Ok(()),
+            Err(Error::NotAllowed(_))
+                if e.commit_state(self.commit.id)? == CommitState::Confirmed =>
+            {
+                Ok(())
+            }
             result => result,
         });
         if result.is_ok() {

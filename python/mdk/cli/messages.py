@@ -83,18 +83,22 @@ def send(
                 # The upload has times of its own.
                 sent = await attachments.send_file(handle, path, words, timeout, silent=as_json)
                 deadline.begin()
-            with suppress(TimeoutError):
+            try:
                 sent = await sent.delivered(max(deadline.left, 0.1))
+                errors = dict(sent.errors)
+            except TimeoutError:
+                # What was said while it waited.
+                errors = client.engine._delivery_errors(sent.message.id)
             code = _CODES[sent.delivery]
             document = {
                 "command": "send",
                 "exit_code": int(code),
                 "delivery": sent.delivery.value,
-                "errors": dict(sent.errors),
+                "errors": errors,
                 "message": records.document(sent.message),
             }
             lines = [f"{_WORDS[sent.delivery]}  {sent.message.id[: records.SHORT]}"]
-            lines += [f"{url}: {records.one_line(said)}" for url, said in sent.errors.items()]
+            lines += [f"{url}: {records.one_line(said)}" for url, said in errors.items()]
             if sent.delivery is Delivery.QUEUED:
                 lines.append(
                     "No relay took it in time. It is kept, and goes out with the next command that connects."

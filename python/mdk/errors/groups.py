@@ -34,7 +34,7 @@ class GroupSettling(GroupError):
 class CommitLost(GroupError):
     """The commit cannot become true any more: another member's commit won, or it was discarded before.
 
-    discard() raises it also for one that was confirmed, confirm() for one that was confirmed long ago and is forgotten.
+    confirm() and discard() raise it also for one that was confirmed long ago and is forgotten.
     """
 
     code = "commit_lost"

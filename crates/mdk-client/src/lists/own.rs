@@ -93,7 +93,7 @@ pub(crate) async fn publish(shared: &Arc<Shared>) -> Result<bool> {
         let filter = json!({ "kinds": asked, "authors": [shared.me.to_hex()], "limit": 20 });
         let relays =
             if due.iter().any(Due::is_ahead) { shared.own_and_former() } else { own.clone() };
-        let (events, answers) = ask(shared, &relays, &filter).await;
+        let (events, answers) = ask(shared, &relays, &filter, shared.options.request_timeout).await;
         if answers == 0 {
             return Ok(false);
         }

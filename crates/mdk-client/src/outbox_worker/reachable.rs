@@ -4,7 +4,7 @@ use mdk_core::OutboxPurpose;
 
 use super::Worker;
 use crate::client::shared::lock;
-use crate::relay_pool::{Published, is_lasting};
+use crate::relay_pool::Published;
 
 impl Worker {
     /// Notes what one of the account's own relays says to its KeyPackage: whoever waits until the account can be invited is to
@@ -19,12 +19,12 @@ impl Worker {
         let all = {
             let mut said = lock(&shared.refusals);
             match answer {
-                Published::Refused { reason, .. } if is_lasting(reason) => {
+                Published::Refused { reason, forever: true } => {
                     if own.iter().any(|url| url == relay) {
                         said.insert(relay.to_owned(), reason.clone());
                     }
                 }
-                Published::Accepted | Published::Refused { .. } => {
+                Published::Accepted | Published::Refused { forever: false, .. } => {
                     said.remove(relay);
                 }
                 Published::Unreachable { .. } | Published::NoAnswer => return,

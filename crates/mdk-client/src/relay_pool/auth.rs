@@ -11,13 +11,16 @@ use tokio::time::Instant;
 
 use super::Account;
 use super::command::Publish;
+use super::frames::is_final;
 
 /// Kind of the event of NIP-42.
 const KIND: u16 = 22_242;
 /// Authentications of one account on one connection.
 const MAX_TRIES: u32 = 3;
-/// Wait for a challenge or for the answer to an authentication.
-pub(super) const WAIT: Duration = Duration::from_secs(5);
+/// Wait for the answer to an authentication.
+const WAIT: Duration = Duration::from_secs(5);
+/// Wait for a challenge after a refusal: it comes before, or together with it (NIP-42).
+const CHALLENGE_WAIT: Duration = Duration::from_secs(2);
 
 /// What waits for an authentication.
 pub(super) enum Parked {
@@ -33,7 +36,19 @@ struct One {
     pending: bool,
     done: bool,
     parked: Vec<Parked>,
-    deadline: Option<Instant>,
+    /// End of the wait for a challenge, or for the answer to an authentication.
+    until: Option<Instant>,
+}
+
+impl One {
+    /// As `until`, or earlier: when something that is parked is over.
+    fn deadline(&self) -> Option<Instant> {
+        let ends = self.parked.iter().filter_map(|parked| match parked {
+            Parked::Publish(publish, _) => Some(publish.deadline),
+            Parked::Subscription(..) => None,
+        });
+        self.until.map(|until| ends.fold(until, Instant::min))
+    }
 }
 
 /// State of one connection.
@@ -41,6 +56,8 @@ struct One {
 pub(super) struct Auth {
     /// The newest; older ones are void (NIP-42).
     challenge: Option<String>,
+    /// Whether a wait for one was in vain.
+    waited_in_vain: bool,
     accounts: HashMap<PublicKey, One>,
     /// Whose authentication was accepted last.
     last: Option<PublicKey>,
@@ -55,6 +72,8 @@ pub(super) struct Verdict {
     pub(super) account: PublicKey,
     pub(super) accepted: bool,
     pub(super) parked: Vec<Parked>,
+    /// Not accepted, and another time will not be otherwise: the relay said so, or asks nobody to authenticate.
+    pub(super) lasting: bool,
     /// Whether it was answered as a stranger before.
     pub(super) was_stranger: bool,
 }
@@ -75,6 +94,11 @@ impl Auth {
     /// Whether there is a challenge to answer.
     pub(super) fn has_challenge(&self) -> bool {
         self.challenge.is_some()
+    }
+
+    /// Whether the relay was given the time to send one, and did not.
+    pub(super) fn asks_nobody(&self) -> bool {
+        self.waited_in_vain && self.challenge.is_none()
     }
 
     /// Whether something of the account waits for it.
@@ -105,11 +129,7 @@ impl Auth {
     pub(super) fn park(&mut self, account: &PublicKey, parked: Parked) {
         let one = self.accounts.entry(*account).or_default();
         one.done = false;
-        let mut deadline = Instant::now() + WAIT;
-        if let Parked::Publish(publish, _) = &parked {
-            deadline = deadline.min(publish.deadline);
-        }
-        one.deadline = Some(one.deadline.map_or(deadline, |at| at.min(deadline)));
+        one.until.get_or_insert_with(|| Instant::now() + CHALLENGE_WAIT);
         one.parked.push(parked);
     }
 
@@ -133,8 +153,7 @@ impl Auth {
             content: String::new(),
         })?;
         one.pending = true;
-        let deadline = Instant::now() + WAIT;
-        one.deadline = Some(one.deadline.map_or(deadline, |at| at.min(deadline)));
+        one.until = Some(Instant::now() + WAIT);
         self.sent.insert(event.id().to_hex(), (account.public_key, challenge));
         Some(event.to_json())
     }
@@ -143,13 +162,24 @@ impl Auth {
     pub(super) fn give_up(&mut self, account: &PublicKey) -> Option<Verdict> {
         self.challenge.as_ref()?;
         let one = self.accounts.get_mut(account).filter(|one| !one.pending && !one.done)?;
-        one.deadline = None;
+        one.until = None;
         let parked = std::mem::take(&mut one.parked);
-        Some(Verdict { account: *account, accepted: false, parked, was_stranger: false })
+        Some(Verdict {
+            account: *account,
+            accepted: false,
+            parked,
+            lasting: false,
+            was_stranger: false,
+        })
     }
 
     /// Takes the answer to an event, if it was an `AUTH`.
-    pub(super) fn answer(&mut self, event_id: &str, accepted: bool) -> Option<Answer> {
+    pub(super) fn answer(
+        &mut self,
+        event_id: &str,
+        accepted: bool,
+        reason: &str,
+    ) -> Option<Answer> {
         let (account, challenge) = self.sent.remove(event_id)?;
         let one = self.accounts.entry(account).or_default();
         one.pending = false;
@@ -160,29 +190,33 @@ impl Auth {
         if accepted {
             self.last = Some(account);
         }
-        one.deadline = None;
+        one.until = None;
         let parked = std::mem::take(&mut one.parked);
+        let lasting = !accepted && is_final(reason);
         let was_stranger = accepted && self.strangers.remove(&account);
-        Some(Answer::Final(Verdict { account, accepted, parked, was_stranger }))
+        Some(Answer::Final(Verdict { account, accepted, parked, lasting, was_stranger }))
     }
 
     /// When the next wait ends.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.accounts.values().filter_map(|one| one.deadline).min()
+        self.accounts.values().filter_map(One::deadline).min()
     }
 
     /// What waited too long.
     pub(super) fn overdue(&mut self, now: Instant) -> Vec<Verdict> {
         let mut over = Vec::new();
         for (account, one) in &mut self.accounts {
-            if one.deadline.is_some_and(|at| at <= now) {
-                one.deadline = None;
+            if one.deadline().is_some_and(|at| at <= now) {
+                let in_vain = self.challenge.is_none() && one.until.is_some_and(|at| at <= now);
+                self.waited_in_vain |= in_vain;
+                one.until = None;
                 one.pending = false;
                 let parked = std::mem::take(&mut one.parked);
                 over.push(Verdict {
                     account: *account,
                     accepted: false,
                     parked,
+                    lasting: in_vain,
                     was_stranger: false,
                 });
             }

@@ -80,15 +80,10 @@ pub(crate) fn wants_auth(reason: &str) -> bool {
     reason.starts_with("auth-required:") || reason.starts_with("restricted:")
 }
 
-/// Whether the same bytes can never be accepted.
+/// Whether a refusal is no matter of time. `restricted:` says that an authentication does not help (NIP-42), so it is final once
+/// there was one, or none was asked for.
 pub(super) fn is_final(reason: &str) -> bool {
-    ["blocked:", "invalid:", "pow:"].iter().any(|prefix| reason.starts_with(prefix))
-}
-
-/// Whether a refusal is no matter of time. What a relay allows only some people they may be allowed one day, so that is asked for
-/// again, but nobody need wait for it.
-pub(crate) fn is_lasting(reason: &str) -> bool {
-    is_final(reason) || reason.starts_with("restricted:")
+    ["blocked:", "invalid:", "pow:", "restricted:"].iter().any(|prefix| reason.starts_with(prefix))
 }
 
 /// Whether the event matches one of the filters (NIP-01).

@@ -84,7 +84,7 @@ pub enum Published {
     Refused {
         /// What it said, at most 500 characters.
         reason: String,
-        /// Whether the same bytes can never be accepted.
+        /// Whether it is no matter of time: another attempt is of no use.
         forever: bool,
     },
     /// Not connected now.

@@ -1,10 +1,12 @@
 //! Who is not on the account's own relays.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use mdk_client::ClientError;
 use mdk_client::local_relay::LocalRelay;
-use mdk_core::OutboxPurpose;
+use mdk_client::{ClientError, ClientOptions, Pool, PoolOptions};
+use mdk_core::{Config, Engine, OutboxPurpose, SystemClock};
 use mdk_wire::{GroupId, Keys};
 
 use crate::kit::{Person, options, relay, soon, until};
@@ -98,4 +100,30 @@ async fn where_invites_go_is_said_before_a_key_package_and_a_hint_holds_for_both
     until(&second, "a list", || !second.events(10_050).is_empty()).await;
     invites(&alice, &bob, &first).await;
     assert!(first.events(1059).is_empty());
+}
+
+/// What others hold is a further chance only.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_of_a_group_that_says_nothing_is_not_waited_for_long() {
+    let relay = relay().await;
+    // It takes connections and never answers.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let silent = (format!("ws://{}", silent.local_addr().unwrap()), silent);
+    let keys = Keys::generate();
+    let engine = Engine::in_memory(keys.clone(), Config::default(), Arc::new(SystemClock)).unwrap();
+    let pool = Pool::new(PoolOptions {
+        allow_loopback: true,
+        connect_timeout: Duration::from_secs(60),
+        ..PoolOptions::default()
+    });
+    let request_timeout = Duration::from_secs(10);
+    let options = ClientOptions { request_timeout, ..options(&[relay.url()]) };
+    let alice = Person::start(engine, keys, options, pool).await;
+    alice.ready().await;
+    alice.founds(&[relay.url(), &silent.0], &[]).await;
+    let began = Instant::now();
+    let stranger = Keys::generate().public_key();
+    let missing = soon("a search", alice.client.find_key_packages(&stranger, &[])).await;
+    assert!(matches!(missing, Err(ClientError::KeyPackageNotFound)), "{missing:?}");
+    assert!(began.elapsed() < request_timeout, "{:?}", began.elapsed());
 }

@@ -19,7 +19,12 @@ fn told(engine: &mut Engine) -> Vec<(PublicKey, Delivery, Vec<String>)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_invite_that_every_relay_refuses_is_told_and_goes_out_later() {
-    const WORDS: &str = "blocked: no gift wraps";
+    for words in ["blocked: no gift wraps", "restricted: members only"] {
+        is_told_and_goes_out_later(words).await;
+    }
+}
+
+async fn is_told_and_goes_out_later(words: &str) {
     let relay = relay().await;
     let dir = tempfile::tempdir().unwrap();
     let (path, keys) = (dir.path().join("alice.db"), Keys::generate());
@@ -27,7 +32,7 @@ async fn an_invite_that_every_relay_refuses_is_told_and_goes_out_later() {
     let bob = Person::new(options(&[relay.url()])).await;
     alice.ready().await;
     bob.ready().await;
-    relay.refuse(Some([1059].into()), WORDS);
+    relay.refuse(Some([1059].into()), words);
     let new = NewGroup {
         name: "group".to_owned(),
         relays: vec![relay.url().to_owned()],
@@ -35,7 +40,7 @@ async fn an_invite_that_every_relay_refuses_is_told_and_goes_out_later() {
         ..NewGroup::default()
     };
     let group = alice.commit(move |engine| engine.create_group(new.clone())).await.unwrap().id;
-    let refused = (bob.key(), Delivery::Queued, vec![WORDS.to_owned()]);
+    let refused = (bob.key(), Delivery::Queued, vec![words.to_owned()]);
     alice.until("the words", |engine| (!told(engine).is_empty()).then_some(())).await;
     assert_eq!(alice.with(told), std::slice::from_ref(&refused));
     alice.until("the count", |_| (alice.client.stats().outbox_queued == 1).then_some(())).await;

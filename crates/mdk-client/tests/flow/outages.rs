@@ -134,32 +134,38 @@ async fn one_relay_of_two_is_enough_and_the_other_is_owed_everything() {
 async fn a_commit_that_every_relay_refuses_never_was() {
     let relay = relay().await;
     let (alice, bob, group) = pair(&[relay.url()]).await;
-    relay.refuse(Some([445].into()), "blocked: not here");
-    let refused = soon("a refusal", alice.commit(rename(&group, "new"))).await;
-    let Err(ClientError::NoRelayAccepted { reasons }) = refused else { panic!("{refused:?}") };
-    assert_eq!(reasons.len(), 1);
-    assert!(reasons[0].1.contains("not here"), "{reasons:?}");
-    assert_eq!(alice.with(|engine| engine.group(&group)).unwrap().name, "group");
-    // So is a message.
-    let lost = alice.says(&group, "lost").await;
-    alice
-        .until("a failed message", |engine| {
-            let message = engine.message(&group, &lost).unwrap();
-            (message.delivery == Delivery::Failed).then_some(())
+    let words = ["blocked: not here", "restricted: pay first", "auth-required: not you"];
+    for (n, words) in words.into_iter().enumerate() {
+        relay.refuse(Some([445].into()), words);
+        let refused = soon(words, alice.commit(rename(&group, "never"))).await;
+        let Err(ClientError::NoRelayAccepted { reasons }) = refused else { panic!("{refused:?}") };
+        assert_eq!(reasons.len(), 1);
+        assert!(reasons[0].1.contains(words), "{reasons:?}");
+        assert_ne!(alice.with(|engine| engine.group(&group)).unwrap().name, "never");
+        // So is a message.
+        let lost = alice.says(&group, "lost").await;
+        alice
+            .until("a failed message", |engine| {
+                let message = engine.message(&group, &lost).unwrap();
+                (message.delivery == Delivery::Failed).then_some(())
+            })
+            .await;
+        let errors = alice.with(|engine| engine.delivery_errors(&lost)).unwrap();
+        assert!(errors[0].1.contains(words), "{errors:?}");
+        relay.refuse(Some([].into()), "");
+        let name = format!("new {n}");
+        let info = soon("a commit", alice.commit(rename(&group, &name))).await.unwrap();
+        assert_eq!(info.name, name);
+        bob.until("the new name", |engine| {
+            (engine.group(&group).unwrap().name == name).then_some(())
         })
         .await;
-    let errors = alice.with(|engine| engine.delivery_errors(&lost)).unwrap();
-    assert!(errors[0].1.contains("not here"), "{errors:?}");
-    relay.refuse(Some([].into()), "");
-    let info = soon("a commit", alice.commit(rename(&group, "new"))).await.unwrap();
-    assert_eq!(info.name, "new");
-    bob.until("the new name", |engine| (engine.group(&group).unwrap().name == "new").then_some(()))
-        .await;
+    }
     let changes = alice.with(|engine| engine.events(0, 10_000)).unwrap();
     let failed = changes.iter().filter(|event| {
         matches!(event.body, EventBody::DeliveryChanged { delivery: Delivery::Failed, .. })
     });
-    assert_eq!(failed.count(), 1);
+    assert_eq!(failed.count(), words.len());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,6 +11,7 @@ async fn what_relays_have_is_there_although_they_take_no_key_package() {
     for (words, lasting) in [
         ("blocked: kind not allowed", true),
         ("restricted: pay first", true),
+        ("auth-required: not you", true),
         ("rate-limited: slow down", false),
     ] {
         let relay = relay().await;
@@ -20,6 +21,8 @@ async fn what_relays_have_is_there_although_they_take_no_key_package() {
         if lasting {
             assert!(!soon("the words", alice.client.reachable()).await.unwrap(), "{words}");
             assert_eq!(alice.client.refusals(), [(relay.url().to_owned(), words.to_owned())]);
+            // Nor is its end waited for.
+            alice.sent().await;
         }
         // It is tried again, and then the account can be invited.
         relay.refuse(Some([].into()), "");

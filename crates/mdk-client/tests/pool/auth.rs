@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use mdk_client::{Account, Arrived, ClientError, Origin, Pool, Published, RelayState};
+use mdk_client::{Account, Arrived, Origin, Pool, Published};
 use mdk_wire::Event;
 use serde_json::Value;
 
@@ -251,86 +251,6 @@ async fn a_stranger_is_told_to_fetch_again_once_it_is_known() {
     .await;
 }
 
-/// Waits until the status of a relay that is connected has its words.
-async fn says(pool: &Pool, words: &str) {
-    let status = until(pool, |status| status.last_error.as_deref() == Some(words)).await;
-    assert_eq!(status.state, RelayState::Connected);
-}
-
-#[tokio::test]
-async fn refusals_are_told_and_bounded() {
-    bounded(async {
-        // Never content: refuses each authentication with a new challenge.
-        let relay = Relay::start("", |mut conn, _| async move {
-            let mut n = 0;
-            while let Some(message) = conn.next().await {
-                match message[0].as_str().unwrap() {
-                    "AUTH" => {
-                        let id = message[1]["id"].as_str().unwrap().to_owned();
-                        conn.ok(&id, false, "error: no").await;
-                    }
-                    "EVENT" => {
-                        let id = message[1]["id"].as_str().unwrap().to_owned();
-                        conn.ok(&id, false, "auth-required: more").await;
-                    }
-                    "REQ" => {
-                        let id = message[1].as_str().unwrap().to_owned();
-                        conn.send(format!("[\"CLOSED\",\"{id}\",\"auth-required: more\"]")).await;
-                    }
-                    _ => continue,
-                }
-                n += 1;
-                conn.send(format!("[\"AUTH\",\"{n}\"]")).await;
-            }
-        })
-        .await;
-        let pool = Pool::new(options());
-        let mut user = User::new(16);
-        let key = user.account.public_key;
-        pool.open(&relay.url, Origin::User, &user.account).await.unwrap();
-        user.connected().await;
-        let refused = Published::Refused { reason: "auth-required: more".into(), forever: false };
-        for _ in 0..5 {
-            let event = user.event("x").to_json();
-            assert_eq!(pool.publish(&relay.url, &key, &event, PATIENT).await, refused);
-            let page = pool.query(&relay.url, &key, ALL, PATIENT).await;
-            assert!(matches!(page, Err(ClientError::Refused { .. })), "{page:?}");
-        }
-        assert!(user.signed.load(Ordering::SeqCst) <= 3, "an account tries three times");
-        assert_eq!(relay.connections(), 1);
-        says(&pool, "auth-required: more").await;
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn restricted_after_authentication_is_a_refusal_not_forever() {
-    bounded(async {
-        let relay = Relay::start("", |mut conn, _| async move {
-            conn.send("[\"AUTH\",\"c\"]").await;
-            while let Some(message) = conn.next().await {
-                let id = message[1]["id"].as_str().unwrap_or_default().to_owned();
-                match message[0].as_str().unwrap() {
-                    "AUTH" => conn.ok(&id, true, "").await,
-                    "EVENT" => conn.ok(&id, false, "restricted: members only").await,
-                    _ => true,
-                };
-            }
-        })
-        .await;
-        let pool = Pool::new(options());
-        let mut user = User::new(16);
-        pool.open(&relay.url, Origin::User, &user.account).await.unwrap();
-        user.connected().await;
-        let event = user.event("x").to_json();
-        let answer = pool.publish(&relay.url, &user.account.public_key, &event, PATIENT).await;
-        let reason = "restricted: members only".to_owned();
-        assert_eq!(answer, Published::Refused { reason, forever: false });
-        says(&pool, "restricted: members only").await;
-    })
-    .await;
-}
-
 /// At once, and not when the wait for an authentication ends. A busy machine may hold up one of the answers.
 #[tokio::test]
 async fn an_account_that_declines_is_refused_at_once() {
@@ -351,30 +271,6 @@ async fn an_account_that_declines_is_refused_at_once() {
             assert_eq!(answer, Published::Refused { reason, forever: false });
             took.push(began.elapsed());
         }
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_refusal_without_a_challenge_ends_with_the_request() {
-    bounded(async {
-        let relay = Relay::start("", |mut conn, _| async move {
-            while let Some(message) = conn.next().await {
-                if message[0] == "EVENT" {
-                    let id = message[1]["id"].as_str().unwrap().to_owned();
-                    conn.ok(&id, false, "auth-required: guess").await;
-                }
-            }
-        })
-        .await;
-        let pool = Pool::new(options());
-        let mut user = User::new(16);
-        pool.open(&relay.url, Origin::User, &user.account).await.unwrap();
-        user.connected().await;
-        let event = user.event("x").to_json();
-        let answer = pool.publish(&relay.url, &user.account.public_key, &event, BRIEF).await;
-        let reason = "auth-required: guess".to_owned();
-        assert_eq!(answer, Published::Refused { reason, forever: false });
     })
     .await;
 }

@@ -8,6 +8,7 @@ mod hostile;
 mod kit;
 mod panic;
 mod publish;
+mod refusals;
 mod sharing;
 #[path = "../kit/socks.rs"]
 mod socks;

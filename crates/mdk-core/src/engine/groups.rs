@@ -214,7 +214,8 @@ impl Engine {
     /// No relay has the commit: it is forgotten.
     ///
     /// # Errors
-    /// [`Error::CommitLost`].
+    /// [`Error::NotAllowed`]: a relay has it, or it was confirmed and is true. [`Error::CommitLost`]: as for
+    /// [`Engine::confirm`].
     pub fn discard(&mut self, id: i64) -> Result<()> {
         self.act(|ctx| ctx.discard(id))
     }

@@ -71,12 +71,13 @@ fn a_commit_is_resolved_once() {
     let confirmed = alice.confirms(&first);
     let before = alice.engine.digest().unwrap();
     assert_eq!(alice.confirms(&first), confirmed, "who asks again gets the same");
-    assert!(matches!(alice.engine.discard(first.id), Err(Error::CommitLost)));
+    assert!(matches!(alice.engine.discard(first.id), Err(Error::NotAllowed(_))));
     assert!(matches!(alice.engine.confirm(9999), Err(Error::CommitLost)));
     assert!(alice.engine.digest().unwrap() == before);
     let second = alice.engine.self_update(&group).unwrap();
     alice.engine.discard(second.id).unwrap();
     assert!(matches!(alice.engine.confirm(second.id), Err(Error::CommitLost)));
+    assert!(matches!(alice.engine.discard(second.id), Err(Error::CommitLost)));
     assert!(alice.engine.pending().unwrap().is_empty());
 }
 
@@ -100,7 +101,7 @@ fn a_founding_is_resolved_once() {
     let founding = alice.engine.create_group(new()).unwrap();
     let founded = alice.confirms(&founding);
     assert_eq!(alice.confirms(&founding), founded);
-    assert!(matches!(alice.engine.discard(founding.id), Err(Error::CommitLost)));
+    assert!(matches!(alice.engine.discard(founding.id), Err(Error::NotAllowed(_))));
     let discarded = alice.engine.create_group(new()).unwrap();
     alice.engine.discard(discarded.id).unwrap();
     assert!(matches!(alice.engine.confirm(discarded.id), Err(Error::CommitLost)));
@@ -133,6 +134,7 @@ fn a_commit_that_was_withdrawn_is_not_confirmed_again() {
     for later in 0..8 {
         let before = bob.engine.digest().unwrap();
         assert!(matches!(bob.engine.confirm(b.id), Err(Error::CommitLost)), "{later}");
+        assert!(matches!(bob.engine.discard(b.id), Err(Error::CommitLost)), "{later}");
         assert!(bob.engine.digest().unwrap() == before);
         let info = alice.info(&group);
         assert_eq!(alice.confirms(&a), info, "{later}");

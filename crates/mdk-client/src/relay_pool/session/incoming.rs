@@ -168,7 +168,7 @@ impl Session {
         reason: String,
         accounts: &mut Accounts,
     ) {
-        match self.auth.answer(event_id, accepted) {
+        match self.auth.answer(event_id, accepted, &reason) {
             Some(Answer::Final(verdict)) => return self.verdict(verdict, accounts),
             Some(Answer::Outdated(account)) => return self.authenticate(accounts, &account),
             None => {}
@@ -188,6 +188,7 @@ impl Session {
             self.refusal = None;
             publish.answer(Published::Accepted);
         } else if frames::wants_auth(&reason)
+            && !self.auth.asks_nobody()
             && (!publish.again || self.auth.is_overshadowed(&publish.account))
         {
             publish.again = true;
@@ -196,7 +197,8 @@ impl Session {
             self.authenticate(accounts, &account);
         } else {
             self.refused(&reason);
-            let forever = frames::is_final(&reason);
+            // One that wants an authentication had it by now.
+            let forever = frames::is_final(&reason) || frames::wants_auth(&reason);
             publish.answer(Published::Refused { reason, forever });
         }
     }
@@ -233,7 +235,7 @@ impl Session {
         }
         self.greeted(accounts, &verdict.account);
         if !verdict.accepted {
-            return self.refuse_parked_to(verdict.parked, accounts);
+            return self.refuse_parked_to(verdict.parked, verdict.lasting, accounts);
         }
         for parked in verdict.parked {
             match parked {
@@ -284,17 +286,22 @@ impl Session {
         self.subscriptions.remove(wire)
     }
 
-    fn refuse_parked_to(&mut self, parked: Vec<Parked>, accounts: &mut Accounts) {
+    fn refuse_parked_to(&mut self, parked: Vec<Parked>, lasting: bool, accounts: &mut Accounts) {
         for parked in parked {
             match parked {
                 Parked::Subscription(wire, reason) => {
                     self.close_subscription(&wire, reason, accounts);
                 }
-                publish @ Parked::Publish(..) => self.refuse_parked(vec![publish]),
+                Parked::Publish(publish, reason) => {
+                    self.refused(&reason);
+                    let forever = lasting || frames::is_final(&reason);
+                    publish.answer(Published::Refused { reason, forever });
+                }
             }
         }
     }
 
+    /// The connection or the account is gone: nothing is decided.
     pub(super) fn refuse_parked(&mut self, parked: Vec<Parked>) {
         for parked in parked {
             if let Parked::Publish(publish, reason) = parked {
