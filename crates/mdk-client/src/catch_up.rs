@@ -72,7 +72,7 @@ pub(crate) async fn run(
     for work in work {
         let ask = |filter: String| {
             let (shared, relay) = (shared.clone(), finished.relay.clone());
-            let slow = slow.clone();
+            let (slow, gatherer) = (slow.clone(), &gatherer);
             async move {
                 let tell = || {
                     if !slow.swap(true, Ordering::Relaxed) {
@@ -86,7 +86,8 @@ pub(crate) async fn run(
                     // It may be asked again for a long time, and what the others have is not to wait for that.
                     () = tokio::time::sleep(PATIENCE) => {
                         tell();
-                        asking.await
+                        // Nor is what it has given so far. (what becomes of it is seen at the end)
+                        tokio::join!(asking, gatherer.give()).0
                     }
                 };
                 if !page.as_ref().is_ok_and(|page| page.complete) {
@@ -118,7 +119,7 @@ pub(crate) async fn run(
             }
         }
     }
-    match gatherer.give().await {
+    match gatherer.end().await {
         Ok(fed) => finished.fed.join(&fed),
         Err(_) => {
             finished.complete.clear();

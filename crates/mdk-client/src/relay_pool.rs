@@ -160,7 +160,8 @@ impl Pool {
     /// authenticate first.
     ///
     /// Refused forever: `blocked:`, `invalid:`, `pow:`, what is no event, and what is over a size that the relay announced;
-    /// `restricted:` and `auth-required:` when the account has authenticated, or the relay sends no challenge.
+    /// `restricted:` and `auth-required:` when the account has authenticated, or its authentication is not wanted; `restricted:`
+    /// when the relay sends no challenge, too.
     pub async fn publish(
         &self,
         url: &str,

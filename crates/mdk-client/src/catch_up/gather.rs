@@ -29,14 +29,22 @@ pub(super) struct Gatherer {
     /// The others do not wait for this relay, nor is what it has given to wait for the rest of it.
     slow: Arc<AtomicBool>,
     events: Mutex<Vec<String>>,
+    /// What came of what was given; `None` when the engine did not get it.
+    fed: Mutex<Option<Fed>>,
 }
 
 impl Gatherer {
     pub(super) fn new(relay: &str, to: mpsc::Sender<Gathered>, slow: Arc<AtomicBool>) -> Self {
-        Self { relay: relay.to_owned(), to, slow, events: Mutex::default() }
+        Self {
+            relay: relay.to_owned(),
+            to,
+            slow,
+            events: Mutex::default(),
+            fed: Mutex::new(Some(Fed::default())),
+        }
     }
 
-    /// Takes a part of the history. Given on only when it becomes too much.
+    /// Takes a part of the history. Given on only when it becomes too much, or nobody waits for the relay.
     pub(super) async fn take(&self, events: Vec<String>) -> Result<Fed> {
         let full = {
             let mut all = lock(&self.events);
@@ -44,22 +52,39 @@ impl Gatherer {
             all.len() >= MOST_EVENTS || all.iter().map(String::len).sum::<usize>() >= MOST_BYTES
         };
         if full || self.slow.load(Ordering::Relaxed) {
-            self.give().await
-        } else {
-            Ok(Fed::default())
+            self.give().await?;
         }
+        Ok(Fed::default())
     }
 
     /// Waits until the engine has what was taken.
-    pub(super) async fn give(&self) -> Result<Fed> {
+    pub(super) async fn give(&self) -> Result<()> {
         let events = std::mem::take(&mut *lock(&self.events));
         if events.is_empty() {
-            return Ok(Fed::default());
+            return Ok(());
         }
         let (done, fed) = oneshot::channel();
         let given = Gathered { relay: self.relay.clone(), at: Instant::now(), events, done };
-        self.to.send(given).await.map_err(|_| ClientError::Closed)?;
-        fed.await.map_err(|_| ClientError::Closed)?
+        let fed = match self.to.send(given).await {
+            Ok(()) => fed.await.unwrap_or(Err(ClientError::Closed)),
+            Err(_) => Err(ClientError::Closed),
+        };
+        let mut all = lock(&self.fed);
+        match (all.as_mut(), fed) {
+            (Some(all), Ok(fed)) => all.join(&fed),
+            (None, Ok(_)) => {}
+            (_, Err(error)) => {
+                *all = None;
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the rest. What came of all of it.
+    pub(super) async fn end(&self) -> Result<Fed> {
+        self.give().await?;
+        lock(&self.fed).clone().ok_or(ClientError::Closed)
     }
 }
 

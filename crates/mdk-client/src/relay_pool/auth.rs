@@ -11,7 +11,6 @@ use tokio::time::Instant;
 
 use super::Account;
 use super::command::Publish;
-use super::frames::is_final;
 
 /// Kind of the event of NIP-42.
 const KIND: u16 = 22_242;
@@ -72,10 +71,31 @@ pub(super) struct Verdict {
     pub(super) account: PublicKey,
     pub(super) accepted: bool,
     pub(super) parked: Vec<Parked>,
-    /// Not accepted, and another time will not be otherwise: the relay said so, or asks nobody to authenticate.
-    pub(super) lasting: bool,
+    pub(super) end: End,
     /// Whether it was answered as a stranger before.
     pub(super) was_stranger: bool,
+}
+
+/// How the wait for an authentication ended that was not accepted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// Nothing was decided: another time it may be otherwise.
+    Open,
+    /// No challenge came. It may be late; but a relay that sends none has the last word when it says that it lets only some in.
+    Unasked,
+    /// The relay does not want the account.
+    Unwanted,
+}
+
+impl End {
+    /// Whether a refusal with these words is no matter of time.
+    pub(super) fn is_final(self, reason: &str) -> bool {
+        match self {
+            Self::Open => false,
+            Self::Unasked => reason.starts_with("restricted:"),
+            Self::Unwanted => true,
+        }
+    }
 }
 
 /// An answer to `AUTH`.
@@ -168,7 +188,7 @@ impl Auth {
             account: *account,
             accepted: false,
             parked,
-            lasting: false,
+            end: End::Open,
             was_stranger: false,
         })
     }
@@ -192,9 +212,11 @@ impl Auth {
         }
         one.until = None;
         let parked = std::mem::take(&mut one.parked);
-        let lasting = !accepted && is_final(reason);
+        // (`invalid:` is what it says when our clock is wrong)
+        let unwanted = ["restricted:", "blocked:"].iter().any(|word| reason.starts_with(word));
+        let end = if !accepted && unwanted { End::Unwanted } else { End::Open };
         let was_stranger = accepted && self.strangers.remove(&account);
-        Some(Answer::Final(Verdict { account, accepted, parked, lasting, was_stranger }))
+        Some(Answer::Final(Verdict { account, accepted, parked, end, was_stranger }))
     }
 
     /// When the next wait ends.
@@ -216,7 +238,7 @@ impl Auth {
                     account: *account,
                     accepted: false,
                     parked,
-                    lasting: in_vain,
+                    end: if in_vain { End::Unasked } else { End::Open },
                     was_stranger: false,
                 });
             }

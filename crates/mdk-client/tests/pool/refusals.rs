@@ -93,11 +93,13 @@ async fn what_an_authentication_does_not_mend_is_refused_for_good() {
     .await;
 }
 
-/// It is given a moment for it, once.
+/// It is given a moment for a challenge, once. `auth-required:` leaves open that one comes yet.
 #[tokio::test]
-async fn a_relay_that_never_sends_a_challenge_refuses_for_good() {
+async fn a_relay_that_never_sends_a_challenge_has_the_last_word_on_whom_it_lets_in() {
     bounded(async {
-        for words in ["restricted: members only", "auth-required: members only"] {
+        for (words, forever) in
+            [("restricted: members only", true), ("auth-required: members only", false)]
+        {
             let relay = Relay::start("", move |mut conn, _| async move {
                 while let Some(message) = conn.next().await {
                     if message[0] == "EVENT" {
@@ -115,7 +117,40 @@ async fn a_relay_that_never_sends_a_challenge_refuses_for_good() {
                 let event = user.event("x").to_json();
                 let answer = pool.publish(&relay.url, &key, &event, time).await;
                 let reason = words.to_owned();
-                assert_eq!(answer, Published::Refused { reason, forever: true });
+                assert_eq!(answer, Published::Refused { reason, forever });
+            }
+        }
+    })
+    .await;
+}
+
+/// Neither is anything decided by an authentication that is not answered, nor by one that comes from a clock that is wrong.
+#[tokio::test]
+async fn what_an_authentication_may_still_mend_is_not_refused_for_good() {
+    bounded(async {
+        for words in ["restricted: who are you", "auth-required: who are you"] {
+            for said in [None, Some("invalid: created_at is too far off")] {
+                let relay = Relay::start("", move |mut conn, _| async move {
+                    conn.send("[\"AUTH\",\"c\"]").await;
+                    while let Some(message) = conn.next().await {
+                        let id = message[1]["id"].as_str().unwrap_or_default().to_owned();
+                        match (message[0].as_str().unwrap(), said) {
+                            ("AUTH", Some(said)) => conn.ok(&id, false, said).await,
+                            ("EVENT", _) => conn.ok(&id, false, words).await,
+                            _ => true,
+                        };
+                    }
+                })
+                .await;
+                let pool = Pool::new(options());
+                let mut user = User::new(16);
+                let key = user.account.public_key;
+                pool.open(&relay.url, Origin::User, &user.account).await.unwrap();
+                user.connected().await;
+                let event = user.event("x").to_json();
+                let answer = pool.publish(&relay.url, &key, &event, PATIENT).await;
+                let reason = words.to_owned();
+                assert_eq!(answer, Published::Refused { reason, forever: false });
             }
         }
     })

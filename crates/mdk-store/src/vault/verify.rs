@@ -103,23 +103,25 @@ pub fn verify(
     };
     let place = copy.as_ref().map_or(&source.place, |copy| &copy.place);
     let connect = || look::connect(place, place.name(), Some(&key), with_log);
-    if scan.bad.is_empty() {
-        match connect().and_then(|conn| identity(&conn).map(|()| conn)) {
-            Ok(conn) => check(&conn, &mut report, progress)?,
-            // SQLite refuses a file that ends too early, whole as its pages are.
-            Err(OpenError::Store(StoreError::Corrupt)) => {
-                report.structure.push("the structure cannot be read".to_owned());
-            }
-            Err(error) => return Err(error.into()),
+    let refusal = connect().and_then(|conn| identity(&conn)).err();
+    match refusal {
+        // SQLite refuses a file that ends too early, whole as its pages are.
+        Some(OpenError::Store(StoreError::Corrupt)) if scan.bad.is_empty() => {
+            report.structure.push("the structure cannot be read".to_owned());
         }
-    } else if connect().is_ok_and(|conn| structure::tables(&conn).is_ok()) {
-        let mut ask = asking(report.pages, progress);
-        structure::each_table(&connect, &mut report.structure, &mut ask)?;
-        logic::all(&connect, &mut report.logic, &mut ask)?;
-    } else {
-        report
+        Some(error) if scan.bad.is_empty() => return Err(error.into()),
+        _ if scan.bad.is_empty() && report.structure.is_empty() => {
+            check(&connect()?, &mut report, progress)?;
+        }
+        // What is missing ends a connection that asks for it, as what is damaged does.
+        _ if connect().is_ok_and(|conn| structure::tables(&conn).is_ok()) => {
+            let mut ask = asking(report.pages, progress);
+            structure::each_table(&connect, &mut report.structure, &mut ask)?;
+            logic::all(&connect, &mut report.logic, &mut ask)?;
+        }
+        _ => report
             .structure
-            .push("the list of tables is damaged: no table could be checked".to_owned());
+            .push("the list of tables is damaged: no table could be checked".to_owned()),
     }
     Ok(report.finish())
 }

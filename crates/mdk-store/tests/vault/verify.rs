@@ -145,6 +145,27 @@ fn a_log_beside_damage_takes_nothing_from_the_report() {
 }
 
 #[test]
+fn of_a_file_that_was_cut_at_its_end_all_but_that_is_checked() {
+    let (home, log) = with_log();
+    let file = home.bytes();
+    open(&home.path, &raw(1)).close().unwrap();
+    let settled = home.bytes();
+    for cut in [1, PAGE - 1] {
+        for (bytes, log) in [(&file, Some(&log)), (&settled, None)] {
+            match log {
+                Some(log) => fs::write(home.beside("a.db-wal"), log).unwrap(),
+                None => drop(fs::remove_file(home.beside("a.db-wal"))),
+            }
+            fs::write(&home.path, &bytes[..bytes.len() - cut]).unwrap();
+            let report = check(&home.path);
+            // The end itself, and what lies on that page.
+            let lines = report.structure.len() + report.logic.len();
+            assert!((1..6).contains(&lines), "{cut} {report:?}");
+        }
+    }
+}
+
+#[test]
 fn the_check_of_what_damage_has_left_can_be_cancelled() {
     let home = Home::new();
     let mut bytes = home.bytes();

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::super::accounts::Accounts;
-use super::super::auth::{Answer, Parked, Verdict};
+use super::super::auth::{Answer, End, Parked, Verdict};
 use super::super::command::Command;
 use super::super::frames::{self, Frame};
 use super::super::{Arrived, Origin, Published};
@@ -197,8 +197,8 @@ impl Session {
             self.authenticate(accounts, &account);
         } else {
             self.refused(&reason);
-            // One that wants an authentication had it by now.
-            let forever = frames::is_final(&reason) || frames::wants_auth(&reason);
+            // One that wants an authentication had it by then.
+            let forever = frames::is_final(&reason) || frames::wants_auth(&reason) && publish.again;
             publish.answer(Published::Refused { reason, forever });
         }
     }
@@ -235,7 +235,7 @@ impl Session {
         }
         self.greeted(accounts, &verdict.account);
         if !verdict.accepted {
-            return self.refuse_parked_to(verdict.parked, verdict.lasting, accounts);
+            return self.refuse_parked_to(verdict.parked, verdict.end, accounts);
         }
         for parked in verdict.parked {
             match parked {
@@ -286,7 +286,7 @@ impl Session {
         self.subscriptions.remove(wire)
     }
 
-    fn refuse_parked_to(&mut self, parked: Vec<Parked>, lasting: bool, accounts: &mut Accounts) {
+    fn refuse_parked_to(&mut self, parked: Vec<Parked>, end: End, accounts: &mut Accounts) {
         for parked in parked {
             match parked {
                 Parked::Subscription(wire, reason) => {
@@ -294,7 +294,7 @@ impl Session {
                 }
                 Parked::Publish(publish, reason) => {
                     self.refused(&reason);
-                    let forever = lasting || frames::is_final(&reason);
+                    let forever = end.is_final(&reason);
                     publish.answer(Published::Refused { reason, forever });
                 }
             }
