@@ -160,8 +160,8 @@ impl Pool {
     /// authenticate first.
     ///
     /// Refused forever: `blocked:`, `invalid:`, `pow:`, what is no event, and what is over a size that the relay announced;
-    /// `restricted:` and `auth-required:` when the account has authenticated, or its authentication is not wanted; `restricted:`
-    /// when the relay sends no challenge, too.
+    /// `restricted:` and `auth-required:` when the account has authenticated, or its authentication is not wanted, or
+    /// when the relay sends no challenge (`auth-required:` only when it has not for some seconds).
     pub async fn publish(
         &self,
         url: &str,

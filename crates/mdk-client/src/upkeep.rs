@@ -25,6 +25,8 @@ const STRETCH: u32 = 64;
 const UNSETTLED: Duration = Duration::from_secs(6);
 /// A KeyPackage that ends sooner than this is not worth being found, in seconds.
 const ENDS_SOON: u64 = 86_400;
+/// How many times longer than otherwise is waited where no relay takes a KeyPackage.
+const REFUSED_PAUSE: u32 = 12;
 /// How far ahead of the clock, in seconds, an event of ours may be dated. What lies further ahead was made when the clock was
 /// wrong: relays do not take it, or nobody can use it yet.
 pub(crate) const MOST_AHEAD: u64 = 900;
@@ -133,9 +135,14 @@ impl Upkeep {
         let now = Instant::now();
         // What one of these cannot do keeps none of the others from being done.
         let mut published = Ok(());
+        if self.key_package_at.is_some_and(|at| at <= now) && shared.progress.borrow().refused {
+            // Whom its relays did not let in they may let in by now, and have not got its lists either.
+            published = lists::say_again(&shared).await;
+            self.lists_at = Some(now);
+        }
         if self.lists_at.is_some_and(|at| at <= now) {
             // Before the KeyPackage: with that alone an invite is made, and goes to where it is not read.
-            published = lists::publish_first(&shared).await;
+            published = published.and(lists::publish_first(&shared).await);
         }
         if self.key_package_at.is_some_and(|at| at <= now) {
             let (least, most) = (shared.options.retry_min, shared.options.retry_max);
@@ -178,7 +185,9 @@ impl Upkeep {
             shared.outbox_wake.notify_one();
             shared.bump();
         }
-        Ok(shared.options.retry_max)
+        // Each attempt is another KeyPackage, whose private part is kept for a week.
+        let refused = shared.progress.borrow().refused;
+        Ok(shared.options.retry_max.saturating_mul(if refused { REFUSED_PAUSE } else { 1 }))
     }
 
     /// Those who were invited together do not all do it at once: of two commits for one epoch one is lost, with what was

@@ -100,7 +100,7 @@ impl PendingCommit {
     ///
     /// Raises:
     ///     CommitLost: it was discarded, or another member's commit won, also afterwards; nothing was changed. Or it was
-    ///         confirmed, but some 5 epochs ago or more, and is forgotten.
+    ///         confirmed, but some 5 epochs ago or more, or the group is over since, and is forgotten.
     fn confirm<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let info: GroupInfo = self.mdk.get().guard.call(py, |e| e.confirm(self.commit.id))?;
         self.done.store(true, Ordering::Release);
@@ -111,7 +111,7 @@ impl PendingCommit {
     ///
     /// Raises:
     ///     CommitLost: it was discarded before, or another member's commit won; nothing was changed. Or it was confirmed, but
-    ///         some 5 epochs ago or more, and is forgotten.
+    ///         some 5 epochs ago or more, or the group is over since, and is forgotten.
     ///     NotAllowed: it was confirmed, and is true: only another change takes it back. Or a relay is known to have it (its
     ///         event came back to process()): confirm it.
     fn discard(&self, py: Python<'_>) -> PyResult<()> {

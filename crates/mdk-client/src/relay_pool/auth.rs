@@ -20,6 +20,8 @@ const MAX_TRIES: u32 = 3;
 const WAIT: Duration = Duration::from_secs(5);
 /// Wait for a challenge after a refusal: it comes before, or together with it (NIP-42).
 const CHALLENGE_WAIT: Duration = Duration::from_secs(2);
+/// How long after the first of such refusals one may still come.
+const LATE_CHALLENGE: Duration = Duration::from_secs(5);
 
 /// What waits for an authentication.
 pub(super) enum Parked {
@@ -55,8 +57,9 @@ impl One {
 pub(super) struct Auth {
     /// The newest; older ones are void (NIP-42).
     challenge: Option<String>,
-    /// Whether a wait for one was in vain.
+    /// Whether a wait for one was in vain, and since when there should be one.
     waited_in_vain: bool,
+    missing_since: Option<Instant>,
     accounts: HashMap<PublicKey, One>,
     /// Whose authentication was accepted last.
     last: Option<PublicKey>,
@@ -81,9 +84,9 @@ pub(super) struct Verdict {
 pub(super) enum End {
     /// Nothing was decided: another time it may be otherwise.
     Open,
-    /// No challenge came. It may be late; but a relay that sends none has the last word when it says that it lets only some in.
+    /// No challenge came so far. A relay that sends none has the last word when it says that it lets only some in.
     Unasked,
-    /// The relay does not want the account.
+    /// The relay does not want the account, or does not say how it is to authenticate.
     Unwanted,
 }
 
@@ -121,6 +124,12 @@ impl Auth {
         self.waited_in_vain && self.challenge.is_none()
     }
 
+    /// Whether none will come any more.
+    pub(super) fn never_asks(&self) -> bool {
+        self.challenge.is_none()
+            && self.missing_since.is_some_and(|since| since.elapsed() >= LATE_CHALLENGE)
+    }
+
     /// Whether something of the account waits for it.
     pub(super) fn is_wanted(&self, account: &PublicKey) -> bool {
         self.accounts.get(account).is_some_and(|one| !one.parked.is_empty())
@@ -147,6 +156,7 @@ impl Auth {
     /// Parks a request until the account has authenticated. An account that has already authenticated does it again: there are
     /// relays that know only the last one of a connection.
     pub(super) fn park(&mut self, account: &PublicKey, parked: Parked) {
+        self.missing_since.get_or_insert_with(Instant::now);
         let one = self.accounts.entry(*account).or_default();
         one.done = false;
         one.until.get_or_insert_with(|| Instant::now() + CHALLENGE_WAIT);
@@ -227,6 +237,7 @@ impl Auth {
     /// What waited too long.
     pub(super) fn overdue(&mut self, now: Instant) -> Vec<Verdict> {
         let mut over = Vec::new();
+        let unasked = if self.never_asks() { End::Unwanted } else { End::Unasked };
         for (account, one) in &mut self.accounts {
             if one.deadline().is_some_and(|at| at <= now) {
                 let in_vain = self.challenge.is_none() && one.until.is_some_and(|at| at <= now);
@@ -238,7 +249,7 @@ impl Auth {
                     account: *account,
                     accepted: false,
                     parked,
-                    end: if in_vain { End::Unasked } else { End::Open },
+                    end: if in_vain { unasked } else { End::Open },
                     was_stranger: false,
                 });
             }

@@ -2,7 +2,7 @@
 
 use mdk_client::ClientError;
 
-use crate::kit::{Person, options, relay, soon};
+use crate::kit::{Person, options, relay, soon, until};
 
 const KEY_PACKAGE: u16 = 30_443;
 
@@ -30,6 +30,24 @@ async fn what_relays_have_is_there_although_they_take_no_key_package() {
         assert!(soon("being reachable", alice.client.reachable()).await.unwrap());
         assert!(alice.client.refusals().is_empty());
     }
+}
+
+/// It has the lists then, too, and few KeyPackages are made meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_let_in_later_can_be_found() {
+    let relay = relay().await;
+    relay.refuse(None, "restricted: pay first");
+    let alice = Person::new(options(&[relay.url()])).await;
+    assert!(!soon("the words", alice.client.reachable()).await.unwrap());
+    alice.sent().await;
+    relay.refuse(Some([].into()), "");
+    alice.ready().await;
+    until(&relay, "the lists", || {
+        [10_002, 10_050].iter().all(|kind| !relay.events(*kind).is_empty())
+    })
+    .await;
+    let made = alice.with(|engine| engine.key_packages()).unwrap().len();
+    assert!(made <= 4, "{made}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

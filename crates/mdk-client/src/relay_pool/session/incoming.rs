@@ -197,8 +197,9 @@ impl Session {
             self.authenticate(accounts, &account);
         } else {
             self.refused(&reason);
-            // One that wants an authentication had it by then.
-            let forever = frames::is_final(&reason) || frames::wants_auth(&reason) && publish.again;
+            // One that wants an authentication had it by then, or tells nobody how.
+            let had = publish.again || self.auth.never_asks();
+            let forever = frames::is_final(&reason) || frames::wants_auth(&reason) && had;
             publish.answer(Published::Refused { reason, forever });
         }
     }
