@@ -33,6 +33,7 @@ CALLS = {"self_update": 2, "create": 2, "join": 2}
 FLOOR_MULTIPLE = 1.5
 # Medians without and after 10,000 messages, of two groups in turn; growth would be a multiple, not a tenth.
 HISTORY_MULTIPLE = 1.1
+FORK_MULTIPLE = 4
 REKEY_BYTES_PER_SECOND = 100_000_000
 REKEY_MULTIPLE = 1.2
 
@@ -76,6 +77,13 @@ def verdicts(rows: list[dict[str, Any]], history: dict[str, Any]) -> list[Verdic
         name = f"{operation}: same cost after {history['messages']} messages"
         found.append(Verdict(name, ratio, ratio <= HISTORY_MULTIPLE))
     return found
+
+
+def fork_verdict(found: dict[str, Any]) -> Verdict:
+    """What it costs to choose between two commits, in commits that nobody contests."""
+    ratio = found["fork_ms"] / found["commit_ms"]
+    name = f"a fork of two ({found['members']}): within {FORK_MULTIPLE} commits"
+    return Verdict(name, ratio, ratio <= FORK_MULTIPLE)
 
 
 def rekey_verdict(found: dict[str, Any]) -> Verdict:
@@ -174,6 +182,11 @@ def show(result: dict[str, Any], found: list[Verdict]) -> None:
         f"send {history['send_ms_before']:.3f} -> {history['send_ms_after']:.3f} ms, "
         f"receive {history['receive_ms_before']:.3f} -> {history['receive_ms_after']:.3f} ms."
     )
+    if race := result.get("fork"):
+        print(
+            f"A commit, read and settled, among {race['members']}: {race['commit_ms']:.3f} ms; two at once: "
+            f"{race['fork_ms']:.3f} ms."
+        )
     if rekeyed := result.get("rekey"):
         print(rekeyed_line(rekeyed))
     for side, sizes in result["bytes"].items():

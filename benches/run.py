@@ -23,6 +23,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import fork
 import fsyncs
 import machine
 import rekey
@@ -237,6 +238,7 @@ def main() -> int:
                 break
             again = rekey.measure(ROOT, folder, speed_program, quick=options.quick)
             speeds = min(speeds, again, key=lambda found: found["rekey_s"] / found["floor_s"])
+        race = fork.measure(folder, quick=options.quick)
         verdicts = report.verdicts(table, history)
         for _ in range(2 if options.check and peer else 0):
             missed = {v.key for v in verdicts if not v.holds and v.key}
@@ -252,7 +254,7 @@ def main() -> int:
             worker.close()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    verdicts.append(report.rekey_verdict(speeds))
+    verdicts += [report.fork_verdict(race), report.rekey_verdict(speeds)]
     result = {
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "quick": options.quick,
@@ -260,6 +262,7 @@ def main() -> int:
         "rows": table,
         "bytes": measured.bytes,
         "history": history,
+        "fork": race,
         "rekey": speeds,
         "targets": [v.as_json() for v in verdicts],
     }

@@ -149,6 +149,11 @@ def test_a_rekey_is_fast_by_itself_or_beside_its_floor(
     assert "111 MB/s (1.80 times" in report.rekeyed_line({**found, "rekey_s": 0.9, "floor_s": 0.5})
 
 
+def test_a_fork_of_two_is_worth_four_commits() -> None:
+    assert report.fork_verdict({"members": 10, "commit_ms": 2.0, "fork_ms": 8.0}).holds
+    assert not report.fork_verdict({"members": 10, "commit_ms": 2.0, "fork_ms": 8.1}).holds
+
+
 def test_a_second_run_only_replaces_what_was_asked_and_is_better() -> None:
     first, better, worse = [row()], [row(ours_ms=0.2)], [row(ours_ms=0.4)]
     assert report.better(first, better, {("send", 2)}) == better

@@ -25,6 +25,11 @@ const MANY_AT_ONCE: u64 = 50;
 /// Least time between two looks at what is to be listened to, when nothing says that it changed.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
+/// How long, in milliseconds, the engine keeps what it needs for more of a history, if it hears nothing else; and how often
+/// it is told.
+const MORE_FOR: u64 = 30_000;
+const TELL_EVERY: Duration = Duration::from_secs(10);
+
 pub(crate) struct Flow {
     shared: Arc<Shared>,
     relays: HashMap<String, Relay>,
@@ -43,6 +48,8 @@ pub(crate) struct Flow {
     round_complete: bool,
     /// A catch-up ended, and what it brought is not settled.
     unsettled: bool,
+    /// When the engine was last told that more of a history is on its way.
+    told: Option<Instant>,
     waiting: Vec<oneshot::Sender<Result<u64>>>,
     looked_at: Option<Instant>,
     look: bool,
@@ -66,6 +73,7 @@ pub(crate) async fn run(shared: Arc<Shared>, inlets: Inlets) {
         round: 0,
         round_complete: false,
         unsettled: false,
+        told: None,
         waiting: Vec::new(),
         looked_at: None,
         look: true,
@@ -129,6 +137,9 @@ impl Flow {
             self.pour();
             if self.holding().next().is_none() {
                 self.settle().await?;
+            } else if self.told.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
+                self.told = Some(Instant::now());
+                self.expect_more(MORE_FOR).await?;
             }
             self.tell_reading();
         }

@@ -66,6 +66,9 @@ pub struct ClientOptions {
     pub page_limit: usize,
     /// Events that are given to the engine in one transaction.
     pub batch: usize,
+    /// How long what one relay has is kept at most until the others have given theirs, so that both are read in order: a
+    /// history that goes on for ever holds up nobody for longer.
+    pub together_for: Duration,
     /// Events between sockets and engine.
     pub queue: usize,
     /// How far behind the cursor gift wraps are asked for. NIP-59 dates them back by up to two days, and they may have
@@ -96,6 +99,7 @@ impl Default for ClientOptions {
             tick_every: Duration::from_secs(1),
             page_limit: 500,
             batch: 100,
+            together_for: Duration::from_secs(10),
             queue: 512,
             inbox_overlap: Duration::from_secs(9 * 86_400),
             group_overlap: Duration::from_secs(2 * 86_400),

@@ -19,6 +19,7 @@ use crate::outgoing::{Letter, OutboxPurpose};
 use crate::profile::{Profile as _, V2};
 use crate::provider::{Provider, TxProvider};
 use crate::values::{EngineEvent, GroupInfo, Interest};
+use crate::worked::Worked;
 use crate::{group, history};
 
 pub(crate) struct Ctx<'a, 'tx> {
@@ -28,6 +29,8 @@ pub(crate) struct Ctx<'a, 'tx> {
     pub(crate) config: &'a Config,
     /// Unix milliseconds.
     pub(crate) now_millis: u64,
+    pub(crate) worked: &'a Worked,
+    pub(crate) more_until: u64,
     /// The database came from a backup: some leaves may have to be renewed.
     pub(crate) restored: bool,
     /// Nothing can be written.
@@ -50,6 +53,8 @@ pub(crate) struct Ctx<'a, 'tx> {
     pub(crate) drain: HashMap<GroupId, Drain>,
     /// Several events are processed: what waits is tried when all of them are there.
     pub(crate) batching: bool,
+    /// A commit that could be applied was left for the end of the batch.
+    pub(crate) parked: bool,
     /// The event that is being processed was kept as it came.
     pub(crate) kept_raw: bool,
     /// What is to be published is put into the outbox.
@@ -66,6 +71,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) crypto: &'a RustCrypto,
     pub(crate) config: &'a Config,
     pub(crate) now_millis: u64,
+    pub(crate) worked: &'a Worked,
+    pub(crate) more_until: u64,
     pub(crate) restored: bool,
     pub(crate) reading: bool,
     pub(crate) cache: &'a mut GroupCache,
@@ -95,6 +102,8 @@ impl<'a, 'tx> Ctx<'a, 'tx> {
             crypto: parts.crypto,
             config: parts.config,
             now_millis: parts.now_millis,
+            worked: parts.worked,
+            more_until: parts.more_until,
             restored: parts.restored,
             reading: parts.reading,
             cache: parts.cache,
@@ -107,6 +116,7 @@ impl<'a, 'tx> Ctx<'a, 'tx> {
             fresh: Vec::new(),
             drain: HashMap::new(),
             batching: false,
+            parked: false,
             kept_raw: false,
             outbox: parts.outbox,
             invite_limits: parts.invite_limits,

@@ -22,6 +22,7 @@ use crate::error::{Error, Result};
 use crate::identity::Identity;
 use crate::media::Recent;
 use crate::values::{EngineEvent, NewMessage, Outgoing, StoreInfo};
+use crate::worked::Worked;
 use crate::{parallel, vault};
 
 /// One account's protocol engine: events in, events out. No sockets, no threads.
@@ -46,6 +47,9 @@ pub struct Engine {
     invite_limits: HashMap<PublicKey, u64>,
     /// Whether the database came from a backup; that does not change while it is open.
     restored: bool,
+    worked: Worked,
+    /// More of what was said is being fetched, until then at most, in Unix milliseconds.
+    more_until: u64,
 }
 
 impl std::fmt::Debug for Engine {
@@ -108,6 +112,8 @@ impl Engine {
             outbox: false,
             invite_limits: HashMap::new(),
             restored,
+            worked: Worked::default(),
+            more_until: 0,
         };
         if !made {
             engine.expire()?;
@@ -211,6 +217,8 @@ impl Engine {
             crypto: &self.crypto,
             config: &self.config,
             now_millis: self.clock.now_millis(),
+            worked: &self.worked,
+            more_until: self.more_until,
             restored: self.restored,
             reading,
             cache: &mut self.cache,
@@ -226,6 +234,7 @@ impl Engine {
         parallel::work_here();
         self.cache.keep();
         let (store, parts) = self.parts(false);
+        let began = parts.now_millis;
         let result = store.write(|tx| {
             let mut ctx = Ctx::new(tx, parts);
             let value = f(&mut ctx)?;
@@ -238,6 +247,7 @@ impl Engine {
             Ok(_) => self.cache.keep(),
             Err(_) => self.cache.forget_since(0),
         }
+        self.worked.note(began, self.clock.now_millis());
         result
     }
 
@@ -253,7 +263,10 @@ impl Engine {
     /// A read-only transaction.
     pub(crate) fn look<T>(&mut self, f: impl FnOnce(&mut Ctx<'_, '_>) -> Result<T>) -> Result<T> {
         let (store, parts) = self.parts(true);
-        store.read(|tx| f(&mut Ctx::new(tx, parts)))
+        let began = parts.now_millis;
+        let result = store.read(|tx| f(&mut Ctx::new(tx, parts)));
+        self.worked.note(began, self.clock.now_millis());
+        result
     }
 }
 

@@ -36,6 +36,7 @@ pub mod testing;
 mod values;
 mod vault;
 mod welcomes;
+mod worked;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use config::Config;

@@ -5,11 +5,12 @@
 mod fork;
 mod kit;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use fork::{Dice, number};
 use kit::Member;
-use mdk_core::{Config, Engine, EventBody, ManualClock, Verdict};
+use mdk_core::{Clock, Config, Engine, Error, EventBody, ManualClock, Verdict};
 use mdk_wire::{Event, GroupId, Keys};
 use std::sync::Arc;
 
@@ -53,6 +54,13 @@ impl Absence {
     /// Bob gets them in batches of this size.
     fn comes_back(&mut self, events: &[Event], batch: usize) -> Duration {
         let start = Instant::now();
+        self.comes_with(events, batch);
+        let took = start.elapsed();
+        self.bob.engine.settle().unwrap();
+        took
+    }
+
+    fn comes_with(&mut self, events: &[Event], batch: usize) {
         let json: Vec<String> = events.iter().map(Event::to_json).collect();
         for batch in json.chunks(batch) {
             let batch: Vec<&[u8]> = batch.iter().map(String::as_bytes).collect();
@@ -60,9 +68,6 @@ impl Absence {
                 assert!(!matches!(outcome.verdict, Verdict::Rejected(_)), "{outcome:?}");
             }
         }
-        let took = start.elapsed();
-        self.bob.engine.settle().unwrap();
-        took
     }
 
     /// Everything is there, by epochs, and nothing was reported as lost.
@@ -142,6 +147,99 @@ fn two_hundred_epochs_in_many_batches() {
         absence.comes_back(&events, batch);
         absence.nothing_is_lost(false);
     }
+}
+
+/// Time that goes on within a call: its first look shows the moment at which it began, every later one the end.
+struct Busy {
+    clock: ManualClock,
+    looked: AtomicBool,
+    millis: u64,
+}
+
+impl Clock for Busy {
+    fn now_millis(&self) -> u64 {
+        let later = if self.looked.swap(true, Ordering::SeqCst) { self.millis } else { 0 };
+        self.clock.now_millis() + later
+    }
+}
+
+impl Busy {
+    /// The call is over.
+    fn is_done(&self) {
+        self.clock.advance_millis(self.millis);
+        self.looked.store(false, Ordering::SeqCst);
+    }
+}
+
+// shows: E5-2
+/// Pages that take their time: while we are at work nobody can give us the next one.
+#[test]
+fn our_own_work_is_no_quiet() {
+    let absence = |millis: u64| {
+        let absence = Absence::of(30, 1);
+        let clock = absence.bob.clock.clone();
+        (absence, Arc::new(Busy { clock, looked: AtomicBool::new(false), millis }))
+    };
+    for millis in [2_000, 7_000] {
+        let (mut absence, busy) = absence(millis);
+        let before = absence.bob.engine.set_clock(busy.clone());
+        // One relay has the commits only, the next one everything.
+        let events = absence.events.clone();
+        let commits: Vec<Event> = events.iter().skip(1).step_by(2).cloned().collect();
+        for page in [&commits, &events] {
+            absence.comes_with(page, page.len());
+            busy.is_done();
+        }
+        absence.bob.engine.set_clock(before);
+        absence.bob.engine.settle().unwrap();
+        absence.nothing_is_lost(false);
+    }
+    // The second without work ends the pass as ever.
+    let (mut absence, busy) = absence(2_000);
+    let before = absence.bob.engine.set_clock(busy.clone());
+    absence.comes_with(&absence.events.clone(), 1_000);
+    busy.is_done();
+    absence.bob.engine.set_clock(before);
+    absence.bob.clock.advance_millis(999);
+    assert!(matches!(absence.bob.engine.self_update(&absence.group), Err(Error::Settling { .. })));
+    absence.bob.clock.advance_millis(1);
+    absence.bob.engine.self_update(&absence.group).unwrap();
+}
+
+// shows: E5-2
+/// A relay that gives its history page by page: until all of it is there, time closes nothing.
+#[test]
+fn while_more_is_expected_a_pass_waits_on() {
+    let start = |absence: &mut Absence| {
+        absence.bob.engine.expect_more(60_000);
+        let commits: Vec<Event> = absence.events.iter().skip(1).step_by(2).cloned().collect();
+        absence.comes_with(&commits, commits.len());
+    };
+    let waits = |absence: &mut Absence, millis: u64| {
+        absence.bob.clock.advance_millis(millis);
+        absence.bob.engine.tick().unwrap();
+    };
+    let mut absence = Absence::of(30, 1);
+    start(&mut absence);
+    for page in absence.events.clone().chunks(5) {
+        waits(&mut absence, 1_500);
+        absence.comes_with(page, page.len());
+    }
+    absence.bob.engine.settle().unwrap();
+    absence.nothing_is_lost(false);
+    // With everything there, the next pass ends with its second of quiet.
+    let late = absence.alice.engine.self_update(&absence.group).unwrap();
+    absence.alice.confirms(&late);
+    absence.bob.applies(late.event.as_ref().unwrap());
+    waits(&mut absence, 1_000);
+    absence.bob.engine.self_update(&absence.group).unwrap();
+    // Our own commits do not wait for ever.
+    let mut absence = Absence::of(30, 1);
+    start(&mut absence);
+    waits(&mut absence, 19_999);
+    assert!(matches!(absence.bob.engine.self_update(&absence.group), Err(Error::Settling { .. })));
+    waits(&mut absence, 1);
+    absence.bob.engine.self_update(&absence.group).unwrap();
 }
 
 /// The time grows with the number of events, not with its square.

@@ -5,6 +5,8 @@
 //! rival tips in whole states, and 256 rivals in rows (converge_crowds.rs); 16 proposals of an account in an epoch; 4 Welcomes that wait. Per account: 256 unanswered invites.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+#[path = "kit/busy.rs"]
+mod busy;
 #[path = "kit/foreign.rs"]
 mod foreign;
 #[path = "kit/foreign_commits.rs"]
@@ -15,8 +17,8 @@ mod kit;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
+use busy::shortest;
 use foreign_commits::{Handmade, Who, World, by_value, profile, rename, self_update, vlbytes};
 use fork::{Filed, folder, number};
 use kit::{Member, received};
@@ -248,28 +250,6 @@ fn valid_rivals_are_bounded() {
     world.still_follows(Who::Ann);
     let watch = testing::watch(&mut world.us.engine, &world.id).unwrap();
     assert!(watch.states.iter().all(|state| state.followed));
-}
-
-/// The time that this thread has had a processor: others share the machine.
-fn busy() -> Duration {
-    // The kernel brings the number up to date then, and else with its ticks, milliseconds apart.
-    std::thread::yield_now();
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    let nanos = text.split(' ').next().and_then(|n| n.parse::<u64>().ok());
-    Duration::from_nanos(nanos.unwrap_or(0))
-}
-
-/// The shortest time that one of these takes.
-fn shortest(count: usize, mut f: impl FnMut()) -> Duration {
-    let times = (0..count).map(|_| {
-        let (begin, busy_before) = (Instant::now(), busy());
-        f();
-        match busy().saturating_sub(busy_before) {
-            Duration::ZERO => begin.elapsed(),
-            time => time,
-        }
-    });
-    times.min().unwrap()
 }
 
 /// What no state takes is tried once, not after every commit.

@@ -1,6 +1,8 @@
 //! What waits costs nothing as long as nothing can have become of it: a member, or a stranger, may make much of it wait.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+#[path = "kit/busy.rs"]
+mod busy;
 #[path = "kit/foreign.rs"]
 mod foreign;
 #[path = "kit/foreign_commits.rs"]
@@ -8,8 +10,9 @@ mod foreign_commits;
 mod kit;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use busy::time_of;
 use foreign_commits::{Handmade, World, by_value, profile, rename, vlbytes};
 use kit::{Member, received};
 use mdk_core::{Config, DeferredReason, Engine, EventBody, ManualClock, Verdict, testing};
@@ -48,26 +51,8 @@ fn takes(world: &mut World, events: &[Event]) -> Vec<Verdict> {
     outcomes.into_iter().map(|outcome| outcome.verdict).collect()
 }
 
-/// The time that this thread has had a processor: others share the machine.
-fn busy() -> Duration {
-    // The kernel brings the number up to date then, and else with its ticks, milliseconds apart.
-    std::thread::yield_now();
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    let nanos = text.split(' ').next().and_then(|n| n.parse::<u64>().ok());
-    Duration::from_nanos(nanos.unwrap_or(0))
-}
-
 /// Less than this the system counts badly.
 const COUNTED: Duration = Duration::from_millis(5);
-
-fn time_of(work: impl FnOnce()) -> Duration {
-    let (begin, before) = (Instant::now(), busy());
-    work();
-    match busy().saturating_sub(before) {
-        Duration::ZERO => begin.elapsed(),
-        time => time,
-    }
-}
 
 /// The shortest time that some ticks take, with this that waits.
 fn tick_with(make: impl Fn(&mut World) -> Vec<Event>, reason: DeferredReason) -> (World, Duration) {

@@ -101,8 +101,21 @@ impl Flow {
         Ok(())
     }
 
+    /// For so many milliseconds the engine keeps what more of a history needs.
+    pub(super) async fn expect_more(&self, millis: u64) -> Result<()> {
+        let told = move |engine: &mut Engine| {
+            engine.expect_more(millis);
+            Ok(())
+        };
+        self.shared.engine(told).await
+    }
+
     /// Once every connected relay has given what it has, the engine need not wait for more.
     pub(super) async fn settle(&mut self) -> Result<()> {
+        let told = self.told.take().is_some();
+        if told && !self.unsettled {
+            self.expect_more(0).await?;
+        }
         if std::mem::take(&mut self.unsettled) {
             match self.shared.engine(Engine::settle).await {
                 Ok(outcome) => {

@@ -8,8 +8,6 @@ use crate::catch_up::pour;
 use crate::client::ready::is_dialled_first;
 use crate::relay_pool::RelayState;
 
-/// How long what one relay gave is kept for the others at most: one that goes on for ever holds up nobody for longer.
-const MOST_WAIT: Duration = Duration::from_secs(10);
 /// How long a relay is waited for that is being dialled again: it may be gone for good.
 const DIALLED_AGAIN: Duration = Duration::from_secs(1);
 /// How often relays that are being dialled are looked at.
@@ -19,7 +17,9 @@ impl Flow {
     /// Gives to the engine what is there, unless more is about to come that belongs before it.
     pub(super) fn pour(&mut self) {
         let Some(since) = self.gathered.iter().map(|one| one.at).min() else { return };
-        if !self.pouring.is_empty() || since.elapsed() < MOST_WAIT && self.more_comes(since) {
+        if !self.pouring.is_empty()
+            || since.elapsed() < self.shared.options.together_for && self.more_comes(since)
+        {
             return;
         }
         let gathered = std::mem::take(&mut self.gathered);

@@ -42,6 +42,9 @@ pub(crate) const MAX_RIVALS: usize = 8;
 /// As many as commits of a group wait at most, so that those that came before what they lead on from lose nothing.
 pub(crate) const MAX_LINE: u64 = 256;
 
+/// How long a history that is being fetched keeps a pass open at most, in milliseconds: our own commits wait for it.
+const MOST_FETCHED: u64 = 20_000;
+
 /// Passes that one call closes for a group.
 const MAX_PASSES: usize = 10_000;
 
@@ -93,10 +96,18 @@ pub(crate) fn undecided(pass: &PassRow) -> bool {
 
 impl Ctx<'_, '_> {
     /// When an open pass is over, in Unix milliseconds. `None`: none is open.
+    ///
+    /// Closing lets go of states that the next page of a history may still be read in. So time in which we were at work is
+    /// not counted, because nobody could give us that page meanwhile, and while a history is being fetched it waits on.
     fn deadline(&self, pass: &PassRow) -> Option<u64> {
-        let quiet = pass.relevant.saturating_add(self.config.settle_quiet_millis);
-        let hard = pass.opened.saturating_add(self.config.settle_max_millis);
-        (pass.opened != 0).then(|| quiet.min(hard))
+        let after = |from: u64, millis: u64| {
+            from.saturating_add(millis).saturating_add(self.worked.since(from))
+        };
+        (pass.opened != 0).then(|| {
+            let quiet = after(pass.relevant, self.config.settle_quiet_millis);
+            let over = quiet.min(after(pass.opened, self.config.settle_max_millis));
+            over.max(self.more_until.min(pass.opened.saturating_add(MOST_FETCHED)))
+        })
     }
 
     /// Whether the open pass is to be closed. (rule: E5-2; a clock that went back closes it)

@@ -82,12 +82,19 @@ impl Engine {
         Ok(verdicts.into_iter().map(|(v, events, reply)| self.outcome(v, events, reply)).collect())
     }
 
+    /// More of a history is on its way: for `millis` from now the states of the past that are kept for it stay, twenty
+    /// seconds at most for each group, or until [`Engine::settle`]. Commits of ours wait meanwhile where others' have come.
+    pub fn expect_more(&mut self, millis: u64) {
+        self.more_until = self.clock.now_millis().saturating_add(millis);
+    }
+
     /// Makes all open choices between branches now, without waiting for quiet: for use when a fetched history is
     /// complete. Reports what turns out to be lost.
     ///
     /// # Errors
     /// [`Error::Store`].
     pub fn settle(&mut self) -> Result<Outcome> {
+        self.more_until = 0;
         let (_, effects) = self.write(|ctx| {
             for row in ctx.tx.groups()? {
                 ctx.retry_held(&row.id)?;

@@ -63,7 +63,15 @@ impl Ctx<'_, '_> {
         if message.content_type() == ContentType::Commit
             && beyond(&opened.row.pass, claimed, self.batching)
         {
-            return self.hold_opened(&opened, DeferredReason::FutureEpoch);
+            let verdict = self.hold_opened(&opened, DeferredReason::FutureEpoch)?;
+            // Where noise has taken the room, a line is not left for the end of the batch: what leads on applies at once.
+            let full = verdict == Verdict::Deferred(DeferredReason::ResourceRefused);
+            let far = beyond(&opened.row.pass, claimed, false);
+            if !full || far {
+                self.parked |= !far;
+                return Ok(verdict);
+            }
+            self.kept_raw = false;
         }
         let over = is_out(opened.row.status);
         let on_tip = claimed == tip && !over;

@@ -17,7 +17,7 @@ use mdk_wire::{Event, kind};
 use crate::ctx::{Ctx, Undo};
 use crate::error::Error;
 use crate::halt::Halt;
-use crate::outcome::{RejectCode, Rejection, Verdict};
+use crate::outcome::{DeferredReason, RejectCode, Rejection, Verdict};
 use crate::values::EngineEvent;
 
 /// One event of a batch.
@@ -89,7 +89,7 @@ impl Ctx<'_, '_> {
                 }
             }
             self.judge_second(second, |ctx, at, event| {
-                let verdict = ctx.attempt(event)?;
+                let verdict = ctx.attempt_with_room(event)?;
                 ctx.retry_between(verdict.ok())?;
                 let mut happened = std::mem::take(&mut ctx.events);
                 happened.append(&mut ctx.late);
@@ -110,12 +110,30 @@ impl Ctx<'_, '_> {
         for id in self.drain.keys() {
             moved |= self.tx.held_count(id)? > 0 && self.has_moved(id)?;
         }
-        if moved {
-            self.batching = false;
-            self.retry_all()?;
-            self.batching = true;
+        if moved { self.retry_now() } else { Ok(()) }
+    }
+
+    /// What is held is tried as if the batch were at its end.
+    fn retry_now(&mut self) -> Result<(), Error> {
+        self.parked = false;
+        self.batching = false;
+        let result = self.retry_all();
+        self.batching = true;
+        result
+    }
+
+    /// One event of a batch. Where there is no room for it, commits that were left for the end of the batch are not left
+    /// any longer: what they lead to may be what it needs.
+    fn attempt_with_room(&mut self, event: Event) -> Result<Result<Verdict, Rejection>, Error> {
+        let again = self.parked.then(|| event.clone());
+        let verdict = self.attempt(event)?;
+        match (again, &verdict) {
+            (Some(event), Ok(Verdict::Deferred(DeferredReason::ResourceRefused))) => {
+                self.retry_now()?;
+                self.attempt(event)
+            }
+            _ => Ok(verdict),
         }
-        Ok(())
     }
 
     /// Processes one verified event of any kind.

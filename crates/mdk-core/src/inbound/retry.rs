@@ -258,9 +258,12 @@ impl Ctx<'_, '_> {
             }
             let Drain { keys, events } = &mut *drain;
             let Some(entry) = events.get_mut(event_id) else { continue };
-            // rule: F1-2 each key once per event
+            // rule: F1-2 each key once per event, also over calls
+            let closed = waits.stays_closed(event_id);
             while entry.epoch.is_none() && entry.tried < keys.len() {
-                if let Some(bytes) = entry.message.open(&keys[entry.tried].1) {
+                let (auth, key) = &keys[entry.tried];
+                let again = closed && waits.was_tried(auth);
+                if let Some(bytes) = if again { None } else { entry.message.open(key) } {
                     entry.epoch = Some(classify::decode(&bytes).map_or((false, 0), |message| {
                         (message.content_type() == ContentType::Commit, message.epoch().as_u64())
                     }));

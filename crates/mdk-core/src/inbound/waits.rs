@@ -3,7 +3,7 @@
 //!
 //! In memory only: after a restart everything is looked at once more.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use mdk_store::{GroupRow, GroupStatus, HeldRow, Loss, PassRow};
 use mdk_wire::{Event, EventId, GroupId, Timestamp, kind};
@@ -32,7 +32,9 @@ enum Wait {
 #[derive(Default)]
 pub(crate) struct Waits {
     /// States whose keys were tried on all that is closed.
-    tried: Vec<Auth>,
+    tried: HashSet<Auth>,
+    /// States of this round whose keys were not.
+    fresh: HashSet<Auth>,
     events: HashMap<EventId, Wait>,
     /// Those that are too far ahead, by the ratchet that they are in.
     far: BTreeMap<(u32, u64), Vec<EventId>>,
@@ -43,7 +45,7 @@ pub(crate) struct Waits {
 impl Waits {
     /// For the next round: what needs not be read again stays, everything else is forgotten.
     pub(crate) fn keep(&mut self, waiting: &[EventId], keys: &[Auth], highest: u64) {
-        let closed = keys.iter().all(|key| self.tried.contains(key));
+        self.fresh = keys.iter().copied().filter(|key| !self.tried.contains(key)).collect();
         let mut before = std::mem::take(&mut self.events);
         // Of one ratchet the first one tells whether the others can be read.
         let mut lowest: BTreeMap<(u32, u64), u32> = BTreeMap::new();
@@ -55,7 +57,7 @@ impl Waits {
         self.far.clear();
         for event in waiting {
             match before.remove(event) {
-                Some(Wait::Closed) if closed => self.is_closed(*event),
+                Some(Wait::Closed) => self.is_closed(*event),
                 Some(Wait::Ahead(epoch)) if epoch > highest => self.is_ahead(*event, epoch),
                 Some(Wait::Far(at)) if lowest.get(&at.sender()) != Some(&at.generation) => {
                     self.is_far(*event, at);
@@ -65,8 +67,17 @@ impl Waits {
         }
     }
 
+    /// Whether there is nothing new to try on an event that is known.
     pub(crate) fn knows(&self, event: &EventId) -> bool {
-        self.events.contains_key(event)
+        match self.events.get(event) {
+            Some(Wait::Closed) => self.fresh.is_empty(),
+            known => known.is_some(),
+        }
+    }
+
+    /// Whether a key of this state was tried on all that is closed.
+    pub(crate) fn was_tried(&self, key: &Auth) -> bool {
+        !self.fresh.contains(key)
     }
 
     pub(crate) fn is_closed(&mut self, event: EventId) {
@@ -89,7 +100,8 @@ impl Waits {
 
     /// All that is closed was tried with these.
     pub(crate) fn tried(&mut self, keys: Vec<Auth>) {
-        self.tried = keys;
+        self.tried = keys.into_iter().collect();
+        self.fresh.clear();
     }
 
     /// Something of a sender was read: what comes after it may be within reach.

@@ -57,6 +57,8 @@ impl Account {
                 crypto,
                 config,
                 now_millis: now * 1000,
+                worked: &crate::worked::Worked::default(),
+                more_until: 0,
                 restored: false,
                 reading: false,
                 cache: &mut cache,

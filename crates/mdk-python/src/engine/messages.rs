@@ -125,8 +125,9 @@ impl Mdk {
     /// - Kept are at most Config.max_held_events events and 16 MiB per group, each for 30 days, and 256 invites. Beyond
     ///   that an event is Deferred as resource_refused and NOT kept: deliver it again later.
     /// - Readable are the present epoch and the five before it, and up to 256 before it while commits come: until a second
-    ///   passes without one, or five seconds in all. Nothing opens what is older. A message that is Config.out_of_order_tolerance generations or more behind
-    ///   its sender's newest is Rejected as stale_epoch.
+    ///   passes without one, or five seconds in all, not counting the engine's own work. Nothing opens what is older. A
+    ///   message that is Config.out_of_order_tolerance generations or more behind its sender's newest is Rejected as
+    ///   stale_epoch.
     /// - A kind-445 event that comes before the Welcome of its group is Rejected as unknown_group and NOT kept: deliver it
     ///   again after the Welcome. Messages are taken in from the Welcome on, also before accept().
     ///

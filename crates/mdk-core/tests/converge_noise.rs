@@ -1,0 +1,90 @@
+//! A group whose routing id a stranger floods: what is held stays full of noise, and the line of commits is followed all
+//! the same, at a cost that does not grow with the line.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+#[path = "kit/busy.rs"]
+mod busy;
+mod kit;
+
+use std::sync::Arc;
+
+use busy::shortest;
+use kit::Member;
+use mdk_core::{Config, DeferredReason, Engine, ManualClock, Verdict};
+use mdk_wire::group_message::{self, GroupMessage};
+use mdk_wire::{Event, GroupId, Keys, OsRandom, Random as _, Secret};
+
+const REFUSED: Verdict = Verdict::Deferred(DeferredReason::ResourceRefused);
+
+/// Passes last a second, and so many events are held.
+fn holds(name: &'static str, events: u32) -> Member {
+    let clock = ManualClock::at(kit::now());
+    let mut config = Config::default();
+    config.max_held_events = events;
+    let engine = Engine::in_memory(Keys::generate(), config, Arc::new(clock.clone())).unwrap();
+    Member { name, engine, clock }
+}
+
+fn noise(of: &Event) -> Event {
+    let route = GroupMessage::parse(of.clone()).unwrap().group;
+    let mut key = [0; 32];
+    OsRandom.fill(&mut key);
+    group_message::seal(&[7; 100], &Secret::new(key), &route, kit::now(), None, &mut OsRandom)
+        .unwrap()
+}
+
+fn takes(member: &mut Member, events: &[Event]) -> Vec<Verdict> {
+    let json: Vec<String> = events.iter().map(Event::to_json).collect();
+    let json: Vec<&[u8]> = json.iter().map(String::as_bytes).collect();
+    let outcomes = member.engine.process_many(&json).unwrap();
+    outcomes.into_iter().map(|outcome| outcome.verdict).collect()
+}
+
+fn commits(alice: &mut Member, group: &GroupId) -> Event {
+    alice.clock.advance_millis(10_000);
+    let commit = alice.engine.self_update(group).unwrap();
+    alice.confirms(&commit);
+    commit.event.unwrap()
+}
+
+// shows: E5-8
+#[test]
+fn a_line_in_one_batch_needs_no_room() {
+    for room_left in [0, 2] {
+        let (mut alice, mut bob) = (Member::new("alice"), holds("bob", 4));
+        let group = alice.founds("g", &mut [&mut bob]);
+        let mut line = Vec::new();
+        for epoch in 0..20 {
+            line.push(alice.says(&group, &format!("in {epoch}")));
+            line.push(commits(&mut alice, &group));
+        }
+        let flood: Vec<Event> = (room_left..4).map(|_| noise(&line[0])).collect();
+        assert!(takes(&mut bob, &flood).iter().all(|verdict| *verdict != Verdict::Applied));
+        let verdicts = takes(&mut bob, &line);
+        assert!(verdicts.iter().all(|verdict| *verdict != REFUSED), "{verdicts:?}");
+        bob.engine.settle().unwrap();
+        assert_eq!(bob.info(&group).epoch, alice.info(&group).epoch);
+        assert_eq!(bob.texts(&group), alice.texts(&group));
+    }
+}
+
+// shows: F1-2
+/// With an open pass a line keeps all of its states: noise is tried with the newest key, not with all of them again.
+#[test]
+fn noise_costs_a_commit_the_same_however_long_the_line() {
+    let (mut alice, mut bob) = (Member::new("alice"), holds("bob", 1_000));
+    let group = alice.founds("g", &mut [&mut bob]);
+    let first = alice.says(&group, "first");
+    let flood: Vec<Event> = (0..1_000).map(|_| noise(&first)).collect();
+    takes(&mut bob, &flood);
+    let mut line = |count: usize| {
+        shortest(count, || {
+            let commit = commits(&mut alice, &group);
+            bob.applies(&commit);
+        })
+    };
+    let short = line(10);
+    line(110);
+    let long = line(10);
+    assert!(long < short * 3, "{short:?} at first, {long:?} after 120 epochs");
+}
