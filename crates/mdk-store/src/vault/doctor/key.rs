@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     APPLICATION_ID, DatabaseKey, OpenError,
-    files::Place,
+    files::{self, Place},
     key_source::{self, Presence},
     migrate,
     side_record::{self, KeySlot, Record, State},
@@ -73,7 +73,7 @@ pub(super) fn look(
 /// The first page as it stands in the file; shorter if the file is.
 fn first_page(place: &Place) -> Option<Vec<u8>> {
     let mut page = Vec::with_capacity(PAGE);
-    let file = File::open(place.path(place.name())).ok()?;
+    let file = files::open(&place.path(place.name())).ok()?;
     file.take(PAGE as u64).read_to_end(&mut page).ok()?;
     Some(page)
 }
