@@ -1,6 +1,5 @@
 //! Arguments: Python objects as the engine's types, or `InvalidInput` with the field.
 
-use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
 
@@ -201,7 +200,7 @@ pub(crate) fn secret_file(path: &Path) -> Result<Zeroizing<String>, Raise> {
     if !path.metadata().map_err(failed)?.is_file() {
         return Err(Raise::new(Class::NotARegularFile, "the key file is not a regular file"));
     }
-    let file = File::open(path).map_err(failed)?;
+    let file = mdk_store::open_to_read(path).map_err(failed)?;
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;

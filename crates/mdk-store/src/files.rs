@@ -7,6 +7,7 @@
 #[cfg(any(windows, test))]
 mod acl;
 mod fs_kind;
+mod in_use;
 mod lock;
 #[cfg(unix)]
 mod unix;
@@ -18,12 +19,13 @@ compile_error!("files can be kept private on Unix and on Windows only");
 
 use std::{
     ffi::{OsStr, OsString},
-    fs::File,
     io,
     path::{Path, PathBuf},
 };
 
 pub(crate) use fs_kind::Verdict;
+pub use in_use::open_to_read;
+pub(crate) use in_use::{Handle, Id, InUse, open};
 pub(crate) use lock::OwnerLock;
 pub use lock::let_go_in_child;
 #[cfg(unix)]
@@ -35,7 +37,7 @@ use crate::{FileRole, OpenError};
 
 /// A file that exists and passed the checks of its kind, owner and links.
 pub(crate) struct Found {
-    pub(crate) file: File,
+    pub(crate) file: Handle,
     pub(crate) size: u64,
     pub(crate) mode: u32,
 }

@@ -7,6 +7,7 @@
 
 mod cipher;
 mod client_state;
+mod connection;
 mod digest;
 mod error;
 mod events;
@@ -43,7 +44,7 @@ mod welcomes;
 
 pub use error::{FileRole, OpenError, StoreError};
 pub use events::*;
-pub use files::let_go_in_child;
+pub use files::{let_go_in_child, open_to_read};
 pub use groups::*;
 pub use held::*;
 pub use key::{DatabaseKey, Descriptor, KeyCallback, KeyringKey, KeyringStore};

@@ -1,12 +1,11 @@
 //! Opening a database: which files may stand there, and what is done when something was interrupted.
 
-use std::{ffi::OsStr, fs::File, io::Read, path::Path, time::Duration};
-
-use rusqlite::Connection;
+use std::{ffi::OsStr, io::Read, path::Path, time::Duration};
 
 use crate::{
     DatabaseKey, FileRole, OpenError, StoreError,
-    files::{self, OwnerLock, Place},
+    connection::Conn,
+    files::{self, Handle, OwnerLock, Place},
     first_open::{self, Created},
     key_source, names,
     side_record::{self, Record, State},
@@ -44,7 +43,7 @@ impl OpenOptions {
 
 /// An open connection, the place of its file and the lock that makes it the only one.
 pub(crate) struct Opened {
-    pub(crate) conn: Connection,
+    pub(crate) conn: Conn,
     pub(crate) place: Place,
     pub(crate) lock: OwnerLock,
     pub(crate) rekeyed_at: Option<u64>,
@@ -115,7 +114,7 @@ fn open_locked(
     place: &Place,
     lock: &OwnerLock,
     source: &DatabaseKey,
-) -> Result<(Connection, Option<u64>, Option<Created>), OpenError> {
+) -> Result<(Conn, Option<u64>, Option<Created>), OpenError> {
     refuse_foreign(place)?;
     let log_size = side_cars(place, place.name())?;
     let Some(found) = place.inspect_and_narrow(place.name(), FileRole::Database)? else {
@@ -179,7 +178,7 @@ fn open_existing(
     lock: &OwnerLock,
     source: &DatabaseKey,
     record: Option<Record>,
-) -> Result<(Connection, Option<u64>), OpenError> {
+) -> Result<(Conn, Option<u64>), OpenError> {
     if let Some(record) = record.as_ref().filter(|record| record.pending.is_some()) {
         let (key, side) = vault::interrupted_key(place, source, record)?;
         // A keyring may have waited for somebody.
@@ -262,7 +261,7 @@ fn side_cars(place: &Place, name: &OsStr) -> Result<u64, OpenError> {
     Ok(log_size)
 }
 
-fn is_plain(mut file: File) -> Result<bool, OpenError> {
+fn is_plain(mut file: Handle) -> Result<bool, OpenError> {
     let mut head = Vec::with_capacity(PLAIN_HEADER.len());
     file.by_ref()
         .take(PLAIN_HEADER.len() as u64)

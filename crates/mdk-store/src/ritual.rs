@@ -6,8 +6,8 @@ use mdk_wire::Secret;
 use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
 
 use crate::{
-    APPLICATION_ID, FileRole, OpenError, StoreError, cipher, files, files::Place, log_file,
-    lookaside, migrate, store::log,
+    APPLICATION_ID, FileRole, OpenError, StoreError, cipher, connection::Conn, files, files::Place,
+    log_file, lookaside, migrate, store::log,
 };
 
 const FLAGS: OpenFlags = OpenFlags::SQLITE_OPEN_READ_WRITE
@@ -23,10 +23,10 @@ pub(crate) fn connect(
     name: &OsStr,
     key: &Secret<32>,
     fresh: bool,
-) -> Result<Connection, OpenError> {
+) -> Result<Conn, OpenError> {
     let (log, index) = (files::with_suffix(name, "-wal"), files::with_suffix(name, "-shm"));
     let had_index = place.inspect(&index, FileRole::Database)?.is_some();
-    let mut conn = Connection::open_with_flags_and_vfs(place.path(name), FLAGS, log_file::vfs()?)?;
+    let mut conn = Conn::open(place, name, FLAGS, Some(log_file::vfs()?))?;
     require_writable(&conn)?;
     keep_log(&conn, true)?;
     let ready = ritual(&mut conn, Some(key), fresh).and_then(|()| {
@@ -35,6 +35,7 @@ pub(crate) fn connect(
         place.confirm_opened(&log, FileRole::Database)?;
         keep_log(&conn, false)
     });
+    conn.locks(place, &index);
     let Err(error) = ready else { return Ok(conn) };
     match place.inspect(&log, FileRole::Database) {
         // Nothing is lost with an empty one: SQLite may remove what it has made.
@@ -74,18 +75,18 @@ pub(crate) fn connect_to_read(
     place: &Place,
     name: &OsStr,
     key: &Secret<32>,
-) -> Result<Connection, OpenError> {
-    let conn = Connection::open_with_flags(place.path(name), FLAGS)?;
+) -> Result<Conn, OpenError> {
+    let conn = Conn::open(place, name, FLAGS, None)?;
     unlock(&conn, key)?;
     conn.execute_batch("PRAGMA query_only = ON; PRAGMA temp_store = MEMORY;")?;
     Ok(conn)
 }
 
 /// A database in memory: not encrypted, gone when dropped.
-pub(crate) fn open_in_memory() -> Result<Connection, OpenError> {
+pub(crate) fn open_in_memory() -> Result<Conn, OpenError> {
     let mut conn = Connection::open_in_memory()?;
     ritual(&mut conn, None, true)?;
-    Ok(conn)
+    Ok(conn.into())
 }
 
 /// Silences SQLCipher, gives it the key and proves that it opens the file.

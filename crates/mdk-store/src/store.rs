@@ -17,7 +17,9 @@ use rusqlite::Connection;
 pub(crate) use mend::{Fault, note_fault};
 
 use crate::{
-    DatabaseKey, OpenError, OpenOptions, Result, StoreError, Tx, cipher, digest,
+    DatabaseKey, OpenError, OpenOptions, Result, StoreError, Tx, cipher,
+    connection::Conn,
+    digest,
     files::{OwnerLock, Place},
     first_open::Created,
     migrate, open, ritual,
@@ -32,7 +34,7 @@ use crate::{
 pub struct Store {
     /// `None` while dropping, while it cannot be mended, and after a re-key that could open neither the new nor the old
     /// file again.
-    conn: Option<Connection>,
+    conn: Option<Conn>,
     /// The connection must be replaced before anything else is done.
     broken: bool,
     /// Its key, from when it was closed until there is another one.
@@ -153,7 +155,7 @@ impl Store {
     }
 
     /// Works on this connection from now on.
-    pub(crate) fn attach(&mut self, mut conn: Connection) -> Result<(), OpenError> {
+    pub(crate) fn attach(&mut self, mut conn: Conn) -> Result<(), OpenError> {
         conn.execute_batch(include_str!("schema/connection__held.sql"))?;
         self.log_frames.store(0, Ordering::Relaxed);
         let counter = Arc::clone(&self.log_frames);
@@ -227,7 +229,7 @@ impl Store {
         if self.pid != std::process::id() {
             return Err(StoreError::WrongProcess);
         }
-        self.conn.as_ref().ok_or(StoreError::Closed)
+        self.conn.as_deref().ok_or(StoreError::Closed)
     }
 
     /// To be told when all of the write-ahead log was moved into the file.

@@ -13,7 +13,7 @@ import mdk
 from mdk import _starting
 from mdk.errors import MdkError
 
-from . import exit_codes, hints, output
+from . import exit_codes, hints, output, running
 from .attachments import download
 from .backups import backup, restore
 from .checks import doctor, salvage, verify
@@ -109,6 +109,11 @@ _SECTIONS: dict[str, tuple[click.Command, ...]] = {
 
 for _command in (command for commands in _SECTIONS.values() for command in commands):
     app.add_command(_command)
+
+# They work on this thread, and may wait for a key there.
+for _command in _SECTIONS["The file"]:
+    if _command.callback is not None:
+        _command.callback = running.heard()(_command.callback)
 
 
 def run(arguments: Sequence[str]) -> ExitCode:

@@ -1,12 +1,15 @@
-"""Running the asyncio side of a command: how long it may take, and how it ends when asked to."""
+"""Running a command: how long it may take, and how it ends when asked to."""
 
 import asyncio
 import os
 import signal
+import socket
 import sys
+import threading
 import time
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
 from typing import Any, TypeVar
 
 from . import output
@@ -83,6 +86,50 @@ async def _interruptible(main: Coroutine[Any, Any, int]) -> int | None:
     finally:
         if taken and not interrupted:
             loop.remove_signal_handler(signal.SIGINT)
+
+
+@contextmanager
+def heard() -> Iterator[None]:
+    """Ctrl-C ends what runs here, without asyncio, also while it waits for a key outside Python.
+
+    Where Python hears of it, it arrives as KeyboardInterrupt. A second one ends the process at once.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if not callable(before) or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    noticed = threading.Event()
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        noticed.set()
+        before(number, frame)
+
+    # The system's handler writes to it at once, whatever the main thread is doing.
+    listens, tells = socket.socketpair()
+    tells.setblocking(False)
+
+    def listen() -> None:
+        again = False
+        while told := listens.recv(1):
+            if told[0] == signal.SIGINT:
+                if again or not noticed.wait(_GRACE):
+                    _give_up()
+                again = True
+
+    listener = threading.Thread(target=listen, daemon=True)
+    listener.start()
+    others = signal.set_wakeup_fd(tells.fileno(), warn_on_full_buffer=False)
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        signal.set_wakeup_fd(others)
+        # What is done already is not given up.
+        noticed.set()
+        tells.close()
+        listener.join()
+        listens.close()
 
 
 def _give_up() -> None:

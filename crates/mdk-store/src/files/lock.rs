@@ -43,7 +43,8 @@ impl OwnerLock {
         let name = super::with_suffix(place.name(), ".lock");
         let deadline = Instant::now().checked_add(wait);
         loop {
-            let (mut file, created) = place.open_or_create(&name, FileRole::Lock)?;
+            let (file, created) = place.open_or_create(&name, FileRole::Lock)?;
+            let mut file = file.into_file();
             match try_lock(&file) {
                 // An opener that failed may have removed the file between our opening and locking it.
                 Ok(()) if !place.is_same(&name, &file) => {}
@@ -76,10 +77,11 @@ impl OwnerLock {
     /// opened the database before, and nobody can now.
     pub(crate) fn take_unwritable(place: &Place) -> Result<Option<Self>, OpenError> {
         let name = super::with_suffix(place.name(), ".lock");
-        let Some(mut found) = place.inspect(&name, FileRole::Lock)? else { return Ok(None) };
-        match try_lock(&found.file) {
-            Ok(()) => Ok(Some(Self::of(found.file, place, name, false))),
-            Err(TryLockError::WouldBlock) => Err(OpenError::Busy { pid: holder(&mut found.file) }),
+        let Some(found) = place.inspect(&name, FileRole::Lock)? else { return Ok(None) };
+        let mut file = found.file.into_file();
+        match try_lock(&file) {
+            Ok(()) => Ok(Some(Self::of(file, place, name, false))),
+            Err(TryLockError::WouldBlock) => Err(OpenError::Busy { pid: holder(&mut file) }),
             Err(TryLockError::Error(e)) => Err(io_error("locking", FileRole::Lock, &e)),
         }
     }

@@ -25,7 +25,7 @@ use rustix::{
 };
 
 use super::{
-    Found,
+    Found, Handle, Id,
     fs_kind::{self, Verdict},
     io_error,
 };
@@ -129,21 +129,28 @@ impl Place {
     /// The file `name` if it exists: a regular file, ours, with one link. Opened for reading.
     pub(crate) fn inspect(&self, name: &OsStr, role: FileRole) -> Result<Option<Found>, OpenError> {
         // Looked at before it is opened, because opening a device can do things.
-        match rustix::fs::statat(&self.dir, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) => check(&stat, role)?,
+        let stat = match rustix::fs::statat(&self.dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => stat,
             Err(Errno::NOENT) => return Ok(None),
             Err(e) => return Err(io_error("looking for", role, &e.into())),
-        }
+        };
+        check(&stat, role)?;
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = match rustix::fs::openat(&self.dir, name, flags, Mode::empty()) {
-            Ok(fd) => File::from(fd),
+        let open = || rustix::fs::openat(&self.dir, name, flags, Mode::empty());
+        let file = match Handle::kept(id_of(&stat)).map_or_else(|| open().map(Handle::of), Ok) {
+            Ok(file) => file,
             Err(Errno::LOOP) => return Err(OpenError::Symlink { role }),
             Err(e) => return Err(io_error("opening", role, &e.into())),
         };
-        let stat = rustix::fs::fstat(&file).map_err(|e| io_error("opening", role, &e.into()))?;
+        let stat = rustix::fs::fstat(&*file).map_err(|e| io_error("opening", role, &e.into()))?;
         check(&stat, role)?;
         let size = u64::try_from(stat.st_size).unwrap_or(0);
         Ok(Some(Found { file, size, mode: permissions(&stat) }))
+    }
+
+    /// Which file stands under `name`, without opening it.
+    pub(crate) fn id(&self, name: &OsStr) -> Option<Id> {
+        rustix::fs::statat(&self.dir, name, AtFlags::SYMLINK_NOFOLLOW).ok().map(|s| id_of(&s))
     }
 
     /// Like `inspect`, and a wider mode than 0600 is narrowed. What SQLite keeps beside a database had the mode of the
@@ -158,7 +165,7 @@ impl Place {
             && (found.mode & 0o177 != 0
                 || found.mode & 0o200 == 0 && self.is_beside_a_writable_one(name))
         {
-            rustix::fs::fchmod(&found.file, Mode::from_raw_mode(0o600))
+            rustix::fs::fchmod(&*found.file, Mode::from_raw_mode(0o600))
                 .map_err(|e| io_error("narrowing the mode of", role, &e.into()))?;
         }
         Ok(found)
@@ -175,11 +182,11 @@ impl Place {
     }
 
     /// Creates a file with mode 0600 that must not exist yet.
-    pub(crate) fn create_new(&self, name: &OsStr, role: FileRole) -> Result<File, OpenError> {
+    pub(crate) fn create_new(&self, name: &OsStr, role: FileRole) -> Result<Handle, OpenError> {
         let flags =
             OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         rustix::fs::openat(&self.dir, name, flags, Mode::from_raw_mode(0o600))
-            .map(File::from)
+            .map(Handle::of)
             .map_err(|e| io_error("creating", role, &e.into()))
     }
 
@@ -188,7 +195,7 @@ impl Place {
         &self,
         name: &OsStr,
         role: FileRole,
-    ) -> Result<(File, bool), OpenError> {
+    ) -> Result<(Handle, bool), OpenError> {
         loop {
             match self.create_new(name, role) {
                 Err(OpenError::Io { kind: io::ErrorKind::AlreadyExists, .. }) => {}
@@ -205,19 +212,19 @@ impl Place {
         &self,
         name: &OsStr,
         role: FileRole,
-    ) -> Result<Option<(File, u64)>, OpenError> {
+    ) -> Result<Option<(Handle, u64)>, OpenError> {
         if self.inspect_and_narrow(name, role)?.is_none() {
             return Ok(None);
         }
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = match rustix::fs::openat(&self.dir, name, flags, Mode::empty()) {
-            Ok(fd) => File::from(fd),
+            Ok(fd) => Handle::of(fd),
             Err(Errno::NOENT) => return Ok(None),
             Err(Errno::LOOP) => return Err(OpenError::Symlink { role }),
             Err(e) => return Err(io_error("opening", role, &e.into())),
         };
         // It may be another file than the one that was inspected.
-        let stat = rustix::fs::fstat(&file).map_err(|e| io_error("opening", role, &e.into()))?;
+        let stat = rustix::fs::fstat(&*file).map_err(|e| io_error("opening", role, &e.into()))?;
         check(&stat, role)?;
         Ok(Some((file, u64::try_from(stat.st_size).unwrap_or(0))))
     }
@@ -308,8 +315,12 @@ impl Place {
 
 // The types of the fields differ between systems.
 #[allow(clippy::unnecessary_cast)]
+fn id_of(stat: &Stat) -> Id {
+    (stat.st_dev as u64, stat.st_ino as u64)
+}
+
 fn is_same_file(stat: &Stat, meta: &fs::Metadata) -> bool {
-    stat.st_dev as u64 == meta.dev() && stat.st_ino as u64 == meta.ino()
+    id_of(stat) == (meta.dev(), meta.ino())
 }
 
 fn permissions(stat: &Stat) -> u32 {

@@ -35,7 +35,7 @@ use windows_sys::Win32::{
 };
 
 use super::{
-    Found, acl,
+    Found, Handle, Id, acl,
     fs_kind::{self, Verdict},
     io_error,
 };
@@ -168,7 +168,13 @@ impl Place {
         }
         let mode = if acl::is_private(&list, &self.sid) { 0o600 } else { 0o666 };
         let size = u64::from(facts.nFileSizeHigh) << 32 | u64::from(facts.nFileSizeLow);
-        Ok(Some(Found { file, size, mode }))
+        Ok(Some(Found { file: Handle::of(file), size, mode }))
+    }
+
+    /// Which file stands under `name`. Not asked for on Windows, where locks belong to the handle that took them.
+    #[allow(clippy::unused_self)]
+    pub(crate) fn id(&self, _name: &OsStr) -> Option<Id> {
+        None
     }
 
     /// Like `inspect`, and a list that lets others in is replaced.
@@ -197,7 +203,7 @@ impl Place {
     }
 
     /// Creates a private file that must not exist yet.
-    pub(crate) fn create_new(&self, name: &OsStr, role: FileRole) -> Result<File, OpenError> {
+    pub(crate) fn create_new(&self, name: &OsStr, role: FileRole) -> Result<Handle, OpenError> {
         let create = || {
             let list = acl::file_sddl(&self.sid).ok_or(io::ErrorKind::InvalidData)?;
             let descriptor = security::Descriptor::parse(&list)?;
@@ -221,7 +227,7 @@ impl Place {
             // SAFETY: the handle was just opened and has no other owner.
             Ok(unsafe { File::from_raw_handle(handle) })
         };
-        create().map_err(|e: io::Error| io_error("creating", role, &e))
+        create().map(Handle::of).map_err(|e: io::Error| io_error("creating", role, &e))
     }
 
     /// Opens a file for writing, creating it private. The second value says whether it was created.
@@ -229,7 +235,7 @@ impl Place {
         &self,
         name: &OsStr,
         role: FileRole,
-    ) -> Result<(File, bool), OpenError> {
+    ) -> Result<(Handle, bool), OpenError> {
         loop {
             match self.create_new(name, role) {
                 Err(OpenError::Io { kind: io::ErrorKind::AlreadyExists, .. }) => {}

@@ -1,7 +1,6 @@
 //! Keys that are given to us: never made, stored or removed here.
 
 use std::{
-    fs::File,
     io::Read,
     path::{Path, PathBuf},
 };
@@ -9,7 +8,11 @@ use std::{
 use mdk_wire::Secret;
 use zeroize::Zeroizing;
 
-use crate::{DatabaseKey, FileRole, OpenError, files, key_text};
+use crate::{
+    DatabaseKey, FileRole, OpenError,
+    files::{self, Handle},
+    key_text,
+};
 
 /// Where Docker and Podman mount secrets.
 const RUN_SECRETS: &str = "/run/secrets";
@@ -22,7 +25,7 @@ pub(super) fn read(source: &DatabaseKey) -> Result<Secret<32>, OpenError> {
         DatabaseKey::Raw(key) => Ok(key.clone()),
         DatabaseKey::Env(name) => variable(name),
         DatabaseKey::Secret(name) => secret(name),
-        DatabaseKey::Fd(fd) => key_text::decode_any(&contents(fd.take()?)?, true, "fd"),
+        DatabaseKey::Fd(fd) => key_text::decode_any(&contents(Handle::of(fd.take()?))?, true, "fd"),
         DatabaseKey::Callback(callback) => {
             // What it says or panics with may hold a secret.
             let given = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| callback()));
@@ -72,7 +75,7 @@ fn secret(name: &str) -> Result<Secret<32>, OpenError> {
 }
 
 /// Opens a secret. Orchestrators put links there and let root own the files, so links are followed.
-fn open_secret(path: &Path) -> Result<File, OpenError> {
+fn open_secret(path: &Path) -> Result<Handle, OpenError> {
     let failed = |e: std::io::Error| match e.kind() {
         std::io::ErrorKind::NotFound => OpenError::KeyMissing { source: "secret" },
         _ => files::io_error("opening", FileRole::Key, &e),
@@ -92,10 +95,10 @@ fn open_secret(path: &Path) -> Result<File, OpenError> {
             return Err(OpenError::KeyFileTooWide { mode: meta.mode() & 0o7777 });
         }
     }
-    File::open(path).map_err(failed)
+    files::open(path).map_err(failed)
 }
 
-fn contents(file: File) -> Result<Zeroizing<Vec<u8>>, OpenError> {
+fn contents(file: Handle) -> Result<Zeroizing<Vec<u8>>, OpenError> {
     let limit = key_text::MAX_LEN + 1;
     let mut text = Zeroizing::new(Vec::with_capacity(limit));
     file.take(limit as u64)

@@ -167,7 +167,7 @@ fn is_temporary(own: &OsStr, name: &OsStr) -> bool {
 fn is_left(place: &Place, name: &OsStr) -> bool {
     let Ok(Some(found)) = place.inspect(name, FileRole::Backup) else { return false };
     let mut head = Vec::with_capacity(MAGIC.len());
-    let read = (&found.file).take(MAGIC.len() as u64).read_to_end(&mut head);
+    let read = (&*found.file).take(MAGIC.len() as u64).read_to_end(&mut head);
     read.is_ok()
         && (MAGIC.starts_with(&head) || head.iter().all(|byte| *byte == 0))
         && !matches!(found.file.try_lock(), Err(TryLockError::WouldBlock))

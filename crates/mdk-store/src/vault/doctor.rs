@@ -2,6 +2,7 @@
 
 mod files;
 mod key;
+mod opened;
 mod system;
 
 use std::path::Path;
@@ -59,6 +60,20 @@ impl DoctorReport {
         self.findings.push(Finding { level, topic, text: text.into(), hint: None });
     }
 
+    /// Says something else about a topic than before.
+    fn correct(
+        &mut self,
+        level: Level,
+        topic: &'static str,
+        text: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
+        let (text, hint) = (text.into(), Some(hint.into()));
+        if let Some(finding) = self.findings.iter_mut().find(|finding| finding.topic == topic) {
+            *finding = Finding { level, topic, text, hint };
+        }
+    }
+
     fn advise(
         &mut self,
         level: Level,
@@ -74,8 +89,8 @@ impl DoctorReport {
 /// Looks at everything that the database at `path` depends on. Takes less than two seconds.
 ///
 /// Nothing is created or changed, and neither database nor key has to be there. A database that somebody has open is
-/// not looked into, only at. With a key, and the database not open, it is seen whether they belong together; a file
-/// descriptor is not read for that, because it can be read only once.
+/// not looked into, only at. With a key, and the database not open, it is seen whether they belong together and whether
+/// the file has all its pages; a file descriptor is not read for that, because it can be read only once.
 #[must_use]
 pub fn doctor(path: &Path, key: Option<&DatabaseKey>) -> DoctorReport {
     let mut report = DoctorReport::default();

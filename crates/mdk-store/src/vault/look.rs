@@ -12,18 +12,19 @@ use super::{
 };
 use crate::{
     DatabaseKey, FileRole, OpenError, StoreError, cipher,
-    files::{self, OwnerLock, Place},
+    connection::Conn,
+    files::{self, Handle, OwnerLock, Place},
     key_source, names, open, side_record,
 };
 
 /// A database file under its owner lock. Dropping it leaves no file that was not there before.
 pub(crate) struct Source {
     pub(crate) place: Place,
-    pub(crate) file: File,
+    pub(crate) file: Handle,
     pub(crate) size: u64,
     pub(crate) log_file: Option<File>,
     /// Keeps the programs out that know nothing of the owner lock.
-    guard: RefCell<Option<Connection>>,
+    guard: RefCell<Option<Conn>>,
     /// Where `place` is, if it is a copy.
     copy: Option<Scratch>,
     lock: Option<OwnerLock>,
@@ -88,12 +89,13 @@ impl Source {
         let found = self.place.inspect(self.place.name(), FileRole::Database)?.ok_or(missing)?;
         (self.file, self.size) = (found.file, found.size);
         let log = files::with_suffix(self.place.name(), "-wal");
-        self.log_file = self.place.inspect(&log, FileRole::Database)?.map(|found| found.file);
+        self.log_file =
+            self.place.inspect(&log, FileRole::Database)?.map(|found| found.file.into_file());
         Ok(())
     }
 
     /// Holds SQLite's own lock on the file as long as this lives.
-    pub(super) fn guard_with(&self, conn: Connection) {
+    pub(super) fn guard_with(&self, conn: Conn) {
         *self.guard.borrow_mut() = Some(conn);
     }
 
@@ -162,23 +164,22 @@ pub(crate) fn connect(
     name: &OsStr,
     key: Option<&Secret<32>>,
     with_log: bool,
-) -> Result<Connection, OpenError> {
-    let path = place.path(name);
+) -> Result<Conn, OpenError> {
     let flags = OpenFlags::SQLITE_OPEN_NOFOLLOW
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
         | OpenFlags::SQLITE_OPEN_EXRESCODE;
-    let conn = match uri(&path) {
+    let conn = match uri(&place.path(name)) {
         // Without a log the file is all there is, and SQLite is told that it stays as it is: no lock, no log.
         Some(uri) if !with_log => {
             let flags = flags | OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
-            Connection::open_with_flags(uri, flags)?
+            Connection::open_with_flags(uri, flags)?.into()
         }
         // To lock a file takes leave to write to it.
         _ if place.is_read_only() => return Err(StoreError::ReadOnly.into()),
         // A log is read under an exclusive lock, with its index in memory, and left as it is.
         _ => {
-            let conn =
-                Connection::open_with_flags(&path, flags | OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+            let flags = flags | OpenFlags::SQLITE_OPEN_READ_WRITE;
+            let conn = Conn::open(place, name, flags, None)?;
             conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
             conn
         }

@@ -4,7 +4,7 @@ mod mark;
 
 use std::{
     ffi::OsStr,
-    fs::{self, File},
+    fs,
     io::{self, Seek, SeekFrom},
     path::Path,
     time::Duration,
@@ -128,7 +128,7 @@ fn refuse_existing(place: &Place) -> Result<(), VaultError> {
 
 /// An archive whose header is authentic.
 struct Source {
-    file: File,
+    file: files::Handle,
     length: u64,
     header: Header,
     keys: Keys,
@@ -149,7 +149,7 @@ impl Source {
     ) -> Result<Self, VaultError> {
         let (mut file, length) = open_file(path)?;
         progress.tell(Stage::Deriving, 0, 1)?;
-        let unlocked = archive::unlock(&mut file, passphrase.expose(), &Bounds::DEFAULT);
+        let unlocked = archive::unlock(&mut *file, passphrase.expose(), &Bounds::DEFAULT);
         let (header, keys) = unlocked.map_err(refused)?;
         progress.tell(Stage::Deriving, 1, 1)?;
         Ok(Self { file, length, header, keys })
@@ -171,15 +171,20 @@ impl Source {
         self.file.seek(behind).map_err(|e| failed("reading", e.kind()))?;
         let mut told = 0;
         progress.tell(stage, 0, self.length)?;
-        let read =
-            archive::read(&self.header, &self.keys, &self.file, self.length, |record, consumed| {
+        let read = archive::read(
+            &self.header,
+            &self.keys,
+            &*self.file,
+            self.length,
+            |record, consumed| {
                 sink(record, consumed)?;
                 if consumed - told >= REPORT_EVERY {
                     told = consumed;
                     progress.tell(stage, consumed.min(self.length), self.length)?;
                 }
                 Ok::<_, Stop>(())
-            });
+            },
+        );
         let summary = read.map_err(VaultError::from)?;
         progress.tell(stage, self.length, self.length)?;
         Ok(summary)
@@ -356,7 +361,7 @@ fn sql(conn: &Connection, statements: &str) -> Result<(), VaultError> {
 }
 
 /// Opens an archive, wherever it lies: it needs no protection of its own.
-fn open_file(path: &Path) -> Result<(File, u64), VaultError> {
+fn open_file(path: &Path) -> Result<(files::Handle, u64), VaultError> {
     let not_a_file = || OpenError::NotAFile { role: FileRole::Backup }.into();
     let failed = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => VaultError::SourceMissing { role: FileRole::Backup },
@@ -366,7 +371,7 @@ fn open_file(path: &Path) -> Result<(File, u64), VaultError> {
     if !fs::metadata(path).map_err(failed)?.is_file() {
         return Err(not_a_file());
     }
-    let file = File::open(path).map_err(failed)?;
+    let file = files::open(path).map_err(failed)?;
     let meta = file.metadata().map_err(failed)?;
     if !meta.is_file() {
         return Err(not_a_file());

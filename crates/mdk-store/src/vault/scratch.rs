@@ -72,7 +72,7 @@ impl Scratch {
         }
         for (name, mut file) in found {
             let mut to = copy.place.create_new(&name, FileRole::Database)?;
-            io::copy(&mut file, &mut to).map_err(|e| pages::io("copying", &e))?;
+            io::copy(&mut *file, &mut *to).map_err(|e| pages::io("copying", &e))?;
         }
         Ok(copy)
     }

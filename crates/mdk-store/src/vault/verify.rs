@@ -111,7 +111,7 @@ pub fn verify(
         }
         Some(error) if scan.bad.is_empty() => return Err(error.into()),
         _ if scan.bad.is_empty() && report.structure.is_empty() => {
-            check(&connect()?, &mut report, progress)?;
+            check(&*connect()?, &mut report, progress)?;
         }
         // What is missing ends a connection that asks for it, as what is damaged does.
         _ if connect().is_ok_and(|conn| structure::tables(&conn).is_ok()) => {

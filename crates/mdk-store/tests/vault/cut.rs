@@ -61,3 +61,56 @@ fn whatever_else_reads_it_says_the_same() {
         }
     });
 }
+
+/// A file cut at the end of a page is as long as some database: only its header tells, and what its log has.
+#[test]
+fn the_doctor_misses_the_pages_that_opening_misses() {
+    let (home, log) = with_log();
+    let (good, beside) = (home.bytes(), home.beside("a.db-wal"));
+    let found = |key: Option<&DatabaseKey>| {
+        let report = doctor(&home.path, key);
+        let mut about = report.findings.iter().filter(|finding| finding.topic == "database");
+        let finding = about.next().expect("it says something about the file");
+        assert!(about.next().is_none(), "{report:?}");
+        (finding.level, finding.text.clone())
+    };
+    let opened = || Store::open(&home.path, &raw(1), &OpenOptions::default()).map(drop);
+    // Whole, with what is in its log and without.
+    assert_eq!(found(Some(&raw(1))).0, Level::Ok);
+    fs::remove_file(&beside).unwrap();
+    assert_eq!(found(Some(&raw(1))).0, Level::Ok);
+    let pages = good.len() / PAGE;
+    for left in [1, 2, pages - 1] {
+        let size = (left * PAGE) as u64;
+        fs::write(&home.path, &good[..left * PAGE]).unwrap();
+        let error = OpenError::Truncated { size };
+        let text = format!("{error}; {} of its {pages} pages are missing", pages - left);
+        assert_eq!(found(Some(&raw(1))), (Level::Error, text));
+        // Its header needs the key.
+        assert_eq!(found(None).0, Level::Ok);
+        assert_eq!(opened(), Err(error));
+    }
+    // A log that has some of them does not make up for the others.
+    fs::write(&home.path, &good[..2 * PAGE]).unwrap();
+    fs::write(&beside, &log).unwrap();
+    let (level, text) = found(Some(&raw(1)));
+    assert!(level == Level::Error && text.contains("are missing"), "{text}");
+}
+
+/// What a checkpoint that was cut off has not brought into the file yet is no damage.
+#[test]
+fn the_doctor_minds_the_pages_that_are_in_the_log_still() {
+    let home = Home::new();
+    let before = home.bytes().len();
+    let mut store = open(&home.path, &raw(1));
+    store.write(|tx| tx.set_meta("large", &vec![7; 20 * PAGE])).unwrap();
+    let (file, log) = (home.bytes(), fs::read(home.beside("a.db-wal")).unwrap());
+    store.close().unwrap();
+    assert!(home.bytes().len() > before + 19 * PAGE && file.len() == before);
+    fs::write(&home.path, &file).unwrap();
+    fs::write(home.beside("a.db-wal"), log).unwrap();
+    let report = doctor(&home.path, Some(&raw(1)));
+    let about = report.findings.iter().find(|finding| finding.topic == "database");
+    assert_eq!(about.map(|finding| finding.level), Some(Level::Ok), "{report:?}");
+    assert!(Store::open(&home.path, &raw(1), &OpenOptions::default()).is_ok());
+}

@@ -1,7 +1,7 @@
 //! The doctor sees what is wrong, says what to do, and touches nothing.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fs,
     os::{
         fd::AsRawFd,
@@ -20,6 +20,9 @@ use mdk_store::{
 use mdk_wire::Secret;
 use rusqlite::Connection;
 use tempfile::TempDir;
+
+#[cfg(target_os = "linux")]
+use crate::locks::record_locks;
 
 struct Home(TempDir);
 
@@ -176,26 +179,6 @@ fn an_open_database_is_looked_at_and_not_into() {
     expect(&report, Level::Note, "key", "was not tried");
     drop(store);
     expect(&home.ask(Some(&raw(1))), Level::Ok, "lock", "free");
-}
-
-/// The locks of this process that end when any descriptor of their file is closed. The list is read while others change
-/// it, and an entry may then be left out or come twice: so it is read often.
-#[cfg(target_os = "linux")]
-fn record_locks(files: &[PathBuf]) -> BTreeSet<String> {
-    let ends = || files.iter().map(|file| format!(":{}", fs::metadata(file).unwrap().ino()));
-    let ends: Vec<String> = ends().collect();
-    let ours = |line: &&str| {
-        line.contains(" POSIX ")
-            && line.split_whitespace().any(|word| ends.iter().any(|end| word.ends_with(end)))
-    };
-    let mut found = BTreeSet::new();
-    for _ in 0..50 {
-        let locks = fs::read_to_string("/proc/locks").unwrap();
-        found.extend(
-            locks.lines().filter(ours).map(|line| line.split_once(": ").unwrap().1.to_owned()),
-        );
-    }
-    found
 }
 
 #[test]

@@ -24,6 +24,8 @@ mod key_paths;
 #[cfg(unix)]
 #[path = "../keys_kit/mod.rs"]
 mod keys_kit;
+#[cfg(target_os = "linux")]
+mod locks;
 #[cfg(unix)]
 mod lost_lock;
 #[cfg(unix)]

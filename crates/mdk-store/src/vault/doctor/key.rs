@@ -3,17 +3,16 @@
 use std::{fs::File, io::Read, sync::mpsc, thread, time::Duration};
 
 use mdk_wire::{Secret, secret::wipe_stack};
-use zeroize::Zeroizing;
 
 use super::{
     DoctorReport, Level,
     files::{Family, name},
+    opened::{self, CUT},
 };
 use crate::{
-    APPLICATION_ID, DatabaseKey, OpenError,
-    files::Place,
+    DatabaseKey, OpenError,
+    files::{self, Place},
     key_source::{self, Presence},
-    migrate,
     side_record::{self, KeySlot, Record, State},
     vault::pages::{self, PAGE, PageKey},
 };
@@ -54,7 +53,7 @@ pub(super) fn look(
     }
     let Some(key) = key else {
         if sound {
-            versions(report, None);
+            opened::versions_unseen(report);
         }
         return;
     };
@@ -62,8 +61,11 @@ pub(super) fn look(
         _ if !exists && family.seen => no_database(report, place, key, record.is_some()),
         // Looking for the key reads the record in the usual way, which would narrow its mode.
         (Some(place), Some(page)) if sound && answered && !family.would_be_narrowed(".keyinfo") => {
-            if let Some(key) = given(report, place, key) {
-                versions(report, Some((&key, page)));
+            if let Some(key) = given(report, place, key)
+                && let Some(page) = opened::first_page(report, &key, page)
+            {
+                opened::length(report, place, family, &page);
+                opened::versions(report, &page);
             }
         }
         _ => report.say(Level::Note, "key", "whether the key opens the database was not tried"),
@@ -73,7 +75,7 @@ pub(super) fn look(
 /// The first page as it stands in the file; shorter if the file is.
 fn first_page(place: &Place) -> Option<Vec<u8>> {
     let mut page = Vec::with_capacity(PAGE);
-    let file = File::open(place.path(place.name())).ok()?;
+    let file = files::open(&place.path(place.name())).ok()?;
     file.take(PAGE as u64).read_to_end(&mut page).ok()?;
     Some(page)
 }
@@ -109,7 +111,7 @@ fn database(report: &mut DoctorReport, family: &Family, page: Option<&[u8]>, hel
     } else if size < PAGE as u64 || (size % PAGE as u64 != 0 && log == 0) {
         let text =
             format!("the database file is truncated: {size} bytes are no whole number of pages");
-        report.advise(Level::Error, TOPIC, text, "restore a complete copy");
+        report.advise(Level::Error, TOPIC, text, CUT);
     } else {
         report.say(Level::Ok, TOPIC, text);
         return true;
@@ -322,39 +324,4 @@ fn given(report: &mut DoctorReport, place: &Place, key: &DatabaseKey) -> Option<
 /// Whether the key opens this first page.
 fn opens(key: &Secret<32>, page: &[u8]) -> bool {
     page.len() == PAGE && PageKey::of_page_1(key, page).check(1, page)
-}
-
-/// The versions of the library and, with a key, of the file.
-fn versions(report: &mut DoctorReport, opened: Option<(&Secret<32>, Vec<u8>)>) {
-    const TOPIC: &str = "versions";
-    let supported = migrate::SUPPORTED;
-    let Some((key, page)) = opened else {
-        let text = format!("schemas up to {supported} are read; that of the file needs its key");
-        report.say(Level::Ok, TOPIC, text);
-        return;
-    };
-    let mut page = Zeroizing::new(page);
-    if page.len() != PAGE || !PageKey::of_page_1(key, &page).decrypt(1, &mut page) {
-        let text = "the key does not open the database file, or its first page is damaged";
-        report.advise(Level::Error, "key", text, "give the key that belongs to this file");
-        return;
-    }
-    report.say(Level::Ok, "key", "the key that was given opens the database");
-    let field = |at: usize| {
-        u32::from_be_bytes(page[at..at + 4].try_into().expect("four bytes of a whole page"))
-    };
-    // Offsets in the header of an SQLite database (sqlite.org/fileformat2.html, 1.3).
-    let (schema, application) = (field(60), field(68));
-    if application != APPLICATION_ID as u32 {
-        let text = format!("the file belongs to another application (id {application:#010x})");
-        report.advise(Level::Error, TOPIC, text, "use another path");
-    } else if schema > supported {
-        let text = format!("the file has schema {schema}; this version reads up to {supported}");
-        report.advise(Level::Error, TOPIC, text, "update this software");
-    } else if schema == 0 {
-        report.say(Level::Error, TOPIC, "the file has no schema");
-    } else {
-        let text = format!("schema {schema} of {supported}, application id {application:#010x}");
-        report.say(Level::Ok, TOPIC, text);
-    }
 }

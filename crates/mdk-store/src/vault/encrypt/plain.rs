@@ -7,6 +7,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::{
     APPLICATION_ID, FileRole, OpenError, StoreError,
+    connection::Conn,
     files::{self, Place},
     migrate, ritual,
     vault::{
@@ -20,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Moves the log of a plain database into its file, and opens it for reading. The log stays, to be wiped. As long as the
 /// source lives, no other program can read or write the file through SQLite: the owner lock is ours alone.
-pub(super) fn settle_plain(source: &Source) -> Result<Connection, VaultError> {
+pub(super) fn settle_plain(source: &Source) -> Result<Conn, VaultError> {
     guard(source, writable(&source.place)?, move_log)?;
     readable(&source.place, false)
 }
@@ -28,7 +29,7 @@ pub(super) fn settle_plain(source: &Source) -> Result<Connection, VaultError> {
 /// Locks the file, for as long as the source lives, and does something under the lock.
 fn guard(
     source: &Source,
-    mut conn: Connection,
+    mut conn: Conn,
     work: impl Fn(&Connection) -> Result<(), VaultError>,
 ) -> Result<(), VaultError> {
     let try_once = |conn: &Connection| match alone(conn) {
@@ -77,11 +78,11 @@ fn alone(conn: &Connection) -> Result<(), VaultError> {
 }
 
 /// Opens a plain database for reading, with its log, and leaves it as it is.
-pub(super) fn read_plain(source: &Source) -> Result<Connection, VaultError> {
+pub(super) fn read_plain(source: &Source) -> Result<Conn, VaultError> {
     let place = &source.place;
     if has_journal(place)? {
         // To read it means to undo what an interrupted transaction has written.
-        check_plain(&writable(place)?)?;
+        check_plain(&*writable(place)?)?;
     }
     // With a log the connection that reads takes the lock.
     if !source.has_log() {
@@ -97,7 +98,7 @@ pub(super) fn read_plain(source: &Source) -> Result<Connection, VaultError> {
 
 /// A connection to a plain source that is ours and whole. What is damaged stays so; SQLite also says it of a page that
 /// could not be read just now, so it is asked twice.
-fn readable(place: &Place, with_log: bool) -> Result<Connection, VaultError> {
+fn readable(place: &Place, with_log: bool) -> Result<Conn, VaultError> {
     let once = || sound(look(place, None, with_log)?);
     match once() {
         Err(VaultError::Damaged) => once(),
@@ -110,7 +111,7 @@ pub(super) fn look(
     place: &Place,
     key: Option<&Secret<32>>,
     with_log: bool,
-) -> Result<Connection, VaultError> {
+) -> Result<Conn, VaultError> {
     connect(place, place.name(), key, with_log).map_err(|error| match error {
         OpenError::Store(StoreError::Corrupt) => VaultError::Damaged,
         error => error.into(),
@@ -123,7 +124,7 @@ fn has_journal(place: &Place) -> Result<bool, VaultError> {
 }
 
 /// The connection, if what it reads is ours and whole.
-fn sound(conn: Connection) -> Result<Connection, VaultError> {
+fn sound(conn: Conn) -> Result<Conn, VaultError> {
     let found = check_plain(&conn)?;
     if found > migrate::SUPPORTED {
         return Err(OpenError::SchemaTooNew { found, supported: migrate::SUPPORTED }.into());
@@ -165,13 +166,12 @@ pub(super) fn check_plain(conn: &Connection) -> Result<u32, VaultError> {
 }
 
 /// A connection that leaves the log in place when it is closed.
-pub(super) fn writable(place: &Place) -> Result<Connection, VaultError> {
+pub(super) fn writable(place: &Place) -> Result<Conn, VaultError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_NOFOLLOW
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
         | OpenFlags::SQLITE_OPEN_EXRESCODE;
-    let conn =
-        Connection::open_with_flags(place.path(place.name()), flags).map_err(OpenError::from)?;
+    let conn = Conn::open(place, place.name(), flags, None).map_err(OpenError::from)?;
     ritual::require_writable(&conn)?;
     ritual::keep_log(&conn, true)?;
     // Nothing here may look at the file: it may be encrypted, and has no key yet. SQLite syncs by default.

@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 use super::VaultError;
-use crate::{OpenError, groups::GROUP_TABLES, migrate};
+use crate::{OpenError, connection::Conn, groups::GROUP_TABLES, migrate};
 
 /// Live groups that lack one of the MLS rows without which OpenMLS does not load a group.
 ///
@@ -111,7 +111,7 @@ const RULES: [Rule; 17] = [
 /// All rules. One that cannot be checked does not end the others: they get a new connection, because SQLCipher gives
 /// one up once it has met a damaged page. `ask` may stop it between two rules.
 pub(super) fn all(
-    connect: &dyn Fn() -> Result<Connection, OpenError>,
+    connect: &dyn Fn() -> Result<Conn, OpenError>,
     lines: &mut Vec<String>,
     ask: &mut dyn FnMut() -> Result<(), VaultError>,
 ) -> Result<(), VaultError> {

@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 use super::{MAX_LINES, VaultError};
-use crate::OpenError;
+use crate::{OpenError, connection::Conn};
 
 /// Everything, on one connection. `ask` may stop it between two checks.
 pub(super) fn all(
@@ -21,7 +21,7 @@ pub(super) fn all(
 /// Each table by itself. SQLCipher gives a connection up once it has met a damaged page, so the next table gets a new one.
 /// `ask` may stop it between two tables.
 pub(super) fn each_table(
-    connect: &dyn Fn() -> Result<Connection, OpenError>,
+    connect: &dyn Fn() -> Result<Conn, OpenError>,
     lines: &mut Vec<String>,
     ask: &mut dyn FnMut() -> Result<(), VaultError>,
 ) -> Result<(), VaultError> {

@@ -1,0 +1,157 @@
+//! Files that SQLite has open in this process, and descriptors that must not be closed before it has closed them.
+//!
+//! SQLite's locks are record locks, and those of a process on a file end when it closes any descriptor of that file, also
+//! one that had nothing to do with them (<https://sqlite.org/howtocorrupt.html>, 2.2). Without its lock, a connection goes
+//! on writing into a log that the next program to look at the database moves into the file and removes: what was
+//! acknowledged is lost. So every descriptor that this crate opens by name is a [`Handle`]. Dropped while SQLite has the
+//! file open, under whatever name, it is kept here, and closed when SQLite has closed the file.
+
+use std::{
+    ffi::OsStr,
+    fs::File,
+    io::{self, Read, Seek, SeekFrom},
+    ops::{Deref, DerefMut},
+    path::Path,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use super::Place;
+
+/// Which file it is, whatever its name: its device and its number there.
+pub(crate) type Id = (u64, u64);
+
+/// A file with connections that lock it, and descriptors that wait for their end.
+struct Used {
+    id: Id,
+    connections: usize,
+    kept: Vec<File>,
+}
+
+static USED: Mutex<Vec<Used>> = Mutex::new(Vec::new());
+
+fn used() -> MutexGuard<'static, Vec<Used>> {
+    USED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn find(used: &mut [Used], id: Option<Id>) -> Option<&mut Used> {
+    used.iter_mut().find(|used| Some(used.id) == id)
+}
+
+/// A connection locks these files from before it opens them. To be dropped after it is closed.
+#[derive(Default)]
+pub(crate) struct InUse(Vec<Id>);
+
+impl InUse {
+    /// The file that stands under `name` now is locked from now on.
+    pub(crate) fn add(&mut self, place: &Place, name: &OsStr) {
+        let Some(id) = place.id(name).filter(|id| !self.0.contains(id)) else { return };
+        self.0.push(id);
+        let mut used = used();
+        match find(&mut used, Some(id)) {
+            Some(used) => used.connections += 1,
+            None => used.push(Used { id, connections: 1, kept: Vec::new() }),
+        }
+    }
+}
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        let mut used = used();
+        for id in self.0.drain(..) {
+            if let Some(found) = find(&mut used, Some(id)) {
+                found.connections -= 1;
+            }
+        }
+        // What was kept is closed before another connection can have a lock to lose.
+        used.retain(|used| used.connections > 0);
+    }
+}
+
+/// A file that was opened by its name.
+pub(crate) struct Handle(Option<File>);
+
+impl Handle {
+    /// A file that was just opened.
+    pub(crate) fn of(file: impl Into<File>) -> Self {
+        Self(Some(file.into()))
+    }
+
+    /// One that was kept and is free, as if it were just opened, for reading. Without it each look at an open database
+    /// would cost a descriptor.
+    pub(super) fn kept(id: Id) -> Option<Self> {
+        let file = find(&mut used(), Some(id))?.kept.pop()?;
+        let mut handle = Self::of(file);
+        handle.seek(SeekFrom::Start(0)).ok().map(|_| handle)
+    }
+
+    /// The file alone, for one that SQLite never opens.
+    pub(crate) fn into_file(mut self) -> File {
+        self.0.take().expect("it is there until it is dropped")
+    }
+}
+
+impl Deref for Handle {
+    type Target = File;
+
+    fn deref(&self) -> &File {
+        self.0.as_ref().expect("it is there until it is dropped")
+    }
+}
+
+impl DerefMut for Handle {
+    fn deref_mut(&mut self) -> &mut File {
+        self.0.as_mut().expect("it is there until it is dropped")
+    }
+}
+
+impl Read for Handle {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        (**self).read(buf)
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        let Some(file) = self.0.take() else { return };
+        let id = id(&file);
+        let mut used = used();
+        match find(&mut used, id) {
+            Some(used) => used.kept.push(file),
+            // While no connection can begin to use it.
+            None => drop(file),
+        }
+    }
+}
+
+/// Opens a file that somebody has named, for reading; links are followed. It may turn out to be a database that is open.
+///
+/// # Errors
+/// What the system says.
+pub fn open_to_read(path: &Path) -> io::Result<impl Deref<Target = File> + Read> {
+    open(path)
+}
+
+/// The same, for this crate.
+pub(crate) fn open(path: &Path) -> io::Result<Handle> {
+    match path.metadata().ok().and_then(|meta| id_of(&meta)).and_then(Handle::kept) {
+        Some(handle) => Ok(handle),
+        None => File::open(path).map(Handle::of),
+    }
+}
+
+fn id(file: &File) -> Option<Id> {
+    file.metadata().ok().and_then(|meta| id_of(&meta))
+}
+
+#[cfg(unix)]
+#[allow(clippy::unnecessary_wraps)]
+fn id_of(meta: &std::fs::Metadata) -> Option<Id> {
+    use std::os::unix::fs::MetadataExt;
+    Some((meta.dev(), meta.ino()))
+}
+
+/// Elsewhere locks belong to the descriptor that took them.
+#[cfg(not(unix))]
+fn id_of(_meta: &std::fs::Metadata) -> Option<Id> {
+    None
+}
