@@ -76,7 +76,7 @@ pub fn salvage(
     if source.is_plain()? {
         return Err(OpenError::NotEncrypted.into());
     }
-    let log = Log::read(source.log_file.as_ref())?;
+    let log = Log::read(source.log_file.as_ref(), &source.file)?;
     if !log.pages.contains_key(&1) {
         source.require_first_page()?;
     }

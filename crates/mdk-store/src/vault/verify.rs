@@ -82,7 +82,7 @@ pub fn verify(
     }
     source.require_first_page()?;
     let key = key_source::existing(&source.place, key)?;
-    let log = Log::read(source.log_file.as_ref())?;
+    let log = Log::read(source.log_file.as_ref(), &source.file)?;
     let scan = Scan::run(&source, &log, &key, progress)
         .map_err(|error| look::judged(&source.place, &key, error))?;
     let mut report = VerifyReport {

@@ -26,6 +26,7 @@ mod key_paths;
 mod keys_kit;
 #[cfg(unix)]
 mod lost_lock;
+mod lost_log;
 #[cfg(unix)]
 mod lost_record;
 mod migrations;

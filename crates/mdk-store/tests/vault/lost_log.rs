@@ -1,0 +1,163 @@
+//! A write-ahead log that is damaged, and logs that only look like it.
+
+use std::{fs, path::Path};
+
+use mdk_store::*;
+use rusqlite::{Connection, config::DbConfig};
+
+use crate::vault_kit::*;
+
+const FRAME: usize = 24 + PAGE;
+
+/// Opens the database in a copy of its directory: `None` if it is called damaged, and then nothing has changed.
+fn opened(home: &Home) -> Option<Store> {
+    let copy = home.dir.path().join("copy");
+    let _ = fs::remove_dir_all(&copy);
+    fs::create_dir(&copy).unwrap();
+    for name in ["a.db", "a.db-wal"] {
+        fs::copy(home.beside(name), copy.join(name)).unwrap();
+    }
+    let before = files(&copy.join("a.db"));
+    match Store::open(&copy.join("a.db"), &raw(1), &OpenOptions::default()) {
+        Ok(store) => Some(store),
+        Err(OpenError::Store(StoreError::Corrupt)) => {
+            let mut after = files(&copy.join("a.db"));
+            after.retain(|(path, _)| !path.ends_with("a.db.lock"));
+            assert_eq!(before, after);
+            None
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+fn put_log(home: &Home, log: &[u8]) {
+    fs::write(home.beside("a.db-wal"), log).unwrap();
+}
+
+/// Ways in which a header is not whole: any of its bits, and zeros over it.
+fn headers(log: &[u8]) -> Vec<Vec<u8>> {
+    let flipped = (0..32).map(|byte| {
+        let mut log = log.to_vec();
+        log[byte] ^= 1 << (byte % 8);
+        log
+    });
+    let mut logs: Vec<_> = flipped.collect();
+    let mut zeros = log.to_vec();
+    zeros[..32].fill(0);
+    logs.push(zeros);
+    logs
+}
+
+/// Moves the log into the file and leaves it where it is, as our own checkpoint does. With `write` the next one is begun.
+fn moved(home: &Home, write: bool) -> Vec<u8> {
+    let conn = by_hand(&home.path);
+    conn.execute_batch("PRAGMA wal_checkpoint(PASSIVE)").unwrap();
+    if write {
+        conn.execute_batch("DELETE FROM meta WHERE name = 'late 3'").unwrap();
+    }
+    fs::read(home.beside("a.db-wal")).unwrap()
+}
+
+fn by_hand(path: &Path) -> Connection {
+    let conn = Connection::open(path).unwrap();
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).unwrap();
+    let key = "01".repeat(32);
+    conn.execute_batch(&format!("PRAGMA key = \"x'{key}'\"; PRAGMA wal_autocheckpoint = 0"))
+        .unwrap();
+    conn
+}
+
+#[test]
+fn a_log_whose_header_is_damaged_is_damage_and_is_kept() {
+    let (home, log) = with_log();
+    for log in headers(&log) {
+        put_log(&home, &log);
+        assert!(opened(&home).is_none(), "{:?}", &log[..32]);
+        let report = verify(&home.path, &raw(1), &mut Progress::none()).unwrap();
+        let line = report.structure.iter().find(|line| line.contains("write-ahead log"));
+        assert!(line.is_some(), "{report:?}");
+        let found = doctor(&home.path, None).findings;
+        let named =
+            found.iter().any(|f| f.level == Level::Error && f.text.contains("log is damaged"));
+        assert!(named, "{found:?}");
+    }
+    for zeros in [512, 4096, 32 + FRAME] {
+        let mut log = log.clone();
+        log[..zeros].fill(0);
+        put_log(&home, &log);
+        assert!(opened(&home).is_none(), "{zeros}");
+    }
+    put_log(&home, &log);
+    assert!(doctor(&home.path, None).findings.iter().all(|f| !f.text.contains("damaged")));
+    assert_eq!(opened(&home).unwrap().digest().unwrap(), home.digest);
+}
+
+/// Even when the log holds but one transaction, behind the frame that primes it.
+#[test]
+fn the_only_transaction_of_a_log_is_not_given_up_with_the_header() {
+    let (home, log) = with_log();
+    // Each of the transactions in the log ends with the number of pages.
+    let ends = |frame: &usize| log[32 + frame * FRAME + 4..][..4] != [0; 4];
+    let second = (0..).filter(ends).nth(1).unwrap();
+    for log in headers(&log[..32 + (second + 1) * FRAME]) {
+        put_log(&home, &log);
+        assert!(opened(&home).is_none(), "{:?}", &log[..32]);
+    }
+    // What primes a log is nothing that anybody was told of.
+    for log in headers(&log[..32 + FRAME]) {
+        put_log(&home, &log);
+        drop(opened(&home).unwrap());
+    }
+}
+
+#[test]
+fn a_log_that_was_moved_into_the_file_may_be_torn_anywhere() {
+    let (home, _) = with_log();
+    let log = moved(&home, false);
+    for log in headers(&log) {
+        put_log(&home, &log);
+        assert_eq!(opened(&home).unwrap().digest().unwrap(), home.digest);
+        let report = verify(&home.path, &raw(1), &mut Progress::none()).unwrap();
+        assert!(report.is_intact(), "{report:?}");
+    }
+    for end in [0, 10, 32, 40, 32 + FRAME, log.len() - 5] {
+        put_log(&home, &log[..end]);
+        assert!(opened(&home).is_some(), "{end}");
+    }
+}
+
+/// The power fails while the first frames of a new log are written over those of the old one.
+#[test]
+fn the_first_frames_of_a_new_log_may_be_torn_and_its_header_is_not() {
+    let (home, _) = with_log();
+    let old = moved(&home, false);
+    let file = home.bytes();
+    let log = moved(&home, true);
+    assert_ne!(old[..32], log[..32]);
+    let new = log[32..].chunks(FRAME).take_while(|frame| frame[8..16] == log[16..24]).count();
+    assert!((1..20).contains(&new) && log.len() == old.len(), "{new}");
+    let end = 32 + new * FRAME;
+    for cut in [32, 100, 512, 4096, 32 + FRAME, end - 1] {
+        let mut torn = log.clone();
+        torn[cut..end].copy_from_slice(&old[cut..end]);
+        put_log(&home, &torn);
+        assert_eq!(opened(&home).unwrap().digest().unwrap(), home.digest, "{cut}");
+        // Out of order: what comes last is there.
+        let mut torn = log.clone();
+        torn[32..cut].copy_from_slice(&old[32..cut]);
+        put_log(&home, &torn);
+        let store = opened(&home);
+        assert!(cut == 32 || store.unwrap().digest().unwrap() == home.digest, "{cut}");
+    }
+    // The first frame was written over the old log, and the header was not: it was never synced.
+    let mut torn = old.clone();
+    torn[32..32 + FRAME].copy_from_slice(&log[32..32 + FRAME]);
+    put_log(&home, &torn);
+    assert_eq!(opened(&home).unwrap().digest().unwrap(), home.digest);
+    // Whole, it says what the file does not.
+    for log in headers(&log) {
+        put_log(&home, &log);
+        assert!(opened(&home).is_none(), "{:?}", &log[..32]);
+    }
+    assert_eq!(home.bytes(), file);
+}
