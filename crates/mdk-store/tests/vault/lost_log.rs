@@ -1,6 +1,9 @@
 //! A write-ahead log that is damaged, and logs that only look like it.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use mdk_store::*;
 use rusqlite::{Connection, config::DbConfig};
@@ -17,17 +20,20 @@ fn opened(home: &Home) -> Option<Store> {
     for name in ["a.db", "a.db-wal"] {
         fs::copy(home.beside(name), copy.join(name)).unwrap();
     }
-    let before = files(&copy.join("a.db"));
+    let before = state(&copy.join("a.db"));
     match Store::open(&copy.join("a.db"), &raw(1), &OpenOptions::default()) {
         Ok(store) => Some(store),
         Err(OpenError::Store(StoreError::Corrupt)) => {
-            let mut after = files(&copy.join("a.db"));
-            after.retain(|(path, _)| !path.ends_with("a.db.lock"));
-            assert_eq!(before, after);
+            assert!(before == state(&copy.join("a.db")));
             None
         }
         Err(error) => panic!("{error}"),
     }
+}
+
+/// All files beside a database but its lock.
+fn state(path: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    files(path).into_iter().filter(|(path, _)| !path.ends_with("a.db.lock")).collect()
 }
 
 fn put_log(home: &Home, log: &[u8]) {
@@ -160,4 +166,25 @@ fn the_first_frames_of_a_new_log_may_be_torn_and_its_header_is_not() {
         assert!(opened(&home).is_none(), "{:?}", &log[..32]);
     }
     assert_eq!(home.bytes(), file);
+}
+
+#[test]
+fn an_empty_file_beside_a_log_is_cut_and_nothing_is_made_over_it() {
+    let (home, _) = with_log();
+    fs::write(&home.path, b"").unwrap();
+    let cut = OpenError::Truncated { size: 0 };
+    let before = state(&home.path);
+    let opened = || Store::open(&home.path, &raw(1), &OpenOptions::default()).unwrap_err();
+    assert_eq!(opened(), cut);
+    let mut none = Progress::none();
+    assert_eq!(verify(&home.path, &raw(1), &mut none).unwrap_err(), cut.clone().into());
+    let to = home.beside("b.db");
+    let copied = encrypt_existing(&home.path, Some(&raw(1)), Some(&to), &raw(2), &mut none);
+    assert_eq!(copied.unwrap_err(), cut.into());
+    let found = doctor(&home.path, None).findings;
+    assert!(found.iter().any(|f| f.text.contains("log holds")), "{found:?}");
+    assert!(before == state(&home.path));
+    // An empty log holds nothing.
+    put_log(&home, b"");
+    assert_eq!(opened(), OpenError::Empty);
 }
