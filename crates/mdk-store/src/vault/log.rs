@@ -3,12 +3,16 @@
 
 mod frames;
 
-use std::{collections::BTreeMap, fs::File, io};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::File,
+    io, iter,
+};
 
 use self::frames::Frames;
 use super::{
     VaultError,
-    pages::{self, PAGE},
+    pages::{self, PAGE, PageKey},
 };
 use crate::{
     FileRole, OpenError, StoreError,
@@ -16,7 +20,7 @@ use crate::{
 };
 
 /// What a log holds.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Log {
     /// Where the newest committed version of each page stands in the log.
     pub(crate) pages: BTreeMap<u32, u64>,
@@ -26,6 +30,14 @@ pub(crate) struct Log {
     pub(crate) lost_frames: u64,
     /// Among them is a transaction that was finished: somebody was told that it is stored.
     pub(crate) lost_acknowledged: bool,
+    /// For [`Self::rescued`]: the page of each frame up to the last commit of a finished transaction, where it stands, and the
+    /// size of the database then.
+    versions: Vec<(u32, u64)>,
+    last_pages: u32,
+    /// Frames up to there that are not intact.
+    pub(crate) hit_frames: u64,
+    /// Pages of which the newest version is not intact. Numbers that no page has stand for pages that are not known.
+    old: BTreeSet<u32>,
 }
 
 /// Whether a log has lost what was acknowledged. SQLite would open the database as it was before that, write over the
@@ -56,9 +68,12 @@ impl Log {
             false if moved || !frames.header => 0,
             false => frames.all[frames.read..].iter().filter(|frame| frame.whole).count(),
         };
+        let all = &frames.all[..if lost_acknowledged { finished } else { committed }];
         Ok(Self {
             lost_frames: lost_frames as u64,
             lost_acknowledged,
+            versions: (0..).map(frames::page_at).zip(all).map(|(at, f)| (f.number, at)).collect(),
+            last_pages: all.last().map_or(0, |frame| frame.after_commit),
             ..Self::up_to(&frames, committed)
         })
     }
@@ -72,6 +87,48 @@ impl Log {
             database_pages: frames.all[..count].last().map_or(0, |frame| frame.after_commit),
             ..Self::default()
         }
+    }
+
+    /// The newest version of each page that stands in the log, also behind damage, whether it is intact or not.
+    pub(crate) fn newest(&self) -> Self {
+        let known = self.versions.iter().filter(|(number, _)| *number != 0);
+        let (pages, database_pages) = (known.copied().collect(), self.last_pages);
+        Self { pages, database_pages, ..self.clone() }
+    }
+
+    /// The log as `salvage` reads it: of each page the newest version that is intact, also behind damage. What ends it is the
+    /// last commit of a transaction that was finished, as for opening: one that may never have been is left out.
+    ///
+    /// A page authenticates itself with its number, so no checksum is asked, and a flipped bit of the number is undone.
+    pub(crate) fn rescued(&self, file: &File, key: &PageKey) -> Result<Self, VaultError> {
+        let mut log = Self { pages: BTreeMap::new(), ..self.newest() };
+        let mut page = [0u8; PAGE];
+        for &(number, at) in &self.versions {
+            pages::read_at(file, &mut page, at).map_err(|e| pages::io("reading the log of", &e))?;
+            let mut numbers = iter::once(number).chain((0..32).map(|bit| number ^ 1 << bit));
+            match numbers.find(|number| *number != 0 && key.check(*number, &page)) {
+                Some(number) => {
+                    log.pages.insert(number, at);
+                    log.old.remove(&number);
+                }
+                None => {
+                    log.hit_frames += 1;
+                    log.old.insert(number);
+                }
+            }
+        }
+        Ok(log)
+    }
+
+    /// Whether the newest version of a page is lost, and the one that is there an older one.
+    pub(crate) fn is_old(&self, number: u32) -> bool {
+        self.old.contains(&number)
+    }
+
+    /// How many pages there are of which the newest version is lost; `None` if it is not known which.
+    pub(crate) fn old_pages(&self) -> Option<usize> {
+        let known = self.old.iter().all(|number| (1..=self.database_pages).contains(number));
+        known.then_some(self.old.len())
     }
 
     /// Reads the newest committed version of a page, if the log has one.

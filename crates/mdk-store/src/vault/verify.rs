@@ -15,7 +15,7 @@ use crate::{APPLICATION_ID, DatabaseKey, OpenError, Store, StoreError, key_sourc
 
 pub(super) use logic::INCOMPLETE_GROUPS;
 pub(crate) use scan::open_database as bad_pages;
-pub(super) use scan::{Scan, read as read_page};
+pub(super) use scan::{Scan, find_key, read as read_page};
 
 /// Most bad pages that a report names.
 const MAX_PAGES: usize = 1000;

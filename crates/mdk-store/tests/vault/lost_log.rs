@@ -8,7 +8,10 @@ use std::{
 use mdk_store::*;
 use rusqlite::{Connection, config::DbConfig};
 
-use crate::vault_kit::*;
+use crate::{
+    salvage::{count, save},
+    vault_kit::*,
+};
 
 const FRAME: usize = 24 + PAGE;
 
@@ -187,4 +190,87 @@ fn an_empty_file_beside_a_log_is_cut_and_nothing_is_made_over_it() {
     // An empty log holds nothing.
     put_log(&home, b"");
     assert_eq!(opened(), OpenError::Empty);
+}
+
+#[test]
+fn what_stands_behind_damage_in_a_log_is_saved() {
+    let (home, log) = with_log();
+    for bad in headers(&log).iter().step_by(9) {
+        put_log(&home, bad);
+        let (report, mut store) = save(&home);
+        assert_eq!(report.missing, ["the write-ahead log is damaged; all its pages were read"]);
+        assert!(store.digest().unwrap() == home.digest);
+    }
+    let count_of = |store: &mut Store| (0..20).filter(|n| late(store, *n).is_some()).count();
+    let frames = (log.len() - 32) / FRAME;
+    let mut hit = 0;
+    for frame in (0..frames - 3).step_by(4) {
+        // Of the header of a frame nothing is needed but the number of the page, and that can be found.
+        let mut bad = log.clone();
+        bad[32 + frame * FRAME + [1, 3, 5, 9, 18][frame % 5]] ^= 4;
+        put_log(&home, &bad);
+        let (report, mut store) = save(&home);
+        assert_eq!(report.missing.len(), 1, "{frame} {report:?}");
+        assert!(store.digest().unwrap() == home.digest, "{frame}");
+        let mut bad = log.clone();
+        bad[32 + frame * FRAME + 24 + 100] ^= 1;
+        put_log(&home, &bad);
+        let (report, mut store) = save(&home);
+        let said = report.missing.join(", ");
+        assert!(said.contains("1 of its pages could not be read"), "{said}");
+        assert_eq!(report.groups, u64::from(GROUPS));
+        // Of the rows at most those of one page are missing.
+        let saved = count_of(&mut store);
+        assert!(saved >= 12, "{frame} {saved} {report:?}");
+        if said.contains("of 1 an older") {
+            hit += 1;
+        } else {
+            assert!(store.digest().unwrap() == home.digest, "{frame} {report:?}");
+        }
+    }
+    assert!(hit > 3, "{hit}");
+}
+
+fn late(store: &mut Store, n: u8) -> Option<Vec<u8>> {
+    let value = store.read(|tx| tx.meta(&format!("late {n}"))).unwrap();
+    assert!(value.as_ref().is_none_or(|value| *value == [n; 2000]), "{n}");
+    value
+}
+
+/// As it is killed in its first session: the file has but the schema, and may be lost.
+#[test]
+fn a_first_session_is_saved_from_its_log_whatever_is_hit() {
+    let home = Home::new();
+    fs::remove_file(&home.path).unwrap();
+    let mut store = open(&home.path, &raw(1));
+    fill(&mut store);
+    for n in 0..6 {
+        store.write(|tx| tx.set_meta("late 0", &[n; 2000])).unwrap();
+    }
+    let (file, log) = (home.bytes(), fs::read(home.beside("a.db-wal")).unwrap());
+    store.close().unwrap();
+    let all = u64::from(GROUPS) * u64::from(MESSAGES);
+    let used =
+        log[32..].chunks_exact(FRAME).take_while(|frame| frame[8..16] == log[16..24]).count();
+    for frame in (0..used - 8).step_by(11) {
+        let mut bad = log.clone();
+        bad[32 + frame * FRAME + 24 + 100] ^= 1;
+        fs::write(&home.path, &file).unwrap();
+        put_log(&home, &bad);
+        assert!(opened(&home).is_none(), "{frame}");
+        let (report, _) = save(&home);
+        assert!(count(&report, "messages") + 12 >= all, "{frame} {report:?}");
+        assert_eq!(report.groups, u64::from(GROUPS), "{frame} {report:?}");
+        let said = report.missing.join(", ");
+        assert!(said.contains("log is damaged: 1 of its pages"), "{said}");
+    }
+    let mut zeros = log.clone();
+    zeros[..32].fill(0);
+    for log in [&log, &zeros] {
+        fs::write(&home.path, b"").unwrap();
+        put_log(&home, log);
+        let (report, _) = save(&home);
+        assert_eq!(count(&report, "messages"), all, "{report:?}");
+        assert_eq!(report.groups, u64::from(GROUPS));
+    }
 }
