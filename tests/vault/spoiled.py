@@ -127,6 +127,14 @@ def empty(home: Home) -> None:
     home.database.touch(0o600)
 
 
+def empty_beside_a_log(home: Home) -> None:
+    home.make()
+    os.truncate(home.database, 0)
+    log = home.database.with_name(home.database.name + "-wal")
+    log.touch(0o600)
+    log.write_bytes(b"newest messages")
+
+
 def truncated(home: Home) -> None:
     home.make()
     os.truncate(home.database, home.database.stat().st_size - 1000)
@@ -250,6 +258,7 @@ CASES: list[tuple[Callable[[Home], None], type[errors.MdkError]]] = [
     (replaced_by_garbage, errors.NotADatabase),
     (replaced_by_another, errors.NotADatabase),
     (empty, errors.EmptyDatabase),
+    (empty_beside_a_log, errors.TruncatedDatabase),
     (truncated, errors.TruncatedDatabase),
     (truncated_at_a_page, errors.TruncatedDatabase),
     (newer, errors.SchemaTooNew),

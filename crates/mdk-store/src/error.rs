@@ -137,10 +137,12 @@ pub enum OpenError {
     /// The file is a plain, unencrypted SQLite database. Open another file, or encrypt a copy of this one.
     #[error("the database file is an unencrypted SQLite database")]
     NotEncrypted,
-    /// The file exists but holds nothing. Remove it to create a new database, or restore a backup.
+    /// The file exists but holds nothing, and no write-ahead log lies beside it. Remove it to create a new database, or
+    /// restore a backup.
     #[error("the database file is empty")]
     Empty,
-    /// The file does not end at a page border, or before its last page: a copy was cut short. Restore a complete copy.
+    /// The file does not end at a page border, or before its last page: a copy was cut short, or it is empty beside a log
+    /// that is not. Restore a complete copy, or salvage what is left.
     #[error(
         "the database file is truncated: it ends after {size} bytes, before the end of its last page"
     )]

@@ -138,7 +138,8 @@ fn open_locked(
             }
         };
     };
-    if found.size == 0 {
+    // With a log beside it there is something to be saved, and it is cut, as one that ends inside its first page is.
+    if found.size == 0 && log_size == 0 {
         return Err(OpenError::Empty);
     }
     if is_plain(found.file)? {

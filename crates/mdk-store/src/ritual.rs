@@ -178,7 +178,7 @@ pub(crate) fn cipher_version(conn: &Connection) -> Result<String, OpenError> {
 
 /// Starts the write-ahead log, so that the first write does not pay for it: creating it costs a sync of its header
 /// and one of the directory, which would make three with that of the commit. Both are left to the sync after its room was
-/// made; without that they come with the first commit.
+/// made.
 pub(crate) fn prime_log(conn: &Connection) -> Result<(), OpenError> {
     conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE); PRAGMA synchronous = OFF;")?;
     // Writing the version that is there already touches page 1 only.

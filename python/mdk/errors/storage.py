@@ -47,11 +47,13 @@ class CorruptDatabase(StorageError):
     """The database file is damaged, cut short or empty, or holds a row that cannot be understood."""
 
     code = "corrupt_database"
-    hint: str | None = "Restore a copy. An empty file can be removed to start anew."
+    hint: str | None = (
+        "`mdk verify` says what is damaged, `mdk salvage` saves the rest; or restore a copy."
+    )
 
 
 class EmptyDatabase(CorruptDatabase):
-    """The database file exists but holds nothing."""
+    """The database file exists but holds nothing, and no write-ahead log lies beside it."""
 
     code = "empty_database"
     hint: str | None = "Restore a copy, or remove the empty file to start anew."
@@ -60,7 +62,7 @@ class EmptyDatabase(CorruptDatabase):
 class TruncatedDatabase(CorruptDatabase):
     """The database file ends before its last page does: a copy was cut short, or it is no database.
 
-    `size` is in bytes.
+    An empty file beside a write-ahead log that holds something is one, too. `size` is in bytes.
     """
 
     code = "truncated_database"

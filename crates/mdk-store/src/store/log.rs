@@ -58,9 +58,9 @@ pub(crate) fn reserve(conn: &Connection) {
         let start = size.max(HEADER);
         if let Ok(missing @ 1..) = usize::try_from(RESERVE - start) {
             let block = vec![0u8; missing];
-            if write(file, block.as_ptr().cast(), missing as c_int, start) == ffi::SQLITE_OK {
-                sync(file, ffi::SQLITE_SYNC_NORMAL as c_int);
-            }
+            write(file, block.as_ptr().cast(), missing as c_int, start);
+            // Also without the room: no transaction may be durable before the header of its log.
+            sync(file, ffi::SQLITE_SYNC_NORMAL as c_int);
         }
     }
 }

@@ -103,6 +103,9 @@ pub fn doctor(path: &Path, key: Option<&DatabaseKey>) -> DoctorReport {
     let record = place.and_then(|place| key::record(place, &family));
     files::leftovers(&mut report, &family, record.as_ref());
     let held = files::lock(&mut report, place, &family);
+    if let Some(place) = place.filter(|_| !held) {
+        files::log(&mut report, place, &family);
+    }
     key::look(&mut report, place, key, (&family, record.as_ref()), held);
     system::look(&mut report, &family);
     report

@@ -212,7 +212,7 @@ fn remove(place: &Place, temp: &OsStr) {
 
 /// Moves the log of an encrypted database into its file.
 fn settle_encrypted(mut source: Source, key: &Secret<32>) -> Result<Source, VaultError> {
-    let log = Log::read(source.log_file.take().as_ref())?;
+    let log = Log::read(source.log_file.take().as_ref(), &source.file)?;
     if log.lost_frames > 0 {
         return Err(VaultError::Damaged);
     }

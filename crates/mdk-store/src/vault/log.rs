@@ -1,47 +1,52 @@
 //! The write-ahead log of a database, read without SQLite and without changing it
 //! (<https://sqlite.org/fileformat2.html#walformat>).
 
+mod frames;
+
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::File,
-    io::{BufReader, Read, Seek, SeekFrom},
+    io, iter,
 };
 
+use self::frames::Frames;
 use super::{
     VaultError,
-    pages::{self, PAGE},
+    pages::{self, PAGE, PageKey},
 };
 use crate::{
     FileRole, OpenError, StoreError,
     files::{self, Place},
 };
 
-const HEADER: usize = 32;
-const FRAME_HEADER: usize = 24;
-const MAGIC: u32 = 0x377f_0682;
-
 /// What a log holds.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Log {
     /// Where the newest committed version of each page stands in the log.
     pub(crate) pages: BTreeMap<u32, u64>,
     /// Pages that the database has after the last commit; 0 without one.
     pub(crate) database_pages: u32,
-    /// Frames up to the last commit.
-    pub(crate) frames: u64,
-    /// Frames that SQLite will not read although more of the same log follow them: the log is damaged there.
+    /// Frames that SQLite will not read although they belong to this log: it is damaged before them, or there.
     pub(crate) lost_frames: u64,
-    /// Among them is a whole transaction that others follow. Its write was finished before theirs began, so this is not
-    /// what a loss of power leaves: somebody was told that it is stored.
+    /// Among them is a transaction that was finished: somebody was told that it is stored.
     pub(crate) lost_acknowledged: bool,
+    /// For [`Self::rescued`]: the page of each frame up to the last commit of a finished transaction, where it stands, and the
+    /// size of the database then.
+    versions: Vec<(u32, u64)>,
+    last_pages: u32,
+    /// Frames up to there that are not intact.
+    pub(crate) hit_frames: u64,
+    /// Pages of which the newest version is not intact. Numbers that no page has stand for pages that are not known.
+    old: BTreeSet<u32>,
 }
 
 /// Whether a log has lost what was acknowledged. SQLite would open the database as it was before that, write over the
-/// rest, and nobody would know.
+/// rest or remove it, and nobody would know. So this is asked before SQLite sees the files.
 pub(crate) fn is_damaged(place: &Place) -> Result<bool, OpenError> {
     let log = files::with_suffix(place.name(), "-wal");
-    let Some(found) = place.inspect(&log, FileRole::Database)? else { return Ok(false) };
-    match Log::read(Some(&found.file)) {
+    let Some(log) = place.inspect(&log, FileRole::Database)? else { return Ok(false) };
+    let Some(found) = place.inspect(place.name(), FileRole::Database)? else { return Ok(false) };
+    match Log::read(Some(&log.file), &found.file) {
         Ok(log) => Ok(log.lost_acknowledged),
         Err(VaultError::Open(error)) => Err(error),
         Err(_) => Err(StoreError::Io { code: rusqlite::ffi::SQLITE_IOERR_READ }.into()),
@@ -49,37 +54,81 @@ pub(crate) fn is_damaged(place: &Place) -> Result<bool, OpenError> {
 }
 
 impl Log {
-    /// Reads the log; a missing or an empty one holds nothing.
-    pub(crate) fn read(file: Option<&File>) -> Result<Self, VaultError> {
-        let Some(mut file) = file else { return Ok(Self::default()) };
-        let failed = |e: std::io::Error| pages::io("reading the log of", &e);
-        file.seek(SeekFrom::Start(0)).map_err(failed)?;
-        let mut input = BufReader::with_capacity(1 << 20, file);
-        let mut header = [0u8; HEADER];
-        if !fill(&mut input, &mut header).map_err(failed)? {
-            return Ok(Self::default());
-        }
-        let magic = word(&header, 0);
-        let big_endian = magic & 1 == 1;
-        let stored = [word(&header, 24), word(&header, 28)];
-        let sum = checksum([0, 0], &header[..24], big_endian);
-        let sound = magic & !1 == MAGIC && word(&header, 8) as usize == PAGE && sum == stored;
-        let mut scan = Scan {
-            log: Self::default(),
-            big_endian,
-            sums: vec![stored, sum],
-            valid: sound,
-            sound,
-            lost_commit: false,
+    /// Reads the log of the database in `database`; a missing or an empty one holds nothing.
+    pub(crate) fn read(file: Option<&File>, database: &File) -> Result<Self, VaultError> {
+        let Some(file) = file else { return Ok(Self::default()) };
+        let frames = Frames::read(file).map_err(|e| pages::io("reading the log of", &e))?;
+        let (committed, finished) = (frames.committed(), frames.finished());
+        let moved = committed == 0
+            && finished > 0
+            && is_moved(&Self::up_to(&frames, finished), file, database)?;
+        let lost_acknowledged = finished > committed && !moved;
+        let lost_frames = match lost_acknowledged {
+            true => finished - committed,
+            false if moved || !frames.header => 0,
+            false => frames.all[frames.read..].iter().filter(|frame| frame.whole).count(),
         };
-        let mut frame = vec![0u8; FRAME_HEADER + PAGE];
-        let mut at = HEADER as u64;
-        let mut pending = Vec::new();
-        while fill(&mut input, &mut frame).map_err(failed)? {
-            scan.frame(&frame, &header, at + FRAME_HEADER as u64, &mut pending);
-            at += frame.len() as u64;
+        let all = &frames.all[..if lost_acknowledged { finished } else { committed }];
+        Ok(Self {
+            lost_frames: lost_frames as u64,
+            lost_acknowledged,
+            versions: (0..).map(frames::page_at).zip(all).map(|(at, f)| (f.number, at)).collect(),
+            last_pages: all.last().map_or(0, |frame| frame.after_commit),
+            ..Self::up_to(&frames, committed)
+        })
+    }
+
+    /// The newest versions in the first `count` frames.
+    fn up_to(frames: &Frames, count: usize) -> Self {
+        let all = frames.all[..count].iter().enumerate();
+        let known = all.filter(|(_, frame)| frame.number != 0);
+        Self {
+            pages: known.map(|(n, frame)| (frame.number, frames::page_at(n))).collect(),
+            database_pages: frames.all[..count].last().map_or(0, |frame| frame.after_commit),
+            ..Self::default()
         }
-        Ok(scan.log)
+    }
+
+    /// The newest version of each page that stands in the log, also behind damage, whether it is intact or not.
+    pub(crate) fn newest(&self) -> Self {
+        let known = self.versions.iter().filter(|(number, _)| *number != 0);
+        let (pages, database_pages) = (known.copied().collect(), self.last_pages);
+        Self { pages, database_pages, ..self.clone() }
+    }
+
+    /// The log as `salvage` reads it: of each page the newest version that is intact, also behind damage. What ends it is the
+    /// last commit of a transaction that was finished, as for opening: one that may never have been is left out.
+    ///
+    /// A page authenticates itself with its number, so no checksum is asked, and a flipped bit of the number is undone.
+    pub(crate) fn rescued(&self, file: &File, key: &PageKey) -> Result<Self, VaultError> {
+        let mut log = Self { pages: BTreeMap::new(), ..self.newest() };
+        let mut page = [0u8; PAGE];
+        for &(number, at) in &self.versions {
+            pages::read_at(file, &mut page, at).map_err(|e| pages::io("reading the log of", &e))?;
+            let mut numbers = iter::once(number).chain((0..32).map(|bit| number ^ 1 << bit));
+            match numbers.find(|number| *number != 0 && key.check(*number, &page)) {
+                Some(number) => {
+                    log.pages.insert(number, at);
+                    log.old.remove(&number);
+                }
+                None => {
+                    log.hit_frames += 1;
+                    log.old.insert(number);
+                }
+            }
+        }
+        Ok(log)
+    }
+
+    /// Whether the newest version of a page is lost, and the one that is there an older one.
+    pub(crate) fn is_old(&self, number: u32) -> bool {
+        self.old.contains(&number)
+    }
+
+    /// How many pages there are of which the newest version is lost; `None` if it is not known which.
+    pub(crate) fn old_pages(&self) -> Option<usize> {
+        let known = self.old.iter().all(|number| (1..=self.database_pages).contains(number));
+        known.then_some(self.old.len())
     }
 
     /// Reads the newest committed version of a page, if the log has one.
@@ -95,78 +144,30 @@ impl Log {
     }
 }
 
-struct Scan {
-    log: Log,
-    big_endian: bool,
-    /// Checksums that the next frame may continue: the one that stands in this frame and, should that be what is
-    /// damaged, those that it should have.
-    sums: Vec<[u32; 2]>,
-    /// Everything so far is what SQLite reads too.
-    valid: bool,
-    /// The header is whole.
-    sound: bool,
-    /// A transaction ended where SQLite no longer reads.
-    lost_commit: bool,
-}
-
-impl Scan {
-    fn frame(&mut self, frame: &[u8], header: &[u8], data_at: u64, pending: &mut Vec<(u32, u64)>) {
-        let (number, after_commit) = (word(frame, 0), word(frame, 4));
-        let stored = [word(frame, 16), word(frame, 20)];
-        let follow = |base: &[u32; 2]| {
-            let header = checksum(*base, &frame[..8], self.big_endian);
-            checksum(header, &frame[FRAME_HEADER..], self.big_endian)
-        };
-        let bases = if self.valid { &self.sums[..1] } else { &self.sums[..] };
-        let computed: Vec<[u32; 2]> = bases.iter().map(follow).collect();
-        let continues = computed.contains(&stored);
-        let same_log = frame[8..16] == header[16..24];
-        if self.valid && continues && same_log && number != 0 {
-            pending.push((number, data_at));
-            if after_commit != 0 {
-                self.log.frames += pending.len() as u64;
-                self.log.database_pages = after_commit;
-                self.log.pages.extend(pending.drain(..));
+/// Whether all that a log of which SQLite reads nothing holds up to a last commit is in the file.
+///
+/// Its header, or its first transaction, cannot be read. That may be damage, and SQLite would remove the log with all that
+/// is in it. Or the log was moved into the file, and its end came while the next one was begun in its place. Its own bytes
+/// do not tell these apart, but those of the file do: of a log that was moved each page is there as its newest frame has
+/// it, for the file is made durable before the next log is begun. If any page is not, the log was damaged.
+///
+/// With the settings of ours no frame is written before the header is durable. The exception is the frame that primes a
+/// new log (see `ritual::prime_log`): it holds page 1 alone and changes nothing.
+fn is_moved(held: &Log, log: &File, database: &File) -> Result<bool, VaultError> {
+    if held.pages.keys().all(|number| *number == 1) {
+        return Ok(true);
+    }
+    let (mut there, mut page) = ([0u8; PAGE], [0u8; PAGE]);
+    // What the database no longer has at its end is not moved.
+    for &number in held.pages.keys().filter(|number| **number <= held.database_pages) {
+        held.page(log, number, &mut page)?;
+        match pages::read_at(database, &mut there, u64::from(number - 1) * PAGE as u64) {
+            Ok(()) if there == page => {}
+            Err(e) if e.kind() != io::ErrorKind::UnexpectedEof => {
+                return Err(pages::io("reading", &e));
             }
-        } else {
-            // What an interrupted write left at the end looks like damage too. The difference: nothing that follows
-            // continues its checksum. Frames of the log before this one, with another salt, are no loss.
-            self.valid = false;
-            if continues && (same_log || !self.sound) {
-                self.log.lost_frames += 1;
-                // Under a header that is not whole nothing says that these frames are not in the file already.
-                self.log.lost_acknowledged |= self.lost_commit && self.sound;
-            }
-            self.lost_commit |= same_log && after_commit != 0;
+            _ => return Ok(false),
         }
-        self.sums.clear();
-        self.sums.push(stored);
-        // One right value is enough to go on from; more would only grow.
-        self.sums.extend(computed.into_iter().filter(|sum| *sum != stored).take(2));
     }
-}
-
-/// Fills `buf`; `false` at the end of the input.
-fn fill(input: &mut impl Read, buf: &mut [u8]) -> std::io::Result<bool> {
-    match input.read_exact(buf) {
-        Ok(()) => Ok(true),
-        Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => Ok(false),
-        Err(e) => Err(e),
-    }
-}
-
-fn word(bytes: &[u8], at: usize) -> u32 {
-    u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
-}
-
-fn checksum(mut sum: [u32; 2], bytes: &[u8], big_endian: bool) -> [u32; 2] {
-    let word = |b: &[u8]| {
-        let b = [b[0], b[1], b[2], b[3]];
-        if big_endian { u32::from_be_bytes(b) } else { u32::from_le_bytes(b) }
-    };
-    for pair in bytes.chunks_exact(8) {
-        sum[0] = sum[0].wrapping_add(word(pair)).wrapping_add(sum[1]);
-        sum[1] = sum[1].wrapping_add(word(&pair[4..])).wrapping_add(sum[0]);
-    }
-    sum
+    Ok(true)
 }

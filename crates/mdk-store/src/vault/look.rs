@@ -57,7 +57,9 @@ impl Source {
         let Some(found) = place.inspect(place.name(), FileRole::Database)? else {
             return Err(missing);
         };
-        if found.size == 0 {
+        let log = place.inspect(&files::with_suffix(place.name(), "-wal"), FileRole::Database)?;
+        // What an empty file lacks may stand in its log.
+        if found.size == 0 && log.is_none_or(|log| log.size == 0) {
             return Err(OpenError::Empty.into());
         }
         let lock = match place.is_read_only() {

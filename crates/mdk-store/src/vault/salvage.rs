@@ -23,7 +23,7 @@ use super::{
     pages::PAGE,
     restore::mark_as_copy,
     rows,
-    verify::{Scan, read_page},
+    verify::{Scan, find_key, read_page},
 };
 use crate::{
     APPLICATION_ID, DatabaseKey, OpenError, StoreError, files::Place, key_source, migrate, open,
@@ -48,8 +48,10 @@ pub struct SalvageReport {
 /// Reads all that is intact in a damaged or truncated database into a new one, under a key of its own. The damaged file
 /// and its write-ahead log are not changed.
 ///
-/// Only pages that authenticate are read. Rows are found through the trees of their tables and, where what leads to a page
-/// is damaged, by what the page holds. A row of which any part is damaged is left out.
+/// Only pages that authenticate are read, each in its newest intact version; that may stand in the log behind damage, which
+/// opening refuses. Rows are found through the trees of their tables and, where what leads to a page is damaged, by what
+/// the page holds. A row of which any part is damaged is left out. A group whose MLS state is partly an older version's is
+/// given up.
 ///
 /// What was saved is made to fit together: a group that lacks parts of its MLS state becomes
 /// [`GroupStatus::Unrecoverable`](crate::GroupStatus::Unrecoverable), with its history; one that lost its row but not
@@ -76,13 +78,23 @@ pub fn salvage(
     if source.is_plain()? {
         return Err(OpenError::NotEncrypted.into());
     }
-    let log = Log::read(source.log_file.as_ref())?;
-    if !log.pages.contains_key(&1) {
+    let log = Log::read(source.log_file.as_ref(), &source.file)?;
+    let newest = log.newest();
+    if !newest.pages.contains_key(&1) {
         source.require_first_page()?;
     }
     let key = key_source::existing(&source.place, key)?;
-    let scan = Scan::run(&source, &log, &key, progress)
-        .map_err(|error| look::judged(&source.place, &key, error))?;
+    let read = |progress: &mut Progress<'_>| {
+        let log = match &source.log_file {
+            Some(file) => {
+                let pages = source.size / PAGE as u64;
+                log.rescued(file, &find_key(&source, &newest, pages, &key)?.0)?
+            }
+            None => log,
+        };
+        Ok((Scan::run(&source, &log, &key, progress)?, log))
+    };
+    let (scan, log) = read(progress).map_err(|error| look::judged(&source.place, &key, error))?;
     new_file(to, to_key, source.size, |place, temp, new| {
         fill(&source, &log, &scan, place, temp, new, progress)
     })
@@ -111,14 +123,14 @@ fn fill(
         (present + 1..=expected).filter(|number| !log.pages.contains_key(number)).count() as u64
     });
     let damaged = rescue.damaged_tables();
-    let Rescue { losses, unknown_pages, .. } = rescue;
+    let Rescue { losses, unknown_pages, mixed, .. } = rescue;
     if version < migrate::SUPPORTED {
         // What is made to fit together are rows of the newest version.
         migrate::migrate(&mut conn, false, APPLICATION_ID)?;
     }
     let mended = {
         let tx = conn.unchecked_transaction().map_err(StoreError::from)?;
-        let mended = mend::mend(&tx, losses.get("mls_rows"))?;
+        let mended = mend::mend(&tx, losses.get("mls_rows"), &mixed)?;
         tx.commit().map_err(StoreError::from)?;
         mended
     };
@@ -182,12 +194,7 @@ fn missing(
     if lacking > 0 {
         lines.push(format!("the file lacks {lacking} pages at its end"));
     }
-    if log.lost_frames > 0 {
-        lines.push(format!(
-            "the write-ahead log is damaged: {} pages after that point are lost",
-            log.lost_frames
-        ));
-    }
+    lines.extend(of_log(log));
     for (table, loss) in losses {
         // Rows that are cut are listed too; the larger number says at least how many there are.
         let rows = loss.listed.max(loss.cut);
@@ -227,4 +234,25 @@ fn missing(
         lines.push(format!("{} rows were dropped: what they belong to is lost", mended.dropped));
     }
     lines
+}
+
+/// What is wrong with the write-ahead log.
+fn of_log(log: &Log) -> Option<String> {
+    let hit = log.hit_frames;
+    let lost = match log.old_pages() {
+        Some(0) => "newer versions of all of them were".to_owned(),
+        Some(pages) => format!("of {pages} an older version was taken, if there is one"),
+        None => "older versions of them were taken, if there are any".to_owned(),
+    };
+    match (hit, log.lost_acknowledged) {
+        (0, true) => Some("the write-ahead log is damaged; all its pages were read".to_owned()),
+        (0, false) if log.lost_frames == 0 => None,
+        (0, false) => Some(format!(
+            "the last transaction in the write-ahead log is damaged, or was never finished: {} pages were left out",
+            log.lost_frames
+        )),
+        _ => Some(format!(
+            "the write-ahead log is damaged: {hit} of its pages could not be read; {lost}"
+        )),
+    }
 }

@@ -15,7 +15,7 @@ use crate::{APPLICATION_ID, DatabaseKey, OpenError, Store, StoreError, key_sourc
 
 pub(super) use logic::INCOMPLETE_GROUPS;
 pub(crate) use scan::open_database as bad_pages;
-pub(super) use scan::{Scan, read as read_page};
+pub(super) use scan::{Scan, find_key, read as read_page};
 
 /// Most bad pages that a report names.
 const MAX_PAGES: usize = 1000;
@@ -82,7 +82,7 @@ pub fn verify(
     }
     source.require_first_page()?;
     let key = key_source::existing(&source.place, key)?;
-    let log = Log::read(source.log_file.as_ref())?;
+    let log = Log::read(source.log_file.as_ref(), &source.file)?;
     let scan = Scan::run(&source, &log, &key, progress)
         .map_err(|error| look::judged(&source.place, &key, error))?;
     let mut report = VerifyReport {

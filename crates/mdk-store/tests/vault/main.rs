@@ -28,6 +28,7 @@ mod keys_kit;
 mod locks;
 #[cfg(unix)]
 mod lost_lock;
+mod lost_log;
 #[cfg(unix)]
 mod lost_record;
 mod migrations;

@@ -8,7 +8,7 @@ use mdk_wire::GroupId;
 use crate::vault_kit::*;
 
 /// Salvages `home` into a new file and proves that the result holds together, and that every leaf is to be renewed.
-fn save(home: &Home) -> (SalvageReport, Store) {
+pub(crate) fn save(home: &Home) -> (SalvageReport, Store) {
     let to = home.dir.path().join("saved").join("b.db");
     let _ = fs::remove_dir_all(to.parent().unwrap());
     let before = files(&home.path);
@@ -27,7 +27,7 @@ fn save(home: &Home) -> (SalvageReport, Store) {
     (report, open(&to, &raw(2)))
 }
 
-fn count(report: &SalvageReport, table: &str) -> u64 {
+pub(crate) fn count(report: &SalvageReport, table: &str) -> u64 {
     report.saved.iter().find(|(name, _)| name == table).unwrap().1
 }
 

@@ -12,6 +12,7 @@ use crate::{
     OpenError,
     files::{Place, Verdict, with_suffix},
     side_record::Record,
+    vault::{log, pages},
 };
 
 /// Room that is wanted besides what a copy of the database takes.
@@ -305,6 +306,28 @@ pub(super) fn leftovers(report: &mut DoctorReport, family: &Family, record: Opti
     }
     if !any {
         report.say(Level::Ok, TOPIC, "none");
+    }
+}
+
+/// What is wrong with a write-ahead log that nobody has open.
+pub(super) fn log(report: &mut DoctorReport, place: &Place, family: &Family) {
+    const TOPIC: &str = "database";
+    let size = |suffix| family.get(suffix).map_or(0, Metadata::len);
+    if !family.has_file("") || !family.has_file("-wal") || size("-wal") == 0 {
+        return;
+    }
+    let mut head = [0; pages::SALT];
+    let file = File::open(place.path(place.name()));
+    if file.is_ok_and(|mut file| file.read_exact(&mut head).is_ok() && head == *pages::MAGIC) {
+        return;
+    }
+    if size("") == 0 {
+        let text = "the write-ahead log holds what the empty database file lacks";
+        report.advise(Level::Error, TOPIC, text, "keep both; save what is left with `mdk salvage`");
+    } else if log::is_damaged(place) == Ok(true) {
+        let text = "the write-ahead log is damaged, so the database is not opened";
+        let hint = "restore a copy, or save what is left with `mdk salvage`";
+        report.advise(Level::Error, TOPIC, text, hint);
     }
 }
 

@@ -69,6 +69,12 @@ impl Pages<'_> {
         Ok((there && self.key.decrypt(number, &mut page[..])).then_some(page))
     }
 
+    /// Whether what is there of a page is an older version. It is read all the same; what follows from it in other pages
+    /// may have changed since.
+    pub(super) fn is_old(&self, number: u32) -> bool {
+        self.log.is_old(number)
+    }
+
     /// The content of a page, if it belongs to a b-tree.
     pub(super) fn content(
         &self,
@@ -95,7 +101,7 @@ impl Pages<'_> {
                 content.cut += 1;
                 continue;
             }
-            self.cell(kind, &page[at..USABLE], &mut content)?;
+            self.cell(number, kind, &page[at..USABLE], &mut content)?;
         }
         if head == 12 {
             content.children.push(u32_at(&page[..], start + 8));
@@ -103,7 +109,13 @@ impl Pages<'_> {
         Ok(Some((kind, content)))
     }
 
-    fn cell(&self, kind: Kind, cell: &[u8], content: &mut Content) -> Result<(), VaultError> {
+    fn cell(
+        &self,
+        number: u32,
+        kind: Kind,
+        cell: &[u8],
+        content: &mut Content,
+    ) -> Result<(), VaultError> {
         let mut rest = cell;
         if matches!(kind, Kind::TableInner | Kind::IndexInner) {
             let Some((child, after)) = rest.split_at_checked(4) else { return Ok(()) };
@@ -125,7 +137,7 @@ impl Pages<'_> {
             content.cut += 1;
             return Ok(());
         };
-        let payload = self.payload(kind, length, rest, &mut content.overflow)?;
+        let payload = self.payload(number, kind, length, rest, &mut content.overflow)?;
         match payload.and_then(|payload| decode(&payload)) {
             Some(values) => content.records.push(Record { row, values }),
             None => content.cut += 1,
@@ -133,9 +145,11 @@ impl Pages<'_> {
         Ok(())
     }
 
-    /// The bytes of a record, those on other pages included. `None` when one of these is damaged.
+    /// The bytes of a record, those on other pages included. `None` when one of these is damaged, or of another time than
+    /// the record: of two versions no row is made.
     fn payload(
         &self,
+        number: u32,
         kind: Kind,
         length: u64,
         cell: &[u8],
@@ -169,6 +183,9 @@ impl Pages<'_> {
         let mut met = BTreeSet::new();
         while payload.len() < length {
             if !met.insert(next) {
+                return Ok(None);
+            }
+            if self.is_old(next) || (self.is_old(number) && self.log.pages.contains_key(&next)) {
                 return Ok(None);
             }
             let Some(page) = self.get(next)? else { return Ok(None) };

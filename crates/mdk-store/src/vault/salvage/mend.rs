@@ -1,5 +1,7 @@
 //! What was saved is made to fit together again, so that the engine opens it.
 
+use std::collections::BTreeSet;
+
 use rusqlite::{Connection, params, types::Value};
 
 use super::rescue::Loss;
@@ -25,8 +27,13 @@ pub(super) struct Mended {
     pub(super) identity_lost: bool,
 }
 
-/// Mends the database. `mls` says which rows of OpenMLS are known to be missing.
-pub(super) fn mend(conn: &Connection, mls: Option<&Loss>) -> Result<Mended> {
+/// Mends the database. `mls` says which rows of OpenMLS are known to be missing, `mixed` which groups have older ones beside
+/// newer ones.
+pub(super) fn mend(
+    conn: &Connection,
+    mls: Option<&Loss>,
+    mixed: &BTreeSet<Vec<u8>>,
+) -> Result<Mended> {
     let mut mended = Mended { rebuilt: rebuild_groups(conn)?, ..Mended::default() };
     mended.unrecoverable = mended.rebuilt;
     mended.identity_lost = forget_identity(conn)?;
@@ -36,7 +43,7 @@ pub(super) fn mend(conn: &Connection, mls: Option<&Loss>) -> Result<Mended> {
             give_up(conn, &format!("SELECT group_id FROM groups WHERE {LIVE}"))?;
     }
     conn.execute_batch("CREATE TEMP TABLE broken (group_id BLOB PRIMARY KEY)")?;
-    for group in mls.iter().flat_map(|loss| &loss.groups) {
+    for group in mls.iter().flat_map(|loss| &loss.groups).chain(mixed) {
         conn.execute("INSERT OR IGNORE INTO temp.broken VALUES (?1)", [group])?;
     }
     mended.unrecoverable += give_up(

@@ -15,6 +15,8 @@ use crate::{
 
 /// Rows after which what was written is moved out of the write-ahead log.
 const COMMIT_EVERY: u64 = 2000;
+/// Tables whose rows of one group must be of one time, or it has no MLS state that is good.
+const TOGETHER: [&str; 3] = ["groups", "mls_rows", "nodes"];
 
 /// What was lost of one table.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -36,13 +38,18 @@ pub(super) struct Rescue<'a> {
     pub(super) losses: BTreeMap<String, Loss>,
     /// Pages of b-trees of which it cannot be said to which they belong.
     pub(super) unknown_pages: u64,
+    /// Rows on pages whose newest version is lost, each with its tree.
+    old: Vec<(usize, Record)>,
+    /// Groups of which such rows stand in the tables that must fit together.
+    pub(super) mixed: BTreeSet<Vec<u8>>,
     written: u64,
 }
 
 impl<'a> Rescue<'a> {
     pub(super) fn new(pages: &'a Pages<'a>, to: &'a Connection, trees: Vec<Tree>) -> Self {
         let (owned, losses) = (BTreeSet::new(), BTreeMap::new());
-        Self { pages, to, trees, owned, losses, unknown_pages: 0, written: 0 }
+        let (old, mixed) = (Vec::new(), BTreeSet::new());
+        Self { pages, to, trees, owned, losses, unknown_pages: 0, old, mixed, written: 0 }
     }
 
     /// Reads everything and writes what it finds.
@@ -54,6 +61,11 @@ impl<'a> Rescue<'a> {
             self.walk(index, progress, |rescue, record| rescue.keep(index, record))?;
         }
         self.strays(progress)?;
+        // Last: a row that has gone to another page since is newer there.
+        for (index, record) in std::mem::take(&mut self.old) {
+            self.note_mixed(index, &record);
+            self.keep(index, record)?;
+        }
         batch("COMMIT; PRAGMA wal_checkpoint(TRUNCATE)")?;
         for index in 0..self.trees.len() {
             self.compare_with_index(index, progress)?;
@@ -116,6 +128,8 @@ impl<'a> Rescue<'a> {
         self.trees[index].damaged = 0;
         let mut next = vec![root];
         let mut met = BTreeSet::new();
+        // What an older page leads to may have gone to another tree since.
+        let mut doubtful = BTreeSet::<u32>::new();
         while let Some(number) = next.pop() {
             if !met.insert(number) {
                 continue;
@@ -128,18 +142,32 @@ impl<'a> Rescue<'a> {
                 self.trees[index].damaged += 1;
                 continue;
             };
-            if !self.trees[index].is_of_kind(kind) {
+            let fits = |record| self.trees[index].fits(record);
+            if !self.trees[index].is_of_kind(kind)
+                || doubtful.contains(&number) && !content.records.iter().all(fits)
+            {
                 self.trees[index].damaged += 1;
                 continue;
             }
             next.extend(content.children.iter().rev());
+            if self.pages.is_old(number) || doubtful.contains(&number) {
+                doubtful.extend(&content.children);
+            }
             self.owned.insert(number);
             self.owned.extend(content.overflow);
             if content.cut > 0 && self.trees[index].is_table {
                 self.loss(index).cut += content.cut;
             }
-            for record in content.records {
-                each(self, record)?;
+            if !self.pages.is_old(number) {
+                for record in content.records {
+                    each(self, record)?;
+                }
+            } else {
+                // What it led to may be elsewhere now, and an index may list what is gone.
+                self.trees[index].damaged += 1;
+                if self.trees[index].is_table {
+                    self.old.extend(content.records.into_iter().map(|record| (index, record)));
+                }
             }
             let total = u64::from(self.pages.count) * PAGE as u64;
             let done = (self.owned.len() as u64 * PAGE as u64).min(total);
@@ -151,8 +179,10 @@ impl<'a> Rescue<'a> {
     /// Pages that nothing leads to, because what led to them is damaged. They are known by what they hold; a tree
     /// that was read to its end has none.
     fn strays(&mut self, progress: &mut Progress<'_>) -> Result<(), VaultError> {
+        // Where it is not known which pages are old ones, any tree may have one.
+        let unsure = self.pages.log.old_pages().is_none();
         let candidates: Vec<usize> =
-            (0..self.trees.len()).filter(|&n| self.trees[n].is_incomplete()).collect();
+            (0..self.trees.len()).filter(|&n| self.trees[n].is_incomplete() || unsure).collect();
         if candidates.is_empty() {
             return Ok(());
         }
@@ -186,6 +216,16 @@ impl<'a> Rescue<'a> {
             }
         }
         Ok(())
+    }
+
+    fn note_mixed(&mut self, index: usize, record: &Record) {
+        let tree = &self.trees[index];
+        let column = tree.columns.iter().position(|c| c == "group_id" || c == "scope");
+        if TOGETHER.contains(&tree.name.as_str())
+            && let Some(Value::Blob(group)) = column.and_then(|column| record.values.get(column))
+        {
+            self.mixed.insert(group.clone());
+        }
     }
 
     /// Writes a row, unless it is there already.

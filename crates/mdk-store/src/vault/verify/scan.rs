@@ -81,9 +81,15 @@ impl Scan {
                 lines.push(format!("the file has {pages} pages, its header says {expected}"));
             }
         }
-        if log.lost_frames > 0 {
+        // Nothing else is checked of these: what is reported is what SQLite would read.
+        if log.lost_acknowledged {
             lines.push(format!(
-                "the write-ahead log is damaged: {} pages after that point are lost",
+                "the write-ahead log is damaged: {} pages in it are read by `salvage` alone, as far as they are intact",
+                log.lost_frames
+            ));
+        } else if log.lost_frames > 0 {
+            lines.push(format!(
+                "the last transaction in the write-ahead log is damaged, or was never finished: {} pages do not count",
                 log.lost_frames
             ));
         }
@@ -113,7 +119,7 @@ pub(crate) fn read(
 
 /// The keys of the file: those under which some page is authentic. Also says whether a bit of the salt had to be
 /// put right for that.
-fn find_key(
+pub(crate) fn find_key(
     source: &Source,
     log: &Log,
     pages: u64,
@@ -127,7 +133,8 @@ fn find_key(
     };
     let plain = PageKey::new(key, &salt);
     let mut tried = Vec::new();
-    for number in 1..=u32::try_from(pages.max(1)).unwrap_or(u32::MAX) {
+    let last = log.pages.keys().next_back().map_or(1, |last| u64::from(*last));
+    for number in 1..=u32::try_from(pages.max(last)).unwrap_or(u32::MAX) {
         if number != LOCK_PAGE && read(source, log, number, &mut page)? {
             if plain.check(number, &page) {
                 return Ok((plain, false));

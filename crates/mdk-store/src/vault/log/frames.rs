@@ -1,0 +1,191 @@
+//! The frames of a log, and which of them belong together.
+
+use std::{
+    fs::File,
+    io::{self, BufReader, Read, Seek, SeekFrom},
+};
+
+use crate::vault::pages::PAGE;
+
+const HEADER: usize = 32;
+const FRAME_HEADER: usize = 24;
+const MAGIC: u32 = 0x377f_0682;
+
+/// What a frame says of itself.
+#[derive(Debug)]
+pub(super) struct Frame {
+    /// The page that it holds; 0 is none.
+    pub(super) number: u32,
+    /// Pages that the database has after the transaction that ends here; 0 inside of one.
+    pub(super) after_commit: u32,
+    salts: [u8; 8],
+    /// Its checksum continues that of the frame, or of the header, before it: it is whole.
+    pub(super) whole: bool,
+}
+
+/// The frames of the newest log in a file. Behind them are those of logs before it, which were written over only in part.
+#[derive(Debug)]
+pub(super) struct Frames {
+    pub(super) all: Vec<Frame>,
+    /// The header is whole.
+    pub(super) header: bool,
+    /// How many of them SQLite reads, those of a transaction without an end included.
+    pub(super) read: usize,
+}
+
+impl Frames {
+    /// Reads all frames. A file without a header has none.
+    pub(super) fn read(mut file: &File) -> io::Result<Self> {
+        file.seek(SeekFrom::Start(0))?;
+        let mut input = BufReader::with_capacity(1 << 20, file);
+        let mut head = [0u8; HEADER];
+        if !fill(&mut input, &mut head)? {
+            return Ok(Self { all: Vec::new(), header: false, read: 0 });
+        }
+        let magic = word(&head, 0);
+        let order = Chain::new(&head, magic & 1 == 1);
+        let header =
+            magic & !1 == MAGIC && word(&head, 8) as usize == PAGE && order.sums.len() == 1;
+        // The bit that names the byte order may be the one that is wrong.
+        let mut chains = vec![order];
+        if !header {
+            chains.push(Chain::new(&head, magic & 1 == 0));
+        }
+        let mut all = Vec::new();
+        let mut frame = vec![0u8; FRAME_HEADER + PAGE];
+        while fill(&mut input, &mut frame)? {
+            let follows: Vec<bool> = chains.iter_mut().map(|chain| chain.follow(&frame)).collect();
+            let number = word(&frame, 0);
+            // Zeros continue zeros, and no page has that number.
+            let hit = follows.iter().position(|follows| *follows && number != 0);
+            if let Some(hit) = hit {
+                chains.swap(0, hit);
+                chains.truncate(1);
+            }
+            let salts = frame[8..16].try_into().expect("8 bytes");
+            all.push(Frame { number, after_commit: word(&frame, 4), salts, whole: hit.is_some() });
+        }
+        let salts = match header {
+            true => Some(head[16..24].try_into().expect("8 bytes")),
+            false => newest(&all),
+        };
+        all.truncate(all.iter().rposition(|f| Some(f.salts) == salts).map_or(0, |last| last + 1));
+        // What is left of a log before it, where a frame of this one was not written.
+        for frame in all.iter_mut().filter(|f| !f.whole && Some(f.salts) != salts) {
+            (frame.number, frame.after_commit) = (0, 0);
+        }
+        let read = all.iter().take_while(|f| header && f.whole && Some(f.salts) == salts).count();
+        Ok(Self { all, header, read })
+    }
+
+    /// Frames up to the last commit that SQLite reads.
+    pub(super) fn committed(&self) -> usize {
+        self.all[..self.read].iter().rposition(|f| f.after_commit != 0).map_or(0, |last| last + 1)
+    }
+
+    /// Frames up to the last commit of a transaction that was finished: it is whole, or others follow it. What a loss of
+    /// power leaves of the last one looks like damage too, but nobody was told that it is stored.
+    ///
+    /// Under a header that is damaged, what stands before the first frame that can be checked is not held against a
+    /// transaction: that it is not whole follows from the header.
+    pub(super) fn finished(&self) -> usize {
+        let (mut finished, mut ended, mut whole, mut checked) = (0, 0, true, self.header);
+        for (n, frame) in self.all.iter().enumerate() {
+            if frame.whole {
+                finished = ended;
+            }
+            checked |= frame.whole;
+            whole &= frame.whole || !checked;
+            if frame.after_commit != 0 {
+                ended = n + 1;
+                if whole {
+                    finished = ended;
+                }
+                whole = true;
+            }
+        }
+        finished
+    }
+}
+
+/// Where the page of a frame stands.
+pub(super) fn page_at(frame: usize) -> u64 {
+    (HEADER + FRAME_HEADER) as u64 + frame as u64 * (FRAME_HEADER + PAGE) as u64
+}
+
+/// The salts of the newest log in a file without a header that says it. It begins with the first frame. If that is damaged
+/// too it is the one whose frames come first; but each log counts up the first salt of the one before it.
+fn newest(all: &[Frame]) -> Option<[u8; 8]> {
+    let first = all.first().filter(|frame| frame.number != 0);
+    let next = all.iter().skip(1).find(|frame| frame.whole);
+    match (first, next) {
+        (Some(first), Some(next))
+            if !first.whole
+                && word(&first.salts, 0) != word(&next.salts, 0).wrapping_add(1)
+                && first.salts != next.salts =>
+        {
+            Some(next.salts)
+        }
+        (Some(first), _) => Some(first.salts),
+        (None, Some(next)) => Some(next.salts),
+        (None, None) => all.iter().find(|frame| frame.number != 0).map(|frame| frame.salts),
+    }
+}
+
+/// The checksums of a log in one byte order.
+struct Chain {
+    big_endian: bool,
+    /// What the next frame may continue: the one that stands in the frame before it and, should that be what is damaged,
+    /// those that it should have.
+    sums: Vec<[u32; 2]>,
+}
+
+impl Chain {
+    fn new(head: &[u8; HEADER], big_endian: bool) -> Self {
+        let stored = [word(head, 24), word(head, 28)];
+        let sum = checksum([0, 0], &head[..24], big_endian);
+        let sums = if sum == stored { vec![stored] } else { vec![stored, sum] };
+        Self { big_endian, sums }
+    }
+
+    /// Goes on by one frame. Whether it continues what stands before it.
+    fn follow(&mut self, frame: &[u8]) -> bool {
+        let stored = [word(frame, 16), word(frame, 20)];
+        let go_on = |base: &[u32; 2]| {
+            let header = checksum(*base, &frame[..8], self.big_endian);
+            checksum(header, &frame[FRAME_HEADER..], self.big_endian)
+        };
+        let computed: Vec<[u32; 2]> = self.sums.iter().map(go_on).collect();
+        let follows = computed.contains(&stored);
+        self.sums.clear();
+        self.sums.push(stored);
+        // One right value is enough to go on from; more would only grow.
+        self.sums.extend(computed.into_iter().filter(|sum| *sum != stored).take(2));
+        follows
+    }
+}
+
+/// Fills `buf`; `false` at the end of the input.
+fn fill(input: &mut impl Read, buf: &mut [u8]) -> io::Result<bool> {
+    match input.read_exact(buf) {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+fn word(bytes: &[u8], at: usize) -> u32 {
+    u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+}
+
+fn checksum(mut sum: [u32; 2], bytes: &[u8], big_endian: bool) -> [u32; 2] {
+    let word = |b: &[u8]| {
+        let b = [b[0], b[1], b[2], b[3]];
+        if big_endian { u32::from_be_bytes(b) } else { u32::from_le_bytes(b) }
+    };
+    for pair in bytes.chunks_exact(8) {
+        sum[0] = sum[0].wrapping_add(word(pair)).wrapping_add(sum[1]);
+        sum[1] = sum[1].wrapping_add(word(&pair[4..])).wrapping_add(sum[0]);
+    }
+    sum
+}

@@ -1,0 +1,276 @@
+//! A write-ahead log that is damaged, and logs that only look like it.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use mdk_store::*;
+use rusqlite::{Connection, config::DbConfig};
+
+use crate::{
+    salvage::{count, save},
+    vault_kit::*,
+};
+
+const FRAME: usize = 24 + PAGE;
+
+/// Opens the database in a copy of its directory: `None` if it is called damaged, and then nothing has changed.
+fn opened(home: &Home) -> Option<Store> {
+    let copy = home.dir.path().join("copy");
+    let _ = fs::remove_dir_all(&copy);
+    fs::create_dir(&copy).unwrap();
+    for name in ["a.db", "a.db-wal"] {
+        fs::copy(home.beside(name), copy.join(name)).unwrap();
+    }
+    let before = state(&copy.join("a.db"));
+    match Store::open(&copy.join("a.db"), &raw(1), &OpenOptions::default()) {
+        Ok(store) => Some(store),
+        Err(OpenError::Store(StoreError::Corrupt)) => {
+            assert!(before == state(&copy.join("a.db")));
+            None
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// All files beside a database but its lock.
+fn state(path: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    files(path).into_iter().filter(|(path, _)| !path.ends_with("a.db.lock")).collect()
+}
+
+fn put_log(home: &Home, log: &[u8]) {
+    fs::write(home.beside("a.db-wal"), log).unwrap();
+}
+
+/// Ways in which a header is not whole: any of its bits, and zeros over it.
+fn headers(log: &[u8]) -> Vec<Vec<u8>> {
+    let flipped = (0..32).map(|byte| {
+        let mut log = log.to_vec();
+        log[byte] ^= 1 << (byte % 8);
+        log
+    });
+    let mut logs: Vec<_> = flipped.collect();
+    let mut zeros = log.to_vec();
+    zeros[..32].fill(0);
+    logs.push(zeros);
+    logs
+}
+
+/// Moves the log into the file and leaves it where it is, as our own checkpoint does. With `write` the next one is begun.
+fn moved(home: &Home, write: bool) -> Vec<u8> {
+    let conn = by_hand(&home.path);
+    conn.execute_batch("PRAGMA wal_checkpoint(PASSIVE)").unwrap();
+    if write {
+        conn.execute_batch("DELETE FROM meta WHERE name = 'late 3'").unwrap();
+    }
+    fs::read(home.beside("a.db-wal")).unwrap()
+}
+
+fn by_hand(path: &Path) -> Connection {
+    let conn = Connection::open(path).unwrap();
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).unwrap();
+    let key = "01".repeat(32);
+    conn.execute_batch(&format!("PRAGMA key = \"x'{key}'\"; PRAGMA wal_autocheckpoint = 0"))
+        .unwrap();
+    conn
+}
+
+#[test]
+fn a_log_whose_header_is_damaged_is_damage_and_is_kept() {
+    let (home, log) = with_log();
+    for log in headers(&log) {
+        put_log(&home, &log);
+        assert!(opened(&home).is_none(), "{:?}", &log[..32]);
+        let report = verify(&home.path, &raw(1), &mut Progress::none()).unwrap();
+        let line = report.structure.iter().find(|line| line.contains("write-ahead log"));
+        assert!(line.is_some(), "{report:?}");
+        let found = doctor(&home.path, None).findings;
+        let named =
+            found.iter().any(|f| f.level == Level::Error && f.text.contains("log is damaged"));
+        assert!(named, "{found:?}");
+    }
+    for zeros in [512, 4096, 32 + FRAME] {
+        let mut log = log.clone();
+        log[..zeros].fill(0);
+        put_log(&home, &log);
+        assert!(opened(&home).is_none(), "{zeros}");
+    }
+    put_log(&home, &log);
+    assert!(doctor(&home.path, None).findings.iter().all(|f| !f.text.contains("damaged")));
+    assert_eq!(opened(&home).unwrap().digest().unwrap(), home.digest);
+}
+
+/// Even when the log holds but one transaction, behind the frame that primes it.
+#[test]
+fn the_only_transaction_of_a_log_is_not_given_up_with_the_header() {
+    let (home, log) = with_log();
+    // Each of the transactions in the log ends with the number of pages.
+    let ends = |frame: &usize| log[32 + frame * FRAME + 4..][..4] != [0; 4];
+    let second = (0..).filter(ends).nth(1).unwrap();
+    for log in headers(&log[..32 + (second + 1) * FRAME]) {
+        put_log(&home, &log);
+        assert!(opened(&home).is_none(), "{:?}", &log[..32]);
+    }
+    // What primes a log is nothing that anybody was told of.
+    for log in headers(&log[..32 + FRAME]) {
+        put_log(&home, &log);
+        drop(opened(&home).unwrap());
+    }
+}
+
+#[test]
+fn a_log_that_was_moved_into_the_file_may_be_torn_anywhere() {
+    let (home, _) = with_log();
+    let log = moved(&home, false);
+    for log in headers(&log) {
+        put_log(&home, &log);
+        assert_eq!(opened(&home).unwrap().digest().unwrap(), home.digest);
+        let report = verify(&home.path, &raw(1), &mut Progress::none()).unwrap();
+        assert!(report.is_intact(), "{report:?}");
+    }
+    for end in [0, 10, 32, 40, 32 + FRAME, log.len() - 5] {
+        put_log(&home, &log[..end]);
+        assert!(opened(&home).is_some(), "{end}");
+    }
+}
+
+/// The power fails while the first frames of a new log are written over those of the old one.
+#[test]
+fn the_first_frames_of_a_new_log_may_be_torn_and_its_header_is_not() {
+    let (home, _) = with_log();
+    let old = moved(&home, false);
+    let file = home.bytes();
+    let log = moved(&home, true);
+    assert_ne!(old[..32], log[..32]);
+    let new = log[32..].chunks(FRAME).take_while(|frame| frame[8..16] == log[16..24]).count();
+    assert!((1..20).contains(&new) && log.len() == old.len(), "{new}");
+    let end = 32 + new * FRAME;
+    for cut in [32, 100, 512, 4096, 32 + FRAME, end - 1] {
+        let mut torn = log.clone();
+        torn[cut..end].copy_from_slice(&old[cut..end]);
+        put_log(&home, &torn);
+        assert_eq!(opened(&home).unwrap().digest().unwrap(), home.digest, "{cut}");
+        // Out of order: what comes last is there.
+        let mut torn = log.clone();
+        torn[32..cut].copy_from_slice(&old[32..cut]);
+        put_log(&home, &torn);
+        let store = opened(&home);
+        assert!(cut == 32 || store.unwrap().digest().unwrap() == home.digest, "{cut}");
+    }
+    // The first frame was written over the old log, and the header was not: it was never synced.
+    let mut torn = old.clone();
+    torn[32..32 + FRAME].copy_from_slice(&log[32..32 + FRAME]);
+    put_log(&home, &torn);
+    assert_eq!(opened(&home).unwrap().digest().unwrap(), home.digest);
+    // Whole, it says what the file does not.
+    for log in headers(&log) {
+        put_log(&home, &log);
+        assert!(opened(&home).is_none(), "{:?}", &log[..32]);
+    }
+    assert_eq!(home.bytes(), file);
+}
+
+#[test]
+fn an_empty_file_beside_a_log_is_cut_and_nothing_is_made_over_it() {
+    let (home, _) = with_log();
+    fs::write(&home.path, b"").unwrap();
+    let cut = OpenError::Truncated { size: 0 };
+    let before = state(&home.path);
+    let opened = || Store::open(&home.path, &raw(1), &OpenOptions::default()).unwrap_err();
+    assert_eq!(opened(), cut);
+    let mut none = Progress::none();
+    assert_eq!(verify(&home.path, &raw(1), &mut none).unwrap_err(), cut.clone().into());
+    let to = home.beside("b.db");
+    let copied = encrypt_existing(&home.path, Some(&raw(1)), Some(&to), &raw(2), &mut none);
+    assert_eq!(copied.unwrap_err(), cut.into());
+    let found = doctor(&home.path, None).findings;
+    assert!(found.iter().any(|f| f.text.contains("log holds")), "{found:?}");
+    assert!(before == state(&home.path));
+    // An empty log holds nothing.
+    put_log(&home, b"");
+    assert_eq!(opened(), OpenError::Empty);
+}
+
+#[test]
+fn what_stands_behind_damage_in_a_log_is_saved() {
+    let (home, log) = with_log();
+    for bad in headers(&log).iter().step_by(9) {
+        put_log(&home, bad);
+        let (report, mut store) = save(&home);
+        assert_eq!(report.missing, ["the write-ahead log is damaged; all its pages were read"]);
+        assert!(store.digest().unwrap() == home.digest);
+    }
+    let count_of = |store: &mut Store| (0..20).filter(|n| late(store, *n).is_some()).count();
+    let frames = (log.len() - 32) / FRAME;
+    let mut hit = 0;
+    for frame in (0..frames - 3).step_by(4) {
+        // Of the header of a frame nothing is needed but the number of the page, and that can be found.
+        let mut bad = log.clone();
+        bad[32 + frame * FRAME + [1, 3, 5, 9, 18][frame % 5]] ^= 4;
+        put_log(&home, &bad);
+        let (report, mut store) = save(&home);
+        assert_eq!(report.missing.len(), 1, "{frame} {report:?}");
+        assert!(store.digest().unwrap() == home.digest, "{frame}");
+        let mut bad = log.clone();
+        bad[32 + frame * FRAME + 24 + 100] ^= 1;
+        put_log(&home, &bad);
+        let (report, mut store) = save(&home);
+        let said = report.missing.join(", ");
+        assert!(said.contains("1 of its pages could not be read"), "{said}");
+        assert_eq!(report.groups, u64::from(GROUPS));
+        // Of the rows at most those of one page are missing.
+        let saved = count_of(&mut store);
+        assert!(saved >= 12, "{frame} {saved} {report:?}");
+        if said.contains("of 1 an older") {
+            hit += 1;
+        } else {
+            assert!(store.digest().unwrap() == home.digest, "{frame} {report:?}");
+        }
+    }
+    assert!(hit > 3, "{hit}");
+}
+
+fn late(store: &mut Store, n: u8) -> Option<Vec<u8>> {
+    let value = store.read(|tx| tx.meta(&format!("late {n}"))).unwrap();
+    assert!(value.as_ref().is_none_or(|value| *value == [n; 2000]), "{n}");
+    value
+}
+
+/// As it is killed in its first session: the file has but the schema, and may be lost.
+#[test]
+fn a_first_session_is_saved_from_its_log_whatever_is_hit() {
+    let home = Home::new();
+    fs::remove_file(&home.path).unwrap();
+    let mut store = open(&home.path, &raw(1));
+    fill(&mut store);
+    for n in 0..6 {
+        store.write(|tx| tx.set_meta("late 0", &[n; 2000])).unwrap();
+    }
+    let (file, log) = (home.bytes(), fs::read(home.beside("a.db-wal")).unwrap());
+    store.close().unwrap();
+    let all = u64::from(GROUPS) * u64::from(MESSAGES);
+    let used =
+        log[32..].chunks_exact(FRAME).take_while(|frame| frame[8..16] == log[16..24]).count();
+    for frame in (0..used - 8).step_by(11) {
+        let mut bad = log.clone();
+        bad[32 + frame * FRAME + 24 + 100] ^= 1;
+        fs::write(&home.path, &file).unwrap();
+        put_log(&home, &bad);
+        assert!(opened(&home).is_none(), "{frame}");
+        let (report, _) = save(&home);
+        assert!(count(&report, "messages") + 12 >= all, "{frame} {report:?}");
+        assert_eq!(report.groups, u64::from(GROUPS), "{frame} {report:?}");
+        let said = report.missing.join(", ");
+        assert!(said.contains("log is damaged: 1 of its pages"), "{said}");
+    }
+    let mut zeros = log.clone();
+    zeros[..32].fill(0);
+    for log in [&log, &zeros] {
+        fs::write(&home.path, b"").unwrap();
+        put_log(&home, log);
+        let (report, _) = save(&home);
+        assert_eq!(count(&report, "messages"), all, "{report:?}");
+        assert_eq!(report.groups, u64::from(GROUPS));
+    }
+}
