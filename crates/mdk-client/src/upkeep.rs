@@ -53,6 +53,8 @@ struct Upkeep {
     offers: JoinSet<()>,
     /// The lists were offered, and the KeyPackage that comes after them was not made yet.
     offered: bool,
+    /// No relay took the KeyPackage, when that was due last.
+    refused: bool,
     failures: u32,
 }
 
@@ -68,6 +70,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         key_package_at: reachable,
         offers: JoinSet::new(),
         offered: false,
+        refused: false,
         failures: 0,
     };
     tokio::select! {
@@ -170,10 +173,13 @@ impl Upkeep {
     }
 
     /// Whether another attempt for the KeyPackage has to wait. Whom its relays did not let in they may let in by now, and have
-    /// not got its lists either: these go first, as always.
+    /// not got its lists either: these go first, as always, and once more when they have taken a KeyPackage since.
     fn offers_first(&mut self) -> bool {
+        if std::mem::take(&mut self.offered) {
+            return false;
+        }
         let refused = self.shared.progress.borrow().refused;
-        if std::mem::take(&mut self.offered) || !refused {
+        if !std::mem::replace(&mut self.refused, refused) && !refused {
             return false;
         }
         self.offered = true;

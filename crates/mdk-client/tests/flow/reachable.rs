@@ -53,6 +53,20 @@ async fn who_is_let_in_later_can_be_found() {
     assert!(made <= 4, "{made}");
 }
 
+/// It may be let in after its lists were offered, and before its KeyPackage was.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_let_in_with_its_key_package_alone_can_be_found() {
+    let relay = relay().await;
+    relay.refuse(None, "restricted: pay first");
+    let alice = Person::new(options(&[relay.url()])).await;
+    assert!(!soon("the words", alice.client.reachable()).await.unwrap());
+    alice.sent().await;
+    relay.refuse(Some(LISTS.into()), "restricted: pay first");
+    alice.ready().await;
+    relay.refuse(Some([].into()), "");
+    until(&relay, "the lists", || LISTS.iter().all(|kind| !relay.events(*kind).is_empty())).await;
+}
+
 /// What another app of the same person has published meanwhile stays.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_refused_again_and_again_writes_nothing_over() {
