@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,16 @@ def test_a_cursor_that_is_none_of_this_account(lonely: Home, written: str, said:
     assert done.code == 64
     assert said in done.err
     assert "smaller" not in done.err
+
+
+def test_a_cursor_file_that_is_no_file_is_not_waited_for(lonely: Home) -> None:
+    os.mkfifo(lonely.folder / "cursor")
+    (lonely.folder / "folder").mkdir()
+    for place in ("cursor", "folder"):
+        done = lonely.mdk("listen", "--for", "0.1", "--cursor-file", place, "--json")
+        assert done.code == 77, done.err
+        assert json.loads(done.out)["error"]["code"] == "not_a_regular_file"
+        assert "the cursor file is not a regular file" in done.err
 
 
 def test_a_cursor_file_that_cannot_be_written_is_named_as_it_was_given(lonely: Home) -> None:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from tests.client.people import PATIENCE
 
+from mdk import Client, Config
 from mdk.testing import LocalRelay, client
+from mdk.testing.clients import impatient
+
+PROMPT = 8.0
+"""Seconds that entering takes at most where nothing is waited for to its end."""
 
 
 @pytest.mark.parametrize("words", ["restricted: pay first", "auth-required: not you"])
@@ -26,3 +33,41 @@ async def test_what_relays_say_against_the_key_package(relay: LocalRelay, words:
         assert alice.key_packages.refusals() == {}
     finally:
         await alice.close()
+
+
+async def enters(*relays: LocalRelay) -> tuple[float, set[str], int]:
+    """How long a new account of these relays takes to enter; who has refused it then; how many KeyPackages are out."""
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    urls = [relay.url for relay in relays]
+    config = Config(allow_loopback=True)
+    async with impatient(Client.open(":memory:", relays=urls, config=config)) as alice:
+        took = loop.time() - begun
+        refused = {url.rstrip("/") for url in alice.key_packages.refusals()}
+        return took, refused, sum(relay.count(30443) for relay in relays)
+
+
+async def test_entering_ends_where_all_refuse(relay: LocalRelay) -> None:
+    relay.refuse(kinds={30443}, reason="blocked: kind not allowed")
+    took, refused, _ = await enters(relay)
+    assert took < PROMPT
+    assert refused == {relay.url.rstrip("/")}
+
+
+async def test_entering_ends_where_one_refuses_and_the_other_is_away(relay: LocalRelay) -> None:
+    relay.refuse(kinds={30443}, reason="blocked: kind not allowed")
+    async with LocalRelay() as other:
+        await other.pause()
+        took, refused, _ = await enters(relay, other)
+    assert took < PROMPT
+    assert refused == {relay.url.rstrip("/")}
+
+
+async def test_entering_waits_for_one_that_may_take_it(relay: LocalRelay) -> None:
+    relay.refuse(kinds={30443}, reason="blocked: kind not allowed")
+    async with LocalRelay() as other:
+        other.refuse(kinds={30443}, reason="rate-limited: slow down")
+        asyncio.get_running_loop().call_later(1.0, other.accept)
+        _, refused, published = await enters(relay, other)
+    assert refused == {relay.url.rstrip("/")}
+    assert published == 1

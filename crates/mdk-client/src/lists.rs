@@ -16,7 +16,7 @@ use crate::relay_pool::{RelayState, normal_url};
 
 mod own;
 
-pub(crate) use self::own::{publish, publish_first, say_again};
+pub(crate) use self::own::{publish, publish_first};
 
 /// Profile.
 const PROFILE: u16 = 0;

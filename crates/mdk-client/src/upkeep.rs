@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::client::amends;
 use crate::client::feed::changes_interests;
 use crate::client::outdated;
 use crate::client::shared::{Command, Shared, backoff, jittered, lock, now};
@@ -49,6 +50,11 @@ struct Upkeep {
     lists_at: Option<Instant>,
     lists: JoinSet<Result<bool>>,
     key_package_at: Option<Instant>,
+    offers: JoinSet<()>,
+    /// The lists were offered, and the KeyPackage that comes after them was not made yet.
+    offered: bool,
+    /// No relay took the KeyPackage, when that was due last.
+    refused: bool,
     failures: u32,
 }
 
@@ -62,6 +68,9 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         lists_at: reachable,
         lists: JoinSet::new(),
         key_package_at: reachable,
+        offers: JoinSet::new(),
+        offered: false,
+        refused: false,
         failures: 0,
     };
     tokio::select! {
@@ -103,6 +112,7 @@ impl Upkeep {
                             renewal.at = Instant::now();
                         }
                     }
+                    Some(_) = self.offers.join_next() => self.key_package_at = Some(Instant::now()),
                     Some(done) = self.lists.join_next() => {
                         let well = matches!(done, Ok(Ok(true)));
                         let pause = if well { LISTS_EVERY } else { shared.options.retry_max };
@@ -135,16 +145,11 @@ impl Upkeep {
         let now = Instant::now();
         // What one of these cannot do keeps none of the others from being done.
         let mut published = Ok(());
-        if self.key_package_at.is_some_and(|at| at <= now) && shared.progress.borrow().refused {
-            // Whom its relays did not let in they may let in by now, and have not got its lists either.
-            published = lists::say_again(&shared).await;
-            self.lists_at = Some(now);
-        }
         if self.lists_at.is_some_and(|at| at <= now) {
             // Before the KeyPackage: with that alone an invite is made, and goes to where it is not read.
-            published = published.and(lists::publish_first(&shared).await);
+            published = lists::publish_first(&shared).await;
         }
-        if self.key_package_at.is_some_and(|at| at <= now) {
+        if self.key_package_at.is_some_and(|at| at <= now) && !self.offers_first() {
             let (least, most) = (shared.options.retry_min, shared.options.retry_max);
             let looked = self.key_package().await;
             let pause =
@@ -165,6 +170,23 @@ impl Upkeep {
         // A full queue: next time.
         let _ = shared.commands.try_send(Command::KeepCursors(done));
         published.and(renewed)
+    }
+
+    /// Whether another attempt for the KeyPackage has to wait. Whom its relays did not let in they may let in by now, and have
+    /// not got its lists either: these go first, as always, and once more when they have taken a KeyPackage since.
+    fn offers_first(&mut self) -> bool {
+        if std::mem::take(&mut self.offered) {
+            return false;
+        }
+        let refused = self.shared.progress.borrow().refused;
+        if !std::mem::replace(&mut self.refused, refused) && !refused {
+            return false;
+        }
+        self.offered = true;
+        self.key_package_at = None;
+        let shared = self.shared.clone();
+        self.offers.spawn(async move { amends::offer_lists(&shared).await });
+        true
     }
 
     /// Sees to it that there is a KeyPackage of ours on the account's relays, and on those that it left: the one that is

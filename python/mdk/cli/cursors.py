@@ -1,6 +1,7 @@
 """How far `mdk listen` is: in a file of the user's, or in the account itself."""
 
 import os
+import stat
 import time
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import click
 
 from mdk import Client, GroupId, Mdk
 from mdk.client.feed import position_of
-from mdk.errors import InvalidInput
+from mdk.errors import InvalidInput, NotARegularFile
 
 _KEY = "cli/listen/"
 _EVERY = 0.5
@@ -36,13 +37,21 @@ class CursorFile(Cursor):
         self.hint: str = f"Remove the file to begin anew: {path}"
 
     def read(self) -> str | None:
-        """The cursor; None if there is no file yet."""
+        """The cursor; None if there is no file yet.
+
+        Raises:
+            NotARegularFile: something else is there.
+        """
         try:
-            cursor = self._path.read_text(encoding="ascii").strip()
+            # Before opening, which would wait for the writer of a FIFO.
+            is_file = stat.S_ISREG(self._path.stat().st_mode)
+            cursor = self._path.read_text(encoding="ascii").strip() if is_file else None
         except FileNotFoundError:
             return None
         except (OSError, UnicodeDecodeError) as error:
             raise click.UsageError(f"the cursor file cannot be read: {error}") from None
+        if cursor is None:
+            raise NotARegularFile("the cursor file is not a regular file")
         if not cursor:
             raise click.UsageError("the cursor file is empty; remove it to begin anew")
         return cursor

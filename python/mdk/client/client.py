@@ -35,7 +35,7 @@ class Client:
 
     `async with Client.open("alice", relays=[...]) as client:` opens the database, connects, catches up and publishes a
     KeyPackage. It waits for that as long as relays can be reached, at most ten seconds; without a network it goes on
-    at once, and connects when there is one.
+    at once, and connects when there is one. Nor does it wait for relays that all refuse the KeyPackage.
 
     Everything is done on the event loop that runs, and on threads that never call back. Any wait may be cancelled: what
     was begun then happens entirely or not at all, and a message or a change that is in the outbox is published all the
@@ -193,7 +193,7 @@ class Client:
         """Wait until ready, while there is hope for it."""
         session = self._session
         ready = asyncio.ensure_future(session.native.ready())
-        hopeless = asyncio.create_task(upkeep.without_network(session.native))
+        hopeless = asyncio.create_task(upkeep.without_hope(session.native))
         try:
             await asyncio.wait(
                 [ready, hopeless], timeout=ENTRY_PATIENCE, return_when=asyncio.FIRST_COMPLETED

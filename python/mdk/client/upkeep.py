@@ -22,6 +22,8 @@ T = TypeVar("T")
 _log = logging.getLogger("mdk.client")
 
 _LOOK_AGAIN = 0.05
+_AWAY = frozenset({"backing-off", "banned"})
+"""What a relay is that cannot be reached."""
 
 
 async def uncancelled(work: Coroutine[Any, Any, T]) -> T:
@@ -40,13 +42,30 @@ async def uncancelled(work: Coroutine[Any, Any, T]) -> T:
     raise cancelled
 
 
-async def without_network(native: "_Client") -> None:
-    """Return when no relay of the account can be reached: the first attempt at each has failed."""
-    while True:
-        relays = native.status()
-        if relays and all(relay.state in {"backing-off", "banned"} for relay in relays):
-            return
-        await asyncio.sleep(_LOOK_AGAIN)
+async def without_hope(native: "_Client") -> None:
+    """Return when an account will not be ready soon.
+
+    No relay of it can be reached: the first attempt at each has failed. Or what there is was fetched, and each relay of
+    its own has refused its KeyPackage for good, or cannot be reached.
+    """
+    caught_up = asyncio.ensure_future(native.caught_up())
+    refused = asyncio.ensure_future(native.reachable())
+    try:
+        while True:
+            states = {relay.url: relay.state for relay in native.status()}
+            own = set(native.key_package_relays())
+            # Its own may not have been dialled yet.
+            if all(states.get(url) in _AWAY for url in own | states.keys()):
+                return
+            may_take = own - set(native.refusals())
+            none_takes = refused.done() or all(states.get(url) in _AWAY for url in may_take)
+            if caught_up.done() and none_takes:
+                return
+            await asyncio.sleep(_LOOK_AGAIN)
+    finally:
+        for waiting in (caught_up, refused):
+            waiting.cancel()
+        await asyncio.gather(caught_up, refused, return_exceptions=True)
 
 
 async def rekey(client: "Client", *, database: bool) -> RekeyReport:

@@ -54,6 +54,8 @@ text = re.sub(r"wss://relay\.[a-z.]*whitenoise\.chat", relay, text)
 text = re.sub(r"npub1q{20,}", npub, text)
 text = text.replace("https://blossom.primal.net", os.environ["BLOBS"])
 text = text.replace("DatabaseKey.keyring()", "DatabaseKey.from_file('restored.key')")
+# Whoever runs the tests in the background ignores Ctrl-C, and what is ignored is inherited.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 if os.environ.get("DIES_WRITING"):
     Path.write_text = cut_short  # type: ignore[assignment,method-assign]
 exec(compile(text, str(program), "exec"), {"__name__": "__main__"})

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use mdk_core::KeyPackageInfo;
 use mdk_wire::{Event, kind};
 use serde_json::{Value, json};
@@ -51,24 +52,67 @@ pub(crate) async fn make(shared: Arc<Shared>, relay: String, place: Place) {
 }
 
 async fn addressable(shared: &Shared, relay: &str, place: Place) -> Result<()> {
+    let (kept, key_packages) = kept(shared).await?;
+    let kept: Vec<Event> =
+        kept.into_iter().filter(|event| belongs(event, relay, place, &key_packages)).collect();
+    if kept.is_empty() {
+        return Ok(());
+    }
+    let Some(there) = standing(shared, relay, &kept).await? else { return Ok(()) };
+    offer(shared, relay, &kept, &there).await;
+    Ok(())
+}
+
+/// Offers each of our own relays those of our lists and the profile that it lacks. Not what is over, whichever of them says
+/// so: what another app of this person has published meanwhile stands. A relay that does not say what it has gets nothing.
+pub(crate) async fn offer_lists(shared: &Shared) {
+    let Ok((mut kept, key_packages)) = kept(shared).await else { return };
+    kept.retain(|event| event.kind() != kind::KEY_PACKAGE);
+    if kept.is_empty() {
+        return;
+    }
+    let own = shared.own_relays();
+    let asked = own.iter().map(|relay| standing(shared, relay, &kept));
+    let answers = join_all(asked).await;
+    let there = || answers.iter().filter_map(|answer| answer.as_ref().ok()?.as_ref()).flatten();
+    kept.retain(|event| !there().any(|other| is_later(other, event)));
+    let offers = own.iter().zip(&answers).filter_map(|(relay, answer)| {
+        let there = answer.as_ref().ok()?.as_ref()?;
+        let meant = |event: &&Event| belongs(event, relay, Place::Own, &key_packages);
+        let kept: Vec<Event> = kept.iter().filter(meant).cloned().collect();
+        Some(async move { offer(shared, relay, &kept, there).await })
+    });
+    join_all(offers).await;
+}
+
+/// What we said last, of each kind, and our KeyPackages.
+async fn kept(shared: &Shared) -> Result<(Vec<Event>, Vec<KeyPackageInfo>)> {
     let (kept, key_packages) =
         shared.engine(|engine| Ok((engine.states(STATE)?, engine.key_packages()?))).await?;
     let kept = kept.iter().filter_map(|(_, json)| Event::from_stored_json(json).ok());
     // What a clock that was ahead has dated is made anew: a relay that took it now would keep it until its day.
     let latest = now().saturating_add(MOST_AHEAD);
-    let kept = kept.filter(|event| event.created_at() <= latest);
-    let kept: Vec<Event> =
-        kept.filter(|event| belongs(event, relay, place, &key_packages)).collect();
-    if kept.is_empty() {
-        return Ok(());
-    }
+    Ok((kept.filter(|event| event.created_at() <= latest).collect(), key_packages))
+}
+
+/// What a relay has of these kinds that is ours indeed; `None` when it does not say.
+async fn standing(shared: &Shared, relay: &str, kept: &[Event]) -> Result<Option<Vec<Event>>> {
     let kinds: Vec<u16> = kept.iter().map(Event::kind).collect();
     let filter = json!({ "kinds": kinds, "authors": [shared.me.to_hex()], "limit": 50 });
-    let Some(there) = ask(shared, relay, &filter).await? else { return Ok(()) };
-    let there: Vec<Event> =
-        there.iter().filter_map(|json| Event::from_stored_json(json.as_bytes()).ok()).collect();
+    let there = ask(shared, relay, &filter).await?;
+    let read = |json: &String| Event::from_json(json.as_bytes()).ok();
+    let ours = |event: &Event| event.pubkey() == shared.me;
+    Ok(there.map(|there| there.iter().filter_map(read).filter(ours).collect()))
+}
+
+/// Whether something takes the place of an event of ours.
+fn is_later(other: &Event, event: &Event) -> bool {
+    other.kind() == event.kind() && other.created_at() > event.created_at()
+}
+
+/// Publishes what a relay has neither itself nor anything newer of its kind.
+async fn offer(shared: &Shared, relay: &str, kept: &[Event], there: &[Event]) {
     for event in kept {
-        // Something newer takes its place.
         let replaced = |other: &Event| {
             other.kind() == event.kind() && other.created_at() >= event.created_at()
         };
@@ -78,7 +122,6 @@ async fn addressable(shared: &Shared, relay: &str, place: Place) -> Result<()> {
             tracing::debug!(kind = event.kind(), accepted, "a list was published again");
         }
     }
-    Ok(())
 }
 
 /// Whether it is meant for this relay. One that is not is from before the account had it.

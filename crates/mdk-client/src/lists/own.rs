@@ -77,18 +77,6 @@ pub(crate) async fn publish_first(shared: &Arc<Shared>) -> Result<()> {
     Ok(())
 }
 
-/// Has the lists said anew, as if they had never been.
-pub(crate) async fn say_again(shared: &Arc<Shared>) -> Result<()> {
-    shared
-        .engine(|engine| {
-            for kind in [RELAY_LIST, INBOX_LIST, PROFILE] {
-                engine.set_state(&format!("list/{kind}"), None)?;
-            }
-            Ok(())
-        })
-        .await
-}
-
 /// Puts our lists and the profile into the outbox, once for each change. False when that must be tried again: what an
 /// account has published elsewhere is not written over unseen.
 ///
