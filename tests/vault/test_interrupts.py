@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,6 +27,40 @@ def test_an_interrupt_in_a_key_callback_is_one(raised: type[BaseException], tmp_
     Mdk.open(path, keys=keys, key=DatabaseKey.raw(b"k" * 32)).close()
     with pytest.raises(raised, match="at the prompt"):
         vault.verify(path, key=DatabaseKey.callback(prompt))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no signals")
+@pytest.mark.parametrize("call", ["open", "verify"])
+def test_an_interrupt_ends_the_wait_for_a_key_from_a_descriptor(call: str, tmp_path: Path) -> None:
+    path, keys = tmp_path / "a" / "m.db", Keys.generate()
+    Mdk.open(path, keys=keys, key=DatabaseKey.raw(b"k" * 32)).close()
+    reads, writes = os.pipe()
+    writer = os.fdopen(writes, "wb", buffering=0)
+    key = DatabaseKey.from_fd(reads)
+    calls: dict[str, Callable[[], object]] = {
+        "open": lambda: Mdk.open(path, keys=keys, key=key),
+        "verify": lambda: vault.verify(path, key=key),
+    }
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    timers = [
+        threading.Timer(0.5, signal.pthread_kill, [threading.main_thread().ident, signal.SIGINT]),
+        # If it goes on waiting.
+        threading.Timer(10, writer.close),
+    ]
+    begun = time.monotonic()
+    try:
+        for timer in timers:
+            timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            calls[call]()
+        assert time.monotonic() - begun < 8
+    finally:
+        signal.signal(signal.SIGINT, before)
+        for timer in timers:
+            timer.cancel()
+            timer.join()
+        writer.close()
+    Mdk.open(path, keys=keys, key=DatabaseKey.raw(b"k" * 32)).close()
 
 
 def test_another_exception_stays_with_the_callback(tmp_path: Path) -> None:

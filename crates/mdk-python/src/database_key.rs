@@ -99,6 +99,7 @@ impl DatabaseKey {
     #[staticmethod]
     fn from_fd(fd: Int) -> PyResult<Self> {
         let fd = crate::args::range("fd", fd, 0, i32::MAX as u32)?;
+        mdk_store::on_signal(interrupted);
         Ok(Self { key: mdk_store::DatabaseKey::fd(fd) })
     }
 
@@ -299,6 +300,17 @@ fn called(py: Python<'_>, function: &Py<PyAny>) -> Result<SecretVec, String> {
 thread_local! {
     /// What ended the callback of this thread: an interrupt or an exit, which goes on to the caller.
     static INTERRUPT: RefCell<Option<PyErr>> = const { RefCell::new(None) };
+}
+
+/// Whether what a signal calls for in Python ends the reading of a key, as it ends a key callback.
+fn interrupted() -> bool {
+    Python::attach(|py| match py.check_signals() {
+        Ok(()) => false,
+        Err(error) => {
+            INTERRUPT.with(|slot| slot.replace(Some(error)));
+            true
+        }
+    })
 }
 
 /// What ended the callback of the call that fails now, if it was no exception of the ordinary kind.

@@ -31,6 +31,7 @@ pub(crate) use begun::discard as discard_begun;
 use file::KeyFile;
 pub(crate) use fresh::fresh;
 use fresh::random_id;
+pub use given::on_signal;
 pub(crate) use lost::{find as find_without_record, place_of};
 pub(crate) use next::locate_next;
 pub(crate) use recorded::{Presence, is_kept, known_source, present, recorded};

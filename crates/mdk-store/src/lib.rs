@@ -49,6 +49,7 @@ pub use groups::*;
 pub use held::*;
 pub use key::{DatabaseKey, Descriptor, KeyCallback, KeyringKey, KeyringStore};
 pub use key_packages::*;
+pub use key_source::on_signal;
 pub use lifetimes::*;
 pub use messages::*;
 pub use open::{APPLICATION_ID, OpenOptions};

@@ -1,8 +1,9 @@
 //! Keys that are given to us: never made, stored or removed here.
 
 use std::{
-    io::Read,
+    io::{ErrorKind, Read},
     path::{Path, PathBuf},
+    sync::OnceLock,
 };
 
 use mdk_wire::Secret;
@@ -18,6 +19,15 @@ use crate::{
 const RUN_SECRETS: &str = "/run/secrets";
 /// Longest name of a file or of a variable.
 const MAX_NAME: usize = 255;
+
+/// See [`on_signal`].
+static ASK: OnceLock<fn() -> bool> = OnceLock::new();
+
+/// What to ask when a signal arrives while a key is read from a descriptor: `true` ends that, with
+/// [`OpenError::CallbackFailed`]. The first one that is given stays. Without one the reading goes on.
+pub fn on_signal(ask: fn() -> bool) {
+    let _ = ASK.set(ask);
+}
 
 /// Reads the key.
 pub(super) fn read(source: &DatabaseKey) -> Result<Secret<32>, OpenError> {
@@ -99,10 +109,65 @@ fn open_secret(path: &Path) -> Result<Handle, OpenError> {
 }
 
 fn contents(file: Handle) -> Result<Zeroizing<Vec<u8>>, OpenError> {
-    let limit = key_text::MAX_LEN + 1;
-    let mut text = Zeroizing::new(Vec::with_capacity(limit));
-    file.take(limit as u64)
-        .read_to_end(&mut text)
-        .map_err(|e| files::io_error("reading", FileRole::Key, &e))?;
+    read_all(file, || ASK.get().is_some_and(|ask| ask()))
+}
+
+/// Reads to the end, or as far as a key may reach. A pipe may say nothing for long: `ask` tells after a signal whether
+/// somebody waits for the end of that.
+fn read_all(mut input: impl Read, ask: impl Fn() -> bool) -> Result<Zeroizing<Vec<u8>>, OpenError> {
+    let mut text = Zeroizing::new(vec![0; key_text::MAX_LEN + 1]);
+    let mut length = 0;
+    while length < text.len() {
+        match input.read(&mut text[length..]) {
+            Ok(0) => break,
+            Ok(more) => length += more,
+            Err(e) if e.kind() == ErrorKind::Interrupted => {
+                if ask() {
+                    return Err(OpenError::CallbackFailed);
+                }
+            }
+            Err(e) => return Err(files::io_error("reading", FileRole::Key, &e)),
+        }
+    }
+    text.truncate(length);
     Ok(text)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    /// A pipe on which signals arrive before each piece.
+    struct Slow<'a>(&'a [&'a str], bool);
+
+    impl Read for Slow<'_> {
+        fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+            self.1 = !self.1;
+            if self.1 {
+                return Err(ErrorKind::Interrupted.into());
+            }
+            let Some((piece, rest)) = self.0.split_first() else { return Ok(0) };
+            self.0 = rest;
+            buf[..piece.len()].copy_from_slice(piece.as_bytes());
+            Ok(piece.len())
+        }
+    }
+
+    #[test]
+    fn a_signal_ends_the_reading_of_a_key_if_somebody_says_so() {
+        let pieces = ["mdk-", "key", "-1"];
+        let text = read_all(Slow(&pieces, false), || false).unwrap();
+        assert_eq!(*text, b"mdk-key-1");
+        let asked = Cell::new(0);
+        let at_the_second = || asked.replace(asked.get() + 1) == 1;
+        let error = read_all(Slow(&pieces, false), at_the_second).unwrap_err();
+        assert_eq!((error, asked.get()), (OpenError::CallbackFailed, 2));
+        let long = ["x".repeat(key_text::MAX_LEN), "y".into(), "z".into()];
+        let long: Vec<&str> = long.iter().map(String::as_str).collect();
+        let text = read_all(Slow(&long, false), || false).unwrap();
+        assert_eq!(text.len(), key_text::MAX_LEN + 1);
+    }
 }
