@@ -274,3 +274,25 @@ fn a_first_session_is_saved_from_its_log_whatever_is_hit() {
         assert_eq!(report.groups, u64::from(GROUPS));
     }
 }
+
+/// A row of one time beside MLS state of another: such a group would fail when it is used.
+#[test]
+fn a_group_of_which_only_an_older_row_is_left_is_given_up_with_its_history_kept() {
+    let home = Home::new();
+    let conn = by_hand(&home.path);
+    for sql in ["UPDATE groups SET name = 'new'", "INSERT INTO meta VALUES ('late', x'00')"] {
+        conn.execute_batch(sql).unwrap();
+    }
+    let (file, log) = (home.bytes(), fs::read(home.beside("a.db-wal")).unwrap());
+    drop(conn);
+    fs::write(&home.path, file).unwrap();
+    let mut hit = log.clone();
+    hit[32 + 24 + 100] ^= 1;
+    for (log, unrecoverable) in [(log, 0), (hit, u64::from(GROUPS))] {
+        put_log(&home, &log);
+        let (report, mut store) = save(&home);
+        assert_eq!(report.unrecoverable_groups, unrecoverable, "{report:?}");
+        assert_eq!(count(&report, "messages"), u64::from(GROUPS) * u64::from(MESSAGES));
+        assert_eq!(store.read(|tx| tx.meta("late")).unwrap(), Some(vec![0]));
+    }
+}
