@@ -100,7 +100,7 @@ fn database(report: &mut DoctorReport, family: &Family, page: Option<&[u8]>, hel
     let text = format!("{size} bytes, and {log} in its write-ahead log");
     if held {
         report.say(Level::Ok, TOPIC, format!("{text}; in use, so not looked into"));
-    } else if size == 0 {
+    } else if size == 0 && log == 0 {
         let hint = "remove it to begin anew, or restore a backup";
         report.advise(Level::Error, TOPIC, "the database file is empty", hint);
     } else if page.is_none() {

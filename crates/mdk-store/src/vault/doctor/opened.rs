@@ -50,7 +50,8 @@ pub(super) fn length(report: &mut DoctorReport, place: &Place, family: &Family, 
         false => None,
     };
     // A log that cannot be read may have any page.
-    let Ok(log) = Log::read(log.as_deref()) else { return };
+    let Ok(database) = files::open(&place.path(place.name())) else { return };
+    let Ok(log) = Log::read(log.as_deref(), &database) else { return };
     let pages = match log.database_pages {
         0 => field(page, 28),
         pages => pages,
