@@ -59,6 +59,7 @@ __all__ = [
     "_normal_server",
     "_panic",
     "_panic_in_future",
+    "_read_file",
     "backup",
     "doctor",
     "encrypt_existing",
@@ -437,6 +438,7 @@ class _Pool:
     def close(self) -> Future[None]: ...
 
 def _normal_server(url: str) -> str: ...
+def _read_file(path: PathArg, limit: int) -> bytes: ...
 
 @final
 class _GroupImage: ...

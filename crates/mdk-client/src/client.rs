@@ -94,6 +94,9 @@ impl std::fmt::Debug for Client {
     }
 }
 
+/// How long relays have at a start until one says that more is to come, in milliseconds.
+const FIRST_WORD: u64 = 10_000;
+
 impl Client {
     /// A client over `engine`, which is the account of `keys`. Turns the engine's outbox on; touches no network.
     ///
@@ -137,6 +140,8 @@ impl Client {
                     engine.discard(commit.id)?;
                 }
             }
+            // Until relays had time to say what they have, what the last run was reading is not at its end.
+            engine.expect_more(None, FIRST_WORD)?;
             let own = relays(engine, own)?;
             let former = Former::load(engine, &own, now())?;
             let named = Named::load(engine, &own)?;

@@ -25,11 +25,6 @@ const MANY_AT_ONCE: u64 = 50;
 /// Least time between two looks at what is to be listened to, when nothing says that it changed.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// How long, in milliseconds, the engine keeps what it needs for more of a history, if it hears nothing else; and how often
-/// it is told.
-const MORE_FOR: u64 = 30_000;
-const TELL_EVERY: Duration = Duration::from_secs(10);
-
 pub(crate) struct Flow {
     shared: Arc<Shared>,
     relays: HashMap<String, Relay>,
@@ -48,8 +43,8 @@ pub(crate) struct Flow {
     round_complete: bool,
     /// A catch-up ended, and what it brought is not settled.
     unsettled: bool,
-    /// When the engine was last told that more of a history is on its way.
-    told: Option<Instant>,
+    /// When the engine was last told that more is on its way, and from which relays.
+    told: Option<(Instant, Vec<String>)>,
     waiting: Vec<oneshot::Sender<Result<u64>>>,
     looked_at: Option<Instant>,
     look: bool,
@@ -137,9 +132,8 @@ impl Flow {
             self.pour();
             if self.holding().next().is_none() {
                 self.settle().await?;
-            } else if self.told.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
-                self.told = Some(Instant::now());
-                self.expect_more(MORE_FOR).await?;
+            } else {
+                self.expect_more().await?;
             }
             self.tell_reading();
         }

@@ -23,7 +23,7 @@ use crate::relay_pool::normal_url;
 /// How much the pause between two ticks grows while nothing happens.
 const STRETCH: u32 = 64;
 /// How long after the last event the engine may have something to decide.
-const UNSETTLED: Duration = Duration::from_secs(6);
+const UNSETTLED: Duration = Duration::from_secs(21);
 /// A KeyPackage that ends sooner than this is not worth being found, in seconds.
 const ENDS_SOON: u64 = 86_400;
 /// How many times longer than otherwise is waited where no relay takes a KeyPackage.

@@ -30,7 +30,7 @@ pub(crate) struct Ctx<'a, 'tx> {
     /// Unix milliseconds.
     pub(crate) now_millis: u64,
     pub(crate) worked: &'a Worked,
-    pub(crate) more_until: u64,
+    pub(crate) more: &'a HashMap<GroupId, u64>,
     /// The database came from a backup: some leaves may have to be renewed.
     pub(crate) restored: bool,
     /// Nothing can be written.
@@ -72,7 +72,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) config: &'a Config,
     pub(crate) now_millis: u64,
     pub(crate) worked: &'a Worked,
-    pub(crate) more_until: u64,
+    pub(crate) more: &'a HashMap<GroupId, u64>,
     pub(crate) restored: bool,
     pub(crate) reading: bool,
     pub(crate) cache: &'a mut GroupCache,
@@ -103,7 +103,7 @@ impl<'a, 'tx> Ctx<'a, 'tx> {
             config: parts.config,
             now_millis: parts.now_millis,
             worked: parts.worked,
-            more_until: parts.more_until,
+            more: parts.more,
             restored: parts.restored,
             reading: parts.reading,
             cache: parts.cache,

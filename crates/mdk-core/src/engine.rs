@@ -48,8 +48,8 @@ pub struct Engine {
     /// Whether the database came from a backup; that does not change while it is open.
     restored: bool,
     worked: Worked,
-    /// More of what was said is being fetched, until then at most, in Unix milliseconds.
-    more_until: u64,
+    /// Groups of which more is being fetched, until then at most, in Unix milliseconds.
+    more: HashMap<GroupId, u64>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -113,7 +113,7 @@ impl Engine {
             invite_limits: HashMap::new(),
             restored,
             worked: Worked::default(),
-            more_until: 0,
+            more: HashMap::new(),
         };
         if !made {
             engine.expire()?;
@@ -218,7 +218,7 @@ impl Engine {
             config: &self.config,
             now_millis: self.clock.now_millis(),
             worked: &self.worked,
-            more_until: self.more_until,
+            more: &self.more,
             restored: self.restored,
             reading,
             cache: &mut self.cache,

@@ -10,7 +10,7 @@ const MOST_SPANS: usize = 1024;
 
 /// Milliseconds that a wait is made longer by at most. A clock that is set forward during a call looks like work, and
 /// whoever floods us is not to keep a choice open for ever.
-const MOST: u64 = 60_000;
+const MOST: u64 = 20_000;
 
 /// Spans of work in Unix milliseconds, the newest last; they do not overlap.
 #[derive(Debug, Default)]

@@ -210,8 +210,9 @@ fn our_own_work_is_no_quiet() {
 /// A relay that gives its history page by page: until all of it is there, time closes nothing.
 #[test]
 fn while_more_is_expected_a_pass_waits_on() {
-    let start = |absence: &mut Absence| {
-        absence.bob.engine.expect_more(60_000);
+    let start = |absence: &mut Absence, of: bool| {
+        let route = absence.bob.info(&absence.group).nostr_group_id;
+        absence.bob.engine.expect_more(of.then_some(&[route][..]), 60_000).unwrap();
         let commits: Vec<Event> = absence.events.iter().skip(1).step_by(2).cloned().collect();
         absence.comes_with(&commits, commits.len());
     };
@@ -220,7 +221,7 @@ fn while_more_is_expected_a_pass_waits_on() {
         absence.bob.engine.tick().unwrap();
     };
     let mut absence = Absence::of(30, 1);
-    start(&mut absence);
+    start(&mut absence, true);
     for page in absence.events.clone().chunks(5) {
         waits(&mut absence, 1_500);
         absence.comes_with(page, page.len());
@@ -235,10 +236,16 @@ fn while_more_is_expected_a_pass_waits_on() {
     absence.bob.engine.self_update(&absence.group).unwrap();
     // Our own commits do not wait for ever.
     let mut absence = Absence::of(30, 1);
-    start(&mut absence);
+    start(&mut absence, false);
     waits(&mut absence, 19_999);
     assert!(matches!(absence.bob.engine.self_update(&absence.group), Err(Error::Settling { .. })));
     waits(&mut absence, 1);
+    absence.bob.engine.self_update(&absence.group).unwrap();
+    // Nor for what is expected of another group.
+    let mut absence = Absence::of(3, 1);
+    absence.bob.engine.expect_more(Some(&[]), 60_000).unwrap();
+    absence.comes_with(&absence.events.clone(), 100);
+    waits(&mut absence, 1_000);
     absence.bob.engine.self_update(&absence.group).unwrap();
 }
 

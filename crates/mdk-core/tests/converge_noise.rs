@@ -37,6 +37,9 @@ fn takes(member: &mut Member, events: &[Event]) -> Vec<Verdict> {
     let json: Vec<String> = events.iter().map(Event::to_json).collect();
     let json: Vec<&[u8]> = json.iter().map(String::as_bytes).collect();
     let outcomes = member.engine.process_many(&json).unwrap();
+    for outcome in &outcomes {
+        assert!(outcome.events.iter().map(|event| event.cursor).is_sorted(), "{outcome:?}");
+    }
     outcomes.into_iter().map(|outcome| outcome.verdict).collect()
 }
 
@@ -65,6 +68,33 @@ fn a_line_in_one_batch_needs_no_room() {
         bob.engine.settle().unwrap();
         assert_eq!(bob.info(&group).epoch, alice.info(&group).epoch);
         assert_eq!(bob.texts(&group), alice.texts(&group));
+    }
+}
+
+// shows: D5-2, F1-2
+/// What a key has opened and what still waits, because rivals are chosen between first, is not known as closed.
+#[test]
+fn a_line_after_a_race_is_followed_to_its_end() {
+    for batch in [1, 5, 100] {
+        let (mut alice, mut carol) = (Member::new("alice"), Member::new("carol"));
+        let mut bob = holds("bob", 8_192);
+        let group = alice.founds("g", &mut [&mut bob, &mut carol]);
+        let race = [commits(&mut alice, &group), commits(&mut carol, &group)];
+        alice.takes(&race[1]);
+        carol.takes(&race[0]);
+        assert_eq!(alice.info(&group).epoch, carol.info(&group).epoch);
+        let mut line = race.to_vec();
+        for _ in 0..14 {
+            line.push(alice.says(&group, "still here"));
+            line.push(commits(&mut alice, &group));
+        }
+        for events in line.chunks(batch) {
+            takes(&mut bob, events);
+        }
+        bob.engine.settle().unwrap();
+        assert_eq!(bob.info(&group).epoch, alice.info(&group).epoch, "{batch}");
+        let said = alice.says(&group, "now");
+        bob.applies(&said);
     }
 }
 

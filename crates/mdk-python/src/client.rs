@@ -16,7 +16,7 @@ use pyo3::types::PyDict;
 use tokio::sync::watch;
 
 pub(crate) use self::local_relay::LocalRelay;
-pub(crate) use self::media::{_normal_server, GroupImage};
+pub(crate) use self::media::{_normal_server, _read_file, GroupImage};
 pub(crate) use self::pool::Pool;
 use crate::args;
 use crate::engine::Mdk;

@@ -42,7 +42,7 @@ mod _mdk {
     #[pymodule_export]
     use crate::batch::{EventIterator, OutcomeIterator};
     #[pymodule_export]
-    use crate::client::{_normal_server, Client, GroupImage, LocalRelay, Pool};
+    use crate::client::{_normal_server, _read_file, Client, GroupImage, LocalRelay, Pool};
     #[pymodule_export]
     use crate::clock::Clock;
     #[pymodule_export]

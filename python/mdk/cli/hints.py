@@ -27,7 +27,7 @@ HINTS: Mapping[type[MdkError], str] = {
     errors.LastAdmin: "Make somebody else an admin first: mdk promote GROUP NPUB.",
     # groups
     errors.CommitPending: f"Your earlier change has to reach a relay first: {_CONNECT}.",
-    errors.GroupSettling: "Others have just changed the group: try again in five seconds.",
+    errors.GroupSettling: "Others have just changed the group: try again in some seconds.",
     errors.CommitLost: "Nothing was changed. Look at the group, mdk members GROUP --sync, then do it again.",
     errors.IncompatibleMember: (
         "They have to act: ask them to update their app and to start it once, then invite them again."

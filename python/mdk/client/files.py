@@ -7,6 +7,7 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
+from mdk._mdk import _read_file
 from mdk.errors import (
     AccessDenied,
     DestinationExists,
@@ -39,8 +40,8 @@ def read(source: PathArg | bytes, limit: int) -> bytes:
         if not stat.S_ISREG(found.st_mode):
             raise NotARegularFile("the file to be sent is not a regular file")
         _check(found.st_size, limit)
-        with path.open("rb") as file:
-            data = file.read(limit + 1)
+        # It may be the database itself, whose locks a close would end.
+        data = _read_file(path, limit + 1)
     except OSError as error:
         raise _ours(error, "read") from None
     _check(len(data), limit)

@@ -8,12 +8,14 @@ use tokio::time::Instant;
 use super::Client;
 use crate::error::{ClientError, Result};
 
+/// How long a group settles at most: while its history is being fetched, and by our own work.
+const SETTLING: Duration = Duration::from_secs(25);
 /// Longest wait before a group that was not ready is tried again, unless something happens before.
 const TRY_AGAIN: Duration = Duration::from_millis(500);
 
 impl Client {
     /// Stages a commit with `f` and waits until it is true. A group that is settling, or that has an unresolved commit,
-    /// is waited for within `request_timeout`: `f` may be called several times.
+    /// is waited for within `request_timeout`, or as long as a group may settle: `f` may be called several times.
     ///
     /// Cancelling the wait leaves the commit to the outbox.
     ///
@@ -25,7 +27,7 @@ impl Client {
         f: impl FnMut(&mut Engine) -> mdk_core::Result<Pending> + Send + 'static,
     ) -> Result<GroupInfo> {
         let shared = &self.0.shared;
-        let deadline = Instant::now() + shared.options.request_timeout;
+        let deadline = Instant::now() + shared.options.request_timeout.max(SETTLING);
         let mut changes = shared.changes.subscribe();
         let mut f = Some(f);
         let pending = loop {

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use mdk_core::Engine;
-use tokio::time::Instant;
+use mdk_wire::NostrGroupId;
+use tokio::time::{Duration, Instant};
 
 use super::Flow;
 use crate::catch_up::{self, Finished};
@@ -14,6 +15,11 @@ use crate::client::feed::changes_interests;
 use crate::client::shared::backoff;
 use crate::client::topics::{Again, work};
 use crate::error::{ClientError, Result};
+
+/// How long, in milliseconds, the engine keeps what it needs for more of a history, if it hears nothing else; and how often
+/// it is told.
+const MORE_FOR: u64 = 30_000;
+const TELL_EVERY: Duration = Duration::from_secs(10);
 
 impl Flow {
     /// Tries this relay's history again, later each time.
@@ -101,20 +107,24 @@ impl Flow {
         Ok(())
     }
 
-    /// For so many milliseconds the engine keeps what more of a history needs.
-    pub(super) async fn expect_more(&self, millis: u64) -> Result<()> {
-        let told = move |engine: &mut Engine| {
-            engine.expect_more(millis);
-            Ok(())
-        };
-        self.shared.engine(told).await
+    /// Tells the engine for which groups more is on its way.
+    pub(super) async fn expect_more(&mut self) -> Result<()> {
+        let relays: Vec<String> = self.holding().cloned().collect();
+        let known = self.told.as_ref();
+        if known.is_some_and(|(at, told)| at.elapsed() < TELL_EVERY && *told == relays) {
+            return Ok(());
+        }
+        let groups = relays.iter().filter_map(|url| self.wanted.groups.get(url)).flatten();
+        let groups: Vec<_> = groups.filter_map(|hex| NostrGroupId::from_hex(hex).ok()).collect();
+        self.told = Some((Instant::now(), relays));
+        self.shared.engine(move |engine| engine.expect_more(Some(&groups), MORE_FOR)).await
     }
 
     /// Once every connected relay has given what it has, the engine need not wait for more.
     pub(super) async fn settle(&mut self) -> Result<()> {
         let told = self.told.take().is_some();
         if told && !self.unsettled {
-            self.expect_more(0).await?;
+            self.shared.engine(|engine| engine.expect_more(Some(&[]), 0)).await?;
         }
         if std::mem::take(&mut self.unsettled) {
             match self.shared.engine(Engine::settle).await {

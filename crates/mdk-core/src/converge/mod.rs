@@ -99,20 +99,21 @@ impl Ctx<'_, '_> {
     ///
     /// Closing lets go of states that the next page of a history may still be read in. So time in which we were at work is
     /// not counted, because nobody could give us that page meanwhile, and while a history is being fetched it waits on.
-    fn deadline(&self, pass: &PassRow) -> Option<u64> {
+    fn deadline(&self, id: &GroupId, pass: &PassRow) -> Option<u64> {
         let after = |from: u64, millis: u64| {
             from.saturating_add(millis).saturating_add(self.worked.since(from))
         };
         (pass.opened != 0).then(|| {
             let quiet = after(pass.relevant, self.config.settle_quiet_millis);
             let over = quiet.min(after(pass.opened, self.config.settle_max_millis));
-            over.max(self.more_until.min(pass.opened.saturating_add(MOST_FETCHED)))
+            let more = self.more.get(id).copied().unwrap_or(0);
+            over.max(more.min(pass.opened.saturating_add(MOST_FETCHED)))
         })
     }
 
     /// Whether the open pass is to be closed. (rule: E5-2; a clock that went back closes it)
-    pub(crate) fn is_due(&self, pass: &PassRow) -> bool {
-        self.deadline(pass)
+    pub(crate) fn is_due(&self, id: &GroupId, pass: &PassRow) -> bool {
+        self.deadline(id, pass)
             .is_some_and(|at| at <= self.now_millis || self.now_millis < pass.relevant)
     }
 
@@ -152,11 +153,11 @@ impl Ctx<'_, '_> {
     /// Lets a commit of ours through, or says how long it has to wait.
     pub(crate) fn require_settled(&mut self, id: &GroupId) -> Result<()> {
         let row = self.current_row(id)?;
-        if self.is_due(&row.pass) {
+        if self.is_due(id, &row.pass) {
             self.close_pass(id)?;
             return Ok(());
         }
-        match self.deadline(&row.pass) {
+        match self.deadline(id, &row.pass) {
             Some(at) => Err(Error::Settling { millis: at.saturating_sub(self.now_millis) }),
             None => Ok(()),
         }
@@ -165,7 +166,7 @@ impl Ctx<'_, '_> {
     /// Whether commits of ours have to wait.
     pub(crate) fn is_settling(&self, id: &GroupId) -> Result<bool> {
         let pass = self.pass_of(id)?;
-        Ok(pass.opened != 0 && !self.is_due(&pass))
+        Ok(pass.opened != 0 && !self.is_due(id, &pass))
     }
 
     /// Closes the pass if its time has come.
@@ -178,7 +179,7 @@ impl Ctx<'_, '_> {
         for _ in 0..MAX_PASSES {
             let pass = self.pass_of(id)?;
             // A batch is one input.
-            if !self.is_due(&pass) || self.batching && pass.relevant == self.now_millis {
+            if !self.is_due(id, &pass) || self.batching && pass.relevant == self.now_millis {
                 break;
             }
             self.close_pass(id)?;

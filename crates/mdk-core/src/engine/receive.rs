@@ -1,6 +1,6 @@
 //! Events in, outcomes out.
 
-use mdk_wire::Event;
+use mdk_wire::{Event, NostrGroupId};
 
 use super::Engine;
 use crate::ctx::Undo;
@@ -82,10 +82,26 @@ impl Engine {
         Ok(verdicts.into_iter().map(|(v, events, reply)| self.outcome(v, events, reply)).collect())
     }
 
-    /// More of a history is on its way: for `millis` from now the states of the past that are kept for it stay, twenty
-    /// seconds at most for each group, or until [`Engine::settle`]. Commits of ours wait meanwhile where others' have come.
-    pub fn expect_more(&mut self, millis: u64) {
-        self.more_until = self.clock.now_millis().saturating_add(millis);
+    /// More is on its way of what these routing ids carry, or of all groups: for `millis` from now the states of the past
+    /// that are kept for it stay, twenty seconds at most for each group, or until [`Engine::settle`] or another call of
+    /// this. Commits of ours wait meanwhile where others' have come.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn expect_more(&mut self, of: Option<&[NostrGroupId]>, millis: u64) -> Result<()> {
+        let groups = self.look(|ctx| {
+            let Some(routes) = of else {
+                return Ok(ctx.tx.groups()?.into_iter().map(|row| row.id).collect());
+            };
+            let mut groups = Vec::new();
+            for route in routes {
+                groups.extend(ctx.tx.route_claims(route)?);
+            }
+            Ok(groups)
+        })?;
+        let until = self.clock.now_millis().saturating_add(millis);
+        self.more = groups.into_iter().map(|group| (group, until)).collect();
+        Ok(())
     }
 
     /// Makes all open choices between branches now, without waiting for quiet: for use when a fetched history is
@@ -94,7 +110,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Store`].
     pub fn settle(&mut self) -> Result<Outcome> {
-        self.more_until = 0;
+        self.more.clear();
         let (_, effects) = self.write(|ctx| {
             for row in ctx.tx.groups()? {
                 ctx.retry_held(&row.id)?;

@@ -130,6 +130,8 @@ impl Ctx<'_, '_> {
         match (again, &verdict) {
             (Some(event), Ok(Verdict::Deferred(DeferredReason::ResourceRefused))) => {
                 self.retry_now()?;
+                // (which comes before what this one brings)
+                self.events.append(&mut self.late);
                 self.attempt(event)
             }
             _ => Ok(verdict),

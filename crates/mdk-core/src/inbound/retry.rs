@@ -270,6 +270,9 @@ impl Ctx<'_, '_> {
                 }
                 entry.tried += 1;
             }
+            if entry.epoch.is_some() {
+                waits.is_open(event_id);
+            }
             match entry.epoch {
                 // What belongs to an epoch to come would only be put back.
                 Some((_, epoch)) if epoch > highest => waits.is_ahead(*event_id, epoch),

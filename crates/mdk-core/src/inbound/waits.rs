@@ -84,6 +84,11 @@ impl Waits {
         self.events.insert(event, Wait::Closed);
     }
 
+    /// A key has opened it: until it is known what it waits for, it is tried with all keys, should this call fail.
+    pub(crate) fn is_open(&mut self, event: &EventId) {
+        self.events.remove(event);
+    }
+
     /// Whether no key opened it when all were tried.
     pub(crate) fn stays_closed(&self, event: &EventId) -> bool {
         matches!(self.events.get(event), Some(Wait::Closed))

@@ -58,7 +58,7 @@ impl Account {
                 config,
                 now_millis: now * 1000,
                 worked: &crate::worked::Worked::default(),
-                more_until: 0,
+                more: &std::collections::HashMap::new(),
                 restored: false,
                 reading: false,
                 cache: &mut cache,

@@ -1,5 +1,7 @@
 //! Files and pictures of groups: encrypted, moved, and opened, in one future each.
 
+use std::io::Read as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use mdk_client::{
@@ -77,6 +79,18 @@ impl Files {
 pub(crate) fn _normal_server(url: Text) -> PyResult<String> {
     let url = url.get("blossom")?;
     Ok(mdk_client::normal_server(url).map_err(Raise::from)?)
+}
+
+/// The bytes of a file, at most `limit`. Python's own `open` would end the locks of a database that is open here, if it is
+/// that file.
+#[pyfunction]
+pub(crate) fn _read_file(py: Python<'_>, path: PathBuf, limit: u64) -> PyResult<Py<PyBytes>> {
+    let read = || {
+        let mut bytes = Vec::new();
+        mdk_store::open_to_read(&path)?.take(limit).read_to_end(&mut bytes)?;
+        std::io::Result::Ok(bytes)
+    };
+    Ok(PyBytes::new(py, &py.detach(read)?).unbind())
 }
 
 /// A picture that is uploaded, and that a group does not have yet.

@@ -60,7 +60,7 @@ impl DoctorReport {
         self.findings.push(Finding { level, topic, text: text.into(), hint: None });
     }
 
-    /// Says something else about a topic than before.
+    /// Says something else about a topic than that all is well.
     fn correct(
         &mut self,
         level: Level,
@@ -69,7 +69,8 @@ impl DoctorReport {
         hint: impl Into<String>,
     ) {
         let (text, hint) = (text.into(), Some(hint.into()));
-        if let Some(finding) = self.findings.iter_mut().find(|finding| finding.topic == topic) {
+        let well = |finding: &&mut Finding| finding.topic == topic && finding.level == Level::Ok;
+        if let Some(finding) = self.findings.iter_mut().find(well) {
             *finding = Finding { level, topic, text, hint };
         }
     }

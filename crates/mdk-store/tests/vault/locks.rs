@@ -221,7 +221,11 @@ fn no_other_spelling_of_the_path_ends_a_lock() {
                 true => fs::hard_link(&world.home.path, &link).unwrap(),
                 false => symlink(&world.home.path, &link).unwrap(),
             }
+            // (with the log, the doctor looks further)
+            let log = elsewhere.join("b.db-wal");
+            fs::hard_link(world.home.beside("a.db-wal"), &log).unwrap();
             let done = all(&link, world);
+            fs::remove_file(log).unwrap();
             fs::remove_file(link).unwrap();
             done
         });
@@ -238,8 +242,11 @@ fn a_database_that_was_renamed_while_it_is_open_keeps_its_locks() {
     let locked = [moved.clone(), world.home.beside("a.db-shm")];
     let _ = verify(&moved, &raw(1), &mut none());
     assert_eq!(record_locks(&locked), before);
+    let log = world.home.beside("moved.db-wal");
+    fs::hard_link(world.home.beside("a.db-wal"), &log).unwrap();
     let _ = doctor(&moved, Some(&raw(1)));
     assert_eq!(record_locks(&locked), before);
+    fs::remove_file(log).unwrap();
     fs::rename(&moved, &world.home.path).unwrap();
     world.store.close().unwrap();
     assert_eq!(record_locks(&[world.home.path]), BTreeSet::new());

@@ -57,13 +57,11 @@ fn headers(log: &[u8]) -> Vec<Vec<u8>> {
     logs
 }
 
-/// Moves the log into the file and leaves it where it is, as our own checkpoint does. With `write` the next one is begun.
-fn moved(home: &Home, write: bool) -> Vec<u8> {
+/// Moves the log into the file and leaves it where it is, as our own checkpoint does. With `next` another one is begun.
+fn moved(home: &Home, next: &str) -> Vec<u8> {
     let conn = by_hand(&home.path);
     conn.execute_batch("PRAGMA wal_checkpoint(PASSIVE)").unwrap();
-    if write {
-        conn.execute_batch("DELETE FROM meta WHERE name = 'late 3'").unwrap();
-    }
+    conn.execute_batch(next).unwrap();
     fs::read(home.beside("a.db-wal")).unwrap()
 }
 
@@ -122,7 +120,7 @@ fn the_only_transaction_of_a_log_is_not_given_up_with_the_header() {
 #[test]
 fn a_log_that_was_moved_into_the_file_may_be_torn_anywhere() {
     let (home, _) = with_log();
-    let log = moved(&home, false);
+    let log = moved(&home, "");
     for log in headers(&log) {
         put_log(&home, &log);
         assert_eq!(opened(&home).unwrap().digest().unwrap(), home.digest);
@@ -139,9 +137,9 @@ fn a_log_that_was_moved_into_the_file_may_be_torn_anywhere() {
 #[test]
 fn the_first_frames_of_a_new_log_may_be_torn_and_its_header_is_not() {
     let (home, _) = with_log();
-    let old = moved(&home, false);
+    let old = moved(&home, "");
     let file = home.bytes();
-    let log = moved(&home, true);
+    let log = moved(&home, "DELETE FROM meta WHERE name = 'late 3'");
     assert_ne!(old[..32], log[..32]);
     let new = log[32..].chunks(FRAME).take_while(|frame| frame[8..16] == log[16..24]).count();
     assert!((1..20).contains(&new) && log.len() == old.len(), "{new}");
@@ -169,6 +167,29 @@ fn the_first_frames_of_a_new_log_may_be_torn_and_its_header_is_not() {
         assert!(opened(&home).is_none(), "{:?}", &log[..32]);
     }
     assert_eq!(home.bytes(), file);
+}
+
+/// Of one that was never synced any frames may be there, over those of several transactions of the old log.
+#[test]
+fn a_transaction_may_be_torn_over_several_of_the_log_before() {
+    let (home, _) = with_log();
+    let old = moved(&home, "");
+    let log = moved(&home, "UPDATE meta SET value = zeroblob(2000) WHERE name LIKE 'late 1%'");
+    let new = log[32..].chunks(FRAME).take_while(|frame| frame[8..16] == log[16..24]).count();
+    let ends = |frame: &usize| old[32 + frame * FRAME + 4..][..4] != [0; 4];
+    assert!(
+        (0..new).filter(ends).count() > 2 && log.len() == old.len(),
+        "{new} {} {}",
+        log.len(),
+        old.len()
+    );
+    for missing in 1..new {
+        let mut torn = log.clone();
+        let frames = 32..32 + missing * FRAME;
+        torn[frames.clone()].copy_from_slice(&old[frames]);
+        put_log(&home, &torn);
+        assert_eq!(opened(&home).unwrap().digest().unwrap(), home.digest, "{missing}");
+    }
 }
 
 #[test]

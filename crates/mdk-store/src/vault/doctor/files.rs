@@ -317,7 +317,7 @@ pub(super) fn log(report: &mut DoctorReport, place: &Place, family: &Family) {
         return;
     }
     let mut head = [0; pages::SALT];
-    let file = File::open(place.path(place.name()));
+    let file = crate::files::open(&place.path(place.name()));
     if file.is_ok_and(|mut file| file.read_exact(&mut head).is_ok() && head == *pages::MAGIC) {
         return;
     }

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// What to do about a file that is too short.
-pub(super) const CUT: &str = "restore a complete copy";
+pub(super) const CUT: &str = "restore a complete copy, or save what is left with `mdk salvage`";
 
 /// The first page, decrypted, if the key opens it.
 pub(super) fn first_page(
@@ -52,6 +52,10 @@ pub(super) fn length(report: &mut DoctorReport, place: &Place, family: &Family, 
     // A log that cannot be read may have any page.
     let Ok(database) = files::open(&place.path(place.name())) else { return };
     let Ok(log) = Log::read(log.as_deref(), &database) else { return };
+    // Which is said, and opening gets no further.
+    if log.lost_acknowledged {
+        return;
+    }
     let pages = match log.database_pages {
         0 => field(page, 28),
         pages => pages,

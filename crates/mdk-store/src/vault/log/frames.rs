@@ -70,9 +70,14 @@ impl Frames {
             false => newest(&all),
         };
         all.truncate(all.iter().rposition(|f| Some(f.salts) == salts).map_or(0, |last| last + 1));
-        // What is left of a log before it, where a frame of this one was not written.
-        for frame in all.iter_mut().filter(|f| !f.whole && Some(f.salts) != salts) {
-            (frame.number, frame.after_commit) = (0, 0);
+        // What is left of a log before it, where frames of this one were not written. They continue each other. The salts are
+        // in no checksum: a frame that continues one of this log is of this log, whatever became of them.
+        let mut ours = true;
+        for frame in &mut all {
+            ours = Some(frame.salts) == salts || (ours && frame.whole);
+            if !ours {
+                (frame.number, frame.after_commit, frame.whole) = (0, 0, false);
+            }
         }
         let read = all.iter().take_while(|f| header && f.whole && Some(f.salts) == salts).count();
         Ok(Self { all, header, read })
