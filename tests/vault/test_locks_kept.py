@@ -18,6 +18,7 @@ CALLS = """
 import os, subprocess, sys
 from pathlib import Path
 from mdk import DatabaseKey, Keys, Mdk, vault
+from mdk.client import files
 
 path, call = Path(sys.argv[1]), sys.argv[2]
 keys = Keys.parse(sys.stdin.readline().strip())
@@ -47,6 +48,7 @@ calls = {
     "restore_from_it": lambda: vault.restore(path, new, passphrase="x", key=other),
     "rekey_cancelled": lambda: account.rekey(other, progress=stop),
     "keys_from_it": lambda: Keys.from_file(path),
+    "sent_as_a_file": lambda: stop(files.read(path, 1 << 30)),
 }
 assert locked()
 try:
@@ -69,7 +71,10 @@ os.kill(os.getpid(), 9)
 REFUSED = ("nothing", "open", "verify", "salvage", "encrypt", "encrypt_to", "backup_onto_itself")
 
 
-@pytest.mark.parametrize("call", [*REFUSED, "restore_from_it", "rekey_cancelled", "keys_from_it"])
+OTHERS = ("restore_from_it", "rekey_cancelled", "keys_from_it", "sent_as_a_file")
+
+
+@pytest.mark.parametrize("call", [*REFUSED, *OTHERS])
 def test_what_was_acknowledged_survives_a_look_from_outside(call: str, tmp_path: Path) -> None:
     path, keys = tmp_path / "account" / "m.db", Keys.generate()
     told = subprocess.run(

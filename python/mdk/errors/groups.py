@@ -22,7 +22,9 @@ class GroupSettling(GroupError):
     """Commits of others came just now, and which one counts is not settled yet: no commit of ours is made meanwhile."""
 
     code = "group_settling"
-    hint: str | None = "Call again after .millis milliseconds: some seconds, twenty while more of its history is being fetched."
+    hint: str | None = (
+        "Call again after .millis milliseconds: some seconds, twenty while its history is fetched."
+    )
 
     def __init__(
         self, message: str = "", *, millis: int | None = None, hint: str | None = None
