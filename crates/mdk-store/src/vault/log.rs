@@ -36,8 +36,10 @@ pub(crate) struct Log {
     last_pages: u32,
     /// Frames up to there that are not intact.
     pub(crate) hit_frames: u64,
-    /// Pages of which the newest version is not intact. Numbers that no page has stand for pages that are not known.
+    /// Pages of which the newest version is not intact.
     old: BTreeSet<u32>,
+    /// Where the last frame stands that is not intact and does not say any more which page it held; 0 without one.
+    last_unknown: u64,
 }
 
 /// Whether a log has lost what was acknowledged. SQLite would open the database as it was before that, write over the
@@ -99,13 +101,15 @@ impl Log {
     /// The log as `salvage` reads it: of each page the newest version that is intact, also behind damage. What ends it is the
     /// last commit of a transaction that was finished, as for opening: one that may never have been is left out.
     ///
-    /// A page authenticates itself with its number, so no checksum is asked, and a flipped bit of the number is undone.
+    /// A page authenticates itself with its number, so no checksum is asked, and a flipped bit of the number is undone. Not
+    /// of a number that is lost: what stands there may be left of a log before this one, and would count as the newest.
     pub(crate) fn rescued(&self, file: &File, key: &PageKey) -> Result<Self, VaultError> {
         let mut log = Self { pages: BTreeMap::new(), ..self.newest() };
         let mut page = [0u8; PAGE];
         for &(number, at) in &self.versions {
             pages::read_at(file, &mut page, at).map_err(|e| pages::io("reading the log of", &e))?;
-            let mut numbers = iter::once(number).chain((0..32).map(|bit| number ^ 1 << bit));
+            let flipped = (0..32).map(|bit| number ^ 1 << bit).filter(|_| number != 0);
+            let mut numbers = iter::once(number).chain(flipped);
             match numbers.find(|number| *number != 0 && key.check(*number, &page)) {
                 Some(number) => {
                     log.pages.insert(number, at);
@@ -113,7 +117,10 @@ impl Log {
                 }
                 None => {
                     log.hit_frames += 1;
-                    log.old.insert(number);
+                    match (1..=log.database_pages).contains(&number) {
+                        true => _ = log.old.insert(number),
+                        false => log.last_unknown = at,
+                    }
                 }
             }
         }
@@ -125,10 +132,14 @@ impl Log {
         self.old.contains(&number)
     }
 
+    /// Whether the newest version of a page may be lost: it was that of a page that is not known, and no later one is there.
+    pub(crate) fn may_be_old(&self, number: u32) -> bool {
+        self.is_old(number) || self.pages.get(&number).copied().unwrap_or(0) < self.last_unknown
+    }
+
     /// How many pages there are of which the newest version is lost; `None` if it is not known which.
     pub(crate) fn old_pages(&self) -> Option<usize> {
-        let known = self.old.iter().all(|number| (1..=self.database_pages).contains(number));
-        known.then_some(self.old.len())
+        (self.last_unknown == 0).then_some(self.old.len())
     }
 
     /// Reads the newest committed version of a page, if the log has one.

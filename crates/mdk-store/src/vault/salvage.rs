@@ -51,7 +51,8 @@ pub struct SalvageReport {
 /// Only pages that authenticate are read, each in its newest intact version; that may stand in the log behind damage, which
 /// opening refuses. Rows are found through the trees of their tables and, where what leads to a page is damaged, by what
 /// the page holds. A row of which any part is damaged is left out. A group whose MLS state is partly an older version's is
-/// given up.
+/// given up, and so is one of which that may be so: where a page of the log is lost and it is not known which, every group
+/// of which some MLS state was last written before it.
 ///
 /// What was saved is made to fit together: a group that lacks parts of its MLS state becomes
 /// [`GroupStatus::Unrecoverable`](crate::GroupStatus::Unrecoverable), with its history; one that lost its row but not

@@ -317,3 +317,59 @@ fn a_group_of_which_only_an_older_row_is_left_is_given_up_with_its_history_kept(
         assert_eq!(store.read(|tx| tx.meta("late")).unwrap(), Some(vec![0]));
     }
 }
+
+/// A bad block of the disk takes with a page what says which page it was.
+#[test]
+fn no_group_that_is_kept_is_of_two_times_after_a_bad_block() {
+    let home = Home::new();
+    let conn = by_hand(&home.path);
+    // Long values change at both ends, which stand on different pages.
+    conn.execute_batch(
+        "BEGIN; UPDATE groups SET name = 'new'; UPDATE nodes SET state = CAST('new' || substr(state, 4) AS BLOB); \
+         UPDATE mls_rows SET value = CAST('new' || substr(value, 4, length(value) - 6) || 'new' AS BLOB); COMMIT",
+    )
+    .unwrap();
+    for n in 0..3 {
+        conn.execute("INSERT INTO meta VALUES (?1, zeroblob(2000))", [format!("late {n}")])
+            .unwrap();
+    }
+    let log = fs::read(home.beside("a.db-wal")).unwrap();
+    drop(conn);
+    let (mut given_up, mut kept) = (0, 0);
+    for (size, step) in [(PAGE, PAGE), (512, 7 * 512)] {
+        for block in (0..log.len()).step_by(step) {
+            let mut bad = log.clone();
+            bad[block..log.len().min(block + size)].fill(0);
+            put_log(&home, &bad);
+            let (report, store) = save(&home);
+            store.close().unwrap();
+            assert_eq!(report.groups, u64::from(GROUPS), "{block} {report:?}");
+            assert_eq!(
+                of_two_times(&home.dir.path().join("saved").join("b.db")),
+                0,
+                "{size} {block}"
+            );
+            given_up += report.unrecoverable_groups;
+            // Where the page is known, and holds no state of a group, none is given up.
+            kept += report.groups - report.unrecoverable_groups;
+        }
+    }
+    assert!(given_up > 0 && kept > 0, "{given_up} {kept}");
+}
+
+/// Groups that may be used and have old rows and new ones.
+fn of_two_times(path: &Path) -> i64 {
+    let conn = Connection::open(path).unwrap();
+    conn.execute_batch(&format!("PRAGMA key = \"x'{}'\"", "02".repeat(32))).unwrap();
+    conn.query_row(
+        "WITH rows (id, new) AS (SELECT group_id, name = 'new' FROM groups \
+         UNION ALL SELECT group_id, substr(state, 1, 3) = x'6e6577' FROM nodes \
+         UNION ALL SELECT scope, substr(value, 1, 3) = x'6e6577' FROM mls_rows \
+         UNION ALL SELECT scope, substr(value, -3) = x'6e6577' FROM mls_rows) \
+         SELECT count(*) FROM groups WHERE status <> 8 AND \
+         (SELECT count(DISTINCT new) FROM rows WHERE id = group_id) > 1",
+        [],
+        |row| row.get(0),
+    )
+    .unwrap()
+}

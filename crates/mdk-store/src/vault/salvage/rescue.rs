@@ -1,11 +1,14 @@
 //! Rows from authentic pages into a new database.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    iter,
+};
 
 use rusqlite::{Connection, params_from_iter, types::Value};
 
 use super::{
-    btree::{Kind, Pages, Record},
+    btree::{Content, Kind, Pages, Record},
     schema::Tree,
 };
 use crate::{
@@ -40,7 +43,7 @@ pub(super) struct Rescue<'a> {
     pub(super) unknown_pages: u64,
     /// Rows on pages whose newest version is lost, each with its tree.
     old: Vec<(usize, Record)>,
-    /// Groups of which such rows stand in the tables that must fit together.
+    /// Groups of which rows in the tables that must fit together stand on such pages, or on some that may be such.
     pub(super) mixed: BTreeSet<Vec<u8>>,
     written: u64,
 }
@@ -63,7 +66,6 @@ impl<'a> Rescue<'a> {
         self.strays(progress)?;
         // Last: a row that has gone to another page since is newer there.
         for (index, record) in std::mem::take(&mut self.old) {
-            self.note_mixed(index, &record);
             self.keep(index, record)?;
         }
         batch("COMMIT; PRAGMA wal_checkpoint(TRUNCATE)")?;
@@ -154,6 +156,7 @@ impl<'a> Rescue<'a> {
                 doubtful.extend(&content.children);
             }
             self.owned.insert(number);
+            self.note_mixed(index, number, &content);
             self.owned.extend(content.overflow);
             if content.cut > 0 && self.trees[index].is_table {
                 self.loss(index).cut += content.cut;
@@ -204,6 +207,7 @@ impl<'a> Rescue<'a> {
             let mut fitting = candidates.iter().filter(fits).copied();
             match (fitting.next(), fitting.next()) {
                 (Some(index), None) => {
+                    self.note_mixed(index, number, &content);
                     if content.cut > 0 && self.trees[index].is_table {
                         self.loss(index).cut += content.cut;
                     }
@@ -218,13 +222,21 @@ impl<'a> Rescue<'a> {
         Ok(())
     }
 
-    fn note_mixed(&mut self, index: usize, record: &Record) {
+    fn note_mixed(&mut self, index: usize, number: u32, content: &Content) {
         let tree = &self.trees[index];
-        let column = tree.columns.iter().position(|c| c == "group_id" || c == "scope");
-        if TOGETHER.contains(&tree.name.as_str())
-            && let Some(Value::Blob(group)) = column.and_then(|column| record.values.get(column))
+        let mut pages = iter::once(&number).chain(&content.overflow);
+        if !TOGETHER.contains(&tree.name.as_str())
+            || !pages.any(|page| self.pages.log.may_be_old(*page))
         {
-            self.mixed.insert(group.clone());
+            return;
+        }
+        let Some(column) = tree.columns.iter().position(|c| c == "group_id" || c == "scope") else {
+            return;
+        };
+        for record in &content.records {
+            if let Some(Value::Blob(group)) = record.values.get(column) {
+                self.mixed.insert(group.clone());
+            }
         }
     }
 
