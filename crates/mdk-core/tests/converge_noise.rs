@@ -98,6 +98,21 @@ fn a_line_after_a_race_is_followed_to_its_end() {
     }
 }
 
+// shows: E5-8
+/// Each batch of a line is followed by the call that gives it, also where it brings nothing else.
+#[test]
+fn a_line_in_several_batches_is_followed_in_each() {
+    let (mut alice, mut bob) = (Member::new("alice"), holds("bob", 8_192));
+    let group = alice.founds("g", &mut [&mut bob]);
+    let line: Vec<Event> = (0..40).map(|_| commits(&mut alice, &group)).collect();
+    let mut epoch = bob.info(&group).epoch;
+    for batch in line.chunks(10) {
+        takes(&mut bob, batch);
+        epoch += 10;
+        assert_eq!(bob.info(&group).epoch, epoch);
+    }
+}
+
 // shows: F1-2
 /// With an open pass a line keeps all of its states: noise is tried with the newest key, not with all of them again.
 #[test]

@@ -68,7 +68,11 @@ impl Ctx<'_, '_> {
             let full = verdict == Verdict::Deferred(DeferredReason::ResourceRefused);
             let far = beyond(&opened.row.pass, claimed, false);
             if !full || far {
-                self.parked |= !far;
+                if !far {
+                    self.parked = true;
+                    // (which is taken up at the end of the batch, whatever else is in it)
+                    self.drain.entry(opened.row.id.clone()).or_default();
+                }
                 return Ok(verdict);
             }
             self.kept_raw = false;
