@@ -79,6 +79,6 @@ async fn a_relay_that_answers_a_little_later_is_waited_for() {
 /// Where it takes too long the others' commits are read meanwhile, and what was said before them comes after them.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_slow_relay_gives_is_read_after_the_commits_as_well() {
-    let delay = Some(Duration::from_millis(2_300));
+    let delay = Some(Duration::from_millis(1_700));
     comes_back(12, Faults { delay, ..Faults::default() }, Duration::from_millis(100)).await;
 }
