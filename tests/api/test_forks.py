@@ -82,6 +82,44 @@ def test_a_fork_waits_until_nobody_holds_a_lock_of_the_engine(tmp_path: Path) ->
     assert shown == f"{forks} forks, 0 stuck\n"
 
 
+BESIDE_READERS = """
+import os, signal, sys, threading
+from pathlib import Path
+from mdk import DatabaseKey, Keys, Mdk
+from mdk._mdk import _read_file
+picture, forks = Path(sys.argv[1]) / "picture", int(sys.argv[2])
+picture.write_bytes(b"not a database")
+ended = threading.Event()
+
+def read():
+    while not ended.is_set():
+        _read_file(picture, 100)
+
+threads = [threading.Thread(target=read) for _ in range(3)]
+for thread in threads:
+    thread.start()
+stuck = 0
+for n in range(forks):
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        key = DatabaseKey.raw(b"k" * 32)
+        Mdk.open(f"{sys.argv[1]}/child-{n}/mdk.db", keys=Keys.generate(), key=key).close()
+        os._exit(0)
+    stuck = os.waitpid(child, 0)[1] != 0
+    if stuck:
+        break
+ended.set()
+for thread in threads:
+    thread.join()
+print(f"{n + 1} forks, {stuck:d} stuck")
+"""
+
+
+def test_a_fork_beside_who_reads_files_leaves_no_lock_held(tmp_path: Path) -> None:
+    assert printed(BESIDE_READERS, str(tmp_path), "40") == "40 forks, 0 stuck\n"
+
+
 IN_A_CALLBACK = """
 import os, sys, threading, time
 from mdk import DatabaseKey, Keys, Mdk, errors

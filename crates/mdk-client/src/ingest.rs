@@ -43,7 +43,7 @@ pub(crate) struct Flow {
     round_complete: bool,
     /// A catch-up ended, and what it brought is not settled.
     unsettled: bool,
-    /// When the engine was last told that more is on its way, and from which relays.
+    /// Until when the engine need not be told again that more is on its way, and from which relays.
     told: Option<(Instant, Vec<String>)>,
     waiting: Vec<oneshot::Sender<Result<u64>>>,
     looked_at: Option<Instant>,

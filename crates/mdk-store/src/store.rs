@@ -37,6 +37,8 @@ pub struct Store {
     conn: Option<Conn>,
     /// The connection must be replaced before anything else is done.
     broken: bool,
+    /// A write has failed, and what it left in the log must go before the next one.
+    untidy: bool,
     /// Its key, from when it was closed until there is another one.
     spare_key: Option<Secret<32>>,
     /// Frames of the write-ahead log that are committed.
@@ -141,6 +143,7 @@ impl Store {
         Ok(Self {
             conn: None,
             broken: false,
+            untidy: false,
             spare_key: None,
             log_frames: Arc::default(),
             unread: UnreadCounts::default(),
@@ -177,6 +180,7 @@ impl Store {
             });
         }
         self.conn = Some(conn);
+        self.untidy = false;
         Ok(())
     }
 
@@ -247,6 +251,7 @@ impl Store {
     ) -> Result<T, E> {
         self.require_owner()?;
         self.mend()?;
+        self.tidy()?;
         mend::forget_faults();
         let before = self.log_frames.load(Ordering::Relaxed);
         match Tx::run(self.conn()?, &self.unread, "BEGIN IMMEDIATE", true, f) {
@@ -255,7 +260,10 @@ impl Store {
                 self.tend_log(before);
                 Ok(value)
             }
-            Err(error) => Err(self.explain(error)),
+            Err(error) => {
+                self.untidy |= self.home.is_some() && mend::is_faulty();
+                Err(self.explain(error))
+            }
         }
     }
 

@@ -16,10 +16,11 @@ use crate::client::shared::backoff;
 use crate::client::topics::{Again, work};
 use crate::error::{ClientError, Result};
 
-/// How long, in milliseconds, the engine keeps what it needs for more of a history, if it hears nothing else; and how often
-/// it is told.
+/// How long, in milliseconds, the engine keeps what it needs for more of a history, if it hears nothing else; how often it
+/// is told; and when again after it could not be.
 const MORE_FOR: u64 = 30_000;
 const TELL_EVERY: Duration = Duration::from_secs(10);
+const TELL_AGAIN: Duration = Duration::from_secs(1);
 
 impl Flow {
     /// Tries this relay's history again, later each time.
@@ -110,21 +111,37 @@ impl Flow {
     /// Tells the engine for which groups more is on its way.
     pub(super) async fn expect_more(&mut self) -> Result<()> {
         let relays: Vec<String> = self.holding().cloned().collect();
-        let known = self.told.as_ref();
-        if known.is_some_and(|(at, told)| at.elapsed() < TELL_EVERY && *told == relays) {
+        let (now, known) = (Instant::now(), self.told.as_ref());
+        if known.is_some_and(|(until, told)| *until > now && *told == relays) {
             return Ok(());
         }
         let groups = relays.iter().filter_map(|url| self.wanted.groups.get(url)).flatten();
         let groups: Vec<_> = groups.filter_map(|hex| NostrGroupId::from_hex(hex).ok()).collect();
-        self.told = Some((Instant::now(), relays));
-        self.shared.engine(move |engine| engine.expect_more(Some(&groups), MORE_FOR)).await
+        let tell = move |engine: &mut Engine| engine.expect_more(Some(&groups), MORE_FOR);
+        let pause = match self.shared.engine(tell).await {
+            Ok(()) => TELL_EVERY,
+            // A disk that fails for a while is no reason to stop.
+            Err(ClientError::Engine(error)) => {
+                tracing::warn!("the engine was not told that more is on its way: {error}");
+                TELL_AGAIN
+            }
+            Err(error) => return Err(error),
+        };
+        self.told = Some((now + pause, relays));
+        Ok(())
     }
 
     /// Once every connected relay has given what it has, the engine need not wait for more.
     pub(super) async fn settle(&mut self) -> Result<()> {
         let told = self.told.take().is_some();
         if told && !self.unsettled {
-            self.shared.engine(|engine| engine.expect_more(Some(&[]), 0)).await?;
+            match self.shared.engine(|engine| engine.expect_more(Some(&[]), 0)).await {
+                // It waits until what it was told ends by itself.
+                Err(ClientError::Engine(error)) => {
+                    tracing::warn!("the engine was not told that nothing more comes: {error}");
+                }
+                told => told?,
+            }
         }
         if std::mem::take(&mut self.unsettled) {
             match self.shared.engine(Engine::settle).await {

@@ -12,7 +12,7 @@ use std::{
     io::{self, Read, Seek, SeekFrom},
     ops::{Deref, DerefMut},
     path::Path,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use super::Place;
@@ -27,10 +27,37 @@ struct Used {
     kept: Vec<File>,
 }
 
-static USED: Mutex<Vec<Used>> = Mutex::new(Vec::new());
+struct Register {
+    files: Mutex<Vec<Used>>,
+    /// That of a child which `fork` made of this process. There nobody may be left to release the lock of this one.
+    child: OnceLock<Box<Self>>,
+}
+
+static FIRST: Register = Register::new();
+
+impl Register {
+    const fn new() -> Self {
+        Self { files: Mutex::new(Vec::new()), child: OnceLock::new() }
+    }
+
+    /// That of this process.
+    fn here() -> &'static Self {
+        let mut found = &FIRST;
+        while let Some(child) = found.child.get() {
+            found = child;
+        }
+        found
+    }
+}
+
+/// In a child nothing is in use: locks stay with its parent, and so do the connections.
+pub(super) fn begin_in_child() {
+    // Nothing is there yet: it is set in a child alone, and its own children set that of its own.
+    let _ = Register::here().child.set(Box::new(Register::new()));
+}
 
 fn used() -> MutexGuard<'static, Vec<Used>> {
-    USED.lock().unwrap_or_else(PoisonError::into_inner)
+    Register::here().files.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn find(used: &mut [Used], id: Option<Id>) -> Option<&mut Used> {

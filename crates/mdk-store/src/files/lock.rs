@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Place, io_error};
+use super::{Place, in_use, io_error};
 use crate::{FileRole, OpenError, StoreError};
 
 /// How often a waiting opener looks again.
@@ -137,6 +137,7 @@ fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Closes the locks that a child has inherited, which leaves them to its parent: they end with the parent then, whatever
 /// becomes of the child. To be called in a child that `fork` has made, before anything else of this crate.
 pub fn let_go_in_child() {
+    in_use::begin_in_child();
     // A thread of the parent may have been in one of them: nobody is left here to wait for.
     let Ok(all) = ALL.try_lock() else { return };
     for held in all.iter().filter_map(Weak::upgrade) {

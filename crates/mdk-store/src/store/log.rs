@@ -65,7 +65,17 @@ pub(crate) fn reserve(conn: &Connection) {
     }
 }
 
-/// Makes a recovery of the log end after its first `frames` frames, durably.
+/// Frames of the log up to its last commit, as SQLite counts them: the next transaction is written behind them.
+///
+/// # Errors
+/// SQLite cannot be asked.
+pub(super) fn committed(conn: &Connection) -> Result<i32> {
+    let frames: i32 = conn.query_row("PRAGMA wal_checkpoint(NOOP)", [], |row| row.get(1))?;
+    Ok(frames.max(0))
+}
+
+/// Makes a recovery of the log end after its first `frames` frames, durably. What stands behind them is no frame any more:
+/// what a shorter transaction left of it would look like one that was stored.
 ///
 /// # Errors
 /// [`StoreError::Io`]: the log cannot be written.
@@ -77,14 +87,25 @@ pub(super) fn end_after(conn: &Connection, frames: i32) -> Result<()> {
     // SAFETY: the file is that of an open connection, used by this thread only; its methods are static, and the block
     // has as many bytes as are written.
     unsafe {
-        match (*file).pMethods.as_ref().map(|methods| (methods.xWrite, methods.xSync)) {
-            Some((Some(write), Some(sync)))
-                if write(file, nothing.as_ptr().cast(), nothing.len() as c_int, start)
-                    == ffi::SQLITE_OK
-                    && sync(file, ffi::SQLITE_SYNC_NORMAL as c_int) == ffi::SQLITE_OK =>
-            {
-                Ok(())
+        let Some(methods) = (*file).pMethods.as_ref() else { return failed };
+        let (Some(size_of), Some(write), Some(sync)) =
+            (methods.xFileSize, methods.xWrite, methods.xSync)
+        else {
+            return failed;
+        };
+        let mut size: ffi::sqlite3_int64 = 0;
+        if size_of(file, &raw mut size) != ffi::SQLITE_OK {
+            return failed;
+        }
+        let mut at = start;
+        while at + FRAME <= size {
+            if write(file, nothing.as_ptr().cast(), nothing.len() as c_int, at) != ffi::SQLITE_OK {
+                return failed;
             }
+            at += FRAME;
+        }
+        match sync(file, ffi::SQLITE_SYNC_NORMAL as c_int) {
+            ffi::SQLITE_OK => Ok(()),
             _ => failed,
         }
     }

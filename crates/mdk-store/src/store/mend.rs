@@ -35,6 +35,11 @@ pub(crate) fn note_fault(fault: Fault) {
     FAULT.set(FAULT.get().max(fault));
 }
 
+/// Whether anything was said.
+pub(super) fn is_faulty() -> bool {
+    FAULT.get() != Fault::None
+}
+
 /// Starts anew.
 pub(super) fn forget_faults() {
     FAULT.set(Fault::None);
@@ -53,6 +58,8 @@ impl Store {
         }
         let usable = self.is_usable();
         if usable && fault == Fault::Failed {
+            // Without success the next write tries it again, before it writes.
+            let _ = self.tidy();
             return error;
         }
         self.broken |= !usable;
@@ -120,5 +127,21 @@ impl Store {
     /// The log cannot be written.
     pub(super) fn forget_what_failed(&self) -> Result<()> {
         log::end_after(self.conn()?, self.log_frames.load(Ordering::Relaxed))
+    }
+
+    /// The same, after a write that failed on a connection that goes on. Also what the next transactions leave of such a one
+    /// would be taken for one that is lost, and the file for damaged.
+    ///
+    /// # Errors
+    /// The log cannot be read or written. Nothing may be committed until it can.
+    pub(super) fn tidy(&mut self) -> Result<()> {
+        if !self.untidy {
+            return Ok(());
+        }
+        // Not the number that is known here: SQLite may still write behind a log that was moved.
+        let conn = self.conn()?;
+        log::end_after(conn, log::committed(conn)?)?;
+        self.untidy = false;
+        Ok(())
     }
 }
