@@ -6,12 +6,13 @@ and what is received is never handed out.
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import sys
 from pathlib import Path
 
-from mdk import DatabaseKey, GroupId, Keys, Mdk
+from mdk import Client, Config, DatabaseKey, GroupId, Keys, Mdk
 
 
 class Account:
@@ -22,6 +23,8 @@ class Account:
         self.mdk: Mdk | None = None
         self.keys: Keys | None = None
         self.key: DatabaseKey | None = None
+        self.client: Client | None = None
+        self.loop = asyncio.new_event_loop()
 
     def engine(self) -> Mdk:
         assert self.mdk is not None
@@ -110,6 +113,21 @@ class Account:
 
     def close(self) -> None:
         self.engine().close()
+
+    def open_client(self) -> None:
+        """A client whose relay is not there. Only the client keeps the keys."""
+        self.client = Client.open(
+            self.folder / "vault/account.db",
+            keys=Keys.from_file(self.folder / "account.key"),
+            key=self.raw("database.key"),
+            relays=["ws://127.0.0.1:1"],
+            config=Config(allow_loopback=True),
+        )
+        self.loop.run_until_complete(self.client.start())
+
+    def close_client(self) -> None:
+        assert self.client is not None
+        self.loop.run_until_complete(self.client.close())
 
     def forget(self) -> None:
         self.mdk = self.keys = self.key = None

@@ -316,6 +316,23 @@ else:
 
 
 # proves: Z1
+def test_a_closed_client_holds_no_key(tmp_path: Path) -> None:
+    """It cannot be started again, and lasts as long as its user keeps it."""
+    home = Home(tmp_path / "bob")
+    scanner = Scanner(tmp_path)
+    with Child(home.folder) as child:
+        child.do("bob open_client")
+        child.stop()
+        found = {kind(hit.needle) for hit in scanner.scan(child.pid, home.long_lived())}
+        assert found >= {"database key", "account key"}, "positive control"
+        child.resume()
+        child.do("bob close_client")
+        child.stop()
+        left = scanner.scan(child.pid, home.long_lived())
+        assert not left, listing(left)
+
+
+# proves: Z1
 def test_a_passphrase_is_gone_after_closing(tmp_path: Path) -> None:
     home = Home(tmp_path / "bob")
     scanner = Scanner(tmp_path)

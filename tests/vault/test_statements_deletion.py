@@ -90,6 +90,37 @@ def test_a_deleted_message_is_gone_at_both_ends(account: Callable[[str], Account
 
 
 # proves: Z4
+@pytest.mark.parametrize("by", ["delete", "expire"])
+def test_what_was_deleted_leaves_the_log_of_an_account_that_stays_open(
+    account: Callable[[str], Account], by: str
+) -> None:
+    """A large batch reaches far into the log; what is written later begins at the front again."""
+    alice, bob = account("alice"), account("bob")
+    hour = timedelta(hours=1)
+    package = bob.mdk.new_key_package(relays=RELAYS)
+    with alice.mdk.create_group(
+        "Lunch", members=[package], relays=RELAYS, retention=hour if by == "expire" else None
+    ) as pending:
+        (welcome,) = pending.welcomes
+        group = pending.confirm().id
+    bob.mdk.process(welcome)
+    bob.mdk.accept(bob.mdk.invites()[0].id)
+    text = marker().encode()
+    sent = [alice.mdk.create_message(group, text.decode() + "x" * 15_000) for _ in range(150)]
+    list(bob.mdk.process_many([out.event for out in sent]))
+    if by == "delete":
+        for out in sent:
+            bob.mdk.process(alice.mdk.delete(group, out.message.id).event)
+    else:
+        bob.clock.advance(2 * hour)
+    assert text in Encrypted(bob.path, bob.key).everything(), "positive control"
+    bob.mdk.tick()
+    found = Encrypted(bob.path, bob.key)
+    assert not found.damaged
+    assert text not in found.everything()
+
+
+# proves: Z4
 def test_an_edited_and_deleted_message_leaves_neither_text(
     account: Callable[[str], Account],
 ) -> None:

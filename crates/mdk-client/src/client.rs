@@ -257,6 +257,7 @@ impl Client {
         shared.stop();
         let mut tasks = std::mem::take(&mut *lock(&self.0.tasks));
         while tasks.join_next().await.is_some() {}
+        shared.forget_keys();
     }
 
     /// The engine was used by somebody else: looks at outbox and interests. Cheap, never blocks.

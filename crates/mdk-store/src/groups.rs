@@ -279,7 +279,7 @@ impl Tx<'_> {
         // The mark is a hash of the id: who knows the id would see that the group was here.
         self.clear_must_update_after_restore(id)?;
         for (table, column) in GROUP_TABLES {
-            self.exec(&format!("DELETE FROM {table} WHERE {column} = ?1"), [id.as_bytes()])?;
+            self.erase(&format!("DELETE FROM {table} WHERE {column} = ?1"), [id.as_bytes()])?;
         }
         self.lower_history()
     }
@@ -297,7 +297,7 @@ impl Tx<'_> {
             "DELETE FROM file_keys WHERE group_id = ?1 AND message > ?2",
             params![id, after],
         )?;
-        self.exec("DELETE FROM messages WHERE group_id = ?1 AND seq > ?2", params![id, after])?;
+        self.erase("DELETE FROM messages WHERE group_id = ?1 AND seq > ?2", params![id, after])?;
         self.exec("DELETE FROM events WHERE group_id = ?1 AND seq >= ?2", params![id, event])?;
         self.lower_history()
     }

@@ -100,7 +100,7 @@ impl Tx<'_> {
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn delete_key_package(&self, reference: &KeyPackageRef) -> Result<()> {
-        self.exec("DELETE FROM key_packages WHERE reference = ?1", [reference.as_bytes()])?;
+        self.erase("DELETE FROM key_packages WHERE reference = ?1", [reference.as_bytes()])?;
         Ok(())
     }
 

@@ -54,7 +54,7 @@ impl Tx<'_> {
         self.recounted(row.seq, || {
             let sql = "UPDATE messages SET id = ?2, outer_id = content_id, content = '', tags = ?3, target = NULL, \
                  created_at = 0, received_at = ?4, expires_at = ?5, status = ?6 WHERE seq = ?1";
-            self.exec(sql, params).map(|_| row.seq)
+            self.erase(sql, params).map(|_| row.seq)
         })?;
         // One more than before, so one at most is too many.
         let surplus = self.one(BURIED_LAST, params![row.group.as_bytes(), MAX_BURIED], |row| {
@@ -74,7 +74,7 @@ impl Tx<'_> {
     /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn strip_message(&self, seq: i64, until: Timestamp) -> Result<()> {
         let none: [Vec<String>; 0] = [];
-        self.exec(
+        self.erase(
             "UPDATE messages SET content = '', tags = ?2, expires_at = ?3 WHERE seq = ?1",
             params![seq, encode_list(&none)?, U64(until)],
         )?;

@@ -302,7 +302,7 @@ impl Tx<'_> {
         let params = params![seq, encode_list(&none)?, MessageStatus::Deleted as u8];
         self.recounted(seq, || {
             let sql = "UPDATE messages SET content = '', tags = ?2, status = ?3 WHERE seq = ?1";
-            self.exec(sql, params).map(|_| seq)
+            self.erase(sql, params).map(|_| seq)
         })?;
         Ok(())
     }
@@ -318,7 +318,7 @@ impl Tx<'_> {
         self.recounted(seq, || {
             let sql = "UPDATE messages SET id = content_id, outer_id = content_id, content = '', tags = ?2, \
                  target = NULL, created_at = 0, received_at = 0, expires_at = NULL, status = ?3 WHERE seq = ?1";
-            self.exec(sql, params).map(|_| seq)
+            self.erase(sql, params).map(|_| seq)
         })?;
         Ok(())
     }

@@ -292,7 +292,7 @@ impl Tx<'_> {
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn prune_nodes(&self, group: &GroupId, min_epoch: u64) -> Result<()> {
-        self.exec(
+        self.erase(
             "DELETE FROM nodes WHERE group_id = ?1 AND epoch < ?2",
             params![group.as_bytes(), U64(min_epoch)],
         )?;

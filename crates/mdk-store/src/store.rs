@@ -4,6 +4,7 @@ pub(crate) mod log;
 mod mend;
 
 use std::{
+    cell::Cell,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -44,6 +45,8 @@ pub struct Store {
     /// Frames of the write-ahead log that are committed.
     log_frames: Arc<AtomicI32>,
     pub(crate) unread: UnreadCounts,
+    /// Something was deleted since the log was last begun anew.
+    erased: Cell<bool>,
     home: Option<Home>,
     /// What made the database, from then until something is written to it.
     created: Option<Created>,
@@ -144,6 +147,7 @@ impl Store {
             conn: None,
             broken: false,
             untidy: false,
+            erased: Cell::new(false),
             spare_key: None,
             log_frames: Arc::default(),
             unread: UnreadCounts::default(),
@@ -254,7 +258,7 @@ impl Store {
         self.tidy()?;
         mend::forget_faults();
         let before = self.log_frames.load(Ordering::Relaxed);
-        match Tx::run(self.conn()?, &self.unread, "BEGIN IMMEDIATE", true, f) {
+        match Tx::run(self.conn()?, &self.unread, &self.erased, "BEGIN IMMEDIATE", true, f) {
             Ok(value) => {
                 self.created = None;
                 self.tend_log(before);
@@ -283,6 +287,37 @@ impl Store {
         }
     }
 
+    /// Takes what was deleted out of the write-ahead log, too: its frames are written over one by one as the log is used
+    /// again, and some of them hardly ever. Costs nothing where nothing was deleted since the last time, else up to three
+    /// syncs.
+    ///
+    /// # Errors
+    /// A [`StoreError`]; the next call tries it again.
+    pub fn forget_erased(&mut self) -> Result<()> {
+        if self.home.is_none() || !self.erased.get() {
+            return Ok(());
+        }
+        self.require_owner()?;
+        self.mend()?;
+        match log::move_log(self.conn()?) {
+            Ok(true) => {}
+            // Somebody reads an old state.
+            Ok(false) => return Ok(()),
+            Err(error) => {
+                self.broken = true;
+                return Err(error);
+            }
+        }
+        self.log_was_emptied();
+        if ritual::prime_log(self.conn()?).is_err() {
+            // It may have been left without its syncs.
+            self.broken = true;
+            return Err(StoreError::Io { code: rusqlite::ffi::SQLITE_IOERR_WRITE });
+        }
+        self.erased.set(false);
+        Ok(())
+    }
+
     /// Runs `f` in a read transaction: one consistent state, and nothing that `f` does is kept.
     ///
     /// # Errors
@@ -293,7 +328,7 @@ impl Store {
     ) -> Result<T, E> {
         self.mend()?;
         mend::forget_faults();
-        Tx::run(self.conn()?, &self.unread, "BEGIN DEFERRED", false, f)
+        Tx::run(self.conn()?, &self.unread, &self.erased, "BEGIN DEFERRED", false, f)
             .map_err(|error| self.explain(error))
     }
 

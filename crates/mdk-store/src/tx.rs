@@ -1,5 +1,7 @@
 //! One transaction. Everything that the engine stores goes through a [`Tx`], so it commits or nothing happened.
 
+use std::cell::Cell;
+
 use rusqlite::{Connection, Params, Row};
 
 use crate::unread::UnreadCounts;
@@ -9,6 +11,8 @@ use crate::{Result, StoreError};
 pub struct Tx<'a> {
     pub(crate) conn: &'a Connection,
     pub(crate) unread: &'a UnreadCounts,
+    /// Set where something is deleted for good, of which the log still has what it was.
+    erased: &'a Cell<bool>,
     depth: u32,
 }
 
@@ -24,13 +28,14 @@ impl<'a> Tx<'a> {
     pub(crate) fn run<T, E: From<StoreError>>(
         conn: &'a Connection,
         unread: &'a UnreadCounts,
+        erased: &'a Cell<bool>,
         begin: &str,
         commit: bool,
         f: impl FnOnce(&Tx<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
         conn.prepare_cached(begin).and_then(|mut s| s.execute([])).map_err(StoreError::from)?;
         let guard = Undo { conn, unread, sql: &["ROLLBACK"], armed: true };
-        let value = f(&Tx { conn, unread, depth: 0 })?;
+        let value = f(&Tx { conn, unread, erased, depth: 0 })?;
         if !commit {
             // What was counted is what stands.
             unread.keep();
@@ -60,9 +65,9 @@ impl<'a> Tx<'a> {
             .prepare_cached("SAVEPOINT mdk")
             .and_then(|mut s| s.execute([]))
             .map_err(StoreError::from)?;
-        let Self { conn, unread, .. } = *self;
+        let Self { conn, unread, erased, .. } = *self;
         let guard = Undo { conn, unread, sql: &["ROLLBACK TO mdk", "RELEASE mdk"], armed: true };
-        let value = f(&Tx { conn, unread, depth })?;
+        let value = f(&Tx { conn, unread, erased, depth })?;
         self.conn
             .prepare_cached("RELEASE mdk")
             .and_then(|mut s| s.execute([]))
@@ -80,6 +85,15 @@ impl<'a> Tx<'a> {
     /// Executes one statement; returns the number of rows that it changed.
     pub(crate) fn exec(&self, sql: &str, params: impl Params) -> Result<usize> {
         Ok(self.conn.prepare_cached(sql)?.execute(params)?)
+    }
+
+    /// The same for one that takes from the file what nobody may find there any more (see [`Store::forget_erased`]).
+    ///
+    /// [`Store::forget_erased`]: crate::Store::forget_erased
+    pub(crate) fn erase(&self, sql: &str, params: impl Params) -> Result<usize> {
+        let changed = self.exec(sql, params)?;
+        self.erased.set(self.erased.get() || changed > 0);
+        Ok(changed)
     }
 
     /// The first row of a query, mapped, or `None` when there is no row.

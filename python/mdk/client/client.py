@@ -230,6 +230,8 @@ class Client:
                 await session.native.close(self._settings.drain)
             finally:
                 await in_thread(session.mdk.close)
+                # It cannot be started again, so nothing needs them.
+                self._settings.keys = self._settings.key = None
                 if self._own_pool is not None:
                     await self._own_pool.close()
 

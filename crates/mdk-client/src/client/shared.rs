@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::FutureExt as _;
 use mdk_core::Engine;
-use mdk_wire::{EventId, Keys, OsRandom, PublicKey, Random as _};
+use mdk_wire::{Event, EventId, Keys, OsRandom, PublicKey, Random as _, UnsignedEvent};
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 
 use super::former::Former;
@@ -66,7 +66,8 @@ pub(crate) fn add(counter: &AtomicU64, by: u64) {
 
 pub(crate) struct Shared {
     pub(crate) engine: Arc<dyn EngineAccess>,
-    pub(crate) keys: Keys,
+    /// `None` once the client is closed: who keeps a closed one keeps no key.
+    keys: Arc<Mutex<Option<Keys>>>,
     pub(crate) me: PublicKey,
     pub(crate) options: ClientOptions,
     pub(crate) pool: Pool,
@@ -130,6 +131,7 @@ impl Shared {
         let (sink, arrived) = mpsc::channel(options.queue.max(1));
         let (commands, orders) = mpsc::channel(16);
         let me = keys.public_key();
+        let keys = Arc::new(Mutex::new(Some(keys)));
         let signer = keys.clone();
         let counters = Counters::default();
         let account = Account {
@@ -139,7 +141,7 @@ impl Shared {
             sign: Arc::new(move |event| {
                 /// NIP-42.
                 const AUTH: u16 = 22_242;
-                (event.kind == AUTH).then(|| event.sign(&signer))
+                lock(&signer).as_ref().filter(|_| event.kind == AUTH).map(|keys| event.sign(keys))
             }),
         };
         let progress = Progress { key_package: !options.reachable, ..Progress::default() };
@@ -187,6 +189,19 @@ impl Shared {
         let result = with_engine(&self.engine, f).await;
         self.heed(&result);
         result
+    }
+
+    /// Signs an event of the account.
+    ///
+    /// # Errors
+    /// [`ClientError::Closed`].
+    pub(crate) fn sign(&self, event: UnsignedEvent) -> Result<Event> {
+        lock(&self.keys).as_ref().map(|keys| event.sign(keys)).ok_or(ClientError::Closed)
+    }
+
+    /// Forgets the account's keys: nothing is signed any more.
+    pub(crate) fn forget_keys(&self) {
+        *lock(&self.keys) = None;
     }
 
     /// Without the engine there is nothing to go on with.

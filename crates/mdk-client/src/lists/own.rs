@@ -125,7 +125,7 @@ async fn say(shared: &Arc<Shared>, own: &[String], one: Due, found: Option<Event
         _ => (Vec::new(), profile(&one.content, old.as_ref())),
     };
     let event = UnsignedEvent { pubkey: shared.me, created_at, kind, tags, content };
-    let event = event.sign(&shared.keys);
+    let event = shared.sign(event)?;
     let (key, relays) = (format!("list/{kind}"), shared.own_and_former());
     shared
         .engine(move |engine| {

@@ -125,7 +125,8 @@ impl Engine {
     }
 
     /// Does what time has made due: chooses between branches, answers leaves, retries held events, expires messages and
-    /// KeyPackages, and tells of what was dropped unread after thirty days.
+    /// KeyPackages, and tells of what was dropped unread after thirty days. What was deleted since the last call, by whatever
+    /// call, is taken out of the write-ahead log of the file, too.
     ///
     /// The first call, and the first after [`Engine::hand_out_again`], hands out again what may not have been published:
     /// automatic commits, leave proposals, and the Welcomes of confirmed commits. Sending those twice does no harm.
@@ -157,6 +158,10 @@ impl Engine {
             ctx.prune_outbox()
         })?;
         self.resumed = true;
+        if let Err(error) = self.store.forget_erased() {
+            // What was done stands; the next call tries this again.
+            tracing::warn!(%error, "what was deleted is still in the log");
+        }
         let events = [effects.events, effects.late].concat();
         Ok(self.outcome(Ok(Verdict::Applied), events, effects.reply))
     }
