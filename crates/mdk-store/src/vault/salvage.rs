@@ -89,7 +89,13 @@ pub fn salvage(
         let log = match &source.log_file {
             Some(file) => {
                 let pages = source.size / PAGE as u64;
-                log.rescued(file, &find_key(&source, &newest, pages, &key)?.0)?
+                let (key, _) = find_key(&source, &newest, pages, &key, progress)?;
+                let mut log = log.rescued(file, &key)?;
+                // The frame that says it may not be whole. Page 1 says it too, and authenticates.
+                if log.lost_acknowledged {
+                    log.database_pages = 0;
+                }
+                log
             }
             None => log,
         };
@@ -120,9 +126,7 @@ fn fill(
     }
     let mut rescue = Rescue::new(&pages, &conn, schema::trees(&conn)?);
     rescue.run(progress)?;
-    let lacking = scan.expected.map_or(0, |expected| {
-        (present + 1..=expected).filter(|number| !log.pages.contains_key(number)).count() as u64
-    });
+    let lacking = scan.lacking(source, log);
     let damaged = rescue.damaged_tables();
     let Rescue { losses, unknown_pages, mixed, .. } = rescue;
     if version < migrate::SUPPORTED {

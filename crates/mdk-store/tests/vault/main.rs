@@ -29,6 +29,7 @@ mod locks;
 #[cfg(unix)]
 mod lost_lock;
 mod lost_log;
+mod lost_pages;
 #[cfg(unix)]
 mod lost_record;
 mod migrations;

@@ -1,6 +1,7 @@
 //! Rows from authentic pages into a new database.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
     iter,
 };
@@ -41,8 +42,8 @@ pub(super) struct Rescue<'a> {
     pub(super) losses: BTreeMap<String, Loss>,
     /// Pages of b-trees of which it cannot be said to which they belong.
     pub(super) unknown_pages: u64,
-    /// Rows on pages whose newest version is lost, each with its tree.
-    old: Vec<(usize, Record)>,
+    /// Pages of tables whose newest version is lost or may be, each with its tree.
+    old: Vec<(usize, u32)>,
     /// Groups of which rows in the tables that must fit together stand on such pages, or on some that may be such.
     pub(super) mixed: BTreeSet<Vec<u8>>,
     written: u64,
@@ -64,10 +65,7 @@ impl<'a> Rescue<'a> {
             self.walk(index, progress, |rescue, record| rescue.keep(index, record))?;
         }
         self.strays(progress)?;
-        // Last: a row that has gone to another page since is newer there.
-        for (index, record) in std::mem::take(&mut self.old) {
-            self.keep(index, record)?;
-        }
+        self.keep_old(progress)?;
         batch("COMMIT; PRAGMA wal_checkpoint(TRUNCATE)")?;
         for index in 0..self.trees.len() {
             self.compare_with_index(index, progress)?;
@@ -152,24 +150,30 @@ impl<'a> Rescue<'a> {
                 continue;
             }
             next.extend(content.children.iter().rev());
-            if self.pages.is_old(number) || doubtful.contains(&number) {
+            let is_old = self.pages.is_old(number);
+            if is_old || doubtful.contains(&number) {
                 doubtful.extend(&content.children);
             }
-            self.owned.insert(number);
+            // What it holds may be another tree's by now, of the same shape: that is looked at when all trees are known.
+            let is_stray = doubtful.contains(&number) && !content.records.is_empty();
+            if is_stray && self.trees[index].is_table {
+                continue;
+            }
+            if !is_stray {
+                self.owned.insert(number);
+            }
             self.note_mixed(index, number, &content);
             self.owned.extend(content.overflow);
             if content.cut > 0 && self.trees[index].is_table {
                 self.loss(index).cut += content.cut;
             }
-            if !self.pages.is_old(number) {
+            // What it led to may be elsewhere now, and an index may list what is gone.
+            self.trees[index].damaged += u64::from(is_old);
+            if self.trees[index].is_table && self.pages.log.may_be_old(number) {
+                self.old.push((index, number));
+            } else if !is_old {
                 for record in content.records {
                     each(self, record)?;
-                }
-            } else {
-                // What it led to may be elsewhere now, and an index may list what is gone.
-                self.trees[index].damaged += 1;
-                if self.trees[index].is_table {
-                    self.old.extend(content.records.into_iter().map(|record| (index, record)));
                 }
             }
             let total = u64::from(self.pages.count) * PAGE as u64;
@@ -204,19 +208,42 @@ impl<'a> Rescue<'a> {
                 let tree = &self.trees[**n];
                 tree.is_of_kind(kind) && content.records.iter().all(|record| tree.fits(record))
             };
-            let mut fitting = candidates.iter().filter(fits).copied();
-            match (fitting.next(), fitting.next()) {
-                (Some(index), None) => {
+            let fitting: Vec<usize> = candidates.iter().filter(fits).copied().collect();
+            match fitting[..] {
+                [index] => {
                     self.note_mixed(index, number, &content);
                     if content.cut > 0 && self.trees[index].is_table {
                         self.loss(index).cut += content.cut;
+                    }
+                    self.trees[index].damaged += u64::from(self.pages.is_old(number));
+                    if self.pages.log.may_be_old(number) {
+                        self.old.push((index, number));
+                        continue;
                     }
                     for record in content.records {
                         self.keep(index, record)?;
                     }
                 }
-                // Rather lost than in the wrong table.
+                // Rather lost than in the wrong table. Of indexes nothing is missed.
+                [_, ..] if fitting.iter().all(|n| !self.trees[*n].is_table) => {}
                 _ => self.unknown_pages += 1,
+            }
+        }
+        Ok(())
+    }
+
+    /// Rows on pages that are old or may be. Last, and from the page that was written last to the one that was written first:
+    /// a row that stands on two pages has gone to the later one, and is newer there.
+    fn keep_old(&mut self, progress: &mut Progress<'_>) -> Result<(), VaultError> {
+        let mut old = std::mem::take(&mut self.old);
+        old.sort_by_key(|(_, number)| Reverse(self.pages.log.pages.get(number)));
+        let total = u64::from(self.pages.count) * PAGE as u64;
+        for (index, number) in old {
+            progress.tell(Stage::Writing, total, total)?;
+            let Some(page) = self.pages.get(number)? else { continue };
+            let Some((_, content)) = self.pages.content(number, &page)? else { continue };
+            for record in content.records {
+                self.keep(index, record)?;
             }
         }
         Ok(())

@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-/// Pages that are read from an open database in one go.
+/// Pages that are read from an open database in one go, or after which it is said how far the search for a key is.
 const CHUNK: usize = 256;
 
 /// What authenticating a file came to.
@@ -36,7 +36,7 @@ impl Scan {
         progress: &mut Progress<'_>,
     ) -> Result<Self, VaultError> {
         let (pages, _) = pages::layout(&source.file)?;
-        let (key, salt_was_repaired) = find_key(source, log, pages, key)?;
+        let (key, salt_was_repaired) = find_key(source, log, pages, key, progress)?;
         let mut bad = pages::bad_pages(&source.file, &key, progress)?;
         if salt_was_repaired && bad.first() != Some(&1) {
             bad.insert(0, 1);
@@ -63,6 +63,14 @@ impl Scan {
         Ok(Self { key, bad, expected })
     }
 
+    /// How many pages the database should have at its end that neither the file nor the log has.
+    pub(crate) fn lacking(&self, source: &Source, log: &Log) -> u64 {
+        let present = u32::try_from(source.size / PAGE as u64).unwrap_or(u32::MAX);
+        let Some(expected) = self.expected.filter(|expected| *expected > present) else { return 0 };
+        let in_log = log.pages.range(present + 1..=expected).count();
+        u64::from(expected - present) - in_log as u64
+    }
+
     /// What is wrong with the lengths of the file and its log.
     pub(super) fn lines(&self, source: &Source, log: &Log) -> Vec<String> {
         let mut lines = Vec::new();
@@ -73,8 +81,7 @@ impl Scan {
             lines.push(format!("the file ends in the middle of a page, after {rest} bytes of it"));
         }
         if let Some(expected) = self.expected.map(u64::from) {
-            let missing =
-                (pages + 1..=expected).filter(|n| !log.pages.contains_key(&(*n as u32))).count();
+            let missing = self.lacking(source, log);
             if missing > 0 {
                 lines.push(format!("the file lacks {missing} of {expected} pages at its end"));
             } else if pages > expected && log.pages.is_empty() {
@@ -118,12 +125,13 @@ pub(crate) fn read(
 }
 
 /// The keys of the file: those under which some page is authentic. Also says whether a bit of the salt had to be
-/// put right for that.
+/// put right for that. Of the log the page numbers may be wrong: only the pages that it has are looked at.
 pub(crate) fn find_key(
     source: &Source,
     log: &Log,
     pages: u64,
     key: &Secret<32>,
+    progress: &mut Progress<'_>,
 ) -> Result<(PageKey, bool), VaultError> {
     let mut page = [0u8; PAGE];
     // Of a file that was cut inside page 1 only the log can have that page, with the salt in front of it.
@@ -133,8 +141,13 @@ pub(crate) fn find_key(
     };
     let plain = PageKey::new(key, &salt);
     let mut tried = Vec::new();
-    let last = log.pages.keys().next_back().map_or(1, |last| u64::from(*last));
-    for number in 1..=u32::try_from(pages.max(last)).unwrap_or(u32::MAX) {
+    let total = (pages + log.pages.len() as u64) * PAGE as u64;
+    let in_file = 1..=u32::try_from(pages).unwrap_or(u32::MAX);
+    let behind = log.pages.keys().copied().filter(|number| u64::from(*number) > pages);
+    for (done, number) in in_file.chain(behind).enumerate() {
+        if done % CHUNK == CHUNK - 1 {
+            progress.tell(Stage::Checking, done as u64 * PAGE as u64, total)?;
+        }
         if number != LOCK_PAGE && read(source, log, number, &mut page)? {
             if plain.check(number, &page) {
                 return Ok((plain, false));
