@@ -17,6 +17,7 @@ use crate::converge::branch::Auth;
 use crate::converge::tried::Tried;
 use crate::inbound::waits::{Dates, Waits};
 use crate::outbound::Judged;
+use crate::pace::Paces;
 use crate::policy::GroupView;
 use crate::profile::{Profile as _, V2};
 
@@ -28,47 +29,11 @@ pub(crate) struct LoadedGroup {
     view: Option<Arc<GroupView>>,
     /// Our pending commit as it was judged when it was staged.
     pub(crate) judged: Option<Judged>,
-    pace: Pace,
-}
-
-/// When our messages say that they were made, outside of the encryption.
-///
-/// Relays sort by that time, in whole seconds, and within one by the event's id, which is chance. Whoever reads a burst
-/// later gets each second of it shuffled, and can read a message only if at most `out_of_order_tolerance` (100 with
-/// everybody) later ones were read before. So no second has more than that; a burst runs a little ahead of the clock.
-#[derive(Default)]
-struct Pace {
-    second: u64,
-    messages: u32,
-}
-
-impl Pace {
-    /// Messages of one second: well below the tolerance.
-    const MOST: u32 = 64;
-    /// Seconds ahead of the clock at most: relays refuse what lies farther in the future.
-    const AHEAD: u64 = 300;
-
-    fn next(&mut self, now: u64) -> u64 {
-        // A clock that was set back starts anew.
-        if self.second < now || self.second > now + Self::AHEAD {
-            *self = Self { second: now, messages: 0 };
-        }
-        if self.messages >= Self::MOST && self.second < now + Self::AHEAD {
-            *self = Self { second: self.second + 1, messages: 0 };
-        }
-        self.messages = self.messages.saturating_add(1);
-        self.second
-    }
 }
 
 impl LoadedGroup {
     pub(crate) fn new(mls: MlsGroup, row: GroupRow) -> Self {
-        Self { mls, row, view: None, judged: None, pace: Pace::default() }
-    }
-
-    /// The time for the envelope of the next message of ours.
-    pub(crate) fn envelope_time(&mut self, now: u64) -> u64 {
-        self.pace.next(now)
+        Self { mls, row, view: None, judged: None }
     }
 
     /// The current state in the terms of the rules.
@@ -102,6 +67,8 @@ pub(crate) struct GroupCache {
     pub(crate) tried: Tried,
     /// When it was last looked for what a group holds for too long, and when it is worth looking again, Unix seconds.
     pub(crate) looked_for_old: HashMap<GroupId, Range<u64>>,
+    /// How far our messages are dated ahead: known for longer than the groups are loaded.
+    pub(crate) paces: Paces,
     /// Groups put back during the current transaction: evicted when it does not commit.
     touched: Vec<GroupId>,
 }
@@ -118,6 +85,7 @@ impl GroupCache {
             spoken: Vec::new(),
             tried: Tried::default(),
             looked_for_old: HashMap::new(),
+            paces: Paces::default(),
             touched: Vec::new(),
         }
     }
@@ -146,6 +114,7 @@ impl GroupCache {
         self.touched.clear();
         self.dated.clear();
         self.spoken.clear();
+        self.paces.keep();
     }
 
     pub(crate) fn put_counted(&mut self, state: Auth, who: BTreeSet<PublicKey>) {
@@ -188,6 +157,7 @@ impl GroupCache {
         for state in self.spoken.drain(..) {
             self.counted.remove(&state);
         }
+        self.paces.undo();
     }
 
     pub(crate) fn mark(&self) -> usize {

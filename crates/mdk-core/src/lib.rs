@@ -24,6 +24,7 @@ mod message;
 mod outbound;
 mod outcome;
 mod outgoing;
+mod pace;
 mod parallel;
 mod policy;
 mod profile;

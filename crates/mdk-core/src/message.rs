@@ -207,7 +207,7 @@ impl Ctx<'_, '_> {
         let content_id = ContentId::of(&mls);
         // rule: 2.9-1 (expiry counts from the inner created_at with the retention of the source epoch)
         let expires_at = expiry(created_at, group.row.retention);
-        let sent_at = group.envelope_time(self.now());
+        let sent_at = self.envelope_time(&group.row.id)?;
         let event = group_message::seal(
             &mls,
             &group.row.event_key,

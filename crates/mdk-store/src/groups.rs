@@ -268,8 +268,8 @@ impl Tx<'_> {
         self.one(BY_WELCOME, [welcome.as_bytes()], read)
     }
 
-    /// Deletes every row of the group in every table, its MLS rows included, and the mark that its leaf came with a
-    /// backup. `seen` stays: what was processed must not be processed again.
+    /// Deletes every row of the group in every table, its MLS rows included, the mark that its leaf came with a
+    /// backup, and how far our messages in it are dated ahead. `seen` stays: what was processed must not be processed again.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails or the row of the marks cannot be decoded.
@@ -278,6 +278,7 @@ impl Tx<'_> {
         self.unread.forget(id);
         // The mark is a hash of the id: who knows the id would see that the group was here.
         self.clear_must_update_after_restore(id)?;
+        self.drop_pace(id)?;
         for (table, column) in GROUP_TABLES {
             self.erase(&format!("DELETE FROM {table} WHERE {column} = ?1"), [id.as_bytes()])?;
         }

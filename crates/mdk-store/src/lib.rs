@@ -32,6 +32,7 @@ mod open;
 mod openmls;
 mod outbox;
 mod outgoing;
+mod pace;
 mod ritual;
 mod seen;
 mod side_record;

@@ -16,5 +16,6 @@ mod lifetimes;
 mod limits;
 mod media;
 mod media_files;
+mod pace;
 mod talk;
 mod words;

@@ -493,7 +493,7 @@ fn a_burst_can_be_read_with_each_second_reversed() {
     let mut sent: Vec<_> =
         (0..300).map(|n| say(&mut alice, &group, &n.to_string()).event).collect();
     let first = sent[0].created_at();
-    assert_eq!(sent[299].created_at(), first + 4, "64 in a second");
+    assert_eq!(sent[299].created_at(), first + 9, "32 in a second");
     sent.reverse();
     sent.sort_by_key(mdk_wire::Event::created_at);
     for event in sent {

@@ -291,3 +291,20 @@ fn a_later_group_cannot_take_over_a_route() {
         Ok(())
     });
 }
+
+#[test]
+fn a_pace_goes_with_its_group() {
+    write(&mut store(), |tx| {
+        for n in [1, 2] {
+            tx.insert_group(&group(n))?;
+            assert_eq!(tx.pace(&group_id(n))?, None);
+        }
+        for (n, second) in [(1, 7), (2, FAR), (1, 8)] {
+            tx.set_pace(&group_id(n), second)?;
+        }
+        assert_eq!((tx.pace(&group_id(1))?, tx.pace(&group_id(2))?), (Some(8), Some(FAR)));
+        tx.delete_group(&group_id(1))?;
+        assert_eq!((tx.pace(&group_id(1))?, tx.pace(&group_id(2))?), (None, Some(FAR)));
+        Ok(())
+    });
+}

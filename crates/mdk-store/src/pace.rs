@@ -1,0 +1,37 @@
+//! How far ahead of the clock a group's messages of ours are dated, across restarts.
+//!
+//! A row of `meta` for each group in which there ever was a burst: written with some of its messages, and no other.
+
+use mdk_wire::{GroupId, Timestamp};
+
+use crate::{Result, StoreError, Tx};
+
+fn name(group: &GroupId) -> String {
+    format!("pace {}", group.to_hex())
+}
+
+impl Tx<'_> {
+    /// The last second that was noted as full of messages of ours.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails or the row cannot be decoded.
+    pub fn pace(&self, group: &GroupId) -> Result<Option<Timestamp>> {
+        let Some(row) = self.meta(&name(group))? else { return Ok(None) };
+        let second = row.try_into().map_err(|_| StoreError::Decode { what: "pace" })?;
+        Ok(Some(Timestamp::from_be_bytes(second)))
+    }
+
+    /// Notes that a second is full of messages of ours.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn set_pace(&self, group: &GroupId, second: Timestamp) -> Result<()> {
+        self.set_meta(&name(group), &second.to_be_bytes())
+    }
+
+    /// Its name has the group's id.
+    pub(crate) fn drop_pace(&self, group: &GroupId) -> Result<()> {
+        self.exec("DELETE FROM meta WHERE name = ?1", [name(group)])?;
+        Ok(())
+    }
+}
