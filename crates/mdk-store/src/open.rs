@@ -6,7 +6,7 @@ use crate::{
     DatabaseKey, FileRole, OpenError, StoreError,
     connection::Conn,
     files::{self, Found, Handle, OwnerLock, Place},
-    first_open::{self, Created},
+    first_open::{self, Created, Making},
     key_source, names,
     side_record::{self, Record, State},
     vault,
@@ -121,7 +121,7 @@ fn open_locked(
         if log_size > 0 {
             return Err(OpenError::DatabaseMissingButLogPresent);
         }
-        let created = first_open::create(place, lock, source, |temp, key| {
+        let created = first_open::create(place, lock, source, Making::Empty, |temp, key| {
             let conn = connect(place, temp, key, true)?;
             // Closing moves the log too, but does not say when it could not.
             conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")?;

@@ -119,7 +119,7 @@ fn in_place(
     leftover::clear(place)?;
     let conn = settle_plain(source)?;
     require_space(place, source.size)?;
-    let prepared = first_open::prepare(place, key, true)?;
+    let prepared = first_open::prepare(place, key, first_open::Making::Encrypted)?;
     let give_up = || {
         prepared.undo(place);
         if leftover::forget(place).is_err() {
