@@ -56,7 +56,7 @@ class VerifyReport:
     log_pages: int
     """Pages that were judged by a newer version in the write-ahead log."""
     structure: tuple[str, ...]
-    """What SQLite says about the structure; the first 100."""
+    """What SQLite says about the structure, and that a cut-off encryption has left a plain copy; the first 100."""
     logic: tuple[str, ...]
     """What does not fit together in groups and messages; the first 100."""
 

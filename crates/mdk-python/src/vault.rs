@@ -59,7 +59,7 @@ fn opened<T>(
 /// Proves a database intact that nobody has open: a VerifyReport. Nothing is changed.
 ///
 /// Every page authenticates, the structure holds, groups and messages fit together. Whether every group's MLS state loads is
-/// only known to `Mdk.verify()`.
+/// only known to `Mdk.verify()`. A plain copy that an interrupted `encrypt_existing()` has left is reported as a problem, too.
 ///
 /// Args:
 ///     path: the database file.
@@ -163,6 +163,10 @@ pub(crate) fn restore<'py>(
 ///
 /// Every row of the copy is compared with its source before anything is replaced; then the plain file is overwritten and
 /// removed. What a disk keeps behind the file system (snapshots, worn cells of a flash disk) is out of reach.
+///
+/// Killed at any point, it leaves the plain database or the encrypted one, whole. If that was in place and while it wiped,
+/// the plain file is still there, as `NAME.encrypt`, with mode 0600, and `verify()` says so: call this once more with the
+/// same key, or open the account, and it is wiped.
 ///
 /// A copy of an encrypted database continues it, as a restored backup does: only one of the two may be used from then on,
 /// because both would use the same message keys. The copy renews its keys in every group with its next connection (`Client`), or

@@ -284,6 +284,10 @@ pub enum OpenError {
     /// If it is really gone and you want to start anew, remove the record and the key, or choose another key id.
     #[error("a key or its record exists, but the database does not")]
     DatabaseMissingButKeyPresent,
+    /// A restore, a salvage or a copy that was to make this database was interrupted. Call it again. To have an empty one
+    /// instead, remove what it has left: `NAME.tmp`, the record (`NAME.keyinfo`) and the key that it has made.
+    #[error("a restore, salvage or copy that was to make the database was interrupted")]
+    RestoreInterrupted,
     /// A write-ahead log stands beside a database that is not there. It may hold the only copy of the newest
     /// messages: put the database file back, or move the log away to start anew.
     #[error("the database file is missing, but its write-ahead log exists")]

@@ -20,6 +20,17 @@ use crate::{
 /// What the name of a database that is being made ends in.
 const TEMP: &str = ".tmp";
 
+/// What a database is made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Making {
+    /// It is opened, and there was none.
+    Empty,
+    /// It gets the content of a backup or of another database.
+    Filled,
+    /// It takes the place of a plain one: see [`Record::encrypting`].
+    Encrypted,
+}
+
 /// A key that is stored and recorded, but for which no database counts yet.
 pub(crate) struct Prepared {
     pub(crate) key: Secret<32>,
@@ -45,12 +56,13 @@ pub(crate) fn create<E: From<OpenError>>(
     place: &Place,
     lock: &OwnerLock,
     source: &DatabaseKey,
+    making: Making,
     fill: impl FnOnce(&OsStr, &Secret<32>) -> Result<(), E>,
 ) -> Result<Created, E> {
     let temp = files::with_suffix(place.name(), TEMP);
     open::refuse_foreign(place)?;
     refuse_foreign(place, &temp)?;
-    let prepared = prepare(place, source, false)?;
+    let prepared = prepare(place, source, making)?;
     if let Err(error) = empty(place, &temp) {
         // Whatever stands there is not ours to remove.
         prepared.undo(place);
@@ -97,15 +109,18 @@ pub(crate) fn create<E: From<OpenError>>(
 }
 
 /// Finds or makes the key for a database that shall be made, and records it. A key that is there already, and is not
-/// that of an interrupted first open, is refused. `encrypting` is noted: see [`Record::encrypting`].
+/// that of an interrupted first open, is refused, and so is an empty database where a filled one was begun.
 pub(crate) fn prepare(
     place: &Place,
     source: &DatabaseKey,
-    encrypting: bool,
+    making: Making,
 ) -> Result<Prepared, OpenError> {
     let record = side_record::read(place)?;
     if record.as_ref().is_some_and(|record| record.state == State::Ready) {
         return Err(OpenError::DatabaseMissingButKeyPresent);
+    }
+    if making == Making::Empty && record.as_ref().is_some_and(|record| record.filling) {
+        return Err(OpenError::RestoreInterrupted);
     }
     let begun = record.as_ref().map(|record| &record.key);
     let mut home = key_source::locate(place, source, begun, true)?;
@@ -151,7 +166,8 @@ pub(crate) fn prepare(
     if prepared.home.keeps_keys() {
         wanted.key.begin(&prepared.key, place);
     }
-    wanted.encrypting = encrypting;
+    wanted.encrypting = making == Making::Encrypted;
+    wanted.filling = making == Making::Filled;
     if record.as_ref() != Some(&wanted) {
         wanted.write(place).inspect_err(|_| prepared.undo(place))?;
     }

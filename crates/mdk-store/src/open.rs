@@ -5,8 +5,8 @@ use std::{ffi::OsStr, io::Read, path::Path, time::Duration};
 use crate::{
     DatabaseKey, FileRole, OpenError, StoreError,
     connection::Conn,
-    files::{self, Handle, OwnerLock, Place},
-    first_open::{self, Created},
+    files::{self, Found, Handle, OwnerLock, Place},
+    first_open::{self, Created, Making},
     key_source, names,
     side_record::{self, Record, State},
     vault,
@@ -121,7 +121,7 @@ fn open_locked(
         if log_size > 0 {
             return Err(OpenError::DatabaseMissingButLogPresent);
         }
-        let created = first_open::create(place, lock, source, |temp, key| {
+        let created = first_open::create(place, lock, source, Making::Empty, |temp, key| {
             let conn = connect(place, temp, key, true)?;
             // Closing moves the log too, but does not say when it could not.
             conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")?;
@@ -138,6 +138,36 @@ fn open_locked(
             }
         };
     };
+    let (conn, rekeyed_at, encrypting) = open_found(place, lock, source, found, log_size)?;
+    // Not before the encrypted database is proven: what an interrupted encryption has left is a plain copy of it.
+    if encrypting && vault::recover_encryption(place).is_err() {
+        tracing::warn!("the plain file of an interrupted encryption could not be removed");
+    }
+    Ok((conn, rekeyed_at, None))
+}
+
+/// Opens a database that is known to be there, under its lock, and leaves what an interrupted encryption has left.
+pub(crate) fn open_again(
+    place: &Place,
+    lock: &OwnerLock,
+    source: &DatabaseKey,
+) -> Result<Conn, OpenError> {
+    refuse_foreign(place)?;
+    let log_size = side_cars(place, place.name())?;
+    let found = place
+        .inspect_and_narrow(place.name(), FileRole::Database)?
+        .ok_or(OpenError::PathChanged { role: FileRole::Database })?;
+    open_found(place, lock, source, found, log_size).map(|(conn, ..)| conn)
+}
+
+/// The connection, when the database was encrypted anew, and whether an encryption in place is still to be finished.
+fn open_found(
+    place: &Place,
+    lock: &OwnerLock,
+    source: &DatabaseKey,
+    found: Found,
+    log_size: u64,
+) -> Result<(Conn, Option<u64>, bool), OpenError> {
     // With a log beside it there is something to be saved, and it is cut, as one that ends inside its first page is.
     if found.size == 0 && log_size == 0 {
         return Err(OpenError::Empty);
@@ -147,7 +177,7 @@ fn open_locked(
     }
     // With a log beside it the end of the file may be a half-written page that the log will repair. Not so the first page,
     // which is whole before there is a log; and of a file of one byte SQLite removes the log, for it takes that to be empty.
-    if found.size < PAGE || (found.size % PAGE != 0 && log_size == 0) {
+    if found.size < PAGE || (!found.size.is_multiple_of(PAGE) && log_size == 0) {
         return Err(OpenError::Truncated { size: found.size });
     }
     let record = side_record::read(place)?;
@@ -157,11 +187,7 @@ fn open_locked(
     let encrypting = record.as_ref().is_some_and(|record| record.encrypting);
     let (conn, rekeyed_at) = open_existing(place, lock, source, record)?;
     side_record::remove_leftover(place);
-    // Not before the encrypted database is proven: what an interrupted encryption has left is a plain copy of it.
-    if encrypting && vault::recover_encryption(place).is_err() {
-        tracing::warn!("the plain file of an interrupted encryption could not be removed");
-    }
-    Ok((conn, rekeyed_at, None))
+    Ok((conn, rekeyed_at, encrypting))
 }
 
 /// An error about a file that was written just now: what cannot be read back is a fault of the disk, not damage.

@@ -52,6 +52,10 @@ pub(crate) struct Record {
     /// is such a file, and taken back when it is gone.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) encrypting: bool,
+    /// What is being made has its content from elsewhere, from a backup for example: until it is there, an empty database is
+    /// not taken for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) filling: bool,
     /// When it was encrypted anew last, in Unix seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) rekeyed_at: Option<u64>,
@@ -201,6 +205,7 @@ impl Record {
             retiring: None,
             left: None,
             encrypting: false,
+            filling: false,
             rekeyed_at: None,
             directory: None,
             database: None,

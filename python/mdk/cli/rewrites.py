@@ -85,7 +85,8 @@ def encrypt(
     """Encrypt the plain DATABASE, in place or into a new file. --key is the key that it gets.
 
     Every row of the copy is compared with its source first; then the plain file is overwritten and
-    removed. What a disk keeps elsewhere, in snapshots for example, is out of reach.
+    removed. What a disk keeps elsewhere, in snapshots for example, is out of reach. If it is cut off,
+    call it again with the same --key.
     """
     keyring = keys.KeyringOptions(keyring_store, keyring_timeout, allow_volatile)
     source = (

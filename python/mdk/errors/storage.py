@@ -149,7 +149,10 @@ class DatabaseBusy(StorageError):
 
 
 class DatabaseMissing(StorageError):
-    """The key of a database exists, the database does not. A new one is not made over the key of a lost one."""
+    """The key of a database exists, the database does not. A new one is not made over the key of a lost one.
+
+    Also where a restore, salvage or copy was cut off: an empty account is not taken for it. Call it again.
+    """
 
     code = "database_missing"
     hint: str | None = "Put the database back. To start anew, move its key away or use another key."

@@ -108,6 +108,7 @@ impl From<OpenError> for Raise {
             OpenError::RekeyInterrupted { .. } => new(Class::RekeyInterrupted),
             OpenError::KeyReadBack => new(Class::KeyNotStored),
             OpenError::DatabaseMissingButKeyPresent => new(Class::DatabaseMissing),
+            OpenError::RestoreInterrupted => new(Class::DatabaseMissing).text("hint", OF_A_RESTORE),
             OpenError::DatabaseMissingButLogPresent => new(Class::LogWithoutDatabase),
             OpenError::KeyFileTooWide { mode } => {
                 new(Class::KeyFileTooWide).number("mode", Some(mode.into()))
@@ -199,6 +200,9 @@ impl From<VaultError> for Raise {
 }
 
 /// Nothing tells whether it is somebody's, or the only copy that a lost key opens.
+const OF_A_RESTORE: &str = "Call it again. To begin with an empty account instead, remove what it has left beside the \
+     database (its .tmp and .keyinfo) and the key that it has made.";
+
 const OF_A_REKEY: &str =
     "It may be what an interrupted re-key has left: `mdk doctor` says what to do.";
 

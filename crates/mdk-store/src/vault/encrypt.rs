@@ -8,11 +8,11 @@ use std::{ffi::OsStr, fs::File, io, path::Path};
 use mdk_wire::Secret;
 use rusqlite::Connection;
 
-pub(crate) use self::leftover::recover;
+pub(crate) use self::leftover::{is_there as plain_copy_is_there, recover};
 use self::plain::{check_plain, look, read_plain, settle_plain, writable};
 
 use super::{
-    Progress, Stage, VaultError,
+    Progress, Stage, VaultError, VerifyReport,
     log::Log,
     look::{self, Source},
     new_file::{new_file, of_new, require_space},
@@ -50,9 +50,10 @@ pub struct EncryptReport {
 /// write changed blocks elsewhere (btrfs, zfs), old blocks can survive that; and what SQLite itself freed before, such as
 /// a rollback journal, is out of reach.
 ///
-/// It can be killed at any point: the plain database or the encrypted one is there, whole. Called again, it goes on. If
-/// it was killed between putting the encrypted file in place and overwriting the plain one, the latter is called
-/// `NAME.encrypt`; the next opening overwrites it. A file of that name that was there before is never touched: `NameTaken`
+/// It can be killed at any point: the plain database or the encrypted one is there, whole. Called again with the same key,
+/// it goes on. If it was killed between putting the encrypted file in place and overwriting the plain one, the latter is
+/// called `NAME.encrypt`, for its owner alone: this call, or the next opening, overwrites it, and [`verify`](super::verify)
+/// says that it is there. A file of that name that was there before is never touched: `NameTaken`
 /// inside [`VaultError::Open`] says so.
 ///
 /// # Errors
@@ -73,6 +74,9 @@ pub fn encrypt_existing(
         source.require_first_page()?;
     }
     let done = match (from, to) {
+        (None, None) if !plain && leftover::is_begun(&source.place) => {
+            finish(&source, key, progress)
+        }
         (None, _) if !plain => Err(VaultError::AlreadyEncrypted),
         (Some(_), _) if plain => Err(OpenError::NotEncrypted.into()),
         (Some(_), None) => Err(VaultError::AlreadyEncrypted),
@@ -115,7 +119,7 @@ fn in_place(
     leftover::clear(place)?;
     let conn = settle_plain(source)?;
     require_space(place, source.size)?;
-    let prepared = first_open::prepare(place, key, true)?;
+    let prepared = first_open::prepare(place, key, first_open::Making::Encrypted)?;
     let give_up = || {
         prepared.undo(place);
         if leftover::forget(place).is_err() {
@@ -173,6 +177,37 @@ fn in_place(
     Ok(report)
 }
 
+/// An earlier call was interrupted when the encrypted file had its name: what that has left is overwritten, when the key has
+/// shown that every page and every table of the encrypted one can be read.
+fn finish(
+    source: &Source,
+    key: &DatabaseKey,
+    progress: &mut Progress<'_>,
+) -> Result<EncryptReport, VaultError> {
+    let place = &source.place;
+    leftover::require_ours(place)?;
+    let lock = source.owner()?;
+    let conn = open::open_again(place, lock, key)?;
+    let mut found = VerifyReport::default();
+    let bad = verify::bad_pages(&conn, &mut found, progress)?;
+    if !bad.is_empty() || !found.structure.is_empty() {
+        return Err(VaultError::Damaged);
+    }
+    let bytes = found.pages * pages::PAGE as u64;
+    let sums = rows::sums(&conn, bytes, progress)?;
+    conn.close().map_err(|(_, error)| StoreError::from(error))?;
+    source.require_owner()?;
+    let _ = progress.tell(Stage::Wiping, 0, bytes);
+    recover(place)?;
+    let _ = progress.tell(Stage::Wiping, bytes, bytes);
+    Ok(report_of(&sums, bytes))
+}
+
+fn report_of(sums: &[TableSum], bytes: u64) -> EncryptReport {
+    let rows = sums.iter().map(|sum| sum.rows).sum();
+    EncryptReport { tables: sums.len() as u64, rows, bytes }
+}
+
 /// Gives the encrypted file the name of the plain one, which afterwards has the temporary name, or none and is
 /// overwritten already.
 fn swap(source: &Source, temp: &OsStr) -> Result<(), VaultError> {
@@ -181,6 +216,8 @@ fn swap(source: &Source, temp: &OsStr) -> Result<(), VaultError> {
         return Err(OpenError::PathChanged { role: FileRole::Database }.into());
     }
     source.require_owner()?;
+    // Under the temporary name a kill leaves it as it is: no wider than the encrypted one.
+    place.inspect_and_narrow(place.name(), FileRole::Database)?;
     if place.exchange(temp, place.name(), FileRole::Database)? {
         place.sync_dir()?;
         return Ok(());
@@ -332,8 +369,7 @@ fn compare(
     if read != sums {
         return Err(VaultError::CopyDiffers);
     }
-    let rows = sums.iter().map(|sum| sum.rows).sum();
-    Ok(EncryptReport { tables: sums.len() as u64, rows, bytes })
+    Ok(report_of(sums, bytes))
 }
 
 fn make_durable(place: &Place, temp: &OsStr) -> Result<(), VaultError> {

@@ -85,6 +85,11 @@ impl Source {
         self.lock.as_ref().map_or(Ok(()), OwnerLock::require)
     }
 
+    /// The lock, for who writes beside the file.
+    pub(super) fn owner(&self) -> Result<&OwnerLock, StoreError> {
+        self.lock.as_ref().ok_or(StoreError::ReadOnly)
+    }
+
     /// Opens the files once more: they have changed.
     pub(crate) fn refresh(&mut self) -> Result<(), VaultError> {
         let missing = VaultError::SourceMissing { role: FileRole::Database };

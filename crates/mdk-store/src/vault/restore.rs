@@ -26,7 +26,8 @@ use super::{
 use crate::{
     DatabaseKey, FileRole, GroupStatus, OpenError, StoreError, Tx, digest,
     files::{self, Place},
-    first_open, migrate, names, open,
+    first_open::{self, Making},
+    migrate, names, open,
 };
 
 /// How much is written between two commits, so that the write-ahead log stays small.
@@ -94,7 +95,7 @@ fn new_database<T>(
     let lock = open::lock(place, Duration::ZERO)?;
     let mut value = None;
     let made = refuse_existing(place).and_then(|()| {
-        first_open::create(place, &lock, key, |temp, secret| {
+        first_open::create(place, &lock, key, Making::Filled, |temp, secret| {
             let mut conn = open::connect(place, temp, secret, true)?;
             value = Some(fill(&mut conn)?);
             conn.close().map_err(|(_, error)| StoreError::from(error))?;

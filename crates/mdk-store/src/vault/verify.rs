@@ -10,8 +10,13 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
-use super::{Progress, Stage, VaultError, log::Log, look, pages::PAGE, scratch::Scratch};
-use crate::{APPLICATION_ID, DatabaseKey, OpenError, Store, StoreError, key_source, migrate};
+use super::{
+    Progress, Stage, VaultError, encrypt::plain_copy_is_there, log::Log, look, pages::PAGE,
+    scratch::Scratch,
+};
+use crate::{
+    APPLICATION_ID, DatabaseKey, OpenError, Store, StoreError, files::Place, key_source, migrate,
+};
 
 pub(super) use logic::INCOMPLETE_GROUPS;
 pub(crate) use scan::open_database as bad_pages;
@@ -21,6 +26,10 @@ pub(super) use scan::{Scan, find_key, read as read_page};
 const MAX_PAGES: usize = 1000;
 /// Most sentences of one kind that a report has.
 const MAX_LINES: usize = 100;
+
+/// Said of what an interrupted encryption has left.
+const PLAIN_COPY: &str = "an unencrypted copy of the database is still beside it (its name ends in .encrypt): the \
+     encryption in place was interrupted. Encrypt once more with the same key, or open the database: that removes it";
 
 /// What `verify` found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -36,7 +45,7 @@ pub struct VerifyReport {
     /// Pages of which the newest version was found in the write-ahead log.
     pub log_pages: u64,
     /// What SQLite's `integrity_check` and `foreign_key_check` say, and what is wrong with the length of the file and
-    /// its log, without content; the first 100.
+    /// its log, without content; the first 100. Also that an interrupted encryption in place has left a plain copy.
     pub structure: Vec<String>,
     /// What does not fit together in groups and messages, without ids; the first 100.
     pub logic: Vec<String>,
@@ -54,7 +63,11 @@ impl VerifyReport {
         self.bad_pages = bad.iter().take(MAX_PAGES).map(|&n| u64::from(n)).collect();
     }
 
-    fn finish(mut self) -> Self {
+    /// `place` is that of the database, not of a copy of it.
+    fn finish(mut self, place: Option<&Place>) -> Self {
+        if place.is_some_and(plain_copy_is_there) {
+            self.structure.insert(0, PLAIN_COPY.to_owned());
+        }
         self.structure.truncate(MAX_LINES);
         self.logic.truncate(MAX_LINES);
         self
@@ -94,7 +107,7 @@ pub fn verify(
     report.add_pages(&scan.bad);
     if scan.bad.first() == Some(&1) {
         report.structure.push("page 1 is damaged: the structure could not be checked".to_owned());
-        return Ok(report.finish());
+        return Ok(report.finish(Some(&source.place)));
     }
     let with_log = !log.pages.is_empty();
     let copy = match with_log && source.place.is_read_only() {
@@ -123,7 +136,7 @@ pub fn verify(
             .structure
             .push("the list of tables is damaged: no table could be checked".to_owned()),
     }
-    Ok(report.finish())
+    Ok(report.finish(Some(&source.place)))
 }
 
 impl Store {
@@ -148,7 +161,7 @@ impl Store {
                     .to_owned(),
             );
         }
-        Ok(report.finish())
+        Ok(report.finish(self.place()))
     }
 }
 

@@ -50,6 +50,12 @@ impl Made {
         self.home.put(&during);
         assert_eq!(self.home.record()["state"], "creating");
     }
+    /// As if it were a first opening that was killed.
+    fn forget_filling(&self) {
+        let mut record = self.home.record();
+        assert_eq!(record.as_object_mut().unwrap().remove("filling"), Some(json!(true)));
+        self.home.write_record(&record);
+    }
 }
 
 fn words(text: &str) -> SecretVec {
@@ -97,8 +103,9 @@ fn a_restore_that_is_continued_with_another_key_leaves_none_of_the_first() {
         assert!(!says_left(home));
         assert!(home.record()["key"]["shared"].is_null(), "{from:?} {to:?}");
         home.opens(to);
-        // Opening, too, begins anew.
+        // Opening, too, begins anew, if what was begun is an empty database.
         home.put(&begun);
+        made.forget_filling();
         home.create(to);
         home.opens(to);
         assert_eq!(home.names(), files_of(to), "{from:?} {to:?}");
@@ -114,6 +121,37 @@ fn a_restore_that_is_continued_with_another_key_leaves_none_of_the_first() {
         made.restore(&second);
         assert_eq!(home.names(), files_of(&second));
         home.put(&begun);
+    }
+}
+
+/// Whoever waits for the account of the backup must not get an empty one, which would then stand in the way of the next try.
+#[test]
+fn nothing_is_opened_where_a_restore_was_cut_off() {
+    let made = Made::new();
+    let home = &made.home;
+    for key in [raw(2), DatabaseKey::File(home.path("1.key1")), passphrase("x")] {
+        made.killed(&key);
+        let begun = home.files();
+        for other in [&key, &raw(3)] {
+            assert_eq!(home.refused(other), OpenError::RestoreInterrupted);
+        }
+        let said = doctor(&home.db(), None).findings;
+        let said = |text: &str| said.iter().any(|finding| finding.text.contains(text));
+        assert!(said("was interrupted") && !said("a first opening"));
+        // Killed before there was a file.
+        fs::remove_file(home.path("alice.db.tmp")).unwrap();
+        assert_eq!(home.refused(&key), OpenError::RestoreInterrupted);
+        home.put(&begun);
+        made.restore(&key);
+        home.opens(&key);
+        assert_eq!(home.names(), files_of(&key));
+        assert!(home.record()["filling"].is_null());
+        // Killed between the name and the record: it is all there.
+        let mut whole = home.files();
+        whole.insert(RECORD.to_owned(), begun[RECORD].clone());
+        home.put(&whole);
+        home.opens(&key);
+        assert!(home.record()["filling"].is_null());
     }
 }
 
@@ -179,6 +217,7 @@ fn no_other_key_is_taken_for_that_of_a_beginning() {
     }
     // The record of a beginning under another name.
     made.killed(&first);
+    made.forget_filling();
     let (record, key) = (home.record(), fs::read(home.path("1.key1")).unwrap());
     home.put(
         &[
@@ -197,6 +236,7 @@ fn no_other_key_is_taken_for_that_of_a_beginning() {
     made.restore(&second);
     assert_eq!(fs::read(home.path("1.key1")).unwrap(), b"a note\n");
     made.killed(&passphrase("x"));
+    made.forget_filling();
     let begun = home.files();
     let other = Home::created(&passphrase("z"));
     fs::copy(other.path("alice.db.key"), home.path("alice.db.key")).unwrap();

@@ -19,6 +19,8 @@ mod doctor;
 mod doctor_keys;
 mod encrypt;
 #[cfg(unix)]
+mod encrypt_cut;
+#[cfg(unix)]
 mod forged;
 mod key_paths;
 #[cfg(unix)]

@@ -300,7 +300,12 @@ pub(super) fn leftovers(report: &mut DoctorReport, family: &Family, record: Opti
                 format!("{text}, or a file of somebody else: the record does not speak of it");
             report.advise(Level::Warning, TOPIC, text, hint);
         } else {
-            let hint = "unless that is still running: the next opening finishes or removes it";
+            let hint = match suffix.starts_with(".tmp")
+                && record.is_some_and(|record| record.filling)
+            {
+                true => "unless that is still running: call it again, which begins anew",
+                false => "unless that is still running: the next opening finishes or removes it",
+            };
             report.advise(Level::Note, TOPIC, text, hint);
         }
     }

@@ -146,6 +146,15 @@ fn recorded(
     let found = key_source::present(place, slot, PATIENCE);
     wipe_stack();
     match found {
+        _ if record.filling && record.state == State::Creating && !exists => {
+            let text = "a restore, salvage or copy that was to make the database was interrupted";
+            report.advise(
+                Level::Warning,
+                TOPIC,
+                text,
+                "unless it is still running, call it again: nothing is opened before",
+            );
+        }
         Ok(Presence::There) if !exists && record.state == State::Ready => {
             let hint = "put the database back; to begin anew, move the key and its record away";
             let text = format!("{text} is there, but the database is not");

@@ -42,6 +42,26 @@ pub(super) fn clear(place: &Place) -> Result<(), OpenError> {
     forget(place)
 }
 
+/// Whether the record speaks of an encryption in place that is not finished.
+pub(super) fn is_begun(place: &Place) -> bool {
+    matches!(side_record::read(place), Ok(Some(record)) if record.encrypting)
+}
+
+/// Whether a plain copy may stand beside the encrypted database, because wiping it was interrupted.
+pub(crate) fn is_there(place: &Place) -> bool {
+    is_begun(place)
+        && all(place).any(|name| place.path(&name).symlink_metadata().is_ok())
+        && may_be_ours(place).unwrap_or(true)
+}
+
+/// Fails if what stands there is known to be somebody's.
+pub(super) fn require_ours(place: &Place) -> Result<(), OpenError> {
+    match may_be_ours(place)? {
+        true => Ok(()),
+        false => Err(OpenError::NameTaken { suffix: SUFFIX }),
+    }
+}
+
 /// Nothing is left of an encryption: whatever has its names from now on is somebody's.
 pub(super) fn forget(place: &Place) -> Result<(), OpenError> {
     let Some(mut record) = side_record::read(place)?.filter(|record| record.encrypting) else {
