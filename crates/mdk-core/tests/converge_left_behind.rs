@@ -139,6 +139,31 @@ fn who_has_left_without_an_answer_is_asked_back() {
     speak(alice, carol, &group);
 }
 
+// shows: B4-25
+/// The clock was a day ahead when something was last heard: that does not keep anybody waiting for a day.
+#[test]
+fn a_clock_that_was_ahead_holds_nobody_back() {
+    let place = folder();
+    let (mut all, group) = two_admins_and("carol", place.path());
+    lives(&mut all, &group, 0);
+    let carol = &mut all[2];
+    carol.waits(86_400_000);
+    let said = all[1].member.says(&group, "heard tomorrow");
+    given(&mut all, &[1], &said);
+    let right = mdk_core::Clock::now(&all[0].member.clock);
+    all[2].member.clock.set(right);
+    let missed = renames(&mut all[0], &group, "missed");
+    given(&mut all, &[0, 2], event(&missed));
+    let (alice, carol) = two_of(&mut all, 0, 2);
+    removes(alice, &group, carol);
+    let added = adds(alice, &group, carol);
+    assert_eq!(carol.takes(&added.welcomes[0]).verdict, WAITS);
+    assert!(!invited(&carol.waits(119_000)));
+    led_back(&carol.waits(1_000));
+    carol.member.joins(&[]);
+    speak(alice, carol, &group);
+}
+
 // shows: B4-25, D4-8
 /// Everything comes, and one commit adds somebody whose KeyPackage has expired since: it cannot be judged, nor can what
 /// comes after it be read.

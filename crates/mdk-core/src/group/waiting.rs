@@ -164,9 +164,10 @@ impl Ctx<'_, '_> {
         Ok(!commits && heard.iter().all(|state| beside.contains(state)))
     }
 
-    /// Whether nothing of others has come for as long as a Welcome waits.
+    /// Whether nothing of others has come for as long as a Welcome waits. (A clock that was ahead says nothing about it.)
     fn is_quiet(&self, row: &GroupRow) -> Result<bool> {
-        Ok(self.last_heard(&row.id)?.saturating_add(PATIENCE) <= self.now())
+        let (heard, now) = (self.last_heard(&row.id)?, self.now());
+        Ok(heard > now || heard.saturating_add(PATIENCE) <= now)
     }
 
     /// When a Welcome came that waits, in Unix seconds.
