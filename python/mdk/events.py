@@ -215,7 +215,9 @@ class Unrecoverable(Event):
     somebody invites this account again. joined_on_a_lost_branch: nothing is missing. The branch that this account was
     invited on has lost, the others have gone on without it, and one of them has invited it: Invited follows in the same
     call, the group is pending, and to answer that is all there is to do. What was said on the lost branch stays in the
-    history, marked (MessagesInvalidated)."""
+    history, marked (MessagesInvalidated). left_behind: a change of the group never came, or could not be judged
+    (cannot_judge), the others have gone on from there, and an admin has invited this account again: Invited follows in
+    the same call, here too. What was read stays as it was; what was said between is not for this account."""
 
 
 @final

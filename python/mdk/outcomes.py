@@ -44,7 +44,8 @@ class Deferred(Outcome):
     reason: str
     """undecryptable, future_epoch, future_generation, missing_parent, rival, publish_in_progress, cannot_judge, or
     resource_refused: the bounds for held events or open invites are reached, and this one was NOT kept; deliver it
-    again later."""
+    again later. cannot_judge: most often a commit that adds somebody by a KeyPackage that has expired since; if the
+    others took it in time, only a new invite leads on."""
 
 
 @final

@@ -403,8 +403,9 @@ pub enum EventBody {
     },
     /// State that the group needs is lost: only a new invite, or a backup, helps.
     Unrecoverable {
-        /// `retained_state_lost`, `own_commit_lost`, or `joined_on_a_lost_branch`: the branch that we were invited on has
-        /// lost, and the invitation of those who went on follows at once.
+        /// `retained_state_lost`, `own_commit_lost`; or `joined_on_a_lost_branch`: the branch that we were invited on has
+        /// lost, or `left_behind`: the others have gone on where we could not follow. To the latter two the invitation of
+        /// those who went on follows at once.
         reason: String,
     },
     /// The group was ended by an admin.

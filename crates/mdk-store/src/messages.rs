@@ -407,6 +407,26 @@ impl Tx<'_> {
         )
     }
 
+    /// In which states another than `me` said something, of every kind and in every status, that both says that it was
+    /// made after this second and came after it.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails or a row cannot be decoded.
+    pub fn heard_after(
+        &self,
+        group: &GroupId,
+        me: &PublicKey,
+        after: Timestamp,
+    ) -> Result<Vec<[u8; 32]>> {
+        let after = i64::try_from(after).unwrap_or(i64::MAX);
+        self.all(
+            "SELECT DISTINCT authenticator FROM messages WHERE group_id = ?1 AND sender <> ?2 AND created_at > ?3 \
+             AND received_at > ?3",
+            params![group.as_bytes(), me.as_bytes(), after],
+            |row| Columns::new(row, "messages").array(),
+        )
+    }
+
     /// Up to `limit` messages of all groups above `after_seq`, of all kinds and in every status, ascending.
     ///
     /// # Errors

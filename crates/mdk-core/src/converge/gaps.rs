@@ -87,7 +87,7 @@ impl Ctx<'_, '_> {
     }
 
     /// When another member was last read.
-    fn last_heard(&self, id: &GroupId) -> Result<Timestamp> {
+    pub(crate) fn last_heard(&self, id: &GroupId) -> Result<Timestamp> {
         let me = Some(self.identity.account());
         let nodes = self.tx.nodes(id)?;
         let others =

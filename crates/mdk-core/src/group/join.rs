@@ -23,6 +23,7 @@ use crate::group;
 use crate::group::epoch::{Step, apply_settings, authenticator, event_key};
 use crate::group::invites::is_invited;
 use crate::group::rival::{is_bygone, may_rival};
+use crate::group::waiting::{Behind, Offer};
 use crate::halt::Halt;
 use crate::outcome::{DeferredReason, RejectCode, Rejection, Verdict};
 use crate::policy;
@@ -189,19 +190,20 @@ impl Ctx<'_, '_> {
             reject(RejectCode::InvalidEncoding, "B4-4", "group id of unacceptable length")
         })?;
         let known = self.tx.group(&id)?;
+        let offer = Offer { invite, epoch, made: rumor.created_at };
         if let Some(row) = known.as_ref() {
             // (a copy that was given up is replaced, B4-5; and who has asked to leave is asked again, if it is plain that the
             // others are there)
             let replaced = match row.status {
                 GroupStatus::Unrecoverable => true,
-                GroupStatus::Leaving => self.is_left_behind(row, &invite, epoch)?.is_some(),
+                GroupStatus::Leaving => self.is_left_behind(row, &offer)?.is_some(),
                 _ => false,
             };
             let after = match replaced {
                 true => None,
                 false => self.removal_before(row, epoch)?.map(|(removal, _)| removal),
             };
-            let later = after.is_none() && self.may_rival_later(row, &invite, epoch)?;
+            let later = after.is_none() && self.may_rival_later(row, &offer)?;
             if after.is_some() || later || may_rival(row, epoch) {
                 self.tx.mls_put_key_package_bytes(&reference, bundle.expose())?;
                 let joined = self.join_rival(row, &reference, rumor, after);
@@ -262,8 +264,8 @@ impl Ctx<'_, '_> {
         let staged = builder.skip_lifetime_validation().build().map_err(|e| welcome_error(&e))?;
         if let Some(row) = live {
             let vouched = self.vouched(&row, &staged)?;
-            let lost = self.is_left_behind(&row, &invite, epoch)?.filter(|_| vouched);
-            let Some(lost) = lost else {
+            let behind = self.is_left_behind(&row, &offer)?.filter(|_| vouched);
+            let Some(behind) = behind else {
                 // OpenMLS has dropped the bundle; the Welcome needs it when its time comes.
                 self.tx.mls_put_key_package_bytes(&reference, bundle.expose())?;
                 // Nobody knows yet who else will be an admin by then.
@@ -273,8 +275,14 @@ impl Ctx<'_, '_> {
                 let reason = "the group is known already";
                 return Err(reject(RejectCode::AlreadyApplied, "B4-4", reason));
             };
-            self.give_up(&id, "joined_on_a_lost_branch")?;
-            self.lose_branch(&id, lost)?;
+            match behind {
+                Behind::Lost(from) => {
+                    self.give_up(&id, "joined_on_a_lost_branch")?;
+                    self.lose_branch(&id, from)?;
+                }
+                // What was said before is true for all.
+                Behind::Away => self.give_up(&id, "left_behind")?,
+            }
             self.clear_state(&id)?;
         }
         let signer = staged.welcome_sender_index().u32();

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mdk_store::{GroupRow, HeldRow, NodeRow};
-use mdk_wire::{Event, EventId, GroupId, PublicKey, kind};
+use mdk_wire::{Event, EventId, GroupId, PublicKey, Timestamp, kind};
 
 use crate::converge::order;
 use crate::ctx::Ctx;
@@ -18,6 +18,28 @@ const MAX_WELCOMES: usize = 4;
 
 /// How long a Welcome waits for a removal before it counts as one from a branch that we cannot see, in seconds.
 pub(super) const PATIENCE: u64 = 120;
+
+/// What a Welcome for a group that we are in is.
+pub(super) struct Offer {
+    pub invite: EventId,
+    pub epoch: u64,
+    /// When it says that it was made, Unix seconds.
+    pub made: Timestamp,
+}
+
+/// Where a Welcome that leads to the others finds us.
+pub(super) enum Behind {
+    /// On a branch that lost, from this epoch on.
+    Lost(u64),
+    /// On their way, as far as we could follow it.
+    Away,
+}
+
+/// Whether our membership did not begin on a branch that may still turn out to have lost: we founded the group, or have
+/// followed it until no state is retained of when we came.
+fn is_settled(row: &GroupRow) -> bool {
+    row.welcome.is_none() || row.pass.floor > row.join_epoch
+}
 
 impl Ctx<'_, '_> {
     // rule: B4-15 a Welcome of a later membership waits for the end of this one
@@ -39,11 +61,16 @@ impl Ctx<'_, '_> {
         if group::is_over(row.status) || row.pass.opened != 0 {
             return Ok(());
         }
-        let awaited = self.is_awaited(&row)?;
-        if row.welcome.is_none() && !awaited {
+        let waiting = self.held_welcomes(id)?;
+        if waiting.is_empty() {
             return Ok(());
         }
-        for held in self.held_welcomes(id)? {
+        let awaited = self.is_awaited(&row)?;
+        // (what is heard is no new state, in which it would be taken up again)
+        if !awaited && is_settled(&row) && !self.is_quiet(&row)? {
+            return Ok(());
+        }
+        for held in waiting {
             // To take one up opens a whole group, so it is done once in each state.
             if !awaited && held.received_at.saturating_add(PATIENCE) > self.now()
                 || self.was_woken(&row, &held.event_id)?
@@ -63,34 +90,41 @@ impl Ctx<'_, '_> {
         Ok(())
     }
 
-    /// Whether a Welcome for a group that we are in leads to where the others are: its maker is an admin by our own
-    /// account; it has waited long, and our membership is so young that it may have begun on a branch that lost, or a
-    /// branch is known that removed us; and the branch that it comes from beats all of ours by the order of branches, as
-    /// far as it can be seen from here. Gives the first epoch that is lost.
+    /// Whether a Welcome for a group that we are in leads to where the others are, if its maker is an admin by our own
+    /// account: it has waited long, and our membership is so young that it may have begun on a branch that lost, or nothing
+    /// speaks for our being where the others are (B4-25); or a branch is known that removed us. And the branch that it comes
+    /// from beats all of ours by the order of branches, as far as it can be seen from here.
     pub(super) fn is_left_behind(
         &mut self,
         row: &GroupRow,
-        invite: &EventId,
-        epoch: u64,
-    ) -> Result<Option<u64>> {
-        let came = self.waits_since(row, invite)?;
-        let patient = self.was_patient(came);
+        offer: &Offer,
+    ) -> Result<Option<Behind>> {
+        let came = self.waits_since(row, &offer.invite)?;
         // A removal that is known tells where the branches parted, and nothing more has to be waited for (rule: B4-18).
-        let removal = self.removal_before(row, epoch)?;
-        let from = match removal {
+        let removal = self.removal_before(row, offer.epoch)?;
+        let mut from = match removal {
             Some((_, fork)) => fork.saturating_add(1),
-            None if !patient => return Ok(None),
-            None if row.welcome.is_none() && row.pass.floor > row.join_epoch => return Ok(None),
+            None if !self.was_patient(came) => return Ok(None),
             None => row.join_epoch,
         };
         if row.pass.opened != 0 {
             return Ok(None);
         }
-        if removal.is_none() && row.pass.floor > row.join_epoch {
+        let mut behind = Behind::Lost(from);
+        if removal.is_none() && is_settled(row) {
+            let alone = if row.pass.floor > row.join_epoch { self.alone_since(row)? } else { None };
+            if alone.is_none() || row.welcome.is_none() {
+                behind = Behind::Away;
+            }
             // rule: B4-21 whom nobody has joined on a branch since all that is retained of it is not held back by its length
-            let Some(since) = self.alone_since(row)? else { return Ok(None) };
-            if came.is_some_and(|at| at >= since) {
-                return Ok(Some(from));
+            if alone.is_some_and(|since| came.is_some_and(|at| at >= since)) {
+                return Ok(Some(behind));
+            }
+            if alone.is_none() {
+                if !self.is_deserted(row, offer.made.min(came.unwrap_or(0)))? {
+                    return Ok(None);
+                }
+                from = row.pass.floor;
             }
         }
         // (of all that we know of: several of them may have lost)
@@ -104,7 +138,36 @@ impl Ctx<'_, '_> {
             }
         }
         let quorum = speakers.values().any(|who| who.len() >= order::POLICY.quorum_senders);
-        Ok((epoch > highest.saturating_add(u64::from(quorum))).then_some(from))
+        Ok((offer.epoch > highest.saturating_add(u64::from(quorum))).then_some(behind))
+    }
+
+    // rule: B4-25 who cannot follow the others any more is led to them by an invitation, if nobody was heard here since
+    /// Whether nothing speaks for others being where we are, since a Welcome was made: no admin invites whom it sees in the
+    /// group, so somebody is elsewhere, and who goes on here says that it is not all of them. Whoever has missed a commit
+    /// for good, or cannot judge it, learns of the others by nothing else.
+    ///
+    /// What was said before that may be read after the Welcome has come, in any order, so its own time counts (but none that
+    /// lies ahead of ours). And as long as things are read, more of them may come, the removal of us, too.
+    fn is_deserted(&self, row: &GroupRow, made: Timestamp) -> Result<bool> {
+        if group::is_out(row.status) || self.publishing(row)? || !self.is_quiet(row)? {
+            return Ok(false);
+        }
+        let me = self.identity.account();
+        let nodes = self.tx.nodes(&row.id)?;
+        let commits = nodes.iter().any(|n| {
+            let others = n.canonical && n.parent.is_some() && n.committer != Some(me);
+            others && n.sent_at.min(n.made_at / 1000) > made
+        });
+        let beside: BTreeSet<_> =
+            nodes.iter().filter(|n| !n.canonical).map(|n| n.authenticator).collect();
+        let heard = self.tx.heard_after(&row.id, &me, made)?;
+        Ok(!commits && heard.iter().all(|state| beside.contains(state)))
+    }
+
+    /// Whether nothing of others has come for as long as a Welcome waits. (A clock that was ahead says nothing about it.)
+    fn is_quiet(&self, row: &GroupRow) -> Result<bool> {
+        let (heard, now) = (self.last_heard(&row.id)?, self.now());
+        Ok(heard > now || heard.saturating_add(PATIENCE) <= now)
     }
 
     /// When a Welcome came that waits, in Unix seconds.
@@ -123,18 +186,13 @@ impl Ctx<'_, '_> {
     /// it could lead on from, so it may be of a branch that parted before both; the state that our own Welcome led to is
     /// still retained, so the two can be compared; and as far as it can be seen from here it does not win by itself (that
     /// is B4-16). What is said and committed there can be followed from now on, and decides.
-    pub(super) fn may_rival_later(
-        &mut self,
-        row: &GroupRow,
-        invite: &EventId,
-        epoch: u64,
-    ) -> Result<bool> {
-        let came = self.waits_since(row, invite)?;
-        Ok(epoch > row.join_epoch
+    pub(super) fn may_rival_later(&mut self, row: &GroupRow, offer: &Offer) -> Result<bool> {
+        let came = self.waits_since(row, &offer.invite)?;
+        Ok(offer.epoch > row.join_epoch
             && row.pass.opened == 0
             && self.was_patient(came)
             && may_rival(row, row.join_epoch)
-            && self.is_left_behind(row, invite, epoch)?.is_none())
+            && self.is_left_behind(row, offer)?.is_none())
     }
 
     /// Since when, in Unix seconds, all that we followed was made by us and nobody else spoke, if that is all that is
