@@ -194,10 +194,15 @@ class HistoryGap(Event):
     that they wait for may come. (While newer ones wait too, a commit seems to be missing, and settle() tells nothing
     yet.) What others say in an epoch before ours, who have not heard of us for six, is counted too, and so is noise
     that a stranger sends to the group's address.
+
+    Or a relay has more events of one second than it gives at one time, and this account was not there to hear them:
+    there is no way to ask for the rest. Then the count is 0, since nobody knows it, and it is told once for each hour
+    of a group. Another relay of the group may have given what is missing.
     """
 
     __match_args__ = ("count",)
     count: int
+    """How many; 0 when that is not known."""
     first: datetime
     """When the first of them says that it was made."""
     last: datetime

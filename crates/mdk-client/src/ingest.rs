@@ -1,5 +1,6 @@
 //! What arrives from relays: which of them are read, from when on, and what is done when they come and go.
 
+mod deeper;
 mod history;
 mod interests;
 mod together;
@@ -43,6 +44,10 @@ pub(crate) struct Flow {
     round_complete: bool,
     /// A catch-up ended, and what it brought is not settled.
     unsettled: bool,
+    /// It was settled at least once.
+    has_settled: bool,
+    /// When it is to be seen whether a group stands still.
+    still_at: Option<Instant>,
     /// Until when the engine need not be told again that more is on its way, and from which relays.
     told: Option<(Instant, Vec<String>)>,
     waiting: Vec<oneshot::Sender<Result<u64>>>,
@@ -68,6 +73,8 @@ pub(crate) async fn run(shared: Arc<Shared>, inlets: Inlets) {
         round: 0,
         round_complete: false,
         unsettled: false,
+        has_settled: false,
+        still_at: None,
         told: None,
         waiting: Vec::new(),
         looked_at: None,
@@ -132,6 +139,7 @@ impl Flow {
             self.pour();
             if self.holding().next().is_none() {
                 self.settle().await?;
+                self.dig().await?;
             } else {
                 self.expect_more().await?;
             }
@@ -169,7 +177,8 @@ impl Flow {
             let holds = relay.opening.holds_until().filter(|at| *at > now);
             [relay.retry_at, relay.opening.until, holds]
         };
-        let others = looks.into_iter().chain(self.look_at_pouring());
+        let still = self.still_at.filter(|at| *at > now);
+        let others = looks.into_iter().chain(self.look_at_pouring()).chain(still);
         self.relays.values().flat_map(waits).flatten().chain(others).min()
     }
 
@@ -251,6 +260,9 @@ impl Flow {
         let sources: BTreeSet<Arc<str>> = events.iter().map(|(relay, _)| relay.clone()).collect();
         let fed = self.shared.feed(events).await?;
         self.unsettled |= opened && fed.new > 0;
+        if fed.waiting > 0 {
+            self.may_stand_still();
+        }
         for source in sources {
             let Some(relay) = self.relays.get_mut(&*source) else { continue };
             if let Some(from) = fed.refused_from {

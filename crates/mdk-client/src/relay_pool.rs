@@ -317,6 +317,12 @@ impl Pool {
         info.map(|info| (*info).clone())
     }
 
+    /// How many events the relay says that it gives at one time, as far as that is known now.
+    pub(crate) fn page_of(&self, url: &str) -> Option<usize> {
+        let info = self.0.relays().info(url)?.known()?;
+        info.max_limit.filter(|most| *most > 0).and_then(|most| usize::try_from(most).ok())
+    }
+
     /// Ends every connection. The pool is of no use afterwards; what waits is answered.
     pub async fn close(&self) {
         self.0.closed.store(true, Ordering::SeqCst);

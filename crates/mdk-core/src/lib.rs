@@ -55,4 +55,5 @@ pub use outgoing::{
 pub use values::{
     Delivery, EngineEvent, EventBody, GroupInfo, GroupState, GroupUpdate, Interest, Invite,
     KeyPackageInfo, Member, Message, NewGroup, NewMessage, Outgoing, Pending, Reaction, StoreInfo,
+    Unpaged,
 };

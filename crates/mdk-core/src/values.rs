@@ -213,6 +213,19 @@ pub struct Interest {
     pub relays: Vec<String>,
 }
 
+/// Times of which a relay has more than it gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unpaged {
+    /// The routing id that it was asked for.
+    pub route: NostrGroupId,
+    /// The first of these seconds, Unix.
+    pub first: u64,
+    /// The last of them.
+    pub last: u64,
+    /// What it gives of them; none if that says nothing.
+    pub events: Vec<EventId>,
+}
+
 /// Facts about the open database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreInfo {
@@ -393,8 +406,12 @@ pub enum EventBody {
     /// told by `settle`, when all that there is has been given, or when they are dropped. What was said before we joined
     /// is none, as far as that can be told: not by what was held while all states of ours were there, nor by what claims
     /// to be of more than a day before.
+    ///
+    /// Or a relay has more events of one second than it gives at one time, and they were not there before: nobody can ask
+    /// for the rest. Then the count is 0, because nobody knows it; another relay may have given them. It is told by
+    /// [`Engine::report_unpaged`](crate::Engine::report_unpaged), once for an hour of a group.
     HistoryGap {
-        /// How many.
+        /// How many; 0 when that is not known.
         count: u64,
         /// When the first of them says that it was made, Unix seconds.
         first: u64,

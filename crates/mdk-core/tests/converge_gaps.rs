@@ -6,8 +6,8 @@ mod kit;
 use std::sync::Arc;
 
 use kit::{Member, received};
-use mdk_core::{Config, DeferredReason, Engine, EventBody, ManualClock, Verdict, testing};
-use mdk_wire::{Event, GroupId, Keys};
+use mdk_core::{Config, DeferredReason, Engine, EventBody, ManualClock, Unpaged, Verdict, testing};
+use mdk_wire::{Event, GroupId, Keys, NostrGroupId};
 
 const CLOSED: Verdict = Verdict::Deferred(DeferredReason::Undecryptable);
 const DAY: i64 = 86_400;
@@ -268,4 +268,67 @@ fn what_was_opened_too_early_and_is_read_is_no_gap() {
     bob.engine.settle().unwrap();
     waits(&mut [&mut bob], 31 * DAY.unsigned_abs());
     assert_eq!(gaps(&mut bob), [0; 0]);
+}
+
+/// The second of `said`, which a relay gives no more of.
+fn unpaged(engine: &mut Engine, group: &GroupId, said: &[Event]) -> Unpaged {
+    let route = engine.group(group).unwrap().nostr_group_id;
+    let at = said[0].created_at();
+    Unpaged { route, first: at, last: at, events: said.iter().map(Event::id).collect() }
+}
+
+// shows: F1-11
+/// A relay gives a part of a second, and there is no way to ask for the rest: told, with no number, and once.
+#[test]
+fn a_second_that_a_relay_cannot_give_is_told() {
+    let (mut alice, mut bob) = (member("alice", 0), member("bob", 0));
+    let group = alice.founds("g", &mut [&mut bob]);
+    waits(&mut [&mut alice, &mut bob], 7_200);
+    let said = [alice.says(&group, "one"), alice.says(&group, "two")];
+    let gap = unpaged(&mut bob.engine, &group, &said);
+    bob.takes(&said[0]);
+    assert_eq!(bob.engine.report_unpaged(std::slice::from_ref(&gap)).unwrap(), 1);
+    assert_eq!(gaps(&mut bob), [0]);
+    let told = bob.engine.events(0, 100_000).unwrap();
+    assert!(told.iter().any(|event| {
+        event.body == EventBody::HistoryGap { count: 0, first: gap.first, last: gap.last }
+    }));
+    // As often as it is seen; and no relay fills the log.
+    for _ in 0..3 {
+        assert_eq!(bob.engine.report_unpaged(std::slice::from_ref(&gap)).unwrap(), 0);
+    }
+    waits(&mut [&mut alice, &mut bob], 7_200);
+    let said = [alice.says(&group, "three")];
+    let gap = unpaged(&mut bob.engine, &group, &said);
+    bob.engine.report_unpaged(&[gap]).unwrap();
+    assert_eq!(gaps(&mut bob), [0, 0]);
+}
+
+// shows: F1-11
+/// Who was there has heard it, also what cannot be read yet; and what was said before somebody came is not hers.
+#[test]
+fn what_a_relay_cannot_give_is_no_gap_for_who_was_there_or_came_later() {
+    let (mut alice, mut bob, mut carol) =
+        (member("alice", 0), member("bob", 0), member("carol", 0));
+    let group = alice.founds("g", &mut [&mut bob]);
+    let package = carol.key_package();
+    waits(&mut [&mut alice, &mut bob, &mut carol], 7_200);
+    let mut said = vec![alice.says(&group, "one"), bob.says(&group, "mine")];
+    bob.takes(&said[0]);
+    // (of an epoch that bob hears of later)
+    let commit = advances(&mut alice, &group, &mut []);
+    said.push(alice.says(&group, "early"));
+    assert_eq!(bob.takes(&said[2]).verdict, CLOSED);
+    let gap = unpaged(&mut bob.engine, &group, &said);
+    assert_eq!(bob.engine.report_unpaged(std::slice::from_ref(&gap)).unwrap(), 0);
+    bob.applies(&commit);
+    waits(&mut [&mut alice, &mut bob, &mut carol], 60);
+    let pending = alice.engine.add_members(&group, &[package], false).unwrap();
+    alice.confirms(&pending);
+    carol.joins(&pending.welcomes);
+    assert_eq!(carol.engine.report_unpaged(std::slice::from_ref(&gap)).unwrap(), 0);
+    // Nor is what is of nobody.
+    let gap = Unpaged { route: NostrGroupId::from_bytes([7; 32]), ..gap };
+    assert_eq!(carol.engine.report_unpaged(&[gap]).unwrap(), 0);
+    assert_eq!((gaps(&mut bob), gaps(&mut carol)), (vec![], vec![]));
 }

@@ -217,7 +217,12 @@ class _Shown:
             case MessagesInvalidated(ids):
                 what = f"{output.count(len(ids), 'message')} belong to a branch that lost"
             case HistoryGap():
-                what = f"{output.count(happened.count, 'event')} could not be read: a gap in the history"
+                missing = output.count(happened.count, "event")
+                what = (
+                    f"{missing} could not be read: a gap in the history"
+                    if happened.count
+                    else "a relay could not give everything of one time: maybe a gap in the history"
+                )
             case _:
                 return ""
         return f"{self._where(happened)}{what}"

@@ -20,6 +20,8 @@ pub(crate) type Heard = (Arc<str>, String);
 pub(crate) struct Fed {
     /// Events that the engine had not had before, and has now.
     pub(crate) new: u64,
+    /// Of these, those that wait for something.
+    pub(crate) waiting: u64,
     /// The newest `created_at`, not later than now.
     pub(crate) newest: u64,
     /// `created_at` of the oldest event that the engine had no room for: it is to come again.
@@ -29,6 +31,7 @@ pub(crate) struct Fed {
 impl Fed {
     pub(crate) fn join(&mut self, other: &Self) {
         self.new += other.new;
+        self.waiting += other.waiting;
         self.newest = self.newest.max(other.newest);
         self.refused_from = match (self.refused_from, other.refused_from) {
             (Some(a), Some(b)) => Some(a.min(b)),
@@ -143,6 +146,7 @@ impl Shared {
                     Some(Verdict::Applied) => fed.new += 1,
                     Some(Verdict::Deferred(_)) => {
                         fed.new += 1;
+                        fed.waiting += 1;
                         add(&counters.deferred, 1);
                     }
                     Some(Verdict::Rejected(_)) | None => add(&counters.rejected, 1),

@@ -44,6 +44,9 @@ pub(crate) struct Relay {
     pub(crate) opening: Opening,
     /// It is to be seen whether it still has what we published there.
     pub(crate) amends: bool,
+    /// Groups that stand still, to be asked for further back than others; and those that are being asked for.
+    pub(crate) deeper: BTreeSet<String>,
+    pub(crate) digging: BTreeSet<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -109,9 +112,11 @@ pub(crate) fn work(shared: &Shared, wanted: &Wanted, relay: &Relay, what: Again)
         inbox.push(Work { filter: inbox_filter(shared), since, topics });
     }
     for id in &relay.groups {
-        if read(id) && what == Again::New {
+        let deeper = relay.deeper.contains(id);
+        if read(id) && what == Again::New && !deeper {
             continue;
         }
+        let overlap = if deeper { overlap.max(options.group_overlap_deep) } else { overlap };
         let joined = wanted.since.get(id).map_or(0, |at| at.saturating_sub(overlap.as_secs()));
         let known = relay.cursor.at.saturating_sub(overlap.as_secs());
         let since = if read(id) { known.max(joined) } else { joined };

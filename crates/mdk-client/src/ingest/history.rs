@@ -44,6 +44,7 @@ impl Flow {
         if work.is_empty() && relay.subscriptions > 0 && what == Again::New {
             return;
         }
+        relay.digging = std::mem::take(&mut relay.deeper);
         relay.catching = true;
         let slow = Arc::new(AtomicBool::new(relay.failures > 0));
         relay.slow = slow.clone();
@@ -70,6 +71,13 @@ impl Flow {
         let Some(relay) = self.relays.get_mut(&url) else { return Ok(()) };
         relay.catching = false;
         let refused = finished.fed.refused_from;
+        let mut failed_deeper = std::mem::take(&mut relay.digging);
+        failed_deeper.retain(|topic| !finished.complete.contains(topic));
+        relay.deeper.extend(failed_deeper);
+        if finished.fed.waiting > 0 {
+            self.may_stand_still();
+        }
+        let Some(relay) = self.relays.get_mut(&url) else { return Ok(()) };
         if refused.is_none() {
             relay.cursor.topics.extend(finished.complete);
         }
@@ -160,6 +168,10 @@ impl Flow {
                 Err(error) => return Err(error),
             }
             self.keep_cursors().await?;
+            if !std::mem::replace(&mut self.has_settled, true) {
+                // What was left from the last time.
+                self.may_stand_still();
+            }
             self.shared.progress.send_if_modified(|p| !std::mem::replace(&mut p.settled, true));
             let round = std::mem::take(&mut self.round);
             let complete = std::mem::take(&mut self.round_complete);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mdk_client::ClientOptions;
 use mdk_client::local_relay::{LocalRelay, LocalRelayOptions};
-use mdk_core::GroupUpdate;
+use mdk_core::{EventBody, GroupUpdate, NewMessage};
 use mdk_wire::Keys;
 
 use crate::busy::{Busy, counted, is_linear};
@@ -86,4 +86,70 @@ fn five_thousand_messages_and_twenty_commits_in_pages_of_a_hundred() {
     let few = || counted(|busy| waits(6, 100, busy));
     let many = || counted(|busy| waits(21, 239, busy));
     is_linear(few, many, 16).unwrap();
+}
+
+/// Sixty at once, on a relay that gives twenty at a time: what it does not give is nothing that can be asked for. Said
+/// once for good, to who was away; who was there has all of them, and starts anew without a word.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_that_does_not_fit_a_page_is_told_for_good() {
+    let paging = LocalRelayOptions { page_limit: Some(20), ..LocalRelayOptions::default() };
+    let relay = LocalRelay::start(paging).await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Arc::new(Paced::default());
+    let open = async |name: &str, keys: &Keys| {
+        let engine = database(&dir.path().join(name), keys, clock.clone());
+        Person::start(engine, keys.clone(), options(&[relay.url()]), pool()).await
+    };
+    let (of_bob, of_carol) = (Keys::generate(), Keys::generate());
+    let alice = Person::at(clock.clone(), options(&[relay.url()])).await;
+    let (bob, carol) = (open("bob", &of_bob).await, open("carol", &of_carol).await);
+    alice.ready().await;
+    bob.ready().await;
+    carol.ready().await;
+    let group = alice.founds(&[relay.url()], &[&bob, &carol]).await;
+    bob.renewed(&group).await;
+    carol.renewed(&group).await;
+    alice.says(&group, "first").await;
+    bob.reads(&group, &["first"]).await;
+    drop(bob.close().await);
+    // Something is older: what comes with it shows that the second was cut.
+    clock.pass(Duration::from_secs(5));
+    alice.with(|engine| {
+        for n in 0..60 {
+            let new = NewMessage { text: n.to_string(), kind: 9, ..NewMessage::default() };
+            engine.create_message(&group, new).unwrap();
+        }
+    });
+    alice.client.nudge();
+    alice.sent().await;
+    carol
+        .until("all", |engine| {
+            (engine.messages(&group, 100, None, None).unwrap().len() == 61).then_some(())
+        })
+        .await;
+    drop(carol.close().await);
+    let mut told = Vec::new();
+    for _ in 0..2 {
+        let bob = open("bob", &of_bob).await;
+        bob.ready().await;
+        assert!(bob.texts(&group).len() < 61);
+        told.push(gaps(&bob));
+        assert!(bob.client.stats().possible_gaps > 0);
+        drop(bob.close().await);
+    }
+    assert!(told[0].iter().all(|(count, first, last)| *count == 0 && first <= last), "{told:?}");
+    assert!((1..=2).contains(&told[0].len()), "one in an hour: {told:?}");
+    assert_eq!(told[0], told[1]);
+    let carol = open("carol", &of_carol).await;
+    carol.ready().await;
+    assert_eq!(gaps(&carol), []);
+}
+
+fn gaps(person: &Person) -> Vec<(u64, u64, u64)> {
+    let told = person.with(|engine| engine.events(0, 1_000_000)).unwrap();
+    let gaps = told.into_iter().filter_map(|event| match event.body {
+        EventBody::HistoryGap { count, first, last } => Some((count, first, last)),
+        _ => None,
+    });
+    gaps.collect()
 }

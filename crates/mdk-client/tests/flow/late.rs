@@ -1,14 +1,15 @@
 //! What could not be published for a long time.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use mdk_client::ClientOptions;
-use mdk_core::{Clock as _, NewMessage, SystemClock};
+use mdk_core::{Clock, NewMessage, SystemClock};
 use mdk_wire::{Keys, UnsignedEvent};
 
 use crate::busy::{Busy, counted, is_linear};
-use crate::kit::{Person, options, relay, soon, until};
+use crate::kit::{Person, options, pool, relay, soon, until};
 
 /// Written without a network, published when the group is six epochs further. Those who write see where the group is
 /// before they publish, and nobody can read what belongs to an epoch that is gone.
@@ -169,4 +170,57 @@ async fn an_invite_outlives_the_death_of_its_recipients_inbox() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_invite_that_an_inbox_refuses_for_good_goes_elsewhere() {
     invites_past(true).await;
+}
+
+/// The time, or days ago.
+#[derive(Default)]
+struct Ago(AtomicU64);
+
+impl Clock for Ago {
+    fn now_millis(&self) -> u64 {
+        SystemClock.now_millis() - self.0.load(Ordering::SeqCst) * 86_400_000
+    }
+}
+
+/// A commit comes to the relay with a date of ten days ago, when somebody who is up to date is not connected: what is
+/// asked for after that goes back a week. Nothing that follows can be read, so that the group is asked for once more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_that_stands_still_is_read_further_back() {
+    let relay = relay().await;
+    let clock = Arc::new(Ago::default());
+    let options =
+        ClientOptions { standstill: Duration::from_millis(50), ..options(&[relay.url()]) };
+    let alice = Person::at(clock.clone(), options.clone()).await;
+    let bob = Person::new(options.clone()).await;
+    alice.ready().await;
+    bob.ready().await;
+    let group = alice.founds(&[relay.url()], &[&bob]).await;
+    bob.renewed(&group).await;
+    let epoch = bob.with(|engine| engine.group(&group)).unwrap().epoch;
+    let there = |engine: &mut mdk_core::Engine| {
+        (engine.group(&group).unwrap().epoch == epoch).then_some(())
+    };
+    alice.until("the self-update", there).await;
+    // More than a subscription gives of what is stored.
+    let mut said: Vec<String> = (0..110).map(|n| n.to_string()).collect();
+    for text in &said {
+        alice.says(&group, text).await;
+    }
+
+    bob.reads(&group, &said.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    soon("sync", bob.client.sync()).await.unwrap();
+    let (keys, engine) = (bob.keys.clone(), bob.close().await);
+    clock.0.store(10, Ordering::SeqCst);
+    let of = group.clone();
+    soon("a commit", alice.commit(move |engine| engine.self_update(&of))).await.unwrap();
+    clock.0.store(0, Ordering::SeqCst);
+    alice.says(&group, "after").await;
+    alice.sent().await;
+    said.push("after".to_owned());
+    let bob = Person::start(engine, keys, options, pool()).await;
+    bob.until("the commit", |engine| (engine.group(&group).unwrap().epoch > epoch).then_some(()))
+        .await;
+    bob.reads(&group, &said.iter().map(String::as_str).collect::<Vec<_>>()).await;
+
+    alice.sent().await;
 }

@@ -9,12 +9,13 @@
 //! what we should have read, and is counted.
 
 use mdk_store::{GroupRow, GroupStatus, HeldRow, Loss};
-use mdk_wire::{Event, GroupId, Timestamp, kind};
+use mdk_wire::{Event, EventId, GroupId, Timestamp, kind};
 use sha2::{Digest as _, Sha256};
 
 use crate::ctx::Ctx;
 use crate::error::Result;
 use crate::event_log::Stored;
+use crate::values::Unpaged;
 
 /// By how much a clock may be behind for what it dates to count as ours all the same, in seconds. Relays may give what
 /// is older than our membership at any time; what claims to be older than that by more is taken for it.
@@ -84,6 +85,51 @@ impl Ctx<'_, '_> {
             Loss::Unlikely => *at >= ours_from(row) && heard <= held.received_at,
         });
         self.report_lost(row, &dropped)
+    }
+
+    // rule: F1-11 what a relay has and cannot give is told, unless all that it gives of that time was there before
+    /// Reports times of a group of which a relay does not give everything. How much is missing nobody knows.
+    ///
+    /// Whoever was there then has what came; that a relay gives less of it now is no loss. Before we joined nothing was
+    /// ours. Within an hour it is told once: a relay must not be able to fill the log.
+    pub(crate) fn report_unpaged(&mut self, gap: &Unpaged) -> Result<()> {
+        /// Seconds.
+        const HOUR: u64 = 3_600;
+        let last = gap.last.min(self.now());
+        for id in self.tx.route_claims(&gap.route)? {
+            let row = self.current_row(&id)?;
+            let first = gap.first.max(ours_from(&row)).min(last);
+            if last < ours_from(&row) || crate::group::is_over(row.status) {
+                continue;
+            }
+            if !gap.events.is_empty() && self.all_known(&gap.events)? {
+                continue;
+            }
+            let subject = [&b"unpaged"[..], &(last / HOUR).to_be_bytes()].concat();
+            self.emit(&id, &subject, &Stored::HistoryGap { count: 0, first, last })?;
+        }
+        Ok(())
+    }
+
+    /// Whether something waits that no state of ours can read, and that was made since we joined.
+    pub(crate) fn stands_still(&self, row: &GroupRow) -> Result<bool> {
+        if row.status == GroupStatus::Unrecoverable || crate::group::is_over(row.status) {
+            return Ok(false);
+        }
+        let held = self.tx.held(&row.id)?;
+        let waits = |held: &HeldRow| created_at(held).is_some_and(|at| at >= ours_from(row));
+        Ok(held.iter().any(|held| held.loss != Loss::Told && waits(held)))
+    }
+
+    /// Whether all of these events came before.
+    fn all_known(&self, events: &[EventId]) -> Result<bool> {
+        for event in events {
+            let known = self.tx.seen(event.as_bytes())?.is_some();
+            if !known && self.tx.held_event(event)?.is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// When another member was last read.

@@ -3,12 +3,12 @@
 use mdk_wire::{Event, NostrGroupId};
 
 use super::Engine;
-use crate::ctx::Undo;
+use crate::ctx::{Ctx, Undo};
 use crate::error::{Error, Result};
 use crate::halt;
 use crate::inbound::Incoming;
 use crate::outcome::{Outcome, Rejection, Verdict};
-use crate::values::EngineEvent;
+use crate::values::{EngineEvent, Unpaged};
 
 impl Engine {
     /// Processes one event in its JSON form. What peers send never is an error.
@@ -122,6 +122,37 @@ impl Engine {
         })?;
         let events = [effects.events, effects.late].concat();
         Ok(self.outcome(Ok(Verdict::Applied), events, effects.reply))
+    }
+
+    /// Says of which times a relay has more than it gives, however it is asked, and what it gives of them. To be called
+    /// before that is processed: where nothing of it is new, nothing is taken to be missing. How many
+    /// [`EventBody::HistoryGap`](crate::EventBody::HistoryGap)s were told of it, each with a count of 0.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn report_unpaged(&mut self, gaps: &[Unpaged]) -> Result<usize> {
+        let report = |ctx: &mut Ctx<'_, '_>| {
+            gaps.iter().try_for_each(|gap| ctx.report_unpaged(gap))?;
+            Ok(ctx.events.len())
+        };
+        self.act(report)
+    }
+
+    /// Routing ids of groups of which something waits that cannot be read, and is not known to be lost: what it waits for
+    /// has not come.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn standing_still(&mut self) -> Result<Vec<NostrGroupId>> {
+        self.look(|ctx| {
+            let mut still = Vec::new();
+            for row in ctx.tx.groups()? {
+                if ctx.stands_still(&row)? {
+                    still.push(row.nostr_group_id);
+                }
+            }
+            Ok(still)
+        })
     }
 
     /// Does what time has made due: chooses between branches, answers leaves, retries held events, expires messages and

@@ -1,0 +1,351 @@
+//! One part of a relay's history, page by page: from the newest back, and on from the oldest.
+
+use std::collections::HashSet;
+use std::future::Future;
+
+use serde_json::{Map, Value, json};
+
+use super::Work;
+use crate::client::feed::Fed;
+use crate::client::recent::{named_id, named_time};
+use crate::error::{ClientError, Result};
+use crate::relay_pool::Page;
+
+/// What one relay may give us in one catch-up; what is older is left out, and counted as a gap.
+const MOST_AT_ONCE: u64 = 500_000;
+/// Fewer events of one second than this, with nothing older, are no full page of a relay that does not say how many are.
+const LEAST_PAGE: usize = 50;
+/// Requests on one way back for groups one by one.
+const APART: usize = 512;
+/// How often an answer without its end is tried again with a smaller page.
+const SMALLER_PAGES: u32 = 4;
+/// How many answers without their end are taken, before it is tried again later.
+const UNENDED_PAGES: u32 = 5;
+
+/// One part of a history, read in two directions.
+pub(super) struct History<'a> {
+    pub(super) work: &'a Work,
+    /// Events to ask for at one time.
+    pub(super) limit: usize,
+    pub(super) most_events: usize,
+    pub(super) most_bytes: usize,
+    /// How many events the relay says that it gives at one time.
+    pub(super) announced: &'a (dyn Fn() -> Option<usize> + Send + Sync),
+    pub(super) fetched: &'a (dyn Fn(u64) + Send + Sync),
+    /// Told of what cannot be paged through. More than once of the same, maybe.
+    pub(super) gap: &'a (dyn Fn(Gap) + Send + Sync),
+}
+
+/// Times of a history that may not be whole, and cannot be made so.
+#[derive(Debug)]
+pub(super) struct Gap {
+    pub(super) first: u64,
+    pub(super) last: u64,
+    /// What the relay gives of that time, if it is what was given that shows it.
+    pub(super) events: Vec<String>,
+}
+
+/// Events of one page or of many: each with its time and id.
+type Stamped = (u64, [u8; 32], String);
+
+/// What is read back to, and what came of it.
+#[derive(Default)]
+struct Window {
+    events: Vec<Stamped>,
+    ids: HashSet<[u8; 32]>,
+    bytes: usize,
+}
+
+impl Window {
+    /// Takes in what is new of a page; how much that was.
+    fn take(&mut self, page: Vec<Stamped>) -> usize {
+        let before = self.events.len();
+        for event in page {
+            if self.ids.insert(event.1) {
+                self.bytes += event.2.len();
+                self.events.push(event);
+            }
+        }
+        self.events.len() - before
+    }
+
+    /// Times are whole seconds; within one, relays that keep the order of arrival give the last first.
+    fn oldest_first(mut self) -> Vec<String> {
+        self.events.reverse();
+        self.events.sort_by_key(|event| event.0);
+        self.events.into_iter().map(|(_, _, json)| json).collect()
+    }
+}
+
+/// How reading back ended.
+enum Back {
+    /// Everything since the beginning is in the window.
+    Whole(Window),
+    /// The window is full; it reaches back to this time, and everything of that second may not be in it.
+    Full(Window, u64),
+    /// The relay stopped answering.
+    Broken(Window, ClientError),
+}
+
+impl History<'_> {
+    /// Reads back to the beginning and feeds from there on. What does not fit in memory is only measured on the way
+    /// back, and fetched again on the way on: every event is transferred twice at most.
+    pub(super) async fn read<A, P, E, F>(&self, ask: A, feed: E) -> (Fed, Result<()>)
+    where
+        A: Fn(String) -> P,
+        P: Future<Output = Result<Page>>,
+        E: Fn(Vec<String>) -> F,
+        F: Future<Output = Result<Fed>>,
+    {
+        let mut fed = Fed::default();
+        // Times at which a window was full, newest first.
+        let mut borders: Vec<Option<u64>> = vec![None];
+        let mut total = 0_u64;
+        let oldest = loop {
+            let until = borders.last().copied().flatten();
+            match self.back(&ask, self.work.since, until, true).await {
+                Back::Whole(window) => break window,
+                Back::Full(window, at) => {
+                    total += window.events.len() as u64;
+                    if total >= MOST_AT_ONCE || until.is_some_and(|until| at >= until) {
+                        // All that is older is left out.
+                        let gap = Gap { first: self.work.since, last: at, events: Vec::new() };
+                        (self.gap)(gap);
+                        break window;
+                    }
+                    borders.push(Some(at));
+                }
+                Back::Broken(window, error) => {
+                    // A relay that never says that it is at the end: take what it gave.
+                    if matches!(error, ClientError::NoAnswer)
+                        && let Ok(some) = feed(window.oldest_first()).await
+                    {
+                        fed.join(&some);
+                    }
+                    return (fed, Err(error));
+                }
+            }
+        };
+        match feed(oldest.oldest_first()).await {
+            Ok(some) => fed.join(&some),
+            Err(error) => return (fed, Err(error)),
+        }
+        // From the last border to now.
+        while let Some(from) = borders.pop().flatten() {
+            let mut until = borders.last().copied().flatten();
+            loop {
+                let window = match self.back(&ask, from, until, false).await {
+                    Back::Whole(window) => window,
+                    // New events came since: the older part first, as above.
+                    Back::Full(_, at) if until.is_none_or(|until| at < until) && at > from => {
+                        borders.push(Some(at));
+                        until = Some(at);
+                        continue;
+                    }
+                    Back::Full(window, at) => {
+                        (self.gap)(Gap { first: from, last: at, events: Vec::new() });
+                        window
+                    }
+                    Back::Broken(_, error) => return (fed, Err(error)),
+                };
+                match feed(window.oldest_first()).await {
+                    Ok(some) => fed.join(&some),
+                    Err(error) => return (fed, Err(error)),
+                }
+                break;
+            }
+        }
+        (fed, Ok(()))
+    }
+
+    /// Pages back from `until` (inclusive) to `since`. `count`: it is done for the first time.
+    ///
+    /// How much a relay gives at one time is its own business, and is not the same each time: some count bytes, some leave
+    /// out what was deleted or has expired after they have counted. So the end is a page without events, or one
+    /// that reaches `since`, and no other.
+    async fn back<A, P>(&self, ask: &A, since: u64, until: Option<u64>, count: bool) -> Back
+    where
+        A: Fn(String) -> P,
+        P: Future<Output = Result<Page>>,
+    {
+        let mut window = Window::default();
+        let (mut until, mut limit, mut smaller) = (until, self.limit, 0);
+        let mut unended = 0;
+        // The most that this relay gave in one answer.
+        let mut largest = 0;
+        // The last answer, when it was of one second that was asked for again, and brought nothing new.
+        let mut second: Option<Second> = None;
+        let mut apart = APART;
+        loop {
+            let page = match ask(self.filter(since, until, limit)).await {
+                Ok(page) => page,
+                Err(error) => return Back::Broken(window, error),
+            };
+            let (size, complete) = (page.events.len(), page.complete);
+            let stamped = stamped(page.events);
+            unended += u32::from(!complete);
+            let newest_first = stamped.windows(2).all(|pair| pair[0].0 >= pair[1].0);
+            let Some(oldest) = stamped.iter().map(|event| event.0).min() else {
+                if !complete {
+                    return Back::Broken(window, ClientError::NoAnswer);
+                }
+                let last = second.filter(|_| count);
+                return self.end(ask, last, since, window, largest).await;
+            };
+            // Cut off in the middle, and we do not know where: ask for less.
+            if !complete && !newest_first {
+                if smaller == SMALLER_PAGES {
+                    return Back::Broken(window, ClientError::NoAnswer);
+                }
+                smaller += 1;
+                limit = (limit / 4).max(2);
+                continue;
+            }
+            // There is something older, and it was not given with that second: there was no room for it. So there may
+            // have been none for the rest of that second, which cannot be asked for.
+            if let Some(second) = second.take()
+                && let Err(error) = self.cut(ask, second, since, &mut window, &mut apart).await
+            {
+                return Back::Broken(window, error);
+            }
+            largest = largest.max(size);
+            let again: Vec<String> = match until {
+                Some(until) if stamped.iter().all(|event| event.0 == until) => {
+                    stamped.iter().map(|event| event.2.clone()).collect()
+                }
+                _ => Vec::new(),
+            };
+            let new = window.take(stamped);
+            if count {
+                (self.fetched)(new as u64);
+            }
+            if unended > UNENDED_PAGES {
+                return Back::Broken(window, ClientError::NoAnswer);
+            }
+            // (where the beginning is reached, all but a rest of its second is there)
+            let room = if oldest > since { 1 } else { 2 };
+            if window.events.len() >= room * self.most_events
+                || window.bytes >= self.most_bytes.saturating_mul(room)
+            {
+                return Back::Full(window, oldest);
+            }
+            if new > 0 {
+                // The page may end in the middle of a second.
+                until = Some(oldest);
+                continue;
+            }
+            let known = Second { at: oldest, events: again, limit };
+            if oldest <= since {
+                let last = Some(known).filter(|_| count);
+                return self.end(ask, last, since, window, largest).await;
+            }
+            second = Some(known);
+            // (what is given is not younger than what was asked for, so this is earlier than the last time)
+            until = Some(oldest - 1);
+        }
+    }
+
+    /// The beginning. Nothing older shows whether there was room for all of the last second: its size has to.
+    async fn end<A, P>(
+        &self,
+        ask: &A,
+        last: Option<Second>,
+        since: u64,
+        mut window: Window,
+        largest: usize,
+    ) -> Back
+    where
+        A: Fn(String) -> P,
+        P: Future<Output = Result<Page>>,
+    {
+        let announced = (self.announced)();
+        if let Some(last) = last.filter(|last| last.is_full(largest, announced))
+            && let Err(error) = self.cut(ask, last, since, &mut window, &mut { APART }).await
+        {
+            return Back::Broken(window, error);
+        }
+        Back::Whole(window)
+    }
+
+    /// A second of which there may be more. Groups that are asked for together are asked for one by one, so that a loud one
+    /// does not hide what the others have; of one alone it is a gap.
+    async fn cut<A, P>(
+        &self,
+        ask: &A,
+        second: Second,
+        since: u64,
+        window: &mut Window,
+        apart: &mut usize,
+    ) -> Result<()>
+    where
+        A: Fn(String) -> P,
+        P: Future<Output = Result<Page>>,
+    {
+        const GROUPS: &str = "#h";
+        let groups = self.work.filter.get(GROUPS).and_then(Value::as_array);
+        let groups = groups.filter(|groups| groups.len() > 1 && groups.len() <= *apart);
+        let Some(groups) = groups else {
+            (self.gap)(second.gap());
+            return Ok(());
+        };
+        *apart -= groups.len();
+        for group in groups {
+            let mut filter = self.work.filter.clone();
+            filter.insert(GROUPS.to_owned(), json!([group]));
+            let page = ask(times(filter, since, Some(second.at), second.limit)).await?;
+            let (of_it, older): (Vec<_>, Vec<_>) =
+                stamped(page.events).into_iter().partition(|event| event.0 == second.at);
+            let events: Vec<String> = of_it.iter().map(|event| event.2.clone()).collect();
+            window.take(of_it);
+            // What is older would not be there, were there more of it; nor is a small part of a page a whole one.
+            let short = page.complete && events.len() * 2 < second.events.len();
+            if older.is_empty() && !short {
+                (self.gap)(Gap { first: second.at, last: second.at, events });
+            }
+        }
+        Ok(())
+    }
+
+    fn filter(&self, since: u64, until: Option<u64>, limit: usize) -> String {
+        times(self.work.filter.clone(), since, until, limit)
+    }
+}
+
+fn times(mut filter: Map<String, Value>, since: u64, until: Option<u64>, limit: usize) -> String {
+    if since > 0 {
+        filter.insert("since".to_owned(), json!(since));
+    }
+    if let Some(until) = until {
+        filter.insert("until".to_owned(), json!(until));
+    }
+    filter.insert("limit".to_owned(), json!(limit));
+    Value::Object(filter).to_string()
+}
+
+fn stamped(events: Vec<String>) -> Vec<Stamped> {
+    let events = events.into_iter();
+    events.filter_map(|json| Some((named_time(&json)?, named_id(&json)?, json))).collect()
+}
+
+/// What a relay gives of one second, and nothing else.
+struct Second {
+    at: u64,
+    events: Vec<String>,
+    limit: usize,
+}
+
+impl Second {
+    /// Whether that may be all for which there was room, as far as its size says; a few may have been left out.
+    fn is_full(&self, largest: usize, announced: Option<usize>) -> bool {
+        let size = self.events.len();
+        let full = |page: usize| size > 0 && size + size / 8 >= page;
+        match announced {
+            Some(page) => full(page.min(self.limit)),
+            None => full(self.limit) || size >= LEAST_PAGE && full(largest),
+        }
+    }
+
+    fn gap(self) -> Gap {
+        Gap { first: self.at, last: self.at, events: self.events }
+    }
+}

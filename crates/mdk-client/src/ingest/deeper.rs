@@ -1,0 +1,69 @@
+//! A group that stands still: what the others say cannot be read.
+//!
+//! An event bears the time of its making. One that waited in an outbox for weeks, or was made by a clock that is wrong, comes
+//! to a relay with a time that nobody asks for any more who was not connected at that moment. If it was a commit,
+//! nothing that follows it can be read.
+
+use mdk_core::Engine;
+use tokio::time::Instant;
+
+use super::Flow;
+use crate::client::shared::now;
+use crate::client::topics::Again;
+use crate::error::{ClientError, Result};
+
+/// Seconds between two looks further back for one group: others can make us believe that it stands still.
+const DAY: u64 = 86_400;
+
+impl Flow {
+    /// Something came that cannot be read yet. What it waits for is given some time.
+    pub(super) fn may_stand_still(&mut self) {
+        let at = Instant::now() + self.shared.options.standstill;
+        self.still_at.get_or_insert(at);
+    }
+
+    /// Asks all relays of a group that stands still for what they have of the last weeks.
+    pub(super) async fn dig(&mut self) -> Result<()> {
+        if self.still_at.is_none_or(|at| at > Instant::now()) {
+            return Ok(());
+        }
+        self.still_at = None;
+        let due = match self.shared.engine(due).await {
+            Err(ClientError::Engine(error)) => {
+                tracing::warn!("it is not known whether a group stands still: {error}");
+                return Ok(());
+            }
+            due => due?,
+        };
+        let mut urls = Vec::new();
+        for (url, relay) in &mut self.relays {
+            let still: Vec<_> =
+                due.iter().filter(|id| relay.groups.contains(*id)).cloned().collect();
+            if !still.is_empty() {
+                relay.deeper.extend(still);
+                urls.push(url.clone());
+            }
+        }
+        // (those that are not connected do it when they are)
+        urls.iter().for_each(|url| self.catch_up(url, Again::New));
+        Ok(())
+    }
+}
+
+/// Routing ids of the groups for which it is to be done, and has not been done today. That is written down first: it is
+/// not to be done again with every start.
+fn due(engine: &mut Engine) -> mdk_core::Result<Vec<String>> {
+    let now = now();
+    let mut due = Vec::new();
+    for route in engine.standing_still()? {
+        let route = route.to_hex();
+        let key = format!("deeper/{route}");
+        let last = engine.state(&key)?.and_then(|at| <[u8; 8]>::try_from(at.as_slice()).ok());
+        let last = last.map(u64::from_be_bytes);
+        if last.is_none_or(|last| last > now || now - last >= DAY) {
+            engine.set_state(&key, Some(&now.to_be_bytes()))?;
+            due.push(route);
+        }
+    }
+    Ok(due)
+}
