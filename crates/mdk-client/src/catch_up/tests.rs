@@ -57,7 +57,7 @@ impl Store {
     }
 
     fn of(&self, number: u64) -> u64 {
-        u64::from(self.groups > 1 && number % 40 == 0)
+        u64::from(self.groups > 1 && number.is_multiple_of(40))
     }
 
     fn answer(&self, filter: &str) -> Page {

@@ -15,11 +15,14 @@ use crate::error::Result;
 /// Gaps that are told one by one for one work; the others are told as one.
 const APART: usize = 64;
 
+/// A routing id, if it is of a group, and the first and the last second.
+type Place = (Option<[u8; 32]>, u64, u64);
+
 /// The gaps in what one work fetches.
 #[derive(Default)]
 pub(super) struct Gaps {
     topics: Vec<NostrGroupId>,
-    known: Mutex<HashSet<(Option<[u8; 32]>, u64, u64)>>,
+    known: Mutex<HashSet<Place>>,
     untold: Mutex<Vec<Unpaged>>,
 }
 
