@@ -90,7 +90,7 @@ def test_a_deleted_message_is_gone_at_both_ends(account: Callable[[str], Account
 
 
 # proves: Z4
-@pytest.mark.parametrize("by", ["delete", "expire"])
+@pytest.mark.parametrize("by", ["delete", "checkpoint", "expire"])
 def test_what_was_deleted_leaves_the_log_of_an_account_that_stays_open(
     account: Callable[[str], Account], by: str
 ) -> None:
@@ -108,13 +108,17 @@ def test_what_was_deleted_leaves_the_log_of_an_account_that_stays_open(
     text = marker().encode()
     sent = [alice.mdk.create_message(group, text.decode() + "x" * 15_000) for _ in range(150)]
     list(bob.mdk.process_many([out.event for out in sent]))
-    if by == "delete":
+    if by != "expire":
         for out in sent:
             bob.mdk.process(alice.mdk.delete(group, out.message.id).event)
     else:
         bob.clock.advance(2 * hour)
     assert text in Encrypted(bob.path, bob.key).everything(), "positive control"
-    bob.mdk.tick()
+    if by == "checkpoint":
+        for _ in range(100):
+            bob.mdk.process(alice.mdk.create_message(group, "later").event)
+    else:
+        bob.mdk.tick()
     found = Encrypted(bob.path, bob.key)
     assert not found.damaged
     assert text not in found.everything()

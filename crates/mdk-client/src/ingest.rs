@@ -177,7 +177,8 @@ impl Flow {
             let holds = relay.opening.holds_until().filter(|at| *at > now);
             [relay.retry_at, relay.opening.until, holds]
         };
-        let still = self.still_at.filter(|at| *at > now);
+        // (while something is awaited it is not looked at)
+        let still = self.still_at.filter(|at| *at > now || self.holding().next().is_none());
         let others = looks.into_iter().chain(self.look_at_pouring()).chain(still);
         self.relays.values().flat_map(waits).flatten().chain(others).min()
     }
@@ -266,7 +267,7 @@ impl Flow {
         for source in sources {
             let Some(relay) = self.relays.get_mut(&*source) else { continue };
             if let Some(from) = fed.refused_from {
-                relay.complete = false;
+                (relay.complete, relay.whole) = (false, false);
                 relay.cursor.at = relay.cursor.at.min(from);
                 self.later(&source);
             } else if relay.complete && relay.cursor.at < fed.newest {
@@ -289,7 +290,7 @@ impl Flow {
                 shared.active();
                 if let Some(state) = self.relays.get_mut(&*relay) {
                     state.connected = true;
-                    state.complete = false;
+                    (state.complete, state.whole) = (false, false);
                     state.amends = true;
                     state.retry_at = None;
                     self.catch_up(&relay, Again::All);
@@ -302,7 +303,7 @@ impl Flow {
                 shared.connected.send_if_modified(|all| all.remove(&*relay));
                 if let Some(state) = self.relays.get_mut(&*relay) {
                     state.connected = false;
-                    state.complete = false;
+                    (state.complete, state.whole) = (false, false);
                     state.subscriptions = 0;
                     state.retry_at = None;
                 }
@@ -315,7 +316,7 @@ impl Flow {
             }
             Arrived::Closed { relay, .. } => {
                 if let Some(state) = self.relays.get_mut(&*relay) {
-                    state.complete = false;
+                    (state.complete, state.whole) = (false, false);
                     self.later(&relay);
                 }
             }

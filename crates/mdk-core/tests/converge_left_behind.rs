@@ -12,12 +12,12 @@ mod fork;
 mod kit;
 
 use acts::{adds, event, invited, removes, renames, speak};
-use foreign::Change;
+use foreign::{Change, resigned};
 use foreign_commits::{Handmade, World, self_update, vlbytes};
 use fork::{Filed, folder, two_admins_and};
 use kit::{now, received};
 use mdk_core::{DeferredReason, EventBody, GroupState, Outcome, Verdict};
-use mdk_wire::{Event, GroupId};
+use mdk_wire::{Event, GroupId, Keys};
 use openmls::prelude::tls_codec::Serialize as _;
 
 const WAITS: Verdict = Verdict::Deferred(DeferredReason::FutureEpoch);
@@ -131,6 +131,7 @@ fn who_has_left_without_an_answer_is_asked_back() {
     let (alice, carol) = two_of(&mut all, 0, 2);
     let added = adds(alice, &group, carol);
     assert_eq!(carol.takes(&added.welcomes[0]).verdict, WAITS);
+    carol.takes(&alice.member.says(&group, "not for all"));
     assert!(!invited(&carol.waits(119_000)));
     assert_eq!(carol.member.info(&group).state, GroupState::Leaving);
     led_back(&carol.waits(1_000));
@@ -158,6 +159,7 @@ fn a_clock_that_was_ahead_holds_nobody_back() {
     removes(alice, &group, carol);
     let added = adds(alice, &group, carol);
     assert_eq!(carol.takes(&added.welcomes[0]).verdict, WAITS);
+    carol.takes(&alice.member.says(&group, "not for all"));
     assert!(!invited(&carol.waits(119_000)));
     led_back(&carol.waits(1_000));
     carol.member.joins(&[]);
@@ -196,6 +198,8 @@ fn who_cannot_judge_a_commit_is_led_back_by_an_invitation() {
     let package = w.us.key_package();
     let welcome = w.ann.invites(&[&package]);
     let welcome = w.ann.wraps(&welcome, &package);
+    // (of the second in which we joined it would say nothing)
+    let removal = resigned(&removal, &Keys::generate(), |event| event.created_at += 60);
     w.us.takes(&removal);
     assert_eq!(w.us.takes(&welcome).verdict, WAITS);
     w.us.clock.advance_millis(119_000);
@@ -208,12 +212,58 @@ fn who_cannot_judge_a_commit_is_led_back_by_an_invitation() {
     assert_eq!(received(&w.us.applies(&said)), ["welcome back"]);
 }
 
-/// What a copy of alice's that nobody follows comes to: carol removed, this many commits, carol invited.
+/// What a copy of alice's that nobody follows comes to: carol removed, this many commits, carol invited. What is said there
+/// comes to her too.
 fn strays(all: &mut [Filed], mut copy: Filed, group: &GroupId, between: usize) -> Event {
     let carol = &mut all[2];
     removes(&mut copy, group, carol);
     (0..between).for_each(|_| drop(renames(&mut copy, group, "stray")));
-    adds(&mut copy, group, carol).welcomes.pop().unwrap()
+    let welcome = adds(&mut copy, group, carol).welcomes.pop().unwrap();
+    carol.takes(&copy.member.says(group, "elsewhere"));
+    welcome
+}
+
+// rule: B4-25
+/// No relay of the group answers, and the inbox does: nothing was heard, and all of it is still for who is a member.
+#[test]
+fn who_hears_nothing_at_all_is_not_led_away() {
+    let place = folder();
+    let (mut all, group) = two_admins_and("carol", place.path());
+    lives(&mut all, &group, 0);
+    let said = all[1].member.says(&group, "to a member");
+    let (alice, carol) = two_of(&mut all, 0, 2);
+    let removal = removes(alice, &group, carol);
+    let added = adds(alice, &group, carol);
+    assert_eq!(carol.takes(&added.welcomes[0]).verdict, WAITS);
+    assert!(!invited(&carol.waits(1_000_000)));
+    assert_eq!(received(&carol.takes(&said)), ["to a member"]);
+    let told = carol.takes(event(&removal));
+    assert!(invited(&told) || invited(&carol.waits(10_000)), "{:?}", told.events);
+    carol.member.joins(&[]);
+    speak(alice, carol, &group);
+}
+
+// rule: B4-25
+/// A founder who alone says and changes anything is where the others are, whatever an old copy of another admin comes to.
+#[test]
+fn a_founder_who_speaks_alone_is_not_led_away_by_a_shorter_branch() {
+    let place = folder();
+    let (mut all, group) = two_admins_and("carol", place.path());
+    let other = folder();
+    let mut copy = all[1].copied(other.path());
+    for n in 0..9 {
+        let commit = renames(&mut all[0], &group, &format!("name {n}"));
+        given(&mut all, &[0], event(&commit));
+        let said = all[0].member.says(&group, "news");
+        given(&mut all, &[0], &said);
+    }
+    copy.waits(300_000);
+    removes(&mut copy, &group, &all[0]);
+    let welcome = adds(&mut copy, &group, &mut all[0]).welcomes.pop().unwrap();
+    all[0].takes(&copy.member.says(&group, "elsewhere"));
+    assert_eq!(all[0].takes(&welcome).verdict, WAITS);
+    assert!(!invited(&all[0].waits(1_000_000)));
+    assert_eq!(all[0].member.info(&group).state, GroupState::Active);
 }
 
 // rule: B4-25

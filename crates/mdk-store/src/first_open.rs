@@ -41,6 +41,8 @@ pub(crate) struct Prepared {
     made: bool,
     /// Whether there was no record before.
     first: bool,
+    /// Whether this call has recorded that the content comes from elsewhere.
+    begins_filling: bool,
 }
 
 /// A database that was made by this very call.
@@ -161,7 +163,10 @@ pub(crate) fn prepare(
     }
     // A key that is made now is this database's alone, whatever the record of the first try has come to.
     home.slot.shared &= !make;
-    let mut prepared = Prepared { key, home, left, made: false, first: record.is_none() };
+    let begins_filling =
+        making == Making::Filled && !record.as_ref().is_some_and(|record| record.filling);
+    let first = record.is_none();
+    let mut prepared = Prepared { key, home, left, made: false, first, begins_filling };
     let mut wanted = prepared.record(place, State::Creating);
     if prepared.home.keeps_keys() {
         wanted.key.begin(&prepared.key, place);
@@ -214,6 +219,17 @@ impl Prepared {
             tracing::warn!("the key of a database that was not made could not be removed yet");
         } else if self.first {
             side_record::remove(place);
+            return;
+        }
+        // What stays is the record of a first open, which may go on.
+        if self.begins_filling
+            && let Ok(Some(mut record)) = side_record::read(place)
+            && record.filling
+        {
+            record.filling = false;
+            if record.write(place).is_err() {
+                tracing::warn!("the record still speaks of a restore that has failed");
+            }
         }
     }
 }

@@ -180,7 +180,12 @@ pub(crate) fn cipher_version(conn: &Connection) -> Result<String, OpenError> {
 /// and one of the directory, which would make three with that of the commit. Both are left to the sync after its room was
 /// made.
 pub(crate) fn prime_log(conn: &Connection) -> Result<(), OpenError> {
-    conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE); PRAGMA synchronous = OFF;")?;
+    let used = log::committed(conn)? > 0;
+    conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")?;
+    if used {
+        log::sync_log(conn)?;
+    }
+    conn.execute_batch("PRAGMA synchronous = OFF")?;
     // Writing the version that is there already touches page 1 only.
     conn.pragma_update(None, "user_version", migrate::SUPPORTED)?;
     conn.execute_batch("PRAGMA synchronous = FULL;")?;

@@ -281,15 +281,20 @@ impl Store {
         match self.conn().and_then(log::move_log) {
             // Nothing in the log is needed now. Should the commit that begins it anew fail, a recovery must not find it:
             // it stands at the beginning, not behind the frames that were moved.
-            Ok(true) => self.log_was_emptied(),
+            Ok(true) => {
+                self.log_was_emptied();
+                if self.erased.get() && self.conn().is_ok_and(|conn| log::truncate(conn).is_ok()) {
+                    self.erased.set(false);
+                }
+            }
             Ok(false) => {}
             Err(_) => self.broken = true,
         }
     }
 
     /// Takes what was deleted out of the write-ahead log, too: its frames are written over one by one as the log is used
-    /// again, and some of them hardly ever. Costs nothing where nothing was deleted since the last time, else up to three
-    /// syncs.
+    /// again, and some of them hardly ever. Costs nothing where nothing was deleted since the last time, else one sync, and the
+    /// room of the log, which comes back by use.
     ///
     /// # Errors
     /// A [`StoreError`]; the next call tries it again.
@@ -309,11 +314,7 @@ impl Store {
             }
         }
         self.log_was_emptied();
-        if ritual::prime_log(self.conn()?).is_err() {
-            // It may have been left without its syncs.
-            self.broken = true;
-            return Err(StoreError::Io { code: rusqlite::ffi::SQLITE_IOERR_WRITE });
-        }
+        log::truncate(self.conn()?)?;
         self.erased.set(false);
         Ok(())
     }

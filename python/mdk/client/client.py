@@ -222,6 +222,8 @@ class Client:
                 task.cancel()
             if tasks:
                 await asyncio.wait(tasks)
+            # It cannot be started again, so nothing needs them.
+            self._settings.keys = self._settings.key = None
             session = self._opened
             if session is None:
                 return
@@ -229,11 +231,11 @@ class Client:
                 await session.feed.stop()
                 await session.native.close(self._settings.drain)
             finally:
-                await in_thread(session.mdk.close)
-                # It cannot be started again, so nothing needs them.
-                self._settings.keys = self._settings.key = None
-                if self._own_pool is not None:
-                    await self._own_pool.close()
+                try:
+                    await in_thread(session.mdk.close)
+                finally:
+                    if self._own_pool is not None:
+                        await self._own_pool.close()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -285,7 +285,12 @@ impl History<'_> {
         let groups = self.work.filter.get(GROUPS).and_then(Value::as_array);
         let groups = groups.filter(|groups| groups.len() > 1 && groups.len() <= *apart);
         let Some(groups) = groups else {
-            (self.gap)(second.gap());
+            let mut gap = second.gap();
+            if self.work.topics.len() > 1 {
+                // A loud one may have hidden each of the others.
+                gap.events.clear();
+            }
+            (self.gap)(gap);
             return Ok(());
         };
         *apart -= groups.len();

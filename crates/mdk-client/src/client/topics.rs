@@ -27,10 +27,14 @@ pub(crate) struct Relay {
     pub(crate) connected: bool,
     /// Everything up to the cursor is there, and the live subscription goes on from it.
     pub(crate) complete: bool,
+    /// The same, but for topics that were added since. Until then only what asks for everything fills what is missing.
+    pub(crate) whole: bool,
     pub(crate) cursor: Cursor,
     /// Not written down yet.
     pub(crate) dirty: bool,
     pub(crate) catching: bool,
+    /// It asks for everything.
+    pub(crate) catching_all: bool,
     /// The others do not wait for this catch-up: it is not the first attempt, or the relay does not come to an end.
     pub(crate) slow: Arc<AtomicBool>,
     /// Another catch-up is wanted as soon as this one is over.

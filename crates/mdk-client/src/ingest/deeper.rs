@@ -31,6 +31,7 @@ impl Flow {
         let due = match self.shared.engine(due).await {
             Err(ClientError::Engine(error)) => {
                 tracing::warn!("it is not known whether a group stands still: {error}");
+                self.may_stand_still();
                 return Ok(());
             }
             due => due?,
@@ -48,20 +49,40 @@ impl Flow {
         urls.iter().for_each(|url| self.catch_up(url, Again::New));
         Ok(())
     }
+
+    /// Writes down for which groups a relay has given it. Without that it is done again: it costs requests and nothing else.
+    pub(super) async fn dug(&self, topics: Vec<String>) -> Result<()> {
+        if topics.is_empty() {
+            return Ok(());
+        }
+        let note = move |engine: &mut Engine| {
+            let at = now().to_be_bytes();
+            topics.iter().try_for_each(|route| engine.set_state(&key(route), Some(&at)))
+        };
+        match self.shared.engine(note).await {
+            Err(ClientError::Engine(error)) => {
+                tracing::warn!("it is not noted what was asked for: {error}");
+                Ok(())
+            }
+            other => other,
+        }
+    }
 }
 
-/// Routing ids of the groups for which it is to be done, and has not been done today. That is written down first: it is
-/// not to be done again with every start.
+fn key(route: &str) -> String {
+    format!("deeper/{route}")
+}
+
+/// Routing ids of the groups for which it is to be done, and has not been done today.
 fn due(engine: &mut Engine) -> mdk_core::Result<Vec<String>> {
     let now = now();
     let mut due = Vec::new();
     for route in engine.standing_still()? {
         let route = route.to_hex();
-        let key = format!("deeper/{route}");
-        let last = engine.state(&key)?.and_then(|at| <[u8; 8]>::try_from(at.as_slice()).ok());
+        let last =
+            engine.state(&key(&route))?.and_then(|at| <[u8; 8]>::try_from(at.as_slice()).ok());
         let last = last.map(u64::from_be_bytes);
         if last.is_none_or(|last| last > now || now - last >= DAY) {
-            engine.set_state(&key, Some(&now.to_be_bytes()))?;
             due.push(route);
         }
     }

@@ -40,12 +40,14 @@ impl Flow {
             relay.again = relay.again.max(Some(what));
             return;
         }
+        // Whoever asks for a part only would take the rest for done.
+        let what = if relay.whole { what } else { Again::All };
         let work = work(&self.shared, &self.wanted, relay, what);
         if work.is_empty() && relay.subscriptions > 0 && what == Again::New {
             return;
         }
         relay.digging = std::mem::take(&mut relay.deeper);
-        relay.catching = true;
+        (relay.catching, relay.catching_all) = (true, what == Again::All);
         let slow = Arc::new(AtomicBool::new(relay.failures > 0));
         relay.slow = slow.clone();
         if relay.failures == 0 {
@@ -71,22 +73,28 @@ impl Flow {
         let Some(relay) = self.relays.get_mut(&url) else { return Ok(()) };
         relay.catching = false;
         let refused = finished.fed.refused_from;
-        let mut failed_deeper = std::mem::take(&mut relay.digging);
-        failed_deeper.retain(|topic| !finished.complete.contains(topic));
-        relay.deeper.extend(failed_deeper);
+        let (dug, not_dug): (Vec<_>, Vec<_>) = std::mem::take(&mut relay.digging)
+            .into_iter()
+            .partition(|topic| finished.complete.contains(topic));
+        relay.deeper.extend(not_dug);
         if finished.fed.waiting > 0 {
             self.may_stand_still();
         }
+        self.dug(dug).await?;
         let Some(relay) = self.relays.get_mut(&url) else { return Ok(()) };
         if refused.is_none() {
             relay.cursor.topics.extend(finished.complete);
         }
         let whole = relay.topics().all(|topic| relay.cursor.topics.contains(&topic));
+        if finished.all && refused.is_none() && relay.catching_all {
+            relay.whole = relay.connected;
+        }
         let mut failed = !finished.all;
         if let Some(from) = refused {
             relay.cursor.at = relay.cursor.at.min(from);
+            relay.whole = false;
             failed = true;
-        } else if finished.all && whole {
+        } else if finished.all && whole && (relay.catching_all || relay.whole) {
             relay.cursor.at = relay.cursor.at.max(finished.fed.newest);
             relay.complete = relay.connected;
             relay.caught_up = true;
@@ -102,7 +110,8 @@ impl Flow {
             }
         }
         relay.dirty = true;
-        if let Some(what) = relay.again.take() {
+        // (what failed is tried again later, with all that is wanted then)
+        if let Some(what) = relay.again.take().filter(|_| !failed) {
             self.catch_up(&url, what);
         } else if relay.connected {
             let subscribed = self.subscribe(&url).await?;

@@ -446,14 +446,17 @@ impl Ctx<'_, '_> {
 
     /// A needed state is gone: nothing is guessed, nothing is sent, what came is kept. (rule: E6-1)
     pub(crate) fn give_up(&mut self, id: &GroupId, reason: &'static str) -> Result<()> {
-        if self.current_row(id)?.status == GroupStatus::Unrecoverable {
+        let row = self.current_row(id)?;
+        if row.status == GroupStatus::Unrecoverable {
             return Ok(());
         }
+        // Each membership may end so.
+        let subject = [reason.as_bytes(), &row.join_epoch.to_be_bytes()].concat();
         self.edit_row(id, |row| {
             row.status = GroupStatus::Unrecoverable;
             row.pass.opened = 0;
         })?;
-        self.emit(id, reason.as_bytes(), &Stored::Unrecoverable { reason: reason.to_owned() })
+        self.emit(id, &subject, &Stored::Unrecoverable { reason: reason.to_owned() })
     }
 
     /// A commit of ours whose realisation is lost, on the state that we stand on: the others go where we cannot.

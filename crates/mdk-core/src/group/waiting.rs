@@ -112,8 +112,12 @@ impl Ctx<'_, '_> {
         }
         let mut behind = Behind::Lost(from);
         if removal.is_none() && is_settled(row) {
-            let alone = if row.pass.floor > row.join_epoch { self.alone_since(row)? } else { None };
-            if alone.is_none() || row.welcome.is_none() {
+            // (who has founded a group may be the only one who says or changes anything there)
+            let alone = match row.welcome {
+                Some(_) if row.pass.floor > row.join_epoch => self.alone_since(row)?,
+                _ => None,
+            };
+            if alone.is_none() {
                 behind = Behind::Away;
             }
             // rule: B4-21 whom nobody has joined on a branch since all that is retained of it is not held back by its length
@@ -150,6 +154,11 @@ impl Ctx<'_, '_> {
     /// lies ahead of ours). And as long as things are read, more of them may come, the removal of us, too.
     fn is_deserted(&self, row: &GroupRow, made: Timestamp) -> Result<bool> {
         if group::is_out(row.status) || self.publishing(row)? || !self.is_quiet(row)? {
+            return Ok(false);
+        }
+        // Of those who go on elsewhere something comes that cannot be read. Without it nothing may be heard because no relay
+        // of the group answers, and what is said there may still be for us.
+        if !self.stands_still(row)? {
             return Ok(false);
         }
         let me = self.identity.account();

@@ -30,9 +30,22 @@ pub(super) fn move_log(conn: &Connection) -> Result<bool> {
     let counts = conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
         Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
     });
-    let synced = sync(conn);
+    let synced = match counts {
+        Ok(_) => sync(conn, ffi::SQLITE_FCNTL_FILE_POINTER),
+        // SQLite counts as moved only what it has written to the end.
+        Err(_) => Ok(()),
+    };
     conn.execute_batch("PRAGMA synchronous = FULL")?;
     synced.map(|()| counts.is_ok_and(|(frames, moved)| frames >= 0 && frames == moved))
+}
+
+/// Cuts off all of a log that was moved. Whole or empty after a loss of power, it says the same.
+///
+/// # Errors
+/// The log cannot be cut, or somebody reads it.
+pub(super) fn truncate(conn: &Connection) -> Result<()> {
+    let busy: i32 = conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+    if busy == 0 { Ok(()) } else { Err(StoreError::Busy) }
 }
 
 /// Gives the log the room that it will need. To sync a file that has grown costs twice as much as one that has not, and
@@ -69,9 +82,10 @@ pub(crate) fn reserve(conn: &Connection) {
 ///
 /// # Errors
 /// SQLite cannot be asked.
-pub(super) fn committed(conn: &Connection) -> Result<i32> {
+pub(crate) fn committed(conn: &Connection) -> Result<i32> {
     let frames: i32 = conn.query_row("PRAGMA wal_checkpoint(NOOP)", [], |row| row.get(1))?;
-    Ok(frames.max(0))
+    // (-1 is not known, which is not none)
+    if frames < 0 { Err(StoreError::Busy) } else { Ok(frames) }
 }
 
 /// Makes a recovery of the log end after its first `frames` frames, durably. What stands behind them is no frame any more:
@@ -111,12 +125,21 @@ pub(super) fn end_after(conn: &Connection, frames: i32) -> Result<()> {
     }
 }
 
-/// Syncs the database file through SQLite's own handle: closing another one would drop SQLite's locks.
-fn sync(conn: &Connection) -> Result<()> {
+/// Makes it durable that the log was cut off. What is written to it without that may find frames of the old one behind it
+/// after a loss of power.
+///
+/// # Errors
+/// [`StoreError::Io`].
+pub(crate) fn sync_log(conn: &Connection) -> Result<()> {
+    sync(conn, ffi::SQLITE_FCNTL_JOURNAL_POINTER)
+}
+
+/// Syncs a file through SQLite's own handle: closing another one would drop SQLite's locks.
+fn sync(conn: &Connection, which: c_int) -> Result<()> {
     // On Apple's systems only this flag reaches the disk itself.
     let flags =
         if cfg!(target_vendor = "apple") { ffi::SQLITE_SYNC_FULL } else { ffi::SQLITE_SYNC_NORMAL };
-    let code = file(conn, ffi::SQLITE_FCNTL_FILE_POINTER).map_or(ffi::SQLITE_IOERR_FSYNC, |file| {
+    let code = file(conn, which).map_or(ffi::SQLITE_IOERR_FSYNC, |file| {
         // SAFETY: the file is that of an open connection, used by this thread only; its methods are static.
         unsafe {
             match (*file).pMethods.as_ref().and_then(|methods| methods.xSync) {

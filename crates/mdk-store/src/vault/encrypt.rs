@@ -185,6 +185,9 @@ fn finish(
     progress: &mut Progress<'_>,
 ) -> Result<EncryptReport, VaultError> {
     let place = &source.place;
+    if source.is_copy() || place.is_read_only() {
+        return Err(StoreError::ReadOnly.into());
+    }
     leftover::require_ours(place)?;
     let lock = source.owner()?;
     let conn = open::open_again(place, lock, key)?;

@@ -85,6 +85,11 @@ impl Source {
         self.lock.as_ref().map_or(Ok(()), OwnerLock::require)
     }
 
+    /// Whether a copy is looked at, since nothing can be written beside the file.
+    pub(super) fn is_copy(&self) -> bool {
+        self.copy.is_some()
+    }
+
     /// The lock, for who writes beside the file.
     pub(super) fn owner(&self) -> Result<&OwnerLock, StoreError> {
         self.lock.as_ref().ok_or(StoreError::ReadOnly)
