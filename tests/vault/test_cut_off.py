@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.vault.test_encrypt_alone import KEYS, RAW, RELAYS, plain
+from tests.vault.scene import RELAYS
+from tests.vault.test_encrypt_alone import KEYS, RAW, plain
 
 from mdk import DatabaseKey, Mdk, errors, vault
 

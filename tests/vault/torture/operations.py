@@ -21,6 +21,7 @@ def all_operations() -> list[Operation]:
         receiving.Join(),
         sending.Send(),
         sending.Delete(),
+        sending.TickAfterDeletion(),
         sending.NewKeyPackage(),
         sending.Leave(),
         sending.Stage(),

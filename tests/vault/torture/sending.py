@@ -52,6 +52,24 @@ class Delete(Operation):
         require(message.deleted and not message.text, "lost", "an acknowledged deletion")
 
 
+class TickAfterDeletion(Delete):
+    """What was deleted leaves the log."""
+
+    name = "tick"
+
+    def prepare(self, place: Place) -> Context:
+        context = super().prepare(place)
+        context.alice.delete(GroupId(place.facts["group"]), place.facts["own"])
+        return context
+
+    def call(self, _place: Place, context: Context) -> Any:
+        context.alice.tick()
+
+    def repeat(self, place: Place, alice: Mdk) -> None:
+        self.check_acknowledged(place, alice)
+        alice.tick()
+
+
 class NewKeyPackage(Operation):
     """A KeyPackage, whose private keys must be there when it is used."""
 
