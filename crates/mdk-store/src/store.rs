@@ -255,10 +255,15 @@ impl Store {
     ) -> Result<T, E> {
         self.require_owner()?;
         self.mend()?;
-        self.tidy()?;
+        // Not before the commit is it needed, and what is only tried has none.
+        let untidy = self.tidy().err();
         mend::forget_faults();
         let before = self.log_frames.load(Ordering::Relaxed);
-        match Tx::run(self.conn()?, &self.unread, &self.erased, "BEGIN IMMEDIATE", true, f) {
+        let done = |tx: &Tx<'_>| {
+            let value = f(tx)?;
+            untidy.map_or(Ok(value), |error| Err(error.into()))
+        };
+        match Tx::run(self.conn()?, &self.unread, &self.erased, "BEGIN IMMEDIATE", true, done) {
             Ok(value) => {
                 self.created = None;
                 self.tend_log(before);

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use super::cursor::{Cursor, INBOX, Wanted};
+use super::feed::Fed;
 use super::opening::Opening;
 use super::shared::Shared;
 use crate::catch_up::Work;
@@ -64,6 +65,45 @@ impl Relay {
         let inbox = self.inbox.then(|| INBOX.to_owned());
         inbox.into_iter().chain(self.groups.iter().cloned())
     }
+
+    /// Notes what a catch-up came to that has ended: whether it `all` came to its end, and for which topics. How far the relay
+    /// is read moves on only where nothing before that is missing: when everything was asked for, or was there.
+    pub(crate) fn gave(&mut self, all: bool, complete: Vec<String>, fed: &Fed) -> Came {
+        self.catching = false;
+        self.dirty = true;
+        if let Some(from) = fed.refused_from {
+            self.cursor.at = self.cursor.at.min(from);
+            self.whole = false;
+            return Came::Failed;
+        }
+        self.cursor.topics.extend(complete);
+        if !all {
+            return Came::Failed;
+        }
+        if self.catching_all {
+            self.whole = self.connected;
+        }
+        let topics = self.topics().all(|topic| self.cursor.topics.contains(&topic));
+        if !topics || !(self.catching_all || self.whole) {
+            return Came::Part;
+        }
+        self.cursor.at = self.cursor.at.max(fed.newest);
+        self.complete = self.connected;
+        self.caught_up = true;
+        self.failures = 0;
+        Came::Whole
+    }
+}
+
+/// What became of a catch-up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Came {
+    /// All that the relay has is there.
+    Whole,
+    /// What was asked for is there.
+    Part,
+    /// It has to be made again.
+    Failed,
 }
 
 /// Filters of what is still to come.
@@ -166,5 +206,27 @@ mod tests {
             assert!(filter.get("since").is_none() && filter.get("until").is_none(), "{filter}");
             assert_eq!(filter["limit"], STORED);
         }
+    }
+
+    /// What failed when everything was asked for is not made good by a request for a part that succeeds.
+    #[test]
+    fn a_part_moves_nothing_on_where_something_is_missing() {
+        let group = "aa".repeat(32);
+        let cursor = Cursor { at: 100, topics: BTreeSet::from([group.clone()]) };
+        let groups = BTreeSet::from([group.clone()]);
+        let mut relay = Relay { groups, cursor, connected: true, ..Relay::default() };
+        let mut gives = |catching_all: bool, all: bool, newest: u64, refused_from: Option<u64>| {
+            relay.catching_all = catching_all;
+            let fed = Fed { newest, refused_from, ..Fed::default() };
+            let came = relay.gave(all, vec![group.clone()], &fed);
+            (came, relay.cursor.at, relay.complete)
+        };
+        assert_eq!(gives(true, false, 900, None), (Came::Failed, 100, false));
+        assert_eq!(gives(false, true, 900, None), (Came::Part, 100, false));
+        assert_eq!(gives(true, true, 900, None), (Came::Whole, 900, true));
+        assert_eq!(gives(false, true, 950, None), (Came::Whole, 950, true));
+        assert_eq!(gives(false, true, 990, Some(40)).1, 40);
+        assert_eq!(gives(false, true, 990, None).1, 40);
+        assert_eq!(gives(true, true, 990, None), (Came::Whole, 990, true));
     }
 }

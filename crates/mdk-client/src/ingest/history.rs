@@ -13,7 +13,7 @@ use crate::client::amends::{self, Place};
 use crate::client::cursor::key;
 use crate::client::feed::changes_interests;
 use crate::client::shared::backoff;
-use crate::client::topics::{Again, work};
+use crate::client::topics::{Again, Came, work};
 use crate::error::{ClientError, Result};
 
 /// How long, in milliseconds, the engine keeps what it needs for more of a history, if it hears nothing else; how often it
@@ -71,45 +71,26 @@ impl Flow {
         self.unsettled |= finished.fed.new > 0;
         let url = finished.relay;
         let Some(relay) = self.relays.get_mut(&url) else { return Ok(()) };
-        relay.catching = false;
-        let refused = finished.fed.refused_from;
         let (dug, not_dug): (Vec<_>, Vec<_>) = std::mem::take(&mut relay.digging)
             .into_iter()
             .partition(|topic| finished.complete.contains(topic));
         relay.deeper.extend(not_dug);
+        let came = relay.gave(finished.all, finished.complete, &finished.fed);
+        if came == Came::Whole && std::mem::take(&mut relay.amends) {
+            while self.amends.try_join_next().is_some() {}
+            let place = match (relay.own, relay.inbox) {
+                (true, _) => Place::Own,
+                (false, true) => Place::Former,
+                (false, false) => Place::Group,
+            };
+            self.amends.spawn(amends::make(self.shared.clone(), url.clone(), place));
+        }
         if finished.fed.waiting > 0 {
             self.may_stand_still();
         }
         self.dug(dug).await?;
+        let failed = came == Came::Failed;
         let Some(relay) = self.relays.get_mut(&url) else { return Ok(()) };
-        if refused.is_none() {
-            relay.cursor.topics.extend(finished.complete);
-        }
-        let whole = relay.topics().all(|topic| relay.cursor.topics.contains(&topic));
-        if finished.all && refused.is_none() && relay.catching_all {
-            relay.whole = relay.connected;
-        }
-        let mut failed = !finished.all;
-        if let Some(from) = refused {
-            relay.cursor.at = relay.cursor.at.min(from);
-            relay.whole = false;
-            failed = true;
-        } else if finished.all && whole && (relay.catching_all || relay.whole) {
-            relay.cursor.at = relay.cursor.at.max(finished.fed.newest);
-            relay.complete = relay.connected;
-            relay.caught_up = true;
-            relay.failures = 0;
-            if std::mem::take(&mut relay.amends) {
-                while self.amends.try_join_next().is_some() {}
-                let place = match (relay.own, relay.inbox) {
-                    (true, _) => Place::Own,
-                    (false, true) => Place::Former,
-                    (false, false) => Place::Group,
-                };
-                self.amends.spawn(amends::make(self.shared.clone(), url.clone(), place));
-            }
-        }
-        relay.dirty = true;
         // (what failed is tried again later, with all that is wanted then)
         if let Some(what) = relay.again.take().filter(|_| !failed) {
             self.catch_up(&url, what);
