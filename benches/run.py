@@ -151,14 +151,19 @@ def floor(quick: bool) -> dict[Key, dict[str, float]]:
 
 
 def growth(plan: Plan, ours: Worker) -> dict[str, Any]:
-    """Costs in a group with a history beside those in one that has just begun."""
+    """Costs in a group with a history beside those in one with a tenth of it, and in one that has just begun."""
     sizes = ours.ask("grow", members=2, messages=plan.history)
-    both = ours.ask("compare", members=2, count=5 * plan.messages)
+    few = plan.history // 10
+    each = ours.ask("compare", members=2, count=5 * plan.messages, few=few)
     opening = ours.ask("open", members=2, count=plan.commits)
     return {
         "messages": plan.history,
-        **{f"{name}_ms_before": median(both[f"{name}_young"]) for name in ("send", "receive")},
-        **{f"{name}_ms_after": median(both[f"{name}_old"]) for name in ("send", "receive")},
+        "few": few,
+        **{
+            f"{name}_ms_{age}": median(each[f"{name}_{age}"])
+            for name in ("send", "receive")
+            for age in ("new", "young", "old")
+        },
         "open_ms_after": median(opening["open"]),
         "database_bytes_per_1000_messages": (sizes["bytes_after"] - sizes["bytes_before"])
         * 1000

@@ -145,16 +145,18 @@ class Bench:
         pair.message_bytes = len(event)
         return (sent - start) * 1000, (received - sent) * 1000
 
-    def compare(self, members: int, count: int) -> dict[str, Any]:
-        """Messages in the group that has a history and, turn about, in one of the same size that has just begun:
-        whatever else the machine does falls on both."""
-        old = self._pair(members)
-        young = self._found(self._account(), self._account(), members, wrap=True)[0]
+    def compare(self, members: int, count: int, few: int) -> dict[str, Any]:
+        """Messages in the group that has a history and, turn about, in two more of its size, with `few` messages and
+        with none: whatever else the machine does falls on all of them."""
+        groups = {"old": self._pair(members)}
+        for age in ("young", "new"):
+            groups[age] = self._found(self._account(), self._account(), members, wrap=True)[0]
+        self._fill(groups["young"], few)
         times: dict[str, list[float]] = {
-            name: [] for name in ("send_old", "receive_old", "send_young", "receive_young")
+            f"{name}_{age}": [] for name in ("send", "receive") for age in groups
         }
         for _ in range(count):
-            for pair, age in ((old, "old"), (young, "young")):
+            for age, pair in groups.items():
                 sent, received = self._word(pair)
                 times[f"send_{age}"].append(sent)
                 times[f"receive_{age}"].append(received)
@@ -206,15 +208,14 @@ class Bench:
         """Adds `messages` messages to both members' history; says what that did to the receiver's files."""
         pair = self._pair(members)
         before = self.side.size(pair.bob)
-        for start in range(0, messages, 500):
-            self.side.ingest(
-                pair.bob,
-                [
-                    self.side.send(pair.alice, pair.group, TEXT)
-                    for _ in range(min(500, messages - start))
-                ],
-            )
+        self._fill(pair, messages)
         return {"bytes_before": before, "bytes_after": self.side.size(pair.bob)}
+
+    def _fill(self, pair: Pair, messages: int) -> None:
+        for start in range(0, messages, 500):
+            several = range(min(500, messages - start))
+            events = [self.side.send(pair.alice, pair.group, TEXT) for _ in several]
+            self.side.ingest(pair.bob, events)
 
 
 def folder_size(path: Path) -> int:

@@ -8,8 +8,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from tests.cli.kit import Home
 
 from mdk import DatabaseKey, Keys, Mdk
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no signals")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
 
 COMMANDS = {
     "verify": (),
@@ -47,11 +47,21 @@ def files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix != ".lock"}
 
 
+def reads(process: subprocess.Popen[str], descriptor: int) -> bool:
+    """Whether a thread of the process is in a call of `read` on the descriptor."""
+    calls = Path(f"/proc/{process.pid}/task").glob("*/syscall")
+    return any(call.read_text().split()[:2] == ["0", hex(descriptor)] for call in calls)
+
+
 @contextmanager
 def waiting(
-    home: Home, database: Path, *arguments: str, descriptor: int | None = None
+    home: Home,
+    database: Path,
+    *arguments: str,
+    asked: Callable[[subprocess.Popen[str]], bool],
+    descriptor: int | None = None,
 ) -> Iterator[subprocess.Popen[str]]:
-    """A command that has the lock of the database and waits."""
+    """A command that has the lock of the database, has asked for the key, and waits."""
     (home.folder / "words").write_text("words")
     with (home.folder / "words").open() as words:
         process = subprocess.Popen(
@@ -68,12 +78,10 @@ def waiting(
         lock = database.with_name(database.name + ".lock")
     try:
         deadline = time.monotonic() + 30
-        while not (lock.exists() and lock.read_text() == f"{process.pid}\n"):
+        while not (lock.exists() and lock.read_text() == f"{process.pid}\n" and asked(process)):
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < deadline
             time.sleep(0.02)
-        # The key is asked for next.
-        time.sleep(0.3)
         yield process
     finally:
         process.kill()
@@ -93,18 +101,26 @@ def ends(process: subprocess.Popen[str]) -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_ctrl_c_while_a_descriptor_says_nothing(command: str, alone: Home, database: Path) -> None:
-    reads, writes = os.pipe()
-    key = f"fd:{reads}"
+    source, end = os.pipe()
+    key = f"fd:{source}"
     rest = [key if word == "" else word for word in COMMANDS[command]]
     if "--key" not in rest:
         rest += ["--key", key]
     before = files(database.parent)
     try:
-        with waiting(alone, database, command, str(database), *rest, descriptor=reads) as process:
+        with waiting(
+            alone,
+            database,
+            command,
+            str(database),
+            *rest,
+            asked=lambda process: reads(process, source),
+            descriptor=source,
+        ) as process:
             ends(process)
     finally:
-        os.close(reads)
-        os.close(writes)
+        os.close(source)
+        os.close(end)
     assert files(database.parent) == before
     assert not (alone.folder / "new" / "m.db").exists()
 
@@ -117,5 +133,16 @@ def test_ctrl_c_while_a_keyring_does_not_answer(alone: Home, database: Path) -> 
         alone.more["DBUS_SESSION_BUS_ADDRESS"] = f"unix:path={bus}"
         options = ("--keyring-store", "secret-service", "--keyring-timeout", "20")
         arguments = ("verify", str(database), "--key", "keyring:mdk/x", *options)
-        with waiting(alone, database, *arguments) as process:
+        listener.settimeout(0)
+        # Whoever has connected has asked, and is not answered.
+        heard: list[socket.socket] = []
+
+        def asked(_process: subprocess.Popen[str]) -> bool:
+            with suppress(BlockingIOError):
+                heard.append(listener.accept()[0])
+            return bool(heard)
+
+        with waiting(alone, database, *arguments, asked=asked) as process:
             ends(process)
+        for connection in heard:
+            connection.close()

@@ -59,6 +59,19 @@ async def test_names_stand_for_folders(
     assert data_folder().is_absolute()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no user ids")
+def test_a_user_without_a_home_folder_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HOME", "XDG_DATA_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    # As in a container that is started with an id that nobody has.
+    monkeypatch.setattr(os, "getuid", lambda: 54_321)
+    for account in ("alice", "~/alice.db"):
+        with pytest.raises(errors.InvalidInput) as raised:
+            Client.open(account)
+        assert raised.value.field == "account"
+        assert "HOME" in (raised.value.hint or "")
+
+
 async def test_what_cannot_be_opened(relay: LocalRelay, tmp_path: Path) -> None:
     path = tmp_path / "a" / "mdk.db"
     with pytest.raises(errors.InvalidInput) as raised:

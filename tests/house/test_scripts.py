@@ -116,10 +116,8 @@ def row(**changes: Any) -> dict[str, Any]:
 
 HISTORY = {
     "messages": 10,
-    "send_ms_before": 1,
-    "send_ms_after": 1,
-    "receive_ms_before": 1,
-    "receive_ms_after": 1,
+    "few": 1,
+    **{f"{name}_ms_{age}": 1 for name in ("send", "receive") for age in ("new", "young", "old")},
 }
 
 
@@ -129,7 +127,9 @@ HISTORY = {
         ({"ours_ms": 0.36}, {}),
         ({"floor_ms": 0.1}, {}),
         ({"fsyncs_most": 3}, {}),
-        ({}, {"send_ms_after": 1.2}),
+        ({}, {"send_ms_old": 1.2}),
+        ({}, {"receive_ms_young": 0.8}),
+        ({}, {"receive_ms_new": 0.7}),
     ],
 )
 def test_each_target_can_be_missed(changes: dict[str, Any], history: dict[str, Any]) -> None:

@@ -188,6 +188,24 @@ impl Tx<'_> {
         Ok(last)
     }
 
+    /// A message of ours goes out as another event: says so of the copy that `before` is the event of.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails.
+    pub fn replace_event(
+        &self,
+        group: &GroupId,
+        message: &EventId,
+        before: &EventId,
+        now: &EventId,
+    ) -> Result<()> {
+        self.exec(
+            "UPDATE messages SET outer_id = ?4 WHERE group_id = ?1 AND id = ?2 AND outer_id = ?3",
+            params![group.as_bytes(), message.as_bytes(), before.as_bytes(), now.as_bytes()],
+        )?;
+        Ok(())
+    }
+
     /// The oldest `limit` unfinished events above `after_seq`, ascending.
     ///
     /// # Errors

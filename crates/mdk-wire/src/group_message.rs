@@ -160,6 +160,29 @@ pub fn seal(
     if let Some(expiration) = expiration {
         tags.push(tag(&["expiration", &expiration.to_string()]));
     }
+    sign(tags, STANDARD.encode(&sealed), created_at, rng)
+}
+
+/// The same sealed message in an event of another time, signed by another fresh key.
+///
+/// # Errors
+///
+/// [`WireError::BrokenRandom`].
+pub fn date_anew(
+    message: &GroupMessage,
+    created_at: Timestamp,
+    rng: &mut dyn Random,
+) -> Result<Event, WireError> {
+    let event = &message.event;
+    sign(event.tags().to_vec(), event.content().to_owned(), created_at, rng)
+}
+
+fn sign(
+    tags: Vec<Vec<String>>,
+    content: String,
+    created_at: Timestamp,
+    rng: &mut dyn Random,
+) -> Result<Event, WireError> {
     // rule: V2-2.4-5 a fresh key per event.
     let ephemeral = Pair::from_random(rng)?;
     let event = UnsignedEvent {
@@ -167,7 +190,7 @@ pub fn seal(
         created_at,
         kind: kind::GROUP_MESSAGE,
         tags,
-        content: STANDARD.encode(&sealed),
+        content,
     };
     Ok(event.signed(|digest| ephemeral.sign(digest, rng)))
 }

@@ -17,6 +17,7 @@ from mdk import Client, Config, DatabaseKey, Keys, Mdk
 from mdk.client.accounts import data_folder, database_path
 from mdk.errors import (
     DatabaseMissing,
+    InvalidInput,
     KeyMissing,
     KeyringError,
     KeyringLocked,
@@ -195,7 +196,7 @@ def names() -> list[str]:
         return sorted(
             place.name for place in data_folder().iterdir() if (place / "mdk.db").exists()
         )
-    except OSError:
+    except (OSError, InvalidInput):
         return []
 
 

@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from mdk.errors import InvalidInput
@@ -19,16 +20,35 @@ def data_folder() -> Path:
 
     `$XDG_DATA_HOME/mdk` (usually `~/.local/share/mdk`); on macOS `~/Library/Application Support/mdk`, on Windows
     `%LOCALAPPDATA%\mdk`.
+
+    Raises:
+        InvalidInput: nothing says where this user's files are.
     """
     if sys.platform == "win32":
         base = os.environ.get("LOCALAPPDATA")
-        return (Path(base) if base else Path.home() / "AppData" / "Local") / "mdk"
+        return (Path(base) if base else _home() / "AppData" / "Local") / "mdk"
     if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support" / "mdk"
+        return _home() / "Library" / "Application Support" / "mdk"
     base = os.environ.get("XDG_DATA_HOME")
     # A relative one is to be ignored, says the specification of these folders.
     given = Path(base) if base else None
-    return (given if given and given.is_absolute() else Path.home() / ".local" / "share") / "mdk"
+    return (given if given and given.is_absolute() else _home() / ".local" / "share") / "mdk"
+
+
+def _home() -> Path:
+    return _with_home(Path.home)
+
+
+def _with_home(find: Callable[[], Path]) -> Path:
+    try:
+        return find()
+    # A user id without an entry among the users, as in a container, and no HOME.
+    except RuntimeError as error:
+        raise InvalidInput(
+            "account: no home folder is known",
+            field="account",
+            hint="Set HOME, or give the account as an absolute path.",
+        ) from error
 
 
 def database_path(account: PathArg) -> Path | None:
@@ -46,7 +66,7 @@ def database_path(account: PathArg) -> Path | None:
         return None
     separators = [os.sep, *([os.altsep] if os.altsep else [])]
     if account.endswith(".db") or any(separator in account for separator in separators):
-        return Path(account).expanduser()
+        return _with_home(Path(account).expanduser)
     if len(account) > _LONGEST and _NAME.fullmatch(account[:_LONGEST]):
         raise InvalidInput(
             f"account: too long (limit {_LONGEST}, got {len(account)})",

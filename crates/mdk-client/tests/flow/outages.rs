@@ -277,6 +277,18 @@ async fn a_relay_of_ill_will_next_to_a_good_one() {
     alice.reads(&group, &["one", "two"]).await;
     bob.reads(&group, &["one", "two"]).await;
     let counted = bob.client.stats();
+    assert!(counted.events_false > 0, "{counted:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_asked_for_does_not_come_to_the_engine() {
+    let (good, bad) = (relay().await, relay().await);
+    bad.faults(Faults { false_events: true, ..Faults::default() });
+    let relays = [good.url(), bad.url()];
+    let (alice, bob, group) = pair(&relays).await;
+    alice.says(&group, "one").await;
+    bob.reads(&group, &["one"]).await;
+    let counted = bob.client.stats();
     assert_eq!(counted.events_rejected, 0, "{counted:?}");
     assert!(counted.events_false > 0, "{counted:?}");
 }

@@ -39,16 +39,17 @@ impl Engine {
     }
 
     /// What is to be published, in the order in which it is to be. A message that waited until nobody could read it any
-    /// more, and that no relay is known to have, is encrypted again: as another event with the same message id.
+    /// more, and that no relay is known to have, is encrypted again: as another event with the same message id. One that
+    /// waited for a day goes out as another event around the same encrypted bytes, dated now.
     ///
     /// # Errors
     /// [`Error::Store`].
     pub fn outbox(&mut self, limit: u32) -> Result<Vec<OutboxItem>> {
-        let (items, stale) = self.look_now(|ctx| ctx.outbox(limit))?;
-        if stale.is_empty() {
+        let (items, late) = self.look_now(|ctx| ctx.outbox(limit))?;
+        if late.is_empty() {
             return Ok(items);
         }
-        self.act(|ctx| stale.iter().try_for_each(|group| ctx.renew_stale(group)))?;
+        self.act(|ctx| ctx.renew_late(&late))?;
         Ok(self.look(|ctx| ctx.outbox(limit))?.0)
     }
 

@@ -5,6 +5,7 @@
 //! relay said; what follows from that is decided here.
 
 mod answers;
+mod dated;
 mod echo;
 mod invites;
 mod sent;
@@ -226,11 +227,13 @@ impl Ctx<'_, '_> {
         }
     }
 
-    // rule: OB-5 what was put in first goes out first, with the same bytes each time
-    /// What is to be published, without the messages that are too old to be read, and the groups that these are of.
-    pub(crate) fn outbox(&self, limit: u32) -> Result<(Vec<OutboxItem>, BTreeSet<GroupId>)> {
+    // rule: OB-5 what was put in first goes out first, with the same bytes each time (but OB-17, OB-18)
+    /// What is to be published, without the messages that are too old to be read, and the groups in which some are that
+    /// have to be made anew first.
+    pub(crate) fn outbox(&self, limit: u32) -> Result<(Vec<OutboxItem>, Late)> {
         let rows = self.tx.outgoing(0, limit)?;
         let stale = self.stale_groups(&rows)?;
+        let misdated = self.misdated_groups(&rows);
         let mut items = Vec::with_capacity(rows.len());
         for row in rows {
             let group = row.group.as_ref().filter(|group| stale.contains(group));
@@ -243,7 +246,25 @@ impl Ctx<'_, '_> {
                 items.push(item(row)?);
             }
         }
-        Ok((items, stale))
+        Ok((items, Late { stale, misdated }))
+    }
+
+    pub(crate) fn renew_late(&mut self, late: &Late) -> Result<()> {
+        late.stale.iter().try_for_each(|group| self.renew_stale(group))?;
+        late.misdated.iter().try_for_each(|group| self.date_anew(group))
+    }
+}
+
+/// Groups with messages that waited for too long.
+#[derive(Default)]
+pub(crate) struct Late {
+    stale: BTreeSet<GroupId>,
+    misdated: BTreeSet<GroupId>,
+}
+
+impl Late {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.stale.is_empty() && self.misdated.is_empty()
     }
 }
 

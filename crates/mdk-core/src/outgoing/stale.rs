@@ -89,6 +89,6 @@ impl Ctx<'_, '_> {
 }
 
 /// A message that no relay has.
-fn waits(row: &OutgoingRow) -> bool {
+pub(super) fn waits(row: &OutgoingRow) -> bool {
     row.purpose == OutgoingPurpose::Message && !accepted(row)
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod commits;
+mod dated;
 mod edges;
 #[path = "../kit/files.rs"]
 mod files;
