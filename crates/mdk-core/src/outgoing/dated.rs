@@ -38,7 +38,7 @@ impl Ctx<'_, '_> {
         at.saturating_add(OLD) < now || at > now.saturating_add(AHEAD)
     }
 
-    // rule: OB-18 what no relay has taken for a day goes out with the time of now, around the same encrypted bytes
+    // rule: OB-19 what no relay has taken for a day goes out with the time of now, around the same encrypted bytes
     /// Dates anew what is too old or too far ahead, and what waits behind it, so that the order stays.
     pub(crate) fn date_anew(&mut self, id: &GroupId) -> Result<()> {
         let mut behind = false;

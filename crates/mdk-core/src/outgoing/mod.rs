@@ -227,7 +227,7 @@ impl Ctx<'_, '_> {
         }
     }
 
-    // rule: OB-5 what was put in first goes out first, with the same bytes each time (but OB-17, OB-18)
+    // rule: OB-5 what was put in first goes out first, with the same bytes each time (but OB-17, OB-19)
     /// What is to be published, without the messages that are too old to be read, and the groups in which some are that
     /// have to be made anew first.
     pub(crate) fn outbox(&self, limit: u32) -> Result<(Vec<OutboxItem>, Late)> {

@@ -27,7 +27,7 @@ fn at(item: &OutboxItem) -> u64 {
     parse(&item.event).created_at()
 }
 
-/// breaks: a message waits for three days, and who was away asks for two. (rule: OB-18)
+/// breaks: a message waits for three days, and who was away asks for two. (rule: OB-19)
 #[test]
 fn what_waited_for_a_day_goes_out_with_the_time_of_now() {
     let (mut alice, mut bob, group) = pair();
@@ -81,7 +81,7 @@ fn who_has_the_old_event_reads_it_once() {
     assert_eq!(alice.texts(&group), ["one"]);
 }
 
-/// breaks: the clock was a month ahead when it was written; relays take nothing of that. (rule: OB-18)
+/// breaks: the clock was a month ahead when it was written; relays take nothing of that. (rule: OB-19)
 #[test]
 fn what_lies_in_the_future_goes_out_with_the_time_of_now() {
     let (mut alice, _bob, group) = pair();
@@ -94,7 +94,7 @@ fn what_lies_in_the_future_goes_out_with_the_time_of_now() {
 }
 
 /// shows: what a relay has stays as it is for the others; what waits is dated anew on disk, once a day, in its order,
-/// and can be taken back. (rule: OB-18)
+/// and can be taken back. (rule: OB-19)
 #[test]
 fn what_a_relay_has_stays_and_a_restart_changes_nothing() {
     let (mut alice, mut bob) = (OnDisk::new("alice"), Member::new("bob"));
