@@ -28,6 +28,7 @@ from .client import (
 from .config import Config
 from .context import Context
 from .events import (
+    CannotFollow,
     ChangeWithdrawn,
     DeliveryChanged,
     Disbanded,
@@ -93,6 +94,7 @@ __all__ = [
     "Attachment",
     "BackupReport",
     "Bot",
+    "CannotFollow",
     "ChangeWithdrawn",
     "Client",
     "ClientStats",

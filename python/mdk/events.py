@@ -211,6 +211,22 @@ class HistoryGap(Event):
 
 @final
 @dataclass(frozen=True, slots=True)
+class CannotFollow(Event):
+    """A change came that this account cannot judge, and the group still stands before it ten minutes later.
+
+    Most often it adds somebody whose KeyPackage has expired since, which the others took in time and nobody may take
+    now. If the group is silent from here on, the others have gone on with it: let an admin remove this account and
+    invite it again. It is told once for each such place, and is no verdict: any member can send such a change, and on a
+    machine whose clock is far ahead every KeyPackage has expired.
+    """
+
+    __match_args__ = ("epoch",)
+    epoch: int
+    """Where the group stands here: the epoch before the change."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
 class Unrecoverable(Event):
     """What is here of the group cannot go on: only a new invite, or a backup, helps."""
 

@@ -112,6 +112,9 @@ pub(crate) enum Stored {
         welcome: Key,
         after: i64,
     },
+    CannotFollow {
+        epoch: u64,
+    },
 }
 
 impl Stored {
@@ -136,6 +139,7 @@ impl Stored {
             Self::Unrecoverable { .. } => 16,
             Self::InviteDeliveryChanged { .. } => 17,
             Self::Reinvited { .. } => 18,
+            Self::CannotFollow { .. } => 19,
         }
     }
 }
@@ -320,6 +324,7 @@ fn materialize(
         Stored::HistoryGap { count, first, last } => {
             EventBody::HistoryGap { count: *count, first: *first, last: *last }
         }
+        Stored::CannotFollow { epoch } => EventBody::CannotFollow { epoch: *epoch },
         Stored::Unrecoverable { reason } => EventBody::Unrecoverable { reason: reason.clone() },
         Stored::Disbanded { by } => EventBody::Disbanded { by: account(by.as_ref())? },
         Stored::DeliveryChanged { id, delivery, errors } => EventBody::DeliveryChanged {

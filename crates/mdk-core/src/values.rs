@@ -418,6 +418,14 @@ pub enum EventBody {
         /// When the last of them says that it was made, Unix seconds.
         last: u64,
     },
+    /// A commit came that cannot be judged here, most often because it adds somebody whose KeyPackage has expired since,
+    /// and ten minutes later the group still stands before it. If the others took it in time, only a new invite helps
+    /// (rule: F1-12). Told once for each state, and no verdict: any member can send such a commit, and with a clock that
+    /// is far ahead every KeyPackage has expired.
+    CannotFollow {
+        /// The epoch that the group stands in here.
+        epoch: u64,
+    },
     /// State that the group needs is lost: only a new invite, or a backup, helps.
     Unrecoverable {
         /// `retained_state_lost`, `own_commit_lost`; or `joined_on_a_lost_branch`: the branch that we were invited on has

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from mdk import (
+    CannotFollow,
     Client,
     Event,
     EventId,
@@ -222,6 +223,11 @@ class _Shown:
                     f"{missing} could not be read: a gap in the history"
                     if happened.count
                     else "a relay could not give everything of one time: maybe a gap in the history"
+                )
+            case CannotFollow():
+                what = (
+                    "a change of the group came too late to be judged: if it is silent from now on, "
+                    "let an admin remove and invite you again"
                 )
             case _:
                 return ""

@@ -10,6 +10,7 @@ use super::tried::{Vain, proposals_on};
 use super::{base_for_rival, beyond, touch};
 use crate::ctx::Ctx;
 use crate::error::Result;
+use crate::event_log::Stored;
 use crate::halt::Halt;
 use crate::inbound::classify;
 use crate::inbound::open::Opened;
@@ -103,6 +104,9 @@ impl Ctx<'_, '_> {
         let due = (reason == DeferredReason::CannotJudge)
             .then(|| self.now_millis.saturating_add(JUDGE_AGAIN));
         let parent = Some(node.authenticator);
+        if reason == DeferredReason::CannotJudge {
+            self.tell_unjudged(opened, node)?;
+        }
         if reason == DeferredReason::MissingParent {
             let inputs = self.tx.input_heads(&opened.row.id)?;
             let lacks = Vain::Lacks(proposals_on(&inputs, &node.authenticator));
@@ -115,6 +119,20 @@ impl Ctx<'_, '_> {
             (InputState::Waiting, parent, due),
             reason,
         )
+    }
+
+    // rule: F1-12 who still stands before a commit that nobody may judge any more when it is tried again is told, once
+    /// No verdict on the group: any member can send such a commit, and a clock that is wrong makes one. But if the others
+    /// took it in time, this member cannot follow them, and learns it from nothing else.
+    fn tell_unjudged(&mut self, opened: &Opened, node: &NodeRow) -> Result<(), Halt> {
+        let id = &opened.row.id;
+        let tried = self.tx.input(id, &opened.content_id)?.map(|input| input.received_at);
+        let again = tried.is_some_and(|at| at.saturating_add(JUDGE_AGAIN / 1000) <= self.now());
+        if again && self.current_row(id)?.authenticator == node.authenticator {
+            let subject = [&b"unjudged"[..], &node.authenticator].concat();
+            self.emit(id, &subject, &Stored::CannotFollow { epoch: node.epoch })?;
+        }
+        Ok(())
     }
 
     /// A commit of ours that was made where we have no memory of it (an older copy of the database).
