@@ -16,7 +16,10 @@ use foreign::{Change, resigned};
 use foreign_commits::{Handmade, World, self_update, vlbytes};
 use fork::{Filed, folder, two_admins_and};
 use kit::{now, received};
-use mdk_core::{DeferredReason, EventBody, GroupState, Outcome, Verdict};
+use mdk_core::{
+    DeferredReason, EventBody, GroupState, OutboxItem, OutboxPurpose, Outcome, RelayVerdict,
+    Verdict,
+};
 use mdk_wire::{Event, GroupId, Keys};
 use openmls::prelude::tls_codec::Serialize as _;
 
@@ -111,6 +114,64 @@ fn who_missed_a_commit_for_good_is_led_back_by_an_invitation() {
             }
         }
     }
+}
+
+/// What waits to be said.
+fn queued(member: &mut Filed) -> Vec<OutboxItem> {
+    let mut items = member.member.engine.outbox(99).unwrap();
+    items.retain(|item| matches!(item.purpose, OutboxPurpose::Message { .. }));
+    items
+}
+
+// shows: OB-17, B4-25
+/// What she says on a state that nobody else was ever in has not left yet: it is said to those whom she is led to, when she
+/// has accepted, and is read once.
+#[test]
+fn what_waits_when_one_is_led_back_is_said_again_where_the_others_are() {
+    let place = folder();
+    let (mut all, group) = two_admins_and("carol", place.path());
+    lives(&mut all, &group, 0);
+    let missed = renames(&mut all[0], &group, "missed");
+    given(&mut all, &[0, 2], event(&missed));
+    let carol = &mut all[2];
+    let update = carol.member.engine.self_update(&group).unwrap();
+    carol.member.confirms(&update);
+    carol.waits(5_000);
+    carol.member.engine.enable_outbox();
+    carol.member.says(&group, "queued");
+    let [before] = queued(carol).try_into().unwrap();
+    // An attempt that brought nothing.
+    let later = RelayVerdict::Later { reason: "unreachable".to_owned(), next_at: 0 };
+    carol.member.engine.outbox_result(before.seq, kit::RELAY, later).unwrap();
+    let (alice, carol) = two_of(&mut all, 0, 2);
+    let removal = removes(alice, &group, carol);
+    given(&mut all, &[0], event(&removal));
+    let (alice, carol) = two_of(&mut all, 0, 2);
+    let added = adds(alice, &group, carol);
+    assert_eq!(carol.takes(&added.welcomes[0]).verdict, WAITS);
+    given(&mut all, &[0], event(&added));
+    let said = all[1].member.says(&group, "not for all");
+    given(&mut all, &[1], &said);
+    let carol = &mut all[2];
+    led_back(&carol.waits(120_000));
+    assert!(queued(carol).is_empty(), "nobody could read it");
+    let [invite] = carol.member.engine.invites().unwrap().try_into().unwrap();
+    carol.member.engine.accept(&invite.id).unwrap();
+    let update = carol.member.engine.self_update(&group).unwrap();
+    carol.member.confirms(&update);
+    let update = update.event.unwrap();
+    given(&mut all, &[2], &update);
+    let carol = &mut all[2];
+    carol.waits(5_000);
+    let [item] = queued(carol).try_into().unwrap();
+    assert_ne!(item.event_id, before.event_id);
+    let (old, new) = [&before, &item].map(|i| Event::from_json(i.event.as_bytes()).unwrap()).into();
+    for reader in &mut all[..2] {
+        assert_eq!(received(&reader.takes(&new)), ["queued"]);
+        assert!(received(&reader.takes(&old)).is_empty());
+    }
+    let said = all[2].ends(&group).said;
+    assert_eq!(said.iter().filter(|(text, _)| text == "queued").count(), 1);
 }
 
 // shows: B4-25

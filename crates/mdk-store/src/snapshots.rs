@@ -233,6 +233,19 @@ impl Tx<'_> {
         Ok(state.filter(|state| !state.expose().is_empty()))
     }
 
+    /// Whether this state of a group is retained.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails.
+    pub fn has_node(&self, group: &GroupId, authenticator: &[u8; 32]) -> Result<bool> {
+        let found = self.one(
+            "SELECT 1 FROM nodes WHERE group_id = ?1 AND authenticator = ?2",
+            params![group.as_bytes(), &authenticator[..]],
+            |row| Columns::new(row, "nodes").i64(),
+        )?;
+        Ok(found.is_some())
+    }
+
     /// The states of a group that were stored with their MLS rows, which are not read; in no order.
     ///
     /// # Errors
