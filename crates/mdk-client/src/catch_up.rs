@@ -45,27 +45,40 @@ pub(crate) struct Finished {
     pub(crate) complete: Vec<String>,
     /// Whether that is everything that was asked for.
     pub(crate) all: bool,
+    /// The relay would not open a subscription.
+    pub(crate) deaf: bool,
     pub(crate) fed: Fed,
 }
 
 /// Fetches everything of `work` from one relay, and gives it to be read together with what others give. Ends early, with what it
-/// has, when the relay fails or the client stops.
-/// `slow` is set when the relay is not one that the others should wait for.
+/// has, when the relay fails or the client stops. `listen` are subscriptions to open before: what is published while the
+/// history is fetched is in no part of it that is still asked for.
+/// `slow` is set when the relay is not one that the others should wait for, as it is from the beginning when it has failed
+/// before; `ends`, when it has said of an answer that it is all.
 pub(crate) async fn run(
     shared: Arc<Shared>,
     relay: String,
-    work: Vec<Work>,
+    (listen, work): (Vec<(u64, Vec<String>)>, Vec<Work>),
     slow: Arc<AtomicBool>,
+    ends: Arc<AtomicBool>,
     to: mpsc::Sender<Gathered>,
 ) -> Finished {
+    // (a first attempt does not tell)
+    let never_ends = slow.load(Ordering::Relaxed) && !ends.load(Ordering::Relaxed);
     let gatherer = Gatherer::new(&relay, to, slow.clone());
     let mut finished = Finished { relay, all: true, ..Finished::default() };
+    for (id, filters) in listen {
+        if let Err(error) = shared.pool.subscribe(&finished.relay, &shared.me, id, filters).await {
+            tracing::debug!("not subscribed: {error}");
+            finished.deaf = true;
+        }
+    }
     // The pool knows what the relay announced.
     let limit = shared.options.page_limit.max(2);
     for work in work {
         let ask = |filter: String| {
             let (shared, relay) = (shared.clone(), finished.relay.clone());
-            let (slow, gatherer) = (slow.clone(), &gatherer);
+            let (slow, ends, gatherer) = (slow.clone(), ends.clone(), &gatherer);
             async move {
                 let tell = || {
                     if !slow.swap(true, Ordering::Relaxed) {
@@ -83,7 +96,9 @@ pub(crate) async fn run(
                         tokio::join!(asking, gatherer.give()).0
                     }
                 };
-                if !page.as_ref().is_ok_and(|page| page.complete) {
+                if page.as_ref().is_ok_and(|page| page.complete) {
+                    ends.store(true, Ordering::Relaxed);
+                } else {
                     tell();
                 }
                 page
@@ -101,6 +116,7 @@ pub(crate) async fn run(
             limit,
             most_events: MOST_EVENTS,
             most_bytes: MOST_BYTES,
+            never_ends,
             announced: &|| shared.pool.page_of(&finished.relay),
             fetched: &|count| add(&counters.fetched, count),
             gap: &|gap| add(&counters.gaps, u64::from(gaps.add(&gap))),
@@ -140,7 +156,7 @@ async fn ask(shared: &Shared, relay: &str, filter: &str) -> Result<Page> {
             let _permit = requests::permit(relay).await?;
             tokio::select! {
                 () = shared.until_stopped() => return Err(ClientError::Closed),
-                page = shared.pool.query(relay, &shared.me, filter, options.request_timeout) => page,
+                page = shared.pool.query_slowly(relay, &shared.me, filter, options.request_timeout) => page,
             }
         };
         let error = match page {

@@ -151,10 +151,20 @@ impl Flow {
     fn holding(&self) -> impl Iterator<Item = &String> {
         let now = Instant::now();
         let opens = move |relay: &Relay| relay.opening.holds_until().is_some_and(|at| at > now);
+        let longest = self.longest();
+        let catches = move |relay: &Relay| {
+            relay.catching
+                && relay.catching_since.zip(longest).is_none_or(|(at, most)| now < at + most)
+        };
         let holds = move |relay: &Relay| {
-            (relay.catching || opens(relay)) && !relay.slow.load(Ordering::Relaxed)
+            (catches(relay) || opens(relay)) && !relay.slow.load(Ordering::Relaxed)
         };
         self.relays.iter().filter(move |(_, relay)| holds(relay)).map(|(url, _)| url)
+    }
+
+    /// How long a relay is waited for that goes on giving: as long as it does, if no other has given everything.
+    fn longest(&self) -> Option<Duration> {
+        self.relays.values().any(|relay| relay.complete).then_some(self.shared.options.waited_for)
     }
 
     /// What waits for a group is published when the group is where its relays have it.
@@ -179,7 +189,11 @@ impl Flow {
         };
         // (while something is awaited it is not looked at)
         let still = self.still_at.filter(|at| *at > now || self.holding().next().is_none());
-        let others = looks.into_iter().chain(self.look_at_pouring()).chain(still);
+        let longest = self.longest();
+        let catching = self.relays.values().filter(|relay| relay.catching);
+        let ends = catching.filter_map(|relay| relay.catching_since.zip(longest));
+        let ends = ends.map(|(at, most)| at + most).filter(|at| *at > now);
+        let others = ends.chain(looks).chain(self.look_at_pouring()).chain(still);
         self.relays.values().flat_map(waits).flatten().chain(others).min()
     }
 
@@ -222,13 +236,18 @@ impl Flow {
                     (relay.clone(), self.relays.get_mut(&**relay).map(ended))
                 }
                 Arrived::Disconnected { relay, .. } => {
-                    let ended = |state: &mut Relay| state.opening.end_all();
+                    let ended = |state: &mut Relay| state.opening.lose();
                     (relay.clone(), self.relays.get_mut(&**relay).map(ended))
                 }
                 Arrived::Event { relay, .. } | Arrived::Connected { relay } => {
                     (relay.clone(), None)
                 }
             };
+            if let Arrived::EndOfStored { .. } = &one
+                && let Some(state) = self.relays.get(&*relay)
+            {
+                state.ends.store(true, Ordering::Relaxed);
+            }
             if let Some(stored) = stored {
                 opened |= !stored.is_empty();
                 events.extend(of(&relay, stored));
@@ -305,6 +324,7 @@ impl Flow {
                     state.connected = false;
                     (state.complete, state.whole) = (false, false);
                     state.subscriptions = 0;
+                    state.live.clear();
                     state.retry_at = None;
                 }
                 // Whoever waits until the account is up to date waits for a relay that can say what has come since.
@@ -317,6 +337,7 @@ impl Flow {
             Arrived::Closed { relay, .. } => {
                 if let Some(state) = self.relays.get_mut(&*relay) {
                     (state.complete, state.whole) = (false, false);
+                    state.live.clear();
                     self.later(&relay);
                 }
             }

@@ -69,6 +69,9 @@ pub struct ClientOptions {
     /// How long what one relay has is kept at most until the others have given theirs, so that both are read in order: a
     /// history that goes on for ever holds up nobody for longer.
     pub together_for: Duration,
+    /// How long those that have given everything wait at most for one that goes on giving, a little at a time, before
+    /// anything is decided and published.
+    pub waited_for: Duration,
     /// Events between sockets and engine.
     pub queue: usize,
     /// How far behind the cursor gift wraps are asked for. NIP-59 dates them back by up to two days, and they may have
@@ -106,6 +109,7 @@ impl Default for ClientOptions {
             page_limit: 500,
             batch: 100,
             together_for: Duration::from_secs(10),
+            waited_for: Duration::from_secs(30),
             queue: 512,
             inbox_overlap: Duration::from_secs(9 * 86_400),
             group_overlap: Duration::from_secs(2 * 86_400),

@@ -227,15 +227,41 @@ impl Pool {
         filter_json: &str,
         timeout: Duration,
     ) -> Result<Page> {
+        self.request(url, account, filter_json, (timeout, timeout)).await
+    }
+
+    /// As [`Pool::query`], but as long as events come, each at most `timeout` after the one before, it may last six times
+    /// as long: what does not fit through a slow line in time is on its way all the same, and whatever is asked for next
+    /// would wait behind it.
+    pub(crate) async fn query_slowly(
+        &self,
+        url: &str,
+        account: &PublicKey,
+        filter_json: &str,
+        timeout: Duration,
+    ) -> Result<Page> {
+        self.request(url, account, filter_json, (timeout, 6 * timeout)).await
+    }
+
+    async fn request(
+        &self,
+        url: &str,
+        account: &PublicKey,
+        filter_json: &str,
+        (idle, most): (Duration, Duration),
+    ) -> Result<Page> {
         let filter = parse_filter(filter_json)?;
         let commands = self.find(url, account, |handle| handle.commands.clone());
         let commands = commands.ok_or(ClientError::NotConnected)?;
-        let deadline = Instant::now() + timeout;
+        let now = Instant::now();
+        let (deadline, latest) = (now + idle, now + most);
         let (reply, answer) = oneshot::channel();
         let query = Query {
             account: *account,
             filter,
             deadline,
+            idle,
+            latest,
             again: false,
             page: Page::default(),
             bytes: 0,
@@ -244,7 +270,7 @@ impl Pool {
         };
         let sent = commands.send(Command::Query(Box::new(query)));
         sent.map_err(|_| ClientError::NotConnected)?;
-        match tokio::time::timeout_at(deadline + GRACE, answer).await {
+        match tokio::time::timeout_at(latest + GRACE, answer).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(ClientError::NotConnected),
             Err(_) => Err(ClientError::NoAnswer),

@@ -23,6 +23,10 @@ struct Store {
     long: (HashSet<u64>, usize),
     /// It says how large a page is.
     announces: bool,
+    /// Events that come through the line in time; of a longer answer no more, and no end.
+    carries: usize,
+    /// It has never come to an end before.
+    never_ends: bool,
     /// Into how many groups they go: each one that is divisible by 40 into the second, the others into the first.
     groups: u64,
 }
@@ -44,6 +48,8 @@ impl Store {
             bytes: usize::MAX,
             long: (HashSet::new(), 0),
             announces: false,
+            carries: usize::MAX,
+            never_ends: false,
             groups: 1,
         }
     }
@@ -80,7 +86,9 @@ impl Store {
             }
             events.push(json);
         }
-        Page { events, complete: !self.endless }
+        let complete = !self.endless && events.len() <= self.carries;
+        events.truncate(self.carries);
+        Page { events, complete }
     }
 }
 
@@ -110,6 +118,7 @@ async fn read(store: &Store, since: u64, most_events: usize) -> Read {
         limit: 500,
         most_events,
         most_bytes: usize::MAX,
+        never_ends: store.never_ends,
         announced: &|| store.announces.then_some(store.page),
         fetched: &count,
         gap: &gap,
@@ -205,9 +214,24 @@ async fn reading_stops_at_since() {
 async fn a_relay_that_never_comes_to_an_end_gives_what_it_has() {
     let mut store = Store::new((0..50).map(|n| (1_000 + n, n)), 20);
     store.endless = true;
+    let first = read(&store, 0, 20_000).await;
+    assert!(matches!(first.end, Err(ClientError::NoAnswer)), "{:?}", first.end);
+    assert!(first.numbers.is_empty(), "another may only have been interrupted");
+    store.never_ends = true;
     let read = read(&store, 0, 20_000).await;
     assert!(matches!(read.end, Err(ClientError::NoAnswer)), "{:?}", read.end);
     assert_eq!(read.numbers, (0..50).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn over_a_slow_line_less_is_asked_for() {
+    for carries in [100, 130, 400] {
+        let mut store = Store::new((0..1_500).map(|n| (1_000 + n / 30, n)), 500);
+        store.carries = carries;
+        let read = read(&store, 0, 20_000).await;
+        all(&read, 1_500);
+        assert_eq!(read.gaps, 0);
+    }
 }
 
 /// A relay takes a page's worth of rows, and then leaves out one that was deleted. Whoever takes the largest page for its

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::cursor::{Cursor, INBOX, Wanted};
 use super::feed::Fed;
 use super::opening::Opening;
-use super::shared::Shared;
+use super::shared::{Shared, now};
 use crate::catch_up::Work;
 
 /// Routing ids in one filter.
@@ -34,6 +34,8 @@ pub(crate) struct Relay {
     /// Not written down yet.
     pub(crate) dirty: bool,
     pub(crate) catching: bool,
+    /// Since when.
+    pub(crate) catching_since: Option<Instant>,
     /// It asks for everything.
     pub(crate) catching_all: bool,
     /// The others do not wait for this catch-up: it is not the first attempt, or the relay does not come to an end.
@@ -41,6 +43,10 @@ pub(crate) struct Relay {
     /// Another catch-up is wanted as soon as this one is over.
     pub(crate) again: Option<Again>,
     pub(crate) subscriptions: u64,
+    /// The filters of these.
+    pub(crate) live: Vec<String>,
+    /// It has said of an answer that it is all.
+    pub(crate) ends: Arc<AtomicBool>,
     /// A catch-up of this process came to its end before.
     pub(crate) caught_up: bool,
     pub(crate) failures: u32,
@@ -66,6 +72,12 @@ impl Relay {
         inbox.into_iter().chain(self.groups.iter().cloned())
     }
 
+    /// Whether what is new waits for what is older after so many attempts at that which failed, one after the other. Fewer
+    /// with a relay that may be one of those that never say that they are at the end.
+    pub(crate) fn keeps_gate(&self, failures: u32) -> bool {
+        failures < if self.ends.load(Ordering::Relaxed) { 4 } else { 2 }
+    }
+
     /// Notes what a catch-up came to that has ended: whether it `all` came to its end, and for which topics. How far the relay
     /// is read moves on only where nothing before that is missing: when everything was asked for, or was there.
     pub(crate) fn gave(&mut self, all: bool, complete: Vec<String>, fed: &Fed) -> Came {
@@ -76,7 +88,9 @@ impl Relay {
             self.whole = false;
             return Came::Failed;
         }
-        self.cursor.topics.extend(complete);
+        // (what is not wanted any more may come back, and has to be asked for then)
+        let wanted: BTreeSet<String> = self.topics().collect();
+        self.cursor.topics.extend(complete.into_iter().filter(|topic| wanted.contains(topic)));
         if !all {
             return Came::Failed;
         }
@@ -148,10 +162,12 @@ pub(crate) fn work(shared: &Shared, wanted: &Wanted, relay: &Relay, what: Again)
     let at_start = !relay.caught_up;
     let overlap = if at_start { options.group_overlap_at_start } else { options.group_overlap };
     let (mut inbox, mut groups) = (Vec::new(), HashMap::<u64, Vec<&String>>::new());
+    // What was dated by a clock that was ahead says nothing of what came since.
+    let at = relay.cursor.at.min(now());
     let read = |topic: &str| relay.cursor.topics.contains(topic);
     if relay.inbox && !(what == Again::New && read(INBOX)) {
         let overlap = options.inbox_overlap.as_secs();
-        let since = if read(INBOX) { relay.cursor.at.saturating_sub(overlap) } else { 0 };
+        let since = if read(INBOX) { at.saturating_sub(overlap) } else { 0 };
         let topics = vec![INBOX.to_owned()];
         inbox.push(Work { filter: inbox_filter(shared), since, topics });
     }
@@ -162,7 +178,7 @@ pub(crate) fn work(shared: &Shared, wanted: &Wanted, relay: &Relay, what: Again)
         }
         let overlap = if deeper { overlap.max(options.group_overlap_deep) } else { overlap };
         let joined = wanted.since.get(id).map_or(0, |at| at.saturating_sub(overlap.as_secs()));
-        let known = relay.cursor.at.saturating_sub(overlap.as_secs());
+        let known = at.saturating_sub(overlap.as_secs());
         let since = if read(id) { known.max(joined) } else { joined };
         groups.entry(since).or_default().push(id);
     }
@@ -206,6 +222,14 @@ mod tests {
             assert!(filter.get("since").is_none() && filter.get("until").is_none(), "{filter}");
             assert_eq!(filter["limit"], STORED);
         }
+    }
+
+    /// The history of a group may bring our removal from it. When it comes back, it has to be asked for.
+    #[test]
+    fn what_is_not_wanted_any_more_does_not_count_as_read() {
+        let mut relay = Relay { connected: true, catching_all: true, ..Relay::default() };
+        relay.gave(true, vec!["aa".repeat(32)], &Fed::default());
+        assert!(relay.cursor.topics.is_empty());
     }
 
     /// What failed when everything was asked for is not made good by a request for a part that succeeds.

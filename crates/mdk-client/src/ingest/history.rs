@@ -7,7 +7,7 @@ use mdk_core::Engine;
 use mdk_wire::NostrGroupId;
 use tokio::time::{Duration, Instant};
 
-use super::Flow;
+use super::{Flow, of};
 use crate::catch_up::{self, Finished};
 use crate::client::amends::{self, Place};
 use crate::client::cursor::key;
@@ -48,6 +48,11 @@ impl Flow {
         }
         relay.digging = std::mem::take(&mut relay.deeper);
         (relay.catching, relay.catching_all) = (true, what == Again::All);
+        relay.catching_since = Some(Instant::now());
+        let listen = Self::listen_first(&self.shared, relay);
+        if !relay.whole && relay.keeps_gate(relay.failures) {
+            relay.opening.gate();
+        }
         let slow = Arc::new(AtomicBool::new(relay.failures > 0));
         relay.slow = slow.clone();
         if relay.failures == 0 {
@@ -60,8 +65,9 @@ impl Flow {
             self.shared.counters.fetched.store(0, Ordering::Relaxed);
             self.shared.counters.processed.store(0, Ordering::Relaxed);
         }
-        let to = self.gather.clone();
-        let task = catch_up::run(self.shared.clone(), url.to_owned(), work, slow, to);
+        let (to, ends) = (self.gather.clone(), relay.ends.clone());
+        let work = (listen, work);
+        let task = catch_up::run(self.shared.clone(), url.to_owned(), work, slow, ends, to);
         self.tasks.insert(self.catching.spawn(task).id(), url.to_owned());
     }
 
@@ -90,7 +96,11 @@ impl Flow {
         }
         self.dug(dug).await?;
         let failed = came == Came::Failed;
+        self.ungate(&url, failed).await?;
         let Some(relay) = self.relays.get_mut(&url) else { return Ok(()) };
+        if finished.deaf {
+            relay.live.clear();
+        }
         // (what failed is tried again later, with all that is wanted then)
         if let Some(what) = relay.again.take().filter(|_| !failed) {
             self.catch_up(&url, what);
@@ -104,6 +114,20 @@ impl Flow {
             self.shared.progress.send_if_modified(|p| !std::mem::replace(&mut p.own_history, true));
         }
         Ok(())
+    }
+
+    /// Gives on what was published while the history was fetched; not yet, if that failed and is tried again soon.
+    async fn ungate(&mut self, url: &str, failed: bool) -> Result<()> {
+        let Some(relay) = self.relays.get_mut(url) else { return Ok(()) };
+        if failed && relay.connected && relay.keeps_gate(relay.failures + 1) {
+            return Ok(());
+        }
+        let (held, all) = relay.opening.ungate();
+        if !all {
+            (relay.complete, relay.whole) = (false, false);
+            self.later(url);
+        }
+        self.take_in(of(&Arc::from(url), held), true).await
     }
 
     /// Tells the engine for which groups more is on its way.

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{Flow, of};
 use crate::client::cursor::{Cursor, Wanted};
-use crate::client::shared::lock;
+use crate::client::shared::{Shared, lock};
 use crate::client::topics::{Again, Relay, live_filters};
 use crate::error::{ClientError, Result};
 use crate::relay_pool::Origin;
@@ -20,13 +20,17 @@ impl Flow {
     pub(super) async fn subscribe(&mut self, url: &str) -> Result<bool> {
         let Some(relay) = self.relays.get_mut(url) else { return Ok(true) };
         let filters = live_filters(&self.shared, relay);
+        if filters == relay.live {
+            return Ok(true);
+        }
+        relay.live.clear();
         let (shared, before) = (self.shared.clone(), relay.subscriptions);
         let mut count = 0;
-        for filters in filters.chunks(FILTERS) {
+        for part in filters.chunks(FILTERS) {
             count += 1;
-            let filters = filters.to_vec();
+            let part = part.to_vec();
             relay.opening.begin(count, Instant::now() + shared.options.request_timeout);
-            if let Err(error) = shared.pool.subscribe(url, &shared.me, count, filters).await {
+            if let Err(error) = shared.pool.subscribe(url, &shared.me, count, part).await {
                 tracing::debug!("not subscribed: {error}");
                 let held = relay.opening.end(count);
                 self.take_in(of(&Arc::from(url), held), true).await?;
@@ -34,10 +38,25 @@ impl Flow {
             }
         }
         relay.subscriptions = count;
+        relay.live = filters;
         for id in count + 1..=before {
             shared.pool.unsubscribe(url, &shared.me, id).await;
         }
         Ok(true)
+    }
+
+    /// What is to be listened to on a new connection before anything is fetched, by the numbers of subscriptions.
+    pub(super) fn listen_first(shared: &Shared, relay: &mut Relay) -> Vec<(u64, Vec<String>)> {
+        if relay.subscriptions > 0 {
+            return Vec::new();
+        }
+        relay.live = live_filters(shared, relay);
+        let listen: Vec<_> = (1..).zip(relay.live.chunks(FILTERS).map(<[_]>::to_vec)).collect();
+        for (id, _) in &listen {
+            relay.opening.begin(*id, Instant::now() + shared.options.request_timeout);
+            relay.subscriptions = *id;
+        }
+        listen
     }
 
     /// Compares what the engine wants to hear of with what is listened to.
@@ -136,7 +155,9 @@ impl Flow {
             cursor => cursor?,
         };
         let connected = self.shared.is_connected(url);
-        let relay = Relay { cursor, connected, ..new };
+        let mut relay = Relay { cursor, connected, ..new };
+        let topics: BTreeSet<String> = relay.topics().collect();
+        relay.cursor.topics.retain(|topic| topics.contains(topic));
         self.relays.insert(url.to_owned(), relay);
         let origin = self.shared.origin(url);
         self.hold(url, origin).await?;

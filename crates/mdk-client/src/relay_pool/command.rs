@@ -3,7 +3,7 @@
 use mdk_wire::PublicKey;
 use nostr_sdk::Filter;
 use tokio::sync::oneshot;
-use tokio::time::Instant;
+use tokio::time::{Duration, Instant};
 
 use super::{Account, Page, Published};
 use crate::error::{ClientError, Result};
@@ -54,6 +54,9 @@ pub(super) struct Query {
     pub(super) account: PublicKey,
     pub(super) filter: Filter,
     pub(super) deadline: Instant,
+    /// How long the next event may take, and when all of them must be there.
+    pub(super) idle: Duration,
+    pub(super) latest: Instant,
     pub(super) again: bool,
     pub(super) page: Page,
     pub(super) bytes: usize,

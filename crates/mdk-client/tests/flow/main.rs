@@ -17,4 +17,5 @@ mod reachable;
 mod speed;
 mod talk;
 mod together;
+mod whole;
 mod worlds;

@@ -106,6 +106,7 @@ impl Session {
                 if full || page.reply.is_closed() {
                     return self.end_page(wire, Some(ClientError::NoAnswer));
                 }
+                page.deadline = (Instant::now() + page.idle).min(page.latest);
                 page.bytes += json.len();
                 page.seen.insert(*event.id.as_bytes());
                 page.page.events.push(json);
