@@ -4,7 +4,8 @@
 //! Neither waits for ever: a call may take minutes, or wait for the thread that forks, and what else is done before a fork
 //! may wait for a call. After `PATIENCE` it goes on, and the child is on its own.
 //!
-//! The child lets go of the databases that its parent has open, so that they are free when the parent ends.
+//! The child lets go of the databases that its parent has open, so that they are free when the parent ends. It cannot open
+//! them itself any more: SQLite's notes of them are inherited, see `files/in_use.rs` of the store.
 
 use std::cell::Cell;
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};

@@ -7,7 +7,10 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags};
 
-use crate::files::{InUse, Place};
+use crate::{
+    OpenError,
+    files::{self, InUse, Place},
+};
 
 /// A connection. While it lives no other part of this process ends its locks: see `files/in_use.rs`.
 pub(crate) struct Conn {
@@ -18,13 +21,14 @@ pub(crate) struct Conn {
 }
 
 impl Conn {
-    /// Opens the file `name`, with the default VFS or with another one.
+    /// Opens the file `name`, with the default VFS or with another one. Not one that was open when this process was forked.
     pub(crate) fn open(
         place: &Place,
         name: &OsStr,
         flags: OpenFlags,
         vfs: Option<&CStr>,
-    ) -> rusqlite::Result<Self> {
+    ) -> Result<Self, OpenError> {
+        files::refuse_inherited(place, name)?;
         let mut in_use = InUse::default();
         in_use.add(place, name);
         let path = place.path(name);

@@ -46,9 +46,11 @@ pub enum StoreError {
         /// The field and the rule that it breaks.
         what: &'static str,
     },
-    /// The process was forked while the database was open, and this is the child. Open it again after the parent
-    /// has closed it.
-    #[error("the database was opened by another process; a forked child cannot use it")]
+    /// The process was forked while the database was open, or may have been, and this is the child: it can neither use the
+    /// database nor open it again, also when the parent has closed it. Open it in a process that is started anew.
+    #[error(
+        "the database was open when this process was forked; only a process that is started anew can open it"
+    )]
     WrongProcess,
     /// The lock file was removed or replaced while the database was open, so another process may have opened it too.
     /// Nothing more is written here. Close it and open it again; remove no lock file of an open database.

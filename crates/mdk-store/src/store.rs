@@ -15,7 +15,7 @@ use std::{
 use mdk_wire::Secret;
 use rusqlite::Connection;
 
-pub(crate) use mend::{Fault, note_fault};
+pub(crate) use mend::{Fault, is_usable, note_fault};
 
 use crate::{
     DatabaseKey, OpenError, OpenOptions, Result, StoreError, Tx, cipher,

@@ -137,6 +137,7 @@ impl Mdk {
     ///     WrongKey, WrongAccount, DatabaseBusy, NotEncrypted, CorruptDatabase, SchemaTooNew, InsecureFile and others of
     ///     StorageError; KeyMissing, KeyringUnavailable, KeyringLocked and others of KeyringError. Nothing is created or
     ///     changed then, and no key is ever overwritten.
+    ///     Forked: it was open when this process was forked, or may have been.
     #[staticmethod]
     #[pyo3(signature = (path, *, keys, key=None, config=None, clock=None))]
     fn open(

@@ -5,6 +5,13 @@
 //! on writing into a log that the next program to look at the database moves into the file and removes: what was
 //! acknowledged is lost. So every descriptor that this crate opens by name is a [`Handle`]. Dropped while SQLite has the
 //! file open, under whatever name, it is kept here, and closed when SQLite has closed the file.
+//!
+//! What SQLite knows of the files that it has open belongs to the process, by device and number, and a child of `fork`
+//! inherits it with connections that it cannot close. Opened there once more, such a file is taken for one that is open
+//! already: no lock is asked for, and the index of its log is that of the parent, who may have closed the file since. The
+//! log of a later owner then counts as empty, and is cut off. So no connection is opened there to a file that was open at
+//! the fork. Its number may have gone to another file since, if the child has closed what it inherited: that one is
+//! refused, too.
 
 use std::{
     ffi::OsStr,
@@ -12,10 +19,14 @@ use std::{
     io::{self, Read, Seek, SeekFrom},
     ops::{Deref, DerefMut},
     path::Path,
-    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{
+        Mutex, MutexGuard, OnceLock, PoisonError, TryLockError,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use super::Place;
+use crate::StoreError;
 
 /// Which file it is, whatever its name: its device and its number there.
 pub(crate) type Id = (u64, u64);
@@ -28,32 +39,71 @@ struct Used {
 }
 
 struct Register {
+    /// Whose it is; 0 before it is used.
+    pid: AtomicU32,
     files: Mutex<Vec<Used>>,
+    /// Files that were open when this process was forked; `None` if that is not known.
+    inherited: Option<Vec<Id>>,
     /// That of a child which `fork` made of this process. There nobody may be left to release the lock of this one.
     child: OnceLock<Box<Self>>,
 }
 
-static FIRST: Register = Register::new();
+static FIRST: Register = Register::new(0, Some(Vec::new()));
 
 impl Register {
-    const fn new() -> Self {
-        Self { files: Mutex::new(Vec::new()), child: OnceLock::new() }
+    const fn new(pid: u32, inherited: Option<Vec<Id>>) -> Self {
+        Self {
+            pid: AtomicU32::new(pid),
+            files: Mutex::new(Vec::new()),
+            inherited,
+            child: OnceLock::new(),
+        }
     }
 
-    /// That of this process.
+    /// That of this process. In a child that was forked behind Python's back it is made when it is first asked for.
     fn here() -> &'static Self {
         let mut found = &FIRST;
         while let Some(child) = found.child.get() {
             found = child;
         }
-        found
+        let pid = std::process::id();
+        match found.pid.compare_exchange(0, pid, Ordering::Relaxed, Ordering::Relaxed) {
+            Err(owner) if owner != pid => {
+                found.child.get_or_init(|| Box::new(Self::new(pid, found.left_to_child())))
+            }
+            _ => found,
+        }
+    }
+
+    /// What a child inherits: all that is open here, and what was inherited here.
+    fn left_to_child(&self) -> Option<Vec<Id>> {
+        let used = match self.files.try_lock() {
+            Ok(used) => used,
+            Err(TryLockError::Poisoned(used)) => used.into_inner(),
+            // A thread of the parent was changing it.
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        let mut ids = self.inherited.clone()?;
+        ids.extend(used.iter().map(|used| used.id));
+        Some(ids)
+    }
+
+    fn is_inherited(&self, id: Option<Id>) -> bool {
+        self.inherited.as_ref().is_none_or(|ids| id.is_some_and(|id| ids.contains(&id)))
     }
 }
 
-/// In a child nothing is in use: locks stay with its parent, and so do the connections.
+/// In a child nothing is in use yet: locks stay with its parent. What the parent has open is never opened here.
 pub(super) fn begin_in_child() {
-    // Nothing is there yet: it is set in a child alone, and its own children set that of its own.
-    let _ = Register::here().child.set(Box::new(Register::new()));
+    Register::here();
+}
+
+/// Fails in a child that was forked while the file that stands under `name` was open, or may have been.
+pub(crate) fn refuse_inherited(place: &Place, name: &OsStr) -> Result<(), StoreError> {
+    match Register::here().is_inherited(place.id(name)) {
+        true => Err(StoreError::WrongProcess),
+        false => Ok(()),
+    }
 }
 
 fn used() -> MutexGuard<'static, Vec<Used>> {
@@ -181,4 +231,30 @@ fn id_of(meta: &std::fs::Metadata) -> Option<Id> {
 #[cfg(not(unix))]
 fn id_of(_meta: &std::fs::Metadata) -> Option<Id> {
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_inherits_what_was_open_or_everything_if_that_is_not_known() {
+        let (open, before, other) = ((1, 2), (1, 3), (1, 4));
+        let parent = Register::new(1, Some(vec![before]));
+        let used = Used { id: open, connections: 1, kept: Vec::new() };
+        parent.files.lock().unwrap_or_else(PoisonError::into_inner).push(used);
+        let child = Register::new(2, parent.left_to_child());
+        let refused = |of: &Register| {
+            [Some(open), Some(before), Some(other), None].map(|id| of.is_inherited(id))
+        };
+        assert_eq!(refused(&child), [true, true, false, false]);
+        assert_eq!(refused(&parent), [false, true, false, false]);
+        // A thread of the parent is in it.
+        let held = parent.files.lock();
+        let child = Register::new(2, parent.left_to_child());
+        assert_eq!(refused(&child), [true; 4]);
+        drop(held);
+        let grandchild = Register::new(3, child.left_to_child());
+        assert_eq!(refused(&grandchild), [true; 4]);
+    }
 }

@@ -135,7 +135,8 @@ fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Closes the locks that a child has inherited, which leaves them to its parent: they end with the parent then, whatever
-/// becomes of the child. To be called in a child that `fork` has made, before anything else of this crate.
+/// becomes of the child. To be called in a child that `fork` has made, before anything else of this crate. The databases that
+/// the parent had open cannot be opened in the child, nor in its own children: [`StoreError::WrongProcess`].
 pub fn let_go_in_child() {
     in_use::begin_in_child();
     // A thread of the parent may have been in one of them: nobody is left here to wait for.

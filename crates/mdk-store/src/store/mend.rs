@@ -7,7 +7,7 @@
 use std::cell::Cell;
 use std::sync::atomic::Ordering;
 
-use rusqlite::config::DbConfig;
+use rusqlite::{Connection, config::DbConfig};
 
 use crate::{
     Result, Store, StoreError, cipher, ritual,
@@ -45,6 +45,13 @@ pub(super) fn forget_faults() {
     FAULT.set(Fault::None);
 }
 
+/// Whether a connection can still read the file: with its cache emptied, page 1 is read anew.
+pub(crate) fn is_usable(conn: &Connection) -> bool {
+    conn.execute_batch("PRAGMA shrink_memory").is_ok()
+        && conn.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).is_ok()
+        && conn.is_autocommit()
+}
+
 impl Store {
     /// After an operation failed with `error`: what is really to be said.
     pub(super) fn explain<E: From<StoreError>>(&mut self, error: E) -> E {
@@ -79,13 +86,15 @@ impl Store {
         }
     }
 
-    /// Whether the connection can still read the file: with its cache emptied, page 1 is read anew.
     fn is_usable(&self) -> bool {
-        self.conn().is_ok_and(|conn| {
-            conn.execute_batch("PRAGMA shrink_memory").is_ok()
-                && conn.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).is_ok()
-                && conn.is_autocommit()
-        })
+        self.conn().is_ok_and(is_usable)
+    }
+
+    /// A page could not be read on this connection, which may be of no use since. It is replaced; if that fails, the next call
+    /// tries it again.
+    pub(crate) fn renew(&mut self) {
+        self.broken = true;
+        let _ = self.mend();
     }
 
     /// Replaces a broken connection; does nothing else.

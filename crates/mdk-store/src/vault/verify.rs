@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     APPLICATION_ID, DatabaseKey, OpenError, Store, StoreError, files::Place, key_source, migrate,
+    store,
 };
 
 pub(super) use logic::INCOMPLETE_GROUPS;
@@ -116,8 +117,15 @@ pub fn verify(
     };
     let place = copy.as_ref().map_or(&source.place, |copy| &copy.place);
     let connect = || look::connect(place, place.name(), Some(&key), with_log);
-    let refusal = connect().and_then(|conn| identity(&conn)).err();
+    let refusal = || connect().and_then(|conn| identity(&conn)).err();
+    // SQLite also says "damaged" of what could not be read just now.
+    let refusal = match refusal() {
+        Some(OpenError::Store(StoreError::Corrupt)) => refusal(),
+        refusal => refusal,
+    };
     match refusal {
+        // This process cannot look, whatever there is to be seen.
+        Some(error @ OpenError::Store(StoreError::WrongProcess)) => return Err(error.into()),
         // SQLite refuses a file that ends too early, whole as its pages are.
         Some(OpenError::Store(StoreError::Corrupt)) if scan.bad.is_empty() => {
             report.structure.push("the structure cannot be read".to_owned());
@@ -153,7 +161,11 @@ impl Store {
         self.log_was_emptied();
         report.add_pages(&bad);
         if bad.is_empty() {
-            check(self.conn()?, &mut report, progress)?;
+            let checked = check(self.conn()?, &mut report, progress);
+            if matches!(checked, Err(VaultError::Store(_))) {
+                self.renew();
+            }
+            checked?;
         } else {
             // Asking SQLCipher for a damaged page would end this connection, which still serves the others.
             report.structure.push(
@@ -165,7 +177,7 @@ impl Store {
     }
 }
 
-/// Structure and logic of a database whose pages are all authentic.
+/// Structure and logic of a database whose pages are all authentic. What cannot be read is an error, and no damage.
 fn check(
     conn: &Connection,
     report: &mut VerifyReport,
@@ -173,7 +185,13 @@ fn check(
 ) -> Result<(), VaultError> {
     let mut ask = asking(report.pages, progress);
     structure::all(conn, &mut report.structure, &mut ask)?;
-    logic::all_on(conn, &mut report.logic, &mut ask)
+    logic::all_on(conn, &mut report.logic, &mut ask)?;
+    // Every page was authentic a moment ago. Of one that cannot be read SQLCipher says that it is not, and of all others
+    // from then on: nothing is known of what the connection could not read.
+    match report.is_intact() || store::is_usable(conn) {
+        true => Ok(()),
+        false => Err(StoreError::Io { code: rusqlite::ffi::SQLITE_IOERR_READ }.into()),
+    }
 }
 
 /// Asks whether to go on when all pages were read and what they hold is being checked.

@@ -16,6 +16,9 @@ use crate::{FileRole, OpenError, files::io_error};
 /// How much is overwritten at a time.
 const CHUNK: usize = 64 * 1024;
 
+/// What is overwritten before all else of a file: less than a disk writes at once, and more than the header of a log.
+const HEAD: usize = 512;
+
 impl Place {
     /// Removes a file; that it is not there is fine.
     pub(crate) fn remove(&self, name: &OsStr) {
@@ -72,6 +75,9 @@ impl Place {
     /// Overwrites a file with random bytes, makes that durable and removes it; that it is not there is fine. A file
     /// that is not ours alone (a link, another name for it, another owner) is refused and left alone.
     ///
+    /// Its first bytes go first, and durably: what a loss of power leaves of a log that is half overwritten must not be
+    /// taken for a log, or what it begins with would be moved over newer pages of the file.
+    ///
     /// On flash, and on file systems that write changed blocks elsewhere (btrfs, zfs), old blocks can survive this.
     pub(crate) fn wipe(&self, name: &OsStr, role: FileRole) -> Result<(), OpenError> {
         let Some((mut file, size)) = self.open_existing(name, role)? else {
@@ -82,6 +88,11 @@ impl Place {
         let mut block = vec![0u8; CHUNK];
         getrandom::fill(&mut block).map_err(|_| failed(&io::ErrorKind::Other.into()))?;
         file.seek(SeekFrom::Start(0)).map_err(|e| failed(&e))?;
+        if size > HEAD as u64 {
+            file.write_all(&block[..HEAD]).map_err(|e| failed(&e))?;
+            file.sync_all().map_err(|e| failed(&e))?;
+            file.seek(SeekFrom::Start(0)).map_err(|e| failed(&e))?;
+        }
         let mut left = size;
         while left > 0 {
             let part = usize::try_from(left).unwrap_or(CHUNK).min(CHUNK);

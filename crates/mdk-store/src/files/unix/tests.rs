@@ -75,6 +75,53 @@ fn wipe_overwrites_before_it_removes() {
     place.wipe(name("old"), DB).unwrap();
 }
 
+/// Not a test of its own: what runs under strace.
+#[test]
+fn wiping_child() {
+    let Some(home) = std::env::var_os("MDK_STORE_WIPE_TEST_HOME").map(PathBuf::from) else {
+        return;
+    };
+    let place = Place::of(&home.join("alice.db"), DB).unwrap();
+    place.wipe(name("alice.db-wal"), DB).unwrap();
+}
+
+/// What a loss of power leaves of a log begins with what is no log: nothing else of it is written before that is durable.
+#[cfg(target_os = "linux")]
+#[test]
+fn wipe_makes_the_first_bytes_durable_before_it_writes_more() {
+    use std::process::Command;
+    if Command::new("strace").arg("-V").output().is_err() {
+        eprintln!("skipped: strace is not installed");
+        return;
+    }
+    let (home, _place) = here();
+    let log = fs::canonicalize(home.path()).unwrap().join("alice.db-wal");
+    fs::write(&log, vec![7; 200_000]).unwrap();
+    let trace = home.path().join("trace");
+    let status = Command::new("strace")
+        .args(["-f", "-qq", "-e", "trace=write,pwrite64,fsync,fdatasync,unlinkat", "-P"])
+        .args([&log, Path::new("-o"), &trace])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "files::unix::tests::wiping_child", "--test-threads=1"])
+        .env("MDK_STORE_WIPE_TEST_HOME", home.path())
+        .status()
+        .unwrap();
+    assert!(status.success() && !log.exists());
+    let text = fs::read_to_string(&trace).unwrap();
+    let calls = text.lines().filter_map(|line| {
+        let (call, _) = line.split_once(' ')?.1.trim_start().split_once('(')?;
+        let done: usize = line.rsplit_once("= ")?.1.parse().ok()?;
+        Some((call.to_owned(), done))
+    });
+    let calls: Vec<_> = calls.collect();
+    let [(first, length), (second, _), rest @ ..] = &calls[..] else { panic!("{text}") };
+    // A disk writes a sector whole or not at all.
+    assert!(first.contains("write") && *length <= 512 && second.contains("sync"), "{text}");
+    let all: usize = rest.iter().filter(|(call, _)| call.contains("write")).map(|(_, n)| n).sum();
+    assert_eq!(all, 200_000, "{text}");
+    assert!(rest.last().is_some_and(|(call, _)| call.contains("sync")), "{text}");
+}
+
 #[test]
 fn wipe_leaves_what_is_not_ours_alone() {
     let (home, place) = here();

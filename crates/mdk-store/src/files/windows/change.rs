@@ -21,6 +21,9 @@ use crate::{FileRole, OpenError, files::io_error};
 
 const CHUNK: usize = 64 * 1024;
 
+/// What is overwritten before all else of a file: see `unix/change.rs`.
+const HEAD: usize = 512;
+
 /// Where the lock lies: far beyond the pid, because what is locked cannot be read by others.
 const LOCK_OFFSET_HIGH: u32 = 0x4000_0000;
 
@@ -93,6 +96,11 @@ impl Place {
         let mut block = vec![0u8; CHUNK];
         getrandom::fill(&mut block).map_err(|_| failed(&io::ErrorKind::Other.into()))?;
         file.seek(SeekFrom::Start(0)).map_err(|e| failed(&e))?;
+        if found.size > HEAD as u64 {
+            file.write_all(&block[..HEAD]).map_err(|e| failed(&e))?;
+            file.sync_all().map_err(|e| failed(&e))?;
+            file.seek(SeekFrom::Start(0)).map_err(|e| failed(&e))?;
+        }
         let mut left = found.size;
         while left > 0 {
             let part = usize::try_from(left).unwrap_or(CHUNK).min(CHUNK);

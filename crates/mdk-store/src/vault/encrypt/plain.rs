@@ -171,7 +171,7 @@ pub(super) fn writable(place: &Place) -> Result<Conn, VaultError> {
         | OpenFlags::SQLITE_OPEN_NOFOLLOW
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
         | OpenFlags::SQLITE_OPEN_EXRESCODE;
-    let conn = Conn::open(place, place.name(), flags, None).map_err(OpenError::from)?;
+    let conn = Conn::open(place, place.name(), flags, None)?;
     ritual::require_writable(&conn)?;
     ritual::keep_log(&conn, true)?;
     // Nothing here may look at the file: it may be encrypted, and has no key yet. SQLite syncs by default.
