@@ -40,7 +40,8 @@ class Config:
     """Largest file of a message, sent or received, and largest group image, bytes before encryption: 1 to
     1,073,741,824. A file is in memory as a whole."""
     max_held_events: int = 8_192
-    """Events kept per group that cannot be read yet: 1 to 65,536; also at most 16 MiB, and for 30 days."""
+    """Events kept per group that cannot be read yet: 1 to 65,536; also at most 16 MiB, and for 30 days. Invites
+    for a group that the account is in do not count: up to four of them wait."""
     cached_groups: int = 64
     """Groups kept loaded in memory: 1 to 10,000."""
     strip_image_metadata: bool = True

@@ -198,6 +198,10 @@ class HistoryGap(Event):
     Or a relay has more events of one second than it gives at one time, and this account was not there to hear them:
     there is no way to ask for the rest. Then the count is 0, since nobody knows it, and it is told once for each hour
     of a group. Another relay of the group may have given what is missing.
+
+    Or this account could not follow the group, and a new invite led it to where the others are (Unrecoverable with the
+    reason left_behind). What was said between what it last heard of them and that invite may be missing, and the count
+    is 0 as well.
     """
 
     __match_args__ = ("count",)
@@ -238,7 +242,8 @@ class Unrecoverable(Event):
     call, the group is pending, and to answer that is all there is to do. What was said on the lost branch stays in the
     history, marked (MessagesInvalidated). left_behind: a change of the group never came, or could not be judged
     (cannot_judge), the others have gone on from there, and an admin has invited this account again: Invited follows in
-    the same call, here too. What was read stays as it was; what was said between is not for this account."""
+    the same call, here too. What was read stays as it was; what was said between cannot be read any more, and a
+    HistoryGap with a count of 0 says from when to when that is."""
 
 
 @final

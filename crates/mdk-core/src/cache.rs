@@ -57,6 +57,8 @@ pub(crate) struct GroupCache {
     pub(crate) waits: HashMap<GroupId, Waits>,
     /// When held events were made.
     pub(crate) dates: HashMap<GroupId, Dates>,
+    /// When what was refused for want of room last, and no key opened, was made: it is as much of a sign as what is held.
+    pub(crate) refused: HashMap<GroupId, u64>,
     /// Groups whose dates were made or used up during the current transaction: made anew when it does not commit.
     dated: Vec<GroupId>,
     /// Who spoke in contested states.
@@ -80,6 +82,7 @@ impl GroupCache {
             groups: LruCache::new(capacity),
             waits: HashMap::new(),
             dates: HashMap::new(),
+            refused: HashMap::new(),
             dated: Vec::new(),
             counted: HashMap::new(),
             spoken: Vec::new(),

@@ -57,6 +57,9 @@ pub(crate) struct Ctx<'a, 'tx> {
     pub(crate) parked: bool,
     /// The event that is being processed was kept as it came.
     pub(crate) kept_raw: bool,
+    /// Why the Welcome that is processed leads nowhere, if it is for want of a sign of the others: one that was made at
+    /// this time, Unix seconds, or later.
+    pub(crate) wants_sign: Option<u64>,
     /// What is to be published is put into the outbox.
     pub(crate) outbox: bool,
     /// Largest events that the relays of these accounts take.
@@ -118,6 +121,7 @@ impl<'a, 'tx> Ctx<'a, 'tx> {
             batching: false,
             parked: false,
             kept_raw: false,
+            wants_sign: None,
             outbox: parts.outbox,
             invite_limits: parts.invite_limits,
             undo: Undo::Savepoint,

@@ -410,6 +410,9 @@ pub enum EventBody {
     /// Or a relay has more events of one second than it gives at one time, and they were not there before: nobody can ask
     /// for the rest. Then the count is 0, because nobody knows it; another relay may have given them. It is told by
     /// [`Engine::report_unpaged`](crate::Engine::report_unpaged), once for an hour of a group.
+    ///
+    /// Or we could not follow the group, and an invite led us to where the others are (`Unrecoverable` for `left_behind`):
+    /// what was said from when we last heard of them to the invite may be missing, and the count is 0 as well.
     HistoryGap {
         /// How many; 0 when that is not known.
         count: u64,

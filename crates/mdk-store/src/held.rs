@@ -99,7 +99,8 @@ macro_rules! select {
 pub(crate) const HELD: &str = "SELECT event_id, group_id, event_json, received_at, reported FROM held WHERE group_id = ?1 ORDER BY seq";
 const HELD_BEFORE: &str = "SELECT event_id, group_id, event_json, received_at, reported FROM held \
      WHERE group_id = ?1 AND received_at <= ?2 ORDER BY seq";
-pub(crate) const HELD_SUMS: &str = "SELECT events, bytes FROM temp.held_sums WHERE group_id = ?1";
+pub(crate) const HELD_SUMS: &str =
+    "SELECT events, welcomes, bytes FROM temp.held_sums WHERE group_id = ?1";
 pub(crate) const INPUTS: &str = select!("WHERE group_id = ?1");
 /// As [`INPUTS`], without the messages: the column is the last, so the pages that it overflows to are not read.
 pub(crate) const INPUT_HEADS: &str = "SELECT group_id, content_id, class, epoch, X'' AS bytes, state, sender, parent_auth, event_id, \
@@ -137,29 +138,51 @@ fn read_held(row: &Row<'_>) -> Result<HeldRow> {
     })
 }
 
-/// Most bytes of events held for one group: anybody may seal noise to a routing id.
+/// Most bytes of events held for one group, without Welcomes: anybody may seal noise to a routing id.
 pub const MAX_HELD_BYTES: u64 = 16 << 20;
+
+/// What a group holds.
+struct Sums {
+    events: u64,
+    welcomes: u64,
+    /// Of all that is no Welcome.
+    bytes: u64,
+}
 
 impl Tx<'_> {
     /// Holds an event. `false`: the group already holds `cap` events, or [`MAX_HELD_BYTES`] with this one, and it was
-    /// not stored. `true`: stored, or already there.
+    /// not stored. `true`: stored, or already there. Welcomes that are held ([`Tx::hold_welcome`]) do not count.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn hold(&self, row: &HeldRow, cap: u32) -> Result<bool> {
-        let there =
-            self.one("SELECT 1 FROM held WHERE event_id = ?1", [row.event_id.as_bytes()], |_| {
-                Ok(())
-            })?;
-        if there.is_some() {
+        if self.is_held(&row.event_id)? {
             return Ok(true);
         }
-        let (events, bytes) = self.held_sums(&row.group)?;
-        if events >= u64::from(cap)
-            || bytes.saturating_add(row.event_json.len() as u64) > MAX_HELD_BYTES
+        let held = self.held_sums(&row.group)?;
+        if held.events.saturating_sub(held.welcomes) >= u64::from(cap)
+            || held.bytes.saturating_add(row.event_json.len() as u64) > MAX_HELD_BYTES
         {
             return Ok(false);
         }
+        self.put_held(row)?;
+        Ok(true)
+    }
+
+    /// Holds a Welcome, a gift wrap of kind 1059, however much the group holds: the caller bounds how many.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails.
+    pub fn hold_welcome(&self, row: &HeldRow) -> Result<()> {
+        if self.is_held(&row.event_id)? { Ok(()) } else { self.put_held(row) }
+    }
+
+    fn is_held(&self, event_id: &EventId) -> Result<bool> {
+        let sql = "SELECT 1 FROM held WHERE event_id = ?1";
+        Ok(self.one(sql, [event_id.as_bytes()], |_| Ok(()))?.is_some())
+    }
+
+    fn put_held(&self, row: &HeldRow) -> Result<()> {
         self.exec(
             "INSERT INTO held (event_id, group_id, event_json, received_at, reported) VALUES (?1, ?2, ?3, ?4, ?5)",
             params![
@@ -170,20 +193,22 @@ impl Tx<'_> {
                 row.loss as u8
             ],
         )?;
-        Ok(true)
+        Ok(())
     }
 
-    /// Number and bytes of what a group holds: read by key, except for the first time on a connection.
-    fn held_sums(&self, group: &GroupId) -> Result<(u64, u64)> {
+    /// How much a group holds: read by key, except for the first time on a connection.
+    fn held_sums(&self, group: &GroupId) -> Result<Sums> {
         let known = self.one(HELD_SUMS, [group.as_bytes()], |row| {
-            Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get::<_, i64>(1)?.unsigned_abs()))
+            let sum = |at: usize| row.get::<_, i64>(at).map(i64::unsigned_abs);
+            Ok(Sums { events: sum(0)?, welcomes: sum(1)?, bytes: sum(2)? })
         })?;
         if let Some(known) = known {
             return Ok(known);
         }
         self.exec(
-            "INSERT INTO temp.held_sums SELECT ?1, count(*), coalesce(sum(octet_length(event_json)), 0) \
-             FROM main.held WHERE group_id = ?1",
+            "INSERT INTO temp.held_sums SELECT ?1, count(*), count(*) FILTER (WHERE welcome), \
+             coalesce(sum(bytes) FILTER (WHERE NOT welcome), 0) FROM (SELECT octet_length(event_json) AS bytes, \
+             instr(event_json, '\"kind\":1059,') > 0 AS welcome FROM main.held WHERE group_id = ?1)",
             [group.as_bytes()],
         )?;
         self.held_sums(group)
@@ -299,7 +324,7 @@ impl Tx<'_> {
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn held_count(&self, group: &GroupId) -> Result<u64> {
-        Ok(self.held_sums(group)?.0)
+        Ok(self.held_sums(group)?.events)
     }
 
     /// Stores an input, or replaces the one with the same id, which keeps its place in the order. `false`: the group

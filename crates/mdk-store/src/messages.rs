@@ -427,6 +427,20 @@ impl Tx<'_> {
         )
     }
 
+    /// When another than `me` last said something, of every kind and in every status: by its own time, as far as that is
+    /// not later than it came.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails or the row cannot be decoded.
+    pub fn heard_until(&self, group: &GroupId, me: &PublicKey) -> Result<Option<Timestamp>> {
+        let latest = self.one(
+            "SELECT max(min(created_at, received_at)) FROM messages WHERE group_id = ?1 AND sender <> ?2",
+            params![group.as_bytes(), me.as_bytes()],
+            |row| Columns::new(row, "messages").opt(Columns::u64),
+        )?;
+        Ok(latest.flatten())
+    }
+
     /// Up to `limit` messages of all groups above `after_seq`, of all kinds and in every status, ascending.
     ///
     /// # Errors

@@ -222,7 +222,7 @@ class _Shown:
                 what = (
                     f"{missing} could not be read: a gap in the history"
                     if happened.count
-                    else "a relay could not give everything of one time: maybe a gap in the history"
+                    else "not everything of one time could be had: maybe a gap in the history"
                 )
             case CannotFollow():
                 what = (

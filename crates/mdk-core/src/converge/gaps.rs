@@ -113,12 +113,42 @@ impl Ctx<'_, '_> {
 
     /// Whether something waits that no state of ours can read, and that was made since we joined.
     pub(crate) fn stands_still(&self, row: &GroupRow) -> Result<bool> {
+        Ok(self.last_unread(row)?.is_some())
+    }
+
+    /// When the last of what waits, that no state of ours can read and that was made since we joined, was made: as far as
+    /// that is not later than it came.
+    pub(crate) fn last_unread(&self, row: &GroupRow) -> Result<Option<Timestamp>> {
         if row.status == GroupStatus::Unrecoverable || crate::group::is_over(row.status) {
-            return Ok(false);
+            return Ok(None);
         }
         let held = self.tx.held(&row.id)?;
-        let waits = |held: &HeldRow| created_at(held).is_some_and(|at| at >= ours_from(row));
-        Ok(held.iter().any(|held| held.loss != Loss::Told && waits(held)))
+        let waits = held.iter().filter(|held| held.loss != Loss::Told).filter_map(|held| {
+            let at = created_at(held).filter(|at| *at >= ours_from(row))?;
+            Some(at.min(held.received_at))
+        });
+        Ok(waits.max())
+    }
+
+    // rule: F1-13 who is led to others that it could not follow is told from when to when something may be missing
+    /// Reports the time between what was last heard in a membership and the Welcome that takes its place. What was said
+    /// then, while we were a member, is read by no key of ours any more; how much it is nobody knows, and of what comes of
+    /// it later nothing is told.
+    pub(crate) fn report_left_behind(
+        &mut self,
+        row: &GroupRow,
+        welcome: &EventId,
+        made: Timestamp,
+    ) -> Result<()> {
+        let me = self.identity.account();
+        let nodes = self.tx.nodes(&row.id)?;
+        let others = nodes.iter().filter(|n| n.canonical && n.committer != Some(me));
+        let commit = others.map(|n| n.sent_at.min(n.made_at / 1000)).max();
+        let heard = commit.max(self.tx.heard_until(&row.id, &me)?).unwrap_or(0);
+        let last = made.min(self.now());
+        let first = heard.max(ours_from(row)).min(last);
+        let subject = [&b"behind"[..], welcome.as_bytes()].concat();
+        self.emit(&row.id, &subject, &Stored::HistoryGap { count: 0, first, last })
     }
 
     /// Whether all of these events came before.

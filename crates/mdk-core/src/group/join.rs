@@ -281,7 +281,10 @@ impl Ctx<'_, '_> {
                     self.lose_branch(&id, from)?;
                 }
                 // What was said before is true for all.
-                Behind::Away => self.give_up(&id, "left_behind")?,
+                Behind::Away => {
+                    self.give_up(&id, "left_behind")?;
+                    self.report_left_behind(&row, &invite, rumor.created_at)?;
+                }
             }
             self.clear_state(&id)?;
         }

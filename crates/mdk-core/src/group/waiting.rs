@@ -79,6 +79,7 @@ impl Ctx<'_, '_> {
             }
             let Ok(event) = Event::from_stored_json(held.event_json.as_bytes()) else { continue };
             // Whatever it comes to, it stays or goes by itself.
+            self.wants_sign = None;
             match self.attempt(event)? {
                 Ok(Verdict::Deferred(DeferredReason::FutureEpoch)) if !self.publishing(&row)? => {
                     self.note_woken(&row, held.event_id)?;
@@ -152,13 +153,18 @@ impl Ctx<'_, '_> {
     ///
     /// What was said before that may be read after the Welcome has come, in any order, so its own time counts (but none that
     /// lies ahead of ours). And as long as things are read, more of them may come, the removal of us, too.
-    fn is_deserted(&self, row: &GroupRow, made: Timestamp) -> Result<bool> {
+    fn is_deserted(&mut self, row: &GroupRow, made: Timestamp) -> Result<bool> {
         if group::is_out(row.status) || self.publishing(row)? || !self.is_quiet(row)? {
             return Ok(false);
         }
-        // Of those who go on elsewhere something comes that cannot be read. Without it nothing may be heard because no relay
-        // of the group answers, and what is said there may still be for us.
-        if !self.stands_still(row)? {
+        // Of those who go on elsewhere something comes that cannot be read, if only the commit that added us. Without it
+        // nothing may be heard because no relay of the group answers, and what is said there may still be for us. Older
+        // things tell nothing of that: a stranger may have made them. (Who invites may date the commit before its Welcome,
+        // by as long as it takes to publish it.)
+        let since = made.saturating_sub(PATIENCE);
+        let refused = self.cache.refused.get(&row.id).copied();
+        if self.last_unread(row)?.max(refused).is_none_or(|at| at < since) {
+            self.wants_sign = Some(since);
             return Ok(false);
         }
         let me = self.identity.account();

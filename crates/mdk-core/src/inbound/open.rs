@@ -3,7 +3,7 @@
 use mdk_store::{
     CommitStatus, GroupRow, GroupStatus, HeldRow, InputClass, InputRow, InputState, Seen,
 };
-use mdk_wire::{ContentId, Event, EventId, GroupMessage};
+use mdk_wire::{ContentId, Event, EventId, GroupMessage, kind};
 use zeroize::Zeroizing;
 
 use crate::converge::branch::Auth;
@@ -241,13 +241,23 @@ impl Ctx<'_, '_> {
             loss: crate::converge::gaps::loss_now(row),
         };
         self.kept_raw = true;
-        let cap = self.config.max_held_events;
-        let kept = self.tx.hold(&held, cap)?
-            || (self.drop_old_held(&row.id)? && self.tx.hold(&held, cap)?);
+        let kept = self.keep_held(event, &held)?;
         if kept {
             self.note_held(&row.id, event)?;
         }
+        self.note_sign(&row.id, event, !kept && reason == DeferredReason::Undecryptable);
         Ok(Verdict::Deferred(if kept { reason } else { DeferredReason::ResourceRefused }))
+    }
+
+    fn keep_held(&mut self, event: &Event, held: &HeldRow) -> Result<bool, Halt> {
+        // rule: B4-26 a Welcome has room beside what it leads out of
+        if event.kind() == kind::GIFT_WRAP {
+            self.tx.hold_welcome(held)?;
+            return Ok(true);
+        }
+        let cap = self.config.max_held_events;
+        Ok(self.tx.hold(held, cap)?
+            || (self.drop_old_held(&held.group)? && self.tx.hold(held, cap)?))
     }
 
     /// As [`Ctx::hold`]; an input is kept already.

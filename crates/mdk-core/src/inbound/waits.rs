@@ -134,8 +134,16 @@ struct Stamp {
 #[derive(Default)]
 pub(crate) struct Dates {
     unreported: BTreeSet<(Timestamp, EventId)>,
-    /// With the state in which each was last taken up in vain.
-    welcomes: BTreeMap<EventId, Option<(Auth, PassRow)>>,
+    /// With how each was last taken up in vain.
+    welcomes: BTreeMap<EventId, Option<Vain>>,
+}
+
+/// A Welcome was taken up in vain.
+struct Vain {
+    /// In this state of the group.
+    state: (Auth, PassRow),
+    /// What comes and was made at this time or later may change that, though it changes no state.
+    wants_sign: Option<Timestamp>,
 }
 
 impl Dates {
@@ -244,13 +252,35 @@ impl Ctx<'_, '_> {
 
     /// Whether a Welcome was taken up in vain in the very state that the group is in.
     pub(crate) fn was_woken(&mut self, row: &GroupRow, welcome: &EventId) -> Result<bool> {
-        let known = self.dates(&row.id)?.welcomes.get(welcome).copied().flatten();
-        Ok(known == Some((row.authenticator, row.pass)))
+        let known = self.dates(&row.id)?.welcomes.get(welcome).and_then(Option::as_ref);
+        Ok(known.is_some_and(|vain| vain.state == (row.authenticator, row.pass)))
     }
 
     /// A Welcome was taken up in vain.
     pub(crate) fn note_woken(&mut self, row: &GroupRow, welcome: EventId) -> Result<()> {
-        self.dates(&row.id)?.welcomes.insert(welcome, Some((row.authenticator, row.pass)));
+        let state = (row.authenticator, row.pass);
+        let vain = Vain { state, wants_sign: self.wants_sign };
+        self.dates(&row.id)?.welcomes.insert(welcome, Some(vain));
         Ok(())
+    }
+
+    /// Something of a group came that cannot be read: a Welcome that was taken up in vain for want of it is worth another
+    /// look. `refused`: there is no room to hold it.
+    pub(crate) fn note_sign(&mut self, id: &GroupId, event: &Event, refused: bool) {
+        if event.kind() != kind::GROUP_MESSAGE {
+            return;
+        }
+        let made = event.created_at().min(self.now());
+        if refused {
+            let last = self.cache.refused.entry(id.clone()).or_default();
+            *last = made.max(*last);
+        }
+        let Some(dates) = self.cache.dates.get_mut(id) else { return };
+        for known in dates.welcomes.values_mut() {
+            let wants = known.as_ref().and_then(|vain| vain.wants_sign);
+            if wants.is_some_and(|since| made >= since) {
+                *known = None;
+            }
+        }
     }
 }

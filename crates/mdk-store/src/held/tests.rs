@@ -28,6 +28,11 @@ fn row(of: u8, n: u64, size: usize) -> HeldRow {
     }
 }
 
+/// A Welcome of about this size.
+fn welcome(of: u8, n: u64, size: usize) -> HeldRow {
+    HeldRow { event_json: format!("{{\"kind\":1059,{}", "x".repeat(size)), ..row(of, n, size) }
+}
+
 /// Pages that this connection has looked at so far, whether they were in memory or not.
 fn pages(tx: &Tx<'_>) -> i64 {
     let mut sum = 0;
@@ -88,16 +93,14 @@ fn a_flood_costs_the_same_per_event_however_long_it_is() {
 /// What is known of a group is what counting finds.
 fn agrees(tx: &Tx<'_>) {
     for n in 1..=3 {
-        let sql = "SELECT count(*), coalesce(sum(octet_length(event_json)), 0) FROM main.held WHERE group_id = ?1";
-        let counted = tx
-            .one(sql, [group(n).as_bytes()], |row| {
-                Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))
-            })
-            .unwrap()
-            .unwrap();
-        let (events, bytes) = tx.held_sums(&group(n)).unwrap();
-        assert_eq!((events as i64, bytes as i64), counted);
-        assert_eq!(tx.held_count(&group(n)).unwrap(), events);
+        let held = tx.held(&group(n)).unwrap();
+        let (welcomes, others): (Vec<_>, Vec<_>) =
+            held.iter().partition(|held| held.event_json.starts_with("{\"kind\":1059,"));
+        let bytes: usize = others.iter().map(|held| held.event_json.len()).sum();
+        let sums = tx.held_sums(&group(n)).unwrap();
+        let counted = (held.len() as u64, welcomes.len() as u64, bytes as u64);
+        assert_eq!((sums.events, sums.welcomes, sums.bytes), counted);
+        assert_eq!(tx.held_count(&group(n)).unwrap(), sums.events);
     }
 }
 
@@ -115,10 +118,11 @@ fn the_sums_follow_every_change_and_every_way_back() {
     for round in 0..60 {
         let step = |tx: &Tx<'_>| -> Result<()> {
             let (of, n) = (1 + pick(3) as u8, pick(40));
-            match pick(8) {
+            match pick(9) {
                 0..=4 => drop(tx.hold(&row(of, n, 10 + pick(90) as usize), 12)?),
                 5 => tx.unhold(&event(n))?,
                 6 => tx.delete_group(&group(of))?,
+                7 => tx.hold_welcome(&welcome(of, n, 10 + pick(90) as usize))?,
                 _ => drop(tx.exec(
                     "UPDATE held SET group_id = ?1 WHERE event_id = ?2",
                     [group(of).as_bytes(), event(n).as_bytes()],
@@ -174,6 +178,35 @@ fn a_group_holds_up_to_its_share_of_bytes() {
             assert!(!tx.hold(&row(1, 4, size + 1), 9)?);
             assert!(tx.hold(&row(1, 4, size), 9)?);
             assert!(tx.hold(&row(2, 5, size), 9)?, "another group");
+            Ok::<_, StoreError>(())
+        })
+        .unwrap();
+}
+
+/// Welcomes take no room from what cannot be read, and need none of it. What only speaks of their kind is none.
+#[test]
+fn a_welcome_is_held_beside_the_share_of_a_group() {
+    let size = usize::try_from(MAX_HELD_BYTES / 2).unwrap();
+    Store::in_memory()
+        .unwrap()
+        .write(|tx| {
+            assert!(tx.hold(&row(1, 0, size), 2)?);
+            tx.hold_welcome(&welcome(1, 1, size))?;
+            tx.hold_welcome(&welcome(1, 1, size))?;
+            let mut speaks = row(1, 2, 0);
+            speaks.event_json = "{\"content\":\"\\\"kind\\\":1059,".to_owned();
+            speaks.event_json.push_str(&"x".repeat(size - speaks.event_json.len()));
+            assert!(tx.hold(&speaks, 2)?);
+            assert_eq!(tx.held_count(&group(1))?, 3);
+            agrees(tx);
+            assert!(!tx.hold(&row(1, 3, 0), 2)?, "full by number");
+            assert!(!tx.hold(&row(1, 3, 1), 9)?, "full by bytes");
+            tx.hold_welcome(&welcome(1, 4, size))?;
+            tx.unhold(&event(1))?;
+            assert!(!tx.hold(&row(1, 3, 1), 2)?, "that was none of the share");
+            tx.unhold(&event(2))?;
+            assert!(tx.hold(&row(1, 3, 1), 2)?);
+            assert_eq!(tx.held(&group(1))?.len(), 3);
             Ok::<_, StoreError>(())
         })
         .unwrap();

@@ -1,16 +1,22 @@
 -- How much each group holds, for the life of a connection: whoever sees a routing id may send more, so its share has to
 -- be known without reading it. In memory, in the transaction of what it counts; a group is counted when first asked for.
+-- Welcomes, of kind 1059, have no part in the share. (A quotation mark inside a string is escaped, so only the event's
+-- own kind reads like this.)
 CREATE TEMP TABLE held_sums (
   group_id BLOB PRIMARY KEY,
   events   INTEGER NOT NULL,
+  welcomes INTEGER NOT NULL,
+  -- Of all that is no Welcome.
   bytes    INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE TEMP TRIGGER held_comes AFTER INSERT ON main.held BEGIN
-  UPDATE held_sums SET events = events + 1, bytes = bytes + octet_length(NEW.event_json)
+  UPDATE held_sums SET events = events + 1, welcomes = welcomes + (instr(NEW.event_json, '"kind":1059,') > 0),
+    bytes = bytes + iif(instr(NEW.event_json, '"kind":1059,') > 0, 0, octet_length(NEW.event_json))
   WHERE group_id = NEW.group_id;
 END;
 CREATE TEMP TRIGGER held_goes AFTER DELETE ON main.held BEGIN
-  UPDATE held_sums SET events = events - 1, bytes = bytes - octet_length(OLD.event_json)
+  UPDATE held_sums SET events = events - 1, welcomes = welcomes - (instr(OLD.event_json, '"kind":1059,') > 0),
+    bytes = bytes - iif(instr(OLD.event_json, '"kind":1059,') > 0, 0, octet_length(OLD.event_json))
   WHERE group_id = OLD.group_id;
   -- Nothing names a group that is gone.
   DELETE FROM held_sums WHERE group_id = OLD.group_id AND events <= 0;
