@@ -87,7 +87,11 @@ class ReactionRemoved(Event):
 @final
 @dataclass(frozen=True, slots=True)
 class Invited(Event):
-    """A Welcome was verified and waits for accept() or decline()."""
+    """A Welcome was verified and waits for accept() or decline().
+
+    Several may be for one group, by different inviters, and one may be for a group that the account is in: of a former
+    admin and of the others, say, who do not know of each other. Nothing but `inviter` tells which is the right one.
+    """
 
     __match_args__ = ("invite",)
     invite: Invite

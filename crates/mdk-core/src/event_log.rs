@@ -12,6 +12,8 @@ use sha2::{Digest, Sha256};
 
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
+use crate::group::beside::{self, Beside};
+use crate::group::earlier::Earlier;
 use crate::history;
 use crate::values::{EngineEvent, EventBody, Reaction};
 
@@ -30,7 +32,7 @@ pub(crate) const SETTINGS: [&str; 11] = [
     "other",
 ];
 
-type Key = [u8; 32];
+pub(crate) type Key = [u8; 32];
 
 /// What a row of the log holds. Appending variants is compatible, reordering is not.
 #[derive(Serialize, Deserialize)]
@@ -115,7 +117,17 @@ pub(crate) enum Stored {
     CannotFollow {
         epoch: u64,
     },
+    /// What an invitation has taken the place of. Nobody is told.
+    Earlier(Box<Earlier>),
+    /// Invited by somebody else beside what there is of the group.
+    Beside(Box<Beside>),
 }
+
+/// Kind of [`Stored::Earlier`].
+pub(crate) const EARLIER: u8 = 20;
+
+/// Kind of [`Stored::Beside`].
+pub(crate) const BESIDE: u8 = 21;
 
 impl Stored {
     fn kind(&self) -> u8 {
@@ -140,6 +152,8 @@ impl Stored {
             Self::InviteDeliveryChanged { .. } => 17,
             Self::Reinvited { .. } => 18,
             Self::CannotFollow { .. } => 19,
+            Self::Earlier(_) => EARLIER,
+            Self::Beside(_) => BESIDE,
         }
     }
 }
@@ -177,12 +191,7 @@ impl Ctx<'_, '_> {
         subject: &[u8],
         like: &Stored,
     ) -> Result<Option<(i64, Stored)>> {
-        let Some(seq) = self.tx.event_at(&stable_id(group, subject, like.kind()))? else {
-            return Ok(None);
-        };
-        let rows = self.tx.events_after(seq.saturating_sub(1), 1)?;
-        let Some(row) = rows.first() else { return Ok(None) };
-        Ok(Some((seq, decode(row)?)))
+        recorded_as(self.tx, group, subject, like.kind())
     }
 
     /// Records what the step from one state to another brings, in the transaction that takes it: a step is not taken
@@ -231,6 +240,21 @@ pub(crate) fn read(tx: &Tx<'_>, me: PublicKey, row: &EventRow) -> Result<Option<
     }
     let body = materialize(tx, me, row.group.as_ref(), &decode(row)?)?;
     Ok(body.map(|body| EngineEvent { cursor: row.seq, group_id: row.group.clone(), body }))
+}
+
+/// Where in the log, and with what, [`Ctx::emit`] recorded an event of this kind.
+pub(crate) fn recorded_as(
+    tx: &Tx<'_>,
+    group: &GroupId,
+    subject: &[u8],
+    kind: u8,
+) -> Result<Option<(i64, Stored)>> {
+    let Some(seq) = tx.event_at(&stable_id(group, subject, kind))? else {
+        return Ok(None);
+    };
+    let rows = tx.events_after(seq.saturating_sub(1), 1)?;
+    let Some(row) = rows.first() else { return Ok(None) };
+    Ok(Some((seq, decode(row)?)))
 }
 
 fn decode(row: &EventRow) -> Result<Stored> {
@@ -284,6 +308,12 @@ fn materialize(
             let Some(invite) = row.as_ref().and_then(history::invite) else { return Ok(None) };
             EventBody::Invited { invite }
         }
+        Stored::Beside(said) => {
+            let invite = group.map(|id| beside::told(tx, id, said)).transpose()?.flatten();
+            let Some(invite) = invite else { return Ok(None) };
+            EventBody::Invited { invite }
+        }
+        Stored::Earlier(_) => return Ok(None),
         Stored::Joined => {
             let Some(row) = group.map(|g| tx.group(g)).transpose()?.flatten() else {
                 return Ok(None);

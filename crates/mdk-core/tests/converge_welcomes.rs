@@ -109,11 +109,11 @@ fn what_does_not_wait() {
     let Verdict::Rejected(rejection) = bob.takes(&old).verdict else { panic!() };
     assert_eq!((rejection.rule, rejection.code), ("B4-4", RejectCode::AlreadyApplied));
     assert_eq!(bob.member.engine.digest().unwrap(), before);
-    // Of later ones: four wait, whoever makes them.
+    // Of later ones: three wait, whoever makes them.
     for n in 0..6 {
         let later = thief(&mut bob, 3);
         let expected =
-            if n < 4 { WAITS } else { Verdict::Deferred(DeferredReason::ResourceRefused) };
+            if n < 3 { WAITS } else { Verdict::Deferred(DeferredReason::ResourceRefused) };
         assert_eq!(bob.takes(&later).verdict, expected, "{n}");
     }
     // However long they wait, the group stays as it is.

@@ -273,10 +273,10 @@ impl Engine {
         self.look(|ctx| ctx.invites())
     }
 
-    /// Accepts an invite.
+    /// Accepts an invite. What another invite to the same group has led to is put away.
     ///
     /// # Errors
-    /// [`Error::InviteNotFound`].
+    /// [`Error::InviteNotFound`]; [`Error::CommitPending`], [`Error::NotAllowed`].
     pub fn accept(&mut self, invite: &EventId) -> Result<GroupInfo> {
         self.act(|ctx| ctx.accept(invite))
     }

@@ -20,6 +20,7 @@ use crate::ctx::Ctx;
 use crate::error::{Error, Result};
 use crate::event_log::Stored;
 use crate::group;
+use crate::group::earlier::{Earlier, earlier};
 use crate::group::epoch::{Step, apply_settings, authenticator, event_key};
 use crate::group::invites::is_invited;
 use crate::group::rival::{is_bygone, may_rival};
@@ -37,8 +38,8 @@ pub(crate) const UNROUTED: NostrGroupId = NostrGroupId::from_bytes([0; 32]);
 
 /// What became of a Welcome.
 pub(super) enum Joined {
-    /// A group, waiting for the user's answer.
-    Invited(Box<GroupRow>),
+    /// A group, waiting for the user's answer, and what it was to us before.
+    Invited(Box<GroupRow>, Option<Box<Earlier>>),
     /// Our membership in this group has not ended yet.
     Wait(GroupId),
     /// A state of a group that we are in already, on another branch.
@@ -110,9 +111,18 @@ impl Ctx<'_, '_> {
             self.kept_raw = true;
             return Ok(Verdict::Deferred(DeferredReason::ResourceRefused));
         }
-        let row = match self.join(event.id(), &rumor)? {
-            Joined::Invited(row) => row,
-            Joined::Wait(id) => return self.hold_welcome(&id, event),
+        let (row, before) = match self.join(event.id(), &rumor)? {
+            Joined::Invited(row, before) => (row, before),
+            Joined::Wait(id) => {
+                if !self.may_wait(&id, event.id(), &rumor)? {
+                    return Ok(Verdict::Deferred(DeferredReason::ResourceRefused));
+                }
+                let verdict = self.hold_welcome(&id, event)?;
+                if verdict == Verdict::Deferred(DeferredReason::FutureEpoch) {
+                    self.ask_beside(&id, event.id(), &rumor)?;
+                }
+                return Ok(verdict);
+            }
             Joined::Rival(node) => {
                 self.tx.mark_seen(event.id().as_bytes(), Seen::Done)?;
                 self.tx.mark_seen(content_id.as_bytes(), Seen::Done)?;
@@ -140,6 +150,9 @@ impl Ctx<'_, '_> {
             Stored::Invited { welcome }
         };
         self.emit(&row.id, &welcome, &invited)?;
+        if let Some(before) = before {
+            self.emit(&row.id, &welcome, &Stored::Earlier(before))?;
+        }
         if again {
             // rule: B4-13 what had waited for another branch may be of the new membership
             self.retry_held(&row.id)?;
@@ -210,7 +223,9 @@ impl Ctx<'_, '_> {
                 // Nobody knows yet who else will be an admin by then.
                 return match joined {
                     Err(Halt::Rejected(no))
-                        if no.code == RejectCode::AlreadyApplied && later && epoch > row.epoch =>
+                        if no.code == RejectCode::AlreadyApplied
+                            && (later && epoch > row.epoch
+                                || self.is_question(row, invite, rumor)?) =>
                     {
                         Ok(Joined::Wait(id))
                     }
@@ -228,7 +243,7 @@ impl Ctx<'_, '_> {
             None => {}
             // rule: B4-20 what is older than the membership that has ended is no fresh invitation
             Some(GroupStatus::Removed | GroupStatus::Left)
-                if known.as_ref().is_some_and(|row| is_bygone(row, epoch)) =>
+                if known.as_ref().is_some_and(|row| is_bygone(row, epoch, offer.made)) =>
             {
                 let reason = "an invitation from before the membership that has ended";
                 return Err(reject(RejectCode::AlreadyApplied, "B4-20", reason));
@@ -253,6 +268,12 @@ impl Ctx<'_, '_> {
                 builder = builder.replace_old_group();
             }
             Some(_) => {
+                if let Some(row) = known.as_ref() {
+                    self.tx.mls_put_key_package_bytes(&reference, bundle.expose())?;
+                    if self.is_question(row, invite, rumor)? {
+                        return Ok(Joined::Wait(id));
+                    }
+                }
                 return Err(reject(
                     RejectCode::AlreadyApplied,
                     "B4-4",
@@ -269,7 +290,7 @@ impl Ctx<'_, '_> {
                 // OpenMLS has dropped the bundle; the Welcome needs it when its time comes.
                 self.tx.mls_put_key_package_bytes(&reference, bundle.expose())?;
                 // Nobody knows yet who else will be an admin by then.
-                if vouched || epoch > row.epoch {
+                if vouched || epoch > row.epoch || self.is_question(&row, invite, rumor)? {
                     return Ok(Joined::Wait(id));
                 }
                 let reason = "the group is known already";
@@ -288,6 +309,12 @@ impl Ctx<'_, '_> {
             }
             self.clear_state(&id)?;
         }
+        // (an invitation that was not answered was no membership)
+        let before = match known.as_ref() {
+            Some(row) if is_invited(row.status) => earlier(self.tx, row)?.map(Box::new),
+            Some(row) => Some(Box::new(Earlier::of(self.tx, row)?)),
+            None => None,
+        };
         let signer = staged.welcome_sender_index().u32();
         // rule: B4-11 the configuration is given again, since it sizes the store of past epochs
         let mls = staged.into_group(&provider).map_err(|e| welcome_error(&e))?;
@@ -355,7 +382,7 @@ impl Ctx<'_, '_> {
         let mut group = LoadedGroup::new(mls, row.clone());
         group.set_view(Arc::new(view));
         self.put(group);
-        Ok(Joined::Invited(Box::new(row)))
+        Ok(Joined::Invited(Box::new(row), before))
     }
 
     /// The first entry of `secrets` for which we hold a private KeyPackage.

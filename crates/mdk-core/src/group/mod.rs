@@ -5,7 +5,9 @@ use mdk_store::{GroupRow, GroupStatus};
 use crate::error::{Error, Result};
 use join::UNROUTED;
 
+pub(crate) mod beside;
 pub(crate) mod create;
+pub(crate) mod earlier;
 pub(crate) mod epoch;
 pub(crate) mod invites;
 pub(crate) mod join;

@@ -14,7 +14,7 @@ use crate::halt::Halt;
 use crate::outcome::{DeferredReason, Verdict};
 
 /// Welcomes that wait, per group, for the end of a membership that still lasts.
-const MAX_WELCOMES: usize = 4;
+pub(super) const MAX_WELCOMES: usize = 4;
 
 /// How long a Welcome waits for a removal before it counts as one from a branch that we cannot see, in seconds.
 pub(super) const PATIENCE: u64 = 120;

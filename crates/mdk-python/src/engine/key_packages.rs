@@ -79,14 +79,19 @@ impl Mdk {
     }
 
     /// Welcomes that were verified and wait for an answer: Invite.
+    ///
+    /// Several may be for one group, if their makers may not know of each other: a former admin can invite to an old copy.
     fn invites<'py>(&self, py: Python<'py>) -> Objects<'py> {
         views::list(py, self.call(py, Engine::invites)?)
     }
 
-    /// Accepts an invite; returns the GroupInfo. Messages since the invitation have been kept.
+    /// Accepts an invite; returns the GroupInfo. Messages since the invitation have been kept. What another invite to the
+    /// same group has led to is put away.
     ///
     /// Raises:
     ///     InviteNotFound: there is none with this id.
+    ///     CommitPending: a commit of yours in what would be put away is unresolved.
+    ///     NotAllowed: too many other invites wait.
     fn accept<'py>(&self, py: Python<'py>, invite_id: Text) -> Object<'py> {
         let invite = args::event_id("invite_id", &invite_id)?;
         self.call(py, |e| e.accept(&invite))?.to_py(py)

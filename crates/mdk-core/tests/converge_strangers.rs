@@ -1,0 +1,285 @@
+//! Who was put out, and whoever else knows the id of a group, can invite to a copy of their own: that must not keep anybody
+//! from being invited to the group that the others are in.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+#[path = "kit/acts.rs"]
+mod acts;
+#[path = "kit/fork.rs"]
+mod fork;
+mod kit;
+
+use acts::{adds, event, invited, removes, renames, speak};
+use fork::{Filed, folder, two_admins_and};
+use mdk_core::{DeferredReason, Error, EventBody, GroupState, Invite, Pending, Verdict};
+use mdk_wire::{Event, GroupId};
+
+const WAITS: Verdict = Verdict::Deferred(DeferredReason::FutureEpoch);
+const REFUSED: Verdict = Verdict::Deferred(DeferredReason::ResourceRefused);
+
+/// Alice has put bob out, who has not heard of it. Carol has heard of it.
+fn former_admin(place: &std::path::Path) -> (Vec<Filed>, GroupId) {
+    let (mut all, group) = two_admins_and("carol", place);
+    let [alice, bob, carol] = all.as_mut_slice() else { panic!() };
+    let out = removes(alice, &group, bob);
+    carol.member.applies(event(&out));
+    (all, group)
+}
+
+/// Bob alone decides in his copy.
+fn takes_over(bob: &mut Filed, alice: &Filed, group: &GroupId) {
+    let demoted = bob.member.engine.demote(group, &[alice.member.key()]).unwrap();
+    bob.member.confirms(&demoted);
+}
+
+fn goes_on(bob: &mut Filed, group: &GroupId) {
+    (0..12).for_each(|n| drop(renames(bob, group, &format!("stray {n}"))));
+}
+
+/// An invitation to a group where the invited account may still be seen.
+fn invites_again(member: &mut Filed, group: &GroupId, other: &mut Filed) -> (Pending, Pending) {
+    let removal = removes(member, group, other);
+    (removal, adds(member, group, other))
+}
+
+fn invites(member: &mut Filed) -> Vec<Invite> {
+    member.member.engine.invites().unwrap()
+}
+
+fn by(member: &mut Filed, inviter: &Filed) -> Invite {
+    let all = invites(member);
+    let [one] = all.iter().filter(|i| i.inviter == inviter.member.key()).collect::<Vec<_>>()[..]
+    else {
+        panic!("{} invitations", all.len())
+    };
+    one.clone()
+}
+
+fn accepts(member: &mut Filed, inviter: &Filed) {
+    let invite = by(member, inviter);
+    assert_eq!(member.member.engine.accept(&invite.id).unwrap().state, GroupState::Active);
+    assert_eq!(member.member.engine.accept(&invite.id).unwrap().state, GroupState::Active);
+}
+
+fn declines(member: &mut Filed, inviter: &Filed) {
+    let invite = by(member, inviter);
+    member.member.engine.decline(&invite.id).unwrap();
+    let again = member.member.engine.decline(&invite.id);
+    assert!(matches!(again, Err(Error::InviteNotFound)));
+}
+
+fn welcome(pending: &Pending) -> &Event {
+    &pending.welcomes[0]
+}
+
+/// One who can read what the others say.
+fn is_with(member: &mut Filed, other: &mut Filed, group: &GroupId) {
+    assert_eq!(member.member.info(group).state, GroupState::Active);
+    assert_eq!(member.ends(group).authenticator, other.ends(group).authenticator);
+    speak(other, member, group);
+}
+
+// shows: B4-31
+/// Carol is out, and declines what bob invites her to: she is what she was, and can be invited.
+#[test]
+fn declining_a_strangers_invitation_leaves_the_way_back_open() {
+    for later in [0, 5] {
+        let place = folder();
+        let (mut all, group) = former_admin(place.path());
+        let [alice, bob, carol] = all.as_mut_slice() else { panic!() };
+        goes_on(bob, &group);
+        let (_, stray) = invites_again(bob, &group, carol);
+        let removal = removes(alice, &group, carol);
+        carol.member.applies(event(&removal));
+        let before = carol.member.info(&group);
+        // (made before what bob has made)
+        let added = adds(alice, &group, carol);
+        carol.waits(later * 1_000);
+        assert!(invited(&carol.takes(welcome(&stray))));
+        declines(carol, bob);
+        let after = carol.member.info(&group);
+        assert_eq!(after.state, GroupState::Left);
+        assert_eq!(
+            (after.epoch, after.name, after.admins),
+            (before.epoch, before.name, before.admins)
+        );
+        assert!(invited(&carol.takes(welcome(&added))));
+        accepts(carol, alice);
+        is_with(carol, alice, &group);
+    }
+}
+
+// shows: B4-32
+/// Carol has not answered bob's invitation when alice's comes, or the other way round: she is asked both, and answers
+/// either first.
+#[test]
+fn two_invitations_of_people_who_do_not_know_each_other_are_both_asked() {
+    for was_in in [true, false] {
+        for first in [0, 1] {
+            for (yes, restart, far) in [
+                (true, false, true),
+                (true, true, true),
+                (false, false, true),
+                (true, false, false),
+            ] {
+                let case = format!("was in: {was_in}, first {first}, yes: {yes}, far: {far}");
+                let place = folder();
+                let (mut all, group) = former_admin(place.path());
+                let mut dave = Filed::new(place.path(), "dave", 7);
+                let [alice, bob, carol] = all.as_mut_slice() else { panic!() };
+                if far {
+                    goes_on(bob, &group);
+                } else {
+                    takes_over(bob, alice, &group);
+                }
+                let invitee = if was_in { carol } else { &mut dave };
+                if was_in {
+                    let removal = removes(alice, &group, invitee);
+                    invitee.member.applies(event(&removal));
+                    removes(bob, &group, invitee);
+                }
+                let both = [adds(bob, &group, invitee), adds(alice, &group, invitee)];
+                invitee.waits(1_000);
+                assert!(invited(&invitee.takes(welcome(&both[first]))), "{case}");
+                let second = invitee.takes(welcome(&both[1 - first]));
+                assert_eq!(second.verdict, WAITS, "{case}");
+                let told: Vec<_> = second
+                    .events
+                    .iter()
+                    .filter_map(|e| match &e.body {
+                        EventBody::Invited { invite } => Some(invite.inviter),
+                        _ => None,
+                    })
+                    .collect();
+                assert_eq!(told, [[&*alice, &*bob][first].member.key()], "{case}");
+                if restart {
+                    invitee.restarts();
+                }
+                assert_eq!(invites(invitee).len(), 2, "{case}");
+                let logged = invitee.member.engine.events(0, 1_000).unwrap();
+                let logged = logged.iter().filter(|e| matches!(e.body, EventBody::Invited { .. }));
+                assert_eq!(logged.count(), 2, "{case}");
+                assert_eq!(by(invitee, alice).group_id, group, "{case}");
+                if !yes {
+                    declines(invitee, bob);
+                }
+                accepts(invitee, alice);
+                assert!(invites(invitee).is_empty(), "{case}");
+                is_with(invitee, alice, &group);
+            }
+        }
+    }
+}
+
+// shows: B4-32
+/// Carol has accepted what bob invited her to. Alice, whom she knew as an admin before, asks her all the same; and who never
+/// knew alice is asked once it wants to go. What was accepted stays until she says otherwise.
+#[test]
+fn who_accepted_a_strangers_invitation_is_still_asked_by_the_others() {
+    for was_in in [true, false] {
+        let place = folder();
+        let (mut all, group) = former_admin(place.path());
+        let mut dave = Filed::new(place.path(), "dave", 7);
+        let [alice, bob, carol] = all.as_mut_slice() else { panic!() };
+        goes_on(bob, &group);
+        let invitee = if was_in { carol } else { &mut dave };
+        if was_in {
+            let removal = removes(alice, &group, invitee);
+            invitee.member.applies(event(&removal));
+            removes(bob, &group, invitee);
+        }
+        let stray = adds(bob, &group, invitee);
+        invitee.waits(1_000);
+        alice.waits(5_000);
+        invitee.takes(welcome(&stray));
+        accepts(invitee, bob);
+        let added = adds(alice, &group, invitee);
+        let verdict = invitee.takes(welcome(&added)).verdict;
+        if was_in {
+            assert_eq!(verdict, WAITS);
+        } else {
+            assert!(matches!(verdict, Verdict::Rejected(_)), "{verdict:?}");
+            invitee.member.engine.leave(&group).unwrap();
+            assert_eq!(invitee.takes(welcome(&added)).verdict, WAITS);
+        }
+        invitee.waits(600_000);
+        let expected = if was_in { GroupState::Active } else { GroupState::Leaving };
+        assert_eq!(invitee.member.info(&group).state, expected);
+        accepts(invitee, alice);
+        is_with(invitee, alice, &group);
+    }
+}
+
+// shows: B4-20
+/// Bob puts carol out again, whom he had invited: what alice makes after that is no invitation from before.
+#[test]
+fn what_was_made_after_a_membership_far_ahead_is_not_from_before_it() {
+    let place = folder();
+    let (mut all, group) = former_admin(place.path());
+    let mut dave = Filed::new(place.path(), "dave", 7);
+    let [alice, bob, _] = all.as_mut_slice() else { panic!() };
+    goes_on(bob, &group);
+    let stray = adds(bob, &group, &mut dave);
+    dave.member.joins(&stray.welcomes);
+    alice.waits(5_000);
+    let added = adds(alice, &group, &mut dave);
+    let removal = removes(bob, &group, &dave);
+    dave.member.applies(event(&removal));
+    assert!(invited(&dave.takes(welcome(&added))));
+    accepts(&mut dave, alice);
+    is_with(&mut dave, alice, &group);
+}
+
+// rule: B4-33
+/// Bob's Welcomes wait as well as any, but for a place that they leave to those of admins; and when he was one as they
+/// came, they make room.
+#[test]
+fn welcomes_of_a_former_admin_do_not_hold_all_places() {
+    for known in [false, true] {
+        let place = folder();
+        let (mut all, group) = two_admins_and("carol", place.path());
+        let [alice, bob, carol] = all.as_mut_slice() else { panic!() };
+        let out = removes(alice, &group, bob);
+        goes_on(bob, &group);
+        if !known {
+            carol.member.applies(event(&out));
+        }
+        for n in 0..5 {
+            let (_, stray) = invites_again(bob, &group, carol);
+            let expected = if n < if known { 4 } else { 3 } { WAITS } else { REFUSED };
+            assert_eq!(carol.takes(welcome(&stray)).verdict, expected, "{n}, known: {known}");
+        }
+        if known {
+            carol.member.applies(event(&out));
+        }
+        let (removal, added) = invites_again(alice, &group, carol);
+        assert_eq!(carol.takes(welcome(&added)).verdict, WAITS, "known: {known}");
+        assert_eq!(carol.member.info(&group).state, GroupState::Active);
+        carol.restarts();
+        carol.takes(event(&removal));
+        accepts(carol, alice);
+        is_with(carol, alice, &group);
+    }
+}
+
+// rule: B4-33
+/// While bob's invitation is not answered, whom he calls an admin is none to carol: his further ones leave a place for
+/// alice's.
+#[test]
+fn further_welcomes_of_who_has_invited_do_not_hold_all_places() {
+    let place = folder();
+    let (mut all, group) = former_admin(place.path());
+    let [alice, bob, carol] = all.as_mut_slice() else { panic!() };
+    goes_on(bob, &group);
+    let removal = removes(alice, &group, carol);
+    carol.member.applies(event(&removal));
+    for n in 0..5 {
+        let (_, stray) = invites_again(bob, &group, carol);
+        let expected = [Verdict::Applied, WAITS, WAITS, WAITS, REFUSED][n];
+        assert_eq!(carol.takes(welcome(&stray)).verdict, expected, "{n}");
+    }
+    let added = adds(alice, &group, carol);
+    assert_eq!(carol.takes(welcome(&added)).verdict, WAITS);
+    accepts(carol, alice);
+    assert!(invites(carol).is_empty());
+    is_with(carol, alice, &group);
+}
