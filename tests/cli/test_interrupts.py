@@ -48,9 +48,17 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def reads(process: subprocess.Popen[str], descriptor: int) -> bool:
-    """Whether a thread of the process is in a call of `read` on the descriptor."""
-    calls = Path(f"/proc/{process.pid}/task").glob("*/syscall")
-    return any(call.read_text().split()[:2] == ["0", hex(descriptor)] for call in calls)
+    """Whether a thread of the process is in a call of `read` on the pipe, by whatever number it has there."""
+    pipe = Path(f"/proc/self/fd/{descriptor}").readlink()
+    for call in Path(f"/proc/{process.pid}/task").glob("*/syscall"):
+        number, *arguments = call.read_text().split()
+        with suppress(FileNotFoundError):
+            if (
+                number == "0"
+                and Path(f"/proc/{process.pid}/fd/{int(arguments[0], 16)}").readlink() == pipe
+            ):
+                return True
+    return False
 
 
 @contextmanager

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
 from mdk._mdk import PublicKey
-from mdk.errors import Closed, InviteNotFound, MdkError
+from mdk.errors import Closed, GroupNotFound, InviteNotFound, MdkError
 from mdk.events import Invited
-from mdk.values import EventId, Invite, PublicKeyLike
+from mdk.values import EventId, GroupState, Invite, PublicKeyLike
 
 from .group import Group, handle
 from .runtime import growing
@@ -168,9 +168,21 @@ async def _answer_later(client: "Client", policy: InvitePolicy, invite: Invite) 
             return
 
 
+async def _is_beside(client: "Client", invite: Invite) -> bool:
+    try:
+        group = await client._session.look(lambda mdk: mdk.group(invite.group_id))
+    except GroupNotFound:
+        return False
+    return group.state in {GroupState.ACTIVE, GroupState.LEAVING}
+
+
 async def _try(client: "Client", policy: InvitePolicy, invite: Invite) -> MdkError | None:
     try:
         if policy.accepts(invite):
+            # It may be to a copy of somebody who was put out: what was accepted stays until a person says otherwise.
+            if await _is_beside(client, invite):
+                _log.warning("an invite to a group that this account is in waits for an answer")
+                return None
             await client.invites.accept(invite)
         elif policy.declines:
             await client.invites.decline(invite)

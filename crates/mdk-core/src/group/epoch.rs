@@ -202,7 +202,15 @@ impl Ctx<'_, '_> {
         // rule: D6-5 a removed copy keeps its retained states for a while, and what waits for others: another branch may
         // have kept us
         if row.status == GroupStatus::Disbanded {
+            let waiting = match self.ended_unanswered(row)? {
+                true => self.held_welcomes(&row.id)?,
+                false => Vec::new(),
+            };
             self.drop_held(&row.id)?;
+            // (other invitations are other questions, and are looked at by the next tick)
+            for held in waiting {
+                self.tx.hold_welcome(&held)?;
+            }
             self.tx.delete_leave(&row.id)?;
             self.tx.purge_expired(&row.id, u64::MAX)?;
             self.tx.prune_nodes(&row.id, u64::MAX)?;

@@ -202,8 +202,20 @@ impl Ctx<'_, '_> {
         let id = GroupId::from_bytes(&claimed).map_err(|_| {
             reject(RejectCode::InvalidEncoding, "B4-4", "group id of unacceptable length")
         })?;
-        let known = self.tx.group(&id)?;
+        let mut known = self.tx.group(&id)?;
         let offer = Offer { invite, epoch, made: rumor.created_at };
+        if let Some(row) = known.clone()
+            && self.ended_unanswered(&row)?
+            && (row.status == GroupStatus::Disbanded || is_bygone(&row, epoch, offer.made))
+        {
+            // (another branch may have kept us)
+            if row.pass.opened != 0 {
+                self.tx.mls_put_key_package_bytes(&reference, bundle.expose())?;
+                return Ok(Joined::Wait(id));
+            }
+            self.forget_unanswered(row)?;
+            known = self.tx.group(&id)?;
+        }
         if let Some(row) = known.as_ref() {
             // (a copy that was given up is replaced, B4-5; and who has asked to leave is asked again, if it is plain that the
             // others are there)
@@ -257,7 +269,15 @@ impl Ctx<'_, '_> {
                 self.clear_state(&id)?;
             }
             Some(GroupStatus::Disbanded) => {
-                return Err(reject(RejectCode::AlreadyApplied, "B4-4", "the group was disbanded"));
+                let asked = match known.as_ref() {
+                    Some(row) => self.is_asked_after_a_strangers(row, epoch, offer.made)?,
+                    None => false,
+                };
+                if !asked {
+                    let reason = "the group was disbanded";
+                    return Err(reject(RejectCode::AlreadyApplied, "B4-4", reason));
+                }
+                self.clear_state(&id)?;
             }
             // What begins after our membership began may be another membership.
             Some(status)
@@ -311,7 +331,9 @@ impl Ctx<'_, '_> {
         }
         // (an invitation that was not answered was no membership)
         let before = match known.as_ref() {
-            Some(row) if is_invited(row.status) => earlier(self.tx, row)?.map(Box::new),
+            Some(row) if is_invited(row.status) || self.ended_unanswered(row)? => {
+                earlier(self.tx, row)?.map(Box::new)
+            }
             Some(row) => Some(Box::new(Earlier::of(self.tx, row)?)),
             None => None,
         };

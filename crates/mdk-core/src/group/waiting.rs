@@ -58,11 +58,17 @@ impl Ctx<'_, '_> {
     /// Takes up Welcomes that have waited long enough for a removal that does not come.
     pub(crate) fn wake_welcomes(&mut self, id: &GroupId) -> Result<()> {
         let row = self.current_row(id)?;
-        if group::is_over(row.status) || row.pass.opened != 0 {
+        let waiting = match row.pass.opened {
+            0 => self.held_welcomes(id)?,
+            _ => return Ok(()),
+        };
+        if waiting.is_empty() {
             return Ok(());
         }
-        let waiting = self.held_welcomes(id)?;
-        if waiting.is_empty() {
+        if group::is_over(row.status) {
+            if self.ended_unanswered(&row)? {
+                self.attempt_all(waiting)?;
+            }
             return Ok(());
         }
         let awaited = self.is_awaited(&row)?;

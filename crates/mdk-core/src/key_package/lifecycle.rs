@@ -29,8 +29,15 @@ impl Ctx<'_, '_> {
     /// Forgets the KeyPackages whose time is over. Called by `tick`.
     pub(crate) fn expire_key_packages(&mut self) -> Result<()> {
         let now = self.now();
-        for row in self.tx.key_packages()? {
-            if now >= private_part_ends(&row) {
+        let rows = self.tx.key_packages()?;
+        let mut over = rows.iter().filter(|row| now >= private_part_ends(row)).peekable();
+        if over.peek().is_none() {
+            return Ok(());
+        }
+        // rule: A4-9 a Welcome that waits can be taken up as long as its KeyPackage lives
+        let named = self.key_packages_of_held_welcomes()?;
+        for row in over {
+            if now >= row.not_after || !named.contains(&row.event_id) {
                 self.forget_key_package(&row.reference)?;
             }
         }
