@@ -236,12 +236,15 @@ impl Flow {
                     (relay.clone(), self.relays.get_mut(&**relay).map(ended))
                 }
                 Arrived::Disconnected { relay, .. } => {
-                    let ended = |state: &mut Relay| state.opening.lose();
+                    let ended = |state: &mut Relay| state.begin_anew();
                     (relay.clone(), self.relays.get_mut(&**relay).map(ended))
                 }
-                Arrived::Event { relay, .. } | Arrived::Connected { relay } => {
-                    (relay.clone(), None)
+                // Also without a loss that was told: what was open before is not, or not for us.
+                Arrived::Connected { relay } => {
+                    let ended = |state: &mut Relay| state.begin_anew();
+                    (relay.clone(), self.relays.get_mut(&**relay).map(ended))
                 }
+                Arrived::Event { relay, .. } => (relay.clone(), None),
             };
             if let Arrived::EndOfStored { .. } = &one
                 && let Some(state) = self.relays.get(&*relay)
@@ -323,8 +326,6 @@ impl Flow {
                 if let Some(state) = self.relays.get_mut(&*relay) {
                     state.connected = false;
                     (state.complete, state.whole) = (false, false);
-                    state.subscriptions = 0;
-                    state.live.clear();
                     state.retry_at = None;
                 }
                 // Whoever waits until the account is up to date waits for a relay that can say what has come since.

@@ -292,7 +292,11 @@ fn the_key_package_of_a_waiting_welcome_stays() {
     goes_on(bob, &group);
     let package = dave.member.key_package();
     let add = |member: &mut Filed| {
-        let added = member.member.engine.add_members(&group, std::slice::from_ref(&package), false).unwrap();
+        let added = member
+            .member
+            .engine
+            .add_members(&group, std::slice::from_ref(&package), false)
+            .unwrap();
         member.member.confirms(&added);
         added
     };

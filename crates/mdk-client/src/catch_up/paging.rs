@@ -190,7 +190,6 @@ impl History<'_> {
             };
             let (size, complete) = (page.events.len(), page.complete);
             let stamped = stamped(page.events);
-            unended = if complete { 0 } else { unended + 1 };
             let newest_first = stamped.windows(2).all(|pair| pair[0].0 >= pair[1].0);
             let Some(oldest) = stamped.iter().map(|event| event.0).min() else {
                 if !complete {
@@ -199,6 +198,9 @@ impl History<'_> {
                 let last = second.filter(|_| count);
                 return self.end(ask, last, since, window, largest).await;
             };
+            // (over a very slow line each brings a little)
+            let further = until.is_none_or(|until| oldest < until);
+            unended = if complete || further { 0 } else { unended + 1 };
             // Cut off in the middle, and we do not know where: ask for less.
             if !complete && !newest_first {
                 if smaller == SMALLER_PAGES {

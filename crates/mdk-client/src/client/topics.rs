@@ -16,7 +16,10 @@ use crate::catch_up::Work;
 /// Routing ids in one filter.
 const IDS_IN_A_FILTER: usize = 100;
 /// Stored events that a live subscription asks for; twice as many new ones as make us ask for the history again.
-const STORED: usize = 100;
+pub(crate) const STORED: usize = 100;
+/// Those that one asks for that is opened before the history is fetched, which has them all: a slow line would be full of
+/// them. (None at all means all to some relays.)
+pub(crate) const STORED_BEFORE: usize = 1;
 
 /// One relay that is read.
 #[derive(Default)]
@@ -38,6 +41,8 @@ pub(crate) struct Relay {
     pub(crate) catching_since: Option<Instant>,
     /// It asks for everything.
     pub(crate) catching_all: bool,
+    /// The connection was lost meanwhile, so that nobody listened for a time.
+    pub(crate) interrupted: bool,
     /// The others do not wait for this catch-up: it is not the first attempt, or the relay does not come to an end.
     pub(crate) slow: Arc<AtomicBool>,
     /// Another catch-up is wanted as soon as this one is over.
@@ -72,6 +77,14 @@ impl Relay {
         inbox.into_iter().chain(self.groups.iter().cloned())
     }
 
+    /// The connection is another one, or none: nothing is open on it. Gives what is to be read of what was.
+    pub(crate) fn begin_anew(&mut self) -> Vec<String> {
+        self.subscriptions = 0;
+        self.live.clear();
+        self.interrupted = self.catching;
+        self.opening.lose()
+    }
+
     /// Whether what is new waits for what is older after so many attempts at that which failed, one after the other. Fewer
     /// with a relay that may be one of those that never say that they are at the end.
     pub(crate) fn keeps_gate(&self, failures: u32) -> bool {
@@ -93,6 +106,9 @@ impl Relay {
         self.cursor.topics.extend(complete.into_iter().filter(|topic| wanted.contains(topic)));
         if !all {
             return Came::Failed;
+        }
+        if std::mem::take(&mut self.interrupted) {
+            return Came::Part;
         }
         if self.catching_all {
             self.whole = self.connected;
@@ -124,14 +140,14 @@ pub(crate) enum Came {
 ///
 /// Without `since`: an event names the time at which it was made, and whoever was offline for a week publishes what was
 /// made a week ago. The limit is for the stored part, which has to bridge the time since the catch-up only.
-pub(crate) fn live_filters(shared: &Shared, relay: &Relay) -> Vec<String> {
+pub(crate) fn live_filters(shared: &Shared, relay: &Relay, stored: usize) -> Vec<String> {
     let mut filters = Vec::new();
     if relay.inbox {
-        filters.push(live(inbox_filter(shared)));
+        filters.push(live(inbox_filter(shared), stored));
     }
     let groups: Vec<&String> = relay.groups.iter().collect();
     for ids in groups.chunks(IDS_IN_A_FILTER) {
-        filters.push(live(group_filter(ids)));
+        filters.push(live(group_filter(ids), stored));
     }
     filters
 }
@@ -151,8 +167,8 @@ fn object(value: Value) -> Map<String, Value> {
     }
 }
 
-fn live(mut filter: Map<String, Value>) -> String {
-    filter.insert("limit".to_owned(), json!(STORED));
+fn live(mut filter: Map<String, Value>, stored: usize) -> String {
+    filter.insert("limit".to_owned(), json!(stored));
     Value::Object(filter).to_string()
 }
 
@@ -215,7 +231,7 @@ mod tests {
         let cursor = Cursor { at: 1_700_000_000, topics: BTreeSet::from([INBOX.to_owned()]) };
         let groups = (0..IDS_IN_A_FILTER + 1).map(|n| format!("{n:064x}")).collect();
         let relay = Relay { own: true, inbox: true, groups, cursor, ..Relay::default() };
-        let filters = live_filters(&shared, &relay);
+        let filters = live_filters(&shared, &relay, STORED);
         assert_eq!(filters.len(), 3);
         for filter in filters {
             let filter: Value = serde_json::from_str(&filter).unwrap();
@@ -230,6 +246,28 @@ mod tests {
         let mut relay = Relay { connected: true, catching_all: true, ..Relay::default() };
         relay.gave(true, vec!["aa".repeat(32)], &Fed::default());
         assert!(relay.cursor.topics.is_empty());
+    }
+
+    /// Nobody listened between the loss of a connection and the next subscription: a catch-up of that time is not the whole.
+    #[test]
+    fn a_catch_up_during_which_the_connection_was_lost_is_not_the_whole() {
+        let catches = || Relay {
+            connected: true,
+            catching: true,
+            catching_all: true,
+            subscriptions: 1,
+            live: vec!["a filter".to_owned()],
+            ..Relay::default()
+        };
+        let fed = Fed { newest: 9, ..Fed::default() };
+        let mut relay = catches();
+        assert_eq!(relay.gave(true, Vec::new(), &fed), Came::Whole);
+        assert_eq!((relay.whole, relay.complete, relay.cursor.at), (true, true, 9));
+        let mut relay = catches();
+        relay.begin_anew();
+        assert!(relay.subscriptions == 0 && relay.live.is_empty());
+        assert_eq!(relay.gave(true, Vec::new(), &fed), Came::Part);
+        assert_eq!((relay.whole, relay.complete, relay.cursor.at), (false, false, 0));
     }
 
     /// What failed when everything was asked for is not made good by a request for a part that succeeds.

@@ -49,8 +49,9 @@ impl Flow {
         relay.digging = std::mem::take(&mut relay.deeper);
         (relay.catching, relay.catching_all) = (true, what == Again::All);
         relay.catching_since = Some(Instant::now());
+        relay.interrupted = false;
         let listen = Self::listen_first(&self.shared, relay);
-        if !relay.whole && relay.keeps_gate(relay.failures) {
+        if !(relay.whole && listen.is_empty()) && relay.keeps_gate(relay.failures) {
             relay.opening.gate();
         }
         let slow = Arc::new(AtomicBool::new(relay.failures > 0));
@@ -105,6 +106,10 @@ impl Flow {
         if let Some(what) = relay.again.take().filter(|_| !failed) {
             self.catch_up(&url, what);
         } else if relay.connected {
+            // (what is opened after a failure is as young as what was before it)
+            if failed && relay.keeps_gate(relay.failures + 1) {
+                relay.opening.gate();
+            }
             let subscribed = self.subscribe(&url).await?;
             if failed || !subscribed {
                 self.later(&url);

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{Flow, of};
 use crate::client::cursor::{Cursor, Wanted};
 use crate::client::shared::{Shared, lock};
-use crate::client::topics::{Again, Relay, live_filters};
+use crate::client::topics::{Again, Relay, STORED, STORED_BEFORE, live_filters};
 use crate::error::{ClientError, Result};
 use crate::relay_pool::Origin;
 
@@ -19,7 +19,7 @@ impl Flow {
     /// Listens from the cursor on. False if the relay would not.
     pub(super) async fn subscribe(&mut self, url: &str) -> Result<bool> {
         let Some(relay) = self.relays.get_mut(url) else { return Ok(true) };
-        let filters = live_filters(&self.shared, relay);
+        let filters = live_filters(&self.shared, relay, STORED);
         if filters == relay.live {
             return Ok(true);
         }
@@ -50,8 +50,9 @@ impl Flow {
         if relay.subscriptions > 0 {
             return Vec::new();
         }
-        relay.live = live_filters(shared, relay);
-        let listen: Vec<_> = (1..).zip(relay.live.chunks(FILTERS).map(<[_]>::to_vec)).collect();
+        relay.live = live_filters(shared, relay, STORED);
+        let filters = live_filters(shared, relay, STORED_BEFORE);
+        let listen: Vec<_> = (1..).zip(filters.chunks(FILTERS).map(<[_]>::to_vec)).collect();
         for (id, _) in &listen {
             relay.opening.begin(*id, Instant::now() + shared.options.request_timeout);
             relay.subscriptions = *id;
