@@ -74,7 +74,10 @@ impl Session {
         let large = event.content.len() > mdk_wire::limits::MAX_EVENT_BYTES;
         match self.subscriptions.get_mut(wire) {
             None if large => self.meter.unasked(),
-            None => self.meter.stray(),
+            None => {
+                self.meter.stray();
+                self.busy();
+            }
             Some(Subscription::Live { account, id, filters, .. }) => {
                 if large || !frames::matches(filters, event) {
                     accounts.lied_to(account);
@@ -115,6 +118,16 @@ impl Session {
     }
 
     /// Ends a page: complete, or with what there is.
+    /// The rest of an answer that was given up is still on the line: what was asked for since comes behind it.
+    fn busy(&mut self) {
+        let now = Instant::now();
+        for subscription in self.subscriptions.values_mut() {
+            if let Subscription::Page(page) = subscription {
+                page.deadline = (now + page.idle).min(page.latest);
+            }
+        }
+    }
+
     pub(super) fn end_page(&mut self, wire: &str, error: Option<ClientError>) {
         let Some(Subscription::Page(page)) = self.subscriptions.remove(wire) else { return };
         self.pages -= 1;
