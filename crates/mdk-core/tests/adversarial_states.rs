@@ -7,15 +7,39 @@ mod foreign;
 mod foreign_commits;
 mod kit;
 
-use foreign::{Change, update};
-use foreign_commits::{Who, World, by_value, profile, rename, self_update};
+use foreign::{Change, Foreign, update};
+use foreign_commits::{Who, World, admins, by_value, profile, rename, self_update};
 use mdk_core::RejectCode::{InvalidEncoding, InvalidSignature};
-use mdk_core::{DeferredReason, Verdict};
+use mdk_core::{DeferredReason, GroupUpdate, Verdict};
 use mdk_wire::v2::component_id as id;
 use mdk_wire::v2::components::Profile;
 
 fn described(name: &str, description: &str) -> Vec<u8> {
     Profile { name: name.into(), description: description.into() }.encode().unwrap()
+}
+
+/// What a group says that this version knows nothing of.
+fn foreign_entry(peer: &Foreign) -> Option<Vec<u8>> {
+    let dictionary = peer.mls().extensions().app_data_dictionary().unwrap().dictionary();
+    dictionary.get(&0x9abc).map(<[u8]>::to_vec)
+}
+
+// shows: 2.2-u2
+#[test]
+fn what_we_do_not_know_of_a_group_stays_in_what_we_commit() {
+    let mut w = World::with(|context, _| context.set(0x9abc, [1, 2, 3]));
+    let all = [w.ann.key(), w.ada.key(), w.us.key()];
+    let promoted = w.ann.commit_event(by_value(vec![update(id::ADMIN_POLICY, &admins(&all))]));
+    w.us.applies(&promoted);
+    w.ann.merges();
+    let group = w.id.clone();
+    let renamed = GroupUpdate { name: Some("Dinner".into()), ..GroupUpdate::default() };
+    let pending = w.us.engine.update_group(&group, renamed).unwrap();
+    w.us.confirms(&pending);
+    w.ann.follows(&pending.event.unwrap());
+    assert_eq!(foreign_entry(&w.ann), Some(vec![1, 2, 3]));
+    let said = w.ann.says("here");
+    w.us.applies(&said);
 }
 
 // rule: 2.2-u1

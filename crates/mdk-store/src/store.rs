@@ -280,7 +280,11 @@ impl Store {
     fn tend_log(&mut self, before: i32) {
         // After a move the next commit begins the log anew, so the number tells when it is long again.
         let frames = self.log_frames.load(Ordering::Relaxed);
-        if frames < log::CHECKPOINT_PAGES || frames == before || self.require_owner().is_err() {
+        // That commit syncs the log's head and its end. If it is long enough by itself, the one after it moves the log: no
+        // call syncs more than twice.
+        let begun = before == 0;
+        let short = frames < log::CHECKPOINT_PAGES || frames == before;
+        if begun || short || self.require_owner().is_err() {
             return;
         }
         match self.conn().and_then(log::move_log) {

@@ -25,7 +25,9 @@ class Outbox:
         return await self._client._session.look(lambda mdk: mdk._outbox_messages())
 
     async def retry(self, message_id: EventId) -> Sent:
-        """Try a failed message again, at all relays of its group, with the same bytes.
+        """Try a failed message again, at all relays of its group.
+
+        It is the same message, encrypted once; if it is older than a day it goes out as another event, dated now.
 
         Raises:
             MessageNotFound: the outbox does not know it.

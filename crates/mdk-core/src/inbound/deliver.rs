@@ -58,6 +58,7 @@ impl Ctx<'_, '_> {
             content_id: opened.content_id,
             outer_id: opened.event_id,
             sender,
+            // rule: 2.4-19 a message of a kind that is not known here is delivered like any other
             kind: payload.kind,
             created_at: payload.created_at,
             received_at: self.now(),

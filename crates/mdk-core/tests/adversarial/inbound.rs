@@ -163,7 +163,7 @@ fn payloads() {
     ]);
 }
 
-/// shows: 2.4-8 at its limit, any kind, any JSON order and spacing: delivered.
+/// shows: 2.4-8, 2.4-19 at its limit, any kind, any JSON order and spacing: delivered.
 #[test]
 fn payloads_at_the_limit() {
     let mut w = World::new();

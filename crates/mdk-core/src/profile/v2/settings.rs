@@ -200,6 +200,7 @@ pub(crate) fn component_updates<'a>(
     proposals: impl Iterator<Item = &'a AppDataUpdateProposal>,
 ) -> Result<Option<AppDataUpdates>, Rejection> {
     let mut seen = BTreeSet::new();
+    // rule: 2.2-u2 what a group says that is not known here stays as it is in what we commit
     let mut updater = AppDataDictionaryUpdater::new(None);
     for proposal in proposals {
         let id = proposal.component_id();
