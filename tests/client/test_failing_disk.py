@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import subprocess
@@ -9,7 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.client.people import PATIENCE
 from tests.vault.torture.shim import build
+
+from mdk import DeliveryChanged, errors
+from mdk.testing.fixtures import MakeClient
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler for the shim"),
@@ -59,6 +64,34 @@ async def main():
 
 asyncio.run(main())
 """
+
+
+async def test_events_go_on_after_they_could_not_be_read(make_client: MakeClient) -> None:
+    alice = await make_client("alice")
+    feed = alice._session.feed
+    poll, faults = feed._native.poll, 2
+
+    class Failing:
+        """The log cannot be read for a while."""
+
+        async def poll(self, position: int, most: int) -> object:
+            nonlocal faults
+            read = await poll(position, most)
+            if faults:
+                faults -= 1
+                raise errors.StorageError("reading failed")
+            return read
+
+    feed._native = Failing()  # type: ignore[assignment]
+    group = await alice.groups.create("mine")
+    sent = await group.send("one")
+    await sent.delivered(PATIENCE)
+    async with asyncio.timeout(PATIENCE):
+        async for event in alice.events(after="0"):
+            if isinstance(event, DeliveryChanged):
+                break
+    assert faults == 0
+    assert alice.groups[group.id].name == "mine"
 
 
 def test_a_client_goes_on_when_the_disk_is_well_again(tmp_path: Path) -> None:

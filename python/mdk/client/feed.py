@@ -1,6 +1,7 @@
 """What happens, in the order of the log, handed to everybody in this process who listens."""
 
 import asyncio
+import logging
 import os
 from collections import deque
 from collections.abc import AsyncIterator
@@ -8,19 +9,33 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from mdk.errors import Closed, Forked, GroupNotFound, InvalidInput, MdkError
+from mdk.errors import (
+    Closed,
+    DiskFull,
+    Forked,
+    GroupNotFound,
+    InvalidInput,
+    MdkError,
+    StorageError,
+)
 from mdk.events import Event, MessageReceived
 from mdk.values import GroupId, GroupInfo, GroupState
 
-from .runtime import Signal, in_thread
+from .runtime import Signal, growing, in_thread
 
 if TYPE_CHECKING:
     from mdk._mdk import Mdk, _Client
+
+_log = logging.getLogger("mdk.client")
 
 CLOSED = "Open the account again: Client.open()."
 _BATCH = 256
 _RECENT = 64
 """Events that are kept at hand for listeners who are at the present. Others read the log."""
+
+_FIRST_PAUSE = 0.1
+_LONGEST_PAUSE = 5.0
+"""Seconds until the log is read again after the disk failed; the pauses grow."""
 
 _DIGITS = 19
 """Of the largest number that a cursor can be."""
@@ -91,27 +106,40 @@ class Feed:
             await asyncio.wait([task])
 
     async def _follow(self) -> None:
+        pauses = growing(_FIRST_PAUSE)
         try:
             while True:
-                self._kept.clear()
-                events, groups, last = await self._native.poll(self.position, _BATCH)
-                for group in groups:
-                    await self._take(group)
-                gone = {e.group_id for e in events if e.group_id} - {g.id for g in groups}
-                for group_id in gone:
-                    self.groups.pop(group_id, None)
-                for event in events:
-                    if len(self._recent) == _RECENT:
-                        self._before_recent = int(self._recent[0].cursor)
-                    self._recent.append(event)
-                self.position = last
-                self._signal.give()
+                try:
+                    await self._read()
+                except StorageError as error:
+                    # A disk that fails for a while is no reason to stop; what says that the file is bad is.
+                    if type(error) is not StorageError and not isinstance(error, DiskFull):
+                        raise
+                    _log.warning("events are not read for now (%s)", error.code)
+                    await asyncio.sleep(min(next(pauses), _LONGEST_PAUSE))
+                else:
+                    pauses = growing(_FIRST_PAUSE)
         except asyncio.CancelledError:
             raise
         except Closed as error:
             self._end(await self._why(error))
         except Exception as error:  # noqa: BLE001  # it is handed to every listener
             self._end(error)
+
+    async def _read(self) -> None:
+        self._kept.clear()
+        events, groups, last = await self._native.poll(self.position, _BATCH)
+        for group in groups:
+            await self._take(group)
+        gone = {e.group_id for e in events if e.group_id} - {g.id for g in groups}
+        for group_id in gone:
+            self.groups.pop(group_id, None)
+        for event in events:
+            if len(self._recent) == _RECENT:
+                self._before_recent = int(self._recent[0].cursor)
+            self._recent.append(event)
+        self.position = last
+        self._signal.give()
 
     async def _take(self, group: GroupInfo) -> None:
         """Take what was read, unless a call of ours returned meanwhile: what that kept may be newer, or older."""
