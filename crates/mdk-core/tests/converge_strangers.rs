@@ -7,75 +7,16 @@ mod acts;
 #[path = "kit/fork.rs"]
 mod fork;
 mod kit;
+#[path = "kit/strangers.rs"]
+mod strangers;
 
-use acts::{adds, event, invited, removes, renames, speak};
+use acts::{adds, event, invited, removes};
 use fork::{Filed, folder, two_admins_and};
-use mdk_core::{DeferredReason, Error, EventBody, GroupState, Invite, Pending, Verdict};
-use mdk_wire::{Event, GroupId};
-
-const WAITS: Verdict = Verdict::Deferred(DeferredReason::FutureEpoch);
-
-/// Alice has put bob out, who has not heard of it. Carol has heard of it.
-fn former_admin(place: &std::path::Path) -> (Vec<Filed>, GroupId) {
-    let (mut all, group) = two_admins_and("carol", place);
-    let [alice, bob, carol] = all.as_mut_slice() else { panic!() };
-    let out = removes(alice, &group, bob);
-    carol.member.applies(event(&out));
-    (all, group)
-}
-
-/// Bob alone decides in his copy.
-fn takes_over(bob: &mut Filed, alice: &Filed, group: &GroupId) {
-    let demoted = bob.member.engine.demote(group, &[alice.member.key()]).unwrap();
-    bob.member.confirms(&demoted);
-}
-
-fn goes_on(bob: &mut Filed, group: &GroupId) {
-    (0..12).for_each(|n| drop(renames(bob, group, &format!("stray {n}"))));
-}
-
-/// An invitation to a group where the invited account may still be seen.
-fn invites_again(member: &mut Filed, group: &GroupId, other: &mut Filed) -> (Pending, Pending) {
-    let removal = removes(member, group, other);
-    (removal, adds(member, group, other))
-}
-
-fn invites(member: &mut Filed) -> Vec<Invite> {
-    member.member.engine.invites().unwrap()
-}
-
-fn by(member: &mut Filed, inviter: &Filed) -> Invite {
-    let all = invites(member);
-    let [one] = all.iter().filter(|i| i.inviter == inviter.member.key()).collect::<Vec<_>>()[..]
-    else {
-        panic!("{} invitations", all.len())
-    };
-    one.clone()
-}
-
-fn accepts(member: &mut Filed, inviter: &Filed) {
-    let invite = by(member, inviter);
-    assert_eq!(member.member.engine.accept(&invite.id).unwrap().state, GroupState::Active);
-    assert_eq!(member.member.engine.accept(&invite.id).unwrap().state, GroupState::Active);
-}
-
-fn declines(member: &mut Filed, inviter: &Filed) {
-    let invite = by(member, inviter);
-    member.member.engine.decline(&invite.id).unwrap();
-    let again = member.member.engine.decline(&invite.id);
-    assert!(matches!(again, Err(Error::InviteNotFound)));
-}
-
-fn welcome(pending: &Pending) -> &Event {
-    &pending.welcomes[0]
-}
-
-/// One who can read what the others say.
-fn is_with(member: &mut Filed, other: &mut Filed, group: &GroupId) {
-    assert_eq!(member.member.info(group).state, GroupState::Active);
-    assert_eq!(member.ends(group).authenticator, other.ends(group).authenticator);
-    speak(other, member, group);
-}
+use mdk_core::{EventBody, GroupState, Verdict};
+use strangers::{
+    WAITS, accepts, by, declines, former_admin, goes_on, invites, invites_again, is_with,
+    takes_over, welcome,
+};
 
 // shows: B4-31
 /// Carol is out, and declines what bob invites her to: she is what she was, and can be invited.

@@ -32,6 +32,8 @@ stored_enum! {
         Told = 1,
         /// It came when no state of the membership had been let go yet: it is of a time before that, or to come.
         Unlikely = 2,
+        /// It waits for nothing: a Welcome that was taken up, see [`Tx::keep_welcome`].
+        Kept = 3,
     }
 }
 
@@ -96,9 +98,9 @@ macro_rules! select {
         )
     };
 }
-pub(crate) const HELD: &str = "SELECT event_id, group_id, event_json, received_at, reported FROM held WHERE group_id = ?1 ORDER BY seq";
+pub(crate) const HELD: &str = "SELECT event_id, group_id, event_json, received_at, reported FROM held WHERE group_id = ?1 AND reported <> 3 ORDER BY seq";
 const HELD_BEFORE: &str = "SELECT event_id, group_id, event_json, received_at, reported FROM held \
-     WHERE group_id = ?1 AND received_at <= ?2 ORDER BY seq";
+     WHERE group_id = ?1 AND received_at <= ?2 AND reported <> 3 ORDER BY seq";
 pub(crate) const HELD_SUMS: &str =
     "SELECT events, welcomes, bytes FROM temp.held_sums WHERE group_id = ?1";
 pub(crate) const INPUTS: &str = select!("WHERE group_id = ?1");
@@ -127,7 +129,7 @@ fn read(row: &Row<'_>) -> Result<InputRow> {
     })
 }
 
-fn read_held(row: &Row<'_>) -> Result<HeldRow> {
+pub(crate) fn read_held(row: &Row<'_>) -> Result<HeldRow> {
     let mut c = Columns::new(row, "held");
     Ok(HeldRow {
         event_id: c.event_id()?,
@@ -182,7 +184,7 @@ impl Tx<'_> {
         Ok(self.one(sql, [event_id.as_bytes()], |_| Ok(()))?.is_some())
     }
 
-    fn put_held(&self, row: &HeldRow) -> Result<()> {
+    pub(crate) fn put_held(&self, row: &HeldRow) -> Result<()> {
         self.exec(
             "INSERT INTO held (event_id, group_id, event_json, received_at, reported) VALUES (?1, ?2, ?3, ?4, ?5)",
             params![
@@ -228,7 +230,7 @@ impl Tx<'_> {
     /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
     pub fn held_ids(&self, group: &GroupId) -> Result<Vec<EventId>> {
         self.all(
-            "SELECT event_id FROM held WHERE group_id = ?1 ORDER BY seq",
+            "SELECT event_id FROM held WHERE group_id = ?1 AND reported <> 3 ORDER BY seq",
             [group.as_bytes()],
             |row| Columns::new(row, "held").event_id(),
         )
@@ -250,7 +252,8 @@ impl Tx<'_> {
     /// [`StoreError`](crate::StoreError) when the database fails or the row cannot be decoded.
     pub fn held_event(&self, event_id: &EventId) -> Result<Option<HeldRow>> {
         self.one(
-            "SELECT event_id, group_id, event_json, received_at, reported FROM held WHERE event_id = ?1",
+            "SELECT event_id, group_id, event_json, received_at, reported FROM held \
+             WHERE event_id = ?1 AND reported <> 3",
             [event_id.as_bytes()],
             read_held,
         )
@@ -270,7 +273,7 @@ impl Tx<'_> {
     /// [`StoreError`](crate::StoreError) when the database fails or the row cannot be decoded.
     pub fn oldest_held(&self, group: &GroupId) -> Result<Option<Timestamp>> {
         let oldest = self.one(
-            "SELECT min(received_at) FROM held WHERE group_id = ?1",
+            "SELECT min(received_at) FROM held WHERE group_id = ?1 AND reported <> 3",
             [group.as_bytes()],
             |row| Columns::new(row, "held").opt(Columns::u64),
         )?;

@@ -16,6 +16,7 @@ mod files;
 mod first_open;
 mod groups;
 mod held;
+mod kept;
 mod key;
 mod key_packages;
 mod key_source;

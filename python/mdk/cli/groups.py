@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import click
 
 from mdk import Client, Delivery, GroupInfo, GroupState, Invite, InviteDeliveryChanged, PublicKey
+from mdk.client.invites import is_beside
 from mdk.errors import InviteNotFound, LastAdmin, NotAllowed
 
 from . import output, records, refusals, running, session
@@ -226,6 +227,9 @@ def accept(
                 if decline:
                     await client.invites.decline(one)
                     lines.append(f"declined  {records.one_line(one.group_name)}")
+                elif invite_id is None and await is_beside(client, one):
+                    # What was accepted stays, until this one is asked for by its id.
+                    lines.append(f"waiting   {records.one_line(one.group_name)}: you are in it")
                 else:
                     info = (await client.invites.accept(one)).info
                     joined.append(records.document(info))

@@ -98,7 +98,10 @@ class Invites:
                     await feed.wait()
 
     async def pending(self) -> list[Invite]:
-        """The invites that wait for an answer, in the order of arrival."""
+        """The invites that wait for an answer, in the order of arrival.
+
+        Of several to one group, the one that leads further stands first if they came together.
+        """
         return await self._client._session.look(lambda mdk: mdk.invites())
 
     async def accept(self, invite: Invite | EventId) -> Group:
@@ -168,7 +171,8 @@ async def _answer_later(client: "Client", policy: InvitePolicy, invite: Invite) 
             return
 
 
-async def _is_beside(client: "Client", invite: Invite) -> bool:
+async def is_beside(client: "Client", invite: Invite) -> bool:
+    """Whether an invite is to a group that this account is in."""
     try:
         group = await client._session.look(lambda mdk: mdk.group(invite.group_id))
     except GroupNotFound:
@@ -180,7 +184,7 @@ async def _try(client: "Client", policy: InvitePolicy, invite: Invite) -> MdkErr
     try:
         if policy.accepts(invite):
             # It may be to a copy of somebody who was put out: what was accepted stays until a person says otherwise.
-            if await _is_beside(client, invite):
+            if await is_beside(client, invite):
                 _log.warning("an invite to a group that this account is in waits for an answer")
                 return None
             await client.invites.accept(invite)

@@ -79,7 +79,7 @@ impl Ctx<'_, '_> {
         let unlikely = dropped.iter().any(|(held, _)| held.loss == Loss::Unlikely);
         let heard = if unlikely { self.last_heard(&row.id)? } else { 0 };
         dropped.retain(|(held, at)| match held.loss {
-            Loss::Told => false,
+            Loss::Told | Loss::Kept => false,
             Loss::Possible => *at >= ours_from(row).saturating_sub(CLOCKS),
             // rule: F1-7 Of an epoch to come it would have been only if we had been left behind, and heard no more.
             Loss::Unlikely => *at >= ours_from(row) && heard <= held.received_at,

@@ -196,6 +196,7 @@ impl Ctx<'_, '_> {
             self.emit(&row.id, &subject, &Stored::Removed { by, left, commit })?;
         }
         self.abandon_outgoing(&row.id)?;
+        self.tx.drop_kept(&row.id)?;
         self.tx.mls_delete(&row.id)?;
         // The state that was left has its key with it, as long as it is retained.
         self.edit_row(&row.id, |row| row.event_key = Secret::new([0; 32]))?;

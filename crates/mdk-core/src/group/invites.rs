@@ -11,16 +11,16 @@ use crate::values::{GroupInfo, Invite};
 use crate::{group, history};
 
 impl Ctx<'_, '_> {
-    /// Invites that wait for an answer, oldest first.
+    /// Invites that wait for an answer, oldest first; of what came together, what waits beside another one after that.
     pub(crate) fn invites(&mut self) -> Result<Vec<Invite>> {
         let rows = self.tx.groups()?;
-        let mut invites: Vec<Invite> =
-            rows.iter().filter(|row| is_invited(row.status)).filter_map(history::invite).collect();
+        let asked = rows.iter().filter(|row| is_invited(row.status)).filter_map(history::invite);
+        let mut invites: Vec<(bool, Invite)> = asked.map(|invite| (false, invite)).collect();
         for row in &rows {
-            invites.extend(self.invites_beside(row)?);
+            invites.extend(self.invites_beside(row)?.into_iter().map(|invite| (true, invite)));
         }
-        invites.sort_by_key(|invite| (invite.received_at, invite.id));
-        Ok(invites)
+        invites.sort_by_key(|(beside, invite)| (invite.received_at, *beside, invite.id));
+        Ok(invites.into_iter().map(|(_, invite)| invite).collect())
     }
 
     /// Accepts an invite. Accepting it again gives the same group.
@@ -38,6 +38,7 @@ impl Ctx<'_, '_> {
         group.row.status = GroupStatus::Active;
         self.tx.update_group(&group.row)?;
         self.put(group);
+        self.tx.drop_kept(&row.id)?;
         self.emit(&row.id, invite.as_bytes(), &Stored::Joined)?;
         self.attempt_all(waiting)?;
         self.info(&row.id)
@@ -65,10 +66,9 @@ impl Ctx<'_, '_> {
         if !is_invited(row.status) {
             return Err(Error::InviteNotFound);
         }
-        let later = self.held_welcomes(&row.id)?;
-        self.put_away(row)?;
         // Another invitation is another question.
-        self.attempt_all(later)
+        let others = self.put_away_for_others(row, true)?;
+        self.attempt_all(others)
     }
 
     /// Deletes an invitation that was not accepted, and everything that came with it.
@@ -85,8 +85,10 @@ impl Ctx<'_, '_> {
                 pass: PassRow { joined_at: row.pass.joined_at, ..PassRow::default() },
                 ..row
             };
-            if let Some(before) = before {
-                before.restores(&mut left)?;
+            match before {
+                Some(before) => before.restores(&mut left)?,
+                // (nothing is known of it, so nothing counts as older)
+                None => (left.epoch, left.join_epoch, left.pass.joined_at) = (0, 0, 0),
             }
             self.clear_state(&left.id)?;
             let like = Stored::Reinvited { welcome: *invite.as_bytes(), after: 0 };

@@ -38,7 +38,7 @@ pub(crate) const UNROUTED: NostrGroupId = NostrGroupId::from_bytes([0; 32]);
 
 /// What became of a Welcome.
 pub(super) enum Joined {
-    /// A group, waiting for the user's answer, and what it was to us before.
+    /// A group, waiting for the user's answer, and what it was to us before, unless that was an invitation without an answer.
     Invited(Box<GroupRow>, Option<Box<Earlier>>),
     /// Our membership in this group has not ended yet.
     Wait(GroupId),
@@ -136,6 +136,7 @@ impl Ctx<'_, '_> {
                 })?;
                 let verdict = self.add_rival(*node)?;
                 self.close_due(&id)?;
+                self.keep_until_answered(&id, event)?;
                 return Ok(verdict);
             }
         };
@@ -143,8 +144,7 @@ impl Ctx<'_, '_> {
         self.tx.mark_seen(content_id.as_bytes(), Seen::Done)?;
         self.tx.unhold(&event.id())?;
         let welcome = *event.id().as_bytes();
-        let again = known_before(&row);
-        let invited = if again {
+        let invited = if row.status == GroupStatus::Reinvited {
             Stored::Reinvited { welcome, after: self.tx.newest_of(&row.id)? }
         } else {
             Stored::Invited { welcome }
@@ -153,10 +153,10 @@ impl Ctx<'_, '_> {
         if let Some(before) = before {
             self.emit(&row.id, &welcome, &Stored::Earlier(before))?;
         }
-        if again {
-            // rule: B4-13 what had waited for another branch may be of the new membership
-            self.retry_held(&row.id)?;
-        }
+        self.tx.drop_kept(&row.id)?;
+        self.keep_until_answered(&row.id, event)?;
+        // rule: B4-13 what had waited for another branch may be of the new membership
+        self.retry_held(&row.id)?;
         Ok(Verdict::Applied)
     }
 
@@ -329,13 +329,20 @@ impl Ctx<'_, '_> {
             }
             self.clear_state(&id)?;
         }
-        // (an invitation that was not answered was no membership)
+        // rule: B4-34 (an invitation that was not answered was no membership)
         let before = match known.as_ref() {
             Some(row) if is_invited(row.status) || self.ended_unanswered(row)? => {
                 earlier(self.tx, row)?.map(Box::new)
             }
             Some(row) => Some(Box::new(Earlier::of(self.tx, row)?)),
             None => None,
+        };
+        let status = match known.as_ref() {
+            Some(row) if row.status != GroupStatus::Invited => match self.standing_before(row)? {
+                GroupStatus::Invited => GroupStatus::Invited,
+                _ => GroupStatus::Reinvited,
+            },
+            _ => GroupStatus::Invited,
         };
         let signer = staged.welcome_sender_index().u32();
         // rule: B4-11 the configuration is given again, since it sizes the store of past epochs
@@ -357,7 +364,7 @@ impl Ctx<'_, '_> {
         let mut row = GroupRow {
             id,
             profile: V2::ID,
-            status: if known.is_some() { GroupStatus::Reinvited } else { GroupStatus::Invited },
+            status,
             epoch,
             join_epoch: epoch,
             authenticator: authenticator(&mls)?,
@@ -433,11 +440,6 @@ impl Ctx<'_, '_> {
         self.tx.purge_expired(id, u64::MAX)?;
         Ok(())
     }
-}
-
-/// Whether a joined group replaced an earlier copy.
-fn known_before(row: &GroupRow) -> bool {
-    row.status == GroupStatus::Reinvited
 }
 
 /// Judges why OpenMLS refuses a Welcome.

@@ -11,6 +11,7 @@ pub(crate) mod earlier;
 pub(crate) mod epoch;
 pub(crate) mod invites;
 pub(crate) mod join;
+mod kept;
 pub(crate) mod leave;
 pub(crate) mod members;
 mod rival;

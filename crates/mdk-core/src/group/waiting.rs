@@ -263,6 +263,7 @@ impl Ctx<'_, '_> {
         for held in self.tx.held(id)? {
             self.tx.unhold(&held.event_id)?;
         }
+        self.tx.drop_kept(id)?;
         Ok(())
     }
 }

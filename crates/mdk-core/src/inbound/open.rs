@@ -10,6 +10,7 @@ use crate::converge::branch::Auth;
 use crate::converge::undecided;
 use crate::ctx::Ctx;
 use crate::group;
+use crate::group::invites::is_invited;
 use crate::halt::Halt;
 use crate::inbound::classify;
 use crate::outcome::{DeferredReason, RejectCode, Rejection, Verdict};
@@ -276,10 +277,15 @@ impl Ctx<'_, '_> {
         Ok(verdict)
     }
 
-    /// Marks an event and its content as done for ever.
+    /// Marks an event and its content as done: for ever, or until an invitation goes without having been accepted.
     pub(crate) fn done(&mut self, opened: &Opened) -> Result<(), Halt> {
-        self.tx.mark_seen(opened.event_id.as_bytes(), Seen::Done)?;
-        self.tx.mark_seen(opened.content_id.as_bytes(), Seen::Done)?;
+        let invite = opened.row.welcome.filter(|_| is_invited(opened.row.status));
+        for id in [opened.event_id.as_bytes(), opened.content_id.as_bytes()] {
+            match &invite {
+                Some(invite) => self.tx.mark_done_for(invite, id)?,
+                None => self.tx.mark_seen(id, Seen::Done)?,
+            }
+        }
         Ok(())
     }
 }

@@ -35,7 +35,7 @@ impl Ctx<'_, '_> {
             return Ok(());
         }
         // rule: A4-9 a Welcome that waits can be taken up as long as its KeyPackage lives
-        let named = self.key_packages_of_held_welcomes()?;
+        let named = self.key_packages_of_welcomes()?;
         for row in over {
             if now >= row.not_after || !named.contains(&row.event_id) {
                 self.forget_key_package(&row.reference)?;
