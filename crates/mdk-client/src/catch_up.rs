@@ -14,12 +14,14 @@ use crate::error::{ClientError, Result};
 use crate::relay_pool::{Page, wants_auth};
 
 mod gather;
+mod listen;
 mod paging;
 mod requests;
 mod unpaged;
 
 use self::gather::Gatherer;
 pub(crate) use self::gather::{Gathered, pour};
+pub(crate) use self::listen::{Listen, Listened};
 use self::paging::History;
 use self::unpaged::Gaps;
 
@@ -45,20 +47,22 @@ pub(crate) struct Finished {
     pub(crate) complete: Vec<String>,
     /// Whether that is everything that was asked for.
     pub(crate) all: bool,
-    /// The relay would not open a subscription.
-    pub(crate) deaf: bool,
+    /// Whether what is published meanwhile is heard.
+    pub(crate) listened: Listened,
+    /// The relay has said nothing at all: there may be no line to it.
+    pub(crate) silent: bool,
     pub(crate) fed: Fed,
 }
 
 /// Fetches everything of `work` from one relay, and gives it to be read together with what others give. Ends early, with what it
-/// has, when the relay fails or the client stops. `listen` are subscriptions to open before: what is published while the
-/// history is fetched is in no part of it that is still asked for.
+/// has, when the relay fails or the client stops. `listen`: what is published while the history is fetched is in no part of
+/// it that is still asked for.
 /// `slow` is set when the relay is not one that the others should wait for, as it is from the beginning when it has failed
 /// before; `ends`, when it has said of an answer that it is all.
 pub(crate) async fn run(
     shared: Arc<Shared>,
     relay: String,
-    (listen, work): (Vec<(u64, Vec<String>)>, Vec<Work>),
+    (listen, work): (Option<Listen>, Vec<Work>),
     slow: Arc<AtomicBool>,
     ends: Arc<AtomicBool>,
     to: mpsc::Sender<Gathered>,
@@ -67,11 +71,9 @@ pub(crate) async fn run(
     let never_ends = slow.load(Ordering::Relaxed) && !ends.load(Ordering::Relaxed);
     let gatherer = Gatherer::new(&relay, to, slow.clone());
     let mut finished = Finished { relay, all: true, ..Finished::default() };
-    for (id, filters) in listen {
-        if let Err(error) = shared.pool.subscribe(&finished.relay, &shared.me, id, filters).await {
-            tracing::debug!("not subscribed: {error}");
-            finished.deaf = true;
-        }
+    let heard = shared.pool.heard(&finished.relay, &shared.me);
+    if let Some(listen) = listen {
+        finished.listened = listen.begin(&shared, &finished.relay).await;
     }
     // The pool knows what the relay announced.
     let limit = shared.options.page_limit.max(2);
@@ -141,6 +143,7 @@ pub(crate) async fn run(
             finished.all = false;
         }
     }
+    finished.silent = heard == shared.pool.heard(&finished.relay, &shared.me);
     let counted = shared.counters.processed.load(Ordering::Relaxed);
     tracing::debug!(complete = finished.all, new = finished.fed.new, counted, "a catch-up ended");
     finished

@@ -21,8 +21,6 @@ use crate::client::topics::{Again, Relay};
 use crate::error::Result;
 use crate::relay_pool::Arrived;
 
-/// New events in the stored part of a subscription from which on the history is asked for again: a small page's worth.
-const MANY_AT_ONCE: u64 = 50;
 /// Least time between two looks at what is to be listened to, when nothing says that it changed.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -30,6 +28,9 @@ pub(crate) struct Flow {
     shared: Arc<Shared>,
     relays: HashMap<String, Relay>,
     wanted: Wanted,
+    /// The number of the last subscription, of all that were ever opened: what still comes of an earlier one is no answer to
+    /// a later one.
+    subscriptions: u64,
     catching: JoinSet<Finished>,
     tasks: HashMap<tokio::task::Id, String>,
     /// Where catch-ups put what they have.
@@ -64,6 +65,7 @@ pub(crate) async fn run(shared: Arc<Shared>, inlets: Inlets) {
         shared: shared.clone(),
         relays: HashMap::new(),
         wanted: Wanted::default(),
+        subscriptions: 0,
         catching: JoinSet::new(),
         tasks: HashMap::new(),
         gather,
@@ -207,6 +209,7 @@ impl Flow {
         }
         for (relay, events) in late {
             self.take_in(of(&relay, events), true).await?;
+            self.end_former(&relay).await;
         }
         let due: Vec<String> = self
             .relays
@@ -230,9 +233,12 @@ impl Flow {
         let mut opened = false;
         for one in arrived.drain(..) {
             let (relay, stored) = match &one {
-                Arrived::EndOfStored { relay, subscription }
-                | Arrived::Closed { relay, subscription, .. } => {
+                Arrived::EndOfStored { relay, subscription } => {
                     let ended = |state: &mut Relay| state.opening.end(*subscription);
+                    (relay.clone(), self.relays.get_mut(&**relay).map(ended))
+                }
+                Arrived::Closed { relay, subscription, .. } => {
+                    let ended = |state: &mut Relay| state.closed(*subscription);
                     (relay.clone(), self.relays.get_mut(&**relay).map(ended))
                 }
                 Arrived::Disconnected { relay, .. } => {
@@ -269,13 +275,15 @@ impl Flow {
         }
         self.take_in(events, opened).await?;
         for other in others {
-            self.state(other);
+            match other {
+                Arrived::EndOfStored { relay, .. } => self.end_former(&relay).await,
+                other => self.state(other),
+            }
         }
         Ok(())
     }
 
-    /// Gives events to the engine and moves the cursors of where they came from. `opened`: some are stored ones of a
-    /// new subscription.
+    /// Gives events to the engine and moves the cursors of where they came from. `opened`: some were held.
     async fn take_in(&mut self, events: Vec<Heard>, opened: bool) -> Result<()> {
         if events.is_empty() {
             return Ok(());
@@ -295,10 +303,6 @@ impl Flow {
             } else if relay.complete && relay.cursor.at < fed.newest {
                 relay.cursor.at = fed.newest;
                 relay.dirty = true;
-            }
-            // So many that the relay may have left out the rest.
-            if opened && fed.new >= MANY_AT_ONCE {
-                self.catch_up(&source, Again::All);
             }
         }
         Ok(())
@@ -336,9 +340,8 @@ impl Flow {
                 }
             }
             Arrived::Closed { relay, .. } => {
-                if let Some(state) = self.relays.get_mut(&*relay) {
-                    (state.complete, state.whole) = (false, false);
-                    state.live.clear();
+                // (one from before is of no account)
+                if self.relays.get(&*relay).is_some_and(|state| state.live.is_empty()) {
                     self.later(&relay);
                 }
             }

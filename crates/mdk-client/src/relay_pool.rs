@@ -349,6 +349,12 @@ impl Pool {
         info.max_limit.filter(|most| *most > 0).and_then(|most| usize::try_from(most).ok())
     }
 
+    /// How many messages of the relay have come on the account's connection; says only whether another one has.
+    pub(crate) fn heard(&self, url: &str, account: &PublicKey) -> u64 {
+        let count = self.find(url, account, |handle| handle.heard.load(Ordering::Relaxed));
+        count.unwrap_or_default()
+    }
+
     /// Ends every connection. The pool is of no use afterwards; what waits is answered.
     pub async fn close(&self) {
         self.0.closed.store(true, Ordering::SeqCst);
@@ -403,6 +409,7 @@ impl Inner {
             last_error: None,
             next_attempt: None,
         }));
+        let heard = Arc::new(AtomicU64::new(0));
         let mut accounts = Accounts::new(home.at.0.as_str().into());
         accounts.insert(account.clone());
         let worker = Worker {
@@ -415,11 +422,12 @@ impl Inner {
             failures: 0,
             challenges: false,
             lazy: false,
+            heard: heard.clone(),
             since: None,
             home,
         };
         let task = tokio::spawn(worker.run());
-        Handle { commands, status, info, task, accounts: HashSet::new(), full: false }
+        Handle { commands, status, info, task, accounts: HashSet::new(), heard, full: false }
     }
 }
 

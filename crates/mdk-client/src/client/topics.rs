@@ -15,11 +15,9 @@ use crate::catch_up::Work;
 
 /// Routing ids in one filter.
 const IDS_IN_A_FILTER: usize = 100;
-/// Stored events that a live subscription asks for; twice as many new ones as make us ask for the history again.
-pub(crate) const STORED: usize = 100;
-/// Those that one asks for that is opened before the history is fetched, which has them all: a slow line would be full of
-/// them. (None at all means all to some relays.)
-pub(crate) const STORED_BEFORE: usize = 1;
+/// Stored events that a live subscription asks for. It is opened before the history is fetched, which has them all: a slow
+/// line would be full of them. (None at all means all to some relays.)
+const STORED: usize = 1;
 
 /// One relay that is read.
 #[derive(Default)]
@@ -47,16 +45,23 @@ pub(crate) struct Relay {
     pub(crate) slow: Arc<AtomicBool>,
     /// Another catch-up is wanted as soon as this one is over.
     pub(crate) again: Option<Again>,
-    pub(crate) subscriptions: u64,
+    /// The live subscriptions.
+    pub(crate) listening: Vec<u64>,
     /// The filters of these.
     pub(crate) live: Vec<String>,
+    /// Subscriptions from before, which are ended when these have gone live: nothing is missed between them.
+    pub(crate) former: Vec<u64>,
+    /// The relay has closed one: there may have been too many.
+    pub(crate) crowded: bool,
     /// It has said of an answer that it is all.
     pub(crate) ends: Arc<AtomicBool>,
     /// A catch-up of this process came to its end before.
     pub(crate) caught_up: bool,
     pub(crate) failures: u32,
+    /// Attempts, one after the other and on one connection, after which the gate could not be opened.
+    pub(crate) gate_failures: u32,
     pub(crate) retry_at: Option<Instant>,
-    /// Stored events of subscriptions that have not gone live.
+    /// What is heard and not given on yet.
     pub(crate) opening: Opening,
     /// It is to be seen whether it still has what we published there.
     pub(crate) amends: bool,
@@ -77,18 +82,34 @@ impl Relay {
         inbox.into_iter().chain(self.groups.iter().cloned())
     }
 
-    /// The connection is another one, or none: nothing is open on it. Gives what is to be read of what was.
-    pub(crate) fn begin_anew(&mut self) -> Vec<String> {
-        self.subscriptions = 0;
+    /// What is listened to does not count any more. Gives what is to be read of it now.
+    pub(crate) fn listen_anew(&mut self) -> Vec<String> {
+        self.former.append(&mut self.listening);
         self.live.clear();
-        self.interrupted = self.catching;
         self.opening.lose()
     }
 
-    /// Whether what is new waits for what is older after so many attempts at that which failed, one after the other. Fewer
-    /// with a relay that may be one of those that never say that they are at the end.
-    pub(crate) fn keeps_gate(&self, failures: u32) -> bool {
-        failures < if self.ends.load(Ordering::Relaxed) { 4 } else { 2 }
+    /// The connection is another one, or none, or knows us only now. Gives what is to be read of what was.
+    pub(crate) fn begin_anew(&mut self) -> Vec<String> {
+        self.interrupted = self.catching;
+        self.gate_failures = 0;
+        self.listen_anew()
+    }
+
+    /// The relay has closed a subscription. What of the others is heard until they are opened anew is held with the rest.
+    pub(crate) fn closed(&mut self, subscription: u64) -> Vec<String> {
+        if !self.listening.contains(&subscription) && !self.former.contains(&subscription) {
+            return Vec::new();
+        }
+        (self.complete, self.whole, self.crowded) = (false, false, true);
+        self.gate_failures += 1;
+        self.listen_anew()
+    }
+
+    /// Whether what is new still waits for what is older. Not as long with a relay that may be one of those that never say
+    /// that they are at the end.
+    pub(crate) fn keeps_gate(&self) -> bool {
+        self.gate_failures < if self.ends.load(Ordering::Relaxed) { 4 } else { 2 }
     }
 
     /// Notes what a catch-up came to that has ended: whether it `all` came to its end, and for which topics. How far the relay
@@ -139,15 +160,15 @@ pub(crate) enum Came {
 /// Filters of what is still to come.
 ///
 /// Without `since`: an event names the time at which it was made, and whoever was offline for a week publishes what was
-/// made a week ago. The limit is for the stored part, which has to bridge the time since the catch-up only.
-pub(crate) fn live_filters(shared: &Shared, relay: &Relay, stored: usize) -> Vec<String> {
+/// made a week ago.
+pub(crate) fn live_filters(shared: &Shared, relay: &Relay) -> Vec<String> {
     let mut filters = Vec::new();
     if relay.inbox {
-        filters.push(live(inbox_filter(shared), stored));
+        filters.push(live(inbox_filter(shared)));
     }
     let groups: Vec<&String> = relay.groups.iter().collect();
     for ids in groups.chunks(IDS_IN_A_FILTER) {
-        filters.push(live(group_filter(ids), stored));
+        filters.push(live(group_filter(ids)));
     }
     filters
 }
@@ -167,8 +188,8 @@ fn object(value: Value) -> Map<String, Value> {
     }
 }
 
-fn live(mut filter: Map<String, Value>, stored: usize) -> String {
-    filter.insert("limit".to_owned(), json!(stored));
+fn live(mut filter: Map<String, Value>) -> String {
+    filter.insert("limit".to_owned(), json!(STORED));
     Value::Object(filter).to_string()
 }
 
@@ -231,7 +252,7 @@ mod tests {
         let cursor = Cursor { at: 1_700_000_000, topics: BTreeSet::from([INBOX.to_owned()]) };
         let groups = (0..IDS_IN_A_FILTER + 1).map(|n| format!("{n:064x}")).collect();
         let relay = Relay { own: true, inbox: true, groups, cursor, ..Relay::default() };
-        let filters = live_filters(&shared, &relay, STORED);
+        let filters = live_filters(&shared, &relay);
         assert_eq!(filters.len(), 3);
         for filter in filters {
             let filter: Value = serde_json::from_str(&filter).unwrap();
@@ -255,7 +276,7 @@ mod tests {
             connected: true,
             catching: true,
             catching_all: true,
-            subscriptions: 1,
+            listening: vec![1],
             live: vec!["a filter".to_owned()],
             ..Relay::default()
         };
@@ -263,9 +284,12 @@ mod tests {
         let mut relay = catches();
         assert_eq!(relay.gave(true, Vec::new(), &fed), Came::Whole);
         assert_eq!((relay.whole, relay.complete, relay.cursor.at), (true, true, 9));
-        let mut relay = catches();
+        let mut relay = Relay { gate_failures: 9, ..catches() };
+        assert!(!relay.keeps_gate());
         relay.begin_anew();
-        assert!(relay.subscriptions == 0 && relay.live.is_empty());
+        assert!(relay.keeps_gate(), "what failed on another connection says nothing of this one");
+        assert!(relay.listening.is_empty() && relay.live.is_empty());
+        assert_eq!(relay.former, [1]);
         assert_eq!(relay.gave(true, Vec::new(), &fed), Came::Part);
         assert_eq!((relay.whole, relay.complete, relay.cursor.at), (false, false, 0));
     }

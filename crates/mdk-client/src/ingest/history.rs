@@ -8,12 +8,12 @@ use mdk_wire::NostrGroupId;
 use tokio::time::{Duration, Instant};
 
 use super::{Flow, of};
-use crate::catch_up::{self, Finished};
+use crate::catch_up::{self, Finished, Listened};
 use crate::client::amends::{self, Place};
 use crate::client::cursor::key;
 use crate::client::feed::changes_interests;
 use crate::client::shared::backoff;
-use crate::client::topics::{Again, Came, work};
+use crate::client::topics::{Again, Came, Relay, work};
 use crate::error::{ClientError, Result};
 
 /// How long, in milliseconds, the engine keeps what it needs for more of a history, if it hears nothing else; how often it
@@ -43,16 +43,18 @@ impl Flow {
         // Whoever asks for a part only would take the rest for done.
         let what = if relay.whole { what } else { Again::All };
         let work = work(&self.shared, &self.wanted, relay, what);
-        if work.is_empty() && relay.subscriptions > 0 && what == Again::New {
+        let listen = self.listen(url);
+        let Some(relay) = self.relays.get_mut(url) else { return };
+        if work.is_empty() && listen.is_none() && what == Again::New {
             return;
         }
         relay.digging = std::mem::take(&mut relay.deeper);
         (relay.catching, relay.catching_all) = (true, what == Again::All);
         relay.catching_since = Some(Instant::now());
         relay.interrupted = false;
-        let listen = Self::listen_first(&self.shared, relay);
-        if !(relay.whole && listen.is_empty()) && relay.keeps_gate(relay.failures) {
-            relay.opening.gate();
+        relay.opening.unheard = false;
+        if !(relay.whole && listen.is_none()) && relay.keeps_gate() {
+            relay.opening.shut();
         }
         let slow = Arc::new(AtomicBool::new(relay.failures > 0));
         relay.slow = slow.clone();
@@ -97,21 +99,26 @@ impl Flow {
         }
         self.dug(dug).await?;
         let failed = came == Came::Failed;
-        self.ungate(&url, failed).await?;
-        let Some(relay) = self.relays.get_mut(&url) else { return Ok(()) };
-        if finished.deaf {
-            relay.live.clear();
+        self.listened(&url, finished.listened).await?;
+        let deaf = finished.listened == Listened::Deaf;
+        if finished.listened == Listened::Late
+            && let Some(relay) = self.relays.get_mut(&url)
+        {
+            relay.again = Some(Again::All);
         }
+        self.open(&url, failed, (failed || deaf) && !finished.silent).await?;
+        let Some(relay) = self.relays.get_mut(&url) else { return Ok(()) };
         // (what failed is tried again later, with all that is wanted then)
         if let Some(what) = relay.again.take().filter(|_| !failed) {
             self.catch_up(&url, what);
         } else if relay.connected {
-            // (what is opened after a failure is as young as what was before it)
-            if failed && relay.keeps_gate(relay.failures + 1) {
-                relay.opening.gate();
-            }
-            let subscribed = self.subscribe(&url).await?;
-            if failed || !subscribed {
+            // (who was not listened to when everything was fetched is so before it is fetched again)
+            let heard = finished.listened == Listened::Well && !relay.live.is_empty();
+            let heard = heard && self.subscribe(&url, failed).await?;
+            // (a gate that stays shut is opened by another attempt, or by none)
+            let again = |relay: &Relay| !heard || relay.opening.is_shut();
+            let waits = |relay: &Relay| relay.retry_at.is_none() && again(relay);
+            if failed || self.relays.get(&url).is_some_and(waits) {
                 self.later(&url);
             }
         }
@@ -121,17 +128,27 @@ impl Flow {
         Ok(())
     }
 
-    /// Gives on what was published while the history was fetched; not yet, if that failed and is tried again soon.
-    async fn ungate(&mut self, url: &str, failed: bool) -> Result<()> {
+    /// Gives on what was heard while the history was fetched, if that is there, or cannot be had. It is not there while
+    /// something may have been said that was neither heard nor asked for. `counts`: it counts as an attempt that failed.
+    async fn open(&mut self, url: &str, failed: bool, counts: bool) -> Result<()> {
         let Some(relay) = self.relays.get_mut(url) else { return Ok(()) };
-        if failed && relay.connected && relay.keeps_gate(relay.failures + 1) {
-            return Ok(());
-        }
-        let (held, all) = relay.opening.ungate();
-        if !all {
+        let there = !failed && !relay.opening.unheard;
+        let overflowed = relay.opening.has_overflowed();
+        let counts = (counts || overflowed) && relay.connected && relay.opening.is_shut();
+        relay.gate_failures += u32::from(counts);
+        if overflowed {
             (relay.complete, relay.whole) = (false, false);
-            self.later(url);
+            relay.again = Some(Again::All);
+        } else if there {
+            relay.gate_failures = 0;
         }
+        let held = if !relay.keeps_gate() {
+            relay.opening.give_up()
+        } else if there {
+            relay.opening.open()
+        } else {
+            Vec::new()
+        };
         self.take_in(of(&Arc::from(url), held), true).await
     }
 

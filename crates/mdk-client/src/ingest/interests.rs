@@ -6,9 +6,10 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::{Flow, of};
+use crate::catch_up::{Listen, Listened};
 use crate::client::cursor::{Cursor, Wanted};
-use crate::client::shared::{Shared, lock};
-use crate::client::topics::{Again, Relay, STORED, STORED_BEFORE, live_filters};
+use crate::client::shared::lock;
+use crate::client::topics::{Again, Relay, live_filters};
 use crate::error::{ClientError, Result};
 use crate::relay_pool::Origin;
 
@@ -16,48 +17,65 @@ use crate::relay_pool::Origin;
 const FILTERS: usize = 8;
 
 impl Flow {
-    /// Listens from the cursor on. False if the relay would not.
-    pub(super) async fn subscribe(&mut self, url: &str) -> Result<bool> {
-        let Some(relay) = self.relays.get_mut(url) else { return Ok(true) };
-        let filters = live_filters(&self.shared, relay, STORED);
-        if filters == relay.live {
-            return Ok(true);
+    /// Listens to what is wanted by now. False if the relay would not, or something may have been missed. `behind`: what
+    /// comes of it waits for a history that is still to come.
+    pub(super) async fn subscribe(&mut self, url: &str, behind: bool) -> Result<bool> {
+        let Some(listen) = self.listen(url) else { return Ok(true) };
+        if let Some(relay) = self.relays.get_mut(url).filter(|relay| behind && relay.keeps_gate()) {
+            relay.opening.shut();
         }
-        relay.live.clear();
-        let (shared, before) = (self.shared.clone(), relay.subscriptions);
-        let mut count = 0;
-        for part in filters.chunks(FILTERS) {
-            count += 1;
-            let part = part.to_vec();
-            relay.opening.begin(count, Instant::now() + shared.options.request_timeout);
-            if let Err(error) = shared.pool.subscribe(url, &shared.me, count, part).await {
-                tracing::debug!("not subscribed: {error}");
-                let held = relay.opening.end(count);
-                self.take_in(of(&Arc::from(url), held), true).await?;
-                return Ok(false);
-            }
-        }
-        relay.subscriptions = count;
-        relay.live = filters;
-        for id in count + 1..=before {
-            shared.pool.unsubscribe(url, &shared.me, id).await;
-        }
-        Ok(true)
+        let listened = listen.begin(&self.shared, url).await;
+        self.listened(url, listened).await?;
+        Ok(listened == Listened::Well)
     }
 
-    /// What is to be listened to on a new connection before anything is fetched, by the numbers of subscriptions.
-    pub(super) fn listen_first(shared: &Shared, relay: &mut Relay) -> Vec<(u64, Vec<String>)> {
-        if relay.subscriptions > 0 {
-            return Vec::new();
+    /// The subscriptions to be opened in place of those that there are, when other things are wanted.
+    pub(super) fn listen(&mut self, url: &str) -> Option<Listen> {
+        let relay = self.relays.get_mut(url)?;
+        let filters = live_filters(&self.shared, relay);
+        if filters == relay.live {
+            return None;
         }
-        relay.live = live_filters(shared, relay, STORED);
-        let filters = live_filters(shared, relay, STORED_BEFORE);
-        let listen: Vec<_> = (1..).zip(filters.chunks(FILTERS).map(<[_]>::to_vec)).collect();
-        for (id, _) in &listen {
-            relay.opening.begin(*id, Instant::now() + shared.options.request_timeout);
-            relay.subscriptions = *id;
+        relay.former.append(&mut relay.listening);
+        let crowded = std::mem::take(&mut relay.crowded);
+        let until = Instant::now() + self.shared.options.request_timeout;
+        let mut new = Vec::new();
+        for part in filters.chunks(FILTERS) {
+            self.subscriptions += 1;
+            relay.opening.begin(self.subscriptions, until);
+            relay.listening.push(self.subscriptions);
+            new.push((self.subscriptions, part.to_vec()));
         }
-        listen
+        relay.live = filters;
+        Some(Listen { new, former: relay.former.clone(), crowded })
+    }
+
+    /// What follows when it was tried to open subscriptions.
+    pub(super) async fn listened(&mut self, url: &str, listened: Listened) -> Result<()> {
+        let Some(relay) = self.relays.get_mut(url) else { return Ok(()) };
+        if listened == Listened::Well {
+            // (when there is nothing to wait for)
+            self.end_former(url).await;
+            return Ok(());
+        }
+        (relay.complete, relay.whole) = (false, false);
+        let held = match listened {
+            Listened::Deaf => relay.listen_anew(),
+            _ => {
+                relay.opening.unheard = true;
+                Vec::new()
+            }
+        };
+        self.take_in(of(&Arc::from(url), held), true).await
+    }
+
+    /// Ends the subscriptions from before, once those in their place have gone live.
+    pub(super) async fn end_former(&mut self, url: &str) {
+        let live = |relay: &&mut Relay| !relay.opening.is_open() && !relay.live.is_empty();
+        let Some(relay) = self.relays.get_mut(url).filter(live) else { return };
+        for id in std::mem::take(&mut relay.former) {
+            self.shared.pool.unsubscribe(url, &self.shared.me, id).await;
+        }
     }
 
     /// Compares what the engine wants to hear of with what is listened to.
@@ -88,8 +106,8 @@ impl Flow {
         let gone: Vec<String> =
             self.relays.keys().filter(|url| !urls.contains(*url)).cloned().collect();
         for url in gone {
-            let subscriptions = self.relays.remove(&url).map_or(0, |relay| relay.subscriptions);
-            for id in 1..=subscriptions {
+            let relay = self.relays.remove(&url).unwrap_or_default();
+            for id in relay.listening.into_iter().chain(relay.former) {
                 self.shared.pool.unsubscribe(&url, &self.shared.me, id).await;
             }
             self.shared.links.release(&url).await;
@@ -141,8 +159,12 @@ impl Flow {
             if news {
                 relay.complete = false;
                 self.catch_up(url, Again::New);
-            } else if fewer && relay.connected && !relay.catching {
-                self.subscribe(url).await?;
+            } else if fewer
+                && relay.connected
+                && !relay.catching
+                && !self.subscribe(url, false).await?
+            {
+                self.catch_up(url, Again::All);
             }
             return Ok(());
         }

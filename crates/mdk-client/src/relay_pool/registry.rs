@@ -5,6 +5,7 @@
 //! connection (NIP-42).
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, PoisonError};
 
 use mdk_wire::PublicKey;
@@ -37,6 +38,8 @@ pub(super) struct Handle {
     pub(super) info: Arc<InfoCell>,
     pub(super) task: JoinHandle<()>,
     pub(super) accounts: HashSet<PublicKey>,
+    /// Messages that came, whatever they were; pings and their answers do not count.
+    pub(super) heard: Arc<AtomicU64>,
     /// Whether an account had to leave for lack of room.
     pub(super) full: bool,
 }

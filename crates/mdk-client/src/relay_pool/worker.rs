@@ -1,6 +1,7 @@
 //! The task of one relay: dials, serves a connection, waits, and dials again.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -35,6 +36,8 @@ pub(super) struct Worker {
     pub(super) challenges: bool,
     /// Whether it once let us wait for one in vain.
     pub(super) lazy: bool,
+    /// See [`Handle`](super::registry::Handle).
+    pub(super) heard: Arc<AtomicU64>,
     /// Since when there is a connection.
     pub(super) since: Option<Instant>,
     pub(super) home: Home,
@@ -238,6 +241,9 @@ impl Worker {
                 },
                 message = session.socket.step(reading) => match message {
                     Ok(message) => {
+                        if message.is_text() {
+                            self.heard.fetch_add(1, Ordering::Relaxed);
+                        }
                         let before = session.latency;
                         let info = self.info.known();
                         let result = session.take(&message, &mut self.accounts, info.as_deref());

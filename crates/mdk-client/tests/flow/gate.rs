@@ -1,0 +1,331 @@
+//! What is published while a history is fetched is read after it, whatever becomes of the line meanwhile.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use mdk_client::ClientOptions;
+use mdk_client::local_relay::{Faults, LocalRelay};
+use mdk_wire::{GroupId, Keys, UnsignedEvent};
+use serde_json::{Value, json};
+
+use crate::kit::{Person, options, relay, until};
+use crate::line::{Count, Fate, Line, down, is_of_groups, is_page, up};
+
+/// More than can be read of one sender after something younger.
+const MANY: usize = 250;
+
+/// Alice, and bob, who comes back over a line of which the test sees everything.
+struct Story {
+    relay: LocalRelay,
+    line: Line,
+    alice: Person,
+    group: GroupId,
+    dir: tempfile::TempDir,
+    keys: Keys,
+}
+
+impl Story {
+    async fn new() -> Self {
+        let relay = relay().await;
+        let line = Line::to(&relay).await;
+        let dir = tempfile::tempdir().unwrap();
+        let keys = Keys::generate();
+        let alice = Person::new(options(&[&line.url])).await;
+        let path = dir.path().join("bob.db");
+        let bob = Person::open(&path, keys.clone(), options(&[&line.url])).await;
+        alice.ready().await;
+        bob.ready().await;
+        let group = alice.founds(&[&line.url], &[&bob]).await;
+        bob.renewed(&group).await;
+        drop(bob.close().await);
+        Self { relay, line, alice, group, dir, keys }
+    }
+
+    fn options(&self) -> ClientOptions {
+        ClientOptions { request_timeout: Duration::from_secs(20), ..options(&[&self.line.url]) }
+    }
+
+    async fn comes_back(&self, options: ClientOptions) -> Person {
+        Person::open(&self.dir.path().join("bob.db"), self.keys.clone(), options).await
+    }
+
+    async fn says(&self, name: &str, count: usize) -> Vec<String> {
+        says(&self.relay, &self.alice, &self.group, name, count).await
+    }
+}
+
+/// So many messages, all of which the relay has.
+async fn says(
+    relay: &LocalRelay,
+    who: &Person,
+    group: &GroupId,
+    name: &str,
+    count: usize,
+) -> Vec<String> {
+    let before = relay.events(445).len();
+    let texts: Vec<String> = (0..count).map(|n| format!("{name} {n}")).collect();
+    for text in &texts {
+        who.says(group, text).await;
+    }
+    until(relay, "all of them", || relay.events(445).len() >= before + count).await;
+    texts
+}
+
+async fn reads(bob: &Person, group: &GroupId, texts: &[String]) {
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    bob.reads(group, &texts).await;
+}
+
+fn pass(message: Value, of_relay: bool) -> Fate {
+    if of_relay { down([message]) } else { up(message) }
+}
+
+/// As [`pass`], without what only this line knows of.
+fn plain(message: Value, of_relay: bool) -> Fate {
+    if message[0] == "CONNECTED" { Fate::default() } else { pass(message, of_relay) }
+}
+
+/// A relay whose store is down, until it is told otherwise: it answers subscriptions and no request for what is stored.
+fn store_is_down(line: &Line) -> (Count, Arc<Mutex<bool>>) {
+    let (asked, broken) = (Count::default(), Arc::new(Mutex::new(true)));
+    let (asks, is_broken) = (asked.clone(), broken.clone());
+    line.rule(Duration::from_millis(5), move |message, of_relay| {
+        if is_page(&message) && !of_relay && *is_broken.lock().unwrap() {
+            asks.add();
+            return down([json!(["CLOSED", message[1], "error: database is locked"])]);
+        }
+        plain(message, of_relay)
+    });
+    (asked, broken)
+}
+
+/// breaks: a relay that does not give what is stored for longer than what is new waits for that.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_newest_that_is_stored_is_not_read_before_the_rest() {
+    let story = Story::new().await;
+    let texts = story.says("old", MANY).await;
+    let (asked, broken) = store_is_down(&story.line);
+    let bob = story.comes_back(story.options()).await;
+    // Two requests, each made seven times; and more attempts than what is new waits for.
+    asked.reaches(14 * 5).await;
+    *broken.lock().unwrap() = false;
+    reads(&bob, &story.group, &texts).await;
+    assert_eq!(bob.told(), texts);
+}
+
+/// breaks: a relay that never gives what is stored.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_gets_no_history_is_not_deaf_for_ever() {
+    let story = Story::new().await;
+    let old = story.says("old", 5).await;
+    let (asked, broken) = store_is_down(&story.line);
+    let bob = story.comes_back(story.options()).await;
+    asked.reaches(1).await;
+    let new = story.says("new", 1).await;
+    reads(&bob, &story.group, &new).await;
+    *broken.lock().unwrap() = false;
+    reads(&bob, &story.group, &[new, old].concat()).await;
+}
+
+/// breaks: a line that is open and brings nothing for longer than some attempts take.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_that_brings_nothing_opens_no_gate() {
+    let story = Story::new().await;
+    let mut texts = story.says("old", MANY).await;
+    let held = Arc::new(Mutex::new(Some(Vec::new())));
+    let (holds, asked) = (held.clone(), Count::default());
+    let asks = asked.clone();
+    story.line.rule(Duration::ZERO, move |message, of_relay| {
+        let mut held = holds.lock().unwrap();
+        let Some(held) = held.as_mut() else { return plain(message, of_relay) };
+        if !of_relay && is_page(&message) {
+            asks.add();
+            return Fate::default();
+        }
+        let mut fate = plain(message, of_relay);
+        held.append(&mut fate.down);
+        fate
+    });
+    let short = ClientOptions { request_timeout: Duration::from_millis(200), ..story.options() };
+    let bob = story.comes_back(short).await;
+    asked.reaches(1).await;
+    texts.extend(story.says("new", 1).await);
+    // Each of two tries.
+    asked.reaches(2 * 6).await;
+    for message in held.lock().unwrap().take().unwrap() {
+        story.line.say(&message);
+    }
+    reads(&bob, &story.group, &texts).await;
+}
+
+/// breaks: a relay that wants to know who asks when the history is on its way.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_authentication_in_the_middle_opens_no_gate() {
+    let story = Story::new().await;
+    let mut texts = story.says("old", MANY).await;
+    let (known, mut auth) = (Count::default(), None);
+    let knows = known.clone();
+    story.relay.faults(Faults { page_limit: Some(50), ..Faults::default() });
+    story.line.rule(Duration::from_millis(400), move |message, of_relay| {
+        if message[0] == "CONNECTED" {
+            return down([json!(["AUTH", "challenge"])]);
+        }
+        if message[0] == "AUTH" {
+            auth = Some(message[1]["id"].clone());
+            return Fate::default();
+        }
+        let ends = message[0] == "EOSE" && message[1].as_str().unwrap().starts_with('q');
+        match auth.take_if(|_| ends) {
+            Some(id) => {
+                knows.add();
+                down([message, json!(["OK", id, true, ""])])
+            }
+            None => plain(message, of_relay),
+        }
+    });
+    let bob = story.comes_back(story.options()).await;
+    known.reaches(1).await;
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    texts.extend(story.says("now", 1).await);
+    reads(&bob, &story.group, &texts).await;
+    assert_eq!(bob.told(), texts);
+}
+
+/// breaks: a relay that ends a subscription of its own accord, and goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_said_after_a_subscription_was_closed_is_read_in_order() {
+    let story = Story::new().await;
+    let (live, asked) = (Arc::new(Mutex::new(Value::Null)), Count::default());
+    let (is_live, asks) = (live.clone(), asked.clone());
+    let closed = Arc::new(Mutex::new(Value::Null));
+    let is_closed = closed.clone();
+    story.line.rule(Duration::from_millis(200), move |message, of_relay| {
+        if message[0] == "REQ" && !is_page(&message) {
+            *is_live.lock().unwrap() = message[1].clone();
+        } else if !of_relay && is_page(&message) && is_of_groups(&message) {
+            (!is_closed.lock().unwrap().is_null()).then(|| asks.add());
+        }
+        // The relay behind it knows nothing of that.
+        if of_relay && message[0] == "EVENT" && message[1] == *is_closed.lock().unwrap() {
+            return Fate::default();
+        }
+        plain(message, of_relay)
+    });
+    let bob = story.comes_back(story.options()).await;
+    bob.ready().await;
+    let mut texts = story.says("before", 5).await;
+    reads(&bob, &story.group, &texts).await;
+    let id = live.lock().unwrap().clone();
+    *closed.lock().unwrap() = id.clone();
+    story.line.say(&json!(["CLOSED", id, "error: housekeeping"]));
+    asked.reaches(1).await;
+    story.line.holds_pages(true);
+    texts.extend(story.says("after", MANY).await);
+    story.line.holds_pages(false);
+    reads(&bob, &story.group, &texts).await;
+}
+
+/// breaks: much is said in a group, and in another one, while the history of that is fetched.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_joins_a_group_misses_nothing_of_it_or_of_another() {
+    joins(None).await;
+}
+
+/// breaks: a relay that allows one subscription, and one request beside it.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_to_end_one_subscription_for_another_misses_nothing() {
+    joins(Some(2)).await;
+}
+
+async fn joins(most: Option<u64>) {
+    let story = Story::new().await;
+    if let Some(most) = most {
+        story.line.announces(json!({ "limitation": { "max_subscriptions": most } }));
+    }
+    let carol = Person::new(story.options()).await;
+    carol.ready().await;
+    let asked = Count::default();
+    let (asks, joins) = (asked.clone(), Arc::new(Mutex::new(false)));
+    let is_joining = joins.clone();
+    story.line.rule(Duration::from_millis(200), move |message, of_relay| {
+        let page = !of_relay && is_page(&message) && is_of_groups(&message);
+        if page && *is_joining.lock().unwrap() {
+            asks.add();
+        }
+        plain(message, of_relay)
+    });
+    let bob = story.comes_back(story.options()).await;
+    bob.ready().await;
+    let package = carol.key_package_of(&bob).await;
+    let new = mdk_core::NewGroup {
+        name: "other".to_owned(),
+        relays: vec![story.line.url.clone()],
+        members: vec![package],
+        ..mdk_core::NewGroup::default()
+    };
+    let founds = carol.commit(move |engine| engine.create_group(new.clone()));
+    let other = founds.await.unwrap().id;
+    let invite = bob.until("invite", |engine| engine.invites().unwrap().pop()).await;
+    // These are on their way when he does.
+    story.line.live_delay(Duration::from_secs(2));
+    let mut before = story.says("before", 20).await;
+    *joins.lock().unwrap() = true;
+    bob.with(|engine| engine.accept(&invite.id)).unwrap();
+    bob.client.nudge();
+    asked.reaches(1).await;
+    story.line.holds_pages(true);
+    story.line.live_delay(Duration::from_secs(6));
+    let (here, there) = tokio::join!(
+        says(&story.relay, &story.alice, &story.group, "here", MANY),
+        says(&story.relay, &carol, &other, "there", MANY),
+    );
+    story.line.holds_pages(false);
+    before.extend(here);
+    reads(&bob, &story.group, &before).await;
+    reads(&bob, &other, &there).await;
+}
+
+/// breaks: a stranger's junk with the address of the group, while the history is fetched.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_there_was_no_room_for_is_read_before_what_follows() {
+    let story = Story::new().await;
+    let mut texts = story.says("old", 10).await;
+    let (asked, live) = (Count::default(), Arc::new(Mutex::new(Value::Null)));
+    let (asks, is_live) = (asked.clone(), live.clone());
+    story.line.rule(Duration::from_millis(700), move |message, of_relay| {
+        if message[0] == "REQ" && !is_page(&message) {
+            *is_live.lock().unwrap() = message.clone();
+        } else if !of_relay && is_page(&message) && is_of_groups(&message) {
+            asks.add();
+        }
+        plain(message, of_relay)
+    });
+    let bob = story.comes_back(story.options()).await;
+    asked.reaches(1).await;
+    let live = live.lock().unwrap().clone();
+    let filters = live.as_array().unwrap();
+    let route = filters.iter().find_map(|filter| filter["#h"][0].as_str()).unwrap();
+    story.line.holds_pages(true);
+    // As much as fits, and then not even a little.
+    let sizes = [(9, 1_000_000), (4, 100_000), (9, 10_000), (9, 1_000), (30, 10)];
+    for size in sizes.into_iter().flat_map(|(count, size)| vec![size; count]) {
+        let stranger = Keys::generate();
+        let junk = UnsignedEvent {
+            pubkey: stranger.public_key(),
+            created_at: 1_700_000_000,
+            kind: 445,
+            tags: vec![vec!["h".to_owned(), route.to_owned()]],
+            content: "x".repeat(size),
+        };
+        let junk: Value = serde_json::from_str(&junk.sign(&stranger).to_json()).unwrap();
+        story.line.say(&json!(["EVENT", live[1], junk]));
+    }
+    texts.extend(story.says("much", MANY).await);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    story.line.holds_pages(false);
+    for n in 0..40 {
+        texts.extend(story.says(&format!("later {n}"), 1).await);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    reads(&bob, &story.group, &texts).await;
+}
