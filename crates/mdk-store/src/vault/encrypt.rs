@@ -9,7 +9,7 @@ use mdk_wire::Secret;
 use rusqlite::Connection;
 
 pub(crate) use self::leftover::{is_there as plain_copy_is_there, recover};
-use self::plain::{check_plain, look, read_plain, settle_plain, writable};
+use self::plain::{check_plain, damage, read_plain, settle_plain, twice, writable};
 
 use super::{
     Progress, Stage, VaultError, VerifyReport,
@@ -257,23 +257,39 @@ fn settle_encrypted(mut source: Source, key: &Secret<32>) -> Result<Source, Vaul
         return Err(VaultError::Damaged);
     }
     if !log.pages.is_empty() {
-        let conn = writable(&source.place)?;
-        cipher::give_key(&conn, key)?;
-        conn.execute_batch("PRAGMA cipher_compatibility = 4").map_err(OpenError::from)?;
-        conn.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))
-            .map_err(|_| OpenError::WrongKey)?;
-        let busy = conn
-            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0))
-            .map_err(StoreError::from)?;
-        if busy != 0 {
-            return Err(StoreError::Busy.into());
-        }
-        // Not before: what has not been moved must not be removed.
-        ritual::keep_log(&conn, false)?;
-        conn.close().map_err(|(_, error)| StoreError::from(error))?;
+        twice(&source, || move_log(&source, key))?;
         source.refresh()?;
     }
     Ok(source)
+}
+
+fn move_log(source: &Source, key: &Secret<32>) -> Result<(), VaultError> {
+    let conn = writable(&source.place)?;
+    cipher::give_key(&conn, key)?;
+    conn.execute_batch("PRAGMA cipher_compatibility = 4").map_err(OpenError::from)?;
+    let schema = conn.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()));
+    let schema = schema.map_err(|error| damage(error.into()));
+    if schema == Err(VaultError::Damaged) {
+        require_key(source, key)?;
+    }
+    schema?;
+    let busy = conn
+        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0))
+        .map_err(|error| damage(error.into()))?;
+    if busy != 0 {
+        return Err(StoreError::Busy.into());
+    }
+    // Not before: what has not been moved must not be removed.
+    ritual::keep_log(&conn, false)?;
+    Ok(conn.close().map_err(|(_, error)| StoreError::from(error))?)
+}
+
+/// Fails unless page 1 is one of this key.
+fn require_key(source: &Source, key: &Secret<32>) -> Result<(), VaultError> {
+    let mut page = [0u8; pages::PAGE];
+    pages::read_at(&source.file, &mut page, 0).map_err(|e| pages::io("reading", &e))?;
+    let opens = PageKey::of_page_1(key, &page).check(1, &page);
+    if opens { Ok(()) } else { Err(OpenError::WrongKey.into()) }
 }
 
 /// Writes the rows of `from` into the empty file `temp`, encrypted, and compares them.
@@ -294,7 +310,8 @@ fn copy_plain(
     conn.close().map_err(|(_, error)| StoreError::from(error))?;
     let report = compare(&written, place, temp, key, progress)?;
     if version < migrate::SUPPORTED {
-        open::connect(place, temp, key, false)?
+        open::connect(place, temp, key, false)
+            .map_err(open::of_new)?
             .close()
             .map_err(|(_, error)| StoreError::from(error))?;
     }
@@ -313,13 +330,11 @@ fn copy_encrypted(
     if old == new {
         return Err(VaultError::SameKey);
     }
-    let mut page = [0u8; pages::PAGE];
-    pages::read_at(&source.file, &mut page, 0).map_err(|e| pages::io("reading", &e))?;
-    if !PageKey::of_page_1(old, &page).check(1, &page) {
-        return Err(OpenError::WrongKey.into());
-    }
-    let conn = look(&source.place, Some(old), false)?;
-    verify::identity(&conn)?;
+    require_key(source, old)?;
+    let looked = look::connect(&source.place, source.place.name(), Some(old), false);
+    let _held = looked
+        .and_then(|conn| verify::identity(&conn).map(|()| conn))
+        .map_err(|error| look::doubted(&source.place, old, error))?;
     let (file, _) = place.open_or_create(temp, FileRole::Database)?;
     let bytes = pages::reencrypt(&source.file, old, &file, new, progress)?;
     if !pages::same(&source.file, old, &file, new, progress)? {
@@ -337,7 +352,8 @@ fn copy_encrypted(
         report.rows += u64::try_from(count).unwrap_or(0);
     }
     drop(copy);
-    let mut copy = open::connect(place, temp, new, false)?;
+    // It was read through just before: what does not open now could not be read.
+    let mut copy = open::connect(place, temp, new, false).map_err(open::of_new)?;
     mark_as_copy(&mut copy)?;
     copy.close().map_err(|(_, error)| StoreError::from(error))?;
     Ok(report)

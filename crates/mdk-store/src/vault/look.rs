@@ -4,6 +4,7 @@ use std::{cell::RefCell, ffi::OsStr, fs::File, path::Path};
 
 use mdk_wire::Secret;
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
+use zeroize::Zeroizing;
 
 use super::{
     Progress, VaultError,
@@ -121,6 +122,19 @@ impl Source {
         Ok(head)
     }
 
+    /// Fails if a part of the files cannot be read. Inside a statement SQLite says "damaged" of a read that the system
+    /// refused (`EIO`), and a page that could be read in one moment may not be in the next.
+    pub(super) fn read_through(&self) -> Result<(), VaultError> {
+        read_through(&self.file)?;
+        for suffix in ["-wal", "-journal"] {
+            let name = files::with_suffix(self.place.name(), suffix);
+            if let Some(found) = self.place.inspect(&name, FileRole::Database)? {
+                read_through(&found.file)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Whether there is a log that may hold something.
     pub(crate) fn has_log(&self) -> bool {
         self.log_file.as_ref().is_some_and(|file| file.metadata().map_or(true, |m| m.len() > 0))
@@ -155,6 +169,16 @@ impl Drop for Source {
             lock.undo(&self.place);
         }
     }
+}
+
+fn read_through(file: &File) -> Result<(), VaultError> {
+    let mut part = Zeroizing::new(vec![0; 1 << 16]);
+    let size = file.metadata().map_err(|e| pages::io("looking at", &e))?.len();
+    for at in (0..size).step_by(part.len()) {
+        let length = usize::try_from(size - at).map_or(part.len(), |left| left.min(part.len()));
+        pages::read_at(file, &mut part[..length], at).map_err(|e| pages::io("reading", &e))?;
+    }
+    Ok(())
 }
 
 /// Refuses keys that give nothing any more, before a file is opened. That there is nothing to be read is said first, by those
@@ -263,6 +287,15 @@ pub(crate) fn doubt(place: &Place, key: &Secret<32>, error: OpenError) -> OpenEr
         }
     });
     looked.unwrap_or_else(|error| error)
+}
+
+/// What SQLite says of an encrypted source that is there: damage only where a page does not authenticate or is missing.
+pub(super) fn doubted(place: &Place, key: &Secret<32>, error: OpenError) -> VaultError {
+    match doubt(place, key, error) {
+        OpenError::Store(StoreError::Corrupt) | OpenError::Truncated { .. } => VaultError::Damaged,
+        OpenError::Store(error) => error.into(),
+        error => error.into(),
+    }
 }
 
 /// An error about a file that is read with this key: as opening says it.

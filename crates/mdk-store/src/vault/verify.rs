@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     APPLICATION_ID, DatabaseKey, OpenError, Store, StoreError, files::Place, key_source, migrate,
-    store,
+    open, store,
 };
 
 pub(super) use logic::INCOMPLETE_GROUPS;
@@ -120,7 +120,10 @@ pub fn verify(
     let refusal = || connect().and_then(|conn| identity(&conn)).err();
     // SQLite also says "damaged" of what could not be read just now.
     let refusal = match refusal() {
-        Some(OpenError::Store(StoreError::Corrupt)) => refusal(),
+        Some(OpenError::Store(StoreError::Corrupt)) => {
+            source.read_through()?;
+            refusal()
+        }
         refusal => refusal,
     };
     match refusal {
@@ -132,7 +135,8 @@ pub fn verify(
         }
         Some(error) if scan.bad.is_empty() => return Err(error.into()),
         _ if scan.bad.is_empty() && report.structure.is_empty() => {
-            check(&*connect()?, &mut report, progress)?;
+            // It was opened a moment ago.
+            check(&*connect().map_err(open::of_new)?, &mut report, progress)?;
         }
         // What is missing ends a connection that asks for it, as what is damaged does.
         _ if connect().is_ok_and(|conn| structure::tables(&conn).is_ok()) => {

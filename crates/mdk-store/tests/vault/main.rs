@@ -38,6 +38,8 @@ mod migrations;
 mod names;
 #[cfg(unix)]
 mod open;
+#[cfg(target_os = "linux")]
+mod passing_faults;
 #[cfg(unix)]
 mod rekey;
 #[path = "../repositories_kit/mod.rs"]

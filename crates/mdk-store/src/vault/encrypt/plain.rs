@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use mdk_wire::Secret;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::{
@@ -23,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// source lives, no other program can read or write the file through SQLite: the owner lock is ours alone.
 pub(super) fn settle_plain(source: &Source) -> Result<Conn, VaultError> {
     guard(source, writable(&source.place)?, move_log)?;
-    readable(&source.place, false)
+    readable(source, false)
 }
 
 /// Locks the file, for as long as the source lives, and does something under the lock.
@@ -33,14 +32,13 @@ fn guard(
     work: impl Fn(&Connection) -> Result<(), VaultError>,
 ) -> Result<(), VaultError> {
     let try_once = |conn: &Connection| match alone(conn) {
-        Ok(()) => (true, work(conn)),
+        Ok(()) => (true, doubted(source, work(conn))),
         // Damage is seen when the file is locked already.
-        Err(VaultError::Damaged) => (true, Err(VaultError::Damaged)),
+        Err(VaultError::Damaged) => (true, doubted(source, Err(VaultError::Damaged))),
         Err(error) => (false, Err(error)),
     };
     let (mut locked, mut done) = try_once(&conn);
     if done == Err(VaultError::Damaged) {
-        // SQLite also says it of what could not be read just now.
         drop(conn);
         conn = writable(&source.place)?;
         (locked, done) = try_once(&conn);
@@ -60,7 +58,7 @@ fn move_log(conn: &Connection) -> Result<(), VaultError> {
     check_plain(conn)?;
     let busy = conn
         .query_row("PRAGMA wal_checkpoint(FULL)", [], |row| row.get::<_, i64>(0))
-        .map_err(StoreError::from)?;
+        .map_err(|error| damage(error.into()))?;
     if busy != 0 { Err(StoreError::Busy.into()) } else { Ok(()) }
 }
 
@@ -69,12 +67,25 @@ fn move_log(conn: &Connection) -> Result<(), VaultError> {
 fn alone(conn: &Connection) -> Result<(), VaultError> {
     conn.busy_timeout(PATIENCE).map_err(OpenError::from)?;
     // Both: the mode makes the lock stay when the transaction, without which it would be taken later only, is over.
-    conn.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE; COMMIT").map_err(
-        |error| match StoreError::from(error) {
-            StoreError::Corrupt => VaultError::Damaged,
-            error => error.into(),
-        },
-    )
+    conn.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE; COMMIT")
+        .map_err(|error| damage(error.into()))
+}
+
+/// What SQLite calls damage is that of the source, and still to be doubted: see [`twice`].
+pub(super) fn damage(error: StoreError) -> VaultError {
+    match error {
+        StoreError::Corrupt => VaultError::Damaged,
+        error => error.into(),
+    }
+}
+
+/// What a connection found out about the source: damaged is what is found so twice, each time in files that can be read to
+/// their ends.
+fn doubted<T>(source: &Source, found: Result<T, VaultError>) -> Result<T, VaultError> {
+    if matches!(found, Err(VaultError::Damaged)) {
+        source.read_through()?;
+    }
+    found
 }
 
 /// Opens a plain database for reading, with its log, and leaves it as it is.
@@ -82,7 +93,7 @@ pub(super) fn read_plain(source: &Source) -> Result<Conn, VaultError> {
     let place = &source.place;
     if has_journal(place)? {
         // To read it means to undo what an interrupted transaction has written.
-        check_plain(&*writable(place)?)?;
+        twice(source, || check_plain(&*writable(place)?))?;
     }
     // With a log the connection that reads takes the lock.
     if !source.has_log() {
@@ -93,26 +104,28 @@ pub(super) fn read_plain(source: &Source) -> Result<Conn, VaultError> {
             Err(error) => return Err(error),
         }
     }
-    readable(place, source.has_log())
+    readable(source, source.has_log())
 }
 
-/// A connection to a plain source that is ours and whole. What is damaged stays so; SQLite also says it of a page that
-/// could not be read just now, so it is asked twice.
-fn readable(place: &Place, with_log: bool) -> Result<Conn, VaultError> {
-    let once = || sound(look(place, None, with_log)?);
-    match once() {
-        Err(VaultError::Damaged) => once(),
+/// A connection to a plain source that is ours and whole.
+fn readable(source: &Source, with_log: bool) -> Result<Conn, VaultError> {
+    twice(source, || sound(look(&source.place, with_log)?))
+}
+
+/// Asks again if the source is said to be damaged: SQLite says it of a read that failed, too.
+pub(super) fn twice<T>(
+    source: &Source,
+    ask: impl Fn() -> Result<T, VaultError>,
+) -> Result<T, VaultError> {
+    match doubted(source, ask()) {
+        Err(VaultError::Damaged) => doubted(source, ask()),
         other => other,
     }
 }
 
 /// Opens a source for reading. One that ends too early is damaged.
-pub(super) fn look(
-    place: &Place,
-    key: Option<&Secret<32>>,
-    with_log: bool,
-) -> Result<Conn, VaultError> {
-    connect(place, place.name(), key, with_log).map_err(|error| match error {
+fn look(place: &Place, with_log: bool) -> Result<Conn, VaultError> {
+    connect(place, place.name(), None, with_log).map_err(|error| match error {
         OpenError::Store(StoreError::Corrupt) => VaultError::Damaged,
         error => error.into(),
     })
@@ -136,8 +149,7 @@ fn sound(conn: Conn) -> Result<Conn, VaultError> {
             Some(code) => StoreError::Io { code }.into(),
             None => VaultError::Damaged,
         }),
-        Err(StoreError::Corrupt) => Err(VaultError::Damaged),
-        Err(error) => Err(error.into()),
+        Err(error) => Err(damage(error)),
     }
 }
 
@@ -154,15 +166,11 @@ fn unread(text: &str) -> Option<i32> {
 pub(super) fn check_plain(conn: &Connection) -> Result<u32, VaultError> {
     let number =
         |sql| conn.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(StoreError::from);
-    let damaged = |error| match error {
-        StoreError::Corrupt => VaultError::Damaged,
-        error => error.into(),
-    };
-    let found = number("PRAGMA application_id").map_err(damaged)? as i32;
+    let found = number("PRAGMA application_id").map_err(damage)? as i32;
     if found != APPLICATION_ID {
         return Err(OpenError::ForeignDatabase { found }.into());
     }
-    Ok(u32::try_from(number("PRAGMA user_version").map_err(damaged)?).unwrap_or(0))
+    Ok(u32::try_from(number("PRAGMA user_version").map_err(damage)?).unwrap_or(0))
 }
 
 /// A connection that leaves the log in place when it is closed.
