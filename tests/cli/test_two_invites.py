@@ -45,7 +45,7 @@ async def invited_twice(alice: Client, relay: str, guests: list[str]) -> None:
         await again(lambda: group.add(*guests), alice)
 
 
-def test_all_of_two_invites_to_one_group_is_the_one_that_leads_further(home: Home) -> None:
+def test_of_two_invites_to_one_group_the_one_that_is_over_keeps_nobody_out(home: Home) -> None:
     # (which of two stood first was a matter of chance)
     names = ["carol", "dave", "erin"]
     guests = [home.account(name) for name in names]
@@ -58,9 +58,15 @@ def test_all_of_two_invites_to_one_group_is_the_one_that_leads_further(home: Hom
             await invited_twice(alice, home.relay, guests)
             (group,) = alice.groups
             for name in names:
-                done = await mdk("accept", "-a", name, "--all", "--json")
-                assert done.code == 0, done.err
-                assert [one["name"] for one in done.document["joined"]] == [f"Lunch {LATER - 1}"]
+                joined: list[str] = []
+                # (if the one that is over comes first, it is answered before its end is heard of)
+                for _ in range(2):
+                    done = await mdk("accept", "-a", name, "--all", "--json")
+                    assert done.code == 0, done.err
+                    joined += [one["name"] for one in done.document["joined"]]
+                    if joined[-1:] == [f"Lunch {LATER - 1}"]:
+                        break
+                assert joined[-1:] == [f"Lunch {LATER - 1}"]
                 await group.send(f"hello {name}")
                 done = await mdk("history", "-a", name, "--sync", f"Lunch {LATER - 1}", "--json")
                 assert done.code == 0, done.err
