@@ -49,8 +49,8 @@ pub(crate) struct Finished {
     pub(crate) all: bool,
     /// Whether what is published meanwhile is heard.
     pub(crate) listened: Listened,
-    /// The relay has said nothing at all: there may be no line to it.
-    pub(crate) silent: bool,
+    /// How many messages of the relay have come by then.
+    pub(crate) heard: u64,
     pub(crate) fed: Fed,
 }
 
@@ -71,7 +71,6 @@ pub(crate) async fn run(
     let never_ends = slow.load(Ordering::Relaxed) && !ends.load(Ordering::Relaxed);
     let gatherer = Gatherer::new(&relay, to, slow.clone());
     let mut finished = Finished { relay, all: true, ..Finished::default() };
-    let heard = shared.pool.heard(&finished.relay, &shared.me);
     if let Some(listen) = listen {
         finished.listened = listen.begin(&shared, &finished.relay).await;
     }
@@ -143,7 +142,7 @@ pub(crate) async fn run(
             finished.all = false;
         }
     }
-    finished.silent = heard == shared.pool.heard(&finished.relay, &shared.me);
+    finished.heard = shared.pool.heard(&finished.relay, &shared.me);
     let counted = shared.counters.processed.load(Ordering::Relaxed);
     tracing::debug!(complete = finished.all, new = finished.fed.new, counted, "a catch-up ended");
     finished

@@ -60,6 +60,8 @@ pub(crate) struct Relay {
     pub(crate) failures: u32,
     /// Attempts, one after the other and on one connection, after which the gate could not be opened.
     pub(crate) gate_failures: u32,
+    /// How many messages had come when the last attempt ended.
+    pub(crate) heard: u64,
     pub(crate) retry_at: Option<Instant>,
     /// What is heard and not given on yet.
     pub(crate) opening: Opening,
@@ -141,7 +143,6 @@ impl Relay {
         self.cursor.at = self.cursor.at.max(fed.newest);
         self.complete = self.connected;
         self.caught_up = true;
-        self.failures = 0;
         Came::Whole
     }
 }

@@ -85,6 +85,11 @@ impl Flow {
             .partition(|topic| finished.complete.contains(topic));
         relay.deeper.extend(not_dug);
         let came = relay.gave(finished.all, finished.complete, &finished.fed);
+        // (nothing at all since the last attempt: there may be no line)
+        let silent = std::mem::replace(&mut relay.heard, finished.heard) == finished.heard;
+        if came == Came::Whole && finished.listened == Listened::Well && !relay.opening.unheard {
+            relay.failures = 0;
+        }
         if came == Came::Whole && std::mem::take(&mut relay.amends) {
             while self.amends.try_join_next().is_some() {}
             let place = match (relay.own, relay.inbox) {
@@ -106,7 +111,7 @@ impl Flow {
         {
             relay.again = Some(Again::All);
         }
-        self.open(&url, failed, (failed || deaf) && !finished.silent).await?;
+        self.open(&url, failed, (failed || deaf) && !silent).await?;
         let Some(relay) = self.relays.get_mut(&url) else { return Ok(()) };
         // (what failed is tried again later, with all that is wanted then)
         if let Some(what) = relay.again.take().filter(|_| !failed) {

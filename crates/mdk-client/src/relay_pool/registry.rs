@@ -38,7 +38,7 @@ pub(super) struct Handle {
     pub(super) info: Arc<InfoCell>,
     pub(super) task: JoinHandle<()>,
     pub(super) accounts: HashSet<PublicKey>,
-    /// Messages that came, whatever they were; pings and their answers do not count.
+    /// Messages that came, whatever they were, answers to pings too.
     pub(super) heard: Arc<AtomicU64>,
     /// Whether an account had to leave for lack of room.
     pub(super) full: bool,

@@ -241,9 +241,7 @@ impl Worker {
                 },
                 message = session.socket.step(reading) => match message {
                     Ok(message) => {
-                        if message.is_text() {
-                            self.heard.fetch_add(1, Ordering::Relaxed);
-                        }
+                        self.heard.fetch_add(1, Ordering::Relaxed);
                         let before = session.latency;
                         let info = self.info.known();
                         let result = session.take(&message, &mut self.accounts, info.as_deref());

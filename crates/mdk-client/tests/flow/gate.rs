@@ -8,7 +8,7 @@ use mdk_client::local_relay::{Faults, LocalRelay};
 use mdk_wire::{GroupId, Keys, UnsignedEvent};
 use serde_json::{Value, json};
 
-use crate::kit::{Person, options, relay, until};
+use crate::kit::{Person, database, options, pool_with, relay, until};
 use crate::line::{Count, Fate, Line, down, is_of_groups, is_page, up};
 
 /// More than can be read of one sender after something younger.
@@ -124,6 +124,33 @@ async fn who_gets_no_history_is_not_deaf_for_ever() {
     let new = story.says("new", 1).await;
     reads(&bob, &story.group, &new).await;
     *broken.lock().unwrap() = false;
+    reads(&bob, &story.group, &[new, old].concat()).await;
+}
+
+/// breaks: a relay that gives what is live, and leaves every request for what is stored without an answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_gets_no_answer_is_not_deaf_for_ever() {
+    let story = Story::new().await;
+    let old = story.says("old", 5).await;
+    let (asked, silent) = (Count::default(), Arc::new(Mutex::new(true)));
+    let (asks, is_silent) = (asked.clone(), silent.clone());
+    story.line.rule(Duration::ZERO, move |message, of_relay| {
+        if is_page(&message) && !of_relay && *is_silent.lock().unwrap() {
+            asks.add();
+            return Fate::default();
+        }
+        plain(message, of_relay)
+    });
+    let short = ClientOptions { request_timeout: Duration::from_millis(50), ..story.options() };
+    // (a quiet group: that there is a line is known by the answers to pings)
+    let pool = pool_with(Duration::from_millis(200));
+    let engine =
+        database(&story.dir.path().join("bob.db"), &story.keys, Arc::new(mdk_core::SystemClock));
+    let bob = Person::start(engine, story.keys.clone(), short, pool).await;
+    asked.reaches(1).await;
+    let new = story.says("new", 1).await;
+    reads(&bob, &story.group, &new).await;
+    *silent.lock().unwrap() = false;
     reads(&bob, &story.group, &[new, old].concat()).await;
 }
 

@@ -18,7 +18,13 @@ use mdk_wire::{Event, EventId, GroupId, Keys, PublicKey, Secret};
 pub const LONG: Duration = Duration::from_secs(60);
 
 pub fn pool() -> Pool {
+    pool_with(PoolOptions::default().keepalive)
+}
+
+/// Pings whatever has been silent for so long.
+pub fn pool_with(keepalive: Duration) -> Pool {
     Pool::new(PoolOptions {
+        keepalive,
         allow_loopback: true,
         reconnect_min: Duration::from_millis(20),
         reconnect_max: Duration::from_millis(200),
