@@ -91,7 +91,9 @@ class Story:
             call()
         except error as raised:
             told = traceback.TracebackException.from_exception(raised, capture_locals=True)
-            frames = [frame for frame in told.stack if "/mdk/" in frame.filename]
+            # (not those of this file, in whatever folder it is)
+            ours = str(Path(errors.__file__).parent.parent)
+            frames = [frame for frame in told.stack if frame.filename.startswith(ours)]
             self.said += [repr(raised), str(raised), str(vars(raised)), raised.hint or ""]
             self.said += [str(frame.locals) for frame in frames]
             context = raised.__cause__ or raised.__context__
