@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import platform
 import pty
 import signal
 import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 from tests.cli.kit import Done, Home
@@ -92,6 +96,18 @@ def test_a_group_has_a_name_to_be_called_by(home: Home) -> None:
     assert home.mdk("groups", "-a", "alice").out == "no groups yet\n"
 
 
+READ = {"x86_64": "0", "aarch64": "63"}
+"""The number of read(2)."""
+
+
+def reads_a_line(process: subprocess.Popen[str]) -> bool:
+    """Whether a process waits for its terminal; true where that cannot be seen."""
+    number = READ.get(platform.machine())
+    if sys.platform != "linux" or number is None:
+        return True
+    return Path(f"/proc/{process.pid}/syscall").read_text().split()[:2] == [number, "0x0"]
+
+
 def at_a_terminal(home: Home, *arguments: str, press: bytes = b"") -> Done:
     """Run a command whose stdin and stderr are a terminal; `press` is typed once it has asked."""
     master, terminal = pty.openpty()
@@ -117,6 +133,10 @@ def at_a_terminal(home: Home, *arguments: str, press: bytes = b"") -> Done:
                 break
             if press and b"[y/N]:" in shown:
                 if press == b"\x03":
+                    # (between the question and the reading Python would not hear of it)
+                    while not reads_a_line(running):
+                        assert running.poll() is None
+                        time.sleep(0.01)
                     running.send_signal(signal.SIGINT)
                 else:
                     os.write(master, press)
