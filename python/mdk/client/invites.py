@@ -100,7 +100,7 @@ class Invites:
     async def pending(self) -> list[Invite]:
         """The invites that wait for an answer, in the order of arrival.
 
-        Of several to one group, the one that leads further stands first if they came together.
+        Of several to one group that came together, the one that is followed stands first.
         """
         return await self._client._session.look(lambda mdk: mdk.invites())
 
