@@ -254,6 +254,7 @@ impl Ctx<'_, '_> {
         match known.as_ref().map(|row| row.status) {
             None => {}
             // rule: B4-20 what is older than the membership that has ended is no fresh invitation
+            // (what was refused while we were in may be from a branch that has kept us, and nobody has answered it)
             Some(GroupStatus::Removed | GroupStatus::Left)
                 if known.as_ref().is_some_and(|row| is_bygone(row, epoch, offer.made)) =>
             {

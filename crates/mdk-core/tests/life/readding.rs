@@ -119,6 +119,34 @@ fn an_invitation_from_before_the_last_membership_is_refused() {
     assert_eq!(bob.info(&group).state, GroupState::Active);
 }
 
+/// Whoever was in when an invitation came was not asked. It may be from a branch that has kept the account, so when it
+/// comes again after the membership it is for the user to say, once.
+// shows: B4-20
+#[test]
+fn an_invitation_that_was_refused_while_in_asks_once_when_it_comes_again() {
+    let (mut alice, mut bob, _, group) = three();
+    let package = bob.key_package();
+    let mut dave = Foreign::new();
+    let mut context = dave.context();
+    context.id = group.as_bytes().to_vec();
+    dave.founds(&context);
+    let welcome = dave.invites(&[&package]);
+    let beside = dave.wraps(&welcome, &package);
+    let refused = bob.takes(&beside).verdict;
+    assert!(matches!(&refused, Verdict::Rejected(r) if r.rule == "B4-4"), "{refused:?}");
+    let removal = alice.engine.remove_members(&group, &[bob.key()]).unwrap();
+    alice.confirms(&removal);
+    bob.applies(event(&removal));
+    assert!(bob.engine.invites().unwrap().is_empty(), "it does not ask by itself");
+    bob.applies(&beside);
+    let [invite] = bob.engine.invites().unwrap().try_into().unwrap();
+    assert_ne!(bob.info(&group).state, GroupState::Active);
+    bob.engine.decline(&invite.id).unwrap();
+    assert_eq!(bob.info(&group).state, GroupState::Left);
+    assert_eq!(bob.takes(&beside).verdict, Verdict::Duplicate);
+    assert!(bob.engine.invites().unwrap().is_empty());
+}
+
 /// The old leaf goes and the new one comes in one commit, as whoever could not be reached is invited again; the Welcome
 /// comes after the commit, or before it.
 #[test]

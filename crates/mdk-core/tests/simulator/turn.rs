@@ -151,6 +151,9 @@ impl World {
             if ended && *place >= self.members[who].since && self.contents.contains_key(&event) {
                 self.members[who].late_rivals.insert(event);
             }
+            if matches!(outcome.verdict, Verdict::Rejected(r) if r.rule == "B4-4") {
+                self.members[who].refused.insert(*place);
+            }
             if matches!(outcome.verdict, Verdict::Rejected(r) if r.code == RejectCode::StaleEpoch) {
                 self.members[who].stale.insert(event);
             }

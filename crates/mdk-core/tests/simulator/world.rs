@@ -88,6 +88,8 @@ pub struct Member {
     pub left_at: Option<Auth>,
     /// Commits of later than that which came when it was out of the group.
     pub late_rivals: BTreeSet<EventId>,
+    /// Welcomes that were refused since it is in the group already.
+    pub refused: BTreeSet<usize>,
 }
 
 /// What a world is broken with, to see that it is noticed.
@@ -161,6 +163,7 @@ impl World {
                 asked: false,
                 left_at: None,
                 late_rivals: BTreeSet::new(),
+                refused: BTreeSet::new(),
             };
             members.push(member);
         }
@@ -328,6 +331,11 @@ impl World {
                 });
             }
             self.members[who].tip = None;
+            // A client fetches its invitations again with each connection, and what was refused since it was in may be from
+            // a branch that has kept it (B4-20).
+            for welcome in std::mem::take(&mut self.members[who].refused) {
+                self.net.misses(who, welcome);
+            }
             return Ok(Some(watch));
         }
         let tip = watch.states.iter().filter(|s| s.followed).max_by_key(|s| s.epoch);
