@@ -14,6 +14,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
+use crate::group;
 use crate::key_package::ValidKeyPackage;
 use crate::parallel;
 
@@ -148,9 +149,23 @@ impl Ctx<'_, '_> {
     pub(crate) fn expire_welcomes(&self) -> Result<()> {
         for welcome in self.tx.sendable_welcomes()? {
             let commit = self.tx.pending(welcome.pending)?;
-            if commit.is_none_or(|c| c.created_at.saturating_add(RESEND_FOR) <= self.now()) {
-                self.tx.drop_welcomes(welcome.pending)?;
+            if commit.as_ref().is_some_and(|c| c.created_at.saturating_add(RESEND_FOR) > self.now())
+            {
+                continue;
             }
+            self.tx.drop_welcomes(welcome.pending)?;
+            if let Some(commit) = commit {
+                self.forget_last_commits(&commit.group)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where we are out and no state is retained any more, nothing else comes that would take finished commits away.
+    fn forget_last_commits(&self, id: &GroupId) -> Result<()> {
+        let over = self.tx.group(id)?.is_some_and(|row| group::is_over(row.status));
+        if over && self.tx.nodes(id)?.is_empty() {
+            self.tx.prune_commits(id, u64::MAX)?;
         }
         Ok(())
     }

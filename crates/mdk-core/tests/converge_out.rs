@@ -11,7 +11,7 @@ use mdk_core::{
     DeferredReason, EventBody, GroupState, GroupUpdate, Pending, RejectCode, Verdict, testing,
 };
 use mdk_store::{DatabaseKey, GroupRow, OpenOptions, Store, StoreError};
-use mdk_wire::{Event, GroupId, Secret};
+use mdk_wire::{Event, GroupId, Secret, kind};
 
 fn event(pending: &Pending) -> &Event {
     pending.event.as_ref().unwrap()
@@ -43,6 +43,10 @@ fn row(path: &std::path::Path, group: &GroupId) -> GroupRow {
     let row: Result<_, StoreError> = store.read(|tx| {
         assert!(tx.nodes(group)?.is_empty() && tx.inputs(group)?.is_empty());
         assert!(tx.held(group)?.is_empty() && tx.mls_dump(group)?.expose().len() < 2);
+        assert!(tx.sendable_welcomes()?.is_empty() && tx.withheld_welcomes(group)?.is_empty());
+        for commit in 1..20 {
+            assert!(tx.pending(commit)?.is_none());
+        }
         Ok(tx.group(group)?.unwrap())
     });
     row.unwrap()
@@ -405,4 +409,44 @@ fn the_end_leaves_no_key() {
         assert_eq!(row(&path, &group).event_key.expose(), &[0; 32]);
     }
     drop(carol);
+}
+
+// rule: C5-5
+/// An invitation that is still to be handed out when its group ends is not handed out any more.
+#[test]
+fn nobody_is_invited_to_a_group_that_has_ended() {
+    let place = folder();
+    let ([mut alice, bob, carol], group) = three(place.path());
+    let gift_wraps = |alice: &mut Filed| {
+        alice.restarts();
+        let reply = alice.waits(1_000).reply;
+        reply.iter().filter(|event| event.kind() == kind::GIFT_WRAP).count()
+    };
+    assert_eq!(gift_wraps(&mut alice), 2, "nobody said that they were sent");
+    let end = alice.member.engine.disband(&group).unwrap();
+    alice.member.confirms(&end);
+    assert_eq!(gift_wraps(&mut alice), 2, "the end may be withdrawn");
+    assert_eq!(alice.member.info(&group).state, GroupState::Disbanded);
+    assert_eq!(gift_wraps(&mut alice), 0);
+    drop((bob, carol));
+}
+
+// shows: D6-3
+/// Of an admin who was put out not even its own commits stay, when its Welcomes have had their time.
+#[test]
+fn who_has_invited_and_is_out_keeps_no_commit() {
+    let place = folder();
+    let ([mut alice, bob, mut carol], group) = three(place.path());
+    let key = alice.member.key();
+    let removal = carol.member.engine.remove_members(&group, &[key]).unwrap();
+    carol.member.confirms(&removal);
+    alice.takes(event(&removal));
+    alice.waits(1_000);
+    assert_eq!(alice.member.info(&group).state, GroupState::Removed);
+    // Its states are kept for a day, its Welcomes for three.
+    alice.waits(2 * 86_400_000);
+    alice.waits(2 * 86_400_000);
+    let path = alice.path.clone();
+    drop((alice, bob, carol));
+    row(&path, &group);
 }

@@ -139,6 +139,15 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// Forgets the Welcomes of a group.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails.
+    pub fn drop_group_welcomes(&self, group: &GroupId) -> Result<()> {
+        self.exec("DELETE FROM welcomes WHERE group_id = ?1", [group.as_bytes()])?;
+        Ok(())
+    }
+
     /// Forgets the Welcomes of a commit.
     ///
     /// # Errors

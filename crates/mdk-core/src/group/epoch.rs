@@ -216,6 +216,7 @@ impl Ctx<'_, '_> {
             self.tx.purge_expired(&row.id, u64::MAX)?;
             self.tx.prune_nodes(&row.id, u64::MAX)?;
             self.tx.prune_inputs(&row.id, u64::MAX)?;
+            self.drop_invites(&row.id)?;
             self.tx.prune_commits(&row.id, u64::MAX)?;
         }
         Ok(())

@@ -1,7 +1,9 @@
 //! Invites that no relay takes: they stay, and whoever invited is told.
 
 use mdk_store::{OutgoingEnd, OutgoingPurpose, OutgoingRow, SendState};
+use mdk_wire::GroupId;
 
+use super::sent::give_up;
 use super::{OutboxChange, accepted, errors};
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
@@ -11,6 +13,8 @@ use crate::values::Delivery;
 
 /// How long an invite that every relay refuses is tried, in seconds: what it was made from ends at about that time.
 const TRIED_FOR: u64 = 30 * 86_400;
+
+const GROUP_ENDED: &str = "the group has ended";
 
 impl Ctx<'_, '_> {
     // rule: OB-18 who was invited is a member whatever relays say: the invite stays as long as that holds, and its
@@ -39,6 +43,22 @@ impl Ctx<'_, '_> {
         }
         self.tx.put_outgoing(&row)?;
         self.tell_invite(&row, Delivery::Queued)
+    }
+
+    // rule: C5-5 nobody is invited any more to a group that has ended
+    /// Drops the invites of a group that is over for all, and tells of those that no relay had.
+    pub(crate) fn drop_invites(&mut self, group: &GroupId) -> Result<()> {
+        for mut row in self.tx.outgoing_of_group(group)? {
+            if row.purpose != OutgoingPurpose::Welcome {
+                continue;
+            }
+            self.tx.drop_outgoing(row.seq)?;
+            if !accepted(&row) {
+                give_up(&mut row, GROUP_ENDED);
+                self.tell_invite(&row, Delivery::Failed)?;
+            }
+        }
+        Ok(self.tx.drop_group_welcomes(group)?)
     }
 
     /// Notes how far an invite is, once for each state and each choice of relays that are against it.

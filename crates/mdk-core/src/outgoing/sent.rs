@@ -137,7 +137,7 @@ impl Ctx<'_, '_> {
     }
 
     // rule: OB-15 who is out of a group says nothing more in it: what waits has failed
-    /// Ends what waits for a group that we are out of. Commits that are true, and Welcomes, still go out.
+    /// Ends what waits for a group that we are out of. Commits that are true still go out, and Welcomes where it goes on.
     pub(crate) fn abandon_outgoing(&mut self, group: &GroupId) -> Result<()> {
         for mut row in self.tx.outgoing_of_group(group)? {
             match row.purpose {

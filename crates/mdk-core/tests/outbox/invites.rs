@@ -103,6 +103,36 @@ fn a_refused_invite_ends_with_its_membership() {
 }
 
 /// Alice's commit that adds carol loses to two of bob's, and then wins with two that dave makes on it.
+/// breaks: an invite waits when its group ends. Nobody is invited any more, and that is told. (rule: C5-5)
+#[test]
+fn an_invite_ends_with_its_group() {
+    for answered in [false, true] {
+        let mut alice = OnDisk::new("alice");
+        let mut bob = Member::new("bob");
+        let (group, welcome) = invites(&mut alice.member, &mut bob, &[ONE, TWO]);
+        alice.member.answers(&welcome, ONE, refused("too large"));
+        if answered {
+            alice.member.answers(&welcome, TWO, RelayVerdict::Accepted);
+        }
+        alice.member.engine.disband(&group).unwrap();
+        let commit = alice.member.commit_item();
+        alice.member.answers(&commit, RELAY, RelayVerdict::Accepted);
+        alice.member.clock.advance_millis(2_000);
+        alice.member.engine.tick().unwrap();
+        assert_eq!(alice.member.info(&group).state, GroupState::Disbanded);
+        assert!(alice.member.welcomes().is_empty());
+        let ended = words(&[(ONE, "too large"), (TWO, "the group has ended")]);
+        let expected = (!answered).then(|| (bob.key(), Delivery::Failed, ended));
+        assert_eq!(told(&mut alice.member).pop(), expected);
+        // An answer that comes now changes nothing, and the next process does not find it again.
+        alice.member.answers(&welcome, TWO, RelayVerdict::Accepted);
+        alice = alice.restarted();
+        alice.member.engine.tick().unwrap();
+        assert!(alice.member.welcomes().is_empty());
+        assert_eq!(told(&mut alice.member).pop(), expected);
+    }
+}
+
 fn loses_and_wins(sent: bool) -> (Member, GroupId, OutboxItem) {
     let (mut alice, mut bob, mut dave) =
         (sending("alice"), Member::new("bob"), Member::new("dave"));

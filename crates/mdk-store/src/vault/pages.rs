@@ -191,6 +191,13 @@ pub(crate) fn reencrypt(
         return Err(OpenError::NotEncrypted.into());
     }
     let old = PageKey::new(old, &salt);
+    // A key that opens nothing is more likely than a file of which page 1 alone is damaged. It is looked at before several
+    // threads find out at once.
+    let mut head = vec![0u8; PAGE];
+    parallel::read_at(from, &mut head, 0).map_err(|e| io("reading", &e))?;
+    if !old.check(1, &head) {
+        return Err(OpenError::WrongKey.into());
+    }
     random(&mut salt)?;
     let new = PageKey::new(new, &salt);
     let work = |first: u32, chunk: &mut [u8]| {
@@ -204,11 +211,7 @@ pub(crate) fn reencrypt(
                 continue;
             }
             if !old.decrypt(number, page) {
-                // A key that opens nothing is more likely than a file of which page 1 alone is damaged.
-                return Err(match number {
-                    1 => OpenError::WrongKey.into(),
-                    _ => VaultError::Damaged,
-                });
+                return Err(VaultError::Damaged);
             }
             new.encrypt(number, page, iv.try_into().expect("the chunk has the length of an IV"));
         }

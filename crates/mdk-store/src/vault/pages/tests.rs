@@ -168,7 +168,10 @@ fn reencrypt_refuses_what_is_not_whole_and_can_be_cancelled() {
     };
     let file = fs::read(&db.path).unwrap();
     let none = &mut Progress::none();
-    assert_eq!(run(&file, [1; 32], none), VaultError::Open(OpenError::WrongKey));
+    // Whichever thread is the first to find out.
+    for _ in 0..100 {
+        assert_eq!(run(&file, [1; 32], none), VaultError::Open(OpenError::WrongKey));
+    }
     assert_eq!(run(&file[..file.len() - 1], KEY, none), VaultError::Damaged);
     assert_eq!(run(&[], KEY, none), VaultError::Damaged);
     let mut bad = file.clone();
