@@ -5,95 +5,13 @@
 
 #[path = "kit/recorded.rs"]
 mod recorded;
-#[path = "kit/shares.rs"]
-mod shares;
-
-use std::collections::BTreeMap;
+#[path = "kit/telling.rs"]
+mod telling;
 
 use mdk_core::{DeferredReason, GroupState, RejectCode, Verdict, testing};
 use recorded::{Received, Seat, clock_is_recorded, list, load, number, text};
 use serde_json::Value;
-
-/// How a story is told.
-#[derive(Default)]
-struct Telling {
-    /// Pairs of events that change places.
-    swap: Vec<(u64, u64)>,
-    /// The database is closed and reopened after so many events.
-    restart: Option<usize>,
-    /// The first step that is not told.
-    until: Option<&'static str>,
-}
-
-/// What came of it.
-struct Told {
-    seat: Seat,
-    verdicts: BTreeMap<u64, Verdict>,
-    payloads: Vec<Received>,
-    /// Recorded states that ours was equal to.
-    states: usize,
-}
-
-/// Replays a story from one seat: step by step what that member got, its own events coming back included.
-fn tell(file: &str, name: &str, telling: &Telling) -> Told {
-    let story = load(file);
-    let member = &story["members"][name];
-    let at = number(&story, "recorded_at");
-    let mut seat = Seat::take(member, text(&story, "mls_group_id_hex"), at, telling.restart);
-    let mut told_verdicts = BTreeMap::new();
-    let mut payloads = Vec::new();
-    let mut states = 0;
-    for step in list(&story["steps"]) {
-        let title = text(step, "name");
-        if telling.until == Some(title) {
-            break;
-        }
-        let here = &step["members"][name];
-        for seq in feed(&story, step, name) {
-            let seq = telling
-                .swap
-                .iter()
-                .find_map(|&(a, b)| {
-                    if seq == a {
-                        Some(b)
-                    } else if seq == b {
-                        Some(a)
-                    } else {
-                        None
-                    }
-                })
-                .unwrap_or(seq);
-            let record = &list(&story["events"])[usize::try_from(seq).unwrap()];
-            assert_eq!(number(record, "seq"), seq);
-            let outcome = seat.takes(&record["event"], number(step, "at").max(at));
-            told_verdicts.insert(seq, outcome.verdict);
-        }
-        // Recorded states are those after the choice.
-        seat.settles();
-        payloads.extend(list(&here["seen"]).iter().filter_map(Received::recorded));
-        if here["state"]["joined"] == true {
-            seat.stands_at(&here["state"], title);
-            states += 1;
-        }
-    }
-    seat.has_read(&payloads);
-    Told { seat, verdicts: told_verdicts, payloads, states }
-}
-
-/// The events of a step for one member, in relay order: what it got, and its own as echoes.
-fn feed(story: &Value, step: &Value, name: &str) -> Vec<u64> {
-    let published = &step["events"];
-    let range = published[0].as_u64().unwrap()..published[1].as_u64().unwrap();
-    let own = list(&story["events"]).iter().filter(|record| {
-        range.contains(&number(record, "seq"))
-            && record["publisher"] == name
-            && record["kind"] == 445
-    });
-    let seen = list(&step["members"][name]["seen"]).iter().filter(|seen| seen["type"] == "ingest");
-    let mut all: Vec<u64> = own.chain(seen).map(|record| number(record, "seq")).collect();
-    all.sort_unstable();
-    all
-}
+use telling::{Telling, invited, tell};
 
 const RIVAL: Verdict = Verdict::Deferred(DeferredReason::Rival);
 
@@ -165,20 +83,6 @@ fn main_from_daves_seat_to_the_end() {
     }
 }
 
-/// The events of the group for dave, up to and without his removal.
-fn until_the_removal(told: &Told) -> Vec<u64> {
-    told.verdicts.keys().copied().filter(|seq| (14..42).contains(seq)).collect()
-}
-
-/// Dave, invited.
-fn invited(story: &Value, restart: Option<usize>) -> Seat {
-    let at = number(story, "recorded_at");
-    let mut seat =
-        Seat::take(&story["members"]["dave"], text(story, "mls_group_id_hex"), at, restart);
-    seat.takes(&list(&story["events"])[13]["event"], at);
-    seat
-}
-
 /// What came one by one comes to the same in one batch.
 #[test]
 fn main_from_daves_seat_in_one_batch() {
@@ -208,68 +112,6 @@ fn main_from_daves_seat_in_one_batch() {
     stored.sort();
     expected.sort();
     assert_eq!(stored, expected);
-}
-
-/// Late, early, doubled: within the window the order changes nothing. `MDK_ORDERS` says how many orders.
-#[test]
-fn main_in_seeded_orders() {
-    if !clock_is_recorded() {
-        return;
-    }
-    let count = std::env::var("MDK_ORDERS").ok().and_then(|n| n.parse().ok()).unwrap_or(500u64);
-    let Some((from, step)) = shares::own() else {
-        return shares::out("main_in_seeded_orders", usize::try_from(count).unwrap());
-    };
-    let story = load("story-main.json");
-    let told = tell("story-main.json", "dave", &Telling::default());
-    let seqs = until_the_removal(&told);
-    let steps = list(&story["steps"]);
-    let before = steps.iter().find(|step| step["name"] == "msg-after-race2").unwrap();
-    let state = &before["members"]["dave"]["state"];
-    let expected: Vec<String> = told.payloads.iter().map(|r| r.json.clone()).collect();
-    let tell = |seed: u64| {
-        let mut dice = Dice(seed * 7919);
-        // Each event comes up to five places late, one in six twice.
-        let mut places: Vec<(usize, u64)> = Vec::new();
-        for (at, seq) in seqs.iter().enumerate() {
-            places.push((at + dice.below(6), *seq));
-            if dice.below(6) == 0 {
-                places.push((at + dice.below(12), *seq));
-            }
-        }
-        places.sort_by_key(|(place, _)| *place);
-        let mut seat = invited(&story, seed.is_multiple_of(8).then_some(3));
-        seat.may_answer = true;
-        let mut at = number(&story, "recorded_at");
-        for (_, seq) in places {
-            let event = &list(&story["events"])[usize::try_from(seq).unwrap()]["event"];
-            // Sometimes a pass ends between two events.
-            at += dice.below(2) as u64;
-            seat.takes(event, at);
-        }
-        seat.settles();
-        seat.stands_at(state, &format!("seed {seed}"));
-        let stored = testing::history(&mut seat.engine).unwrap();
-        // What its author deleted is blank, whether it came before or after.
-        let deleted = stored.iter().filter(|row| row.json.is_none()).count();
-        let stored: Vec<String> = stored.into_iter().filter_map(|row| row.json).collect();
-        assert_eq!(stored.len() + deleted, expected.len(), "seed {seed}");
-        assert!(stored.iter().all(|json| expected.contains(json)), "seed {seed}");
-    };
-    for n in (1..=count).skip(from).step_by(step) {
-        tell(n);
-    }
-}
-
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        usize::try_from(self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33).unwrap() % n
-    }
 }
 
 /// The comparison notices every field: a recorded state with any one of them altered is not ours.

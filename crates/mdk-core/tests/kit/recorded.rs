@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use mdk_core::testing::{self, Device};
-use mdk_core::{Config, Engine, GroupState, ManualClock, Outcome};
+use mdk_core::{Clock as _, Config, Engine, GroupState, ManualClock, Outcome};
 use mdk_store::{DatabaseKey, OpenOptions};
 use mdk_wire::{Event, GroupId, Keys, PublicKey, Secret};
 use serde_json::Value;
@@ -115,6 +115,11 @@ impl Seat {
             self.restarts();
         }
         outcome
+    }
+
+    /// What its clock shows, in Unix seconds.
+    pub fn clock_at(&self) -> u64 {
+        self.clock.now()
     }
 
     /// Choices between branches are made now; what they deliver is read.
