@@ -9,7 +9,7 @@ use mdk_wire::{GroupId, Keys, UnsignedEvent};
 use serde_json::{Value, json};
 
 use crate::kit::{Person, database, options, pool_with, relay, until};
-use crate::line::{Count, Fate, Line, down, is_live, is_of_groups, is_page, up};
+use crate::line::{Count, Fate, Line, down, is_live, is_of_groups, is_page, plain};
 
 /// More than can be read of one sender after something younger.
 const MANY: usize = 250;
@@ -74,15 +74,6 @@ async fn says(
 async fn reads(bob: &Person, group: &GroupId, texts: &[String]) {
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     bob.reads(group, &texts).await;
-}
-
-fn pass(message: Value, of_relay: bool) -> Fate {
-    if of_relay { down([message]) } else { up(message) }
-}
-
-/// As [`pass`], without what only this line knows of.
-fn plain(message: Value, of_relay: bool) -> Fate {
-    if message[0] == "CONNECTED" { Fate::default() } else { pass(message, of_relay) }
 }
 
 /// A relay whose store is down, until it is told otherwise: it answers subscriptions and no request for what is stored.

@@ -33,6 +33,15 @@ pub fn down(messages: impl Into<Vec<Value>>) -> Fate {
     Fate { down: messages.into(), ..Fate::default() }
 }
 
+/// As it comes, without what only this line knows of.
+pub fn plain(message: Value, of_relay: bool) -> Fate {
+    match of_relay {
+        _ if message[0] == "CONNECTED" => Fate::default(),
+        true => down([message]),
+        false => up(message),
+    }
+}
+
 /// Is given each message, and whether it is the relay's.
 type Rule = Box<dyn FnMut(Value, bool) -> Fate + Send>;
 

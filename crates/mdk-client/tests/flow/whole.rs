@@ -8,7 +8,7 @@ use mdk_core::{Engine, GroupState};
 use mdk_wire::{GroupId, Keys};
 
 use crate::kit::{Person, options, relay, soon, until};
-use crate::line::{Count, Fate, Line, down, is_page, up};
+use crate::line::{Count, Line, is_page, plain};
 
 /// Alice, and bob, who is away; his database and his keys.
 struct Away {
@@ -85,11 +85,7 @@ async fn what_came_before_a_relay_fell_silent_is_not_read_before_the_rest() {
         if !of_relay && is_page(&message) {
             asks.add();
         }
-        match &message[0] {
-            connected if connected == "CONNECTED" => Fate::default(),
-            _ if of_relay => down([message]),
-            _ => up(message),
-        }
+        plain(message, of_relay)
     });
     let bob = away.comes_back(short).await;
     away.fetches(&bob, 50).await;
