@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use futures_util::future::select_all;
 use mdk_client::local_relay::{Faults, LocalRelay};
-use mdk_core::{Delivery, Error, EventBody, GroupUpdate, Message, NewMessage};
+use mdk_core::{Delivery, Error, GroupUpdate, NewMessage};
 use mdk_wire::{GroupId, Keys};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
 use crate::kit::{Person, options, relay};
+use crate::outcome::{Lost, Tally};
 
 /// How long what is on its way takes at most.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -41,27 +42,8 @@ struct World {
     log: Vec<String>,
     /// Relays refuse for good.
     blocks: bool,
-}
-
-/// What became of what was said.
-#[derive(Debug, Default)]
-struct Tally {
-    delivered: usize,
-    failed: usize,
-    invalidated: usize,
-}
-
-/// What did not come to everybody, as its authors were told.
-#[derive(Default)]
-struct Lost {
-    failed: Vec<String>,
-    invalidated: Vec<String>,
-}
-
-impl Lost {
-    fn has(&self, text: &String) -> bool {
-        self.failed.contains(text) || self.invalidated.contains(text)
-    }
+    /// Which relays have lost what they had.
+    wiped: [bool; 2],
 }
 
 impl World {
@@ -100,6 +82,7 @@ impl World {
             said: Vec::new(),
             log: Vec::new(),
             blocks: refuses_for_good(seed),
+            wiped: [false; 2],
         };
         for at in 0..3 {
             world.open(at).await;
@@ -135,7 +118,10 @@ impl World {
             }
             64..=71 => relay.pause().await,
             72..=79 => relay.resume().await.unwrap(),
-            80..=82 => relay.wipe().await,
+            80..=82 => {
+                relay.wipe().await;
+                self.wiped[which] = true;
+            }
             83..=85 => relay.cut().await,
             86..=88 if self.blocks => relay.refuse(Some([445].into()), WORDS[which]),
             86..=88 => relay.refuse(Some([445].into()), "rate-limited: not now"),
@@ -241,6 +227,12 @@ impl World {
             relay.refuse(Some([].into()), "");
             relay.resume().await.unwrap();
         }
+        // What one of these lost, and refused for good when it was to have it again, the next connection gives it.
+        for (relay, wiped) in self.relays.iter().zip(self.wiped) {
+            if wiped && self.blocks {
+                relay.cut().await;
+            }
+        }
         let said = std::mem::take(&mut self.said);
         for (at, member) in self.members.iter().enumerate() {
             let person = member.person.as_ref().unwrap();
@@ -315,53 +307,19 @@ impl World {
         each.unzip()
     }
 
-    /// What failed, with the words of each relay, and what stands on a branch that lost: both only if the author was told so.
+    /// What did not come to everybody, if its author was told so in the right words.
     fn lost(&self) -> Lost {
+        let refused: Vec<(String, String)> = self
+            .relays
+            .iter()
+            .zip(WORDS)
+            .map(|(relay, words)| (relay.url().to_owned(), words.to_owned()))
+            .collect();
         let mut lost = Lost::default();
         for person in self.members.iter().flat_map(|member| &member.person) {
-            let (history, events) = person.with(|engine| {
-                let history = engine.messages(&self.group, 100_000, None, None).unwrap();
-                (history, engine.events(0, 1_000_000).unwrap())
-            });
-            for message in history.iter().filter(|message| message.is_mine) {
-                if message.invalidated {
-                    let told = events.iter().any(|event| match &event.body {
-                        EventBody::MessagesInvalidated { message_ids } => {
-                            message_ids.contains(&message.id)
-                        }
-                        _ => false,
-                    });
-                    assert!(told, "{} was invalidated, and nobody told", message.text);
-                    lost.invalidated.push(message.text.clone());
-                } else if message.delivery == Delivery::Failed {
-                    let last = events.iter().rev().find_map(|event| match &event.body {
-                        EventBody::DeliveryChanged { message_id, delivery, errors }
-                            if *message_id == message.id =>
-                        {
-                            Some((*delivery, errors.clone()))
-                        }
-                        _ => None,
-                    });
-                    let (delivery, told) = last.expect("its failure is told");
-                    assert_eq!(delivery, Delivery::Failed, "{}", message.text);
-                    self.has_words_of_each(message, told);
-                    let errors = person.with(|engine| engine.delivery_errors(&message.id));
-                    self.has_words_of_each(message, errors.unwrap());
-                    lost.failed.push(message.text.clone());
-                }
-            }
+            lost.add(person, &self.group, &refused);
         }
         lost
-    }
-
-    /// Each relay's refusal, in the words of this one, and nothing else.
-    fn has_words_of_each(&self, message: &Message, mut errors: Vec<(String, String)>) {
-        let refused = self.relays.iter().zip(WORDS);
-        let mut refused: Vec<_> =
-            refused.map(|(relay, words)| (relay.url().to_owned(), words.to_owned())).collect();
-        errors.sort_unstable();
-        refused.sort_unstable();
-        assert_eq!(errors, refused, "what relays said against {}", message.text);
     }
 }
 
@@ -396,9 +354,7 @@ async fn everything_said_arrives_once_or_is_told_to_be_lost() {
         let tally = tokio::spawn(world(seed)).await.unwrap();
         println!("{tally:?}");
         blocks |= refuses_for_good(seed);
-        all.delivered += tally.delivered;
-        all.failed += tally.failed;
-        all.invalidated += tally.invalidated;
+        all.add(&tally);
     }
     println!("of all: {all:?}");
     assert!(all.delivered > 0, "nothing was delivered");
