@@ -9,7 +9,7 @@ use mdk_wire::{GroupId, Keys, UnsignedEvent};
 use serde_json::{Value, json};
 
 use crate::kit::{Person, database, options, pool_with, relay, until};
-use crate::line::{Count, Fate, Line, down, is_of_groups, is_page, up};
+use crate::line::{Count, Fate, Line, down, is_live, is_of_groups, is_page, plain};
 
 /// More than can be read of one sender after something younger.
 const MANY: usize = 250;
@@ -74,15 +74,6 @@ async fn says(
 async fn reads(bob: &Person, group: &GroupId, texts: &[String]) {
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     bob.reads(group, &texts).await;
-}
-
-fn pass(message: Value, of_relay: bool) -> Fate {
-    if of_relay { down([message]) } else { up(message) }
-}
-
-/// As [`pass`], without what only this line knows of.
-fn plain(message: Value, of_relay: bool) -> Fate {
-    if message[0] == "CONNECTED" { Fate::default() } else { pass(message, of_relay) }
 }
 
 /// A relay whose store is down, until it is told otherwise: it answers subscriptions and no request for what is stored.
@@ -190,8 +181,8 @@ async fn a_line_that_brings_nothing_opens_no_gate() {
 async fn an_authentication_in_the_middle_opens_no_gate() {
     let story = Story::new().await;
     let mut texts = story.says("old", MANY).await;
-    let (known, mut auth) = (Count::default(), None);
-    let knows = known.clone();
+    let (asked, live, mut auth, mut known) = (Count::default(), Count::default(), None, false);
+    let (asks, lives) = (asked.clone(), live.clone());
     story.relay.faults(Faults { page_limit: Some(50), ..Faults::default() });
     story.line.rule(Duration::from_millis(400), move |message, of_relay| {
         if message[0] == "CONNECTED" {
@@ -202,18 +193,23 @@ async fn an_authentication_in_the_middle_opens_no_gate() {
             return Fate::default();
         }
         let ends = message[0] == "EOSE" && message[1].as_str().unwrap().starts_with('q');
-        match auth.take_if(|_| ends) {
-            Some(id) => {
-                knows.add();
-                down([message, json!(["OK", id, true, ""])])
-            }
-            None => plain(message, of_relay),
+        if let Some(id) = auth.take_if(|_| ends) {
+            known = true;
+            return down([message, json!(["OK", id, true, ""])]);
         }
+        if is_live(&message) && asks.count() >= 2 {
+            lives.add();
+        }
+        // The first it asks for after that may have been on its way; before the second it had the answer to the first.
+        let second = !of_relay && known && is_page(&message) && asks.add() == 2;
+        Fate { holds_pages: second, ..plain(message, of_relay) }
     });
     let bob = story.comes_back(story.options()).await;
-    known.reaches(1).await;
-    tokio::time::sleep(Duration::from_millis(600)).await;
+    asked.reaches(2).await;
     texts.extend(story.says("now", 1).await);
+    live.reaches(1).await;
+    story.line.has_what_is_live().await;
+    story.line.holds_pages(false);
     reads(&bob, &story.group, &texts).await;
     assert_eq!(bob.told(), texts);
 }
@@ -317,13 +313,16 @@ async fn joins(most: Option<u64>) {
 async fn what_there_was_no_room_for_is_read_before_what_follows() {
     let story = Story::new().await;
     let mut texts = story.says("old", 10).await;
-    let (asked, live) = (Count::default(), Arc::new(Mutex::new(Value::Null)));
-    let (asks, is_live) = (asked.clone(), live.clone());
+    let (asked, came) = (Count::default(), Count::default());
+    let live = Arc::new(Mutex::new(Value::Null));
+    let (asks, comes, listens) = (asked.clone(), came.clone(), live.clone());
     story.line.rule(Duration::from_millis(700), move |message, of_relay| {
         if message[0] == "REQ" && !is_page(&message) {
-            *is_live.lock().unwrap() = message.clone();
+            *listens.lock().unwrap() = message.clone();
         } else if !of_relay && is_page(&message) && is_of_groups(&message) {
             asks.add();
+        } else if is_live(&message) && asks.count() >= 1 {
+            comes.add();
         }
         plain(message, of_relay)
     });
@@ -348,11 +347,13 @@ async fn what_there_was_no_room_for_is_read_before_what_follows() {
         story.line.say(&json!(["EVENT", live[1], junk]));
     }
     texts.extend(story.says("much", MANY).await);
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    came.reaches(MANY as u64).await;
+    story.line.has_what_is_live().await;
     story.line.holds_pages(false);
-    for n in 0..40 {
-        texts.extend(story.says(&format!("later {n}"), 1).await);
-        tokio::time::sleep(Duration::from_millis(50)).await;
+    // While it fetches the rest of the history, and when it asks for everything again.
+    for pages in 1..=4 {
+        asked.reaches(pages).await;
+        texts.extend(story.says(&format!("later {pages}"), 10).await);
     }
     reads(&bob, &story.group, &texts).await;
 }

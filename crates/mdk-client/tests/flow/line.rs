@@ -21,6 +21,8 @@ use tokio_tungstenite::tungstenite::Message;
 pub struct Fate {
     pub up: Vec<Value>,
     pub down: Vec<Value>,
+    /// From here on, what is stored is held back ([`Line::holds_pages`]).
+    pub holds_pages: bool,
 }
 
 pub fn up(message: Value) -> Fate {
@@ -31,10 +33,19 @@ pub fn down(messages: impl Into<Vec<Value>>) -> Fate {
     Fate { down: messages.into(), ..Fate::default() }
 }
 
+/// As it comes, without what only this line knows of.
+pub fn plain(message: Value, of_relay: bool) -> Fate {
+    match of_relay {
+        _ if message[0] == "CONNECTED" => Fate::default(),
+        true => down([message]),
+        false => up(message),
+    }
+}
+
 /// Is given each message, and whether it is the relay's.
 type Rule = Box<dyn FnMut(Value, bool) -> Fate + Send>;
 
-type Queue = UnboundedSender<(Instant, Value)>;
+type Queue = UnboundedSender<(Instant, Message)>;
 
 #[derive(Default)]
 struct State {
@@ -48,6 +59,8 @@ struct State {
     info: Option<Value>,
     /// Answers to requests for stored events, which are held back.
     held: Option<Vec<(Queue, Value)>>,
+    /// Clients' answers to pings.
+    pongs: Count,
 }
 
 impl State {
@@ -57,7 +70,7 @@ impl State {
             return held.push((other.clone(), message));
         }
         let (to, delay) = if of('s') { (live, self.live_delay) } else { (other, self.delay) };
-        let _ = to.send((Instant::now() + delay, message));
+        let _ = to.send((Instant::now() + delay, Message::text(message.to_string())));
     }
 }
 
@@ -111,8 +124,20 @@ impl Line {
         let mut state = self.state.lock().unwrap();
         let held = std::mem::replace(&mut state.held, holds.then(Vec::new));
         for (to, message) in held.unwrap_or_default() {
-            let _ = to.send((Instant::now() + state.delay, message));
+            let _ = to.send((Instant::now() + state.delay, Message::text(message.to_string())));
         }
+    }
+
+    /// Waits until the client of the only connection has all that came of subscriptions before: it answers a ping behind it.
+    pub async fn has_what_is_live(&self) {
+        let (pongs, count) = {
+            let state = self.state.lock().unwrap();
+            let [[live, _]] = state.clients.as_slice() else { panic!("another connection") };
+            let ping = Message::Ping(b"live".as_slice().into());
+            live.send((Instant::now() + state.live_delay, ping)).unwrap();
+            (state.pongs.clone(), state.pongs.count() + 1)
+        };
+        pongs.reaches(count).await;
     }
 }
 
@@ -147,12 +172,11 @@ async fn serve(mut stream: TcpStream, port: u16, state: Arc<Mutex<State>>) {
         state.rule.is_some().then(|| state.clients.push(queues.clone())).is_some()
     };
     for said in [said_live, said] {
-        let (to_client, mut said): (_, UnboundedReceiver<(Instant, Value)>) =
+        let (to_client, mut said): (_, UnboundedReceiver<(Instant, Message)>) =
             (to_client.clone(), said);
         tokio::spawn(async move {
             while let Some((at, message)) = said.recv().await {
                 sleep_until(at).await;
-                let message = Message::text(message.to_string());
                 if to_client.lock().await.send(message).await.is_err() {
                     return;
                 }
@@ -164,9 +188,20 @@ async fn serve(mut stream: TcpStream, port: u16, state: Arc<Mutex<State>>) {
         let (message, of_relay) = match first.take() {
             Some(first) if ruled => (first, true),
             _ => tokio::select! {
-                Some(Ok(message)) = from_client.next() => (message_of(&message), false),
-                Some(Ok(message)) = from_relay.next() => (message_of(&message), true),
-                else => return,
+                Some(Ok(message)) = from_client.next() => {
+                    if message.is_pong() {
+                        state.lock().unwrap().pongs.add();
+                    }
+                    (message_of(&message), false)
+                }
+                message = from_relay.next() => match message {
+                    Some(Ok(message)) => (message_of(&message), true),
+                    // The client sees it go.
+                    _ => {
+                        let _ = queues[1].send((Instant::now(), Message::Close(None)));
+                        return;
+                    }
+                },
             },
         };
         if message.is_null() {
@@ -186,10 +221,14 @@ async fn serve(mut stream: TcpStream, port: u16, state: Arc<Mutex<State>>) {
                     if of_relay { down([message]) } else { up(message) }
                 }
             };
+            if fate.holds_pages {
+                state.held.get_or_insert_default();
+            }
             for message in fate.down {
                 if ruled {
                     state.say(&queues, message);
                 } else {
+                    let message = Message::text(message.to_string());
                     let _ = queues[1].send((Instant::now(), message));
                 }
             }
@@ -215,6 +254,11 @@ pub fn is_page(message: &Value) -> bool {
     message[0] == "REQ" && message[1].as_str().unwrap().starts_with('q')
 }
 
+/// What a subscription brings.
+pub fn is_live(message: &Value) -> bool {
+    message[0] == "EVENT" && message[1].as_str().is_some_and(|id| id.starts_with('s'))
+}
+
 pub fn is_of_groups(message: &Value) -> bool {
     message[2]["kinds"] == json!([445])
 }
@@ -228,9 +272,13 @@ impl Count {
         self.0.fetch_add(1, Ordering::SeqCst) + 1
     }
 
+    pub fn count(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
+    }
+
     pub async fn reaches(&self, count: u64) {
         crate::kit::soon("so many", async {
-            while self.0.load(Ordering::SeqCst) < count {
+            while self.count() < count {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         })

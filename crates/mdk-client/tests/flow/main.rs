@@ -15,6 +15,7 @@ mod late;
 mod line;
 mod moves;
 mod outages;
+mod outcome;
 mod reachable;
 mod speed;
 mod talk;

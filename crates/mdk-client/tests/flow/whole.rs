@@ -3,15 +3,17 @@
 use std::time::Duration;
 
 use mdk_client::ClientOptions;
-use mdk_client::local_relay::{Faults, LocalRelay, LocalRelayOptions};
+use mdk_client::local_relay::{Faults, LocalRelay};
 use mdk_core::{Engine, GroupState};
 use mdk_wire::{GroupId, Keys};
 
 use crate::kit::{Person, options, relay, soon, until};
+use crate::line::{Count, Line, is_page, plain};
 
 /// Alice, and bob, who is away; his database and his keys.
 struct Away {
     relay: LocalRelay,
+    line: Line,
     alice: Person,
     group: GroupId,
     dir: tempfile::TempDir,
@@ -20,18 +22,19 @@ struct Away {
 
 impl Away {
     async fn new() -> Self {
-        let relay = LocalRelay::start(LocalRelayOptions::default()).await.unwrap();
+        let relay = relay().await;
+        let line = Line::to(&relay).await;
         let dir = tempfile::tempdir().unwrap();
         let keys = Keys::generate();
-        let alice = Person::new(options(&[relay.url()])).await;
+        let alice = Person::new(options(&[&line.url])).await;
         let bob =
-            Person::open(&dir.path().join("bob.db"), keys.clone(), options(&[relay.url()])).await;
+            Person::open(&dir.path().join("bob.db"), keys.clone(), options(&[&line.url])).await;
         alice.ready().await;
         bob.ready().await;
-        let group = alice.founds(&[relay.url()], &[&bob]).await;
+        let group = alice.founds(&[&line.url], &[&bob]).await;
         bob.renewed(&group).await;
         drop(bob.close().await);
-        Self { relay, alice, group, dir, keys }
+        Self { relay, line, alice, group, dir, keys }
     }
 
     async fn comes_back(&self, options: ClientOptions) -> Person {
@@ -74,15 +77,21 @@ async fn what_came_before_a_relay_fell_silent_is_not_read_before_the_rest() {
     let paging = Faults { page_limit: Some(50), ..Faults::default() };
     let delayed = |millis| Faults { delay: Some(Duration::from_millis(millis)), ..paging.clone() };
     away.relay.faults(delayed(50));
-    let short = ClientOptions {
-        request_timeout: Duration::from_millis(400),
-        ..options(&[away.relay.url()])
-    };
+    let short =
+        ClientOptions { request_timeout: Duration::from_millis(400), ..options(&[&away.line.url]) };
+    let asked = Count::default();
+    let asks = asked.clone();
+    away.line.rule(Duration::ZERO, move |message, of_relay| {
+        if !of_relay && is_page(&message) {
+            asks.add();
+        }
+        plain(message, of_relay)
+    });
     let bob = away.comes_back(short).await;
     away.fetches(&bob, 50).await;
     away.relay.faults(delayed(60_000));
-    // As long as it takes to ask twice and to give up once; more often than that it is tried before it is over.
-    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    // What was on its way, what is asked twice and given up once; and that it is tried again.
+    asked.reaches(asked.count() + 4).await;
     away.relay.faults(paging);
     // (what it holds back would come a minute later)
     away.relay.cut().await;
@@ -129,7 +138,7 @@ async fn who_is_invited_again_hears_the_group() {
     let remove = move |engine: &mut Engine| engine.remove_members(&of, &[who]);
     soon("a removal", away.alice.commit(remove)).await.unwrap();
     for _ in 0..2 {
-        let bob = away.comes_back(options(&[away.relay.url()])).await;
+        let bob = away.comes_back(options(&[&away.line.url])).await;
         bob.ready().await;
         bob.until("the removal", |engine| {
             (engine.group(&away.group).unwrap().state == GroupState::Removed).then_some(())
@@ -137,7 +146,7 @@ async fn who_is_invited_again_hears_the_group() {
         .await;
         drop(bob.close().await);
     }
-    let bob = away.comes_back(options(&[away.relay.url()])).await;
+    let bob = away.comes_back(options(&[&away.line.url])).await;
     bob.ready().await;
     let package = away.alice.key_package_of(&bob).await;
     let of = away.group.clone();

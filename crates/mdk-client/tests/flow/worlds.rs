@@ -1,20 +1,30 @@
 //! Worlds by seed: relays die, restart empty, refuse and repeat, clients are killed. What was said arrives at everybody,
-//! once. `MDK_WORLDS=200` runs more of them, `MDK_SEED=7` one.
+//! once; or its author is told that it failed, and in which words each relay refused it; or that its branch lost.
+//! `MDK_WORLDS=200` runs more of them, `MDK_SEED=7` one.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use futures_util::future::select_all;
 use mdk_client::local_relay::{Faults, LocalRelay};
-use mdk_core::{Error, GroupUpdate, Message, NewMessage};
+use mdk_core::{Delivery, Error, GroupUpdate, NewMessage};
 use mdk_wire::{GroupId, Keys};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
 use crate::kit::{Person, options, relay};
+use crate::outcome::{Lost, Tally};
 
 /// How long what is on its way takes at most.
 const PATIENCE: Duration = Duration::from_secs(30);
+const STEPS: usize = 80;
+/// What each relay says when it refuses for good.
+const WORDS: [&str; 2] = ["blocked: not by this one", "blocked: nor by the other"];
+
+/// Whether relays of this world refuse for good: one now and then, and for some time all of them.
+fn refuses_for_good(seed: u64) -> bool {
+    seed % 2 == 1
+}
 
 struct Member {
     person: Option<Person>,
@@ -30,6 +40,10 @@ struct World {
     group: GroupId,
     said: Vec<String>,
     log: Vec<String>,
+    /// Relays refuse for good.
+    blocks: bool,
+    /// Which relays have lost what they had.
+    wiped: [bool; 2],
 }
 
 impl World {
@@ -67,6 +81,8 @@ impl World {
             group: GroupId::from_bytes(&[1]).unwrap(),
             said: Vec::new(),
             log: Vec::new(),
+            blocks: refuses_for_good(seed),
+            wiped: [false; 2],
         };
         for at in 0..3 {
             world.open(at).await;
@@ -102,8 +118,12 @@ impl World {
             }
             64..=71 => relay.pause().await,
             72..=79 => relay.resume().await.unwrap(),
-            80..=82 => relay.wipe().await,
+            80..=82 => {
+                relay.wipe().await;
+                self.wiped[which] = true;
+            }
             83..=85 => relay.cut().await,
+            86..=88 if self.blocks => relay.refuse(Some([445].into()), WORDS[which]),
             86..=88 => relay.refuse(Some([445].into()), "rate-limited: not now"),
             89..=91 => relay.refuse(Some([].into()), ""),
             92..=93 => relay.faults(Faults {
@@ -125,6 +145,35 @@ impl World {
         // What is under way gets a different chance each time.
         for _ in 0..self.below(200) {
             tokio::task::yield_now().await;
+        }
+    }
+
+    /// All relays are there, and refuse for good what is said in the group, until [`World::relents`].
+    async fn refuses(&mut self, at: usize) {
+        self.log.push(format!("all refuse {at}"));
+        for (relay, words) in self.relays.iter().zip(WORDS) {
+            relay.refuse(Some([445].into()), words);
+            relay.resume().await.unwrap();
+        }
+        // The time is not over before something has failed.
+        let member = &mut self.members[at];
+        let text = format!("{at}.{}", member.said);
+        member.said += 1;
+        let person = member.person.as_ref().unwrap();
+        let id = person.says(&self.group, &text).await;
+        self.said.push(text);
+        person
+            .until("a failed message", |engine| {
+                let message = engine.message(&self.group, &id).unwrap();
+                (message.delivery == Delivery::Failed).then_some(())
+            })
+            .await;
+    }
+
+    fn relents(&mut self) {
+        self.log.push("nobody refuses".to_owned());
+        for relay in &self.relays {
+            relay.refuse(Some([].into()), "");
         }
     }
 
@@ -172,11 +221,17 @@ impl World {
         }
     }
 
-    async fn end(mut self) {
+    async fn end(mut self) -> Tally {
         for relay in &self.relays {
             relay.faults(Faults::default());
             relay.refuse(Some([].into()), "");
             relay.resume().await.unwrap();
+        }
+        // What one of these lost, and refused for good when it was to have it again, the next connection gives it.
+        for (relay, wiped) in self.relays.iter().zip(self.wiped) {
+            if wiped && self.blocks {
+                relay.cut().await;
+            }
         }
         let said = std::mem::take(&mut self.said);
         for (at, member) in self.members.iter().enumerate() {
@@ -186,7 +241,7 @@ impl World {
                 loop {
                     changes.borrow_and_update();
                     let (texts, lost) = (person.texts(&self.group), self.lost());
-                    if said.iter().all(|text| texts.contains(text) || lost.contains(text)) {
+                    if said.iter().all(|text| texts.contains(text) || lost.has(text)) {
                         break;
                     }
                     changes.changed().await.unwrap();
@@ -215,6 +270,25 @@ impl World {
             let (told, others) = self.told(&said);
             assert_eq!(told, others, "what each member was told, and what the others said");
         }
+        self.tally(&said)
+    }
+
+    /// Counts what became of everything, and sees that what did not arrive came to nobody twice.
+    fn tally(&self, said: &[String]) -> Tally {
+        let lost = self.lost();
+        for person in self.members.iter().flat_map(|member| &member.person) {
+            let told = person.told_for_good();
+            for text in lost.failed.iter().chain(&lost.invalidated) {
+                // A relay that had it all the same had taken it, and could not say so.
+                let times = told.iter().filter(|told| *told == text).count();
+                assert!(times <= 1, "{text} was told {times} times");
+            }
+        }
+        Tally {
+            delivered: said.iter().filter(|text| !lost.has(text)).count(),
+            failed: lost.failed.len(),
+            invalidated: lost.invalidated.len(),
+        }
     }
 
     /// What each member was told, and what the others said, both without what was lost.
@@ -222,10 +296,10 @@ impl World {
         let lost = self.lost();
         let each = self.members.iter().enumerate().map(|(at, member)| {
             let own = format!("{at}.");
-            let news = |text: &&String| !text.starts_with(&own) && !lost.contains(*text);
+            let news = |text: &&String| !text.starts_with(&own) && !lost.has(text);
             let mut others: Vec<String> = said.iter().filter(news).cloned().collect();
             let mut told = member.person.as_ref().unwrap().told_for_good();
-            told.retain(|text| !lost.contains(text));
+            told.retain(|text| !lost.has(text));
             told.sort_unstable();
             others.sort_unstable();
             (told, others)
@@ -233,33 +307,56 @@ impl World {
         each.unzip()
     }
 
-    /// Messages of a branch that lost: marked as such at their author, whom the engine has told so.
-    fn lost(&self) -> Vec<String> {
-        let people = self.members.iter().flat_map(|member| &member.person);
-        let histories = people.flat_map(|person| person.history(&self.group));
-        let told = |message: &Message| message.is_mine && message.invalidated;
-        histories.filter(told).map(|message| message.text).collect()
+    /// What did not come to everybody, if its author was told so in the right words.
+    fn lost(&self) -> Lost {
+        let refused: Vec<(String, String)> = self
+            .relays
+            .iter()
+            .zip(WORDS)
+            .map(|(relay, words)| (relay.url().to_owned(), words.to_owned()))
+            .collect();
+        let mut lost = Lost::default();
+        for person in self.members.iter().flat_map(|member| &member.person) {
+            lost.add(person, &self.group, &refused);
+        }
+        lost
     }
 }
 
-async fn world(seed: u64) {
+async fn world(seed: u64) -> Tally {
     let dir = tempfile::tempdir().unwrap();
     let mut world = World::new(seed, dir.path()).await;
-    for _ in 0..80 {
+    let refuses = world.blocks.then(|| {
+        let from = world.below(STEPS / 2);
+        (from, from + 1 + world.below(STEPS / 4), world.below(3))
+    });
+    for step in 0..STEPS {
+        match refuses {
+            Some((from, _, at)) if step == from => world.refuses(at).await,
+            Some((_, until, _)) if step == until => world.relents(),
+            _ => {}
+        }
         world.step().await;
     }
-    world.end().await;
+    world.end().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn everything_said_arrives_once() {
+async fn everything_said_arrives_once_or_is_told_to_be_lost() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
     let seeds = match number("MDK_SEED") {
         Some(seed) => seed..seed + 1,
         None => 0..number("MDK_WORLDS").unwrap_or(20),
     };
+    let (mut all, mut blocks) = (Tally::default(), false);
     for seed in seeds {
         println!("world {seed}");
-        tokio::spawn(world(seed)).await.unwrap();
+        let tally = tokio::spawn(world(seed)).await.unwrap();
+        println!("{tally:?}");
+        blocks |= refuses_for_good(seed);
+        all.add(&tally);
     }
+    println!("of all: {all:?}");
+    assert!(all.delivered > 0, "nothing was delivered");
+    assert!(all.failed > 0 || !blocks, "nothing failed where relays refuse for good");
 }
