@@ -46,7 +46,10 @@ def test_every_block_runs_and_shows_what_it_says(document: Path, tmp_path: Path)
 
 def test_the_first_program_of_the_readme_shows_both_messages(tmp_path: Path) -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    code = text.split("```python\n", 1)[1].split("```", 1)[0]
+    heading, rest = text.split("```python\n", 1)
+    code = rest.split("```", 1)[0]
+    assert heading.endswith("one group, eighteen lines\n\n")
+    assert sum(bool(line.strip()) for line in code.splitlines()) == 18
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
         cwd=tmp_path,
