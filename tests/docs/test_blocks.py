@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.docs.blocks import ROOT, blocks, documents, programs, steps
-from tests.docs.masks import localized, masked, same
+from tests.docs.masks import localized, masked, same, without
 
 MOST_NOT_RUN = 3
 DOCUMENTS = [path for path in documents() if programs(path)]
@@ -106,6 +106,13 @@ def test_names_of_the_network_are_replaced() -> None:
 )
 def test_what_counts_as_the_same_output(shown: list[str], seen: list[str], equal: bool) -> None:
     assert same(shown, seen) is equal
+
+
+def test_what_depends_on_the_machine_is_left_out_with_its_advice() -> None:
+    screen = ["ok space 5 bytes", "WARNING memory little", "      -> get more", "ok core none"]
+    assert without(screen, ["memory"]) == ["ok space 5 bytes", "ok core none"]
+    assert without(screen, []) == screen
+    assert without(["", "ok"], ["memory"]) == ["", "ok"]
 
 
 def test_words_are_no_ids() -> None:
