@@ -51,7 +51,7 @@ def threads() -> int:
 
 
 def connections(port: int) -> int:
-    """Sockets of this process that are connected to this port. The pool's status has a line for each relay, not for each."""
+    """Sockets of this process that are connected to this port. The pool tells about relays."""
     ours = set()
     for file in Path("/proc/self/fd").iterdir():
         # One that was closed since the folder was read is none.
