@@ -13,6 +13,7 @@ SHUFFLES ?= $(or $(MDK_SHUFFLES),200)
 WORLDS ?= 1000
 STEPS ?= 500
 FIRST ?= 1
+COUNT ?= 500
 CORES := $(shell getconf _NPROCESSORS_ONLN)
 # A long test in as many processes as there are cores: those of one process would wait for each other (tests/kit/shares.rs).
 IN_PARTS = seq 0 $$(($(CORES) - 1)) | xargs -P $(CORES) -I PART env MDK_THREADS=1 MDK_PARTS=$(CORES) MDK_PART=PART
@@ -26,7 +27,7 @@ RUST_SOURCES = Cargo.toml Cargo.lock .cargo/config.toml rust-toolchain.toml $(sh
 # The extension is tested from Python: a Rust test program cannot link it without an interpreter's library.
 CARGO_TESTED := --workspace --exclude mdk-python --exclude mdk-floor
 
-.PHONY: help venv build demo test test-rust test-recorded test-python check bench fuzz coverage torture vault-proof scenarios orders simulate wheel docs clean
+.PHONY: help venv build demo test test-rust test-recorded test-python check bench accounts fuzz coverage torture vault-proof scenarios orders simulate wheel docs clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
@@ -85,6 +86,9 @@ check: $(VENV)/.built ## formats, lints, types, stubs, licences, coverage table
 
 bench: $(VENV)/.built ## ours, the peer and the floor (BENCH=quick for a short run, BENCH_ARGS=--check to hold the targets)
 	@$(PY) benches/run.py $(if $(filter quick,$(BENCH)),--quick) $(BENCH_ARGS)
+
+accounts: $(VENV)/.built ## COUNT accounts in one process: start-up, memory, idle time, connections (BENCH_ARGS=--check to hold the targets)
+	@$(PY) benches/accounts.py --count $(COUNT) $(BENCH_ARGS)
 
 fuzz: $(VENV)/.tools ## every fuzz target for FUZZ_SECONDS
 	@$(PY) fuzz/run.py --seconds $(FUZZ_SECONDS) || { code=$$?; \

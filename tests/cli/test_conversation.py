@@ -202,6 +202,28 @@ def test_demo(home: Home) -> None:
     assert not (home.folder / "data").exists()
 
 
+def test_demo_as_a_document(home: Home) -> None:
+    done = home.mdk("demo", "--json")
+    assert (done.code, done.err) == (0, "")
+    # One document and nothing before or after it.
+    told = json.loads(done.out)
+    assert (told["command"], told["exit_code"]) == ("demo", 0)
+    assert (told["group"], told["members"], told["gift_wraps"]) == ("Lunch", 2, 1)
+    said = [(line["author"], line["text"], line["reactions"]) for line in told["messages"]]
+    assert said == [
+        ("Alice", "Soup or sandwich?", []),
+        ("Bob", "Soup.", ["🥣"]),
+        ("Alice", "Are you still there?", []),
+    ]
+    # Three messages, a reaction and a change of keys at least.
+    assert told["group_events"] >= 5
+    assert told["epoch"] >= 2
+    assert told["database_bytes"] > 0
+    assert bytes.fromhex(told["database_head"]) != b"SQLite f"
+    assert told["seconds"] > 0
+    assert not (home.folder / "data").exists()
+
+
 def test_an_account_by_its_path(home: Home) -> None:
     path = Path("somewhere") / "mdk.db"
     npub = home.account(str(path))

@@ -47,7 +47,7 @@ def test_help_of_every_command() -> None:
         done = runner.invoke(app, [command, "--help"])
         assert done.exit_code == 0
         assert len(done.output.splitlines()) > 5
-        if command not in {"demo", "bot", "completion"}:
+        if command not in {"bot", "completion"}:
             assert "--json" in done.output
 
 

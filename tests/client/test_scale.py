@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import statistics
+import subprocess
+import sys
 import time
 
+import pytest
 from tests.client.people import PATIENCE, hear, join
+from tests.docs.blocks import ROOT
 
 from mdk import Client, RelayPool
 from mdk.testing import LocalRelay, client
@@ -35,6 +40,22 @@ async def test_fifty_accounts_share_connections(relay: LocalRelay) -> None:
                 assert await hear(room, 1) == [f"to the one behind {n}"]
         finally:
             await asyncio.gather(*(one.close() for one in made))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc")
+def test_many_accounts_are_measured() -> None:
+    """Thirteen and the one before them: a connection for ten, and one for the rest."""
+    program = ROOT / "benches" / "accounts.py"
+    done = subprocess.run(
+        [sys.executable, str(program), "--count", "13", "--idle", "0.01", "--json"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    found = json.loads(done.stdout)
+    assert (found["accounts"], found["connections"]) == (13, 2)
+    assert found["bytes_per_account"] > 0
 
 
 async def test_from_send_to_the_event(relay: LocalRelay) -> None:

@@ -6,6 +6,7 @@ A comment `<!-- docs: ... -->` stands on the line above the fence:
 - `goes on`: the program continues the one before it, and runs together with it;
 - `prints`: a `text` block: what the program before it prints;
 - `types ONE | TWO`: what a person answers when a command of the block asks;
+- `differs TOPIC TOPIC`: a screen of `mdk doctor`: what it says about these depends on the machine, and is not compared;
 - `Ctrl-C after "TEXT"`: the program has no end of its own: it is interrupted when it has printed the text;
 - `talk "SAID" -> "ANSWER"; ...`: the program is a bot: somebody invites it, says and expects this, then interrupts it.
 """

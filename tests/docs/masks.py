@@ -14,6 +14,7 @@ MASKS = (
 )
 # Anything may stand here.
 GAP = "..."
+HINT = re.compile(r" +-> ")
 PLACEHOLDER = re.compile(r"\bnpub1q{20,}\b")
 RELAY = re.compile(r"\bwss://[a-z0-9.-]+")
 
@@ -49,6 +50,19 @@ def same(expected: list[str], seen: list[str]) -> bool:
             return False
         place = at + len(part)
     return place <= end
+
+
+def without(lines: list[str], topics: list[str]) -> list[str]:
+    """A screen of `mdk doctor` without what it says, and advises, about these topics."""
+    kept: list[str] = []
+    left_out = False
+    for line in lines:
+        if not HINT.match(line):
+            _level, topic, *_ = *line.split(), "", ""
+            left_out = topic in topics
+        if not left_out:
+            kept.append(line)
+    return kept
 
 
 def relay_names(code: str) -> list[str]:

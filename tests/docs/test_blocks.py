@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.docs.blocks import ROOT, blocks, documents, programs, steps
-from tests.docs.masks import localized, masked, same
+from tests.docs.masks import localized, masked, same, without
 
 MOST_NOT_RUN = 3
 DOCUMENTS = [path for path in documents() if programs(path)]
@@ -46,7 +46,10 @@ def test_every_block_runs_and_shows_what_it_says(document: Path, tmp_path: Path)
 
 def test_the_first_program_of_the_readme_shows_both_messages(tmp_path: Path) -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    code = text.split("```python\n", 1)[1].split("```", 1)[0]
+    heading, rest = text.split("```python\n", 1)
+    code = rest.split("```", 1)[0]
+    assert heading.endswith("one group, eighteen lines\n\n")
+    assert sum(bool(line.strip()) for line in code.splitlines()) == 18
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
         cwd=tmp_path,
@@ -103,6 +106,13 @@ def test_names_of_the_network_are_replaced() -> None:
 )
 def test_what_counts_as_the_same_output(shown: list[str], seen: list[str], equal: bool) -> None:
     assert same(shown, seen) is equal
+
+
+def test_what_depends_on_the_machine_is_left_out_with_its_advice() -> None:
+    screen = ["ok space 5 bytes", "WARNING memory little", "      -> get more", "ok core none"]
+    assert without(screen, ["memory"]) == ["ok space 5 bytes", "ok core none"]
+    assert without(screen, []) == screen
+    assert without(["", "ok"], ["memory"]) == ["", "ok"]
 
 
 def test_words_are_no_ids() -> None:

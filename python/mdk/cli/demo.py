@@ -1,12 +1,22 @@
 """`mdk demo`."""
 
+from dataclasses import asdict
+
 import click
 
 from mdk import demo as play
 
+from . import output
+from .options import json_option
+
 
 @click.command()
-def demo() -> int:
+@json_option
+def demo(as_json: bool) -> int:
     """Two people, one group, a relay in this process: no network. In a temporary directory."""
-    play.main()
+    if not as_json:
+        play.main()
+        return 0
+    outcome = play.run(play.leave_out)
+    output.show(as_json, {"command": "demo", "exit_code": 0, **asdict(outcome)}, ())
     return 0

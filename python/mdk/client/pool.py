@@ -10,7 +10,12 @@ from mdk.values import RelayStatus
 
 
 class RelayPool:
-    """Connections to relays, shared by the accounts that are opened with it: one socket per relay, not per account.
+    """Connections to relays, shared by the accounts that are opened with it.
+
+    To one relay it has a connection for about every ten accounts, because relays bound the subscriptions of a
+    connection: for more of them, up to a hundred, where the relay announces that it allows more, for fewer where it
+    allows fewer, and for one alone where it knows only one account per connection. A relay that a user named and one
+    that others named are never on the same connection, even with the same URL.
 
     Args:
         proxy: a SOCKS5 proxy for everything, `socks5://IP:PORT`; names are resolved by it.
@@ -34,7 +39,7 @@ class RelayPool:
         await self.close()
 
     def status(self) -> tuple[RelayStatus, ...]:
-        """Every relay that some account uses, as its connection stands."""
+        """Every relay that some account uses, once; where it has several connections, as the best of them stands."""
         return tuple(self._native.status())
 
     async def close(self) -> None:

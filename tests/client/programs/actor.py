@@ -10,7 +10,16 @@ import json
 import sys
 from typing import Any
 
-from mdk import Client, Config, DatabaseKey, Delivery, InvitePolicy, MessageReceived
+from mdk import (
+    Client,
+    Config,
+    DatabaseKey,
+    Delivery,
+    DeliveryChanged,
+    InvitePolicy,
+    MessageReceived,
+    MessagesInvalidated,
+)
 from mdk.errors import CommitPending
 from mdk.testing.clients import impatient
 
@@ -29,10 +38,13 @@ async def obey(client: Client, order: dict[str, Any]) -> None:
         case "send":
             try:
                 sent = await client.groups[order["group"]].send(order["text"], timeout=1)
-                answer(sent=sent.message.id)
             except CommitPending:
                 # A change of ours waits for a relay: nothing was sent, and it says so.
                 answer(sent=None)
+                return
+            if order.get("settle"):
+                await sent.delivered(order["settle"])
+            answer(sent=sent.message.id)
         case "update":
             try:
                 await asyncio.wait_for(client.groups[order["group"]].self_update(), 2)
@@ -42,12 +54,27 @@ async def obey(client: Client, order: dict[str, Any]) -> None:
         case "heard":
             events = await asyncio.to_thread(lambda: list(client.engine.events()))
             answer(heard=[e.message.text for e in events if isinstance(e, MessageReceived)])
-        case "failed":
+        case "told":
+            # What became of each message of ours: by its state, and by what the program was told.
             messages = [m async for m in client.groups[order["group"]].history() if m.is_mine]
-            # A branch that loses takes what was said on it along, and its sender is told (MessagesInvalidated).
+            events = await asyncio.to_thread(lambda: list(client.engine.events()))
+            words = {
+                e.message_id: list(e.errors.items())
+                for e in events
+                if isinstance(e, DeliveryChanged) and e.delivery is Delivery.FAILED
+            }
+            gone = {i for e in events if isinstance(e, MessagesInvalidated) for i in e.message_ids}
             answer(
-                failed=[m.text for m in messages if m.delivery is Delivery.FAILED or m.invalidated],
-                story={m.text: f"{m.delivery.name} in epoch {m.epoch}" for m in messages},
+                told={
+                    m.text: {
+                        "state": f"{m.delivery.name} in epoch {m.epoch}",
+                        "failed": m.delivery is Delivery.FAILED,
+                        "words": words.get(m.id, []),
+                        "invalidated": m.invalidated,
+                        "event": m.id in gone,
+                    }
+                    for m in messages
+                }
             )
         case "groups":
             answer(groups=[group.id for group in client.groups])
