@@ -146,7 +146,9 @@ class Migrate(Operation):
     def repeat(self, place: Place, alice: Mdk) -> None:
         """Opening was the call: here is what it came to."""
         header = decoded(place.account).header
-        require(header.user_version == alice.info.schema_version > self.version, "broken", f"{header}")
+        require(
+            header.user_version == alice.info.schema_version > self.version, "broken", f"{header}"
+        )
         same_rows(place.account, self.account)
         was = tables_of_fixture(self.account)
         columns, rows = was["groups"]

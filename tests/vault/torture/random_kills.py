@@ -7,6 +7,7 @@ from pathlib import Path
 
 from . import life
 from .kill import Tally
+from .life_model import sort_out
 from .runner import Zygote
 from .world import Broken, build
 
@@ -50,8 +51,10 @@ def one_account(root: Path, forks: Zygote, kills: int, rng: random.Random, tally
                 tally.killed += 1
             at = f"life {tally.runs} of {root.name}"
             try:
-                heard = life.sort_out(steps, said)
-                at += f", in {heard.flight and heard.flight['do']}"
+                heard = sort_out(steps, said)
+                at += f", in {heard.flight and heard.flight.step['do']}"
+                begun = heard.done + ([heard.flight] if heard.flight else [])
+                tally.reached.update(done.step["do"] for done in begun)
                 tally.inside += heard.inside and said[-1]["exit"] != 0
                 life.judge(model, place, bob, carol, heard)
             except Broken as broken:
