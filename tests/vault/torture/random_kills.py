@@ -40,7 +40,8 @@ def one_account(root: Path, forks: Zygote, kills: int, rng: random.Random, tally
         while done < kills:
             steps = life.plan_life(model, place, bob, carol, clock, rng, STEPS)
             # Some die young, while they open what the last one left.
-            after = rng.uniform(0, 0.02) if rng.random() < 0.2 else rng.uniform(0, span)
+            young = rng.random() < 0.2
+            after = rng.uniform(0, 0.02) if young else rng.uniform(0, span)
             said = forks.life(place.root, steps, after)
             tally.runs += 1
             if said[-1]["exit"] == 0:
@@ -55,6 +56,9 @@ def one_account(root: Path, forks: Zygote, kills: int, rng: random.Random, tally
                 at += f", in {heard.flight and heard.flight.step['do']}"
                 begun = heard.done + ([heard.flight] if heard.flight else [])
                 tally.reached.update(done.step["do"] for done in begun)
+                if not young and not heard.done:
+                    # A busy machine needs more time to get anywhere.
+                    span *= 1.3
                 tally.inside += heard.inside and said[-1]["exit"] != 0
                 life.judge(model, place, bob, carol, heard)
             except Broken as broken:
