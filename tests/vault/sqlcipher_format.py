@@ -110,9 +110,6 @@ class Encrypted:
     def _read_log(self) -> None:
         if len(self.log) < WAL_HEADER:
             return
-        if not any(self.log[:WAL_HEADER]):
-            # It was given room, and its first write failed.
-            return
         magic, _, size, _, *salts = struct.unpack(">6I", self.log[:24])
         assert magic & ~1 == WAL_MAGIC
         assert size == PAGE
