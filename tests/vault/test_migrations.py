@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.vault.sqlcipher_format import PAGE, encrypt
 from tests.vault.torture.kill import Bench, bench
-from tests.vault.torture.migration import Migrate, migrations, tables
+from tests.vault.torture.migration import Migrate, decoded, migrations, tables
 from tests.vault.torture.world import Broken, Place
 
 from mdk import GroupId, Mdk
@@ -29,6 +30,17 @@ def stand() -> Iterator[Bench]:
 @pytest.fixture(params=[operation.name for operation in MIGRATIONS])
 def operation(request: pytest.FixtureRequest) -> Migrate:
     return next(o for o in MIGRATIONS if o.name == request.param)
+
+
+def set_version(account: Path, version: int) -> None:
+    """Another number of its schema for a closed database, and not a byte else."""
+    database = account / "mdk.db"
+    found = decoded(account)
+    plain = bytearray(found.pages[1])
+    plain[60:64] = version.to_bytes(4, "big")
+    page = encrypt(found.key, 1, bytes(plain), found.salt)
+    database.write_bytes(page + database.read_bytes()[PAGE:])
+    assert decoded(account).header.user_version == version
 
 
 @pytest.fixture
@@ -86,3 +98,31 @@ def test_the_checks_notice_a_database_that_is_not_migrated(
     other = stand.world.copy(stand.root / "other")
     with other.alice() as alice, pytest.raises(Broken, match=f"user_version={operation.version}"):
         operation.repeat(place, alice)
+
+
+def test_what_a_fault_left_is_judged_before_it_is_opened_again(
+    stand: Bench, operation: Migrate
+) -> None:
+    """Whole in either schema is good; a row that went, or the rows of one schema under another's number, are not."""
+
+    def unchanged(place: Place) -> bool:
+        context = operation.prepare(place)
+        report = operation.recover(place, context, operation.version, reopen=False)
+        operation.finish(place, context)
+        return bool(report["unchanged"])
+
+    assert unchanged(stand.fresh(operation)), "not begun"
+    place = stand.fresh(operation)
+    place.alice().close()
+    assert unchanged(place), "done before the error"
+    with place.alice() as alice:
+        alice.delete(GroupId(place.facts["group"]), place.facts["own"])
+    assert not unchanged(place), "done, and a row has changed"
+
+    place = stand.fresh(operation)
+    set_version(place.account, operation.version - 1)
+    assert not unchanged(place), "neither schema"
+    place = stand.fresh(operation)
+    place.alice().close()
+    set_version(place.account, operation.version)
+    assert not unchanged(place), "new tables in an old schema"

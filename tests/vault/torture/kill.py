@@ -36,6 +36,8 @@ class Tally:
     wrong_key: int = 0
     other: int = 0
     errors: Counter[str] = field(default_factory=Counter)
+    # Steps of lives that were begun, by their kind.
+    reached: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
 
     def fail(self, kind: str, where: str, text: str) -> None:
@@ -48,6 +50,7 @@ class Tally:
             if isinstance(value, int):
                 setattr(self, name, getattr(self, name) + value)
         self.errors.update(other.errors)
+        self.reached.update(other.reached)
         self.failures.extend(other.failures)
 
     def summary(self) -> dict[str, Any]:

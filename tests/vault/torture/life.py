@@ -5,24 +5,26 @@ from __future__ import annotations
 import copy
 import random
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
 from mdk import DatabaseKey, EventId, GroupId, Mdk, MessageReceived, Outcome, SignedEvent
 from mdk.testing import Clock
 
+from . import life_files, life_groups
+from .life_model import Done, Heard, Model, Now, Part, Plan, Step, Tell
 from .operation import check_files, opened
-from .world import RELAYS, Broken, Place, publish, require, talk, took
+from .world import PASSPHRASE, RELAYS, Place, publish, require, talk, took
 
-Step = dict[str, Any]
-PASSPHRASE = "correct horse battery staple"
-# What a life is made of, by how often.
+PARTS: dict[str, Part] = {part.name: part for part in [*life_groups.PARTS, *life_files.PARTS]}
+# What a life is made of, by how often. What a part cannot do just then is drawn anew.
 CHOICES = [
-    *["receive"] * 4,
-    *["send"] * 3,
+    *["receive"] * 6,
+    *["send"] * 5,
     *["commit"] * 2,
+    *["edit"] * 2,
+    *PARTS,
     *["receive_many", "react", "delete", "join", "leave", "key_package", "drop_key_package"],
     *["read", "tick", "reopen", "first_open", "rekey", "backup"],
 ]
@@ -31,7 +33,7 @@ CHOICES = [
 # ------------------------------------------------------------------ in the child
 
 
-def live(place: Place, steps: list[Step], tell: Callable[..., None]) -> None:
+def live(place: Place, steps: list[Step], tell: Tell) -> None:
     """Opens the account and does the steps, saying before and after each where it is."""
     clock = place.clock()
     tell(begin=-1, do="open")
@@ -50,20 +52,20 @@ def live(place: Place, steps: list[Step], tell: Callable[..., None]) -> None:
     tell(end=len(steps))
 
 
-def _commit(_place: Place, alice: Mdk, step: Step, tell: Callable[..., None]) -> Any:
+def _commit(_place: Place, alice: Mdk, step: Step, tell: Tell) -> Any:
     pending = alice.update_group(GroupId(step["group"]), name=step["name"])
     assert pending.event is not None
     # Said before it is merged, as a relay must have it first.
-    tell(published=pending.event.to_json())
+    tell(published=[pending.event.to_json()])
     return pending.confirm().epoch
 
 
-def _join(_place: Place, alice: Mdk, step: Step, _tell: Callable[..., None]) -> Any:
+def _join(_place: Place, alice: Mdk, step: Step, _tell: Tell) -> Any:
     alice.process(step["event"])
     return [alice.accept(invite.id).id for invite in alice.invites()]
 
 
-def _first_open(place: Place, _alice: Mdk, step: Step, _tell: Callable[..., None]) -> Any:
+def _first_open(place: Place, _alice: Mdk, step: Step, _tell: Tell) -> Any:
     extra(place, step["name"]).close()
 
 
@@ -81,27 +83,28 @@ def _group(step: Step) -> GroupId:
     return GroupId(step["group"])
 
 
-def _drop(_place: Place, alice: Mdk, _step: Step, _tell: Callable[..., None]) -> Any:
+def _drop(_place: Place, alice: Mdk, _step: Step, _tell: Tell) -> Any:
     for package in alice.key_packages():
         if package.used:
             alice.delete_key_package(package.ref)
             return
 
 
-def _rekey(_place: Place, alice: Mdk, _step: Step, _tell: Callable[..., None]) -> Any:
+def _rekey(_place: Place, alice: Mdk, _step: Step, _tell: Tell) -> Any:
     alice.rekey()
 
 
-def _backup(place: Place, alice: Mdk, step: Step, _tell: Callable[..., None]) -> Any:
+def _backup(place: Place, alice: Mdk, step: Step, _tell: Tell) -> Any:
     alice.backup(place.watched / step["name"], passphrase=PASSPHRASE)
 
 
-STEPS: dict[str, Callable[[Place, Mdk, Step, Callable[..., None]], Any]] = {
+STEPS: dict[str, Callable[[Place, Mdk, Step, Tell], Any]] = {
     "receive": lambda _p, a, s, _t: said_of(a.process(s["event"])),
     "receive_many": lambda _p, a, s, _t: [said_of(o) for o in a.process_many(s["events"])],
     "receive_commit": lambda _p, a, s, _t: said_of(a.process(s["event"])),
     "send": lambda _p, a, s, _t: a.create_message(_group(s), s["text"]).event.to_json(),
     "react": lambda _p, a, s, _t: a.react(_group(s), EventId(s["id"]), "+").event.to_json(),
+    "edit": lambda _p, a, s, _t: a.edit(_group(s), EventId(s["id"]), s["text"]).event.to_json(),
     "delete": lambda _p, a, s, _t: a.delete(_group(s), EventId(s["id"])).event.to_json(),
     "commit": _commit,
     "join": _join,
@@ -113,33 +116,10 @@ STEPS: dict[str, Callable[[Place, Mdk, Step, Callable[..., None]], Any]] = {
     "first_open": _first_open,
     "rekey": _rekey,
     "backup": _backup,
-}
+} | {name: part.call for name, part in PARTS.items()}
 
 
 # ------------------------------------------------------------------ in the parent
-
-
-@dataclass
-class Model:
-    """What must be true of the account, as its peers and its user know it."""
-
-    group: GroupId
-    # Texts that must be there, once each.
-    texts: set[str] = field(default_factory=set)
-    # Own messages that may be deleted: id and text.
-    own: dict[str, str] = field(default_factory=dict)
-    deleted: set[str] = field(default_factory=set)
-    name: str = "Lunch"
-    # Groups that the account joined and may leave.
-    joined: list[str] = field(default_factory=list)
-    number: int = 0
-
-    def fork(self) -> Model:
-        return copy.deepcopy(self)
-
-    def next(self, what: str) -> str:
-        self.number += 1
-        return f"{what} {self.number}"
 
 
 def plan_life(
@@ -150,6 +130,7 @@ def plan_life(
     clock: Clock,
     rng: random.Random,
     count: int,
+    choices: Sequence[str] = CHOICES,
 ) -> list[Step]:
     """Steps of one life. What peers send in it is made here, before; `clock` is that of the peers."""
     group = model.group
@@ -157,12 +138,15 @@ def plan_life(
     clock.advance(timedelta(seconds=10))
     place.learn(now=clock.now.isoformat())
     with place.alice() as alice:
-        package = alice.new_key_package(relays=RELAYS)
+        package, second = (alice.new_key_package(relays=RELAYS) for _ in range(2))
     ours = rng.random() < 0.5
     commits = 2 if ours else 1
     joins = 1
     has_rekey = hasattr(Mdk, "rekey")
     vault = 2 if has_rekey and rng.random() < 0.3 else 0
+    peers = {"bob": bob, "carol": carol}
+    plan = Plan(model, place, peers, rng, copy.deepcopy(model.founded), second)
+    plan.files = 2 if rng.random() < 0.5 else 0
 
     def message() -> tuple[str, str]:
         # What is not reached before the kill never arrives, as relays may have it.
@@ -173,7 +157,11 @@ def plan_life(
     joined = list(model.joined)
     steps: list[Step] = []
     while len(steps) < count:
-        do = rng.choice(CHOICES)
+        do = rng.choice(choices)
+        if do in PARTS:
+            if drawn := PARTS[do].plan(plan):
+                steps.append(drawn)
+            continue
         step: Step = {"do": do, "group": group}
         match do:
             case "receive":
@@ -183,9 +171,12 @@ def plan_life(
                 step["texts"], step["events"] = [t for t, _ in many], [e for _, e in many]
             case "send":
                 step["text"] = model.next("from alice")
-            case "react" | "delete" if own:
+            case "react" | "edit" | "delete" if own:
                 step["id"] = rng.choice(sorted(own))
-                if do == "delete":
+                if do == "edit":
+                    step["old"], step["text"] = own[step["id"]], model.next("edited")
+                    own[step["id"]] = step["text"]
+                elif do == "delete":
                     step["text"] = own.pop(step["id"])
             case "commit" if commits:
                 commits -= 1
@@ -218,37 +209,6 @@ def plan_life(
     return steps
 
 
-@dataclass
-class Heard:
-    """What a child said, put in order."""
-
-    done: list[tuple[Step, Any]]
-    flight: Step | None
-    inside: bool
-    published: list[str]
-    unbegun: list[Step]
-
-
-def sort_out(steps: list[Step], said: list[dict[str, Any]]) -> Heard:
-    done: list[tuple[Step, Any]] = []
-    begun: int | None = None
-    reached = -1
-    published = []
-    for record in said:
-        if "crash" in record:
-            raise Broken("broken", f"the child failed: {record['crash']}")
-        if "begin" in record:
-            begun = reached = record["begin"]
-        elif "end" in record:
-            n, begun = record["end"], None
-            if 0 <= n < len(steps):
-                done.append((steps[n], record.get("result")))
-        elif "published" in record:
-            published.append(record["published"])
-    flight = steps[begun] if begun is not None and 0 <= begun < len(steps) else None
-    return Heard(done, flight, begun is not None, published, steps[reached + 1 :])
-
-
 def judge(model: Model, place: Place, bob: Mdk, carol: Mdk, heard: Heard) -> None:
     """Holds what is on the disk against what was acknowledged, and brings model and peers to the same state."""
     alice = opened(place)
@@ -262,16 +222,21 @@ def judge(model: Model, place: Place, bob: Mdk, carol: Mdk, heard: Heard) -> Non
 
 def _judge(model: Model, place: Place, alice: Mdk, bob: Mdk, carol: Mdk, heard: Heard) -> None:
     present = Counter(m.text for m in alice.messages(model.group, limit=10_000) if not m.deleted)
-    flight = heard.flight or {"do": None}
-    may_go = {flight["text"]} if flight["do"] == "delete" else set()
+    cut = heard.flight or Done({"do": None})
+    flight = cut.step
+    may_go: set[str] = set()
     may_come: set[str] = set()
-    for step, result in heard.done:
+    for done in heard.done:
+        step, result = done.step, done.result
         match step["do"]:
             case "receive" | "receive_many":
                 results = result if isinstance(result, list) else [result]
                 require(set(results) <= {"Applied"}, "broken", f"received: {results}")
                 model.texts.update(step.get("texts", [step.get("text")]))
             case "send":
+                model.texts.add(step["text"])
+            case "edit":
+                model.texts.discard(step["old"])
                 model.texts.add(step["text"])
             case "delete":
                 model.texts.discard(step["text"])
@@ -283,6 +248,12 @@ def _judge(model: Model, place: Place, alice: Mdk, bob: Mdk, carol: Mdk, heard: 
             may_come = {flight["text"]}
         case "receive_many":
             may_come = set(flight["texts"])
+        case "edit":
+            may_go, may_come = {flight["old"]}, {flight["text"]}
+            both = [flight["old"] in present, flight["text"] in present]
+            require(sum(both) == 1, "broken", "half an edit")
+        case "delete":
+            may_go = {flight["text"]}
     lost = model.texts - may_go - set(present)
     require(not lost, "lost", f"{sorted(lost)[:5]}")
     ghosts = set(present) - model.texts - may_come - {"still there?"}
@@ -294,8 +265,11 @@ def _judge(model: Model, place: Place, alice: Mdk, bob: Mdk, carol: Mdk, heard: 
         require(all(there) or not any(there), "broken", "half a transaction")
 
     # The peer learns, in their order, what was published.
-    published = list(heard.published)
-    for step, result in heard.done:
+    now = Now(model, place, alice, {"bob": bob, "carol": carol})
+    for done in heard.done:
+        step, result = done.step, done.result
+        if step["do"] in PARTS:
+            PARTS[step["do"]].done(now, done)
         match step["do"]:
             case "send":
                 outcome = bob.process(result)
@@ -305,12 +279,14 @@ def _judge(model: Model, place: Place, alice: Mdk, bob: Mdk, carol: Mdk, heard: 
                         model.own[event.message.id] = event.message.text
             case "react":
                 bob.process(result)
+            case "edit":
+                _edited(model, bob, step, result)
             case "delete":
                 took(bob.process(result), "a deletion of ours")
                 require(alice.message(model.group, step["id"]).deleted, "lost", "a deletion")
                 model.own.pop(step["id"], None)
             case "commit":
-                took(bob.process(published.pop(0)), "our commit")
+                took(bob.process(done.told[0]), "our commit")
             case "join":
                 model.joined.extend(result)
             case "leave":
@@ -320,7 +296,8 @@ def _judge(model: Model, place: Place, alice: Mdk, bob: Mdk, carol: Mdk, heard: 
                 extra(place, step["name"]).close()
             case "backup":
                 require((place.watched / step["name"]).exists(), "lost", "a backup")
-    _land(model, place, alice, bob, flight, published, present)
+    _land(now, bob, cut, present)
+    life_groups.settled(now)
     for step in heard.unbegun:
         # The peer made this commit before the life began.
         if step["do"] == "receive_commit":
@@ -335,16 +312,11 @@ def _judge(model: Model, place: Place, alice: Mdk, bob: Mdk, carol: Mdk, heard: 
             talk(alice, carol, GroupId(group))
 
 
-def _land(
-    model: Model,
-    place: Place,
-    alice: Mdk,
-    bob: Mdk,
-    flight: Step,
-    published: list[str],
-    present: Counter[str],
-) -> None:
+def _land(now: Now, bob: Mdk, cut: Done, present: Counter[str]) -> None:
     """The call that was cut short: repeated, as its user would, with the result that it would have had."""
+    model, place, alice, flight = now.model, now.place, now.alice, cut.step
+    if flight["do"] in PARTS:
+        PARTS[flight["do"]].cut(now, cut)
     match flight["do"]:
         case "receive":
             took(alice.process(flight["event"]), "an event again")
@@ -358,6 +330,11 @@ def _land(
             model.name = flight["name"]
         case "send" if flight["text"] in present:
             model.texts.add(flight["text"])
+        case "edit":
+            edit = alice.edit(model.group, EventId(flight["id"]), flight["text"])
+            _edited(model, bob, flight, edit.event.to_json())
+            model.texts.discard(flight["old"])
+            model.texts.add(flight["text"])
         case "delete":
             if flight["text"] not in present:
                 model.texts.discard(flight["text"])
@@ -368,8 +345,8 @@ def _land(
                 assert event is not None
                 took(bob.process(event), "our commit")
                 model.name = flight["name"]
-                published.clear()
-            for text in published:
+                cut.told.clear()
+            for text in cut.told:
                 took(bob.process(text), "our commit")
                 model.name = flight["name"]
         case "join":
@@ -387,6 +364,13 @@ def _land(
     require(model.texts <= got, "lost", "still missing after the repeated call")
 
 
+def _edited(model: Model, bob: Mdk, step: Step, event: str) -> None:
+    took(bob.process(event), "an edit of ours")
+    text = bob.message(model.group, EventId(step["id"])).text
+    require(text == step["text"], "broken", f"an edit to {step['text']!r} came as {text!r}")
+    model.own[step["id"]] = step["text"]
+
+
 def _left(model: Model, alice: Mdk, carol: Mdk, step: Step, proposal: str) -> None:
     group = GroupId(step["group"])
     require(alice.group(group).state == "leaving", "lost", "a leave")
@@ -399,10 +383,11 @@ def _left(model: Model, alice: Mdk, carol: Mdk, step: Step, proposal: str) -> No
 def begin(place: Place) -> Model:
     """The model of a fresh world."""
     model = Model(GroupId(place.facts["group"]))
-    with place.alice() as alice:
-        model.texts = {m.text for m in alice.messages(model.group, limit=1000)}
+    with place.alice() as alice, place.peer("carol") as carol:
         # The world's own messages of the peer are not used here.
         for event in place.facts["messages"]:
             took(alice.process(event), "a message")
         model.texts = {m.text for m in alice.messages(model.group, limit=1000)}
+        life_groups.begin(model, alice, carol)
+    life_files.begin(model, place)
     return model

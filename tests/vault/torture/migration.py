@@ -14,7 +14,7 @@ from tests.vault.sqlcipher_format import Encrypted
 from mdk import GroupId, Mdk
 
 from .operation import Context, Operation
-from .world import Place, require, talk, took
+from .world import Broken, Place, require, talk, took
 
 # Databases of each earlier schema, with their keys and facts, as they were when it was current; see README.md there.
 FIXTURES = Path(__file__).resolve().parent.parent / "fixtures"
@@ -53,6 +53,53 @@ def tables(account: Path) -> Tables:
 tables_of_fixture = cache(tables)
 
 
+def shape(account: Path) -> list[tuple[Any, ...]]:
+    """The tables, indexes and triggers as they were declared."""
+    database = decoded(account).sqlite()
+    rows = database.execute("SELECT type, name, sql FROM sqlite_schema ORDER BY type, name")
+    found = rows.fetchall()
+    database.close()
+    return found
+
+
+def same_rows(account: Path, fixture: Path) -> None:
+    """Each row of before is there, with what stood in it; columns may have come."""
+    after, gone = tables(account), {}
+    for table, (columns, rows) in tables_of_fixture(fixture).items():
+        new_columns, new_rows = after.get(table, ([], Counter()))
+        missing = set(columns) - set(new_columns)
+        require(not missing, "lost", f"columns of {table}: {sorted(missing)}")
+        places = [new_columns.index(name) for name in columns]
+        now: Counter[tuple[Any, ...]] = Counter()
+        for row, count in new_rows.items():
+            now[tuple(row[n] for n in places)] += count
+        if lost := (rows - now).total():
+            gone[table] = lost
+    require(not gone, "lost", f"rows of {gone}")
+
+
+@cache
+def newest() -> int:
+    """The schema that this build brings a database to."""
+    with Mdk.in_memory() as account:
+        return account.info.schema_version
+
+
+def before_or_after(account: Path, fixture: Path) -> int:
+    """The schema of a database that a migration was stopped in: nothing has changed, or all of it is there.
+
+    It is read from the bytes: an opening would migrate it.
+    """
+    version, old = decoded(account).header.user_version, decoded(fixture).header.user_version
+    if version == old:
+        same = tables(account) == tables_of_fixture(fixture) and shape(account) == shape(fixture)
+        require(same, "broken", f"not what schema {old} was")
+    else:
+        require(version == newest(), "broken", f"schema {version} between {old} and {newest()}")
+        same_rows(account, fixture)
+    return version
+
+
 class Migrate(Operation):
     """The first opening of a database of an earlier schema."""
 
@@ -80,11 +127,16 @@ class Migrate(Operation):
         context.alice = place.alice()
         return context.alice.info.schema_version
 
-    def fingerprint(self, _place: Place, _context: Context) -> Any:
-        return None
+    def fingerprint(self, place: Place, _context: Context) -> Any:
+        return before_or_after(place.account, self.account)
 
     def recover(self, place: Place, context: Context, before: Any, reopen: bool) -> dict[str, Any]:  # noqa: ARG002
         report: dict[str, Any] = {"unchanged": True}
+        try:
+            # An opening that failed may have done it before: what it was for came after.
+            report["left"] = f"schema {self.fingerprint(place, context)}"
+        except Broken as broken:
+            report |= {"unchanged": False, "left": str(broken)}
         try:
             report["retry"] = self.call(place, context)
         except Exception as error:  # noqa: BLE001
@@ -93,9 +145,11 @@ class Migrate(Operation):
 
     def repeat(self, place: Place, alice: Mdk) -> None:
         """Opening was the call: here is what it came to."""
-        newest, header = alice.info.schema_version, decoded(place.account).header
-        require(header.user_version == newest > self.version, "broken", f"{header}")
-        self.same_rows(place)
+        header = decoded(place.account).header
+        require(
+            header.user_version == alice.info.schema_version > self.version, "broken", f"{header}"
+        )
+        same_rows(place.account, self.account)
         was = tables_of_fixture(self.account)
         columns, rows = was["groups"]
         groups = [dict(zip(columns, row, strict=True)) for row in rows.elements()]
@@ -109,21 +163,6 @@ class Migrate(Operation):
             ours = [m for m in messages if m["group_id"].hex() == group.id]
             in_order = [m["content"] for m in sorted(ours, key=lambda m: m["seq"])]
             require(texts == in_order, "lost", f"messages: {in_order} became {texts}")
-
-    def same_rows(self, place: Place) -> None:
-        """Each row of before is there, with what stood in it; columns may have come."""
-        after, gone = tables(place.account), {}
-        for table, (columns, rows) in tables_of_fixture(self.account).items():
-            new_columns, new_rows = after.get(table, ([], Counter()))
-            missing = set(columns) - set(new_columns)
-            require(not missing, "lost", f"columns of {table}: {sorted(missing)}")
-            places = [new_columns.index(name) for name in columns]
-            now: Counter[tuple[Any, ...]] = Counter()
-            for row, count in new_rows.items():
-                now[tuple(row[n] for n in places)] += count
-            if lost := (rows - now).total():
-                gone[table] = lost
-        require(not gone, "lost", f"rows of {gone}")
 
     def follow(self, place: Place, alice: Mdk, bob: Mdk) -> None:
         """What was on its way before the migration arrives after it: messages and an invite."""

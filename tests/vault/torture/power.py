@@ -18,6 +18,7 @@ from typing import TypeVar
 
 from . import life
 from .kill import Bench, Tally, examine
+from .life_model import Model, Step, sort_out
 from .operation import Operation
 from .operations import all_operations
 from .runner import Run
@@ -289,9 +290,7 @@ def operation_schedule(
     return tally
 
 
-def record_life(
-    stand: Bench, seed: int, count: int
-) -> tuple[Recording, life.Model, list[life.Step]]:
+def record_life(stand: Bench, seed: int, count: int) -> tuple[Recording, Model, list[Step]]:
     """A whole life without a kill: forty calls over the whole API."""
     rng = random.Random(f"life {seed}")
     live = stand.world.copy(stand.run)
@@ -309,7 +308,7 @@ def record_life(
 
 
 def life_schedule(
-    recorded: tuple[Recording, life.Model, list[life.Step]],
+    recorded: tuple[Recording, Model, list[Step]],
     rng: random.Random,
 ) -> Tally:
     """One loss of power in one life."""
@@ -317,10 +316,8 @@ def life_schedule(
     recording, model, steps = recorded
     moment = rng.choice(recording.moments())
     place = recording.crashed(moment, rng)
-    heard = life.sort_out(steps, [json.loads(mark) for mark in recording.marks(moment)])
-    at = (
-        f"{recording.start.root.name} after call {moment}, in {heard.flight and heard.flight['do']}"
-    )
+    heard = sort_out(steps, [json.loads(mark) for mark in recording.marks(moment)])
+    at = f"{recording.start.root.name} after call {moment}, in {heard.flight and heard.flight.step['do']}"
     try:
         with place.peer("bob") as bob, place.peer("carol") as carol:
             life.judge(model.fork(), place, bob, carol, heard)

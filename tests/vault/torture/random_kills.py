@@ -7,6 +7,7 @@ from pathlib import Path
 
 from . import life
 from .kill import Tally
+from .life_model import sort_out
 from .runner import Zygote
 from .world import Broken, build
 
@@ -39,7 +40,8 @@ def one_account(root: Path, forks: Zygote, kills: int, rng: random.Random, tally
         while done < kills:
             steps = life.plan_life(model, place, bob, carol, clock, rng, STEPS)
             # Some die young, while they open what the last one left.
-            after = rng.uniform(0, 0.02) if rng.random() < 0.2 else rng.uniform(0, span)
+            young = rng.random() < 0.2
+            after = rng.uniform(0, 0.02) if young else rng.uniform(0, span)
             said = forks.life(place.root, steps, after)
             tally.runs += 1
             if said[-1]["exit"] == 0:
@@ -50,8 +52,13 @@ def one_account(root: Path, forks: Zygote, kills: int, rng: random.Random, tally
                 tally.killed += 1
             at = f"life {tally.runs} of {root.name}"
             try:
-                heard = life.sort_out(steps, said)
-                at += f", in {heard.flight and heard.flight['do']}"
+                heard = sort_out(steps, said)
+                at += f", in {heard.flight and heard.flight.step['do']}"
+                begun = heard.done + ([heard.flight] if heard.flight else [])
+                tally.reached.update(done.step["do"] for done in begun)
+                if not young and not heard.done:
+                    # A busy machine needs more time to get anywhere.
+                    span *= 1.3
                 tally.inside += heard.inside and said[-1]["exit"] != 0
                 life.judge(model, place, bob, carol, heard)
             except Broken as broken:
