@@ -92,7 +92,10 @@ fn unloadable(tx: &Tx<'_>, at: usize, row: &GroupRow) -> Option<String> {
         Ok(Some(mls)) if !founding && mls.epoch().as_u64() != row.epoch => {
             "is of another epoch than its row"
         }
-        Ok(Some(mls)) if mls.own_leaf_node().is_none() => "holds no leaf of this account",
+        // (who is put out by the end of a group has none until that is final)
+        Ok(Some(mls)) if mls.own_leaf_node().is_none() && row.status != GroupStatus::Disbanding => {
+            "holds no leaf of this account"
+        }
         Ok(Some(_)) => return None,
         Ok(None) => "is not there",
         Err(_) => "does not load",

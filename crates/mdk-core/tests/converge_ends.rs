@@ -258,6 +258,29 @@ fn a_database_that_was_out_and_in_again_is_whole() {
     assert!(report.is_intact(), "{:?}", report.logic);
 }
 
+/// While it is open whether the end of a group is final, its database is as whole as before, for who ended it and for whom
+/// that put out.
+#[test]
+fn a_database_is_whole_while_a_group_of_it_ends() {
+    let place = folder();
+    let (mut all, group) = two_admins_and("carol", place.path());
+    let end = all[0].member.engine.disband(&group).unwrap();
+    all[0].member.confirms(&end);
+    for member in &mut all[1..] {
+        member.takes(event(&end));
+    }
+    for settled in [false, true] {
+        for member in &mut all {
+            let report = member.member.engine.verify(&mut Progress::none()).unwrap();
+            assert!(report.is_intact(), "{settled}: {:?}", report.logic);
+            let events = member.member.engine.events(0, 100).unwrap();
+            let ended = events.iter().any(|e| matches!(e.body, EventBody::Disbanded { .. }));
+            assert_eq!(ended, settled);
+            member.waits(1_000);
+        }
+    }
+}
+
 /// Who is said to have done what of the changes of members and settings that were told.
 fn deeds(outcome: &Outcome) -> Vec<(String, Option<PublicKey>)> {
     let names = |keys: &BTreeSet<PublicKey>| keys.iter().map(PublicKey::to_hex).collect::<String>();

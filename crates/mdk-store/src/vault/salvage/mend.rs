@@ -11,8 +11,11 @@ type Result<T> = std::result::Result<T, StoreError>;
 
 /// `groups.status` of a group that only a new Welcome brings back.
 const UNRECOVERABLE: u8 = crate::GroupStatus::Unrecoverable as u8;
-/// Groups that this account takes part in.
-const LIVE: &str = "status IN (0, 1, 2, 3, 6)";
+/// Groups that this account takes part in, or that end.
+const LIVE: &str = "status IN (0, 1, 2, 3, 6, 9)";
+/// Groups that end, and have lost the state that ends them: a state made from their row would only say that they go on.
+const ENDLESS: &str = "SELECT group_id FROM groups AS g WHERE status = 9 AND NOT EXISTS \
+     (SELECT 1 FROM nodes AS n WHERE n.group_id = g.group_id AND n.authenticator = g.authenticator)";
 
 /// What was done.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +54,7 @@ pub(super) fn mend(
         &format!("SELECT group_id FROM groups WHERE {LIVE} AND group_id IN temp.broken"),
     )?;
     mended.unrecoverable += give_up(conn, INCOMPLETE_GROUPS)?;
+    mended.unrecoverable += give_up(conn, ENDLESS)?;
     conn.execute_batch("DROP TABLE temp.broken")?;
     mended.dropped = drop_strays(conn)?;
     complete_groups(conn)?;

@@ -10,7 +10,7 @@ use crate::{OpenError, connection::Conn, groups::GROUP_TABLES, migrate};
 /// The numbers are those of `openmls/rows.rs`: join configuration, tree, interim transcript hash, group context,
 /// confirmation tag, state, message secrets, resumption PSKs, own leaf index and epoch secrets. Left, removed, disbanded
 /// and unrecoverable groups have none.
-pub(crate) const INCOMPLETE_GROUPS: &str = "SELECT group_id FROM groups AS g WHERE status IN (0, 1, 2, 3, 6) AND \
+pub(crate) const INCOMPLETE_GROUPS: &str = "SELECT group_id FROM groups AS g WHERE status IN (0, 1, 2, 3, 6, 9) AND \
      (SELECT count(DISTINCT label) FROM mls_rows WHERE scope = g.group_id \
       AND label IN (1, 4, 5, 6, 7, 8, 9, 10, 11, 12)) < 10";
 
@@ -32,7 +32,7 @@ const RULES: [Rule; 17] = [
     ),
     rule(
         "groups have an unknown status",
-        "SELECT count(*) FROM groups WHERE status NOT BETWEEN 0 AND 8",
+        "SELECT count(*) FROM groups WHERE status NOT BETWEEN 0 AND 9",
     ),
     rule(
         "groups are at an epoch before the one in which they were joined",
@@ -44,7 +44,7 @@ const RULES: [Rule; 17] = [
     ),
     rule(
         "groups in use have no retained state for their current epoch",
-        "SELECT count(*) FROM groups AS g WHERE status IN (1, 2, 3, 6) AND NOT EXISTS \
+        "SELECT count(*) FROM groups AS g WHERE status IN (1, 2, 3, 6, 9) AND NOT EXISTS \
          (SELECT 1 FROM nodes AS n WHERE n.group_id = g.group_id AND n.authenticator = g.authenticator \
           AND n.epoch = g.epoch AND n.canonical = 1)",
     ),
@@ -59,7 +59,7 @@ const RULES: [Rule; 17] = [
     rule(
         "retained states are empty",
         // One that we had no leaf in is empty. The first version has no `removed`: then it is that of the outer query.
-        "SELECT (SELECT count(*) FROM nodes AS n JOIN groups AS g USING (group_id) WHERE g.status IN (1, 2, 3, 6) \
+        "SELECT (SELECT count(*) FROM nodes AS n JOIN groups AS g USING (group_id) WHERE g.status IN (1, 2, 3, 6, 9) \
          AND n.canonical = 1 AND removed = 0 AND n.epoch < g.epoch AND length(n.state) = 0) FROM (SELECT 0 AS removed)",
     ),
     rule(
