@@ -76,6 +76,12 @@ async def obey(client: Client, order: dict[str, Any]) -> None:
                     for m in messages
                 }
             )
+        case "stands":
+            group = client.groups[order["group"]]
+            pending = len(await asyncio.to_thread(client.engine.pending))
+            answer(
+                stands=f"{group.info.state.name} in epoch {group.info.epoch}, {pending} commits pending"
+            )
         case "groups":
             answer(groups=[group.id for group in client.groups])
         case other:
