@@ -202,14 +202,14 @@ class World:
         try:
             async with asyncio.timeout(PATIENCE):
                 while True:
-                    heard = [(await actor.ask("heard"))["heard"] for actor in self.actors]
+                    heard = [await actor.ask("heard") for actor in self.actors]
                     for actor in self.actors:
                         told |= (await actor.ask("told", group=self.group))["told"]
                     arrives = {text for text in self.sent if fate(told[text]) == "delivered"}
                     missing = {
                         who: {text: told[text] for text in lost}
                         for who in range(MEMBERS)
-                        if (lost := arrives - set(heard[who]) - self.by(who))
+                        if (lost := arrives - set(heard[who]["heard"]) - self.by(who))
                     }
                     if not missing:
                         break
@@ -220,7 +220,9 @@ class World:
                 f"of {len(self.sent)} are missing, by member: {missing}; they stand: {stand}"
             )
         for who in range(MEMBERS):
-            assert len(heard[who]) == len(set(heard[who])), f"{who} has something twice"
+            texts = heard[who]["heard"]
+            assert not heard[who]["twice"], f"{who} was told twice of {heard[who]['twice']}"
+            assert len(texts) == len(set(texts)), f"{who} has something twice: {texts}"
         for text in self.sent:
             self.is_told(text, told[text])
         FATES.update(fate(told[text]) for text in self.sent)

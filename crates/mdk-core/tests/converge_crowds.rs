@@ -13,7 +13,7 @@ use std::sync::Arc;
 use fork::{Dice, End, Filed, folder, number};
 use kit::Member;
 use mdk_core::testing::{self, Watch};
-use mdk_core::{Config, Engine, GroupUpdate, ManualClock};
+use mdk_core::{Config, Engine, GroupUpdate, ManualClock, RelayVerdict};
 use mdk_wire::{ContentId, Event, GroupId, GroupMessage, Keys, OsRandom, Secret, group_message};
 
 /// Whole states: six of the followed branch, and the paths of eight rival tips, which are of one epoch here.
@@ -189,10 +189,8 @@ fn what_sleeps_outlives_a_restart() {
     assert_eq!((ours.epoch, ours.authenticator), (theirs.epoch, theirs.authenticator));
 }
 
-// shows: E3-8
 /// Who has spoken on a branch that is one of too many speaks there once more when it wins after all.
-#[test]
-fn who_has_spoken_uses_no_key_twice() {
+fn uses_no_key_twice(answer_comes_late: bool) {
     let (mut all, group) = crowd(12);
     // (while the loser of another race is known, every commit is kept that could make its state again)
     let race = [would_renew(&mut all[0], &group), would_renew(&mut all[1], &group)];
@@ -206,6 +204,9 @@ fn who_has_spoken_uses_no_key_twice() {
     takes(&mut all[10], std::slice::from_ref(&commits[last]), false);
     waits(&mut all[10], 1_000);
     let mut log = commits;
+    if answer_comes_late {
+        all[10].engine.enable_outbox();
+    }
     log.push(all[10].says(&group, "one"));
     all[last].applies(&log[10]);
     // On every other branch somebody has spoken, too, and their commits come first by the order of branches.
@@ -227,12 +228,30 @@ fn who_has_spoken_uses_no_key_twice() {
         takes(&mut all[reader], std::slice::from_ref(&second), false);
         waits(&mut all[reader], 1_000);
     }
+    if answer_comes_late {
+        let item = all[10].engine.outbox(1).unwrap().remove(0);
+        all[10].engine.outbox_result(item.seq, &item.relays[0], RelayVerdict::Accepted).unwrap();
+        waits(&mut all[10], 1_000);
+    }
     assert!(!lost(&mut all[10]) && !lost(&mut all[11]));
     let again = all[10].says(&group, "three");
     // (who never left that branch has no key for a second use)
     all[last].applies(&again);
     all[11].applies(&again);
     assert_eq!(end(&mut all[10], &group), end(&mut all[11], &group));
+}
+
+// shows: E3-8
+#[test]
+fn who_has_spoken_uses_no_key_twice() {
+    uses_no_key_twice(false);
+}
+
+// shows: E3-8, E4-7
+/// Also when it does not count yet, because no relay is known to have it.
+#[test]
+fn who_may_have_spoken_uses_no_key_twice() {
+    uses_no_key_twice(true);
 }
 
 /// Everybody commits in one epoch, some say something there, and everybody gets everything in an order of its own.

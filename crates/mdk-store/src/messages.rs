@@ -139,6 +139,20 @@ pub(crate) const SURPLUS: &str = "SELECT seq FROM messages INDEXED BY messages_h
 const SAID_IN: &str =
     select!("WHERE group_id = ?1 AND seq > ?2 AND authenticator = ?3 AND status <> 3 ORDER BY seq");
 
+/// What is known to have been said: by others, or by us with a relay that has it. Who has no outbox publishes it himself.
+macro_rules! heard {
+    ($columns:literal, $where:literal) => {
+        concat!(
+            "SELECT DISTINCT ",
+            $columns,
+            " FROM messages WHERE group_id = ?1 AND seq > ?2",
+            $where,
+            " AND (mine = 0 OR delivery = 1 OR (delivery = 0 AND NOT EXISTS \
+             (SELECT 1 FROM outbox WHERE outbox.event_id = messages.outer_id)))"
+        )
+    };
+}
+
 /// That an account said something in a state of a group.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct WitnessRow {
@@ -388,13 +402,14 @@ impl Tx<'_> {
         self.all(SAID_IN, params![group.as_bytes(), after_seq, &authenticator[..]], read)
     }
 
-    /// Who said something in which state, above `after_seq`, in every status; each once.
+    /// Who said something in which state, above `after_seq`, in every status; each once. A message of ours that still waits
+    /// for a relay, or that none has taken, says nothing to anybody: it is left out.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails or a row cannot be decoded.
     pub fn witnesses(&self, group: &GroupId, after_seq: i64) -> Result<Vec<WitnessRow>> {
         self.all(
-            "SELECT DISTINCT epoch, authenticator, sender FROM messages WHERE group_id = ?1 AND seq > ?2",
+            heard!("epoch, authenticator, sender", ""),
             params![group.as_bytes(), after_seq],
             |row| {
                 let mut c = Columns::new(row, "messages");
@@ -404,6 +419,41 @@ impl Tx<'_> {
                     sender: c.public_key()?,
                 })
             },
+        )
+    }
+
+    /// Those of [`Self::witnesses`] who spoke in one state.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails or a row cannot be decoded.
+    pub fn witnesses_of(
+        &self,
+        group: &GroupId,
+        authenticator: &[u8; 32],
+        after_seq: i64,
+    ) -> Result<Vec<PublicKey>> {
+        self.all(
+            heard!("sender", " AND authenticator = ?3"),
+            params![group.as_bytes(), after_seq, &authenticator[..]],
+            |row| Columns::new(row, "messages").public_key(),
+        )
+    }
+
+    /// In which states something was said above `after_seq`, by `by` or by anybody, whether it went out or not.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails or a row cannot be decoded.
+    pub fn spoken_in(
+        &self,
+        group: &GroupId,
+        by: Option<&PublicKey>,
+        after_seq: i64,
+    ) -> Result<Vec<[u8; 32]>> {
+        self.all(
+            "SELECT DISTINCT authenticator FROM messages WHERE group_id = ?1 AND seq > ?2 \
+             AND (?3 IS NULL OR sender = ?3)",
+            params![group.as_bytes(), after_seq, by.map(PublicKey::as_bytes)],
+            |row| Columns::new(row, "messages").array(),
         )
     }
 

@@ -16,6 +16,7 @@ from mdk import (
     DatabaseKey,
     Delivery,
     DeliveryChanged,
+    Event,
     InvitePolicy,
     MessageReceived,
     MessagesInvalidated,
@@ -28,6 +29,24 @@ path, relays = sys.argv[1], sys.argv[2:]
 
 def answer(**what: Any) -> None:
     print(json.dumps(what), flush=True)
+
+
+def told_of_others(events: list[Event]) -> dict[str, list[str]]:
+    """What others said, as this program was told: what stands, and what came while it stood already.
+
+    What was taken back with its branch may come again, when that one wins after all.
+    """
+    stands: dict[str, str] = {}
+    twice: list[str] = []
+    for event in events:
+        if isinstance(event, MessagesInvalidated):
+            for gone in event.message_ids:
+                stands.pop(gone, None)
+        if isinstance(event, MessageReceived):
+            if event.message.id in stands:
+                twice.append(event.message.text)
+            stands[event.message.id] = event.message.text
+    return {"heard": list(stands.values()), "twice": twice}
 
 
 async def obey(client: Client, order: dict[str, Any]) -> None:
@@ -52,8 +71,7 @@ async def obey(client: Client, order: dict[str, Any]) -> None:
             except Exception as error:  # noqa: BLE001  # lost, refused, no relay: all is well
                 answer(updated=False, why=type(error).__name__)
         case "heard":
-            events = await asyncio.to_thread(lambda: list(client.engine.events()))
-            answer(heard=[e.message.text for e in events if isinstance(e, MessageReceived)])
+            answer(**told_of_others(await asyncio.to_thread(lambda: list(client.engine.events()))))
         case "told":
             # What became of each message of ours: by its state, and by what the program was told.
             messages = [m async for m in client.groups[order["group"]].history() if m.is_mine]

@@ -114,7 +114,7 @@ impl Ctx<'_, '_> {
         // made again, would use its message keys a second time
         let me = self.identity.account();
         let spoken: BTreeSet<Auth> =
-            witnesses.iter().filter(|w| w.sender == me).map(|w| w.authenticator).collect();
+            self.tx.spoken_in(id, Some(&me), super::fork_history(nodes))?.into_iter().collect();
         // (what came with an invitation, or is our own, cannot be made again)
         let kept: BTreeSet<ContentId> = self
             .tx

@@ -33,9 +33,7 @@ impl Ctx<'_, '_> {
         // Rivals may be many, and mostly nobody spoke there: that is asked once for all of them.
         let beside = nodes.iter().filter(|n| !n.canonical).map(|n| n.history).min();
         let spoken: BTreeSet<Auth> = match beside {
-            Some(from) => {
-                self.tx.witnesses(id, from)?.into_iter().map(|w| w.authenticator).collect()
-            }
+            Some(from) => self.tx.spoken_in(id, None, from)?.into_iter().collect(),
             None => BTreeSet::new(),
         };
         let silent = |node: &NodeRow| !spoken.contains(&node.authenticator);

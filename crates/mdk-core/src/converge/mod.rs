@@ -24,8 +24,8 @@ pub(crate) mod tried;
 
 use std::collections::BTreeSet;
 
-use mdk_store::{CommitStatus, GroupRow, GroupStatus, NodeRow, PassRow, Seen};
-use mdk_wire::{GroupId, PublicKey};
+use mdk_store::{CommitStatus, GroupRow, GroupStatus, MessageRow, NodeRow, PassRow, Seen};
+use mdk_wire::{EventId, GroupId};
 
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
@@ -361,16 +361,11 @@ impl Ctx<'_, '_> {
     }
 
     /// A message that can still change a choice makes the pass wait on, or opens one (rule: E5-5): its epoch lies on a
-    /// contested branch, and neither is its sender counted there yet nor is the epoch full.
-    pub(crate) fn witness(
-        &mut self,
-        id: &GroupId,
-        epoch: u64,
-        auth: &Auth,
-        sender: PublicKey,
-    ) -> Result<()> {
+    /// contested branch, and neither is its sender counted there yet nor is the epoch full. To be called before it counts.
+    pub(crate) fn witness(&mut self, said: &MessageRow) -> Result<()> {
+        let (id, auth) = (&said.group, &said.authenticator);
         let pass = self.pass_of(id)?;
-        if pass.contested == 0 || epoch < pass.contested {
+        if pass.contested == 0 || said.epoch < pass.contested {
             self.cache.counted.remove(auth);
             return Ok(());
         }
@@ -378,17 +373,30 @@ impl Ctx<'_, '_> {
         if !self.cache.counted.contains_key(auth) {
             let nodes = self.tx.nodes(id)?;
             let Some(node) = nodes.iter().find(|n| n.authenticator == *auth) else { return Ok(()) };
-            let mut said = self.tx.said_in(id, auth, node.history)?;
-            // (the last one is the message itself)
-            said.pop();
-            let counted = said.into_iter().map(|message| message.sender).collect();
+            let counted = self.tx.witnesses_of(id, auth, node.history)?.into_iter().collect();
             self.cache.put_counted(*auth, counted);
         }
-        if !self.cache.count(*auth, sender, order::POLICY.quorum_senders) {
+        if !self.cache.count(*auth, said.sender, order::POLICY.quorum_senders) {
             return Ok(());
         }
         let now = self.now_millis;
         self.edit_row(id, |row| touch(&mut row.pass, row.epoch, now))?;
+        Ok(())
+    }
+
+    // rule: E4-7 a message of ours counts once a relay has it: what nobody else can know must not lead us where nobody goes
+    /// A message of ours is about to count. On the branch that is followed it only makes that one stronger.
+    pub(crate) fn witness_ours(&mut self, id: &GroupId, message: &EventId) -> Result<()> {
+        if group::is_over(self.current_row(id)?.status) {
+            return Ok(());
+        }
+        let nodes = self.tx.nodes(id)?;
+        for copy in self.tx.copies(id, message)?.iter().filter(|copy| copy.mine) {
+            self.cache.counted.remove(&copy.authenticator);
+            if nodes.iter().any(|n| n.authenticator == copy.authenticator && !n.canonical) {
+                self.witness(copy)?;
+            }
+        }
         Ok(())
     }
 

@@ -98,11 +98,11 @@ impl Ctx<'_, '_> {
             row.status = MessageStatus::Deleted;
             self.erase_edits(children.iter())?;
         }
+        self.witness(&row)?;
         row.seq = self.tx.insert_message(&row)?;
         if media::is_kept(&row, late) {
             self.keep_file_keys(&row, &source.authenticator)?;
         }
-        self.witness(&row.group, source.epoch, &source.authenticator, row.sender)?;
         if late && row.kind == kind::DELETE {
             // rule: 2.9-8
             self.delete_early(&row)?;

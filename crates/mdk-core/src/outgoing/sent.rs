@@ -23,6 +23,9 @@ impl Ctx<'_, '_> {
             return Err(Error::Unrecoverable("outbox"));
         };
         let number = history::delivery_number(delivery);
+        if delivery == Delivery::Accepted {
+            self.witness_ours(group, &id)?;
+        }
         self.tx.set_delivery(group, &id, number)?;
         // The same state may come twice, after another attempt: the place in the log tells the two apart.
         let place = self.tx.last_event_seq()?.to_be_bytes();

@@ -14,3 +14,4 @@ mod kit;
 mod messages;
 mod relays;
 mod stale;
+mod witnesses;

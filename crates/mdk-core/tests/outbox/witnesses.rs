@@ -1,0 +1,137 @@
+//! What a message of ours counts for when branches are compared, by how far it is.
+
+use mdk_core::RelayVerdict;
+use mdk_wire::{Event, GroupId};
+
+use crate::fork::end;
+use crate::kit::{Member, RELAY};
+use crate::relays::{parse, refused, sending};
+
+/// Two members commit at once. By rank the first one's commit is the better one, but on the other one's side two speak,
+/// and on the first one's only its author.
+struct Race {
+    better: Member,
+    worse: Member,
+    /// Follows the worse commit and speaks there.
+    dave: Member,
+    /// Follows the better commit.
+    carol: Member,
+    group: GroupId,
+    commits: [Event; 2],
+    /// What was said on the first side, and on the other.
+    sides: [Event; 3],
+}
+
+fn race() -> Race {
+    race_with(sending("carol"))
+}
+
+fn race_with(mut carol: Member) -> Race {
+    let (mut alice, mut bob) = (Member::new("alice"), Member::new("bob"));
+    let mut dave = Member::new("dave");
+    let group = alice.founds("g", &mut [&mut bob, &mut carol, &mut dave]);
+    carol.publishes();
+    let (mut better, mut worse) = if alice.key() < bob.key() { (alice, bob) } else { (bob, alice) };
+    let commits = [&mut better, &mut worse].map(|member| {
+        let commit = member.engine.self_update(&group).unwrap();
+        member.confirms(&commit);
+        commit.event.unwrap()
+    });
+    carol.applies(&commits[0]);
+    dave.applies(&commits[1]);
+    let sides = [
+        better.says(&group, "on the better one's side"),
+        worse.says(&group, "on the other one's side"),
+        dave.says(&group, "here, too"),
+    ];
+    Race { better, worse, dave, carol, group, commits, sides }
+}
+
+impl Race {
+    /// Everybody gets everything that a relay has.
+    fn spreads(&mut self, more: &[Event]) {
+        let members = [&mut self.better, &mut self.worse, &mut self.dave, &mut self.carol];
+        for member in members {
+            for event in self.commits.iter().chain(&self.sides).chain(more) {
+                let _ = member.takes(event);
+            }
+            member.engine.tick().unwrap();
+        }
+    }
+
+    /// Whose commit all of them follow; they agree on everything but what carol alone knows.
+    fn followed(&mut self) -> &'static str {
+        let group = &self.group;
+        let ends = [&mut self.better, &mut self.worse, &mut self.dave, &mut self.carol]
+            .map(|member| end(&mut member.engine, group));
+        for other in &ends[1..] {
+            assert_eq!(other.authenticator, ends[0].authenticator);
+        }
+        let lost = |text: &str| ends[0].said.contains(&(text.to_owned(), true));
+        match (lost("on the better one's side"), lost("here, too")) {
+            (true, false) => "worse",
+            (false, true) => "better",
+            other => panic!("one of the sides has lost: {other:?}"),
+        }
+    }
+}
+
+/// breaks: a message that no relay has, on the side that it alone would make the winner. (rule: E4-7)
+#[test]
+fn what_waits_for_a_relay_keeps_nobody_on_a_branch() {
+    let mut race = race();
+    race.carol.says(&race.group, "nobody hears this");
+    race.spreads(&[]);
+    assert_eq!(race.followed(), "worse");
+}
+
+/// breaks: a message that every relay has refused, on such a side. (rule: E4-7)
+#[test]
+fn what_was_refused_keeps_nobody_on_a_branch() {
+    let mut race = race();
+    race.carol.says(&race.group, "nobody hears this");
+    let item = race.carol.outbox().remove(0);
+    race.carol.answers(&item, RELAY, refused("blocked: not here"));
+    race.spreads(&[]);
+    assert_eq!(race.followed(), "worse");
+}
+
+/// breaks: a message that a relay takes before the other side is known, or only after that has won. (rule: E4-7)
+#[test]
+fn what_a_relay_has_counts_whenever_it_took_it() {
+    for late in [false, true] {
+        let mut race = race();
+        race.carol.says(&race.group, "heard");
+        let item = race.carol.outbox().remove(0);
+        if late {
+            race.spreads(&[]);
+            assert_eq!(race.followed(), "worse");
+        }
+        race.carol.answers(&item, RELAY, RelayVerdict::Accepted);
+        race.spreads(&[parse(&item.event)]);
+        assert_eq!(race.followed(), "better", "late: {late}");
+        assert!(race.carol.texts(&race.group).contains(&"heard".to_owned()));
+    }
+}
+
+/// breaks: a relay that takes it, says nothing, and gives it out. (rule: E4-7)
+#[test]
+fn what_comes_back_counts() {
+    let mut race = race();
+    race.carol.says(&race.group, "heard");
+    let item = race.carol.outbox().remove(0);
+    race.spreads(&[]);
+    assert_eq!(race.followed(), "worse");
+    race.carol.engine.outbox_echo(&item.event_id, RELAY, |relay| relay == RELAY).unwrap();
+    race.spreads(&[parse(&item.event)]);
+    assert_eq!(race.followed(), "better");
+}
+
+/// breaks: nobody reports of relays, so that no answer ever makes it count. (rule: E4-7)
+#[test]
+fn without_an_outbox_it_counts_at_once() {
+    let mut race = race_with(Member::new("carol"));
+    let event = race.carol.says(&race.group, "heard");
+    race.spreads(&[event]);
+    assert_eq!(race.followed(), "better");
+}
