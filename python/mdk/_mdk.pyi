@@ -120,7 +120,9 @@ def salvage(
     to_key: DatabaseKey | None = None,
     progress: ProgressCallback | None = None,
 ) -> SalvageReport: ...
-def doctor(path: PathArg, *, key: DatabaseKey | None = None) -> DoctorReport: ...
+def doctor(
+    path: PathArg, *, key: DatabaseKey | None = None, progress: ProgressCallback | None = None
+) -> DoctorReport: ...
 
 @final
 class PublicKey:

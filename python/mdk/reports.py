@@ -26,7 +26,7 @@ __all__ = [
 @final
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far an operation is: `done` of `total` bytes of its `stage`.
+    """How far an operation is: `done` of `total` bytes of its `stage`; of `doctor()`, parts of its report.
 
     Stages may come in any order, and more than once.
     """

@@ -201,10 +201,12 @@ def operations(
             folder / "b", passphrase=PHRASE, progress=progress
         ),
         "rekey": lambda progress: account.rekey(progress=progress),
+        # Of a database that is open, here.
+        "doctor": lambda progress: vault.doctor(folder / "account" / "mdk.db", progress=progress),
     }
 
 
-@pytest.mark.parametrize("name", ["verify", "backup", "rekey"])
+@pytest.mark.parametrize("name", ["verify", "backup", "rekey", "doctor"])
 def test_progress_comes_and_can_cancel(open_: Callable[[], Mdk], tmp_path: Path, name: str) -> None:
     with open_() as account:
         fill(account)
@@ -229,6 +231,34 @@ def test_progress_comes_and_can_cancel(open_: Callable[[], Mdk], tmp_path: Path,
             assert step.total == 0 or step.done <= step.total
         assert account.digest() == digest
     open_().close()
+
+
+def test_progress_of_the_doctor_is_its_parts(
+    open_: Callable[[], Mdk], path: Path, key: DatabaseKey
+) -> None:
+    with open_() as account:
+        fill(account)
+    before = {file.name: file.read_bytes() for file in path.parent.iterdir()}
+    steps: list[Progress] = []
+    report = vault.doctor(path, key=key, progress=steps.append)
+    assert report == vault.doctor(path, key=key)
+    assert {step.stage for step in steps} == {"checking"}
+    (total,) = {step.total for step in steps}
+    assert [step.done for step in steps] == list(range(total + 1))
+    for last in range(total + 1):
+        heard: list[int] = []
+
+        def stop(progress: Progress, last: int = last, heard: list[int] = heard) -> None:
+            heard.append(progress.done)
+            if progress.done == last:
+                raise Stop
+
+        with pytest.raises(Stop):
+            vault.doctor(path, key=key, progress=stop)
+        assert heard == list(range(last + 1)), "it went on"
+    assert {file.name: file.read_bytes() for file in path.parent.iterdir()} == before
+    with pytest.raises(TypeError):
+        vault.doctor(path, progress=17)  # type: ignore[arg-type]
 
 
 def test_progress_of_restore_can_cancel(open_: Callable[[], Mdk], tmp_path: Path) -> None:

@@ -243,13 +243,18 @@ pub(crate) fn salvage<'py>(
 /// Args:
 ///     path: the database file.
 ///     key: how it is encrypted; None: the file is looked at from outside only.
+///     progress: called with a Progress for each part of the report; an exception in it cancels and is passed on.
 #[pyfunction]
-#[pyo3(signature = (path, *, key=None))]
+#[pyo3(signature = (path, *, key=None, progress=Callback::none()))]
+#[pyo3(text_signature = "(path, *, key=None, progress=None)")]
 pub(crate) fn doctor<'py>(
     py: Python<'py>,
     path: PathText,
     key: Option<&DatabaseKey>,
+    progress: Callback,
 ) -> Object<'py> {
     let (path, key) = (path.get()?, key.map(|key| &key.key));
-    detached(py, "doctor", Callback::none(), |_| Ok(mdk_store::doctor(&path, key)))?.to_py(py)
+    let report =
+        detached(py, "doctor", progress, |t| t.with(|p| mdk_store::doctor(&path, key, p)))?;
+    report.to_py(py)
 }

@@ -2,7 +2,7 @@
 //!
 //! No message contains a path, a key, an identifier or SQL: files are named by their role.
 
-use std::io;
+use std::{io, path::PathBuf};
 
 use rusqlite::ErrorCode;
 
@@ -173,6 +173,19 @@ pub enum OpenError {
         found: u32,
         /// The oldest one that this version migrates.
         oldest: u32,
+    },
+    /// The database has an older schema, and its disk has too little room to bring it to the present one. Nothing was
+    /// changed. Free space, or move the database to another disk, then open it again.
+    #[error(
+        "the disk has {available} bytes free; {needed} are needed to bring the database to the present schema"
+    )]
+    NoSpace {
+        /// Where the room is missing. Not in the message.
+        directory: PathBuf,
+        /// Bytes needed.
+        needed: u64,
+        /// Bytes free for this user.
+        available: u64,
     },
     /// The library that was linked is plain SQLite without a cipher. Rebuild with the bundled SQLCipher.
     #[error("SQLCipher is not linked into this build")]

@@ -1,8 +1,10 @@
 //! Numbered migrations. The version of a file is its `user_version`, written by the transaction that migrates it.
 
+mod room;
+
 use rusqlite::Connection;
 
-use crate::{OpenError, StoreError};
+use crate::{OpenError, StoreError, files::Place};
 
 /// The migrations; the first brings an empty file to version 1. Published ones are never edited.
 const MIGRATIONS: &[&[&str]] = &[
@@ -42,11 +44,13 @@ pub(crate) fn require_known(found: u32) -> Result<(), OpenError> {
 
 /// Brings the schema to the newest version, all steps and the new version in one transaction.
 ///
-/// `fresh` says that the file was just created: only then may it have no version yet.
+/// `fresh` says that the file was just created: only then may it have no version yet. `place` is where it is, unless in
+/// memory: rows that are there are not touched before there is room for all of it.
 pub(crate) fn migrate(
     conn: &mut Connection,
     fresh: bool,
     application_id: i32,
+    place: Option<&Place>,
 ) -> Result<(), OpenError> {
     let found: u32 = conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     if !(fresh && found == 0) {
@@ -54,6 +58,9 @@ pub(crate) fn migrate(
     }
     if found == SUPPORTED {
         return Ok(());
+    }
+    if let Some(place) = place.filter(|_| found != 0) {
+        room::require(conn, found, place)?;
     }
     let tx = conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     let steps = if found == 0 { &[NEWEST] } else { &MIGRATIONS[found as usize..] };
@@ -109,7 +116,7 @@ mod tests {
             select.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
         };
         let mut conn = Connection::open_in_memory().unwrap();
-        migrate(&mut conn, true, 1).unwrap();
+        migrate(&mut conn, true, 1, None).unwrap();
         let before = schema(&conn);
         rebuild(&mut conn, SUPPORTED).unwrap();
         assert_eq!(schema(&conn), before);

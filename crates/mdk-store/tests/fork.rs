@@ -215,7 +215,7 @@ fn the_other_operations_of_the_child_are_refused_or_right() {
             assert_eq!(rows(&mut open(&new("restored")).unwrap()), 5);
             salvage(&path, &raw(1), &new("salvaged"), &raw(1), &mut none).unwrap();
             assert_eq!(rows(&mut open(&new("salvaged")).unwrap()), if with_log { 25 } else { 5 });
-            let _ = doctor(&path, Some(&raw(1)));
+            let _ = doctor(&path, Some(&raw(1)), &mut Progress::none()).unwrap();
             assert!(files(&path) == before, "the files have changed");
         });
         store.close().unwrap();

@@ -51,7 +51,8 @@ def doctor(
         if source is None
         else keys.resolve(source, keyring, passphrase_fd, option="--passphrase-fd")
     )
-    report = vault.doctor(database, key=resolved)
+    # It takes no time that a bar could show, and counts no bytes: only Ctrl-C is to be noticed.
+    report = vault.doctor(database, key=resolved, progress=output.Bar(silent=True))
     lines: list[str] = []
     for finding in report.findings:
         lines.append(f"{_MARKS[finding.level]:<8} {finding.topic:<11} {finding.text}")

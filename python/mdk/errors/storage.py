@@ -18,7 +18,11 @@ class DiskFull(StorageError):
 
 
 class NotEnoughSpace(DiskFull):
-    """There is too little room for the operation, so it was not begun. `needed` and `available` are bytes."""
+    """There is too little room for the operation, so it was not begun. `needed` and `available` are bytes.
+
+    `path` is the folder that has too little, and not in the message. To bring a database of an earlier version to the
+    present schema is such an operation, too: opening it says so before anything is changed.
+    """
 
     code = "not_enough_space"
     hint: str | None = "Free space, or use another disk, then call again."
@@ -29,9 +33,11 @@ class NotEnoughSpace(DiskFull):
         *,
         needed: int | None = None,
         available: int | None = None,
+        path: str | None = None,
         hint: str | None = None,
     ) -> None:
         super().__init__(message, hint=hint)
+        self.path = path
         self.needed = needed
         self.available = available
 

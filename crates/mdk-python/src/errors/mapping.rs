@@ -1,11 +1,11 @@
 //! Every error of the engine and the store, and the class that it is raised as. A test compares the variants with this file.
 
-use std::io::ErrorKind;
+use std::{io::ErrorKind, path::Path};
 
 use mdk_core::Error;
 use mdk_store::{FileRole, OpenError, StoreError, VaultError};
 
-use super::{Class, Raise};
+use super::{Class, Detail, Raise};
 
 impl From<Error> for Raise {
     fn from(error: Error) -> Self {
@@ -80,6 +80,9 @@ impl From<OpenError> for Raise {
             }
             OpenError::SchemaTooOld { found, oldest } => {
                 new(Class::SchemaTooOld).versions(found, oldest)
+            }
+            OpenError::NoSpace { directory, needed, available } => {
+                new(Class::NotEnoughSpace).room(&directory, needed, available)
             }
             OpenError::Busy { pid } => new(Class::DatabaseBusy).number("pid", pid.map(u64::from)),
             OpenError::KeyMissing { .. } => new(Class::KeyMissing),
@@ -171,9 +174,9 @@ impl From<VaultError> for Raise {
         match error {
             VaultError::Open(error) => error.into(),
             VaultError::Store(error) => error.into(),
-            VaultError::NoSpace { needed, available } => new(Class::NotEnoughSpace)
-                .number("needed", Some(needed))
-                .number("available", Some(available)),
+            VaultError::NoSpace { directory, needed, available } => {
+                new(Class::NotEnoughSpace).room(&directory, needed, available)
+            }
             VaultError::Cancelled => new(Class::Cancelled),
             VaultError::DestinationExists { .. } => new(Class::DestinationExists),
             VaultError::KeyExists => new(Class::DestinationExists).text(
@@ -224,6 +227,12 @@ pub(crate) fn class_of(kind: ErrorKind) -> Class {
 }
 
 impl Raise {
+    fn room(self, directory: &Path, needed: u64, available: u64) -> Self {
+        self.detail("path", Detail::Owned(directory.to_string_lossy().into_owned()))
+            .number("needed", Some(needed))
+            .number("available", Some(available))
+    }
+
     fn versions(self, found: u32, bound: u32) -> Self {
         self.number("found", Some(found.into())).number("bound", Some(bound.into()))
     }

@@ -94,6 +94,11 @@ impl Place {
         self.dir_path.join(name)
     }
 
+    /// The directory.
+    pub(crate) fn directory(&self) -> PathBuf {
+        self.dir_path.clone()
+    }
+
     /// Makes the directory private, or refuses it. It is tightened if we own it and it holds nothing but files
     /// that `ours` accepts. A file system that cannot keep a database is refused too.
     pub(crate) fn secure(

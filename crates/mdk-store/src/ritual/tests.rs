@@ -27,11 +27,12 @@ fn a_connection_without_sqlcipher_is_refused_before_anything_is_written() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.db");
     File::create_new(&path).unwrap();
+    let place = Place::of(&path, FileRole::Database).unwrap();
     for fresh in [true, false] {
         let mut conn = Connection::open_with_flags(&path, FLAGS).unwrap();
         without_cipher(&mut conn);
         let key = Secret::new([1; 32]);
-        assert_eq!(ritual(&mut conn, Some(&key), fresh), Err(OpenError::CipherMissing));
+        assert_eq!(ritual(&mut conn, Some((&key, &place)), fresh), Err(OpenError::CipherMissing));
         assert_eq!(ritual(&mut conn, None, fresh), Err(OpenError::CipherMissing));
         drop(conn);
         assert_eq!(fs::read(&path).unwrap(), b"");
@@ -39,7 +40,7 @@ fn a_connection_without_sqlcipher_is_refused_before_anything_is_written() {
     }
     let mut conn = Connection::open_with_flags(&path, FLAGS).unwrap();
     assert_eq!(
-        ritual(&mut conn, Some(&Secret::new([1; 32])), true),
+        ritual(&mut conn, Some((&Secret::new([1; 32]), &place)), true),
         Ok(()),
         "with it, all is well"
     );

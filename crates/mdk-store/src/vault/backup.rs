@@ -113,7 +113,7 @@ fn write_new(
 pub(super) fn require_space(place: &Place, needed: u64) -> Result<(), VaultError> {
     let available = place.free_bytes()?;
     if available < needed {
-        return Err(VaultError::NoSpace { needed, available });
+        return Err(VaultError::NoSpace { directory: place.directory(), needed, available });
     }
     Ok(())
 }

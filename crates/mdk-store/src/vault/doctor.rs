@@ -7,11 +7,15 @@ mod system;
 
 use std::path::Path;
 
+use super::{Progress, Stage, VaultError};
 use crate::{
     DatabaseKey, FileRole, OpenError,
     files::{Place, is_missing},
     names,
 };
+
+/// Parts that the report is made of.
+const PARTS: u64 = 5;
 
 /// How serious a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -92,9 +96,20 @@ impl DoctorReport {
 /// Nothing is created or changed, and neither database nor key has to be there. A database that somebody has open is
 /// not looked into, only at. With a key, and the database not open, it is seen whether they belong together and whether
 /// the file has all its pages; a file descriptor is not read for that, because it can be read only once.
-#[must_use]
-pub fn doctor(path: &Path, key: Option<&DatabaseKey>) -> DoctorReport {
+///
+/// Progress counts the parts that are looked at (files, lock, log, key, system), not bytes: how much a part reads is known
+/// when it has been read.
+///
+/// # Errors
+/// [`VaultError::Cancelled`]. What is wrong is reported.
+pub fn doctor(
+    path: &Path,
+    key: Option<&DatabaseKey>,
+    progress: &mut Progress<'_>,
+) -> Result<DoctorReport, VaultError> {
     let mut report = DoctorReport::default();
+    let mut tell = |parts| progress.tell(Stage::Checking, parts, PARTS);
+    tell(0)?;
     let (place, seen) = match files::directory(&mut report, path) {
         Ok(place) => (place, true),
         Err(_) => (None, false),
@@ -103,13 +118,18 @@ pub fn doctor(path: &Path, key: Option<&DatabaseKey>) -> DoctorReport {
     let family = files::family(&mut report, place, seen);
     let record = place.and_then(|place| key::record(place, &family));
     files::leftovers(&mut report, &family, record.as_ref());
+    tell(1)?;
     let held = files::lock(&mut report, place, &family);
+    tell(2)?;
     if let Some(place) = place.filter(|_| !held) {
         files::log(&mut report, place, &family);
     }
+    tell(3)?;
     key::look(&mut report, place, key, (&family, record.as_ref()), held);
+    tell(4)?;
     system::look(&mut report, &family);
-    report
+    tell(PARTS)?;
+    Ok(report)
 }
 
 /// The place of a file, `None` if there is no directory for it yet. Never makes a directory.

@@ -1,6 +1,6 @@
 //! What can go wrong with a whole database, sorted by who must act.
 
-use std::io;
+use std::{io, path::PathBuf};
 
 use crate::{FileRole, OpenError, StoreError};
 
@@ -17,6 +17,8 @@ pub enum VaultError {
     /// The disk has too little room. Free space, then call again.
     #[error("the disk has {available} bytes free, {needed} are needed")]
     NoSpace {
+        /// Where the room is missing. Not in the message.
+        directory: PathBuf,
         /// Bytes needed.
         needed: u64,
         /// Bytes free for this user.

@@ -82,7 +82,10 @@ fn refuse_existing(place: &Place) -> Result<(), VaultError> {
 pub(super) fn require_space(place: &Place, size: u64) -> Result<(), VaultError> {
     let needed = size + size / 16 + (2 * size).min(16 << 20) + (64 << 10);
     let available = place.free_bytes()?;
-    if available < needed { Err(VaultError::NoSpace { needed, available }) } else { Ok(()) }
+    if available < needed {
+        return Err(VaultError::NoSpace { directory: place.directory(), needed, available });
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -97,7 +100,7 @@ mod tests {
         let free = place.free_bytes().unwrap();
         let error = require_space(&place, free).unwrap_err();
         assert!(
-            matches!(error, VaultError::NoSpace { needed, available } if needed > free && available > 0),
+            matches!(error, VaultError::NoSpace { needed, available, .. } if needed > free && available > 0),
             "{error}"
         );
         assert_eq!(require_space(&place, 4096), Ok(()));

@@ -34,7 +34,7 @@ impl Stage {
     }
 }
 
-/// One report: `done` of `total` bytes of `stage`.
+/// One report: `done` of `total` bytes of `stage`; [`doctor`](fn@crate::doctor) counts the parts of its report instead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Step {
     /// What is being done.

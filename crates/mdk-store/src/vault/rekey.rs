@@ -87,7 +87,7 @@ impl Store {
         let size = self.settle_log(&place)?;
         let (needed, available) = (size.saturating_add(SPARE), place.free_bytes()?);
         if available < needed {
-            return Err(VaultError::NoSpace { needed, available });
+            return Err(VaultError::NoSpace { directory: place.directory(), needed, available });
         }
 
         let (before, old_key_kept) = (record.clone(), record.key.shared);

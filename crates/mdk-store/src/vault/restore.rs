@@ -77,8 +77,9 @@ pub fn restore(
     let mut source = Source::open(archive, passphrase, progress)?;
     let found = source.check(progress)?;
     let place = Place::of(to, FileRole::Database)?;
-    let restored = require_space(&place, source.room())
-        .and_then(|()| new_database(&place, key, |conn| source.fill(conn, &found, progress)));
+    let restored = require_space(&place, source.room()).and_then(|()| {
+        new_database(&place, key, |conn| source.fill(conn, &place, &found, progress))
+    });
     if restored.is_err() {
         place.remove_made_dirs();
     }
@@ -215,6 +216,7 @@ impl Source {
     fn fill(
         &mut self,
         conn: &mut Connection,
+        place: &Place,
         found: &Checked,
         progress: &mut Progress<'_>,
     ) -> Result<RestoreReport, VaultError> {
@@ -246,7 +248,7 @@ impl Source {
             return Err(VaultError::CopyDiffers);
         }
         if found.schema < migrate::SUPPORTED {
-            migrate::migrate(conn, false, open::APPLICATION_ID)?;
+            migrate::migrate(conn, false, open::APPLICATION_ID, Some(place))?;
         }
         sql(conn, "PRAGMA synchronous = FULL")?;
         let (groups, must_update) = mark_as_copy(conn)?;

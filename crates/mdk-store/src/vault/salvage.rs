@@ -131,7 +131,7 @@ fn fill(
     let Rescue { losses, unknown_pages, mixed, .. } = rescue;
     if version < migrate::SUPPORTED {
         // What is made to fit together are rows of the newest version.
-        migrate::migrate(&mut conn, false, APPLICATION_ID)?;
+        migrate::migrate(&mut conn, false, APPLICATION_ID, Some(place))?;
     }
     let mended = {
         let tx = conn.unchecked_transaction().map_err(StoreError::from)?;

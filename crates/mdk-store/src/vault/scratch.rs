@@ -68,7 +68,8 @@ impl Scratch {
         }
         let available = copy.place.free_bytes()?;
         if available < needed {
-            return Err(VaultError::NoSpace { needed, available });
+            let directory = copy.place.directory();
+            return Err(VaultError::NoSpace { directory, needed, available });
         }
         for (name, mut file) in found {
             let mut to = copy.place.create_new(&name, FileRole::Database)?;

@@ -258,7 +258,7 @@ fn too_little_room_is_said_in_numbers() {
         return;
     };
     match backup(&mut store, &small.path().join("archive")) {
-        Err(VaultError::NoSpace { needed, available }) => {
+        Err(VaultError::NoSpace { needed, available, .. }) => {
             assert!(needed > 1 << 20 && available <= 256 << 10, "{needed} {available}");
         }
         other => panic!("{other:?}"),

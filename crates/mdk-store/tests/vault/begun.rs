@@ -63,7 +63,7 @@ fn words(text: &str) -> SecretVec {
 }
 
 fn says_left(home: &Home) -> bool {
-    let told = doctor(&home.db(), None).findings;
+    let told = doctor(&home.db(), None, &mut Progress::none()).unwrap().findings;
     told.iter().any(|finding| {
         finding.level == Level::Warning && finding.text.contains("was left where it is")
     })
@@ -135,7 +135,7 @@ fn nothing_is_opened_where_a_restore_was_cut_off() {
         for other in [&key, &raw(3)] {
             assert_eq!(home.refused(other), OpenError::RestoreInterrupted);
         }
-        let said = doctor(&home.db(), None).findings;
+        let said = doctor(&home.db(), None, &mut Progress::none()).unwrap().findings;
         let said = |text: &str| said.iter().any(|finding| finding.text.contains(text));
         assert!(said("was interrupted") && !said("a first opening"));
         // Killed before there was a file.

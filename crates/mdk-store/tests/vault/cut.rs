@@ -49,7 +49,7 @@ fn whatever_else_reads_it_says_the_same() {
         let none = &mut Progress::none();
         assert_eq!(verify(&home.path, &raw(1), none).map(drop), Err(error.clone()));
         for key in [None, Some(&raw(1))] {
-            let told = doctor(&home.path, key).findings;
+            let told = doctor(&home.path, key, &mut Progress::none()).unwrap().findings;
             let cut = |finding: &&Finding| {
                 finding.level == Level::Error && finding.text.contains("truncated")
             };
@@ -68,7 +68,7 @@ fn the_doctor_misses_the_pages_that_opening_misses() {
     let (home, log) = with_log();
     let (good, beside) = (home.bytes(), home.beside("a.db-wal"));
     let found = |key: Option<&DatabaseKey>| {
-        let report = doctor(&home.path, key);
+        let report = doctor(&home.path, key, &mut Progress::none()).unwrap();
         let mut about = report.findings.iter().filter(|finding| finding.topic == "database");
         let finding = about.next().expect("it says something about the file");
         assert!(about.next().is_none(), "{report:?}");
@@ -109,7 +109,7 @@ fn the_doctor_minds_the_pages_that_are_in_the_log_still() {
     assert!(home.bytes().len() > before + 19 * PAGE && file.len() == before);
     fs::write(&home.path, &file).unwrap();
     fs::write(home.beside("a.db-wal"), log).unwrap();
-    let report = doctor(&home.path, Some(&raw(1)));
+    let report = doctor(&home.path, Some(&raw(1)), &mut Progress::none()).unwrap();
     let about = report.findings.iter().find(|finding| finding.topic == "database");
     assert_eq!(about.map(|finding| finding.level), Some(Level::Ok), "{report:?}");
     assert!(Store::open(&home.path, &raw(1), &OpenOptions::default()).is_ok());

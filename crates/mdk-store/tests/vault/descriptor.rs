@@ -137,7 +137,7 @@ fn never_open() {
         no_file(copied.map(drop), FileRole::Database);
         no_file(backup(&gone, &key, &to, &words, none).map(drop), FileRole::Database);
         no_file(restore(&gone, &to, &words, &key, none).map(drop), FileRole::Backup);
-        let told = doctor(&home.path, Some(&key)).findings;
+        let told = doctor(&home.path, Some(&key), &mut Progress::none()).unwrap().findings;
         assert!(told.iter().any(|finding| finding.text == MISSING.to_string()), "{told:?}");
         assert_eq!((files(), descriptors()), (before.clone(), all.clone()));
     }
@@ -178,7 +178,7 @@ fn not_read_yet() {
     let busy = Store::open(&home.path, &key, &OpenOptions::default()).map(drop);
     assert!(matches!(busy, Err(OpenError::Busy { .. })));
     drop(store);
-    let _ = doctor(&home.path, Some(&key));
+    let _ = doctor(&home.path, Some(&key), &mut Progress::none()).unwrap();
     let before = descriptors().len();
     let store = open(&home.path, &key);
     drop(store);

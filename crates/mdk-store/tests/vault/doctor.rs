@@ -15,7 +15,7 @@ use std::{
 
 use mdk_store::{
     DatabaseKey, DoctorReport, Finding, KeyringKey, KeyringStore, Level, OpenError, OpenOptions,
-    Store, doctor,
+    Progress, Store, doctor,
 };
 use mdk_wire::Secret;
 use rusqlite::Connection;
@@ -67,7 +67,7 @@ impl Home {
         let before = self.state();
         let timed = || {
             let start = Instant::now();
-            (doctor(&self.db(), key), start.elapsed())
+            (doctor(&self.db(), key, &mut Progress::none()).unwrap(), start.elapsed())
         };
         let mut answers = (0..3).map(|_| timed());
         let (report, _) = answers
@@ -161,11 +161,11 @@ fn without_a_key_and_without_a_database_it_works_too() {
     expect(&home.ask(None), Level::Note, "database", "no database yet");
     expect(&home.ask(Some(&raw(1))), Level::Note, "database", "no database yet");
     fs::remove_dir(home.dir()).unwrap();
-    let report = doctor(&home.db(), None);
+    let report = doctor(&home.db(), None, &mut Progress::none()).unwrap();
     expect(&report, Level::Note, "directory", "does not exist");
     assert!(!home.dir().exists());
     for odd in ["/", "..", "", "/dev/null/x"] {
-        let _ = doctor(Path::new(odd), Some(&raw(1)));
+        let _ = doctor(Path::new(odd), Some(&raw(1)), &mut Progress::none()).unwrap();
     }
 }
 
@@ -192,7 +192,7 @@ fn the_locks_of_sqlite_survive_it() {
             let files = [home.db(), home.beside("-shm")];
             let before = record_locks(&files);
             assert!(!before.is_empty());
-            let _ = doctor(&home.db(), Some(&raw(1)));
+            let _ = doctor(&home.db(), Some(&raw(1)), &mut Progress::none()).unwrap();
             assert_eq!(record_locks(&files), before);
             Ok::<_, mdk_store::StoreError>(())
         })

@@ -7,7 +7,7 @@ use mdk_store::{DatabaseKey, Finding, Level, Progress, doctor};
 use crate::keys_kit::{Home, passphrase};
 
 fn told(home: &Home) -> Vec<Finding> {
-    let findings = doctor(&home.db(), None).findings;
+    let findings = doctor(&home.db(), None, &mut Progress::none()).unwrap().findings;
     findings.into_iter().filter(|finding| finding.topic == "key").collect()
 }
 

@@ -177,7 +177,7 @@ fn a_record_of_an_earlier_version_recovers_and_leaves_the_other_key() {
             for name in [left, used].into_iter().filter(|name| !name.is_empty()) {
                 assert_eq!(home.files()[name], files[name], "{name}");
             }
-            let told = doctor(&home.db(), None);
+            let told = doctor(&home.db(), None, &mut Progress::none()).unwrap();
             let told = told.findings.iter().any(|finding| {
                 finding.level == Level::Warning && finding.text.contains("was left where it is")
             });
@@ -191,7 +191,7 @@ fn a_record_of_an_earlier_version_recovers_and_leaves_the_other_key() {
             if !left.is_empty() {
                 assert_eq!(home.files()[left], files[left], "{left}");
                 fs::remove_file(home.path(left)).unwrap();
-                let told = doctor(&home.db(), None).findings;
+                let told = doctor(&home.db(), None, &mut Progress::none()).unwrap().findings;
                 assert!(told.iter().all(|finding| !finding.text.contains("was left where it is")));
             }
         }

@@ -196,7 +196,7 @@ fn a_key_file_that_is_the_database_or_the_index_of_its_log_ends_no_lock() {
 #[test]
 fn no_other_spelling_of_the_path_ends_a_lock() {
     let all = |path: &Path, world: &World| {
-        let _ = doctor(path, Some(&raw(1)));
+        let _ = doctor(path, Some(&raw(1)), &mut Progress::none()).unwrap();
         let _ = restore(path, &world.new_place(), &words(), &raw(2), &mut none());
         let _ = salvage(path, &raw(1), &world.new_place(), &raw(2), &mut none());
         let _ = backup(&world.other.path, &raw(1), path, &words(), &mut none());
@@ -244,7 +244,7 @@ fn a_database_that_was_renamed_while_it_is_open_keeps_its_locks() {
     assert_eq!(record_locks(&locked), before);
     let log = world.home.beside("moved.db-wal");
     fs::hard_link(world.home.beside("a.db-wal"), &log).unwrap();
-    let _ = doctor(&moved, Some(&raw(1)));
+    let _ = doctor(&moved, Some(&raw(1)), &mut Progress::none()).unwrap();
     assert_eq!(record_locks(&locked), before);
     fs::remove_file(log).unwrap();
     fs::rename(&moved, &world.home.path).unwrap();

@@ -83,7 +83,7 @@ fn a_log_whose_header_is_damaged_is_damage_and_is_kept() {
         let report = verify(&home.path, &raw(1), &mut Progress::none()).unwrap();
         let line = report.structure.iter().find(|line| line.contains("write-ahead log"));
         assert!(line.is_some(), "{report:?}");
-        let found = doctor(&home.path, None).findings;
+        let found = doctor(&home.path, None, &mut Progress::none()).unwrap().findings;
         let named =
             found.iter().any(|f| f.level == Level::Error && f.text.contains("log is damaged"));
         assert!(named, "{found:?}");
@@ -95,7 +95,13 @@ fn a_log_whose_header_is_damaged_is_damage_and_is_kept() {
         assert!(opened(&home).is_none(), "{zeros}");
     }
     put_log(&home, &log);
-    assert!(doctor(&home.path, None).findings.iter().all(|f| !f.text.contains("damaged")));
+    assert!(
+        doctor(&home.path, None, &mut Progress::none())
+            .unwrap()
+            .findings
+            .iter()
+            .all(|f| !f.text.contains("damaged"))
+    );
     assert_eq!(opened(&home).unwrap().digest().unwrap(), home.digest);
 }
 
@@ -205,7 +211,7 @@ fn an_empty_file_beside_a_log_is_cut_and_nothing_is_made_over_it() {
     let to = home.beside("b.db");
     let copied = encrypt_existing(&home.path, Some(&raw(1)), Some(&to), &raw(2), &mut none);
     assert_eq!(copied.unwrap_err(), cut.into());
-    let found = doctor(&home.path, None).findings;
+    let found = doctor(&home.path, None, &mut Progress::none()).unwrap().findings;
     assert!(found.iter().any(|f| f.text.contains("log holds")), "{found:?}");
     assert!(before == state(&home.path));
     // An empty log holds nothing.

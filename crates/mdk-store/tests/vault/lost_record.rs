@@ -23,7 +23,7 @@ fn lose(home: &Home) {
 fn is_found(home: &Home, key: &DatabaseKey) {
     // A passphrase may take longer than the doctor waits.
     if key.source() != "passphrase" {
-        let told = doctor(&home.db(), Some(key)).findings;
+        let told = doctor(&home.db(), Some(key), &mut Progress::none()).unwrap().findings;
         let opened = "the key that was given opens the database";
         assert!(told.iter().any(|finding| finding.text == opened), "{told:?}");
     }
@@ -177,7 +177,7 @@ fn what_was_put_in_the_place_of_the_key_of_a_lost_record_stays() {
 }
 
 fn leftovers(home: &Home) -> Vec<Finding> {
-    let findings = doctor(&home.db(), None).findings;
+    let findings = doctor(&home.db(), None, &mut Progress::none()).unwrap().findings;
     findings.into_iter().filter(|finding| finding.topic == "leftovers").collect()
 }
 

@@ -3,10 +3,13 @@
 use std::path::Path;
 
 use mdk_store::{
-    DatabaseKey, GroupStatus, InputState, Loss, MessageStatus, OpenOptions, OutgoingPurpose,
-    OutgoingRow, PassRow, Progress, Store, StoreError, salvage, verify,
+    DatabaseKey, GroupStatus, InputState, Loss, MessageStatus, OpenError, OpenOptions,
+    OutgoingPurpose, OutgoingRow, PassRow, Progress, Store, StoreError, salvage, verify,
 };
 use mdk_wire::{EventId, GroupId, Secret};
+
+#[cfg(target_os = "linux")]
+use crate::backup_kit::SmallDisk;
 
 const GROUP: &str = "262de5a887a2e6409e17c667020d2918";
 
@@ -191,5 +194,68 @@ fn older_databases_are_verified_and_salvaged() {
         let messages = store.read(|tx| tx.page(&group, 100, None, None)).unwrap();
         assert_eq!(messages.len(), 7, "version {version}");
         assert!(store.verify(&mut Progress::none()).unwrap().is_intact());
+    }
+}
+
+/// The fixture on a small disk of which all but so many bytes are taken.
+#[cfg(target_os = "linux")]
+fn on_small_disk(version: u32, folder: &Path) -> Option<(SmallDisk, std::path::PathBuf)> {
+    let small = SmallDisk::mount(folder, "4m")?;
+    let home = small.path().join("home");
+    let from = copy(version);
+    std::fs::create_dir(&home).unwrap();
+    std::fs::copy(from.path().join("mdk.db"), home.join("mdk.db")).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode;
+    std::fs::set_permissions(&home, mode(0o700)).unwrap();
+    Some((small, home))
+}
+
+/// Refused with both numbers and nothing changed while a page is missing; done with exactly the room that was asked for,
+/// so that the number is one that can be relied on.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_migration_asks_for_its_room_before_it_changes_anything() {
+    for version in 1..5 {
+        let folder = tempfile::tempdir().unwrap();
+        let Some((small, home)) = on_small_disk(version, folder.path()) else {
+            eprintln!("skipped: mounting a small file system needs root");
+            return;
+        };
+        let path = home.join("mdk.db");
+        let before = std::fs::read(&path).unwrap();
+        let filler = small.path().join("filler");
+        small.fill_up();
+        let full = std::fs::metadata(&filler).unwrap().len();
+        let open = || Store::open(&path, &key(), &OpenOptions::default());
+        let leave = |bytes: u64| {
+            let file = std::fs::File::options().write(true).open(&filler).unwrap();
+            file.set_len(full - bytes.next_multiple_of(4096)).unwrap();
+        };
+        // Opening makes its own small files and the index of a log first, and what they take is not free any more.
+        let own = 64 << 10;
+        leave(own);
+        let (needed, free) = match open() {
+            Err(OpenError::NoSpace { directory, needed, available }) => {
+                assert_eq!(directory, home.canonicalize().unwrap());
+                (needed, available)
+            }
+            other => panic!("version {version}: {other:?}"),
+        };
+        assert!(needed > free && needed < 2 << 20, "version {version}: {needed} of {free}");
+        leave(own + needed - free - 4096);
+        let again = open();
+        assert!(
+            matches!(again, Err(OpenError::NoSpace { needed: n, .. }) if n == needed),
+            "{again:?}"
+        );
+        assert_eq!(std::fs::read(&path).unwrap(), before, "version {version}");
+        let names: Vec<_> =
+            std::fs::read_dir(&home).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, ["mdk.db"], "version {version}");
+
+        leave(own + needed - free);
+        let store = open().unwrap();
+        assert_eq!(store.info().unwrap().schema_version, 5);
+        store.close().unwrap();
     }
 }

@@ -402,7 +402,7 @@ fn too_little_room_is_said_in_numbers() {
     };
     let to = small.path().join("deep/alice.db");
     match restore(&home.archive(), &to, &passphrase(), &raw(1), &mut Progress::none()) {
-        Err(VaultError::NoSpace { needed, available }) => {
+        Err(VaultError::NoSpace { needed, available, .. }) => {
             assert!(needed > 2 << 20 && available <= 1 << 20, "{needed} {available}");
         }
         other => panic!("{other:?}"),
