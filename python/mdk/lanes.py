@@ -170,9 +170,13 @@ class Lanes:
         return event.backlog and int(event.cursor) > self._seen
 
     async def _acknowledge(self, lane: _Lane, cursor: int) -> None:
+        session = self._client._session
+        if lane.group_id is not None and lane.group_id not in session.feed.groups:
+            # Its handler has deleted it: nothing of it comes again, and nothing of it is to be written.
+            return
         key = _LANE + (lane.group_id or "")
         value = json.dumps(cursor).encode()
-        await self._client._session.look(lambda mdk: mdk._set_state(key, value))
+        await session.look(lambda mdk: mdk._set_state(key, value))
 
     async def _mark_read(self, lane: _Lane, last: EventId | None) -> None:
         """What a bot has been through is read: nobody else does it, and counting grows with what is not."""

@@ -24,8 +24,9 @@ pytestmark = [
     pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the shim reads /proc"),
 ]
 KINDS = [*life.PARTS, "edit"]
-# What is done before, so that every step has something to do: one group of two has bob, and carol as an admin.
-BEFORE = ["send", "create_group", "add_members", "promote"]
+# What is done before, so that every step has something to do: a group has ended, and one of two others has bob, and
+# carol as an admin.
+BEFORE = ["send", "create_group", "disband", "create_group", "add_members", "promote"]
 Said = list[dict[str, Any]]
 
 

@@ -8,12 +8,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from tests.client.pictures import png
 from tests.vault import mls_rows
 from tests.vault.scene import RELAYS
 from tests.vault.sqlcipher_format import Encrypted
 
-from mdk import DatabaseKey, GroupId, Keys, Mdk, SignedEvent
-from mdk.testing import Clock
+from mdk import Client, DatabaseKey, Delivery, GroupId, Keys, Mdk, SignedEvent, vault
+from mdk.testing import Clock, LocalBlossom, LocalRelay, client
 
 # The account's one signature key; KeyPackages; what names an epoch in the history; what later epochs may be bound to.
 OUTLIVES_ITS_EPOCH = ("signature", "KeyPackage", "authenticator", "resumption")
@@ -291,3 +292,137 @@ def test_who_was_removed_keeps_no_key_of_the_group(account: Callable[[str], Acco
     bob.mdk.tick()
     pages = bob.all_pages()
     assert not [what for what, secret in gained.items() if secret in pages]
+
+
+def ended(end: str, alice: Account, bob: Account, group: GroupId) -> None:
+    """Bob is out of the group, by whatever way, or it has ended."""
+    if end == "left":
+        for answer in alice.mdk.process(bob.mdk.leave(group)).reply:
+            bob.mdk.process(answer)
+    else:
+        pending = (
+            alice.mdk.disband(group)
+            if end == "disbanded"
+            else alice.mdk.remove_members(group, [bob.keys.public_key])
+        )
+        with pending:
+            assert pending.event is not None
+            bob.mdk.process(pending.event)
+            pending.confirm()
+    bob.clock.advance(timedelta(seconds=2))
+    bob.mdk.tick()
+    assert bob.mdk.group(group).state == end
+
+
+# proves: Z4
+@pytest.mark.parametrize("end", ["left", "removed", "disbanded"])
+def test_a_deleted_group_is_gone_with_its_secrets(
+    account: Callable[[str], Account], end: str
+) -> None:
+    """Pages, free pages and the log: after tick(), while the account stays open, and after closing it."""
+    alice, bob = account("alice"), account("bob")
+    bob.mdk.new_key_package(relays=RELAYS)
+    package = bob.mdk.new_key_package(relays=RELAYS)
+    before = set(bob.secrets().values())
+    said = {what: marker() for what in ("name", "description", "text", "edit", "own", "emoji")}
+    with alice.mdk.create_group(
+        said["name"], members=[package], relays=RELAYS, description=said["description"]
+    ) as pending:
+        (welcome,) = pending.welcomes
+        group = pending.confirm().id
+    bob.mdk.process(welcome)
+    bob.mdk.accept(bob.mdk.invites()[0].id)
+    sent = alice.mdk.create_message(group, said["text"])
+    bob.mdk.process(sent.event)
+    bob.mdk.process(alice.mdk.edit(group, sent.message.id, said["edit"]).event)
+    bob.mdk.create_message(group, said["own"])
+    bob.mdk.react(group, sent.message.id, said["emoji"])
+    gained = {what: s for what, s in bob.secrets().items() if s not in before}
+    assert {what.rstrip(" 0123456789") for what in gained} >= {"epoch secret", "authenticator"}
+    kept = alice.group_with(bob)
+    for number in range(100):
+        bob.mdk.process(alice.mdk.create_message(kept, f"kept {number}").event)
+    ids = (bytes.fromhex(group), bytes.fromhex(bob.mdk.group(group).nostr_group_id), group.encode())
+    ended(end, alice, bob, group)
+    pages = bob.all_pages()
+    for planted in (*(text.encode() for text in said.values()), *ids[:2]):
+        assert planted in pages, "positive control"
+
+    bob.mdk.delete_group(group)
+    bob.mdk.tick()
+    found = Encrypted(bob.path, bob.key)
+    assert not found.damaged
+    for content in (found.everything(), bob.all_pages()):
+        assert not [what for what, text in said.items() if text.encode() in content]
+        assert not [what for what, secret in gained.items() if secret in content]
+        assert not [planted for planted in ids if planted in content]
+    assert [info.id for info in bob.mdk.groups()] == [kept]
+    assert len(bob.mdk.messages(kept, limit=1000)) == 100
+    assert bob.mdk.verify().ok
+    salvaged = bob.path.parent / "salvaged.db"
+    bob.mdk.close()
+    raw = DatabaseKey.raw(bob.key)
+    report = vault.salvage(bob.path, salvaged, key=raw, to_key=raw)
+    assert (report.bad_pages, report.missing) == (0, ())
+    bob.mdk = bob.open()
+
+
+# proves: Z4
+async def test_a_deleted_group_takes_its_picture_and_what_could_not_be_sent_along(
+    tmp_path: Path,
+) -> None:
+    """What only a client has: the picture's key, a message that every relay has refused, what is kept for relays."""
+    path, key = tmp_path / "alice" / "mdk.db", secrets.token_bytes(32)
+    text, name, clock = marker(), marker(), Clock(datetime.now(UTC).replace(microsecond=0))
+
+    def everything() -> bytes:
+        found = Encrypted(path, key)
+        assert not found.damaged
+        return found.everything()
+
+    async with LocalRelay() as relay, LocalBlossom() as blobs:
+        keys = Keys.generate()
+
+        async def opened() -> Client:
+            secret = DatabaseKey.raw(key)
+            return await client(
+                relay, blobs=blobs, account=path, keys=keys, key=secret, clock=clock
+            )
+
+        alice = await opened()
+        group = await alice.groups.create(name)
+        await group.set_image(png(10, 10))
+        (stored,) = blobs.blobs()
+        relay.refuse(kinds={445})
+        failed = await group.send(text)
+        assert (await failed.delivered(20)).delivery is Delivery.FAILED
+        relay.accept()
+        await group.disband()
+        sealed = [event.id for event in relay.events(445)]
+        route = bytes.fromhex(group.info.nostr_group_id)
+        await alice.close()
+        # What the settings say of the picture: hash, key, nonce and key of the upload, one after the other.
+        content = everything()
+        at = content.index(b"\x20" + bytes.fromhex(stored) + b"\x20") + 34
+        picture, upload = content[at : at + 32], content[at + 46 : at + 78]
+        assert (content[at + 32], content[at + 45]) == (12, 32)
+        planted = {
+            "text": text.encode(),
+            "name": name.encode(),
+            "key of the picture": picture,
+            "key of its upload": upload,
+            "id": bytes.fromhex(group.id),
+            "id in words": group.id.encode(),
+            "routing id": route,
+            "routing id in words": route.hex().encode(),
+            "what relays have": sealed[0].encode(),
+        }
+        assert not [what for what, value in planted.items() if value not in content]
+
+        # Nothing competes with the end.
+        clock.advance(timedelta(seconds=2))
+        alice = await opened()
+        await alice.groups.delete(group.id)
+        await alice.close()
+    content = everything()
+    assert not [what for what, value in planted.items() if value in content]

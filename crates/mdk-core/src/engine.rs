@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use mdk_store::{DatabaseKey, OpenOptions, Store};
-use mdk_wire::{Event, EventId, GroupId, Keys, PublicKey};
+use mdk_wire::{Event, EventId, GroupId, Keys, NostrGroupId, PublicKey};
 use openmls_rust_crypto::RustCrypto;
 
 use crate::cache::GroupCache;
@@ -255,9 +255,25 @@ impl Engine {
     /// events is reported by the next `process` that changes something, or `tick`.
     pub(crate) fn act<T>(&mut self, f: impl FnOnce(&mut Ctx<'_, '_>) -> Result<T>) -> Result<T> {
         let (value, effects) = self.write(f)?;
+        self.hand_on(effects);
+        Ok(value)
+    }
+
+    fn hand_on(&mut self, effects: Effects) {
         self.backlog.extend(effects.late);
         self.backlog_reply.extend(effects.reply);
-        Ok(value)
+    }
+
+    /// What is in memory of a group that was deleted goes, too.
+    fn let_go(&mut self, id: &GroupId, routes: &[NostrGroupId]) {
+        self.recent.forget_group(id);
+        self.more.remove(id);
+        self.backlog.retain(|event| event.group_id.as_ref() != Some(id));
+        let routes: Vec<String> = routes.iter().map(NostrGroupId::to_hex).collect();
+        self.backlog_reply.retain(|event| {
+            let names = |tag: &Vec<String>| tag.get(1).is_some_and(|value| routes.contains(value));
+            !event.tags().iter().any(names)
+        });
     }
 
     /// A read-only transaction.

@@ -275,6 +275,7 @@ impl Tx<'_> {
     /// [`StoreError`](crate::StoreError) when the database fails or the row of the marks cannot be decoded.
     pub fn delete_group(&self, id: &GroupId) -> Result<()> {
         self.empty_newest_event(id)?;
+        self.hand_over_newest_position(id, i64::MIN)?;
         self.unread.forget(id);
         // The mark is a hash of the id: who knows the id would see that the group was here.
         self.clear_must_update_after_restore(id)?;
@@ -292,6 +293,7 @@ impl Tx<'_> {
     /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn delete_since(&self, id: &GroupId, after: i64, event: i64) -> Result<()> {
         self.empty_newest_event(id)?;
+        self.hand_over_newest_position(id, after)?;
         self.unread.forget(id);
         let id = id.as_bytes();
         self.exec(

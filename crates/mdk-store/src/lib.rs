@@ -9,6 +9,7 @@ mod cipher;
 mod client_state;
 mod connection;
 mod digest;
+mod ended;
 mod error;
 mod events;
 mod file_keys;
@@ -44,6 +45,7 @@ mod unread;
 mod vault;
 mod welcomes;
 
+pub use ended::*;
 pub use error::{FileRole, OpenError, StoreError};
 pub use events::*;
 pub use files::{let_go_in_child, open_to_read};

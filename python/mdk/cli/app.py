@@ -20,7 +20,7 @@ from .checks import doctor, salvage, verify
 from .completion import completion
 from .demo import demo
 from .exit_codes import ExitCode
-from .groups import accept, groups, invite, leave, members
+from .groups import accept, delete, groups, invite, leave, members
 from .identity import init, whoami
 from .listen import listen
 from .messages import export, history, send
@@ -100,7 +100,7 @@ def app() -> None:
 
 _SECTIONS: dict[str, tuple[click.Command, ...]] = {
     "Account": (init, whoami),
-    "Groups": (groups, members, invite, accept, promote, demote, leave),
+    "Groups": (groups, members, invite, accept, promote, demote, leave, delete),
     "Messages": (send, download, history, listen, export),
     "The file": (doctor, verify, rekey, encrypt, backup, restore, salvage),
     "For trials": (demo, relay, bot),

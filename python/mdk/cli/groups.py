@@ -1,4 +1,4 @@
-"""`mdk groups`, `mdk members`, `mdk invite`, `mdk accept`, `mdk leave`."""
+"""`mdk groups`, `mdk members`, `mdk invite`, `mdk accept`, `mdk leave`, `mdk delete`."""
 
 import sys
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ import click
 
 from mdk import Client, Delivery, GroupInfo, GroupState, Invite, InviteDeliveryChanged, PublicKey
 from mdk.client.invites import is_beside
-from mdk.errors import InviteNotFound, LastAdmin, NotAllowed
+from mdk.errors import GroupNotFound, InviteNotFound, LastAdmin, NotAllowed
 
 from . import output, records, refusals, running, session
 from .accounts import Account, account_options
@@ -16,6 +16,7 @@ from .kinds import Person, Profile
 from .options import json_option, patience_option, sync_option
 
 _OVER = frozenset({GroupState.PENDING, GroupState.LEFT, GroupState.REMOVED, GroupState.DISBANDED})
+_GONE = (_OVER - {GroupState.PENDING}) | {GroupState.UNRECOVERABLE}
 
 
 def _newest(info: GroupInfo) -> float:
@@ -276,7 +277,7 @@ def _may_leave(info: GroupInfo, me: PublicKey) -> None:
 @patience_option(20)
 @json_option
 def leave(group: str, account: Account, yes: bool, timeout: float, as_json: bool) -> int:
-    """Leave GROUP. The history stays here; only a new invite lets you in again.
+    """Leave GROUP. The history stays here, until mdk delete GROUP; only a new invite lets you in again.
 
     An admin has to step down first: mdk demote GROUP. When its last member leaves, the group has ended. Without a
     terminal, and with --json, it has to be confirmed with --yes.
@@ -321,5 +322,64 @@ def leave(group: str, account: Account, yes: bool, timeout: float, as_json: bool
                 lines.append(session.waits(deadline))
             output.show(as_json, document, lines)
             return code
+
+    return running.run(body())
+
+
+def _may_delete(info: GroupInfo) -> None:
+    """Before somebody is asked whether they want to.
+
+    Raises:
+        NotAllowed: the group is not over.
+    """
+    match info.state:
+        case GroupState.ACTIVE:
+            raise NotAllowed("you are in the group: leave it first, mdk leave GROUP")
+        case GroupState.LEAVING:
+            raise NotAllowed("another member's app has not completed your leave yet")
+        case GroupState.PENDING:
+            raise NotAllowed("you are invited to the group: decline that, mdk accept --decline")
+        case _:
+            pass
+
+
+@click.command()
+@click.argument("group")
+@account_options
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@sync_option
+@patience_option(20)
+@json_option
+def delete(
+    group: str, account: Account, yes: bool, sync: bool, timeout: float, as_json: bool
+) -> int:
+    """Delete GROUP, which you have left, were removed from, or which has ended, and all that was said in it.
+
+    It is gone from the file of the account, for good; nobody is told. Without a terminal, and with --json, it has to be
+    confirmed with --yes.
+    """
+    if not yes and (as_json or not sys.stdin.isatty()):
+        raise click.UsageError("deleting has to be confirmed: give --yes")
+
+    async def body() -> int:
+        deadline = running.Deadline(timeout)
+        opening = session.reading(account, deadline, sync=sync, silent=as_json)
+        async with opening as engine:
+            known = engine.groups()
+            # One that goes on does not stand in the way of one of the same name that is over.
+            over = [info for info in known if info.state in _GONE]
+            try:
+                info = session.pick(over, group)
+            except GroupNotFound:
+                info = session.pick(known, group)
+            _may_delete(info)
+            if not yes:
+                name = records.one_line(info.name or group)
+                question = f"Delete {name!r}, and all that was said in it?"
+                running.ask(lambda: click.confirm(question, abort=True, err=True))
+            engine.delete_group(info.id)
+            document = {"command": "delete", "exit_code": 0, "group": info.id}
+            output.show(as_json, document, ["deleted"])
+            return 0
 
     return running.run(body())

@@ -79,6 +79,10 @@ class Feed:
         self._pid = os.getpid()
         self._kept: set[GroupId] = set()
         """Groups that were kept while this reader read."""
+        self._dropped: set[GroupId] = set()
+        """Groups that were deleted while this reader read."""
+        self.drops: int = 0
+        """How many groups were deleted."""
         self.groups: dict[GroupId, GroupInfo] = {}
         self.opened_at: int = 0
         """Position of the log when the account was opened."""
@@ -128,6 +132,7 @@ class Feed:
 
     async def _read(self) -> None:
         self._kept.clear()
+        self._dropped.clear()
         events, groups, last = await self._native.poll(self.position, _BATCH)
         for group in groups:
             await self._take(group)
@@ -135,6 +140,8 @@ class Feed:
         for group_id in gone:
             self.groups.pop(group_id, None)
         for event in events:
+            if event.group_id in self._dropped and event.group_id not in self.groups:
+                continue
             if len(self._recent) == _RECENT:
                 self._before_recent = int(self._recent[0].cursor)
             self._recent.append(event)
@@ -171,6 +178,18 @@ class Feed:
         """Take what a call of ours returned: it may be newer than what has been read."""
         self.groups[group.id] = group
         self._kept.add(group.id)
+
+    def drop(self, group_id: GroupId) -> None:
+        """Forget a group that was deleted, and what happened in it."""
+        self.groups.pop(group_id, None)
+        self.drops += 1
+        # What is being read just now may still have it.
+        self._kept.add(group_id)
+        self._dropped.add(group_id)
+        left = [event for event in self._recent if event.group_id != group_id]
+        self._recent = deque(left, maxlen=_RECENT)
+        # Whoever waits for more of it waits in vain.
+        self._signal.give()
 
     @property
     def ended(self) -> bool:

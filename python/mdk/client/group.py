@@ -56,6 +56,10 @@ class Group:
     def __repr__(self) -> str:
         return f"<Group {self._id[:8]}…>"
 
+    def _forget(self) -> None:
+        """Drop messages that nobody has taken yet: the group was deleted."""
+        self._ready.clear()
+
     @property
     def id(self) -> GroupId:
         """MLS group id, lower-case hex. Private: never on a relay."""
@@ -243,11 +247,14 @@ class Group:
         await self._session.fresh(self._id)
 
     async def messages(self) -> AsyncIterator[Message]:
-        """Messages of others from this handle's position on, for ever. Ends when the client is closed."""
+        """Messages of others from this handle's position on, for ever.
+
+        Ends when the client is closed, or the group deleted.
+        """
         while True:
             try:
                 message = await self.next_message()
-            except Closed:
+            except (Closed, GroupNotFound):
                 return
             yield message
 
@@ -259,7 +266,7 @@ class Group:
 
         Raises:
             TimeoutError: there was none in time.
-            Closed: the client was closed.
+            Closed: the client was closed. GroupNotFound: the group was deleted.
         """
         async with asyncio.timeout(timeout):
             while not self._ready:
@@ -278,6 +285,8 @@ class Group:
                 continue
             if self._allowed is None or event.message.sender in self._allowed:
                 self._ready.append(event.message)
+        if not self._ready and self._id not in feed.groups:
+            raise GroupNotFound("no such group")
         if not self._ready and self._after >= feed.position:
             await feed.wait()
 

@@ -170,6 +170,26 @@ class Groups:
                         return await invites.accept(invite)
             return await self.create("", [peer])
 
+    async def delete(self, group_id: GroupId) -> None:
+        """Delete a group that is over for this account, with all that was said in it. Nobody is told.
+
+        A disbanded group stays disbanded; to one that was left a new invite leads. Its handle raises GroupNotFound from
+        here on, and what was erased leaves the write-ahead log within a tick.
+
+        Raises:
+            GroupNotFound: there is none with this id.
+            NotAllowed: this account is in it, an invite to it waits for an answer, or its end is not final yet.
+        """
+        # What is known of it here goes, too, also if nobody waits for that any more.
+        await uncancelled(self._delete(group_id))
+
+    async def _delete(self, group_id: GroupId) -> None:
+        session = self._client._session
+        await session.change(lambda mdk: mdk.delete_group(group_id))
+        session.feed.drop(group_id)
+        if (gone := session.handles.pop(group_id, None)) is not None:
+            gone._forget()
+
     async def _has(self, group_id: GroupId, who: PublicKey) -> bool:
         members = await self._client._session.look(lambda mdk: mdk.members(group_id))
         return any(member.public_key == who for member in members)

@@ -116,9 +116,13 @@ class Session:
 
     async def fresh(self, group_id: GroupId) -> GroupInfo:
         """A group as it stands now."""
-        info = await self.look(lambda mdk: mdk.group(group_id))
-        self.feed.keep(info)
-        return info
+        while True:
+            drops = self.feed.drops
+            info = await self.look(lambda mdk: mdk.group(group_id))
+            # What was read before it was deleted must not bring it back.
+            if drops == self.feed.drops:
+                self.feed.keep(info)
+                return info
 
     async def until(self, check: Callable[["Mdk"], T | None], timeout: float | None) -> T:
         """Wait until `check` returns something, looking again whenever something changed.

@@ -145,7 +145,8 @@ def plan_life(
     has_rekey = hasattr(Mdk, "rekey")
     vault = 2 if has_rekey and rng.random() < 0.3 else 0
     peers = {"bob": bob, "carol": carol}
-    plan = Plan(model, place, peers, rng, copy.deepcopy(model.founded), second)
+    founded = copy.deepcopy(model.founded)
+    plan = Plan(model, place, peers, rng, founded, list(model.ended), second)
     plan.files = 2 if rng.random() < 0.5 else 0
 
     def message() -> tuple[str, str]:

@@ -191,6 +191,31 @@ class Disband(Change):
         require(state == "disbanded", "broken", f"there it is {state}")
 
 
+class DeleteGroup(Part):
+    """A group that the account ended goes with all that was said in it: whole, and for good."""
+
+    name = "delete_group"
+
+    def plan(self, plan: Plan) -> Step | None:
+        if not plan.ended:
+            return None
+        return {"do": self.name, "group": plan.ended.pop()}
+
+    def call(self, _place: Place, alice: Mdk, step: Step, _tell: Tell) -> Any:
+        alice.delete_group(GroupId(step["group"]))
+
+    def done(self, now: Now, done: Done) -> None:
+        """`settled` sees that it is not there."""
+        now.model.ended.remove(done.step["group"])
+
+    def cut(self, now: Now, flight: Done) -> None:
+        group = GroupId(flight.step["group"])
+        if any(info.id == group for info in now.alice.groups()):
+            require(now.alice.group(group).state == "disbanded", "broken", "a half deleted group")
+            now.alice.delete_group(group)
+        self.done(now, flight)
+
+
 class Discard(Part):
     """A commit is staged and given up: it is pending or gone, and nothing of it is ever in the group."""
 
@@ -253,6 +278,7 @@ PARTS: list[Part] = [
     Promote(),
     Demote(),
     Disband(),
+    DeleteGroup(),
     Discard(),
     Decline(),
 ]
@@ -269,7 +295,7 @@ def settled(now: Now) -> None:
     extra = [f"{there[g].name} is {there[g].state}" for g in active - set(model.founded)]
     require(not extra, "lost" if active & set(model.ended) else "broken", f"{extra}")
     ended = {group for group, info in there.items() if info.state == "disbanded"}
-    require(set(model.ended) == ended, "lost", "the end of a group")
+    require(set(model.ended) == ended, "lost", "the end of a group, or its deletion")
     for group in model.founded.values():
         require(there[GroupId(group.id)].name == group.name, "broken", "a group's name")
         for view in (alice, carol):

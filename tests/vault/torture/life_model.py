@@ -40,7 +40,7 @@ class Model:
     name: str = "Lunch"
     # Groups that the account joined and may leave.
     joined: list[str] = field(default_factory=list)
-    # Groups that it made, by their ids, and those of them that it ended.
+    # Groups that it made, by their ids, and those of them that it ended and did not delete.
     founded: dict[str, Founded] = field(default_factory=dict)
     ended: list[str] = field(default_factory=list)
     number: int = 0
@@ -62,6 +62,8 @@ class Plan:
     peers: dict[str, Mdk]
     rng: random.Random
     founded: dict[str, Founded]
+    # Groups that it ended in an earlier life: their end is final.
+    ended: list[str]
     # A KeyPackage of the account, for an invite that it declines.
     package: Any = None
     # How many more changes of its own groups, and calls on whole files, are drawn.

@@ -146,7 +146,11 @@ async fn group_events(shared: &Shared, relay: &str) -> Result<()> {
             mdk_wire::EventId::from_hex(id).is_ok_and(|id| !there.contains(id.as_bytes()))
         });
         let events = lock(&shared.sent).events(&lost.collect());
-        for event in events {
+        for (key, event) in events {
+            // (its group may have been deleted meanwhile)
+            if shared.engine(move |engine| engine.state(&key)).await?.is_none() {
+                continue;
+            }
             // What it refuses now it is offered again by the next connection.
             let accepted = publish(shared, relay, &event).await == Published::Accepted;
             tracing::debug!(accepted, "an event was published again");

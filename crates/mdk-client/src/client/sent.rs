@@ -4,6 +4,7 @@
 use std::collections::{HashSet, VecDeque};
 
 use mdk_core::{Engine, OutboxItem};
+use mdk_wire::GroupId;
 use serde_json::{Value, json};
 
 use super::shared::now;
@@ -17,6 +18,8 @@ const STATE: &str = "sent/";
 
 struct Kept {
     seq: i64,
+    /// Where it stands in the engine's state: with the id of its group, so that it goes where the group goes.
+    key: String,
     at: u64,
     relays: Vec<String>,
     id: String,
@@ -34,7 +37,8 @@ impl Kept {
         let text = |name: &str| value.get(name)?.as_str().map(str::to_owned);
         let relays = value.get("relays")?.as_array()?.iter();
         Some(Self {
-            seq: i64::from_str_radix(key.strip_prefix(STATE)?, 16).ok()?,
+            seq: i64::from_str_radix(key.strip_prefix(STATE)?.get(..16)?, 16).ok()?,
+            key: key.to_owned(),
             at: value.get("at")?.as_u64()?,
             relays: relays.filter_map(|relay| relay.as_str().map(str::to_owned)).collect(),
             id: text("id")?,
@@ -43,8 +47,9 @@ impl Kept {
     }
 }
 
-fn key(seq: i64) -> String {
-    format!("{STATE}{seq:016x}")
+fn key(seq: i64, group: Option<&GroupId>) -> String {
+    let group = group.map(GroupId::to_hex).unwrap_or_default();
+    format!("{STATE}{seq:016x}/{group}")
 }
 
 /// What is to be written to the engine's state, and taken out of it.
@@ -76,10 +81,11 @@ impl Sent {
 
     /// Notes that a relay has accepted an event. What is to disappear is not kept.
     pub(crate) fn keep(&mut self, item: &OutboxItem, relay: String) -> Changes {
-        self.note(item.seq, &item.event_id.to_hex(), &item.event, relay)
+        let key = key(item.seq, item.group.as_ref());
+        self.note(item.seq, key, &item.event_id.to_hex(), &item.event, relay)
     }
 
-    fn note(&mut self, seq: i64, id: &str, event: &str, relay: String) -> Changes {
+    fn note(&mut self, seq: i64, key: String, id: &str, event: &str, relay: String) -> Changes {
         if event.contains("[\"expiration\",") || event.len() > MOST_BYTES / 4 {
             return Vec::new();
         }
@@ -87,13 +93,13 @@ impl Sent {
         if let Some(kept) = self.kept.iter_mut().rev().find(|kept| kept.seq == seq) {
             if !kept.relays.contains(&relay) {
                 kept.relays.push(relay);
-                changes.push((key(seq), Some(kept.to_bytes())));
+                changes.push((kept.key.clone(), Some(kept.to_bytes())));
             }
             return changes;
         }
         let (id, event) = (id.to_owned(), event.to_owned());
-        let kept = Kept { seq, at: now(), relays: vec![relay], id, event };
-        changes.push((key(seq), Some(kept.to_bytes())));
+        let kept = Kept { seq, key, at: now(), relays: vec![relay], id, event };
+        changes.push((kept.key.clone(), Some(kept.to_bytes())));
         self.bytes += kept.event.len();
         self.kept.push_back(kept);
         let oldest = now().saturating_sub(KEPT_FOR);
@@ -103,7 +109,7 @@ impl Sent {
         {
             let Some(first) = self.kept.pop_front() else { break };
             self.bytes -= first.event.len();
-            changes.push((key(first.seq), None));
+            changes.push((first.key, None));
         }
         changes
     }
@@ -114,10 +120,11 @@ impl Sent {
         self.kept.iter().filter(accepted).map(|kept| kept.id.clone()).collect()
     }
 
-    /// The events of these ids, in the order of the outbox.
-    pub(crate) fn events(&self, ids: &HashSet<&String>) -> Vec<String> {
+    /// The events of these ids, in the order of the outbox, each with its key in the engine's state: what is not there any
+    /// more went with its group.
+    pub(crate) fn events(&self, ids: &HashSet<&String>) -> Vec<(String, String)> {
         let wanted = self.kept.iter().filter(|kept| ids.contains(&kept.id));
-        wanted.map(|kept| kept.event.clone()).collect()
+        wanted.map(|kept| (kept.key.clone(), kept.event.clone())).collect()
     }
 }
 
@@ -125,6 +132,23 @@ impl Sent {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    fn group() -> GroupId {
+        GroupId::from_bytes(&[7; 16]).unwrap()
+    }
+
+    fn note(sent: &mut Sent, seq: i64, event: &str, relay: &str) -> Changes {
+        sent.note(seq, key(seq, Some(&group())), &seq.to_string(), event, relay.to_owned())
+    }
+
+    #[test]
+    fn what_an_earlier_version_kept_is_read() {
+        let kept = br#"{"at":1,"relays":["a"],"id":"x","event":"e"}"#;
+        for (key, seq) in [("sent/000000000000000a", 10), ("sent/000000000000000b/", 11)] {
+            let kept = Kept::read(key, kept).unwrap();
+            assert_eq!((kept.seq, kept.key.as_str()), (seq, key));
+        }
+    }
 
     #[test]
     fn what_is_kept_is_bounded_and_survives() {
@@ -141,17 +165,19 @@ mod tests {
         };
         let count = i64::try_from(MOST_EVENTS).unwrap();
         for seq in 0..count + 10 {
-            store(sent.note(seq, &seq.to_string(), "event", "a".to_owned()));
+            store(note(&mut sent, seq, "event", "a"));
         }
         assert_eq!(sent.ids("a").len(), MOST_EVENTS);
-        store(sent.note(count, &count.to_string(), "event", "b".to_owned()));
+        store(note(&mut sent, count, "event", "b"));
         assert_eq!(sent.ids("b"), [count.to_string()]);
-        assert_eq!(sent.events(&HashSet::from([&count.to_string()])), ["event"]);
+        let [(of, event)] = sent.events(&HashSet::from([&count.to_string()])).try_into().unwrap();
+        assert_eq!(event, "event");
+        assert!(of.ends_with(&group().to_hex()));
         let gone = r#"{"tags":[["expiration","1"]]}"#;
-        assert_eq!(store(sent.note(count + 20, "gone", gone, "a".to_owned())), MOST_EVENTS);
+        assert_eq!(store(note(&mut sent, count + 20, gone, "a")), MOST_EVENTS);
         for seq in 2_000..2_010 {
             let big = "x".repeat(MOST_BYTES / 5);
-            store(sent.note(seq, &seq.to_string(), &big, "a".to_owned()));
+            store(note(&mut sent, seq, &big, "a"));
         }
         assert!(sent.bytes <= MOST_BYTES && sent.ids("a").len() <= 5);
         assert_eq!(stored.len(), sent.kept.len());

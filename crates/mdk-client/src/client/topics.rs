@@ -84,6 +84,13 @@ impl Relay {
         inbox.into_iter().chain(self.groups.iter().cloned())
     }
 
+    /// What is not read any more is not written down, either: a group that is over may be deleted.
+    pub(crate) fn keep_topics(&mut self, topics: &BTreeSet<String>) {
+        let before = self.cursor.topics.len();
+        self.cursor.topics.retain(|topic| topics.contains(topic));
+        self.dirty |= self.cursor.topics.len() < before;
+    }
+
     /// What is listened to does not count any more. Gives what is to be read of it now.
     pub(crate) fn listen_anew(&mut self) -> Vec<String> {
         self.former.append(&mut self.listening);

@@ -118,6 +118,7 @@ impl Flow {
             let inbox = own || former.contains(&url);
             self.want(&url, Relay { own, inbox, groups, ..Relay::default() }).await?;
         }
+        self.keep_cursors().await?;
         if std::mem::take(&mut self.unread) {
             // As if it had not been looked at.
             self.wanted = Wanted::default();
@@ -154,7 +155,7 @@ impl Flow {
             let fewer = !relay.groups.is_subset(&new.groups) || relay.inbox && !new.inbox;
             (relay.groups, relay.inbox) = (new.groups, new.inbox);
             let topics: BTreeSet<String> = relay.topics().collect();
-            relay.cursor.topics.retain(|topic| topics.contains(topic));
+            relay.keep_topics(&topics);
             let news = topics.iter().any(|topic| !relay.cursor.topics.contains(topic));
             if news {
                 relay.complete = false;
@@ -180,7 +181,7 @@ impl Flow {
         let connected = self.shared.is_connected(url);
         let mut relay = Relay { cursor, connected, ..new };
         let topics: BTreeSet<String> = relay.topics().collect();
-        relay.cursor.topics.retain(|topic| topics.contains(topic));
+        relay.keep_topics(&topics);
         self.relays.insert(url.to_owned(), relay);
         let origin = self.shared.origin(url);
         self.hold(url, origin).await?;

@@ -111,10 +111,15 @@ impl Worker {
             Some((item, url)) => lock(&self.shared.sent).keep(item, url),
             None => Vec::new(),
         };
+        let event = item.map(|item| item.event_id);
         let tell = move |engine: &mut mdk_core::Engine| {
+            let waits = event.map_or(Ok(false), |event| engine.outbox_has(&event))?;
             // Before its row may go: one of them survives.
             for (key, value) in &kept {
-                engine.set_state(key, value.as_deref())?;
+                // What went with its group does not come back by an answer that came late.
+                if value.is_none() || waits || engine.state(key)?.is_some() {
+                    engine.set_state(key, value.as_deref())?;
+                }
             }
             let change = engine.outbox_result(seq, &to, said)?;
             if let Some((id, event)) = key_package {

@@ -194,6 +194,28 @@ impl Engine {
         self.act(|ctx| ctx.leave(id))
     }
 
+    /// Deletes a group that is over for us, with all that was said in it: messages, files' keys, settings, members, its
+    /// events in the log, what waits for it or was to be published for it, retained states, and of the small values those
+    /// whose keys name it, by its id or a routing id in hex, or that contain such a routing id. Nobody is told. The next
+    /// [`Engine::tick`] takes what was erased out of the write-ahead log as well.
+    ///
+    /// What is kept: which events were processed, by their ids, so that a Welcome that was used is not asked again; and
+    /// under a hash of the group's id whether it was disbanded, the epochs in which we joined it and left it, and the time
+    /// that the Welcome was made. So a disbanded group stays disbanded, and a new invitation to one that we have left or
+    /// were removed from is asked like that to an unknown group, while one from before that is refused.
+    ///
+    /// In an unrecoverable group the others still see our leaf, until an admin removes it.
+    ///
+    /// # Errors
+    /// [`Error::GroupNotFound`]; [`Error::NotAllowed`] while we are in it, have an invite to answer, or its end is not
+    /// final.
+    pub fn delete_group(&mut self, id: &GroupId) -> Result<()> {
+        let (routes, effects) = self.write(|ctx| ctx.delete_group(id))?;
+        self.let_go(id, &routes);
+        self.hand_on(effects);
+        Ok(())
+    }
+
     /// Commits that wait for `confirm` or `discard`, oldest first.
     ///
     /// # Errors

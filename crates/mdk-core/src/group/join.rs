@@ -252,7 +252,7 @@ impl Ctx<'_, '_> {
         }
         let mut live = None;
         match known.as_ref().map(|row| row.status) {
-            None => {}
+            None => self.refuse_ended(&id, epoch, offer.made)?,
             // rule: B4-20 what is older than the membership that has ended is no fresh invitation
             // (what was refused while we were in may be from a branch that has kept us, and nobody has answered it)
             Some(GroupStatus::Removed | GroupStatus::Left)

@@ -70,6 +70,11 @@ impl Recent {
         let files: Vec<[u8; 32]> = attachments.iter().map(Attachment::reference).collect();
         self.0.retain(|(g, file, _)| g != group || !files.contains(file));
     }
+
+    /// The group was deleted.
+    pub(crate) fn forget_group(&mut self, group: &GroupId) {
+        self.0.retain(|(g, ..)| g != group);
+    }
 }
 
 /// The attachments of a message.

@@ -3,6 +3,7 @@
 
 mod accounts;
 mod conversation;
+mod deleting;
 mod devices;
 #[path = "../kit/foreign.rs"]
 mod foreign;

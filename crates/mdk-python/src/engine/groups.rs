@@ -251,6 +251,21 @@ impl Mdk {
         self.call(py, |e| e.leave(&group)).map(SignedEvent)
     }
 
+    /// Deletes a group that is over for us (left, removed, disbanded, unrecoverable) with all that was said in it. Nobody is
+    /// told.
+    ///
+    /// A disbanded group stays disbanded; to one that we have left or were removed from a new invitation leads. Kept for
+    /// that is a hash of its id with the epochs between which we were in it, and which events were processed. The next
+    /// tick() takes what was erased out of the write-ahead log.
+    ///
+    /// Raises:
+    ///     GroupNotFound: there is none with this id.
+    ///     NotAllowed: we are in it, an invite to it waits for an answer, or its end is not final yet.
+    fn delete_group(&self, py: Python<'_>, group_id: Text) -> PyResult<()> {
+        let group = args::group(&group_id)?;
+        self.call(py, |e| e.delete_group(&group))
+    }
+
     /// Commits that are neither confirmed nor discarded, e.g. what a crash left: PendingCommit, oldest first.
     fn pending<'py>(slf: &Bound<'py, Self>) -> PyResult<Vec<PendingCommit>> {
         let pending = slf.get().call(slf.py(), Engine::pending)?;

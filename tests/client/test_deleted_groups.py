@@ -1,0 +1,219 @@
+"""Groups that are over, and are deleted: what the client forgets, and what goes on."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from tests.client.people import PATIENCE, event_of, hear, join, texts, until
+
+from mdk import (
+    Bot,
+    Client,
+    Delivery,
+    Event,
+    Group,
+    GroupInfo,
+    GroupState,
+    MessageReceived,
+    Removed,
+    errors,
+)
+from mdk.client.feed import Feed
+from mdk.testing import LocalRelay
+from mdk.testing.clients import impatient
+from mdk.testing.fixtures import MakeClient
+
+
+async def ended(bob: Client, hers: Group, his: Group) -> None:
+    """Bob is removed, and knows it."""
+    await hers.remove(bob.public_key)
+    await until(lambda: his.info.state is GroupState.REMOVED, bob)
+
+
+async def test_a_group_that_is_over_is_deleted(relay: LocalRelay, make_client: MakeClient) -> None:
+    alice, bob = await make_client("alice"), await make_client("bob")
+    kept, _ = await join(alice, bob, name="kept")
+    hers, his = await join(alice, bob, name="Lunch")
+    await hers.send("soup")
+    assert await hear(his, 1) == ["soup"]
+    await his.send("sandwich")
+    with pytest.raises(errors.NotAllowed, match="leave it first"):
+        await bob.groups.delete(his.id)
+    await hers.send("nobody has asked for this yet")
+    await until(lambda: his.info.unread_count == 2, bob)
+    await ended(bob, hers, his)
+    position, begin = int(bob.cursor), bob.cursor
+    waiting = asyncio.create_task(anext(his.messages(), None))
+    assert await waiting is not None
+    listening = asyncio.create_task(anext(his.messages(), None))
+    await asyncio.sleep(0)
+    route = his.info.nostr_group_id
+    await bob.groups.delete(his.id)
+
+    assert his.id not in bob.groups
+    assert bob.groups.get(his.id) is None
+    # Whoever waits for more of it is told, and nothing of it is in the log.
+    assert await asyncio.wait_for(listening, PATIENCE) is None
+    with pytest.raises(errors.GroupNotFound):
+        await his.next_message(PATIENCE)
+    for gone in (lambda: his.info, lambda: bob.engine.messages(his.id)):
+        with pytest.raises(errors.GroupNotFound):
+            gone()
+    with pytest.raises(errors.GroupNotFound):
+        await bob.groups.delete(his.id)
+    assert all(event.group_id != his.id for event in bob.engine.events())
+    recent, _ = await bob._session.feed.read_group(0, his.id, 100)
+    assert recent == []
+    states = bob.engine._states("")
+    named = [key for key, value in states.items() if his.id in key or route.encode() in value]
+    assert named == []
+    # Cursors go on, and the others hear what is said.
+    assert int(bob.cursor) >= position
+    await kept.send("still here")
+    received = await event_of(bob, MessageReceived, begin)
+    assert received.message.text == "still here"
+    # A new invitation is asked like one to an unknown group.
+    again = await alice.groups[hers.id].add(bob.public_key)
+    assert again.member_count == 2
+    room = await bob.invites.accept(await bob.invites.next(PATIENCE))
+    assert room.id == his.id
+    assert room is not his
+    assert await texts(room) == []
+    await hers.send("welcome back")
+    assert await hear(room, 1) == ["welcome back"]
+    assert relay.count(445) > 0
+
+
+async def test_a_call_that_is_cancelled_deletes_all_the_same(make_client: MakeClient) -> None:
+    alice, bob = await make_client("alice"), await make_client("bob")
+    hers, his = await join(alice, bob)
+    await ended(bob, hers, his)
+    deleting = asyncio.create_task(bob.groups.delete(his.id))
+    await asyncio.sleep(0)
+    deleting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await deleting
+    assert his.id not in bob.groups
+
+
+async def test_a_handler_deletes_the_group_that_its_bot_was_put_out_of(
+    relay: LocalRelay, make_client: MakeClient
+) -> None:
+    """How far it is stands on disk by group: not of one that is gone."""
+    alice = await make_client("alice")
+    bot = Bot(":memory:", relays=[relay.url], allow="anyone")
+    started, gone = asyncio.Event(), asyncio.Event()
+    impatient(bot.client)
+
+    @bot.on_start
+    async def start(_client: Client) -> None:
+        started.set()
+
+    @bot.on(MessageReceived)
+    async def answer(event: MessageReceived) -> None:
+        await bot.client.groups[event.message.group_id].send("yes")
+
+    @bot.on(Removed)
+    async def removed(event: Removed) -> None:
+        assert event.group_id is not None
+        await bot.client.groups.delete(event.group_id)
+        gone.set()
+
+    serving = asyncio.create_task(bot.serve())
+    try:
+        await asyncio.wait_for(started.wait(), PATIENCE)
+        await bot.client.ready(PATIENCE)
+        group = await alice.groups.create("ours", [bot.client.public_key])
+        await group.send("are you there?")
+        assert await hear(group, 1) == ["yes"]
+        await group.remove(bot.client.public_key)
+        await asyncio.wait_for(gone.wait(), PATIENCE)
+        await asyncio.gather(*bot._lanes.tasks)
+        assert not [key for key in bot.client.engine._states("") if group.id in key]
+        # It goes on with others.
+        other = await alice.groups.create("other", [bot.client.public_key])
+        await other.send("and there?")
+        assert await hear(other, 1) == ["yes"]
+    finally:
+        bot.stop()
+        await serving
+
+
+async def test_what_was_read_before_it_was_deleted_does_not_bring_it_back(
+    make_client: MakeClient,
+) -> None:
+    alice, bob = await make_client("alice"), await make_client("bob")
+    hers, his = await join(alice, bob)
+    await ended(bob, hers, his)
+    session, info = bob._session, his.info
+    removed = [event for event in bob.engine.events() if event.group_id == his.id]
+    await bob.groups.delete(his.id)
+
+    # A call that had read it, and comes back now.
+    async def late(_read: object) -> GroupInfo:
+        session.look = look  # type: ignore[method-assign]
+        session.feed.drop(his.id)
+        return info
+
+    look = session.look
+    session.look = late  # type: ignore[method-assign, assignment]
+    with pytest.raises(errors.GroupNotFound):
+        await session.fresh(his.id)
+    assert his.id not in bob.groups
+
+    # The reader of the log, which is given what it had asked for.
+    answers: asyncio.Queue[tuple[list[Event], list[GroupInfo], int]] = asyncio.Queue()
+
+    class Native:
+        async def poll(self, _after: int, _limit: int) -> Any:
+            return await answers.get()
+
+    parts: tuple[Any, Any] = bob.engine, Native()
+    feed = Feed(*parts, started_at=datetime.now(UTC))
+    following = asyncio.create_task(feed._follow())
+    try:
+        await asyncio.sleep(0)
+        feed.drop(his.id)
+        answers.put_nowait((removed, [info], 9_000))
+        async with asyncio.timeout(PATIENCE):
+            while feed.position < 9_000:
+                await feed.wait()
+        assert feed.groups == {}
+        assert await feed.read_group(8_999, his.id, 9) == ([], 9_000)
+        assert list(feed._recent) == []
+    finally:
+        following.cancel()
+
+
+async def test_a_relay_that_has_lost_all_gets_nothing_of_it_again(
+    relay: LocalRelay, make_client: MakeClient
+) -> None:
+    """What relays have accepted is offered to one that has it not any more, for a day."""
+    alice, bob = await make_client("alice"), await make_client("bob")
+    kept, gone = await alice.groups.create("kept"), await alice.groups.create("gone")
+    for group in (gone, kept):
+        sent = await group.send("said")
+        assert (await sent.delivered(PATIENCE)).delivery is Delivery.ACCEPTED
+        if group is gone:
+            await gone.disband()
+    await kept.add(bob.public_key)
+    await alice.outbox.flush(PATIENCE)
+    assert (relay.count(445), relay.count(1059)) == (4, 1)
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            seen = alice._session.native.version
+            # Nothing competes with the end: a moment later it is final.
+            try:
+                await alice.groups.delete(gone.id)
+            except errors.NotAllowed:
+                await alice._session.native.changed(seen)
+            else:
+                break
+    await relay.wipe()
+    await relay.cut()
+    # They come again in the order in which they were made, the invite at last.
+    await relay.until(lambda it: it.count(1059) > 0)
+    assert relay.count(445) == 2
