@@ -15,6 +15,7 @@ use openmls::group::MlsGroup;
 
 use crate::converge::branch::Auth;
 use crate::converge::tried::Tried;
+use crate::inbound::looked::Trials;
 use crate::inbound::waits::{Dates, Waits};
 use crate::outbound::Judged;
 use crate::pace::Paces;
@@ -65,6 +66,8 @@ pub(crate) struct GroupCache {
     pub(crate) counted: HashMap<Auth, BTreeSet<PublicKey>>,
     /// States in which somebody new has spoken during the current transaction: read again when it does not commit.
     spoken: Vec<Auth>,
+    /// Keys that were tried on events.
+    pub(crate) trials: Trials,
     /// Inputs that no state took so far.
     pub(crate) tried: Tried,
     /// When it was last looked for what a group holds for too long, and when it is worth looking again, Unix seconds.
@@ -86,6 +89,7 @@ impl GroupCache {
             dated: Vec::new(),
             counted: HashMap::new(),
             spoken: Vec::new(),
+            trials: Trials::default(),
             tried: Tried::default(),
             looked_for_old: HashMap::new(),
             paces: Paces::default(),

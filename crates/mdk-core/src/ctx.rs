@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::converge::branch::Auth;
 use crate::error::{Error, Result};
 use crate::identity::Identity;
+use crate::inbound::looked::Looked;
 use crate::inbound::retry::Drain;
 use crate::media::Recent;
 use crate::outgoing::{Letter, OutboxPurpose};
@@ -51,6 +52,8 @@ pub(crate) struct Ctx<'a, 'tx> {
     pub(crate) fresh: Vec<(GroupId, Auth)>,
     /// Held events as they were parsed, with the keys that were tried on them.
     pub(crate) drain: HashMap<GroupId, Drain>,
+    /// Which keys were tried on events of this call, and what came of it.
+    pub(crate) looked: Looked,
     /// Several events are processed: what waits is tried when all of them are there.
     pub(crate) batching: bool,
     /// A commit that could be applied was left for the end of the batch.
@@ -118,6 +121,7 @@ impl<'a, 'tx> Ctx<'a, 'tx> {
             retrying: false,
             fresh: Vec::new(),
             drain: HashMap::new(),
+            looked: Looked::default(),
             batching: false,
             parked: false,
             kept_raw: false,

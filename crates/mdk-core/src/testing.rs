@@ -328,6 +328,14 @@ pub fn give_up(engine: &mut Engine, id: &GroupId) -> Result<()> {
     engine.act(|ctx| ctx.give_up(id, "a test gave it up"))
 }
 
+/// Keys that were tried on events so far, and rows of retained states that were read.
+///
+/// # Errors
+/// As of any call.
+pub fn cost(engine: &mut Engine) -> Result<(u64, u64)> {
+    engine.look(|ctx| Ok((ctx.cache.trials.count(), ctx.tx.states_read())))
+}
+
 /// The account's keys, as a second device of it is given them.
 #[must_use]
 pub fn keys(engine: &Engine) -> mdk_wire::Keys {

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use fork::{Dice, number};
 use kit::Member;
+use mdk_core::testing::{cost, watch};
 use mdk_core::{Clock, Config, Engine, Error, EventBody, ManualClock, Verdict};
 use mdk_wire::{Event, GroupId, Keys};
 use std::sync::Arc;
@@ -268,6 +269,37 @@ fn two_hundred_epochs_reversed_in_linear_time() {
         long < short * u32::try_from(bound).unwrap(),
         "{short:?} for 50 epochs, {long:?} for 200"
     );
+}
+
+// shows: F1-2
+/// Pages of a relay, the oldest first, and no choice between them: the states of the whole line are retained. Each of their
+/// keys is tried once on what it does not open, however often that is looked at, and no event reads them anew.
+#[test]
+fn a_long_line_costs_an_event_its_keys_once() {
+    for epochs in [50, 200, 400] {
+        for page in [30, 500] {
+            let mut absence = Absence::of(epochs, 2);
+            let (mut most, before) = (0, cost(&mut absence.bob.engine).unwrap());
+            for events in absence.events.clone().chunks(page) {
+                let watch = watch(&mut absence.bob.engine, &absence.group).unwrap();
+                // Each state that is retained, and those that the page leads to; twice what opens it.
+                most += events.len() * (watch.states.len() + page / 3 + 4);
+                absence.comes_with(events, page);
+            }
+            let after = cost(&mut absence.bob.engine).unwrap();
+            let (tried, read) = (after.0 - before.0, after.1 - before.1);
+            let count = absence.events.len() as u64;
+            println!(
+                "{epochs} epochs by {page}: {} keys, {} rows an event",
+                tried / count,
+                read / count
+            );
+            assert!(tried <= most as u64, "{tried} keys, {most} at most");
+            assert!(read <= count, "{read} rows for {count} events");
+            absence.bob.engine.settle().unwrap();
+            absence.nothing_is_lost(true);
+        }
+    }
 }
 
 // shows: F1-5

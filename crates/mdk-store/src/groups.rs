@@ -283,6 +283,7 @@ impl Tx<'_> {
         for (table, column) in GROUP_TABLES {
             self.erase(&format!("DELETE FROM {table} WHERE {column} = ?1"), [id.as_bytes()])?;
         }
+        drop(self.states.take(id));
         self.lower_history()
     }
 
@@ -307,6 +308,7 @@ impl Tx<'_> {
 
     /// Positions in the history may be given out again now, below what other groups' states remember.
     fn lower_history(&self) -> Result<()> {
+        self.states.forget();
         self.exec(
             "UPDATE nodes SET history = min(history, (SELECT coalesce(max(seq), 0) FROM messages))",
             [],

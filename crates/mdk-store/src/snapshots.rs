@@ -89,6 +89,7 @@ impl Tx<'_> {
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn put_node(&self, row: &NodeRow) -> Result<()> {
+        let known = self.states.take(&row.group);
         self.exec(
             "INSERT INTO nodes (group_id, authenticator, epoch, parent, commit_id, committer, privileged, canonical, \
              removed, history, made_at, sent_at, event_key, nostr_group_id, relays, retention, state) \
@@ -101,6 +102,11 @@ impl Tx<'_> {
              state = CASE length(excluded.state) WHEN 0 THEN nodes.state ELSE excluded.state END",
             node_params!(row),
         )?;
+        if let Some(mut known) = known {
+            let seq = known.seq(&row.authenticator).unwrap_or_else(|| self.last_id());
+            known.store(row, seq, self.states);
+            self.states.put(&row.group, known);
+        }
         Ok(())
     }
 
@@ -116,6 +122,7 @@ impl Tx<'_> {
             self.drop_node(&row.group, &VACANT)?;
             return self.put_node(row);
         }
+        let known = self.states.take(&row.group);
         self.exec_one(
             "UPDATE nodes SET group_id = ?2, authenticator = ?3, epoch = ?4, parent = ?5, commit_id = ?6, \
              committer = ?7, privileged = ?8, canonical = ?9, removed = ?10, history = ?11, made_at = ?12, \
@@ -123,7 +130,12 @@ impl Tx<'_> {
              WHERE seq = ?1",
             node_params!(row, seq),
             "an unknown state",
-        )
+        )?;
+        if let Some(mut known) = known {
+            known.store(row, seq, self.states);
+            self.states.put(&row.group, known);
+        }
+        Ok(())
     }
 
     /// Forgets the states of a group before `min_epoch` and keeps the MLS rows of one that is being left.
@@ -142,13 +154,19 @@ impl Tx<'_> {
         state: &SecretVec,
         min_epoch: u64,
     ) -> Result<()> {
-        let old = self.one(
-            "SELECT seq FROM nodes WHERE group_id = ?1 AND epoch < ?2 AND authenticator <> ?3",
-            params![group.as_bytes(), U64(min_epoch), &authenticator[..]],
-            |row| Ok(row.get::<_, i64>(0)?),
-        )?;
+        let known = self.states.take(group);
+        let old = match &known {
+            Some(known) => known.before(min_epoch, authenticator),
+            None => self.one(
+                "SELECT seq FROM nodes WHERE group_id = ?1 AND epoch < ?2 AND authenticator <> ?3",
+                params![group.as_bytes(), U64(min_epoch), &authenticator[..]],
+                |row| Ok(row.get::<_, i64>(0)?),
+            )?,
+        };
         let (Some(old), Some(left)) = (old, self.node_seq(group, authenticator)?) else {
-            return self.set_node_state(group, authenticator, state);
+            self.set_node_state(group, authenticator, state)?;
+            known.into_iter().for_each(|known| self.states.put(group, known));
+            return Ok(());
         };
         // By number: a search in the index that changes would have to remember its place.
         self.exec_one(
@@ -164,6 +182,10 @@ impl Tx<'_> {
             params![old, &authenticator[..], state.expose(), left],
             "an unknown state",
         )?;
+        if let Some(mut known) = known {
+            known.relocate(left, old, VACANT);
+            self.states.put(group, known);
+        }
         self.prune_nodes(group, min_epoch)
     }
 
@@ -180,6 +202,10 @@ impl Tx<'_> {
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
     pub fn nodes(&self, group: &GroupId) -> Result<Vec<NodeRow>> {
+        Ok(self.nodes_with_seq(group)?.into_iter().map(|(node, _)| node).collect())
+    }
+
+    pub(crate) fn nodes_with_seq(&self, group: &GroupId) -> Result<Vec<(NodeRow, i64)>> {
         // Sorted here: a sorter in the query would take memory that has to be locked, however few rows there are.
         let mut nodes = self.all(NODES, [group.as_bytes()], |row| {
             let mut c = Columns::new(row, "nodes");
@@ -205,7 +231,7 @@ impl Tx<'_> {
             Ok((node, c.i64()?))
         })?;
         nodes.sort_unstable_by_key(|(node, seq)| std::cmp::Reverse((node.epoch, *seq)));
-        Ok(nodes.into_iter().map(|(node, _)| node).collect())
+        Ok(nodes)
     }
 
     /// The relays of each state of a group, in no order.
@@ -281,11 +307,17 @@ impl Tx<'_> {
         authenticator: &[u8; 32],
         canonical: bool,
     ) -> Result<()> {
+        let known = self.states.take(group);
         self.exec_one(
             "UPDATE nodes SET canonical = ?3 WHERE group_id = ?1 AND authenticator = ?2",
             params![group.as_bytes(), &authenticator[..], canonical],
             "an unknown state",
-        )
+        )?;
+        if let Some(mut known) = known {
+            known.set_canonical(authenticator, canonical);
+            self.states.put(group, known);
+        }
+        Ok(())
     }
 
     /// Forgets one state.
@@ -293,10 +325,15 @@ impl Tx<'_> {
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn drop_node(&self, group: &GroupId, authenticator: &[u8; 32]) -> Result<()> {
+        let known = self.states.take(group);
         self.exec(
             "DELETE FROM nodes WHERE group_id = ?1 AND authenticator = ?2",
             params![group.as_bytes(), &authenticator[..]],
         )?;
+        if let Some(mut known) = known {
+            known.retain(|node| node.authenticator != *authenticator);
+            self.states.put(group, known);
+        }
         Ok(())
     }
 
@@ -305,10 +342,19 @@ impl Tx<'_> {
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn prune_nodes(&self, group: &GroupId, min_epoch: u64) -> Result<()> {
+        let known = self.states.take(group);
+        if let Some(known) = known.as_ref().filter(|k| k.iter().all(|n| n.epoch >= min_epoch)) {
+            self.states.put(group, known.clone());
+            return Ok(());
+        }
         self.erase(
             "DELETE FROM nodes WHERE group_id = ?1 AND epoch < ?2",
             params![group.as_bytes(), U64(min_epoch)],
         )?;
+        if let Some(mut known) = known {
+            known.retain(|node| node.epoch >= min_epoch);
+            self.states.put(group, known);
+        }
         Ok(())
     }
 }

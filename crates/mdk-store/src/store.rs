@@ -24,6 +24,7 @@ use crate::{
     files::{OwnerLock, Place},
     first_open::Created,
     migrate, open, ritual,
+    states::KnownStates,
     unread::UnreadCounts,
     vault,
 };
@@ -45,6 +46,7 @@ pub struct Store {
     /// Frames of the write-ahead log that are committed.
     log_frames: Arc<AtomicI32>,
     pub(crate) unread: UnreadCounts,
+    states: KnownStates,
     /// Something was deleted since the log was last begun anew.
     erased: Cell<bool>,
     home: Option<Home>,
@@ -151,6 +153,7 @@ impl Store {
             spare_key: None,
             log_frames: Arc::default(),
             unread: UnreadCounts::default(),
+            states: KnownStates::default(),
             home,
             created: None,
             key_source,
@@ -164,6 +167,7 @@ impl Store {
     /// Works on this connection from now on.
     pub(crate) fn attach(&mut self, mut conn: Conn) -> Result<(), OpenError> {
         conn.execute_batch(include_str!("schema/connection__held.sql"))?;
+        self.states.forget();
         self.log_frames.store(0, Ordering::Relaxed);
         let counter = Arc::clone(&self.log_frames);
         conn.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, frames| {
@@ -263,7 +267,15 @@ impl Store {
             let value = f(tx)?;
             untidy.map_or(Ok(value), |error| Err(error.into()))
         };
-        match Tx::run(self.conn()?, &self.unread, &self.erased, "BEGIN IMMEDIATE", true, done) {
+        match Tx::run(
+            self.conn()?,
+            &self.unread,
+            &self.states,
+            &self.erased,
+            "BEGIN IMMEDIATE",
+            true,
+            done,
+        ) {
             Ok(value) => {
                 self.created = None;
                 self.tend_log(before);
@@ -338,7 +350,7 @@ impl Store {
     ) -> Result<T, E> {
         self.mend()?;
         mend::forget_faults();
-        Tx::run(self.conn()?, &self.unread, &self.erased, "BEGIN DEFERRED", false, f)
+        Tx::run(self.conn()?, &self.unread, &self.states, &self.erased, "BEGIN DEFERRED", false, f)
             .map_err(|error| self.explain(error))
     }
 

@@ -4,6 +4,7 @@ use std::cell::Cell;
 
 use rusqlite::{Connection, Params, Row};
 
+use crate::states::KnownStates;
 use crate::unread::UnreadCounts;
 use crate::{Result, StoreError};
 
@@ -11,6 +12,7 @@ use crate::{Result, StoreError};
 pub struct Tx<'a> {
     pub(crate) conn: &'a Connection,
     pub(crate) unread: &'a UnreadCounts,
+    pub(crate) states: &'a KnownStates,
     /// Set where something is deleted for good, of which the log still has what it was.
     erased: &'a Cell<bool>,
     depth: u32,
@@ -28,14 +30,15 @@ impl<'a> Tx<'a> {
     pub(crate) fn run<T, E: From<StoreError>>(
         conn: &'a Connection,
         unread: &'a UnreadCounts,
+        states: &'a KnownStates,
         erased: &'a Cell<bool>,
         begin: &str,
         commit: bool,
         f: impl FnOnce(&Tx<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
         conn.prepare_cached(begin).and_then(|mut s| s.execute([])).map_err(StoreError::from)?;
-        let guard = Undo { conn, unread, sql: &["ROLLBACK"], armed: true };
-        let value = f(&Tx { conn, unread, erased, depth: 0 })?;
+        let guard = Undo { conn, unread, states, sql: &["ROLLBACK"], armed: true };
+        let value = f(&Tx { conn, unread, states, erased, depth: 0 })?;
         if !commit {
             // What was counted is what stands.
             unread.keep();
@@ -47,6 +50,7 @@ impl<'a> Tx<'a> {
                 .map_err(StoreError::from)?;
             guard.disarm();
             unread.keep();
+            states.keep();
         }
         Ok(value)
     }
@@ -65,9 +69,10 @@ impl<'a> Tx<'a> {
             .prepare_cached("SAVEPOINT mdk")
             .and_then(|mut s| s.execute([]))
             .map_err(StoreError::from)?;
-        let Self { conn, unread, erased, .. } = *self;
-        let guard = Undo { conn, unread, sql: &["ROLLBACK TO mdk", "RELEASE mdk"], armed: true };
-        let value = f(&Tx { conn, unread, erased, depth })?;
+        let Self { conn, unread, states, erased, .. } = *self;
+        let guard =
+            Undo { conn, unread, states, sql: &["ROLLBACK TO mdk", "RELEASE mdk"], armed: true };
+        let value = f(&Tx { conn, unread, states, erased, depth })?;
         self.conn
             .prepare_cached("RELEASE mdk")
             .and_then(|mut s| s.execute([]))
@@ -134,6 +139,7 @@ impl<'a> Tx<'a> {
 struct Undo<'a> {
     conn: &'a Connection,
     unread: &'a UnreadCounts,
+    states: &'a KnownStates,
     sql: &'static [&'static str],
     armed: bool,
 }
@@ -148,6 +154,7 @@ impl Drop for Undo<'_> {
     fn drop(&mut self) {
         if self.armed {
             self.unread.undo();
+            self.states.undo();
         }
         // After some errors (disk full, I/O) SQLite has rolled back by itself and there is nothing to undo.
         if self.armed && !self.conn.is_autocommit() {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use mdk_store::{NodeRow, WitnessRow};
+use mdk_store::{NodeRow, States, WitnessRow};
 use mdk_wire::PublicKey;
 
 use super::contest::Choice;
@@ -196,16 +196,18 @@ impl<'a> Tree<'a> {
 
 /// The epoch that our membership began in on the branch that is followed: the last one, where that branch took us out and in
 /// again. What its live rows know begins there.
-pub(crate) fn began(nodes: &[NodeRow]) -> Option<u64> {
-    let out = |auth: &Auth| nodes.iter().any(|n| n.removed && n.authenticator == *auth);
+pub(crate) fn began(states: &States) -> Option<u64> {
+    let removals: Vec<&NodeRow> = states.iter().filter(|n| n.removed).collect();
+    let out = |auth: &Auth| removals.iter().any(|n| n.authenticator == *auth);
     let first = |n: &&NodeRow| n.parent.as_ref().is_none_or(out);
-    nodes.iter().filter(|n| n.canonical && !n.removed).filter(first).map(|n| n.epoch).max()
+    states.iter().filter(|n| n.canonical && !n.removed).filter(first).map(|n| n.epoch).max()
 }
 
 /// The epochs between a removal and the invitation after it on the branch that is followed, of which we have no state.
-pub(crate) fn away(nodes: &[NodeRow]) -> Option<std::ops::Range<u64>> {
-    let back = nodes.iter().filter(|n| n.canonical && !n.removed);
-    let out = |auth| nodes.iter().find(|n| n.canonical && n.removed && n.authenticator == auth);
+pub(crate) fn away(states: &States) -> Option<std::ops::Range<u64>> {
+    let back = states.iter().filter(|n| n.canonical && !n.removed);
+    let removals: Vec<&NodeRow> = states.iter().filter(|n| n.canonical && n.removed).collect();
+    let out = |auth| removals.iter().find(|n| n.authenticator == auth);
     back.filter_map(|n| Some(out(n.parent?)?.epoch..n.epoch)).max_by_key(|away| away.end)
 }
 

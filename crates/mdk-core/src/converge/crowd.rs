@@ -162,7 +162,7 @@ impl Ctx<'_, '_> {
 
     /// Of the states that a message may have been said in, only some are made again that did not seal it: whoever has
     /// several keys may seal a message with any, and each try costs as much as a commit.
-    pub(crate) fn spare_sleepers(&self, opened: &Opened, nodes: &mut Vec<NodeRow>) -> Result<()> {
+    pub(crate) fn spare_sleepers(&self, opened: &Opened, nodes: &mut Vec<&NodeRow>) -> Result<()> {
         if nodes.len() <= MAX_RIVALS {
             return Ok(());
         }

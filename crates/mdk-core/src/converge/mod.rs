@@ -257,9 +257,9 @@ impl Ctx<'_, '_> {
         if group::is_over(row.status) || self.publishing(&row)? {
             return Ok(());
         }
-        for node in self.tx.nodes(id)? {
+        for node in self.tx.states(id)?.iter() {
             let proposals = tried::proposals_on(&inputs, &node.authenticator);
-            let open = |i| self.cache.tried.is_open(i, &node, proposals, self.now_millis);
+            let open = |i| self.cache.tried.is_open(i, node, proposals, self.now_millis);
             if inputs.iter().any(open) {
                 self.fresh.push((id.clone(), node.authenticator));
             }
@@ -371,8 +371,8 @@ impl Ctx<'_, '_> {
         }
         // A branch that lost may stay for long, and much may be said meanwhile: it is read once who spoke.
         if !self.cache.counted.contains_key(auth) {
-            let nodes = self.tx.nodes(id)?;
-            let Some(node) = nodes.iter().find(|n| n.authenticator == *auth) else { return Ok(()) };
+            let states = self.tx.states(id)?;
+            let Some(node) = states.get(auth) else { return Ok(()) };
             let counted = self.tx.witnesses_of(id, auth, node.history)?.into_iter().collect();
             self.cache.put_counted(*auth, counted);
         }
@@ -448,7 +448,7 @@ impl Ctx<'_, '_> {
     /// The node of the current state.
     pub(crate) fn tip(&self, id: &GroupId) -> Result<NodeRow> {
         let auth = self.current_row(id)?.authenticator;
-        let node = self.tx.nodes(id)?.into_iter().find(|n| n.authenticator == auth);
+        let node = self.tx.states(id)?.get(&auth).cloned();
         node.ok_or(Error::Unrecoverable("the current state has no row"))
     }
 
@@ -488,7 +488,7 @@ impl Ctx<'_, '_> {
         let Verdict::Deferred(crate::outcome::DeferredReason::Rival) = verdict else {
             return Ok(verdict);
         };
-        let taken = self.tx.nodes(id)?.iter().any(|n| n.canonical && n.commit == Some(*commit));
+        let taken = self.tx.states(id)?.iter().any(|n| n.canonical && n.commit == Some(*commit));
         Ok(if taken { Verdict::Applied } else { verdict })
     }
 

@@ -31,11 +31,12 @@ impl Ctx<'_, '_> {
     ) -> Result<Verdict, Halt> {
         let epoch = message.epoch().as_u64();
         let id = opened.row.id.clone();
-        let mut nodes = self.tx.nodes(&id)?;
+        let states = self.tx.states(&id)?;
         // (another invitation than the one we follow may lead to an epoch before that one)
-        let began = nodes.iter().find(|n| n.canonical && n.parent.is_none()).map(|n| n.epoch);
-        let away = away(&nodes).is_some_and(|away| away.contains(&epoch));
-        nodes.retain(|n| n.epoch == epoch && !n.removed);
+        let began = states.iter().find(|n| n.canonical && n.parent.is_none()).map(|n| n.epoch);
+        let away = away(&states).is_some_and(|away| away.contains(&epoch));
+        let here = states.iter().filter(|n| n.epoch == epoch && !n.removed);
+        let mut nodes: Vec<&NodeRow> = here.collect();
         let tip = opened.row.authenticator;
         // rule: E6-2 a state that must be there is not: nothing is chosen without it
         let live = |n: &NodeRow| n.authenticator == tip && !crate::group::is_out(opened.row.status);
@@ -231,10 +232,12 @@ impl Ctx<'_, '_> {
     ) -> Result<Verdict, Halt> {
         let epoch = message.epoch().as_u64();
         let id = opened.row.id.clone();
-        let mut nodes = self.tx.nodes(&id)?;
-        nodes.retain(|n| n.epoch == epoch && n.authenticator == opened.opener && !n.removed);
+        let states = self.tx.states(&id)?;
+        let mut nodes: Vec<&NodeRow> =
+            states.iter().filter(|n| n.authenticator == opened.opener).collect();
+        nodes.retain(|n| n.epoch == epoch && !n.removed);
         nodes.retain(|n| !self.cache.tried.is_elsewhere(opened.content_id, n.authenticator));
-        for node in &nodes {
+        for node in nodes {
             let proposed = self.try_proposal(&id, opened.content_id, message.clone(), node)?;
             let Some(proposed) = proposed else { continue };
             let mut input = opened.input(InputClass::Proposal, epoch, self.now());
@@ -258,21 +261,19 @@ impl Ctx<'_, '_> {
     pub(crate) fn place_waiting(&mut self, id: &GroupId, auth: &Auth) -> Result<bool> {
         let mut moved = false;
         for class in [InputClass::Proposal, InputClass::Commit] {
-            let nodes = self.tx.nodes(id)?;
-            let Some(node) = nodes.into_iter().find(|n| n.authenticator == *auth) else {
-                return Ok(moved);
-            };
+            let states = self.tx.states(id)?;
+            let Some(node) = states.get(auth) else { return Ok(moved) };
             let mut waiting = self.tx.input_heads(id)?;
             let (proposals, now) = (proposals_on(&waiting, auth), self.now_millis);
             waiting
-                .retain(|i| i.class == class && self.cache.tried.is_open(i, &node, proposals, now));
+                .retain(|i| i.class == class && self.cache.tried.is_open(i, node, proposals, now));
             // rule: E3-4 in the order of their digests, whatever came first
             waiting.sort_by_key(|i| i.content_id);
             for head in waiting {
                 // (what another one has changed meanwhile is tried as it is now)
                 let Some(input) = self.tx.input(id, &head.content_id)? else { continue };
                 if input.state == InputState::Waiting {
-                    moved |= self.try_input(&input, &node)?;
+                    moved |= self.try_input(&input, node)?;
                 }
             }
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mdk_store::{InputClass, InputRow, InputState, StoreError, Tx};
+use mdk_store::{InputClass, InputRow, InputState, NodeRow, StoreError, Tx};
 use mdk_wire::{GroupId, PublicKey};
 use openmls::framing::errors::{MessageDecryptionError, SecretTreeError};
 use openmls::group::{
@@ -114,7 +114,7 @@ impl Ctx<'_, '_> {
 
     /// Whether the live group has been in an epoch: it was not, where its branch had taken us out meanwhile.
     fn knows_of(&self, id: &GroupId, epoch: u64) -> Result<bool> {
-        Ok(began(&self.tx.nodes(id)?).is_none_or(|began| epoch >= began))
+        Ok(began(&self.tx.states(id)?).is_none_or(|began| epoch >= began))
     }
 
     /// A message of a state that is not live: of another branch, or retained for an open pass. What is said on a branch
@@ -126,23 +126,22 @@ impl Ctx<'_, '_> {
         unheard: DeferredReason,
     ) -> Result<Verdict, Halt> {
         let (id, epoch) = (&opened.row.id, message.epoch().as_u64());
-        let mut nodes = self.tx.nodes(id)?;
+        let states = self.tx.states(id)?;
+        let mut nodes: Vec<&NodeRow> = states.iter().filter(|n| n.epoch == epoch).collect();
         let tip = opened.row.authenticator;
         // rule: D6-6 who is out hears nothing more; what others say on a branch that keeps us still counts
         // rule: D6-11 as long as the removal is not decided on, what was said in the states before it is read: it counts
         // for their branch, as with who is not out, and is for us
         let over = crate::group::is_out(opened.row.status);
         let deaf = over && !undecided(&opened.row.pass);
-        nodes.retain(|n| {
-            n.epoch == epoch && !n.removed && n.authenticator != tip && !(deaf && n.canonical)
-        });
+        nodes.retain(|n| !n.removed && n.authenticator != tip && !(deaf && n.canonical));
         // To try it loads the state, and peers may say much that none of them opens.
         let heard = heard_until(self.tx.newest_message()?);
         nodes.retain(|n| !self.cache.tried.is_deaf(opened.content_id, n.authenticator, heard));
         nodes.sort_by_key(|n| n.authenticator != opened.opener);
         self.spare_sleepers(opened, &mut nodes)?;
         for node in nodes {
-            let (sender, content) = match self.hear(id, message.clone(), &node)? {
+            let (sender, content) = match self.hear(id, message.clone(), node)? {
                 Said::Nothing => {
                     let (message, state) = (opened.content_id, node.authenticator);
                     self.cache.tried.note(message, state, Vain::Elsewhere);
@@ -195,7 +194,8 @@ impl Ctx<'_, '_> {
                 followed: true,
             });
         }
-        let node = self.tx.nodes(&row.id)?.into_iter().find(|n| n.canonical && n.epoch == epoch);
+        let states = self.tx.states(&row.id)?;
+        let node = states.iter().find(|n| n.canonical && n.epoch == epoch);
         let node = node.ok_or(Error::EpochUnavailable)?;
         Ok(Source {
             epoch,

@@ -101,14 +101,14 @@ impl Ctx<'_, '_> {
         if opened.opener == opened.row.authenticator || opened.row.pass.contested == 0 {
             return Ok(false);
         }
-        let nodes = self.tx.nodes(&opened.row.id)?;
-        Ok(nodes
+        let states = self.tx.states(&opened.row.id)?;
+        Ok(states
             .iter()
             .any(|n| !n.canonical && n.epoch == epoch && n.authenticator == opened.opener))
     }
 
     fn has_state(&self, opened: &Opened, epoch: u64) -> Result<bool, Halt> {
-        Ok(self.tx.nodes(&opened.row.id)?.iter().any(|n| !n.removed && n.epoch == epoch))
+        Ok(self.tx.states(&opened.row.id)?.iter().any(|n| !n.removed && n.epoch == epoch))
     }
 
     /// Keeps a handshake message that needs another state than those that are known.

@@ -7,6 +7,7 @@ pub(crate) mod apply;
 pub(crate) mod classify;
 pub(crate) mod deliver;
 pub(crate) mod lifetime;
+pub(crate) mod looked;
 pub(crate) mod open;
 pub(crate) mod order;
 pub(crate) mod retry;

@@ -13,6 +13,7 @@ use crate::group;
 use crate::group::invites::is_invited;
 use crate::halt::Halt;
 use crate::inbound::classify;
+use crate::inbound::looked::Look;
 use crate::outcome::{DeferredReason, RejectCode, Rejection, Verdict};
 
 /// Contents, and the state whose key opened them.
@@ -157,20 +158,39 @@ impl Ctx<'_, '_> {
     // rule: D1-5 the live epoch's key, then those of the retained states, newest first, and no others
     /// The contents, and the state whose key opened them.
     pub(super) fn open(
-        &self,
+        &mut self,
         row: &GroupRow,
         message: &GroupMessage,
     ) -> Result<Option<Unsealed>, Halt> {
-        if !group::is_out(row.status)
-            && let Some(bytes) = message.open(&row.event_key)
-        {
-            return Ok(Some((bytes, row.authenticator)));
+        let id = message.event.id();
+        let states = self.tx.states(&row.id)?;
+        let live = (!group::is_out(row.status)).then_some(row.authenticator);
+        // rule: F1-2 within a call an event is looked at, sorted, processed and tried again, with each key once
+        let looked = self.looked.of(&row.id, &id);
+        if let Some(opener) = looked.opener(live, states.newest()) {
+            let key = match states.get(&opener) {
+                Some(node) => Some(&node.event_key),
+                None => (live == Some(opener)).then_some(&row.event_key),
+            };
+            if let Some(bytes) = key.and_then(|key| self.cache.trials.open(message, key)) {
+                return Ok(Some((bytes, opener)));
+            }
         }
-        let nodes = self.tx.nodes(&row.id)?;
-        let known = nodes.iter().filter(|node| !node.removed);
-        Ok(known
-            .filter_map(|node| Some((message.open(&node.event_key)?, node.authenticator)))
-            .next())
+        let opened = match live.and_then(|_| self.cache.trials.open(message, &row.event_key)) {
+            Some(bytes) => Some((bytes, row.authenticator)),
+            None => states
+                .numbered()
+                .filter(|(number, node)| {
+                    !node.removed && !looked.was_tried(*number) && live != Some(node.authenticator)
+                })
+                .find_map(|(_, node)| {
+                    let bytes = self.cache.trials.open(message, &node.event_key)?;
+                    Some((bytes, node.authenticator))
+                }),
+        };
+        let opener = opened.as_ref().map(|(_, opener)| *opener);
+        self.looked.note(&row.id, id, Look::new(live, states.newest(), opener));
+        Ok(opened)
     }
 
     /// Whether a handshake message waits already. One that came under the key of another state than the one it was made

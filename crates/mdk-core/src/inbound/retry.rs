@@ -18,8 +18,17 @@ use crate::outcome::{DeferredReason, Rejection, Verdict};
 #[derive(Default)]
 pub(crate) struct Drain {
     /// Keys in the order in which they became known.
-    keys: Vec<(Auth, Secret<32>)>,
+    keys: Vec<Key>,
+    /// Where each stands among them.
+    places: HashMap<Auth, usize>,
     events: HashMap<EventId, Waiting>,
+}
+
+struct Key {
+    state: Auth,
+    key: Secret<32>,
+    /// The number of the state among those that are retained now.
+    number: Option<u64>,
 }
 
 struct Waiting {
@@ -31,9 +40,11 @@ struct Waiting {
 }
 
 impl Drain {
-    fn learn(&mut self, auth: Auth, key: &Secret<32>) {
-        if !self.keys.iter().any(|(known, _)| *known == auth) {
-            self.keys.push((auth, key.clone()));
+    fn learn(&mut self, state: Auth, key: &Secret<32>, number: Option<u64>) {
+        let place = *self.places.entry(state).or_insert(self.keys.len());
+        match self.keys.get_mut(place) {
+            Some(known) => known.number = number,
+            None => self.keys.push(Key { state, key: key.clone(), number }),
         }
     }
 }
@@ -223,16 +234,18 @@ impl Ctx<'_, '_> {
     ) -> Result<Openable> {
         let mut welcomes = Vec::new();
         let Some(row) = self.tx.group(id)? else { return Ok(Openable::default()) };
+        // (what an earlier look has tried it knows of states that are there still)
+        drain.keys.iter_mut().for_each(|key| key.number = None);
         if !group::is_out(row.status) {
-            drain.learn(row.authenticator, &row.event_key);
+            drain.learn(row.authenticator, &row.event_key, None);
         }
         let mut highest = row.epoch;
-        for node in self.tx.nodes(id)?.iter().filter(|n| !n.removed) {
-            drain.learn(node.authenticator, &node.event_key);
+        for (number, node) in self.tx.states(id)?.numbered().filter(|(_, node)| !node.removed) {
+            drain.learn(node.authenticator, &node.event_key, Some(number));
             highest = highest.max(node.epoch);
         }
         let (mut others, mut commits) = (Vec::new(), Vec::new());
-        let keys: Vec<Auth> = drain.keys.iter().map(|(auth, _)| *auth).collect();
+        let keys: Vec<Auth> = drain.keys.iter().map(|key| key.state).collect();
         let mut waits = self.cache.waits.remove(id).unwrap_or_default();
         waits.keep(waiting, &keys, highest);
         for event_id in waiting {
@@ -256,14 +269,17 @@ impl Ctx<'_, '_> {
                 };
                 drain.events.insert(*event_id, Waiting { message, tried: 0, epoch: None });
             }
-            let Drain { keys, events } = &mut *drain;
+            let Drain { keys, events, .. } = &mut *drain;
             let Some(entry) = events.get_mut(event_id) else { continue };
             // rule: F1-2 each key once per event, also over calls
             let closed = waits.stays_closed(event_id);
+            let looked = self.looked.of(id, event_id);
             while entry.epoch.is_none() && entry.tried < keys.len() {
-                let (auth, key) = &keys[entry.tried];
-                let again = closed && waits.was_tried(auth);
-                if let Some(bytes) = if again { None } else { entry.message.open(key) } {
+                let Key { state, key, number } = &keys[entry.tried];
+                let again = closed && waits.was_tried(state)
+                    || number.is_some_and(|number| looked.was_tried(number));
+                let trials = &self.cache.trials;
+                if let Some(bytes) = if again { None } else { trials.open(&entry.message, key) } {
                     entry.epoch = Some(classify::decode(&bytes).map_or((false, 0), |message| {
                         (message.content_type() == ContentType::Commit, message.epoch().as_u64())
                     }));

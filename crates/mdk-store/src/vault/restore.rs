@@ -263,8 +263,9 @@ impl Source {
 pub(super) fn mark_as_copy(
     conn: &mut Connection,
 ) -> Result<(Vec<GroupId>, Vec<GroupId>), StoreError> {
-    let counts = crate::unread::UnreadCounts::default();
-    Tx::run(conn, &counts, &std::cell::Cell::new(false), "BEGIN IMMEDIATE", true, |tx| {
+    let (counts, states) = Default::default();
+    let erased = std::cell::Cell::new(false);
+    Tx::run(conn, &counts, &states, &erased, "BEGIN IMMEDIATE", true, |tx| {
         let (groups, members) = groups(tx.conn)?;
         tx.mark_restored(now(), &members)?;
         tx.skip_event_numbers()?;

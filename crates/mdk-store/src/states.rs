@@ -1,0 +1,242 @@
+//! The retained states of the groups that are worked on, without reading all of them for every event.
+//!
+//! What a group has is read once; every change of a state is a change of what is known, too, and what is undone is
+//! forgotten. A group retains some hundreds of states at most, and of several groups no more than [`MOST`] are known.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use mdk_wire::{GroupId, SecretVec};
+
+use crate::{NodeRow, Result, Tx};
+
+/// States that are known of all groups together, unless one group alone has more.
+const MOST: usize = 2_048;
+
+#[derive(Clone)]
+struct Entry {
+    node: Arc<NodeRow>,
+    seq: i64,
+    number: u64,
+}
+
+/// The states of a group as they were when it was asked for them, without their MLS rows.
+#[derive(Clone, Default)]
+pub struct States {
+    /// As [`Tx::nodes`] sorts them.
+    entries: Arc<Vec<Entry>>,
+    newest: u64,
+}
+
+impl std::fmt::Debug for States {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("States").field("len", &self.entries.len()).finish_non_exhaustive()
+    }
+}
+
+impl States {
+    /// The states, newest epoch first; within an epoch the one stored last first.
+    pub fn iter(&self) -> impl Iterator<Item = &NodeRow> {
+        self.entries.iter().map(|entry| &*entry.node)
+    }
+
+    /// The same, each with a number that is higher than those of all that were there before it. One whose key is another
+    /// one now, or that had gone and is there again, has a new number.
+    pub fn numbered(&self) -> impl Iterator<Item = (u64, &NodeRow)> {
+        self.entries.iter().map(|entry| (entry.number, &*entry.node))
+    }
+
+    /// The state with this authenticator.
+    #[must_use]
+    pub fn get(&self, authenticator: &[u8; 32]) -> Option<&NodeRow> {
+        self.iter().find(|node| node.authenticator == *authenticator)
+    }
+
+    /// No state has a higher number, and every one that is to come will have.
+    #[must_use]
+    pub const fn newest(&self) -> u64 {
+        self.newest
+    }
+
+    /// Where the row with this number in the file is.
+    fn at(&mut self, seq: i64) -> Option<&mut Entry> {
+        Arc::make_mut(&mut self.entries).iter_mut().find(|entry| entry.seq == seq)
+    }
+
+    fn sort(&mut self) {
+        let entries = Arc::make_mut(&mut self.entries);
+        entries.sort_unstable_by_key(|entry| std::cmp::Reverse((entry.node.epoch, entry.seq)));
+    }
+
+    /// A row is stored, or replaces the one with its number in the file.
+    pub(crate) fn store(&mut self, row: &NodeRow, seq: i64, numbers: &KnownStates) {
+        match self.at(seq) {
+            Some(entry) => {
+                let same = entry.node.authenticator == row.authenticator
+                    && entry.node.removed == row.removed
+                    && entry.node.event_key == row.event_key;
+                entry.node = Arc::new(bare(row));
+                if !same {
+                    entry.number = numbers.next();
+                    self.newest = entry.number;
+                }
+            }
+            None => {
+                self.newest = numbers.next();
+                let entry = Entry { node: Arc::new(bare(row)), seq, number: self.newest };
+                Arc::make_mut(&mut self.entries).push(entry);
+            }
+        }
+        self.sort();
+    }
+
+    /// Of one row the number in the file changes, to that of another one, which goes; a copy with another name stays there.
+    pub(crate) fn relocate(&mut self, from: i64, to: i64, left_as: [u8; 32]) {
+        let entries = Arc::make_mut(&mut self.entries);
+        entries.retain(|entry| entry.seq != to);
+        if let Some(at) = entries.iter().position(|entry| entry.seq == from) {
+            let mut left = entries[at].clone();
+            entries[at].seq = to;
+            Arc::make_mut(&mut left.node).authenticator = left_as;
+            entries.push(left);
+        }
+        self.sort();
+    }
+
+    pub(crate) fn retain(&mut self, keep: impl Fn(&NodeRow) -> bool) {
+        if self.iter().any(|node| !keep(node)) {
+            Arc::make_mut(&mut self.entries).retain(|entry| keep(&entry.node));
+        }
+    }
+
+    pub(crate) fn set_canonical(&mut self, authenticator: &[u8; 32], canonical: bool) {
+        let entries = Arc::make_mut(&mut self.entries);
+        if let Some(entry) = entries.iter_mut().find(|e| e.node.authenticator == *authenticator) {
+            Arc::make_mut(&mut entry.node).canonical = canonical;
+        }
+    }
+
+    /// The number in the file of a state with this authenticator.
+    pub(crate) fn seq(&self, authenticator: &[u8; 32]) -> Option<i64> {
+        self.entries.iter().find(|e| e.node.authenticator == *authenticator).map(|entry| entry.seq)
+    }
+
+    /// Of the states before an epoch, but for one, the one whose name is the lowest: its number in the file.
+    pub(crate) fn before(&self, min_epoch: u64, except: &[u8; 32]) -> Option<i64> {
+        let old = self.entries.iter().rev().take_while(|entry| entry.node.epoch < min_epoch);
+        let old = old.filter(|entry| entry.node.authenticator != *except);
+        old.min_by_key(|entry| entry.node.authenticator).map(|entry| entry.seq)
+    }
+}
+
+/// As [`Tx::nodes`] gives it.
+fn bare(row: &NodeRow) -> NodeRow {
+    NodeRow {
+        group: row.group.clone(),
+        authenticator: row.authenticator,
+        epoch: row.epoch,
+        parent: row.parent,
+        commit: row.commit,
+        committer: row.committer,
+        privileged: row.privileged,
+        canonical: row.canonical,
+        removed: row.removed,
+        history: row.history,
+        made_at: row.made_at,
+        sent_at: row.sent_at,
+        event_key: row.event_key.clone(),
+        nostr_group_id: row.nostr_group_id,
+        relays: row.relays.clone(),
+        retention: row.retention,
+        state: SecretVec::new(Vec::new()),
+    }
+}
+
+/// What is known. It is that of the last commit, and what the open transaction made of it.
+#[derive(Default)]
+pub(crate) struct KnownStates {
+    groups: RefCell<HashMap<GroupId, States>>,
+    /// Groups whose states the open transaction has changed: forgotten when it does not commit.
+    touched: RefCell<Vec<GroupId>>,
+    number: Cell<u64>,
+    /// Rows that were read.
+    read: Cell<u64>,
+}
+
+impl KnownStates {
+    fn next(&self) -> u64 {
+        self.number.set(self.number.get() + 1);
+        self.number.get()
+    }
+
+    /// What the transaction did is true.
+    pub(crate) fn keep(&self) {
+        self.touched.borrow_mut().clear();
+    }
+
+    /// What the transaction did, or a part of it, is undone.
+    pub(crate) fn undo(&self) {
+        let mut groups = self.groups.borrow_mut();
+        for group in self.touched.borrow_mut().drain(..) {
+            groups.remove(&group);
+        }
+    }
+
+    /// Something changed that is not followed here.
+    pub(crate) fn forget(&self) {
+        self.groups.borrow_mut().clear();
+    }
+
+    /// Takes out what is known of a group, to be put back when a change of the rows has been made: one that fails leaves
+    /// nothing here.
+    pub(crate) fn take(&self, group: &GroupId) -> Option<States> {
+        let known = self.groups.borrow_mut().remove(group)?;
+        let mut touched = self.touched.borrow_mut();
+        if !touched.contains(group) {
+            touched.push(group.clone());
+        }
+        Some(known)
+    }
+
+    pub(crate) fn put(&self, group: &GroupId, states: States) {
+        let mut groups = self.groups.borrow_mut();
+        let known: usize = groups.values().map(|states| states.entries.len()).sum();
+        if known + states.entries.len() > MOST {
+            groups.clear();
+        }
+        groups.insert(group.clone(), states);
+    }
+}
+
+impl Tx<'_> {
+    /// The states of a group as [`Tx::nodes`] gives them, mostly without reading anything.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
+    pub fn states(&self, group: &GroupId) -> Result<States> {
+        if let Some(known) = self.states.groups.borrow().get(group) {
+            return Ok(known.clone());
+        }
+        let mut entries = Vec::new();
+        for (node, seq) in self.nodes_with_seq(group)? {
+            entries.push(Entry { node: Arc::new(node), seq, number: self.states.next() });
+        }
+        self.states.read.set(self.states.read.get() + entries.len() as u64);
+        let states = States { entries: Arc::new(entries), newest: self.states.number.get() };
+        self.states.put(group, states.clone());
+        // What was read may be what this transaction made.
+        self.states.touched.borrow_mut().push(group.clone());
+        Ok(states)
+    }
+
+    /// Rows of states that were read from the file so far, for tests of what work costs.
+    #[must_use]
+    pub fn states_read(&self) -> u64 {
+        self.states.read.get()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
