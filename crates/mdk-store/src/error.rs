@@ -86,10 +86,17 @@ impl From<rusqlite::Error> for StoreError {
                 let unread = log_file::take_unread();
                 let code = e.extended_code;
                 store::note_fault(match e.code {
-                    ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase if unread => Fault::Failed,
-                    ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::Unknown => {
-                        Fault::Damage
+                    ErrorCode::DatabaseCorrupt
+                    | ErrorCode::NotADatabase
+                    | ErrorCode::OutOfMemory
+                        if unread =>
+                    {
+                        Fault::Failed
                     }
+                    ErrorCode::DatabaseCorrupt
+                    | ErrorCode::NotADatabase
+                    | ErrorCode::OutOfMemory
+                    | ErrorCode::Unknown => Fault::Damage,
                     ErrorCode::ConstraintViolation | ErrorCode::DatabaseBusy => Fault::None,
                     _ => Fault::Failed,
                 });
@@ -98,17 +105,24 @@ impl From<rusqlite::Error> for StoreError {
                     // The index of the write-ahead log could not be enlarged: SQLite does not say why, but it asks
                     // for room and nothing else.
                     _ if code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE => Self::DiskFull,
-                    ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase if unread => {
+                    // (memory is what SQLite says was missing where SQLCipher could not decrypt a page; whoever asks looks
+                    // at the pages again before it is called damage)
+                    ErrorCode::DatabaseCorrupt
+                    | ErrorCode::NotADatabase
+                    | ErrorCode::OutOfMemory
+                        if unread =>
+                    {
                         Self::Io { code: rusqlite::ffi::SQLITE_IOERR_READ }
                     }
-                    ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => Self::Corrupt,
+                    ErrorCode::DatabaseCorrupt
+                    | ErrorCode::NotADatabase
+                    | ErrorCode::OutOfMemory => Self::Corrupt,
                     ErrorCode::ReadOnly => Self::ReadOnly,
                     ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Self::Busy,
                     ErrorCode::SystemIoFailure
                     | ErrorCode::CannotOpen
                     | ErrorCode::PermissionDenied => Self::Io { code },
                     ErrorCode::ConstraintViolation => Self::Internal { what: "constraint", code },
-                    ErrorCode::OutOfMemory => Self::Internal { what: "out of memory", code },
                     _ => Self::Internal { what: "SQL", code },
                 }
             }
@@ -492,6 +506,7 @@ mod tests {
             (ffi::SQLITE_CANTOPEN, StoreError::Io { code: ffi::SQLITE_CANTOPEN }),
             (ffi::SQLITE_CORRUPT, StoreError::Corrupt),
             (ffi::SQLITE_NOTADB, StoreError::Corrupt),
+            (ffi::SQLITE_NOMEM, StoreError::Corrupt),
             (ffi::SQLITE_READONLY_DBMOVED, StoreError::ReadOnly),
             (ffi::SQLITE_BUSY_SNAPSHOT, StoreError::Busy),
             (
