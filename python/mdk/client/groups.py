@@ -12,7 +12,7 @@ from mdk.values import GroupId, GroupInfo, GroupState, PublicKeyLike
 
 from .feed import GONE
 from .group import Group, handle
-from .session import people, public_keys
+from .session import COMMIT_PATIENCE, people, public_keys
 from .upkeep import uncancelled
 
 if TYPE_CHECKING:
@@ -178,14 +178,16 @@ class Groups:
 
         Raises:
             GroupNotFound: there is none with this id.
-            NotAllowed: this account is in it, an invite to it waits for an answer, or its end is not final yet.
+            GroupSettling: others kept changing it, so that its end is not certain.
+            NotAllowed: this account is in it, an invite to it waits for an answer, its end is not final yet, or an invite of
+                this account is still on its way to a relay.
         """
         # What is known of it here goes, too, also if nobody waits for that any more.
         await uncancelled(self._delete(group_id))
 
     async def _delete(self, group_id: GroupId) -> None:
         session = self._client._session
-        await session.change(lambda mdk: mdk.delete_group(group_id))
+        await session.patient(lambda mdk: mdk.delete_group(group_id), COMMIT_PATIENCE)
         session.feed.drop(group_id)
         if (gone := session.handles.pop(group_id, None)) is not None:
             gone._forget()

@@ -204,11 +204,14 @@ impl Engine {
     /// that the Welcome was made. So a disbanded group stays disbanded, and a new invitation to one that we have left or
     /// were removed from is asked like that to an unknown group, while one from before that is refused.
     ///
-    /// In an unrecoverable group the others still see our leaf, until an admin removes it.
+    /// In an unrecoverable group the others still see our leaf, until an admin removes it. A removal that loses only after
+    /// the group was deleted leaves us among its members without our knowing. A commit of ours that one relay has is not
+    /// carried to the others any more.
     ///
     /// # Errors
-    /// [`Error::GroupNotFound`]; [`Error::NotAllowed`] while we are in it, have an invite to answer, or its end is not
-    /// final.
+    /// [`Error::GroupNotFound`]; [`Error::Settling`] while what has put us out may still lose, some seconds;
+    /// [`Error::NotAllowed`] while we are in it, have an invite to answer, its end is not final, or an invite of ours that
+    /// no relay has yet is on its way.
     pub fn delete_group(&mut self, id: &GroupId) -> Result<()> {
         let (routes, effects) = self.write(|ctx| ctx.delete_group(id))?;
         self.let_go(id, &routes);

@@ -37,8 +37,18 @@ impl Ctx<'_, '_> {
         self.listed(id)?;
         // What time alone has decided is decided first.
         self.close_due(id)?;
+        require_over(self.listed(id)?.status)?;
+        // What has put us out may lose yet, and then we are in it, and nobody tells us again.
+        self.require_settled(id)?;
         let row = self.listed(id)?;
         require_over(row.status)?;
+        // Whom we have invited nobody else lets in.
+        if self.has_invites_on_their_way(id)? {
+            return Err(Error::NotAllowed(
+                "an invite of this account is still on its way to a relay: wait for that",
+            ));
+        }
+        self.rehome_held(id)?;
         // An invitation that came meanwhile is another question.
         let invitations = self.held_welcomes(id)?;
         let routes = self.tx.routes(id)?;

@@ -52,6 +52,12 @@ impl Ctx<'_, '_> {
         let mut change = OutboxChange::default();
         // An answer may come late: the message was cancelled, or has expired.
         let Some(mut row) = self.open_row(seq)? else {
+            // rule: OB-16
+            if let Some(row) =
+                self.tx.outgoing_at(seq)?.filter(|_| verdict == RelayVerdict::Accepted)
+            {
+                return self.outbox_echo(&row.event_id, relay, &|known| known == relay);
+            }
             change.finished = true;
             return Ok(change);
         };

@@ -77,6 +77,13 @@ impl Ctx<'_, '_> {
         let stored = Stored::InviteDeliveryChanged { account, delivery, errors };
         self.emit(&group.clone(), &subject, &stored)
     }
+
+    /// Whether an invite to this group waits for a relay that may take it.
+    pub(crate) fn has_invites_on_their_way(&self, group: &GroupId) -> Result<bool> {
+        let rows = self.tx.outgoing_of_group(group)?;
+        let invite = |row: &OutgoingRow| row.purpose == OutgoingPurpose::Welcome;
+        Ok(rows.iter().any(|row| invite(row) && !accepted(row) && !refused(row)))
+    }
 }
 
 /// Whether every relay that an invite is for has refused it: it is tried again, but nobody need wait for that.

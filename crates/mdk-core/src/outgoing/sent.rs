@@ -12,6 +12,8 @@ use crate::{group, history};
 
 /// Said in place of a relay's words when we are out of the group.
 const NO_MEMBER: &str = "no longer a member of the group";
+/// Said in place of the words of a relay that had not answered when a message was taken back.
+const TAKEN_BACK: &str = "the message was taken back";
 /// Said in place of a relay's words when a message's time has come.
 const EXPIRED: &str = "the message has expired";
 
@@ -55,8 +57,11 @@ impl Ctx<'_, '_> {
 
     pub(crate) fn outbox_retry(&mut self, message: &EventId) -> Result<()> {
         let mut row = self.tx.outgoing_message(message)?.ok_or(Error::MessageNotFound)?;
-        if row.end != Some(OutgoingEnd::Refused) || row.event_json.is_none() {
+        if row.end != Some(OutgoingEnd::Refused) {
             return Err(Error::NotAllowed("this message has not failed"));
+        }
+        if row.event_json.is_none() {
+            return Err(Error::MessageNotFound);
         }
         let group = row.group.clone().ok_or(Error::Unrecoverable("outbox"))?;
         group::require_active(&self.current_row(&group)?)?;
@@ -76,21 +81,31 @@ impl Ctx<'_, '_> {
     pub(crate) fn outbox_cancel(&mut self, message: &EventId) -> Result<bool> {
         let Some(row) = self.tx.outgoing_message(message)? else { return Ok(false) };
         let Some(group) = row.group.clone() else { return Ok(false) };
-        if accepted(&row) {
+        // (one that was taken back before has no bytes any more)
+        if accepted(&row) || row.finished_at.is_some() && row.event_json.is_none() {
             return Ok(false);
         }
         let sent = self.tx.message(&group, message)?;
         if sent.as_ref().is_some_and(|sent| sent.kind == kind::DELETE) {
             return Err(Error::NotAllowed("a deletion cannot be taken back"));
         }
-        self.tx.drop_outgoing(row.seq)?;
-        if row.end.is_none() {
-            self.change_delivery(&row, Delivery::Failed)?;
-        }
+        self.take_back(row)?;
         if let Some(sent) = sent {
             self.unsay(&group, sent)?;
         }
         Ok(true)
+    }
+
+    /// Of a message that is taken back the ids stay: a relay may have had it all the same, and then it is said.
+    fn take_back(&mut self, mut row: OutgoingRow) -> Result<()> {
+        if row.end.is_none() {
+            self.change_delivery(&row, Delivery::Failed)?;
+        }
+        give_up(&mut row, TAKEN_BACK);
+        row.end = Some(OutgoingEnd::Refused);
+        row.finished_at = Some(self.now());
+        row.event_json = None;
+        Ok(self.tx.put_outgoing(&row)?)
     }
 
     /// Takes a message of ours out of the history, with what it did to another one.
@@ -103,10 +118,7 @@ impl Ctx<'_, '_> {
         for child in self.tx.children(group, &sent.id)? {
             let edit = self.tx.outgoing_message(&child.id)?.filter(|_| child.kind == kind::EDIT);
             if let Some(edit) = edit.filter(|edit| !accepted(edit)) {
-                self.tx.drop_outgoing(edit.seq)?;
-                if edit.end.is_none() {
-                    self.change_delivery(&edit, Delivery::Failed)?;
-                }
+                self.take_back(edit)?;
             }
         }
         let subject = *sent.content_id.as_bytes();

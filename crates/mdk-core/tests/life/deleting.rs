@@ -147,6 +147,60 @@ fn a_disband_is_waited_for() {
     assert!(bob.engine.groups(None).unwrap().is_empty());
 }
 
+/// Who was put out on a branch that may lose is not out for certain, and nobody would tell it again.
+#[test]
+fn a_removal_that_may_lose_is_waited_for() {
+    let mut bob = patient("bob");
+    let (mut alice, mut carol, mut dave) =
+        (Member::new("alice"), Member::new("carol"), Member::new("dave"));
+    let group = alice.founds("g", &mut [&mut bob, &mut carol, &mut dave]);
+    bob.clock.advance_millis(5_000);
+    bob.engine.tick().unwrap();
+    let removal = alice.engine.remove_members(&group, &[bob.key()]).unwrap();
+    alice.confirms(&removal);
+    let rival = carol.engine.self_update(&group).unwrap();
+    carol.confirms(&rival);
+    dave.applies(event(&rival));
+    let said = [carol.says(&group, "we are here"), dave.says(&group, "so we are")];
+    bob.takes(event(&removal));
+    assert_eq!(bob.info(&group).state, GroupState::Removed);
+    bob.takes(event(&rival));
+    for event in &said {
+        bob.takes(event);
+    }
+    let settling = bob.engine.delete_group(&group);
+    assert!(matches!(settling, Err(Error::Settling { millis: 1.. })), "{settling:?}");
+    bob.clock.advance_millis(5_000);
+    not_allowed(bob.engine.delete_group(&group), "leave it first");
+    bob.engine.tick().unwrap();
+    assert_eq!(bob.info(&group).state, GroupState::Active);
+    assert_eq!(bob.texts(&group).len(), 2);
+}
+
+/// Whom we have invited nobody else can let in.
+#[test]
+fn an_invite_on_its_way_is_waited_for() {
+    let (mut alice, mut bob, mut carol) =
+        (Member::new("alice"), Member::new("bob"), Member::new("carol"));
+    let group = alice.founds("g", &mut [&mut bob]);
+    let promoted = alice.engine.promote(&group, &[bob.key()]).unwrap();
+    alice.confirms(&promoted);
+    bob.applies(event(&promoted));
+    bob.engine.enable_outbox();
+    let added = bob.engine.add_members(&group, &[carol.key_package()], false).unwrap();
+    bob.confirms(&added);
+    alice.applies(event(&added));
+    removes(&mut alice, &mut bob, &group);
+    not_allowed(bob.engine.delete_group(&group), "on its way");
+    let items = bob.engine.outbox(10).unwrap();
+    let invite = items.iter().find(|i| matches!(i.purpose, OutboxPurpose::Welcome { .. })).unwrap();
+    let relay = "wss://inbox.example".to_owned();
+    bob.engine.set_outbox_relays(invite.seq, std::slice::from_ref(&relay)).unwrap();
+    not_allowed(bob.engine.delete_group(&group), "on its way");
+    bob.engine.outbox_result(invite.seq, &relay, RelayVerdict::Accepted).unwrap();
+    bob.engine.delete_group(&group).unwrap();
+}
+
 /// Nothing of it is left in any table, and nothing else has changed.
 #[test]
 fn all_that_a_group_had_goes() {
@@ -390,9 +444,10 @@ fn an_invitation_that_waits_is_asked() {
     let [fresh] = invites(&mut alice, bob.key_package(), &group).try_into().unwrap();
     let verdict = bob.takes(&fresh).verdict;
     assert!(matches!(verdict, Verdict::Deferred(_)), "{verdict:?}");
-    bob.engine.delete_group(&group).unwrap();
-    let verdict = bob.takes(event(&rival)).verdict;
-    assert_ne!(verdict, Verdict::Applied, "{verdict:?}");
+    assert!(matches!(bob.engine.delete_group(&group), Err(Error::Settling { .. })));
+    bob.clock.advance_millis(5_000);
+    not_allowed(bob.engine.delete_group(&group), "decline it");
+    bob.engine.tick().unwrap();
     bob.joins(&[]);
     assert_eq!(received(&bob.applies(&alice.says(&group, "again"))), ["again"]);
 }

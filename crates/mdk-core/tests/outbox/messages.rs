@@ -262,11 +262,18 @@ fn a_message_is_taken_back() {
     assert_eq!(message.delivery, Delivery::Failed);
     let told: Vec<EventId> = alice.deliveries().into_iter().map(|(id, ..)| id).collect();
     assert_eq!(told, [id, edit]);
-    // Again, and an answer that was under way.
+    // Once more it is not there.
     assert!(!alice.engine.outbox_cancel(&id).unwrap());
-    assert!(alice.answers(&item, ONE, RelayVerdict::Accepted).finished);
-    assert_eq!(alice.engine.message(&group, &id).unwrap().delivery, Delivery::Failed);
     assert!(matches!(alice.engine.outbox_retry(&id), Err(Error::MessageNotFound)));
+    assert!(alice.answers(&item, ONE, refused("blocked")).finished);
+    assert_eq!(alice.engine.message(&group, &id).unwrap().delivery, Delivery::Failed);
+    // An answer that was under way: a relay has it, and that is told.
+    assert!(alice.answers(&item, ONE, RelayVerdict::Accepted).finished);
+    let message = alice.engine.message(&group, &id).unwrap();
+    assert_eq!((message.deleted, message.delivery), (true, Delivery::Accepted));
+    let told = alice.deliveries().pop().unwrap();
+    assert_eq!((told.0, told.1), (id, Delivery::Accepted));
+    assert!(alice.outbox().is_empty(), "it goes nowhere else");
 }
 
 /// breaks: OB-13: what a relay has, and what has happened here. (rule: OB-13)

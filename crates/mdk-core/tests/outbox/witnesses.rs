@@ -127,6 +127,25 @@ fn what_comes_back_counts() {
     assert_eq!(race.followed(), "better");
 }
 
+/// breaks: a message that is taken back when a relay has it already, and has not said so. (rule: E4-7)
+#[test]
+fn what_comes_back_counts_although_it_was_taken_back() {
+    for echo in [true, false] {
+        let mut race = race();
+        race.carol.says(&race.group, "regretted, but heard");
+        let item = race.carol.outbox().remove(0);
+        let id = race.carol.engine.outbox_messages().unwrap().remove(0).id;
+        assert!(race.carol.engine.outbox_cancel(&id).unwrap());
+        if echo {
+            race.carol.engine.outbox_echo(&item.event_id, RELAY, |relay| relay == RELAY).unwrap();
+        } else {
+            race.carol.answers(&item, RELAY, RelayVerdict::Accepted);
+        }
+        race.spreads(&[parse(&item.event)]);
+        assert_eq!(race.followed(), "better", "echo: {echo}");
+    }
+}
+
 /// breaks: nobody reports of relays, so that no answer ever makes it count. (rule: E4-7)
 #[test]
 fn without_an_outbox_it_counts_at_once() {

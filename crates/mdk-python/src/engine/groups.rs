@@ -260,7 +260,9 @@ impl Mdk {
     ///
     /// Raises:
     ///     GroupNotFound: there is none with this id.
-    ///     NotAllowed: we are in it, an invite to it waits for an answer, or its end is not final yet.
+    ///     GroupSettling: what has put us out may still lose; with the milliseconds to wait.
+    ///     NotAllowed: we are in it, an invite to it waits for an answer, its end is not final yet, or an invite of ours is
+    ///         still on its way to a relay.
     fn delete_group(&self, py: Python<'_>, group_id: Text) -> PyResult<()> {
         let group = args::group(&group_id)?;
         self.call(py, |e| e.delete_group(&group))
