@@ -179,8 +179,8 @@ class Groups:
         Raises:
             GroupNotFound: there is none with this id.
             GroupSettling: others kept changing it, so that its end is not certain.
-            NotAllowed: this account is in it, an invite to it waits for an answer, its end is not final yet, or an invite of
-                this account is still on its way to a relay.
+            NotAllowed: this account is in it, an invite to it waits for an answer, its end is not final yet, or an
+                invite of this account is still on its way to a relay.
         """
         # What is known of it here goes, too, also if nobody waits for that any more.
         await uncancelled(self._delete(group_id))
