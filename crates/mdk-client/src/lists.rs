@@ -14,8 +14,10 @@ use crate::client::shared::{Shared, lock};
 use crate::error::{ClientError, Result};
 use crate::relay_pool::{RelayState, normal_url};
 
+mod invites;
 mod own;
 
+pub(crate) use self::invites::{further_targets, welcome_targets};
 pub(crate) use self::own::{publish, publish_first};
 
 /// Profile.
@@ -237,86 +239,13 @@ async fn find(shared: &Arc<Shared>, who: &PublicKey, near: &[String]) -> Option<
     Some(lists)
 }
 
-/// Where a Welcome goes: the recipient's inbox relays, or the group's when there are none. `None` when no relay
-/// could be asked.
-pub(crate) async fn welcome_targets(
-    shared: &Arc<Shared>,
-    recipient: &PublicKey,
-    group: Option<&GroupId>,
-) -> Option<Vec<String>> {
-    let near = relays_of(shared, group).await;
-    let lists = find(shared, recipient, &near).await?;
-    let mut targets = Vec::new();
-    for relay in lists.inbox {
-        // One that must not be dialled is no target.
-        if shared.touch(&relay).await.is_ok() {
-            targets.push(relay);
-        }
-    }
-    if targets.is_empty() {
-        targets = if near.is_empty() { shared.own_relays() } else { near };
-    }
-    Some(targets).filter(|targets| !targets.is_empty())
-}
-
-/// The first relays of a group.
-async fn relays_of(shared: &Arc<Shared>, group: Option<&GroupId>) -> Vec<String> {
-    let Some(group) = group.cloned() else { return Vec::new() };
-    let relays = shared
-        .engine(move |engine| Ok(engine.group(&group).map(|info| info.relays).unwrap_or_default()))
-        .await;
-    let relays = relays.unwrap_or_default();
-    relays.iter().filter_map(|url| normal_url(url).ok()).take(MOST_RELAYS).collect()
-}
-
-/// Where a Welcome goes as well when its recipient's inbox relays do not take it: to where that account reads, and to where
-/// its KeyPackages are found, and to the group's. `None` when no relay could be asked.
-pub(crate) async fn further_targets(
-    shared: &Arc<Shared>,
-    recipient: &PublicKey,
-    group: Option<&GroupId>,
-) -> Option<Vec<String>> {
-    let near = relays_of(shared, group).await;
-    let lists = find(shared, recipient, &near).await?;
-    let mut targets = Vec::new();
-    let all = lists.inbox.into_iter().chain(lists.read).chain(lists.write).chain(near);
-    for relay in all {
-        if !targets.contains(&relay) && shared.touch(&relay).await.is_ok() {
-            targets.push(relay);
-        }
-    }
-    Some(targets)
-}
-
-/// Tells the engine how large an invite the account's inbox relays take, so that one that no relay will take is noticed
-/// before its commit is made. One relay that does not say, in a moment, may take anything.
-async fn note_limit(shared: &Arc<Shared>, who: &PublicKey, inbox: &[String]) -> Result<()> {
-    /// Around the event: `["EVENT",` and `]`.
-    const FRAME: u64 = 10;
-    let moment = moment(shared);
-    let asked = inbox.iter().map(|relay| async move {
-        shared.touch(relay).await.ok()?;
-        let info = tokio::time::timeout(moment, shared.pool.info(relay)).await.ok()??;
-        info.max_message_length
-    });
-    let limits: Option<Vec<u64>> =
-        futures_util::future::join_all(asked).await.into_iter().collect();
-    let limit = limits.and_then(|limits| limits.into_iter().max());
-    let (who, limit) = (*who, limit.map(|limit| limit.saturating_sub(FRAME)));
-    shared
-        .engine(move |engine| {
-            engine.set_invite_limit(who, limit);
-            Ok(())
-        })
-        .await
-}
-
 /// KeyPackage events of an account, newest first: from our relays, from `hints` and from its own; if none of these has one,
-/// from those around us.
+/// from those around us. `group`: into which it is to be invited, if there is one already.
 pub(crate) async fn key_packages(
     shared: &Arc<Shared>,
     who: &PublicKey,
     hints: &[String],
+    group: Option<&GroupId>,
 ) -> Result<Vec<Event>> {
     let filter = json!({
         "kinds": [mdk_wire::kind::KEY_PACKAGE], "authors": [who.to_hex()], "limit": MOST_KEY_PACKAGES,
@@ -336,8 +265,9 @@ pub(crate) async fn key_packages(
         }
     }
     let lists = async {
-        let lists = find(shared, who, &[]).await.unwrap_or_default();
-        note_limit(shared, who, &lists.inbox).await?;
+        let near = invites::relays_of(shared, group).await;
+        let lists = find(shared, who, &near).await.unwrap_or_default();
+        invites::note_limit(shared, who, &lists.inbox, near).await?;
         Ok::<_, ClientError>(lists)
     };
     let mut patience = shared.options.request_timeout;

@@ -305,7 +305,7 @@ class Group:
             CommitLost: another member's commit won; nobody was invited.
             NoRelayAccepted: every relay refused; nobody was invited.
         """
-        events = await self._session.key_packages_of(people(members))
+        events = await self._session.key_packages_of(people(members), self._id)
         return await self._session.commit(
             lambda mdk: mdk.add_members(self._id, events, promote=admin)
         )
