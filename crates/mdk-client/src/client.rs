@@ -281,8 +281,8 @@ impl Client {
     /// [`Engine::select_key_package`] chooses.
     ///
     /// # Errors
-    /// [`ClientError::KeyPackageNotFound`], [`ClientError::NotConnected`] when no relay answered,
-    /// [`ClientError::Closed`], [`ClientError::Internal`].
+    /// [`ClientError::KeyPackageNotFound`]; [`ClientError::NotConnected`] when no relay answered, or when none has one and one
+    /// of ours, of the account's own or of `hints` did not answer; [`ClientError::Closed`], [`ClientError::Internal`].
     pub async fn find_key_packages(&self, who: &PublicKey, hints: &[String]) -> Result<Vec<Event>> {
         self.find_invitee(who, hints, None).await
     }

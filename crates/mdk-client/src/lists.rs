@@ -83,14 +83,19 @@ fn moment(shared: &Shared) -> Duration {
     shared.options.request_timeout / 5
 }
 
-/// Events of `relays` that match, each once, verified; and how many relays gave an answer. Connections that are being made get
-/// `patience`; once one relay has answered, the others get a moment at most.
-async fn ask(
-    shared: &Arc<Shared>,
-    relays: &[String],
-    filter: &Value,
-    patience: Duration,
-) -> (Vec<Event>, usize) {
+/// What relays gave when they were asked.
+struct Asked {
+    /// What matches, each once, verified.
+    events: Vec<Event>,
+    /// How many relays gave an answer.
+    answers: usize,
+    /// Whether one could not be reached, or did not answer in time. One that refuses has answered, and so has one that is
+    /// not dialled: asking again changes nothing.
+    one_is_silent: bool,
+}
+
+/// Asks relays. Connections that are being made get `patience`; once one relay has answered, the others get a moment at most.
+async fn ask(shared: &Arc<Shared>, relays: &[String], filter: &Value, patience: Duration) -> Asked {
     let mut jobs = JoinSet::new();
     for relay in relays {
         if shared.touch(relay).await.is_err() {
@@ -105,10 +110,17 @@ async fn ask(
             shared.pool.query(&relay, &shared.me, &filter, time).await
         });
     }
-    let (mut found, mut answers) = (BTreeMap::new(), 0);
+    let (mut found, mut answers, mut refusals, asked) = (BTreeMap::new(), 0, 0, jobs.len());
     let mut deadline = Instant::now() + shared.options.request_timeout.saturating_mul(2);
     while let Ok(Some(answer)) = tokio::time::timeout_at(deadline, jobs.join_next()).await {
-        let Ok(Ok(page)) = answer else { continue };
+        let page = match answer {
+            Ok(Ok(page)) => page,
+            Ok(Err(ClientError::Refused { .. })) => {
+                refusals += 1;
+                continue;
+            }
+            _ => continue,
+        };
         for json in page.events {
             if let Ok(event) = Event::from_json(json.as_bytes()) {
                 found.insert(*event.id().as_bytes(), event);
@@ -117,7 +129,8 @@ async fn ask(
         answers += 1;
         deadline = deadline.min(Instant::now() + moment(shared));
     }
-    (found.into_values().collect(), answers)
+    let one_is_silent = answers + refusals < asked;
+    Asked { events: found.into_values().collect(), answers, one_is_silent }
 }
 
 /// Waits for a connection, but not for a relay that is known to be away.
@@ -220,9 +233,9 @@ async fn find(shared: &Arc<Shared>, who: &PublicKey, near: &[String]) -> Option<
         if relays.is_empty() {
             break;
         }
-        let (more, further_answers) = ask(shared, &relays, &filter, patience).await;
-        events.extend(more);
-        answers += further_answers;
+        let asked = ask(shared, &relays, &filter, patience).await;
+        events.extend(asked.events);
+        answers += asked.answers;
         lists = read(&events, who);
         if !lists.inbox.is_empty() {
             break;
@@ -272,7 +285,8 @@ pub(crate) async fn key_packages(
     };
     let mut patience = shared.options.request_timeout;
     let asking = ask(shared, &asked, &filter, patience);
-    let (lists, (mut events, mut answers)) = tokio::join!(lists, asking);
+    let (lists, first) = tokio::join!(lists, asking);
+    let Asked { mut events, mut answers, mut one_is_silent } = first;
     let ours =
         |event: &Event| event.pubkey() == *who && event.kind() == mdk_wire::kind::KEY_PACKAGE;
     let mut further = lists?.write;
@@ -286,9 +300,11 @@ pub(crate) async fn key_packages(
         }
         further.retain(|relay| !asked.contains(relay));
         if !further.is_empty() {
-            let (more, further_answers) = ask(shared, &further, &filter, patience).await;
-            events.extend(more);
-            answers += further_answers;
+            let more = ask(shared, &further, &filter, patience).await;
+            events.extend(more.events);
+            answers += more.answers;
+            // Those around us are a further chance only.
+            one_is_silent |= more.one_is_silent && !looks_around;
             asked.append(&mut further);
         }
     }
@@ -299,7 +315,12 @@ pub(crate) async fn key_packages(
     events.retain(|event| ours(event) && seen.insert(*event.id().as_bytes()));
     events.sort_by_key(|event| std::cmp::Reverse(event.created_at()));
     events.truncate(MOST_KEY_PACKAGES);
-    if events.is_empty() { Err(ClientError::KeyPackageNotFound) } else { Ok(events) }
+    match events.is_empty() {
+        false => Ok(events),
+        // The one that says nothing may have it.
+        true if one_is_silent => Err(ClientError::NotConnected),
+        true => Err(ClientError::KeyPackageNotFound),
+    }
 }
 
 #[cfg(test)]

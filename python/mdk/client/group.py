@@ -301,6 +301,7 @@ class Group:
 
         Raises:
             KeyPackageNotFound: `who` has those without a usable KeyPackage on any relay; nobody was invited.
+            NotConnected: as in Groups.create(); nobody was invited.
             NotAdmin, IncompatibleMember, GroupTooLarge: nothing was published.
             CommitLost: another member's commit won; nobody was invited.
             NoRelayAccepted: every relay refused; nobody was invited.
