@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Awaitable
 from pathlib import Path
 
 import pytest
+from tests.client.announcing import announcing
 from tests.client.people import KEY, PATIENCE, Account, hear, join
 
 import mdk
@@ -167,6 +169,56 @@ async def test_what_no_relay_would_take_is_refused_before_anything() -> None:
             assert raised.value.size > raised.value.limit
             assert relay.count(1059) == 0
             assert len(alice.groups) == len(alice.engine.pending()) == 0
+        finally:
+            await asyncio.gather(alice.close(), bob.close())
+
+
+@pytest.mark.parametrize("how", ["founding", "founding elsewhere", "adding"])
+async def test_a_limit_of_the_content_is_one_of_the_invite(relay: LocalRelay, how: str) -> None:
+    """Of the relays of the one who is invited, or of those of the group."""
+    limit = 9_000
+    async with announcing(relay, max_content_length=limit) as small:
+        config = mdk.Config(allow_loopback=True)
+        alice = impatient(Client.open(":memory:", relays=[small], config=config))
+        where = relay.url if how == "founding elsewhere" else small
+        bob = impatient(Client.open(":memory:", relays=[where], config=config))
+        async with alice, bob:
+            await asyncio.gather(alice.ready(PATIENCE), bob.ready(PATIENCE))
+            await bob.outbox.flush(PATIENCE)
+            long, members = "d" * 4_000, [bob.public_key]
+            trial: Awaitable[object]
+            if how == "adding":
+                trial = (await alice.groups.create("x", description=long)).add(*members)
+            else:
+                trial = alice.groups.create("x", members, description=long)
+            with pytest.raises(errors.GroupTooLarge) as raised:
+                await trial
+            assert raised.value.limit is not None
+            assert raised.value.size is not None
+            # What stands around the content is of one length.
+            assert limit < raised.value.limit < limit + 500
+            assert raised.value.size > raised.value.limit
+            assert relay.count(445) == relay.count(1059) == len(alice.engine.pending()) == 0
+            # What is at the limit is not refused here.
+            fits = await alice.groups.create("x", members)
+            assert (await bob.invites.next(PATIENCE)).group_id == fits.id
+
+
+async def test_who_says_nothing_of_an_inbox_is_invited_as_the_relays_of_the_group_allow(
+    relay: LocalRelay,
+) -> None:
+    relay.refuse(kinds={10_050}, reason="blocked: kind not allowed")
+    async with LocalRelay(max_event_bytes=5_000) as small:
+        alice = await client([relay, small], "alice", ready=False)
+        bob = await client(relay, "bob", ready=False)
+        try:
+            await relay.until(lambda r: r.count(30_443) == 2, PATIENCE)
+            group = await alice.groups.create("x", description="d" * 2_000, relays=[small.url])
+            with pytest.raises(errors.GroupTooLarge) as raised:
+                await group.add(bob.public_key)
+            assert raised.value.limit == 5_000 - len('["EVENT",]')
+            assert small.count(445) == relay.count(1059) == small.count(1059) == 0
+            assert (group.info.member_count, alice.engine.pending()) == (1, [])
         finally:
             await asyncio.gather(alice.close(), bob.close())
 

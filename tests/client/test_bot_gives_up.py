@@ -15,6 +15,7 @@ from tests.client.test_bot_promises import bot_of, bot_on_disk, end, going
 from mdk import Bot, Client, Context, Event, errors
 from mdk.handlers import is_lasting
 from mdk.testing import Clock, LocalRelay, client
+from mdk.testing.clients import impatient
 from mdk.testing.fixtures import MakeClient
 
 TRIES = 3
@@ -89,6 +90,43 @@ async def test_a_message_that_leaves_no_room_for_an_answer_stops_nothing(
     assert [attempts for _, attempts in told] == [1, 2, TRIES]
     assert {name for name, _ in told} <= {"InvalidInput", "GroupTooLarge"}
     assert "(attempt 3), given up" in caplog.text
+
+
+async def test_somebody_on_a_relay_that_is_away_for_a_while_is_invited_when_it_is_back(
+    relay: LocalRelay, make_client: MakeClient
+) -> None:
+    """That another relay has nothing of theirs does not say that nobody has."""
+    alice = await make_client("alice")
+    async with LocalRelay() as other:
+        friend = await client(other, "friend")
+        bot = Bot(":memory:", allow="anyone", relays=[relay.url, other.url])
+        impatient(bot.client)
+        bot._first_pause = 0.01
+        told: list[str] = []
+        tried = asyncio.Event()
+
+        @bot.on_message
+        async def invite(ctx: Context) -> None:
+            await ctx.client.groups.create("with a friend", [friend.public_key])
+
+        @bot.on_error
+        async def note(_event: Event, error: Exception, attempts: int) -> None:
+            told.append(type(error).__name__)
+            if attempts > TRIES:
+                tried.set()
+
+        serving = await going(bot)
+        try:
+            group = await alice.groups.create("chat", [bot.client.public_key])
+            await other.pause()
+            await group.send("invite my friend")
+            await asyncio.wait_for(tried.wait(), PATIENCE)
+            await other.resume()
+            assert (await friend.invites.next(PATIENCE)).group_name == "with a friend"
+            assert set(told) == {"NotConnected"}
+        finally:
+            await end(bot, serving)
+            await friend.close()
 
 
 async def test_the_other_handlers_of_a_message_that_one_gives_up_get_it(

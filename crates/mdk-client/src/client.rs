@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mdk_core::Engine;
-use mdk_wire::{Event, Keys, PublicKey};
+use mdk_wire::{Event, GroupId, Keys, PublicKey};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -281,13 +281,27 @@ impl Client {
     /// [`Engine::select_key_package`] chooses.
     ///
     /// # Errors
-    /// [`ClientError::KeyPackageNotFound`], [`ClientError::NotConnected`] when no relay answered,
-    /// [`ClientError::Closed`], [`ClientError::Internal`].
+    /// [`ClientError::KeyPackageNotFound`]; [`ClientError::NotConnected`] when no relay answered, or when none has one and one
+    /// of ours, of the account's own or of `hints` did not answer; [`ClientError::Closed`], [`ClientError::Internal`].
     pub async fn find_key_packages(&self, who: &PublicKey, hints: &[String]) -> Result<Vec<Event>> {
+        self.find_invitee(who, hints, None).await
+    }
+
+    /// As [`Client::find_key_packages`], of somebody who is to be invited into this group: an invite goes to its relays where
+    /// no other ones are known, and what these take counts, too ([`Engine::set_invite_limit`]).
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn find_invitee(
+        &self,
+        who: &PublicKey,
+        hints: &[String],
+        group: Option<&GroupId>,
+    ) -> Result<Vec<Event>> {
         let shared = &self.0.shared;
         tokio::select! {
             () = shared.until_stopped() => Err(shared.end()),
-            found = lists::key_packages(shared, who, hints) => found,
+            found = lists::key_packages(shared, who, hints, group) => found,
         }
     }
 

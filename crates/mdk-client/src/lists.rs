@@ -14,8 +14,10 @@ use crate::client::shared::{Shared, lock};
 use crate::error::{ClientError, Result};
 use crate::relay_pool::{RelayState, normal_url};
 
+mod invites;
 mod own;
 
+pub(crate) use self::invites::{further_targets, welcome_targets};
 pub(crate) use self::own::{publish, publish_first};
 
 /// Profile.
@@ -81,14 +83,19 @@ fn moment(shared: &Shared) -> Duration {
     shared.options.request_timeout / 5
 }
 
-/// Events of `relays` that match, each once, verified; and how many relays gave an answer. Connections that are being made get
-/// `patience`; once one relay has answered, the others get a moment at most.
-async fn ask(
-    shared: &Arc<Shared>,
-    relays: &[String],
-    filter: &Value,
-    patience: Duration,
-) -> (Vec<Event>, usize) {
+/// What relays gave when they were asked.
+struct Asked {
+    /// What matches, each once, verified.
+    events: Vec<Event>,
+    /// How many relays gave an answer.
+    answers: usize,
+    /// Whether one could not be reached, or did not answer in time. One that refuses has answered, and so has one that is
+    /// not dialled: asking again changes nothing.
+    one_is_silent: bool,
+}
+
+/// Asks relays. Connections that are being made get `patience`; once one relay has answered, the others get a moment at most.
+async fn ask(shared: &Arc<Shared>, relays: &[String], filter: &Value, patience: Duration) -> Asked {
     let mut jobs = JoinSet::new();
     for relay in relays {
         if shared.touch(relay).await.is_err() {
@@ -103,10 +110,17 @@ async fn ask(
             shared.pool.query(&relay, &shared.me, &filter, time).await
         });
     }
-    let (mut found, mut answers) = (BTreeMap::new(), 0);
+    let (mut found, mut answers, mut refusals, asked) = (BTreeMap::new(), 0, 0, jobs.len());
     let mut deadline = Instant::now() + shared.options.request_timeout.saturating_mul(2);
     while let Ok(Some(answer)) = tokio::time::timeout_at(deadline, jobs.join_next()).await {
-        let Ok(Ok(page)) = answer else { continue };
+        let page = match answer {
+            Ok(Ok(page)) => page,
+            Ok(Err(ClientError::Refused { .. })) => {
+                refusals += 1;
+                continue;
+            }
+            _ => continue,
+        };
         for json in page.events {
             if let Ok(event) = Event::from_json(json.as_bytes()) {
                 found.insert(*event.id().as_bytes(), event);
@@ -115,7 +129,8 @@ async fn ask(
         answers += 1;
         deadline = deadline.min(Instant::now() + moment(shared));
     }
-    (found.into_values().collect(), answers)
+    let one_is_silent = answers + refusals < asked;
+    Asked { events: found.into_values().collect(), answers, one_is_silent }
 }
 
 /// Waits for a connection, but not for a relay that is known to be away.
@@ -218,9 +233,9 @@ async fn find(shared: &Arc<Shared>, who: &PublicKey, near: &[String]) -> Option<
         if relays.is_empty() {
             break;
         }
-        let (more, further_answers) = ask(shared, &relays, &filter, patience).await;
-        events.extend(more);
-        answers += further_answers;
+        let asked = ask(shared, &relays, &filter, patience).await;
+        events.extend(asked.events);
+        answers += asked.answers;
         lists = read(&events, who);
         if !lists.inbox.is_empty() {
             break;
@@ -237,86 +252,13 @@ async fn find(shared: &Arc<Shared>, who: &PublicKey, near: &[String]) -> Option<
     Some(lists)
 }
 
-/// Where a Welcome goes: the recipient's inbox relays, or the group's when there are none. `None` when no relay
-/// could be asked.
-pub(crate) async fn welcome_targets(
-    shared: &Arc<Shared>,
-    recipient: &PublicKey,
-    group: Option<&GroupId>,
-) -> Option<Vec<String>> {
-    let near = relays_of(shared, group).await;
-    let lists = find(shared, recipient, &near).await?;
-    let mut targets = Vec::new();
-    for relay in lists.inbox {
-        // One that must not be dialled is no target.
-        if shared.touch(&relay).await.is_ok() {
-            targets.push(relay);
-        }
-    }
-    if targets.is_empty() {
-        targets = if near.is_empty() { shared.own_relays() } else { near };
-    }
-    Some(targets).filter(|targets| !targets.is_empty())
-}
-
-/// The first relays of a group.
-async fn relays_of(shared: &Arc<Shared>, group: Option<&GroupId>) -> Vec<String> {
-    let Some(group) = group.cloned() else { return Vec::new() };
-    let relays = shared
-        .engine(move |engine| Ok(engine.group(&group).map(|info| info.relays).unwrap_or_default()))
-        .await;
-    let relays = relays.unwrap_or_default();
-    relays.iter().filter_map(|url| normal_url(url).ok()).take(MOST_RELAYS).collect()
-}
-
-/// Where a Welcome goes as well when its recipient's inbox relays do not take it: to where that account reads, and to where
-/// its KeyPackages are found, and to the group's. `None` when no relay could be asked.
-pub(crate) async fn further_targets(
-    shared: &Arc<Shared>,
-    recipient: &PublicKey,
-    group: Option<&GroupId>,
-) -> Option<Vec<String>> {
-    let near = relays_of(shared, group).await;
-    let lists = find(shared, recipient, &near).await?;
-    let mut targets = Vec::new();
-    let all = lists.inbox.into_iter().chain(lists.read).chain(lists.write).chain(near);
-    for relay in all {
-        if !targets.contains(&relay) && shared.touch(&relay).await.is_ok() {
-            targets.push(relay);
-        }
-    }
-    Some(targets)
-}
-
-/// Tells the engine how large an invite the account's inbox relays take, so that one that no relay will take is noticed
-/// before its commit is made. One relay that does not say, in a moment, may take anything.
-async fn note_limit(shared: &Arc<Shared>, who: &PublicKey, inbox: &[String]) -> Result<()> {
-    /// Around the event: `["EVENT",` and `]`.
-    const FRAME: u64 = 10;
-    let moment = moment(shared);
-    let asked = inbox.iter().map(|relay| async move {
-        shared.touch(relay).await.ok()?;
-        let info = tokio::time::timeout(moment, shared.pool.info(relay)).await.ok()??;
-        info.max_message_length
-    });
-    let limits: Option<Vec<u64>> =
-        futures_util::future::join_all(asked).await.into_iter().collect();
-    let limit = limits.and_then(|limits| limits.into_iter().max());
-    let (who, limit) = (*who, limit.map(|limit| limit.saturating_sub(FRAME)));
-    shared
-        .engine(move |engine| {
-            engine.set_invite_limit(who, limit);
-            Ok(())
-        })
-        .await
-}
-
 /// KeyPackage events of an account, newest first: from our relays, from `hints` and from its own; if none of these has one,
-/// from those around us.
+/// from those around us. `group`: into which it is to be invited, if there is one already.
 pub(crate) async fn key_packages(
     shared: &Arc<Shared>,
     who: &PublicKey,
     hints: &[String],
+    group: Option<&GroupId>,
 ) -> Result<Vec<Event>> {
     let filter = json!({
         "kinds": [mdk_wire::kind::KEY_PACKAGE], "authors": [who.to_hex()], "limit": MOST_KEY_PACKAGES,
@@ -336,13 +278,15 @@ pub(crate) async fn key_packages(
         }
     }
     let lists = async {
-        let lists = find(shared, who, &[]).await.unwrap_or_default();
-        note_limit(shared, who, &lists.inbox).await?;
+        let near = invites::relays_of(shared, group).await;
+        let lists = find(shared, who, &near).await.unwrap_or_default();
+        invites::note_limit(shared, who, &lists.inbox, near).await?;
         Ok::<_, ClientError>(lists)
     };
     let mut patience = shared.options.request_timeout;
     let asking = ask(shared, &asked, &filter, patience);
-    let (lists, (mut events, mut answers)) = tokio::join!(lists, asking);
+    let (lists, first) = tokio::join!(lists, asking);
+    let Asked { mut events, mut answers, mut one_is_silent } = first;
     let ours =
         |event: &Event| event.pubkey() == *who && event.kind() == mdk_wire::kind::KEY_PACKAGE;
     let mut further = lists?.write;
@@ -356,9 +300,11 @@ pub(crate) async fn key_packages(
         }
         further.retain(|relay| !asked.contains(relay));
         if !further.is_empty() {
-            let (more, further_answers) = ask(shared, &further, &filter, patience).await;
-            events.extend(more);
-            answers += further_answers;
+            let more = ask(shared, &further, &filter, patience).await;
+            events.extend(more.events);
+            answers += more.answers;
+            // Those around us are a further chance only.
+            one_is_silent |= more.one_is_silent && !looks_around;
             asked.append(&mut further);
         }
     }
@@ -369,7 +315,12 @@ pub(crate) async fn key_packages(
     events.retain(|event| ours(event) && seen.insert(*event.id().as_bytes()));
     events.sort_by_key(|event| std::cmp::Reverse(event.created_at()));
     events.truncate(MOST_KEY_PACKAGES);
-    if events.is_empty() { Err(ClientError::KeyPackageNotFound) } else { Ok(events) }
+    match events.is_empty() {
+        false => Ok(events),
+        // The one that says nothing may have it.
+        true if one_is_silent => Err(ClientError::NotConnected),
+        true => Err(ClientError::KeyPackageNotFound),
+    }
 }
 
 #[cfg(test)]

@@ -22,6 +22,12 @@ const FRESH: Duration = Duration::from_secs(3_600);
 const FRESH_NOTHING: Duration = Duration::from_secs(300);
 /// Longest wait for it.
 const WAIT: Duration = Duration::from_secs(10);
+/// Around an event that is published: `["EVENT",` and `]`.
+const FRAME: u64 = 10;
+/// A gift wrap without its content: three times 32 bytes and a signature in hex, and what is the same in each.
+const AROUND_CONTENT: u64 = 3 * 64
+    + 128
+    + r#"{"id":"","pubkey":"","created_at":1700000000,"kind":1059,"tags":[["p",""]],"content":"","sig":""}"#.len() as u64;
 
 /// The limits of a relay's information document (NIP-11). Everything is optional, and everything is the relay's own claim.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -97,6 +103,17 @@ impl RelayInfo {
             software: text("software"),
             version: text("version"),
         })
+    }
+
+    /// The largest invite that is taken, a gift wrap, in bytes of the event; `None` when nothing is said about that. It is as
+    /// long as its content, which is base64, and what stands around that, which is of one length.
+    #[must_use]
+    pub fn largest_invite(&self) -> Option<u64> {
+        let said = |limit: Option<u64>| limit.filter(|limit| *limit > 0);
+        let by_message = said(self.max_message_length).map(|limit| limit.saturating_sub(FRAME));
+        let by_content =
+            said(self.max_content_length).map(|limit| limit.saturating_add(AROUND_CONTENT));
+        by_message.into_iter().chain(by_content).min()
     }
 
     /// Why an event of this size can never be taken, with the sizes; `None` when it can.
@@ -192,6 +209,57 @@ impl InfoCell {
         tokio::select! {
             info = &mut exchange => info,
             _ = &mut connection => exchange.await,
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use mdk_wire::{Event, Keys, UnsignedEvent, kind};
+
+    use super::*;
+
+    fn wrap(content: &str) -> Event {
+        let keys = Keys::generate();
+        let tags = vec![vec!["p".to_owned(), keys.public_key().to_hex()]];
+        let (pubkey, content) = (keys.public_key(), content.to_owned());
+        let created_at = 1_764_000_000;
+        UnsignedEvent { pubkey, created_at, kind: kind::GIFT_WRAP, tags, content }.sign(&keys)
+    }
+
+    /// What is told before a commit is made is what holds when its invite is published.
+    #[test]
+    fn the_largest_invite_is_the_one_that_is_just_not_refused() {
+        for (message, content) in
+            [(None, Some(700)), (Some(900), None), (Some(900), Some(700)), (Some(2_000), Some(700))]
+        {
+            let info = RelayInfo {
+                max_message_length: message,
+                max_content_length: content,
+                ..RelayInfo::default()
+            };
+            let largest = usize::try_from(info.largest_invite().unwrap()).unwrap();
+            let around = wrap("").to_json().len();
+            for (size, refused) in [(largest, false), (largest + 1, true)] {
+                let event = wrap(&"c".repeat(size - around));
+                let frame = format!(r#"["EVENT",{}]"#, event.to_json());
+                let why = info.refuses(frame.len(), event.content().chars().count());
+                assert_eq!(why.is_some(), refused, "{message:?} {content:?} {why:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_said_is_no_limit_and_neither_is_zero() {
+        let zero = RelayInfo {
+            max_message_length: Some(0),
+            max_content_length: Some(0),
+            ..RelayInfo::default()
+        };
+        for info in [RelayInfo::default(), zero] {
+            assert_eq!(info.largest_invite(), None);
+            assert_eq!(info.refuses(usize::MAX, usize::MAX), None);
         }
     }
 }

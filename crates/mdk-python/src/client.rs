@@ -220,21 +220,25 @@ impl Client {
         self.spawn(py, move |client| async move { client.commit_done(id).await })
     }
 
-    /// `hints`: relays that somebody named for this account.
-    #[pyo3(signature = (who, hints = Vec::new()))]
+    /// `hints`: relays that somebody named for this account. `group_id`: into which it is to be invited.
+    #[pyo3(signature = (who, hints = Vec::new(), group_id = None))]
     fn find_key_packages<'py>(
         &self,
         py: Python<'py>,
         who: &Bound<'_, PyAny>,
         hints: Vec<String>,
+        group_id: Option<crate::text::Text>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let who = public_key::argument("who", who)?;
+        let group = group_id.as_ref().map(args::group).transpose()?;
         let client = self.alive.get()?.client.clone();
-        spawn(py, async move { Ok(views::List(client.find_key_packages(&who, &hints).await?)) })
+        spawn(py, async move {
+            Ok(views::List(client.find_invitee(&who, &hints, group.as_ref()).await?))
+        })
     }
 
-    /// The largest messages that these relays announce to take (NIP-11), bytes; of those that say so.
-    fn message_limits<'py>(
+    /// The largest invites that these relays announce to take (NIP-11), bytes of the event; of those that say so.
+    fn invite_limits<'py>(
         &self,
         py: Python<'py>,
         relays: Vec<String>,
@@ -244,7 +248,7 @@ impl Client {
             let mut limits = Vec::new();
             for relay in &relays {
                 let info = pool.info(relay).await;
-                limits.extend(info.and_then(|info| info.max_message_length));
+                limits.extend(info.and_then(|info| info.largest_invite()));
             }
             Ok(views::List(limits))
         })

@@ -93,6 +93,10 @@ _OF_COMMANDS: Mapping[tuple[type[MdkError], str], str] = {
     (errors.GroupTooLarge, "invite"): (
         "Invite fewer people at once. If one is too many, use relays that take larger events: mdk init --relay URL."
     ),
+    (errors.NotConnected, "invite"): (
+        "Look at your network, and at your relays: mdk whoami --check. If those answer, one of theirs does not: "
+        "try again later."
+    ),
     (
         errors.KeyMissing,
         "restore",

@@ -301,11 +301,12 @@ class Group:
 
         Raises:
             KeyPackageNotFound: `who` has those without a usable KeyPackage on any relay; nobody was invited.
+            NotConnected: as in Groups.create(); nobody was invited.
             NotAdmin, IncompatibleMember, GroupTooLarge: nothing was published.
             CommitLost: another member's commit won; nobody was invited.
             NoRelayAccepted: every relay refused; nobody was invited.
         """
-        events = await self._session.key_packages_of(people(members))
+        events = await self._session.key_packages_of(people(members), self._id)
         return await self._session.commit(
             lambda mdk: mdk.add_members(self._id, events, promote=admin)
         )

@@ -88,7 +88,8 @@ class Groups:
             KeyPackageNotFound: `who` has the members without a usable KeyPackage on any relay.
             IncompatibleMember, GroupTooLarge: a member's client, or their number.
             InvalidInput, InvalidKey, InvalidRelayUrl: the arguments.
-            NotConnected: no relay could be asked for the members.
+            NotConnected: no relay could be asked for the members, or none has one of them and one that may have it, of
+                ours or of theirs, did not answer.
             Nothing was published then, and there is no group.
         """
         session = self._client._session
@@ -131,10 +132,9 @@ class Groups:
     async def _check_size(self, pending: "PendingCommit", carriers: tuple[str, ...]) -> None:
         """Refuse what no relay of the group would take, as far as they say so (NIP-11)."""
         size = max((len(event.to_json().encode()) for event in pending.welcomes), default=0)
-        size += len('["EVENT",]')
         try:
             async with asyncio.timeout(self._client._settings.ask):
-                limits = await self._client._session.native.message_limits(list(carriers))
+                limits = await self._client._session.native.invite_limits(list(carriers))
         except TimeoutError:
             return
         if limits and len(limits) == len(carriers) and max(limits) < size:

@@ -172,15 +172,19 @@ class Session:
         return Sent(replace(message, delivery=delivery), errors, self)
 
     async def key_packages_of(
-        self, members: Mapping[PublicKey, Sequence[str]]
+        self, members: Mapping[PublicKey, Sequence[str]], group: GroupId | None = None
     ) -> list[SignedEvent]:
         """The KeyPackage of each account to invite, from relays; with each the relays that somebody named for it.
 
+        Args:
+            members: the accounts.
+            group: into which they are to be invited; None for one that is still to be founded.
+
         Raises:
             KeyPackageNotFound: `who` has the accounts without a usable one.
-            NotConnected: no relay could be asked.
+            NotConnected: no relay could be asked, or none has one and one of ours or of theirs did not answer.
         """
-        searches = (self.key_package_of(member, hints) for member, hints in members.items())
+        searches = (self.key_package_of(member, hints, group) for member, hints in members.items())
         found = await asyncio.gather(*searches)
         missing = [who for who, event in zip(members, found, strict=True) if event is None]
         if missing:
@@ -189,12 +193,12 @@ class Session:
         return [event for event in found if event is not None]
 
     async def key_package_of(
-        self, member: PublicKey, hints: Sequence[str] = ()
+        self, member: PublicKey, hints: Sequence[str] = (), group: GroupId | None = None
     ) -> SignedEvent | None:
         """The best KeyPackage of one account; None if there is none."""
         self.feed.check()
         try:
-            events = await self.native.find_key_packages(member, list(hints))
+            events = await self.native.find_key_packages(member, list(hints), group)
         except KeyPackageNotFound:
             return None
         return await self.look(lambda mdk: mdk.select_key_package(events))

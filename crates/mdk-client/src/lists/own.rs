@@ -93,11 +93,11 @@ pub(crate) async fn publish(shared: &Arc<Shared>) -> Result<bool> {
         let filter = json!({ "kinds": asked, "authors": [shared.me.to_hex()], "limit": 20 });
         let relays =
             if due.iter().any(Due::is_ahead) { shared.own_and_former() } else { own.clone() };
-        let (events, answers) = ask(shared, &relays, &filter, shared.options.request_timeout).await;
-        if answers == 0 {
+        let asked = ask(shared, &relays, &filter, shared.options.request_timeout).await;
+        if asked.answers == 0 {
             return Ok(false);
         }
-        there = events;
+        there = asked.events;
     }
     for one in due {
         let found = newest(&there, &shared.me, one.kind).filter(|_| one.is_asked_for());

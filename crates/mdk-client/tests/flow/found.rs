@@ -127,3 +127,37 @@ async fn a_relay_of_a_group_that_says_nothing_is_not_waited_for_long() {
     assert!(matches!(missing, Err(ClientError::KeyPackageNotFound)), "{missing:?}");
     assert!(began.elapsed() < request_timeout, "{:?}", began.elapsed());
 }
+
+/// Where nothing was found, the one that says nothing may have it. Where something was, nobody is waited for.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_missing_while_a_relay_of_ours_or_of_theirs_is_away() {
+    let (first, second) = (relay().await, relay().await);
+    let alice = Person::new(options(&[first.url(), second.url()])).await;
+    let carol = Person::new(options(&[first.url()])).await;
+    let bob = Person::new(options(&[second.url()])).await;
+    for person in [&alice, &carol, &bob] {
+        person.ready().await;
+    }
+    second.pause().await;
+    let hints = [second.url().to_owned()];
+    for (who, hints) in [(&alice, &[][..]), (&carol, &hints[..])] {
+        let away = soon("a search", who.client.find_key_packages(&bob.key(), hints)).await;
+        assert!(matches!(away, Err(ClientError::NotConnected)), "{away:?}");
+    }
+    soon("a search", alice.client.find_key_packages(&carol.key(), &[])).await.unwrap();
+    soon("a search", carol.client.find_key_packages(&alice.key(), &hints)).await.unwrap();
+    second.resume().await.unwrap();
+    alice.ready().await;
+    let nobody = Keys::generate().public_key();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let missing = soon("a search", alice.client.find_key_packages(&nobody, &[])).await;
+        match missing {
+            Err(ClientError::KeyPackageNotFound) => break,
+            // It is still being connected.
+            Err(ClientError::NotConnected) if Instant::now() < deadline => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    soon("a search", alice.client.find_key_packages(&bob.key(), &[])).await.unwrap();
+}
