@@ -282,7 +282,7 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError::KeyPackageNotFound`]; [`ClientError::NotConnected`] when no relay answered, or when none has one and one
-    /// of ours, of the account's own or of `hints` did not answer; [`ClientError::Closed`], [`ClientError::Internal`].
+    /// of ours did not answer; [`ClientError::Closed`], [`ClientError::Internal`].
     pub async fn find_key_packages(&self, who: &PublicKey, hints: &[String]) -> Result<Vec<Event>> {
         self.find_invitee(who, hints, None).await
     }

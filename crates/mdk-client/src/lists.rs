@@ -89,38 +89,39 @@ struct Asked {
     events: Vec<Event>,
     /// How many relays gave an answer.
     answers: usize,
-    /// Whether one could not be reached, or did not answer in time. One that refuses has answered, and so has one that is
-    /// not dialled: asking again changes nothing.
-    one_is_silent: bool,
+    /// Those that could not be reached, or did not answer in time. One that refuses has answered, and so has one that is not
+    /// dialled: asking again changes nothing.
+    silent: HashSet<String>,
 }
 
 /// Asks relays. Connections that are being made get `patience`; once one relay has answered, the others get a moment at most.
 async fn ask(shared: &Arc<Shared>, relays: &[String], filter: &Value, patience: Duration) -> Asked {
-    let mut jobs = JoinSet::new();
+    let (mut jobs, mut silent) = (JoinSet::new(), HashSet::new());
     for relay in relays {
         if shared.touch(relay).await.is_err() {
             continue;
         }
         let (shared, relay, filter) = (shared.clone(), relay.clone(), filter.to_string());
+        silent.insert(relay.clone());
         jobs.spawn(async move {
-            if !connected(&shared, &relay, patience).await {
-                return Err(ClientError::NotConnected);
-            }
-            let time = shared.options.request_timeout;
-            shared.pool.query(&relay, &shared.me, &filter, time).await
+            let answer = match connected(&shared, &relay, patience).await {
+                true => {
+                    let time = shared.options.request_timeout;
+                    shared.pool.query(&relay, &shared.me, &filter, time).await
+                }
+                false => Err(ClientError::NotConnected),
+            };
+            (relay, answer)
         });
     }
-    let (mut found, mut answers, mut refusals, asked) = (BTreeMap::new(), 0, 0, jobs.len());
+    let (mut found, mut answers) = (BTreeMap::new(), 0);
     let mut deadline = Instant::now() + shared.options.request_timeout.saturating_mul(2);
     while let Ok(Some(answer)) = tokio::time::timeout_at(deadline, jobs.join_next()).await {
-        let page = match answer {
-            Ok(Ok(page)) => page,
-            Ok(Err(ClientError::Refused { .. })) => {
-                refusals += 1;
-                continue;
-            }
-            _ => continue,
-        };
+        let Ok((relay, answer)) = answer else { continue };
+        if matches!(answer, Ok(_) | Err(ClientError::Refused { .. })) {
+            silent.remove(&relay);
+        }
+        let Ok(page) = answer else { continue };
         for json in page.events {
             if let Ok(event) = Event::from_json(json.as_bytes()) {
                 found.insert(*event.id().as_bytes(), event);
@@ -129,8 +130,7 @@ async fn ask(shared: &Arc<Shared>, relays: &[String], filter: &Value, patience: 
         answers += 1;
         deadline = deadline.min(Instant::now() + moment(shared));
     }
-    let one_is_silent = answers + refusals < asked;
-    Asked { events: found.into_values().collect(), answers, one_is_silent }
+    Asked { events: found.into_values().collect(), answers, silent }
 }
 
 /// Waits for a connection, but not for a relay that is known to be away.
@@ -271,7 +271,8 @@ pub(crate) async fn key_packages(
         // Where the invite goes is asked for later, and there as well.
         shared.lists.hints.put(*who, hints.clone());
     }
-    let mut asked = shared.own_relays();
+    let own = shared.own_relays();
+    let mut asked = own.clone();
     for hint in &hints {
         if !asked.contains(hint) {
             asked.push(hint.clone());
@@ -286,7 +287,7 @@ pub(crate) async fn key_packages(
     let mut patience = shared.options.request_timeout;
     let asking = ask(shared, &asked, &filter, patience);
     let (lists, first) = tokio::join!(lists, asking);
-    let Asked { mut events, mut answers, mut one_is_silent } = first;
+    let Asked { mut events, mut answers, silent } = first;
     let ours =
         |event: &Event| event.pubkey() == *who && event.kind() == mdk_wire::kind::KEY_PACKAGE;
     let mut further = lists?.write;
@@ -303,8 +304,6 @@ pub(crate) async fn key_packages(
             let more = ask(shared, &further, &filter, patience).await;
             events.extend(more.events);
             answers += more.answers;
-            // Those around us are a further chance only.
-            one_is_silent |= more.one_is_silent && !looks_around;
             asked.append(&mut further);
         }
     }
@@ -317,8 +316,9 @@ pub(crate) async fn key_packages(
     events.truncate(MOST_KEY_PACKAGES);
     match events.is_empty() {
         false => Ok(events),
-        // The one that says nothing may have it.
-        true if one_is_silent => Err(ClientError::NotConnected),
+        // The one that says nothing may have it. (Others name theirs: whoever names one that never answers must not make us
+        // wait for it.)
+        true if own.iter().any(|relay| silent.contains(relay)) => Err(ClientError::NotConnected),
         true => Err(ClientError::KeyPackageNotFound),
     }
 }

@@ -94,8 +94,7 @@ _OF_COMMANDS: Mapping[tuple[type[MdkError], str], str] = {
         "Invite fewer people at once. If one is too many, use relays that take larger events: mdk init --relay URL."
     ),
     (errors.NotConnected, "invite"): (
-        "Look at your network, and at your relays: mdk whoami --check. If those answer, one of theirs does not: "
-        "try again later."
+        "Look at your network, and at your relays: mdk whoami --check. Then try again."
     ),
     (
         errors.KeyMissing,

@@ -88,8 +88,8 @@ class Groups:
             KeyPackageNotFound: `who` has the members without a usable KeyPackage on any relay.
             IncompatibleMember, GroupTooLarge: a member's client, or their number.
             InvalidInput, InvalidKey, InvalidRelayUrl: the arguments.
-            NotConnected: no relay could be asked for the members, or none has one of them and one that may have it, of
-                ours or of theirs, did not answer.
+            NotConnected: no relay could be asked for the members, or none has one of them and a relay of ours did
+                not answer.
             Nothing was published then, and there is no group.
         """
         session = self._client._session

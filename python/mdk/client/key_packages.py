@@ -80,7 +80,7 @@ class KeyPackages:
         none has one, so are those that this account left lately, and those of its groups: eight at most.
 
         Raises:
-            NotConnected: no relay could be asked; or none has one, and one of the first three did not answer.
+            NotConnected: no relay could be asked; or none has one, and one of ours did not answer.
         """
         session = self._client._session
         ((account, hints),) = people([who]).items()

@@ -182,7 +182,7 @@ class Session:
 
         Raises:
             KeyPackageNotFound: `who` has the accounts without a usable one.
-            NotConnected: no relay could be asked, or none has one and one of ours or of theirs did not answer.
+            NotConnected: no relay could be asked, or none has one and one of ours did not answer.
         """
         searches = (self.key_package_of(member, hints, group) for member, hints in members.items())
         found = await asyncio.gather(*searches)
