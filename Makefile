@@ -27,7 +27,7 @@ RUST_SOURCES = Cargo.toml Cargo.lock .cargo/config.toml rust-toolchain.toml $(sh
 # The extension is tested from Python: a Rust test program cannot link it without an interpreter's library.
 CARGO_TESTED := --workspace --exclude mdk-python --exclude mdk-floor
 
-.PHONY: help venv build demo test test-rust test-recorded test-python check bench accounts fuzz coverage torture vault-proof scenarios orders simulate wheel docs clean
+.PHONY: help venv build demo test test-client test-rust test-recorded test-python check bench accounts fuzz coverage torture vault-proof scenarios orders simulate wheel docs clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
@@ -65,6 +65,11 @@ test-recorded: $(VENV)/.tools
 test-python: $(VENV)/.built
 	@echo "test: Python"
 	@$(PY) -m pytest -q $(TEST_JOBS)
+
+# More of them than processors: what these tests do is mostly to wait for relays, each for its own.
+test-client: $(VENV)/.built ## the client's tests alone, Rust and Python, with the command line's
+	@RUST_TEST_THREADS=6 $(PY) scripts/rust_tests.py -p mdk-client
+	@$(PY) -m pytest -q -n 5 --dist loadfile tests/client tests/cli
 
 check: $(VENV)/.built ## formats, lints, types, stubs, licences, coverage table
 	@echo "check: formats"
