@@ -77,7 +77,7 @@ impl Ctx<'_, '_> {
         self.change_delivery(&row, Delivery::Queued)
     }
 
-    // rule: OB-13 what a relay has cannot be taken back, and nothing is left of what can
+    // rule: OB-13 what a relay has cannot be taken back, and of what can only ids are left
     pub(crate) fn outbox_cancel(&mut self, message: &EventId) -> Result<bool> {
         let Some(row) = self.tx.outgoing_message(message)? else { return Ok(false) };
         let Some(group) = row.group.clone() else { return Ok(false) };

@@ -247,7 +247,7 @@ fn what_comes_back_is_delivered() {
     assert_eq!(told, [(id, accepted), (id_two, failed), (id_two, accepted)]);
 }
 
-/// shows: OB-13: what no relay has is taken back, and nothing of it is left.
+/// shows: OB-13: what no relay has is taken back, and only ids are left of it.
 #[test]
 fn a_message_is_taken_back() {
     let (mut alice, _, group) = pair();
