@@ -65,6 +65,7 @@ async def test_a_refusal_for_good_is_reported_with_the_words_of_the_relay(
     await group.send("wanted")
     assert await hear(room, 1) == ["wanted"]
     again = await alice.outbox.retry(sent.message.id)
+    assert (again.message.id, again.message.delivery) == (sent.message.id, Delivery.QUEUED)
     assert (await again.delivered(PATIENCE)).delivery is Delivery.ACCEPTED
     assert await hear(room, 1) == ["unwanted"]
 

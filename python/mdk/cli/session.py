@@ -73,6 +73,7 @@ async def reading(
     if sync:
         async with opened(account, deadline) as client:
             await catch_up(client, deadline, silent=silent)
+            await _answered(client, deadline)
             yield client.engine
         return
     async with alone(account) as (engine, _):
@@ -127,6 +128,19 @@ async def catch_up(
             bar.cancel()
             with suppress(asyncio.CancelledError):
                 await bar
+
+
+async def _answered(client: Client, deadline: Deadline) -> None:
+    """Wait until the leaves that this account answers are answered, no longer than closing waits for the outbox.
+
+    Otherwise one who has left would be shown as a member or not, as fast as the relay is.
+    """
+
+    def decided(mdk: Mdk) -> bool | None:
+        return not mdk.pending() or None
+
+    with suppress(TimeoutError):
+        await client._session.until(decided, min(client._settings.drain, deadline.left))
 
 
 async def reachable(client: Client, deadline: Deadline) -> bool:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from mdk.errors import MessageNotFound, NotAllowed
+from mdk.errors import NotAllowed
 from mdk.values import EventId, Message
 
 from .values import Sent
@@ -35,15 +35,7 @@ class Outbox:
             NotMember: we are no longer in its group.
         """
         session = self._client._session
-
-        def again(mdk: "Mdk") -> Message:
-            mdk._outbox_retry(message_id)
-            for message in mdk._outbox_messages():
-                if message.id == message_id:
-                    return message
-            raise MessageNotFound("the message is not in the outbox any more")
-
-        return await session.sent(await session.change(again))
+        return await session.sent(await session.change(lambda mdk: mdk._outbox_retry(message_id)))
 
     async def cancel(self, message_id: EventId) -> None:
         """Take back a message that no relay has. An attempt that is under way may reach a relay all the same.

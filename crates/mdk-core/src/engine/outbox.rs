@@ -128,12 +128,12 @@ impl Engine {
         self.look_now(|ctx| ctx.outbox_messages())
     }
 
-    /// Tries a failed message again, at all its relays and with the same bytes.
+    /// Tries a failed message again, at all its relays and with the same bytes; returns it as it waits now.
     ///
     /// # Errors
     /// [`Error::MessageNotFound`] when the outbox does not have it; [`Error::NotAllowed`] when it has not failed;
     /// [`Error::NotMember`] when we are no longer in its group.
-    pub fn outbox_retry(&mut self, message: &EventId) -> Result<()> {
+    pub fn outbox_retry(&mut self, message: &EventId) -> Result<Message> {
         self.act(|ctx| ctx.outbox_retry(message))
     }
 

@@ -55,7 +55,7 @@ impl Ctx<'_, '_> {
         Ok(self.tx.outgoing_message(message)?.map_or_else(Vec::new, |row| errors(&row)))
     }
 
-    pub(crate) fn outbox_retry(&mut self, message: &EventId) -> Result<()> {
+    pub(crate) fn outbox_retry(&mut self, message: &EventId) -> Result<Message> {
         let mut row = self.tx.outgoing_message(message)?.ok_or(Error::MessageNotFound)?;
         if row.end != Some(OutgoingEnd::Refused) {
             return Err(Error::NotAllowed("this message has not failed"));
@@ -65,6 +65,9 @@ impl Ctx<'_, '_> {
         }
         let group = row.group.clone().ok_or(Error::Unrecoverable("outbox"))?;
         group::require_active(&self.current_row(&group)?)?;
+        if self.tx.message(&group, message)?.is_none() {
+            return Err(Error::MessageNotFound);
+        }
         row.end = None;
         row.finished_at = None;
         for target in &mut row.targets {
@@ -74,7 +77,9 @@ impl Ctx<'_, '_> {
             target.reason = None;
         }
         self.tx.put_outgoing(&row)?;
-        self.change_delivery(&row, Delivery::Queued)
+        self.change_delivery(&row, Delivery::Queued)?;
+        let again = self.tx.message(&group, message)?.ok_or(Error::MessageNotFound)?;
+        history::view(self.tx, again)
     }
 
     // rule: OB-13 what a relay has cannot be taken back, and of what can only ids are left

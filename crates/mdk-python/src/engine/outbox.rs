@@ -75,9 +75,9 @@ impl Mdk {
         views::list(py, self.call(py, Engine::outbox_messages)?)
     }
 
-    fn _outbox_retry(&self, py: Python<'_>, message_id: Text) -> PyResult<()> {
+    fn _outbox_retry<'py>(&self, py: Python<'py>, message_id: Text) -> Object<'py> {
         let id = args::event_id("message_id", &message_id)?;
-        self.call(py, |e| e.outbox_retry(&id))
+        self.call(py, |e| e.outbox_retry(&id))?.to_py(py)
     }
 
     fn _outbox_cancel(&self, py: Python<'_>, message_id: Text) -> PyResult<bool> {
