@@ -114,8 +114,8 @@ class Account:
     def close(self) -> None:
         self.engine().close()
 
-    def open_client(self) -> None:
-        """A client whose relay is not there. Only the client keeps the keys."""
+    def make_client(self) -> None:
+        """A client whose relay is not there, not started yet. Only the client keeps the keys."""
         self.client = Client.open(
             self.folder / "vault/account.db",
             keys=Keys.from_file(self.folder / "account.key"),
@@ -123,6 +123,9 @@ class Account:
             relays=["ws://127.0.0.1:1"],
             config=Config(allow_loopback=True),
         )
+
+    def start_client(self) -> None:
+        assert self.client is not None
         self.loop.run_until_complete(self.client.start())
 
     def close_client(self) -> None:

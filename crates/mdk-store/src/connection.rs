@@ -10,6 +10,7 @@ use rusqlite::{Connection, OpenFlags};
 use crate::{
     OpenError,
     files::{self, InUse, Place},
+    undumped,
 };
 
 /// A connection. While it lives no other part of this process ends its locks: see `files/in_use.rs`.
@@ -29,6 +30,7 @@ impl Conn {
         vfs: Option<&CStr>,
     ) -> Result<Self, OpenError> {
         files::refuse_inherited(place, name)?;
+        undumped::begin();
         let mut in_use = InUse::default();
         in_use.add(place, name);
         let path = place.path(name);

@@ -42,6 +42,7 @@ mod snapshots;
 mod states;
 mod store;
 mod tx;
+mod undumped;
 mod unread;
 mod vault;
 mod welcomes;

@@ -17,7 +17,7 @@ use rusqlite::ffi::{
     self, SQLITE_IOERR, SQLITE_OK, sqlite3_file, sqlite3_int64, sqlite3_io_methods, sqlite3_vfs,
 };
 
-use crate::OpenError;
+use crate::{OpenError, undumped};
 
 const NAME: &CStr = c"mdk-log";
 /// Bytes of the header of a frame.
@@ -61,6 +61,7 @@ pub(crate) fn vfs() -> Result<&'static CStr, OpenError> {
 }
 
 fn register() -> bool {
+    undumped::begin();
     // SAFETY: the default VFS lives as long as the process; a copy of it works as it does, since its functions take what
     // they need from the struct they are called with. Ours is leaked, because SQLite keeps it.
     unsafe {

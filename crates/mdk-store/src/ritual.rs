@@ -7,7 +7,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
 
 use crate::{
     APPLICATION_ID, FileRole, OpenError, StoreError, cipher, connection::Conn, files, files::Place,
-    log_file, lookaside, migrate, store::log,
+    log_file, lookaside, migrate, store::log, undumped,
 };
 
 const FLAGS: OpenFlags = OpenFlags::SQLITE_OPEN_READ_WRITE
@@ -84,6 +84,7 @@ pub(crate) fn connect_to_read(
 
 /// A database in memory: not encrypted, gone when dropped.
 pub(crate) fn open_in_memory() -> Result<Conn, OpenError> {
+    undumped::begin();
     let mut conn = Connection::open_in_memory()?;
     ritual(&mut conn, None, true)?;
     Ok(conn.into())

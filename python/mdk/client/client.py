@@ -180,6 +180,8 @@ class Client:
             await in_thread(mdk.close)
             raise
         self._opened = session
+        # It is not opened a second time: what encrypts the database is SQLCipher's alone from here on.
+        settings.keys = settings.key = None
         if not settings.invites.is_manual:
             self._spawn(answer_all(self, settings.invites))
         if await session.look(lambda mdk: mdk._state(RESTORED) is not None):

@@ -15,7 +15,7 @@ use crate::{
     DatabaseKey, FileRole, OpenError, StoreError, cipher,
     connection::Conn,
     files::{self, Handle, OwnerLock, Place},
-    key_source, names, open, side_record,
+    key_source, names, open, side_record, undumped,
 };
 
 /// A database file under its owner lock. Dropping it leaves no file that was not there before.
@@ -208,6 +208,7 @@ pub(crate) fn connect(
         // Without a log the file is all there is, and SQLite is told that it stays as it is: no lock, no log.
         Some(uri) if !with_log => {
             let flags = flags | OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+            undumped::begin();
             Connection::open_with_flags(uri, flags)?.into()
         }
         // To lock a file takes leave to write to it.
