@@ -238,6 +238,28 @@ fn a_lost_tip_and_route_are_made_anew_from_the_group() {
     assert_eq!(store.read(|tx| tx.route(&routing(1))).unwrap(), Some(group_id(1)));
 }
 
+// A tip made from the row would say that the group goes on.
+#[test]
+fn a_group_that_ends_and_has_lost_its_end_is_unrecoverable_and_readable() {
+    let home = Home::new();
+    sql(
+        &home.path,
+        "UPDATE groups SET status = 9 WHERE created_at IN (1, 2); \
+         DELETE FROM nodes WHERE epoch = 7 AND group_id = x'01010101010101010101010101010101'",
+    );
+    let (report, mut store) = save(&home);
+    assert_eq!(report.unrecoverable_groups, 1, "{report:?}");
+    assert_eq!(history(&mut store, &group_id(1)).len(), usize::from(MESSAGES));
+    let mut states = |n: u8| {
+        let row = store.read(|tx| tx.group(&group_id(n))).unwrap().unwrap();
+        (row.status, store.read(|tx| tx.nodes(&group_id(n))).unwrap().len())
+    };
+    let found: Vec<_> = [1, 2].into_iter().map(&mut states).collect();
+    assert_eq!(found[0], (GroupStatus::Unrecoverable, 0));
+    assert_eq!(found[1].0, GroupStatus::Disbanding);
+    assert!(found[1].1 > 0, "its end is still there");
+}
+
 // Rows come from authentic pages only, and from where these belong.
 #[test]
 fn pages_that_were_put_elsewhere_or_come_from_another_key_are_not_read() {
