@@ -247,9 +247,31 @@ def test_left_epochs_take_their_secrets_with_them(account: Callable[[str], Accou
         for one in (alice, bob):
             one.mdk.tick()
     for one in (alice, bob):
-        pages = one.all_pages()
-        left = [w for w, secret in old[one.path.parent.name].items() if secret in pages]
-        assert not left
+        # Open, with the log as tick() has left it, and closed.
+        for pages in (Encrypted(one.path, one.key).everything(), one.all_pages()):
+            left = [w for w, secret in old[one.path.parent.name].items() if secret in pages]
+            assert not left
+
+
+# proves: Z4 Z5
+def test_who_commits_and_stays_open_keeps_no_left_epoch_in_the_log(
+    account: Callable[[str], Account],
+) -> None:
+    alice, bob = account("alice"), account("bob")
+    group = alice.group_with(bob)
+    keys: dict[int, bytes] = {}
+    for _ in range(12):
+        keys[alice.mdk.group(group).epoch] = alice.mdk.export_secret(
+            group, "marmot", b"group-event", 32
+        )
+        with alice.mdk.self_update(group) as pending:
+            pending.confirm()
+        alice.clock.advance(timedelta(hours=1))
+        alice.mdk.tick()
+    tip = alice.mdk.group(group).epoch
+    pages = Encrypted(alice.path, alice.key).everything()
+    kept = {epoch for epoch, key in keys.items() if key in pages}
+    assert kept == set(range(tip - 5, tip)), "the five epochs before the current one"
 
 
 def gained_by_joining(alice: Account, bob: Account) -> tuple[GroupId, dict[str, bytes]]:

@@ -142,6 +142,7 @@ impl Client {
             }
             // Until relays had time to say what they have, what the last run was reading is not at its end.
             engine.expect_more(None, FIRST_WORD)?;
+            engine.wait_to_speak();
             let own = relays(engine, own)?;
             let former = Former::load(engine, &own, now())?;
             let named = Named::load(engine, &own)?;

@@ -35,6 +35,10 @@ pub struct Config {
     pub settle_quiet_millis: u64,
     /// Milliseconds after which it is made in any case. The protocol fixes 5000.
     pub settle_max_millis: u64,
+    /// Whether messages of ours are encrypted also while branches compete. They then count for the branch that they are
+    /// said on, and are lost for everybody with it; else they are [`Error::Settling`](crate::Error::Settling) until the
+    /// choice is made.
+    pub speak_undecided: bool,
 }
 
 impl Default for Config {
@@ -54,6 +58,7 @@ impl Default for Config {
             cached_groups: 64,
             settle_quiet_millis: 1000,
             settle_max_millis: 5000,
+            speak_undecided: true,
         }
     }
 }

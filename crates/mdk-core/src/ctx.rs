@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use mdk_store::{GroupRow, GroupStatus, Tx};
-use mdk_wire::{Event, GroupId, OsRandom, PublicKey};
+use mdk_wire::{Event, GroupId, OsRandom, PublicKey, Timestamp};
 use openmls::group::MlsGroup;
 use openmls_rust_crypto::RustCrypto;
 use openmls_traits::storage::{CURRENT_VERSION, StorageProvider};
@@ -46,6 +46,8 @@ pub(crate) struct Ctx<'a, 'tx> {
     pub(crate) late: Vec<EngineEvent>,
     /// Events for the caller to publish.
     pub(crate) reply: Vec<Event>,
+    /// Where, and when, a message was said that was just refused because its key is gone.
+    pub(crate) behind: Option<(GroupId, Timestamp)>,
     /// Held events are being retried: a retry does not start another.
     pub(crate) retrying: bool,
     /// States that came to be, or got a proposal, and that waiting input is still to be tried on.
@@ -118,6 +120,7 @@ impl<'a, 'tx> Ctx<'a, 'tx> {
             events: Vec::new(),
             late: Vec::new(),
             reply: Vec::new(),
+            behind: None,
             retrying: false,
             fresh: Vec::new(),
             drain: HashMap::new(),

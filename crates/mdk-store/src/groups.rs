@@ -297,7 +297,7 @@ impl Tx<'_> {
         self.hand_over_newest_position(id, after)?;
         self.unread.forget(id);
         let id = id.as_bytes();
-        self.exec(
+        self.erase(
             "DELETE FROM file_keys WHERE group_id = ?1 AND message > ?2",
             params![id, after],
         )?;

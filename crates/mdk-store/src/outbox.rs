@@ -246,7 +246,7 @@ impl Tx<'_> {
         })?;
         for id in old {
             self.exec("DELETE FROM welcomes WHERE pending = ?1 AND sendable = 0", [id])?;
-            self.exec(
+            self.erase(
                 "DELETE FROM commits WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM welcomes WHERE pending = ?1)",
                 [id],
             )?;

@@ -182,6 +182,8 @@ impl Tx<'_> {
             params![old, &authenticator[..], state.expose(), left],
             "an unknown state",
         )?;
+        // What stood in that row is of an epoch that is over.
+        self.note_erased();
         if let Some(mut known) = known {
             known.relocate(left, old, VACANT);
             self.states.put(group, known);
@@ -326,7 +328,7 @@ impl Tx<'_> {
     /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn drop_node(&self, group: &GroupId, authenticator: &[u8; 32]) -> Result<()> {
         let known = self.states.take(group);
-        self.exec(
+        self.erase(
             "DELETE FROM nodes WHERE group_id = ?1 AND authenticator = ?2",
             params![group.as_bytes(), &authenticator[..]],
         )?;

@@ -97,8 +97,15 @@ impl<'a> Tx<'a> {
     /// [`Store::forget_erased`]: crate::Store::forget_erased
     pub(crate) fn erase(&self, sql: &str, params: impl Params) -> Result<usize> {
         let changed = self.exec(sql, params)?;
-        self.erased.set(self.erased.get() || changed > 0);
+        if changed > 0 {
+            self.note_erased();
+        }
         Ok(changed)
+    }
+
+    /// What nobody may find any more was written over in its row, but stands in the log.
+    pub(crate) fn note_erased(&self) {
+        self.erased.set(true);
     }
 
     /// The first row of a query, mapped, or `None` when there is no row.

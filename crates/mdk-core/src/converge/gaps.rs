@@ -20,6 +20,8 @@ use crate::values::Unpaged;
 /// By how much a clock may be behind for what it dates to count as ours all the same, in seconds. Relays may give what
 /// is older than our membership at any time; what claims to be older than that by more is taken for it.
 const CLOCKS: u64 = 86_400;
+/// Seconds.
+const HOUR: u64 = 3_600;
 
 impl Ctx<'_, '_> {
     // rule: F1-5 what no retained key opens when everything was given, and is older than all that is retained, is lost
@@ -87,14 +89,21 @@ impl Ctx<'_, '_> {
         self.report_lost(row, &dropped)
     }
 
+    // rule: F1-14 what was said too far behind a later message of its sender is lost, and that is told
+    /// Reports a message whose key is gone since a much later one of its sender came first. It is not remembered, and may
+    /// come again, so of each hour of a group this is told once, and how many there are nobody knows.
+    pub(crate) fn report_behind(&mut self, id: &GroupId, sent_at: Timestamp) -> Result<()> {
+        let at = sent_at.min(self.now());
+        let subject = [&b"overtaken"[..], &(at / HOUR).to_be_bytes()].concat();
+        self.emit(id, &subject, &Stored::HistoryGap { count: 0, first: at, last: at })
+    }
+
     // rule: F1-11 what a relay has and cannot give is told, unless all that it gives of that time was there before
     /// Reports times of a group of which a relay does not give everything. How much is missing nobody knows.
     ///
     /// Whoever was there then has what came; that a relay gives less of it now is no loss. Before we joined nothing was
     /// ours. Within an hour it is told once: a relay must not be able to fill the log.
     pub(crate) fn report_unpaged(&mut self, gap: &Unpaged) -> Result<()> {
-        /// Seconds.
-        const HOUR: u64 = 3_600;
         let last = gap.last.min(self.now());
         for id in self.tx.route_claims(&gap.route)? {
             let row = self.current_row(&id)?;

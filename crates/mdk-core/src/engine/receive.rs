@@ -82,6 +82,14 @@ impl Engine {
         Ok(verdicts.into_iter().map(|(v, events, reply)| self.outcome(v, events, reply)).collect())
     }
 
+    /// From now on messages of ours wait while branches compete, whatever [`Config::speak_undecided`] was: the calls that
+    /// make one are [`Error::Settling`](crate::Error::Settling) then. For callers that call again.
+    ///
+    /// [`Config::speak_undecided`]: crate::Config::speak_undecided
+    pub fn wait_to_speak(&mut self) {
+        self.config.speak_undecided = false;
+    }
+
     /// More is on its way of what these routing ids carry, or of all groups: for `millis` from now the states of the past
     /// that are kept for it stay, twenty seconds at most for each group, or until [`Engine::settle`] or another call of
     /// this. Commits of ours wait meanwhile where others' have come.

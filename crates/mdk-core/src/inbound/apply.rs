@@ -370,7 +370,12 @@ impl Ctx<'_, '_> {
         refusal: Refusal,
     ) -> Result<Verdict, Halt> {
         let reason = match refusal {
-            Refusal::Reject(rejection) => return Err(rejection.into()),
+            Refusal::Reject(rejection) => {
+                if rejection.rule == "D2-8" {
+                    self.behind = Some((opened.row.id.clone(), opened.sent_at));
+                }
+                return Err(rejection.into());
+            }
             Refusal::Fail(error) => return Err(error.into()),
             Refusal::Wait(reason) => reason,
             Refusal::Elsewhere => DeferredReason::MissingParent,

@@ -322,7 +322,12 @@ impl Ctx<'_, '_> {
         &mut self,
         event: Event,
     ) -> Result<std::result::Result<Verdict, Rejection>> {
-        self.guarded(|ctx| ctx.process_event(event))
+        self.behind = None;
+        let verdict = self.guarded(|ctx| ctx.process_event(event))?;
+        if let (Err(_), Some((id, at))) = (&verdict, self.behind.take()) {
+            self.report_behind(&id, at)?;
+        }
+        Ok(verdict)
     }
 
     /// Does something so that a rejection leaves nothing behind.
