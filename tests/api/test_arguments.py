@@ -340,6 +340,10 @@ def test_nothing_to_change(alice: Mdk, pair: GroupId) -> None:
     assert (error.limit, error.value) == (1, 0)
     assert "retention" in (error.hint or "")
     assert ".field" not in (error.hint or "")
+    fields = "components, extensions, proposals, remove"
+    error = refused(lambda: alice.change_requirements(pair), fields)
+    assert (error.limit, error.value) == (1, 0)
+    refused(lambda: alice.change_requirements(pair, components=[0x8001]), fields)
 
 
 def test_nothing_where_something_is_needed(alice: Mdk, pair: GroupId) -> None:
@@ -404,6 +408,8 @@ def test_wrong_types(alice: Mdk, pair: GroupId, tmp_path: Path) -> None:
         lambda: untyped.create_message(pair, "x", tags=[[5]]),
         lambda: untyped.messages(pair, limit=1.5),
         lambda: untyped.update_group(pair, retention=5),
+        lambda: untyped.change_requirements(pair, components=5),
+        lambda: untyped.change_requirements(pair, remove=["0x8005"]),
         lambda: untyped.create_group("x", relays=[b"wss://relay.example"]),
         lambda: untyped.create_group("x", relays=5),
         lambda: untyped.add_members(pair, ["{}"]),

@@ -174,6 +174,7 @@ def test_after_close_every_method_says_so(pair: GroupId, alice: Mdk) -> None:
         lambda: alice.add_members(pair, []),
         lambda: alice.remove_members(pair, []),
         lambda: alice.update_group(pair),
+        lambda: alice.change_requirements(pair),
         lambda: alice.promote(pair, []),
         lambda: alice.demote(pair, []),
         lambda: alice.self_update(pair),

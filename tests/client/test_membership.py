@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -19,6 +19,7 @@ from mdk import (
     GroupId,
     GroupInfo,
     GroupState,
+    GroupUpdated,
     Invite,
     Invited,
     InvitePolicy,
@@ -201,6 +202,26 @@ async def test_only_admins_change_things(make_client: MakeClient) -> None:
     assert (await room.update(name="ours")).name == "ours"
     await until(lambda: group.name == "ours", alice)
     assert (await room.demote(alice.public_key)).admins == {bob.public_key}
+
+
+async def test_requirements_change_for_all(make_client: MakeClient) -> None:
+    alice, bob = await make_client("alice"), await make_client("bob")
+    group, room = await join(alice, bob)
+    with pytest.raises(errors.NotAdmin):
+        await room.change_requirements(components=[0x8005])
+    with pytest.raises(errors.InvalidInput):
+        await group.change_requirements()
+    begin = bob.cursor
+    info = await group.change_requirements(components=iter([0x8005]), extensions=[0xF2D1])
+    await until(lambda: room.info.epoch == info.epoch, bob)
+    updated = await event_of(bob, GroupUpdated, begin)
+    assert updated.changed == {"required"}
+    await group.update(retention=timedelta(hours=1))
+    await until(lambda: room.info.retention == timedelta(hours=1), bob)
+    assert (await group.change_requirements(remove=[0x8005])).retention is None
+    await until(lambda: room.info.retention is None, bob)
+    await room.send("still here")
+    assert await hear(group, 1) == ["still here"]
 
 
 async def test_leaving_is_answered(make_client: MakeClient) -> None:

@@ -54,6 +54,6 @@ pub use outgoing::{
 };
 pub use values::{
     Delivery, EngineEvent, EventBody, GroupInfo, GroupState, GroupUpdate, Interest, Invite,
-    KeyPackageInfo, Member, Message, NewGroup, NewMessage, Outgoing, Pending, Reaction, StoreInfo,
-    Unpaged,
+    KeyPackageInfo, Member, Message, NewGroup, NewMessage, Outgoing, Pending, Reaction,
+    RequirementsUpdate, StoreInfo, Unpaged,
 };

@@ -8,8 +8,10 @@ use std::sync::Arc;
 
 use mdk_store::{CommitStatus, PendingRow, Seen};
 use mdk_wire::{ContentId, Event, GroupId, PublicKey, SecretVec, group_message};
+use openmls::group::GroupContext;
 use openmls::prelude::{
-    AppDataUpdateProposal, LeafNodeIndex, MlsMessageBodyOut, Proposal, tls_codec::Serialize as _,
+    AppDataUpdateProposal, Extensions, LeafNodeIndex, MlsMessageBodyOut, Proposal,
+    tls_codec::Serialize as _,
 };
 use openmls_traits::OpenMlsProvider as _;
 
@@ -34,6 +36,8 @@ pub(crate) struct Plan {
     pub(crate) removes: Vec<u32>,
     /// Component id and its full replacement, or `None` to remove it; one entry per component.
     pub(crate) components: Vec<(u16, Option<Vec<u8>>)>,
+    /// The GroupContext's extensions, if its required capabilities change; the dictionary in them is the old one.
+    pub(crate) context: Option<Extensions<GroupContext>>,
     /// Proposals in the OpenMLS store are committed by reference.
     pub(crate) by_reference: bool,
     /// Made by the engine itself: never blocks the group.
@@ -99,7 +103,14 @@ impl Ctx<'_, '_> {
             .consume_proposal_store(plan.by_reference)
             .force_self_update(true)
             .propose_adds(plan.adds.iter().map(|kp| kp.key_package.clone()))
-            .propose_removals(plan.removes.iter().map(|leaf| LeafNodeIndex::new(*leaf)))
+            .propose_removals(plan.removes.iter().map(|leaf| LeafNodeIndex::new(*leaf)));
+        // rule: C1-2 the context before the components: the other order is invalid
+        if let Some(context) = &plan.context {
+            builder = builder
+                .propose_group_context_extensions(context.clone())
+                .map_err(Error::bug("proposing a GroupContext"))?;
+        }
+        let mut builder = builder
             .add_proposals(components)
             .load_psks(provider.storage())
             .map_err(Error::bug("loading PSKs"))?
@@ -392,7 +403,7 @@ fn own_fault(rejection: Rejection) -> Error {
     match (rejection.code, rejection.rule) {
         (RejectCode::AuthorizationFailed, _) => Error::NotAllowed(rejection.reason),
         (RejectCode::UnsupportedRequiredFeature, rule) => {
-            Error::IncompatibleMember { reason: rejection.reason, rule }
+            Error::IncompatibleMember { reason: rejection.reason, rule, who: Vec::new() }
         }
         _ => Error::NotAllowed(rejection.reason),
     }

@@ -281,6 +281,19 @@ pub struct GroupUpdate {
     pub image: Option<Option<Image>>,
 }
 
+/// What a group is to ask of its members' clients besides what it asks now. Ids as they are registered for MLS and Marmot.
+#[derive(Debug, Clone, Default)]
+pub struct RequirementsUpdate {
+    /// Components of the group that become required. One that the group does not have begins with its empty state.
+    pub components: Vec<u16>,
+    /// MLS extensions that become required.
+    pub extensions: Vec<u16>,
+    /// MLS proposals that become required.
+    pub proposals: Vec<u16>,
+    /// Components that the group gives up: what they say, and that they are required.
+    pub remove: Vec<u16>,
+}
+
 /// A message to send.
 #[derive(Debug, Clone, Default)]
 pub struct NewMessage {

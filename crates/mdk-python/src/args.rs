@@ -155,6 +155,14 @@ pub(crate) fn strings(field: &'static str, value: &Bound<'_, PyAny>) -> PyResult
     items(field, value)?.map(|item| Ok(item?.extract::<Text>()?.get(field)?.to_owned())).collect()
 }
 
+/// Ids as MLS registers them: 16 bits.
+pub(crate) fn ids(field: &'static str, value: Option<&Bound<'_, PyAny>>) -> PyResult<Vec<u16>> {
+    let Some(value) = value else { return Ok(Vec::new()) };
+    items(field, value)?
+        .map(|item| Ok(range(field, item?.extract()?, 0, u16::MAX.into())?))
+        .collect()
+}
+
 /// Relay URLs: their length is judged here, where it can be told, and their form by the engine.
 pub(crate) fn relays(value: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
     let relays = strings("relays", value)?;

@@ -12,6 +12,8 @@ use mdk_wire::WireError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use crate::public_key::PublicKey;
+
 pub(crate) use mapping::class_of;
 
 macro_rules! classes {
@@ -62,6 +64,7 @@ pub(crate) enum Detail {
     Owned(String),
     /// Relay URLs and what they said.
     Reasons(Vec<(String, String)>),
+    Accounts(Vec<mdk_wire::PublicKey>),
 }
 
 /// An exception to be raised, made without the interpreter.
@@ -154,6 +157,10 @@ impl Raise {
                 Detail::Object(value) => details.set_item(name, value)?,
                 Detail::Text(value) => details.set_item(name, value)?,
                 Detail::Owned(value) => details.set_item(name, value)?,
+                Detail::Accounts(value) => {
+                    let accounts: Vec<PublicKey> = value.into_iter().map(PublicKey).collect();
+                    details.set_item(name, accounts)?
+                }
                 Detail::Reasons(value) => {
                     details.set_item(name, value.into_iter().collect::<HashMap<_, _>>())?
                 }

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -348,6 +348,33 @@ class Group:
         return await self._session.commit(
             lambda mdk: mdk.update_group(
                 self._id, name=name, description=description, relays=carriers, retention=retention
+            )
+        )
+
+    async def change_requirements(
+        self,
+        *,
+        components: Iterable[int] = (),
+        extensions: Iterable[int] = (),
+        proposals: Iterable[int] = (),
+        remove: Iterable[int] = (),
+    ) -> GroupInfo:
+        """Require more of every member's app, or give components of the group up; see Mdk.change_requirements().
+
+        Args:
+            components: components that become required, e.g. 0x8005; 0x800c alone lets an older group be disbanded.
+            extensions: MLS extensions that become required.
+            proposals: MLS proposals that become required.
+            remove: components that the group gives up, with their setting.
+
+        Raises:
+            IncompatibleMember: `who` has the members whose apps do not support it; nothing was published.
+            Otherwise as remove().
+        """
+        ids = [tuple(given) for given in (components, extensions, proposals, remove)]
+        return await self._session.commit(
+            lambda mdk: mdk.change_requirements(
+                self._id, components=ids[0], extensions=ids[1], proposals=ids[2], remove=ids[3]
             )
         )
 

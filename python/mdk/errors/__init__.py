@@ -2,9 +2,8 @@
 
 Each has `.code`, a stable snake_case name to branch on, and `.hint`, what to do next (or None). All of them can be
 pickled. No message or hint contains a secret key, a group id, a URL or the content of a message; attributes name
-accounts only in KeyPackageNotFound.who, relays only in TransportError and its children, and file servers only in
-MediaUnavailable.reasons. What a *peer* sends never
-raises: it ends as an `mdk.Outcome`.
+accounts only in KeyPackageNotFound.who and IncompatibleMember.who, relays only in TransportError and its children, and
+file servers only in MediaUnavailable.reasons. What a *peer* sends never raises: it ends as an `mdk.Outcome`.
 """
 
 from .arguments import (

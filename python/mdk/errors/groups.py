@@ -1,6 +1,15 @@
 """What the state of a group does not permit."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from .base import MdkError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mdk._mdk import PublicKey
 
 
 class GroupError(MdkError):
@@ -44,13 +53,16 @@ class CommitLost(GroupError):
 
 
 class IncompatibleMember(GroupError):
-    """An invitee's KeyPackage cannot be used in this group.
+    """The app of an invitee cannot be in this group, or that of a member does not support what is to be required.
 
-    `missing` says what does not fit, `rule` is the id of the check (Marmot v2 state, table A2).
+    `missing` says what does not fit, `rule` is the id of the check (Marmot v2 state, table A2, or B5 for members), and
+    `who` has the accounts: the invitee, or all such members.
     """
 
     code = "incompatible_member"
-    hint: str | None = "Use another KeyPackage of that account."
+    hint: str | None = (
+        "Use another KeyPackage of that account; a member has to update the app, or be removed."
+    )
 
     def __init__(
         self,
@@ -58,11 +70,13 @@ class IncompatibleMember(GroupError):
         *,
         missing: str | None = None,
         rule: str | None = None,
+        who: Iterable[PublicKey] = (),
         hint: str | None = None,
     ) -> None:
         super().__init__(message, hint=hint)
         self.missing = missing
         self.rule = rule
+        self.who: tuple[PublicKey, ...] = tuple(who)
 
 
 class GroupTooLarge(GroupError):

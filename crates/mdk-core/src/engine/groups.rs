@@ -8,7 +8,8 @@ use super::Engine;
 use crate::error::{Error, Result};
 use crate::key_package::KeyPackageVerdict;
 use crate::values::{
-    GroupInfo, GroupState, GroupUpdate, Interest, Invite, KeyPackageInfo, Member, NewGroup, Pending,
+    GroupInfo, GroupState, GroupUpdate, Interest, Invite, KeyPackageInfo, Member, NewGroup,
+    Pending, RequirementsUpdate,
 };
 use crate::{group, history, key_package};
 
@@ -152,6 +153,25 @@ impl Engine {
     /// [`Error::NotAdmin`], [`Error::InvalidInput`], [`Error::LastAdmin`], [`Error::CommitPending`].
     pub fn update_group(&mut self, id: &GroupId, update: GroupUpdate) -> Result<Pending> {
         self.act(|ctx| ctx.update_group(id, update))
+    }
+
+    /// Requires more of every member's client, or gives components of the group up, in one commit. Who does not support
+    /// what is required cannot be invited afterwards; every member has to support it already.
+    ///
+    /// Requiring 0x800c in a group that has no lifecycle gives it one, so that it can be disbanded; that takes a commit of
+    /// its own. 0x0001, 0x8003, 0x8004, 0x8009 and 0x800c stay in every group. A component that goes leaves its setting as
+    /// if it had never been set: without 0x8005 new messages stay for ever.
+    ///
+    /// # Errors
+    /// [`Error::NotAdmin`], [`Error::CommitPending`]. [`Error::IncompatibleMember`]: members that do not support it, all of
+    /// them by account. [`Error::InvalidInput`]: an id that is not known here, that the group does not have, or that
+    /// stays; the lifecycle together with anything else; or nothing would change.
+    pub fn change_requirements(
+        &mut self,
+        id: &GroupId,
+        change: &RequirementsUpdate,
+    ) -> Result<Pending> {
+        self.act(|ctx| ctx.change_requirements(id, change))
     }
 
     /// Makes members admins.

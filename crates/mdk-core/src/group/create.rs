@@ -12,6 +12,7 @@ use crate::event_log::Stored;
 use crate::group::epoch::{apply_settings, authenticator, event_key};
 use crate::key_package::{self, ValidKeyPackage};
 use crate::outbound::Plan;
+use crate::outcome::Rejection;
 use crate::parallel;
 use crate::profile::v2::MEDIA_KIND;
 use crate::profile::{Profile as _, Settings, V2};
@@ -61,7 +62,7 @@ impl Ctx<'_, '_> {
         let mut group = self.found(&id, &settings)?;
         let view = group.view();
         for invitee in &invitees {
-            key_package::fits(invitee, &view).map_err(incompatible)?;
+            key_package::fits(invitee, &view).map_err(incompatible(invitee.account))?;
         }
         let plan = Plan { adds: invitees, ..Plan::default() };
         let staged = if plan.adds.is_empty() {
@@ -159,8 +160,9 @@ impl Ctx<'_, '_> {
         let me = self.identity.account();
         let mut invitees: Vec<ValidKeyPackage> = Vec::with_capacity(events.len());
         let (crypto, now) = (self.crypto, self.now());
-        for kp in parallel::map(events, |event| key_package::check(event, crypto, now)) {
-            let kp = kp.map_err(incompatible)?;
+        let checked = parallel::map(events, |event| key_package::check(event, crypto, now));
+        for (kp, event) in checked.into_iter().zip(events) {
+            let kp = kp.map_err(incompatible(event.pubkey()))?;
             if kp.account == me {
                 return Err(Error::input("members", "the own account"));
             }
@@ -173,8 +175,8 @@ impl Ctx<'_, '_> {
     }
 }
 
-pub(crate) fn incompatible(rejection: crate::outcome::Rejection) -> Error {
-    Error::IncompatibleMember { reason: rejection.reason, rule: rejection.rule }
+pub(crate) fn incompatible(who: PublicKey) -> impl FnOnce(Rejection) -> Error {
+    move |Rejection { reason, rule, .. }| Error::IncompatibleMember { reason, rule, who: vec![who] }
 }
 
 pub(crate) fn check_text(field: &'static str, text: &str, limit: usize) -> Result<()> {

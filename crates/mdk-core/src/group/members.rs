@@ -31,7 +31,7 @@ impl Ctx<'_, '_> {
             if group.row.members.contains(&invitee.account) {
                 return Err(Error::input("key_packages", "an account that is a member already"));
             }
-            key_package::fits(invitee, &view).map_err(incompatible)?;
+            key_package::fits(invitee, &view).map_err(incompatible(invitee.account))?;
         }
         let mut plan = Plan::default();
         if promote {

@@ -15,6 +15,7 @@ pub(crate) mod join;
 mod kept;
 pub(crate) mod leave;
 pub(crate) mod members;
+mod requirements;
 mod rival;
 pub(crate) mod settings;
 pub(crate) mod update;

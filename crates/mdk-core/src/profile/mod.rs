@@ -43,6 +43,12 @@ pub(crate) trait Profile {
     /// The GroupContext of a new group.
     fn group_context_extensions(settings: &Settings)
     -> Result<Extensions<GroupContext>, WireError>;
+    /// The extensions of a GroupContext that requires more.
+    fn context_requiring(
+        context: &GroupContext,
+        extensions: &BTreeSet<u16>,
+        proposals: &BTreeSet<u16>,
+    ) -> error::Result<Extensions<GroupContext>>;
     /// How OpenMLS is to run a group that is joined.
     fn join_config(config: &Config) -> MlsGroupJoinConfig;
     /// How OpenMLS is to run a group that is founded.

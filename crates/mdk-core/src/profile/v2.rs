@@ -57,6 +57,14 @@ impl Profile for V2 {
         settings::group_context_extensions(settings)
     }
 
+    fn context_requiring(
+        context: &GroupContext,
+        extensions: &BTreeSet<u16>,
+        proposals: &BTreeSet<u16>,
+    ) -> error::Result<Extensions<GroupContext>> {
+        settings::context_requiring(context, extensions, proposals)
+    }
+
     fn join_config(config: &Config) -> MlsGroupJoinConfig {
         leaf::join_config(config)
     }

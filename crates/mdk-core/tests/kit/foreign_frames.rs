@@ -10,6 +10,7 @@ use openmls::prelude::tls_codec::{DeserializeBytes as _, Serialize as _};
 use openmls::prelude::{
     AppDataUpdateOperation, AppDataUpdateProposal, KeyPackage, LeafNodeIndex, LeafNodeParameters,
     MlsMessageIn, ProcessedMessageContent, Proposal, ProposalOrRefType, Propose, ProtocolMessage,
+    StagedCommit,
 };
 use openmls_traits::OpenMlsProvider as _;
 
@@ -225,21 +226,43 @@ impl Foreign {
 
     /// Follows a 445 event of the group: merges commits, stores proposals, returns an application plaintext.
     pub fn follows(&mut self, event: &Event) -> Option<Vec<u8>> {
-        let sealed = GroupMessage::parse(event.clone()).unwrap();
-        let bytes = sealed.open(&self.epoch_key()).expect("sealed under this epoch's key");
-        let message = MlsMessageIn::tls_deserialize_exact_bytes(&bytes).unwrap();
-        let message: ProtocolMessage = message.try_into_protocol_message().unwrap();
-        let Self { group, provider, .. } = self;
-        let group = group.as_mut().expect("in a group");
-        let processed = group.process_message(provider, message).unwrap();
-        let staged = match processed.into_content() {
+        let staged = match self.processes(event) {
             ProcessedMessageContent::ApplicationMessage(message) => {
                 return Some(message.into_bytes());
             }
             ProcessedMessageContent::ProposalMessage(proposal) => {
+                let Self { group, provider, .. } = self;
+                let group = group.as_mut().expect("in a group");
                 group.store_pending_proposal(provider.storage(), *proposal).unwrap();
                 return None;
             }
+            commit => self.stages(commit),
+        };
+        let mut group = self.group.take().expect("in a group");
+        group.merge_staged_commit(&self.provider, staged).unwrap();
+        self.set_group(group);
+        None
+    }
+
+    /// A commit of somebody else, which is not merged.
+    pub fn reads_commit(&mut self, event: &Event) -> StagedCommit {
+        let commit = self.processes(event);
+        self.stages(commit)
+    }
+
+    fn processes(&mut self, event: &Event) -> ProcessedMessageContent {
+        let sealed = GroupMessage::parse(event.clone()).unwrap();
+        let bytes = sealed.open(&self.epoch_key()).expect("sealed under this epoch's key");
+        let message = MlsMessageIn::tls_deserialize_exact_bytes(&bytes).unwrap();
+        let message: ProtocolMessage = message.try_into_protocol_message().unwrap();
+        let group = self.group.as_mut().expect("in a group");
+        group.process_message(&self.provider, message).unwrap().into_content()
+    }
+
+    fn stages(&mut self, commit: ProcessedMessageContent) -> StagedCommit {
+        let Self { group, provider, .. } = self;
+        let group = group.as_mut().expect("in a group");
+        match commit {
             ProcessedMessageContent::StagedCommitMessage(staged) => *staged,
             ProcessedMessageContent::UnresolvedAppDataCommit(commit) => {
                 let mut updater = AppDataDictionaryUpdater::new(None);
@@ -248,12 +271,8 @@ impl Foreign {
                 }
                 group.stage_app_data_commit(provider, *commit, updater.changes()).unwrap()
             }
-            _ => panic!("an external proposal"),
-        };
-        group.merge_staged_commit(provider, staged).unwrap();
-        let group = self.group.take().expect("in a group");
-        self.set_group(group);
-        None
+            _ => panic!("not a commit"),
+        }
     }
 }
 

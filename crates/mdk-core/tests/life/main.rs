@@ -15,5 +15,6 @@ mod leaving;
 mod lifecycle;
 mod readding;
 mod recovery;
+mod requirements;
 mod rotation;
 mod scramble;

@@ -1,6 +1,6 @@
 //! `mdk.Mdk`: groups and the commits that change them.
 
-use mdk_core::{Engine, Error, GroupUpdate, NewGroup};
+use mdk_core::{Engine, Error, GroupUpdate, NewGroup, RequirementsUpdate};
 use pyo3::prelude::*;
 use pyo3::types::PyDelta;
 
@@ -191,6 +191,46 @@ impl Mdk {
             image: None,
         };
         stage(slf, |e| e.update_group(&group, update))
+    }
+
+    /// Requires more of every member's client, or gives components of the group up. Who does not support what is required
+    /// cannot be invited afterwards; every member has to support it already. Ids are those of the protocol, 0 to 65535.
+    ///
+    /// Args:
+    ///     components: components that become required, e.g. 0x8005, disappearing messages. One that the group does not
+    ///         have begins with its empty state. 0x800c gives an older group the lifecycle without which it cannot be
+    ///         disbanded; that takes a commit of its own.
+    ///     extensions: MLS extensions that become required.
+    ///     proposals: MLS proposals that become required.
+    ///     remove: components that the group gives up: what they say, and that they are required. Their setting is then as
+    ///         if nobody had ever set it: without 0x8005 new messages stay for ever. 0x0001, 0x8003, 0x8004, 0x8009 and
+    ///         0x800c cannot go.
+    ///
+    /// Raises:
+    ///     NotAdmin, CommitPending: not now, or not by us.
+    ///     IncompatibleMember: `who` has the members whose clients do not support it.
+    ///     InvalidInput: an id that is not known here, that the group does not have or that cannot go; the lifecycle
+    ///         together with something else; or nothing would change.
+    #[pyo3(signature = (group_id, *, components=None, extensions=None, proposals=None, remove=None))]
+    #[pyo3(
+        text_signature = "($self, group_id, *, components=(), extensions=(), proposals=(), remove=())"
+    )]
+    fn change_requirements(
+        slf: &Bound<'_, Self>,
+        group_id: Text,
+        components: Option<&Bound<'_, PyAny>>,
+        extensions: Option<&Bound<'_, PyAny>>,
+        proposals: Option<&Bound<'_, PyAny>>,
+        remove: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<PendingCommit> {
+        let group = args::group(&group_id)?;
+        let change = RequirementsUpdate {
+            components: args::ids("components", components)?,
+            extensions: args::ids("extensions", extensions)?,
+            proposals: args::ids("proposals", proposals)?,
+            remove: args::ids("remove", remove)?,
+        };
+        stage(slf, |e| e.change_requirements(&group, &change))
     }
 
     /// Makes members admins.

@@ -31,9 +31,10 @@ impl From<Error> for Raise {
             Error::CommitPending => new(Class::CommitPending),
             Error::Settling { millis } => new(Class::GroupSettling).number("millis", Some(millis)),
             Error::CommitLost => new(Class::CommitLost),
-            Error::IncompatibleMember { reason, rule } => {
-                new(Class::IncompatibleMember).text("missing", reason).text("rule", rule)
-            }
+            Error::IncompatibleMember { reason, rule, who } => new(Class::IncompatibleMember)
+                .text("missing", reason)
+                .text("rule", rule)
+                .detail("who", Detail::Accounts(who)),
             Error::GroupTooLarge { size, limit } => {
                 new(Class::GroupTooLarge).number("size", Some(size)).number("limit", Some(limit))
             }

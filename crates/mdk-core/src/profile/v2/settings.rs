@@ -16,6 +16,7 @@ use openmls::prelude::{
 };
 
 use super::views::{dictionary_of, required_of};
+use crate::error::{Error, Result};
 use crate::outcome::{RejectCode, Rejection};
 use crate::policy::duplicate_op;
 use crate::profile::Settings;
@@ -73,6 +74,43 @@ pub(crate) fn group_context_extensions(
         Extension::AppDataDictionary(AppDataDictionaryExtension::new(dictionary)),
     ])
     .expect("both extensions may stand in a GroupContext, once"))
+}
+
+// rule: C1-2
+/// The extensions of a GroupContext with more required capabilities. All else is as it was; the dictionary moves to the
+/// end, where the next AppDataUpdate puts it anyway.
+///
+/// # Errors
+/// A bug: the extensions are those of a GroupContext.
+pub(crate) fn context_requiring(
+    context: &GroupContext,
+    extensions: &BTreeSet<u16>,
+    proposals: &BTreeSet<u16>,
+) -> Result<Extensions<GroupContext>> {
+    let mut all = Vec::new();
+    let mut dictionary = None;
+    for extension in context.extensions().iter() {
+        match extension {
+            Extension::RequiredCapabilities(old) => {
+                let extensions = extensions.iter().map(|id| ExtensionType::from(*id));
+                let extensions: Vec<_> =
+                    old.extension_types().iter().copied().chain(extensions).collect();
+                let proposals = proposals.iter().map(|id| ProposalType::from(*id));
+                let proposals: Vec<_> =
+                    old.proposal_types().iter().copied().chain(proposals).collect();
+                let new = RequiredCapabilitiesExtension::new(
+                    &extensions,
+                    &proposals,
+                    old.credential_types(),
+                );
+                all.push(Extension::RequiredCapabilities(new));
+            }
+            Extension::AppDataDictionary(_) => dictionary = Some(extension.clone()),
+            other => all.push(other.clone()),
+        }
+    }
+    all.extend(dictionary);
+    Extensions::from_vec(all).map_err(Error::bug("the extensions of a GroupContext"))
 }
 
 /// The entries of a new group. 0x8009 has none (rule: B1-3).
