@@ -350,6 +350,7 @@ def test_a_client_holds_no_key_of_the_database_once_it_is_open(tmp_path: Path) -
             ("close_client", {}),
         ):
             child.do(f"bob {step}")
+            found: list[Hit] = []
             for _ in range(40):
                 child.stop()
                 found = scanner.scan(child.pid, home.long_lived())
