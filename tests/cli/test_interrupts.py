@@ -51,8 +51,9 @@ def reads(process: subprocess.Popen[str], descriptor: int) -> bool:
     """Whether a thread of the process is in a call of `read` on the pipe, by whatever number it has there."""
     pipe = Path(f"/proc/self/fd/{descriptor}").readlink()
     for call in Path(f"/proc/{process.pid}/task").glob("*/syscall"):
-        number, *arguments = call.read_text().split()
-        with suppress(FileNotFoundError):
+        # A thread, and what it reads from, may go while it is looked at.
+        with suppress(FileNotFoundError, ProcessLookupError):
+            number, *arguments = call.read_text().split()
             if (
                 number == "0"
                 and Path(f"/proc/{process.pid}/fd/{int(arguments[0], 16)}").readlink() == pipe

@@ -92,6 +92,28 @@ async def test_init_does_not_call_a_relay_away_that_puts_the_key_package_off(
         assert "No relay was reached" not in done.out
 
 
+async def test_a_relay_that_goes_away_while_one_listens_was_reached(tmp_path: Path) -> None:
+    async with LocalRelay() as relay:
+        home = Home(tmp_path, relay.url)
+        await account(home, "alice", relay)
+        patience, until_away, tries = 2, 3, 0
+        while True:
+            await relay.until(lambda one: one.connections == 0, 60)
+            arguments = ("listen", "-a", "alice", "--json", "--for", "5")
+            listening = asyncio.create_task(mdk(home, *arguments, "--timeout", str(patience)))
+            await relay.until(lambda one: one.connections > 0, 60)
+            await asyncio.sleep(until_away)
+            await relay.pause()
+            done = await listening
+            # A busy machine may need longer to ask for everything, so one good attempt is enough.
+            if "still trying" not in done.err:
+                break
+            tries += 1
+            assert tries < 5, done.err
+            await relay.resume()
+        assert (done.code, done.out) == (0, ""), done.err
+
+
 async def test_what_relays_say_while_a_message_waits_is_shown(tmp_path: Path) -> None:
     async with LocalRelay() as relay:
         home = Home(tmp_path, relay.url)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -17,6 +17,7 @@ E = TypeVar("E", bound=Event)
 
 PATIENCE = 20.0
 """Longest wait for anything, seconds: far beyond what it takes, also on a busy machine."""
+LOOK_AGAIN = 0.05
 KEY = bytes(range(32))
 
 
@@ -40,10 +41,15 @@ async def event_of(
 
 
 async def until(check: Callable[[], bool], who: Client) -> None:
-    """Wait until `check` is true, looking again whenever something happened at `who`."""
+    """Wait until `check` is true, looking again whenever something happened at `who`.
+
+    And without that: counters change beside the log.
+    """
     async with asyncio.timeout(PATIENCE):
         while not check():
-            await who._session.feed.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_AGAIN):
+                    await who._session.feed.wait()
 
 
 class Metronome:

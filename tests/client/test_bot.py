@@ -300,6 +300,7 @@ async def test_a_signal_ends_it_in_good_order(
 
 async def test_what_a_handler_sent_is_out_when_the_bot_has_ended(relay: LocalRelay) -> None:
     bot = bot_of(relay)
+    bot.client._settings.drain = PATIENCE
 
     @bot.on_message
     async def handle(ctx: Context) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from tests.client.people import PATIENCE, event_of, hear
 from tests.client.test_bot_promises import answered, bot_of, end, going
@@ -18,7 +18,7 @@ from mdk import (
     MessageDeleted,
     MessageReceived,
 )
-from mdk.testing import LocalRelay
+from mdk.testing import Clock, LocalRelay
 from mdk.testing.fixtures import MakeClient
 from mdk.values import GroupId
 
@@ -134,9 +134,11 @@ async def test_an_expired_message_has_no_author_any_more(
     relay: LocalRelay, make_client: MakeClient
 ) -> None:
     """Nobody can say whose it was: with a list in allow= it reaches no handler, with anyone it does."""
-    friend = await make_client("friend")
-    for allow, expected in (([friend.npub], 0), ("anyone", 1)):
-        bot = bot_of(relay, allow=allow)
+    for anyone, expected in ((False, 0), (True, 1)):
+        clock = Clock(datetime.now(UTC))
+        friend = await make_client("friend", clock=clock)
+        bot = bot_of(relay, allow="anyone" if anyone else [friend.npub])
+        bot.client._settings.clock = clock
         heard: list[str] = []
 
         @bot.on(MessageDeleted)
@@ -146,11 +148,13 @@ async def test_an_expired_message_has_no_author_any_more(
         serving = await going(bot)
         try:
             group = await friend.groups.create(
-                "short", [bot.client.public_key], retention=timedelta(seconds=5)
+                "short", [bot.client.public_key], retention=timedelta(hours=1)
             )
             said = (await group.send("gone soon")).message
+            await event_of(bot.client, MessageReceived, "0", lambda e: e.message.id == said.id)  # noqa: B023
+            clock.advance(timedelta(hours=2))
             await event_of(bot.client, MessageDeleted, "0", lambda e: e.message_id == said.id)  # noqa: B023
             await answered(bot)
         finally:
             await end(bot, serving)
-        assert len(heard) == expected, allow
+        assert len(heard) == expected, anyone

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
 import pytest
@@ -25,7 +25,7 @@ from mdk import (
     ReactionRemoved,
     errors,
 )
-from mdk.testing import LocalRelay, pair
+from mdk.testing import Clock, LocalRelay, pair
 from mdk.testing.fixtures import MakeClient
 
 UNKNOWN = EventId("ab" * 32)
@@ -221,14 +221,18 @@ async def test_what_is_live_is_no_backlog(two: Two) -> None:
 async def test_what_became_of_a_message_that_is_not_there_any_more(
     relay: LocalRelay, make_client: MakeClient
 ) -> None:
-    alice = await make_client("alice")
-    short = await alice.groups.create("short", retention=timedelta(seconds=1))
+    clock = Clock(datetime.now(UTC))
+    alice = await make_client("alice", clock=clock)
+    short = await alice.groups.create("short", retention=timedelta(hours=1))
     begin = alice.cursor
     taken = await short.send("a relay has it")
+    await event_of(alice, DeliveryChanged, begin, lambda e: e.message_id == taken.message.id)
+    clock.advance(timedelta(hours=2))
     await event_of(alice, MessageDeleted, begin, lambda e: e.message_id == taken.message.id)
     assert (await taken.delivered(PATIENCE)).delivery is Delivery.ACCEPTED
     await relay.pause()
     waiting = await short.send("no relay has it")
+    clock.advance(timedelta(hours=2))
     expired = await waiting.delivered(PATIENCE)
     assert expired.delivery is Delivery.FAILED
     assert expired.errors == {relay.url: "the message has expired"}

@@ -111,7 +111,7 @@ def listen(
 
             async def work() -> None:
                 nonlocal heard
-                waiting = asyncio.ensure_future(_wait(client, deadline, silent=as_json))
+                waiting = asyncio.create_task(_wait(client, deadline, silent=as_json))
                 try:
                     with suppress(TimeoutError):
                         async with asyncio.timeout(duration):
@@ -121,7 +121,9 @@ def listen(
                     await asyncio.wait([waiting])
                     await kept.keep()
                     await shown.mark_read()
-                heard = bool(shown.messages) or session.connected(client)
+                # One that has answered was reached, also if it is away by now.
+                answered = not waiting.cancelled() and waiting.result()
+                heard = bool(shown.messages) or answered or session.connected(client)
 
             await running.until_stopped(work())
             deadline.begin()
@@ -136,12 +138,14 @@ def listen(
     return running.run(body())
 
 
-async def _wait(client: Client, deadline: running.Deadline, *, silent: bool) -> None:
-    """The bar of the catch-up; if it does not come to its end in time, a word on stderr, and it goes on."""
+async def _wait(client: Client, deadline: running.Deadline, *, silent: bool) -> bool:
+    """The bar of the catch-up; if it does not come to its end in time, a word on stderr, and it goes on: False."""
     try:
         await session.catch_up(client, deadline, silent=silent)
     except NotConnected as error:
         click.echo(f"mdk: {error}; still trying", err=True)
+        return False
+    return True
 
 
 @dataclass

@@ -194,8 +194,8 @@ class Client:
     async def _settle_in(self) -> None:
         """Wait until ready, while there is hope for it."""
         session = self._session
-        ready = asyncio.ensure_future(session.native.ready())
-        hopeless = asyncio.create_task(upkeep.without_hope(session.native))
+        ready = asyncio.create_task(self.ready())
+        hopeless = asyncio.create_task(upkeep.without_hope(session))
         try:
             await asyncio.wait(
                 [ready, hopeless], timeout=ENTRY_PATIENCE, return_when=asyncio.FIRST_COMPLETED
@@ -352,6 +352,7 @@ class Client:
         native = self._session.native
         async with asyncio.timeout(timeout):
             await (native.ready() if reachable else native.caught_up())
+            await self._session.feed.current()
 
     async def sync(self) -> int:
         """Fetch from all relays now, and process it. Returns the number of events that were new.
@@ -360,7 +361,9 @@ class Client:
             NotConnected: no relay can be reached.
         """
         self._session.feed.check()
-        return await self._session.native.sync()
+        new = await self._session.native.sync()
+        await self._session.feed.current()
+        return new
 
     async def search(self, query: str, *, limit: int = 50) -> list[Message]:
         """Messages of all groups whose text contains `query`, newest first. Case is ignored for A to Z only."""

@@ -5,6 +5,7 @@ import logging
 import os
 from collections import deque
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -36,6 +37,9 @@ _RECENT = 64
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 5.0
 """Seconds until the log is read again after the disk failed; the pauses grow."""
+
+_LOOK_AGAIN = 0.1
+"""Seconds until it is looked again whether there is something that was not read."""
 
 _DIGITS = 19
 """Of the largest number that a cursor can be."""
@@ -135,10 +139,10 @@ class Feed:
         self._dropped.clear()
         events, groups, last = await self._native.poll(self.position, _BATCH)
         for group in groups:
-            await self._take(group)
+            await self._take(group.id, group)
         gone = {e.group_id for e in events if e.group_id} - {g.id for g in groups}
         for group_id in gone:
-            self.groups.pop(group_id, None)
+            await self._take(group_id, None)
         for event in events:
             if event.group_id in self._dropped and event.group_id not in self.groups:
                 continue
@@ -148,17 +152,18 @@ class Feed:
         self.position = last
         self._signal.give()
 
-    async def _take(self, group: GroupInfo) -> None:
+    async def _take(self, group_id: GroupId, group: GroupInfo | None) -> None:
         """Take what was read, unless a call of ours returned meanwhile: what that kept may be newer, or older."""
-        group_id = group.id
         while group_id in self._kept:
             self._kept.discard(group_id)
             try:
                 group = await in_thread(lambda: self._mdk.group(group_id))
             except GroupNotFound:
-                self.groups.pop(group_id, None)
-                return
-        self.groups[group_id] = group
+                group = None
+        if group is None:
+            self.groups.pop(group_id, None)
+        else:
+            self.groups[group_id] = group
 
     async def _why(self, closed: Closed) -> MdkError:
         """What the engine itself says: it may have been closed, or be unusable after a bug."""
@@ -211,6 +216,24 @@ class Feed:
             raise Forked("opened before os.fork(); the child process cannot use it")
         if self._ended is not None:
             raise self._ended
+
+    async def current(self) -> None:
+        """Wait until this reader has read what the engine has now: until then a group may be behind.
+
+        Raises:
+            Closed: the client was closed.
+        """
+        last = await in_thread(self._mdk._last_cursor)
+        while (seen := self.position) < last:
+            at = str(seen)
+            page = await in_thread(lambda: list(self._mdk.events(after=at, limit=1)))  # noqa: B023  # awaited here
+            if not page:
+                return  # what is between has lost its subject
+            if self.position == seen:
+                # It may lose its subject, too, before it is read.
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_LOOK_AGAIN):
+                        await self.wait()
 
     async def wait(self) -> None:
         """Wait until there may be more; raise what ended this feed.

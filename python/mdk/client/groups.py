@@ -113,7 +113,7 @@ class Groups:
             )
 
         info = await uncancelled(self._found(found, carriers))
-        session.feed.keep(info)
+        await session.fresh(info.id)
         return handle(session, info.id)
 
     async def _found(

@@ -113,7 +113,7 @@ class Invites:
         session = self._client._session
         chosen = invite.id if isinstance(invite, Invite) else invite
         info = await session.change(lambda mdk: mdk.accept(chosen))
-        session.feed.keep(info)
+        await session.fresh(info.id)
         return handle(session, info.id)
 
     async def decline(self, invite: Invite | EventId) -> None:

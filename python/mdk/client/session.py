@@ -117,10 +117,10 @@ class Session:
     async def fresh(self, group_id: GroupId) -> GroupInfo:
         """A group as it stands now."""
         while True:
-            drops = self.feed.drops
+            drops, known = self.feed.drops, self.feed.groups.get(group_id)
             info = await self.look(lambda mdk: mdk.group(group_id))
-            # What was read before it was deleted must not bring it back.
-            if drops == self.feed.drops:
+            # What was read before it was deleted must not bring it back, nor take the place of what was read later.
+            if drops == self.feed.drops and self.feed.groups.get(group_id) is known:
                 self.feed.keep(info)
                 return info
 

@@ -13,9 +13,10 @@ from .group import handle
 from .values import RekeyReport
 
 if TYPE_CHECKING:
-    from mdk._mdk import Mdk, _Client
+    from mdk._mdk import Mdk
 
     from .client import Client
+    from .session import Session
 
 T = TypeVar("T")
 
@@ -42,12 +43,13 @@ async def uncancelled(work: Coroutine[Any, Any, T]) -> T:
     raise cancelled
 
 
-async def without_hope(native: "_Client") -> None:
+async def without_hope(session: "Session") -> None:
     """Return when an account will not be ready soon.
 
     No relay of it can be reached: the first attempt at each has failed. Or what there is was fetched, and each relay of
     its own has refused its KeyPackage for good, or cannot be reached.
     """
+    native = session.native
     caught_up = asyncio.ensure_future(native.caught_up())
     refused = asyncio.ensure_future(native.reachable())
     try:
@@ -60,6 +62,7 @@ async def without_hope(native: "_Client") -> None:
             may_take = own - set(native.refusals())
             none_takes = refused.done() or all(states.get(url) in _AWAY for url in may_take)
             if caught_up.done() and none_takes:
+                await session.feed.current()
                 return
             await asyncio.sleep(_LOOK_AGAIN)
     finally:
