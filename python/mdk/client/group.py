@@ -106,12 +106,14 @@ class Group:
             text: at most Config.max_message_bytes, with id and tags as JSON.
             reply_to: the message that it answers.
             tags: further tags.
-            timeout: seconds to wait while a change of the group by us is on its way, during which nothing is sent.
+            timeout: seconds to wait while a change of the group by us is on its way, or changes by others compete:
+                what is said on the side that loses nobody would have.
 
         Raises:
             InvalidInput: it is too large, or an argument is wrong.
             NotMember, MessageNotFound: the group, or `reply_to`.
-            CommitPending, SelfUpdateRequired: the group was not ready within `timeout`; nothing was sent.
+            CommitPending, GroupSettling, SelfUpdateRequired: the group was not ready within `timeout`, and nothing
+                was sent.
             OutboxFull: too much waits already.
         """
         answered = None if reply_to is None else _id(reply_to)

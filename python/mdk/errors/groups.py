@@ -28,7 +28,10 @@ class CommitPending(GroupError):
 
 
 class GroupSettling(GroupError):
-    """Commits of others came just now, and which one counts is not settled yet: no commit of ours is made meanwhile."""
+    """Commits of others came just now, and which one counts is not settled yet.
+
+    No commit of ours is made meanwhile and, where they compete, no message of a client.
+    """
 
     code = "group_settling"
     hint: str | None = (

@@ -30,16 +30,24 @@ impl Engine {
     pub fn process_event(&mut self, event: Event) -> Result<Outcome> {
         // A rejected event rolls the whole transaction back: nothing is written, nothing is synced.
         let mut refused = None;
+        let mut lost = None;
         let result = self.write(|ctx| match ctx.process_event(event) {
             Ok(verdict) => Ok(verdict),
             Err(halt::Halt::Failed(error)) => Err(error),
             Err(halt::Halt::Rejected(rejection)) => {
                 refused = Some(rejection);
+                lost = ctx.behind.take();
                 Err(Error::Internal("rejected"))
             }
         });
         match (result, refused) {
-            (_, Some(rejection)) => Ok(self.outcome(Err(rejection), Vec::new(), Vec::new())),
+            (_, Some(rejection)) => {
+                let told = match lost {
+                    Some((id, at)) => self.write(|ctx| ctx.report_behind(&id, at))?.1.events,
+                    None => Vec::new(),
+                };
+                Ok(self.outcome(Err(rejection), told, Vec::new()))
+            }
             (Ok((verdict, effects)), None) => {
                 let events = [effects.events, effects.late].concat();
                 Ok(self.outcome(Ok(verdict), events, effects.reply))

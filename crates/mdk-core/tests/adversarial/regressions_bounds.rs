@@ -4,7 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use mdk_core::{
-    Config, DeferredReason, Engine, Error, ManualClock, NewGroup, NewMessage, RejectCode, Verdict,
+    Config, DeferredReason, Engine, Error, EventBody, ManualClock, NewGroup, NewMessage,
+    RejectCode, Verdict,
 };
 use mdk_store::{DatabaseKey, OpenOptions};
 use mdk_wire::{Event, Keys, NostrGroupId, Secret, kind};
@@ -246,7 +247,7 @@ fn a_message_too_far_ahead_waits() {
     assert_eq!(w.us.takes(&far).verdict, Verdict::Duplicate);
 }
 
-// rule: D2-8
+// rule: D2-8, F1-14
 #[test]
 fn a_message_too_far_behind_is_stale() {
     let mut w = World::new();
@@ -254,9 +255,17 @@ fn a_message_too_far_behind_is_stale() {
     w.us.applies(&said[102]);
     // The next generation is 103: 3 is 100 behind it.
     assert_eq!(received(&w.us.applies(&said[3])), ["3"]);
+    // That something is lost is told, once: it may come again, and others beside it.
+    let refused = w.us.takes(&said[2]);
+    let at = said[2].created_at();
+    assert!(matches!(refused.verdict, Verdict::Rejected(r) if r.rule == "D2-8"));
+    let told: Vec<EventBody> = refused.events.into_iter().map(|event| event.body).collect();
+    assert_eq!(told, [EventBody::HistoryGap { count: 0, first: at, last: at }]);
     for stale in [&said[2], &said[0]] {
         assert_eq!(w.refuses(stale), (RejectCode::StaleEpoch, "D2-8"));
     }
+    w.us.clock.advance_millis(3_600_000);
+    assert_eq!(w.refuses(&said[2]), (RejectCode::StaleEpoch, "D2-8"));
 }
 
 #[test]

@@ -1,10 +1,12 @@
 //! What a message of ours counts for when branches are compared, by how far it is.
 
-use mdk_core::RelayVerdict;
-use mdk_wire::{Event, GroupId};
+use std::sync::Arc;
+
+use mdk_core::{Config, Engine, Error, ManualClock, NewMessage, RelayVerdict};
+use mdk_wire::{Event, GroupId, Keys};
 
 use crate::fork::end;
-use crate::kit::{Member, RELAY};
+use crate::kit::{Member, RELAY, now};
 use crate::relays::{parse, refused, sending};
 
 /// Two members commit at once. By rank the first one's commit is the better one, but on the other one's side two speak,
@@ -153,4 +155,39 @@ fn without_an_outbox_it_counts_at_once() {
     let event = race.carol.says(&race.group, "heard");
     race.spreads(&[event]);
     assert_eq!(race.followed(), "better");
+}
+
+/// breaks: a message of a client that can wait, while two commits compete. (rule: C3-9)
+#[test]
+fn while_branches_compete_a_client_waits_to_speak() {
+    let clock = ManualClock::at(now());
+    let config = Config::default();
+    let engine = Engine::in_memory(Keys::generate(), config, Arc::new(clock.clone())).unwrap();
+    let mut race = race_with(Member { name: "carol", engine, clock });
+    let (carol, group) = (&mut race.carol, &race.group);
+    carol.engine.wait_to_speak();
+    carol.applies(&race.sides[0]);
+    for event in race.commits.iter().chain(&race.sides) {
+        let _ = carol.takes(event);
+    }
+    let before = carol.engine.digest().unwrap();
+    let heard = carol.engine.messages(group, 10, None, None).unwrap().remove(0).id;
+    let message = NewMessage { text: "at last".to_owned(), kind: 9, ..NewMessage::default() };
+    let waits = [
+        carol.engine.create_message(group, message.clone()).map(drop),
+        carol.engine.react(group, &heard, "+").map(drop),
+    ];
+    for wait in waits {
+        assert!(matches!(wait, Err(Error::Settling { millis: 1..=1_000 })), "{wait:?}");
+    }
+    assert!(carol.engine.digest().unwrap() == before);
+    carol.clock.advance_millis(1_000);
+    // (the choice is made by the call itself)
+    let said = carol.says(group, "at last");
+    race.spreads(&[said]);
+    assert_eq!(race.followed(), "worse");
+    for member in [&mut race.better, &mut race.worse, &mut race.dave, &mut race.carol] {
+        let said = end(&mut member.engine, &race.group).said;
+        assert!(said.contains(&("at last".to_owned(), false)), "{}: {said:?}", member.name);
+    }
 }

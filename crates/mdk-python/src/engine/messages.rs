@@ -15,6 +15,9 @@ use crate::views::ToPy;
 impl Mdk {
     /// Encrypts a message: an Outgoing. Its `event` is for the caller to publish; its `message` is in the history.
     ///
+    /// Also while changes of others compete (Deferred with the reason rival): it then counts for the side that this account
+    /// follows, and is MessagesInvalidated for everybody should that side lose. A Client waits with it.
+    ///
     /// Args:
     ///     text: the content. The inner event with id and tags is at most Config.max_message_bytes of JSON.
     ///     kind: its Nostr kind, 0 to 65535; 9 is chat.
