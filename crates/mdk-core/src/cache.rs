@@ -52,6 +52,16 @@ impl LoadedGroup {
 /// States whose speakers are remembered. Of more they are read again.
 const MOST_COUNTED: usize = 256;
 
+/// What is known of an open choice between branches, in Unix milliseconds. Lost with the process, which costs nothing: then
+/// messages do not wait.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Undecided {
+    /// When a branch came last that may still win.
+    pub(crate) rival: u64,
+    /// Since when a message of ours waits; 0: none does.
+    pub(crate) silent: u64,
+}
+
 pub(crate) struct GroupCache {
     groups: LruCache<GroupId, LoadedGroup>,
     /// What held events wait for: a flood of them is read once, not with every call.
@@ -62,6 +72,8 @@ pub(crate) struct GroupCache {
     pub(crate) refused: HashMap<GroupId, u64>,
     /// Groups whose dates were made or used up during the current transaction: made anew when it does not commit.
     dated: Vec<GroupId>,
+    /// Groups with branches that compete.
+    pub(crate) undecided: HashMap<GroupId, Undecided>,
     /// Who spoke in contested states.
     pub(crate) counted: HashMap<Auth, BTreeSet<PublicKey>>,
     /// States in which somebody new has spoken during the current transaction: read again when it does not commit.
@@ -87,6 +99,7 @@ impl GroupCache {
             dates: HashMap::new(),
             refused: HashMap::new(),
             dated: Vec::new(),
+            undecided: HashMap::new(),
             counted: HashMap::new(),
             spoken: Vec::new(),
             trials: Trials::default(),

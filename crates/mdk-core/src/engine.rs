@@ -268,6 +268,7 @@ impl Engine {
     fn let_go(&mut self, id: &GroupId, routes: &[NostrGroupId]) {
         self.recent.forget_group(id);
         self.more.remove(id);
+        self.cache.undecided.remove(id);
         self.backlog.retain(|event| event.group_id.as_ref() != Some(id));
         let routes: Vec<String> = routes.iter().map(NostrGroupId::to_hex).collect();
         self.backlog_reply.retain(|event| {

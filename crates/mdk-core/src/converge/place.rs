@@ -209,6 +209,7 @@ impl Ctx<'_, '_> {
                 other => other.min(from),
             };
         })?;
+        self.cache.undecided.entry(id.clone()).or_default().rival = now;
         self.fresh.push((id.clone(), auth));
         // Nothing competes with a commit on the tip.
         if node.parent == Some(row.authenticator) && !crate::group::is_out(row.status) {

@@ -157,27 +157,31 @@ fn without_an_outbox_it_counts_at_once() {
     assert_eq!(race.followed(), "better");
 }
 
+/// A race of which carol knows both sides, and a client that can wait speaks for her.
+fn patient() -> Race {
+    let clock = ManualClock::at(now());
+    let engine = Engine::in_memory(Keys::generate(), Config::default(), Arc::new(clock.clone()));
+    let mut race = race_with(Member { name: "carol", engine: engine.unwrap(), clock });
+    race.carol.engine.wait_to_speak();
+    for event in race.commits.iter().chain(&race.sides) {
+        let _ = race.carol.takes(event);
+    }
+    race
+}
+
+fn tries(carol: &mut Member, group: &GroupId) -> Result<(), Error> {
+    let message = NewMessage { text: "too early".to_owned(), kind: 9, ..NewMessage::default() };
+    carol.engine.create_message(group, message).map(drop)
+}
+
 /// breaks: a message of a client that can wait, while two commits compete. (rule: C3-9)
 #[test]
 fn while_branches_compete_a_client_waits_to_speak() {
-    let clock = ManualClock::at(now());
-    let config = Config::default();
-    let engine = Engine::in_memory(Keys::generate(), config, Arc::new(clock.clone())).unwrap();
-    let mut race = race_with(Member { name: "carol", engine, clock });
+    let mut race = patient();
     let (carol, group) = (&mut race.carol, &race.group);
-    carol.engine.wait_to_speak();
-    carol.applies(&race.sides[0]);
-    for event in race.commits.iter().chain(&race.sides) {
-        let _ = carol.takes(event);
-    }
     let before = carol.engine.digest().unwrap();
     let heard = carol.engine.messages(group, 10, None, None).unwrap().remove(0).id;
-    let message = NewMessage { text: "at last".to_owned(), kind: 9, ..NewMessage::default() };
-    let waits = [
-        carol.engine.create_message(group, message.clone()).map(drop),
-        carol.engine.react(group, &heard, "+").map(drop),
-    ];
-    for wait in waits {
+    for wait in [tries(carol, group), carol.engine.react(group, &heard, "+").map(drop)] {
         assert!(matches!(wait, Err(Error::Settling { millis: 1..=1_000 })), "{wait:?}");
     }
     assert!(carol.engine.digest().unwrap() == before);
@@ -190,4 +194,25 @@ fn while_branches_compete_a_client_waits_to_speak() {
         let said = end(&mut member.engine, &race.group).said;
         assert!(said.contains(&("at last".to_owned(), false)), "{}: {said:?}", member.name);
     }
+    // Another commit, and no other beside it: the loser of before is still known, and holds nobody up.
+    let commit = race.dave.engine.self_update(&race.group).unwrap();
+    race.dave.confirms(&commit);
+    race.carol.applies(commit.event.as_ref().unwrap());
+    let busy = race.carol.engine.self_update(&race.group);
+    assert!(matches!(busy, Err(Error::Settling { .. })), "the pass is open");
+    race.carol.says(&race.group, "at once");
+}
+
+/// breaks: a choice that is put off for as long as history is fetched. (rule: C3-9)
+#[test]
+fn a_client_waits_to_speak_no_longer_than_a_choice_takes() {
+    let mut race = patient();
+    let (carol, group) = (&mut race.carol, &race.group);
+    carol.engine.expect_more(None, 20_000).unwrap();
+    assert!(matches!(tries(carol, group), Err(Error::Settling { millis: 5_000 })));
+    carol.clock.advance_millis(4_999);
+    carol.engine.tick().unwrap();
+    assert!(matches!(tries(carol, group), Err(Error::Settling { millis: 1 })));
+    carol.clock.advance_millis(1);
+    carol.says(group, "at last");
 }
