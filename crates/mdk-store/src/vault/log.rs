@@ -55,6 +55,19 @@ pub(crate) fn is_damaged(place: &Place) -> Result<bool, OpenError> {
     }
 }
 
+/// Whether nothing that was ever stored stands in a log, damaged or not.
+pub(crate) fn is_empty(place: &Place) -> bool {
+    let read = || {
+        let log = place.inspect(&files::with_suffix(place.name(), "-wal"), FileRole::Database)?;
+        let Some(database) = place.inspect(place.name(), FileRole::Database)? else {
+            return Ok(false);
+        };
+        let log = Log::read(log.as_ref().map(|log| &*log.file), &database.file)?;
+        Ok::<_, VaultError>(log.pages.is_empty() && log.lost_frames == 0)
+    };
+    read().unwrap_or(false)
+}
+
 impl Log {
     /// Reads the log of the database in `database`; a missing or an empty one holds nothing.
     pub(crate) fn read(file: Option<&File>, database: &File) -> Result<Self, VaultError> {
