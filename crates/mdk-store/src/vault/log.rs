@@ -30,6 +30,8 @@ pub(crate) struct Log {
     pub(crate) lost_frames: u64,
     /// Among them is a transaction that was finished: somebody was told that it is stored.
     pub(crate) lost_acknowledged: bool,
+    /// Frames behind the last commit of which that is not known: a transaction that was never finished leaves the same.
+    pub(crate) doubtful_frames: u64,
     /// For [`Self::rescued`]: the page of each frame up to the last commit of a finished transaction, where it stands, and the
     /// size of the database then.
     versions: Vec<(u32, u64)>,
@@ -81,11 +83,18 @@ impl Log {
         let lost_frames = match lost_acknowledged {
             true => finished - committed,
             false if moved || !frames.header => 0,
+            // All of its transaction, which SQLite gives up.
+            false if frames.hit => frames.doubtful(),
             false => frames.all[frames.read..].iter().filter(|frame| frame.whole).count(),
+        };
+        let doubtful_frames = match lost_frames {
+            0 if !moved => frames.doubtful(),
+            _ => 0,
         };
         let all = &frames.all[..if lost_acknowledged { finished } else { committed }];
         Ok(Self {
             lost_frames: lost_frames as u64,
+            doubtful_frames: doubtful_frames as u64,
             lost_acknowledged,
             versions: (0..).map(frames::page_at).zip(all).map(|(at, f)| (f.number, at)).collect(),
             last_pages: all.last().map_or(0, |frame| frame.after_commit),
