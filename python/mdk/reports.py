@@ -59,6 +59,10 @@ class VerifyReport:
     """What SQLite says about the structure, and that a cut-off encryption has left a plain copy; the first 100."""
     logic: tuple[str, ...]
     """What does not fit together in groups and messages; the first 100."""
+    remarks: tuple[str, ...] = ()
+    """What is no fault, and may hide one: the last transaction in the write-ahead log does not count, because it is
+    damaged or was never finished. A process that is killed while it writes leaves that, and so does damage to what it
+    had written. `ok` does not ask for it."""
 
     @property
     def ok(self) -> bool:

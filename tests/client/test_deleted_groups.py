@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -188,6 +189,39 @@ async def test_what_was_read_before_it_was_deleted_does_not_bring_it_back(
         following.cancel()
 
 
+async def delete_when_final(who: Client, group: Group) -> None:
+    """Nothing competes with the end of a group: a moment later it is final."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            seen = who._session.native.version
+            try:
+                await who.groups.delete(group.id)
+            except errors.NotAllowed:
+                await who._session.native.changed(seen)
+            else:
+                return
+
+
+async def test_a_relay_that_was_named_for_it_alone_is_forgotten(
+    relay: LocalRelay, make_client: MakeClient
+) -> None:
+    alice = await make_client("alice")
+    async with LocalRelay() as shared, LocalRelay() as single:
+        first = await alice.groups.create("first", relays=[relay.url, shared.url, single.url])
+        other = await alice.groups.create("other", relays=[relay.url, shared.url])
+
+        def named() -> set[str]:
+            return set(json.loads(alice.engine._states("relays/named")["relays/named"]))
+
+        own, in_both, alone = (one.url.rstrip("/") for one in (relay, shared, single))
+        assert {url.rstrip("/") for url in named()} == {own, in_both, alone}
+        for group, left in ((first, {own, in_both}), (other, {own})):
+            await group.disband()
+            await alice.outbox.flush(PATIENCE)
+            await delete_when_final(alice, group)
+            assert {url.rstrip("/") for url in named()} == left
+
+
 async def test_a_relay_that_has_lost_all_gets_nothing_of_it_again(
     relay: LocalRelay, make_client: MakeClient
 ) -> None:
@@ -202,16 +236,7 @@ async def test_a_relay_that_has_lost_all_gets_nothing_of_it_again(
     await kept.add(bob.public_key)
     await alice.outbox.flush(PATIENCE)
     assert (relay.count(445), relay.count(1059)) == (4, 1)
-    async with asyncio.timeout(PATIENCE):
-        while True:
-            seen = alice._session.native.version
-            # Nothing competes with the end: a moment later it is final.
-            try:
-                await alice.groups.delete(gone.id)
-            except errors.NotAllowed:
-                await alice._session.native.changed(seen)
-            else:
-                break
+    await delete_when_final(alice, gone)
     await relay.wipe()
     await relay.cut()
     # They come again in the order in which they were made, the invite at last.

@@ -12,7 +12,7 @@ import os
 import sys
 from pathlib import Path
 
-from mdk import Client, Config, DatabaseKey, GroupId, Keys, Mdk
+from mdk import Client, Config, DatabaseKey, GroupId, Keys, Mdk, Progress, vault
 
 
 class Account:
@@ -131,6 +131,37 @@ class Account:
     def close_client(self) -> None:
         assert self.client is not None
         self.loop.run_until_complete(self.client.close())
+
+    def whole(self, operation: str, crash_at: str = "0") -> None:
+        """Work on the whole database, which nobody has open. It waits for a line whenever it tells of progress."""
+        told = 0
+
+        def progress(_: Progress) -> None:
+            nonlocal told
+            told += 1
+            if told == int(crash_at):
+                os.abort()
+            print("at", flush=True)
+            sys.stdin.readline()
+
+        path, key = self.folder / "vault/account.db", self.raw("database.key")
+        new = self.folder / "new" / "account.db"
+        match operation:
+            case "verify":
+                assert vault.verify(path, key=key, progress=progress).ok
+            case "rekey":
+                vault.rekey(path, self.raw("new.key"), key=key, progress=progress)
+            case "salvage":
+                to_key = self.raw("new.key")
+                vault.salvage(path, new, key=key, to_key=to_key, progress=progress)
+            case "encrypt_existing":
+                new_key = self.raw("new.key")
+                vault.encrypt_existing(path, key=new_key, to=new, from_key=key, progress=progress)
+            case "backup":
+                archive, passphrase = self.folder / "a.bak", self.passphrase("passphrase")
+                vault.backup(path, archive, passphrase=passphrase, key=key, progress=progress)
+            case _:
+                raise ValueError(operation)
 
     def forget(self) -> None:
         self.mdk = self.keys = self.key = None

@@ -176,6 +176,44 @@ def test_the_disk_has_no_room_for_a_migration(
     assert result["then"]["class"] == "WrongAccount"
 
 
+# An account on the small disk, with so many pages of it left.
+FILL = """
+import json, os, shutil, sys
+from pathlib import Path
+import mdk
+disk, account = Path(sys.argv[1]), Path(sys.argv[1]) / "account"
+keys, key = mdk.Keys.generate(), mdk.DatabaseKey.raw(bytes(range(32)))
+mdk.Mdk.open(account / "mdk.db", keys=keys, key=key).close()
+kept = lambda: {path.name: path.read_bytes() for path in account.iterdir()}
+filler, volume, found = disk / "filler", os.statvfs(disk), []
+before = kept()
+for pages in range(16):
+    filler.write_bytes(bytes((os.statvfs(disk).f_bavail - pages) * volume.f_frsize))
+    try:
+        mdk.Mdk.open(account / "mdk.db", keys=keys, key=key).close()
+        said = None
+    except mdk.errors.MdkError as error:
+        said = type(error).__name__
+    found.append((said, [name for name, now in kept().items() if before.get(name) != now]))
+    filler.unlink()
+mdk.Mdk.open(account / "mdk.db", keys=keys, key=key).close()
+print(json.dumps(found))
+"""
+
+
+# proves: R12
+def test_a_full_disk_gets_no_log_that_was_not_there(
+    tmp_path: Path, small_disk: Callable[[str], list[str]]
+) -> None:
+    disk = tmp_path / "disk"
+    command = [*small_disk("size=4m"), sys.executable, "-c", FILL, str(disk)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    refusals = [changed for said, changed in json.loads(done.stdout) if said == "DiskFull"]
+    assert len(refusals) > 3
+    assert not any(refusals), refusals
+
+
 # ------------------------------------------------------------------ a real keyring
 
 

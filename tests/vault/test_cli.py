@@ -167,6 +167,9 @@ def test_exit_codes_of_errors(error: errors.MdkError, code: int) -> None:
         ["verify", "--key", "planted-secret", "x"],
         ["verify", "--key", "file:", "x"],
         ["verify", "--key", "keyring:", "x"],
+        ["verify", "--key", "keyring:/x", "x"],
+        ["verify", "--key", "keyring:mdk/", "x"],
+        ["verify", "--key", "keyring:/", "x"],
         ["verify", "--key", "fd:one", "x"],
         ["verify", "--key", "passphrase:planted-secret", "x"],
         ["verify", "--key", "passphrase", "x"],
@@ -183,6 +186,17 @@ def test_wrong_usage(arguments: list[str], tmp_path: Path) -> None:
     if arguments:
         assert done.err.startswith("mdk: ")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [("/x", "service: empty"), ("mdk/", "key_id: empty"), ("/", "service: empty")],
+)
+def test_a_keyring_that_is_named_has_a_name(named: str, said: str, tmp_path: Path) -> None:
+    """A variable that was not set must not lead to the key of another one."""
+    done = mdk("verify", "--key", f"keyring:{named}", "x", cwd=tmp_path)
+    assert done.code == 64
+    assert said in done.err
 
 
 def test_an_error_is_one_line_with_a_hint(account: Account) -> None:

@@ -178,6 +178,21 @@ impl Client {
         Ok(())
     }
 
+    /// Notes that a group was deleted which had these relays: those that the user named for it alone are forgotten.
+    ///
+    /// # Errors
+    /// [`ClientError::Closed`], errors of the engine.
+    pub async fn forget_relays(&self, relays: Vec<String>) -> Result<()> {
+        let relays: Vec<_> = relays.iter().filter_map(|relay| normal_url(relay).ok()).collect();
+        let shared = &self.0.shared;
+        let mut kept = shared.own_relays();
+        kept.extend(lock(&shared.former).relays());
+        let forget = move |engine: &mut Engine| Named::forget(engine, &relays, &kept);
+        let named = shared.engine(forget).await?;
+        *lock(&shared.named) = named;
+        Ok(())
+    }
+
     /// Whether it was closed, or stopped because the engine is gone.
     #[must_use]
     pub fn is_stopped(&self) -> bool {

@@ -125,6 +125,15 @@ impl Client {
         self.spawn(py, |client| async move { client.name_relays(relays).await })
     }
 
+    /// The relays of a group that was deleted: those that were named for it alone are forgotten.
+    fn forget_relays<'py>(
+        &self,
+        py: Python<'py>,
+        relays: Vec<String>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        self.spawn(py, |client| async move { client.forget_relays(relays).await })
+    }
+
     fn ready<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.spawn(py, |client| async move { client.ready().await })
     }

@@ -21,6 +21,7 @@ impl<'py> ToPy<'py> for VerifyReport {
             self.log_pages,
             self.structure,
             self.logic,
+            self.remarks,
         )
     }
 }

@@ -49,6 +49,7 @@ pub(crate) struct Opened {
     pub(crate) rekeyed_at: Option<u64>,
     /// It was made by this call; to be undone if the opening still fails.
     pub(crate) created: Option<Created>,
+    pub(crate) before: Before,
 }
 
 /// Opens or creates the database at `path`. A failure leaves no new file and no new directory.
@@ -62,23 +63,62 @@ pub(crate) fn open(
     let place = Place::of(path, FileRole::Database)?;
     let opened = secure(&place, key).and_then(|()| {
         let lock = lock(&place, options.busy_wait)?;
+        let before = Before::of(&place);
         match open_locked(&place, &lock, key) {
-            Ok(opened) => Ok((opened, lock)),
+            Ok(opened) => Ok((opened, lock, before)),
             Err(error) => {
+                before.restore(&place, &lock);
                 lock.undo(&place);
                 Err(error)
             }
         }
     });
     match opened {
-        Ok(((conn, rekeyed_at, created), lock)) => {
-            Ok(Opened { conn, place, lock, rekeyed_at, created })
+        Ok(((conn, rekeyed_at, created), lock, before)) => {
+            Ok(Opened { conn, place, lock, rekeyed_at, created, before })
         }
         Err(error) => {
             place.remove_made_dirs();
             Err(error)
         }
     }
+}
+
+/// Which of SQLite's files stood beside a database before it was opened. What an opening that fails has made goes again.
+pub(crate) struct Before {
+    log: bool,
+    index: bool,
+}
+
+impl Before {
+    fn of(place: &Place) -> Self {
+        // What cannot be looked at is there.
+        let is_there = |suffix| !matches!(find(place, suffix), Ok(None));
+        Self { log: is_there("-wal"), index: is_there("-shm") }
+    }
+
+    /// For who has closed the connection and still has the lock. A log that holds anything stays, and with it its index.
+    pub(crate) fn restore(&self, place: &Place, lock: &OwnerLock) {
+        if lock.require().is_err() {
+            return;
+        }
+        let is_empty = match find(place, "-wal") {
+            Ok(Some(_)) if self.log => return,
+            Ok(Some(found)) if found.size > 0 => vault::log_is_empty(place),
+            Ok(_) => true,
+            Err(_) => false,
+        };
+        if is_empty {
+            place.remove(&files::with_suffix(place.name(), "-wal"));
+            if !self.index {
+                place.remove(&files::with_suffix(place.name(), "-shm"));
+            }
+        }
+    }
+}
+
+fn find(place: &Place, suffix: &str) -> Result<Option<files::Found>, OpenError> {
+    place.inspect(&files::with_suffix(place.name(), suffix), FileRole::Database)
 }
 
 /// Makes the directory private, if it holds nothing but files of this database.

@@ -99,12 +99,15 @@ impl Store {
     /// An [`OpenError`] that says who must do what. A failed open leaves no new file and changes no key.
     pub fn open(path: &Path, key: &DatabaseKey, options: &OpenOptions) -> Result<Self, OpenError> {
         let key = &key.settled();
-        let open::Opened { conn, place, lock, rekeyed_at, created } =
+        let open::Opened { conn, place, lock, rekeyed_at, created, before } =
             open::open(path, key, options)?;
         let home = Home { path: place.path(place.name()), lock, place };
         let mut store = Self::new(&conn, Some(home), key.source())?;
         store.created = created;
         if let Err(error) = store.attach(conn) {
+            if let (Some(home), None) = (&store.home, &store.created) {
+                before.restore(&home.place, &home.lock);
+            }
             store.take_back();
             return Err(error);
         }

@@ -4,6 +4,48 @@
 //! SQLite takes other allocators only before it is initialized (<https://sqlite.org/c3ref/config.html>), so this comes before
 //! the first connection. SQLCipher wraps what it finds then.
 
+use std::ops::{Deref, DerefMut};
+
+use zeroize::Zeroizing;
+
+/// A buffer for what stands in the database: left out of core dumps as SQLite's blocks are, and wiped when it is dropped.
+pub(crate) struct Undumped(Zeroizing<Vec<u8>>);
+
+impl Undumped {
+    /// As many zeros.
+    pub(crate) fn zeros(length: usize) -> Self {
+        Self::of(vec![0; length])
+    }
+
+    /// An empty one, in which nobody may put more: it would be moved to other memory.
+    pub(crate) fn with_capacity(capacity: usize) -> Self {
+        Self::of(Vec::with_capacity(capacity))
+    }
+
+    #[cfg_attr(not(target_os = "linux"), allow(unused_mut))]
+    fn of(mut bytes: Vec<u8>) -> Self {
+        #[cfg(target_os = "linux")]
+        if bytes.capacity() > 0 {
+            linux::keep_out(bytes.as_mut_ptr().cast(), bytes.capacity());
+        }
+        Self(Zeroizing::new(bytes))
+    }
+}
+
+impl Deref for Undumped {
+    type Target = Vec<u8>;
+
+    fn deref(&self) -> &Vec<u8> {
+        &self.0
+    }
+}
+
+impl DerefMut for Undumped {
+    fn deref_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.0
+    }
+}
+
 /// Once a process, before SQLite is used; where SQLite was in use it has no effect. Linux alone can leave memory out of dumps.
 pub(crate) fn begin() {
     #[cfg(target_os = "linux")]
@@ -63,7 +105,7 @@ mod linux {
     }
 
     /// The pages of memory that a block touches, whole: what lies beside it in them is left out, too, and stays so.
-    fn keep_out(block: *mut c_void, size: usize) {
+    pub(super) fn keep_out(block: *mut c_void, size: usize) {
         let page = rustix::param::page_size();
         let before = block.addr() % page;
         let length = (before + size).next_multiple_of(page);

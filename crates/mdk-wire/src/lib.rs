@@ -30,6 +30,7 @@ pub use group_message::GroupMessage;
 pub use ids::{ContentId, EventId, GroupId, KeyPackageRef, NostrGroupId, PublicKey, Timestamp};
 pub use key_package_event::{KeyPackageEvent, KeyPackageTags};
 pub use keys::Keys;
+pub use locked::LockedBox;
 pub use payload::Payload;
 pub use random::{OsRandom, Random};
 pub use secret::{Secret, SecretVec};

@@ -1,16 +1,22 @@
 //! Memory for secrets: pages that the system neither swaps out nor writes into core dumps, handed out in slots.
 //!
-//! A slot is zero before it is handed out and is wiped when it comes back. The bookkeeping is a few atomic words, so no
+//! A slot is zero before it is handed out and is wiped when it comes back; what needs more has several in a row. The bookkeeping is a few atomic words, so no
 //! lock can be left behind by a thread that a `fork()` did not copy. A child inherits the pages, not their locking:
 //! what it makes itself goes to pages of its own.
 //!
 //! This is the only file of this crate with `unsafe` code.
 
+use std::fmt;
+use std::marker::PhantomData;
+use std::mem::MaybeUninit;
+use std::ops::Deref;
 use std::ptr::{self, NonNull};
 use std::sync::Once;
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 use zeroize::Zeroize;
+
+use crate::secret::wipe_stack;
 
 /// Bytes in a slot. Longer secrets lie on the heap.
 const SLOT: usize = 64;
@@ -18,6 +24,8 @@ const SLOT: usize = 64;
 const REGION: usize = 16 * 1024;
 const SLOTS: usize = REGION / SLOT;
 const WORDS: usize = SLOTS / 64;
+/// Most slots in a row: so many can be claimed at once.
+const ROW: usize = 64;
 /// At most 1 MiB in all. When it is used up, secrets lie on the heap, where they are wiped all the same.
 const REGIONS: usize = 64;
 
@@ -38,64 +46,170 @@ static POOL: [Region; REGIONS] = [const {
     }
 }; REGIONS];
 
-/// Exclusive use of one slot.
-pub(crate) struct Slot {
-    at: NonNull<[u8; SLOT]>,
+/// Exclusive use of slots in a row.
+struct Row {
+    at: NonNull<u8>,
     used: &'static AtomicU64,
-    bit: u64,
+    bits: u64,
 }
 
-// SAFETY: a slot is plain bytes that nobody else refers to while its bit is set; it is not tied to a thread.
-unsafe impl Send for Slot {}
-// SAFETY: through a shared reference it can only be read.
-unsafe impl Sync for Slot {}
+// SAFETY: these are plain bytes that nobody else refers to while their bits are set; they are not tied to a thread.
+unsafe impl Send for Row {}
+// SAFETY: through a shared reference they can only be read.
+unsafe impl Sync for Row {}
+
+impl Row {
+    /// Empty slots, or `None` where the system has no such memory, the pool is used up or no row is that long.
+    fn take(count: usize) -> Option<Self> {
+        let owner = std::process::id();
+        if !(1..=ROW).contains(&count) {
+            return None;
+        }
+        POOL.iter().find_map(|region| {
+            let base = region.base(owner)?;
+            region.used.iter().enumerate().find_map(|(word, used)| {
+                let bits = claim(used, count)?;
+                let index = word * 64 + bits.trailing_zeros() as usize;
+                // SAFETY: `index` is below SLOTS, so the slot lies within the REGION bytes that were mapped at `base`.
+                let at = unsafe { base.add(index * SLOT) };
+                Some(Self { at, used, bits })
+            })
+        })
+    }
+
+    /// Bytes in it.
+    fn size(&self) -> usize {
+        self.bits.count_ones() as usize * SLOT
+    }
+}
+
+impl Drop for Row {
+    fn drop(&mut self) {
+        // SAFETY: `size` bytes are mapped there for ever and initialized. Their bits are ours, and what referred to them
+        // is gone.
+        unsafe { std::slice::from_raw_parts_mut(self.at.as_ptr(), self.size()) }.zeroize();
+        self.used.fetch_and(!self.bits, Ordering::Release);
+    }
+}
+
+/// Exclusive use of one slot.
+pub(crate) struct Slot(Row);
 
 impl Slot {
     /// An empty slot, or `None` where the system has no such memory or the pool is used up.
     pub(crate) fn take() -> Option<Self> {
-        let owner = std::process::id();
-        POOL.iter().find_map(|region| {
-            let base = region.base(owner)?;
-            region.used.iter().enumerate().find_map(|(word, used)| {
-                let bit = claim(used)?;
-                let index = word * 64 + bit.trailing_zeros() as usize;
-                // SAFETY: `index` is below SLOTS, so the slot lies within the REGION bytes that were mapped at `base`.
-                let at = unsafe { base.add(index * SLOT) }.cast();
-                Some(Self { at, used, bit })
-            })
-        })
+        Row::take(1).map(Self)
     }
 
     pub(crate) fn bytes(&self) -> &[u8; SLOT] {
         // SAFETY: mapped for ever and initialized (zero from the system, zero from `drop`), and no exclusive reference
         // exists: the bit of this slot is ours, and `bytes_mut` would need `&mut self`.
-        unsafe { self.at.as_ref() }
+        unsafe { self.0.at.cast().as_ref() }
     }
 
     pub(crate) fn bytes_mut(&mut self) -> &mut [u8; SLOT] {
         // SAFETY: as above, and `&mut self` makes it the only reference.
-        unsafe { self.at.as_mut() }
+        unsafe { self.0.at.cast().as_mut() }
     }
 }
 
-impl Drop for Slot {
+/// A value that is made of secrets, such as a key schedule: where a [`Secret`](crate::Secret) would lie, up to 4 KiB of it,
+/// and else on the heap. Dropped, it is wiped. Moving the box moves no byte of the value.
+pub struct LockedBox<T>(Place<T>);
+
+enum Place<T> {
+    /// At the beginning of the row.
+    Locked(Row, PhantomData<T>),
+    Heap(Box<MaybeUninit<T>>),
+}
+
+// SAFETY: the box owns its value as `Box` does.
+unsafe impl<T: Send> Send for LockedBox<T> {}
+// SAFETY: as above.
+unsafe impl<T: Sync> Sync for LockedBox<T> {}
+
+impl<T> LockedBox<T> {
+    /// Takes the value that `make` returns. What that leaves on the stack is overwritten.
+    #[must_use]
+    pub fn new(make: impl FnOnce() -> T) -> Self {
+        let made = Self::of(make);
+        wipe_stack();
+        made
+    }
+
+    /// Not inlined, so that all copies lie below the frame of the caller.
+    #[inline(never)]
+    fn of(make: impl FnOnce() -> T) -> Self {
+        let count = size_of::<T>().div_ceil(SLOT).max(1);
+        let row = Row::take(count).filter(|_| align_of::<T>() <= SLOT);
+        Self(match row {
+            Some(row) => {
+                // SAFETY: the row is at least as large as the value, is ours, and slots are aligned to their size.
+                unsafe { row.at.cast::<T>().write(make()) };
+                Place::Locked(row, PhantomData)
+            }
+            None => Place::Heap(Box::new(MaybeUninit::new(make()))),
+        })
+    }
+}
+
+impl<T> Deref for LockedBox<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        match &self.0 {
+            // SAFETY: the value was written there and lives until `drop`.
+            Place::Locked(row, _) => unsafe { row.at.cast::<T>().as_ref() },
+            // SAFETY: as above.
+            Place::Heap(value) => unsafe { value.assume_init_ref() },
+        }
+    }
+}
+
+impl<T> Drop for LockedBox<T> {
     fn drop(&mut self) {
-        self.bytes_mut().zeroize();
-        self.used.fetch_and(!self.bit, Ordering::Release);
+        match &mut self.0 {
+            // SAFETY: the value is there and is not used again. The row wipes itself.
+            Place::Locked(row, _) => unsafe { row.at.cast::<T>().drop_in_place() },
+            Place::Heap(value) => {
+                // SAFETY: as above.
+                unsafe { value.assume_init_drop() };
+                (**value).zeroize();
+            }
+        }
     }
 }
 
-/// Sets a bit that was clear, and returns it.
-fn claim(used: &AtomicU64) -> Option<u64> {
+impl<T> fmt::Debug for LockedBox<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LockedBox(..)")
+    }
+}
+
+/// Clears the vector registers: ciphers leave keys there, and a core dump has the registers of every thread. Done where one
+/// instruction does it.
+pub(crate) fn clear_registers() {
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("avx") {
+        // SAFETY: the processor has the instruction. To the compiler it is a call, after which these registers hold nothing.
+        unsafe { std::arch::x86_64::_mm256_zeroall() };
+    }
+}
+
+/// Sets bits in a row that were clear, and returns them.
+fn claim(used: &AtomicU64, count: usize) -> Option<u64> {
+    let mut now = used.load(Ordering::Relaxed);
     loop {
-        let free = !used.load(Ordering::Relaxed);
+        // Where a row of that length begins.
+        let free = (1..count).fold(!now, |free, n| free & (!now >> n));
         if free == 0 {
             return None;
         }
-        let bit = free & free.wrapping_neg();
+        let bits = (u64::MAX >> (ROW - count)) << free.trailing_zeros();
         // Acquire: what the last user wiped must be seen as wiped.
-        if used.fetch_or(bit, Ordering::Acquire) & bit == 0 {
-            return Some(bit);
+        match used.compare_exchange_weak(now, now | bits, Ordering::Acquire, Ordering::Relaxed) {
+            Ok(_) => return Some(bits),
+            Err(found) => now = found,
         }
     }
 }
@@ -227,65 +341,4 @@ mod system {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_slot_is_empty_exclusive_and_wiped() {
-        let mut one = Slot::take().unwrap();
-        let two = Slot::take().unwrap();
-        assert_ne!(one.at, two.at);
-        assert_eq!(one.bytes(), &[0; SLOT]);
-        one.bytes_mut().fill(0xab);
-        assert_eq!(two.bytes(), &[0; SLOT]);
-        drop(one);
-        // Whoever gets which slot next: all of them are zero.
-        let slots: Vec<_> = (0..SLOTS + 1).map(|_| Slot::take().unwrap()).collect();
-        assert!(slots.iter().all(|slot| slot.bytes() == &[0; SLOT]));
-    }
-
-    #[test]
-    fn threads_never_share_a_slot() {
-        std::thread::scope(|scope| {
-            for mark in 1..=8u8 {
-                scope.spawn(move || {
-                    for _ in 0..200 {
-                        let mut slots: Vec<_> = (0..20).map(|_| Slot::take().unwrap()).collect();
-                        for slot in &mut slots {
-                            assert_eq!(slot.bytes(), &[0; SLOT]);
-                            slot.bytes_mut().fill(mark);
-                        }
-                        assert!(slots.iter().all(|slot| slot.bytes() == &[mark; SLOT]));
-                    }
-                });
-            }
-        });
-    }
-
-    #[test]
-    #[cfg(target_os = "linux")]
-    fn its_page_is_locked_and_not_dumped() {
-        let slot = Slot::take().unwrap();
-        let at = slot.at.as_ptr() as usize;
-        let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
-        let mut inside = false;
-        for line in maps.lines() {
-            if let Some((from, to)) =
-                line.split(' ').next().and_then(|range| range.split_once('-')).and_then(
-                    |(from, to)| {
-                        let hex = |text| usize::from_str_radix(text, 16).ok();
-                        Some((hex(from)?, hex(to)?))
-                    },
-                )
-            {
-                inside = (from..to).contains(&at);
-            }
-            if let (true, Some(flags)) = (inside, line.strip_prefix("VmFlags:")) {
-                let flags: Vec<_> = flags.split_whitespace().collect();
-                assert!(flags.contains(&"lo") && flags.contains(&"dd"), "{flags:?}");
-                return;
-            }
-        }
-        panic!("the slot is in no mapping");
-    }
-}
+mod tests;

@@ -6,7 +6,7 @@ use std::hint::black_box;
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use crate::locked::Slot;
+use crate::locked::{Slot, clear_registers};
 
 /// `N` secret bytes.
 ///
@@ -135,12 +135,13 @@ impl fmt::Debug for SecretVec {
 const STACK: usize = 96 * 1024;
 
 /// Overwrites the part of this thread's stack that returned calls have used: ciphers, hashes and moved values leave
-/// copies of secrets there which no destructor reaches. Call it where a whole operation has ended. Takes about 2 µs.
+/// copies of secrets there which no destructor reaches, and in registers. Call it where a whole operation has ended. Takes about 2 µs.
 #[inline(never)]
 pub fn wipe_stack() {
     // Words, because they are written faster than bytes; opaque, because nobody reads them.
     let mut below = [0u64; STACK / size_of::<u64>()];
     black_box(&mut below);
+    clear_registers();
 }
 
 #[cfg(test)]

@@ -92,6 +92,7 @@ def verify(
     else:
         what = output.count(len(report.problems), "problem")
         lines = [*map(output.short, report.problems), f"{pages}, {what}"]
+    lines = [*map(output.short, report.remarks), *lines]
     document = {"command": "verify", "exit_code": int(code), "ok": report.ok, **asdict(report)}
     output.show(as_json, document, lines)
     return code

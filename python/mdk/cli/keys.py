@@ -62,6 +62,9 @@ class KeyType(_ParamType):
                 self.fail(f"one of: {FORMS}", param, ctx)
         try:
             descriptor = DatabaseKey.from_fd(int(rest)) if kind == "fd" else None
+            if kind == "keyring":
+                # What it names is judged now, and not before it is used only.
+                DatabaseKey.keyring(*_service(rest), key_id=_key_id(rest))
         except InvalidInput as error:
             self.fail(str(error), param, ctx)
         return KeySource(kind, rest, descriptor=descriptor)
@@ -74,6 +77,16 @@ class KeyringOptions:
     store: KeyringStoreName | None
     timeout: float
     allow_volatile: bool
+
+
+def _service(value: str) -> tuple[str, ...]:
+    """The service of a keyring, if something is named: an empty name is one, and is refused."""
+    return (value.partition("/")[0],) if value else ()
+
+
+def _key_id(value: str) -> str | None:
+    _, slash, key_id = value.partition("/")
+    return key_id if slash else None
 
 
 def read_fd(number: int) -> bytearray:
@@ -126,10 +139,9 @@ def resolve(
     """The key of the database, which is not read before it is needed."""
     match source.kind:
         case "keyring":
-            service, _, key_id = source.value.partition("/")
             return DatabaseKey.keyring(
-                service or "mdk",
-                key_id=key_id or None,
+                *_service(source.value),
+                key_id=_key_id(source.value),
                 store=keyring.store or source.store,
                 allow_volatile=keyring.allow_volatile or source.store == "keyutils",
                 timeout=keyring.timeout,

@@ -187,10 +187,18 @@ class Groups:
 
     async def _delete(self, group_id: GroupId) -> None:
         session = self._client._session
-        await session.patient(lambda mdk: mdk.delete_group(group_id), COMMIT_PATIENCE)
+
+        def delete(mdk: "Mdk") -> tuple[str, ...]:
+            relays = mdk.group(group_id).relays
+            mdk.delete_group(group_id)
+            return relays
+
+        relays = await session.patient(delete, COMMIT_PATIENCE)
         session.feed.drop(group_id)
         if (gone := session.handles.pop(group_id, None)) is not None:
             gone._forget()
+        # The addresses that were named for it alone say something of it, too.
+        await session.native.forget_relays(list(relays))
 
     async def _has(self, group_id: GroupId, who: PublicKey) -> bool:
         members = await self._client._session.look(lambda mdk: mdk.members(group_id))

@@ -30,6 +30,8 @@ pub(crate) struct Log {
     pub(crate) lost_frames: u64,
     /// Among them is a transaction that was finished: somebody was told that it is stored.
     pub(crate) lost_acknowledged: bool,
+    /// Frames behind the last commit of which that is not known: a transaction that was never finished leaves the same.
+    pub(crate) doubtful_frames: u64,
     /// For [`Self::rescued`]: the page of each frame up to the last commit of a finished transaction, where it stands, and the
     /// size of the database then.
     versions: Vec<(u32, u64)>,
@@ -55,6 +57,19 @@ pub(crate) fn is_damaged(place: &Place) -> Result<bool, OpenError> {
     }
 }
 
+/// Whether nothing that was ever stored stands in a log, damaged or not.
+pub(crate) fn is_empty(place: &Place) -> bool {
+    let read = || {
+        let log = place.inspect(&files::with_suffix(place.name(), "-wal"), FileRole::Database)?;
+        let Some(database) = place.inspect(place.name(), FileRole::Database)? else {
+            return Ok(false);
+        };
+        let log = Log::read(log.as_ref().map(|log| &*log.file), &database.file)?;
+        Ok::<_, VaultError>(log.pages.is_empty() && log.lost_frames == 0)
+    };
+    read().unwrap_or(false)
+}
+
 impl Log {
     /// Reads the log of the database in `database`; a missing or an empty one holds nothing.
     pub(crate) fn read(file: Option<&File>, database: &File) -> Result<Self, VaultError> {
@@ -68,11 +83,18 @@ impl Log {
         let lost_frames = match lost_acknowledged {
             true => finished - committed,
             false if moved || !frames.header => 0,
+            // All of its transaction, which SQLite gives up.
+            false if frames.hit => frames.doubtful(),
             false => frames.all[frames.read..].iter().filter(|frame| frame.whole).count(),
+        };
+        let doubtful_frames = match lost_frames {
+            0 if !moved => frames.doubtful(),
+            _ => 0,
         };
         let all = &frames.all[..if lost_acknowledged { finished } else { committed }];
         Ok(Self {
             lost_frames: lost_frames as u64,
+            doubtful_frames: doubtful_frames as u64,
             lost_acknowledged,
             versions: (0..).map(frames::page_at).zip(all).map(|(at, f)| (f.number, at)).collect(),
             last_pages: all.last().map_or(0, |frame| frame.after_commit),

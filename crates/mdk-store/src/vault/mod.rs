@@ -25,7 +25,7 @@ pub use doctor::{DoctorReport, Finding, Level, doctor};
 pub(crate) use encrypt::recover as recover_encryption;
 pub use encrypt::{EncryptReport, encrypt_existing};
 pub use error::VaultError;
-pub(crate) use log::is_damaged as log_is_damaged;
+pub(crate) use log::{is_damaged as log_is_damaged, is_empty as log_is_empty};
 pub(crate) use look::doubt;
 pub use progress::{Progress, Stage, Step};
 pub use rekey::RekeyReport;

@@ -16,14 +16,14 @@ use std::fs::File;
 use aes::{Aes256, cipher::KeyInit};
 use cbc::cipher::{BlockDecrypt, BlockEncryptMut, InnerIvInit, inout::InOutBuf};
 use hmac::{Hmac, Mac};
-use mdk_wire::Secret;
+use mdk_wire::{LockedBox, Secret};
 use sha2::Sha512;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroize;
 
 pub(crate) use parallel::read_at;
 
 use super::{Progress, Stage, VaultError};
-use crate::{FileRole, OpenError};
+use crate::{FileRole, OpenError, undumped::Undumped};
 
 /// Bytes of a page.
 pub(crate) const PAGE: usize = 4096;
@@ -42,8 +42,8 @@ const SIGNED: usize = CONTENT + IV;
 
 /// The keys of one file: what its pages are encrypted and authenticated with.
 pub(crate) struct PageKey {
-    // On the heap, so that moving the key leaves no copies behind.
-    inner: Box<Inner>,
+    // Its first bytes are the key of the database itself.
+    inner: LockedBox<Inner>,
     salt: [u8; SALT],
 }
 
@@ -55,14 +55,17 @@ struct Inner {
 impl PageKey {
     /// The keys of a file with this salt under a raw database key.
     pub(crate) fn new(key: &Secret<32>, salt: &[u8; SALT]) -> Self {
-        let mut mac_key = [0u8; 32];
-        let mac_salt = salt.map(|b| b ^ 0x3a);
-        pbkdf2::pbkdf2_hmac::<Sha512>(key.expose(), &mac_salt, 2, &mut mac_key);
-        let inner = Box::new(Inner {
-            aes: Aes256::new(key.expose().into()),
-            mac: <Hmac<Sha512> as Mac>::new_from_slice(&mac_key).expect("any length is a key"),
+        let inner = LockedBox::new(|| {
+            let mac_salt = salt.map(|b| b ^ 0x3a);
+            let mac_key = Secret::<32>::init(|mac_key| {
+                pbkdf2::pbkdf2_hmac::<Sha512>(key.expose(), &mac_salt, 2, mac_key);
+            });
+            Inner {
+                aes: Aes256::new(key.expose().into()),
+                mac: <Hmac<Sha512> as Mac>::new_from_slice(mac_key.expose())
+                    .expect("any length is a key"),
+            }
         });
-        mac_key.zeroize();
         Self { inner, salt: *salt }
     }
 
@@ -263,7 +266,7 @@ pub(crate) fn same(
     };
     let (old, new) = (key_of(from, old)?, key_of(to, new)?);
     let work = |first: u32, chunk: &mut [u8]| {
-        let mut copy = Zeroizing::new(vec![0u8; chunk.len()]);
+        let mut copy = Undumped::zeros(chunk.len());
         let at = u64::from(first - 1) * PAGE as u64;
         parallel::read_at(to, &mut copy, at).map_err(|e| io("reading", &e))?;
         let mut pages = chunk.chunks_exact_mut(PAGE).zip(copy.chunks_exact_mut(PAGE)).zip(first..);

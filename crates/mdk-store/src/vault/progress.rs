@@ -2,6 +2,8 @@
 
 use std::ops::ControlFlow;
 
+use mdk_wire::secret::wipe_stack;
+
 use super::VaultError;
 
 /// What an operation on a whole database is doing.
@@ -69,6 +71,8 @@ impl<'a> Progress<'a> {
     /// Reports one step.
     pub(crate) fn tell(&mut self, stage: Stage, done: u64, total: u64) -> Result<(), VaultError> {
         let Some(f) = &mut self.0 else { return Ok(()) };
+        // Whoever is told may take long: what ciphers have left on the stack does not stay there for that.
+        wipe_stack();
         match f(Step { stage, done, total }) {
             ControlFlow::Continue(()) => Ok(()),
             ControlFlow::Break(()) => Err(VaultError::Cancelled),

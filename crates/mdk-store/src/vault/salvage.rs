@@ -251,11 +251,12 @@ fn of_log(log: &Log) -> Option<String> {
     };
     match (hit, log.lost_acknowledged) {
         (0, true) => Some("the write-ahead log is damaged; all its pages were read".to_owned()),
-        (0, false) if log.lost_frames == 0 => None,
-        (0, false) => Some(format!(
-            "the last transaction in the write-ahead log is damaged, or was never finished: {} pages were left out",
-            log.lost_frames
-        )),
+        (0, false) => match log.lost_frames + log.doubtful_frames {
+            0 => None,
+            pages => Some(format!(
+                "the last transaction in the write-ahead log is damaged, or was never finished: {pages} pages were left out"
+            )),
+        },
         _ => Some(format!(
             "the write-ahead log is damaged: {hit} of its pages could not be read; {lost}"
         )),

@@ -50,6 +50,10 @@ pub struct VerifyReport {
     pub structure: Vec<String>,
     /// What does not fit together in groups and messages, without ids; the first 100.
     pub logic: Vec<String>,
+    /// What is no fault, and may hide one: that the last transaction in the write-ahead log does not count, because it is
+    /// damaged or was never finished. A process that is killed while it writes leaves that, and so does damage to what it
+    /// had written.
+    pub remarks: Vec<String>,
 }
 
 impl VerifyReport {
@@ -103,6 +107,7 @@ pub fn verify(
         pages: source.size / PAGE as u64,
         log_pages: log.pages.len() as u64,
         structure: scan.lines(&source, &log),
+        remarks: Scan::remarks(&log),
         ..VerifyReport::default()
     };
     report.add_pages(&scan.bad);

@@ -219,6 +219,47 @@ fn an_empty_file_beside_a_log_is_cut_and_nothing_is_made_over_it() {
     assert_eq!(opened(), OpenError::Empty);
 }
 
+/// The last frame of a log: opening gives its transaction up, for a write that was cut off leaves the same.
+#[test]
+fn a_last_transaction_that_does_not_count_is_spoken_of() {
+    let (home, log) = with_log();
+    let last = log.len() - FRAME;
+    let said = |log: &[u8]| {
+        put_log(&home, log);
+        let report = verify(&home.path, &raw(1), &mut Progress::none()).unwrap();
+        let (saved, _) = save(&home);
+        let is_it = |line: &&String| line.contains("last transaction in the write-ahead log");
+        assert_eq!(saved.missing.iter().filter(is_it).count(), saved.missing.len());
+        assert_eq!(report.structure.iter().filter(is_it).count(), report.structure.len());
+        assert_eq!(report.remarks.iter().filter(is_it).count(), report.remarks.len());
+        assert_eq!(
+            saved.missing.len(),
+            report.structure.len() + report.remarks.len(),
+            "{report:?}"
+        );
+        assert!(opened(&home).is_some());
+        (report.is_intact(), saved.missing.len())
+    };
+    assert_eq!(said(&log), (true, 0));
+    // A bit of what the frame says of itself: all of it was written.
+    for byte in 0..24 {
+        let mut hit = log.clone();
+        hit[last + byte] ^= 1 << (byte % 8);
+        assert_eq!(said(&hit), (false, 1), "{byte}");
+    }
+    // Of its page that cannot be told from the half of a write.
+    for byte in [24, 1000, FRAME - 100] {
+        let mut hit = log.clone();
+        hit[last + byte] ^= 0x10;
+        assert_eq!(said(&hit), (true, 1), "{byte}");
+    }
+    let mut torn = log.clone();
+    torn[last + 24 + 2048..].fill(0);
+    assert_eq!(said(&torn), (true, 1));
+    // Nothing of it is there.
+    assert_eq!(said(&log[..last]), (true, 0));
+}
+
 #[test]
 fn what_stands_behind_damage_in_a_log_is_saved() {
     let (home, log) = with_log();

@@ -6,12 +6,12 @@ use chacha20poly1305::{
     KeyInit, XChaCha20Poly1305, XNonce,
     aead::{AeadInPlace, generic_array::GenericArray},
 };
-use zeroize::Zeroizing;
 
 use super::{
     ArchiveError,
     header::{HEADER, Header, Keys, PREFIX},
 };
+use crate::undumped::Undumped;
 
 /// Bytes that a chunk is longer than its content.
 pub(crate) const TAG: usize = 16;
@@ -56,7 +56,7 @@ impl Place {
 pub(crate) struct Sealer<W> {
     place: Place,
     out: W,
-    chunk: Zeroizing<Vec<u8>>,
+    chunk: Undumped,
     written: u64,
 }
 
@@ -64,7 +64,7 @@ impl<W: Write> Sealer<W> {
     /// Writes the header; the chunks follow.
     pub(crate) fn new(header: &Header, keys: &Keys, mut out: W) -> Result<Self, ArchiveError> {
         out.write_all(header.bytes())?;
-        let chunk = Zeroizing::new(Vec::with_capacity(header.chunk() + TAG));
+        let chunk = Undumped::with_capacity(header.chunk() + TAG);
         Ok(Self { place: Place::new(header, keys), out, chunk, written: HEADER as u64 })
     }
 
@@ -116,7 +116,7 @@ pub(crate) struct Opener<R> {
     length: u64,
     consumed: u64,
     /// The chunk, and after it one byte of the next: whether there is one tells whether this one is the last.
-    chunk: Zeroizing<Vec<u8>>,
+    chunk: Undumped,
     ahead: Option<u8>,
     at: usize,
     last: bool,
@@ -130,7 +130,7 @@ impl<R: Read> Opener<R> {
             input,
             length,
             consumed: HEADER as u64,
-            chunk: Zeroizing::new(Vec::with_capacity(header.chunk() + TAG + 1)),
+            chunk: Undumped::with_capacity(header.chunk() + TAG + 1),
             ahead: None,
             at: 0,
             last: false,

@@ -19,6 +19,8 @@ pub(super) struct Frame {
     /// Pages that the database has after the transaction that ends here; 0 inside of one.
     pub(super) after_commit: u32,
     salts: [u8; 8],
+    /// It is one of this log.
+    pub(super) ours: bool,
     /// Its checksum continues that of the frame, or of the header, before it: it is whole.
     pub(super) whole: bool,
 }
@@ -31,6 +33,10 @@ pub(super) struct Frames {
     pub(super) header: bool,
     /// How many of them SQLite reads, those of a transaction without an end included.
     pub(super) read: usize,
+    /// The frame behind those was written to its end, and a bit of what it says of itself has changed since.
+    pub(super) hit: bool,
+    /// Frames behind all of these that continue them under other salts: those were changed.
+    beyond: usize,
 }
 
 impl Frames {
@@ -40,7 +46,7 @@ impl Frames {
         let mut input = BufReader::with_capacity(1 << 20, file);
         let mut head = [0u8; HEADER];
         if !fill(&mut input, &mut head)? {
-            return Ok(Self { all: Vec::new(), header: false, read: 0 });
+            return Ok(Self { all: Vec::new(), header: false, read: 0, hit: false, beyond: 0 });
         }
         let magic = word(&head, 0);
         let order = Chain::new(&head, magic & 1 == 1);
@@ -63,24 +69,40 @@ impl Frames {
                 chains.truncate(1);
             }
             let salts = frame[8..16].try_into().expect("8 bytes");
-            all.push(Frame { number, after_commit: word(&frame, 4), salts, whole: hit.is_some() });
+            let (after_commit, whole) = (word(&frame, 4), hit.is_some());
+            all.push(Frame { number, after_commit, salts, ours: false, whole });
         }
         let salts = match header {
             true => Some(head[16..24].try_into().expect("8 bytes")),
             false => newest(&all),
         };
-        all.truncate(all.iter().rposition(|f| Some(f.salts) == salts).map_or(0, |last| last + 1));
         // What is left of a log before it, where frames of this one were not written. They continue each other. The salts are
         // in no checksum: a frame that continues one of this log is of this log, whatever became of them.
         let mut ours = true;
         for frame in &mut all {
             ours = Some(frame.salts) == salts || (ours && frame.whole);
+            frame.ours = ours;
             if !ours {
                 (frame.number, frame.after_commit, frame.whole) = (0, 0, false);
             }
         }
+        let count = all.iter().rposition(|f| Some(f.salts) == salts).map_or(0, |last| last + 1);
+        let beyond = all[count..].iter().take_while(|frame| header && frame.ours).count();
+        all.truncate(count);
         let read = all.iter().take_while(|f| header && f.whole && Some(f.salts) == salts).count();
-        Ok(Self { all, header, read })
+        let hit = match all.get(read) {
+            Some(next) if header && next.ours && !next.whole => is_hit(file, read, magic & 1 == 1)?,
+            _ => beyond > 0 && read == count,
+        };
+        Ok(Self { all, header, read, hit, beyond })
+    }
+
+    /// Frames behind the last commit if the one at which SQLite stops is of this log: what a transaction left that was never
+    /// finished, or was and is damaged. The bytes do not tell.
+    pub(super) fn doubtful(&self) -> usize {
+        let stopped = self.all.get(self.read).is_some_and(|frame| self.header && frame.ours);
+        let count = self.all[self.committed()..].iter().filter(|frame| frame.ours).count();
+        if stopped || self.beyond > 0 { count + self.beyond } else { 0 }
     }
 
     /// Frames up to the last commit that SQLite reads.
@@ -111,6 +133,32 @@ impl Frames {
         }
         finished
     }
+}
+
+/// Whether one bit was changed in a frame that was whole: in what it says of itself, or in the last word of its page, which
+/// looks the same. What a write that was cut off leaves does not come that near to its checksum.
+fn is_hit(mut file: &File, frame: usize, big_endian: bool) -> io::Result<bool> {
+    let mut before = [0u8; 8];
+    let sum_at = match frame.checked_sub(1) {
+        Some(last) => page_at(last) - before.len() as u64,
+        None => (HEADER - before.len()) as u64,
+    };
+    file.seek(SeekFrom::Start(sum_at))?;
+    file.read_exact(&mut before)?;
+    let mut bytes = vec![0u8; FRAME_HEADER + PAGE];
+    file.seek(SeekFrom::Start(page_at(frame) - FRAME_HEADER as u64))?;
+    file.read_exact(&mut bytes)?;
+    let (head, page) = bytes.split_at(FRAME_HEADER);
+    let of = |head: u64| {
+        let base = [word(&before, 0), word(&before, 4)];
+        let base = checksum(base, &head.to_be_bytes(), big_endian);
+        let [one, two] = checksum(base, page, big_endian);
+        u64::from(one) << 32 | u64::from(two)
+    };
+    let long = |at: usize| u64::from(word(head, at)) << 32 | u64::from(word(head, at + 4));
+    let (says, stored) = (long(0), long(16));
+    Ok((of(says) ^ stored).is_power_of_two()
+        || (0..u64::BITS).any(|bit| of(says ^ 1 << bit) == stored))
 }
 
 /// Where the page of a frame stands.

@@ -10,9 +10,9 @@ use std::{
 };
 
 use mdk_wire::secret::wipe_stack;
-use zeroize::Zeroizing;
 
 use super::{PAGE, Progress, Stage, VaultError};
+use crate::undumped::Undumped;
 
 /// Pages that are read, worked on and written in one go.
 const CHUNK: u64 = 256;
@@ -49,10 +49,16 @@ pub(crate) fn run<T: Send>(
     };
     let (send, receive) = mpsc::sync_channel(MAX_THREADS * 2);
     let worker = |send: mpsc::SyncSender<Result<(T, u64), VaultError>>| {
-        let mut buf = Zeroizing::new(vec![0u8; CHUNK.min(pages) as usize * PAGE]);
+        let mut buf = Undumped::zeros(CHUNK.min(pages) as usize * PAGE);
         while !stop.load(Ordering::Relaxed) {
             let chunk = next.fetch_add(1, Ordering::Relaxed);
-            if chunk >= chunks || send.send(one(chunk, &mut buf)).is_err() {
+            if chunk >= chunks {
+                break;
+            }
+            let result = one(chunk, &mut buf);
+            // Whoever is told of it may look, and the system may keep the stack of a thread that has ended.
+            wipe_stack();
+            if send.send(result).is_err() {
                 break;
             }
         }
@@ -63,11 +69,7 @@ pub(crate) fn run<T: Send>(
         // A small file is not worth more than one thread.
         for _ in 0..threads.min(chunks as usize) {
             let send = send.clone();
-            scope.spawn(|| {
-                worker(send);
-                // The system may keep the stack of a thread that has ended.
-                wipe_stack();
-            });
+            scope.spawn(|| worker(send));
         }
         drop(send);
         let mut done = 0;

@@ -69,6 +69,16 @@ impl Pages<'_> {
         Ok((there && self.key.decrypt(number, &mut page[..])).then_some(page))
     }
 
+    /// What a page holds, if it is there and belongs to a b-tree. Not inlined: the page itself lies below the frame of a
+    /// caller that tells how far it is.
+    #[inline(never)]
+    pub(super) fn read(&self, number: u32) -> Result<Option<(Kind, Content)>, VaultError> {
+        match self.get(number)? {
+            Some(page) => self.content(number, &page),
+            None => Ok(None),
+        }
+    }
+
     /// Whether what is there of a page is an older version. It is read all the same; what follows from it in other pages
     /// may have changed since.
     pub(super) fn is_old(&self, number: u32) -> bool {
@@ -76,11 +86,7 @@ impl Pages<'_> {
     }
 
     /// The content of a page, if it belongs to a b-tree.
-    pub(super) fn content(
-        &self,
-        number: u32,
-        page: &Page,
-    ) -> Result<Option<(Kind, Content)>, VaultError> {
+    fn content(&self, number: u32, page: &Page) -> Result<Option<(Kind, Content)>, VaultError> {
         let start = if number == 1 { 100 } else { 0 };
         let (kind, head) = match page[start] {
             2 => (Kind::IndexInner, 12),

@@ -88,10 +88,7 @@ impl<'a> Rescue<'a> {
             if !met.insert(number) {
                 continue;
             }
-            let Some(page) = self.pages.get(number)? else { continue };
-            if let Some((Kind::TableInner | Kind::TableLeaf, content)) =
-                self.pages.content(number, &page)?
-            {
+            if let Some((Kind::TableInner | Kind::TableLeaf, content)) = self.pages.read(number)? {
                 next.extend(content.children);
                 self.owned.extend(content.overflow);
                 found.extend(content.records);
@@ -101,8 +98,7 @@ impl<'a> Rescue<'a> {
         // Leaves of it that nothing leads to any more.
         if self.pages.get(1)?.is_none() || found.len() < self.trees.len() {
             for number in 2..=self.pages.count {
-                let Some(page) = self.pages.get(number)? else { continue };
-                if let Some((Kind::TableLeaf, content)) = self.pages.content(number, &page)?
+                if let Some((Kind::TableLeaf, content)) = self.pages.read(number)?
                     && content.records.iter().any(|record| schema_entry(record).is_some())
                 {
                     self.owned.insert(number);
@@ -134,11 +130,7 @@ impl<'a> Rescue<'a> {
             if !met.insert(number) {
                 continue;
             }
-            let content = match self.pages.get(number)? {
-                Some(page) => self.pages.content(number, &page)?,
-                None => None,
-            };
-            let Some((kind, content)) = content else {
+            let Some((kind, content)) = self.pages.read(number)? else {
                 self.trees[index].damaged += 1;
                 continue;
             };
@@ -199,8 +191,7 @@ impl<'a> Rescue<'a> {
             if self.owned.contains(&number) {
                 continue;
             }
-            let Some(page) = self.pages.get(number)? else { continue };
-            let Some((kind, content)) = self.pages.content(number, &page)? else { continue };
+            let Some((kind, content)) = self.pages.read(number)? else { continue };
             if kind == Kind::TableInner || content.records.is_empty() {
                 continue;
             }
@@ -240,8 +231,7 @@ impl<'a> Rescue<'a> {
         let total = u64::from(self.pages.count) * PAGE as u64;
         for (index, number) in old {
             progress.tell(Stage::Writing, total, total)?;
-            let Some(page) = self.pages.get(number)? else { continue };
-            let Some((_, content)) = self.pages.content(number, &page)? else { continue };
+            let Some((_, content)) = self.pages.read(number)? else { continue };
             for record in content.records {
                 self.keep(index, record)?;
             }

@@ -71,6 +71,14 @@ impl Scan {
         u64::from(expected - present) - in_log as u64
     }
 
+    /// What may be wrong with the log, and may be what a process left that ended while it wrote.
+    pub(super) fn remarks(log: &Log) -> Vec<String> {
+        match log.doubtful_frames {
+            0 => Vec::new(),
+            frames => vec![of_last(frames)],
+        }
+    }
+
     /// What is wrong with the lengths of the file and its log.
     pub(super) fn lines(&self, source: &Source, log: &Log) -> Vec<String> {
         let mut lines = Vec::new();
@@ -95,13 +103,16 @@ impl Scan {
                 log.lost_frames
             ));
         } else if log.lost_frames > 0 {
-            lines.push(format!(
-                "the last transaction in the write-ahead log is damaged, or was never finished: {} pages do not count",
-                log.lost_frames
-            ));
+            lines.push(of_last(log.lost_frames));
         }
         lines
     }
+}
+
+fn of_last(pages: u64) -> String {
+    format!(
+        "the last transaction in the write-ahead log is damaged, or was never finished: {pages} pages do not count"
+    )
 }
 
 /// Reads the newest version of a page. `false`: the file does not have it.
