@@ -130,6 +130,8 @@ def test_refusals(alice: Mdk, bob: Mdk, pair: GroupId) -> None:
         with pytest.raises(errors.InvalidInput) as raised:
             alice.update_group(pair, rotate_routing=True, avatar_url=url)
         assert raised.value.field == "avatar_url"
+    with pytest.raises(errors.InvalidInput) as raised:
+        alice.update_group(pair, avatar_url=long)
     assert (raised.value.limit, raised.value.value) == (2048, len(long))
     for servers in (["ftp://files.example"], ["https://a.example"] * 17, "https://a.example"):
         with pytest.raises(errors.InvalidInput) as raised:
