@@ -324,6 +324,7 @@ class Mdk:
     def groups(self, *, state: GroupState | None = None) -> list[GroupInfo]: ...
     def group(self, group_id: GroupId) -> GroupInfo: ...
     def media_servers(self, group_id: GroupId) -> list[str]: ...
+    def avatar_url(self, group_id: GroupId) -> str | None: ...
     def members(self, group_id: GroupId) -> list[Member]: ...
     def add_members(
         self, group_id: GroupId, key_packages: Iterable[SignedEvent], *, promote: bool = False
@@ -338,8 +339,11 @@ class Mdk:
         name: str | None = None,
         description: str | None = None,
         relays: Iterable[str] | None = None,
+        rotate_routing: bool = False,
         admins: Iterable[PublicKeyLike] | None = None,
         retention: timedelta | None = None,
+        avatar_url: str | None = None,
+        media_servers: Iterable[str] | None = None,
     ) -> PendingCommit: ...
     def change_requirements(
         self,

@@ -144,7 +144,10 @@ class GroupUpdated(Event):
 
     __match_args__ = ("changed",)
     changed: frozenset[str]
-    """Among name, description, relays, admins, retention, image, avatar, media, agent_stream, required, other."""
+    """Among name, description, relays, admins, retention, image, avatar, media, agent_stream, required, other.
+
+    `relays` also when it is the `nostr_group_id` that changed.
+    """
     by: PublicKey | None
     """The committer. None if it came with several commits, or only takes back what was withdrawn (ChangeWithdrawn)."""
     commit: str | None

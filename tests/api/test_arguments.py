@@ -335,7 +335,9 @@ def test_cursors(alice: Mdk, pair: GroupId) -> None:
 
 
 def test_nothing_to_change(alice: Mdk, pair: GroupId) -> None:
-    fields = "name, description, relays, admins, retention"
+    fields = (
+        "name, description, relays, rotate_routing, admins, retention, avatar_url, media_servers"
+    )
     error = refused(lambda: alice.update_group(pair), fields)
     assert (error.limit, error.value) == (1, 0)
     assert "retention" in (error.hint or "")
@@ -408,6 +410,9 @@ def test_wrong_types(alice: Mdk, pair: GroupId, tmp_path: Path) -> None:
         lambda: untyped.create_message(pair, "x", tags=[[5]]),
         lambda: untyped.messages(pair, limit=1.5),
         lambda: untyped.update_group(pair, retention=5),
+        lambda: untyped.update_group(pair, rotate_routing="yes"),
+        lambda: untyped.update_group(pair, avatar_url=5),
+        lambda: untyped.update_group(pair, media_servers=5),
         lambda: untyped.change_requirements(pair, components=5),
         lambda: untyped.change_requirements(pair, remove=["0x8005"]),
         lambda: untyped.create_group("x", relays=[b"wss://relay.example"]),

@@ -83,6 +83,7 @@ def test_a_group_that_is_not_confirmed_is_not_there_for_any_call(open_: Callable
                 alice.messages,
                 alice.mark_read,
                 alice.media_servers,
+                alice.avatar_url,
                 lambda group: alice.search("lunch", group_id=group),
                 lambda group: alice.message(group, EventId("5" * 64)),
             ]

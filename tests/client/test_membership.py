@@ -227,6 +227,50 @@ async def test_requirements_change_for_all(make_client: MakeClient) -> None:
     assert await hear(group, 1) == ["still here"]
 
 
+async def test_a_rotation_is_followed(make_client: MakeClient) -> None:
+    alice, bob, carol = [await make_client(name) for name in ("alice", "bob", "carol")]
+    group, room = await join(alice, bob)
+    old = group.info.nostr_group_id
+    with pytest.raises(errors.NotAdmin):
+        await room.update(rotate_routing=True)
+    new = (await group.update(rotate_routing=True, name="Moved")).nostr_group_id
+    assert new != old
+    await until(lambda: room.info.nostr_group_id == new, bob)
+    await group.send("under the new one")
+    assert await hear(room, 1) == ["under the new one"]
+    await room.send("so am I")
+    assert await hear(group, 1) == ["so am I"]
+    # Who is invited now never hears of the old one.
+    await group.add(carol.public_key)
+    hers = await carol.invites.accept(await carol.invites.next(PATIENCE))
+    assert hers.info.nostr_group_id == new
+    await hers.send("I, too")
+    assert await hear(group, 1) == await hear(room, 1) == ["I, too"]
+
+
+async def test_a_public_picture_and_servers_for_files(make_client: MakeClient) -> None:
+    alice, bob = await make_client("alice"), await make_client("bob")
+    group, room = await join(alice, bob)
+    assert await group.avatar_url() is None
+    info = await group.update(
+        avatar_url="https://pictures.example/a.png", media_servers=iter(["https://files.example"])
+    )
+    assert info.has_image
+    await until(lambda: room.info.has_image, bob)
+    assert await room.avatar_url() == "https://pictures.example/a.png"
+    assert await room.media_servers() == ["https://files.example/"]
+    assert await room.image() is None
+    # set_image(None) takes away whatever picture there is.
+    assert not (await group.set_image(None)).has_image
+    await until(lambda: not room.info.has_image, bob)
+    assert await room.avatar_url() is None
+    assert await room.media_servers() == ["https://files.example/"]
+    for wrong in ({"avatar_url": "http://a.example"}, {"media_servers": "https://a.example"}):
+        with pytest.raises(errors.InvalidInput) as raised:
+            await group.update(**wrong)  # type: ignore[arg-type]
+        assert raised.value.field in wrong
+
+
 async def test_leaving_is_answered(make_client: MakeClient) -> None:
     alice, bob = await make_client("alice"), await make_client("bob")
     group, room = await join(alice, bob)

@@ -272,6 +272,8 @@ pub struct GroupUpdate {
     pub description: Option<String>,
     /// New relays.
     pub relays: Option<Vec<String>>,
+    /// Whether the group gets another routing id, the number that relays see; drawn at random, never chosen.
+    pub rotate_routing: bool,
     /// The whole new admin list.
     pub admins: Option<Vec<PublicKey>>,
     /// New retention in seconds; 0 turns it off.
@@ -279,6 +281,12 @@ pub struct GroupUpdate {
     /// New image, uploaded already; `Some(None)` removes it. An avatar URL (0x8007), which would be shown in its place, is
     /// removed with either.
     pub image: Option<Option<Image>>,
+    /// Public https address of a picture (0x8007), at most 2048 bytes; `Some(None)` removes it. An image, which nobody
+    /// would see any more, is removed with a new address, and stays when the address goes.
+    pub avatar_url: Option<Option<String>>,
+    /// New servers (Blossom) where files of the group go, as in [`NewGroup::media_servers`]. Places of other kinds that the
+    /// group names stay.
+    pub media_servers: Option<Vec<String>>,
 }
 
 /// What a group is to ask of its members' clients besides what it asks now. Ids as they are registered for MLS and Marmot.

@@ -90,6 +90,13 @@ class Group:
         """Where files of the group go, as its settings say, for members without servers of their own (`blossom=`)."""
         return await self._session.look(lambda mdk: mdk.media_servers(self._id))
 
+    async def avatar_url(self) -> str | None:
+        """The public address of the group's picture; None without one. Other apps show it rather than image().
+
+        Somebody in the group wrote it, and whoever serves it learns who fetches it.
+        """
+        return await self._session.look(lambda mdk: mdk.avatar_url(self._id))
+
     # messages
 
     async def send(
@@ -340,8 +347,25 @@ class Group:
         description: str | None = None,
         relays: Sequence[str] | None = None,
         retention: timedelta | None = None,
+        rotate_routing: bool = False,
+        avatar_url: str | None = None,
+        media_servers: Iterable[str] | None = None,
     ) -> GroupInfo:
-        """Change settings; None leaves one as it is, `timedelta(0)` turns retention off. Raises as remove()."""
+        """Change settings; None leaves one as it is.
+
+        Args:
+            name: at most 256 bytes of UTF-8.
+            description: at most 4096 bytes of UTF-8.
+            relays: 1 to 16 relay URLs.
+            retention: whole seconds; `timedelta(0)` turns it off.
+            rotate_routing: give the group another `nostr_group_id`, the number that relays see, drawn at random. All
+                members go along; the old one is listened to as well for five more epochs.
+            avatar_url: public https address of a picture, which takes the place of that of set_image(); "" removes it.
+            media_servers: servers (Blossom) where files of the group go, at most 16; without any, that of other apps.
+
+        Raises as remove().
+        """
+        servers = None if media_servers is None else several(media_servers, "media_servers")
         carriers = None if relays is None else tuple(several(relays, "relays"))
         if carriers is not None:
             # What others named for the group is not made the user's own word by keeping it.
@@ -349,7 +373,14 @@ class Group:
             await self._session.name([relay for relay in carriers if relay not in known])
         return await self._session.commit(
             lambda mdk: mdk.update_group(
-                self._id, name=name, description=description, relays=carriers, retention=retention
+                self._id,
+                name=name,
+                description=description,
+                relays=carriers,
+                retention=retention,
+                rotate_routing=rotate_routing,
+                avatar_url=avatar_url,
+                media_servers=servers,
             )
         )
 
@@ -384,7 +415,7 @@ class Group:
         """Give the group a picture, the path of a file or its bytes; None takes it away.
 
         It is encrypted and uploaded as in send_file(). Members look for it on their own servers, then on those of the
-        group.
+        group. A public address, avatar_url(), is removed in either case.
 
         Raises:
             MediaUnavailable: no server took it. MediaTooLarge, MediaError, FileMissing: the file.
@@ -393,7 +424,10 @@ class Group:
         return await media.set_image(self._session, self._id, source)
 
     async def image(self) -> bytes | None:
-        """Fetch the picture of the group and decrypt it; None if it has none. Raises as Media.download()."""
+        """Fetch the picture of the group and decrypt it; None if it has none, or a public one: avatar_url().
+
+        Raises as Media.download().
+        """
         return await media.image(self._session, self._id)
 
     async def leave(self) -> None:

@@ -17,6 +17,7 @@ mod moves;
 mod outages;
 mod outcome;
 mod reachable;
+mod rotation;
 mod speed;
 mod talk;
 mod together;

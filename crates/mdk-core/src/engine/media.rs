@@ -111,6 +111,15 @@ impl Engine {
         self.look(|ctx| ctx.group_image(group))
     }
 
+    /// The public address of a group's picture, `None` when it has none: another member has written it, and whoever serves
+    /// it learns who fetches it. It is shown rather than the image of [`Engine::group_image`].
+    ///
+    /// # Errors
+    /// `Error::GroupNotFound`, `Error::NotMember`.
+    pub fn avatar_url(&mut self, group: &GroupId) -> Result<Option<String>> {
+        self.look(|ctx| ctx.avatar_url(group))
+    }
+
     /// Where files of a group go (Blossom servers), in the group's order. A group that does not say has the one that other
     /// implementations fall back to.
     ///

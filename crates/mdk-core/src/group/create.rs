@@ -183,9 +183,8 @@ pub(crate) fn check_text(field: &'static str, text: &str, limit: usize) -> Resul
     if text.len() > limit { Err(Error::too_large(field, limit, text.len())) } else { Ok(()) }
 }
 
-/// Sorted and unique, as 0x8004 wants them.
-/// Where the files of a new group go.
-fn check_media_servers(given: &[String]) -> Result<Vec<Endpoint>> {
+/// Where the files of a group go.
+pub(crate) fn check_media_servers(given: &[String]) -> Result<Vec<Endpoint>> {
     const FIELD: &str = "media_servers";
     if given.len() > MAX_MEDIA_SERVERS {
         return Err(Error::too_large(FIELD, MAX_MEDIA_SERVERS, given.len()));
@@ -196,6 +195,7 @@ fn check_media_servers(given: &[String]) -> Result<Vec<Endpoint>> {
     given.iter().map(endpoint).collect()
 }
 
+/// Sorted and unique, as 0x8004 wants them.
 pub(crate) fn check_relays(given: &[String]) -> Result<Vec<String>> {
     if given.is_empty() {
         return Err(Error::empty("relays", "empty"));

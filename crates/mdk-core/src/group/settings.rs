@@ -1,16 +1,19 @@
-//! Changing what the group is: name, description, relays, admins, retention, image; ending it.
+//! Changing what the group is: name, description, routing, admins, retention, picture, places for files; ending it.
 
-use mdk_wire::GroupId;
 use mdk_wire::v2::component_id;
-use mdk_wire::v2::components::{Lifecycle, Profile, Retention, Routing};
+use mdk_wire::v2::components::{Lifecycle, Media, Profile, Retention, Routing};
+use mdk_wire::{GroupId, NostrGroupId, Random as _};
 
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
-use crate::group::create::{MAX_DESCRIPTION, MAX_NAME, check_relays, check_text};
+use crate::group::create::{
+    MAX_DESCRIPTION, MAX_NAME, check_media_servers, check_relays, check_text,
+};
 use crate::group::members::admin_policy;
 use crate::media::group_image;
 use crate::outbound::Plan;
-use crate::profile::{Profile as _, V2};
+use crate::profile::v2::{MEDIA_KIND, default_media};
+use crate::profile::{Profile as _, Settings, V2};
 use crate::values::{GroupUpdate, Pending};
 
 impl Ctx<'_, '_> {
@@ -31,9 +34,17 @@ impl Ctx<'_, '_> {
                 .map_err(|e| Error::from_argument("name", e))?;
             plan.components.push((component_id::PROFILE, Some(data)));
         }
-        if let Some(relays) = update.relays {
-            let relays = check_relays(&relays)?;
-            let data = Routing { nostr_group_id: row.nostr_group_id, relays }
+        if update.relays.is_some() || update.rotate_routing {
+            let given = update.relays.as_deref().map(check_relays).transpose()?;
+            let relays = given.unwrap_or_else(|| row.relays.clone());
+            let mut nostr_group_id = row.nostr_group_id;
+            // rule: C1-7
+            if update.rotate_routing {
+                let mut fresh = [0; 32];
+                self.random.fill(&mut fresh);
+                nostr_group_id = NostrGroupId::from_bytes(fresh);
+            }
+            let data = Routing { nostr_group_id, relays }
                 .encode()
                 .map_err(|e| Error::from_argument("relays", e))?;
             plan.components.push((component_id::ROUTING, Some(data)));
@@ -46,10 +57,17 @@ impl Ctx<'_, '_> {
                 Retention { seconds }.encode().map_err(|e| Error::from_argument("retention", e))?;
             plan.components.push((component_id::RETENTION, Some(data)));
         }
-        if let Some(image) = update.image {
+        if update.image.is_some() || update.avatar_url.is_some() || update.media_servers.is_some() {
             let settings = V2::settings(group.mls.public_group().group_context())
                 .map_err(|_| Error::Internal("own state does not decode"))?;
-            plan.components.extend(group_image::updates(&settings, image)?);
+            plan.components.extend(group_image::updates(
+                &settings,
+                update.image,
+                update.avatar_url,
+            )?);
+            if let Some(servers) = update.media_servers {
+                plan.components.push(media_update(&settings, &servers)?);
+            }
         }
         if plan.components.is_empty() {
             return Err(Error::empty("update", "nothing to change"));
@@ -87,4 +105,23 @@ impl Ctx<'_, '_> {
         };
         self.prepare(group, &plan)
     }
+}
+
+/// The component with other Blossom servers; what it says of places of other kinds stays.
+fn media_update(settings: &Settings, servers: &[String]) -> Result<(u16, Option<Vec<u8>>)> {
+    const FIELD: &str = "media_servers";
+    let mut endpoints = check_media_servers(servers)?;
+    if endpoints.is_empty() {
+        endpoints = default_media().endpoints;
+    }
+    let old = settings.components.get(&component_id::MEDIA).map(|data| Media::decode(data));
+    let old = old.transpose().map_err(|_| Error::Internal("own state does not decode"))?;
+    let mut media = old.unwrap_or_else(default_media);
+    if !media.kinds.iter().any(|kind| kind == MEDIA_KIND) {
+        media.kinds.push(MEDIA_KIND.to_owned());
+    }
+    endpoints.extend(media.endpoints.into_iter().filter(|endpoint| endpoint.kind != MEDIA_KIND));
+    media.endpoints = endpoints;
+    let data = media.encode().map_err(|e| Error::from_argument(FIELD, e))?;
+    Ok((component_id::MEDIA, Some(data)))
 }

@@ -36,15 +36,44 @@ pub(crate) fn decrypt(config: &Config, image: &Image, blob: &[u8]) -> Result<Vec
         .ok_or(Error::MediaCorrupt("the data is not the image that the group names"))
 }
 
-/// The components that change with the image. A picture behind a public address would be shown in its place, so it goes.
+/// The components that change with the picture of a group. Of the two kinds of picture one would hide the other, so what is
+/// set takes the other away.
 pub(crate) fn updates(
     settings: &Settings,
-    image: Option<Image>,
+    image: Option<Option<Image>>,
+    avatar_url: Option<Option<String>>,
 ) -> Result<Vec<(u16, Option<Vec<u8>>)>> {
-    let data = image.unwrap_or_default().encode().map_err(|e| Error::from_argument("image", e))?;
-    let mut updates = vec![(component_id::IMAGE, Some(data))];
-    let avatar = settings.components.get(&component_id::AVATAR).map(|data| AvatarUrl::decode(data));
-    if avatar.is_some_and(|avatar| avatar.is_ok_and(|avatar| !avatar.is_absent())) {
+    const URL: &str = "avatar_url";
+    if matches!((&image, &avatar_url), (Some(Some(_)), Some(Some(_)))) {
+        return Err(Error::input(URL, "a group has one picture: not together with an image"));
+    }
+    let stated = |id| settings.components.get(&id).map(Vec::as_slice);
+    let unread = |_| Error::Internal("own state does not decode");
+    let mut updates = Vec::new();
+    // rule: C1-8
+    if let Some(image) = &image {
+        let data = image.clone().unwrap_or_default();
+        let data = data.encode().map_err(|e| Error::from_argument("image", e))?;
+        updates.push((component_id::IMAGE, Some(data)));
+    } else if let (Some(Some(_)), Some(data)) = (&avatar_url, stated(component_id::IMAGE))
+        && Image::decode(data).map_err(unread)?.0.is_some()
+    {
+        let none = Image::default().encode().map_err(Error::bug("encoding no image"))?;
+        updates.push((component_id::IMAGE, Some(none)));
+    }
+    if let Some(url) = avatar_url {
+        let url = url.map(|url| AvatarUrl::new(&url)).transpose();
+        let url = url.and_then(|avatar| avatar.unwrap_or_default().encode());
+        let problem = "not an https address without user and fragment";
+        let data = url.map_err(|e| match e.measured() {
+            Some((limit, actual)) => Error::too_large(URL, limit, actual),
+            None => Error::input(URL, problem),
+        })?;
+        updates.push((component_id::AVATAR, Some(data)));
+    } else if let Some(data) = stated(component_id::AVATAR)
+        && image.is_some()
+        && !AvatarUrl::decode(data).map_err(unread)?.is_absent()
+    {
         let none = AvatarUrl::default().encode().map_err(Error::bug("encoding no avatar"))?;
         updates.push((component_id::AVATAR, Some(none)));
     }
@@ -69,6 +98,13 @@ impl Ctx<'_, '_> {
         let image = data.map(|data| Image::decode(&data)).transpose();
         let image = image.map_err(|_| Error::Internal("own state does not decode"))?;
         Ok(image.filter(|image| image.0.is_some()))
+    }
+
+    pub(crate) fn avatar_url(&mut self, id: &GroupId) -> Result<Option<String>> {
+        let data = self.group_component(id, component_id::AVATAR)?;
+        let avatar = data.map(|data| AvatarUrl::decode(&data)).transpose();
+        let avatar = avatar.map_err(|_| Error::Internal("own state does not decode"))?;
+        Ok(avatar.filter(|avatar| !avatar.is_absent()).map(|avatar| avatar.url))
     }
 
     pub(crate) fn media_endpoints(&mut self, id: &GroupId) -> Result<Vec<(String, String)>> {

@@ -18,3 +18,4 @@ mod recovery;
 mod requirements;
 mod rotation;
 mod scramble;
+mod settings;

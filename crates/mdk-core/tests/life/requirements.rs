@@ -111,7 +111,7 @@ fn lacking(
 }
 
 /// A group that somebody else has founded, with us as an admin and these others.
-fn founded_by(
+pub(super) fn founded_by(
     ann: &mut Foreign,
     us: &mut Member,
     others: &[&Foreign],

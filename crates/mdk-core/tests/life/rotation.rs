@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
-use mdk_core::{Config, Engine, ManualClock, NewMessage, RejectCode, Verdict, testing};
+use mdk_core::{
+    Config, Engine, Error, GroupUpdate, ManualClock, NewMessage, Pending, RejectCode, Verdict,
+    testing,
+};
 use mdk_wire::v2::component_id;
 use mdk_wire::v2::components::Routing;
-use mdk_wire::{Event, Keys, NostrGroupId};
+use mdk_wire::{Event, GroupId, Keys, NostrGroupId};
 
 use crate::foreign::{Change, update};
 use crate::foreign_commits::{Who, World, by_value, rename, self_update};
@@ -22,7 +25,11 @@ fn rotates(n: u8) -> Change {
 
 /// The ids that the engine asks relays for.
 fn served(world: &mut World) -> Vec<NostrGroupId> {
-    let interests = world.us.engine.interests().unwrap();
+    asked(&mut world.us)
+}
+
+fn asked(member: &mut Member) -> Vec<NostrGroupId> {
+    let interests = member.engine.interests().unwrap();
     let filter = &interests.iter().find(|i| i.filter.contains("\"kinds\":[445]")).unwrap().filter;
     let filter: serde_json::Value = serde_json::from_str(filter).unwrap();
     let list = filter["#h"].as_array().unwrap().iter();
@@ -56,8 +63,7 @@ fn both_ids_are_served_while_an_epoch_of_the_old_one_is_in_the_window() {
     assert_eq!(received(&world.us.applies(&said)), ["under the new id"]);
     // We speak under the new one.
     let ours = world.us.says(&world.id.clone(), "ours");
-    let h = ours.tags().iter().find(|t| t[0] == "h").unwrap()[1].clone();
-    assert_eq!(h, id(7).to_hex());
+    assert_eq!(route(&ours), id(7));
     assert!(world.ann.follows(&ours).is_some());
     for _ in 0..5 {
         apply(&mut world, Who::Ann, self_update());
@@ -65,6 +71,12 @@ fn both_ids_are_served_while_an_epoch_of_the_old_one_is_in_the_window() {
     world.us.engine.tick().unwrap();
     assert_eq!(served(&mut world), [id(7)]);
     assert_eq!(world.refuses(&too_late), (RejectCode::UnknownGroup, "D1-2"));
+}
+
+/// The id that relays see on an event.
+fn route(event: &Event) -> NostrGroupId {
+    let tag = event.tags().iter().find(|tag| tag[0] == "h").unwrap();
+    NostrGroupId::from_hex(&tag[1]).unwrap()
 }
 
 fn relays(world: &mut World) -> Vec<String> {
@@ -190,4 +202,198 @@ fn a_rotation_to_the_id_of_another_group() {
     assert_eq!(received(&one.us.applies(&first)), ["first"]);
     assert_eq!(one.us.texts(&one.id.clone()), ["first"]);
     one.still_follows(Who::Ann);
+}
+
+const ROTATE: GroupUpdate = GroupUpdate {
+    name: None,
+    description: None,
+    relays: None,
+    rotate_routing: true,
+    admins: None,
+    retention: None,
+    image: None,
+    avatar_url: None,
+    media_servers: None,
+};
+
+fn rotation(member: &mut Member, group: &GroupId) -> Pending {
+    member.engine.update_group(group, ROTATE).unwrap()
+}
+
+fn commit(pending: &Pending) -> &Event {
+    pending.event.as_ref().unwrap()
+}
+
+/// A rotation of ours: old and new id, and its commit.
+fn rotates_for_all(
+    admin: &mut Member,
+    group: &GroupId,
+    others: &mut [&mut Member],
+) -> [NostrGroupId; 2] {
+    let (old, listened) = (admin.info(group).nostr_group_id, asked(admin));
+    let pending = rotation(admin, group);
+    // Those who are to follow it listen to the old one.
+    assert_eq!(route(commit(&pending)), old);
+    assert_eq!((admin.info(group).nostr_group_id, asked(admin)), (old, listened));
+    let new = admin.confirms(&pending).nostr_group_id;
+    assert_ne!(new, old);
+    for other in others {
+        other.applies(commit(&pending));
+        assert_eq!(other.info(group).nostr_group_id, new);
+    }
+    [old, new]
+}
+
+// shows: C1-7, D1-2
+#[test]
+fn our_own_rotation_is_followed_and_loses_nothing() {
+    let (mut alice, mut bob) = (Member::new("alice"), Member::new("bob"));
+    let group = alice.founds("g", &mut [&mut bob]);
+    let (late, too_late) = (bob.says(&group, "under the old id"), bob.says(&group, "too late"));
+    let before = alice.info(&group);
+    let ids = rotates_for_all(&mut alice, &group, &mut [&mut bob]);
+    let [old, new] = ids;
+    let after = alice.info(&group);
+    assert_eq!((&after.relays, &after.name), (&before.relays, &before.name));
+    for member in [&mut alice, &mut bob] {
+        let (mut all, mut expected) = (asked(member), ids);
+        all.sort();
+        expected.sort();
+        assert_eq!(all, expected);
+    }
+    assert_eq!(received(&alice.applies(&late)), ["under the old id"]);
+    let said = [alice.says(&group, "new, of alice"), bob.says(&group, "new, of bob")];
+    assert_eq!(said.each_ref().map(route), [new; 2]);
+    assert_eq!(received(&bob.applies(&said[0])), ["new, of alice"]);
+    assert_eq!(received(&alice.applies(&said[1])), ["new, of bob"]);
+    for _ in 0..5 {
+        let pending = bob.engine.self_update(&group).unwrap();
+        assert_eq!(route(commit(&pending)), new);
+        bob.confirms(&pending);
+        alice.applies(commit(&pending));
+    }
+    for member in [&mut alice, &mut bob] {
+        member.engine.tick().unwrap();
+        assert_eq!(asked(member), [new]);
+    }
+    let verdict = alice.takes(&too_late).verdict;
+    assert!(matches!(verdict, Verdict::Rejected(r) if r.rule == "D1-2"));
+}
+
+#[test]
+fn each_rotation_of_ours_is_drawn_anew() {
+    let (mut alice, mut bob) = (Member::new("alice"), Member::new("bob"));
+    let group = alice.founds("g", &mut [&mut bob]);
+    let mut ids = vec![alice.info(&group).nostr_group_id];
+    for _ in 0..4 {
+        // One that is given up leaves no trace, and its id is not used again.
+        let pending = rotation(&mut alice, &group);
+        alice.engine.discard(pending.id).unwrap();
+        assert_eq!(alice.info(&group).nostr_group_id, *ids.last().unwrap());
+        let [old, new] = rotates_for_all(&mut alice, &group, &mut [&mut bob]);
+        assert_eq!(old, *ids.last().unwrap());
+        assert!(!ids.contains(&new) && new != id(0));
+        ids.push(new);
+    }
+}
+
+#[test]
+fn a_rotation_goes_with_other_relays_and_brings_no_rights() {
+    const NEW: &str = "wss://new.example";
+    let (mut alice, mut bob) = (Member::new("alice"), Member::new("bob"));
+    let group = alice.founds("g", &mut [&mut bob]);
+    let old = alice.info(&group).nostr_group_id;
+    let before = bob.engine.digest().unwrap();
+    assert!(matches!(bob.engine.update_group(&group, ROTATE), Err(Error::NotAdmin)));
+    assert!(bob.engine.digest().unwrap() == before);
+    let before = alice.engine.digest().unwrap();
+    let bad = GroupUpdate { relays: Some(vec!["http://relay.example".into()]), ..ROTATE };
+    assert!(alice.engine.update_group(&group, bad).is_err());
+    assert!(alice.engine.digest().unwrap() == before);
+
+    let both = GroupUpdate { relays: Some(vec![NEW.into()]), name: Some("moved".into()), ..ROTATE };
+    let pending = alice.engine.update_group(&group, both).unwrap();
+    assert_eq!(pending.relays, [RELAY]);
+    let info = alice.confirms(&pending);
+    bob.applies(commit(&pending));
+    assert_ne!(info.nostr_group_id, old);
+    assert_eq!((info.relays, &info.name[..]), (vec![NEW.to_owned()], "moved"));
+    assert_eq!(bob.info(&group).nostr_group_id, info.nostr_group_id);
+    // Other relays alone leave the id.
+    let back = GroupUpdate { relays: Some(vec![RELAY.into()]), ..GroupUpdate::default() };
+    let pending = alice.engine.update_group(&group, back).unwrap();
+    assert_eq!(alice.confirms(&pending).nostr_group_id, info.nostr_group_id);
+}
+
+#[test]
+fn who_is_invited_after_a_rotation_knows_the_new_id_alone() {
+    let (mut alice, mut bob, mut carol) =
+        (Member::new("alice"), Member::new("bob"), Member::new("carol"));
+    let group = alice.founds("g", &mut [&mut bob]);
+    let [_, new] = rotates_for_all(&mut alice, &group, &mut [&mut bob]);
+    let pending = alice.engine.add_members(&group, &[carol.key_package()], false).unwrap();
+    bob.applies(commit(&pending));
+    alice.confirms(&pending);
+    carol.joins(&pending.welcomes);
+    assert_eq!(asked(&mut carol), [new]);
+    let said = carol.says(&group, "hello");
+    assert_eq!(route(&said), new);
+    for member in [&mut alice, &mut bob] {
+        assert_eq!(received(&member.applies(&said)), ["hello"]);
+    }
+    let [_, next] = rotates_for_all(&mut alice, &group, &mut [&mut bob, &mut carol]);
+    assert_eq!(route(&carol.says(&group, "again")), next);
+}
+
+/// Two admins rotate at once: one of the two ids is the group's, for all, whatever came first.
+#[test]
+fn two_rotations_race() {
+    for _ in 0..6 {
+        let (mut alice, mut bob, mut carol) =
+            (Member::new("alice"), Member::new("bob"), Member::new("carol"));
+        let group = alice.founds("g", &mut [&mut bob, &mut carol]);
+        let promoted = alice.engine.promote(&group, &[bob.key()]).unwrap();
+        alice.confirms(&promoted);
+        for other in [&mut bob, &mut carol] {
+            other.applies(commit(&promoted));
+        }
+        let (hers, his) = (rotation(&mut alice, &group), rotation(&mut bob, &group));
+        let ids = [alice.confirms(&hers), bob.confirms(&his)].map(|info| info.nostr_group_id);
+        let said = [alice.says(&group, "on hers"), bob.says(&group, "on his")];
+        assert_eq!(said.each_ref().map(route), ids);
+        let events = [commit(&hers), commit(&his), &said[0], &said[1]];
+        for (member, order) in [(&mut alice, [1, 3]), (&mut bob, [0, 2])] {
+            for i in order {
+                member.takes(events[i]);
+            }
+        }
+        for i in [1, 0, 3, 2] {
+            carol.takes(events[i]);
+        }
+        for member in [&mut alice, &mut bob, &mut carol] {
+            member.engine.tick().unwrap();
+        }
+        let one = alice.info(&group).nostr_group_id;
+        let winner = ids.iter().position(|id| *id == one).expect("one of the two");
+        let states = [&mut alice, &mut bob, &mut carol].map(|member| {
+            assert_eq!(member.info(&group).nostr_group_id, one);
+            assert!(asked(member).contains(&one));
+            testing::state(&mut member.engine, &group).unwrap().authenticator
+        });
+        assert_eq!(states, [states[0]; 3]);
+        // What was said under the other id is told, and not counted; who has lost speaks under that of the other.
+        let valid = [&mut alice, &mut bob, &mut carol].map(|member| {
+            let page = member.engine.messages(&group, 10, None, None).unwrap();
+            page.into_iter().filter(|m| !m.invalidated).map(|m| m.text).collect::<Vec<_>>()
+        });
+        let expected = vec![["on hers", "on his"][winner].to_owned()];
+        assert_eq!(valid, [expected.clone(), expected.clone(), expected]);
+        let (winning, losing) =
+            if winner == 0 { (&mut alice, &mut bob) } else { (&mut bob, &mut alice) };
+        let next = losing.says(&group, "and on");
+        assert_eq!(route(&next), one);
+        for other in [winning, &mut carol] {
+            assert_eq!(received(&other.applies(&next)), ["and on"]);
+        }
+    }
 }

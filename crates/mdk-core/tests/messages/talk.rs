@@ -93,9 +93,8 @@ fn settings_at_the_limit() {
         name: Some("n".repeat(256)),
         description: Some("d".repeat(4096)),
         relays: Some(relays(16)),
-        admins: None,
         retention: Some(u64::MAX),
-        image: None,
+        ..GroupUpdate::default()
     };
     let pending = alice.engine.update_group(&group, all).unwrap();
     bob.applies(pending.event.as_ref().unwrap());

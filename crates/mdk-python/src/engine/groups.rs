@@ -85,6 +85,17 @@ impl Mdk {
         self.call(py, |e| e.media_servers(&group))
     }
 
+    /// The public address of a group's picture; None without one. Other apps show it rather than an encrypted picture.
+    /// Somebody in the group wrote it, and whoever serves it learns who fetches it.
+    ///
+    /// Raises:
+    ///     GroupNotFound: there is none with this id.
+    ///     NotMember: out of this group.
+    fn avatar_url(&self, py: Python<'_>, group_id: Text) -> PyResult<Option<String>> {
+        let group = args::group(&group_id)?;
+        self.call(py, |e| e.avatar_url(&group))
+    }
+
     /// The member accounts of a group, as Member.
     fn members<'py>(&self, py: Python<'py>, group_id: Text) -> Objects<'py> {
         let group = args::group(&group_id)?;
@@ -144,38 +155,54 @@ impl Mdk {
     ///     name: at most 256 bytes of UTF-8.
     ///     description: at most 4096 bytes of UTF-8.
     ///     relays: 1 to 16 relay URLs; at most 512 bytes each.
+    ///     rotate_routing: give the group another `nostr_group_id`, the number that relays see, drawn at random. Subscribe
+    ///         to interests() anew when it is confirmed: the old number is among them for five more epochs.
     ///     admins: the whole new list; all of them members.
     ///     retention: whole seconds; timedelta(0) turns it off.
+    ///     avatar_url: public https address of a picture, at most 2048 bytes, which takes the place of an encrypted picture
+    ///         of the group; "" removes it. What it serves is not encrypted.
+    ///     media_servers: as for create_group(); without any it gets the one that other implementations found their groups
+    ///         with.
     ///
     /// Raises:
     ///     NotAdmin, LastAdmin, CommitPending: not now, or not by us.
-    ///     InvalidInput, InvalidRelayUrl: the arguments, or all of them are None.
+    ///     InvalidInput, InvalidRelayUrl: the arguments, or none of them asks for a change.
     ///     GroupTooLarge: the commit would not fit into an event.
-    #[pyo3(signature = (group_id, *, name=None, description=None, relays=None, admins=None, retention=None))]
+    #[pyo3(signature = (group_id, *, name=None, description=None, relays=None, rotate_routing=false, admins=None, retention=None, avatar_url=None, media_servers=None))]
+    #[allow(clippy::too_many_arguments)] // of Python, by name
     fn update_group(
         slf: &Bound<'_, Self>,
         group_id: Text,
         name: Option<Text>,
         description: Option<Text>,
         relays: Option<&Bound<'_, PyAny>>,
+        rotate_routing: bool,
         admins: Option<&Bound<'_, PyAny>>,
         retention: Option<&Bound<'_, PyDelta>>,
+        avatar_url: Option<Text>,
+        media_servers: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<PendingCommit> {
         let group = args::group(&group_id)?;
         if name.is_none()
             && description.is_none()
             && relays.is_none()
+            && !rotate_routing
             && admins.is_none()
             && retention.is_none()
+            && avatar_url.is_none()
+            && media_servers.is_none()
         {
             slf.get().call(slf.py(), |e| e.group(&group))?;
+            let fields = "name, description, relays, rotate_routing, admins, retention, avatar_url, \
+                          media_servers";
             return Err(Raise::new(Class::InvalidInput, "nothing to change")
-                .text("field", "name, description, relays, admins, retention")
+                .text("field", fields)
                 .number("limit", Some(1))
                 .number("value", Some(0))
                 .text(
                     "hint",
-                    "Give at least one of name, description, relays, admins and retention.",
+                    "Give at least one of name, description, relays, admins, retention, avatar_url and \
+                     media_servers, or rotate_routing=True.",
                 )
                 .into());
         }
@@ -186,9 +213,13 @@ impl Mdk {
             name: text("name", name)?,
             description: text("description", description)?,
             relays: relays.map(args::relays).transpose()?,
+            rotate_routing,
             admins: admins.map(|a| args::public_keys("admins", a)).transpose()?,
             retention: retention.map(|r| args::seconds("retention", r)).transpose()?,
             image: None,
+            avatar_url: text("avatar_url", avatar_url)?
+                .map(|url| Some(url).filter(|u| !u.is_empty())),
+            media_servers: media_servers.map(|m| args::strings("media_servers", m)).transpose()?,
         };
         stage(slf, |e| e.update_group(&group, update))
     }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::component_id;
 use crate::error::WireError;
-use crate::v2::codec::{invalid, text, web_url};
+use crate::v2::codec::{invalid, limit_bytes, text, web_url};
 use crate::v2::limits;
 use crate::varint::{Reader, Writer};
 
@@ -43,6 +43,19 @@ impl fmt::Debug for AvatarUrl {
 impl AvatarUrl {
     /// Component id.
     pub const ID: u16 = component_id::AVATAR;
+
+    /// A picture at this address, which need not be in normal form, without hints.
+    ///
+    /// # Errors
+    /// An address that is not allowed.
+    pub fn new(url: &str) -> Result<Self, WireError> {
+        let parsed = url::Url::parse(url).map_err(|_| invalid("URL does not parse"))?;
+        let url = String::from(parsed);
+        limit_bytes(URL, url.len(), limits::AVATAR_URL_BYTES)?;
+        let avatar = Self { url, ..Self::default() };
+        avatar.check()?;
+        Ok(avatar)
+    }
 
     /// Whether the group has no avatar URL.
     #[must_use]

@@ -1,0 +1,140 @@
+"""What an admin changes of a group besides its name: where it is on relays, its public picture, places for files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from mdk import Applied, DatabaseKey, GroupId, GroupUpdated, Keys, Mdk, PendingCommit, errors
+from mdk.testing import Clock
+
+RELAYS = ["wss://relay.example"]
+PICTURE = "https://pictures.example/a.png"
+
+
+def taken(pending: PendingCommit, reader: Mdk) -> set[str]:
+    """What a confirmed change meant to a reader."""
+    with pending:
+        event = pending.event
+        pending.confirm()
+    assert event is not None
+    outcome = reader.process(event)
+    assert isinstance(outcome, Applied)
+    updated = [e for e in outcome.events if isinstance(e, GroupUpdated)]
+    return {name for event in updated for name in event.changed}
+
+
+def asked(mdk: Mdk) -> set[str]:
+    """The ids that relays are asked for."""
+    filters = [json.loads(interest.to_json()) for interest in mdk.interests()]
+    return {route for wanted in filters for route in wanted.get("#h", [])}
+
+
+def route(event: str) -> str:
+    (tag,) = (tag for tag in json.loads(event)["tags"] if tag[0] == "h")
+    return str(tag[1])
+
+
+def test_a_rotation(alice: Mdk, bob: Mdk, pair: GroupId) -> None:
+    old = alice.group(pair).nostr_group_id
+    late = bob.create_message(pair, "on its way").event
+    with alice.update_group(pair, rotate_routing=True) as given_up:
+        given_up.discard()
+    assert alice.group(pair).nostr_group_id == old
+    pending = alice.update_group(pair, rotate_routing=True)
+    assert pending.event is not None
+    assert route(pending.event.to_json()) == old
+    assert taken(pending, bob) == {"relays"}
+    info = alice.group(pair)
+    new = info.nostr_group_id
+    assert new != old
+    assert list(info.relays) == RELAYS
+    assert bob.group(pair).nostr_group_id == new
+    assert asked(alice) == asked(bob) == {old, new}
+    assert isinstance(alice.process(late), Applied)
+    said = bob.create_message(pair, "here").event
+    assert route(said.to_json()) == new
+    assert isinstance(alice.process(said), Applied)
+    moved = alice.update_group(pair, rotate_routing=True, relays=["wss://new.example"], name="Far")
+    assert taken(moved, bob) == {"relays", "name"}
+    there = bob.group(pair)
+    assert (list(there.relays), there.name) == (["wss://new.example"], "Far")
+    assert there.nostr_group_id not in (old, new)
+
+
+def test_it_waits_over_a_restart(tmp_path: Path, bob: Mdk) -> None:
+    keys, key = Keys.generate(), DatabaseKey.raw(bytes(range(32)))
+    path = tmp_path / "account" / "mdk.db"
+    clock = Clock(datetime.now(UTC).replace(microsecond=0))
+    with Mdk.open(path, keys=keys, key=key, clock=clock) as alice:
+        package = bob.new_key_package(relays=RELAYS)
+        with alice.create_group("Lunch", members=[package], relays=RELAYS) as pending:
+            (welcome,) = pending.welcomes
+            group = pending.confirm().id
+        bob.process(welcome)
+        bob.accept(bob.invites()[0].id)
+        made = alice.update_group(group, rotate_routing=True, avatar_url=PICTURE)
+        old = alice.group(group).nostr_group_id
+        assert made.event is not None
+        handed_out = made.event.to_json()
+    with Mdk.open(path, keys=keys, key=key, clock=clock) as alice:
+        (pending,) = alice.pending()
+        assert pending.event is not None
+        assert pending.event.to_json() == handed_out
+        assert taken(pending, bob) == {"relays", "avatar"}
+        new = alice.group(group).nostr_group_id
+        assert new == bob.group(group).nostr_group_id != old
+    with Mdk.open(path, keys=keys, key=key, clock=clock) as alice:
+        assert asked(alice) == {old, new}
+        assert alice.avatar_url(group) == bob.avatar_url(group) == PICTURE
+
+
+def test_a_public_picture(alice: Mdk, bob: Mdk, pair: GroupId) -> None:
+    assert alice.avatar_url(pair) is None
+    assert taken(alice.update_group(pair, avatar_url="https://Pictures.example"), bob) == {"avatar"}
+    for mdk in (alice, bob):
+        assert mdk.avatar_url(pair) == "https://pictures.example/"
+        assert mdk.group(pair).has_image
+    assert taken(alice.update_group(pair, name="Dinner"), bob) == {"name"}
+    assert bob.avatar_url(pair) is not None
+    assert taken(alice.update_group(pair, avatar_url=""), bob) == {"avatar"}
+    for mdk in (alice, bob):
+        assert mdk.avatar_url(pair) is None
+        assert not mdk.group(pair).has_image
+
+
+def test_servers_for_files(alice: Mdk, bob: Mdk, pair: GroupId) -> None:
+    (usual,) = alice.media_servers(pair)
+    servers = iter(["https://files.example", "https://files.example/deep"])
+    assert taken(alice.update_group(pair, media_servers=servers), bob) == {"media"}
+    assert bob.media_servers(pair) == ["https://files.example/", "https://files.example/deep"]
+    assert taken(alice.update_group(pair, media_servers=[]), bob) == {"media"}
+    assert bob.media_servers(pair) == [usual]
+
+
+def test_refusals(alice: Mdk, bob: Mdk, pair: GroupId) -> None:
+    changes: list[Callable[[Mdk], object]] = [
+        lambda mdk: mdk.update_group(pair, rotate_routing=True),
+        lambda mdk: mdk.update_group(pair, avatar_url=PICTURE),
+        lambda mdk: mdk.update_group(pair, media_servers=["https://files.example"]),
+    ]
+    for change in changes:
+        with pytest.raises(errors.NotAdmin):
+            change(bob)
+    long = f"{PICTURE}?{'x' * 2048}"
+    for url in ("pictures.example", "http://pictures.example", "https://a@b.example", " ", long):
+        with pytest.raises(errors.InvalidInput) as raised:
+            alice.update_group(pair, rotate_routing=True, avatar_url=url)
+        assert raised.value.field == "avatar_url"
+    with pytest.raises(errors.InvalidInput) as raised:
+        alice.update_group(pair, avatar_url=long)
+    assert (raised.value.limit, raised.value.value) == (2048, len(long))
+    for servers in (["ftp://files.example"], ["https://a.example"] * 17, "https://a.example"):
+        with pytest.raises(errors.InvalidInput) as raised:
+            alice.update_group(pair, media_servers=servers)
+        assert raised.value.field == "media_servers"
+    assert alice.pending() == []
