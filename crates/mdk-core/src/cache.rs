@@ -58,7 +58,7 @@ const MOST_COUNTED: usize = 256;
 pub(crate) struct Undecided {
     /// When a branch came last that may still win.
     pub(crate) rival: u64,
-    /// Since when a message of ours waits; 0: none does.
+    /// When a message of ours began to wait last.
     pub(crate) silent: u64,
 }
 

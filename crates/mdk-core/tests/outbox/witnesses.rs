@@ -215,4 +215,6 @@ fn a_client_waits_to_speak_no_longer_than_a_choice_takes() {
     assert!(matches!(tries(carol, group), Err(Error::Settling { millis: 1 })));
     carol.clock.advance_millis(1);
     carol.says(group, "at last");
+    // (in a minute once)
+    carol.says(group, "and on");
 }
