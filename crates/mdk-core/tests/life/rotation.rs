@@ -252,7 +252,7 @@ fn our_own_rotation_is_followed_and_loses_nothing() {
     let (late, too_late) = (bob.says(&group, "under the old id"), bob.says(&group, "too late"));
     let before = alice.info(&group);
     let ids = rotates_for_all(&mut alice, &group, &mut [&mut bob]);
-    let [old, new] = ids;
+    let [_, new] = ids;
     let after = alice.info(&group);
     assert_eq!((&after.relays, &after.name), (&before.relays, &before.name));
     for member in [&mut alice, &mut bob] {
