@@ -21,7 +21,7 @@ from mdk import (
     MessageReceived,
     MessagesInvalidated,
 )
-from mdk.errors import CommitPending
+from mdk.errors import CommitPending, GroupSettling
 from mdk.testing.clients import impatient
 
 path, relays = sys.argv[1], sys.argv[2:]
@@ -57,7 +57,7 @@ async def obey(client: Client, order: dict[str, Any]) -> None:
         case "send":
             try:
                 sent = await client.groups[order["group"]].send(order["text"], timeout=1)
-            except CommitPending:
+            except (CommitPending, GroupSettling):
                 # A change of ours waits for a relay: nothing was sent, and it says so.
                 answer(sent=None)
                 return
