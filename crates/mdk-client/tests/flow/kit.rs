@@ -197,16 +197,22 @@ impl Person {
 
     /// Sends, as soon as the group can be written in.
     pub async fn says(&self, group: &GroupId, text: &str) -> EventId {
-        let id = self
-            .until("sending", |engine| {
+        let mut changes = self.client.changes();
+        let sending = async {
+            loop {
+                changes.borrow_and_update();
                 let new = NewMessage { text: text.to_owned(), kind: 9, ..NewMessage::default() };
-                match engine.create_message(group, new) {
-                    Ok(outgoing) => Some(outgoing.message.id),
-                    Err(Error::CommitPending | Error::Settling { .. }) => None,
+                let pause = match self.with(|engine| engine.create_message(group, new)) {
+                    Ok(outgoing) => return outgoing.message.id,
+                    // A group settles by time alone; the other ends with an event.
+                    Err(Error::Settling { millis }) => Duration::from_millis(millis),
+                    Err(Error::CommitPending) => LONG,
                     Err(error) => panic!("{error}"),
-                }
-            })
-            .await;
+                };
+                let _ = tokio::time::timeout(pause, changes.changed()).await;
+            }
+        };
+        let id = soon("sending", sending).await;
         self.client.nudge();
         id
     }
