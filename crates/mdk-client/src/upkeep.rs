@@ -131,12 +131,13 @@ impl Upkeep {
 
     async fn pass(&mut self) -> Result<()> {
         let shared = self.shared.clone();
-        let outcome = shared.engine(Engine::tick).await?;
+        let tick = |engine: &mut Engine| Ok((engine.tick()?, engine.take_rerouted()));
+        let (outcome, rerouted) = shared.engine(tick).await?;
         if !outcome.events.is_empty() || !outcome.reply.is_empty() {
             shared.bump();
             shared.outbox_wake.notify_one();
         }
-        if changes_interests(&outcome.events) {
+        if rerouted || changes_interests(&outcome.events) {
             shared.interests_wake.notify_one();
         }
         if lock(&shared.former).expire(now()) {

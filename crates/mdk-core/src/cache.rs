@@ -72,6 +72,8 @@ pub(crate) struct GroupCache {
     pub(crate) refused: HashMap<GroupId, u64>,
     /// Groups whose dates were made or used up during the current transaction: made anew when it does not commit.
     dated: Vec<GroupId>,
+    /// What is to be listened to may be something else than when it was asked for last.
+    pub(crate) rerouted: bool,
     /// Groups with branches that compete.
     pub(crate) undecided: HashMap<GroupId, Undecided>,
     /// Who spoke in contested states.
@@ -99,6 +101,7 @@ impl GroupCache {
             dates: HashMap::new(),
             refused: HashMap::new(),
             dated: Vec::new(),
+            rerouted: false,
             undecided: HashMap::new(),
             counted: HashMap::new(),
             spoken: Vec::new(),

@@ -230,6 +230,9 @@ impl Ctx<'_, '_> {
         if self.require_renewed(id).is_err() || self.require_decided(id).is_err() {
             return Ok(false);
         }
+        if group::require_active(&self.current_row(id)?).is_err() {
+            return Ok(false);
+        }
         let group = self.take_active(id)?;
         let may = self.may_send(&group).is_ok();
         self.put(group);

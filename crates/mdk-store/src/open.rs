@@ -97,22 +97,23 @@ impl Before {
         Self { log: is_there("-wal"), index: is_there("-shm") }
     }
 
-    /// For who has closed the connection and still has the lock. A log that holds anything stays, and with it its index.
+    /// For who has closed the connection and still has the lock. A log that was there, or holds anything, stays.
     pub(crate) fn restore(&self, place: &Place, lock: &OwnerLock) {
         if lock.require().is_err() {
             return;
         }
-        let is_empty = match find(place, "-wal") {
-            Ok(Some(_)) if self.log => return,
+        let is_new_and_empty = match find(place, "-wal") {
+            Ok(Some(_)) if self.log => false,
             Ok(Some(found)) if found.size > 0 => vault::log_is_empty(place),
             Ok(_) => true,
             Err(_) => false,
         };
-        if is_empty {
+        if is_new_and_empty {
             place.remove(&files::with_suffix(place.name(), "-wal"));
-            if !self.index {
-                place.remove(&files::with_suffix(place.name(), "-shm"));
-            }
+        }
+        // An index is made anew from its log, so one that was not there is not missed.
+        if !self.index && (is_new_and_empty || self.log) {
+            place.remove(&files::with_suffix(place.name(), "-shm"));
         }
     }
 }

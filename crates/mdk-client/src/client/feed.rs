@@ -144,7 +144,9 @@ impl Shared {
                 match verdict {
                     Some(Verdict::Duplicate) => {}
                     Some(Verdict::Applied) => fed.new += 1,
-                    Some(Verdict::Deferred(_)) => {
+                    Some(Verdict::Deferred(reason)) => {
+                        // What comes next on a branch that competes may be under a routing id of its own.
+                        interests |= reason == DeferredReason::Rival;
                         fed.new += 1;
                         fed.waiting += 1;
                         add(&counters.deferred, 1);

@@ -193,14 +193,15 @@ impl Flow {
             }
         }
         if std::mem::take(&mut self.unsettled) {
-            match self.shared.engine(Engine::settle).await {
-                Ok(outcome) => {
+            let settle = |engine: &mut Engine| Ok((engine.settle()?, engine.take_rerouted()));
+            match self.shared.engine(settle).await {
+                Ok((outcome, rerouted)) => {
                     if !outcome.events.is_empty() || !outcome.reply.is_empty() {
                         self.shared.bump();
                     }
                     self.shared.outbox_wake.notify_one();
                     self.shared.upkeep_wake.notify_one();
-                    self.look |= changes_interests(&outcome.events);
+                    self.look |= rerouted || changes_interests(&outcome.events);
                 }
                 Err(ClientError::Engine(error)) => {
                     // The engine's own tick does it, a moment later.

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use mdk_client::local_relay::LocalRelay;
-use mdk_core::GroupUpdate;
+use mdk_core::{Engine, GroupUpdate, NewMessage};
 use mdk_wire::{Event, GroupId, Keys, NostrGroupId};
 
-use crate::kit::{Person, options, relay, soon};
+use crate::kit::{Person, options, pool, relay, soon};
 
 /// Rotates, and waits until the others know the new id.
 async fn rotates(admin: &Person, group: &GroupId, others: &[&Person]) -> NostrGroupId {
@@ -17,7 +17,7 @@ async fn rotates(admin: &Person, group: &GroupId, others: &[&Person]) -> NostrGr
     let new = soon("a rotation", rotation).await.unwrap().nostr_group_id;
     assert_ne!(new, before);
     for other in others {
-        let there = |engine: &mut mdk_core::Engine| {
+        let there = |engine: &mut Engine| {
             (engine.group(group).unwrap().nostr_group_id == new).then_some(())
         };
         other.until("the new id", there).await;
@@ -94,4 +94,66 @@ async fn a_rotation_of_ours_is_followed_by_all() {
     for person in [&alice, &bob, &carol] {
         person.reads(&group, &all).await;
     }
+}
+
+/// breaks: another branch under ids of its own, of which nothing tells but a commit that waits.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_branch_that_competes_is_heard_under_its_own_ids() {
+    let relay = relay().await;
+    let urls = [relay.url()];
+    let dir = tempfile::tempdir().unwrap();
+    let alice = Person::new(options(&urls)).await;
+    // Of two commits beside each other alice's wins, so that what is behind bob's decides.
+    let keys = std::iter::repeat_with(Keys::generate).find(|keys| alice.key() < keys.public_key());
+    let keys = keys.unwrap();
+    let bob = Person::open(&dir.path().join("bob.db"), keys.clone(), options(&urls)).await;
+    let carol = Person::new(options(&urls)).await;
+    for person in [&alice, &bob, &carol] {
+        person.ready().await;
+    }
+    let group = alice.founds(&urls, &[&bob, &carol]).await;
+    bob.renewed(&group).await;
+    carol.renewed(&group).await;
+    let (of, bobs) = (group.clone(), keys.public_key());
+    let promotion = alice.commit(move |engine| engine.promote(&of, &[bobs]));
+    soon("a promotion", promotion).await.unwrap();
+    for other in [&bob, &carol] {
+        let admins = |engine: &mut Engine| engine.group(&group).unwrap().admins;
+        other.until("the admin", |e| admins(e).contains(&bobs).then_some(())).await;
+    }
+
+    // Where nobody hears it bob makes three commits, each with another id.
+    let mut away = bob.close().await;
+    let mut said = Vec::new();
+    for n in 0..3 {
+        away.settle().unwrap();
+        let rotation = GroupUpdate { rotate_routing: true, ..GroupUpdate::default() };
+        let pending = away.update_group(&group, rotation).unwrap();
+        away.confirm(pending.id).unwrap();
+        said.push(format!("{n}, of bob"));
+        let new = NewMessage { text: said[n].clone(), kind: 9, ..NewMessage::default() };
+        away.create_message(&group, new).unwrap();
+    }
+    rotates(&alice, &group, &[&carol]).await;
+    // Both listen to alice's id by now, and have asked for no other.
+    for (one, other, text) in [(&alice, &carol, "here"), (&carol, &alice, "yes")] {
+        one.says(&group, text).await;
+        other.until("an answer", |engine| hears(engine, &group, text)).await;
+    }
+    let bob = Person::start(away, keys, options(&urls), pool()).await;
+    let longest = id(&bob, &group);
+    for other in [&alice, &carol] {
+        let there = |engine: &mut Engine| {
+            (engine.group(&group).unwrap().nostr_group_id == longest).then_some(())
+        };
+        other.until("the longer branch", there).await;
+        for text in &said {
+            other.until("what bob said", |engine| hears(engine, &group, text)).await;
+        }
+    }
+}
+
+fn hears(engine: &mut Engine, group: &GroupId, text: &str) -> Option<()> {
+    let messages = engine.messages(group, 100, None, None).unwrap();
+    messages.iter().any(|message| message.text == text).then_some(())
 }

@@ -90,11 +90,12 @@ impl Ctx<'_, '_> {
     }
 
     // rule: F1-14 what was said too far behind a later message of its sender is lost, and that is told
-    /// Reports a message whose key is gone since a much later one of its sender came first. It is not remembered, and may
-    /// come again, so of each hour of a group this is told once, and how many there are nobody knows.
+    /// Reports a message whose key is gone since a much later one of its sender came first. It is not remembered and may come
+    /// again, in an envelope of anybody's, so in an hour this is told once, and how many there are nobody knows.
     pub(crate) fn report_behind(&mut self, id: &GroupId, sent_at: Timestamp) -> Result<()> {
-        let at = sent_at.min(self.now());
-        let subject = [&b"overtaken"[..], &(at / HOUR).to_be_bytes()].concat();
+        let now = self.now();
+        let at = sent_at.max(ours_from(&self.current_row(id)?)).min(now);
+        let subject = [&b"overtaken"[..], &(now / HOUR).to_be_bytes()].concat();
         self.emit(id, &subject, &Stored::HistoryGap { count: 0, first: at, last: at })
     }
 

@@ -196,6 +196,7 @@ impl Ctx<'_, '_> {
     pub(crate) fn add_rival(&mut self, node: NodeRow) -> Result<Verdict, Halt> {
         let id = node.group.clone();
         self.tx.put_route(&node.nostr_group_id, &id, node.epoch)?;
+        self.cache.rerouted = true;
         self.tx.put_node(&node)?;
         let (now, epoch, auth) = (self.now_millis, node.epoch, node.authenticator);
         let row = self.edit_row(&id, |row| {

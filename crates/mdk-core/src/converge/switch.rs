@@ -195,6 +195,7 @@ impl Ctx<'_, '_> {
         };
         self.tx.update_group(&row)?;
         self.tx.put_route(&row.nostr_group_id, id, row.epoch)?;
+        self.cache.rerouted = true;
         self.emit_changes(old, &row, before.as_ref(), &after, step, base(fork.as_ref()))?;
         if let Some(invite) = row.welcome.filter(|_| is_invited(row.status))
             && !is_invited(old.status)

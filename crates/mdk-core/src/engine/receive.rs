@@ -90,6 +90,12 @@ impl Engine {
         Ok(verdicts.into_iter().map(|(v, events, reply)| self.outcome(v, events, reply)).collect())
     }
 
+    /// Whether [`Engine::interests`] may give something else than when this was asked last: branches that compete have routes
+    /// of their own, and come without an event.
+    pub fn take_rerouted(&mut self) -> bool {
+        std::mem::take(&mut self.cache.rerouted)
+    }
+
     /// From now on messages of ours wait while branches compete, whatever [`Config::speak_undecided`] was: the calls that
     /// make one are [`Error::Settling`](crate::Error::Settling) then. For callers that call again.
     ///

@@ -65,11 +65,12 @@ impl Ctx<'_, '_> {
     // rule: OB-17 what nobody could read any more is encrypted again, or has failed; it is not published
     /// Says again what is too old, and what waits behind it, so that the order stays.
     pub(crate) fn renew_stale(&mut self, id: &GroupId) -> Result<()> {
-        let row = self.current_row(id)?;
-        let active = group::require_active(&row).is_ok();
-        if active && !self.may_say_again(id)? {
+        if group::require_active(&self.current_row(id)?).is_ok() && !self.may_say_again(id)? {
             return Ok(());
         }
+        // (as it is now: to ask may have made a choice that was due)
+        let row = self.current_row(id)?;
+        let active = group::require_active(&row).is_ok();
         // While the invitation is not answered nobody knows whether there is somebody to say it to.
         if group::invites::is_invited(row.status) {
             return Ok(());

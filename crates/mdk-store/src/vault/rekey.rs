@@ -26,8 +26,8 @@ use crate::{
 };
 pub(crate) use recover::{Side, clean_up, interrupted_key, opens, settle_interrupted};
 
-/// Room for files other than the copy: the record, the key, the log.
-const SPARE: u64 = 1 << 20;
+/// Room for files other than the copy: the record, the key, and the log of each, which is given over a megabyte at once.
+const SPARE: u64 = 3 << 20;
 
 /// What `rekey` did.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

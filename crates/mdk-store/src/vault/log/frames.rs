@@ -97,12 +97,14 @@ impl Frames {
         Ok(Self { all, header, read, hit, beyond })
     }
 
-    /// Frames behind the last commit if the one at which SQLite stops is of this log: what a transaction left that was never
+    /// Frames behind the last commit if some are whole, or the one at which SQLite stops is of this log: what a transaction left that was never
     /// finished, or was and is damaged. The bytes do not tell.
     pub(super) fn doubtful(&self) -> usize {
         let stopped = self.all.get(self.read).is_some_and(|frame| self.header && frame.ours);
         let count = self.all[self.committed()..].iter().filter(|frame| frame.ours).count();
-        if stopped || self.beyond > 0 { count + self.beyond } else { 0 }
+        // (whole frames without the one that ends their transaction)
+        let unended = self.read > self.committed();
+        if stopped || unended || self.beyond > 0 { count + self.beyond } else { 0 }
     }
 
     /// Frames up to the last commit that SQLite reads.

@@ -4,6 +4,7 @@ use std::{
     fs::File,
     io,
     sync::{
+        PoisonError, RwLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc,
     },
@@ -35,6 +36,8 @@ pub(crate) fn run<T: Send>(
     let total = pages * PAGE as u64;
     let chunks = pages.div_ceil(CHUNK);
     let (next, stop) = (AtomicU64::new(0), AtomicBool::new(false));
+    // While somebody is told of it nobody works: a core dump has the stacks and registers of every thread.
+    let at_work = RwLock::new(());
     let one = |chunk: u64, buf: &mut [u8]| {
         let first = chunk * CHUNK;
         let count = CHUNK.min(pages - first) as usize;
@@ -55,9 +58,11 @@ pub(crate) fn run<T: Send>(
             if chunk >= chunks {
                 break;
             }
+            let working = at_work.read().unwrap_or_else(PoisonError::into_inner);
             let result = one(chunk, &mut buf);
             // Whoever is told of it may look, and the system may keep the stack of a thread that has ended.
             wipe_stack();
+            drop(working);
             if send.send(result).is_err() {
                 break;
             }
@@ -81,6 +86,7 @@ pub(crate) fn run<T: Send>(
             outcome = result.and_then(|(value, bytes)| {
                 done += bytes;
                 collect(value);
+                let _quiet = at_work.write().unwrap_or_else(PoisonError::into_inner);
                 progress.tell(stage, done, total)
             });
             if outcome.is_err() {

@@ -4,6 +4,7 @@ use std::{
     fs,
     ops::ControlFlow,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicUsize, Ordering::SeqCst},
 };
 
 use super::*;
@@ -207,4 +208,35 @@ fn bad_pages_are_named() {
         file[number * PAGE - 1] ^= 0x80;
     }
     assert_eq!(scan(&file, none), [1, 2, 256, 257, (file.len() / PAGE) as u32]);
+}
+
+/// Who is told of it may write a core dump, which has the stacks of all threads.
+#[test]
+fn nobody_works_while_somebody_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = fs::File::create_new(dir.path().join("pages")).unwrap();
+    let pages = 64 * 256;
+    file.set_len(pages * PAGE as u64).unwrap();
+    let file = fs::File::open(dir.path().join("pages")).unwrap();
+    let (at_work, seen) = (AtomicUsize::new(0), std::cell::Cell::new(0));
+    let mut told = 0;
+    let mut callback = |_: crate::Step| {
+        told += 1;
+        for _ in 0..1_000 {
+            seen.set(seen.get() + at_work.load(SeqCst));
+            std::thread::yield_now();
+        }
+        ControlFlow::Continue(())
+    };
+    let mut progress = Progress::new(&mut callback);
+    let work = |_: u32, pages: &mut [u8]| {
+        at_work.fetch_add(1, SeqCst);
+        let sum = pages.iter().map(|byte| u64::from(*byte)).sum::<u64>();
+        std::thread::yield_now();
+        at_work.fetch_sub(1, SeqCst);
+        Ok(sum)
+    };
+    parallel::run(&file, None, pages, Stage::Checking, &mut progress, work, |_| ()).unwrap();
+    assert_eq!(seen.get(), 0, "told {told} times");
+    assert!(told > 60);
 }
