@@ -8,6 +8,38 @@ use libfuzzer_sys::fuzz_target;
 #[path = "../../crates/mdk-store/src/vault/archive/mod.rs"]
 mod archive;
 
+/// What the module's buffers lie in. In what memory is nothing that an input decides.
+#[allow(dead_code)]
+mod undumped {
+    use std::ops::{Deref, DerefMut};
+
+    pub(crate) struct Undumped(Vec<u8>);
+
+    impl Undumped {
+        pub(crate) fn zeros(length: usize) -> Self {
+            Self(vec![0; length])
+        }
+
+        pub(crate) fn with_capacity(capacity: usize) -> Self {
+            Self(Vec::with_capacity(capacity))
+        }
+    }
+
+    impl Deref for Undumped {
+        type Target = Vec<u8>;
+
+        fn deref(&self) -> &Vec<u8> {
+            &self.0
+        }
+    }
+
+    impl DerefMut for Undumped {
+        fn deref_mut(&mut self) -> &mut Vec<u8> {
+            &mut self.0
+        }
+    }
+}
+
 use archive::{ArchiveError, Bounds, Cell, Cost, Encoder, Header, Keys, Record, Sealer, Summary};
 
 const COST: Cost = Cost { memory: 8, passes: 1, lanes: 1 };
