@@ -1,6 +1,7 @@
 //! Memory for secrets: pages that the system neither swaps out nor writes into core dumps, handed out in slots.
 //!
-//! A slot is zero before it is handed out and is wiped when it comes back; what needs more has several in a row. The bookkeeping is a few atomic words, so no
+//! A slot is zero before it is handed out and is wiped when it comes back; what needs more has several in a row. The
+//! bookkeeping is a few atomic words, so no
 //! lock can be left behind by a thread that a `fork()` did not copy. A child inherits the pages, not their locking:
 //! what it makes itself goes to pages of its own.
 //!

@@ -97,8 +97,8 @@ impl Frames {
         Ok(Self { all, header, read, hit, beyond })
     }
 
-    /// Frames behind the last commit if some are whole, or the one at which SQLite stops is of this log: what a transaction left that was never
-    /// finished, or was and is damaged. The bytes do not tell.
+    /// Frames behind the last commit if some are whole, or the one at which SQLite stops is of this log: what a transaction
+    /// left that was never finished, or was and is damaged. The bytes do not tell.
     pub(super) fn doubtful(&self) -> usize {
         let stopped = self.all.get(self.read).is_some_and(|frame| self.header && frame.ours);
         let count = self.all[self.committed()..].iter().filter(|frame| frame.ours).count();
