@@ -260,10 +260,13 @@ def test_a_core_dump_holds_neither_database_key_nor_account_key(core_files: Path
 
 # proves: Z2
 def test_a_core_dump_of_a_client_holds_neither_key(core_files: Path) -> None:
-    """A client's account keeps its key in the database, so that it lies in the pages that SQLite has read, too."""
+    """A client's account keeps its key in the database, so that it lies in the pages that SQLite has read, too.
+
+    At rest: a thread that is at work on a page, or signs, has the key that it uses in its registers.
+    """
     home = Home(core_files / "bob")
     with Child(home.folder, dumps=True) as child:
-        for step in ("make_client", "start_client"):
+        for step in ("make_client", "start_client", "rest"):
             child.do(f"bob {step}")
         child.tell("bob crash")
         assert child.process.wait(timeout=60) == -signal.SIGABRT

@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::error::WireError;
 use crate::ids::PublicKey;
+use crate::locked::LockedBox;
 use crate::random::{OsRandom, Random};
 use crate::secret::Secret;
 
@@ -41,22 +42,26 @@ pub(crate) fn verify(
         .map_err(|_| WireError::InvalidSignature("Schnorr signature does not verify"))
 }
 
-/// What the library signs with: for keys that sign once, or for the time of one signature. Wiped on drop.
-pub(crate) struct Pair(Box<ffi::Keypair>);
+/// What the library signs with: for keys that sign once, or for the time of one signature.
+pub(crate) struct Pair(LockedBox<ffi::Keypair>);
 
 impl Pair {
     pub(crate) fn new(secret: &Secret<32>) -> Result<Self, WireError> {
         // SAFETY: a key pair of zeros is memory for the call below and nothing else.
-        let mut pair = Self(Box::new(unsafe { ffi::Keypair::new() }));
+        let mut pair = LockedBox::blank(unsafe { ffi::Keypair::new() });
         // SAFETY: the context lives for ever, the key pair is ours alone, the secret has the 32 bytes that are read.
         let made = unsafe {
             ffi::secp256k1_keypair_create(
                 CONTEXT.ctx().as_ptr(),
-                &mut *pair.0,
+                &mut *pair,
                 secret.expose().as_c_ptr(),
             )
         };
-        if made == 1 { Ok(pair) } else { Err(WireError::InvalidKey("secret key is out of range")) }
+        if made == 1 {
+            Ok(Self(pair))
+        } else {
+            Err(WireError::InvalidKey("secret key is out of range"))
+        }
     }
 
     /// A new one from `rng`. A random scalar is out of range with probability 2^-128.
@@ -97,12 +102,6 @@ impl Pair {
         };
         assert_eq!(done, 1, "signing fails only for a pair that was never made");
         signature
-    }
-}
-
-impl Drop for Pair {
-    fn drop(&mut self) {
-        self.0.non_secure_erase();
     }
 }
 

@@ -1,16 +1,15 @@
 //! Memory for secrets: pages that the system neither swaps out nor writes into core dumps, handed out in slots.
 //!
 //! A slot is zero before it is handed out and is wiped when it comes back; what needs more has several in a row. The
-//! bookkeeping is a few atomic words, so no
-//! lock can be left behind by a thread that a `fork()` did not copy. A child inherits the pages, not their locking:
-//! what it makes itself goes to pages of its own.
+//! bookkeeping is a few atomic words, so no lock can be left behind by a thread that a `fork()` did not copy. A child
+//! inherits the pages, not their locking: what it makes itself goes to pages of its own.
 //!
 //! This is the only file of this crate with `unsafe` code.
 
 use std::fmt;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
-use std::ops::Deref;
+use std::ops::{Deref, DerefMut};
 use std::ptr::{self, NonNull};
 use std::sync::Once;
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
@@ -138,6 +137,11 @@ impl<T> LockedBox<T> {
         made
     }
 
+    /// For a value that is no secret yet and becomes one where it lies. Nothing is wiped.
+    pub(crate) fn blank(value: T) -> Self {
+        Self::of(|| value)
+    }
+
     /// Not inlined, so that all copies lie below the frame of the caller.
     #[inline(never)]
     fn of(make: impl FnOnce() -> T) -> Self {
@@ -163,6 +167,17 @@ impl<T> Deref for LockedBox<T> {
             Place::Locked(row, _) => unsafe { row.at.cast::<T>().as_ref() },
             // SAFETY: as above.
             Place::Heap(value) => unsafe { value.assume_init_ref() },
+        }
+    }
+}
+
+impl<T> DerefMut for LockedBox<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        match &mut self.0 {
+            // SAFETY: as for `deref`; nobody else has the row, and `&mut self` makes it the only reference.
+            Place::Locked(row, _) => unsafe { row.at.cast::<T>().as_mut() },
+            // SAFETY: as above.
+            Place::Heap(value) => unsafe { value.assume_init_mut() },
         }
     }
 }
