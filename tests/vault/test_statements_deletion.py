@@ -274,6 +274,21 @@ def test_who_commits_and_stays_open_keeps_no_left_epoch_in_the_log(
     assert kept == set(range(tip - 5, tip)), "the five epochs before the current one"
 
 
+def test_left_epochs_wait_for_the_tick_since_a_log_that_was_cut_is_slow(
+    account: Callable[[str], Account],
+) -> None:
+    alice, bob = account("alice"), account("bob")
+    group = alice.group_with(bob)
+    log = Path(f"{alice.path}-wal")
+    size = log.stat().st_size
+    for _ in range(40):
+        with alice.mdk.self_update(group) as pending:
+            pending.confirm()
+        assert log.stat().st_size >= size
+    alice.mdk.tick()
+    assert log.stat().st_size == 0
+
+
 def gained_by_joining(alice: Account, bob: Account) -> tuple[GroupId, dict[str, bytes]]:
     """A group that Bob has joined, and the secrets that he has by it and by its first message."""
     # The keys of a KeyPackage stay: it is one of last resort.

@@ -4,6 +4,7 @@ use mdk_wire::{ContentId, EventId, GroupId, SecretVec, Timestamp};
 use rusqlite::{Row, params};
 
 use crate::meta::row::{Columns, U64, encode_list, guarded_debug, stored_enum};
+use crate::tx::Erased;
 use crate::{Result, Tx};
 
 stored_enum! {
@@ -246,10 +247,11 @@ impl Tx<'_> {
         })?;
         for id in old {
             self.exec("DELETE FROM welcomes WHERE pending = ?1 AND sendable = 0", [id])?;
-            self.erase(
+            self.exec(
                 "DELETE FROM commits WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM welcomes WHERE pending = ?1)",
                 [id],
             )?;
+            self.note_erased(Erased::Epochs);
         }
         Ok(())
     }

@@ -4,6 +4,7 @@ use mdk_wire::{ContentId, GroupId, NostrGroupId, PublicKey, Secret, SecretVec, T
 use rusqlite::params;
 
 use crate::meta::row::{Columns, U64, encode_list, guarded_debug};
+use crate::tx::Erased;
 use crate::{Result, Tx};
 
 /// One state of a group.
@@ -183,7 +184,7 @@ impl Tx<'_> {
             "an unknown state",
         )?;
         // What stood in that row is of an epoch that is over.
-        self.note_erased();
+        self.note_erased(Erased::Epochs);
         if let Some(mut known) = known {
             known.relocate(left, old, VACANT);
             self.states.put(group, known);
@@ -328,10 +329,12 @@ impl Tx<'_> {
     /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn drop_node(&self, group: &GroupId, authenticator: &[u8; 32]) -> Result<()> {
         let known = self.states.take(group);
-        self.erase(
+        self.exec(
             "DELETE FROM nodes WHERE group_id = ?1 AND authenticator = ?2",
             params![group.as_bytes(), &authenticator[..]],
         )?;
+
+        self.note_erased(Erased::Epochs);
         if let Some(mut known) = known {
             known.retain(|node| node.authenticator != *authenticator);
             self.states.put(group, known);
@@ -349,10 +352,12 @@ impl Tx<'_> {
             self.states.put(group, known.clone());
             return Ok(());
         }
-        self.erase(
+        self.exec(
             "DELETE FROM nodes WHERE group_id = ?1 AND epoch < ?2",
             params![group.as_bytes(), U64(min_epoch)],
         )?;
+
+        self.note_erased(Erased::Epochs);
         if let Some(mut known) = known {
             known.retain(|node| node.epoch >= min_epoch);
             self.states.put(group, known);

@@ -25,6 +25,7 @@ use crate::{
     first_open::Created,
     migrate, open, ritual,
     states::KnownStates,
+    tx::Erased,
     unread::UnreadCounts,
     vault,
 };
@@ -47,8 +48,8 @@ pub struct Store {
     log_frames: Arc<AtomicI32>,
     pub(crate) unread: UnreadCounts,
     states: KnownStates,
-    /// Something was deleted since the log was last begun anew.
-    erased: Cell<bool>,
+    /// Since the log was last cut.
+    erased: Cell<Erased>,
     home: Option<Home>,
     /// What made the database, from then until something is written to it.
     created: Option<Created>,
@@ -152,7 +153,7 @@ impl Store {
             conn: None,
             broken: false,
             untidy: false,
-            erased: Cell::new(false),
+            erased: Cell::default(),
             spare_key: None,
             log_frames: Arc::default(),
             unread: UnreadCounts::default(),
@@ -307,8 +308,9 @@ impl Store {
             // it stands at the beginning, not behind the frames that were moved.
             Ok(true) => {
                 self.log_was_emptied();
-                if self.erased.get() && self.conn().is_ok_and(|conn| log::truncate(conn).is_ok()) {
-                    self.erased.set(false);
+                let cut = self.erased.get() == Erased::Content;
+                if cut && self.conn().is_ok_and(|conn| log::truncate(conn).is_ok()) {
+                    self.erased.take();
                 }
             }
             Ok(false) => {}
@@ -323,7 +325,7 @@ impl Store {
     /// # Errors
     /// A [`StoreError`]; the next call tries it again.
     pub fn forget_erased(&mut self) -> Result<()> {
-        if self.home.is_none() || !self.erased.get() {
+        if self.home.is_none() || self.erased.get() == Erased::Nothing {
             return Ok(());
         }
         self.require_owner()?;
@@ -339,7 +341,7 @@ impl Store {
         }
         self.log_was_emptied();
         log::truncate(self.conn()?)?;
-        self.erased.set(false);
+        self.erased.take();
         Ok(())
     }
 

@@ -8,13 +8,26 @@ use crate::states::KnownStates;
 use crate::unread::UnreadCounts;
 use crate::{Result, StoreError};
 
+/// What the log still has of what was taken out of the file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Erased {
+    #[default]
+    Nothing,
+    /// States of epochs that are over: every commit leaves one. They wait for [`Store::forget_erased`], since a log that was
+    /// cut is slow until it has its length again.
+    ///
+    /// [`Store::forget_erased`]: crate::Store::forget_erased
+    Epochs,
+    /// What somebody deleted, or what has expired: gone when the log is next begun anew.
+    Content,
+}
+
 /// An open transaction. Made by [`Store::write`](crate::Store::write) and [`Store::read`](crate::Store::read).
 pub struct Tx<'a> {
     pub(crate) conn: &'a Connection,
     pub(crate) unread: &'a UnreadCounts,
     pub(crate) states: &'a KnownStates,
-    /// Set where something is deleted for good, of which the log still has what it was.
-    erased: &'a Cell<bool>,
+    erased: &'a Cell<Erased>,
     depth: u32,
 }
 
@@ -31,7 +44,7 @@ impl<'a> Tx<'a> {
         conn: &'a Connection,
         unread: &'a UnreadCounts,
         states: &'a KnownStates,
-        erased: &'a Cell<bool>,
+        erased: &'a Cell<Erased>,
         begin: &str,
         commit: bool,
         f: impl FnOnce(&Tx<'_>) -> Result<T, E>,
@@ -98,14 +111,14 @@ impl<'a> Tx<'a> {
     pub(crate) fn erase(&self, sql: &str, params: impl Params) -> Result<usize> {
         let changed = self.exec(sql, params)?;
         if changed > 0 {
-            self.note_erased();
+            self.note_erased(Erased::Content);
         }
         Ok(changed)
     }
 
-    /// What nobody may find any more was written over in its row, but stands in the log.
-    pub(crate) fn note_erased(&self) {
-        self.erased.set(true);
+    /// What nobody may find any more was deleted, or written over in its row, but stands in the log.
+    pub(crate) fn note_erased(&self, what: Erased) {
+        self.erased.set(self.erased.get().max(what));
     }
 
     /// The first row of a query, mapped, or `None` when there is no row.

@@ -65,7 +65,7 @@ impl Row {
         if !(1..=ROW).contains(&count) {
             return None;
         }
-        POOL.iter().find_map(|region| {
+        let row = POOL.iter().find_map(|region| {
             let base = region.base(owner)?;
             region.used.iter().enumerate().find_map(|(word, used)| {
                 let bits = claim(used, count)?;
@@ -74,7 +74,16 @@ impl Row {
                 let at = unsafe { base.add(index * SLOT) };
                 Some(Self { at, used, bits })
             })
-        })
+        });
+        if row.is_none() {
+            static WARNED: Once = Once::new();
+            WARNED.call_once(|| {
+                tracing::warn!(
+                    "more secrets are held than there is locked memory for, so some may be swapped out or dumped: close accounts and drop keys that are not used"
+                );
+            });
+        }
+        row
     }
 
     /// Bytes in it.

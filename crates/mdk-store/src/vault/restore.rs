@@ -263,8 +263,7 @@ impl Source {
 pub(super) fn mark_as_copy(
     conn: &mut Connection,
 ) -> Result<(Vec<GroupId>, Vec<GroupId>), StoreError> {
-    let (counts, states) = Default::default();
-    let erased = std::cell::Cell::new(false);
+    let (counts, states, erased) = Default::default();
     Tx::run(conn, &counts, &states, &erased, "BEGIN IMMEDIATE", true, |tx| {
         let (groups, members) = groups(tx.conn)?;
         tx.mark_restored(now(), &members)?;
