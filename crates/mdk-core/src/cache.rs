@@ -15,6 +15,7 @@ use openmls::group::MlsGroup;
 
 use crate::converge::branch::Auth;
 use crate::converge::tried::Tried;
+use crate::error::{Error, Result};
 use crate::inbound::looked::Trials;
 use crate::inbound::waits::{Dates, Waits};
 use crate::outbound::Judged;
@@ -41,6 +42,21 @@ impl LoadedGroup {
     pub(crate) fn view(&mut self) -> Arc<GroupView> {
         let mls = &self.mls;
         self.view.get_or_insert_with(|| Arc::new(V2::view_of_group(mls))).clone()
+    }
+
+    /// A commit was merged that was to lead to `judged`.
+    ///
+    /// # Errors
+    /// [`Error::Internal`]: it has led elsewhere. What was written is undone with its transaction.
+    pub(crate) fn merged(&mut self, judged: Arc<GroupView>) -> Result<()> {
+        // Who was removed has the state before, with the new context.
+        self.view = Some(if self.mls.is_active() {
+            let merged = V2::view_of_merged(&self.mls, &judged);
+            Arc::new(merged.map_err(|_| Error::Internal("a merged state is not what was judged"))?)
+        } else {
+            judged
+        });
+        Ok(())
     }
 
     /// The state has changed to one whose view is known.

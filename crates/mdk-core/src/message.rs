@@ -36,7 +36,7 @@ impl Ctx<'_, '_> {
         payload::check_kind(message.kind)?;
         let mut tags = message.tags;
         if let Some(target) = message.reply_to {
-            // Readers take the first of such tags for the message that is answered, or another one.
+            // rule: 2.4-20. Readers take the first of such tags for the message that is answered, or another one.
             let says_it_too = |tag: &Vec<String>| tag.first().is_some_and(|n| n == "e" || n == "q");
             if tags.iter().any(says_it_too) {
                 return Err(Error::input("tags", "an e or q tag beside reply_to"));

@@ -268,7 +268,7 @@ impl Ctx<'_, '_> {
             .mls
             .merge_pending_commit(&self.provider())
             .map_err(Error::bug("merging our commit"))?;
-        group.set_view(result);
+        group.merged(result)?;
         group.row.self_updated_at = self.now();
         let step = Step {
             digest: pending.digest,

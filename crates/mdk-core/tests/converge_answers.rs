@@ -18,7 +18,7 @@ use strangers::{
     takes_over, welcome,
 };
 
-// rule: B4-34
+// shows: B4-34
 /// Bob invites dave twice to his copy, the second one takes the place of the first: that was no membership, so that alice's,
 /// which waits or comes after it, may be accepted, and stays when bob's is declined.
 #[test]
@@ -63,7 +63,7 @@ fn a_second_invitation_to_a_copy_takes_nothing_from_that_of_the_others() {
     }
 }
 
-// rule: B4-35
+// shows: B4-35
 /// Bob's copy is a few commits beside, where alice is an admin still: her invitation is another branch of it and no question
 /// of its own. Dave declines bob's, and is asked by alice.
 #[test]
@@ -102,7 +102,7 @@ fn who_declines_one_of_two_branches_is_asked_for_the_other() {
     }
 }
 
-// rule: B4-35
+// shows: B4-35
 /// Dave was invited by bob, put out before he had seen it, and invited by alice a good while later. Her invitation comes first,
 /// and something is said and changed there; he accepts bob's, which is over. When that shows, alice's is asked again, and what
 /// had been read for it is read.

@@ -168,7 +168,7 @@ fn world_that_holds(events: u32) -> World {
     w
 }
 
-// rule: B4-26
+// shows: B4-26
 /// What cannot be read has taken all the room, by number or by bytes, before or after the others went on: the invitation
 /// has room of its own, and what is refused for want of room shows as well that the others are elsewhere.
 #[test]

@@ -273,7 +273,7 @@ fn who_stands_before_a_commit_that_cannot_be_judged_is_told() {
     }
 }
 
-// shows: B4-25, D4-8
+// shows: B4-25, D4-7f
 /// Everything comes, and one commit adds somebody whose KeyPackage has expired since: it cannot be judged, nor can what
 /// comes after it be read.
 #[test]

@@ -169,7 +169,7 @@ fn what_was_made_after_a_membership_far_ahead_is_not_from_before_it() {
     is_with(&mut dave, alice, &group);
 }
 
-// rule: B4-34
+// shows: B4-34
 /// Bob ends his copy, or puts the invitee out of it, before she has answered: alice's invitation, which waits or is yet to
 /// come, is asked all the same.
 #[test]

@@ -129,7 +129,7 @@ fn what_does_not_wait() {
     assert_eq!(testing::watch(&mut bob.member.engine, &group).unwrap().raw, 0);
 }
 
-// rule: B4-16
+// shows: B4-16
 /// Carol is invited on a branch that loses. The others cannot be heard from there; when they invite her again, she is
 /// told that the copy is lost, and asked.
 #[test]

@@ -15,6 +15,7 @@ use crate::group;
 use crate::group::epoch::{Step, apply_settings, event_key};
 use crate::group::invites::is_invited;
 use crate::inbound::deliver::is_deleted_by;
+use crate::policy::check_invariants;
 use crate::profile::{Lifecycle, Profile as _, Settings, V2};
 use crate::values::EventBody;
 
@@ -185,6 +186,9 @@ impl Ctx<'_, '_> {
         apply_settings(&mut row, &after);
         row.event_key = event_key(&mls, self.crypto)?;
         let view = std::sync::Arc::new(V2::view_of_group(&mls));
+        if mls.is_active() {
+            check_invariants(&view).map_err(|_| Error::Internal("a branch breaks a rule"))?;
+        }
         row.members = view.accounts().into_iter().collect();
         // rule: D6-4 a branch that keeps us lifts the removal
         row.status = match old.status {

@@ -14,6 +14,7 @@ use crate::key_package::{self, ValidKeyPackage};
 use crate::outbound::Plan;
 use crate::outcome::Rejection;
 use crate::parallel;
+use crate::policy::check_invariants;
 use crate::profile::v2::MEDIA_KIND;
 use crate::profile::{Profile as _, Settings, V2};
 use crate::relays;
@@ -73,11 +74,13 @@ impl Ctx<'_, '_> {
                 .mls
                 .merge_pending_commit(&self.provider())
                 .map_err(Error::bug("merging the founding commit"))?;
-            group.set_view(result);
+            group.merged(result)?;
             group.judged = None;
             Some(staged)
         };
-        let members = group.view().accounts().into_iter().collect();
+        let view = group.view();
+        check_invariants(&view).map_err(|_| Error::Internal("a founded group breaks a rule"))?;
+        let members = view.accounts().into_iter().collect();
         let row = &mut group.row;
         row.epoch = group.mls.epoch().as_u64();
         row.members = members;
@@ -190,8 +193,12 @@ pub(crate) fn check_media_servers(given: &[String]) -> Result<Vec<Endpoint>> {
         return Err(Error::too_large(FIELD, MAX_MEDIA_SERVERS, given.len()));
     }
     let problem = "not an http or https address without user, query and fragment";
-    let endpoint =
-        |url: &String| Endpoint::new(MEDIA_KIND, url).map_err(|_| Error::input(FIELD, problem));
+    let endpoint = |url: &String| {
+        Endpoint::new(MEDIA_KIND, url).map_err(|error| match error.measured() {
+            Some((limit, actual)) => Error::too_large(FIELD, limit, actual),
+            None => Error::input(FIELD, problem),
+        })
+    };
     given.iter().map(endpoint).collect()
 }
 

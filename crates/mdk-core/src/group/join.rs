@@ -181,6 +181,7 @@ impl Ctx<'_, '_> {
         }
     }
 
+    // rule: 2.6-8
     /// B4 steps 2 to 12. The caller's savepoint makes a refusal leave the KeyPackage as it was.
     fn join(&mut self, invite: EventId, rumor: &WelcomeRumor) -> Result<Joined, Halt> {
         let mls_welcome = welcome_of(&rumor.mls_message)?;

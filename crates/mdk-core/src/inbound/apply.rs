@@ -317,7 +317,7 @@ impl Ctx<'_, '_> {
             .mls
             .merge_staged_commit(&self.provider(), *staged)
             .map_err(|_| Error::Internal("merging a verified commit"))?;
-        group.set_view(Arc::new(result));
+        group.merged(Arc::new(result))?;
         group.judged = None;
         let contested = group.row.pass.contested != 0;
         self.finish_epoch(&mut group, &before, &step)?;
@@ -480,7 +480,7 @@ pub(crate) fn refusal<E>(error: &ProcessMessageError<E>) -> Refusal {
             ValidationError::InvalidSignature | ValidationError::InvalidLeafNodeSignature => {
                 reject(RejectCode::InvalidSignature, "D2-5", "a signature does not verify")
             }
-            // An added KeyPackage is compared with the clock already here (rule: D4-8).
+            // An added KeyPackage is compared with the clock already here (rule: D4-7f).
             ValidationError::KeyPackageVerifyError(KeyPackageVerifyError::LifetimeError(_)) => {
                 Refusal::Wait(DeferredReason::CannotJudge)
             }
@@ -529,7 +529,7 @@ fn stage_refusal(error: &StageCommitError) -> Refusal {
     match error {
         StageCommitError::MissingProposal => Refusal::Wait(DeferredReason::MissingParent),
         StageCommitError::OwnCommitMismatch => Refusal::OwnLost,
-        // rule: D4-8 OpenMLS compares an added KeyPackage's lifetime with the clock of today: no verdict
+        // rule: D4-7f OpenMLS compares an added KeyPackage's lifetime with the clock of today: no verdict
         StageCommitError::ProposalValidationError(ProposalValidationError::LeafNodeValidation(
             LeafNodeValidationError::Lifetime(_),
         ))

@@ -70,7 +70,7 @@ pub(crate) fn judge_welcome(group: &GroupView, signer: u32) -> Result<(), Reject
     }
 }
 
-/// Checks what holds in every epoch: founded, joined, staged and merged ones.
+/// Checks what holds in every epoch: founded, joined, staged, merged ones, and the one that another branch leads to.
 ///
 /// The proofs of leaves are not looked at: they are checked where a leaf enters (D4-7, B4-7).
 pub(crate) fn check_invariants(group: &GroupView) -> Result<(), Rejection> {

@@ -13,9 +13,7 @@ mod views;
 mod tests;
 
 pub(crate) use commit::{duplicate_op, judge_commit};
-#[cfg(test)]
-pub(crate) use invariants::check_invariants;
-pub(crate) use invariants::{Requirements, TRANSITIONAL_PROOF, judge_welcome};
+pub(crate) use invariants::{Requirements, TRANSITIONAL_PROOF, check_invariants, judge_welcome};
 pub(crate) use proposal::judge_proposal;
 pub(crate) use views::{
     CommitClass, CommitView, GroupView, LeafView, ProofState, ProposalKind, ProposalView,

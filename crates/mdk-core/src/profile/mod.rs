@@ -80,6 +80,8 @@ pub(crate) trait Profile {
         committer: &Sender,
         staged: &StagedCommit,
     ) -> Result<(CommitView, GroupView), Rejection>;
+    /// A state after the commit was merged that was to lead to `judged`.
+    fn view_of_merged(group: &MlsGroup, judged: &GroupView) -> Result<GroupView, Rejection>;
     /// Our own commit that waits to be published.
     fn view_of_pending(parent: &GroupView, group: &MlsGroup) -> Option<(CommitView, GroupView)>;
     /// One proposal.

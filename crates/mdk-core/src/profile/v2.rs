@@ -112,6 +112,10 @@ impl Profile for V2 {
         views::view_of_staged(parent, group, committer, staged)
     }
 
+    fn view_of_merged(group: &MlsGroup, judged: &GroupView) -> Result<GroupView, Rejection> {
+        views::view_of_merged(group, judged)
+    }
+
     fn view_of_pending(parent: &GroupView, group: &MlsGroup) -> Option<(CommitView, GroupView)> {
         views::view_of_pending(parent, group)
     }

@@ -220,7 +220,7 @@ fn adds(w: &World, lifetime: (u64, u64)) -> Event {
     w.ann.seals(&commit.bytes(&w.ann))
 }
 
-// shows: D4-8
+// shows: D4-7f
 #[test]
 fn an_expired_key_package_is_no_verdict_on_the_commit() {
     let mut w = World::new();

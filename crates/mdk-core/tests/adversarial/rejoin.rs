@@ -186,6 +186,7 @@ fn a_deleted_key_package_opens_nothing() {
     refused(&mut bob, &wrapped, "B4-3", RejectCode::WrongRecipient);
 }
 
+// rule: 2.6-8
 #[test]
 fn one_key_package_serves_two_welcomes_and_survives_a_bad_one_between() {
     let (mut bob, package, mut first, wrapped) = invited();

@@ -203,7 +203,8 @@ fn the_servers_for_files_change() {
     for bad in [&["ftp://files.example"][..], &["files.example"], &["https://a?b"], &[""]] {
         refuses(&mut alice, &group, servers(bad), "media_servers");
     }
-    refuses(&mut alice, &group, servers(&[&long]), "media_servers");
+    let long = refuses(&mut alice, &group, servers(&[&long]), "media_servers");
+    assert_eq!(long, (Some(2048), Some(2049)));
     let many = refuses(&mut alice, &group, servers(&["https://a"; 17]), "media_servers");
     assert_eq!(many, (Some(16), Some(17)));
     let refused = bob.engine.update_group(&group, servers(&given));

@@ -337,6 +337,7 @@ fn what_is_left_of_a_deleted_message_expires() {
     }
 }
 
+// rule: 2.4-20
 /// Whoever says what is answered says it once.
 #[test]
 fn an_answer_names_one_message() {
@@ -353,6 +354,10 @@ fn an_answer_names_one_message() {
     invalid(alice.engine.create_message(&group, answer("e")), "tags");
     let sent = alice.engine.create_message(&group, answer("p")).unwrap();
     assert_eq!(sent.message.reply_to, Some(one.message.id));
+    let of = |name: &str, id: String| vec![name.to_owned(), id];
+    let (answered, mentioned) = (one.message.id.to_hex(), other.message.id.to_hex());
+    let tags = [of("p", mentioned), of("e", answered.clone()), of("q", answered)];
+    assert_eq!(sent.message.tags, tags);
     bob.applies(&sent.event);
     assert_eq!(
         bob.engine.message(&group, &sent.message.id).unwrap().reply_to,

@@ -1,7 +1,7 @@
 //! Settings, leaves and views over real OpenMLS groups.
 #![allow(clippy::unwrap_used)]
 
-use mdk_wire::v2::components::{ComponentList, Profile, Retention};
+use mdk_wire::v2::components::{AdminPolicy, ComponentList, Profile, Retention};
 use mdk_wire::v2::{IdentityProof, component_id};
 use mdk_wire::{Keys, NostrGroupId};
 use openmls::group::{MlsGroup, StagedWelcome};
@@ -240,6 +240,34 @@ fn edit_travels() {
     let merged = settings(alices.public_group().group_context()).unwrap();
     assert_eq!(diff(&before, &merged), ["name", "retention"].into());
     assert!(view_of_group(&alices).components == result.components);
+}
+
+/// rule: D4-8. Another account at a leaf, one more or less, or an admin without a leaf, as if OpenMLS had made them.
+#[test]
+fn what_a_merge_has_made_is_looked_at_again() {
+    let (alice, mut alices, ..) = pair();
+    let judged = view_of_group(&alices);
+    let merged = view_of_merged(&alices, &judged).unwrap();
+    assert!(merged.components == judged.components);
+    let refused = |judged: &GroupView, rule: &str| {
+        assert_eq!(view_of_merged(&alices, judged).err().map(|refusal| refusal.rule), Some(rule));
+    };
+    let mut swapped = judged.clone();
+    let (first, second) = (judged.leaves[&0].clone(), judged.leaves[&1].clone());
+    swapped.leaves = [(0, second), (1, first.clone())].into();
+    refused(&swapped, "D4-8");
+    let mut fewer = judged.clone();
+    fewer.leaves.remove(&1);
+    refused(&fewer, "D4-8");
+    let mut more = judged.clone();
+    more.leaves.insert(2, first);
+    refused(&more, "D4-8");
+
+    let stranger = AdminPolicy::new([Keys::generate().public_key()]).encode().unwrap();
+    let op = AppDataUpdateProposal::update(component_id::ADMIN_POLICY, stranger);
+    commits(&alice, &mut alices, vec![op]);
+    alices.merge_pending_commit(&alice.provider).unwrap();
+    assert_eq!(view_of_merged(&alices, &judged).err().map(|refusal| refusal.rule), Some("B5-4b"));
 }
 
 /// D4-5a where only this function can see it: OpenMLS merges equal proposals.

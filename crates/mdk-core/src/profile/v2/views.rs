@@ -8,14 +8,15 @@ use mdk_wire::v2::components::ComponentList;
 use mdk_wire::v2::{IdentityProof, component_id};
 use openmls::group::{GroupContext, MlsGroup, QueuedProposal, StagedCommit};
 use openmls::prelude::{
-    AppDataUpdateOperation, ExtensionType, Extensions, LeafNode, Proposal, ProposalOrRefType,
-    Sender,
+    AppDataUpdateOperation, ExtensionType, Extensions, LeafNode, LeafNodeIndex, Proposal,
+    ProposalOrRefType, Sender,
 };
 
 use super::leaf::account_of;
 use crate::outcome::{RejectCode, Rejection};
 use crate::policy::{
     CommitView, GroupView, LeafView, ProofState, ProposalKind, ProposalView, TRANSITIONAL_PROOF,
+    check_invariants,
 };
 
 #[cfg(test)]
@@ -25,6 +26,10 @@ pub(super) const RULES: &[(&str, &str)] = &[
     (
         "B5-v1",
         "leaves of a result: without removed ones, replaced ones replaced, added ones at the lowest free index",
+    ),
+    (
+        "D4-8",
+        "after the merge the leaves are those that were judged, and what holds in every epoch is looked at again",
     ),
 ];
 
@@ -218,6 +223,27 @@ fn is_proven(parent: &GroupView, group: &MlsGroup, index: u32, leaf: &LeafNode) 
                 && old.signature_key() == leaf.signature_key()
                 && proof(old) == proof(leaf)
         })
+}
+
+// rule: D4-8
+/// A state after the commit was merged that was to lead to `judged`: the same leaves, and what holds in every epoch.
+///
+/// # Errors
+/// The library has made something else of the commit than what was judged.
+pub(crate) fn view_of_merged(group: &MlsGroup, judged: &GroupView) -> Result<GroupView, Rejection> {
+    // (an account that was lifted to the curve once is compared by its bytes)
+    let as_judged = |(index, leaf): (LeafNodeIndex, &LeafNode)| {
+        let account = judged.leaves.get(&index.u32())?.account?;
+        (leaf.credential().serialized_content() == account.as_bytes()).then_some(())
+    };
+    let leaves: Option<Vec<()>> = group.treesync().full_leaves().map(as_judged).collect();
+    if leaves.is_none_or(|leaves| leaves.len() != judged.leaves.len()) {
+        let other = "a leaf of the merged state is not the one that was judged";
+        return Err(Rejection::new(RejectCode::AuthorizationFailed, "D4-8", other));
+    }
+    let view = view_of_context(group.public_group().group_context(), judged.leaves.clone());
+    check_invariants(&view)?;
+    Ok(view)
 }
 
 /// Our own commit that waits to be published, if there is one.
