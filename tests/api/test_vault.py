@@ -240,8 +240,13 @@ def test_progress_of_the_doctor_is_its_parts(
         fill(account)
     before = {file.name: file.read_bytes() for file in path.parent.iterdir()}
     steps: list[Progress] = []
-    report = vault.doctor(path, key=key, progress=steps.append)
-    assert report == vault.doctor(path, key=key)
+    told = vault.doctor(path, key=key, progress=steps.append)
+    # Without the texts: how much room there is on the disk is also up to others.
+    heard_of, unheard = (
+        [(finding.level, finding.topic) for finding in report.findings]
+        for report in (told, vault.doctor(path, key=key))
+    )
+    assert heard_of == unheard
     assert {step.stage for step in steps} == {"checking"}
     (total,) = {step.total for step in steps}
     assert [step.done for step in steps] == list(range(total + 1))
