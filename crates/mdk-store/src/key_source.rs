@@ -250,8 +250,8 @@ impl Home {
     pub(crate) fn make(&mut self, key: &Secret<32>) -> Result<(), OpenError> {
         match &mut self.kind {
             Kind::Keyring { ring, name, .. } => ring.put_new(name, key),
-            Kind::File(file) => file.make(&file::line(key)),
-            Kind::Wrapped(file, _, Some(text)) => file.make(text),
+            Kind::File(file) => file.make("file", &file::line(key)),
+            Kind::Wrapped(file, _, Some(text)) => file.make("passphrase", text),
             Kind::Wrapped(..) | Kind::Given(_) => Ok(()),
         }
     }

@@ -31,6 +31,18 @@ const OLDEST: u32 = 1;
 /// The schema version that this build writes.
 pub(crate) const SUPPORTED: u32 = MIGRATIONS.len() as u32;
 
+/// The version of the schema that a file says it has.
+pub(crate) fn version(conn: &Connection) -> Result<u32, StoreError> {
+    let found: i32 = conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    Ok(in_header(found.cast_unsigned()))
+}
+
+/// The version in these four bytes of a file's header. SQLite takes them for a number with a sign; a negative one is none of
+/// ours, as 0 is.
+pub(crate) fn in_header(field: u32) -> u32 {
+    u32::try_from(field.cast_signed()).unwrap_or(0)
+}
+
 /// Refuses a schema of which this build knows nothing.
 pub(crate) fn require_known(found: u32) -> Result<(), OpenError> {
     if found > SUPPORTED {
@@ -52,7 +64,7 @@ pub(crate) fn migrate(
     application_id: i32,
     place: Option<&Place>,
 ) -> Result<(), OpenError> {
-    let found: u32 = conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let found = version(conn)?;
     if !(fresh && found == 0) {
         require_known(found)?;
     }

@@ -290,7 +290,12 @@ fn open_existing(
         Some(record) if record.state == State::Ready && record.key.is_of(&key) => {
             match record.retiring {
                 Some(_) => vault::clean_up(place, lock, record, &key),
-                None => record,
+                None => {
+                    if record.lacks_salt(place) && record.write(place).is_err() {
+                        tracing::warn!("the record of where the key is could not be completed");
+                    }
+                    record
+                }
             }
         }
         // A first open that was killed just before its end, a file that was put back together with its key, or one

@@ -18,6 +18,7 @@ use crate::{
     FileRole, OpenError,
     files::{self, Place},
     names,
+    vault::{MAGIC, SALT, read_at},
 };
 
 /// What an entry is bound as: the other key of a re-key, or the one that a database is being made with.
@@ -59,6 +60,10 @@ pub(crate) struct Record {
     /// When it was encrypted anew last, in Unix seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) rekeyed_at: Option<u64>,
+    /// The salt that the database begins with, in hexadecimal. No page can be authenticated without it, so that damage to 16
+    /// bytes, which are no secret, would otherwise cost all that is intact behind them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    salt: Option<String>,
     /// The directory that this was written in, as [`Place::directory_id`]. In a copy it is that of the original.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     directory: Option<String>,
@@ -207,6 +212,7 @@ impl Record {
             encrypting: false,
             filling: false,
             rekeyed_at: None,
+            salt: None,
             directory: None,
             database: None,
         };
@@ -242,10 +248,25 @@ impl Record {
         }
     }
 
-    /// Writes it beside the database, whole and durable, in place of the one that is there.
+    /// The salt of the database as it was when this was written.
+    pub(crate) fn salt(&self) -> Option<[u8; SALT]> {
+        let mut salt = [0; SALT];
+        hex::decode_to_slice(self.salt.as_ref()?, &mut salt).ok().map(|()| salt)
+    }
+
+    /// Whether the database that is there, and was just opened, has a salt that does not stand here: an earlier version wrote
+    /// this, or the file was put back.
+    pub(crate) fn lacks_salt(&self, place: &Place) -> bool {
+        let salt = salt_of(place);
+        salt.is_some() && salt != self.salt
+    }
+
+    /// Writes it beside the database, whole and durable, in place of the one that is there. Where there is a database it has
+    /// been opened.
     pub(crate) fn write(&self, place: &Place) -> Result<(), OpenError> {
         let (name, temp) = (name(place), temp_name(place));
-        let written = self.clone().at(place);
+        let mut written = self.clone().at(place);
+        written.salt = salt_of(place).or(written.salt);
         let mut text =
             serde_json::to_string_pretty(&written).expect("strings and numbers serialize");
         text.push('\n');
@@ -262,6 +283,14 @@ impl Record {
             .and_then(|()| place.sync_dir());
         written.inspect_err(|_| place.remove(&temp))
     }
+}
+
+/// The salt of the encrypted database that is there, if it can be read.
+fn salt_of(place: &Place) -> Option<String> {
+    let found = place.inspect(place.name(), FileRole::Database).ok()??;
+    let mut head = [0; SALT];
+    read_at(&found.file, &mut head, 0).ok()?;
+    (head != *MAGIC).then(|| hex::encode(head))
 }
 
 /// An error about a file that a key does not open. If the record speaks of that very key, the file is not what it was.

@@ -333,7 +333,6 @@ impl Tx<'_> {
             "DELETE FROM nodes WHERE group_id = ?1 AND authenticator = ?2",
             params![group.as_bytes(), &authenticator[..]],
         )?;
-
         self.note_erased(Erased::Epochs);
         if let Some(mut known) = known {
             known.retain(|node| node.authenticator != *authenticator);
@@ -356,7 +355,6 @@ impl Tx<'_> {
             "DELETE FROM nodes WHERE group_id = ?1 AND epoch < ?2",
             params![group.as_bytes(), U64(min_epoch)],
         )?;
-
         self.note_erased(Erased::Epochs);
         if let Some(mut known) = known {
             known.retain(|node| node.epoch >= min_epoch);

@@ -251,6 +251,23 @@ fn identifiers_are_checked_before_anything_is_touched() {
 }
 
 #[test]
+fn a_key_file_of_zeros_is_malformed_and_stays() {
+    for (name, key, source) in [
+        ("alice.secret", None, "file"),
+        ("alice.db.key", Some(passphrase("correct horse battery")), "passphrase"),
+    ] {
+        for zeros in [1, 8, 32, 55] {
+            let home = Home::new();
+            let key = key.clone().unwrap_or_else(|| DatabaseKey::File(home.path(name)));
+            fs::write(home.path(name), vec![0; zeros]).unwrap();
+            set_mode(&home.path(name), 0o600);
+            assert_eq!(home.refused(&key), OpenError::KeyMalformed { source }, "{name} {zeros}");
+            assert_eq!(home.files(), [(name.to_owned(), vec![0; zeros])].into(), "{zeros}");
+        }
+    }
+}
+
+#[test]
 fn sources_are_named_and_the_kind_is_reported() {
     let home = Home::created(&key());
     let info = home.open(&key()).unwrap().info().unwrap();

@@ -1,7 +1,10 @@
 //! Members that talk to each other in tests: `alice.invites(&mut bob)`, `alice.says("hi")`.
 #![allow(dead_code, unreachable_pub)]
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, LazyLock},
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use mdk_core::{
     Config, Engine, EventBody, GroupInfo, ManualClock, NewGroup, NewMessage, Outcome, Pending,
@@ -18,12 +21,14 @@ pub struct Member {
     pub clock: ManualClock,
 }
 
-/// Seconds now: OpenMLS judges lifetimes by the system clock.
+/// Seconds now: OpenMLS judges lifetimes by the system clock. The same for all who ask: a second that ends while a test
+/// makes its members would set their clocks apart.
 pub fn now() -> u64 {
-    std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .expect("after 1970")
-        .as_secs()
+    static NOW: LazyLock<u64> = LazyLock::new(|| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        now.expect("after 1970").as_secs()
+    });
+    *NOW
 }
 
 /// Choices between branches are made with each call: for tests of something else, whose clock stands still.

@@ -177,10 +177,15 @@ impl KeyFile {
         Ok(place.inspect(&self.name(&place), FileRole::Key)?.is_some())
     }
 
-    /// Writes it under a temporary name and renames it, so that it is whole or not there; then reads it back.
-    pub(super) fn make(&mut self, text: &[u8]) -> Result<(), OpenError> {
+    /// Writes it under a temporary name and renames it, so that it is whole or not there; then reads it back. `source` is
+    /// whose key it is, for errors.
+    pub(super) fn make(&mut self, source: &'static str, text: &[u8]) -> Result<(), OpenError> {
         let place = Place::of(&self.path, FileRole::Key)?;
         let name = self.name(&place);
+        // For reading it counts as none, but it is not known whose key was there, or what lost it.
+        if read(&place, &name)?.is_some_and(|text| is_wiped(&text)) {
+            return Err(OpenError::KeyMalformed { source });
+        }
         let temp = files::with_suffix(&name, ".tmp");
         // Left over from a crash: part of a key, which opens nothing. A whole one is somebody's.
         match read(&place, &temp)? {

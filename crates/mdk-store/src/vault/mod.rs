@@ -27,6 +27,7 @@ pub use encrypt::{EncryptReport, encrypt_existing};
 pub use error::VaultError;
 pub(crate) use log::{is_damaged as log_is_damaged, is_empty as log_is_empty};
 pub(crate) use look::doubt;
+pub(crate) use pages::{MAGIC, SALT, read_at};
 pub use progress::{Progress, Stage, Step};
 pub use rekey::RekeyReport;
 pub(crate) use rekey::{clean_up, interrupted_key, opens, settle_interrupted};

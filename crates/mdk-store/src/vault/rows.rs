@@ -9,9 +9,6 @@ use sha2::{Digest, Sha256};
 use super::{Progress, Stage, VaultError};
 use crate::StoreError;
 
-/// Bytes of rows after which a copy is committed and moved out of the write-ahead log, so that the log stays small.
-const COMMIT_EVERY: u64 = 4 << 20;
-
 /// What the rows of one table come to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TableSum {
@@ -46,12 +43,13 @@ pub(crate) fn sums(
     progress.tell(Stage::Comparing, 0, total)?;
     tables(conn)?
         .into_iter()
-        .map(|table| sum(conn, table, &mut meter, progress, |_, _| Ok(())))
+        .map(|table| sum(conn, table, &mut meter, progress, |_| Ok(())))
         .collect()
 }
 
 /// Copies every row of `from` into the new, empty database `to`, which has the same tables. Returns the sums of what was
-/// read. `to` does not sync: whoever calls this makes the file durable or throws it away.
+/// read. Whoever calls this makes the file durable or throws it away, so it is not synced, and it keeps no journal: that
+/// would need room beside the two files, for the indexes that rows lie in by chance hundreds of bytes for each of theirs.
 pub(crate) fn copy(
     from: &Connection,
     to: &Connection,
@@ -62,11 +60,10 @@ pub(crate) fn copy(
     if names != tables(to)? {
         return Err(VaultError::CopyDiffers);
     }
-    to.execute_batch("PRAGMA synchronous = OFF").map_err(StoreError::from)?;
-    to.execute_batch("BEGIN").map_err(StoreError::from)?;
+    to.execute_batch("PRAGMA synchronous = OFF; PRAGMA journal_mode = OFF; BEGIN")
+        .map_err(StoreError::from)?;
     let mut meter = Meter { stage: Stage::Writing, done: 0, told: 0, total };
     progress.tell(Stage::Writing, 0, total)?;
-    let mut committed = 0;
     let mut out = Vec::new();
     // The counters come last: inserting rows moves them.
     let (counters, names): (Vec<_>, Vec<_>) =
@@ -80,20 +77,15 @@ pub(crate) fn copy(
             to.execute("DELETE FROM sqlite_sequence", []).map_err(StoreError::from)?;
         }
         let mut insert = to.prepare(&insert_sql(&table, &columns)).map_err(StoreError::from)?;
-        let sum = sum(from, table, &mut meter, progress, |row, done| {
+        let sum = sum(from, table, &mut meter, progress, |row| {
             let values = (0..columns.len()).map(|n| row.get_ref(n).map(ToSqlOutput::Borrowed));
             let values = values.collect::<Result<Vec<_>, _>>().map_err(StoreError::from)?;
             insert.execute(params_from_iter(values)).map_err(StoreError::from)?;
-            if done - committed >= COMMIT_EVERY {
-                committed = done;
-                to.execute_batch("COMMIT; PRAGMA wal_checkpoint(TRUNCATE); BEGIN")
-                    .map_err(StoreError::from)?;
-            }
             Ok(())
         })?;
         out.push(sum);
     }
-    to.execute_batch("COMMIT; PRAGMA wal_checkpoint(TRUNCATE)").map_err(StoreError::from)?;
+    to.execute_batch("COMMIT; PRAGMA journal_mode = WAL").map_err(StoreError::from)?;
     out.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(out)
 }
@@ -111,7 +103,7 @@ fn sum(
     name: String,
     meter: &mut Meter,
     progress: &mut Progress<'_>,
-    mut each: impl FnMut(&Row<'_>, u64) -> Result<(), VaultError>,
+    mut each: impl FnMut(&Row<'_>) -> Result<(), VaultError>,
 ) -> Result<TableSum, VaultError> {
     let mut hash = Sha256::new();
     let mut rows = 0;
@@ -132,7 +124,7 @@ fn sum(
             meter.done += size(&value);
             add(&mut hash, value);
         }
-        each(row, meter.done)?;
+        each(row)?;
         meter.tell(progress)?;
     }
     Ok(TableSum { name, rows, digest: hash.finalize().into() })

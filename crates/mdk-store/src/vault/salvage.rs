@@ -102,7 +102,9 @@ pub fn salvage(
         Ok((Scan::run(&source, &log, &key, progress)?, log))
     };
     let (scan, log) = read(progress).map_err(|error| look::judged(&source.place, &key, error))?;
-    new_file(to, to_key, source.size, |place, temp, new| {
+    // Rows that are no good are found one by one, under a journal.
+    let room = source.size + (2 * source.size).min(16 << 20);
+    new_file(to, to_key, room, |place, temp, new| {
         fill(&source, &log, &scan, place, temp, new, progress)
     })
 }
@@ -160,7 +162,7 @@ fn version(source: &Source, log: &Log, scan: &Scan) -> Result<u32, VaultError> {
         return Ok(migrate::SUPPORTED);
     }
     let word = |at: usize| u32::from_be_bytes([page[at], page[at + 1], page[at + 2], page[at + 3]]);
-    let (found, application) = (word(60), word(68).cast_signed());
+    let (found, application) = (migrate::in_header(word(60)), word(68).cast_signed());
     if application != APPLICATION_ID {
         return Err(OpenError::ForeignDatabase { found: application }.into());
     }

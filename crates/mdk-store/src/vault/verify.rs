@@ -215,5 +215,5 @@ pub(super) fn identity(conn: &Connection) -> Result<(), OpenError> {
     if found != APPLICATION_ID {
         return Err(OpenError::ForeignDatabase { found });
     }
-    migrate::require_known(conn.query_row("PRAGMA user_version", [], |row| row.get(0))?)
+    migrate::require_known(migrate::version(conn)?)
 }

@@ -128,6 +128,55 @@ fn an_encrypted_database_is_copied_to_another_key() {
     assert_ne!(home.bytes()[..16], fs::read(&to).unwrap()[..16]);
 }
 
+/// As many bytes as the files in the directory of `path` have, and those of them that are logs or journals.
+fn room(path: &Path) -> (u64, u64) {
+    let (mut all, mut logs) = (0, 0);
+    for entry in fs::read_dir(path.parent().unwrap()).unwrap().map(Result::unwrap) {
+        let (size, name) = (entry.metadata().unwrap().len(), entry.file_name());
+        let is_log = ["-wal", "-journal"].iter().any(|end| name.to_str().unwrap().ends_with(end));
+        all += size;
+        logs += if is_log { size } else { 0 };
+    }
+    (all, logs)
+}
+
+#[test]
+fn source_and_copy_together_never_take_more_than_2_1_times_the_source() {
+    let (home, path) = alone();
+    // Ids are random, so that their index is written everywhere at once.
+    Connection::open(&path)
+        .unwrap()
+        .execute_batch(
+            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 30000) \
+             INSERT INTO messages SELECT 1000 + i, (SELECT group_id FROM groups), randomblob(32), 9, 0, 0, 0, NULL, \
+             NULL, randomblob(32), randomblob(32), randomblob(32), i, i, 1, randomblob(32), x'', hex(randomblob(40)) FROM n; \
+             PRAGMA wal_checkpoint(TRUNCATE); VACUUM;",
+        )
+        .unwrap();
+    let size = fs::metadata(&path).unwrap().len();
+    assert!(size > 10 << 20, "{size}");
+    let (copy, key) =
+        (home.beside("copied/b.db"), DatabaseKey::File(home.beside("plain.key-file")));
+    for to in [Some(&*copy), None] {
+        let (mut most, mut told) = (0, 0);
+        let mut note = |_: Step| {
+            let beside = to.filter(|to| to.parent().unwrap().exists()).map_or((0, 0), room);
+            let here = room(&path);
+            // What stands in a log is written once more when nothing is reported.
+            assert_eq!(here.1 + beside.1, 0, "bytes in logs");
+            (most, told) = (most.max(here.0 + beside.0), told + 1);
+            ControlFlow::Continue(())
+        };
+        let key = if to.is_some() { &raw(2) } else { &key };
+        encrypt_existing(&path, None, to, key, &mut Progress::new(&mut note)).unwrap();
+        assert!(told > 20 && most > size * 19 / 10, "{told} reports, {most} of {size}");
+        assert!(most <= size / 10 * 21, "{most} of {size}");
+        if to.is_some() {
+            fs::remove_dir_all(copy.parent().unwrap()).unwrap();
+        }
+    }
+}
+
 #[test]
 fn what_cannot_be_encrypted_says_why_and_changes_nothing() {
     let (home, path) = alone();

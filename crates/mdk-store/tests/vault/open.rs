@@ -7,7 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use mdk_store::{APPLICATION_ID, DatabaseKey, FileRole, OpenError, OpenOptions, Store, StoreError};
+use mdk_store::{
+    APPLICATION_ID, DatabaseKey, FileRole, OpenError, OpenOptions, Progress, Store, StoreError,
+    VaultError, salvage, verify,
+};
 use mdk_wire::Secret;
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -175,6 +178,19 @@ fn another_application_and_other_schemas_are_named() {
     assert_eq!(home.refused(&raw(1)), OpenError::SchemaTooNew { found: 99, supported: 5 });
     by_hand(&home, 1).execute_batch("PRAGMA user_version = 0").unwrap();
     assert_eq!(home.refused(&raw(1)), OpenError::SchemaTooOld { found: 0, oldest: 1 });
+    // A number with a sign, for SQLite.
+    by_hand(&home, 1).execute_batch("PRAGMA user_version = -1").unwrap();
+    assert_eq!(home.refused(&raw(1)), OpenError::SchemaTooOld { found: 0, oldest: 1 });
+    for error in [
+        verify(&home.db(), &raw(1), &mut Progress::none()).unwrap_err(),
+        salvage(&home.db(), &raw(1), &home.dir.path().join("b.db"), &raw(2), &mut Progress::none())
+            .unwrap_err(),
+    ] {
+        assert!(
+            matches!(error, VaultError::Open(OpenError::SchemaTooOld { found: 0, .. })),
+            "{error}"
+        );
+    }
 }
 
 #[test]

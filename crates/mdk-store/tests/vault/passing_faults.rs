@@ -25,7 +25,11 @@ fn work(what: &str, home: &Path) -> Result<(), VaultError> {
         "rekey" => {
             let mut store = Store::open(&a, &raw(1), &OpenOptions::default())?;
             store.rekey(Some(&raw(2)), none)?;
-            Ok(store.close()?)
+            // It is done by now, and the same call would be one with the old key.
+            match store.close() {
+                Ok(()) | Err(StoreError::Io { .. }) => Ok(()),
+                Err(error) => Err(error.into()),
+            }
         }
         "salvage" => salvage(&a, &raw(1), &out, &raw(2), none).map(|report| {
             assert_eq!(report.missing, Vec::<String>::new());
@@ -135,6 +139,10 @@ fn sweep(what: &str, with_logs: bool, step: usize) {
                 failed += 1;
                 let again = work(what, &home);
                 assert!(again.is_ok(), "{what}, {call} {at}, then: {again:?}");
+            }
+            if what == "rekey" {
+                let opened = Store::open(&made.path, &raw(2), &OpenOptions::default());
+                assert!(opened.is_ok(), "{what}, {call} {at}, then: {:?}", opened.err());
             }
         }
     }

@@ -182,6 +182,18 @@ fn a_flipped_salt_costs_nothing() {
 }
 
 #[test]
+fn a_lost_salt_costs_nothing_where_the_record_has_it() {
+    let home = Home::new();
+    open(&home.path, &raw(1)).close().unwrap();
+    let mut bytes = home.bytes();
+    bytes[..16].fill(0);
+    write(&home, &bytes);
+    let (report, mut store) = save(&home);
+    assert_eq!(report.bad_pages, 1);
+    assert_eq!(store.digest().unwrap(), home.digest);
+}
+
+#[test]
 fn a_group_without_its_whole_mls_state_is_unrecoverable_and_readable() {
     let home = Home::new();
     sql(

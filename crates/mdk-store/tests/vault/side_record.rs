@@ -52,6 +52,34 @@ fn opening_again_does_not_write_it() {
 }
 
 #[test]
+fn it_has_the_salt_of_the_database_whichever_way_that_was_made() {
+    let salt = |home: &Home| hex::encode(&fs::read(home.db()).unwrap()[..16]);
+    let home = Home::created(&raw(1));
+    assert_eq!(home.record()["salt"], salt(&home));
+    let first = salt(&home);
+    let mut store = home.open(&raw(1)).unwrap();
+    store.rekey(Some(&raw(2)), &mut Progress::none()).unwrap();
+    store.close().unwrap();
+    assert_ne!(salt(&home), first);
+    assert_eq!(home.record()["salt"], salt(&home));
+    // A record of an earlier version, and one of a file that was put back: the next opening completes it.
+    for other in [None, Some(hex::encode([7; 16]))] {
+        let mut record = home.record();
+        record.as_object_mut().unwrap().remove("salt");
+        other.into_iter().for_each(|salt| record["salt"] = salt.into());
+        home.write_record(&record);
+        home.opens(&raw(2));
+        assert_eq!(home.record()["salt"], salt(&home));
+    }
+    let copy = home.path("b.db");
+    encrypt_existing(&home.db(), Some(&raw(2)), Some(&copy), &raw(3), &mut Progress::none())
+        .unwrap();
+    let record = fs::read(home.path("b.db.keyinfo")).unwrap();
+    let record: serde_json::Value = serde_json::from_slice(&record).unwrap();
+    assert_eq!(record["salt"], hex::encode(&fs::read(&copy).unwrap()[..16]));
+}
+
+#[test]
 fn one_that_cannot_be_read_is_named_and_left_alone() {
     let home = Home::created(&raw(1));
     let good = home.record();

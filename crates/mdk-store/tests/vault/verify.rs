@@ -61,6 +61,35 @@ fn a_flipped_bit_of_the_salt_is_found_and_the_other_pages_are_still_checked() {
 }
 
 #[test]
+fn a_salt_that_is_lost_is_known_by_the_record_or_by_the_log() {
+    let home = Home::new();
+    open(&home.path, &raw(1)).close().unwrap();
+    let mut bad = home.bytes();
+    bad[..16].fill(0x5a);
+    bad[7 * PAGE + 9] ^= 2;
+    fs::write(&home.path, &bad).unwrap();
+    assert_eq!(check(&home.path).bad_pages, [1, 8]);
+    assert_eq!(fs::read(&home.path).unwrap(), bad);
+    // What another file's record says is no harm, and no help.
+    let record = home.beside("a.db.keyinfo");
+    let good: serde_json::Value = serde_json::from_slice(&fs::read(&record).unwrap()).unwrap();
+    for salt in [hex::encode([7; 16]), hex::encode([7; 15]), "no hexadecimal".to_owned()] {
+        let mut other = good.clone();
+        other["salt"] = salt.into();
+        fs::write(&record, other.to_string()).unwrap();
+        let error = verify(&home.path, &raw(1), &mut Progress::none()).unwrap_err();
+        assert_eq!(error, OpenError::NotADatabase.into());
+    }
+
+    let (home, _) = with_log();
+    let mut bad = home.bytes();
+    bad[..16].fill(0x5a);
+    fs::write(&home.path, &bad).unwrap();
+    fs::remove_file(home.beside("a.db.keyinfo")).unwrap();
+    assert_eq!(check(&home.path).bad_pages, [1]);
+}
+
+#[test]
 fn many_damaged_pages_are_all_named_and_the_tables_that_they_hit() {
     let home = Home::new();
     let mut bytes = home.bytes();

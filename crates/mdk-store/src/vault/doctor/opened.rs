@@ -81,7 +81,7 @@ pub(super) fn versions_unseen(report: &mut DoctorReport) {
 pub(super) fn versions(report: &mut DoctorReport, page: &[u8]) {
     const TOPIC: &str = "versions";
     let supported = migrate::SUPPORTED;
-    let (schema, application) = (field(page, 60), field(page, 68));
+    let (schema, application) = (migrate::in_header(field(page, 60)), field(page, 68));
     if application != APPLICATION_ID as u32 {
         let text = format!("the file belongs to another application (id {application:#010x})");
         report.advise(Level::Error, TOPIC, text, "use another path");

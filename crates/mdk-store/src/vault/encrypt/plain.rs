@@ -170,7 +170,7 @@ pub(super) fn check_plain(conn: &Connection) -> Result<u32, VaultError> {
     if found != APPLICATION_ID {
         return Err(OpenError::ForeignDatabase { found }.into());
     }
-    Ok(u32::try_from(number("PRAGMA user_version").map_err(damage)?).unwrap_or(0))
+    migrate::version(conn).map_err(damage)
 }
 
 /// A connection that leaves the log in place when it is closed.

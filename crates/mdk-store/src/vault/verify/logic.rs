@@ -162,8 +162,7 @@ fn check(conn: &Connection, what: &str, sql: &str) -> Result<Option<String>, ()>
 }
 
 fn is_older(conn: &Connection) -> bool {
-    let version = conn.query_row("PRAGMA user_version", [], |row| row.get::<_, u32>(0));
-    version.is_ok_and(|version| version < migrate::SUPPORTED)
+    migrate::version(conn).is_ok_and(|version| version < migrate::SUPPORTED)
 }
 
 fn each(mut rule: impl FnMut(&str, &str) -> Result<(), VaultError>) -> Result<(), VaultError> {

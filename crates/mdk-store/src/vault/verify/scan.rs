@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::{Progress, Stage, VaultError, VerifyReport, look::Source};
 use crate::{
-    OpenError, StoreError, cipher,
+    OpenError, StoreError, cipher, side_record,
     vault::{
         log::Log,
         pages::{self, LOCK_PAGE, PAGE, PageKey, SALT},
@@ -135,8 +135,8 @@ pub(crate) fn read(
     Ok(true)
 }
 
-/// The keys of the file: those under which some page is authentic. Also says whether a bit of the salt had to be
-/// put right for that. Of the log the page numbers may be wrong: only the pages that it has are looked at.
+/// The keys of the file: those under which some page is authentic. Also says whether the salt that the file begins with is
+/// not that of these keys: it was damaged. Of the log the page numbers may be wrong: only the pages that it has are looked at.
 pub(crate) fn find_key(
     source: &Source,
     log: &Log,
@@ -145,12 +145,8 @@ pub(crate) fn find_key(
     progress: &mut Progress<'_>,
 ) -> Result<(PageKey, bool), VaultError> {
     let mut page = [0u8; PAGE];
-    // Of a file that was cut inside page 1 only the log can have that page, with the salt in front of it.
-    let salt: [u8; SALT] = match pages == 0 && read(source, log, 1, &mut page)? {
-        true => page[..SALT].try_into().expect("a page is longer"),
-        false => source.head()?,
-    };
-    let plain = PageKey::new(key, &salt);
+    let salts = salts(source, log, pages)?;
+    let keys: Vec<PageKey> = salts.iter().map(|salt| PageKey::new(key, salt)).collect();
     let mut tried = Vec::new();
     let total = (pages + log.pages.len() as u64) * PAGE as u64;
     let in_file = 1..=u32::try_from(pages).unwrap_or(u32::MAX);
@@ -160,8 +156,9 @@ pub(crate) fn find_key(
             progress.tell(Stage::Checking, done as u64 * PAGE as u64, total)?;
         }
         if number != LOCK_PAGE && read(source, log, number, &mut page)? {
-            if plain.check(number, &page) {
-                return Ok((plain, false));
+            if let Some(fits) = keys.iter().position(|keys| keys.check(number, &page)) {
+                let keys = keys.into_iter().nth(fits).expect("it was found there");
+                return Ok((keys, pages > 0 && fits > 0));
             }
             if tried.len() < 8 {
                 tried.push((number, page));
@@ -171,8 +168,27 @@ pub(crate) fn find_key(
     // No page is authentic: a wrong key, or a salt that was hit.
     tried
         .iter()
-        .find_map(|(number, page)| PageKey::find(key, &salt, *number, page))
+        .find_map(|(number, page)| PageKey::find(key, &salts[0], *number, page))
         .ok_or_else(|| OpenError::WrongKey.into())
+}
+
+/// The salts that the file may have: the one that it begins with, that of its page 1 in the log, and what the record beside it
+/// says. Any of them may be damaged or another file's, and only a page that authenticates shows which is not.
+fn salts(source: &Source, log: &Log, pages: u64) -> Result<Vec<[u8; SALT]>, VaultError> {
+    let mut page = [0u8; PAGE];
+    let mut salts = Vec::new();
+    let logged = log.pages.contains_key(&1) && read(source, log, 1, &mut page)?;
+    // Of a file that was cut inside page 1 only the log may have that page, with the salt in front of it.
+    if pages > 0 || !logged {
+        salts.push(source.head()?);
+    }
+    if logged {
+        salts.push(page[..SALT].try_into().expect("a page is longer"));
+    }
+    let record = side_record::read(&source.place).ok().flatten();
+    salts.extend(record.and_then(|record| record.salt()));
+    salts.dedup();
+    Ok(salts)
 }
 
 /// Moves the log of an open database into its file and authenticates every page, through SQLite's own descriptor: to
