@@ -146,7 +146,8 @@ fn two_hundred_epochs_in_many_batches() {
             }
         }
         absence.comes_back(&events, batch);
-        absence.nothing_is_lost(false);
+        // (as with fewer epochs)
+        absence.nothing_is_lost(order == "reversed" && batch > 1);
     }
 }
 

@@ -87,7 +87,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Store`].
     pub fn events(&mut self, after: i64, limit: u32) -> Result<Vec<EngineEvent>> {
-        self.look(|ctx| {
+        self.look_now(|ctx| {
             let me = ctx.identity.account();
             let (mut cursor, mut events) = (after, Vec::new());
             // Rows whose subject is gone give no event; the page is filled from those behind them.

@@ -181,6 +181,20 @@ impl Ctx<'_, '_> {
         }
     }
 
+    // rule: B4-37 the maker of an invitation to another branch is judged where the branches part, too
+    /// Whether the maker of a Welcome was an admin where we came in, which is all that we know of the state from which both
+    /// branches began: on ours it may have been put out since. Such a Welcome may be compared, and takes nothing from us.
+    pub(super) fn vouched_before(
+        &mut self,
+        row: &GroupRow,
+        staged: &StagedWelcome,
+    ) -> Result<bool> {
+        let Ok(signer) = staged.welcome_sender() else { return Ok(false) };
+        let nodes = self.tx.nodes(&row.id)?;
+        let began = nodes.iter().find(|n| n.canonical && n.parent.is_none() && !n.removed);
+        began.map_or(Ok(false), |began| self.is_admin_in(&row.id, began, signer))
+    }
+
     // rule: 2.6-8
     /// B4 steps 2 to 12. The caller's savepoint makes a refusal leave the KeyPackage as it was.
     fn join(&mut self, invite: EventId, rumor: &WelcomeRumor) -> Result<Joined, Halt> {
@@ -307,12 +321,17 @@ impl Ctx<'_, '_> {
         let staged = builder.skip_lifetime_validation().build().map_err(|e| welcome_error(&e))?;
         if let Some(row) = live {
             let vouched = self.vouched(&row, &staged)?;
+            let before = vouched || self.vouched_before(&row, &staged)?;
             let behind = self.is_left_behind(&row, &offer)?.filter(|_| vouched);
             let Some(behind) = behind else {
                 // OpenMLS has dropped the bundle; the Welcome needs it when its time comes.
                 self.tx.mls_put_key_package_bytes(&reference, bundle.expose())?;
+                // rule: B4-37 (whom we do not know as an admin any more leads nobody away, and is compared)
+                if before && !vouched && self.may_compare(&row, &offer)? {
+                    return self.join_rival(&row, &reference, rumor, None);
+                }
                 // Nobody knows yet who else will be an admin by then.
-                if vouched || epoch > row.epoch || self.is_question(&row, invite, rumor)? {
+                if before || epoch > row.epoch || self.is_question(&row, invite, rumor)? {
                     return Ok(Joined::Wait(id));
                 }
                 let reason = "the group is known already";

@@ -172,7 +172,7 @@ impl Ctx<'_, '_> {
             StagedWelcome::build_from_welcome(&provider, &config, welcome_of(&rumor.mls_message)?)
                 .and_then(|builder| builder.replace_old_group().skip_lifetime_validation().build())
                 .map_err(|e| welcome_error(&e))?;
-        if !self.vouched(row, &staged)? {
+        if !(self.vouched(row, &staged)? || self.vouched_before(row, &staged)?) {
             return Ok(None);
         }
         let signer = staged.welcome_sender_index().u32();

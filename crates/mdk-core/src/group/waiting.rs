@@ -208,12 +208,16 @@ impl Ctx<'_, '_> {
     /// still retained, so the two can be compared; and as far as it can be seen from here it does not win by itself (that
     /// is B4-16). What is said and committed there can be followed from now on, and decides.
     pub(super) fn may_rival_later(&mut self, row: &GroupRow, offer: &Offer) -> Result<bool> {
+        Ok(self.may_compare(row, offer)? && self.is_left_behind(row, offer)?.is_none())
+    }
+
+    /// Whether a Welcome to a later epoch has waited long enough, and what our own led to is still there to be compared with.
+    pub(super) fn may_compare(&mut self, row: &GroupRow, offer: &Offer) -> Result<bool> {
         let came = self.waits_since(row, &offer.invite)?;
         Ok(offer.epoch > row.join_epoch
             && row.pass.opened == 0
             && self.was_patient(came)
-            && may_rival(row, row.join_epoch)
-            && self.is_left_behind(row, offer)?.is_none())
+            && may_rival(row, row.join_epoch))
     }
 
     /// Since when, in Unix seconds, all that we followed was made by us and nobody else spoke, if that is all that is

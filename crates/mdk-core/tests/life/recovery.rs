@@ -3,17 +3,17 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use mdk_core::{Config, Engine, ManualClock, NewGroup, SystemClock};
+use mdk_core::{Config, Engine, ManualClock, NewGroup};
 use mdk_store::{DatabaseKey, OpenOptions};
 use mdk_wire::{EventId, Keys, Secret};
 
-use crate::kit::{Member, RELAY};
+use crate::kit::{Member, RELAY, now};
 
 fn open(folder: &Path, keys: &Keys) -> Engine {
     let key = DatabaseKey::Raw(Secret::new([7; 32]));
     let path = folder.join("account/mdk.db");
     let options = OpenOptions::default();
-    let clock = Arc::new(SystemClock);
+    let clock = Arc::new(ManualClock::at(now()));
     Engine::open(&path, keys.clone(), &key, &options, Config::default(), clock).unwrap()
 }
 
@@ -53,7 +53,7 @@ fn welcomes_of_a_confirmed_commit_are_handed_out_again() {
     assert!(alice.tick().unwrap().reply.is_empty());
     drop(alice);
     let mut alice = open(folder.path(), &keys);
-    let later = ManualClock::at(crate::kit::now() + 3 * 86_400);
+    let later = ManualClock::at(now() + 3 * 86_400);
     alice.set_clock(Arc::new(later));
     alice.tick().unwrap();
     drop(alice);

@@ -184,7 +184,12 @@ fn a_deletion_is_final() {
 // shows: 2.9-5
 #[test]
 fn what_goes_before_a_read_is_told() {
-    let looks: [fn(&mut Member, &GroupId, &EventId); 3] = [
+    let looks: [fn(&mut Member, &GroupId, &EventId); 4] = [
+        |member, _, _| {
+            let log = member.engine.events(0, 99).unwrap();
+            let texts = log.iter().filter(|e| matches!(e.body, EventBody::MessageReceived { .. }));
+            assert_eq!(texts.count(), 0, "the log has the text");
+        },
         |member, group, _| drop(member.engine.messages(group, 9, None, None).unwrap()),
         |member, group, id| assert!(member.engine.message(group, id).is_err()),
         |member, _, _| drop(member.engine.search("vanishes", None, 9).unwrap()),
