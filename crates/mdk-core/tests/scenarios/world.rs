@@ -70,7 +70,7 @@ pub struct World {
 
 impl World {
     pub fn new(file: &File, on_disk: bool, dice: Option<Dice>) -> Self {
-        let clock = ManualClock::at(now());
+        let clock = ManualClock::at(now() - AHEAD);
         let folder = on_disk.then(folder);
         let scenario = &file.scenario;
         let mut clients = Vec::new();
@@ -247,7 +247,10 @@ fn folder() -> tempfile::TempDir {
     made.expect("a directory")
 }
 
-/// Seconds now: OpenMLS judges lifetimes by the system clock.
+/// How far a scenario's clock can run, in seconds. OpenMLS judges lifetimes by the system clock: what is made at any time
+/// of the scenario must have begun by now, and what is made at its start must not have ended yet (after 84 days).
+const AHEAD: u64 = 80 * 86_400;
+
 fn now() -> u64 {
     std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
