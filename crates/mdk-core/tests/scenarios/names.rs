@@ -1,6 +1,6 @@
 //! The scenario format's names for what this engine calls otherwise.
 
-use mdk_core::{Error, RejectCode, Rejection};
+use mdk_core::{DeferredReason, Error, RejectCode, Rejection, Verdict};
 
 /// Features that every group of this engine requires, by the names of their components.
 const ALWAYS_REQUIRED: [&str; 10] = [
@@ -73,8 +73,20 @@ pub fn of(operation: &str, error: &Error, empty_list: bool) -> Vec<&'static str>
     }
 }
 
-/// Names of a Welcome's or a group event's rejection.
-pub fn of_rejection(welcome: bool, rejection: &Rejection) -> Vec<&'static str> {
+/// Names of what became of a Welcome or a group event, where the format calls that a refusal.
+pub fn of_verdict(welcome: bool, verdict: &Verdict) -> Vec<&'static str> {
+    match verdict {
+        Verdict::Rejected(rejection) => of_rejection(welcome, rejection),
+        // B4 refuses both, in steps 1 and 4. A Welcome to a group that it is in this engine keeps besides (B4-15).
+        Verdict::Duplicate if welcome => vec!["welcome_already_processed"],
+        Verdict::Deferred(reason) if welcome && *reason != DeferredReason::ResourceRefused => {
+            vec!["welcome_already_processed"]
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn of_rejection(welcome: bool, rejection: &Rejection) -> Vec<&'static str> {
     match rejection.code {
         RejectCode::UnknownGroup => vec!["unknown_group"],
         RejectCode::AlreadyApplied => vec!["welcome_already_processed"],

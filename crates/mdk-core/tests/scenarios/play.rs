@@ -207,6 +207,7 @@ impl World {
             let message =
                 NewMessage { text: payload.clone(), kind: kind::CHAT, ..NewMessage::default() };
             let sent = self.ask(by, "send_app_message", |e| e.create_message(group, message))?;
+            self.clients[by].sent.insert(sent.message.id);
             self.publish(by, None, Class::Application, &[], Some(&sent.event));
             return Ok(());
         }
