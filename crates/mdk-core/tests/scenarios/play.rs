@@ -325,8 +325,11 @@ impl World {
         } else if !founding {
             match self.ask(client, "confirm", |e| e.confirm(pending)) {
                 Ok(_) => {}
-                // What the engine made by itself may have been overtaken by another's.
-                Err(Failed::Engine { error: Error::CommitLost, .. }) if !named => {}
+                // What the engine made by itself may have been overtaken by another's. A relay that accepted it gives it
+                // back all the same, which the bus does not, and so it is known as a rival.
+                Err(Failed::Engine { error: Error::CommitLost, .. }) if !named => {
+                    self.echo(client, &items)?;
+                }
                 Err(failed) => return Err(failed),
             }
         }
