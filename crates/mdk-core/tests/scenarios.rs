@@ -6,6 +6,8 @@
 
 #[path = "scenarios/bus.rs"]
 mod bus;
+#[path = "scenarios/changes.rs"]
+mod changes;
 #[path = "scenarios/client.rs"]
 mod client;
 #[path = "scenarios/compared.rs"]
@@ -16,6 +18,8 @@ mod dice;
 mod expected;
 #[path = "scenarios/format.rs"]
 mod format;
+#[path = "scenarios/idle.rs"]
+mod idle;
 #[path = "scenarios/judge.rs"]
 mod judge;
 #[path = "scenarios/names.rs"]
@@ -211,6 +215,20 @@ fn our_own_scenarios_too() {
     }
 }
 
+// What a file may not ask for, or expect: a runner that finds it good has not looked.
+#[test]
+fn what_is_wrong_is_found_wrong() {
+    compared::listen();
+    let directory = Path::new(VECTORS).join("scenarios-wrong");
+    for path in files(&directory) {
+        let file = format::parse(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        for seed in [None, Some(1), Some(2)] {
+            let played = play(&file, seed);
+            assert!(matches!(played, Played::Bad(_)), "{}: {seed:?} is good", path.display());
+        }
+    }
+}
+
 // Faults of the engine that are known, if there is such a directory. When one is mended, its file belongs to our own
 // scenarios.
 #[test]
@@ -222,6 +240,22 @@ fn open_faults_are_still_open() {
         let played = play(&file, None);
         assert!(matches!(played, Played::Bad(_)), "{} is good now: move it", path.display());
     }
+}
+
+// What another device of its account says is received like any other message.
+#[test]
+fn own_sends_are_those_of_the_client() {
+    let path = Path::new(VECTORS).join("scenarios-own/asserts-alone.v1.json");
+    let file = format::parse(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let mut world = stage(&file, None).unwrap();
+    let mut events = world.clients[1].unseen();
+    for event in &mut events {
+        if let mdk_core::EventBody::MessageReceived { message } = &mut event.body {
+            message.is_mine = true;
+        }
+    }
+    assert_eq!(world.clients[1].payloads(&events), ["p"]);
+    assert!(world.clients[0].payloads(&events).is_empty());
 }
 
 // The recordings were made with these keys; who wins a tie depends on them.

@@ -24,12 +24,9 @@ pub struct Bus {
 }
 
 impl Bus {
-    pub fn knows(&self, id: &EventId) -> bool {
-        self.queue
-            .iter()
-            .chain(&self.history)
-            .chain(self.withheld.values())
-            .any(|i| i.event.id() == *id)
+    pub fn find(&self, id: &EventId) -> Option<&Rc<Item>> {
+        let mut all = self.queue.iter().chain(&self.history).chain(self.withheld.values());
+        all.find(|i| i.event.id() == *id)
     }
 
     pub fn retract(&mut self, items: &[Rc<Item>]) {

@@ -1,14 +1,16 @@
 //! A named client: an account with its engine, its mailbox, and what it has to do later.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use mdk_core::{Config, Engine, EngineEvent, EventBody, GroupState, ManualClock};
 use mdk_store::{DatabaseKey, OpenOptions};
-use mdk_wire::{Event, GroupId, Keys, PublicKey, Secret};
+use mdk_wire::{Event, EventId, GroupId, Keys, PublicKey, Secret};
 use sha2::{Digest as _, Sha256};
 
+use crate::changes::Changes;
 use crate::compared::{self, Compared};
 use crate::format::{Class, Step};
 
@@ -23,6 +25,8 @@ pub struct Item {
     pub publication: Option<String>,
     /// `step-<index>:<type>` of the step that made it.
     pub action: String,
+    /// Epoch of the group that it was made in. None for Welcomes.
+    pub epoch: Option<u64>,
     /// Whom a Welcome is for.
     pub recipient: Option<PublicKey>,
 }
@@ -66,6 +70,12 @@ pub struct Client {
     pub compared: Option<Compared>,
     /// In the order in which it came to know them.
     pub groups: Vec<GroupId>,
+    /// Epochs of the Welcomes that it came by last.
+    pub joined: BTreeMap<GroupId, u64>,
+    /// Messages that it made itself: of those of its account, another device may have made others.
+    pub sent: BTreeSet<EventId>,
+    /// Groups whose loss it was told of, and of no return to.
+    pub out_of: BTreeSet<GroupId>,
 }
 
 /// The key of a label, as the recordings have it: committers are compared by their key.
@@ -101,6 +111,9 @@ impl Client {
             cursor: 0,
             compared: None,
             groups: Vec::new(),
+            joined: BTreeMap::new(),
+            sent: BTreeSet::new(),
+            out_of: BTreeSet::new(),
         };
         client.start();
         client
@@ -128,7 +141,7 @@ impl Client {
     pub fn restart(&mut self) {
         self.crash();
         self.start();
-        self.cursor = self.newest();
+        self.skip();
     }
 
     pub fn is_running(&self) -> bool {
@@ -158,23 +171,31 @@ impl Client {
         }
     }
 
-    fn newest(&mut self) -> i64 {
-        self.unseen().last().map_or(self.cursor, |e| e.cursor)
+    /// What was reported after the cursor, which moves on.
+    pub fn drain(&mut self) -> (Vec<EngineEvent>, Changes) {
+        let events = self.unseen();
+        self.cursor = events.last().map_or(self.cursor, |e| e.cursor);
+        let changes = Changes::of(&events, &self.keys.public_key(), &mut self.out_of);
+        (events, changes)
+    }
+
+    fn skip(&mut self) {
+        let _ = self.drain();
     }
 
     pub fn clear(&mut self) {
         self.compared = None;
-        self.cursor = self.newest();
+        self.skip();
     }
 
     /// Accepts every invite, and learns of the groups.
-    pub fn accept_all(&mut self) -> Result<bool, String> {
+    pub fn accept_all(&mut self) -> Result<Vec<(EventId, GroupId)>, String> {
         let invites = self.call(|e| e.invites()).map_err(|e| e.to_string())?;
         for invite in &invites {
             self.call(|e| e.accept(&invite.id)).map_err(|e| format!("accepting: {e}"))?;
             self.knows(&invite.group_id);
         }
-        Ok(!invites.is_empty())
+        Ok(invites.into_iter().map(|invite| (invite.id, invite.group_id)).collect())
     }
 
     pub fn knows(&mut self, group: &GroupId) {
@@ -188,10 +209,10 @@ impl Client {
         info.is_ok_and(|i| matches!(i.state, GroupState::Active | GroupState::Leaving))
     }
 
-    /// Texts received among the events, own ones excluded, in order.
-    pub fn payloads(events: &[EngineEvent]) -> Vec<String> {
+    /// Texts received among the events, its own ones excluded, in order.
+    pub fn payloads(&self, events: &[EngineEvent]) -> Vec<String> {
         let text = |e: &EngineEvent| match &e.body {
-            EventBody::MessageReceived { message } if !message.is_mine => {
+            EventBody::MessageReceived { message } if !self.sent.contains(&message.id) => {
                 Some(message.text.clone())
             }
             _ => None,

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use crate::format::Step;
+
 /// What must have come about at the end.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
@@ -171,4 +173,15 @@ pub enum Predicate {
     PayloadCount { client: String, payload: String, count: usize },
     ClientsExactlyEquivalent { clients: Vec<String> },
     NoPendingWork { clients: Vec<String> },
+}
+
+impl Step {
+    /// Whether it says what must have come about, as an outcome does.
+    pub fn judges(&self) -> bool {
+        match self {
+            Self::InGroup { action, .. } => action.judges(),
+            Self::Assert { .. } | Self::ExpectUpdateAdminPolicyError { .. } => true,
+            _ => false,
+        }
+    }
 }

@@ -6,6 +6,7 @@ use openmls::prelude::tls_codec::DeserializeBytes as _;
 use crate::compared::{Compared, rule_name};
 use crate::expected::{Expected, TraceObservation, TraceResolution};
 use crate::format::{File, Profile};
+use crate::idle::Kept;
 use crate::observe::Observation;
 use crate::world::{Failed, World};
 
@@ -136,10 +137,13 @@ impl World {
                 Ok((!found).then(|| format!("{wanted:?} is not among {:?}", self.resolutions)))
             }
             Expected::ExpectedError { step_index, client, operation, error } => {
+                // What comes in is named after G1's mapping, or by the step in which it does.
+                let step = self.scenario.steps.get(*step_index).map(crate::kind_of);
                 let found = self.refusals.iter().any(|r| {
                     r.step == *step_index
                         && r.client == *client
-                        && (r.operation == *operation || r.operation == "ingest")
+                        && (r.operation == *operation
+                            || r.operation == "ingest" && step.as_ref() == Some(operation))
                         && r.names.contains(&error.as_str())
                 });
                 let at_step: Vec<_> =
@@ -156,8 +160,10 @@ impl World {
                 }
                 Ok(differs(&format!("{client}: payloads"), &wanted, &all))
             }
-            Expected::NoPendingWork { clients } => self.idle(clients, false),
-            Expected::NoPendingWorkExceptRetainedJoinCommit { clients } => self.idle(clients, true),
+            Expected::NoPendingWork { clients } => self.idle(clients, Kept::Work),
+            Expected::NoPendingWorkExceptRetainedJoinCommit { clients } => {
+                self.idle(clients, Kept::JoinCommits)
+            }
         }
     }
 
@@ -167,10 +173,10 @@ impl World {
         of_client.find_map(|o| o.compared.clone()).or(self.clients[client].compared.clone())
     }
 
-    fn idle(&mut self, clients: &[String], joins: bool) -> Fault {
+    fn idle(&mut self, clients: &[String], kept: Kept) -> Fault {
         for name in clients {
             let client = self.client(name)?;
-            let work = self.pending_work(client, joins)?;
+            let work = self.pending_work(client, kept)?;
             if !work.is_empty() {
                 return Ok(Some(format!("{name} has work: {}", work.join(", "))));
             }

@@ -1,20 +1,54 @@
 //! The scenario format's names for what this engine calls otherwise.
 
-use mdk_core::{Error, RejectCode, Rejection};
+use mdk_core::{DeferredReason, Error, RejectCode, Rejection, Verdict};
 
-/// Features that every group of this engine requires.
-pub const ALWAYS_REQUIRED: [&str; 10] = [
+/// Features that every group of this engine requires, by the names of their components.
+const ALWAYS_REQUIRED: [&str; 10] = [
     "self-remove",
     "app-data-dictionary",
     "app-data-update",
     "app-components",
     "admin-policy",
-    "group-profile",
+    "profile",
     "nostr-routing",
     "account-identity-proof",
     "identity-proof",
-    "group-lifecycle",
+    "lifecycle",
 ];
+/// Features of groups that no founding of this engine can require, only a later commit.
+const LATER_REQUIRED: [&str; 5] = [
+    "blossom-image",
+    "avatar-url",
+    "encrypted-media",
+    "agent-text-stream",
+    "agent-text-stream-quic",
+];
+
+/// How a founding can require a feature.
+pub enum Feature {
+    Always,
+    /// By a time after which messages disappear.
+    Retention,
+    Later,
+}
+
+/// Reads `message-retention`, `message_retention`, and the component's own name, `marmot.group.message-retention.v1`.
+pub fn feature(name: &str) -> Option<Feature> {
+    let name = name.replace(['_', '.'], "-");
+    let mut name = name.strip_prefix("marmot-").unwrap_or(&name);
+    for version in ["-v1", "-v2"] {
+        name = name.strip_suffix(version).unwrap_or(name);
+    }
+    for of in ["group-", "member-", "transport-"] {
+        name = name.strip_prefix(of).unwrap_or(name);
+    }
+    match name {
+        "message-retention" => Some(Feature::Retention),
+        name if ALWAYS_REQUIRED.contains(&name) => Some(Feature::Always),
+        name if LATER_REQUIRED.contains(&name) => Some(Feature::Later),
+        _ => None,
+    }
+}
 
 /// Every name that a refusal can have.
 pub fn of(operation: &str, error: &Error, empty_list: bool) -> Vec<&'static str> {
@@ -39,8 +73,20 @@ pub fn of(operation: &str, error: &Error, empty_list: bool) -> Vec<&'static str>
     }
 }
 
-/// Names of a Welcome's or a group event's rejection.
-pub fn of_rejection(welcome: bool, rejection: &Rejection) -> Vec<&'static str> {
+/// Names of what became of a Welcome or a group event, where the format calls that a refusal.
+pub fn of_verdict(welcome: bool, verdict: &Verdict) -> Vec<&'static str> {
+    match verdict {
+        Verdict::Rejected(rejection) => of_rejection(welcome, rejection),
+        // B4 refuses both, in steps 1 and 4. A Welcome to a group that it is in this engine keeps besides (B4-15).
+        Verdict::Duplicate if welcome => vec!["welcome_already_processed"],
+        Verdict::Deferred(reason) if welcome && *reason != DeferredReason::ResourceRefused => {
+            vec!["welcome_already_processed"]
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn of_rejection(welcome: bool, rejection: &Rejection) -> Vec<&'static str> {
     match rejection.code {
         RejectCode::UnknownGroup => vec!["unknown_group"],
         RejectCode::AlreadyApplied => vec!["welcome_already_processed"],

@@ -2,26 +2,33 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mdk_core::testing::{self, Leaf, Watch};
-use mdk_core::{EngineEvent, EventBody, GroupState};
+use mdk_core::testing::{self, Leaf};
+use mdk_core::{EngineEvent, Error, EventBody, GroupInfo, GroupState};
 use mdk_wire::{GroupId, PublicKey};
 use sha2::{Digest as _, Sha256};
 
-use crate::client::Client;
 use crate::compared::Compared;
 use crate::expected::{Assertion, Comparison, Predicate};
+use crate::idle::Kept;
 use crate::world::{Failed, World};
 
-/// A state that is the same for everybody in it.
+/// A state that is the same for everybody in it. Who is out of the group has no more than a status and the epoch in which
+/// it was lost: nobody in the group is equivalent to that.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exact {
     group: GroupId,
     epoch: u64,
+    /// None: the group is not known at all.
+    status: Option<GroupState>,
+    inside: Option<Inside>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Inside {
     context: [u8; 32],
     exporter: Vec<u8>,
     leaves: BTreeMap<u32, Leaf>,
     dictionary: BTreeMap<u16, Vec<u8>>,
-    state: GroupState,
 }
 
 /// What was seen of a client since it was last looked at.
@@ -79,83 +86,68 @@ impl World {
         group: Option<&GroupId>,
         exact: bool,
     ) -> Result<Observation, Failed> {
-        let events = self.clients[client].unseen();
-        if let Some(last) = events.last() {
-            self.clients[client].cursor = last.cursor;
-        }
+        let (events, changes) = self.clients[client].drain();
         let group = match group {
             Some(group) => group.clone(),
             None => self.group_of(client, None)?,
         };
-        let info = self.ask(client, "group", |e| e.group(&group))?;
-        let mut payloads = Client::payloads(&events);
+        let info = self.group_info(client, &group)?;
+        let exact = match exact {
+            true => Some(self.exact(client, &group)?),
+            false => None,
+        };
+        let mut payloads = self.clients[client].payloads(&events);
         payloads.retain(|text| !text.starts_with(PROBE));
+        // G3 is silent about who has never been in the group: it is in no epoch but the first and sees nobody.
         let mut seen = Observation {
             client,
-            epoch: info.epoch,
-            member_count: info.member_count,
-            admins: self.labels(&info.admins),
-            name: info.name,
-            description: info.description,
+            epoch: info.as_ref().map_or(0, |i| i.epoch),
+            member_count: info.as_ref().map_or(0, |i| i.member_count),
+            admins: info.as_ref().map_or_else(Vec::new, |i| self.labels(&i.admins)),
+            name: info.as_ref().map_or_else(String::new, |i| i.name.clone()),
+            description: info.map_or_else(String::new, |i| i.description),
             payloads,
-            added: Vec::new(),
-            removed: Vec::new(),
+            added: self.labels(changes.added()),
+            removed: self.labels(changes.removed()),
             epoch_changes: Vec::new(),
             counts: BTreeMap::new(),
-            exact: None,
+            exact,
             compared: self.clients[client].compared.take(),
         };
-        self.read_events(client, &events, &mut seen);
-        if exact {
-            seen.exact = Some(self.exact(client, &group, info.state)?);
-        }
+        count(&events, &mut seen);
         Ok(seen)
     }
 
-    fn read_events(&self, client: usize, events: &[EngineEvent], seen: &mut Observation) {
-        let mut invalidated = 0;
-        for event in events {
-            match &event.body {
-                EventBody::MembersChanged { added, removed, left, .. } => {
-                    seen.added.extend(self.labels(added));
-                    seen.removed.extend(self.labels(removed.iter().chain(left)));
-                }
-                EventBody::Removed { .. } => seen.removed.push(self.clients[client].name.clone()),
-                EventBody::EpochChanged { old, new, .. } => seen.epoch_changes.push((*old, *new)),
-                EventBody::MessagesInvalidated { message_ids } => invalidated += message_ids.len(),
-                _ => {}
-            }
+    /// The group as a client knows it, if it does.
+    fn group_info(&mut self, client: usize, group: &GroupId) -> Result<Option<GroupInfo>, Failed> {
+        match self.ask(client, "group", |e| e.group(group)) {
+            Ok(info) => Ok(Some(info)),
+            Err(Failed::Engine { error: Error::GroupNotFound, .. }) => Ok(None),
+            Err(failed) => Err(failed),
         }
-        seen.counts = BTreeMap::from([
-            ("message_received", seen.payloads.len()),
-            ("member_added", seen.added.len()),
-            ("member_removed", seen.removed.len()),
-            ("epoch_changed", seen.epoch_changes.len()),
-            ("app_invalidated", invalidated),
-        ]);
-        seen.added.sort();
-        seen.removed.sort();
     }
 
-    fn exact(
-        &mut self,
-        client: usize,
-        group: &GroupId,
-        status: GroupState,
-    ) -> Result<Exact, Failed> {
-        let state = self.ask(client, "state", |e| testing::state(e, group))?;
+    fn exact(&mut self, client: usize, group: &GroupId) -> Result<Exact, Failed> {
+        let info = self.group_info(client, group)?;
+        let (status, epoch) = (info.as_ref().map(|i| i.state), info.map_or(0, |i| i.epoch));
+        let out = Exact { group: group.clone(), epoch, status, inside: None };
+        let state = match self.ask(client, "state", |e| testing::state(e, group)) {
+            Ok(state) => state,
+            Err(Failed::Engine { error: Error::NotMember(_) | Error::GroupNotFound, .. }) => {
+                return Ok(out);
+            }
+            Err(failed) => return Err(failed),
+        };
         let exporter = self.ask(client, "export_secret", |e| {
             e.export_secret(group, "convergence-conformance-v1", &[], 32)
         })?;
-        Ok(Exact {
-            group: group.clone(),
-            epoch: state.epoch,
+        let inside = Inside {
             context: Sha256::digest(&state.group_context).into(),
             exporter: Sha256::digest(exporter.expose()).to_vec(),
             leaves: state.leaves,
             dictionary: state.components,
-            state: status,
-        })
+        };
+        Ok(Exact { epoch: state.epoch, inside: Some(inside), ..out })
     }
 
     /// Each sends to all; who reads whom?
@@ -176,7 +168,8 @@ impl World {
         }
         let mut missing = Vec::new();
         for to in &clients {
-            let read = Client::payloads(&self.clients[*to].unseen());
+            let events = self.clients[*to].unseen();
+            let read = self.clients[*to].payloads(&events);
             for from in clients.iter().filter(|from| *from != to) {
                 let (from, to) = (&self.clients[*from].name, &self.clients[*to].name);
                 if !read.contains(&text(from, number)) {
@@ -188,68 +181,19 @@ impl World {
         Ok(())
     }
 
-    pub fn watches(&mut self, client: usize) -> Result<Vec<Watch>, Failed> {
-        let groups = self.clients[client].groups.clone();
-        groups.iter().map(|g| self.ask(client, "watch", |e| testing::watch(e, g))).collect()
-    }
-
-    /// What a client has still to do; empty at rest. `joins` tolerates the commits that added it, which it cannot read.
-    pub fn pending_work(&mut self, client: usize, joins: bool) -> Result<Vec<String>, Failed> {
-        let mut work = Vec::new();
-        if !self.bus.is_empty() {
-            work.push("messages on the bus".to_owned());
-        }
-        if !self.clients[client].mailbox.is_empty() {
-            work.push("messages in the mailbox".to_owned());
-        }
-        if !self.clients[client].intents.is_empty() {
-            work.push("queued intents".to_owned());
-        }
-        if self.unresolved(client)? > 0 {
-            work.push("commits that are not acknowledged".to_owned());
-        }
-        for group in self.clients[client].groups.clone() {
-            let watch = self.ask(client, "watch", |e| testing::watch(e, &group))?;
-            let mut raw = watch.raw;
-            if joins {
-                let held = self.ask(client, "held", |e| testing::held(e, &group))?;
-                raw = held.events.iter().filter(|id| !self.added_by(client, id)).count();
-            }
-            for (count, what) in [
-                (raw, "events that nothing opens"),
-                (watch.commits, "commits without a place"),
-                (watch.proposals, "proposals without a place"),
-                (usize::from(watch.pass_open), "an open choice"),
-            ] {
-                if count > 0 {
-                    work.push(format!("{count} {what}"));
-                }
-            }
-        }
-        Ok(work)
-    }
-
-    /// Whether a commit added this client.
-    fn added_by(&self, client: usize, commit: &mdk_wire::EventId) -> bool {
-        let me = self.clients[client].keys.public_key();
-        self.clients.iter().flat_map(|c| &c.publications).any(|publication| {
-            publication.items.iter().any(|i| i.event.id() == *commit)
-                && publication.items.iter().any(|i| i.recipient == Some(me))
-        })
-    }
-
     fn holds(&mut self, predicate: &Predicate) -> Result<bool, Failed> {
         match predicate {
             Predicate::ClientState { client, epoch, member_count } => {
                 let client = self.client(client)?;
                 let group = self.group_of(client, None)?;
-                let info = self.ask(client, "group", |e| e.group(&group))?;
-                Ok(epoch.is_none_or(|e| e == info.epoch)
-                    && member_count.is_none_or(|n| n == info.member_count))
+                let info = self.group_info(client, &group)?;
+                let (of, count) = info.map_or((0, 0), |i| (i.epoch, i.member_count));
+                Ok(epoch.is_none_or(|e| e == of) && member_count.is_none_or(|n| n == count))
             }
             Predicate::PayloadCount { client, payload, count } => {
                 let client = self.client(client)?;
-                let read = Client::payloads(&self.clients[client].unseen());
+                let events = self.clients[client].unseen();
+                let read = self.clients[client].payloads(&events);
                 Ok(read.iter().filter(|text| *text == payload).count() == *count)
             }
             Predicate::ClientsExactlyEquivalent { clients } => {
@@ -257,15 +201,14 @@ impl World {
                 for name in clients {
                     let client = self.client(name)?;
                     let group = self.group_of(client, None)?;
-                    let info = self.ask(client, "group", |e| e.group(&group))?;
-                    all.push(self.exact(client, &group, info.state)?);
+                    all.push(self.exact(client, &group)?);
                 }
                 Ok(all.windows(2).all(|pair| pair[0] == pair[1]))
             }
             Predicate::NoPendingWork { clients } => {
                 for name in clients {
                     let client = self.client(name)?;
-                    if !self.pending_work(client, false)?.is_empty() {
+                    if !self.pending_work(client, Kept::Work)?.is_empty() {
                         return Ok(false);
                     }
                 }
@@ -333,7 +276,7 @@ impl World {
                 }
                 "deferred_retry_work" => {
                     let watches = self.watches(client)?;
-                    watches.iter().map(|w| w.raw + w.commits + w.proposals).sum()
+                    watches.iter().map(|w| w.raw + w.welcomes + w.commits + w.proposals).sum()
                 }
                 "outbound_awaiting_acknowledgement" => self.unresolved(client)?,
                 "transport_mailbox_messages" => self.clients[client].mailbox.len(),
@@ -349,3 +292,24 @@ impl World {
 }
 
 const PROBE: &str = "\u{1}probe:";
+
+/// What has happened how often.
+fn count(events: &[EngineEvent], seen: &mut Observation) {
+    let mut invalidated = 0;
+    for event in events {
+        match &event.body {
+            EventBody::EpochChanged { old, new, .. } => seen.epoch_changes.push((*old, *new)),
+            EventBody::MessagesInvalidated { message_ids } => invalidated += message_ids.len(),
+            _ => {}
+        }
+    }
+    seen.counts = BTreeMap::from([
+        ("message_received", seen.payloads.len()),
+        ("member_added", seen.added.len()),
+        ("member_removed", seen.removed.len()),
+        ("epoch_changed", seen.epoch_changes.len()),
+        ("app_invalidated", invalidated),
+    ]);
+    seen.added.sort();
+    seen.removed.sort();
+}

@@ -6,10 +6,11 @@ use mdk_wire::{Event, GroupId, PublicKey, kind};
 use crate::client::{Intent, Publication};
 use crate::expected::Resolution;
 use crate::format::{Ack, Class, Selection, Step};
-use crate::names;
+use crate::names::{self, Feature};
 use crate::world::{Failed, Refusal, World};
 
 const RELAY: &str = "wss://group.example";
+const YEAR: u64 = 365 * 86_400;
 
 impl World {
     /// Plays one step.
@@ -95,10 +96,19 @@ impl World {
         else {
             unreachable!("the caller looked")
         };
+        let mut retention = None;
         for feature in required_features {
-            if !names::ALWAYS_REQUIRED.contains(&feature.replace('_', "-").as_str()) {
-                return Err(Failed::Runner(format!("required feature {feature:?} is not known")));
-            }
+            let problem = match names::feature(feature) {
+                Some(Feature::Always) => continue,
+                // G2 names no time; within this one nothing expires in a scenario.
+                Some(Feature::Retention) => {
+                    retention = Some(YEAR);
+                    continue;
+                }
+                Some(Feature::Later) => "cannot be required by a founding of this engine",
+                None => "is not known",
+            };
+            return Err(Failed::Runner(format!("required feature {feature:?} {problem}")));
         }
         let by = self.client(creator)?;
         let admins = match initial_admins {
@@ -111,6 +121,7 @@ impl World {
             relays: vec![RELAY.to_owned()],
             members: self.key_packages(invitees)?,
             admins: self.accounts(&admins)?,
+            retention,
             ..NewGroup::default()
         };
         let made = self.ask(by, "create_group", |e| e.create_group(new))?;
@@ -196,6 +207,7 @@ impl World {
             let message =
                 NewMessage { text: payload.clone(), kind: kind::CHAT, ..NewMessage::default() };
             let sent = self.ask(by, "send_app_message", |e| e.create_message(group, message))?;
+            self.clients[by].sent.insert(sent.message.id);
             self.publish(by, None, Class::Application, &[], Some(&sent.event));
             return Ok(());
         }
@@ -313,8 +325,11 @@ impl World {
         } else if !founding {
             match self.ask(client, "confirm", |e| e.confirm(pending)) {
                 Ok(_) => {}
-                // What the engine made by itself may have been overtaken by another's.
-                Err(Failed::Engine { error: Error::CommitLost, .. }) if !named => {}
+                // What the engine made by itself may have been overtaken by another's. A relay that accepted it gives it
+                // back all the same, which the bus does not, and so it is known as a rival.
+                Err(Failed::Engine { error: Error::CommitLost, .. }) if !named => {
+                    self.echo(client, &items)?;
+                }
                 Err(failed) => return Err(failed),
             }
         }

@@ -70,7 +70,7 @@ pub struct World {
 
 impl World {
     pub fn new(file: &File, on_disk: bool, dice: Option<Dice>) -> Self {
-        let clock = ManualClock::at(now());
+        let clock = ManualClock::at(now() - AHEAD);
         let folder = on_disk.then(folder);
         let scenario = &file.scenario;
         let mut clients = Vec::new();
@@ -148,6 +148,7 @@ impl World {
         let mut items = Vec::new();
         for (event, class) in welcomes.chain(event.map(|e| (e, class))) {
             let recipient = event.tags().iter().find(|t| t.first().is_some_and(|n| n == "p"));
+            let epoch = self.epoch_of(client, event);
             let item = Rc::new(Item {
                 json: event.to_json(),
                 event: event.clone(),
@@ -155,6 +156,7 @@ impl World {
                 class,
                 publication: name.map(str::to_owned),
                 action: self.action.clone(),
+                epoch,
                 recipient: recipient.and_then(|t| mdk_wire::PublicKey::from_hex(t.get(1)?).ok()),
             });
             self.bus.queue.push_back(item.clone());
@@ -163,12 +165,19 @@ impl World {
         items
     }
 
+    /// The epoch that a client is in of the group that an event is for.
+    fn epoch_of(&mut self, client: usize, event: &Event) -> Option<u64> {
+        let route = event.tags().iter().find(|t| t.first().is_some_and(|n| n == "h"))?.get(1)?;
+        let groups = self.clients[client].call(|e| e.groups(None)).ok()?;
+        groups.iter().find(|g| g.nostr_group_id.to_hex() == *route).map(|g| g.epoch)
+    }
+
     /// What the engine wants to be published by itself: queued, and not acknowledged.
     pub fn publish_replies(&mut self, client: usize, replies: &[Event]) -> Result<usize, Failed> {
         let mut count = 0;
         for event in replies {
             // A relay has it already; after a restart the engine cannot know.
-            if self.bus.knows(&event.id()) {
+            if self.bus.find(&event.id()).is_some() {
                 continue;
             }
             // A KeyPackage goes elsewhere, and the clients here are asked for theirs.
@@ -247,7 +256,10 @@ fn folder() -> tempfile::TempDir {
     made.expect("a directory")
 }
 
-/// Seconds now: OpenMLS judges lifetimes by the system clock.
+/// How far a scenario's clock can run, in seconds. OpenMLS judges lifetimes by the system clock: what is made at any time
+/// of the scenario must have begun by now, and what is made at its start must not have ended yet (after 84 days).
+const AHEAD: u64 = 80 * 86_400;
+
 fn now() -> u64 {
     std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
