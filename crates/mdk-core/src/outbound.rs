@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use mdk_store::{CommitStatus, PendingRow, Seen};
+use mdk_store::{CommitStatus, NodeRow, PendingRow, Seen};
 use mdk_wire::{ContentId, Event, GroupId, PublicKey, SecretVec, group_message};
 use openmls::group::GroupContext;
 use openmls::prelude::{
@@ -334,6 +334,18 @@ impl Ctx<'_, '_> {
         self.tx.set_commit_state(id, &self.tx.mls_dump(&group.row.id)?)?;
         self.tx.set_commit_status(id, CommitStatus::Discarded)?;
         self.withdraw_commit(id)
+    }
+
+    /// Takes up an automatic commit that gave way to another and that a relay has after all, as its own event would when it
+    /// comes back: others may follow it (C2-7). Gives its group, if it is true by that.
+    pub(crate) fn take_up_published(&mut self, id: i64) -> Result<Option<GroupId>> {
+        let gave_way = |row: &PendingRow| row.automatic && row.status == CommitStatus::Discarded;
+        let Some(row) = self.tx.pending(id)?.filter(gave_way) else { return Ok(None) };
+        let Some(event) = &row.event_json else { return Ok(None) };
+        // Whatever is said of it, it is no answer to an event that somebody has sent.
+        let _ = self.attempt(stored_event(event)?)?;
+        let is_true = |node: &NodeRow| node.canonical && node.commit == Some(row.digest);
+        Ok(self.tx.nodes(&row.group)?.iter().any(is_true).then_some(row.group))
     }
 
     /// A commit that was confirmed and is true still.

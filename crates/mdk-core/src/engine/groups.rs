@@ -251,9 +251,16 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::CommitLost`]: it was discarded, or another one won; or it was confirmed so many epochs ago that nothing is
-    /// known of it any more.
+    /// known of it any more. Since a relay has it, it competes with what won, and may become true yet.
     pub fn confirm(&mut self, id: i64) -> Result<GroupInfo> {
-        self.act(|ctx| ctx.confirm(id))
+        let done = self.act(|ctx| match ctx.confirm(id) {
+            Err(Error::CommitLost) => {
+                let group = ctx.take_up_published(id)?;
+                group.map(|group| ctx.info(&group)).transpose()
+            }
+            done => done.map(Some),
+        })?;
+        done.ok_or(Error::CommitLost)
     }
 
     /// No relay has the commit: it is forgotten.

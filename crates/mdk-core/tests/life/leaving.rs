@@ -115,6 +115,37 @@ fn an_answer_is_true_when_it_is_confirmed_or_comes_back() {
     }
 }
 
+// shows: C2-7
+/// Two answer a leave, and each hears the other's answer before a relay has said of its own that it has it. Neither gets its own
+/// back: what `confirm` tells is enough to come to one end.
+#[test]
+fn answers_that_cross_are_rivals_once_they_are_confirmed() {
+    let (mut alice, mut bob, mut carol, group) = three();
+    let leave = carol.engine.leave(&group).unwrap();
+    let [first] = alice.applies(&leave).reply.try_into().unwrap();
+    bob.applies(&leave);
+    bob.clock.advance_millis(500);
+    let [second] = bob.engine.tick().unwrap().reply.try_into().unwrap();
+    let made = [&mut alice, &mut bob].map(|m| m.engine.pending().unwrap().remove(0).id);
+    for (member, others) in [(&mut alice, &second), (&mut bob, &first)] {
+        member.applies(others);
+        assert!(member.engine.pending().unwrap().is_empty());
+    }
+    // The clocks stand still, so the choice is made with the call. Of equal commits that of the lower key wins.
+    let wins = [alice.key() < bob.key(), bob.key() < alice.key()];
+    for (member, made, wins) in [(&mut alice, made[0], wins[0]), (&mut bob, made[1], wins[1])] {
+        match member.engine.confirm(made) {
+            Ok(info) => assert!(wins && info.epoch == 2),
+            Err(error) => assert!(!wins && matches!(error, Error::CommitLost)),
+        }
+    }
+    for (said, member) in [(&first, &mut alice), (&second, &mut bob)] {
+        assert_eq!(member.takes(said).verdict, Verdict::Duplicate);
+    }
+    let said = alice.says(&group, "together");
+    assert_eq!(received(&bob.applies(&said)), ["together"]);
+}
+
 /// rule: 2.7-3: asked again in a new epoch, once.
 #[test]
 fn leaving_is_renewed() {
