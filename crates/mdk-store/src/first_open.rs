@@ -196,7 +196,14 @@ pub(crate) fn is_late(made: &Result<(), OpenError>) -> bool {
 impl Prepared {
     /// The database exists: says so in the record. If that fails, the next opening does it.
     pub(crate) fn ready(&self, place: &Place) -> Result<(), OpenError> {
-        self.record(place, State::Ready).write(place)
+        self.record_of_database(place).write(place)
+    }
+
+    /// The record of the database that was just made, and read.
+    fn record_of_database(&self, place: &Place) -> Record {
+        let mut record = self.record(place, State::Ready);
+        record.note_salt(place);
+        record
     }
 
     fn record(&self, place: &Place, state: State) -> Record {
@@ -207,7 +214,7 @@ impl Prepared {
 
     /// Like [`Self::ready`], for a database whose plain file is still to be overwritten.
     pub(crate) fn encrypted(&self, place: &Place) -> Result<(), OpenError> {
-        let mut record = self.record(place, State::Ready);
+        let mut record = self.record_of_database(place);
         record.encrypting = true;
         record.write(place)
     }

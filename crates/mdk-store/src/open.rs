@@ -272,6 +272,8 @@ fn open_existing(
             && record.key.source == "file"
             && record.key.path != home.slot.path
     };
+    let mut record = record;
+    let salt_differs = record.as_mut().is_some_and(|record| record.note_salt(place));
     let record = match record {
         // The account was moved together with its key file, or the key file was.
         Some(record)
@@ -291,7 +293,7 @@ fn open_existing(
             match record.retiring {
                 Some(_) => vault::clean_up(place, lock, record, &key),
                 None => {
-                    if record.lacks_salt(place) && record.write(place).is_err() {
+                    if salt_differs && record.write(place).is_err() {
                         tracing::warn!("the record of where the key is could not be completed");
                     }
                     record
@@ -309,6 +311,7 @@ fn open_existing(
             // A key that was not made for this very database may be that of another one. A passphrase's is beside it.
             home.slot.shared |= !begun && matches!(home.slot.source.as_str(), "file" | "keyring");
             let mut record = Record::new(place, State::Ready, home.slot.clone());
+            record.note_salt(place);
             // What an interrupted encryption has left is still to be overwritten.
             record.encrypting = before.as_ref().is_some_and(|record| record.encrypting);
             record.left = before.and_then(|record| record.left);

@@ -254,19 +254,19 @@ impl Record {
         hex::decode_to_slice(self.salt.as_ref()?, &mut salt).ok().map(|()| salt)
     }
 
-    /// Whether the database that is there, and was just opened, has a salt that does not stand here: an earlier version wrote
-    /// this, or the file was put back.
-    pub(crate) fn lacks_salt(&self, place: &Place) -> bool {
+    /// Notes the salt of the database that is there and has just been opened: only then is it known to be the right one.
+    /// Whether it is another than stood here, because an earlier version wrote this, or the file was put back.
+    pub(crate) fn note_salt(&mut self, place: &Place) -> bool {
         let salt = salt_of(place);
-        salt.is_some() && salt != self.salt
+        let differs = salt.is_some() && salt != self.salt;
+        self.salt = salt.or(self.salt.take());
+        differs
     }
 
-    /// Writes it beside the database, whole and durable, in place of the one that is there. Where there is a database it has
-    /// been opened.
+    /// Writes it beside the database, whole and durable, in place of the one that is there.
     pub(crate) fn write(&self, place: &Place) -> Result<(), OpenError> {
         let (name, temp) = (name(place), temp_name(place));
-        let mut written = self.clone().at(place);
-        written.salt = salt_of(place).or(written.salt);
+        let written = self.clone().at(place);
         let mut text =
             serde_json::to_string_pretty(&written).expect("strings and numbers serialize");
         text.push('\n');

@@ -76,7 +76,8 @@ impl Store {
         }
         // A second look at everything, which takes seconds at worst and never happens to a sound disk.
         let mut report = VerifyReport::default();
-        let looked = self.conn().map(|conn| bad_pages(conn, &mut report, &mut Progress::none()));
+        let looked =
+            self.conn().map(|conn| bad_pages(conn, None, &mut report, &mut Progress::none()));
         match looked {
             Ok(Ok(bad)) if bad.is_empty() && report.structure.is_empty() => {
                 self.log_was_emptied();

@@ -192,7 +192,7 @@ fn finish(
     let lock = source.owner()?;
     let conn = open::open_again(place, lock, key)?;
     let mut found = VerifyReport::default();
-    let bad = verify::bad_pages(&conn, &mut found, progress)?;
+    let bad = verify::bad_pages(&conn, None, &mut found, progress)?;
     if !bad.is_empty() || !found.structure.is_empty() {
         return Err(VaultError::Damaged);
     }

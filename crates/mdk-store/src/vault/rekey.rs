@@ -85,6 +85,10 @@ impl Store {
             names::refuse_foreign(&place, suffix)?;
         }
         let size = self.settle_log(&place)?;
+        // A file that the old key does not open is taken for one that has the new key, if anything fails from here on.
+        if !recover::opens(&place, &old)? {
+            return Err(VaultError::Damaged);
+        }
         let (needed, available) = (size.saturating_add(SPARE), place.free_bytes()?);
         if available < needed {
             return Err(VaultError::NoSpace { directory: place.directory(), needed, available });

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     APPLICATION_ID, DatabaseKey, OpenError, Store, StoreError, files::Place, key_source, migrate,
-    open, store,
+    open, side_record, store,
 };
 
 pub(super) use logic::INCOMPLETE_GROUPS;
@@ -166,7 +166,9 @@ impl Store {
         let mut report = VerifyReport::default();
         self.require_owner()?;
         self.mend()?;
-        let bad = scan::open_database(self.conn()?, &mut report, progress)?;
+        let record = self.place().and_then(|place| side_record::read(place).ok().flatten());
+        let salt = record.and_then(|record| record.salt());
+        let bad = scan::open_database(self.conn()?, salt, &mut report, progress)?;
         self.log_was_emptied();
         report.add_pages(&bad);
         if bad.is_empty() {

@@ -5,6 +5,7 @@ use std::{fs, ops::ControlFlow, path::PathBuf};
 
 use mdk_store::{
     DatabaseKey, FileRole, OpenError, Progress, RekeyReport, Stage, Step, Store, VaultError,
+    salvage,
 };
 use serde_json::{Value, json};
 
@@ -335,4 +336,31 @@ fn the_copy_of_an_older_database_without_a_record_gets_one() {
     let target: PathBuf = home.key_file();
     rekey(&home, &raw(1), Some(&DatabaseKey::File(target.clone()))).unwrap();
     home.opens(&DatabaseKey::File(target));
+}
+
+/// The salt of an open database is hit when its log is empty: nothing of it is put right any more, and nothing may be lost by the try.
+#[test]
+fn a_salt_that_was_hit_is_no_reason_to_lose_the_recorded_one() {
+    for to in [None, Some(raw(3))] {
+        let home = Home::new();
+        let key = DatabaseKey::File(home.key_file());
+        fill(&home, &key);
+        let mut store = home.open(&key).unwrap();
+        let none = &mut Progress::none();
+        assert!(store.verify(none).unwrap().is_intact());
+        let mut hit = fs::read(home.db()).unwrap();
+        let salt = hex::encode(&hit[..16]);
+        hit[..16].fill(0x5a);
+        let mut file = fs::OpenOptions::new().write(true).open(home.db()).unwrap();
+        std::io::Write::write_all(&mut file, &hit[..16]).unwrap();
+        assert_eq!(store.verify(none).unwrap().bad_pages, [1]);
+        let record = home.record();
+        assert_eq!(store.rekey(to.as_ref(), none).unwrap_err(), VaultError::Damaged);
+        assert_eq!(home.record(), record);
+        assert_eq!(record["salt"], salt);
+        assert!(!home.path("alice.db.rekey").exists());
+        drop(store);
+        let report = salvage(&home.db(), &key, &home.path("saved.db"), &raw(4), none).unwrap();
+        assert_eq!((report.bad_pages, report.missing.len()), (1, 0), "{report:?}");
+    }
 }

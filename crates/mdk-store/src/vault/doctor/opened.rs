@@ -28,8 +28,9 @@ pub(super) fn first_page(
 ) -> Option<Zeroizing<Vec<u8>>> {
     let mut page = Zeroizing::new(page);
     if page.len() != PAGE || !PageKey::of_page_1(key, &page).decrypt(1, &mut page) {
+        const HINT: &str = "give the key that belongs to this file; if it does, save what is left with `mdk salvage`";
         let text = "the key does not open the database file, or its first page is damaged";
-        report.advise(Level::Error, "key", text, "give the key that belongs to this file");
+        report.advise(Level::Error, "key", text, HINT);
         return None;
     }
     report.say(Level::Ok, "key", "the key that was given opens the database");

@@ -137,6 +137,7 @@ pub(crate) fn settle_interrupted(
             let old = std::mem::replace(&mut record.key, pending.unbound());
             record.retiring = Some(old);
             record.rekeyed_at = Some(now());
+            record.note_salt(place);
             // Before anything of the old key goes.
             if record.write(place).is_err() {
                 tracing::warn!("a re-key is done, but its record could not be written");

@@ -192,9 +192,11 @@ fn salts(source: &Source, log: &Log, pages: u64) -> Result<Vec<[u8; SALT]>, Vaul
 }
 
 /// Moves the log of an open database into its file and authenticates every page, through SQLite's own descriptor: to
-/// open the file once more and close it would end the locks that SQLite holds on it.
+/// open the file once more and close it would end the locks that SQLite holds on it. `recorded` is the salt that the record
+/// beside it has, for the case that the file's was hit.
 pub(crate) fn open_database(
     conn: &Connection,
+    recorded: Option<[u8; SALT]>,
     report: &mut VerifyReport,
     progress: &mut Progress<'_>,
 ) -> Result<Vec<u32>, VaultError> {
@@ -206,7 +208,7 @@ pub(crate) fn open_database(
     }
     let file = RawFile::of(conn).ok_or(VaultError::InMemory)?;
     let size = file.size()?;
-    let salt: [u8; SALT] = file.read(0, SALT)?.as_slice().try_into().expect("16 bytes were read");
+    let first = file.read(0, PAGE)?;
     let expected: u32 =
         conn.query_row("PRAGMA page_count", [], |row| row.get(0)).map_err(StoreError::from)?;
     report.pages = size / PAGE as u64;
@@ -216,8 +218,17 @@ pub(crate) fn open_database(
             .push(format!("the file has {size} bytes, its header says {expected} pages of {PAGE}"));
     }
     let key = cipher::take_key(conn).ok_or(VaultError::InMemory)?;
-    let key = PageKey::new(&key, &salt);
+    let of_file = PageKey::of_page_1(&key, &first);
+    let of_record = recorded.filter(|_| !of_file.check(1, &first));
+    let of_record = of_record.map(|salt| PageKey::new(&key, &salt));
     let mut bad = Vec::new();
+    let key = match of_record.filter(|key| key.check(1, &first)) {
+        Some(key) => {
+            bad.push(1);
+            key
+        }
+        None => of_file,
+    };
     let mut number = 1;
     while u64::from(number) <= report.pages {
         let count = CHUNK.min((report.pages - u64::from(number) + 1) as usize);
