@@ -67,8 +67,9 @@ pub enum Error {
         /// How long to wait.
         millis: u64,
     },
-    /// The commit is not pending any more: another one won, or it was discarded. Remedy: do the operation again.
-    #[error("this commit is no longer pending; nothing was changed")]
+    /// The commit is not pending any more: another one won, or it was discarded. Remedy: do the operation again. (An automatic
+    /// one that a relay has may win yet, and is done by itself where it is needed.)
+    #[error("this commit is no longer pending")]
     CommitLost,
     /// The client of an invitee, or of a member of whom more is to be required, cannot be in this group. Remedy: another
     /// KeyPackage, or another group; a member updates the client, or is removed.

@@ -24,7 +24,7 @@ const WAYS: [PutsOut; 2] = [removes, demotes];
 
 /// Alice and bob, both admins, and dave; bob adds carol and puts alice out.
 struct Apart {
-    _place: tempfile::TempDir,
+    place: tempfile::TempDir,
     all: Vec<Filed>,
     carol: Filed,
     group: GroupId,
@@ -40,7 +40,7 @@ impl Apart {
         let [alice, bob, _] = all.as_mut_slice() else { panic!() };
         let invited = adds(bob, &group, &mut carol);
         let put_out = puts_out(bob, &group, alice);
-        Self { _place: place, all, carol, group, invited, put_out }
+        Self { place, all, carol, group, invited, put_out }
     }
 
     /// Alice adds carol after some commits, and makes more.
@@ -64,8 +64,9 @@ impl Apart {
         self.carol.member.applies(event(&self.put_out));
     }
 
-    /// All others hear of everything, and all end where alice is.
+    /// All others hear of everything and end where alice is. Carol follows when she has heard another one there.
     fn ends_with_alice(&mut self, line: &[Event], what: &str) {
+        let began = self.carol.ends(&self.group).authenticator;
         for member in self.all.iter_mut().chain([&mut self.carol]) {
             for event in [event(&self.invited), event(&self.put_out)].into_iter().chain(line) {
                 member.takes(event);
@@ -73,12 +74,20 @@ impl Apart {
             (0..3).for_each(|_| drop(member.waits(1_000)));
         }
         let Self { all, carol, group, .. } = self;
+        let said = all[0].member.says(group, "alice alone");
+        carol.takes(&said);
+        (0..3).for_each(|_| drop(carol.waits(60_000)));
+        assert_eq!(carol.ends(group).authenticator, began, "{what}: alice may be alone there");
+        let said = [all[2].member.says(group, "dave, too")];
+        said.iter().for_each(|said| drop(carol.takes(said)));
+        (0..3).for_each(|_| drop(carol.waits(1_000)));
         let end = all[0].ends(group);
         for member in all[1..].iter_mut().chain([&mut *carol]) {
             assert_eq!(member.ends(group).authenticator, end.authenticator, "{what}");
         }
         let info = carol.member.info(group);
         assert_eq!((info.state, info.member_count), (GroupState::Active, 4), "{what}");
+        assert_eq!(carol.member.texts(group), ["alice alone", "dave, too"], "{what}");
         speak(&mut all[0], carol, group);
     }
 }
@@ -145,5 +154,32 @@ fn one_of_somebody_who_was_no_admin_when_we_came_is_not() {
         assert_eq!(carol.ends(&group), before);
         assert_eq!(carol.member.info(&group).state, GroupState::Active);
         speak(bob, &mut carol, &group);
+    }
+}
+
+// rule: B4-38
+/// Alice is out, and leads carol alone into a copy of her own, as deep as she likes, with somebody who is in no group.
+#[test]
+fn one_who_was_put_out_leads_nobody_into_a_copy_of_his_own() {
+    for puts_out in WAYS {
+        for before in [0, 2] {
+            let mut apart = Apart::new(puts_out);
+            let (mut line, welcome) = apart.alice_goes_on(before, 1);
+            let mut mallory = Filed::new(apart.place.path(), "mallory", 9);
+            let added = adds(&mut apart.all[0], &apart.group, &mut mallory);
+            line.push(event(&added).clone());
+            mallory.takes(&added.welcomes[0]);
+            mallory.member.joins(&[]);
+            line.push(mallory.member.says(&apart.group, "we are all here"));
+            apart.carol_is_with_bob();
+            let began = apart.carol.ends(&apart.group).authenticator;
+            apart.carol.takes(&welcome);
+            (0..3).for_each(|_| drop(apart.carol.waits(60_000)));
+            line.iter().for_each(|event| drop(apart.carol.takes(event)));
+            (0..3).for_each(|_| drop(apart.carol.waits(60_000)));
+            assert_eq!(apart.carol.ends(&apart.group).authenticator, began, "{before}");
+            let Apart { all, carol, group, .. } = &mut apart;
+            speak(&mut all[1], carol, group);
+        }
     }
 }

@@ -100,7 +100,8 @@ impl PendingCommit {
     ///
     /// Raises:
     ///     CommitLost: it was discarded, or another member's commit won, also afterwards; nothing was changed. Or it was
-    ///         confirmed, but some 5 epochs ago or more, or the group is over since, and is forgotten.
+    ///         confirmed, but some 5 epochs ago or more, or the group is over since, and is forgotten. An `automatic` one
+    ///         that gave way competes with the other from here on, since a relay has it, and may still win.
     fn confirm<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let info: GroupInfo = self.mdk.get().guard.call(py, |e| e.confirm(self.commit.id))?;
         self.done.store(true, Ordering::Release);

@@ -21,8 +21,8 @@ pub(crate) mod place;
 pub(crate) mod replay;
 pub(crate) mod switch;
 pub(crate) mod tried;
+mod word;
 
-use std::collections::BTreeSet;
 
 use mdk_store::{CommitStatus, GroupRow, GroupStatus, MessageRow, NodeRow, PassRow, Seen};
 use mdk_wire::{EventId, GroupId};
@@ -291,8 +291,8 @@ impl Ctx<'_, '_> {
         let tree = Tree::new(&nodes);
         let history = nodes.iter().filter(|n| !n.canonical).map(|n| n.history).min();
         let witnesses = self.tx.witnesses(id, history.unwrap_or(0).min(fork_history(&nodes)))?;
-        // A state that cannot be made again leads nowhere.
-        let mut lost = BTreeSet::new();
+        // A state that cannot be made again leads nowhere, either.
+        let mut lost = self.of_one_word(id, &nodes, &witnesses)?;
         while let Some(choice) = tree.choose(base, &witnesses, &lost) {
             let winner = choice.winner;
             tracing::debug!(

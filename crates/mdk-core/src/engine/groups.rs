@@ -251,7 +251,8 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::CommitLost`]: it was discarded, or another one won; or it was confirmed so many epochs ago that nothing is
-    /// known of it any more. Since a relay has it, it competes with what won, and may become true yet.
+    /// known of it any more. An automatic one that gave way to another member's competes with that, since a relay has it, and
+    /// may become true yet.
     pub fn confirm(&mut self, id: i64) -> Result<GroupInfo> {
         let done = self.act(|ctx| match ctx.confirm(id) {
             Err(Error::CommitLost) => {

@@ -87,6 +87,10 @@ impl Engine {
     /// # Errors
     /// [`Error::Store`].
     pub fn events(&mut self, after: i64, limit: u32) -> Result<Vec<EngineEvent>> {
+        // What is told of a message that goes has a number once it is on disk, and not where that failed: the number would
+        // be another event's later, which nobody would ask for any more.
+        let _ = self.expire();
+        let last = self.look(|ctx| Ok(ctx.tx.last_event_seq()?))?;
         self.look_now(|ctx| {
             let me = ctx.identity.account();
             let (mut cursor, mut events) = (after, Vec::new());
@@ -94,7 +98,7 @@ impl Engine {
             loop {
                 let rows = ctx.tx.events_after(cursor, limit)?;
                 for row in &rows {
-                    if events.len() == limit as usize {
+                    if events.len() == limit as usize || row.seq > last {
                         return Ok(events);
                     }
                     cursor = row.seq;

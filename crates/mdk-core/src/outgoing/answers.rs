@@ -156,10 +156,7 @@ impl Ctx<'_, '_> {
         match commit.status {
             // Its echo, or the user, was faster.
             CommitStatus::Confirmed => return self.end_of(&commit),
-            CommitStatus::Discarded => {
-                let is_true = self.take_up_published(pending)?.is_some();
-                return Ok(if is_true { CommitEnd::Confirmed } else { CommitEnd::Lost });
-            }
+            CommitStatus::Discarded => return Ok(CommitEnd::Lost),
             CommitStatus::Prepared | CommitStatus::Exposed => {}
         }
         // The group may have become unrecoverable meanwhile: nothing can be confirmed in it any more.

@@ -194,6 +194,27 @@ fn a_lost_salt_costs_nothing_where_the_record_has_it() {
 }
 
 #[test]
+fn a_log_and_a_record_of_another_file_of_the_same_key_take_nothing() {
+    let (other, log) = with_log();
+    open(&other.path, &raw(1)).close().unwrap();
+    let home = Home::new();
+    // The same content in another file of that key: its salt is another.
+    let copy = home.beside("copy.db");
+    salvage(&home.path, &raw(1), &copy, &raw(1), &mut Progress::none()).unwrap();
+    let copied = fs::read(&copy).unwrap();
+    assert_ne!(copied[..16], other.bytes()[..16]);
+    write(&home, &copied);
+    fs::write(home.beside("a.db-wal"), &log).unwrap();
+    fs::copy(other.beside("a.db.keyinfo"), home.beside("a.db.keyinfo")).unwrap();
+    for name in ["copy.db", "copy.db.keyinfo", "copy.db.lock"] {
+        let _ = fs::remove_file(home.beside(name));
+    }
+    let (report, store) = save(&home);
+    assert_eq!(count(&report, "messages"), u64::from(GROUPS) * u64::from(MESSAGES), "{report:?}");
+    drop(store);
+}
+
+#[test]
 fn a_group_without_its_whole_mls_state_is_unrecoverable_and_readable() {
     let home = Home::new();
     sql(

@@ -144,10 +144,33 @@ pub(crate) fn find_key(
     key: &Secret<32>,
     progress: &mut Progress<'_>,
 ) -> Result<(PageKey, bool), VaultError> {
-    let mut page = [0u8; PAGE];
     let salts = salts(source, log, pages)?;
-    let keys: Vec<PageKey> = salts.iter().map(|salt| PageKey::new(key, salt)).collect();
-    let mut tried = Vec::new();
+    let mut first = Vec::new();
+    // One after the other, the file's own first: beside it may lie the log or the record of another file of this key, and
+    // what authenticates by that is not of this one.
+    for (place, salt) in salts.iter().enumerate() {
+        let keys = PageKey::new(key, salt);
+        if opens_any(source, log, pages, &keys, &mut first, progress)? {
+            return Ok((keys, pages > 0 && place > 0));
+        }
+    }
+    // No page is authentic: a wrong key, or a salt that was hit.
+    first
+        .iter()
+        .find_map(|(number, page)| PageKey::find(key, &salts[0], *number, page))
+        .ok_or_else(|| OpenError::WrongKey.into())
+}
+
+/// Whether some page is authentic under these keys. Some of those that are not are kept in `first`.
+fn opens_any(
+    source: &Source,
+    log: &Log,
+    pages: u64,
+    keys: &PageKey,
+    first: &mut Vec<(u32, [u8; PAGE])>,
+    progress: &mut Progress<'_>,
+) -> Result<bool, VaultError> {
+    let mut page = [0u8; PAGE];
     let total = (pages + log.pages.len() as u64) * PAGE as u64;
     let in_file = 1..=u32::try_from(pages).unwrap_or(u32::MAX);
     let behind = log.pages.keys().copied().filter(|number| u64::from(*number) > pages);
@@ -156,24 +179,19 @@ pub(crate) fn find_key(
             progress.tell(Stage::Checking, done as u64 * PAGE as u64, total)?;
         }
         if number != LOCK_PAGE && read(source, log, number, &mut page)? {
-            if let Some(fits) = keys.iter().position(|keys| keys.check(number, &page)) {
-                let keys = keys.into_iter().nth(fits).expect("it was found there");
-                return Ok((keys, pages > 0 && fits > 0));
+            if keys.check(number, &page) {
+                return Ok(true);
             }
-            if tried.len() < 8 {
-                tried.push((number, page));
+            if first.len() < 8 {
+                first.push((number, page));
             }
         }
     }
-    // No page is authentic: a wrong key, or a salt that was hit.
-    tried
-        .iter()
-        .find_map(|(number, page)| PageKey::find(key, &salts[0], *number, page))
-        .ok_or_else(|| OpenError::WrongKey.into())
+    Ok(false)
 }
 
-/// The salts that the file may have: the one that it begins with, that of its page 1 in the log, and what the record beside it
-/// says. Any of them may be damaged or another file's, and only a page that authenticates shows which is not.
+/// The salts that the file may have: the one that it begins with, what the record beside it says, and that of page 1 in the
+/// log. Any of them may be damaged or another file's, and only a page that authenticates shows which is not.
 fn salts(source: &Source, log: &Log, pages: u64) -> Result<Vec<[u8; SALT]>, VaultError> {
     let mut page = [0u8; PAGE];
     let mut salts = Vec::new();
@@ -182,11 +200,11 @@ fn salts(source: &Source, log: &Log, pages: u64) -> Result<Vec<[u8; SALT]>, Vaul
     if pages > 0 || !logged {
         salts.push(source.head()?);
     }
+    let record = side_record::read(&source.place).ok().flatten();
+    salts.extend(record.and_then(|record| record.salt()));
     if logged {
         salts.push(page[..SALT].try_into().expect("a page is longer"));
     }
-    let record = side_record::read(&source.place).ok().flatten();
-    salts.extend(record.and_then(|record| record.salt()));
     salts.dedup();
     Ok(salts)
 }
