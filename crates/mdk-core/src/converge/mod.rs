@@ -23,7 +23,6 @@ pub(crate) mod switch;
 pub(crate) mod tried;
 mod word;
 
-
 use mdk_store::{CommitStatus, GroupRow, GroupStatus, MessageRow, NodeRow, PassRow, Seen};
 use mdk_wire::{EventId, GroupId};
 
