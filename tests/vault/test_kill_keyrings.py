@@ -14,8 +14,16 @@ from pathlib import Path
 
 import pytest
 from tests.vault.torture import keyring
-from tests.vault.torture.key_sources import further_operations
-from tests.vault.torture.kill import Bench, Tally, bench, examine, kill_once, with_keyring
+from tests.vault.torture.key_sources import RekeyWithId, further_operations
+from tests.vault.torture.kill import (
+    Bench,
+    Tally,
+    bench,
+    despite_deaths,
+    examine,
+    kill_once,
+    with_keyring,
+)
 from tests.vault.torture.operations import by_name
 from tests.vault.torture.runner import Run
 from tests.vault.torture.shim import Kind, Mode, Plan, read_log
@@ -40,10 +48,26 @@ def stand() -> Iterator[Bench]:
 def done(stand: Bench, name: str) -> Place:
     """The place after an undisturbed run."""
     operation = by_name(name)
-    place = stand.fresh(operation)
-    run = stand.zygote.operation(name, place.root, Plan(mask=operation.mask))
-    assert run.acknowledged, run
-    return place
+
+    def once() -> Place:
+        place = stand.fresh(operation)
+        run = stand.zygote.operation(name, place.root, Plan(mask=operation.mask))
+        assert run.acknowledged, run
+        return place
+
+    return despite_deaths(operation, once)
+
+
+def stop_keyring() -> None:
+    found = keyring.pid()
+    assert found is not None
+    watched = os.pidfd_open(found)
+    try:
+        os.kill(found, signal.SIGKILL)
+        assert select.select([watched], [], [], 60)[0]
+    finally:
+        os.close(watched)
+    assert keyring.pid() is None
 
 
 # proves: R2, K2, K8
@@ -121,22 +145,42 @@ def test_a_keyring_that_died_is_revived_and_its_run_repeated(stand: Bench) -> No
         examine(operation, place, Run(), None, tally, "here")
         return "done", tally
 
-    def stop_keyring() -> None:
-        found = keyring.pid()
-        assert found is not None
-        watched = os.pidfd_open(found)
-        try:
-            os.kill(found, signal.SIGKILL)
-            assert select.select([watched], [], [], 60)[0]
-        finally:
-            os.close(watched)
-        assert keyring.pid() is None
-
     stand.ready(operation)
     # The fresh place lacks the message of the run, and nothing else.
     _, tally = with_keyring(operation, once)
     assert len(deaths) == 1
     assert [f.split(": ")[1] for f in tally.failures] == ["lost"], "not an unreachable keyring"
+
+
+def test_a_keyring_that_died_while_a_world_was_prepared_is_revived() -> None:
+    class Deadly(RekeyWithId):
+        deaths = 0
+
+        def setup(self, place: Place) -> None:
+            if not self.deaths:
+                stop_keyring()
+                self.deaths += 1
+            super().setup(place)
+
+    operation = Deadly()
+    with bench() as own:
+        _, _, run = own.ready(operation)
+    assert operation.deaths == 1
+    assert run.acknowledged
+
+
+def test_what_fails_while_the_keyring_lives_is_not_repeated(stand: Bench) -> None:
+    operation = by_name("rekey_key_id")
+    stand.ready(operation)
+    tries: list[int] = []
+
+    def once() -> None:
+        tries.append(1)
+        raise Broken("lost", "a message")
+
+    with pytest.raises(Broken):
+        despite_deaths(operation, once)
+    assert len(tries) == 1
 
 
 def test_the_runs_of_an_operation_are_in_the_same_directory(stand: Bench) -> None:

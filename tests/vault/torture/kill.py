@@ -73,20 +73,23 @@ class Bench:
     def ready(self, operation: Operation) -> tuple[Place, Any, Run]:
         """The world of an operation, the state after an undisturbed run, and that run."""
         if operation.name not in self._ready:
-            self._enter(operation.name)
-            trial = self.world.copy(self.run)
-            if operation.mask & Kind.SEND:
-                keyring.put({})
-            operation.setup(trial)
-            if operation.mask & Kind.SEND:
-                trial.learn(keyring=keyring.entries())
-            place = trial.copy(self.root / operation.name)
-            run = self.zygote.operation(operation.name, trial.root, Plan(mask=operation.mask))
-            assert run.exit == 0, f"{operation.name}: {run}"
-            assert run.acknowledged, f"{operation.name}: {run}"
-            control = operation.check(trial, acknowledged=True)
-            self._ready[operation.name] = place, control, run
+            made = despite_deaths(operation, lambda: self._prepare(operation))
+            self._ready[operation.name] = made
         return self._ready[operation.name]
+
+    def _prepare(self, operation: Operation) -> tuple[Place, Any, Run]:
+        self._enter(operation.name)
+        trial = self.world.copy(self.run)
+        if operation.mask & Kind.SEND:
+            keyring.put({})
+        operation.setup(trial)
+        if operation.mask & Kind.SEND:
+            trial.learn(keyring=keyring.entries())
+        place = trial.copy(self.root / operation.name)
+        run = self.zygote.operation(operation.name, trial.root, Plan(mask=operation.mask))
+        assert run.exit == 0, f"{operation.name}: {run}"
+        assert run.acknowledged, f"{operation.name}: {run}"
+        return place, operation.check(trial, acknowledged=True), run
 
     def _enter(self, name: str) -> None:
         """Brings the directories of an operation to the path of the runs."""
@@ -128,15 +131,33 @@ def examine(
         tally.fail("broken", at, f"{type(error).__name__}: {error}")
 
 
+def despite_deaths(
+    operation: Operation,
+    once: Callable[[], Result],
+    sound: Callable[[Result], bool] = lambda _: True,
+) -> Result:
+    """What `once` gives; again, if the keyring has died of itself, since what comes of that says nothing of us."""
+
+    def died() -> bool:
+        return bool(operation.mask & Kind.SEND) and keyring.pid() is None
+
+    for _ in range(2):
+        try:
+            result = once()
+        except Exception:
+            if not died():
+                raise
+        else:
+            if sound(result) or not died():
+                return result
+    return once()
+
+
 def with_keyring(
     operation: Operation, once: Callable[[], tuple[Result, Tally]]
 ) -> tuple[Result, Tally]:
-    """One run; again, if the keyring has died of itself, since what comes of that says nothing about the account."""
-    for _ in range(2):
-        result, tally = once()
-        if not (tally.failures and operation.mask & Kind.SEND and keyring.pid() is None):
-            return result, tally
-    return once()
+    """One run, repeated where the death of the keyring is what failed it."""
+    return despite_deaths(operation, once, lambda result: not result[1].failures)
 
 
 def kill_once(stand: Bench, operation: Operation, plan: Plan) -> tuple[Run, Tally]:
