@@ -78,7 +78,10 @@ class ReactionAdded(Event):
 @final
 @dataclass(frozen=True, slots=True)
 class ReactionRemoved(Event):
-    """A reaction was taken back by its author, or expired."""
+    """A reaction was taken back by its author, expired, or was lost with its branch.
+
+    `emoji` is empty where it was text and not a sign: what is gone is not kept. The message says what is left.
+    """
 
     __match_args__ = ("reaction",)
     reaction: Reaction

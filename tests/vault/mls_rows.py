@@ -12,19 +12,10 @@ from collections.abc import Iterator
 
 SECRET = 32
 # Labels of the table `mls_rows` by what they hold.
-TREE, CONTEXT, MESSAGE_SECRETS, RESUMPTION, EPOCH_SECRETS, EXPORT_TREE, EPOCH_KEYS = (
-    4,
-    6,
-    9,
-    10,
-    12,
-    13,
-    14,
-)
+TREE, CONTEXT, MESSAGE_SECRETS, EPOCH_SECRETS, EXPORT_TREE, EPOCH_KEYS = 4, 6, 9, 12, 13, 14
 SIGNATURE, ENCRYPTION, KEY_PACKAGE = 32, 33, 34
 NAMES = {
     MESSAGE_SECRETS: "message secret",
-    RESUMPTION: "resumption secret",
     EPOCH_SECRETS: "epoch secret",
     EXPORT_TREE: "exporter tree",
     EPOCH_KEYS: "HPKE key of the epoch",
@@ -69,14 +60,13 @@ def secrets(database: sqlite3.Connection) -> dict[str, bytes]:
             if secret not in found.values() and not any(part in settled for part in parts):
                 found[f"{name} {len(found)}"] = secret
 
-    # Some of an epoch's secrets have a life of their own: the authenticator names an epoch in the history, resumption
-    # secrets are kept by OpenMLS for later epochs, and the leaf's key comes with a KeyPackage that may be used again.
+    # Some of an epoch's secrets have a life of their own: the authenticator names an epoch in the history, and the
+    # key of the leaf comes with a KeyPackage that may be used again.
     for table in ("groups", "nodes", "messages"):
         for (secret,) in database.execute(f"SELECT authenticator FROM {table}"):
             add("authenticator", secret)
     rows = database.execute(
-        "SELECT label, value FROM mls_rows ORDER BY label NOT IN (?, ?), id",
-        (RESUMPTION, KEY_PACKAGE),
+        "SELECT label, value FROM mls_rows ORDER BY label <> ?, id", (KEY_PACKAGE,)
     )
     for label, value in rows:
         if label in NAMES:

@@ -9,6 +9,7 @@ import os
 import select
 import shutil
 import signal
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,6 +29,8 @@ from tests.vault.torture.operations import by_name
 from tests.vault.torture.runner import Run
 from tests.vault.torture.shim import Kind, Mode, Plan, read_log
 from tests.vault.torture.world import Broken, Place
+
+from mdk import DatabaseKey, Keys, Mdk, errors
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler for the shim"),
@@ -130,6 +133,17 @@ def test_a_message_that_only_the_log_had_is_missed(stand: Bench) -> None:
     place = stand.fresh(operation)
     with pytest.raises(Broken, match=r"lost: \['message 0'\]"):
         operation.check(place, acknowledged=False)
+
+
+def test_a_keyring_that_was_started_answers_at_once(tmp_path: Path) -> None:
+    key = DatabaseKey.keyring(keyring.SERVICE, create=False)
+    for _ in range(10):
+        with (
+            tempfile.TemporaryDirectory(prefix="mdk-keyring-") as home,
+            keyring.session(Path(home)),
+            pytest.raises(errors.KeyMissing),
+        ):
+            Mdk.open(tmp_path / "mdk.db", keys=Keys.generate(), key=key)
 
 
 def test_a_keyring_that_died_is_revived_and_its_run_repeated(stand: Bench) -> None:

@@ -13,11 +13,22 @@ from tests.vault import mls_rows
 from tests.vault.scene import RELAYS
 from tests.vault.sqlcipher_format import Encrypted
 
-from mdk import Client, DatabaseKey, Delivery, GroupId, Keys, Mdk, SignedEvent, vault
+from mdk import (
+    Client,
+    DatabaseKey,
+    Delivery,
+    GroupId,
+    Keys,
+    Mdk,
+    ReactionAdded,
+    ReactionRemoved,
+    SignedEvent,
+    vault,
+)
 from mdk.testing import Clock, LocalBlossom, LocalRelay, client
 
-# The account's one signature key; KeyPackages; what names an epoch in the history; what later epochs may be bound to.
-OUTLIVES_ITS_EPOCH = ("signature", "KeyPackage", "authenticator", "resumption")
+# The account's one signature key; KeyPackages; what names an epoch in the history.
+OUTLIVES_ITS_EPOCH = ("signature", "KeyPackage", "authenticator")
 
 
 class Account:
@@ -46,9 +57,17 @@ class Account:
         self.mdk = self.open()
         return content
 
-    def group_with(self, other: Account, package: SignedEvent | None = None) -> GroupId:
+    def group_with(
+        self,
+        other: Account,
+        package: SignedEvent | None = None,
+        *,
+        retention: timedelta | None = None,
+    ) -> GroupId:
         package = package or other.mdk.new_key_package(relays=RELAYS)
-        with self.mdk.create_group("Lunch", members=[package], relays=RELAYS) as pending:
+        with self.mdk.create_group(
+            "Lunch", members=[package], relays=RELAYS, retention=retention
+        ) as pending:
             (welcome,) = pending.welcomes
             pending.confirm()
         other.mdk.process(welcome)
@@ -164,6 +183,38 @@ def test_expired_messages_are_gone(account: Callable[[str], Account]) -> None:
     for one in (alice, bob):
         one.mdk.tick()
         assert text.encode() not in one.all_pages()
+
+
+# proves: Z4
+@pytest.mark.parametrize("by", ["delete", "expire"])
+def test_the_words_of_a_reaction_go_with_it_and_its_sign_is_told(
+    account: Callable[[str], Account], by: str
+) -> None:
+    """Of what is gone the log of events tells that it is: for an app that shows it, a sign says which one it was."""
+    alice, bob = account("alice"), account("bob")
+    group = alice.group_with(bob, retention=timedelta(hours=1) if by == "expire" else None)
+    said = alice.mdk.create_message(group, "hello")
+    bob.mdk.process(said.event)
+    words = marker()
+    emojis = [words, "\N{HEAVY BLACK HEART}\N{VARIATION SELECTOR-16}"]
+    reactions = [bob.mdk.react(group, said.message.id, emoji) for emoji in emojis]
+    for reaction in reactions:
+        alice.mdk.process(reaction.event)
+    for one in (alice, bob):
+        assert words.encode() in one.all_pages(), "positive control"
+    assert [e.reaction.emoji for e in alice.mdk.events() if isinstance(e, ReactionAdded)] == emojis
+    if by == "delete":
+        for reaction in reactions:
+            alice.mdk.process(bob.mdk.delete(group, reaction.message.id).event)
+    else:
+        alice.clock.advance(timedelta(hours=2))
+        for one in (alice, bob):
+            one.mdk.tick()
+    for one in (alice, bob):
+        assert words.encode() not in one.all_pages()
+    told = [e for e in alice.mdk.events() if isinstance(e, ReactionAdded | ReactionRemoved)]
+    assert [type(e) for e in told] == [ReactionRemoved, ReactionRemoved]
+    assert sorted(e.reaction.emoji for e in told) == ["", emojis[1]]
 
 
 # proves: Z4

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use mdk_store::{EventRow, Tx};
+use mdk_store::{EventRow, MessageRow, MessageStatus, Tx};
 use mdk_wire::{ContentId, EventId, GroupId, PublicKey};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -46,11 +46,13 @@ pub(crate) enum Stored {
     MessageDeleted {
         id: Key,
     },
+    /// As it was written once, with the text: [`Stored::Reacted`] is written now.
     ReactionAdded {
         target: Key,
         sender: Key,
         emoji: String,
     },
+    /// `emoji` is a sign or empty: see [`Stored::reaction_removed`].
     ReactionRemoved {
         target: Key,
         sender: Key,
@@ -121,7 +123,14 @@ pub(crate) enum Stored {
     Earlier(Box<Earlier>),
     /// Invited by somebody else beside what there is of the group.
     Beside(Box<Beside>),
+    /// A reaction came. Its text stands in its own row only, and goes with it.
+    Reacted {
+        seq: i64,
+    },
 }
+
+/// How many characters the longest emoji has that is one sign: a kiss of two people with their skin tones.
+const LONGEST_SIGN: usize = 10;
 
 /// Kind of [`Stored::Earlier`].
 pub(crate) const EARLIER: u8 = 20;
@@ -135,7 +144,7 @@ impl Stored {
             Self::MessageReceived { .. } => 0,
             Self::MessageEdited { .. } => 1,
             Self::MessageDeleted { .. } => 2,
-            Self::ReactionAdded { .. } => 3,
+            Self::ReactionAdded { .. } | Self::Reacted { .. } => 3,
             Self::ReactionRemoved { .. } => 4,
             Self::Invited { .. } => 5,
             Self::Joined => 6,
@@ -159,6 +168,14 @@ impl Stored {
 }
 
 impl Stored {
+    // rule: 2.9-9 of a reaction that is gone the log keeps who took which sign back, and no text
+    /// That the reaction `row` is gone.
+    pub(crate) fn reaction_removed(row: &MessageRow) -> Option<Self> {
+        let target = *row.target?.as_bytes();
+        let emoji = if is_sign(&row.content) { row.content.clone() } else { String::new() };
+        Some(Self::ReactionRemoved { target, sender: *row.sender.as_bytes(), emoji })
+    }
+
     fn is_of_message(&self) -> bool {
         self.kind() < 5
     }
@@ -300,6 +317,15 @@ fn materialize(
         Stored::ReactionAdded { target, sender, emoji } => {
             EventBody::ReactionAdded { reaction: reaction(target, sender, emoji)? }
         }
+        Stored::Reacted { seq } => {
+            let row = tx.message_by_seq(*seq)?.filter(|row| {
+                history::is_shown(row.status) && row.status != MessageStatus::Deleted
+            });
+            let Some(MessageRow { target: Some(message_id), sender, content, .. }) = row else {
+                return Ok(None);
+            };
+            EventBody::ReactionAdded { reaction: Reaction { message_id, sender, emoji: content } }
+        }
         Stored::ReactionRemoved { target, sender, emoji } => {
             EventBody::ReactionRemoved { reaction: reaction(target, sender, emoji)? }
         }
@@ -384,6 +410,16 @@ fn accounts(keys: &[Key]) -> Result<BTreeSet<PublicKey>> {
         .map(|key| PublicKey::from_bytes(*key))
         .collect::<std::result::Result<_, _>>()
         .map_err(|_| Error::Unrecoverable("event log"))
+}
+
+/// Whether a reaction is a sign, and nothing that words can be written in.
+fn is_sign(content: &str) -> bool {
+    let flags = |c: &char| ('\u{1f1e6}'..='\u{1f1ff}').contains(c);
+    // (tags and the selectors beside them can spell anything)
+    let spells = |c: char| c.is_alphanumeric() || ('\u{e0000}'..='\u{e0fff}').contains(&c);
+    content.chars().count() <= LONGEST_SIGN
+        && !content.chars().any(spells)
+        && content.chars().filter(flags).count() <= 2
 }
 
 fn reaction(target: &Key, sender: &Key, emoji: &str) -> Result<Reaction> {

@@ -353,7 +353,7 @@ pub enum EventBody {
         /// The reaction.
         reaction: Reaction,
     },
-    /// A reaction was deleted by its author, expired, or was lost with its branch.
+    /// A reaction was deleted by its author, expired, or was lost with its branch. The emoji is empty where it was text.
     ReactionRemoved {
         /// The reaction.
         reaction: Reaction,

@@ -89,7 +89,7 @@ pub(crate) fn verify<'py>(
 ///
 /// Args:
 ///     path: the database file, which nobody has open.
-///     to: where the new key is kept; None: where the old one is.
+///     to: where the new key is kept, as in `Mdk.rekey()`; None: where the old one is.
 ///     key: the present key. None: where the record beside it says, or `DatabaseKey.keyring()`.
 ///     progress: called with a Progress now and then; an exception in it cancels and is passed on.
 #[pyfunction]

@@ -335,11 +335,6 @@ impl Home {
         }
     }
 
-    /// Whether the place of the next key has to be looked at first. The name of one in a keyring is random.
-    pub(crate) fn may_be_taken(&self) -> bool {
-        self.slot.generation.is_none() || matches!(self.kind, Kind::File(_) | Kind::Wrapped(..))
-    }
-
     /// Whether a key file that is made as `new` will get its name: the one that has it is that of the key `old`, or gone.
     pub(crate) fn will_settle(&self, old: &KeySlot) -> Result<bool, OpenError> {
         match &self.kind {

@@ -96,6 +96,11 @@ fn rekeying_replaces_the_key_in_the_keyring() {
 }
 
 #[test]
+fn a_rekey_to_another_service_moves_the_key() {
+    with_gnome_keyring("another service");
+}
+
+#[test]
 fn a_first_open_that_is_continued_with_another_key_leaves_none_in_the_keyring() {
     with_gnome_keyring("continued first open");
 }
@@ -192,6 +197,7 @@ fn the_child() {
         "explicit ids" => keyring_roles::explicit_ids(),
         "stopped first open" => keyring_roles::stopped_first_open(),
         "rekey" => keyring_roles::rekey(),
+        "another service" => keyring_roles::another_service(),
         "continued first open" => keyring_roles::continued_first_open(),
         "overtaken rekey" => keyring_roles::overtaken_rekey(),
         "lost record" => keyring_roles::lost_record(),

@@ -1,6 +1,6 @@
 """`mdk rekey`, `mdk encrypt`: another key for the whole database."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import click
@@ -38,7 +38,9 @@ def rekey(
     """
     keyring = keys.KeyringOptions(keyring_store, keyring_timeout, allow_volatile)
     source = key_record.source(database, key)
-    resolved = keys.resolve(source, keyring, passphrase_fd, option="--passphrase-fd")
+    # Which keyring is said of the new key, where that goes into one; of the present one the record knows it.
+    present = replace(keyring, store=None) if to and to.kind == "keyring" else keyring
+    resolved = keys.resolve(source, present, passphrase_fd, option="--passphrase-fd")
     target = (
         None
         if to is None

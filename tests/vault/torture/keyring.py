@@ -8,6 +8,7 @@ import shutil
 import socket
 import struct
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,7 +76,7 @@ def session(folder: Path) -> Iterator[None]:
 def _start() -> None:
     folder = _homes[-1]
     own = {"HOME": str(folder), "XDG_RUNTIME_DIR": str(folder / "run")}
-    # It comes back when it is ready, and ends with the bus.
+    # It ends with the bus.
     subprocess.run(
         ["gnome-keyring-daemon", "--unlock", "--components=secrets"],
         env={k: v for k, v in os.environ.items() if k != "DISPLAY"} | own,
@@ -84,6 +85,15 @@ def _start() -> None:
         stderr=subprocess.DEVNULL,
         check=True,
     )
+    # It comes back before it has its name on the bus, which nothing else gives.
+    deadline = time.monotonic() + 60
+    while not _answers():
+        assert time.monotonic() < deadline, "the keyring does not come to the bus"
+
+
+def _answers() -> bool:
+    """Whether somebody is asked at all; that there is no such entry is no error to the tool."""
+    return not _run("lookup", "service", SERVICE, "username", "nobody").stderr
 
 
 def pid() -> int | None:
@@ -97,13 +107,16 @@ def pid() -> int | None:
     return int(struct.unpack("3i", peer)[0])
 
 
-def _tool(*arguments: str, secret: str | None = None) -> str:
+def _run(*arguments: str, secret: str | None = None) -> subprocess.CompletedProcess[str]:
     # The shim of a child under test is none of its business.
     environment = {k: v for k, v in os.environ.items() if k != "LD_PRELOAD"}
-    done = subprocess.run(
+    return subprocess.run(
         ["secret-tool", *arguments], env=environment, input=secret, capture_output=True, text=True
     )
-    return done.stdout
+
+
+def _tool(*arguments: str, secret: str | None = None) -> str:
+    return _run(*arguments, secret=secret).stdout
 
 
 def entries() -> dict[str, str]:

@@ -269,17 +269,14 @@ impl Ctx<'_, '_> {
         let shown = row.status == MessageStatus::Valid;
         let Some(target) = row.target.filter(|_| shown) else { return Ok(()) };
         let stored = match row.kind {
-            kind::REACTION => Stored::ReactionRemoved {
-                target: *target.as_bytes(),
-                sender: *row.sender.as_bytes(),
-                emoji: row.content.clone(),
-            },
-            kind::EDIT => match self.tx.message(&row.group, &target)? {
-                Some(edited) => Stored::MessageEdited { seq: edited.seq },
-                None => return Ok(()),
-            },
-            _ => return Ok(()),
+            kind::REACTION => Stored::reaction_removed(row),
+            kind::EDIT => {
+                let edited = self.tx.message(&row.group, &target)?;
+                edited.map(|edited| Stored::MessageEdited { seq: edited.seq })
+            }
+            _ => None,
         };
+        let Some(stored) = stored else { return Ok(()) };
         self.emit(&row.group, row.content_id.as_bytes(), &stored)
     }
 }

@@ -211,11 +211,7 @@ impl Ctx<'_, '_> {
                 && target.status != MessageStatus::Deleted
                 && can_be_edited(target.kind))
             .then_some(Stored::MessageEdited { seq: target.seq }),
-            (kind::REACTION, _) => row.target.map(|target| Stored::ReactionAdded {
-                target: *target.as_bytes(),
-                sender: *row.sender.as_bytes(),
-                emoji: row.content.clone(),
-            }),
+            (kind::REACTION, _) => row.target.map(|_| Stored::Reacted { seq: row.seq }),
             _ => Some(Stored::MessageReceived { seq: row.seq }),
         })
     }
@@ -234,11 +230,7 @@ impl Ctx<'_, '_> {
             }
         }
         if target.kind == kind::REACTION {
-            return Ok(target.target.map(|id| Stored::ReactionRemoved {
-                target: *id.as_bytes(),
-                sender: *target.sender.as_bytes(),
-                emoji: target.content,
-            }));
+            return Ok(Stored::reaction_removed(&target));
         }
         if target.kind == kind::EDIT {
             return Ok(edited.map(|seq| Stored::MessageEdited { seq }));

@@ -204,20 +204,13 @@ impl Ctx<'_, '_> {
         let shown = matches!(row.status, MessageStatus::Valid | MessageStatus::Invalidated);
         // What is deleted is so in every epoch that it was said in.
         self.bury(row, shown || row.status == MessageStatus::Deleted)?;
-        let stored = match (row.kind, row.target) {
-            _ if !shown => return Ok(()),
-            (kind::REACTION, Some(target)) => Stored::ReactionRemoved {
-                target: *target.as_bytes(),
-                sender: *row.sender.as_bytes(),
-                emoji: row.content.clone(),
-            },
-            (kind::REACTION, None) => return Ok(()),
-            (kind::EDIT, _) => match edited {
-                Some(of) => Stored::MessageEdited { seq: of.seq },
-                None => return Ok(()),
-            },
-            _ => Stored::MessageDeleted { id: *row.id.as_bytes() },
+        let stored = match row.kind {
+            _ if !shown => None,
+            kind::REACTION => Stored::reaction_removed(row),
+            kind::EDIT => edited.map(|of| Stored::MessageEdited { seq: of.seq }),
+            _ => Some(Stored::MessageDeleted { id: *row.id.as_bytes() }),
         };
+        let Some(stored) = stored else { return Ok(()) };
         self.emit(&row.group.clone(), row.content_id.as_bytes(), &stored)
     }
 }

@@ -61,6 +61,42 @@ fn a_deletion_counts_whenever_it_comes() {
     }
 }
 
+/// An app that shows a reaction has to learn which one is gone. What could be words is gone, too, from the log as well.
+// shows: 2.9-9
+#[test]
+fn the_log_names_the_sign_that_is_gone_and_no_words() {
+    let mut three = Three::new(0);
+    let group = three.group.clone();
+    let said = three.says("said");
+    three.all_read(&said.event);
+    let kiss =
+        "\u{1f469}\u{1f3fd}\u{200d}\u{2764}\u{fe0f}\u{200d}\u{1f48b}\u{200d}\u{1f468}\u{1f3fe}";
+    let signs = ["+", "-", "\u{1f44d}", "\u{2764}\u{fe0f}", "\u{1f1e9}\u{1f1ea}", kiss];
+    let tags = "\u{1f3f4}\u{e0067}\u{e0062}\u{e007f}";
+    let flags = "\u{1f1f8}\u{1f1ea}\u{1f1e8}\u{1f1f7}";
+    let words = ["no", "7", "é", "вода", "水", tags, flags, "+-+-+-+-+-+"];
+    for emoji in signs.iter().chain(&words) {
+        let at = three.readers[0].engine.last_cursor().unwrap();
+        let reaction = three.alice.engine.react(&group, &said.message.id, emoji).unwrap();
+        three.all_read(&reaction.event);
+        let taken_back = three.alice.engine.delete(&group, &reaction.message.id).unwrap();
+        let reader = &mut three.readers[0];
+        let told = |reader: &mut Member| {
+            let rows = reader.engine.events(at, 9).unwrap().into_iter();
+            let emojis = rows.filter_map(|row| match row.body {
+                EventBody::ReactionAdded { reaction } => Some((true, reaction.emoji)),
+                EventBody::ReactionRemoved { reaction } => Some((false, reaction.emoji)),
+                _ => None,
+            });
+            emojis.collect::<Vec<_>>()
+        };
+        assert_eq!(told(reader), [(true, (*emoji).to_owned())]);
+        reader.applies(&taken_back.event);
+        let left = if signs.contains(emoji) { *emoji } else { "" };
+        assert_eq!(told(reader), [(false, left.to_owned())], "{emoji}");
+    }
+}
+
 /// The deletion comes too late and before what it deletes: it waits for that, for a month.
 // shows: 2.9-8
 #[test]

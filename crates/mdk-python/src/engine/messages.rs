@@ -132,7 +132,8 @@ impl Mdk {
     ///   message that is Config.out_of_order_tolerance generations or more behind its sender's newest is Rejected as
     ///   stale_epoch.
     /// - A kind-445 event that comes before the Welcome of its group is Rejected as unknown_group and NOT kept: deliver it
-    ///   again after the Welcome. Messages are taken in from the Welcome on, also before accept().
+    ///   again after the Welcome. So is one under a routing id that the group takes later: deliver it again when
+    ///   interests() names that id. Messages are taken in from the Welcome on, also before accept().
     ///
     /// A message that arrives after its expiry is Applied without an event: it is neither kept nor shown.
     fn process<'py>(&self, py: Python<'py>, event: &Bound<'_, PyAny>) -> Object<'py> {

@@ -21,7 +21,9 @@ impl Mdk {
     /// and another one may need it: then the report says so.
     ///
     /// Args:
-    ///     key: where the key is kept from now on. None: where it was, for keyring, file and passphrase.
+    ///     key: where the key is kept from now on. None: where it was, for keyring, file and passphrase. A keyring without
+    ///         a key_id, of the service that it was in or of "mdk", is the place where it was, too; another service, or a
+    ///         store that is named, is another place.
     ///     progress: called with a Progress now and then; an exception in it cancels and is passed on.
     ///
     /// Raises:

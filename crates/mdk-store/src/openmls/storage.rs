@@ -18,6 +18,9 @@ struct EpochKeys<T> {
     pairs: T,
 }
 
+/// A store of resumption secrets as OpenMLS encodes it: how many there may be, those that there are, and a position.
+const NO_RESUMPTION_PSKS: (usize, &[()], usize) = (0, &[], 0);
+
 fn epoch_name(epoch: &impl Serialize, leaf_index: u32) -> Result<Vec<u8>> {
     codec::key(&(epoch, leaf_index))
 }
@@ -89,10 +92,37 @@ impl<R: Rows> StorageProvider<V> for Provider<R> {
         MessageSecrets: write_message_secrets, message_secrets,
         delete_message_secrets, MessageSecrets
     }
-    of_group! {
-        ResumptionPskStore: write_resumption_psk_store, resumption_psk_store,
-        delete_all_resumption_psk_secrets, ResumptionPskStore
+
+    // OpenMLS gives a founder room for the secrets of 32 epochs, and whoever joins none. No commit refers to one, so
+    // nobody has any: what is written is a store without room.
+    fn write_resumption_psk_store<
+        GroupId: traits::GroupId<V>,
+        ResumptionPskStore: traits::ResumptionPskStore<V>,
+    >(
+        &self,
+        group: &GroupId,
+        _store: &ResumptionPskStore,
+    ) -> Result<()> {
+        self.set(group, Label::ResumptionPskStore, &NO_RESUMPTION_PSKS)
     }
+
+    fn resumption_psk_store<
+        GroupId: traits::GroupId<V>,
+        ResumptionPskStore: traits::ResumptionPskStore<V>,
+    >(
+        &self,
+        group: &GroupId,
+    ) -> Result<Option<ResumptionPskStore>> {
+        self.fetch(group, Label::ResumptionPskStore)
+    }
+
+    fn delete_all_resumption_psk_secrets<GroupId: traits::GroupId<V>>(
+        &self,
+        group: &GroupId,
+    ) -> Result<()> {
+        self.clear(group, Label::ResumptionPskStore)
+    }
+
     of_group! {
         OwnLeafIndex: write_own_leaf_index, own_leaf_index,
         delete_own_leaf_index, LeafNodeIndex

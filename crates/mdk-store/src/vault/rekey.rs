@@ -76,7 +76,7 @@ impl Store {
         let place = self.place().ok_or(VaultError::InMemory)?.twin();
         let old = cipher::take_key(self.conn()?).ok_or(OpenError::CipherMissing)?;
         let mut record = self.settled_record(&place, &old)?;
-        let (mut home, new) = next_key(&place, &source, &record, &old)?;
+        let (mut home, new) = next_key(&place, &source, to.is_some(), &record, &old)?;
         // What an interrupted re-key has left is gone by now, so a file of that name is somebody else's.
         if place.inspect(&rekey_name(&place), FileRole::Database)?.is_some() {
             return Err(OpenError::NameTaken { suffix: ".rekey" }.into());
@@ -269,17 +269,19 @@ fn key_exists(home: &Home) -> VaultError {
 fn next_key(
     place: &Place,
     source: &DatabaseKey,
+    named: bool,
     record: &Record,
     old: &Secret<32>,
 ) -> Result<(Home, Secret<32>), VaultError> {
-    let mut home = key_source::locate_next(place, source, &record.key)?;
+    let mut home = key_source::locate_next(place, source, &record.key, named)?;
     let missing = OpenError::KeyMissing { source: source.source() };
     let key = if home.keeps_keys() {
         if !home.may_create() {
             return Err(missing.into());
         }
         home.clear_next()?;
-        if home.may_be_taken() && home.is_taken()? {
+        // (a keyring that cannot be used says so here, before the record speaks of a new key)
+        if home.is_taken()? {
             return Err(key_exists(&home));
         }
         if !home.will_settle(&record.key)? {

@@ -212,6 +212,34 @@ pub fn rekey() {
     }
 }
 
+/// What names another service is another place; what names none of its own is where the key was.
+pub fn another_service() {
+    let at = |service: &str| keyring(|k| k.service = service.into());
+    let first = keyring(|k| {
+        k.service = "first".into();
+        k.key_id = Some("alice".into());
+    });
+    let home = Home::created(&first);
+    // Whatever it is opened with, without a name the next key is where the present one is.
+    for (opened, to, service) in [
+        (at("first"), Some(at("second")), "second"),
+        (at("first"), None, "second"),
+        (at("second"), Some(at("second")), "second"),
+        (at("second"), Some(keyring(|_| ())), "second"),
+        (at("second"), Some(first), "first"),
+    ] {
+        let (before, old) = slot(&home);
+        let mut store = home.open(&opened).unwrap();
+        store.rekey(to.as_ref(), &mut Progress::none()).unwrap();
+        store.close().unwrap();
+        let (now, new) = slot(&home);
+        assert_eq!(now, service);
+        assert!(lookup(service, &new).starts_with("mdk-key-1:"));
+        assert_eq!(lookup(&before, &old), "", "the old key is removed");
+        home.opens(&keyring(|_| ()));
+    }
+}
+
 /// A copy has the record of the original, and with it the name of its key.
 pub fn copies() {
     for id in [None, Some("alice".to_owned())] {
@@ -304,6 +332,11 @@ pub fn keyutils() {
     assert_eq!(home.refused(&keyring(|_| ())), OpenError::VolatileStore);
     home.opens(&keyring(|k| k.allow_volatile = true));
     let mut store = home.open(&key).unwrap();
+    // Refused before the record speaks of a new key.
+    let record = home.record();
+    let refused = store.rekey(Some(&plain), &mut Progress::none()).unwrap_err();
+    assert_eq!(refused, VaultError::from(OpenError::VolatileStore));
+    assert_eq!(home.record(), record);
     store.rekey(None, &mut Progress::none()).unwrap();
     store.close().unwrap();
     let (_, new) = slot(&home);
