@@ -485,10 +485,9 @@ async def test_a_deleted_group_takes_its_picture_and_what_could_not_be_sent_alon
         failed = await group.send(text)
         assert (await failed.delivered(20)).delivery is Delivery.FAILED
         relay.accept()
-        await group.disband()
         sealed = [event.id for event in relay.events(445)]
         route = bytes.fromhex(group.info.nostr_group_id)
-        await alice.close()
+        # (before the end of the group, with which the settings go as soon as nothing can compete with it)
         # What the settings say of the picture: hash, key, nonce and key of the upload, one after the other.
         content = everything()
         at = content.index(b"\x20" + bytes.fromhex(stored) + b"\x20") + 34
@@ -506,6 +505,8 @@ async def test_a_deleted_group_takes_its_picture_and_what_could_not_be_sent_alon
             "what relays have": sealed[0].encode(),
         }
         assert not [what for what, value in planted.items() if value not in content]
+        await group.disband()
+        await alice.close()
 
         # Nothing competes with the end.
         clock.advance(timedelta(seconds=2))
