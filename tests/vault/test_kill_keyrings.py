@@ -6,9 +6,7 @@ A sample of the kills at every other call is in test_key_sources.py.
 from __future__ import annotations
 
 import os
-import select
 import shutil
-import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,18 +57,6 @@ def done(stand: Bench, name: str) -> Place:
         return place
 
     return despite_deaths(operation, once)
-
-
-def stop_keyring() -> None:
-    found = keyring.pid()
-    assert found is not None
-    watched = os.pidfd_open(found)
-    try:
-        os.kill(found, signal.SIGKILL)
-        assert select.select([watched], [], [], 60)[0]
-    finally:
-        os.close(watched)
-    assert keyring.pid() is None
 
 
 # proves: R2, K2, K8
@@ -154,7 +140,7 @@ def test_a_keyring_that_died_is_revived_and_its_run_repeated(stand: Bench) -> No
         place = stand.fresh(operation)
         tally = Tally()
         if not deaths:
-            stop_keyring()
+            keyring.stop()
             deaths.append(1)
         examine(operation, place, Run(), None, tally, "here")
         return "done", tally
@@ -172,7 +158,7 @@ def test_a_keyring_that_died_while_a_world_was_prepared_is_revived() -> None:
 
         def setup(self, place: Place) -> None:
             if not self.deaths:
-                stop_keyring()
+                keyring.stop()
                 self.deaths += 1
             super().setup(place)
 

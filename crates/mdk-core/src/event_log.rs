@@ -412,14 +412,24 @@ fn accounts(keys: &[Key]) -> Result<BTreeSet<PublicKey>> {
         .map_err(|_| Error::Unrecoverable("event log"))
 }
 
-/// Whether a reaction is a sign, and nothing that words can be written in.
+/// Whether a reaction is one sign, in which nothing can be written: `+`, `-`, a flag, or pictures that are joined to one.
 fn is_sign(content: &str) -> bool {
-    let flags = |c: &char| ('\u{1f1e6}'..='\u{1f1ff}').contains(c);
-    // (tags and the selectors beside them can spell anything)
-    let spells = |c: char| c.is_alphanumeric() || ('\u{e0000}'..='\u{e0fff}').contains(&c);
-    content.chars().count() <= LONGEST_SIGN
-        && !content.chars().any(spells)
-        && content.chars().filter(flags).count() <= 2
+    let flag = |c: char| ('\u{1f1e6}'..='\u{1f1ff}').contains(&c);
+    let picture = |c: char| {
+        matches!(c, '\u{2190}'..='\u{21ff}' | '\u{2300}'..='\u{23ff}' | '\u{25a0}'..='\u{27bf}'
+            | '\u{2b00}'..='\u{2bff}' | '\u{1f300}'..='\u{1faff}')
+    };
+    let chars: Vec<char> = content.chars().take(LONGEST_SIGN + 1).collect();
+    if matches!(chars[..], ['+' | '-']) || matches!(chars[..], [a, b] if flag(a) && flag(b)) {
+        return true;
+    }
+    chars.len() <= LONGEST_SIGN
+        && chars.split(|&c| c == '\u{200d}').all(|part| match part {
+            [base] => picture(*base),
+            // (how it is shown, and the tone of a skin)
+            [base, '\u{fe0f}' | '\u{1f3fb}'..='\u{1f3ff}'] => picture(*base),
+            _ => false,
+        })
 }
 
 fn reaction(target: &Key, sender: &Key, emoji: &str) -> Result<Reaction> {

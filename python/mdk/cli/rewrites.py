@@ -38,8 +38,9 @@ def rekey(
     """
     keyring = keys.KeyringOptions(keyring_store, keyring_timeout, allow_volatile)
     source = key_record.source(database, key)
-    # Which keyring is said of the new key, where that goes into one; of the present one the record knows it.
-    present = replace(keyring, store=None) if to and to.kind == "keyring" else keyring
+    # Which keyring is said of the new key, where that goes into one and the record knows where the present one is.
+    of_new = to is not None and to.kind == "keyring" and key_record.recorded(database)
+    present = replace(keyring, store=None) if of_new else keyring
     resolved = keys.resolve(source, present, passphrase_fd, option="--passphrase-fd")
     target = (
         None

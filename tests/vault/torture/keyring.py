@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -110,9 +112,31 @@ def pid() -> int | None:
 def _run(*arguments: str, secret: str | None = None) -> subprocess.CompletedProcess[str]:
     # The shim of a child under test is none of its business.
     environment = {k: v for k, v in os.environ.items() if k != "LD_PRELOAD"}
-    return subprocess.run(
-        ["secret-tool", *arguments], env=environment, input=secret, capture_output=True, text=True
-    )
+    try:
+        return subprocess.run(
+            ["secret-tool", *arguments],
+            env=environment,
+            input=secret,
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+    except subprocess.TimeoutExpired:
+        # It lives and answers nobody: who looks whether it has died is to see that.
+        stop()
+        raise
+
+
+def stop() -> None:
+    """Kills the keyring, and waits until it is gone."""
+    if (found := pid()) is None:
+        return
+    watched = os.pidfd_open(found)
+    try:
+        os.kill(found, signal.SIGKILL)
+        assert select.select([watched], [], [], 60)[0], "the keyring cannot be killed"
+    finally:
+        os.close(watched)
 
 
 def _tool(*arguments: str, secret: str | None = None) -> str:

@@ -74,7 +74,11 @@ fn the_log_names_the_sign_that_is_gone_and_no_words() {
     let signs = ["+", "-", "\u{1f44d}", "\u{2764}\u{fe0f}", "\u{1f1e9}\u{1f1ea}", kiss];
     let tags = "\u{1f3f4}\u{e0067}\u{e0062}\u{e007f}";
     let flags = "\u{1f1f8}\u{1f1ea}\u{1f1e8}\u{1f1f7}";
-    let words = ["no", "7", "é", "вода", "水", tags, flags, "+-+-+-+-+-+"];
+    let hidden = "\u{2764}\u{200d}\u{200d}\u{200d}";
+    let enclosed = "\u{24a8}\u{24a0}";
+    let braille = "\u{280d}\u{2811}";
+    let many = "\u{1f44d}\u{2764}";
+    let words = ["no", "7", "é", "水", tags, flags, "-.. .", hidden, enclosed, braille, many];
     for emoji in signs.iter().chain(&words) {
         let at = three.readers[0].engine.last_cursor().unwrap();
         let reaction = three.alice.engine.react(&group, &said.message.id, emoji).unwrap();
