@@ -6,7 +6,7 @@ use mdk_wire::Secret;
 use rusqlite::{Connection, ffi};
 use zeroize::Zeroize;
 
-use crate::OpenError;
+use crate::{OpenError, unused};
 
 /// `x'`, 64 hex digits, `'`: a raw key, so no key derivation.
 const SPEC: usize = 67;
@@ -25,6 +25,7 @@ unsafe extern "C" {
 
 /// Keys the connection. SQLCipher keeps the only copy that lasts, in memory that it locks and wipes.
 pub(crate) fn give_key(conn: &Connection, key: &Secret<32>) -> Result<(), OpenError> {
+    unused::keep_clean();
     let mut spec = [0u8; SPEC];
     spec[..2].copy_from_slice(b"x'");
     hex::encode_to_slice(key.expose(), &mut spec[2..66]).expect("64 hex digits hold 32 bytes");

@@ -44,6 +44,7 @@ mod store;
 mod tx;
 mod undumped;
 mod unread;
+mod unused;
 mod vault;
 mod welcomes;
 

@@ -11,7 +11,7 @@ mod error;
 mod log;
 mod look;
 mod new_file;
-mod pages;
+pub(crate) mod pages;
 mod progress;
 mod rekey;
 mod restore;

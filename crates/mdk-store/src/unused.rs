@@ -1,0 +1,180 @@
+//! Nothing stands in the unused part of a page that is written.
+//!
+//! Between the list of the cells of a page and the first of them lies room for more. When SQLite moves cells to balance a
+//! tree it leaves what it moved in there, also with `PRAGMA secure_delete`, which overwrites what is deleted where it
+//! stands: once that row is deleted, its copy is left. SQLCipher encrypts every page that is written through a function
+//! that an application may replace ("fetch the current registered provider and make minor changes to it",
+//! `sqlcipher_get_provider` in its source): ours overwrites that part first. Layout of a page: SQLite's file format,
+//! section 1.6.
+
+use std::{
+    ffi::{c_int, c_void},
+    ops::Range,
+    sync::{Once, OnceLock},
+};
+
+use rusqlite::ffi;
+
+use crate::vault::pages::{PAGE, RESERVE};
+
+/// What of a page is SQLite's.
+const USABLE: usize = PAGE - RESERVE;
+/// What SQLCipher calls the mode that encrypts.
+const ENCRYPT: c_int = 1;
+/// The salt, which stands before the encrypted part of the first page.
+const SALT: usize = 16;
+/// Where the tree of the first page begins.
+const FILE_HEADER: usize = 100;
+
+type Cipher = unsafe extern "C" fn(
+    ctx: *mut c_void,
+    mode: c_int,
+    key: *const u8,
+    key_size: c_int,
+    iv: *const u8,
+    input: *const u8,
+    size: c_int,
+    output: *mut u8,
+) -> c_int;
+
+/// The beginning of `struct sqlcipher_provider`, which has seven other functions before this one.
+#[repr(C)]
+struct Provider {
+    others: [*const c_void; 7],
+    cipher: Option<Cipher>,
+}
+
+unsafe extern "C" {
+    /// The provider that every connection uses; null before SQLite is initialized.
+    fn sqlcipher_get_provider() -> *mut Provider;
+}
+
+static ORIGINAL: OnceLock<Cipher> = OnceLock::new();
+
+/// Puts our function before that of SQLCipher, once a process. To be called before a connection has its key.
+pub(crate) fn keep_clean() {
+    static DONE: Once = Once::new();
+    DONE.call_once(|| {
+        // SAFETY: may be called at any time, by any thread.
+        if unsafe { ffi::sqlite3_initialize() } != ffi::SQLITE_OK {
+            // Whoever opens a connection is told.
+            return;
+        }
+        // SAFETY: SQLite is initialized; the provider lives until the process ends, and no connection uses it yet.
+        if let Some(provider) = unsafe { sqlcipher_get_provider().as_mut() }
+            && let Some(original) = provider.cipher
+        {
+            ORIGINAL.get_or_init(|| original);
+            provider.cipher = Some(clean_and_encrypt);
+        }
+    });
+}
+
+unsafe extern "C" fn clean_and_encrypt(
+    ctx: *mut c_void,
+    mode: c_int,
+    key: *const u8,
+    key_size: c_int,
+    iv: *const u8,
+    input: *const u8,
+    size: c_int,
+    output: *mut u8,
+) -> c_int {
+    let Some(original) = ORIGINAL.get() else { return ffi::SQLITE_ERROR };
+    if mode == ENCRYPT
+        && !input.is_null()
+        && let Ok(size) = usize::try_from(size)
+    {
+        // SAFETY: that many bytes of the page that SQLite has in its cache, whose owner writes it just now and holds the
+        // lock of its connection. What is changed in it has no meaning to anybody.
+        let page = unsafe { std::slice::from_raw_parts_mut(input.cast_mut(), size) };
+        if let Some(unused) = unused(page) {
+            page[unused].fill(0);
+        }
+    }
+    // SAFETY: what we were given, handed on.
+    unsafe { original(ctx, mode, key, key_size, iv, input, size, output) }
+}
+
+/// The unused part of a page, which is given without what SQLCipher adds to it. `None`: it is not the page of a tree, as
+/// far as anything in it is not as it is in one.
+fn unused(page: &[u8]) -> Option<Range<usize>> {
+    let skipped = USABLE.checked_sub(page.len())?;
+    let header = match skipped {
+        0 => 0,
+        SALT => FILE_HEADER - SALT,
+        _ => return None,
+    };
+    let word = |at: usize| {
+        let bytes = page.get(at..at + 2)?;
+        Some(usize::from(u16::from_be_bytes([bytes[0], bytes[1]])))
+    };
+    // Where in this slice an offset of the page is.
+    let place = |offset: usize| offset.checked_sub(skipped).filter(|&at| at < page.len());
+    let list = header
+        + match page.get(header)? {
+            2 | 5 => 12,
+            10 | 13 => 8,
+            _ => return None,
+        };
+    let end = list + 2 * word(header + 3)?;
+    let start = word(header + 5)?.checked_sub(skipped)?;
+    if end > start || start > page.len() {
+        return None;
+    }
+    let behind = |at: usize| place(word(at)?).filter(|&cell| cell >= start);
+    for at in (list..end).step_by(2) {
+        behind(at)?;
+    }
+    if word(header + 1)? != 0 {
+        behind(header + 1)?;
+    }
+    Some(end..start)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// A leaf with cells of two bytes at these places.
+    fn leaf(size: usize, cells: &[u16]) -> Vec<u8> {
+        let mut page = vec![0xaa; size];
+        let header = if size == USABLE { 0 } else { FILE_HEADER - SALT };
+        let start = cells.iter().min().copied().unwrap_or(u16::try_from(USABLE).unwrap());
+        page[header] = 13;
+        page[header + 1..header + 3].fill(0);
+        page[header + 3..header + 5]
+            .copy_from_slice(&u16::try_from(cells.len()).unwrap().to_be_bytes());
+        page[header + 5..header + 7].copy_from_slice(&start.to_be_bytes());
+        page[header + 7] = 0;
+        for (n, cell) in cells.iter().enumerate() {
+            page[header + 8 + 2 * n..header + 10 + 2 * n].copy_from_slice(&cell.to_be_bytes());
+        }
+        page
+    }
+
+    #[test]
+    fn it_lies_between_the_list_of_cells_and_the_first_of_them() {
+        assert_eq!(unused(&leaf(USABLE, &[4000, 3000])), Some(12..3000));
+        assert_eq!(unused(&leaf(USABLE, &[])), Some(8..USABLE));
+        assert_eq!(unused(&leaf(USABLE - SALT, &[4000, 3000])), Some(96..2984));
+        let mut inner = leaf(USABLE, &[]);
+        inner[0] = 5;
+        assert_eq!(unused(&inner), Some(12..USABLE));
+        // Full to the last byte.
+        assert_eq!(unused(&leaf(USABLE, &[10])), Some(10..10));
+    }
+
+    #[test]
+    fn what_is_no_page_of_a_tree_has_none() {
+        for (at, byte) in [(0, 0), (0, 1), (3, 0xff), (5, 0xff), (8, 0xff), (8, 0), (1, 1)] {
+            let mut page = leaf(USABLE, &[4000, 3000]);
+            page[at] = byte;
+            assert_eq!(unused(&page), None, "{at} {byte}");
+        }
+        for size in [0, 1, 15, 16, 4000 - 1, USABLE - 1, USABLE + 1, 4096] {
+            assert_eq!(unused(&vec![13; size]), None, "{size}");
+        }
+    }
+}
