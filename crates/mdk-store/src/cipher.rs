@@ -25,7 +25,9 @@ unsafe extern "C" {
 
 /// Keys the connection. SQLCipher keeps the only copy that lasts, in memory that it locks and wipes.
 pub(crate) fn give_key(conn: &Connection, key: &Secret<32>) -> Result<(), OpenError> {
-    unused::keep_clean();
+    if !unused::keep_clean() {
+        return Err(OpenError::CipherMissing);
+    }
     let mut spec = [0u8; SPEC];
     spec[..2].copy_from_slice(b"x'");
     hex::encode_to_slice(key.expose(), &mut spec[2..66]).expect("64 hex digits hold 32 bytes");

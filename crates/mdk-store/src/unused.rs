@@ -10,7 +10,7 @@
 use std::{
     ffi::{c_int, c_void},
     ops::Range,
-    sync::{Once, OnceLock},
+    sync::OnceLock,
 };
 
 use rusqlite::ffi;
@@ -51,23 +51,22 @@ unsafe extern "C" {
 
 static ORIGINAL: OnceLock<Cipher> = OnceLock::new();
 
-/// Puts our function before that of SQLCipher, once a process. To be called before a connection has its key.
-pub(crate) fn keep_clean() {
-    static DONE: Once = Once::new();
-    DONE.call_once(|| {
+/// Puts our function before that of SQLCipher, once a process. To be called before a connection has its key. Whether it
+/// is there.
+pub(crate) fn keep_clean() -> bool {
+    static DONE: OnceLock<bool> = OnceLock::new();
+    *DONE.get_or_init(|| {
         // SAFETY: may be called at any time, by any thread.
         if unsafe { ffi::sqlite3_initialize() } != ffi::SQLITE_OK {
-            // Whoever opens a connection is told.
-            return;
+            return false;
         }
         // SAFETY: SQLite is initialized; the provider lives until the process ends, and no connection uses it yet.
-        if let Some(provider) = unsafe { sqlcipher_get_provider().as_mut() }
-            && let Some(original) = provider.cipher
-        {
-            ORIGINAL.get_or_init(|| original);
-            provider.cipher = Some(clean_and_encrypt);
-        }
-    });
+        let Some(provider) = (unsafe { sqlcipher_get_provider().as_mut() }) else { return false };
+        let Some(original) = provider.cipher else { return false };
+        ORIGINAL.get_or_init(|| original);
+        provider.cipher = Some(clean_and_encrypt);
+        true
+    })
 }
 
 unsafe extern "C" fn clean_and_encrypt(
@@ -111,13 +110,15 @@ fn unused(page: &[u8]) -> Option<Range<usize>> {
     };
     // Where in this slice an offset of the page is.
     let place = |offset: usize| offset.checked_sub(skipped).filter(|&at| at < page.len());
+    let cells = word(header + 3)?;
     let list = header
         + match page.get(header)? {
-            2 | 5 => 12,
+            // Without a cell it is none: a map of pointers, which our files do not have, may begin like that.
+            2 | 5 if cells > 0 => 12,
             10 | 13 => 8,
             _ => return None,
         };
-    let end = list + 2 * word(header + 3)?;
+    let end = list + 2 * cells;
     let start = word(header + 5)?.checked_sub(skipped)?;
     if end > start || start > page.len() {
         return None;
@@ -162,9 +163,18 @@ mod tests {
         assert_eq!(unused(&leaf(USABLE, &[4000, 3000])), Some(12..3000));
         assert_eq!(unused(&leaf(USABLE, &[])), Some(8..USABLE));
         assert_eq!(unused(&leaf(USABLE - SALT, &[4000, 3000])), Some(96..2984));
-        let mut inner = leaf(USABLE, &[]);
+        let mut inner = leaf(USABLE, &[4000]);
         inner[0] = 5;
-        assert_eq!(unused(&inner), Some(12..USABLE));
+        inner.copy_within(8..10, 12);
+        assert_eq!(unused(&inner), Some(14..4000));
+        // A map of pointers: free pages, or those that a free one follows.
+        let mut map = vec![0; USABLE];
+        for entry in map.chunks_mut(5) {
+            entry[0] = 2;
+        }
+        assert_eq!(unused(&map), None);
+        map[0] = 5;
+        assert_eq!(unused(&map), None);
         // Full to the last byte.
         assert_eq!(unused(&leaf(USABLE, &[10])), Some(10..10));
     }

@@ -46,6 +46,29 @@ fn a_connection_without_sqlcipher_is_refused_before_anything_is_written() {
     );
 }
 
+/// Another program can make a file of ours one whose pages have a map of pointers. It is left alone.
+#[test]
+fn a_file_with_a_map_of_pointers_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.db");
+    File::create_new(&path).unwrap();
+    let place = Place::of(&path, FileRole::Database).unwrap();
+    let key = Secret::new([1; 32]);
+    let open = || Connection::open_with_flags(&path, FLAGS).unwrap();
+    ritual(&mut open(), Some((&key, &place)), true).unwrap();
+    for mode in [1, 2] {
+        let conn = open();
+        unlock(&conn, &key).unwrap();
+        let sql = format!("PRAGMA journal_mode = DELETE; PRAGMA auto_vacuum = {mode}; VACUUM");
+        conn.execute_batch(&sql).unwrap();
+        drop(conn);
+        let before = fs::read(&path).unwrap();
+        let refused = Err(OpenError::ForeignDatabase { found: APPLICATION_ID });
+        assert_eq!(ritual(&mut open(), Some((&key, &place)), false), refused);
+        assert_eq!(fs::read(&path).unwrap(), before);
+    }
+}
+
 /// Files of this process that have lost their name, as those have that SQLite makes for what does not fit into memory.
 #[cfg(target_os = "linux")]
 fn nameless_files() -> usize {
