@@ -3,9 +3,8 @@
 //! Between the list of the cells of a page and the first of them lies room for more. When SQLite moves cells to balance a
 //! tree it leaves what it moved in there, also with `PRAGMA secure_delete`, which overwrites what is deleted where it
 //! stands: once that row is deleted, its copy is left. SQLCipher encrypts every page that is written through a function
-//! that an application may replace ("fetch the current registered provider and make minor changes to it",
-//! `sqlcipher_get_provider` in its source): ours overwrites that part first. Layout of a page: SQLite's file format,
-//! section 1.6.
+//! of its provider, which an application may fetch and change (`sqlcipher_get_provider`): ours overwrites that part
+//! first. Layout of a page: SQLite's file format, section 1.6.
 
 use std::{
     ffi::{c_int, c_void},
@@ -15,14 +14,10 @@ use std::{
 
 use rusqlite::ffi;
 
-use crate::vault::pages::{PAGE, RESERVE};
+use crate::vault::pages::{SALT, USABLE};
 
-/// What of a page is SQLite's.
-const USABLE: usize = PAGE - RESERVE;
 /// What SQLCipher calls the mode that encrypts.
 const ENCRYPT: c_int = 1;
-/// The salt, which stands before the encrypted part of the first page.
-const SALT: usize = 16;
 /// Where the tree of the first page begins.
 const FILE_HEADER: usize = 100;
 

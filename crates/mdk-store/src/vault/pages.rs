@@ -29,6 +29,8 @@ use crate::{FileRole, OpenError, undumped::Undumped};
 pub(crate) const PAGE: usize = 4096;
 /// Bytes at the end of a page that hold IV and HMAC.
 pub(crate) const RESERVE: usize = 80;
+/// Bytes of a page that SQLite uses.
+pub(crate) const USABLE: usize = PAGE - RESERVE;
 /// Bytes of a salt.
 pub(crate) const SALT: usize = 16;
 /// What a plain file begins with.

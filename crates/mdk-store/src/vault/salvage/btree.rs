@@ -12,12 +12,10 @@ use crate::vault::{
     VaultError,
     log::Log,
     look::Source,
-    pages::{LOCK_PAGE, PAGE, PageKey, RESERVE},
+    pages::{LOCK_PAGE, PAGE, PageKey, USABLE},
     verify::read_page,
 };
 
-/// Bytes of a page that SQLite uses.
-const USABLE: usize = PAGE - RESERVE;
 /// Longest row that is read; SQLite's own limit is below.
 const MAX_PAYLOAD: u64 = 1 << 30;
 
