@@ -156,7 +156,8 @@ fn play_share(directory: &Path, shuffles: u64, from: usize, step: usize) -> usiz
             continue;
         }
         count += 1;
-        let file = match format::parse(&std::fs::read_to_string(&path).unwrap()) {
+        let text = std::fs::read_to_string(&path).map_err(|problem| problem.to_string());
+        let file = match text.and_then(|text| format::parse(&text)) {
             Ok(file) => file,
             Err(problem) => {
                 faults.push(format!("{name}: {problem}"));

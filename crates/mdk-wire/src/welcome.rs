@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use crate::error::{Broken, WireError, breaks};
 use crate::event::{UnsignedEvent, only_tag, tag};
 use crate::gift_wrap::Unwrapped;
-use crate::ids::{EventId, KeyPackageRef, PublicKey, Timestamp};
+use crate::ids::{ContentId, EventId, KeyPackageRef, PublicKey, Timestamp};
 use crate::kind;
 use crate::limits::{MAX_RELAYS, MAX_VECTOR_BYTES, MAX_WELCOME_BYTES};
 use crate::relay_url;
@@ -192,6 +192,18 @@ impl<'a> Framing<'a> {
 pub fn recipients(mls_welcome_message: &[u8]) -> Result<Vec<KeyPackageRef>, WireError> {
     let framing = Framing::read(mls_welcome_message)?;
     Ok(framing.secrets.iter().map(|(r, _)| *r).collect())
+}
+
+/// What a Welcome is known by: the hash of its encrypted GroupInfo, which is the same for all whom one commit adds.
+///
+/// The secrets for its recipients, which stand before that, are authenticated for whom they are meant and nobody else:
+/// anybody who has a Welcome can change those of others, leave them out (RFC 9420, section 12.4.3.1) or add to them.
+///
+/// # Errors
+///
+/// As [`recipients`].
+pub fn content_id(mls_welcome_message: &[u8]) -> Result<ContentId, WireError> {
+    Ok(ContentId::of(Framing::read(mls_welcome_message)?.encrypted_group_info))
 }
 
 /// The same Welcome for one recipient: the other recipients' secrets are left out, as RFC 9420

@@ -133,6 +133,12 @@ fn framing_of_a_welcome() {
         assert_eq!(cut, framed(&[&bytes], &[4; 32], &[6; 300]));
     }
     assert!(welcome::for_recipient(&both, &KeyPackageRef::from_bytes([3; 32])).is_err());
+    // Whom it is for does not change what it is.
+    let known_by = welcome::content_id(&both).unwrap();
+    for same in [framed(&[&a], &[4; 32], &[6; 300]), framed(&[&b, &a], &[5; 32], &[6; 300])] {
+        assert_eq!(welcome::content_id(&same).unwrap(), known_by);
+    }
+    assert_ne!(welcome::content_id(&framed(&[&a], &[4; 32], &[7; 300])).unwrap(), known_by);
     let twice = framed(&[&a, &a], &[4; 32], &[6; 300]);
     assert!(welcome::for_recipient(&twice, &refs[0]).is_err());
 

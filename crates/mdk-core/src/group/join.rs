@@ -8,7 +8,7 @@ use std::sync::Arc;
 use mdk_store::{GroupRow, GroupStatus, NodeRow, PassRow, Seen};
 use mdk_wire::{
     Broken, ContentId, Event, EventId, GroupId, KeyPackageRef, NostrGroupId, WelcomeRumor,
-    gift_wrap, kind, welcome,
+    WireError, gift_wrap, kind, welcome,
 };
 use openmls::group::{StagedWelcome, WelcomeError};
 use openmls::prelude::tls_codec::DeserializeBytes as _;
@@ -48,6 +48,10 @@ pub(super) enum Joined {
 
 pub(super) const fn reject(code: RejectCode, rule: &'static str, reason: &'static str) -> Halt {
     Halt::Rejected(Rejection::new(code, rule, reason))
+}
+
+const fn encoding(error: WireError) -> Broken {
+    Broken { rule: "B4-2", error }
 }
 
 /// The Welcome in the bytes of a message.
@@ -100,7 +104,8 @@ impl Ctx<'_, '_> {
             code: RejectCode::InvalidEncoding,
             ..Rejection::from(broken)
         })?;
-        let content_id = ContentId::of(&rumor.mls_message);
+        // (by what nobody can change in it)
+        let content_id = welcome::content_id(&rumor.mls_message).map_err(encoding)?;
         if self.tx.seen(content_id.as_bytes())?.is_some() {
             return Ok(Verdict::Duplicate);
         }
@@ -437,8 +442,7 @@ impl Ctx<'_, '_> {
 
     /// The first entry of `secrets` for which we hold a private KeyPackage.
     fn own_reference(&self, mls_welcome: &[u8]) -> Result<KeyPackageRef, Halt> {
-        let broken = |error| Broken { rule: "B4-2", error };
-        for reference in welcome::recipients(mls_welcome).map_err(broken)? {
+        for reference in welcome::recipients(mls_welcome).map_err(encoding)? {
             if self.tx.key_package(&reference)?.is_some() {
                 return Ok(reference);
             }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use mdk_store::{GroupRow, HeldRow, Loss};
-use mdk_wire::{ContentId, Event, EventId, GroupId};
+use mdk_wire::{ContentId, Event, EventId, GroupId, welcome};
 
 use crate::ctx::Ctx;
 use crate::error::Result;
@@ -43,21 +43,22 @@ impl Ctx<'_, '_> {
         for held in self.tx.kept_welcomes(&row.id)? {
             let event = Event::from_stored_json(held.event_json.as_bytes()).ok();
             let Some(rumor) = event.and_then(|event| self.rumor_of(&event)) else { continue };
-            kept.push((held, ContentId::of(&rumor.mls_message)));
+            let Ok(known_by) = welcome::content_id(&rumor.mls_message) else { continue };
+            kept.push((held, ContentId::of(&rumor.mls_message), known_by));
         }
         let first = row.welcome;
-        kept.retain(|(held, content)| match first == Some(held.event_id) {
+        kept.retain(|(held, commit, _)| match first == Some(held.event_id) {
             true => !declined,
             // (what is not retained any more has lost)
-            false => nodes.iter().any(|node| node.commit == Some(*content)),
+            false => nodes.iter().any(|node| node.commit == Some(*commit)),
         });
         self.put_away(row)?;
         if let Some(invite) = first.filter(|_| !kept.is_empty() || !others.is_empty()) {
             self.tx.forget_done_for(&invite)?;
         }
-        for (held, content) in kept {
+        for (held, _, known_by) in kept {
             self.tx.forget_seen(held.event_id.as_bytes())?;
-            self.tx.forget_seen(content.as_bytes())?;
+            self.tx.forget_seen(known_by.as_bytes())?;
             others.push(held);
         }
         Ok(others)

@@ -1,7 +1,9 @@
 //! Welcomes that come again, for known, ended and declined groups; and what a joiner can read.
 
 use mdk_core::{DeferredReason, Error, GroupState, RejectCode, Verdict};
+use mdk_wire::limits::MAX_VECTOR_BYTES;
 use mdk_wire::v2::component_id;
+use mdk_wire::varint::{Reader, Writer};
 use mdk_wire::{Event, GroupId};
 
 use crate::foreign::{Change, Foreign, read_key_package, update};
@@ -67,6 +69,69 @@ fn the_same_welcome_counts_once() {
     bob.engine.accept(&first.id()).unwrap();
     duplicate(&mut bob, &first);
     assert!(matches!(bob.engine.accept(&again.id()), Err(Error::InviteNotFound)));
+}
+
+/// The same Welcome with a recipient more, of whom nobody has ever heard, before the others: what is meant for them and
+/// the group behind them stay as they are.
+fn with_another_recipient(welcome: &[u8]) -> Vec<u8> {
+    let (head, body) = welcome.split_at(6);
+    let mut reader = Reader::new(body);
+    let secrets = reader.vector("secrets", MAX_VECTOR_BYTES).unwrap();
+    let group = reader.vector("encrypted_group_info", MAX_VECTOR_BYTES).unwrap();
+    let mut changed = Writer::with_capacity(welcome.len() * 2);
+    let mut more = Writer::with_capacity(64);
+    more.vector("new_member", 255, &[9; 32]).unwrap();
+    more.vector("kem_output", 255, &[8; 32]).unwrap();
+    more.vector("ciphertext", 255, &[7; 48]).unwrap();
+    let secrets = [more.into_vec(), secrets.to_vec()].concat();
+    changed.vector("secrets", MAX_VECTOR_BYTES, &secrets).unwrap();
+    changed.vector("encrypted_group_info", MAX_VECTOR_BYTES, group).unwrap();
+    [head.to_vec(), changed.into_vec()].concat()
+}
+
+// rule: B4-1
+#[test]
+fn a_welcome_with_other_recipients_is_the_same_welcome() {
+    type Answer = fn(&mut Member, &mut Foreign, &Event);
+    let answers: [(&str, Answer); 4] = [
+        ("none yet", |_, _, _| {}),
+        ("declined", |bob, _, wrapped| bob.engine.decline(&wrapped.id()).unwrap()),
+        ("removed", |bob, founder, wrapped| {
+            bob.engine.accept(&wrapped.id()).unwrap();
+            removes(founder, bob);
+        }),
+        ("deleted", |bob, founder, wrapped| {
+            let group = bob.engine.accept(&wrapped.id()).unwrap().id;
+            removes(founder, bob);
+            bob.clock.advance_millis(600_000);
+            bob.engine.tick().unwrap();
+            bob.engine.delete_group(&group).unwrap();
+        }),
+    ];
+    for (which, answer) in answers {
+        let mut bob = Member::new("bob");
+        let package = bob.key_package();
+        let mut founder = Foreign::new();
+        founder.founds(&founder.context());
+        let welcome = founder.invites(&[&package]);
+        let changed = with_another_recipient(&welcome);
+        // It is a good one: whoever has only this one joins by it.
+        let mut other = Member::new("bob");
+        let invited = other.key_package();
+        let mut beside = Foreign::new();
+        beside.founds(&beside.context());
+        let good = with_another_recipient(&beside.invites(&[&invited]));
+        other.applies(&beside.wraps(&good, &invited));
+
+        let wrapped = founder.wraps(&welcome, &package);
+        bob.applies(&wrapped);
+        answer(&mut bob, &mut founder, &wrapped);
+        let (before, asked) = (bob.engine.digest().unwrap(), bob.engine.invites().unwrap());
+        let again = Foreign::new().wraps(&changed, &package);
+        assert_eq!(bob.takes(&again).verdict, Verdict::Duplicate, "{which}");
+        assert_eq!(bob.engine.digest().unwrap(), before, "{which}");
+        assert_eq!(bob.engine.invites().unwrap(), asked, "{which}");
+    }
 }
 
 // rule: B4-4

@@ -71,8 +71,10 @@ impl World {
                 Ok(name.or(text).map(|f| format!("{client}: {f}")))
             }
             Expected::AdminPolicy { client, admins } => {
-                let seen = self.latest(client)?;
-                let fault = differs("admins", &sorted(admins), &sorted(&seen.admins));
+                let seen = self.admins.get(&self.client(client)?);
+                let seen =
+                    seen.ok_or_else(|| Failed::Runner(format!("{client} was not observed")))?;
+                let fault = differs("admins", &sorted(admins), &sorted(seen));
                 Ok(fault.map(|f| format!("{client}: {f}")))
             }
             Expected::ClientsConverged { clients, epoch, member_count } => {

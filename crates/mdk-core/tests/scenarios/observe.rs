@@ -39,7 +39,6 @@ pub struct Observation {
     pub member_count: usize,
     pub name: String,
     pub description: String,
-    pub admins: Vec<String>,
     pub payloads: Vec<String>,
     pub added: Vec<String>,
     pub removed: Vec<String>,
@@ -80,6 +79,29 @@ impl World {
         Ok(())
     }
 
+    /// Looks at the admins and at nothing else: what happened since the last observation is still to be told.
+    pub fn observe_admins(
+        &mut self,
+        names: &[String],
+        group: Option<&GroupId>,
+    ) -> Result<(), Failed> {
+        for name in names {
+            let client = self.client(name)?;
+            let group = match group {
+                Some(group) => group.clone(),
+                None => self.group_of(client, None)?,
+            };
+            let info = self.group_info(client, &group)?;
+            self.note_admins(client, info.as_ref());
+        }
+        Ok(())
+    }
+
+    fn note_admins(&mut self, client: usize, info: Option<&GroupInfo>) {
+        let admins = info.map_or_else(Vec::new, |i| self.labels(&i.admins));
+        self.admins.insert(client, admins);
+    }
+
     fn observe(
         &mut self,
         client: usize,
@@ -92,6 +114,7 @@ impl World {
             None => self.group_of(client, None)?,
         };
         let info = self.group_info(client, &group)?;
+        self.note_admins(client, info.as_ref());
         let exact = match exact {
             true => Some(self.exact(client, &group)?),
             false => None,
@@ -103,7 +126,6 @@ impl World {
             client,
             epoch: info.as_ref().map_or(0, |i| i.epoch),
             member_count: info.as_ref().map_or(0, |i| i.member_count),
-            admins: info.as_ref().map_or_else(Vec::new, |i| self.labels(&i.admins)),
             name: info.as_ref().map_or_else(String::new, |i| i.name.clone()),
             description: info.map_or_else(String::new, |i| i.description),
             payloads,

@@ -40,7 +40,7 @@ impl World {
             }
             Step::Observe { clients } => self.observe_all(clients, group, false)?,
             Step::ObserveExact { clients } => self.observe_all(clients, group, true)?,
-            Step::ObserveAdminPolicy { clients } => self.observe_all(clients, group, false)?,
+            Step::ObserveAdminPolicy { clients } => self.observe_admins(clients, group)?,
             Step::ProbeBidirectionalDecryptability { clients } => self.probe(clients, group)?,
             Step::ClearEvents { clients } => {
                 for name in clients {
