@@ -65,13 +65,17 @@ const RUN: &str = r#"exec "$TEST_BINARY" --exact the_child --nocapture --test-th
 
 /// Runs a role with an unlocked GNOME Keyring whose password is `words`.
 fn with_gnome_keyring(role: &str) {
-    if !ready(&["dbus-run-session", "gnome-keyring-daemon", "secret-tool"]) {
+    if !ready(&["dbus-run-session", "dbus-send", "gnome-keyring-daemon", "secret-tool"]) {
         return;
     }
     let home = tempfile::tempdir().unwrap();
     let unlock = "printf words | gnome-keyring-daemon --unlock --components=secrets >/dev/null";
+    // It comes back before it has its name on the bus, and who asks by then has the bus start another one.
+    let wait = "n=600; until dbus-send --session --print-reply=literal --dest=org.freedesktop.DBus / \
+        org.freedesktop.DBus.NameHasOwner string:org.freedesktop.secrets | grep -q true; \
+        do n=$((n - 1)); test $n -gt 0 || exit 1; sleep 0.1; done";
     // As at a login: the first one makes the collection, and it is there when the tests run.
-    let script = format!("{unlock} && {RUN}");
+    let script = format!("{unlock} && {wait} && {RUN}");
     child(&mut session(&home, "dbus-run-session", &["--", "sh", "-c", &script]), role);
 }
 

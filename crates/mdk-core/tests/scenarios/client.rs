@@ -51,6 +51,9 @@ pub struct Intent {
     pub action: String,
 }
 
+/// How far a client was looked at: its cursor, the groups whose loss was told, and the comparison that was not.
+pub type Mark = (i64, BTreeSet<GroupId>, Option<Compared>);
+
 pub struct Client {
     pub name: String,
     pub keys: Keys,
@@ -180,6 +183,15 @@ impl Client {
         self.cursor = events.last().map_or(self.cursor, |e| e.cursor);
         let changes = Changes::of(&events, &self.keys.public_key(), &mut self.out_of);
         (events, changes)
+    }
+
+    /// What [`Client::drain`] and a look at what was compared change.
+    pub fn mark(&self) -> Mark {
+        (self.cursor, self.out_of.clone(), self.compared.clone())
+    }
+
+    pub fn back_to(&mut self, mark: Mark) {
+        (self.cursor, self.out_of, self.compared) = mark;
     }
 
     fn skip(&mut self) {

@@ -46,6 +46,8 @@ impl World {
     fn latest(&self, name: &str) -> Result<&Observation, Failed> {
         let client = self.client(name)?;
         let seen = self.observations.iter().rev().find(|o| o.client == client);
+        // (of whom nothing but the admins was looked at, that look is the latest)
+        let seen = seen.or_else(|| self.glances.get(&client));
         seen.ok_or_else(|| Failed::Runner(format!("{name} was not observed")))
     }
 
@@ -71,10 +73,10 @@ impl World {
                 Ok(name.or(text).map(|f| format!("{client}: {f}")))
             }
             Expected::AdminPolicy { client, admins } => {
-                let seen = self.admins.get(&self.client(client)?);
+                let seen = self.glances.get(&self.client(client)?);
                 let seen =
                     seen.ok_or_else(|| Failed::Runner(format!("{client} was not observed")))?;
-                let fault = differs("admins", &sorted(admins), &sorted(seen));
+                let fault = differs("admins", &sorted(admins), &sorted(&seen.admins));
                 Ok(fault.map(|f| format!("{client}: {f}")))
             }
             Expected::ClientsConverged { clients, epoch, member_count } => {

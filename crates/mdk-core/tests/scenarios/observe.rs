@@ -39,6 +39,7 @@ pub struct Observation {
     pub member_count: usize,
     pub name: String,
     pub description: String,
+    pub admins: Vec<String>,
     pub payloads: Vec<String>,
     pub added: Vec<String>,
     pub removed: Vec<String>,
@@ -74,12 +75,13 @@ impl World {
         for name in names {
             let client = self.client(name)?;
             let seen = self.observe(client, group, exact)?;
+            self.glances.insert(client, seen.clone());
             self.observations.push(seen);
         }
         Ok(())
     }
 
-    /// Looks at the admins and at nothing else: what happened since the last observation is still to be told.
+    /// As [`World::observe_all`], for the sake of the admins: what happened since the last observation is still to be told.
     pub fn observe_admins(
         &mut self,
         names: &[String],
@@ -87,19 +89,12 @@ impl World {
     ) -> Result<(), Failed> {
         for name in names {
             let client = self.client(name)?;
-            let group = match group {
-                Some(group) => group.clone(),
-                None => self.group_of(client, None)?,
-            };
-            let info = self.group_info(client, &group)?;
-            self.note_admins(client, info.as_ref());
+            let before = self.clients[client].mark();
+            let seen = self.observe(client, group, false)?;
+            self.clients[client].back_to(before);
+            self.glances.insert(client, seen);
         }
         Ok(())
-    }
-
-    fn note_admins(&mut self, client: usize, info: Option<&GroupInfo>) {
-        let admins = info.map_or_else(Vec::new, |i| self.labels(&i.admins));
-        self.admins.insert(client, admins);
     }
 
     fn observe(
@@ -114,7 +109,6 @@ impl World {
             None => self.group_of(client, None)?,
         };
         let info = self.group_info(client, &group)?;
-        self.note_admins(client, info.as_ref());
         let exact = match exact {
             true => Some(self.exact(client, &group)?),
             false => None,
@@ -126,6 +120,7 @@ impl World {
             client,
             epoch: info.as_ref().map_or(0, |i| i.epoch),
             member_count: info.as_ref().map_or(0, |i| i.member_count),
+            admins: info.as_ref().map_or_else(Vec::new, |i| self.labels(&i.admins)),
             name: info.as_ref().map_or_else(String::new, |i| i.name.clone()),
             description: info.map_or_else(String::new, |i| i.description),
             payloads,

@@ -59,8 +59,8 @@ pub struct World {
     pub step: usize,
     pub action: String,
     pub observations: Vec<Observation>,
-    /// The admins that a client knew when it was last looked at.
-    pub admins: BTreeMap<usize, Vec<String>>,
+    /// What was seen of a client when it was last looked at, if only at its admins.
+    pub glances: BTreeMap<usize, Observation>,
     pub resolutions: Vec<TraceResolution>,
     pub refusals: Vec<Refusal>,
     pub probes: Vec<Probe>,
@@ -98,7 +98,7 @@ impl World {
             step: 0,
             action: String::new(),
             observations: Vec::new(),
-            admins: BTreeMap::new(),
+            glances: BTreeMap::new(),
             resolutions: Vec::new(),
             refusals: Vec::new(),
             probes: Vec::new(),
