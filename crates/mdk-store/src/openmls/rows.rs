@@ -71,6 +71,9 @@ impl Rows for Table<'_> {
     }
 
     fn put(&self, scope: &[u8], label: Label, key: &[u8], value: &[u8]) -> Result<()> {
+        if label == Label::MessageSecrets {
+            return self.put_message_secrets(scope, key, value);
+        }
         let mut update = self.0.prepare_cached(
             "UPDATE mls_rows SET value = ?4 WHERE scope = ?1 AND label = ?2 AND key = ?3",
         )?;
@@ -125,16 +128,42 @@ impl Rows for Table<'_> {
 }
 
 impl Table<'_> {
-    /// Message secrets fill a page, so they lie apart, at the front: the other rows of a group then share one, and a
-    /// commit writes two pages instead of three. The number of a row means nothing else.
+    /// Message secrets fill a page, and the state of a group grows to half of one while a commit is pending. They lie
+    /// apart, at the front: the other rows of a group then share a page that a pending commit leaves as it is. The
+    /// number of a row means nothing else.
     fn insert(&self, scope: &[u8], label: u8, key: &[u8], value: &[u8]) -> Result<()> {
-        let sql = if label == Label::MessageSecrets as u8 {
+        let at_front = [Label::MessageSecrets, Label::GroupState].map(|label| label as u8);
+        let sql = if at_front.contains(&label) {
             "INSERT INTO mls_rows (id, scope, label, key, value) \
              VALUES (min(coalesce((SELECT min(id) FROM mls_rows), 1), 1) - 1, ?1, ?2, ?3, ?4)"
         } else {
             "INSERT INTO mls_rows (scope, label, key, value) VALUES (?1, ?2, ?3, ?4)"
         };
         self.0.prepare_cached(sql)?.execute(params![scope, label, key, value])?;
+        Ok(())
+    }
+
+    /// SQLite joins pages that have become too empty where a row is deleted, not where one has shrunk, as this row does
+    /// in its page when it begins to need others: with another length it is put in anew, where it was.
+    fn put_message_secrets(&self, scope: &[u8], key: &[u8], value: &[u8]) -> Result<()> {
+        let label = Label::MessageSecrets as u8;
+        let mut update = self.0.prepare_cached(
+            "UPDATE mls_rows SET value = ?4 \
+             WHERE scope = ?1 AND label = ?2 AND key = ?3 AND length(value) = length(?4)",
+        )?;
+        if update.execute(params![scope, label, key, value])? > 0 {
+            return Ok(());
+        }
+        let mut delete = self.0.prepare_cached(
+            "DELETE FROM mls_rows WHERE scope = ?1 AND label = ?2 AND key = ?3 RETURNING id",
+        )?;
+        let id: Option<i64> =
+            delete.query_row(params![scope, label, key], |row| row.get(0)).optional()?;
+        let Some(id) = id else { return self.insert(scope, label, key, value) };
+        let mut insert = self.0.prepare_cached(
+            "INSERT INTO mls_rows (id, scope, label, key, value) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?;
+        insert.execute(params![id, scope, label, key, value])?;
         Ok(())
     }
 }
@@ -197,5 +226,59 @@ impl Rows for Map {
             map.insert((scope.to_vec(), *label, key.to_vec()), Zeroizing::new(value.to_vec()));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const GROUPS: [[u8; 16]; 3] = [[1; 16], [2; 16], [3; 16]];
+
+    /// The rows of groups as they are written while epochs go by: what is small comes first, message secrets grow past
+    /// a page, and the state of a group is large while a commit is pending.
+    fn age(table: &Table<'_>) {
+        for (group, label, size) in GROUPS.iter().flat_map(|group| {
+            let small = [(Label::Tree, 1024), (Label::GroupContext, 512), (Label::JoinConfig, 300)];
+            let apart = [(Label::MessageSecrets, 1024), (Label::GroupState, 2)];
+            small.into_iter().chain(apart).map(move |(label, size)| (group, label, size))
+        }) {
+            table.put(group, label, &[], &vec![1; size]).unwrap();
+        }
+        for epoch in 0..8 {
+            for group in &GROUPS {
+                let secrets = (2048 + 512 * epoch).min(4352);
+                let writes = [
+                    (Label::GroupState, 2048),
+                    (Label::MessageSecrets, secrets),
+                    (Label::GroupState, 2),
+                ];
+                for (label, size) in writes {
+                    table.put(group, label, &[], &vec![2; size]).unwrap();
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn message_secrets_keep_their_row_and_leave_no_gaps() {
+        let conn = Connection::open_in_memory().unwrap();
+        conn.execute_batch(include_str!("../schema/V001__1_mls.sql")).unwrap();
+        let table = Table(&conn);
+        age(&table);
+        for group in &GROUPS {
+            let got = table.get(group, Label::MessageSecrets, &[]).unwrap().unwrap();
+            assert_eq!(&**got, &[2; 4352]);
+            assert_eq!(table.list(group, Label::MessageSecrets).unwrap().len(), 1);
+            assert_eq!(table.scope(group).unwrap().len(), 5);
+        }
+        let one = |sql: &str| conn.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+        assert_eq!(one("SELECT count(DISTINCT id) FROM mls_rows"), 15);
+        assert_eq!(one("SELECT min(id) FROM mls_rows"), -5, "no row has moved");
+        // An inner page, one for the heads of the message secrets and the states, two for the rest, three for what follows
+        // the heads; one for the schema, one for the index.
+        let used = one("PRAGMA page_count") - one("PRAGMA freelist_count");
+        assert_eq!(used, 9);
     }
 }
