@@ -21,15 +21,27 @@ const CAPACITY: usize = 1024;
 /// bytes at most; as long as the row keeps its length, SQLite overwrites it in place and touches only the pages that
 /// differ, instead of freeing, wiping and allocating the row's pages anew.
 const STEP: usize = 256;
-/// Those that are larger than this, the message secrets above all, to a multiple of [`LARGE_STEP`]: their length comes to
-/// depend on how many epochs they hold, and no more on what was said in each. In a group of two, five epochs and the
-/// current one take 3.5 to 4.3 KiB, which is between two multiples.
-const LARGE: usize = 2048;
+/// Those that are larger than this, the message secrets above all, to a multiple of [`LARGE_STEP`]: so their length
+/// seldom depends on what was said in an epoch. In a group of two that goes on, five epochs and the current one take 3.5 to
+/// 4.3 KiB, which is between two multiples; elsewhere [`filled_to`] helps.
+const LARGE: usize = 2560;
 const LARGE_STEP: usize = 1536;
 
 /// To a multiple of what a value of `length` is filled up.
 fn step(length: usize) -> usize {
     if length > LARGE { LARGE_STEP } else { STEP }
+}
+
+/// A large value with more zeros, so that it is as long as what it takes the place of. `None`: that is not a little longer.
+pub(super) fn filled_to(value: &[u8], length: usize) -> Option<Zeroizing<Vec<u8>>> {
+    let more = length.checked_sub(value.len())?;
+    if value.len() <= LARGE || more > LARGE_STEP {
+        return None;
+    }
+    let mut longer = Zeroizing::new(Vec::with_capacity(length));
+    longer.extend_from_slice(value);
+    longer.resize(length, 0);
+    Some(longer)
 }
 
 /// A value as postcard.
@@ -77,7 +89,8 @@ pub(super) fn decode_prefix<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
 
 fn is_filling(rest: &[u8], whole: usize) -> bool {
     // Large ones were once filled up to a multiple of the small step.
-    whole.is_multiple_of(STEP) && rest.len() < step(whole) && rest.iter().all(|byte| *byte == 0)
+    let most = if whole > LARGE { 2 * LARGE_STEP } else { STEP };
+    whole.is_multiple_of(STEP) && rest.len() < most && rest.iter().all(|byte| *byte == 0)
 }
 
 /// A key as bytes.
@@ -193,6 +206,20 @@ mod tests {
             *dirty.last_mut().expect("not empty") ^= 1;
             assert_ne!(decode::<Vec<u8>>(&dirty), Ok(value));
         }
+    }
+
+    #[test]
+    fn a_large_value_takes_the_length_of_a_little_longer_one() {
+        let value = vec![7u8; LARGE + 100];
+        let bytes = encode(&value).expect("encodes");
+        for more in [0, STEP, LARGE_STEP] {
+            let longer = filled_to(&bytes, bytes.len() + more).expect("a little longer");
+            assert_eq!(longer.len(), bytes.len() + more);
+            assert_eq!(decode::<Vec<u8>>(&longer).as_ref(), Ok(&value));
+        }
+        assert!(filled_to(&bytes, bytes.len() + LARGE_STEP + 1).is_none());
+        assert!(filled_to(&bytes, bytes.len() - 1).is_none());
+        assert!(filled_to(&[7; LARGE], LARGE + 1).is_none());
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rusqlite::{Connection, OptionalExtension, params};
 use zeroize::Zeroizing;
 
+use super::codec;
 use crate::Result;
 
 /// A secret value.
@@ -128,7 +129,7 @@ impl Rows for Table<'_> {
 }
 
 impl Table<'_> {
-    /// Message secrets fill a page, and the state of a group grows to half of one while a commit is pending. They lie
+    /// Message secrets fill a page, and the state of a group grows to half of one and more while a commit is pending. They lie
     /// apart, at the front: the other rows of a group then share a page that a pending commit leaves as it is. The
     /// number of a row means nothing else.
     fn insert(&self, scope: &[u8], label: u8, key: &[u8], value: &[u8]) -> Result<()> {
@@ -143,8 +144,9 @@ impl Table<'_> {
         Ok(())
     }
 
-    /// SQLite joins pages that have become too empty where a row is deleted, not where one has shrunk, as this row does
-    /// in its page when it begins to need others: with another length it is put in anew, where it was.
+    /// Written over in place as long as the row can keep its length. SQLite joins pages that have become too empty where a
+    /// row is deleted, not where one has shrunk, as this row does in its page when it begins to need others: with another
+    /// length it is put in anew, where it was.
     fn put_message_secrets(&self, scope: &[u8], key: &[u8], value: &[u8]) -> Result<()> {
         let label = Label::MessageSecrets as u8;
         let mut update = self.0.prepare_cached(
@@ -154,12 +156,20 @@ impl Table<'_> {
         if update.execute(params![scope, label, key, value])? > 0 {
             return Ok(());
         }
-        let mut delete = self.0.prepare_cached(
-            "DELETE FROM mls_rows WHERE scope = ?1 AND label = ?2 AND key = ?3 RETURNING id",
+        let mut find = self.0.prepare_cached(
+            "SELECT id, length(value) FROM mls_rows WHERE scope = ?1 AND label = ?2 AND key = ?3",
         )?;
-        let id: Option<i64> =
-            delete.query_row(params![scope, label, key], |row| row.get(0)).optional()?;
-        let Some(id) = id else { return self.insert(scope, label, key, value) };
+        let row = find
+            .query_row(params![scope, label, key], |row| {
+                Ok((row.get::<_, i64>(0)?, row.get::<_, u32>(1)?))
+            })
+            .optional()?;
+        let Some((id, length)) = row else { return self.insert(scope, label, key, value) };
+        if let Some(longer) = codec::filled_to(value, length as usize) {
+            update.execute(params![scope, label, key, &*longer])?;
+            return Ok(());
+        }
+        self.0.prepare_cached("DELETE FROM mls_rows WHERE id = ?1")?.execute([id])?;
         let mut insert = self.0.prepare_cached(
             "INSERT INTO mls_rows (id, scope, label, key, value) VALUES (?1, ?2, ?3, ?4, ?5)",
         )?;
@@ -280,5 +290,22 @@ mod tests {
         // the heads; one for the schema, one for the index.
         let used = one("PRAGMA page_count") - one("PRAGMA freelist_count");
         assert_eq!(used, 9);
+    }
+
+    #[test]
+    fn message_secrets_that_are_a_little_shorter_keep_their_length() {
+        let conn = Connection::open_in_memory().unwrap();
+        conn.execute_batch(include_str!("../schema/V001__1_mls.sql")).unwrap();
+        let table = Table(&conn);
+        let stored = |value: &[u8]| {
+            table.put(&GROUPS[0], Label::MessageSecrets, &[], value).unwrap();
+            table.get(&GROUPS[0], Label::MessageSecrets, &[]).unwrap().unwrap().to_vec()
+        };
+        assert_eq!(stored(&[1; 6144]), [1; 6144]);
+        let shorter = stored(&[2; 4608]);
+        assert_eq!((&shorter[..4608], &shorter[4608..]), (&[2; 4608][..], &[0; 1536][..]));
+        assert_eq!(stored(&[3; 6144]), [3; 6144]);
+        assert_eq!(stored(&[4; 3072]), [4; 3072], "much shorter");
+        assert_eq!(stored(&[5; 7680]), [5; 7680]);
     }
 }
