@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -92,3 +93,35 @@ def test_the_doctor_asks_nobody_for_a_passphrase(home: Home, database: Path) -> 
     assert done.code in {1, 2}, done.out
     assert "no terminal" not in done.err
     assert "database" in done.out
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        '{"key": {"source": "file", "path": 5}}',
+        '{"key": {"source": "keyring", "service": "a", "key_id": "b", "store": [1]}}',
+        "[" * 5000,
+    ],
+    ids=["a path that is a number", "a store that is a list", "too deep"],
+)
+def test_a_record_that_says_nonsense_is_malformed(home: Home, database: Path, record: str) -> None:
+    database.with_name("mdk.db.keyinfo").write_text(record)
+    done = home.mdk("verify", database, "--json")
+    assert (done.code, json.loads(done.out)["error"]["code"]) == (78, "key_record_malformed")
+    assert home.mdk("groups", "-a", database).code == 78
+    done = home.mdk("doctor", database)
+    assert (done.code, "Traceback" in done.err) == (2, False)
+
+
+@pytest.mark.parametrize("thing", ["pipe", "device"])
+def test_what_is_no_file_is_no_record(home: Home, database: Path, thing: str) -> None:
+    """Nobody waits for what a pipe gives, or reads a device to its end."""
+    record = database.with_name("mdk.db.keyinfo")
+    record.unlink()
+    if thing == "pipe":
+        os.mkfifo(record, 0o600)
+    else:
+        record.symlink_to("/dev/zero")
+    assert home.mdk("verify", database).code == 77
+    assert home.mdk("groups", "-a", database).code == 77
+    assert home.mdk("doctor", database).code == 2

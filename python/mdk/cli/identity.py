@@ -140,7 +140,7 @@ def init(
         elif offline:
             last = "The first command that connects makes you reachable."
         else:
-            what = f"No relay was reached within {timeout:g} s"
+            what = f"No relay of yours was reached within {timeout:g} s"
             if code is ExitCode.REFUSED:
                 what = "Nobody can invite you: every relay refuses your KeyPackage"
             elif refused is not None:

@@ -1,6 +1,9 @@
 """The record beside a database of where its key is: what commands go by when they are given no key."""
 
+import errno
 import json
+import os
+import stat
 from pathlib import Path
 
 from mdk.errors import KeyMissing, KeyNotGiven
@@ -10,6 +13,8 @@ from .keys import KeySource
 
 _KEPT = ("keyring", "file", "secret", "env", "passphrase")
 _GIVEN = ("fd", "raw", "callback")
+# A record has a few hundred bytes.
+_MOST_BYTES = 128 * 1024
 _STORES: dict[str, KeyringStoreName] = {
     "secret-service": "secret-service",
     "keyutils": "keyutils",
@@ -71,9 +76,21 @@ def recorded(database: Path) -> KeySource | None:
 
 
 def _slot(database: Path) -> dict[str, str]:
+    """The texts that the record has about the key. None at all if it cannot be read: opening says what is wrong."""
     try:
-        text = database.with_name(f"{database.name}.keyinfo").read_text(encoding="utf-8")
-        slot = json.loads(text)["key"]
-    except (OSError, ValueError, KeyError, TypeError):
+        slot = json.loads(_read(database.with_name(f"{database.name}.keyinfo")))["key"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}
-    return slot if isinstance(slot, dict) else {}
+    if not isinstance(slot, dict):
+        return {}
+    return {name: value for name, value in slot.items() if isinstance(value, str)}
+
+
+def _read(path: Path) -> bytes:
+    """A regular file of a size that a record may have, and nothing else that may lie there: no pipe, device or link."""
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    with os.fdopen(os.open(path, flags), "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _MOST_BYTES:
+            raise OSError(errno.EINVAL, "no record", str(path))
+        return file.read(_MOST_BYTES)
