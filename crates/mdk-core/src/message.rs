@@ -143,9 +143,8 @@ impl Ctx<'_, '_> {
             content,
         };
         std::mem::swap(&mut payload.tags, &mut tags);
-        self.make_distinct(id, &mut payload)?;
-        let payload_id = payload.id();
-        let json = payload.to_json();
+        let payload_id = self.make_distinct(id, &mut payload)?;
+        let json = payload.to_json_with(&payload_id);
         if let Err(problem) = self.check_payload(&payload, &json, attachments.len()) {
             self.put(group);
             return Err(problem);
@@ -260,7 +259,8 @@ impl Ctx<'_, '_> {
         }
         let mut group = self.take_active(&row.group)?;
         let kept = self.kept(&row.group, row.kind, row.target.as_ref())?;
-        let sealed = self.encrypt(&mut group, &payload.to_json(), row.created_at, kept)?;
+        let sealed =
+            self.encrypt(&mut group, &payload.to_json_with(&row.id), row.created_at, kept)?;
         row.content_id = sealed.content_id;
         row.outer_id = sealed.event.id();
         row.epoch = group.row.epoch;

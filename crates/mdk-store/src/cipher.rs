@@ -6,7 +6,7 @@ use mdk_wire::Secret;
 use rusqlite::{Connection, ffi};
 use zeroize::Zeroize;
 
-use crate::{OpenError, unused};
+use crate::{OpenError, provider};
 
 /// `x'`, 64 hex digits, `'`: a raw key, so no key derivation.
 const SPEC: usize = 67;
@@ -25,7 +25,7 @@ unsafe extern "C" {
 
 /// Keys the connection. SQLCipher keeps the only copy that lasts, in memory that it locks and wipes.
 pub(crate) fn give_key(conn: &Connection, key: &Secret<32>) -> Result<(), OpenError> {
-    if !unused::keep_clean() {
+    if !provider::install() {
         return Err(OpenError::CipherMissing);
     }
     let mut spec = [0u8; SPEC];

@@ -35,6 +35,7 @@ mod openmls;
 mod outbox;
 mod outgoing;
 mod pace;
+mod provider;
 mod ritual;
 mod seen;
 mod side_record;
@@ -44,7 +45,6 @@ mod store;
 mod tx;
 mod undumped;
 mod unread;
-mod unused;
 mod vault;
 mod welcomes;
 

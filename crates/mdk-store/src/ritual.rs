@@ -134,7 +134,7 @@ fn ritual(
     // Prove that the file is ours.
     let application: i32 = conn.query_row("PRAGMA application_id", [], |row| row.get(0))?;
     // A file with a map of pointers has gone through another program, and a page of that map may look like one of a tree
-    // (unused.rs).
+    // (provider/unused.rs).
     let mapped: i32 = conn.query_row("PRAGMA auto_vacuum", [], |row| row.get(0))?;
     if (application != APPLICATION_ID && !fresh) || mapped != 0 {
         return Err(OpenError::ForeignDatabase { found: application });

@@ -197,7 +197,13 @@ impl UnsignedEvent {
     /// The six members as compact JSON: id, pubkey, created_at, kind, tags, content.
     #[must_use]
     pub fn to_json(&self) -> String {
-        let mut out = self.json_without_end(&self.id());
+        self.to_json_with(&self.id())
+    }
+
+    /// As [`to_json`](Self::to_json), for who has computed the id already. It is written as it is given.
+    #[must_use]
+    pub fn to_json_with(&self, id: &EventId) -> String {
+        let mut out = self.json_without_end(id);
         out.push(b'}');
         String::from_utf8(out).expect("written from strings")
     }

@@ -1,7 +1,7 @@
 //! What a message of ours may be: within every limit, acceptable to receivers, and unlike the others.
 
 use mdk_wire::limits::{MAX_TAG_VALUES, MAX_TAGS};
-use mdk_wire::{GroupId, Payload, Random as _, UnsignedEvent, kind};
+use mdk_wire::{EventId, GroupId, Payload, Random as _, UnsignedEvent, kind};
 
 use super::MAX_REACTION_CHARS;
 use crate::ctx::Ctx;
@@ -15,17 +15,21 @@ const AROUND: usize = 1024;
 impl Ctx<'_, '_> {
     /// Two equal messages within one second would have one id, and one of them would be lost to readers that
     /// keep messages by id: a tag tells the later ones apart. So with one that waits for relays, in whatever group.
-    /// One that is at a limit is dated later instead, so that a limit is the same for every call.
+    /// One that is at a limit is dated later instead, so that a limit is the same for every call. Gives its id.
     pub(super) fn make_distinct(
         &mut self,
         id: &GroupId,
         payload: &mut UnsignedEvent,
-    ) -> Result<()> {
+    ) -> Result<EventId> {
         let tags = payload.tags.len();
         let mut room = None;
-        while self.tx.message(id, &payload.id())?.is_some()
-            || self.outbox && self.tx.outgoing_message(&payload.id())?.is_some()
-        {
+        loop {
+            let payload_id = payload.id();
+            if self.tx.message(id, &payload_id)?.is_none()
+                && !(self.outbox && self.tx.outgoing_message(&payload_id)?.is_some())
+            {
+                return Ok(payload_id);
+            }
             if !*room.get_or_insert_with(|| self.has_room(payload)) {
                 let later = payload.created_at.checked_add(1);
                 payload.created_at = later.ok_or(Error::Internal("the clock is at its end"))?;
@@ -36,7 +40,6 @@ impl Ctx<'_, '_> {
             payload.tags.truncate(tags);
             payload.tags.push(vec!["n".into(), hex::encode(nonce)]);
         }
-        Ok(())
     }
 
     /// Whether the tag fits as well, into all that is bounded.

@@ -50,7 +50,7 @@ impl Ctx<'_, '_> {
             kept => kept,
         };
         let Sealed { event, content_id, .. } =
-            self.encrypt(&mut group, &payload.to_json(), row.created_at, kept)?;
+            self.encrypt(&mut group, &payload.to_json_with(&row.id), row.created_at, kept)?;
         self.tx.mark_seen(event.id().as_bytes(), Seen::OwnEcho)?;
         if !here {
             // As with everybody who knows the first one: it counts in this state, too, and stands for the other if

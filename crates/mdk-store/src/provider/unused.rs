@@ -2,18 +2,17 @@
 //!
 //! Between the list of the cells of a page and the first of them lies room for more. When SQLite moves cells to balance a
 //! tree it leaves what it moved in there, also with `PRAGMA secure_delete`, which overwrites what is deleted where it
-//! stands: once that row is deleted, its copy is left. SQLCipher encrypts every page that is written through a function
-//! of its provider, which an application may fetch and change (`sqlcipher_get_provider`): ours overwrites that part
-//! first. Layout of a page: SQLite's file format, section 1.6.
+//! stands: once that row is deleted, its copy is left. Before a page is encrypted that part is overwritten. Layout of a page:
+//! SQLite's file format, section 1.6.
 
 use std::{
     ffi::{c_int, c_void},
     ops::Range,
-    sync::OnceLock,
 };
 
 use rusqlite::ffi;
 
+use super::ORIGINALS;
 use crate::vault::pages::{SALT, USABLE};
 
 /// What SQLCipher calls the mode that encrypts.
@@ -21,50 +20,8 @@ const ENCRYPT: c_int = 1;
 /// Where the tree of the first page begins.
 const FILE_HEADER: usize = 100;
 
-type Cipher = unsafe extern "C" fn(
-    ctx: *mut c_void,
-    mode: c_int,
-    key: *const u8,
-    key_size: c_int,
-    iv: *const u8,
-    input: *const u8,
-    size: c_int,
-    output: *mut u8,
-) -> c_int;
-
-/// The beginning of `struct sqlcipher_provider`, which has seven other functions before this one.
-#[repr(C)]
-struct Provider {
-    others: [*const c_void; 7],
-    cipher: Option<Cipher>,
-}
-
-unsafe extern "C" {
-    /// The provider that every connection uses; null before SQLite is initialized.
-    fn sqlcipher_get_provider() -> *mut Provider;
-}
-
-static ORIGINAL: OnceLock<Cipher> = OnceLock::new();
-
-/// Puts our function before that of SQLCipher, once a process. To be called before a connection has its key. Whether it
-/// is there.
-pub(crate) fn keep_clean() -> bool {
-    static DONE: OnceLock<bool> = OnceLock::new();
-    *DONE.get_or_init(|| {
-        // SAFETY: may be called at any time, by any thread.
-        if unsafe { ffi::sqlite3_initialize() } != ffi::SQLITE_OK {
-            return false;
-        }
-        // SAFETY: SQLite is initialized; the provider lives until the process ends, and no connection uses it yet.
-        let Some(provider) = (unsafe { sqlcipher_get_provider().as_mut() }) else { return false };
-        let Some(original) = provider.cipher else { return false };
-        ORIGINAL.get_or_init(|| original);
-        provider.cipher = Some(clean_and_encrypt);
-        true
-    })
-}
-
-unsafe extern "C" fn clean_and_encrypt(
+/// As SQLCipher has it.
+pub(super) unsafe extern "C" fn clean_and_encrypt(
     ctx: *mut c_void,
     mode: c_int,
     key: *const u8,
@@ -74,7 +31,7 @@ unsafe extern "C" fn clean_and_encrypt(
     size: c_int,
     output: *mut u8,
 ) -> c_int {
-    let Some(original) = ORIGINAL.get() else { return ffi::SQLITE_ERROR };
+    let Some(originals) = ORIGINALS.get() else { return ffi::SQLITE_ERROR };
     if mode == ENCRYPT
         && !input.is_null()
         && let Ok(size) = usize::try_from(size)
@@ -87,7 +44,7 @@ unsafe extern "C" fn clean_and_encrypt(
         }
     }
     // SAFETY: what we were given, handed on.
-    unsafe { original(ctx, mode, key, key_size, iv, input, size, output) }
+    unsafe { (originals.cipher)(ctx, mode, key, key_size, iv, input, size, output) }
 }
 
 /// The unused part of a page, which is given without what SQLCipher adds to it. `None`: it is not the page of a tree, as
