@@ -365,6 +365,11 @@ def test_encrypt(account: Account) -> None:
         "Lunch"
     ]
     assert mdk("encrypt", plain, "--key", key).code == 65
+    other = account.folder / "other.key"
+    done = mdk("encrypt", plain, "--from-key", key, "--key", f"file:{other}")
+    assert (done.code, other.exists()) == (64, False)
+    assert "--from-key needs --to PATH" in done.err
+    assert "mdk rekey" in done.err
 
 
 def test_salvage(account: Account) -> None:

@@ -91,6 +91,10 @@ def encrypt(
     removed. What a disk keeps elsewhere, in snapshots for example, is out of reach. If it is cut off,
     call it again with the same --key.
     """
+    if from_key is not None and to is None:
+        raise click.UsageError(
+            "--from-key needs --to PATH; the key of a database in place is changed by `mdk rekey`"
+        )
     keyring = keys.KeyringOptions(keyring_store, keyring_timeout, allow_volatile)
     source = (
         None
