@@ -143,7 +143,7 @@ impl Ctx<'_, '_> {
             content,
         };
         std::mem::swap(&mut payload.tags, &mut tags);
-        let payload_id = self.make_distinct(id, &mut payload)?;
+        let payload_id = self.make_distinct(&group.row, &mut payload)?;
         let json = payload.to_json_with(&payload_id);
         if let Err(problem) = self.check_payload(&payload, &json, attachments.len()) {
             self.put(group);

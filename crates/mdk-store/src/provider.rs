@@ -2,6 +2,7 @@
 //! may fetch and change them (`sqlcipher_get_provider`).
 
 mod page_hmac;
+mod random;
 mod unused;
 
 use std::{
@@ -10,6 +11,8 @@ use std::{
 };
 
 use rusqlite::ffi;
+
+type Random = unsafe extern "C" fn(ctx: *mut c_void, buffer: *mut c_void, size: c_int) -> c_int;
 
 type Hmac = unsafe extern "C" fn(
     ctx: *mut c_void,
@@ -37,7 +40,8 @@ type Cipher = unsafe extern "C" fn(
 /// The beginning of `struct sqlcipher_provider`.
 #[repr(C)]
 struct Provider {
-    others: [*const c_void; 5],
+    others: [*const c_void; 4],
+    random: Option<Random>,
     hmac: Option<Hmac>,
     kdf: *const c_void,
     cipher: Option<Cipher>,
@@ -69,6 +73,7 @@ pub(crate) fn install() -> bool {
         let Some(provider) = (unsafe { sqlcipher_get_provider().as_mut() }) else { return false };
         let (Some(hmac), Some(cipher)) = (provider.hmac, provider.cipher) else { return false };
         ORIGINALS.get_or_init(|| Originals { hmac, cipher });
+        provider.random = Some(random::fill);
         provider.hmac = Some(page_hmac::hmac);
         provider.cipher = Some(unused::clean_and_encrypt);
         true

@@ -1,7 +1,8 @@
 //! What a message of ours may be: within every limit, acceptable to receivers, and unlike the others.
 
+use mdk_store::GroupRow;
 use mdk_wire::limits::{MAX_TAG_VALUES, MAX_TAGS};
-use mdk_wire::{EventId, GroupId, Payload, Random as _, UnsignedEvent, kind};
+use mdk_wire::{EventId, Payload, Random as _, UnsignedEvent, kind};
 
 use super::MAX_REACTION_CHARS;
 use crate::ctx::Ctx;
@@ -16,17 +17,21 @@ impl Ctx<'_, '_> {
     /// Two equal messages within one second would have one id, and one of them would be lost to readers that
     /// keep messages by id: a tag tells the later ones apart. So with one that waits for relays, in whatever group.
     /// One that is at a limit is dated later instead, so that a limit is the same for every call. Gives its id.
+    ///
+    /// Where messages expire, the clock may have been set back to the second of one that has: its copies are known.
     pub(super) fn make_distinct(
         &mut self,
-        id: &GroupId,
+        group: &GroupRow,
         payload: &mut UnsignedEvent,
     ) -> Result<EventId> {
+        let id = &group.id;
         let tags = payload.tags.len();
         let mut room = None;
         loop {
             let payload_id = payload.id();
             if self.tx.message(id, &payload_id)?.is_none()
                 && !(self.outbox && self.tx.outgoing_message(&payload_id)?.is_some())
+                && (group.retention == 0 || self.tx.buried(id, &payload_id)?.is_empty())
             {
                 return Ok(payload_id);
             }

@@ -104,6 +104,28 @@ fn what_has_expired_does_not_come_back() {
     }
 }
 
+/// Said again after the clock was set back to its second: a message of its own, which its readers show.
+#[test]
+fn what_is_said_like_one_that_has_expired_is_another_message() {
+    let mut three = Three::new(SHORT);
+    let said = three.says("ok");
+    three.all_read(&said.event);
+    three.passes(SHORT + 1);
+    let group = three.group.clone();
+    for member in three.readers.iter_mut().chain([&mut three.alice]) {
+        member.engine.tick().unwrap();
+        assert!(member.texts(&group).is_empty(), "{}", member.name);
+        member.clock.set(said.message.created_at);
+    }
+    let again = three.says("ok");
+    assert_eq!(again.message.created_at, said.message.created_at);
+    assert_ne!(again.message.id, said.message.id);
+    three.all_read(&again.event);
+    for member in three.readers.iter_mut().chain([&mut three.alice]) {
+        assert_eq!(member.texts(&group), ["ok"], "{}", member.name);
+    }
+}
+
 /// What nobody read in its time counts as well, in whatever order the two come.
 // shows: 2.9-4, 2.9-6
 #[test]

@@ -32,6 +32,8 @@ pub(crate) struct Log {
     pub(crate) lost_acknowledged: bool,
     /// Frames behind the last commit of which that is not known: a transaction that was never finished leaves the same.
     pub(crate) doubtful_frames: u64,
+    /// It is none of this database. SQLite would read it as one, or refuse it.
+    pub(crate) foreign: bool,
     /// For [`Self::rescued`]: the page of each frame up to the last commit of a finished transaction, where it stands, and the
     /// size of the database then.
     versions: Vec<(u32, u64)>,
@@ -44,14 +46,14 @@ pub(crate) struct Log {
     last_unknown: u64,
 }
 
-/// Whether a log has lost what was acknowledged. SQLite would open the database as it was before that, write over the
-/// rest or remove it, and nobody would know. So this is asked before SQLite sees the files.
+/// Whether a log has lost what was acknowledged, or is none of this database. SQLite would open the database as it was
+/// before that, write over the rest or remove it, and nobody would know. So this is asked before SQLite sees the files.
 pub(crate) fn is_damaged(place: &Place) -> Result<bool, OpenError> {
     let log = files::with_suffix(place.name(), "-wal");
     let Some(log) = place.inspect(&log, FileRole::Database)? else { return Ok(false) };
     let Some(found) = place.inspect(place.name(), FileRole::Database)? else { return Ok(false) };
     match Log::read(Some(&log.file), &found.file) {
-        Ok(log) => Ok(log.lost_acknowledged),
+        Ok(log) => Ok(log.lost_acknowledged || log.foreign),
         Err(VaultError::Open(error)) => Err(error),
         Err(_) => Err(StoreError::Io { code: rusqlite::ffi::SQLITE_IOERR_READ }.into()),
     }
@@ -65,7 +67,7 @@ pub(crate) fn is_empty(place: &Place) -> bool {
             return Ok(false);
         };
         let log = Log::read(log.as_ref().map(|log| &*log.file), &database.file)?;
-        Ok::<_, VaultError>(log.pages.is_empty() && log.lost_frames == 0)
+        Ok::<_, VaultError>(log.pages.is_empty() && log.lost_frames == 0 && !log.foreign)
     };
     read().unwrap_or(false)
 }
@@ -96,6 +98,7 @@ impl Log {
             lost_frames: lost_frames as u64,
             doubtful_frames: doubtful_frames as u64,
             lost_acknowledged,
+            foreign: frames.foreign,
             versions: (0..).map(frames::page_at).zip(all).map(|(at, f)| (f.number, at)).collect(),
             last_pages: all.last().map_or(0, |frame| frame.after_commit),
             ..Self::up_to(&frames, committed)

@@ -252,6 +252,9 @@ fn of_log(log: &Log) -> Option<String> {
         None => "older versions of them were taken, if there are any".to_owned(),
     };
     match (hit, log.lost_acknowledged) {
+        (0, false) if log.foreign => {
+            Some("the write-ahead log is none of this database".to_owned())
+        }
         (0, true) => Some("the write-ahead log is damaged; all its pages were read".to_owned()),
         (0, false) => match log.lost_frames + log.doubtful_frames {
             0 => None,

@@ -105,6 +105,43 @@ fn a_log_whose_header_is_damaged_is_damage_and_is_kept() {
     assert_eq!(opened(&home).unwrap().digest().unwrap(), home.digest);
 }
 
+/// A log with right checksums that SQLite would not have written here, as anybody can make one who may write to the directory.
+#[test]
+fn a_log_of_another_kind_is_damage_and_what_is_there_is_saved() {
+    let (home, log) = with_log();
+    let checksum = |bytes: &[u8]| {
+        bytes.as_chunks::<8>().0.iter().fold([0u32; 2], |[one, two], pair| {
+            let word = |at: usize| u32::from_le_bytes(pair[at..at + 4].try_into().unwrap());
+            let one = one.wrapping_add(word(0)).wrapping_add(two);
+            [one, two.wrapping_add(word(4)).wrapping_add(one)]
+        })
+    };
+    let whole = |version: u32, size: u32, frames: &[u8]| {
+        let mut head = [0x377f_0682, version, size, 0, 7, 9].map(u32::to_be_bytes).concat();
+        head.extend(checksum(&head).map(u32::to_be_bytes).concat());
+        head.extend(frames);
+        head
+    };
+    for (version, size) in
+        [(3_007_000, 512), (3_007_000, 1024), (3_007_000, 65_536), (3_007_001, 4096)]
+    {
+        for frames in [&log[32..], &[7; 600], &[]] {
+            put_log(&home, &whole(version, size, frames));
+            assert!(opened(&home).is_none(), "{version} {size}");
+            let report = verify(&home.path, &raw(1), &mut Progress::none()).unwrap();
+            let line = report.structure.iter().find(|line| line.contains("none of this database"));
+            assert!(line.is_some(), "{report:?}");
+            let (report, mut store) = save(&home);
+            assert_eq!(report.missing.len(), 1, "{report:?}");
+            // The frames are those of the database under another header.
+            assert_eq!(store.digest().unwrap() == home.digest, frames.len() > 600);
+        }
+    }
+    // Of the kind that it should be, it is one of a transaction that was never finished.
+    put_log(&home, &whole(3_007_000, 4096, &[]));
+    assert!(opened(&home).is_some());
+}
+
 /// Even when the log holds but one transaction, behind the frame that primes it.
 #[test]
 fn the_only_transaction_of_a_log_is_not_given_up_with_the_header() {

@@ -54,7 +54,7 @@ pub(super) fn length(report: &mut DoctorReport, place: &Place, family: &Family, 
     let Ok(database) = files::open(&place.path(place.name())) else { return };
     let Ok(log) = Log::read(log.as_deref(), &database) else { return };
     // Which is said, and opening gets no further.
-    if log.lost_acknowledged {
+    if log.lost_acknowledged || log.foreign {
         return;
     }
     let pages = match log.database_pages {

@@ -10,6 +10,7 @@ use crate::vault::pages::PAGE;
 const HEADER: usize = 32;
 const FRAME_HEADER: usize = 24;
 const MAGIC: u32 = 0x377f_0682;
+const VERSION: u32 = 3_007_000;
 
 /// What a frame says of itself.
 #[derive(Debug)]
@@ -26,8 +27,10 @@ pub(super) struct Frame {
 }
 
 /// The frames of the newest log in a file. Behind them are those of logs before it, which were written over only in part.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Frames {
+    /// The header is whole, but that of a log that SQLite would not write here: somebody has put it there.
+    pub(super) foreign: bool,
     pub(super) all: Vec<Frame>,
     /// The header is whole.
     pub(super) header: bool,
@@ -46,12 +49,14 @@ impl Frames {
         let mut input = BufReader::with_capacity(1 << 20, file);
         let mut head = [0u8; HEADER];
         if !fill(&mut input, &mut head)? {
-            return Ok(Self { all: Vec::new(), header: false, read: 0, hit: false, beyond: 0 });
+            return Ok(Self::default());
         }
         let magic = word(&head, 0);
         let order = Chain::new(&head, magic & 1 == 1);
-        let header =
-            magic & !1 == MAGIC && word(&head, 8) as usize == PAGE && order.sums.len() == 1;
+        let whole = magic & !1 == MAGIC && order.sums.len() == 1;
+        // What a damaged bit makes of a header of ours fails its checksum.
+        let foreign = whole && (word(&head, 4) != VERSION || word(&head, 8) as usize != PAGE);
+        let header = whole && !foreign;
         // The bit that names the byte order may be the one that is wrong.
         let mut chains = vec![order];
         if !header {
@@ -94,7 +99,7 @@ impl Frames {
             Some(next) if header && next.ours && !next.whole => is_hit(file, read, magic & 1 == 1)?,
             _ => beyond > 0 && read == count,
         };
-        Ok(Self { all, header, read, hit, beyond })
+        Ok(Self { all, header, read, hit, beyond, foreign })
     }
 
     /// Frames behind the last commit if some are whole, or the one at which SQLite stops is of this log: what a transaction

@@ -97,7 +97,9 @@ impl Scan {
             }
         }
         // Nothing else is checked of these: what is reported is what SQLite would read.
-        if log.lost_acknowledged {
+        if log.foreign {
+            lines.push(FOREIGN_LOG.to_owned());
+        } else if log.lost_acknowledged {
             lines.push(format!(
                 "the write-ahead log is damaged: {} pages in it are read by `salvage` alone, as far as they are intact",
                 log.lost_frames
@@ -108,6 +110,10 @@ impl Scan {
         lines
     }
 }
+
+/// A log that somebody has put beside the database.
+pub(crate) const FOREIGN_LOG: &str =
+    "the write-ahead log is none of this database; `salvage` reads the database without it";
 
 fn of_last(pages: u64) -> String {
     format!(
