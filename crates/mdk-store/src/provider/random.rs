@@ -1,7 +1,7 @@
 //! Random bytes of a page: its initialization vector.
 //!
-//! They come from the operating system. OpenSSL has a generator for each thread, made when it is first asked and freed when
-//! the thread ends; that takes a lock of the process, and longer than the call.
+//! They come from the operating system. OpenSSL's generator is one for each thread, which goes when the thread ends, under
+//! a lock of the process; a child that is forked in that moment would wait for the lock for ever.
 
 use std::{
     ffi::{c_int, c_void},
