@@ -82,37 +82,6 @@ def test_a_fork_waits_until_nobody_holds_a_lock_of_the_engine(tmp_path: Path) ->
     assert shown == f"{forks} forks, 0 stuck\n"
 
 
-BEHIND_A_THREAD = """
-import os, signal, sys, threading
-from mdk import DatabaseKey, Keys, Mdk
-folder, forks = sys.argv[1], int(sys.argv[2])
-
-def use(name):
-    key = DatabaseKey.raw(b"k" * 32)
-    with Mdk.open(f"{folder}/{name}/mdk.db", keys=Keys.generate(), key=key) as account:
-        account.create_group("Lunch", relays=["wss://relay.example"]).confirm()
-
-# The first one to use a database of this process. Python says that it has ended a little before the system does.
-first = threading.Thread(target=use, args=("parent",))
-first.start()
-first.join()
-children = []
-for n in range(forks):
-    child = os.fork()
-    if child == 0:
-        signal.alarm(20)
-        use(f"child-{n}")
-        os._exit(0)
-    children.append(child)
-print(f"{sum(os.waitpid(child, 0)[1] != 0 for child in children)} stuck")
-"""
-
-
-def test_a_fork_behind_a_thread_that_has_just_ended_leaves_no_lock_held(tmp_path: Path) -> None:
-    for run in range(8):
-        assert printed(BEHIND_A_THREAD, str(tmp_path / str(run)), "7") == "0 stuck\n"
-
-
 BESIDE_READERS = """
 import os, signal, sys, threading
 from pathlib import Path
