@@ -18,6 +18,7 @@ mod locked;
 mod nip44;
 pub mod payload;
 pub mod random;
+mod registers;
 pub mod relay_url;
 pub mod secret;
 pub mod v2;

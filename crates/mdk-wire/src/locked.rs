@@ -4,7 +4,7 @@
 //! bookkeeping is a few atomic words, so no lock can be left behind by a thread that a `fork()` did not copy. A child
 //! inherits the pages, not their locking: what it makes itself goes to pages of its own.
 //!
-//! This is the only file of this crate with `unsafe` code.
+//! This file and `registers.rs` are the only ones of this crate with `unsafe` code.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -208,16 +208,6 @@ impl<T> Drop for LockedBox<T> {
 impl<T> fmt::Debug for LockedBox<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("LockedBox(..)")
-    }
-}
-
-/// Clears the vector registers: ciphers leave keys there, and a core dump has the registers of every thread. Done where one
-/// instruction does it.
-pub(crate) fn clear_registers() {
-    #[cfg(target_arch = "x86_64")]
-    if std::arch::is_x86_feature_detected!("avx") {
-        // SAFETY: the processor has the instruction. To the compiler it is a call, after which these registers hold nothing.
-        unsafe { std::arch::x86_64::_mm256_zeroall() };
     }
 }
 

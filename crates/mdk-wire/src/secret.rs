@@ -6,7 +6,7 @@ use std::hint::black_box;
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use crate::locked::{Slot, clear_registers};
+use crate::{locked::Slot, registers};
 
 /// `N` secret bytes.
 ///
@@ -28,7 +28,8 @@ impl<const N: usize> Secret<N> {
         secret
     }
 
-    /// Lets `write` make the secret where it will stay, so that there is never a second copy of it. It starts as zeros.
+    /// Lets `write` make the secret where it will stay, so that there is never a second copy of it, in a register either: a
+    /// dynamic linker that binds lazily saves those to the stack of whoever calls next. It starts as zeros.
     #[must_use]
     pub fn init(write: impl FnOnce(&mut [u8; N])) -> Self {
         let mut secret = Self(match Slot::take() {
@@ -36,6 +37,7 @@ impl<const N: usize> Secret<N> {
             _ => Memory::Heap(Box::new([0; N])),
         });
         write(secret.bytes_mut());
+        registers::clear();
         secret
     }
 
@@ -99,13 +101,14 @@ impl<const N: usize> fmt::Debug for Secret<N> {
 }
 
 /// Secret bytes of variable length.
-#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+#[derive(Zeroize, ZeroizeOnDrop)]
 pub struct SecretVec(Vec<u8>);
 
 impl SecretVec {
-    /// Takes the bytes.
+    /// Takes the bytes. The registers that they may have come through are cleared.
     #[must_use]
     pub fn new(bytes: Vec<u8>) -> Self {
+        registers::clear();
         Self(bytes)
     }
 
@@ -113,6 +116,12 @@ impl SecretVec {
     #[must_use]
     pub fn expose(&self) -> &[u8] {
         &self.0
+    }
+}
+
+impl Clone for SecretVec {
+    fn clone(&self) -> Self {
+        Self::new(self.0.clone())
     }
 }
 
@@ -141,7 +150,7 @@ pub fn wipe_stack() {
     // Words, because they are written faster than bytes; opaque, because nobody reads them.
     let mut below = [0u64; STACK / size_of::<u64>()];
     black_box(&mut below);
-    clear_registers();
+    registers::clear();
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::{
     path::Path,
 };
 
-use mdk_wire::{Secret, SecretVec};
+use mdk_wire::SecretVec;
 
 use super::{BackupReport, Progress, VaultError, look::Source, pages};
 use crate::{
@@ -125,7 +125,7 @@ pub fn backup(
     let secret = key_source::existing(&source.place, key)?;
     let copy = Scratch::of(&source.place)?;
     let path = copy.place.path(copy.place.name());
-    let key = DatabaseKey::Raw(Secret::new(*secret.expose()));
+    let key = DatabaseKey::Raw(secret);
     write(Store::open(&path, &key, &OpenOptions::default())?, progress)
 }
 

@@ -139,11 +139,7 @@ impl Header {
         argon
             .hash_password_into(passphrase, salt, out.as_mut())
             .map_err(|_| ArchiveError::OutOfMemory)?;
-        let half = |at: usize| {
-            let mut key = Zeroizing::new([0u8; 32]);
-            key.copy_from_slice(&out[at..at + 32]);
-            Secret::new(*key)
-        };
+        let half = |at: usize| Secret::init(|key| key.copy_from_slice(&out[at..at + 32]));
         Ok(Keys { chunks: half(0), header: half(32) })
     }
 
