@@ -82,6 +82,63 @@ def test_a_fork_waits_until_nobody_holds_a_lock_of_the_engine(tmp_path: Path) ->
     assert shown == f"{forks} forks, 0 stuck\n"
 
 
+# Whoever is armed keeps a lock a little longer than he would.
+SLOW = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <pthread.h>
+#include <time.h>
+static __thread int armed;
+void arm(void) { armed = 1; }
+int pthread_rwlock_unlock(pthread_rwlock_t *lock) {
+    static int (*unlock)(pthread_rwlock_t *);
+    if (!unlock) unlock = (int (*)(pthread_rwlock_t *))dlsym(RTLD_NEXT, "pthread_rwlock_unlock");
+    if (armed) nanosleep(&(struct timespec){0, 50000000}, 0);
+    return unlock(lock);
+}
+"""
+
+BEHIND_A_THREAD = """
+import ctypes, os, signal, sys, threading
+from mdk import DatabaseKey, Keys, Mdk
+folder, slow = sys.argv[1:]
+
+def use(name):
+    key = DatabaseKey.raw(b"k" * 32)
+    with Mdk.open(f"{folder}/{name}/mdk.db", keys=Keys.generate(), key=key) as account:
+        account.create_group("Lunch", relays=["wss://relay.example"]).confirm()
+
+def use_and_end():
+    use("parent")
+    ctypes.CDLL(slow).arm()
+
+# Python says that a thread has ended a little before the system does.
+thread = threading.Thread(target=use_and_end)
+thread.start()
+thread.join()
+children = []
+for n in range(5):
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        use(f"child-{n}")
+        os._exit(0)
+    children.append(child)
+print(f"{sum(os.waitpid(child, 0)[1] != 0 for child in children)} stuck")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="preloads a library")
+def test_a_fork_behind_a_thread_that_has_just_ended_leaves_no_lock_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, slow = tmp_path / "slow.c", tmp_path / "slow.so"
+    source.write_text(SLOW)
+    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", slow, source, "-ldl"], check=True)
+    monkeypatch.setenv("LD_PRELOAD", str(slow))
+    assert printed(BEHIND_A_THREAD, str(tmp_path), str(slow)) == "0 stuck\n"
+
+
 BESIDE_READERS = """
 import os, signal, sys, threading
 from pathlib import Path

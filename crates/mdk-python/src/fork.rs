@@ -36,6 +36,19 @@ thread_local! {
     static DEPTH: Cell<usize> = const { Cell::new(0) };
     /// This thread is about to fork. What it does until then must not wait for that.
     static FORKS: Cell<bool> = const { Cell::new(false) };
+    /// Of a thread that has been in the engine.
+    static END: End = const { End };
+}
+
+/// The end of a thread takes a lock of OpenSSL, so a fork waits for it as for a call. Python's `join()` does not.
+struct End;
+
+#[cfg(unix)]
+impl Drop for End {
+    fn drop(&mut self) {
+        let _stay = Stay::begin();
+        mdk_store::end_thread();
+    }
 }
 
 impl Gate {
@@ -76,6 +89,8 @@ pub(crate) struct Stay {
 impl Stay {
     /// Waits for a fork that is about to happen. To be called without the GIL, which whoever forks needs to go on.
     pub(crate) fn begin() -> Self {
+        // (not while it ends)
+        let _ = END.try_with(|_| ());
         let counts = DEPTH.get() == 0 && !FORKS.get();
         if counts {
             let gate = Gate::here();

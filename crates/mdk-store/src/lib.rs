@@ -63,6 +63,8 @@ pub use open::{APPLICATION_ID, OpenOptions};
 pub use openmls::{MlsMemory, MlsStorage};
 pub use outbox::*;
 pub use outgoing::*;
+#[cfg(unix)]
+pub use provider::end_thread;
 pub use seen::*;
 pub use snapshots::*;
 pub use states::States;

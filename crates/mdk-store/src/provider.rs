@@ -50,6 +50,16 @@ struct Provider {
 unsafe extern "C" {
     /// The provider that every connection uses; null before SQLite is initialized.
     fn sqlcipher_get_provider() -> *mut Provider;
+    #[cfg(unix)]
+    fn OPENSSL_thread_stop();
+}
+
+/// Frees what OpenSSL keeps for this thread, which may have been in the store and is about to end. OpenSSL would do it
+/// later, under a lock of the process: a child that is forked in that moment would wait for the lock for ever.
+#[cfg(unix)]
+pub fn end_thread() {
+    // SAFETY: may be called at any time, by any thread; what is freed is made anew where it is needed.
+    unsafe { OPENSSL_thread_stop() }
 }
 
 /// SQLCipher's own functions.

@@ -1,7 +1,7 @@
 //! Random bytes of a page: its initialization vector.
 //!
 //! They come from the operating system. OpenSSL has a generator for each thread, made when it is first asked and freed when
-//! the thread ends, both under a lock of the process, which a child that is forked in that moment never gets.
+//! the thread ends; that takes a lock of the process, and longer than the call.
 
 use std::{
     ffi::{c_int, c_void},
