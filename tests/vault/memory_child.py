@@ -70,6 +70,21 @@ class Account:
     def verify(self) -> None:
         assert self.engine().verify().ok
 
+    def only_read(self, how: str) -> None:
+        """Read a key and do nothing else, which would write over what that has left."""
+        file = self.folder / "account.key"
+        match how:
+            case "file":
+                self.keys = Keys.from_file(file)
+            case "env":
+                self.keys = Keys.from_env("ACCOUNT_KEY")
+            case "password":
+                self.keys = Keys.parse(file.read_text(encoding="ascii"), "nostr")
+            case "raw":
+                self.key = self.raw("database.key")
+            case _:
+                self.keys = Keys.parse(file.read_text(encoding="ascii"))
+
     def drop_key(self) -> None:
         self.key = None
 

@@ -18,13 +18,21 @@ from pathlib import Path
 import pytest
 from tests.vault import mls_rows
 from tests.vault.memory_scan import Child, Hit, Scanner, forms
-from tests.vault.scene import Home, deliver, meet
+from tests.vault.scene import Home, bech32_bytes, deliver, meet
 
 from mdk import Mdk
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 MESSAGES = 1000
+# The example of NIP-49, with the password "nostr".
+NIP49 = (
+    (
+        "ncryptsec1qgg9947rlpvqu76pj5ecreduf9jxhselq2nae2kghhvd5g7dgjtcxfqtd67p9m0w57lspw8gsq6yphnm8623nsl8xn9j4jdzz84zm3frztj"
+        "3z7s35vpzmqf6ksu8r89qk5z2zxfmu5gv8th8wclt0h4p"
+    ),
+    bytes.fromhex("3501454135014541350145413501453fefb02227e449e57cf4d3a3ce05378683"),
+)
 WHEN = {"held": "open, with its DatabaseKey object", "open": "open, without that object"}
 
 
@@ -369,6 +377,50 @@ def test_a_client_holds_no_key_of_the_database_once_it_is_open(tmp_path: Path) -
                     break
             else:
                 raise AssertionError(f"{step}: {listing(found)}")
+
+
+# proves: Z1 Z2
+@pytest.mark.parametrize(
+    ("how", "form"),
+    [
+        ("file", "hex"),
+        ("file", "nsec"),
+        ("env", "hex"),
+        ("parse", "hex"),
+        ("parse", "nsec"),
+        ("password", "ncryptsec"),
+        ("raw", "database"),
+    ],
+)
+def test_a_key_that_was_only_read_lies_in_locked_pages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, form: str
+) -> None:
+    """Nothing comes after the reading that could write over what that has left. Python's own texts do not count."""
+    home = Home(tmp_path / "bob")
+    scanner = Scanner(tmp_path)
+    secret = {"ncryptsec": NIP49[1], "database": home.database_key}.get(form)
+    secret = secret or bech32_bytes(home.nsec)
+    text = {"hex": secret.hex(), "ncryptsec": NIP49[0]}.get(form, home.nsec)
+    (home.folder / "account.key").write_text(text, encoding="ascii")
+    if how == "env":
+        monkeypatch.setenv("ACCOUNT_KEY", text)
+    # Any eight bytes of it: copies by way of registers can be torn.
+    needles = {f"key, from byte {at}": secret[at : at + 8] for at in range(25)}
+    if how == "file":
+        middle = len(text) // 2
+        needles |= {"its text": text[:middle].encode(), "its end": text[middle:].encode()}
+    with Child(home.folder) as child:
+        child.do(f"bob only_read {how}")
+        child.stop()
+        found = scanner.scan(child.pid, needles)
+        child.resume()
+        assert len({hit.address for hit in found}) >= 25, "positive control"
+        outside = [hit for hit in found if hit.area.dumped or not hit.area.locked]
+        assert not outside, listing(outside)
+        child.do("bob forget")
+        child.stop()
+        left = scanner.scan(child.pid, needles)
+        assert not left, listing(left)
 
 
 # proves: Z1

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mdk_store::{KeyringKey, KeyringStore, OpenError};
-use mdk_wire::secret::wipe_stack;
+use mdk_wire::secret::apart;
 use mdk_wire::{Secret, SecretVec};
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::{PyException, PyTypeError};
@@ -191,8 +191,8 @@ impl DatabaseKey {
                 .into());
         }
         let mut copied = Ok(());
-        let secret = Secret::init(|bytes| copied = buffer.copy_to_slice(py, bytes.as_mut_slice()));
-        wipe_stack();
+        let copy = |bytes: &mut [u8; 32]| copied = buffer.copy_to_slice(py, bytes);
+        let secret = apart(|| Secret::init(copy));
         copied?;
         let key = mdk_store::DatabaseKey::Raw(secret);
         if wipe {
@@ -279,15 +279,16 @@ fn wipe_buffer(py: Python<'_>, field: &'static str, value: &Bound<'_, PyAny>) ->
 fn called(py: Python<'_>, function: &Py<PyAny>) -> Result<SecretVec, String> {
     // What ended an earlier one, in a call that made no error of it, is not what ends this one.
     drop(interrupt());
-    let key = function.bind(py).call0().and_then(|value| {
+    let call = || {
+        let value = function.bind(py).call0()?;
         let buffer = PyBuffer::<u8>::get(&value)?;
         let key = secret_bytes::copy(py, &buffer)?;
         if !buffer.readonly() {
             secret_bytes::wipe(py, "key", &buffer)?;
         }
-        Ok(key)
-    });
-    wipe_stack();
+        Ok::<_, PyErr>(key)
+    };
+    let key = apart(call);
     key.map_err(|error| {
         // Whoever interrupts at the prompt for a key is not told that a callback failed.
         if !error.is_instance_of::<PyException>(py) {

@@ -1,7 +1,7 @@
 //! `mdk.Keys`.
 
 use mdk_wire::WireError;
-use mdk_wire::secret::wipe_stack;
+use mdk_wire::secret::apart;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
@@ -21,9 +21,7 @@ impl Keys {
     /// A new random key pair.
     #[staticmethod]
     fn generate() -> Self {
-        let keys = mdk_wire::Keys::generate();
-        wipe_stack();
-        Self(keys)
+        Self(apart(mdk_wire::Keys::generate))
     }
 
     /// Parses an nsec (NIP-19), 64 hex digits, or, with a password, an ncryptsec (NIP-49).
@@ -73,9 +71,7 @@ impl Keys {
 
     /// The secret as an nsec: the one explicit way out. What Python holds cannot be wiped.
     fn reveal_nsec(&self) -> String {
-        let nsec = self.0.reveal_nsec().to_string();
-        wipe_stack();
-        nsec
+        apart(|| self.0.reveal_nsec().to_string())
     }
 
     fn __repr__(&self) -> String {
@@ -88,17 +84,16 @@ impl Keys {
 }
 
 fn parse(field: &'static str, text: &str, password: Option<&str>) -> Result<Keys, Raise> {
+    // Parsing and decrypting leave the secret on the stack.
     let keys = if text.starts_with("ncryptsec1") {
         let password = password.ok_or_else(|| {
             Raise::key(field, "an ncryptsec needs its password")
                 .text("hint", "Read the text and give both: Keys.parse(text, password).")
         })?;
-        mdk_wire::Keys::decrypt(text, password)
+        apart(|| mdk_wire::Keys::decrypt(text, password))
     } else {
-        mdk_wire::Keys::parse(text)
+        apart(|| mdk_wire::Keys::parse(text))
     };
-    // Parsing and decrypting leave the secret on the stack.
-    wipe_stack();
     keys.map(Keys).map_err(|error| match error {
         WireError::WrongPassword => {
             Raise::new(Class::WrongPassword, error).text("field", "password")

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::panic::{self, AssertUnwindSafe};
 
-use mdk_wire::secret::wipe_stack;
+use mdk_wire::secret::apart;
 use pyo3::prelude::*;
 
 use crate::engine::Mdk;
@@ -28,9 +28,7 @@ pub(crate) fn install_hook() {
 
 /// Runs `f`; a panic becomes `InternalError` with its place. Then what secrets `f` left on the stack is overwritten.
 pub(crate) fn catch<T>(f: impl FnOnce() -> T) -> Result<T, Raise> {
-    let done = panic::catch_unwind(AssertUnwindSafe(f));
-    wipe_stack();
-    done.map_err(|payload| {
+    apart(|| panic::catch_unwind(AssertUnwindSafe(f))).map_err(|payload| {
         dispose(payload);
         let place = PLACE.with_borrow_mut(Option::take).unwrap_or_default();
         Raise::new(

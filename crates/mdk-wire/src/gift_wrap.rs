@@ -11,7 +11,7 @@ use crate::limits::{MAX_EVENT_BYTES, MAX_PAYLOAD_BYTES};
 use crate::nip44;
 use crate::payload::parse_unsigned;
 use crate::random::{Random, up_to};
-use crate::secret::wipe_stack;
+use crate::secret::apart;
 
 /// Seal and wrap are dated up to this many seconds (two days) back.
 pub const MAX_BACKDATE: u32 = 2 * 24 * 60 * 60;
@@ -48,10 +48,8 @@ pub fn wrap(
     now: Timestamp,
     rng: &mut dyn Random,
 ) -> Result<Event, WireError> {
-    let wrapped = wrap_for(rumor, sender, recipient, now, rng);
     // Wraps are made on threads of their own, too, whose stacks stay mapped when they have ended.
-    wipe_stack();
-    wrapped
+    apart(|| wrap_for(rumor, sender, recipient, now, rng))
 }
 
 fn wrap_for(

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 use zeroize::Zeroize;
 
-use crate::secret::wipe_stack;
+use crate::secret::apart;
 
 /// Bytes in a slot. Longer secrets lie on the heap.
 const SLOT: usize = 64;
@@ -141,9 +141,7 @@ impl<T> LockedBox<T> {
     /// Takes the value that `make` returns. What that leaves on the stack is overwritten.
     #[must_use]
     pub fn new(make: impl FnOnce() -> T) -> Self {
-        let made = Self::of(make);
-        wipe_stack();
-        made
+        apart(|| Self::of(make))
     }
 
     /// For a value that is no secret yet and becomes one where it lies. Nothing is wiped.
@@ -151,8 +149,6 @@ impl<T> LockedBox<T> {
         Self::of(|| value)
     }
 
-    /// Not inlined, so that all copies lie below the frame of the caller.
-    #[inline(never)]
     fn of(make: impl FnOnce() -> T) -> Self {
         let count = size_of::<T>().div_ceil(SLOT).max(1);
         let row = Row::take(count).filter(|_| align_of::<T>() <= SLOT);

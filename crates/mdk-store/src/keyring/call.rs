@@ -37,9 +37,8 @@ pub(super) fn within<T: Send + 'static>(
         state.compare_exchange(RUNNING, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
     };
     let thread = std::thread::Builder::new().name("mdk-keyring".into()).spawn(move || {
-        let done = job();
         // The system may keep the stack of a thread that has ended.
-        mdk_wire::secret::wipe_stack();
+        let done = mdk_wire::secret::apart(job);
         if claim(&theirs, DELIVERED) {
             let _ = sender.send(done);
         } else {

@@ -2,7 +2,7 @@
 
 use std::{fs::File, io::Read, sync::mpsc, thread, time::Duration};
 
-use mdk_wire::{Secret, secret::wipe_stack};
+use mdk_wire::{Secret, secret::apart};
 
 use super::{
     DoctorReport, Level,
@@ -143,8 +143,7 @@ fn recorded(
     let slot = &record.key;
     let text = describe(slot);
     let mut answered = true;
-    let found = key_source::present(place, slot, PATIENCE);
-    wipe_stack();
+    let found = apart(|| key_source::present(place, slot, PATIENCE));
     match found {
         _ if record.filling && record.state == State::Creating && !exists => {
             let text = "a restore, salvage or copy that was to make the database was interrupted";
@@ -310,10 +309,9 @@ fn given(report: &mut DoctorReport, place: &Place, key: &DatabaseKey) -> Option<
     let source = key.source();
     let (place, (tell, answer)) = (place.twin(), mpsc::channel());
     thread::spawn(move || {
-        let found = key_source::existing(&place, &key);
-        drop(key);
         // The system may keep the stack of a thread that has ended.
-        wipe_stack();
+        let found = apart(|| key_source::existing(&place, &key));
+        drop(key);
         let _ = tell.send(found);
     });
     match answer.recv_timeout(PATIENCE) {

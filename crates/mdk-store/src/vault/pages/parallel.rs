@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use mdk_wire::secret::wipe_stack;
+use mdk_wire::secret::apart;
 
 use super::{PAGE, Progress, Stage, VaultError};
 use crate::undumped::Undumped;
@@ -59,9 +59,8 @@ pub(crate) fn run<T: Send>(
                 break;
             }
             let working = at_work.read().unwrap_or_else(PoisonError::into_inner);
-            let result = one(chunk, &mut buf);
             // Whoever is told of it may look, and the system may keep the stack of a thread that has ended.
-            wipe_stack();
+            let result = apart(|| one(chunk, &mut buf));
             drop(working);
             if send.send(result).is_err() {
                 break;
