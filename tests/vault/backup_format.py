@@ -46,15 +46,20 @@ def _hchacha20(key: bytes, nonce: bytes) -> bytes:
     return struct.pack("<8I", *state[:4], *state[12:])
 
 
-def _content(archive: bytes, passphrase: bytes) -> bytes:
-    """Decrypts; raises if anything does not authenticate."""
-    header = archive[:HEADER]
+def derived_keys(header: bytes, passphrase: bytes) -> bytes:
+    """The key of the chunks and that of the header, which are two halves."""
     if header[:12] != b"mdk-backup\1\1" or header[75] != 16:
         raise ValueError("not a backup")
     memory, passes, lanes = struct.unpack(">3I", header[12:24])
-    derived = Argon2id(
+    return Argon2id(
         salt=header[24:56], length=64, iterations=passes, lanes=lanes, memory_cost=memory
     ).derive(passphrase)
+
+
+def _content(archive: bytes, passphrase: bytes) -> bytes:
+    """Decrypts; raises if anything does not authenticate."""
+    header = archive[:HEADER]
+    derived = derived_keys(header, passphrase)
     mac = hmac.digest(derived[32:], header[:76], hashlib.sha256)
     if not hmac.compare_digest(mac, header[76:]):
         raise ValueError("the header does not authenticate")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -84,6 +85,14 @@ class Account:
                 self.key = self.raw("database.key")
             case _:
                 self.keys = Keys.parse(file.read_text(encoding="ascii"))
+
+    def under_signals(self, count: str) -> None:
+        """Verify so often, with five thousand signals a second."""
+        signal.signal(signal.SIGALRM, lambda *_: None)
+        signal.setitimer(signal.ITIMER_REAL, 0.0002, 0.0002)
+        for _ in range(int(count)):
+            self.verify()
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
     def drop_key(self) -> None:
         self.key = None
@@ -176,6 +185,14 @@ class Account:
             case "backup":
                 archive, passphrase = self.folder / "a.bak", self.passphrase("passphrase")
                 vault.backup(path, archive, passphrase=passphrase, key=key, progress=progress)
+            case "restore":
+                archive, passphrase = self.folder / "old.bak", self.passphrase("passphrase")
+                vault.restore(
+                    archive, new, passphrase=passphrase, key=self.raw("new.key"), progress=progress
+                )
+            case "verify_with_passphrase":
+                given = DatabaseKey.passphrase(self.passphrase("passphrase"), wipe=True)
+                assert vault.verify(path, key=given, progress=progress).ok
             case _:
                 raise ValueError(operation)
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,6 +78,36 @@ def forms(name: str, secret: bytes) -> dict[str, bytes]:
         halves[f"{name}, {form}, 1st half"] = text[:middle]
         halves[f"{name}, {form}, 2nd half"] = text[middle:]
     return halves
+
+
+def torn(name: str, secret: bytes) -> dict[str, bytes]:
+    """Any eight bytes of a secret, also as they go into an HMAC: what is left of copies by way of registers."""
+    masks = {"raw": 0, "inner": 0x36, "outer": 0x5C}
+    return {
+        f"{name}, {form}, from byte {at}": bytes(byte ^ mask for byte in secret[at : at + 8])
+        for form, mask in masks.items()
+        for at in range(len(secret) - 7)
+    }
+
+
+def below_the_stack(pid: int) -> bytes:
+    """What lies below the stack of a stopped main thread: what calls have left that have returned."""
+    # Of a thread that waits in a call: its number, six arguments, the pointers to stack and code.
+    at = int(Path(f"/proc/{pid}/syscall").read_text(encoding="ascii").split()[7], 16)
+    (stack,) = (area for area in areas(pid) if area.start <= at < area.end)
+    with Path(f"/proc/{pid}/mem").open("rb") as memory:
+        memory.seek(stack.start)
+        return memory.read(at - stack.start)
+
+
+def kind(needle: str) -> str:
+    """`signature key 3, late` is a signature key."""
+    return needle.partition(",")[0].rstrip(" 0123456789")
+
+
+def listing(hits: list[Hit]) -> str:
+    counts = Counter((hit.needle, hit.area.name, hit.area.locked) for hit in hits)
+    return "\n".join(f"{n} × {found}" for found, n in counts.most_common(40))
 
 
 class Scanner:

@@ -11,13 +11,13 @@ import secrets
 import signal
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from tests.vault import mls_rows
-from tests.vault.memory_scan import Child, Hit, Scanner, forms
+from tests.vault.memory_scan import Child, Hit, Scanner, kind, listing
 from tests.vault.scene import Home, bech32_bytes, deliver, meet
 
 from mdk import Mdk
@@ -124,16 +124,6 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
     return play(tmp_path_factory.mktemp("memory"))
 
 
-def kind(needle: str) -> str:
-    """`signature key 3, late` is a signature key."""
-    return needle.partition(",")[0].rstrip(" 0123456789")
-
-
-def listing(hits: list[Hit]) -> str:
-    counts = Counter((hit.needle, hit.area.name, hit.area.locked) for hit in hits)
-    return "\n".join(f"{n} × {found}" for found, n in counts.most_common(40))
-
-
 # proves: Z1
 def test_nothing_secret_is_left_after_close(scene: Scene) -> None:
     """Neither keys of any kind nor plaintexts; the account key goes with the `Keys` object, which is still there."""
@@ -236,16 +226,6 @@ def test_a_closed_account_leaves_nothing_beside_an_open_one(tmp_path: Path) -> N
         }
 
 
-@pytest.fixture
-def core_files(tmp_path: Path) -> Iterator[Path]:
-    pattern = Path("/proc/sys/kernel/core_pattern").read_text(encoding="ascii").strip()
-    if pattern.startswith(("|", "/")) or "%" in pattern:
-        pytest.skip("core dumps go elsewhere: kernel.core_pattern is not a plain name")
-    yield tmp_path
-    for file in tmp_path.glob("**/core*"):
-        file.unlink()
-
-
 # proves: Z2
 def test_a_core_dump_holds_neither_database_key_nor_account_key(core_files: Path) -> None:
     home = Home(core_files / "bob")
@@ -281,70 +261,6 @@ def test_a_core_dump_of_a_client_holds_neither_key(core_files: Path) -> None:
     assert str(home.folder / "vault").encode() in content, "the dump has the heap"
     found = [name for name, needle in home.long_lived().items() if needle in content]
     assert not found
-
-
-WHOLE = ("verify", "rekey", "salvage", "encrypt_existing", "backup")
-
-
-def to_be_worked_on(folder: Path) -> tuple[Home, dict[str, bytes]]:
-    """The closed account of a client, whose database has its key, and what must not lie about: a new key, too."""
-    home = Home(folder / "bob")
-    new = secrets.token_bytes(32)
-    for name, content in (("new.key", new), ("passphrase", secrets.token_hex(12).encode())):
-        (home.folder / name).touch(mode=0o600)
-        (home.folder / name).write_bytes(content)
-    with Child(home.folder) as child:
-        for step in ("make_client", "start_client", "close_client"):
-            child.do(f"bob {step}")
-    return home, home.long_lived() | forms("new database key", new)
-
-
-# proves: Z1 Z2
-@pytest.mark.parametrize("operation", WHOLE)
-def test_keys_while_the_whole_database_is_worked_on(tmp_path: Path, operation: str) -> None:
-    """Whoever is told how far it is may take long: no key of a database lies outside the locked pages then."""
-    home, needles = to_be_worked_on(tmp_path)
-    scanner = Scanner(tmp_path)
-    found: list[Hit] = []
-    with Child(home.folder) as child:
-        child.tell(f"bob whole {operation}")
-        assert child.process.stdout is not None
-        told = 0
-        while child.process.stdout.readline() == "at\n":
-            told += 1
-            child.stop()
-            found += scanner.scan(child.pid, needles)
-            child.resume()
-            child.tell("")
-        child.do("bob forget")
-    assert told > 1
-    assert any(hit.needle.startswith("database key") for hit in found), "positive control"
-    outside = [
-        hit
-        for hit in found
-        if hit.area.dumped or (kind(hit.needle) != "account key" and not hit.area.locked)
-    ]
-    assert not outside, listing(outside)
-
-
-# proves: Z2
-@pytest.mark.parametrize("operation", WHOLE)
-def test_a_core_dump_while_the_whole_database_is_worked_on(
-    core_files: Path, operation: str
-) -> None:
-    home, needles = to_be_worked_on(core_files)
-    # When the first pages or rows have passed.
-    crash_at = 4 if operation == "backup" else 2
-    with Child(home.folder, dumps=True) as child:
-        child.tell(f"bob whole {operation} {crash_at}")
-        for _ in range(crash_at - 1):
-            child.expect("at")
-            child.tell("")
-        assert child.process.wait(timeout=60) == -signal.SIGABRT
-    (dump,) = core_files.glob("**/core*")
-    content = dump.read_bytes()
-    assert str(home.folder / "vault").encode() in content, "the dump has the heap"
-    assert not [name for name, needle in needles.items() if needle in content]
 
 
 # proves: Z1 Z2

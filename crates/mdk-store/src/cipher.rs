@@ -2,7 +2,7 @@
 
 use std::ffi::{c_int, c_void};
 
-use mdk_wire::Secret;
+use mdk_wire::{Secret, secret::apart};
 use rusqlite::{Connection, ffi};
 use zeroize::Zeroize;
 
@@ -28,6 +28,14 @@ pub(crate) fn give_key(conn: &Connection, key: &Secret<32>) -> Result<(), OpenEr
     if !provider::install() {
         return Err(OpenError::CipherMissing);
     }
+    if apart(|| hand_over(conn, key)) == ffi::SQLITE_OK {
+        Ok(())
+    } else {
+        Err(OpenError::CipherMissing)
+    }
+}
+
+fn hand_over(conn: &Connection, key: &Secret<32>) -> c_int {
     let mut spec = [0u8; SPEC];
     spec[..2].copy_from_slice(b"x'");
     hex::encode_to_slice(key.expose(), &mut spec[2..66]).expect("64 hex digits hold 32 bytes");
@@ -38,11 +46,15 @@ pub(crate) fn give_key(conn: &Connection, key: &Secret<32>) -> Result<(), OpenEr
         ffi::sqlite3_key_v2(conn.handle(), c"main".as_ptr(), spec.as_ptr().cast(), SPEC as c_int)
     };
     spec.zeroize();
-    if code == ffi::SQLITE_OK { Ok(()) } else { Err(OpenError::CipherMissing) }
+    code
 }
 
 /// The key of a connection that was keyed. `None`: it has none.
 pub(crate) fn take_key(conn: &Connection) -> Option<Secret<32>> {
+    apart(|| take_back(conn))
+}
+
+fn take_back(conn: &Connection) -> Option<Secret<32>> {
     let mut spec: *mut c_void = std::ptr::null_mut();
     let mut len: c_int = 0;
     // SAFETY: the handle is that of an open connection, which is used by this thread only; database 0 is `main`; both

@@ -4,7 +4,7 @@ use base64::{
     Engine, alphabet,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig, general_purpose::STANDARD},
 };
-use mdk_wire::Secret;
+use mdk_wire::{Secret, secret::apart};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::OpenError;
@@ -24,12 +24,16 @@ pub(crate) fn encode(key: &Secret<32>) -> Zeroizing<String> {
     // Exact, so that growing leaves no copy behind.
     let mut text = Zeroizing::new(String::with_capacity(PREFIX.len() + 44));
     text.push_str(PREFIX);
-    STANDARD.encode_string(key.expose(), &mut text);
+    apart(|| STANDARD.encode_string(key.expose(), &mut text));
     text
 }
 
 /// A key as this software writes it.
 pub(crate) fn decode_own(text: &[u8], source: &'static str) -> Result<Secret<32>, OpenError> {
+    apart(|| own(text, source))
+}
+
+fn own(text: &[u8], source: &'static str) -> Result<Secret<32>, OpenError> {
     let malformed = OpenError::KeyMalformed { source };
     if text.len() > MAX_LEN {
         return Err(malformed);
@@ -63,9 +67,13 @@ pub(crate) fn decode_any(
     raw: bool,
     source: &'static str,
 ) -> Result<Secret<32>, OpenError> {
+    apart(|| any(bytes, raw, source))
+}
+
+fn any(bytes: &[u8], raw: bool, source: &'static str) -> Result<Secret<32>, OpenError> {
     let text = bytes.trim_ascii();
     if bytes.len() <= MAX_LEN && text.starts_with(PREFIX.as_bytes()) {
-        return decode_own(text, source);
+        return own(text, source);
     }
     if raw && !is_hex(text) {
         let line = bytes.strip_suffix(b"\n").map(|b| b.strip_suffix(b"\r").unwrap_or(b));

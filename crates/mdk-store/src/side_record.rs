@@ -10,7 +10,7 @@ use std::{
 };
 
 use hmac::{Hmac, Mac};
-use mdk_wire::Secret;
+use mdk_wire::{Secret, secret::apart};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
@@ -125,30 +125,34 @@ impl KeySlot {
     /// the other way round. Whoever can write to the directory can write a record, and what that says of a key that
     /// is to go would cost another database its key.
     pub(crate) fn bind(&mut self, key: &Secret<32>) {
-        self.bound = Some(binding(self.digest(key, OTHER, b"")));
+        self.bound = Some(self.binding(key, OTHER, b""));
     }
 
     /// Whether it was bound under this key, and is what it was then.
     pub(crate) fn is_bound_by(&self, key: &Secret<32>) -> bool {
-        self.is_bound_as(self.digest(key, OTHER, b""))
+        self.is_bound_as(key, OTHER, b"")
     }
 
     /// Notes that the database of this name is being made with `key`, which is the key that this speaks of.
     pub(crate) fn begin(&mut self, key: &Secret<32>, place: &Place) {
-        self.bound = Some(binding(self.digest(key, BEGUN, place.name().as_encoded_bytes())));
+        self.bound = Some(self.binding(key, BEGUN, place.name().as_encoded_bytes()));
     }
 
     /// Whether this is the key of a database of this name whose making has begun.
     pub(crate) fn is_begun_by(&self, key: &Secret<32>, place: &Place) -> bool {
-        let name = place.name().as_encoded_bytes();
-        self.is_of(key) && self.is_bound_as(self.digest(key, BEGUN, name))
+        self.is_of(key) && self.is_bound_as(key, BEGUN, place.name().as_encoded_bytes())
     }
 
-    fn is_bound_as(&self, mac: Hmac<Sha256>) -> bool {
+    fn is_bound_as(&self, key: &Secret<32>, purpose: &[u8], name: &[u8]) -> bool {
         let bound = self.bound.as_deref().and_then(|bound| hex::decode(bound).ok());
-        bound.is_some_and(|bound| {
-            bound.len() == BINDING && mac.verify_truncated_left(&bound).is_ok()
+        bound.filter(|bound| bound.len() == BINDING).is_some_and(|bound| {
+            apart(|| self.digest(key, purpose, name).verify_truncated_left(&bound).is_ok())
         })
+    }
+
+    fn binding(&self, key: &Secret<32>, purpose: &[u8], name: &[u8]) -> String {
+        let mac = apart(|| self.digest(key, purpose, name).finalize().into_bytes());
+        hex::encode(&mac[..BINDING])
     }
 
     /// Whether it was bound at all: earlier versions did not.
@@ -305,13 +309,11 @@ pub(crate) fn judge(record: Option<&Record>, key: &Secret<32>, error: OpenError)
 
 /// First 8 bytes of an HMAC under the key: too little to find it, enough to tell two apart.
 pub(crate) fn check(key: &Secret<32>) -> String {
-    let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(key.expose()).expect("any length is a key");
-    mac.update(b"mdk key check 1");
-    hex::encode(&mac.finalize().into_bytes()[..8])
-}
-
-fn binding(mac: Hmac<Sha256>) -> String {
-    hex::encode(&mac.finalize().into_bytes()[..BINDING])
+    let digest = || {
+        let mac = <Hmac<Sha256> as Mac>::new_from_slice(key.expose()).expect("any length is a key");
+        mac.chain_update(b"mdk key check 1").finalize().into_bytes()
+    };
+    hex::encode(&apart(digest)[..8])
 }
 
 /// The name of the record of a database.

@@ -152,18 +152,23 @@ pub fn apart<T>(f: impl FnOnce() -> T) -> T {
     value
 }
 
-/// Bytes of the stack that [`wipe_stack`] overwrites.
+/// Bytes of the stack that [`wipe_stack`] overwrites: more than any operation leaves.
 const STACK: usize = 96 * 1024;
 
 /// Overwrites the part of this thread's stack that returned calls have used: ciphers, hashes and moved values leave
 /// copies of secrets there which no destructor reaches, and in registers. Takes about 2 µs. Where a whole operation ends, see
 /// [`apart`].
-#[inline(never)]
 pub fn wipe_stack() {
+    // First, because a signal may come while the rest is done: the system would save them below what is overwritten.
+    registers::clear();
+    overwrite();
+}
+
+#[inline(never)]
+fn overwrite() {
     // Words, because they are written faster than bytes; opaque, because nobody reads them.
     let mut below = [0u64; STACK / size_of::<u64>()];
     black_box(&mut below);
-    registers::clear();
 }
 
 #[cfg(test)]

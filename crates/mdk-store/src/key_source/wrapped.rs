@@ -5,7 +5,7 @@
 use argon2::{Algorithm, Argon2, Params, Version};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use chacha20poly1305::{AeadInPlace, KeyInit, XChaCha20Poly1305};
-use mdk_wire::{Secret, SecretVec};
+use mdk_wire::{Secret, SecretVec, secret::apart};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
@@ -43,6 +43,10 @@ pub(super) fn wrap(
     key: &Secret<32>,
     passphrase: &SecretVec,
 ) -> Result<Zeroizing<Vec<u8>>, OpenError> {
+    apart(|| seal(key, passphrase))
+}
+
+fn seal(key: &Secret<32>, passphrase: &SecretVec) -> Result<Zeroizing<Vec<u8>>, OpenError> {
     let mut file = [0u8; LEN];
     for (to, value) in file.chunks_exact_mut(4).zip([MEMORY_KIB, PASSES, LANES]) {
         to.copy_from_slice(&value.to_le_bytes());
@@ -62,6 +66,10 @@ pub(super) fn wrap(
 
 /// The key in such a file.
 pub(super) fn unwrap(text: &[u8], passphrase: &SecretVec) -> Result<Secret<32>, OpenError> {
+    apart(|| open(text, passphrase))
+}
+
+fn open(text: &[u8], passphrase: &SecretVec) -> Result<Secret<32>, OpenError> {
     let malformed = || OpenError::KeyMalformed { source: SOURCE };
     let body = text.trim_ascii_end().strip_prefix(PREFIX.as_bytes()).ok_or_else(malformed)?;
     let mut file: [u8; LEN] =

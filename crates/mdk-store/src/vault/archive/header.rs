@@ -2,7 +2,7 @@
 
 use argon2::{Algorithm, Argon2, Params, Version};
 use hmac::{Hmac, Mac};
-use mdk_wire::Secret;
+use mdk_wire::{Secret, secret::apart};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
@@ -95,7 +95,7 @@ impl Header {
         bytes[..FIELDS].copy_from_slice(&fields);
         let mut header = Self { bytes, cost };
         let keys = header.derive(passphrase)?;
-        let mac = header.mac(&keys).finalize().into_bytes();
+        let mac = apart(|| header.mac(&keys).finalize().into_bytes());
         header.bytes[FIELDS..].copy_from_slice(&mac);
         Ok((header, keys))
     }
@@ -130,6 +130,10 @@ impl Header {
 
     /// Derives the keys. Takes the memory and the time that the header says.
     pub(crate) fn derive(&self, passphrase: &[u8]) -> Result<Keys, ArchiveError> {
+        apart(|| self.keys(passphrase))
+    }
+
+    fn keys(&self, passphrase: &[u8]) -> Result<Keys, ArchiveError> {
         let Cost { memory, passes, lanes } = self.cost;
         let params =
             Params::new(memory, passes, lanes, Some(64)).map_err(|_| ArchiveError::NotABackup)?;
@@ -152,6 +156,6 @@ impl Header {
 
     /// Whether the header was made with these keys. Compared in constant time.
     pub(crate) fn is_authentic(&self, keys: &Keys) -> bool {
-        self.mac(keys).verify_slice(&self.bytes[FIELDS..]).is_ok()
+        apart(|| self.mac(keys).verify_slice(&self.bytes[FIELDS..]).is_ok())
     }
 }

@@ -6,6 +6,7 @@ use chacha20poly1305::{
     KeyInit, XChaCha20Poly1305, XNonce,
     aead::{AeadInPlace, generic_array::GenericArray},
 };
+use mdk_wire::{LockedBox, secret::apart};
 
 use super::{
     ArchiveError,
@@ -18,7 +19,8 @@ pub(crate) const TAG: usize = 16;
 
 /// The cipher with its place in the stream.
 struct Place {
-    cipher: XChaCha20Poly1305,
+    // Its bytes are the key itself.
+    cipher: LockedBox<XChaCha20Poly1305>,
     header: [u8; HEADER],
     prefix: [u8; PREFIX],
     /// Bytes of content in a chunk; only the last one has fewer, but never none.
@@ -32,7 +34,7 @@ impl Place {
         let mut prefix = [0; PREFIX];
         prefix.copy_from_slice(header.prefix());
         Self {
-            cipher: XChaCha20Poly1305::new(keys.chunks.expose().into()),
+            cipher: LockedBox::new(|| XChaCha20Poly1305::new(keys.chunks.expose().into())),
             header: *header.bytes(),
             prefix,
             chunk: header.chunk(),
@@ -84,10 +86,9 @@ impl<W: Write> Sealer<W> {
 
     fn seal(&mut self, last: bool) -> Result<(), ArchiveError> {
         let nonce = self.place.nonce(last)?;
-        let tag = self
-            .place
-            .cipher
-            .encrypt_in_place_detached(&nonce, &self.place.header, &mut self.chunk)
+        let Place { cipher, header, .. } = &self.place;
+        // Each chunk has a key of its own, made of that of all.
+        let tag = apart(|| cipher.encrypt_in_place_detached(&nonce, header, &mut self.chunk))
             .map_err(|_| ArchiveError::TooLong)?;
         self.chunk.extend_from_slice(&tag);
         self.out.write_all(&self.chunk)?;
@@ -177,9 +178,8 @@ impl<R: Read> Opener<R> {
         let nonce = self.place.nonce(self.last).map_err(|_| ArchiveError::Refused)?;
         let tag = *GenericArray::from_slice(&self.chunk[content..]);
         self.chunk.truncate(content);
-        self.place
-            .cipher
-            .decrypt_in_place_detached(&nonce, &self.place.header, &mut self.chunk, &tag)
+        let Place { cipher, header, .. } = &self.place;
+        apart(|| cipher.decrypt_in_place_detached(&nonce, header, &mut self.chunk, &tag))
             .map_err(|_| ArchiveError::Refused)
     }
 

@@ -1,0 +1,182 @@
+"""What lies in memory while a whole database is worked on, and how deep that goes."""
+
+from __future__ import annotations
+
+import secrets
+import signal
+import struct
+import sys
+from base64 import b64decode
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
+from tests.vault.backup_format import HEADER, derived_keys
+from tests.vault.memory_scan import Child, Hit, Scanner, below_the_stack, forms, kind, listing, torn
+from tests.vault.scene import Home
+
+from mdk import DatabaseKey, vault
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+WHOLE = ("verify", "rekey", "salvage", "encrypt_existing", "backup", "restore")
+
+
+CLIENT = ("make_client", "start_client", "close_client")
+ENGINE = ("open", "close", "forget")
+
+
+def to_be_worked_on(folder: Path, steps: tuple[str, ...] = CLIENT) -> tuple[Home, dict[str, bytes]]:
+    """A closed account, a client's with its key in the database, and what must not lie about: a new key, too."""
+    home = Home(folder / "bob")
+    new, passphrase = secrets.token_bytes(32), secrets.token_hex(12)
+    for name, content in (("new.key", new), ("passphrase", passphrase.encode())):
+        (home.folder / name).touch(mode=0o600)
+        (home.folder / name).write_bytes(content)
+    with Child(home.folder) as child:
+        for step in steps:
+            child.do(f"bob {step}")
+    key = DatabaseKey.raw(home.database_key)
+    old = home.folder / "old.bak"
+    vault.backup(home.folder / "vault/account.db", old, passphrase=passphrase, key=key)
+    needles = home.long_lived() | forms("new database key", new)
+    needles |= torn("database key", home.database_key) | torn("new database key", new)
+    return home, needles | keys_of_archive(home, "old.bak")
+
+
+def keys_of_archive(home: Home, name: str) -> dict[str, bytes]:
+    """The keys of a backup that is there or is being made; none before its header is written."""
+    for file in home.folder.glob(f"*{name}*"):
+        header = file.read_bytes()[:HEADER]
+        if len(header) == HEADER:
+            keys = derived_keys(header, (home.folder / "passphrase").read_bytes())
+            of_chunks, of_header = keys[:32], keys[32:]
+            return torn(f"{name} chunks", of_chunks) | torn(f"{name} header", of_header)
+    return {}
+
+
+# proves: Z1 Z2
+@pytest.mark.parametrize("operation", WHOLE)
+def test_keys_while_the_whole_database_is_worked_on(tmp_path: Path, operation: str) -> None:
+    """Whoever is told how far it is may take long: no key of a database lies outside the locked pages then."""
+    home, needles = to_be_worked_on(tmp_path)
+    scanner = Scanner(tmp_path)
+    found: list[Hit] = []
+    written: dict[str, bytes] = {}
+    with Child(home.folder) as child:
+        child.tell(f"bob whole {operation}")
+        assert child.process.stdout is not None
+        told = 0
+        while child.process.stdout.readline() == "at\n":
+            told += 1
+            child.stop()
+            found += scanner.scan(child.pid, needles | written)
+            # What is being written is known by its header.
+            if operation == "backup" and not written:
+                written = keys_of_archive(home, "a.bak")
+            child.resume()
+            child.tell("")
+        child.do("bob forget")
+    assert told > 1
+    held = {hit.needle.partition(",")[0] for hit in found}
+    expected = {"restore": "new database key", "backup": "a.bak chunks"}
+    assert expected.get(operation, "database key") in held, "positive control"
+    outside = [
+        hit
+        for hit in found
+        if hit.area.dumped or (kind(hit.needle) != "account key" and not hit.area.locked)
+    ]
+    assert not outside, listing(outside)
+
+
+# proves: Z2
+@pytest.mark.parametrize("operation", WHOLE)
+def test_a_core_dump_while_the_whole_database_is_worked_on(
+    core_files: Path, operation: str
+) -> None:
+    home, needles = to_be_worked_on(core_files)
+    # When the first pages or rows have passed.
+    crash_at = 4 if operation == "backup" else 2
+    with Child(home.folder, dumps=True) as child:
+        child.tell(f"bob whole {operation} {crash_at}")
+        for _ in range(crash_at - 1):
+            child.expect("at")
+            child.tell("")
+        assert child.process.wait(timeout=60) == -signal.SIGABRT
+    (dump,) = core_files.glob("**/core*")
+    content = dump.read_bytes()
+    assert str(home.folder).encode() in content, "the dump has the heap"
+    assert not [name for name, needle in needles.items() if needle in content]
+
+
+# proves: Z1 Z2
+def test_what_a_passphrase_gives_while_its_database_is_worked_on(tmp_path: Path) -> None:
+    """Neither the key that it wraps nor what Argon2id makes of it."""
+    home = Home(tmp_path / "bob")
+    scanner = Scanner(tmp_path)
+    passphrase = secrets.token_hex(12).encode()
+    (home.folder / "passphrase").write_bytes(passphrase)
+    found: list[Hit] = []
+    with Child(home.folder) as child:
+        child.do("bob open_with_passphrase passphrase")
+        for step in ("close", "forget"):
+            child.do(f"bob {step}")
+        needles = torn("wrapping key", wrapping_key(home, passphrase))
+        child.tell("bob whole verify_with_passphrase")
+        for _ in range(2):
+            child.expect("at")
+            child.stop()
+            found += scanner.scan(child.pid, needles)
+            child.resume()
+            child.tell("")
+    assert not found, listing(found)
+
+
+def wrapping_key(home: Home, passphrase: bytes) -> bytes:
+    """Memory, passes and lanes, little endian, and the salt stand first in the file."""
+    text = (home.folder / "vault/account.db.key").read_bytes().strip()
+    content = b64decode(text.removeprefix(b"mdk-wrapped-key-1:"), validate=True)
+    memory, passes, lanes = struct.unpack("<3I", content[:12])
+    salt = content[12:28]
+    return Argon2id(
+        salt=salt, length=32, iterations=passes, lanes=lanes, memory_cost=memory
+    ).derive(passphrase)
+
+
+# proves: Z1
+@pytest.mark.parametrize("operation", [*WHOLE, "open"])
+def test_no_operation_leaves_anything_below_what_is_wiped(tmp_path: Path, operation: str) -> None:
+    """But for where the wiping itself has been, if it was called from deeper down."""
+    home, _ = to_be_worked_on(tmp_path, ENGINE)
+    with Child(home.folder) as child:
+        child.do("bob only_read file")
+        child.stop()
+        wiped = len(below_the_stack(child.pid).lstrip(b"\0"))
+        child.resume()
+        if operation == "open":
+            child.do("bob open")
+        else:
+            child.tell(f"bob whole {operation}")
+            assert child.process.stdout is not None
+            while child.process.stdout.readline() == "at\n":
+                child.tell("")
+        child.stop()
+        deeper = below_the_stack(child.pid)[:-wiped]
+    assert wiped > 1024
+    assert len(deeper) - deeper.count(0) < 512
+
+
+# proves: Z1
+def test_signals_leave_no_key_behind(tmp_path: Path) -> None:
+    """The system saves all registers on the stack when one comes, also while that is wiped."""
+    home = Home(tmp_path / "bob")
+    scanner = Scanner(tmp_path)
+    with Child(home.folder) as child:
+        child.do("bob open")
+        child.do("bob under_signals 200")
+        needles = home.long_lived() | torn("database key", home.database_key)
+        for step in ("close", "forget"):
+            child.do(f"bob {step}")
+        child.stop()
+        left = scanner.scan(child.pid, needles)
+    assert not left, listing(left)
