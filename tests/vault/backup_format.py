@@ -26,7 +26,7 @@ class Backup(NamedTuple):
     digest: bytes
 
 
-def _hchacha20(key: bytes, nonce: bytes) -> bytes:
+def hchacha20(key: bytes, nonce: bytes) -> bytes:
     """HChaCha20 (draft-irtf-cfrg-xchacha, 2.2)."""
     state = list(struct.unpack("<16I", b"expand 32-byte k" + key + nonce))
 
@@ -68,7 +68,7 @@ def _content(archive: bytes, passphrase: bytes) -> bytes:
     for number, start in enumerate(chunks):
         last = number == len(chunks) - 1
         nonce = header[56:75] + number.to_bytes(4, "big") + bytes([last])
-        cipher = ChaCha20Poly1305(_hchacha20(derived[:32], nonce[:16]))
+        cipher = ChaCha20Poly1305(hchacha20(derived[:32], nonce[:16]))
         sealed = archive[start : start + CHUNK + TAG]
         content += cipher.decrypt(bytes(4) + nonce[16:], sealed, header)
     return content

@@ -10,8 +10,9 @@ from base64 import b64decode
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
-from tests.vault.backup_format import HEADER, derived_keys
+from tests.vault.backup_format import HEADER, derived_keys, hchacha20
 from tests.vault.memory_scan import Child, Hit, Scanner, below_the_stack, forms, kind, listing, torn
 from tests.vault.scene import Home
 
@@ -20,8 +21,6 @@ from mdk import DatabaseKey, vault
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 WHOLE = ("verify", "rekey", "salvage", "encrypt_existing", "backup", "restore")
-
-
 CLIENT = ("make_client", "start_client", "close_client")
 ENGINE = ("open", "close", "forget")
 
@@ -106,12 +105,16 @@ def test_a_core_dump_while_the_whole_database_is_worked_on(
     (dump,) = core_files.glob("**/core*")
     content = dump.read_bytes()
     assert str(home.folder).encode() in content, "the dump has the heap"
+    if operation == "backup":
+        written = keys_of_archive(home, "a.bak")
+        assert written
+        needles |= written
     assert not [name for name, needle in needles.items() if needle in content]
 
 
 # proves: Z1 Z2
 def test_what_a_passphrase_gives_while_its_database_is_worked_on(tmp_path: Path) -> None:
-    """Neither the key that it wraps nor what Argon2id makes of it."""
+    """What Argon2id makes of it is gone; the key that it unwraps lies in locked pages."""
     home = Home(tmp_path / "bob")
     scanner = Scanner(tmp_path)
     passphrase = secrets.token_hex(12).encode()
@@ -121,7 +124,8 @@ def test_what_a_passphrase_gives_while_its_database_is_worked_on(tmp_path: Path)
         child.do("bob open_with_passphrase passphrase")
         for step in ("close", "forget"):
             child.do(f"bob {step}")
-        needles = torn("wrapping key", wrapping_key(home, passphrase))
+        wrapping = wrapping_key(home, passphrase)
+        needles = torn("wrapping key", wrapping) | torn("database key", unwrapped(home, wrapping))
         child.tell("bob whole verify_with_passphrase")
         for _ in range(2):
             child.expect("at")
@@ -129,13 +133,32 @@ def test_what_a_passphrase_gives_while_its_database_is_worked_on(tmp_path: Path)
             found += scanner.scan(child.pid, needles)
             child.resume()
             child.tell("")
-    assert not found, listing(found)
+    assert "database key" in {kind(hit.needle) for hit in found}, "positive control"
+    outside = [hit for hit in found if hit.area.dumped or not hit.area.locked]
+    assert not outside, listing(outside)
+    assert "wrapping key" not in {kind(hit.needle) for hit in found}
+
+
+KEY_FILE = b"mdk-wrapped-key-1:"
+
+
+def key_file(home: Home) -> bytes:
+    """Memory, passes and lanes, little endian; salt, nonce, and the key with its tag."""
+    text = (home.folder / "vault/account.db.key").read_bytes().strip()
+    return b64decode(text.removeprefix(KEY_FILE), validate=True)
+
+
+def unwrapped(home: Home, wrapping: bytes) -> bytes:
+    """The key of the database."""
+    content = key_file(home)
+    nonce = content[28:52]
+    cipher = ChaCha20Poly1305(hchacha20(wrapping, nonce[:16]))
+    return cipher.decrypt(bytes(4) + nonce[16:], content[52:], KEY_FILE + content[:28])
 
 
 def wrapping_key(home: Home, passphrase: bytes) -> bytes:
-    """Memory, passes and lanes, little endian, and the salt stand first in the file."""
-    text = (home.folder / "vault/account.db.key").read_bytes().strip()
-    content = b64decode(text.removeprefix(b"mdk-wrapped-key-1:"), validate=True)
+    """What Argon2id makes of the passphrase."""
+    content = key_file(home)
     memory, passes, lanes = struct.unpack("<3I", content[:12])
     salt = content[12:28]
     return Argon2id(
