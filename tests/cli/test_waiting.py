@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,17 @@ async def account(home: Home, name: str, *relays: LocalRelay) -> str:
     done = await mdk(home, "init", "-a", name, "--key", home.key(name), "--json", *options)
     assert done.code == 0, done.err
     return str(done.document["npub"])
+
+
+async def everywhere(home: Home, name: str, *relays: LocalRelay) -> None:
+    """Keep the account connected until each relay has its KeyPackage: `init` ends when one has it."""
+    process = home.start("listen", "-a", name)
+    try:
+        for relay in relays:
+            await relay.until(lambda one: one.count(KEY_PACKAGE) > 0, 30)
+    finally:
+        process.send_signal(signal.SIGINT)
+        await asyncio.to_thread(process.communicate)
 
 
 @pytest.mark.parametrize("words", REFUSALS)
@@ -133,6 +145,7 @@ async def test_what_another_group_waits_for_is_not_waited_for(tmp_path: Path) ->
         home = Home(tmp_path, old.url)
         await account(home, "alice", old)
         bob = await account(home, "bob", new, old)
+        await everywhere(home, "bob", new, old)
         done = await mdk(home, "invite", "-a", "alice", "--new", "Old", bob, "--json")
         assert done.code == 0, done.err
         assert (await mdk(home, "init", "-a", "alice", "--relay", new.url)).code == 0
