@@ -95,9 +95,14 @@ def below_the_stack(pid: int) -> bytes:
     # Of a thread that waits in a call: its number, six arguments, the pointers to stack and code.
     at = int(Path(f"/proc/{pid}/syscall").read_text(encoding="ascii").split()[7], 16)
     (stack,) = (area for area in areas(pid) if area.start <= at < area.end)
+    return read(pid, stack.start, at - stack.start)
+
+
+def read(pid: int, start: int, size: int) -> bytes:
+    """The memory of a stopped process."""
     with Path(f"/proc/{pid}/mem").open("rb") as memory:
-        memory.seek(stack.start)
-        return memory.read(at - stack.start)
+        memory.seek(start)
+        return memory.read(size)
 
 
 def kind(needle: str) -> str:

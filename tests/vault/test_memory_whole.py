@@ -13,7 +13,17 @@ import pytest
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from tests.vault.backup_format import HEADER, derived_keys, hchacha20
-from tests.vault.memory_scan import Child, Hit, Scanner, below_the_stack, forms, kind, listing, torn
+from tests.vault.memory_scan import (
+    Child,
+    Hit,
+    Scanner,
+    below_the_stack,
+    forms,
+    kind,
+    listing,
+    read,
+    torn,
+)
 from tests.vault.scene import Home
 
 from mdk import DatabaseKey, vault
@@ -203,3 +213,19 @@ def test_signals_leave_no_key_behind(tmp_path: Path) -> None:
         child.stop()
         left = scanner.scan(child.pid, needles)
     assert not left, listing(left)
+
+
+# proves: Z1
+def test_the_stack_that_is_kept_for_signals_is_wiped(tmp_path: Path) -> None:
+    """As `faulthandler` has one: the registers that the system saves there stay until the next signal."""
+    home = Home(tmp_path / "bob")
+    with Child(home.folder) as child:
+        child.do("bob open")
+        child.do("bob signal_stack")
+        address, size = map(int, (home.folder / "signal-stack").read_text().split())
+        child.stop()
+        assert read(child.pid, address, size).strip(b"\0"), "positive control"
+        child.resume()
+        child.do("bob verify")
+        child.stop()
+        assert not read(child.pid, address, size).strip(b"\0")

@@ -21,6 +21,8 @@ pub mod random;
 mod registers;
 pub mod relay_url;
 pub mod secret;
+#[cfg(unix)]
+mod signal_stack;
 pub mod v2;
 pub mod varint;
 pub mod welcome;

@@ -162,6 +162,8 @@ pub fn wipe_stack() {
     // First, because a signal may come while the rest is done: the system would save them below what is overwritten.
     registers::clear();
     overwrite();
+    #[cfg(unix)]
+    crate::signal_stack::wipe();
 }
 
 #[inline(never)]
