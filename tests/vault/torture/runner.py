@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -116,7 +116,9 @@ class Zygote:
         while True:
             record = self.hear(until)
             if record is None:
-                os.kill(first["pid"], signal.SIGKILL)
+                # One that has just ended by itself says so in the next line.
+                with suppress(ProcessLookupError):
+                    os.kill(first["pid"], signal.SIGKILL)
                 until = None
             else:
                 said.append(record)
