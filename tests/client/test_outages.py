@@ -123,6 +123,8 @@ async def test_each_has_relays_of_its_own() -> None:
         alice = await client(hers, "alice")
         bob = await client([his, hers], "bob")
         try:
+            # Ready he is as soon as one has his KeyPackage; she looks on this one.
+            await hers.until(lambda relay: relay.count(30443) == 2, PATIENCE)
             group, room = await join(alice, bob)
             await room.send("over yours")
             assert await hear(group, 1) == ["over yours"]
