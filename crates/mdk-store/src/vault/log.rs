@@ -194,8 +194,12 @@ fn is_moved(held: &Log, log: &File, database: &File) -> Result<bool, VaultError>
         return Ok(true);
     }
     let (mut there, mut page) = ([0u8; PAGE], [0u8; PAGE]);
-    // What the database no longer has at its end is not moved.
-    for &number in held.pages.keys().filter(|number| **number <= held.database_pages) {
+    // What the database no longer has at its end is not moved. A log of ours does not end with that alone.
+    let held_still = held.pages.keys().filter(|number| **number <= held.database_pages);
+    if held_still.clone().next().is_none() {
+        return Ok(false);
+    }
+    for &number in held_still {
         held.page(log, number, &mut page)?;
         match pages::read_at(database, &mut there, u64::from(number - 1) * PAGE as u64) {
             Ok(()) if there == page => {}

@@ -105,6 +105,24 @@ fn a_log_whose_header_is_damaged_is_damage_and_is_kept() {
     assert_eq!(opened(&home).unwrap().digest().unwrap(), home.digest);
 }
 
+/// Whatever numbers its first bytes happen to be.
+#[test]
+fn a_log_of_random_bytes_is_damage() {
+    let (home, _) = with_log();
+    let mut state = 1u64;
+    let mut random = || {
+        state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+        (state >> 56) as u8
+    };
+    for length in [32 + FRAME, 2 * FRAME + 700, 6 * FRAME] {
+        for _ in 0..16 {
+            let log: Vec<u8> = (0..length).map(|_| random()).collect();
+            put_log(&home, &log);
+            assert!(opened(&home).is_none(), "{length}: {:?}", &log[..40]);
+        }
+    }
+}
+
 /// A log with right checksums that SQLite would not have written here, as anybody can make one who may write to the directory.
 #[test]
 fn a_log_of_another_kind_is_damage_and_what_is_there_is_saved() {
