@@ -116,6 +116,8 @@ async def test_somebody_on_a_relay_that_is_away_for_a_while_is_invited_when_it_i
                 tried.set()
 
         serving = await going(bot)
+        # Where alice looks; the bot is ready as soon as one has its KeyPackage.
+        await relay.until(lambda it: it.count(30443) == 2, PATIENCE)
         try:
             group = await alice.groups.create("chat", [bot.client.public_key])
             await other.pause()

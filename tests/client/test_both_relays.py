@@ -52,6 +52,12 @@ async def test_what_lies_on_the_relay(any_relay: LocalRelay, people: Open) -> No
     group, room = await join(alice, bob, name="Secret name")
     await group.send("secret text")
     await hear(room, 1)
+
+    def said_of_both(it: LocalRelay) -> bool:
+        kinds = 0, 10002, 10050, 30443
+        return all(len({event.pubkey for event in it.events(kind)}) == 2 for kind in kinds)
+
+    await any_relay.until(said_of_both, PATIENCE)
     published = {kind: any_relay.events(kind) for kind in (0, 445, 1059, 10002, 10050, 30443)}
     assert all(published.values()), {kind: len(events) for kind, events in published.items()}
     known = {alice.public_key, bob.public_key}

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 from tests.client.people import PATIENCE
 
-from mdk import Client, Config
+from mdk import Client, Config, errors
 from mdk.testing import LocalRelay, client
 from mdk.testing.clients import impatient
 
@@ -35,13 +37,32 @@ async def test_what_relays_say_against_the_key_package(relay: LocalRelay, words:
         await alice.close()
 
 
-async def enters(*relays: LocalRelay) -> tuple[float, set[str], int]:
-    """How long a new account of these relays takes to enter; who has refused it then; how many KeyPackages are out."""
+async def enters(
+    *relays: LocalRelay, then: Callable[[], None] | None = None
+) -> tuple[float, set[str], int]:
+    """How long a new account of these relays takes to enter; who has refused it then; how many KeyPackages are out.
+
+    `then` is called as soon as one has refused it.
+    """
     loop = asyncio.get_running_loop()
     begun = loop.time()
     urls = [relay.url for relay in relays]
     config = Config(allow_loopback=True)
-    async with impatient(Client.open(":memory:", relays=urls, config=config)) as alice:
+    opened = impatient(Client.open(":memory:", relays=urls, config=config))
+
+    async def watch() -> None:
+        for _ in range(int(PATIENCE / 0.01)):
+            # (it is entered by another task meanwhile)
+            with suppress(errors.Closed):
+                if opened.key_packages.refusals():
+                    break
+            await asyncio.sleep(0.01)
+        if then is not None:
+            then()
+
+    watching = asyncio.create_task(watch())
+    async with opened as alice:
+        await watching
         took = loop.time() - begun
         refused = {url.rstrip("/") for url in alice.key_packages.refusals()}
         return took, refused, sum(relay.count(30443) for relay in relays)
@@ -67,7 +88,6 @@ async def test_entering_waits_for_one_that_may_take_it(relay: LocalRelay) -> Non
     relay.refuse(kinds={30443}, reason="blocked: kind not allowed")
     async with LocalRelay() as other:
         other.refuse(kinds={30443}, reason="rate-limited: slow down")
-        asyncio.get_running_loop().call_later(1.0, other.accept)
-        _, refused, published = await enters(relay, other)
+        _, refused, published = await enters(relay, other, then=other.accept)
     assert refused == {relay.url.rstrip("/")}
     assert published == 1

@@ -107,8 +107,7 @@ async fn a_second_that_does_not_fit_a_page_is_told_for_good() {
     bob.ready().await;
     carol.ready().await;
     let group = alice.founds(&[relay.url()], &[&bob, &carol]).await;
-    bob.renewed(&group).await;
-    carol.renewed(&group).await;
+    alice.settles_with(&group, &[&bob, &carol]).await;
     alice.says(&group, "first").await;
     bob.reads(&group, &["first"]).await;
     drop(bob.close().await);

@@ -45,6 +45,8 @@ async fn somebody_on_a_relay_of_a_shared_group_is_found_there() {
     assert!(matches!(missing, Err(ClientError::KeyPackageNotFound)));
     let group = carol.founds(&[first.url(), second.url()], &[&alice]).await;
     alice.renewed(&group).await;
+    // All three are there, each with a connection of its own.
+    until(&second, "alice's connection", || second.connections() >= 3).await;
     invites(&alice, &bob, &first).await;
 }
 
@@ -138,6 +140,8 @@ async fn nobody_is_missing_while_a_relay_of_ours_is_away() {
     for person in [&alice, &carol, &bob] {
         person.ready().await;
     }
+    let of_alice = |event: &String| event.contains(&alice.key().to_hex());
+    until(&first, "alice's KeyPackage", || first.events(30_443).iter().any(of_alice)).await;
     second.pause().await;
     let hints = [second.url().to_owned()];
     let away = soon("a search", alice.client.find_key_packages(&bob.key(), &[])).await;

@@ -195,6 +195,19 @@ impl Person {
         .await;
     }
 
+    /// Until each of the others, who have just joined the group that this one founded with them, has committed to a key of
+    /// its own choice, and all know it. One who commits earlier may lose to one of those.
+    pub async fn settles_with(&self, group: &GroupId, others: &[&Self]) {
+        let own_commits = 1 + others.len() as u64;
+        for person in others.iter().copied().chain([self]) {
+            let there = |engine: &mut Engine| {
+                (engine.group(group).unwrap().epoch >= own_commits).then_some(())
+            };
+            person.until("everybody's self-update", there).await;
+            person.renewed(group).await;
+        }
+    }
+
     /// Sends, as soon as the group can be written in.
     pub async fn says(&self, group: &GroupId, text: &str) -> EventId {
         let mut changes = self.client.changes();

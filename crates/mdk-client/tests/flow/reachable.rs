@@ -103,6 +103,8 @@ async fn who_is_let_in_later_says_nothing_that_is_over() {
     let theirs = elsewhere(&alice, LISTS[1]);
     let said = alice.pool.publish(first.url(), &alice.key(), &theirs.to_json(), LONG).await;
     assert_eq!(said, Published::Accepted);
+    // What had asked before that is over.
+    attempts(&alice, 1).await;
     second.refuse(Some([KEY_PACKAGE].into()), "restricted: pay first");
     until(&second, "the list that only she has", || !second.events(LISTS[0]).is_empty()).await;
     attempts(&alice, 2).await;

@@ -50,8 +50,7 @@ async fn a_rotation_of_ours_is_followed_by_all() {
         person.ready().await;
     }
     let group = alice.founds(&urls, &[&bob, &carol]).await;
-    bob.renewed(&group).await;
-    carol.renewed(&group).await;
+    alice.settles_with(&group, &[&bob, &carol]).await;
     let mut ids = BTreeSet::from([id(&alice, &group).to_hex()]);
     let mut texts = vec!["before".to_owned()];
     bob.says(&group, "before").await;
@@ -112,8 +111,7 @@ async fn a_branch_that_competes_is_heard_under_its_own_ids() {
         person.ready().await;
     }
     let group = alice.founds(&urls, &[&bob, &carol]).await;
-    bob.renewed(&group).await;
-    carol.renewed(&group).await;
+    alice.settles_with(&group, &[&bob, &carol]).await;
     let (of, bobs) = (group.clone(), keys.public_key());
     let promotion = alice.commit(move |engine| engine.promote(&of, &[bobs]));
     soon("a promotion", promotion).await.unwrap();

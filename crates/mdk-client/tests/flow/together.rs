@@ -24,8 +24,10 @@ async fn comes_back(rounds: usize, faults: Faults, together_for: Duration) {
         person.ready().await;
     }
     let group = alice.founds(&urls, &[&dave, &bob]).await;
-    dave.renewed(&group).await;
-    bob.renewed(&group).await;
+    alice.settles_with(&group, &[&dave, &bob]).await;
+    // On both relays.
+    dave.sent().await;
+    bob.sent().await;
     drop(bob.close().await);
 
     let mut texts = Vec::new();

@@ -32,7 +32,7 @@ impl Away {
         alice.ready().await;
         bob.ready().await;
         let group = alice.founds(&[&line.url], &[&bob]).await;
-        bob.renewed(&group).await;
+        alice.settles_with(&group, &[&bob]).await;
         drop(bob.close().await);
         Self { relay, line, alice, group, dir, keys }
     }
@@ -110,14 +110,14 @@ async fn one_that_goes_on_giving_does_not_hold_up_what_is_said() {
     alice.ready().await;
     bob.ready().await;
     let group = alice.founds(&urls, &[&bob]).await;
-    bob.renewed(&group).await;
+    alice.settles_with(&group, &[&bob]).await;
     drop(bob.close().await);
     for n in 0..120 {
         alice.says(&group, &n.to_string()).await;
     }
     alice.sent().await;
     let delay = Some(Duration::from_millis(1_500));
-    slow.faults(Faults { delay, page_limit: Some(34), ..Faults::default() });
+    slow.faults(Faults { delay, page_limit: Some(10), ..Faults::default() });
     let waited_for = Duration::from_millis(300);
     let bob = Person::open(&path, keys, ClientOptions { waited_for, ..options(&urls) }).await;
     bob.until("all of the good one", |engine| {

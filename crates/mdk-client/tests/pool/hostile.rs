@@ -284,7 +284,7 @@ async fn dribbled_bytes_are_silence() {
 async fn a_quiet_relay_that_answers_pings_stays() {
     bounded(async {
         let relay = Relay::start("", |conn, _| conn.idle()).await;
-        let pool = Pool::new(PoolOptions { keepalive: Duration::from_millis(30), ..options() });
+        let pool = Pool::new(PoolOptions { keepalive: Duration::from_millis(100), ..options() });
         let mut user = User::new(16);
         pool.open(&relay.url, Origin::User, &user.account).await.unwrap();
         user.connected().await;
