@@ -265,6 +265,8 @@ fn what_is_told() {
         told.extend(outcome.events);
     }
     assert!(told.is_empty(), "nothing before the choice");
+    let due = |alice: &mut Filed| alice.member.engine.needs_self_update(86_400).unwrap();
+    assert!(due(&mut alice).is_empty());
     assert!(
         matches!(alice.member.engine.self_update(&group), Err(Error::Settling { millis: 1_000 })),
         "no commit meanwhile"
@@ -289,6 +291,8 @@ fn what_is_told() {
         ),
         "{bodies:?}"
     );
+    // The keys of her leaf went with her commit.
+    assert_eq!(due(&mut alice), std::slice::from_ref(&group));
     // The log says the same to whoever asks later.
     let log = alice.member.engine.events(0, 1_000).unwrap();
     assert!(log.ends_with(&events));

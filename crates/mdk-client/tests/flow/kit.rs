@@ -198,10 +198,11 @@ impl Person {
     /// Until each of the others, who have just joined the group that this one founded with them, has committed to a key of
     /// its own choice, and all know it. One who commits earlier may lose to one of those.
     pub async fn settles_with(&self, group: &GroupId, others: &[&Self]) {
-        let own_commits = 1 + others.len() as u64;
+        // (two of them may commit beside each other, and one do it again)
+        let all_committed = 1 + others.len() as u64;
         for person in others.iter().copied().chain([self]) {
             let there = |engine: &mut Engine| {
-                (engine.group(group).unwrap().epoch >= own_commits).then_some(())
+                (engine.group(group).unwrap().epoch >= all_committed).then_some(())
             };
             person.until("everybody's self-update", there).await;
             person.renewed(group).await;

@@ -60,6 +60,15 @@ impl Ctx<'_, '_> {
             // (the leaf is that of a KeyPackage again, B4-12)
             row.self_updated_at = 0;
         }
+        let me = Some(self.identity.account());
+        let ours = |node: &&NodeRow| node.parent.is_some() && node.committer == me;
+        // Every commit of ours gives our leaf fresh keys: they are those of before again, or as on this branch.
+        if withdrawn.iter().any(|node| ours(node)) {
+            row.self_updated_at = 0;
+        }
+        if let Some(own) = path.iter().map(|node| &nodes[*node]).find(ours) {
+            row.self_updated_at = row.self_updated_at.max(own.sent_at);
+        }
         row.epoch = tip.epoch;
         row.authenticator = tip.authenticator;
         row.pass.switches = row.pass.switches.saturating_add(1);
