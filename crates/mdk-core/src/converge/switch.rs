@@ -63,7 +63,7 @@ impl Ctx<'_, '_> {
         let me = Some(self.identity.account());
         let ours = |node: &&NodeRow| node.parent.is_some() && node.committer == me;
         // Every commit of ours gives our leaf fresh keys: they are those of before again, or as on this branch.
-        if withdrawn.iter().any(|node| ours(node)) {
+        if withdrawn.iter().any(ours) {
             row.self_updated_at = 0;
         }
         if let Some(own) = path.iter().map(|node| &nodes[*node]).find(ours) {
