@@ -50,21 +50,21 @@ async def enters(
     config = Config(allow_loopback=True)
     opened = impatient(Client.open(":memory:", relays=urls, config=config))
 
-    async def watch() -> None:
+    async def once_refused(act: Callable[[], None]) -> None:
         for _ in range(int(PATIENCE / 0.01)):
             # (it is entered by another task meanwhile)
             with suppress(errors.Closed):
                 if opened.key_packages.refusals():
                     break
             await asyncio.sleep(0.01)
-        if then is not None:
-            then()
+        act()
 
-    watching = asyncio.create_task(watch())
+    watching = asyncio.create_task(once_refused(then)) if then is not None else None
     async with opened as alice:
-        await watching
         took = loop.time() - begun
         refused = {url.rstrip("/") for url in alice.key_packages.refusals()}
+        if watching is not None:
+            await watching
         return took, refused, sum(relay.count(30443) for relay in relays)
 
 
