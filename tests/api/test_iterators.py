@@ -138,3 +138,57 @@ def test_messages_of_an_abandoned_iterator_are_in_the_log(
     assert texts([bob.tick()]) == []
     log = bob.events(after=first[-1].events[-1].cursor)
     assert [e.message.text for e in log if isinstance(e, MessageReceived)] == ["2", "3", "4"]
+
+
+def test_closing_takes_away_what_was_not_read(alice: Mdk, bob: Mdk, pair: GroupId) -> None:
+    events = [alice.create_message(pair, str(n)).event for n in range(5)]
+    outcomes, log, limited = bob.process_many(events), bob.events(), bob.events(limit=2)
+    assert texts([next(outcomes)]) == ["0"]
+    next(log)
+    next(limited)
+    bob.close()
+    for unread in (outcomes, log, limited):
+        for _ in range(2):  # an end would look as if all had been read
+            with pytest.raises(errors.Closed):
+                next(unread)
+
+
+def test_what_was_read_to_its_end_has_ended(alice: Mdk, bob: Mdk, pair: GroupId) -> None:
+    outcomes = bob.process_many([alice.create_message(pair, "said").event])
+    limited = bob.events(limit=1)
+    assert texts(list(outcomes)) == ["said"]
+    assert len(list(limited)) == 1
+    bob.close()
+    assert list(outcomes) == []
+    assert list(limited) == []
+
+
+def test_an_iterable_may_close_the_account(alice: Mdk, bob: Mdk, pair: GroupId) -> None:
+    event = alice.create_message(pair, "said").event
+
+    def closes() -> Iterator[SignedEvent]:
+        yield event
+        bob.close()
+
+    outcomes = bob.process_many(closes())
+    with pytest.raises(errors.Closed):
+        next(outcomes)
+
+
+def test_closing_does_not_wait_for_who_reads(alice: Mdk, bob: Mdk, pair: GroupId) -> None:
+    event = alice.create_message(pair, "said").event
+    reading, closed = threading.Event(), threading.Event()
+
+    def slow() -> Iterator[SignedEvent]:
+        reading.set()
+        assert closed.wait(30)
+        yield event
+
+    outcomes = bob.process_many(slow())
+    with ThreadPoolExecutor(1) as pool:
+        read = pool.submit(next, outcomes)
+        assert reading.wait(30)
+        bob.close()
+        closed.set()
+        with pytest.raises(errors.Closed):
+            read.result(30)

@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from mdk import Client, Config, DatabaseKey, GroupId, Keys, Mdk, Progress, vault
@@ -28,6 +29,7 @@ class Account:
         self.keys: Keys | None = None
         self.key: DatabaseKey | None = None
         self.client: Client | None = None
+        self.unread: list[Iterator[object]] = []
         self.loop = asyncio.new_event_loop()
 
     def engine(self) -> Mdk:
@@ -122,12 +124,15 @@ class Account:
         """Takes in a file of events, one per line, and lets no outcome but the first become a Python object.
 
         `process_many` takes in 500 at a time when the first outcome of them is asked for. The first line of every 500
-        should be one that says nothing; what the rest said stays in the library and is dropped with the iterator.
+        should be one that says nothing; what the rest said stays in the library until the iterator is dropped, or the
+        account closed: of two iterators the second is dropped here.
         """
         events = (self.folder / name).read_bytes().splitlines()
         for start in range(0, len(events), 500):
             outcomes = self.engine().process_many(events[start : start + 500])
             next(outcomes)
+            if start % 1000 == 0:
+                self.unread.append(outcomes)
             del outcomes
 
     def receive_one(self, name: str) -> None:
@@ -147,6 +152,12 @@ class Account:
 
     def apply(self, name: str) -> None:
         self.engine().process((self.folder / name).read_bytes())
+
+    def read_ahead(self) -> None:
+        """Begin to read the log, which tells first of what holds no text."""
+        log = self.engine().events()
+        next(log)
+        self.unread.append(log)
 
     def close(self) -> None:
         self.engine().close()
@@ -210,6 +221,7 @@ class Account:
 
     def forget(self) -> None:
         self.mdk = self.keys = self.key = None
+        self.unread.clear()
         gc.collect()
 
     def rest(self) -> None:

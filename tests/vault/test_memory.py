@@ -106,6 +106,7 @@ def play(folder: Path) -> Scene:
         child.resume()
         child.do(f"bob update {group} commit.json")
         newest = mls_rows.secrets(home.database().sqlite())
+        child.do("bob read_ahead")
         known = set(needles.values())
         needles |= {f"{name}, newest": s for name, s in newest.items() if s not in known}
         child.do("bob close")
@@ -212,6 +213,7 @@ def test_a_closed_account_leaves_nothing_beside_an_open_one(tmp_path: Path) -> N
                 for number in range(50)
             ]
             deliver(child, home, silent, events)
+            child.do(f"{home.name} read_ahead")
         gone = bob.long_lived() | {"plaintext, bob": marks["bob"].encode()}
         gone |= mls_rows.secrets(bob.database().sqlite())
         child.do("bob close")

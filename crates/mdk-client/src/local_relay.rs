@@ -80,8 +80,9 @@ impl LocalRelay {
 
     /// Forgets every stored event and cuts all connections, as a relay that restarts empty. A paused one stays paused.
     pub async fn wipe(&self) {
-        self.server.cut().await;
+        // In this order: who connects again finds it empty, and what it then offers stays.
         self.server.database().wipe();
+        self.server.cut().await;
     }
 
     /// From now on refuses events of these kinds (`None`: of all) with `reason`, which should begin with a prefix of

@@ -1,12 +1,13 @@
 //! The two lazy iterators: outcomes of a batch, and the event log. Threads that share one take turns, and each item is
 //! given once.
 
-use std::collections::VecDeque;
+use std::sync::Arc;
 
 use mdk_core::{EngineEvent, Outcome};
 use pyo3::prelude::*;
 use pyo3::types::PyIterator;
 
+use crate::ahead::Ahead;
 use crate::args;
 use crate::engine::Mdk;
 use crate::signed_event::Incoming;
@@ -21,36 +22,26 @@ const PAGE: u32 = 256;
 /// The outcomes of `Mdk.process_many()`, in the order of the events. Threads that share it take turns.
 ///
 /// Given up before its end, it loses nothing: the events are in the log, and what is to be published comes again with the
-/// next tick(). The outcomes themselves are dropped, for they have plain text.
+/// next tick(). The outcomes themselves are dropped, for they have plain text; so they are when the account is closed, and
+/// who asks for one of them then gets Closed.
 #[pyclass(frozen, module = "mdk._mdk")]
 pub(crate) struct OutcomeIterator {
     mdk: Py<Mdk>,
     events: Py<PyIterator>,
-    batch: Turns<Batch>,
-}
-
-#[derive(Default)]
-struct Batch {
-    ready: VecDeque<Outcome>,
+    ahead: Arc<Ahead<Outcome>>,
     /// What the caller's iterable raised; it is passed on behind the outcomes of the events before it.
-    error: Option<PyErr>,
-}
-
-impl Batch {
-    fn pop(&mut self) -> Option<Result<Outcome, PyErr>> {
-        let outcome = self.ready.pop_front().map(Ok);
-        outcome.or_else(|| self.error.take().map(Err))
-    }
+    raised: Turns<Option<PyErr>>,
 }
 
 impl OutcomeIterator {
     pub(crate) fn new(mdk: &Bound<'_, Mdk>, events: &Bound<'_, PyAny>) -> PyResult<Self> {
         let events = args::items("events", events)?.unbind();
-        Ok(Self { mdk: mdk.clone().unbind(), events, batch: Turns::default() })
+        let ahead = mdk.get().guard.readers.ahead();
+        Ok(Self { mdk: mdk.clone().unbind(), events, ahead, raised: Turns::default() })
     }
 
-    /// The next batch of the caller's events.
-    fn read(&self, py: Python<'_>) -> PyResult<Batch> {
+    /// Takes in the next batch of the caller's events. Returns what their iterable raised.
+    fn read(&self, py: Python<'_>) -> PyResult<Option<PyErr>> {
         let mut events = Vec::new();
         let mut error = None;
         for item in self.events.bind(py).clone().take(BATCH) {
@@ -62,14 +53,12 @@ impl OutcomeIterator {
                 }
             }
         }
-        let outcomes = if events.is_empty() {
-            Vec::new()
-        } else {
-            self.mdk.get().guard.call(py, |engine| {
+        if !events.is_empty() {
+            self.ahead.put(self.mdk.get().guard.call(py, |engine| {
                 engine.process_batch(events.iter().map(Incoming::borrow).collect())
-            })?
-        };
-        Ok(Batch { ready: outcomes.into(), error })
+            })?);
+        }
+        Ok(error)
     }
 }
 
@@ -80,12 +69,13 @@ impl OutcomeIterator {
     }
 
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let mut turn = self.batch.take(py, &self.mdk.get().guard)?;
-        let mut next = turn.state.pop();
-        if next.is_none() {
+        let mut turn = self.raised.take(py, &self.mdk.get().guard)?;
+        let mut next = self.ahead.pop()?;
+        if next.is_none() && turn.state.is_none() {
             *turn.state = self.read(py)?;
-            next = turn.state.pop();
+            next = self.ahead.pop()?;
         }
+        let next = next.map(Ok).or_else(|| turn.state.take().map(Err));
         drop(turn);
         next.transpose()?.map(|outcome| outcome.to_py(py)).transpose()
     }
@@ -93,7 +83,7 @@ impl OutcomeIterator {
 
 impl Drop for OutcomeIterator {
     fn drop(&mut self) {
-        if self.batch.get_mut().ready.iter().any(|outcome| !outcome.reply.is_empty()) {
+        if self.ahead.any(|outcome| !outcome.reply.is_empty()) {
             self.mdk.get().guard.hand_out_again();
         }
     }
@@ -103,28 +93,19 @@ impl Drop for OutcomeIterator {
 #[pyclass(frozen, module = "mdk._mdk")]
 pub(crate) struct EventIterator {
     mdk: Py<Mdk>,
-    page: Turns<Page>,
+    ahead: Arc<Ahead<EngineEvent>>,
+    place: Turns<Place>,
 }
 
-struct Page {
+struct Place {
     after: i64,
     left: Option<u32>,
-    ready: VecDeque<EngineEvent>,
 }
 
 impl EventIterator {
     pub(crate) fn new(mdk: &Bound<'_, Mdk>, after: i64, limit: Option<u32>) -> Self {
-        let page = Page { after, left: limit, ready: VecDeque::new() };
-        Self { mdk: mdk.clone().unbind(), page: Turns::new(page) }
-    }
-}
-
-impl Page {
-    fn pop(&mut self) -> Option<EngineEvent> {
-        let event = self.ready.pop_front()?;
-        self.after = event.cursor;
-        self.left = self.left.map(|left| left.saturating_sub(1));
-        Some(event)
+        let place = Turns::new(Place { after, left: limit });
+        Self { mdk: mdk.clone().unbind(), ahead: mdk.get().guard.readers.ahead(), place }
     }
 }
 
@@ -136,14 +117,17 @@ impl EventIterator {
 
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let guard = &self.mdk.get().guard;
-        let mut turn = self.page.take(py, guard)?;
-        let page = &mut *turn.state;
-        let mut event = page.pop();
-        let count = page.left.unwrap_or(PAGE).min(PAGE);
+        let mut turn = self.place.take(py, guard)?;
+        let Place { after, left } = &mut *turn.state;
+        let mut event = self.ahead.pop()?;
+        let count = left.unwrap_or(PAGE).min(PAGE);
         if event.is_none() && count > 0 {
-            let after = page.after;
-            page.ready = guard.call(py, |e| e.events(after, count))?.into();
-            event = page.pop();
+            self.ahead.put(guard.call(py, |e| e.events(*after, count))?);
+            event = self.ahead.pop()?;
+        }
+        if let Some(event) = &event {
+            *after = event.cursor;
+            *left = left.map(|left| left.saturating_sub(1));
         }
         drop(turn);
         event.map(|event| event.to_py(py)).transpose()

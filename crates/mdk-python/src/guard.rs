@@ -10,6 +10,7 @@ use mdk_core::{Engine, Error};
 use mdk_store::StoreError;
 use pyo3::prelude::*;
 
+use crate::ahead::Readers;
 use crate::errors::{Class, Raise};
 use crate::fork::Stay;
 use crate::{logging, panics, process};
@@ -30,12 +31,18 @@ enum State {
     Poisoned,
 }
 
+pub(crate) fn closed() -> Raise {
+    Raise::new(Class::Closed, "this Mdk is closed")
+}
+
 pub(crate) struct Guard {
     state: Mutex<State>,
     /// The thread that is in a call, or 0: a callback of that call must not wait for its own end.
     inside: AtomicUsize,
     /// Outcomes with something to publish were given up; the engine is not told yet.
     given_up: AtomicBool,
+    /// What was read and not handed out goes with the engine.
+    pub(crate) readers: Readers,
     /// The process that opened it: a child after `fork` has the memory, but not the right.
     pid: u32,
 }
@@ -44,7 +51,7 @@ impl Guard {
     pub(crate) fn new(engine: Engine) -> Self {
         let state = Mutex::new(State::Open(Box::new(engine)));
         let (inside, given_up) = (AtomicUsize::new(0), AtomicBool::new(false));
-        Self { state, inside, given_up, pid: std::process::id() }
+        Self { state, inside, given_up, readers: Readers::default(), pid: std::process::id() }
     }
 
     /// Runs one call of the engine. The interpreter is detached before the lock is taken, so a waiting thread
@@ -94,7 +101,7 @@ impl Guard {
         let mut state = self.lock();
         let engine = match &mut *state {
             State::Open(engine) => engine,
-            State::Closed => return Err(Raise::new(Class::Closed, "this Mdk is closed")),
+            State::Closed => return Err(closed()),
             State::Poisoned => {
                 let message = "an earlier internal error made this Mdk unusable; open it again";
                 return Err(Raise::new(Class::InternalError, message));
@@ -147,6 +154,7 @@ impl Guard {
                 State::Closed | State::Poisoned => Ok(()),
             }
         });
+        self.readers.take_away();
         logging::drain(py);
         result.map_err(|raise| raise.into_err(py))
     }

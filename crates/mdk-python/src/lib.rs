@@ -2,6 +2,7 @@
 
 use pyo3::prelude::*;
 
+mod ahead;
 mod args;
 mod batch;
 mod client;

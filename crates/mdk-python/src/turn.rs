@@ -41,11 +41,6 @@ impl<T> Turns<T> {
         self.inside.store(this_thread(), Ordering::Relaxed);
         Ok(Turn { state, inside: &self.inside })
     }
-
-    /// What is in hand, when there are no turns any more.
-    pub(crate) fn get_mut(&mut self) -> &mut T {
-        self.state.get_mut().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl<T> Drop for Turn<'_, T> {

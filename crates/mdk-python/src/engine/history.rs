@@ -93,7 +93,8 @@ impl Mdk {
         self.call(py, |e| e.mark_read(&group, upto.as_ref()))
     }
 
-    /// The durable log of what happened, oldest first: an iterator of Event. It ends at the present.
+    /// The durable log of what happened, oldest first: an iterator of Event. It ends at the present,
+    /// and raises Closed when the account was closed before.
     ///
     /// Args:
     ///     after: the `cursor` of the last event that was handled; None for the beginning.

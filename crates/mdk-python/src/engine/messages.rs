@@ -154,7 +154,8 @@ impl Mdk {
     /// whatever lies between them.
     ///
     /// An iterator that is given up has processed its batch all the same. Of the outcomes that nobody read, the `events` are
-    /// in events(), and the next tick() returns what is to be published.
+    /// in events(), and the next tick() returns what is to be published. Closing the account takes them away as well: an
+    /// iterator with outcomes left then raises Closed.
     fn process_many(slf: &Bound<'_, Self>, events: &Bound<'_, PyAny>) -> PyResult<OutcomeIterator> {
         OutcomeIterator::new(slf, events)
     }
