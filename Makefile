@@ -50,7 +50,7 @@ $(VENV)/.built: $(VENV)/.tools pyproject.toml $(RUST_SOURCES)
 	@touch $@
 
 demo: $(VENV)/.built ## two accounts, an invite, a chat, a restart; offline
-	@$(PY) -m mdk.demo
+	@$(PY) -m mdk demo
 
 test: test-rust test-recorded test-python ## everything that has to pass
 

@@ -1,4 +1,4 @@
-"""Two clients, one group, a relay in this process: `python -m mdk.demo`. No internet.
+"""Two clients, one group, a relay in this process: `mdk demo`. No internet.
 
 Each client has an encrypted database in a temporary directory, and speaks to the relay on loopback as it would to any.
 """
@@ -176,7 +176,3 @@ def main() -> None:
     started = time.monotonic()
     run(show)
     show(f"Done in {time.monotonic() - started:.2f} s.")
-
-
-if __name__ == "__main__":
-    main()

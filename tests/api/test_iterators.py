@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
 
-from mdk import Applied, Event, GroupId, Mdk, MessageReceived, Outcome, SignedEvent, errors
+from mdk import (
+    Applied,
+    DatabaseKey,
+    Event,
+    GroupId,
+    Keys,
+    Mdk,
+    MessageReceived,
+    Outcome,
+    SignedEvent,
+    errors,
+)
 from mdk.testing import Clock
 
 THREADS = 4
@@ -192,3 +206,61 @@ def test_closing_does_not_wait_for_who_reads(alice: Mdk, bob: Mdk, pair: GroupId
         closed.set()
         with pytest.raises(errors.Closed):
             read.result(30)
+
+
+def test_closed_it_stays_closed(alice: Mdk, bob: Mdk, pair: GroupId) -> None:
+    """What comes after the first batch was never processed: that is no end either."""
+    events = [alice.create_message(pair, str(n)).event for n in range(501)]
+    outcomes = bob.process_many(events)
+    for _ in range(500):
+        next(outcomes)
+    bob.close()
+    for _ in range(3):
+        with pytest.raises(errors.Closed):
+            next(outcomes)
+
+
+def test_a_call_that_failed_is_made_again(
+    alice: Mdk, tmp_path: Path, meet: Callable[..., GroupId]
+) -> None:
+    """The disk is full for one batch, and the events of it come when there is room."""
+    resource = pytest.importorskip("resource")
+    folder = tmp_path / "dave"
+    with Mdk.open(folder / "m.db", keys=Keys.generate(), key=DatabaseKey.raw(bytes(32))) as dave:
+        group = meet(alice, dave)
+        said = [str(n) for n in range(600)]
+        events = iter([alice.create_message(group, text).event for text in said])
+        outcomes = dave.process_many(events)
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        size = sum(file.stat().st_size for file in folder.iterdir())
+        resource.setrlimit(resource.RLIMIT_FSIZE, (min(size, 4096), hard))
+        try:
+            for _ in range(2):
+                with pytest.raises(errors.StorageError):
+                    next(outcomes)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+            signal.signal(signal.SIGXFSZ, before)
+        assert texts(list(outcomes)) == said
+
+
+def test_an_iterable_that_has_its_iterator_is_collected(tmp_path: Path) -> None:
+    """Or the account would stay open for as long as the process lives."""
+
+    class Feed:
+        outcomes: Iterator[Outcome]
+
+        def __iter__(self) -> Iterator[SignedEvent]:
+            return self
+
+        def __next__(self) -> SignedEvent:
+            raise StopIteration
+
+    path, keys, key = tmp_path / "home" / "m.db", Keys.generate(), DatabaseKey.raw(bytes(32))
+    account, feed = Mdk.open(path, keys=keys, key=key), Feed()
+    feed.outcomes = account.process_many(feed)
+    del account, feed
+    with pytest.warns(ResourceWarning, match="unclosed"):
+        gc.collect()
+    Mdk.open(path, keys=keys, key=key).close()

@@ -8,16 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import errno
 import faulthandler
 import gc
+import itertools
+import logging
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
-from mdk import Client, Config, DatabaseKey, GroupId, Keys, Mdk, Progress, vault
+from tests.vault.torture.shim import CHANGES, Kind, Mode, Plan, Shim
+
+from mdk import Client, Config, DatabaseKey, GroupId, Keys, Mdk, Progress, errors, vault
 
 
 class Account:
@@ -30,14 +37,16 @@ class Account:
         self.key: DatabaseKey | None = None
         self.client: Client | None = None
         self.unread: list[Iterator[object]] = []
+        self.reader = threading.current_thread()
+        self.goes_on = threading.Event()
         self.loop = asyncio.new_event_loop()
 
     def engine(self) -> Mdk:
         assert self.mdk is not None
         return self.mdk
 
-    def open(self, name: str = "vault/account.db") -> None:
-        self.key = self.raw("database.key")
+    def open(self, name: str = "vault/account.db", key: str = "database.key") -> None:
+        self.key = self.raw(key)
         self.keys = Keys.from_file(self.folder / "account.key")
         self.mdk = Mdk.open(self.folder / name, keys=self.keys, key=self.key)
 
@@ -111,6 +120,10 @@ class Account:
     def drop_key(self) -> None:
         self.key = None
 
+    def drop_keys(self) -> None:
+        self.key = self.keys = None
+        gc.collect()
+
     def package(self, name: str) -> None:
         event = self.engine().new_key_package(relays=["wss://relay.example"])
         (self.folder / name).write_text(event.to_json())
@@ -158,6 +171,67 @@ class Account:
         log = self.engine().events()
         next(log)
         self.unread.append(log)
+
+    def rekey_that_closes(self) -> None:
+        """Let the disk fail at one call of a re-key after the other, until one leaves the account closed."""
+        shim, folder = Shim(), self.folder / "vault"
+        mask = CHANGES | Kind.OPEN | Kind.READ
+        for target in itertools.count(1):
+            plan = Plan(Mode.FAIL, target, mask, errno.EIO, sticky=True)
+            shim.arm(folder, plan)
+            try:
+                self.rekey("new.key")
+            except errors.MdkError:
+                shim.disarm()
+            else:
+                raise AssertionError("it failed at no call so that it closed the account")
+            try:
+                self.engine().groups()
+            except errors.Closed:
+                return
+
+    def open_again(self) -> None:
+        """After a re-key that failed: with the key that it needs."""
+        try:
+            self.open()
+        except errors.RekeyInterrupted:
+            self.open(key="new.key")
+
+    def unread_is_gone(self) -> None:
+        for unread in self.unread:
+            try:
+                next(unread)
+            except errors.Closed:
+                continue
+            raise AssertionError("an iterator goes on")
+
+    def read_beside(self, name: str) -> None:
+        """A thread takes in a file of events, and waits where the library tells it what was logged in the call."""
+        waits = threading.Event()
+        events = (self.folder / name).read_bytes().splitlines()
+        outcomes = self.engine().process_many(events)
+
+        def read() -> None:
+            with suppress(errors.Closed):
+                next(outcomes)
+
+        def wait(_: logging.LogRecord) -> bool:
+            if threading.current_thread() is reader:
+                waits.set()
+                assert self.goes_on.wait(60)
+            return False
+
+        handler, log = logging.Handler(), logging.getLogger("mdk")
+        handler.addFilter(wait)
+        log.addHandler(handler)
+        log.setLevel(1)
+        self.reader = reader = threading.Thread(target=read)
+        reader.start()
+        assert waits.wait(60)
+
+    def go_on(self) -> None:
+        self.goes_on.set()
+        self.reader.join()
 
     def close(self) -> None:
         self.engine().close()

@@ -149,13 +149,17 @@ class Scanner:
 class Child:
     """A fresh interpreter that runs `memory_child.py` and does one command after the other."""
 
-    def __init__(self, *folders: Path, dumps: bool = False) -> None:
+    def __init__(self, *folders: Path, dumps: bool = False, preload: Path | None = None) -> None:
         command = [sys.executable, str(HERE / "memory_child.py"), *map(str, folders)]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+        if preload is not None:
+            environment["LD_PRELOAD"] = str(preload)
         self.process = subprocess.Popen(
             ["bash", "-c", 'ulimit -c unlimited; exec "$@"', "bash", *command]
             if dumps
             else command,
             cwd=folders[0],
+            env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

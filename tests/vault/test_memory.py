@@ -8,6 +8,7 @@ decoder.
 from __future__ import annotations
 
 import secrets
+import shutil
 import signal
 import sys
 from collections import Counter
@@ -19,6 +20,7 @@ import pytest
 from tests.vault import mls_rows
 from tests.vault.memory_scan import Child, Hit, Scanner, kind, listing
 from tests.vault.scene import Home, bech32_bytes, deliver, meet
+from tests.vault.torture.shim import build
 
 from mdk import Mdk
 
@@ -226,6 +228,62 @@ def test_a_closed_account_leaves_nothing_beside_an_open_one(tmp_path: Path) -> N
             "plaintext",
             "account key",
         }
+
+
+# proves: Z1
+def test_closing_beside_a_thread_that_reads_leaves_nothing(tmp_path: Path) -> None:
+    """It has taken events in, and Python has none of their texts yet."""
+    bob = Home(tmp_path / "bob")
+    scanner = Scanner(tmp_path)
+    mark = secrets.token_urlsafe(9)
+    with Mdk.in_memory() as alice, Child(bob.folder) as child:
+        child.do("bob open")
+        group, silent = meet(alice, child, bob)
+        events = [silent, *(alice.create_message(group, f"{mark} {n}").event for n in range(50))]
+        lines = [event.to_json() for event in events]
+        (bob.folder / "events.jsonl").write_text("\n".join(lines))
+        text = {"plaintext": mark.encode()}
+        child.do("bob read_beside events.jsonl")
+        child.stop()
+        assert scanner.scan(child.pid, text)
+        child.resume()
+        child.do("bob close")
+        child.stop()
+        left = scanner.scan(child.pid, text | mls_rows.secrets(bob.database().sqlite()))
+        child.resume()
+        assert not left, listing(left)
+        child.do("bob go_on")
+
+
+# proves: Z1
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler for the shim")
+def test_an_account_that_a_failed_rekey_has_closed_leaves_nothing(tmp_path: Path) -> None:
+    """Nobody calls close() on it, and iterators that were not read to their end are still there."""
+    bob = Home(tmp_path / "bob")
+    (bob.folder / "new.key").write_bytes(secrets.token_bytes(32))
+    scanner = Scanner(tmp_path)
+    mark = secrets.token_urlsafe(9)
+    shim = build(tmp_path)
+    with Mdk.in_memory() as alice, Child(bob.folder, preload=shim) as child:
+        child.do("bob open")
+        group, silent = meet(alice, child, bob)
+        events = [alice.create_message(group, f"{mark} {n}").event for n in range(50)]
+        deliver(child, bob, silent, events)
+        child.do("bob read_ahead")
+        gone = bob.long_lived() | {"plaintext": mark.encode()}
+        gone |= mls_rows.secrets(bob.database().sqlite())
+        child.stop()
+        assert "plaintext" in {kind(hit.needle) for hit in scanner.scan(child.pid, gone)}
+        child.resume()
+        child.do("bob rekey_that_closes")
+        child.do("bob drop_keys")
+        child.stop()
+        left = scanner.scan(child.pid, gone)
+        child.resume()
+        assert not left, listing(left)
+        child.do("bob unread_is_gone")
+        child.do("bob open_again")
+        child.do("bob verify")
 
 
 # proves: Z2

@@ -138,6 +138,12 @@ impl Engine {
         Ok(())
     }
 
+    /// Whether a re-key that failed has closed the database. Every call ends with [`mdk_store::StoreError::Closed`] then.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.store.is_closed()
+    }
+
     /// The account.
     #[must_use]
     pub fn public_key(&self) -> PublicKey {

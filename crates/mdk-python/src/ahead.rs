@@ -16,7 +16,6 @@ pub(crate) struct Ahead<T>(Mutex<Items<T>>);
 
 struct Items<T> {
     ready: VecDeque<T>,
-    closed: bool,
     /// Closing took items away, so the end of those that are left is not the end of all.
     taken: bool,
 }
@@ -44,14 +43,10 @@ impl<T> Ahead<T> {
         }
     }
 
-    /// Puts what was read while nothing was left; nothing, if the account was closed meanwhile.
+    /// Puts what was read while nothing was left. To be called within the call of the engine that reads it: closing waits
+    /// for that, and leaves nothing that comes later.
     pub(crate) fn put(&self, read: Vec<T>) {
-        let mut items = self.items();
-        if items.closed {
-            items.taken |= !read.is_empty();
-        } else {
-            items.ready = read.into();
-        }
+        self.items().ready = read.into();
     }
 
     pub(crate) fn any(&self, is: impl Fn(&T) -> bool) -> bool {
@@ -66,7 +61,6 @@ trait TakeAway: Send + Sync {
 impl<T: Send> TakeAway for Ahead<T> {
     fn take_away(&self) {
         let mut items = self.items();
-        items.closed = true;
         items.taken |= !items.ready.is_empty();
         let ready = mem::take(&mut items.ready);
         drop(items);
@@ -85,7 +79,7 @@ impl Readers {
 
     /// For one more iterator.
     pub(crate) fn ahead<T: Send + 'static>(&self) -> Arc<Ahead<T>> {
-        let items = Items { ready: VecDeque::new(), closed: false, taken: false };
+        let items = Items { ready: VecDeque::new(), taken: false };
         let ahead = Arc::new(Ahead(Mutex::new(items)));
         let one: Arc<dyn TakeAway> = Arc::clone(&ahead) as _;
         let mut all = self.all();

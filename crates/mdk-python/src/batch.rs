@@ -6,6 +6,7 @@ use std::sync::Arc;
 use mdk_core::{EngineEvent, Outcome};
 use pyo3::prelude::*;
 use pyo3::types::PyIterator;
+use pyo3::{PyTraverseError, PyVisit};
 
 use crate::ahead::Ahead;
 use crate::args;
@@ -29,36 +30,54 @@ pub(crate) struct OutcomeIterator {
     mdk: Py<Mdk>,
     events: Py<PyIterator>,
     ahead: Arc<Ahead<Outcome>>,
-    /// What the caller's iterable raised; it is passed on behind the outcomes of the events before it.
-    raised: Turns<Option<PyErr>>,
+    batch: Turns<Batch>,
+}
+
+/// What was taken from the caller's iterable.
+#[derive(Default)]
+struct Batch {
+    /// Not processed yet: a call that failed is made again for them.
+    events: Vec<Incoming>,
+    /// What the iterable raised; it is passed on behind the outcomes of the events before it.
+    raised: Option<PyErr>,
+}
+
+impl Batch {
+    fn fill(&mut self, events: Bound<'_, PyIterator>) {
+        for item in events.take(BATCH) {
+            match item.and_then(|item| Incoming::extract(&item)) {
+                Ok(event) => self.events.push(event),
+                Err(raised) => {
+                    self.raised = Some(raised);
+                    break;
+                }
+            }
+        }
+    }
 }
 
 impl OutcomeIterator {
     pub(crate) fn new(mdk: &Bound<'_, Mdk>, events: &Bound<'_, PyAny>) -> PyResult<Self> {
         let events = args::items("events", events)?.unbind();
         let ahead = mdk.get().guard.readers.ahead();
-        Ok(Self { mdk: mdk.clone().unbind(), events, ahead, raised: Turns::default() })
+        Ok(Self { mdk: mdk.clone().unbind(), events, ahead, batch: Turns::default() })
     }
 
-    /// Takes in the next batch of the caller's events. Returns what their iterable raised.
-    fn read(&self, py: Python<'_>) -> PyResult<Option<PyErr>> {
-        let mut events = Vec::new();
-        let mut error = None;
-        for item in self.events.bind(py).clone().take(BATCH) {
-            match item.and_then(|item| Incoming::extract(&item)) {
-                Ok(event) => events.push(event),
-                Err(raised) => {
-                    error = Some(raised);
-                    break;
-                }
-            }
+    /// Takes in the next batch of the caller's events.
+    fn read(&self, py: Python<'_>, batch: &mut Batch) -> PyResult<()> {
+        if batch.events.is_empty() && batch.raised.is_none() {
+            batch.fill(self.events.bind(py).clone());
         }
-        if !events.is_empty() {
-            self.ahead.put(self.mdk.get().guard.call(py, |engine| {
-                engine.process_batch(events.iter().map(Incoming::borrow).collect())
-            })?);
+        if batch.events.is_empty() {
+            return Ok(());
         }
-        Ok(error)
+        let (ahead, events) = (&*self.ahead, &batch.events);
+        self.mdk.get().guard.call(py, |engine| {
+            ahead.put(engine.process_batch(events.iter().map(Incoming::borrow).collect())?);
+            Ok(())
+        })?;
+        batch.events.clear();
+        Ok(())
     }
 }
 
@@ -69,15 +88,21 @@ impl OutcomeIterator {
     }
 
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let mut turn = self.raised.take(py, &self.mdk.get().guard)?;
+        let mut turn = self.batch.take(py, &self.mdk.get().guard)?;
         let mut next = self.ahead.pop()?;
-        if next.is_none() && turn.state.is_none() {
-            *turn.state = self.read(py)?;
+        if next.is_none() {
+            self.read(py, &mut turn.state)?;
             next = self.ahead.pop()?;
         }
-        let next = next.map(Ok).or_else(|| turn.state.take().map(Err));
+        let next = next.map(Ok).or_else(|| turn.state.raised.take().map(Err));
         drop(turn);
         next.transpose()?.map(|outcome| outcome.to_py(py)).transpose()
+    }
+
+    /// The caller's iterable may have this iterator, and through it the account stays open.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.mdk)?;
+        visit.call(&self.events)
     }
 }
 
@@ -122,7 +147,11 @@ impl EventIterator {
         let mut event = self.ahead.pop()?;
         let count = left.unwrap_or(PAGE).min(PAGE);
         if event.is_none() && count > 0 {
-            self.ahead.put(guard.call(py, |e| e.events(*after, count))?);
+            let (ahead, after) = (&*self.ahead, *after);
+            guard.call(py, |engine| {
+                ahead.put(engine.events(after, count)?);
+                Ok(())
+            })?;
             event = self.ahead.pop()?;
         }
         if let Some(event) = &event {

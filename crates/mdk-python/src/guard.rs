@@ -27,6 +27,8 @@ pub(crate) fn this_thread() -> usize {
 enum State {
     Open(Box<Engine>),
     Closed,
+    /// A re-key that failed has closed the database; the engine is gone, so that it can be opened again.
+    Lost,
     /// The engine panicked; what it holds in memory cannot be trusted.
     Poisoned,
 }
@@ -102,6 +104,7 @@ impl Guard {
         let engine = match &mut *state {
             State::Open(engine) => engine,
             State::Closed => return Err(closed()),
+            State::Lost => return Err(Error::Store(StoreError::Closed).into()),
             State::Poisoned => {
                 let message = "an earlier internal error made this Mdk unusable; open it again";
                 return Err(Raise::new(Class::InternalError, message));
@@ -120,11 +123,19 @@ impl Guard {
             let (ok, micros) = (matches!(done, Ok(Ok(_))), started.elapsed().as_micros());
             tracing::trace!(target: "mdk_python", ok, micros, "call");
         }
+        let lost = engine.is_closed();
         self.inside.store(0, Ordering::Relaxed);
+        // Dropping the engine releases the file, so that it can be opened again, and wipes what it holds.
         match done {
-            Ok(result) => result.map_err(Raise::from),
+            Ok(result) => {
+                if lost {
+                    let gone = mem::replace(&mut *state, State::Lost);
+                    let _ = panics::catch(|| drop(gone));
+                    self.readers.take_away();
+                }
+                result.map_err(Raise::from)
+            }
             Err(raise) => {
-                // Dropping releases the file, so that it can be opened again.
                 let broken = mem::replace(&mut *state, State::Poisoned);
                 let _ = panics::catch(|| drop(broken));
                 Err(raise)
@@ -145,13 +156,9 @@ impl Guard {
             match mem::replace(&mut *state, State::Closed) {
                 State::Open(engine) => {
                     tracing::info!(target: "mdk_python", "an account is being closed");
-                    match panics::catch(|| engine.close())? {
-                        // By a re-key that failed: then there is nothing left to close.
-                        Err(Error::Store(StoreError::Closed)) => Ok(()),
-                        closed => closed.map_err(Raise::from),
-                    }
+                    panics::catch(|| engine.close())?.map_err(Raise::from)
                 }
-                State::Closed | State::Poisoned => Ok(()),
+                State::Closed | State::Lost | State::Poisoned => Ok(()),
             }
         });
         self.readers.take_away();

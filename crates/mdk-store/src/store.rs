@@ -248,6 +248,12 @@ impl Store {
         self.conn.as_deref().ok_or(StoreError::Closed)
     }
 
+    /// Whether every call from now on ends with [`StoreError::Closed`]: there is neither a connection nor the key for one.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.conn.is_none() && !(self.broken && self.spare_key.is_some())
+    }
+
     /// To be told when all of the write-ahead log was moved into the file.
     pub(crate) fn log_was_emptied(&self) {
         self.log_frames.store(0, Ordering::Relaxed);

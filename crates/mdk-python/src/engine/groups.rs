@@ -316,7 +316,8 @@ impl Mdk {
     ///
     /// Raises:
     ///     NotMember, CommitPending: not now.
-    ///     NotAllowed, LastAdmin: an admin must be demoted first.
+    ///     NotAllowed, LastAdmin: an admin must be demoted first. NotAllowed, too, when this epoch has the request already;
+    ///     the first tick() after opening hands it out again.
     fn leave(&self, py: Python<'_>, group_id: Text) -> PyResult<SignedEvent> {
         let group = args::group(&group_id)?;
         self.call(py, |e| e.leave(&group)).map(SignedEvent)

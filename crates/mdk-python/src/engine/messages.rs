@@ -147,8 +147,8 @@ impl Mdk {
     /// Takes in many events, up to 500 in one transaction: an iterator of Outcome, in their order.
     ///
     /// It is lazy: events are taken from `events` and processed while the outcomes are read, a batch ahead. If a call
-    /// fails, the events of its batch are not processed. Threads that share the iterator take turns, and each gets
-    /// other outcomes.
+    /// fails, the events of its batch are not processed; the next next() tries them again. Threads that share the iterator
+    /// take turns, and each gets other outcomes.
     ///
     /// Of a batch Welcomes are taken up first, then the events of groups, the oldest first, whatever their order and
     /// whatever lies between them.

@@ -46,6 +46,9 @@ type Objects<'py> = PyResult<Vec<Bound<'py, PyAny>>>;
 /// A wrong value of an argument raises InvalidInput with its field, a wrong Python type TypeError. Every method that makes
 /// an event raises GroupTooLarge if it would be larger than Config.max_event_bytes.
 ///
+/// Every method that makes a commit raises CommitPending while one of ours waits, and GroupSettling for a second after
+/// others' came, rivals or not: call again after its `millis`, or settle() when all that relays have was taken in.
+///
 /// Every method may raise StorageError (the disk; nothing was changed), Closed, Forked (used in a child of os.fork())
 /// and InternalError (a bug; open it again). What a peer sends never raises: it ends as an Outcome.
 #[pyclass(frozen, module = "mdk")]
