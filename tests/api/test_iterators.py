@@ -24,6 +24,7 @@ from mdk import (
     MessageReceived,
     Outcome,
     SignedEvent,
+    _mdk,
     errors,
 )
 from mdk.testing import Clock
@@ -245,22 +246,80 @@ def test_a_call_that_failed_is_made_again(
         assert texts(list(outcomes)) == said
 
 
-def test_an_iterable_that_has_its_iterator_is_collected(tmp_path: Path) -> None:
+@pytest.mark.parametrize("raises", [False, True])
+def test_an_iterable_that_has_its_iterator_is_collected(
+    alice: Mdk, tmp_path: Path, meet: Callable[..., GroupId], *, raises: bool
+) -> None:
     """Or the account would stay open for as long as the process lives."""
 
     class Feed:
         outcomes: Iterator[Outcome]
 
+        def __init__(self, *events: SignedEvent) -> None:
+            self.events = list(events)
+
         def __iter__(self) -> Iterator[SignedEvent]:
             return self
 
         def __next__(self) -> SignedEvent:
-            raise StopIteration
+            if self.events:
+                return self.events.pop()
+            raise OSError if raises else StopIteration
 
     path, keys, key = tmp_path / "home" / "m.db", Keys.generate(), DatabaseKey.raw(bytes(32))
-    account, feed = Mdk.open(path, keys=keys, key=key), Feed()
+    account = Mdk.open(path, keys=keys, key=key)
+    group = meet(alice, account)
+    feed = Feed(alice.create_message(group, "said").event)
     feed.outcomes = account.process_many(feed)
+    # What the iterable has raised waits behind it.
+    assert texts([next(feed.outcomes)]) == ["said"]
     del account, feed
     with pytest.warns(ResourceWarning, match="unclosed"):
         gc.collect()
     Mdk.open(path, keys=keys, key=key).close()
+
+
+def test_what_was_read_goes_with_an_engine_that_failed(
+    alice: Mdk, bob: Mdk, pair: GroupId, capfd: pytest.CaptureFixture[str]
+) -> None:
+    events = [alice.create_message(pair, str(n)).event for n in range(3)]
+    outcomes, log = bob.process_many(events), bob.events()
+    next(outcomes)
+    next(log)
+    with pytest.raises(errors.InternalError):
+        _mdk._panic(bob)
+    for unread in (outcomes, log):
+        with pytest.raises(errors.InternalError, match="open it again"):
+            next(unread)
+    capfd.readouterr()
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs a timer of the process")
+def test_an_interrupt_takes_no_outcome_with_it(alice: Mdk, bob: Mdk, pair: GroupId) -> None:
+    """One that comes while a batch is taken in is raised before any outcome of it is given."""
+    said = [str(n) for n in range(400)]
+    events = [alice.create_message(pair, text).event for text in said]
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    def interrupted() -> Iterator[SignedEvent]:
+        yield from events
+        # Of computing, of which the call for so many needs far more.
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0.001)
+
+    outcomes = bob.process_many(interrupted())
+    read: list[Outcome] = []
+
+    def take() -> None:
+        # One by one: an interrupt is raised between two steps of the interpreter.
+        for outcome in outcomes:
+            read.append(outcome)  # noqa: PERF402
+
+    before = signal.signal(signal.SIGVTALRM, interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            take()
+    finally:
+        signal.signal(signal.SIGVTALRM, before)
+    assert texts(read + list(outcomes)) == said

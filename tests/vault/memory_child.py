@@ -181,13 +181,15 @@ class Account:
             shim.arm(folder, plan)
             try:
                 self.rekey("new.key")
-            except errors.MdkError:
+            except errors.MdkError as error:
                 shim.disarm()
+                hint = str(error.hint)
             else:
                 raise AssertionError("it failed at no call so that it closed the account")
             try:
                 self.engine().groups()
             except errors.Closed:
+                assert hint.startswith("The account is closed now."), hint
                 return
 
     def open_again(self) -> None:
@@ -201,9 +203,11 @@ class Account:
         for unread in self.unread:
             try:
                 next(unread)
-            except errors.Closed:
-                continue
-            raise AssertionError("an iterator goes on")
+            except errors.Closed as error:
+                why = str(error)
+            else:
+                why = "it goes on"
+            assert "re-key" in why, why
 
     def read_beside(self, name: str) -> None:
         """A thread takes in a file of events, and waits where the library tells it what was logged in the call."""

@@ -1,12 +1,8 @@
-//! What iterators have read ahead of their callers. It holds plain text, so it goes when the account is closed.
+//! What iterators have read ahead of their callers. It holds plain text, so it goes with the engine.
 
 use std::collections::VecDeque;
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-
-use pyo3::PyErr;
-
-use crate::guard;
 
 /// What one iterator has read and not handed out.
 ///
@@ -16,18 +12,12 @@ pub(crate) struct Ahead<T>(Mutex<Items<T>>);
 
 struct Items<T> {
     ready: VecDeque<T>,
-    /// Closing took items away, so the end of those that are left is not the end of all.
+    /// Some were taken away with the engine, so the end of those that are left is not the end of all.
     taken: bool,
 }
 
-/// The account was closed before all items were handed out.
+/// The engine went before all items were handed out.
 pub(crate) struct Taken;
-
-impl From<Taken> for PyErr {
-    fn from(_: Taken) -> Self {
-        guard::closed().into()
-    }
-}
 
 impl<T> Ahead<T> {
     fn items(&self) -> MutexGuard<'_, Items<T>> {
@@ -88,7 +78,7 @@ impl Readers {
         ahead
     }
 
-    /// The account is closed: drops what they have read ahead, which wipes it.
+    /// The engine is gone: drops what they have read ahead, which wipes it.
     pub(crate) fn take_away(&self) {
         let all = mem::take(&mut *self.all());
         for reader in all.iter().filter_map(Weak::upgrade) {

@@ -4,13 +4,15 @@
 use std::sync::Arc;
 
 use mdk_core::{EngineEvent, Outcome};
+use pyo3::exceptions::PyBaseException;
 use pyo3::prelude::*;
 use pyo3::types::PyIterator;
 use pyo3::{PyTraverseError, PyVisit};
 
-use crate::ahead::Ahead;
+use crate::ahead::{Ahead, Taken};
 use crate::args;
 use crate::engine::Mdk;
+use crate::guard::Guard;
 use crate::signed_event::Incoming;
 use crate::turn::Turns;
 use crate::views::ToPy;
@@ -19,6 +21,11 @@ use crate::views::ToPy;
 const BATCH: usize = 500;
 /// Events read from the log at once.
 const PAGE: u32 = 256;
+
+/// The next that was read ahead, or what has become of the engine with which it went.
+fn pop<T>(py: Python<'_>, guard: &Guard, ahead: &Ahead<T>) -> PyResult<Option<T>> {
+    ahead.pop().map_err(|Taken| guard.gone(py))
+}
 
 /// The outcomes of `Mdk.process_many()`, in the order of the events. Threads that share it take turns.
 ///
@@ -39,16 +46,17 @@ struct Batch {
     /// Not processed yet: a call that failed is made again for them.
     events: Vec<Incoming>,
     /// What the iterable raised; it is passed on behind the outcomes of the events before it.
-    raised: Option<PyErr>,
+    raised: Option<Py<PyBaseException>>,
 }
 
 impl Batch {
     fn fill(&mut self, events: Bound<'_, PyIterator>) {
+        let py = events.py();
         for item in events.take(BATCH) {
             match item.and_then(|item| Incoming::extract(&item)) {
                 Ok(event) => self.events.push(event),
                 Err(raised) => {
-                    self.raised = Some(raised);
+                    self.raised = Some(raised.into_value(py));
                     break;
                 }
             }
@@ -77,7 +85,8 @@ impl OutcomeIterator {
             Ok(())
         })?;
         batch.events.clear();
-        Ok(())
+        // An interrupt that came meanwhile would be raised behind this call, and the outcome that it returns be lost.
+        py.check_signals()
     }
 }
 
@@ -88,21 +97,27 @@ impl OutcomeIterator {
     }
 
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let mut turn = self.batch.take(py, &self.mdk.get().guard)?;
-        let mut next = self.ahead.pop()?;
+        let guard = &self.mdk.get().guard;
+        let mut turn = self.batch.take(py, guard)?;
+        let mut next = pop(py, guard, &self.ahead)?;
         if next.is_none() {
             self.read(py, &mut turn.state)?;
-            next = self.ahead.pop()?;
+            next = pop(py, guard, &self.ahead)?;
         }
-        let next = next.map(Ok).or_else(|| turn.state.raised.take().map(Err));
+        let raised = if next.is_none() { turn.state.raised.take() } else { None };
         drop(turn);
-        next.transpose()?.map(|outcome| outcome.to_py(py)).transpose()
+        match raised {
+            Some(raised) => Err(PyErr::from_value(raised.into_bound(py).into_any())),
+            None => next.map(|outcome| outcome.to_py(py)).transpose(),
+        }
     }
 
     /// The caller's iterable may have this iterator, and through it the account stays open.
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.mdk)?;
-        visit.call(&self.events)
+        visit.call(&self.events)?;
+        // The frames of its traceback may have this iterator, too.
+        self.batch.peek().map_or(Ok(()), |batch| visit.call(&batch.raised))
     }
 }
 
@@ -144,7 +159,7 @@ impl EventIterator {
         let guard = &self.mdk.get().guard;
         let mut turn = self.place.take(py, guard)?;
         let Place { after, left } = &mut *turn.state;
-        let mut event = self.ahead.pop()?;
+        let mut event = pop(py, guard, &self.ahead)?;
         let count = left.unwrap_or(PAGE).min(PAGE);
         if event.is_none() && count > 0 {
             let (ahead, after) = (&*self.ahead, *after);
@@ -152,7 +167,7 @@ impl EventIterator {
                 ahead.put(engine.events(after, count)?);
                 Ok(())
             })?;
-            event = self.ahead.pop()?;
+            event = pop(py, guard, &self.ahead)?;
         }
         if let Some(event) = &event {
             *after = event.cursor;

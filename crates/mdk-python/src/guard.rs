@@ -24,6 +24,9 @@ pub(crate) fn this_thread() -> usize {
     MARK.with(|mark| std::ptr::from_ref(mark) as usize)
 }
 
+/// What to do about a re-key that failed so late that nothing could be opened again.
+const LOST: &str = "The account is closed now. Look at the disk, then open it again; with the new key, if that says so.";
+
 enum State {
     Open(Box<Engine>),
     Closed,
@@ -33,7 +36,7 @@ enum State {
     Poisoned,
 }
 
-pub(crate) fn closed() -> Raise {
+fn closed() -> Raise {
     Raise::new(Class::Closed, "this Mdk is closed")
 }
 
@@ -125,22 +128,24 @@ impl Guard {
         }
         let lost = engine.is_closed();
         self.inside.store(0, Ordering::Relaxed);
-        // Dropping the engine releases the file, so that it can be opened again, and wipes what it holds.
         match done {
-            Ok(result) => {
-                if lost {
-                    let gone = mem::replace(&mut *state, State::Lost);
-                    let _ = panics::catch(|| drop(gone));
-                    self.readers.take_away();
-                }
-                result.map_err(Raise::from)
+            Ok(result) if lost => {
+                self.give_up(&mut state, State::Lost);
+                result.map_err(|error| Raise::from(error).text("hint", LOST))
             }
+            Ok(result) => result.map_err(Raise::from),
             Err(raise) => {
-                let broken = mem::replace(&mut *state, State::Poisoned);
-                let _ = panics::catch(|| drop(broken));
+                self.give_up(&mut state, State::Poisoned);
                 Err(raise)
             }
         }
+    }
+
+    /// Drops the engine, which releases the file, so that it can be opened again, and wipes what it holds.
+    fn give_up(&self, state: &mut State, why: State) {
+        let engine = mem::replace(state, why);
+        let _ = panics::catch(|| drop(engine));
+        self.readers.take_away();
     }
 
     /// Closes the engine; a second time, or in a forked child, does nothing.
@@ -164,6 +169,11 @@ impl Guard {
         self.readers.take_away();
         logging::drain(py);
         result.map_err(|raise| raise.into_err(py))
+    }
+
+    /// What every call says now that the engine is gone.
+    pub(crate) fn gone(&self, py: Python<'_>) -> PyErr {
+        self.call(py, |_| Ok(())).err().unwrap_or_else(|| closed().into_err(py))
     }
 
     /// `Closed` or `Forked`, as a call would say. Without waiting: one that is in a call is open.

@@ -31,6 +31,8 @@ impl Mdk {
     ///     LockLost: the lock file was removed meanwhile. What was begun is left to whoever opens it next.
     ///     NotEnoughSpace: a second copy of the database does not fit.
     ///     InMemory: there is no file.
+    ///     StorageError: the disk. If neither the old file nor the new one can be opened again, the account is closed, as the hint
+    ///     says and every later call: open it again, which finishes or undoes the re-key.
     #[pyo3(signature = (key=None, *, progress=Callback::none()))]
     #[pyo3(text_signature = "($self, key=None, *, progress=None)")]
     fn rekey<'py>(
