@@ -11,7 +11,6 @@ import ctypes
 import errno
 import faulthandler
 import gc
-import itertools
 import logging
 import os
 import signal
@@ -176,7 +175,7 @@ class Account:
         """Let the disk fail at one call of a re-key after the other, until one leaves the account closed."""
         shim, folder = Shim(), self.folder / "vault"
         mask = CHANGES | Kind.OPEN | Kind.READ
-        for target in itertools.count(1):
+        for target in range(1, 1000):
             plan = Plan(Mode.FAIL, target, mask, errno.EIO, sticky=True)
             shim.arm(folder, plan)
             try:
@@ -185,12 +184,13 @@ class Account:
                 shim.disarm()
                 hint = str(error.hint)
             else:
-                raise AssertionError("it failed at no call so that it closed the account")
+                break
             try:
                 self.engine().groups()
             except errors.Closed:
                 assert hint.startswith("The account is closed now."), hint
                 return
+        raise AssertionError("it failed at no call so that it closed the account")
 
     def open_again(self) -> None:
         """After a re-key that failed: with the key that it needs."""

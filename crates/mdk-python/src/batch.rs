@@ -1,7 +1,7 @@
 //! The two lazy iterators: outcomes of a batch, and the event log. Threads that share one take turns, and each item is
 //! given once.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mdk_core::{EngineEvent, Outcome};
 use pyo3::exceptions::PyBaseException;
@@ -37,54 +37,53 @@ pub(crate) struct OutcomeIterator {
     mdk: Py<Mdk>,
     events: Py<PyIterator>,
     ahead: Arc<Ahead<Outcome>>,
-    batch: Turns<Batch>,
-}
-
-/// What was taken from the caller's iterable.
-#[derive(Default)]
-struct Batch {
-    /// Not processed yet: a call that failed is made again for them.
-    events: Vec<Incoming>,
-    /// What the iterable raised; it is passed on behind the outcomes of the events before it.
-    raised: Option<Py<PyBaseException>>,
-}
-
-impl Batch {
-    fn fill(&mut self, events: Bound<'_, PyIterator>) {
-        let py = events.py();
-        for item in events.take(BATCH) {
-            match item.and_then(|item| Incoming::extract(&item)) {
-                Ok(event) => self.events.push(event),
-                Err(raised) => {
-                    self.raised = Some(raised.into_value(py));
-                    break;
-                }
-            }
-        }
-    }
+    /// What the caller's iterable raised; it is passed on behind the outcomes of the events before it. Locked for moments,
+    /// and only by who is attached to the interpreter: its garbage collection looks at it more than once, and must see the
+    /// same.
+    raised: Mutex<Option<Py<PyBaseException>>>,
+    /// What was taken from the iterable and is not processed yet: a call that failed is made again for it.
+    batch: Turns<Vec<Incoming>>,
 }
 
 impl OutcomeIterator {
     pub(crate) fn new(mdk: &Bound<'_, Mdk>, events: &Bound<'_, PyAny>) -> PyResult<Self> {
         let events = args::items("events", events)?.unbind();
         let ahead = mdk.get().guard.readers.ahead();
-        Ok(Self { mdk: mdk.clone().unbind(), events, ahead, batch: Turns::default() })
+        let (raised, batch) = (Mutex::default(), Turns::default());
+        Ok(Self { mdk: mdk.clone().unbind(), events, ahead, raised, batch })
+    }
+
+    fn raised(&self) -> MutexGuard<'_, Option<Py<PyBaseException>>> {
+        self.raised.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn fill(&self, py: Python<'_>, batch: &mut Vec<Incoming>) {
+        for item in self.events.bind(py).clone().take(BATCH) {
+            match item.and_then(|item| Incoming::extract(&item)) {
+                Ok(event) => batch.push(event),
+                Err(raised) => {
+                    let raised = raised.into_value(py);
+                    *self.raised() = Some(raised);
+                    break;
+                }
+            }
+        }
     }
 
     /// Takes in the next batch of the caller's events.
-    fn read(&self, py: Python<'_>, batch: &mut Batch) -> PyResult<()> {
-        if batch.events.is_empty() && batch.raised.is_none() {
-            batch.fill(self.events.bind(py).clone());
+    fn read(&self, py: Python<'_>, batch: &mut Vec<Incoming>) -> PyResult<()> {
+        if batch.is_empty() && self.raised().is_none() {
+            self.fill(py, batch);
         }
-        if batch.events.is_empty() {
+        if batch.is_empty() {
             return Ok(());
         }
-        let (ahead, events) = (&*self.ahead, &batch.events);
+        let (ahead, events) = (&*self.ahead, &*batch);
         self.mdk.get().guard.call(py, |engine| {
             ahead.put(engine.process_batch(events.iter().map(Incoming::borrow).collect())?);
             Ok(())
         })?;
-        batch.events.clear();
+        batch.clear();
         // An interrupt that came meanwhile would be raised behind this call, and the outcome that it returns be lost.
         py.check_signals()
     }
@@ -104,7 +103,7 @@ impl OutcomeIterator {
             self.read(py, &mut turn.state)?;
             next = pop(py, guard, &self.ahead)?;
         }
-        let raised = if next.is_none() { turn.state.raised.take() } else { None };
+        let raised = if next.is_none() { self.raised().take() } else { None };
         drop(turn);
         match raised {
             Some(raised) => Err(PyErr::from_value(raised.into_bound(py).into_any())),
@@ -117,7 +116,7 @@ impl OutcomeIterator {
         visit.call(&self.mdk)?;
         visit.call(&self.events)?;
         // The frames of its traceback may have this iterator, too.
-        self.batch.peek().map_or(Ok(()), |batch| visit.call(&batch.raised))
+        visit.call(&*self.raised())
     }
 }
 

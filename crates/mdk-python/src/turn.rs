@@ -1,7 +1,7 @@
 //! Who is served by an iterator: one thread after the other.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt as _;
@@ -40,15 +40,6 @@ impl<T> Turns<T> {
         let state = self.state.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner);
         self.inside.store(this_thread(), Ordering::Relaxed);
         Ok(Turn { state, inside: &self.inside })
-    }
-
-    /// What is in hand, if nobody has a turn.
-    pub(crate) fn peek(&self) -> Option<MutexGuard<'_, T>> {
-        match self.state.try_lock() {
-            Ok(state) => Some(state),
-            Err(TryLockError::Poisoned(state)) => Some(state.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
-        }
     }
 }
 
