@@ -7,8 +7,9 @@ SHELL := bash
 VENV := .venv
 PY := $(VENV)/bin/python
 FUZZ_SECONDS ?= 60
-# Two at a time, a file in one process: many wait for processes, keyrings and relays.
-TEST_JOBS ?= -n 2 --dist loadfile
+# Two at a time, a file in one process: many wait for processes, keyrings and relays. One that dies is not replaced: the one
+# in its place may wait for work for ever.
+TEST_JOBS ?= -n 2 --dist loadfile --max-worker-restart=0
 SHUFFLES ?= $(or $(MDK_SHUFFLES),200)
 WORLDS ?= 1000
 STEPS ?= 500
@@ -69,7 +70,7 @@ test-python: $(VENV)/.built
 # More of them than processors: what these tests do is mostly to wait for relays, each for its own.
 test-client: $(VENV)/.built ## the client's tests alone, Rust and Python, with the command line's
 	@RUST_TEST_THREADS=6 $(PY) scripts/rust_tests.py -p mdk-client
-	@$(PY) -m pytest -q -n 5 --dist loadfile tests/client tests/cli
+	@$(PY) -m pytest -q -n 5 --dist loadfile --max-worker-restart=0 tests/client tests/cli
 
 check: $(VENV)/.built ## formats, lints, types, stubs, licences, coverage table
 	@echo "check: formats"

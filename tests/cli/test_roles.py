@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import pty
+import select
 import signal
 import subprocess
 import sys
@@ -100,12 +101,32 @@ READ = {"x86_64": "0", "aarch64": "63"}
 """The number of read(2)."""
 
 
+# Seconds in which a command at a terminal shows something or ends.
+PATIENCE = 60.0
+
+
 def reads_a_line(process: subprocess.Popen[str]) -> bool:
     """Whether a process waits for its terminal; true where that cannot be seen."""
     number = READ.get(platform.machine())
     if sys.platform != "linux" or number is None:
         return True
     return Path(f"/proc/{process.pid}/syscall").read_text().split()[:2] == [number, "0x0"]
+
+
+def shown_next(master: int, running: subprocess.Popen[str], before: bytes) -> bytes:
+    """What a command shows next at its terminal; nothing at its end. One that is stuck has to say where."""
+    if not select.select([master], [], [], PATIENCE)[0]:
+        running.send_signal(signal.SIGABRT)
+        while select.select([master], [], [], 1)[0]:
+            try:
+                before += os.read(master, 1024)
+            except OSError:
+                break
+        pytest.fail(f"stuck after {PATIENCE:g} s: {before.decode(errors='replace')}")
+    try:
+        return os.read(master, 1024)
+    except OSError:  # the other end is closed
+        return b""
 
 
 def at_a_terminal(home: Home, *arguments: str, press: bytes = b"") -> Done:
@@ -118,7 +139,7 @@ def at_a_terminal(home: Home, *arguments: str, press: bytes = b"") -> Done:
         stderr=terminal,
         text=True,
         cwd=home.folder,
-        env=home.environment,
+        env={**home.environment, "PYTHONFAULTHANDLER": "1"},
         # Ctrl-C comes from its own terminal.
         start_new_session=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
@@ -126,16 +147,15 @@ def at_a_terminal(home: Home, *arguments: str, press: bytes = b"") -> Done:
     os.close(terminal)
     shown = b""
     try:
-        while True:
-            try:
-                shown += os.read(master, 1024)
-            except OSError:  # the other end is closed
-                break
+        while more := shown_next(master, running, shown):
+            shown += more
             if press and b"[y/N]:" in shown:
                 if press == b"\x03":
                     # (between the question and the reading Python would not hear of it)
+                    begun = time.monotonic()
                     while not reads_a_line(running):
                         assert running.poll() is None
+                        assert time.monotonic() - begun < PATIENCE
                         time.sleep(0.01)
                     running.send_signal(signal.SIGINT)
                 else:

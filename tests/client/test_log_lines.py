@@ -175,7 +175,6 @@ class Life:
             self.look(moved)
 
 
-@pytest.mark.timeout(120)
 async def test_a_long_life_at_trace_says_nothing_private(
     relay: LocalRelay, blobs: LocalBlossom, tmp_path: Path
 ) -> None:

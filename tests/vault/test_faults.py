@@ -41,7 +41,6 @@ def stand() -> Iterator[Bench]:
 
 
 # proves: R5
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("name", NAMES)
 def test_a_fault_is_an_error_without_a_change(stand: Bench, name: str) -> None:
     tally = sweep(stand, by_name(name), every=EVERY.get(name, 13), seed=4)
@@ -101,7 +100,6 @@ def test_a_new_database_that_cannot_be_read_back_is_not_called_damaged(
 
 
 # proves: R5
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("name", ["rekey_file", *(o.name for o in migrations())])
 def test_a_log_that_cannot_be_read_is_not_called_damaged(stand: Bench, name: str) -> None:
     """It holds what was acknowledged last, or what the migration has just written."""

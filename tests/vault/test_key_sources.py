@@ -41,7 +41,6 @@ def stand() -> Iterator[Bench]:
 
 
 # proves: R2, K2, K3, K6, K8
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("name", NAMES)
 def test_killed_at_a_call_one_key_opens_it(stand: Bench, name: str) -> None:
     tally = kill.sweep(stand, by_name(name), every=EVERY, seed=4)
@@ -50,7 +49,6 @@ def test_killed_at_a_call_one_key_opens_it(stand: Bench, name: str) -> None:
 
 
 # proves: R5
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("name", [name for name in FAULTS if name in NAMES])
 def test_a_fault_changes_neither_database_nor_key(stand: Bench, name: str) -> None:
     tally = faults.sweep(stand, by_name(name), every=2 * EVERY, seed=4)
@@ -59,7 +57,6 @@ def test_a_fault_changes_neither_database_nor_key(stand: Bench, name: str) -> No
 
 
 # proves: R2, R5, K6
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("name", ["first_open_key_id", "rekey_keyring"])
 def test_a_bus_that_goes_away_at_any_message(stand: Bench, name: str) -> None:
     if name not in KEYRING:

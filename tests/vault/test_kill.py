@@ -39,7 +39,6 @@ def stand() -> Iterator[Bench]:
 
 
 # proves: R2, R4, R12
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("name", [o.name for o in operations.all_operations()])
 def test_killed_at_a_call_nothing_is_lost(stand: Bench, name: str) -> None:
     tally = sweep(stand, by_name(name), every=EVERY.get(name, 7), seed=4)
@@ -48,7 +47,6 @@ def test_killed_at_a_call_nothing_is_lost(stand: Bench, name: str) -> None:
 
 
 # proves: R1
-@pytest.mark.timeout(300)
 def test_killed_at_random_times_nothing_is_lost(stand: Bench, tmp_path: Path) -> None:
     tally = random_kills.run(tmp_path.resolve(), stand.zygote, 100, seed=11)
     assert not tally.failures, "\n".join(tally.failures)

@@ -60,7 +60,6 @@ def done(stand: Bench, name: str) -> Place:
 
 
 # proves: R2, K2, K8
-@pytest.mark.timeout(180)
 def test_killed_while_the_old_key_file_is_removed_none_is_left(
     stand: Bench, tmp_path: Path
 ) -> None:

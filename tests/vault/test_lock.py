@@ -224,7 +224,6 @@ def test_r7_another_spelling_of_the_path_is_the_same_database(db: Path) -> None:
                 open_db(path)
 
 
-@pytest.mark.timeout(300)
 def test_k6_two_first_opens_at_once_end_with_one_owner(tmp_path: Path) -> None:
     # proves: K6
     children = [start(FIRST), start(FIRST)]

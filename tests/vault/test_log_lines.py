@@ -322,7 +322,6 @@ class Life:
 
 
 # proves: S19, S35, Z3, H8
-@pytest.mark.timeout(120)
 def test_a_long_life_at_trace_says_nothing_private(tmp_path: Path) -> None:
     with listening() as heard:
         life = Life(tmp_path)

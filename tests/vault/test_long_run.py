@@ -15,7 +15,6 @@ CACHES = 2 * 8 << 20
 
 # proves: R8
 @pytest.mark.filterwarnings("ignore:record_property is incompatible")
-@pytest.mark.timeout(180)
 def test_eight_threads_lose_nothing_and_all_come_to_their_end(
     tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
@@ -47,7 +46,6 @@ def test_what_a_reader_waited_for_is_what_ended_meanwhile() -> None:
 
 
 # proves: R15
-@pytest.mark.timeout(180)
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
 def test_memory_log_and_file_stay_within_bounds(tmp_path: Path) -> None:
     samples = soak.run(tmp_path.resolve() / "world", 3000)

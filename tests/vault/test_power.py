@@ -28,7 +28,6 @@ def stand() -> Iterator[Bench]:
 
 
 # proves: R3
-@pytest.mark.timeout(240)
 def test_the_power_goes_and_nothing_that_was_acknowledged(stand: Bench) -> None:
     tallies = power.run(stand, 40, lives=1, seed=3)
     failures = [failure for tally in tallies.values() for failure in tally.failures]
@@ -37,7 +36,6 @@ def test_the_power_goes_and_nothing_that_was_acknowledged(stand: Bench) -> None:
 
 
 # proves: R3
-@pytest.mark.timeout(120)
 def test_without_syncs_the_model_finds_what_is_lost(stand: Bench) -> None:
     """The same record with its syncs taken out: the model has to find fault with it, or it would prove nothing."""
     operation = by_name("receive")
