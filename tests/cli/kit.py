@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -85,8 +84,6 @@ class Home:
             text=True,
             cwd=self.folder,
             env={**self.environment, "PYTHONUNBUFFERED": "1"},
-            # Whoever runs the tests in the background ignores Ctrl-C, and what is ignored is inherited.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
         )
 
     def key(self, account: str) -> str:

@@ -82,7 +82,6 @@ def waiting(
             cwd=home.folder,
             env=home.environment,
             pass_fds=[] if descriptor is None else [descriptor],
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
         )
         lock = database.with_name(database.name + ".lock")
     try:

@@ -142,7 +142,6 @@ def at_a_terminal(home: Home, *arguments: str, press: bytes = b"") -> Done:
         env={**home.environment, "PYTHONFAULTHANDLER": "1"},
         # Ctrl-C comes from its own terminal.
         start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
     )
     os.close(terminal)
     shown = b""

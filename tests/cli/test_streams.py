@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -147,7 +146,6 @@ def test_ctrl_c_while_it_starts(
         timeout=60,
         cwd=home.folder,
         env={**home.environment, "PYTHONPATH": str(tmp_path), "PRESS_AT": at},
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     assert done.stderr == "mdk: interrupted\n"
     assert done.returncode == 130
@@ -169,6 +167,5 @@ def test_a_program_that_uses_the_package_keeps_its_own_ctrl_c(tmp_path: Path) ->
             text=True,
             timeout=60,
             env=dict(os.environ),
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
         assert done.returncode == 0, done.stderr
