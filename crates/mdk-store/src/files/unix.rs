@@ -144,6 +144,8 @@ impl Place {
         let open = || rustix::fs::openat(&self.dir, name, flags, Mode::empty());
         let file = match Handle::kept(id_of(&stat)).map_or_else(|| open().map(Handle::of), Ok) {
             Ok(file) => file,
+            // Removed meanwhile, as another opener that failed does with what it has made.
+            Err(Errno::NOENT) => return Ok(None),
             Err(Errno::LOOP) => return Err(OpenError::Symlink { role }),
             Err(e) => return Err(io_error("opening", role, &e.into())),
         };

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used)]
 
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use rusqlite::{Connection, OpenFlags};
 
@@ -297,4 +299,25 @@ fn a_mode_that_was_widened_is_narrowed_before_the_file_is_written() {
     let (_, created) = place.open_or_create(name("alice.db.lock"), FileRole::Lock).unwrap();
     assert!(!created);
     assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
+}
+
+#[test]
+fn a_file_that_is_removed_while_it_is_looked_at_is_there_or_not() {
+    let (home, place) = here();
+    let path = home.path().join("alice.db.lock");
+    let ended = AtomicBool::new(false);
+    let looks: Vec<_> = thread::scope(|scope| {
+        scope.spawn(|| {
+            while !ended.load(Ordering::Relaxed) {
+                fs::write(&path, b"").unwrap();
+                fs::remove_file(&path).unwrap();
+            }
+        });
+        let look = |_| place.inspect(name("alice.db.lock"), FileRole::Lock);
+        let looks = (0..20_000).map(look).map(|found| found.map(|found| found.is_some())).collect();
+        ended.store(true, Ordering::Relaxed);
+        looks
+    });
+    let there = looks.into_iter().filter(|look| look.clone().unwrap()).count();
+    assert!(there > 0, "it was never there");
 }
