@@ -7,9 +7,9 @@ SHELL := bash
 VENV := .venv
 PY := $(VENV)/bin/python
 FUZZ_SECONDS ?= 60
-# Two at a time, a file in one process: many wait for processes, keyrings and relays. One that dies is not replaced: the one
+# Three at a time, a file in one process: many wait for processes, keyrings and relays. One that dies is not replaced: the one
 # in its place may wait for work for ever.
-TEST_JOBS ?= -n 2 --dist loadfile --max-worker-restart=0
+TEST_JOBS ?= -n 3 --dist loadfile --max-worker-restart=0
 SHUFFLES ?= $(or $(MDK_SHUFFLES),200)
 WORLDS ?= 1000
 STEPS ?= 500
@@ -28,7 +28,7 @@ RUST_SOURCES = Cargo.toml Cargo.lock .cargo/config.toml rust-toolchain.toml $(sh
 # The extension is tested from Python: a Rust test program cannot link it without an interpreter's library.
 CARGO_TESTED := --workspace --exclude mdk-python --exclude mdk-floor
 
-.PHONY: help venv build demo test test-client test-rust test-recorded test-python check bench accounts fuzz coverage torture vault-proof scenarios orders simulate wheel docs clean
+.PHONY: help venv build demo test test-build test-client test-rust test-recorded test-python check check-rust check-python check-documents bench accounts fuzz coverage torture vault-proof scenarios orders simulate wheel docs clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
@@ -55,6 +55,10 @@ demo: $(VENV)/.built ## two accounts, an invite, a chat, a restart; offline
 
 test: test-rust test-recorded test-python ## everything that has to pass
 
+# (TEST_PROGRAMS chooses some of them)
+test-build:
+	@cargo test --quiet --locked --no-run $(CARGO_TESTED) $(TEST_PROGRAMS)
+
 test-rust: $(VENV)/.tools
 	@echo "test: Rust"
 	@$(PY) scripts/rust_tests.py $(CARGO_TESTED)
@@ -72,18 +76,24 @@ test-client: $(VENV)/.built ## the client's tests alone, Rust and Python, with t
 	@RUST_TEST_THREADS=6 $(PY) scripts/rust_tests.py -p mdk-client
 	@$(PY) -m pytest -q -n 5 --dist loadfile --max-worker-restart=0 tests/client tests/cli
 
-check: $(VENV)/.built ## formats, lints, types, stubs, licences, coverage table
-	@echo "check: formats"
+check: check-rust check-python check-documents ## formats, lints, types, stubs, licences, coverage table
+
+# Cargo shares out the cores itself: what --jobs says to it, it cannot use here.
+check-rust: $(VENV)/.tools
+	@echo "check: format and lints of Rust"
 	@cargo fmt --all --check
+	@env -u MAKEFLAGS cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
+
+check-python: $(VENV)/.built
+	@echo "check: format, lints, types and stubs of Python"
 	@$(VENV)/bin/ruff format --quiet --check . || { echo 'ruff format . would change files'; exit 1; }
-	@echo "check: clippy"
-	@cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
-	@echo "check: ruff, mypy, stubtest, pyright"
 	@$(VENV)/bin/ruff check --quiet .
 	@$(VENV)/bin/mypy
 	@$(PY) -m mypy.stubtest mdk $(if $(wildcard tests/stubtest-allow.txt),--allowlist tests/stubtest-allow.txt)
 	@$(PY) scripts/verify_types.py
-	@echo "check: licences and sources"
+
+check-documents: $(VENV)/.tools
+	@echo "check: licences, sources and generated tables"
 	@$(PY) scripts/licences.py
 	@if cargo deny --version >/dev/null 2>&1; then cargo deny --log-level error check; \
 	  else echo "check: advisories not looked up, cargo-deny is not installed"; fi

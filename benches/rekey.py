@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any
 
 
-def measure(root: Path, folder: Path, program: Path, *, quick: bool) -> dict[str, Any]:
+def measure(folder: Path, program: Path, *, quick: bool) -> dict[str, Any]:
     """Seconds for a database of some size, best of three rounds, in a directory of its own below `folder`."""
-    build = ["cargo", "build", "--release", "--locked", "--quiet", "-p", "mdk-store"]
-    subprocess.run([*build, "--example", program.name], cwd=root, check=True)
     command = [str(program), "32" if quick else "256", str(folder), "--json"]
     found: dict[str, Any] = json.loads(subprocess.check_output(command, text=True))
     return found

@@ -133,17 +133,21 @@ def measure(
                 measured.take(worker.name, members, worker.ask(scenario, **arguments))
 
 
-def built() -> Path:
+def build() -> Path:
+    """Build the programs that stand beside the engine; returns their folder."""
+    # With the engine's package among those that are chosen, they take the dependencies that it was built with; by
+    # themselves they would choose fewer features of some, and all that depends on these would be compiled again.
+    chosen = ["-p", "mdk-python", "-p", "mdk-floor", "-p", "mdk-store"]
+    programs = ["--bin", "mdk-floor", "--example", "rekey_speed"]
+    command = ["cargo", "build", "--release", "--locked", "--quiet", *chosen, *programs]
+    subprocess.run(command, cwd=ROOT, check=True)
     raw = subprocess.check_output(
         ["cargo", "metadata", "--no-deps", "--format-version=1"], cwd=ROOT, text=True
     )
     return Path(json.loads(raw)["target_directory"]) / "release"
 
 
-def floor(quick: bool) -> dict[Key, dict[str, float]]:
-    build = ["cargo", "build", "--release", "--locked", "--quiet", "-p", "mdk-floor"]
-    subprocess.run(build, cwd=ROOT, check=True)
-    program = built() / "mdk-floor"
+def floor(program: Path, quick: bool) -> dict[Key, dict[str, float]]:
     found = json.loads(
         subprocess.check_output([str(program), *(["--quick"] if quick else [])], text=True)
     )
@@ -224,7 +228,8 @@ def main() -> int:
     )  # databases lie here; the default is the system's temporary folder
     folder = Path(tempfile.mkdtemp(prefix="mdk-bench-", dir=base))
     try:
-        floors = floor(options.quick)
+        programs = build()
+        floors = floor(programs / "mdk-floor", options.quick)
         (folder / "ours").mkdir()
         ours = Worker("ours", [sys.executable, str(ROOT / "benches/ours.py"), str(folder / "ours")])
         peer = None if options.no_peer else peer_worker(folder / "peer")
@@ -232,16 +237,16 @@ def main() -> int:
         measured = Measured()
         measure(plan, workers, measured)
         history = growth(plan, ours)
-        for key, again in floor(options.quick).items():
+        for key, again in floor(programs / "mdk-floor", options.quick).items():
             floors[key] = min(floors[key], again, key=lambda row: row["ms"])
         counts = fsyncs.count(ROOT, folder, plan.traced)
         table = rows(measured, floors, counts)
-        speed_program = built() / "examples/rekey_speed"
-        speeds = rekey.measure(ROOT, folder, speed_program, quick=options.quick)
+        speed_program = programs / "examples/rekey_speed"
+        speeds = rekey.measure(folder, speed_program, quick=options.quick)
         for _ in range(2 if options.check else 0):
             if report.rekey_verdict(speeds).holds:
                 break
-            again = rekey.measure(ROOT, folder, speed_program, quick=options.quick)
+            again = rekey.measure(folder, speed_program, quick=options.quick)
             speeds = min(speeds, again, key=lambda found: found["rekey_s"] / found["floor_s"])
         race = fork.measure(folder, quick=options.quick)
         verdicts = report.verdicts(table, history)
@@ -251,7 +256,7 @@ def main() -> int:
                 break
             second = Measured()
             measure(plan, workers, second, missed)
-            for key, row in floor(options.quick).items():
+            for key, row in floor(programs / "mdk-floor", options.quick).items():
                 floors[key] = min(floors[key], row, key=lambda r: r["ms"])
             table = report.better(table, rows(second, floors, counts), missed)
             verdicts = report.verdicts(table, history)

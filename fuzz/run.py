@@ -21,6 +21,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -393,7 +394,9 @@ def main() -> int:
     if binary is None:
         print("The fuzz targets do not build.", file=sys.stderr)
         return BROKEN
-    results = [run(binary, target, args, recipient) for target in targets]
+    # Two at a time: libFuzzer uses one core, and what runs beside it must not make an input look slow.
+    with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as cores:
+        results = list(cores.map(lambda target: run(binary, target, args, recipient), targets))
     table(results)
     verdicts = {result.verdict for result in results}
     if "FINDING" in verdicts:

@@ -1,8 +1,8 @@
 /* Counts, kills, fails and records the file calls of a process, below one directory.
  *
- * Loaded with LD_PRELOAD. Inert until shim_arm() is called, through ctypes, by the process under test. Everything that
- * changes a file passes here before it happens; the calls are numbered from 1. The shim itself uses raw system calls
- * only, so it never sees itself.
+ * Loaded with LD_PRELOAD. Counts nothing until shim_arm() is called, through ctypes, by the process under test.
+ * Everything that changes a file passes here before it happens; the calls are numbered from 1. The shim itself uses raw
+ * system calls only, so it never sees itself.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -59,7 +59,7 @@ static struct {
     size_t root_len;
     volatile int armed;
     int mode, error, sticky, log_fd;
-    volatile int plain_renames;
+    volatile int plain_renames, no_locks;
     uint32_t mask;
     uint64_t target;
     volatile uint64_t count;
@@ -76,6 +76,18 @@ __attribute__((visibility("default"))) uint64_t shim_fired(void) { return S.fire
 /* As on a file system that knows neither the exchange of two names nor a rename that replaces nothing: such calls are
  * answered with `error`, everywhere and uncounted, until it is 0 again. */
 __attribute__((visibility("default"))) void shim_plain_renames(int error) { S.plain_renames = error; }
+
+/* From now on pages are neither locked nor unlocked. SQLCipher does it at each allocation, which was more than a quarter
+ * of the processor time of the tests of faults, and nothing that they are about. */
+__attribute__((visibility("default"))) void shim_no_locks(void) { S.no_locks = 1; }
+
+int mlock(const void *address, size_t length) {
+    return S.no_locks ? 0 : (int)syscall(SYS_mlock, address, length);
+}
+
+int munlock(const void *address, size_t length) {
+    return S.no_locks ? 0 : (int)syscall(SYS_munlock, address, length);
+}
 
 /* `log_fd` is -1 or a descriptor outside of `root` that records are appended to. Returns 0. */
 __attribute__((visibility("default"))) int shim_arm(

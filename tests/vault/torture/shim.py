@@ -117,6 +117,8 @@ class Shim:
         self._plain_renames = library.shim_plain_renames
         self._plain_renames.argtypes = [ctypes.c_int]
         self._plain_renames.restype = None
+        self._no_locks = library.shim_no_locks
+        self._no_locks.restype = None
         self.disarm = library.shim_disarm
         self.disarm.restype = None
         self._count, self._fired = library.shim_count, library.shim_fired
@@ -137,6 +139,10 @@ class Shim:
     def plain_renames(self, error: int) -> None:
         """From now on two names cannot be exchanged: the calls that would do it give this error."""
         self._plain_renames(error)
+
+    def no_locks(self) -> None:
+        """From now on pages are neither locked nor unlocked."""
+        self._no_locks()
 
     def mark(self, text: str) -> None:
         self._mark(text.encode())

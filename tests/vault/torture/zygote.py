@@ -112,6 +112,7 @@ RUNS: dict[str, Callable[[dict[str, Any], Shim], None]] = {
 
 def main() -> None:
     shim = Shim()
+    shim.no_locks()
     for line in sys.stdin:
         command = json.loads(line)
         child = os.fork()

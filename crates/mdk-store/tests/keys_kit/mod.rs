@@ -10,6 +10,7 @@ use std::{
 
 use mdk_store::{DatabaseKey, OpenError, OpenOptions, Store};
 use mdk_wire::{Secret, SecretVec};
+use memchr::memmem;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -116,7 +117,7 @@ pub fn set_mode(path: &Path, mode: u32) {
 
 /// Which of the files holds these bytes.
 pub fn holding(files: &Files, needle: &[u8]) -> Vec<String> {
-    let has = |bytes: &[u8]| bytes.windows(needle.len()).any(|w| w == needle);
+    let has = |bytes: &[u8]| memmem::find(bytes, needle).is_some();
     files.iter().filter(|(_, bytes)| has(bytes)).map(|(name, _)| name.clone()).collect()
 }
 

@@ -8,6 +8,7 @@ use std::{
 };
 
 use mdk_store::*;
+use memchr::memmem;
 use rusqlite::Connection;
 
 use crate::vault_kit::*;
@@ -31,7 +32,7 @@ pub(crate) fn names(path: &Path) -> Vec<String> {
 }
 
 fn has(bytes: &[u8], text: &[u8]) -> bool {
-    bytes.windows(text.len()).any(|window| window == text)
+    memmem::find(bytes, text).is_some()
 }
 
 /// A plain database alone in its directory.

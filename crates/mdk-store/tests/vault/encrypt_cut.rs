@@ -10,13 +10,14 @@ use std::{
 };
 
 use mdk_store::*;
+use memchr::memmem;
 
 use crate::{encrypt::*, vault_kit::*};
 
 const TEXT: &[u8] = b"text 2 3";
 
 fn has(bytes: &[u8]) -> bool {
-    bytes.windows(TEXT.len()).any(|window| window == TEXT)
+    memmem::find(bytes, TEXT).is_some()
 }
 
 /// A key file, and what a kill leaves when the encrypted database has its name.
