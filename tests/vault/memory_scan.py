@@ -90,10 +90,14 @@ def torn(name: str, secret: bytes) -> dict[str, bytes]:
     }
 
 
+def system_call(pid: int) -> list[str]:
+    """Of a main thread that waits in one: its number, six arguments, the pointers to stack and code; else less."""
+    return Path(f"/proc/{pid}/syscall").read_text(encoding="ascii").split()
+
+
 def below_the_stack(pid: int) -> bytes:
     """What lies below the stack of a stopped main thread: what calls have left that have returned."""
-    # Of a thread that waits in a call: its number, six arguments, the pointers to stack and code.
-    at = int(Path(f"/proc/{pid}/syscall").read_text(encoding="ascii").split()[7], 16)
+    at = int(system_call(pid)[7], 16)
     (stack,) = (area for area in areas(pid) if area.start <= at < area.end)
     return read(pid, stack.start, at - stack.start)
 
@@ -184,14 +188,23 @@ class Child:
         self.process.stdin.write(command + "\n")
         self.process.stdin.flush()
 
-    def stop(self) -> None:
-        """Stops every thread, and waits until it has happened."""
+    def stop(self, *, at_work: bool = False) -> None:
+        """Stops every thread, and waits until it has happened: where it reads what it is told next, or anywhere."""
+        # It has answered a little before it reads on; until then its main thread's stack is not what it left behind.
+        deadline = time.monotonic() + 60
+        while not at_work and not self._reads():
+            assert time.monotonic() < deadline, "the child does not read on"
+            time.sleep(0.001)
         os.kill(self.pid, signal.SIGSTOP)
         while self._state() != "T":
             time.sleep(0.001)
 
     def resume(self) -> None:
         os.kill(self.pid, signal.SIGCONT)
+
+    def _reads(self) -> bool:
+        call = system_call(self.pid)
+        return len(call) > 7 and int(call[1], 16) == 0
 
     def _state(self) -> str:
         status = Path(f"/proc/{self.pid}/stat").read_text(encoding="utf-8")

@@ -147,7 +147,7 @@ def test_the_log_is_ciphertext_at_every_moment_of_a_write(tmp_path: Path) -> Non
         grown = set()
         for _ in range(12):
             time.sleep(chance.uniform(0.002, 0.03))
-            child.stop()
+            child.stop(at_work=True)
             assert not planted.leaks()
             grown.add((home.folder / "vault" / "account.db-wal").stat().st_size)
             child.resume()
