@@ -28,7 +28,7 @@ const STORIES: u64 = 10;
 /// Kills inside each kind of call in each story.
 const ROUNDS: usize = 5;
 /// Kills for each of them, at most: one that lands after the reply is no kill inside the call.
-const TRIES: usize = 6;
+const TRIES: usize = 40;
 const BATCH: usize = 8;
 
 #[test]

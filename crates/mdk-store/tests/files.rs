@@ -6,6 +6,8 @@ use std::{
     fs,
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::Path,
+    sync::atomic::{AtomicBool, AtomicU32, Ordering},
+    time::{Duration, Instant},
 };
 
 use mdk_store::{DatabaseKey, FileRole, OpenError, OpenOptions, Store};
@@ -82,8 +84,6 @@ fn a_wide_database_is_narrowed() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_directory_that_is_swapped_while_opening_gets_no_data() {
-    use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-
     let home = tempfile::tempdir().unwrap();
     let at = |name: &str| home.path().join(name);
     drop(open(&at("ours/alice.db")).unwrap());
@@ -111,7 +111,8 @@ fn a_directory_that_is_swapped_while_opening_gets_no_data() {
                 }
             }
         });
-        while opened < 30 || (refused == 0 && opened < 300) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while opened < 30 || refused == 0 || written == 0 {
             match open(&at("ours/alice.db")) {
                 Ok(mut store) => {
                     opened += 1;
@@ -123,7 +124,7 @@ fn a_directory_that_is_swapped_while_opening_gets_no_data() {
                 Err(_) => refused += 1,
             }
             calm.store(200 >> (opened / 30).min(7), Ordering::Relaxed);
-            if opened + refused > 3000 {
+            if Instant::now() > deadline {
                 break;
             }
         }
@@ -147,28 +148,30 @@ fn no_file_is_ever_wider_not_even_for_an_instant() {
     let dir = tempfile::tempdir().unwrap();
     // What a careless program would have.
     let old = rustix::process::umask(0o000.into());
-    let stop = std::sync::atomic::AtomicBool::new(false);
+    let (stop, samples) = (AtomicBool::new(false), AtomicU32::new(0));
     std::thread::scope(|scope| {
         let watcher = scope.spawn(|| {
-            let mut samples = 0u64;
-            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+            while !stop.load(Ordering::Relaxed) {
                 for entry in fs::read_dir(dir.path().join("d")).into_iter().flatten().flatten() {
                     if let Ok(meta) = fs::symlink_metadata(entry.path()) {
                         assert_eq!(meta.mode() & 0o077, 0, "{:?}", entry.file_name());
-                        samples += 1;
+                        samples.fetch_add(1, Ordering::Relaxed);
                     }
                 }
             }
-            samples
         });
-        for n in 0..10 {
+        for n in 0.. {
+            // On a busy machine the watcher may have had no turn yet.
+            if (n >= 10 && samples.load(Ordering::Relaxed) > 100) || watcher.is_finished() {
+                break;
+            }
             let db = dir.path().join(format!("d/{n}.db"));
             let key = DatabaseKey::File(dir.path().join(format!("d/{n}.key")));
             let mut store = Store::open(&db, &key, &OpenOptions::default()).unwrap();
             store.write(|tx| tx.set_meta("a", &[0; 10_000])).unwrap();
         }
-        stop.store(true, std::sync::atomic::Ordering::Relaxed);
-        assert!(watcher.join().unwrap() > 100);
+        stop.store(true, Ordering::Relaxed);
+        watcher.join().unwrap();
     });
     rustix::process::umask(old);
 }

@@ -61,21 +61,25 @@ fn child(command: &mut Command, role: &str) {
     assert!(!text.contains("mdk-key-1:"), "{text}");
 }
 
+/// A daemon comes back before it has its name on the bus, and who asks by then has the bus start another one.
+const WAIT: &str = "n=600; until dbus-send --session --print-reply=literal --dest=org.freedesktop.DBus / \
+    org.freedesktop.DBus.NameHasOwner string:org.freedesktop.secrets | grep -q true; \
+    do n=$((n - 1)); test $n -gt 0 || exit 1; sleep 0.1; done";
+
+const GNOME_KEYRING: [&str; 4] =
+    ["dbus-run-session", "dbus-send", "gnome-keyring-daemon", "secret-tool"];
+
 const RUN: &str = r#"exec "$TEST_BINARY" --exact the_child --nocapture --test-threads=1"#;
 
 /// Runs a role with an unlocked GNOME Keyring whose password is `words`.
 fn with_gnome_keyring(role: &str) {
-    if !ready(&["dbus-run-session", "dbus-send", "gnome-keyring-daemon", "secret-tool"]) {
+    if !ready(&GNOME_KEYRING) {
         return;
     }
     let home = tempfile::tempdir().unwrap();
     let unlock = "printf words | gnome-keyring-daemon --unlock --components=secrets >/dev/null";
-    // It comes back before it has its name on the bus, and who asks by then has the bus start another one.
-    let wait = "n=600; until dbus-send --session --print-reply=literal --dest=org.freedesktop.DBus / \
-        org.freedesktop.DBus.NameHasOwner string:org.freedesktop.secrets | grep -q true; \
-        do n=$((n - 1)); test $n -gt 0 || exit 1; sleep 0.1; done";
     // As at a login: the first one makes the collection, and it is there when the tests run.
-    let script = format!("{unlock} && {wait} && {RUN}");
+    let script = format!("{unlock} && {WAIT} && {RUN}");
     child(&mut session(&home, "dbus-run-session", &["--", "sh", "-c", &script]), role);
 }
 
@@ -141,16 +145,17 @@ fn a_slow_keyring_is_a_timeout_and_leaves_nothing() {
 
 #[test]
 fn a_locked_keyring_is_named_and_leaves_nothing() {
-    if !ready(&["dbus-run-session", "gnome-keyring-daemon"]) {
+    if !ready(&GNOME_KEYRING) {
         return;
     }
     let home = tempfile::tempdir().unwrap();
     // A first session makes the collection. In the second nobody unlocks it, and nobody can be asked.
-    let make = "printf words | gnome-keyring-daemon --unlock --components=secrets >/dev/null \
-                && printf x | secret-tool store --label=x a b";
-    let made = session(&home, "dbus-run-session", &["--", "sh", "-c", make]).status().unwrap();
+    let unlock = "printf words | gnome-keyring-daemon --unlock --components=secrets >/dev/null";
+    let make = format!("{unlock} && {WAIT} && printf x | secret-tool store --label=x a b");
+    let made = session(&home, "dbus-run-session", &["--", "sh", "-c", &make]).status().unwrap();
     assert!(made.success());
-    let script = format!("gnome-keyring-daemon --start --components=secrets >/dev/null && {RUN}");
+    let start = "gnome-keyring-daemon --start --components=secrets >/dev/null";
+    let script = format!("{start} && {WAIT} && {RUN}");
     child(&mut session(&home, "dbus-run-session", &["--", "sh", "-c", &script]), "locked");
 }
 

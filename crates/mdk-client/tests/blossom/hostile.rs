@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use mdk_client::{ClientError, LOCATOR_KIND, Origin, Server};
+use mdk_client::{
+    Blossom, BlossomOptions, ClientError, LOCATOR_KIND, Origin, Pool, PoolOptions, Server,
+};
 
 use crate::kit::*;
 
@@ -12,8 +14,8 @@ const MAX: u64 = 1 << 20;
 const BLOB: &[u8] = b"the file";
 
 /// What the only place said.
-async fn said_by(host: &Host) -> String {
-    let got = blossom(true).download(&[host.locator(BLOB)], &[], &hash(BLOB), MAX).await;
+async fn said_by(host: &Host, blossom: Blossom) -> String {
+    let got = blossom.download(&[host.locator(BLOB)], &[], &hash(BLOB), MAX).await;
     let mut said = reasons(got.unwrap_err());
     assert_eq!(said.len(), 1);
     said.remove(0).1
@@ -23,7 +25,7 @@ async fn said_by(host: &Host) -> String {
 async fn wrong_bytes_are_not_taken() {
     bounded(async {
         let host = Host::of(b"not the file").await;
-        let got = blossom(true).download(&[host.locator(BLOB)], &[], &hash(BLOB), MAX).await;
+        let got = patient().download(&[host.locator(BLOB)], &[], &hash(BLOB), MAX).await;
         assert!(matches!(got, Err(ClientError::MediaCorrupt)), "{got:?}");
     })
     .await;
@@ -45,7 +47,7 @@ async fn an_endless_body_is_read_to_the_bound_and_no_further() {
             }
         })
         .await;
-        let got = blossom(true).download(&[host.locator(BLOB)], &[], &hash(BLOB), MAX).await;
+        let got = patient().download(&[host.locator(BLOB)], &[], &hash(BLOB), MAX).await;
         assert!(matches!(got, Err(ClientError::MediaTooLarge { limit: MAX })), "{got:?}");
         // What lies in the sockets between comes on top.
         let sent = sent.load(Ordering::SeqCst);
@@ -62,7 +64,7 @@ async fn an_announced_size_over_the_bound_is_not_read() {
             conn.gone().await;
         })
         .await;
-        let got = blossom(true).download(&[host.locator(BLOB)], &[], &hash(BLOB), MAX).await;
+        let got = patient().download(&[host.locator(BLOB)], &[], &hash(BLOB), MAX).await;
         assert!(matches!(got, Err(ClientError::MediaTooLarge { .. })), "{got:?}");
     })
     .await;
@@ -79,7 +81,7 @@ async fn a_drip_is_given_up() {
             }
         })
         .await;
-        assert_eq!(said_by(&host).await, "too slow: given up");
+        assert_eq!(said_by(&host, hasty()).await, "too slow: given up");
     })
     .await;
 }
@@ -95,13 +97,13 @@ async fn a_head_that_never_ends_is_given_up() {
             }
         })
         .await;
-        assert_eq!(said_by(&host).await, "no answer in time");
+        assert_eq!(said_by(&host, hasty()).await, "no answer in time");
         let flood = Host::start(|mut conn| async move {
             conn.write(b"HTTP/1.1 200 OK\r\nx: ").await;
             while conn.write(&[b'x'; 4096]).await {}
         })
         .await;
-        assert_eq!(said_by(&flood).await, "the connection ended without an answer");
+        assert_eq!(said_by(&flood, patient()).await, "the connection ended without an answer");
     })
     .await;
 }
@@ -110,19 +112,19 @@ async fn a_head_that_never_ends_is_given_up() {
 async fn silence_and_nonsense_are_given_up() {
     bounded(async {
         let silent = Host::start(Conn::gone).await;
-        assert_eq!(said_by(&silent).await, "no answer in time");
+        assert_eq!(said_by(&silent, hasty()).await, "no answer in time");
         let nonsense = Host::start(|mut conn| async move {
             conn.write(b"SSH-2.0-OpenSSH_9.9\r\n\r\n").await;
         })
         .await;
-        assert_eq!(said_by(&nonsense).await, "the connection ended without an answer");
+        assert_eq!(said_by(&nonsense, patient()).await, "the connection ended without an answer");
         let cut = Host::start(|mut conn| async move {
             conn.write(b"HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\nthe").await;
         })
         .await;
-        assert_eq!(said_by(&cut).await, "the connection ended early");
+        assert_eq!(said_by(&cut, patient()).await, "the connection ended early");
         let partial = Host::start(|conn| conn.answer("206 Partial Content", "", BLOB)).await;
-        assert_eq!(said_by(&partial).await, "HTTP 206: Partial Content");
+        assert_eq!(said_by(&partial, patient()).await, "HTTP 206: Partial Content");
     })
     .await;
 }
@@ -137,9 +139,9 @@ async fn redirects_are_not_followed() {
             async move { conn.answer("302 Found", &headers, b"").await }
         })
         .await;
-        assert_eq!(said_by(&host).await, "HTTP 302: redirects are not followed");
+        assert_eq!(said_by(&host, patient()).await, "HTTP 302: redirects are not followed");
         assert_eq!(behind.count(), 0);
-        let upload = blossom(true).upload(&[host.user()], vec![1], None).await;
+        let upload = patient().upload(&[host.user()], vec![1], None).await;
         assert_eq!(reasons(upload.unwrap_err())[0].1, "HTTP 302: redirects are not followed");
         assert_eq!(behind.count(), 0);
     })
@@ -154,7 +156,7 @@ async fn words_of_a_server_cannot_command_a_terminal() {
             conn.answer("403 Forbidden", "", text.as_bytes()).await;
         })
         .await;
-        let said = said_by(&host).await;
+        let said = said_by(&host, patient()).await;
         assert!(said.starts_with("HTTP 403: no[2Jxxx"), "{said}");
         assert!(said.len() < 250);
     })
@@ -168,7 +170,7 @@ async fn places_of_others_on_private_networks_are_not_dialled() {
         let name = hex(&hash(BLOB));
         let port = host.url.rsplit(':').next().unwrap().to_owned();
         let at = |root: String| (LOCATOR_KIND.to_owned(), format!("{root}/{name}"));
-        let blossom = blossom(false);
+        let blossom = Blossom::new(&Pool::new(PoolOptions::default()), BlossomOptions::default());
         for root in [
             host.url.clone(),
             format!("http://localhost:{port}"),
@@ -223,10 +225,10 @@ async fn an_upload_that_is_not_read_or_not_answered_is_given_up() {
             std::future::pending::<()>().await;
         })
         .await;
-        let got = blossom(true).upload(&[deaf.user()], vec![0; 32 << 20], None).await;
+        let got = hasty().upload(&[deaf.user()], vec![0; 32 << 20], None).await;
         assert_eq!(reasons(got.unwrap_err())[0].1, "too slow: given up");
         let mute = Host::start(Conn::gone).await;
-        let got = blossom(true).upload(&[mute.user()], vec![0; 1000], None).await;
+        let got = hasty().upload(&[mute.user()], vec![0; 1000], None).await;
         assert_eq!(reasons(got.unwrap_err())[0].1, "no answer in time");
     })
     .await;

@@ -197,24 +197,23 @@ pub fn descriptor(name: &str, size: usize) -> String {
     )
 }
 
-/// Short enough for a test, long enough for a busy machine to do nothing wrong.
-pub fn options() -> BlossomOptions {
-    BlossomOptions {
+fn pool() -> Pool {
+    Pool::new(PoolOptions { allow_loopback: true, ..PoolOptions::default() })
+}
+
+/// Transfers that are given up soon, with a server that is too slow for any.
+pub fn hasty() -> Blossom {
+    let options = BlossomOptions {
         first_byte: Duration::from_millis(600),
         stall: Duration::from_millis(300),
         min_rate: 4096,
-    }
+    };
+    Blossom::new(&pool(), options)
 }
 
-/// Transfers where loopback is allowed, or not.
-pub fn blossom(allow_loopback: bool) -> Blossom {
-    Blossom::new(&Pool::new(PoolOptions { allow_loopback, ..PoolOptions::default() }), options())
-}
-
-/// As [`blossom`], with all the patience of a user: for what must not depend on it.
+/// Transfers with all the patience of a user, for whatever is not about time.
 pub fn patient() -> Blossom {
-    let options = PoolOptions { allow_loopback: true, ..PoolOptions::default() };
-    Blossom::new(&Pool::new(options), BlossomOptions::default())
+    Blossom::new(&pool(), BlossomOptions::default())
 }
 
 /// What each place said.

@@ -206,7 +206,7 @@ async fn a_relay_that_never_ends_a_page_gives_what_it_gave() {
         next_to_an_honest_one(&relay, options(), async |pool, user| {
             let key = user.account.public_key;
             user.connected().await;
-            let page = pool.query(&relay.url, &key, ALL, BRIEF).await.unwrap();
+            let page = pool.query(&relay.url, &key, ALL, SHORT).await.unwrap();
             assert!(!page.complete);
             assert_eq!(page.events.len(), 1);
             let page = pool.query(&relay.url, &key, ALL, BRIEF).await;
@@ -269,7 +269,7 @@ async fn dribbled_bytes_are_silence() {
             }
         })
         .await;
-        let options = PoolOptions { keepalive: Duration::from_millis(200), ..options() };
+        let options = PoolOptions { keepalive: Duration::from_secs(2), ..options() };
         next_to_an_honest_one(&relay, options, async |_, user| {
             user.connected().await;
             let reason = user.disconnected().await.unwrap();
@@ -284,14 +284,14 @@ async fn dribbled_bytes_are_silence() {
 async fn a_quiet_relay_that_answers_pings_stays() {
     bounded(async {
         let relay = Relay::start("", |conn, _| conn.idle()).await;
-        let pool = Pool::new(PoolOptions { keepalive: Duration::from_millis(100), ..options() });
+        let pool = Pool::new(PoolOptions { keepalive: Duration::from_secs(1), ..options() });
         let mut user = User::new(16);
         pool.open(&relay.url, Origin::User, &user.account).await.unwrap();
         user.connected().await;
         let first = until(&pool, |status| status.latency.is_some()).await.latency;
         for _ in 0..3 {
-            // Ten keepalives of silence.
-            let answer = pool.query(&relay.url, &user.account.public_key, ALL, BRIEF).await;
+            // Three keepalives of silence.
+            let answer = pool.query(&relay.url, &user.account.public_key, ALL, SHORT).await;
             assert!(matches!(answer, Err(ClientError::NoAnswer)));
         }
         assert_ne!(pool.status()[0].latency, first, "it was pinged again");

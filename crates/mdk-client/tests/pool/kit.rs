@@ -23,6 +23,8 @@ use tokio_tungstenite::tungstenite::Message;
 pub const LONG: Duration = Duration::from_secs(20);
 /// A request timeout that a test does not expect to run out.
 pub const PATIENT: Duration = Duration::from_secs(15);
+/// One that runs out before anything that nobody answers is given up, and after what is answered.
+pub const SHORT: Duration = Duration::from_secs(3);
 /// One that it expects to run out.
 pub const BRIEF: Duration = Duration::from_millis(300);
 

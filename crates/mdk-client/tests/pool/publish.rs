@@ -124,11 +124,12 @@ async fn the_bytes_are_sent_as_they_are() {
         })
         .await;
         let pool = Pool::new(options());
-        let user = User::new(16);
+        let mut user = User::new(16);
         pool.open(&relay.url, Origin::User, &user.account).await.unwrap();
+        user.connected().await;
         let event = user.event("é\\n\"").to_json().replace(",\"kind\"", " ,\n\"kind\"");
         let key = user.account.public_key;
-        let (answer, frame) = tokio::join!(pool.publish(&relay.url, &key, &event, BRIEF), async {
+        let (answer, frame) = tokio::join!(pool.publish(&relay.url, &key, &event, SHORT), async {
             loop {
                 let text = seen.recv().await.unwrap();
                 if text.starts_with("[\"EVENT\"") {

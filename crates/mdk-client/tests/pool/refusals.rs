@@ -113,7 +113,7 @@ async fn a_relay_that_never_sends_a_challenge_has_the_last_word_on_whom_it_lets_
             let key = user.account.public_key;
             pool.open(&relay.url, Origin::User, &user.account).await.unwrap();
             user.connected().await;
-            for time in [PATIENT, BRIEF, BRIEF] {
+            for time in [PATIENT, SHORT, SHORT] {
                 let event = user.event("x").to_json();
                 let answer = pool.publish(&relay.url, &key, &event, time).await;
                 let reason = words.to_owned();
@@ -210,7 +210,7 @@ async fn a_refusal_without_a_challenge_ends_with_the_request() {
         pool.open(&relay.url, Origin::User, &user.account).await.unwrap();
         user.connected().await;
         let event = user.event("x").to_json();
-        let answer = pool.publish(&relay.url, &user.account.public_key, &event, BRIEF).await;
+        let answer = pool.publish(&relay.url, &user.account.public_key, &event, SHORT).await;
         let reason = "auth-required: guess".to_owned();
         assert_eq!(answer, Published::Refused { reason, forever: false });
     })

@@ -20,7 +20,8 @@ fn daemon() -> String {
 }
 
 pub fn slow() {
-    let key = keyring(|k| k.timeout = Duration::from_secs(1));
+    let patient = |seconds| keyring(|k| k.timeout = Duration::from_secs(seconds));
+    let (key, brief) = (patient(60), patient(1));
     let old = Home::created(&key);
     let list = entries;
     let before = list();
@@ -33,7 +34,7 @@ pub fn slow() {
     for home in [&home, &old] {
         let timed = || {
             let start = Instant::now();
-            assert_eq!(home.refused(&key), OpenError::KeyringTimeout { seconds: 1 });
+            assert_eq!(home.refused(&brief), OpenError::KeyringTimeout { seconds: 1 });
             start.elapsed()
         };
         // A busy machine may hold up one attempt; another limit than the one that was given holds up each.

@@ -285,7 +285,7 @@ fn store_key(id: &str, text: &str) {
 }
 
 pub fn locked() {
-    let key = keyring(|k| k.timeout = Duration::from_secs(3));
+    let key = keyring(|k| k.timeout = Duration::from_secs(60));
     let home = Home::new();
     assert_eq!(home.refused(&key), OpenError::KeyringLocked);
     assert!(home.files().is_empty());
@@ -293,7 +293,7 @@ pub fn locked() {
 
 pub fn absent() {
     let home = Home::new();
-    let key = keyring(|k| k.timeout = Duration::from_secs(5));
+    let key = keyring(|k| k.timeout = Duration::from_secs(60));
     assert_eq!(home.refused(&key), OpenError::KeyringUnavailable);
     for store in [KeyringStore::Keychain, KeyringStore::CredentialManager] {
         let key = keyring(|k| k.store = store);

@@ -70,9 +70,18 @@ impl Home {
             (doctor(&self.db(), key, &mut Progress::none()).unwrap(), start.elapsed())
         };
         let mut answers = (0..3).map(|_| timed());
-        let (report, _) = answers
-            .find(|(_, took)| *took < Duration::from_secs(2))
-            .expect("one of three answers in time");
+        let late = |report: &DoctorReport| {
+            report.findings.iter().any(|finding| finding.text.contains("not given in time"))
+        };
+        let mut report: Option<DoctorReport> = None;
+        while report.as_ref().is_none_or(late)
+            && let Some((given, took)) = answers.next()
+        {
+            if took < Duration::from_secs(2) {
+                report = Some(given);
+            }
+        }
+        let report = report.expect("one of three answers in time");
         assert_eq!(self.state(), before);
         let text = format!("{report:?}");
         for part in ["bob-at-home", "bobs-secret", self.0.path().to_str().unwrap(), "0101010101"] {
