@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no for
 def printed(script: str, *arguments: str) -> str:
     """What a program prints that must end in good order, and in time."""
     command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", script, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -54,7 +54,7 @@ for n in range(forks):
     child = os.fork()
     if child == 0:
         # Ends a child that waits for a lock, too.
-        signal.alarm(40)
+        signal.alarm(90)
         code = 1
         try:
             mine, group = opened(f"child-{n}")
@@ -120,7 +120,7 @@ children = []
 for n in range(5):
     child = os.fork()
     if child == 0:
-        signal.alarm(20)
+        signal.alarm(90)
         use(f"child-{n}")
         os._exit(0)
     children.append(child)
@@ -159,7 +159,7 @@ stuck = 0
 for n in range(forks):
     child = os.fork()
     if child == 0:
-        signal.alarm(20)
+        signal.alarm(90)
         key = DatabaseKey.raw(b"k" * 32)
         Mdk.open(f"{sys.argv[1]}/child-{n}/mdk.db", keys=Keys.generate(), key=key).close()
         os._exit(0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import subprocess
 from pathlib import Path
 
@@ -68,27 +69,33 @@ def test_the_network_is_away(home: Home) -> None:
 
 
 def test_what_no_relay_took_goes_out_later(home: Home, tmp_path: Path) -> None:
-    relay = home.start("relay", "--json")
-    assert relay.stdout is not None
-    url = json.loads(relay.stdout.readline())["url"]
-    own = Home(tmp_path, url)
-    own.pair()
-    relay.terminate()
-    relay.communicate()
-    done = own.mdk("send", "-a", "alice", "Lunch", "into the void", "--timeout", "0.5", "--json")
-    assert (done.code, done.document["delivery"]) == (68, "queued")
-    shown = own.mdk("history", "-a", "alice", "Lunch").out
-    assert "into the void  [queued]" in shown
-    port = url.rpartition(":")[2]
-    again = home.start("relay", "--port", port, "--json")
-    assert again.stdout is not None
-    assert again.stdout.readline()
-    assert own.mdk("groups", "-a", "alice", "--sync").code == 0
-    done = own.mdk("history", "-a", "bob", "Lunch", "--sync", "--json")
-    assert texts(done.lines) == ["into the void"]
-    again.terminate()
-    again.communicate(timeout=20)
-    assert again.returncode == 0
+    with socket.socket() as held:
+        # Held while the relay is away, or somebody else may get it. (a second one can bind what nobody listens on)
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind(("127.0.0.1", 0))
+        port = str(held.getsockname()[1])
+        relay = home.start("relay", "--port", port, "--json")
+        assert relay.stdout is not None
+        url = json.loads(relay.stdout.readline())["url"]
+        own = Home(tmp_path, url)
+        own.pair()
+        relay.terminate()
+        relay.communicate()
+        done = own.mdk(
+            "send", "-a", "alice", "Lunch", "into the void", "--timeout", "0.5", "--json"
+        )
+        assert (done.code, done.document["delivery"]) == (68, "queued")
+        shown = own.mdk("history", "-a", "alice", "Lunch").out
+        assert "into the void  [queued]" in shown
+        again = home.start("relay", "--port", port, "--json")
+        assert again.stdout is not None
+        assert again.stdout.readline()
+        assert own.mdk("groups", "-a", "alice", "--sync").code == 0
+        done = own.mdk("history", "-a", "bob", "Lunch", "--sync", "--json")
+        assert texts(done.lines) == ["into the void"]
+        again.terminate()
+        again.communicate(timeout=20)
+        assert again.returncode == 0
 
 
 def test_nobody_is_invited_who_cannot_be(home: Home) -> None:

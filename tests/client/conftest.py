@@ -26,7 +26,7 @@ def relay_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]
         pytest.skip("nostr-relay is installed for the tests on Linux only (independent-relay.txt)")
     process = Process(tmp_path_factory.mktemp("relay"))
     yield process
-    process.stop()
+    process.close()
 
 
 @pytest_asyncio.fixture

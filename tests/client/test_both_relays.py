@@ -136,8 +136,7 @@ async def test_what_was_said_meanwhile(any_relay: LocalRelay, people: Open, tmp_
         for m in range(20):
             await group.send(f"{20 * n + m:02}")
         await group.self_update()
-    async with asyncio.timeout(PATIENCE):
-        await alice.outbox.flush()
+    await alice.outbox.flush(3 * PATIENCE)
     async with away.open() as bob:
         back = bob.groups.get(group.id)
         assert back is not None

@@ -240,5 +240,5 @@ async def test_a_relay_that_has_lost_all_gets_nothing_of_it_again(
     await relay.wipe()
     await relay.cut()
     # They come again in the order in which they were made, the invite at last.
-    await relay.until(lambda it: it.count(1059) > 0)
+    await relay.until(lambda it: it.count(1059) > 0, PATIENCE)
     assert relay.count(445) == 2

@@ -55,13 +55,13 @@ async def test_its_restart_keeps_what_it_stored(independent: IndependentRelay) -
 async def test_what_it_refuses_fails_with_its_words(tmp_path: Path) -> None:
     process = Process(tmp_path, max_event_size=8_192)
     async with AsyncExitStack() as stack:
-        stack.callback(process.stop)
+        stack.callback(process.close)
         small = await stack.enter_async_context(IndependentRelay(process))
         alice, bob = await client(small, "alice"), await client(small, "bob")
         for one in (alice, bob):
             stack.push_async_callback(one.close)
         group, room = await join(alice, bob)
-        failed = await (await group.send("x" * 10_000)).delivered(10)
+        failed = await (await group.send("x" * 10_000)).delivered(PATIENCE)
         assert failed.delivery is Delivery.FAILED
         words = "invalid: 280 characters should be enough for anybody"
         assert dict(failed.errors) == {small.url: words}

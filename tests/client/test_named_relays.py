@@ -6,7 +6,7 @@ import asyncio
 import json
 from pathlib import Path
 
-from tests.client.people import KEY, PATIENCE
+from tests.client.people import KEY, PATIENCE, until
 
 from mdk import Client, Config, DatabaseKey, Delivery, Keys
 from mdk.testing import LocalRelay
@@ -81,6 +81,7 @@ async def test_ready_waits_for_a_relay_that_is_there(relay: LocalRelay, tmp_path
         await relay.pause()
         # It is ready as long as it has not noticed, and from then on waits.
         async with asyncio.timeout(PATIENCE):
+            await until(lambda: not connected(alice), alice)
             while await is_ready(alice):
                 pass
         assert not connected(alice)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from importlib import import_module
 
 import pytest
 from tests.client.people import PATIENCE
@@ -13,8 +14,14 @@ from mdk import Client, Config, errors
 from mdk.testing import LocalRelay, client
 from mdk.testing.clients import impatient
 
-PROMPT = 8.0
-"""Seconds that entering takes at most where nothing is waited for to its end."""
+PROMPT = 30.0
+"""Seconds that entering takes at most where nothing is waited for to its end, however busy the machine is."""
+
+
+@pytest.fixture(autouse=True)
+def _to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end of that wait is far away."""
+    monkeypatch.setattr(import_module("mdk.client.client"), "ENTRY_PATIENCE", 2 * PROMPT)
 
 
 @pytest.mark.parametrize("words", ["restricted: pay first", "auth-required: not you"])

@@ -20,7 +20,7 @@ from mdk import Client, Config, Group, InvitePolicy, MessageReceived, ReactionAd
 from mdk.errors import KeyPackageNotFound
 from mdk.testing import LocalRelay
 
-PATIENCE = 60.0
+PATIENCE = 120.0
 PARTNER = "npub1" + "q" * 58
 TALK = re.compile(r'"([^"]*)" -> "([^"]*)"')
 
@@ -230,6 +230,8 @@ async def stage(folder: Path) -> AsyncIterator[Stage]:
             invites=InvitePolicy.anyone(),
             config=Config(allow_loopback=True),
         )
+        # Its commit after joining would meet those of the commands that are shown.
+        opening._settings.timing["self_update_after_join"] = 3600.0
         async with opening as client:
             await client.ready(PATIENCE)
             partner = Partner(client)

@@ -19,7 +19,7 @@ MARK = "\x1e"
 DRAWN = re.compile(r"\r[^\r\n]*\x1b\[K")
 QUESTION = re.compile(r"(?:^|\n)[^\n]*(?::|\?|\]:) \Z")
 INTERRUPT = "^C"
-PATIENCE = 60.0
+PATIENCE = 120.0
 
 
 def script(steps: list[Step]) -> str:

@@ -39,7 +39,7 @@ def test_every_block_runs_and_shows_what_it_says(document: Path, tmp_path: Path)
         capture_output=True,
         text=True,
         check=False,
-        timeout=110,
+        timeout=280,
     )
     assert done.returncode == 0, done.stderr
 

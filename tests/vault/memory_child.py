@@ -306,11 +306,11 @@ class Account:
         """Returns when no other thread of this process has had anything to do for a tenth of a second."""
         calm, before = 0, ""
         for _ in range(3000):
-            now = "".join(
-                (task / "status").read_text(encoding="utf-8")
-                for task in sorted(Path("/proc/self/task").iterdir())
-                if task.name != str(os.getpid())
-            )
+            now = ""
+            for task in sorted(Path("/proc/self/task").iterdir()):
+                if task.name != str(os.getpid()):
+                    with suppress(FileNotFoundError, ProcessLookupError):
+                        now += (task / "status").read_text(encoding="utf-8")
             awake = "State:\tR" in now or "State:\tD" in now
             calm = 0 if awake or now != before else calm + 1
             if calm == 10:

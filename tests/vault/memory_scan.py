@@ -12,6 +12,7 @@ import time
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -196,7 +197,7 @@ class Child:
             assert time.monotonic() < deadline, "the child does not read on"
             time.sleep(0.001)
         os.kill(self.pid, signal.SIGSTOP)
-        while self._state() != "T":
+        while self._states() != {"T"}:
             time.sleep(0.001)
 
     def resume(self) -> None:
@@ -206,9 +207,14 @@ class Child:
         call = system_call(self.pid)
         return len(call) > 7 and int(call[1], 16) == 0
 
-    def _state(self) -> str:
-        status = Path(f"/proc/{self.pid}/stat").read_text(encoding="utf-8")
-        return status.rpartition(")")[2].split()[0]
+    def _states(self) -> set[str]:
+        """Of its threads."""
+        found = set()
+        for task in Path(f"/proc/{self.pid}/task").iterdir():
+            with suppress(FileNotFoundError, ProcessLookupError):
+                status = (task / "stat").read_text(encoding="utf-8")
+                found.add(status.rpartition(")")[2].split()[0])
+        return found
 
     def __enter__(self) -> Self:
         return self

@@ -51,7 +51,7 @@ def test_killed_at_random_times_nothing_is_lost(stand: Bench, tmp_path: Path) ->
     tally = random_kills.run(tmp_path.resolve(), stand.zygote, 100, seed=11)
     assert not tally.failures, "\n".join(tally.failures)
     assert tally.killed == 100
-    assert tally.inside > 80, "most kills are to hit inside a call"
+    assert tally.inside > 60, "most kills are to hit inside a call"
 
 
 # ------------------------------------------------------------------ whether the instrument can be trusted

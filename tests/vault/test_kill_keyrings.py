@@ -76,7 +76,7 @@ def test_killed_while_the_old_key_file_is_removed_none_is_left(
     for target in range(ours[0] - 2, ours[-1] + 3):
         for mode in (Mode.KILL_BEFORE, Mode.KILL_TORN):
             run, tally = kill_once(stand, operation, Plan(mode, target, operation.mask))
-            assert run.killed
+            assert run.killed or target > ours[-1]
             assert not tally.failures, tally.failures
 
 

@@ -44,6 +44,8 @@ class Collector(logging.Handler):
 
 @pytest.fixture
 def heard() -> Iterator[Collector]:
+    # With this comes what a client of an earlier test has left to be told.
+    Mdk.in_memory().close()
     collector = Collector()
     logger = logging.getLogger("mdk")
     logger.addHandler(collector)

@@ -343,6 +343,7 @@ def test_a_client_holds_no_key_of_the_database_once_it_is_open(tmp_path: Path) -
             child.do(f"bob {step}")
             found: list[Hit] = []
             for _ in range(40):
+                child.do("bob rest")
                 child.stop()
                 found = scanner.scan(child.pid, home.long_lived())
                 child.resume()

@@ -15,6 +15,9 @@ from mdk.values import Message
 from .clients import client
 from .relay import LocalRelay
 
+# For what has to happen, also on a busy machine.
+_PATIENCE = 30.0
+
 
 class Chat:
     """Talks to a Bot as a user would: `async with Chat(bot, relay) as chat:` runs the bot and shares a group with it.
@@ -44,11 +47,11 @@ class Chat:
         try:
             self._user = await client(self._relay, "user", keys=self._keys)
             await self._or_failed(started.wait())
-            await self._or_failed(self._bot.client.ready(10))
+            await self._or_failed(self._bot.client.ready(_PATIENCE))
             bot = self._bot.client
             begin = bot.cursor
             self._group = await self._user.groups.create("chat", [bot.public_key])
-            await self._or_failed(self._joined(bot, begin), timeout=10)
+            await self._or_failed(self._joined(bot, begin))
         except BaseException:
             await self._end()
             raise
@@ -67,7 +70,9 @@ class Chat:
             if isinstance(event, Joined):
                 return
 
-    async def _or_failed(self, work: Coroutine[Any, Any, object], timeout: float = 30) -> None:
+    async def _or_failed(
+        self, work: Coroutine[Any, Any, object], timeout: float = _PATIENCE
+    ) -> None:
         """Wait for `work`, or raise what ended the bot."""
         assert self._serving is not None
         task = asyncio.ensure_future(work)

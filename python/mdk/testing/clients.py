@@ -18,10 +18,12 @@ _IMPATIENT = {
     "retry_max": 0.5,
     "tick_every": 0.2,
     "self_update_after_join": 3600.0,
-    "blob_first_byte": 2.0,
-    "blob_stall": 1.0,
+    "blob_first_byte": 6.0,
+    "blob_stall": 6.0,
 }
 _RECONNECT = 0.05
+# For what has to happen, also on a busy machine.
+_PATIENCE = 30.0
 
 
 def impatient(client: Client, **timing: float) -> Client:
@@ -77,7 +79,7 @@ async def client(
     try:
         await opened.start()
         if ready:
-            await opened.ready(10)
+            await opened.ready(_PATIENCE)
     except BaseException:
         await opened.close()
         raise
@@ -89,7 +91,7 @@ async def pair(relay: LocalRelay) -> tuple[Client, Client, Group]:
     founder, other = await asyncio.gather(client(relay, "founder"), client(relay, "other"))
     try:
         group = await founder.groups.create("pair", [other.public_key])
-        await other.invites.accept(await other.invites.next(10))
+        await other.invites.accept(await other.invites.next(_PATIENCE))
     except BaseException:
         await asyncio.gather(founder.close(), other.close())
         raise

@@ -112,7 +112,15 @@ class Zygote:
         first = self.hear()
         assert first is not None
         said: list[dict[str, Any]] = []
-        until = None if kill_after is None else time.monotonic() + kill_after
+        until = None
+        if kill_after is not None:
+            # Its start is no part of its life.
+            begun = self.hear()
+            assert begun is not None
+            said.append(begun)
+            if "exit" in begun:
+                return said
+            until = time.monotonic() + kill_after
         while True:
             record = self.hear(until)
             if record is None:
