@@ -82,7 +82,7 @@ check: check-rust check-python check-documents ## formats, lints, types, stubs, 
 check-rust: $(VENV)/.tools
 	@echo "check: format and lints of Rust"
 	@cargo fmt --all --check
-	@env -u MAKEFLAGS cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
+	@env -u MAKEFLAGS -u MFLAGS cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
 
 check-python: $(VENV)/.built
 	@echo "check: format, lints, types and stubs of Python"

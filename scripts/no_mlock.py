@@ -1,7 +1,7 @@
-"""The library that makes locking pages nothing, for the tests of the engine.
+"""The library that turns the locking of pages into nothing, for the tests of the engine and the recorded traffic.
 
 SQLCipher locks what it allocates, one call to the system each time. That is a third of what these tests cost alone and
-two thirds beside each other, and nothing that they are about. The tests of the storage, the client and the extension
+two thirds beside each other, and it is not what they are about. The tests of the storage, the client and the extension
 lock pages as a user's program does, but for the processes that the torture kills (tests/vault/torture/shim.c).
 """
 

@@ -145,11 +145,12 @@ def main() -> int:
     if not tests:
         print(f"recorded clock: no test target is called {PREFIX}*", file=sys.stderr)
         return 1
+    unlocked = no_mlock.library(tests[0][1])
     failed = []
     for name, executable, folder in tests:
         print(f"{name} at {now:%Y-%m-%d %H:%M:%S} UTC", flush=True)
         env = {**environment(library, now), "CARGO_MANIFEST_DIR": str(folder)}
-        env["LD_PRELOAD"] += f" {no_mlock.library(executable)}"
+        env["LD_PRELOAD"] += f" {unlocked}"
         start = time.monotonic()
         only = [UNIT_FILTER] if name == UNIT_TESTS[1] else []
         done = subprocess.run(

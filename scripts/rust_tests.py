@@ -103,7 +103,7 @@ def parts(program: Program) -> list[Program]:
     tests = [line.removesuffix(": test") for line in lines if line.endswith(": test")]
     count = -(-len(tests) // PART)
     if count < 2:
-        return [program]
+        return [replace(program, tests=tuple(tests))]
     # Neighbours are of one kind and take alike: a part has some of each.
     return [
         replace(program, name=f"{program.name} {at + 1}/{count}", tests=tuple(tests[at::count]))

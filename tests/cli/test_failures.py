@@ -70,7 +70,7 @@ def test_the_network_is_away(home: Home) -> None:
 
 def test_what_no_relay_took_goes_out_later(home: Home, tmp_path: Path) -> None:
     with socket.socket() as held:
-        # Held while the relay is away, or somebody else may get it. (a second one can bind what nobody listens on)
+        # Held while the relay is away, or somebody else may get it. (on Linux two can bind what nobody listens on)
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         held.bind(("127.0.0.1", 0))
         port = str(held.getsockname()[1])

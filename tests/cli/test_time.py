@@ -80,26 +80,30 @@ def test_making_an_account_without_a_relay_keeps_to_the_timeout(
 def test_control_c_in_init_ends_at_once_and_leaves_a_whole_account(
     home: Home, silent: socket.socket
 ) -> None:
-    process = home.start(
-        *("init", "-a", "alice", "--key", home.key("alice"), "--relay", url_of(silent)),
-        *("--timeout", "60"),
-    )
-    connection, _ = silent.accept()
-    before = time.monotonic()
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
-    took = time.monotonic() - before
-    connection.close()
-    assert (process.returncode, out) == (130, "")
-    assert err.endswith("mdk: interrupted\n")
-    # What has no time to end in order within half a second, as on a busy machine, ends without further words.
-    assert "the account is made" in err or took > 0.5
-    assert took < DRAIN - 1, took
+    name = err = ""
+    for name in ("alice", "bob", "carol"):
+        process = home.start(
+            *("init", "-a", name, "--key", home.key(name), "--relay", url_of(silent)),
+            *("--timeout", "60"),
+        )
+        connection, _ = silent.accept()
+        before = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+        took = time.monotonic() - before
+        connection.close()
+        assert (process.returncode, out) == (130, "")
+        assert err.endswith("mdk: interrupted\n")
+        assert took < DRAIN - 1, took
+        # What has no time to end in order within half a second, as on a busy machine, ends without further words.
+        if "the account is made" in err:
+            break
+    assert "the account is made" in err
     # What is there is an account like any other.
-    document = home.mdk("whoami", "-a", "alice", "--json").document
+    document = home.mdk("whoami", "-a", name, "--json").document
     assert document["relays"] == [url_of(silent)]
     assert home.mdk("verify", document["database"]).code == 0
-    done = home.mdk("init", "-a", "alice", "--relay", home.relay)
+    done = home.mdk("init", "-a", name, "--relay", home.relay)
     assert (done.code, done.out.split()[0]) == (0, "opened"), done.err
 
 

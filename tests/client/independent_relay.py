@@ -158,8 +158,9 @@ class IndependentRelay(LocalRelay):
     async def __aenter__(self) -> Self:
         await asyncio.to_thread(self.process.start)
         # It stores what clients of an earlier test said last when it comes to that.
-        while self._forget():  # noqa: ASYNC110
-            await asyncio.sleep(0.1)
+        async with asyncio.timeout(START):
+            while self._forget():  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
         return self
 
     async def __aexit__(
@@ -196,7 +197,7 @@ class IndependentRelay(LocalRelay):
             await self.resume()
 
     def _forget(self) -> bool:
-        """Empties it; whether there was anything."""
+        """Empties it; returns whether there was anything."""
         ((before,),) = self.process.rows("SELECT count(*) FROM events")
         for table in ("tags", "events"):
             self.process.rows(f"DELETE FROM {table}")

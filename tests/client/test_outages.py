@@ -24,7 +24,7 @@ from mdk.testing import Clock, Faults, LocalRelay, client, pair
 from mdk.testing.clients import impatient
 from mdk.testing.fixtures import MakeClient
 
-# Less than one attempt, or the pause before the next, of those who are to be prompt.
+# Less than an attempt that fails takes (SLOW), and less than the pause after it.
 PROMPT = 25.0
 SLOW = {"request_timeout": 60.0, "retry_min": 60.0}
 

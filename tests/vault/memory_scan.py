@@ -190,7 +190,7 @@ class Child:
         self.process.stdin.flush()
 
     def stop(self, *, at_work: bool = False) -> None:
-        """Stops every thread, and waits until it has happened: where it reads what it is told next, or anywhere."""
+        """Stops every thread and waits until it has happened: where it reads what comes next, or `at_work` anywhere."""
         # It has answered a little before it reads on; until then its main thread's stack is not what it left behind.
         deadline = time.monotonic() + 60
         while not at_work and not self._reads():
@@ -198,12 +198,14 @@ class Child:
             time.sleep(0.001)
         os.kill(self.pid, signal.SIGSTOP)
         while self._states() != {"T"}:
+            assert time.monotonic() < deadline, "the child does not stop"
             time.sleep(0.001)
 
     def resume(self) -> None:
         os.kill(self.pid, signal.SIGCONT)
 
     def _reads(self) -> bool:
+        # A call whose first argument is 0, the standard input: it waits for nothing else that has such a one.
         call = system_call(self.pid)
         return len(call) > 7 and int(call[1], 16) == 0
 

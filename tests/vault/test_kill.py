@@ -51,6 +51,7 @@ def test_killed_at_random_times_nothing_is_lost(stand: Bench, tmp_path: Path) ->
     tally = random_kills.run(tmp_path.resolve(), stand.zygote, 100, seed=11)
     assert not tally.failures, "\n".join(tally.failures)
     assert tally.killed == 100
+    # (a busy machine makes the moments between two calls longer)
     assert tally.inside > 60, "most kills are to hit inside a call"
 
 

@@ -160,11 +160,9 @@ fn no_file_is_ever_wider_not_even_for_an_instant() {
                 }
             }
         });
-        for n in 0.. {
-            // On a busy machine the watcher may have had no turn yet.
-            if (n >= 10 && samples.load(Ordering::Relaxed) > 100) || watcher.is_finished() {
-                break;
-            }
+        // On a busy machine the watcher may have had no turn when ten are made.
+        let enough = |n| n >= 10 && samples.load(Ordering::Relaxed) > 100;
+        for n in (0..1000).take_while(|n| !enough(*n) && !watcher.is_finished()) {
             let db = dir.path().join(format!("d/{n}.db"));
             let key = DatabaseKey::File(dir.path().join(format!("d/{n}.key")));
             let mut store = Store::open(&db, &key, &OpenOptions::default()).unwrap();
@@ -172,6 +170,7 @@ fn no_file_is_ever_wider_not_even_for_an_instant() {
         }
         stop.store(true, Ordering::Relaxed);
         watcher.join().unwrap();
+        assert!(samples.load(Ordering::Relaxed) > 100);
     });
     rustix::process::umask(old);
 }

@@ -169,8 +169,8 @@ fn child() {
         let opened = open(Path::new(&path));
         match &opened {
             Ok(_) => println!("owner"),
-            // An owner that has just taken the lock may not have written its pid yet.
-            Err(OpenError::Busy { .. }) => println!("busy"),
+            Err(OpenError::Busy { pid: Some(_) }) => println!("busy"),
+            Err(OpenError::Busy { pid: None }) => println!("by whom?"),
             Err(error) => println!("failed: {error}"),
         }
         lines.next();
@@ -215,12 +215,17 @@ impl Opener {
 fn two_processes_at_once_end_with_one_owner_and_one_busy() {
     let dir = tempfile::tempdir().unwrap();
     let mut openers = [Opener::start(), Opener::start()];
-    let mut owners = [0, 0];
+    let (mut owners, mut unnamed) = ([0, 0], 0);
     for round in 0..200 {
         let path: PathBuf = dir.path().join(format!("{round}/alice.db"));
         openers.iter_mut().for_each(|o| o.say(path.to_str().unwrap()));
         let mut heard = [openers[0].hear(), openers[1].hear()];
         owners[usize::from(heard[0] != "owner")] += 1;
+        // An owner that is held up when it has just taken the lock has not written its pid yet.
+        for line in heard.iter_mut().filter(|line| *line == "by whom?") {
+            unnamed += 1;
+            *line = "busy".into();
+        }
         heard.sort_unstable();
         assert_eq!(heard, ["busy", "owner"], "round {round}");
         openers.iter_mut().for_each(|o| o.say("close"));
@@ -229,6 +234,7 @@ fn two_processes_at_once_end_with_one_owner_and_one_busy() {
         store.write(|tx| tx.set_meta("round", b"1")).unwrap();
     }
     println!("owners: {owners:?}");
+    assert!(unnamed <= 20, "{unnamed} of 200 not by name");
     for mut opener in openers {
         drop(opener.1);
         assert!(opener.0.wait().unwrap().success());

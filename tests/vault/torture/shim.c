@@ -78,7 +78,7 @@ __attribute__((visibility("default"))) uint64_t shim_fired(void) { return S.fire
 __attribute__((visibility("default"))) void shim_plain_renames(int error) { S.plain_renames = error; }
 
 /* From now on pages are neither locked nor unlocked. SQLCipher does it at each allocation, which was more than a quarter
- * of the processor time of the tests of faults, and nothing that they are about. */
+ * of the processor time of the tests of faults, and it is not what they are about. */
 __attribute__((visibility("default"))) void shim_no_locks(void) { S.no_locks = 1; }
 
 int mlock(const void *address, size_t length) {

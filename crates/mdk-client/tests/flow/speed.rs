@@ -43,7 +43,7 @@ async fn from_send_to_the_other_members_event() {
     let (sent, there, trip) = (median(sent), median(there), median(trips));
     println!("send {sent:?}, to the other's event {there:?}, a round trip {trip:?}");
     // A busy machine is slow for both.
-    let bound = Duration::from_secs(1).max(trip * 40);
+    let bound = Duration::from_millis(300).max(trip * 40);
     assert!(there < bound, "{there:?}, a round trip {trip:?}");
 }
 

@@ -219,7 +219,7 @@ async fn a_stranger_is_told_to_fetch_again_once_it_is_known() {
     bounded(async {
         let relay = Relay::start("", |mut conn, number| async move {
             if number > 1 {
-                // A distant relay.
+                // A relay that takes a moment.
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 conn.send("[\"AUTH\",\"c\"]").await;
                 return conn.polite().await;

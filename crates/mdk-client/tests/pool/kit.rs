@@ -23,7 +23,7 @@ use tokio_tungstenite::tungstenite::Message;
 pub const LONG: Duration = Duration::from_secs(20);
 /// A request timeout that a test does not expect to run out.
 pub const PATIENT: Duration = Duration::from_secs(15);
-/// One that runs out before anything that nobody answers is given up, and after what is answered.
+/// Longer than any answer takes, shorter than the time after which an unanswered request is given up.
 pub const SHORT: Duration = Duration::from_secs(3);
 /// One that it expects to run out.
 pub const BRIEF: Duration = Duration::from_millis(300);
