@@ -16,6 +16,8 @@ OPERATIONS = (
     "open",
     "key_package",
 )
+# What a history is to be seen beside, too: those of one message have a line of their own.
+OTHERS = OPERATIONS[2:]
 # How many times faster than the peer. `None` for members: every measured size.
 MULTIPLES: tuple[tuple[str, int | None, float], ...] = (
     ("send", 2, 12),
@@ -187,10 +189,15 @@ def show(result: dict[str, Any], found: list[Verdict]) -> None:
         + " -> ".join(f"{history[f'{operation}_ms_{age}']:.3f}" for age in ("new", "young", "old"))
         for operation in ("send", "receive")
     )
+    others = ", ".join(
+        f"{operation} {history[f'{operation}_ms_new']:.3f} -> {history[f'{operation}_ms_old']:.3f}"
+        for operation in OTHERS
+    )
     print(
         f"\nDatabase: {size}. Milliseconds in a new group, after {history['few']} and after {history['messages']} "
         f"messages: {costs}."
     )
+    print(f"Milliseconds in new accounts and after {history['messages']} messages: {others}.")
     if race := result.get("fork"):
         print(
             f"A commit, read and settled, among {race['members']}: {race['commit_ms']:.3f} ms; two at once: "

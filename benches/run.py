@@ -159,7 +159,7 @@ def growth(plan: Plan, ours: Worker) -> dict[str, Any]:
     sizes = ours.ask("grow", members=2, messages=plan.history)
     few = plan.history // 10
     each = ours.ask("compare", members=2, count=5 * plan.messages, few=few)
-    opening = ours.ask("open", members=2, count=plan.commits)
+    others = ours.ask("compare_others", members=2, count=plan.commits, batch=plan.messages)
     return {
         "messages": plan.history,
         "few": few,
@@ -168,7 +168,11 @@ def growth(plan: Plan, ours: Worker) -> dict[str, Any]:
             for name in ("send", "receive")
             for age in ("new", "young", "old")
         },
-        "open_ms_after": median(opening["open"]),
+        **{
+            f"{name}_ms_{age}": median(others[f"{name}_{age}"])
+            for name in report.OTHERS
+            for age in ("new", "old")
+        },
         "database_bytes_per_1000_messages": (sizes["bytes_after"] - sizes["bytes_before"])
         * 1000
         // plan.history,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from abc import ABC, abstractmethod
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -162,47 +163,79 @@ class Bench:
                 times[f"receive_{age}"].append(received)
         return times
 
+    def compare_others(self, members: int, count: int, batch: int) -> dict[str, Any]:
+        """Everything else in the accounts that have a history and, turn about, in two that have none."""
+        pairs = {
+            "old": self._pair(members),
+            "new": self._found(self._account(), self._account(), members, wrap=True)[0],
+        }
+        times: dict[str, list[float]] = defaultdict(list)
+        for _ in range(count):
+            for age, pair in pairs.items():
+                update, process = self._commit(pair)
+                times[f"self_update_{age}"].append(update)
+                times[f"process_commit_{age}"].append(process)
+                times[f"ingest_{age}"].append(self._batch(pair, batch))
+                times[f"open_{age}"].append(self._opening(pair))
+                times[f"key_package_{age}"].append(self._key_package(pair.bob))
+                _, created, joined = self._found(pair.alice, pair.bob, members, wrap=True)
+                times[f"create_{age}"].append(created * 1000)
+                times[f"join_{age}"].append(joined * 1000)
+        return times
+
     def commits(self, members: int, count: int) -> dict[str, Any]:
         """Self-updates (confirmed) and their processing by another member."""
         pair, update, process = self._pair(members), [], []
         for _ in range(count):
-            start = perf_counter()
-            event = self.side.self_update(pair.alice, pair.group)
-            sent = perf_counter()
-            self.side.receive(pair.bob, event)
-            process.append((perf_counter() - sent) * 1000)
-            self.side.rest(pair.bob)
-            update.append((sent - start) * 1000)
+            updated, processed = self._commit(pair)
+            update.append(updated)
+            process.append(processed)
         return {"self_update": update, "process_commit": process}
+
+    def _commit(self, pair: Pair) -> tuple[float, float]:
+        """One self-update and its processing, in milliseconds."""
+        start = perf_counter()
+        event = self.side.self_update(pair.alice, pair.group)
+        sent = perf_counter()
+        self.side.receive(pair.bob, event)
+        processed = perf_counter()
+        self.side.rest(pair.bob)
+        return (sent - start) * 1000, (processed - sent) * 1000
 
     def ingest(self, members: int, count: int, batch: int) -> dict[str, Any]:
         """Batches of `batch` messages; the time is per message."""
-        pair, times = self._pair(members), []
-        for _ in range(count):
-            events = [self.side.send(pair.alice, pair.group, TEXT) for _ in range(batch)]
-            start = perf_counter()
-            self.side.ingest(pair.bob, events)
-            times.append((perf_counter() - start) * 1000 / batch)
-        return {"ingest": times}
+        pair = self._pair(members)
+        return {"ingest": [self._batch(pair, batch) for _ in range(count)]}
+
+    def _batch(self, pair: Pair, batch: int) -> float:
+        """One batch, in milliseconds per message."""
+        events = [self.side.send(pair.alice, pair.group, TEXT) for _ in range(batch)]
+        start = perf_counter()
+        self.side.ingest(pair.bob, events)
+        return (perf_counter() - start) * 1000 / batch
 
     def open(self, members: int, count: int) -> dict[str, Any]:
         """Opening the database of an account with one group."""
-        pair, times = self._pair(members), []
-        for _ in range(count):
-            opening = self.side.reopen(pair.bob)
-            start = perf_counter()
-            opening()
-            times.append((perf_counter() - start) * 1000)
-        return {"open": times}
+        pair = self._pair(members)
+        return {"open": [self._opening(pair) for _ in range(count)]}
+
+    def _opening(self, pair: Pair) -> float:
+        """One opening, in milliseconds."""
+        opening = self.side.reopen(pair.bob)
+        start = perf_counter()
+        opening()
+        return (perf_counter() - start) * 1000
 
     def key_package(self, count: int) -> dict[str, Any]:
         """KeyPackage events, signed and ready to publish."""
-        account, times = self._account(), []
-        for _ in range(count):
-            start = perf_counter()
-            self.side.key_package(account)
-            times.append((perf_counter() - start) * 1000)
-        return {"key_package": times}
+        account = self._account()
+        return {"key_package": [self._key_package(account) for _ in range(count)]}
+
+    def _key_package(self, account: Any) -> float:
+        """One KeyPackage event, in milliseconds."""
+        start = perf_counter()
+        self.side.key_package(account)
+        return (perf_counter() - start) * 1000
 
     def grow(self, members: int, messages: int) -> dict[str, Any]:
         """Adds `messages` messages to both members' history; says what that did to the receiver's files."""

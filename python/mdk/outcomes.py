@@ -51,7 +51,11 @@ class Deferred(Outcome):
 @final
 @dataclass(frozen=True, slots=True)
 class Rejected(Outcome):
-    """It never takes effect in this state; nothing was stored."""
+    """It never takes effect in this state; nothing of it was stored.
+
+    That a member's message came too late to be read is told, once for an hour in each group: `events` has a HistoryGap
+    then, which is in the log.
+    """
 
     code: str
     """invalid_encoding, invalid_signature, authorization_failed, unsupported_required_feature, wrong_recipient,

@@ -165,7 +165,8 @@ impl Mdk {
     /// It chooses between commits that compete, answers leaves that wait for it, tries kept events again, erases messages whose time is over, replaces KeyPackages that were used or come to their end (publish their events, kind 30443, on the relays of key_packages()),
     /// and drops expired ones with their keys. The first call after opening, or after an iterator of process_many() was
     /// given up with something to publish, also returns what may not have been published: automatic commits, leave
-    /// proposals, and the Welcomes of commits that were confirmed in the last 3 days. Publishing those twice does no harm.
+    /// proposals, and the Welcomes of confirmed commits, for 3 days, and once more if nobody has called it in that time.
+    /// Publishing those twice does no harm.
     ///
     /// An automatic commit in `reply` is true here only when it is confirmed, once a relay has it, or when its own event
     /// comes back through process(): `for commit in mdk.pending(): if commit.automatic: commit.confirm()`.
