@@ -17,7 +17,7 @@ def home(tmp_path: Path) -> Home:
     return Home(tmp_path / "account")
 
 
-# proves: K5
+# proves: K5, R12
 @pytest.mark.parametrize(("spoil", "expected"), CASES, ids=NAMES)
 def test_each_has_its_own_exception_and_changes_nothing(
     home: Home, spoil: Callable[[Home], None], expected: type[errors.MdkError]

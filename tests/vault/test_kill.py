@@ -38,7 +38,7 @@ def stand() -> Iterator[Bench]:
         yield made
 
 
-# proves: R2, R4, R12
+# proves: R2, R4
 @pytest.mark.parametrize("name", [o.name for o in operations.all_operations()])
 def test_killed_at_a_call_nothing_is_lost(stand: Bench, name: str) -> None:
     tally = sweep(stand, by_name(name), every=EVERY.get(name, 7), seed=4)

@@ -7,18 +7,17 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from tests.vault.sqlcipher_format import PAGE, SALT, Encrypted, hmac_key, is_authentic
+from tests.vault.sqlcipher_format import PAGE, SALT, hmac_key, is_authentic
 
 import mdk
 from mdk import GroupId, Mdk, errors
 
-from .migration import migrations
 from .operation import Context, Operation
-from .world import PASSPHRASE, Place, renew, require
+from .world import PASSPHRASE, Place, decoded, renew, require
 
 
 def available() -> list[Operation]:
-    """Those whose API is there, and a migration for each earlier schema that has a world in the fixtures."""
+    """Those whose API is there."""
     found: list[Operation] = []
     if hasattr(Mdk, "rekey"):
         found.append(Rekey())
@@ -29,7 +28,7 @@ def available() -> list[Operation]:
     vault = getattr(mdk, "vault", None)
     if hasattr(vault, "encrypt_existing"):
         found.append(EncryptExisting())
-    return found + migrations()
+    return found
 
 
 class Rekey(Operation):
@@ -175,10 +174,9 @@ class EncryptExisting(Operation):
 
     def setup(self, place: Place) -> None:
         database = place.account / "mdk.db"
-        key = base64.b64decode((place.account / "key").read_text().split(":", 1)[1])
         with place.alice() as alice:
             place.learn(digest=alice.digest().hex())
-        plain = Encrypted(database, key).image()
+        plain = decoded(place.account).image()
         for path in place.account.iterdir():
             path.unlink()
         database.write_bytes(plain)

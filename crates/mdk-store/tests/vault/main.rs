@@ -34,7 +34,6 @@ mod lost_log;
 mod lost_pages;
 #[cfg(unix)]
 mod lost_record;
-mod migrations;
 mod names;
 #[cfg(unix)]
 mod open;
