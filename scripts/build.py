@@ -1,7 +1,7 @@
 """Build the extension into this virtual environment, and say how far it is.
 
-Without arguments in the dev profile, which Rust tests share: minutes from nothing, seconds after a change. With --release as a
-wheel has it, optimized across crates: some ten minutes, for benchmarks.
+Without arguments in the dev profile, which Rust tests share: minutes from nothing, seconds after a change. With
+--release as a wheel has it, optimized across crates: some ten minutes, for benchmarks.
 """
 
 from __future__ import annotations
@@ -40,7 +40,12 @@ def main() -> int:
     print(f"build: the extension, {kind}", flush=True)
     said, done, note = [], 0, ""
     with subprocess.Popen(
-        command, cwd=ROOT, env=environment, stderr=subprocess.STDOUT, stdout=subprocess.PIPE, text=True
+        command,
+        cwd=ROOT,
+        env=environment,
+        stderr=subprocess.STDOUT,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as maturin:
         assert maturin.stdout is not None
         for line in maturin.stdout:
@@ -55,7 +60,11 @@ def main() -> int:
                 shown = now
                 text = f"build: {done} of {total} crates, {now - started:.0f} s"
                 text += f" ({note})" if note else ""
-                print(f"\r\033[K{text}" if terminal else text, end="" if terminal else "\n", flush=True)
+                print(
+                    f"\r\033[K{text}" if terminal else text,
+                    end="" if terminal else "\n",
+                    flush=True,
+                )
     if terminal:
         print("\r\033[K", end="")
     if maturin.returncode:

@@ -20,7 +20,11 @@ def tests(path: Path) -> list[tuple[float, str]]:
 
 def area(name: str) -> str:
     """`tests.vault` for a Python test, the crate for a Rust one."""
-    return ".".join(name.split(".")[:2]) if name.startswith("tests.") else name.split("::")[0]
+    return (
+        ".".join(name.split(".")[:2])
+        if name.startswith("tests.")
+        else name.split("::", maxsplit=1)[0]
+    )
 
 
 def main() -> int:
@@ -35,7 +39,9 @@ def main() -> int:
     for seconds, name in found:
         areas[area(name)] += seconds
     print(f"{len(found)} tests, {sum(areas.values()):.0f} s of them together")
-    print("by area: " + ", ".join(f"{name} {seconds:.0f} s" for name, seconds in areas.most_common()))
+    print(
+        "by area: " + ", ".join(f"{name} {seconds:.0f} s" for name, seconds in areas.most_common())
+    )
     print(f"the {SHOWN} slowest:")
     for seconds, name in sorted(found, reverse=True)[:SHOWN]:
         print(f"  {seconds:6.1f} s  {name}")

@@ -1,7 +1,7 @@
 """How much of what is sampled a run takes, and from which seed on: sampling.json is the one table of it.
 
-`MDK_SAMPLING` is `gate` (the default) or `nightly`. `MDK_SEED` is where the seeds begin; the gate takes it from the commit,
-so that each commit tries others. A failing test names its seed, and `MDK_SEED=<it>` repeats it.
+`MDK_SAMPLING` is `gate` (the default) or `nightly`. `MDK_SEED` is where the seeds begin; the gate takes it from the
+commit, so that each commit tries others. A failing test names its seed, and `MDK_SEED=<it>` repeats it.
 """
 
 from __future__ import annotations
