@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import xml.etree.ElementTree as ElementTree
-from collections import Counter
+from collections import defaultdict
 from pathlib import Path
 
 SHOWN = 20
@@ -35,13 +35,12 @@ def main() -> int:
             found += tests(path)
         else:
             print(f"slowest: no {path.name}; its runner tells no durations")
-    areas: Counter[str] = Counter()
+    areas: dict[str, float] = defaultdict(float)
     for seconds, name in found:
         areas[area(name)] += seconds
     print(f"{len(found)} tests, {sum(areas.values()):.0f} s of them together")
-    print(
-        "by area: " + ", ".join(f"{name} {seconds:.0f} s" for name, seconds in areas.most_common())
-    )
+    by_time = sorted(areas.items(), key=lambda one: -one[1])
+    print("by area: " + ", ".join(f"{name} {seconds:.0f} s" for name, seconds in by_time))
     print(f"the {SHOWN} slowest:")
     for seconds, name in sorted(found, reverse=True)[:SHOWN]:
         print(f"  {seconds:6.1f} s  {name}")
