@@ -122,19 +122,19 @@ torture: $(VENV)/.built ## kills and faults at every call, 2,000 random kills, l
 
 scenarios: ## every scenario of MDK_SCENARIOS (or of tests/vectors) and policy case, plain and SHUFFLES times shuffled
 	@echo "scenarios: plain, and $(SHUFFLES) times shuffled"
-	@MDK_SHUFFLES=$(SHUFFLES) cargo test --release --quiet --locked -p mdk-core --test scenarios -- --nocapture
+	@MDK_SHUFFLES=$(SHUFFLES) cargo test --release --quiet --locked -p mdk-core --test all scenarios:: -- --nocapture
 	@MDK_SHUFFLES=$(SHUFFLES) cargo test --release --quiet --locked -p mdk-core --lib every_recorded_policy_case
 
 orders: $(VENV)/.tools ## long runs: 10,000 shuffles of a log, 500 orders of the recorded stories, every order of a race
 	@$(PY) scripts/recorded_clock.py --release --quiet
-	@cargo test --release --quiet --locked -p mdk-core --no-run --test converge_shuffles --test converge_races
-	@$(IN_PARTS) MDK_SHUFFLES=10000 cargo test --release --quiet --locked -p mdk-core --test converge_shuffles -- --nocapture
-	@$(IN_PARTS) MDK_RACES=1 cargo test --release --quiet --locked -p mdk-core --test converge_races -- --nocapture
+	@cargo test --release --quiet --locked -p mdk-core --no-run --test all
+	@$(IN_PARTS) MDK_SHUFFLES=10000 cargo test --release --quiet --locked -p mdk-core --test all converge::shuffles:: -- --nocapture
+	@$(IN_PARTS) MDK_RACES=1 cargo test --release --quiet --locked -p mdk-core --test all converge::races:: -- --nocapture
 
 simulate: $(VENV)/.tools ## WORLDS seeded worlds of STEPS steps from seed FIRST in JOBS processes, and one that is broken on purpose
 	@echo "simulate: $(WORLDS) worlds of $(STEPS) steps"
 	@$(PY) scripts/simulate.py --worlds $(WORLDS) --steps $(STEPS) --first $(FIRST) $(addprefix --jobs ,$(JOBS)) $(addprefix --summary ,$(SUMMARY))
-	@cargo test --release --quiet --locked -p mdk-core --features broken-order --test simulator a_broken_order -- --nocapture
+	@cargo test --release --quiet --locked -p mdk-core --features broken-order --test all a_broken_order -- --nocapture
 
 docs: $(VENV)/.built ## the generated parts of the documents: API reference, pictures
 	@$(PY) scripts/api_reference.py

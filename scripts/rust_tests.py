@@ -29,8 +29,8 @@ WAITS = "mdk-client"
 """The package whose tests wait more than they compute."""
 UNLOCKED = "mdk-core"
 """The package whose tests do not lock pages."""
-LONG = ("scenarios", "converge_shuffles", "rekey_sweep")
-"""Programs that no division makes short: what begins last should not be what ends last."""
+LONG = ("scenarios", "shuffles", "rekey_sweep")
+"""Programs and modules that no division makes short: what begins last should not be what ends last."""
 PART = 40
 """Tests in a part."""
 
@@ -45,6 +45,7 @@ class Program:
     folder: Path
     tests: tuple[str, ...] = ()
     preload: str = ""
+    long: bool = False
 
     def title(self) -> str:
         """As it is named to people."""
@@ -89,11 +90,17 @@ def programs(arguments: list[str]) -> list[Program]:
         replace(program, preload=preload) if program.package == UNLOCKED else program
         for program in found
     ]
-    return sorted(found, key=lambda program: (program.name not in LONG, program.title()))
+    return sorted(found, key=Program.title)
+
+
+def long_module(program: Program, test: str) -> str:
+    """The long program or module that a test belongs to, if it does."""
+    path = [program.name, *test.split("::")[:-1]]
+    return next((name for name in path if name in LONG), "")
 
 
 def parts(program: Program) -> list[Program]:
-    """The program, or parts of it if it has many tests and is not one that waits."""
+    """The program, or its long modules and parts of the rest. One that waits is left whole."""
     if program.package == WAITS:
         return [program]
     listed = program.command("--list", "--format", "terse", stderr=None)
@@ -101,14 +108,23 @@ def parts(program: Program) -> list[Program]:
         raise SystemExit(f"{program.title()} does not list its tests: {listed.stdout.decode()}")
     lines = listed.stdout.decode().splitlines()
     tests = [line.removesuffix(": test") for line in lines if line.endswith(": test")]
-    count = -(-len(tests) // PART)
-    if count < 2:
-        return [replace(program, tests=tuple(tests))]
+    modules: dict[str, list[str]] = {}
+    for test in tests:
+        modules.setdefault(long_module(program, test), []).append(test)
+    others = modules.pop("", [])
+    found = [
+        replace(program, name=f"{program.name} {name}", tests=tuple(of), long=True)
+        for name, of in modules.items()
+    ]
     # Neighbours are of one kind and take alike: a part has some of each.
-    return [
-        replace(program, name=f"{program.name} {at + 1}/{count}", tests=tuple(tests[at::count]))
+    count = -(-len(others) // PART)
+    found += [
+        replace(program, name=f"{program.name} {at + 1}/{count}", tests=tuple(others[at::count]))
         for at in range(count)
     ]
+    if len(found) == 1:
+        return [replace(found[0], name=program.name)]
+    return found or [program]
 
 
 SUMMARY = re.compile(
@@ -150,6 +166,7 @@ def main() -> int:
     """Run them all; the exit code is 1 when one failed."""
     arguments = sys.argv[1:]
     all_of_them = [part for program in programs(arguments) for part in parts(program)]
+    all_of_them.sort(key=lambda part: not part.long)
     failed = []
     waiting = ThreadPoolExecutor(1)
     computing = ThreadPoolExecutor((os.cpu_count() or 1) + 1)

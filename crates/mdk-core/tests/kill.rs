@@ -4,25 +4,18 @@
 //! Bob's engine runs in a process that is killed; Alice's runs here and never crashes. Where the kill lands is
 //! chosen by seed: after a share of the call's usual time, or when the write-ahead log is being written, which is
 //! the moment between deciding and having committed. The seed is `MDK_KILL_SEED`, or a fixed one.
-#![allow(clippy::unwrap_used, missing_docs)]
-
-mod kit;
-#[path = "kit/log.rs"]
-mod log;
-#[path = "kit/orders.rs"]
-mod orders;
-#[path = "kit/process.rs"]
-mod process;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use kit::{Member, RELAY, received};
-use log::Mark;
 use mdk_core::{Error, GroupState, NewGroup, NewMessage, Verdict};
 use mdk_wire::{Event, EventId, GroupId, kind};
-use orders::{CALLS, Call, Prepared, Step, Usual, follow_orders, prepare, reply};
-use process::{Dice, Line, Process, Seat, epoch_proof, event_of, publish};
+
+use crate::kit::dice::SplitMix;
+use crate::kit::log::Mark;
+use crate::kit::orders::{CALLS, Call, Prepared, Step, Usual, follow_orders, prepare, reply};
+use crate::kit::process::{Line, Process, Seat, epoch_proof, event_of, publish};
+use crate::kit::{Member, RELAY, number, received};
 
 const STORIES: u64 = 10;
 /// Kills inside each kind of call in each story.
@@ -66,7 +59,7 @@ struct Story {
     joining: Option<GroupId>,
     newcomer: Option<Member>,
     counter: usize,
-    dice: Dice,
+    dice: SplitMix,
 }
 
 impl Story {
@@ -96,7 +89,7 @@ impl Story {
             joining: None,
             newcomer: None,
             counter: 0,
-            dice: Dice(seed),
+            dice: SplitMix(seed),
         }
     }
 
@@ -196,7 +189,7 @@ impl Story {
     /// Runs a script in a child and kills it over the last step. Returns the reply if there was one.
     fn crash(&mut self, steps: &[Step], usual: &mut Usual) -> Option<String> {
         let (last, before) = steps.split_last().unwrap();
-        let mut child = Process::launch(&self.seat);
+        let mut child = Process::launch(child_entry, &self.seat);
         if !matches!(last, Step::Open) {
             usual.learn(Step::Open.name(), reply(&mut child).0);
             for step in before {
@@ -459,11 +452,11 @@ impl Story {
 
 #[test]
 fn nothing_acknowledged_is_lost_and_no_group_breaks() {
-    let seed = std::env::var("MDK_KILL_SEED").map_or(5, |seed| seed.parse().expect("a number"));
+    let seed = number("MDK_KILL_SEED", 5);
     let start = Instant::now();
     let mut usual = Usual::default();
     let mut tallies: BTreeMap<Call, Tally> = BTreeMap::new();
-    let mut dice = Dice(seed);
+    let mut dice = SplitMix(seed);
     for number in 0..STORIES {
         let (home, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let mut story = Story::new(home.path(), folder.path(), dice.roll());

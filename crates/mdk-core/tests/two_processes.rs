@@ -2,20 +2,17 @@
 //!
 //! The parent is the hands of two users: it says whose turn it is. Everything that goes from one engine to the
 //! other goes through the folder, and every process that starts reads the whole folder again, as from a relay.
-#![allow(clippy::unwrap_used, missing_docs)]
-
-mod kit;
-#[path = "kit/process.rs"]
-mod process;
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use kit::{Member, RELAY};
 use mdk_core::{EventBody, GroupState, GroupUpdate, NewGroup, NewMessage, Verdict};
 use mdk_wire::{Event, GroupId, PublicKey, kind};
-use process::{Dice, Process, Seat, epoch_proof, event_of, publish, serve};
 use serde_json::{Value, json};
+
+use crate::kit::dice::SplitMix;
+use crate::kit::process::{Process, Seat, epoch_proof, event_of, publish, serve};
+use crate::kit::{Member, RELAY};
 
 const MESSAGES: usize = 200;
 const COMMITS: usize = 20;
@@ -200,7 +197,7 @@ struct Side {
 impl Side {
     fn new(name: &'static str, home: &Path, folder: &Path) -> Self {
         let seat = Seat::new(name, home, folder);
-        let process = Some(Process::start(&seat));
+        let process = Some(Process::start(child_entry, &seat));
         Self { seat, process, said: Vec::new(), heard: Vec::new(), cursor: 0, starts: 1 }
     }
 
@@ -210,7 +207,7 @@ impl Side {
 
     fn restart(&mut self) {
         self.process.take().unwrap().leave();
-        self.process = Some(Process::start(&self.seat));
+        self.process = Some(Process::start(child_entry, &self.seat));
         self.starts += 1;
     }
 
@@ -240,7 +237,7 @@ impl Side {
 struct Story {
     sides: [Side; 2],
     folder: std::path::PathBuf,
-    dice: Dice,
+    dice: SplitMix,
     steps: usize,
     messages: usize,
     commits: usize,
@@ -323,7 +320,7 @@ fn two_processes_hold_a_conversation_across_restarts() {
     let mut story = Story {
         sides,
         folder: folder.path().to_owned(),
-        dice: Dice(SEED),
+        dice: SplitMix(SEED),
         steps: 0,
         messages: 0,
         commits: 0,
