@@ -29,7 +29,7 @@ WAITS = "mdk-client"
 """The package whose tests wait more than they compute."""
 UNLOCKED = "mdk-core"
 """The package whose tests do not lock pages."""
-LONG = ("scenarios", "converge_shuffles", "rekey_sweep")
+LONG = ("scenarios", "converge_shuffles")
 """Programs that no division makes short: what begins last should not be what ends last."""
 PART = 40
 """Tests in a part."""
