@@ -8,7 +8,7 @@ use mdk_client::{Client, ClientOptions, SharedEngine};
 use mdk_core::{Config, Engine, SystemClock};
 use mdk_wire::Keys;
 
-use crate::kit::{Person, options, pool, relay, soon};
+use super::kit::{Person, options, pool, relay, soon};
 
 fn median(mut times: Vec<Duration>) -> Duration {
     times.sort_unstable();
@@ -32,7 +32,7 @@ async fn from_send_to_the_other_members_event() {
         // The relay's own round trip, at the same time on the same machine: an event that it has already.
         let known = relay.events(445).pop().unwrap();
         let start = Instant::now();
-        alice.pool.publish(relay.url(), &alice.key(), &known, crate::kit::LONG).await;
+        alice.pool.publish(relay.url(), &alice.key(), &known, super::kit::LONG).await;
         trips.push(start.elapsed());
         let start = Instant::now();
         let id = alice.says(&group, &text).await;

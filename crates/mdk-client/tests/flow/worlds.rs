@@ -12,8 +12,8 @@ use mdk_wire::{GroupId, Keys};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
-use crate::kit::{Person, options, relay};
-use crate::outcome::{Lost, Tally};
+use super::kit::{Person, options, relay};
+use super::outcome::{Lost, Tally};
 
 /// How long what is on its way takes at most.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -9,7 +9,7 @@ use mdk_store::{
 use mdk_wire::{EventId, GroupId, Secret};
 
 #[cfg(target_os = "linux")]
-use crate::backup_kit::SmallDisk;
+use crate::kit::backup::SmallDisk;
 
 const GROUP: &str = "262de5a887a2e6409e17c667020d2918";
 
