@@ -7,28 +7,27 @@ SHELL := bash
 VENV := .venv
 PY := $(VENV)/bin/python
 FUZZ_SECONDS ?= 60
-# Three at a time, a file in one process: many wait for processes, keyrings and relays. One that dies is not replaced: the one
-# in its place may wait for work for ever.
-TEST_JOBS ?= -n 3 --dist loadfile --max-worker-restart=0
-SHUFFLES ?= $(or $(MDK_SHUFFLES),200)
-WORLDS ?= 1000
+# Several at a time, because most tests wait for processes, keyrings and relays; tests/conftest.py says which stay together. A
+# process that dies is not replaced: the one in its place may wait for work for ever.
+TEST_JOBS ?= -n 6 --dist loadgroup --max-worker-restart=0
+PYTHON_TESTS ?= tests
+WORLDS ?= 200
 STEPS ?= 500
 FIRST ?= 1
 COUNT ?= 500
-CORES := $(shell getconf _NPROCESSORS_ONLN)
-# A long test in as many processes as there are cores: those of one process would wait for each other (tests/kit/shares.rs).
-IN_PARTS = seq 0 $$(($(CORES) - 1)) | xargs -P $(CORES) -I PART env MDK_THREADS=1 MDK_PARTS=$(CORES) MDK_PART=PART
 TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
+RESULTS := $(TARGET_DIR)/results
 
 # One interpreter for every build that links Python, so that nothing is compiled twice for another one.
 export PYO3_PYTHON := $(abspath $(PY))
 export CARGO_TERM_PROGRESS_WHEN := never
+# Where sampled tests begin (tests/sampling.json): another place for each commit, the same one for everybody who tries it.
+MDK_SEED ?= $(shell printf '%d' 0x$$(git rev-parse --short=6 HEAD 2>/dev/null || echo 1))
+export MDK_SEED
 
 RUST_SOURCES = Cargo.toml Cargo.lock .cargo/config.toml rust-toolchain.toml $(shell find crates -name '*.rs' -o -name '*.sql' -o -name Cargo.toml)
-# The extension is tested from Python: a Rust test program cannot link it without an interpreter's library.
-CARGO_TESTED := --workspace --exclude mdk-python --exclude mdk-floor
 
-.PHONY: help venv build demo test test-build test-client test-rust test-recorded test-python check check-rust check-python check-documents bench accounts fuzz coverage torture vault-proof scenarios orders simulate wheel docs clean
+.PHONY: help venv build demo quick test test-build test-client test-rust test-recorded test-python lint check check-rust check-python check-documents slowest nightly mutants bench accounts fuzz coverage torture vault-proof memory simulate wheel wheel-tests docs clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
@@ -41,53 +40,80 @@ $(VENV)/.tools: requirements-dev.txt
 	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
-build: $(VENV)/.built ## optimized extension, importable in .venv
+build: $(VENV)/.built ## the extension for development, importable in .venv
 
 $(VENV)/.built: $(VENV)/.tools pyproject.toml $(RUST_SOURCES)
-	@echo "build: the extension, optimized (the first time takes some minutes)"
-	@VIRTUAL_ENV=$(abspath $(VENV)) $(VENV)/bin/maturin develop --release --locked --quiet >$(VENV)/build.log 2>&1 \
-	  || { cat $(VENV)/build.log >&2; exit 1; }
+	@$(PY) scripts/build.py
 	@$(PY) -c 'import mdk'
+	@rm -f $(VENV)/.optimized
+	@touch $@
+
+# The extension as a wheel has it, in the same place: what measures time needs it.
+$(VENV)/.optimized: $(VENV)/.tools pyproject.toml $(RUST_SOURCES)
+	@$(PY) scripts/build.py --release
+	@$(PY) -c 'import mdk'
+	@rm -f $(VENV)/.built
 	@touch $@
 
 demo: $(VENV)/.built ## two accounts, an invite, a chat, a restart; offline
 	@$(PY) -m mdk demo
 
+# ------------------------------------------------------------------ while you work
+
+quick: lint $(VENV)/.unit-tested ## what a change needs while you work: build, unit tests, fast Python tests, fast lints; two minutes
+	@$(MAKE) --no-print-directory $(VENV)/.built
+	@echo "quick: Python"
+	@$(PY) -m pytest -q $(TEST_JOBS) -m "not slow" $(QUICK_PYTHON)
+
+# The fast Python tests: the facade, the command line, the vault's rules that need no torture, and the rules of the house.
+QUICK_PYTHON := tests/api tests/house
+
+lint: $(VENV)/.tools
+	@cargo fmt --all --check
+	@$(VENV)/bin/ruff format --quiet --check . || { echo 'ruff format . would change files'; exit 1; }
+	@$(VENV)/bin/ruff check --quiet .
+
+$(VENV)/.unit-tested: $(VENV)/.tools $(RUST_SOURCES)
+	@echo "quick: Rust unit tests"
+	@$(PY) scripts/rust_tests.py --unit
+	@touch $@
+
+# ------------------------------------------------------------------ the gate
+
 test: test-rust test-recorded test-python ## everything that has to pass
 
-# (TEST_PROGRAMS chooses some of them)
-test-build:
-	@cargo test --quiet --locked --no-run $(CARGO_TESTED) $(TEST_PROGRAMS)
+test-build: $(VENV)/.tools
+	@$(PY) scripts/rust_tests.py --build
 
 test-rust: $(VENV)/.tools
-	@echo "test: Rust"
-	@$(PY) scripts/rust_tests.py $(CARGO_TESTED)
+	@echo "test: Rust (sampled from MDK_SEED=$(MDK_SEED))"
+	@$(PY) scripts/rust_tests.py
 
-test-recorded: $(VENV)/.tools
+test-recorded: test-build
 	@echo "test: recorded traffic under its own clock"
 	@$(PY) scripts/recorded_clock.py --quiet
 
 test-python: $(VENV)/.built
-	@echo "test: Python"
-	@$(PY) -m pytest -q $(TEST_JOBS)
+	@echo "test: Python (sampled from MDK_SEED=$(MDK_SEED))"
+	@mkdir -p $(RESULTS)
+	@$(PY) -m pytest -q $(TEST_JOBS) --junitxml=$(RESULTS)/python.xml $(PYTHON_TESTS)
 
-# More of them than processors: what these tests do is mostly to wait for relays, each for its own.
+slowest: $(VENV)/.tools ## the 20 slowest tests of the last run
+	@$(PY) scripts/slowest.py $(RESULTS)/python.xml $(TARGET_DIR)/nextest/default/junit.xml
+
 test-client: $(VENV)/.built ## the client's tests alone, Rust and Python, with the command line's
-	@RUST_TEST_THREADS=6 $(PY) scripts/rust_tests.py -p mdk-client
-	@$(PY) -m pytest -q -n 5 --dist loadfile --max-worker-restart=0 tests/client tests/cli
+	@$(PY) scripts/rust_tests.py --package mdk-client
+	@$(PY) -m pytest -q $(TEST_JOBS) tests/client tests/cli
 
 check: check-rust check-python check-documents ## formats, lints, types, stubs, licences, coverage table
 
 # Cargo shares out the cores itself: what --jobs says to it, it cannot use here.
-check-rust: $(VENV)/.tools
-	@echo "check: format and lints of Rust"
-	@cargo fmt --all --check
+check-rust: lint
+	@echo "check: lints of Rust"
 	@env -u MAKEFLAGS -u MFLAGS cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
 
-check-python: $(VENV)/.built
-	@echo "check: format, lints, types and stubs of Python"
-	@$(VENV)/bin/ruff format --quiet --check . || { echo 'ruff format . would change files'; exit 1; }
-	@$(VENV)/bin/ruff check --quiet .
+check-python: lint $(VENV)/.built
+	@echo "check: types and stubs of Python"
 	@$(VENV)/bin/mypy
 	@$(PY) -m mypy.stubtest mdk $(if $(wildcard tests/stubtest-allow.txt),--allowlist tests/stubtest-allow.txt)
 	@$(PY) scripts/verify_types.py
@@ -100,10 +126,19 @@ check-documents: $(VENV)/.tools
 	@$(PY) scripts/coverage.py --check
 	@$(PY) scripts/vault_proof.py --check
 
-bench: $(VENV)/.built ## ours, the peer and the floor (BENCH=quick for a short run, BENCH_ARGS=--check to hold the targets)
+# ------------------------------------------------------------------ the night
+
+# Each part says how it ended; all of them run, whatever one says.
+nightly: ## everything at full length: all samples, torture, orders, simulated worlds, fuzzing, mutants, benchmarks, the wheel
+	@$(PY) scripts/nightly.py
+
+mutants: $(VENV)/.built ## breaks 30 rules and promises one at a time; the tests of its area have to notice each
+	@$(PY) scripts/mutants.py
+
+bench: $(VENV)/.optimized ## ours, the peer and the floor (BENCH=quick for a short run, BENCH_ARGS=--check to hold the targets)
 	@$(PY) benches/run.py $(if $(filter quick,$(BENCH)),--quick) $(BENCH_ARGS)
 
-accounts: $(VENV)/.built ## COUNT accounts in one process: start-up, memory, idle time, connections (BENCH_ARGS=--check to hold the targets)
+accounts: $(VENV)/.optimized ## COUNT accounts in one process: start-up, memory, idle time, connections (BENCH_ARGS=--check to hold the targets)
 	@$(PY) benches/accounts.py --count $(COUNT) $(BENCH_ARGS)
 
 fuzz: $(VENV)/.tools ## every fuzz target for FUZZ_SECONDS
@@ -120,21 +155,13 @@ vault-proof: $(VENV)/.built ## docs/vault-proof.md: which test shows each statem
 torture: $(VENV)/.built ## kills and faults at every call, 2,000 random kills, losses of power, threads, a million messages: hours
 	@$(PY) -m tests.vault.torture.run
 
-scenarios: ## every scenario of MDK_SCENARIOS (or of tests/vectors) and policy case, plain and SHUFFLES times shuffled
-	@echo "scenarios: plain, and $(SHUFFLES) times shuffled"
-	@MDK_SHUFFLES=$(SHUFFLES) cargo test --release --quiet --locked -p mdk-core --test scenarios -- --nocapture
-	@MDK_SHUFFLES=$(SHUFFLES) cargo test --release --quiet --locked -p mdk-core --lib every_recorded_policy_case
-
-orders: $(VENV)/.tools ## long runs: 10,000 shuffles of a log, 500 orders of the recorded stories, every order of a race
-	@$(PY) scripts/recorded_clock.py --release --quiet
-	@cargo test --release --quiet --locked -p mdk-core --no-run --test converge_shuffles --test converge_races
-	@$(IN_PARTS) MDK_SHUFFLES=10000 cargo test --release --quiet --locked -p mdk-core --test converge_shuffles -- --nocapture
-	@$(IN_PARTS) MDK_RACES=1 cargo test --release --quiet --locked -p mdk-core --test converge_races -- --nocapture
+memory: $(VENV)/.optimized ## memory scans and long lives of the optimized extension
+	@$(PY) -m pytest -q $(TEST_JOBS) tests/vault/test_memory.py tests/vault/test_memory_whole.py tests/vault/test_locked_memory.py tests/vault/test_long_run.py
 
 simulate: $(VENV)/.tools ## WORLDS seeded worlds of STEPS steps from seed FIRST in JOBS processes, and one that is broken on purpose
 	@echo "simulate: $(WORLDS) worlds of $(STEPS) steps"
 	@$(PY) scripts/simulate.py --worlds $(WORLDS) --steps $(STEPS) --first $(FIRST) $(addprefix --jobs ,$(JOBS)) $(addprefix --summary ,$(SUMMARY))
-	@cargo test --release --quiet --locked -p mdk-core --features broken-order --test simulator a_broken_order -- --nocapture
+	@cargo test --profile long --quiet --locked -p mdk-core --features broken-order --test all a_broken_order -- --nocapture
 
 docs: $(VENV)/.built ## the generated parts of the documents: API reference, pictures
 	@$(PY) scripts/api_reference.py
@@ -144,6 +171,9 @@ wheel: $(VENV)/.wheel-tools ## sdist and abi3 wheel in dist, looked at and tried
 	@$(PY) scripts/wheel.py build $(WHEEL_ARGS)
 	@$(PY) scripts/wheel.py check
 	@$(PY) scripts/wheel.py smoke
+
+wheel-tests: $(VENV)/.wheel-tools ## the tests against the wheel in dist, away from the checkout
+	@$(PY) scripts/wheel_tests.py
 
 $(VENV)/.wheel-tools: $(VENV)/.tools requirements-wheel.txt
 	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-wheel.txt

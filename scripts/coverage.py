@@ -231,7 +231,7 @@ def render() -> tuple[str, list[str]]:
         "- Shown by: tests in which our own behaviour keeps the rule; nothing breaks it there.",
         "",
         "The table is made of what code and tests say of themselves. It tells where to look, not that a test suffices.",
-        "Tests in `recorded_*.rs` need the clock of their recording and run in `make test-recorded`.",
+        "Tests in `recorded` folders need the clock of their recording and run in `make test-recorded`.",
         "",
         "| Rule | What it asks | Enforced in | Broken by | Shown by |",
         "| --- | --- | --- | --- | --- |",

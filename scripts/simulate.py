@@ -1,6 +1,6 @@
 """Play seeded worlds of the simulator in several processes and add up what they came to.
 
-Each world is played by a process of its own (see crates/mdk-core/tests/simulator.rs). On Linux that process lives in
+Each world is played by a process of its own (see crates/mdk-core/tests/simulator). On Linux that process lives in
 one moment of a fixed day and draws its random numbers from the seed (libfaketime, from requirements-dev.txt), so a
 seed gives the same world every time, keys and hashes included, and what failed can be looked at again: `--first SEED
 --worlds 1`, with MDK_SIM_STORY=1 for its story. `--chance` leaves the random numbers to chance: the same plans, other
@@ -28,7 +28,7 @@ from queue import Queue
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-TEST = "members_agree_whatever_happens"
+TEST = "simulator::members_agree_whatever_happens"
 # Numbers that say how the worlds were made, not what they came to.
 FIXED = {"first", "steps", "seconds"}
 DAY = "2026-01-01 00:00:00"
@@ -36,7 +36,7 @@ DAY = "2026-01-01 00:00:00"
 
 def program() -> str:
     """The simulator, built with optimization."""
-    command = "cargo test --release --quiet --locked --no-run --message-format=json -p mdk-core --test simulator"
+    command = "cargo test --profile long --quiet --locked --no-run --message-format=json -p mdk-core --test all"
     built = subprocess.run(command.split(), cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
     lines = [json.loads(line) for line in built.stdout.splitlines() if line.startswith("{")]
     return [str(line["executable"]) for line in lines if line.get("executable")][-1]

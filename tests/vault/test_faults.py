@@ -1,6 +1,6 @@
 """Disks that are full, broken, over quota or read-only, and processes out of descriptors, at every call.
 
-A seeded sample; `make torture` runs the whole.
+A sample that begins elsewhere for each commit; `make torture` runs the whole.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests import sampling
 from tests.vault.torture import operations
 from tests.vault.torture.faults import fault_once, sweep
 from tests.vault.torture.kill import Bench, bench
@@ -30,6 +31,7 @@ EVERY = {
     "encrypt_existing": 97,
 }
 EVERY |= {"rekey": 31, "backup": 2, "reopen": 23, "create_group": 29, "welcome": 17}
+STRIDE, SEED = sampling.count("torture_stride"), sampling.first_seed()
 NAMES = [o.name for o in operations.all_operations()]
 
 
@@ -42,7 +44,7 @@ def stand() -> Iterator[Bench]:
 # proves: R5
 @pytest.mark.parametrize("name", NAMES)
 def test_a_fault_is_an_error_without_a_change(stand: Bench, name: str) -> None:
-    tally = sweep(stand, by_name(name), every=EVERY.get(name, 13), seed=4)
+    tally = sweep(stand, by_name(name), every=EVERY.get(name, 13) * STRIDE, seed=SEED)
     assert not tally.failures, "\n".join(tally.failures)
     assert tally.faults > 0
 

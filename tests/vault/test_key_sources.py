@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests import sampling
 from tests.vault.torture import faults, keyring, kill
 from tests.vault.torture.key_sources import further_operations
 from tests.vault.torture.kill import Bench, bench
@@ -29,7 +30,8 @@ KEYRING = [name for name in NAMES if by_name(name).mask & Kind.SEND]
 FAULTS = ["first_open_passphrase", "rekey_passphrase", "rekey_plain_rename", "salvage"]
 FAULTS += ["restore_keyring", "encrypt_keyring", "rekey_keyring_to_file"]
 # Argon2id takes its time on purpose.
-EVERY = 61
+EVERY = 61 * sampling.count("torture_stride")
+SEED = sampling.first_seed()
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +45,7 @@ def stand() -> Iterator[Bench]:
 # proves: R2, K2, K3, K6, K8
 @pytest.mark.parametrize("name", NAMES)
 def test_killed_at_a_call_one_key_opens_it(stand: Bench, name: str) -> None:
-    tally = kill.sweep(stand, by_name(name), every=EVERY, seed=4)
+    tally = kill.sweep(stand, by_name(name), every=EVERY, seed=SEED)
     assert not tally.failures, "\n".join(tally.failures)
     assert tally.killed == tally.runs - 1 > 0
 
@@ -51,7 +53,7 @@ def test_killed_at_a_call_one_key_opens_it(stand: Bench, name: str) -> None:
 # proves: R5
 @pytest.mark.parametrize("name", [name for name in FAULTS if name in NAMES])
 def test_a_fault_changes_neither_database_nor_key(stand: Bench, name: str) -> None:
-    tally = faults.sweep(stand, by_name(name), every=2 * EVERY, seed=4)
+    tally = faults.sweep(stand, by_name(name), every=2 * EVERY, seed=SEED)
     assert not tally.failures, "\n".join(tally.failures)
     assert tally.faults > 0
 

@@ -1,4 +1,4 @@
-"""Kills at every call and at random times. These are seeded samples; `make torture` runs the whole."""
+"""Kills at every call and at random times. Samples for each commit; `make torture` runs the whole."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests import sampling
 from tests.vault.torture import operations, random_kills
 from tests.vault.torture.kill import Bench, bench, sweep
 from tests.vault.torture.operations import by_name
@@ -30,6 +31,7 @@ EVERY = {
     "encrypt_existing": 60,
 }
 EVERY |= {"rekey": 20, "backup": 4, "reopen": 9, "create_group": 15, "welcome": 9}
+STRIDE, SEED = sampling.count("torture_stride"), sampling.first_seed()
 
 
 @pytest.fixture(scope="module")
@@ -41,18 +43,19 @@ def stand() -> Iterator[Bench]:
 # proves: R2, R4
 @pytest.mark.parametrize("name", [o.name for o in operations.all_operations()])
 def test_killed_at_a_call_nothing_is_lost(stand: Bench, name: str) -> None:
-    tally = sweep(stand, by_name(name), every=EVERY.get(name, 7), seed=4)
+    tally = sweep(stand, by_name(name), every=EVERY.get(name, 7) * STRIDE, seed=SEED)
     assert not tally.failures, "\n".join(tally.failures)
     assert tally.killed == tally.runs - 1
 
 
 # proves: R1
 def test_killed_at_random_times_nothing_is_lost(stand: Bench, tmp_path: Path) -> None:
-    tally = random_kills.run(tmp_path.resolve(), stand.zygote, 100, seed=11)
+    kills = sampling.count("random_kills")
+    tally = random_kills.run(tmp_path.resolve(), stand.zygote, kills, seed=SEED)
     assert not tally.failures, "\n".join(tally.failures)
-    assert tally.killed == 100
+    assert tally.killed == kills
     # (a busy machine makes the moments between two calls longer)
-    assert tally.inside > 60, "most kills are to hit inside a call"
+    assert tally.inside > 0.6 * kills, "most kills are to hit inside a call"
 
 
 # ------------------------------------------------------------------ whether the instrument can be trusted

@@ -1,4 +1,4 @@
-"""Loss of power: what was not synced may be gone, out of order or torn. Forty schedules; `make torture` runs 500."""
+"""Loss of power: what was not synced may be gone, out of order or torn. Some schedules; `make torture` runs 500."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests import sampling
 from tests.vault.torture import power
 from tests.vault.torture.kill import Bench, bench
 from tests.vault.torture.operations import by_name
@@ -29,10 +30,11 @@ def stand() -> Iterator[Bench]:
 
 # proves: R3
 def test_the_power_goes_and_nothing_that_was_acknowledged(stand: Bench) -> None:
-    tallies = power.run(stand, 40, lives=1, seed=3)
+    schedules = sampling.count("power_schedules")
+    tallies = power.run(stand, schedules, lives=1, seed=sampling.first_seed())
     failures = [failure for tally in tallies.values() for failure in tally.failures]
     assert not failures, "\n".join(failures)
-    assert sum(tally.runs for tally in tallies.values()) == 40
+    assert sum(tally.runs for tally in tallies.values()) == schedules
 
 
 # proves: R3

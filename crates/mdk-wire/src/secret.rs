@@ -152,8 +152,9 @@ pub fn apart<T>(f: impl FnOnce() -> T) -> T {
     value
 }
 
-/// Bytes of the stack that [`wipe_stack`] overwrites: more than any operation leaves.
-const STACK: usize = 96 * 1024;
+/// Bytes of the stack that [`wipe_stack`] overwrites: more than any operation leaves. Frames of a build for development are
+/// several times as large as those of an optimized one.
+const STACK: usize = if cfg!(debug_assertions) { 384 * 1024 } else { 96 * 1024 };
 
 /// Overwrites the part of this thread's stack that returned calls have used: ciphers, hashes and moved values leave
 /// copies of secrets there which no destructor reaches, and in registers. Takes about 2 µs. Where a whole operation ends, see

@@ -8,7 +8,7 @@ use mdk_client::{
     Blossom, BlossomOptions, ClientError, LOCATOR_KIND, Origin, Pool, PoolOptions, Server,
 };
 
-use crate::kit::*;
+use super::kit::*;
 
 const MAX: u64 = 1 << 20;
 const BLOB: &[u8] = b"the file";

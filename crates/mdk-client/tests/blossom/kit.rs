@@ -1,5 +1,4 @@
 //! Servers for blobs that do what a test tells them to, and what asks them.
-#![allow(unreachable_pub)]
 
 use std::collections::HashMap;
 use std::future::Future;

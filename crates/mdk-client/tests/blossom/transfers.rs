@@ -5,7 +5,7 @@ use mdk_client::{
 };
 use mdk_wire::{Event, Keys};
 
-use crate::kit::*;
+use super::kit::*;
 
 const MAX: u64 = 1 << 20;
 
@@ -172,7 +172,7 @@ async fn files_go_through_the_proxy_names_too() {
     bounded(async {
         let host = Host::good().await;
         let address = host.url.strip_prefix("http://").unwrap().parse().unwrap();
-        let (proxy, asked) = crate::socks::proxy(address).await;
+        let (proxy, asked) = crate::kit::socks::proxy(address).await;
         let options = PoolOptions { proxy: Some(proxy), ..PoolOptions::default() };
         let blossom = Blossom::new(&Pool::new(options), BlossomOptions::default());
         // A name that only the proxy resolves.

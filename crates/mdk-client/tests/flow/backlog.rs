@@ -8,8 +8,8 @@ use mdk_client::local_relay::{LocalRelay, LocalRelayOptions};
 use mdk_core::{EventBody, GroupUpdate, NewMessage};
 use mdk_wire::Keys;
 
-use crate::busy::{Busy, counted, is_linear};
-use crate::kit::{Paced, Person, database, options, pool, soon};
+use super::busy::{Busy, counted, is_linear};
+use super::kit::{Paced, Person, database, options, pool, soon};
 
 /// What `parts` times `each` messages with a commit between two parts cost somebody who was away.
 async fn waits(parts: usize, each: usize, busy: Arc<Busy>) -> Duration {

@@ -7,7 +7,7 @@ use mdk_client::ClientOptions;
 use mdk_client::local_relay::Faults;
 use mdk_core::{Delivery, Message};
 
-use crate::kit::{LONG, Person, options, relay, until};
+use super::kit::{LONG, Person, options, relay, until};
 
 /// Less than any wait for an answer, and far less than the pauses between attempts add up to.
 const PROMPT: Duration = Duration::from_secs(12);

@@ -1,5 +1,4 @@
 //! The processor time of what a test does: whatever else runs on the machine, and in the tests beside it, is not in it.
-#![allow(unreachable_pub)]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -7,9 +7,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use mdk_client::ClientOptions;
 use mdk_client::local_relay::LocalRelay;
 use mdk_core::{Engine, ManualClock, SystemClock};
-use mdk_wire::{Event, Keys, PublicKey, UnsignedEvent};
+use mdk_wire::{Event, Keys, PublicKey};
 
-use crate::kit::{Person, database, options, pool, relay, soon, until};
+use super::kit::{Person, by, database, options, pool, relay, soon, until};
 
 const LISTS: [u16; 2] = [10_002, 10_050];
 const KEY_PACKAGE: u16 = 30_443;
@@ -38,14 +38,7 @@ fn dated(relay: &LocalRelay, kind: u16, who: PublicKey) -> Option<u64> {
 fn leave_lists(engine: &mut Engine, keys: &Keys, url: &str) -> Vec<Event> {
     let mut lists = Vec::new();
     for (kind, tag) in LISTS.into_iter().zip(["r", "relay"]) {
-        let list = UnsignedEvent {
-            pubkey: keys.public_key(),
-            created_at: now() + AHEAD,
-            kind,
-            tags: vec![vec![tag.to_owned(), url.to_owned()]],
-            content: String::new(),
-        };
-        let list = list.sign(keys);
+        let list = by(keys, kind, now() + AHEAD, &[&[tag, url]], "");
         engine.set_state(&format!("list/{kind}"), Some(url.as_bytes())).unwrap();
         engine.set_state(&format!("published/{kind}"), Some(list.to_json().as_bytes())).unwrap();
         lists.push(list);

@@ -7,7 +7,7 @@ use mdk_client::{Pool, PoolOptions, Published};
 use mdk_core::{Engine, SystemClock};
 use mdk_wire::Keys;
 
-use crate::kit::{LONG, Person, config, options, relay, soon, until};
+use super::kit::{LONG, Person, config, options, relay, soon, until};
 
 /// A cursor that does not read is none: everything is fetched again.
 #[tokio::test(flavor = "multi_thread")]

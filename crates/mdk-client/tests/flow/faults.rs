@@ -7,7 +7,7 @@ use mdk_client::{Client, ClientError, EngineAccess, SharedEngine};
 use mdk_core::{Config, Engine, SystemClock};
 use mdk_wire::Keys;
 
-use crate::kit::{Person, options, pool, relay, soon};
+use super::kit::{Person, options, pool, relay, soon};
 
 /// An engine whose next call panics once it is told so.
 struct Broken {

@@ -9,7 +9,7 @@ use mdk_client::{ClientError, ClientOptions, Pool, PoolOptions};
 use mdk_core::{Config, Engine, OutboxPurpose, SystemClock};
 use mdk_wire::{GroupId, Keys};
 
-use crate::kit::{Person, options, relay, soon, until};
+use super::kit::{Person, options, relay, soon, until};
 
 async fn invites(host: &Person, guest: &Person, relay: &LocalRelay) -> GroupId {
     host.founds(&[relay.url()], &[guest]).await
@@ -68,7 +68,7 @@ async fn a_hint_is_followed_and_no_address_that_may_not_be_dialled() {
     let keys = Keys::generate();
     let engine = mdk_core::Engine::in_memory(
         keys.clone(),
-        crate::kit::config(),
+        super::kit::config(),
         std::sync::Arc::new(mdk_core::SystemClock),
     );
     let strict = mdk_client::Pool::new(mdk_client::PoolOptions::default());

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use mdk_client::ClientOptions;
 use mdk_client::local_relay::{Faults, LocalRelay};
-use mdk_wire::{GroupId, Keys, UnsignedEvent};
+use mdk_wire::{GroupId, Keys};
 use serde_json::{Value, json};
 
-use crate::kit::{Person, database, options, pool_with, relay, until};
-use crate::line::{Count, Fate, Line, down, is_live, is_of_groups, is_page, plain};
+use super::kit::{Person, by, database, options, pool_with, relay, until};
+use super::line::{Count, Fate, Line, down, is_live, is_of_groups, is_page, plain};
 
 /// More than can be read of one sender after something younger.
 const MANY: usize = 250;
@@ -341,14 +341,8 @@ async fn what_there_was_no_room_for_is_read_before_what_follows() {
     let sizes = [(9, 1_000_000), (4, 100_000), (9, 10_000), (9, 1_000), (30, 10)];
     for size in sizes.into_iter().flat_map(|(count, size)| vec![size; count]) {
         let stranger = Keys::generate();
-        let junk = UnsignedEvent {
-            pubkey: stranger.public_key(),
-            created_at: 1_700_000_000,
-            kind: 445,
-            tags: vec![vec!["h".to_owned(), route.to_owned()]],
-            content: "x".repeat(size),
-        };
-        let junk: Value = serde_json::from_str(&junk.sign(&stranger).to_json()).unwrap();
+        let junk = by(&stranger, 445, 1_700_000_000, &[&["h", route]], &"x".repeat(size));
+        let junk: Value = serde_json::from_str(&junk.to_json()).unwrap();
         story.line.say(&json!(["EVENT", live[1], junk]));
     }
     texts.extend(story.says("much", MANY).await);

@@ -3,7 +3,7 @@
 use mdk_core::{Delivery, Engine, EventBody, GroupState, NewGroup};
 use mdk_wire::{Keys, PublicKey};
 
-use crate::kit::{Person, options, relay};
+use super::kit::{Person, options, relay};
 
 /// What the log says of invites: who, how far, and the words of relays.
 fn told(engine: &mut Engine) -> Vec<(PublicKey, Delivery, Vec<String>)> {

@@ -1,5 +1,4 @@
 //! People with clients of their own, over real engines and real relays.
-#![allow(unreachable_pub)]
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,6 +12,8 @@ use mdk_core::{
 };
 use mdk_store::{DatabaseKey, OpenOptions};
 use mdk_wire::{Event, EventId, GroupId, Keys, PublicKey, Secret};
+
+pub use crate::kit::by;
 
 /// Nothing in these tests takes as long, on however busy a machine.
 pub const LONG: Duration = Duration::from_secs(60);

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use mdk_client::ClientOptions;
 use mdk_core::{Clock, NewMessage, SystemClock};
-use mdk_wire::{Keys, UnsignedEvent};
+use mdk_wire::Keys;
 
-use crate::busy::{Busy, counted, is_linear};
-use crate::kit::{Person, options, pool, relay, soon, until};
+use super::busy::{Busy, counted, is_linear};
+use super::kit::{Person, by, options, pool, relay, soon, until};
 
 /// Written without a network, published when the group is six epochs further. Those who write see where the group is
 /// before they publish, and nobody can read what belongs to an epoch that is gone.
@@ -98,7 +98,7 @@ async fn drains(count: usize, refusing: bool, busy: Arc<Busy>) -> (Duration, u64
         relay.refuse(Some([].into()), "");
     }
     let (before, started) = (looks(), busy.so_far());
-    soon("closing", alice.client.close(crate::kit::LONG)).await;
+    soon("closing", alice.client.close(super::kit::LONG)).await;
     let (looked, took) = (looks() - before, busy.so_far() - started);
     let mut engine = alice.engine.take().unwrap();
     assert!(engine.outbox(1).unwrap().is_empty());
@@ -129,7 +129,7 @@ fn sending_after_a_wait_looks_at_as_many_rows_for_each_message() {
 async fn invites_past(refuses: bool) {
     let (home, old) = (relay().await, relay().await);
     let hasty = ClientOptions {
-        welcome_patience: if refuses { crate::kit::LONG } else { Duration::ZERO },
+        welcome_patience: if refuses { super::kit::LONG } else { Duration::ZERO },
         ..options(&[home.url()])
     };
     let alice = Person::new(hasty).await;
@@ -143,10 +143,8 @@ async fn invites_past(refuses: bool) {
     until(&home, "bob's inbox list", lists(10_050)).await;
     until(&home, "bob's relay list", lists(10_002)).await;
     let created_at = SystemClock.now_millis() / 1000 + 5;
-    let tags = vec![vec!["relay".to_owned(), old.url().to_owned()]];
-    let list =
-        UnsignedEvent { pubkey: bob.key(), created_at, kind: 10_050, tags, content: String::new() };
-    let (list, relays) = (list.sign(&bob.keys), [home.url().to_owned()]);
+    let list = by(&bob.keys, 10_050, created_at, &[&["relay", old.url()]], "");
+    let relays = [home.url().to_owned()];
     bob.with(|engine| engine.enqueue(&list, &relays)).unwrap();
     bob.client.nudge();
     bob.sent().await;

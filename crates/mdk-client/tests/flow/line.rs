@@ -1,7 +1,5 @@
 //! A line to a local relay on which a test sees each message, and does with it what it likes.
 
-#![allow(unreachable_pub)]
-
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -277,7 +275,7 @@ impl Count {
     }
 
     pub async fn reaches(&self, count: u64) {
-        crate::kit::soon("so many", async {
+        super::kit::soon("so many", async {
             while self.count() < count {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }

@@ -7,7 +7,7 @@ use mdk_client::local_relay::LocalRelay;
 use mdk_core::{Engine, NewGroup};
 use mdk_wire::{Event, EventId, GroupId, Keys, PublicKey};
 
-use crate::kit::{Person, options, relay, soon, until};
+use super::kit::{Person, options, relay, soon, until};
 
 const LISTS: [u16; 2] = [10_002, 10_050];
 const KEY_PACKAGE: u16 = 30_443;

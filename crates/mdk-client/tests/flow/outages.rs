@@ -7,7 +7,7 @@ use mdk_client::{ClientError, ClientOptions};
 use mdk_core::{Delivery, EventBody, GroupUpdate};
 use mdk_wire::{GroupId, Keys};
 
-use crate::kit::{Person, options, relay, soon, until};
+use super::kit::{Person, options, relay, soon, until};
 
 async fn pair(relays: &[&str]) -> (Person, Person, GroupId) {
     let alice = Person::new(options(relays)).await;

@@ -1,10 +1,9 @@
 //! What became of what was said, as those were told who said it.
-#![allow(unreachable_pub)]
 
 use mdk_core::{Delivery, EngineEvent, EventBody, Message};
 use mdk_wire::GroupId;
 
-use crate::kit::Person;
+use super::kit::Person;
 
 #[derive(Debug, Default)]
 pub struct Tally {

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use mdk_client::{ClientError, ClientOptions, Published};
 use mdk_core::{Clock as _, SystemClock};
-use mdk_wire::{Event, UnsignedEvent};
+use mdk_wire::Event;
 
-use crate::kit::{LONG, Person, options, relay, soon, until};
+use super::kit::{LONG, Person, by, options, relay, soon, until};
 
 const KEY_PACKAGE: u16 = 30_443;
 const LISTS: [u16; 2] = [10_002, 10_050];
@@ -116,9 +116,7 @@ async fn who_is_let_in_later_says_nothing_that_is_over() {
 fn elsewhere(person: &Person, kind: u16) -> Event {
     let created_at = SystemClock.now() + 2;
     let content = if kind == PROFILE { r#"{"name":"New"}"# } else { "" };
-    let tags = vec![vec!["relay".to_owned(), "wss://elsewhere.example".to_owned()]];
-    let (pubkey, content) = (person.key(), content.to_owned());
-    UnsignedEvent { pubkey, created_at, kind, tags, content }.sign(&person.keys)
+    by(&person.keys, kind, created_at, &[&["relay", "wss://elsewhere.example"]], content)
 }
 
 /// Until so many further KeyPackages were made.

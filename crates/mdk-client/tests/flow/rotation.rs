@@ -6,7 +6,7 @@ use mdk_client::local_relay::LocalRelay;
 use mdk_core::{Engine, GroupUpdate, NewMessage};
 use mdk_wire::{Event, GroupId, Keys, NostrGroupId};
 
-use crate::kit::{Person, options, pool, relay, soon};
+use super::kit::{Person, options, pool, relay, soon};
 
 /// Rotates, and waits until the others know the new id.
 async fn rotates(admin: &Person, group: &GroupId, others: &[&Person]) -> NostrGroupId {

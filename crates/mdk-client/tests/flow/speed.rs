@@ -8,7 +8,8 @@ use mdk_client::{Client, ClientOptions, SharedEngine};
 use mdk_core::{Config, Engine, SystemClock};
 use mdk_wire::Keys;
 
-use crate::kit::{Person, options, pool, relay, soon};
+use super::kit::{Person, options, pool, relay, soon};
+use crate::sampling;
 
 fn median(mut times: Vec<Duration>) -> Duration {
     times.sort_unstable();
@@ -32,7 +33,7 @@ async fn from_send_to_the_other_members_event() {
         // The relay's own round trip, at the same time on the same machine: an event that it has already.
         let known = relay.events(445).pop().unwrap();
         let start = Instant::now();
-        alice.pool.publish(relay.url(), &alice.key(), &known, crate::kit::LONG).await;
+        alice.pool.publish(relay.url(), &alice.key(), &known, super::kit::LONG).await;
         trips.push(start.elapsed());
         let start = Instant::now();
         let id = alice.says(&group, &text).await;
@@ -49,7 +50,7 @@ async fn from_send_to_the_other_members_event() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_accounts_share_connections() {
-    let accounts = std::env::var("MDK_ACCOUNTS").ok().and_then(|n| n.parse().ok()).unwrap_or(60);
+    let accounts = usize::try_from(sampling::count("accounts")).unwrap();
     let relay = relay().await;
     let pool = pool();
     let usual = ClientOptions { relays: vec![relay.url().to_owned()], ..ClientOptions::default() };

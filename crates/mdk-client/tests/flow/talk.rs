@@ -8,7 +8,7 @@ use mdk_client::{ClientError, ClientOptions, Pool, PoolOptions};
 use mdk_core::{Config, Engine, Error, GroupState, SystemClock};
 use mdk_wire::Keys;
 
-use crate::kit::{Person, options, relay, soon, until};
+use super::kit::{Person, options, relay, soon, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_clients_converse() {
@@ -66,7 +66,7 @@ async fn lists_and_profile_are_published_once() {
     drop(alice.close().await);
 
     // Another relay: new lists, and a KeyPackage that names it.
-    let other = crate::kit::relay().await;
+    let other = super::kit::relay().await;
     let alice = Person::open(&path, keys, options(&[other.url()])).await;
     alice.ready().await;
     let there = || [10_002, 10_050, 30_443].map(|kind| other.events(kind).len());

@@ -7,7 +7,7 @@ use mdk_client::ClientOptions;
 use mdk_client::local_relay::Faults;
 use mdk_wire::Keys;
 
-use crate::kit::{Person, options, relay, soon, until};
+use super::kit::{Person, options, relay, soon, until};
 
 const USUAL: Duration = Duration::from_secs(10);
 

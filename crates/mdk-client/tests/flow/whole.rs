@@ -7,8 +7,8 @@ use mdk_client::local_relay::{Faults, LocalRelay};
 use mdk_core::{Engine, GroupState};
 use mdk_wire::{GroupId, Keys};
 
-use crate::kit::{Person, options, relay, soon, until};
-use crate::line::{Count, Line, is_page, plain};
+use super::kit::{Person, options, relay, soon, until};
+use super::line::{Count, Line, is_page, plain};
 
 /// Alice, and bob, who is away; his database and his keys.
 struct Away {

@@ -1,5 +1,4 @@
 //! A SOCKS5 proxy for tests.
-#![allow(unreachable_pub)]
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};

@@ -9,7 +9,7 @@ use mdk_client::{Account, Arrived, Origin, Pool, Published};
 use mdk_wire::Event;
 use serde_json::Value;
 
-use crate::kit::*;
+use super::kit::*;
 
 const ALL: &str = r#"{"kinds":[1]}"#;
 /// What the pool waits for an authentication, almost.

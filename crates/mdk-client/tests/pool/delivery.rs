@@ -10,7 +10,7 @@ use mdk_wire::Keys;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::kit::*;
+use super::kit::*;
 
 const ALL: &str = r#"{"kinds":[1]}"#;
 

@@ -4,8 +4,8 @@ use mdk_client::{ClientError, Origin, Pool, PoolOptions, normal_url};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use crate::kit::*;
-use crate::socks::proxy;
+use super::kit::*;
+use crate::kit::socks::proxy;
 
 const ALL: &str = r#"{"kinds":[1]}"#;
 

@@ -9,7 +9,7 @@ use mdk_wire::Keys;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::kit::*;
+use super::kit::*;
 
 const ALL: &str = r#"{"kinds":[1]}"#;
 

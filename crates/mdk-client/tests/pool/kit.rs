@@ -1,5 +1,4 @@
 //! A relay for tests that does whatever the test says, and accounts to look at it with.
-#![allow(unreachable_pub)]
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -18,6 +17,8 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
+
+use crate::kit::by;
 
 /// Longest wait of a test for anything.
 pub const LONG: Duration = Duration::from_secs(20);
@@ -256,14 +257,7 @@ impl User {
 
 /// A signed note (kind 1).
 pub fn note(keys: &Keys, content: &str, created_at: u64) -> Event {
-    UnsignedEvent {
-        pubkey: keys.public_key(),
-        created_at,
-        kind: 1,
-        tags: vec![vec!["t".to_owned(), "x".to_owned()]],
-        content: content.to_owned(),
-    }
-    .sign(keys)
+    by(keys, 1, created_at, &[&["t", "x"]], content)
 }
 
 /// The content of an event that arrived.

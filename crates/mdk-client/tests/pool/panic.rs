@@ -8,7 +8,7 @@ use mdk_client::{Account, Origin, Pool, PoolOptions, Published, RelayState};
 use mdk_wire::{Event, UnsignedEvent};
 use serde_json::json;
 
-use crate::kit::*;
+use super::kit::*;
 
 const ALL: &str = r#"{"kinds":[1]}"#;
 

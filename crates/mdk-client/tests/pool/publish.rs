@@ -2,7 +2,7 @@
 
 use mdk_client::{Origin, Pool, Published};
 
-use crate::kit::*;
+use super::kit::*;
 
 /// A relay that answers each event as `answer` says, with the event's id.
 async fn with_answer(answer: &'static str, info: &str) -> Relay {

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use mdk_client::{ClientError, Origin, Pool, Published, RelayState};
 
-use crate::kit::*;
+use super::kit::*;
 
 const ALL: &str = r#"{"kinds":[1]}"#;
 

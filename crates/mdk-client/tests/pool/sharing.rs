@@ -2,7 +2,7 @@
 
 use mdk_client::{Arrived, ClientError, Origin, Pool, Published};
 
-use crate::kit::*;
+use super::kit::*;
 
 const ALL: &str = r#"{"kinds":[1]}"#;
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::kit::{PATIENCE, Raw, by, content, event, within};
+use super::kit::{PATIENCE, Raw, by, content, event, within};
 
 async fn with(faults: Faults) -> LocalRelay {
     let relay = LocalRelay::start(LocalRelayOptions::default()).await.unwrap();

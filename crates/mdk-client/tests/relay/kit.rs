@@ -1,16 +1,17 @@
 //! A WebSocket client that knows nothing of Nostr but its frames. Every wait has an end.
-#![allow(unreachable_pub)]
 
 use std::future::Future;
 use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use mdk_client::local_relay::LocalRelay;
-use mdk_wire::{Event, Keys, UnsignedEvent};
+use mdk_wire::{Event, Keys};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+
+pub use crate::kit::by;
 
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -101,12 +102,6 @@ pub fn content(message: &Value) -> String {
 /// An event of a new author.
 pub fn event(kind: u16, created_at: u64, content: &str) -> Event {
     by(&Keys::generate(), kind, created_at, &[], content)
-}
-
-pub fn by(keys: &Keys, kind: u16, created_at: u64, tags: &[&[&str]], content: &str) -> Event {
-    let tags = tags.iter().map(|tag| tag.iter().map(ToString::to_string).collect()).collect();
-    UnsignedEvent { pubkey: keys.public_key(), created_at, kind, tags, content: content.into() }
-        .sign(keys)
 }
 
 /// A plain HTTP request and the whole answer.

@@ -8,7 +8,7 @@ use mdk_wire::Keys;
 use serde_json::json;
 use tokio::net::TcpStream;
 
-use crate::kit::{Raw, by, content, event, http, within};
+use super::kit::{Raw, by, content, event, http, within};
 
 async fn relay() -> LocalRelay {
     LocalRelay::start(LocalRelayOptions::default()).await.unwrap()

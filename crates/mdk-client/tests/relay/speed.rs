@@ -1,5 +1,5 @@
 //! What the proxy costs. Run it to see the figures:
-//! `cargo test --release -p mdk-client --test relay speed -- --nocapture`.
+//! `cargo test --release -p mdk-client --test all relay::speed -- --nocapture`.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use nostr_relay_builder::RelayBuilder;
 use nostr_relay_builder::builder::RateLimit;
 use tokio_tungstenite::connect_async;
 
-use crate::kit::{Raw, by};
+use super::kit::{Raw, by};
 
 const ROUNDS: usize = 300;
 

@@ -23,8 +23,8 @@ use openmls::prelude::{
 use openmls_rust_crypto::OpenMlsRustCrypto;
 use openmls_traits::OpenMlsProvider;
 
-use crate::foreign::{Change, Foreign, LIST, list, remove, update};
-use crate::foreign_commits::{
+use crate::kit::foreign::{Change, Foreign, LIST, list, remove, update};
+use crate::kit::foreign_commits::{
     Handmade, Who, World, admins, by_value, commits_context, context_with, profile, rename,
     self_update, vlbytes,
 };

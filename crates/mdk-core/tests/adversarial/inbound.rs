@@ -12,8 +12,10 @@ use openmls::prelude::MlsMessageOut;
 use openmls::prelude::tls_codec::Serialize as _;
 use openmls_traits::OpenMlsProvider as _;
 
-use crate::foreign::update;
-use crate::foreign_commits::{Handmade, Who, World, base64, by_value, reenveloped, self_update};
+use crate::kit::foreign::update;
+use crate::kit::foreign_commits::{
+    Handmade, Who, World, base64, by_value, reenveloped, self_update,
+};
 use crate::kit::received;
 
 /// The rule that is broken, the rule that the rejection names, its category, and the event.
@@ -220,7 +222,7 @@ fn mls_framing() {
             made
         }),
         ("D1-7", "D1-7", Encoding, |w| {
-            let body = crate::foreign_commits::vlbytes(b"{}");
+            let body = crate::kit::foreign_commits::vlbytes(b"{}");
             let bytes =
                 Handmade { content_type: 1, ..Handmade::proposal(&w.max, body) }.bytes(&w.max);
             w.max.seals(&bytes)
@@ -329,7 +331,7 @@ fn after_our_removal() {
     w.us.applies(&w.max.says("kept"));
     let late = w.max.says("late");
     let removal =
-        w.ann.commit_event(crate::foreign::Change { removes: vec![3], ..by_value(vec![]) });
+        w.ann.commit_event(crate::kit::foreign::Change { removes: vec![3], ..by_value(vec![]) });
     let outcome = w.us.applies(&removal);
     // shows: D6-1
     assert!(

@@ -5,15 +5,8 @@ use mdk_wire::{Event, Keys};
 
 use RejectCode::{InvalidEncoding, InvalidSignature, UnsupportedRequiredFeature};
 
-use crate::foreign::{Foreign, LIST, agent_stream};
-use crate::welcomes::{Case, founded_by, founder, group, refuses, third};
-
-/// `LIST` with one more.
-fn listed(id: u16) -> Vec<u16> {
-    let mut ids: Vec<u16> = LIST.into_iter().chain([id]).collect();
-    ids.sort_unstable();
-    ids
-}
+use crate::kit::foreign::{Foreign, agent_stream, listed};
+use crate::kit::welcomes::{Case, founded_by, founder, group, refuses, third};
 
 fn admins(package: &Event, data: impl FnOnce([u8; 32], [u8; 32]) -> Vec<u8>) -> Event {
     let founder = Foreign::new();

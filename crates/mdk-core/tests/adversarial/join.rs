@@ -11,9 +11,9 @@ use RejectCode::{
     UnsupportedRequiredFeature, WrongRecipient,
 };
 
-use crate::foreign::{Change, Foreign, read_key_package};
 use crate::kit::RELAY;
-use crate::welcomes::{
+use crate::kit::foreign::{Change, Foreign, read_key_package};
+use crate::kit::welcomes::{
     Case, bytes, founder, group, outer, patched, proof, refuses, rumor, tag, third, twice,
 };
 

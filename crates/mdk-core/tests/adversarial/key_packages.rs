@@ -10,7 +10,8 @@ use RejectCode::{
     UnsupportedRequiredFeature,
 };
 
-use crate::foreign::{Foreign, LIST, agent_stream, resigned};
+use crate::kit::foreign::{Foreign, LIST, agent_stream, resigned};
+use crate::kit::welcomes::tag;
 use crate::kit::{Member, RELAY, now};
 
 /// Rule, what breaks it, the event, the rule that is reported, its category.
@@ -38,10 +39,6 @@ fn proof(change: impl FnOnce(&Foreign, &mut Vec<u8>)) -> Event {
         change(f, &mut data);
         f.leaf.entries().insert(0x8009, data);
     })
-}
-
-fn tag<'e>(event: &'e mut UnsignedEvent, name: &str) -> &'e mut Vec<String> {
-    event.tags.iter_mut().find(|tag| tag[0] == name).unwrap()
 }
 
 fn without(name: &'static str) -> Event {

@@ -3,34 +3,27 @@
 use mdk_core::{KeyPackageVerdict, Verdict};
 use mdk_wire::Event;
 
-use crate::foreign::Foreign;
 use crate::kit::Member;
+use crate::kit::dice::SplitMix;
+use crate::kit::foreign::Foreign;
 
-/// A small generator with a fixed seed, so that a failure comes again.
-struct Dice(u64);
-
-impl Dice {
-    /// SplitMix64.
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((z ^ (z >> 31)) % sides as u64) as usize
+impl SplitMix {
+    fn pick(&mut self, sides: usize) -> usize {
+        self.below(sides as u64) as usize
     }
 
     /// Changes `bytes` in one way.
     fn mutate(&mut self, bytes: &mut Vec<u8>) {
-        let at = self.roll(bytes.len());
-        match self.roll(6) {
-            0 | 1 => bytes[at] ^= 1 << self.roll(8),
+        let at = self.pick(bytes.len());
+        match self.pick(6) {
+            0 | 1 => bytes[at] ^= 1 << self.pick(8),
             2 => bytes.truncate(at),
             3 => drop(bytes.drain(..at.max(1))),
-            4 => bytes.insert(at, self.roll(256) as u8),
+            4 => bytes.insert(at, self.pick(256) as u8),
             _ => {
-                let end = (at + 1 + self.roll(64)).min(bytes.len());
+                let end = (at + 1 + self.pick(64)).min(bytes.len());
                 let piece = bytes[at..end].to_vec();
-                let to = self.roll(bytes.len());
+                let to = self.pick(bytes.len());
                 bytes.splice(to..to, piece);
             }
         }
@@ -74,7 +67,7 @@ fn mutations_of_the_event() {
     let event = scene.founder.wraps(&scene.welcome, &scene.package);
     let json = event.to_json().into_bytes();
     let before = scene.bob.engine.digest().unwrap();
-    let mut dice = Dice(1);
+    let mut dice = SplitMix(1);
     for round in 0..600 {
         let mut changed = json.clone();
         dice.mutate(&mut changed);
@@ -91,7 +84,7 @@ fn mutations_of_the_event() {
 fn mutations_of_the_welcome_inside() {
     let mut scene = scene();
     let before = scene.bob.engine.digest().unwrap();
-    let mut dice = Dice(2);
+    let mut dice = SplitMix(2);
     for round in 0..400 {
         let mut changed = scene.welcome.clone();
         dice.mutate(&mut changed);
@@ -125,7 +118,7 @@ fn every_bit_of_the_head_of_the_welcome() {
 /// Random bytes as components of the group and of its founder's leaf.
 #[test]
 fn groups_of_random_components() {
-    let mut dice = Dice(3);
+    let mut dice = SplitMix(3);
     let mut bob = Member::new("bob");
     let package = bob.key_package();
     let ids = [1, 2, 4, 0x8001, 0x8002, 0x8003, 0x8004, 0x8005, 0x8006, 0x8007, 0x8008, 0x8009]
@@ -136,14 +129,14 @@ fn groups_of_random_components() {
     for round in 0..300 {
         let mut founder = Foreign::new();
         let mut context = founder.context();
-        let id = ids[dice.roll(ids.len())];
+        let id = ids[dice.pick(ids.len())];
         let mut data = context.entries().get(&id).cloned().unwrap_or_else(|| vec![0]);
-        if dice.roll(2) == 0 {
-            data = (0..dice.roll(80)).map(|_| dice.roll(256) as u8).collect();
+        if dice.pick(2) == 0 {
+            data = (0..dice.pick(80)).map(|_| dice.pick(256) as u8).collect();
         } else if !data.is_empty() {
             dice.mutate(&mut data);
         }
-        if dice.roll(4) == 0 {
+        if dice.pick(4) == 0 {
             founder.leaf.entries().insert(id, data);
         } else {
             context.set(id, data);
@@ -167,7 +160,7 @@ fn groups_of_random_components() {
 #[test]
 fn mutations_of_a_key_package() {
     let mut alice = Member::new("alice");
-    let mut dice = Dice(4);
+    let mut dice = SplitMix(4);
     let foreign = Foreign::new();
     let package = foreign.key_package();
     let before = alice.engine.digest().unwrap();

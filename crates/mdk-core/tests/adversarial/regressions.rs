@@ -2,30 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use mdk_core::{
-    DeferredReason, Error, EventBody, GroupState, GroupUpdate, Pending, RejectCode, Verdict,
-};
+use mdk_core::{DeferredReason, Error, EventBody, GroupState, GroupUpdate, RejectCode, Verdict};
 use mdk_wire::v2::component_id as id;
 use mdk_wire::{ContentId, Event, EventId, GroupId};
 use openmls::prelude::tls_codec::Serialize as _;
 
-use crate::foreign::{Change, Foreign, update};
-use crate::foreign_commits::{Handmade, Who, World, admins, by_value, self_update, vlbytes};
-use crate::kit::{Member, now, received};
-
-const RIVAL: Verdict = Verdict::Deferred(DeferredReason::Rival);
-const REFUSED: Verdict = Verdict::Deferred(DeferredReason::ResourceRefused);
-
-fn event(pending: &Pending) -> &Event {
-    pending.event.as_ref().unwrap()
-}
-
-fn three() -> (Member, Member, Member, GroupId) {
-    let (mut alice, mut bob, mut carol) =
-        (Member::new("alice"), Member::new("bob"), Member::new("carol"));
-    let group = alice.founds("g", &mut [&mut bob, &mut carol]);
-    (alice, bob, carol, group)
-}
+use crate::kit::foreign::{Change, Foreign, update};
+use crate::kit::foreign_commits::{Handmade, Who, World, admins, by_value, self_update, vlbytes};
+use crate::kit::{Member, REFUSED, RIVAL, event, now, received, three};
 
 #[track_caller]
 fn commit_pending<T>(result: Result<T, Error>) {

@@ -10,11 +10,9 @@ use mdk_core::{
 use mdk_store::{DatabaseKey, OpenOptions};
 use mdk_wire::{Event, Keys, NostrGroupId, Secret, kind};
 
-use crate::foreign::{Foreign, resigned};
-use crate::foreign_commits::{World, self_update};
-use crate::kit::{Member, RELAY, now, received};
-
-const REFUSED: Verdict = Verdict::Deferred(DeferredReason::ResourceRefused);
+use crate::kit::foreign::{Foreign, resigned};
+use crate::kit::foreign_commits::{World, self_update};
+use crate::kit::{Member, REFUSED, RELAY, now, received, refused_for};
 
 fn config(change: impl FnOnce(&mut Config)) -> Config {
     let mut config = Config::default();
@@ -188,15 +186,6 @@ fn gone(verdict: &Verdict) {
     assert_eq!((rejection.code, rejection.rule), (RejectCode::WrongRecipient, "B4-3"));
 }
 
-#[track_caller]
-fn refused_for<T>(result: Result<T, Error>, field: &str) {
-    match result {
-        Err(Error::InvalidInput { field: f, .. }) => assert_eq!(f, field),
-        Err(other) => panic!("{field}: {other:?}"),
-        Ok(_) => panic!("{field}: accepted"),
-    }
-}
-
 // rule: 2.4-8
 #[test]
 fn what_no_receiver_would_take_is_not_sent() {
@@ -274,10 +263,8 @@ fn a_message_too_far_behind_is_stale() {
 #[test]
 fn a_message_over_the_event_limit_is_refused_with_its_size() {
     const LIMIT: u64 = 30_000;
-    let clock = ManualClock::at(now());
     let config = config(|c| c.max_event_bytes = LIMIT);
-    let engine = Engine::in_memory(Keys::generate(), config, Arc::new(clock.clone())).unwrap();
-    let mut alice = Member { name: "alice", engine, clock };
+    let mut alice = Member::with("alice", config);
     let mut bob = Member::new("bob");
     let group = alice.founds("g", &mut [&mut bob]);
     let before = alice.engine.digest().unwrap();

@@ -6,7 +6,7 @@ use mdk_wire::v2::component_id;
 use mdk_wire::varint::{Reader, Writer};
 use mdk_wire::{Event, GroupId};
 
-use crate::foreign::{Change, Foreign, read_key_package, update};
+use crate::kit::foreign::{Change, Foreign, read_key_package, update};
 use crate::kit::{Member, received};
 
 fn invited() -> (Member, Event, Foreign, Event) {

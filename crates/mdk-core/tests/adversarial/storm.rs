@@ -2,32 +2,22 @@
 //! no effect leaves no trace.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use mdk_core::DeferredReason::ResourceRefused;
-use mdk_core::{Config, Engine, ManualClock, Verdict};
+use mdk_core::{Config, Verdict};
 use mdk_wire::v2::component_id as id;
-use mdk_wire::{Event, GroupMessage, Keys};
+use mdk_wire::{Event, GroupMessage};
 use openmls::prelude::Propose;
 
-use crate::foreign_commits::{
+use crate::kit::Member;
+use crate::kit::dice::Dice;
+use crate::kit::foreign_commits::{
     Handmade, Who, World, base64, by_value, profile, reenveloped, rename, self_update,
 };
-use crate::kit::Member;
 
 const CAP: u32 = 16;
 
-/// xorshift64*: the same mutations in every run.
-struct Dice(u64);
-
 impl Dice {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        usize::try_from(self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33).unwrap() % n.max(1)
-    }
-
     /// Flips bits, cuts, inserts, overwrites with numbers that parsers dislike, or joins two inputs.
     fn mutates(&mut self, bytes: &[u8], other: &[u8]) -> Vec<u8> {
         let mut out = bytes.to_vec();
@@ -68,10 +58,7 @@ impl Storm {
     fn new(seed: u64) -> Self {
         let mut config = Config::default();
         config.max_held_events = CAP;
-        let clock = ManualClock::at(crate::kit::now());
-        let engine = Engine::in_memory(Keys::generate(), config, Arc::new(clock.clone())).unwrap();
-        let us = Member { name: "us", engine, clock };
-        let world = World::of(us, |_, _| ());
+        let world = World::of(Member::with("us", config), |_, _| ());
         Self { world, dice: Dice(seed), kept: BTreeSet::new(), verdicts: [0; 4], digest: None }
     }
 
@@ -127,11 +114,14 @@ fn samples(w: &mut World) -> Vec<Vec<u8>> {
     w.max.forgets();
     all.push(
         w.ann
-            .commits(by_value(vec![rename("x"), crate::foreign::update(id::RETENTION, &[0; 8])]))
+            .commits(by_value(vec![
+                rename("x"),
+                crate::kit::foreign::update(id::RETENTION, &[0; 8]),
+            ]))
             .commit,
     );
     w.ann.forgets();
-    all.push(w.ann.proposes(Propose::Add(crate::foreign::Foreign::new().key_package())));
+    all.push(w.ann.proposes(Propose::Add(crate::kit::foreign::Foreign::new().key_package())));
     all.push(w.ann.proposes_update(id::PROFILE, Some(&profile("y"))));
     w.ann.forgets();
     all

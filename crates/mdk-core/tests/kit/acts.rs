@@ -1,24 +1,24 @@
 //! What members on disk do to a group, and the commit or the event of it.
-#![allow(dead_code, unreachable_pub)]
 
 use mdk_core::{EventBody, GroupUpdate, Outcome, Pending};
-use mdk_wire::{Event, GroupId};
+use mdk_wire::GroupId;
 
-use crate::fork::Filed;
-use crate::kit::received;
-
-pub fn event(pending: &Pending) -> &Event {
-    pending.event.as_ref().unwrap()
-}
+use super::fork::Filed;
+use super::received;
 
 pub fn commits(member: &mut Filed, pending: Pending) -> Pending {
     member.member.confirms(&pending);
     pending
 }
 
-pub fn renames(member: &mut Filed, group: &GroupId, name: &str) -> Pending {
+/// A new name for the group, which is not confirmed.
+pub fn rename(member: &mut Filed, group: &GroupId, name: &str) -> Pending {
     let update = GroupUpdate { name: Some(name.into()), ..GroupUpdate::default() };
-    let pending = member.member.engine.update_group(group, update).unwrap();
+    member.member.engine.update_group(group, update).unwrap()
+}
+
+pub fn renames(member: &mut Filed, group: &GroupId, name: &str) -> Pending {
+    let pending = rename(member, group, name);
     commits(member, pending)
 }
 

@@ -1,5 +1,4 @@
 //! Times that other work on the machine does not change much.
-#![allow(dead_code, unreachable_pub)]
 
 use std::time::{Duration, Instant};
 

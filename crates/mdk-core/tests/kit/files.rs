@@ -1,10 +1,9 @@
 //! Files that members send each other in tests.
-#![allow(dead_code, unreachable_pub)]
 
 use mdk_core::{Attachment, Message, NewMessage, Outgoing};
 use mdk_wire::{GroupId, kind};
 
-use crate::kit::Member;
+use super::Member;
 
 /// A file as it was sent, and what lies on the server.
 pub struct Sent {

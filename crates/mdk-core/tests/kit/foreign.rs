@@ -2,11 +2,8 @@
 //!
 //! `Foreign::new()` makes what released peers make; change `leaf`, `package` or a [`Context`] before use to break
 //! one rule at a time.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used, missing_docs)]
 
-#[path = "foreign_frames.rs"]
 mod frames;
-#[path = "foreign_parts.rs"]
 mod parts;
 
 use std::collections::BTreeMap;
@@ -36,7 +33,7 @@ pub use frames::*;
 #[allow(unused_imports)]
 pub use parts::*;
 
-use super::kit::{RELAY, now};
+use super::{RELAY, now};
 
 pub struct Foreign {
     pub keys: Keys,

@@ -1,6 +1,5 @@
 //! A group that three members on plain OpenMLS share with one engine: they commit, propose and say what our own
 //! engine never would.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used, missing_docs)]
 
 use mdk_core::{RejectCode, Verdict};
 use mdk_wire::v2::component_id as id;
@@ -13,8 +12,8 @@ use openmls_traits::crypto::OpenMlsCrypto as _;
 use openmls_traits::signatures::Signer as _;
 use openmls_traits::types::HashType;
 
+use super::Member;
 use super::foreign::{Change, Context, Foreign, resigned, update};
-use super::kit::Member;
 
 pub fn profile(name: &str) -> Vec<u8> {
     Profile { name: name.into(), description: String::new() }.encode().unwrap()

@@ -1,32 +1,13 @@
 //! Members on disk whose databases can be copied: the same moment is lived through in many orders.
-#![allow(dead_code, unreachable_pub)]
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use mdk_core::{Config, Engine, ManualClock, Outcome, testing};
+use mdk_core::{Engine, ManualClock, Outcome, testing};
 use mdk_store::{DatabaseKey, OpenOptions};
 use mdk_wire::{Event, GroupId, Keys, Secret};
 
-use crate::kit::{self, Member};
-
-/// xorshift64*: the same choices in every run.
-pub struct Dice(pub u64);
-
-impl Dice {
-    pub fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        usize::try_from(self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33).unwrap() % n.max(1)
-    }
-
-    pub fn shuffles<T>(&mut self, items: &mut [T]) {
-        for i in (1..items.len()).rev() {
-            items.swap(i, self.below(i + 1));
-        }
-    }
-}
+use super::{Member, event, now, number, unhurried};
 
 /// A member whose database lies in a file.
 pub struct Filed {
@@ -35,39 +16,26 @@ pub struct Filed {
     secret: [u8; 32],
 }
 
-/// As the protocol has it, without KeyPackages that come due.
-fn config() -> Config {
-    let mut config = Config::default();
-    config.rotate_key_packages = false;
-    config
-}
-
-/// A folder in memory where there is one.
-pub fn folder() -> tempfile::TempDir {
-    let shm = Path::new("/dev/shm");
-    if shm.is_dir() { tempfile::tempdir_in(shm).unwrap() } else { tempfile::tempdir().unwrap() }
-}
-
 fn open(path: &Path, secret: [u8; 32], clock: &ManualClock) -> Engine {
     Engine::open(
         path,
         Keys::from_secret(Secret::new(secret)).unwrap(),
         &DatabaseKey::Raw(Secret::new([7; 32])),
         &OpenOptions::default(),
-        config(),
+        unhurried(),
         Arc::new(clock.clone()),
     )
     .unwrap()
 }
 
 fn stand_in(clock: &ManualClock) -> Engine {
-    Engine::in_memory(Keys::generate(), config(), Arc::new(clock.clone())).unwrap()
+    Engine::in_memory(Keys::generate(), unhurried(), Arc::new(clock.clone())).unwrap()
 }
 
 impl Filed {
     /// Accounts are numbered; the number decides the key.
     pub fn new(folder: &Path, name: &'static str, number: u8) -> Self {
-        let clock = ManualClock::at(kit::now());
+        let clock = ManualClock::at(now());
         let path = folder.join(format!("{name}.db"));
         let secret = [number; 32];
         let engine = open(&path, secret, &clock);
@@ -132,22 +100,33 @@ impl Filed {
 
 /// Alice and bob, both admins, and a third one, a member; settled. Of alice and bob the first one's commits win.
 pub fn two_admins_and(third: &'static str, folder: &Path) -> (Vec<Filed>, GroupId) {
-    let mut all: Vec<Filed> = ["alice", "bob", third]
-        .into_iter()
-        .zip(1..)
-        .map(|(name, number)| Filed::new(folder, name, number))
-        .collect();
+    let mut all = numbered(folder, &["alice", "bob", third]);
     all[..2].sort_by_key(|m| m.member.engine.public_key());
-    let (first, others) = all.split_at_mut(1);
-    let mut others: Vec<_> = others.iter_mut().map(|m| &mut m.member).collect();
-    let group = first[0].member.founds("before", &mut others);
-    let promoted = first[0].member.engine.promote(&group, &[others[0].key()]).unwrap();
-    first[0].member.confirms(&promoted);
-    for member in others {
-        member.applies(promoted.event.as_ref().unwrap());
-    }
-    all.iter_mut().for_each(|m| drop(m.waits(1_000)));
+    let group = found(&mut all, &[1]);
     (all, group)
+}
+
+/// The first one founds a group with the others and makes some of these its admins; settled.
+pub fn found(all: &mut [Filed], admins: &[usize]) -> GroupId {
+    let keys: Vec<_> = admins.iter().map(|at| all[*at].member.key()).collect();
+    let (first, others) = all.split_at_mut(1);
+    let first = &mut first[0].member;
+    let mut others: Vec<_> = others.iter_mut().map(|m| &mut m.member).collect();
+    let group = first.founds("before", &mut others);
+    let promoted = first.engine.promote(&group, &keys).unwrap();
+    first.confirms(&promoted);
+    others.into_iter().for_each(|member| drop(member.applies(event(&promoted))));
+    later(all, 1_000);
+    group
+}
+
+pub fn later(all: &mut [Filed], millis: u64) {
+    all.iter_mut().for_each(|member| drop(member.waits(millis)));
+}
+
+/// Accounts with the numbers from one on.
+pub fn numbered(folder: &Path, names: &[&'static str]) -> Vec<Filed> {
+    names.iter().zip(1..).map(|(name, number)| Filed::new(folder, name, number)).collect()
 }
 
 /// A member whose database is closed.
@@ -249,9 +228,4 @@ pub fn on_all_cores<T: Send>(items: Vec<T>, work: impl Fn(T) + Sync) {
             });
         }
     });
-}
-
-/// A number from the environment, for runs longer than the gate's.
-pub fn number(variable: &str, usual: usize) -> usize {
-    std::env::var(variable).ok().and_then(|n| n.parse().ok()).unwrap_or(usual)
 }

@@ -1,5 +1,4 @@
 //! The moment at which a write-ahead log is written, seen from outside (<https://sqlite.org/walformat.html>).
-#![allow(unreachable_pub)]
 
 use std::{
     fs::File,

@@ -1,18 +1,43 @@
 //! Members that talk to each other in tests: `alice.invites(&mut bob)`, `alice.says("hi")`.
-#![allow(dead_code, unreachable_pub)]
 
-use std::{
-    sync::{Arc, LazyLock},
-    time::{SystemTime, UNIX_EPOCH},
-};
+pub mod acts;
+pub mod busy;
+pub mod dice;
+pub mod files;
+pub mod foreign;
+pub mod foreign_commits;
+pub mod fork;
+pub mod log;
+pub mod orders;
+pub mod process;
+pub mod recorded;
+pub mod shares;
+pub mod strangers;
+pub mod telling;
+pub mod welcomes;
+
+use std::fmt::Debug;
+use std::path::Path;
+use std::str::FromStr;
+use std::sync::{Arc, LazyLock};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use mdk_core::{
-    Config, Engine, EventBody, GroupInfo, ManualClock, NewGroup, NewMessage, Outcome, Pending,
-    Verdict,
+    Config, DeferredReason, Engine, Error, EventBody, GroupInfo, ManualClock, NewGroup, NewMessage,
+    Outcome, Pending, Verdict,
 };
 use mdk_wire::{Event, GroupId, Keys, PublicKey, kind};
 
 pub const RELAY: &str = "wss://relay.example";
+
+/// It is of an epoch that we have not reached.
+pub const WAITS: Verdict = Verdict::Deferred(DeferredReason::FutureEpoch);
+/// No key of ours opens it.
+pub const CLOSED: Verdict = Verdict::Deferred(DeferredReason::Undecryptable);
+/// It is of a branch that we do not follow.
+pub const RIVAL: Verdict = Verdict::Deferred(DeferredReason::Rival);
+/// There is no room for it.
+pub const REFUSED: Verdict = Verdict::Deferred(DeferredReason::ResourceRefused);
 
 /// One account with its engine and a clock that the test sets.
 pub struct Member {
@@ -39,11 +64,26 @@ pub fn at_once() -> Config {
     config
 }
 
+/// Choices take their time, as the protocol has it; no KeyPackages come due.
+pub fn unhurried() -> Config {
+    let mut config = Config::default();
+    config.rotate_key_packages = false;
+    config
+}
+
 impl Member {
     pub fn new(name: &'static str) -> Self {
+        Self::with(name, at_once())
+    }
+
+    pub fn with(name: &'static str, config: Config) -> Self {
+        Self::of(name, Keys::generate(), config)
+    }
+
+    pub fn of(name: &'static str, keys: Keys, config: Config) -> Self {
         let clock = ManualClock::at(now());
-        let engine = Engine::in_memory(Keys::generate(), at_once(), Arc::new(clock.clone()))
-            .expect("an engine in memory");
+        let engine =
+            Engine::in_memory(keys, config, Arc::new(clock.clone())).expect("an engine in memory");
         Self { name, engine, clock }
     }
 
@@ -87,6 +127,13 @@ impl Member {
         self.engine.process(event.to_json().as_bytes()).expect("no fault of ours")
     }
 
+    /// As `takes`, in one call.
+    pub fn takes_all(&mut self, events: &[Event]) -> Vec<Outcome> {
+        let json: Vec<String> = events.iter().map(Event::to_json).collect();
+        let json: Vec<&[u8]> = json.iter().map(String::as_bytes).collect();
+        self.engine.process_many(&json).expect("no fault of ours")
+    }
+
     /// As `takes`, and it must apply.
     pub fn applies(&mut self, event: &Event) -> Outcome {
         let outcome = self.takes(event);
@@ -124,4 +171,45 @@ pub fn received(outcome: &Outcome) -> Vec<String> {
             _ => None,
         })
         .collect()
+}
+
+/// The commit of a change.
+pub fn event(pending: &Pending) -> &Event {
+    pending.event.as_ref().unwrap()
+}
+
+/// Alice and bob, in a group that alice founded.
+pub fn pair() -> (Member, Member, GroupId) {
+    let (mut alice, mut bob) = (Member::new("alice"), Member::new("bob"));
+    let group = alice.founds("g", &mut [&mut bob]);
+    (alice, bob, group)
+}
+
+/// As [`pair`], with carol.
+pub fn three() -> (Member, Member, Member, GroupId) {
+    let (mut alice, mut bob, mut carol) =
+        (Member::new("alice"), Member::new("bob"), Member::new("carol"));
+    let group = alice.founds("g", &mut [&mut bob, &mut carol]);
+    (alice, bob, carol, group)
+}
+
+/// An argument was refused: the one with this name.
+#[track_caller]
+pub fn refused_for<T>(result: Result<T, Error>, field: &str) {
+    match result {
+        Err(Error::InvalidInput { field: f, .. }) => assert_eq!(f, field),
+        Err(other) => panic!("{field}: {other:?}"),
+        Ok(_) => panic!("{field}: accepted"),
+    }
+}
+
+/// A folder in memory where there is one: what is tested is not the disk.
+pub fn folder() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap()
+}
+
+/// A number from the environment, for runs longer than the gate's.
+pub fn number<T: FromStr<Err: Debug>>(variable: &str, usual: T) -> T {
+    std::env::var(variable).map_or(usual, |text| text.parse().expect("a number"))
 }

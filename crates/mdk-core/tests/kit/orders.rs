@@ -1,5 +1,4 @@
 //! The orders of the crash test: what Bob's process is told to do, and how it does it.
-#![allow(dead_code, unreachable_pub)]
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,8 +6,8 @@ use std::time::Duration;
 use mdk_core::{GroupUpdate, Pending, Verdict};
 use mdk_wire::{Event, EventId, GroupId};
 
-use crate::kit::Member;
-use crate::process::{Line, Process, Seat, event_of, serve};
+use super::Member;
+use super::process::{Line, Process, Seat, event_of, serve};
 
 /// The calls that are interrupted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -3,7 +3,6 @@
 //! Orders go down standard input. For each the child prints `@b` before the call and `@e MICROS REPLY` after
 //! it has returned, so the parent knows whether a process that died was inside a call. A line in the pipe
 //! outlives its writer: it is the acknowledgement that a crash must not make untrue.
-#![allow(dead_code, unreachable_pub)]
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
@@ -15,10 +14,9 @@ use mdk_core::{Engine, ManualClock};
 use mdk_store::{DatabaseKey, OpenOptions};
 use mdk_wire::{Event, GroupId, Keys, OsRandom, Random as _, Secret};
 
-use crate::kit::{Member, now};
+use super::shares::name_of;
+use super::{Member, now};
 
-/// Name of the ignored test that is the other process's `main`.
-const ENTRY: &str = "child_entry";
 const SEAT: &str = "MDK_TEST_SEAT";
 
 /// An account and where its database is: everything a process needs to become its owner.
@@ -54,7 +52,7 @@ impl Seat {
             keys,
             &DatabaseKey::Raw(Secret::new(self.key)),
             &OpenOptions::default(),
-            crate::kit::at_once(),
+            super::at_once(),
             Arc::new(clock.clone()),
         )
         .unwrap_or_else(|error| panic!("{}'s database opens: {error}", self.name));
@@ -102,17 +100,17 @@ pub enum Line {
 }
 
 impl Process {
-    /// Starts a child and waits until it has its database open.
-    pub fn start(seat: &Seat) -> Self {
-        let mut process = Self::launch(seat);
+    /// Starts a child, whose `main` is an ignored test, and waits until it has its database open.
+    pub fn start(entry: impl Fn(), seat: &Seat) -> Self {
+        let mut process = Self::launch(entry, seat);
         assert!(matches!(process.hear(), Some(Line::End { .. })), "the child opens its database");
         process
     }
 
     /// Starts a child and returns when it is about to open its database.
-    pub fn launch(seat: &Seat) -> Self {
+    pub fn launch(entry: impl Fn(), seat: &Seat) -> Self {
         let mut child = Command::new(std::env::current_exe().expect("the test binary"))
-            .args([ENTRY, "--exact", "--ignored", "--nocapture"])
+            .args([name_of(entry), "--exact", "--ignored", "--nocapture"])
             .env(SEAT, seat.to_text())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -230,25 +228,4 @@ pub fn event_of(json: &str) -> Event {
 pub fn epoch_proof(member: &mut Member, group: &GroupId) -> String {
     let secret = member.engine.export_secret(group, "test", b"same epoch?", 32).expect("exporting");
     hex::encode(secret.expose())
-}
-
-/// SplitMix64: seeded choices.
-pub struct Dice(pub u64);
-
-impl Dice {
-    pub fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    pub fn below(&mut self, limit: u64) -> u64 {
-        self.roll() % limit
-    }
-
-    pub fn coin(&mut self) -> bool {
-        self.below(2) == 0
-    }
 }

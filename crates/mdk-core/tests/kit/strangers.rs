@@ -1,13 +1,11 @@
 //! Who was put out of a group and does not know it, and the invitations of such a one and of the others.
-#![allow(dead_code, unreachable_pub)]
 
-use mdk_core::{DeferredReason, Error, GroupState, Invite, Pending, Verdict};
+use mdk_core::{Error, GroupState, Invite, Pending};
 use mdk_wire::{Event, GroupId};
 
-use crate::acts::{adds, event, removes, renames, speak};
-use crate::fork::{Filed, two_admins_and};
-
-pub const WAITS: Verdict = Verdict::Deferred(DeferredReason::FutureEpoch);
+use super::acts::{adds, removes, renames, speak};
+use super::event;
+use super::fork::{Filed, two_admins_and};
 
 /// Alice has put bob out, who has not heard of it. Carol has heard of it.
 pub fn former_admin(place: &std::path::Path) -> (Vec<Filed>, GroupId) {

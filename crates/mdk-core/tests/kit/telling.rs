@@ -1,12 +1,11 @@
 //! Telling a recorded story to a seat in it.
-#![allow(dead_code, unreachable_pub)]
 
 use std::collections::BTreeMap;
 
 use mdk_core::Verdict;
 use serde_json::Value;
 
-use crate::recorded::{Received, Seat, list, load, number, text};
+use super::recorded::{Received, Seat, list, load, number, text};
 
 /// How a story is told.
 #[derive(Default)]

@@ -1,11 +1,10 @@
 //! Welcomes from a foreign member with one thing different, and the check that they are refused without a trace.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used, missing_docs)]
 
 use mdk_core::{RejectCode, Verdict};
 use mdk_wire::{Event, Keys, UnsignedEvent};
 
+use super::Member;
 use super::foreign::{Change, Context, Foreign, Leaf, resigned, wrap};
-use super::kit::Member;
 
 /// Rule, what breaks it, the Welcome for a KeyPackage, the rule that is reported, its category.
 pub type Case = (&'static str, &'static str, fn(&Event) -> Event, &'static str, RejectCode);

@@ -4,17 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use mdk_core::{
-    Engine, Error, EventBody, GroupState, ManualClock, NewMessage, OutboxPurpose, Pending,
-    RejectCode, RelayVerdict, Verdict, testing,
+    Engine, Error, EventBody, GroupState, ManualClock, NewMessage, OutboxPurpose, RejectCode,
+    RelayVerdict, Verdict, testing,
 };
 use mdk_store::{DatabaseKey, OpenOptions, Store, StoreError};
 use mdk_wire::{Event, GroupId, Keys, Secret};
 
-use crate::kit::{Member, at_once, now, received};
-
-fn event(pending: &Pending) -> &Event {
-    pending.event.as_ref().unwrap()
-}
+use crate::kit::{Member, at_once, event, now, received};
 
 /// An account on disk, whose process can end and start again.
 struct Disk {
@@ -124,9 +120,7 @@ fn only_what_is_over_can_be_deleted() {
 fn patient(name: &'static str) -> Member {
     let mut config = at_once();
     config.settle_quiet_millis = 1_000;
-    let clock = ManualClock::at(now());
-    let engine = Engine::in_memory(Keys::generate(), config, Arc::new(clock.clone())).unwrap();
-    Member { name, engine, clock }
+    Member::with(name, config)
 }
 
 /// While another branch could still win the end of a group is not final; when time has decided, it is.

@@ -1,21 +1,14 @@
 //! Several devices of one account: leaves of their own, one member.
 
-use std::sync::Arc;
-
-use mdk_core::{
-    Config, Engine, Error, EventBody, GroupState, ManualClock, NewGroup, Outcome, Verdict, testing,
-};
+use mdk_core::{Error, EventBody, GroupState, NewGroup, Outcome, Verdict, testing};
 use mdk_wire::{Event, GroupId, Keys};
 
-use crate::foreign::{Change, Foreign, read_key_package};
-use crate::kit::{Member, received};
+use crate::kit::foreign::{Change, Foreign, read_key_package};
+use crate::kit::{Member, received, unhurried};
 
 /// An engine with passes of a second, as the protocol has it.
 fn device(name: &'static str, keys: &Keys) -> Member {
-    let (mut config, clock) = (Config::default(), ManualClock::at(crate::kit::now()));
-    config.rotate_key_packages = false;
-    let engine = Engine::in_memory(keys.clone(), config, Arc::new(clock.clone())).unwrap();
-    Member { name, engine, clock }
+    Member::of(name, keys.clone(), unhurried())
 }
 
 /// Ann (plain OpenMLS) and eve are admins; phone and laptop are one account.

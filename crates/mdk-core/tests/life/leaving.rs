@@ -6,30 +6,13 @@ use mdk_core::{Engine, Error, EventBody, GroupState, GroupUpdate, ManualClock, V
 use mdk_store::{DatabaseKey, OpenOptions};
 use mdk_wire::{ContentId, Event, GroupId, Keys, Secret};
 
-use crate::foreign::Change;
-use crate::foreign_commits::World;
-use crate::kit::{Member, received};
+use crate::kit::foreign::Change;
+use crate::kit::foreign_commits::World;
+use crate::kit::{Member, event, pair, received, three};
 
 fn rename(member: &mut Member, group: &GroupId, name: &str) -> mdk_core::Pending {
     let update = GroupUpdate { name: Some(name.into()), ..GroupUpdate::default() };
     member.engine.update_group(group, update).unwrap()
-}
-
-fn event(pending: &mdk_core::Pending) -> &Event {
-    pending.event.as_ref().unwrap()
-}
-
-fn pair() -> (Member, Member, GroupId) {
-    let (mut alice, mut bob) = (Member::new("alice"), Member::new("bob"));
-    let group = alice.founds("g", &mut [&mut bob]);
-    (alice, bob, group)
-}
-
-fn three() -> (Member, Member, Member, GroupId) {
-    let (mut alice, mut bob, mut carol) =
-        (Member::new("alice"), Member::new("bob"), Member::new("carol"));
-    let group = alice.founds("g", &mut [&mut bob, &mut carol]);
-    (alice, bob, carol, group)
 }
 
 // rule: 2.7-2

@@ -8,32 +8,9 @@ use mdk_core::{
     RejectCode, Verdict,
 };
 use mdk_store::{DatabaseKey, OpenOptions};
-use mdk_wire::{Event, GroupId, Keys, Secret};
+use mdk_wire::{Event, Keys, Secret};
 
-use crate::kit::{Member, RELAY, received};
-
-fn event(pending: &mdk_core::Pending) -> &Event {
-    pending.event.as_ref().unwrap()
-}
-
-fn pair() -> (Member, Member, GroupId) {
-    let (mut alice, mut bob) = (Member::new("alice"), Member::new("bob"));
-    let group = alice.founds("g", &mut [&mut bob]);
-    (alice, bob, group)
-}
-
-fn three() -> (Member, Member, Member, GroupId) {
-    let (mut alice, mut bob, mut carol) =
-        (Member::new("alice"), Member::new("bob"), Member::new("carol"));
-    let group = alice.founds("g", &mut [&mut bob, &mut carol]);
-    (alice, bob, carol, group)
-}
-
-fn with_config(name: &'static str, config: Config) -> Member {
-    let clock = ManualClock::at(crate::kit::now());
-    let engine = Engine::in_memory(Keys::generate(), config, Arc::new(clock.clone())).unwrap();
-    Member { name, engine, clock }
-}
+use crate::kit::{Member, RELAY, event, pair, received, three};
 
 /// shows: C2-4: while a commit is being published all inbound waits, and is drained by confirm and by discard.
 #[test]
@@ -256,7 +233,7 @@ fn unknown_groups_are_not_remembered() {
 fn held_events_are_bounded() {
     let mut config = Config::default();
     config.max_held_events = 3;
-    let (mut alice, mut bob) = (Member::new("alice"), with_config("bob", config));
+    let (mut alice, mut bob) = (Member::new("alice"), Member::with("bob", config));
     let group = alice.founds("g", &mut [&mut bob]);
     let commit = alice.engine.self_update(&group).unwrap();
     alice.confirms(&commit);
@@ -286,7 +263,7 @@ fn held_events_are_bounded() {
 fn held_noise_expires() {
     let mut config = Config::default();
     config.max_held_events = 3;
-    let (mut alice, mut bob) = (Member::new("alice"), with_config("bob", config));
+    let (mut alice, mut bob) = (Member::new("alice"), Member::with("bob", config));
     let group = alice.founds("g", &mut [&mut bob]);
     let route = alice.info(&group).nostr_group_id;
     let noise = || {

@@ -1,21 +1,10 @@
 //! In, out, and in again: what a membership ends stays ended, and the next one begins clean.
 
-use mdk_core::{DeferredReason, EventBody, GroupState, Pending, Verdict, testing};
-use mdk_wire::{Event, GroupId, PublicKey};
+use mdk_core::{DeferredReason, EventBody, GroupState, Verdict, testing};
+use mdk_wire::{GroupId, PublicKey};
 
-use crate::foreign::{Change, Foreign, read_key_package};
-use crate::kit::{Member, received};
-
-fn event(pending: &Pending) -> &Event {
-    pending.event.as_ref().unwrap()
-}
-
-fn three() -> (Member, Member, Member, GroupId) {
-    let (mut alice, mut bob, mut carol) =
-        (Member::new("alice"), Member::new("bob"), Member::new("carol"));
-    let group = alice.founds("g", &mut [&mut bob, &mut carol]);
-    (alice, bob, carol, group)
-}
+use crate::kit::foreign::{Change, Foreign, read_key_package};
+use crate::kit::{Member, event, received, three};
 
 /// Who came and who was removed, as an observer was told.
 fn changes(member: &mut Member) -> (Vec<PublicKey>, Vec<PublicKey>) {

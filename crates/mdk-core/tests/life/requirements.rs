@@ -2,23 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use mdk_core::{
-    Error, EventBody, GroupState, GroupUpdate, NewGroup, Pending, RequirementsUpdate, testing,
-};
+use mdk_core::{Error, EventBody, GroupState, GroupUpdate, NewGroup, RequirementsUpdate, testing};
 use mdk_wire::v2::component_id as id;
 use mdk_wire::v2::components::{AvatarUrl, ComponentList};
 use mdk_wire::{Event, GroupId, PublicKey};
 use openmls::prelude::{AppDataUpdateOperation, ExtensionType, Proposal};
 
-use crate::foreign::{Context, Foreign, LIST, list};
-use crate::kit::{Member, RELAY, received};
+use crate::kit::foreign::{Context, Foreign, LIST, list};
+use crate::kit::{Member, RELAY, event, received};
 
 /// An extension that all clients here support and that our groups do not require.
 const STREAMS: u16 = 0xF2D1;
-
-fn event(pending: &Pending) -> &Event {
-    pending.event.as_ref().unwrap()
-}
 
 fn components(ids: &[u16]) -> RequirementsUpdate {
     RequirementsUpdate { components: ids.to_vec(), ..RequirementsUpdate::default() }

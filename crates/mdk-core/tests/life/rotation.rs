@@ -1,18 +1,13 @@
 //! Routing ids that change: an admin's commit rotates the id that relays see, and nothing is lost between the two.
 
-use std::sync::Arc;
-
-use mdk_core::{
-    Config, Engine, Error, GroupUpdate, ManualClock, NewMessage, Pending, RejectCode, Verdict,
-    testing,
-};
+use mdk_core::{Config, Error, GroupUpdate, NewMessage, Pending, RejectCode, Verdict, testing};
 use mdk_wire::v2::component_id;
 use mdk_wire::v2::components::Routing;
-use mdk_wire::{Event, GroupId, Keys, NostrGroupId};
+use mdk_wire::{Event, GroupId, NostrGroupId};
 
-use crate::foreign::{Change, update};
-use crate::foreign_commits::{Who, World, by_value, rename, self_update};
-use crate::kit::{Member, RELAY, received};
+use crate::kit::foreign::{Change, update};
+use crate::kit::foreign_commits::{Who, World, by_value, rename, self_update};
+use crate::kit::{Member, RELAY, event, received};
 
 fn id(n: u8) -> NostrGroupId {
     NostrGroupId::from_bytes([n; 32])
@@ -146,10 +141,7 @@ fn twice_and_back_again() {
 #[test]
 fn a_rotation_races_a_rename() {
     for rotation_first in [true, false] {
-        let clock = ManualClock::at(crate::kit::now());
-        let config = Config::default();
-        let engine = Engine::in_memory(Keys::generate(), config, Arc::new(clock.clone())).unwrap();
-        let mut world = World::of(Member { name: "us", engine, clock }, |_, _| ());
+        let mut world = World::of(Member::with("us", Config::default()), |_, _| ());
         let old = world.ann.route;
         let rotation = world.ann.commit_event(rotates(7));
         let renaming = world.ada.commit_event(by_value(vec![rename("raced")]));
@@ -189,7 +181,7 @@ fn a_rotation_to_the_id_of_another_group() {
     let mut one = World::new();
     let route = one.ann.route;
     // The second group of the same engine rotates to the id of the first.
-    let mut ann = crate::foreign::Foreign::new();
+    let mut ann = crate::kit::foreign::Foreign::new();
     let package = one.us.key_package();
     let wrapped = ann.founds_with(&ann.context(), &package);
     one.us.joins(&[wrapped]);
@@ -220,10 +212,6 @@ fn rotation(member: &mut Member, group: &GroupId) -> Pending {
     member.engine.update_group(group, ROTATE).unwrap()
 }
 
-fn commit(pending: &Pending) -> &Event {
-    pending.event.as_ref().unwrap()
-}
-
 /// A rotation of ours: old and new id, and its commit.
 fn rotates_for_all(
     admin: &mut Member,
@@ -233,12 +221,12 @@ fn rotates_for_all(
     let (old, listened) = (admin.info(group).nostr_group_id, asked(admin));
     let pending = rotation(admin, group);
     // Those who are to follow it listen to the old one.
-    assert_eq!(route(commit(&pending)), old);
+    assert_eq!(route(event(&pending)), old);
     assert_eq!((admin.info(group).nostr_group_id, asked(admin)), (old, listened));
     let new = admin.confirms(&pending).nostr_group_id;
     assert_ne!(new, old);
     for other in others {
-        other.applies(commit(&pending));
+        other.applies(event(&pending));
         assert_eq!(other.info(group).nostr_group_id, new);
     }
     [old, new]
@@ -268,9 +256,9 @@ fn our_own_rotation_is_followed_and_loses_nothing() {
     assert_eq!(received(&alice.applies(&said[1])), ["new, of bob"]);
     for _ in 0..5 {
         let pending = bob.engine.self_update(&group).unwrap();
-        assert_eq!(route(commit(&pending)), new);
+        assert_eq!(route(event(&pending)), new);
         bob.confirms(&pending);
-        alice.applies(commit(&pending));
+        alice.applies(event(&pending));
     }
     for member in [&mut alice, &mut bob] {
         member.engine.tick().unwrap();
@@ -315,7 +303,7 @@ fn a_rotation_goes_with_other_relays_and_brings_no_rights() {
     let pending = alice.engine.update_group(&group, both).unwrap();
     assert_eq!(pending.relays, [RELAY]);
     let info = alice.confirms(&pending);
-    bob.applies(commit(&pending));
+    bob.applies(event(&pending));
     assert_ne!(info.nostr_group_id, old);
     assert_eq!((info.relays, &info.name[..]), (vec![NEW.to_owned()], "moved"));
     assert_eq!(bob.info(&group).nostr_group_id, info.nostr_group_id);
@@ -332,7 +320,7 @@ fn who_is_invited_after_a_rotation_knows_the_new_id_alone() {
     let group = alice.founds("g", &mut [&mut bob]);
     let [_, new] = rotates_for_all(&mut alice, &group, &mut [&mut bob]);
     let pending = alice.engine.add_members(&group, &[carol.key_package()], false).unwrap();
-    bob.applies(commit(&pending));
+    bob.applies(event(&pending));
     alice.confirms(&pending);
     carol.joins(&pending.welcomes);
     assert_eq!(asked(&mut carol), [new]);
@@ -355,13 +343,13 @@ fn two_rotations_race() {
         let promoted = alice.engine.promote(&group, &[bob.key()]).unwrap();
         alice.confirms(&promoted);
         for other in [&mut bob, &mut carol] {
-            other.applies(commit(&promoted));
+            other.applies(event(&promoted));
         }
         let (hers, his) = (rotation(&mut alice, &group), rotation(&mut bob, &group));
         let ids = [alice.confirms(&hers), bob.confirms(&his)].map(|info| info.nostr_group_id);
         let said = [alice.says(&group, "on hers"), bob.says(&group, "on his")];
         assert_eq!(said.each_ref().map(route), ids);
-        let events = [commit(&hers), commit(&his), &said[0], &said[1]];
+        let events = [event(&hers), event(&his), &said[0], &said[1]];
         for (member, order) in [(&mut alice, [1, 3]), (&mut bob, [0, 2])] {
             for i in order {
                 member.takes(events[i]);

@@ -5,17 +5,7 @@ use mdk_core::{Error, GroupUpdate, NewMessage, Pending};
 use mdk_wire::{Event, GroupId};
 
 use crate::kit::Member;
-
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        usize::try_from(self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33).unwrap() % n
-    }
-}
+use crate::kit::dice::Dice;
 
 /// The caller's or the group's fault, never ours.
 fn ours<T>(result: Result<T, Error>) -> Option<T> {

@@ -5,9 +5,9 @@ use mdk_wire::v2::component_id as id;
 use mdk_wire::v2::components::{AvatarUrl, Endpoint, Image, Media};
 use mdk_wire::{Event, GroupId};
 
-use crate::foreign::Foreign;
+use super::requirements::founded_by;
+use crate::kit::foreign::Foreign;
 use crate::kit::{Member, RELAY};
-use crate::requirements::founded_by;
 
 const URL: &str = "https://pictures.example/a.png?x=1";
 /// The smallest picture: one pixel.

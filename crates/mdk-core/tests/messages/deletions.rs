@@ -3,9 +3,9 @@
 use mdk_core::{Error, EventBody, NewMessage, testing};
 use mdk_wire::{Event, EventId, GroupId, kind};
 
-use crate::fork::{folder, orders, two_admins_and};
-use crate::kit::Member;
-use crate::lifetimes::{SHORT, Three, deleted};
+use super::lifetimes::{SHORT, Three, deleted};
+use crate::kit::fork::{orders, two_admins_and};
+use crate::kit::{Member, folder};
 
 /// Text and whether it is deleted, of all that is shown.
 fn shown(member: &mut Member, group: &GroupId) -> Vec<(String, bool)> {

@@ -3,9 +3,9 @@
 use mdk_core::{EngineEvent, Error, EventBody, GroupUpdate, NewMessage, Outgoing};
 use mdk_wire::{Event, EventId, GroupId, kind};
 
-use crate::fork::{Filed, folder, orders, two_admins_and};
-use crate::kit::{Member, received};
-use crate::words::rows;
+use super::words::rows;
+use crate::kit::fork::{Filed, orders, two_admins_and};
+use crate::kit::{Member, folder, received};
 
 /// Seconds that the short lifetime lasts.
 pub(crate) const SHORT: u64 = 10;

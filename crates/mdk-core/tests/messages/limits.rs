@@ -9,15 +9,9 @@ use mdk_core::{
 use mdk_store::{DatabaseKey, OpenOptions};
 use mdk_wire::{Event, GroupId, Keys, Secret, kind};
 
-use crate::kit::{Member, RELAY, received};
+use crate::kit::{Member, RELAY, pair, received};
 
 type Tags = Vec<Vec<String>>;
-
-fn pair() -> (Member, Member, GroupId) {
-    let (mut alice, mut bob) = (Member::new("alice"), Member::new("bob"));
-    let group = alice.founds("g", &mut [&mut bob]);
-    (alice, bob, group)
-}
 
 fn say(member: &mut Member, group: &GroupId, text: &str, tags: Tags) -> Result<Outgoing, Error> {
     let text = text.into();

@@ -1,22 +1,13 @@
 //! Files of messages: from one member to the other, through epochs, restarts, races, and back out of the database.
 
-use mdk_core::{Error, EventBody, GroupUpdate, Pending, Verdict};
+use mdk_core::{Error, EventBody, GroupUpdate, Verdict};
 use mdk_store::{DatabaseKey, OpenOptions, Progress, Store};
 use mdk_wire::{Event, GroupId, Secret, kind};
 
-use crate::files::{carrying, newest, opens, sends, stored};
-use crate::fork::{Filed, folder};
-use crate::kit::Member;
-
-fn pair() -> (Member, Member, GroupId) {
-    let (mut alice, mut bob) = (Member::new("alice"), Member::new("bob"));
-    let group = alice.founds("g", &mut [&mut bob]);
-    (alice, bob, group)
-}
-
-fn event(pending: &Pending) -> &Event {
-    pending.event.as_ref().unwrap()
-}
+use crate::kit::acts::rename;
+use crate::kit::files::{carrying, newest, opens, sends, stored};
+use crate::kit::fork::Filed;
+use crate::kit::{Member, event, folder, pair};
 
 /// One epoch further, by whoever is named first.
 fn advances(member: &mut Member, group: &GroupId, others: &mut [&mut Member]) -> Event {
@@ -233,7 +224,7 @@ fn keys_left(path: &std::path::Path, group: &GroupId, file: &[u8; 32]) -> usize 
 }
 
 /// Alice sends a file to bob; both lie on disk.
-fn filed(place: &std::path::Path) -> (Filed, Filed, GroupId, crate::files::Sent) {
+fn filed(place: &std::path::Path) -> (Filed, Filed, GroupId, crate::kit::files::Sent) {
     let mut alice = Filed::new(place, "alice", 1);
     let mut bob = Filed::new(place, "bob", 2);
     let group = alice.member.founds("g", &mut [&mut bob.member]);
@@ -253,7 +244,7 @@ fn nothing_is_left(
     mut member: Filed,
     place: &std::path::Path,
     group: &GroupId,
-    sent: &crate::files::Sent,
+    sent: &crate::kit::files::Sent,
 ) {
     let opened = member.member.engine.decrypt_media(group, &sent.attachment, &sent.blob);
     assert!(matches!(opened, Err(Error::Media(_))), "{opened:?}");
@@ -305,11 +296,6 @@ fn what_comes_too_late_or_was_deleted_before_brings_no_key() {
     });
     nothing_is_left(bob, place.path(), &group, &sent);
     nothing_is_left(second, place.path(), &group, &deleted);
-}
-
-fn rename(member: &mut Filed, group: &GroupId, name: &str) -> Pending {
-    let update = GroupUpdate { name: Some(name.into()), ..GroupUpdate::default() };
-    member.member.engine.update_group(group, update).unwrap()
 }
 
 /// Alice and carol commit at once, and each sends a file on her branch. Bob follows one, then hears of the other: what he

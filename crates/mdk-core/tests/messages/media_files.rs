@@ -7,15 +7,13 @@ use mdk_core::{Engine, Error, EventBody, GroupUpdate, ManualClock, NewGroup};
 use mdk_wire::v2::component_id as id;
 use mdk_wire::{GroupId, Keys};
 
-use crate::files::{newest, opens, sends};
+use crate::kit::files::{newest, opens, sends};
 use crate::kit::{Member, RELAY, at_once};
 
 fn with_limit(name: &'static str, bytes: u64) -> Member {
-    let clock = ManualClock::at(crate::kit::now());
     let mut config = at_once();
     config.max_media_bytes = bytes;
-    let engine = Engine::in_memory(Keys::generate(), config, Arc::new(clock.clone())).unwrap();
-    Member { name, engine, clock }
+    Member::with(name, config)
 }
 
 #[track_caller]

@@ -1,13 +1,12 @@
 //! When envelopes say that they were made: whoever reads a burst later, by that time, reads all of it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use mdk_core::{Clock as _, Engine, Error, GroupUpdate, ManualClock, NewMessage, Verdict};
-use mdk_wire::{Event, GroupId, Keys};
+use mdk_core::{Clock as _, Error, GroupUpdate, NewMessage, Verdict};
+use mdk_wire::{Event, GroupId};
 
-use crate::fork::{Filed, folder};
-use crate::kit::{self, Member};
+use crate::kit::fork::Filed;
+use crate::kit::{self, Member, folder};
 
 /// The smallest page of relays that there are many of.
 const PAGE: usize = 50;
@@ -59,11 +58,9 @@ fn a_burst_goes_on_after_a_restart() {
 
 #[test]
 fn a_burst_in_groups_that_are_loaded_anew_each_time() {
-    let clock = ManualClock::at(kit::now());
     let mut config = kit::at_once();
     config.cached_groups = 1;
-    let engine = Engine::in_memory(Keys::generate(), config, Arc::new(clock.clone())).unwrap();
-    let mut alice = Member { name: "alice", engine, clock };
+    let mut alice = Member::with("alice", config);
     let mut bob = Member::new("bob");
     let groups = [alice.founds("one", &mut [&mut bob]), alice.founds("two", &mut [&mut bob])];
     let mut sent = [Vec::new(), Vec::new()];

@@ -6,9 +6,9 @@ use mdk_core::{Clock as _, Error, EventBody, GroupUpdate, NewMessage, Outcome, V
 use mdk_store::{DatabaseKey, MessageRow, OpenOptions, Store, StoreError};
 use mdk_wire::{Event, EventId, GroupId, Secret, UnsignedEvent, kind};
 
-use crate::foreign_commits::{World, self_update};
-use crate::fork::{Filed, folder};
-use crate::kit::{Member, received};
+use crate::kit::foreign_commits::{World, self_update};
+use crate::kit::fork::Filed;
+use crate::kit::{Member, folder, received};
 
 /// All that lies in a member's file.
 pub(crate) fn rows(path: &Path) -> Vec<MessageRow> {

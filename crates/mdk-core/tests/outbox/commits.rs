@@ -4,10 +4,10 @@ use mdk_core::{
     CommitEnd, CommitState, Delivery, Error, GroupState, GroupUpdate, NewGroup, NewMessage,
     OutboxPurpose, Pending, RelayVerdict, SendState, Verdict,
 };
-use mdk_wire::{Event, GroupId, kind};
+use mdk_wire::{GroupId, kind};
 
-use crate::kit::{Member, RELAY};
-use crate::relays::{ONE, OnDisk, TWO, later, parse, refused, relays, sending};
+use super::relays::{ONE, OnDisk, TWO, later, parse, refused, relays, sending};
+use crate::kit::{Member, RELAY, event};
 
 /// Alice, whose outbox is in use and empty, and Bob, in a group with two relays.
 fn pair() -> (Member, Member, GroupId) {
@@ -27,10 +27,6 @@ fn three() -> (Member, Member, Member, GroupId) {
         member.publishes();
     }
     (alice, bob, carol, group)
-}
-
-fn event(pending: &Pending) -> &Event {
-    pending.event.as_ref().unwrap()
 }
 
 fn adds(alice: &mut Member, group: &GroupId, whom: &mut Member) -> Pending {

@@ -3,8 +3,8 @@
 use mdk_core::{Delivery, OutboxItem, RelayVerdict, Verdict};
 use mdk_wire::{EventId, GroupId, GroupMessage};
 
+use super::relays::{OnDisk, TWO, later, parse, refused, relays, sending};
 use crate::kit::{Member, RELAY};
-use crate::relays::{OnDisk, TWO, later, parse, refused, relays, sending};
 
 const DAY: u64 = 86_400;
 

@@ -11,9 +11,9 @@ use mdk_store::{
 };
 use mdk_wire::{EventId, GroupId, Secret, kind};
 
-use crate::fork::Dice;
+use super::relays::{ONE, OnDisk, TWO, later, parse, refused, relays, sending};
+use crate::kit::dice::Dice;
 use crate::kit::{Member, RELAY};
-use crate::relays::{ONE, OnDisk, TWO, later, parse, refused, relays, sending};
 
 fn say(member: &mut Member, group: &GroupId, text: &str) -> Result<EventId, Error> {
     let message = NewMessage { text: text.to_owned(), kind: kind::CHAT, ..NewMessage::default() };
@@ -30,7 +30,7 @@ fn meanwhile(member: OnDisk, work: impl FnOnce(&Tx<'_>) -> Result<(), StoreError
     let mut store = Store::open(&path, &key, &OpenOptions::default()).unwrap();
     store.write(work).unwrap();
     drop(store);
-    let engine = crate::relays::open(folder.path(), keys.clone(), &clock);
+    let engine = super::relays::open(folder.path(), keys.clone(), &clock);
     OnDisk { folder, keys, member: Member { name, engine, clock } }
 }
 

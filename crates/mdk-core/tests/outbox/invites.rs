@@ -3,8 +3,8 @@
 use mdk_core::{Delivery, EventBody, GroupState, OutboxItem, RelayVerdict, SendState};
 use mdk_wire::{GroupId, PublicKey};
 
+use super::relays::{ONE, OnDisk, TWO, parse, refused, relays, sending};
 use crate::kit::{Member, RELAY};
-use crate::relays::{ONE, OnDisk, TWO, parse, refused, relays, sending};
 
 type Told = (PublicKey, Delivery, Vec<(String, String)>);
 

@@ -6,8 +6,8 @@ use mdk_core::{
 };
 use mdk_wire::{EventId, GroupId, Keys, UnsignedEvent, kind};
 
+use super::relays::{ONE, OnDisk, TWO, later, parse, refused, relays, sending};
 use crate::kit::{Member, RELAY};
-use crate::relays::{ONE, OnDisk, TWO, later, parse, refused, relays, sending};
 
 /// Alice, whose group has two relays, and Bob. Nothing waits in her outbox.
 fn pair() -> (Member, Member, GroupId) {

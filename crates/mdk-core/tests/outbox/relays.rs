@@ -1,5 +1,4 @@
 //! Members whose outbox is in use, and relays that answer as the test says.
-#![allow(dead_code, unreachable_pub)]
 
 use std::path::Path;
 use std::sync::Arc;

@@ -3,8 +3,8 @@
 use mdk_core::{Delivery, RelayVerdict, Verdict};
 use mdk_wire::{Event, EventId, GroupId};
 
+use super::relays::{later, parse, refused, sending};
 use crate::kit::{Member, RELAY};
-use crate::relays::{later, parse, refused, sending};
 
 fn say(member: &mut Member, group: &GroupId, text: &str) -> EventId {
     member.says(group, text);
@@ -107,7 +107,7 @@ fn what_a_relay_has_stays_and_what_is_gone_fails() {
     let (mut alice, mut bob, mut carol, group) = three();
     let kept = say(&mut alice, &group, "kept");
     let item = alice.outbox().remove(0);
-    let two = crate::relays::relays(&[RELAY, crate::relays::TWO]);
+    let two = super::relays::relays(&[RELAY, super::relays::TWO]);
     alice.engine.set_outbox_relays(item.seq, &two).unwrap();
     alice.answers(&item, RELAY, RelayVerdict::Accepted);
     let gone = say(&mut alice, &group, "gone");
@@ -144,9 +144,9 @@ fn it_waits_for_a_commit_of_ours() {
 #[test]
 fn a_message_with_files_fails_rather_than_being_said_again() {
     let (mut alice, mut bob, mut carol, group) = three();
-    let sent = crate::files::sends(&mut alice, &group, b"the plan", "plan.txt");
+    let sent = crate::kit::files::sends(&mut alice, &group, b"the plan", "plan.txt");
     commits(6, &mut bob, &mut [&mut alice, &mut carol], &group);
     assert!(alice.outbox().is_empty());
     assert_eq!(alice.delivery(&group), Delivery::Failed);
-    assert_eq!(crate::files::opens(&mut alice, &group, &sent).unwrap(), b"the plan");
+    assert_eq!(crate::kit::files::opens(&mut alice, &group, &sent).unwrap(), b"the plan");
 }

@@ -1,13 +1,11 @@
 //! What a message of ours counts for when branches are compared, by how far it is.
 
-use std::sync::Arc;
+use mdk_core::{Config, Error, NewMessage, RelayVerdict};
+use mdk_wire::{Event, GroupId};
 
-use mdk_core::{Config, Engine, Error, ManualClock, NewMessage, RelayVerdict};
-use mdk_wire::{Event, GroupId, Keys};
-
-use crate::fork::end;
-use crate::kit::{Member, RELAY, now};
-use crate::relays::{parse, refused, sending};
+use super::relays::{parse, refused, sending};
+use crate::kit::fork::end;
+use crate::kit::{Member, RELAY};
 
 /// Two members commit at once. By rank the first one's commit is the better one, but on the other one's side two speak,
 /// and on the first one's only its author.
@@ -159,9 +157,7 @@ fn without_an_outbox_it_counts_at_once() {
 
 /// A race of which carol knows both sides, and a client that can wait speaks for her.
 fn patient() -> Race {
-    let clock = ManualClock::at(now());
-    let engine = Engine::in_memory(Keys::generate(), Config::default(), Arc::new(clock.clone()));
-    let mut race = race_with(Member { name: "carol", engine: engine.unwrap(), clock });
+    let mut race = race_with(Member::with("carol", Config::default()));
     race.carol.engine.wait_to_speak();
     for event in race.commits.iter().chain(&race.sides) {
         let _ = race.carol.takes(event);

@@ -10,8 +10,8 @@ use openmls::prelude::{
 };
 use serde_json::Value;
 
-use crate::foreign::{Change, remove, update};
-use crate::foreign_commits::{
+use crate::kit::foreign::{Change, remove, update};
+use crate::kit::foreign_commits::{
     Who, World, admins, by_value, commits_context, context_with, profile, reenveloped, rename,
     self_update,
 };
@@ -127,7 +127,7 @@ fn make(name: &str, w: &mut World) -> Option<Made> {
             let mut leaf = w.max.leaf.clone();
             leaf.proposals = vec![u16::from(ProposalType::AppDataUpdate)];
             let leaf = LeafNodeParameters::builder()
-                .with_capabilities(leaf.capabilities(crate::foreign::SUITE))
+                .with_capabilities(leaf.capabilities(crate::kit::foreign::SUITE))
                 .build();
             let made = w.max.try_commits(Change { leaf: Some(leaf), ..self_update() });
             made.map(|made| (max, vec![w.max.seals(&made.commit)]))

@@ -17,8 +17,8 @@ use openmls::prelude::{
 use openmls_traits::OpenMlsProvider as _;
 use openmls_traits::storage::StorageProvider as _;
 
-use crate::foreign::{Change, Foreign, read_key_package, update};
-use crate::foreign_commits::{
+use crate::kit::foreign::{Change, Foreign, read_key_package, update};
+use crate::kit::foreign_commits::{
     Handmade, by_value, commits_context, context_with, profile, rename, vlbytes,
 };
 use crate::kit::now;

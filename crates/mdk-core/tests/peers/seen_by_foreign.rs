@@ -5,7 +5,7 @@ use mdk_wire::v2::IdentityProof;
 use mdk_wire::{Event, GroupMessage, KeyPackageEvent, Keys};
 use openmls::prelude::{CredentialType, ExtensionType, LeafNode, ProtocolVersion};
 
-use crate::foreign::{Foreign, LIST, list, read_key_package};
+use crate::kit::foreign::{Foreign, LIST, list, read_key_package};
 use crate::kit::{Member, RELAY};
 
 fn entries(leaf: &LeafNode) -> Vec<(u16, Vec<u8>)> {

@@ -5,9 +5,9 @@ use std::rc::Rc;
 
 use mdk_wire::EventId;
 
-use crate::client::Item;
-use crate::format::{Class, RelayOrder, Selector, Sync};
-use crate::world::{Failed, World};
+use super::client::Item;
+use super::format::{Class, RelayOrder, Selector, Sync};
+use super::world::{Failed, World};
 
 #[derive(Default)]
 pub struct Bus {

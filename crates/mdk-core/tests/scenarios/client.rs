@@ -10,9 +10,9 @@ use mdk_store::{DatabaseKey, OpenOptions};
 use mdk_wire::{Event, EventId, GroupId, Keys, PublicKey, Secret};
 use sha2::{Digest as _, Sha256};
 
-use crate::changes::Changes;
-use crate::compared::{self, Compared};
-use crate::format::{Class, Step};
+use super::changes::Changes;
+use super::compared::{self, Compared};
+use super::format::{Class, Step};
 
 /// One event on its way.
 #[derive(Debug)]

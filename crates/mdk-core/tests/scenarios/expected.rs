@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::format::Step;
+use super::format::Step;
 
 /// What must have come about at the end.
 #[derive(Debug, Clone, Deserialize)]

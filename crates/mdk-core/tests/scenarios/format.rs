@@ -5,7 +5,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::expected::{Assertion, Expected, Trace};
+use super::expected::{Assertion, Expected, Trace};
 
 /// One file.
 pub struct File {

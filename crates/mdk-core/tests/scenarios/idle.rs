@@ -3,8 +3,8 @@
 use mdk_core::testing::{self, Watch};
 use mdk_wire::{EventId, GroupId};
 
-use crate::format::Class;
-use crate::world::{Failed, World};
+use super::format::Class;
+use super::world::{Failed, World};
 
 /// What a client may keep that it cannot open, and be without work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,12 +3,12 @@
 use mdk_core::testing;
 use openmls::prelude::tls_codec::DeserializeBytes as _;
 
-use crate::compared::{Compared, rule_name};
-use crate::expected::{Expected, TraceObservation, TraceResolution};
-use crate::format::{File, Profile};
-use crate::idle::Kept;
-use crate::observe::Observation;
-use crate::world::{Failed, World};
+use super::compared::{Compared, rule_name};
+use super::expected::{Expected, TraceObservation, TraceResolution};
+use super::format::{File, Profile};
+use super::idle::Kept;
+use super::observe::Observation;
+use super::world::{Failed, World};
 
 /// Every expectation that is not met, one sentence each.
 pub fn judge(world: &mut World, file: &File) -> Vec<String> {
@@ -142,7 +142,7 @@ impl World {
             }
             Expected::ExpectedError { step_index, client, operation, error } => {
                 // What comes in is named after G1's mapping, or by the step in which it does.
-                let step = self.scenario.steps.get(*step_index).map(crate::kind_of);
+                let step = self.scenario.steps.get(*step_index).map(super::kind_of);
                 let found = self.refusals.iter().any(|r| {
                     r.step == *step_index
                         && r.client == *client

@@ -7,10 +7,10 @@ use mdk_core::{EngineEvent, Error, EventBody, GroupInfo, GroupState};
 use mdk_wire::{GroupId, PublicKey};
 use sha2::{Digest as _, Sha256};
 
-use crate::compared::Compared;
-use crate::expected::{Assertion, Comparison, Predicate};
-use crate::idle::Kept;
-use crate::world::{Failed, World};
+use super::compared::Compared;
+use super::expected::{Assertion, Comparison, Predicate};
+use super::idle::Kept;
+use super::world::{Failed, World};
 
 /// A state that is the same for everybody in it. Who is out of the group has no more than a status and the epoch in which
 /// it was lost: nobody in the group is equivalent to that.
@@ -176,7 +176,7 @@ impl World {
             let group = self.group_of(*client, group)?;
             let payload = text(&self.clients[*client].name, number);
             let sender = self.clients[*client].name.clone();
-            let step = crate::format::Step::SendAppMessage { sender, payload };
+            let step = super::format::Step::SendAppMessage { sender, payload };
             self.act_now(*client, &group, &step, false)?;
         }
         self.deliver_all();

@@ -3,11 +3,11 @@
 use mdk_core::{Engine, Error, GroupUpdate, NewGroup, NewMessage, Pending};
 use mdk_wire::{Event, GroupId, PublicKey, kind};
 
-use crate::client::{Intent, Publication};
-use crate::expected::Resolution;
-use crate::format::{Ack, Class, Selection, Step};
-use crate::names::{self, Feature};
-use crate::world::{Failed, Refusal, World};
+use super::client::{Intent, Publication};
+use super::expected::Resolution;
+use super::format::{Ack, Class, Selection, Step};
+use super::names::{self, Feature};
+use super::world::{Failed, Refusal, World};
 
 const RELAY: &str = "wss://group.example";
 const YEAR: u64 = 365 * 86_400;

@@ -5,11 +5,11 @@ use std::rc::Rc;
 use mdk_core::{DeferredReason, Engine, Outcome, Verdict};
 use mdk_wire::GroupId;
 
-use crate::client::Item;
-use crate::dice::Dice;
-use crate::format::{Class, QuiescencePolicy, Step, Sync};
-use crate::names;
-use crate::world::{Failed, World};
+use super::client::Item;
+use super::format::{Class, QuiescencePolicy, Step, Sync};
+use super::names;
+use super::world::{Failed, World};
+use crate::kit::dice::Dice;
 
 /// Longer than every deadline of the engine but those that are counted in days.
 const JUMP: u64 = 6_000;
@@ -250,8 +250,8 @@ impl World {
                 let step = Step::AcknowledgeOutbound {
                     client: name,
                     publication: None,
-                    selection: crate::format::Selection::All,
-                    outcome: crate::format::Ack::Accepted,
+                    selection: super::format::Selection::All,
+                    outcome: super::format::Ack::Accepted,
                 };
                 self.play(&step, None)?;
             }
@@ -274,7 +274,7 @@ fn shuffle(dice: &mut Dice, items: &mut [Rc<Item>], fixed: impl Fn(&Item) -> boo
     let mut from = 0;
     for place in 0..=items.len() {
         if place == items.len() || fixed(&items[place]) {
-            dice.shuffle(&mut items[from..place]);
+            dice.shuffles(&mut items[from..place]);
             from = place + 1;
         }
     }

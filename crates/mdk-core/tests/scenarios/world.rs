@@ -6,12 +6,13 @@ use std::rc::Rc;
 use mdk_core::{Engine, Error, ManualClock};
 use mdk_wire::{Event, GroupId, kind};
 
-use crate::bus::Bus;
-use crate::client::{Client, Item, Publication};
-use crate::dice::Dice;
-use crate::expected::{Resolution, TraceResolution};
-use crate::format::{Class, File, Scenario, Step};
-use crate::observe::{Observation, Probe};
+use super::bus::Bus;
+use super::client::{Client, Item, Publication};
+use super::expected::{Resolution, TraceResolution};
+use super::format::{Class, File, Scenario, Step};
+use super::observe::{Observation, Probe};
+use crate::kit::dice::Dice;
+use crate::kit::folder;
 
 /// Why a step did not succeed.
 #[derive(Debug)]
@@ -250,13 +251,6 @@ fn copy_of(scenario: &Scenario) -> Scenario {
         topology: None,
         steps: scenario.steps.clone(),
     }
-}
-
-/// A directory without a disk behind it, if there is one: what is tested is not the disk.
-fn folder() -> tempfile::TempDir {
-    let memory = std::path::Path::new("/dev/shm");
-    let made = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
-    made.expect("a directory")
 }
 
 /// How far a scenario's clock can run, in seconds. OpenMLS judges lifetimes by the system clock: what is made at any time

@@ -3,8 +3,8 @@
 use mdk_core::{Engine, GroupUpdate, NewMessage, Outgoing, Pending};
 use mdk_wire::{Event, GroupId, kind};
 
-use crate::plan::{Act, Step, draw};
-use crate::world::{Checked, Said, World};
+use super::plan::{Act, Step, draw};
+use super::world::{Checked, Said, World};
 
 impl World {
     /// Plays a step; then time passes and everybody has a turn.
@@ -214,7 +214,7 @@ impl World {
         if again {
             return Ok(());
         }
-        crate::world::fault("forgotten", format!("member {who} forgot a prepared commit"))
+        super::world::fault("forgotten", format!("member {who} forgot a prepared commit"))
     }
 
     /// The member that a number means: one who is in the group, and an admin if that is needed and there is one.

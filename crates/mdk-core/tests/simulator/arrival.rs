@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 
 use mdk_core::{DeferredReason, Outcome, RejectCode, Verdict, testing};
 
-use crate::tree::Auth;
-use crate::world::{Checked, World};
+use super::tree::Auth;
+use super::world::{Checked, World};
 
 /// How a member stood when something came to it.
 pub struct Arrival {

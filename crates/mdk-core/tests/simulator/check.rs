@@ -7,9 +7,9 @@ use mdk_core::{EventBody, GroupState};
 use mdk_wire::EventId;
 use serde::Serialize;
 
-use crate::plan::draw;
-use crate::tree::Auth;
-use crate::world::{Checked, World, fault};
+use super::plan::draw;
+use super::tree::Auth;
+use super::world::{Checked, World, fault};
 
 /// Rounds without movement that are rest.
 const STILL: u32 = 4;

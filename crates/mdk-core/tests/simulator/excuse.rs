@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use mdk_core::testing;
 use mdk_wire::ContentId;
 
-use crate::tree::Auth;
-use crate::world::{Checked, Said, World};
+use super::tree::Auth;
+use super::world::{Checked, Said, World};
 
 impl World {
     /// The commits on a branch.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mdk_wire::EventId;
 
-use crate::plan::{draw, happens};
+use super::plan::{draw, happens};
 
 /// An event that a relay has.
 #[derive(Debug, Clone)]

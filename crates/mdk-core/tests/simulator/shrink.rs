@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::plan::Plan;
-use crate::world::Fault;
+use super::plan::Plan;
+use super::world::Fault;
 
 /// A smaller plan with the same sort of fault, as far as the time reaches.
 pub fn shrink(

@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 use mdk_core::{EventBody, Outcome, testing};
 use mdk_wire::{Event, kind};
 
-use crate::tree::Auth;
-use crate::world::World;
+use super::tree::Auth;
+use super::world::World;
 
 static TOLD: LazyLock<bool> = LazyLock::new(|| std::env::var_os("MDK_SIM_STORY").is_some());
 

@@ -3,7 +3,7 @@
 use mdk_core::{EventBody, GroupState};
 use mdk_store::Progress;
 
-use crate::world::{Checked, World, fault};
+use super::world::{Checked, World, fault};
 
 /// What somebody knows who has followed the log.
 #[derive(Default)]

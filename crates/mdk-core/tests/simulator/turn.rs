@@ -3,8 +3,8 @@
 use mdk_core::{DeferredReason, Engine, Error, Outcome, Pending, RejectCode, Verdict, testing};
 use mdk_wire::{Event, kind};
 
-use crate::plan::{draw, happens};
-use crate::world::{Checked, Published, World, fault};
+use super::plan::{draw, happens};
+use super::world::{Checked, Published, World, fault};
 
 impl World {
     /// What a call brought: answers are published, invites accepted.

@@ -9,11 +9,10 @@ use mdk_core::{Clock as _, Config, Engine, Error, EventBody, GroupState, ManualC
 use mdk_store::{DatabaseKey, OpenOptions};
 use mdk_wire::{ContentId, Event, EventId, GroupId, Keys, PublicKey, Secret};
 
-use crate::net::Net;
-use crate::plan::{Plan, draw};
-use crate::tree::{Auth, Tree};
-
-pub const RELAY: &str = "wss://relay.example";
+use super::net::Net;
+use super::plan::{Plan, draw};
+use super::tree::{Auth, Tree};
+use crate::kit::{RELAY, folder};
 
 /// A fault found: its sort, by which a smaller world is recognised, and what exactly.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,13 +116,6 @@ pub struct World {
     pub races: u64,
     pub disbanding: bool,
     folder: tempfile::TempDir,
-}
-
-/// A directory without a disk behind it, if there is one: what is tested is not the disk.
-fn folder() -> tempfile::TempDir {
-    let memory = std::path::Path::new("/dev/shm");
-    let made = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
-    made.expect("a directory")
 }
 
 impl World {

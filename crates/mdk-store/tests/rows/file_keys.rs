@@ -3,7 +3,7 @@
 use mdk_store::{DatabaseKey, MessageStatus, OpenOptions, Progress, Store, StoreError, Tx};
 use mdk_wire::Secret;
 
-use crate::repositories_kit::{group, group_id, message, store, write};
+use crate::kit::rows::{group, group_id, message, store, write};
 
 fn key(n: u8) -> Secret<32> {
     Secret::new([n; 32])

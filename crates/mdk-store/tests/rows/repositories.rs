@@ -3,7 +3,7 @@
 use mdk_store::*;
 use mdk_wire::{GroupId, Secret, SecretVec};
 
-use crate::repositories_kit::*;
+use crate::kit::rows::*;
 
 #[test]
 fn meta_values_are_replaced() {

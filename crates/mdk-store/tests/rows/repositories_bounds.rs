@@ -3,7 +3,7 @@
 use mdk_store::*;
 use mdk_wire::SecretVec;
 
-use crate::repositories_kit::*;
+use crate::kit::rows::*;
 
 /// An epoch that needs the large form of an unsigned column.
 const FAR: u64 = u64::MAX - 3;

@@ -3,7 +3,7 @@
 use mdk_store::*;
 use proptest::prelude::*;
 
-use crate::repositories_kit::*;
+use crate::kit::rows::*;
 
 fn add(tx: &Tx<'_>, mut row: MessageRow) -> MessageRow {
     row.seq = tx.insert_message(&row).unwrap();

@@ -2,15 +2,15 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use mdk_store::{DatabaseKey, OpenOptions, Store, StoreError, Tx};
-use mdk_wire::Secret;
+use mdk_store::{Store, StoreError, Tx};
+
+use crate::kit::{open, raw};
 
 /// Runs a test on both kinds of store.
 fn on_both(test: impl Fn(&mut Store)) {
     test(&mut Store::in_memory().unwrap());
     let dir = tempfile::tempdir().unwrap();
-    let key = DatabaseKey::Raw(Secret::new([1; 32]));
-    test(&mut Store::open(&dir.path().join("a.db"), &key, &OpenOptions::default()).unwrap());
+    test(&mut open(&dir.path().join("a.db"), &raw(1)));
 }
 
 fn names(store: &mut Store) -> Vec<&'static str> {

@@ -8,7 +8,7 @@ use mdk_store::{
 use mdk_wire::SecretVec;
 use serde_json::{Value, json};
 
-use crate::keys_kit::{Files, Home, fill, passphrase, raw, set_mode};
+use crate::kit::keys::{Files, Home, fill, passphrase, raw, set_mode};
 
 const RECORD: &str = "alice.db.keyinfo";
 
@@ -157,8 +157,8 @@ fn nothing_is_opened_where_a_restore_was_cut_off() {
 
 #[test]
 fn an_encryption_that_is_continued_with_another_key_leaves_none_of_the_first() {
-    let made = crate::vault_kit::Home::new();
-    let plain = crate::vault_kit::plain(&made);
+    let made = crate::kit::vault::Home::new();
+    let plain = crate::kit::vault::plain(&made);
     let home = Home::new();
     let (first, second) =
         (DatabaseKey::File(home.path("1.key1")), DatabaseKey::File(home.path("2.key1")));
@@ -222,7 +222,7 @@ fn no_other_key_is_taken_for_that_of_a_beginning() {
     home.put(
         &[
             ("1.key1".to_owned(), key.clone()),
-            ("bob.db.keyinfo".to_owned(), crate::keys_kit::json(&record)),
+            ("bob.db.keyinfo".to_owned(), crate::kit::keys::json(&record)),
         ]
         .into(),
     );

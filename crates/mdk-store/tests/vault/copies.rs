@@ -7,14 +7,14 @@ use std::{
     process::Command,
 };
 
-use mdk_store::{
-    DatabaseKey, FileRole, OpenError, OpenOptions, Progress, RekeyReport, Stage, Step, Store,
-    VaultError,
-};
+use mdk_store::{DatabaseKey, FileRole, OpenError, Progress, RekeyReport, Stage, Step, VaultError};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::keys_kit::{json, raw, set_mode};
+use crate::kit::{
+    keys::{json, raw, set_mode},
+    try_open as open,
+};
 
 /// A folder with the folder of an account, `a`, and one for keys.
 struct World(TempDir);
@@ -80,10 +80,6 @@ impl World {
         serde_json::from_slice(&fs::read(self.path(&format!("{database}.keyinfo"))).unwrap())
             .unwrap()
     }
-}
-
-fn open(path: &Path, key: &DatabaseKey) -> Result<Store, OpenError> {
-    Store::open(path, key, &OpenOptions::default())
 }
 
 fn recorded(path: &Path) -> DatabaseKey {
@@ -335,7 +331,7 @@ fn the_record_names_the_key() {
     assert_eq!(recorded(&path).source(), "keyring");
     assert_eq!(recorded(&world.path("nowhere/mdk.db")).source(), "keyring");
     assert!(!world.path("nowhere").exists());
-    for key in [raw(1), crate::keys_kit::passphrase("words")] {
+    for key in [raw(1), crate::kit::keys::passphrase("words")] {
         let other = world.path(&format!("a/{}.db", key.source()));
         open(&other, &key).unwrap().close().unwrap();
         let source = key.source();

@@ -5,7 +5,7 @@ use std::fs;
 use mdk_store::*;
 use mdk_wire::SecretVec;
 
-use crate::vault_kit::*;
+use crate::kit::vault::*;
 
 /// SQLite itself takes a file of one byte for an empty one, whose log is none of it, and removes that.
 const SIZES: [usize; 7] = [1, 2, 15, 16, 100, 2048, 4095];

@@ -17,7 +17,10 @@ use mdk_store::{
 };
 use mdk_wire::SecretVec;
 
-use crate::vault_kit::{Home, files, open, raw};
+use crate::kit::{
+    rerun,
+    vault::{Home, files, open, raw},
+};
 
 const MISSING: OpenError = OpenError::KeyMissing { source: "fd" };
 
@@ -126,7 +129,7 @@ fn never_open() {
         missing(encrypt_existing(&home.path, Some(&raw(1)), Some(&to), &key, none).map(drop));
         missing(backup(&home.path, &key, &to, &words, none).map(drop));
         missing(restore(&archive, &to, &words, &key, none).map(drop));
-        let mut store = crate::vault_kit::open(&home.path, &raw(1));
+        let mut store = crate::kit::vault::open(&home.path, &raw(1));
         missing(store.rekey(Some(&key), none).map(drop));
         drop(store);
         // Where there is nothing to be read, that is said.
@@ -188,10 +191,7 @@ fn not_read_yet() {
 /// Numbers belong to the whole process.
 #[test]
 fn a_descriptor_is_read_once_and_nothing_else_is_closed() {
-    let run = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "descriptor::child", "--ignored", "--nocapture", "--test-threads=1"])
-        .output()
-        .unwrap();
+    let run = rerun(module_path!(), "child").output().unwrap();
     let text = String::from_utf8_lossy(&run.stdout) + String::from_utf8_lossy(&run.stderr);
     assert!(run.status.success() && text.contains("child done"), "{text}");
 }

@@ -5,7 +5,7 @@ use std::{
     fs,
     os::{
         fd::AsRawFd,
-        unix::fs::{MetadataExt, PermissionsExt, symlink},
+        unix::fs::{MetadataExt, symlink},
     },
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -17,12 +17,12 @@ use mdk_store::{
     DatabaseKey, DoctorReport, Finding, KeyringKey, KeyringStore, Level, OpenError, OpenOptions,
     Progress, Store, doctor,
 };
-use mdk_wire::Secret;
 use rusqlite::Connection;
 use tempfile::TempDir;
 
 #[cfg(target_os = "linux")]
-use crate::locks::record_locks;
+use super::locks::record_locks;
+use crate::kit::{open, raw, set_mode};
 
 struct Home(TempDir);
 
@@ -89,18 +89,6 @@ impl Home {
         }
         report
     }
-}
-
-fn raw(byte: u8) -> DatabaseKey {
-    DatabaseKey::Raw(Secret::new([byte; 32]))
-}
-
-fn open(path: &Path, key: &DatabaseKey) -> Store {
-    Store::open(path, key, &OpenOptions::default()).unwrap()
-}
-
-fn set_mode(path: &Path, mode: u32) {
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
 /// The one finding of a topic that says `part`.

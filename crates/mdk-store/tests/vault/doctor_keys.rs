@@ -4,7 +4,7 @@ use std::fs;
 
 use mdk_store::{DatabaseKey, Finding, Level, Progress, doctor};
 
-use crate::keys_kit::{Home, passphrase};
+use crate::kit::keys::{Home, passphrase};
 
 fn told(home: &Home) -> Vec<Finding> {
     let findings = doctor(&home.db(), None, &mut Progress::none()).unwrap().findings;

@@ -11,9 +11,9 @@ use mdk_store::*;
 use memchr::memmem;
 use rusqlite::Connection;
 
-use crate::vault_kit::*;
+use crate::kit::{private, vault::*};
 
-pub(crate) fn encrypt(
+pub fn encrypt(
     source: &Path,
     from: Option<&DatabaseKey>,
     to: Option<&Path>,
@@ -22,11 +22,11 @@ pub(crate) fn encrypt(
     encrypt_existing(source, from, to, key, &mut Progress::none())
 }
 
-pub(crate) fn digest(path: &Path, key: &DatabaseKey) -> [u8; 32] {
+pub fn digest(path: &Path, key: &DatabaseKey) -> [u8; 32] {
     open(path, key).digest().unwrap()
 }
 
-pub(crate) fn names(path: &Path) -> Vec<String> {
+pub fn names(path: &Path) -> Vec<String> {
     let name = |path: PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
     files(path).into_iter().map(|(path, _)| name(path)).collect()
 }
@@ -36,7 +36,7 @@ fn has(bytes: &[u8], text: &[u8]) -> bool {
 }
 
 /// A plain database alone in its directory.
-pub(crate) fn alone() -> (Home, PathBuf) {
+pub fn alone() -> (Home, PathBuf) {
     let home = Home::new();
     let path = plain(&home);
     for name in names(&path) {
@@ -261,7 +261,7 @@ fn cancelling_at_any_report_before_the_swap_changes_nothing() {
 }
 
 /// The files beside `path` as they are when the first report of this stage comes.
-pub(crate) fn stopped_at(path: &Path, key: &DatabaseKey, stage: Stage) -> Vec<(PathBuf, Vec<u8>)> {
+pub fn stopped_at(path: &Path, key: &DatabaseKey, stage: Stage) -> Vec<(PathBuf, Vec<u8>)> {
     let mut seen = Vec::new();
     let mut see = |step: Step| {
         if step.stage == stage && seen.is_empty() {
@@ -277,17 +277,11 @@ pub(crate) fn stopped_at(path: &Path, key: &DatabaseKey, stage: Stage) -> Vec<(P
 }
 
 /// Makes the directory hold exactly these files.
-pub(crate) fn put(path: &Path, wanted: &[(PathBuf, Vec<u8>)]) {
+pub fn put(path: &Path, wanted: &[(PathBuf, Vec<u8>)]) {
     files(path).iter().for_each(|(path, _)| fs::remove_file(path).unwrap());
     for (path, bytes) in wanted {
         private(path, bytes);
     }
-}
-
-pub(crate) fn private(path: &Path, bytes: &[u8]) {
-    fs::write(path, bytes).unwrap();
-    #[cfg(unix)]
-    fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
 }
 
 #[test]

@@ -12,7 +12,8 @@ use std::{
 use mdk_store::*;
 use memchr::memmem;
 
-use crate::{encrypt::*, vault_kit::*};
+use super::encrypt::*;
+use crate::kit::{private, vault::*};
 
 const TEXT: &[u8] = b"text 2 3";
 

@@ -6,7 +6,7 @@ use std::fs;
 use mdk_store::{DatabaseKey, Level, Progress, Stage, Step, doctor};
 use serde_json::{Value, json};
 
-use crate::keys_kit::{Files, Home, fill, json, passphrase, raw};
+use crate::kit::keys::{Files, Home, fill, json, passphrase, raw};
 
 const RECORD: &str = "alice.db.keyinfo";
 

@@ -7,18 +7,14 @@ use mdk_store::{
 };
 use mdk_wire::SecretVec;
 
+use crate::kit::{private, rerun, try_open};
+
 fn open(path: &Path, key: &Path) -> Result<Store, OpenError> {
-    Store::open(path, &DatabaseKey::File(key.to_owned()), &OpenOptions::default())
+    try_open(path, &DatabaseKey::File(key.to_owned()))
 }
 
 fn is_refused(result: Result<Store, OpenError>) -> bool {
     matches!(result, Err(OpenError::BadPath { role: FileRole::Key }))
-}
-
-fn private(path: &Path, content: &[u8]) {
-    fs::write(path, content).unwrap();
-    #[cfg(unix)]
-    fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
 }
 
 /// The files beside a database are removed and replaced without being asked what is in them.
@@ -210,8 +206,7 @@ fn a_relative_path_means_what_it_meant_when_the_database_was_opened() {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir(dir.path().join("home")).unwrap();
     let home = dir.path().join("home").canonicalize().unwrap();
-    let run = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "key_paths::child_changes_its_directory", "--ignored"])
+    let run = rerun(module_path!(), "child_changes_its_directory")
         .env(FOLDER, &home)
         .current_dir(&home)
         .output()

@@ -12,11 +12,11 @@ use std::{
 use mdk_store::*;
 use mdk_wire::SecretVec;
 
-use crate::vault_kit::*;
+use crate::kit::vault::*;
 
 /// The locks of this process that end when any descriptor of their file is closed. The list is read while others change
 /// it, and an entry may then be left out or come twice: so it is read often.
-pub(crate) fn record_locks(files: &[PathBuf]) -> BTreeSet<String> {
+pub fn record_locks(files: &[PathBuf]) -> BTreeSet<String> {
     let ends = || files.iter().map(|file| format!(":{}", fs::metadata(file).unwrap().ino()));
     let ends: Vec<String> = ends().collect();
     let ours = |line: &&str| {

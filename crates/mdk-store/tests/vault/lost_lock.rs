@@ -1,7 +1,7 @@
 //! The lock file is removed while the database is open, and another one opens it: what that one is told that it has written
 //! stays, whatever the first one does.
 
-use std::{fs, ops::ControlFlow, path::Path};
+use std::{fs, ops::ControlFlow};
 
 use mdk_store::{
     DatabaseKey, OpenError, OpenOptions, Progress, Stage, Step, Store, StoreError, VaultError,
@@ -9,9 +9,9 @@ use mdk_store::{
 };
 use mdk_wire::SecretVec;
 
-use crate::{
-    keys_kit::{Home, fill, passphrase, raw},
-    vault_kit,
+use crate::kit::{
+    keys::{Home, fill, passphrase, raw},
+    open, vault,
 };
 
 const LOCK: &str = "alice.db.lock";
@@ -21,10 +21,6 @@ const LOST: VaultError = VaultError::Store(StoreError::LockLost);
 fn is_lost(result: Result<(), VaultError>) {
     let lost = VaultError::Open(StoreError::LockLost.into());
     assert!([Err(LOST), Err(lost)].contains(&result), "{result:?}");
-}
-
-fn open(path: &Path, key: &DatabaseKey) -> Store {
-    Store::open(path, key, &OpenOptions::default()).unwrap()
 }
 
 fn write(store: &mut Store, name: &str) {
@@ -168,18 +164,18 @@ fn a_database_that_another_one_has_opened_is_not_taken_back() {
 
 #[test]
 fn the_lock_file_of_the_next_owner_stays() {
-    let home = vault_kit::Home::new();
+    let home = vault::Home::new();
     let mut second = None;
     let lock = home.beside("a.db.lock");
     let mut lose = |_: Step| {
         if second.is_none() {
             fs::remove_file(&lock).unwrap();
-            second = Some(open(&home.path, &vault_kit::raw(1)));
+            second = Some(open(&home.path, &vault::raw(1)));
         }
         ControlFlow::Continue(())
     };
-    verify(&home.path, &vault_kit::raw(1), &mut Progress::new(&mut lose)).unwrap();
-    let third = Store::open(&home.path, &vault_kit::raw(1), &OpenOptions::default());
+    verify(&home.path, &vault::raw(1), &mut Progress::new(&mut lose)).unwrap();
+    let third = Store::open(&home.path, &vault::raw(1), &OpenOptions::default());
     let pid = Some(std::process::id());
     assert_eq!(third.map(drop), Err(OpenError::Busy { pid }));
     drop(second);
@@ -188,10 +184,10 @@ fn the_lock_file_of_the_next_owner_stays() {
 /// Two that make the same database have the same names for what is half made.
 #[test]
 fn what_is_being_made_does_not_appear_half_made() {
-    let home = vault_kit::Home::new();
+    let home = vault::Home::new();
     let words = SecretVec::new(b"words".to_vec());
     let backup = home.beside("backup");
-    open(&home.path, &vault_kit::raw(1)).backup(&backup, &words, &mut Progress::none()).unwrap();
+    open(&home.path, &vault::raw(1)).backup(&backup, &words, &mut Progress::none()).unwrap();
     let key = DatabaseKey::File(home.beside("k"));
     let to = home.beside("new.db");
     let again = |progress: &mut Progress<'_>| restore(&backup, &to, &words, &key, progress);
@@ -226,8 +222,8 @@ fn what_is_being_made_does_not_appear_half_made() {
 
 #[test]
 fn an_encryption_in_place_goes_no_further() {
-    let home = vault_kit::Home::new();
-    let plain = vault_kit::plain(&home);
+    let home = vault::Home::new();
+    let plain = vault::plain(&home);
     let before = fs::read(&plain).unwrap();
     let key = DatabaseKey::File(home.beside("k"));
     let mut lose = |_: Step| {

@@ -6,14 +6,10 @@ use std::{
 };
 
 use mdk_store::*;
-use rusqlite::{Connection, config::DbConfig};
+use rusqlite::Connection;
 
-use crate::{
-    salvage::{count, save},
-    vault_kit::*,
-};
-
-const FRAME: usize = 24 + PAGE;
+use super::salvage::{count, save};
+use crate::kit::vault::*;
 
 /// Opens the database in a copy of its directory: `None` if it is called damaged, and then nothing has changed.
 fn opened(home: &Home) -> Option<Store> {
@@ -39,10 +35,6 @@ fn state(path: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     files(path).into_iter().filter(|(path, _)| !path.ends_with("a.db.lock")).collect()
 }
 
-fn put_log(home: &Home, log: &[u8]) {
-    fs::write(home.beside("a.db-wal"), log).unwrap();
-}
-
 /// Ways in which a header is not whole: any of its bits, and zeros over it.
 fn headers(log: &[u8]) -> Vec<Vec<u8>> {
     let flipped = (0..32).map(|byte| {
@@ -59,19 +51,10 @@ fn headers(log: &[u8]) -> Vec<Vec<u8>> {
 
 /// Moves the log into the file and leaves it where it is, as our own checkpoint does. With `next` another one is begun.
 fn moved(home: &Home, next: &str) -> Vec<u8> {
-    let conn = by_hand(&home.path);
+    let conn = by_hand(&home.path, 1);
     conn.execute_batch("PRAGMA wal_checkpoint(PASSIVE)").unwrap();
     conn.execute_batch(next).unwrap();
     fs::read(home.beside("a.db-wal")).unwrap()
-}
-
-fn by_hand(path: &Path) -> Connection {
-    let conn = Connection::open(path).unwrap();
-    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).unwrap();
-    let key = "01".repeat(32);
-    conn.execute_batch(&format!("PRAGMA key = \"x'{key}'\"; PRAGMA wal_autocheckpoint = 0"))
-        .unwrap();
-    conn
 }
 
 #[test]
@@ -406,7 +389,7 @@ fn a_first_session_is_saved_from_its_log_whatever_is_hit() {
 #[test]
 fn a_group_of_which_only_an_older_row_is_left_is_given_up_with_its_history_kept() {
     let home = Home::new();
-    let conn = by_hand(&home.path);
+    let conn = by_hand(&home.path, 1);
     for sql in ["UPDATE groups SET name = 'new'", "INSERT INTO meta VALUES ('late', x'00')"] {
         conn.execute_batch(sql).unwrap();
     }
@@ -428,7 +411,7 @@ fn a_group_of_which_only_an_older_row_is_left_is_given_up_with_its_history_kept(
 #[test]
 fn no_group_that_is_kept_is_of_two_times_after_a_bad_block() {
     let home = Home::new();
-    let conn = by_hand(&home.path);
+    let conn = by_hand(&home.path, 1);
     // Long values change at both ends, which stand on different pages.
     conn.execute_batch(
         "BEGIN; UPDATE groups SET name = 'new'; UPDATE nodes SET state = CAST('new' || substr(state, 4) AS BLOB); \

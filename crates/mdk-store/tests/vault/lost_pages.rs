@@ -3,24 +3,10 @@
 use std::{collections::BTreeSet, fs, ops::ControlFlow};
 
 use mdk_store::*;
-use rusqlite::{Connection, config::DbConfig};
+use rusqlite::Connection;
 
-use crate::{
-    salvage::{count, save},
-    vault_kit::*,
-};
-
-const FRAME: usize = 24 + PAGE;
-
-/// Opens a database past our code. Its log stays when it is closed.
-fn by_hand(path: &std::path::Path, key: u8) -> Connection {
-    let conn = Connection::open(path).unwrap();
-    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).unwrap();
-    let key = format!("{key:02x}").repeat(32);
-    conn.execute_batch(&format!("PRAGMA key = \"x'{key}'\"; PRAGMA wal_autocheckpoint = 0"))
-        .unwrap();
-    conn
-}
+use super::salvage::{count, save};
+use crate::kit::vault::*;
 
 fn numbers(conn: &Connection, sql: &str) -> BTreeSet<u32> {
     let mut found = conn.prepare(sql).unwrap();
@@ -36,10 +22,6 @@ fn root(conn: &Connection, tree: &str) -> u32 {
 fn leaves(conn: &Connection, tree: &str) -> BTreeSet<u32> {
     let sql = format!("SELECT pageno FROM dbstat WHERE name = '{tree}' AND pagetype = 'leaf'");
     numbers(conn, &sql)
-}
-
-fn put_log(home: &Home, log: &[u8]) {
-    fs::write(home.beside("a.db-wal"), log).unwrap();
 }
 
 fn number(frame: &[u8]) -> u32 {

@@ -7,7 +7,7 @@ use mdk_store::{
     verify,
 };
 
-use crate::keys_kit::{self, Home, assert_gone, fill, passphrase, raw, set_mode};
+use crate::kit::keys::{self, Home, assert_gone, fill, passphrase, raw, set_mode};
 
 fn rekey(home: &Home, from: &DatabaseKey, to: Option<&DatabaseKey>) {
     let mut store = home.open(from).unwrap();
@@ -123,7 +123,7 @@ fn nothing_else_is_taken_for_the_key() {
 fn a_record_that_is_lost_while_the_database_is_open_does_not_stop_a_rekey() {
     let home = Home::new();
     for key in [DatabaseKey::File(home.key_file()), passphrase("words")] {
-        home.put(&keys_kit::Files::new());
+        home.put(&keys::Files::new());
         fill(&home, &key);
         let old = fs::read(home.db()).unwrap();
         let is_file = key.source() == "file";
@@ -151,7 +151,7 @@ fn what_was_put_in_the_place_of_the_key_of_a_lost_record_stays() {
         (DatabaseKey::File(home.key_file()), "alice.secret"),
         (passphrase("words"), "alice.db.key"),
     ] {
-        home.put(&keys_kit::Files::new());
+        home.put(&keys::Files::new());
         let other = Home::new();
         let others = match key.source() {
             "file" => DatabaseKey::File(other.key_file()),
@@ -188,7 +188,7 @@ fn what_a_rekey_has_left_whose_record_is_lost_is_named_and_stays() {
     let home = Home::new();
     let key = DatabaseKey::File(home.key_file());
     fill(&home, &key);
-    let mut during = keys_kit::Files::new();
+    let mut during = keys::Files::new();
     let mut see = |step: Step| {
         if step.stage == Stage::Comparing && during.is_empty() {
             during = home.files();

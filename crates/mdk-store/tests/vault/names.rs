@@ -8,7 +8,10 @@ use mdk_store::{
 };
 use mdk_wire::SecretVec;
 
-use crate::vault_kit::{Home, files, raw};
+use crate::kit::{
+    private,
+    vault::{Home, files, raw},
+};
 
 const SUFFIXES: [&str; 14] = [
     "-wal",
@@ -33,12 +36,6 @@ fn bad_name(error: &OpenError) -> bool {
 
 fn refused<T>(result: Result<T, VaultError>) -> bool {
     matches!(result.map(drop), Err(VaultError::Open(error)) if bad_name(&error))
-}
-
-fn private(path: &Path, content: &[u8]) {
-    fs::write(path, content).unwrap();
-    #[cfg(unix)]
-    fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
 }
 
 #[test]
@@ -231,7 +228,7 @@ fn with_the_longest_path_everything_can_be_done() {
     gone(&path);
     restore(&backup, &path, &words, &raw(3), none).unwrap();
     gone(&path);
-    fs::rename(crate::vault_kit::plain(&home), &path).unwrap();
+    fs::rename(crate::kit::vault::plain(&home), &path).unwrap();
     encrypt_existing(&path, None, None, &raw(4), none).unwrap();
     Store::open(&path, &raw(4), &OpenOptions::default()).unwrap().close().unwrap();
 }

@@ -3,18 +3,19 @@
 use std::{
     collections::BTreeMap,
     fs,
-    os::unix::fs::{MetadataExt, PermissionsExt, symlink},
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
 };
 
 use mdk_store::{
-    APPLICATION_ID, DatabaseKey, FileRole, OpenError, OpenOptions, Progress, Store, StoreError,
-    VaultError, salvage, verify,
+    APPLICATION_ID, DatabaseKey, FileRole, OpenError, Progress, Store, StoreError, VaultError,
+    salvage, verify,
 };
-use mdk_wire::Secret;
 use memchr::memmem;
 use rusqlite::Connection;
 use tempfile::TempDir;
+
+use crate::kit::{mode, raw, set_mode, try_open as open};
 
 struct Home {
     dir: TempDir,
@@ -52,28 +53,12 @@ impl Home {
     }
 }
 
-fn raw(byte: u8) -> DatabaseKey {
-    DatabaseKey::Raw(Secret::new([byte; 32]))
-}
-
-fn open(path: &Path, key: &DatabaseKey) -> Result<Store, OpenError> {
-    Store::open(path, key, &OpenOptions::default())
-}
-
 fn put(store: &mut Store) {
     store.write(|tx| tx.set_meta("who", b"alice")).unwrap();
 }
 
 fn who(store: &mut Store) -> Option<Vec<u8>> {
     store.read(|tx| tx.meta("who")).unwrap()
-}
-
-fn mode(path: &Path) -> u32 {
-    fs::metadata(path).unwrap().mode() & 0o7777
-}
-
-fn set_mode(path: &Path, mode: u32) {
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
 /// A connection that SQLCipher opens with the raw key, past our ritual.

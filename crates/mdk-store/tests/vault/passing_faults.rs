@@ -9,7 +9,8 @@ use std::{
 
 use mdk_store::*;
 
-use crate::{encrypt::put, vault_kit::*};
+use super::encrypt::put;
+use crate::kit::{command_line, has_strace, vault::*};
 
 const HOME: &str = "MDK_STORE_PASSING_FAULTS_HOME";
 const WHAT: &str = "MDK_STORE_PASSING_FAULTS_WHAT";
@@ -82,8 +83,7 @@ fn said(home: &Path, what: &str, call: &str, when: &str) -> Option<String> {
             child.arg("-P").arg(home.join(format!("{name}{end}")));
         }
     }
-    child.arg(std::env::current_exe().unwrap());
-    child.args(["--exact", "passing_faults::child", "--nocapture", "--test-threads=1"]);
+    child.args(command_line(module_path!(), "child"));
     let out = child.env(HOME, home).env(WHAT, what).output().unwrap();
     let injected = fs::read_to_string(&trace).unwrap().contains("INJECTED");
     fs::remove_file(trace).unwrap();
@@ -120,8 +120,7 @@ fn sources(with_logs: bool) -> (Home, PathBuf) {
 
 /// Each n-th read and open of a call fails, once and from there on.
 fn sweep(what: &str, with_logs: bool, step: usize) {
-    if Command::new("strace").arg("-V").output().is_err() {
-        eprintln!("skipped: strace is not installed");
+    if !has_strace() {
         return;
     }
     let (made, home) = sources(with_logs);

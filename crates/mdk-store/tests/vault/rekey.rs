@@ -9,7 +9,7 @@ use mdk_store::{
 };
 use serde_json::{Value, json};
 
-use crate::keys_kit::{Files, Home, assert_gone, fill, json, passphrase, raw};
+use crate::kit::keys::{Files, Home, assert_gone, fill, json, passphrase, raw};
 
 fn rekey(
     home: &Home,

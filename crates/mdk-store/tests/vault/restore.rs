@@ -14,17 +14,12 @@ use mdk_store::{
     RestoreReport, Stage, Step, Store, StoreError, VaultError, restore,
 };
 
-use crate::backup_kit::*;
-use crate::repositories_kit::*;
+use crate::kit::{backup::*, open, rows::*};
 
 const ROW: &str = "restored_at";
 
 fn bring_back(home: &Home, key: &DatabaseKey) -> Result<RestoreReport, VaultError> {
     restore(&home.archive(), &home.restored(), &passphrase(), key, &mut Progress::none())
-}
-
-fn open(path: &Path, key: &DatabaseKey) -> Store {
-    Store::open(path, key, &OpenOptions::default()).unwrap()
 }
 
 /// A home with a database, its archive, and nothing else.
@@ -358,7 +353,7 @@ fn killed_at_any_step_it_leaves_nothing_or_all_and_can_be_repeated() {
     let key = DatabaseKey::File(home.dir().join("new.key"));
     let (mut finished, mut begun) = (0, 0);
     for step in 0..60 {
-        let died = die_at(step, "restore::child_restores", &home);
+        let died = die_at(step, module_path!(), "child_restores", &home);
         assert_eq!(home.restored().exists(), !died, "step {step}");
         if died && !home.restored().parent().unwrap().exists() {
             // Nothing was begun, so there is nothing to come over.
@@ -396,10 +391,7 @@ fn child_restores() {
 #[test]
 fn too_little_room_is_said_in_numbers() {
     let (home, _original) = backed_up();
-    let Some(small) = SmallDisk::mount(home.dir(), "1m") else {
-        eprintln!("skipped: mounting a small file system needs root");
-        return;
-    };
+    let Some(small) = SmallDisk::mount(home.dir(), "1m") else { return };
     let to = small.path().join("deep/alice.db");
     match restore(&home.archive(), &to, &passphrase(), &raw(1), &mut Progress::none()) {
         Err(VaultError::NoSpace { needed, available, .. }) => {
@@ -413,10 +405,7 @@ fn too_little_room_is_said_in_numbers() {
 #[test]
 fn a_disk_that_fills_up_meanwhile_leaves_nothing() {
     let (home, _original) = backed_up();
-    let Some(small) = SmallDisk::mount(home.dir(), "12m") else {
-        eprintln!("skipped: mounting a small file system needs root");
-        return;
-    };
+    let Some(small) = SmallDisk::mount(home.dir(), "12m") else { return };
     let mut fill_up = |step: Step| {
         if step.stage == Stage::Writing {
             small.fill_up();

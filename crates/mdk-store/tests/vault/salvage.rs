@@ -5,10 +5,10 @@ use std::{collections::BTreeSet, fs, ops::ControlFlow, path::Path};
 use mdk_store::*;
 use mdk_wire::GroupId;
 
-use crate::vault_kit::*;
+use crate::kit::vault::*;
 
 /// Salvages `home` into a new file and proves that the result holds together, and that every leaf is to be renewed.
-pub(crate) fn save(home: &Home) -> (SalvageReport, Store) {
+pub fn save(home: &Home) -> (SalvageReport, Store) {
     let to = home.dir.path().join("saved").join("b.db");
     let _ = fs::remove_dir_all(to.parent().unwrap());
     let before = files(&home.path);
@@ -27,7 +27,7 @@ pub(crate) fn save(home: &Home) -> (SalvageReport, Store) {
     (report, open(&to, &raw(2)))
 }
 
-pub(crate) fn count(report: &SalvageReport, table: &str) -> u64 {
+pub fn count(report: &SalvageReport, table: &str) -> u64 {
     report.saved.iter().find(|(name, _)| name == table).unwrap().1
 }
 

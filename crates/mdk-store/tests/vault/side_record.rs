@@ -5,7 +5,7 @@ use std::fs;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use mdk_store::{DatabaseKey, FileRole, OpenError, Progress, encrypt_existing, salvage, verify};
 
-use crate::keys_kit::{Home, holding, mode, passphrase, raw, set_mode};
+use crate::kit::keys::{Home, holding, mode, passphrase, raw, set_mode};
 
 #[test]
 fn it_names_source_state_and_format_and_no_secret() {
@@ -91,8 +91,8 @@ fn one_that_cannot_be_read_is_named_and_left_alone() {
         b"".to_vec(),
         b"{".to_vec(),
         b"\xff".to_vec(),
-        crate::keys_kit::json(&newer),
-        crate::keys_kit::json(&state),
+        crate::kit::keys::json(&newer),
+        crate::kit::keys::json(&state),
         vec![b' '; 1 << 20],
     ] {
         fs::write(home.path("alice.db.keyinfo"), &bad).unwrap();

@@ -4,7 +4,7 @@ use std::{fs, ops::ControlFlow, path::Path};
 
 use mdk_store::*;
 
-use crate::vault_kit::*;
+use crate::kit::vault::*;
 
 fn check(path: &Path) -> VerifyReport {
     verify(path, &raw(1), &mut Progress::none()).unwrap()

@@ -58,7 +58,7 @@ fn component() -> impl Strategy<Value = Component> {
             .prop_map(|(name, description)| Component::Profile(Profile { name, description })),
         image(),
         Just(Component::Image(Image(None))),
-        btree_set(1u8..40, 1..20).prop_map(|seeds| Component::AdminPolicy(AdminPolicy::new(
+        btree_set(1u64..40, 1..20).prop_map(|seeds| Component::AdminPolicy(AdminPolicy::new(
             seeds.into_iter().map(account)
         ))),
         (any::<[u8; 32]>(), vec("wss?://[a-z0-9]{1,30}\\.example(:[1-9][0-9]{0,3})?", 1..=16))
@@ -80,7 +80,7 @@ fn component() -> impl Strategy<Value = Component> {
             |(url, dim, thumbhash)| { Component::AvatarUrl(AvatarUrl { url, dim, thumbhash }) }
         ),
         Just(Component::AvatarUrl(AvatarUrl::default())),
-        (1u8..40, any::<[u8; 32]>(), 1u64..1 << 53).prop_map(|(seed, key, created_at)| {
+        (1u64..40, any::<[u8; 32]>(), 1u64..1 << 53).prop_map(|(seed, key, created_at)| {
             Component::IdentityProof(IdentityProof::sign(&keys(seed), &key, created_at))
         }),
         media(),

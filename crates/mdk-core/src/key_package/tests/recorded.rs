@@ -1,6 +1,6 @@
 //! Recorded KeyPackages and another engine's verdicts, at the level below the event.
 //!
-//! The event level is in `tests/recorded_key_packages.rs`.
+//! The event level is in `tests/recorded/key_packages.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

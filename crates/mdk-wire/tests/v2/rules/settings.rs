@@ -12,7 +12,7 @@ fn routing(relays: &[&str]) -> Vec<u8> {
     [vec![7; 32], var(vars(relays))].concat()
 }
 
-fn admins(seeds: &[u8]) -> Vec<u8> {
+fn admins(seeds: &[u64]) -> Vec<u8> {
     let mut keys: Vec<_> = seeds.iter().map(|seed| account(*seed)).collect();
     keys.sort_unstable();
     var(keys.iter().flat_map(|key| *key.as_bytes()).collect::<Vec<u8>>())

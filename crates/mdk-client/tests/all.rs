@@ -1,0 +1,12 @@
+//! The client: its connections, the local relay, blobs, and whole clients over real engines.
+#![allow(clippy::unwrap_used, unreachable_pub)]
+
+mod blossom;
+mod flow;
+mod kit;
+mod pool;
+mod relay;
+
+#[path = "../../../tests/sampling.rs"]
+#[allow(dead_code)] // (each program uses some of it)
+mod sampling;

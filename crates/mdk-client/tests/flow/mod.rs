@@ -1,0 +1,24 @@
+//! Whole clients over real engines and the local relay.
+
+mod backlog;
+mod beside;
+mod busy;
+mod clocks;
+mod cursors;
+mod faults;
+mod found;
+mod gate;
+mod invites;
+mod kit;
+mod late;
+mod line;
+mod moves;
+mod outages;
+mod outcome;
+mod reachable;
+mod rotation;
+mod speed;
+mod talk;
+mod together;
+mod whole;
+mod worlds;

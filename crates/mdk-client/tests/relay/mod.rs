@@ -1,0 +1,6 @@
+//! The local relay, looked at with a WebSocket client of its own.
+
+mod faults;
+mod kit;
+mod life;
+mod speed;

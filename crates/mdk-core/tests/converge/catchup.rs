@@ -1,0 +1,385 @@
+//! Back after a long time: every message once, in the order of epochs, whatever order a relay gives them in.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use mdk_core::testing::{cost, watch};
+use mdk_core::{Clock, Config, Error, EventBody, ManualClock, Verdict};
+use mdk_wire::{Event, GroupId};
+use std::sync::Arc;
+
+use crate::kit::dice::Dice;
+use crate::kit::{Member, number};
+
+/// As the protocol has it: passes last a second.
+fn patient(name: &'static str) -> Member {
+    Member::with(name, Config::default())
+}
+
+/// What was said while bob was away: `per_epoch` messages in each of `epochs`, each epoch ended by a commit.
+struct Absence {
+    alice: Member,
+    bob: Member,
+    group: GroupId,
+    events: Vec<Event>,
+    texts: Vec<String>,
+}
+
+impl Absence {
+    fn of(epochs: usize, per_epoch: usize) -> Self {
+        let (mut alice, mut bob) = (patient("alice"), patient("bob"));
+        let group = alice.founds("g", &mut [&mut bob]);
+        let (mut events, mut texts) = (Vec::new(), Vec::new());
+        for epoch in 0..epochs {
+            alice.clock.advance_millis(10_000);
+            for n in 0..per_epoch {
+                let text = format!("{epoch}/{n}");
+                events.push(alice.says(&group, &text));
+                texts.push(text);
+            }
+            let commit = alice.engine.self_update(&group).unwrap();
+            alice.confirms(&commit);
+            events.push(commit.event.unwrap());
+        }
+        bob.clock.advance_millis(10_000 * epochs as u64 + 10_000);
+        Self { alice, bob, group, events, texts }
+    }
+
+    /// Bob gets them in batches of this size.
+    fn comes_back(&mut self, events: &[Event], batch: usize) -> Duration {
+        let start = Instant::now();
+        self.comes_with(events, batch);
+        let took = start.elapsed();
+        self.bob.engine.settle().unwrap();
+        took
+    }
+
+    fn comes_with(&mut self, events: &[Event], batch: usize) {
+        let json: Vec<String> = events.iter().map(Event::to_json).collect();
+        for batch in json.chunks(batch) {
+            let batch: Vec<&[u8]> = batch.iter().map(String::as_bytes).collect();
+            for outcome in self.bob.engine.process_many(&batch).unwrap() {
+                assert!(!matches!(outcome.verdict, Verdict::Rejected(_)), "{outcome:?}");
+            }
+        }
+    }
+
+    /// Everything is there, by epochs, and nothing was reported as lost.
+    fn nothing_is_lost(&mut self, in_order: bool) {
+        let page = self.bob.engine.messages(&self.group, 100_000, None, None).unwrap();
+        let epochs: Vec<u64> = page.iter().map(|m| m.epoch).collect();
+        assert!(!in_order || epochs.is_sorted(), "in the order of epochs: {epochs:?}");
+        assert!(page.iter().all(|m| !m.invalidated && !m.deleted));
+        let mut texts: Vec<String> = page.into_iter().map(|m| m.text).collect();
+        texts.sort();
+        let mut expected = self.texts.clone();
+        expected.sort();
+        assert_eq!(texts, expected, "every message once");
+        assert_eq!(self.bob.info(&self.group).epoch, self.alice.info(&self.group).epoch);
+        assert!(gaps(&mut self.bob).is_empty());
+        self.bob.engine.tick().unwrap();
+        assert!(gaps(&mut self.bob).is_empty());
+        let held = mdk_core::testing::held(&mut self.bob.engine, &self.group).unwrap();
+        assert!(held.events.is_empty() && held.inputs.is_empty());
+        let said = self.alice.says(&self.group, "welcome back");
+        self.bob.applies(&said);
+    }
+}
+
+fn gaps(member: &mut Member) -> Vec<(u64, u64, u64)> {
+    let all = member.engine.events(0, 100_000).unwrap();
+    all.into_iter()
+        .filter_map(|e| match e.body {
+            EventBody::HistoryGap { count, first, last } => Some((count, first, last)),
+            _ => None,
+        })
+        .collect()
+}
+
+// shows: F1-1, F1-3, E5-7
+#[test]
+fn six_and_thirty_epochs_in_any_order() {
+    for epochs in [6, 30] {
+        for (order, batch) in [
+            ("as sent", 1),
+            ("reversed", 1_000),
+            ("reversed", 8),
+            ("reversed", 1),
+            ("mixed", 1_000),
+            ("mixed", 10),
+        ] {
+            let mut absence = Absence::of(epochs, 3);
+            let mut events = absence.events.clone();
+            match order {
+                "reversed" => events.reverse(),
+                "mixed" => Dice(epochs as u64 + batch as u64).shuffles(&mut events),
+                _ => {}
+            }
+            absence.comes_back(&events, batch);
+            // What comes after its successors is delivered after them, unless they came together.
+            absence.nothing_is_lost(order == "as sent" || order == "reversed" && batch > 1);
+        }
+    }
+}
+
+// shows: F1-1, E5-7
+/// However few come together: those that come last are of the first epochs.
+#[test]
+fn two_hundred_epochs_in_many_batches() {
+    for (order, batch) in [("reversed", 1), ("reversed", 8), ("mixed", 10), ("twice", 100)] {
+        let mut absence = Absence::of(200, 1);
+        let mut events = absence.events.clone();
+        match order {
+            "reversed" => events.reverse(),
+            "mixed" => Dice(batch as u64).shuffles(&mut events),
+            // One relay has the commits only, the next one everything.
+            _ => {
+                let commits = events.iter().skip(1).step_by(2).cloned().collect::<Vec<_>>();
+                events = [commits, events].concat();
+            }
+        }
+        absence.comes_back(&events, batch);
+        // (as with fewer epochs)
+        absence.nothing_is_lost(order == "reversed" && batch > 1);
+    }
+}
+
+/// Time that goes on within a call: its first look shows the moment at which it began, every later one the end.
+struct Busy {
+    clock: ManualClock,
+    looked: AtomicBool,
+    millis: u64,
+}
+
+impl Clock for Busy {
+    fn now_millis(&self) -> u64 {
+        let later = if self.looked.swap(true, Ordering::SeqCst) { self.millis } else { 0 };
+        self.clock.now_millis() + later
+    }
+}
+
+impl Busy {
+    /// The call is over.
+    fn is_done(&self) {
+        self.clock.advance_millis(self.millis);
+        self.looked.store(false, Ordering::SeqCst);
+    }
+}
+
+// shows: E5-2
+/// Pages that take their time: while we are at work nobody can give us the next one.
+#[test]
+fn our_own_work_is_no_quiet() {
+    let absence = |millis: u64| {
+        let absence = Absence::of(30, 1);
+        let clock = absence.bob.clock.clone();
+        (absence, Arc::new(Busy { clock, looked: AtomicBool::new(false), millis }))
+    };
+    for millis in [2_000, 7_000] {
+        let (mut absence, busy) = absence(millis);
+        let before = absence.bob.engine.set_clock(busy.clone());
+        // One relay has the commits only, the next one everything.
+        let events = absence.events.clone();
+        let commits: Vec<Event> = events.iter().skip(1).step_by(2).cloned().collect();
+        for page in [&commits, &events] {
+            absence.comes_with(page, page.len());
+            busy.is_done();
+        }
+        absence.bob.engine.set_clock(before);
+        absence.bob.engine.settle().unwrap();
+        absence.nothing_is_lost(false);
+    }
+    // The second without work ends the pass as ever.
+    let (mut absence, busy) = absence(2_000);
+    let before = absence.bob.engine.set_clock(busy.clone());
+    absence.comes_with(&absence.events.clone(), 1_000);
+    busy.is_done();
+    absence.bob.engine.set_clock(before);
+    absence.bob.clock.advance_millis(999);
+    assert!(matches!(absence.bob.engine.self_update(&absence.group), Err(Error::Settling { .. })));
+    absence.bob.clock.advance_millis(1);
+    absence.bob.engine.self_update(&absence.group).unwrap();
+}
+
+// shows: E5-2
+/// A relay that gives its history page by page: until all of it is there, time closes nothing.
+#[test]
+fn while_more_is_expected_a_pass_waits_on() {
+    let start = |absence: &mut Absence, of: bool| {
+        let route = absence.bob.info(&absence.group).nostr_group_id;
+        absence.bob.engine.expect_more(of.then_some(&[route][..]), 60_000).unwrap();
+        let commits: Vec<Event> = absence.events.iter().skip(1).step_by(2).cloned().collect();
+        absence.comes_with(&commits, commits.len());
+    };
+    let waits = |absence: &mut Absence, millis: u64| {
+        absence.bob.clock.advance_millis(millis);
+        absence.bob.engine.tick().unwrap();
+    };
+    let mut absence = Absence::of(30, 1);
+    start(&mut absence, true);
+    for page in absence.events.clone().chunks(5) {
+        waits(&mut absence, 1_500);
+        absence.comes_with(page, page.len());
+    }
+    absence.bob.engine.settle().unwrap();
+    absence.nothing_is_lost(false);
+    // With everything there, the next pass ends with its second of quiet.
+    let late = absence.alice.engine.self_update(&absence.group).unwrap();
+    absence.alice.confirms(&late);
+    absence.bob.applies(late.event.as_ref().unwrap());
+    waits(&mut absence, 1_000);
+    absence.bob.engine.self_update(&absence.group).unwrap();
+    // Our own commits do not wait for ever.
+    let mut absence = Absence::of(30, 1);
+    start(&mut absence, false);
+    waits(&mut absence, 19_999);
+    assert!(matches!(absence.bob.engine.self_update(&absence.group), Err(Error::Settling { .. })));
+    waits(&mut absence, 1);
+    absence.bob.engine.self_update(&absence.group).unwrap();
+    // Nor for what is expected of another group.
+    let mut absence = Absence::of(3, 1);
+    absence.bob.engine.expect_more(Some(&[]), 60_000).unwrap();
+    absence.comes_with(&absence.events.clone(), 100);
+    waits(&mut absence, 1_000);
+    absence.bob.engine.self_update(&absence.group).unwrap();
+}
+
+/// The time grows with the number of events, not with its square.
+#[test]
+fn two_hundred_epochs_reversed_in_linear_time() {
+    let time = |epochs: usize| {
+        let mut absence = Absence::of(epochs, 2);
+        let mut events = absence.events.clone();
+        events.reverse();
+        let took = absence.comes_back(&events, 100_000);
+        absence.nothing_is_lost(true);
+        took
+    };
+    let (short, long) = (time(50), time(200));
+    println!("50 epochs {short:?}, 200 epochs {long:?}");
+    // Four times the events. Other work on the machine makes times coarse, so the bound is loose, but a square has 16.
+    let bound = number("MDK_LINEAR", 10);
+    assert!(
+        long < short * u32::try_from(bound).unwrap(),
+        "{short:?} for 50 epochs, {long:?} for 200"
+    );
+}
+
+// shows: F1-2
+/// Pages of a relay, the oldest first, and no choice between them: the states of the whole line are retained. Each of their
+/// keys is tried once on what it does not open, however often that is looked at, and no event reads them anew.
+#[test]
+fn a_long_line_costs_an_event_its_keys_once() {
+    for epochs in [50, 200, 400] {
+        for page in [30, 500] {
+            let mut absence = Absence::of(epochs, 2);
+            let (mut most, before) = (0, cost(&mut absence.bob.engine).unwrap());
+            for events in absence.events.clone().chunks(page) {
+                let watch = watch(&mut absence.bob.engine, &absence.group).unwrap();
+                // Each state that is retained, and those that the page leads to; twice what opens it.
+                most += events.len() * (watch.states.len() + page / 3 + 4);
+                absence.comes_with(events, page);
+            }
+            let after = cost(&mut absence.bob.engine).unwrap();
+            let (tried, read) = (after.0 - before.0, after.1 - before.1);
+            let count = absence.events.len() as u64;
+            println!(
+                "{epochs} epochs by {page}: {} keys, {} rows an event",
+                tried / count,
+                read / count
+            );
+            assert!(tried <= most as u64, "{tried} keys, {most} at most");
+            assert!(read <= count, "{read} rows for {count} events");
+            absence.bob.engine.settle().unwrap();
+            absence.nothing_is_lost(true);
+        }
+    }
+}
+
+// shows: F1-5
+/// A message that comes when its epoch is long over is lost, and said to be, once.
+#[test]
+fn what_comes_too_late_is_a_gap() {
+    let mut absence = Absence::of(8, 1);
+    let late = absence.events.remove(2);
+    let events = absence.events.clone();
+    absence.comes_back(&events, 1_000);
+    assert!(gaps(&mut absence.bob).is_empty(), "nobody knows of it yet");
+    absence.bob.takes(&late);
+    absence.bob.engine.tick().unwrap();
+    assert!(gaps(&mut absence.bob).is_empty(), "time alone says nothing");
+    absence.bob.engine.settle().unwrap();
+    let at = late.created_at();
+    assert_eq!(gaps(&mut absence.bob), [(1, at, at)]);
+    absence.bob.engine.tick().unwrap();
+    absence.bob.engine.settle().unwrap();
+    absence.bob.takes(&late);
+    assert_eq!(gaps(&mut absence.bob).len(), 1, "once");
+    // Kept for thirty days, then dropped without another word.
+    absence.bob.clock.advance_millis(31 * 86_400_000);
+    absence.bob.engine.tick().unwrap();
+    let held = mdk_core::testing::held(&mut absence.bob.engine, &absence.group).unwrap();
+    assert!(held.events.is_empty());
+    assert_eq!(gaps(&mut absence.bob).len(), 1);
+}
+
+/// What waits for a commit is not lost, and what was said before we came is nobody's loss.
+#[test]
+fn what_is_early_or_not_ours_is_no_gap() {
+    let mut absence = Absence::of(12, 1);
+    let mut carol = patient("carol");
+    carol.clock.advance_millis(130_000);
+    let package = carol.key_package();
+    absence.alice.clock.advance_millis(10_000);
+    let added = absence.alice.engine.add_members(&absence.group, &[package], false).unwrap();
+    absence.alice.confirms(&added);
+    carol.joins(&added.welcomes);
+    for event in &absence.events {
+        carol.takes(event);
+    }
+    carol.engine.settle().unwrap();
+    assert!(gaps(&mut carol).is_empty());
+    // One commit is missing: the rest waits for it.
+    let missing = absence.events.remove(5);
+    let events = absence.events.clone();
+    absence.comes_back(&events, 1_000);
+    assert!(gaps(&mut absence.bob).is_empty());
+    absence.bob.takes(&missing);
+    absence.bob.takes(added.event.as_ref().unwrap());
+    absence.bob.engine.settle().unwrap();
+    absence.nothing_is_lost(false);
+}
+
+// shows: F1-7
+/// The commit that added us cannot be read by us, and is no loss: neither when its epoch has left the window, nor when
+/// it is dropped.
+#[test]
+fn the_commit_that_added_us_is_no_gap() {
+    for epochs in [0, 8] {
+        let mut absence = Absence::of(1, 1);
+        let mut carol = patient("carol");
+        carol.clock.advance_millis(20_000);
+        let package = carol.key_package();
+        let added = absence.alice.engine.add_members(&absence.group, &[package], false).unwrap();
+        absence.alice.confirms(&added);
+        carol.joins(&added.welcomes);
+        carol.takes(added.event.as_ref().unwrap());
+        for _ in 0..epochs {
+            for member in [&mut absence.alice, &mut carol] {
+                member.clock.advance_millis(10_000);
+                member.engine.tick().unwrap();
+            }
+            let commit = absence.alice.engine.self_update(&absence.group).unwrap();
+            absence.alice.confirms(&commit);
+            carol.applies(commit.event.as_ref().unwrap());
+        }
+        carol.engine.settle().unwrap();
+        let held = mdk_core::testing::held(&mut carol.engine, &absence.group).unwrap();
+        assert_eq!(held.events.len(), 1);
+        carol.clock.advance_millis(31 * 86_400_000);
+        carol.engine.tick().unwrap();
+        let held = mdk_core::testing::held(&mut carol.engine, &absence.group).unwrap();
+        assert!(held.events.is_empty());
+        assert!(gaps(&mut carol).is_empty(), "after {epochs} epochs");
+    }
+}

@@ -1,0 +1,31 @@
+//! Members whose branches race, part and meet again: all end in the same state.
+
+mod alone;
+mod answers;
+mod back;
+mod catchup;
+mod crowds;
+mod edges;
+mod ends;
+mod epochs;
+mod floods;
+mod gaps;
+mod invited;
+mod invites;
+mod key_packages;
+mod later;
+mod led_back;
+mod left_behind;
+mod makers;
+mod noise;
+mod old_losers;
+mod order;
+mod out;
+mod price;
+mod races;
+mod seen;
+mod shuffles;
+mod strangers;
+mod waits;
+mod welcomes;
+mod window;

@@ -1,0 +1,123 @@
+//! A group whose routing id a stranger floods: what is held stays full of noise, and the line of commits is followed all
+//! the same, at a cost that does not grow with the line.
+
+use mdk_core::{Config, Verdict};
+use mdk_wire::group_message::{self, GroupMessage};
+use mdk_wire::{Event, GroupId, OsRandom, Random as _, Secret};
+
+use crate::kit::busy::shortest;
+use crate::kit::{self, Member, REFUSED};
+
+/// Passes last a second, and so many events are held.
+fn holds(name: &'static str, events: u32) -> Member {
+    let mut config = Config::default();
+    config.max_held_events = events;
+    Member::with(name, config)
+}
+
+fn noise(of: &Event) -> Event {
+    let route = GroupMessage::parse(of.clone()).unwrap().group;
+    let mut key = [0; 32];
+    OsRandom.fill(&mut key);
+    group_message::seal(&[7; 100], &Secret::new(key), &route, kit::now(), None, &mut OsRandom)
+        .unwrap()
+}
+
+fn takes(member: &mut Member, events: &[Event]) -> Vec<Verdict> {
+    let outcomes = member.takes_all(events);
+    for outcome in &outcomes {
+        assert!(outcome.events.iter().map(|event| event.cursor).is_sorted(), "{outcome:?}");
+    }
+    outcomes.into_iter().map(|outcome| outcome.verdict).collect()
+}
+
+fn commits(alice: &mut Member, group: &GroupId) -> Event {
+    alice.clock.advance_millis(10_000);
+    let commit = alice.engine.self_update(group).unwrap();
+    alice.confirms(&commit);
+    commit.event.unwrap()
+}
+
+// shows: E5-8
+#[test]
+fn a_line_in_one_batch_needs_no_room() {
+    for room_left in [0, 2] {
+        let (mut alice, mut bob) = (Member::new("alice"), holds("bob", 4));
+        let group = alice.founds("g", &mut [&mut bob]);
+        let mut line = Vec::new();
+        for epoch in 0..20 {
+            line.push(alice.says(&group, &format!("in {epoch}")));
+            line.push(commits(&mut alice, &group));
+        }
+        let flood: Vec<Event> = (room_left..4).map(|_| noise(&line[0])).collect();
+        assert!(takes(&mut bob, &flood).iter().all(|verdict| *verdict != Verdict::Applied));
+        let verdicts = takes(&mut bob, &line);
+        assert!(verdicts.iter().all(|verdict| *verdict != REFUSED), "{verdicts:?}");
+        bob.engine.settle().unwrap();
+        assert_eq!(bob.info(&group).epoch, alice.info(&group).epoch);
+        assert_eq!(bob.texts(&group), alice.texts(&group));
+    }
+}
+
+// shows: D5-2, F1-2
+/// What a key has opened and what still waits, because rivals are chosen between first, is not known as closed.
+#[test]
+fn a_line_after_a_race_is_followed_to_its_end() {
+    for batch in [1, 5, 100] {
+        let (mut alice, mut carol) = (Member::new("alice"), Member::new("carol"));
+        let mut bob = holds("bob", 8_192);
+        let group = alice.founds("g", &mut [&mut bob, &mut carol]);
+        let race = [commits(&mut alice, &group), commits(&mut carol, &group)];
+        alice.takes(&race[1]);
+        carol.takes(&race[0]);
+        assert_eq!(alice.info(&group).epoch, carol.info(&group).epoch);
+        let mut line = race.to_vec();
+        for _ in 0..14 {
+            line.push(alice.says(&group, "still here"));
+            line.push(commits(&mut alice, &group));
+        }
+        for events in line.chunks(batch) {
+            takes(&mut bob, events);
+        }
+        bob.engine.settle().unwrap();
+        assert_eq!(bob.info(&group).epoch, alice.info(&group).epoch, "{batch}");
+        let said = alice.says(&group, "now");
+        bob.applies(&said);
+    }
+}
+
+// shows: E5-8
+/// Each batch of a line is followed by the call that gives it, also where it brings nothing else.
+#[test]
+fn a_line_in_several_batches_is_followed_in_each() {
+    let (mut alice, mut bob) = (Member::new("alice"), holds("bob", 8_192));
+    let group = alice.founds("g", &mut [&mut bob]);
+    let line: Vec<Event> = (0..40).map(|_| commits(&mut alice, &group)).collect();
+    let mut epoch = bob.info(&group).epoch;
+    for batch in line.chunks(10) {
+        takes(&mut bob, batch);
+        epoch += 10;
+        assert_eq!(bob.info(&group).epoch, epoch);
+    }
+}
+
+// shows: F1-2
+/// With an open pass a line keeps all of its states: noise is tried with the newest key, not with all of them again.
+#[test]
+fn noise_costs_a_commit_the_same_however_long_the_line() {
+    let (mut alice, mut bob) = (Member::new("alice"), holds("bob", 1_000));
+    let group = alice.founds("g", &mut [&mut bob]);
+    let first = alice.says(&group, "first");
+    let flood: Vec<Event> = (0..1_000).map(|_| noise(&first)).collect();
+    takes(&mut bob, &flood);
+    let mut line = |count: usize| {
+        shortest(count, || {
+            let commit = commits(&mut alice, &group);
+            bob.applies(&commit);
+        })
+    };
+    let short = line(10);
+    line(110);
+    let long = line(10);
+    assert!(long < short * 3, "{short:?} at first, {long:?} after 120 epochs");
+}

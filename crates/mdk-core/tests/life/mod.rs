@@ -1,0 +1,14 @@
+//! What becomes of members, devices and groups in the ordinary course of things.
+
+mod accounts;
+mod conversation;
+mod deleting;
+mod devices;
+mod leaving;
+mod lifecycle;
+mod readding;
+mod recovery;
+mod requirements;
+mod rotation;
+mod scramble;
+mod settings;

@@ -1,0 +1,10 @@
+//! What members say and send each other.
+
+mod deletions;
+mod lifetimes;
+mod limits;
+mod media;
+mod media_files;
+mod pace;
+mod talk;
+mod words;

@@ -1,0 +1,11 @@
+//! Processes that open one database, that are killed, and whose calls to the system fail or are counted. The children are
+//! this program, started again.
+
+mod first_open;
+#[cfg(target_os = "linux")]
+mod fsync;
+mod lock;
+#[cfg(target_os = "linux")]
+mod read_faults;
+#[cfg(target_os = "linux")]
+mod rekey_sweep;

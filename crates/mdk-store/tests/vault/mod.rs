@@ -1,0 +1,30 @@
+//! The file: opened, judged, moved, encrypted anew, copied, lost and saved.
+
+mod backup;
+mod begun;
+mod copies;
+mod cut;
+#[cfg(target_os = "linux")]
+mod descriptor;
+mod doctor;
+mod doctor_keys;
+mod encrypt;
+mod encrypt_cut;
+mod files;
+mod forged;
+mod key_paths;
+#[cfg(target_os = "linux")]
+mod locks;
+mod lost_lock;
+mod lost_log;
+mod lost_pages;
+mod lost_record;
+mod names;
+mod open;
+#[cfg(target_os = "linux")]
+mod passing_faults;
+mod rekey;
+mod restore;
+mod salvage;
+mod side_record;
+mod verify;
