@@ -10,7 +10,6 @@ use mdk_core::{
 use mdk_store::{DatabaseKey, InputState, OpenOptions, Store, StoreError};
 use mdk_wire::{Event, GroupId, Keys, Secret};
 
-use crate::kit;
 use crate::kit::acts::rename;
 use crate::kit::fork::{Filed, found, numbered};
 use crate::kit::{RIVAL, event, folder};
