@@ -1,8 +1,6 @@
-#![no_main]
 //! `Payload::parse` on raw bytes, and on the JSON of members of the fuzzer's choice.
 
-use libfuzzer_sys::fuzz_target;
-use mdk_fuzz::{Members, keys};
+use crate::shared::{Members, keys};
 use mdk_wire::{Payload, UnsignedEvent, WireError};
 
 fn unsigned(payload: Payload) -> UnsignedEvent {
@@ -10,7 +8,8 @@ fn unsigned(payload: Payload) -> UnsignedEvent {
     UnsignedEvent { pubkey, created_at, kind, tags, content }
 }
 
-fuzz_target!(|data: &[u8]| {
+/// Runs it on one input.
+pub fn run(data: &[u8]) {
     if let Ok(payload) = Payload::parse(data) {
         let id = payload.id;
         let written = unsigned(payload.clone()).to_json();
@@ -30,4 +29,4 @@ fuzz_target!(|data: &[u8]| {
         ) => {}
         Err(error) => panic!("{error}"),
     }
-});
+}

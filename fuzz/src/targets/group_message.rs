@@ -1,11 +1,10 @@
-#![no_main]
 //! `GroupMessage::parse` and `open` on signed events of kind 445; sealing any bytes and opening them again.
 
-use libfuzzer_sys::fuzz_target;
-use mdk_fuzz::{Members, ZeroRandom, keys};
+use crate::shared::{Members, ZeroRandom, keys};
 use mdk_wire::{GroupMessage, NostrGroupId, Secret, group_message, kind};
 
-fuzz_target!(|data: &[u8]| {
+/// Runs it on one input.
+pub fn run(data: &[u8]) {
     let key = Secret::new([7; 32]);
     if let Some(members) = Members::parse(data) {
         let event = members
@@ -24,11 +23,11 @@ fuzz_target!(|data: &[u8]| {
         &group,
         5,
         expiration,
-        &mut mdk_fuzz::CountingRandom::new(data),
+        &mut crate::shared::CountingRandom::new(data),
     )
     .expect("within the limits");
     let message = GroupMessage::parse(event).expect("own event is valid");
     assert!(message.group == group && message.expiration == expiration);
     assert_eq!(message.open(&key).expect("own key opens").as_slice(), data);
     assert!(message.open(&Secret::new([8; 32])).is_none());
-});
+}

@@ -1,11 +1,10 @@
-#![no_main]
 //! `welcome::parse` on rumors of kind 444. What it accepts, it can write.
 
-use libfuzzer_sys::fuzz_target;
-use mdk_fuzz::{Members, keys};
+use crate::shared::{Members, keys};
 use mdk_wire::{gift_wrap::Unwrapped, kind, welcome};
 
-fuzz_target!(|data: &[u8]| {
+/// Runs it on one input.
+pub fn run(data: &[u8]) {
     let Some(members) = Members::parse(data) else {
         return;
     };
@@ -24,4 +23,4 @@ fuzz_target!(|data: &[u8]| {
         assert!(again.mls_message == read.mls_message && again.relays == read.relays);
         assert!(again.key_package_event == read.key_package_event && again.sender == read.sender);
     }
-});
+}

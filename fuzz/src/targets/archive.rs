@@ -1,44 +1,9 @@
-#![no_main]
 //! The header, the chunks and the content of a backup. The module is included by its path: to depend on mdk-store would
 //! build SQLCipher for it. Costs and chunks are small, so that many archives with many chunks are read in a second.
 
-use libfuzzer_sys::fuzz_target;
-
 #[allow(dead_code, unused_imports)]
-#[path = "../../crates/mdk-store/src/vault/archive/mod.rs"]
+#[path = "../../../crates/mdk-store/src/vault/archive/mod.rs"]
 mod archive;
-
-/// What the module's buffers lie in. In what memory is nothing that an input decides.
-#[allow(dead_code)]
-mod undumped {
-    use std::ops::{Deref, DerefMut};
-
-    pub(crate) struct Undumped(Vec<u8>);
-
-    impl Undumped {
-        pub(crate) fn zeros(length: usize) -> Self {
-            Self(vec![0; length])
-        }
-
-        pub(crate) fn with_capacity(capacity: usize) -> Self {
-            Self(Vec::with_capacity(capacity))
-        }
-    }
-
-    impl Deref for Undumped {
-        type Target = Vec<u8>;
-
-        fn deref(&self) -> &Vec<u8> {
-            &self.0
-        }
-    }
-
-    impl DerefMut for Undumped {
-        fn deref_mut(&mut self) -> &mut Vec<u8> {
-            &mut self.0
-        }
-    }
-}
 
 use archive::{ArchiveError, Bounds, Cell, Cost, Encoder, Header, Keys, Record, Sealer, Summary};
 
@@ -141,7 +106,8 @@ fn edit(bytes: &mut Vec<u8>, script: &[u8]) {
     }
 }
 
-fuzz_target!(|data: &[u8]| {
+/// Runs it on one input.
+pub fn run(data: &[u8]) {
     let Some((kind, data)) = data.split_first() else {
         return;
     };
@@ -175,4 +141,4 @@ fuzz_target!(|data: &[u8]| {
             }
         }
     }
-});
+}

@@ -1,17 +1,16 @@
-#![no_main]
 //! `IdentityProof::decode` and `verify`; then a proof of our own with single bytes altered.
 
 use std::sync::LazyLock;
 
-use libfuzzer_sys::fuzz_target;
-use mdk_fuzz::keys;
+use crate::shared::keys;
 use mdk_wire::v2::IdentityProof;
 
 static PROOF: LazyLock<Vec<u8>> = LazyLock::new(|| {
     IdentityProof::sign(keys(1), &[5; 32], 1_700_000_000).encode().expect("valid time")
 });
 
-fuzz_target!(|data: &[u8]| {
+/// Runs it on one input.
+pub fn run(data: &[u8]) {
     let account = keys(1).public_key();
     if let Ok(proof) = IdentityProof::decode(data) {
         assert_eq!(proof.encode().expect("what was read can be written"), data);
@@ -32,4 +31,4 @@ fuzz_target!(|data: &[u8]| {
     if let Ok(proof) = IdentityProof::decode(&altered) {
         assert_eq!(proof.verify(&account, &[5; 32]).is_ok(), altered == *PROOF);
     }
-});
+}

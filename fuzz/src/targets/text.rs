@@ -1,11 +1,10 @@
-#![no_main]
 //! What people and tags give as text: keys, ids, relay URLs, media types.
 
-use libfuzzer_sys::fuzz_target;
 use mdk_wire::v2::media_type;
 use mdk_wire::{EventId, GroupId, Keys, PublicKey, relay_url};
 
-fuzz_target!(|data: &[u8]| {
+/// Runs it on one input.
+pub fn run(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
     };
@@ -27,4 +26,4 @@ fuzz_target!(|data: &[u8]| {
     if let Some(form) = media_type::canonical(text) {
         assert!(media_type::is_canonical(&form));
     }
-});
+}

@@ -1,12 +1,11 @@
-#![no_main]
 //! The readers behind the encryption of a gift wrap: seal JSON (first byte even) and rumor JSON (first byte odd) of
 //! the fuzzer's choice, encrypted as a peer would.
 
-use libfuzzer_sys::fuzz_target;
-use mdk_fuzz::{ZeroRandom, encrypt, keys};
+use crate::shared::{ZeroRandom, encrypt, keys};
 use mdk_wire::{UnsignedEvent, gift_wrap, kind};
 
-fuzz_target!(|data: &[u8]| {
+/// Runs it on one input.
+pub fn run(data: &[u8]) {
     let Some((mode, plaintext)) = data.split_first() else {
         return;
     };
@@ -37,11 +36,11 @@ fuzz_target!(|data: &[u8]| {
                 keys(1),
                 &recipient,
                 1 << 40,
-                &mut mdk_fuzz::CountingRandom::new(data),
+                &mut crate::shared::CountingRandom::new(data),
             );
             let again = gift_wrap::unwrap(&again.expect("within the limits"), keys(2))
                 .expect("own wrap opens");
             assert!(again == unwrapped);
         }
     }
-});
+}

@@ -1,10 +1,9 @@
-#![no_main]
 //! The `imeta` tag: each line is one text of it. What is read can be written, and reads the same again.
 
-use libfuzzer_sys::fuzz_target;
 use mdk_wire::v2::Attachment;
 
-fuzz_target!(|data: &[u8]| {
+/// Runs it on one input.
+pub fn run(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
     };
@@ -15,4 +14,4 @@ fuzz_target!(|data: &[u8]| {
     let written = attachment.to_tag().expect("what was read can be written");
     assert_eq!(Attachment::from_tag(&written), Ok(attachment.clone()));
     let _ = (format!("{attachment:?}"), attachment.reference());
-});
+}

@@ -1,10 +1,9 @@
-#![no_main]
 //! A program of reads: the first half of the input says what to read, the second half is read.
 
-use libfuzzer_sys::fuzz_target;
 use mdk_wire::varint::{Reader, Writer};
 
-fuzz_target!(|data: &[u8]| {
+/// Runs it on one input.
+pub fn run(data: &[u8]) {
     let (program, bytes) = data.split_at(data.len() / 2);
     let mut reader = Reader::new(bytes);
     let mut writer = Writer::new();
@@ -38,4 +37,4 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(writer.into_vec(), bytes[..read]);
     assert_eq!(reader.is_empty(), read == bytes.len());
     assert_eq!(reader.finish().is_ok(), read == bytes.len());
-});
+}

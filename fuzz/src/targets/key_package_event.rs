@@ -1,11 +1,10 @@
-#![no_main]
 //! `KeyPackageEvent::parse` on signed events of kind 30443. What it accepts, it can write.
 
-use libfuzzer_sys::fuzz_target;
-use mdk_fuzz::{Members, ZeroRandom, keys};
+use crate::shared::{Members, ZeroRandom, keys};
 use mdk_wire::{KeyPackageEvent, KeyPackageTags, key_package_event, kind};
 
-fuzz_target!(|data: &[u8]| {
+/// Runs it on one input.
+pub fn run(data: &[u8]) {
     let Some(members) = Members::parse(data) else {
         return;
     };
@@ -33,4 +32,4 @@ fuzz_target!(|data: &[u8]| {
     );
     assert!(again.extensions == read.extensions && again.proposals == read.proposals);
     assert!(again.app_components == read.app_components && again.mls_message == read.mls_message);
-});
+}

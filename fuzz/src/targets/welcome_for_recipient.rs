@@ -1,10 +1,9 @@
-#![no_main]
 //! `welcome::recipients` and `welcome::for_recipient` on raw bytes.
 
-use libfuzzer_sys::fuzz_target;
 use mdk_wire::{KeyPackageRef, welcome};
 
-fuzz_target!(|data: &[u8]| {
+/// Runs it on one input.
+pub fn run(data: &[u8]) {
     let unknown = KeyPackageRef::from_bytes([0xee; 32]);
     let Ok(recipients) = welcome::recipients(data) else {
         assert!(welcome::for_recipient(data, &unknown).is_err());
@@ -26,4 +25,4 @@ fuzz_target!(|data: &[u8]| {
             Err(_) => assert!(!unique),
         }
     }
-});
+}

@@ -1,10 +1,9 @@
-#![no_main]
 //! Every component: the first two bytes are its id. What decodes is in canonical form.
 
-use libfuzzer_sys::fuzz_target;
 use mdk_wire::v2::components::{check_application_owned, decode_known};
 
-fuzz_target!(|data: &[u8]| {
+/// Runs it on one input.
+pub fn run(data: &[u8]) {
     let Some((id, data)) = data.split_first_chunk::<2>() else {
         return;
     };
@@ -15,4 +14,4 @@ fuzz_target!(|data: &[u8]| {
         let _ = format!("{component:?}");
     }
     let _ = check_application_owned(data.chunks(64).map(|chunk| (id, chunk)));
-});
+}

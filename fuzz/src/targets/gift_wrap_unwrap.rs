@@ -1,12 +1,11 @@
-#![no_main]
 //! `gift_wrap::unwrap` and `welcome::parse` on whole events: as JSON (the recorded ones open under the recipient's
 //! recorded key), or signed around content of the fuzzer's choice.
 
-use libfuzzer_sys::fuzz_target;
-use mdk_fuzz::{Members, ZeroRandom, keys, recorded_recipient};
+use crate::shared::{Members, ZeroRandom, keys, recorded_recipient};
 use mdk_wire::{Event, gift_wrap, kind, welcome};
 
-fuzz_target!(|data: &[u8]| {
+/// Runs it on one input.
+pub fn run(data: &[u8]) {
     let event = match Event::from_json(data) {
         Ok(event) => event,
         Err(_) => {
@@ -23,4 +22,4 @@ fuzz_target!(|data: &[u8]| {
         assert!(unwrapped.sender == unwrapped.rumor.pubkey);
         let _ = welcome::parse(unwrapped);
     }
-});
+}
