@@ -12,8 +12,7 @@ use crate::kit::{Member, received};
 fn invited() -> (Member, Event, Foreign, Event) {
     let mut bob = Member::new("bob");
     let package = bob.key_package();
-    let mut founder = Foreign::new();
-    let wrapped = founder.founds_with(&founder.context(), &package);
+    let (founder, wrapped) = Foreign::welcoming(&package);
     bob.applies(&wrapped);
     (bob, package, founder, wrapped)
 }
@@ -39,17 +38,17 @@ fn removes(founder: &mut Foreign, bob: &mut Member) {
 
 #[track_caller]
 fn refused(bob: &mut Member, event: &Event, rule: &str, code: RejectCode) {
-    let before = bob.engine.digest().unwrap();
+    let before = bob.digest();
     let Verdict::Rejected(rejection) = bob.takes(event).verdict else { panic!("accepted") };
     assert_eq!((rejection.rule, rejection.code), (rule, code), "{}", rejection.reason);
-    assert_eq!(bob.engine.digest().unwrap(), before);
+    assert_eq!(bob.digest(), before);
 }
 
 #[track_caller]
 fn duplicate(bob: &mut Member, event: &Event) {
-    let before = bob.engine.digest().unwrap();
+    let before = bob.digest();
     assert_eq!(bob.takes(event).verdict, Verdict::Duplicate);
-    assert_eq!(bob.engine.digest().unwrap(), before);
+    assert_eq!(bob.digest(), before);
 }
 
 // rule: B4-1
@@ -57,9 +56,7 @@ fn duplicate(bob: &mut Member, event: &Event) {
 fn the_same_welcome_counts_once() {
     let mut bob = Member::new("bob");
     let package = bob.key_package();
-    let mut founder = Foreign::new();
-    founder.founds(&founder.context());
-    let welcome = founder.invites(&[&package]);
+    let (founder, welcome) = Foreign::inviting(&package);
     let [first, again] = [(); 2].map(|()| founder.wraps(&welcome, &package));
     bob.applies(&first);
     duplicate(&mut bob, &first);
@@ -103,17 +100,14 @@ fn a_welcome_with_other_recipients_is_the_same_welcome() {
         ("deleted", |bob, founder, wrapped| {
             let group = bob.engine.accept(&wrapped.id()).unwrap().id;
             removes(founder, bob);
-            bob.clock.advance_millis(600_000);
-            bob.engine.tick().unwrap();
+            bob.waits(600_000);
             bob.engine.delete_group(&group).unwrap();
         }),
     ];
     for (which, answer) in answers {
         let mut bob = Member::new("bob");
         let package = bob.key_package();
-        let mut founder = Foreign::new();
-        founder.founds(&founder.context());
-        let welcome = founder.invites(&[&package]);
+        let (mut founder, welcome) = Foreign::inviting(&package);
         let changed = with_another_recipient(&welcome);
         // It is a good one: whoever has only this one joins by it.
         let mut other = Member::new("bob");
@@ -126,10 +120,10 @@ fn a_welcome_with_other_recipients_is_the_same_welcome() {
         let wrapped = founder.wraps(&welcome, &package);
         bob.applies(&wrapped);
         answer(&mut bob, &mut founder, &wrapped);
-        let (before, asked) = (bob.engine.digest().unwrap(), bob.engine.invites().unwrap());
+        let (before, asked) = (bob.digest(), bob.engine.invites().unwrap());
         let again = Foreign::new().wraps(&changed, &package);
         assert_eq!(bob.takes(&again).verdict, Verdict::Duplicate, "{which}");
-        assert_eq!(bob.engine.digest().unwrap(), before, "{which}");
+        assert_eq!(bob.digest(), before, "{which}");
         assert_eq!(bob.engine.invites().unwrap(), asked, "{which}");
     }
 }
@@ -261,8 +255,7 @@ fn one_key_package_serves_two_welcomes_and_survives_a_bad_one_between() {
     context.set(component_id::LIFECYCLE, [2]);
     let refused_one = bad.founds_with(&context, &package);
     refused(&mut bob, &refused_one, "B5-5a", RejectCode::InvalidEncoding);
-    let mut second = Foreign::new();
-    let wrapped = second.founds_with(&second.context(), &package);
+    let (mut second, wrapped) = Foreign::welcoming(&package);
     bob.applies(&wrapped);
     let two = bob.engine.accept(&wrapped.id()).unwrap().id;
     bob.applies(&first.says("first"));
@@ -319,8 +312,7 @@ fn messages_of_five_past_epochs_are_readable_after_joining() {
 fn a_joiner_is_due_for_a_self_update() {
     let (mut bob, _, group) = joined();
     assert_eq!(bob.engine.needs_self_update(0).unwrap(), std::slice::from_ref(&group));
-    let pending = bob.engine.self_update(&group).unwrap();
-    bob.confirms(&pending);
+    bob.updates(&group, &mut []);
     assert!(bob.engine.needs_self_update(86_400).unwrap().is_empty());
 }
 
@@ -329,8 +321,7 @@ fn a_joiner_is_due_for_a_self_update() {
 fn what_came_before_the_welcome_can_come_again_after_it() {
     let mut bob = Member::new("bob");
     let package = bob.key_package();
-    let mut founder = Foreign::new();
-    let wrapped = founder.founds_with(&founder.context(), &package);
+    let (mut founder, wrapped) = Foreign::welcoming(&package);
     let early = founder.says("early");
     refused(&mut bob, &early, "D1-2", RejectCode::UnknownGroup);
     bob.applies(&wrapped);

@@ -1,10 +1,10 @@
 //! Several devices of one account: leaves of their own, one member.
 
-use mdk_core::{Error, EventBody, GroupState, NewGroup, Outcome, Verdict, testing};
+use mdk_core::{Error, EventBody, GroupState, Outcome, Verdict, testing};
 use mdk_wire::{Event, GroupId, Keys};
 
 use crate::kit::foreign::{Change, Foreign, read_key_package};
-use crate::kit::{Member, received, unhurried};
+use crate::kit::{Member, new_group, received, unhurried};
 
 /// An engine with passes of a second, as the protocol has it.
 fn device(name: &'static str, keys: &Keys) -> Member {
@@ -51,8 +51,7 @@ impl Home {
 
     fn all_wait(&mut self) {
         for member in self.engines() {
-            member.clock.advance_millis(1_000);
-            member.engine.tick().unwrap();
+            member.waits(1_000);
         }
     }
 }
@@ -84,9 +83,7 @@ fn two_devices_are_one_member_and_hear_each_other() {
     assert_eq!(received(&home.laptop.applies(&said)), ["from the phone"]);
     assert_eq!(home.phone.takes(&said).verdict, Verdict::Duplicate);
     home.eve.applies(&said);
-    let answer = home.laptop.says(&group, "from the laptop");
-    home.phone.applies(&answer);
-    home.eve.applies(&answer);
+    home.laptop.tells(&group, "from the laptop", &mut [&mut home.phone, &mut home.eve]);
     let account = home.phone.key();
     for member in home.engines() {
         let page = member.engine.messages(&group, 10, None, None).unwrap();
@@ -133,8 +130,7 @@ fn a_device_that_comes_later_hears_from_then_on() {
     home.all_wait();
     tablet.joins(&[home.ann.wraps(&made.welcome.unwrap(), &package)]);
     assert_ne!(tablet.takes(&early).verdict, Verdict::Applied);
-    let said = home.laptop.says(&group, "welcome");
-    assert_eq!(received(&tablet.applies(&said)), ["welcome"]);
+    home.laptop.tells(&group, "welcome", &mut [&mut tablet]);
     assert_eq!(tablet.info(&group).member_count, 3);
 }
 
@@ -170,8 +166,7 @@ fn removing_an_account_removes_all_its_devices() {
     let group = home.group.clone();
     home.all_wait();
     let account = home.phone.key();
-    let pending = home.eve.engine.remove_members(&group, &[account]).unwrap();
-    home.eve.confirms(&pending);
+    let pending = home.eve.removes(&group, account, &mut []);
     let event = pending.event.unwrap();
     for device in [&mut home.phone, &mut home.laptop] {
         device.applies(&event);
@@ -189,8 +184,7 @@ fn two_devices_commit_at_once() {
         let mut home = Home::new();
         let group = home.group.clone();
         let commits = [&mut home.phone, &mut home.laptop].map(|device| {
-            let pending = device.engine.self_update(&group).unwrap();
-            device.confirms(&pending);
+            let pending = device.updates(&group, &mut []);
             pending.event.unwrap()
         });
         for at in order {
@@ -200,8 +194,7 @@ fn two_devices_commit_at_once() {
         let expected = authenticator(&mut home.eve, &group);
         assert_eq!(authenticator(&mut home.phone, &group), expected);
         assert_eq!(authenticator(&mut home.laptop, &group), expected);
-        let said = home.laptop.says(&group, "agreed");
-        assert_eq!(received(&home.phone.applies(&said)), ["agreed"]);
+        home.laptop.tells(&group, "agreed", &mut [&mut home.phone]);
     }
 }
 
@@ -226,8 +219,7 @@ fn one_device_leaves() {
     assert_eq!(home.phone.info(&group).state, GroupState::Left);
     assert_eq!(home.laptop.info(&group).state, GroupState::Active);
     assert_eq!(home.eve.info(&group).member_count, 3);
-    let said = home.laptop.says(&group, "the other one stays");
-    home.eve.applies(&said);
+    home.laptop.tells(&group, "the other one stays", &mut [&mut home.eve]);
     assert!(matches!(home.phone.engine.self_update(&group), Err(Error::NotMember(_))));
 }
 
@@ -242,11 +234,6 @@ fn an_account_is_not_invited_twice() {
     let refused = eve.engine.add_members(&group, &[package], false);
     assert!(matches!(refused, Err(Error::InvalidInput { .. } | Error::NotAllowed(_))));
     let both = vec![phone.key_package(), laptop.key_package()];
-    let new = NewGroup {
-        name: "both".into(),
-        relays: vec![crate::kit::RELAY.into()],
-        members: both,
-        ..NewGroup::default()
-    };
+    let new = new_group("both", both);
     assert!(eve.engine.create_group(new).is_err());
 }

@@ -115,7 +115,7 @@ fn a_late_deletion_waits_for_what_it_deletes() {
         tags: vec![vec!["e".into(), said.message.id.to_hex()]],
         ..NewMessage::default()
     };
-    let delete = three.alice.engine.create_message(&group, reason).unwrap();
+    let delete = three.alice.sends(&group, reason);
     three.passes(SHORT + 5);
     let [bob, carol] = &mut three.readers;
     for member in [&mut *bob, &mut *carol] {
@@ -128,13 +128,11 @@ fn a_late_deletion_waits_for_what_it_deletes() {
             "{}",
             member.name
         );
-        member.clock.advance_millis(3_600_000);
-        member.engine.tick().unwrap();
+        member.waits(3_600_000);
     }
     bob.applies(&said.event);
     assert_eq!(shown(bob, &group), gone());
-    carol.clock.advance_millis(31 * 24 * 3_600_000);
-    carol.engine.tick().unwrap();
+    carol.waits(31 * 24 * 3_600_000);
     let left = testing::history(&mut carol.engine).unwrap();
     assert!(left.is_empty(), "nothing waits longer than a month: {}", left.len());
 }
@@ -156,13 +154,11 @@ fn a_deletion_is_of_every_copy() {
             let [bob, _] = &mut three.readers;
             for (at, event) in order.iter().map(|at| events[*at]).enumerate() {
                 if at == over {
-                    bob.clock.advance_millis((SHORT + 5) * 1000);
-                    bob.engine.tick().unwrap();
+                    bob.waits((SHORT + 5) * 1000);
                 }
                 bob.applies(event);
             }
-            bob.clock.advance_millis((SHORT + 5) * 1000);
-            bob.engine.tick().unwrap();
+            bob.waits((SHORT + 5) * 1000);
             assert!(bob.texts(&group).iter().all(String::is_empty), "{order:?} {over}");
             assert!(bob.engine.search("secret", None, 9).unwrap().is_empty(), "{order:?} {over}");
             for event in events {

@@ -1,11 +1,11 @@
 //! How long what was said more than once stays, and what is told when it goes.
 
-use mdk_core::{EngineEvent, Error, EventBody, GroupUpdate, NewMessage, Outgoing};
-use mdk_wire::{Event, EventId, GroupId, kind};
+use mdk_core::{EngineEvent, Error, EventBody, Outgoing};
+use mdk_wire::{Event, EventId, GroupId};
 
 use super::words::rows;
 use crate::kit::fork::{Filed, orders, two_admins_and};
-use crate::kit::{Member, folder, received};
+use crate::kit::{Member, chat, folder, kept_for, received};
 
 /// Seconds that the short lifetime lasts.
 pub(crate) const SHORT: u64 = 10;
@@ -30,9 +30,7 @@ impl Three {
 
     /// The group keeps what is said from now on for so long.
     pub(crate) fn lasts(&mut self, retention: u64) {
-        let update = GroupUpdate { retention: Some(retention), ..GroupUpdate::default() };
-        let pending = self.alice.engine.update_group(&self.group, update).unwrap();
-        self.alice.confirms(&pending);
+        let pending = self.alice.changes(&self.group, kept_for(retention), &mut []);
         self.all_read(pending.event.as_ref().unwrap());
     }
 
@@ -43,8 +41,8 @@ impl Three {
     }
 
     pub(crate) fn says(&mut self, text: &str) -> Outgoing {
-        let message = NewMessage { text: text.into(), kind: kind::CHAT, ..NewMessage::default() };
-        self.alice.engine.create_message(&self.group, message).unwrap()
+        let message = chat(text);
+        self.alice.sends(&self.group, message)
     }
 
     pub(crate) fn again(&mut self, id: &EventId) -> Event {
@@ -207,8 +205,7 @@ fn the_first_lifetime_counts_in_every_order() {
                 // The lowest epoch falls out of what is retained before the last one comes.
                 if nth == 1 && order[2] != 0 {
                     for _ in 0..4 {
-                        let update = three.alice.engine.self_update(&group).unwrap();
-                        three.alice.confirms(&update);
+                        let update = three.alice.updates(&group, &mut []);
                         three.all_read(update.event.as_ref().unwrap());
                     }
                 }
@@ -265,22 +262,16 @@ fn an_edit_of_what_has_expired_is_not_kept() {
         let mut three = Three::new(SHORT);
         let mut dave = Filed::new(place.path(), "dave", 1);
         let group = three.group.clone();
-        let card = dave.member.key_package();
-        let add = three.alice.engine.add_members(&group, &[card], false).unwrap();
-        three.alice.confirms(&add);
+        let add = three.alice.adds(&group, dave.member.key_package(), &mut []);
         three.all_read(add.event.as_ref().unwrap());
         dave.member.joins(&add.welcomes);
         let said = three.says("before");
         if in_time {
             dave.member.applies(&said.event);
         }
-        let update = GroupUpdate { retention: Some(0), ..GroupUpdate::default() };
-        let lifted = three.alice.engine.update_group(&group, update).unwrap();
-        three.alice.confirms(&lifted);
-        dave.member.applies(lifted.event.as_ref().unwrap());
+        three.alice.changes(&group, kept_for(0), &mut [&mut dave.member]);
         let edit = three.alice.engine.edit(&group, &said.message.id, "afterwards").unwrap();
-        dave.member.clock.advance_millis((SHORT + 5) * 1000);
-        dave.member.engine.tick().unwrap();
+        dave.member.waits((SHORT + 5) * 1000);
         for edits in [edit_first, !edit_first] {
             if edits {
                 dave.member.applies(&edit.event);
@@ -368,8 +359,7 @@ fn an_edit_of_a_lost_message_is_told() {
     let commits: Vec<Event> = all[..2]
         .iter_mut()
         .map(|admin| {
-            let pending = admin.member.engine.self_update(&group).unwrap();
-            admin.member.confirms(&pending);
+            let pending = admin.member.updates(&group, &mut []);
             pending.event.unwrap()
         })
         .collect();

@@ -1,18 +1,17 @@
 //! Files of messages: from one member to the other, through epochs, restarts, races, and back out of the database.
 
-use mdk_core::{Error, EventBody, GroupUpdate, Verdict};
+use mdk_core::{Error, EventBody, Verdict};
 use mdk_store::{DatabaseKey, OpenOptions, Progress, Store};
 use mdk_wire::{Event, GroupId, Secret, kind};
 
 use crate::kit::acts::rename;
 use crate::kit::files::{carrying, newest, opens, sends, stored};
 use crate::kit::fork::Filed;
-use crate::kit::{Member, event, folder, pair};
+use crate::kit::{Member, event, folder, kept_for, pair, refused_with};
 
 /// One epoch further, by whoever is named first.
 fn advances(member: &mut Member, group: &GroupId, others: &mut [&mut Member]) -> Event {
-    let pending = member.engine.self_update(group).unwrap();
-    member.confirms(&pending);
+    let pending = member.updates(group, &mut []);
     others.iter_mut().for_each(|other| drop(other.applies(event(&pending))));
     event(&pending).clone()
 }
@@ -31,7 +30,7 @@ fn a_file_arrives_with_its_message() {
     let own = alice.engine.decrypt_media(&group, &attachment, &encrypted.data).unwrap();
     assert_eq!(own, b"the plan");
     let message = carrying("as promised", vec![attachment.clone()]);
-    let outgoing = alice.engine.create_message(&group, message).unwrap();
+    let outgoing = alice.sends(&group, message);
     let outcome = bob.applies(&outgoing.event);
     let [EventBody::MessageReceived { message }] =
         &outcome.events.iter().map(|e| e.body.clone()).collect::<Vec<_>>()[..]
@@ -98,18 +97,18 @@ fn what_nobody_could_open_is_not_sent() {
     let encrypted = alice.engine.encrypt_media(&group, b"x", "a.bin", None).unwrap();
     let attachment = stored(encrypted.attachment);
     advances(&mut bob, &group, &mut [&mut alice]);
-    let before = alice.engine.digest().unwrap();
+    let before = alice.digest();
     let stale = alice.engine.create_message(&group, carrying("", vec![attachment.clone()]));
     assert!(matches!(stale, Err(Error::MediaStale)));
-    assert!(alice.engine.digest().unwrap() == before);
+    assert!(alice.digest() == before);
     // Nothing is in the way of what is said next, nor of the file encrypted again.
     bob.applies(&alice.says(&group, "wait"));
     let sent = sends(&mut alice, &group, b"x", "a.bin");
     bob.applies(&sent.outgoing.event);
     // Within the epoch it may be sent again, by everybody who can open it.
     let again = carrying("again", vec![sent.attachment.clone()]);
-    bob.applies(&alice.engine.create_message(&group, again.clone()).unwrap().event);
-    let passed_on = bob.engine.create_message(&group, again.clone()).unwrap();
+    bob.applies(&alice.sends(&group, again.clone()).event);
+    let passed_on = bob.sends(&group, again.clone());
     alice.applies(&passed_on.event);
     assert_eq!(opens(&mut alice, &group, &sent).unwrap(), b"x");
     advances(&mut alice, &group, &mut [&mut bob]);
@@ -136,7 +135,7 @@ fn each_attachment_is_judged_by_itself() {
     let mut other = tag.clone();
     other[1] = "v encrypted-media-v3".into();
     message.tags = vec![twice, tag.clone(), other, vec!["imeta".into()]];
-    let outgoing = alice.engine.create_message(&group, message).unwrap();
+    let outgoing = alice.sends(&group, message);
     bob.applies(&outgoing.event);
     let seen = newest(&mut bob, &group);
     let good = mdk_core::Attachment { size: None, ..good };
@@ -145,7 +144,7 @@ fn each_attachment_is_judged_by_itself() {
     // More than a message can have: the first ones count.
     let mut message = carrying("many", Vec::new());
     message.tags = vec![tag; 65];
-    bob.applies(&alice.engine.create_message(&group, message).unwrap().event);
+    bob.applies(&alice.sends(&group, message).event);
     assert_eq!(newest(&mut bob, &group).attachments.len(), 64);
 }
 
@@ -160,7 +159,7 @@ fn only_chat_messages_carry_files() {
     assert!(matches!(refused, Err(Error::InvalidInput { field: "attachments", .. })));
     poll.attachments = Vec::new();
     poll.tags = vec![good.to_tag().unwrap()];
-    bob.applies(&alice.engine.create_message(&group, poll).unwrap().event);
+    bob.applies(&alice.sends(&group, poll).event);
     assert!(newest(&mut bob, &group).attachments.is_empty());
     let mut nowhere = good.clone();
     nowhere.locators.clear();
@@ -169,12 +168,8 @@ fn only_chat_messages_carry_files() {
     for (bad, least_or_most, given) in
         [(vec![nowhere], 1, 0), (vec![good.clone(); 65], 64, 65), (vec![long], 2048, 2049)]
     {
-        match alice.engine.create_message(&group, carrying("", bad)) {
-            Err(Error::InvalidInput { field: "attachments", limit, actual, .. }) => {
-                assert_eq!((limit, actual), (Some(least_or_most), Some(given)));
-            }
-            other => panic!("{:?}", other.err()),
-        }
+        let refused = alice.engine.create_message(&group, carrying("", bad));
+        refused_with(refused, ("attachments", Some(least_or_most), Some(given)));
     }
     assert!(alice.engine.create_message(&group, carrying("", vec![good; 64])).is_ok());
 }
@@ -210,7 +205,7 @@ fn what_was_changed_on_its_way_is_corrupt() {
     advances(&mut alice, &group, &mut [&mut bob]);
     let mut forged = carrying("mine", Vec::new());
     forged.tags = vec![attachment.to_tag().unwrap()];
-    bob.applies(&alice.engine.create_message(&group, forged).unwrap().event);
+    bob.applies(&alice.sends(&group, forged).event);
     assert_eq!(bob.engine.decrypt_media(&group, &attachment, &sent.blob).unwrap(), b"twelve bytes");
 }
 
@@ -228,10 +223,7 @@ fn filed(place: &std::path::Path) -> (Filed, Filed, GroupId, crate::kit::files::
     let mut alice = Filed::new(place, "alice", 1);
     let mut bob = Filed::new(place, "bob", 2);
     let group = alice.member.founds("g", &mut [&mut bob.member]);
-    let timed = GroupUpdate { retention: Some(100), ..GroupUpdate::default() };
-    let pending = alice.member.engine.update_group(&group, timed).unwrap();
-    alice.member.confirms(&pending);
-    bob.member.applies(event(&pending));
+    alice.member.changes(&group, kept_for(100), &mut [&mut bob.member]);
     let sent = sends(&mut alice.member, &group, b"gone soon", "a.bin");
     bob.member.applies(&sent.outgoing.event);
     for member in [&mut alice, &mut bob] {
@@ -308,8 +300,7 @@ fn files_of_both_branches_of_a_race_open() {
             [("alice", 1), ("bob", 2), ("carol", 3)].map(|(n, k)| Filed::new(place.path(), n, k));
         let [alice, bob, carol] = &mut all;
         let group = alice.member.founds("g", &mut [&mut bob.member, &mut carol.member]);
-        let promoted = alice.member.engine.promote(&group, &[carol.member.key()]).unwrap();
-        alice.member.confirms(&promoted);
+        let promoted = alice.member.promotes(&group, carol.member.key(), &mut []);
         for member in [&mut *bob, &mut *carol] {
             member.member.applies(event(&promoted));
         }

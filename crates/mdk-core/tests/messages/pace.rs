@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use mdk_core::{Clock as _, Error, GroupUpdate, NewMessage, Verdict};
+use mdk_core::{Clock as _, Error, NewMessage, Verdict};
 use mdk_wire::{Event, GroupId};
 
 use crate::kit::fork::Filed;
-use crate::kit::{self, Member, folder};
+use crate::kit::{self, Member, folder, named, pair};
 
 /// The smallest page of relays that there are many of.
 const PAGE: usize = 50;
@@ -44,6 +44,7 @@ fn a_burst_goes_on_after_a_restart() {
     let (mut alice, mut bob) = (Filed::new(folder.path(), "alice", 1), Member::new("bob"));
     let group = alice.member.founds("g", &mut [&mut bob]);
     let mut sent = says(&mut alice.member, &group, 0..600);
+    assert_eq!(sent[299].created_at(), sent[0].created_at() + 9, "32 in a second");
     alice.restarts();
     alice.member.clock.advance_millis(1_000);
     // Few messages of a second are not known after a restart: with what follows they still fit a page.
@@ -78,10 +79,9 @@ fn a_burst_in_groups_that_are_loaded_anew_each_time() {
 /// Whatever fails drops the group, which is then loaded anew.
 #[test]
 fn a_burst_goes_on_after_an_error() {
-    let (mut alice, mut bob) = (Member::new("alice"), Member::new("bob"));
-    let group = alice.founds("g", &mut [&mut bob]);
+    let (mut alice, mut bob, group) = pair();
     let mut sent = says(&mut alice, &group, 0..100);
-    let name = GroupUpdate { name: Some("other".into()), ..GroupUpdate::default() };
+    let name = named("other");
     let pending = alice.engine.update_group(&group, name).unwrap();
     let refused = alice.engine.create_message(&group, NewMessage::default());
     assert!(matches!(refused, Err(Error::CommitPending)));

@@ -1,19 +1,19 @@
 //! The outbox: commits of ours, what becomes true when a relay has one, and the Welcomes behind it.
 
 use mdk_core::{
-    CommitEnd, CommitState, Delivery, Error, GroupState, GroupUpdate, NewGroup, NewMessage,
-    OutboxPurpose, Pending, RelayVerdict, SendState, Verdict,
+    CommitEnd, CommitState, Delivery, Error, GroupState, NewGroup, OutboxPurpose, Pending,
+    RelayVerdict, SendState, Verdict,
 };
-use mdk_wire::{GroupId, kind};
+use mdk_wire::GroupId;
 
 use super::relays::{ONE, OnDisk, TWO, later, parse, refused, relays, sending};
-use crate::kit::{Member, RELAY, event};
+use crate::kit::{Member, RELAY, chat, event, relayed_by};
 
 /// Alice, whose outbox is in use and empty, and Bob, in a group with two relays.
 fn pair() -> (Member, Member, GroupId) {
     let (mut alice, mut bob) = (sending("alice"), Member::new("bob"));
     let group = alice.founds("g", &mut [&mut bob]);
-    let update = GroupUpdate { relays: Some(relays(&[ONE, TWO])), ..GroupUpdate::default() };
+    let update = relayed_by(relays(&[ONE, TWO]));
     let pending = alice.engine.update_group(&group, update).unwrap();
     alice.publishes();
     bob.applies(event(&pending));
@@ -86,8 +86,7 @@ fn a_commit_that_all_refuse_is_discarded() {
     let change = alice.answers(&item, ONE, RelayVerdict::Accepted);
     assert_eq!((change.finished, change.commit), (true, None));
     // The group goes on.
-    let said = alice.says(&group, "on");
-    bob.applies(&said);
+    alice.tells(&group, "on", &mut [&mut bob]);
     let again = adds(&mut alice, &group, &mut carol);
     alice.publishes();
     assert_eq!(state(&mut alice, &again), CommitState::Confirmed);
@@ -208,8 +207,7 @@ fn a_leave_and_its_answer() {
     let reply = alice.applies(&leave).reply;
     let answer = alice.commit_item();
     assert_eq!((reply.len(), reply[0].to_json()), (1, answer.event.clone()));
-    let said = alice.says(&group, "while it is out");
-    bob.applies(&said);
+    alice.tells(&group, "while it is out", &mut [&mut bob]);
     let change = alice.answers(&answer, RELAY, RelayVerdict::Accepted);
     assert_eq!(change.commit, Some(CommitEnd::Confirmed));
     assert_eq!(alice.info(&group).member_count, 2);
@@ -226,9 +224,7 @@ fn an_automatic_commit_that_is_overtaken_is_not_published() {
     alice.applies(&leave);
     let answer = alice.commit_item();
     alice.answers(&answer, RELAY, later(1));
-    let update = bob.engine.self_update(&group).unwrap();
-    bob.confirms(&update);
-    alice.applies(event(&update));
+    let update = bob.updates(&group, &mut [&mut alice]);
     assert!(alice.item(|p| matches!(p, OutboxPurpose::Commit { .. })).is_none());
     assert!(alice.answers(&answer, RELAY, RelayVerdict::Accepted).commit.is_none());
     // Carol asks again in the new epoch; only that request is of use.
@@ -284,7 +280,7 @@ fn messages_and_commits_keep_their_order() {
     let (mut alice, mut bob, group) = pair();
     let first = alice.says(&group, "before");
     let pending = alice.engine.self_update(&group).unwrap();
-    let text = NewMessage { text: "during".to_owned(), kind: kind::CHAT, ..NewMessage::default() };
+    let text = chat("during");
     assert!(matches!(alice.engine.create_message(&group, text), Err(Error::CommitPending)));
     let published = alice.publishes();
     assert_eq!(published, [first, event(&pending).clone()]);

@@ -2,36 +2,27 @@
 
 use std::collections::BTreeMap;
 
-use mdk_core::{
-    CommitEnd, CommitState, Delivery, Error, GroupUpdate, NewMessage, RelayVerdict, SendState,
-};
+use mdk_core::{CommitEnd, CommitState, Delivery, Error, RelayVerdict, SendState};
 use mdk_store::{
-    CommitStatus, DatabaseKey, GroupStatus, OpenOptions, OutgoingEnd, OutgoingPurpose, OutgoingRow,
-    Store, StoreError, TargetRow, Tx,
+    CommitStatus, GroupStatus, OutgoingEnd, OutgoingPurpose, OutgoingRow, StoreError, TargetRow, Tx,
 };
-use mdk_wire::{EventId, GroupId, Secret, kind};
+use mdk_wire::{EventId, GroupId};
 
 use super::relays::{ONE, OnDisk, TWO, later, parse, refused, relays, sending};
 use crate::kit::dice::Dice;
-use crate::kit::{Member, RELAY};
+use crate::kit::{Member, RELAY, chat, relayed_by};
 
 fn say(member: &mut Member, group: &GroupId, text: &str) -> Result<EventId, Error> {
-    let message = NewMessage { text: text.to_owned(), kind: kind::CHAT, ..NewMessage::default() };
+    let message = chat(text);
     Ok(member.engine.create_message(group, message)?.message.id)
 }
 
 /// Does something to the database between two processes.
 fn meanwhile(member: OnDisk, work: impl FnOnce(&Tx<'_>) -> Result<(), StoreError>) -> OnDisk {
-    let OnDisk { folder, keys, member } = member;
-    let Member { name, engine, clock } = member;
-    drop(engine);
-    let key = DatabaseKey::Raw(Secret::new([9; 32]));
-    let path = folder.path().join("mdk.db");
-    let mut store = Store::open(&path, &key, &OpenOptions::default()).unwrap();
-    store.write(work).unwrap();
-    drop(store);
-    let engine = super::relays::open(folder.path(), keys.clone(), &clock);
-    OnDisk { folder, keys, member: Member { name, engine, clock } }
+    let OnDisk { disk, member } = member;
+    drop(member);
+    disk.store().write(work).unwrap();
+    OnDisk::of(disk)
 }
 
 fn row(number: u32, finished_at: Option<u64>) -> OutgoingRow {
@@ -72,7 +63,7 @@ fn a_full_outbox_takes_no_more() {
     for number in 0..20 {
         say(&mut alice.member, &group, &number.to_string()).unwrap();
     }
-    let digest = alice.member.engine.digest().unwrap();
+    let digest = alice.member.digest();
     let full = |result| matches!(result, Err(Error::OutboxFull { limit: 100_000 }));
     assert!(full(say(&mut alice.member, &group, "too much")));
     let engine = &mut alice.member.engine;
@@ -103,8 +94,7 @@ fn finished_rows_are_forgotten() {
     let item = alice.outbox().remove(0);
     alice.answers(&item, RELAY, refused("no"));
     for (days, remembered) in [(29, 1), (2, 0)] {
-        alice.clock.advance_millis(days * 86_400_000);
-        alice.engine.tick().unwrap();
+        alice.waits(days * 86_400_000);
         assert_eq!(alice.engine.delivery_errors(&id).unwrap().len(), remembered);
     }
     assert!(matches!(alice.engine.outbox_retry(&id), Err(Error::MessageNotFound)));
@@ -119,7 +109,7 @@ fn a_commit_that_lost() {
         let mut bob = Member::new("bob");
         let group = alice.member.founds("g", &mut [&mut bob]);
         alice.member.publishes();
-        let two = GroupUpdate { relays: Some(relays(&[ONE, TWO])), ..GroupUpdate::default() };
+        let two = relayed_by(relays(&[ONE, TWO]));
         alice.member.engine.update_group(&group, two).unwrap();
         alice.member.publishes();
         let pending = alice.member.engine.self_update(&group).unwrap();
@@ -162,8 +152,7 @@ fn welcomes_of_a_branch_that_lost_stay_here() {
     alice.answers(&item, RELAY, RelayVerdict::Accepted);
     assert_eq!(alice.welcomes().len(), 1);
     for _ in 0..2 {
-        let update = bob.engine.self_update(&group).unwrap();
-        bob.confirms(&update);
+        let update = bob.updates(&group, &mut []);
         alice.takes(update.event.as_ref().unwrap());
     }
     alice.engine.settle().unwrap();
@@ -185,8 +174,7 @@ fn a_commit_that_loses_as_it_is_confirmed() {
     let add = alice.engine.add_members(&group, &[package], false).unwrap();
     let item = alice.commit_item();
     for _ in 0..2 {
-        let update = bob.engine.self_update(&group).unwrap();
-        bob.confirms(&update);
+        let update = bob.updates(&group, &mut []);
         alice.takes(update.event.as_ref().unwrap());
     }
     let change = alice.answers(&item, RELAY, RelayVerdict::Accepted);
@@ -213,7 +201,7 @@ fn any_order_of_answers_and_restarts() {
         let mut alice = OnDisk::new("alice");
         let mut bob = Member::new("bob");
         let group = alice.member.founds("g", &mut [&mut bob]);
-        let two = GroupUpdate { relays: Some(relays(&[ONE, TWO])), ..GroupUpdate::default() };
+        let two = relayed_by(relays(&[ONE, TWO]));
         alice.member.engine.update_group(&group, two).unwrap();
         alice.member.publishes();
         let mut known: BTreeMap<EventId, Known> = BTreeMap::new();

@@ -117,8 +117,7 @@ fn an_invite_ends_with_its_group() {
         alice.member.engine.disband(&group).unwrap();
         let commit = alice.member.commit_item();
         alice.member.answers(&commit, RELAY, RelayVerdict::Accepted);
-        alice.member.clock.advance_millis(2_000);
-        alice.member.engine.tick().unwrap();
+        alice.member.waits(2_000);
         assert_eq!(alice.member.info(&group).state, GroupState::Disbanded);
         assert!(alice.member.welcomes().is_empty());
         let ended = words(&[(ONE, "too large"), (TWO, "the group has ended")]);
@@ -151,8 +150,7 @@ fn loses_and_wins(sent: bool) -> (Member, GroupId, OutboxItem) {
     dave.applies(added.event.as_ref().unwrap());
     for (n, member) in [&mut bob, &mut dave].into_iter().enumerate() {
         for _ in 0..2 {
-            let update = member.engine.self_update(&group).unwrap();
-            member.confirms(&update);
+            let update = member.updates(&group, &mut []);
             alice.takes(update.event.as_ref().unwrap());
         }
         alice.engine.settle().unwrap();
@@ -205,8 +203,7 @@ fn a_refused_invite_is_there_when_the_removal_loses() {
     assert!(alice.answers(&welcome, ONE, refused("no")).finished);
     assert!(alice.outbox().is_empty());
     for _ in 0..2 {
-        let update = bob.engine.self_update(&group).unwrap();
-        bob.confirms(&update);
+        let update = bob.updates(&group, &mut []);
         alice.takes(update.event.as_ref().unwrap());
     }
     alice.engine.settle().unwrap();

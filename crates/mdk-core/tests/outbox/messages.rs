@@ -1,19 +1,16 @@
 //! The outbox: messages of ours on their way, and how far they are.
 
-use mdk_core::{
-    Delivery, Error, EventBody, GroupUpdate, NewMessage, OutboxPurpose, RelayVerdict, SendState,
-    Verdict,
-};
+use mdk_core::{Delivery, Error, EventBody, OutboxPurpose, RelayVerdict, SendState, Verdict};
 use mdk_wire::{EventId, GroupId, Keys, UnsignedEvent, kind};
 
 use super::relays::{ONE, OnDisk, TWO, later, parse, refused, relays, sending};
-use crate::kit::{Member, RELAY};
+use crate::kit::{Member, RELAY, chat, kept_for, relayed_by};
 
 /// Alice, whose group has two relays, and Bob. Nothing waits in her outbox.
 fn pair() -> (Member, Member, GroupId) {
     let (mut alice, mut bob) = (Member::new("alice"), Member::new("bob"));
     let group = alice.founds("g", &mut [&mut bob]);
-    let update = GroupUpdate { relays: Some(relays(&[ONE, TWO])), ..GroupUpdate::default() };
+    let update = relayed_by(relays(&[ONE, TWO]));
     let pending = alice.engine.update_group(&group, update).unwrap();
     alice.confirms(&pending);
     bob.applies(pending.event.as_ref().unwrap());
@@ -23,8 +20,8 @@ fn pair() -> (Member, Member, GroupId) {
 }
 
 fn say(alice: &mut Member, group: &GroupId, text: &str) -> EventId {
-    let message = NewMessage { text: text.to_owned(), kind: kind::CHAT, ..NewMessage::default() };
-    alice.engine.create_message(group, message).unwrap().message.id
+    let message = chat(text);
+    alice.sends(group, message).message.id
 }
 
 /// shows: OB-1: what was made before the outbox was in use is not in it, and nothing else changes.
@@ -96,11 +93,11 @@ fn everything_that_is_sent_is_in_it_in_order() {
 #[test]
 fn what_fails_is_not_in_it() {
     let (mut alice, _, group) = pair();
-    let before = alice.engine.digest().unwrap();
-    let long = NewMessage { text: "x".repeat(70_000), kind: 9, ..NewMessage::default() };
+    let before = alice.digest();
+    let long = chat("x".repeat(70_000));
     assert!(alice.engine.create_message(&group, long).is_err());
     assert!(alice.outbox().is_empty());
-    assert_eq!(alice.engine.digest().unwrap(), before);
+    assert_eq!(alice.digest(), before);
 }
 
 /// shows: OB-1, OB-5: a process that ends after the call loses nothing, and repeats the same bytes.
@@ -305,9 +302,7 @@ fn not_everything_can_be_taken_back() {
 #[test]
 fn an_expired_message_leaves_it() {
     let (mut alice, _, group) = pair();
-    let update = GroupUpdate { retention: Some(60), ..GroupUpdate::default() };
-    let pending = alice.engine.update_group(&group, update).unwrap();
-    alice.confirms(&pending);
+    alice.changes(&group, kept_for(60), &mut []);
     alice.publishes();
     let (kept, gone) = (say(&mut alice, &group, "kept"), say(&mut alice, &group, "gone"));
     let item = alice.outbox().remove(0);
@@ -333,24 +328,20 @@ fn a_deletion_waits_for_longer_than_it_lasts() {
         bob.applies(&event);
     }
     let lasts = |alice: &mut Member, bob: &mut Member, seconds| {
-        let update = GroupUpdate { retention: Some(seconds), ..GroupUpdate::default() };
-        let pending = alice.engine.update_group(&group, update).unwrap();
-        alice.confirms(&pending);
+        alice.changes(&group, kept_for(seconds), &mut []);
         alice.publishes().iter().for_each(|event| drop(bob.takes(event)));
     };
     lasts(&mut alice, &mut bob, 60);
     let deletion = alice.engine.delete(&group, &id).unwrap().message.id;
     for _ in 0..3 {
-        alice.clock.advance_millis(61_000);
-        alice.engine.tick().unwrap();
+        alice.waits(61_000);
         let waiting = alice.engine.outbox_messages().unwrap();
         assert_eq!(waiting.iter().map(|m| m.id).collect::<Vec<_>>(), [deletion]);
         assert!(matches!(alice.engine.outbox_cancel(&deletion), Err(Error::NotAllowed(_))));
     }
     // Said again when its epoch is gone, like all that waits.
     for _ in 0..6 {
-        let commit = bob.engine.self_update(&group).unwrap();
-        bob.confirms(&commit);
+        let commit = bob.updates(&group, &mut []);
         alice.applies(&commit.event.unwrap());
     }
     let told = alice.deliveries().len();
@@ -362,8 +353,7 @@ fn a_deletion_waits_for_longer_than_it_lasts() {
     ));
     assert_eq!(alice.deliveries()[told..], [(deletion, Delivery::Accepted, Vec::new())]);
     // Then it goes, as its time was over.
-    alice.clock.advance_millis(61_000);
-    alice.engine.tick().unwrap();
+    alice.waits(61_000);
     let read = alice.engine.message(&group, &deletion);
     assert!(matches!(read, Err(Error::MessageNotFound)));
 }
@@ -376,9 +366,7 @@ fn what_waits_in_a_group_that_is_left_fails() {
     let (half, none) = (say(&mut bob, &group, "half"), say(&mut bob, &group, "none"));
     let item = bob.outbox().remove(0);
     bob.answers(&item, ONE, RelayVerdict::Accepted);
-    let removal = alice.engine.remove_members(&group, &[bob.key()]).unwrap();
-    alice.confirms(&removal);
-    bob.applies(removal.event.as_ref().unwrap());
+    alice.removes(&group, bob.key(), &mut [&mut bob]);
     assert!(bob.outbox().is_empty());
     let told = bob.deliveries();
     assert_eq!((told[0].0, told[0].1), (half, Delivery::Accepted));

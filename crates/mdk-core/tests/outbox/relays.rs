@@ -1,16 +1,12 @@
 //! Members whose outbox is in use, and relays that answer as the test says.
 
-use std::path::Path;
-use std::sync::Arc;
-
 use mdk_core::{
-    CommitEnd, Delivery, Engine, EventBody, ManualClock, OutboxChange, OutboxItem, OutboxPurpose,
-    RelayVerdict,
+    CommitEnd, Delivery, EventBody, OutboxChange, OutboxItem, OutboxPurpose, RelayVerdict,
 };
-use mdk_store::{DatabaseKey, OpenOptions};
-use mdk_wire::{Event, EventId, GroupId, Keys, Secret};
+use mdk_wire::{Event, EventId, GroupId};
 
-use crate::kit::{self, Member};
+use crate::kit::Member;
+use crate::kit::disk::Disk;
 
 pub const ONE: &str = "wss://one.example";
 pub const TWO: &str = "wss://two.example";
@@ -38,37 +34,26 @@ pub fn sending(name: &'static str) -> Member {
 
 /// A member with a real database, which is closed and opened between calls.
 pub struct OnDisk {
-    pub folder: tempfile::TempDir,
-    pub keys: Keys,
+    pub disk: Disk,
     pub member: Member,
-}
-
-pub fn open(folder: &Path, keys: Keys, clock: &ManualClock) -> Engine {
-    let key = DatabaseKey::Raw(Secret::new([9; 32]));
-    let (path, options) = (folder.join("mdk.db"), OpenOptions::default());
-    let config = kit::at_once();
-    let mut engine =
-        Engine::open(&path, keys, &key, &options, config, Arc::new(clock.clone())).unwrap();
-    engine.enable_outbox();
-    engine
 }
 
 impl OnDisk {
     pub fn new(name: &'static str) -> Self {
-        let (folder, keys) = (tempfile::tempdir().unwrap(), Keys::generate());
-        let clock = ManualClock::at(kit::now());
-        let engine = open(folder.path(), keys.clone(), &clock);
-        Self { folder, keys, member: Member { name, engine, clock } }
+        Self::of(Disk::new(name))
+    }
+
+    pub fn of(disk: Disk) -> Self {
+        let mut member = disk.open();
+        member.engine.enable_outbox();
+        Self { disk, member }
     }
 
     /// The process ends between two calls, and another one begins.
     #[must_use]
     pub fn restarted(self) -> Self {
-        let Self { folder, keys, member } = self;
-        let Member { name, engine, clock } = member;
-        drop(engine);
-        let engine = open(folder.path(), keys.clone(), &clock);
-        Self { folder, keys, member: Member { name, engine, clock } }
+        drop(self.member);
+        Self::of(self.disk)
     }
 }
 

@@ -29,8 +29,7 @@ fn commits(
 ) -> Vec<Event> {
     let mut events = Vec::new();
     for _ in 0..count {
-        let commit = bob.engine.self_update(group).unwrap();
-        bob.confirms(&commit);
+        let commit = bob.updates(group, &mut []);
         let event = commit.event.unwrap();
         for other in &mut *others {
             other.applies(&event);
