@@ -11,7 +11,7 @@ use openmls::prelude::{BasicCredential, Ciphersuite, Credential, CredentialType}
 
 use crate::kit::foreign::{Foreign, LIST, agent_stream, resigned};
 use crate::kit::welcomes::tag;
-use crate::kit::{Member, new_group, now, pair};
+use crate::kit::{Member, new_group, newcomer, now, pair};
 
 fn with(change: impl FnOnce(&mut Foreign)) -> Event {
     let mut foreign = Foreign::new();
@@ -309,8 +309,7 @@ fn the_key_package_itself() {
 // rule: A2-12
 #[test]
 fn a_key_package_that_does_not_fit_the_group() {
-    let mut bob = Member::new("bob");
-    let package = bob.key_package();
+    let (mut bob, package) = newcomer("bob");
     let mut founder = Foreign::new();
     founder.leaf.extensions.push(0xF2D2);
     let mut context = founder.context();

@@ -3,9 +3,9 @@
 use mdk_core::{KeyPackageVerdict, Verdict};
 use mdk_wire::Event;
 
-use crate::kit::Member;
 use crate::kit::dice::SplitMix;
 use crate::kit::foreign::Foreign;
+use crate::kit::{Member, newcomer};
 
 impl SplitMix {
     fn pick(&mut self, sides: usize) -> usize {
@@ -38,8 +38,7 @@ struct Scene {
 }
 
 fn scene() -> Scene {
-    let mut bob = Member::new("bob");
-    let package = bob.key_package();
+    let (bob, package) = newcomer("bob");
     let (founder, welcome) = Foreign::inviting(&package);
     Scene { bob, package, founder, welcome }
 }
@@ -117,8 +116,7 @@ fn every_bit_of_the_head_of_the_welcome() {
 #[test]
 fn groups_of_random_components() {
     let mut dice = SplitMix(3);
-    let mut bob = Member::new("bob");
-    let package = bob.key_package();
+    let (mut bob, package) = newcomer("bob");
     let ids = [1, 2, 4, 0x8001, 0x8002, 0x8003, 0x8004, 0x8005, 0x8006, 0x8007, 0x8008, 0x8009]
         .into_iter()
         .chain([0x800a, 0x800b, 0x800c, 0x9abc, 0xF000, 0xFFFF])

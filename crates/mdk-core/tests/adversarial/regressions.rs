@@ -5,10 +5,9 @@ use std::collections::BTreeSet;
 use mdk_core::{DeferredReason, Error, EventBody, GroupState, RejectCode, Verdict};
 use mdk_wire::v2::component_id as id;
 use mdk_wire::{ContentId, Event, EventId, GroupId};
-use openmls::prelude::tls_codec::Serialize as _;
 
 use crate::kit::foreign::{Change, Foreign, update};
-use crate::kit::foreign_commits::{Handmade, Who, World, admins, by_value, self_update, vlbytes};
+use crate::kit::foreign_commits::{Handmade, Who, World, admins, by_value, self_update};
 use crate::kit::{CLOSED, Member, REFUSED, RIVAL, event, named, now, received, three};
 
 #[track_caller]
@@ -114,7 +113,7 @@ fn who_answers_a_leave_does_not_leave_meanwhile() {
     w.us.engine.leave(&w.id).unwrap();
 }
 
-// rule: C2-5
+// rule: C2-5, D1-1
 #[test]
 fn a_commit_that_a_relay_has_cannot_be_discarded() {
     let (mut alice, mut bob, _carol, group) = three();
@@ -124,7 +123,10 @@ fn a_commit_that_a_relay_has_cannot_be_discarded() {
     let before = alice.digest();
     assert!(matches!(alice.engine.discard(update.id), Err(Error::NotAllowed(_))));
     assert_eq!(alice.digest(), before);
+    assert_eq!(alice.engine.pending().unwrap().len(), 1, "an echo is not a confirmation");
     alice.confirms(&update);
+    assert_eq!(alice.takes(event(&update)).verdict, Verdict::Duplicate);
+    assert_eq!(alice.info(&group).epoch, 2);
     bob.tells(&group, "hi", &mut [&mut alice]);
     alice.tells(&group, "hi", &mut [&mut bob]);
 }
@@ -176,27 +178,13 @@ fn a_flood_of_leaves_takes_its_own_share_only() {
     assert_eq!(w.us.takes(&rival).verdict, RIVAL);
 }
 
-/// A commit by ann that adds a KeyPackage with this lifetime. It is made by hand, since OpenMLS commits no expired
-/// one; all but the confirmation tag, which is checked last, is right.
-fn adds(w: &World, lifetime: (u64, u64)) -> Event {
-    let mut dave = Foreign::new();
-    dave.package.lifetime = lifetime;
-    let package = dave.key_package().tls_serialize_detached().unwrap();
-    // RFC 9420, 12.4: proposals by value, of type add; no path.
-    let proposals = [&[1, 0, 1][..], &package].concat();
-    let mut commit = Handmade::proposal(&w.ann, [vlbytes(&proposals), vec![0]].concat());
-    commit.content_type = 3;
-    commit.confirmation_tag = Some(vec![0; 32]);
-    w.ann.seals(&commit.bytes(&w.ann))
-}
-
 // shows: D4-7f
 #[test]
 fn an_expired_key_package_is_no_verdict_on_the_commit() {
     let mut w = World::new();
-    let current = adds(&w, (now() - 7200, now() + 3600));
+    let adds = |from, until| w.ann.seals(&Handmade::adding(&w.ann, (from, until)));
+    let (current, expired) = (adds(now() - 7200, now() + 3600), adds(now() - 7200, now() - 3600));
     assert_eq!(w.refuses(&current), (RejectCode::InvalidSignature, "D4-7"));
-    let expired = adds(&w, (now() - 7200, now() - 3600));
     assert_eq!(w.us.takes(&expired).verdict, Verdict::Deferred(DeferredReason::CannotJudge));
     // Kept, so it is known when it comes again; and the group goes on without it.
     assert_eq!(w.us.takes(&expired).verdict, Verdict::Duplicate);

@@ -7,7 +7,8 @@ use crate::kit::disk::Disk;
 use crate::kit::foreign::{Foreign, resigned};
 use crate::kit::foreign_commits::{World, self_update};
 use crate::kit::{
-    Member, REFUSED, RELAY, chat, new_group, now, pair, received, refused_for, refused_with,
+    Member, REFUSED, RELAY, chat, new_group, newcomer, now, pair, received, refused_for,
+    refused_with,
 };
 
 fn config(change: impl FnOnce(&mut Config)) -> Config {
@@ -61,8 +62,7 @@ fn an_answer_that_cannot_be_made_stops_nothing() {
 // rule: B4-14
 #[test]
 fn invites_are_bounded_and_their_relays_are_not_dialled() {
-    let mut bob = Member::new("bob");
-    let package = bob.key_package();
+    let (mut bob, package) = newcomer("bob");
     let mut stranger = Foreign::new();
     let mut invites = |n: u16| {
         let mut route = [1; 32];
@@ -120,8 +120,7 @@ fn handshakes_do_not_expire() {
 fn a_replaced_key_package_is_forgotten() {
     const HOUR: u64 = 3_600_000;
     const DAY: u64 = 24 * HOUR;
-    let mut bob = Member::new("bob");
-    let first = bob.key_package();
+    let (mut bob, first) = newcomer("bob");
     let mut founder = Foreign::new();
     bob.applies(&founder.founds_with(&founder.context(), &first));
     bob.engine.tick().unwrap();

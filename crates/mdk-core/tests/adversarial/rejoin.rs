@@ -1,17 +1,16 @@
 //! Welcomes that come again, for known, ended and declined groups; and what a joiner can read.
 
-use mdk_core::{DeferredReason, Error, GroupState, RejectCode, Verdict};
+use mdk_core::{Error, GroupState, RejectCode, Verdict};
 use mdk_wire::limits::MAX_VECTOR_BYTES;
 use mdk_wire::v2::component_id;
 use mdk_wire::varint::{Reader, Writer};
 use mdk_wire::{Event, GroupId};
 
 use crate::kit::foreign::{Change, Foreign, read_key_package, update};
-use crate::kit::{Member, received};
+use crate::kit::{Member, WAITS, newcomer, received};
 
 fn invited() -> (Member, Event, Foreign, Event) {
-    let mut bob = Member::new("bob");
-    let package = bob.key_package();
+    let (mut bob, package) = newcomer("bob");
     let (founder, wrapped) = Foreign::welcoming(&package);
     bob.applies(&wrapped);
     (bob, package, founder, wrapped)
@@ -54,8 +53,7 @@ fn duplicate(bob: &mut Member, event: &Event) {
 // rule: B4-1
 #[test]
 fn the_same_welcome_counts_once() {
-    let mut bob = Member::new("bob");
-    let package = bob.key_package();
+    let (mut bob, package) = newcomer("bob");
     let (founder, welcome) = Foreign::inviting(&package);
     let [first, again] = [(); 2].map(|()| founder.wraps(&welcome, &package));
     bob.applies(&first);
@@ -105,13 +103,11 @@ fn a_welcome_with_other_recipients_is_the_same_welcome() {
         }),
     ];
     for (which, answer) in answers {
-        let mut bob = Member::new("bob");
-        let package = bob.key_package();
+        let (mut bob, package) = newcomer("bob");
         let (mut founder, welcome) = Foreign::inviting(&package);
         let changed = with_another_recipient(&welcome);
         // It is a good one: whoever has only this one joins by it.
-        let mut other = Member::new("bob");
-        let invited = other.key_package();
+        let (mut other, invited) = newcomer("bob");
         let mut beside = Foreign::new();
         beside.founds(&beside.context());
         let good = with_another_recipient(&beside.invites(&[&invited]));
@@ -140,7 +136,7 @@ fn a_known_group_is_not_joined_again() {
     stolen.id = context.id;
     let second = thief.founds_with(&stolen, &package);
     // (while neither is accepted nobody knows which is the right one: B4-32)
-    assert_eq!(bob.takes(&second).verdict, Verdict::Deferred(DeferredReason::FutureEpoch));
+    assert_eq!(bob.takes(&second).verdict, WAITS);
     assert_eq!(bob.engine.invites().unwrap().len(), 2);
     bob.engine.accept(&wrapped.id()).unwrap();
     refused(&mut bob, &second, "B4-4", RejectCode::AlreadyApplied);
@@ -234,8 +230,7 @@ fn a_declined_group_can_be_joined_through_a_new_welcome() {
 // rule: B4-3
 #[test]
 fn a_deleted_key_package_opens_nothing() {
-    let mut bob = Member::new("bob");
-    let package = bob.key_package();
+    let (mut bob, package) = newcomer("bob");
     let wrapped = {
         let mut founder = Foreign::new();
         founder.founds_with(&founder.context(), &package)
@@ -268,8 +263,7 @@ fn one_key_package_serves_two_welcomes_and_survives_a_bad_one_between() {
 // shows: B4-6
 #[test]
 fn a_member_whose_lifetime_is_over_does_not_keep_others_out() {
-    let mut bob = Member::new("bob");
-    let package = bob.key_package();
+    let (mut bob, package) = newcomer("bob");
     let mut founder = Foreign::new();
     founder.package.lifetime = (1, 1000);
     founder.founds(&founder.context());
@@ -282,8 +276,7 @@ fn a_member_whose_lifetime_is_over_does_not_keep_others_out() {
 
 #[test]
 fn the_inviter_is_who_made_the_welcome_not_who_sent_it() {
-    let mut bob = Member::new("bob");
-    let package = bob.key_package();
+    let (mut bob, package) = newcomer("bob");
     let (mut founder, courier) = (Foreign::new(), Foreign::new());
     founder.founds(&founder.context());
     let welcome = founder.invites(&[&package]);
@@ -319,8 +312,7 @@ fn a_joiner_is_due_for_a_self_update() {
 // shows: B4-13
 #[test]
 fn what_came_before_the_welcome_can_come_again_after_it() {
-    let mut bob = Member::new("bob");
-    let package = bob.key_package();
+    let (mut bob, package) = newcomer("bob");
     let (mut founder, wrapped) = Foreign::welcoming(&package);
     let early = founder.says("early");
     refused(&mut bob, &early, "D1-2", RejectCode::UnknownGroup);
@@ -330,8 +322,7 @@ fn what_came_before_the_welcome_can_come_again_after_it() {
 
 #[test]
 fn a_batch_of_good_and_bad_welcomes() {
-    let mut bob = Member::new("bob");
-    let package = bob.key_package();
+    let (mut bob, package) = newcomer("bob");
     let mut founders = [(); 3].map(|()| Foreign::new());
     let mut wraps = Vec::new();
     for (index, founder) in founders.iter_mut().enumerate() {

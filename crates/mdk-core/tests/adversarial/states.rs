@@ -1,13 +1,13 @@
 //! Commits that make another state than they say, and messages of one branch under the key of another.
 
 use mdk_core::RejectCode::{InvalidEncoding, InvalidSignature};
-use mdk_core::{DeferredReason, Verdict};
+use mdk_core::Verdict;
 use mdk_wire::v2::component_id as id;
 use mdk_wire::v2::components::Profile;
 
 use crate::kit::foreign::{Change, Foreign, update};
 use crate::kit::foreign_commits::{Who, World, admins, by_value, profile, rename, self_update};
-use crate::kit::named;
+use crate::kit::{RIVAL, named};
 
 fn described(name: &str, description: &str) -> Vec<u8> {
     Profile { name: name.into(), description: description.into() }.encode().unwrap()
@@ -79,7 +79,7 @@ fn a_message_of_one_branch_under_the_key_of_another() {
     let commit = w.peer(followed).commit_event(by_value(vec![rename("followed")]));
     let rival = w.peer(other).commit_event(by_value(vec![rename("other")]));
     w.us.applies(&commit);
-    assert_eq!(w.us.takes(&rival).verdict, Verdict::Deferred(DeferredReason::Rival));
+    assert_eq!(w.us.takes(&rival).verdict, RIVAL);
     w.peer(followed).merges();
     w.peer(other).merges();
     // A witness for each branch, so that what the other one says changes no choice.
@@ -89,7 +89,7 @@ fn a_message_of_one_branch_under_the_key_of_another() {
     let bytes = w.peer(other).encrypts(payload.as_bytes());
     let event = w.peer(followed).seals(&bytes);
     let verdict = w.us.takes(&event).verdict;
-    assert_eq!(verdict, Verdict::Deferred(DeferredReason::Rival));
+    assert_eq!(verdict, RIVAL);
     assert_eq!(valid(&mut w), ["on the one that is followed"]);
     // What opens on neither branch is refused.
     let mut garbled = w.peer(other).encrypts(payload.as_bytes());
@@ -99,6 +99,6 @@ fn a_message_of_one_branch_under_the_key_of_another() {
     // The other branch gets longer, and wins.
     let longer = w.peer(other).commit_event(self_update());
     let verdict = w.us.takes(&longer).verdict;
-    assert!(matches!(verdict, Verdict::Applied | Verdict::Deferred(DeferredReason::Rival)));
+    assert!(matches!(verdict, Verdict::Applied | RIVAL));
     assert_eq!(valid(&mut w), ["on the other branch"]);
 }

@@ -1,11 +1,10 @@
 //! What members on disk do to a group, and the commit or the event of it.
 
-use mdk_core::{EventBody, Outcome, Pending};
+use mdk_core::{EventBody, GroupUpdate, Outcome, Pending};
 use mdk_wire::GroupId;
 
 use super::fork::Filed;
 use super::received;
-use crate::kit::named;
 
 pub fn commits(member: &mut Filed, pending: Pending) -> Pending {
     member.member.confirms(&pending);
@@ -14,7 +13,7 @@ pub fn commits(member: &mut Filed, pending: Pending) -> Pending {
 
 /// A new name for the group, which is not confirmed.
 pub fn rename(member: &mut Filed, group: &GroupId, name: &str) -> Pending {
-    let update = named(name);
+    let update = GroupUpdate { name: Some(name.into()), ..GroupUpdate::default() };
     member.member.engine.update_group(group, update).unwrap()
 }
 

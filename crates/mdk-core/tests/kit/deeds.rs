@@ -1,11 +1,14 @@
 //! What members do: `alice.removes(&group, bob.key(), &mut [&mut carol])`. A commit is confirmed at once, and those who are
 //! named apply it.
 
+use std::ops::{Deref, DerefMut};
+
 use mdk_core::{
     GroupUpdate, Invite, NewGroup, NewMessage, Outcome, Outgoing, Pending, Result, Verdict,
 };
 use mdk_wire::{Event, GroupId, PublicKey, kind};
 
+use super::fork::Filed;
 use super::{Member, RELAY, event, received};
 
 /// A group with these members and the relay of all.
@@ -31,6 +34,20 @@ pub fn kept_for(seconds: u64) -> GroupUpdate {
 /// Other relays.
 pub fn relayed_by(relays: Vec<String>) -> GroupUpdate {
     GroupUpdate { relays: Some(relays), ..GroupUpdate::default() }
+}
+
+impl Deref for Filed {
+    type Target = Member;
+
+    fn deref(&self) -> &Member {
+        &self.member
+    }
+}
+
+impl DerefMut for Filed {
+    fn deref_mut(&mut self) -> &mut Member {
+        &mut self.member
+    }
 }
 
 impl Member {

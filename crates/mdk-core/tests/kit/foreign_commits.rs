@@ -126,6 +126,19 @@ impl Handmade {
         }
     }
 
+    /// A commit that adds a KeyPackage with this lifetime: OpenMLS commits no expired one. All but the confirmation
+    /// tag, which is checked last, is right.
+    pub fn adding(peer: &Foreign, lifetime: (u64, u64)) -> Vec<u8> {
+        let mut dave = Foreign::new();
+        dave.package.lifetime = lifetime;
+        let package = dave.key_package().tls_serialize_detached().unwrap();
+        // RFC 9420, 12.4: proposals by value, of type add; no path.
+        let proposals = [&[1, 0, 1][..], &package].concat();
+        let body = [vlbytes(&proposals), vec![0]].concat();
+        let confirmation_tag = Some(vec![0; 32]);
+        Self { content_type: 3, confirmation_tag, ..Self::proposal(peer, body) }.bytes(peer)
+    }
+
     /// RFC 9420, 6 and 6.2: signed and tagged with the member's keys.
     pub fn bytes(&self, peer: &Foreign) -> Vec<u8> {
         let context = peer.mls().public_group().group_context().tls_serialize_detached().unwrap();
@@ -240,7 +253,8 @@ impl World {
     /// The member's messages and commits still work.
     pub fn still_follows(&mut self, who: Who) {
         let epoch = self.epoch();
-        self.hears(who, "still here");
+        let said = self.peer(who).says("still here");
+        self.us.applies(&said);
         self.commits(who, self_update());
         assert_eq!(self.epoch(), epoch + 1);
     }

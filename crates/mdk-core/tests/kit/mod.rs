@@ -172,6 +172,13 @@ pub fn event(pending: &Pending) -> &Event {
     pending.event.as_ref().unwrap()
 }
 
+/// Somebody who is in no group yet, and a KeyPackage to invite them by.
+pub fn newcomer(name: &'static str) -> (Member, Event) {
+    let mut member = Member::new(name);
+    let package = member.key_package();
+    (member, package)
+}
+
 /// Alice and bob, in a group that alice founded.
 pub fn pair() -> (Member, Member, GroupId) {
     let (mut alice, mut bob) = (Member::new("alice"), Member::new("bob"));

@@ -3,8 +3,8 @@
 use mdk_core::{RejectCode, Verdict};
 use mdk_wire::{Event, Keys, UnsignedEvent};
 
-use super::Member;
 use super::foreign::{Change, Context, Foreign, Leaf, resigned, wrap};
+use super::newcomer;
 
 pub fn group(package: &Event, change: impl FnOnce(&mut Context)) -> Event {
     founder(package, |_| (), change)
@@ -111,8 +111,7 @@ impl Breach {
     #[track_caller]
     pub fn by(&self, what: &str, build: impl FnOnce(&Event) -> Event) -> &Self {
         let Self(id, rule, code) = *self;
-        let mut bob = Member::new("bob");
-        let package = bob.key_package();
+        let (mut bob, package) = newcomer("bob");
         let event = build(&package);
         let before = bob.digest();
         let verdict = bob.takes(&event).verdict;

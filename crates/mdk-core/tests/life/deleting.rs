@@ -49,8 +49,7 @@ fn only_what_is_over_can_be_deleted() {
 
     // One that is not confirmed is not there; an invite is declined.
     let mut dave = Member::new("dave");
-    let new = new_group("other", vec![dave.key_package()]);
-    let founding = alice.engine.create_group(new).unwrap();
+    let founding = alice.engine.create_group(new_group("other", vec![dave.key_package()])).unwrap();
     let refused = alice.engine.delete_group(&founding.group_id);
     assert!(matches!(refused, Err(Error::GroupNotFound)));
     let other = alice.confirms(&founding).id;

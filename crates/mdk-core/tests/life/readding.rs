@@ -1,10 +1,10 @@
 //! In, out, and in again: what a membership ends stays ended, and the next one begins clean.
 
-use mdk_core::{DeferredReason, EventBody, GroupState, Verdict, testing};
+use mdk_core::{EventBody, GroupState, Verdict, testing};
 use mdk_wire::{GroupId, PublicKey};
 
 use crate::kit::foreign::{Change, Foreign, read_key_package};
-use crate::kit::{Member, event, received, three};
+use crate::kit::{Member, WAITS, event, received, three};
 
 /// Who came and who was removed, as an observer was told.
 fn changes(member: &mut Member) -> (Vec<PublicKey>, Vec<PublicKey>) {
@@ -136,8 +136,7 @@ fn removed_and_added_in_one_commit() {
         founder.merges();
         let welcome = founder.wraps(&made.welcome.unwrap(), &fresh);
         if welcome_first {
-            let waits = Verdict::Deferred(DeferredReason::FutureEpoch);
-            assert_eq!(bob.takes(&welcome).verdict, waits);
+            assert_eq!(bob.takes(&welcome).verdict, WAITS);
             bob.takes(&commit);
         } else {
             bob.applies(&commit);
@@ -186,8 +185,7 @@ fn roles_do_not_come_back_by_themselves() {
     alice.promotes(&group, bob.key(), &mut [&mut bob, &mut carol]);
     alice.removes(&group, bob.key(), &mut [&mut bob, &mut carol]);
     for promote in [false, true] {
-        let package = bob.key_package();
-        let added = alice.engine.add_members(&group, &[package], promote).unwrap();
+        let added = alice.engine.add_members(&group, &[bob.key_package()], promote).unwrap();
         alice.confirms(&added);
         carol.applies(event(&added));
         bob.joins(&added.welcomes);

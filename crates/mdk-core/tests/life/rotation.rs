@@ -83,8 +83,7 @@ fn old_relays_are_served_while_a_state_that_used_them_is_retained() {
     assert_eq!(world.us.info(&world.id.clone()).relays, [NEW]);
     assert_eq!(relays(&mut world), [NEW, RELAY]);
     // Our own go where everybody is.
-    let new = chat("here");
-    assert_eq!(world.us.sends(&world.id, new).relays, [NEW]);
+    assert_eq!(world.us.sends(&world.id, chat("here")).relays, [NEW]);
     for _ in 0..5 {
         world.commits(Who::Ann, self_update());
         assert_eq!(relays(&mut world)[0], NEW);
@@ -289,8 +288,7 @@ fn a_rotation_goes_with_other_relays_and_brings_no_rights() {
     assert_eq!((info.relays, &info.name[..]), (vec![NEW.to_owned()], "moved"));
     assert_eq!(bob.info(&group).nostr_group_id, info.nostr_group_id);
     // Other relays alone leave the id.
-    let back = relayed_by(vec![RELAY.into()]);
-    let pending = alice.engine.update_group(&group, back).unwrap();
+    let pending = alice.engine.update_group(&group, relayed_by(vec![RELAY.into()])).unwrap();
     assert_eq!(alice.confirms(&pending).nostr_group_id, info.nostr_group_id);
 }
 

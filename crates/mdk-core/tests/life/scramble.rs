@@ -139,8 +139,7 @@ fn run(seed: u64) {
             ours(member.engine.confirm(pending.id));
         }
         member.waits(60_000);
-        let message = chat("the end");
-        ours(member.engine.create_message(&group, message));
+        ours(member.engine.create_message(&group, chat("the end")));
         member.engine.events(0, 100_000).unwrap();
         member.engine.groups(None).unwrap();
     }

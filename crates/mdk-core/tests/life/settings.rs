@@ -180,8 +180,7 @@ fn the_servers_for_files_change() {
     }
     // Without any it is as a group that was founded without any.
     assert_eq!(changes(&mut alice, &mut bob, &group, servers(&[])), ["media"]);
-    let founding = new_group("", vec![]);
-    let pending = bob.engine.create_group(founding).unwrap();
+    let pending = bob.engine.create_group(new_group("", vec![])).unwrap();
     let plain = bob.confirms(&pending).id;
     let [ours, founded] = [&group, &plain].map(|group| {
         testing::state(&mut bob.engine, group).unwrap().components[&id::MEDIA].clone()

@@ -181,7 +181,7 @@ fn a_deletion_is_final() {
             tags: target.into_iter().map(|id| vec!["e".into(), id.to_hex()]).collect(),
             ..NewMessage::default()
         };
-        let alice = &mut all[0].member.engine;
+        let alice = &mut all[0].engine;
         let liked = alice.create_message(&group, chat("liked", kind::CHAT, None)).unwrap();
         let said = match reaction {
             true => alice.react(&group, &liked.message.id, "+").unwrap(),
@@ -195,7 +195,7 @@ fn a_deletion_is_final() {
         let events = [&said.event, &delete.event, &again.event];
         let expected = shown(&mut all[0].member, &group);
         assert_eq!(expected.iter().filter(|(_, deleted)| *deleted).count(), usize::from(!reaction));
-        all[2].member.applies(&liked.event);
+        all[2].applies(&liked.event);
         for order in orders(3) {
             for together in [false, true] {
                 let other = folder();

@@ -262,24 +262,24 @@ fn an_edit_of_what_has_expired_is_not_kept() {
         let mut three = Three::new(SHORT);
         let mut dave = Filed::new(place.path(), "dave", 1);
         let group = three.group.clone();
-        let add = three.alice.adds(&group, dave.member.key_package(), &mut []);
+        let add = three.alice.adds(&group, dave.key_package(), &mut []);
         three.all_read(add.event.as_ref().unwrap());
-        dave.member.joins(&add.welcomes);
+        dave.joins(&add.welcomes);
         let said = three.says("before");
         if in_time {
-            dave.member.applies(&said.event);
+            dave.applies(&said.event);
         }
         three.alice.changes(&group, kept_for(0), &mut [&mut dave.member]);
         let edit = three.alice.engine.edit(&group, &said.message.id, "afterwards").unwrap();
-        dave.member.waits((SHORT + 5) * 1000);
+        dave.waits((SHORT + 5) * 1000);
         for edits in [edit_first, !edit_first] {
             if edits {
-                dave.member.applies(&edit.event);
+                dave.applies(&edit.event);
             } else {
-                dave.member.takes(&said.event);
+                dave.takes(&said.event);
             }
         }
-        assert!(dave.member.texts(&group).is_empty());
+        assert!(dave.texts(&group).is_empty());
         let path = dave.path.clone();
         drop(dave);
         let left = rows(&path);
@@ -355,19 +355,19 @@ fn the_end_of_an_edit_that_is_not_shown_is_not_told() {
 fn an_edit_of_a_lost_message_is_told() {
     let place = folder();
     let (mut all, group) = two_admins_and("carol", place.path());
-    all[..2].sort_by_key(|member| member.member.engine.public_key());
+    all[..2].sort_by_key(|member| member.engine.public_key());
     let commits: Vec<Event> = all[..2]
         .iter_mut()
         .map(|admin| {
-            let pending = admin.member.updates(&group, &mut []);
+            let pending = admin.updates(&group, &mut []);
             pending.event.unwrap()
         })
         .collect();
-    let here = all[0].member.says(&group, "here");
+    let here = all[0].says(&group, "here");
     let [first, second, carol] = all.as_mut_slice() else { panic!() };
     carol.takes(&commits[1]);
-    let lost = carol.member.says(&group, "lost");
-    let target = carol.member.engine.messages(&group, 1, None, None).unwrap()[0].id;
+    let lost = carol.says(&group, "lost");
+    let target = carol.engine.messages(&group, 1, None, None).unwrap()[0].id;
     second.takes(&lost);
     for member in [&mut *second, &mut *carol] {
         for event in [&commits[0], &here] {
@@ -375,14 +375,14 @@ fn an_edit_of_a_lost_message_is_told() {
         }
         member.waits(1_000);
         member.waits(5_000);
-        let message = member.member.engine.message(&group, &target).unwrap();
-        assert!(message.invalidated, "{}", member.member.name);
+        let message = member.engine.message(&group, &target).unwrap();
+        assert!(message.invalidated, "{}", member.name);
     }
-    let edit = carol.member.engine.edit(&group, &target, "found").unwrap();
+    let edit = carol.engine.edit(&group, &target, "found").unwrap();
     let told = second.takes(&edit.event).events;
-    assert_eq!(second.member.texts(&group).iter().filter(|text| *text == "found").count(), 1);
+    assert_eq!(second.texts(&group).iter().filter(|text| *text == "found").count(), 1);
     assert_eq!(edited(&told), [("found".to_owned(), true)]);
-    let deletion = carol.member.engine.delete(&group, &edit.message.id).unwrap();
+    let deletion = carol.engine.delete(&group, &edit.message.id).unwrap();
     let told = second.takes(&deletion.event).events;
     assert_eq!(edited(&told), [("lost".to_owned(), false)]);
     // The other never saw it: an edit of what is not there is no event.

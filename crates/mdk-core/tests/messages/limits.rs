@@ -91,8 +91,7 @@ fn an_event_at_its_limit_can_be_made_again() {
     let mut config = Config::default();
     config.max_event_bytes = 3_000;
     let mut engine = Engine::in_memory(Keys::generate(), config, clock).unwrap();
-    let new = new_group("g", vec![]);
-    let pending = engine.create_group(new).unwrap();
+    let pending = engine.create_group(new_group("g", vec![])).unwrap();
     let group = engine.confirm(pending.id).unwrap().id;
     let mut say = |length| {
         let text = "x".repeat(length);

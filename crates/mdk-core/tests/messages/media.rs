@@ -60,9 +60,9 @@ fn an_old_file_still_opens_also_after_a_restart() {
     let place = folder();
     let mut all = [("alice", 1), ("bob", 2)].map(|(n, k)| Filed::new(place.path(), n, k));
     let [alice, bob] = &mut all;
-    let group = alice.member.founds("g", &mut [&mut bob.member]);
+    let group = alice.founds("g", &mut [&mut bob.member]);
     let sent = sends(&mut alice.member, &group, b"kept", "a.bin");
-    bob.member.applies(&sent.outgoing.event);
+    bob.applies(&sent.outgoing.event);
     for _ in 0..4 {
         for _ in 0..2 {
             advances(&mut alice.member, &group, &mut [&mut bob.member]);
@@ -74,7 +74,7 @@ fn an_old_file_still_opens_also_after_a_restart() {
             assert_eq!(opens(&mut member.member, &group, &sent).unwrap(), b"kept");
         }
     }
-    assert_eq!(alice.member.info(&group).epoch, 9);
+    assert_eq!(alice.info(&group).epoch, 9);
 }
 
 /// The message was said before commits that arrived first.
@@ -222,10 +222,10 @@ fn keys_left(path: &std::path::Path, group: &GroupId, file: &[u8; 32]) -> usize 
 fn filed(place: &std::path::Path) -> (Filed, Filed, GroupId, crate::kit::files::Sent) {
     let mut alice = Filed::new(place, "alice", 1);
     let mut bob = Filed::new(place, "bob", 2);
-    let group = alice.member.founds("g", &mut [&mut bob.member]);
-    alice.member.changes(&group, kept_for(100), &mut [&mut bob.member]);
+    let group = alice.founds("g", &mut [&mut bob.member]);
+    alice.changes(&group, kept_for(100), &mut [&mut bob.member]);
     let sent = sends(&mut alice.member, &group, b"gone soon", "a.bin");
-    bob.member.applies(&sent.outgoing.event);
+    bob.applies(&sent.outgoing.event);
     for member in [&mut alice, &mut bob] {
         assert_eq!(opens(&mut member.member, &group, &sent).unwrap(), b"gone soon");
     }
@@ -238,7 +238,7 @@ fn nothing_is_left(
     group: &GroupId,
     sent: &crate::kit::files::Sent,
 ) {
-    let opened = member.member.engine.decrypt_media(group, &sent.attachment, &sent.blob);
+    let opened = member.engine.decrypt_media(group, &sent.attachment, &sent.blob);
     assert!(matches!(opened, Err(Error::Media(_))), "{opened:?}");
     let copies = place.join("closed");
     std::fs::create_dir_all(&copies).unwrap();
@@ -252,8 +252,8 @@ fn nothing_is_left(
 fn a_deleted_message_leaves_no_key() {
     let place = folder();
     let (mut alice, mut bob, group, sent) = filed(place.path());
-    let deletion = alice.member.engine.delete(&group, &sent.outgoing.message.id).unwrap();
-    bob.member.applies(&deletion.event);
+    let deletion = alice.engine.delete(&group, &sent.outgoing.message.id).unwrap();
+    bob.applies(&deletion.event);
     assert!(newest(&mut bob.member, &group).attachments.is_empty());
     nothing_is_left(alice, place.path(), &group, &sent);
     nothing_is_left(bob, place.path(), &group, &sent);
@@ -265,7 +265,7 @@ fn an_expired_message_leaves_no_key() {
     let (mut alice, bob, group, sent) = filed(place.path());
     alice.waits(101_000);
     // Nobody told bob's engine that time has passed.
-    bob.member.clock.advance_millis(101_000);
+    bob.clock.advance_millis(101_000);
     nothing_is_left(alice, place.path(), &group, &sent);
     nothing_is_left(bob, place.path(), &group, &sent);
 }
@@ -276,9 +276,9 @@ fn what_comes_too_late_or_was_deleted_before_brings_no_key() {
     let (mut alice, mut bob, group, _) = filed(place.path());
     let sent = sends(&mut alice.member, &group, b"late", "a.bin");
     let deleted = sends(&mut alice.member, &group, b"deleted", "b.bin");
-    let deletion = alice.member.engine.delete(&group, &deleted.outgoing.message.id).unwrap();
+    let deletion = alice.engine.delete(&group, &deleted.outgoing.message.id).unwrap();
     bob.takes(&deletion.event);
-    bob.member.applies(&deleted.outgoing.event);
+    bob.applies(&deleted.outgoing.event);
     bob.waits(101_000);
     bob.takes(&sent.outgoing.event);
     let second = bob.copied(&{
@@ -299,17 +299,17 @@ fn files_of_both_branches_of_a_race_open() {
         let mut all =
             [("alice", 1), ("bob", 2), ("carol", 3)].map(|(n, k)| Filed::new(place.path(), n, k));
         let [alice, bob, carol] = &mut all;
-        let group = alice.member.founds("g", &mut [&mut bob.member, &mut carol.member]);
-        let promoted = alice.member.promotes(&group, carol.member.key(), &mut []);
+        let group = alice.founds("g", &mut [&mut bob.member, &mut carol.member]);
+        let promoted = alice.promotes(&group, carol.key(), &mut []);
         for member in [&mut *bob, &mut *carol] {
-            member.member.applies(event(&promoted));
+            member.applies(event(&promoted));
         }
         for member in [&mut *alice, &mut *bob, &mut *carol] {
             member.waits(6_000);
         }
         let commits = [rename(alice, &group, "alice's"), rename(carol, &group, "carol's")];
-        alice.member.confirms(&commits[0]);
-        carol.member.confirms(&commits[1]);
+        alice.confirms(&commits[0]);
+        carol.confirms(&commits[1]);
         let files = [
             sends(&mut alice.member, &group, b"alice's", "a.bin"),
             sends(&mut carol.member, &group, b"carol's", "c.bin"),
@@ -334,16 +334,16 @@ fn files_of_both_branches_of_a_race_open() {
                 member.waits(6_000);
             }
             member.restarts();
-            names.push(member.member.info(&group).name);
+            names.push(member.info(&group).name);
             let mut seen = 0;
             for (file, text) in files.iter().zip([b"alice's", b"carol's"]) {
                 let id = file.outgoing.message.id;
-                if member.member.engine.message(&group, &id).is_ok() {
+                if member.engine.message(&group, &id).is_ok() {
                     assert_eq!(opens(&mut member.member, &group, file).unwrap(), text);
                     seen += 1;
                 }
             }
-            assert!(seen >= 1, "{}", member.member.name);
+            assert!(seen >= 1, "{}", member.name);
         }
         assert_eq!(names, vec![names[0].clone(); 3]);
     }

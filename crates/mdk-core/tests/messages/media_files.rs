@@ -156,8 +156,7 @@ fn the_image_of_a_group_is_set_seen_and_removed() {
 // shows: B1-4
 #[test]
 fn a_founder_says_where_the_files_of_the_group_go() {
-    let (mut alice, mut bob) = (Member::new("alice"), Member::new("bob"));
-    let group = alice.founds("g", &mut [&mut bob]);
+    let (mut alice, mut bob, group) = pair();
     let usual = [("blossom-v1".to_owned(), "https://blossom.primal.net/".to_owned())];
     for member in [&mut alice, &mut bob] {
         assert_eq!(member.engine.media_endpoints(&group).unwrap(), usual);

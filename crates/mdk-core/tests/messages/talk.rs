@@ -29,14 +29,18 @@ fn settings_at_the_limit() {
         alice.engine.update_group(&group, description),
         ("description", Some(4096), Some(4097)),
     );
-    let many = relayed_by(relays(17));
-    refused_with(alice.engine.update_group(&group, many), ("relays", Some(16), Some(17)));
+    refused_with(
+        alice.engine.update_group(&group, relayed_by(relays(17))),
+        ("relays", Some(16), Some(17)),
+    );
     refused_for(alice.engine.update_group(&group, relayed_by(vec![])), "relays");
     let long = format!("wss://{}.example", "a".repeat(512));
     for bad in ["https://r.example", "wss://", "relay.example", "wss://user@r.example", &long] {
-        let update = relayed_by(vec![bad.to_owned()]);
         assert!(
-            matches!(alice.engine.update_group(&group, update), Err(Error::InvalidRelayUrl(_))),
+            matches!(
+                alice.engine.update_group(&group, relayed_by(vec![bad.to_owned()])),
+                Err(Error::InvalidRelayUrl(_))
+            ),
             "{bad}"
         );
     }
@@ -77,8 +81,7 @@ fn settings_at_the_limit() {
 fn members_are_named_rightly() {
     let (mut alice, mut bob, group) = pair();
     let (a, b, stranger) = (alice.key(), bob.key(), Keys::generate().public_key());
-    let again = bob.key_package();
-    refused_for(alice.engine.add_members(&group, &[again], false), "key_packages");
+    refused_for(alice.engine.add_members(&group, &[bob.key_package()], false), "key_packages");
     refused_for(alice.engine.remove_members(&group, &[a]), "members");
     refused_for(alice.engine.remove_members(&group, &[stranger]), "members");
     let mut carol = Member::new("carol");
@@ -113,9 +116,8 @@ fn a_smaller_limit_of_messages() {
     config.max_message_bytes = 300;
     let mut carol = Member::with("carol", config);
     let group = carol.founds("g", &mut []);
-    let message = chat("x".repeat(300));
     assert!(matches!(
-        carol.engine.create_message(&group, message),
+        carol.engine.create_message(&group, chat("x".repeat(300))),
         Err(Error::InvalidInput { field: "text", limit: Some(300), actual: Some(301..), .. })
     ));
     carol.says(&group, "fits");

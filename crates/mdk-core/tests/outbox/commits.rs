@@ -6,15 +6,14 @@ use mdk_core::{
 };
 use mdk_wire::GroupId;
 
-use super::relays::{ONE, OnDisk, TWO, later, parse, refused, relays, sending};
+use super::relays::{ONE, OnDisk, TWO, ended, later, parse, refused, relays, sending};
 use crate::kit::{Member, RELAY, chat, event, relayed_by};
 
 /// Alice, whose outbox is in use and empty, and Bob, in a group with two relays.
 fn pair() -> (Member, Member, GroupId) {
     let (mut alice, mut bob) = (sending("alice"), Member::new("bob"));
     let group = alice.founds("g", &mut [&mut bob]);
-    let update = relayed_by(relays(&[ONE, TWO]));
-    let pending = alice.engine.update_group(&group, update).unwrap();
+    let pending = alice.engine.update_group(&group, relayed_by(relays(&[ONE, TWO]))).unwrap();
     alice.publishes();
     bob.applies(event(&pending));
     (alice, bob, group)
@@ -52,8 +51,10 @@ fn a_commit_is_confirmed_by_the_first_relay() {
 
     assert_eq!(alice.answers(&item, ONE, refused("no")).commit, None);
     assert_eq!(alice.info(&group).member_count, 2);
-    let change = alice.answers(&item, TWO, RelayVerdict::Accepted);
-    assert_eq!((change.finished, change.commit), (true, Some(CommitEnd::Confirmed)));
+    assert_eq!(
+        ended(alice.answers(&item, TWO, RelayVerdict::Accepted)),
+        (true, Some(CommitEnd::Confirmed))
+    );
     assert_eq!(state(&mut alice, &pending), CommitState::Confirmed);
     assert_eq!(alice.info(&group).member_count, 3);
 
@@ -74,8 +75,7 @@ fn a_commit_that_all_refuse_is_discarded() {
     let pending = adds(&mut alice, &group, &mut carol);
     let item = alice.commit_item();
     assert!(!alice.answers(&item, ONE, refused("a")).finished);
-    let change = alice.answers(&item, TWO, refused("b"));
-    assert_eq!((change.finished, change.commit), (true, Some(CommitEnd::Discarded)));
+    assert_eq!(ended(alice.answers(&item, TWO, refused("b"))), (true, Some(CommitEnd::Discarded)));
     let reasons = vec![(ONE.to_owned(), "a".to_owned()), (TWO.to_owned(), "b".to_owned())];
     assert_eq!(state(&mut alice, &pending), CommitState::Refused { reasons });
     assert!(alice.outbox().is_empty() && alice.engine.pending().unwrap().is_empty());
@@ -83,8 +83,7 @@ fn a_commit_that_all_refuse_is_discarded() {
     assert!(alice.outbox().is_empty(), "no Welcome");
     assert_eq!(alice.info(&group).member_count, 2);
     // Too late.
-    let change = alice.answers(&item, ONE, RelayVerdict::Accepted);
-    assert_eq!((change.finished, change.commit), (true, None));
+    assert_eq!(ended(alice.answers(&item, ONE, RelayVerdict::Accepted)), (true, None));
     // The group goes on.
     alice.tells(&group, "on", &mut [&mut bob]);
     let again = adds(&mut alice, &group, &mut carol);
@@ -114,8 +113,10 @@ fn confirming_by_hand_does_no_harm() {
     let item = alice.commit_item();
     alice.engine.confirm(pending.id).unwrap();
     assert_eq!(alice.welcomes().len(), 1);
-    let change = alice.answers(&item, ONE, RelayVerdict::Accepted);
-    assert_eq!((change.finished, change.commit), (false, Some(CommitEnd::Confirmed)));
+    assert_eq!(
+        ended(alice.answers(&item, ONE, RelayVerdict::Accepted)),
+        (false, Some(CommitEnd::Confirmed))
+    );
     assert!(alice.answers(&item, TWO, refused("no")).finished);
     assert_eq!(state(&mut alice, &pending), CommitState::Confirmed);
     assert_eq!(alice.info(&group).member_count, 3);
@@ -129,8 +130,7 @@ fn a_commit_that_came_back_is_confirmed() {
     let item = alice.commit_item();
     assert_eq!(alice.takes(event(&pending)).verdict, Verdict::Duplicate);
     alice.answers(&item, ONE, refused("a"));
-    let change = alice.answers(&item, TWO, refused("b"));
-    assert_eq!((change.finished, change.commit), (true, Some(CommitEnd::Confirmed)));
+    assert_eq!(ended(alice.answers(&item, TWO, refused("b"))), (true, Some(CommitEnd::Confirmed)));
     assert_eq!(state(&mut alice, &pending), CommitState::Confirmed);
     bob.applies(event(&pending));
     assert_eq!(bob.info(&group).epoch, alice.info(&group).epoch);
@@ -141,35 +141,35 @@ fn a_commit_that_came_back_is_confirmed() {
 fn an_invite_outlives_every_step() {
     let mut alice = OnDisk::new("alice");
     let (mut bob, mut carol) = (Member::new("bob"), Member::new("carol"));
-    let group = alice.member.founds("g", &mut [&mut bob]);
-    assert_eq!(alice.member.welcomes().len(), 1, "founding is confirmed by hand");
-    alice.member.publishes();
+    let group = alice.founds("g", &mut [&mut bob]);
+    assert_eq!(alice.welcomes().len(), 1, "founding is confirmed by hand");
+    alice.publishes();
     let pending = adds(&mut alice.member, &group, &mut carol);
 
     let mut alice = alice.restarted();
-    alice.member.engine.tick().unwrap();
-    let item = alice.member.commit_item();
-    assert_eq!((&item.event, alice.member.outbox().len()), (&event(&pending).to_json(), 1));
-    alice.member.answers(&item, RELAY, later(1));
+    alice.engine.tick().unwrap();
+    let item = alice.commit_item();
+    assert_eq!((&item.event, alice.outbox().len()), (&event(&pending).to_json(), 1));
+    alice.answers(&item, RELAY, later(1));
 
     let mut alice = alice.restarted();
-    alice.member.answers(&item, RELAY, RelayVerdict::Accepted);
+    alice.answers(&item, RELAY, RelayVerdict::Accepted);
     let mut alice = alice.restarted();
-    alice.member.engine.tick().unwrap();
-    let [welcome] = alice.member.outbox().try_into().unwrap();
+    alice.engine.tick().unwrap();
+    let [welcome] = alice.outbox().try_into().unwrap();
     assert_eq!(welcome.event, pending.welcomes[0].to_json());
-    alice.member.engine.set_outbox_relays(welcome.seq, &relays(&[ONE, TWO])).unwrap();
-    alice.member.answers(&welcome, ONE, RelayVerdict::Accepted);
+    alice.engine.set_outbox_relays(welcome.seq, &relays(&[ONE, TWO])).unwrap();
+    alice.answers(&welcome, ONE, RelayVerdict::Accepted);
 
     let mut alice = alice.restarted();
-    assert!(alice.member.engine.tick().unwrap().reply.is_empty(), "a relay has it");
-    let [welcome] = alice.member.outbox().try_into().unwrap();
+    assert!(alice.engine.tick().unwrap().reply.is_empty(), "a relay has it");
+    let [welcome] = alice.outbox().try_into().unwrap();
     assert_eq!(welcome.results[0].state, SendState::Accepted);
-    assert!(alice.member.answers(&welcome, TWO, refused("no")).finished);
+    assert!(alice.answers(&welcome, TWO, refused("no")).finished);
 
     let mut alice = alice.restarted();
-    assert!(alice.member.engine.tick().unwrap().reply.is_empty());
-    assert!(alice.member.outbox().is_empty());
+    assert!(alice.engine.tick().unwrap().reply.is_empty());
+    assert!(alice.outbox().is_empty());
     carol.joins(&[parse(&welcome.event)]);
     assert_eq!(carol.info(&group).state, GroupState::Active);
 }
@@ -280,8 +280,10 @@ fn messages_and_commits_keep_their_order() {
     let (mut alice, mut bob, group) = pair();
     let first = alice.says(&group, "before");
     let pending = alice.engine.self_update(&group).unwrap();
-    let text = chat("during");
-    assert!(matches!(alice.engine.create_message(&group, text), Err(Error::CommitPending)));
+    assert!(matches!(
+        alice.engine.create_message(&group, chat("during")),
+        Err(Error::CommitPending)
+    ));
     let published = alice.publishes();
     assert_eq!(published, [first, event(&pending).clone()]);
     alice.says(&group, "after");

@@ -3,15 +3,14 @@
 use mdk_core::{Delivery, Error, EventBody, OutboxPurpose, RelayVerdict, SendState, Verdict};
 use mdk_wire::{EventId, GroupId, Keys, UnsignedEvent, kind};
 
-use super::relays::{ONE, OnDisk, TWO, later, parse, refused, relays, sending};
+use super::relays::{ONE, OnDisk, TWO, later, parse, refused, relays, sending, went};
 use crate::kit::{Member, RELAY, chat, kept_for, relayed_by};
 
 /// Alice, whose group has two relays, and Bob. Nothing waits in her outbox.
 fn pair() -> (Member, Member, GroupId) {
     let (mut alice, mut bob) = (Member::new("alice"), Member::new("bob"));
     let group = alice.founds("g", &mut [&mut bob]);
-    let update = relayed_by(relays(&[ONE, TWO]));
-    let pending = alice.engine.update_group(&group, update).unwrap();
+    let pending = alice.engine.update_group(&group, relayed_by(relays(&[ONE, TWO]))).unwrap();
     alice.confirms(&pending);
     bob.applies(pending.event.as_ref().unwrap());
     alice.engine.enable_outbox();
@@ -94,8 +93,7 @@ fn everything_that_is_sent_is_in_it_in_order() {
 fn what_fails_is_not_in_it() {
     let (mut alice, _, group) = pair();
     let before = alice.digest();
-    let long = chat("x".repeat(70_000));
-    assert!(alice.engine.create_message(&group, long).is_err());
+    assert!(alice.engine.create_message(&group, chat("x".repeat(70_000))).is_err());
     assert!(alice.outbox().is_empty());
     assert_eq!(alice.digest(), before);
 }
@@ -105,29 +103,29 @@ fn what_fails_is_not_in_it() {
 fn it_outlives_the_process() {
     let mut alice = OnDisk::new("alice");
     let mut bob = Member::new("bob");
-    let group = alice.member.founds("g", &mut [&mut bob]);
-    alice.member.publishes();
+    let group = alice.founds("g", &mut [&mut bob]);
+    alice.publishes();
     let id = say(&mut alice.member, &group, "kept");
-    let before = alice.member.outbox();
-    alice.member.answers(&before[0], RELAY, later(5_000));
+    let before = alice.outbox();
+    alice.answers(&before[0], RELAY, later(5_000));
 
     let mut alice = alice.restarted();
-    let after = alice.member.outbox();
+    let after = alice.outbox();
     assert_eq!(after[0].event, before[0].event);
     assert_eq!((after[0].seq, after[0].attempts), (before[0].seq, 1));
     let waits = &after[0].results[0];
     assert_eq!((waits.state, waits.attempts, waits.next_at), (SendState::Waiting, 1, 5_000));
-    assert_eq!(alice.member.engine.outbox_messages().unwrap()[0].id, id);
-    alice.member.engine.tick().unwrap();
-    assert_eq!(alice.member.outbox().len(), 1, "a tick adds nothing");
+    assert_eq!(alice.engine.outbox_messages().unwrap()[0].id, id);
+    alice.engine.tick().unwrap();
+    assert_eq!(alice.outbox().len(), 1, "a tick adds nothing");
     assert_eq!(crate::kit::received(&bob.applies(&parse(&after[0].event))), ["kept"]);
-    alice.member.answers(&after[0], RELAY, RelayVerdict::Accepted);
+    alice.answers(&after[0], RELAY, RelayVerdict::Accepted);
 
     let mut alice = alice.restarted();
-    alice.member.engine.tick().unwrap();
-    assert!(alice.member.outbox().is_empty());
-    assert_eq!(alice.member.deliveries(), [(id, Delivery::Accepted, Vec::new())]);
-    assert_eq!(alice.member.delivery(&group), Delivery::Accepted);
+    alice.engine.tick().unwrap();
+    assert!(alice.outbox().is_empty());
+    assert_eq!(alice.deliveries(), [(id, Delivery::Accepted, Vec::new())]);
+    assert_eq!(alice.delivery(&group), Delivery::Accepted);
 }
 
 /// shows: OB-6, OB-12: the first relay that has a message makes it delivered, and that is told once.
@@ -138,14 +136,15 @@ fn two_relays_answer_differently() {
     assert_eq!(alice.delivery(&group), Delivery::Queued);
     let item = alice.outbox().remove(0);
 
-    let change = alice.answers(&item, ONE, refused("blocked: go away"));
-    assert_eq!((change.finished, change.delivery), (false, None));
+    assert_eq!(went(alice.answers(&item, ONE, refused("blocked: go away"))), (false, None));
     assert_eq!(alice.engine.outbox_messages().unwrap().len(), 1);
     let words = vec![(ONE.to_owned(), "blocked: go away".to_owned())];
     assert_eq!(alice.engine.delivery_errors(&id).unwrap(), words);
 
-    let change = alice.answers(&item, TWO, RelayVerdict::Accepted);
-    assert_eq!((change.finished, change.delivery), (true, Some(Delivery::Accepted)));
+    assert_eq!(
+        went(alice.answers(&item, TWO, RelayVerdict::Accepted)),
+        (true, Some(Delivery::Accepted))
+    );
     assert!(alice.outbox().is_empty() && alice.engine.outbox_messages().unwrap().is_empty());
     // What one said against it can still be asked for.
     assert_eq!(alice.engine.delivery_errors(&id).unwrap(), words);
@@ -170,8 +169,7 @@ fn one_that_has_it_does_not_end_it() {
     let states: Vec<_> = item.results.iter().map(|result| result.state).collect();
     assert_eq!((item.attempts, states), (2, vec![SendState::Accepted, SendState::Waiting]));
     assert!(alice.engine.outbox_messages().unwrap().is_empty(), "it is delivered");
-    let change = alice.answers(&item, TWO, refused("never"));
-    assert_eq!((change.finished, change.delivery), (true, None));
+    assert_eq!(went(alice.answers(&item, TWO, refused("never"))), (true, None));
     assert_eq!(alice.delivery(&group), Delivery::Accepted);
 }
 
@@ -183,8 +181,7 @@ fn refused_by_all_it_fails_and_is_sent_again() {
     let item = alice.outbox().remove(0);
     assert!(matches!(alice.engine.outbox_retry(&id), Err(Error::NotAllowed(_))));
     assert!(!alice.answers(&item, ONE, refused("a")).finished);
-    let change = alice.answers(&item, TWO, refused("b"));
-    assert_eq!((change.finished, change.delivery), (true, Some(Delivery::Failed)));
+    assert_eq!(went(alice.answers(&item, TWO, refused("b"))), (true, Some(Delivery::Failed)));
     assert_eq!(alice.delivery(&group), Delivery::Failed);
     assert!(alice.outbox().is_empty() && alice.engine.outbox_messages().unwrap().is_empty());
     let words = vec![(ONE.to_owned(), "a".to_owned()), (TWO.to_owned(), "b".to_owned())];
@@ -220,13 +217,13 @@ fn what_comes_back_is_delivered() {
     let id = say(&mut alice, &group, "one");
     let item = alice.outbox().remove(0);
     assert_eq!(alice.engine.outbox_awaits(&[id, item.event_id]).unwrap(), [item.event_id]);
-    let change = alice.engine.outbox_echo(&item.event_id, "wss://one.example/", same).unwrap();
-    assert_eq!((change.finished, change.delivery), (false, Some(Delivery::Accepted)));
+    assert_eq!(
+        went(alice.engine.outbox_echo(&item.event_id, "wss://one.example/", same).unwrap()),
+        (false, Some(Delivery::Accepted))
+    );
     assert_eq!(alice.outbox()[0].relays, [ONE, TWO]);
-    let change = alice.answers(&item, ONE, refused("blocked: twice"));
-    assert_eq!((change.finished, change.delivery), (false, None));
-    let change = alice.answers(&item, TWO, refused("blocked"));
-    assert_eq!((change.finished, change.delivery), (true, None));
+    assert_eq!(went(alice.answers(&item, ONE, refused("blocked: twice"))), (false, None));
+    assert_eq!(went(alice.answers(&item, TWO, refused("blocked"))), (true, None));
     assert_eq!(alice.delivery(&group), Delivery::Accepted);
     assert!(alice.engine.outbox_awaits(&[item.event_id]).unwrap().is_empty());
     assert!(alice.engine.outbox_echo(&item.event_id, ONE, same).unwrap().finished);
@@ -238,8 +235,10 @@ fn what_comes_back_is_delivered() {
     alice.answers(&item, TWO, refused("blocked"));
     assert_eq!(alice.delivery(&group), Delivery::Failed);
     assert_eq!(alice.engine.outbox_awaits(&[item.event_id]).unwrap(), [item.event_id]);
-    let change = alice.engine.outbox_echo(&item.event_id, ONE, same).unwrap();
-    assert_eq!((change.finished, change.delivery), (true, Some(Delivery::Accepted)));
+    assert_eq!(
+        went(alice.engine.outbox_echo(&item.event_id, ONE, same).unwrap()),
+        (true, Some(Delivery::Accepted))
+    );
     assert_eq!(alice.delivery(&group), Delivery::Accepted);
     let told: Vec<_> = alice.deliveries().into_iter().map(|(id, to, _)| (id, to)).collect();
     let (failed, accepted) = (Delivery::Failed, Delivery::Accepted);

@@ -1,12 +1,14 @@
 //! Members whose outbox is in use, and relays that answer as the test says.
 
+use std::ops::{Deref, DerefMut};
+
 use mdk_core::{
     CommitEnd, Delivery, EventBody, OutboxChange, OutboxItem, OutboxPurpose, RelayVerdict,
 };
 use mdk_wire::{Event, EventId, GroupId};
 
-use crate::kit::Member;
 use crate::kit::disk::Disk;
+use crate::kit::{Member, RELAY, event};
 
 pub const ONE: &str = "wss://one.example";
 pub const TWO: &str = "wss://two.example";
@@ -20,6 +22,16 @@ pub fn refused(reason: &str) -> RelayVerdict {
 
 pub fn later(next_at: u64) -> RelayVerdict {
     RelayVerdict::Later { reason: "unreachable".to_owned(), next_at }
+}
+
+/// Whether all relays have answered, and what became of the message.
+pub fn went(change: OutboxChange) -> (bool, Option<Delivery>) {
+    (change.finished, change.delivery)
+}
+
+/// Whether all relays have answered, and what became of the commit.
+pub fn ended(change: OutboxChange) -> (bool, Option<CommitEnd>) {
+    (change.finished, change.commit)
 }
 
 pub fn relays(urls: &[&str]) -> Vec<String> {
@@ -57,6 +69,20 @@ impl OnDisk {
     }
 }
 
+impl Deref for OnDisk {
+    type Target = Member;
+
+    fn deref(&self) -> &Member {
+        &self.member
+    }
+}
+
+impl DerefMut for OnDisk {
+    fn deref_mut(&mut self) -> &mut Member {
+        &mut self.member
+    }
+}
+
 impl Member {
     pub fn outbox(&mut self) -> Vec<OutboxItem> {
         self.engine.outbox(1000).unwrap()
@@ -68,6 +94,20 @@ impl Member {
 
     pub fn commit_item(&mut self) -> OutboxItem {
         self.item(|p| matches!(p, OutboxPurpose::Commit { .. })).expect("a commit to publish")
+    }
+
+    /// A relay takes the commit that waits.
+    pub fn commit_arrives(&mut self) {
+        let item = self.commit_item();
+        self.answers(&item, RELAY, RelayVerdict::Accepted);
+    }
+
+    /// Makes two commits, which the other hears of.
+    pub fn goes_ahead_of(&mut self, other: &mut Member, group: &GroupId) {
+        for _ in 0..2 {
+            let update = self.updates(group, &mut []);
+            other.takes(event(&update));
+        }
     }
 
     pub fn welcomes(&mut self) -> Vec<OutboxItem> {

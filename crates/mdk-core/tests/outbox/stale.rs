@@ -130,8 +130,7 @@ fn it_waits_for_a_commit_of_ours() {
     commits(6, &mut bob, &mut [&mut alice, &mut carol], &group);
     let commit = alice.engine.self_update(&group).unwrap();
     assert_eq!(alice.outbox().len(), 1, "the commit");
-    let item = alice.commit_item();
-    alice.answers(&item, RELAY, RelayVerdict::Accepted);
+    alice.commit_arrives();
     bob.applies(commit.event.as_ref().unwrap());
     for event in published(&mut alice) {
         bob.applies(&event);

@@ -6,7 +6,7 @@ use mdk_wire::{Event, GroupMessage, KeyPackageEvent, Keys};
 use openmls::prelude::{CredentialType, ExtensionType, LeafNode, ProtocolVersion};
 
 use crate::kit::foreign::{Foreign, LIST, list, read_key_package};
-use crate::kit::{Member, new_group, now};
+use crate::kit::{Member, new_group, newcomer, now};
 
 fn entries(leaf: &LeafNode) -> Vec<(u16, Vec<u8>)> {
     let dictionary = leaf.extensions().app_data_dictionary().unwrap().dictionary();
@@ -16,8 +16,7 @@ fn entries(leaf: &LeafNode) -> Vec<(u16, Vec<u8>)> {
 // shows: A1-1, A1-2, A1-3, A1-4, A1-5, A1-6, 2.3-v1
 #[test]
 fn our_key_package() {
-    let mut bob = Member::new("bob");
-    let event = bob.key_package();
+    let (mut bob, event) = newcomer("bob");
     let package = read_key_package(&event);
     let leaf = package.leaf_node();
     let capabilities = leaf.capabilities();

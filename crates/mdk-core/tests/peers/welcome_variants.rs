@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::kit::foreign::{Context, Foreign, LIST, list, listed, wrap};
 use crate::kit::recorded::load;
-use crate::kit::{Member, RELAY, received};
+use crate::kit::{Member, RELAY, newcomer, received};
 
 /// Where we judge differently on purpose, and why.
 const DIFFERENT: [(&str, RejectCode, &str); 1] = [(
@@ -213,8 +213,7 @@ fn every_recorded_welcome_variant() {
     assert_eq!(recorded.len(), 33);
     let mut different = 0;
     for (name, outcome) in &recorded {
-        let mut bob = Member::new("bob");
-        let package = bob.key_package();
+        let (mut bob, package) = newcomer("bob");
         let before = bob.digest();
         let built = build(name, &package);
         let built = built.unwrap_or_else(|| panic!("no builder for {name}"));
