@@ -7,7 +7,7 @@ use mdk_wire::varint::{Reader, Writer};
 use mdk_wire::{Event, GroupId};
 
 use crate::kit::foreign::{Change, Foreign, read_key_package, update};
-use crate::kit::{Member, WAITS, newcomer, received};
+use crate::kit::{Member, WAITS, newcomer, received, welcomes};
 
 fn invited() -> (Member, Event, Foreign, Event) {
     let (mut bob, package) = newcomer("bob");
@@ -24,9 +24,7 @@ fn joined() -> (Member, Foreign, GroupId) {
 
 /// Commits, lets `bob` apply it, merges.
 fn commits(founder: &mut Foreign, bob: &mut Member, change: Change) {
-    let made = founder.commits(change);
-    let event = founder.seals(&made.commit);
-    bob.applies(&event);
+    bob.applies(&founder.commit_event(change));
     founder.merges();
 }
 
@@ -108,10 +106,8 @@ fn a_welcome_with_other_recipients_is_the_same_welcome() {
         let changed = with_another_recipient(&welcome);
         // It is a good one: whoever has only this one joins by it.
         let (mut other, invited) = newcomer("bob");
-        let mut beside = Foreign::new();
-        beside.founds(&beside.context());
-        let good = with_another_recipient(&beside.invites(&[&invited]));
-        other.applies(&beside.wraps(&good, &invited));
+        let (beside, good) = Foreign::inviting(&invited);
+        other.applies(&beside.wraps(&with_another_recipient(&good), &invited));
 
         let wrapped = founder.wraps(&welcome, &package);
         bob.applies(&wrapped);
@@ -128,13 +124,9 @@ fn a_welcome_with_other_recipients_is_the_same_welcome() {
 #[test]
 fn a_known_group_is_not_joined_again() {
     let (mut bob, package, founder, wrapped) = invited();
-    let mut context = founder.context();
-    context.id = founder.mls().group_id().as_slice().to_vec();
     // Another group under the same id, by another founder.
-    let mut thief = Foreign::new();
-    let mut stolen = thief.context();
-    stolen.id = context.id;
-    let second = thief.founds_with(&stolen, &package);
+    let id = founder.mls().group_id().as_slice().to_vec();
+    let second = welcomes::group(&package, |c| c.id = id);
     // (while neither is accepted nobody knows which is the right one: B4-32)
     assert_eq!(bob.takes(&second).verdict, WAITS);
     assert_eq!(bob.engine.invites().unwrap().len(), 2);
@@ -162,10 +154,7 @@ fn a_disbanded_group_is_never_joined_again() {
     commits(&mut founder, &mut bob, change);
     assert_eq!(bob.info(&group).state, GroupState::Disbanded);
     let package = bob.key_package();
-    let mut again = Foreign::new();
-    let mut context = again.context();
-    context.id = group.as_bytes().to_vec();
-    let wrapped = again.founds_with(&context, &package);
+    let wrapped = welcomes::group(&package, |c| c.id = group.as_bytes().to_vec());
     refused(&mut bob, &wrapped, "B4-4", RejectCode::AlreadyApplied);
 }
 
@@ -198,11 +187,10 @@ fn a_bad_welcome_does_not_touch_a_removed_copy() {
     removes(&mut founder, &mut bob);
     let package = bob.key_package();
     // The id is claimed by somebody whose group breaks a rule that is judged last.
-    let mut thief = Foreign::new();
-    let mut context = thief.context();
-    context.id = group.as_bytes().to_vec();
-    context.set_admins(&[bob.key()]);
-    let wrapped = thief.founds_with(&context, &package);
+    let wrapped = welcomes::group(&package, |c| {
+        c.id = group.as_bytes().to_vec();
+        c.set_admins(&[bob.key()]);
+    });
     refused(&mut bob, &wrapped, "B4-9", RejectCode::AuthorizationFailed);
     assert_eq!(bob.texts(&group), ["before"]);
 }
@@ -245,10 +233,7 @@ fn a_deleted_key_package_opens_nothing() {
 fn one_key_package_serves_two_welcomes_and_survives_a_bad_one_between() {
     let (mut bob, package, mut first, wrapped) = invited();
     let one = bob.engine.accept(&wrapped.id()).unwrap().id;
-    let mut bad = Foreign::new();
-    let mut context = bad.context();
-    context.set(component_id::LIFECYCLE, [2]);
-    let refused_one = bad.founds_with(&context, &package);
+    let refused_one = welcomes::group(&package, |c| c.set(component_id::LIFECYCLE, [2]));
     refused(&mut bob, &refused_one, "B5-5a", RejectCode::InvalidEncoding);
     let (mut second, wrapped) = Foreign::welcoming(&package);
     bob.applies(&wrapped);

@@ -1,5 +1,5 @@
-//! What members do: `alice.removes(&group, bob.key(), &mut [&mut carol])`. A commit is confirmed at once, and those who are
-//! named apply it.
+//! What members do: `alice.removes(&group, bob.key(), &mut [&mut carol])`. A commit is confirmed at once, and those who
+//! are named apply it.
 
 use std::ops::{Deref, DerefMut};
 
@@ -127,6 +127,12 @@ impl Member {
     #[track_caller]
     pub fn sends(&mut self, group: &GroupId, message: NewMessage) -> Outgoing {
         self.engine.create_message(group, message).unwrap()
+    }
+
+    /// As [`Member::says`], with what it is in the history.
+    #[track_caller]
+    pub fn utters(&mut self, group: &GroupId, text: &str) -> Outgoing {
+        self.sends(group, chat(text))
     }
 
     /// The others read what this one says.

@@ -32,8 +32,7 @@ fn a_deletion_counts_whenever_it_comes() {
     let (said, liked) = (three.says("secret"), three.says("liked"));
     three.all_read(&liked.event);
     three.readers[0].applies(&said.event);
-    let reaction = three.alice.engine.react(&group, &liked.message.id, "+").unwrap();
-    three.all_read(&reaction.event);
+    let reaction = three.reacts_to(&liked, "+");
     three.lasts(SHORT);
     let delete = three.alice.engine.delete(&group, &said.message.id).unwrap();
     let taken_back = three.alice.engine.delete(&group, &reaction.message.id).unwrap();
@@ -67,8 +66,7 @@ fn a_deletion_counts_whenever_it_comes() {
 fn the_log_names_the_sign_that_is_gone_and_no_words() {
     let mut three = Three::new(0);
     let group = three.group.clone();
-    let said = three.says("said");
-    three.all_read(&said.event);
+    let said = three.tells("said");
     let kiss =
         "\u{1f469}\u{1f3fd}\u{200d}\u{2764}\u{fe0f}\u{200d}\u{1f48b}\u{200d}\u{1f468}\u{1f3fe}";
     let signs = ["+", "-", "\u{1f44d}", "\u{2764}\u{fe0f}", "\u{1f1e9}\u{1f1ea}", kiss];
@@ -81,8 +79,7 @@ fn the_log_names_the_sign_that_is_gone_and_no_words() {
     let words = ["no", "7", "é", "水", tags, flags, "-.. .", hidden, enclosed, braille, many];
     for emoji in signs.iter().chain(&words) {
         let at = three.readers[0].engine.last_cursor().unwrap();
-        let reaction = three.alice.engine.react(&group, &said.message.id, emoji).unwrap();
-        three.all_read(&reaction.event);
+        let reaction = three.reacts_to(&said, emoji);
         let taken_back = three.alice.engine.delete(&group, &reaction.message.id).unwrap();
         let reader = &mut three.readers[0];
         let told = |reader: &mut Member| {
@@ -232,8 +229,7 @@ fn what_goes_before_a_read_is_told() {
     ];
     for look in looks {
         let mut three = Three::new(SHORT);
-        let said = three.says("vanishes");
-        three.all_read(&said.event);
+        let said = three.tells("vanishes");
         three.passes(SHORT + 5);
         let (bob, group) = (&mut three.readers[0], three.group.clone());
         look(bob, &group, &said.message.id);

@@ -5,7 +5,7 @@ use mdk_wire::{Event, EventId, GroupId};
 
 use super::words::rows;
 use crate::kit::fork::{Filed, orders, two_admins_and};
-use crate::kit::{Member, chat, folder, kept_for, received};
+use crate::kit::{Member, folder, kept_for, received};
 
 /// Seconds that the short lifetime lasts.
 pub(crate) const SHORT: u64 = 10;
@@ -41,8 +41,26 @@ impl Three {
     }
 
     pub(crate) fn says(&mut self, text: &str) -> Outgoing {
-        let message = chat(text);
-        self.alice.sends(&self.group, message)
+        self.alice.utters(&self.group, text)
+    }
+
+    /// As [`Three::says`], and all read it.
+    pub(crate) fn tells(&mut self, text: &str) -> Outgoing {
+        let said = self.says(text);
+        self.all_read(&said.event);
+        said
+    }
+
+    pub(crate) fn edits(&mut self, said: &Outgoing, text: &str) -> Outgoing {
+        let edit = self.alice.engine.edit(&self.group, &said.message.id, text).unwrap();
+        self.all_read(&edit.event);
+        edit
+    }
+
+    pub(crate) fn reacts_to(&mut self, said: &Outgoing, emoji: &str) -> Outgoing {
+        let reaction = self.alice.engine.react(&self.group, &said.message.id, emoji).unwrap();
+        self.all_read(&reaction.event);
+        reaction
     }
 
     pub(crate) fn again(&mut self, id: &EventId) -> Event {
@@ -74,8 +92,7 @@ pub(crate) fn deleted(events: &[EngineEvent]) -> usize {
 #[test]
 fn what_has_expired_does_not_come_back() {
     let mut three = Three::new(SHORT);
-    let said = three.says("vanishes");
-    three.all_read(&said.event);
+    let said = three.tells("vanishes");
     three.lasts(0);
     let again = three.again(&said.message.id);
     let ends = (said.message.created_at + SHORT).to_string();
@@ -106,8 +123,7 @@ fn what_has_expired_does_not_come_back() {
 #[test]
 fn what_is_said_like_one_that_has_expired_is_another_message() {
     let mut three = Three::new(SHORT);
-    let said = three.says("ok");
-    three.all_read(&said.event);
+    let said = three.tells("ok");
     three.passes(SHORT + 1);
     let group = three.group.clone();
     for member in three.readers.iter_mut().chain([&mut three.alice]) {
@@ -230,8 +246,7 @@ fn an_edit_lasts_as_it_was_first_said() {
         [(0, SHORT, true), (0, SHORT, false), (SHORT, 0, true), (SHORT, 0, false)]
     {
         let mut three = Three::new(0);
-        let said = three.says("before");
-        three.all_read(&said.event);
+        let said = three.tells("before");
         three.lasts(first);
         let edit = three.alice.engine.edit(&three.group, &said.message.id, "after").unwrap();
         three.lasts(then);
@@ -293,16 +308,12 @@ fn an_edit_of_what_has_expired_is_not_kept() {
 #[test]
 fn the_end_of_an_edit_is_told() {
     let mut three = Three::new(0);
-    let said = three.says("before");
-    three.all_read(&said.event);
+    let said = three.tells("before");
     three.lasts(60);
-    let long = three.alice.engine.edit(&three.group, &said.message.id, "long").unwrap();
-    three.all_read(&long.event);
+    three.edits(&said, "long");
     three.lasts(SHORT);
-    let short = three.alice.engine.edit(&three.group, &said.message.id, "short").unwrap();
-    three.all_read(&short.event);
-    let react = three.alice.engine.react(&three.group, &said.message.id, "+").unwrap();
-    three.all_read(&react.event);
+    three.edits(&said, "short");
+    three.reacts_to(&said, "+");
     let group = three.group.clone();
     for (wait, text, has_edit) in [(SHORT + 5, "long", true), (60, "before", false)] {
         three.passes(wait);
@@ -332,14 +343,11 @@ fn the_end_of_an_edit_that_is_not_shown_is_not_told() {
         assert_eq!((edited(&told).len(), deleted(&told)), (0, 1), "it went with its message");
     }
     three.lasts(0);
-    let said = three.says("before");
-    three.all_read(&said.event);
+    let said = three.tells("before");
     three.lasts(SHORT);
-    let older = three.alice.engine.edit(&three.group, &said.message.id, "older").unwrap();
-    three.all_read(&older.event);
+    three.edits(&said, "older");
     three.lasts(0);
-    let newer = three.alice.engine.edit(&three.group, &said.message.id, "newer").unwrap();
-    three.all_read(&newer.event);
+    three.edits(&said, "newer");
     three.passes(SHORT + 5);
     for member in &mut three.readers {
         let told = member.engine.tick().unwrap().events;

@@ -9,11 +9,6 @@ use crate::kit::{
     Member, chat, kept_for, named, new_group, pair, refused_for, refused_with, relayed_by,
 };
 
-fn say(member: &mut Member, group: &GroupId, text: &str) -> Outgoing {
-    let message = chat(text);
-    member.sends(group, message)
-}
-
 #[test]
 fn settings_at_the_limit() {
     let (mut alice, mut bob, group) = pair();
@@ -141,7 +136,7 @@ fn events_that_are_too_large() {
 #[test]
 fn equal_messages_stay_apart() {
     let (mut alice, mut bob, group) = pair();
-    let sent: Vec<Outgoing> = (0..3).map(|_| say(&mut alice, &group, "ok")).collect();
+    let sent: Vec<Outgoing> = (0..3).map(|_| alice.utters(&group, "ok")).collect();
     for outgoing in &sent {
         bob.applies(&outgoing.event);
     }
@@ -154,7 +149,7 @@ fn equal_messages_stay_apart() {
 #[test]
 fn edits_deletes_and_reactions() {
     let (mut alice, mut bob, group) = pair();
-    let first = say(&mut alice, &group, "frist").message.id;
+    let first = alice.utters(&group, "frist").message.id;
     let page = |m: &mut Member| m.engine.message(&group, &first).unwrap();
     let event = alice.says(&group, "dummy");
     bob.takes(&event);
@@ -163,7 +158,7 @@ fn edits_deletes_and_reactions() {
     let edit = alice.engine.edit(&group, &first, "first").unwrap();
     bob.applies(&edit.event);
     assert_eq!(page(&mut alice).text, "first");
-    let other = say(&mut alice, &group, "another");
+    let other = alice.utters(&group, "another");
     bob.applies(&other.event);
     assert!(matches!(bob.engine.edit(&group, &other.message.id, "x"), Err(Error::NotAllowed(_))));
     assert!(matches!(bob.engine.delete(&group, &other.message.id), Err(Error::NotAllowed(_))));
@@ -198,7 +193,7 @@ fn edits_deletes_and_reactions() {
 #[test]
 fn a_deleted_edit_gives_way_to_what_was_before() {
     let (mut alice, mut bob, group) = pair();
-    let said = say(&mut alice, &group, "v0");
+    let said = alice.utters(&group, "v0");
     let id = said.message.id;
     bob.applies(&said.event);
     let edits = ["v1", "v2"].map(|text| alice.engine.edit(&group, &id, text).unwrap());
@@ -241,7 +236,7 @@ fn what_is_left_of_a_deleted_message_expires() {
     for late in [false, true] {
         let (mut alice, mut bob, group) = pair();
         alice.changes(&group, kept_for(60), &mut [&mut bob]);
-        let said = say(&mut alice, &group, "hush");
+        let said = alice.utters(&group, "hush");
         let edit = alice.engine.edit(&group, &said.message.id, "hush!").unwrap();
         let delete = alice.engine.delete(&group, &said.message.id).unwrap();
         bob.applies(&said.event);
@@ -270,7 +265,7 @@ fn what_is_left_of_a_deleted_message_expires() {
 #[test]
 fn an_answer_names_one_message() {
     let (mut alice, mut bob, group) = pair();
-    let (one, other) = (say(&mut alice, &group, "one"), say(&mut alice, &group, "other"));
+    let (one, other) = (alice.utters(&group, "one"), alice.utters(&group, "other"));
     let answer = |name: &str| NewMessage {
         reply_to: Some(one.message.id),
         tags: vec![vec![name.to_owned(), other.message.id.to_hex()]],
@@ -295,7 +290,7 @@ fn an_answer_names_one_message() {
 fn paging_and_search() {
     let (mut alice, mut bob, group) = pair();
     for n in 0..25 {
-        let event = say(&mut alice, &group, &format!("number {n} 100%_sure")).event;
+        let event = alice.utters(&group, &format!("number {n} 100%_sure")).event;
         bob.applies(&event);
     }
     let mut pages = Vec::new();
@@ -334,7 +329,7 @@ fn paging_and_search() {
 fn the_event_log_resumes() {
     let (mut alice, mut bob, group) = pair();
     for n in 0..7 {
-        let event = say(&mut alice, &group, &n.to_string()).event;
+        let event = alice.utters(&group, &n.to_string()).event;
         bob.applies(&event);
     }
     let all = bob.engine.events(0, 1000).unwrap();

@@ -8,7 +8,7 @@ use mdk_wire::{Event, EventId, GroupId, Secret, UnsignedEvent, kind};
 
 use crate::kit::foreign_commits::{World, self_update};
 use crate::kit::fork::{Filed, orders};
-use crate::kit::{Member, chat, folder, named, pair, received};
+use crate::kit::{Member, folder, named, pair, received};
 
 /// All that lies in a member's file.
 pub(crate) fn rows(path: &Path) -> Vec<MessageRow> {
@@ -173,8 +173,7 @@ fn the_last_edit_counts_whatever_comes_first() {
     let place = folder();
     let (mut alice, mut bob) = (Member::new("alice"), Filed::new(place.path(), "bob", 2));
     let group = alice.founds("g", &mut [&mut bob.member]);
-    let text = |text: &str| chat(text);
-    let message = alice.sends(&group, text("first"));
+    let message = alice.utters(&group, "first");
     let id = message.message.id;
     let mut events = vec![message.event];
     // The clock stands still; then it is behind.
@@ -202,8 +201,7 @@ fn a_deletion_takes_the_edits_with_it_in_every_order() {
     let place = folder();
     let (mut alice, mut bob) = (Member::new("alice"), Filed::new(place.path(), "bob", 2));
     let group = alice.founds("g", &mut [&mut bob.member]);
-    let text = |text: &str| chat(text);
-    let message = alice.sends(&group, text(SECRET[0]));
+    let message = alice.utters(&group, SECRET[0]);
     let id = message.message.id;
     let mut events = vec![message.event];
     for edit in &SECRET[1..] {

@@ -13,8 +13,7 @@ use crate::kit::dice::Dice;
 use crate::kit::{Member, RELAY, chat, relayed_by};
 
 fn say(member: &mut Member, group: &GroupId, text: &str) -> Result<EventId, Error> {
-    let message = chat(text);
-    Ok(member.engine.create_message(group, message)?.message.id)
+    Ok(member.engine.create_message(group, chat(text))?.message.id)
 }
 
 /// Does something to the database between two processes.

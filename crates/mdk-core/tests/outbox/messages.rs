@@ -18,11 +18,6 @@ fn pair() -> (Member, Member, GroupId) {
     (alice, bob, group)
 }
 
-fn say(alice: &mut Member, group: &GroupId, text: &str) -> EventId {
-    let message = chat(text);
-    alice.sends(group, message).message.id
-}
-
 /// shows: OB-1: what was made before the outbox was in use is not in it, and nothing else changes.
 #[test]
 fn off_it_keeps_nothing() {
@@ -105,7 +100,7 @@ fn it_outlives_the_process() {
     let mut bob = Member::new("bob");
     let group = alice.founds("g", &mut [&mut bob]);
     alice.publishes();
-    let id = say(&mut alice.member, &group, "kept");
+    let id = alice.utters(&group, "kept").message.id;
     let before = alice.outbox();
     alice.answers(&before[0], RELAY, later(5_000));
 
@@ -132,7 +127,7 @@ fn it_outlives_the_process() {
 #[test]
 fn two_relays_answer_differently() {
     let (mut alice, _, group) = pair();
-    let id = say(&mut alice, &group, "hi");
+    let id = alice.utters(&group, "hi").message.id;
     assert_eq!(alice.delivery(&group), Delivery::Queued);
     let item = alice.outbox().remove(0);
 
@@ -159,7 +154,7 @@ fn two_relays_answer_differently() {
 #[test]
 fn one_that_has_it_does_not_end_it() {
     let (mut alice, _, group) = pair();
-    say(&mut alice, &group, "hi");
+    alice.utters(&group, "hi");
     let item = alice.outbox().remove(0);
     alice.answers(&item, ONE, RelayVerdict::Accepted);
     alice.answers(&item, TWO, later(7));
@@ -177,7 +172,7 @@ fn one_that_has_it_does_not_end_it() {
 #[test]
 fn refused_by_all_it_fails_and_is_sent_again() {
     let (mut alice, mut bob, group) = pair();
-    let id = say(&mut alice, &group, "hi");
+    let id = alice.utters(&group, "hi").message.id;
     let item = alice.outbox().remove(0);
     assert!(matches!(alice.engine.outbox_retry(&id), Err(Error::NotAllowed(_))));
     assert!(!alice.answers(&item, ONE, refused("a")).finished);
@@ -214,7 +209,7 @@ fn what_comes_back_is_delivered() {
     let (mut alice, _, group) = pair();
     let same = |url: &str| url == ONE;
     // While it waits, and spelled as the relay is known.
-    let id = say(&mut alice, &group, "one");
+    let id = alice.utters(&group, "one").message.id;
     let item = alice.outbox().remove(0);
     assert_eq!(alice.engine.outbox_awaits(&[id, item.event_id]).unwrap(), [item.event_id]);
     assert_eq!(
@@ -229,7 +224,7 @@ fn what_comes_back_is_delivered() {
     assert!(alice.engine.outbox_echo(&item.event_id, ONE, same).unwrap().finished);
 
     // After it was given up.
-    let id_two = say(&mut alice, &group, "two");
+    let id_two = alice.utters(&group, "two").message.id;
     let item = alice.outbox().remove(0);
     alice.answers(&item, ONE, refused("blocked"));
     alice.answers(&item, TWO, refused("blocked"));
@@ -249,7 +244,7 @@ fn what_comes_back_is_delivered() {
 #[test]
 fn a_message_is_taken_back() {
     let (mut alice, _, group) = pair();
-    let id = say(&mut alice, &group, "regretted");
+    let id = alice.utters(&group, "regretted").message.id;
     let edit = alice.engine.edit(&group, &id, "regretted more").unwrap().message.id;
     let item = alice.outbox().remove(0);
     alice.answers(&item, ONE, later(1));
@@ -278,7 +273,7 @@ fn a_message_is_taken_back() {
 #[test]
 fn not_everything_can_be_taken_back() {
     let (mut alice, _, group) = pair();
-    let id = say(&mut alice, &group, "there");
+    let id = alice.utters(&group, "there").message.id;
     let item = alice.outbox().remove(0);
     alice.answers(&item, ONE, RelayVerdict::Accepted);
     assert!(!alice.engine.outbox_cancel(&id).unwrap());
@@ -303,7 +298,8 @@ fn an_expired_message_leaves_it() {
     let (mut alice, _, group) = pair();
     alice.changes(&group, kept_for(60), &mut []);
     alice.publishes();
-    let (kept, gone) = (say(&mut alice, &group, "kept"), say(&mut alice, &group, "gone"));
+    let (kept, gone) =
+        (alice.utters(&group, "kept").message.id, alice.utters(&group, "gone").message.id);
     let item = alice.outbox().remove(0);
     alice.answers(&item, ONE, RelayVerdict::Accepted);
     let told = alice.deliveries().len();
@@ -322,7 +318,7 @@ fn an_expired_message_leaves_it() {
 #[test]
 fn a_deletion_waits_for_longer_than_it_lasts() {
     let (mut alice, mut bob, group) = pair();
-    let id = say(&mut alice, &group, "secret");
+    let id = alice.utters(&group, "secret").message.id;
     for event in alice.publishes() {
         bob.applies(&event);
     }
@@ -362,7 +358,8 @@ fn a_deletion_waits_for_longer_than_it_lasts() {
 fn what_waits_in_a_group_that_is_left_fails() {
     let (mut alice, mut bob, group) = pair();
     bob.engine.enable_outbox();
-    let (half, none) = (say(&mut bob, &group, "half"), say(&mut bob, &group, "none"));
+    let (half, none) =
+        (bob.utters(&group, "half").message.id, bob.utters(&group, "none").message.id);
     let item = bob.outbox().remove(0);
     bob.answers(&item, ONE, RelayVerdict::Accepted);
     alice.removes(&group, bob.key(), &mut [&mut bob]);
@@ -380,7 +377,7 @@ fn what_waits_in_a_group_that_is_left_fails() {
 fn messages_of_two_groups_are_told_apart() {
     let (mut alice, mut bob, one) = pair();
     let two = alice.founds("h", &mut [&mut bob]);
-    let ids = [say(&mut alice, &one, "same"), say(&mut alice, &two, "same")];
+    let ids = [alice.utters(&one, "same").message.id, alice.utters(&two, "same").message.id];
     assert_ne!(ids[0], ids[1]);
     assert!(alice.engine.outbox_cancel(&ids[1]).unwrap());
     assert_eq!(alice.texts(&one), ["same"]);
@@ -390,7 +387,7 @@ fn messages_of_two_groups_are_told_apart() {
 #[test]
 fn odd_answers_and_changed_targets() {
     let (mut alice, _, group) = pair();
-    let id = say(&mut alice, &group, "hi");
+    let id = alice.utters(&group, "hi").message.id;
     let item = alice.outbox().remove(0);
     assert!(!alice.answers(&item, "wss://other.example", refused("who?")).finished);
     alice.answers(&item, ONE, refused(&"ü".repeat(1000)));
@@ -412,7 +409,7 @@ fn odd_answers_and_changed_targets() {
     alice.engine.set_outbox_relays(item.seq, &[]).unwrap();
     assert!(alice.outbox().is_empty());
 
-    say(&mut alice, &group, "again");
+    alice.utters(&group, "again");
     let item = alice.outbox().remove(0);
     // (the same one many times over is one)
     let many = (0..65).map(|n| format!("wss://{n}.example")).collect();
