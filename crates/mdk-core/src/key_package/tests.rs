@@ -1,12 +1,9 @@
-//! KeyPackages: ours as published, those of others as judged and chosen.
+//! KeyPackages: ours as published, and recorded ones. What breaks a rule is in `tests/adversarial/key_packages.rs`.
 
 #![allow(clippy::unwrap_used)]
 
-mod foreign;
-mod judged;
 mod ours;
 mod recorded;
-mod selected;
 
 use mdk_store::Store;
 use mdk_wire::Keys;

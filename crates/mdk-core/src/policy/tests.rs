@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod invariants;
-mod recorded;
 mod rules;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,18 +1,15 @@
 //! Faults that were found by trying to break a group: sizes, bounds, KeyPackages, what a sender may say.
 
-use std::path::Path;
-use std::sync::Arc;
+use mdk_core::{Config, DeferredReason, Error, EventBody, NewMessage, RejectCode, Verdict};
+use mdk_wire::{Event, Keys, NostrGroupId, kind};
 
-use mdk_core::{
-    Config, DeferredReason, Engine, Error, EventBody, ManualClock, NewGroup, NewMessage,
-    RejectCode, Verdict,
-};
-use mdk_store::{DatabaseKey, OpenOptions};
-use mdk_wire::{Event, Keys, NostrGroupId, Secret, kind};
-
+use crate::kit::disk::Disk;
 use crate::kit::foreign::{Foreign, resigned};
 use crate::kit::foreign_commits::{World, self_update};
-use crate::kit::{Member, REFUSED, RELAY, now, received, refused_for};
+use crate::kit::{
+    Member, REFUSED, RELAY, chat, new_group, newcomer, now, pair, received, refused_for,
+    refused_with,
+};
 
 fn config(change: impl FnOnce(&mut Config)) -> Config {
     let mut config = Config::default();
@@ -20,36 +17,17 @@ fn config(change: impl FnOnce(&mut Config)) -> Config {
     config
 }
 
-fn opens(path: &Path, nsec: &str, max_event_bytes: u64) -> Member {
-    let clock = ManualClock::at(now());
-    let engine = Engine::open(
-        path,
-        Keys::parse(nsec).unwrap(),
-        &DatabaseKey::Raw(Secret::new([7; 32])),
-        &OpenOptions::default(),
-        config(|c| c.max_event_bytes = max_event_bytes),
-        Arc::new(clock.clone()),
-    );
-    Member { name: "alice", engine: engine.unwrap(), clock }
-}
-
 // shows: 2.7-4
 #[test]
 fn an_answer_that_cannot_be_made_stops_nothing() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("db");
-    let nsec = Keys::generate().reveal_nsec();
+    let disk = Disk::new("alice");
+    let limited = |bytes| disk.open_with(config(|c| c.max_event_bytes = bytes));
     let usual = Config::default().max_event_bytes;
     let (mut bob, mut carol) = (Member::new("bob"), Member::new("carol"));
-    let mut alice = opens(&path, &nsec, usual);
+    let mut alice = limited(usual);
     let pending = alice
         .engine
-        .create_group(NewGroup {
-            name: "g".into(),
-            relays: vec![RELAY.into()],
-            members: vec![bob.key_package(), carol.key_package()],
-            ..NewGroup::default()
-        })
+        .create_group(new_group("g", vec![bob.key_package(), carol.key_package()]))
         .unwrap();
     bob.joins(&pending.welcomes);
     carol.joins(&pending.welcomes);
@@ -58,7 +36,7 @@ fn an_answer_that_cannot_be_made_stops_nothing() {
 
     // alice is to answer at once, but no event that is large enough may be made.
     drop(alice);
-    let mut alice = opens(&path, &nsec, 1);
+    let mut alice = limited(1);
     let outcome = alice.applies(&leave);
     assert!(outcome.reply.is_empty());
     assert!(alice.engine.pending().unwrap().is_empty(), "nothing half made stays");
@@ -67,12 +45,11 @@ fn an_answer_that_cannot_be_made_stops_nothing() {
     let again = alice.engine.tick().unwrap().reply;
     assert_eq!(ids(&again), ids(&pending.welcomes));
     assert!(alice.engine.tick().unwrap().reply.is_empty());
-    let said = bob.says(&group, "hi");
-    assert_eq!(received(&alice.applies(&said)), ["hi"]);
+    bob.tells(&group, "hi", &mut [&mut alice]);
 
     // The leave is still due where there is room.
     drop(alice);
-    let mut alice = opens(&path, &nsec, usual);
+    let mut alice = limited(usual);
     let replies = alice.engine.tick().unwrap().reply;
     assert_eq!(ids(&replies)[..2], ids(&pending.welcomes));
     let [_, _, answer] = replies.try_into().unwrap();
@@ -85,8 +62,7 @@ fn an_answer_that_cannot_be_made_stops_nothing() {
 // rule: B4-14
 #[test]
 fn invites_are_bounded_and_their_relays_are_not_dialled() {
-    let mut bob = Member::new("bob");
-    let package = bob.key_package();
+    let (mut bob, package) = newcomer("bob");
     let mut stranger = Foreign::new();
     let mut invites = |n: u16| {
         let mut route = [1; 32];
@@ -99,9 +75,9 @@ fn invites_are_bounded_and_their_relays_are_not_dialled() {
         bob.applies(&welcome);
     }
     let last = invites(256);
-    let before = bob.engine.digest().unwrap();
+    let before = bob.digest();
     assert_eq!(bob.takes(&last).verdict, REFUSED);
-    assert_eq!(bob.engine.digest().unwrap(), before, "it is not remembered");
+    assert_eq!(bob.digest(), before, "it is not remembered");
     let waiting = bob.engine.invites().unwrap();
     assert_eq!(waiting.len(), 256);
     let [inbox] = bob.engine.interests().unwrap().try_into().unwrap();
@@ -144,8 +120,7 @@ fn handshakes_do_not_expire() {
 fn a_replaced_key_package_is_forgotten() {
     const HOUR: u64 = 3_600_000;
     const DAY: u64 = 24 * HOUR;
-    let mut bob = Member::new("bob");
-    let first = bob.key_package();
+    let (mut bob, first) = newcomer("bob");
     let mut founder = Foreign::new();
     bob.applies(&founder.founds_with(&founder.context(), &first));
     bob.engine.tick().unwrap();
@@ -158,11 +133,9 @@ fn a_replaced_key_package_is_forgotten() {
     // Used: others may have had it at the same time, so it serves for an hour more.
     let (beside, late) = (invites(&first), invites(&first));
     let unused = bob.key_package();
-    bob.clock.advance_millis(HOUR - 1000);
-    bob.engine.tick().unwrap();
+    bob.waits(HOUR - 1000);
     bob.applies(&beside);
-    bob.clock.advance_millis(1000);
-    bob.engine.tick().unwrap();
+    bob.waits(1000);
     let [left] = bob.engine.key_packages().unwrap().try_into().unwrap();
     assert_eq!((left.event_id, left.used), (unused.id(), false));
     gone(&bob.takes(&late).verdict);
@@ -170,12 +143,10 @@ fn a_replaced_key_package_is_forgotten() {
     bob.key_package();
     bob.engine.tick().unwrap();
     assert_eq!(bob.engine.key_packages().unwrap().len(), 2);
-    bob.clock.advance_millis(7 * DAY - 1000);
-    bob.engine.tick().unwrap();
+    bob.waits(7 * DAY - 1000);
     assert_eq!(bob.engine.key_packages().unwrap().len(), 2);
     let late = invites(&unused);
-    bob.clock.advance_millis(1000);
-    bob.engine.tick().unwrap();
+    bob.waits(1000);
     let [left] = bob.engine.key_packages().unwrap().try_into().unwrap();
     assert_ne!(left.event_id, unused.id());
     gone(&bob.takes(&late).verdict);
@@ -189,33 +160,15 @@ fn gone(verdict: &Verdict) {
 // rule: 2.4-8
 #[test]
 fn what_no_receiver_would_take_is_not_sent() {
-    let (mut alice, mut bob) = (Member::new("alice"), Member::new("bob"));
-    let group = alice.founds("g", &mut [&mut bob]);
-    let before = alice.engine.digest().unwrap();
-    let chat = |tags: Vec<Vec<String>>| NewMessage {
-        text: "x".into(),
-        kind: kind::CHAT,
-        tags,
-        ..NewMessage::default()
-    };
-    let many = vec![vec!["t".to_owned()]; 4097];
-    refused_for(alice.engine.create_message(&group, chat(many)), "tags");
-    refused_for(alice.engine.create_message(&group, chat(vec![Vec::new()])), "tags");
-    let reaction = |n: usize| NewMessage {
-        text: "é".repeat(n),
-        kind: kind::REACTION,
-        ..NewMessage::default()
-    };
-    match alice.engine.create_message(&group, reaction(65)) {
-        Err(Error::InvalidInput { field: "text", limit: Some(64), actual: Some(65), .. }) => {}
-        other => panic!("{:?}", other.map(|_| ())),
-    }
-    assert_eq!(alice.engine.digest().unwrap(), before);
+    let (mut alice, mut bob, group) = pair();
+    let before = alice.digest();
+    let reaction = |n: usize| NewMessage { kind: kind::REACTION, ..chat("é".repeat(n)) };
+    let over = alice.engine.create_message(&group, reaction(65));
+    refused_with(over, ("text", Some(64), Some(65)));
+    assert_eq!(alice.digest(), before);
     assert!(alice.texts(&group).is_empty());
     // At the limit it goes through on both sides.
-    let sent = alice.engine.create_message(&group, reaction(64)).unwrap();
-    bob.applies(&sent.event);
-    let sent = alice.engine.create_message(&group, chat(vec![vec!["t".to_owned()]; 4096])).unwrap();
+    let sent = alice.sends(&group, reaction(64));
     bob.applies(&sent.event);
 }
 
@@ -267,14 +220,13 @@ fn a_message_over_the_event_limit_is_refused_with_its_size() {
     let mut alice = Member::with("alice", config);
     let mut bob = Member::new("bob");
     let group = alice.founds("g", &mut [&mut bob]);
-    let before = alice.engine.digest().unwrap();
-    let message =
-        NewMessage { text: "x".repeat(40_000), kind: kind::CHAT, ..NewMessage::default() };
+    let before = alice.digest();
+    let message = chat("x".repeat(40_000));
     match alice.engine.create_message(&group, message) {
         Err(Error::GroupTooLarge { size, limit: LIMIT }) => assert!(size > 40_000, "{size}"),
         other => panic!("{:?}", other.map(|_| ())),
     }
-    assert_eq!(alice.engine.digest().unwrap(), before);
+    assert_eq!(alice.digest(), before);
     let said = alice.says(&group, "shorter");
     assert!(said.to_json().len() as u64 <= LIMIT);
     assert_eq!(received(&bob.applies(&said)), ["shorter"]);
@@ -284,11 +236,10 @@ fn a_message_over_the_event_limit_is_refused_with_its_size() {
 // rule: 2.6-3
 #[test]
 fn roles_are_given_to_members_and_taken_from_admins() {
-    let (mut alice, mut bob) = (Member::new("alice"), Member::new("bob"));
-    let group = alice.founds("g", &mut [&mut bob]);
+    let (mut alice, mut bob, group) = pair();
     let stranger = Keys::generate().public_key();
     let (me, other) = (alice.key(), bob.key());
-    let before = alice.engine.digest().unwrap();
+    let before = alice.digest();
     for accounts in [&[][..], &[stranger], &[other, stranger], &[me]] {
         refused_for(alice.engine.promote(&group, accounts), "members");
     }
@@ -296,7 +247,7 @@ fn roles_are_given_to_members_and_taken_from_admins() {
         refused_for(alice.engine.demote(&group, accounts), "members");
     }
     assert!(alice.engine.pending().unwrap().is_empty());
-    assert_eq!(alice.engine.digest().unwrap(), before);
+    assert_eq!(alice.digest(), before);
     let promotion = alice.engine.promote(&group, &[other]).unwrap();
     bob.applies(promotion.event.as_ref().unwrap());
     assert_eq!(alice.confirms(&promotion).admins.len(), 2);

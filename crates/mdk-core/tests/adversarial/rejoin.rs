@@ -1,19 +1,17 @@
 //! Welcomes that come again, for known, ended and declined groups; and what a joiner can read.
 
-use mdk_core::{DeferredReason, Error, GroupState, RejectCode, Verdict};
+use mdk_core::{Error, GroupState, RejectCode, Verdict};
 use mdk_wire::limits::MAX_VECTOR_BYTES;
 use mdk_wire::v2::component_id;
 use mdk_wire::varint::{Reader, Writer};
 use mdk_wire::{Event, GroupId};
 
 use crate::kit::foreign::{Change, Foreign, read_key_package, update};
-use crate::kit::{Member, received};
+use crate::kit::{Member, WAITS, newcomer, received, welcomes};
 
 fn invited() -> (Member, Event, Foreign, Event) {
-    let mut bob = Member::new("bob");
-    let package = bob.key_package();
-    let mut founder = Foreign::new();
-    let wrapped = founder.founds_with(&founder.context(), &package);
+    let (mut bob, package) = newcomer("bob");
+    let (founder, wrapped) = Foreign::welcoming(&package);
     bob.applies(&wrapped);
     (bob, package, founder, wrapped)
 }
@@ -26,9 +24,7 @@ fn joined() -> (Member, Foreign, GroupId) {
 
 /// Commits, lets `bob` apply it, merges.
 fn commits(founder: &mut Foreign, bob: &mut Member, change: Change) {
-    let made = founder.commits(change);
-    let event = founder.seals(&made.commit);
-    bob.applies(&event);
+    bob.applies(&founder.commit_event(change));
     founder.merges();
 }
 
@@ -39,27 +35,24 @@ fn removes(founder: &mut Foreign, bob: &mut Member) {
 
 #[track_caller]
 fn refused(bob: &mut Member, event: &Event, rule: &str, code: RejectCode) {
-    let before = bob.engine.digest().unwrap();
+    let before = bob.digest();
     let Verdict::Rejected(rejection) = bob.takes(event).verdict else { panic!("accepted") };
     assert_eq!((rejection.rule, rejection.code), (rule, code), "{}", rejection.reason);
-    assert_eq!(bob.engine.digest().unwrap(), before);
+    assert_eq!(bob.digest(), before);
 }
 
 #[track_caller]
 fn duplicate(bob: &mut Member, event: &Event) {
-    let before = bob.engine.digest().unwrap();
+    let before = bob.digest();
     assert_eq!(bob.takes(event).verdict, Verdict::Duplicate);
-    assert_eq!(bob.engine.digest().unwrap(), before);
+    assert_eq!(bob.digest(), before);
 }
 
 // rule: B4-1
 #[test]
 fn the_same_welcome_counts_once() {
-    let mut bob = Member::new("bob");
-    let package = bob.key_package();
-    let mut founder = Foreign::new();
-    founder.founds(&founder.context());
-    let welcome = founder.invites(&[&package]);
+    let (mut bob, package) = newcomer("bob");
+    let (founder, welcome) = Foreign::inviting(&package);
     let [first, again] = [(); 2].map(|()| founder.wraps(&welcome, &package));
     bob.applies(&first);
     duplicate(&mut bob, &first);
@@ -103,33 +96,26 @@ fn a_welcome_with_other_recipients_is_the_same_welcome() {
         ("deleted", |bob, founder, wrapped| {
             let group = bob.engine.accept(&wrapped.id()).unwrap().id;
             removes(founder, bob);
-            bob.clock.advance_millis(600_000);
-            bob.engine.tick().unwrap();
+            bob.waits(600_000);
             bob.engine.delete_group(&group).unwrap();
         }),
     ];
     for (which, answer) in answers {
-        let mut bob = Member::new("bob");
-        let package = bob.key_package();
-        let mut founder = Foreign::new();
-        founder.founds(&founder.context());
-        let welcome = founder.invites(&[&package]);
+        let (mut bob, package) = newcomer("bob");
+        let (mut founder, welcome) = Foreign::inviting(&package);
         let changed = with_another_recipient(&welcome);
         // It is a good one: whoever has only this one joins by it.
-        let mut other = Member::new("bob");
-        let invited = other.key_package();
-        let mut beside = Foreign::new();
-        beside.founds(&beside.context());
-        let good = with_another_recipient(&beside.invites(&[&invited]));
-        other.applies(&beside.wraps(&good, &invited));
+        let (mut other, invited) = newcomer("bob");
+        let (beside, good) = Foreign::inviting(&invited);
+        other.applies(&beside.wraps(&with_another_recipient(&good), &invited));
 
         let wrapped = founder.wraps(&welcome, &package);
         bob.applies(&wrapped);
         answer(&mut bob, &mut founder, &wrapped);
-        let (before, asked) = (bob.engine.digest().unwrap(), bob.engine.invites().unwrap());
+        let (before, asked) = (bob.digest(), bob.engine.invites().unwrap());
         let again = Foreign::new().wraps(&changed, &package);
         assert_eq!(bob.takes(&again).verdict, Verdict::Duplicate, "{which}");
-        assert_eq!(bob.engine.digest().unwrap(), before, "{which}");
+        assert_eq!(bob.digest(), before, "{which}");
         assert_eq!(bob.engine.invites().unwrap(), asked, "{which}");
     }
 }
@@ -138,15 +124,11 @@ fn a_welcome_with_other_recipients_is_the_same_welcome() {
 #[test]
 fn a_known_group_is_not_joined_again() {
     let (mut bob, package, founder, wrapped) = invited();
-    let mut context = founder.context();
-    context.id = founder.mls().group_id().as_slice().to_vec();
     // Another group under the same id, by another founder.
-    let mut thief = Foreign::new();
-    let mut stolen = thief.context();
-    stolen.id = context.id;
-    let second = thief.founds_with(&stolen, &package);
+    let id = founder.mls().group_id().as_slice().to_vec();
+    let second = welcomes::group(&package, |c| c.id = id);
     // (while neither is accepted nobody knows which is the right one: B4-32)
-    assert_eq!(bob.takes(&second).verdict, Verdict::Deferred(DeferredReason::FutureEpoch));
+    assert_eq!(bob.takes(&second).verdict, WAITS);
     assert_eq!(bob.engine.invites().unwrap().len(), 2);
     bob.engine.accept(&wrapped.id()).unwrap();
     refused(&mut bob, &second, "B4-4", RejectCode::AlreadyApplied);
@@ -172,10 +154,7 @@ fn a_disbanded_group_is_never_joined_again() {
     commits(&mut founder, &mut bob, change);
     assert_eq!(bob.info(&group).state, GroupState::Disbanded);
     let package = bob.key_package();
-    let mut again = Foreign::new();
-    let mut context = again.context();
-    context.id = group.as_bytes().to_vec();
-    let wrapped = again.founds_with(&context, &package);
+    let wrapped = welcomes::group(&package, |c| c.id = group.as_bytes().to_vec());
     refused(&mut bob, &wrapped, "B4-4", RejectCode::AlreadyApplied);
 }
 
@@ -208,11 +187,10 @@ fn a_bad_welcome_does_not_touch_a_removed_copy() {
     removes(&mut founder, &mut bob);
     let package = bob.key_package();
     // The id is claimed by somebody whose group breaks a rule that is judged last.
-    let mut thief = Foreign::new();
-    let mut context = thief.context();
-    context.id = group.as_bytes().to_vec();
-    context.set_admins(&[bob.key()]);
-    let wrapped = thief.founds_with(&context, &package);
+    let wrapped = welcomes::group(&package, |c| {
+        c.id = group.as_bytes().to_vec();
+        c.set_admins(&[bob.key()]);
+    });
     refused(&mut bob, &wrapped, "B4-9", RejectCode::AuthorizationFailed);
     assert_eq!(bob.texts(&group), ["before"]);
 }
@@ -240,8 +218,7 @@ fn a_declined_group_can_be_joined_through_a_new_welcome() {
 // rule: B4-3
 #[test]
 fn a_deleted_key_package_opens_nothing() {
-    let mut bob = Member::new("bob");
-    let package = bob.key_package();
+    let (mut bob, package) = newcomer("bob");
     let wrapped = {
         let mut founder = Foreign::new();
         founder.founds_with(&founder.context(), &package)
@@ -256,13 +233,9 @@ fn a_deleted_key_package_opens_nothing() {
 fn one_key_package_serves_two_welcomes_and_survives_a_bad_one_between() {
     let (mut bob, package, mut first, wrapped) = invited();
     let one = bob.engine.accept(&wrapped.id()).unwrap().id;
-    let mut bad = Foreign::new();
-    let mut context = bad.context();
-    context.set(component_id::LIFECYCLE, [2]);
-    let refused_one = bad.founds_with(&context, &package);
+    let refused_one = welcomes::group(&package, |c| c.set(component_id::LIFECYCLE, [2]));
     refused(&mut bob, &refused_one, "B5-5a", RejectCode::InvalidEncoding);
-    let mut second = Foreign::new();
-    let wrapped = second.founds_with(&second.context(), &package);
+    let (mut second, wrapped) = Foreign::welcoming(&package);
     bob.applies(&wrapped);
     let two = bob.engine.accept(&wrapped.id()).unwrap().id;
     bob.applies(&first.says("first"));
@@ -275,8 +248,7 @@ fn one_key_package_serves_two_welcomes_and_survives_a_bad_one_between() {
 // shows: B4-6
 #[test]
 fn a_member_whose_lifetime_is_over_does_not_keep_others_out() {
-    let mut bob = Member::new("bob");
-    let package = bob.key_package();
+    let (mut bob, package) = newcomer("bob");
     let mut founder = Foreign::new();
     founder.package.lifetime = (1, 1000);
     founder.founds(&founder.context());
@@ -289,8 +261,7 @@ fn a_member_whose_lifetime_is_over_does_not_keep_others_out() {
 
 #[test]
 fn the_inviter_is_who_made_the_welcome_not_who_sent_it() {
-    let mut bob = Member::new("bob");
-    let package = bob.key_package();
+    let (mut bob, package) = newcomer("bob");
     let (mut founder, courier) = (Foreign::new(), Foreign::new());
     founder.founds(&founder.context());
     let welcome = founder.invites(&[&package]);
@@ -319,18 +290,15 @@ fn messages_of_five_past_epochs_are_readable_after_joining() {
 fn a_joiner_is_due_for_a_self_update() {
     let (mut bob, _, group) = joined();
     assert_eq!(bob.engine.needs_self_update(0).unwrap(), std::slice::from_ref(&group));
-    let pending = bob.engine.self_update(&group).unwrap();
-    bob.confirms(&pending);
+    bob.updates(&group, &mut []);
     assert!(bob.engine.needs_self_update(86_400).unwrap().is_empty());
 }
 
 // shows: B4-13
 #[test]
 fn what_came_before_the_welcome_can_come_again_after_it() {
-    let mut bob = Member::new("bob");
-    let package = bob.key_package();
-    let mut founder = Foreign::new();
-    let wrapped = founder.founds_with(&founder.context(), &package);
+    let (mut bob, package) = newcomer("bob");
+    let (mut founder, wrapped) = Foreign::welcoming(&package);
     let early = founder.says("early");
     refused(&mut bob, &early, "D1-2", RejectCode::UnknownGroup);
     bob.applies(&wrapped);
@@ -339,8 +307,7 @@ fn what_came_before_the_welcome_can_come_again_after_it() {
 
 #[test]
 fn a_batch_of_good_and_bad_welcomes() {
-    let mut bob = Member::new("bob");
-    let package = bob.key_package();
+    let (mut bob, package) = newcomer("bob");
     let mut founders = [(); 3].map(|()| Foreign::new());
     let mut wraps = Vec::new();
     for (index, founder) in founders.iter_mut().enumerate() {

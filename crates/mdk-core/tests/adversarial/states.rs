@@ -1,12 +1,13 @@
 //! Commits that make another state than they say, and messages of one branch under the key of another.
 
 use mdk_core::RejectCode::{InvalidEncoding, InvalidSignature};
-use mdk_core::{DeferredReason, GroupUpdate, Verdict};
+use mdk_core::Verdict;
 use mdk_wire::v2::component_id as id;
 use mdk_wire::v2::components::Profile;
 
 use crate::kit::foreign::{Change, Foreign, update};
 use crate::kit::foreign_commits::{Who, World, admins, by_value, profile, rename, self_update};
+use crate::kit::{RIVAL, named};
 
 fn described(name: &str, description: &str) -> Vec<u8> {
     Profile { name: name.into(), description: description.into() }.encode().unwrap()
@@ -23,13 +24,9 @@ fn foreign_entry(peer: &Foreign) -> Option<Vec<u8>> {
 fn what_we_do_not_know_of_a_group_stays_in_what_we_commit() {
     let mut w = World::with(|context, _| context.set(0x9abc, [1, 2, 3]));
     let all = [w.ann.key(), w.ada.key(), w.us.key()];
-    let promoted = w.ann.commit_event(by_value(vec![update(id::ADMIN_POLICY, &admins(&all))]));
-    w.us.applies(&promoted);
-    w.ann.merges();
+    w.commits(Who::Ann, by_value(vec![update(id::ADMIN_POLICY, &admins(&all))]));
     let group = w.id.clone();
-    let renamed = GroupUpdate { name: Some("Dinner".into()), ..GroupUpdate::default() };
-    let pending = w.us.engine.update_group(&group, renamed).unwrap();
-    w.us.confirms(&pending);
+    let pending = w.us.changes(&group, named("Dinner"), &mut []);
     w.ann.follows(&pending.event.unwrap());
     assert_eq!(foreign_entry(&w.ann), Some(vec![1, 2, 3]));
     let said = w.ann.says("here");
@@ -82,7 +79,7 @@ fn a_message_of_one_branch_under_the_key_of_another() {
     let commit = w.peer(followed).commit_event(by_value(vec![rename("followed")]));
     let rival = w.peer(other).commit_event(by_value(vec![rename("other")]));
     w.us.applies(&commit);
-    assert_eq!(w.us.takes(&rival).verdict, Verdict::Deferred(DeferredReason::Rival));
+    assert_eq!(w.us.takes(&rival).verdict, RIVAL);
     w.peer(followed).merges();
     w.peer(other).merges();
     // A witness for each branch, so that what the other one says changes no choice.
@@ -92,7 +89,7 @@ fn a_message_of_one_branch_under_the_key_of_another() {
     let bytes = w.peer(other).encrypts(payload.as_bytes());
     let event = w.peer(followed).seals(&bytes);
     let verdict = w.us.takes(&event).verdict;
-    assert_eq!(verdict, Verdict::Deferred(DeferredReason::Rival));
+    assert_eq!(verdict, RIVAL);
     assert_eq!(valid(&mut w), ["on the one that is followed"]);
     // What opens on neither branch is refused.
     let mut garbled = w.peer(other).encrypts(payload.as_bytes());
@@ -102,6 +99,6 @@ fn a_message_of_one_branch_under_the_key_of_another() {
     // The other branch gets longer, and wins.
     let longer = w.peer(other).commit_event(self_update());
     let verdict = w.us.takes(&longer).verdict;
-    assert!(matches!(verdict, Verdict::Applied | Verdict::Deferred(DeferredReason::Rival)));
+    assert!(matches!(verdict, Verdict::Applied | RIVAL));
     assert_eq!(valid(&mut w), ["on the other branch"]);
 }

@@ -11,6 +11,7 @@ use openmls::prelude::Propose;
 
 use crate::kit::Member;
 use crate::kit::dice::Dice;
+use crate::kit::foreign::{Foreign, update};
 use crate::kit::foreign_commits::{
     Handmade, Who, World, base64, by_value, profile, reenveloped, rename, self_update,
 };
@@ -93,7 +94,29 @@ impl Storm {
         assert!(self.kept.len() <= 2 * CAP as usize, "more is held than the bound allows");
     }
 
-    fn ends(mut self) {
+    /// Hits with so many changed samples, put into events: these get the number of the sample and the bytes.
+    fn rains(
+        &mut self,
+        rounds: usize,
+        samples: &[Vec<u8>],
+        mut event: impl FnMut(&mut World, usize, Vec<u8>) -> Vec<u8>,
+    ) {
+        for _ in 0..rounds {
+            let (a, b) = (self.dice.below(samples.len()), self.dice.below(samples.len()));
+            let changed = self.dice.mutates(&samples[a], &samples[b]);
+            let bytes = event(&mut self.world, a, changed);
+            self.hits(&bytes);
+        }
+    }
+
+    /// As `rains`, and then all goes on.
+    fn rages(
+        mut self,
+        rounds: usize,
+        samples: &[Vec<u8>],
+        event: impl FnMut(&mut World, usize, Vec<u8>) -> Vec<u8>,
+    ) {
+        self.rains(rounds, samples, event);
         let [applied, _, deferred, rejected] = self.verdicts;
         println!("applied {applied}, deferred {deferred}, rejected {rejected}");
         assert!(rejected > 0);
@@ -112,97 +135,66 @@ fn samples(w: &mut World) -> Vec<Vec<u8>> {
     w.max.forgets();
     all.push(w.max.proposes_self_remove());
     w.max.forgets();
-    all.push(
-        w.ann
-            .commits(by_value(vec![
-                rename("x"),
-                crate::kit::foreign::update(id::RETENTION, &[0; 8]),
-            ]))
-            .commit,
-    );
+    let both = vec![rename("x"), update(id::RETENTION, &[0; 8])];
+    all.push(w.ann.commits(by_value(both)).commit);
     w.ann.forgets();
-    all.push(w.ann.proposes(Propose::Add(crate::kit::foreign::Foreign::new().key_package())));
+    all.push(w.ann.proposes(Propose::Add(Foreign::new().key_package())));
     all.push(w.ann.proposes_update(id::PROFILE, Some(&profile("y"))));
     w.ann.forgets();
     all
 }
 
+/// The same, sealed.
+fn sealed(w: &mut World) -> Vec<Event> {
+    samples(w).iter().map(|mls| w.max.seals(mls)).collect()
+}
+
 #[test]
 fn event_json() {
     let mut storm = Storm::new(1);
-    let samples: Vec<String> =
-        samples(&mut storm.world).iter().map(|mls| storm.world.max.seals(mls).to_json()).collect();
-    for _ in 0..2_000 {
-        let (a, b) = (storm.dice.below(samples.len()), storm.dice.below(samples.len()));
-        let bytes = storm.dice.mutates(samples[a].as_bytes(), samples[b].as_bytes());
-        storm.hits(&bytes);
-    }
-    storm.ends();
+    let samples =
+        sealed(&mut storm.world).iter().map(|e| e.to_json().into_bytes()).collect::<Vec<_>>();
+    storm.rages(2_000, &samples, |_, _, json| json);
 }
 
 #[test]
 fn sealed_content() {
     let mut storm = Storm::new(2);
-    let events: Vec<Event> =
-        samples(&mut storm.world).iter().map(|mls| storm.world.max.seals(mls)).collect();
-    let sealed: Vec<Vec<u8>> =
-        events.iter().map(|e| GroupMessage::parse(e.clone()).unwrap().sealed).collect();
-    for round in 0..600 {
-        let (a, b) = (storm.dice.below(events.len()), storm.dice.below(events.len()));
-        let event = if round % 2 == 0 {
-            let content = base64(&storm.dice.mutates(&sealed[a], &sealed[b]));
-            reenveloped(&events[a], |e| e.content = content)
-        } else {
-            let content =
-                storm.dice.mutates(events[a].content().as_bytes(), events[b].content().as_bytes());
-            reenveloped(&events[a], |e| e.content = String::from_utf8_lossy(&content).into_owned())
-        };
-        storm.hits(event.to_json().as_bytes());
-    }
-    storm.ends();
+    let events = sealed(&mut storm.world);
+    let bytes = |e: &Event| GroupMessage::parse(e.clone()).unwrap().sealed;
+    let samples = events.iter().map(bytes).collect::<Vec<_>>();
+    let content = |at: usize, content| {
+        let event = reenveloped(&events[at], |e| e.content = content);
+        event.to_json().into_bytes()
+    };
+    storm.rains(300, &samples, |_, at, sealed| content(at, base64(&sealed)));
+    let texts = events.iter().map(|e| e.content().as_bytes().to_vec()).collect::<Vec<_>>();
+    storm
+        .rages(300, &texts, |_, at, text| content(at, String::from_utf8_lossy(&text).into_owned()));
 }
 
 #[test]
 fn mls_bytes() {
     let mut storm = Storm::new(3);
     let samples = samples(&mut storm.world);
-    for _ in 0..1_600 {
-        let (a, b) = (storm.dice.below(samples.len()), storm.dice.below(samples.len()));
-        let bytes = storm.dice.mutates(&samples[a], &samples[b]);
-        let event = storm.world.max.seals(&bytes);
-        storm.hits(event.to_json().as_bytes());
-    }
-    storm.ends();
+    storm.rages(1_600, &samples, |w, _, bytes| w.max.seals(&bytes).to_json().into_bytes());
 }
 
 /// Proposals with any body, signed and tagged by an admin.
 #[test]
 fn proposal_bodies() {
-    let mut storm = Storm::new(4);
     let bodies: [&[u8]; 5] =
         [&[0, 3, 0, 0, 0, 1], &[0, 8, 0x80, 1, 1, 2, 0, 0], &[0, 6, 1, 1], &[0, 7, 0], &[0, 10]];
-    for _ in 0..400 {
-        let (a, b) = (storm.dice.below(bodies.len()), storm.dice.below(bodies.len()));
-        let body = storm.dice.mutates(bodies[a], bodies[b]);
-        let bytes = Handmade::proposal(&storm.world.ann, body).bytes(&storm.world.ann);
-        let event = storm.world.ann.seals(&bytes);
-        storm.hits(event.to_json().as_bytes());
-    }
-    storm.ends();
+    Storm::new(4).rages(400, &bodies.map(<[u8]>::to_vec), |w, _, body| {
+        let bytes = Handmade::proposal(&w.ann, body).bytes(&w.ann);
+        w.ann.seals(&bytes).to_json().into_bytes()
+    });
 }
 
 #[test]
 fn payloads() {
-    let mut storm = Storm::new(5);
-    let samples = [
-        storm.world.max.payload("one").to_json(),
-        storm.world.max.payload("two, {\"more\": [1, \\u0000]}").to_json(),
-    ];
-    for _ in 0..400 {
-        let (a, b) = (storm.dice.below(2), storm.dice.below(2));
-        let plaintext = storm.dice.mutates(samples[a].as_bytes(), samples[b].as_bytes());
-        let event = storm.world.max.sends(&plaintext);
-        storm.hits(event.to_json().as_bytes());
-    }
-    storm.ends();
+    let storm = Storm::new(5);
+    let samples = ["one", "two, {\"more\": [1, \\u0000]}"]
+        .map(|text| storm.world.max.payload(text).to_json().into_bytes());
+    storm.rages(400, &samples, |w, _, plaintext| w.max.sends(&plaintext).to_json().into_bytes());
 }

@@ -1,9 +1,10 @@
 //! Files that members send each other in tests.
 
 use mdk_core::{Attachment, Message, NewMessage, Outgoing};
-use mdk_wire::{GroupId, kind};
+use mdk_wire::GroupId;
 
 use super::Member;
+use crate::kit::chat;
 
 /// A file as it was sent, and what lies on the server.
 pub struct Sent {
@@ -20,7 +21,7 @@ pub fn stored(mut attachment: Attachment) -> Attachment {
 }
 
 pub fn carrying(text: &str, attachments: Vec<Attachment>) -> NewMessage {
-    NewMessage { text: text.into(), kind: kind::CHAT, attachments, ..NewMessage::default() }
+    NewMessage { attachments, ..chat(text) }
 }
 
 pub fn sends(member: &mut Member, group: &GroupId, data: &[u8], name: &str) -> Sent {

@@ -229,6 +229,21 @@ impl Foreign {
         self.wraps(&welcome, package)
     }
 
+    /// Has founded a group, and invites the owner of a KeyPackage: the MLSMessage(Welcome).
+    pub fn inviting(package: &Event) -> (Self, Vec<u8>) {
+        let mut founder = Self::new();
+        founder.founds(&founder.context());
+        let welcome = founder.invites(&[package]);
+        (founder, welcome)
+    }
+
+    /// As [`Foreign::inviting`], with the Welcome wrapped.
+    pub fn welcoming(package: &Event) -> (Self, Event) {
+        let (founder, welcome) = Self::inviting(package);
+        let wrapped = founder.wraps(&welcome, package);
+        (founder, wrapped)
+    }
+
     /// The rumor of a Welcome as released peers send it.
     pub fn rumor(&self, welcome: &[u8], package: &EventId) -> UnsignedEvent {
         welcome::rumor(self.key(), welcome, package, &[RELAY.to_owned()], now()).unwrap()

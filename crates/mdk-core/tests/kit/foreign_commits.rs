@@ -1,6 +1,7 @@
 //! A group that three members on plain OpenMLS share with one engine: they commit, propose and say what our own
 //! engine never would.
 
+use ::base64::Engine as _;
 use mdk_core::{RejectCode, Verdict};
 use mdk_wire::v2::component_id as id;
 use mdk_wire::v2::components::{AdminPolicy, Profile};
@@ -12,8 +13,8 @@ use openmls_traits::crypto::OpenMlsCrypto as _;
 use openmls_traits::signatures::Signer as _;
 use openmls_traits::types::HashType;
 
-use super::Member;
 use super::foreign::{Change, Context, Foreign, resigned, update};
+use super::{Member, received};
 
 pub fn profile(name: &str) -> Vec<u8> {
     Profile { name: name.into(), description: String::new() }.encode().unwrap()
@@ -125,6 +126,19 @@ impl Handmade {
         }
     }
 
+    /// A commit that adds a KeyPackage with this lifetime: OpenMLS commits no expired one. All but the confirmation
+    /// tag, which is checked last, is right.
+    pub fn adding(peer: &Foreign, lifetime: (u64, u64)) -> Vec<u8> {
+        let mut dave = Foreign::new();
+        dave.package.lifetime = lifetime;
+        let package = dave.key_package().tls_serialize_detached().unwrap();
+        // RFC 9420, 12.4: proposals by value, of type add; no path.
+        let proposals = [&[1, 0, 1][..], &package].concat();
+        let body = [vlbytes(&proposals), vec![0]].concat();
+        let confirmation_tag = Some(vec![0; 32]);
+        Self { content_type: 3, confirmation_tag, ..Self::proposal(peer, body) }.bytes(peer)
+    }
+
     /// RFC 9420, 6 and 6.2: signed and tagged with the member's keys.
     pub fn bytes(&self, peer: &Foreign) -> Vec<u8> {
         let context = peer.mls().public_group().group_context().tls_serialize_detached().unwrap();
@@ -206,6 +220,21 @@ impl World {
         self.us.info(&self.id).epoch
     }
 
+    /// We read what somebody says.
+    #[track_caller]
+    pub fn hears(&mut self, who: Who, text: &str) {
+        let said = self.peer(who).says(text);
+        assert_eq!(received(&self.us.applies(&said)), [text]);
+    }
+
+    /// A commit that we apply, and that its maker follows.
+    pub fn commits(&mut self, who: Who, change: Change) -> Event {
+        let event = self.peer(who).commit_event(change);
+        self.us.applies(&event);
+        self.peer(who).merges();
+        event
+    }
+
     /// The event is refused for this reason and nothing at all has changed.
     pub fn refuses(&mut self, event: &Event) -> (RejectCode, &'static str) {
         self.judges(event).unwrap_or_else(|verdict| panic!("not rejected: {verdict:?}"))
@@ -224,11 +253,9 @@ impl World {
     /// The member's messages and commits still work.
     pub fn still_follows(&mut self, who: Who) {
         let epoch = self.epoch();
-        let event = self.peer(who).says("still here");
-        assert_eq!(self.us.takes(&event).verdict, Verdict::Applied, "a message afterwards");
-        let event = self.peer(who).commit_event(self_update());
-        assert_eq!(self.us.takes(&event).verdict, Verdict::Applied, "a commit afterwards");
-        self.peer(who).merges();
+        let said = self.peer(who).says("still here");
+        self.us.applies(&said);
+        self.commits(who, self_update());
         assert_eq!(self.epoch(), epoch + 1);
     }
 
@@ -239,6 +266,29 @@ impl World {
             Who::Max => &mut self.max,
         }
     }
+}
+
+/// In a group of its own an event is refused for this rule, nothing has changed, and the group goes on.
+#[track_caller]
+pub fn refused(rule: &'static str, code: RejectCode, make: impl FnOnce(&mut World) -> Event) {
+    refused_in(World::new, rule, code, make);
+}
+
+#[track_caller]
+pub fn refused_in(
+    world: fn() -> World,
+    rule: &'static str,
+    code: RejectCode,
+    make: impl FnOnce(&mut World) -> Event,
+) {
+    let mut world = world();
+    let event = make(&mut world);
+    assert_eq!(world.judges(&event), Ok((code, rule)));
+    for who in [Who::Ann, Who::Ada, Who::Max] {
+        world.peer(who).forgets();
+    }
+    // All three are still members, with their old leaves.
+    world.still_follows(Who::Max);
 }
 
 /// Whose turn it is.
@@ -277,14 +327,5 @@ pub fn reenveloped(event: &Event, change: impl FnOnce(&mut UnsignedEvent)) -> Ev
 
 /// Standard base64 with padding.
 pub fn base64(data: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::new();
-    for chunk in data.chunks(3) {
-        let word = (0..3).fold(0u32, |w, i| w << 8 | u32::from(chunk.get(i).copied().unwrap_or(0)));
-        for i in 0..4 {
-            let digit = ALPHABET[(word >> (18 - 6 * i) & 63) as usize];
-            out.push(if i <= chunk.len() { char::from(digit) } else { '=' });
-        }
-    }
-    out
+    ::base64::engine::general_purpose::STANDARD.encode(data)
 }

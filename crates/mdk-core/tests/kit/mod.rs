@@ -2,7 +2,9 @@
 
 pub mod acts;
 pub mod busy;
+pub mod deeds;
 pub mod dice;
+pub mod disk;
 pub mod files;
 pub mod foreign;
 pub mod foreign_commits;
@@ -23,10 +25,12 @@ use std::sync::{Arc, LazyLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use mdk_core::{
-    Config, DeferredReason, Engine, Error, EventBody, GroupInfo, ManualClock, NewGroup, NewMessage,
-    Outcome, Pending, Verdict,
+    Config, DeferredReason, Engine, Error, EventBody, GroupInfo, ManualClock, Outcome, Pending,
+    Verdict,
 };
-use mdk_wire::{Event, GroupId, Keys, PublicKey, kind};
+use mdk_wire::{Event, GroupId, Keys, PublicKey};
+
+pub use deeds::*;
 
 pub const RELAY: &str = "wss://relay.example";
 
@@ -98,15 +102,7 @@ impl Member {
     /// Founds a group with the others, who accept.
     pub fn founds(&mut self, name: &str, others: &mut [&mut Member]) -> GroupId {
         let members = others.iter_mut().map(|m| m.key_package()).collect();
-        let pending = self
-            .engine
-            .create_group(NewGroup {
-                name: name.to_owned(),
-                relays: vec![RELAY.to_owned()],
-                members,
-                ..NewGroup::default()
-            })
-            .expect("a group");
+        let pending = self.engine.create_group(new_group(name, members)).expect("a group");
         for other in others.iter_mut() {
             other.joins(&pending.welcomes);
         }
@@ -142,9 +138,7 @@ impl Member {
     }
 
     pub fn says(&mut self, group: &GroupId, text: &str) -> Event {
-        let message =
-            NewMessage { text: text.to_owned(), kind: kind::CHAT, ..NewMessage::default() };
-        self.engine.create_message(group, message).expect("sending").event
+        self.sends(group, chat(text)).event
     }
 
     pub fn confirms(&mut self, pending: &Pending) -> GroupInfo {
@@ -178,6 +172,13 @@ pub fn event(pending: &Pending) -> &Event {
     pending.event.as_ref().unwrap()
 }
 
+/// Somebody who is in no group yet, and a KeyPackage to invite them by.
+pub fn newcomer(name: &'static str) -> (Member, Event) {
+    let mut member = Member::new(name);
+    let package = member.key_package();
+    (member, package)
+}
+
 /// Alice and bob, in a group that alice founded.
 pub fn pair() -> (Member, Member, GroupId) {
     let (mut alice, mut bob) = (Member::new("alice"), Member::new("bob"));
@@ -200,6 +201,18 @@ pub fn refused_for<T>(result: Result<T, Error>, field: &str) {
         Err(Error::InvalidInput { field: f, .. }) => assert_eq!(f, field),
         Err(other) => panic!("{field}: {other:?}"),
         Ok(_) => panic!("{field}: accepted"),
+    }
+}
+
+/// As [`refused_for`], with the limit and what was given.
+#[track_caller]
+pub fn refused_with<T>(result: Result<T, Error>, expected: (&str, Option<u64>, Option<u64>)) {
+    match result {
+        Err(Error::InvalidInput { field, limit, actual, .. }) => {
+            assert_eq!((field, limit, actual), expected);
+        }
+        Err(other) => panic!("{expected:?}: {other:?}"),
+        Ok(_) => panic!("{expected:?}: accepted"),
     }
 }
 

@@ -3,11 +3,8 @@
 use mdk_core::{RejectCode, Verdict};
 use mdk_wire::{Event, Keys, UnsignedEvent};
 
-use super::Member;
 use super::foreign::{Change, Context, Foreign, Leaf, resigned, wrap};
-
-/// Rule, what breaks it, the Welcome for a KeyPackage, the rule that is reported, its category.
-pub type Case = (&'static str, &'static str, fn(&Event) -> Event, &'static str, RejectCode);
+use super::newcomer;
 
 pub fn group(package: &Event, change: impl FnOnce(&mut Context)) -> Event {
     founder(package, |_| (), change)
@@ -53,9 +50,7 @@ pub fn third(
 }
 
 pub fn rumor(package: &Event, change: impl FnOnce(&mut UnsignedEvent)) -> Event {
-    let mut founder = Foreign::new();
-    founder.founds(&founder.context());
-    let welcome = founder.invites(&[package]);
+    let (founder, welcome) = Foreign::inviting(package);
     let mut rumor = founder.rumor(&welcome, &package.id());
     change(&mut rumor);
     wrap(&founder.keys, rumor, &package.pubkey())
@@ -67,9 +62,7 @@ pub fn outer(package: &Event, change: impl FnOnce(&mut UnsignedEvent)) -> Event 
 }
 
 pub fn bytes(package: &Event, change: impl FnOnce(&mut Vec<u8>)) -> Event {
-    let mut founder = Foreign::new();
-    founder.founds(&founder.context());
-    let mut welcome = founder.invites(&[package]);
+    let (founder, mut welcome) = Foreign::inviting(package);
     change(&mut welcome);
     founder.wraps(&welcome, package)
 }
@@ -99,26 +92,35 @@ pub fn twice(event: &mut UnsignedEvent, name: &str) {
     event.tags.push(again);
 }
 
-/// Every case leaves the database as it was, is judged alike when it comes again, and the KeyPackage still serves.
-pub fn refuses(cases: &[Case]) {
-    let mut wrong = Vec::new();
-    for (id, what, build, rule, code) in cases {
-        let mut bob = Member::new("bob");
-        let package = bob.key_package();
+/// A rule, the one that is reported, and the category.
+pub struct Breach(&'static str, &'static str, RejectCode);
+
+pub fn breaks(rule: &'static str, code: RejectCode) -> Breach {
+    Breach(rule, rule, code)
+}
+
+impl Breach {
+    /// Another rule is reported.
+    #[must_use]
+    pub fn told_as(self, rule: &'static str) -> Self {
+        Self(self.0, rule, self.2)
+    }
+
+    /// The Welcome for a KeyPackage is refused, leaves the database as it was and is judged alike when it comes again. The
+    /// KeyPackage still serves.
+    #[track_caller]
+    pub fn by(&self, what: &str, build: impl FnOnce(&Event) -> Event) -> &Self {
+        let Self(id, rule, code) = *self;
+        let (mut bob, package) = newcomer("bob");
         let event = build(&package);
-        let before = bob.engine.digest().unwrap();
+        let before = bob.digest();
         let verdict = bob.takes(&event).verdict;
-        let Verdict::Rejected(rejection) = verdict else {
-            wrong.push(format!("{id} {what}: {verdict:?}"));
-            continue;
-        };
-        if (rejection.rule, rejection.code) != (*rule, *code) {
-            wrong.push(format!("{id} {what}: {rejection:?}, not {rule} {code:?}"));
-        }
-        assert_eq!(bob.engine.digest().unwrap(), before, "{id} {what}: nothing was written");
+        let Verdict::Rejected(rejection) = verdict else { panic!("{id} {what}: {verdict:?}") };
+        assert_eq!((rejection.rule, rejection.code), (rule, code), "{id} {what}: {rejection:?}");
+        assert_eq!(bob.digest(), before, "{id} {what}: nothing was written");
         assert_eq!(bob.takes(&event).verdict, verdict, "{id} {what}");
         assert!(bob.engine.invites().unwrap().is_empty(), "{id} {what}");
         bob.applies(&group(&package, |_| ()));
+        self
     }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

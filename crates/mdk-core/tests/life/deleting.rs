@@ -1,73 +1,22 @@
 //! Deleting a group that is over: what goes, what stays as it was, and who may not.
 
-use std::path::Path;
-use std::sync::Arc;
-
 use mdk_core::{
-    Engine, Error, EventBody, GroupState, ManualClock, NewMessage, OutboxPurpose, RejectCode,
-    RelayVerdict, Verdict, testing,
+    Error, EventBody, GroupState, NewGroup, OutboxPurpose, RejectCode, RelayVerdict, Verdict,
+    testing,
 };
-use mdk_store::{DatabaseKey, OpenOptions, Store, StoreError};
-use mdk_wire::{Event, GroupId, Keys, Secret};
+use mdk_store::StoreError;
+use mdk_wire::GroupId;
 
-use crate::kit::{Member, at_once, event, now, received};
-
-/// An account on disk, whose process can end and start again.
-struct Disk {
-    place: tempfile::TempDir,
-    keys: Keys,
-    clock: ManualClock,
-}
-
-impl Disk {
-    fn new() -> Self {
-        let (place, keys) = (tempfile::tempdir().unwrap(), Keys::generate());
-        Self { place, keys, clock: ManualClock::at(now()) }
-    }
-
-    fn path(&self) -> std::path::PathBuf {
-        self.place.path().join("bob.db")
-    }
-
-    fn open(&self) -> Member {
-        let (key, keys) = (key(), self.keys.clone());
-        let clock = Arc::new(self.clock.clone());
-        let options = OpenOptions::default();
-        let engine = Engine::open(&self.path(), keys, &key, &options, at_once(), clock);
-        Member { name: "bob", engine: engine.unwrap(), clock: self.clock.clone() }
-    }
-
-    fn again(&self, member: Member) -> Member {
-        member.engine.close().unwrap();
-        self.open()
-    }
-}
-
-fn key() -> DatabaseKey {
-    DatabaseKey::Raw(Secret::new([9; 32]))
-}
-
-fn store(path: &Path) -> Store {
-    Store::open(path, &key(), &OpenOptions::default()).unwrap()
-}
+use crate::kit::disk::Disk;
+use crate::kit::{Member, at_once, chat, event, new_group, three};
 
 fn removes(alice: &mut Member, bob: &mut Member, group: &GroupId) {
-    let removal = alice.engine.remove_members(group, &[bob.key()]).unwrap();
-    alice.confirms(&removal);
-    bob.applies(event(&removal));
+    alice.removes(group, bob.key(), &mut [&mut *bob]);
     assert_eq!(bob.info(group).state, GroupState::Removed);
 }
 
-fn invites(alice: &mut Member, package: Event, group: &GroupId) -> Vec<Event> {
-    let added = alice.engine.add_members(group, &[package], false).unwrap();
-    alice.confirms(&added);
-    added.welcomes
-}
-
 fn ends(alice: &mut Member, bob: &mut Member, group: &GroupId) {
-    let end = alice.engine.disband(group).unwrap();
-    alice.confirms(&end);
-    bob.applies(event(&end));
+    alice.disbands(group, &mut [&mut *bob]);
     bob.engine.tick().unwrap();
 }
 
@@ -84,14 +33,12 @@ fn not_allowed(result: mdk_core::Result<()>, words: &str) {
 
 #[test]
 fn only_what_is_over_can_be_deleted() {
-    let (mut alice, mut bob, mut carol) =
-        (Member::new("alice"), Member::new("bob"), Member::new("carol"));
-    let group = alice.founds("g", &mut [&mut bob, &mut carol]);
+    let (mut alice, _, mut carol, group) = three();
     let unknown = GroupId::from_bytes(&[3; 16]).unwrap();
     assert!(matches!(alice.engine.delete_group(&unknown), Err(Error::GroupNotFound)));
-    let before = alice.engine.digest().unwrap();
+    let before = alice.digest();
     not_allowed(alice.engine.delete_group(&group), "leave it first");
-    assert!(alice.engine.digest().unwrap() == before);
+    assert!(alice.digest() == before);
     let leave = carol.engine.leave(&group).unwrap();
     not_allowed(carol.engine.delete_group(&group), "answered its leave");
     let [answer] = alice.applies(&leave).reply.try_into().unwrap();
@@ -102,13 +49,7 @@ fn only_what_is_over_can_be_deleted() {
 
     // One that is not confirmed is not there; an invite is declined.
     let mut dave = Member::new("dave");
-    let new = mdk_core::NewGroup {
-        name: "other".into(),
-        relays: vec![crate::kit::RELAY.into()],
-        members: vec![dave.key_package()],
-        ..mdk_core::NewGroup::default()
-    };
-    let founding = alice.engine.create_group(new).unwrap();
+    let founding = alice.engine.create_group(new_group("other", vec![dave.key_package()])).unwrap();
     let refused = alice.engine.delete_group(&founding.group_id);
     assert!(matches!(refused, Err(Error::GroupNotFound)));
     let other = alice.confirms(&founding).id;
@@ -129,10 +70,8 @@ fn a_disband_is_waited_for() {
     let mut bob = patient("bob");
     let mut alice = Member::new("alice");
     let group = alice.founds("g", &mut [&mut bob]);
-    bob.clock.advance_millis(5_000);
-    bob.engine.tick().unwrap();
-    let end = alice.engine.disband(&group).unwrap();
-    alice.confirms(&end);
+    bob.waits(5_000);
+    let end = alice.disbands(&group, &mut []);
     bob.takes(event(&end));
     assert_eq!(bob.info(&group).state, GroupState::Disbanded);
     not_allowed(bob.engine.delete_group(&group), "not final");
@@ -145,16 +84,11 @@ fn a_disband_is_waited_for() {
 #[test]
 fn a_removal_that_may_lose_is_waited_for() {
     let mut bob = patient("bob");
-    let (mut alice, mut carol, mut dave) =
-        (Member::new("alice"), Member::new("carol"), Member::new("dave"));
+    let [mut alice, mut carol, mut dave] = ["alice", "carol", "dave"].map(Member::new);
     let group = alice.founds("g", &mut [&mut bob, &mut carol, &mut dave]);
-    bob.clock.advance_millis(5_000);
-    bob.engine.tick().unwrap();
-    let removal = alice.engine.remove_members(&group, &[bob.key()]).unwrap();
-    alice.confirms(&removal);
-    let rival = carol.engine.self_update(&group).unwrap();
-    carol.confirms(&rival);
-    dave.applies(event(&rival));
+    bob.waits(5_000);
+    let removal = alice.removes(&group, bob.key(), &mut []);
+    let rival = carol.updates(&group, &mut [&mut dave]);
     let said = [carol.says(&group, "we are here"), dave.says(&group, "so we are")];
     bob.takes(event(&removal));
     assert_eq!(bob.info(&group).state, GroupState::Removed);
@@ -174,16 +108,11 @@ fn a_removal_that_may_lose_is_waited_for() {
 /// Whom we have invited nobody else can let in.
 #[test]
 fn an_invite_on_its_way_is_waited_for() {
-    let (mut alice, mut bob, mut carol) =
-        (Member::new("alice"), Member::new("bob"), Member::new("carol"));
+    let [mut alice, mut bob, mut carol] = ["alice", "bob", "carol"].map(Member::new);
     let group = alice.founds("g", &mut [&mut bob]);
-    let promoted = alice.engine.promote(&group, &[bob.key()]).unwrap();
-    alice.confirms(&promoted);
-    bob.applies(event(&promoted));
+    alice.promotes(&group, bob.key(), &mut [&mut bob]);
     bob.engine.enable_outbox();
-    let added = bob.engine.add_members(&group, &[carol.key_package()], false).unwrap();
-    bob.confirms(&added);
-    alice.applies(event(&added));
+    bob.adds(&group, carol.key_package(), &mut [&mut alice]);
     removes(&mut alice, &mut bob, &group);
     not_allowed(bob.engine.delete_group(&group), "on its way");
     let items = bob.engine.outbox(10).unwrap();
@@ -198,20 +127,16 @@ fn an_invite_on_its_way_is_waited_for() {
 /// Nothing of it is left in any table, and nothing else has changed.
 #[test]
 fn all_that_a_group_had_goes() {
-    let disk = Disk::new();
+    let disk = Disk::new("bob");
     let (mut alice, mut bob) = (Member::new("alice"), disk.open());
     let kept = alice.founds("kept", &mut [&mut bob]);
     bob.applies(&alice.says(&kept, "kept text"));
     bob.engine.enable_outbox();
     let group = alice.founds("secret name", &mut [&mut bob]);
-    let said = alice.says(&group, "secret text");
-    bob.applies(&said);
+    alice.tells(&group, "secret text", &mut [&mut bob]);
     let target = bob.engine.messages(&group, 1, None, None).unwrap()[0].id;
     bob.engine.react(&group, &target, "secret +").unwrap();
-    let own = bob.engine.create_message(
-        &group,
-        NewMessage { text: "mine".into(), kind: 9, ..NewMessage::default() },
-    );
+    let own = bob.engine.create_message(&group, chat("mine"));
     let own = own.unwrap().message.id;
     let waiting = bob.engine.outbox(99).unwrap();
     let is_own =
@@ -267,7 +192,7 @@ fn all_that_a_group_had_goes() {
     assert_eq!(later.len(), 1);
     bob.engine.close().unwrap();
 
-    let held: Result<_, StoreError> = store(&disk.path()).read(|tx| {
+    let held: Result<_, StoreError> = disk.store().read(|tx| {
         assert!(tx.group(&group)?.is_none() && tx.routes(&group)?.is_empty());
         assert!(tx.nodes(&group)?.is_empty() && tx.inputs(&group)?.is_empty());
         assert!(tx.held(&group)?.is_empty() && tx.mls_dump(&group)?.expose().len() < 2);
@@ -275,20 +200,17 @@ fn all_that_a_group_had_goes() {
         Ok(tx.ended(&group)?.is_some())
     });
     assert!(held.unwrap(), "a hash of its id is");
-    let report = store(&disk.path()).verify(&mut mdk_store::Progress::none()).unwrap();
+    let report = disk.store().verify(&mut mdk_store::Progress::none()).unwrap();
     assert!(report.is_intact(), "{report:?}");
 }
 
 /// What belongs to it is refused as what belongs to a group that we are out of: messages, rivals, what led us in.
 #[test]
 fn what_comes_afterwards_is_refused() {
-    let disk = Disk::new();
+    let disk = Disk::new("bob");
     let (mut alice, mut bob, mut carol) = (Member::new("alice"), disk.open(), Member::new("carol"));
     let group = alice.founds("g", &mut [&mut bob, &mut carol]);
-    let promoted = alice.engine.promote(&group, &[carol.key()]).unwrap();
-    alice.confirms(&promoted);
-    bob.applies(event(&promoted));
-    carol.applies(event(&promoted));
+    alice.promotes(&group, carol.key(), &mut [&mut bob, &mut carol]);
     let rival = carol.engine.self_update(&group).unwrap();
     let rival = event(&rival).clone();
     let said = alice.says(&group, "of the epoch that we knew");
@@ -316,24 +238,17 @@ fn what_comes_afterwards_is_refused() {
 /// Whoever has not heard of the end can still invite.
 #[test]
 fn a_disbanded_group_stays_disbanded() {
-    let disk = Disk::new();
+    let disk = Disk::new("bob");
     let (mut alice, mut bob, mut carol) = (Member::new("alice"), disk.open(), Member::new("carol"));
     let group = alice.founds("g", &mut [&mut bob, &mut carol]);
-    let promoted = alice.engine.promote(&group, &[carol.key()]).unwrap();
-    alice.confirms(&promoted);
-    bob.applies(event(&promoted));
-    carol.applies(event(&promoted));
-    let end = alice.engine.disband(&group).unwrap();
-    alice.confirms(&end);
-    bob.applies(event(&end));
+    alice.promotes(&group, carol.key(), &mut [&mut bob, &mut carol]);
+    alice.disbands(&group, &mut [&mut bob]);
     bob.engine.tick().unwrap();
-    let removal = carol.engine.remove_members(&group, &[bob.key()]).unwrap();
-    carol.confirms(&removal);
+    carol.removes(&group, bob.key(), &mut []);
     bob.engine.delete_group(&group).unwrap();
     let mut bob = disk.again(bob);
-    let [welcome] = invites(&mut carol, bob.key_package(), &group).try_into().unwrap();
-    let verdict = bob.takes(&welcome).verdict;
-    assert!(matches!(&verdict, Verdict::Rejected(r) if r.rule == "B4-4"), "{verdict:?}");
+    let [welcome] = carol.adds(&group, bob.key_package(), &mut []).welcomes.try_into().unwrap();
+    bob.refuses(&welcome, "B4-4");
     assert!(bob.engine.invites().unwrap().is_empty());
     assert!(bob.engine.groups(None).unwrap().is_empty());
 }
@@ -343,24 +258,21 @@ fn a_disbanded_group_stays_disbanded() {
 /// the new one is where it was.
 #[test]
 fn a_group_that_was_left_is_asked_for_again_only_by_a_new_invitation() {
-    let disk = Disk::new();
+    let disk = Disk::new("bob");
     let (mut alice, mut bob, mut carol) = (Member::new("alice"), disk.open(), Member::new("carol"));
     let group = alice.founds("g", &mut [&mut carol]);
     let package = bob.key_package();
-    let old = invites(&mut alice, package.clone(), &group);
+    let old = alice.adds(&group, package.clone(), &mut []).welcomes;
     let out = |alice: &mut Member, bob: &Member| {
-        let removal = alice.engine.remove_members(&group, &[bob.key()]).unwrap();
-        alice.confirms(&removal);
+        let removal = alice.removes(&group, bob.key(), &mut []);
         event(&removal).clone()
     };
     out(&mut alice, &bob);
-    let used = invites(&mut alice, package.clone(), &group);
+    let used = alice.adds(&group, package.clone(), &mut []).welcomes;
     bob.joins(&used);
     // Far enough that no branch from before could still be chosen.
     for _ in 0..6 {
-        let renewal = alice.engine.self_update(&group).unwrap();
-        alice.confirms(&renewal);
-        bob.applies(event(&renewal));
+        alice.updates(&group, &mut [&mut bob]);
     }
     bob.applies(&alice.says(&group, "first time"));
     let removal = out(&mut alice, &bob);
@@ -368,8 +280,7 @@ fn a_group_that_was_left_is_asked_for_again_only_by_a_new_invitation() {
     bob.engine.delete_group(&group).unwrap();
     let before_it = |bob: &mut Member| {
         assert_eq!(bob.takes(&used[0]).verdict, Verdict::Duplicate);
-        let verdict = bob.takes(&old[0]).verdict;
-        assert!(matches!(&verdict, Verdict::Rejected(r) if r.rule == "B4-20"), "{verdict:?}");
+        bob.refuses(&old[0], "B4-20");
         assert!(bob.engine.invites().unwrap().is_empty());
     };
     before_it(&mut bob);
@@ -377,7 +288,7 @@ fn a_group_that_was_left_is_asked_for_again_only_by_a_new_invitation() {
     before_it(&mut bob);
 
     for accepts in [false, true] {
-        let fresh = invites(&mut alice, bob.key_package(), &group);
+        let fresh = alice.adds(&group, bob.key_package(), &mut []).welcomes;
         bob.applies(&fresh[0]);
         let [invite] = bob.engine.invites().unwrap().try_into().unwrap();
         if accepts {
@@ -389,7 +300,7 @@ fn a_group_that_was_left_is_asked_for_again_only_by_a_new_invitation() {
         out(&mut alice, &bob);
     }
     assert!(bob.texts(&group).is_empty(), "what was deleted does not come back");
-    assert_eq!(received(&bob.applies(&alice.says(&group, "welcome"))), ["welcome"]);
+    alice.tells(&group, "welcome", &mut [&mut bob]);
     alice.applies(&bob.says(&group, "thanks"));
     // And out again, and deleted again.
     removes(&mut alice, &mut bob, &group);
@@ -400,7 +311,7 @@ fn a_group_that_was_left_is_asked_for_again_only_by_a_new_invitation() {
 /// A copy that cannot be followed may go; a new invitation leads to where the others are.
 #[test]
 fn an_unrecoverable_group_can_be_deleted() {
-    let disk = Disk::new();
+    let disk = Disk::new("bob");
     let (mut alice, mut bob) = (Member::new("alice"), disk.open());
     let group = alice.founds("g", &mut [&mut bob]);
     let waits = alice.says(&group, "unread");
@@ -409,11 +320,10 @@ fn an_unrecoverable_group_can_be_deleted() {
     bob.engine.delete_group(&group).unwrap();
     let mut bob = disk.again(bob);
     assert!(is_out(&bob.takes(&alice.says(&group, "still")).verdict));
-    let removal = alice.engine.remove_members(&group, &[bob.key()]).unwrap();
-    alice.confirms(&removal);
-    let fresh = invites(&mut alice, bob.key_package(), &group);
+    alice.removes(&group, bob.key(), &mut []);
+    let fresh = alice.adds(&group, bob.key_package(), &mut []).welcomes;
     bob.joins(&fresh);
-    assert_eq!(received(&bob.applies(&alice.says(&group, "there"))), ["there"]);
+    alice.tells(&group, "there", &mut [&mut bob]);
 }
 
 // shows: B4-36
@@ -423,19 +333,16 @@ fn an_invitation_that_waits_is_asked() {
     let (mut alice, mut bob, mut carol) =
         (Member::new("alice"), patient("bob"), Member::new("carol"));
     let group = alice.founds("g", &mut [&mut bob, &mut carol]);
-    let promoted = alice.engine.promote(&group, &[carol.key()]).unwrap();
-    alice.confirms(&promoted);
+    let promoted = alice.promotes(&group, carol.key(), &mut []);
     bob.takes(event(&promoted));
     carol.applies(event(&promoted));
-    bob.clock.advance_millis(5_000);
-    bob.engine.tick().unwrap();
+    bob.waits(5_000);
     let rival = carol.engine.self_update(&group).unwrap();
-    let removal = alice.engine.remove_members(&group, &[bob.key()]).unwrap();
-    alice.confirms(&removal);
+    let removal = alice.removes(&group, bob.key(), &mut []);
     bob.takes(event(&removal));
     bob.takes(event(&rival));
     assert_eq!(bob.info(&group).state, GroupState::Removed);
-    let [fresh] = invites(&mut alice, bob.key_package(), &group).try_into().unwrap();
+    let [fresh] = alice.adds(&group, bob.key_package(), &mut []).welcomes.try_into().unwrap();
     let verdict = bob.takes(&fresh).verdict;
     assert!(matches!(verdict, Verdict::Deferred(_)), "{verdict:?}");
     assert!(matches!(bob.engine.delete_group(&group), Err(Error::Settling { .. })));
@@ -443,33 +350,27 @@ fn an_invitation_that_waits_is_asked() {
     not_allowed(bob.engine.delete_group(&group), "decline it");
     bob.engine.tick().unwrap();
     bob.joins(&[]);
-    assert_eq!(received(&bob.applies(&alice.says(&group, "again"))), ["again"]);
+    alice.tells(&group, "again", &mut [&mut bob]);
 }
 
 // shows: B4-34
 /// An invitation that nobody had accepted was no membership: another one is asked, although its copy has ended.
 #[test]
 fn what_ended_unanswered_was_no_membership() {
-    let (mut alice, mut bob, mut carol) =
-        (Member::new("alice"), Member::new("bob"), Member::new("carol"));
+    let [mut alice, mut bob, mut carol] = ["alice", "bob", "carol"].map(Member::new);
     let group = alice.founds("g", &mut [&mut carol]);
-    let promoted = alice.engine.promote(&group, &[carol.key()]).unwrap();
-    alice.confirms(&promoted);
-    carol.applies(event(&promoted));
-    let added = alice.engine.add_members(&group, &[bob.key_package()], false).unwrap();
-    alice.confirms(&added);
-    carol.applies(event(&added));
+    alice.promotes(&group, carol.key(), &mut [&mut carol]);
+    let added = alice.adds(&group, bob.key_package(), &mut [&mut carol]);
     bob.applies(&added.welcomes[0]);
     ends(&mut alice, &mut bob, &group);
     assert_eq!(bob.info(&group).state, GroupState::Disbanded);
     bob.engine.delete_group(&group).unwrap();
     // Carol has not heard of the end.
-    let removal = carol.engine.remove_members(&group, &[bob.key()]).unwrap();
-    carol.confirms(&removal);
-    let fresh = invites(&mut carol, bob.key_package(), &group);
+    carol.removes(&group, bob.key(), &mut []);
+    let fresh = carol.adds(&group, bob.key_package(), &mut []).welcomes;
     assert_eq!(bob.takes(&added.welcomes[0]).verdict, Verdict::Duplicate);
     bob.joins(&fresh);
-    assert_eq!(received(&bob.applies(&carol.says(&group, "hello"))), ["hello"]);
+    carol.tells(&group, "hello", &mut [&mut bob]);
 }
 
 /// Positions in the history are not given out again, or what is new in another group would count as read, and an old
@@ -477,13 +378,7 @@ fn what_ended_unanswered_was_no_membership() {
 #[test]
 fn the_history_of_other_groups_goes_on_above_it() {
     let (mut alice, mut bob) = (Member::new("alice"), Member::new("bob"));
-    let new = mdk_core::NewGroup {
-        name: "fleeting".into(),
-        relays: vec![crate::kit::RELAY.into()],
-        members: vec![bob.key_package()],
-        retention: Some(60),
-        ..mdk_core::NewGroup::default()
-    };
+    let new = NewGroup { retention: Some(60), ..new_group("fleeting", vec![bob.key_package()]) };
     let founding = alice.engine.create_group(new).unwrap();
     bob.joins(&founding.welcomes);
     let fleeting = alice.confirms(&founding).id;
@@ -494,14 +389,11 @@ fn the_history_of_other_groups_goes_on_above_it() {
     // It expires, and what was kept of it for a while goes, too.
     for _ in 0..2 {
         for member in [&mut alice, &mut bob] {
-            member.clock.advance_millis(40 * 86_400_000);
-            member.engine.tick().unwrap();
+            member.waits(40 * 86_400_000);
         }
     }
     for _ in 0..7 {
-        let renewal = alice.engine.self_update(&fleeting).unwrap();
-        alice.confirms(&renewal);
-        bob.applies(event(&renewal));
+        alice.updates(&fleeting, &mut [&mut bob]);
     }
     bob.engine.tick().unwrap();
     removes(&mut alice, &mut bob, &long);

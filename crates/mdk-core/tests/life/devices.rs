@@ -1,10 +1,10 @@
 //! Several devices of one account: leaves of their own, one member.
 
-use mdk_core::{Error, EventBody, GroupState, NewGroup, Outcome, Verdict, testing};
+use mdk_core::{Error, EventBody, GroupState, Outcome, Verdict, testing};
 use mdk_wire::{Event, GroupId, Keys};
 
 use crate::kit::foreign::{Change, Foreign, read_key_package};
-use crate::kit::{Member, received, unhurried};
+use crate::kit::{Member, new_group, received, unhurried};
 
 /// An engine with passes of a second, as the protocol has it.
 fn device(name: &'static str, keys: &Keys) -> Member {
@@ -50,16 +50,8 @@ impl Home {
     }
 
     fn all_wait(&mut self) {
-        for member in self.engines() {
-            member.clock.advance_millis(1_000);
-            member.engine.tick().unwrap();
-        }
+        self.engines().into_iter().for_each(|member| drop(member.waits(1_000)));
     }
-}
-
-fn waits(member: &mut Member) -> Outcome {
-    member.clock.advance_millis(1_000);
-    member.engine.tick().unwrap()
 }
 
 fn authenticator(member: &mut Member, group: &GroupId) -> [u8; 32] {
@@ -84,9 +76,7 @@ fn two_devices_are_one_member_and_hear_each_other() {
     assert_eq!(received(&home.laptop.applies(&said)), ["from the phone"]);
     assert_eq!(home.phone.takes(&said).verdict, Verdict::Duplicate);
     home.eve.applies(&said);
-    let answer = home.laptop.says(&group, "from the laptop");
-    home.phone.applies(&answer);
-    home.eve.applies(&answer);
+    home.laptop.tells(&group, "from the laptop", &mut [&mut home.phone, &mut home.eve]);
     let account = home.phone.key();
     for member in home.engines() {
         let page = member.engine.messages(&group, 10, None, None).unwrap();
@@ -120,7 +110,7 @@ fn each_device_joins_once_by_its_own_key_package() {
 fn a_device_that_comes_later_hears_from_then_on() {
     let mut home = Home::new();
     let group = home.group.clone();
-    let mut tablet = device("tablet", &home.phone_keys());
+    let mut tablet = device("tablet", &testing::keys(&home.phone.engine));
     let package = tablet.key_package();
     let early = home.phone.says(&group, "early");
     let change = Change { adds: vec![read_key_package(&package)], path: true, ..Change::default() };
@@ -133,16 +123,8 @@ fn a_device_that_comes_later_hears_from_then_on() {
     home.all_wait();
     tablet.joins(&[home.ann.wraps(&made.welcome.unwrap(), &package)]);
     assert_ne!(tablet.takes(&early).verdict, Verdict::Applied);
-    let said = home.laptop.says(&group, "welcome");
-    assert_eq!(received(&tablet.applies(&said)), ["welcome"]);
+    home.laptop.tells(&group, "welcome", &mut [&mut tablet]);
     assert_eq!(tablet.info(&group).member_count, 3);
-}
-
-impl Home {
-    fn phone_keys(&mut self) -> Keys {
-        // The account's secret, as a second installation would be given it.
-        testing::keys(&self.phone.engine)
-    }
 }
 
 #[test]
@@ -160,7 +142,7 @@ fn one_device_is_removed_and_the_account_stays() {
         assert_eq!(member.info(&group).member_count, 3);
     }
     let said = home.phone.says(&group, "still here");
-    assert_eq!(received(&home.eve.applies(&said)), ["still here"]);
+    home.eve.applies(&said);
     assert_ne!(home.laptop.takes(&said).verdict, Verdict::Applied);
 }
 
@@ -169,10 +151,7 @@ fn removing_an_account_removes_all_its_devices() {
     let mut home = Home::new();
     let group = home.group.clone();
     home.all_wait();
-    let account = home.phone.key();
-    let pending = home.eve.engine.remove_members(&group, &[account]).unwrap();
-    home.eve.confirms(&pending);
-    let event = pending.event.unwrap();
+    let event = home.eve.removes(&group, home.phone.key(), &mut []).event.unwrap();
     for device in [&mut home.phone, &mut home.laptop] {
         device.applies(&event);
         assert_eq!(device.info(&group).state, GroupState::Removed, "{}", device.name);
@@ -188,11 +167,8 @@ fn two_devices_commit_at_once() {
     for order in [[0, 1], [1, 0]] {
         let mut home = Home::new();
         let group = home.group.clone();
-        let commits = [&mut home.phone, &mut home.laptop].map(|device| {
-            let pending = device.engine.self_update(&group).unwrap();
-            device.confirms(&pending);
-            pending.event.unwrap()
-        });
+        let commits = [&mut home.phone, &mut home.laptop]
+            .map(|device| device.updates(&group, &mut []).event.unwrap());
         for at in order {
             home.all_take(&commits[at]);
         }
@@ -200,8 +176,7 @@ fn two_devices_commit_at_once() {
         let expected = authenticator(&mut home.eve, &group);
         assert_eq!(authenticator(&mut home.phone, &group), expected);
         assert_eq!(authenticator(&mut home.laptop, &group), expected);
-        let said = home.laptop.says(&group, "agreed");
-        assert_eq!(received(&home.phone.applies(&said)), ["agreed"]);
+        home.laptop.tells(&group, "agreed", &mut [&mut home.phone]);
     }
 }
 
@@ -215,7 +190,7 @@ fn one_device_leaves() {
     let outcome = home.eve.takes(&leave);
     let answer = match outcome.reply.first() {
         Some(answer) => answer.clone(),
-        None => waits(&mut home.eve).reply.remove(0),
+        None => home.eve.waits(1_000).reply.remove(0),
     };
     home.laptop.takes(&leave);
     home.eve.takes(&answer);
@@ -226,8 +201,7 @@ fn one_device_leaves() {
     assert_eq!(home.phone.info(&group).state, GroupState::Left);
     assert_eq!(home.laptop.info(&group).state, GroupState::Active);
     assert_eq!(home.eve.info(&group).member_count, 3);
-    let said = home.laptop.says(&group, "the other one stays");
-    home.eve.applies(&said);
+    home.laptop.tells(&group, "the other one stays", &mut [&mut home.eve]);
     assert!(matches!(home.phone.engine.self_update(&group), Err(Error::NotMember(_))));
 }
 
@@ -238,15 +212,11 @@ fn an_account_is_not_invited_twice() {
     let (mut phone, mut laptop) = (device("phone", &keys), device("laptop", &keys));
     let mut eve = device("eve", &Keys::generate());
     let group = eve.founds("g", &mut [&mut phone]);
-    let package = laptop.key_package();
-    let refused = eve.engine.add_members(&group, &[package], false);
+    let refused = eve.engine.add_members(&group, &[laptop.key_package()], false);
     assert!(matches!(refused, Err(Error::InvalidInput { .. } | Error::NotAllowed(_))));
-    let both = vec![phone.key_package(), laptop.key_package()];
-    let new = NewGroup {
-        name: "both".into(),
-        relays: vec![crate::kit::RELAY.into()],
-        members: both,
-        ..NewGroup::default()
-    };
-    assert!(eve.engine.create_group(new).is_err());
+    assert!(
+        eve.engine
+            .create_group(new_group("both", vec![phone.key_package(), laptop.key_package()]))
+            .is_err()
+    );
 }

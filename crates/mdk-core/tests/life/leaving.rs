@@ -1,17 +1,15 @@
 //! Leaving by SelfRemove, the commit that answers it, and who may not leave.
 
-use std::sync::Arc;
+use mdk_core::{Error, EventBody, GroupState, Verdict};
+use mdk_wire::{ContentId, Event, GroupId};
 
-use mdk_core::{Engine, Error, EventBody, GroupState, GroupUpdate, ManualClock, Verdict};
-use mdk_store::{DatabaseKey, OpenOptions};
-use mdk_wire::{ContentId, Event, GroupId, Keys, Secret};
-
+use crate::kit::disk::Disk;
 use crate::kit::foreign::Change;
 use crate::kit::foreign_commits::World;
-use crate::kit::{Member, event, pair, received, three};
+use crate::kit::{Member, event, named, pair, three};
 
 fn rename(member: &mut Member, group: &GroupId, name: &str) -> mdk_core::Pending {
-    let update = GroupUpdate { name: Some(name.into()), ..GroupUpdate::default() };
+    let update = named(name);
     member.engine.update_group(group, update).unwrap()
 }
 
@@ -30,8 +28,7 @@ fn leaving_is_answered() {
     assert!(bob.applies(&leave).reply.is_empty(), "alice goes first");
     bob.clock.advance_millis(499);
     assert!(bob.engine.tick().unwrap().reply.is_empty());
-    bob.clock.advance_millis(1);
-    let [answer] = bob.engine.tick().unwrap().reply.try_into().unwrap();
+    let [answer] = bob.waits(1).reply.try_into().unwrap();
     assert!(bob.engine.tick().unwrap().reply.is_empty(), "once");
     // An automatic commit does not block: bob may still speak, and his echo confirms it.
     bob.says(&group, "still here");
@@ -47,55 +44,21 @@ fn leaving_is_answered() {
     assert_eq!(alice.info(&group).epoch, 2);
 }
 
-/// An automatic commit stops no message, but it was handed out: another commit of ours has to wait for it.
+/// A commit of somebody else that takes effect supersedes an automatic one.
 #[test]
-fn automatic_commits_do_not_block() {
+fn automatic_commits_are_superseded() {
     let (mut alice, mut bob, mut carol, group) = three();
     let leave = carol.engine.leave(&group).unwrap();
     assert_eq!(alice.applies(&leave).reply.len(), 1);
     assert_eq!(alice.engine.pending().unwrap().len(), 1);
-    let said = alice.says(&group, "while it is out");
-    assert_eq!(received(&bob.applies(&said)), ["while it is out"]);
-    assert_eq!(received(&alice.applies(&bob.says(&group, "heard"))), ["heard"]);
-    assert!(matches!(alice.engine.self_update(&group), Err(Error::CommitPending)));
-    // A commit of somebody else that takes effect supersedes it.
-    let update = bob.engine.self_update(&group).unwrap();
-    bob.confirms(&update);
-    alice.applies(event(&update));
+    let update = bob.updates(&group, &mut [&mut alice]);
     assert!(alice.engine.pending().unwrap().is_empty());
-    let said = alice.says(&group, "after it");
-    assert_eq!(received(&bob.applies(&said)), ["after it"]);
+    alice.tells(&group, "after it", &mut [&mut bob]);
     // The leave of the old epoch is moot: carol asks again and is answered.
     let [again] = carol.applies(event(&update)).reply.try_into().unwrap();
     let [answer] = alice.applies(&again).reply.try_into().unwrap();
     carol.applies(&answer);
     assert_eq!(carol.info(&group).state, GroupState::Left);
-}
-
-/// What a leave is answered with is true for whoever made the answer when it is confirmed, or when it comes back.
-#[test]
-fn an_answer_is_true_when_it_is_confirmed_or_comes_back() {
-    for confirms in [true, false] {
-        let (mut alice, mut bob, mut carol, group) = three();
-        let leave = carol.engine.leave(&group).unwrap();
-        let [answer] = alice.applies(&leave).reply.try_into().unwrap();
-        bob.applies(&leave);
-        bob.applies(&answer);
-        alice.engine.tick().unwrap();
-        assert_eq!(alice.info(&group).member_count, 3, "not by publishing it");
-        if confirms {
-            let [commit] = alice.engine.pending().unwrap().try_into().unwrap();
-            assert!(commit.automatic && event(&commit) == &answer);
-            assert_eq!(alice.confirms(&commit).member_count, 2);
-            assert_eq!(alice.takes(&answer).verdict, Verdict::Duplicate);
-        } else {
-            alice.applies(&answer);
-        }
-        assert_eq!(alice.info(&group).member_count, 2);
-        assert!(alice.engine.pending().unwrap().is_empty());
-        let said = alice.says(&group, "we are two");
-        assert_eq!(received(&bob.applies(&said)), ["we are two"]);
-    }
 }
 
 // shows: C2-7
@@ -107,8 +70,7 @@ fn answers_that_cross_are_rivals_once_they_are_confirmed() {
     let leave = carol.engine.leave(&group).unwrap();
     let [first] = alice.applies(&leave).reply.try_into().unwrap();
     bob.applies(&leave);
-    bob.clock.advance_millis(500);
-    let [second] = bob.engine.tick().unwrap().reply.try_into().unwrap();
+    let [second] = bob.waits(500).reply.try_into().unwrap();
     let made = [&mut alice, &mut bob].map(|m| m.engine.pending().unwrap().remove(0).id);
     for (member, others) in [(&mut alice, &second), (&mut bob, &first)] {
         member.applies(others);
@@ -125,8 +87,7 @@ fn answers_that_cross_are_rivals_once_they_are_confirmed() {
     for (said, member) in [(&first, &mut alice), (&second, &mut bob)] {
         assert_eq!(member.takes(said).verdict, Verdict::Duplicate);
     }
-    let said = alice.says(&group, "together");
-    assert_eq!(received(&bob.applies(&said)), ["together"]);
+    alice.tells(&group, "together", &mut [&mut bob]);
 }
 
 /// rule: 2.7-3: asked again in a new epoch, once.
@@ -157,14 +118,9 @@ fn admins_step_down_first() {
         alice.engine.demote(&group, &[alice.engine.public_key()]),
         Err(Error::LastAdmin)
     ));
-    let promote = alice.engine.promote(&group, &[bob.key()]).unwrap();
-    bob.applies(event(&promote));
-    alice.confirms(&promote);
+    alice.promotes(&group, bob.key(), &mut [&mut bob]);
     assert!(matches!(alice.engine.leave(&group), Err(Error::NotAllowed(_))));
-    let me = alice.key();
-    let demote = alice.engine.demote(&group, &[me]).unwrap();
-    bob.applies(event(&demote));
-    alice.confirms(&demote);
+    alice.demotes(&group, alice.key(), &mut [&mut bob]);
     let leave = alice.engine.leave(&group).unwrap();
     let [answer] = bob.applies(&leave).reply.try_into().unwrap();
     alice.applies(&answer);
@@ -174,8 +130,7 @@ fn admins_step_down_first() {
         matches!(bob.engine.leave(&group), Err(Error::NotAllowed(_))),
         "the last member disbands"
     );
-    let end = bob.engine.disband(&group).unwrap();
-    bob.confirms(&end);
+    bob.disbands(&group, &mut []);
     assert_eq!(bob.info(&group).state, GroupState::Disbanded);
 }
 
@@ -201,8 +156,7 @@ fn several_proposals_of_one_leaf() {
         made.dedup();
         assert_eq!(made.len(), 3);
         if we_answer {
-            w.us.clock.advance_millis(10_000);
-            let [answer] = w.us.engine.tick().unwrap().reply.try_into().unwrap();
+            let [answer] = w.us.waits(10_000).reply.try_into().unwrap();
             // ann knows the lowest only: any other would be missing to her.
             let lowest = w.ann.seals(&made[0]);
             w.ann.follows(&lowest);
@@ -211,71 +165,44 @@ fn several_proposals_of_one_leaf() {
         } else {
             let highest = w.ann.seals(&made[2]);
             w.ann.follows(&highest);
-            let commit =
-                w.ann.commit_event(Change { by_reference: true, path: true, ..Change::default() });
+            let commit = w.ann.commit_event(Change::by_reference());
             w.us.applies(&commit);
         }
         assert_eq!(w.us.info(&w.id.clone()).member_count, 3);
     }
 }
 
-/// Opens the same database again and again.
-fn opener(name: &'static str) -> (tempfile::TempDir, impl Fn() -> Member) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("account.db");
-    let (keys, clock) = (Keys::generate(), ManualClock::at(crate::kit::now()));
-    let open = move || {
-        let key = DatabaseKey::Raw(Secret::new([7; 32]));
-        let options = OpenOptions::default();
-        let engine = Engine::open(
-            &path,
-            keys.clone(),
-            &key,
-            &options,
-            crate::kit::at_once(),
-            Arc::new(clock.clone()),
-        )
-        .unwrap();
-        Member { name, engine, clock: clock.clone() }
-    };
-    (folder, open)
-}
-
 /// shows: C2-6: the answer to a leave is handed out again by the first tick after a restart.
 #[test]
 fn an_answer_survives_a_restart() {
-    let (_folder, open) = opener("alice");
-    let (mut alice, mut bob, mut carol) = (open(), Member::new("bob"), Member::new("carol"));
+    let disk = Disk::new("alice");
+    let (mut alice, mut bob, mut carol) = (disk.open(), Member::new("bob"), Member::new("carol"));
     let group = alice.founds("g", &mut [&mut bob, &mut carol]);
     let leave = carol.engine.leave(&group).unwrap();
     let [answer] = alice.applies(&leave).reply.try_into().unwrap();
-    alice.engine.close().unwrap();
-    let mut alice = open();
+    let mut alice = disk.again(alice);
     // The Welcomes of the founding come again too.
     let mut replies = alice.engine.tick().unwrap().reply;
     replies.retain(|event| event.kind() == mdk_wire::kind::GROUP_MESSAGE);
     let [again] = replies.try_into().unwrap();
     assert_eq!(again.to_json(), answer.to_json());
     assert!(alice.engine.tick().unwrap().reply.is_empty(), "once");
-    let said = alice.says(&group, "still sending");
-    assert_eq!(received(&bob.applies(&said)), ["still sending"]);
+    alice.tells(&group, "still sending", &mut [&mut bob]);
     bob.applies(&leave);
     bob.applies(&again);
     alice.applies(&again);
     assert_eq!(alice.info(&group).member_count, 2);
-    let said = bob.says(&group, "two of us");
-    assert_eq!(received(&alice.applies(&said)), ["two of us"]);
+    bob.tells(&group, "two of us", &mut [&mut alice]);
 }
 
 /// A leave whose event was lost with the process is handed out again too.
 #[test]
 fn a_leave_survives_a_restart() {
-    let (_folder, open) = opener("carol");
-    let (mut alice, mut carol) = (Member::new("alice"), open());
+    let disk = Disk::new("carol");
+    let (mut alice, mut carol) = (Member::new("alice"), disk.open());
     let group = alice.founds("g", &mut [&mut carol]);
     let leave = carol.engine.leave(&group).unwrap();
-    carol.engine.close().unwrap();
-    let mut carol = open();
+    let mut carol = disk.again(carol);
     assert_eq!(carol.info(&group).state, GroupState::Leaving);
     let [again] = carol.engine.tick().unwrap().reply.try_into().unwrap();
     assert_eq!(again.to_json(), leave.to_json());

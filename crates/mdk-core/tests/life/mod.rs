@@ -1,7 +1,6 @@
 //! What becomes of members, devices and groups in the ordinary course of things.
 
 mod accounts;
-mod conversation;
 mod deleting;
 mod devices;
 mod leaving;

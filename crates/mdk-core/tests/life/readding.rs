@@ -1,10 +1,10 @@
 //! In, out, and in again: what a membership ends stays ended, and the next one begins clean.
 
-use mdk_core::{DeferredReason, EventBody, GroupState, Verdict, testing};
+use mdk_core::{EventBody, GroupState, Verdict, testing};
 use mdk_wire::{GroupId, PublicKey};
 
 use crate::kit::foreign::{Change, Foreign, read_key_package};
-use crate::kit::{Member, event, received, three};
+use crate::kit::{Member, WAITS, event, received, three};
 
 /// Who came and who was removed, as an observer was told.
 fn changes(member: &mut Member) -> (Vec<PublicKey>, Vec<PublicKey>) {
@@ -19,37 +19,29 @@ fn changes(member: &mut Member) -> (Vec<PublicKey>, Vec<PublicKey>) {
 }
 
 // shows: B4-5
+/// By one KeyPackage: that of last resort serves more than once.
 #[test]
 fn three_times_in_and_out() {
     let (mut alice, mut bob, mut carol, group) = three();
+    let package = bob.key_package();
     let mut heard = Vec::new();
     for round in 0..3 {
         let text = format!("in {round}");
-        let said = alice.says(&group, &text);
-        assert_eq!(received(&bob.applies(&said)), [text.as_str()]);
-        carol.applies(&said);
+        alice.tells(&group, &text, &mut [&mut bob, &mut carol]);
         heard.push(text);
-        let removal = alice.engine.remove_members(&group, &[bob.key()]).unwrap();
-        alice.confirms(&removal);
-        bob.applies(event(&removal));
-        carol.applies(event(&removal));
+        let removal = alice.removes(&group, bob.key(), &mut [&mut bob, &mut carol]);
         assert_eq!(bob.info(&group).state, GroupState::Removed);
         let between = carol.says(&group, &format!("out {round}"));
         alice.applies(&between);
         assert_ne!(bob.takes(&between).verdict, Verdict::Applied);
-        let package = bob.key_package();
-        let added = alice.engine.add_members(&group, &[package], false).unwrap();
-        alice.confirms(&added);
-        carol.applies(event(&added));
+        let added = alice.adds(&group, package.clone(), &mut [&mut carol]);
         bob.joins(&added.welcomes);
         assert_eq!(bob.info(&group).state, GroupState::Active);
         // Neither what was said meanwhile nor what led here is his.
-        assert_ne!(bob.takes(&between).verdict, Verdict::Applied);
-        assert_ne!(bob.takes(event(&removal)).verdict, Verdict::Applied);
-        assert_ne!(bob.takes(event(&added)).verdict, Verdict::Applied);
-        let answer = bob.says(&group, "back");
-        alice.applies(&answer);
-        carol.applies(&answer);
+        for event in [&between, event(&removal), event(&added)] {
+            assert_ne!(bob.takes(event).verdict, Verdict::Applied);
+        }
+        bob.tells(&group, "back", &mut [&mut alice, &mut carol]);
         heard.push("back".into());
     }
     assert_eq!(bob.texts(&group), heard, "the history of all memberships");
@@ -64,15 +56,12 @@ fn three_times_in_and_out() {
 // rule: B4-20
 #[test]
 fn an_invitation_from_before_the_last_membership_is_refused() {
-    let (mut alice, mut carol) = (Member::new("alice"), Member::new("carol"));
-    let mut bob = Member::new("bob");
+    let [mut alice, mut carol, mut bob] = ["alice", "carol", "bob"].map(Member::new);
     let group = alice.founds("g", &mut [&mut carol]);
     let package = bob.key_package();
     let mut late = Vec::new();
     for (round, text) in ["missed", "joined"].into_iter().enumerate() {
-        let added =
-            alice.engine.add_members(&group, std::slice::from_ref(&package), false).unwrap();
-        alice.confirms(&added);
+        let added = alice.adds(&group, package.clone(), &mut []);
         if round == 0 {
             late.extend(added.welcomes);
         } else {
@@ -80,8 +69,7 @@ fn an_invitation_from_before_the_last_membership_is_refused() {
         }
         // Far enough that no branch from before could still be chosen.
         for _ in 0..6 {
-            let renewal = alice.engine.self_update(&group).unwrap();
-            alice.confirms(&renewal);
+            let renewal = alice.updates(&group, &mut []);
             if round == 1 {
                 bob.applies(event(&renewal));
             }
@@ -91,19 +79,15 @@ fn an_invitation_from_before_the_last_membership_is_refused() {
             // While he is in he is in already.
             assert!(matches!(bob.takes(&late[0]).verdict, Verdict::Rejected(_)));
         }
-        let removal = alice.engine.remove_members(&group, &[bob.key()]).unwrap();
-        alice.confirms(&removal);
+        let removal = alice.removes(&group, bob.key(), &mut []);
         if round == 1 {
             bob.applies(event(&removal));
         }
     }
-    let refused = bob.takes(&late[0]).verdict;
-    assert!(matches!(&refused, Verdict::Rejected(r) if r.rule == "B4-20"), "{refused:?}");
+    bob.refuses(&late[0], "B4-20");
     assert_eq!(bob.info(&group).state, GroupState::Removed);
     // A fresh one is what brings him back.
-    let package = bob.key_package();
-    let added = alice.engine.add_members(&group, &[package], false).unwrap();
-    alice.confirms(&added);
+    let added = alice.adds(&group, bob.key_package(), &mut []);
     bob.joins(&added.welcomes);
     assert_eq!(bob.info(&group).state, GroupState::Active);
 }
@@ -121,11 +105,8 @@ fn an_invitation_that_was_refused_while_in_asks_once_when_it_comes_again() {
     dave.founds(&context);
     let welcome = dave.invites(&[&package]);
     let beside = dave.wraps(&welcome, &package);
-    let refused = bob.takes(&beside).verdict;
-    assert!(matches!(&refused, Verdict::Rejected(r) if r.rule == "B4-4"), "{refused:?}");
-    let removal = alice.engine.remove_members(&group, &[bob.key()]).unwrap();
-    alice.confirms(&removal);
-    bob.applies(event(&removal));
+    bob.refuses(&beside, "B4-4");
+    alice.removes(&group, bob.key(), &mut [&mut bob]);
     assert!(bob.engine.invites().unwrap().is_empty(), "it does not ask by itself");
     bob.applies(&beside);
     let [invite] = bob.engine.invites().unwrap().try_into().unwrap();
@@ -155,8 +136,7 @@ fn removed_and_added_in_one_commit() {
         founder.merges();
         let welcome = founder.wraps(&made.welcome.unwrap(), &fresh);
         if welcome_first {
-            let waits = Verdict::Deferred(DeferredReason::FutureEpoch);
-            assert_eq!(bob.takes(&welcome).verdict, waits);
+            assert_eq!(bob.takes(&welcome).verdict, WAITS);
             bob.takes(&commit);
         } else {
             bob.applies(&commit);
@@ -167,26 +147,6 @@ fn removed_and_added_in_one_commit() {
         assert_eq!(received(&bob.applies(&founder.says("hello again"))), ["hello again"]);
         let answer = bob.says(&group, "hello");
         assert!(founder.follows(&answer).is_some());
-    }
-}
-
-/// A KeyPackage of last resort serves more than once.
-#[test]
-fn added_again_by_the_same_last_resort_key_package() {
-    let (mut alice, mut bob, mut carol, group) = three();
-    let package = bob.key_package();
-    for round in 0..2 {
-        let removal = alice.engine.remove_members(&group, &[bob.key()]).unwrap();
-        alice.confirms(&removal);
-        bob.applies(event(&removal));
-        carol.applies(event(&removal));
-        let added =
-            alice.engine.add_members(&group, std::slice::from_ref(&package), false).unwrap();
-        alice.confirms(&added);
-        carol.applies(event(&added));
-        bob.joins(&added.welcomes);
-        let said = alice.says(&group, "again");
-        assert_eq!(received(&bob.applies(&said)), ["again"], "{round}");
     }
 }
 
@@ -202,9 +162,7 @@ fn after_a_leave_and_after_declining() {
     bob.takes(&answer);
     assert_eq!(bob.info(&group).state, GroupState::Left);
     let invites = |alice: &mut Member, bob: &mut Member| {
-        let package = bob.key_package();
-        let added = alice.engine.add_members(&group, &[package], false).unwrap();
-        alice.confirms(&added);
+        let added = alice.adds(&group, bob.key_package(), &mut []);
         bob.applies(&added.welcomes[0]);
         let [invite] = bob.engine.invites().unwrap().try_into().unwrap();
         (event(&added).clone(), invite.id)
@@ -213,41 +171,28 @@ fn after_a_leave_and_after_declining() {
     carol.applies(&added);
     bob.engine.decline(&invite).unwrap();
     assert_eq!(bob.info(&group).state, GroupState::Left);
-    let removal = alice.engine.remove_members(&group, &[bob.key()]).unwrap();
-    alice.confirms(&removal);
-    carol.applies(event(&removal));
+    alice.removes(&group, bob.key(), &mut [&mut carol]);
     let (added, invite) = invites(&mut alice, &mut bob);
     carol.applies(&added);
     assert_eq!(bob.engine.accept(&invite).unwrap().state, GroupState::Active);
-    let said = carol.says(&group, "third time");
-    assert_eq!(received(&bob.applies(&said)), ["third time"]);
+    carol.tells(&group, "third time", &mut [&mut bob]);
 }
 
 /// An admin that is removed is one no more when it comes back, unless it is made one.
 #[test]
 fn roles_do_not_come_back_by_themselves() {
     let (mut alice, mut bob, mut carol, group) = three();
-    let promoted = alice.engine.promote(&group, &[bob.key()]).unwrap();
-    alice.confirms(&promoted);
-    bob.applies(event(&promoted));
-    carol.applies(event(&promoted));
-    let removal = alice.engine.remove_members(&group, &[bob.key()]).unwrap();
-    alice.confirms(&removal);
-    bob.applies(event(&removal));
-    carol.applies(event(&removal));
+    alice.promotes(&group, bob.key(), &mut [&mut bob, &mut carol]);
+    alice.removes(&group, bob.key(), &mut [&mut bob, &mut carol]);
     for promote in [false, true] {
-        let package = bob.key_package();
-        let added = alice.engine.add_members(&group, &[package], promote).unwrap();
+        let added = alice.engine.add_members(&group, &[bob.key_package()], promote).unwrap();
         alice.confirms(&added);
         carol.applies(event(&added));
         bob.joins(&added.welcomes);
         assert_eq!(bob.info(&group).admins.contains(&bob.key()), promote);
         assert_eq!(carol.info(&group).admins.contains(&bob.key()), promote);
         if !promote {
-            let removal = alice.engine.remove_members(&group, &[bob.key()]).unwrap();
-            alice.confirms(&removal);
-            bob.applies(event(&removal));
-            carol.applies(event(&removal));
+            alice.removes(&group, bob.key(), &mut [&mut bob, &mut carol]);
         }
     }
 }

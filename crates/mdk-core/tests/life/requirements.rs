@@ -9,7 +9,7 @@ use mdk_wire::{Event, GroupId, PublicKey};
 use openmls::prelude::{AppDataUpdateOperation, ExtensionType, Proposal};
 
 use crate::kit::foreign::{Context, Foreign, LIST, list};
-use crate::kit::{Member, RELAY, event, received};
+use crate::kit::{Member, event, named, new_group, pair, received, three};
 
 /// An extension that all clients here support and that our groups do not require.
 const STREAMS: u16 = 0xF2D1;
@@ -80,12 +80,12 @@ fn changes(
 
 /// The call is refused for this argument, and nothing at all has changed.
 fn refuses(member: &mut Member, group: &GroupId, change: &RequirementsUpdate, field: &str) {
-    let before = member.engine.digest().unwrap();
+    let before = member.digest();
     match member.engine.change_requirements(group, change) {
         Err(Error::InvalidInput { field: found, .. }) => assert_eq!(found, field, "{change:?}"),
         other => panic!("{change:?}: {other:?}"),
     }
-    assert!(member.engine.digest().unwrap() == before);
+    assert!(member.digest() == before);
 }
 
 /// Why the call is refused, and for which accounts; nothing has changed.
@@ -94,10 +94,10 @@ fn lacking(
     group: &GroupId,
     change: &RequirementsUpdate,
 ) -> (&'static str, Vec<PublicKey>) {
-    let before = member.engine.digest().unwrap();
+    let before = member.digest();
     match member.engine.change_requirements(group, change) {
         Err(Error::IncompatibleMember { reason, who, .. }) => {
-            assert!(member.engine.digest().unwrap() == before);
+            assert!(member.digest() == before);
             (reason, who)
         }
         other => panic!("{change:?}: {other:?}"),
@@ -141,8 +141,7 @@ fn shape(peer: &mut Foreign, event: &Event) -> Vec<(&'static str, u16)> {
 #[test]
 fn everybody_follows() {
     for others in [1, 2] {
-        let (mut alice, mut bob, mut carol) =
-            (Member::new("alice"), Member::new("bob"), Member::new("carol"));
+        let [mut alice, mut bob, mut carol] = ["alice", "bob", "carol"].map(Member::new);
         let mut all = vec![&mut bob, &mut carol];
         all.truncate(others);
         let group = alice.founds("g", &mut all);
@@ -183,8 +182,7 @@ fn everybody_follows() {
 /// shows: A2-12: who does not support what became required cannot be invited any more.
 #[test]
 fn nobody_is_invited_who_lacks_it() {
-    let (mut alice, mut bob) = (Member::new("alice"), Member::new("bob"));
-    let group = alice.founds("g", &mut [&mut bob]);
+    let (mut alice, mut bob, group) = pair();
     let lists: &[&[u16]] = &[&[1], &LIST, &[0x8002, 0x8007]];
     let mut listed = lists.concat();
     listed.sort_unstable();
@@ -196,14 +194,14 @@ fn nobody_is_invited_who_lacks_it() {
         let pending = alice.engine.add_members(&group, std::slice::from_ref(&package), false);
         alice.engine.discard(pending.unwrap().id).unwrap();
         changes(&mut alice, &group, &change, &mut [&mut bob]);
-        let before = alice.engine.digest().unwrap();
+        let before = alice.digest();
         match alice.engine.add_members(&group, &[package], false) {
             Err(Error::IncompatibleMember { rule: "A2-12", who, .. }) => {
                 assert_eq!(who, [old.key()]);
             }
             other => panic!("{other:?}"),
         }
-        assert!(alice.engine.digest().unwrap() == before);
+        assert!(alice.digest() == before);
     }
     agree(&group, &mut [&mut alice, &mut bob]);
 }
@@ -284,12 +282,9 @@ fn components_go() {
     let pending = alice
         .engine
         .create_group(NewGroup {
-            name: "timed".to_owned(),
-            relays: vec![RELAY.to_owned()],
-            members: vec![bob.key_package()],
             retention: Some(60),
             media_servers: vec!["https://files.example/".to_owned()],
-            ..NewGroup::default()
+            ..new_group("timed", vec![bob.key_package()])
         })
         .unwrap();
     bob.joins(&pending.welcomes);
@@ -318,11 +313,8 @@ fn components_go() {
     assert_eq!(bob.info(&group).name, "");
 
     // All of it can come back: by its setting, or as a requirement.
-    let update = GroupUpdate { name: Some("again".to_owned()), ..GroupUpdate::default() };
-    let update = GroupUpdate { retention: Some(90), ..update };
-    let pending = alice.engine.update_group(&group, update).unwrap();
-    alice.confirms(&pending);
-    bob.applies(event(&pending));
+    let update = named("again");
+    alice.changes(&group, GroupUpdate { retention: Some(90), ..update }, &mut [&mut bob]);
     changes(&mut alice, &group, &components(&[0x8001, 0x8005, 0x800b]), &mut [&mut bob]);
     assert_eq!(bob.info(&group).name, "again");
     assert_eq!(bob.info(&group).retention, Some(90));
@@ -359,8 +351,7 @@ fn components_of_others_go() {
 /// rule: C1-4, C1-5: ids that cannot be required, or that stay; and who may not, or not now.
 #[test]
 fn refusals() {
-    let (mut alice, mut bob) = (Member::new("alice"), Member::new("bob"));
-    let group = alice.founds("g", &mut [&mut bob]);
+    let (mut alice, mut bob, group) = pair();
     let all = "components, extensions, proposals, remove";
     refuses(&mut alice, &group, &RequirementsUpdate::default(), all);
     refuses(&mut alice, &group, &components(&[0x8001, 0x8009, 0x800c]), all);
@@ -425,8 +416,7 @@ fn the_lifecycle_of_an_older_group() {
     assert_eq!(dictionary.get(&1), Some(list(&LIST).as_slice()));
     refuses(&mut us, &group, &lifecycle, "components, extensions, proposals, remove");
 
-    let pending = us.engine.disband(&group).unwrap();
-    us.confirms(&pending);
+    us.disbands(&group, &mut []);
     us.engine.tick().unwrap();
     assert_eq!(us.info(&group).state, GroupState::Disbanded);
 }
@@ -434,13 +424,8 @@ fn the_lifecycle_of_an_older_group() {
 /// Two admins change the requirements at once: one of them wins, everywhere, and the other one does it again.
 #[test]
 fn a_race() {
-    let (mut alice, mut bob, mut carol) =
-        (Member::new("alice"), Member::new("bob"), Member::new("carol"));
-    let group = alice.founds("g", &mut [&mut bob, &mut carol]);
-    let promoted = alice.engine.promote(&group, &[bob.key()]).unwrap();
-    alice.confirms(&promoted);
-    bob.applies(event(&promoted));
-    carol.applies(event(&promoted));
+    let (mut alice, mut bob, mut carol, group) = three();
+    alice.promotes(&group, bob.key(), &mut [&mut bob, &mut carol]);
 
     let (ours, theirs) = (components(&[0x8005]), extensions(&[STREAMS]));
     let a = alice.engine.change_requirements(&group, &ours).unwrap();

@@ -1,13 +1,13 @@
 //! Routing ids that change: an admin's commit rotates the id that relays see, and nothing is lost between the two.
 
-use mdk_core::{Config, Error, GroupUpdate, NewMessage, Pending, RejectCode, Verdict, testing};
+use mdk_core::{Config, Error, GroupUpdate, Pending, RejectCode, Verdict, testing};
 use mdk_wire::v2::component_id;
 use mdk_wire::v2::components::Routing;
 use mdk_wire::{Event, GroupId, NostrGroupId};
 
 use crate::kit::foreign::{Change, update};
 use crate::kit::foreign_commits::{Who, World, by_value, rename, self_update};
-use crate::kit::{Member, RELAY, event, received};
+use crate::kit::{Member, RELAY, chat, event, pair, received, relayed_by, three};
 
 fn id(n: u8) -> NostrGroupId {
     NostrGroupId::from_bytes([n; 32])
@@ -19,23 +19,12 @@ fn rotates(n: u8) -> Change {
 }
 
 /// The ids that the engine asks relays for.
-fn served(world: &mut World) -> Vec<NostrGroupId> {
-    asked(&mut world.us)
-}
-
 fn asked(member: &mut Member) -> Vec<NostrGroupId> {
     let interests = member.engine.interests().unwrap();
     let filter = &interests.iter().find(|i| i.filter.contains("\"kinds\":[445]")).unwrap().filter;
     let filter: serde_json::Value = serde_json::from_str(filter).unwrap();
     let list = filter["#h"].as_array().unwrap().iter();
     list.map(|id| NostrGroupId::from_hex(id.as_str().unwrap()).unwrap()).collect()
-}
-
-fn apply(world: &mut World, who: Who, change: Change) -> Event {
-    let event = world.peer(who).commit_event(change);
-    world.us.applies(&event);
-    world.peer(who).merges();
-    event
 }
 
 // shows: D1-2
@@ -45,26 +34,25 @@ fn both_ids_are_served_while_an_epoch_of_the_old_one_is_in_the_window() {
     let old = world.ann.route;
     let late = world.ann.says("under the old id");
     let too_late = world.max.says("too late");
-    apply(&mut world, Who::Ann, rotates(7));
+    world.commits(Who::Ann, rotates(7));
     assert_eq!(world.us.info(&world.id.clone()).nostr_group_id, id(7));
-    let mut both = served(&mut world);
+    let mut both = asked(&mut world.us);
     both.sort();
     let mut expected = [old, id(7)];
     expected.sort();
     assert_eq!(both, expected);
     // What was said before the rotation comes after it.
     assert_eq!(received(&world.us.applies(&late)), ["under the old id"]);
-    let said = world.ann.says("under the new id");
-    assert_eq!(received(&world.us.applies(&said)), ["under the new id"]);
+    world.hears(Who::Ann, "under the new id");
     // We speak under the new one.
     let ours = world.us.says(&world.id.clone(), "ours");
     assert_eq!(route(&ours), id(7));
     assert!(world.ann.follows(&ours).is_some());
     for _ in 0..5 {
-        apply(&mut world, Who::Ann, self_update());
+        world.commits(Who::Ann, self_update());
     }
     world.us.engine.tick().unwrap();
-    assert_eq!(served(&mut world), [id(7)]);
+    assert_eq!(asked(&mut world.us), [id(7)]);
     assert_eq!(world.refuses(&too_late), (RejectCode::UnknownGroup, "D1-2"));
 }
 
@@ -91,18 +79,16 @@ fn old_relays_are_served_while_a_state_that_used_them_is_retained() {
         by_value(vec![update(component_id::ROUTING, &routing)])
     };
     assert_eq!(relays(&mut world), [RELAY]);
-    apply(&mut world, Who::Ann, moves(NEW));
+    world.commits(Who::Ann, moves(NEW));
     assert_eq!(world.us.info(&world.id.clone()).relays, [NEW]);
     assert_eq!(relays(&mut world), [NEW, RELAY]);
     // Our own go where everybody is.
-    let new = NewMessage { text: "here".into(), kind: 9, ..NewMessage::default() };
-    assert_eq!(world.us.engine.create_message(&world.id, new).unwrap().relays, [NEW]);
+    assert_eq!(world.us.sends(&world.id, chat("here")).relays, [NEW]);
     for _ in 0..5 {
-        apply(&mut world, Who::Ann, self_update());
+        world.commits(Who::Ann, self_update());
         assert_eq!(relays(&mut world)[0], NEW);
     }
-    world.us.clock.advance_millis(1_000);
-    world.us.engine.tick().unwrap();
+    world.us.waits(1_000);
     assert_eq!(relays(&mut world), [NEW]);
 }
 
@@ -122,18 +108,17 @@ fn what_comes_under_the_new_id_before_its_commit_can_come_again() {
 fn twice_and_back_again() {
     let mut world = World::new();
     let old = world.ann.route;
-    apply(&mut world, Who::Ann, rotates(7));
-    apply(&mut world, Who::Ann, rotates(8));
+    world.commits(Who::Ann, rotates(7));
+    world.commits(Who::Ann, rotates(8));
     let back = Routing::new(old, [RELAY.to_owned()]).encode().unwrap();
-    apply(&mut world, Who::Ann, by_value(vec![update(component_id::ROUTING, &back)]));
-    assert_eq!(served(&mut world).len(), 3);
-    let said = world.ann.says("home");
-    assert_eq!(received(&world.us.applies(&said)), ["home"]);
+    world.commits(Who::Ann, by_value(vec![update(component_id::ROUTING, &back)]));
+    assert_eq!(asked(&mut world.us).len(), 3);
+    world.hears(Who::Ann, "home");
     for _ in 0..5 {
-        apply(&mut world, Who::Ann, self_update());
+        world.commits(Who::Ann, self_update());
     }
     world.us.engine.tick().unwrap();
-    assert_eq!(served(&mut world), [old], "it is the current one, however old");
+    assert_eq!(asked(&mut world.us), [old], "it is the current one, however old");
 }
 
 /// A rotation races a rename, in both orders: whoever wins, its id is the one, and both are served while the choice can
@@ -154,9 +139,8 @@ fn a_rotation_races_a_rename() {
         for event in &said {
             assert!(!matches!(world.us.takes(event).verdict, Verdict::Rejected(_)));
         }
-        assert_eq!(served(&mut world).len(), 2);
-        world.us.clock.advance_millis(1_000);
-        world.us.engine.tick().unwrap();
+        assert_eq!(asked(&mut world.us).len(), 2);
+        world.us.waits(1_000);
         let rotated = world.ann.key() < world.ada.key();
         let (winner, expected, text) = if rotated {
             (Who::Ann, id(7), "on the rotated one")
@@ -235,8 +219,7 @@ fn rotates_for_all(
 // shows: C1-7, D1-2
 #[test]
 fn our_own_rotation_is_followed_and_loses_nothing() {
-    let (mut alice, mut bob) = (Member::new("alice"), Member::new("bob"));
-    let group = alice.founds("g", &mut [&mut bob]);
+    let (mut alice, mut bob, group) = pair();
     let (late, too_late) = (bob.says(&group, "under the old id"), bob.says(&group, "too late"));
     let before = alice.info(&group);
     let ids = rotates_for_all(&mut alice, &group, &mut [&mut bob]);
@@ -264,14 +247,12 @@ fn our_own_rotation_is_followed_and_loses_nothing() {
         member.engine.tick().unwrap();
         assert_eq!(asked(member), [new]);
     }
-    let verdict = alice.takes(&too_late).verdict;
-    assert!(matches!(verdict, Verdict::Rejected(r) if r.rule == "D1-2"));
+    alice.refuses(&too_late, "D1-2");
 }
 
 #[test]
 fn each_rotation_of_ours_is_drawn_anew() {
-    let (mut alice, mut bob) = (Member::new("alice"), Member::new("bob"));
-    let group = alice.founds("g", &mut [&mut bob]);
+    let (mut alice, mut bob, group) = pair();
     let mut ids = vec![alice.info(&group).nostr_group_id];
     for _ in 0..4 {
         // One that is given up leaves no trace, and its id is not used again.
@@ -288,16 +269,15 @@ fn each_rotation_of_ours_is_drawn_anew() {
 #[test]
 fn a_rotation_goes_with_other_relays_and_brings_no_rights() {
     const NEW: &str = "wss://new.example";
-    let (mut alice, mut bob) = (Member::new("alice"), Member::new("bob"));
-    let group = alice.founds("g", &mut [&mut bob]);
+    let (mut alice, mut bob, group) = pair();
     let old = alice.info(&group).nostr_group_id;
-    let before = bob.engine.digest().unwrap();
+    let before = bob.digest();
     assert!(matches!(bob.engine.update_group(&group, ROTATE), Err(Error::NotAdmin)));
-    assert!(bob.engine.digest().unwrap() == before);
-    let before = alice.engine.digest().unwrap();
+    assert!(bob.digest() == before);
+    let before = alice.digest();
     let bad = GroupUpdate { relays: Some(vec!["http://relay.example".into()]), ..ROTATE };
     assert!(alice.engine.update_group(&group, bad).is_err());
-    assert!(alice.engine.digest().unwrap() == before);
+    assert!(alice.digest() == before);
 
     let both = GroupUpdate { relays: Some(vec![NEW.into()]), name: Some("moved".into()), ..ROTATE };
     let pending = alice.engine.update_group(&group, both).unwrap();
@@ -308,20 +288,16 @@ fn a_rotation_goes_with_other_relays_and_brings_no_rights() {
     assert_eq!((info.relays, &info.name[..]), (vec![NEW.to_owned()], "moved"));
     assert_eq!(bob.info(&group).nostr_group_id, info.nostr_group_id);
     // Other relays alone leave the id.
-    let back = GroupUpdate { relays: Some(vec![RELAY.into()]), ..GroupUpdate::default() };
-    let pending = alice.engine.update_group(&group, back).unwrap();
+    let pending = alice.engine.update_group(&group, relayed_by(vec![RELAY.into()])).unwrap();
     assert_eq!(alice.confirms(&pending).nostr_group_id, info.nostr_group_id);
 }
 
 #[test]
 fn who_is_invited_after_a_rotation_knows_the_new_id_alone() {
-    let (mut alice, mut bob, mut carol) =
-        (Member::new("alice"), Member::new("bob"), Member::new("carol"));
+    let [mut alice, mut bob, mut carol] = ["alice", "bob", "carol"].map(Member::new);
     let group = alice.founds("g", &mut [&mut bob]);
     let [_, new] = rotates_for_all(&mut alice, &group, &mut [&mut bob]);
-    let pending = alice.engine.add_members(&group, &[carol.key_package()], false).unwrap();
-    bob.applies(event(&pending));
-    alice.confirms(&pending);
+    let pending = alice.adds(&group, carol.key_package(), &mut [&mut bob]);
     carol.joins(&pending.welcomes);
     assert_eq!(asked(&mut carol), [new]);
     let said = carol.says(&group, "hello");
@@ -337,14 +313,8 @@ fn who_is_invited_after_a_rotation_knows_the_new_id_alone() {
 #[test]
 fn two_rotations_race() {
     for _ in 0..6 {
-        let (mut alice, mut bob, mut carol) =
-            (Member::new("alice"), Member::new("bob"), Member::new("carol"));
-        let group = alice.founds("g", &mut [&mut bob, &mut carol]);
-        let promoted = alice.engine.promote(&group, &[bob.key()]).unwrap();
-        alice.confirms(&promoted);
-        for other in [&mut bob, &mut carol] {
-            other.applies(event(&promoted));
-        }
+        let (mut alice, mut bob, mut carol, group) = three();
+        alice.promotes(&group, bob.key(), &mut [&mut bob, &mut carol]);
         let (hers, his) = (rotation(&mut alice, &group), rotation(&mut bob, &group));
         let ids = [alice.confirms(&hers), bob.confirms(&his)].map(|info| info.nostr_group_id);
         let said = [alice.says(&group, "on hers"), bob.says(&group, "on his")];

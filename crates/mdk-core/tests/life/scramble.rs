@@ -1,11 +1,11 @@
 //! Members that act at random while relays reorder, delay and repeat: whatever comes of it, no call fails
 //! for a reason of our own.
 
-use mdk_core::{Error, GroupUpdate, NewMessage, Pending};
+use mdk_core::{Error, Pending};
 use mdk_wire::{Event, GroupId};
 
-use crate::kit::Member;
 use crate::kit::dice::Dice;
+use crate::kit::{Member, chat, named};
 
 /// The caller's or the group's fault, never ours.
 fn ours<T>(result: Result<T, Error>) -> Option<T> {
@@ -57,7 +57,7 @@ fn acts(member: &mut Member, group: &GroupId, others: &[mdk_wire::PublicKey], re
     let commit: Option<Pending> = match relay.dice.below(16) {
         0..=5 => {
             let text = format!("message {}", relay.events.len());
-            let message = NewMessage { text, kind: 9, ..NewMessage::default() };
+            let message = chat(text);
             if let Some(sent) = ours(member.engine.create_message(group, message)) {
                 relay.takes(sent.event);
             }
@@ -65,10 +65,7 @@ fn acts(member: &mut Member, group: &GroupId, others: &[mdk_wire::PublicKey], re
         }
         6 | 7 => ours(member.engine.self_update(group)),
         8 => {
-            let update = GroupUpdate {
-                name: Some(relay.events.len().to_string()),
-                ..GroupUpdate::default()
-            };
+            let update = named(relay.events.len().to_string());
             ours(member.engine.update_group(group, update))
         }
         9 => ours(member.engine.promote(group, &[pick])),
@@ -88,8 +85,7 @@ fn acts(member: &mut Member, group: &GroupId, others: &[mdk_wire::PublicKey], re
             None
         }
         _ => {
-            member.clock.advance_millis(700);
-            let outcome = member.engine.tick().unwrap();
+            let outcome = member.waits(700);
             outcome.reply.into_iter().filter(|e| e.kind() == 445).for_each(|e| relay.takes(e));
             None
         }
@@ -142,10 +138,8 @@ fn run(seed: u64) {
         for pending in member.engine.pending().unwrap() {
             ours(member.engine.confirm(pending.id));
         }
-        member.clock.advance_millis(60_000);
-        member.engine.tick().unwrap();
-        let message = NewMessage { text: "the end".into(), kind: 9, ..NewMessage::default() };
-        ours(member.engine.create_message(&group, message));
+        member.waits(60_000);
+        ours(member.engine.create_message(&group, chat("the end")));
         member.engine.events(0, 100_000).unwrap();
         member.engine.groups(None).unwrap();
     }

@@ -1,13 +1,13 @@
 //! The picture of a group and the places for its files, as an admin changes them.
 
-use mdk_core::{Error, EventBody, GroupUpdate, NewGroup, testing};
+use mdk_core::{Error, EventBody, GroupUpdate, testing};
 use mdk_wire::v2::component_id as id;
 use mdk_wire::v2::components::{AvatarUrl, Endpoint, Image, Media};
 use mdk_wire::{Event, GroupId};
 
 use super::requirements::founded_by;
 use crate::kit::foreign::Foreign;
-use crate::kit::{Member, RELAY};
+use crate::kit::{Member, new_group, pair};
 
 const URL: &str = "https://pictures.example/a.png?x=1";
 /// The smallest picture: one pixel.
@@ -37,8 +37,7 @@ fn changes(
     group: &GroupId,
     update: GroupUpdate,
 ) -> Vec<&'static str> {
-    let pending = admin.engine.update_group(group, update).unwrap();
-    admin.confirms(&pending);
+    let pending = admin.changes(group, update, &mut []);
     let outcome = other.applies(pending.event.as_ref().unwrap());
     let told = outcome.events.iter().find_map(|event| match &event.body {
         EventBody::GroupUpdated { changed, .. } => Some(changed.iter().copied().collect()),
@@ -69,9 +68,9 @@ fn refuses(
     update: GroupUpdate,
     field: &str,
 ) -> (Option<u64>, Option<u64>) {
-    let before = member.engine.digest().unwrap();
+    let before = member.digest();
     let refused = member.engine.update_group(group, update.clone());
-    assert!(member.engine.digest().unwrap() == before);
+    assert!(member.digest() == before);
     match refused {
         Err(Error::InvalidInput { field: found, limit, actual, .. }) if found == field => {
             (limit, actual)
@@ -83,8 +82,7 @@ fn refuses(
 // shows: C1-8
 #[test]
 fn a_group_has_one_picture_an_image_or_an_address() {
-    let (mut alice, mut bob) = (Member::new("alice"), Member::new("bob"));
-    let group = alice.founds("g", &mut [&mut bob]);
+    let (mut alice, mut bob, group) = pair();
     let sealed = picture(&mut alice);
     let address = |url: &str| (Some(url.to_owned()), None);
     let mut after = |update: GroupUpdate, told: &[&str]| {
@@ -118,8 +116,7 @@ fn a_group_has_one_picture_an_image_or_an_address() {
 
 #[test]
 fn an_address_that_members_could_not_read_is_refused() {
-    let (mut alice, mut bob) = (Member::new("alice"), Member::new("bob"));
-    let group = alice.founds("g", &mut [&mut bob]);
+    let (mut alice, mut bob, group) = pair();
     for bad in [
         "",
         "pictures.example/a.png",
@@ -174,8 +171,7 @@ fn a_group_of_others_with_both_pictures() {
 
 #[test]
 fn the_servers_for_files_change() {
-    let (mut alice, mut bob) = (Member::new("alice"), Member::new("bob"));
-    let group = alice.founds("g", &mut [&mut bob]);
+    let (mut alice, mut bob, group) = pair();
     let given = ["https://files.example", "http://127.0.0.1:3000/deep"];
     assert_eq!(changes(&mut alice, &mut bob, &group, servers(&given)), ["media"]);
     for member in [&mut alice, &mut bob] {
@@ -184,8 +180,7 @@ fn the_servers_for_files_change() {
     }
     // Without any it is as a group that was founded without any.
     assert_eq!(changes(&mut alice, &mut bob, &group, servers(&[])), ["media"]);
-    let founding = NewGroup { relays: vec![RELAY.into()], ..NewGroup::default() };
-    let pending = bob.engine.create_group(founding).unwrap();
+    let pending = bob.engine.create_group(new_group("", vec![])).unwrap();
     let plain = bob.confirms(&pending).id;
     let [ours, founded] = [&group, &plain].map(|group| {
         testing::state(&mut bob.engine, group).unwrap().components[&id::MEDIA].clone()

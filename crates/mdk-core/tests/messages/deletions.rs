@@ -32,8 +32,7 @@ fn a_deletion_counts_whenever_it_comes() {
     let (said, liked) = (three.says("secret"), three.says("liked"));
     three.all_read(&liked.event);
     three.readers[0].applies(&said.event);
-    let reaction = three.alice.engine.react(&group, &liked.message.id, "+").unwrap();
-    three.all_read(&reaction.event);
+    let reaction = three.reacts_to(&liked, "+");
     three.lasts(SHORT);
     let delete = three.alice.engine.delete(&group, &said.message.id).unwrap();
     let taken_back = three.alice.engine.delete(&group, &reaction.message.id).unwrap();
@@ -67,8 +66,7 @@ fn a_deletion_counts_whenever_it_comes() {
 fn the_log_names_the_sign_that_is_gone_and_no_words() {
     let mut three = Three::new(0);
     let group = three.group.clone();
-    let said = three.says("said");
-    three.all_read(&said.event);
+    let said = three.tells("said");
     let kiss =
         "\u{1f469}\u{1f3fd}\u{200d}\u{2764}\u{fe0f}\u{200d}\u{1f48b}\u{200d}\u{1f468}\u{1f3fe}";
     let signs = ["+", "-", "\u{1f44d}", "\u{2764}\u{fe0f}", "\u{1f1e9}\u{1f1ea}", kiss];
@@ -81,8 +79,7 @@ fn the_log_names_the_sign_that_is_gone_and_no_words() {
     let words = ["no", "7", "é", "水", tags, flags, "-.. .", hidden, enclosed, braille, many];
     for emoji in signs.iter().chain(&words) {
         let at = three.readers[0].engine.last_cursor().unwrap();
-        let reaction = three.alice.engine.react(&group, &said.message.id, emoji).unwrap();
-        three.all_read(&reaction.event);
+        let reaction = three.reacts_to(&said, emoji);
         let taken_back = three.alice.engine.delete(&group, &reaction.message.id).unwrap();
         let reader = &mut three.readers[0];
         let told = |reader: &mut Member| {
@@ -115,7 +112,7 @@ fn a_late_deletion_waits_for_what_it_deletes() {
         tags: vec![vec!["e".into(), said.message.id.to_hex()]],
         ..NewMessage::default()
     };
-    let delete = three.alice.engine.create_message(&group, reason).unwrap();
+    let delete = three.alice.sends(&group, reason);
     three.passes(SHORT + 5);
     let [bob, carol] = &mut three.readers;
     for member in [&mut *bob, &mut *carol] {
@@ -128,13 +125,11 @@ fn a_late_deletion_waits_for_what_it_deletes() {
             "{}",
             member.name
         );
-        member.clock.advance_millis(3_600_000);
-        member.engine.tick().unwrap();
+        member.waits(3_600_000);
     }
     bob.applies(&said.event);
     assert_eq!(shown(bob, &group), gone());
-    carol.clock.advance_millis(31 * 24 * 3_600_000);
-    carol.engine.tick().unwrap();
+    carol.waits(31 * 24 * 3_600_000);
     let left = testing::history(&mut carol.engine).unwrap();
     assert!(left.is_empty(), "nothing waits longer than a month: {}", left.len());
 }
@@ -156,13 +151,11 @@ fn a_deletion_is_of_every_copy() {
             let [bob, _] = &mut three.readers;
             for (at, event) in order.iter().map(|at| events[*at]).enumerate() {
                 if at == over {
-                    bob.clock.advance_millis((SHORT + 5) * 1000);
-                    bob.engine.tick().unwrap();
+                    bob.waits((SHORT + 5) * 1000);
                 }
                 bob.applies(event);
             }
-            bob.clock.advance_millis((SHORT + 5) * 1000);
-            bob.engine.tick().unwrap();
+            bob.waits((SHORT + 5) * 1000);
             assert!(bob.texts(&group).iter().all(String::is_empty), "{order:?} {over}");
             assert!(bob.engine.search("secret", None, 9).unwrap().is_empty(), "{order:?} {over}");
             for event in events {
@@ -185,7 +178,7 @@ fn a_deletion_is_final() {
             tags: target.into_iter().map(|id| vec!["e".into(), id.to_hex()]).collect(),
             ..NewMessage::default()
         };
-        let alice = &mut all[0].member.engine;
+        let alice = &mut all[0].engine;
         let liked = alice.create_message(&group, chat("liked", kind::CHAT, None)).unwrap();
         let said = match reaction {
             true => alice.react(&group, &liked.message.id, "+").unwrap(),
@@ -199,7 +192,7 @@ fn a_deletion_is_final() {
         let events = [&said.event, &delete.event, &again.event];
         let expected = shown(&mut all[0].member, &group);
         assert_eq!(expected.iter().filter(|(_, deleted)| *deleted).count(), usize::from(!reaction));
-        all[2].member.applies(&liked.event);
+        all[2].applies(&liked.event);
         for order in orders(3) {
             for together in [false, true] {
                 let other = folder();
@@ -236,8 +229,7 @@ fn what_goes_before_a_read_is_told() {
     ];
     for look in looks {
         let mut three = Three::new(SHORT);
-        let said = three.says("vanishes");
-        three.all_read(&said.event);
+        let said = three.tells("vanishes");
         three.passes(SHORT + 5);
         let (bob, group) = (&mut three.readers[0], three.group.clone());
         look(bob, &group, &said.message.id);

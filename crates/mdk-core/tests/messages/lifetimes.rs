@@ -1,11 +1,11 @@
 //! How long what was said more than once stays, and what is told when it goes.
 
-use mdk_core::{EngineEvent, Error, EventBody, GroupUpdate, NewMessage, Outgoing};
-use mdk_wire::{Event, EventId, GroupId, kind};
+use mdk_core::{EngineEvent, Error, EventBody, Outgoing};
+use mdk_wire::{Event, EventId, GroupId};
 
 use super::words::rows;
 use crate::kit::fork::{Filed, orders, two_admins_and};
-use crate::kit::{Member, folder, received};
+use crate::kit::{Member, folder, kept_for, received};
 
 /// Seconds that the short lifetime lasts.
 pub(crate) const SHORT: u64 = 10;
@@ -30,9 +30,7 @@ impl Three {
 
     /// The group keeps what is said from now on for so long.
     pub(crate) fn lasts(&mut self, retention: u64) {
-        let update = GroupUpdate { retention: Some(retention), ..GroupUpdate::default() };
-        let pending = self.alice.engine.update_group(&self.group, update).unwrap();
-        self.alice.confirms(&pending);
+        let pending = self.alice.changes(&self.group, kept_for(retention), &mut []);
         self.all_read(pending.event.as_ref().unwrap());
     }
 
@@ -43,8 +41,26 @@ impl Three {
     }
 
     pub(crate) fn says(&mut self, text: &str) -> Outgoing {
-        let message = NewMessage { text: text.into(), kind: kind::CHAT, ..NewMessage::default() };
-        self.alice.engine.create_message(&self.group, message).unwrap()
+        self.alice.utters(&self.group, text)
+    }
+
+    /// As [`Three::says`], and all read it.
+    pub(crate) fn tells(&mut self, text: &str) -> Outgoing {
+        let said = self.says(text);
+        self.all_read(&said.event);
+        said
+    }
+
+    pub(crate) fn edits(&mut self, said: &Outgoing, text: &str) -> Outgoing {
+        let edit = self.alice.engine.edit(&self.group, &said.message.id, text).unwrap();
+        self.all_read(&edit.event);
+        edit
+    }
+
+    pub(crate) fn reacts_to(&mut self, said: &Outgoing, emoji: &str) -> Outgoing {
+        let reaction = self.alice.engine.react(&self.group, &said.message.id, emoji).unwrap();
+        self.all_read(&reaction.event);
+        reaction
     }
 
     pub(crate) fn again(&mut self, id: &EventId) -> Event {
@@ -76,8 +92,7 @@ pub(crate) fn deleted(events: &[EngineEvent]) -> usize {
 #[test]
 fn what_has_expired_does_not_come_back() {
     let mut three = Three::new(SHORT);
-    let said = three.says("vanishes");
-    three.all_read(&said.event);
+    let said = three.tells("vanishes");
     three.lasts(0);
     let again = three.again(&said.message.id);
     let ends = (said.message.created_at + SHORT).to_string();
@@ -108,8 +123,7 @@ fn what_has_expired_does_not_come_back() {
 #[test]
 fn what_is_said_like_one_that_has_expired_is_another_message() {
     let mut three = Three::new(SHORT);
-    let said = three.says("ok");
-    three.all_read(&said.event);
+    let said = three.tells("ok");
     three.passes(SHORT + 1);
     let group = three.group.clone();
     for member in three.readers.iter_mut().chain([&mut three.alice]) {
@@ -207,8 +221,7 @@ fn the_first_lifetime_counts_in_every_order() {
                 // The lowest epoch falls out of what is retained before the last one comes.
                 if nth == 1 && order[2] != 0 {
                     for _ in 0..4 {
-                        let update = three.alice.engine.self_update(&group).unwrap();
-                        three.alice.confirms(&update);
+                        let update = three.alice.updates(&group, &mut []);
                         three.all_read(update.event.as_ref().unwrap());
                     }
                 }
@@ -233,8 +246,7 @@ fn an_edit_lasts_as_it_was_first_said() {
         [(0, SHORT, true), (0, SHORT, false), (SHORT, 0, true), (SHORT, 0, false)]
     {
         let mut three = Three::new(0);
-        let said = three.says("before");
-        three.all_read(&said.event);
+        let said = three.tells("before");
         three.lasts(first);
         let edit = three.alice.engine.edit(&three.group, &said.message.id, "after").unwrap();
         three.lasts(then);
@@ -265,30 +277,24 @@ fn an_edit_of_what_has_expired_is_not_kept() {
         let mut three = Three::new(SHORT);
         let mut dave = Filed::new(place.path(), "dave", 1);
         let group = three.group.clone();
-        let card = dave.member.key_package();
-        let add = three.alice.engine.add_members(&group, &[card], false).unwrap();
-        three.alice.confirms(&add);
+        let add = three.alice.adds(&group, dave.key_package(), &mut []);
         three.all_read(add.event.as_ref().unwrap());
-        dave.member.joins(&add.welcomes);
+        dave.joins(&add.welcomes);
         let said = three.says("before");
         if in_time {
-            dave.member.applies(&said.event);
+            dave.applies(&said.event);
         }
-        let update = GroupUpdate { retention: Some(0), ..GroupUpdate::default() };
-        let lifted = three.alice.engine.update_group(&group, update).unwrap();
-        three.alice.confirms(&lifted);
-        dave.member.applies(lifted.event.as_ref().unwrap());
+        three.alice.changes(&group, kept_for(0), &mut [&mut dave.member]);
         let edit = three.alice.engine.edit(&group, &said.message.id, "afterwards").unwrap();
-        dave.member.clock.advance_millis((SHORT + 5) * 1000);
-        dave.member.engine.tick().unwrap();
+        dave.waits((SHORT + 5) * 1000);
         for edits in [edit_first, !edit_first] {
             if edits {
-                dave.member.applies(&edit.event);
+                dave.applies(&edit.event);
             } else {
-                dave.member.takes(&said.event);
+                dave.takes(&said.event);
             }
         }
-        assert!(dave.member.texts(&group).is_empty());
+        assert!(dave.texts(&group).is_empty());
         let path = dave.path.clone();
         drop(dave);
         let left = rows(&path);
@@ -302,16 +308,12 @@ fn an_edit_of_what_has_expired_is_not_kept() {
 #[test]
 fn the_end_of_an_edit_is_told() {
     let mut three = Three::new(0);
-    let said = three.says("before");
-    three.all_read(&said.event);
+    let said = three.tells("before");
     three.lasts(60);
-    let long = three.alice.engine.edit(&three.group, &said.message.id, "long").unwrap();
-    three.all_read(&long.event);
+    three.edits(&said, "long");
     three.lasts(SHORT);
-    let short = three.alice.engine.edit(&three.group, &said.message.id, "short").unwrap();
-    three.all_read(&short.event);
-    let react = three.alice.engine.react(&three.group, &said.message.id, "+").unwrap();
-    three.all_read(&react.event);
+    three.edits(&said, "short");
+    three.reacts_to(&said, "+");
     let group = three.group.clone();
     for (wait, text, has_edit) in [(SHORT + 5, "long", true), (60, "before", false)] {
         three.passes(wait);
@@ -341,14 +343,11 @@ fn the_end_of_an_edit_that_is_not_shown_is_not_told() {
         assert_eq!((edited(&told).len(), deleted(&told)), (0, 1), "it went with its message");
     }
     three.lasts(0);
-    let said = three.says("before");
-    three.all_read(&said.event);
+    let said = three.tells("before");
     three.lasts(SHORT);
-    let older = three.alice.engine.edit(&three.group, &said.message.id, "older").unwrap();
-    three.all_read(&older.event);
+    three.edits(&said, "older");
     three.lasts(0);
-    let newer = three.alice.engine.edit(&three.group, &said.message.id, "newer").unwrap();
-    three.all_read(&newer.event);
+    three.edits(&said, "newer");
     three.passes(SHORT + 5);
     for member in &mut three.readers {
         let told = member.engine.tick().unwrap().events;
@@ -364,20 +363,19 @@ fn the_end_of_an_edit_that_is_not_shown_is_not_told() {
 fn an_edit_of_a_lost_message_is_told() {
     let place = folder();
     let (mut all, group) = two_admins_and("carol", place.path());
-    all[..2].sort_by_key(|member| member.member.engine.public_key());
+    all[..2].sort_by_key(|member| member.engine.public_key());
     let commits: Vec<Event> = all[..2]
         .iter_mut()
         .map(|admin| {
-            let pending = admin.member.engine.self_update(&group).unwrap();
-            admin.member.confirms(&pending);
+            let pending = admin.updates(&group, &mut []);
             pending.event.unwrap()
         })
         .collect();
-    let here = all[0].member.says(&group, "here");
+    let here = all[0].says(&group, "here");
     let [first, second, carol] = all.as_mut_slice() else { panic!() };
     carol.takes(&commits[1]);
-    let lost = carol.member.says(&group, "lost");
-    let target = carol.member.engine.messages(&group, 1, None, None).unwrap()[0].id;
+    let lost = carol.says(&group, "lost");
+    let target = carol.engine.messages(&group, 1, None, None).unwrap()[0].id;
     second.takes(&lost);
     for member in [&mut *second, &mut *carol] {
         for event in [&commits[0], &here] {
@@ -385,14 +383,14 @@ fn an_edit_of_a_lost_message_is_told() {
         }
         member.waits(1_000);
         member.waits(5_000);
-        let message = member.member.engine.message(&group, &target).unwrap();
-        assert!(message.invalidated, "{}", member.member.name);
+        let message = member.engine.message(&group, &target).unwrap();
+        assert!(message.invalidated, "{}", member.name);
     }
-    let edit = carol.member.engine.edit(&group, &target, "found").unwrap();
+    let edit = carol.engine.edit(&group, &target, "found").unwrap();
     let told = second.takes(&edit.event).events;
-    assert_eq!(second.member.texts(&group).iter().filter(|text| *text == "found").count(), 1);
+    assert_eq!(second.texts(&group).iter().filter(|text| *text == "found").count(), 1);
     assert_eq!(edited(&told), [("found".to_owned(), true)]);
-    let deletion = carol.member.engine.delete(&group, &edit.message.id).unwrap();
+    let deletion = carol.engine.delete(&group, &edit.message.id).unwrap();
     let told = second.takes(&deletion.event).events;
     assert_eq!(edited(&told), [("lost".to_owned(), false)]);
     // The other never saw it: an edit of what is not there is no event.

@@ -1,18 +1,17 @@
 //! Files of messages: from one member to the other, through epochs, restarts, races, and back out of the database.
 
-use mdk_core::{Error, EventBody, GroupUpdate, Verdict};
+use mdk_core::{Error, EventBody, Verdict};
 use mdk_store::{DatabaseKey, OpenOptions, Progress, Store};
 use mdk_wire::{Event, GroupId, Secret, kind};
 
 use crate::kit::acts::rename;
 use crate::kit::files::{carrying, newest, opens, sends, stored};
 use crate::kit::fork::Filed;
-use crate::kit::{Member, event, folder, pair};
+use crate::kit::{Member, event, folder, kept_for, pair, refused_with};
 
 /// One epoch further, by whoever is named first.
 fn advances(member: &mut Member, group: &GroupId, others: &mut [&mut Member]) -> Event {
-    let pending = member.engine.self_update(group).unwrap();
-    member.confirms(&pending);
+    let pending = member.updates(group, &mut []);
     others.iter_mut().for_each(|other| drop(other.applies(event(&pending))));
     event(&pending).clone()
 }
@@ -31,7 +30,7 @@ fn a_file_arrives_with_its_message() {
     let own = alice.engine.decrypt_media(&group, &attachment, &encrypted.data).unwrap();
     assert_eq!(own, b"the plan");
     let message = carrying("as promised", vec![attachment.clone()]);
-    let outgoing = alice.engine.create_message(&group, message).unwrap();
+    let outgoing = alice.sends(&group, message);
     let outcome = bob.applies(&outgoing.event);
     let [EventBody::MessageReceived { message }] =
         &outcome.events.iter().map(|e| e.body.clone()).collect::<Vec<_>>()[..]
@@ -61,9 +60,9 @@ fn an_old_file_still_opens_also_after_a_restart() {
     let place = folder();
     let mut all = [("alice", 1), ("bob", 2)].map(|(n, k)| Filed::new(place.path(), n, k));
     let [alice, bob] = &mut all;
-    let group = alice.member.founds("g", &mut [&mut bob.member]);
+    let group = alice.founds("g", &mut [&mut bob.member]);
     let sent = sends(&mut alice.member, &group, b"kept", "a.bin");
-    bob.member.applies(&sent.outgoing.event);
+    bob.applies(&sent.outgoing.event);
     for _ in 0..4 {
         for _ in 0..2 {
             advances(&mut alice.member, &group, &mut [&mut bob.member]);
@@ -75,7 +74,7 @@ fn an_old_file_still_opens_also_after_a_restart() {
             assert_eq!(opens(&mut member.member, &group, &sent).unwrap(), b"kept");
         }
     }
-    assert_eq!(alice.member.info(&group).epoch, 9);
+    assert_eq!(alice.info(&group).epoch, 9);
 }
 
 /// The message was said before commits that arrived first.
@@ -98,18 +97,18 @@ fn what_nobody_could_open_is_not_sent() {
     let encrypted = alice.engine.encrypt_media(&group, b"x", "a.bin", None).unwrap();
     let attachment = stored(encrypted.attachment);
     advances(&mut bob, &group, &mut [&mut alice]);
-    let before = alice.engine.digest().unwrap();
+    let before = alice.digest();
     let stale = alice.engine.create_message(&group, carrying("", vec![attachment.clone()]));
     assert!(matches!(stale, Err(Error::MediaStale)));
-    assert!(alice.engine.digest().unwrap() == before);
+    assert!(alice.digest() == before);
     // Nothing is in the way of what is said next, nor of the file encrypted again.
     bob.applies(&alice.says(&group, "wait"));
     let sent = sends(&mut alice, &group, b"x", "a.bin");
     bob.applies(&sent.outgoing.event);
     // Within the epoch it may be sent again, by everybody who can open it.
     let again = carrying("again", vec![sent.attachment.clone()]);
-    bob.applies(&alice.engine.create_message(&group, again.clone()).unwrap().event);
-    let passed_on = bob.engine.create_message(&group, again.clone()).unwrap();
+    bob.applies(&alice.sends(&group, again.clone()).event);
+    let passed_on = bob.sends(&group, again.clone());
     alice.applies(&passed_on.event);
     assert_eq!(opens(&mut alice, &group, &sent).unwrap(), b"x");
     advances(&mut alice, &group, &mut [&mut bob]);
@@ -136,7 +135,7 @@ fn each_attachment_is_judged_by_itself() {
     let mut other = tag.clone();
     other[1] = "v encrypted-media-v3".into();
     message.tags = vec![twice, tag.clone(), other, vec!["imeta".into()]];
-    let outgoing = alice.engine.create_message(&group, message).unwrap();
+    let outgoing = alice.sends(&group, message);
     bob.applies(&outgoing.event);
     let seen = newest(&mut bob, &group);
     let good = mdk_core::Attachment { size: None, ..good };
@@ -145,7 +144,7 @@ fn each_attachment_is_judged_by_itself() {
     // More than a message can have: the first ones count.
     let mut message = carrying("many", Vec::new());
     message.tags = vec![tag; 65];
-    bob.applies(&alice.engine.create_message(&group, message).unwrap().event);
+    bob.applies(&alice.sends(&group, message).event);
     assert_eq!(newest(&mut bob, &group).attachments.len(), 64);
 }
 
@@ -160,7 +159,7 @@ fn only_chat_messages_carry_files() {
     assert!(matches!(refused, Err(Error::InvalidInput { field: "attachments", .. })));
     poll.attachments = Vec::new();
     poll.tags = vec![good.to_tag().unwrap()];
-    bob.applies(&alice.engine.create_message(&group, poll).unwrap().event);
+    bob.applies(&alice.sends(&group, poll).event);
     assert!(newest(&mut bob, &group).attachments.is_empty());
     let mut nowhere = good.clone();
     nowhere.locators.clear();
@@ -169,12 +168,8 @@ fn only_chat_messages_carry_files() {
     for (bad, least_or_most, given) in
         [(vec![nowhere], 1, 0), (vec![good.clone(); 65], 64, 65), (vec![long], 2048, 2049)]
     {
-        match alice.engine.create_message(&group, carrying("", bad)) {
-            Err(Error::InvalidInput { field: "attachments", limit, actual, .. }) => {
-                assert_eq!((limit, actual), (Some(least_or_most), Some(given)));
-            }
-            other => panic!("{:?}", other.err()),
-        }
+        let refused = alice.engine.create_message(&group, carrying("", bad));
+        refused_with(refused, ("attachments", Some(least_or_most), Some(given)));
     }
     assert!(alice.engine.create_message(&group, carrying("", vec![good; 64])).is_ok());
 }
@@ -210,7 +205,7 @@ fn what_was_changed_on_its_way_is_corrupt() {
     advances(&mut alice, &group, &mut [&mut bob]);
     let mut forged = carrying("mine", Vec::new());
     forged.tags = vec![attachment.to_tag().unwrap()];
-    bob.applies(&alice.engine.create_message(&group, forged).unwrap().event);
+    bob.applies(&alice.sends(&group, forged).event);
     assert_eq!(bob.engine.decrypt_media(&group, &attachment, &sent.blob).unwrap(), b"twelve bytes");
 }
 
@@ -227,13 +222,10 @@ fn keys_left(path: &std::path::Path, group: &GroupId, file: &[u8; 32]) -> usize 
 fn filed(place: &std::path::Path) -> (Filed, Filed, GroupId, crate::kit::files::Sent) {
     let mut alice = Filed::new(place, "alice", 1);
     let mut bob = Filed::new(place, "bob", 2);
-    let group = alice.member.founds("g", &mut [&mut bob.member]);
-    let timed = GroupUpdate { retention: Some(100), ..GroupUpdate::default() };
-    let pending = alice.member.engine.update_group(&group, timed).unwrap();
-    alice.member.confirms(&pending);
-    bob.member.applies(event(&pending));
+    let group = alice.founds("g", &mut [&mut bob.member]);
+    alice.changes(&group, kept_for(100), &mut [&mut bob.member]);
     let sent = sends(&mut alice.member, &group, b"gone soon", "a.bin");
-    bob.member.applies(&sent.outgoing.event);
+    bob.applies(&sent.outgoing.event);
     for member in [&mut alice, &mut bob] {
         assert_eq!(opens(&mut member.member, &group, &sent).unwrap(), b"gone soon");
     }
@@ -246,7 +238,7 @@ fn nothing_is_left(
     group: &GroupId,
     sent: &crate::kit::files::Sent,
 ) {
-    let opened = member.member.engine.decrypt_media(group, &sent.attachment, &sent.blob);
+    let opened = member.engine.decrypt_media(group, &sent.attachment, &sent.blob);
     assert!(matches!(opened, Err(Error::Media(_))), "{opened:?}");
     let copies = place.join("closed");
     std::fs::create_dir_all(&copies).unwrap();
@@ -260,8 +252,8 @@ fn nothing_is_left(
 fn a_deleted_message_leaves_no_key() {
     let place = folder();
     let (mut alice, mut bob, group, sent) = filed(place.path());
-    let deletion = alice.member.engine.delete(&group, &sent.outgoing.message.id).unwrap();
-    bob.member.applies(&deletion.event);
+    let deletion = alice.engine.delete(&group, &sent.outgoing.message.id).unwrap();
+    bob.applies(&deletion.event);
     assert!(newest(&mut bob.member, &group).attachments.is_empty());
     nothing_is_left(alice, place.path(), &group, &sent);
     nothing_is_left(bob, place.path(), &group, &sent);
@@ -273,7 +265,7 @@ fn an_expired_message_leaves_no_key() {
     let (mut alice, bob, group, sent) = filed(place.path());
     alice.waits(101_000);
     // Nobody told bob's engine that time has passed.
-    bob.member.clock.advance_millis(101_000);
+    bob.clock.advance_millis(101_000);
     nothing_is_left(alice, place.path(), &group, &sent);
     nothing_is_left(bob, place.path(), &group, &sent);
 }
@@ -284,9 +276,9 @@ fn what_comes_too_late_or_was_deleted_before_brings_no_key() {
     let (mut alice, mut bob, group, _) = filed(place.path());
     let sent = sends(&mut alice.member, &group, b"late", "a.bin");
     let deleted = sends(&mut alice.member, &group, b"deleted", "b.bin");
-    let deletion = alice.member.engine.delete(&group, &deleted.outgoing.message.id).unwrap();
+    let deletion = alice.engine.delete(&group, &deleted.outgoing.message.id).unwrap();
     bob.takes(&deletion.event);
-    bob.member.applies(&deleted.outgoing.event);
+    bob.applies(&deleted.outgoing.event);
     bob.waits(101_000);
     bob.takes(&sent.outgoing.event);
     let second = bob.copied(&{
@@ -307,18 +299,17 @@ fn files_of_both_branches_of_a_race_open() {
         let mut all =
             [("alice", 1), ("bob", 2), ("carol", 3)].map(|(n, k)| Filed::new(place.path(), n, k));
         let [alice, bob, carol] = &mut all;
-        let group = alice.member.founds("g", &mut [&mut bob.member, &mut carol.member]);
-        let promoted = alice.member.engine.promote(&group, &[carol.member.key()]).unwrap();
-        alice.member.confirms(&promoted);
+        let group = alice.founds("g", &mut [&mut bob.member, &mut carol.member]);
+        let promoted = alice.promotes(&group, carol.key(), &mut []);
         for member in [&mut *bob, &mut *carol] {
-            member.member.applies(event(&promoted));
+            member.applies(event(&promoted));
         }
         for member in [&mut *alice, &mut *bob, &mut *carol] {
             member.waits(6_000);
         }
         let commits = [rename(alice, &group, "alice's"), rename(carol, &group, "carol's")];
-        alice.member.confirms(&commits[0]);
-        carol.member.confirms(&commits[1]);
+        alice.confirms(&commits[0]);
+        carol.confirms(&commits[1]);
         let files = [
             sends(&mut alice.member, &group, b"alice's", "a.bin"),
             sends(&mut carol.member, &group, b"carol's", "c.bin"),
@@ -343,16 +334,16 @@ fn files_of_both_branches_of_a_race_open() {
                 member.waits(6_000);
             }
             member.restarts();
-            names.push(member.member.info(&group).name);
+            names.push(member.info(&group).name);
             let mut seen = 0;
             for (file, text) in files.iter().zip([b"alice's", b"carol's"]) {
                 let id = file.outgoing.message.id;
-                if member.member.engine.message(&group, &id).is_ok() {
+                if member.engine.message(&group, &id).is_ok() {
                     assert_eq!(opens(&mut member.member, &group, file).unwrap(), text);
                     seen += 1;
                 }
             }
-            assert!(seen >= 1, "{}", member.member.name);
+            assert!(seen >= 1, "{}", member.name);
         }
         assert_eq!(names, vec![names[0].clone(); 3]);
     }

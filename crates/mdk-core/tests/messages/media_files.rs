@@ -8,7 +8,7 @@ use mdk_wire::v2::component_id as id;
 use mdk_wire::{GroupId, Keys};
 
 use crate::kit::files::{newest, opens, sends};
-use crate::kit::{Member, RELAY, at_once};
+use crate::kit::{Member, at_once, new_group, pair, refused_with};
 
 fn with_limit(name: &'static str, bytes: u64) -> Member {
     let mut config = at_once();
@@ -48,29 +48,18 @@ fn the_largest_file_and_one_byte_more() {
 
 #[test]
 fn names_and_types() {
-    let (mut alice, mut bob) = (Member::new("alice"), Member::new("bob"));
-    let group = alice.founds("g", &mut [&mut bob]);
+    let (mut alice, mut bob, group) = pair();
     let types = [64, 65].map(|length| format!("x/{}", "y".repeat(length)));
     let mut encrypt = |name: &str, kind| alice.engine.encrypt_media(&group, b"x", name, kind);
     assert!(encrypt(&"n".repeat(255), None).is_ok());
-    match encrypt(&"n".repeat(256), None) {
-        Err(Error::InvalidInput {
-            field: "filename", limit: Some(255), actual: Some(256), ..
-        }) => {}
-        other => panic!("{other:?}"),
-    }
+    refused_with(encrypt(&"n".repeat(256), None), ("filename", Some(255), Some(256)));
     for (name, kind, expected) in [
         ("", None, ("filename", Some(1), Some(0))),
         ("a\0b", None, ("filename", None, None)),
         ("a", Some("picture"), ("mime_type", None, None)),
         ("a", Some(types[1].as_str()), ("mime_type", Some(64), Some(65))),
     ] {
-        match encrypt(name, kind) {
-            Err(Error::InvalidInput { field, limit, actual, .. }) => {
-                assert_eq!((field, limit, actual), expected);
-            }
-            other => panic!("{other:?}"),
-        }
+        refused_with(encrypt(name, kind), expected);
     }
     assert!(encrypt("a", Some(&types[0])).is_ok());
     assert_eq!(encrypt("a", Some("Text/Plain; x")).unwrap().attachment.mime_type, "text/plain");
@@ -102,8 +91,7 @@ fn tells(data: &[u8]) -> bool {
 
 #[test]
 fn a_photograph_does_not_say_where_it_was_taken() {
-    let (mut alice, mut bob) = (Member::new("alice"), Member::new("bob"));
-    let group = alice.founds("g", &mut [&mut bob]);
+    let (mut alice, mut bob, group) = pair();
     assert!(tells(&photograph()));
     let sent = sends(&mut alice, &group, &photograph(), "IMG_0001.JPG");
     bob.applies(&sent.outgoing.event);
@@ -131,8 +119,7 @@ fn a_photograph_does_not_say_where_it_was_taken() {
 // shows: 2.2-25
 #[test]
 fn the_image_of_a_group_is_set_seen_and_removed() {
-    let (mut alice, mut bob) = (Member::new("alice"), Member::new("bob"));
-    let group = alice.founds("g", &mut [&mut bob]);
+    let (mut alice, mut bob, group) = pair();
     assert!(!bob.info(&group).has_image);
     assert_eq!(bob.engine.group_image(&group).unwrap(), None);
     let (blob, image) = alice.engine.encrypt_group_image(&photograph(), None).unwrap();
@@ -140,8 +127,7 @@ fn the_image_of_a_group_is_set_seen_and_removed() {
     let refused = bob.engine.update_group(&group, set(Some(image.clone())));
     assert!(matches!(refused, Err(Error::NotAdmin)));
 
-    let pending = alice.engine.update_group(&group, set(Some(image.clone()))).unwrap();
-    alice.confirms(&pending);
+    let pending = alice.changes(&group, set(Some(image.clone())), &mut []);
     let outcome = bob.applies(pending.event.as_ref().unwrap());
     let changed = outcome.events.iter().find_map(|event| match &event.body {
         EventBody::GroupUpdated { changed, .. } => Some(changed.clone()),
@@ -158,9 +144,7 @@ fn the_image_of_a_group_is_set_seen_and_removed() {
         assert!(matches!(opened, Err(Error::MediaCorrupt(_))));
     }
 
-    let pending = alice.engine.update_group(&group, set(None)).unwrap();
-    alice.confirms(&pending);
-    bob.applies(pending.event.as_ref().unwrap());
+    alice.changes(&group, set(None), &mut [&mut bob]);
     for member in [&mut alice, &mut bob] {
         assert!(!member.info(&group).has_image);
         assert_eq!(member.engine.group_image(&group).unwrap(), None);
@@ -171,26 +155,16 @@ fn the_image_of_a_group_is_set_seen_and_removed() {
 
 // shows: B1-4
 #[test]
-fn a_group_says_where_its_files_go() {
-    let (mut alice, mut bob) = (Member::new("alice"), Member::new("bob"));
-    let group = alice.founds("g", &mut [&mut bob]);
-    let expected = [("blossom-v1".to_owned(), "https://blossom.primal.net/".to_owned())];
-    for member in [&mut alice, &mut bob] {
-        assert_eq!(member.engine.media_endpoints(&group).unwrap(), expected);
-    }
-}
-
-// shows: B1-4
-#[test]
 fn a_founder_says_where_the_files_of_the_group_go() {
-    let (mut alice, mut bob) = (Member::new("alice"), Member::new("bob"));
+    let (mut alice, mut bob, group) = pair();
+    let usual = [("blossom-v1".to_owned(), "https://blossom.primal.net/".to_owned())];
+    for member in [&mut alice, &mut bob] {
+        assert_eq!(member.engine.media_endpoints(&group).unwrap(), usual);
+    }
     let servers = ["https://files.example", "https://files.example/deep", "http://127.0.0.1:3000"];
     let new = |servers: &[&str]| NewGroup {
-        name: "g".into(),
-        relays: vec![RELAY.into()],
-        members: vec![],
         media_servers: servers.iter().map(|&url| url.to_owned()).collect(),
-        ..NewGroup::default()
+        ..new_group("g", vec![])
     };
     let founding = NewGroup { members: vec![bob.key_package()], ..new(&servers) };
     let pending = alice.engine.create_group(founding).unwrap();

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use mdk_core::{Clock as _, Error, GroupUpdate, NewMessage, Verdict};
+use mdk_core::{Clock as _, Error, NewMessage, Verdict};
 use mdk_wire::{Event, GroupId};
 
 use crate::kit::fork::Filed;
-use crate::kit::{self, Member, folder};
+use crate::kit::{self, Member, folder, named, pair};
 
 /// The smallest page of relays that there are many of.
 const PAGE: usize = 50;
@@ -42,10 +42,11 @@ fn reads(reader: &mut Member, group: &GroupId, mut sent: Vec<Event>) {
 fn a_burst_goes_on_after_a_restart() {
     let folder = folder();
     let (mut alice, mut bob) = (Filed::new(folder.path(), "alice", 1), Member::new("bob"));
-    let group = alice.member.founds("g", &mut [&mut bob]);
+    let group = alice.founds("g", &mut [&mut bob]);
     let mut sent = says(&mut alice.member, &group, 0..600);
+    assert_eq!(sent[299].created_at(), sent[0].created_at() + 9, "32 in a second");
     alice.restarts();
-    alice.member.clock.advance_millis(1_000);
+    alice.clock.advance_millis(1_000);
     // Few messages of a second are not known after a restart: with what follows they still fit a page.
     sent.extend(says(&mut alice.member, &group, 600..615));
     alice.restarts();
@@ -78,11 +79,9 @@ fn a_burst_in_groups_that_are_loaded_anew_each_time() {
 /// Whatever fails drops the group, which is then loaded anew.
 #[test]
 fn a_burst_goes_on_after_an_error() {
-    let (mut alice, mut bob) = (Member::new("alice"), Member::new("bob"));
-    let group = alice.founds("g", &mut [&mut bob]);
+    let (mut alice, mut bob, group) = pair();
     let mut sent = says(&mut alice, &group, 0..100);
-    let name = GroupUpdate { name: Some("other".into()), ..GroupUpdate::default() };
-    let pending = alice.engine.update_group(&group, name).unwrap();
+    let pending = alice.engine.update_group(&group, named("other")).unwrap();
     let refused = alice.engine.create_message(&group, NewMessage::default());
     assert!(matches!(refused, Err(Error::CommitPending)));
     alice.engine.discard(pending.id).unwrap();
@@ -95,11 +94,11 @@ fn a_burst_goes_on_after_an_error() {
 fn a_clock_that_goes_back_takes_nothing_back_within_the_bound() {
     let folder = folder();
     let (mut alice, mut bob) = (Filed::new(folder.path(), "alice", 1), Member::new("bob"));
-    let group = alice.member.founds("g", &mut [&mut bob]);
+    let group = alice.founds("g", &mut [&mut bob]);
     let begin = kit::now();
     let mut sent = says(&mut alice.member, &group, 0..200);
     // A little: what is sent now still comes later.
-    alice.member.clock.set(begin - 120);
+    alice.clock.set(begin - 120);
     sent.extend(says(&mut alice.member, &group, 200..300));
     alice.restarts();
     sent.extend(says(&mut alice.member, &group, 300..400));
@@ -107,7 +106,7 @@ fn a_clock_that_goes_back_takes_nothing_back_within_the_bound() {
     assert!(sent[399].created_at() <= begin - 120 + 300);
     // By more than the bound, while it runs and while it does not: relays would refuse what goes on from there.
     for (times, back) in [(1, 3_600), (2, 7_200)] {
-        alice.member.clock.set(begin - back);
+        alice.clock.set(begin - back);
         if times == 2 {
             alice.restarts();
         }
@@ -123,13 +122,13 @@ fn a_clock_that_goes_back_takes_nothing_back_within_the_bound() {
 fn no_burst_and_no_restart_goes_beyond_the_bound() {
     let folder = folder();
     let mut alice = Filed::new(folder.path(), "alice", 1);
-    let group = alice.member.founds("g", &mut []);
-    let now = alice.member.clock.now();
+    let group = alice.founds("g", &mut []);
+    let now = alice.clock.now();
     // A clock that was ahead does what 299 full seconds would.
-    alice.member.clock.set(now + 299);
+    alice.clock.set(now + 299);
     let first = says(&mut alice.member, &group, 0..20);
     assert_eq!(first[19].created_at(), now + 299);
-    alice.member.clock.set(now);
+    alice.clock.set(now);
     let mut sent = says(&mut alice.member, &group, 20..120);
     assert_eq!(sent[0].created_at(), now + 299);
     alice.restarts();
@@ -145,13 +144,13 @@ fn no_burst_and_no_restart_goes_beyond_the_bound() {
 fn messages_that_are_few_are_dated_now() {
     let folder = folder();
     let mut alice = Filed::new(folder.path(), "alice", 1);
-    let group = alice.member.founds("g", &mut []);
-    let now = alice.member.clock.now();
+    let group = alice.founds("g", &mut []);
+    let now = alice.clock.now();
     for second in 0..6 {
         let sent = says(&mut alice.member, &group, 0..15);
         assert!(sent.iter().all(|event| event.created_at() == now + second));
         alice.restarts();
         assert_eq!(says(&mut alice.member, &group, 15..16)[0].created_at(), now + second);
-        alice.member.clock.advance_millis(1_000);
+        alice.clock.advance_millis(1_000);
     }
 }

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use mdk_core::{Clock as _, Error, EventBody, GroupUpdate, NewMessage, Outcome, Verdict, testing};
+use mdk_core::{Clock as _, Error, EventBody, NewMessage, Outcome, Verdict, testing};
 use mdk_store::{DatabaseKey, MessageRow, OpenOptions, Store, StoreError};
 use mdk_wire::{Event, EventId, GroupId, Secret, UnsignedEvent, kind};
 
 use crate::kit::foreign_commits::{World, self_update};
-use crate::kit::fork::Filed;
-use crate::kit::{Member, folder, received};
+use crate::kit::fork::{Filed, orders};
+use crate::kit::{Member, folder, named, pair, received};
 
 /// All that lies in a member's file.
 pub(crate) fn rows(path: &Path) -> Vec<MessageRow> {
@@ -125,14 +125,13 @@ fn a_copy_on_each_branch() {
         let names = ["a", "b", "c", "d"];
         let mut all: Vec<Filed> =
             names.into_iter().zip(1..).map(|(n, i)| Filed::new(place.path(), n, i)).collect();
-        all[..2].sort_by_key(|member| member.member.engine.public_key());
+        all[..2].sort_by_key(|member| member.engine.public_key());
         let [a, b, c, d] = all.as_mut_slice() else { panic!() };
-        let group = a.member.founds("g", &mut [&mut b.member, &mut c.member, &mut d.member]);
+        let group = a.founds("g", &mut [&mut b.member, &mut c.member, &mut d.member]);
         let commits: Vec<Event> = [&mut *a, b]
             .into_iter()
             .map(|member| {
-                let pending = member.member.engine.self_update(&group).unwrap();
-                member.member.confirms(&pending);
+                let pending = member.updates(&group, &mut []);
                 pending.event.unwrap()
             })
             .collect();
@@ -141,8 +140,8 @@ fn a_copy_on_each_branch() {
         let said: Vec<Event> = [(c, &commits[0]), (&mut copy, &commits[1])]
             .into_iter()
             .map(|(member, commit)| {
-                member.member.applies(commit);
-                member.member.says(&group, "twice")
+                member.applies(commit);
+                member.says(&group, "twice")
             })
             .collect();
         assert_ne!(said[0].id(), said[1].id());
@@ -153,14 +152,14 @@ fn a_copy_on_each_branch() {
         }
         d.waits(1_000);
         d.waits(5_000);
-        let page = d.member.engine.messages(&group, 10, None, None).unwrap();
+        let page = d.engine.messages(&group, 10, None, None).unwrap();
         let states: Vec<_> = page.iter().map(|m| (m.text.as_str(), m.invalidated)).collect();
         assert_eq!(states, [("twice", false)], "loser first: {loser_first}");
         // The author takes it back: no copy is left.
         let id = page[0].id;
-        let delete = all[2].member.engine.delete(&group, &id).unwrap();
-        all[3].member.applies(&delete.event);
-        assert!(all[3].member.engine.message(&group, &id).unwrap().deleted);
+        let delete = all[2].engine.delete(&group, &id).unwrap();
+        all[3].applies(&delete.event);
+        assert!(all[3].engine.message(&group, &id).unwrap().deleted);
         let path = all[3].path.clone();
         drop(all);
         assert!(rows(&path).iter().all(|row| row.content != "twice"));
@@ -174,9 +173,7 @@ fn the_last_edit_counts_whatever_comes_first() {
     let place = folder();
     let (mut alice, mut bob) = (Member::new("alice"), Filed::new(place.path(), "bob", 2));
     let group = alice.founds("g", &mut [&mut bob.member]);
-    let text =
-        |text: &str| NewMessage { text: text.into(), kind: kind::CHAT, ..NewMessage::default() };
-    let message = alice.engine.create_message(&group, text("first")).unwrap();
+    let message = alice.utters(&group, "first");
     let id = message.message.id;
     let mut events = vec![message.event];
     // The clock stands still; then it is behind.
@@ -190,9 +187,9 @@ fn the_last_edit_counts_whatever_comes_first() {
         let elsewhere = folder();
         let mut reader = bob.copied(elsewhere.path());
         for at in order {
-            reader.member.applies(&events[at]);
+            reader.applies(&events[at]);
         }
-        let shown = reader.member.engine.message(&group, &id).unwrap();
+        let shown = reader.engine.message(&group, &id).unwrap();
         assert_eq!(shown.text, "fourth", "{order:?}");
     }
 }
@@ -204,36 +201,24 @@ fn a_deletion_takes_the_edits_with_it_in_every_order() {
     let place = folder();
     let (mut alice, mut bob) = (Member::new("alice"), Filed::new(place.path(), "bob", 2));
     let group = alice.founds("g", &mut [&mut bob.member]);
-    let text =
-        |text: &str| NewMessage { text: text.into(), kind: kind::CHAT, ..NewMessage::default() };
-    let message = alice.engine.create_message(&group, text(SECRET[0])).unwrap();
+    let message = alice.utters(&group, SECRET[0]);
     let id = message.message.id;
     let mut events = vec![message.event];
     for edit in &SECRET[1..] {
         events.push(alice.engine.edit(&group, &id, edit).unwrap().event);
     }
     events.push(alice.engine.delete(&group, &id).unwrap().event);
-    let mut orders: Vec<Vec<usize>> = vec![vec![]];
-    for n in 0..events.len() {
-        orders = orders
-            .into_iter()
-            .flat_map(|order| {
-                (0..=order.len()).map(move |at| {
-                    let mut order = order.clone();
-                    order.insert(at, n);
-                    order
-                })
-            })
-            .collect();
-    }
+    let orders = orders(4);
     assert_eq!(orders.len(), 24);
     for order in orders {
         let elsewhere = folder();
         let mut reader = bob.copied(elsewhere.path());
-        for at in &order {
-            reader.member.applies(&events[*at]);
+        for (place, at) in order.iter().enumerate() {
+            let told = received(&reader.applies(&events[*at]));
+            assert!(told.is_empty() || !order[..place].contains(&3), "{order:?}: it is deleted");
         }
-        let shown = reader.member.engine.message(&group, &id).unwrap();
+        assert!(reader.engine.search("secret", None, 9).unwrap().is_empty());
+        let shown = reader.engine.message(&group, &id).unwrap();
         assert!(shown.deleted && shown.text.is_empty(), "{order:?}");
         let path = reader.path.clone();
         drop(reader);
@@ -249,7 +234,7 @@ fn a_deletion_takes_the_edits_with_it_in_every_order() {
     let tags = vec![tag("e", &id.to_hex())];
     let by_hand =
         NewMessage { text: "by hand".into(), kind: kind::EDIT, tags, ..NewMessage::default() };
-    alice.engine.create_message(&group, by_hand).unwrap();
+    alice.sends(&group, by_hand);
     let left = testing::history(&mut alice.engine).unwrap();
     assert!(left.iter().all(|row| row.json.as_ref().is_none_or(|json| !json.contains("hand"))));
 }
@@ -306,8 +291,7 @@ fn edits_that_are_not_applied() {
 
 #[test]
 fn search_looks_at_what_is_shown() {
-    let (mut alice, mut bob) = (Member::new("alice"), Member::new("bob"));
-    let group = alice.founds("g", &mut [&mut bob]);
+    let (mut alice, mut bob, group) = pair();
     for n in 0..6 {
         let event = alice.says(&group, &format!("apple {n}"));
         bob.applies(&event);
@@ -323,7 +307,7 @@ fn search_looks_at_what_is_shown() {
     let tags = vec![tag("e", &ids[0].to_hex())];
     let foreign =
         NewMessage { text: "pear 0".into(), kind: kind::EDIT, tags, ..NewMessage::default() };
-    let foreign = bob.engine.create_message(&group, foreign).unwrap();
+    let foreign = bob.sends(&group, foreign);
     alice.applies(&foreign.event);
     let gone = alice.engine.delete(&group, &ids[3]).unwrap();
     bob.applies(&gone.event);
@@ -347,10 +331,8 @@ fn search_looks_at_what_is_shown() {
 
 #[test]
 fn the_last_message_of_a_group_comes_without_its_reactions() {
-    let (mut alice, mut bob) = (Member::new("alice"), Member::new("bob"));
-    let group = alice.founds("g", &mut [&mut bob]);
-    let event = alice.says(&group, "frist");
-    bob.applies(&event);
+    let (mut alice, mut bob, group) = pair();
+    alice.tells(&group, "frist", &mut [&mut bob]);
     let id = bob.engine.messages(&group, 1, None, None).unwrap()[0].id;
     for _ in 0..3 {
         let event = alice.engine.react(&group, &id, "+").unwrap().event;
@@ -362,8 +344,7 @@ fn the_last_message_of_a_group_comes_without_its_reactions() {
     assert_eq!((last.text.as_str(), last.edited, last.reactions.len()), ("first", true, 0));
     assert_eq!(bob.engine.message(&group, &id).unwrap().reactions.len(), 3);
     // A switch of settings says the same about it.
-    let rename = GroupUpdate { name: Some("n".into()), ..GroupUpdate::default() };
-    let pending = alice.engine.update_group(&group, rename).unwrap();
+    let pending = alice.engine.update_group(&group, named("n")).unwrap();
     assert!(alice.confirms(&pending).last_message.unwrap().reactions.is_empty());
 }
 
@@ -374,38 +355,33 @@ fn a_message_whose_event_was_lost_can_be_had_again() {
     let place = folder();
     let (mut bob, mut carol) = (Member::new("bob"), Member::new("carol"));
     let mut alice = Filed::new(place.path(), "alice", 1);
-    let group = alice.member.founds("g", &mut [&mut bob, &mut carol]);
-    let lost = alice.member.says(&group, "not to be lost");
-    let after = alice.member.says(&group, "after it");
-    let page = alice.member.engine.messages(&group, 10, None, None).unwrap();
+    let group = alice.founds("g", &mut [&mut bob, &mut carol]);
+    let lost = alice.says(&group, "not to be lost");
+    let after = alice.says(&group, "after it");
+    let page = alice.engine.messages(&group, 10, None, None).unwrap();
     alice.restarts();
     // bob has the first form after all.
     for event in [&lost, &after] {
         bob.applies(event);
     }
     carol.applies(&after);
-    let again = alice.member.engine.resend(&group, &page[0].id).unwrap();
+    let again = alice.engine.resend(&group, &page[0].id).unwrap();
     assert_eq!((again.message.id, again.relays.len()), (page[0].id, 1));
     assert_ne!(again.event.id(), lost.id());
     assert_eq!(received(&carol.applies(&again.event)), ["not to be lost"]);
     assert!(bob.applies(&again.event).events.is_empty());
     assert_eq!(bob.texts(&group), ["not to be lost", "after it"]);
-    assert_eq!(alice.member.takes(&again.event).verdict, Verdict::Duplicate);
+    assert_eq!(alice.takes(&again.event).verdict, Verdict::Duplicate);
     // Also in a later epoch.
-    let update = alice.member.engine.self_update(&group).unwrap();
-    alice.member.confirms(&update);
-    for member in [&mut bob, &mut carol] {
-        member.applies(update.event.as_ref().unwrap());
-    }
+    alice.updates(&group, &mut [&mut bob, &mut carol]);
     let dave = &mut Member::new("dave");
-    let add = alice.member.engine.add_members(&group, &[dave.key_package()], false).unwrap();
-    alice.member.confirms(&add);
+    let add = alice.adds(&group, dave.key_package(), &mut []);
     dave.joins(&add.welcomes);
     for member in [&mut bob, &mut carol] {
         member.applies(add.event.as_ref().unwrap());
     }
     for _ in 0..2 {
-        let again = alice.member.engine.resend(&group, &page[0].id).unwrap();
+        let again = alice.engine.resend(&group, &page[0].id).unwrap();
         for member in [&mut bob, &mut carol] {
             assert!(member.applies(&again.event).events.is_empty());
             assert_eq!(member.texts(&group).len(), 2);
@@ -413,17 +389,16 @@ fn a_message_whose_event_was_lost_can_be_had_again() {
         dave.applies(&again.event);
     }
     assert_eq!(dave.texts(&group), ["not to be lost"]);
-    assert_eq!(alice.member.engine.messages(&group, 10, None, None).unwrap(), page);
+    assert_eq!(alice.engine.messages(&group, 10, None, None).unwrap(), page);
     alice.restarts();
     // Not another's, nor what is deleted; its copies go with it.
-    let other = bob.says(&group, "another");
-    alice.member.applies(&other);
-    let other = alice.member.engine.messages(&group, 1, None, None).unwrap()[0].id;
-    assert!(matches!(alice.member.engine.resend(&group, &other), Err(Error::NotAllowed(_))));
+    bob.tells(&group, "another", &mut [&mut alice.member]);
+    let other = alice.engine.messages(&group, 1, None, None).unwrap()[0].id;
+    assert!(matches!(alice.engine.resend(&group, &other), Err(Error::NotAllowed(_))));
     let unknown = EventId::from_bytes([3; 32]);
-    assert!(matches!(alice.member.engine.resend(&group, &unknown), Err(Error::MessageNotFound)));
-    alice.member.engine.delete(&group, &page[0].id).unwrap();
-    assert!(matches!(alice.member.engine.resend(&group, &page[0].id), Err(Error::NotAllowed(_))));
+    assert!(matches!(alice.engine.resend(&group, &unknown), Err(Error::MessageNotFound)));
+    alice.engine.delete(&group, &page[0].id).unwrap();
+    assert!(matches!(alice.engine.resend(&group, &page[0].id), Err(Error::NotAllowed(_))));
     let path = alice.path.clone();
     drop(alice);
     assert!(rows(&path).iter().all(|row| row.content != "not to be lost"));

@@ -1,20 +1,19 @@
 //! The outbox: commits of ours, what becomes true when a relay has one, and the Welcomes behind it.
 
 use mdk_core::{
-    CommitEnd, CommitState, Delivery, Error, GroupState, GroupUpdate, NewGroup, NewMessage,
-    OutboxPurpose, Pending, RelayVerdict, SendState, Verdict,
+    CommitEnd, CommitState, Delivery, Error, GroupState, NewGroup, OutboxPurpose, Pending,
+    RelayVerdict, SendState, Verdict,
 };
-use mdk_wire::{GroupId, kind};
+use mdk_wire::GroupId;
 
-use super::relays::{ONE, OnDisk, TWO, later, parse, refused, relays, sending};
-use crate::kit::{Member, RELAY, event};
+use super::relays::{ONE, OnDisk, TWO, ended, later, parse, refused, relays, sending};
+use crate::kit::{Member, RELAY, chat, event, relayed_by};
 
 /// Alice, whose outbox is in use and empty, and Bob, in a group with two relays.
 fn pair() -> (Member, Member, GroupId) {
     let (mut alice, mut bob) = (sending("alice"), Member::new("bob"));
     let group = alice.founds("g", &mut [&mut bob]);
-    let update = GroupUpdate { relays: Some(relays(&[ONE, TWO])), ..GroupUpdate::default() };
-    let pending = alice.engine.update_group(&group, update).unwrap();
+    let pending = alice.engine.update_group(&group, relayed_by(relays(&[ONE, TWO]))).unwrap();
     alice.publishes();
     bob.applies(event(&pending));
     (alice, bob, group)
@@ -52,8 +51,10 @@ fn a_commit_is_confirmed_by_the_first_relay() {
 
     assert_eq!(alice.answers(&item, ONE, refused("no")).commit, None);
     assert_eq!(alice.info(&group).member_count, 2);
-    let change = alice.answers(&item, TWO, RelayVerdict::Accepted);
-    assert_eq!((change.finished, change.commit), (true, Some(CommitEnd::Confirmed)));
+    assert_eq!(
+        ended(alice.answers(&item, TWO, RelayVerdict::Accepted)),
+        (true, Some(CommitEnd::Confirmed))
+    );
     assert_eq!(state(&mut alice, &pending), CommitState::Confirmed);
     assert_eq!(alice.info(&group).member_count, 3);
 
@@ -74,8 +75,7 @@ fn a_commit_that_all_refuse_is_discarded() {
     let pending = adds(&mut alice, &group, &mut carol);
     let item = alice.commit_item();
     assert!(!alice.answers(&item, ONE, refused("a")).finished);
-    let change = alice.answers(&item, TWO, refused("b"));
-    assert_eq!((change.finished, change.commit), (true, Some(CommitEnd::Discarded)));
+    assert_eq!(ended(alice.answers(&item, TWO, refused("b"))), (true, Some(CommitEnd::Discarded)));
     let reasons = vec![(ONE.to_owned(), "a".to_owned()), (TWO.to_owned(), "b".to_owned())];
     assert_eq!(state(&mut alice, &pending), CommitState::Refused { reasons });
     assert!(alice.outbox().is_empty() && alice.engine.pending().unwrap().is_empty());
@@ -83,11 +83,9 @@ fn a_commit_that_all_refuse_is_discarded() {
     assert!(alice.outbox().is_empty(), "no Welcome");
     assert_eq!(alice.info(&group).member_count, 2);
     // Too late.
-    let change = alice.answers(&item, ONE, RelayVerdict::Accepted);
-    assert_eq!((change.finished, change.commit), (true, None));
+    assert_eq!(ended(alice.answers(&item, ONE, RelayVerdict::Accepted)), (true, None));
     // The group goes on.
-    let said = alice.says(&group, "on");
-    bob.applies(&said);
+    alice.tells(&group, "on", &mut [&mut bob]);
     let again = adds(&mut alice, &group, &mut carol);
     alice.publishes();
     assert_eq!(state(&mut alice, &again), CommitState::Confirmed);
@@ -115,8 +113,10 @@ fn confirming_by_hand_does_no_harm() {
     let item = alice.commit_item();
     alice.engine.confirm(pending.id).unwrap();
     assert_eq!(alice.welcomes().len(), 1);
-    let change = alice.answers(&item, ONE, RelayVerdict::Accepted);
-    assert_eq!((change.finished, change.commit), (false, Some(CommitEnd::Confirmed)));
+    assert_eq!(
+        ended(alice.answers(&item, ONE, RelayVerdict::Accepted)),
+        (false, Some(CommitEnd::Confirmed))
+    );
     assert!(alice.answers(&item, TWO, refused("no")).finished);
     assert_eq!(state(&mut alice, &pending), CommitState::Confirmed);
     assert_eq!(alice.info(&group).member_count, 3);
@@ -130,8 +130,7 @@ fn a_commit_that_came_back_is_confirmed() {
     let item = alice.commit_item();
     assert_eq!(alice.takes(event(&pending)).verdict, Verdict::Duplicate);
     alice.answers(&item, ONE, refused("a"));
-    let change = alice.answers(&item, TWO, refused("b"));
-    assert_eq!((change.finished, change.commit), (true, Some(CommitEnd::Confirmed)));
+    assert_eq!(ended(alice.answers(&item, TWO, refused("b"))), (true, Some(CommitEnd::Confirmed)));
     assert_eq!(state(&mut alice, &pending), CommitState::Confirmed);
     bob.applies(event(&pending));
     assert_eq!(bob.info(&group).epoch, alice.info(&group).epoch);
@@ -142,35 +141,35 @@ fn a_commit_that_came_back_is_confirmed() {
 fn an_invite_outlives_every_step() {
     let mut alice = OnDisk::new("alice");
     let (mut bob, mut carol) = (Member::new("bob"), Member::new("carol"));
-    let group = alice.member.founds("g", &mut [&mut bob]);
-    assert_eq!(alice.member.welcomes().len(), 1, "founding is confirmed by hand");
-    alice.member.publishes();
+    let group = alice.founds("g", &mut [&mut bob]);
+    assert_eq!(alice.welcomes().len(), 1, "founding is confirmed by hand");
+    alice.publishes();
     let pending = adds(&mut alice.member, &group, &mut carol);
 
     let mut alice = alice.restarted();
-    alice.member.engine.tick().unwrap();
-    let item = alice.member.commit_item();
-    assert_eq!((&item.event, alice.member.outbox().len()), (&event(&pending).to_json(), 1));
-    alice.member.answers(&item, RELAY, later(1));
+    alice.engine.tick().unwrap();
+    let item = alice.commit_item();
+    assert_eq!((&item.event, alice.outbox().len()), (&event(&pending).to_json(), 1));
+    alice.answers(&item, RELAY, later(1));
 
     let mut alice = alice.restarted();
-    alice.member.answers(&item, RELAY, RelayVerdict::Accepted);
+    alice.answers(&item, RELAY, RelayVerdict::Accepted);
     let mut alice = alice.restarted();
-    alice.member.engine.tick().unwrap();
-    let [welcome] = alice.member.outbox().try_into().unwrap();
+    alice.engine.tick().unwrap();
+    let [welcome] = alice.outbox().try_into().unwrap();
     assert_eq!(welcome.event, pending.welcomes[0].to_json());
-    alice.member.engine.set_outbox_relays(welcome.seq, &relays(&[ONE, TWO])).unwrap();
-    alice.member.answers(&welcome, ONE, RelayVerdict::Accepted);
+    alice.engine.set_outbox_relays(welcome.seq, &relays(&[ONE, TWO])).unwrap();
+    alice.answers(&welcome, ONE, RelayVerdict::Accepted);
 
     let mut alice = alice.restarted();
-    assert!(alice.member.engine.tick().unwrap().reply.is_empty(), "a relay has it");
-    let [welcome] = alice.member.outbox().try_into().unwrap();
+    assert!(alice.engine.tick().unwrap().reply.is_empty(), "a relay has it");
+    let [welcome] = alice.outbox().try_into().unwrap();
     assert_eq!(welcome.results[0].state, SendState::Accepted);
-    assert!(alice.member.answers(&welcome, TWO, refused("no")).finished);
+    assert!(alice.answers(&welcome, TWO, refused("no")).finished);
 
     let mut alice = alice.restarted();
-    assert!(alice.member.engine.tick().unwrap().reply.is_empty());
-    assert!(alice.member.outbox().is_empty());
+    assert!(alice.engine.tick().unwrap().reply.is_empty());
+    assert!(alice.outbox().is_empty());
     carol.joins(&[parse(&welcome.event)]);
     assert_eq!(carol.info(&group).state, GroupState::Active);
 }
@@ -208,8 +207,7 @@ fn a_leave_and_its_answer() {
     let reply = alice.applies(&leave).reply;
     let answer = alice.commit_item();
     assert_eq!((reply.len(), reply[0].to_json()), (1, answer.event.clone()));
-    let said = alice.says(&group, "while it is out");
-    bob.applies(&said);
+    alice.tells(&group, "while it is out", &mut [&mut bob]);
     let change = alice.answers(&answer, RELAY, RelayVerdict::Accepted);
     assert_eq!(change.commit, Some(CommitEnd::Confirmed));
     assert_eq!(alice.info(&group).member_count, 2);
@@ -226,9 +224,7 @@ fn an_automatic_commit_that_is_overtaken_is_not_published() {
     alice.applies(&leave);
     let answer = alice.commit_item();
     alice.answers(&answer, RELAY, later(1));
-    let update = bob.engine.self_update(&group).unwrap();
-    bob.confirms(&update);
-    alice.applies(event(&update));
+    let update = bob.updates(&group, &mut [&mut alice]);
     assert!(alice.item(|p| matches!(p, OutboxPurpose::Commit { .. })).is_none());
     assert!(alice.answers(&answer, RELAY, RelayVerdict::Accepted).commit.is_none());
     // Carol asks again in the new epoch; only that request is of use.
@@ -284,8 +280,10 @@ fn messages_and_commits_keep_their_order() {
     let (mut alice, mut bob, group) = pair();
     let first = alice.says(&group, "before");
     let pending = alice.engine.self_update(&group).unwrap();
-    let text = NewMessage { text: "during".to_owned(), kind: kind::CHAT, ..NewMessage::default() };
-    assert!(matches!(alice.engine.create_message(&group, text), Err(Error::CommitPending)));
+    assert!(matches!(
+        alice.engine.create_message(&group, chat("during")),
+        Err(Error::CommitPending)
+    ));
     let published = alice.publishes();
     assert_eq!(published, [first, event(&pending).clone()]);
     alice.says(&group, "after");

@@ -98,26 +98,26 @@ fn what_lies_in_the_future_goes_out_with_the_time_of_now() {
 #[test]
 fn what_a_relay_has_stays_and_a_restart_changes_nothing() {
     let (mut alice, mut bob) = (OnDisk::new("alice"), Member::new("bob"));
-    let group = alice.member.founds("g", &mut [&mut bob]);
-    alice.member.publishes();
+    let group = alice.founds("g", &mut [&mut bob]);
+    alice.publishes();
     for text in ["kept", "one", "two", "three"] {
-        alice.member.says(&group, text);
+        alice.says(&group, text);
     }
-    let before = alice.member.outbox();
-    alice.member.engine.set_outbox_relays(before[0].seq, &relays(&[RELAY, TWO])).unwrap();
-    alice.member.answers(&before[0], RELAY, RelayVerdict::Accepted);
-    alice.member.clock.advance_millis((DAY + 1) * 1000);
-    let after = alice.member.outbox();
+    let before = alice.outbox();
+    alice.engine.set_outbox_relays(before[0].seq, &relays(&[RELAY, TWO])).unwrap();
+    alice.answers(&before[0], RELAY, RelayVerdict::Accepted);
+    alice.clock.advance_millis((DAY + 1) * 1000);
+    let after = alice.outbox();
     assert_eq!(after[0].event_id, before[0].event_id);
     assert!(ids(&after[1..]).iter().all(|id| !ids(&before).contains(id)));
     alice = alice.restarted();
-    assert_eq!(alice.member.outbox(), after);
-    alice.member.clock.advance_millis((DAY / 2) * 1000);
-    assert_eq!(alice.member.outbox(), after);
-    let two = alice.member.engine.messages(&group, 2, None, None).unwrap().remove(0);
+    assert_eq!(alice.outbox(), after);
+    alice.clock.advance_millis((DAY / 2) * 1000);
+    assert_eq!(alice.outbox(), after);
+    let two = alice.engine.messages(&group, 2, None, None).unwrap().remove(0);
     assert_eq!(two.text, "two");
-    assert!(alice.member.engine.outbox_cancel(&two.id).unwrap());
-    for event in alice.member.publishes() {
+    assert!(alice.engine.outbox_cancel(&two.id).unwrap());
+    for event in alice.publishes() {
         bob.takes(&event);
     }
     assert_eq!(bob.texts(&group), ["kept", "one", "three"]);

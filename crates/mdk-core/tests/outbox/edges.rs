@@ -2,36 +2,26 @@
 
 use std::collections::BTreeMap;
 
-use mdk_core::{
-    CommitEnd, CommitState, Delivery, Error, GroupUpdate, NewMessage, RelayVerdict, SendState,
-};
+use mdk_core::{CommitEnd, CommitState, Delivery, Error, RelayVerdict, SendState};
 use mdk_store::{
-    CommitStatus, DatabaseKey, GroupStatus, OpenOptions, OutgoingEnd, OutgoingPurpose, OutgoingRow,
-    Store, StoreError, TargetRow, Tx,
+    CommitStatus, GroupStatus, OutgoingEnd, OutgoingPurpose, OutgoingRow, StoreError, TargetRow, Tx,
 };
-use mdk_wire::{EventId, GroupId, Secret, kind};
+use mdk_wire::{EventId, GroupId};
 
-use super::relays::{ONE, OnDisk, TWO, later, parse, refused, relays, sending};
+use super::relays::{ONE, OnDisk, TWO, ended, later, parse, refused, relays, sending};
 use crate::kit::dice::Dice;
-use crate::kit::{Member, RELAY};
+use crate::kit::{Member, RELAY, chat, relayed_by};
 
 fn say(member: &mut Member, group: &GroupId, text: &str) -> Result<EventId, Error> {
-    let message = NewMessage { text: text.to_owned(), kind: kind::CHAT, ..NewMessage::default() };
-    Ok(member.engine.create_message(group, message)?.message.id)
+    Ok(member.engine.create_message(group, chat(text))?.message.id)
 }
 
 /// Does something to the database between two processes.
 fn meanwhile(member: OnDisk, work: impl FnOnce(&Tx<'_>) -> Result<(), StoreError>) -> OnDisk {
-    let OnDisk { folder, keys, member } = member;
-    let Member { name, engine, clock } = member;
-    drop(engine);
-    let key = DatabaseKey::Raw(Secret::new([9; 32]));
-    let path = folder.path().join("mdk.db");
-    let mut store = Store::open(&path, &key, &OpenOptions::default()).unwrap();
-    store.write(work).unwrap();
-    drop(store);
-    let engine = super::relays::open(folder.path(), keys.clone(), &clock);
-    OnDisk { folder, keys, member: Member { name, engine, clock } }
+    let OnDisk { disk, member } = member;
+    drop(member);
+    disk.store().write(work).unwrap();
+    OnDisk::of(disk)
 }
 
 fn row(number: u32, finished_at: Option<u64>) -> OutgoingRow {
@@ -59,8 +49,8 @@ fn row(number: u32, finished_at: Option<u64>) -> OutgoingRow {
 fn a_full_outbox_takes_no_more() {
     let mut alice = OnDisk::new("alice");
     let (mut bob, mut carol) = (Member::new("bob"), Member::new("carol"));
-    let group = alice.member.founds("g", &mut [&mut bob, &mut carol]);
-    alice.member.publishes();
+    let group = alice.founds("g", &mut [&mut bob, &mut carol]);
+    alice.publishes();
     let now = crate::kit::now();
     let mut alice = meanwhile(alice, |tx| {
         for number in 0..99_990 {
@@ -72,10 +62,10 @@ fn a_full_outbox_takes_no_more() {
     for number in 0..20 {
         say(&mut alice.member, &group, &number.to_string()).unwrap();
     }
-    let digest = alice.member.engine.digest().unwrap();
+    let digest = alice.digest();
     let full = |result| matches!(result, Err(Error::OutboxFull { limit: 100_000 }));
     assert!(full(say(&mut alice.member, &group, "too much")));
-    let engine = &mut alice.member.engine;
+    let engine = &mut alice.engine;
     assert!(full(engine.self_update(&group).map(|_| EventId::from_bytes([0; 32]))));
     assert!(full(engine.new_key_package(&relays(&[RELAY]), None).map(|event| event.id())));
     let list = parse(&carol.key_package().to_json());
@@ -83,13 +73,13 @@ fn a_full_outbox_takes_no_more() {
     assert_eq!(engine.digest().unwrap(), digest);
 
     let leave = carol.engine.leave(&group).unwrap();
-    alice.member.applies(&leave);
-    let items = alice.member.engine.outbox(200_000).unwrap();
+    alice.applies(&leave);
+    let items = alice.engine.outbox(200_000).unwrap();
     assert_eq!(items.len(), 100_001, "the answer to a leave is in it");
-    let waiting = alice.member.engine.outbox_messages().unwrap();
+    let waiting = alice.engine.outbox_messages().unwrap();
     assert_eq!(waiting.len(), 20);
-    assert!(alice.member.engine.outbox_cancel(&waiting[0].id).unwrap());
-    assert!(alice.member.engine.outbox_cancel(&waiting[1].id).unwrap());
+    assert!(alice.engine.outbox_cancel(&waiting[0].id).unwrap());
+    assert!(alice.engine.outbox_cancel(&waiting[1].id).unwrap());
     say(&mut alice.member, &group, "room again").unwrap();
 }
 
@@ -103,8 +93,7 @@ fn finished_rows_are_forgotten() {
     let item = alice.outbox().remove(0);
     alice.answers(&item, RELAY, refused("no"));
     for (days, remembered) in [(29, 1), (2, 0)] {
-        alice.clock.advance_millis(days * 86_400_000);
-        alice.engine.tick().unwrap();
+        alice.waits(days * 86_400_000);
         assert_eq!(alice.engine.delivery_errors(&id).unwrap().len(), remembered);
     }
     assert!(matches!(alice.engine.outbox_retry(&id), Err(Error::MessageNotFound)));
@@ -117,12 +106,11 @@ fn a_commit_that_lost() {
     for case in ["given up", "the group stands elsewhere", "unrecoverable"] {
         let mut alice = OnDisk::new("alice");
         let mut bob = Member::new("bob");
-        let group = alice.member.founds("g", &mut [&mut bob]);
-        alice.member.publishes();
-        let two = GroupUpdate { relays: Some(relays(&[ONE, TWO])), ..GroupUpdate::default() };
-        alice.member.engine.update_group(&group, two).unwrap();
-        alice.member.publishes();
-        let pending = alice.member.engine.self_update(&group).unwrap();
+        let group = alice.founds("g", &mut [&mut bob]);
+        alice.publishes();
+        alice.engine.update_group(&group, relayed_by(relays(&[ONE, TWO]))).unwrap();
+        alice.publishes();
+        let pending = alice.engine.self_update(&group).unwrap();
         let mut alice = meanwhile(alice, |tx| {
             let mut row = tx.group(&group)?.unwrap();
             match case {
@@ -136,13 +124,16 @@ fn a_commit_that_lost() {
             }
             tx.update_group(&row)
         });
-        let item = alice.member.commit_item();
-        let change = alice.member.answers(&item, ONE, RelayVerdict::Accepted);
-        assert_eq!((change.finished, change.commit), (true, Some(CommitEnd::Lost)), "{case}");
-        assert!(alice.member.outbox().is_empty(), "it is not given to the second relay");
-        let state = alice.member.engine.commit_state(pending.id).unwrap();
+        let item = alice.commit_item();
+        assert_eq!(
+            ended(alice.answers(&item, ONE, RelayVerdict::Accepted)),
+            (true, Some(CommitEnd::Lost)),
+            "{case}"
+        );
+        assert!(alice.outbox().is_empty(), "it is not given to the second relay");
+        let state = alice.engine.commit_state(pending.id).unwrap();
         assert_eq!(state, CommitState::Lost);
-        assert!(alice.member.engine.pending().unwrap().is_empty());
+        assert!(alice.engine.pending().unwrap().is_empty());
         if case == "the group stands elsewhere" {
             say(&mut alice.member, &group, "free").unwrap();
         }
@@ -156,16 +147,10 @@ fn welcomes_of_a_branch_that_lost_stay_here() {
         (sending("alice"), Member::new("bob"), Member::new("carol"));
     let group = alice.founds("g", &mut [&mut bob]);
     alice.publishes();
-    let package = carol.key_package();
-    let add = alice.engine.add_members(&group, &[package], false).unwrap();
-    let item = alice.commit_item();
-    alice.answers(&item, RELAY, RelayVerdict::Accepted);
+    let add = alice.engine.add_members(&group, &[carol.key_package()], false).unwrap();
+    alice.commit_arrives();
     assert_eq!(alice.welcomes().len(), 1);
-    for _ in 0..2 {
-        let update = bob.engine.self_update(&group).unwrap();
-        bob.confirms(&update);
-        alice.takes(update.event.as_ref().unwrap());
-    }
+    bob.goes_ahead_of(&mut alice, &group);
     alice.engine.settle().unwrap();
     assert_eq!(alice.info(&group).member_count, 2, "the longer branch won");
     assert!(alice.outbox().is_empty());
@@ -181,16 +166,13 @@ fn a_commit_that_loses_as_it_is_confirmed() {
         (sending("alice"), Member::new("bob"), Member::new("carol"));
     let group = alice.founds("g", &mut [&mut bob]);
     alice.publishes();
-    let package = carol.key_package();
-    let add = alice.engine.add_members(&group, &[package], false).unwrap();
+    let add = alice.engine.add_members(&group, &[carol.key_package()], false).unwrap();
     let item = alice.commit_item();
-    for _ in 0..2 {
-        let update = bob.engine.self_update(&group).unwrap();
-        bob.confirms(&update);
-        alice.takes(update.event.as_ref().unwrap());
-    }
-    let change = alice.answers(&item, RELAY, RelayVerdict::Accepted);
-    assert_eq!((change.finished, change.commit), (true, Some(CommitEnd::Lost)));
+    bob.goes_ahead_of(&mut alice, &group);
+    assert_eq!(
+        ended(alice.answers(&item, RELAY, RelayVerdict::Accepted)),
+        (true, Some(CommitEnd::Lost))
+    );
     assert_eq!(alice.engine.commit_state(add.id).unwrap(), CommitState::Lost);
     assert!(alice.outbox().is_empty(), "nobody is invited");
     let seen = (alice.info(&group).epoch, alice.info(&group).member_count);
@@ -212,10 +194,9 @@ fn any_order_of_answers_and_restarts() {
         let mut dice = Dice(seed);
         let mut alice = OnDisk::new("alice");
         let mut bob = Member::new("bob");
-        let group = alice.member.founds("g", &mut [&mut bob]);
-        let two = GroupUpdate { relays: Some(relays(&[ONE, TWO])), ..GroupUpdate::default() };
-        alice.member.engine.update_group(&group, two).unwrap();
-        alice.member.publishes();
+        let group = alice.founds("g", &mut [&mut bob]);
+        alice.engine.update_group(&group, relayed_by(relays(&[ONE, TWO]))).unwrap();
+        alice.publishes();
         let mut known: BTreeMap<EventId, Known> = BTreeMap::new();
         let mut told: Vec<(EventId, Delivery)> = Vec::new();
         for step in 0..120 {
@@ -228,7 +209,7 @@ fn any_order_of_answers_and_restarts() {
                     known.insert(id, Known { delivery, states, taken_back: false });
                 }
                 2..=5 => {
-                    let items = alice.member.outbox();
+                    let items = alice.outbox();
                     let Some(item) = items.get(dice.below(items.len())) else { continue };
                     let which = dice.below(2);
                     let verdict = match dice.below(3) {
@@ -244,7 +225,7 @@ fn any_order_of_answers_and_restarts() {
                     let mdk_core::OutboxPurpose::Message { message_id } = item.purpose else {
                         panic!("only messages")
                     };
-                    alice.member.answers(item, [ONE, TWO][which], verdict);
+                    alice.answers(item, [ONE, TWO][which], verdict);
                     let one = known.get_mut(&message_id).unwrap();
                     if one.states[which] != SendState::Accepted {
                         one.states[which] = state;
@@ -265,14 +246,14 @@ fn any_order_of_answers_and_restarts() {
                     let open = one.delivery != Delivery::Accepted && !one.taken_back;
                     if dice.below(2) == 0 {
                         let failed = open && one.delivery == Delivery::Failed;
-                        assert_eq!(alice.member.engine.outbox_retry(&id).is_ok(), failed);
+                        assert_eq!(alice.engine.outbox_retry(&id).is_ok(), failed);
                         if failed {
                             one.delivery = Delivery::Queued;
                             one.states = [SendState::Waiting; 2];
                             told.push((id, Delivery::Queued));
                         }
                     } else {
-                        assert_eq!(alice.member.engine.outbox_cancel(&id).unwrap(), open);
+                        assert_eq!(alice.engine.outbox_cancel(&id).unwrap(), open);
                         if open && one.delivery == Delivery::Queued {
                             told.push((id, Delivery::Failed));
                         }
@@ -284,7 +265,7 @@ fn any_order_of_answers_and_restarts() {
                 }
                 _ => alice = alice.restarted(),
             }
-            let waiting = alice.member.outbox();
+            let waiting = alice.outbox();
             assert!(waiting.windows(2).all(|pair| pair[0].seq < pair[1].seq));
             let open = known
                 .values()
@@ -292,13 +273,12 @@ fn any_order_of_answers_and_restarts() {
             assert_eq!(waiting.len(), open.count(), "seed {seed}, step {step}");
         }
         for (id, one) in &known {
-            let message = alice.member.engine.message(&group, id).unwrap();
+            let message = alice.engine.message(&group, id).unwrap();
             assert_eq!((message.delivery, message.deleted), (one.delivery, one.taken_back));
         }
-        let log: Vec<_> =
-            alice.member.deliveries().into_iter().map(|(id, to, _)| (id, to)).collect();
+        let log: Vec<_> = alice.deliveries().into_iter().map(|(id, to, _)| (id, to)).collect();
         assert_eq!(log, told, "seed {seed}");
         let queued = known.values().filter(|one| one.delivery == Delivery::Queued).count();
-        assert_eq!(alice.member.engine.outbox_messages().unwrap().len(), queued);
+        assert_eq!(alice.engine.outbox_messages().unwrap().len(), queued);
     }
 }

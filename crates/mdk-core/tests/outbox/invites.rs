@@ -37,22 +37,22 @@ fn a_refused_invite_is_told_and_stays() {
     let mut alice = OnDisk::new("alice");
     let mut bob = Member::new("bob");
     let (group, welcome) = invites(&mut alice.member, &mut bob, &[ONE]);
-    assert!(!alice.member.answers(&welcome, ONE, refused("too large")).finished);
-    assert_eq!(alice.member.engine.outbox_next(0).unwrap(), None, "nobody need wait for it");
+    assert!(!alice.answers(&welcome, ONE, refused("too large")).finished);
+    assert_eq!(alice.engine.outbox_next(0).unwrap(), None, "nobody need wait for it");
     for _ in 0..2 {
         alice = alice.restarted();
-        alice.member.engine.tick().unwrap();
-        let [again] = alice.member.outbox().try_into().unwrap();
+        alice.engine.tick().unwrap();
+        let [again] = alice.outbox().try_into().unwrap();
         assert_eq!(again.event, welcome.event);
         assert_eq!(again.results[0].state, SendState::Refused);
         assert!(again.is_refused_invite() && !again.is_accepted());
-        assert!(!alice.member.answers(&again, ONE, refused("still too large")).finished);
+        assert!(!alice.answers(&again, ONE, refused("still too large")).finished);
     }
     let queued = (bob.key(), Delivery::Queued, words(&[(ONE, "too large")]));
     assert_eq!(told(&mut alice.member), std::slice::from_ref(&queued));
-    assert!(alice.member.answers(&welcome, ONE, RelayVerdict::Accepted).finished);
+    assert!(alice.answers(&welcome, ONE, RelayVerdict::Accepted).finished);
     assert_eq!(told(&mut alice.member), [queued, (bob.key(), Delivery::Accepted, vec![])]);
-    assert!(alice.member.outbox().is_empty());
+    assert!(alice.outbox().is_empty());
     bob.joins(&[parse(&welcome.event)]);
     assert_eq!(bob.info(&group).state, GroupState::Active);
 }
@@ -87,8 +87,7 @@ fn a_refused_invite_ends_with_its_membership() {
     let (group, welcome) = invites(&mut alice, &mut bob, &[ONE]);
     alice.answers(&welcome, ONE, refused("no"));
     alice.engine.remove_members(&group, &[bob.key()]).unwrap();
-    let commit = alice.commit_item();
-    alice.answers(&commit, RELAY, RelayVerdict::Accepted);
+    alice.commit_arrives();
     assert!(alice.answers(&welcome, ONE, refused("no")).finished);
     assert!(alice.welcomes().is_empty());
 
@@ -110,25 +109,23 @@ fn an_invite_ends_with_its_group() {
         let mut alice = OnDisk::new("alice");
         let mut bob = Member::new("bob");
         let (group, welcome) = invites(&mut alice.member, &mut bob, &[ONE, TWO]);
-        alice.member.answers(&welcome, ONE, refused("too large"));
+        alice.answers(&welcome, ONE, refused("too large"));
         if answered {
-            alice.member.answers(&welcome, TWO, RelayVerdict::Accepted);
+            alice.answers(&welcome, TWO, RelayVerdict::Accepted);
         }
-        alice.member.engine.disband(&group).unwrap();
-        let commit = alice.member.commit_item();
-        alice.member.answers(&commit, RELAY, RelayVerdict::Accepted);
-        alice.member.clock.advance_millis(2_000);
-        alice.member.engine.tick().unwrap();
-        assert_eq!(alice.member.info(&group).state, GroupState::Disbanded);
-        assert!(alice.member.welcomes().is_empty());
+        alice.engine.disband(&group).unwrap();
+        alice.commit_arrives();
+        alice.waits(2_000);
+        assert_eq!(alice.info(&group).state, GroupState::Disbanded);
+        assert!(alice.welcomes().is_empty());
         let ended = words(&[(ONE, "too large"), (TWO, "the group has ended")]);
         let expected = (!answered).then(|| (bob.key(), Delivery::Failed, ended));
         assert_eq!(told(&mut alice.member).pop(), expected);
         // An answer that comes now changes nothing, and the next process does not find it again.
-        alice.member.answers(&welcome, TWO, RelayVerdict::Accepted);
+        alice.answers(&welcome, TWO, RelayVerdict::Accepted);
         alice = alice.restarted();
-        alice.member.engine.tick().unwrap();
-        assert!(alice.member.welcomes().is_empty());
+        alice.engine.tick().unwrap();
+        assert!(alice.welcomes().is_empty());
         assert_eq!(told(&mut alice.member).pop(), expected);
     }
 }
@@ -139,10 +136,8 @@ fn loses_and_wins(sent: bool) -> (Member, GroupId, OutboxItem) {
     let mut carol = Member::new("carol");
     let group = alice.founds("g", &mut [&mut bob, &mut dave]);
     alice.publishes();
-    let package = carol.key_package();
-    let added = alice.engine.add_members(&group, &[package], false).unwrap();
-    let item = alice.commit_item();
-    alice.answers(&item, RELAY, RelayVerdict::Accepted);
+    let added = alice.engine.add_members(&group, &[carol.key_package()], false).unwrap();
+    alice.commit_arrives();
     let [welcome] = alice.welcomes().try_into().unwrap();
     alice.engine.set_outbox_relays(welcome.seq, &relays(&[ONE, TWO])).unwrap();
     if sent {
@@ -150,11 +145,7 @@ fn loses_and_wins(sent: bool) -> (Member, GroupId, OutboxItem) {
     }
     dave.applies(added.event.as_ref().unwrap());
     for (n, member) in [&mut bob, &mut dave].into_iter().enumerate() {
-        for _ in 0..2 {
-            let update = member.engine.self_update(&group).unwrap();
-            member.confirms(&update);
-            alice.takes(update.event.as_ref().unwrap());
-        }
+        member.goes_ahead_of(&mut alice, &group);
         alice.engine.settle().unwrap();
         let count = [3, 4][n];
         assert_eq!(alice.info(&group).member_count, count);
@@ -192,10 +183,8 @@ fn a_refused_invite_is_there_when_the_removal_loses() {
     let promoted = alice.engine.promote(&group, &[bob.key()]).unwrap();
     alice.publishes();
     bob.applies(promoted.event.as_ref().unwrap());
-    let package = carol.key_package();
-    let added = alice.engine.add_members(&group, &[package], false).unwrap();
-    let item = alice.commit_item();
-    alice.answers(&item, RELAY, RelayVerdict::Accepted);
+    let added = alice.engine.add_members(&group, &[carol.key_package()], false).unwrap();
+    alice.commit_arrives();
     bob.applies(added.event.as_ref().unwrap());
     let [welcome] = alice.welcomes().try_into().unwrap();
     alice.engine.set_outbox_relays(welcome.seq, &relays(&[ONE])).unwrap();
@@ -204,11 +193,7 @@ fn a_refused_invite_is_there_when_the_removal_loses() {
     alice.answers(&removal, RELAY, RelayVerdict::Accepted);
     assert!(alice.answers(&welcome, ONE, refused("no")).finished);
     assert!(alice.outbox().is_empty());
-    for _ in 0..2 {
-        let update = bob.engine.self_update(&group).unwrap();
-        bob.confirms(&update);
-        alice.takes(update.event.as_ref().unwrap());
-    }
+    bob.goes_ahead_of(&mut alice, &group);
     alice.engine.settle().unwrap();
     assert_eq!(alice.info(&group).member_count, 3, "the removal has lost");
     let [again] = alice.welcomes().try_into().unwrap();

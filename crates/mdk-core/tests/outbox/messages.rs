@@ -1,30 +1,21 @@
 //! The outbox: messages of ours on their way, and how far they are.
 
-use mdk_core::{
-    Delivery, Error, EventBody, GroupUpdate, NewMessage, OutboxPurpose, RelayVerdict, SendState,
-    Verdict,
-};
+use mdk_core::{Delivery, Error, EventBody, OutboxPurpose, RelayVerdict, SendState, Verdict};
 use mdk_wire::{EventId, GroupId, Keys, UnsignedEvent, kind};
 
-use super::relays::{ONE, OnDisk, TWO, later, parse, refused, relays, sending};
-use crate::kit::{Member, RELAY};
+use super::relays::{ONE, OnDisk, TWO, later, parse, refused, relays, sending, went};
+use crate::kit::{Member, RELAY, chat, kept_for, relayed_by};
 
 /// Alice, whose group has two relays, and Bob. Nothing waits in her outbox.
 fn pair() -> (Member, Member, GroupId) {
     let (mut alice, mut bob) = (Member::new("alice"), Member::new("bob"));
     let group = alice.founds("g", &mut [&mut bob]);
-    let update = GroupUpdate { relays: Some(relays(&[ONE, TWO])), ..GroupUpdate::default() };
-    let pending = alice.engine.update_group(&group, update).unwrap();
+    let pending = alice.engine.update_group(&group, relayed_by(relays(&[ONE, TWO]))).unwrap();
     alice.confirms(&pending);
     bob.applies(pending.event.as_ref().unwrap());
     alice.engine.enable_outbox();
     assert!(alice.outbox().is_empty());
     (alice, bob, group)
-}
-
-fn say(alice: &mut Member, group: &GroupId, text: &str) -> EventId {
-    let message = NewMessage { text: text.to_owned(), kind: kind::CHAT, ..NewMessage::default() };
-    alice.engine.create_message(group, message).unwrap().message.id
 }
 
 /// shows: OB-1: what was made before the outbox was in use is not in it, and nothing else changes.
@@ -96,11 +87,10 @@ fn everything_that_is_sent_is_in_it_in_order() {
 #[test]
 fn what_fails_is_not_in_it() {
     let (mut alice, _, group) = pair();
-    let before = alice.engine.digest().unwrap();
-    let long = NewMessage { text: "x".repeat(70_000), kind: 9, ..NewMessage::default() };
-    assert!(alice.engine.create_message(&group, long).is_err());
+    let before = alice.digest();
+    assert!(alice.engine.create_message(&group, chat("x".repeat(70_000))).is_err());
     assert!(alice.outbox().is_empty());
-    assert_eq!(alice.engine.digest().unwrap(), before);
+    assert_eq!(alice.digest(), before);
 }
 
 /// shows: OB-1, OB-5: a process that ends after the call loses nothing, and repeats the same bytes.
@@ -108,47 +98,48 @@ fn what_fails_is_not_in_it() {
 fn it_outlives_the_process() {
     let mut alice = OnDisk::new("alice");
     let mut bob = Member::new("bob");
-    let group = alice.member.founds("g", &mut [&mut bob]);
-    alice.member.publishes();
-    let id = say(&mut alice.member, &group, "kept");
-    let before = alice.member.outbox();
-    alice.member.answers(&before[0], RELAY, later(5_000));
+    let group = alice.founds("g", &mut [&mut bob]);
+    alice.publishes();
+    let id = alice.utters(&group, "kept").message.id;
+    let before = alice.outbox();
+    alice.answers(&before[0], RELAY, later(5_000));
 
     let mut alice = alice.restarted();
-    let after = alice.member.outbox();
+    let after = alice.outbox();
     assert_eq!(after[0].event, before[0].event);
     assert_eq!((after[0].seq, after[0].attempts), (before[0].seq, 1));
     let waits = &after[0].results[0];
     assert_eq!((waits.state, waits.attempts, waits.next_at), (SendState::Waiting, 1, 5_000));
-    assert_eq!(alice.member.engine.outbox_messages().unwrap()[0].id, id);
-    alice.member.engine.tick().unwrap();
-    assert_eq!(alice.member.outbox().len(), 1, "a tick adds nothing");
+    assert_eq!(alice.engine.outbox_messages().unwrap()[0].id, id);
+    alice.engine.tick().unwrap();
+    assert_eq!(alice.outbox().len(), 1, "a tick adds nothing");
     assert_eq!(crate::kit::received(&bob.applies(&parse(&after[0].event))), ["kept"]);
-    alice.member.answers(&after[0], RELAY, RelayVerdict::Accepted);
+    alice.answers(&after[0], RELAY, RelayVerdict::Accepted);
 
     let mut alice = alice.restarted();
-    alice.member.engine.tick().unwrap();
-    assert!(alice.member.outbox().is_empty());
-    assert_eq!(alice.member.deliveries(), [(id, Delivery::Accepted, Vec::new())]);
-    assert_eq!(alice.member.delivery(&group), Delivery::Accepted);
+    alice.engine.tick().unwrap();
+    assert!(alice.outbox().is_empty());
+    assert_eq!(alice.deliveries(), [(id, Delivery::Accepted, Vec::new())]);
+    assert_eq!(alice.delivery(&group), Delivery::Accepted);
 }
 
 /// shows: OB-6, OB-12: the first relay that has a message makes it delivered, and that is told once.
 #[test]
 fn two_relays_answer_differently() {
     let (mut alice, _, group) = pair();
-    let id = say(&mut alice, &group, "hi");
+    let id = alice.utters(&group, "hi").message.id;
     assert_eq!(alice.delivery(&group), Delivery::Queued);
     let item = alice.outbox().remove(0);
 
-    let change = alice.answers(&item, ONE, refused("blocked: go away"));
-    assert_eq!((change.finished, change.delivery), (false, None));
+    assert_eq!(went(alice.answers(&item, ONE, refused("blocked: go away"))), (false, None));
     assert_eq!(alice.engine.outbox_messages().unwrap().len(), 1);
     let words = vec![(ONE.to_owned(), "blocked: go away".to_owned())];
     assert_eq!(alice.engine.delivery_errors(&id).unwrap(), words);
 
-    let change = alice.answers(&item, TWO, RelayVerdict::Accepted);
-    assert_eq!((change.finished, change.delivery), (true, Some(Delivery::Accepted)));
+    assert_eq!(
+        went(alice.answers(&item, TWO, RelayVerdict::Accepted)),
+        (true, Some(Delivery::Accepted))
+    );
     assert!(alice.outbox().is_empty() && alice.engine.outbox_messages().unwrap().is_empty());
     // What one said against it can still be asked for.
     assert_eq!(alice.engine.delivery_errors(&id).unwrap(), words);
@@ -163,7 +154,7 @@ fn two_relays_answer_differently() {
 #[test]
 fn one_that_has_it_does_not_end_it() {
     let (mut alice, _, group) = pair();
-    say(&mut alice, &group, "hi");
+    alice.utters(&group, "hi");
     let item = alice.outbox().remove(0);
     alice.answers(&item, ONE, RelayVerdict::Accepted);
     alice.answers(&item, TWO, later(7));
@@ -173,8 +164,7 @@ fn one_that_has_it_does_not_end_it() {
     let states: Vec<_> = item.results.iter().map(|result| result.state).collect();
     assert_eq!((item.attempts, states), (2, vec![SendState::Accepted, SendState::Waiting]));
     assert!(alice.engine.outbox_messages().unwrap().is_empty(), "it is delivered");
-    let change = alice.answers(&item, TWO, refused("never"));
-    assert_eq!((change.finished, change.delivery), (true, None));
+    assert_eq!(went(alice.answers(&item, TWO, refused("never"))), (true, None));
     assert_eq!(alice.delivery(&group), Delivery::Accepted);
 }
 
@@ -182,12 +172,11 @@ fn one_that_has_it_does_not_end_it() {
 #[test]
 fn refused_by_all_it_fails_and_is_sent_again() {
     let (mut alice, mut bob, group) = pair();
-    let id = say(&mut alice, &group, "hi");
+    let id = alice.utters(&group, "hi").message.id;
     let item = alice.outbox().remove(0);
     assert!(matches!(alice.engine.outbox_retry(&id), Err(Error::NotAllowed(_))));
     assert!(!alice.answers(&item, ONE, refused("a")).finished);
-    let change = alice.answers(&item, TWO, refused("b"));
-    assert_eq!((change.finished, change.delivery), (true, Some(Delivery::Failed)));
+    assert_eq!(went(alice.answers(&item, TWO, refused("b"))), (true, Some(Delivery::Failed)));
     assert_eq!(alice.delivery(&group), Delivery::Failed);
     assert!(alice.outbox().is_empty() && alice.engine.outbox_messages().unwrap().is_empty());
     let words = vec![(ONE.to_owned(), "a".to_owned()), (TWO.to_owned(), "b".to_owned())];
@@ -220,29 +209,31 @@ fn what_comes_back_is_delivered() {
     let (mut alice, _, group) = pair();
     let same = |url: &str| url == ONE;
     // While it waits, and spelled as the relay is known.
-    let id = say(&mut alice, &group, "one");
+    let id = alice.utters(&group, "one").message.id;
     let item = alice.outbox().remove(0);
     assert_eq!(alice.engine.outbox_awaits(&[id, item.event_id]).unwrap(), [item.event_id]);
-    let change = alice.engine.outbox_echo(&item.event_id, "wss://one.example/", same).unwrap();
-    assert_eq!((change.finished, change.delivery), (false, Some(Delivery::Accepted)));
+    assert_eq!(
+        went(alice.engine.outbox_echo(&item.event_id, "wss://one.example/", same).unwrap()),
+        (false, Some(Delivery::Accepted))
+    );
     assert_eq!(alice.outbox()[0].relays, [ONE, TWO]);
-    let change = alice.answers(&item, ONE, refused("blocked: twice"));
-    assert_eq!((change.finished, change.delivery), (false, None));
-    let change = alice.answers(&item, TWO, refused("blocked"));
-    assert_eq!((change.finished, change.delivery), (true, None));
+    assert_eq!(went(alice.answers(&item, ONE, refused("blocked: twice"))), (false, None));
+    assert_eq!(went(alice.answers(&item, TWO, refused("blocked"))), (true, None));
     assert_eq!(alice.delivery(&group), Delivery::Accepted);
     assert!(alice.engine.outbox_awaits(&[item.event_id]).unwrap().is_empty());
     assert!(alice.engine.outbox_echo(&item.event_id, ONE, same).unwrap().finished);
 
     // After it was given up.
-    let id_two = say(&mut alice, &group, "two");
+    let id_two = alice.utters(&group, "two").message.id;
     let item = alice.outbox().remove(0);
     alice.answers(&item, ONE, refused("blocked"));
     alice.answers(&item, TWO, refused("blocked"));
     assert_eq!(alice.delivery(&group), Delivery::Failed);
     assert_eq!(alice.engine.outbox_awaits(&[item.event_id]).unwrap(), [item.event_id]);
-    let change = alice.engine.outbox_echo(&item.event_id, ONE, same).unwrap();
-    assert_eq!((change.finished, change.delivery), (true, Some(Delivery::Accepted)));
+    assert_eq!(
+        went(alice.engine.outbox_echo(&item.event_id, ONE, same).unwrap()),
+        (true, Some(Delivery::Accepted))
+    );
     assert_eq!(alice.delivery(&group), Delivery::Accepted);
     let told: Vec<_> = alice.deliveries().into_iter().map(|(id, to, _)| (id, to)).collect();
     let (failed, accepted) = (Delivery::Failed, Delivery::Accepted);
@@ -253,7 +244,7 @@ fn what_comes_back_is_delivered() {
 #[test]
 fn a_message_is_taken_back() {
     let (mut alice, _, group) = pair();
-    let id = say(&mut alice, &group, "regretted");
+    let id = alice.utters(&group, "regretted").message.id;
     let edit = alice.engine.edit(&group, &id, "regretted more").unwrap().message.id;
     let item = alice.outbox().remove(0);
     alice.answers(&item, ONE, later(1));
@@ -282,7 +273,7 @@ fn a_message_is_taken_back() {
 #[test]
 fn not_everything_can_be_taken_back() {
     let (mut alice, _, group) = pair();
-    let id = say(&mut alice, &group, "there");
+    let id = alice.utters(&group, "there").message.id;
     let item = alice.outbox().remove(0);
     alice.answers(&item, ONE, RelayVerdict::Accepted);
     assert!(!alice.engine.outbox_cancel(&id).unwrap());
@@ -305,11 +296,10 @@ fn not_everything_can_be_taken_back() {
 #[test]
 fn an_expired_message_leaves_it() {
     let (mut alice, _, group) = pair();
-    let update = GroupUpdate { retention: Some(60), ..GroupUpdate::default() };
-    let pending = alice.engine.update_group(&group, update).unwrap();
-    alice.confirms(&pending);
+    alice.changes(&group, kept_for(60), &mut []);
     alice.publishes();
-    let (kept, gone) = (say(&mut alice, &group, "kept"), say(&mut alice, &group, "gone"));
+    let (kept, gone) =
+        (alice.utters(&group, "kept").message.id, alice.utters(&group, "gone").message.id);
     let item = alice.outbox().remove(0);
     alice.answers(&item, ONE, RelayVerdict::Accepted);
     let told = alice.deliveries().len();
@@ -328,29 +318,25 @@ fn an_expired_message_leaves_it() {
 #[test]
 fn a_deletion_waits_for_longer_than_it_lasts() {
     let (mut alice, mut bob, group) = pair();
-    let id = say(&mut alice, &group, "secret");
+    let id = alice.utters(&group, "secret").message.id;
     for event in alice.publishes() {
         bob.applies(&event);
     }
     let lasts = |alice: &mut Member, bob: &mut Member, seconds| {
-        let update = GroupUpdate { retention: Some(seconds), ..GroupUpdate::default() };
-        let pending = alice.engine.update_group(&group, update).unwrap();
-        alice.confirms(&pending);
+        alice.changes(&group, kept_for(seconds), &mut []);
         alice.publishes().iter().for_each(|event| drop(bob.takes(event)));
     };
     lasts(&mut alice, &mut bob, 60);
     let deletion = alice.engine.delete(&group, &id).unwrap().message.id;
     for _ in 0..3 {
-        alice.clock.advance_millis(61_000);
-        alice.engine.tick().unwrap();
+        alice.waits(61_000);
         let waiting = alice.engine.outbox_messages().unwrap();
         assert_eq!(waiting.iter().map(|m| m.id).collect::<Vec<_>>(), [deletion]);
         assert!(matches!(alice.engine.outbox_cancel(&deletion), Err(Error::NotAllowed(_))));
     }
     // Said again when its epoch is gone, like all that waits.
     for _ in 0..6 {
-        let commit = bob.engine.self_update(&group).unwrap();
-        bob.confirms(&commit);
+        let commit = bob.updates(&group, &mut []);
         alice.applies(&commit.event.unwrap());
     }
     let told = alice.deliveries().len();
@@ -362,8 +348,7 @@ fn a_deletion_waits_for_longer_than_it_lasts() {
     ));
     assert_eq!(alice.deliveries()[told..], [(deletion, Delivery::Accepted, Vec::new())]);
     // Then it goes, as its time was over.
-    alice.clock.advance_millis(61_000);
-    alice.engine.tick().unwrap();
+    alice.waits(61_000);
     let read = alice.engine.message(&group, &deletion);
     assert!(matches!(read, Err(Error::MessageNotFound)));
 }
@@ -373,12 +358,11 @@ fn a_deletion_waits_for_longer_than_it_lasts() {
 fn what_waits_in_a_group_that_is_left_fails() {
     let (mut alice, mut bob, group) = pair();
     bob.engine.enable_outbox();
-    let (half, none) = (say(&mut bob, &group, "half"), say(&mut bob, &group, "none"));
+    let (half, none) =
+        (bob.utters(&group, "half").message.id, bob.utters(&group, "none").message.id);
     let item = bob.outbox().remove(0);
     bob.answers(&item, ONE, RelayVerdict::Accepted);
-    let removal = alice.engine.remove_members(&group, &[bob.key()]).unwrap();
-    alice.confirms(&removal);
-    bob.applies(removal.event.as_ref().unwrap());
+    alice.removes(&group, bob.key(), &mut [&mut bob]);
     assert!(bob.outbox().is_empty());
     let told = bob.deliveries();
     assert_eq!((told[0].0, told[0].1), (half, Delivery::Accepted));
@@ -393,7 +377,7 @@ fn what_waits_in_a_group_that_is_left_fails() {
 fn messages_of_two_groups_are_told_apart() {
     let (mut alice, mut bob, one) = pair();
     let two = alice.founds("h", &mut [&mut bob]);
-    let ids = [say(&mut alice, &one, "same"), say(&mut alice, &two, "same")];
+    let ids = [alice.utters(&one, "same").message.id, alice.utters(&two, "same").message.id];
     assert_ne!(ids[0], ids[1]);
     assert!(alice.engine.outbox_cancel(&ids[1]).unwrap());
     assert_eq!(alice.texts(&one), ["same"]);
@@ -403,7 +387,7 @@ fn messages_of_two_groups_are_told_apart() {
 #[test]
 fn odd_answers_and_changed_targets() {
     let (mut alice, _, group) = pair();
-    let id = say(&mut alice, &group, "hi");
+    let id = alice.utters(&group, "hi").message.id;
     let item = alice.outbox().remove(0);
     assert!(!alice.answers(&item, "wss://other.example", refused("who?")).finished);
     alice.answers(&item, ONE, refused(&"ü".repeat(1000)));
@@ -425,7 +409,7 @@ fn odd_answers_and_changed_targets() {
     alice.engine.set_outbox_relays(item.seq, &[]).unwrap();
     assert!(alice.outbox().is_empty());
 
-    say(&mut alice, &group, "again");
+    alice.utters(&group, "again");
     let item = alice.outbox().remove(0);
     // (the same one many times over is one)
     let many = (0..65).map(|n| format!("wss://{n}.example")).collect();

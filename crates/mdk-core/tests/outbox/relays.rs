@@ -1,16 +1,14 @@
 //! Members whose outbox is in use, and relays that answer as the test says.
 
-use std::path::Path;
-use std::sync::Arc;
+use std::ops::{Deref, DerefMut};
 
 use mdk_core::{
-    CommitEnd, Delivery, Engine, EventBody, ManualClock, OutboxChange, OutboxItem, OutboxPurpose,
-    RelayVerdict,
+    CommitEnd, Delivery, EventBody, OutboxChange, OutboxItem, OutboxPurpose, RelayVerdict,
 };
-use mdk_store::{DatabaseKey, OpenOptions};
-use mdk_wire::{Event, EventId, GroupId, Keys, Secret};
+use mdk_wire::{Event, EventId, GroupId};
 
-use crate::kit::{self, Member};
+use crate::kit::disk::Disk;
+use crate::kit::{Member, RELAY, event};
 
 pub const ONE: &str = "wss://one.example";
 pub const TWO: &str = "wss://two.example";
@@ -26,6 +24,16 @@ pub fn later(next_at: u64) -> RelayVerdict {
     RelayVerdict::Later { reason: "unreachable".to_owned(), next_at }
 }
 
+/// Whether all relays have answered, and what became of the message.
+pub fn went(change: OutboxChange) -> (bool, Option<Delivery>) {
+    (change.finished, change.delivery)
+}
+
+/// Whether all relays have answered, and what became of the commit.
+pub fn ended(change: OutboxChange) -> (bool, Option<CommitEnd>) {
+    (change.finished, change.commit)
+}
+
 pub fn relays(urls: &[&str]) -> Vec<String> {
     urls.iter().map(|url| (*url).to_owned()).collect()
 }
@@ -38,37 +46,40 @@ pub fn sending(name: &'static str) -> Member {
 
 /// A member with a real database, which is closed and opened between calls.
 pub struct OnDisk {
-    pub folder: tempfile::TempDir,
-    pub keys: Keys,
+    pub disk: Disk,
     pub member: Member,
-}
-
-pub fn open(folder: &Path, keys: Keys, clock: &ManualClock) -> Engine {
-    let key = DatabaseKey::Raw(Secret::new([9; 32]));
-    let (path, options) = (folder.join("mdk.db"), OpenOptions::default());
-    let config = kit::at_once();
-    let mut engine =
-        Engine::open(&path, keys, &key, &options, config, Arc::new(clock.clone())).unwrap();
-    engine.enable_outbox();
-    engine
 }
 
 impl OnDisk {
     pub fn new(name: &'static str) -> Self {
-        let (folder, keys) = (tempfile::tempdir().unwrap(), Keys::generate());
-        let clock = ManualClock::at(kit::now());
-        let engine = open(folder.path(), keys.clone(), &clock);
-        Self { folder, keys, member: Member { name, engine, clock } }
+        Self::of(Disk::new(name))
+    }
+
+    pub fn of(disk: Disk) -> Self {
+        let mut member = disk.open();
+        member.engine.enable_outbox();
+        Self { disk, member }
     }
 
     /// The process ends between two calls, and another one begins.
     #[must_use]
     pub fn restarted(self) -> Self {
-        let Self { folder, keys, member } = self;
-        let Member { name, engine, clock } = member;
-        drop(engine);
-        let engine = open(folder.path(), keys.clone(), &clock);
-        Self { folder, keys, member: Member { name, engine, clock } }
+        drop(self.member);
+        Self::of(self.disk)
+    }
+}
+
+impl Deref for OnDisk {
+    type Target = Member;
+
+    fn deref(&self) -> &Member {
+        &self.member
+    }
+}
+
+impl DerefMut for OnDisk {
+    fn deref_mut(&mut self) -> &mut Member {
+        &mut self.member
     }
 }
 
@@ -83,6 +94,20 @@ impl Member {
 
     pub fn commit_item(&mut self) -> OutboxItem {
         self.item(|p| matches!(p, OutboxPurpose::Commit { .. })).expect("a commit to publish")
+    }
+
+    /// A relay takes the commit that waits.
+    pub fn commit_arrives(&mut self) {
+        let item = self.commit_item();
+        self.answers(&item, RELAY, RelayVerdict::Accepted);
+    }
+
+    /// Makes two commits, which the other hears of.
+    pub fn goes_ahead_of(&mut self, other: &mut Member, group: &GroupId) {
+        for _ in 0..2 {
+            let update = self.updates(group, &mut []);
+            other.takes(event(&update));
+        }
     }
 
     pub fn welcomes(&mut self) -> Vec<OutboxItem> {

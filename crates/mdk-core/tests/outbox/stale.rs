@@ -1,15 +1,10 @@
 //! Messages that waited until their epoch was gone.
 
 use mdk_core::{Delivery, RelayVerdict, Verdict};
-use mdk_wire::{Event, EventId, GroupId};
+use mdk_wire::{Event, GroupId};
 
 use super::relays::{later, parse, refused, sending};
 use crate::kit::{Member, RELAY};
-
-fn say(member: &mut Member, group: &GroupId, text: &str) -> EventId {
-    member.says(group, text);
-    member.engine.messages(group, 1, None, None).unwrap().pop().unwrap().id
-}
 
 /// Alice, whose outbox is in use; bob and carol, who go on without her.
 fn three() -> (Member, Member, Member, GroupId) {
@@ -29,8 +24,7 @@ fn commits(
 ) -> Vec<Event> {
     let mut events = Vec::new();
     for _ in 0..count {
-        let commit = bob.engine.self_update(group).unwrap();
-        bob.confirms(&commit);
+        let commit = bob.updates(group, &mut []);
         let event = commit.event.unwrap();
         for other in &mut *others {
             other.applies(&event);
@@ -48,12 +42,12 @@ fn published(alice: &mut Member) -> Vec<Event> {
 #[test]
 fn what_nobody_could_read_is_encrypted_again_and_in_order() {
     let (mut alice, mut bob, mut carol, group) = three();
-    let ids = ["one", "two"].map(|text| say(&mut alice, &group, text));
+    let ids = ["one", "two"].map(|text| alice.utters(&group, text).message.id);
     let before = alice.outbox();
     // An attempt that brought nothing.
     alice.answers(&before[0], RELAY, later(0));
     commits(3, &mut bob, &mut [&mut alice, &mut carol], &group);
-    let id = say(&mut alice, &group, "three");
+    let id = alice.utters(&group, "three").message.id;
     commits(3, &mut bob, &mut [&mut alice, &mut carol], &group);
     let after = alice.outbox();
     assert_eq!(after.len(), 3);
@@ -74,7 +68,7 @@ fn what_nobody_could_read_is_encrypted_again_and_in_order() {
     }
     assert_eq!(alice.delivery(&group), Delivery::Accepted);
     // Those of now are left alone.
-    say(&mut alice, &group, "four");
+    alice.utters(&group, "four");
     let item = alice.outbox().remove(0);
     commits(5, &mut bob, &mut [&mut alice], &group);
     assert_eq!(alice.outbox(), [item]);
@@ -84,7 +78,7 @@ fn what_nobody_could_read_is_encrypted_again_and_in_order() {
 #[test]
 fn who_has_read_the_old_form_sees_it_once() {
     let (mut alice, mut bob, mut carol, group) = three();
-    say(&mut alice, &group, "one");
+    alice.utters(&group, "one");
     let old = parse(&alice.outbox()[0].event);
     carol.applies(&old);
     commits(6, &mut bob, &mut [&mut alice, &mut carol], &group);
@@ -105,12 +99,12 @@ fn who_has_read_the_old_form_sees_it_once() {
 #[test]
 fn what_a_relay_has_stays_and_what_is_gone_fails() {
     let (mut alice, mut bob, mut carol, group) = three();
-    let kept = say(&mut alice, &group, "kept");
+    let kept = alice.utters(&group, "kept").message.id;
     let item = alice.outbox().remove(0);
     let two = super::relays::relays(&[RELAY, super::relays::TWO]);
     alice.engine.set_outbox_relays(item.seq, &two).unwrap();
     alice.answers(&item, RELAY, RelayVerdict::Accepted);
-    let gone = say(&mut alice, &group, "gone");
+    let gone = alice.utters(&group, "gone").message.id;
     alice.engine.delete(&group, &gone).unwrap();
     commits(6, &mut bob, &mut [&mut alice, &mut carol], &group);
     let items = alice.outbox();
@@ -127,12 +121,11 @@ fn what_a_relay_has_stays_and_what_is_gone_fails() {
 #[test]
 fn it_waits_for_a_commit_of_ours() {
     let (mut alice, mut bob, mut carol, group) = three();
-    say(&mut alice, &group, "one");
+    alice.utters(&group, "one");
     commits(6, &mut bob, &mut [&mut alice, &mut carol], &group);
     let commit = alice.engine.self_update(&group).unwrap();
     assert_eq!(alice.outbox().len(), 1, "the commit");
-    let item = alice.commit_item();
-    alice.answers(&item, RELAY, RelayVerdict::Accepted);
+    alice.commit_arrives();
     bob.applies(commit.event.as_ref().unwrap());
     for event in published(&mut alice) {
         bob.applies(&event);

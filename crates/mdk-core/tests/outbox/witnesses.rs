@@ -1,11 +1,11 @@
 //! What a message of ours counts for when branches are compared, by how far it is.
 
-use mdk_core::{Config, Error, NewMessage, RelayVerdict};
+use mdk_core::{Config, Error, RelayVerdict};
 use mdk_wire::{Event, GroupId};
 
 use super::relays::{parse, refused, sending};
 use crate::kit::fork::end;
-use crate::kit::{Member, RELAY};
+use crate::kit::{Member, RELAY, chat};
 
 /// Two members commit at once. By rank the first one's commit is the better one, but on the other one's side two speak,
 /// and on the first one's only its author.
@@ -27,14 +27,12 @@ fn race() -> Race {
 }
 
 fn race_with(mut carol: Member) -> Race {
-    let (mut alice, mut bob) = (Member::new("alice"), Member::new("bob"));
-    let mut dave = Member::new("dave");
+    let [mut alice, mut bob, mut dave] = ["alice", "bob", "dave"].map(Member::new);
     let group = alice.founds("g", &mut [&mut bob, &mut carol, &mut dave]);
     carol.publishes();
     let (mut better, mut worse) = if alice.key() < bob.key() { (alice, bob) } else { (bob, alice) };
     let commits = [&mut better, &mut worse].map(|member| {
-        let commit = member.engine.self_update(&group).unwrap();
-        member.confirms(&commit);
+        let commit = member.updates(&group, &mut []);
         commit.event.unwrap()
     });
     carol.applies(&commits[0]);
@@ -166,7 +164,7 @@ fn patient() -> Race {
 }
 
 fn tries(carol: &mut Member, group: &GroupId) -> Result<(), Error> {
-    let message = NewMessage { text: "too early".to_owned(), kind: 9, ..NewMessage::default() };
+    let message = chat("too early");
     carol.engine.create_message(group, message).map(drop)
 }
 
@@ -175,12 +173,12 @@ fn tries(carol: &mut Member, group: &GroupId) -> Result<(), Error> {
 fn while_branches_compete_a_client_waits_to_speak() {
     let mut race = patient();
     let (carol, group) = (&mut race.carol, &race.group);
-    let before = carol.engine.digest().unwrap();
+    let before = carol.digest();
     let heard = carol.engine.messages(group, 10, None, None).unwrap().remove(0).id;
     for wait in [tries(carol, group), carol.engine.react(group, &heard, "+").map(drop)] {
         assert!(matches!(wait, Err(Error::Settling { millis: 1..=1_000 })), "{wait:?}");
     }
-    assert!(carol.engine.digest().unwrap() == before);
+    assert!(carol.digest() == before);
     carol.clock.advance_millis(1_000);
     // (the choice is made by the call itself)
     let said = carol.says(group, "at last");
@@ -191,9 +189,7 @@ fn while_branches_compete_a_client_waits_to_speak() {
         assert!(said.contains(&("at last".to_owned(), false)), "{}: {said:?}", member.name);
     }
     // Another commit, and no other beside it: the loser of before is still known, and holds nobody up.
-    let commit = race.dave.engine.self_update(&race.group).unwrap();
-    race.dave.confirms(&commit);
-    race.carol.applies(commit.event.as_ref().unwrap());
+    race.dave.updates(&race.group, &mut [&mut race.carol]);
     let busy = race.carol.engine.self_update(&race.group);
     assert!(matches!(busy, Err(Error::Settling { .. })), "the pass is open");
     race.carol.says(&race.group, "at once");
@@ -206,8 +202,7 @@ fn a_client_waits_to_speak_no_longer_than_a_choice_takes() {
     let (carol, group) = (&mut race.carol, &race.group);
     carol.engine.expect_more(None, 20_000).unwrap();
     assert!(matches!(tries(carol, group), Err(Error::Settling { millis: 5_000 })));
-    carol.clock.advance_millis(4_999);
-    carol.engine.tick().unwrap();
+    carol.waits(4_999);
     assert!(matches!(tries(carol, group), Err(Error::Settling { millis: 1 })));
     carol.clock.advance_millis(1);
     carol.says(group, "at last");

@@ -141,18 +141,14 @@ fn make(name: &str, w: &mut World) -> Option<Made> {
             made
         }
         "rename proposal standalone by admin" => {
-            let bytes = w.ann.proposes_update(id::PROFILE, Some(&profile("x")));
-            app(ann, w.ann.seals(&bytes))
+            app(ann, w.ann.update_event(id::PROFILE, Some(&profile("x"))))
         }
         "rename proposal standalone by non-admin" => {
-            let bytes = w.max.proposes_update(id::PROFILE, Some(&profile("x")));
-            app(max, w.max.seals(&bytes))
+            app(max, w.max.update_event(id::PROFILE, Some(&profile("x"))))
         }
         "rename by reference by admin" => {
-            let bytes = w.ann.proposes_update(id::PROFILE, Some(&profile("x")));
-            let proposal = w.ann.seals(&bytes);
-            let commit =
-                w.ann.commit_event(Change { by_reference: true, path: true, ..Change::default() });
+            let proposal = w.ann.update_event(id::PROFILE, Some(&profile("x")));
+            let commit = w.ann.commit_event(Change::by_reference());
             Ok((ann, vec![proposal, commit]))
         }
         "rename via GroupContextExtensions by admin" => {
@@ -173,14 +169,8 @@ fn make(name: &str, w: &mut World) -> Option<Made> {
         "remove required lifecycle state by admin" => {
             commit(w, ann, by_value(vec![remove(id::LIFECYCLE)]))
         }
-        "self-remove by non-admin" => {
-            let bytes = w.max.proposes_self_remove();
-            app(max, w.max.seals(&bytes))
-        }
-        "self-remove by admin" => {
-            let bytes = w.ada.proposes_self_remove();
-            app(Who::Ada, w.ada.seals(&bytes))
-        }
+        "self-remove by non-admin" => app(max, w.max.leave_event()),
+        "self-remove by admin" => app(Who::Ada, w.ada.leave_event()),
         "remove alice by admin" => {
             let kept = admins(&[w.ann.key()]);
             let change =
@@ -195,8 +185,7 @@ fn make(name: &str, w: &mut World) -> Option<Made> {
         // Recorded with the path that OpenMLS gives to every empty commit.
         "empty commit" => commit(w, max, Change::default()),
         "update proposal standalone by non-admin" => {
-            let bytes = w.max.proposes(Propose::Update(LeafNodeParameters::default()));
-            app(max, w.max.seals(&bytes))
+            app(max, w.max.proposal_event(Propose::Update(LeafNodeParameters::default())))
         }
         _ => return None,
     })
@@ -208,11 +197,11 @@ fn judge(w: &mut World, made: Made) -> Judged {
     for event in events {
         w.us.applies(&event);
     }
-    let (epoch, before) = (w.epoch(), w.us.engine.digest().unwrap());
+    let (epoch, before) = (w.epoch(), w.us.digest());
     let outcome = w.us.takes(&last);
     let judged = match outcome.verdict {
         Verdict::Rejected(rejection) => {
-            assert!(w.us.engine.digest().unwrap() == before, "a rejection changed something");
+            assert!(w.us.digest() == before, "a rejection changed something");
             assert_eq!(w.epoch(), epoch);
             assert!(outcome.events.is_empty() && outcome.reply.is_empty());
             w.peer(who).forgets();
@@ -224,8 +213,7 @@ fn judge(w: &mut World, made: Made) -> Judged {
         }
         Verdict::Applied if received(&outcome).len() == 1 => Judged::Message,
         Verdict::Applied => {
-            w.us.clock.advance_millis(60_000);
-            let tick = w.us.engine.tick().unwrap();
+            let tick = w.us.waits(60_000);
             match tick.reply.as_slice() {
                 [] => {
                     w.peer(who).forgets();

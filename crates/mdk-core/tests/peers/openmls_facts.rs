@@ -19,7 +19,7 @@ use openmls_traits::storage::StorageProvider as _;
 
 use crate::kit::foreign::{Change, Foreign, read_key_package, update};
 use crate::kit::foreign_commits::{
-    Handmade, by_value, commits_context, context_with, profile, rename, vlbytes,
+    Handmade, by_value, commits_context, context_with, profile, rename,
 };
 use crate::kit::now;
 
@@ -340,17 +340,7 @@ fn a_commit_that_removes_us_has_no_secrets() {
 #[test]
 fn an_added_key_package_is_compared_with_the_clock_of_now() {
     let (ann, mut max) = two();
-    let adds = |lifetime: (u64, u64)| {
-        let mut dave = Foreign::new();
-        dave.package.lifetime = lifetime;
-        let package = dave.key_package().tls_serialize_detached().unwrap();
-        // RFC 9420, 12.4: proposals by value, of type add; no path.
-        let proposals = [&[1, 0, 1][..], &package].concat();
-        let mut commit = Handmade::proposal(&ann, [vlbytes(&proposals), vec![0]].concat());
-        commit.content_type = 3;
-        commit.confirmation_tag = Some(vec![0; 32]);
-        commit.bytes(&ann)
-    };
+    let adds = |lifetime| Handmade::adding(&ann, lifetime);
     for lifetime in [(now() - 7200, now() - 3600), (now() + 3600, now() + 7200)] {
         assert!(matches!(
             processes(&mut max, &adds(lifetime)),

@@ -1,23 +1,22 @@
 //! What we publish, read by a member that is not ours; and what becomes of our KeyPackages.
 
-use mdk_core::{NewGroup, RejectCode, Verdict};
+use mdk_core::NewGroup;
 use mdk_wire::v2::IdentityProof;
 use mdk_wire::{Event, GroupMessage, KeyPackageEvent, Keys};
 use openmls::prelude::{CredentialType, ExtensionType, LeafNode, ProtocolVersion};
 
 use crate::kit::foreign::{Foreign, LIST, list, read_key_package};
-use crate::kit::{Member, RELAY};
+use crate::kit::{Member, new_group, newcomer, now};
 
 fn entries(leaf: &LeafNode) -> Vec<(u16, Vec<u8>)> {
     let dictionary = leaf.extensions().app_data_dictionary().unwrap().dictionary();
     dictionary.entries().map(|entry| (entry.id(), entry.data().to_vec())).collect()
 }
 
-// shows: A1-1, A1-2, A1-3, A1-4, A1-5, A1-6
+// shows: A1-1, A1-2, A1-3, A1-4, A1-5, A1-6, 2.3-v1
 #[test]
 fn our_key_package() {
-    let mut bob = Member::new("bob");
-    let event = bob.key_package();
+    let (mut bob, event) = newcomer("bob");
     let package = read_key_package(&event);
     let leaf = package.leaf_node();
     let capabilities = leaf.capabilities();
@@ -41,7 +40,9 @@ fn our_key_package() {
     let own = package.extensions().app_data_dictionary().unwrap().dictionary();
     assert_eq!((own.len(), own.get(&4)), (1, Some(&[][..])));
     let lifetime = package.life_time();
-    assert_eq!(lifetime.not_after() - lifetime.not_before(), 7_261_200);
+    let span = (lifetime.not_before(), lifetime.not_after());
+    assert_eq!(span, (now() - 3600, now() + 84 * 86_400));
+    assert!(lifetime.has_acceptable_range());
 
     let parsed = KeyPackageEvent::parse(&event).unwrap();
     assert_eq!(parsed.reference, bob.engine.key_packages().unwrap()[0].reference);
@@ -60,13 +61,7 @@ fn our_group() {
     let mut alice = Member::new("alice");
     let mut carol = Foreign::new();
     for retention in [None, Some(600)] {
-        let new = NewGroup {
-            name: "Lunch".to_owned(),
-            relays: vec![RELAY.to_owned()],
-            members: vec![carol.key_package_event()],
-            retention,
-            ..NewGroup::default()
-        };
+        let new = NewGroup { retention, ..new_group("Lunch", vec![carol.key_package_event()]) };
         let pending = alice.engine.create_group(new).unwrap();
         // Without a tree in the GroupInfo OpenMLS would not join.
         carol.joins(&pending.welcomes[0]);
@@ -107,29 +102,8 @@ fn a_new_key_package_replaces_the_old_one_in_its_slot() {
     assert!(new.created_at() > old.created_at(), "or relays would keep the old one");
     // The private part of the old one stays for Welcomes that are under way.
     assert_eq!(bob.engine.key_packages().unwrap().len(), 2);
-    let mut founder = Foreign::new();
-    let wrapped = founder.founds_with(&founder.context(), &old);
+    let (_, wrapped) = Foreign::welcoming(&old);
     bob.applies(&wrapped);
-}
-
-// shows: A4-3
-#[test]
-fn a_replaced_key_package_serves_for_seven_days() {
-    let mut bob = Member::new("bob");
-    let start = crate::kit::now();
-    let (old, _new) = (bob.key_package(), bob.key_package());
-    let wraps = [(); 2].map(|()| {
-        let mut founder = Foreign::new();
-        founder.founds_with(&founder.context(), &old)
-    });
-    bob.clock.set(start + 6 * 86_400);
-    bob.engine.tick().unwrap();
-    bob.applies(&wraps[0]);
-    bob.clock.set(start + 8 * 86_400);
-    bob.engine.tick().unwrap();
-    let Verdict::Rejected(rejection) = bob.takes(&wraps[1]).verdict else { panic!("joined") };
-    assert_eq!((rejection.rule, rejection.code), ("B4-3", RejectCode::WrongRecipient));
-    assert_eq!(bob.engine.key_packages().unwrap().len(), 1);
 }
 
 /// A KeyPackage of the account in a slot.
@@ -157,24 +131,34 @@ fn chosen(events: &[&Event]) -> Event {
 // shows: A3-1
 #[test]
 fn the_newest_of_a_slot_counts() {
-    let (keys, now) = (Keys::generate(), crate::kit::now());
+    let (keys, now) = (Keys::generate(), now());
     // The older one would win across slots.
     let (old, new) = (published(&keys, 1, now - 100, false), published(&keys, 1, now - 50, true));
     assert!(chosen(&[&old, &new]).id() == new.id());
-    let (one, two) = (published(&keys, 1, now - 10, true), published(&keys, 1, now - 10, true));
-    let (low, high) = if one.id() < two.id() { (one, two) } else { (two, one) };
-    assert!(chosen(&[&high, &low]).id() == low.id());
+    let alike = [(); 4].map(|()| published(&keys, 1, now - 10, true));
+    let lowest = alike.iter().map(Event::id).min().unwrap();
+    assert!(chosen(&alike.each_ref()).id() == lowest);
+    // The newest is useless.
+    let mut bad = Foreign::of(keys.clone());
+    (bad.package.lifetime, bad.package.slot) = ((0, u64::MAX), "01".repeat(32));
+    assert!(chosen(&[&old, &bad.key_package_event()]).id() == old.id());
+    assert!(Member::new("alice").engine.select_key_package(&[]).unwrap().is_none());
 }
 
 // shows: A3-2
 #[test]
 fn across_slots_one_that_is_not_last_resort_counts() {
-    let (keys, now) = (Keys::generate(), crate::kit::now());
-    let (once, always) =
-        (published(&keys, 1, now - 100, false), published(&keys, 2, now - 10, true));
-    assert!(chosen(&[&once, &always]).id() == once.id());
-    let (old, new) = (published(&keys, 1, now - 100, true), published(&keys, 2, now - 10, true));
+    let (keys, now) = (Keys::generate(), now());
+    let of = |slot, age, last_resort| published(&keys, slot, now - age, last_resort);
+    let (old, once, always) = (of(1, 100, false), of(3, 50, false), of(2, 10, true));
+    assert!(chosen(&[&old, &always]).id() == old.id());
+    assert!(chosen(&[&always, &once, &old]).id() == once.id());
+    let (old, new) = (of(1, 100, true), of(2, 10, true));
     assert!(chosen(&[&old, &new]).id() == new.id());
+    let alike = [1, 2, 3, 4].map(|slot| of(slot, 10, true));
+    let reference = |event: &&Event| KeyPackageEvent::parse(event).unwrap().reference;
+    let lowest = alike.iter().min_by_key(reference).unwrap();
+    assert!(chosen(&alike.each_ref()).id() == lowest.id());
 }
 
 #[test]

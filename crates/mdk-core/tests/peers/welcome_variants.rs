@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::kit::foreign::{Context, Foreign, LIST, list, listed, wrap};
 use crate::kit::recorded::load;
-use crate::kit::{Member, RELAY, received};
+use crate::kit::{Member, RELAY, newcomer, received};
 
 /// Where we judge differently on purpose, and why.
 const DIFFERENT: [(&str, RejectCode, &str); 1] = [(
@@ -40,9 +40,7 @@ fn by(mut founder: Foreign, package: &Event, change: impl FnOnce(&mut Context)) 
 }
 
 fn with_rumor(package: &Event, change: impl FnOnce(&mut UnsignedEvent)) -> Built {
-    let mut founder = Foreign::new();
-    founder.founds(&founder.context());
-    let welcome = founder.invites(&[package]);
+    let (founder, welcome) = Foreign::inviting(package);
     let mut rumor = founder.rumor(&welcome, &package.id());
     change(&mut rumor);
     let wrapped = wrap(&founder.keys, rumor, &package.pubkey());
@@ -122,9 +120,7 @@ fn build(name: &str, package: &Event) -> Option<Built> {
             r.tags.iter_mut().find(|t| t[0] == "e").unwrap()[1] = "11".repeat(32);
         }),
         "seal by other account" => {
-            let mut founder = Foreign::new();
-            founder.founds(&founder.context());
-            let welcome = founder.invites(&[package]);
+            let (founder, welcome) = Foreign::inviting(package);
             let other = Foreign::new();
             let wrapped = other.wraps(&welcome, package);
             vec![(founder, wrapped)]
@@ -136,9 +132,7 @@ fn build(name: &str, package: &Event) -> Option<Built> {
             by(Foreign::with_leaf(|leaf| leaf.set_list(&LIST)), package, |_| ())
         }
         "welcome bytes bare (not MLSMessage)" => {
-            let mut founder = Foreign::new();
-            founder.founds(&founder.context());
-            let welcome = founder.invites(&[package]);
+            let (founder, welcome) = Foreign::inviting(package);
             let wrapped = founder.wraps(&welcome[4..], package);
             vec![(founder, wrapped)]
         }
@@ -219,9 +213,8 @@ fn every_recorded_welcome_variant() {
     assert_eq!(recorded.len(), 33);
     let mut different = 0;
     for (name, outcome) in &recorded {
-        let mut bob = Member::new("bob");
-        let package = bob.key_package();
-        let before = bob.engine.digest().unwrap();
+        let (mut bob, package) = newcomer("bob");
+        let before = bob.digest();
         let built = build(name, &package);
         let built = built.unwrap_or_else(|| panic!("no builder for {name}"));
         assert_eq!(built.len(), outcome.matches("Processed").count().max(1), "{name}");
@@ -246,7 +239,7 @@ fn every_recorded_welcome_variant() {
                 None => category(outcome),
             };
             assert_eq!(rejection.code.as_str(), expected, "{name}: {rejection:?}");
-            assert_eq!(bob.engine.digest().unwrap(), before, "{name}: nothing was written");
+            assert_eq!(bob.digest(), before, "{name}: nothing was written");
             assert_eq!(bob.takes(&wrapped).verdict, verdict, "{name}: judged alike again");
             // The private KeyPackage is as it was: a good Welcome to it still opens.
             let [(mut founder, wrapped)] = founded(&package, |_| ()).try_into().ok().unwrap();

@@ -6,13 +6,13 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use mdk_core::{EventBody, GroupState, GroupUpdate, NewGroup, NewMessage, Verdict};
-use mdk_wire::{Event, GroupId, PublicKey, kind};
+use mdk_core::{EventBody, GroupState, GroupUpdate, NewGroup, Verdict};
+use mdk_wire::{Event, GroupId, PublicKey};
 use serde_json::{Value, json};
 
 use crate::kit::dice::SplitMix;
 use crate::kit::process::{Process, Seat, epoch_proof, event_of, publish, serve};
-use crate::kit::{Member, RELAY};
+use crate::kit::{Member, RELAY, chat, new_group};
 
 const MESSAGES: usize = 200;
 const COMMITS: usize = 20;
@@ -55,13 +55,8 @@ fn follow(seat: &Seat, member: &mut Member, words: &[&str], done: &mut BTreeSet<
         }
         ["found", file] => {
             let invitee = event_of(&String::from_utf8(read(folder, file)).unwrap());
-            let new = NewGroup {
-                name: "Pen pals".into(),
-                relays: vec![RELAY.into()],
-                admins: vec![invitee.pubkey()],
-                members: vec![invitee],
-                ..NewGroup::default()
-            };
+            let new =
+                NewGroup { admins: vec![invitee.pubkey()], ..new_group("Pen pals", vec![invitee]) };
             let pending = member.engine.create_group(new).unwrap();
             member.confirms(&pending);
             pending.welcomes.iter().for_each(|welcome| post(folder, welcome));
@@ -74,9 +69,8 @@ fn follow(seat: &Seat, member: &mut Member, words: &[&str], done: &mut BTreeSet<
         }
         ["say", text] => {
             let group = the_group(member);
-            let message =
-                NewMessage { text: (*text).into(), kind: kind::CHAT, ..NewMessage::default() };
-            post(folder, &member.engine.create_message(&group, message).unwrap().event);
+            let message = chat(*text);
+            post(folder, &member.sends(&group, message).event);
             String::new()
         }
         ["take"] => take(folder, member, done),

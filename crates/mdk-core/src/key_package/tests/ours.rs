@@ -3,12 +3,7 @@
 use std::collections::BTreeSet;
 
 use mdk_wire::{Event, KeyPackageRef};
-use openmls::prelude::tls_codec::DeserializeBytes as _;
-use openmls::prelude::{
-    ExtensionType, KeyPackage, KeyPackageBundle, KeyPackageIn, MlsMessageBodyIn, MlsMessageIn,
-    ProtocolVersion,
-};
-use openmls_rust_crypto::RustCrypto;
+use openmls::prelude::KeyPackageBundle;
 use openmls_traits::storage::StorageProvider as _;
 
 use super::super::{MAX_AHEAD, REPLACED_GRACE, check, mls_reference, read};
@@ -38,17 +33,6 @@ fn has_private_part(account: &mut Account, reference: &KeyPackageRef) -> bool {
             Ok(bundle.is_some())
         })
         .unwrap()
-}
-
-fn decode(event: &Event) -> KeyPackage {
-    let bytes = mdk_wire::KeyPackageEvent::parse(event).unwrap().mls_message;
-    let MlsMessageBodyIn::KeyPackage(key_package) =
-        MlsMessageIn::tls_deserialize_exact_bytes(&bytes).unwrap().extract()
-    else {
-        panic!("not a KeyPackage");
-    };
-    let key_package: KeyPackageIn = key_package;
-    key_package.validate(&RustCrypto::default(), ProtocolVersion::Mls10).unwrap()
 }
 
 fn tag<'e>(event: &'e Event, name: &str) -> Vec<&'e str> {
@@ -124,52 +108,6 @@ fn a1_tags_as_recorded() {
     };
     assert_eq!(more("mls_extensions"), ["0x0003", "0xf2d2", "0xf2d4"].map(str::to_owned).into());
     assert_eq!(more("app_components"), ["0x8008".to_owned()].into());
-}
-
-#[test]
-fn a1_the_key_package_as_specified() {
-    let mut account = Account::new();
-    let at = now();
-    let key_package = decode(&publish(&mut account, at));
-    let leaf = key_package.leaf_node();
-
-    let capabilities = leaf.capabilities();
-    let ids: Vec<u16> = capabilities.extensions().iter().map(|id| (*id).into()).collect();
-    assert_eq!(ids, [0x0006, 0xF2D1]);
-    let ids: Vec<u16> = capabilities.proposals().iter().map(|id| (*id).into()).collect();
-    assert_eq!(ids, [0x0008, 0x000A]);
-    assert_eq!(capabilities.versions(), [ProtocolVersion::Mls10]);
-    assert_eq!(capabilities.ciphersuites().len(), 1);
-    assert_eq!(capabilities.credentials().len(), 1);
-
-    let dictionary = leaf.extensions().app_data_dictionary().unwrap().dictionary();
-    let ids: Vec<u16> = dictionary.entries().map(|entry| entry.id()).collect();
-    assert_eq!(ids, [0x0001, 0x0002, 0x8009]);
-    assert_eq!(
-        hex::encode(dictionary.get(&0x0001).unwrap()),
-        "1600018001800280038004800580068007800980 0b800c".replace(' ', "")
-    );
-    assert_eq!(dictionary.get(&0x0002).unwrap(), [0]);
-
-    // shows: A1-4 component 0x0004 with no data, and no extension 0x000A.
-    let dictionary = key_package.extensions().app_data_dictionary().unwrap().dictionary();
-    assert_eq!(dictionary.get(&0x0004), Some(&[][..]));
-    assert_eq!(dictionary.len(), 1);
-    assert!(!key_package.extensions().contains(ExtensionType::LastResort));
-
-    // shows: A1-5
-    assert_eq!(key_package.life_time().not_before(), at - 3600);
-    assert_eq!(key_package.life_time().not_after(), at + 84 * DAY);
-    assert!(key_package.life_time().has_acceptable_range());
-}
-
-#[test]
-fn a1_one_signer_for_all() {
-    let mut account = Account::new();
-    let [a, b] = [0, 1].map(|_| decode(&publish(&mut account, now())));
-    assert_eq!(a.leaf_node().signature_key(), b.leaf_node().signature_key());
-    assert_ne!(a.leaf_node().encryption_key(), b.leaf_node().encryption_key());
-    assert_ne!(a.hpke_init_key(), b.hpke_init_key());
 }
 
 #[test]

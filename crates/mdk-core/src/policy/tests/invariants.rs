@@ -9,21 +9,14 @@ use RejectCode::{
 pub(super) const CASES: &[Case] = &[
     case("B4-7", Signature, |bad| {
         let mut group = group();
-        change_leaf(&mut group, MEMBER, |leaf| {
-            if bad {
-                leaf.proof = ProofState::Missing
-            }
-        });
+        let proof = if bad { ProofState::Missing } else { ProofState::Valid };
+        change_leaf(&mut group, MEMBER, |leaf| leaf.proof = proof);
         judge_welcome(&group, ADMIN)
     }),
     case("B4-9", Forbidden, |bad| judge_welcome(&group(), if bad { MEMBER } else { OTHER_ADMIN })),
     case("B5-1a", Encoding, |bad| state(|group| group.has_required_capabilities = !bad)),
     case("B5-1b", Encoding, |bad| {
-        state(|group| {
-            if bad {
-                group.required_extensions.remove(&0x0006);
-            }
-        })
+        state(|group| group.required_extensions.retain(|id| !bad || *id != 0x0006))
     }),
     case("B5-1c", Encoding, |bad| {
         // SelfRemove is what we ask for, but others need not (recorded: accepted without 0x000A).
@@ -43,9 +36,7 @@ pub(super) const CASES: &[Case] = &[
     case("B5-3c", Encoding, |bad| entry(if bad { id::SAFE_AAD } else { 0x9abc }, vec![0])),
     case("B5-4a", Encoding, |bad| {
         let mut data = admins(&[1, 2]);
-        if bad {
-            data[1..].rotate_left(32);
-        }
+        data[1..].rotate_left(if bad { 32 } else { 0 });
         entry(id::ADMIN_POLICY, data)
     }),
     case("B5-4b", Encoding, |bad| entry(id::ADMIN_POLICY, admins(&[1, if bad { 9 } else { 3 }]))),
@@ -68,15 +59,14 @@ pub(super) const CASES: &[Case] = &[
     }),
     case("B5-5d", Encoding, |bad| entry(0xF000, vec![0; if bad { 4097 } else { 4096 }])),
     case("B5-6a", Unsupported, |bad| {
-        state(|group| {
-            // 0x0003 belongs to the base protocol: nobody lists it.
-            group.required_extensions.insert(if bad { 0xF123 } else { 0x0003 });
-        })
+        // 0x0003 belongs to the base protocol: nobody lists it.
+        let extension = if bad { 0xF123 } else { 0x0003 };
+        state(|group| assert!(group.required_extensions.insert(extension)))
     }),
     case("B5-6b", Unsupported, |bad| {
+        let component = if bad { id::PROFILE } else { id::AVATAR };
         state(|group| {
-            let component = if bad { id::PROFILE } else { id::AVATAR };
-            change_leaf(group, MEMBER, |leaf| assert!(leaf.components.remove(&component)));
+            change_leaf(group, MEMBER, |leaf| assert!(leaf.components.remove(&component)))
         })
     }),
     case("B5-6c", Unsupported, |bad| {
@@ -85,9 +75,8 @@ pub(super) const CASES: &[Case] = &[
         entry(id::AGENT_STREAM, vec![role, 7, 0, 0, 16, 0, 0, 0, 0, 0, 0, 0])
     }),
     case("B5-7", Encoding, |bad| {
-        state(|group| {
-            group.context_extensions.insert(if bad { 0xF2EE } else { 0xF123 });
-        })
+        let extension = if bad { 0xF2EE } else { 0xF123 };
+        state(|group| assert!(group.context_extensions.insert(extension)))
     }),
 ];
 

@@ -126,19 +126,9 @@ pub(super) const CASES: &[Case] = &[
         }
         judge(&without_lifecycle(), &commit(ADMIN, proposals)).map(|_| ())
     }),
-    case("D4-7a", Encoding, |bad| {
-        add_changed(|leaf| {
-            if bad {
-                leaf.account = None
-            }
-        })
-    }),
+    case("D4-7a", Encoding, |bad| add_changed(|leaf| leaf.account = leaf.account.filter(|_| !bad))),
     case("D4-7b", Signature, |bad| {
-        add_changed(|leaf| {
-            if bad {
-                leaf.proof = ProofState::Missing
-            }
-        })
+        add_changed(|leaf| leaf.proof = if bad { ProofState::Missing } else { ProofState::Valid })
     }),
     case("D4-7c", Unsupported, |bad| {
         // 0x8007 is not required; 0x8001 is.
@@ -150,11 +140,8 @@ pub(super) const CASES: &[Case] = &[
         judge(&group(), &with_path(MEMBER, path, vec![])).map(|_| ())
     }),
     case("D4-7e", Signature, |bad| {
-        let mut path = leaf(3);
-        if bad {
-            path.proof = ProofState::Invalid;
-        }
-        judge(&group(), &with_path(MEMBER, path, vec![])).map(|_| ())
+        let proof = if bad { ProofState::Invalid } else { ProofState::Valid };
+        judge(&group(), &with_path(MEMBER, LeafView { proof, ..leaf(3) }, vec![])).map(|_| ())
     }),
 ];
 
@@ -184,15 +171,8 @@ fn disband(committer: u32, n: u8) -> Vec<ProposalView> {
 #[test]
 fn the_disband_shape_is_exact() {
     let class = judge(&group(), &commit(ADMIN, disband(ADMIN, 1))).unwrap();
-    assert_eq!(
-        class,
-        CommitClass {
-            privileged: true,
-            self_update: false,
-            self_remove_only: false,
-            disband: true
-        }
-    );
+    let CommitClass { privileged, self_update, self_remove_only, disband: disbands } = class;
+    assert_eq!((privileged, self_update, self_remove_only, disbands), (true, false, false, true));
     type Change = fn(&mut Vec<ProposalView>);
     let refused: &[(&str, Change)] = &[
         ("a leaf stays", |p| drop(p.pop())),

@@ -33,6 +33,13 @@ pub struct Change {
     pub updates: Option<Vec<(u16, Option<Vec<u8>>)>>,
 }
 
+impl Change {
+    /// Takes up what was proposed, and nothing else.
+    pub fn by_reference() -> Self {
+        Self { by_reference: true, path: true, ..Self::default() }
+    }
+}
+
 pub fn update(id: u16, data: &[u8]) -> Proposal {
     Proposal::AppDataUpdate(Box::new(AppDataUpdateProposal::update(id, data.to_vec())))
 }
@@ -139,6 +146,24 @@ impl Foreign {
             .leave_group_via_self_remove(&self.provider, &self.signer)
             .expect("OpenMLS makes it");
         message.tls_serialize_detached().unwrap()
+    }
+
+    /// A sealed proposal.
+    pub fn proposal_event(&mut self, proposal: Propose) -> Event {
+        let bytes = self.proposes(proposal);
+        self.seals(&bytes)
+    }
+
+    /// As [`Foreign::proposes_update`], sealed.
+    pub fn update_event(&mut self, id: u16, data: Option<&[u8]>) -> Event {
+        let bytes = self.proposes_update(id, data);
+        self.seals(&bytes)
+    }
+
+    /// A sealed SelfRemove.
+    pub fn leave_event(&mut self) -> Event {
+        let bytes = self.proposes_self_remove();
+        self.seals(&bytes)
     }
 
     /// How handshakes are framed from now on, and how many bytes messages are padded to.
