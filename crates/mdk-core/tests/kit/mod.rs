@@ -2,6 +2,7 @@
 
 pub mod acts;
 pub mod busy;
+pub mod cast;
 pub mod dice;
 pub mod files;
 pub mod foreign;
@@ -12,7 +13,6 @@ pub mod orders;
 pub mod process;
 pub mod recorded;
 pub mod shares;
-pub mod strangers;
 pub mod telling;
 pub mod welcomes;
 
