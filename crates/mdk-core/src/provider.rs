@@ -1,9 +1,20 @@
 //! What OpenMLS works with: its cryptography, and our storage inside the current transaction.
 
+use std::cell::Cell;
+
 use mdk_store::MlsStorage;
 use openmls_rust_crypto::RustCrypto;
 use openmls_traits::OpenMlsProvider;
 use openmls_traits::storage::{CURRENT_VERSION, StorageProvider};
+
+thread_local! {
+    static ASKED: Cell<u64> = const { Cell::new(0) };
+}
+
+/// How often OpenMLS has asked for cryptography in this thread: tests count it instead of judging time.
+pub(crate) fn asked() -> u64 {
+    ASKED.get()
+}
 
 /// An OpenMLS provider over any storage.
 pub(crate) struct Provider<'a, S> {
@@ -30,6 +41,7 @@ impl<S: StorageProvider<CURRENT_VERSION>> OpenMlsProvider for Provider<'_, S> {
     }
 
     fn crypto(&self) -> &RustCrypto {
+        ASKED.set(ASKED.get() + 1);
         self.crypto
     }
 

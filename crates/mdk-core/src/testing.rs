@@ -336,6 +336,12 @@ pub fn cost(engine: &mut Engine) -> Result<(u64, u64)> {
     engine.look(|ctx| Ok((ctx.cache.trials.count(), ctx.tx.states_read())))
 }
 
+/// How often OpenMLS has asked for cryptography in this thread: grows with the MLS messages that engines make and read.
+#[must_use]
+pub fn mls_steps() -> u64 {
+    crate::provider::asked()
+}
+
 /// The account's keys, as a second device of it is given them.
 #[must_use]
 pub fn keys(engine: &Engine) -> mdk_wire::Keys {

@@ -1,15 +1,14 @@
 //! Back after a long time: every message once, in the order of epochs, whatever order a relay gives them in.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
-use mdk_core::testing::{cost, watch};
+use mdk_core::testing::{cost, mls_steps, watch};
 use mdk_core::{Clock, Config, Error, EventBody, ManualClock, Verdict};
 use mdk_wire::{Event, GroupId};
 use std::sync::Arc;
 
+use crate::kit::Member;
 use crate::kit::dice::Dice;
-use crate::kit::{Member, number};
 
 /// As the protocol has it: passes last a second.
 fn patient(name: &'static str) -> Member {
@@ -46,12 +45,9 @@ impl Absence {
     }
 
     /// Bob gets them in batches of this size.
-    fn comes_back(&mut self, events: &[Event], batch: usize) -> Duration {
-        let start = Instant::now();
+    fn comes_back(&mut self, events: &[Event], batch: usize) {
         self.comes_with(events, batch);
-        let took = start.elapsed();
         self.bob.engine.settle().unwrap();
-        took
     }
 
     fn comes_with(&mut self, events: &[Event], batch: usize) {
@@ -97,50 +93,37 @@ fn gaps(member: &mut Member) -> Vec<(u64, u64, u64)> {
 }
 
 // shows: F1-1, F1-3, E5-7
+/// However few come together: those that come last are of the first epochs. Those of "twice" come from two relays, of which
+/// the first one has the commits only.
 #[test]
-fn six_and_thirty_epochs_in_any_order() {
-    for epochs in [6, 30] {
-        for (order, batch) in [
-            ("as sent", 1),
-            ("reversed", 1_000),
-            ("reversed", 8),
-            ("reversed", 1),
-            ("mixed", 1_000),
-            ("mixed", 10),
-        ] {
-            let mut absence = Absence::of(epochs, 3);
+fn every_message_once_in_any_order() {
+    let few = [
+        ("as sent", 1),
+        ("reversed", 1_000),
+        ("reversed", 8),
+        ("reversed", 1),
+        ("mixed", 1_000),
+        ("mixed", 10),
+    ];
+    let many = [("reversed", 1), ("reversed", 8), ("mixed", 10), ("twice", 100)];
+    for (epochs, per_epoch, orders) in [(6, 3, &few[..]), (30, 3, &few[..]), (200, 1, &many[..])] {
+        for (order, batch) in orders {
+            println!("{epochs} epochs {order}, {batch} together");
+            let mut absence = Absence::of(epochs, per_epoch);
             let mut events = absence.events.clone();
-            match order {
+            match *order {
                 "reversed" => events.reverse(),
-                "mixed" => Dice(epochs as u64 + batch as u64).shuffles(&mut events),
+                "mixed" => Dice(epochs as u64 + *batch as u64).shuffles(&mut events),
+                "twice" => {
+                    let commits = events.iter().skip(1).step_by(2).cloned().collect::<Vec<_>>();
+                    events = [commits, events].concat();
+                }
                 _ => {}
             }
-            absence.comes_back(&events, batch);
+            absence.comes_back(&events, *batch);
             // What comes after its successors is delivered after them, unless they came together.
-            absence.nothing_is_lost(order == "as sent" || order == "reversed" && batch > 1);
+            absence.nothing_is_lost(*order == "as sent" || *order == "reversed" && *batch > 1);
         }
-    }
-}
-
-// shows: F1-1, E5-7
-/// However few come together: those that come last are of the first epochs.
-#[test]
-fn two_hundred_epochs_in_many_batches() {
-    for (order, batch) in [("reversed", 1), ("reversed", 8), ("mixed", 10), ("twice", 100)] {
-        let mut absence = Absence::of(200, 1);
-        let mut events = absence.events.clone();
-        match order {
-            "reversed" => events.reverse(),
-            "mixed" => Dice(batch as u64).shuffles(&mut events),
-            // One relay has the commits only, the next one everything.
-            _ => {
-                let commits = events.iter().skip(1).step_by(2).cloned().collect::<Vec<_>>();
-                events = [commits, events].concat();
-            }
-        }
-        absence.comes_back(&events, batch);
-        // (as with fewer epochs)
-        absence.nothing_is_lost(order == "reversed" && batch > 1);
     }
 }
 
@@ -244,25 +227,30 @@ fn while_more_is_expected_a_pass_waits_on() {
     absence.bob.engine.self_update(&absence.group).unwrap();
 }
 
-/// The time grows with the number of events, not with its square.
+/// The work of MLS and of the store grows with the number of events, not with its square; of keys each event is tried with
+/// that of each state once at most.
 #[test]
-fn two_hundred_epochs_reversed_in_linear_time() {
-    let time = |epochs: usize| {
+fn two_hundred_epochs_reversed_in_linear_steps() {
+    let steps = |epochs: usize| {
         let mut absence = Absence::of(epochs, 2);
         let mut events = absence.events.clone();
         events.reverse();
-        let took = absence.comes_back(&events, 100_000);
+        let (before, mls) = (cost(&mut absence.bob.engine).unwrap(), mls_steps());
+        absence.comes_with(&events, 100_000);
+        let mls = mls_steps() - mls;
+        let after = cost(&mut absence.bob.engine).unwrap();
+        let (keys, most) = (after.0 - before.0, events.len() * (epochs + 4));
+        assert!(keys <= most as u64, "{keys} keys for {epochs} epochs, {most} at most");
+        absence.bob.engine.settle().unwrap();
         absence.nothing_is_lost(true);
-        took
+        [mls, after.1 - before.1]
     };
-    let (short, long) = (time(50), time(200));
+    let (short, long) = (steps(50), steps(200));
     println!("50 epochs {short:?}, 200 epochs {long:?}");
-    // Four times the events. Other work on the machine makes times coarse, so the bound is loose, but a square has 16.
-    let bound = number("MDK_LINEAR", 10);
-    assert!(
-        long < short * u32::try_from(bound).unwrap(),
-        "{short:?} for 50 epochs, {long:?} for 200"
-    );
+    for (short, long) in short.into_iter().zip(long) {
+        // Four times the events; a square has sixteen.
+        assert!(long <= 5 * short, "{short} for 50 epochs, {long} for 200");
+    }
 }
 
 // shows: F1-2

@@ -33,6 +33,19 @@ fn crowd(members: usize) -> (Vec<Member>, GroupId) {
     (all, group)
 }
 
+/// As [`crowd`], with one more whose database lies in a file.
+fn crowd_and_a_reader(members: usize, place: &Path) -> (Vec<Member>, Filed, GroupId) {
+    let (mut all, group) = crowd(members);
+    let mut reader = Filed::new(place, "reader", 1);
+    let added = all[0].engine.add_members(&group, &[reader.member.key_package()], false).unwrap();
+    all[0].confirms(&added);
+    let commit = [added.event.clone().unwrap()];
+    all[1..].iter_mut().for_each(|m| takes(m, &commit, false));
+    reader.member.joins(&added.welcomes);
+    all.iter_mut().for_each(|m| waits(m, 1_000));
+    (all, reader, group)
+}
+
 fn waits(member: &mut Member, millis: u64) {
     member.clock.advance_millis(millis);
     member.engine.tick().unwrap();
@@ -145,17 +158,8 @@ fn a_word_counts_whenever_it_comes() {
 /// What sleeps is made again by a process that has just begun, whatever comes next; also what a child is made of.
 #[test]
 fn what_sleeps_outlives_a_restart() {
-    let (mut all, group) = crowd(12);
     let place = folder();
-    let mut reader = Filed::new(place.path(), "reader", 1);
-    let added = all[0].engine.add_members(&group, &[reader.member.key_package()], false).unwrap();
-    all[0].confirms(&added);
-    let commit = added.event.clone().unwrap();
-    all[1..].iter_mut().for_each(|m| takes(m, std::slice::from_ref(&commit), false));
-    reader.member.joins(&added.welcomes);
-    for member in &mut all {
-        waits(member, 1_000);
-    }
+    let (mut all, mut reader, group) = crowd_and_a_reader(12, place.path());
     let (others, spoken_on, word) = ten_and_a_word(&mut all, &group);
     for event in others.iter().chain([&spoken_on]) {
         reader.takes(event);
@@ -396,15 +400,8 @@ fn a_commit_that_is_sealed_with_another_key_is_taken_up_by_nobody() {
 /// Three hundred valid commits of many members on one state, and as many of one: rows, whole states, bytes.
 #[test]
 fn a_crowd_is_bounded() {
-    let (mut all, group) = crowd(36);
     let place = folder();
-    let mut reader = Filed::new(place.path(), "reader", 1);
-    let added = all[0].engine.add_members(&group, &[reader.member.key_package()], false).unwrap();
-    all[0].confirms(&added);
-    let commit = added.event.clone().unwrap();
-    all[1..].iter_mut().for_each(|m| takes(m, std::slice::from_ref(&commit), false));
-    reader.member.joins(&added.welcomes);
-    all.iter_mut().for_each(|m| waits(m, 1_000));
+    let (mut all, mut reader, group) = crowd_and_a_reader(36, place.path());
     let mut flood: Vec<Event> = (0..300).map(|_| would_renew(&mut all[1], &group)).collect();
     flood.iter().for_each(|event| drop(reader.takes(event)));
     let watch = kept(&mut reader.member, &group);

@@ -1,21 +1,118 @@
-//! Two ends of a group, or an end and something else, at one time: what each member is told and shown.
+//! Ends of a group and removals that race with something else: what each member is told and shown, and what is kept.
 
 use std::collections::BTreeSet;
 
 use mdk_core::{EventBody, GroupState, GroupUpdate, Outcome};
-use mdk_store::{DatabaseKey, OpenOptions, Progress, Store, StoreError};
-use mdk_wire::{ContentId, Event, GroupId, PublicKey, Secret, SecretVec};
+use mdk_store::Progress;
+use mdk_wire::{ContentId, Event, PublicKey, SecretVec, kind};
 
-use crate::kit::fork::{Filed, two_admins_and};
-use crate::kit::{event, folder};
+use crate::kit::cast::{Cast, Who};
+use crate::kit::fork;
+use crate::kit::{RIVAL, event};
+
+/// Three admins by ascending key: a's commits win over b's, and b's over c's.
+fn admins() -> Cast {
+    Cast::arranged(&["a", "b", "c"], &["b", "c"], |all| all.sort_by_key(|filed| filed.member.key()))
+}
+
+/// Nothing of a group's secrets is left in this database.
+fn nothing_is_left(cast: &mut Cast, who: &str) {
+    let filed = cast.parts_with(who);
+    let path = filed.path.clone();
+    drop(filed);
+    fork::rows(&path, |tx| {
+        assert!(tx.nodes(&cast.group)?.is_empty() && tx.inputs(&cast.group)?.is_empty());
+        assert!(tx.mls_dump(&cast.group)?.expose().len() < 2);
+        Ok(())
+    });
+}
+
+// shows: D6-3, D6-4, D6-5
+/// Whoever is removed on a branch that loses stays, and whoever stays on a branch that loses is removed.
+#[test]
+fn a_removal_races_a_rename() {
+    for (removal_wins, removal_first) in
+        [(true, true), (true, false), (false, true), (false, false)]
+    {
+        let mut cast = admins();
+        let (remover, renamer) = if removal_wins { ("a", "b") } else { ("b", "a") };
+        let removal = cast.removes(remover, "c");
+        let renaming = cast.renames(renamer, "renamed");
+        let [first, second] =
+            if removal_first { [&removal, &renaming] } else { [&renaming, &removal] };
+        cast.applies("c", first);
+        cast.restarts("c");
+        assert_eq!(cast.takes("c", second).verdict, RIVAL);
+        cast.restarts("c");
+        let told = cast.waits("c", 1_000).events;
+        cast.takes(remover, &renaming);
+        cast.takes(renamer, &removal);
+        cast.waits("a", 1_000);
+        cast.waits("b", 1_000);
+        cast.same(&["a", "b"]);
+        if removal_wins {
+            assert_eq!(cast.state("c"), GroupState::Removed);
+            let removed = told.iter().any(|e| matches!(e.body, EventBody::Removed { .. }));
+            assert_eq!(removed, !removal_first);
+            // A day later.
+            cast.waits("c", 86_400_000);
+            nothing_is_left(&mut cast, "c");
+        } else {
+            assert_eq!(cast.state("c"), GroupState::Active);
+            cast.same(&["a", "c"]);
+            let said = cast.says("c", "still here");
+            cast.applies("a", &said);
+            cast.applies("b", &said);
+        }
+    }
+}
+
+// shows: C5-1, C5-2, C5-3
+/// The end of a group is one branch among others, and final when it has won.
+#[test]
+fn a_disband_races_a_rename() {
+    for disband_wins in [true, false] {
+        let mut cast = admins();
+        let (ender, renamer) = if disband_wins { ("a", "b") } else { ("b", "a") };
+        let end = cast.disbands(ender);
+        let renaming = cast.renames(renamer, "goes on");
+        cast.applies("c", &end);
+        cast.takes("c", &renaming);
+        cast.takes(ender, &renaming);
+        cast.takes(renamer, &end);
+        let mut again = Vec::new();
+        for who in cast.names() {
+            cast.restarts(who);
+            let outcome = cast.waits(who, 1_000);
+            again.extend(outcome.reply.into_iter().filter(|e| e.kind() == kind::GROUP_MESSAGE));
+            let told = outcome.events;
+            let ended = told.iter().any(|e| matches!(e.body, EventBody::Disbanded { .. }));
+            assert_eq!(ended, disband_wins);
+            cast.waits(who, 1_000);
+            let expected = if disband_wins { GroupState::Disbanded } else { GroupState::Active };
+            assert_eq!(cast.state(who), expected);
+        }
+        if disband_wins {
+            nothing_is_left(&mut cast, "c");
+            continue;
+        }
+        cast.same(&["a", "b", "c"]);
+        // It is made again on the winner, and its echo makes it true for its author.
+        again.sort_by_key(Event::id);
+        again.dedup();
+        assert_eq!(again.len(), 1);
+        for who in cast.names() {
+            cast.takes(who, &again[0]);
+            cast.waits(who, 1_000);
+            assert_eq!(cast.state(who), GroupState::Disbanded);
+        }
+    }
+}
 
 /// What is shown of a group to somebody: its state, its epoch, who is in it, and who are admins.
-fn look(
-    member: &mut Filed,
-    group: &GroupId,
-) -> (GroupState, u64, BTreeSet<PublicKey>, Vec<PublicKey>) {
-    let info = member.member.info(group);
-    let members = member.member.engine.members(group).unwrap();
+fn look(cast: &mut Cast, who: &str) -> (GroupState, u64, BTreeSet<PublicKey>, Vec<PublicKey>) {
+    let (info, group) = (cast.info(who), cast.group.clone());
+    let members = cast.engine(who).members(&group).unwrap();
     assert_eq!(info.member_count, members.len());
     (info.state, info.epoch, members.into_iter().map(|m| m.public_key).collect(), info.admins)
 }
@@ -37,45 +134,34 @@ fn told(outcome: &Outcome) -> Vec<(&'static str, Option<ContentId>)> {
 /// what the winner changed, and of one end.
 #[test]
 fn two_ends_of_a_group_look_the_same_to_all() {
-    let place = folder();
-    let (mut all, group) = two_admins_and("carol", place.path());
-    let other = folder();
-    let mut dave = all[2].copied(other.path());
-    let ends = [0, 1].map(|ender: usize| all[ender].member.engine.disband(&group).unwrap());
-    for (ender, end) in ends.iter().enumerate() {
-        all[ender].member.confirms(end);
-        all[1 - ender].takes(event(end));
-    }
-    all[0].takes(event(&ends[1]));
-    all[1].takes(event(&ends[0]));
-    for end in &ends {
-        all[2].takes(event(end));
-    }
-    for end in ends.iter().rev() {
-        dave.takes(event(end));
-    }
-    all.push(dave);
-    let (winner, loser) = (all[0].member.key(), all[1].member.key());
-    let first = all[0].waits(1_000);
-    let shown = look(&mut all[0], &group);
+    let mut cast = Cast::two_admins_and("carol");
+    cast.copies("carol", "dave");
+    let ends = ["alice", "bob"].map(|who| cast.disbands(who));
+    cast.takes("alice", &ends[1]);
+    cast.takes("bob", &ends[0]);
+    cast.hears("carol", &ends);
+    cast.hears("dave", ends.iter().rev());
+    let (winner, loser) = (cast.key("alice"), cast.key("bob"));
+    let first = cast.waits("alice", 1_000);
+    let shown = look(&mut cast, "alice");
     assert_eq!(told(&first), [("disbanded", None)]);
     assert_eq!(shown.2, BTreeSet::from([winner]));
     assert_eq!((shown.0, &shown.3), (GroupState::Disbanded, &vec![winner]));
-    for (place, switched) in [(1, true), (2, false), (3, true)] {
-        let outcome = all[place].waits(1_000);
-        assert_eq!(look(&mut all[place], &group), shown, "{place}");
+    for (who, switched) in [("bob", true), ("carol", false), ("dave", true)] {
+        let outcome = cast.waits(who, 1_000);
+        assert_eq!(look(&mut cast, who), shown, "{who}");
         let names: Vec<&str> = told(&outcome).iter().map(|(name, _)| *name).collect();
         if !switched {
-            assert_eq!(names, ["disbanded"], "{place}");
+            assert_eq!(names, ["disbanded"], "{who}");
             continue;
         }
         let expected = ["withdrawn", "members", "members", "settings", "disbanded"];
-        assert_eq!(names, expected, "{place}");
+        assert_eq!(names, expected, "{who}");
         let commits: Vec<_> = told(&outcome).into_iter().map(|(_, commit)| commit).collect();
         assert!(commits[0] != commits[1] && commits[1..4].iter().all(|c| *c == commits[1]));
         let back = (format!("+{} - /", winner.to_hex()), None);
         let gone = (format!("+ -{} /", loser.to_hex()), Some(winner));
-        assert_eq!(deeds(&outcome)[..2], [back, gone], "{place}");
+        assert_eq!(deeds(&outcome)[..2], [back, gone], "{who}");
     }
 }
 
@@ -84,25 +170,20 @@ fn two_ends_of_a_group_look_the_same_to_all() {
 /// is withdrawn, by the one who took the right away.
 #[test]
 fn an_end_by_one_who_is_no_longer_admin_is_withdrawn_for_good() {
-    let place = folder();
-    let (mut all, group) = two_admins_and("carol", place.path());
-    let (winner, ender) = (all[0].member.key(), all[1].member.key());
-    let end = all[1].member.engine.disband(&group).unwrap();
-    all[1].member.confirms(&end);
-    let demoted = all[0].member.engine.demote(&group, &[ender]).unwrap();
-    all[0].member.confirms(&demoted);
-    all[1].takes(event(&demoted));
-    all[0].takes(event(&end));
-    all[2].takes(event(&end));
-    all[2].takes(event(&demoted));
-    let outcomes: Vec<Outcome> = all.iter_mut().map(|member| member.waits(1_000)).collect();
-    for member in &mut all {
-        assert_eq!(look(member, &group).0, GroupState::Active);
-        assert_eq!(look(member, &group).3, [winner]);
+    let mut cast = Cast::two_admins_and("carol");
+    let end = cast.disbands("bob");
+    let demoted = cast.demotes("alice", "bob");
+    cast.takes("bob", &demoted);
+    cast.takes("alice", &end);
+    cast.hears("carol", [&end, &demoted]);
+    let outcomes = ["alice", "bob", "carol"].map(|who| cast.waits(who, 1_000));
+    let winner = cast.key("alice");
+    for who in cast.names() {
+        let shown = look(&mut cast, who);
+        assert_eq!((shown.0, shown.3), (GroupState::Active, vec![winner]));
     }
     let told = &outcomes[1].events;
-    let own = all[1].member.engine.pending().unwrap();
-    assert!(own.is_empty() && outcomes[1].reply.is_empty());
+    assert!(cast.engine("bob").pending().unwrap().is_empty() && outcomes[1].reply.is_empty());
     assert!(told.iter().any(|e| matches!(e.body, EventBody::ChangeWithdrawn { .. })));
     let by = told.iter().find_map(|e| match &e.body {
         EventBody::GroupUpdated { changed, by, .. } if changed.contains("admins") => *by,
@@ -112,26 +193,25 @@ fn an_end_by_one_who_is_no_longer_admin_is_withdrawn_for_good() {
 }
 
 /// Everything that was told in a group, as words.
-fn log(member: &mut Filed) -> Vec<String> {
-    let all = member.member.engine.events(0, 1_000).unwrap();
-    all.iter()
-        .filter_map(|event| match &event.body {
-            EventBody::EpochChanged { old, new, .. } => Some(format!("{old} to {new}")),
-            EventBody::MembersChanged { removed, left, .. }
-                if !removed.is_empty() || !left.is_empty() =>
-            {
-                Some(format!("{} removed, {} left", removed.len(), left.len()))
-            }
-            EventBody::GroupUpdated { changed, .. } => {
-                let mut changed: Vec<&str> = changed.iter().copied().collect();
-                changed.sort_unstable();
-                Some(changed.join(", "))
-            }
-            EventBody::ChangeWithdrawn { .. } => Some("withdrawn".into()),
-            EventBody::Removed { left, .. } => Some(format!("out, asked: {left}")),
-            _ => None,
-        })
-        .collect()
+fn words(cast: &mut Cast, who: &str) -> Vec<String> {
+    let all = cast.log(who).into_iter();
+    all.filter_map(|body| match body {
+        EventBody::EpochChanged { old, new, .. } => Some(format!("{old} to {new}")),
+        EventBody::MembersChanged { removed, left, .. }
+            if !removed.is_empty() || !left.is_empty() =>
+        {
+            Some(format!("{} removed, {} left", removed.len(), left.len()))
+        }
+        EventBody::GroupUpdated { changed, .. } => {
+            let mut changed: Vec<&str> = changed.iter().copied().collect();
+            changed.sort_unstable();
+            Some(changed.join(", "))
+        }
+        EventBody::ChangeWithdrawn { .. } => Some("withdrawn".into()),
+        EventBody::Removed { left, .. } => Some(format!("out, asked: {left}")),
+        _ => None,
+    })
+    .collect()
 }
 
 // shows: D6-12
@@ -139,25 +219,14 @@ fn log(member: &mut Filed) -> Vec<String> {
 #[test]
 fn who_asked_to_leave_has_left_whichever_answer_is_followed() {
     for order in [[0, 1], [1, 0]] {
-        let place = folder();
-        let (mut all, group) = two_admins_and("carol", place.path());
-        let leave = all[2].member.engine.leave(&group).unwrap();
-        let mut answers = Vec::new();
-        for answerer in &mut all[..2] {
-            let mut replies = answerer.takes(&leave).reply;
-            for _ in 0..120 {
-                replies.extend(answerer.waits(1_000).reply);
-            }
-            let [answer] = replies.try_into().unwrap();
-            answers.push(answer);
-        }
-        for at in order {
-            all[2].takes(&answers[at]);
-        }
-        all[2].waits(1_000);
-        all[2].restarts();
-        assert_eq!(look(&mut all[2], &group).0, GroupState::Left, "{order:?}");
-        let told = log(&mut all[2]);
+        let mut cast = Cast::two_admins_and("carol");
+        let leave = cast.leaves("carol");
+        let answers = ["alice", "bob"].map(|who| cast.answers(who, &leave));
+        cast.hears("carol", order.map(|at| &answers[at]));
+        cast.waits("carol", 1_000);
+        cast.restarts("carol");
+        assert_eq!(look(&mut cast, "carol").0, GroupState::Left, "{order:?}");
+        let told = words(&mut cast, "carol");
         assert_eq!(told.last().unwrap(), "out, asked: true", "{told:?}");
         assert!(!told.contains(&"out, asked: false".to_owned()), "{told:?}");
     }
@@ -169,42 +238,27 @@ fn who_asked_to_leave_has_left_whichever_answer_is_followed() {
 /// is whole.
 #[test]
 fn who_is_put_out_by_another_branch_is_told_what_it_changed() {
-    let place = folder();
-    let (mut all, group) = two_admins_and("carol", place.path());
-    let key = all[2].member.key();
-    let promoted = all[0].member.engine.promote(&group, &[key]).unwrap();
-    all[0].member.confirms(&promoted);
-    for member in &mut all[1..] {
-        member.member.applies(event(&promoted));
-        member.waits(1_000);
-    }
-    all[0].waits(1_000);
-    let renames = |member: &mut Filed, name: &str| {
-        let update = GroupUpdate { name: Some(name.into()), ..GroupUpdate::default() };
-        let pending = member.member.engine.update_group(&group, update).unwrap();
-        member.member.confirms(&pending);
-        event(&pending).clone()
-    };
-    let here = renames(&mut all[1], "here");
-    let there = renames(&mut all[0], "there");
-    let removal = all[0].member.engine.remove_members(&group, &[key]).unwrap();
-    all[0].member.confirms(&removal);
-    let before = log(&mut all[2]).len();
-    let epoch = all[2].member.info(&group).epoch;
-    for commit in [&here, &there, event(&removal)] {
-        all[2].takes(commit);
-    }
-    all[2].waits(1_000);
-    let told = log(&mut all[2]).split_off(before);
+    let mut cast = Cast::two_admins_and("carol");
+    let promoted = cast.promotes("alice", &["carol"]);
+    cast.hears_all_but("alice", [&promoted]);
+    cast.rest(1_000);
+    let here = cast.renames("bob", "here");
+    let there = cast.renames("alice", "there");
+    let removal = cast.removes("alice", "carol");
+    let before = words(&mut cast, "carol").len();
+    let epoch = cast.info("carol").epoch;
+    cast.hears("carol", [&here, &there, &removal]);
+    cast.waits("carol", 1_000);
+    let told = words(&mut cast, "carol").split_off(before);
     let (one, two) =
         (format!("{epoch} to {}", epoch + 1), format!("{} to {}", epoch + 1, epoch + 2));
     let expected =
         [&one, "name", "withdrawn", &two, "1 removed, 0 left", "admins, name", "out, asked: false"];
     assert_eq!(told, expected);
-    let shown = look(&mut all[2], &group);
+    let shown = look(&mut cast, "carol");
     assert_eq!((shown.0, shown.1), (GroupState::Removed, epoch + 2));
-    assert!(!shown.3.contains(&all[2].member.key()), "an admin no more");
-    assert_eq!(all[2].member.info(&group).name, "there");
+    assert!(!shown.3.contains(&cast.key("carol")), "an admin no more");
+    assert_eq!(cast.name("carol"), "there");
 }
 
 // shows: D6-1
@@ -212,64 +266,43 @@ fn who_is_put_out_by_another_branch_is_told_what_it_changed() {
 /// behind her is no damage.
 #[test]
 fn a_database_that_was_out_and_in_again_is_whole() {
-    let place = folder();
-    let (mut all, group) = two_admins_and("carol", place.path());
-    let key = all[2].member.key();
-    let removal = all[0].member.engine.remove_members(&group, &[key]).unwrap();
-    all[0].member.confirms(&removal);
-    let rivals: Vec<Event> = (0..2)
-        .map(|_| {
-            let update = all[1].member.engine.self_update(&group).unwrap();
-            all[1].member.confirms(&update);
-            event(&update).clone()
-        })
-        .collect();
-    for commit in [event(&removal), &rivals[0], &rivals[1]] {
-        all[2].takes(commit);
-    }
-    all[2].waits(1_000);
-    assert_eq!(look(&mut all[2], &group).0, GroupState::Active);
-    let package = all[2].member.key_package();
-    let added = all[0].member.engine.add_members(&group, &[package], false).unwrap();
-    all[0].member.confirms(&added);
-    let update = GroupUpdate { name: Some("later".into()), ..GroupUpdate::default() };
-    let named = all[0].member.engine.update_group(&group, update).unwrap();
-    all[0].member.confirms(&named);
-    all[2].takes(event(&added));
-    all[2].member.joins(&added.welcomes);
-    all[2].takes(event(&named));
-    for _ in 0..200 {
-        all[2].waits(1_000);
-    }
-    for invite in all[2].member.engine.invites().unwrap() {
-        all[2].member.engine.accept(&invite.id).unwrap();
-    }
-    all[2].takes(event(&named));
-    all[2].waits(1_000);
-    assert_eq!(all[2].member.info(&group).name, "later");
-    let report = all[2].member.engine.verify(&mut Progress::none()).unwrap();
-    assert!(report.is_intact(), "{:?}", report.logic);
+    let mut cast = Cast::two_admins_and("carol");
+    let removal = cast.removes("alice", "carol");
+    let rivals = [cast.renews("bob"), cast.renews("bob")];
+    cast.hears("carol", [&removal, &rivals[0], &rivals[1]]);
+    cast.waits("carol", 1_000);
+    assert_eq!(look(&mut cast, "carol").0, GroupState::Active);
+    let added = cast.adds("alice", "carol");
+    let named = cast.renames("alice", "later");
+    cast.takes("carol", &added.commit);
+    cast.joins("carol", &added.welcome);
+    cast.takes("carol", &named);
+    cast.waits_often("carol", 200, 1_000);
+    cast.accepts_all("carol");
+    cast.takes("carol", &named);
+    cast.waits("carol", 1_000);
+    assert_eq!(cast.name("carol"), "later");
+    is_whole(&mut cast, "carol");
+}
+
+fn is_whole(cast: &mut Cast, who: Who) {
+    let report = cast.engine(who).verify(&mut Progress::none()).unwrap();
+    assert!(report.is_intact(), "{who}: {:?}", report.logic);
 }
 
 /// While it is open whether the end of a group is final, its database is as whole as before, for who ended it and for whom
 /// that put out.
 #[test]
 fn a_database_is_whole_while_a_group_of_it_ends() {
-    let place = folder();
-    let (mut all, group) = two_admins_and("carol", place.path());
-    let end = all[0].member.engine.disband(&group).unwrap();
-    all[0].member.confirms(&end);
-    for member in &mut all[1..] {
-        member.takes(event(&end));
-    }
+    let mut cast = Cast::two_admins_and("carol");
+    let end = cast.disbands("alice");
+    cast.hears_all_but("alice", [&end]);
     for settled in [false, true] {
-        for member in &mut all {
-            let report = member.member.engine.verify(&mut Progress::none()).unwrap();
-            assert!(report.is_intact(), "{settled}: {:?}", report.logic);
-            let events = member.member.engine.events(0, 100).unwrap();
-            let ended = events.iter().any(|e| matches!(e.body, EventBody::Disbanded { .. }));
+        for who in cast.names() {
+            is_whole(&mut cast, who);
+            let ended = cast.log(who).iter().any(|e| matches!(e, EventBody::Disbanded { .. }));
             assert_eq!(ended, settled);
-            member.waits(1_000);
+            cast.waits(who, 1_000);
         }
     }
 }
@@ -294,51 +327,37 @@ fn deeds(outcome: &Outcome) -> Vec<(String, Option<PublicKey>)> {
 /// told without a name, and what the winner did is told by itself.
 #[test]
 fn what_is_taken_back_was_done_by_nobody() {
-    for case in ["the loser adds", "the loser removes", "the loser renames", "both change members"]
-    {
-        let place = folder();
-        let (mut all, group) = two_admins_and("carol", place.path());
-        let mut dave = Filed::new(place.path(), "dave", 9);
-        let (winner, carol) = (all[0].member.key(), all[2].member.key());
-        let named = |name: &str| GroupUpdate { name: Some(name.into()), ..GroupUpdate::default() };
-        let package = dave.member.key_package();
-        let engine = &mut all[1].member.engine;
-        let lost = match case {
-            "the loser removes" => engine.remove_members(&group, &[carol]),
-            "the loser renames" => engine.update_group(&group, named("lost")),
-            _ => engine.add_members(&group, std::slice::from_ref(&package), false),
+    type Does = fn(&mut Cast, Who) -> Event;
+    let adds: Does = |cast, who| cast.adds(who, "dave").commit;
+    let removes: Does = |cast, who| cast.removes(who, "carol");
+    let renames: Does = |cast, who| cast.renames(who, who);
+    for (case, loses, wins) in [
+        ("the loser adds", adds, renames),
+        ("the loser removes", removes, renames),
+        ("the loser renames", renames, adds),
+        ("both change members", adds, removes),
+    ] {
+        let mut cast = Cast::two_admins_and("carol");
+        let lost = loses(&mut cast, "bob");
+        let won = wins(&mut cast, "alice");
+        let (winner, carol) = (cast.key("alice"), cast.key("carol").to_hex());
+        let dave =
+            if case.ends_with("removes") { carol.clone() } else { cast.key("dave").to_hex() };
+        let name = "name".to_owned();
+        let expected = match case {
+            "the loser adds" => [(format!("+ -{dave} /"), None), (name, Some(winner))],
+            "the loser removes" => [(format!("+{carol} - /"), None), (name, Some(winner))],
+            "the loser renames" => [(format!("+{dave} - /"), Some(winner)), (name, None)],
+            _ => [(format!("+ -{dave} /"), None), (format!("+ -{carol} /"), Some(winner))],
         };
-        let engine = &mut all[0].member.engine;
-        let won = match case {
-            "the loser renames" => engine.add_members(&group, &[package], false),
-            "both change members" => engine.remove_members(&group, &[carol]),
-            _ => engine.update_group(&group, named("won")),
-        };
-        let (lost, won) = (lost.unwrap(), won.unwrap());
-        all[1].member.confirms(&lost);
-        all[0].member.confirms(&won);
-        let dave = dave.member.key().to_hex();
-        let carol = carol.to_hex();
-        let expected: Vec<(String, Option<PublicKey>)> = match case {
-            "the loser adds" => vec![(format!("+ -{dave} /"), None), ("name".into(), Some(winner))],
-            "the loser removes" => {
-                vec![(format!("+{carol} - /"), None), ("name".into(), Some(winner))]
-            }
-            "the loser renames" => {
-                vec![(format!("+{dave} - /"), Some(winner)), ("name".into(), None)]
-            }
-            _ => vec![(format!("+ -{dave} /"), None), (format!("+ -{carol} /"), Some(winner))],
-        };
-        for who in [1, 2] {
-            if who == 2 {
-                all[2].takes(event(&lost));
-            }
-            let mut told = deeds(&all[who].takes(event(&won)));
-            told.extend(deeds(&all[who].waits(1_000)));
+        cast.takes("carol", &lost);
+        for who in ["bob", "carol"] {
+            let mut told = deeds(&cast.takes(who, &won));
+            told.extend(deeds(&cast.waits(who, 1_000)));
             assert_eq!(told, expected, "{case}, {who}");
         }
-        assert_eq!(deeds(&all[0].takes(event(&lost))), [], "{case}");
-        assert_eq!(deeds(&all[0].waits(1_000)), [], "{case}");
+        assert_eq!(deeds(&cast.takes("alice", &lost)), [], "{case}");
+        assert_eq!(deeds(&cast.waits("alice", 1_000)), [], "{case}");
     }
 }
 
@@ -347,30 +366,22 @@ fn what_is_taken_back_was_done_by_nobody() {
 #[test]
 fn who_did_what_is_not_known_when_the_fork_cannot_be_read() {
     for broken in [vec![], vec![7; 99]] {
-        let place = folder();
-        let (mut all, group) = two_admins_and("carol", place.path());
-        let named = |name: &str| GroupUpdate { name: Some(name.into()), ..GroupUpdate::default() };
-        let lost = all[1].member.engine.update_group(&group, named("lost")).unwrap();
-        let key = all[1].member.key();
-        let won = all[0].member.engine.demote(&group, &[key]).unwrap();
-        all[0].member.confirms(&won);
-        all[2].takes(event(&lost));
-        all[2].takes(event(&won));
-        let carol = all.pop().unwrap();
+        let mut cast = Cast::two_admins_and("carol");
+        let named = GroupUpdate { name: Some("lost".into()), ..GroupUpdate::default() };
+        let lost = cast.prepares("bob", |engine, group| engine.update_group(group, named));
+        let won = cast.demotes("alice", "bob");
+        cast.hears("carol", [event(&lost), &won]);
+        let carol = cast.parts_with("carol");
         let path = carol.path.clone();
         let carol = carol.closes();
-        let database = DatabaseKey::Raw(Secret::new([7; 32]));
-        let mut store = Store::open(&path, &database, &OpenOptions::default()).unwrap();
-        let done: Result<(), StoreError> = store.write(|tx| {
-            let nodes = tx.nodes(&group)?;
+        fork::rows(&path, |tx| {
+            let nodes = tx.nodes(&cast.group)?;
             let rival = nodes.iter().find(|node| !node.canonical).unwrap();
-            tx.set_node_state(&group, &rival.parent.unwrap(), &SecretVec::new(broken.clone()))
+            tx.set_node_state(&cast.group, &rival.parent.unwrap(), &SecretVec::new(broken.clone()))
         });
-        done.unwrap();
-        drop(store);
         let mut carol = carol.opens();
         let told = carol.waits(1_000);
         assert_eq!(deeds(&told), [("adminsname".into(), None)], "{:?}", told.events);
-        assert_eq!(carol.ends(&group).authenticator, all[0].ends(&group).authenticator);
+        assert_eq!(carol.ends(&cast.group).authenticator, cast.tip("alice"));
     }
 }

@@ -1,28 +1,38 @@
-//! Two admins invite at once: of their commits one wins, and whoever was invited ends where the others do.
+//! Two admins invite at once: of their commits one wins, and whoever was invited ends where the others do. Whoever a commit
+//! of ours adds is invited when that commit is true, by whatever way it became so, and not before.
 
-use mdk_core::{DeferredReason, EventBody, GroupState, Pending, Verdict, testing};
-use mdk_wire::{ContentId, Event, GroupId, GroupMessage, OsRandom, group_message};
+use mdk_core::{DeferredReason, EventBody, GroupState, Outcome, Pending, Verdict, testing};
+use mdk_wire::{Event, EventId, GroupMessage, OsRandom, group_message};
 
 use crate::kit::acts::invited;
-use crate::kit::fork::{Filed, two_admins_and};
-use crate::kit::{self, event, folder, received};
+use crate::kit::cast::{Cast, Who};
+use crate::kit::{self, RIVAL, WAITS, event, received};
 
-fn adds(member: &mut Filed, group: &GroupId, package: &Event) -> Pending {
-    let pending =
-        member.member.engine.add_members(group, std::slice::from_ref(package), false).unwrap();
-    member.member.confirms(&pending);
-    pending
+/// Alice, bob and dave; carol is in no group.
+fn two_and_one_to_come() -> (Cast, Event) {
+    let mut cast = Cast::two_admins_and("dave");
+    cast.enters("carol");
+    let package = cast.at("carol").member.key_package();
+    (cast, package)
 }
 
-/// Everybody hears everybody.
-fn all_speak(members: &mut [&mut Filed], group: &GroupId) {
-    for from in 0..members.len() {
-        let text = format!("from {from}");
-        let said = members[from].member.says(group, &text);
-        for to in (0..members.len()).filter(|to| *to != from) {
-            assert_eq!(received(&members[to].member.applies(&said)), std::slice::from_ref(&text));
-        }
+/// Carol was invited on two branches, and all hear all of it: she is in the one where the others are, and it goes on.
+fn all_come_together(cast: &mut Cast, events: &[Event], case: &str) {
+    for who in cast.names() {
+        cast.hears(who, events);
+        cast.waits_often(who, 2, 1_000);
     }
+    cast.accepts_all("carol");
+    cast.all_agree(case);
+    let info = cast.info("carol");
+    assert_eq!((info.state, info.member_count), (GroupState::Active, 4), "{case}");
+}
+
+/// Commits go on, also hers, and nothing of the other branch outlives the window.
+fn all_goes_on(cast: &mut Cast, case: &str) {
+    cast.all_speak();
+    cast.rest(1_000);
+    cast.forgets_what_competed("carol", &["alice", "bob", "dave"], case);
 }
 
 // shows: B4-17
@@ -34,89 +44,45 @@ fn of_two_invitations_the_branch_that_wins_is_followed() {
         for (first, restart, answers) in
             [(0, false, "each"), (1, false, "each"), (0, true, "late"), (1, true, "late")]
         {
-            let place = folder();
-            let (mut all, group) = two_admins_and("dave", place.path());
-            let mut carol = Filed::new(place.path(), "carol", 4);
-            let package = carol.member.key_package();
-            let invitations =
-                [adds(&mut all[0], &group, &package), adds(&mut all[1], &group, &package)];
-            let mut events: Vec<Event> = invitations.iter().map(|i| event(i).clone()).collect();
-            let winner = usize::from(decisive != "keys");
+            let case = format!("{decisive}, first {first}");
+            let (mut cast, package) = two_and_one_to_come();
+            let invitations = ["alice", "bob"].map(|who| cast.adds_by(who, &package));
+            let mut events = invitations.each_ref().map(|added| added.commit.clone()).to_vec();
+            let winner = if decisive == "keys" { "alice" } else { "bob" };
             // Dave hears of the second one first, and speaks there; so does its author.
             if decisive == "voices" {
-                all[2].member.applies(event(&invitations[1]));
-                events.push(all[2].member.says(&group, "with you"));
-                events.push(all[1].member.says(&group, "with me"));
+                cast.applies("dave", &events[1]);
+                events.extend([cast.says("dave", "with you"), cast.says("bob", "with me")]);
             }
             if decisive == "depth" {
-                let more = all[1].member.engine.self_update(&group).unwrap();
-                all[1].member.confirms(&more);
-                events.push(event(&more).clone());
+                events.push(cast.renews("bob"));
             }
-            let welcome = |which: usize| &invitations[which].welcomes[0];
-            assert!(invited(&carol.takes(welcome(first))));
+            let welcomes = invitations.each_ref().map(|added| &added.welcome);
+            assert!(invited(&cast.takes("carol", welcomes[first])));
             if answers == "each" {
-                carol.member.joins(&[]);
+                cast.accepts_all("carol");
             }
-            assert_eq!(
-                carol.takes(welcome(1 - first)).verdict,
-                Verdict::Deferred(DeferredReason::Rival)
-            );
+            assert_eq!(cast.takes("carol", welcomes[1 - first]).verdict, RIVAL);
             if restart {
-                carol.restarts();
+                cast.restarts("carol");
             }
-            assert_eq!(carol.takes(welcome(0)).verdict, Verdict::Duplicate);
-            assert_eq!(carol.takes(welcome(1)).verdict, Verdict::Duplicate);
-            for member in all.iter_mut().chain([&mut carol]) {
-                for event in &events {
-                    member.takes(event);
-                }
-                member.waits(1_000);
-                member.waits(1_000);
+            for welcome in welcomes {
+                assert_eq!(cast.takes("carol", welcome).verdict, Verdict::Duplicate);
             }
-            let case = format!("{decisive}, first {first}");
-            for invite in carol.member.engine.invites().unwrap() {
-                assert_eq!(invite.inviter, all[winner].member.key(), "{case}");
+            for who in cast.names() {
+                cast.hears(who, &events);
+                cast.waits_often(who, 2, 1_000);
             }
-            carol.member.joins(&[]);
-            let end = all[0].ends(&group);
-            for member in all[1..].iter_mut().chain([&mut carol]) {
-                assert_eq!(member.ends(&group).authenticator, end.authenticator, "{case}");
+            for inviter in cast.inviters("carol") {
+                assert_eq!(inviter, cast.key(winner), "{case}");
             }
-            assert_eq!(carol.member.info(&group).state, GroupState::Active);
-            assert_eq!(carol.member.info(&group).member_count, 4, "{case}");
+            all_come_together(&mut cast, &[], &case);
             // What was said to her on the winner, she has.
-            let texts = carol.member.texts(&group);
+            let texts = cast.texts("carol");
             assert_eq!(texts.len(), if decisive == "voices" { 2 } else { 0 }, "{case}: {texts:?}");
-            let [a, b, d] = all.as_mut_slice() else { panic!() };
-            all_speak(&mut [a, b, d, &mut carol], &group);
-            all.iter_mut().chain([&mut carol]).for_each(|m| drop(m.waits(1_000)));
-            // Commits go on, also hers, and nothing of the other branch outlives the window.
-            for _ in 0..7 {
-                let own = carol.member.engine.self_update(&group).unwrap();
-                carol.member.confirms(&own);
-                for member in &mut all {
-                    member.takes(event(&own));
-                    member.waits(1_000);
-                }
-                carol.waits(1_000);
-            }
-            let watch = testing::watch(&mut carol.member.engine, &group).unwrap();
-            assert!(watch.states.iter().all(|s| s.followed) && watch.states.len() == 6);
+            all_goes_on(&mut cast, &case);
         }
     }
-}
-
-/// As [`adds`], after a commit that only the adder has: the Welcome leads an epoch further.
-fn adds_later(member: &mut Filed, group: &GroupId, package: &Event) -> [Pending; 2] {
-    let before = commits(member, group);
-    [before, adds(member, group, package)]
-}
-
-fn commits(member: &mut Filed, group: &GroupId) -> Pending {
-    let pending = member.member.engine.self_update(group).unwrap();
-    member.member.confirms(&pending);
-    pending
 }
 
 // shows: B4-17
@@ -126,71 +92,39 @@ fn commits(member: &mut Filed, group: &GroupId) -> Pending {
 fn of_two_invitations_to_different_epochs_the_branch_that_wins_is_followed() {
     for decisive in ["depth", "voices", "neither"] {
         for (restart, answers) in [(false, "each"), (true, "late")] {
-            let place = folder();
-            let (mut all, group) = two_admins_and("dave", place.path());
-            let mut carol = Filed::new(place.path(), "carol", 4);
-            let package = carol.member.key_package();
-            let lower = adds(&mut all[0], &group, &package);
-            let [before, higher] = adds_later(&mut all[1], &group, &package);
-            let mut events = vec![event(&lower).clone(), event(&before).clone()];
-            events.push(event(&higher).clone());
+            let (mut cast, package) = two_and_one_to_come();
+            let lower = cast.adds_by("alice", &package);
+            let before = cast.renews("bob");
+            let higher = cast.adds_by("bob", &package);
+            let mut events = vec![lower.commit.clone(), before, higher.commit];
             let mut said = Vec::new();
             match decisive {
                 "depth" => {
-                    for _ in 0..2 {
-                        events.push(event(&commits(&mut all[0], &group)).clone());
-                    }
+                    events.extend([cast.renews("alice"), cast.renews("alice")]);
                     said = vec!["at last"];
-                    events.push(all[0].member.says(&group, "at last"));
+                    events.push(cast.says("alice", "at last"));
                 }
                 "voices" => {
-                    all[2].member.applies(event(&lower));
+                    cast.applies("dave", &lower.commit);
                     said = vec!["with me", "with you"];
-                    events.push(all[2].member.says(&group, "with you"));
-                    events.push(all[0].member.says(&group, "with me"));
+                    events.extend([cast.says("dave", "with you"), cast.says("alice", "with me")]);
                 }
                 _ => {}
             }
-            assert!(invited(&carol.takes(&higher.welcomes[0])));
+            assert!(invited(&cast.takes("carol", &higher.welcome)));
             if answers == "each" {
-                carol.member.joins(&[]);
+                cast.accepts_all("carol");
             }
-            let verdict = carol.takes(&lower.welcomes[0]).verdict;
-            assert_eq!(verdict, Verdict::Deferred(DeferredReason::Rival), "{decisive}");
+            assert_eq!(cast.takes("carol", &lower.welcome).verdict, RIVAL, "{decisive}");
             if restart {
-                carol.restarts();
+                cast.restarts("carol");
             }
-            assert_eq!(carol.takes(&lower.welcomes[0]).verdict, Verdict::Duplicate);
-            for member in all.iter_mut().chain([&mut carol]) {
-                for event in &events {
-                    member.takes(event);
-                }
-                member.waits(1_000);
-                member.waits(1_000);
-            }
-            carol.member.joins(&[]);
-            let end = all[0].ends(&group);
-            for member in all[1..].iter_mut().chain([&mut carol]) {
-                assert_eq!(member.ends(&group).authenticator, end.authenticator, "{decisive}");
-            }
-            let info = carol.member.info(&group);
-            assert_eq!((info.state, info.member_count), (GroupState::Active, 4));
-            let mut texts = carol.member.texts(&group);
+            assert_eq!(cast.takes("carol", &lower.welcome).verdict, Verdict::Duplicate);
+            all_come_together(&mut cast, &events, decisive);
+            let mut texts = cast.texts("carol");
             texts.sort();
             assert_eq!(texts, said, "{decisive}");
-            let [a, b, d] = all.as_mut_slice() else { panic!() };
-            all_speak(&mut [a, b, d, &mut carol], &group);
-            all.iter_mut().chain([&mut carol]).for_each(|m| drop(m.waits(1_000)));
-            for _ in 0..7 {
-                let own = commits(&mut carol, &group);
-                for member in &mut all {
-                    member.takes(event(&own));
-                    member.waits(1_000);
-                }
-                carol.waits(1_000);
-            }
-            let watch = testing::watch(&mut carol.member.engine, &group).unwrap();
-            assert!(watch.states.iter().all(|s| s.followed) && watch.states.len() == 6);
+            all_goes_on(&mut cast, decisive);
         }
     }
 }
@@ -201,30 +135,24 @@ fn of_two_invitations_to_different_epochs_the_branch_that_wins_is_followed() {
 #[test]
 fn an_earlier_invitation_on_the_same_branch_takes_nobody_out() {
     for removal_last in [false, true] {
-        let place = folder();
-        let (mut all, group) = two_admins_and("dave", place.path());
-        let mut carol = Filed::new(place.path(), "carol", 4);
-        let first = adds(&mut all[0], &group, &carol.member.key_package());
-        all[2].member.applies(event(&first));
-        let said = [all[0].member.says(&group, "one"), all[2].member.says(&group, "two")];
-        let key = carol.member.key();
-        let removal = all[0].member.engine.remove_members(&group, &[key]).unwrap();
-        all[0].member.confirms(&removal);
-        let again = adds(&mut all[0], &group, &carol.member.key_package());
-        carol.member.joins(&again.welcomes);
-        carol.takes(&first.welcomes[0]);
-        let mut events = vec![event(&removal)];
+        let mut cast = Cast::two_admins_and("dave");
+        let first = cast.adds("alice", "carol");
+        cast.applies("dave", &first.commit);
+        let said = [cast.says("alice", "one"), cast.says("dave", "two")];
+        let (removal, again) = cast.adds_again("alice", "carol");
+        cast.joins("carol", &again.welcome);
+        cast.takes("carol", &first.welcome);
+        let mut events = vec![&removal];
         events.splice(if removal_last { 0..0 } else { 1..1 }, &said);
         for event in events {
-            carol.takes(event);
-            carol.waits(1_000);
+            cast.takes("carol", event);
+            cast.waits("carol", 1_000);
         }
-        carol.waits(1_000);
-        assert_eq!(carol.member.info(&group).state, GroupState::Active, "{removal_last}");
-        let end = all[0].ends(&group);
-        assert_eq!(carol.ends(&group).authenticator, end.authenticator, "{removal_last}");
-        let hello = all[0].member.says(&group, "hello");
-        assert_eq!(received(&carol.member.applies(&hello)), ["hello"]);
+        cast.waits("carol", 1_000);
+        assert_eq!(cast.state("carol"), GroupState::Active, "{removal_last}");
+        cast.agree(&["alice", "carol"], &format!("{removal_last}"));
+        let hello = cast.says("alice", "hello");
+        assert_eq!(received(&cast.applies("carol", &hello)), ["hello"]);
     }
 }
 
@@ -232,35 +160,27 @@ fn an_earlier_invitation_on_the_same_branch_takes_nobody_out() {
 /// What claims to be of an epoch that only the other invitation led to loses nothing that we ever had.
 #[test]
 fn a_commit_of_nowhere_below_our_own_beginning_is_no_loss() {
-    let place = folder();
-    let (mut all, group) = two_admins_and("dave", place.path());
-    let mut carol = Filed::new(place.path(), "carol", 4);
-    let package = carol.member.key_package();
-    let lower = adds(&mut all[0], &group, &package);
-    let state = testing::state(&mut all[0].member.engine, &group).unwrap();
-    let [before, higher] = adds_later(&mut all[1], &group, &package);
-    carol.member.joins(&higher.welcomes);
-    carol.takes(&lower.welcomes[0]);
+    let (mut cast, package) = two_and_one_to_come();
+    let group = cast.group.clone();
+    let event_key =
+        |cast: &mut Cast, who: Who| testing::state(cast.engine(who), &group).unwrap().event_key;
+    let lower = cast.adds_by("alice", &package);
+    let alices = event_key(&mut cast, "alice");
+    let before = cast.renews("bob");
+    let higher = cast.adds_by("bob", &package);
+    cast.joins("carol", &higher.welcome);
+    cast.takes("carol", &lower.welcome);
     // The commit of the one branch, under the key of the other's.
-    let key = {
-        let place = folder();
-        let mut copy = all[2].copied(place.path());
-        copy.member.applies(event(&before));
-        testing::state(&mut copy.member.engine, &group).unwrap().event_key
-    };
-    let sealed = GroupMessage::parse(event(&higher).clone()).unwrap();
+    cast.copies("dave", "copy");
+    cast.applies("copy", &before);
+    let key = event_key(&mut cast, "copy");
+    let sealed = GroupMessage::parse(higher.commit).unwrap();
     let bytes = sealed.open(&key).unwrap();
-    let moved = group_message::seal(
-        &bytes,
-        &state.event_key,
-        &sealed.group,
-        kit::now(),
-        None,
-        &mut OsRandom,
-    );
-    let verdict = carol.takes(&moved.unwrap()).verdict;
+    let moved =
+        group_message::seal(&bytes, &alices, &sealed.group, kit::now(), None, &mut OsRandom);
+    let verdict = cast.takes("carol", &moved.unwrap()).verdict;
     assert_eq!(verdict, Verdict::Deferred(DeferredReason::MissingParent));
-    assert_eq!(carol.member.info(&group).state, GroupState::Active);
+    assert_eq!(cast.state("carol"), GroupState::Active);
 }
 
 // shows: B4-16
@@ -268,44 +188,29 @@ fn a_commit_of_nowhere_below_our_own_beginning_is_no_loss() {
 /// who won, she is let in, although a branch that lost is still known.
 #[test]
 fn who_was_invited_on_two_branches_that_lost_can_be_invited_again() {
-    let place = folder();
-    let (mut all, group) = two_admins_and("dave", place.path());
-    let dave = all[2].member.key();
-    let promoted = all[0].member.engine.promote(&group, &[dave]).unwrap();
-    all[0].member.confirms(&promoted);
-    for member in &mut all[1..] {
-        member.member.applies(event(&promoted));
+    let mut cast = Cast::two_admins_and("dave");
+    let promoted = cast.promotes("alice", &["dave"]);
+    cast.hears_all_but("alice", [&promoted]);
+    cast.rest(1_000);
+    cast.enters("carol");
+    let package = cast.at("carol").member.key_package();
+    let lost = ["alice", "bob"].map(|who| cast.adds_by(who, &package));
+    let won = [cast.renews("dave"), cast.renews("dave")];
+    cast.joins("carol", &lost[0].welcome);
+    assert_eq!(cast.takes("carol", &lost[1].welcome).verdict, RIVAL);
+    cast.all_hear(lost.iter().map(|added| &added.commit).chain(&won));
+    cast.rest(1_000);
+    let again = cast.adds("alice", "carol");
+    for who in ["bob", "dave"] {
+        cast.takes(who, &again.commit);
+        cast.waits(who, 1_000);
     }
-    all.iter_mut().for_each(|m| drop(m.waits(1_000)));
-    let mut carol = Filed::new(place.path(), "carol", 4);
-    let package = carol.member.key_package();
-    let lost = [adds(&mut all[0], &group, &package), adds(&mut all[1], &group, &package)];
-    let won = [commits(&mut all[2], &group), commits(&mut all[2], &group)];
-    carol.member.joins(&lost[0].welcomes);
-    let verdict = carol.takes(&lost[1].welcomes[0]).verdict;
-    assert_eq!(verdict, Verdict::Deferred(DeferredReason::Rival));
-    for member in all.iter_mut().chain([&mut carol]) {
-        for commit in lost.iter().chain(&won) {
-            member.takes(event(commit));
-        }
-        member.waits(1_000);
-    }
-    let again = adds(&mut all[0], &group, &carol.member.key_package());
-    for member in &mut all[1..] {
-        member.takes(event(&again));
-        member.waits(1_000);
-    }
-    let verdict = carol.takes(&again.welcomes[0]).verdict;
-    assert_eq!(verdict, Verdict::Deferred(DeferredReason::FutureEpoch));
-    assert!(!invited(&carol.waits(60_000)));
-    assert!(invited(&carol.waits(61_000)));
-    carol.member.joins(&[]);
-    let end = all[0].ends(&group);
-    for member in all[1..].iter_mut().chain([&mut carol]) {
-        assert_eq!(member.ends(&group).authenticator, end.authenticator);
-    }
-    let [a, b, d] = all.as_mut_slice() else { panic!() };
-    all_speak(&mut [a, b, d, &mut carol], &group);
+    assert_eq!(cast.takes("carol", &again.welcome).verdict, WAITS);
+    assert!(!invited(&cast.waits("carol", 60_000)));
+    assert!(invited(&cast.waits("carol", 61_000)));
+    cast.accepts_all("carol");
+    cast.all_agree("invited again");
+    cast.all_speak();
 }
 
 /// One invites eve and the other frank. Whose commit loses is told so and may do it again with the same KeyPackage: it is
@@ -314,67 +219,266 @@ fn who_was_invited_on_two_branches_that_lost_can_be_invited_again() {
 #[test]
 fn whose_invitation_lost_is_told_and_may_invite_again() {
     for took_the_first in [false, true] {
-        let place = folder();
-        let (mut all, group) = two_admins_and("dave", place.path());
-        let (mut eve, mut frank) =
-            (Filed::new(place.path(), "eve", 5), Filed::new(place.path(), "frank", 6));
-        let package = frank.member.key_package();
-        let wins = adds(&mut all[0], &group, &eve.member.key_package());
-        let loses = adds(&mut all[1], &group, &package);
-        eve.member.joins(&wins.welcomes);
+        let mut cast = Cast::two_admins_and("dave");
+        let group = cast.group.clone();
+        cast.enters("frank");
+        let package = cast.at("frank").member.key_package();
+        let wins = cast.adds("alice", "eve");
+        let loses = cast.adds_by("bob", &package);
+        cast.joins("eve", &wins.welcome);
         if took_the_first {
-            frank.member.joins(&loses.welcomes);
+            cast.joins("frank", &loses.welcome);
         }
-        let digest = commit_of(&mut all[0], &group, event(&loses));
-        let mut told = Vec::new();
-        for member in all.iter_mut().chain([&mut eve, &mut frank]) {
-            member.takes(event(&wins));
-            member.takes(event(&loses));
-            told.push(member.waits(1_000).events);
-        }
-        let withdrawn = |n: usize| {
-            told[n].iter().any(|e| {
+        // Which commit it is, by the key of a member that has retained the state it was made on.
+        let digest = testing::content_of(cast.engine("alice"), &group, &loses.commit).unwrap();
+        for who in cast.names() {
+            cast.hears(who, [&wins.commit, &loses.commit]);
+            let told = cast.waits(who, 1_000).events;
+            let withdrawn = told.iter().any(|e| {
                 matches!(&e.body, EventBody::ChangeWithdrawn { commit } if Some(*commit) == digest)
-            })
-        };
-        assert!(withdrawn(1) && !withdrawn(0), "its author is told");
-        let frank_key = frank.member.key();
-        assert!(
-            !all[1]
-                .member
-                .engine
-                .members(&group)
-                .unwrap()
-                .iter()
-                .any(|m| m.public_key == frank_key)
-        );
-
-        let again = adds(&mut all[1], &group, &package);
-        for member in [0, 2] {
-            all[member].member.applies(event(&again));
-            all[member].waits(1_000);
+            });
+            if who == "alice" || who == "bob" {
+                assert_eq!(withdrawn, who == "bob", "its author is told");
+            }
         }
-        eve.member.applies(event(&again));
-        eve.waits(1_000);
-        let outcome = frank.takes(&again.welcomes[0]);
+        let frank = cast.key("frank");
+        let members = cast.engine("bob").members(&group).unwrap();
+        assert!(!members.iter().any(|member| member.public_key == frank));
+
+        let again = cast.adds_by("bob", &package);
+        for who in ["alice", "dave", "eve"] {
+            cast.applies(who, &again.commit);
+            cast.waits(who, 1_000);
+        }
+        let outcome = cast.takes("frank", &again.welcome);
         if took_the_first {
             // It may be the membership after a removal that is still to come; then it is what leads out of here.
-            assert_eq!(outcome.verdict, Verdict::Deferred(DeferredReason::FutureEpoch));
-            assert!(invited(&frank.waits(121_000)));
+            assert_eq!(outcome.verdict, WAITS);
+            assert!(invited(&cast.waits("frank", 121_000)));
         } else {
             assert!(invited(&outcome));
         }
-        frank.member.joins(&[]);
-        let end = all[0].ends(&group);
-        for member in all[1..].iter_mut().chain([&mut eve, &mut frank]) {
-            assert_eq!(member.ends(&group).authenticator, end.authenticator);
-        }
-        let [a, b, d] = all.as_mut_slice() else { panic!() };
-        all_speak(&mut [a, b, d, &mut eve, &mut frank], &group);
+        cast.accepts_all("frank");
+        cast.all_agree("invited again");
+        cast.all_speak();
     }
 }
 
-/// Which commit an event carries, by the key of a member that has retained the state it was made on.
-fn commit_of(member: &mut Filed, group: &GroupId, event: &Event) -> Option<ContentId> {
-    testing::content_of(&mut member.member.engine, group, event).unwrap()
+/// What of the Welcomes of a commit is to be published. (The first tick of a process hands out others, too.)
+fn welcomes(made: &Pending, outcome: &Outcome) -> Vec<Event> {
+    let ours = |event: &&Event| made.welcomes.iter().any(|welcome| welcome.id() == event.id());
+    outcome.reply.iter().filter(ours).cloned().collect()
+}
+
+fn ids(events: &[Event]) -> Vec<EventId> {
+    events.iter().map(Event::id).collect()
+}
+
+/// Alice has prepared a commit that adds carol, and what of its Welcomes was handed out by what she has heard.
+struct Adding {
+    cast: Cast,
+    made: Pending,
+    handed_out: Vec<Event>,
+}
+
+impl Adding {
+    /// Alice, bob and dave are admins; carol is nobody yet. All are settled.
+    fn new() -> Self {
+        let mut cast = Cast::new(&["alice", "bob", "dave"], &["bob", "dave"]);
+        cast.rest(9_000);
+        cast.enters("carol");
+        let package = cast.at("carol").member.key_package();
+        let made =
+            cast.prepares("alice", |engine, group| engine.add_members(group, &[package], false));
+        Self { cast, made, handed_out: Vec::new() }
+    }
+
+    fn confirmed() -> Self {
+        let mut adding = Self::new();
+        adding.cast.at("alice").member.confirms(&adding.made);
+        adding
+    }
+
+    fn commit(&self) -> Event {
+        event(&self.made).clone()
+    }
+
+    fn alice_takes(&mut self, events: &[Event]) {
+        for event in events {
+            let told = self.cast.takes("alice", event);
+            self.handed_out.extend(welcomes(&self.made, &told));
+        }
+    }
+
+    fn alice_waits(&mut self, millis: u64) {
+        let told = self.cast.waits("alice", millis);
+        self.handed_out.extend(welcomes(&self.made, &told));
+    }
+
+    /// Bob has heard of nothing, and makes two commits that beat it.
+    fn loses(&mut self) {
+        let here = line(&mut self.cast, "bob", ["b1", "b2"]);
+        self.alice_takes(&here);
+        self.alice_waits(10_000);
+    }
+
+    /// Dave follows it.
+    fn is_followed(&mut self) {
+        let commit = self.commit();
+        self.cast.takes("dave", &commit);
+        self.cast.waits("dave", 10_000);
+    }
+
+    /// Alice ends, and begins again.
+    fn restarts(&mut self) {
+        self.cast.restarts("alice");
+        self.handed_out.clear();
+        self.alice_waits(1_000);
+    }
+
+    fn carol_joins(&mut self) {
+        assert_eq!(ids(&self.handed_out), ids(&self.made.welcomes));
+        let welcome = self.handed_out[0].clone();
+        assert_eq!(self.cast.takes("carol", &welcome).verdict, Verdict::Applied);
+        self.cast.accepts_all("carol");
+        // What went out twice is seen.
+        let again = self.cast.takes("carol", &self.made.welcomes[0]).verdict;
+        assert_eq!(again, Verdict::Duplicate);
+    }
+}
+
+/// Commits one after the other, by somebody who has heard of nothing else meanwhile.
+fn line(cast: &mut Cast, who: Who, names: [&str; 2]) -> [Event; 2] {
+    names.map(|name| {
+        let commit = cast.renames(who, name);
+        cast.waits(who, 10_000);
+        commit
+    })
+}
+
+/// Dave renames the group and removes somebody.
+fn renames_and_removes(cast: &mut Cast, whom: Who) -> [Event; 2] {
+    let renamed = cast.renames("dave", "d1");
+    cast.waits("dave", 10_000);
+    [renamed, cast.removes("dave", whom)]
+}
+
+// rule: C2-8
+/// Alice ends between her commit that adds carol and the publication of its Welcome. The commit loses to two of bob's,
+/// and wins with two that dave makes on it: then the Welcome goes out, also after a restart, and not while it is lost.
+#[test]
+fn a_commit_that_lost_and_wins_again_invites() {
+    for restart in [false, true] {
+        let mut adding = Adding::confirmed();
+        adding.loses();
+        assert_eq!(adding.cast.info("alice").member_count, 3);
+        assert!(adding.handed_out.is_empty(), "it is not true");
+        adding.restarts();
+        adding.alice_waits(1_000);
+        assert!(adding.handed_out.is_empty(), "it is not true");
+
+        adding.is_followed();
+        let there = line(&mut adding.cast, "dave", ["d1", "d2"]);
+        adding.alice_takes(&there);
+        let commit = adding.commit();
+        adding.cast.hears("bob", [&commit, &there[0], &there[1]]);
+        adding.cast.waits("bob", 10_000);
+        adding.alice_waits(10_000);
+        assert_eq!(adding.cast.info("alice").member_count, 4);
+        if restart {
+            adding.restarts();
+        }
+        adding.carol_joins();
+        let cast = &mut adding.cast;
+        cast.hears("carol", &there);
+        cast.waits("carol", 10_000);
+        cast.all_agree("it is true");
+        for other in ["alice", "bob", "dave"] {
+            cast.speak("carol", other);
+        }
+    }
+}
+
+// rule: C2-8
+/// A relay has the commit, and its answer was lost, so the program gave the commit up. It comes back, and is true at
+/// once, or when others have built on it.
+#[test]
+fn a_commit_that_was_given_up_and_is_true_invites() {
+    for (rival, restart) in [(false, false), (false, true), (true, false), (true, true)] {
+        let mut adding = Adding::new();
+        let id = adding.made.id;
+        adding.cast.engine("alice").discard(id).unwrap();
+        adding.alice_waits(1_000);
+        assert!(adding.handed_out.is_empty());
+        if restart {
+            adding.restarts();
+            assert!(adding.handed_out.is_empty());
+        }
+        let commit = adding.commit();
+        if rival {
+            adding.loses();
+            adding.alice_takes(&[commit]);
+            adding.alice_waits(10_000);
+            assert!(adding.handed_out.is_empty(), "it is not true");
+            adding.is_followed();
+            let there = line(&mut adding.cast, "dave", ["d1", "d2"]);
+            adding.alice_takes(&there);
+        } else {
+            let came = adding.cast.applies("alice", &commit);
+            adding.handed_out.extend(welcomes(&adding.made, &came));
+        }
+        adding.alice_waits(10_000);
+        assert_eq!(adding.cast.info("alice").member_count, 4, "{rival} {restart}");
+        if restart {
+            adding.restarts();
+        }
+        adding.carol_joins();
+        assert_eq!(adding.cast.state("carol"), GroupState::Active);
+        if !rival {
+            adding.cast.speak("carol", "alice");
+        }
+    }
+}
+
+// shows: C2-8
+/// Alice's commit wins with one of dave's that puts her out: carol is a member for all who are left, and only alice has
+/// the Welcome.
+#[test]
+fn who_is_put_out_still_invites_whom_its_commit_has_added() {
+    let mut adding = Adding::confirmed();
+    adding.loses();
+    adding.is_followed();
+    let there = renames_and_removes(&mut adding.cast, "alice");
+    adding.handed_out.clear();
+    adding.alice_takes(&there);
+    adding.alice_waits(10_000);
+    assert_eq!(adding.cast.state("alice"), GroupState::Removed);
+    adding.carol_joins();
+    adding.cast.hears("carol", &there);
+    adding.cast.waits("carol", 10_000);
+    adding.cast.speak("carol", "dave");
+}
+
+// shows: C2-8
+/// On the branch that wins somebody has removed carol again: nothing goes out to her, until a branch wins that keeps her.
+#[test]
+fn who_is_no_member_any_more_is_not_invited() {
+    let mut adding = Adding::confirmed();
+    adding.loses();
+    adding.is_followed();
+    // (of dave there are two, as after a backup)
+    adding.cast.copies("dave", "other");
+    let without = renames_and_removes(&mut adding.cast, "carol");
+    adding.handed_out.clear();
+    adding.alice_takes(&without);
+    adding.alice_waits(10_000);
+    assert!(adding.handed_out.is_empty());
+    let info = adding.cast.info("alice");
+    assert_eq!((info.name.as_str(), info.member_count), ("d1", 3));
+    adding.cast.waits("other", 10_000);
+    let keeps = [["e1", "e2"], ["e3", "e4"]].map(|names| line(&mut adding.cast, "other", names));
+    adding.alice_takes(&keeps.concat());
+    adding.alice_waits(10_000);
+    assert_eq!(adding.cast.name("alice"), "e4");
+    assert_eq!(ids(&adding.handed_out), ids(&adding.made.welcomes));
 }

@@ -1,43 +1,45 @@
 //! Whoever cannot follow the others any more is brought back by a new invitation, and nobody else is led away by one.
 
 use mdk_core::{
-    DeferredReason, EventBody, GroupState, OutboxItem, OutboxPurpose, Outcome, RelayVerdict,
-    Verdict,
+    Config, DeferredReason, EventBody, GroupState, OutboxItem, OutboxPurpose, Outcome,
+    RelayVerdict, Verdict,
 };
-use mdk_wire::{Event, GroupId, Keys};
+use mdk_wire::group_message::{self, GroupMessage};
+use mdk_wire::{Event, Keys, OsRandom, Random as _, Secret};
 use openmls::prelude::tls_codec::Serialize as _;
 
-use crate::kit::acts::{adds, invited, removes, renames, speak};
-use crate::kit::foreign::{Change, Foreign, resigned};
+use crate::kit::acts::invited;
+use crate::kit::cast::{Cast, Who};
+use crate::kit::foreign::{Change, Foreign, resigned, wrap};
 use crate::kit::foreign_commits::{Handmade, World, self_update, vlbytes};
-use crate::kit::fork::{Filed, later, two_admins_and};
-use crate::kit::{self, WAITS, event, folder, now, received};
+use crate::kit::{self, CLOSED, Member, REFUSED, WAITS, now, received};
 
-/// An event that all but its maker and these take.
-fn given(all: &mut [Filed], but: &[usize], event: &Event) {
-    for (who, member) in all.iter_mut().enumerate() {
-        if !but.contains(&who) {
-            member.takes(event);
+/// Somebody does this, and all but these hear of it.
+fn given(cast: &mut Cast, by: Who, away: &[Who], event: &Event) {
+    for who in cast.names() {
+        if who != by && !away.contains(&who) {
+            cast.takes(who, event);
         }
     }
-    later(all, 5_000);
+    cast.rest(5_000);
 }
 
 /// Longer than any state is retained everybody is there for all that is done and said.
-fn lives(all: &mut [Filed], group: &GroupId, admin: usize) {
+fn lives(cast: &mut Cast, admin: Who) {
     for n in 0..8 {
-        let commit = renames(&mut all[admin], group, &format!("name {n}"));
-        given(all, &[admin], event(&commit));
-        for who in 0..all.len() {
-            let said = all[who].member.says(group, &format!("{n} by {who}"));
-            given(all, &[who], &said);
+        let commit = cast.renames(admin, &format!("name {n}"));
+        given(cast, admin, &[], &commit);
+        for who in cast.names() {
+            let said = cast.says(who, &format!("{n} by {who}"));
+            given(cast, who, &[], &said);
         }
     }
 }
 
-fn two_of(all: &mut [Filed], one: usize, other: usize) -> (&mut Filed, &mut Filed) {
-    let [one, other] = all.get_disjoint_mut([one, other]).unwrap();
-    (one, other)
+fn lived() -> Cast {
+    let mut cast = Cast::two_admins_and("carol");
+    lives(&mut cast, "alice");
+    cast
 }
 
 /// The Welcome is taken up, and nothing of before is said to be untrue.
@@ -56,53 +58,44 @@ fn led_back(told: &Outcome) {
 /// One commit never comes. What was said before that is read late, after the Welcome has come, and keeps nobody from it.
 #[test]
 fn who_missed_a_commit_for_good_is_led_back_by_an_invitation() {
-    for (away, admin, other) in [(2, 0, 1), (0, 1, 2)] {
+    for (gone, admin, other) in [("carol", "alice", "bob"), ("alice", "bob", "carol")] {
         for restart in [false, true] {
-            let place = folder();
-            let (mut all, group) = two_admins_and("carol", place.path());
-            lives(&mut all, &group, admin);
-            let late = all[other].member.says(&group, "late");
-            given(&mut all, &[other, away], &late);
-            let missed = renames(&mut all[admin], &group, "missed");
-            given(&mut all, &[admin, away], event(&missed));
-            let (one, gone) = two_of(&mut all, admin, away);
-            let removal = removes(one, &group, gone);
-            given(&mut all, &[admin], event(&removal));
-            let (one, gone) = two_of(&mut all, admin, away);
-            let added = adds(one, &group, gone);
-            let [welcome] = &added.welcomes[..] else { panic!() };
-            let gone = &mut all[away];
-            assert_eq!(gone.takes(welcome).verdict, WAITS);
-            given(&mut all, &[admin], event(&added));
-            let said = all[other].member.says(&group, "not for all");
-            given(&mut all, &[other], &said);
-            let gone = &mut all[away];
-            assert_eq!(received(&gone.takes(&late)), ["late"]);
-            assert!(!invited(&gone.waits(119_000)), "more may come");
+            let mut cast = Cast::two_admins_and("carol");
+            lives(&mut cast, admin);
+            let late = cast.says(other, "late");
+            given(&mut cast, other, &[gone], &late);
+            let missed = cast.renames(admin, "missed");
+            given(&mut cast, admin, &[gone], &missed);
+            let removal = cast.removes(admin, gone);
+            given(&mut cast, admin, &[], &removal);
+            let added = cast.adds(admin, gone);
+            assert_eq!(cast.takes(gone, &added.welcome).verdict, WAITS);
+            given(&mut cast, admin, &[], &added.commit);
+            let said = cast.says(other, "not for all");
+            given(&mut cast, other, &[], &said);
+            assert_eq!(received(&cast.takes(gone, &late)), ["late"]);
+            assert!(!invited(&cast.waits(gone, 119_000)), "more may come");
             if restart {
-                gone.restarts();
+                cast.restarts(gone);
             }
-            assert_eq!(gone.member.info(&group).state, GroupState::Active);
-            led_back(&gone.waits(1_000));
-            let [invite] = gone.member.engine.invites().unwrap().try_into().unwrap();
-            gone.member.engine.accept(&invite.id).unwrap();
-            gone.waits(1_000);
-            let end = gone.ends(&group);
-            assert_eq!(end.said.len(), 8 * 3 + 2, "{:?}", end.said);
-            assert!(end.said.iter().all(|(_, marked)| !marked));
-            assert!(end.said.contains(&("not for all".to_owned(), false)));
-            for who in [admin, other] {
-                assert_eq!(all[who].ends(&group).authenticator, end.authenticator);
-                let (one, gone) = two_of(&mut all, who, away);
-                speak(one, gone, &group);
-            }
+            assert_eq!(cast.state(gone), GroupState::Active);
+            led_back(&cast.waits(gone, 1_000));
+            cast.accepts(gone, admin);
+            cast.waits(gone, 1_000);
+            let said = cast.end(gone).said;
+            assert_eq!(said.len(), 8 * 3 + 2, "{said:?}");
+            assert!(said.iter().all(|(_, marked)| !marked));
+            assert!(said.contains(&("not for all".to_owned(), false)));
+            cast.all_agree(gone);
+            cast.speak(admin, gone);
+            cast.speak(other, gone);
         }
     }
 }
 
 /// What waits to be said.
-fn queued(member: &mut Filed) -> Vec<OutboxItem> {
-    let mut items = member.member.engine.outbox(99).unwrap();
+fn queued(cast: &mut Cast, who: &str) -> Vec<OutboxItem> {
+    let mut items = cast.engine(who).outbox(99).unwrap();
     items.retain(|item| matches!(item.purpose, OutboxPurpose::Message { .. }));
     items
 }
@@ -112,49 +105,38 @@ fn queued(member: &mut Filed) -> Vec<OutboxItem> {
 /// has accepted, and is read once.
 #[test]
 fn what_waits_when_one_is_led_back_is_said_again_where_the_others_are() {
-    let place = folder();
-    let (mut all, group) = two_admins_and("carol", place.path());
-    lives(&mut all, &group, 0);
-    let missed = renames(&mut all[0], &group, "missed");
-    given(&mut all, &[0, 2], event(&missed));
-    let carol = &mut all[2];
-    let update = carol.member.engine.self_update(&group).unwrap();
-    carol.member.confirms(&update);
-    carol.waits(5_000);
-    carol.member.engine.enable_outbox();
-    carol.member.says(&group, "queued");
-    let [before] = queued(carol).try_into().unwrap();
+    let mut cast = lived();
+    let missed = cast.renames("alice", "missed");
+    given(&mut cast, "alice", &["carol"], &missed);
+    cast.renews("carol");
+    cast.waits("carol", 5_000);
+    cast.engine("carol").enable_outbox();
+    cast.says("carol", "queued");
+    let [before] = queued(&mut cast, "carol").try_into().unwrap();
     // An attempt that brought nothing.
     let later = RelayVerdict::Later { reason: "unreachable".to_owned(), next_at: 0 };
-    carol.member.engine.outbox_result(before.seq, kit::RELAY, later).unwrap();
-    let (alice, carol) = two_of(&mut all, 0, 2);
-    let removal = removes(alice, &group, carol);
-    given(&mut all, &[0], event(&removal));
-    let (alice, carol) = two_of(&mut all, 0, 2);
-    let added = adds(alice, &group, carol);
-    assert_eq!(carol.takes(&added.welcomes[0]).verdict, WAITS);
-    given(&mut all, &[0], event(&added));
-    let said = all[1].member.says(&group, "not for all");
-    given(&mut all, &[1], &said);
-    let carol = &mut all[2];
-    led_back(&carol.waits(120_000));
-    assert!(queued(carol).is_empty(), "nobody could read it");
-    let [invite] = carol.member.engine.invites().unwrap().try_into().unwrap();
-    carol.member.engine.accept(&invite.id).unwrap();
-    let update = carol.member.engine.self_update(&group).unwrap();
-    carol.member.confirms(&update);
-    let update = update.event.unwrap();
-    given(&mut all, &[2], &update);
-    let carol = &mut all[2];
-    carol.waits(5_000);
-    let [item] = queued(carol).try_into().unwrap();
+    cast.engine("carol").outbox_result(before.seq, kit::RELAY, later).unwrap();
+    let removal = cast.removes("alice", "carol");
+    given(&mut cast, "alice", &[], &removal);
+    let added = cast.adds("alice", "carol");
+    assert_eq!(cast.takes("carol", &added.welcome).verdict, WAITS);
+    given(&mut cast, "alice", &[], &added.commit);
+    let said = cast.says("bob", "not for all");
+    given(&mut cast, "bob", &[], &said);
+    led_back(&cast.waits("carol", 120_000));
+    assert!(queued(&mut cast, "carol").is_empty(), "nobody could read it");
+    cast.accepts("carol", "alice");
+    let update = cast.renews("carol");
+    given(&mut cast, "carol", &[], &update);
+    cast.waits("carol", 5_000);
+    let [item] = queued(&mut cast, "carol").try_into().unwrap();
     assert_ne!(item.event_id, before.event_id);
-    let (old, new) = [&before, &item].map(|i| Event::from_json(i.event.as_bytes()).unwrap()).into();
-    for reader in &mut all[..2] {
-        assert_eq!(received(&reader.takes(&new)), ["queued"]);
-        assert!(received(&reader.takes(&old)).is_empty());
+    let [old, new] = [&before, &item].map(|i| Event::from_json(i.event.as_bytes()).unwrap());
+    for reader in ["alice", "bob"] {
+        assert_eq!(received(&cast.takes(reader, &new)), ["queued"]);
+        assert!(received(&cast.takes(reader, &old)).is_empty());
     }
-    let said = all[2].ends(&group).said;
+    let said = cast.end("carol").said;
     assert_eq!(said.iter().filter(|(text, _)| text == "queued").count(), 1);
 }
 
@@ -162,53 +144,43 @@ fn what_waits_when_one_is_led_back_is_said_again_where_the_others_are() {
 /// The answer to a leave never comes, and the admin who gave it asks back.
 #[test]
 fn who_has_left_without_an_answer_is_asked_back() {
-    let place = folder();
-    let (mut all, group) = two_admins_and("carol", place.path());
-    lives(&mut all, &group, 0);
-    let leave = all[2].member.engine.leave(&group).unwrap();
-    let mut replies = all[0].takes(&leave).reply;
-    for _ in 0..120 {
-        replies.extend(all[0].waits(1_000).reply);
-    }
-    let [answer] = replies.try_into().unwrap();
-    all[0].takes(&answer);
-    later(&mut all[2..], 120_000);
-    let (alice, carol) = two_of(&mut all, 0, 2);
-    let added = adds(alice, &group, carol);
-    assert_eq!(carol.takes(&added.welcomes[0]).verdict, WAITS);
-    carol.takes(&alice.member.says(&group, "not for all"));
-    assert!(!invited(&carol.waits(119_000)));
-    assert_eq!(carol.member.info(&group).state, GroupState::Leaving);
-    led_back(&carol.waits(1_000));
-    carol.member.joins(&[]);
-    assert_eq!(carol.member.info(&group).state, GroupState::Active);
-    speak(alice, carol, &group);
+    let mut cast = lived();
+    let leave = cast.leaves("carol");
+    let answer = cast.answers("alice", &leave);
+    cast.takes("alice", &answer);
+    cast.waits("carol", 120_000);
+    let added = cast.adds("alice", "carol");
+    assert_eq!(cast.takes("carol", &added.welcome).verdict, WAITS);
+    let said = cast.says("alice", "not for all");
+    cast.takes("carol", &said);
+    assert!(!invited(&cast.waits("carol", 119_000)));
+    assert_eq!(cast.state("carol"), GroupState::Leaving);
+    led_back(&cast.waits("carol", 1_000));
+    cast.accepts_all("carol");
+    assert_eq!(cast.state("carol"), GroupState::Active);
+    cast.speak("alice", "carol");
 }
 
 // shows: B4-25
 /// The clock was a day ahead when something was last heard: that does not keep anybody waiting for a day.
 #[test]
 fn a_clock_that_was_ahead_holds_nobody_back() {
-    let place = folder();
-    let (mut all, group) = two_admins_and("carol", place.path());
-    lives(&mut all, &group, 0);
-    let carol = &mut all[2];
-    carol.waits(86_400_000);
-    let said = all[1].member.says(&group, "heard tomorrow");
-    given(&mut all, &[1], &said);
-    let right = mdk_core::Clock::now(&all[0].member.clock);
-    all[2].member.clock.set(right);
-    let missed = renames(&mut all[0], &group, "missed");
-    given(&mut all, &[0, 2], event(&missed));
-    let (alice, carol) = two_of(&mut all, 0, 2);
-    removes(alice, &group, carol);
-    let added = adds(alice, &group, carol);
-    assert_eq!(carol.takes(&added.welcomes[0]).verdict, WAITS);
-    carol.takes(&alice.member.says(&group, "not for all"));
-    assert!(!invited(&carol.waits(119_000)));
-    led_back(&carol.waits(1_000));
-    carol.member.joins(&[]);
-    speak(alice, carol, &group);
+    let mut cast = lived();
+    cast.waits("carol", 86_400_000);
+    let said = cast.says("bob", "heard tomorrow");
+    given(&mut cast, "bob", &[], &said);
+    let right = clock(&mut cast, "alice");
+    cast.at("carol").member.clock.set(right);
+    let missed = cast.renames("alice", "missed");
+    given(&mut cast, "alice", &["carol"], &missed);
+    let (_, added) = cast.adds_again("alice", "carol");
+    assert_eq!(cast.takes("carol", &added.welcome).verdict, WAITS);
+    let said = cast.says("alice", "not for all");
+    cast.takes("carol", &said);
+    assert!(!invited(&cast.waits("carol", 119_000)));
+    led_back(&cast.waits("carol", 1_000));
+    cast.accepts_all("carol");
+    cast.speak("alice", "carol");
 }
 
 const CANNOT: Verdict = Verdict::Deferred(DeferredReason::CannotJudge);
@@ -223,6 +195,26 @@ fn adds_too_late(w: &World) -> Event {
     let mut expired = Handmade::proposal(&w.ann, [vlbytes(&proposals), vec![0]].concat());
     (expired.content_type, expired.confirmation_tag) = (3, Some(vec![0; 32]));
     w.ann.seals(&expired.bytes(&w.ann))
+}
+
+/// Ann removes us.
+fn removes_us(w: &mut World) -> Event {
+    let leaf = w.ann.leaf_of(&w.us.key());
+    let removal =
+        w.ann.commit_event(Change { removes: vec![leaf], path: true, ..Change::default() });
+    w.ann.merges();
+    removal
+}
+
+/// Nothing is retained any more of when we came.
+fn goes_on(w: &mut World) {
+    for _ in 0..8 {
+        let commit = w.ann.commit_event(self_update());
+        w.us.applies(&commit);
+        w.ann.merges();
+        let said = w.ann.says("here");
+        w.us.applies(&said);
+    }
 }
 
 // shows: F1-12
@@ -263,21 +255,12 @@ fn who_stands_before_a_commit_that_cannot_be_judged_is_told() {
 #[test]
 fn who_cannot_judge_a_commit_is_led_back_by_an_invitation() {
     let mut w = World::new();
-    for _ in 0..8 {
-        let commit = w.ann.commit_event(self_update());
-        w.us.applies(&commit);
-        w.ann.merges();
-        let said = w.ann.says("here");
-        w.us.applies(&said);
-    }
+    goes_on(&mut w);
     let expired = adds_too_late(&w);
     assert_eq!(w.us.takes(&expired).verdict, CANNOT);
     w.ann.commits(self_update());
     w.ann.merges();
-    let leaf = w.ann.leaf_of(&w.us.key());
-    let removal =
-        w.ann.commit_event(Change { removes: vec![leaf], path: true, ..Change::default() });
-    w.ann.merges();
+    let removal = removes_us(&mut w);
     let package = w.us.key_package();
     let welcome = w.ann.invites(&[&package]);
     let welcome = w.ann.wraps(&welcome, &package);
@@ -295,58 +278,50 @@ fn who_cannot_judge_a_commit_is_led_back_by_an_invitation() {
     assert_eq!(received(&w.us.applies(&said)), ["welcome back"]);
 }
 
-/// What a copy of alice's that nobody follows comes to: carol removed, this many commits, carol invited. What is said there
-/// comes to her too.
-fn strays(all: &mut [Filed], mut copy: Filed, group: &GroupId, between: usize) -> Event {
-    let carol = &mut all[2];
-    removes(&mut copy, group, carol);
-    (0..between).for_each(|_| drop(renames(&mut copy, group, "stray")));
-    let welcome = adds(&mut copy, group, carol).welcomes.pop().unwrap();
-    carol.takes(&copy.member.says(group, "elsewhere"));
-    welcome
+/// What a copy of another's that nobody follows comes to: somebody removed, this many commits, the same one invited. What is
+/// said there comes to that one, too.
+fn strays(cast: &mut Cast, between: usize, whom: Who) -> Event {
+    cast.removes("copy", whom);
+    (0..between).for_each(|_| drop(cast.renames("copy", "stray")));
+    let added = cast.adds("copy", whom);
+    let said = cast.says("copy", "elsewhere");
+    cast.takes(whom, &said);
+    added.welcome
 }
 
 // rule: B4-25
 /// No relay of the group answers, and the inbox does: nothing was heard, and all of it is still for who is a member.
 #[test]
 fn who_hears_nothing_at_all_is_not_led_away() {
-    let place = folder();
-    let (mut all, group) = two_admins_and("carol", place.path());
-    lives(&mut all, &group, 0);
-    let said = all[1].member.says(&group, "to a member");
-    let (alice, carol) = two_of(&mut all, 0, 2);
-    let removal = removes(alice, &group, carol);
-    let added = adds(alice, &group, carol);
-    assert_eq!(carol.takes(&added.welcomes[0]).verdict, WAITS);
-    assert!(!invited(&carol.waits(1_000_000)));
-    assert_eq!(received(&carol.takes(&said)), ["to a member"]);
-    let told = carol.takes(event(&removal));
-    assert!(invited(&told) || invited(&carol.waits(10_000)), "{:?}", told.events);
-    carol.member.joins(&[]);
-    speak(alice, carol, &group);
+    let mut cast = lived();
+    let said = cast.says("bob", "to a member");
+    let (removal, added) = cast.adds_again("alice", "carol");
+    assert_eq!(cast.takes("carol", &added.welcome).verdict, WAITS);
+    assert!(!invited(&cast.waits("carol", 1_000_000)));
+    assert_eq!(received(&cast.takes("carol", &said)), ["to a member"]);
+    let told = cast.takes("carol", &removal);
+    assert!(invited(&told) || invited(&cast.waits("carol", 10_000)), "{:?}", told.events);
+    cast.accepts_all("carol");
+    cast.speak("alice", "carol");
 }
 
 // rule: B4-25
 /// A founder who alone says and changes anything is where the others are, whatever an old copy of another admin comes to.
 #[test]
 fn a_founder_who_speaks_alone_is_not_led_away_by_a_shorter_branch() {
-    let place = folder();
-    let (mut all, group) = two_admins_and("carol", place.path());
-    let other = folder();
-    let mut copy = all[1].copied(other.path());
+    let mut cast = Cast::two_admins_and("carol");
+    cast.copies("bob", "copy");
     for n in 0..9 {
-        let commit = renames(&mut all[0], &group, &format!("name {n}"));
-        given(&mut all, &[0], event(&commit));
-        let said = all[0].member.says(&group, "news");
-        given(&mut all, &[0], &said);
+        let commit = cast.renames("alice", &format!("name {n}"));
+        given(&mut cast, "alice", &["copy"], &commit);
+        let said = cast.says("alice", "news");
+        given(&mut cast, "alice", &["copy"], &said);
     }
-    copy.waits(300_000);
-    removes(&mut copy, &group, &all[0]);
-    let welcome = adds(&mut copy, &group, &mut all[0]).welcomes.pop().unwrap();
-    all[0].takes(&copy.member.says(&group, "elsewhere"));
-    assert_eq!(all[0].takes(&welcome).verdict, WAITS);
-    assert!(!invited(&all[0].waits(1_000_000)));
-    assert_eq!(all[0].member.info(&group).state, GroupState::Active);
+    cast.waits("copy", 210_000);
+    let stray = strays(&mut cast, 0, "alice");
+    assert_eq!(cast.takes("alice", &stray).verdict, WAITS);
+    assert!(!invited(&cast.waits("alice", 1_000_000)));
+    assert_eq!(cast.state("alice"), GroupState::Active);
 }
 
 // rule: B4-25
@@ -354,31 +329,22 @@ fn a_founder_who_speaks_alone_is_not_led_away_by_a_shorter_branch() {
 #[test]
 fn who_is_where_others_go_on_is_not_led_away() {
     for (commits, restart) in [(false, false), (false, true), (true, false), (true, true)] {
-        let place = folder();
-        let (mut all, group) = two_admins_and("carol", place.path());
-        lives(&mut all, &group, 0);
-        let other = folder();
-        let copy = all[0].copied(other.path());
-        let stray = strays(&mut all, copy, &group, 20);
-        assert_eq!(all[2].takes(&stray).verdict, WAITS);
-        later(&mut all, 60_000);
-        let here = if commits {
-            event(&renames(&mut all[1], &group, "here")).clone()
-        } else {
-            all[1].member.says(&group, "here")
-        };
-        given(&mut all, &[1], &here);
+        let mut cast = lived();
+        cast.copies("alice", "copy");
+        let stray = strays(&mut cast, 20, "carol");
+        assert_eq!(cast.takes("carol", &stray).verdict, WAITS);
+        cast.rest(60_000);
+        let here = if commits { cast.renames("bob", "here") } else { cast.says("bob", "here") };
+        given(&mut cast, "bob", &["copy"], &here);
         if restart {
-            all[2].restarts();
+            cast.restarts("carol");
         }
         for _ in 0..4 {
-            assert!(!invited(&all[2].waits(130_000)), "{commits}");
+            assert!(!invited(&cast.waits("carol", 130_000)), "{commits}");
         }
-        let carol = &mut all[2];
-        assert_eq!(carol.takes(&stray).verdict, WAITS);
-        assert_eq!(carol.member.info(&group).state, GroupState::Active);
-        let (bob, carol) = two_of(&mut all, 1, 2);
-        speak(bob, carol, &group);
+        assert_eq!(cast.takes("carol", &stray).verdict, WAITS);
+        assert_eq!(cast.state("carol"), GroupState::Active);
+        cast.speak("bob", "carol");
     }
 }
 
@@ -387,29 +353,26 @@ fn who_is_where_others_go_on_is_not_led_away() {
 #[test]
 fn a_branch_that_is_no_longer_leads_nobody_away() {
     for (between, leads) in [(0, false), (2, false), (3, false), (4, true)] {
-        let place = folder();
-        let (mut all, group) = two_admins_and("carol", place.path());
-        lives(&mut all, &group, 0);
-        let other = folder();
-        let mut copy = all[0].copied(other.path());
+        let mut cast = lived();
+        cast.copies("alice", "copy");
         for n in 0..4 {
-            let commit = renames(&mut all[0], &group, &format!("ours {n}"));
-            given(&mut all, &[0], event(&commit));
+            let commit = cast.renames("alice", &format!("ours {n}"));
+            given(&mut cast, "alice", &["copy"], &commit);
         }
-        for who in [0, 1] {
+        for who in ["alice", "bob"] {
             // (two who speak outweigh a commit more)
-            let said = all[who].member.says(&group, "here");
-            given(&mut all, &[who], &said);
+            let said = cast.says(who, "here");
+            given(&mut cast, who, &["copy"], &said);
         }
-        copy.waits(300_000);
-        later(&mut all[2..], 300_000);
-        let stray = strays(&mut all, copy, &group, between);
-        assert_eq!(all[2].takes(&stray).verdict, WAITS, "{between}");
-        let told = all[2].waits(130_000);
+        cast.waits("copy", 270_000);
+        cast.waits("carol", 300_000);
+        let stray = strays(&mut cast, between, "carol");
+        assert_eq!(cast.takes("carol", &stray).verdict, WAITS, "{between}");
+        let told = cast.waits("carol", 130_000);
         assert_eq!(invited(&told), leads, "{between}");
         if !leads {
-            assert!(!invited(&all[2].waits(1_000_000)), "{between}");
-            assert_eq!(all[2].member.info(&group).state, GroupState::Active);
+            assert!(!invited(&cast.waits("carol", 1_000_000)), "{between}");
+            assert_eq!(cast.state("carol"), GroupState::Active);
         }
     }
 }
@@ -418,26 +381,177 @@ fn a_branch_that_is_no_longer_leads_nobody_away() {
 /// Whoever invites is nobody who may, as far as we know: it waits on.
 #[test]
 fn an_invitation_of_no_admin_that_is_known_leads_nobody_away() {
-    let place = folder();
-    let (mut all, group) = two_admins_and("carol", place.path());
-    let mut dave = Filed::new(place.path(), "dave", 9);
-    let added = adds(&mut all[0], &group, &mut dave);
-    dave.member.joins(&added.welcomes);
-    given(&mut all, &[0], event(&added));
-    all.push(dave);
-    lives(&mut all, &group, 0);
+    let mut cast = Cast::two_admins_and("carol");
+    let added = cast.adds("alice", "dave");
+    cast.joins("dave", &added.welcome);
+    given(&mut cast, "alice", &["dave"], &added.commit);
+    lives(&mut cast, "alice");
     // Carol misses that dave becomes an admin.
-    let key = all[3].member.key();
-    let promoted = all[0].member.engine.promote(&group, &[key]).unwrap();
-    all[0].member.confirms(&promoted);
-    given(&mut all, &[0, 2], event(&promoted));
-    let (dave, carol) = two_of(&mut all, 3, 2);
-    removes(dave, &group, carol);
-    (0..4).for_each(|_| drop(renames(dave, &group, "more")));
-    let added = adds(dave, &group, carol);
-    assert_eq!(carol.takes(&added.welcomes[0]).verdict, WAITS);
+    let promoted = cast.promotes("alice", &["dave"]);
+    given(&mut cast, "alice", &["carol"], &promoted);
+    cast.removes("dave", "carol");
+    (0..4).for_each(|_| drop(cast.renames("dave", "more")));
+    let added = cast.adds("dave", "carol");
+    assert_eq!(cast.takes("carol", &added.welcome).verdict, WAITS);
     for _ in 0..4 {
-        assert!(!invited(&carol.waits(130_000)));
+        assert!(!invited(&cast.waits("carol", 130_000)));
     }
-    assert_eq!(carol.member.info(&group).state, GroupState::Active);
+    assert_eq!(cast.state("carol"), GroupState::Active);
+}
+
+// What follows is of what shows that the others are elsewhere: when it has to have come, and from when.
+
+/// All three follow a line of commits until nothing is retained of when they came, and were last heard now.
+fn settled() -> Cast {
+    let mut cast = Cast::two_admins_and("carol");
+    for n in 0..8 {
+        let commit = cast.renames("alice", &format!("name {n}"));
+        let said = cast.says("bob", &format!("{n}"));
+        cast.takes("bob", &commit);
+        cast.hears("carol", [&commit, &said]);
+        cast.takes("alice", &said);
+        cast.rest(5_000);
+    }
+    cast
+}
+
+/// What anybody can send who sees one event of the group.
+fn noise(of: &Event, size: usize, at: u64) -> Event {
+    let route = GroupMessage::parse(of.clone()).unwrap().group;
+    let (mut key, mut body) = ([0; 32], vec![0; size.max(64)]);
+    OsRandom.fill(&mut key);
+    OsRandom.fill(&mut body[..64]);
+    group_message::seal(&body, &Secret::new(key), &route, at, None, &mut OsRandom).unwrap()
+}
+
+fn clock(cast: &mut Cast, who: &str) -> u64 {
+    mdk_core::Clock::now(&cast.at(who).member.clock)
+}
+
+/// From when to when something may be missing, if it is told.
+fn gaps(told: &Outcome) -> Vec<(u64, u64)> {
+    let gaps = told.events.iter().filter_map(|e| match e.body {
+        EventBody::HistoryGap { count: 0, first, last } => Some((first, last)),
+        _ => None,
+    });
+    gaps.collect()
+}
+
+// shows: B4-25, F1-13
+/// The relay of the group answers only when the invitation has waited for long: what comes then leads to the others. Until
+/// then the invitation is not opened at every tick.
+#[test]
+fn an_invitation_that_waited_in_vain_is_taken_up_when_a_sign_of_the_others_comes() {
+    for restart in [false, true] {
+        let mut cast = settled();
+        let heard = clock(&mut cast, "carol") - 5;
+        let missed = cast.renames("alice", "missed");
+        cast.rest(200_000);
+        let (removal, added) = cast.adds_again("alice", "carol");
+        cast.hears("bob", [&missed, &removal, &added.commit]);
+        let made = clock(&mut cast, "alice");
+        assert_eq!(cast.takes("carol", &added.welcome).verdict, WAITS);
+        assert!(!invited(&cast.waits("carol", 130_000)));
+        // (to open it writes: what it is addressed to is used up and put back)
+        let log = format!("{}-wal", cast.at("carol").path.display());
+        let before = std::fs::read(&log).unwrap();
+        for _ in 0..20 {
+            assert!(!invited(&cast.waits("carol", 10_000)));
+        }
+        assert!(std::fs::read(&log).unwrap() == before, "opened again");
+        // Of long before the invitation: it may be anybody's.
+        let old = noise(&missed, 64, made - 121);
+        assert_eq!(cast.takes("carol", &old).verdict, CLOSED);
+        assert!(!invited(&cast.waits("carol", 200_000)));
+        if restart {
+            cast.restarts("carol");
+            assert!(!invited(&cast.waits("carol", 10_000)));
+        }
+        assert_eq!(cast.takes("carol", &added.commit).verdict, CLOSED);
+        let told = cast.waits("carol", 1_000);
+        assert!(invited(&told), "{:?}", told.events);
+        assert_eq!(gaps(&told), [(heard, made)]);
+        cast.accepts_all("carol");
+        cast.speak("alice", "carol");
+        cast.speak("bob", "carol");
+    }
+}
+
+// rule: B4-25
+/// Carol is where the others are, and holds what a stranger sent, however it was dated. The relay of the group is away for
+/// some minutes in which she is removed and invited again: what was said to her before that is still for her.
+#[test]
+fn what_a_stranger_sent_before_leads_nobody_away_from_a_relay_that_is_silent() {
+    for ahead in [0, 86_400] {
+        let mut cast = settled();
+        let sample = cast.says("bob", "heard");
+        cast.takes("alice", &sample);
+        cast.takes("carol", &sample);
+        cast.rest(5_000);
+        let stray = noise(&sample, 64, clock(&mut cast, "carol") + ahead);
+        assert_eq!(cast.takes("carol", &stray).verdict, CLOSED);
+        cast.rest(300_000);
+        let said = cast.says("bob", "to a member");
+        cast.takes("alice", &said);
+        let (removal, added) = cast.adds_again("alice", "carol");
+        cast.hears("bob", [&removal, &added.commit]);
+        assert_eq!(cast.takes("carol", &added.welcome).verdict, WAITS);
+        for _ in 0..30 {
+            assert!(!invited(&cast.waits("carol", 10_000)), "{ahead}");
+        }
+        assert_eq!(received(&cast.takes("carol", &said)), ["to a member"]);
+        let told = cast.takes("carol", &removal);
+        assert!(invited(&told) || invited(&cast.waits("carol", 10_000)), "{:?}", told.events);
+        cast.accepts_all("carol");
+        cast.takes("carol", &added.commit);
+        cast.speak("alice", "carol");
+        cast.speak("bob", "carol");
+    }
+}
+
+// shows: B4-26
+/// What cannot be read has taken all the room, by number or by bytes, before or after the others went on: the invitation
+/// has room of its own, and what is refused for want of room shows as well that the others are elsewhere.
+#[test]
+fn an_invitation_that_ends_it_has_room_where_nothing_else_has() {
+    for (events, size, old) in [(4, 64, false), (4, 64, true), (8_192, 700_000, true)] {
+        let case = format!("{events} of {size}, {old}");
+        let mut config = Config::default();
+        (config.max_held_events, config.rotate_key_packages) = (events, false);
+        let mut w = World::of(Member::with("us", config), |_, _| ());
+        goes_on(&mut w);
+        w.us.clock.advance_millis(3_600_000);
+        let at =
+            |event: &Event| resigned(event, &Keys::generate(), |event| event.created_at += 3_600);
+        w.ann.commits(self_update());
+        w.ann.merges();
+        let sample = at(&w.ann.says("not read"));
+        let made = if old { now() + 1_800 } else { now() + 3_600 };
+        let mut full = noise(&sample, size, made);
+        while w.us.takes(&full).verdict == CLOSED {
+            full = noise(&sample, size, made);
+        }
+        assert_eq!(w.us.takes(&full).verdict, REFUSED, "{case}");
+        let removal = at(&removes_us(&mut w));
+        let package = w.us.key_package();
+        let welcome = w.ann.invites(&[&package]);
+        let mut rumor = w.ann.rumor(&welcome, &package.id());
+        rumor.created_at += 3_600;
+        let welcome = wrap(&w.ann.keys, rumor, &package.pubkey());
+        assert_eq!(w.us.takes(&welcome).verdict, WAITS, "{case}");
+        assert!(!invited(&w.us.engine.tick().unwrap()));
+        w.us.clock.advance_millis(130_000);
+        if old {
+            assert!(!invited(&w.us.engine.tick().unwrap()), "{case}");
+        }
+        let big = noise(&sample, size, now() + 3_600);
+        assert_eq!(w.us.takes(&big).verdict, REFUSED, "{case}");
+        w.us.takes(&removal);
+        let told = w.us.engine.tick().unwrap();
+        assert!(invited(&told), "{case}: {:?}", told.events);
+        w.us.joins(&[]);
+        assert_eq!(w.us.info(&w.id).state, GroupState::Active);
+        let said = w.ann.says("welcome back");
+        assert_eq!(received(&w.us.applies(&said)), ["welcome back"], "{case}");
+    }
 }

@@ -1,31 +1,23 @@
 //! Members whose branches race, part and meet again: all end in the same state.
 
-mod alone;
-mod answers;
-mod back;
 mod catchup;
+mod comes_back;
 mod crowds;
-mod edges;
 mod ends;
 mod epochs;
 mod floods;
 mod gaps;
-mod invited;
 mod invites;
 mod key_packages;
-mod later;
-mod led_back;
 mod left_behind;
-mod makers;
 mod noise;
-mod old_losers;
 mod order;
-mod out;
+mod passes;
 mod price;
 mod races;
-mod seen;
+mod removals;
+mod restarts;
 mod shuffles;
-mod strangers;
+mod two_groups;
 mod waits;
 mod welcomes;
-mod window;

@@ -1,90 +1,78 @@
 //! Welcomes and commits come by two subscriptions: an invitation may be there before the commit that ended the
 //! membership before it, or while we stand on a branch that nobody else follows.
 
-use mdk_core::{DeferredReason, EventBody, GroupState, Pending, RejectCode, Verdict, testing};
-use mdk_wire::{Event, GroupId};
+use mdk_core::{EventBody, GroupState, RejectCode, Verdict, testing};
+use mdk_wire::Event;
 
-use crate::kit::acts::{adds, commits, invited, removes, renames, speak};
+use crate::kit::acts::invited;
+use crate::kit::cast::Cast;
 use crate::kit::foreign::{Change, Foreign};
-use crate::kit::fork::{Filed, two_admins_and};
-use crate::kit::{WAITS, event, folder, received};
+use crate::kit::{REFUSED, RIVAL, WAITS, received};
 
-fn two(folder: &std::path::Path) -> (Filed, Filed, GroupId) {
-    let (mut alice, mut bob) = (Filed::new(folder, "alice", 1), Filed::new(folder, "bob", 2));
-    let group = alice.member.founds("before", &mut [&mut bob.member]);
-    (alice, bob, group)
+fn two() -> Cast {
+    Cast::new(&["alice", "bob"], &[])
 }
 
 // rule: B4-15
 /// The Welcome waits until the removal has come; what was said before that is read first.
 #[test]
 fn a_welcome_before_the_removal_is_taken_up_after_it() {
-    for restart in [false, true] {
-        for together in [false, true] {
-            let place = folder();
-            let (mut alice, mut bob, group) = two(place.path());
-            let said = alice.member.says(&group, "before");
-            let removal = removes(&mut alice, &group, &bob);
-            let added = adds(&mut alice, &group, &mut bob);
-            let after = alice.member.says(&group, "after");
-            let [welcome] = &added.welcomes[..] else { panic!() };
-            if together {
-                let all = [welcome, event(&added), &after, &said, event(&removal)];
-                let all: Vec<String> = all.into_iter().map(Event::to_json).collect();
-                let all: Vec<&[u8]> = all.iter().map(String::as_bytes).collect();
-                bob.member.engine.process_many(&all).unwrap();
-            } else {
-                assert_eq!(bob.takes(welcome).verdict, WAITS);
-                assert_eq!(bob.takes(welcome).verdict, WAITS, "and is not doubled");
-                assert_eq!(bob.member.info(&group).state, GroupState::Active);
-                if restart {
-                    bob.restarts();
-                }
-                assert_eq!(received(&bob.takes(&said)), ["before"]);
-                bob.takes(&after);
-                let outcome = bob.takes(event(&removal));
-                assert!(invited(&outcome), "{:?}", outcome.events);
-                assert_eq!(bob.takes(welcome).verdict, Verdict::Duplicate);
+    for (restart, together) in [(false, false), (true, false), (false, true)] {
+        let mut cast = two();
+        let said = cast.says("alice", "before");
+        let (removal, added) = cast.adds_again("alice", "bob");
+        let after = cast.says("alice", "after");
+        if together {
+            let all = [&added.welcome, &added.commit, &after, &said, &removal].map(Event::clone);
+            cast.at("bob").member.takes_all(&all);
+        } else {
+            assert_eq!(cast.takes("bob", &added.welcome).verdict, WAITS);
+            assert_eq!(cast.takes("bob", &added.welcome).verdict, WAITS, "and is not doubled");
+            assert_eq!(cast.state("bob"), GroupState::Active);
+            if restart {
+                cast.restarts("bob");
             }
-            let [invite] = bob.member.engine.invites().unwrap().try_into().unwrap();
-            assert_eq!(bob.member.engine.accept(&invite.id).unwrap().state, GroupState::Active);
-            bob.waits(1_000);
-            assert_eq!(bob.ends(&group).authenticator, alice.ends(&group).authenticator);
-            assert_eq!(bob.member.texts(&group), ["before", "after"]);
-            speak(&mut alice, &mut bob, &group);
-            let watch = testing::watch(&mut bob.member.engine, &group).unwrap();
-            assert!(watch.raw <= 1, "at most the commit that added him");
+            assert_eq!(received(&cast.takes("bob", &said)), ["before"]);
+            cast.takes("bob", &after);
+            let outcome = cast.takes("bob", &removal);
+            assert!(invited(&outcome), "{:?}", outcome.events);
+            assert_eq!(cast.takes("bob", &added.welcome).verdict, Verdict::Duplicate);
         }
+        assert_eq!(cast.invites("bob").len(), 1);
+        cast.accepts("bob", "alice");
+        cast.waits("bob", 1_000);
+        cast.all_agree("back");
+        assert_eq!(cast.texts("bob"), ["before", "after"]);
+        cast.speak("alice", "bob");
+        assert!(cast.watch("bob").raw <= 1, "at most the commit that added him");
     }
 }
 
 /// Whoever left by a wish of its own is taken back in the same way.
 #[test]
 fn a_welcome_before_the_answer_to_a_leave_is_taken_up_after_it() {
-    let place = folder();
-    let (mut alice, mut bob, group) = two(place.path());
-    let leave = bob.member.engine.leave(&group).unwrap();
-    let [answer] = alice.takes(&leave).reply.try_into().unwrap();
-    alice.takes(&answer);
-    alice.waits(1_000);
-    let added = adds(&mut alice, &group, &mut bob);
-    assert_eq!(bob.takes(&added.welcomes[0]).verdict, WAITS);
-    assert!(invited(&bob.takes(&answer)));
-    bob.member.joins(&[]);
-    speak(&mut alice, &mut bob, &group);
+    let mut cast = two();
+    let leave = cast.leaves("bob");
+    let [answer] = cast.takes("alice", &leave).reply.try_into().unwrap();
+    cast.takes("alice", &answer);
+    cast.waits("alice", 1_000);
+    let added = cast.adds("alice", "bob");
+    assert_eq!(cast.takes("bob", &added.welcome).verdict, WAITS);
+    assert!(invited(&cast.takes("bob", &answer)));
+    cast.accepts_all("bob");
+    cast.speak("alice", "bob");
 }
 
 // shows: B4-4, B4-15
 /// Only Welcomes of something later wait, a few of them, and a stranger's takes nothing away.
 #[test]
 fn what_does_not_wait() {
-    let place = folder();
-    let (mut alice, mut bob, group) = two(place.path());
-    let thief = |bob: &mut Filed, epochs: usize| {
-        let package = bob.member.key_package();
+    let mut cast = two();
+    let thief = |cast: &mut Cast, epochs: usize| {
+        let package = cast.at("bob").member.key_package();
         let mut thief = Foreign::new();
         let mut context = thief.context();
-        context.id = group.as_bytes().to_vec();
+        context.id = cast.group.as_bytes().to_vec();
         thief.founds(&context);
         for _ in 0..epochs {
             thief.commits(Change { path: true, ..Default::default() });
@@ -94,29 +82,27 @@ fn what_does_not_wait() {
         thief.wraps(&welcome, &package)
     };
     // Of the epoch in which bob came, by somebody else.
-    let old = thief(&mut bob, 0);
-    let before = bob.member.engine.digest().unwrap();
-    let Verdict::Rejected(rejection) = bob.takes(&old).verdict else { panic!() };
+    let old = thief(&mut cast, 0);
+    let before = cast.engine("bob").digest().unwrap();
+    let Verdict::Rejected(rejection) = cast.takes("bob", &old).verdict else { panic!() };
     assert_eq!((rejection.rule, rejection.code), ("B4-4", RejectCode::AlreadyApplied));
-    assert_eq!(bob.member.engine.digest().unwrap(), before);
+    assert_eq!(cast.engine("bob").digest().unwrap(), before);
     // Of later ones: three wait, whoever makes them.
     for n in 0..6 {
-        let later = thief(&mut bob, 3);
-        let expected =
-            if n < 3 { WAITS } else { Verdict::Deferred(DeferredReason::ResourceRefused) };
-        assert_eq!(bob.takes(&later).verdict, expected, "{n}");
+        let later = thief(&mut cast, 3);
+        let expected = if n < 3 { WAITS } else { REFUSED };
+        assert_eq!(cast.takes("bob", &later).verdict, expected, "{n}");
     }
     // However long they wait, the group stays as it is.
     for _ in 0..3 {
-        bob.waits(600_000);
-        alice.waits(600_000);
-        speak(&mut alice, &mut bob, &group);
+        cast.rest(600_000);
+        cast.speak("alice", "bob");
     }
-    assert!(bob.member.engine.invites().unwrap().is_empty());
+    assert!(cast.invites("bob").is_empty());
     // And they are no gap in the history, nor there for ever.
-    let told = bob.waits(31 * 86_400_000).events;
+    let told = cast.waits("bob", 31 * 86_400_000).events;
     assert!(!told.iter().any(|e| matches!(e.body, EventBody::HistoryGap { .. })), "{told:?}");
-    assert_eq!(testing::watch(&mut bob.member.engine, &group).unwrap().raw, 0);
+    assert_eq!(cast.watch("bob").raw, 0);
 }
 
 // shows: B4-16
@@ -125,91 +111,68 @@ fn what_does_not_wait() {
 #[test]
 fn who_joined_on_a_branch_that_lost_can_be_invited_again() {
     for restart in [false, true] {
-        let place = folder();
-        let (mut alice, mut bob, group) = two(place.path());
-        let promoted = alice.member.engine.promote(&group, &[bob.member.key()]).unwrap();
-        let promoted = commits(&mut alice, promoted);
-        bob.member.applies(event(&promoted));
-        alice.waits(1_000);
-        bob.waits(1_000);
-        let mut carol = Filed::new(place.path(), "carol", 3);
-        let added = adds(&mut alice, &group, &mut carol);
-        carol.member.joins(&added.welcomes);
-        let winner = [renames(&mut bob, &group, "b1"), renames(&mut bob, &group, "b2")];
-        for commit in &winner {
-            alice.takes(event(commit));
-            carol.takes(event(commit));
-        }
-        bob.takes(event(&added));
-        for member in [&mut alice, &mut bob, &mut carol] {
-            member.waits(1_000);
-        }
-        assert_eq!(alice.ends(&group), bob.ends(&group));
-        assert_eq!(carol.member.info(&group).member_count, 3, "nobody can tell her");
+        let mut cast = Cast::new(&["alice", "bob"], &["bob"]);
+        let added = cast.adds("alice", "carol");
+        cast.joins("carol", &added.welcome);
+        let winner = cast.renames_to("bob", ["b1", "b2"]);
+        cast.hears("alice", &winner);
+        cast.hears("carol", &winner);
+        cast.takes("bob", &added.commit);
+        cast.rest(1_000);
+        cast.same(&["alice", "bob"]);
+        assert_eq!(cast.info("carol").member_count, 3, "nobody can tell her");
 
-        carol.member.says(&group, "alone");
-        let again = adds(&mut alice, &group, &mut carol);
-        bob.takes(event(&again));
-        bob.waits(1_000);
-        assert_eq!(carol.takes(&again.welcomes[0]).verdict, WAITS);
-        carol.waits(60_000);
-        assert_eq!(carol.member.info(&group).state, GroupState::Active);
+        cast.says("carol", "alone");
+        let again = cast.adds("alice", "carol");
+        cast.takes("bob", &again.commit);
+        cast.waits("bob", 1_000);
+        assert_eq!(cast.takes("carol", &again.welcome).verdict, WAITS);
+        cast.waits("carol", 60_000);
+        assert_eq!(cast.state("carol"), GroupState::Active);
         if restart {
-            carol.restarts();
+            cast.restarts("carol");
         }
-        let told = carol.waits(60_000);
+        let told = cast.waits("carol", 60_000);
         let lost = told.events.iter().any(|e| {
             matches!(&e.body, EventBody::Unrecoverable { reason } if reason == "joined_on_a_lost_branch")
         });
         assert!(lost && invited(&told), "{:?}", told.events);
-        let [invite] = carol.member.engine.invites().unwrap().try_into().unwrap();
-        assert_eq!(invite.inviter, alice.member.key());
-        assert_eq!(carol.member.info(&group).state, GroupState::Pending);
-        carol.member.engine.accept(&invite.id).unwrap();
-        assert_eq!(carol.ends(&group).authenticator, alice.ends(&group).authenticator);
-        assert_eq!(
-            carol.ends(&group).said,
-            [("alone".to_owned(), true)],
-            "marked, and still there"
-        );
-        speak(&mut alice, &mut carol, &group);
-        speak(&mut bob, &mut carol, &group);
+        assert_eq!(cast.inviters("carol"), [cast.key("alice")]);
+        assert_eq!(cast.state("carol"), GroupState::Pending);
+        cast.accepts("carol", "alice");
+        cast.agree(&["alice", "carol"], "invited again");
+        assert_eq!(cast.end("carol").said, [("alone".to_owned(), true)], "marked, and still there");
+        cast.speak("alice", "carol");
+        cast.speak("bob", "carol");
     }
 }
 
 /// A copy that was given up is replaced by a fresh invitation.
 #[test]
 fn a_copy_that_was_given_up_is_replaced() {
-    let place = folder();
-    let (mut alice, mut bob, group) = two(place.path());
-    let removal = removes(&mut alice, &group, &bob);
-    let added = adds(&mut alice, &group, &mut bob);
-    testing::give_up(&mut bob.member.engine, &group).unwrap();
-    bob.takes(event(&removal));
-    assert_eq!(bob.member.info(&group).state, GroupState::Unrecoverable);
-    assert!(invited(&bob.takes(&added.welcomes[0])));
-    bob.member.joins(&[]);
-    speak(&mut alice, &mut bob, &group);
+    let mut cast = two();
+    let (removal, added) = cast.adds_again("alice", "bob");
+    let group = cast.group.clone();
+    testing::give_up(cast.engine("bob"), &group).unwrap();
+    cast.takes("bob", &removal);
+    assert_eq!(cast.state("bob"), GroupState::Unrecoverable);
+    assert!(invited(&cast.takes("bob", &added.welcome)));
+    cast.accepts_all("bob");
+    cast.speak("alice", "bob");
 }
 
 /// An invitation that waits for the end of a membership is taken up when that cannot be followed any more.
 #[test]
 fn a_welcome_that_waits_leads_out_of_a_copy_that_was_given_up() {
-    let place = folder();
-    let (mut alice, mut bob, group) = two(place.path());
-    let promoted = alice.member.engine.promote(&group, &[bob.member.key()]).unwrap();
-    let promoted = commits(&mut alice, promoted);
-    bob.takes(event(&promoted));
-    alice.waits(1_000);
-    bob.waits(1_000);
     // Alice founded the group: no invitation brought her here.
-    removes(&mut bob, &group, &alice);
-    let added = adds(&mut bob, &group, &mut alice);
-    assert_eq!(alice.takes(&added.welcomes[0]).verdict, WAITS);
-    testing::give_up(&mut alice.member.engine, &group).unwrap();
-    assert!(invited(&alice.waits(1_000)));
-    alice.member.joins(&[]);
-    speak(&mut alice, &mut bob, &group);
+    let mut cast = Cast::new(&["alice", "bob"], &["bob"]);
+    let (_, added) = cast.adds_again("bob", "alice");
+    assert_eq!(cast.takes("alice", &added.welcome).verdict, WAITS);
+    let group = cast.group.clone();
+    testing::give_up(cast.engine("alice"), &group).unwrap();
+    assert!(invited(&cast.waits("alice", 1_000)));
+    cast.accepts_all("alice");
+    cast.speak("alice", "bob");
 }
 
 // shows: B4-18
@@ -221,107 +184,78 @@ fn a_welcome_leads_on_from_a_removal_that_was_not_followed() {
     for between in [0, 1] {
         for (order, restart) in [([0, 1], false), ([1, 0], false), ([1, 0], true)] {
             let case = format!("{between} between, {order:?}, {restart}");
-            let place = folder();
-            let (mut all, group) = two_admins_and("carol", place.path());
-            let late = all[1].member.says(&group, "before the fork");
-            let here = renames(&mut all[0], &group, "here");
-            let (_, carol) = all.split_at_mut(2);
-            carol[0].member.applies(event(&here));
-            let (removal, added) = {
-                let [_, bob, carol] = all.as_mut_slice() else { panic!() };
-                let removal = removes(bob, &group, carol);
-                (0..between).for_each(|_| drop(renames(bob, &group, "between")));
-                (removal, adds(bob, &group, carol))
-            };
-            let carol = &mut all[2];
-            let said = carol.member.says(&group, "on the loser");
+            let mut cast = Cast::two_admins_and("carol");
+            let late = cast.says("bob", "before the fork");
+            let here = cast.renames("alice", "here");
+            cast.applies("carol", &here);
+            let removal = cast.removes("bob", "carol");
+            (0..between).for_each(|_| drop(cast.renames("bob", "between")));
+            let added = cast.adds("bob", "carol");
+            let said = cast.says("carol", "on the loser");
             for which in order {
-                let event = [event(&removal), &added.welcomes[0]][which];
-                let verdict = carol.takes(event).verdict;
-                let rival = Verdict::Deferred(DeferredReason::Rival);
                 let early = order[0] == 1 && which == 1;
-                assert_eq!(verdict, if early { WAITS } else { rival }, "{case}");
+                let verdict = cast.takes("carol", [&removal, &added.welcome][which]).verdict;
+                assert_eq!(verdict, if early { WAITS } else { RIVAL }, "{case}");
                 if restart {
-                    carol.restarts();
+                    cast.restarts("carol");
                 }
             }
-            (0..3).for_each(|_| drop(carol.waits(1_000)));
-            let (end, info) = (all[1].ends(&group).authenticator, all[1].member.info(&group));
-            let carol = &mut all[2];
-            assert_eq!(carol.ends(&group).authenticator, end, "{case}");
-            assert_eq!(carol.member.info(&group).state, GroupState::Active);
-            assert_eq!(carol.member.info(&group).member_count, info.member_count);
-            assert!(carol.member.engine.invites().unwrap().is_empty(), "she is in it already");
-            assert!(carol.ends(&group).said.contains(&("on the loser".into(), true)), "{case}");
-            assert_eq!(received(&carol.takes(&late)), ["before the fork"], "{case}");
+            cast.waits_often("carol", 3, 1_000);
+            cast.agree(&["bob", "carol"], &case);
+            assert_eq!(cast.state("carol"), GroupState::Active);
+            assert_eq!(cast.info("carol").member_count, cast.info("bob").member_count);
+            assert!(cast.invites("carol").is_empty(), "she is in it already");
+            assert!(cast.end("carol").said.contains(&("on the loser".into(), true)), "{case}");
+            assert_eq!(received(&cast.takes("carol", &late)), ["before the fork"], "{case}");
             // The commit that took her in is of an epoch that she has no state of: that is no loss of hers.
-            carol.takes(event(&added));
-            assert_eq!(carol.member.info(&group).state, GroupState::Active);
-            all[1].takes(&said);
-            all[1].takes(event(&here));
-            all[1].waits(1_000);
-            let (_, rest) = all.split_at_mut(1);
-            let [bob, carol] = rest else { panic!() };
-            speak(bob, carol, &group);
-            bob.waits(1_000);
-            carol.waits(1_000);
+            cast.takes("carol", &added.commit);
+            assert_eq!(cast.state("carol"), GroupState::Active);
+            cast.hears("bob", [&said, &here]);
+            cast.waits("bob", 1_000);
+            cast.speak("bob", "carol");
+            cast.waits("bob", 1_000);
+            cast.waits("carol", 1_000);
             // Commits go on, and nothing of what came before outlives the window.
             for _ in 0..7 {
-                let own = carol.member.engine.self_update(&group).unwrap();
-                let own = commits(carol, own);
-                bob.takes(event(&own));
-                bob.waits(1_000);
-                carol.waits(1_000);
-                carol.takes(event(&added));
-                assert_eq!(carol.ends(&group).authenticator, bob.ends(&group).authenticator);
+                let own = cast.renews("carol");
+                cast.takes("bob", &own);
+                cast.waits("bob", 1_000);
+                cast.waits("carol", 1_000);
+                cast.takes("carol", &added.commit);
+                cast.agree(&["bob", "carol"], &case);
             }
-            let watch = testing::watch(&mut carol.member.engine, &group).unwrap();
-            assert!(watch.states.iter().all(|s| s.followed) && watch.states.len() == 6, "{case}");
+            let states = cast.watch("carol").states;
+            assert!(states.iter().all(|s| s.followed) && states.len() == 6, "{case}");
         }
     }
 }
 
 // shows: B4-18
-/// As above, but carol has asked to leave, which is what the removal does: the invitation after it is a question to her, whether she
-/// has just come or has been there for long.
+/// As above, but carol has asked to leave, which is what the removal does: the invitation after it is a question to her,
+/// whether she has just come or has been there for long.
 #[test]
 fn who_asked_to_leave_is_asked_again_by_a_welcome_beyond_the_removal() {
     for since in [0, 8] {
-        let place = folder();
-        let (mut all, group) = two_admins_and("carol", place.path());
+        let mut cast = Cast::two_admins_and("carol");
         for n in 0..since {
-            let before = renames(&mut all[0], &group, &format!("before {n}"));
-            for member in &mut all[1..] {
-                member.takes(event(&before));
-            }
-            all.iter_mut().for_each(|member| drop(member.waits(1_000)));
+            let before = cast.renames("alice", &format!("before {n}"));
+            cast.hears_all_but("alice", [&before]);
+            cast.rest(1_000);
         }
-        let here = renames(&mut all[0], &group, "here");
-        let carol = &mut all[2];
-        let leave = carol.member.engine.leave(&group).unwrap();
-        let mut replies = all[1].takes(&leave).reply;
-        for _ in 0..120 {
-            replies.extend(all[1].waits(1_000).reply);
-        }
-        let [answer] = replies.try_into().unwrap();
-        all[1].takes(&answer);
+        let here = cast.renames("alice", "here");
+        let leave = cast.leaves("carol");
+        let answer = cast.answers("bob", &leave);
+        cast.takes("bob", &answer);
         // Hers is the branch of a commit more, until she knows of the invitation.
-        let more = renames(&mut all[0], &group, "there");
-        for event in [event(&here), event(&more), &answer] {
-            all[2].takes(event);
-        }
-        (0..2).for_each(|_| drop(all[2].waits(1_000)));
-        assert_eq!(all[2].member.info(&group).state, GroupState::Leaving);
-        (0..2).for_each(|n| drop(renames(&mut all[1], &group, ["b1", "b2"][n])));
-        let added = {
-            let [_, bob, carol] = all.as_mut_slice() else { panic!() };
-            adds(bob, &group, carol)
-        };
-        let carol = &mut all[2];
-        assert!(invited(&carol.takes(&added.welcomes[0])));
-        carol.member.joins(&[]);
-        let end = all[1].ends(&group).authenticator;
-        assert_eq!(all[2].ends(&group).authenticator, end);
+        let more = cast.renames("alice", "there");
+        cast.hears("carol", [&here, &more, &answer]);
+        cast.waits_often("carol", 2, 1_000);
+        assert_eq!(cast.state("carol"), GroupState::Leaving);
+        cast.renames_to("bob", ["b1", "b2"]);
+        let added = cast.adds("bob", "carol");
+        assert!(invited(&cast.takes("carol", &added.welcome)));
+        cast.accepts_all("carol");
+        cast.agree(&["bob", "carol"], "asked again");
     }
 }
 
@@ -331,31 +265,24 @@ fn who_asked_to_leave_is_asked_again_by_a_welcome_beyond_the_removal() {
 #[test]
 fn who_was_put_out_by_one_of_the_branch_invites_from_the_other() {
     for leaves in [false, true] {
-        let place = folder();
-        let (mut all, group) = two_admins_and("carol", place.path());
-        let [alice, bob, carol] = all.as_mut_slice() else { panic!() };
-        let here = [removes(alice, &group, bob), renames(alice, &group, "more")];
-        here.iter().for_each(|commit| drop(carol.member.applies(event(commit))));
+        let mut cast = Cast::two_admins_and("carol");
+        let here = [cast.removes("alice", "bob"), cast.renames("alice", "more")];
+        here.iter().for_each(|commit| drop(cast.applies("carol", commit)));
         if leaves {
-            carol.member.engine.leave(&group).unwrap();
+            cast.leaves("carol");
         }
-        let mut there = vec![removes(bob, &group, carol)];
-        there.extend(["b1", "b2"].map(|name| renames(bob, &group, name)));
-        let added = adds(bob, &group, carol);
-        carol.takes(event(&there[0]));
-        carol.takes(&added.welcomes[0]);
-        (0..3).for_each(|_| drop(carol.waits(1_000)));
-        for commit in there.iter().chain([&added]) {
-            alice.takes(event(commit));
-        }
-        (0..3).for_each(|_| drop(alice.waits(1_000)));
-        let end = bob.ends(&group).authenticator;
-        assert_eq!(alice.ends(&group).authenticator, end, "leaves: {leaves}");
-        assert_eq!(carol.ends(&group).authenticator, end, "leaves: {leaves}");
+        let removal = cast.removes("bob", "carol");
+        let there = cast.renames_to("bob", ["b1", "b2"]);
+        let added = cast.adds("bob", "carol");
+        cast.hears("carol", [&removal, &added.welcome]);
+        cast.waits_often("carol", 3, 1_000);
+        cast.hears("alice", [&removal, &there[0], &there[1], &added.commit]);
+        cast.waits_often("alice", 3, 1_000);
+        cast.all_agree(&format!("leaves: {leaves}"));
         if leaves {
-            assert_eq!(carol.member.info(&group).state, GroupState::Leaving, "she asks there, too");
+            assert_eq!(cast.state("carol"), GroupState::Leaving, "she asks there, too");
         } else {
-            speak(bob, carol, &group);
+            cast.speak("bob", "carol");
         }
     }
 }
@@ -365,43 +292,203 @@ fn who_was_put_out_by_one_of_the_branch_invites_from_the_other() {
 /// for the pass, in which what she had read on the loser is marked.
 #[test]
 fn a_welcome_waits_for_the_pass_that_decides_between_removals() {
-    let place = folder();
-    let (mut all, group) = two_admins_and("carol", place.path());
-    let lost = renames(&mut all[0], &group, "lost");
-    let said = all[0].member.says(&group, "on the loser");
-    let carol = &all[2];
-    let key = carol.member.key();
-    let out = all[0].member.engine.remove_members(&group, &[key]).unwrap();
-    let out = commits(&mut all[0], out);
-    let won: Vec<Pending> = {
-        let [_, bob, carol] = all.as_mut_slice() else { panic!() };
-        let first = vec![renames(bob, &group, "w1"), renames(bob, &group, "w2")];
-        let removal = removes(bob, &group, carol);
-        first.into_iter().chain([removal]).collect()
-    };
-    let added = {
-        let [_, bob, carol] = all.as_mut_slice() else { panic!() };
-        adds(bob, &group, carol)
-    };
-    let carol = &mut all[2];
-    carol.member.applies(event(&lost));
-    assert_eq!(received(&carol.takes(&said)), ["on the loser"]);
-    carol.member.applies(event(&out));
-    assert_eq!(carol.member.info(&group).state, GroupState::Removed);
-    let rival = Verdict::Deferred(DeferredReason::Rival);
-    assert_eq!(carol.takes(event(&won[0])).verdict, rival);
-    assert_eq!(carol.takes(&added.welcomes[0]).verdict, WAITS);
-    assert_eq!(carol.takes(event(&won[1])).verdict, rival);
-    assert_eq!(carol.takes(event(&won[2])).verdict, rival);
-    let marked = |carol: &mut Filed| {
-        let [message] =
-            carol.member.engine.messages(&group, 10, None, None).unwrap().try_into().unwrap();
+    let mut cast = Cast::two_admins_and("carol");
+    let lost = cast.renames("alice", "lost");
+    let said = cast.says("alice", "on the loser");
+    let out = cast.removes("alice", "carol");
+    let won = cast.renames_to("bob", ["w1", "w2"]);
+    let (removal, added) = cast.adds_again("bob", "carol");
+    cast.applies("carol", &lost);
+    assert_eq!(received(&cast.takes("carol", &said)), ["on the loser"]);
+    cast.applies("carol", &out);
+    assert_eq!(cast.state("carol"), GroupState::Removed);
+    assert_eq!(cast.takes("carol", &won[0]).verdict, RIVAL);
+    assert_eq!(cast.takes("carol", &added.welcome).verdict, WAITS);
+    assert_eq!(cast.takes("carol", &won[1]).verdict, RIVAL);
+    assert_eq!(cast.takes("carol", &removal).verdict, RIVAL);
+    let marked = |cast: &mut Cast| {
+        let [message] = cast.messages("carol").try_into().unwrap();
         message.invalidated
     };
-    assert!(!marked(carol));
-    assert!(invited(&carol.waits(1_000)));
-    assert!(marked(carol));
-    carol.member.joins(&[]);
-    let end = all[1].ends(&group).authenticator;
-    assert_eq!(all[2].ends(&group).authenticator, end);
+    assert!(!marked(&mut cast));
+    assert!(invited(&cast.waits("carol", 1_000)));
+    assert!(marked(&mut cast));
+    cast.accepts_all("carol");
+    cast.agree(&["bob", "carol"], "the winner");
+}
+
+// What follows is of a Welcome that nobody can place yet: it waits, and is then kept beside our own branch until either
+// goes on.
+
+// shows: B4-22
+/// Alice and bob invite carol, each on a branch of their own, and hers is as long as the other when the Welcome comes: she
+/// cannot tell which of them the others follow, since nobody will say so on the loser. When either goes on, she is where
+/// the others are, and is asked nothing.
+#[test]
+fn a_welcome_that_waited_is_kept_beside_ours_until_either_goes_on() {
+    for (wins, restart) in [("bob", false), ("bob", true), ("alice", false)] {
+        let mut cast = Cast::two_admins_and("dave");
+        let first = cast.adds("alice", "carol");
+        let ours = cast.renames_to("alice", ["a1", "a2"]);
+        cast.joins("carol", &first.welcome);
+        ours.iter().for_each(|commit| drop(cast.applies("carol", commit)));
+        cast.waits("carol", 1_000);
+        let theirs = cast.renames("bob", "b1");
+        let second = cast.adds("bob", "carol");
+        assert_eq!(cast.takes("carol", &second.welcome).verdict, WAITS, "{wins}");
+        cast.waits("carol", 119_000);
+        assert_eq!(cast.beside("carol"), 0, "{wins}");
+        if restart {
+            cast.restarts("carol");
+        }
+        cast.waits("carol", 1_000);
+        assert_eq!(cast.beside("carol"), 1, "{wins}");
+        cast.waits("carol", 1_000);
+        let here = cast.info("carol");
+        assert_eq!((here.state, here.name.as_str()), (GroupState::Active, "a2"), "{wins}");
+
+        let said = cast.says("carol", "of carol's");
+        let more = cast.renames_to(wins, ["more", "still more"]);
+        let answer = cast.says(wins, "of the winner's");
+        cast.hears("carol", more.iter().chain([&answer]));
+        cast.waits("carol", 1_000);
+        for who in ["alice", "bob", "dave"] {
+            let commits = [&first.commit, &ours[0], &ours[1], &theirs, &second.commit];
+            cast.hears(who, commits.into_iter().chain(&more).chain([&said]));
+            cast.waits_often(who, 2, 1_000);
+        }
+        cast.all_agree(wins);
+        assert!(cast.invites("carol").is_empty(), "she is in it already");
+        let expected =
+            [("of carol's".to_owned(), wins == "bob"), ("of the winner's".to_owned(), false)];
+        assert_eq!(cast.end("carol").said, expected);
+        let said = cast.says("bob", "all hear this");
+        assert_eq!(received(&cast.takes("carol", &said)), ["all hear this"]);
+    }
+}
+
+// rule: B4-22
+/// What nobody made whom we know as an admin waits on, and is not kept beside ours.
+#[test]
+fn a_welcome_of_nobody_that_is_known_waits_on() {
+    let mut cast = Cast::two_admins_and("dave");
+    let first = cast.adds("alice", "carol");
+    cast.joins("carol", &first.welcome);
+    for name in ["a0", "a1"] {
+        let own = cast.renames("alice", name);
+        cast.applies("carol", &own);
+    }
+    // (two who speak outweigh a commit more)
+    let heard = cast.says("alice", "here");
+    cast.applies("carol", &heard);
+    cast.says("carol", "and here");
+    cast.waits("carol", 1_000);
+    // Dave is an admin on the other branch only.
+    let promoted = cast.promotes("bob", &["dave"]);
+    cast.applies("dave", &promoted);
+    cast.waits("dave", 1_000);
+    cast.renames_to("dave", ["d", "e"]);
+    let second = cast.adds("dave", "carol");
+    assert_eq!(cast.takes("carol", &second.welcome).verdict, WAITS);
+    cast.waits_often("carol", 3, 60_000);
+    assert_eq!((cast.watch("carol").welcomes, cast.beside("carol")), (1, 0));
+}
+
+// shows: B4-23
+/// Bob removes carol and takes her in again, while she follows two commits of alice's. The removal comes when she has
+/// waited for it in vain and keeps the other branch beside hers, or follows it already: what was said before the fork
+/// counts, however it came.
+#[test]
+fn a_removal_that_comes_late_is_put_before_what_leads_on_from_it() {
+    for followed in [false, true] {
+        let mut cast = Cast::two_admins_and("carol");
+        let shared = cast.says("bob", "before the fork");
+        assert_eq!(received(&cast.takes("carol", &shared)), ["before the fork"]);
+        let ours = cast.renames_to("alice", ["a1", "a2"]);
+        ours.iter().for_each(|commit| drop(cast.applies("carol", commit)));
+        let lost = cast.says("carol", "on the loser");
+        cast.waits("carol", 1_000);
+        let (removal, added) = cast.adds_again("bob", "carol");
+        assert_eq!(cast.takes("carol", &added.welcome).verdict, WAITS);
+        cast.waits_often("carol", 2, 60_000);
+        cast.waits("carol", 1_000);
+        assert_eq!(cast.beside("carol"), 1);
+        let more = cast.renames("bob", "more");
+        for event in if followed { [&more, &removal] } else { [&removal, &more] } {
+            cast.takes("carol", event);
+            cast.waits("carol", 1_000);
+        }
+        cast.agree(&["bob", "carol"], &format!("{followed}"));
+        let said = [("before the fork".to_owned(), false), ("on the loser".to_owned(), true)];
+        assert_eq!(cast.end("carol").said, said, "{followed}");
+        cast.takes("bob", &lost);
+        let said = cast.says("carol", "here again");
+        assert_eq!(received(&cast.takes("bob", &said)), ["here again"]);
+        cast.forgets_what_competed("carol", &["bob"], "none of it outlives the window");
+    }
+}
+
+// shows: B4-16, B4-21
+/// Carol is alone on her branch, and renews her leaf there until no state is retained of when she joined. She is let go
+/// all the same: where she is longer than the others, too, because nobody but her has been heard there.
+#[test]
+fn who_was_alone_for_long_on_a_branch_that_lost_can_be_invited_again() {
+    for (alone, others) in [(7, 12), (9, 2)] {
+        let case = format!("{alone} {others}");
+        let mut cast = Cast::two_admins_and("dave");
+        let added = cast.adds("bob", "carol");
+        cast.joins("carol", &added.welcome);
+        let winner = cast.renames("alice", "winner");
+        cast.hears("bob", [&winner, &added.commit]);
+        cast.hears("dave", [&winner, &added.commit]);
+        cast.takes("alice", &added.commit);
+        (0..2).for_each(|_| cast.rest(2_000));
+        cast.same(&["alice", "bob"]);
+        for _ in 0..alone {
+            cast.renews("carol");
+            cast.rest(2_000);
+        }
+        for _ in 0..others {
+            let own = cast.renames("alice", "goes on");
+            cast.hears_all_but("alice", [&own]);
+            cast.rest(2_000);
+        }
+        let again = cast.adds("bob", "carol");
+        cast.takes("alice", &again.commit);
+        cast.takes("dave", &again.commit);
+        assert_eq!(cast.takes("carol", &again.welcome).verdict, WAITS);
+        cast.waits("carol", 60_000);
+        assert_eq!(cast.state("carol"), GroupState::Active, "{case}");
+        assert!(invited(&cast.waits("carol", 61_000)), "{case}");
+        cast.accepts_all("carol");
+        cast.waits("bob", 1_000);
+        cast.is_with("carol", "bob");
+    }
+}
+
+// rule: B4-21
+/// Somebody else is heard in the states that are retained: carol is not alone, so a Welcome from another branch waits on.
+#[test]
+fn who_is_not_alone_is_not_let_go() {
+    let mut cast = Cast::two_admins_and("carol");
+    // On a copy of alice's that nobody follows carol is removed, and invited again.
+    cast.copies("alice", "copy");
+    cast.removes("copy", "carol");
+    (0..20).for_each(|_| drop(cast.renames("copy", "stray")));
+    let stray = cast.adds("copy", "carol");
+    for _ in 0..9 {
+        let own = cast.renews("carol");
+        for other in ["alice", "bob"] {
+            cast.takes(other, &own);
+            cast.waits(other, 1_000);
+        }
+        cast.waits("carol", 1_000);
+    }
+    let said = cast.says("bob", "here");
+    cast.applies("carol", &said);
+    assert_eq!(cast.takes("carol", &stray.welcome).verdict, WAITS);
+    for _ in 0..3 {
+        assert!(!invited(&cast.waits("carol", 130_000)));
+    }
+    assert_eq!(cast.state("carol"), GroupState::Active);
 }

@@ -1,4 +1,4 @@
-//! What members on disk do to a group, and the commit or the event of it.
+//! What members on disk do to a group, and what comes of it.
 
 use mdk_core::{EventBody, GroupUpdate, Outcome, Pending};
 use mdk_wire::GroupId;
@@ -6,31 +6,10 @@ use mdk_wire::GroupId;
 use super::fork::Filed;
 use super::received;
 
-pub fn commits(member: &mut Filed, pending: Pending) -> Pending {
-    member.member.confirms(&pending);
-    pending
-}
-
 /// A new name for the group, which is not confirmed.
 pub fn rename(member: &mut Filed, group: &GroupId, name: &str) -> Pending {
     let update = GroupUpdate { name: Some(name.into()), ..GroupUpdate::default() };
     member.member.engine.update_group(group, update).unwrap()
-}
-
-pub fn renames(member: &mut Filed, group: &GroupId, name: &str) -> Pending {
-    let pending = rename(member, group, name);
-    commits(member, pending)
-}
-
-pub fn removes(member: &mut Filed, group: &GroupId, other: &Filed) -> Pending {
-    let pending = member.member.engine.remove_members(group, &[other.member.key()]).unwrap();
-    commits(member, pending)
-}
-
-pub fn adds(member: &mut Filed, group: &GroupId, other: &mut Filed) -> Pending {
-    let package = other.member.key_package();
-    let pending = member.member.engine.add_members(group, &[package], false).unwrap();
-    commits(member, pending)
 }
 
 pub fn invited(outcome: &Outcome) -> bool {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use mdk_core::{Engine, ManualClock, Outcome, testing};
-use mdk_store::{DatabaseKey, OpenOptions};
+use mdk_store::{DatabaseKey, OpenOptions, Store, StoreError, Tx};
 use mdk_wire::{Event, GroupId, Keys, Secret};
 
 use super::{Member, event, now, number, unhurried};
@@ -180,6 +180,13 @@ pub fn end(engine: &mut Engine, group: &GroupId) -> End {
         name: engine.group(group).unwrap().name,
         said,
     }
+}
+
+/// Opens a database behind the engine's back.
+pub fn rows<T>(path: &Path, f: impl FnOnce(&Tx<'_>) -> Result<T, StoreError>) -> T {
+    let key = DatabaseKey::Raw(Secret::new([7; 32]));
+    let mut store = Store::open(path, &key, &OpenOptions::default()).unwrap();
+    store.write(f).unwrap()
 }
 
 /// Every order of `n` things.

@@ -2,6 +2,7 @@
 
 pub mod acts;
 pub mod busy;
+pub mod cast;
 pub mod deeds;
 pub mod dice;
 pub mod disk;
@@ -14,7 +15,6 @@ pub mod orders;
 pub mod process;
 pub mod recorded;
 pub mod shares;
-pub mod strangers;
 pub mod telling;
 pub mod welcomes;
 
