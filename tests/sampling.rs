@@ -31,11 +31,15 @@ pub(crate) fn first_seed() -> u64 {
     from_environment("MDK_SEED").unwrap_or(1)
 }
 
+/// Seeds that ever failed.
+pub(crate) fn failed_seeds(name: &str) -> Vec<u64> {
+    let seeds = table()["failed_seeds"][name].as_array().cloned().unwrap_or_default();
+    seeds.iter().map(|seed| seed.as_u64().expect("a seed is a number")).collect()
+}
+
 /// Seeds of one sampled test: those that ever failed, then as many new ones as this run takes.
 pub(crate) fn seeds(name: &str) -> Vec<u64> {
-    let fixed = table()["failed_seeds"][name].as_array().cloned().unwrap_or_default();
-    let fixed = fixed.iter().map(|seed| seed.as_u64().expect("a seed is a number"));
     let first = first_seed();
     println!("{name}: seeds from {first} (MDK_SEED={first} repeats them)");
-    fixed.chain(first..first + count(name)).collect()
+    failed_seeds(name).into_iter().chain(first..first + count(name)).collect()
 }

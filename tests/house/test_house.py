@@ -21,6 +21,7 @@ ALLOWED: dict[str, set[str]] = {
     "mdk-client": {"mdk-wire", "mdk-store", "mdk-core"},
     "mdk-python": {"mdk-wire", "mdk-store", "mdk-core", "mdk-client"},
     "mdk-floor": set(),
+    "mdk-fuzz": {"mdk-wire"},
 }
 # What only one crate may reach: C and SQL, sockets, the interpreter. The floor of the benchmarks stands outside.
 BORDERS: dict[str, set[str]] = {
@@ -33,7 +34,7 @@ BORDERS: dict[str, set[str]] = {
     "nostr-relay-builder": {"mdk-client"},
     "tokio": {"mdk-client", "mdk-python"},
     "pyo3": {"mdk-python"},
-    "nostr": {"mdk-wire"},
+    "nostr": {"mdk-wire", "mdk-fuzz"},
 }
 
 

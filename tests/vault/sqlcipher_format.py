@@ -50,15 +50,6 @@ def decrypt(key: bytes, number: int, page: bytes) -> bytes:
     return (MAGIC if number == 1 else b"") + plain + page[BODY:]
 
 
-def encrypt(key: bytes, number: int, plain: bytes, salt: bytes) -> bytes:
-    """The page of a plain one, under the IV in its reserve."""
-    start = SALT if number == 1 else 0
-    cipher = Cipher(algorithms.AES(key), modes.CBC(plain[BODY : BODY + 16])).encryptor()
-    body = cipher.update(plain[start:BODY]) + cipher.finalize()
-    page = (salt if number == 1 else b"") + body + plain[BODY:]
-    return page[: BODY + 16] + tag(hmac_key(key, salt), number, page)
-
-
 @dataclass(frozen=True)
 class Frame:
     """A page in the write-ahead log."""

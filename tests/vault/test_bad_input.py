@@ -16,7 +16,7 @@ def home(tmp_path: Path) -> Home:
     return Home(tmp_path / "account")
 
 
-# proves: K5
+# proves: K5, R12
 @pytest.mark.parametrize("case", CASES)
 def test_each_has_its_own_exception_and_changes_nothing(home: Home, case: str) -> None:
     expected, spoil = CASES[case]

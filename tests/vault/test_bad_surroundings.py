@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import socket
-import subprocess
 import sys
 from pathlib import Path
 
@@ -105,58 +104,6 @@ def test_the_disk_is_read_only(tmp_path: Path, small_disk: Disk) -> None:
     assert result["left"] == []
 
 
-# A database of an earlier schema on the small disk, with as much room as opening needs to get to its migration.
-MIGRATE = """
-import json, os, shutil, sys
-from pathlib import Path
-import mdk
-disk, account = Path(sys.argv[1]), Path(sys.argv[1]) / "account"
-shutil.copytree(sys.argv[2], account)
-for path in [account, *account.rglob("*")]:
-    path.chmod(0o700 if path.is_dir() else 0o600)
-key = mdk.DatabaseKey.from_file(account / "key")
-keys = mdk.Keys.generate()
-kept = lambda: {path.name: path.read_bytes() for path in account.iterdir()}
-before = kept()
-filler = disk / "filler"
-volume = os.statvfs(disk)
-filler.write_bytes(bytes(volume.f_bavail * volume.f_frsize - (64 << 10)))
-
-def attempt():
-    try:
-        mdk.Mdk.open(account / "mdk.db", keys=keys, key=key).close()
-    except mdk.errors.MdkError as error:
-        return {"class": type(error).__name__, "hint": error.hint, "text": str(error), **vars(error)}
-
-said = attempt()
-same = kept() == before
-filler.unlink()
-# (the keys are another account's: that is seen behind the migration)
-print(json.dumps({"error": said, "same": same, "then": attempt()}, default=str))
-"""
-
-
-# proves: R12
-@pytest.mark.parametrize("schema", [1, 4])
-def test_the_disk_has_no_room_for_a_migration(
-    tmp_path: Path, small_disk: Disk, schema: int
-) -> None:
-    world = Path(__file__).parent / "fixtures" / f"schema-{schema}" / "watched" / "account"
-    disk = tmp_path / "disk"
-    command = [*small_disk("size=4m"), sys.executable, "-c", MIGRATE, str(disk), str(world)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout)
-    refused(result, "NotEnoughSpace")
-    error = result["error"]
-    assert error["needed"] > error["available"] > 0
-    assert error["path"] == str(disk / "account")
-    assert str(error["needed"]) in error["text"]
-    assert str(disk) not in error["text"]
-    assert result["same"], "something was changed"
-    assert result["then"]["class"] == "WrongAccount"
-
-
 # An account on the small disk, with so many pages of it left.
 FILL = """
 import json, os, shutil, sys
@@ -182,7 +129,7 @@ print(json.dumps(found))
 """
 
 
-# proves: R12
+# proves: R5
 def test_a_full_disk_gets_no_log_that_was_not_there(tmp_path: Path, small_disk: Disk) -> None:
     disk = tmp_path / "disk"
     said = succeeded(ran([*small_disk("size=4m"), sys.executable, "-c", FILL, disk]))

@@ -31,7 +31,7 @@ EVERY |= {"rekey": 20, "backup": 4, "reopen": 9, "create_group": 15, "welcome": 
 STRIDE, SEED = sampling.count("torture_stride"), sampling.first_seed()
 
 
-# proves: R2, R4, R12
+# proves: R2, R4
 @pytest.mark.parametrize("name", [o.name for o in operations.all_operations()])
 def test_killed_at_a_call_nothing_is_lost(stand: Bench, name: str) -> None:
     tally = sweep(stand, by_name(name), every=EVERY.get(name, 7) * STRIDE, seed=SEED)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import gc
 import json
 import secrets
-import shutil
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
@@ -38,7 +37,6 @@ from mdk.testing import Clock
 RELAYS = ["wss://planted-relay.example/planted-path", "wss://planted-second.example"]
 TEXT = "planted text, number "
 PHRASE = "planted passphrase"
-FIXTURES = Path(__file__).parent / "fixtures"
 
 
 class Life:
@@ -334,17 +332,7 @@ class Life:
         path.write_bytes(data)
         assert not vault.verify(path, key=key).ok
         assert vault.salvage(path, self.path("saved"), key=key, to_key=key).bad_pages > 0
-        # An account of an earlier schema, and one that is cut short.
-        old = self.folder / "earlier"
-        shutil.copytree(FIXTURES / "schema-1" / "watched" / "account", old)
-        for file in [old, *old.rglob("*")]:
-            file.chmod(0o700 if file.is_dir() else 0o600)
-        earlier = DatabaseKey.from_file(old / "key")
-        self.private.word((old / "key").read_text().strip())
-        self.fails(
-            errors.WrongAccount,
-            lambda: Mdk.open(old / "mdk.db", keys=self.keys["bob"], key=earlier),
-        )
+        # And one that is cut short.
         path.write_bytes(data[:5000])
         self.fails(errors.MdkError, lambda: Mdk.open(path, keys=self.keys["alice"], key=key))
 

@@ -1,4 +1,4 @@
-"""Operations on a whole database, judged by the decoder and by what is left in memory: re-key, migration, backup."""
+"""Operations on a whole database, judged by the decoder and by what is left in memory: re-key, encryption, backup."""
 
 from __future__ import annotations
 

@@ -6,3 +6,7 @@ mod flow;
 mod kit;
 mod pool;
 mod relay;
+
+#[path = "../../../tests/sampling.rs"]
+#[allow(dead_code)] // (each program uses some of it)
+mod sampling;

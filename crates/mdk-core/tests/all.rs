@@ -12,3 +12,7 @@ mod processes;
 mod recorded;
 mod scenarios;
 mod simulator;
+
+#[path = "../../../tests/sampling.rs"]
+#[allow(dead_code)] // (each program uses some of it)
+mod sampling;

@@ -2,7 +2,7 @@
 //!
 //! No message contains a path, a key, an identifier or SQL: files are named by their role.
 
-use std::{io, path::PathBuf};
+use std::io;
 
 use rusqlite::ErrorCode;
 
@@ -180,26 +180,14 @@ pub enum OpenError {
         /// The newest one that this version knows.
         supported: u32,
     },
-    /// The file was written by a version that is too old to migrate from. Open it with a version in between first.
-    #[error("the database has schema {found}; this version migrates from {oldest} on")]
+    /// The file is ours, and its schema is older than any that this version reads, or it has none (0). No release has left it
+    /// like that: put back a copy of the file, or restore a backup.
+    #[error("the database has schema {found}; this version reads from {oldest} on")]
     SchemaTooOld {
         /// The schema version of the file.
         found: u32,
-        /// The oldest one that this version migrates.
+        /// The oldest one that this version reads.
         oldest: u32,
-    },
-    /// The database has an older schema, and its disk has too little room to bring it to the present one. Nothing was
-    /// changed. Free space, or move the database to another disk, then open it again.
-    #[error(
-        "the disk has {available} bytes free; {needed} are needed to bring the database to the present schema"
-    )]
-    NoSpace {
-        /// Where the room is missing. Not in the message.
-        directory: PathBuf,
-        /// Bytes needed.
-        needed: u64,
-        /// Bytes free for this user.
-        available: u64,
     },
     /// The library that was linked is plain SQLite without a cipher. Rebuild with the bundled SQLCipher.
     #[error("SQLCipher is not linked into this build")]

@@ -29,7 +29,7 @@ pub(crate) fn connect(
     let mut conn = Conn::open(place, name, FLAGS, Some(log_file::vfs()?))?;
     require_writable(&conn)?;
     keep_log(&conn, true)?;
-    let ready = ritual(&mut conn, Some((key, place)), fresh).and_then(|()| {
+    let ready = ritual(&mut conn, Some(key), fresh).and_then(|()| {
         // SQLite was given a path: make sure that it has the files that were checked.
         place.confirm_opened(name, FileRole::Database)?;
         place.confirm_opened(&log, FileRole::Database)?;
@@ -119,15 +119,11 @@ fn quiet(conn: &Connection) -> Result<(), OpenError> {
     cipher_version(conn).map(drop)
 }
 
-/// What every connection goes through before it is used. `file`, its key and its place, is `None` in memory only; `fresh`
-/// says that the file was created for this call and is still empty.
-fn ritual(
-    conn: &mut Connection,
-    file: Option<(&Secret<32>, &Place)>,
-    fresh: bool,
-) -> Result<(), OpenError> {
-    match file {
-        Some((key, _)) => unlock(conn, key)?,
+/// What every connection goes through before it is used. `key` is `None` in memory only; `fresh` says that the
+/// file was created for this call and is still empty.
+fn ritual(conn: &mut Connection, key: Option<&Secret<32>>, fresh: bool) -> Result<(), OpenError> {
+    match key {
+        Some(key) => unlock(conn, key)?,
         None => quiet(conn)?,
     }
 
@@ -161,7 +157,7 @@ fn ritual(
     // Plans must not depend on bound values: SQLite would prepare such a statement anew for every new value,
     // and every allocation of that goes through SQLCipher's page locking.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
-    if file.is_some() {
+    if key.is_some() {
         conn.execute_batch(
             "PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0; PRAGMA synchronous = FULL;",
         )?;
@@ -172,7 +168,7 @@ fn ritual(
         require(conn, "synchronous", "2")?;
     }
 
-    migrate::migrate(conn, fresh, APPLICATION_ID, file.map(|(_, place)| place))
+    migrate::migrate(conn, fresh, APPLICATION_ID)
 }
 
 /// The version of the linked SQLCipher.

@@ -9,3 +9,7 @@ mod processes;
 mod rows;
 #[cfg(unix)]
 mod vault;
+
+#[path = "../../../tests/sampling.rs"]
+#[allow(dead_code)] // (each program uses some of it)
+mod sampling;

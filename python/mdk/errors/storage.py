@@ -20,8 +20,7 @@ class DiskFull(StorageError):
 class NotEnoughSpace(DiskFull):
     """There is too little room for the operation, so it was not begun. `needed` and `available` are bytes.
 
-    `path` is the folder that has too little, and not in the message. To bring a database of an earlier version to the
-    present schema is such an operation, too: opening it says so before anything is changed.
+    `path` is the folder that has too little, and not in the message.
     """
 
     code = "not_enough_space"
@@ -196,13 +195,13 @@ class SchemaTooNew(StorageError):
 
 
 class SchemaTooOld(StorageError):
-    """The database was written by a version that is too old to migrate from.
+    """The database has a schema that is older than any that is read here, or none at all (0).
 
-    `found` is its schema, `bound` the oldest that is migrated here.
+    `found` is its schema, `bound` the oldest that is read here. No release has left a database like that.
     """
 
     code = "schema_too_old"
-    hint: str | None = "Open it with a version in between first."
+    hint: str | None = "Put back a copy of the file, or restore a backup."
 
     def __init__(
         self,

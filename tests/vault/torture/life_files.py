@@ -1,22 +1,17 @@
-"""Steps of a life on whole databases: its own is verified; others are made out of what lies aside, or migrated."""
+"""Steps of a life on whole databases: its own is verified; others are made out of what lies aside."""
 
 from __future__ import annotations
 
-import json
 import shutil
-from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from tests.vault.sqlcipher_format import MAGIC
 
 import mdk
-from mdk import DatabaseKey, GroupId, Keys, Mdk, errors
-from mdk.testing import Clock
+from mdk import DatabaseKey, GroupId, Mdk, errors
 
 from .life_model import Done, Model, Now, Part, Plan, Step, Tell
-from .migration import FIXTURES, before_or_after, decoded, newest, same_rows
-from .world import PASSPHRASE, Broken, Place, adopt, require
+from .world import PASSPHRASE, Broken, Place, adopt, decoded, require
 
 
 class Verify(Part):
@@ -137,45 +132,7 @@ class EncryptExisting(OfFiles):
             require(not plain, "left_over", f"{path.name} has plain text")
 
 
-class Migrate(OfFiles):
-    """A database of an earlier schema is opened: the old one, or the new one with every row."""
-
-    name = "migrate"
-
-    def lay_out(self, plan: Plan, step: Step) -> None:
-        step["world"] = plan.rng.choice(sorted(path.name for path in FIXTURES.glob("schema-*")))
-        folder = plan.place.watched / step["folder"]
-        shutil.copytree(self.fixture(step), folder)
-        folder.chmod(0o700)
-        for path in folder.iterdir():
-            path.chmod(0o600)
-
-    def fixture(self, step: Step) -> Path:
-        return FIXTURES / str(step["world"]) / "watched" / "account"
-
-    def call(self, place: Place, _alice: Mdk, step: Step, _tell: Tell) -> Any:
-        folder = place.watched / step["folder"]
-        facts = json.loads((FIXTURES / step["world"] / "facts.json").read_bytes())
-        Mdk.open(
-            folder / "mdk.db",
-            keys=Keys.parse(facts["accounts"]["alice"]),
-            key=DatabaseKey.from_file(folder / "key"),
-            clock=Clock(datetime.fromisoformat(facts["now"])),
-        ).close()
-
-    def cut(self, now: Now, flight: Done) -> None:
-        before_or_after(now.place.watched / flight.step["folder"], self.fixture(flight.step))
-        self.call(now.place, now.alice, flight.step, lambda **_: None)
-        self.done(now, flight)
-
-    def whole(self, now: Now, step: Step) -> None:
-        folder = now.place.watched / step["folder"]
-        version = decoded(folder).header.user_version
-        require(version == newest(), "lost", f"a migration: its schema is {version}")
-        same_rows(folder, self.fixture(step))
-
-
-PARTS: list[Part] = [Verify(), Restore(), Salvage(), EncryptExisting(), Migrate()]
+PARTS: list[Part] = [Verify(), Restore(), Salvage(), EncryptExisting()]
 
 
 def begin(model: Model, place: Place) -> None:

@@ -7,19 +7,18 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from tests.vault.sqlcipher_format import PAGE, SALT, Encrypted, hmac_key, is_authentic
+from tests.vault.sqlcipher_format import PAGE, SALT, hmac_key, is_authentic
 
 import mdk
 from mdk import GroupId, Mdk, errors
 
-from .migration import migrations
 from .operation import Context, MakesAnother, OfClosed, Operation
-from .world import PASSPHRASE, Place, renew, require
+from .world import PASSPHRASE, Place, decoded, renew, require
 
 
 def available() -> list[Operation]:
-    """All of them, and a migration for each earlier schema that has a world in the fixtures."""
-    return [Rekey(), Backup(), Restore(), EncryptExisting(), *migrations()]
+    """All of them."""
+    return [Rekey(), Backup(), Restore(), EncryptExisting()]
 
 
 class Rekey(Operation):
@@ -134,10 +133,9 @@ class EncryptExisting(OfClosed):
 
     def setup(self, place: Place) -> None:
         database = place.account / "mdk.db"
-        key = base64.b64decode((place.account / "key").read_text().split(":", 1)[1])
         with place.alice() as alice:
             place.learn(digest=alice.digest().hex())
-        plain = Encrypted(database, key).image()
+        plain = decoded(place.account).image()
         for path in place.account.iterdir():
             path.unlink()
         database.write_bytes(plain)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.vault.kit import RELAYS, founded
+from tests.vault.sqlcipher_format import Encrypted
 
 from mdk import (
     Applied,
@@ -160,6 +162,12 @@ def mirror(source: Path, to: Path) -> None:
         else:
             shutil.copy2(path, to / path.name, follow_symlinks=False)
     shutil.copystat(source, to)
+
+
+def decoded(account: Path) -> Encrypted:
+    """The database of an account, read without any code of this project."""
+    key = base64.b64decode((account / "key").read_text(encoding="ascii").split(":", 1)[1])
+    return Encrypted(account / "mdk.db", key)
 
 
 def adopt(record: Path) -> None:

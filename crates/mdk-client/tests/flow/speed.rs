@@ -9,6 +9,7 @@ use mdk_core::{Config, Engine, SystemClock};
 use mdk_wire::Keys;
 
 use super::kit::{Person, options, pool, relay, soon};
+use crate::sampling;
 
 fn median(mut times: Vec<Duration>) -> Duration {
     times.sort_unstable();
@@ -49,7 +50,7 @@ async fn from_send_to_the_other_members_event() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_accounts_share_connections() {
-    let accounts = std::env::var("MDK_ACCOUNTS").ok().and_then(|n| n.parse().ok()).unwrap_or(60);
+    let accounts = usize::try_from(sampling::count("accounts")).unwrap();
     let relay = relay().await;
     let pool = pool();
     let usual = ClientOptions { relays: vec![relay.url().to_owned()], ..ClientOptions::default() };

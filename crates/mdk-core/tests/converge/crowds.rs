@@ -10,7 +10,8 @@ use mdk_wire::{ContentId, Event, GroupId, GroupMessage, OsRandom, Secret, group_
 
 use crate::kit::dice::Dice;
 use crate::kit::fork::{End, Filed};
-use crate::kit::{self, Member, folder, fork, number, unhurried};
+use crate::kit::{self, Member, folder, fork, unhurried};
+use crate::sampling;
 
 /// Whole states: six of the followed branch, and the paths of eight rival tips, which are of one epoch here.
 const WHOLE: usize = 6 + 8;
@@ -273,7 +274,7 @@ fn a_crowd_agrees(seed: u64, speakers: usize, together: bool) {
 // shows: E3-7
 #[test]
 fn a_crowd_agrees_in_any_order() {
-    for seed in 1..=number("MDK_CROWDS", 2) as u64 {
+    for seed in sampling::seeds("crowds") {
         for speakers in [1, 2] {
             a_crowd_agrees(seed, speakers, false);
             a_crowd_agrees(seed, speakers, true);

@@ -4,13 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use mdk_core::{
-    Config, DeferredReason, Engine, Error, EventBody, GroupState, GroupUpdate, ManualClock,
-    Pending, Verdict, testing,
+    Config, DeferredReason, Engine, Error, EventBody, GroupState, GroupUpdate, Pending, Verdict,
+    testing,
 };
 use mdk_store::{DatabaseKey, InputState, OpenOptions, Store, StoreError};
 use mdk_wire::{Event, GroupId, Keys, Secret};
 
-use crate::kit;
 use crate::kit::acts::rename;
 use crate::kit::fork::{Filed, found, numbered};
 use crate::kit::{RIVAL, event, folder};
@@ -509,38 +508,6 @@ fn a_flood_of_rivals_is_bounded() {
         assert!(tx.nodes(&group)?.iter().filter(|n| !n.canonical).count() <= 8);
         Ok(())
     });
-}
-
-/// A database of version 1 with a rival that waited: tried at the first tick, and chosen or not.
-#[test]
-fn a_rival_of_version_1_is_judged() {
-    let place = folder();
-    let path = place.path().join("v1.db");
-    let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/../mdk-store/tests/fixtures/version-1.db");
-    std::fs::write(&path, std::fs::read(fixture).unwrap()).unwrap();
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-    }
-    let group = GroupId::from_hex("262de5a887a2e6409e17c667020d2918").unwrap();
-    let clock = ManualClock::at(kit::now());
-    let key = DatabaseKey::Raw(Secret::new([7; 32]));
-    let keys = Keys::from_secret(Secret::new([9; 32])).unwrap();
-    let config = Config::default();
-    let mut engine =
-        Engine::open(&path, keys, &key, &OpenOptions::default(), config, Arc::new(clock.clone()))
-            .unwrap();
-    let before = testing::state(&mut engine, &group).unwrap().authenticator;
-    engine.tick().unwrap();
-    clock.advance_millis(1_000);
-    engine.tick().unwrap();
-    // Two more commits stand on the branch that is followed.
-    assert_eq!(testing::state(&mut engine, &group).unwrap().authenticator, before);
-    assert!(testing::held(&mut engine, &group).unwrap().inputs.is_empty());
-    assert_eq!(testing::held(&mut engine, &group).unwrap().events.len(), 1);
-    assert_eq!(engine.messages(&group, 100, None, None).unwrap().len(), 7);
-    engine.self_update(&group).unwrap();
 }
 
 // rule: E3-3

@@ -20,7 +20,7 @@ use crate::kit::foreign_commits::{
     Handmade, Who, World, by_value, profile, rename, self_update, vlbytes,
 };
 use crate::kit::fork::Filed;
-use crate::kit::{self, Member, REFUSED, folder, number, received, shares};
+use crate::kit::{self, Member, REFUSED, folder, received, shares};
 
 const MIB: u64 = 1 << 20;
 
@@ -172,7 +172,7 @@ fn forged_with(world: &World, data: &[u8], change: impl FnOnce(&mut Handmade)) -
 fn invalid_commits_are_bounded() {
     let place = folder();
     let (mut world, path) = world(place.path());
-    let count = u16::try_from(number("MDK_FLOOD", 300)).unwrap();
+    let count = 300u16;
     let tip = world.epoch();
     let kept = |world: &mut World| testing::watch(&mut world.us.engine, &world.id).unwrap();
     // Made on a state of this epoch that nobody has.

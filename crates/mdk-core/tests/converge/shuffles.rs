@@ -1,8 +1,7 @@
 //! A long log with races in it, told in seeded orders with delays, duplicates and a clock of its own: always the same
 //! final state and the same messages as in order.
 //!
-//! `MDK_SHUFFLES` says how many orders; the usual 300 are a sample of the 10,000 of a long run. `MDK_PARTS` and `MDK_PART`
-//! (from 0) divide them between processes, each with a log of its own.
+//! `log_orders` of tests/sampling.json says how many families of five orders.
 
 use std::path::Path;
 
@@ -10,8 +9,9 @@ use mdk_core::{GroupUpdate, Verdict};
 use mdk_wire::{Event, GroupId};
 
 use crate::kit::dice::Dice;
+use crate::kit::folder;
 use crate::kit::fork::{End, Filed, Rest, found, numbered, on_all_cores};
-use crate::kit::{folder, number};
+use crate::sampling;
 
 /// Members that act in rounds: often two at once, before they hear of each other.
 struct Log {
@@ -84,17 +84,15 @@ const FAMILY: u64 = 5;
 
 #[test]
 fn every_order_comes_to_the_same() {
-    let shuffles = number("MDK_SHUFFLES", 300) as u64;
     let (place, before) = (folder(), folder());
-    let mut log = log(place.path(), before.path(), number("MDK_ROUNDS", 48), 11);
+    let mut log = log(place.path(), before.path(), 48, 11);
     println!("{} events", log.events.len());
     assert!(log.end.said.iter().any(|(_, invalidated)| *invalidated), "there were races");
     let copies = folder();
     let listener = log.listener.at_rest(copies.path());
     let started = std::time::Instant::now();
     let told = Told { events: log.events, group: log.group, end: log.end };
-    let (of, part) = (number("MDK_PARTS", 1), number("MDK_PART", 0));
-    let seeds: Vec<u64> = (1..=shuffles.div_ceil(FAMILY)).skip(part).step_by(of).collect();
+    let seeds = sampling::seeds("log_orders");
     let orders = seeds.len() as u64 * FAMILY;
     on_all_cores(seeds, |seed| told.family(&listener, seed));
     println!("{orders} orders in {:?}", started.elapsed());

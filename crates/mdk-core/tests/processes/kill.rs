@@ -3,7 +3,7 @@
 //!
 //! Bob's engine runs in a process that is killed; Alice's runs here and never crashes. Where the kill lands is
 //! chosen by seed: after a share of the call's usual time, or when the write-ahead log is being written, which is
-//! the moment between deciding and having committed. The seed is `MDK_KILL_SEED`, or a fixed one.
+//! the moment between deciding and having committed. The seed is `MDK_SEED`.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -15,9 +15,9 @@ use crate::kit::dice::SplitMix;
 use crate::kit::log::Mark;
 use crate::kit::orders::{CALLS, Call, Prepared, Step, Usual, follow_orders, prepare, reply};
 use crate::kit::process::{Line, Process, Seat, epoch_proof, event_of, publish};
-use crate::kit::{Member, RELAY, number, received};
+use crate::kit::{Member, RELAY, received};
+use crate::sampling;
 
-const STORIES: u64 = 10;
 /// Kills inside each kind of call in each story.
 const ROUNDS: usize = 5;
 /// Kills for each of them, at most: one that lands after the reply is no kill inside the call.
@@ -452,12 +452,13 @@ impl Story {
 
 #[test]
 fn nothing_acknowledged_is_lost_and_no_group_breaks() {
-    let seed = number("MDK_KILL_SEED", 5);
+    let seed = sampling::first_seed();
     let start = Instant::now();
     let mut usual = Usual::default();
     let mut tallies: BTreeMap<Call, Tally> = BTreeMap::new();
     let mut dice = SplitMix(seed);
-    for number in 0..STORIES {
+    let stories = sampling::count("kill_stories");
+    for number in 0..stories {
         let (home, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let mut story = Story::new(home.path(), folder.path(), dice.roll());
         let mut calls = CALLS.repeat(ROUNDS);
@@ -493,7 +494,7 @@ fn nothing_acknowledged_is_lost_and_no_group_breaks() {
     let took = start.elapsed().as_secs();
     println!("seed {seed}: kills {kills}, inside calls {inside}, lost 0, broken 0 ({took} s)");
     assert!(
-        CALLS.iter().all(|call| tallies[call].inside == 50),
+        CALLS.iter().all(|call| tallies[call].inside == stories as usize * ROUNDS),
         "300 kills inside calls, and those while opening"
     );
 }

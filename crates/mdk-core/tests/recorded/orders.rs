@@ -1,7 +1,7 @@
 //! Recorded v2 traffic in other orders than the recorded one: late, early, doubled. Within the window the order changes
 //! nothing: the seat ends where it ended when it was recorded, with the same payloads.
 //!
-//! `MDK_ORDERS` says how many orders of each story.
+//! `recorded_orders` of tests/sampling.json says how many orders of each story.
 
 use mdk_core::testing;
 use serde_json::Value;
@@ -9,19 +9,21 @@ use serde_json::Value;
 use crate::kit::dice::Dice;
 use crate::kit::recorded::{Seat, clock_is_recorded, list, load, number, text};
 use crate::kit::telling::{Telling, invited, tell};
-use crate::kit::{self, recorded, shares};
+use crate::kit::{recorded, shares};
+use crate::sampling;
 
 /// Tells a story in all orders that are asked for, on all cores. `load` reads it, once in each process.
 fn in_seeded_orders<T>(test: impl Fn(), load: impl Fn() -> T, tell: impl Fn(&T, u64)) {
     if !clock_is_recorded() {
         return;
     }
-    let count = kit::number("MDK_ORDERS", 500);
+    let count = sampling::count("recorded_orders");
     let Some((from, step)) = shares::own() else {
         return shares::out(test, usize::try_from(count).unwrap());
     };
     let story = load();
-    (1..=count).skip(from).step_by(step).for_each(|seed| tell(&story, seed));
+    let seeds = sampling::seeds("recorded_orders").into_iter();
+    seeds.skip(from).step_by(step).for_each(|seed| tell(&story, seed));
 }
 
 impl Dice {

@@ -20,7 +20,7 @@ mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use check::Summary;
@@ -29,6 +29,7 @@ use serde::Serialize;
 use world::{Broken, Checked, Fault, World};
 
 use crate::kit::number;
+use crate::sampling;
 
 fn run(plan: &Plan, broken: Broken) -> Checked<(Summary, u64, u64)> {
     let mut world = World::new(plan, broken)?;
@@ -119,10 +120,10 @@ impl Sums {
 
 /// Plays worlds on all cores, or on `MDK_THREADS` of them; gives the sums of what they came to. A summary is written to
 /// `MDK_SIM_SUMMARY`.
-fn worlds(first: u64, count: u64, steps: usize) -> Sums {
-    let next = AtomicU64::new(first);
+fn worlds(wanted: &[(u64, usize)]) -> Sums {
+    let next = AtomicUsize::new(0);
     let failed: Mutex<Vec<(Plan, Fault)>> = Mutex::new(Vec::new());
-    let sums = Mutex::new(Sums { first, steps, ..Sums::default() });
+    let sums = Mutex::new(Sums::default());
     let started = Instant::now();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let most = number("MDK_SIM_FAILURES", 5);
@@ -130,8 +131,11 @@ fn worlds(first: u64, count: u64, steps: usize) -> Sums {
         for _ in 0..number("MDK_THREADS", threads as u64) {
             scope.spawn(|| {
                 loop {
-                    let seed = next.fetch_add(1, Ordering::SeqCst);
-                    if seed >= first + count || failed.lock().unwrap().len() as u64 >= most {
+                    let Some(&(seed, steps)) = wanted.get(next.fetch_add(1, Ordering::SeqCst))
+                    else {
+                        return;
+                    };
+                    if failed.lock().unwrap().len() as u64 >= most {
                         return;
                     }
                     let plan = Plan::from_seed(seed, steps);
@@ -175,16 +179,25 @@ fn members_agree_whatever_happens() {
         println!("{:?}", attempt(&plan, Broken::Nothing).expect("the world holds"));
         return;
     }
-    let steps = usize::try_from(number("MDK_SIM_STEPS", 60)).unwrap();
-    let sums = worlds(number("MDK_SIM_SEED", 1), number("MDK_SIM_WORLDS", 6), steps);
+    let steps = number("MDK_SIM_STEPS", 60);
+    let first = number("MDK_SIM_SEED", sampling::first_seed());
+    let count = number("MDK_SIM_WORLDS", sampling::count("simulated_worlds"));
+    let sums = worlds(&(first..first + count).map(|seed| (seed, steps)).collect::<Vec<_>>());
     // Worlds in which nothing happens prove nothing. (In a single one the group may have ended.)
     assert!(sums.worlds == 1 || sums.sum.agreed > 0 && sums.sum.messages > 0 && sums.commits > 0);
+}
+
+/// Each of these ended wrong once.
+#[test]
+fn worlds_that_have_failed_hold() {
+    let seeds = sampling::failed_seeds("simulated_worlds").into_iter();
+    worlds(&seeds.map(|seed| (seed, 500)).collect::<Vec<_>>());
 }
 
 #[cfg(feature = "broken-order")]
 #[test]
 fn a_broken_order_is_noticed_and_cut_down() {
-    let steps = usize::try_from(number("MDK_SIM_STEPS", 60)).unwrap();
+    let steps = number("MDK_SIM_STEPS", 60);
     let found = (1..200u64).find_map(|seed| {
         let plan = Plan::from_seed(seed, steps);
         attempt(&plan, Broken::Nothing).ok()?;

@@ -82,9 +82,6 @@ impl From<OpenError> for Raise {
             OpenError::SchemaTooOld { found, oldest } => {
                 new(Class::SchemaTooOld).versions(found, oldest)
             }
-            OpenError::NoSpace { directory, needed, available } => {
-                new(Class::NotEnoughSpace).room(&directory, needed, available)
-            }
             OpenError::Busy { pid } => new(Class::DatabaseBusy).number("pid", pid.map(u64::from)),
             OpenError::KeyMissing { .. } => new(Class::KeyMissing),
             OpenError::KeyNotGiven { .. } => new(Class::KeyNotGiven),

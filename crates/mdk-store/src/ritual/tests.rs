@@ -27,12 +27,11 @@ fn a_connection_without_sqlcipher_is_refused_before_anything_is_written() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.db");
     File::create_new(&path).unwrap();
-    let place = Place::of(&path, FileRole::Database).unwrap();
     for fresh in [true, false] {
         let mut conn = Connection::open_with_flags(&path, FLAGS).unwrap();
         without_cipher(&mut conn);
         let key = Secret::new([1; 32]);
-        assert_eq!(ritual(&mut conn, Some((&key, &place)), fresh), Err(OpenError::CipherMissing));
+        assert_eq!(ritual(&mut conn, Some(&key), fresh), Err(OpenError::CipherMissing));
         assert_eq!(ritual(&mut conn, None, fresh), Err(OpenError::CipherMissing));
         drop(conn);
         assert_eq!(fs::read(&path).unwrap(), b"");
@@ -40,7 +39,7 @@ fn a_connection_without_sqlcipher_is_refused_before_anything_is_written() {
     }
     let mut conn = Connection::open_with_flags(&path, FLAGS).unwrap();
     assert_eq!(
-        ritual(&mut conn, Some((&Secret::new([1; 32]), &place)), true),
+        ritual(&mut conn, Some(&Secret::new([1; 32])), true),
         Ok(()),
         "with it, all is well"
     );
@@ -52,10 +51,9 @@ fn a_file_with_a_map_of_pointers_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.db");
     File::create_new(&path).unwrap();
-    let place = Place::of(&path, FileRole::Database).unwrap();
     let key = Secret::new([1; 32]);
     let open = || Connection::open_with_flags(&path, FLAGS).unwrap();
-    ritual(&mut open(), Some((&key, &place)), true).unwrap();
+    ritual(&mut open(), Some(&key), true).unwrap();
     for mode in [1, 2] {
         let conn = open();
         unlock(&conn, &key).unwrap();
@@ -64,7 +62,7 @@ fn a_file_with_a_map_of_pointers_is_refused() {
         drop(conn);
         let before = fs::read(&path).unwrap();
         let refused = Err(OpenError::ForeignDatabase { found: APPLICATION_ID });
-        assert_eq!(ritual(&mut open(), Some((&key, &place)), false), refused);
+        assert_eq!(ritual(&mut open(), Some(&key), false), refused);
         assert_eq!(fs::read(&path).unwrap(), before);
     }
 }

@@ -88,35 +88,6 @@ pub(crate) fn committed(conn: &Connection) -> Result<i32> {
     if frames < 0 { Err(StoreError::Busy) } else { Ok(frames) }
 }
 
-/// Bytes of a log of so many frames.
-pub(crate) fn bytes_with(frames: u64) -> u64 {
-    HEADER.unsigned_abs() + frames * FRAME.unsigned_abs()
-}
-
-/// Bytes of the log's file, 0 if there is none.
-pub(crate) fn size(conn: &Connection) -> u64 {
-    size_of(conn, ffi::SQLITE_FCNTL_JOURNAL_POINTER)
-}
-
-/// Bytes of the database file.
-pub(crate) fn database_size(conn: &Connection) -> u64 {
-    size_of(conn, ffi::SQLITE_FCNTL_FILE_POINTER)
-}
-
-/// The size of a file through SQLite's own handle: closing another one would drop SQLite's locks.
-fn size_of(conn: &Connection, which: c_int) -> u64 {
-    let Some(file) = file(conn, which) else { return 0 };
-    let mut size: ffi::sqlite3_int64 = 0;
-    // SAFETY: the file is that of an open connection, used by this thread only; its methods are static.
-    let code = unsafe {
-        match (*file).pMethods.as_ref().and_then(|methods| methods.xFileSize) {
-            Some(size_of) => size_of(file, &raw mut size),
-            None => ffi::SQLITE_IOERR_FSTAT,
-        }
-    };
-    if code == ffi::SQLITE_OK { u64::try_from(size).unwrap_or(0) } else { 0 }
-}
-
 /// Makes a recovery of the log end after its first `frames` frames, durably. What stands behind them is no frame any more:
 /// what a shorter transaction left of it would look like one that was stored.
 ///

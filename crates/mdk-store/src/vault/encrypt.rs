@@ -9,7 +9,7 @@ use mdk_wire::Secret;
 use rusqlite::Connection;
 
 pub(crate) use self::leftover::{is_there as plain_copy_is_there, recover};
-use self::plain::{check_plain, damage, read_plain, settle_plain, twice, writable};
+use self::plain::{damage, read_plain, settle_plain, twice, writable};
 
 use super::{
     Progress, Stage, VaultError, VerifyReport,
@@ -24,7 +24,7 @@ use super::{
 use crate::{
     DatabaseKey, FileRole, OpenError, StoreError, cipher,
     files::{self, Place},
-    first_open, key_source, migrate,
+    first_open, key_source,
     open::{self, SIDE_CARS},
     ritual,
 };
@@ -301,21 +301,10 @@ fn copy_plain(
     total: u64,
     progress: &mut Progress<'_>,
 ) -> Result<EncryptReport, VaultError> {
-    let version = check_plain(from)?;
-    let mut conn = open::connect(place, temp, key, true)?;
-    if version < migrate::SUPPORTED {
-        migrate::rebuild(&mut conn, version)?;
-    }
+    let conn = open::connect(place, temp, key, true)?;
     let written = rows::copy(from, &conn, total, progress)?;
     conn.close().map_err(|(_, error)| StoreError::from(error))?;
-    let report = compare(&written, place, temp, key, progress)?;
-    if version < migrate::SUPPORTED {
-        open::connect(place, temp, key, false)
-            .map_err(open::of_new)?
-            .close()
-            .map_err(|(_, error)| StoreError::from(error))?;
-    }
-    Ok(report)
+    compare(&written, place, temp, key, progress)
 }
 
 /// Writes the pages of `source` into the empty file `temp`, encrypted under another key, and compares the rows.

@@ -77,9 +77,8 @@ pub fn restore(
     let mut source = Source::open(archive, passphrase, progress)?;
     let found = source.check(progress)?;
     let place = Place::of(to, FileRole::Database)?;
-    let restored = require_space(&place, source.room()).and_then(|()| {
-        new_database(&place, key, |conn| source.fill(conn, &place, &found, progress))
-    });
+    let restored = require_space(&place, source.room())
+        .and_then(|()| new_database(&place, key, |conn| source.fill(conn, &found, progress)));
     if restored.is_err() {
         place.remove_made_dirs();
     }
@@ -138,7 +137,6 @@ struct Source {
 
 /// What the first pass learned.
 struct Checked {
-    schema: u32,
     created_at: u64,
     summary: Summary,
 }
@@ -202,27 +200,20 @@ impl Source {
             Ok(())
         })?;
         let (schema, created_at) = start.ok_or(VaultError::NotABackup)?;
-        let supported = migrate::SUPPORTED;
-        if schema > supported {
-            return Err(OpenError::SchemaTooNew { found: schema, supported }.into());
-        }
         if schema == 0 {
             return Err(VaultError::NotABackup);
         }
-        Ok(Checked { schema, created_at, summary })
+        migrate::require_known(schema)?;
+        Ok(Checked { created_at, summary })
     }
 
-    /// Second pass: fills a new database that has the newest schema and is seen by nobody yet.
+    /// Second pass: fills a new database that is seen by nobody yet.
     fn fill(
         &mut self,
         conn: &mut Connection,
-        place: &Place,
         found: &Checked,
         progress: &mut Progress<'_>,
     ) -> Result<RestoreReport, VaultError> {
-        if found.schema < migrate::SUPPORTED {
-            migrate::rebuild(conn, found.schema)?;
-        }
         // Whatever is lost with the power is lost together with the temporary file.
         sql(conn, "PRAGMA synchronous = OFF")?;
         let mut rows = Rows::new(conn)?;
@@ -246,9 +237,6 @@ impl Source {
         // A file that changed between the passes is not what was checked.
         if summary != found.summary || digest::digest(conn)? != summary.digest {
             return Err(VaultError::CopyDiffers);
-        }
-        if found.schema < migrate::SUPPORTED {
-            migrate::migrate(conn, false, open::APPLICATION_ID, Some(place))?;
         }
         sql(conn, "PRAGMA synchronous = FULL")?;
         let (groups, must_update) = mark_as_copy(conn)?;
@@ -323,7 +311,7 @@ impl<'a> Rows<'a> {
         if !select.map_err(StoreError::from)?.column_names().eq(columns) {
             return Err(VaultError::NotABackup);
         }
-        // What the migrations put there comes back with the rows.
+        // The counters of AUTOINCREMENT are there already: rows that came before have moved them.
         sql(self.conn, &format!("DELETE FROM {table}"))?;
         let marks = vec!["?"; columns.len()].join(", ");
         self.insert = format!("INSERT INTO {table} VALUES ({marks})");

@@ -121,20 +121,13 @@ fn fill(
     let present = u32::try_from(source.size / PAGE as u64).unwrap_or(u32::MAX);
     let count = log.pages.keys().next_back().map_or(present, |&last| last.max(present));
     let pages = Pages { source, log, key: &scan.key, count };
-    let version = version(source, log, scan)?;
+    require_ours(source, log, scan)?;
     let mut conn = open::connect(place, temp, key, true)?;
-    if version < migrate::SUPPORTED {
-        migrate::rebuild(&mut conn, version)?;
-    }
     let mut rescue = Rescue::new(&pages, &conn, schema::trees(&conn)?);
     rescue.run(progress)?;
     let lacking = scan.lacking(source, log);
     let damaged = rescue.damaged_tables();
     let Rescue { losses, unknown_pages, mixed, .. } = rescue;
-    if version < migrate::SUPPORTED {
-        // What is made to fit together are rows of the newest version.
-        migrate::migrate(&mut conn, false, APPLICATION_ID, Some(place))?;
-    }
     let mended = {
         let tx = conn.unchecked_transaction().map_err(StoreError::from)?;
         let mended = mend::mend(&tx, losses.get("mls_rows"), &mixed)?;
@@ -155,21 +148,19 @@ fn fill(
     Ok(report)
 }
 
-/// The version of the schema, from page 1. If that is lost, it is taken for the newest.
-fn version(source: &Source, log: &Log, scan: &Scan) -> Result<u32, VaultError> {
+/// Fails if page 1 says that the file is not ours, or of a schema that this version does not know. If that page is lost, it
+/// is taken for one of ours.
+fn require_ours(source: &Source, log: &Log, scan: &Scan) -> Result<(), VaultError> {
     let mut page = zeroize::Zeroizing::new([0u8; PAGE]);
     if !read_page(source, log, 1, &mut page[..])? || !scan.key.decrypt(1, &mut page[..]) {
-        return Ok(migrate::SUPPORTED);
+        return Ok(());
     }
     let word = |at: usize| u32::from_be_bytes([page[at], page[at + 1], page[at + 2], page[at + 3]]);
-    let (found, application) = (migrate::in_header(word(60)), word(68).cast_signed());
-    if application != APPLICATION_ID {
-        return Err(OpenError::ForeignDatabase { found: application }.into());
+    let found = word(68).cast_signed();
+    if found != APPLICATION_ID {
+        return Err(OpenError::ForeignDatabase { found }.into());
     }
-    if found > migrate::SUPPORTED {
-        return Err(OpenError::SchemaTooNew { found, supported: migrate::SUPPORTED }.into());
-    }
-    Ok(found)
+    Ok(migrate::require_known(migrate::in_header(word(60)))?)
 }
 
 fn count_rows(conn: &Connection, report: &mut SalvageReport) -> Result<(), VaultError> {

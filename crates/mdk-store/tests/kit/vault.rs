@@ -140,7 +140,7 @@ pub fn plain(home: &Home) -> PathBuf {
         &home.path,
         &format!(
             "ATTACH '{text}' AS plain KEY ''; SELECT sqlcipher_export('plain'); \
-             PRAGMA plain.application_id = {APPLICATION_ID}; PRAGMA plain.user_version = 5; \
+             PRAGMA plain.application_id = {APPLICATION_ID}; PRAGMA plain.user_version = 1; \
              PRAGMA plain.journal_mode = WAL; DETACH plain"
         ),
     );

@@ -12,6 +12,7 @@ use crate::kit::{
     command_line, has_strace,
     keys::{Home, assert_gone, fill},
 };
+use crate::sampling;
 
 const DB: &str = "alice.db";
 const RECORD: &str = "alice.db.keyinfo";
@@ -29,7 +30,7 @@ fn child() {
 }
 
 /// Lets a child re-key again and again, with `what` done to it at the nth call of each kind, until that call is not
-/// reached any more. `MDK_TORTURE` takes every call, otherwise some writes are left out. Says how often it was done, and
+/// reached any more. Some writes are left out (`sweep_stride`). Says how often it was done, and
 /// how often the new key counted then.
 fn sweep(what: &str) -> (u32, u32) {
     if !has_strace() {
@@ -40,7 +41,7 @@ fn sweep(what: &str) -> (u32, u32) {
     fill(&home, &key);
     let before = home.files();
     let (mut done, mut renewed) = (0, 0);
-    let some = if std::env::var_os("MDK_TORTURE").is_some() { 1 } else { 8 };
+    let some = usize::try_from(sampling::count("sweep_stride")).unwrap();
     let calls = [
         ("pwrite64", some),
         ("write", some),

@@ -19,7 +19,6 @@ mod lost_lock;
 mod lost_log;
 mod lost_pages;
 mod lost_record;
-mod migrations;
 mod names;
 mod open;
 #[cfg(target_os = "linux")]

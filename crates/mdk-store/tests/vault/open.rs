@@ -77,7 +77,7 @@ fn what_is_written_is_there_after_opening_again() {
     assert_eq!(who(&mut store), Some(b"alice".to_vec()));
     let info = store.info().unwrap();
     assert_eq!(info.path.as_deref(), Some(fs::canonicalize(home.db()).unwrap().as_path()));
-    assert_eq!((info.schema_version, info.key_source), (5, "raw"));
+    assert_eq!((info.schema_version, info.key_source), (1, "raw"));
     assert!(info.sqlcipher_version.starts_with("4."), "{}", info.sqlcipher_version);
     assert_eq!(info.size_bytes, fs::metadata(home.db()).unwrap().len());
     store.close().unwrap();
@@ -161,7 +161,7 @@ fn another_application_and_other_schemas_are_named() {
     assert_eq!(home.refused(&raw(1)), OpenError::ForeignDatabase { found: 7 });
     let restore = format!("PRAGMA application_id = {APPLICATION_ID};");
     by_hand(&home, 1).execute_batch(&(restore + "PRAGMA user_version = 99")).unwrap();
-    assert_eq!(home.refused(&raw(1)), OpenError::SchemaTooNew { found: 99, supported: 5 });
+    assert_eq!(home.refused(&raw(1)), OpenError::SchemaTooNew { found: 99, supported: 1 });
     by_hand(&home, 1).execute_batch("PRAGMA user_version = 0").unwrap();
     assert_eq!(home.refused(&raw(1)), OpenError::SchemaTooOld { found: 0, oldest: 1 });
     // A number with a sign, for SQLite.

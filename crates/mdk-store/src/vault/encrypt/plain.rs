@@ -138,10 +138,7 @@ fn has_journal(place: &Place) -> Result<bool, VaultError> {
 
 /// The connection, if what it reads is ours and whole.
 fn sound(conn: Conn) -> Result<Conn, VaultError> {
-    let found = check_plain(&conn)?;
-    if found > migrate::SUPPORTED {
-        return Err(OpenError::SchemaTooNew { found, supported: migrate::SUPPORTED }.into());
-    }
+    check_plain(&conn)?;
     let line = conn.query_row("PRAGMA integrity_check(1)", [], |row| row.get::<_, String>(0));
     match line.map_err(StoreError::from) {
         Ok(text) if text == "ok" => Ok(conn),
@@ -163,14 +160,15 @@ fn unread(text: &str) -> Option<i32> {
     })
 }
 
-pub(super) fn check_plain(conn: &Connection) -> Result<u32, VaultError> {
-    let number =
-        |sql| conn.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(StoreError::from);
-    let found = number("PRAGMA application_id").map_err(damage)? as i32;
+/// That the file is ours, and of a schema that this version knows.
+fn check_plain(conn: &Connection) -> Result<(), VaultError> {
+    let found: i32 = conn
+        .query_row("PRAGMA application_id", [], |row| row.get(0))
+        .map_err(|error| damage(error.into()))?;
     if found != APPLICATION_ID {
         return Err(OpenError::ForeignDatabase { found }.into());
     }
-    migrate::version(conn).map_err(damage)
+    Ok(migrate::require_known(migrate::version(conn).map_err(damage)?)?)
 }
 
 /// A connection that leaves the log in place when it is closed.

@@ -82,8 +82,9 @@ fn rebuild_groups(conn: &Connection) -> Result<u64> {
         conn.execute(
             "INSERT INTO groups (group_id, profile, status, epoch, join_epoch, authenticator, event_key, \
              nostr_group_id, name, description, relays, admins, members, retention, has_image, created_at, \
-             self_updated_at, last_read) \
-             VALUES (?1, 2, ?2, ?3, 0, zeroblob(32), zeroblob(32), zeroblob(32), '', '', x'00', x'', ?4, 0, 0, ?5, 0, 0)",
+             self_updated_at, last_read, pass_opened, pass_relevant, pass_base, floor, contested, switches, joined_at) \
+             VALUES (?1, 2, ?2, ?3, 0, zeroblob(32), zeroblob(32), zeroblob(32), '', '', x'00', x'', ?4, 0, 0, ?5, 0, 0, \
+             0, 0, 0, 0, 0, 0, 0)",
             params![group, UNRECOVERABLE, epoch, members, created_at],
         )?;
         clear(conn, group)?;

@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 use super::VaultError;
-use crate::{OpenError, connection::Conn, groups::GROUP_TABLES, migrate};
+use crate::{OpenError, connection::Conn, groups::GROUP_TABLES};
 
 /// Live groups that lack one of the MLS rows without which OpenMLS does not load a group.
 ///
@@ -58,9 +58,9 @@ const RULES: [Rule; 17] = [
     ),
     rule(
         "retained states are empty",
-        // One that we had no leaf in is empty. The first version has no `removed`: then it is that of the outer query.
-        "SELECT (SELECT count(*) FROM nodes AS n JOIN groups AS g USING (group_id) WHERE g.status IN (1, 2, 3, 6, 9) \
-         AND n.canonical = 1 AND removed = 0 AND n.epoch < g.epoch AND length(n.state) = 0) FROM (SELECT 0 AS removed)",
+        // One that we had no leaf in is empty.
+        "SELECT count(*) FROM nodes AS n JOIN groups AS g USING (group_id) WHERE g.status IN (1, 2, 3, 6, 9) \
+         AND n.canonical = 1 AND n.removed = 0 AND n.epoch < g.epoch AND length(n.state) = 0",
     ),
     rule(
         "identifiers of messages have a wrong length",
@@ -155,14 +155,8 @@ fn check(conn: &Connection, what: &str, sql: &str) -> Result<Option<String>, ()>
     match conn.query_row(sql, [], |row| row.get::<_, i64>(0)) {
         Ok(0) => Ok(None),
         Ok(count) => Ok(Some(format!("{count} {what}"))),
-        // A file of an older version has no rows in a table that it does not have.
-        Err(error) if is_older(conn) && error.to_string().contains("no such table") => Ok(None),
         Err(_) => Err(()),
     }
-}
-
-fn is_older(conn: &Connection) -> bool {
-    migrate::version(conn).is_ok_and(|version| version < migrate::SUPPORTED)
 }
 
 fn each(mut rule: impl FnMut(&str, &str) -> Result<(), VaultError>) -> Result<(), VaultError> {
