@@ -147,11 +147,6 @@ class Account:
                 self.unread.append(outcomes)
             del outcomes
 
-    def receive_one(self, name: str) -> None:
-        """Takes in a file of events, one per call."""
-        for event in (self.folder / name).read_bytes().splitlines():
-            self.engine().process(event)
-
     def send(self, group: str, count: str) -> None:
         for number in range(int(count)):
             self.engine().create_message(GroupId(group), f"An answer, number {number}.")

@@ -8,12 +8,14 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -120,14 +122,23 @@ def listing(hits: list[Hit]) -> str:
     return "\n".join(f"{n} × {found}" for found, n in counts.most_common(40))
 
 
+@cache
+def compiled() -> bytes:
+    """The scanner's program; one compilation serves a whole process."""
+    with tempfile.TemporaryDirectory(prefix="mdk-scan-") as folder:
+        program = Path(folder) / "scan"
+        subprocess.run(["cc", "-O2", "-o", str(program), str(HERE / "scan.c")], check=True)
+        return program.read_bytes()
+
+
 class Scanner:
-    """The compiled scanner."""
+    """The compiled scanner. `folder` is for what it looks for."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.program = folder / "scan"
-        command = ["cc", "-O2", "-o", str(self.program), str(HERE / "scan.c")]
-        subprocess.run(command, check=True)
+        self.program.write_bytes(compiled())
+        self.program.chmod(0o700)
 
     def scan(self, pid: int, needles: Mapping[str, bytes]) -> list[Hit]:
         """Every occurrence of every needle. The process should be stopped, or it may be missed between two pages."""
@@ -176,13 +187,17 @@ class Child:
         return self.process.pid
 
     def expect(self, answer: str) -> None:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline().strip()
+        line = self.hear()
         assert line == answer, f"the child said {line!r} instead of {answer!r}"
 
-    def do(self, command: str) -> None:
-        self.tell(command)
-        self.expect("done")
+    def hear(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+    def do(self, *commands: str) -> None:
+        for command in commands:
+            self.tell(command)
+            self.expect("done")
 
     def tell(self, command: str) -> None:
         assert self.process.stdin is not None
@@ -203,6 +218,13 @@ class Child:
 
     def resume(self) -> None:
         os.kill(self.pid, signal.SIGCONT)
+
+    def look(self, scanner: Scanner, needles: Mapping[str, bytes]) -> list[Hit]:
+        """What is found in it while it stands still."""
+        self.stop()
+        found = scanner.scan(self.pid, needles)
+        self.resume()
+        return found
 
     def _reads(self) -> bool:
         # A call whose first argument is 0, the standard input: it waits for nothing else that has such a one.

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import secrets
+import signal
 from pathlib import Path
 
+from tests.vault.kit import RELAYS, founded
 from tests.vault.memory_scan import Child, forms
 from tests.vault.sqlcipher_format import Encrypted
 
-from mdk import GroupId, Keys, Mdk, SignedEvent
+from mdk import DatabaseKey, GroupId, Keys, Mdk, SignedEvent
 
-RELAYS = ["wss://relay.example"]
+KEYS = Keys.generate()
 # `process_many` takes in 500 events at a time.
 BATCH = 500
+
+
+def filled(path: Path, key: bytes, text: str = "message", count: int = 60) -> bytes:
+    """A database with a group and its history; returns the digest of its rows."""
+    with Mdk.open(path, keys=KEYS, key=DatabaseKey.raw(key)) as account:
+        group = founded(account)
+        for number in range(count):
+            account.create_message(group, f"{text} {number} " + "x" * 300)
+        return account.digest()
 
 
 def bech32_bytes(text: str) -> bytes:
@@ -82,3 +93,12 @@ def deliver(child: Child, home: Home, silent: SignedEvent, events: list[SignedEv
         lines.append(event.to_json())
     (home.folder / "events.jsonl").write_text("\n".join(lines))
     child.do(f"{home.name} receive events.jsonl")
+
+
+def dumped(child: Child, folder: Path) -> bytes:
+    """What a child that aborts leaves."""
+    assert child.process.wait(timeout=60) == -signal.SIGABRT
+    (dump,) = folder.glob("**/core*")
+    content = dump.read_bytes()
+    assert content.startswith(b"\x7fELF")
+    return content

@@ -6,18 +6,20 @@ import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Self
 
 from sqlcipher3 import dbapi2 as sqlcipher
+from tests.vault.kit import founded
 
 from mdk import DatabaseKey, Keys, Mdk, errors
 
 KEYS = Keys.generate()
 RAW = bytes(range(32))
-RELAYS = ["wss://relay.example"]
+PAGE = 4096
 
 
 class Home:
-    """A folder with room for one database and one key file."""
+    """A folder with room for one database and one key file. What is done to it returns it, to go on."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(mode=0o700)
@@ -26,23 +28,58 @@ class Home:
         self.key_file: Path = folder / "mdk.key"
         self.key: DatabaseKey = DatabaseKey.raw(RAW)
 
-    def make(self) -> None:
+    def make(self) -> Self:
         """A database with a group in it."""
-        with (
-            Mdk.open(self.database, keys=KEYS, key=self.key) as account,
-            account.create_group("Lunch", relays=RELAYS) as pending,
-        ):
-            pending.confirm()
+        with Mdk.open(self.database, keys=KEYS, key=self.key) as account:
+            founded(account)
+        return self
 
-    def alone(self) -> None:
+    def alone(self) -> Self:
         """A database without its record, as another tool would copy it."""
         self.make()
         for path in self.folder.iterdir():
-            if path != self.database and path != self.key_file:
+            if path not in {self.database, self.key_file}:
                 path.unlink()
+        return self
 
-    def use_file(self) -> None:
-        self.key = DatabaseKey.from_file(self.key_file)
+    def use_file(self) -> Self:
+        return self.use(DatabaseKey.from_file(self.key_file))
+
+    def use(self, key: DatabaseKey) -> Self:
+        """From now on with this key."""
+        self.key = key
+        return self
+
+    def remove(self, name: str) -> Self:
+        (self.folder / name).unlink()
+        return self
+
+    def write(self, name: str, content: bytes, mode: int = 0o600) -> Self:
+        (self.folder / name).write_bytes(content)
+        (self.folder / name).chmod(mode)
+        return self
+
+    def rename(self, to: str) -> Self:
+        self.database.rename(self.folder / to)
+        return self
+
+    def cut(self, by: int) -> Self:
+        os.truncate(self.database, max(0, self.database.stat().st_size - by))
+        return self
+
+    def run(self, connect: Callable[[str], Any], *statements: str) -> Self:
+        """Statements of another program."""
+        connection = connect(str(self.database))
+        for statement in statements:
+            connection.execute(statement)
+        connection.commit()
+        connection.close()
+        self.database.chmod(0o600)
+        return self
+
+    def cipher(self, key: bytes, *statements: str) -> Self:
+        """Statements of another build of SQLCipher."""
+        return self.run(sqlcipher.connect, f"PRAGMA key = \"x'{key.hex()}'\"", *statements)
 
     def state(self) -> dict[str, tuple[int, int, bytes]]:
         """Names, modes, inodes and contents. A lock file may stay, it holds nothing."""
@@ -53,164 +90,12 @@ class Home:
         }
 
 
-def edit(home: Home, statement: str) -> None:
-    """Change a database of ours with another build of SQLCipher."""
-    connection = sqlcipher.connect(str(home.database))
-    connection.execute(f"PRAGMA key = \"x'{RAW.hex()}'\"")
-    connection.execute(statement)
-    connection.commit()
-    connection.close()
-
-
-def foreign(home: Home, key: bytes) -> None:
-    connection = sqlcipher.connect(str(home.database))
-    connection.execute(f"PRAGMA key = \"x'{key.hex()}'\"")
-    connection.execute("CREATE TABLE notes (text)")
-    connection.execute("INSERT INTO notes VALUES ('kept by another program')")
-    connection.commit()
-    connection.close()
-    home.database.chmod(0o600)
-
-
-def key_without_database(home: Home) -> None:
-    home.use_file()
-    home.make()
-    home.database.unlink()
-
-
-def log_without_database(home: Home) -> None:
-    home.make()
-    home.database.rename(home.folder / "mdk.db-wal")
-
-
-def database_without_key(home: Home) -> None:
-    home.use_file()
-    home.make()
-    home.key_file.unlink()
-
-
-def wrong_key(home: Home) -> None:
-    home.make()
-    home.key = DatabaseKey.raw(RAW[::-1])
-
-
-def wrong_key_alone(home: Home) -> None:
-    home.alone()
-    home.key = DatabaseKey.raw(RAW[::-1])
-
-
-def plain(home: Home) -> None:
-    connection = sqlite3.connect(home.database)
-    connection.execute("CREATE TABLE t (x)")
-    connection.commit()
-    connection.close()
-    home.database.chmod(0o600)
-
-
-def garbage(home: Home) -> None:
-    home.database.write_bytes(os.urandom(16 * 4096))
-    home.database.chmod(0o600)
-
-
-def replaced_by_garbage(home: Home) -> None:
-    home.make()
-    home.database.write_bytes(os.urandom(home.database.stat().st_size))
-
-
-def replaced_by_another(home: Home) -> None:
-    home.make()
-    home.database.unlink()
-    foreign(home, RAW[::-1])
-
-
-def empty(home: Home) -> None:
-    home.database.touch(0o600)
-
-
-def empty_beside_a_log(home: Home) -> None:
-    home.make()
-    os.truncate(home.database, 0)
-    log = home.database.with_name(home.database.name + "-wal")
-    log.touch(0o600)
-    log.write_bytes(b"newest messages")
-
-
-def truncated(home: Home) -> None:
-    home.make()
-    os.truncate(home.database, home.database.stat().st_size - 1000)
-
-
-def truncated_at_a_page(home: Home) -> None:
-    home.make()
-    os.truncate(home.database, home.database.stat().st_size - 4096)
-
-
-def newer(home: Home) -> None:
-    home.make()
-    edit(home, "PRAGMA user_version = 4711")
-
-
-def older(home: Home) -> None:
-    home.make()
-    edit(home, "PRAGMA user_version = 0")
-
-
-def key_file_too_wide(home: Home) -> None:
-    home.use_file()
-    home.make()
-    home.key_file.chmod(0o640)
-
-
-def key_file_with_a_short_key(home: Home) -> None:
-    home.use_file()
-    home.make()
-    home.key_file.write_text("mdk-key-1:AAAA\n")
-
-
-def key_file_without_key(home: Home) -> None:
-    home.use_file()
-    home.make()
-    home.key_file.write_text("no key at all\n")
-
-
-def short_callback(home: Home) -> None:
-    home.make()
-    home.key = DatabaseKey.callback(lambda: bytes(31))
-
-
-def raising_callback(home: Home) -> None:
-    def ask() -> bytes:
-        raise RuntimeError("planted secret")
-
-    home.make()
-    home.key = DatabaseKey.callback(ask)
-
-
-def wrong_passphrase(home: Home) -> None:
-    home.key = DatabaseKey.passphrase("right")
-    home.make()
-    home.key = DatabaseKey.passphrase("wrong")
-
-
-def variable_not_set(home: Home) -> None:
-    home.key = DatabaseKey.from_env("MDK_TEST_NOT_SET")
-
-
-def secret_not_there(home: Home) -> None:
-    home.key = DatabaseKey.from_secret("mdk-test-not-there")
-
-
-def descriptor_not_open(home: Home) -> None:
-    home.key = DatabaseKey.from_fd(9876)
-
-
-def volatile_store(home: Home) -> None:
-    home.key = DatabaseKey.keyring(store="keyutils")
+def raises() -> bytes:
+    raise RuntimeError("planted secret")
 
 
 def symbolic_link(home: Home) -> None:
-    home.make()
-    home.database.rename(home.folder / "elsewhere")
+    home.make().rename("elsewhere")
     home.database.symlink_to(home.folder / "elsewhere")
 
 
@@ -219,66 +104,118 @@ def hard_link(home: Home) -> None:
     os.link(home.database, home.folder.parent / "other name")
 
 
-def directory_in_its_place(home: Home) -> None:
-    home.database.mkdir(0o700)
-
-
 def wide_directory(home: Home) -> None:
-    home.make()
-    (home.folder / "something else").touch(0o600)
+    home.make().write("something else", b"")
     home.folder.chmod(0o755)
 
 
-def broken_record(home: Home) -> None:
-    home.make()
-    (home.folder / "mdk.db.keyinfo").write_text("{}")
-
-
-def name_that_is_taken(home: Home) -> None:
-    taken = home.folder / "mdk.db.tmp"
-    taken.write_text("somebody's")
-    taken.chmod(0o600)
-
-
 def another_account(home: Home) -> None:
-    with Mdk.open(home.database, keys=Keys.generate(), key=home.key):
-        pass
+    Mdk.open(home.database, keys=Keys.generate(), key=home.key).close()
 
 
-CASES: list[tuple[Callable[[Home], None], type[errors.MdkError]]] = [
-    (key_without_database, errors.DatabaseMissing),
-    (log_without_database, errors.LogWithoutDatabase),
-    (database_without_key, errors.KeyMissing),
-    (wrong_key, errors.WrongKey),
-    (wrong_key_alone, errors.WrongKey),
-    (plain, errors.NotEncrypted),
-    (lambda home: foreign(home, RAW), errors.ForeignDatabase),
-    (lambda home: foreign(home, RAW[::-1]), errors.WrongKey),
-    (garbage, errors.WrongKey),
-    (replaced_by_garbage, errors.NotADatabase),
-    (replaced_by_another, errors.NotADatabase),
-    (empty, errors.EmptyDatabase),
-    (empty_beside_a_log, errors.TruncatedDatabase),
-    (truncated, errors.TruncatedDatabase),
-    (truncated_at_a_page, errors.TruncatedDatabase),
-    (newer, errors.SchemaTooNew),
-    (older, errors.SchemaTooOld),
-    (key_file_too_wide, errors.KeyFileTooWide),
-    (key_file_with_a_short_key, errors.WrongKeyLength),
-    (key_file_without_key, errors.KeyMalformed),
-    (short_callback, errors.WrongKeyLength),
-    (raising_callback, errors.CallbackFailed),
-    (wrong_passphrase, errors.WrongDatabasePassphrase),
-    (variable_not_set, errors.KeyMissing),
-    (secret_not_there, errors.KeyMissing),
-    (descriptor_not_open, errors.KeyMissing),
-    (volatile_store, errors.VolatileStore),
-    (symbolic_link, errors.SymbolicLink),
-    (hard_link, errors.HardLink),
-    (directory_in_its_place, errors.NotARegularFile),
-    (wide_directory, errors.DirectoryTooWide),
-    (broken_record, errors.KeyRecordMalformed),
-    (name_that_is_taken, errors.DestinationExists),
-    (another_account, errors.WrongAccount),
-]
-NAMES = [getattr(case, "__name__", "foreign") for case, _ in CASES]
+REVERSED = DatabaseKey.raw(RAW[::-1])
+FOREIGN = ("CREATE TABLE notes (text)", "INSERT INTO notes VALUES ('kept by another program')")
+CASES: dict[str, tuple[type[errors.MdkError], Callable[[Home], object]]] = {
+    "key_without_database": (
+        errors.DatabaseMissing,
+        lambda home: home.use_file().make().remove("mdk.db"),
+    ),
+    "log_without_database": (
+        errors.LogWithoutDatabase,
+        lambda home: home.make().rename("mdk.db-wal"),
+    ),
+    "database_without_key": (
+        errors.KeyMissing,
+        lambda home: home.use_file().make().remove("mdk.key"),
+    ),
+    "wrong_key": (errors.WrongKey, lambda home: home.make().use(REVERSED)),
+    "wrong_key_alone": (errors.WrongKey, lambda home: home.alone().use(REVERSED)),
+    "plain": (
+        errors.NotEncrypted,
+        lambda home: home.run(sqlite3.connect, "CREATE TABLE t (x)"),
+    ),
+    "foreign": (errors.ForeignDatabase, lambda home: home.cipher(RAW, *FOREIGN)),
+    "foreign_with_another_key": (errors.WrongKey, lambda home: home.cipher(RAW[::-1], *FOREIGN)),
+    "garbage": (errors.WrongKey, lambda home: home.write("mdk.db", os.urandom(16 * PAGE))),
+    "replaced_by_garbage": (
+        errors.NotADatabase,
+        lambda home: home.make().write("mdk.db", os.urandom(home.database.stat().st_size)),
+    ),
+    "replaced_by_another": (
+        errors.NotADatabase,
+        lambda home: home.make().remove("mdk.db").cipher(RAW[::-1], *FOREIGN),
+    ),
+    "empty": (errors.EmptyDatabase, lambda home: home.write("mdk.db", b"")),
+    "empty_beside_a_log": (
+        errors.TruncatedDatabase,
+        lambda home: home.make().cut(1 << 30).write("mdk.db-wal", b"newest messages"),
+    ),
+    "truncated": (errors.TruncatedDatabase, lambda home: home.make().cut(1000)),
+    "truncated_at_a_page": (errors.TruncatedDatabase, lambda home: home.make().cut(PAGE)),
+    "newer": (
+        errors.SchemaTooNew,
+        lambda home: home.make().cipher(RAW, "PRAGMA user_version = 4711"),
+    ),
+    "older": (
+        errors.SchemaTooOld,
+        lambda home: home.make().cipher(RAW, "PRAGMA user_version = 0"),
+    ),
+    "key_file_too_wide": (
+        errors.KeyFileTooWide,
+        lambda home: home.use_file().make().key_file.chmod(0o640),
+    ),
+    "key_file_with_a_short_key": (
+        errors.WrongKeyLength,
+        lambda home: home.use_file().make().write("mdk.key", b"mdk-key-1:AAAA\n"),
+    ),
+    "key_file_without_key": (
+        errors.KeyMalformed,
+        lambda home: home.use_file().make().write("mdk.key", b"no key at all\n"),
+    ),
+    "short_callback": (
+        errors.WrongKeyLength,
+        lambda home: home.make().use(DatabaseKey.callback(lambda: bytes(31))),
+    ),
+    "raising_callback": (
+        errors.CallbackFailed,
+        lambda home: home.make().use(DatabaseKey.callback(raises)),
+    ),
+    "wrong_passphrase": (
+        errors.WrongDatabasePassphrase,
+        lambda home: (
+            home.use(DatabaseKey.passphrase("right")).make().use(DatabaseKey.passphrase("wrong"))
+        ),
+    ),
+    "variable_not_set": (
+        errors.KeyMissing,
+        lambda home: home.use(DatabaseKey.from_env("MDK_TEST_NOT_SET")),
+    ),
+    "secret_not_there": (
+        errors.KeyMissing,
+        lambda home: home.use(DatabaseKey.from_secret("mdk-test-not-there")),
+    ),
+    "descriptor_not_open": (
+        errors.KeyMissing,
+        lambda home: home.use(DatabaseKey.from_fd(9876)),
+    ),
+    "volatile_store": (
+        errors.VolatileStore,
+        lambda home: home.use(DatabaseKey.keyring(store="keyutils")),
+    ),
+    "symbolic_link": (errors.SymbolicLink, symbolic_link),
+    "hard_link": (errors.HardLink, hard_link),
+    "directory_in_its_place": (
+        errors.NotARegularFile,
+        lambda home: home.database.mkdir(0o700),
+    ),
+    "wide_directory": (errors.DirectoryTooWide, wide_directory),
+    "broken_record": (
+        errors.KeyRecordMalformed,
+        lambda home: home.make().write("mdk.db.keyinfo", b"{}"),
+    ),
+    "name_that_is_taken": (
+        errors.DestinationExists,
+        lambda home: home.write("mdk.db.tmp", b"somebody's"),
+    ),
+    "another_account": (errors.WrongAccount, another_account),
+}

@@ -1,4 +1,4 @@
-"""The file format of SQLCipher 4, read without any code of this project: pages, write-ahead log, free list.
+"""The file format of SQLCipher 4, read without any code of this project: pages and write-ahead log.
 
 A page has 4096 bytes: content (page 1: the salt of 16 bytes, in the clear, stands for SQLite's magic), then a reserve
 of 80: the IV of 16 and an HMAC-SHA512 of 64 bytes over ciphertext, IV and page number (32 bits, little endian). The
@@ -50,15 +50,6 @@ def decrypt(key: bytes, number: int, page: bytes) -> bytes:
     return (MAGIC if number == 1 else b"") + plain + page[BODY:]
 
 
-def encrypt(key: bytes, number: int, plain: bytes, salt: bytes) -> bytes:
-    """The page of a plain one, under the IV in its reserve."""
-    start = SALT if number == 1 else 0
-    cipher = Cipher(algorithms.AES(key), modes.CBC(plain[BODY : BODY + 16])).encryptor()
-    body = cipher.update(plain[start:BODY]) + cipher.finalize()
-    page = (salt if number == 1 else b"") + body + plain[BODY:]
-    return page[: BODY + 16] + tag(hmac_key(key, salt), number, page)
-
-
 @dataclass(frozen=True)
 class Frame:
     """A page in the write-ahead log."""
@@ -77,10 +68,7 @@ class Header:
 
     page_size: int
     reserve: int
-    write_version: int
     pages: int
-    first_trunk: int
-    free_pages: int
     user_version: int
     application_id: int
 
@@ -138,7 +126,7 @@ class Encrypted:
         page = self.image()[:100]
         big = struct.unpack(">25I", page)
         size = struct.unpack(">H", page[16:18])[0]
-        return Header(size, page[20], page[18], big[7], big[8], big[9], big[15], big[17])
+        return Header(size, page[20], big[7], big[15], big[17])
 
     def image(self) -> bytes:
         """The database as plain SQLite: the file with the committed part of the log applied."""
@@ -162,19 +150,6 @@ class Encrypted:
         connection = sqlite3.connect(":memory:")
         connection.deserialize(bytes(image))
         return connection
-
-    def free_list(self) -> list[int]:
-        """Numbers of the free pages, trunks and leaves."""
-        image = self.image()
-        found: list[int] = []
-        trunk = struct.unpack(">I", image[32:36])[0]
-        while trunk:
-            found.append(trunk)
-            page = image[(trunk - 1) * PAGE : trunk * PAGE]
-            following, count = struct.unpack(">2I", page[:8])
-            found += struct.unpack(f">{count}I", page[8 : 8 + 4 * count])
-            trunk = following
-        return found
 
     def everything(self) -> bytes:
         """All that the key opens: every page of the file and every frame of the log, old ones too."""

@@ -61,6 +61,7 @@ def test_nothing_is_overwritten(filled: Home, tmp_path: Path) -> None:
     assert taken.read_text() == "mine"
 
 
+# proves: K11
 @pytest.mark.parametrize("spoil", ["byte", "cut", "more", "swap", "head"])
 def test_a_changed_backup_is_never_accepted(filled: Home, spoil: str) -> None:
     backup = filled.folder / "backup"

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
-import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.vault.conftest import Disk
+from tests.vault.kit import ran, succeeded
 
 # Without any keyring, as on a server.
+DESKTOP = re.compile(r"DBUS|XDG|DISPLAY|WAYLAND")
 NO_BUS = {"DBUS_SESSION_BUS_ADDRESS": "unix:path=/nonexistent/bus"}
 
 OPEN = """
@@ -22,6 +24,7 @@ from pathlib import Path
 import mdk
 folder, source = Path(sys.argv[1]), sys.argv[2]
 key = {
+    "default": lambda: None,
     "raw": lambda: mdk.DatabaseKey.raw(bytes(range(32))),
     "keyring": lambda: mdk.DatabaseKey.keyring(timeout=float(os.environ.get("KEYRING_TIMEOUT", "30"))),
 }[source]()
@@ -39,16 +42,10 @@ def attempt(
     folder: Path, source: str, *, env: dict[str, str] | None = None, before: list[str] | None = None
 ) -> dict[str, object]:
     """Open in a child. `before` wraps the command."""
-    done = subprocess.run(
-        [*(before or []), sys.executable, "-c", OPEN, str(folder), source],
-        env={**os.environ, **(env or {})},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
+    environment = {k: v for k, v in os.environ.items() if not DESKTOP.match(k)} | (env or {})
+    done = ran([*(before or []), sys.executable, "-c", OPEN, folder, source], env=environment)
+    result: dict[str, object] = json.loads(succeeded(done))
     assert done.stderr == ""
-    result: dict[str, object] = json.loads(done.stdout)
     return result
 
 
@@ -60,9 +57,10 @@ def refused(result: dict[str, object], name: str) -> None:
 
 
 # proves: S29
-def test_no_keyring_at_all(tmp_path: Path) -> None:
+@pytest.mark.parametrize("source", ["default", "keyring"])
+def test_no_keyring_at_all(tmp_path: Path, source: str) -> None:
     folder = tmp_path / "new" / "account"
-    result = attempt(folder, "keyring", env=NO_BUS)
+    result = attempt(folder, source, env=NO_BUS)
     refused(result, "KeyringUnavailable")
     assert not (tmp_path / "new").exists()
 
@@ -93,34 +91,14 @@ class SilentBus:
         self.socket.close()
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Callable[[str], list[str]]]:
-    """A command prefix that mounts a small file system on `tmp_path / "disk"` for one child."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    wrapper = ["unshare", "--map-root-user", "--mount", "--"]
-    probe = [*wrapper, "mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(disk)]
-    if shutil.which("unshare") is None or subprocess.run(probe, capture_output=True).returncode:
-        pytest.skip("no mount namespaces for this user")
-
-    def prefix(options: str) -> list[str]:
-        mount = f'mount -t tmpfs -o mode=700,{options} tmpfs "{disk}"'
-        return [*wrapper, "sh", "-c", f'{mount} && exec "$@"', "sh"]
-
-    yield prefix
-    assert list(disk.iterdir()) == []
-
-
 @pytest.mark.parametrize("room", [8, 32, 64, 128, 200, 280])
-def test_the_disk_is_full(
-    tmp_path: Path, small_disk: Callable[[str], list[str]], room: int
-) -> None:
+def test_the_disk_is_full(tmp_path: Path, small_disk: Disk, room: int) -> None:
     result = attempt(tmp_path / "disk", "raw", before=small_disk(f"size={room}k"))
     refused(result, "DiskFull")
     assert result["left"] == []
 
 
-def test_the_disk_is_read_only(tmp_path: Path, small_disk: Callable[[str], list[str]]) -> None:
+def test_the_disk_is_read_only(tmp_path: Path, small_disk: Disk) -> None:
     result = attempt(tmp_path / "disk", "raw", before=small_disk("size=4m,ro"))
     refused(result, "ReadOnlyDatabase")
     assert result["left"] == []
@@ -152,14 +130,10 @@ print(json.dumps(found))
 
 
 # proves: R5
-def test_a_full_disk_gets_no_log_that_was_not_there(
-    tmp_path: Path, small_disk: Callable[[str], list[str]]
-) -> None:
+def test_a_full_disk_gets_no_log_that_was_not_there(tmp_path: Path, small_disk: Disk) -> None:
     disk = tmp_path / "disk"
-    command = [*small_disk("size=4m"), sys.executable, "-c", FILL, str(disk)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    refusals = [changed for said, changed in json.loads(done.stdout) if said == "DiskFull"]
+    said = succeeded(ran([*small_disk("size=4m"), sys.executable, "-c", FILL, disk]))
+    refusals = [changed for said, changed in json.loads(said) if said == "DiskFull"]
     assert len(refusals) > 3
     assert not any(refusals), refusals
 
@@ -168,7 +142,7 @@ def test_a_full_disk_gets_no_log_that_was_not_there(
 
 
 @pytest.fixture
-def session(tmp_path: Path) -> Callable[[str], list[str]]:
+def session(tmp_path: Path) -> Disk:
     """A command prefix: a D-Bus session of its own, and a GNOME keyring that is started with the given options."""
     needed = ("dbus-run-session", "gnome-keyring-daemon")
     if missing := [tool for tool in needed if shutil.which(tool) is None]:
@@ -190,21 +164,14 @@ def session(tmp_path: Path) -> Callable[[str], list[str]]:
 
 
 def in_session(folder: Path, prefix: list[str]) -> dict[str, object]:
-    done = subprocess.run(
-        [*prefix, sys.executable, "-c", OPEN, str(folder), "keyring"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        stdin=subprocess.DEVNULL,
-    )
-    assert done.returncode == 0, done.stderr
-    result: dict[str, object] = json.loads(done.stdout)
+    done = ran([*prefix, sys.executable, "-c", OPEN, folder, "keyring"])
+    result: dict[str, object] = json.loads(succeeded(done))
     return result
 
 
 # proves: S17, K7
 def test_the_default_key_is_in_the_keyring_and_a_locked_one_says_so(
-    tmp_path: Path, session: Callable[[str], list[str]]
+    tmp_path: Path, session: Disk
 ) -> None:
     folder = tmp_path / "account"
     assert in_session(folder, session("--unlock"))["error"] is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import platform
@@ -10,7 +11,6 @@ import re
 import select
 import signal
 import sqlite3
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -19,15 +19,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.vault.kit import founded, ran
 
-from mdk import DatabaseKey, Keys, Mdk, errors
+from mdk import DatabaseKey, Keys, Mdk, errors, vault
 from mdk.cli import exit_codes
-from mdk.cli.app import app
+from mdk.cli.app import app, run
 from mdk.cli.exit_codes import ExitCode
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 KEYS = Keys.generate()
-RELAYS = ["wss://relay.example"]
 COMMANDS = ["doctor", "verify", "rekey", "encrypt", "backup", "restore", "salvage", "demo"]
 
 
@@ -44,8 +44,9 @@ class Account:
         return f"file:{self.folder / 'mdk.key'}"
 
     def open(self, path: Path | None = None, key: DatabaseKey | None = None) -> Mdk:
-        default = DatabaseKey.from_file(self.folder / "mdk.key")
-        return Mdk.open(path or self.path, keys=KEYS, key=key or default)
+        """Without a key with that of the file beside it."""
+        path = path or self.path
+        return Mdk.open(path, keys=KEYS, key=key or DatabaseKey.from_file(path.with_suffix(".key")))
 
 
 @pytest.fixture
@@ -53,10 +54,10 @@ def account(tmp_path: Path) -> Account:
     folder = tmp_path / "account"
     folder.mkdir(mode=0o700)
     account = Account(folder)
-    with account.open() as mdk, mdk.create_group("Lunch", relays=RELAYS) as pending:
-        group = pending.confirm()
+    with account.open() as mdk:
+        group = founded(mdk)
         for number in range(50):
-            mdk.create_message(group.id, f"planted message {number}")
+            mdk.create_message(group, f"planted message {number}")
     return account
 
 
@@ -74,14 +75,7 @@ class Done:
 
 
 def mdk(*arguments: str | Path, **options: Any) -> Done:
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "mdk", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        timeout=60,
-        **options,
-    )
+    done = ran([sys.executable, "-W", "error", "-m", "mdk", *arguments], **options)
     assert "Traceback" not in done.stderr
     return Done(done.returncode, done.stdout, done.stderr)
 
@@ -108,14 +102,13 @@ def groups(mdk_: Mdk) -> list[str]:
 # ------------------------------------------------------------------ help and exit codes
 
 
-def test_help_names_all_commands_and_exit_codes() -> None:
+def test_help_names_all_commands_and_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
     done = mdk("--help")
     assert done.code == 0
     for command in COMMANDS:
         assert re.search(rf"^  {command} ", done.out, re.MULTILINE), command
-        help_ = mdk(command, "--help")
-        assert help_.code == 0
-        assert help_.out.startswith(f"Usage: mdk {command}")
+        assert run([command, "--help"]) == 0
+        assert capsys.readouterr().out.startswith(f"Usage: mdk {command}")
     for code, meaning in exit_codes.MEANINGS.items():
         assert f"{code.value}  {meaning}" in done.out
     assert set(exit_codes.MEANINGS) == set(ExitCode)
@@ -131,72 +124,61 @@ def test_the_document_has_the_same_table() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "code"),
+    ("code", "kinds"),
     [
-        (errors.DestinationExists(), 73),
-        (errors.FileMissing(), 66),
-        (errors.DatabaseMissing(), 66),
-        (errors.DatabaseBusy(), 75),
-        (errors.KeyFileTooWide(), 77),
-        (errors.WrongKey(), 78),
-        (errors.KeyMissing(), 78),
-        (errors.WrongPassphrase(), 78),
-        (errors.WrongKeyLength(), 78),
-        (errors.WrongPassword(), 78),
-        (errors.CryptoError(), 78),
-        (errors.KeyringLocked(), 69),
-        (errors.VolatileStore(), 69),
-        (errors.TruncatedDatabase(), 65),
-        (errors.NotABackup(), 65),
-        (errors.InvalidIdentifier(), 64),
-        (errors.NotEnoughSpace(), 74),
-        (errors.StorageError(), 74),
-        (errors.InternalError(), 70),
+        (64, "InvalidIdentifier"),
+        (65, "TruncatedDatabase NotABackup"),
+        (66, "FileMissing DatabaseMissing"),
+        (69, "KeyringLocked VolatileStore"),
+        (70, "InternalError"),
+        (73, "DestinationExists"),
+        (74, "NotEnoughSpace StorageError"),
+        (75, "DatabaseBusy"),
+        (77, "KeyFileTooWide"),
+        (78, "WrongKey KeyMissing WrongPassphrase WrongKeyLength WrongPassword CryptoError"),
     ],
 )
-def test_exit_codes_of_errors(error: errors.MdkError, code: int) -> None:
-    assert exit_codes.of(error) == code
+def test_exit_codes_of_errors(code: int, kinds: str) -> None:
+    for kind in kinds.split():
+        assert exit_codes.of(getattr(errors, kind)()) == code, kind
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("command", "said"),
     [
-        [],
-        ["nothing"],
-        ["verify"],
-        ["verify", "--key", "planted-secret", "x"],
-        ["verify", "--key", "file:", "x"],
-        ["verify", "--key", "keyring:", "x"],
-        ["verify", "--key", "keyring:/x", "x"],
-        ["verify", "--key", "keyring:mdk/", "x"],
-        ["verify", "--key", "keyring:/", "x"],
-        ["verify", "--key", "fd:one", "x"],
-        ["verify", "--key", "passphrase:planted-secret", "x"],
-        ["verify", "--key", "passphrase", "x"],
-        ["verify", "--key", "passphrase", "--passphrase-fd", "987", "x"],
-        ["verify", "--keyring-timeout", "0", "x"],
-        ["backup", "x", "y"],
+        ("", ""),
+        ("nothing", ""),
+        ("verify", ""),
+        ("verify --key planted-secret x", ""),
+        ("verify --key file: x", ""),
+        ("verify --key keyring: x", ""),
+        # A variable that was not set must not lead to the key of another one.
+        ("verify --key keyring:/x x", "service: empty"),
+        ("verify --key keyring:mdk/ x", "key_id: empty"),
+        ("verify --key keyring:/ x", "service: empty"),
+        ("verify --key fd:one x", ""),
+        ("verify --key passphrase:planted-secret x", ""),
+        ("verify --key passphrase x", ""),
+        ("verify --key passphrase --passphrase-fd 987 x", ""),
+        ("verify --keyring-timeout 0 x", ""),
+        ("backup x y", ""),
     ],
-    ids=lambda arguments: " ".join(arguments) or "nothing at all",
 )
-def test_wrong_usage(arguments: list[str], tmp_path: Path) -> None:
-    done = mdk(*arguments, cwd=tmp_path)
-    assert done.code == 64
-    assert "planted-secret" not in done.out + done.err
-    if arguments:
-        assert done.err.startswith("mdk: ")
+def test_wrong_usage(
+    command: str,
+    said: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    assert run(command.split()) == 64
+    out, err = capsys.readouterr()
+    assert "planted-secret" not in out + err
+    assert said in err
+    assert err.startswith("mdk: " if command else "")
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("named", "said"),
-    [("/x", "service: empty"), ("mdk/", "key_id: empty"), ("/", "service: empty")],
-)
-def test_a_keyring_that_is_named_has_a_name(named: str, said: str, tmp_path: Path) -> None:
-    """A variable that was not set must not lead to the key of another one."""
-    done = mdk("verify", "--key", f"keyring:{named}", "x", cwd=tmp_path)
-    assert done.code == 64
-    assert said in done.err
 
 
 def test_an_error_is_one_line_with_a_hint(account: Account) -> None:
@@ -290,7 +272,7 @@ def test_keys_from_everywhere(account: Account, tmp_path: Path) -> None:
 
 def test_backup_and_restore(account: Account) -> None:
     backup, new = account.folder / "backup", account.folder / "new" / "mdk.db"
-    new_key = f"file:{account.folder / 'new.key'}"
+    new_key = f"file:{new.with_suffix('.key')}"
 
     def save(fds: list[int]) -> list[str | Path]:
         command: list[str | Path] = ["backup", account.path, backup, "--key", account.key]
@@ -310,8 +292,7 @@ def test_backup_and_restore(account: Account) -> None:
     assert done.code == 0, done.err
     document = done.document
     assert (document["groups"], document["must_update"]) == (1, 1)
-    key = DatabaseKey.from_file(account.folder / "new.key")
-    with account.open(new, key) as mdk_:
+    with account.open(new) as mdk_:
         (group,) = mdk_.groups()
         with pytest.raises(errors.SelfUpdateRequired):
             mdk_.create_message(group.id, "too early")
@@ -351,9 +332,7 @@ def test_encrypt(account: Account) -> None:
     done = mdk("encrypt", plain, "--to", copy, "--key", key, "--json")
     assert done.code == 0, done.err
     assert done.document["rows"] > 0
-    assert groups(account.open(copy, DatabaseKey.from_file(account.folder / "copy.key"))) == [
-        "Lunch"
-    ]
+    assert groups(account.open(copy)) == ["Lunch"]
     assert plain.read_bytes()[:6] == b"SQLite"
     key = f"file:{account.folder / 'plain.key'}"
     done = mdk("encrypt", plain, "--key", key)
@@ -361,9 +340,7 @@ def test_encrypt(account: Account) -> None:
     assert b"planted message" not in plain.read_bytes()
     with pytest.raises(sqlite3.DatabaseError):
         sqlite3.connect(plain).execute("SELECT * FROM sqlite_schema").fetchall()
-    assert groups(account.open(plain, DatabaseKey.from_file(account.folder / "plain.key"))) == [
-        "Lunch"
-    ]
+    assert groups(account.open(plain)) == ["Lunch"]
     assert mdk("encrypt", plain, "--key", key).code == 65
     other = account.folder / "other.key"
     done = mdk("encrypt", plain, "--from-key", key, "--key", f"file:{other}")
@@ -377,7 +354,7 @@ def test_salvage(account: Account) -> None:
     done = mdk("salvage", account.path, new, "--key", account.key, "--to-key", key, "--json")
     assert done.code == 0, done.err
     assert (done.document["missing"], done.document["bad_pages"]) == ([], 0)
-    opened = account.open(new, DatabaseKey.from_file(account.folder / "new.key"))
+    opened = account.open(new)
     assert groups(opened) == ["Lunch"]
     data = bytearray(account.path.read_bytes())
     for page in range(20, 30):
@@ -387,7 +364,7 @@ def test_salvage(account: Account) -> None:
     done = mdk("salvage", account.path, rest, "--key", account.key, "--to-key", key)
     assert done.code == 1, done.err
     assert "10 pages could not be read" in done.out
-    account.open(rest, DatabaseKey.from_file(account.folder / "rest.key")).close()
+    account.open(rest).close()
     assert account.path.read_bytes() == data
 
 
@@ -423,6 +400,32 @@ def test_doctor(account: Account) -> None:
     assert done.code in {0, 1}
     assert "does not exist" in done.out
     assert not nothing.parent.exists()
+
+
+# proves: K9
+@pytest.mark.parametrize("kind", ["file", "passphrase"])
+def test_the_doctor_tells_a_key_that_was_destroyed(tmp_path: Path, kind: str) -> None:
+    """Every way of it is tried in crates/mdk-store/tests/vault/doctor_keys.rs."""
+    path = tmp_path / "home" / "a.db"
+    file = path.with_name("a.secret" if kind == "file" else "a.db.key")
+    key = DatabaseKey.from_file(file) if kind == "file" else DatabaseKey.passphrase("words")
+    Mdk.open(path, keys=KEYS, key=key).close()
+    assert any(f.text.endswith("is there") for f in vault.doctor(path).findings)
+    file.write_bytes(file.read_bytes()[:40])
+    assert any(f.topic == "key" and f.level == "error" for f in vault.doctor(path).findings)
+    done = mdk("doctor", path)
+    assert done.code == 2
+    assert "is there" not in done.out
+
+
+# proves: K8
+@pytest.mark.skipif(sys.platform == "win32", reason="descriptors are of Unix")
+def test_a_descriptor_without_a_key(account: Account) -> None:
+    """Numbers that are not open, or that the command opens itself; and one for writing, a pipe for the output."""
+    for number in (*range(3, 9), 1):
+        done = mdk("verify", account.path, "--key", f"fd:{number}")
+        assert done.code == 78, done.err
+        assert "the file descriptor holds no key" in done.err
 
 
 def test_demo() -> None:

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from tests.vault.kit import founded
+
 from mdk import DatabaseKey, Event, Keys, Mdk, MessageDeleted, MessageReceived
 from mdk.testing import Clock
-
-RELAYS = ["wss://relay.example"]
 
 
 @contextmanager
@@ -36,13 +36,7 @@ def test_a_cursor_is_never_given_twice(tmp_path: Path) -> None:
         tmp_path / "a.db", keys=Keys.generate(), key=DatabaseKey.raw(bytes(32)), clock=clock
     )
     bob = Mdk.in_memory(Keys.generate(), clock=clock)
-    package = bob.new_key_package(relays=RELAYS)
-    founding = alice.create_group(
-        "Lunch", members=[package], relays=RELAYS, retention=timedelta(seconds=100)
-    )
-    group = founding.confirm().id
-    bob.process(founding.welcomes[0])
-    bob.accept(bob.invites()[0].id)
+    group = founded(alice, bob, retention=timedelta(seconds=100))
     alice.process(bob.create_message(group, "first").event)
     last = list(alice.events())[-1].cursor
     clock.advance(timedelta(seconds=200))

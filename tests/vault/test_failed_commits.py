@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from tests.vault.conftest import NEEDS_SHIM
+from tests.vault.kit import python
 from tests.vault.torture.shim import build
 
 from mdk import DatabaseKey, Keys, Mdk
 
-pytestmark = [
-    pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler for the shim"),
-    pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the shim reads /proc"),
-]
+pytestmark = NEEDS_SHIM
 
 RAW = bytes(range(32))
 # Stores values of the sizes it is told; the sync of those marked with "!" fails. Then it is killed.
@@ -77,13 +74,8 @@ def test_what_failed_is_gone_and_what_was_stored_is_there(
 ) -> None:
     path = tmp_path / "home" / "m.db"
     path.parent.mkdir(mode=0o700)
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(path), sizes],
-        env={**os.environ, "LD_PRELOAD": str(shim), "PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    preloaded = {"LD_PRELOAD": str(shim), "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = python(PROGRAM, path, sizes, env=os.environ | preloaded)
     assert done.stdout == "ready\n", done.stderr
     assert done.returncode == -signal.SIGKILL
     with Mdk.open(path, keys=Keys.parse("11" * 32), key=DatabaseKey.raw(RAW)) as account:

@@ -6,22 +6,17 @@ A sample that begins elsewhere for each commit; `make torture` runs the whole.
 from __future__ import annotations
 
 import errno
-import shutil
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from tests import sampling
+from tests.vault.conftest import NEEDS_SHIM
 from tests.vault.torture import operations
 from tests.vault.torture.faults import fault_once, sweep
-from tests.vault.torture.kill import Bench, bench
+from tests.vault.torture.kill import Bench, Tally
 from tests.vault.torture.operations import by_name
 from tests.vault.torture.shim import CHANGES, ERRORS, Kind, Mode, Plan
 
-pytestmark = [
-    pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler for the shim"),
-    pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the shim reads /proc"),
-]
+pytestmark = NEEDS_SHIM
 
 EVERY = {
     "first_open": 59,
@@ -35,10 +30,27 @@ STRIDE, SEED = sampling.count("torture_stride"), sampling.first_seed()
 NAMES = [o.name for o in operations.all_operations()]
 
 
-@pytest.fixture(scope="module")
-def stand() -> Iterator[Bench]:
-    with bench() as made:
-        yield made
+def each_fails(
+    stand: Bench,
+    name: str,
+    kind: Kind,
+    error: int = errno.EIO,
+    *,
+    targets: range = range(1, 1000),
+    sticky: bool = False,
+    reopen: bool = False,
+) -> tuple[int, Tally]:
+    """Calls of these kinds fail, one after the other, to the last: its number, and what came of all."""
+    operation, all_of_them = by_name(name), Tally()
+    stand.ready(operation)
+    for target in targets:
+        plan = Plan(Mode.FAIL, target, kind, error, sticky=sticky)
+        fired, tally = fault_once(stand, operation, plan, reopen=reopen and target % 2 == 0)
+        all_of_them.add(tally)
+        assert not tally.failures, "\n".join(tally.failures)
+        if not fired:
+            break
+    return target, all_of_them
 
 
 # proves: R5
@@ -55,30 +67,25 @@ def test_a_full_disk_says_so_and_the_message_comes_when_there_is_room(
     stand: Bench, name: str, writes: int
 ) -> None:
     """The case that every user meets, at every write of it."""
-    operation = by_name(name)
-    target = 0
-    while True:
-        target += 1
-        plan = Plan(Mode.FAIL, target, Kind.WRITE, errno.ENOSPC, sticky=True)
-        fired, tally = fault_once(stand, operation, plan, reopen=False)
-        assert not tally.failures, "\n".join(tally.failures)
-        if not fired:
-            break
-        # The log is moved after the message is on disk: without room it is moved another time.
-        assert set(tally.errors) == {"DiskFull"} or (tally.tolerated and name != "receive")
+    target, tally = each_fails(stand, name, Kind.WRITE, errno.ENOSPC, sticky=True)
+    # The log is moved after the message is on disk: without room it is moved another time.
+    assert set(tally.errors) == {"DiskFull"}
+    assert tally.tolerated == 0 or name != "receive"
     assert target > writes
 
 
 # proves: R5
 def test_a_commit_that_fails_where_the_log_begins_anew_is_not_found_later(stand: Bench) -> None:
     """Its frames are whole when only their sync fails, and they stand where the old log began, not behind it."""
-    operation = by_name("receive_restart")
-    stand.ready(operation)
-    for target in range(1, 9):
-        lasting = CHANGES | Kind.OPEN | Kind.READ
-        plan = Plan(Mode.FAIL, target, lasting & ~Kind.UNLINK, errno.EIO, sticky=True)
-        _, tally = fault_once(stand, operation, plan, reopen=target % 2 == 0)
-        assert not tally.failures, "\n".join(tally.failures)
+    lasting = CHANGES | Kind.OPEN | Kind.READ
+    each_fails(
+        stand,
+        "receive_restart",
+        lasting & ~Kind.UNLINK,
+        targets=range(1, 9),
+        sticky=True,
+        reopen=True,
+    )
 
 
 # proves: R5
@@ -87,58 +94,27 @@ def test_a_new_database_that_cannot_be_read_back_is_not_called_damaged(
     stand: Bench, name: str, every: int
 ) -> None:
     """SQLCipher takes what it could not read for what does not authenticate."""
-    operation = by_name(name)
-    stand.ready(operation)
-    errors: set[str] = set()
-    for target in range(2, 1000, every):
-        plan = Plan(Mode.FAIL, target, Kind.READ, errno.EIO)
-        fired, tally = fault_once(stand, operation, plan, reopen=False)
-        assert not tally.failures, "\n".join(tally.failures)
-        errors |= set(tally.errors)
-        if not fired:
-            break
-    assert errors == {"StorageError"}
+    _, tally = each_fails(stand, name, Kind.READ, targets=range(2, 1000, every))
+    assert set(tally.errors) == {"StorageError"}
 
 
 # proves: R5
 def test_a_log_that_cannot_be_read_is_not_called_damaged(stand: Bench) -> None:
     """It holds what was acknowledged last, and a re-key reads it before it reads anything else."""
-    operation = by_name("rekey_file")
-    stand.ready(operation)
-    for target in range(1, 25):
-        plan = Plan(Mode.FAIL, target, Kind.READ, errno.EIO)
-        fired, tally = fault_once(stand, operation, plan, reopen=target % 2 == 0)
-        assert not tally.failures, "\n".join(tally.failures)
-        if not fired:
-            break
+    target, _ = each_fails(stand, "rekey_file", Kind.READ, targets=range(1, 25), reopen=True)
     assert target > 20
 
 
 # proves: R5
 @pytest.mark.parametrize("name", ["first_open", "restore", "salvage", "rekey"])
 def test_a_removal_that_fails_leaves_nothing_in_the_end(stand: Bench, name: str) -> None:
-    operation = by_name(name)
-    stand.ready(operation)
-    for target in range(1, 1000):
-        plan = Plan(Mode.FAIL, target, Kind.UNLINK, errno.EIO)
-        fired, tally = fault_once(stand, operation, plan, reopen=False)
-        assert not tally.failures, "\n".join(tally.failures)
-        if not fired:
-            break
-    assert target > 1
+    assert each_fails(stand, name, Kind.UNLINK)[0] > 1
 
 
 # proves: R5
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT, errno.EMFILE])
 def test_an_opening_that_fails_leaves_the_log_of_a_killed_owner(stand: Bench, error: int) -> None:
     """SQLite opens the log's index for reading only when it cannot otherwise, and then takes the log for empty."""
-    operation = by_name("reopen")
-    stand.ready(operation)
     # Files can be opened for reading and removed, and not be made or written.
     for kind in (Kind.CREATE, ERRORS[error] & ~Kind.OPEN):
-        for target in range(1, 40):
-            plan = Plan(Mode.FAIL, target, kind, error, sticky=True)
-            fired, tally = fault_once(stand, operation, plan, reopen=False)
-            assert not tally.failures, "\n".join(tally.failures)
-            if not fired:
-                break
+        each_fails(stand, "reopen", kind, error, targets=range(1, 40), sticky=True)

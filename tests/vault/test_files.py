@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Self
 
 import pytest
+from tests.vault.kit import RELAYS, Done, python, ran
 
 from mdk import DatabaseKey, Keys, Mdk, errors
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="modes are of Unix")
 
-RELAYS = ["wss://relay.example"]
 KEYS = Keys.generate()
 RAW = bytes(range(32))
 UMASKS = [0o000, 0o022, 0o077]
@@ -52,13 +52,6 @@ def masked(mask: int) -> Iterator[None]:
         yield
     finally:
         os.umask(before)
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    folder = tmp_path / "home"
-    folder.mkdir(mode=0o700)
-    return folder
 
 
 @pytest.fixture
@@ -125,23 +118,18 @@ def test_f2_refusal_says_the_command_that_fixes_it(home: Path) -> None:
     open_db(home / "alice.db").close()
 
 
-def test_f2_shared_directory_is_never_taken_over(home: Path) -> None:
+@pytest.mark.parametrize("why", ["shared", pytest.param("of another user", marks=needs_root)])
+def test_f2_directory_that_is_not_ours_alone_is_never_taken_over(home: Path, why: str) -> None:
     # proves: F2
-    home.chmod(0o1777)
+    if why == "shared":
+        home.chmod(0o1777)
+    else:
+        os.chown(home, 12345, 12345)
+    before = mode(home)
     with pytest.raises(errors.InsecureFile):
         open_db(home / "alice.db")
-    assert mode(home) == 0o1777
+    assert mode(home) == before
     assert not listing(home)
-
-
-@needs_root
-def test_f2_directory_of_another_user_is_refused(home: Path) -> None:
-    # proves: F2
-    os.chown(home, 12345, 12345)
-    with pytest.raises(errors.InsecureFile):
-        open_db(home / "alice.db")
-    assert not listing(home)
-    assert mode(home) == 0o700
 
 
 # ------------------------------------------------------------------ modes, at every instant
@@ -199,28 +187,22 @@ def live(folder: Path, enough: Callable[[], bool]) -> None:
 
 
 @pytest.mark.parametrize("mask", UMASKS, ids="{:03o}".format)
-def test_s23_database_is_never_wider_than_0600(home: Path, mask: int) -> None:
-    # proves: S23
+def test_s23_database_and_side_cars_are_never_wider_than_0600(home: Path, mask: int) -> None:
+    # proves: S23, S24, S28
     # proves: F1
     with masked(mask), Sampler(home, 0o600) as sampler:
         live(home, lambda: sampler.samples >= 10_000)
-    assert sampler.samples >= 10_000
-    assert any(name.endswith(".db") for name in sampler.names)
-    assert not sampler.wide
-    assert {mode(path) for path in home.iterdir()} == {0o600}
-
-
-def test_s24_side_cars_are_never_wider_than_0600(home: Path) -> None:
-    # proves: S24
-    with masked(0o000), Sampler(home, 0o600) as sampler:
-        live(home, lambda: sampler.samples >= 10_000)
-        with open_db(home / "open.db") as mdk:
+        key = DatabaseKey.from_file(home / "open.key")
+        with Mdk.open(home / "open.db", keys=KEYS, key=key) as mdk:
             mdk.new_key_package(relays=RELAYS)
-            for suffix in ["-wal", "-shm"]:
-                assert mode(home / f"open.db{suffix}") == 0o600
+            found = {path.name: mode(path) for path in home.iterdir()}
+    assert sampler.samples >= 10_000
     assert not sampler.wide
-    assert any(name.endswith("-wal") for name in sampler.names)
-    assert any(name.endswith("-shm") for name in sampler.names)
+    for suffix in (".db", "-wal", "-shm"):
+        assert any(name.endswith(suffix) for name in sampler.names)
+    assert {f"open{end}" for end in (".db", ".key", ".db-wal", ".db-shm", ".db.lock")} <= set(found)
+    assert set(found.values()) == {0o600}
+    assert {mode(path) for path in home.iterdir()} == {0o600}
 
 
 def test_s24_the_sampler_finds_a_wide_file(home: Path) -> None:
@@ -295,9 +277,7 @@ def trace(calls: list[str], code: str, home: Path) -> list[str]:
     """The system calls of a child, or a skip where tracing is forbidden."""
     log = home.parent / "trace"
     argv = ["strace", "-f", "-qq", "-e", f"trace={','.join(calls)}", "-o", str(log)]
-    done = subprocess.run(
-        [*argv, sys.executable, "-c", code, str(home)], capture_output=True, text=True, check=False
-    )
+    done = ran([*argv, sys.executable, "-c", code, home])
     if done.returncode != 0 and ("ptrace" in done.stderr or "PTRACE" in done.stderr):
         pytest.skip("this machine does not allow tracing")
     assert done.returncode == 0, done.stderr
@@ -361,42 +341,10 @@ def test_s26_every_write_is_synced_before_it_returns(home: Path) -> None:
     assert min(writes[:-1]) >= 1, writes
 
 
-def test_s28_no_file_relies_on_encryption_alone(home: Path) -> None:
-    # proves: S28
-    with masked(0o000):
-        key = DatabaseKey.from_file(home / "d" / "alice.key")
-        with Mdk.open(home / "d" / "alice.db", keys=KEYS, key=key) as mdk:
-            mdk.new_key_package(relays=RELAYS)
-            found = {path.name: mode(path) for path in (home / "d").iterdir()}
-    assert {"alice.db", "alice.key", "alice.db-wal", "alice.db-shm", "alice.db.lock"} <= set(found)
-    assert set(found.values()) == {0o600}
-    assert mode(home / "d") == 0o700
-
-
 # ------------------------------------------------------------------ what is no plain file of ours
 
 
-def spoil_symlink(path: Path, victim: Path) -> None:
-    path.symlink_to(victim)
-
-
-def spoil_dangling(path: Path, victim: Path) -> None:
-    path.symlink_to(victim.with_name("nowhere"))
-
-
-def spoil_hard_link(path: Path, victim: Path) -> None:
-    path.hardlink_to(victim)
-
-
-def spoil_fifo(path: Path, _victim: Path) -> None:
-    os.mkfifo(path, 0o600)
-
-
-def spoil_directory(path: Path, _victim: Path) -> None:
-    path.mkdir(mode=0o700)
-
-
-def spoil_device(path: Path, _victim: Path) -> None:
+def spoil_device(path: Path, _: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("making a device needs root")
     try:
@@ -413,21 +361,21 @@ def spoil_owner(path: Path, victim: Path) -> None:
     path.chmod(0o600)
 
 
-SPOILS = [
-    spoil_symlink,
-    spoil_dangling,
-    spoil_hard_link,
-    spoil_fifo,
-    spoil_directory,
-    spoil_device,
-    spoil_owner,
-]
+SPOILS: dict[str, Callable[[Path, Path], object]] = {
+    "symlink": lambda path, victim: path.symlink_to(victim),
+    "dangling": lambda path, victim: path.symlink_to(victim.with_name("nowhere")),
+    "hard_link": lambda path, victim: path.hardlink_to(victim),
+    "fifo": lambda path, _: os.mkfifo(path, 0o600),
+    "directory": lambda path, _: path.mkdir(mode=0o700),
+    "device": spoil_device,
+    "owner": spoil_owner,
+}
 
 
-@pytest.mark.parametrize("spoil", SPOILS, ids=lambda spoil: spoil.__name__.removeprefix("spoil_"))
+@pytest.mark.parametrize("spoil", SPOILS)
 @pytest.mark.parametrize("suffix", ["", ".lock", ".tmp", ".keyinfo", *SIDE_CARS])
 def test_f1_links_devices_and_foreign_files_are_refused(
-    db: Path, tmp_path: Path, suffix: str, spoil: Callable[[Path, Path], None]
+    db: Path, tmp_path: Path, suffix: str, spoil: str
 ) -> None:
     # proves: F1
     victim = tmp_path / "victim"
@@ -440,7 +388,7 @@ def test_f1_links_devices_and_foreign_files_are_refused(
         for file in db.parent.iterdir():
             file.unlink()
     path.unlink(missing_ok=True)
-    spoil(path, victim)
+    SPOILS[spoil](path, victim)
     seen = listing(db.parent)
     with pytest.raises(errors.InsecureFile):
         open_db(db)
@@ -449,16 +397,14 @@ def test_f1_links_devices_and_foreign_files_are_refused(
     assert not victim.with_name("nowhere").exists()
 
 
-@pytest.mark.parametrize("spoil", SPOILS, ids=lambda spoil: spoil.__name__.removeprefix("spoil_"))
-def test_f1_key_file_is_held_to_the_same(
-    home: Path, tmp_path: Path, spoil: Callable[[Path, Path], None]
-) -> None:
+@pytest.mark.parametrize("spoil", SPOILS)
+def test_f1_key_file_is_held_to_the_same(home: Path, tmp_path: Path, spoil: str) -> None:
     # proves: F1
     key = home / "alice.key"
     Mdk.open(home / "alice.db", keys=KEYS, key=DatabaseKey.from_file(key)).close()
     victim = tmp_path / "victim"
     key.rename(victim)
-    spoil(key, victim)
+    SPOILS[spoil](key, victim)
     with pytest.raises(errors.InsecureFile):
         Mdk.open(home / "alice.db", keys=KEYS, key=DatabaseKey.from_file(key))
 
@@ -474,10 +420,8 @@ OPEN_TWICE = (
 )
 
 
-def open_on(folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", OPEN_TWICE, str(folder)], capture_output=True, text=True, check=False
-    )
+def open_on(folder: Path) -> Done:
+    return python(OPEN_TWICE, folder)
 
 
 @contextmanager
@@ -486,10 +430,7 @@ def mounted(point: Path, *options: str) -> Iterator[Path]:
     if os.geteuid() != 0 or shutil.which("mount") is None:
         pytest.skip("mounting needs root")
     point.mkdir()
-    done = subprocess.run(
-        ["mount", *options, str(point)], capture_output=True, text=True, check=False
-    )
-    if done.returncode != 0:
+    if ran(["mount", *options, point]).returncode != 0:
         pytest.skip(f"cannot be mounted here: mount {' '.join(options[:2])}")
     try:
         yield point
@@ -497,7 +438,7 @@ def mounted(point: Path, *options: str) -> Iterator[Path]:
         subprocess.run(["umount", str(point)], check=True)
 
 
-def assert_warned_once(done: subprocess.CompletedProcess[str], kind: str) -> None:
+def assert_warned_once(done: Done, kind: str) -> None:
     assert done.returncode == 0, done.stderr
     warnings = [line for line in done.stderr.splitlines() if f" {kind}," in line]
     assert len(warnings) == 1, done.stderr
@@ -507,9 +448,7 @@ def assert_warned_once(done: subprocess.CompletedProcess[str], kind: str) -> Non
 
 def test_f4_ordinary_file_system_is_not_warned_about(home: Path) -> None:
     # proves: F4
-    name = subprocess.run(
-        ["stat", "-f", "-c", "%T", str(home)], capture_output=True, text=True, check=False
-    ).stdout.strip()
+    name = ran(["stat", "-f", "-c", "%T", home]).stdout.strip()
     if name not in {"ext2/ext3", "xfs", "btrfs", "zfs", "f2fs"}:
         pytest.skip(f"the tests run on {name or 'an unknown file system'}")
     done = open_on(home)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from tests.vault import seccomp
+from tests.vault.kit import ran, succeeded
 
 import mdk
 
@@ -126,20 +127,13 @@ def test_the_documented_line_works_in_a_bare_container(tmp_path: Path, name: str
     owner = "65534" if root else "0"
     drop = ["setpriv", f"--reuid={owner}", f"--regid={owner}", "--clear-groups"]
     drop += ["--no-new-privs", "--inh-caps=-all", "--bounding-set=-all"]
-    done = subprocess.run(
-        [
-            *(*wrapper, "sh", "-c", CONTAINER, "sh", str(tmp_path)),
-            *(*folders(), "--"),
-            *(drop if root else []),
-            *(sys.executable, "-c", CHECK + filtered(refused) + documented() + OTHERWISE, owner),
-        ],
+    program = CHECK + filtered(refused) + documented() + OTHERWISE
+    container = [*wrapper, "sh", "-c", CONTAINER, "sh", tmp_path, *folders(), "--"]
+    done = ran(
+        [*container, *(drop if root else []), sys.executable, "-c", program, owner],
         env={"OWNER": owner, "PATH": os.environ["PATH"]},
-        capture_output=True,
-        text=True,
-        timeout=60,
     )
-    assert done.returncode == 0, done.stderr
-    said = done.stdout.splitlines()
+    said = succeeded(done).splitlines()
     assert said[0] == "the key is kept in a file"
     assert "from_file" in said[1]
     assert "'mdk.db'" in said[2]

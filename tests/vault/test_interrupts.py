@@ -67,23 +67,6 @@ def test_an_interrupt_ends_the_wait_for_a_key_from_a_descriptor(call: str, tmp_p
     Mdk.open(path, keys=keys, key=DatabaseKey.raw(b"k" * 32)).close()
 
 
-def test_another_exception_stays_with_the_callback(tmp_path: Path) -> None:
-    def prompt() -> bytes:
-        raise ValueError("a secret")
-
-    with pytest.raises(errors.CallbackFailed) as caught:
-        Mdk.open(tmp_path / "m.db", keys=Keys.generate(), key=DatabaseKey.callback(prompt))
-    assert "a secret" not in "".join(map(str, [caught.value, caught.value.__context__]))
-
-
-@pytest.mark.parametrize("size", [0, 31, 33])
-def test_a_key_of_the_wrong_length_is_wiped_too(size: int) -> None:
-    key = bytearray(b"k" * size)
-    with pytest.raises(errors.WrongKeyLength):
-        DatabaseKey.raw(key, wipe=True)
-    assert key == bytes(size)
-
-
 def test_a_path_with_nul_is_an_argument() -> None:
     for call in (
         lambda: Mdk.open("a\0b", keys=Keys.generate(), key=DatabaseKey.raw(b"k" * 32)),

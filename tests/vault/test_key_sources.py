@@ -7,22 +7,18 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests import sampling
+from tests.vault.conftest import NEEDS_SHIM
 from tests.vault.torture import faults, keyring, kill
 from tests.vault.torture.key_sources import further_operations
-from tests.vault.torture.kill import Bench, bench
+from tests.vault.torture.kill import Bench
 from tests.vault.torture.operations import by_name
 from tests.vault.torture.shim import Kind, Mode, Plan, read_log
 
-pytestmark = [
-    pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler for the shim"),
-    pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the shim reads /proc"),
-]
+pytestmark = NEEDS_SHIM
 
 NAMES = [operation.name for operation in further_operations()]
 KEYRING = [name for name in NAMES if by_name(name).mask & Kind.SEND]
@@ -35,11 +31,10 @@ SEED = sampling.first_seed()
 
 
 @pytest.fixture(scope="module")
-def stand() -> Iterator[Bench]:
+def stand(stand: Bench) -> Bench:
     if keyring.missing() and os.environ.get("MDK_REQUIRE_KEYRINGS") == "1":
         pytest.fail(f"not installed: {keyring.missing()}")
-    with bench() as made:
-        yield made
+    return stand
 
 
 # proves: R2, K2, K3, K6, K8

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import shutil
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests import sampling
+from tests.vault.conftest import NEEDS_SHIM
 from tests.vault.torture import operations, random_kills
 from tests.vault.torture.kill import Bench, bench, sweep
 from tests.vault.torture.operations import by_name
@@ -17,10 +17,7 @@ from tests.vault.torture.runner import Zygote
 from tests.vault.torture.shim import CHANGES, Kind, Mode, Plan, build, read_log
 from tests.vault.torture.world import Broken
 
-pytestmark = [
-    pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler for the shim"),
-    pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the shim reads /proc"),
-]
+pytestmark = NEEDS_SHIM
 
 # Each n-th call of an operation; the dear ones are visited less often.
 EVERY = {
@@ -32,12 +29,6 @@ EVERY = {
 }
 EVERY |= {"rekey": 20, "backup": 4, "reopen": 9, "create_group": 15, "welcome": 9}
 STRIDE, SEED = sampling.count("torture_stride"), sampling.first_seed()
-
-
-@pytest.fixture(scope="module")
-def stand() -> Iterator[Bench]:
-    with bench() as made:
-        yield made
 
 
 # proves: R2, R4

@@ -6,12 +6,11 @@ A sample of the kills at every other call is in test_key_sources.py.
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.vault.conftest import NEEDS_SHIM
 from tests.vault.torture import keyring
 from tests.vault.torture.key_sources import RekeyWithId, further_operations
 from tests.vault.torture.kill import (
@@ -31,19 +30,12 @@ from tests.vault.torture.world import Broken, Place
 from mdk import DatabaseKey, Keys, Mdk, errors
 
 pytestmark = [
-    pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler for the shim"),
-    pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the shim reads /proc"),
+    *NEEDS_SHIM,
     pytest.mark.skipif(
         bool(keyring.missing()) and os.environ.get("MDK_REQUIRE_KEYRINGS") != "1",
         reason=f"not installed: {keyring.missing()}",
     ),
 ]
-
-
-@pytest.fixture(scope="module")
-def stand() -> Iterator[Bench]:
-    with bench() as made:
-        yield made
 
 
 def done(stand: Bench, name: str) -> Place:

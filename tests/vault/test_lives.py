@@ -5,13 +5,14 @@ The kills at random times are in test_kill.py.
 
 from __future__ import annotations
 
+import copy
 import random
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.vault.conftest import NEEDS_SHIM
 from tests.vault.torture import life
 from tests.vault.torture.life_model import Model, Step, sort_out
 from tests.vault.torture.runner import Zygote, zygote
@@ -19,10 +20,7 @@ from tests.vault.torture.world import Broken, Place, build
 
 from mdk import GroupId
 
-pytestmark = [
-    pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler for the shim"),
-    pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the shim reads /proc"),
-]
+pytestmark = NEEDS_SHIM
 KINDS = [*life.PARTS, "edit"]
 # What is done before, so that every step has something to do: a group has ended, and one of two others has bob, and
 # carol as an admin.
@@ -48,6 +46,7 @@ class Stage:
             steps = self.plan(kind)
             self.judge(self.run, steps, self.live(steps), self.model)
         self.past = self.run.copy(root / "past")
+        self._done: dict[str, tuple[list[Step], Said, Place, Place]] = {}
 
     def plan(self, kind: str) -> list[Step]:
         clock = self.run.clock()
@@ -67,11 +66,16 @@ class Stage:
             life.judge(model, place, bob, carol, sort_out(steps, said))
 
     def step(self, kind: str) -> tuple[list[Step], Said, Place]:
-        """One step that is done, what was heard of it, and the files of before."""
-        self.past.copy(self.run.root)
-        steps = self.plan(kind)
-        before = self.run.copy(self.root / "before")
-        return steps, self.live(steps), before
+        """One step that is done (each kind once), what was heard of it, and the files of before."""
+        if kind not in self._done:
+            self.past.copy(self.run.root)
+            steps = self.plan(kind)
+            before = self.run.copy(self.root / f"before-{kind}")
+            said = self.live(steps)
+            self._done[kind] = steps, said, before, self.run.copy(self.root / f"after-{kind}")
+        steps, said, before, after = self._done[kind]
+        after.copy(self.run.root)
+        return steps, copy.deepcopy(said), before
 
 
 @pytest.fixture(scope="module")
@@ -90,11 +94,11 @@ def cut(said: Said, before: str) -> Said:
 def test_a_step_keeps_its_promises_wherever_it_ends(stage: Stage, kind: str) -> None:
     steps, said, before = stage.step(kind)
     assert [step["do"] for step in steps] == [kind]
-    after = stage.run.copy(stage.root / "after")
+    after = stage.root / f"after-{kind}"
     stage.judge(stage.run, steps, said, stage.model.fork())
     # Cut short after its last write, when no answer has come, and before its first one.
     flight = cut(said, before="end")
-    stage.judge(after.copy(stage.run.root), steps, flight, stage.model.fork())
+    stage.judge(Place(after).copy(stage.run.root), steps, flight, stage.model.fork())
     unsaid = [record for record in flight if "published" not in record]
     stage.judge(before.copy(stage.run.root), steps, unsaid, stage.model.fork())
 

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from tests.vault.kit import RELAYS
 
 from mdk import DatabaseKey, Keys, Mdk, errors
 
-RELAYS = ["wss://relay.example"]
 KEYS = Keys.generate()
 RAW = bytes(range(32))
 # Target R6.
@@ -32,6 +30,21 @@ held = mdk.Mdk.open(sys.argv[1], keys=keys, key=mdk.DatabaseKey.raw(bytes(range(
 print("ready", flush=True)
 sys.stdin.read()
 held.close()
+"""
+
+# Forks an owner for each line, and says so when it has it.
+OWNERS = """
+import os, signal, sys, mdk
+nsec = sys.stdin.readline().strip()
+for line in sys.stdin:
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+    else:
+        key = mdk.DatabaseKey.raw(bytes(range(32)))
+        held = mdk.Mdk.open(sys.argv[1], keys=mdk.Keys.parse(nsec), key=key)
+        print(os.getpid(), flush=True)
+        signal.pause()
 """
 
 # A child that outlives it.
@@ -50,30 +63,6 @@ else:
     except mdk.errors.Forked:
         os.write(tells, b"x")
 sys.stdin.read()
-"""
-
-# Opens when told to, says how it went, keeps what it got until the end.
-FIRST = """
-import sys, mdk
-keys = mdk.Keys.parse(sys.stdin.readline().strip())
-for line in sys.stdin:
-    folder = line.strip()
-    key = mdk.DatabaseKey.from_file(folder + "/alice.key")
-    try:
-        held = mdk.Mdk.open(folder + "/alice.db", keys=keys, key=key)
-    except mdk.errors.DatabaseBusy as error:
-        print(f"busy {error.pid}", flush=True)
-    except mdk.errors.MdkError as error:
-        print(f"failed {type(error).__name__} {error}", flush=True)
-    else:
-        print(f"owner {held.new_key_package(relays=['wss://relay.example']).id}", flush=True)
-    sys.stdin.readline()
-    try:
-        held.close()
-        del held
-    except NameError:
-        pass
-    print("closed", flush=True)
 """
 
 
@@ -154,9 +143,11 @@ def test_r6_second_process_is_told_the_pid_at_once(db: Path) -> None:
 def test_r6_free_within_100_ms_after_kill_9(db: Path) -> None:
     # proves: R6
     took = []
-    for _ in range(20):
-        with holder(db) as child:
-            os.kill(child.pid, signal.SIGKILL)
+    owners = start(OWNERS, str(db))
+    try:
+        for _ in range(20):
+            tell(owners, "next")
+            os.kill(int(hear(owners)), signal.SIGKILL)
             before = time.monotonic()
             begun, mdk = before, None
             while mdk is None:
@@ -168,6 +159,8 @@ def test_r6_free_within_100_ms_after_kill_9(db: Path) -> None:
                     assert time.monotonic() - before < 100 * LIMIT
             took.append(begun - before)
             mdk.close()
+    finally:
+        end(owners)
     # How soon a busy system ends it is in it, too.
     assert late(took) <= 0.5, sorted(took)
 
@@ -223,128 +216,3 @@ def test_r7_another_spelling_of_the_path_is_the_same_database(db: Path) -> None:
         for path in [link / db.name, db.parent / ".." / db.parent.name / db.name]:
             with pytest.raises(errors.DatabaseBusy):
                 open_db(path)
-
-
-def test_k6_two_first_opens_at_once_end_with_one_owner(tmp_path: Path) -> None:
-    # proves: K6
-    children = [start(FIRST), start(FIRST)]
-    unnamed = 0
-    try:
-        for number in range(200):
-            folder = tmp_path / str(number)
-            for child in children:
-                tell(child, str(folder))
-            said = [hear(child) for child in children]
-            owners = [child for child, line in zip(children, said, strict=True) if "owner" in line]
-            assert len(owners) == 1, said
-            (busy,) = [line for line in said if "owner" not in line]
-            # Of an owner that is held up between taking the lock and writing who it is, the other has no name.
-            assert busy in {f"busy {owners[0].pid}", "busy None"}, said
-            unnamed += busy == "busy None"
-            for child in children:
-                tell(child, "")
-                assert hear(child) == "closed"
-            # What the owner wrote is there, and the key that is there opens it.
-            key = DatabaseKey.from_file(folder / "alice.key")
-            with Mdk.open(folder / "alice.db", keys=KEYS, key=key) as mdk:
-                assert len(mdk.key_packages()) == 1
-        assert unnamed <= 200 * LATE, unnamed
-    finally:
-        for child in children:
-            end(child)
-
-
-@pytest.mark.skipif(
-    sys.platform == "win32" or os.geteuid() != 0, reason="needs root to become another user"
-)
-def test_r5_lock_in_a_read_only_directory_is_a_typed_error() -> None:
-    # proves: R5
-    # The package is imported as root: another user may not be able to read it.
-    code = (
-        "import os, sys, mdk\n"
-        "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
-        "try:\n"
-        "    mdk.Mdk.open(sys.argv[1], keys=mdk.Keys.generate(), key=mdk.DatabaseKey.raw(bytes(32)))\n"
-        "except mdk.errors.StorageError as error:\n"
-        "    print(type(error).__name__, error)\n"
-    )
-    # Not below the folder of the tests, which is closed to other users.
-    folder = Path(tempfile.mkdtemp())
-    try:
-        os.chown(folder, 65534, 65534)
-        folder.chmod(0o500)
-        done = subprocess.run(
-            [sys.executable, "-c", code, str(folder / "alice.db")],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        assert "lock file" in done.stdout
-        assert not list(folder.iterdir())
-        # Once it may be written, the same call succeeds.
-        folder.chmod(0o700)
-        done = subprocess.run(
-            [sys.executable, "-c", code, str(folder / "alice.db")],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert (done.returncode, done.stdout) == (0, ""), done.stderr
-        assert (folder / "alice.db").exists()
-    finally:
-        shutil.rmtree(folder)
-
-
-# proves: K2
-def test_what_the_next_owner_has_written_outlives_a_rekey_of_the_former_one(db: Path) -> None:
-    """The lock file was taken for a stale one and removed."""
-    first = open_db(db)
-    with first.create_group("one", relays=RELAYS) as pending:
-        pending.confirm()
-    db.with_name(f"{db.name}.lock").unlink()
-    second = open_db(db)
-    seen = []
-
-    def meanwhile(_: object) -> None:
-        seen.append(1)
-
-    with second.create_group("two", relays=RELAYS) as pending:
-        pending.confirm()
-    for _ in range(2):
-        with pytest.raises(errors.LockLost):
-            first.rekey(DatabaseKey.raw(bytes(32)), progress=meanwhile)
-    with pytest.raises(errors.LockLost):
-        first.verify()
-    assert not seen
-    with second.create_group("three", relays=RELAYS) as pending:
-        pending.confirm()
-    first.close()
-    second.close()
-    with open_db(db) as third:
-        assert sorted(group.name for group in third.groups()) == ["one", "three", "two"]
-
-
-# proves: K2
-def test_a_lock_that_is_lost_during_a_rekey_ends_it(db: Path) -> None:
-    first = open_db(db)
-    with first.create_group("one", relays=RELAYS) as pending:
-        pending.confirm()
-    held: list[Mdk] = []
-
-    def lose(_: object) -> None:
-        if not held:
-            db.with_name(f"{db.name}.lock").unlink()
-            held.append(open_db(db))
-            with held[0].create_group("two", relays=RELAYS) as pending:
-                pending.confirm()
-
-    with pytest.raises(errors.LockLost):
-        first.rekey(DatabaseKey.raw(bytes(32)), progress=lose)
-    with held[0].create_group("three", relays=RELAYS) as pending:
-        pending.confirm()
-    first.close()
-    held[0].close()
-    with open_db(db) as third:
-        assert sorted(group.name for group in third.groups()) == ["one", "three", "two"]
-    assert not db.with_name(f"{db.name}.rekey").exists()

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from tests.vault.kit import python, ran, succeeded
 from tests.vault.scene import Home
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 
 # proves: Z2
-def test_one_warning_where_the_system_refuses_to_lock(tmp_path: Path) -> None:
+def test_one_warning_where_the_system_refuses_to_lock(bob: Home) -> None:
     """With no locked memory allowed everything works, and the memory is still wiped and not dumped."""
-    home = Home(tmp_path / "bob")
     code = (
         "import os, resource, sys; resource.setrlimit(resource.RLIMIT_MEMLOCK, (0, 0));"
         "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
@@ -31,13 +29,8 @@ def test_one_warning_where_the_system_refuses_to_lock(tmp_path: Path) -> None:
         "m = [Mdk.open(f / n / 'a.db', keys=Keys.generate(), key=DatabaseKey.raw(bytes(range(32)))) for n in 'xy'];"
         "[x.close() for x in m]; print(open('/proc/self/smaps').read().count(' lo'))"
     )
-    done = subprocess.run(
-        [*prefix, sys.executable, "-c", code, "-c", script, str(home.folder)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    done = ran([*prefix, sys.executable, "-c", code, "-c", script, bob.folder])
+    succeeded(done)
     assert done.stdout.split() == ["0"], "nothing could be locked"
     warnings = [line for line in done.stderr.splitlines() if "locked in memory" in line]
     assert len(warnings) == 1, done.stderr
@@ -68,7 +61,7 @@ else:
     del mine, first
     os._exit(0)
 """
-    subprocess.run([sys.executable, "-W", "ignore", "-c", script], check=True)
+    succeeded(python(script))
 
 
 # proves: Z2
@@ -88,14 +81,8 @@ many += [Keys.generate() for _ in range(600)]
 Mdk.in_memory().close()
 assert all(keys.public_key == Keys.parse(keys.reveal_nsec()).public_key for keys in many[-3:])
 """
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", script],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=True,
-    )
-    before, _, after = done.stdout.partition("a little room is left")
+    said = succeeded(ran(["sh", "-c", 'exec "$@" 2>&1', "sh", sys.executable, "-c", script]))
+    before, _, after = said.partition("a little room is left")
     assert "locked memory" not in before
     (warning,) = (line for line in after.splitlines() if "locked memory" in line)
     assert warning.startswith("mdk.")

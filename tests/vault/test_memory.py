@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import secrets
 import shutil
-import signal
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -19,7 +18,7 @@ from pathlib import Path
 import pytest
 from tests.vault import mls_rows
 from tests.vault.memory_scan import Child, Hit, Scanner, kind, listing
-from tests.vault.scene import Home, bech32_bytes, deliver, meet
+from tests.vault.scene import Home, bech32_bytes, deliver, dumped, meet
 from tests.vault.torture.shim import build
 
 from mdk import Mdk
@@ -99,25 +98,18 @@ def play(folder: Path) -> Scene:
         needles = home.long_lived() | {"plaintext, any": mark.encode()} | consumed
         needles |= {f"{name}, early": secret for name, secret in early.items()}
         needles |= {f"{name}, late": s for name, s in late.items() if s not in early.values()}
-        child.stop()
-        held = scanner.scan(child.pid, home.long_lived())
-        child.resume()
+        held = child.look(scanner, home.long_lived())
         child.do("bob drop_key")
-        child.stop()
-        opened = scanner.scan(child.pid, needles)
-        child.resume()
+        opened = child.look(scanner, needles)
         child.do(f"bob update {group} commit.json")
         newest = mls_rows.secrets(home.database().sqlite())
         child.do("bob read_ahead")
         known = set(needles.values())
         needles |= {f"{name}, newest": s for name, s in newest.items() if s not in known}
         child.do("bob close")
-        child.stop()
-        closed = scanner.scan(child.pid, needles)
-        child.resume()
+        closed = child.look(scanner, needles)
         child.do("bob forget")
-        child.stop()
-        forgotten = scanner.scan(child.pid, needles)
+        forgotten = child.look(scanner, needles)
     rest = home.database().everything()
     return Scene(needles, consumed, held, opened, closed, forgotten, stored, rest)
 
@@ -201,10 +193,11 @@ def test_consumed_message_keys_are_gone_from_the_file(scene: Scene) -> None:
 
 
 # proves: Z1
-def test_a_closed_account_leaves_nothing_beside_an_open_one(tmp_path: Path) -> None:
+def test_a_closed_account_leaves_nothing_beside_an_open_one(
+    tmp_path: Path, scanner: Scanner
+) -> None:
     """Two accounts in one process; the other one stays open and is not touched."""
     bob, carol = Home(tmp_path / "bob"), Home(tmp_path / "carol")
-    scanner = Scanner(tmp_path)
     marks = {home.name: secrets.token_urlsafe(9) for home in (bob, carol)}
     with Mdk.in_memory() as alice, Child(bob.folder, carol.folder) as child:
         for home in (bob, carol):
@@ -218,23 +211,19 @@ def test_a_closed_account_leaves_nothing_beside_an_open_one(tmp_path: Path) -> N
             child.do(f"{home.name} read_ahead")
         gone = bob.long_lived() | {"plaintext, bob": marks["bob"].encode()}
         gone |= mls_rows.secrets(bob.database().sqlite())
-        child.do("bob close")
-        child.do("bob forget")
-        child.stop()
-        left = scanner.scan(child.pid, gone)
+        child.do("bob close", "bob forget")
+        left = child.look(scanner, gone)
         assert not left, listing(left)
         stays = {"plaintext, carol": marks["carol"].encode()} | carol.long_lived()
-        assert {kind(hit.needle) for hit in scanner.scan(child.pid, stays)} >= {
+        assert {kind(hit.needle) for hit in child.look(scanner, stays)} >= {
             "plaintext",
             "account key",
         }
 
 
 # proves: Z1
-def test_closing_beside_a_thread_that_reads_leaves_nothing(tmp_path: Path) -> None:
+def test_closing_beside_a_thread_that_reads_leaves_nothing(bob: Home, scanner: Scanner) -> None:
     """It has taken events in, and Python has none of their texts yet."""
-    bob = Home(tmp_path / "bob")
-    scanner = Scanner(tmp_path)
     mark = secrets.token_urlsafe(9)
     with Mdk.in_memory() as alice, Child(bob.folder) as child:
         child.do("bob open")
@@ -244,24 +233,20 @@ def test_closing_beside_a_thread_that_reads_leaves_nothing(tmp_path: Path) -> No
         (bob.folder / "events.jsonl").write_text("\n".join(lines))
         text = {"plaintext": mark.encode()}
         child.do("bob read_beside events.jsonl")
-        child.stop()
-        assert scanner.scan(child.pid, text)
-        child.resume()
+        assert child.look(scanner, text)
         child.do("bob close")
-        child.stop()
-        left = scanner.scan(child.pid, text | mls_rows.secrets(bob.database().sqlite()))
-        child.resume()
+        left = child.look(scanner, text | mls_rows.secrets(bob.database().sqlite()))
         assert not left, listing(left)
         child.do("bob go_on")
 
 
 # proves: Z1
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler for the shim")
-def test_an_account_that_a_failed_rekey_has_closed_leaves_nothing(tmp_path: Path) -> None:
+def test_an_account_that_a_failed_rekey_has_closed_leaves_nothing(
+    tmp_path: Path, bob: Home, scanner: Scanner
+) -> None:
     """Nobody calls close() on it, and iterators that were not read to their end are still there."""
-    bob = Home(tmp_path / "bob")
     (bob.folder / "new.key").write_bytes(secrets.token_bytes(32))
-    scanner = Scanner(tmp_path)
     mark = secrets.token_urlsafe(9)
     shim = build(tmp_path)
     with Mdk.in_memory() as alice, Child(bob.folder, preload=shim) as child:
@@ -272,69 +257,44 @@ def test_an_account_that_a_failed_rekey_has_closed_leaves_nothing(tmp_path: Path
         child.do("bob read_ahead")
         gone = bob.long_lived() | {"plaintext": mark.encode()}
         gone |= mls_rows.secrets(bob.database().sqlite())
-        child.stop()
-        assert "plaintext" in {kind(hit.needle) for hit in scanner.scan(child.pid, gone)}
-        child.resume()
-        child.do("bob rekey_that_closes")
-        child.do("bob drop_keys")
-        child.stop()
-        left = scanner.scan(child.pid, gone)
-        child.resume()
+        assert "plaintext" in {kind(hit.needle) for hit in child.look(scanner, gone)}
+        child.do("bob rekey_that_closes", "bob drop_keys")
+        left = child.look(scanner, gone)
         assert not left, listing(left)
-        child.do("bob unread_is_gone")
-        child.do("bob open_again")
-        child.do("bob verify")
+        child.do("bob unread_is_gone", "bob open_again", "bob verify")
 
 
 # proves: Z2
-def test_a_core_dump_holds_neither_database_key_nor_account_key(core_files: Path) -> None:
-    home = Home(core_files / "bob")
-    landmark = f"landmark-{secrets.token_hex(8)}"
-    with Mdk.in_memory() as alice, Child(home.folder, dumps=True) as child:
-        child.do("bob open")
-        group, silent = meet(alice, child, home)
-        deliver(child, home, silent, [alice.create_message(group, landmark).event])
-        child.tell("bob crash")
-        assert child.process.wait(timeout=60) == -signal.SIGABRT
-    (dump,) = core_files.glob("**/core*")
-    content = dump.read_bytes()
-    assert content.startswith(b"\x7fELF")
-    assert str(home.folder / "vault").encode() in content, "the dump has the heap"
-    found = [name for name, needle in home.long_lived().items() if needle in content]
-    assert not found
-
-
-# proves: Z2
-def test_a_core_dump_of_a_client_holds_neither_key(core_files: Path) -> None:
+@pytest.mark.parametrize("of", ["an engine", "a client"])
+def test_a_core_dump_holds_neither_database_key_nor_account_key(core_files: Path, of: str) -> None:
     """A client's account keeps its key in the database, so that it lies in the pages that SQLite has read, too.
 
     At rest: a thread that is at work on a page, or signs, has the key that it uses in its registers.
     """
     home = Home(core_files / "bob")
-    with Child(home.folder, dumps=True) as child:
-        for step in ("make_client", "start_client", "rest"):
-            child.do(f"bob {step}")
+    with Mdk.in_memory() as alice, Child(home.folder, dumps=True) as child:
+        if of == "a client":
+            child.do("bob make_client", "bob start_client", "bob rest")
+        else:
+            child.do("bob open")
+            group, silent = meet(alice, child, home)
+            deliver(child, home, silent, [alice.create_message(group, "a landmark").event])
         child.tell("bob crash")
-        assert child.process.wait(timeout=60) == -signal.SIGABRT
-    (dump,) = core_files.glob("**/core*")
-    content = dump.read_bytes()
+        content = dumped(child, core_files)
     assert str(home.folder / "vault").encode() in content, "the dump has the heap"
     found = [name for name, needle in home.long_lived().items() if needle in content]
     assert not found
 
 
 # proves: Z1 Z2
-def test_a_client_holds_no_key_of_the_database_once_it_is_open(tmp_path: Path) -> None:
+def test_a_client_holds_no_key_of_the_database_once_it_is_open(bob: Home, scanner: Scanner) -> None:
     """Closed, it holds none at all, and it lasts as long as its user keeps it.
 
     Open, SQLCipher alone has the database's key. The account's key is there for the engine, which signs with it, and in
     the page of the database that keeps it. A client at work has more for as long as a signature or a page takes.
     """
-    home = Home(tmp_path / "bob")
-    scanner = Scanner(tmp_path)
-    with Child(home.folder) as child:
-        for step in ("open", "close", "forget"):
-            child.do(f"bob {step}")
+    with Child(bob.folder) as child:
+        child.do("bob open", "bob close", "bob forget")
         for step, expected in (
             ("make_client", {"database key": 1, "account key": 1}),
             ("start_client", {"account key": 2}),
@@ -344,9 +304,7 @@ def test_a_client_holds_no_key_of_the_database_once_it_is_open(tmp_path: Path) -
             found: list[Hit] = []
             for _ in range(40):
                 child.do("bob rest")
-                child.stop()
-                found = scanner.scan(child.pid, home.long_lived())
-                child.resume()
+                found = child.look(scanner, bob.long_lived())
                 copies = Counter(hit.needle for hit in found)
                 held = {kind(needle): count for needle, count in copies.items()}
                 safe = all(hit.area.locked and not hit.area.dumped for hit in found)
@@ -370,15 +328,13 @@ def test_a_client_holds_no_key_of_the_database_once_it_is_open(tmp_path: Path) -
     ],
 )
 def test_a_key_that_was_only_read_lies_in_locked_pages(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, form: str
+    bob: Home, scanner: Scanner, monkeypatch: pytest.MonkeyPatch, how: str, form: str
 ) -> None:
     """Nothing comes after the reading that could write over what that has left. Python's own texts do not count."""
-    home = Home(tmp_path / "bob")
-    scanner = Scanner(tmp_path)
-    secret = {"ncryptsec": NIP49[1], "database": home.database_key}.get(form)
-    secret = secret or bech32_bytes(home.nsec)
-    text = {"hex": secret.hex(), "ncryptsec": NIP49[0]}.get(form, home.nsec)
-    (home.folder / "account.key").write_text(text, encoding="ascii")
+    secret = {"ncryptsec": NIP49[1], "database": bob.database_key}.get(form)
+    secret = secret or bech32_bytes(bob.nsec)
+    text = {"hex": secret.hex(), "ncryptsec": NIP49[0]}.get(form, bob.nsec)
+    (bob.folder / "account.key").write_text(text, encoding="ascii")
     if how == "env":
         monkeypatch.setenv("ACCOUNT_KEY", text)
     # Any eight bytes of it: copies by way of registers can be torn.
@@ -386,36 +342,27 @@ def test_a_key_that_was_only_read_lies_in_locked_pages(
     if how == "file":
         middle = len(text) // 2
         needles |= {"its text": text[:middle].encode(), "its end": text[middle:].encode()}
-    with Child(home.folder) as child:
+    with Child(bob.folder) as child:
         child.do(f"bob only_read {how}")
-        child.stop()
-        found = scanner.scan(child.pid, needles)
-        child.resume()
+        found = child.look(scanner, needles)
         assert len({hit.address for hit in found}) >= 25, "positive control"
         outside = [hit for hit in found if hit.area.dumped or not hit.area.locked]
         assert not outside, listing(outside)
         child.do("bob forget")
-        child.stop()
-        left = scanner.scan(child.pid, needles)
+        left = child.look(scanner, needles)
         assert not left, listing(left)
 
 
 # proves: Z1
-def test_a_passphrase_is_gone_after_closing(tmp_path: Path) -> None:
-    home = Home(tmp_path / "bob")
-    scanner = Scanner(tmp_path)
+def test_a_passphrase_is_gone_after_closing(bob: Home, scanner: Scanner) -> None:
     passphrase = secrets.token_urlsafe(24)
-    (home.folder / "passphrase").write_text(passphrase)
+    (bob.folder / "passphrase").write_text(passphrase)
     needles = {"1st half": passphrase[:16].encode(), "2nd half": passphrase[16:].encode()}
-    with Child(home.folder) as child:
+    with Child(bob.folder) as child:
         for _ in range(2):
             child.do("bob open_with_passphrase passphrase")
-            child.stop()
-            assert scanner.scan(child.pid, needles), "positive control: the DatabaseKey holds it"
-            child.resume()
-            child.do("bob close")
-            child.do("bob forget")
-            child.stop()
-            left = scanner.scan(child.pid, needles)
+            assert child.look(scanner, needles), "positive control: the DatabaseKey holds it"
+            child.do("bob close", "bob forget")
+            left = child.look(scanner, needles)
             assert not left, listing(left)
             child.resume()

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import secrets
-import signal
+import shutil
 import struct
 import sys
 from base64 import b64decode
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
+from tests import sampling
 from tests.vault.backup_format import HEADER, derived_keys, hchacha20
 from tests.vault.memory_scan import (
     Child,
@@ -24,27 +27,53 @@ from tests.vault.memory_scan import (
     read,
     torn,
 )
-from tests.vault.scene import Home
+from tests.vault.scene import Home, dumped
+from tests.vault.torture.world import adopt
 
 from mdk import DatabaseKey, vault
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 WHOLE = ("verify", "rekey", "salvage", "encrypt_existing", "backup", "restore")
+# A client's account has its key in the database.
 CLIENT = ("make_client", "start_client", "close_client")
+# Of the later moments at which it tells of progress each n-th is looked at.
+STRIDE = sampling.count("torture_stride")
 ENGINE = ("open", "close", "forget")
 
 
-def to_be_worked_on(folder: Path, steps: tuple[str, ...] = CLIENT) -> tuple[Home, dict[str, bytes]]:
-    """A closed account, a client's with its key in the database, and what must not lie about: a new key, too."""
+Prepared = tuple[Home, dict[str, bytes]]
+Prepare = Callable[[Path, tuple[str, ...]], Prepared]
+
+
+@pytest.fixture(scope="module")
+def to_be_worked_on(tmp_path_factory: pytest.TempPathFactory) -> Prepare:
+    """Gives a closed account in a folder, and what must not lie about. Each kind of account is made once."""
+    made: dict[tuple[str, ...], Prepared] = {}
+
+    def prepare(folder: Path, steps: tuple[str, ...]) -> Prepared:
+        if steps not in made:
+            made[steps] = closed(tmp_path_factory.mktemp("closed"), steps)
+        original, needles = made[steps]
+        home = copy.copy(original)
+        home.folder = folder / "bob"
+        shutil.copytree(original.folder, home.folder)
+        for record in home.folder.rglob("*.keyinfo"):
+            adopt(record)
+        return home, dict(needles)
+
+    return prepare
+
+
+def closed(folder: Path, steps: tuple[str, ...]) -> Prepared:
+    """An account that was opened and closed, and what must not lie about: a new key, too."""
     home = Home(folder / "bob")
     new, passphrase = secrets.token_bytes(32), secrets.token_hex(12)
     for name, content in (("new.key", new), ("passphrase", passphrase.encode())):
         (home.folder / name).touch(mode=0o600)
         (home.folder / name).write_bytes(content)
     with Child(home.folder) as child:
-        for step in steps:
-            child.do(f"bob {step}")
+        child.do(*(f"bob {step}" for step in steps))
     key = DatabaseKey.raw(home.database_key)
     old = home.folder / "old.bak"
     vault.backup(home.folder / "vault/account.db", old, passphrase=passphrase, key=key)
@@ -66,24 +95,23 @@ def keys_of_archive(home: Home, name: str) -> dict[str, bytes]:
 
 # proves: Z1 Z2
 @pytest.mark.parametrize("operation", WHOLE)
-def test_keys_while_the_whole_database_is_worked_on(tmp_path: Path, operation: str) -> None:
+def test_keys_while_the_whole_database_is_worked_on(
+    tmp_path: Path, to_be_worked_on: Prepare, operation: str, scanner: Scanner
+) -> None:
     """Whoever is told how far it is may take long: no key of a database lies outside the locked pages then."""
-    home, needles = to_be_worked_on(tmp_path)
-    scanner = Scanner(tmp_path)
+    home, needles = to_be_worked_on(tmp_path, CLIENT)
     found: list[Hit] = []
     written: dict[str, bytes] = {}
     with Child(home.folder) as child:
         child.tell(f"bob whole {operation}")
-        assert child.process.stdout is not None
         told = 0
-        while child.process.stdout.readline() == "at\n":
+        while child.hear() == "at":
             told += 1
-            child.stop()
-            found += scanner.scan(child.pid, needles | written)
+            if told <= 4 or (told + sampling.first_seed()) % STRIDE == 0:
+                found += child.look(scanner, needles | written)
             # What is being written is known by its header.
             if operation == "backup" and not written:
                 written = keys_of_archive(home, "a.bak")
-            child.resume()
             child.tell("")
         child.do("bob forget")
     assert told > 1
@@ -101,9 +129,9 @@ def test_keys_while_the_whole_database_is_worked_on(tmp_path: Path, operation: s
 # proves: Z2
 @pytest.mark.parametrize("operation", WHOLE)
 def test_a_core_dump_while_the_whole_database_is_worked_on(
-    core_files: Path, operation: str
+    core_files: Path, to_be_worked_on: Prepare, operation: str
 ) -> None:
-    home, needles = to_be_worked_on(core_files)
+    home, needles = to_be_worked_on(core_files, CLIENT)
     # When the first pages or rows have passed.
     crash_at = 4 if operation == "backup" else 2
     with Child(home.folder, dumps=True) as child:
@@ -111,9 +139,7 @@ def test_a_core_dump_while_the_whole_database_is_worked_on(
         for _ in range(crash_at - 1):
             child.expect("at")
             child.tell("")
-        assert child.process.wait(timeout=60) == -signal.SIGABRT
-    (dump,) = core_files.glob("**/core*")
-    content = dump.read_bytes()
+        content = dumped(child, core_files)
     assert str(home.folder).encode() in content, "the dump has the heap"
     if operation == "backup":
         written = keys_of_archive(home, "a.bak")
@@ -123,25 +149,21 @@ def test_a_core_dump_while_the_whole_database_is_worked_on(
 
 
 # proves: Z1 Z2
-def test_what_a_passphrase_gives_while_its_database_is_worked_on(tmp_path: Path) -> None:
+def test_what_a_passphrase_gives_while_its_database_is_worked_on(
+    bob: Home, scanner: Scanner
+) -> None:
     """What Argon2id makes of it is gone; the key that it unwraps lies in locked pages."""
-    home = Home(tmp_path / "bob")
-    scanner = Scanner(tmp_path)
     passphrase = secrets.token_hex(12).encode()
-    (home.folder / "passphrase").write_bytes(passphrase)
+    (bob.folder / "passphrase").write_bytes(passphrase)
     found: list[Hit] = []
-    with Child(home.folder) as child:
-        child.do("bob open_with_passphrase passphrase")
-        for step in ("close", "forget"):
-            child.do(f"bob {step}")
-        wrapping = wrapping_key(home, passphrase)
-        needles = torn("wrapping key", wrapping) | torn("database key", unwrapped(home, wrapping))
+    with Child(bob.folder) as child:
+        child.do("bob open_with_passphrase passphrase", "bob close", "bob forget")
+        wrapping = wrapping_key(bob, passphrase)
+        needles = torn("wrapping key", wrapping) | torn("database key", unwrapped(bob, wrapping))
         child.tell("bob whole verify_with_passphrase")
         for _ in range(2):
             child.expect("at")
-            child.stop()
-            found += scanner.scan(child.pid, needles)
-            child.resume()
+            found += child.look(scanner, needles)
             child.tell("")
     assert "database key" in {kind(hit.needle) for hit in found}, "positive control"
     outside = [hit for hit in found if hit.area.dumped or not hit.area.locked]
@@ -178,7 +200,9 @@ def wrapping_key(home: Home, passphrase: bytes) -> bytes:
 
 # proves: Z1
 @pytest.mark.parametrize("operation", [*WHOLE, "open"])
-def test_no_operation_leaves_anything_below_what_is_wiped(tmp_path: Path, operation: str) -> None:
+def test_no_operation_leaves_anything_below_what_is_wiped(
+    tmp_path: Path, to_be_worked_on: Prepare, operation: str
+) -> None:
     """But for where the wiping itself has been, if it was called from deeper down."""
     home, _ = to_be_worked_on(tmp_path, ENGINE)
     with Child(home.folder) as child:
@@ -190,8 +214,7 @@ def test_no_operation_leaves_anything_below_what_is_wiped(tmp_path: Path, operat
             child.do("bob open")
         else:
             child.tell(f"bob whole {operation}")
-            assert child.process.stdout is not None
-            while child.process.stdout.readline() == "at\n":
+            while child.hear() == "at":
                 child.tell("")
         child.stop()
         deeper = below_the_stack(child.pid)[:-wiped]
@@ -200,29 +223,22 @@ def test_no_operation_leaves_anything_below_what_is_wiped(tmp_path: Path, operat
 
 
 # proves: Z1
-def test_signals_leave_no_key_behind(tmp_path: Path) -> None:
+def test_signals_leave_no_key_behind(bob: Home, scanner: Scanner) -> None:
     """The system saves all registers on the stack when one comes, also while that is wiped."""
-    home = Home(tmp_path / "bob")
-    scanner = Scanner(tmp_path)
-    with Child(home.folder) as child:
-        child.do("bob open")
-        child.do("bob under_signals 200")
-        needles = home.long_lived() | torn("database key", home.database_key)
-        for step in ("close", "forget"):
-            child.do(f"bob {step}")
-        child.stop()
-        left = scanner.scan(child.pid, needles)
+    with Child(bob.folder) as child:
+        child.do("bob open", "bob under_signals 200")
+        needles = bob.long_lived() | torn("database key", bob.database_key)
+        child.do("bob close", "bob forget")
+        left = child.look(scanner, needles)
     assert not left, listing(left)
 
 
 # proves: Z1
-def test_the_stack_that_is_kept_for_signals_is_wiped(tmp_path: Path) -> None:
+def test_the_stack_that_is_kept_for_signals_is_wiped(bob: Home) -> None:
     """As `faulthandler` has one: the registers that the system saves there stay until the next signal."""
-    home = Home(tmp_path / "bob")
-    with Child(home.folder) as child:
-        child.do("bob open")
-        child.do("bob signal_stack")
-        address, size = map(int, (home.folder / "signal-stack").read_text().split())
+    with Child(bob.folder) as child:
+        child.do("bob open", "bob signal_stack")
+        address, size = map(int, (bob.folder / "signal-stack").read_text().split())
         child.stop()
         assert read(child.pid, address, size).strip(b"\0"), "positive control"
         child.resume()

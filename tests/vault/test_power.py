@@ -4,28 +4,19 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests import sampling
+from tests.vault.conftest import NEEDS_SHIM
 from tests.vault.torture import power
-from tests.vault.torture.kill import Bench, bench
+from tests.vault.torture.kill import Bench
 from tests.vault.torture.operations import by_name
 from tests.vault.torture.power import Change, Disk, numbers
 from tests.vault.torture.shim import Kind, Record
 
-pytestmark = [
-    pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler for the shim"),
-    pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the shim reads /proc"),
-]
-
-
-@pytest.fixture(scope="module")
-def stand() -> Iterator[Bench]:
-    with bench() as made:
-        yield made
+pytestmark = NEEDS_SHIM
 
 
 # proves: R3

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.vault.conftest import Disk
+from tests.vault.kit import Done, python, ran, succeeded
 
 from mdk import vault
 
@@ -40,8 +41,9 @@ def refused(call, error):
     before = left()
     try:
         call()
-    except error:
+    except error as caught:
         assert left() == before, (before, left())
+        return caught
     else:
         raise AssertionError(f"no {error.__name__}")
 """
@@ -57,19 +59,33 @@ def folder() -> Iterator[Path]:
     shutil.rmtree(made)
 
 
-def as_user(folder: Path, code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", AS_USER + code, str(folder), *arguments],
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        check=False,
-        timeout=120,
+def as_user(folder: Path, code: str, *arguments: str, expected: int = 0) -> Done:
+    done = python(AS_USER + code, folder, *arguments)
+    assert done.returncode == expected, (arguments, done.stdout, done.stderr)
+    return done
+
+
+def command(folder: Path, *arguments: str, expected: int) -> Done:
+    """The command line, as that user."""
+    code = "sys.argv = ['mdk', *sys.argv[2:]]\nsys.exit(mdk.cli.main())"
+    return as_user(folder, code, *arguments, expected=expected)
+
+
+def test_r5_lock_in_a_read_only_directory_is_a_typed_error(folder: Path) -> None:
+    # proves: R5
+    as_user(
+        folder,
+        """
+folder.chmod(0o500)
+assert "lock file" in str(refused(lambda: Mdk.open(path, keys=keys, key=raw), errors.StorageError))
+folder.chmod(0o700)
+Mdk.open(path, keys=keys, key=raw).close()
+""",
     )
 
 
 def test_what_may_only_be_read_can_be_written_again_when_it_may(folder: Path) -> None:
-    done = as_user(
+    as_user(
         folder,
         """
 Mdk.open(path, keys=keys, key=raw).close()
@@ -87,13 +103,12 @@ with Mdk.open(path, keys=keys, key=raw) as account:
     account.new_key_package(relays=["wss://relay.example"])
 """,
     )
-    assert done.returncode == 0, done.stderr
 
 
 def test_side_files_that_an_earlier_failure_has_made_read_only_are_ours_to_write(
     folder: Path,
 ) -> None:
-    done = as_user(
+    as_user(
         folder,
         """
 Mdk.open(path, keys=keys, key=raw).close()
@@ -110,20 +125,14 @@ with Mdk.open(path, keys=keys, key=raw) as account:
     account.new_key_package(relays=["wss://relay.example"])
 """,
     )
-    assert done.returncode == 0, done.stderr
 
 
 def test_a_file_that_may_not_be_read_is_no_mistake_of_the_command_line(folder: Path) -> None:
-    made = as_user(folder, "Mdk.open(path, keys=keys, key=raw).close()\npath.chmod(0)")
-    assert made.returncode == 0, made.stderr
+    as_user(folder, "Mdk.open(path, keys=keys, key=raw).close()\npath.chmod(0)")
     (folder / "k").write_bytes(bytes(range(32)))
     (folder / "k").chmod(0o600)
     if os.geteuid() == 0:
         os.chown(folder / "k", 65534, 65534)
-
-    def mdk(*arguments: str) -> subprocess.CompletedProcess[str]:
-        code = "sys.argv = ['mdk', *sys.argv[2:]]\nsys.exit(mdk.cli.main())"
-        return as_user(folder, code, *arguments)
 
     database, key = str(folder / "a.db"), f"file:{folder / 'k'}"
     for arguments in (
@@ -131,11 +140,8 @@ def test_a_file_that_may_not_be_read_is_no_mistake_of_the_command_line(folder: P
         ["groups", "--account", database, "--key", key],
         ["salvage", database, str(folder / "b.db"), "--key", key, "--to-key", f"{key}2"],
     ):
-        done = mdk(*arguments)
-        assert done.returncode == 77, (arguments, done.stdout, done.stderr)
-        assert "--help" not in done.stderr
-    done = mdk("doctor", database)
-    assert done.returncode == 2, done.stderr
+        assert "--help" not in command(folder, *arguments, expected=77).stderr
+    done = command(folder, "doctor", database, expected=2)
     error, hint = [
         line for line in done.stdout.splitlines() if "0000" in line or "chmod 600" in line
     ]
@@ -209,30 +215,20 @@ print(json.dumps({
 @pytest.mark.parametrize(
     "end", ["closed", "killed", "killed, with a passphrase", "without a lock file"]
 )
-def test_on_a_read_only_disk_all_that_reads_works(tmp_path: Path, end: str) -> None:
+def test_on_a_read_only_disk_all_that_reads_works(
+    tmp_path: Path, small_disk: Disk, end: str
+) -> None:
     """A failing disk is made read-only by the kernel: then what is on it has to be brought elsewhere."""
     disk, to, scratch = tmp_path / "disk", tmp_path / "to", tmp_path / "scratch"
-    for made in (disk, to, scratch):
+    for made in (to, scratch):
         made.mkdir(mode=0o700)
-    wrapper = ["unshare", "--map-root-user", "--mount", "--"]
-    mount = f'mount -t tmpfs -o mode=700,size=64m tmpfs "{disk}"'
-    if (
-        shutil.which("unshare") is None
-        or subprocess.run([*wrapper, "sh", "-c", mount], capture_output=True).returncode
-    ):
-        pytest.skip("no mount namespaces for this user")
     make, look = f'"$1" -c "$2" "{disk}" "{end}"', f'"$1" -c "$3" "{disk}" "{to}" "{end}"'
-    script = f'{mount} && ({make}; mount -o remount,ro "{disk}") && {look}'
-    done = subprocess.run(
-        [*wrapper, "sh", "-c", script, "sh", sys.executable, MAKE, LOOK],
+    script = f'({make}; mount -o remount,ro "{disk}") && {look}'
+    done = ran(
+        [*small_disk("size=64m"), "sh", "-c", script, "sh", sys.executable, MAKE, LOOK],
         env={**os.environ, "TMPDIR": str(scratch)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
     )
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    found = json.loads(succeeded(done))
     assert found == {
         "doctor": [2, found["doctor"][1]],
         "opened": "ReadOnlyDatabase",
@@ -248,7 +244,7 @@ def test_on_a_read_only_disk_all_that_reads_works(tmp_path: Path, end: str) -> N
 
 def test_a_folder_that_may_not_be_entered_is_not_taken_for_an_empty_one(folder: Path) -> None:
     # proves: K5
-    done = as_user(
+    as_user(
         folder,
         """
 closed = folder / "closed"
@@ -276,11 +272,8 @@ vault.verify(path)
 closed.chmod(0)
 """,
     )
-    assert not done.returncode, done.stderr
-    code = "sys.argv = ['mdk', *sys.argv[2:]]\nsys.exit(mdk.cli.main())"
-    for command, expected in (("doctor", 2), ("verify", 77)):
-        done = as_user(folder, code, command, str(folder / "closed" / "a.db"))
-        assert done.returncode == expected, (command, done.stdout, done.stderr)
+    for name, expected in (("doctor", 2), ("verify", 77)):
+        command(folder, name, str(folder / "closed" / "a.db"), expected=expected)
 
 
 def test_what_can_be_no_database_is_no_beginning(tmp_path: Path) -> None:
@@ -351,27 +344,13 @@ assert vault.verify(path, key=key).ok
 
 
 @pytest.mark.parametrize("end", ["closed", "killed"])
-def test_on_a_full_disk_all_that_reads_works(tmp_path: Path, end: str) -> None:
+def test_on_a_full_disk_all_that_reads_works(tmp_path: Path, small_disk: Disk, end: str) -> None:
     # proves: R5
     disk, to = tmp_path / "disk", tmp_path / "to"
-    for made in (disk, to):
-        made.mkdir(mode=0o700)
-    wrapper = ["unshare", "--map-root-user", "--mount", "--"]
-    mount = f'mount -t tmpfs -o mode=700,size=8m tmpfs "{disk}"'
-    if (
-        shutil.which("unshare") is None
-        or subprocess.run([*wrapper, "sh", "-c", mount], capture_output=True).returncode
-    ):
-        pytest.skip("no mount namespaces for this user")
-    script = f'{mount} && {{ "$1" -c "$2" "{disk}" "{end}"; "$1" -c "$3" "{disk}" "{to}" "$4"; }}'
-    done = subprocess.run(
-        [*wrapper, "sh", "-c", script, "sh", sys.executable, MAKE, LOOK_WHEN_FULL, MEANWHILE],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
+    to.mkdir(mode=0o700)
+    script = f'"$1" -c "$2" "{disk}" "{end}"; "$1" -c "$3" "{disk}" "{to}" "$4"'
+    programs = [sys.executable, MAKE, LOOK_WHEN_FULL, MEANWHILE]
+    succeeded(ran([*small_disk("size=8m"), "sh", "-c", script, "sh", *programs]))
 
 
 READ_WHAT_IS_DUE = """
@@ -418,11 +397,4 @@ with Mdk.open(sys.argv[1], keys=Keys.generate(), key=DatabaseKey.raw(bytes(32)),
 
 def test_what_has_had_its_time_is_not_shown_where_nothing_can_be_written(tmp_path: Path) -> None:
     # proves: R5
-    done = subprocess.run(
-        [sys.executable, "-c", READ_WHAT_IS_DUE, str(tmp_path / "a.db")],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
+    succeeded(python(READ_WHAT_IS_DUE, tmp_path / "a.db"))

@@ -18,8 +18,9 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from tests.vault.kit import RELAYS, founded, python, succeeded
 from tests.vault.memory_scan import Child
-from tests.vault.scene import RELAYS, Home, deliver, meet
+from tests.vault.scene import KEYS, Home, deliver, filled, meet
 from tests.vault.sqlcipher_format import BODY, PAGE, RESERVE, SALT, Encrypted, decrypt, tag
 
 import mdk
@@ -30,20 +31,11 @@ from mdk import errors as mdk_errors
 sqlcipher = pytest.importorskip("sqlcipher3")
 
 
-def filled(path: Path, key: bytes, messages: int = 40) -> Path:
-    """A database with some history."""
-    with Mdk.open(path, keys=Keys.generate(), key=DatabaseKey.raw(key)) as account:
-        with account.create_group("Lunch", relays=RELAYS) as pending:
-            group = pending.confirm()
-        for number in range(messages):
-            account.create_message(group.id, f"message {number} " + "x" * 300)
-    return path
-
-
 @pytest.fixture(scope="module")
 def vault(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
-    key = secrets.token_bytes(32)
-    return filled(tmp_path_factory.mktemp("cipher") / "vault" / "account.db", key), key
+    path, key = tmp_path_factory.mktemp("cipher") / "vault" / "account.db", secrets.token_bytes(32)
+    filled(path, key, count=40)
+    return path, key
 
 
 def encodings(marker: bytes) -> list[bytes]:
@@ -107,54 +99,52 @@ class Planted:
 
 
 # proves: S2
-def test_nothing_planted_is_in_any_file(tmp_path: Path) -> None:
+def test_nothing_planted_is_in_any_file(tmp_path: Path, bob: Home) -> None:
     """While open, after kill -9, after reopening and closing; and all of it is there for whoever has the key."""
-    home = Home(tmp_path / "bob")
     with Mdk.in_memory() as alice:
-        with Child(home.folder) as child:
+        with Child(bob.folder) as child:
             child.do("bob open")
-            planted = Planted(tmp_path, alice, child, home)
-            files = {path.name for path in (home.folder / "vault").iterdir()}
+            planted = Planted(tmp_path, alice, child, bob)
+            files = {path.name for path in (bob.folder / "vault").iterdir()}
             assert {"account.db", "account.db-wal"} <= files
             assert not planted.leaks(), "while open"
-            plain = home.database().everything()
+            plain = bob.database().everything()
             for name, marker in planted.markers.items():
                 assert (marker in plain) == (name != "database key"), f"positive control: {name}"
             os.kill(child.pid, signal.SIGKILL)
             child.process.wait()
             assert not planted.leaks(), "after kill -9"
-        with Child(home.folder) as child:
+        with Child(bob.folder) as child:
             child.do("bob open")
             child.do("bob close")
             assert not planted.leaks(), "after close"
 
 
 # proves: S2 S12
-def test_the_log_is_ciphertext_at_every_moment_of_a_write(tmp_path: Path) -> None:
+def test_the_log_is_ciphertext_at_every_moment_of_a_write(tmp_path: Path, bob: Home) -> None:
     """The child is stopped at random moments of one long transaction, and each time every file is searched."""
-    home = Home(tmp_path / "bob")
     chance = random.Random(7)
-    with Mdk.in_memory() as alice, Child(home.folder) as child:
+    with Mdk.in_memory() as alice, Child(bob.folder) as child:
         child.do("bob open")
-        planted = Planted(tmp_path, alice, child, home)
+        planted = Planted(tmp_path, alice, child, bob)
         (group,) = alice.groups()
         text = planted.markers["message"].decode() * 20
-        lines = [planted_silent(home)] + [
+        lines = [planted_silent(bob)] + [
             alice.create_message(group.id, text).event.to_json() for _ in range(400)
         ]
-        (home.folder / "long.jsonl").write_text("\n".join(lines))
+        (bob.folder / "long.jsonl").write_text("\n".join(lines))
         child.tell("bob receive long.jsonl")
         grown = set()
         for _ in range(12):
             time.sleep(chance.uniform(0.002, 0.03))
             child.stop(at_work=True)
             assert not planted.leaks()
-            grown.add((home.folder / "vault" / "account.db-wal").stat().st_size)
+            grown.add((bob.folder / "vault" / "account.db-wal").stat().st_size)
             child.resume()
         child.expect("done")
         assert not planted.leaks()
-        assert planted.markers["message"] in home.database().everything()
-        assert not (home.folder / "vault" / "account.db-journal").exists()
+        assert planted.markers["message"] in bob.database().everything()
+        assert not (bob.folder / "vault" / "account.db-journal").exists()
 
 
 def planted_silent(home: Home) -> str:
@@ -166,7 +156,8 @@ def planted_silent(home: Home) -> str:
 def test_a_rollback_journal_of_the_file_holds_no_user_data(tmp_path: Path) -> None:
     """We never make one (the log takes its place); one made by another program from a copy is ciphertext, too."""
     key = secrets.token_bytes(32)
-    path = filled(tmp_path / "vault" / "account.db", key)
+    path = tmp_path / "vault" / "account.db"
+    filled(path, key, count=40)
     names = {p.name for p in path.parent.iterdir()}
     assert "account.db-journal" not in names
     copy = tmp_path / "copy.db"
@@ -193,10 +184,9 @@ def test_a_thief_without_the_key_gets_noise(tmp_path: Path) -> None:
     path = tmp_path / "vault" / "account.db"
     source = DatabaseKey.from_file(tmp_path / "keys" / "account.key")
     with Mdk.open(path, keys=Keys.generate(), key=source) as account:
-        with account.create_group("Lunch", relays=RELAYS) as pending:
-            group = pending.confirm()
+        group = founded(account)
         for number in range(60):
-            account.create_message(group.id, f"message {number}")
+            account.create_message(group, f"message {number}")
     stolen = tmp_path / "stolen"
     shutil.copytree(path.parent, stolen)
     before = {p.name: p.read_bytes() for p in stolen.iterdir()}
@@ -219,7 +209,8 @@ def entropy(data: bytes) -> float:
 # proves: S5
 def test_encryption_is_the_default(tmp_path: Path) -> None:
     """There is one way to have a database on disk, and it encrypts. What is not encrypted has no file."""
-    path = filled(tmp_path / "vault" / "account.db", secrets.token_bytes(32))
+    path = tmp_path / "vault" / "account.db"
+    Mdk.open(path, keys=KEYS, key=DatabaseKey.raw(secrets.token_bytes(32))).close()
     assert path.read_bytes()[:16] != b"SQLite format 3\0"
     loud = [name for name in dir(Mdk) if re.search(r"plain|unencrypt|insecure", name)]
     assert not loud, "a release has no such constructor"
@@ -298,13 +289,10 @@ def test_another_build_of_sqlcipher_opens_it(vault: tuple[Path, bytes], tmp_path
 # proves: S9
 def test_every_page_carries_its_tag(tmp_path: Path) -> None:
     """In the file and in the log, recomputed; and no tag of one page fits another."""
-    key = secrets.token_bytes(32)
-    path = tmp_path / "vault" / "account.db"
-    with Mdk.open(path, keys=Keys.generate(), key=DatabaseKey.raw(key)) as account:
-        with account.create_group("Lunch", relays=RELAYS) as pending:
-            group = pending.confirm()
-        for number in range(40):
-            account.create_message(group.id, f"message {number} " + "x" * 300)
+    path, key = tmp_path / "vault" / "account.db", secrets.token_bytes(32)
+    filled(path, key, count=40)
+    with Mdk.open(path, keys=KEYS, key=DatabaseKey.raw(key)) as account:
+        account.new_key_package(relays=RELAYS)
         found = Encrypted(path, key)
         assert found.frames
         assert not found.damaged
@@ -320,14 +308,8 @@ def test_every_page_carries_its_tag(tmp_path: Path) -> None:
 # proves: S9
 def test_a_flipped_bit_never_gives_wrong_data(tmp_path: Path) -> None:
     """One bit in each page in turn: what is read is right, or there is an error."""
-    key, keys = secrets.token_bytes(32), Keys.generate()
-    path = tmp_path / "whole" / "account.db"
-    with Mdk.open(path, keys=keys, key=DatabaseKey.raw(key)) as account:
-        with account.create_group("Lunch", relays=RELAYS) as pending:
-            group = pending.confirm()
-        for number in range(20):
-            account.create_message(group.id, f"message {number} " + "x" * 300)
-        right = account.digest()
+    path, key = tmp_path / "whole" / "account.db", secrets.token_bytes(32)
+    right = filled(path, key, count=20)
     content = bytearray(path.read_bytes())
     chance = random.Random(9)
     pages = len(content) // PAGE
@@ -342,7 +324,7 @@ def test_a_flipped_bit_never_gives_wrong_data(tmp_path: Path) -> None:
         copy.chmod(0o600)
         content[at] ^= 1 << bit % 8
         try:
-            with Mdk.open(copy, keys=keys, key=DatabaseKey.raw(key)) as account:
+            with Mdk.open(copy, keys=KEYS, key=DatabaseKey.raw(key)) as account:
                 assert account.digest() == right
         except mdk_errors.InternalError:
             raise
@@ -420,13 +402,7 @@ def test_no_other_sqlite_can_take_its_place(tmp_path: Path) -> None:
         "m = Mdk.open(sys.argv[1], keys=Keys.generate(), key=DatabaseKey.raw(bytes.fromhex(sys.argv[2])));"
         "print(m.info.sqlcipher_version); m.close()"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(path), key.hex()],
-        env=os.environ | {"LD_PRELOAD": plain},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.startswith("4.")
+    said = succeeded(python(code, path, key.hex(), env=os.environ | {"LD_PRELOAD": plain}))
+    assert said.startswith("4.")
     assert not Encrypted(path, key).damaged
     assert Encrypted(path, key).raw[:SALT] != b"SQLite format 3\0"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 import random
 import secrets
 import shutil
@@ -14,23 +13,12 @@ from pathlib import Path
 import pytest
 from tests.vault import mls_rows
 from tests.vault.memory_scan import Child, Scanner, forms
-from tests.vault.scene import RELAYS, Home, deliver, meet
+from tests.vault.scene import KEYS, Home, deliver, filled, meet
 from tests.vault.sqlcipher_format import PAGE, Encrypted
 
-from mdk import DatabaseKey, Keys, Mdk, errors, vault
+from mdk import DatabaseKey, Mdk, errors, vault
 
-KEYS = Keys.generate()
 PASSPHRASE = "a long and winding sentence"
-
-
-def filled(path: Path, key: bytes, text: str = "hello") -> bytes:
-    """A database with some history; returns the digest of its rows."""
-    with Mdk.open(path, keys=KEYS, key=DatabaseKey.raw(key)) as account:
-        with account.create_group("Lunch", relays=RELAYS) as pending:
-            group = pending.confirm()
-        for number in range(60):
-            account.create_message(group.id, f"{text} {number} " + "x" * 300)
-        return account.digest()
 
 
 def blocks(path: Path) -> set[bytes]:
@@ -70,67 +58,52 @@ def test_after_rekey_only_the_new_key_fits(tmp_path: Path) -> None:
 
 # proves: K2 Z1
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_rekey_and_backup_leave_no_key_in_memory(tmp_path: Path) -> None:
+def test_rekey_and_backup_leave_no_key_in_memory(bob: Home, scanner: Scanner) -> None:
     """Old key, new key, passphrase and secrets, after a re-key and a backup in the process that closes then."""
-    home = Home(tmp_path / "bob")
-    scanner = Scanner(tmp_path)
     new, passphrase, mark = (
         secrets.token_bytes(32),
         secrets.token_urlsafe(24),
         secrets.token_urlsafe(9),
     )
-    (home.folder / "new.key").write_bytes(new)
-    (home.folder / "passphrase").write_text(passphrase)
-    (home.folder / "archive").mkdir(mode=0o700)
-    with Mdk.in_memory() as alice, Child(home.folder) as child:
+    (bob.folder / "new.key").write_bytes(new)
+    (bob.folder / "passphrase").write_text(passphrase)
+    (bob.folder / "archive").mkdir(mode=0o700)
+    with Mdk.in_memory() as alice, Child(bob.folder) as child:
         child.do("bob open")
-        group, silent = meet(alice, child, home)
+        group, silent = meet(alice, child, bob)
         events = [alice.create_message(group, f"{mark} {number}").event for number in range(30)]
-        deliver(child, home, silent, events)
-        needles = home.long_lived() | {"plaintext, any": mark.encode()}
-        needles |= mls_rows.secrets(home.database().sqlite())
+        deliver(child, bob, silent, events)
+        needles = bob.long_lived() | {"plaintext, any": mark.encode()}
+        needles |= mls_rows.secrets(bob.database().sqlite())
         needles |= {
             "passphrase, 1st": passphrase[:16].encode(),
             "passphrase, 2nd": passphrase[16:].encode(),
         }
         child.do("bob rekey new.key")
-        home.database_key = new
-        assert not home.database().damaged
-        needles |= {f"new {name}": needle for name, needle in home.long_lived().items()}
-        child.do("bob backup archive/bob.backup")
-        child.do("bob verify")
-        child.do(f"bob send {group} 2")
-        child.stop()
-        found = scanner.scan(child.pid, needles)
+        bob.database_key = new
+        assert not bob.database().damaged
+        needles |= {f"new {name}": needle for name, needle in bob.long_lived().items()}
+        child.do("bob backup archive/bob.backup", "bob verify", f"bob send {group} 2")
+        found = child.look(scanner, needles)
         assert any(hit.needle.startswith("plaintext") for hit in found), "positive control"
-        child.resume()
-        child.do("bob close")
-        child.do("bob forget")
-        child.stop()
-        left = scanner.scan(child.pid, needles)
+        child.do("bob close", "bob forget")
+        left = child.look(scanner, needles)
         assert not left, [(hit.needle, hit.area.name) for hit in left]
 
 
 # proves: Z1 Z2
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_a_key_file_leaves_no_key_in_memory(tmp_path: Path) -> None:
+def test_a_key_file_leaves_no_key_in_memory(bob: Home, scanner: Scanner) -> None:
     """The file is read by the library; not even while open is there a copy outside of SQLCipher's masked one."""
-    home = Home(tmp_path / "bob")
-    scanner = Scanner(tmp_path)
-    with Child(home.folder) as child:
+    with Child(bob.folder) as child:
         for _ in range(2):
             child.do("bob open_with_file keys/account.key")
-            text = (home.folder / "keys" / "account.key").read_text().strip()
+            text = (bob.folder / "keys" / "account.key").read_text().strip()
             key = base64.b64decode(text.rpartition(":")[2])
             needles = forms("database key", key) | {"file, 1st half": text[:30].encode()}
-            child.stop()
-            assert not scanner.scan(child.pid, needles), "while open"
-            child.resume()
-            child.do("bob close")
-            child.do("bob forget")
-            child.stop()
-            assert not scanner.scan(child.pid, needles), "after closing"
-            child.resume()
+            assert not child.look(scanner, needles), "while open"
+            child.do("bob close", "bob forget")
+            assert not child.look(scanner, needles), "after closing"
 
 
 # proves: K3
@@ -159,13 +132,12 @@ def test_a_plain_database_is_encrypted_in_place(tmp_path: Path) -> None:
 
 
 # proves: K11
-def test_a_backup_comes_back_and_a_changed_one_never(tmp_path: Path) -> None:
+def test_a_backup_comes_back(tmp_path: Path) -> None:
     path, archive = tmp_path / "vault" / "account.db", tmp_path / "archive" / "account.backup"
     archive.parent.mkdir(mode=0o700)
     key = secrets.token_bytes(32)
     filled(path, key)
     vault.backup(path, archive, passphrase=PASSPHRASE, key=DatabaseKey.raw(key))
-    content = archive.read_bytes()
     new = secrets.token_bytes(32)
     back = tmp_path / "back" / "account.db"
     report = vault.restore(archive, back, passphrase=PASSPHRASE, key=DatabaseKey.raw(new))
@@ -175,25 +147,6 @@ def test_a_backup_comes_back_and_a_changed_one_never(tmp_path: Path) -> None:
         for p, k in ((path, key), (back, new))
     )
     assert was == now
-    chance = random.Random(11)
-    # The first bytes choose the work of the derivation, so those behind them are cheap to try only together with it.
-    for number in range(25):
-        changed = bytearray(content)
-        at = chance.randrange(len(changed))
-        kind = number % 3
-        if kind == 0:
-            changed[at] ^= 1 << chance.randrange(8)
-        elif kind == 1:
-            del changed[at:]
-        else:
-            changed[at:at] = os.urandom(1)
-        bad = archive.with_name(f"{number}.backup")
-        bad.write_bytes(changed)
-        bad.chmod(0o600)
-        target = tmp_path / "bad" / str(number) / "account.db"
-        with pytest.raises(errors.BackupError):
-            vault.restore(bad, target, passphrase=PASSPHRASE, key=DatabaseKey.raw(new))
-        assert not target.parent.exists() or list(target.parent.iterdir()) == []
 
 
 # proves: R13 S9

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from tests.vault.scene import RELAYS
+from tests.vault.kit import committed, founded
 from tests.vault.sqlcipher_format import Encrypted
 
 from mdk import DatabaseKey, Keys, Mdk
@@ -53,16 +53,7 @@ def test_nothing_stands_in_the_unused_part_of_a_page(tmp_path: Path) -> None:
         return Mdk.open(path, keys=keys, key=DatabaseKey.raw(key), clock=clock)
 
     alice, bob = opened(), Mdk.in_memory(Keys.generate(), clock=clock)
-    groups = []
-    for retention in (None, timedelta(hours=1)):
-        package = bob.new_key_package(relays=RELAYS)
-        with alice.create_group(
-            "Lunch", members=[package], relays=RELAYS, retention=retention
-        ) as pending:
-            (welcome,) = pending.welcomes
-            groups.append(pending.confirm().id)
-        bob.process(welcome)
-        bob.accept(bob.invites()[0].id)
+    groups = [founded(alice, bob, retention=hours) for hours in (None, timedelta(hours=1))]
     said = []
     for turn in range(200):
         group = dice.choice(groups)
@@ -73,11 +64,7 @@ def test_nothing_stands_in_the_unused_part_of_a_page(tmp_path: Path) -> None:
             taken_back = said.pop(dice.randrange(len(said)))
             alice.process(bob.delete(*taken_back).event)
         if turn % 20 == 19:
-            with bob.self_update(group) as pending:
-                assert pending.event is not None
-                event = pending.event
-                pending.confirm()
-            alice.process(event)
+            committed(bob.self_update(group), alice)
             clock.advance(timedelta(minutes=20))
             said = [(g, m) for g, m in said if g == groups[0]]
             for one in (alice, bob):

@@ -14,7 +14,7 @@ from mdk import DatabaseKey, GroupId, Mdk, errors
 
 from . import keyring
 from .opening import FirstOpen
-from .operation import Context, Operation
+from .operation import Context, MakesAnother, Operation
 from .shim import CHANGES, Kind
 from .vault_operations import EncryptExisting, Rekey, Restore
 from .world import KEY_FILES, PASSPHRASE, Broken, Place, outline, renew, require, took
@@ -24,13 +24,13 @@ def further_operations() -> list[Operation]:
     """Every operation of this file that this system can show."""
     sources = ["passphrase"] + ([] if keyring.missing() else ["keyring"])
     made: list[Operation] = [Salvage("file"), RekeyUnder("file")]
-    made += [PlainFirstOpen(), PlainRestore(), PlainEncrypt(), PlainRekey()]
+    made += [without_exchange(kind()) for kind in (FirstOpen, Restore, EncryptExisting, Rekey)]
     for source in sources:
         made += [FirstOpenUnder(source), RestoreUnder(source), EncryptUnder(source)]
         made += [Salvage(source), RekeyUnder(source)]
         made += [RekeyTo("file", source), RekeyTo(source, "file")]
     if not keyring.missing():
-        made += [RekeyTo("keyring", "passphrase"), FirstOpenWithId(), RestoreWithId()]
+        made += [RekeyTo("keyring", "passphrase"), FirstOpenUnder("key_id"), RestoreUnder("key_id")]
         made += [RekeyWithId(), RekeyTo("keyring", "key_id")]
         made += [RekeyTo("file", "key_id"), RekeyTo("key_id", "file")]
     return made
@@ -57,60 +57,33 @@ def key_and_record(left: list[str]) -> bool:
 # ------------------------------------------------------------------ other sources
 
 
-class FirstOpenUnder(FirstOpen):
+class Under(Operation):
+    """An operation that makes a key, under another source. With `key_id` its name was chosen.
+
+    One with a chosen name that a failure leaves would be in the way of the next try.
+    """
+
     def __init__(self, source: str) -> None:
-        self.name, self.source, self.mask = f"first_open_{source}", source, mask_of(source)
+        stem = self.name.removesuffix("_existing")
+        self.name, self.home, self.mask = f"{stem}_{source}", home_of(source), mask_of(source)
 
     def setup(self, place: Place) -> None:
         super().setup(place)
-        place.learn(source=self.source)
+        place.learn(**self.home)
 
     def may_leave(self, left: list[str]) -> bool:
         return key_and_record(left)
 
 
-class RestoreUnder(Restore):
-    def __init__(self, source: str) -> None:
-        self.name, self.source, self.mask = f"restore_{source}", source, mask_of(source)
-
-    def setup(self, place: Place) -> None:
-        super().setup(place)
-        place.learn(source=self.source)
-
-    def may_leave(self, left: list[str]) -> bool:
-        return key_and_record(left)
+class FirstOpenUnder(Under, FirstOpen):
+    pass
 
 
-class FirstOpenWithId(FirstOpenUnder):
-    """The name of the key was chosen: one that a failure leaves would be in the way of the next try."""
-
-    def __init__(self) -> None:
-        super().__init__("keyring")
-        self.name = "first_open_key_id"
-
-    def setup(self, place: Place) -> None:
-        super().setup(place)
-        place.learn(key_id="alice")
+class RestoreUnder(Under, Restore):
+    pass
 
 
-class RestoreWithId(RestoreUnder):
-    def __init__(self) -> None:
-        super().__init__("keyring")
-        self.name = "restore_key_id"
-
-    def setup(self, place: Place) -> None:
-        super().setup(place)
-        place.learn(key_id="alice")
-
-
-class EncryptUnder(EncryptExisting):
-    def __init__(self, source: str) -> None:
-        self.name, self.source, self.mask = f"encrypt_{source}", source, mask_of(source)
-
-    def setup(self, place: Place) -> None:
-        super().setup(place)
-        place.learn(source=self.source)
-
+class EncryptUnder(Under, EncryptExisting):
     def may_leave(self, left: list[str]) -> bool:
         return key_and_record([name for name in left if name != "account/mdk.db"])
 
@@ -239,7 +212,7 @@ def settle(place: Place, operation: RekeyTo) -> None:
 # ------------------------------------------------------------------ salvage
 
 
-class Salvage(Operation):
+class Salvage(MakesAnother):
     """A damaged database is read into a new one: nothing, or all that is intact; the damaged one stays as it is."""
 
     # The new one notes when it was made.
@@ -277,9 +250,6 @@ class Salvage(Operation):
             damaged / "mdk.db", place.account / "mdk.db", key=key, to_key=place.key()
         )
 
-    def prepare(self, _place: Place) -> Context:
-        return Context(Mdk.in_memory())
-
     def call(self, place: Place, _context: Context) -> Any:
         report = self.salvage(place)
         return [report.bad_pages, list(report.missing)]
@@ -288,30 +258,14 @@ class Salvage(Operation):
         # To look at it at all takes the lock of the damaged one.
         return [trace for trace in place.traces() if trace != "damaged/mdk.db.lock"]
 
-    def recover(self, place: Place, context: Context, before: Any, reopen: bool) -> dict[str, Any]:  # noqa: ARG002
-        left = self.fingerprint(place, context)
-        report: dict[str, Any] = {"unchanged": left == before, "left": left}
-        try:
-            report["retry"] = self.call(place, context)
-        except Exception as error:  # noqa: BLE001
-            report["retry_error"] = [type(error).__name__, str(error)]
-        return report
-
     def check(self, place: Place, *, acknowledged: bool, control: Any = None) -> Any:
         damaged = base64.b64decode(place.facts["damaged"])
         same = (place.watched / "damaged" / "mdk.db").read_bytes() == damaged
         require(same, "lost", "the damaged database was changed")
-        there = (place.account / "mdk.db").exists()
-        require(there or not acknowledged, "lost", "a salvaged database")
-        if not there:
-            self.salvage(place)
         return super().check(place, acknowledged=acknowledged, control=control)
 
     def may_leave(self, left: list[str]) -> bool:
         return key_and_record(left)
-
-    def repeat(self, place: Place, alice: Mdk) -> None:
-        """Nothing: `check` has called it again."""
 
     def follow(self, place: Place, alice: Mdk, bob: Mdk) -> None:
         group = GroupId(place.facts["group"])
@@ -322,23 +276,9 @@ class Salvage(Operation):
 # ------------------------------------------------------------------ names that cannot be exchanged
 
 
-class PlainRekey(Rekey):
+def without_exchange(operation: Operation) -> Operation:
     """As on a file system that knows plain renames only."""
-
-    name = "rekey_plain_rename"
-    plain_renames = errno.EINVAL
-
-
-class PlainEncrypt(EncryptExisting):
-    name = "encrypt_plain_rename"
-    plain_renames = errno.ENOSYS
-
-
-class PlainFirstOpen(FirstOpen):
-    name = "first_open_plain_rename"
-    plain_renames = errno.EINVAL
-
-
-class PlainRestore(Restore):
-    name = "restore_plain_rename"
-    plain_renames = errno.EINVAL
+    operation.name = f"{operation.name.removesuffix('_existing')}_plain_rename"
+    encrypts = isinstance(operation, EncryptExisting)
+    operation.plain_renames = errno.ENOSYS if encrypts else errno.EINVAL
+    return operation

@@ -9,13 +9,15 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
+from tests.vault.kit import RELAYS
+
 from mdk import DatabaseKey, EventId, GroupId, Mdk, MessageReceived, Outcome, SignedEvent
 from mdk.testing import Clock
 
 from . import life_files, life_groups
 from .life_model import Done, Heard, Model, Now, Part, Plan, Step, Tell
 from .operation import check_files, opened
-from .world import PASSPHRASE, RELAYS, Place, publish, require, talk, took
+from .world import PASSPHRASE, Place, publish, require, talk, took
 
 PARTS: dict[str, Part] = {part.name: part for part in [*life_groups.PARTS, *life_files.PARTS]}
 # What a life is made of, by how often. What a part cannot do just then is drawn anew.

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.vault.kit import RELAYS
+
 from mdk import GroupId, Mdk, PendingCommit, SignedEvent
 
 from .life_model import Done, Founded, Model, Now, Part, Plan, Step, Tell
-from .world import RELAYS, Place, publish, require, talk, took
+from .world import Place, publish, require, talk, took
 
 # How many groups of its own an account keeps.
 KEPT = 4

@@ -5,41 +5,23 @@ from __future__ import annotations
 import shutil
 from typing import Any
 
-from mdk import GroupId, Mdk, errors
+from mdk import Mdk, errors
 
-from .operation import Context, Operation, check_files, opened
+from .operation import Context, OfClosed, Operation, check_files, opened, texts
 from .world import Place, outline, require, took
 
 
-class FirstOpen(Operation):
+class FirstOpen(OfClosed):
     """The first open: nothing, or a good database with its key, after a kill at any point."""
 
     name = "first_open"
 
     def setup(self, place: Place) -> None:
-        for path in place.account.iterdir():
-            path.unlink()
-        place.account.rmdir()
-
-    def prepare(self, _place: Place) -> Context:
-        return Context(Mdk.in_memory())
+        place.empty()
 
     def call(self, place: Place, context: Context) -> Any:
         context.alice = place.alice()
         return "open"
-
-    def fingerprint(self, place: Place, _context: Context) -> Any:
-        return place.traces()
-
-    def recover(self, place: Place, context: Context, before: Any, reopen: bool) -> dict[str, Any]:  # noqa: ARG002
-        report: dict[str, Any] = {"unchanged": self.fingerprint(place, context) == before}
-        if not report["unchanged"]:
-            report["left"] = self.fingerprint(place, context)
-        try:
-            report["retry"] = self.call(place, context)
-        except Exception as error:  # noqa: BLE001
-            report["retry_error"] = [type(error).__name__, str(error)]
-        return report
 
     def check(self, place: Place, *, acknowledged: bool, control: Any = None) -> Any:
         database, key = place.account / "mdk.db", place.key_text()
@@ -59,7 +41,7 @@ class FirstOpen(Operation):
         return state
 
 
-class Reopen(Operation):
+class Reopen(OfClosed):
     """Opening what a killed owner left behind, with all its news in the write-ahead log."""
 
     name = "reopen"
@@ -77,27 +59,15 @@ class Reopen(Operation):
             path.unlink()
         for path in left.account.iterdir():
             shutil.copy2(path, place.account)
-        texts = [f"message {n}" for n in range(10)]
-        place.learn(digest=digest, history=facts["history"] + texts)
-
-    def prepare(self, _place: Place) -> Context:
-        return Context(Mdk.in_memory())
+        place.learn(digest=digest, history=facts["history"] + [f"message {n}" for n in range(10)])
 
     def call(self, place: Place, context: Context) -> Any:
         context.alice = place.alice()
         return "open"
 
-    def fingerprint(self, _place: Place, _context: Context) -> Any:
-        return None
-
     def recover(self, place: Place, context: Context, before: Any, reopen: bool) -> dict[str, Any]:  # noqa: ARG002
-        report: dict[str, Any] = {}
-        try:
-            report["retry"] = self.call(place, context)
-        except Exception as error:  # noqa: BLE001
-            report["retry_error"] = [type(error).__name__, str(error)]
-        report["unchanged"] = context.alice.digest().hex() == place.facts["digest"]
-        return report
+        report = self.retried(place, context)
+        return report | {"unchanged": context.alice.digest().hex() == place.facts["digest"]}
 
     def repeat(self, place: Place, alice: Mdk) -> None:
         require(alice.digest().hex() == place.facts["digest"], "lost", "the state differs")
@@ -131,5 +101,5 @@ class Close(Operation):
             took(alice.process(event), "a message")
 
     def check_acknowledged(self, place: Place, alice: Mdk) -> None:
-        texts = {m.text for m in alice.messages(GroupId(place.facts["group"]), limit=100)}
-        require({f"message {n}" for n in range(10)} <= texts, "lost", "closed, and messages gone")
+        wanted = {f"message {n}" for n in range(10)}
+        require(wanted <= set(texts(place, alice)), "lost", "closed, and messages gone")

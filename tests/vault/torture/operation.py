@@ -72,11 +72,17 @@ class Operation:
             self.reopened(place, context)
         if not report["unchanged"]:
             report["left"] = place.names()
+        return report | self.retried(place, context)
+
+    def retried(self, place: Place, context: Context) -> dict[str, Any]:
         try:
-            report["retry"] = self.call(place, context)
+            return {"retry": self.again(place, context)}
         except Exception as error:  # noqa: BLE001
-            report["retry_error"] = [type(error).__name__, str(error)]
-        return report
+            return {"retry_error": [type(error).__name__, str(error)]}
+
+    def again(self, place: Place, context: Context) -> Any:
+        """The same call once the cause of its failure is gone."""
+        return self.call(place, context)
 
     def reopened(self, place: Place, context: Context) -> None:
         """Takes up what the closed object held."""
@@ -128,6 +134,60 @@ class Operation:
 
     def check_acknowledged(self, place: Place, alice: Mdk) -> None:
         """What was acknowledged is there before anything is repeated."""
+
+
+class Once(Operation):
+    """A call of an open account that is made again only where it had no effect."""
+
+    # What is lost if it is not there.
+    what = ""
+
+    def there(self, place: Place, alice: Mdk) -> bool:
+        raise NotImplementedError
+
+    def repeat(self, place: Place, alice: Mdk) -> None:
+        if not self.there(place, alice):
+            self.call(place, Context(alice))
+
+    def check_acknowledged(self, place: Place, alice: Mdk) -> None:
+        require(self.there(place, alice), "lost", self.what)
+
+
+class OfClosed(Operation):
+    """An operation on an account that nobody has open: what it left is what there is to see of it."""
+
+    def prepare(self, _place: Place) -> Context:
+        return Context(Mdk.in_memory())
+
+    def fingerprint(self, place: Place, _context: Context) -> Any:
+        return place.traces()
+
+    def unchanged(self, before: Any, left: Any) -> bool:
+        return bool(before == left)
+
+    def recover(self, place: Place, context: Context, before: Any, reopen: bool) -> dict[str, Any]:  # noqa: ARG002
+        left = self.fingerprint(place, context)
+        report = {"unchanged": self.unchanged(before, left), "left": left}
+        return report | self.retried(place, context)
+
+
+class MakesAnother(OfClosed):
+    """A database is made out of something else: nothing, or all of it."""
+
+    def check(self, place: Place, *, acknowledged: bool, control: Any = None) -> Any:
+        there = (place.account / "mdk.db").exists()
+        require(there or not acknowledged, "lost", f"a database of {self.name}")
+        if not there:
+            self.call(place, Context(Mdk.in_memory()))
+        return super().check(place, acknowledged=acknowledged, control=control)
+
+    def repeat(self, place: Place, alice: Mdk) -> None:
+        """Nothing: `check` has called it again."""
+
+
+def texts(place: Place, alice: Mdk) -> list[str | None]:
+    """What was said in the group that all operations know."""
+    return [m.text for m in alice.messages(GroupId(place.facts["group"]), limit=1000)]
 
 
 def opened(place: Place) -> Mdk:

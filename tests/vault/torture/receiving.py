@@ -7,7 +7,7 @@ from typing import Any
 
 from mdk import GroupId, Mdk
 
-from .operation import Context, Operation
+from .operation import Context, Once, Operation, texts
 from .world import Place, publish, require, talk, took
 
 # Frames of the write-ahead log shortly before the number at which the store moves it.
@@ -23,21 +23,30 @@ def frames_in_log(log: Path) -> int:
     return count
 
 
-class Receive(Operation):
-    """One message of a peer."""
+class OneEvent(Operation):
+    """An event of a peer."""
 
-    name = "receive"
-    exact = True
+    def event(self, place: Place) -> str:
+        """As it stands in the facts."""
+        return str(place.facts[self.name.removeprefix("receive_")])
 
     def call(self, place: Place, context: Context) -> Any:
-        return type(context.alice.process(place.facts["messages"][0])).__name__
+        return type(context.alice.process(self.event(place))).__name__
 
     def repeat(self, place: Place, alice: Mdk) -> None:
-        took(alice.process(place.facts["messages"][0]), "the message")
+        took(alice.process(self.event(place)), f"the event of {self.name}")
+
+
+class Receive(OneEvent):
+    name = "receive"
+    exact = True
+    text = "message 0"
+
+    def event(self, place: Place) -> str:
+        return str(place.facts["messages"][0])
 
     def check_acknowledged(self, place: Place, alice: Mdk) -> None:
-        messages = alice.messages(GroupId(place.facts["group"]), limit=100)
-        require(any(m.text == "message 0" for m in messages), "lost", "a received message")
+        require(self.text in texts(place, alice), "lost", "a received message")
 
 
 class ReceiveMany(Receive):
@@ -53,15 +62,19 @@ class ReceiveMany(Receive):
             took(outcome, "a message of a batch")
 
     def check_acknowledged(self, place: Place, alice: Mdk) -> None:
-        texts = [m.text for m in alice.messages(GroupId(place.facts["group"]), limit=100)]
-        all_there = all(f"message {n}" in texts for n in range(len(place.facts["messages"])))
-        require(all_there, "lost", "messages of a batch")
+        wanted = {f"message {n}" for n in range(len(place.facts["messages"]))}
+        require(wanted <= set(texts(place, alice)), "lost", "messages of a batch")
 
 
 class ReceiveCheckpoint(Receive):
     """The message whose write also moves the write-ahead log into the database file."""
 
     name = "receive_checkpoint"
+    # Large enough to pass the border from wherever the filling stops.
+    text = "the last straw" + " and one" * 5000
+
+    def event(self, place: Place) -> str:
+        return str(place.facts["last"])
 
     def setup(self, place: Place) -> None:
         # Found by a dry run, with a few to spare: how many pages a message takes varies a little.
@@ -69,16 +82,15 @@ class ReceiveCheckpoint(Receive):
         self.write(place, 250)
         self.finish(place, self.prepare(place))
         with place.alice() as alice:
-            texts = [m.text for m in alice.messages(GroupId(place.facts["group"]), limit=1000)]
+            fillers = [text for text in texts(place, alice) if (text or "").startswith("filler")]
         before.copy(place.root)
-        self.write(place, sum(text.startswith("filler") for text in texts) + 8)
+        self.write(place, len(fillers) + 8)
 
     def write(self, place: Place, count: int) -> None:
         group = GroupId(place.facts["group"])
         with place.peer() as bob:
             events = [bob.create_message(group, f"filler {n}").event for n in range(count)]
-            # Large enough to pass the border from wherever the filling stops.
-            last = bob.create_message(group, "the last straw" + " and one" * 5000).event
+            last = bob.create_message(group, ReceiveCheckpoint.text).event
             again = bob.create_message(group, "after the straw").event
         place.learn(fill=[e.to_json() for e in events], last=last.to_json(), again=again.to_json())
 
@@ -91,48 +103,37 @@ class ReceiveCheckpoint(Receive):
                 return context
         raise AssertionError("too few messages to fill the write-ahead log")
 
-    def call(self, place: Place, context: Context) -> Any:
-        return type(context.alice.process(place.facts["last"])).__name__
-
     def repeat(self, place: Place, alice: Mdk) -> None:
-        took(alice.process(place.facts["last"]), "the message")
+        super().repeat(place, alice)
         for event in place.facts["fill"][-16:]:
             took(alice.process(event), "an earlier message")
-
-    def check_acknowledged(self, place: Place, alice: Mdk) -> None:
-        messages = alice.messages(GroupId(place.facts["group"]), limit=100)
-        require(
-            any(m.text.startswith("the last straw") for m in messages), "lost", "a received message"
-        )
 
 
 class ReceiveRestart(ReceiveCheckpoint):
     """The message after it, whose write begins the log anew, over what was moved."""
 
     name = "receive_restart"
+    text = "after the straw"
+
+    def event(self, place: Place) -> str:
+        return str(place.facts["again"])
 
     def prepare(self, place: Place) -> Context:
         context = super().prepare(place)
         context.alice.process(place.facts["last"])
         return context
 
-    def call(self, place: Place, context: Context) -> Any:
-        return type(context.alice.process(place.facts["again"])).__name__
-
     def repeat(self, place: Place, alice: Mdk) -> None:
-        # In the order of an undisturbed run: it is part of the state.
-        took(alice.process(place.facts["again"]), "the message after")
+        # The newest first: that order is part of the state, and the others are there.
         super().repeat(place, alice)
+        took(alice.process(place.facts["last"]), "the message before")
 
     def check_acknowledged(self, place: Place, alice: Mdk) -> None:
         super().check_acknowledged(place, alice)
-        messages = alice.messages(GroupId(place.facts["group"]), limit=100)
-        require(any(m.text == "after the straw" for m in messages), "lost", "a received message")
+        require(ReceiveCheckpoint.text in texts(place, alice), "lost", "a received message")
 
 
-class ReceiveCommit(Operation):
-    """A commit of a peer."""
-
+class ReceiveCommit(OneEvent):
     name = "receive_commit"
 
     def setup(self, place: Place) -> None:
@@ -142,36 +143,21 @@ class ReceiveCommit(Operation):
             assert event is not None
         place.learn(commit=event.to_json())
 
-    def call(self, place: Place, context: Context) -> Any:
-        return type(context.alice.process(place.facts["commit"])).__name__
-
-    def repeat(self, place: Place, alice: Mdk) -> None:
-        took(alice.process(place.facts["commit"]), "the commit")
-
     def check_acknowledged(self, place: Place, alice: Mdk) -> None:
         name = alice.group(GroupId(place.facts["group"])).name
         require(name == "Supper", "lost", "an acknowledged commit")
 
 
-class Welcome(Operation):
-    """An invite arrives."""
-
+class Welcome(OneEvent):
     name = "welcome"
-
-    def call(self, place: Place, context: Context) -> Any:
-        return type(context.alice.process(place.facts["welcome"])).__name__
-
-    def repeat(self, place: Place, alice: Mdk) -> None:
-        took(alice.process(place.facts["welcome"]), "the Welcome")
 
     def check_acknowledged(self, _place: Place, alice: Mdk) -> None:
         require(len(alice.invites()) == 1, "lost", "an acknowledged invite")
 
 
-class Join(Operation):
-    """An invite is accepted."""
-
+class Join(Once):
     name = "join"
+    what = "a joined group"
 
     def setup(self, place: Place) -> None:
         with place.alice() as alice:
@@ -180,12 +166,8 @@ class Join(Operation):
     def call(self, _place: Place, context: Context) -> Any:
         return context.alice.accept(context.alice.invites()[0].id).name
 
-    def repeat(self, _place: Place, alice: Mdk) -> None:
-        for invite in alice.invites():
-            alice.accept(invite.id)
-
-    def check_acknowledged(self, _place: Place, alice: Mdk) -> None:
-        require(any(g.name == "Breakfast" for g in alice.groups()), "lost", "a joined group")
+    def there(self, _place: Place, alice: Mdk) -> bool:
+        return any(g.name == "Breakfast" for g in alice.groups())
 
     def follow(self, place: Place, alice: Mdk, _bob: Mdk) -> None:
         (group,) = (g for g in alice.groups() if g.name == "Breakfast")

@@ -4,35 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
-from mdk import GroupId, Mdk, PendingCommit, SignedEvent
+from mdk import GroupId, Mdk, SignedEvent
 
-from .operation import Context, Operation, opened
+from .operation import Context, Once, Operation, opened, texts
 from .world import Place, publish, require, talk, took
 
 
-class Send(Operation):
-    """One message of ours."""
-
+class Send(Once):
     name = "send"
+    what = "a sent message"
 
     def call(self, place: Place, context: Context) -> Any:
         sent = context.alice.create_message(GroupId(place.facts["group"]), "a new one")
         return sent.event.to_json()
 
-    def repeat(self, place: Place, alice: Mdk) -> None:
-        group = GroupId(place.facts["group"])
-        if not any(m.text == "a new one" for m in alice.messages(group, limit=100)):
-            alice.create_message(group, "a new one")
-
-    def check_acknowledged(self, place: Place, alice: Mdk) -> None:
-        messages = alice.messages(GroupId(place.facts["group"]), limit=100)
-        require(any(m.text == "a new one" for m in messages), "lost", "a sent message")
+    def there(self, place: Place, alice: Mdk) -> bool:
+        return "a new one" in texts(place, alice)
 
 
-class Delete(Operation):
-    """A message of ours is deleted."""
-
+class Delete(Once):
     name = "delete"
+    what = "an acknowledged deletion"
 
     def call(self, place: Place, context: Context) -> Any:
         facts = place.facts
@@ -42,14 +34,9 @@ class Delete(Operation):
         place.learn(history=place.facts["history"][1:])
         return super().check(place, acknowledged=acknowledged, control=control)
 
-    def repeat(self, place: Place, alice: Mdk) -> None:
-        facts = place.facts
-        if not alice.message(GroupId(facts["group"]), facts["own"]).deleted:
-            alice.delete(GroupId(facts["group"]), facts["own"])
-
-    def check_acknowledged(self, place: Place, alice: Mdk) -> None:
+    def there(self, place: Place, alice: Mdk) -> bool:
         message = alice.message(GroupId(place.facts["group"]), place.facts["own"])
-        require(message.deleted and not message.text, "lost", "an acknowledged deletion")
+        return message.deleted and not message.text
 
 
 class TickAfterDeletion(Delete):
@@ -94,45 +81,32 @@ class NewKeyPackage(Operation):
             alice.new_key_package(relays=["wss://relay.example"])
 
 
-class Leave(Operation):
-    """The proposal to leave a group."""
-
+class Leave(Once):
     name = "leave"
+    what = "an acknowledged leave"
 
     def call(self, place: Place, context: Context) -> Any:
         return context.alice.leave(GroupId(place.facts["other"])).to_json()
 
-    def repeat(self, place: Place, alice: Mdk) -> None:
-        group = GroupId(place.facts["other"])
-        if alice.group(group).state == "active":
-            alice.leave(group)
-
-    def check_acknowledged(self, place: Place, alice: Mdk) -> None:
-        state = alice.group(GroupId(place.facts["other"])).state
-        require(state == "leaving", "lost", "an acknowledged leave")
+    def there(self, place: Place, alice: Mdk) -> bool:
+        return alice.group(GroupId(place.facts["other"])).state == "leaving"
 
 
 # ------------------------------------------------------------------ commits
 
 
-class Stage(Operation):
+class Stage(Once):
     """A commit is made and kept until it is known to be published."""
 
     name = "commit_stage"
-
-    def stage(self, place: Place, alice: Mdk) -> PendingCommit:
-        return alice.update_group(GroupId(place.facts["group"]), name="Supper")
+    what = "a staged commit"
 
     def call(self, place: Place, context: Context) -> Any:
-        event = self.stage(place, context.alice).event
+        event = context.alice.update_group(GroupId(place.facts["group"]), name="Supper").event
         return event.to_json() if event else None
 
-    def repeat(self, place: Place, alice: Mdk) -> None:
-        if not alice.pending():
-            self.stage(place, alice)
-
-    def check_acknowledged(self, _place: Place, alice: Mdk) -> None:
-        require(len(alice.pending()) == 1, "lost", "a staged commit")
+    def there(self, _place: Place, alice: Mdk) -> bool:
+        return len(alice.pending()) == 1
 
     def follow(self, place: Place, alice: Mdk, bob: Mdk) -> None:
         (pending,) = alice.pending()
@@ -213,10 +187,9 @@ class Discard(Confirm):
         require(bob.group(group).epoch == alice.group(group).epoch, "broken", "epochs differ")
 
 
-class CreateGroup(Operation):
-    """A group is founded."""
-
+class CreateGroup(Once):
     name = "create_group"
+    what = "a founded group"
 
     def call(self, place: Place, context: Context) -> Any:
         spare = SignedEvent.from_json(place.facts["spare"])
@@ -226,8 +199,7 @@ class CreateGroup(Operation):
     def repeat(self, place: Place, alice: Mdk) -> None:
         for pending in alice.pending():
             pending.discard()
-        if not any(g.name == "Tea" for g in alice.groups(state=None)):
-            self.call(place, Context(alice))
+        super().repeat(place, alice)
 
     def recover(self, place: Place, context: Context, before: Any, reopen: bool) -> dict[str, Any]:
         # Two calls: the error may have come between them, with the commit staged.
@@ -236,5 +208,5 @@ class CreateGroup(Operation):
         report = super().recover(place, context, before, reopen)
         return report | {"unchanged": True}
 
-    def check_acknowledged(self, _place: Place, alice: Mdk) -> None:
-        require(any(g.name == "Tea" for g in alice.groups()), "lost", "a founded group")
+    def there(self, _place: Place, alice: Mdk) -> bool:
+        return any(g.name == "Tea" for g in alice.groups())

@@ -7,9 +7,11 @@ import errno
 import shutil
 import struct
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
+from functools import cache
 from pathlib import Path
 
 SOURCE = Path(__file__).with_name("shim.c")
@@ -33,32 +35,9 @@ class Kind(IntFlag):
 # What changes a file or a directory.
 CHANGES = Kind.WRITE | Kind.SYNC | Kind.RENAME | Kind.UNLINK | Kind.TRUNCATE | Kind.CREATE
 NAMES = [
-    *[
-        "write",
-        "pwrite",
-        "writev",
-        "pwritev",
-        "fsync",
-        "fdatasync",
-        "rename",
-        "exchange",
-        "link",
-        "unlink",
-        "rmdir",
-    ],
-    *[
-        "ftruncate",
-        "fallocate",
-        "create",
-        "open",
-        "mkdir",
-        "read",
-        "chmod",
-        "copy",
-        "mark",
-        "symlink",
-        "send",
-    ],
+    *("write", "pwrite", "writev", "pwritev", "fsync", "fdatasync", "rename", "exchange", "link"),
+    *("unlink", "rmdir", "ftruncate", "fallocate", "create", "open", "mkdir", "read", "chmod"),
+    *("copy", "mark", "symlink", "send"),
 ]
 
 
@@ -85,14 +64,25 @@ ERRORS: dict[int, Kind] = {
 }
 
 
-def build(directory: Path) -> Path:
-    """Compiles the shim into `directory`."""
+@cache
+def compiled() -> bytes:
+    """The shim; one compilation serves a whole process."""
     compiler = shutil.which("cc")
     if compiler is None:
         raise FileNotFoundError("cc")
+    options = ["-shared", "-fPIC", "-O2", "-Wall", "-Wextra", "-Werror"]
+    with tempfile.TemporaryDirectory(prefix="mdk-shim-") as folder:
+        out = Path(folder) / "shim.so"
+        command = [compiler, *options, "-o", str(out), str(SOURCE), "-ldl", "-pthread"]
+        subprocess.run(command, check=True)
+        return out.read_bytes()
+
+
+def build(directory: Path) -> Path:
+    """Puts the shim into `directory`."""
     out = directory / "shim.so"
-    command = [compiler, "-shared", "-fPIC", "-O2", "-Wall", "-Wextra", "-Werror", "-o", str(out)]
-    subprocess.run([*command, str(SOURCE), "-ldl", "-pthread"], check=True)
+    out.write_bytes(compiled())
+    out.chmod(0o700)
     return out
 
 
@@ -102,15 +92,9 @@ class Shim:
     def __init__(self) -> None:
         library = ctypes.CDLL(None)
         self._arm = library.shim_arm
-        self._arm.argtypes = [
-            ctypes.c_char_p,
-            ctypes.c_int,
-            ctypes.c_uint64,
-            ctypes.c_uint32,
-            ctypes.c_int,
-            ctypes.c_int,
-            ctypes.c_int,
-        ]
+        number = ctypes.c_int
+        places = [ctypes.c_uint64, ctypes.c_uint32]
+        self._arm.argtypes = [ctypes.c_char_p, number, *places, number, number, number]
         self._mark = library.shim_mark
         self._mark.argtypes = [ctypes.c_char_p]
         self._mark.restype = None

@@ -12,23 +12,13 @@ from tests.vault.sqlcipher_format import PAGE, SALT, hmac_key, is_authentic
 import mdk
 from mdk import GroupId, Mdk, errors
 
-from .operation import Context, Operation
+from .operation import Context, MakesAnother, OfClosed, Operation
 from .world import PASSPHRASE, Place, decoded, renew, require
 
 
 def available() -> list[Operation]:
-    """Those whose API is there."""
-    found: list[Operation] = []
-    if hasattr(Mdk, "rekey"):
-        found.append(Rekey())
-    if hasattr(Mdk, "backup"):
-        found.append(Backup())
-    if hasattr(Mdk, "restore"):
-        found.append(Restore())
-    vault = getattr(mdk, "vault", None)
-    if hasattr(vault, "encrypt_existing"):
-        found.append(EncryptExisting())
-    return found
+    """All of them."""
+    return [Rekey(), Backup(), Restore(), EncryptExisting()]
 
 
 class Rekey(Operation):
@@ -115,7 +105,7 @@ class Backup(Operation):
         return super().check(place, acknowledged=acknowledged or there, control=control)
 
 
-class Restore(Operation):
+class Restore(MakesAnother):
     """A database from a backup: nothing, or all of it."""
 
     name = "restore"
@@ -123,50 +113,19 @@ class Restore(Operation):
     def setup(self, place: Place) -> None:
         with place.alice() as alice:
             alice.backup(place.aside / "archive", passphrase=PASSPHRASE)
-        for path in place.account.iterdir():
-            path.unlink()
-        place.account.rmdir()
-
-    def prepare(self, _place: Place) -> Context:
-        return Context(Mdk.in_memory())
+        place.empty()
 
     def call(self, place: Place, _context: Context) -> Any:
-        Mdk.restore(
-            place.aside / "archive",
-            place.account / "mdk.db",
-            passphrase=PASSPHRASE,
-            key=place.key(),
-        )
+        archive, database = place.aside / "archive", place.account / "mdk.db"
+        Mdk.restore(archive, database, passphrase=PASSPHRASE, key=place.key())
         return "restored"
-
-    def fingerprint(self, place: Place, _context: Context) -> Any:
-        return place.traces()
-
-    def recover(self, place: Place, context: Context, before: Any, reopen: bool) -> dict[str, Any]:  # noqa: ARG002
-        left = self.fingerprint(place, context)
-        report: dict[str, Any] = {"unchanged": left == before, "left": left}
-        try:
-            report["retry"] = self.call(place, context)
-        except Exception as error:  # noqa: BLE001
-            report["retry_error"] = [type(error).__name__, str(error)]
-        return report
-
-    def check(self, place: Place, *, acknowledged: bool, control: Any = None) -> Any:
-        there = (place.account / "mdk.db").exists()
-        require(there or not acknowledged, "lost", "a restored database")
-        if not there:
-            self.call(place, Context(Mdk.in_memory()))
-        return super().check(place, acknowledged=acknowledged, control=control)
-
-    def repeat(self, place: Place, alice: Mdk) -> None:
-        """Nothing: `check` has called it again."""
 
     def follow(self, place: Place, alice: Mdk, bob: Mdk) -> None:
         if GroupId(place.facts["group"]) in alice.needs_self_update():
             renew(place, alice, bob)
 
 
-class EncryptExisting(Operation):
+class EncryptExisting(OfClosed):
     """A plain database becomes an encrypted one, in place."""
 
     name = "encrypt_existing"
@@ -182,9 +141,6 @@ class EncryptExisting(Operation):
         database.write_bytes(plain)
         database.chmod(0o600)
 
-    def prepare(self, _place: Place) -> Context:
-        return Context(Mdk.in_memory())
-
     def call(self, place: Place, _context: Context) -> Any:
         mdk.vault.encrypt_existing(place.account / "mdk.db", key=place.key())
         return "encrypted"
@@ -197,27 +153,19 @@ class EncryptExisting(Operation):
         # What is needed to look at it at all may come: the lock, and the log that its own format asks for.
         return [n for n in place.names() if not n.endswith((".lock", "-wal", "-shm"))]
 
-    def recover(self, place: Place, context: Context, before: Any, reopen: bool) -> dict[str, Any]:  # noqa: ARG002
-        left = self.fingerprint(place, context)
-        report: dict[str, Any] = {"unchanged": left in (before, "encrypted"), "left": left}
-        try:
-            report["retry"] = self.again(place)
-        except Exception as error:  # noqa: BLE001
-            report["retry_error"] = [type(error).__name__, str(error)]
-        return report
+    def unchanged(self, before: Any, left: Any) -> bool:
+        return left in (before, "encrypted")
 
-    def again(self, place: Place) -> str:
+    def again(self, place: Place, context: Context) -> Any:
         try:
-            mdk.vault.encrypt_existing(place.account / "mdk.db", key=place.key())
-        except errors.MdkError as error:
+            return self.call(place, context)
+        except errors.AlreadyEncrypted:
             # It had been done; whether it is, the check sees.
-            if type(error).__name__ != "AlreadyEncrypted":
-                raise
-        return "encrypted"
+            return "encrypted"
 
     def check(self, place: Place, *, acknowledged: bool, control: Any = None) -> Any:
         if not acknowledged:
-            self.again(place)
+            self.again(place, Context(Mdk.in_memory()))
         # The plain text was overwritten or removed with its file: nothing of it is left in the directory.
         state = super().check(place, acknowledged=acknowledged, control=control)
         for path in place.account.iterdir():

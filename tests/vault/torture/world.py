@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from tests.vault.kit import RELAYS, founded
 from tests.vault.sqlcipher_format import Encrypted
 
 from mdk import (
@@ -29,7 +30,6 @@ from mdk.testing import Clock
 
 from . import keyring
 
-RELAYS = ["wss://relay.example"]
 PEER_KEY = DatabaseKey.raw(b"p" * 32)
 # Files that may stand beside a database that nobody has open.
 RESTING = {"mdk.db", "mdk.db.lock", "mdk.db.keyinfo", "mdk.db-wal", "mdk.db-shm"}
@@ -137,6 +137,10 @@ class Place:
             return []
         return sorted(p.relative_to(self.watched).as_posix() for p in self.watched.rglob("*"))
 
+    def empty(self) -> None:
+        """Removes the folder of the account."""
+        shutil.rmtree(self.account)
+
     def traces(self) -> list[str]:
         """Everything that a call may have left: paths, and keys in the keyring."""
         kept = keyring.entries() if self.source == "keyring" else {}
@@ -192,24 +196,6 @@ def renew(place: Place, alice: Mdk, bob: Mdk) -> None:
     took(bob.process(event), "the renewal of a leaf")
 
 
-def found(founder: Mdk, name: str, *others: Mdk, admins: bool = True) -> GroupId:
-    """A group of all."""
-    packages = [other.new_key_package(relays=RELAYS) for other in others]
-    pending = founder.create_group(
-        name,
-        members=packages,
-        relays=RELAYS,
-        admins=[other.public_key for other in others] if admins else [],
-    )
-    welcomes = pending.welcomes
-    group = pending.confirm()
-    for other in others:
-        for welcome in welcomes:
-            other.process(welcome)
-        other.accept(other.invites()[0].id)
-    return group.id
-
-
 def build(root: Path, *, messages: int = 24) -> Place:
     """The world: alice and bob share a group and a second one that alice may leave; carol has invited alice."""
     root.mkdir(parents=True)
@@ -226,8 +212,8 @@ def build(root: Path, *, messages: int = 24) -> Place:
         place.peer("bob", clock) as bob,
         place.peer("carol", clock) as carol,
     ):
-        group = found(alice, "Lunch", bob)
-        other = found(bob, "Dinner", alice, admins=False)
+        group = founded(alice, bob, admins=[bob.public_key])
+        other = founded(bob, alice, name="Dinner")
         history = [alice.create_message(group, f"before {n}").message for n in range(3)]
         for sent in history:
             require(sent.text, "broken", "a message without text")
