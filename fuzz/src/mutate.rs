@@ -1,9 +1,11 @@
 //! A small mutator: a seed, changed in a few places. The same number always gives the same input.
 
+use std::ops::Range;
+
 use crate::targets::Target;
 
 /// Ends of ranges, and values around which lengths and times change their form.
-const NUMBERS: [u64; 18] = [
+const NUMBERS: [u64; 19] = [
     0,
     1,
     0x3f,
@@ -18,6 +20,7 @@ const NUMBERS: [u64; 18] = [
     0x3fff_ffff,
     0x4000_0000,
     0x7fff_ffff,
+    0x8000_0000,
     0xffff_ffff,
     1 << 32,
     i64::MAX as u64,
@@ -55,8 +58,8 @@ const TEXTS: [&str; 24] = [
 /// Most changes to one input.
 const CHANGES: usize = 6;
 
-/// Longest piece that one change puts in, takes out or copies.
-const PIECE: usize = 64;
+/// Longest piece that one change takes out or copies, as a power of two.
+const PIECE: usize = 6;
 
 /// Repeatable randomness (SplitMix64).
 struct Dice(u64);
@@ -84,11 +87,17 @@ impl Dice {
         &of[self.below(of.len())]
     }
 
-    /// A piece of `length` bytes at most, somewhere in as many as `within`.
-    fn range(&mut self, within: usize) -> std::ops::Range<usize> {
-        let from = self.below(within + 1);
-        let length = 1 + self.below(PIECE);
-        from..(from + length).min(within)
+    /// A place in so many bytes. A quarter are near the beginning, where most forms say what they are.
+    fn place(&mut self, within: usize) -> usize {
+        let near = if self.below(4) == 0 { within.min(16) } else { within };
+        self.below(near)
+    }
+
+    /// A piece of so many bytes. Short ones are as likely as long ones.
+    fn range(&mut self, within: usize) -> Range<usize> {
+        let from = self.place(within);
+        let most = 1 << self.below(PIECE + 1);
+        from..(from + 1 + self.below(most)).min(within)
     }
 
     /// A byte, in most cases one that leaves text what it is.
@@ -115,7 +124,7 @@ pub fn mutated(target: &Target, seeds: &[Vec<u8>], number: u64) -> Vec<u8> {
 }
 
 fn change(data: &mut Vec<u8>, text: bool, seeds: &[Vec<u8>], dice: &mut Dice) {
-    let at = dice.below(data.len());
+    let at = dice.place(data.len());
     match dice.below(12) {
         // Of a byte of ASCII, bits that leave it one.
         0 if !data.is_empty() => data[at] ^= 1 << dice.below(if text { 7 } else { 8 }),

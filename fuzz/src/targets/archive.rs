@@ -3,9 +3,9 @@
 
 #[allow(dead_code, unused_imports)]
 #[path = "../../../crates/mdk-store/src/vault/archive/mod.rs"]
-mod archive;
+mod backup;
 
-use archive::{ArchiveError, Bounds, Cell, Cost, Encoder, Header, Keys, Record, Sealer, Summary};
+use backup::{ArchiveError, Bounds, Cell, Cost, Encoder, Header, Keys, Record, Sealer, Summary};
 
 const COST: Cost = Cost { memory: 8, passes: 1, lanes: 1 };
 const MOST: Cost = Cost { memory: 32, passes: 2, lanes: 2 };
@@ -27,11 +27,11 @@ fn seal(content: &[u8]) -> Vec<u8> {
 /// Reads an archive, and writes again what it says.
 fn open(bytes: &[u8]) -> Result<(Summary, Vec<u8>), ArchiveError> {
     let mut input = bytes;
-    let (header, keys) = archive::unlock(&mut input, PASSPHRASE, &BOUNDS)?;
+    let (header, keys) = backup::unlock(&mut input, PASSPHRASE, &BOUNDS)?;
     let mut sealer = Some(Sealer::new(&header, &keys, Vec::new())?);
     let mut encoder: Option<Encoder<Vec<u8>>> = None;
     let length = bytes.len() as u64;
-    let summary = archive::read(&header, &keys, input, length, |record, consumed| {
+    let summary = backup::read(&header, &keys, input, length, |record, consumed| {
         assert!(consumed <= length);
         match (record, &mut encoder) {
             (Record::Start { schema, created_at }, None) => {
@@ -86,7 +86,7 @@ fn edit(bytes: &mut Vec<u8>, script: &[u8]) {
         }
         let (at, other) = (word(1) % length, word(3));
         // A chunk with its tag, by number.
-        let (size, start) = ((1 << BITS) + 16, archive::HEADER);
+        let (size, start) = ((1 << BITS) + 16, backup::HEADER);
         let chunk = |number: usize| {
             let from = (start + number % 8 * size).min(length);
             from..(from + size).min(length)
