@@ -167,7 +167,8 @@ class Join(Once):
         return context.alice.accept(context.alice.invites()[0].id).name
 
     def there(self, _place: Place, alice: Mdk) -> bool:
-        return any(g.name == "Breakfast" for g in alice.groups())
+        # (a group is listed from its invite on)
+        return not alice.invites() and any(g.name == "Breakfast" for g in alice.groups())
 
     def follow(self, place: Place, alice: Mdk, _bob: Mdk) -> None:
         (group,) = (g for g in alice.groups() if g.name == "Breakfast")
