@@ -62,32 +62,52 @@ class Trouble(Exception):
 
 
 @dataclass(frozen=True, order=True)
-class Module:
-    """Tests in Rust: those below a module of a package's tests, or, for `lib::`, of the package itself."""
+class Place:
+    """Where tests in Rust may be: in a program, or beside the code (without one), below a module."""
 
-    package: str
-    parts: tuple[str, ...]
+    program: str
+    path: tuple[str, ...]
 
-    @classmethod
-    def parse(cls, text: str) -> Module:
-        """Read `PACKAGE MODULE`."""
-        package, module = text.split()
-        return cls(package, tuple(module.split("::")))
-
-    def places(self) -> list[tuple[str, tuple[str, ...]]]:
-        """Programs that may hold it, with its path in there: `a_b`, `b` of `a`, or `a::b` of the one for all."""
-        if self.parts[0] == "lib":
-            return [("", self.parts[1:])]
-        cuts = range(1, len(self.parts) + 1)
-        return [("_".join(self.parts[:n]), self.parts[n:]) for n in cuts] + [(ALL, self.parts)]
+    def holds(self, program: str, test: str) -> bool:
+        """Whether a test is here."""
+        parts, count = tuple(test.split("::")), len(self.path)
+        starts = range(len(parts) - count + 1) if self.program == ALL else (0,)
+        return program == self.program and any(parts[n : n + count] == self.path for n in starts)
 
     def filter(self) -> str:
         """As an expression of nextest."""
-        clauses = []
-        for program, path in self.places():
-            kind = f"binary(={program})" if program else "kind(lib)"
-            clauses.append(f"({kind} & test(/^{'::'.join(path)}(::|$)/))" if path else kind)
-        return f"(package(={self.package}) & ({' | '.join(clauses)}))"
+        kind = f"binary(={self.program})" if self.program else "kind(lib)"
+        begin = "(^|::)" if self.program == ALL else "^"
+        return f"({kind} & test(/{begin}{'::'.join(self.path)}(::|$)/))" if self.path else kind
+
+
+@dataclass(frozen=True, order=True)
+class Module:
+    """Tests in Rust by their package and module: `lib::a` beside the code, `a::b` elsewhere, `a|b` for both."""
+
+    package: str
+    names: str
+
+    def __str__(self) -> str:
+        return f"{self.package} {self.names}"
+
+    def places(self) -> list[Place]:
+        """Where it may be: `a::b` is the program `a_b`, `b` in the program `a`, or somewhere in the one for all."""
+        places = []
+        for name in self.names.split("|"):
+            parts = tuple(name.split("::"))
+            if parts[0] == "lib":
+                places.append(Place("", parts[1:]))
+                continue
+            cuts = range(1, len(parts) + 1)
+            places += [Place("_".join(parts[:n]), parts[n:]) for n in cuts]
+            places.append(Place(ALL, parts))
+        return places
+
+    def filter(self) -> str:
+        """As an expression of nextest."""
+        places = " | ".join(place.filter() for place in self.places())
+        return f"(package(={self.package}) & ({places}))"
 
 
 @dataclass(frozen=True)
@@ -98,8 +118,7 @@ class Area:
     python: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        rust = [f"{module.package} {'::'.join(module.parts)}" for module in self.rust]
-        return ", ".join([*rust, *self.python])
+        return ", ".join([*map(str, self.rust), *self.python])
 
 
 @dataclass(frozen=True)
@@ -120,7 +139,7 @@ def listed() -> list[Mutant]:
         entries = tomllib.load(file)["mutant"]
     mutants = []
     for entry in entries:
-        rust = tuple(Module.parse(text) for text in entry.pop("rust", []))
+        rust = tuple(Module(*text.split()) for text in entry.pop("rust", []))
         python = tuple(entry.pop("python", []))
         mutants.append(Mutant(**entry, area=Area(rust, python)))
     if len({mutant.name for mutant in mutants}) != len(mutants):
@@ -187,6 +206,11 @@ def end(process: subprocess.Popen[bytes]) -> None:
             return
 
 
+def target(place: Place) -> str:
+    """What cargo calls it."""
+    return f"--test={place.program}" if place.program else "--lib"
+
+
 class Checkout:
     """Where mutants are tried."""
 
@@ -224,15 +248,15 @@ class Checkout:
         self.target.mkdir(parents=True, exist_ok=True)
         stamp.write_text(str(self.root))
 
+    def exists(self, module: Module, place: Place) -> bool:
+        """Whether a program is one of the package's."""
+        return not place.program or place.program in self.programs.get(module.package, ())
+
     def selection(self, modules: Iterable[Module]) -> list[str]:
         """What cargo builds for these modules."""
-        options = set()
+        options: set[str] = set()
         for module in modules:
-            for program, _ in module.places():
-                if not program:
-                    options.add("--lib")
-                elif program in self.programs.get(module.package, ()):
-                    options.add(f"--test={program}")
+            options |= {target(place) for place in module.places() if self.exists(module, place)}
         if not options:
             raise Trouble("no test program has its area")
         return sorted(options)
@@ -251,13 +275,12 @@ class Checkout:
         until = time.monotonic() + timeout
         done = Ran(0, "")
         for module in modules:
-            for program, path in module.places():
-                if program and program not in self.programs.get(module.package, ()):
+            for place in module.places():
+                if not self.exists(module, place):
                     continue
-                which = f"--test={program}" if program else "--lib"
-                names = ["--", "::".join(path)] if path else []
+                names = ["--", "::".join(place.path)] if place.path else []
                 left = max(1.0, until - time.monotonic())
-                command = ("test", "--locked", *TESTED, which, *names)
+                command = ("test", "--locked", *TESTED, target(place), *names)
                 done = self.cargo(*command, timeout=left).judged("test")
                 if done.code or done.hung:
                     return Ran(1, done.said, done.hung)
@@ -279,7 +302,7 @@ class Checkout:
     def test_python(self, paths: tuple[str, ...], timeout: float) -> Ran:
         """Run these tests until one fails."""
         for path in paths:
-            if not (self.root / path).exists():
+            if not (self.root / path.split("::")[0]).exists():
                 raise Trouble(f"{path} is not there")
         options = ("-x", "-q", "-n", "2", "--dist", "load", "-p", "no:cacheprovider")
         command = (str(self.python), "-m", "pytest", *options, *paths)
@@ -321,12 +344,11 @@ class Checkout:
         }
         for module in wanted:
             if not any(
-                (package, program) == (module.package, place)
-                and tuple(name.split("::"))[: len(path)] == path
+                package == module.package and place.holds(program, name)
                 for package, program, name in tests
-                for place, path in module.places()
+                for place in module.places()
             ):
-                raise SystemExit(f"no test is in {Area((module,))}: correct {LIST.name}")
+                raise SystemExit(f"no test is in {module}: correct {LIST.name}")
 
     @contextmanager
     def broken(self, mutant: Mutant) -> Iterator[None]:
