@@ -62,7 +62,7 @@ class Trouble(Exception):
 
 
 @dataclass(frozen=True, order=True)
-class Place:
+class Spot:
     """Where tests in Rust may be: in a program, or beside the code (without one), below a module."""
 
     program: str
@@ -91,23 +91,23 @@ class Module:
     def __str__(self) -> str:
         return f"{self.package} {self.names}"
 
-    def places(self) -> list[Place]:
+    def spots(self) -> list[Spot]:
         """Where it may be: `a::b` is the program `a_b`, `b` in the program `a`, or somewhere in the one for all."""
-        places = []
+        spots = []
         for name in self.names.split("|"):
             parts = tuple(name.split("::"))
             if parts[0] == "lib":
-                places.append(Place("", parts[1:]))
+                spots.append(Spot("", parts[1:]))
                 continue
             cuts = range(1, len(parts) + 1)
-            places += [Place("_".join(parts[:n]), parts[n:]) for n in cuts]
-            places.append(Place(ALL, parts))
-        return places
+            spots += [Spot("_".join(parts[:n]), parts[n:]) for n in cuts]
+            spots.append(Spot(ALL, parts))
+        return spots
 
     def filter(self) -> str:
         """As an expression of nextest."""
-        places = " | ".join(place.filter() for place in self.places())
-        return f"(package(={self.package}) & ({places}))"
+        spots = " | ".join(spot.filter() for spot in self.spots())
+        return f"(package(={self.package}) & ({spots}))"
 
 
 @dataclass(frozen=True)
@@ -206,9 +206,9 @@ def end(process: subprocess.Popen[bytes]) -> None:
             return
 
 
-def target(place: Place) -> str:
+def target(spot: Spot) -> str:
     """What cargo calls it."""
-    return f"--test={place.program}" if place.program else "--lib"
+    return f"--test={spot.program}" if spot.program else "--lib"
 
 
 class Checkout:
@@ -248,15 +248,15 @@ class Checkout:
         self.target.mkdir(parents=True, exist_ok=True)
         stamp.write_text(str(self.root))
 
-    def exists(self, module: Module, place: Place) -> bool:
+    def exists(self, module: Module, spot: Spot) -> bool:
         """Whether a program is one of the package's."""
-        return not place.program or place.program in self.programs.get(module.package, ())
+        return not spot.program or spot.program in self.programs.get(module.package, ())
 
     def selection(self, modules: Iterable[Module]) -> list[str]:
         """What cargo builds for these modules."""
         options: set[str] = set()
         for module in modules:
-            options |= {target(place) for place in module.places() if self.exists(module, place)}
+            options |= {target(spot) for spot in module.spots() if self.exists(module, spot)}
         if not options:
             raise Trouble("no test program has its area")
         return sorted(options)
@@ -275,12 +275,12 @@ class Checkout:
         until = time.monotonic() + timeout
         done = Ran(0, "")
         for module in modules:
-            for place in module.places():
-                if not self.exists(module, place):
+            for spot in module.spots():
+                if not self.exists(module, spot):
                     continue
-                names = ["--", "::".join(place.path)] if place.path else []
+                names = ["--", "::".join(spot.path)] if spot.path else []
                 left = max(1.0, until - time.monotonic())
-                command = ("test", "--locked", *TESTED, target(place), *names)
+                command = ("test", "--locked", *TESTED, target(spot), *names)
                 done = self.cargo(*command, timeout=left).judged("test")
                 if done.code or done.hung:
                     return Ran(1, done.said, done.hung)
@@ -290,10 +290,10 @@ class Checkout:
         """Build the extension and put it where Python looks for it."""
         built = self.cargo("build", "--quiet", "--locked", *EXTENSION)
         if built.code == 0:
-            self.place(self.target / "debug/lib_mdk.so")
+            self.put(self.target / "debug/lib_mdk.so")
         return built
 
-    def place(self, extension: Path) -> None:
+    def put(self, extension: Path) -> None:
         """Put an extension where Python looks for it; processes that have the old one keep it."""
         fresh = self.extension.with_suffix(".new")
         shutil.copy2(extension, fresh)
@@ -344,9 +344,9 @@ class Checkout:
         }
         for module in wanted:
             if not any(
-                package == module.package and place.holds(program, name)
+                package == module.package and spot.holds(program, name)
                 for package, program, name in tests
-                for place in module.places()
+                for spot in module.spots()
             ):
                 raise SystemExit(f"no test is in {module}: correct {LIST.name}")
 
@@ -407,7 +407,7 @@ def judge(
         return False, f"ERROR: {trouble}"
     finally:
         if in_rust and mutant.area.python and place.good.exists():
-            place.place(place.good)
+            place.put(place.good)
     if done.hung:
         return True, f"caught by a hang: no end after {timeout:.0f} seconds"
     if done.code == NOT_BUILT:
@@ -493,7 +493,7 @@ def main() -> int:
                 return 130
             finally:
                 if before.exists():
-                    place.place(before)
+                    place.put(before)
                 else:
                     place.extension.unlink(missing_ok=True)
 
