@@ -104,11 +104,6 @@ class Module:
             spots.append(Spot(ALL, parts))
         return spots
 
-    def filter(self) -> str:
-        """As an expression of nextest."""
-        spots = " | ".join(spot.filter() for spot in self.spots())
-        return f"(package(={self.package}) & ({spots}))"
-
 
 @dataclass(frozen=True)
 class Area:
@@ -248,18 +243,24 @@ class Checkout:
         self.target.mkdir(parents=True, exist_ok=True)
         stamp.write_text(str(self.root))
 
-    def exists(self, module: Module, spot: Spot) -> bool:
-        """Whether a program is one of the package's."""
-        return not spot.program or spot.program in self.programs.get(module.package, ())
+    def spots(self, module: Module) -> list[Spot]:
+        """Where a module may be, in programs that there are."""
+        programs = {"", *self.programs.get(module.package, ())}
+        return [spot for spot in module.spots() if spot.program in programs]
 
     def selection(self, modules: Iterable[Module]) -> list[str]:
         """What cargo builds for these modules."""
-        options: set[str] = set()
-        for module in modules:
-            options |= {target(spot) for spot in module.spots() if self.exists(module, spot)}
+        options = {target(spot) for module in modules for spot in self.spots(module)}
         if not options:
             raise Trouble("no test program has its area")
         return sorted(options)
+
+    def expression(self, modules: Iterable[Module]) -> str:
+        """These modules as a filter of nextest."""
+        filters = {
+            (module.package, spot.filter()) for module in modules for spot in self.spots(module)
+        }
+        return " | ".join(f"(package(={package}) & {spot})" for package, spot in sorted(filters))
 
     def test_rust(self, modules: tuple[Module, ...], timeout: float) -> Ran:
         """Run these tests until one fails. The build comes first and takes as long as it takes."""
@@ -269,15 +270,12 @@ class Checkout:
             return Ran(NOT_BUILT, built.said)
         if self.nextest:
             quiet = ("--status-level=fail", "--hide-progress-bar", "--fail-fast", "--retries=0")
-            expression = " | ".join(module.filter() for module in modules)
-            command = ("nextest", "run", *select, *quiet, "-E", expression)
+            command = ("nextest", "run", *select, *quiet, "-E", self.expression(modules))
             return self.cargo(*command, timeout=timeout).judged("nextest")
         until = time.monotonic() + timeout
         done = Ran(0, "")
         for module in modules:
-            for spot in module.spots():
-                if not self.exists(module, spot):
-                    continue
+            for spot in self.spots(module):
                 names = ["--", "::".join(spot.path)] if spot.path else []
                 left = max(1.0, until - time.monotonic())
                 command = ("test", "--locked", *TESTED, target(spot), *names)
@@ -346,7 +344,7 @@ class Checkout:
             if not any(
                 package == module.package and spot.holds(program, name)
                 for package, program, name in tests
-                for spot in module.spots()
+                for spot in self.spots(module)
             ):
                 raise SystemExit(f"no test is in {module}: correct {LIST.name}")
 
