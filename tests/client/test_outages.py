@@ -311,22 +311,6 @@ async def test_stats_count(relay: LocalRelay, make_client: MakeClient) -> None:
     assert text.endswith("# EOF\n")
 
 
-async def test_a_relay_that_answers_after_a_minute_holds_nobody_up() -> None:
-    async with LocalRelay() as good, LocalRelay() as slow:
-        slow.faults(Faults(delay=timedelta(seconds=60)))
-        alice, bob = await asyncio.gather(
-            client([good, slow], "alice", ready=False), client([good, slow], "bob", ready=False)
-        )
-        try:
-            await good.until(lambda relay: relay.count(30443) == 2, PATIENCE)
-            group, room = await join(alice, bob)
-            sent = await group.send("over the good one")
-            assert await hear(room, 1) == ["over the good one"]
-            assert (await sent.delivered(PATIENCE)).delivery is Delivery.ACCEPTED
-        finally:
-            await asyncio.gather(alice.close(), bob.close())
-
-
 async def test_what_a_relay_makes_up_is_counted(make_client: MakeClient, relay: LocalRelay) -> None:
     relay.faults(Faults(false_events=True))
     alice, bob = await make_client("alice"), await make_client("bob")
