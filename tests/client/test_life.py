@@ -364,7 +364,7 @@ async def test_two_accounts_over_one_pool(relay: LocalRelay) -> None:
     async with RelayPool(allow_loopback=True) as pool:
         alice = await client(relay, "alice", pool=pool)
         bob = await client(relay, "bob", pool=pool)
-        try:
+        async with alice, bob:
             assert relay.connections == 1
             group, room = await join(alice, bob)
             await group.send("hello")
@@ -372,8 +372,6 @@ async def test_two_accounts_over_one_pool(relay: LocalRelay) -> None:
             await alice.close()
             assert [status.state for status in pool.status()] == ["connected"]
             await room.send("alone")
-        finally:
-            await asyncio.gather(alice.close(), bob.close())
 
 
 def test_a_pool_refuses_nonsense() -> None:
