@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import pytest
+
+from mdk.cli.app import run
 
 NOWHERE = "ws://127.0.0.1:9"  # the port of `discard`: nobody listens there
 
@@ -47,8 +53,12 @@ class Home:
     def environment(self) -> dict[str, str]:
         """What the commands see."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("MDK_")}
+        return {**kept, **self.own}
+
+    @property
+    def own(self) -> dict[str, str]:
+        """What the commands see here and nowhere else."""
         return {
-            **kept,
             "HOME": str(self.folder),
             "XDG_DATA_HOME": str(self.folder / "data"),
             "DBUS_SESSION_BUS_ADDRESS": f"unix:path={self.folder}/nothing",
@@ -75,6 +85,16 @@ class Home:
         assert "Traceback" not in done.stderr, done.stderr
         return Done(done.returncode, done.stdout, done.stderr)
 
+    def prepare(self, *arguments: str | Path) -> Done:
+        """Run one command in this process, for what has to be there: most of its time would be the start of Python."""
+        out, err = io.StringIO(), io.StringIO()
+        with pytest.MonkeyPatch.context() as here, redirect_stdout(out), redirect_stderr(err):
+            here.chdir(self.folder)
+            for name, value in self.own.items():
+                here.setenv(name, value)
+            code = run([*map(str, arguments)])
+        return Done(int(code), out.getvalue(), err.getvalue())
+
     def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
         """Start a command that has no end of its own."""
         return subprocess.Popen(
@@ -92,7 +112,7 @@ class Home:
 
     def account(self, name: str, *options: str, relay: str | None = None) -> str:
         """Make an account; its npub."""
-        done = self.mdk(
+        done = self.prepare(
             *("init", "--json", "--account", name, "--key", self.key(name)),
             *("--relay", relay or self.relay, *options),
         )
@@ -105,9 +125,9 @@ class Home:
     def pair(self, group: str = "Lunch") -> tuple[str, str]:
         """Alice and Bob in one group; their npubs."""
         alice, bob = self.account("alice"), self.account("bob")
-        done = self.mdk("invite", "-a", "alice", "--new", group, bob, "--json")
+        done = self.prepare("invite", "-a", "alice", "--new", group, bob, "--json")
         assert done.code == 0, done.err
-        done = self.mdk("accept", "-a", "bob", "--all", "--json")
+        done = self.prepare("accept", "-a", "bob", "--all", "--json")
         assert done.code == 0, done.err
         assert [one["name"] for one in done.document["joined"]] == [group]
         return alice, bob

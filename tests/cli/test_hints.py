@@ -22,15 +22,15 @@ API = re.compile(
 ALL = [getattr(errors, name) for name in errors.__all__]
 
 
-@pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("command", ["send", "invite", "leave", "rekey", "restore"])
-def test_no_hint_speaks_of_calls(kind: type[errors.MdkError], command: str) -> None:
-    _, hint = hints.told(kind("it went wrong"), command)
-    if kind not in {errors.MdkError, errors.TransportError, errors.GroupError}:
-        assert hint or not kind.hint, kind
-    assert hint is None or not API.search(hint), hint
-    for name in re.findall(r"\bmdk ([a-z]+)", hint or ""):
-        assert name in app.commands, hint
+def test_no_hint_speaks_of_calls(command: str) -> None:
+    for kind in ALL:
+        _, hint = hints.told(kind("it went wrong"), command)
+        if kind not in {errors.MdkError, errors.TransportError, errors.GroupError}:
+            assert hint or not kind.hint, kind
+        assert hint is None or not API.search(hint), (kind, hint)
+        for name in re.findall(r"\bmdk ([a-z]+)", hint or ""):
+            assert name in app.commands, (kind, hint)
 
 
 def test_what_was_written_for_programs_is_translated() -> None:

@@ -27,7 +27,7 @@ async def test_rekey_renews_everything(relay: LocalRelay, tmp_path: Path) -> Non
     alice = tmp_path / "alice" / "mdk.db"
     key = tmp_path / "key"
     bob = await client(relay, "bob")
-    try:
+    async with bob:
         async with impatient(
             Client.open(alice, key=DatabaseKey.from_file(key), relays=[relay.url])
         ) as hers:
@@ -46,13 +46,11 @@ async def test_rekey_renews_everything(relay: LocalRelay, tmp_path: Path) -> Non
             assert await hear(room, 1) == ["still here"]
         async with impatient(Client.open(alice, key=DatabaseKey.from_file(key))) as hers:
             assert len(hers.groups) == 1
-    finally:
-        await bob.close()
 
 
 async def test_a_backup_is_moved(relay: LocalRelay, tmp_path: Path) -> None:
     bob = await client(relay, "bob")
-    try:
+    async with bob:
         first = Account(tmp_path, "laptop", relay)
         async with first.open() as hers:
             group, room = await join(hers, bob)
@@ -91,8 +89,6 @@ async def test_a_backup_is_moved(relay: LocalRelay, tmp_path: Path) -> None:
             assert [m.text async for m in again.history(newest_first=False)] == ["before", "after"]
             packages = await hers.key_packages.mine()
             assert packages[0].ref != package.ref
-    finally:
-        await bob.close()
 
 
 async def test_the_invite_link(make_client: MakeClient) -> None:
@@ -160,7 +156,7 @@ async def test_groups_too_large_are_refused_with_their_size(
 async def test_what_no_relay_would_take_is_refused_before_anything() -> None:
     async with LocalRelay(max_event_bytes=3_000) as relay:
         alice, bob = await client(relay, "alice"), await client(relay, "bob")
-        try:
+        async with alice, bob:
             with pytest.raises(errors.GroupTooLarge) as raised:
                 await alice.groups.create("x", [bob.public_key], description="d" * 3_000)
             assert raised.value.limit is not None
@@ -170,8 +166,6 @@ async def test_what_no_relay_would_take_is_refused_before_anything() -> None:
             assert raised.value.size > raised.value.limit
             assert relay.count(1059) == 0
             assert len(alice.groups) == len(alice.engine.pending()) == 0
-        finally:
-            await asyncio.gather(alice.close(), bob.close())
 
 
 @pytest.mark.parametrize("how", ["founding", "founding elsewhere", "adding"])

@@ -11,22 +11,15 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from tests.client.bots import at_work, bot_of, going
 from tests.client.people import PATIENCE, hear
 
 from mdk import Bot, Client, Context, Event, Joined, Keys, MessageReceived, errors
 from mdk.testing import Chat, LocalRelay, client
-from mdk.testing.clients import impatient
 from mdk.testing.fixtures import MakeClient
 
 PROGRAMS = Path(__file__).parent / "programs"
 signals = pytest.mark.skipif(os.name == "nt", reason="Windows sends no signals to other programs")
-
-
-def bot_of(relay: LocalRelay, **options: object) -> Bot:
-    bot = Bot(":memory:", relays=[relay.url], **({"allow": "anyone"} | options))  # type: ignore[arg-type]
-    impatient(bot.client)
-    bot._first_pause = 0.01
-    return bot
 
 
 async def test_commands_and_messages(relay: LocalRelay) -> None:
@@ -64,8 +57,7 @@ async def test_a_bot_is_closed_by_default(relay: LocalRelay, make_client: MakeCl
         heard.append(ctx.text)
         await ctx.reply("yes")
 
-    serving = await going(bot)
-    try:
+    async with at_work(bot):
         # An invite by a stranger is declined: its group never answers.
         unwanted = await stranger.groups.create("come", [bot.client.public_key])
         await unwanted.send("hello?")
@@ -77,23 +69,6 @@ async def test_a_bot_is_closed_by_default(relay: LocalRelay, make_client: MakeCl
         assert heard == ["it is me"]
         assert [g.name for g in bot.client.groups] == ["ours"]
         assert await bot.client.invites.pending() == []
-    finally:
-        bot.stop()
-        await serving
-
-
-async def going(bot: Bot) -> asyncio.Task[None]:
-    """Set a bot going and wait until it can be invited."""
-    started = asyncio.Event()
-
-    @bot.on_start
-    async def note(_client: Client) -> None:
-        started.set()
-
-    serving = asyncio.create_task(bot.serve())
-    await asyncio.wait_for(started.wait(), PATIENCE)
-    await bot.client.ready(PATIENCE)
-    return serving
 
 
 def test_allow_has_to_be_said() -> None:
@@ -122,8 +97,7 @@ async def test_a_handler_that_fails_gets_the_message_again_and_others_go_on(
             raise ValueError(ctx.text)
         await ctx.reply(f"done {ctx.text}")
 
-    serving = await going(bot)
-    try:
+    async with at_work(bot):
         bad = await alice.groups.create("bad", [bot.client.public_key])
         good = await alice.groups.create("good", [bot.client.public_key])
         await bad.send("trouble")
@@ -134,9 +108,6 @@ async def test_a_handler_that_fails_gets_the_message_again_and_others_go_on(
         assert await hear(good, 1) == ["done two"]
         mended.set()
         assert await hear(bad, 1) == ["done trouble"]
-    finally:
-        bot.stop()
-        await serving
     said = "\n".join(r.getMessage() for r in caplog.records if r.name == "mdk.bot")
     assert "ValueError" in said
     assert "trouble" not in said
@@ -298,7 +269,9 @@ async def test_a_signal_ends_it_in_good_order(
         await asyncio.to_thread(process.communicate)
 
 
-async def test_what_a_handler_sent_is_out_when_the_bot_has_ended(relay: LocalRelay) -> None:
+async def test_what_a_handler_sent_is_out_when_the_bot_has_ended(
+    relay: LocalRelay, make_client: MakeClient
+) -> None:
     bot = bot_of(relay)
     bot.client._settings.drain = PATIENCE
 
@@ -307,15 +280,12 @@ async def test_what_a_handler_sent_is_out_when_the_bot_has_ended(relay: LocalRel
         await ctx.reply("last words")
         bot.stop()
 
-    user = await client(relay, "user")
-    try:
-        serving = await going(bot)
-        group = await user.groups.create("chat", [bot.client.public_key])
-        await group.send("end")
-        await serving
-        assert await hear(group, 1) == ["last words"]
-    finally:
-        await user.close()
+    user = await make_client("user")
+    serving = await going(bot)
+    group = await user.groups.create("chat", [bot.client.public_key])
+    await group.send("end")
+    await serving
+    assert await hear(group, 1) == ["last words"]
 
 
 async def test_backlog_can_be_left_out(relay: LocalRelay) -> None:

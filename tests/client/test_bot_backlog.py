@@ -7,13 +7,14 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from tests.client.people import PATIENCE, hear, texts
+from tests.client.bots import bot_on_disk, end, going
+from tests.client.people import KEY, PATIENCE, hear, texts
 from tests.client.test_bot import line, run_bot
-from tests.client.test_bot_promises import KEY, bot_on_disk, end, going
 
 from mdk import Bot, Client, Context, DatabaseKey
 from mdk.testing import Clock, LocalRelay, client
 from mdk.testing.clients import impatient
+from mdk.testing.fixtures import MakeClient
 
 
 async def second_over() -> None:
@@ -60,11 +61,11 @@ async def test_what_a_killed_bot_was_handling_comes_again_and_what_it_passed_ove
 
 
 async def test_what_waits_for_its_next_attempt_outlives_a_restart(
-    relay: LocalRelay, tmp_path: Path
+    relay: LocalRelay, make_client: MakeClient, tmp_path: Path
 ) -> None:
     """Also when another program has fetched, between two runs, what was sent while there was no bot."""
     clock = Clock(datetime.now(UTC))
-    user = await client(relay, "user", clock=clock)
+    user = await make_client("user", clock=clock)
     mended = False
     tried = asyncio.Event()
 
@@ -78,27 +79,24 @@ async def test_what_waits_for_its_next_attempt_outlives_a_restart(
 
         return bot
 
-    try:
-        first = handling(bot_on_disk(relay, tmp_path, backlog=False))
-        serving = await going(first)
-        group = await user.groups.create("chat", [first.client.public_key])
-        clock.set(datetime.now(UTC))
-        await group.send("payment")
-        await asyncio.wait_for(tried.wait(), PATIENCE)
-        await end(first, serving)
-        await second_over()
-        clock.set(datetime.now(UTC) - timedelta(minutes=1))  # before the next start in any case
-        await (await group.send("away")).delivered(PATIENCE)
-        path = tmp_path / "bot" / "mdk.db"
-        async with impatient(Client.open(path, key=DatabaseKey.raw(KEY))) as fetching:
-            await fetching.ready(PATIENCE)
-            assert await texts(fetching.groups[group.id]) == ["payment", "away"]
-        mended = True
-        second = handling(bot_on_disk(relay, tmp_path, backlog=False))
-        serving = await going(second)
-        clock.set(datetime.now(UTC))
-        await group.send("live")
-        assert await hear(group, 2) == ["done payment", "done live"]
-        await end(second, serving)
-    finally:
-        await user.close()
+    first = handling(bot_on_disk(relay, tmp_path, backlog=False))
+    serving = await going(first)
+    group = await user.groups.create("chat", [first.client.public_key])
+    clock.set(datetime.now(UTC))
+    await group.send("payment")
+    await asyncio.wait_for(tried.wait(), PATIENCE)
+    await end(first, serving)
+    await second_over()
+    clock.set(datetime.now(UTC) - timedelta(minutes=1))  # before the next start in any case
+    await (await group.send("away")).delivered(PATIENCE)
+    path = tmp_path / "bot" / "mdk.db"
+    async with impatient(Client.open(path, key=DatabaseKey.raw(KEY))) as fetching:
+        await fetching.ready(PATIENCE)
+        assert await texts(fetching.groups[group.id]) == ["payment", "away"]
+    mended = True
+    second = handling(bot_on_disk(relay, tmp_path, backlog=False))
+    serving = await going(second)
+    clock.set(datetime.now(UTC))
+    await group.send("live")
+    assert await hear(group, 2) == ["done payment", "done live"]
+    await end(second, serving)

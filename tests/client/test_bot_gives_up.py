@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.client.bots import at_work, bot_of, bot_on_disk, end, going
 from tests.client.people import PATIENCE, hear
-from tests.client.test_bot_promises import bot_of, bot_on_disk, end, going
 
 from mdk import Bot, Client, Context, Event, errors
 from mdk.handlers import is_lasting
@@ -79,14 +79,11 @@ async def test_a_message_that_leaves_no_room_for_an_answer_stops_nothing(
     async def note(_event: Event, error: Exception, attempts: int) -> None:
         told.append((type(error).__name__, attempts))
 
-    serving = await going(bot)
-    try:
+    async with at_work(bot):
         group = await alice.groups.create("chat", [bot.client.public_key])
         await group.send(text)
         await group.send("hello")
         assert await hear(group, 1) == ["hello"]
-    finally:
-        await end(bot, serving)
     assert [attempts for _, attempts in told] == [1, 2, TRIES]
     assert {name for name, _ in told} <= {"InvalidInput", "GroupTooLarge"}
     assert "(attempt 3), given up" in caplog.text
@@ -150,20 +147,17 @@ async def test_the_other_handlers_of_a_message_that_one_gives_up_get_it(
             raise errors.NotConnected
         await ctx.send(f"done {ctx.text}")
 
-    serving = await going(bot)
-    try:
+    async with at_work(bot):
         group = await alice.groups.create("chat", [bot.client.public_key])
         await group.send("hello")
         assert await hear(group, 1) == ["done hello"]
-    finally:
-        await end(bot, serving)
     assert called == ["refused"] * TRIES + ["mended"] * (TRIES + 1)
 
 
 async def test_what_is_given_up_does_not_come_again_and_what_a_kill_cut_off_does(
-    relay: LocalRelay, tmp_path: Path
+    relay: LocalRelay, make_client: MakeClient, tmp_path: Path
 ) -> None:
-    user = await client(relay, "user")
+    user = await make_client("user")
     heard: list[str] = []
     done = asyncio.Event()
 
@@ -177,34 +171,31 @@ async def test_what_is_given_up_does_not_come_again_and_what_a_kill_cut_off_does
 
         return bot
 
-    try:
-        first = handling(bot_on_disk(relay, tmp_path))
-        serving = await going(first)
-        group = await user.groups.create("chat", [first.client.public_key])
-        await group.send("wrong")
-        await group.send("right")
-        await asyncio.wait_for(done.wait(), PATIENCE)
-        await end(first, serving)
-        assert heard == ["wrong"] * TRIES + ["right"]
-        heard.clear()
-        done.clear()
-        second = handling(bot_on_disk(relay, tmp_path))
-        serving = await going(second)
-        await group.send("next")
-        await asyncio.wait_for(done.wait(), PATIENCE)
-        await end(second, serving)
-        assert heard == ["next"]
-    finally:
-        await user.close()
+    first = handling(bot_on_disk(relay, tmp_path))
+    serving = await going(first)
+    group = await user.groups.create("chat", [first.client.public_key])
+    await group.send("wrong")
+    await group.send("right")
+    await asyncio.wait_for(done.wait(), PATIENCE)
+    await end(first, serving)
+    assert heard == ["wrong"] * TRIES + ["right"]
+    heard.clear()
+    done.clear()
+    second = handling(bot_on_disk(relay, tmp_path))
+    serving = await going(second)
+    await group.send("next")
+    await asyncio.wait_for(done.wait(), PATIENCE)
+    await end(second, serving)
+    assert heard == ["next"]
 
 
 @pytest.mark.parametrize("how", ["expires", "is deleted"])
 async def test_a_message_that_goes_while_it_is_handled_is_done(
-    relay: LocalRelay, tmp_path: Path, how: str
+    relay: LocalRelay, make_client: MakeClient, tmp_path: Path, how: str
 ) -> None:
     """Else every try would say that there is no such message, and what is behind it would wait for good."""
     clock = Clock(datetime.now(UTC))
-    user = await client(relay, "user", clock=clock)
+    user = await make_client("user", clock=clock)
     bot = bot_on_disk(relay, tmp_path)
     bot.client._settings.clock = clock
     tried: list[str] = []
@@ -219,8 +210,7 @@ async def test_a_message_that_goes_while_it_is_handled_is_done(
             raise errors.NotConnected
         await ctx.reply(f"done {ctx.text}")
 
-    serving = await going(bot)
-    try:
+    async with at_work(bot):
         retention = timedelta(hours=1) if how == "expires" else None
         group = await user.groups.create("chat", [bot.client.public_key], retention=retention)
         slow = (await group.send("slow")).message
@@ -236,9 +226,6 @@ async def test_a_message_that_goes_while_it_is_handled_is_done(
         await group.send("behind")
         assert await hear(group, 1) == ["done behind"]
         assert tried == ["slow", "behind"]
-    finally:
-        await end(bot, serving)
-        await user.close()
 
 
 async def served(bot: Bot, kind: type[BaseException]) -> BaseException | None:
@@ -253,11 +240,15 @@ async def served(bot: Bot, kind: type[BaseException]) -> BaseException | None:
 @pytest.mark.parametrize("where", ["handler", "judge"])
 @pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
 async def test_a_handler_can_end_the_bot_and_its_message_comes_again(
-    relay: LocalRelay, tmp_path: Path, where: str, kind: type[BaseException]
+    relay: LocalRelay,
+    make_client: MakeClient,
+    tmp_path: Path,
+    where: str,
+    kind: type[BaseException],
 ) -> None:
     lost: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _loop, what: lost.append(what))
-    user = await client(relay, "user")
+    user = await make_client("user")
     ending, again = bot_on_disk(relay, tmp_path), bot_on_disk(relay, tmp_path)
     started = asyncio.Event()
 
@@ -281,22 +272,19 @@ async def test_a_handler_can_end_the_bot_and_its_message_comes_again(
     async def answer(ctx: Context) -> None:
         await ctx.reply(f"done {ctx.text}")
 
-    try:
-        serving = asyncio.create_task(served(ending, kind))
-        await asyncio.wait_for(started.wait(), PATIENCE)
-        await ending.client.ready(PATIENCE)
-        group = await user.groups.create("chat", [ending.client.public_key])
-        await group.send("hello")
-        error = await asyncio.wait_for(serving, PATIENCE)
-        assert error is not None
-        assert error.args == (3,)
-        assert lost == []
-        # The account is closed: it can be opened.
-        serving_again = await going(again)
-        assert await hear(group, 1) == ["done hello"]
-        await end(again, serving_again)
-    finally:
-        await user.close()
+    serving = asyncio.create_task(served(ending, kind))
+    await asyncio.wait_for(started.wait(), PATIENCE)
+    await ending.client.ready(PATIENCE)
+    group = await user.groups.create("chat", [ending.client.public_key])
+    await group.send("hello")
+    error = await asyncio.wait_for(serving, PATIENCE)
+    assert error is not None
+    assert error.args == (3,)
+    assert lost == []
+    # The account is closed: it can be opened.
+    serving_again = await going(again)
+    assert await hear(group, 1) == ["done hello"]
+    await end(again, serving_again)
 
 
 @pytest.mark.parametrize("where", ["timer", "start"])

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.client.bots import at_work, bot_of, bot_on_disk, end, going
 from tests.client.people import PATIENCE, hear, until
-from tests.client.test_bot_promises import bot_of, bot_on_disk, end, going
 
 from mdk import Bot, Client, Context, Event, Joined, Message, errors
 from mdk.client import Group, InvitePolicy, invites
-from mdk.testing import LocalRelay, client
+from mdk.testing import LocalRelay
 from mdk.testing.clients import impatient
 from mdk.testing.fixtures import MakeClient
 
@@ -71,32 +71,29 @@ def test_a_decorator_without_its_argument_is_refused() -> None:
 
 
 async def test_a_handler_without_async_ends_the_bot_and_its_message_comes_again(
-    relay: LocalRelay, tmp_path: Path
+    relay: LocalRelay, make_client: MakeClient, tmp_path: Path
 ) -> None:
-    user = await client(relay, "user")
-    try:
-        wrong: Any = bot_on_disk(relay, tmp_path)
+    user = await make_client("user")
+    wrong: Any = bot_on_disk(relay, tmp_path)
 
-        def forgotten(_ctx: Context) -> None: ...
+    def forgotten(_ctx: Context) -> None: ...
 
-        wrong.on_message(forgotten)
-        serving = await going(wrong)
-        group = await user.groups.create("chat", [wrong.client.public_key])
-        await group.send("hello")
-        with pytest.raises(errors.InvalidInput) as raised:
-            await asyncio.wait_for(serving, PATIENCE)
-        assert "async def" in str(raised.value.hint)
-        right = bot_on_disk(relay, tmp_path)
+    wrong.on_message(forgotten)
+    serving = await going(wrong)
+    group = await user.groups.create("chat", [wrong.client.public_key])
+    await group.send("hello")
+    with pytest.raises(errors.InvalidInput) as raised:
+        await asyncio.wait_for(serving, PATIENCE)
+    assert "async def" in str(raised.value.hint)
+    right = bot_on_disk(relay, tmp_path)
 
-        @right.on_message
-        async def answer(ctx: Context) -> None:
-            await ctx.reply(f"done {ctx.text}")
+    @right.on_message
+    async def answer(ctx: Context) -> None:
+        await ctx.reply(f"done {ctx.text}")
 
-        serving = await going(right)
-        assert await hear(group, 1) == ["done hello"]
-        await end(right, serving)
-    finally:
-        await user.close()
+    serving = await going(right)
+    assert await hear(group, 1) == ["done hello"]
+    await end(right, serving)
 
 
 @pytest.mark.parametrize("which", ["on_start", "every"])
@@ -153,13 +150,10 @@ async def test_a_handler_that_returned_is_not_called_again_because_another_raise
             raise ValueError
         await ctx.send("second")
 
-    serving = await going(bot)
-    try:
+    async with at_work(bot):
         group = await alice.groups.create("chat", [bot.client.public_key])
         await group.send("hello")
         assert await hear(group, 2) == ["first", "second"]
-    finally:
-        await end(bot, serving)
     assert called == ["first", "second", "second", "second"]
 
 

@@ -8,18 +8,17 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
+from tests.client.bots import at_work, bot_of, bot_on_disk, end, going
 from tests.client.people import PATIENCE, event_of, hear, texts, until
 
 from mdk import (
     Bot,
     Client,
     Context,
-    DatabaseKey,
     Event,
     GroupId,
     Invited,
     Joined,
-    Keys,
     MessageEdited,
     MessageReceived,
     ReactionAdded,
@@ -27,51 +26,8 @@ from mdk import (
 )
 from mdk import bot as bots
 from mdk.client import runtime
-from mdk.testing import Clock, LocalRelay, client
-from mdk.testing.clients import impatient
+from mdk.testing import Clock, LocalRelay
 from mdk.testing.fixtures import MakeClient
-
-KEY = bytes(range(32))
-IDENTITY = Keys.generate()
-
-
-def bot_of(relay: LocalRelay, **options: object) -> Bot:
-    bot = Bot(":memory:", relays=[relay.url], **({"allow": "anyone"} | options))  # type: ignore[arg-type]
-    impatient(bot.client)
-    bot._first_pause = 0.01
-    return bot
-
-
-def bot_on_disk(relay: LocalRelay, folder: Path, **options: object) -> Bot:
-    """The same account each time."""
-    bot = Bot(
-        folder / "bot" / "mdk.db",
-        relays=[relay.url],
-        key=DatabaseKey.raw(KEY),
-        **({"allow": "anyone"} | options),  # type: ignore[arg-type]
-    )
-    impatient(bot.client)
-    bot._first_pause = 0.01
-    return bot
-
-
-async def going(bot: Bot) -> asyncio.Task[None]:
-    """Set a bot going and wait until it can be invited."""
-    started = asyncio.Event()
-
-    async def note(_client: Client) -> None:
-        started.set()
-
-    bot.on_start(note)
-    serving = asyncio.create_task(bot.serve())
-    await asyncio.wait_for(started.wait(), PATIENCE)
-    await bot.client.ready(PATIENCE)
-    return serving
-
-
-async def end(bot: Bot, serving: asyncio.Task[None]) -> None:
-    bot.stop()
-    await serving
 
 
 async def has(bot: Bot, group_id: GroupId, text: str) -> None:
@@ -108,8 +64,7 @@ async def test_a_conversation_hears_only_who_is_allowed_and_takes_nothing_from_o
         handled.append(ctx.text)
         await ctx.send(f"handled {ctx.text}")
 
-    serving = await going(bot)
-    try:
+    async with at_work(bot):
         group = await friend.groups.create("ours", [bot.client.public_key, stranger.public_key])
         room = await stranger.invites.accept(await stranger.invites.next(PATIENCE))
         await group.send("/ask")
@@ -125,8 +80,6 @@ async def test_a_conversation_hears_only_who_is_allowed_and_takes_nothing_from_o
         assert handled == ["me"]
         # What nobody handles is stored all the same.
         assert await texts(mine) == ["/ask", "what?", "me!", "me", "so me", "handled me"]
-    finally:
-        await end(bot, serving)
 
 
 async def test_handlers_of_events_hear_only_who_is_allowed(
@@ -150,8 +103,7 @@ async def test_handlers_of_events_hear_only_who_is_allowed(
     async def received(event: MessageReceived) -> None:
         heard.append((event.message.sender.npub, event.message.text))
 
-    serving = await going(bot)
-    try:
+    async with at_work(bot):
         group = await friend.groups.create("ours", [bot.client.public_key, stranger.public_key])
         room = await stranger.invites.accept(await stranger.invites.next(PATIENCE))
         said = (await room.send("hello")).message
@@ -163,8 +115,6 @@ async def test_handlers_of_events_hear_only_who_is_allowed(
         await group.react(mine, "👍")
         await asyncio.wait_for(done.wait(), PATIENCE)
         assert heard == [(friend.npub, "mine"), (friend.npub, "👍")]
-    finally:
-        await end(bot, serving)
 
 
 async def test_an_empty_list_refuses_everybody(relay: LocalRelay, make_client: MakeClient) -> None:
@@ -176,16 +126,13 @@ async def test_an_empty_list_refuses_everybody(relay: LocalRelay, make_client: M
     async def note(event: Event) -> None:
         heard.append(event)
 
-    serving = await going(bot)
-    try:
+    async with at_work(bot):
         await alice.groups.create("come", [bot.client.public_key])
         await event_of(bot.client, Invited, "0")
         await answered(bot)
         assert await bot.client.invites.pending() == []
         assert list(bot.client.groups) == []
         assert heard == []
-    finally:
-        await end(bot, serving)
 
 
 async def test_its_own_messages_reach_no_handler(
@@ -204,14 +151,11 @@ async def test_its_own_messages_reach_no_handler(
     async def note(event: MessageReceived) -> None:
         heard.append(event.message.text)
 
-    serving = await going(bot)
-    try:
+    async with at_work(bot):
         group = await alice.groups.create("chat", [bot.client.public_key])
         for text in ("one", "two"):
             await group.send(text)
             assert await hear(group, 1) == [f"re: {text}"]
-    finally:
-        await end(bot, serving)
     assert heard == ["one", "one", "two", "two"]
 
 
@@ -232,8 +176,7 @@ async def test_what_is_behind_a_message_that_fails_waits_for_it(
             raise ValueError
         await ctx.reply(f"done {ctx.text}")
 
-    serving = await going(bot)
-    try:
+    async with at_work(bot):
         group = await alice.groups.create("chat", [bot.client.public_key])
         await group.send("trouble")
         await group.send("behind")
@@ -245,8 +188,6 @@ async def test_what_is_behind_a_message_that_fails_waits_for_it(
         assert set(attempts) == {"trouble"}
         mended.set()
         assert await hear(group, 2) == ["done trouble", "done behind"]
-    finally:
-        await end(bot, serving)
 
 
 async def test_an_event_is_given_again_until_its_handler_returns(
@@ -265,12 +206,9 @@ async def test_an_event_is_given_again_until_its_handler_returns(
             raise ValueError
         done.set()
 
-    serving = await going(bot)
-    try:
+    async with at_work(bot):
         await alice.groups.create("chat", [bot.client.public_key])
         await asyncio.wait_for(done.wait(), PATIENCE)
-    finally:
-        await end(bot, serving)
     assert attempts == 3
 
 
@@ -283,10 +221,10 @@ def test_the_pauses_between_attempts() -> None:
 
 @pytest.mark.parametrize("backlog", [True, False])
 async def test_what_was_sent_while_it_was_down(
-    relay: LocalRelay, tmp_path: Path, backlog: bool
+    relay: LocalRelay, make_client: MakeClient, tmp_path: Path, backlog: bool
 ) -> None:
     clock = Clock(datetime.now(UTC) - timedelta(seconds=5))
-    user = await client(relay, "user", clock=clock)
+    user = await make_client("user", clock=clock)
     order: list[str] = []
 
     def handling(bot: Bot) -> Bot:
@@ -301,64 +239,58 @@ async def test_what_was_sent_while_it_was_down(
 
         return bot
 
-    try:
-        first = handling(bot_on_disk(relay, tmp_path))
-        serving = await going(first)
-        group = await user.groups.create("chat", [first.client.public_key])
-        await group.send("up")
-        assert await hear(group, 1) == ["done up"]
-        await end(first, serving)
-        order.clear()
-        await (await group.send("away")).delivered(PATIENCE)
-        # Messages say in whole seconds when they were sent: this one was before the start, the next one is behind it.
-        second = handling(bot_on_disk(relay, tmp_path, backlog=backlog))
-        serving = await going(second)
-        clock.set(datetime.now(UTC))
-        await group.send("live")
-        wanted = ["done away", "done live"] if backlog else ["done live"]
-        assert await hear(group, len(wanted)) == wanted
-        assert order == ["start", *(word.removeprefix("done ") for word in wanted)]
-        assert "away" in await texts(second.client.groups[group.id])
-        await end(second, serving)
-    finally:
-        await user.close()
+    first = handling(bot_on_disk(relay, tmp_path))
+    serving = await going(first)
+    group = await user.groups.create("chat", [first.client.public_key])
+    await group.send("up")
+    assert await hear(group, 1) == ["done up"]
+    await end(first, serving)
+    order.clear()
+    await (await group.send("away")).delivered(PATIENCE)
+    # Messages say in whole seconds when they were sent: this one was before the start, the next one is behind it.
+    second = handling(bot_on_disk(relay, tmp_path, backlog=backlog))
+    serving = await going(second)
+    clock.set(datetime.now(UTC))
+    await group.send("live")
+    wanted = ["done away", "done live"] if backlog else ["done live"]
+    assert await hear(group, len(wanted)) == wanted
+    assert order == ["start", *(word.removeprefix("done ") for word in wanted)]
+    assert "away" in await texts(second.client.groups[group.id])
+    await end(second, serving)
 
 
 async def test_a_handler_that_does_not_end_in_time_gets_the_message_again(
-    relay: LocalRelay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    relay: LocalRelay, make_client: MakeClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bots, "_GRACE", 0.05)
-    user = await client(relay, "user")
+    user = await make_client("user")
     begun, cancelled = asyncio.Event(), asyncio.Event()
-    try:
-        slow = bot_on_disk(relay, tmp_path)
+    slow = bot_on_disk(relay, tmp_path)
 
-        @slow.on_message
-        async def hang(_ctx: Context) -> None:
-            begun.set()
-            try:
-                await asyncio.Event().wait()
-            except asyncio.CancelledError:
-                cancelled.set()
-                raise
+    @slow.on_message
+    async def hang(_ctx: Context) -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
 
-        serving = await going(slow)
-        group = await user.groups.create("chat", [slow.client.public_key])
-        await group.send("long")
-        await asyncio.wait_for(begun.wait(), PATIENCE)
-        await end(slow, serving)
-        assert cancelled.is_set()
-        quick = bot_on_disk(relay, tmp_path)
+    serving = await going(slow)
+    group = await user.groups.create("chat", [slow.client.public_key])
+    await group.send("long")
+    await asyncio.wait_for(begun.wait(), PATIENCE)
+    await end(slow, serving)
+    assert cancelled.is_set()
+    quick = bot_on_disk(relay, tmp_path)
 
-        @quick.on_message
-        async def answer(ctx: Context) -> None:
-            await ctx.reply(f"done {ctx.text}")
+    @quick.on_message
+    async def answer(ctx: Context) -> None:
+        await ctx.reply(f"done {ctx.text}")
 
-        serving = await going(quick)
-        assert await hear(group, 1) == ["done long"]
-        await end(quick, serving)
-    finally:
-        await user.close()
+    serving = await going(quick)
+    assert await hear(group, 1) == ["done long"]
+    await end(quick, serving)
 
 
 async def test_cancelling_serve_ends_it_in_good_order_and_it_runs_once(

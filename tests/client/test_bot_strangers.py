@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime, timedelta
 
+from tests.client.bots import at_work, bot_of
 from tests.client.people import PATIENCE, event_of, hear
-from tests.client.test_bot_promises import answered, bot_of, end, going
+from tests.client.test_bot_promises import answered
 
 from mdk import (
     Client,
@@ -46,16 +47,13 @@ async def test_an_invite_of_a_stranger_reaches_no_handler(
     async def joined(event: Joined) -> None:
         heard.append(("joined", event.group.name))
 
-    serving = await going(bot)
-    try:
+    async with at_work(bot):
         await stranger.groups.create("theirs", [bot.client.public_key])
         await event_of(bot.client, Invited, "0")
         await answered(bot)
         await friend.groups.create("ours", [bot.client.public_key])
         await event_of(bot.client, Joined, "0")
         await answered(bot)
-    finally:
-        await end(bot, serving)
     assert heard == [("invited", "ours"), ("joined", "ours")]
     assert waiting == [0]
 
@@ -77,8 +75,7 @@ async def test_only_what_happens_in_groups_that_it_is_in_reaches_handlers(
         heard.append(event)
         done.set()
 
-    serving = await going(bot)
-    try:
+    async with at_work(bot):
         group = await friend.groups.create("ours", [bot.client.public_key])
         await event_of(bot.client, Joined, "0")
         # Somebody who is not allowed, in a group that the bot is in: what is told is what the group is.
@@ -90,8 +87,6 @@ async def test_only_what_happens_in_groups_that_it_is_in_reaches_handlers(
             GroupId("ff" * 16), bot.client.cursor, frozenset({"name"}), None, None
         )
         assert await bot._handlers.calls(elsewhere) == []
-    finally:
-        await end(bot, serving)
 
 
 async def test_a_deletion_by_a_stranger_reaches_no_handler(
@@ -107,8 +102,7 @@ async def test_a_deletion_by_a_stranger_reaches_no_handler(
         heard.append(event.message_id)
         done.set()
 
-    serving = await going(bot)
-    try:
+    async with at_work(bot):
         group = await friend.groups.create("ours", [bot.client.public_key, stranger.public_key])
         room = await stranger.invites.accept(await stranger.invites.next(PATIENCE))
         theirs = (await room.send("theirs")).message
@@ -125,8 +119,6 @@ async def test_a_deletion_by_a_stranger_reaches_no_handler(
         await event_of(bot.client, MessageDeleted, "0", lambda e: e.message_id == theirs.id)
         await group.delete(ours)
         await asyncio.wait_for(done.wait(), PATIENCE)
-    finally:
-        await end(bot, serving)
     assert heard == [ours.id]
 
 
@@ -145,8 +137,7 @@ async def test_an_expired_message_has_no_author_any_more(
         async def deleted(event: MessageDeleted) -> None:
             heard.append(event.message_id)  # noqa: B023  # the bot ends with this turn
 
-        serving = await going(bot)
-        try:
+        async with at_work(bot):
             group = await friend.groups.create(
                 "short", [bot.client.public_key], retention=timedelta(hours=1)
             )
@@ -155,6 +146,4 @@ async def test_an_expired_message_has_no_author_any_more(
             clock.advance(timedelta(hours=2))
             await event_of(bot.client, MessageDeleted, "0", lambda e: e.message_id == said.id)  # noqa: B023
             await answered(bot)
-        finally:
-            await end(bot, serving)
         assert len(heard) == expected, anyone

@@ -9,11 +9,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from tests.client.bots import bot_on_disk, end, going
 from tests.client.people import PATIENCE, hear
-from tests.client.test_bot_promises import bot_on_disk, end, going
 
 from mdk import Bot, Client, Context, Event, errors
-from mdk.testing import LocalRelay, client
+from mdk.testing import LocalRelay
+from mdk.testing.fixtures import MakeClient
 
 SECRET = "nobody else reads this"
 
@@ -69,9 +70,14 @@ ends = pytest.mark.parametrize(
 
 @ends
 async def test_a_handler_is_called_again(
-    relay: LocalRelay, tmp_path: Path, caplog: pytest.LogCaptureFixture, ending: End, name: str
+    relay: LocalRelay,
+    make_client: MakeClient,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    ending: End,
+    name: str,
 ) -> None:
-    user = await client(relay, "user")
+    user = await make_client("user")
     bot = bot_on_disk(relay, tmp_path)
     handled: list[str] = []
     told: list[tuple[BaseException, int]] = []
@@ -88,15 +94,12 @@ async def test_a_handler_is_called_again(
     async def note(_event: Event, error: Exception, attempts: int) -> None:
         told.append((error, attempts))
 
-    try:
-        serving = await going(bot)
-        group = await user.groups.create("chat", [bot.client.public_key])
-        await group.send("one")
-        await group.send("two")
-        assert await hear(group, 2) == ["done one", "done two"]
-        await end(bot, serving)
-    finally:
-        await user.close()
+    serving = await going(bot)
+    group = await user.groups.create("chat", [bot.client.public_key])
+    await group.send("one")
+    await group.send("two")
+    assert await hear(group, 2) == ["done one", "done two"]
+    await end(bot, serving)
     assert handled == ["one", "one", "two"]
     ((error, attempts),) = told
     assert isinstance(error, RuntimeError)
@@ -108,9 +111,9 @@ async def test_a_handler_is_called_again(
 
 
 async def test_a_handler_that_returns_with_its_task_cancelled_has_not_returned(
-    relay: LocalRelay, tmp_path: Path
+    relay: LocalRelay, make_client: MakeClient, tmp_path: Path
 ) -> None:
-    user = await client(relay, "user")
+    user = await make_client("user")
     bot = bot_on_disk(relay, tmp_path)
     handled: list[str] = []
 
@@ -122,22 +125,24 @@ async def test_a_handler_that_returns_with_its_task_cancelled_has_not_returned(
         else:
             await ctx.reply(f"done {ctx.text}")
 
-    try:
-        serving = await going(bot)
-        group = await user.groups.create("chat", [bot.client.public_key])
-        await group.send("one")
-        assert await hear(group, 1) == ["done one"]
-        await end(bot, serving)
-    finally:
-        await user.close()
+    serving = await going(bot)
+    group = await user.groups.create("chat", [bot.client.public_key])
+    await group.send("one")
+    assert await hear(group, 1) == ["done one"]
+    await end(bot, serving)
     assert handled == ["one", "one"]
 
 
 @ends
 async def test_an_error_handler_decides_nothing_by_it(
-    relay: LocalRelay, tmp_path: Path, caplog: pytest.LogCaptureFixture, ending: End, name: str
+    relay: LocalRelay,
+    make_client: MakeClient,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    ending: End,
+    name: str,
 ) -> None:
-    user = await client(relay, "user")
+    user = await make_client("user")
     bot = bot_on_disk(relay, tmp_path)
     handled: list[str] = []
 
@@ -153,15 +158,12 @@ async def test_an_error_handler_decides_nothing_by_it(
         await ending()
         await asyncio.sleep(0)
 
-    try:
-        serving = await going(bot)
-        group = await user.groups.create("chat", [bot.client.public_key])
-        await group.send("one")
-        await group.send("two")
-        assert await hear(group, 2) == ["done one", "done two"]
-        await end(bot, serving)
-    finally:
-        await user.close()
+    serving = await going(bot)
+    group = await user.groups.create("chat", [bot.client.public_key])
+    await group.send("one")
+    await group.send("two")
+    assert await hear(group, 2) == ["done one", "done two"]
+    await end(bot, serving)
     assert handled == ["one", "one", "two"]
     assert f"an error handler raised {name}" in caplog.text
     assert SECRET not in caplog.text
@@ -193,9 +195,9 @@ async def test_a_timer_goes_on(
 
 
 async def test_the_wish_to_end_the_process_is_one_in_a_group_too(
-    relay: LocalRelay, tmp_path: Path
+    relay: LocalRelay, make_client: MakeClient, tmp_path: Path
 ) -> None:
-    user = await client(relay, "user")
+    user = await make_client("user")
 
     def handling(bot: Bot, *, ends: bool) -> Bot:
         @bot.on_message
@@ -206,27 +208,24 @@ async def test_the_wish_to_end_the_process_is_one_in_a_group_too(
 
         return bot
 
-    try:
-        bot = handling(bot_on_disk(relay, tmp_path), ends=True)
-        serving = await going(bot)
-        group = await user.groups.create("chat", [bot.client.public_key])
-        await group.send("one")
-        with pytest.raises(BaseExceptionGroup) as raised:
-            await asyncio.wait_for(serving, PATIENCE)
-        assert raised.group_contains(SystemExit)
-        bot = handling(bot_on_disk(relay, tmp_path), ends=False)
-        serving = await going(bot)
-        assert await hear(group, 1) == ["done one"]
-        await end(bot, serving)
-    finally:
-        await user.close()
+    bot = handling(bot_on_disk(relay, tmp_path), ends=True)
+    serving = await going(bot)
+    group = await user.groups.create("chat", [bot.client.public_key])
+    await group.send("one")
+    with pytest.raises(BaseExceptionGroup) as raised:
+        await asyncio.wait_for(serving, PATIENCE)
+    assert raised.group_contains(SystemExit)
+    bot = handling(bot_on_disk(relay, tmp_path), ends=False)
+    serving = await going(bot)
+    assert await hear(group, 1) == ["done one"]
+    await end(bot, serving)
 
 
 async def test_what_was_open_in_a_task_that_somebody_cancelled_comes_again(
-    relay: LocalRelay, tmp_path: Path
+    relay: LocalRelay, make_client: MakeClient, tmp_path: Path
 ) -> None:
     """The bot ends by it, rather than going on without that group; another group's message moves nothing past it."""
-    user = await client(relay, "user")
+    user = await make_client("user")
     begun = asyncio.Event()
 
     def handling(bot: Bot, *, hangs: bool) -> Bot:
@@ -239,23 +238,20 @@ async def test_what_was_open_in_a_task_that_somebody_cancelled_comes_again(
 
         return bot
 
-    try:
-        bot = handling(bot_on_disk(relay, tmp_path), hangs=True)
-        serving = await going(bot)
-        group = await user.groups.create("chat", [bot.client.public_key])
-        other = await user.groups.create("other", [bot.client.public_key])
-        await group.send("one")
-        await asyncio.wait_for(begun.wait(), PATIENCE)
-        await other.send("meanwhile")
-        assert await hear(other, 1) == ["done meanwhile"]
-        for task in bot._lanes.tasks:
-            task.cancel()
-        await group.send("two")
-        with pytest.raises(errors.Closed):
-            await asyncio.wait_for(serving, PATIENCE)
-        bot = handling(bot_on_disk(relay, tmp_path), hangs=False)
-        serving = await going(bot)
-        assert await hear(group, 2) == ["done one", "done two"]
-        await end(bot, serving)
-    finally:
-        await user.close()
+    bot = handling(bot_on_disk(relay, tmp_path), hangs=True)
+    serving = await going(bot)
+    group = await user.groups.create("chat", [bot.client.public_key])
+    other = await user.groups.create("other", [bot.client.public_key])
+    await group.send("one")
+    await asyncio.wait_for(begun.wait(), PATIENCE)
+    await other.send("meanwhile")
+    assert await hear(other, 1) == ["done meanwhile"]
+    for task in bot._lanes.tasks:
+        task.cancel()
+    await group.send("two")
+    with pytest.raises(errors.Closed):
+        await asyncio.wait_for(serving, PATIENCE)
+    bot = handling(bot_on_disk(relay, tmp_path), hangs=False)
+    serving = await going(bot)
+    assert await hear(group, 2) == ["done one", "done two"]
+    await end(bot, serving)

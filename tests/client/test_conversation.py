@@ -194,7 +194,7 @@ async def test_delivery_is_an_event_too(two: Two) -> None:
 
 async def test_what_is_no_cursor_is_refused(two: Two) -> None:
     alice = two[0]
-    for wrong in ("", "x", "01", "-1", " 1", "٣", "9" * 20, "9" * 5000):
+    for wrong in ("", "x", "01", "-1", " 1", "１", "٣", "9" * 20, "9" * 5000):
         with pytest.raises(errors.InvalidInput) as raised:
             alice.events(after=wrong)
         assert raised.value.field == "after"

@@ -91,31 +91,27 @@ async def alice_with(relay: LocalRelay, folder: Path, bob: Client, name: str = "
 
 async def test_backup(relay: LocalRelay, tmp_path: Path) -> None:
     bob = await client(relay, "bob")
-    try:
+    async with bob:
         await alice_with(relay, tmp_path, bob)
         out = await output(start("backup", relay, tmp_path))
         assert out.startswith("1 groups, reachable as npub1")
         assert (tmp_path / "alice.mdkbackup").exists()
         assert (tmp_path / "data" / "mdk" / "alice-laptop" / "mdk.db").exists()
-    finally:
-        await bob.close()
 
 
 async def test_rekey(relay: LocalRelay, tmp_path: Path) -> None:
     bob = await client(relay, "bob")
-    try:
+    async with bob:
         room = await alice_with(relay, tmp_path, bob)
         epoch = room.info.epoch
         assert await output(start("rekey", relay, tmp_path)) == "1 groups updated\n"
         await bob.sync()
         assert room.info.epoch == epoch + 2
-    finally:
-        await bob.close()
 
 
 async def test_send_image(relay: LocalRelay, blobs: LocalBlossom, tmp_path: Path) -> None:
     bob = await client(relay, "bob", blobs=blobs)
-    try:
+    async with bob:
         room = await alice_with(relay, tmp_path, bob, name="")
         await room.send_file(png(8, 8), filename="dog.png")
         (tmp_path / "cat.jpg").write_bytes(JPEG)
@@ -128,8 +124,6 @@ async def test_send_image(relay: LocalRelay, blobs: LocalBlossom, tmp_path: Path
         assert await output(program) == ""
         assert (tmp_path / "inbox" / "cat.jpg").read_bytes() == cat
         assert (tmp_path / "inbox" / "dog.png").read_bytes().startswith(b"\x89PNG")
-    finally:
-        await bob.close()
 
 
 def archived(folder: Path) -> list[str]:
@@ -161,7 +155,7 @@ async def test_bridge(relay: LocalRelay, tmp_path: Path) -> None:
     """
     bob = await client(relay, "bob")
     said: list[str] = []
-    try:
+    async with bob:
         group = await group_with_archiver(relay, tmp_path, bob)
         for round_ in range(3):
             said += [f"while away {round_}", f"live {round_}"]
@@ -177,8 +171,6 @@ async def test_bridge(relay: LocalRelay, tmp_path: Path) -> None:
             finally:
                 process.kill()
             assert archived(tmp_path) == said
-    finally:
-        await bob.close()
 
 
 async def test_bridge_of_the_guide(relay: LocalRelay, tmp_path: Path) -> None:
@@ -191,7 +183,7 @@ async def test_bridge_of_the_guide(relay: LocalRelay, tmp_path: Path) -> None:
     program = tmp_path / "bridge.py"
     program.write_text(code.replace("wss://relay.example", relay.url))
     bob = await client(relay, "bob")
-    try:
+    async with bob:
         group = await group_with_archiver(relay, tmp_path, bob)
         for round_ in range(3):
             await group.send(f"while away {round_}")
@@ -215,8 +207,6 @@ async def test_bridge_of_the_guide(relay: LocalRelay, tmp_path: Path) -> None:
         ]
         # At least once: the last one before a kill may have been written before its cursor was.
         assert set(said) == {f"{what} {n}" for what in ("while away", "live") for n in (0, 1, 2)}
-    finally:
-        await bob.close()
 
 
 async def test_echo_bot(relay: LocalRelay, tmp_path: Path) -> None:

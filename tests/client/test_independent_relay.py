@@ -38,7 +38,7 @@ def test_it_is_another_program(independent: IndependentRelay) -> None:
 
 async def test_its_restart_keeps_what_it_stored(independent: IndependentRelay) -> None:
     alice, bob, group = await pair(independent)
-    try:
+    async with alice, bob:
         sent = await group.send("kept")
         await sent.delivered(PATIENCE)
         before = [event.id for event in independent.events(445)]
@@ -47,9 +47,6 @@ async def test_its_restart_keeps_what_it_stored(independent: IndependentRelay) -
         assert not independent.process.is_up
         await independent.resume()
         assert [event.id for event in independent.events(445)] == before
-    finally:
-        await alice.close()
-        await bob.close()
 
 
 async def test_what_it_refuses_fails_with_its_words(tmp_path: Path) -> None:

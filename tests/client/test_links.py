@@ -13,7 +13,7 @@ from mdk.testing.clients import impatient
 async def test_somebody_elsewhere_is_found_by_the_link_and_not_without() -> None:
     async with LocalRelay() as here, LocalRelay() as there:
         alice, bob = await client(here, "alice"), await client(there, "bob")
-        try:
+        async with alice, bob:
             await bob.ready(PATIENCE)
             for name in (bob.npub, bob.public_key, bob.public_key.hex):
                 with pytest.raises(errors.KeyPackageNotFound):
@@ -32,24 +32,18 @@ async def test_somebody_elsewhere_is_found_by_the_link_and_not_without() -> None
                 assert (invite.group_name, invite.inviter) == ("lunch", alice.public_key)
                 await bob.invites.accept(invite)
                 assert group.info.member_count == 2
-        finally:
-            await alice.close()
-            await bob.close()
 
 
 async def test_who_is_added_or_written_to_by_a_link_is_found_too() -> None:
     async with LocalRelay() as here, LocalRelay() as there:
         alice, bob = await client(here, "alice"), await client(there, "bob")
-        try:
+        async with alice, bob:
             await bob.ready(PATIENCE)
             group = await alice.groups.create("lunch")
             await group.add(bob.invite_uri)
             assert (await bob.invites.next(PATIENCE)).group_name == "lunch"
             await alice.groups.direct(bob.invite_uri)
             assert (await bob.invites.next(PATIENCE)).group_name == ""
-        finally:
-            await alice.close()
-            await bob.close()
 
 
 async def test_a_link_leads_to_no_address_of_this_machine_unless_that_is_allowed(

@@ -105,7 +105,7 @@ async def test_one_of_two_relays_is_enough() -> None:
     async with LocalRelay() as good, LocalRelay() as bad:
         alice = await client([good, bad], "alice")
         bob = await client([good, bad], "bob")
-        try:
+        async with alice, bob:
             group, room = await join(alice, bob)
             await bad.pause()
             await group.send("hello")
@@ -115,22 +115,18 @@ async def test_one_of_two_relays_is_enough() -> None:
             assert states[good.url] == "connected"
             await bad.resume()
             await bad.until(lambda relay: relay.count(445) == good.count(445), PATIENCE)
-        finally:
-            await asyncio.gather(alice.close(), bob.close())
 
 
 async def test_each_has_relays_of_its_own() -> None:
     async with LocalRelay() as hers, LocalRelay() as his:
         alice = await client(hers, "alice")
         bob = await client([his, hers], "bob")
-        try:
+        async with alice, bob:
             # Ready he is as soon as one has his KeyPackage; she looks on this one.
             await hers.until(lambda relay: relay.count(30443) == 2, PATIENCE)
             group, room = await join(alice, bob)
             await room.send("over yours")
             assert await hear(group, 1) == ["over yours"]
-        finally:
-            await asyncio.gather(alice.close(), bob.close())
 
 
 async def test_a_relay_that_restarts_empty(relay: LocalRelay, make_client: MakeClient) -> None:
@@ -159,7 +155,7 @@ async def test_a_relay_that_restarts_empty(relay: LocalRelay, make_client: MakeC
 )
 async def test_bad_relays_do_not_hurt(relay: LocalRelay, faults: Faults) -> None:
     alice, bob, group = await pair(relay)
-    try:
+    async with alice, bob:
         relay.faults(faults)
         said = [str(n) for n in range(10)]
         for text in said:
@@ -168,8 +164,6 @@ async def test_bad_relays_do_not_hurt(relay: LocalRelay, faults: Faults) -> None
         assert sorted(await hear(room, 10), key=int) == said
         with pytest.raises(TimeoutError):
             await room.next_message(0.05)
-    finally:
-        await asyncio.gather(alice.close(), bob.close())
 
 
 async def test_an_answer_that_is_lost_is_no_event_that_is_lost(relay: LocalRelay) -> None:
@@ -266,11 +260,9 @@ async def test_what_waits_survives_a_restart(relay: LocalRelay, tmp_path: Path) 
 async def test_a_relay_that_asks_for_authentication() -> None:
     async with LocalRelay(require_auth=True) as relay:
         alice, bob, group = await pair(relay)
-        try:
+        async with alice, bob:
             await group.send("hello")
             assert await hear(bob.groups[group.id], 1) == ["hello"]
-        finally:
-            await asyncio.gather(alice.close(), bob.close())
 
 
 async def test_relays_on_loopback_that_others_name_are_not_dialled() -> None:
@@ -279,15 +271,12 @@ async def test_relays_on_loopback_that_others_name_are_not_dialled() -> None:
         bob = impatient(
             Client.open(":memory:", relays=[his.url], config=Config(allow_loopback=False))
         )
-        try:
-            async with bob:
-                seen = hers.connections
-                with pytest.raises(errors.KeyPackageNotFound) as raised:
-                    await alice.groups.create("x", [bob.public_key])
-                assert raised.value.who == (bob.public_key,)
-                assert hers.connections == seen
-        finally:
-            await alice.close()
+        async with alice, bob:
+            seen = hers.connections
+            with pytest.raises(errors.KeyPackageNotFound) as raised:
+                await alice.groups.create("x", [bob.public_key])
+            assert raised.value.who == (bob.public_key,)
+            assert hers.connections == seen
 
 
 async def test_stats_count(relay: LocalRelay, make_client: MakeClient) -> None:
@@ -309,22 +298,6 @@ async def test_stats_count(relay: LocalRelay, make_client: MakeClient) -> None:
     assert 'mdk_relays{state="connected"} 1' in text
     assert relay.url not in text
     assert text.endswith("# EOF\n")
-
-
-async def test_a_relay_that_answers_after_a_minute_holds_nobody_up() -> None:
-    async with LocalRelay() as good, LocalRelay() as slow:
-        slow.faults(Faults(delay=timedelta(seconds=60)))
-        alice, bob = await asyncio.gather(
-            client([good, slow], "alice", ready=False), client([good, slow], "bob", ready=False)
-        )
-        try:
-            await good.until(lambda relay: relay.count(30443) == 2, PATIENCE)
-            group, room = await join(alice, bob)
-            sent = await group.send("over the good one")
-            assert await hear(room, 1) == ["over the good one"]
-            assert (await sent.delivered(PATIENCE)).delivery is Delivery.ACCEPTED
-        finally:
-            await asyncio.gather(alice.close(), bob.close())
 
 
 async def test_what_a_relay_makes_up_is_counted(make_client: MakeClient, relay: LocalRelay) -> None:
