@@ -180,6 +180,6 @@ $(VENV)/.wheel-tools: $(VENV)/.tools requirements-wheel.txt
 	@touch $@
 
 clean: ## everything that was built or set up here
-	@rm -rf $(VENV) .peer dist python/mdk/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis fuzz/target
+	@rm -rf $(VENV) .peer dist python/mdk/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis fuzz/libfuzzer/target
 	@find . -name __pycache__ -not -path './target/*' -prune -exec rm -rf {} +
 	@if [ -z "$${CARGO_TARGET_DIR:-}" ]; then cargo clean --quiet; else echo "clean: left $(TARGET_DIR) alone, it was set from outside"; fi
