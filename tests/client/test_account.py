@@ -152,17 +152,20 @@ async def test_groups_too_large_are_refused_with_their_size(
 
 
 async def test_what_no_relay_would_take_is_refused_before_anything() -> None:
-    async with LocalRelay(max_event_bytes=3_000) as relay:
-        async with await client(relay, "alice") as alice, await client(relay, "bob") as bob:
-            with pytest.raises(errors.GroupTooLarge) as raised:
-                await alice.groups.create("x", [bob.public_key], description="d" * 3_000)
-            assert raised.value.limit is not None
-            assert raised.value.size is not None
-            # Of an event, or of the message that it comes in: whether the engine knew it before the commit was made.
-            assert raised.value.limit in {3_000 - len('["EVENT",]'), 3_000}
-            assert raised.value.size > raised.value.limit
-            assert relay.count(1059) == 0
-            assert len(alice.groups) == len(alice.engine.pending()) == 0
+    async with (
+        LocalRelay(max_event_bytes=3_000) as relay,
+        await client(relay, "alice") as alice,
+        await client(relay, "bob") as bob,
+    ):
+        with pytest.raises(errors.GroupTooLarge) as raised:
+            await alice.groups.create("x", [bob.public_key], description="d" * 3_000)
+        assert raised.value.limit is not None
+        assert raised.value.size is not None
+        # Of an event, or of the message that it comes in: whether the engine knew it before the commit was made.
+        assert raised.value.limit in {3_000 - len('["EVENT",]'), 3_000}
+        assert raised.value.size > raised.value.limit
+        assert relay.count(1059) == 0
+        assert len(alice.groups) == len(alice.engine.pending()) == 0
 
 
 @pytest.mark.parametrize("how", ["founding", "founding elsewhere", "adding"])
