@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
 
 import pytest
 
-from mdk import Config, GroupId, Mdk
+from mdk import Config, DatabaseKey, GroupId, Keys, Mdk
 from mdk.testing import Clock
 
 RELAYS = ["wss://relay.example"]
@@ -58,3 +60,10 @@ def meet() -> Callable[..., GroupId]:
 @pytest.fixture
 def pair(alice: Mdk, bob: Mdk, meet: Callable[..., GroupId]) -> GroupId:
     return meet(alice, bob)
+
+
+@pytest.fixture
+def reopened(tmp_path: Path, clock: Clock) -> Callable[[], Mdk]:
+    """`reopened()`: an account on disk, the same one each time."""
+    path, key = tmp_path / "account" / "mdk.db", DatabaseKey.raw(bytes(range(32)))
+    return partial(Mdk.open, path, keys=Keys.generate(), key=key, clock=clock)

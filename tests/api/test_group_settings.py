@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
-from mdk import Applied, DatabaseKey, GroupId, GroupUpdated, Keys, Mdk, PendingCommit, errors
-from mdk.testing import Clock
+from mdk import Applied, GroupId, GroupUpdated, Mdk, PendingCommit, errors
 
 RELAYS = ["wss://relay.example"]
 PICTURE = "https://pictures.example/a.png"
@@ -66,29 +63,23 @@ def test_a_rotation(alice: Mdk, bob: Mdk, pair: GroupId) -> None:
     assert there.nostr_group_id not in (old, new)
 
 
-def test_it_waits_over_a_restart(tmp_path: Path, bob: Mdk) -> None:
-    keys, key = Keys.generate(), DatabaseKey.raw(bytes(range(32)))
-    path = tmp_path / "account" / "mdk.db"
-    clock = Clock(datetime.now(UTC).replace(microsecond=0))
-    with Mdk.open(path, keys=keys, key=key, clock=clock) as alice:
-        package = bob.new_key_package(relays=RELAYS)
-        with alice.create_group("Lunch", members=[package], relays=RELAYS) as pending:
-            (welcome,) = pending.welcomes
-            group = pending.confirm().id
-        bob.process(welcome)
-        bob.accept(bob.invites()[0].id)
+def test_it_waits_over_a_restart(
+    reopened: Callable[[], Mdk], bob: Mdk, meet: Callable[..., GroupId]
+) -> None:
+    with reopened() as alice:
+        group = meet(alice, bob)
         made = alice.update_group(group, rotate_routing=True, avatar_url=PICTURE)
         old = alice.group(group).nostr_group_id
         assert made.event is not None
         handed_out = made.event.to_json()
-    with Mdk.open(path, keys=keys, key=key, clock=clock) as alice:
+    with reopened() as alice:
         (pending,) = alice.pending()
         assert pending.event is not None
         assert pending.event.to_json() == handed_out
         assert taken(pending, bob) == {"relays", "avatar"}
         new = alice.group(group).nostr_group_id
         assert new == bob.group(group).nostr_group_id != old
-    with Mdk.open(path, keys=keys, key=key, clock=clock) as alice:
+    with reopened() as alice:
         assert asked(alice) == {old, new}
         assert alice.avatar_url(group) == bob.avatar_url(group) == PICTURE
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import timedelta
 
 import pytest
 
-from mdk import Applied, DatabaseKey, GroupId, GroupUpdated, Keys, Mdk, PendingCommit, errors
+from mdk import Applied, GroupId, GroupUpdated, Mdk, PendingCommit, errors
 from mdk.testing import Clock
 
 RELAYS = ["wss://relay.example"]
@@ -53,21 +52,15 @@ def test_requiring_and_giving_up(alice: Mdk, bob: Mdk, pair: GroupId) -> None:
     assert secret(alice, pair) == secret(bob, pair)
 
 
-def test_it_waits_over_a_restart(tmp_path: Path, bob: Mdk) -> None:
-    keys, key = Keys.generate(), DatabaseKey.raw(bytes(range(32)))
-    path = tmp_path / "account" / "mdk.db"
-    clock = Clock(datetime.now(UTC).replace(microsecond=0))
-    with Mdk.open(path, keys=keys, key=key, clock=clock) as alice:
-        package = bob.new_key_package(relays=RELAYS)
-        with alice.create_group("Lunch", members=[package], relays=RELAYS) as pending:
-            (welcome,) = pending.welcomes
-            group = pending.confirm().id
-        bob.process(welcome)
-        bob.accept(bob.invites()[0].id)
+def test_it_waits_over_a_restart(
+    reopened: Callable[[], Mdk], bob: Mdk, meet: Callable[..., GroupId]
+) -> None:
+    with reopened() as alice:
+        group = meet(alice, bob)
         made = alice.change_requirements(group, components=[RETENTION], extensions=[STREAMS])
         assert made.event is not None
         handed_out = made.event.to_json()
-    with Mdk.open(path, keys=keys, key=key, clock=clock) as alice:
+    with reopened() as alice:
         (pending,) = alice.pending()
         assert pending.event is not None
         assert pending.event.to_json() == handed_out

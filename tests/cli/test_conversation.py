@@ -93,7 +93,7 @@ def test_listening_with_a_cursor_leaves_nothing_out_and_repeats_nothing(home: Ho
     # What was sent within one second has no order that a relay could give back.
     for turn in range(2):
         for number in range(2):
-            assert home.mdk("send", "-a", "alice", "Lunch", f"{turn}.{number}").code == 0
+            assert home.prepare("send", "-a", "alice", "Lunch", f"{turn}.{number}").code == 0
         done = home.mdk(
             *("listen", "-a", "bob", "--json", "--cursor-file", "cursor"),
             *("--count", "2", "--for", "30"),
@@ -114,13 +114,13 @@ def test_listening_with_a_cursor_leaves_nothing_out_and_repeats_nothing(home: Ho
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
 def test_listening_shows_what_comes_and_ends_when_asked(home: Home, end: signal.Signals) -> None:
     home.pair()
-    assert home.mdk("send", "-a", "alice", "Lunch", "while away").code == 0
+    assert home.prepare("send", "-a", "alice", "Lunch", "while away").code == 0
     process = home.start("listen", "-a", "bob")
     assert process.stdout is not None
     first = process.stdout.readline()
     assert first.endswith("while away\n"), first + process.communicate()[1]
     assert "Lunch" in first
-    assert home.mdk("send", "-a", "alice", "Lunch", "live \x1b[31mred\u202e").code == 0
+    assert home.prepare("send", "-a", "alice", "Lunch", "live \x1b[31mred\u202e").code == 0
     # What others wrote cannot command the terminal.
     assert process.stdout.readline().endswith("live \\u001b[31mred\\u202e\n")
     process.send_signal(end)
@@ -131,7 +131,7 @@ def test_listening_shows_what_comes_and_ends_when_asked(home: Home, end: signal.
 def test_a_reader_that_goes_away_is_no_fault(home: Home) -> None:
     home.pair()
     for number in range(3):
-        assert home.mdk("send", "-a", "alice", "Lunch", f"{number} " + "x" * 20_000).code == 0
+        assert home.prepare("send", "-a", "alice", "Lunch", f"{number} " + "x" * 20_000).code == 0
     process = home.start("history", "-a", "alice", "Lunch", "--json")
     with process:
         assert process.stdout is not None
@@ -145,7 +145,7 @@ def test_the_record_is_complete_and_says_so(home: Home) -> None:
     alice, bob = home.pair()
     said = [f"message {number}" for number in range(3)]
     for text in said:
-        assert home.mdk("send", "-a", "alice", "Lunch", text).code == 0
+        assert home.prepare("send", "-a", "alice", "Lunch", text).code == 0
     done = home.mdk("export", "-a", "bob", "--sync")
     assert done.code == 0, done.err
     kinds = [line["type"] for line in done.lines]

@@ -9,14 +9,14 @@ from tests.cli.test_roles import at_a_terminal
 def left(home: Home) -> str:
     """Bob has left Lunch, and alice's app is about to know it; the group's id."""
     home.pair()
-    assert home.mdk("send", "-a", "alice", "Lunch", "soup").code == 0
+    assert home.prepare("send", "-a", "alice", "Lunch", "soup").code == 0
     # It keeps a cursor for the group.
-    done = home.mdk(
+    done = home.prepare(
         *("listen", "-a", "bob", "--json", "--from-start", "--group", "Lunch"),
         *("--count", "1", "--for", "30"),
     )
     assert done.code == 0, done.err
-    done = home.mdk("leave", "-a", "bob", "Lunch", "--yes", "--json")
+    done = home.prepare("leave", "-a", "bob", "Lunch", "--yes", "--json")
     assert done.code == 0, done.err
     group = done.document["group"]
     assert isinstance(group, str)
@@ -24,7 +24,7 @@ def left(home: Home) -> str:
 
 
 def answered(home: Home) -> None:
-    assert home.mdk("groups", "-a", "alice", "--sync").code == 0
+    assert home.prepare("groups", "-a", "alice", "--sync").code == 0
 
 
 def test_a_group_that_was_left_is_deleted_and_not_before(home: Home) -> None:

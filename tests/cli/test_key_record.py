@@ -14,7 +14,9 @@ from tests.cli.kit import Home
 @pytest.fixture
 def database(home: Home) -> Path:
     """A database whose key is in a file that is nowhere else named."""
-    home.mdk("init", "-a", "a/mdk.db", "--offline", "--key", "file:x.key", "--relay", home.relay)
+    home.prepare(
+        "init", "-a", "a/mdk.db", "--offline", "--key", "file:x.key", "--relay", home.relay
+    )
     return home.folder / "a" / "mdk.db"
 
 

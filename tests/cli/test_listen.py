@@ -20,7 +20,7 @@ def listen(home: Home, *options: str, count: int) -> list[str]:
 
 
 def say(home: Home, text: str, group: str = "Lunch") -> None:
-    done = home.mdk("send", "-a", "alice", group, text)
+    done = home.prepare("send", "-a", "alice", group, text)
     assert done.code == 0, done.err
 
 

@@ -63,7 +63,7 @@ def test_writing_to_a_closed_stdout_fails_as_on_a_full_disk(home: Home) -> None:
 
 def test_a_pipe_that_nobody_reads_takes_nothing(home: Home) -> None:
     home.pair()
-    home.mdk("send", "-a", "alice", "Lunch", "hello")
+    home.prepare("send", "-a", "alice", "Lunch", "hello")
     database = str(home.folder / "data" / "mdk" / "alice" / "mdk.db")
     for arguments in (
         ("verify", database),

@@ -26,8 +26,7 @@ from mdk.testing.fixtures import MakeClient
 async def test_rekey_renews_everything(relay: LocalRelay, tmp_path: Path) -> None:
     alice = tmp_path / "alice" / "mdk.db"
     key = tmp_path / "key"
-    bob = await client(relay, "bob")
-    async with bob:
+    async with await client(relay, "bob") as bob:
         async with impatient(
             Client.open(alice, key=DatabaseKey.from_file(key), relays=[relay.url])
         ) as hers:
@@ -49,8 +48,7 @@ async def test_rekey_renews_everything(relay: LocalRelay, tmp_path: Path) -> Non
 
 
 async def test_a_backup_is_moved(relay: LocalRelay, tmp_path: Path) -> None:
-    bob = await client(relay, "bob")
-    async with bob:
+    async with await client(relay, "bob") as bob:
         first = Account(tmp_path, "laptop", relay)
         async with first.open() as hers:
             group, room = await join(hers, bob)
@@ -154,18 +152,20 @@ async def test_groups_too_large_are_refused_with_their_size(
 
 
 async def test_what_no_relay_would_take_is_refused_before_anything() -> None:
-    async with LocalRelay(max_event_bytes=3_000) as relay:
-        alice, bob = await client(relay, "alice"), await client(relay, "bob")
-        async with alice, bob:
-            with pytest.raises(errors.GroupTooLarge) as raised:
-                await alice.groups.create("x", [bob.public_key], description="d" * 3_000)
-            assert raised.value.limit is not None
-            assert raised.value.size is not None
-            # Of an event, or of the message that it comes in: whether the engine knew it before the commit was made.
-            assert raised.value.limit in {3_000 - len('["EVENT",]'), 3_000}
-            assert raised.value.size > raised.value.limit
-            assert relay.count(1059) == 0
-            assert len(alice.groups) == len(alice.engine.pending()) == 0
+    async with (
+        LocalRelay(max_event_bytes=3_000) as relay,
+        await client(relay, "alice") as alice,
+        await client(relay, "bob") as bob,
+    ):
+        with pytest.raises(errors.GroupTooLarge) as raised:
+            await alice.groups.create("x", [bob.public_key], description="d" * 3_000)
+        assert raised.value.limit is not None
+        assert raised.value.size is not None
+        # Of an event, or of the message that it comes in: whether the engine knew it before the commit was made.
+        assert raised.value.limit in {3_000 - len('["EVENT",]'), 3_000}
+        assert raised.value.size > raised.value.limit
+        assert relay.count(1059) == 0
+        assert len(alice.groups) == len(alice.engine.pending()) == 0
 
 
 @pytest.mark.parametrize("how", ["founding", "founding elsewhere", "adding"])

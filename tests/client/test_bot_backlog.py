@@ -7,7 +7,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from tests.client.bots import bot_on_disk, end, going
+from tests.client.bots import at_work, bot_on_disk
 from tests.client.people import KEY, PATIENCE, hear, texts
 from tests.client.test_bot import line, run_bot
 
@@ -80,12 +80,11 @@ async def test_what_waits_for_its_next_attempt_outlives_a_restart(
         return bot
 
     first = handling(bot_on_disk(relay, tmp_path, backlog=False))
-    serving = await going(first)
-    group = await user.groups.create("chat", [first.client.public_key])
-    clock.set(datetime.now(UTC))
-    await group.send("payment")
-    await asyncio.wait_for(tried.wait(), PATIENCE)
-    await end(first, serving)
+    async with at_work(first):
+        group = await user.groups.create("chat", [first.client.public_key])
+        clock.set(datetime.now(UTC))
+        await group.send("payment")
+        await asyncio.wait_for(tried.wait(), PATIENCE)
     await second_over()
     clock.set(datetime.now(UTC) - timedelta(minutes=1))  # before the next start in any case
     await (await group.send("away")).delivered(PATIENCE)
@@ -95,8 +94,7 @@ async def test_what_waits_for_its_next_attempt_outlives_a_restart(
         assert await texts(fetching.groups[group.id]) == ["payment", "away"]
     mended = True
     second = handling(bot_on_disk(relay, tmp_path, backlog=False))
-    serving = await going(second)
-    clock.set(datetime.now(UTC))
-    await group.send("live")
-    assert await hear(group, 2) == ["done payment", "done live"]
-    await end(second, serving)
+    async with at_work(second):
+        clock.set(datetime.now(UTC))
+        await group.send("live")
+        assert await hear(group, 2) == ["done payment", "done live"]

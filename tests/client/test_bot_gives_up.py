@@ -172,20 +172,18 @@ async def test_what_is_given_up_does_not_come_again_and_what_a_kill_cut_off_does
         return bot
 
     first = handling(bot_on_disk(relay, tmp_path))
-    serving = await going(first)
-    group = await user.groups.create("chat", [first.client.public_key])
-    await group.send("wrong")
-    await group.send("right")
-    await asyncio.wait_for(done.wait(), PATIENCE)
-    await end(first, serving)
+    async with at_work(first):
+        group = await user.groups.create("chat", [first.client.public_key])
+        await group.send("wrong")
+        await group.send("right")
+        await asyncio.wait_for(done.wait(), PATIENCE)
     assert heard == ["wrong"] * TRIES + ["right"]
     heard.clear()
     done.clear()
     second = handling(bot_on_disk(relay, tmp_path))
-    serving = await going(second)
-    await group.send("next")
-    await asyncio.wait_for(done.wait(), PATIENCE)
-    await end(second, serving)
+    async with at_work(second):
+        await group.send("next")
+        await asyncio.wait_for(done.wait(), PATIENCE)
     assert heard == ["next"]
 
 

@@ -91,9 +91,8 @@ async def test_a_handler_without_async_ends_the_bot_and_its_message_comes_again(
     async def answer(ctx: Context) -> None:
         await ctx.reply(f"done {ctx.text}")
 
-    serving = await going(right)
-    assert await hear(group, 1) == ["done hello"]
-    await end(right, serving)
+    async with at_work(right):
+        assert await hear(group, 1) == ["done hello"]
 
 
 @pytest.mark.parametrize("which", ["on_start", "every"])

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
-from tests.client.bots import at_work, bot_of, bot_on_disk, end, going
+from tests.client.bots import at_work, bot_of, bot_on_disk, going
 from tests.client.people import PATIENCE, event_of, hear, texts, until
 
 from mdk import (
@@ -240,23 +240,21 @@ async def test_what_was_sent_while_it_was_down(
         return bot
 
     first = handling(bot_on_disk(relay, tmp_path))
-    serving = await going(first)
-    group = await user.groups.create("chat", [first.client.public_key])
-    await group.send("up")
-    assert await hear(group, 1) == ["done up"]
-    await end(first, serving)
+    async with at_work(first):
+        group = await user.groups.create("chat", [first.client.public_key])
+        await group.send("up")
+        assert await hear(group, 1) == ["done up"]
     order.clear()
     await (await group.send("away")).delivered(PATIENCE)
     # Messages say in whole seconds when they were sent: this one was before the start, the next one is behind it.
     second = handling(bot_on_disk(relay, tmp_path, backlog=backlog))
-    serving = await going(second)
-    clock.set(datetime.now(UTC))
-    await group.send("live")
-    wanted = ["done away", "done live"] if backlog else ["done live"]
-    assert await hear(group, len(wanted)) == wanted
-    assert order == ["start", *(word.removeprefix("done ") for word in wanted)]
-    assert "away" in await texts(second.client.groups[group.id])
-    await end(second, serving)
+    async with at_work(second):
+        clock.set(datetime.now(UTC))
+        await group.send("live")
+        wanted = ["done away", "done live"] if backlog else ["done live"]
+        assert await hear(group, len(wanted)) == wanted
+        assert order == ["start", *(word.removeprefix("done ") for word in wanted)]
+        assert "away" in await texts(second.client.groups[group.id])
 
 
 async def test_a_handler_that_does_not_end_in_time_gets_the_message_again(
@@ -276,11 +274,10 @@ async def test_a_handler_that_does_not_end_in_time_gets_the_message_again(
             cancelled.set()
             raise
 
-    serving = await going(slow)
-    group = await user.groups.create("chat", [slow.client.public_key])
-    await group.send("long")
-    await asyncio.wait_for(begun.wait(), PATIENCE)
-    await end(slow, serving)
+    async with at_work(slow):
+        group = await user.groups.create("chat", [slow.client.public_key])
+        await group.send("long")
+        await asyncio.wait_for(begun.wait(), PATIENCE)
     assert cancelled.is_set()
     quick = bot_on_disk(relay, tmp_path)
 
@@ -288,9 +285,8 @@ async def test_a_handler_that_does_not_end_in_time_gets_the_message_again(
     async def answer(ctx: Context) -> None:
         await ctx.reply(f"done {ctx.text}")
 
-    serving = await going(quick)
-    assert await hear(group, 1) == ["done long"]
-    await end(quick, serving)
+    async with at_work(quick):
+        assert await hear(group, 1) == ["done long"]
 
 
 async def test_cancelling_serve_ends_it_in_good_order_and_it_runs_once(

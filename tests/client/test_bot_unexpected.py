@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from tests.client.bots import bot_on_disk, end, going
+from tests.client.bots import at_work, bot_on_disk, end, going
 from tests.client.people import PATIENCE, hear
 
 from mdk import Bot, Client, Context, Event, errors
@@ -94,12 +94,11 @@ async def test_a_handler_is_called_again(
     async def note(_event: Event, error: Exception, attempts: int) -> None:
         told.append((error, attempts))
 
-    serving = await going(bot)
-    group = await user.groups.create("chat", [bot.client.public_key])
-    await group.send("one")
-    await group.send("two")
-    assert await hear(group, 2) == ["done one", "done two"]
-    await end(bot, serving)
+    async with at_work(bot):
+        group = await user.groups.create("chat", [bot.client.public_key])
+        await group.send("one")
+        await group.send("two")
+        assert await hear(group, 2) == ["done one", "done two"]
     assert handled == ["one", "one", "two"]
     ((error, attempts),) = told
     assert isinstance(error, RuntimeError)
@@ -125,11 +124,10 @@ async def test_a_handler_that_returns_with_its_task_cancelled_has_not_returned(
         else:
             await ctx.reply(f"done {ctx.text}")
 
-    serving = await going(bot)
-    group = await user.groups.create("chat", [bot.client.public_key])
-    await group.send("one")
-    assert await hear(group, 1) == ["done one"]
-    await end(bot, serving)
+    async with at_work(bot):
+        group = await user.groups.create("chat", [bot.client.public_key])
+        await group.send("one")
+        assert await hear(group, 1) == ["done one"]
     assert handled == ["one", "one"]
 
 
@@ -158,12 +156,11 @@ async def test_an_error_handler_decides_nothing_by_it(
         await ending()
         await asyncio.sleep(0)
 
-    serving = await going(bot)
-    group = await user.groups.create("chat", [bot.client.public_key])
-    await group.send("one")
-    await group.send("two")
-    assert await hear(group, 2) == ["done one", "done two"]
-    await end(bot, serving)
+    async with at_work(bot):
+        group = await user.groups.create("chat", [bot.client.public_key])
+        await group.send("one")
+        await group.send("two")
+        assert await hear(group, 2) == ["done one", "done two"]
     assert handled == ["one", "one", "two"]
     assert f"an error handler raised {name}" in caplog.text
     assert SECRET not in caplog.text
@@ -216,9 +213,8 @@ async def test_the_wish_to_end_the_process_is_one_in_a_group_too(
         await asyncio.wait_for(serving, PATIENCE)
     assert raised.group_contains(SystemExit)
     bot = handling(bot_on_disk(relay, tmp_path), ends=False)
-    serving = await going(bot)
-    assert await hear(group, 1) == ["done one"]
-    await end(bot, serving)
+    async with at_work(bot):
+        assert await hear(group, 1) == ["done one"]
 
 
 async def test_what_was_open_in_a_task_that_somebody_cancelled_comes_again(
@@ -252,6 +248,5 @@ async def test_what_was_open_in_a_task_that_somebody_cancelled_comes_again(
     with pytest.raises(errors.Closed):
         await asyncio.wait_for(serving, PATIENCE)
     bot = handling(bot_on_disk(relay, tmp_path), hangs=False)
-    serving = await going(bot)
-    assert await hear(group, 2) == ["done one", "done two"]
-    await end(bot, serving)
+    async with at_work(bot):
+        assert await hear(group, 2) == ["done one", "done two"]

@@ -90,8 +90,7 @@ async def alice_with(relay: LocalRelay, folder: Path, bob: Client, name: str = "
 
 
 async def test_backup(relay: LocalRelay, tmp_path: Path) -> None:
-    bob = await client(relay, "bob")
-    async with bob:
+    async with await client(relay, "bob") as bob:
         await alice_with(relay, tmp_path, bob)
         out = await output(start("backup", relay, tmp_path))
         assert out.startswith("1 groups, reachable as npub1")
@@ -100,8 +99,7 @@ async def test_backup(relay: LocalRelay, tmp_path: Path) -> None:
 
 
 async def test_rekey(relay: LocalRelay, tmp_path: Path) -> None:
-    bob = await client(relay, "bob")
-    async with bob:
+    async with await client(relay, "bob") as bob:
         room = await alice_with(relay, tmp_path, bob)
         epoch = room.info.epoch
         assert await output(start("rekey", relay, tmp_path)) == "1 groups updated\n"
@@ -110,8 +108,7 @@ async def test_rekey(relay: LocalRelay, tmp_path: Path) -> None:
 
 
 async def test_send_image(relay: LocalRelay, blobs: LocalBlossom, tmp_path: Path) -> None:
-    bob = await client(relay, "bob", blobs=blobs)
-    async with bob:
+    async with await client(relay, "bob", blobs=blobs) as bob:
         room = await alice_with(relay, tmp_path, bob, name="")
         await room.send_file(png(8, 8), filename="dog.png")
         (tmp_path / "cat.jpg").write_bytes(JPEG)
@@ -182,8 +179,7 @@ async def test_bridge_of_the_guide(relay: LocalRelay, tmp_path: Path) -> None:
     (code,) = (block.code for block in blocks(document) if "CURSOR" in block.code)
     program = tmp_path / "bridge.py"
     program.write_text(code.replace("wss://relay.example", relay.url))
-    bob = await client(relay, "bob")
-    async with bob:
+    async with await client(relay, "bob") as bob:
         group = await group_with_archiver(relay, tmp_path, bob)
         for round_ in range(3):
             await group.send(f"while away {round_}")
