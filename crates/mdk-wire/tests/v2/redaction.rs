@@ -1,6 +1,6 @@
 use mdk_wire::v2::components::*;
 use mdk_wire::v2::{Attachment, Component, IdentityProof};
-use mdk_wire::{NostrGroupId, Secret};
+use mdk_wire::{EventId, NostrGroupId, Payload, Secret};
 
 use crate::kit::{account, keys};
 
@@ -48,5 +48,22 @@ fn debug_shows_no_value() {
         for forbidden in ["marker", "abab", "171", "172", "173", "174", admin.as_str()] {
             assert!(!text.contains(forbidden), "{text}");
         }
+    }
+}
+
+#[test]
+fn debug_of_a_message_shows_its_kind_alone() {
+    let payload = Payload {
+        id: EventId::from_bytes([0xab; 32]),
+        pubkey: account(1),
+        created_at: 1_700_000_171,
+        kind: 9,
+        tags: vec![vec!["marker".into(), "marker".into()]],
+        content: "marker".into(),
+    };
+    let text = format!("{payload:?}");
+    assert!(text.contains('9'));
+    for forbidden in ["marker", "abab", "171", account(1).to_hex().as_str()] {
+        assert!(!text.contains(forbidden), "{text}");
     }
 }
