@@ -54,12 +54,12 @@ def main() -> int:
             if not words or words[0] != "Compiling":
                 continue
             done += 1
-            note = SLOW.get(words[1], note)
+            note = SLOW.get(words[1], words[1])
             now = time.monotonic()
             if terminal or now - shown >= EVERY:
                 shown = now
                 text = f"build: {done} of {total} crates, {now - started:.0f} s"
-                text += f" ({note})" if note else ""
+                text += f" ({note})"
                 print(
                     f"\r\033[K{text}" if terminal else text,
                     end="" if terminal else "\n",
