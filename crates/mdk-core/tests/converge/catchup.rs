@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::kit::Member;
 use crate::kit::dice::Dice;
+use crate::sampling;
 
 /// As the protocol has it: passes last a second.
 fn patient(name: &'static str) -> Member {
@@ -258,7 +259,7 @@ fn two_hundred_epochs_reversed_in_linear_steps() {
 /// keys is tried once on what it does not open, however often that is looked at, and no event reads them anew.
 #[test]
 fn a_long_line_costs_an_event_its_keys_once() {
-    for epochs in [50, 200, 400] {
+    for epochs in [50, usize::try_from(sampling::count("long_absence")).unwrap()] {
         for page in [30, 500] {
             let mut absence = Absence::of(epochs, 2);
             let (mut most, before) = (0, cost(&mut absence.bob.engine).unwrap());

@@ -11,6 +11,7 @@ use mdk_store::*;
 
 use super::encrypt::put;
 use crate::kit::{command_line, has_strace, vault::*};
+use crate::sampling;
 
 const HOME: &str = "MDK_STORE_PASSING_FAULTS_HOME";
 const WHAT: &str = "MDK_STORE_PASSING_FAULTS_WHAT";
@@ -123,13 +124,15 @@ fn sweep(what: &str, with_logs: bool, step: usize) {
     if !has_strace() {
         return;
     }
+    let step = step * usize::try_from(sampling::count("read_fault_stride")).unwrap();
+    let first = 1 + usize::try_from(sampling::first_seed()).unwrap() % step.min(4);
     let (made, home) = sources(with_logs);
     let before = files(&made.path);
     let mut failed = 0;
     for (call, lasting) in
         [("pread64", ""), ("pread64", "+"), ("openat", ""), ("openat", "+"), ("read", "")]
     {
-        for at in (1..).step_by(step) {
+        for at in (first..).step_by(step) {
             put(&made.path, &before);
             let at = format!("{at}{lasting}");
             let Some(said) = said(&home, what, call, &at) else { break };
@@ -145,7 +148,7 @@ fn sweep(what: &str, with_logs: bool, step: usize) {
             }
         }
     }
-    assert!(failed > 20 / step, "{what}: {failed} failed");
+    assert!(failed > 0, "{what}: none failed from call {first} on");
 }
 
 #[test]
