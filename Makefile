@@ -7,9 +7,9 @@ SHELL := bash
 VENV := .venv
 PY := $(VENV)/bin/python
 FUZZ_SECONDS ?= 60
-# Several at a time, because most tests wait for processes, keyrings and relays; tests/conftest.py says which stay together. A
-# process that dies is not replaced: the one in its place may wait for work for ever.
-TEST_JOBS ?= -n 6 --dist loadgroup --max-worker-restart=0
+# Several at a time, a file in one process: most tests wait for processes, keyrings and relays. One that dies is not replaced: the
+# one in its place may wait for work for ever.
+TEST_JOBS ?= -n 6 --dist loadfile --max-worker-restart=0
 PYTHON_TESTS ?= tests
 WORLDS ?= 200
 STEPS ?= 500

@@ -21,9 +21,6 @@ from tests import sampling
 
 from mdk.testing import Faults, LocalRelay
 
-# They add up what they came to.
-pytestmark = pytest.mark.xdist_group("worlds")
-
 ACTOR = Path(__file__).parent / "programs" / "actor.py"
 MEMBERS = 3
 STEPS = 30
