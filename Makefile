@@ -152,7 +152,7 @@ vault-proof: $(VENV)/.built ## docs/vault-proof.md: which test shows each statem
 	@$(PY) -m pytest -q $(TEST_JOBS) tests/vault --junitxml=$(VENV)/vault.xml || true
 	@$(PY) scripts/vault_proof.py $(VENV)/vault.xml
 
-torture: $(VENV)/.built ## kills and faults at every call, 2,000 random kills, losses of power, threads, a million messages: hours
+torture: $(VENV)/.built ## kills and faults at every call, 2,000 random kills, losses of power, threads, a million messages; hours
 	@$(PY) -m tests.vault.torture.run
 
 memory: $(VENV)/.optimized ## memory scans and long lives of the optimized extension

@@ -1,8 +1,8 @@
-"""The library that turns the locking of pages into nothing, for the tests of the engine and the recorded traffic.
+"""The library that turns the locking of pages into nothing, for the recorded traffic.
 
 SQLCipher locks what it allocates, one call to the system each time. That is a third of what these tests cost alone and
-two thirds beside each other, and it is not what they are about. The tests of the storage, the client and the extension
-lock pages as a user's program does, but for the processes that the torture kills (tests/vault/torture/shim.c).
+two thirds beside each other in one process, and it is not what they are about. All other tests lock pages as a user's
+program does, but for the processes that the torture kills (tests/vault/torture/shim.c).
 """
 
 from __future__ import annotations
