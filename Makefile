@@ -11,7 +11,7 @@ FUZZ_SECONDS ?= 60
 # one in its place may wait for work for ever.
 TEST_JOBS ?= -n 6 --dist loadfile --max-worker-restart=0
 PYTHON_TESTS ?= tests
-WORLDS ?= 200
+WORLDS ?= 1000
 STEPS ?= 500
 FIRST ?= 1
 COUNT ?= 500
