@@ -21,7 +21,7 @@ FULL = {"MDK_SAMPLING": "nightly"}
 PARTS: dict[str, tuple[str, list[str]]] = {
     "rust": ("all Rust tests, samples at full length", ["make", "test-rust"]),
     "recorded": ("recorded traffic in many orders", ["make", "test-recorded"]),
-    "python": ("all Python tests, samples at full length", ["make", "test-python"]),
+    "python": ("all Python tests, samples at full length", ["make", "test-vault", "test-python"]),
     "check": ("formats, lints, types, licences, tables", ["make", "check"]),
     "simulate": ("simulated worlds, and one broken on purpose", ["make", "simulate"]),
     "torture": ("kills and faults at every call, losses of power, threads", ["make", "torture"]),

@@ -1,4 +1,4 @@
-/* Preloaded into the recorded traffic (no_mlock.py): pages are neither locked nor unlocked. */
+/* Preloaded into Python tests (no_mlock.py): pages are neither locked nor unlocked. */
 #include <stddef.h>
 
 int mlock(const void *address, size_t length) {

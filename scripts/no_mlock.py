@@ -1,8 +1,10 @@
-"""The library that turns the locking of pages into nothing, for the recorded traffic.
+"""Print the path of a library that turns the locking of pages into nothing, for Python tests that are not about it.
 
-SQLCipher locks what it allocates, one call to the system each time. That is a third of what these tests cost alone and
-two thirds beside each other in one process, and it is not what they are about. All other tests lock pages as a user's
-program does, but for the processes that the torture kills (tests/vault/torture/shim.c).
+    LD_PRELOAD=$(python scripts/no_mlock.py TARGET_DIR) python -m pytest tests/client
+
+SQLCipher locks each allocation by a call to the system, which is a third of what tests of whole groups cost.
+tests/vault runs without it: there the product's pages are locked as in a user's program. The path is empty without Linux
+or a compiler.
 """
 
 from __future__ import annotations
@@ -15,12 +17,17 @@ from pathlib import Path
 SOURCE = Path(__file__).with_suffix(".c")
 
 
-def library(program: Path) -> str:
-    """Its path, built beside a test program; empty without Linux, a compiler, or a name that the loader can take."""
-    built = program.with_name("libno_mlock.so")
+def library(folder: Path) -> str:
+    """Its path, built in `folder`; empty where it cannot be built or the loader cannot take the name."""
+    built = folder.resolve() / "libno_mlock.so"
     compiler = shutil.which("cc")
     # The loader takes both for the end of a name.
     if sys.platform != "linux" or compiler is None or set(str(built)) & set(" :"):
         return ""
+    folder.mkdir(parents=True, exist_ok=True)
     command = [compiler, "-O2", "-shared", "-fPIC", "-o", str(built), str(SOURCE)]
     return "" if subprocess.run(command, check=False).returncode else str(built)
+
+
+if __name__ == "__main__":
+    print(library(Path(sys.argv[1])))

@@ -10,3 +10,5 @@ mod relay;
 #[path = "../../../tests/sampling.rs"]
 #[allow(dead_code)] // (each program uses some of it)
 mod sampling;
+#[path = "../../../tests/unlocked.rs"]
+mod unlocked;

@@ -16,3 +16,5 @@ mod simulator;
 #[path = "../../../tests/sampling.rs"]
 #[allow(dead_code)] // (each program uses some of it)
 mod sampling;
+#[path = "../../../tests/unlocked.rs"]
+mod unlocked;
