@@ -38,7 +38,7 @@ impl Default for PoolOptions {
             allow_loopback: false,
             connect_timeout: Duration::from_secs(15),
             reconnect_min: Duration::from_secs(1),
-            reconnect_max: Duration::from_secs(300),
+            reconnect_max: Duration::from_secs(60),
             max_message_bytes: 2 * 1024 * 1024,
             max_page_events: 1_000,
             max_page_bytes: 16 * 1024 * 1024,
@@ -91,8 +91,14 @@ pub struct ClientOptions {
     /// How long an invite waits for the inbox relays (kind 10050) of its recipient alone. After that, or after some tries
     /// at each of them, it also goes to the recipient's other relays (kind 10002).
     pub welcome_patience: Duration,
+    /// How old a group's epoch is before a message goes out: other apps do not show what comes sooner after a commit.
+    pub speak_after: Duration,
     /// Delay before the self-update after a join.
     pub self_update_after_join: Duration,
+    /// How long nothing must have happened in a group before our leaf is renewed there.
+    pub renew_when_quiet_for: Duration,
+    /// After so long it is renewed all the same, as soon as the epoch is old enough to speak in.
+    pub renew_at_latest: Duration,
     /// Whether KeyPackage and relay lists are published.
     pub reachable: bool,
 }
@@ -117,7 +123,10 @@ impl Default for ClientOptions {
             standstill: Duration::from_secs(60),
             group_overlap_deep: Duration::from_secs(30 * 86_400),
             welcome_patience: Duration::from_secs(120),
-            self_update_after_join: Duration::from_secs(5),
+            speak_after: Duration::from_secs(2),
+            self_update_after_join: Duration::from_secs(60),
+            renew_when_quiet_for: Duration::from_secs(30),
+            renew_at_latest: Duration::from_secs(86_400),
             reachable: true,
         }
     }

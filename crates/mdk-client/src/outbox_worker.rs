@@ -9,6 +9,7 @@ mod echoes;
 mod jobs;
 mod reachable;
 mod sending;
+mod speaking;
 mod welcomes;
 
 use std::collections::{HashMap, HashSet};
@@ -61,10 +62,16 @@ enum Done {
 struct Worker {
     shared: Arc<Shared>,
     items: Vec<OutboxItem>,
+    /// The highest place that was read.
+    newest: i64,
     rows: u32,
     /// There are more rows than were read.
     full: bool,
     stale: bool,
+    /// A message waits for its group's epoch to be old enough, which may be another one by then.
+    waits_to_speak: bool,
+    /// Groups of which an invite went out, and when last.
+    invited: HashMap<Vec<u8>, Instant>,
     /// Relays whose history was being read when the rows were: once it is, some rows may be others.
     reading: HashSet<String>,
     jobs: JoinSet<Done>,
@@ -90,9 +97,12 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     let mut worker = Worker {
         shared: shared.clone(),
         items: Vec::new(),
+        newest: 0,
         rows: ROWS,
         full: false,
         stale: true,
+        waits_to_speak: false,
+        invited: HashMap::new(),
         reading: HashSet::new(),
         jobs: JoinSet::new(),
         busy: HashMap::new(),
@@ -154,7 +164,7 @@ impl Worker {
                     self.rows = ROWS;
                     self.stale = true;
                 }
-                () = until(alarm) => {}
+                () = until(alarm) => self.stale |= self.waits_to_speak,
             }
         }
     }
@@ -163,6 +173,7 @@ impl Worker {
         let rows = self.rows;
         self.reading.clone_from(&lock(&self.shared.reading));
         self.items = self.shared.engine(move |engine| engine.outbox(rows)).await?;
+        self.hurry();
         self.stale = false;
         self.full = self.items.len() >= rows as usize;
         if self.items.len() < ROWS as usize {
@@ -179,6 +190,21 @@ impl Worker {
         self.tried_since.retain(|seq, _| there(seq));
         self.tell();
         Ok(())
+    }
+
+    /// Relays that are away are tried for what has just been put in.
+    fn hurry(&mut self) {
+        let newest = self.items.last().map_or(0, |item| item.seq).max(self.newest);
+        let seen = std::mem::replace(&mut self.newest, newest);
+        let new = self.items.iter().rev().take_while(|item| item.seq > seen);
+        let relays: HashSet<String> = new
+            .flat_map(|item| &item.relays)
+            .filter_map(|relay| normal_url(relay).ok())
+            .filter(|url| !self.shared.is_connected(url))
+            .collect();
+        for url in relays {
+            self.shared.pool.hurry(&url, &self.shared.me);
+        }
     }
 
     /// Looks at the first rows only, once something among them goes out again: to look through thousands of rows with

@@ -155,6 +155,13 @@ impl Pool {
         }
     }
 
+    /// Tries a relay again that was not reached, as soon as the shortest pause is over: somebody has something for it.
+    pub(crate) fn hurry(&self, url: &str, account: &PublicKey) {
+        if let Some(commands) = self.find(url, account, |handle| handle.commands.clone()) {
+            let _ = commands.send(Command::Hurry);
+        }
+    }
+
     /// Publishes one event, byte for byte, and waits for the relay's answer to its id, at most `timeout`. Waits for a
     /// connection that is being made, not for a relay in back-off. Sent a second time when the relay wants the account to
     /// authenticate first.

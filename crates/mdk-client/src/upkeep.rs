@@ -1,12 +1,15 @@
 //! What is due by time: the engine's tick, our KeyPackage and lists, fresh keys after a join and every week.
 
-use std::collections::{BTreeSet, HashMap};
+mod renewal;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mdk_core::{CommitState, Config, Engine};
+use mdk_core::Engine;
 use mdk_wire::limits::MAX_RELAYS;
 use mdk_wire::{GroupId, kind};
+use renewal::Renewal;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -18,7 +21,6 @@ use crate::client::shared::{Command, Shared, backoff, jittered, lock, now};
 use crate::error::{ClientError, Result};
 use crate::lists;
 use crate::outbox_worker::KEY_PACKAGE_STATE;
-use crate::relay_pool::normal_url;
 
 /// How much the pause between two ticks grows while nothing happens.
 const STRETCH: u32 = 64;
@@ -33,16 +35,6 @@ const REFUSED_PAUSE: u32 = 12;
 pub(crate) const MOST_AHEAD: u64 = 900;
 /// How often the lists are looked at again: the clock may have been set meanwhile.
 const LISTS_EVERY: Duration = Duration::from_secs(3600);
-
-/// A group whose leaf wants fresh keys.
-struct Renewal {
-    at: Instant,
-    failures: u32,
-    /// A commit that is under way.
-    pending: Option<i64>,
-    /// None of the group's relays was connected.
-    away: bool,
-}
 
 struct Upkeep {
     shared: Arc<Shared>,
@@ -211,85 +203,6 @@ impl Upkeep {
         // Each attempt is another KeyPackage, whose private part is kept for a week.
         let refused = shared.progress.borrow().refused;
         Ok(shared.options.retry_max.saturating_mul(if refused { REFUSED_PAUSE } else { 1 }))
-    }
-
-    /// Those who were invited together do not all do it at once: of two commits for one epoch one is lost, with what was
-    /// said after it.
-    fn delay(&self, members: usize) -> Duration {
-        let least = self.shared.options.self_update_after_join;
-        let spread = least.saturating_mul(u32::try_from(members / 2).unwrap_or(u32::MAX).max(1));
-        least + (jittered(spread) - spread)
-    }
-
-    /// Renews our leaf where it is due (RFC 9420, 16.6: forward secrecy and recovery from a compromise).
-    async fn renew(&mut self) -> Result<()> {
-        let shared = self.shared.clone();
-        let older_than = Config::default().self_update_every;
-        let due = shared.engine(move |engine| engine.needs_self_update(older_than)).await?;
-        let due: BTreeSet<GroupId> = due.into_iter().collect();
-        self.renewals.retain(|group, _| due.contains(group));
-        for group in due {
-            if !self.renewals.contains_key(&group) {
-                let id = group.clone();
-                let info = shared.engine(move |engine| engine.group(&id)).await?;
-                let renewal = Renewal {
-                    at: Instant::now() + self.delay(info.member_count),
-                    failures: 0,
-                    pending: None,
-                    away: false,
-                };
-                self.renewals.insert(group.clone(), renewal);
-            }
-            let Some(renewal) = self.renewals.get_mut(&group) else { continue };
-            if let Some(pending) = renewal.pending {
-                match shared.engine(move |engine| engine.commit_state(pending)).await? {
-                    CommitState::Waiting => continue,
-                    CommitState::Confirmed => {}
-                    CommitState::Lost | CommitState::Refused { .. } => renewal.failures += 1,
-                }
-                renewal.pending = None;
-                let pause = shared.options.retry_min;
-                renewal.at =
-                    Instant::now() + backoff(pause, shared.options.retry_max, renewal.failures);
-                continue;
-            }
-            if renewal.at > Instant::now() {
-                continue;
-            }
-            let connected = shared.connected.borrow().clone();
-            let staged = shared
-                .engine(move |engine| {
-                    let info = engine.group(&group)?;
-                    // While a commit waits for a relay nobody can write in the group.
-                    let reached =
-                        |url: &String| normal_url(url).is_ok_and(|u| connected.contains(&u));
-                    if !info.relays.iter().any(reached) {
-                        return Ok(None);
-                    }
-                    engine.self_update(&group).map(Some)
-                })
-                .await;
-            match staged {
-                Ok(Some(pending)) => {
-                    renewal.pending = Some(pending.id);
-                    shared.outbox_wake.notify_one();
-                    shared.active();
-                    shared.bump();
-                }
-                Ok(None) => {
-                    renewal.away = true;
-                    renewal.at = Instant::now() + shared.options.retry_max;
-                }
-                Err(ClientError::Engine(error)) => {
-                    tracing::debug!("a leaf is not renewed now: {error}");
-                    renewal.failures += 1;
-                    let (least, most) = (shared.options.retry_min, shared.options.retry_max);
-                    renewal.at = Instant::now() + backoff(least, most, renewal.failures);
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
     }
 }
 

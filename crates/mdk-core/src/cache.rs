@@ -18,6 +18,7 @@ use crate::converge::tried::Tried;
 use crate::error::{Error, Result};
 use crate::inbound::looked::Trials;
 use crate::inbound::waits::{Dates, Waits};
+use crate::message::Said;
 use crate::outbound::Judged;
 use crate::pace::Paces;
 use crate::policy::GroupView;
@@ -104,6 +105,8 @@ pub(crate) struct GroupCache {
     pub(crate) looked_for_old: HashMap<GroupId, Range<u64>>,
     /// How far our messages are dated ahead: known for longer than the groups are loaded.
     pub(crate) paces: Paces,
+    /// Our last message of each group.
+    pub(crate) said: Said,
     /// Groups put back during the current transaction: evicted when it does not commit.
     touched: Vec<GroupId>,
 }
@@ -125,6 +128,7 @@ impl GroupCache {
             tried: Tried::default(),
             looked_for_old: HashMap::new(),
             paces: Paces::default(),
+            said: Said::default(),
             touched: Vec::new(),
         }
     }

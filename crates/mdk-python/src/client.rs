@@ -54,7 +54,9 @@ struct Timing {
     retry_min: f64,
     retry_max: f64,
     tick_every: f64,
+    speak_after: f64,
     self_update_after_join: f64,
+    renew_when_quiet_for: f64,
     blob_first_byte: f64,
     blob_stall: f64,
 }
@@ -97,7 +99,9 @@ impl Client {
             retry_min: seconds(timing.retry_min),
             retry_max: seconds(timing.retry_max),
             tick_every: seconds(timing.tick_every),
+            speak_after: seconds(timing.speak_after),
             self_update_after_join: seconds(timing.self_update_after_join),
+            renew_when_quiet_for: seconds(timing.renew_when_quiet_for),
             ..ClientOptions::default()
         };
         let (access, pool): (Arc<dyn EngineAccess>, _) = (engine.clone(), pool.pool()?);

@@ -98,6 +98,10 @@ pub(crate) const LAST: &str = select!(
 );
 pub(crate) const LAST_HEARD: &str = "SELECT received_at FROM messages INDEXED BY messages_shown WHERE group_id = ?1 \
      AND kind <> 5 AND kind <> 7 AND kind <> 1009 AND status < 3 AND mine = 0 ORDER BY seq DESC LIMIT 1";
+pub(crate) const LAST_SAID: &str = "SELECT created_at, id FROM messages INDEXED BY messages_shown WHERE group_id = ?1 \
+     AND kind <> 5 AND kind <> 7 AND kind <> 1009 AND status < 3 AND mine = 1 ORDER BY seq DESC LIMIT 1";
+pub(crate) const LAST_SHOWN: &str = "SELECT created_at, id FROM messages INDEXED BY messages_shown WHERE group_id = ?1 \
+     AND kind <> 5 AND kind <> 7 AND kind <> 1009 AND status < 3 ORDER BY seq DESC LIMIT 1";
 pub(crate) const EXPIRED: &str = select!(
     "WHERE expires_at IS NOT NULL AND status <> 1 AND expires_at <= ?1 ORDER BY expires_at, seq"
 );
@@ -167,6 +171,11 @@ guarded_debug!(WitnessRow { epoch });
 
 /// SQLite's limit for a pattern (`SQLITE_MAX_LIKE_PATTERN_LENGTH`).
 const MAX_PATTERN: usize = 50_000;
+
+fn read_place(row: &Row<'_>) -> Result<(Timestamp, EventId)> {
+    let mut c = Columns::new(row, "messages");
+    Ok((c.u64()?, c.event_id()?))
+}
 
 fn read(row: &Row<'_>) -> Result<MessageRow> {
     let mut c = Columns::new(row, "messages");
@@ -537,6 +546,22 @@ impl Tx<'_> {
     /// [`StoreError`] when the database fails or the row cannot be decoded.
     pub fn last_heard(&self, group: &GroupId) -> Result<Option<Timestamp>> {
         self.one(LAST_HEARD, [group.as_bytes()], |row| Columns::new(row, "messages").u64())
+    }
+
+    /// Date and id of our newest message, of the same kinds and in every status.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails or the row cannot be decoded.
+    pub fn last_said(&self, group: &GroupId) -> Result<Option<(Timestamp, EventId)>> {
+        self.one(LAST_SAID, [group.as_bytes()], read_place)
+    }
+
+    /// Date and id of the newest message, of the same kinds and in every status.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails or the row cannot be decoded.
+    pub fn last_shown(&self, group: &GroupId) -> Result<Option<(Timestamp, EventId)>> {
+        self.one(LAST_SHOWN, [group.as_bytes()], read_place)
     }
 
     /// Valid messages of kinds other than 5, 7 and 1009 whose content contains `text`, in one group or all, newest

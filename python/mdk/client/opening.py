@@ -97,7 +97,9 @@ class Settings:
             "retry_min": 1.0,
             "retry_max": 300.0,
             "tick_every": 1.0,
-            "self_update_after_join": 5.0,
+            "speak_after": 2.0,
+            "self_update_after_join": 60.0,
+            "renew_when_quiet_for": 30.0,
             "blob_first_byte": 30.0,
             "blob_stall": 20.0,
         }

@@ -17,7 +17,9 @@ _IMPATIENT = {
     "retry_min": 0.05,
     "retry_max": 0.5,
     "tick_every": 0.2,
+    "speak_after": 0.0,
     "self_update_after_join": 3600.0,
+    "renew_when_quiet_for": 0.0,
     "blob_first_byte": 6.0,
     "blob_stall": 6.0,
 }

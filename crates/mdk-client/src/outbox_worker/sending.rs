@@ -36,6 +36,7 @@ impl Worker {
         let mut refused: Vec<(i64, String, &'static str)> = Vec::new();
         let (instant, millis) = (Instant::now(), now_millis());
         let many = self.items.len() >= MANY_ROWS;
+        let mut waits_to_speak = false;
         let mut under_way: HashMap<String, usize> = HashMap::new();
         for lane in self.busy.keys() {
             *under_way.entry(lane.relay.clone()).or_insert(0) += 1;
@@ -70,6 +71,13 @@ impl Worker {
             }
             if self.waits_for_history(item) {
                 // Nor does what comes after it overtake it.
+                blocked.extend(item.results.iter().map(|result| lane(item, &result.relay)));
+                continue;
+            }
+            let speaks_at = self.speaks_at(item, millis);
+            if speaks_at > millis {
+                waits_to_speak = true;
+                wake(instant + Duration::from_millis(speaks_at - millis));
                 blocked.extend(item.results.iter().map(|result| lane(item, &result.relay)));
                 continue;
             }
@@ -155,6 +163,7 @@ impl Worker {
             }
         }
         self.tried_since = tried_since;
+        self.waits_to_speak = waits_to_speak;
         for (seq, relay, words) in refused {
             let again = instant + self.shared.options.retry_max;
             self.refused.insert((seq, relay.clone()), again);

@@ -21,6 +21,8 @@ pub(super) enum Command {
     },
     /// Ends a pause.
     Wake,
+    /// Ends a pause as soon as the shortest one is over.
+    Hurry,
     Unsubscribe {
         account: PublicKey,
         id: u64,

@@ -121,7 +121,7 @@ impl Worker {
                             return Err(End::Over);
                         }
                     },
-                    Some(Command::Wake) => {},
+                    Some(Command::Wake | Command::Hurry) => {},
                     Some(command) => waiting.push_back(command),
                 },
                 room = self.accounts.room() => self.accounts.resume(room),
@@ -141,7 +141,8 @@ impl Worker {
     }
 
     /// Waits; false when nobody needs the relay any more.
-    async fn pause(&mut self, until: Instant, banned: bool) -> bool {
+    async fn pause(&mut self, mut until: Instant, banned: bool) -> bool {
+        let soonest = Instant::now() + self.options.reconnect_min;
         loop {
             tokio::select! {
                 () = sleep_until(until) => {
@@ -158,6 +159,7 @@ impl Worker {
                         }
                     },
                     Some(Command::Wake) if !banned => return true,
+                    Some(Command::Hurry) if !banned => until = until.min(soonest),
                     Some(command) => refuse(command),
                 },
                 room = self.accounts.room() => self.accounts.resume(room),
@@ -309,7 +311,7 @@ impl Worker {
                 self.accounts.remove(&key);
             }
             Command::Publish(publish) => session.publish(publish),
-            Command::Wake => {}
+            Command::Wake | Command::Hurry => {}
             Command::Query(query) => session.query(*query, info.as_deref()),
             Command::Subscribe { account, id, filters, reply } => {
                 let alone = self.accounts.is_alone();
@@ -332,6 +334,10 @@ fn refuse(command: Command) {
         Command::Subscribe { reply, .. } => {
             let _ = reply.send(Err(ClientError::NotConnected));
         }
-        Command::Open(_) | Command::Release(_) | Command::Wake | Command::Unsubscribe { .. } => {}
+        Command::Open(_)
+        | Command::Release(_)
+        | Command::Wake
+        | Command::Hurry
+        | Command::Unsubscribe { .. } => {}
     }
 }

@@ -41,7 +41,9 @@ pub fn options(relays: &[&str]) -> ClientOptions {
         retry_min: Duration::from_millis(20),
         retry_max: Duration::from_millis(300),
         tick_every: Duration::from_millis(50),
+        speak_after: Duration::ZERO,
         self_update_after_join: Duration::from_millis(30),
+        renew_when_quiet_for: Duration::ZERO,
         ..ClientOptions::default()
     }
 }

@@ -281,6 +281,18 @@ impl Engine {
         self.look(|ctx| ctx.needs_self_update(older_than))
     }
 
+    /// When something happened in a group last, Unix milliseconds: a commit that was not long ago, or a message.
+    ///
+    /// # Errors
+    /// [`Error::GroupNotFound`], [`Error::Store`].
+    pub fn quiet_since(&mut self, id: &GroupId) -> Result<u64> {
+        self.look(|ctx| {
+            let heard = ctx.tx.last_heard(id)?.unwrap_or(0);
+            let shown = ctx.tx.last_shown(id)?.map_or(0, |(at, _)| at.min(ctx.now()));
+            Ok(heard.max(shown).saturating_mul(1000).max(ctx.epoch_since(id)?))
+        })
+    }
+
     /// MLS-Exporter of the current epoch (RFC 9420, 8.5).
     ///
     /// # Errors

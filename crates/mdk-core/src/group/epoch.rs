@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use mdk_store::{GroupRow, GroupStatus, NodeRow, PassRow};
-use mdk_wire::{ContentId, PublicKey, Secret, SecretVec};
+use mdk_wire::{ContentId, GroupId, PublicKey, Secret, SecretVec};
 use openmls::group::MlsGroup;
 use openmls_traits::crypto::OpenMlsCrypto;
 
@@ -91,6 +91,17 @@ impl Ctx<'_, '_> {
     /// The oldest epoch whose state is still retained when the group is at `epoch`.
     pub(crate) fn horizon(&self, epoch: u64) -> u64 {
         epoch.saturating_sub(POLICY.max_rewind_commits)
+    }
+
+    /// Since when this group has been in its epoch, Unix milliseconds. 0 where that is long ago: its commit was made more than
+    /// a minute before it came here, so that everybody else has been in the epoch for as long.
+    pub(crate) fn epoch_since(&self, id: &GroupId) -> Result<u64> {
+        /// Clocks differ by less, in seconds.
+        const LONG_AGO: u64 = 60;
+        let row = self.current_row(id)?;
+        let times = self.tx.node_times(id, &row.authenticator)?;
+        let (made_at, sent_at) = times.unwrap_or_default();
+        Ok(if sent_at.saturating_add(LONG_AGO) < made_at / 1000 { 0 } else { made_at })
     }
 
     /// Records the live state as the tip of its branch; its blob comes when it is left.

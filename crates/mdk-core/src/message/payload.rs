@@ -5,6 +5,7 @@ use mdk_wire::limits::{MAX_TAG_VALUES, MAX_TAGS};
 use mdk_wire::{EventId, Payload, Random as _, UnsignedEvent, kind};
 
 use super::MAX_REACTION_CHARS;
+use super::order::Place;
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
 
@@ -23,8 +24,10 @@ impl Ctx<'_, '_> {
         &mut self,
         group: &GroupRow,
         payload: &mut UnsignedEvent,
+        before: Option<Place>,
     ) -> Result<EventId> {
         let id = &group.id;
+        self.rise(payload, before);
         let tags = payload.tags.len();
         let mut room = None;
         loop {
@@ -48,7 +51,7 @@ impl Ctx<'_, '_> {
     }
 
     /// Whether the tag fits as well, into all that is bounded.
-    fn has_room(&self, payload: &UnsignedEvent) -> bool {
+    pub(super) fn has_room(&self, payload: &UnsignedEvent) -> bool {
         let size = payload.to_json().len() + MARK_BYTES;
         let event = (size + AROUND).div_ceil(3) * 4 + AROUND;
         payload.tags.len() < MAX_TAGS

@@ -12,7 +12,7 @@ mod sent;
 mod stale;
 mod values;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mdk_store::{OutgoingEnd, OutgoingPurpose, OutgoingRow, PendingRow, SendState, TargetRow};
 use mdk_wire::{Event, EventId, GroupId};
@@ -235,6 +235,7 @@ impl Ctx<'_, '_> {
         let stale = self.stale_groups(&rows)?;
         let misdated = self.misdated_groups(&rows);
         let mut items = Vec::with_capacity(rows.len());
+        let mut since = BTreeMap::new();
         for row in rows {
             let group = row.group.as_ref().filter(|group| stale.contains(group));
             let message = row.purpose == OutgoingPurpose::Message && !accepted(&row);
@@ -242,9 +243,17 @@ impl Ctx<'_, '_> {
                 Some(group) => self.is_stale(group, &row)?,
                 None => false,
             };
-            if !too_old {
-                items.push(item(row)?);
+            if too_old {
+                continue;
             }
+            let mut item = item(row)?;
+            if let Some(group) = item.group.as_ref().filter(|_| message) {
+                if !since.contains_key(group) {
+                    since.insert(group.clone(), self.epoch_since(group)?);
+                }
+                item.epoch_since = since.get(group).copied().unwrap_or(0);
+            }
+            items.push(item);
         }
         Ok((items, Late { stale, misdated }))
     }
@@ -300,6 +309,7 @@ fn item(row: OutgoingRow) -> Result<OutboxItem> {
         event_id: row.event_id,
         relays: results.iter().map(|result| result.relay.clone()).collect(),
         created_at: row.created_at,
+        epoch_since: 0,
         attempts: row.attempts,
         results,
     })

@@ -51,6 +51,9 @@ pub struct OutboxItem {
     pub relays: Vec<String>,
     /// When it was put in, Unix seconds.
     pub created_at: u64,
+    /// Of a message: since when its group has been in its present epoch, Unix milliseconds. 0 of anything else, and of an epoch
+    /// whose commit was made more than a minute before it came here.
+    pub epoch_since: u64,
     /// Attempts at all relays.
     pub attempts: u32,
     /// One for each of `relays`, in the same order.

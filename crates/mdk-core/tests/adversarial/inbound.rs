@@ -359,7 +359,7 @@ fn our_envelopes() {
         a.tags()[1],
         tag(
             "expiration",
-            &(w.us.engine.messages(&group, 1, None, None).unwrap()[0].created_at + 60).to_string()
+            &(w.us.engine.messages(&group, 2, None, None).unwrap()[0].created_at + 60).to_string()
         )
     );
     let commit = w.us.engine.self_update(&group).unwrap().event.unwrap();

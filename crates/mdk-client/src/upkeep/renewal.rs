@@ -1,0 +1,149 @@
+//! Fresh keys for our leaf in each group: after a join, every week, and before anything is said after a restore.
+//!
+//! The commit waits for a quiet moment. Other apps do not show what their people say in the second after it, and one that was
+//! away for more than five commits misses messages.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use mdk_core::{CommitState, Config, Engine};
+use mdk_wire::GroupId;
+use tokio::time::Instant;
+
+use super::Upkeep;
+use crate::client::shared::{backoff, jittered, now_millis};
+use crate::error::{ClientError, Result};
+use crate::relay_pool::normal_url;
+
+/// Nothing can be said before it, so it waits for nobody else's talk.
+const AFTER_RESTORE: Duration = Duration::from_secs(5);
+
+/// A group whose leaf wants fresh keys.
+pub(super) struct Renewal {
+    pub(super) at: Instant,
+    /// Since when it has been due.
+    since: Instant,
+    failures: u32,
+    /// A commit that is under way.
+    pub(super) pending: Option<i64>,
+    /// None of the group's relays was connected.
+    pub(super) away: bool,
+}
+
+/// What came of a look at one group.
+enum Renewed {
+    /// The commit is under way.
+    Staged(i64),
+    /// Something happened there lately.
+    Later(Duration),
+    /// None of its relays is connected.
+    Away,
+}
+
+impl Upkeep {
+    /// Those who were invited together do not all do it at once: of two commits for one epoch one is lost, with what was
+    /// said after it.
+    fn delay(&self, members: usize) -> Duration {
+        let least = self.shared.options.self_update_after_join;
+        let spread = least.saturating_mul(u32::try_from(members / 2).unwrap_or(u32::MAX).max(1));
+        least + (jittered(spread) - spread)
+    }
+
+    /// Renews our leaf where it is due (RFC 9420, 16.6: forward secrecy and recovery from a compromise).
+    pub(super) async fn renew(&mut self) -> Result<()> {
+        let shared = self.shared.clone();
+        let older_than = Config::default().self_update_every;
+        let look = move |engine: &mut Engine| {
+            Ok((engine.needs_self_update(older_than)?, engine.needs_self_update(u64::MAX)?))
+        };
+        let (due, restored) = shared.engine(look).await?;
+        let due: BTreeSet<GroupId> = due.into_iter().collect();
+        self.renewals.retain(|group, _| due.contains(group));
+        for group in due {
+            let required = restored.contains(&group);
+            if !self.renewals.contains_key(&group) {
+                let id = group.clone();
+                let info = shared.engine(move |engine| engine.group(&id)).await?;
+                let delay = self.delay(info.member_count);
+                let now = Instant::now();
+                let renewal = Renewal {
+                    at: now + if required { delay.min(AFTER_RESTORE) } else { delay },
+                    since: now,
+                    failures: 0,
+                    pending: None,
+                    away: false,
+                };
+                self.renewals.insert(group.clone(), renewal);
+            }
+            let Some(renewal) = self.renewals.get_mut(&group) else { continue };
+            if let Some(pending) = renewal.pending {
+                match shared.engine(move |engine| engine.commit_state(pending)).await? {
+                    CommitState::Waiting => continue,
+                    CommitState::Confirmed => {}
+                    CommitState::Lost | CommitState::Refused { .. } => renewal.failures += 1,
+                }
+                renewal.pending = None;
+                let pause = shared.options.retry_min;
+                renewal.at =
+                    Instant::now() + backoff(pause, shared.options.retry_max, renewal.failures);
+                continue;
+            }
+            if renewal.at > Instant::now() {
+                continue;
+            }
+            let options = &shared.options;
+            let waited = required || renewal.since.elapsed() >= options.renew_at_latest;
+            let quiet = if waited { options.speak_after } else { options.renew_when_quiet_for };
+            let connected = shared.connected.borrow().clone();
+            let renewed = shared
+                .engine(move |engine| {
+                    if let Some(pause) = still_busy(engine, &group, quiet)? {
+                        return Ok(Renewed::Later(pause));
+                    }
+                    // While a commit waits for a relay nobody can write in the group.
+                    let reached =
+                        |url: &String| normal_url(url).is_ok_and(|u| connected.contains(&u));
+                    if !engine.group(&group)?.relays.iter().any(reached) {
+                        return Ok(Renewed::Away);
+                    }
+                    Ok(Renewed::Staged(engine.self_update(&group)?.id))
+                })
+                .await;
+            match renewed {
+                Ok(Renewed::Staged(pending)) => {
+                    renewal.pending = Some(pending);
+                    shared.outbox_wake.notify_one();
+                    shared.active();
+                    shared.bump();
+                }
+                Ok(Renewed::Later(pause)) => renewal.at = Instant::now() + pause,
+                Ok(Renewed::Away) => {
+                    renewal.away = true;
+                    renewal.at = Instant::now() + shared.options.retry_max;
+                }
+                Err(ClientError::Engine(error)) => {
+                    tracing::debug!("a leaf is not renewed now: {error}");
+                    renewal.failures += 1;
+                    let (least, most) = (shared.options.retry_min, shared.options.retry_max);
+                    renewal.at = Instant::now() + backoff(least, most, renewal.failures);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+// rule: SAY-3 a leaf is renewed when its group has been quiet, never while a commit is young
+/// How long the group is to be left alone yet, after `quiet` without a message or a commit.
+fn still_busy(
+    engine: &mut Engine,
+    group: &GroupId,
+    quiet: Duration,
+) -> mdk_core::Result<Option<Duration>> {
+    let since = Duration::from_millis(engine.quiet_since(group)?);
+    let now = Duration::from_millis(now_millis());
+    // A clock that was set back holds it up no longer.
+    let age = now.checked_sub(since).unwrap_or(quiet);
+    Ok(quiet.checked_sub(age).filter(|left| !left.is_zero()))
+}
