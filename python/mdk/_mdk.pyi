@@ -307,7 +307,7 @@ class Mdk:
     def select_key_package(self, events: Iterable[SignedEvent]) -> SignedEvent | None: ...
     def invites(self) -> list[Invite]: ...
     def accept(self, invite_id: EventId) -> GroupInfo: ...
-    def decline(self, invite_id: EventId) -> None: ...
+    def decline(self, invite_id: EventId, *, leave: bool = False) -> SignedEvent | None: ...
 
     # groups
     def create_group(
@@ -468,6 +468,7 @@ class _Client:
         *,
         relays: list[str],
         blossom: list[str],
+        picture_server: str | None,
         name: str | None,
         reachable: bool,
         timing: Mapping[str, float],

@@ -47,6 +47,10 @@ class Config:
     strip_image_metadata: bool = True
     """Pictures (JPEG, PNG, WebP, GIF) lose EXIF, XMP, comments and the like before they are encrypted; how they are
     turned is kept. A picture of another format raises MediaError. False: all pictures are sent as they are."""
+    use_picture_server: bool = True
+    """Whether the picture of a group, encrypted, also goes to https://blossom.divine.video, and is looked for there
+    last: other apps look nowhere else, whatever the group names. That server learns the size, the time and our address.
+    False: only the servers of the account and of the group. Only Client has sockets."""
     allow_loopback: bool = False
     """Whether relays that others name may be on loopback; for tests. Only Client has sockets."""
 
@@ -66,7 +70,7 @@ class Config:
         _check("max_media_bytes", self.max_media_bytes, 1, 1_073_741_824)
         _check("max_held_events", self.max_held_events, 1, 65_536)
         _check("cached_groups", self.cached_groups, 1, 10_000)
-        for name in ("strip_image_metadata", "allow_loopback"):
+        for name in ("strip_image_metadata", "use_picture_server", "allow_loopback"):
             if not isinstance(getattr(self, name), bool):
                 raise TypeError(f"{name}: not a bool")
 

@@ -68,7 +68,7 @@ fn seconds(value: f64) -> Duration {
 #[pymethods]
 impl Client {
     #[new]
-    #[pyo3(signature = (mdk, pool, *, relays, blossom, name, reachable, timing))]
+    #[pyo3(signature = (mdk, pool, *, relays, blossom, picture_server, name, reachable, timing))]
     #[allow(clippy::too_many_arguments)] // of Python, by name
     fn new(
         py: Python<'_>,
@@ -76,6 +76,7 @@ impl Client {
         pool: &Pool,
         relays: Vec<String>,
         blossom: Vec<String>,
+        picture_server: Option<String>,
         name: Option<String>,
         reachable: bool,
         timing: Timing,
@@ -89,7 +90,8 @@ impl Client {
             stall: seconds(timing.blob_stall),
             ..BlossomOptions::default()
         };
-        let files = media::Files::new(&pool.pool()?, times, &blossom, max_media);
+        let files =
+            media::Files::new(&pool.pool()?, times, &blossom, picture_server.as_ref(), max_media);
         let files = Arc::new(files.map_err(|error| Raise::from(error).into_err(py))?);
         let options = ClientOptions {
             relays,

@@ -162,12 +162,14 @@ class Client:
                     allow_loopback=settings.config.allow_loopback,
                     reconnect_min=settings.reconnect_min,
                 )
+            picture = settings.picture_server if settings.config.use_picture_server else None
             native = await in_thread(
                 lambda: _Client(
                     mdk,
                     pool,
                     relays=list(relays),
                     blossom=list(servers),
+                    picture_server=picture,
                     name=settings.name,
                     reachable=settings.reachable,
                     timing=settings.timing,

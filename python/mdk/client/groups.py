@@ -73,7 +73,7 @@ class Groups:
         """Found a group and invite members: their KeyPackages are looked for on relays.
 
         Files of the group go to the servers of its founder: the `blossom=` of this account, or, without any, the public
-        server that other apps found their groups with. All members learn these addresses.
+        servers that other apps found their groups with. All members learn these addresses.
 
         Args:
             name: at most 256 bytes of UTF-8.

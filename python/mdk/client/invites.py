@@ -14,6 +14,7 @@ from mdk.values import EventId, GroupState, Invite, PublicKeyLike
 from .group import Group, handle
 from .runtime import growing
 from .session import public_keys
+from .upkeep import uncancelled
 
 if TYPE_CHECKING:
     from .client import Client
@@ -116,14 +117,39 @@ class Invites:
         await session.fresh(info.id)
         return handle(session, info.id)
 
-    async def decline(self, invite: Invite | EventId) -> None:
-        """Decline, and forget what came with it. Nobody is told.
+    async def decline(self, invite: Invite | EventId, *, quietly: bool | None = None) -> None:
+        """Decline, and forget what came with it.
+
+        The group is told by leaving it, as phones do. If another change of the group comes first, its members see this
+        account until an admin removes it.
+
+        Args:
+            invite: one that waits, or its id.
+            quietly: tell nobody; None means: if the inviter is a stranger to InvitePolicy.allow().
 
         Raises:
             InviteNotFound: it is not there any more.
         """
+        # What is known of the group here goes, too, also if nobody waits for that any more.
+        await uncancelled(self._decline(invite, quietly))
+
+    async def _decline(self, invite: Invite | EventId, quietly: bool | None) -> None:
+        session = self._client._session
         chosen = invite.id if isinstance(invite, Invite) else invite
-        await self._client._session.change(lambda mdk: mdk.decline(chosen))
+        waiting = next((one for one in await self.pending() if one.id == chosen), None)
+        if waiting is None:
+            raise InviteNotFound("this invite does not wait for an answer")
+        if quietly is None:
+            policy = self._client._settings.invites
+            quietly = not policy.is_manual and not policy.accepts(waiting)
+        await session.change(lambda mdk: mdk.decline(chosen, leave=not quietly))
+        try:
+            # The account may have been in it before, or be invited once more.
+            await session.fresh(waiting.group_id)
+        except GroupNotFound:
+            session.feed.drop(waiting.group_id)
+            if (gone := session.handles.pop(waiting.group_id, None)) is not None:
+                gone._forget()
 
 
 # invites that need no asking
@@ -189,7 +215,8 @@ async def _try(client: "Client", policy: InvitePolicy, invite: Invite) -> MdkErr
                 return None
             await client.invites.accept(invite)
         elif policy.declines:
-            await client.invites.decline(invite)
+            # Whom the policy does not accept is a stranger.
+            await client.invites.decline(invite, quietly=True)
     except InviteNotFound:
         return None  # answered in the meantime
     except Closed:

@@ -15,6 +15,8 @@ from .pool import RelayPool
 RELAYS = "relays"
 """Where mdk-client remembers the account's relays: a JSON list."""
 SERVERS = "blossom"
+PICTURE_SERVER = "https://blossom.divine.video"
+"""Where other apps keep the pictures of groups, whatever a group names."""
 """Where the account's file servers are remembered: a JSON list."""
 RESTORED = "client/restored"
 """Set while a restored account has not been renewed."""
@@ -104,6 +106,7 @@ class Settings:
             "blob_stall": 20.0,
         }
     )
+    picture_server: str | None = PICTURE_SERVER
     reconnect_min: float | None = None
     drain: float = 5.0
     """Seconds that close() gives the outbox."""

@@ -43,6 +43,8 @@ class Chat:
             started.set()
 
         self._bot.on_start(note)
+        # No phone is looking on, for whose sake a bot waits before it speaks.
+        self._bot.client._settings.timing["speak_after"] = 0.0
         self._serving = asyncio.create_task(self._bot.serve())
         try:
             self._user = await client(self._relay, "user", keys=self._keys)

@@ -31,6 +31,7 @@ _PATIENCE = 30.0
 def impatient(client: Client, **timing: float) -> Client:
     """Make a client that is not started yet retry and reconnect at once."""
     client._settings.timing |= _IMPATIENT | timing
+    client._settings.picture_server = None
     client._settings.reconnect_min = _RECONNECT
     client._settings.drain = 1.0
     return client

@@ -20,6 +20,9 @@ use crate::error::ClientError;
 use crate::options::PoolOptions;
 use crate::relay_info::InfoCell;
 
+#[cfg(test)]
+mod tests;
+
 /// What the pool and the task both see.
 pub(super) type Status = Arc<Mutex<RelayStatus>>;
 
@@ -89,14 +92,12 @@ impl Worker {
         change(&mut self.status.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Doubles with each failure; between half and the whole of it, so that clients do not come back all at once.
     fn backoff(&mut self) -> Duration {
-        let (min, max) = (self.options.reconnect_min, self.options.reconnect_max);
-        let whole = min.saturating_mul(1 << self.failures.min(16)).min(max);
-        self.failures = self.failures.saturating_add(1);
         let mut random = [0; 2];
         OsRandom.fill(&mut random);
-        whole.mul_f64(0.5 + f64::from(u16::from_be_bytes(random)) / 131_072.0)
+        let pause = pause_after(self.failures, &self.options, u16::from_be_bytes(random));
+        self.failures = self.failures.saturating_add(1);
+        pause
     }
 
     /// Connects; requests that come meanwhile wait for the outcome, or for their own deadline.
@@ -324,6 +325,12 @@ impl Worker {
             }
         }
     }
+}
+
+/// Doubles with each failure; between half and the whole of it, so that clients do not come back all at once.
+fn pause_after(failures: u32, options: &PoolOptions, random: u16) -> Duration {
+    let doubled = options.reconnect_min.saturating_mul(1 << failures.min(16));
+    doubled.min(options.reconnect_max).mul_f64(0.5 + f64::from(random) / 131_072.0)
 }
 
 /// Answers a request for which there is no connection.

@@ -97,7 +97,8 @@ impl Upkeep {
             let connected = shared.connected.borrow().clone();
             let renewed = shared
                 .engine(move |engine| {
-                    if let Some(pause) = still_busy(engine, &group, quiet)? {
+                    let now = Duration::from_millis(now_millis());
+                    if let Some(pause) = still_busy(engine, &group, quiet, now)? {
                         return Ok(Renewed::Later(pause));
                     }
                     // While a commit waits for a relay nobody can write in the group.
@@ -134,16 +135,56 @@ impl Upkeep {
     }
 }
 
-// rule: SAY-3 a leaf is renewed when its group has been quiet, never while a commit is young
+// rule: OB-22 a leaf is renewed when its group has been quiet, never while a commit is young
 /// How long the group is to be left alone yet, after `quiet` without a message or a commit.
 fn still_busy(
     engine: &mut Engine,
     group: &GroupId,
     quiet: Duration,
+    now: Duration,
 ) -> mdk_core::Result<Option<Duration>> {
     let since = Duration::from_millis(engine.quiet_since(group)?);
-    let now = Duration::from_millis(now_millis());
     // A clock that was set back holds it up no longer.
     let age = now.checked_sub(since).unwrap_or(quiet);
     Ok(quiet.checked_sub(age).filter(|left| !left.is_zero()))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::Arc;
+
+    use mdk_core::{ManualClock, NewGroup, NewMessage};
+    use mdk_wire::Keys;
+
+    use super::*;
+
+    // shows: OB-22
+    #[test]
+    fn a_group_is_left_alone_for_a_while_after_a_message_or_a_commit() {
+        const BEGIN: u64 = 1_790_000_000;
+        let clock = ManualClock::at(BEGIN);
+        let mut engine =
+            Engine::in_memory(Keys::generate(), Config::default(), Arc::new(clock.clone()))
+                .unwrap();
+        let relays = vec!["wss://relay.example".to_owned()];
+        let founding = engine.create_group(NewGroup { relays, ..NewGroup::default() }).unwrap();
+        let group = engine.confirm(founding.id).unwrap().id;
+        let left = |engine: &mut Engine, at: u64| {
+            let now = Duration::from_secs(BEGIN + at);
+            still_busy(engine, &group, Duration::from_secs(30), now).unwrap().map(|d| d.as_secs())
+        };
+        assert_eq!(left(&mut engine, 10), Some(20));
+        assert_eq!(left(&mut engine, 30), None);
+        clock.set(BEGIN + 100);
+        let message = NewMessage { text: "a".to_owned(), kind: 9, ..NewMessage::default() };
+        engine.create_message(&group, message).unwrap();
+        assert_eq!(left(&mut engine, 101), Some(29));
+        assert_eq!(left(&mut engine, 130), None);
+        clock.set(BEGIN + 200);
+        let update = engine.self_update(&group).unwrap();
+        engine.confirm(update.id).unwrap();
+        assert_eq!(left(&mut engine, 229), Some(1));
+        assert_eq!(left(&mut engine, 150), None, "a clock that was set back holds nothing up");
+    }
 }

@@ -351,7 +351,17 @@ impl Engine {
     /// # Errors
     /// [`Error::InviteNotFound`].
     pub fn decline(&mut self, invite: &EventId) -> Result<()> {
-        self.act(|ctx| ctx.decline(invite))
+        self.act(|ctx| ctx.decline(invite, false).map(|_| ()))
+    }
+
+    /// As [`Engine::decline`], and tells the group by leaving it. Gives the request to be published to the group's relays; none
+    /// where an admin cannot leave, nobody else is there, or the invite waits beside a membership. It counts in the epoch of now
+    /// alone: if another commit comes first, the members see our leaf until an admin removes it.
+    ///
+    /// # Errors
+    /// As [`Engine::decline`].
+    pub fn decline_and_leave(&mut self, invite: &EventId) -> Result<Option<Event>> {
+        self.act(|ctx| ctx.decline(invite, true))
     }
 
     /// What to subscribe to, and where.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use mdk_store::{GroupStatus, InputClass, InputRow, InputState, LeaveRow, Seen};
+use mdk_store::{GroupRow, GroupStatus, InputClass, InputRow, InputState, LeaveRow, Seen};
 use mdk_wire::{ContentId, Event, GroupId, group_message};
 use openmls::prelude::tls_codec::Serialize as _;
 use openmls::prelude::{ProcessedMessageContent, Proposal, Sender};
@@ -53,28 +53,10 @@ impl Ctx<'_, '_> {
         group: &mut LoadedGroup,
         requested_at: u64,
     ) -> Result<Event> {
-        let provider = self.provider();
-        let proposal = group
-            .mls
-            .leave_group_via_self_remove(&provider, &self.identity.signer)
-            .map_err(Error::bug("proposing SelfRemove"))?
-            .tls_serialize_detached()
-            .map_err(Error::bug("serialising SelfRemove"))?;
-        // OpenMLS queues its own proposal, which would stop every later message and commit.
-        group.mls.clear_pending_proposals(provider.storage())?;
+        let proposal = self.self_remove(group)?;
         let row = &group.row;
-        let event = group_message::seal(
-            &proposal,
-            &row.event_key,
-            &row.nostr_group_id,
-            self.now_millis / 1000,
-            None,
-            &mut self.random,
-        )
-        .map_err(Error::bug("sealing a proposal"))?;
+        let event = self.seal_proposal(row, &proposal)?;
         let content_id = ContentId::of(&proposal);
-        self.tx.mark_seen(content_id.as_bytes(), Seen::OwnEcho)?;
-        self.tx.mark_seen(event.id().as_bytes(), Seen::OwnEcho)?;
         // The commit that answers refers to it, so it is kept like a proposal of another member. It may
         // always be kept: without it the answer could not be read.
         self.tx.put_input(
@@ -106,6 +88,36 @@ impl Ctx<'_, '_> {
             event: &event,
             relays: &group.row.relays,
         })?;
+        Ok(event)
+    }
+
+    /// The MLS message that proposes our own removal.
+    pub(super) fn self_remove(&self, group: &mut LoadedGroup) -> Result<Vec<u8>> {
+        let provider = self.provider();
+        let proposal = group
+            .mls
+            .leave_group_via_self_remove(&provider, &self.identity.signer)
+            .map_err(Error::bug("proposing SelfRemove"))?
+            .tls_serialize_detached()
+            .map_err(Error::bug("serialising SelfRemove"))?;
+        // OpenMLS queues its own proposal, which would stop every later message and commit.
+        group.mls.clear_pending_proposals(provider.storage())?;
+        Ok(proposal)
+    }
+
+    /// Its event. Neither asks anything of us when it comes back.
+    pub(super) fn seal_proposal(&mut self, row: &GroupRow, proposal: &[u8]) -> Result<Event> {
+        let event = group_message::seal(
+            proposal,
+            &row.event_key,
+            &row.nostr_group_id,
+            self.now_millis / 1000,
+            None,
+            &mut self.random,
+        )
+        .map_err(Error::bug("sealing a proposal"))?;
+        self.tx.mark_seen(ContentId::of(proposal).as_bytes(), Seen::OwnEcho)?;
+        self.tx.mark_seen(event.id().as_bytes(), Seen::OwnEcho)?;
         Ok(event)
     }
 

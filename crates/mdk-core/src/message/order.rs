@@ -16,6 +16,8 @@ use crate::error::Result;
 
 /// Seconds ahead of the clock up to which each message has a second of its own.
 const AHEAD: u64 = 10;
+/// Seconds ahead up to which a message of somebody else is followed that is not answered: clocks differ.
+const HEARD: u64 = 60;
 /// Seconds ahead at most. A message that lies farther in the future was dated by a wrong clock, and is not followed.
 const FARTHEST: u64 = 900;
 /// Ids among which the next one of a second is chosen. With eight, some thirteen messages find room in one.
@@ -46,7 +48,7 @@ fn is_shown(kind: u16) -> bool {
 }
 
 impl Ctx<'_, '_> {
-    // rule: SAY-2 a message of ours stands after our last one, after what came last, and after what it answers
+    // rule: OB-21 a message of ours stands after our last one, after what came last, and after what it answers
     /// The message that one of ours, made now, has to stand after.
     pub(super) fn goes_after(
         &mut self,
@@ -66,9 +68,8 @@ impl Ctx<'_, '_> {
             said.insert(id.clone(), self.tx.last_said(id)?.map(|(at, id)| Place { at, id }));
         }
         let own = self.cache.said.0.get(id).copied().flatten();
-        // Of what others date, only what they answer with a clock like ours is followed without being asked.
         let last = self.tx.last_shown(id)?.map(|(at, id)| Place { at, id });
-        let last = last.filter(|last| last.at <= now.saturating_add(AHEAD));
+        let last = last.filter(|last| last.at <= now.saturating_add(HEARD));
         let near = |place: &Place| place.at >= now && place.at <= now.saturating_add(FARTHEST);
         Ok([own, last, answers].into_iter().flatten().filter(near).max())
     }

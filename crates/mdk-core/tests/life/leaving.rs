@@ -1,12 +1,12 @@
 //! Leaving by SelfRemove, the commit that answers it, and who may not leave.
 
-use mdk_core::{Error, EventBody, GroupState, Verdict};
+use mdk_core::{Error, EventBody, GroupState, NewGroup, Verdict};
 use mdk_wire::{ContentId, Event, GroupId};
 
 use crate::kit::disk::Disk;
 use crate::kit::foreign::Change;
 use crate::kit::foreign_commits::World;
-use crate::kit::{Member, event, named, pair, three};
+use crate::kit::{Member, event, named, new_group, pair, three};
 
 fn rename(member: &mut Member, group: &GroupId, name: &str) -> mdk_core::Pending {
     let update = named(name);
@@ -209,4 +209,35 @@ fn a_leave_survives_a_restart() {
     let [answer] = alice.applies(&again).reply.try_into().unwrap();
     carol.applies(&answer);
     assert_eq!(carol.info(&group).state, GroupState::Left);
+}
+
+/// Who declines an invite leaves, and is gone for the others; nothing is left with him. An admin cannot.
+// shows: 2.7-6
+#[test]
+fn who_declines_asks_to_leave() {
+    let (mut alice, mut bob, mut carol) =
+        (Member::new("alice"), Member::new("bob"), Member::new("carol"));
+    let members = vec![bob.key_package(), carol.key_package()];
+    let founding = new_group("g", members);
+    let admins = vec![carol.key()];
+    let pending = alice.engine.create_group(NewGroup { admins, ..founding }).unwrap();
+    let group = alice.confirms(&pending).id;
+    for welcome in &pending.welcomes {
+        bob.takes(welcome);
+        carol.takes(welcome);
+    }
+    let [invite] = bob.engine.invites().unwrap().try_into().unwrap();
+    let leave = bob.engine.decline_and_leave(&invite.id).unwrap().unwrap();
+    assert!(bob.engine.groups(None).unwrap().is_empty());
+    let [answer] = alice.applies(&leave).reply.try_into().unwrap();
+    alice.applies(&answer);
+    assert_eq!(alice.info(&group).member_count, 2);
+    // His own event and the answer to it mean nothing to him any more.
+    let before = bob.digest();
+    bob.takes_all(&[leave, answer]);
+    assert_eq!(bob.digest(), before);
+
+    let [invite] = carol.engine.invites().unwrap().try_into().unwrap();
+    assert_eq!(carol.engine.decline_and_leave(&invite.id).unwrap(), None);
+    assert!(carol.engine.groups(None).unwrap().is_empty());
 }

@@ -125,9 +125,13 @@ fn what_is_said_like_one_that_has_expired_is_another_message() {
     let place = folder();
     let (mut all, group) = two_admins_and("carol", place.path());
     let commit = all[0].member.changes(&group, kept_for(SHORT), &mut []).event.unwrap();
-    all[1..].iter_mut().for_each(|reader| reader.member.applies(&commit));
+    for reader in &mut all[1..] {
+        reader.applies(&commit);
+    }
     let said = all[0].member.utters(&group, "ok");
-    all[1..].iter_mut().for_each(|reader| reader.member.applies(&said.event));
+    for reader in &mut all[1..] {
+        reader.applies(&said.event);
+    }
     for filed in &mut all {
         filed.waits((SHORT + 1) * 1000);
         assert!(filed.member.texts(&group).is_empty(), "{}", filed.member.name);
@@ -138,7 +142,9 @@ fn what_is_said_like_one_that_has_expired_is_another_message() {
     let again = all[0].member.utters(&group, "ok");
     assert_eq!(again.message.created_at, said.message.created_at);
     assert_ne!(again.message.id, said.message.id);
-    all[1..].iter_mut().for_each(|reader| reader.member.applies(&again.event));
+    for reader in &mut all[1..] {
+        reader.applies(&again.event);
+    }
     for filed in &mut all {
         assert_eq!(filed.member.texts(&group), ["ok"], "{}", filed.member.name);
     }

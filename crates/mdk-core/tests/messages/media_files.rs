@@ -157,7 +157,9 @@ fn the_image_of_a_group_is_set_seen_and_removed() {
 #[test]
 fn a_founder_says_where_the_files_of_the_group_go() {
     let (mut alice, mut bob, group) = pair();
-    let usual = [("blossom-v1".to_owned(), "https://blossom.primal.net/".to_owned())];
+    let usual =
+        ["https://blossom.divine.video/", "https://blossom.ditto.pub/", "https://cdn.hzrd149.com/"]
+            .map(|url| ("blossom-v1".to_owned(), url.to_owned()));
     for member in [&mut alice, &mut bob] {
         assert_eq!(member.engine.media_endpoints(&group).unwrap(), usual);
     }

@@ -5,6 +5,7 @@ mod lifetimes;
 mod limits;
 mod media;
 mod media_files;
+mod order;
 mod pace;
 mod talk;
 mod words;

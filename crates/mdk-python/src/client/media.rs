@@ -3,6 +3,7 @@
 use std::io::Read as _;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use mdk_client::{
     Blossom, BlossomOptions, ClientError, EngineAccess, LOCATOR_KIND, Origin, Server, with_engine,
@@ -27,10 +28,15 @@ use crate::views::ToPy;
 /// Bytes that encryption adds to a file.
 const TAG: u64 = 16;
 
+/// How long a picture's second place may take, beside the one that it needs.
+const BESIDE: Duration = Duration::from_secs(20);
+
 /// The file servers of one account.
 pub(super) struct Files {
     blossom: Blossom,
     own: Vec<Server>,
+    /// Where other apps keep the pictures of groups, whatever a group names.
+    picture: Option<Server>,
     max_bytes: u64,
 }
 
@@ -39,13 +45,16 @@ impl Files {
         pool: &mdk_client::Pool,
         options: BlossomOptions,
         own: &[String],
+        picture: Option<&String>,
         max_bytes: u64,
     ) -> Result<Self, ClientError> {
-        let server = |url: &String| {
-            Ok(Server { root: mdk_client::normal_server(url)?, origin: Origin::User })
+        let server = |url: &String, origin| {
+            Result::<_, ClientError>::Ok(Server { root: mdk_client::normal_server(url)?, origin })
         };
-        let own = own.iter().map(server).collect::<Result<_, ClientError>>()?;
-        Ok(Self { blossom: Blossom::new(pool, options), own, max_bytes: max_bytes + TAG })
+        let own = own.iter().map(|url| server(url, Origin::User)).collect::<Result<_, _>>()?;
+        let picture = picture.map(|url| server(url, Origin::Peer)).transpose()?;
+        let blossom = Blossom::new(pool, options);
+        Ok(Self { blossom, own, picture, max_bytes: max_bytes + TAG })
     }
 
     /// Where a group's files are looked for, and put: the account's own servers; `group`, named by others, only without any
@@ -53,10 +62,7 @@ impl Files {
     fn with(&self, group: Vec<(String, String)>) -> Vec<Server> {
         let named = group.into_iter().filter(|(kind, _)| kind == LOCATOR_KIND);
         let named = named.map(|(_, root)| Server { root, origin: Origin::Peer });
-        let new = |server: &Server| {
-            self.own.iter().all(|own| own.root != server.root.trim_end_matches('/'))
-        };
-        self.own.iter().cloned().chain(named.filter(new)).collect()
+        self.own.iter().cloned().chain(named.filter(|server| is_new(&self.own, server))).collect()
     }
 
     async fn store(
@@ -66,13 +72,49 @@ impl Files {
         blob: Vec<u8>,
         key: Option<&Keys>,
     ) -> Result<Vec<(String, String)>, ClientError> {
-        let servers = match self.own.is_empty() {
-            false => self.own.clone(),
-            true => self.with(with_engine(engine, move |e| e.media_endpoints(&group)).await?),
-        };
+        let servers = self.servers(engine, group).await?;
         let urls = self.blossom.upload(&servers, blob, key).await?;
         Ok(urls.into_iter().map(|url| (LOCATOR_KIND.to_owned(), url)).collect())
     }
+
+    /// Where something is put.
+    async fn servers(
+        &self,
+        engine: &Arc<dyn EngineAccess>,
+        group: GroupId,
+    ) -> Result<Vec<Server>, ClientError> {
+        Ok(match self.own.is_empty() {
+            false => self.own.clone(),
+            true => self.with(with_engine(engine, move |e| e.media_endpoints(&group)).await?),
+        })
+    }
+
+    /// As [`Files::store`], and also where other apps look for the picture of a group. That one may fail.
+    async fn store_picture(
+        &self,
+        engine: &Arc<dyn EngineAccess>,
+        group: GroupId,
+        blob: Vec<u8>,
+        key: Option<&Keys>,
+    ) -> Result<(), ClientError> {
+        let servers = self.servers(engine, group).await?;
+        let beside: Vec<Server> =
+            self.picture.iter().filter(|p| is_new(&servers, p)).cloned().collect();
+        let copy = blob.clone();
+        let second = async {
+            if !beside.is_empty() {
+                let put = self.blossom.upload(&beside, copy, key);
+                let _ = tokio::time::timeout(BESIDE, put).await;
+            }
+        };
+        let (first, ()) = tokio::join!(self.blossom.upload(&servers, blob, key), second);
+        first.map(|_| ())
+    }
+}
+
+fn is_new(servers: &[Server], server: &Server) -> bool {
+    let root = |server: &Server| server.root.trim_end_matches('/').to_owned();
+    servers.iter().all(|known| root(known) != root(server))
 }
 
 /// The one form of a server's URL, or `InvalidInput`.
@@ -174,7 +216,7 @@ impl Client {
             let (blob, image) = with_engine(&engine, encrypt).await?;
             let key = image.0.as_ref().map(|image| Keys::from_secret(image.upload_key.clone()));
             let key = key.transpose().map_err(|_| ClientError::Internal("the key of an upload"))?;
-            files.store(&engine, group, blob, key.as_ref()).await?;
+            files.store_picture(&engine, group, blob, key.as_ref()).await?;
             Ok(GroupImage(image))
         })
     }
@@ -207,7 +249,9 @@ impl Client {
             }) else {
                 return Ok(None);
             };
-            let servers = files.with(named);
+            let mut servers = files.with(named);
+            let last = files.picture.iter().filter(|server| is_new(&servers, server)).cloned();
+            servers.extend(last.collect::<Vec<_>>());
             let blob = files.blossom.download(&[], &servers, &hash, files.max_bytes).await?;
             let open = move |e: &mut Engine| e.decrypt_group_image(&image, &blob);
             Ok(Some(Blob(with_engine(&engine, open).await?)))

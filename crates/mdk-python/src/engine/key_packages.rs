@@ -97,12 +97,24 @@ impl Mdk {
         self.call(py, |e| e.accept(&invite))?.to_py(py)
     }
 
-    /// Declines an invite and forgets what came with it. Nobody is told.
+    /// Declines an invite and forgets what came with it. With `leave` the group is told, by leaving it: returns the event to
+    /// publish on the relays of the invite. None without `leave`, for an admin, and where the invite waits beside a membership.
+    /// It counts in the epoch of now alone: if another commit comes first, the members see this account until an admin
+    /// removes it.
     ///
     /// Raises:
     ///     InviteNotFound: there is none with this id.
-    fn decline(&self, py: Python<'_>, invite_id: Text) -> PyResult<()> {
+    #[pyo3(signature = (invite_id, *, leave=false))]
+    fn decline(
+        &self,
+        py: Python<'_>,
+        invite_id: Text,
+        leave: bool,
+    ) -> PyResult<Option<SignedEvent>> {
         let invite = args::event_id("invite_id", &invite_id)?;
-        self.call(py, |e| e.decline(&invite))
+        if leave {
+            return Ok(self.call(py, |e| e.decline_and_leave(&invite))?.map(SignedEvent));
+        }
+        self.call(py, |e| e.decline(&invite)).map(|()| None)
     }
 }

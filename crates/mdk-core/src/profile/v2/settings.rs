@@ -141,11 +141,14 @@ fn entries(settings: &Settings) -> Result<BTreeMap<u16, Vec<u8>>, WireError> {
 /// How the servers of a group are spoken to (Blossom).
 pub(crate) const MEDIA_KIND: &str = "blossom-v1";
 
-/// Where files go as long as nobody in the group says otherwise: what released peers found their groups with.
+/// Where files go as long as nobody in the group says otherwise: what other apps found their groups with, in their order.
+const DEFAULT_SERVERS: [&str; 3] =
+    ["https://blossom.divine.video/", "https://blossom.ditto.pub/", "https://cdn.hzrd149.com/"];
+
 pub(crate) fn default_media() -> Media {
     let kind = MEDIA_KIND.to_owned();
-    let base_url = "https://blossom.primal.net/".to_owned();
-    Media { kinds: vec![kind.clone()], endpoints: vec![Endpoint { kind, base_url }] }
+    let endpoint = |url: &str| Endpoint { kind: kind.clone(), base_url: url.to_owned() };
+    Media { kinds: vec![kind.clone()], endpoints: DEFAULT_SERVERS.map(endpoint).into() }
 }
 
 /// Reads a group's settings.
