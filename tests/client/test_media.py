@@ -13,6 +13,7 @@ from tests.client.pictures import png
 
 from mdk import Attachment, Bot, Client, Config, Context, Group, Message
 from mdk.client import files
+from mdk.client.opening import PICTURE_SERVER
 from mdk.errors import (
     DestinationExists,
     FileMissing,
@@ -26,6 +27,7 @@ from mdk.errors import (
     StorageError,
 )
 from mdk.testing import BlobFaults, Chat, LocalBlossom, LocalRelay
+from mdk.testing.clients import impatient
 from mdk.testing.fixtures import MakeClient
 
 LETTER = b"Dear Bob,\n" * 1000
@@ -427,3 +429,56 @@ def test_a_safe_name_is_short_and_keeps_its_ending() -> None:
         safe = Attachment(name, "image/jpeg", None, "0" * 64, "0" * 64, "0" * 24).safe_filename
         assert 250 <= len(safe.encode()) <= 255
         assert safe.endswith(".jpeg")
+
+
+async def test_the_picture_of_a_group_goes_where_other_apps_look(
+    relay: LocalRelay, blobs: LocalBlossom
+) -> None:
+    """Whatever the account and the group name; and is looked for there last. Its owner can forbid it."""
+    async with LocalBlossom() as public:
+
+        async def one(config: Config, *servers: str) -> Client:
+            opened = impatient(
+                Client.open(":memory:", relays=[relay.url], blossom=servers, config=config)
+            )
+            opened._settings.picture_server = public.url
+            await opened.start()
+            return opened
+
+        usual = Config(allow_loopback=True)
+        async with await one(usual, blobs.url) as alice:
+            group = await alice.groups.create("Lunch")
+            await group.set_image(png(8, 8))
+            assert len(blobs.blobs()) == 1
+            assert blobs.blobs() == public.blobs()
+            blobs.wipe()
+            assert await group.image() is not None
+            # It is no place that counts: who names servers wants them to have it.
+            blobs.faults(BlobFaults(refuse="the disk is full"))
+            with pytest.raises(MediaUnavailable):
+                await group.set_image(png(9, 9))
+            blobs.faults()
+            public.faults(BlobFaults(refuse="not for you"))
+            await group.set_image(png(9, 9))
+        public.faults()
+        public.wipe()
+        alone = Config(allow_loopback=True, use_picture_server=False)
+        async with await one(alone, blobs.url) as alice:
+            group = await alice.groups.create("Lunch")
+            await group.set_image(png(8, 8))
+            before = public.requests
+            blobs.wipe()
+            with pytest.raises(MediaUnavailable):
+                await group.image()
+            assert (public.requests, public.blobs()) == (before, {})
+
+
+async def test_a_group_without_servers_names_those_of_other_apps(make_client: MakeClient) -> None:
+    alice = await make_client("alice")
+    servers = await (await alice.groups.create("Lunch")).media_servers()
+    assert servers == [
+        "https://blossom.divine.video/",
+        "https://blossom.ditto.pub/",
+        "https://cdn.hzrd149.com/",
+    ]
+    assert servers[0] == PICTURE_SERVER + "/"

@@ -102,14 +102,41 @@ async def test_one_text_is_no_list_of_people(make_client: MakeClient) -> None:
 
 
 async def test_a_declined_invite_is_gone(make_client: MakeClient) -> None:
+    """The group is told, as a phone tells it; nothing of it stays here."""
     alice, bob = await make_client("alice"), await make_client("bob")
-    await alice.groups.create("Lunch", [bob.public_key])
+    lunch = await alice.groups.create("Lunch", [bob.public_key])
     invite = await bob.invites.next(PATIENCE)
     await bob.invites.decline(invite.id)
     assert await bob.invites.pending() == []
     with pytest.raises(errors.InviteNotFound):
         await bob.invites.accept(invite)
+    with pytest.raises(errors.InviteNotFound):
+        await bob.invites.decline(invite)
     assert len(bob.groups) == 0
+    assert invite.group_id not in bob._session.feed.groups
+    left = await event_of(alice, MembersChanged, where=lambda event: bool(event.left))
+    assert left.left == {bob.public_key}
+    assert await lunch.members() == [m for m in await lunch.members() if m.is_me]
+
+
+async def test_a_stranger_is_not_told_of_a_declined_invite(
+    relay: LocalRelay, make_client: MakeClient
+) -> None:
+    """Neither by a policy that declines, nor by a person whose policy does not know the inviter."""
+    alice = await make_client("alice")
+    friend = Keys.generate().public_key
+    for declines in (True, False):
+        policy = InvitePolicy(frozenset([friend]), declines=declines)
+        bob = impatient(Client.open(":memory:", relays=[relay.url], invites=policy))
+        async with bob:
+            await bob.ready(PATIENCE)
+            group = await alice.groups.create("Lunch", [bob.public_key])
+            invited = await event_of(bob, Invited)
+            if not declines:
+                await bob.invites.decline(invited.invite)
+            await until(lambda bob=bob: len(bob.groups) == 0, bob)  # type: ignore[misc]
+            assert bob.stats().outbox_queued == 0
+        assert len(await group.members()) == 2
 
 
 async def test_each_invite_is_handed_out_once(make_client: MakeClient) -> None:
