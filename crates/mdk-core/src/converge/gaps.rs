@@ -72,12 +72,10 @@ impl Ctx<'_, '_> {
     }
 
     // rule: F1-6 what is dropped was lost, and that is never passed over
-    /// Reports what was held for as long as anything is, and is not held any more.
-    pub(crate) fn report_dropped(
-        &mut self,
-        row: &GroupRow,
-        mut dropped: Vec<(HeldRow, Timestamp)>,
-    ) -> Result<()> {
+    /// Reports what was held for as long as anything is, or until the group ended, and is not held any more.
+    pub(crate) fn report_dropped(&mut self, row: &GroupRow, dropped: Vec<HeldRow>) -> Result<()> {
+        let dated = |held: HeldRow| created_at(&held).map(|at| (held, at));
+        let mut dropped: Vec<_> = dropped.into_iter().filter_map(dated).collect();
         let unlikely = dropped.iter().any(|(held, _)| held.loss == Loss::Unlikely);
         let heard = if unlikely { self.last_heard(&row.id)? } else { 0 };
         dropped.retain(|(held, at)| match held.loss {
