@@ -139,8 +139,8 @@ fn late_witnesses_turn_the_choice() {
     cast.takes("a", &worse);
     cast.waits("a", 1_000);
     assert_eq!(cast.name("a"), "better");
-    // A second sender's first message counts, nobody's second one does.
-    for (at, opens) in [(0, true), (1, false), (2, true), (3, false)] {
+    // It is turned by the first one; what else is said there only makes the new winner stronger.
+    for (at, opens) in [(0, true), (1, false), (2, false), (3, false)] {
         assert!(settles_in(&mut cast, "a").is_none());
         cast.takes("a", &said[at]);
         assert_eq!(settles_in(&mut cast, "a").is_some(), opens, "{at}");
