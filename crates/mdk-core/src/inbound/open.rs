@@ -108,7 +108,7 @@ impl Ctx<'_, '_> {
             } else if group::is_over(row.status) {
                 // rule: D1-3
                 first.get_or_insert(Err("no longer in this group"));
-                // rule: F1-14 until the group ended all of it was for us, and the keys are gone
+                // rule: F1-14 (until the group ended all of it was for us)
                 if row.status == GroupStatus::Disbanded && sent_at >= ours_from(&row) {
                     self.behind.get_or_insert((id, sent_at));
                 }

@@ -149,7 +149,7 @@ fn payloads_at_the_limit() {
     w.us.applies(&reaction);
     let odd = w.max.sends_payload(|p| (p.kind, p.tags) = (31_337, vec![tag("t", "x"); 4096]));
     assert_eq!(received(&w.us.applies(&odd)).len(), 1);
-    // Other apps take a tag without a name, so it must not keep a message from being counted here (rule: E5-9).
+    // Other apps take a tag without a name, so it must not keep a message from being counted here.
     for kind in [kind::CHAT, kind::REACTION, kind::EDIT, kind::DELETE] {
         let tags = vec![vec![], vec!["e".into()], vec!["imeta".into()], vec![String::new()]];
         let odd = w.max.sends_payload(|p| (p.kind, p.tags) = (kind, tags.clone()));
