@@ -198,9 +198,9 @@ class ChangeWithdrawn(Event):
 @final
 @dataclass(frozen=True, slots=True)
 class HistoryGap(Event):
-    """Events came when nothing could open them any more, or were held for thirty days and dropped.
+    """Events came when nothing could open them any more, or were dropped after thirty days or at the end of the group.
 
-    settle() tells it, which says that everything there is was given, or the tick that drops them: until then the commit
+    settle() tells it, which says that everything there is was given, or the call that drops them: until then the commit
     that they wait for may come. (While newer ones wait too, a commit seems to be missing, and settle() tells nothing
     yet.) What others say in an epoch before ours, who have not heard of us for six, is counted too, and so is noise
     that a stranger sends to the group's address.
@@ -209,8 +209,8 @@ class HistoryGap(Event):
     there is no way to ask for the rest. Then the count is 0, since nobody knows it, and it is told once for each hour
     of a group. Another relay of the group may have given what is missing.
 
-    Or a message came so far behind later ones of its sender, in the same epoch, that its key is gone: told at
-    once, with a count of 0, and once for each hour of a group.
+    Or a message came so far behind later ones of its sender, in the same epoch, that its key is gone, or when the group
+    had been disbanded: told at once, with a count of 0, and once for each hour of a group.
 
     Or this account could not follow the group, and a new invite led it to where the others are (Unrecoverable with the
     reason left_behind). What was said between what it last heard of them and that invite may be missing, and the count

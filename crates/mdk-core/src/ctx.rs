@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use mdk_store::{GroupRow, GroupStatus, Tx};
-use mdk_wire::{Event, GroupId, OsRandom, PublicKey, Timestamp};
+use mdk_wire::{Event, EventId, GroupId, OsRandom, PublicKey, Timestamp};
 use openmls::group::MlsGroup;
 use openmls_rust_crypto::RustCrypto;
 use openmls_traits::storage::{CURRENT_VERSION, StorageProvider};
@@ -46,6 +46,8 @@ pub(crate) struct Ctx<'a, 'tx> {
     pub(crate) late: Vec<EngineEvent>,
     /// Events for the caller to publish.
     pub(crate) reply: Vec<Event>,
+    /// What is not to be published any more, also of what other calls, or other events of this one, have left for it.
+    pub(crate) withdrawn: Vec<EventId>,
     /// Where, and when, a message was said that was just refused because its key is gone.
     pub(crate) behind: Option<(GroupId, Timestamp)>,
     /// Held events are being retried: a retry does not start another.
@@ -120,6 +122,7 @@ impl<'a, 'tx> Ctx<'a, 'tx> {
             events: Vec::new(),
             late: Vec::new(),
             reply: Vec::new(),
+            withdrawn: Vec::new(),
             behind: None,
             retrying: false,
             fresh: Vec::new(),

@@ -247,7 +247,12 @@ impl Engine {
             Ok::<_, Error>((
                 value,
                 Effects { events: ctx.events, late: ctx.late, reply: ctx.reply },
+                ctx.withdrawn,
             ))
+        });
+        let result = result.map(|(value, effects, withdrawn)| {
+            self.backlog_reply.retain(|event| !withdrawn.contains(&event.id()));
+            (value, effects)
         });
         match &result {
             Ok(_) => self.cache.keep(),

@@ -423,8 +423,8 @@ pub enum EventBody {
         /// Digest of the commit.
         commit: ContentId,
     },
-    /// Events came when nothing could open them any more, or were held so long, thirty days, that they were dropped. It is
-    /// told by `settle`, when all that there is has been given, or when they are dropped. What was said before we joined
+    /// Events came when nothing could open them any more, or were held so long, thirty days or until the group ended, that
+    /// they were dropped. It is told by `settle`, when all that there is has been given, or when they are dropped. What was said before we joined
     /// is none, as far as that can be told: not by what was held while all states of ours were there, nor by what claims
     /// to be of more than a day before.
     ///

@@ -42,6 +42,10 @@ impl Event {
         let (Some(id), Some(sig)) = (fields.id, fields.sig) else {
             return Err(form(WireError::InvalidEncoding("event without id or sig")));
         };
+        // A tag is known by its first string (NIP-01), so there must be one.
+        if fields.tags.iter().any(Vec::is_empty) {
+            return Err(form(WireError::InvalidEncoding("a tag without a name")));
+        }
         let point = lift(&fields.pubkey).map_err(&form)?;
         let unsigned = UnsignedEvent {
             pubkey: PublicKey::from_lifted(fields.pubkey),
@@ -148,7 +152,7 @@ pub struct UnsignedEvent {
     pub created_at: Timestamp,
     /// The kind.
     pub kind: u16,
-    /// The tags; each should have at least one string, readers refuse others.
+    /// The tags; signed, each should have at least one string: readers of events refuse others.
     pub tags: Vec<Vec<String>>,
     /// The content.
     pub content: String,

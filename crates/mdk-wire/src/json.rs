@@ -219,10 +219,6 @@ impl<'de> Visitor<'de> for TagSeed<'_> {
             }
             tag.push(value);
         }
-        // A tag is known by its first string (NIP-01), so there must be one.
-        if tag.is_empty() {
-            return Err(A::Error::custom("empty tag"));
-        }
         Ok(tag)
     }
 }

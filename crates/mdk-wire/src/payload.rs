@@ -20,7 +20,7 @@ pub struct Payload {
     pub created_at: Timestamp,
     /// The kind; unknown kinds are delivered too.
     pub kind: u16,
-    /// The tags; each has at least one string.
+    /// The tags; one may be empty, as other apps take that, too.
     pub tags: Vec<Vec<String>>,
     /// The content.
     pub content: String,

@@ -72,12 +72,10 @@ impl Ctx<'_, '_> {
     }
 
     // rule: F1-6 what is dropped was lost, and that is never passed over
-    /// Reports what was held for as long as anything is, and is not held any more.
-    pub(crate) fn report_dropped(
-        &mut self,
-        row: &GroupRow,
-        mut dropped: Vec<(HeldRow, Timestamp)>,
-    ) -> Result<()> {
+    /// Reports what was held for as long as anything is, or until the group ended, and is not held any more.
+    pub(crate) fn report_dropped(&mut self, row: &GroupRow, dropped: Vec<HeldRow>) -> Result<()> {
+        let dated = |held: HeldRow| created_at(&held).map(|at| (held, at));
+        let mut dropped: Vec<_> = dropped.into_iter().filter_map(dated).collect();
         let unlikely = dropped.iter().any(|(held, _)| held.loss == Loss::Unlikely);
         let heard = if unlikely { self.last_heard(&row.id)? } else { 0 };
         dropped.retain(|(held, at)| match held.loss {
@@ -89,8 +87,9 @@ impl Ctx<'_, '_> {
         self.report_lost(row, &dropped)
     }
 
-    // rule: F1-14 what was said too far behind a later message of its sender is lost, and that is told
-    /// Reports a message whose key is gone since a much later one of its sender came first. It is not remembered and may come
+    // rule: F1-14 what was said too far behind a later message of its sender, or comes when the group has ended, is lost, and
+    // that is told
+    /// Reports a message whose key is gone since a much later one of its sender, or the end of the group, came first. It is not remembered and may come
     /// again, in an envelope of anybody's, so in an hour this is told once, and how many there are nobody knows.
     pub(crate) fn report_behind(&mut self, id: &GroupId, sent_at: Timestamp) -> Result<()> {
         let now = self.now();

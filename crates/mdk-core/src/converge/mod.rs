@@ -360,7 +360,8 @@ impl Ctx<'_, '_> {
     }
 
     /// A message that can still change a choice makes the pass wait on, or opens one (rule: E5-5): its epoch lies on a
-    /// contested branch, and neither is its sender counted there yet nor is the epoch full. To be called before it counts.
+    /// contested branch, and neither is its sender counted there yet nor is the epoch full. When the choice was made, what is
+    /// said on the winner only makes that one stronger. To be called before it counts.
     pub(crate) fn witness(&mut self, said: &MessageRow) -> Result<()> {
         let (id, auth) = (&said.group, &said.authenticator);
         let pass = self.pass_of(id)?;
@@ -368,14 +369,15 @@ impl Ctx<'_, '_> {
             self.cache.counted.remove(auth);
             return Ok(());
         }
+        let states = self.tx.states(id)?;
+        let Some(node) = states.get(auth) else { return Ok(()) };
         // A branch that lost may stay for long, and much may be said meanwhile: it is read once who spoke.
         if !self.cache.counted.contains_key(auth) {
-            let states = self.tx.states(id)?;
-            let Some(node) = states.get(auth) else { return Ok(()) };
             let counted = self.tx.witnesses_of(id, auth, node.history)?.into_iter().collect();
             self.cache.put_counted(*auth, counted);
         }
-        if !self.cache.count(*auth, said.sender, order::POLICY.quorum_senders) {
+        let new = self.cache.count(*auth, said.sender, order::POLICY.quorum_senders);
+        if !new || node.canonical && pass.opened == 0 {
             return Ok(());
         }
         let now = self.now_millis;
@@ -402,6 +404,9 @@ impl Ctx<'_, '_> {
     /// A disband that no branch has beaten is final. (rule: C5-1)
     fn finish_disbanding(&mut self, id: &GroupId) -> Result<()> {
         let tip = self.tip(id)?;
+        // (it may be another group's that shares the routing id)
+        self.rehome_held(id)?;
+        self.report_dropped(&self.current_row(id)?, self.tx.held(id)?)?;
         let row = self.edit_row(id, |row| row.status = GroupStatus::Disbanded)?;
         self.end(&row, tip.committer, tip.commit)?;
         self.cache.forget(id);

@@ -253,11 +253,11 @@ impl Ctx<'_, '_> {
                 self.tx.mls_put_key_package_bytes(&reference, bundle.expose())?;
                 let joined = self.join_rival(row, &reference, rumor, after);
                 // Nobody knows yet who else will be an admin by then.
+                let early = later && epoch > row.epoch || self.is_early(row, &offer)?;
                 return match joined {
                     Err(Halt::Rejected(no))
                         if no.code == RejectCode::AlreadyApplied
-                            && (later && epoch > row.epoch
-                                || self.is_question(row, invite, rumor)?) =>
+                            && (early || self.is_question(row, invite, rumor)?) =>
                     {
                         Ok(Joined::Wait(id))
                     }
@@ -336,7 +336,8 @@ impl Ctx<'_, '_> {
                     return self.join_rival(&row, &reference, rumor, None);
                 }
                 // Nobody knows yet who else will be an admin by then.
-                if before || epoch > row.epoch || self.is_question(&row, invite, rumor)? {
+                let early = epoch > row.epoch || self.is_early(&row, &offer)?;
+                if before || early || self.is_question(&row, invite, rumor)? {
                     return Ok(Joined::Wait(id));
                 }
                 let reason = "the group is known already";

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use mdk_store::{GroupRow, HeldRow, NodeRow};
 use mdk_wire::{Event, EventId, GroupId, PublicKey, Timestamp, kind};
 
-use crate::converge::order;
+use crate::converge::{order, undecided};
 use crate::ctx::Ctx;
 use crate::error::Result;
 use crate::group;
@@ -200,6 +200,14 @@ impl Ctx<'_, '_> {
     /// Whether a Welcome that came then has waited long enough.
     fn was_patient(&self, came: Option<u64>) -> bool {
         came.is_some_and(|at| at.saturating_add(PATIENCE) <= self.now())
+    }
+
+    // rule: B4-39 nobody is known not to be an admin as long as another branch may win that has made it one
+    /// Whether a Welcome to a later epoch than our membership began in is not to be refused yet for its maker: branches
+    /// compete, or it has just come, and by another subscription than what may compete.
+    pub(super) fn is_early(&mut self, row: &GroupRow, offer: &Offer) -> Result<bool> {
+        let came = self.waits_since(row, &offer.invite)?;
+        Ok(offer.epoch > row.join_epoch && (undecided(&row.pass) || !self.was_patient(came)))
     }
 
     // rule: B4-22 where a Welcome leads that has waited long is compared with where our own has led

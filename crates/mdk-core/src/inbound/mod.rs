@@ -65,6 +65,10 @@ impl Ctx<'_, '_> {
                 reply.append(&mut self.reply);
             }
         }
+        // rule: C2-9
+        for (_, _, reply) in &mut judged {
+            reply.retain(|event| !self.withdrawn.contains(&event.id()));
+        }
         Ok(judged)
     }
 

@@ -6,7 +6,6 @@ use mdk_wire::{Event, EventId, GroupId, GroupMessage, Secret, kind};
 use openmls::prelude::ContentType;
 
 use crate::converge::branch::Auth;
-use crate::converge::gaps::created_at;
 use crate::ctx::{Ctx, Undo};
 use crate::error::{Error, Result};
 use crate::group;
@@ -142,9 +141,7 @@ impl Ctx<'_, '_> {
             self.tx.unhold(&held.event_id)?;
         }
         let row = self.current_row(id)?;
-        let lost: Vec<_> =
-            old.into_iter().filter_map(|held| created_at(&held).map(|at| (held, at))).collect();
-        self.report_dropped(&row, lost)?;
+        self.report_dropped(&row, old)?;
         Ok(true)
     }
 
@@ -337,7 +334,7 @@ impl Ctx<'_, '_> {
     ) -> Result<std::result::Result<Verdict, Rejection>> {
         let mark = self.cache.mark();
         let (events, late, replies) = (self.events.len(), self.late.len(), self.reply.len());
-        let fresh = self.fresh.len();
+        let (fresh, withdrawn) = (self.fresh.len(), self.withdrawn.len());
         let tx = self.tx;
         let written = tx.changes();
         let result = match self.undo {
@@ -352,6 +349,7 @@ impl Ctx<'_, '_> {
                 self.late.truncate(late);
                 self.reply.truncate(replies);
                 self.fresh.truncate(fresh);
+                self.withdrawn.truncate(withdrawn);
                 match halt {
                     Halt::Rejected(_)
                         if self.undo != Undo::Savepoint && tx.changes() != written =>

@@ -161,10 +161,12 @@ impl Ctx<'_, '_> {
     /// can be put in again ([`Ctx::invite_again`]).
     pub(crate) fn withdraw_commit(&mut self, pending: i64) -> Result<()> {
         self.tx.withhold_welcomes(pending)?;
-        // (not even those that this very call has made ready)
-        for welcome in self.tx.welcomes_of(pending)? {
-            self.reply.retain(|event| event.id() != welcome.event_id);
-        }
+        // rule: C2-9 what has given way is not handed out, whichever call has made it ready
+        let commit = self.tx.pending(pending)?.and_then(|commit| commit.event_id);
+        let welcomes = self.tx.welcomes_of(pending)?.into_iter().map(|welcome| welcome.event_id);
+        let gone: Vec<EventId> = welcomes.chain(commit).collect();
+        self.reply.retain(|event| !gone.contains(&event.id()));
+        self.withdrawn.extend(gone);
         for row in self.tx.outgoing_of_commit(pending)? {
             let confirmed = row.purpose == OutgoingPurpose::Commit && accepted(&row);
             if row.finished_at.is_none() && !confirmed {

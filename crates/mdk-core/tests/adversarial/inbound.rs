@@ -111,7 +111,7 @@ fn payloads() {
         })
     });
     refused("2.5-1", Encoding, |w| sends(w, |json| json + "x"));
-    refused("2.5-1", Encoding, |w| sends(w, |json| json.replace("\"tags\":[]", "\"tags\":[[]]")));
+    refused("2.5-1", Encoding, |w| sends(w, |json| json.replace("\"tags\":[]", "\"tags\":[1]")));
     refused("2.5-1", Encoding, |w| sends(w, |json| json.replace("\"kind\":9", "\"kind\":\"9\"")));
     refused("2.5-2", Encoding, |w| sends(w, |json| json.replacen('{', "{\"more\":1,", 1)));
     refused("2.5-2", Encoding, |w| sends(w, |json| json.replacen('{', "{\"kind\":9,", 1)));
@@ -149,6 +149,17 @@ fn payloads_at_the_limit() {
     w.us.applies(&reaction);
     let odd = w.max.sends_payload(|p| (p.kind, p.tags) = (31_337, vec![tag("t", "x"); 4096]));
     assert_eq!(received(&w.us.applies(&odd)).len(), 1);
+    // Other apps take a tag without a name, so it must not keep a message from being counted here.
+    for kind in [kind::CHAT, kind::REACTION, kind::EDIT, kind::DELETE] {
+        let tags = vec![vec![], vec!["e".into()], vec!["imeta".into()], vec![String::new()]];
+        let odd = w.max.sends_payload(|p| (p.kind, p.tags) = (kind, tags.clone()));
+        let outcome = w.us.applies(&odd);
+        if kind == kind::CHAT {
+            assert_eq!(received(&outcome).len(), 1);
+            let shown = w.us.engine.messages(&w.id, 1, None, None).unwrap();
+            assert_eq!(shown[0].tags, tags);
+        }
+    }
     let p = w.max.payload("spaced");
     let json = format!(
         "{{ \"content\" : \"spaced\", \"tags\":[] ,\"kind\":9,\n\"created_at\":{},\"pubkey\":\"{}\",\"id\":\"{}\" }}",

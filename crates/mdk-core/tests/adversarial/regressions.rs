@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use mdk_core::{DeferredReason, Error, EventBody, GroupState, RejectCode, Verdict};
 use mdk_wire::v2::component_id as id;
-use mdk_wire::{ContentId, Event, EventId, GroupId};
+use mdk_wire::{ContentId, Event, EventId, GroupId, kind};
 
 use crate::kit::foreign::{Change, Foreign, update};
 use crate::kit::foreign_commits::{Handmade, Who, World, admins, by_value, self_update};
@@ -61,6 +61,37 @@ fn a_commit_that_applies_supersedes_the_automatic_one() {
     assert_eq!(w.us.takes(&answer).verdict, Verdict::Duplicate);
     assert_eq!(w.epoch(), epoch + 1);
     assert!(w.us.engine.self_update(&w.id).is_ok(), "nothing blocks the group");
+}
+
+// shows: C2-9
+/// Alice answers carol's leave, and bob's commit makes her give way before anybody has read of it: neither the call in
+/// which she does, nor one that comes later, hands the answer out.
+#[test]
+fn what_has_given_way_is_not_handed_out() {
+    for case in ["in one batch", "between two calls"] {
+        let (mut alice, mut bob, mut carol, group) = three();
+        let own = alice.engine.self_update(&group).unwrap();
+        let leave = carol.engine.leave(&group).unwrap();
+        let commit = bob.updates(&group, &mut []).event.unwrap();
+        let outcomes = match case {
+            "in one batch" => {
+                alice.engine.discard(own.id).unwrap();
+                alice.takes_all(&[leave, commit])
+            }
+            _ => {
+                assert!(matches!(alice.takes(&leave).verdict, Verdict::Deferred(_)));
+                alice.engine.discard(own.id).unwrap();
+                assert!(alice.engine.pending().unwrap()[0].automatic);
+                vec![alice.takes(&commit)]
+            }
+        };
+        assert_eq!(outcomes.last().unwrap().verdict, Verdict::Applied, "{case}");
+        assert!(outcomes.iter().all(|outcome| outcome.reply.is_empty()), "{case}");
+        assert!(alice.engine.pending().unwrap().is_empty(), "{case}");
+        // (the Welcomes of her founding are)
+        let again = alice.engine.tick().unwrap().reply;
+        assert!(again.iter().all(|event| event.kind() == kind::GIFT_WRAP), "{case}");
+    }
 }
 
 // rule: C1-1

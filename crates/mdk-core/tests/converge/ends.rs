@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use mdk_core::{EventBody, GroupState, GroupUpdate, Outcome};
+use mdk_core::{EventBody, GroupState, GroupUpdate, Outcome, Verdict};
 use mdk_store::Progress;
 use mdk_wire::{ContentId, Event, PublicKey, SecretVec, kind};
 
 use crate::kit::cast::{Cast, Who};
 use crate::kit::fork;
-use crate::kit::{RIVAL, event};
+use crate::kit::{CLOSED, RIVAL, event};
 
 /// Three admins by ascending key: a's commits win over b's, and b's over c's.
 fn admins() -> Cast {
@@ -190,6 +190,48 @@ fn an_end_by_one_who_is_no_longer_admin_is_withdrawn_for_good() {
         _ => None,
     });
     assert_eq!(by, Some(winner), "{told:?}");
+}
+
+// shows: F1-6, F1-14
+/// Messages come late to a group that ends. What its states can still read is read while the end is open, as in any other
+/// group; what nothing can read any more is told as lost, whether it came before the end or after it.
+#[test]
+fn what_comes_too_late_for_the_end_of_a_group_is_told() {
+    for who in ["a", "c"] {
+        let mut cast = admins();
+        cast.rest(5_000);
+        let mut said = Vec::new();
+        for n in 0..9 {
+            said.push(cast.says("b", &format!("{n}")));
+            cast.rest(5_000);
+            let next = cast.renews("a");
+            cast.hears_all_but("a", [&next]);
+            cast.rest(1_000);
+        }
+        said.push(cast.says("b", "9"));
+        assert_eq!(cast.takes(who, &said[0]).verdict, CLOSED);
+        let end = cast.disbands("a");
+        cast.hears_all_but("a", [&end]);
+        for (at, verdict) in [(1, CLOSED), (6, RIVAL), (9, RIVAL)] {
+            assert_eq!(cast.takes(who, &said[at]).verdict, verdict, "{who} {at}");
+        }
+        let told = cast.waits(who, 1_000).events;
+        let gap = |body: &EventBody| match body {
+            EventBody::HistoryGap { count, first, last } => Some((*count, *first, *last)),
+            _ => None,
+        };
+        let made = |at: usize| said[at].created_at();
+        let lost = told.iter().find_map(|event| gap(&event.body));
+        assert_eq!(lost, Some((2, made(0), made(1))), "{who}");
+        assert!(matches!(told.last().unwrap().body, EventBody::Disbanded { .. }), "{who}");
+        assert_eq!(cast.texts(who), ["6", "9"], "{who}");
+        for (at, expected) in [(2, Some((0, made(2), made(2)))), (7, None)] {
+            let outcome = cast.takes(who, &said[at]);
+            assert!(matches!(outcome.verdict, Verdict::Rejected(_)), "{who} {at}");
+            let lost = outcome.events.iter().find_map(|event| gap(&event.body));
+            assert_eq!(lost, expected, "in an hour this is told once: {who} {at}");
+        }
+    }
 }
 
 /// Everything that was told in a group, as words.

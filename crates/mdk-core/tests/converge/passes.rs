@@ -139,8 +139,8 @@ fn late_witnesses_turn_the_choice() {
     cast.takes("a", &worse);
     cast.waits("a", 1_000);
     assert_eq!(cast.name("a"), "better");
-    // A second sender's first message counts, nobody's second one does.
-    for (at, opens) in [(0, true), (1, false), (2, true), (3, false)] {
+    // It is turned by the first one; what else is said there only makes the new winner stronger.
+    for (at, opens) in [(0, true), (1, false), (2, false), (3, false)] {
         assert!(settles_in(&mut cast, "a").is_none());
         cast.takes("a", &said[at]);
         assert_eq!(settles_in(&mut cast, "a").is_some(), opens, "{at}");
@@ -150,6 +150,31 @@ fn late_witnesses_turn_the_choice() {
     cast.all_hear(said.iter().chain([&better, &worse]));
     cast.rest(1_000);
     cast.same(&["a", "b", "c"]);
+}
+
+// shows: E5-5
+/// What is said on the branch that is followed anyway makes it stronger, and nobody waits for that.
+#[test]
+fn what_is_said_on_the_winner_holds_nobody_up() {
+    let mut cast = admins(&["a", "b", "c", "d"]);
+    let better = cast.renames("a", "better");
+    let worse = cast.renames("b", "worse");
+    cast.hears("c", [&better, &worse]);
+    cast.takes("a", &worse);
+    cast.takes("d", &worse);
+    cast.takes("b", &better);
+    cast.rest(1_000);
+    for who in ["b", "c"] {
+        let said = cast.says(who, who);
+        assert_eq!(received(&cast.applies("a", &said)), [who]);
+        assert_eq!(settles_in(&mut cast, "a"), None, "{who}");
+        cast.takes(if who == "b" { "c" } else { "b" }, &said);
+    }
+    // It counts: two speakers are worth the one commit more that the other branch gets.
+    let more = cast.renames("d", "worse still");
+    assert_eq!(cast.takes("a", &more).verdict, RIVAL);
+    cast.waits("a", 1_000);
+    assert_eq!(cast.name("a"), "better");
 }
 
 // shows: D2-9

@@ -147,6 +147,70 @@ fn who_joined_on_a_branch_that_lost_can_be_invited_again() {
     }
 }
 
+// shows: B4-39
+/// Alice puts carol out and makes dave an admin, who invites her again. On the side of bob, where carol stands, dave is no
+/// admin: that is judged when it is chosen between the sides.
+#[test]
+fn who_was_promoted_on_the_winner_alone_can_invite() {
+    for restart in [false, true] {
+        let mut cast = Cast::arranged(&["alice", "bob", "carol", "dave"], &["bob"], |all| {
+            all[..2].sort_by_key(|filed| filed.member.key());
+        });
+        let here = cast.renames("bob", "here");
+        let removal = cast.removes("alice", "carol");
+        let promotion = cast.promotes("alice", &["dave"]);
+        cast.hears("dave", [&removal, &promotion]);
+        cast.waits("dave", 1_000);
+        let added = cast.adds("dave", "carol");
+        cast.hears("alice", [&here, &added.commit]);
+        cast.applies("carol", &here);
+        assert_eq!(cast.takes("carol", &removal).verdict, RIVAL);
+        assert_eq!(cast.takes("carol", &added.welcome).verdict, WAITS);
+        if restart {
+            cast.restarts("carol");
+        }
+        assert!(invited(&cast.waits("carol", 1_000)));
+        cast.accepts("carol", "dave");
+        cast.waits("alice", 1_000);
+        cast.is_with("carol", "alice");
+    }
+}
+
+// shows: B4-39
+/// As before, and the Welcome is there before anything of the other side. If nothing of it comes, it is refused.
+#[test]
+fn a_welcome_of_an_unknown_admin_waits_for_the_other_side() {
+    for comes in [true, false] {
+        let mut cast = Cast::new(&["alice", "bob", "carol", "dave"], &["bob"]);
+        let here = cast.renames_to("bob", ["1", "2", "3", "4"]);
+        let mut there = vec![cast.renames("alice", "there")];
+        cast.applies("dave", &there[0]);
+        there.extend(["alice", "dave"].map(|who| cast.says(who, "there")));
+        cast.takes("alice", &there[2]);
+        there.push(cast.promotes("alice", &["dave"]));
+        there.push(cast.removes("alice", "carol"));
+        cast.hears("dave", &there);
+        cast.waits("dave", 1_000);
+        let added = cast.adds("dave", "carol");
+        cast.hears("carol", &here);
+        cast.waits("carol", 1_000);
+        assert_eq!(cast.takes("carol", &added.welcome).verdict, WAITS);
+        if comes {
+            cast.hears("carol", &there);
+            assert!(invited(&cast.waits("carol", 1_000)));
+            cast.accepts("carol", "dave");
+            cast.takes("dave", &there[1]);
+            cast.is_with("carol", "dave");
+            continue;
+        }
+        cast.waits("carol", 60_000);
+        assert_eq!(cast.watch("carol").welcomes, 1);
+        cast.waits_often("carol", 3, 120_000);
+        assert_eq!(cast.watch("carol").welcomes, 0);
+        assert_eq!(cast.state("carol"), GroupState::Active);
+    }
+}
+
 /// A copy that was given up is replaced by a fresh invitation.
 #[test]
 fn a_copy_that_was_given_up_is_replaced() {

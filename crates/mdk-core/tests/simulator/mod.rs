@@ -120,7 +120,7 @@ impl Sums {
 
 /// Plays worlds on all cores, or on `MDK_THREADS` of them; gives the sums of what they came to. A summary is written to
 /// `MDK_SIM_SUMMARY`.
-fn worlds(wanted: &[(u64, usize)]) -> Sums {
+fn worlds(wanted: &[Plan]) -> Sums {
     let next = AtomicUsize::new(0);
     let failed: Mutex<Vec<(Plan, Fault)>> = Mutex::new(Vec::new());
     let sums = Mutex::new(Sums::default());
@@ -131,26 +131,25 @@ fn worlds(wanted: &[(u64, usize)]) -> Sums {
         for _ in 0..number("MDK_THREADS", threads as u64) {
             scope.spawn(|| {
                 loop {
-                    let Some(&(seed, steps)) = wanted.get(next.fetch_add(1, Ordering::SeqCst))
-                    else {
+                    let Some(plan) = wanted.get(next.fetch_add(1, Ordering::SeqCst)) else {
                         return;
                     };
                     if failed.lock().unwrap().len() as u64 >= most {
                         return;
                     }
-                    let plan = Plan::from_seed(seed, steps);
+                    let Plan { seed, echo, .. } = *plan;
                     let began = Instant::now();
-                    match attempt(&plan, Broken::Nothing) {
+                    match attempt(plan, Broken::Nothing) {
                         Ok((summary, commits, races)) => {
                             sums.lock().unwrap().add(summary, commits, races);
                             let took = began.elapsed();
                             println!(
-                                "world {seed}: {summary:?}, {commits} commits, {races} races, {took:?}"
+                                "world {seed}, echo {echo}: {summary:?}, {commits} commits, {races} races, {took:?}"
                             );
                         }
                         Err(fault) => {
-                            println!("world {seed}: {}: {}", fault.sort, fault.text);
-                            failed.lock().unwrap().push((plan, fault));
+                            println!("world {seed}, echo {echo}: {}: {}", fault.sort, fault.text);
+                            failed.lock().unwrap().push((plan.clone(), fault));
                         }
                     }
                 }
@@ -182,7 +181,9 @@ fn members_agree_whatever_happens() {
     let steps = number("MDK_SIM_STEPS", 60);
     let first = number("MDK_SIM_SEED", sampling::first_seed());
     let count = number("MDK_SIM_WORLDS", sampling::count("simulated_worlds"));
-    let sums = worlds(&(first..first + count).map(|seed| (seed, steps)).collect::<Vec<_>>());
+    let sums = worlds(
+        &(first..first + count).map(|seed| Plan::from_seed(seed, steps)).collect::<Vec<_>>(),
+    );
     // Worlds in which nothing happens prove nothing. (In a single one the group may have ended.)
     assert!(sums.worlds == 1 || sums.sum.agreed > 0 && sums.sum.messages > 0 && sums.commits > 0);
 }
@@ -191,7 +192,18 @@ fn members_agree_whatever_happens() {
 #[test]
 fn worlds_that_have_failed_hold() {
     let seeds = sampling::failed_seeds("simulated_worlds").into_iter();
-    worlds(&seeds.map(|seed| (seed, 500)).collect::<Vec<_>>());
+    worlds(&seeds.map(|seed| Plan::from_seed(seed, 500)).collect::<Vec<_>>());
+}
+
+/// Races of commits and messages, once with what members publish coming back to them and once without. Of those who stay
+/// nobody is excused for not being where all are; who has left may not see that it has (H2).
+#[test]
+fn races_end_on_one_branch_with_and_without_echoes() {
+    let seeds = sampling::seeds("race_worlds").into_iter();
+    let plans = seeds.flat_map(|seed| [true, false].map(|echo| Plan::of_races(seed, 40, echo)));
+    let Sums { sum, races, .. } = worlds(&plans.collect::<Vec<_>>());
+    assert_eq!((sum.left_behind, sum.too_far, sum.ended), (0, 0, 0));
+    assert!(races > 0 && sum.messages > 0 && sum.invalidated > 0);
 }
 
 #[cfg(feature = "broken-order")]

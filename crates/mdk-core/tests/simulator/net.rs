@@ -25,15 +25,18 @@ pub struct Net {
     outbox: Vec<Vec<(String, EventId)>>,
     pub cut: BTreeSet<usize>,
     relays: u64,
+    /// Whether a member is given what it has published itself.
+    echo: bool,
 }
 
 impl Net {
-    pub fn new(members: usize, relays: usize) -> Self {
+    pub fn new(members: usize, relays: usize, echo: bool) -> Self {
         Self {
             inbox: vec![Vec::new(); members],
             missing: vec![BTreeSet::new(); members],
             outbox: vec![Vec::new(); members],
             relays: relays as u64,
+            echo,
             ..Self::default()
         }
     }
@@ -58,7 +61,7 @@ impl Net {
         let place = self.log.len();
         self.log.push(Sent { json, id });
         self.known.insert(id, place);
-        for to in 0..self.inbox.len() {
+        for to in (0..self.inbox.len()).filter(|to| self.echo || *to != from) {
             self.missing[to].insert(place);
             for relay in 0..self.relays {
                 let words = [salt, relay, to as u64, place as u64];

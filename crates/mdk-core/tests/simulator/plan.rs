@@ -68,7 +68,14 @@ pub struct Plan {
     pub founders: usize,
     pub admins: usize,
     pub relays: usize,
+    /// Whether relays give a member what it has published itself.
+    #[serde(default = "yes")]
+    pub echo: bool,
     pub steps: Vec<Step>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// Makes an act of two numbers of members and another number.
@@ -94,6 +101,18 @@ const WEIGHTS: [(u64, Maker); 19] = [
     (8, |a, _, _| Act::DieWithCommit(a)),
     (12, |a, _, _| Act::DieWithReplies(a)),
     (8, |a, _, n| Act::Skew(a, i64::try_from(n % 241).unwrap_or(0) - 120)),
+];
+
+/// Races, and what is said meanwhile. Nobody is put out but who asks for it.
+const RACES: [(u64, Maker); 8] = [
+    (300, |a, _, _| Act::Send(a)),
+    (120, |a, b, n| if n % 4 == 0 { Act::Crowd(a) } else { Act::Race(a, b) }),
+    (50, |a, _, _| Act::Rename(a)),
+    (50, |a, _, _| Act::SelfUpdate(a)),
+    (25, |a, _, _| Act::Leave(a)),
+    (15, Act::promote),
+    (150, |_, _, n| Act::Wait(n % 2500)),
+    (80, |a, _, _| Act::Resync(a)),
 ];
 
 impl Act {
@@ -137,27 +156,28 @@ impl Act {
     }
 }
 
+fn drawn(seed: u64, steps: usize, members: usize, weights: &[(u64, Maker)]) -> Vec<Step> {
+    let total: u64 = weights.iter().map(|(w, _)| w).sum();
+    let step = |i| {
+        let salt = draw(&[seed, 5, i]);
+        let mut at = draw(&[salt, 1]) % total;
+        let (a, b) = (draw(&[salt, 2]) as usize % members, draw(&[salt, 3]) as usize % members);
+        let kind = weights.iter().find(|(w, _)| {
+            let hit = at < *w;
+            at = at.saturating_sub(*w);
+            hit
+        });
+        Step { salt, act: kind.expect("below the total").1(a, b, draw(&[salt, 4])) }
+    };
+    (0..steps as u64).map(step).collect()
+}
+
 impl Plan {
     pub fn from_seed(seed: u64, steps: usize) -> Self {
         let members = 3 + (draw(&[seed, 1]) % 10) as usize;
         let founders = 2 + (draw(&[seed, 2]) % (members as u64 - 1)) as usize;
         let admins = 1 + (draw(&[seed, 3]) % (founders as u64).min(5)) as usize;
-        let total: u64 = WEIGHTS.iter().map(|(w, _)| w).sum();
-        let mut all: Vec<Step> = (0..steps as u64)
-            .map(|i| {
-                let salt = draw(&[seed, 5, i]);
-                let mut at = draw(&[salt, 1]) % total;
-                let (a, b) =
-                    (draw(&[salt, 2]) as usize % members, draw(&[salt, 3]) as usize % members);
-                let kind = WEIGHTS.iter().find(|(w, _)| {
-                    let hit = at < *w;
-                    at = at.saturating_sub(*w);
-                    hit
-                });
-                let act = kind.expect("below the total").1(a, b, draw(&[salt, 4]));
-                Step { salt, act }
-            })
-            .collect();
+        let mut all = drawn(seed, steps, members, &WEIGHTS);
         // A group that ends early shows little: one world in ten is disbanded, in its last fifth.
         if seed % 10 == 7 && steps > 10 {
             let at = steps - 1 - (draw(&[seed, 6]) as usize % (steps / 5));
@@ -169,7 +189,16 @@ impl Plan {
             founders,
             admins,
             relays: 1 + (draw(&[seed, 4]) % 3) as usize,
+            echo: true,
             steps: all,
         }
+    }
+
+    /// A world of nothing but races, among a few who are in the group from the start.
+    pub fn of_races(seed: u64, steps: usize, echo: bool) -> Self {
+        let members = 4 + (draw(&[seed, 1]) % 3) as usize;
+        let admins = 2 + (draw(&[seed, 3]) % 2) as usize;
+        let steps = drawn(seed, steps, members, &RACES);
+        Self { seed, members, founders: members, admins, relays: 1, echo, steps }
     }
 }

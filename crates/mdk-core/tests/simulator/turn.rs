@@ -10,6 +10,7 @@ impl World {
     /// What a call brought: answers are published, invites accepted.
     pub fn after(&mut self, who: usize, outcome: Outcome, salt: u64) -> Checked {
         self.tell_marks(who, &outcome);
+        self.judge_reply(who, &outcome.reply)?;
         for (n, event) in outcome.reply.iter().enumerate() {
             // Whoever invites asks for a fresh KeyPackage here.
             if event.kind() == kind::KEY_PACKAGE {
@@ -27,6 +28,32 @@ impl World {
             self.adopt(who, salt)?;
         }
         self.look(who).map(|_| ())
+    }
+
+    /// C2: what is handed out waits for a relay, or is true already; whoever published anything else would be stranded there.
+    /// (Who has asked to leave hands out no commits.)
+    fn judge_reply(&mut self, who: usize, reply: &[Event]) -> Checked {
+        let commits: Vec<&Event> =
+            reply.iter().filter(|e| e.kind() == kind::GROUP_MESSAGE).collect();
+        if commits.is_empty() || self.members[who].asked {
+            return Ok(());
+        }
+        let pending = self.must(who, "pending", Engine::pending)?;
+        let group = self.group.clone();
+        for event in commits {
+            if pending.iter().any(|made| made.event.as_ref() == Some(event)) {
+                continue;
+            }
+            let watch = self.must(who, "watch", |e| testing::watch(e, &group))?;
+            let content = self.must(who, "content", |e| testing::content_of(e, &group, event))?;
+            let followed = watch.states.iter().filter(|state| state.followed);
+            if content.is_none() || followed.into_iter().all(|state| state.commit != content) {
+                let text =
+                    format!("member {who} hands out a commit that is neither pending nor true");
+                return fault("given way", text);
+            }
+        }
+        Ok(())
     }
 
     pub fn send(&mut self, who: usize, event: &Event, salt: u64) -> Option<u64> {
@@ -53,7 +80,8 @@ impl World {
         let welcomes = made.welcomes.clone();
         // An invitation that is out, and that its maker gives up before anything of it comes back: whom it adds is a member
         // all the same. (More often than other commits: there are few of them.)
-        let given_up = ack.is_some() && !welcomes.is_empty() && happens(30, &[fate, 60]);
+        let given_up =
+            ack.is_some() && self.plan.echo && !welcomes.is_empty() && happens(30, &[fate, 60]);
         if given_up && self.call(who, |e| e.discard(id)).is_ok() {
             return;
         }
@@ -79,7 +107,8 @@ impl World {
         let ready: Vec<Published> = published.extract_if(.., |p| due(p)).collect();
         self.members[who].published = published;
         for commit in ready {
-            let lost = !all && happens(6, &[commit.fate]);
+            // (by its echo it is known again)
+            let lost = !all && self.plan.echo && happens(6, &[commit.fate]);
             if lost && !commit.automatic {
                 // The answer never came, and the caller gives the commit up although it is out.
                 match self.call(who, |e| e.discard(commit.id)) {

@@ -163,7 +163,7 @@ impl World {
             plan: plan.clone(),
             members,
             by_key,
-            net: Net::new(plan.members, plan.relays),
+            net: Net::new(plan.members, plan.relays, plan.echo),
             now: start,
             group: GroupId::from_bytes(&[1; 16]).expect("16 bytes"),
             tree: Tree::default(),
