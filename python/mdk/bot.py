@@ -123,7 +123,9 @@ class Bot:
     # handlers
 
     def on_message(self, handler: Handler) -> Handler:
-        """Call `handler` for each chat message that is no command of this bot; a decorator.
+        """Call `handler` for each chat message (kind 9) that is no command of this bot; a decorator.
+
+        Messages of other kinds come to `on(MessageReceived)`.
 
         Raises:
             InvalidInput: it is no function of one argument.
