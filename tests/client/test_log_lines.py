@@ -199,6 +199,27 @@ async def test_a_long_life_at_trace_says_nothing_private(
 
 
 async def test_a_bot_whose_handler_raises_says_nothing_private(relay: LocalRelay) -> None:
+    """What its author did not put into the exception is in no line, with the traceback or without."""
+    await let_handlers_raise(relay, "out of order", lambda _: "out of order")
+
+
+async def test_what_a_handler_puts_into_an_exception_is_in_its_traceback_only(
+    relay: LocalRelay,
+) -> None:
+    heard, private = await let_handlers_raise(
+        relay,
+        planted := f"planted text {secrets.token_hex(8)}",
+        lambda ctx: f"{ctx.text} {ctx.sender.npub} {ctx.group.id}",
+        tracebacks=False,
+    )
+    assert planted in heard.text
+    assert private.found_in(heard.text)
+
+
+async def let_handlers_raise(
+    relay: LocalRelay, words: str, about: Callable[[Context], str], *, tracebacks: bool = True
+) -> tuple[Heard, Private]:
+    """Handlers of every sort raise; the lines that they leave have nothing of the message, nor has what is in them."""
     private = Private()
     private.word(text := f"planted text {secrets.token_hex(8)}")
     bot = Bot(":memory:", relays=[relay.url], allow="anyone")
@@ -207,15 +228,15 @@ async def test_a_bot_whose_handler_raises_says_nothing_private(relay: LocalRelay
 
     @bot.on_message
     async def fail(ctx: Context) -> None:
-        raise RuntimeError(f"{ctx.text} {ctx.sender.npub} {ctx.group.id}")
+        raise RuntimeError(about(ctx))
 
     @bot.on_error
     async def fail_again(*_: object) -> bool:
-        raise RuntimeError(text)
+        raise RuntimeError(words)
 
     @bot.every(timedelta(seconds=0.05))
     async def fail_now_and_then(*_: object) -> None:
-        raise RuntimeError(text)
+        raise RuntimeError(words)
 
     with listening() as heard:
         async with Chat(bot, relay) as chat:
@@ -223,13 +244,14 @@ async def test_a_bot_whose_handler_raises_says_nothing_private(relay: LocalRelay
             private.take([bot.client.npub, relay.url, bot.client.engine.groups()])
             await eventually(lambda: bot_is_done(heard))
         drain()
-    require_silence(heard, private)
+    require_silence(heard if tracebacks else heard.without_tracebacks(), private)
+    return heard, private
 
 
 def bot_is_done(heard: Heard) -> bool:
     """Each of the three has raised."""
-    said = ("a handler raised", "an error handler raised", "a timer's handler raised")
-    return all(any(words in line for line in heard.lines) for words in said)
+    said = ("the handler ", "the error handler ", "the timer's handler ")
+    return all(any(f" {words}" in line for line in heard.lines) for words in said)
 
 
 async def eventually(check: Callable[[], bool]) -> None:

@@ -117,16 +117,25 @@ class Heard(logging.Handler):
     def __init__(self) -> None:
         super().__init__(level=0)
         self.lines: list[str] = []
+        self.sentences: list[str] = []
+        """The lines without exceptions, which may be of others."""
         self.loggers: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
         raised = record.exc_info[1] if record.exc_info else None
         parts = [record.levelname, record.getMessage(), record.msg, repr(record.args)]
+        self.sentences.append(" ".join(map(str, parts)))
         if raised is not None:
             parts += traceback.format_exception(raised)
         parts += [record.exc_text or "", record.stack_info or ""]
         self.lines.append(" ".join(map(str, parts)))
         self.loggers.add(record.name)
+
+    def without_tracebacks(self) -> Heard:
+        """The same, without what is not ours."""
+        other = Heard()
+        other.lines, other.sentences = list(self.sentences), list(self.sentences)
+        return other
 
     @property
     def text(self) -> str:

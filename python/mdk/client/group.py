@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from mdk._mdk import PublicKey
 from mdk.errors import Closed, GroupNotFound, MessageNotFound
 from mdk.ranges import within
-from mdk.values import EventId, GroupId, GroupInfo, Member, Message, PathArg, PublicKeyLike
+from mdk.values import EventId, GroupId, GroupInfo, Kind, Member, Message, PathArg, PublicKeyLike
 
 from . import media, pages
-from .readers import CHAT, Kinds, Reader, chosen
+from .readers import Kinds, Reader, chosen
 from .session import COMMIT_PATIENCE, people, public_keys, several
 from .values import Sent
 
@@ -256,7 +256,9 @@ class Group:
         await self._session.change(lambda mdk: mdk.mark_read(self._id, last))
         await self._session.fresh(self._id)
 
-    async def messages(self, *, kinds: Iterable[int] | None = CHAT) -> AsyncIterator[Message]:
+    async def messages(
+        self, *, kinds: Iterable[int] | None = (Kind.CHAT,)
+    ) -> AsyncIterator[Message]:
         """Messages of others from this handle's position on, for ever.
 
         Ends when the client is closed, or the group deleted.
@@ -276,7 +278,7 @@ class Group:
             yield message
 
     async def next_message(
-        self, timeout: float | None = None, *, kinds: Iterable[int] | None = CHAT
+        self, timeout: float | None = None, *, kinds: Iterable[int] | None = (Kind.CHAT,)
     ) -> Message:
         """The next message of somebody else, from this handle's position on. None is missed, none comes twice.
 

@@ -8,7 +8,7 @@ from mdk._mdk import PublicKey
 from mdk.errors import GroupNotFound, InvalidInput
 from mdk.events import MessageReceived
 from mdk.ranges import within
-from mdk.values import GroupId, Kind, Message
+from mdk.values import GroupId, Message
 
 from . import pages
 from .session import several
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 Kinds: TypeAlias = frozenset[int] | None
 """Which kinds of messages are wanted; None for all."""
 
-CHAT: tuple[int, ...] = (Kind.CHAT,)
-"""What a conversation consists of."""
 _LARGEST_KIND = 65_535
 
 
