@@ -160,7 +160,7 @@ class Bot:
         return self._handlers.on(kind)
 
     def every(self, interval: timedelta) -> Callable[[ClientHandler], ClientHandler]:
-        """Call the handler once each `interval`, first after one; a decorator. A run that raises is logged, with traceback.
+        """Call the handler once each `interval`, first after one; a decorator. A run that raises is logged.
 
         Raises:
             InvalidInput: the interval is not positive; or as on_message().
@@ -178,7 +178,7 @@ class Bot:
         return handler
 
     def on_error(self, handler: ErrorHandler) -> ErrorHandler:
-        """Call `handler(event, error, attempts)` when a handler raised, which is logged with its traceback; a decorator.
+        """Call `handler(event, error, attempts)` when a handler raised; a decorator. It is logged, too.
 
         If it returns True, the event is given up: acknowledged, and not tried again. Otherwise it is tried again after
         a pause, which grows from half a second to five minutes. A handler that was cancelled, or raised what is no
