@@ -130,7 +130,7 @@ def listen(
             deadline.begin()
             if not heard:
                 patience = "" if duration is None else f" within {duration:g} s"
-                raise NotConnected(
+                raise client._session.not_connected(
                     f"no relay was reached{patience}",
                     hint="Look at your network, and at your relays: mdk whoami --check.",
                 )
