@@ -1,4 +1,7 @@
-"""Clients at the level TRACE, with relays that fail in every way: no log line has an id, a key, a URL or content."""
+"""Clients at the level TRACE, with relays that fail in every way: no log line has an id, a key or content.
+
+Nor has one a URL, but for that of a relay that its owner named, where it does not do what it should.
+"""
 
 from __future__ import annotations
 
@@ -115,8 +118,10 @@ class Life:
         await relay.cut()
         await relay.wipe()
         await self.say(group, room)
-        # The words of a relay may hold what it was sent.
-        self.private.word(words := f"{self.text()} {sender.npub} {group.id}")
+        # The words of a relay may hold what it was sent: they are told, but for what may name somebody.
+        self.private.word(token := secrets.token_hex(16))
+        self.private.word(gone := f"wss://{secrets.token_hex(4)}.example/planted")
+        words = f"nobody likes {token} {sender.npub} {group.id} {sent.message.id} {gone}"
         relay.refuse(kinds={445}, reason=f"rate-limited: {words}")
         waiting = self.take(await group.send(self.text()))
         await eventually(lambda: sender.engine._delivery_errors(waiting.message.id) != {})
@@ -195,6 +200,9 @@ async def test_a_long_life_at_trace_says_nothing_private(
         drain()
     assert heard.loggers >= {"mdk.client", "mdk.core", "mdk.python"}
     assert len(life.private.texts) > 500
+    told = [f"{code}: nobody likes … … … … …" for code in ("rate-limited", "blocked")]
+    assert all(f"words={words})" in heard.text for words in told)
+    heard.may_name(relay.url, *told)
     require_silence(heard, life.private)
 
 

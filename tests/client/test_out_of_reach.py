@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import pytest
 from tests.cli.kit import NOWHERE
@@ -136,3 +142,64 @@ async def test_not_connected_names_each_relay_and_why(ask: Ask) -> None:
     assert caught.value.reasons == {NOWHERE: why, other: why}
     assert f"{NOWHERE} ({why})" in str(caught.value)
     assert f"{other} ({why})" in str(caught.value)
+
+
+@asynccontextmanager
+async def relay_at(time: datetime, *, where: str) -> AsyncIterator[str]:
+    """What takes connections and says nothing but what time it is, in the handshake or in its document (NIP-11)."""
+    date = f"Date: {format_datetime(time, usegmt=True)}\r\n"
+    head = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        fields = dict(line.split(": ", 1) for line in asked.split("\r\n")[1:] if line)
+        nonce = next((v for k, v in fields.items() if k.lower() == "sec-websocket-key"), None)
+        if nonce is None:
+            named = date if where == "document" else ""
+            told = f"HTTP/1.1 200 OK\r\n{named}Content-Length: 2\r\nConnection: close\r\n\r\n{{}}"
+        else:
+            named = date if where == "handshake" else ""
+            guid = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+            proof = base64.b64encode(hashlib.sha1(f"{nonce}{guid}".encode()).digest()).decode()
+            told = f"{head}{named}Sec-WebSocket-Accept: {proof}\r\n\r\n"
+        writer.write(told.encode())
+        with suppress(OSError):
+            await writer.drain()
+            while nonce is not None and await reader.read(1024):
+                pass
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+@pytest.mark.parametrize("where", ["handshake", "document"])
+@pytest.mark.parametrize(("hours", "word"), [(-5, "ahead of"), (5, "behind")])
+async def test_a_clock_that_is_wrong_is_told_of(
+    lines: Callable[[], list[str]], where: str, hours: int, word: str
+) -> None:
+    there = datetime.now(UTC) + timedelta(hours=hours)
+    async with relay_at(there, where=where) as url:
+        alice = impatient(Client.open(":memory:", relays=[url], config=Config(allow_loopback=True)))
+        await alice.start()
+        try:
+            await eventually(lambda: any("clock" in line for line in lines()))
+        finally:
+            await alice.close()
+    (told,) = (line for line in lines() if "clock" in line)
+    found = re.fullmatch(
+        rf"the clock of this machine is (\d+) s {word} a relay's \(relay={url}\)", told
+    )
+    assert found is not None
+    assert abs(int(found[1]) - 5 * 3600) < 60
+
+
+async def test_a_clock_that_is_right_is_not_told_of(lines: Callable[[], list[str]]) -> None:
+    async with relay_at(datetime.now(UTC), where="handshake") as url:
+        alice = impatient(Client.open(":memory:", relays=[url], config=Config(allow_loopback=True)))
+        await alice.start()
+        try:
+            await eventually(lambda: alice.stats().relays[0].state == "connected")
+        finally:
+            await alice.close()
+    assert not any("clock" in line for line in lines())

@@ -137,6 +137,16 @@ class Heard(logging.Handler):
         other.lines, other.sentences = list(self.sentences), list(self.sentences)
         return other
 
+    def may_name(self, relay: str, *words: str) -> None:
+        """A relay that its owner named may be named where it does not do what it should, with its words: nowhere else."""
+        told = [line.startswith("INFO a relay ") for line in self.lines]
+        assert any(told)
+        for allowed in (f"relay={relay}", *(f"words={said})" for said in words)):
+            self.lines = [
+                line.replace(allowed, "") if may else line
+                for line, may in zip(self.lines, told, strict=True)
+            ]
+
     @property
     def text(self) -> str:
         return "\n".join(self.lines)

@@ -10,7 +10,7 @@ import click
 
 from mdk import Client, GroupId, GroupInfo, GroupState, Keys, Mdk
 from mdk.client.runtime import in_thread
-from mdk.errors import GroupNotFound, KeyringError, KeysMissing, NotConnected
+from mdk.errors import GroupNotFound, KeyringError, KeysMissing
 
 from . import output
 from .accounts import Account, no_keys

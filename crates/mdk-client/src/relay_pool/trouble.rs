@@ -120,12 +120,13 @@ fn speaks_of_time(words: &str) -> bool {
 
 /// A relay's words without what may name somebody: ids, keys, addresses.
 fn masked(words: &str) -> String {
-    let words: String = words.chars().filter(|c| !c.is_control()).take(MAX_WORDS).collect();
-    words
-        .split(' ')
-        .map(|word| if word.contains("://") { "…".to_owned() } else { without_ids(word) })
-        .collect::<Vec<_>>()
-        .join(" ")
+    let words: String = words.chars().filter(|c| !c.is_control()).collect();
+    let hide = |word| match str::contains(word, "://") {
+        true => "…".to_owned(),
+        false => without_ids(word),
+    };
+    // Cut at the end: a piece of an id would not look like one.
+    words.split(' ').map(hide).collect::<Vec<_>>().join(" ").chars().take(MAX_WORDS).collect()
 }
 
 fn without_ids(word: &str) -> String {
