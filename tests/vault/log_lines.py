@@ -138,7 +138,7 @@ class Heard(logging.Handler):
         return other
 
     def may_name(self, relay: str, *words: str) -> None:
-        """A relay that its owner named may be named where it does not do what it should, with its words: nowhere else."""
+        """A relay that its owner named may be named, with its words, where it does not do what it should."""
         told = [line.startswith("INFO a relay ") for line in self.lines]
         assert any(told)
         for allowed in (f"relay={relay}", *(f"words={said})" for said in words)):
