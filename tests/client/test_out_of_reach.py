@@ -132,7 +132,7 @@ async def test_not_connected_names_each_relay_and_why(ask: Ask) -> None:
     await alice.start()
     try:
         away = {"backing-off", "connecting"}
-        await eventually(lambda: all(r.last_error for r in alice.stats().relays))
+        await eventually(lambda: [bool(r.last_error) for r in alice.stats().relays] == [True] * 2)
         assert {one.state for one in alice.stats().relays} <= away
         with pytest.raises(errors.NotConnected) as caught:
             await ask(alice)
@@ -151,7 +151,11 @@ async def relay_at(time: datetime, *, where: str) -> AsyncIterator[str]:
     head = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        asked = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        try:
+            asked = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        except EOFError:
+            writer.close()
+            return
         fields = dict(line.split(": ", 1) for line in asked.split("\r\n")[1:] if line)
         nonce = next((v for k, v in fields.items() if k.lower() == "sec-websocket-key"), None)
         if nonce is None:
@@ -199,7 +203,7 @@ async def test_a_clock_that_is_right_is_not_told_of(lines: Callable[[], list[str
         alice = impatient(Client.open(":memory:", relays=[url], config=Config(allow_loopback=True)))
         await alice.start()
         try:
-            await eventually(lambda: alice.stats().relays[0].state == "connected")
+            await eventually(lambda: any(r.state == "connected" for r in alice.stats().relays))
         finally:
             await alice.close()
     assert not any("clock" in line for line in lines())
