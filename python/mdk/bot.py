@@ -14,6 +14,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from typing import Literal, TypeVar
 
@@ -29,14 +30,17 @@ from .handlers import (
     ClientHandler,
     ErrorHandler,
     EventHandler,
+    Failure,
     Handler,
     Handlers,
     NotAsynchronous,
-    Unexpected,
     call,
     contained,
     is_lasting,
+    name_of,
+    raised_by,
     takes,
+    trace_of,
 )
 from .lanes import Lanes
 from .values import PathArg, PublicKeyLike
@@ -114,6 +118,8 @@ class Bot:
         self._lanes = Lanes(self._client, self._deliver, self._stopping, backlog=backlog)
         self._running = False
         self._first_pause = _FIRST_PAUSE
+        self._watches: list[Callable[[Failure], None]] = []
+        """Who else is told what handlers raise: a test."""
 
     @property
     def client(self) -> Client:
@@ -123,7 +129,9 @@ class Bot:
     # handlers
 
     def on_message(self, handler: Handler) -> Handler:
-        """Call `handler` for each chat message that is no command of this bot; a decorator.
+        """Call `handler` for each chat message (kind 9) that is no command of this bot; a decorator.
+
+        Messages of other kinds come to `on(MessageReceived)`.
 
         Raises:
             InvalidInput: it is no function of one argument.
@@ -170,7 +178,7 @@ class Bot:
         return handler
 
     def on_error(self, handler: ErrorHandler) -> ErrorHandler:
-        """Call `handler(event, error, attempts)` when a handler raised; a decorator.
+        """Call `handler(event, error, attempts)` when a handler raised; a decorator. It is logged, too.
 
         If it returns True, the event is given up: acknowledged, and not tried again. Otherwise it is tried again after
         a pause, which grows from half a second to five minutes. A handler that was cancelled, or raised what is no
@@ -308,7 +316,7 @@ class Bot:
             except (NotAsynchronous, asyncio.CancelledError):
                 raise
             except Exception as error:  # noqa: BLE001  # a timer goes on
-                _log.error("a timer's handler raised %s", _name(error))  # no content
+                self._note("timer's handler", Failure(name_of(handler), error, 1))
             except BaseException as ended:  # noqa: BLE001
                 self._lanes.fail(ended)
                 return
@@ -333,7 +341,7 @@ class Bot:
                 return True
             try:
                 while calls:
-                    await calls[0]()
+                    await calls[0].run()
                     # Done: it is not called again because another one raises.
                     del calls[0]
                     vain = 0
@@ -343,9 +351,8 @@ class Bot:
                 attempts += 1
                 vain += is_lasting(error)
                 last = vain >= _TRIES
-                # Neither the text of the error nor its place: they may show what was written.
-                words = "a handler raised %s (attempt %d)%s"
-                _log.error(words, _name(error), attempts, ", given up" if last else "")
+                end = f" (attempt {attempts}){', given up' if last else ''}"
+                self._note("handler", Failure(calls[0].name, error, attempts), end)
                 if await self._given_up(event, error, attempts):
                     return True
                 if last:
@@ -367,11 +374,14 @@ class Bot:
             except NotAsynchronous:
                 raise
             except Exception as second:  # noqa: BLE001
-                _log.error("an error handler raised %s", _name(second))
+                self._note("error handler", Failure(name_of(handler), second, attempts))
         return given_up
 
-
-def _name(error: Exception) -> str:
-    """The class of what a handler raised."""
-    raised = error.__cause__ if isinstance(error, Unexpected) else error
-    return type(raised).__name__
+    def _note(self, kind: str, failure: Failure, end: str = "") -> None:
+        """Log what a handler raised, with its traceback: both are its own. Of the message we say nothing."""
+        raised = raised_by(failure.error)
+        words = "the %s %s raised %s%s"
+        shown = (type(raised), raised, trace_of(raised))
+        _log.error(words, kind, failure.handler, type(raised).__name__, end, exc_info=shown)
+        for watch in self._watches:
+            watch(replace(failure, error=raised))

@@ -22,7 +22,7 @@ class Context:
 
     @property
     def group(self) -> Group:
-        """Where the message was sent. `group.next_message()` is the one behind it."""
+        """Where the message was sent. `group.next_message()` is the next chat message behind it."""
         return self._group
 
     @property

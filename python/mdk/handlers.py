@@ -1,10 +1,14 @@
 """What a bot calls: its handlers, and which of them an event is for."""
 
 import asyncio
+import functools
 import inspect
 import math
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
+from types import TracebackType
 from typing import Any, TypeAlias, TypeVar
 
 from ._mdk import PublicKey
@@ -40,7 +44,27 @@ Handler: TypeAlias = Callable[[Context], Awaitable[None]]
 EventHandler: TypeAlias = Callable[[E], Awaitable[None]]
 ClientHandler: TypeAlias = Callable[[Client], Awaitable[None]]
 ErrorHandler: TypeAlias = Callable[[Event, Exception, int], Awaitable[bool | None]]
-Call: TypeAlias = Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One handler that is to be called."""
+
+    name: str
+    run: Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What a handler raised."""
+
+    handler: str
+    error: BaseException
+    attempt: int
+
+
+# The files of what calls a handler.
+_CALLERS = frozenset({__file__, str(Path(__file__).with_name("bot.py"))})
 
 
 class NotAsynchronous(Exception):
@@ -119,6 +143,29 @@ async def contained(handler: Callable[..., Awaitable[T]], *arguments: object) ->
             raise one
         raise Unexpected(type(one).__name__) from one
     return result
+
+
+def name_of(handler: Any) -> str:
+    """What a handler is called in its program."""
+    while isinstance(handler, functools.partial):
+        handler = handler.func
+    name = getattr(handler, "__qualname__", None) or type(handler).__qualname__
+    return str(name)
+
+
+def raised_by(error: BaseException) -> BaseException:
+    """What the handler itself raised, or ended with."""
+    if isinstance(error, Unexpected) and error.__cause__ is not None:
+        return error.__cause__
+    return error
+
+
+def trace_of(error: BaseException) -> TracebackType | None:
+    """Its traceback without what called the handler, which says nothing to whoever wrote it."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename in _CALLERS:
+        trace = trace.tb_next
+    return trace
 
 
 def _ends_the_process(error: BaseException) -> bool:
@@ -234,7 +281,7 @@ class Handlers:
                 calls += self._message_calls(event)
 
         def bound(handler: Callable[[Any], Awaitable[None]]) -> Call:
-            return lambda: contained(handler, event)
+            return Call(name_of(handler), lambda: contained(handler, event))
 
         calls += [bound(handler) for kind, handler in self._events if isinstance(event, kind)]
         return calls
@@ -301,6 +348,9 @@ class Handlers:
         def bound(handler: Handler) -> Call:
             # A handle of its own: a conversation in one handler takes nothing from others.
             group = Group(session, message.group_id, after=int(event.cursor), allowed=self._allowed)
-            return lambda: contained(handler, Context(self._client, group, message, args))
+            return Call(
+                name_of(handler),
+                lambda: contained(handler, Context(self._client, group, message, args)),
+            )
 
         return [bound(handler) for handler in handlers]

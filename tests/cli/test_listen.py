@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from pathlib import Path
 
 import pytest
 from tests.cli.kit import NOWHERE, Home
+
+from mdk import Client, DatabaseKey
 
 
 def listen(home: Home, *options: str, count: int) -> list[str]:
@@ -38,6 +41,22 @@ def test_it_goes_on_where_it_ended_also_behind_what_other_commands_fetched(home:
     assert listen(home, "--from-start", count=4) == ["one", "two", "three", "four"]
     assert listen(home, "--after", "0", count=4) == ["one", "two", "three", "four"]
     assert listen(home, count=1) == ["four"]
+
+
+def test_what_is_no_chat_is_shown_and_not_counted(home: Home) -> None:
+    home.pair()
+    path, key = home.folder / "data" / "mdk" / "alice" / "mdk.db", home.folder / "alice.key"
+
+    async def begin_a_stream() -> None:
+        async with Client.open(path, key=DatabaseKey.from_file(key)) as alice:
+            (group,) = alice.groups
+            begin = "a stream begins"
+            await alice._session.change(lambda mdk: mdk.create_message(group.id, begin, kind=1200))
+
+    asyncio.run(begin_a_stream())
+    assert home.prepare("groups", "-a", "bob", "--sync").code == 0
+    say(home, "the answer")
+    assert listen(home, "--from-start", count=1) == ["a stream begins", "the answer"]
 
 
 def test_a_group_has_a_place_of_its_own(home: Home) -> None:
@@ -97,7 +116,9 @@ def test_when_no_relay_was_reached_it_says_so(lonely: Home) -> None:
         done = lonely.mdk("listen", "--for", "0.2", *options)
         assert (done.code, done.out) == (68, "")
         (said,) = done.err.splitlines()
-        assert said.startswith("mdk: no relay was reached within 0.2 s. Look at your network")
+        # Each relay is named, with what it is at.
+        assert said.startswith(f"mdk: no relay was reached within 0.2 s: {NOWHERE} (")
+        assert "). Look at your network" in said
     done = lonely.mdk("listen", "--for", "0.2", "--json")
     assert done.code == 68
     (line,) = done.lines

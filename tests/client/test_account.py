@@ -112,13 +112,18 @@ async def test_logs_name_nobody(
     await relay.cut()
     await group.send("planted text")
     assert await hear(room, 1) == ["planted text"]
-    relay.refuse(kinds={445}, reason="blocked: planted reason")
+    number = group.info.nostr_group_id
+    relay.refuse(kinds={445}, reason=f"blocked: {number} of {alice.npub} is not welcome")
     sent = await group.send("planted refusal")
     await sent.delivered(PATIENCE)
     await alice.close()
     await bob.close()
     said = "\n".join(record.getMessage() for record in caplog.records)
     assert any(record.name == "mdk.client" for record in caplog.records)
+    # Alone that a relay of hers does not do what it should names it, with its words.
+    refused = f"a relay refuses events (relay={relay.url}, kind=445, words=blocked: … of … is not welcome)"
+    assert refused in said
+    said = said.replace(refused, "")
     for secret in (
         "planted",
         relay.url,

@@ -1,4 +1,7 @@
-"""Clients at the level TRACE, with relays that fail in every way: no log line has an id, a key, a URL or content."""
+"""Clients at the level TRACE, with relays that fail in every way: no log line has an id, a key or content.
+
+Nor has one a URL, but for that of a relay that its owner named, where it does not do what it should.
+"""
 
 from __future__ import annotations
 
@@ -115,8 +118,10 @@ class Life:
         await relay.cut()
         await relay.wipe()
         await self.say(group, room)
-        # The words of a relay may hold what it was sent.
-        self.private.word(words := f"{self.text()} {sender.npub} {group.id}")
+        # The words of a relay may hold what it was sent: they are told, but for what may name somebody.
+        self.private.word(token := secrets.token_hex(16))
+        self.private.word(gone := f"wss://{secrets.token_hex(4)}.example/planted")
+        words = f"nobody likes {token} {sender.npub} {group.id} {sent.message.id} {gone}"
         relay.refuse(kinds={445}, reason=f"rate-limited: {words}")
         waiting = self.take(await group.send(self.text()))
         await eventually(lambda: sender.engine._delivery_errors(waiting.message.id) != {})
@@ -195,10 +200,34 @@ async def test_a_long_life_at_trace_says_nothing_private(
         drain()
     assert heard.loggers >= {"mdk.client", "mdk.core", "mdk.python"}
     assert len(life.private.texts) > 500
+    told = [f"{code}: nobody likes … … … … …" for code in ("rate-limited", "blocked")]
+    assert all(f"words={words})" in heard.text for words in told)
+    heard.may_name(relay.url, *told)
     require_silence(heard, life.private)
 
 
 async def test_a_bot_whose_handler_raises_says_nothing_private(relay: LocalRelay) -> None:
+    """What its author did not put into the exception is in no line, with the traceback or without."""
+    await let_handlers_raise(relay, "out of order", lambda _: "out of order")
+
+
+async def test_what_a_handler_puts_into_an_exception_is_in_its_traceback_only(
+    relay: LocalRelay,
+) -> None:
+    heard, private = await let_handlers_raise(
+        relay,
+        planted := f"planted text {secrets.token_hex(8)}",
+        lambda ctx: f"{ctx.text} {ctx.sender.npub} {ctx.group.id}",
+        tracebacks=False,
+    )
+    assert planted in heard.text
+    assert private.found_in(heard.text)
+
+
+async def let_handlers_raise(
+    relay: LocalRelay, words: str, about: Callable[[Context], str], *, tracebacks: bool = True
+) -> tuple[Heard, Private]:
+    """Handlers of every sort raise; the lines that they leave have nothing of the message, nor has what is in them."""
     private = Private()
     private.word(text := f"planted text {secrets.token_hex(8)}")
     bot = Bot(":memory:", relays=[relay.url], allow="anyone")
@@ -207,15 +236,15 @@ async def test_a_bot_whose_handler_raises_says_nothing_private(relay: LocalRelay
 
     @bot.on_message
     async def fail(ctx: Context) -> None:
-        raise RuntimeError(f"{ctx.text} {ctx.sender.npub} {ctx.group.id}")
+        raise RuntimeError(about(ctx))
 
     @bot.on_error
     async def fail_again(*_: object) -> bool:
-        raise RuntimeError(text)
+        raise RuntimeError(words)
 
     @bot.every(timedelta(seconds=0.05))
     async def fail_now_and_then(*_: object) -> None:
-        raise RuntimeError(text)
+        raise RuntimeError(words)
 
     with listening() as heard:
         async with Chat(bot, relay) as chat:
@@ -223,13 +252,14 @@ async def test_a_bot_whose_handler_raises_says_nothing_private(relay: LocalRelay
             private.take([bot.client.npub, relay.url, bot.client.engine.groups()])
             await eventually(lambda: bot_is_done(heard))
         drain()
-    require_silence(heard, private)
+    require_silence(heard if tracebacks else heard.without_tracebacks(), private)
+    return heard, private
 
 
 def bot_is_done(heard: Heard) -> bool:
     """Each of the three has raised."""
-    said = ("a handler raised", "an error handler raised", "a timer's handler raised")
-    return all(any(words in line for line in heard.lines) for words in said)
+    said = ("the handler ", "the error handler ", "the timer's handler ")
+    return all(any(f" {words}" in line for line in heard.lines) for words in said)
 
 
 async def eventually(check: Callable[[], bool]) -> None:

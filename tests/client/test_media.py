@@ -219,12 +219,17 @@ async def test_a_group_names_the_servers_of_its_founder(
     assert await alice.media.download(attachment) == LETTER
 
 
-async def test_a_group_of_a_founder_without_servers_names_that_of_other_apps(
+async def test_a_group_of_a_founder_without_servers_names_those_of_other_apps(
     make_client: MakeClient,
 ) -> None:
     bob = await make_client("bob")
-    group = await bob.groups.create("mine")
-    assert await group.media_servers() == ["https://blossom.primal.net/"]
+    servers = await (await bob.groups.create("mine")).media_servers()
+    assert servers == [
+        "https://blossom.divine.video/",
+        "https://blossom.ditto.pub/",
+        "https://cdn.hzrd149.com/",
+    ]
+    assert servers[0] == PICTURE_SERVER + "/"
 
 
 class Interrupted:
@@ -471,14 +476,3 @@ async def test_the_picture_of_a_group_goes_where_other_apps_look(
             with pytest.raises(MediaUnavailable):
                 await group.image()
             assert (public.requests, public.blobs()) == (before, {})
-
-
-async def test_a_group_without_servers_names_those_of_other_apps(make_client: MakeClient) -> None:
-    alice = await make_client("alice")
-    servers = await (await alice.groups.create("Lunch")).media_servers()
-    assert servers == [
-        "https://blossom.divine.video/",
-        "https://blossom.ditto.pub/",
-        "https://cdn.hzrd149.com/",
-    ]
-    assert servers[0] == PICTURE_SERVER + "/"

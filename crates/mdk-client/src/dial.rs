@@ -13,6 +13,8 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use hyper::HeaderMap;
+use hyper::header::DATE;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
@@ -27,7 +29,7 @@ use url::{Host, Url};
 
 use crate::error::ClientError;
 use crate::options::PoolOptions;
-use crate::relay_pool::Origin;
+use crate::relay_pool::{Origin, http_date};
 
 /// Addresses of one name that are tried.
 const MAX_ADDRESSES: usize = 8;
@@ -141,7 +143,8 @@ impl Dialer {
         address::check_url(url, origin, self.allow_loopback)
     }
 
-    /// A WebSocket to the relay. Redirects are not followed.
+    /// A WebSocket to the relay, and what time it says that it is (its `Date`, seconds since 1970). Redirects are not
+    /// followed.
     ///
     /// # Errors
     /// [`DialError`].
@@ -149,7 +152,7 @@ impl Dialer {
         &self,
         url: &Url,
         origin: Origin,
-    ) -> Result<WebSocketStream<BoxStream>, DialError> {
+    ) -> Result<(WebSocketStream<BoxStream>, Option<u64>), DialError> {
         let whole = async {
             let stream = self.stream(url, origin).await?;
             let request = url.as_str().into_client_request().map_err(|_| DialError::Handshake)?;
@@ -161,7 +164,7 @@ impl Dialer {
             let done =
                 tokio_tungstenite::client_async_with_config(request, stream, Some(config)).await;
             match done {
-                Ok((socket, _)) => Ok(socket),
+                Ok((socket, response)) => Ok((socket, date_of(response.headers()))),
                 Err(WsError::Http(response)) => Err(DialError::Http(response.status().as_u16())),
                 Err(_) => Err(DialError::Handshake),
             }
@@ -228,6 +231,11 @@ impl Dialer {
         }
         first_to_connect(addresses).await
     }
+}
+
+/// The time in the head of an HTTP answer, seconds since 1970.
+pub(crate) fn date_of(headers: &HeaderMap) -> Option<u64> {
+    http_date(headers.get(DATE)?.to_str().ok()?)
 }
 
 fn refused(error: ClientError) -> DialError {

@@ -1,7 +1,7 @@
 //! What a relay says about itself (NIP-11).
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::Request;
@@ -12,7 +12,7 @@ use serde_json::Value;
 use tokio::time::{Instant, timeout};
 use url::Url;
 
-use crate::dial::Dialer;
+use crate::dial::{Dialer, date_of};
 use crate::relay_pool::Origin;
 
 /// Largest document that is read.
@@ -139,18 +139,26 @@ pub(crate) struct InfoCell {
     url: Url,
     origin: Origin,
     known: Mutex<Option<(Instant, Option<Arc<RelayInfo>>)>>,
+    /// What time the relay said that it was, and what time it was here, seconds since 1970.
+    date: Mutex<Option<(u64, u64)>>,
     asking: tokio::sync::Mutex<()>,
 }
 
 impl InfoCell {
     pub(crate) fn new(dialer: Dialer, url: Url, origin: Origin) -> Self {
-        Self { dialer, url, origin, known: Mutex::new(None), asking: tokio::sync::Mutex::new(()) }
+        let (known, date) = (Mutex::new(None), Mutex::new(None));
+        Self { dialer, url, origin, known, date, asking: tokio::sync::Mutex::new(()) }
     }
 
     /// What is known now, however old.
     pub(crate) fn known(&self) -> Option<Arc<RelayInfo>> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.as_ref().and_then(|(_, info)| info.clone())
+    }
+
+    /// What time the relay said that it was when it was asked, and what time it was here; once.
+    pub(crate) fn take_date(&self) -> Option<(u64, u64)> {
+        self.date.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Whether it has been asked for.
@@ -197,6 +205,12 @@ impl InfoCell {
             .ok()?;
         let exchange = async {
             let response = send.send_request(request).await.ok()?;
+            if let Some(theirs) = date_of(response.headers())
+                && let Ok(ours) = SystemTime::now().duration_since(UNIX_EPOCH)
+            {
+                let mut date = self.date.lock().unwrap_or_else(PoisonError::into_inner);
+                *date = Some((theirs, ours.as_secs()));
+            }
             if response.status() != 200 {
                 return None;
             }

@@ -26,6 +26,7 @@ mod registry;
 mod session;
 mod socket;
 mod supervise;
+mod trouble;
 mod types;
 mod worker;
 
@@ -36,7 +37,7 @@ use std::time::Duration;
 
 use mdk_wire::PublicKey;
 use nostr_sdk::{Event, Filter, JsonUtil};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout};
 
 use self::accounts::Accounts;
@@ -44,6 +45,8 @@ use self::command::{Command, Publish, Query};
 pub(crate) use self::frames::wants_auth;
 use self::home::Home;
 use self::registry::{Handle, Host, Place, Registry};
+use self::trouble::Troubles;
+pub(crate) use self::trouble::http_date;
 pub use self::types::{Account, Arrived, Origin, Page, Published, RelayState, RelayStatus};
 use self::worker::Worker;
 use crate::dial::{Dialer, Resolve, SystemResolver, address};
@@ -77,6 +80,8 @@ struct Inner {
     closed: AtomicBool,
     /// Times that a task was started again after a panic.
     panics: AtomicU64,
+    /// How often something was told of a relay's troubles.
+    troubles: watch::Sender<u64>,
     relays: Mutex<Registry>,
 }
 
@@ -94,6 +99,7 @@ impl Pool {
             dialer,
             closed: AtomicBool::new(false),
             panics: AtomicU64::new(0),
+            troubles: watch::Sender::new(0),
             relays: Mutex::default(),
         }))
     }
@@ -203,6 +209,7 @@ impl Pool {
         let publish = Publish {
             account: *account,
             event_id: event.id.to_hex(),
+            kind: event.kind.as_u16(),
             frame,
             deadline,
             again: false,
@@ -341,6 +348,12 @@ impl Pool {
         self.0.panics.load(Ordering::Relaxed)
     }
 
+    /// How often something was told, in the log, of what relays do not do for us. The receiver wakes with each time.
+    #[must_use]
+    pub fn troubles(&self) -> watch::Receiver<u64> {
+        self.0.troubles.subscribe()
+    }
+
     /// What the relay says about itself, from the cache or asked for now (at most 10 s). `None` when it says nothing, or is not
     /// open.
     pub async fn info(&self, url: &str) -> Option<RelayInfo> {
@@ -396,18 +409,25 @@ impl Inner {
             }
             let host = relays.hosts.entry(at.clone()).or_insert_with(|| Host {
                 info: Arc::new(InfoCell::new(this.dialer.clone(), url.clone(), at.1)),
+                troubles: Arc::new(Troubles::new(url, at.1, this.troubles.clone())),
                 unshared: false,
                 connections: BTreeMap::new(),
             });
             let home = Home { pool: Arc::downgrade(this), url: url.clone(), at: at.clone(), place };
-            let handle = this.spawn(host.info.clone(), home, account);
+            let known = (host.info.clone(), host.troubles.clone());
+            let handle = this.spawn(known, home, account);
             host.connections.insert(place, handle);
         }
         relays.join(at, place, account.public_key);
     }
 
     /// Starts the task of a connection with its first account.
-    fn spawn(&self, info: Arc<InfoCell>, home: Home, account: &Account) -> Handle {
+    fn spawn(
+        &self,
+        (info, troubles): (Arc<InfoCell>, Arc<Troubles>),
+        home: Home,
+        account: &Account,
+    ) -> Handle {
         let (commands, receiver) = mpsc::unbounded_channel();
         let status = Arc::new(Mutex::new(RelayStatus {
             url: home.at.0.clone(),
@@ -423,6 +443,7 @@ impl Inner {
             options: self.options.clone(),
             dialer: self.dialer.clone(),
             info: info.clone(),
+            troubles,
             status: status.clone(),
             commands: receiver,
             accounts,

@@ -86,6 +86,11 @@ impl DatabaseKey {
     }
 
     /// A key file. It is created, with mode 0600 and a fresh key, when the database is created, and never changed.
+    ///
+    /// `~` at the beginning of the path is the home folder, as wherever a path is taken.
+    ///
+    /// Raises:
+    ///     InvalidInput: nothing says where that home folder is.
     #[staticmethod]
     fn from_file(path: PathText) -> PyResult<Self> {
         Ok(Self { key: mdk_store::DatabaseKey::File(path.get()?) })

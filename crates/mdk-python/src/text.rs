@@ -1,7 +1,7 @@
 //! `str` and path arguments. Their conversion errors would carry the whole text, which may be a secret: here they end as
 //! a flag, and the method that knows the argument's name raises.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use pyo3::exceptions::PyUnicodeEncodeError;
 use pyo3::prelude::*;
@@ -11,6 +11,8 @@ use pyo3::types::PyString;
 use crate::errors::Raise;
 
 const PROBLEM: &str = "not valid Unicode (lone surrogates)";
+/// The same words as in `python/mdk/paths.py`.
+const HOMELESS: &str = "Set HOME, or give an absolute path. A file whose name begins with '~' in this folder is ./~NAME.";
 
 /// A `str`, perhaps with lone surrogates, which UTF-8 cannot express.
 pub(crate) enum Text {
@@ -49,17 +51,24 @@ impl Text {
     }
 }
 
-/// A `str` or `os.PathLike`; `None` inside for a text that no file name can have.
-pub(crate) struct PathText(Option<PathBuf>);
+/// A `str` or `os.PathLike`, with the home folder that a `~` at its beginning stands for. Anywhere else it is a letter.
+pub(crate) enum PathText {
+    Valid(PathBuf),
+    /// A text that no file name can have.
+    Malformed,
+    /// It begins with `~`, and nothing says where that home folder is.
+    Homeless(PathBuf),
+}
 
 impl FromPyObject<'_, '_> for PathText {
     type Error = PyErr;
 
     fn extract(value: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
-        match value.extract() {
-            Ok(path) => Ok(Self(Some(path))),
+        match value.extract::<PathBuf>() {
+            Ok(path) if begins_with_tilde(&path) => expanded(value.py(), path),
+            Ok(path) => Ok(Self::Valid(path)),
             Err(error) if error.is_instance_of::<PyUnicodeEncodeError>(value.py()) => {
-                Ok(Self(None))
+                Ok(Self::Malformed)
             }
             Err(error) => Err(error),
         }
@@ -69,6 +78,26 @@ impl FromPyObject<'_, '_> for PathText {
 impl PathText {
     /// The path, or `InvalidInput`.
     pub(crate) fn get(self) -> Result<PathBuf, Raise> {
-        self.0.ok_or_else(|| Raise::input("path", PROBLEM))
+        match self {
+            Self::Valid(path) => Ok(path),
+            Self::Malformed => Err(Raise::input("path", PROBLEM)),
+            Self::Homeless(path) => {
+                let problem = format!("no home folder is known for '{}'", path.display());
+                Err(Raise::input("path", &problem).text("hint", HOMELESS))
+            }
+        }
     }
+}
+
+fn begins_with_tilde(path: &Path) -> bool {
+    path.as_os_str().as_encoded_bytes().starts_with(b"~")
+}
+
+/// As Python does it, so that both halves of the library mean the same place.
+fn expanded(py: Python<'_>, path: PathBuf) -> PyResult<PathText> {
+    let text = path.as_os_str();
+    let found: PathBuf = py.import("os.path")?.call_method1("expanduser", (text,))?.extract()?;
+    // Python leaves it as it is when it knows no such folder.
+    let known = !begins_with_tilde(&found);
+    Ok(if known { PathText::Valid(found) } else { PathText::Homeless(path) })
 }

@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 
 from mdk.errors import KeyMissing, KeyNotGiven
+from mdk.paths import here
 from mdk.values import KeyringStoreName
 
 from .keys import KeySource
@@ -62,8 +63,9 @@ def recorded(database: Path) -> KeySource | None:
     try:
         match kind:
             case "file":
-                # A relative path begins at the folder of the database: there the key moves with it.
-                return KeySource(kind, str(database.parent / slot["path"]))
+                # A relative path begins at the folder of the database: there the key moves with it. A `~` in it is the
+                # name of a folder: it is what was found, and not what somebody wrote.
+                return KeySource(kind, str(here(database.parent / slot["path"])))
             case "keyring":
                 name = f"{slot['service']}/{slot['key_id']}"
                 return KeySource(kind, name, _STORES.get(slot.get("store", "")))

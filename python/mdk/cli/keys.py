@@ -10,6 +10,7 @@ import click
 
 from mdk import DatabaseKey
 from mdk.errors import InvalidInput
+from mdk.paths import expanded
 from mdk.values import KeyringStoreName
 
 FORMS = "keyring[:SERVICE[/ID]], file:PATH, fd:N, secret:NAME, env:NAME, or passphrase"
@@ -65,6 +66,8 @@ class KeyType(_ParamType):
             if kind == "keyring":
                 # What it names is judged now, and not before it is used only.
                 DatabaseKey.keyring(*_service(rest), key_id=_key_id(rest))
+            if kind == "file":
+                rest = str(expanded("file", rest))
         except InvalidInput as error:
             self.fail(str(error), param, ctx)
         return KeySource(kind, rest, descriptor=descriptor)

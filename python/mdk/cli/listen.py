@@ -18,6 +18,7 @@ from mdk import (
     HistoryGap,
     Invited,
     Joined,
+    Kind,
     MembersChanged,
     MessageDeleted,
     MessageEdited,
@@ -50,7 +51,7 @@ _MARK_EVERY = 0.5
     type=PATH,
     help="Keep the cursor in this file, and go on behind it the next time: nothing is missed.",
 )
-@click.option("-n", "--count", type=click.IntRange(min=1), help="End after so many messages.")
+@click.option("-n", "--count", type=click.IntRange(min=1), help="End after so many chat messages.")
 @click.option(
     "--for", "duration", type=Seconds(min=0), metavar="SECONDS", help="End after so long."
 )
@@ -129,7 +130,7 @@ def listen(
             deadline.begin()
             if not heard:
                 patience = "" if duration is None else f" within {duration:g} s"
-                raise NotConnected(
+                raise client._session.not_connected(
                     f"no relay was reached{patience}",
                     hint="Look at your network, and at your relays: mdk whoami --check.",
                 )
@@ -167,7 +168,8 @@ class _Shown:
             if self.group is None or happened.group_id == self.group:
                 self._show(happened)
                 if isinstance(happened, MessageReceived):
-                    self.messages += 1
+                    # What is no chat, a stream that begins say, is shown and is nobody's answer.
+                    self.messages += happened.message.kind == Kind.CHAT
                     self._unmarked[happened.message.group_id] = happened.message.id
             # Behind the line: what was not written is shown again.
             self.cursor.write(happened.cursor)

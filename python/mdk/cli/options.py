@@ -1,17 +1,40 @@
 """Options that several commands share."""
 
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from mdk.errors import InvalidInput
+from mdk.paths import expanded
+
 from .keys import FORMS, KeyType
 
 Command = TypeVar("Command", bound=Callable[..., int])
+
+
+class UserPath(click.Path):
+    """A path, with the home folder that `~` at its beginning stands for: in `--option=~/file` no shell sees it."""
+
+    def convert(
+        self,
+        value: str | os.PathLike[str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Path:
+        """Understand one."""
+        try:
+            path = expanded("path", value)
+        except InvalidInput as error:
+            self.fail(f"{error}. {error.hint}", param, ctx)
+        return Path(os.fsdecode(super().convert(path, param, ctx)))
+
+
 # What may not be read is no mistake of the command line: the call says what to do about it.
-PATH: click.Path = click.Path(path_type=Path, readable=False)
+PATH: click.Path = UserPath(path_type=Path, readable=False)
 
 
 class Seconds(click.FloatRange):

@@ -10,7 +10,7 @@ import click
 
 from mdk import Client, GroupId, GroupInfo, GroupState, Keys, Mdk
 from mdk.client.runtime import in_thread
-from mdk.errors import GroupNotFound, KeyringError, KeysMissing, NotConnected
+from mdk.errors import GroupNotFound, KeyringError, KeysMissing
 
 from . import output
 from .accounts import Account, no_keys
@@ -115,11 +115,11 @@ async def catch_up(
     except TimeoutError:
         seconds = f"{deadline.patience:g} s"
         if connected(client):
-            raise NotConnected(
+            raise client._session.not_connected(
                 f"the relays did not answer everything within {seconds}",
                 hint="Try again with a longer --timeout; what came is kept.",
             ) from None
-        raise NotConnected(
+        raise client._session.not_connected(
             f"no relay was reached within {seconds}",
             hint="Look at your network, and at your relays: mdk whoami --check.",
         ) from None
@@ -163,7 +163,7 @@ async def within(client: Client, deadline: Deadline) -> AsyncIterator[None]:
         async with asyncio.timeout(deadline.left):
             yield
     except TimeoutError:
-        raise NotConnected(
+        raise client._session.not_connected(
             f"no relay took the change within {deadline.patience:g} s",
             hint="If it had begun, it goes out with the next command that connects: mdk members GROUP --sync shows it.",
         ) from None

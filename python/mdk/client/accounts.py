@@ -3,10 +3,10 @@
 import os
 import re
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from mdk.errors import InvalidInput
+from mdk.paths import expanded
 from mdk.values import PathArg
 
 MEMORY = ":memory:"
@@ -36,12 +36,8 @@ def data_folder() -> Path:
 
 
 def _home() -> Path:
-    return _with_home(Path.home)
-
-
-def _with_home(find: Callable[[], Path]) -> Path:
     try:
-        return find()
+        return Path.home()
     # A user id without an entry among the users, as in a container, and no HOME.
     except RuntimeError as error:
         raise InvalidInput(
@@ -55,18 +51,18 @@ def database_path(account: PathArg) -> Path | None:
     """The database of an account: None for `:memory:`.
 
     A plain name (letters, digits, `.`, `_`, `-`; at most 64) stands for NAME/mdk.db in the data folder. Anything with a
-    separator, and a name that ends in `.db`, is a path.
+    separator, and a name that ends in `.db`, is a path, and `~` at its beginning the user's home folder.
 
     Raises:
         InvalidInput: neither.
     """
     if not isinstance(account, str):
-        return Path(os.fspath(account))
+        return expanded("account", account)
     if account == MEMORY:
         return None
     separators = [os.sep, *([os.altsep] if os.altsep else [])]
     if account.endswith(".db") or any(separator in account for separator in separators):
-        return _with_home(Path(account).expanduser)
+        return expanded("account", account)
     if len(account) > _LONGEST and _NAME.fullmatch(account[:_LONGEST]):
         raise InvalidInput(
             f"account: too long (limit {_LONGEST}, got {len(account)})",

@@ -184,6 +184,7 @@ class Client:
         self._opened = session
         # It is not opened a second time: what encrypts the database is SQLCipher's alone from here on.
         settings.keys = settings.key = None
+        self._spawn(upkeep.hand_out_troubles(pool))
         if not settings.invites.is_manual:
             self._spawn(answer_all(self, settings.invites))
         if await session.look(lambda mdk: mdk._state(RESTORED) is not None):
@@ -363,7 +364,8 @@ class Client:
             NotConnected: no relay can be reached.
         """
         self._session.feed.check()
-        new = await self._session.native.sync()
+        with self._session.naming_relays():
+            new = await self._session.native.sync()
         await self._session.feed.current()
         return new
 

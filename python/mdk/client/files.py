@@ -18,6 +18,7 @@ from mdk.errors import (
     NotARegularFile,
     StorageError,
 )
+from mdk.paths import expanded
 from mdk.values import PathArg
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -35,7 +36,7 @@ def read(source: PathArg | bytes, limit: int) -> bytes:
         return source
     try:
         # Before opening, which would wait for the writer of a FIFO.
-        path = Path(os.fspath(source))
+        path = expanded("source", source)
         found = path.stat()
         if not stat.S_ISREG(found.st_mode):
             raise NotARegularFile("the file to be sent is not a regular file")
@@ -64,7 +65,7 @@ def write(target: PathArg, data: bytes, *, replace: bool = True) -> None:
         DestinationExists: there is one, and `replace` is not set.
         AccessDenied, DiskFull, StorageError: it cannot be written.
     """
-    path = Path(os.fspath(target))
+    path = expanded("to", target)
     if not path.name or path.name in {".", ".."}:
         raise InvalidInput("to: not the name of a file", field="to")
     temporary = path.with_name(f".mdk-{secrets.token_hex(8)}.part")

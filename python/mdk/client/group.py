@@ -1,18 +1,17 @@
 """A live handle on one group."""
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from mdk._mdk import PublicKey
 from mdk.errors import Closed, GroupNotFound, MessageNotFound
-from mdk.events import MessageReceived
 from mdk.ranges import within
-from mdk.values import EventId, GroupId, GroupInfo, Member, Message, PathArg, PublicKeyLike
+from mdk.values import EventId, GroupId, GroupInfo, Kind, Member, Message, PathArg, PublicKeyLike
 
 from . import media, pages
+from .readers import Kinds, Reader, chosen
 from .session import COMMIT_PATIENCE, people, public_keys, several
 from .values import Sent
 
@@ -35,7 +34,8 @@ class Group:
     """A live handle on one group: `info` is always how it stands, as far as this client knows.
 
     `messages()` and `next_message()` share one position: what one of them has given, the other gives no more. It begins
-    where the log was when the client was started, so nothing that arrived since is missed.
+    where the log was when the client was started, so nothing that arrived since is missed. They give chat; each
+    other choice of `kinds` has a position of its own, which begins at the same place.
     """
 
     def __init__(
@@ -51,14 +51,15 @@ class Group:
         self._session = session
         self._id = group_id
         self._after = after
-        self._ready: deque[Message] = deque()
+        self._readers: dict[Kinds, Reader] = {}
 
     def __repr__(self) -> str:
         return f"<Group {self._id[:8]}…>"
 
     def _forget(self) -> None:
         """Drop messages that nobody has taken yet: the group was deleted."""
-        self._ready.clear()
+        for reader in self._readers.values():
+            reader.forget()
 
     @property
     def id(self) -> GroupId:
@@ -255,49 +256,54 @@ class Group:
         await self._session.change(lambda mdk: mdk.mark_read(self._id, last))
         await self._session.fresh(self._id)
 
-    async def messages(self) -> AsyncIterator[Message]:
+    async def messages(
+        self, *, kinds: Iterable[int] | None = (Kind.CHAT,)
+    ) -> AsyncIterator[Message]:
         """Messages of others from this handle's position on, for ever.
 
         Ends when the client is closed, or the group deleted.
+
+        Args:
+            kinds: as in next_message().
+
+        Raises:
+            InvalidInput, TypeError: as next_message().
         """
+        reader = self._reader(kinds)
         while True:
             try:
-                message = await self.next_message()
+                message = await reader.next()
             except (Closed, GroupNotFound):
                 return
             yield message
 
-    async def next_message(self, timeout: float | None = None) -> Message:
+    async def next_message(
+        self, timeout: float | None = None, *, kinds: Iterable[int] | None = (Kind.CHAT,)
+    ) -> Message:
         """The next message of somebody else, from this handle's position on. None is missed, none comes twice.
 
         Args:
             timeout: seconds to wait; None for as long as it takes.
+            kinds: which kinds of messages, at least one, each from 0 to 65535; chat (9: text, files, or both) unless
+                others are asked for. None gives every kind, also what is no answer to anybody: that a stream begins
+                (1200), or a kind that this version does not know.
 
         Raises:
             TimeoutError: there was none in time.
             Closed: the client was closed. GroupNotFound: the group was deleted.
+            InvalidInput: `kinds` is empty, or one of them is no kind. TypeError: they are no numbers.
         """
+        reader = self._reader(kinds)
         async with asyncio.timeout(timeout):
-            while not self._ready:
-                await self._fill()
-        return self._ready.popleft()
+            return await reader.next()
 
-    async def _fill(self) -> None:
-        feed = self._session.feed
-        after = self._after
-        events, upto = await feed.read_group(after, self._id, pages.PAGE)
-        if self._after != after:
-            return  # another reader of this handle was faster
-        self._after = max(self._after, upto)
-        for event in events:
-            if not isinstance(event, MessageReceived) or event.message.is_mine:
-                continue
-            if self._allowed is None or event.message.sender in self._allowed:
-                self._ready.append(event.message)
-        if not self._ready and self._id not in feed.groups:
-            raise GroupNotFound("no such group")
-        if not self._ready and self._after >= feed.position:
-            await feed.wait()
+    def _reader(self, kinds: Iterable[int] | None) -> Reader:
+        wanted = chosen(kinds)
+        if wanted not in self._readers:
+            self._readers[wanted] = Reader(
+                self._session, self._id, wanted, after=self._after, allowed=self._allowed
+            )
+        return self._readers[wanted]
 
     # membership and settings
 

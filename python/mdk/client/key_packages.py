@@ -86,7 +86,8 @@ class KeyPackages:
         ((account, hints),) = people([who]).items()
         session.feed.check()
         try:
-            events = await session.native.find_key_packages(account, list(hints))
+            with session.naming_relays():
+                events = await session.native.find_key_packages(account, list(hints))
         except KeyPackageNotFound:
             return []
         return await session.look(lambda mdk: mdk._read_key_packages(events))

@@ -1,7 +1,8 @@
 """One open account: the engine, what moves its events, and how the parts of a Client call both."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
@@ -13,6 +14,7 @@ from mdk.errors import (
     InvalidInput,
     KeyPackageNotFound,
     MessageNotFound,
+    NotConnected,
     SelfUpdateRequired,
 )
 from mdk.events import DeliveryChanged
@@ -30,6 +32,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _PAGE = 256
+_STATES = {
+    "connecting": "",
+    "connected": "connected, and gives no answer or refuses",
+    "backing-off": "",
+    "closed": "closed",
+    "banned": "",
+}
+"""What is said of a relay in this state, where its last error does not say it."""
 COMMIT_PATIENCE = 30.0
 """Seconds for which a change waits until the group is ready for one: until another commit is decided."""
 
@@ -100,6 +110,28 @@ class Session:
         named = several(relays, "relays")
         await self.native.name_relays(named)
         return tuple(named)
+
+    def not_connected(self, message: str, hint: str | None = None) -> NotConnected:
+        """The error for a relay that is needed and not there, with what is known of each relay."""
+        reasons, own = {}, []
+        mine = {url.rstrip("/").lower() for url in self.relays}
+        for relay in self.native.status():
+            words = _STATES.get(relay.state) or relay.last_error or "not connected so far"
+            if relay.url.rstrip("/").lower() in mine:
+                own.append(f"{relay.url} ({words})")
+            # The words of a relay itself are for attributes.
+            said = f"{words}: {relay.last_error}" if relay.state == "connected" else words
+            reasons[relay.url] = said if relay.last_error else words
+        named = f"{message}: {', '.join(own)}" if own else message
+        return NotConnected(named, reasons=reasons, hint=hint)
+
+    @contextmanager
+    def naming_relays(self) -> Iterator[None]:
+        """NotConnected out of the block says which relays are meant, and what each is at."""
+        try:
+            yield
+        except NotConnected as error:
+            raise self.not_connected(str(error)) from None
 
     async def commit(
         self, stage: Callable[["Mdk"], "PendingCommit"], timeout: float = COMMIT_PATIENCE
@@ -198,7 +230,8 @@ class Session:
         """The best KeyPackage of one account; None if there is none."""
         self.feed.check()
         try:
-            events = await self.native.find_key_packages(member, list(hints), group)
+            with self.naming_relays():
+                events = await self.native.find_key_packages(member, list(hints), group)
         except KeyPackageNotFound:
             return None
         return await self.look(lambda mdk: mdk.select_key_package(events))

@@ -3,17 +3,18 @@
 import asyncio
 import logging
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mdk._mdk import PublicKey
-from mdk.errors import InMemory, MdkError, TransportError
+from mdk.errors import Closed, Forked, InMemory, MdkError, TransportError
 from mdk.values import GroupId, GroupState, PathArg
 
 from .group import handle
 from .values import RekeyReport
 
 if TYPE_CHECKING:
-    from mdk._mdk import Mdk
+    from mdk._mdk import Mdk, _Pool
 
     from .client import Client
     from .session import Session
@@ -174,3 +175,11 @@ def _polymod(values: list[int]) -> int:
         for at, term in enumerate(generator):
             check ^= term if top >> at & 1 else 0
     return check
+
+
+async def hand_out_troubles(pool: "_Pool") -> None:
+    """Hand out what is logged of relays when it happens: nothing else may happen for long."""
+    told = 0
+    with suppress(Closed, Forked):
+        while True:
+            told = await pool.troubled(told)

@@ -1,6 +1,7 @@
 """What went wrong between this account and its relays.
 
-The only errors that name relays: their URLs and words are in attributes, for the program, and not in the message.
+The only errors that name relays: their URLs and words are in attributes, for the program. In the message are at most
+the account's own relays, with our words.
 """
 
 from collections.abc import Mapping
@@ -15,10 +16,23 @@ class TransportError(MdkError, ConnectionError):
 
 
 class NotConnected(TransportError):
-    """There is no connection to a relay that is needed now. What is to be published waits in the outbox."""
+    """There is no connection to a relay that is needed now. What is to be published waits in the outbox.
+
+    The message names the account's own relays, and `reasons` all that it uses: by URL, why there is no answer from it.
+    """
 
     code = "not_connected"
     hint: str | None = "Wait: the client goes on trying. stats().relays says what each relay is at."
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        reasons: Mapping[str, str] | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.reasons: Mapping[str, str] = dict(reasons or {})
 
 
 class NoAnswer(TransportError):

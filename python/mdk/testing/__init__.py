@@ -6,7 +6,7 @@ The fixtures for pytest are in `mdk.testing.fixtures`.
 from mdk._mdk import Clock
 
 from .blobs import BlobFaults, LocalBlossom
-from .chat import Chat
+from .chat import Chat, HandlerFailed
 from .clients import client, pair
 from .relay import Faults, LocalRelay
 
@@ -15,6 +15,7 @@ __all__ = [
     "Chat",
     "Clock",
     "Faults",
+    "HandlerFailed",
     "LocalBlossom",
     "LocalRelay",
     "client",

@@ -10,6 +10,7 @@ from mdk.bot import Bot
 from mdk.client import Client, Group
 from mdk.errors import Closed
 from mdk.events import Joined
+from mdk.handlers import Failure
 from mdk.values import Message
 
 from .clients import client
@@ -17,6 +18,19 @@ from .relay import LocalRelay
 
 # For what has to happen, also on a busy machine.
 _PATIENCE = 30.0
+
+
+class HandlerFailed(AssertionError):
+    """No answer came, and a handler of the bot had raised. What it raised is the `__cause__`.
+
+    `handler` is its name, and `attempt` the number of the call for that message.
+    """
+
+    def __init__(self, failure: Failure) -> None:
+        name, raised = failure.handler, type(failure.error).__name__
+        super().__init__(f"the handler {name} raised {raised} (attempt {failure.attempt})")
+        self.handler: str = name
+        self.attempt: int = failure.attempt
 
 
 class Chat:
@@ -35,6 +49,8 @@ class Chat:
         self._serving: asyncio.Task[None] | None = None
         self._user: Client | None = None
         self._group: Group | None = None
+        self._failures: list[Failure] = []
+        """What handlers raised since the last answer."""
 
     async def __aenter__(self) -> Self:
         started = asyncio.Event()
@@ -45,6 +61,7 @@ class Chat:
         self._bot.on_start(note)
         # No phone is looking on, for whose sake a bot waits before it speaks.
         self._bot.client._settings.timing["speak_after"] = 0.0
+        self._bot._watches.append(self._note)
         self._serving = asyncio.create_task(self._bot.serve())
         try:
             self._user = await client(self._relay, "user", keys=self._keys)
@@ -100,6 +117,28 @@ class Chat:
         if serving is not None and not serving.cancelled():
             serving.result()
 
+    async def _answer(self, timeout: float) -> Message:
+        serving = self._serving
+        answer = asyncio.ensure_future(self.group.next_message())
+        waiting = {one for one in (answer, serving) if one is not None}
+        try:
+            await asyncio.wait(waiting, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            if answer.done():
+                return answer.result()
+        finally:
+            answer.cancel()
+            await asyncio.gather(answer, return_exceptions=True)
+            failures, self._failures = self._failures, []
+        for failure in failures:
+            raise HandlerFailed(failure) from failure.error
+        if serving is not None and serving.done():
+            serving.result()
+            raise Closed("the bot has ended")
+        raise TimeoutError("the bot says nothing")
+
+    def _note(self, failure: Failure) -> None:
+        self._failures.append(failure)
+
     @property
     def user(self) -> Client:
         """The user's client."""
@@ -127,9 +166,12 @@ class Chat:
 
         Raises:
             AssertionError: it says something else.
+            HandlerFailed: it says nothing, and one of its handlers has raised since the last answer. A handler that
+                raises is called again, so an answer may still come, and is waited for.
             TimeoutError: it says nothing.
+            Closed: the bot has ended.
         """
-        message = await self.group.next_message(timeout)
+        message = await self._answer(timeout)
         if text is not None and message.text != text:
             raise AssertionError(f"expected {text!r}, got {message.text!r}")
         return message

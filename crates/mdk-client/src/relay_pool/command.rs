@@ -33,6 +33,7 @@ pub(super) enum Command {
 pub(super) struct Publish {
     pub(super) account: PublicKey,
     pub(super) event_id: String,
+    pub(super) kind: u16,
     /// The whole `EVENT` message.
     pub(super) frame: String,
     pub(super) deadline: Instant,

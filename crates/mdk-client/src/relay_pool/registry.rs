@@ -13,6 +13,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinHandle;
 
 use super::command::Command;
+use super::trouble::Troubles;
 use super::worker::Status;
 use super::{Origin, RelayState, RelayStatus};
 use crate::relay_info::InfoCell;
@@ -64,6 +65,7 @@ fn rank(status: &RelayStatus) -> u8 {
 /// A relay, by URL and who named it.
 pub(super) struct Host {
     pub(super) info: Arc<InfoCell>,
+    pub(super) troubles: Arc<Troubles>,
     /// Whether it knows only one account per connection.
     pub(super) unshared: bool,
     pub(super) connections: BTreeMap<Place, Handle>,

@@ -4,6 +4,7 @@ mod incoming;
 mod timing;
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use mdk_wire::PublicKey;
@@ -16,6 +17,7 @@ use super::command::{Command, Publish, Query};
 use super::frames;
 use super::meter::Meter;
 use super::socket::Socket;
+use super::trouble::{Matter, Troubles};
 use super::{Arrived, Origin, Published};
 use crate::error::{ClientError, Result};
 use crate::options::PoolOptions;
@@ -82,6 +84,9 @@ pub(super) struct Session {
     /// What it said when it last refused something for the lack of an authentication that it had, or that it does not
     /// get; until it does something for us.
     pub(super) refusal: Option<String>,
+    troubles: Arc<Troubles>,
+    /// Whether it has done something for us.
+    pub(super) served: bool,
     ungreeted: HashSet<PublicKey>,
     leaving: Vec<Leaving>,
     greeting: Option<Instant>,
@@ -90,7 +95,12 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(socket: Socket, origin: Origin, options: &PoolOptions) -> Self {
+    pub(super) fn new(
+        socket: Socket,
+        origin: Origin,
+        troubles: Arc<Troubles>,
+        options: &PoolOptions,
+    ) -> Self {
         let mut session = Self {
             origin,
             max_page_events: options.max_page_events,
@@ -112,6 +122,8 @@ impl Session {
             challenged: false,
             waited_in_vain: false,
             refusal: None,
+            troubles,
+            served: false,
             ungreeted: HashSet::new(),
             leaving: Vec::new(),
             greeting: None,
@@ -150,6 +162,14 @@ impl Session {
     /// Accounts that cannot stay.
     pub(super) fn take_leaving(&mut self) -> Vec<Leaving> {
         std::mem::take(&mut self.leaving)
+    }
+
+    /// The relay did something for us.
+    fn serves(&mut self, matter: Matter) {
+        self.refusal = None;
+        self.served = true;
+        self.troubles.works(Matter::Reach);
+        self.troubles.works(matter);
     }
 
     /// Ends everything of an account.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use mdk_wire::{OsRandom, PublicKey, Random};
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -14,6 +14,7 @@ use super::command::Command;
 use super::home::Home;
 use super::session::{Apart, Session};
 use super::socket::Socket;
+use super::trouble::{Matter, Troubles};
 use super::{Arrived, RelayState, RelayStatus, meter};
 use crate::dial::{DialError, Dialer};
 use crate::error::ClientError;
@@ -30,6 +31,7 @@ pub(super) struct Worker {
     pub(super) options: Arc<PoolOptions>,
     pub(super) dialer: Dialer,
     pub(super) info: Arc<InfoCell>,
+    pub(super) troubles: Arc<Troubles>,
     pub(super) status: Status,
     pub(super) commands: UnboundedReceiver<Command>,
     pub(super) accounts: Accounts,
@@ -129,13 +131,19 @@ impl Worker {
             }
         };
         match outcome {
-            Ok(socket) => Ok((Socket::new(socket), waiting)),
+            Ok((socket, date)) => {
+                if let Some(date) = date {
+                    self.troubles.clock(date, now());
+                }
+                Ok((Socket::new(socket), waiting))
+            }
             Err(error) => {
                 waiting.into_iter().for_each(refuse);
                 if self.commands.is_closed() && self.commands.is_empty() {
                     return Err(End::Over);
                 }
                 tracing::debug!(failures = self.failures, %error, "relay not reached");
+                self.troubles.note(Matter::Reach, &error.to_string());
                 Err(End::Failed(error.to_string()))
             }
         }
@@ -177,10 +185,16 @@ impl Worker {
         });
         tracing::debug!(accounts = self.accounts.keys().len(), "relay connected");
         if !self.info.is_fresh() {
-            let info = self.info.clone();
-            tokio::spawn(async move { info.get().await });
+            let (info, troubles) = (self.info.clone(), self.troubles.clone());
+            tokio::spawn(async move {
+                info.get().await;
+                if let Some((theirs, ours)) = info.take_date() {
+                    troubles.clock(theirs, ours);
+                }
+            });
         }
-        let mut session = Session::new(socket, self.home.at.1, &self.options);
+        let troubles = self.troubles.clone();
+        let mut session = Session::new(socket, self.home.at.1, troubles, &self.options);
         self.accounts.connected = true;
         let announced = self.info.known().and_then(|info| info.auth_required) == Some(true);
         let wants_auth = !self.lazy && (self.challenges || announced);
@@ -206,6 +220,10 @@ impl Worker {
             End::Failed(reason) => Some(reason.clone()),
             End::Banned => Some(meter::TOO_MUCH.to_owned()),
         };
+        // One that hangs up after it has done something for us is dialled again, and told of when that fails.
+        if let Some(reason) = reason.as_ref().filter(|_| !session.served) {
+            self.troubles.note(Matter::Reach, reason);
+        }
         let relay = self.accounts.relay();
         self.accounts.deliver_all(&Arrived::Disconnected { relay, reason });
         session.end(matches!(end, End::Over | End::Banned));
@@ -331,6 +349,11 @@ impl Worker {
 fn pause_after(failures: u32, options: &PoolOptions, random: u16) -> Duration {
     let doubled = options.reconnect_min.saturating_mul(1 << failures.min(16));
     doubled.min(options.reconnect_max).mul_f64(0.5 + f64::from(random) / 131_072.0)
+}
+
+/// Seconds since 1970, by the clock of this machine.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// Answers a request for which there is no connection.

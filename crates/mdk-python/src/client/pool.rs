@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use mdk_client::PoolOptions;
 use pyo3::prelude::*;
 
-use crate::errors::Raise;
+use crate::errors::{Class, Raise};
 use crate::futures::{runtime, spawn};
 use crate::process::OfProcess;
 use crate::text::Text;
@@ -46,6 +46,16 @@ impl Pool {
 
     fn status<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
         views::list(py, self.0.get()?.status())
+    }
+
+    /// Waits until something was told in the log of what relays do not do for us, and hands the log out with it. `seen` is
+    /// what it returned before, at first 0.
+    fn troubled<'py>(&self, py: Python<'py>, seen: u64) -> PyResult<Bound<'py, PyAny>> {
+        let mut count = self.pool()?.troubles();
+        spawn(py, async move {
+            let told = count.wait_for(|told| *told != seen).await;
+            told.map(|told| *told).map_err(|_| Raise::new(Class::Closed, "the pool is closed"))
+        })
     }
 
     fn close<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {

@@ -9,6 +9,7 @@ use super::super::accounts::Accounts;
 use super::super::auth::{Answer, End, Parked, Verdict};
 use super::super::command::Command;
 use super::super::frames::{self, Frame};
+use super::super::trouble::Matter;
 use super::super::{Arrived, Origin, Published};
 use super::{Apart, Session, Subscription, earlier};
 use crate::error::ClientError;
@@ -48,13 +49,13 @@ impl Session {
                 Some(Subscription::Live { account, id, .. }) => {
                     let (account, subscription) = (*account, *id);
                     self.auth.answered(&account);
-                    self.refusal = None;
+                    self.serves(Matter::Read);
                     let relay = accounts.relay();
                     accounts.deliver(&account, Arrived::EndOfStored { relay, subscription });
                 }
                 Some(Subscription::Page(page)) => {
                     self.auth.answered(&page.account);
-                    self.refusal = None;
+                    self.serves(Matter::Read);
                     self.end_page(&wire, None);
                 }
                 None => self.meter.stray(),
@@ -152,15 +153,16 @@ impl Session {
         self.close_subscription(wire, reason, accounts);
     }
 
-    /// Remembers that an authentication did not help.
-    fn refused(&mut self, reason: &str) {
+    /// Tells it, and remembers that an authentication did not help.
+    fn refused(&mut self, matter: Matter, reason: &str) {
+        self.troubles.note(matter, reason);
         if frames::wants_auth(reason) {
             self.refusal = Some(reason.to_owned());
         }
     }
 
     fn close_subscription(&mut self, wire: &str, reason: String, accounts: &mut Accounts) {
-        self.refused(&reason);
+        self.refused(Matter::Read, &reason);
         match self.subscriptions.remove(wire) {
             Some(Subscription::Live { account, id, .. }) => {
                 self.live.remove(&(account, id));
@@ -199,7 +201,7 @@ impl Session {
         }
         let Some(mut publish) = publish else { return };
         if accepted || reason.starts_with("duplicate:") {
-            self.refusal = None;
+            self.serves(Matter::Write(publish.kind));
             publish.answer(Published::Accepted);
         } else if frames::wants_auth(&reason)
             && !self.auth.asks_nobody()
@@ -210,7 +212,7 @@ impl Session {
             self.auth.park(&account, Parked::Publish(publish, reason));
             self.authenticate(accounts, &account);
         } else {
-            self.refused(&reason);
+            self.refused(Matter::Write(publish.kind), &reason);
             // One that wants an authentication had it by then, or tells nobody how.
             let had = publish.again || self.auth.never_asks();
             let forever = frames::is_final(&reason) || frames::wants_auth(&reason) && had;
@@ -308,7 +310,7 @@ impl Session {
                     self.close_subscription(&wire, reason, accounts);
                 }
                 Parked::Publish(publish, reason) => {
-                    self.refused(&reason);
+                    self.refused(Matter::Write(publish.kind), &reason);
                     let forever = end.is_final(&reason);
                     publish.answer(Published::Refused { reason, forever });
                 }
@@ -320,7 +322,7 @@ impl Session {
     pub(super) fn refuse_parked(&mut self, parked: Vec<Parked>) {
         for parked in parked {
             if let Parked::Publish(publish, reason) = parked {
-                self.refused(&reason);
+                self.refused(Matter::Write(publish.kind), &reason);
                 publish.answer(Published::Refused { reason, forever: false });
             }
         }
