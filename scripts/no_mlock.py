@@ -3,7 +3,7 @@
     LD_PRELOAD=$(python scripts/no_mlock.py TARGET_DIR) python -m pytest tests/client
 
 SQLCipher locks each allocation by a call to the system, which is a third of what tests of whole groups cost.
-tests/vault runs without it: there the product's pages are locked as in a user's program. The path is empty without Linux
+tests/vault runs without it: its pages are locked as in a user's program. The path is empty without Linux
 or a compiler.
 """
 
