@@ -3,6 +3,7 @@
 //! No I/O and no state. Time and randomness are arguments. Every decoder is strict,
 //! bounded (see [`limits`]) and free of panics for any input.
 
+pub mod budget;
 pub mod curve;
 mod error;
 pub mod event;
