@@ -99,6 +99,11 @@ impl Seeds {
             Some(kind::KEY_PACKAGE) => self.add("key_package_event", members(event)),
             _ => {}
         }
+        let text = String::from_utf8_lossy(&raw);
+        for subscription in ["s1", "q2"] {
+            let message = format!("[\"EVENT\",\"{subscription}\",{text}]");
+            self.add("relay_frame", format!("{message}\n{message}\n[\"EOSE\",\"{subscription}\"]"));
+        }
         let short = raw.len() < SHORT;
         self.add("event_json", raw);
         if short {
@@ -158,6 +163,18 @@ impl Seeds {
             (0xf000, b"opaque".to_vec()),
         ] {
             self.add_component(number, data);
+        }
+        let id = "0".repeat(64);
+        for messages in [
+            format!("[\"OK\",\"{id}\",true,\"\"]"),
+            format!("[\"OK\",\"{id}\",false,\"blocked: no\"]\n[\"OK\",\"\",false]"),
+            format!("[\"OK\",\"{id}\",false,\"auth-required: who\"]\n[\"AUTH\",\"riddle\"]"),
+            "[\"CLOSED\",\"q2\",\"restricted: no\"]\n[\"AUTH\",\"riddle\"]\n[\"EOSE\",\"q2\"]"
+                .to_owned(),
+            "[\"NOTICE\",\"hello\"]\n[\"CLOSED\",\"s1\"]\n[\"COUNT\",\"s1\",{}]".to_owned(),
+            format!("[\"EVENT\",\"s1\",{{\"tags\":[{}[]]}}]", "[\"p\"],".repeat(2000)),
+        ] {
+            self.add("relay_frame", messages);
         }
         for prefix in load("spec-inline-vectors.json").at("quic_varint").list() {
             let data = bytes(prefix.at("prefix"));

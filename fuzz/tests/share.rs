@@ -46,6 +46,7 @@ shares! {
     identity_proof,
     key_package_event,
     payload,
+    relay_frame,
     text,
     varint_reader,
     welcome_for_recipient,

@@ -448,6 +448,7 @@ class _Pool:
         *,
         proxy: str | None = None,
         allow_loopback: bool = False,
+        allow_plaintext: bool = False,
         reconnect_min: float | None = None,
     ) -> _Pool: ...
     def status(self) -> list[RelayStatus]: ...

@@ -21,6 +21,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mdk_core::Engine;
+use mdk_wire::budget::relay::{CLOSE, CLOSE_LAST as LAST};
 use mdk_wire::{Event, GroupId, Keys, PublicKey};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
@@ -65,6 +66,8 @@ pub struct Stats {
     pub backlog_processed: u64,
     /// Places in a relay's history that could not be paged through (more events in a second than it returns).
     pub possible_gaps: u64,
+    /// Relays of the account that are not read now because there are as many connections as there may be.
+    pub relays_without_room: u64,
     /// Faults of ours in the connections of the pool, which were made anew.
     pub internal_errors: u64,
 }
@@ -238,10 +241,32 @@ impl Client {
         }
     }
 
-    /// Stops. First gives the outbox up to `drain` to empty; what remains is published by the next start.
+    /// Stops. First gives the outbox up to `drain` to empty; what remains is published by the next start. It returns within
+    /// five seconds, or one second after `drain` if that is later: what has not ended by then is cut off, which loses
+    /// nothing that the engine has.
     pub async fn close(&self, drain: Duration) {
+        let begin = Instant::now();
+        let end = begin + CLOSE.max(drain.saturating_add(LAST));
+        let emptied = tokio::time::timeout_at(end - LAST / 2, self.empty(begin + drain)).await;
+        if emptied.is_err() {
+            tracing::warn!("the client does not wait any longer for the engine");
+        }
         let shared = &self.0.shared;
-        let deadline = Instant::now() + drain;
+        shared.stop();
+        let mut tasks = std::mem::take(&mut *lock(&self.0.tasks));
+        let ended = async { while tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout_at(end, ended).await.is_err() {
+            tracing::warn!("the client cuts off what does not end");
+            tasks.abort_all();
+        }
+        // As the task does that held them, if it was not cut off.
+        let _ = tokio::time::timeout_at(end, shared.links.close()).await;
+        shared.forget_keys();
+    }
+
+    /// Waits until nothing is to be published, until `deadline`, and has it written down how far the relays were read.
+    async fn empty(&self, deadline: Instant) {
+        let shared = &self.0.shared;
         let started = lock(&self.0.inlets).is_none();
         if started && !shared.stopped() {
             let mut changes = shared.changes.subscribe();
@@ -265,15 +290,9 @@ impl Client {
             }
             let (done, kept) = oneshot::channel();
             if shared.commands.try_send(Command::KeepCursors(done)).is_ok() {
-                /// Longer than any engine call that is not on the whole database.
-                const LONG: Duration = Duration::from_secs(5);
-                let _ = tokio::time::timeout(LONG, kept).await;
+                let _ = kept.await;
             }
         }
-        shared.stop();
-        let mut tasks = std::mem::take(&mut *lock(&self.0.tasks));
-        while tasks.join_next().await.is_some() {}
-        shared.forget_keys();
     }
 
     /// The engine was used by somebody else: looks at outbox and interests. Cheap, never blocks.
@@ -355,6 +374,7 @@ impl Client {
             backlog_fetched: read(&counters.fetched),
             backlog_processed: read(&counters.processed),
             possible_gaps: read(&counters.gaps),
+            relays_without_room: read(&counters.without_room),
             internal_errors: self.0.shared.pool.panics(),
         }
     }

@@ -29,7 +29,7 @@ use url::{Host, Url};
 
 use crate::error::ClientError;
 use crate::options::PoolOptions;
-use crate::relay_pool::{Origin, http_date};
+use crate::relay_pool::{Origin, http_date, on_loopback};
 
 /// Addresses of one name that are tried.
 const MAX_ADDRESSES: usize = 8;
@@ -99,6 +99,7 @@ pub(crate) enum DialError {
 pub(crate) struct Dialer {
     proxy: Option<SocketAddr>,
     allow_loopback: bool,
+    allow_plaintext: bool,
     connect_timeout: Duration,
     max_message_bytes: usize,
     resolver: Arc<dyn Resolve>,
@@ -123,6 +124,7 @@ impl Dialer {
         Self {
             proxy: options.proxy,
             allow_loopback: options.allow_loopback,
+            allow_plaintext: options.allow_plaintext,
             connect_timeout: options.connect_timeout,
             max_message_bytes: options.max_message_bytes,
             resolver,
@@ -140,7 +142,17 @@ impl Dialer {
     /// # Errors
     /// [`ClientError::AddressRefused`].
     pub(crate) fn check(&self, url: &Url, origin: Origin) -> Result<(), ClientError> {
-        address::check_url(url, origin, self.allow_loopback)
+        address::check_url(url, origin, self.allow_loopback)?;
+        if origin == Origin::User || url.scheme() != "ws" {
+            return Ok(());
+        }
+        let inside = self.allow_loopback && on_loopback(url);
+        // What goes to a hidden service is encrypted on its way.
+        let hidden = self.proxy.is_some() && url.domain().is_some_and(|d| d.ends_with(".onion"));
+        if self.allow_plaintext || inside || hidden {
+            return Ok(());
+        }
+        Err(ClientError::AddressRefused("not wss://"))
     }
 
     /// A WebSocket to the relay, and what time it says that it is (its `Date`, seconds since 1970). Redirects are not
@@ -187,7 +199,7 @@ impl Dialer {
     /// # Errors
     /// [`DialError`].
     pub(crate) async fn stream(&self, url: &Url, origin: Origin) -> Result<BoxStream, DialError> {
-        address::check_url(url, origin, self.allow_loopback).map_err(refused)?;
+        self.check(url, origin).map_err(refused)?;
         let host = url.host().ok_or(DialError::Name)?;
         let port = url.port_or_known_default().ok_or(DialError::Name)?;
         let tcp: BoxStream = match self.proxy {

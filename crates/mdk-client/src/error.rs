@@ -19,6 +19,9 @@ pub enum ClientError {
     /// An address that somebody else named must not be dialled. Remedy: none; name it yourself if you trust it.
     #[error("this relay address is not dialled: {0}")]
     AddressRefused(&'static str),
+    /// There are as many connections to relays as there may be. Remedy: as it says, or wait until one is given up.
+    #[error("no room for another connection: {0}")]
+    NoRoom(&'static str),
     /// No connection to this relay now. Remedy: wait; the client goes on trying.
     #[error("not connected")]
     NotConnected,

@@ -54,6 +54,10 @@ pub(crate) struct Flow {
     waiting: Vec<oneshot::Sender<Result<u64>>>,
     looked_at: Option<Instant>,
     look: bool,
+    /// Relays of groups that were away for too long, and until when others go before them.
+    failing: HashMap<String, Instant>,
+    /// Relays for which there was no room.
+    crowded_out: BTreeSet<String>,
     /// A cursor could not be read: its relay is still to be opened.
     unread: bool,
 }
@@ -81,6 +85,8 @@ pub(crate) async fn run(shared: Arc<Shared>, inlets: Inlets) {
         waiting: Vec::new(),
         looked_at: None,
         look: true,
+        failing: HashMap::new(),
+        crowded_out: BTreeSet::new(),
         unread: false,
     };
     let result = tokio::select! {
@@ -316,6 +322,7 @@ impl Flow {
                 shared.active();
                 if let Some(state) = self.relays.get_mut(&*relay) {
                     state.connected = true;
+                    state.away_since = None;
                     (state.complete, state.whole) = (false, false);
                     state.amends = true;
                     state.retry_at = None;
@@ -329,6 +336,7 @@ impl Flow {
                 shared.connected.send_if_modified(|all| all.remove(&*relay));
                 if let Some(state) = self.relays.get_mut(&*relay) {
                     state.connected = false;
+                    state.away_since.get_or_insert_with(Instant::now);
                     (state.complete, state.whole) = (false, false);
                     state.retry_at = None;
                 }
@@ -360,6 +368,8 @@ impl Flow {
             }
             Command::KeepCursors(done) => {
                 self.keep_cursors().await?;
+                self.hold_crowded_out().await?;
+                self.look |= self.must_rotate();
                 let _ = done.send(());
             }
         }

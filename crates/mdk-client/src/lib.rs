@@ -23,6 +23,8 @@ pub use client::{Client, Stats};
 pub use error::{ClientError, Result};
 pub use options::{ClientOptions, EngineAccess, PoolOptions, SharedEngine, with_engine};
 pub use relay_info::RelayInfo;
+#[doc(hidden)]
+pub use relay_pool::fuzzing;
 pub use relay_pool::{
     Account, Arrived, Origin, Page, Pool, Published, RelayState, RelayStatus, normal_url,
 };

@@ -7,6 +7,7 @@ use std::time::Duration;
 use mdk_core::Engine;
 
 use crate::error::{ClientError, Result};
+use crate::relay_pool::sockets;
 
 /// Limits and times of the connections, shared by all accounts of a pool.
 #[derive(Debug, Clone)]
@@ -15,6 +16,11 @@ pub struct PoolOptions {
     pub proxy: Option<SocketAddr>,
     /// Lets addresses that others name lead to loopback; for tests.
     pub allow_loopback: bool,
+    /// Lets addresses that others name be ws://, without TLS, wherever they are.
+    pub allow_plaintext: bool,
+    /// Most connections to relays; of these, half may be to relays that others named. By default half of the files that the
+    /// process may have open, and at most 1,024.
+    pub max_connections: usize,
     /// Longest wait for a connection, TLS and WebSocket included.
     pub connect_timeout: Duration,
     /// Pause before the first reconnect; doubles, with jitter.
@@ -36,6 +42,8 @@ impl Default for PoolOptions {
         Self {
             proxy: None,
             allow_loopback: false,
+            allow_plaintext: false,
+            max_connections: sockets(),
             connect_timeout: Duration::from_secs(15),
             reconnect_min: Duration::from_secs(1),
             reconnect_max: Duration::from_secs(60),

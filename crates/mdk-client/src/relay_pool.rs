@@ -20,9 +20,11 @@ mod accounts;
 mod auth;
 mod command;
 mod frames;
+pub mod fuzzing;
 mod home;
 mod meter;
 mod registry;
+mod room;
 mod session;
 mod socket;
 mod supervise;
@@ -36,15 +38,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use mdk_wire::PublicKey;
+use mdk_wire::budget::relay::CLOSE_LAST;
 use nostr_sdk::{Event, Filter, JsonUtil};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 
 use self::accounts::Accounts;
 use self::command::{Command, Publish, Query};
 pub(crate) use self::frames::wants_auth;
 use self::home::Home;
+use self::meter::Meter;
 use self::registry::{Handle, Host, Place, Registry};
+pub(crate) use self::room::{on_loopback, sockets};
 use self::trouble::Troubles;
 pub(crate) use self::trouble::http_date;
 pub use self::types::{Account, Arrived, Origin, Page, Published, RelayState, RelayStatus};
@@ -124,8 +129,8 @@ impl Pool {
     /// replaces the account's sink; [`Origin::User`] wins over [`Origin::Peer`]. The two never share a connection.
     ///
     /// # Errors
-    /// [`ClientError::InvalidRelayUrl`], [`ClientError::AddressRefused`], [`ClientError::Closed`]. What only DNS can tell comes
-    /// later, in [`Pool::status`].
+    /// [`ClientError::InvalidRelayUrl`], [`ClientError::AddressRefused`], [`ClientError::Closed`]; [`ClientError::NoRoom`] when
+    /// there are as many connections as there may be. What only DNS can tell comes later, in [`Pool::status`].
     pub async fn open(&self, url: &str, origin: Origin, account: &Account) -> Result<()> {
         let url = address::parse(url)?;
         let name = address::normal(&url);
@@ -138,13 +143,21 @@ impl Pool {
         let known = known.filter(|(of, _)| *of == Origin::User || *of == origin);
         let origin = known.map_or(origin, |(of, _)| of);
         self.0.dialer.check(&url, origin)?;
-        if known.is_none() {
-            relays.leave(&name, &who);
-        }
         let at = (name, origin);
         let place = known.map_or_else(|| relays.place_for(&at, &who), |(_, place)| place);
+        if !relays.has(&at, place) {
+            relays.room_for(&at, &url, self.0.options.max_connections)?;
+        }
+        if known.is_none() {
+            relays.leave(&at.0, &who);
+        }
         Inner::admit(&self.0, &mut relays, &url, &at, place, account);
         Ok(())
+    }
+
+    /// Whether the account has the relay open.
+    pub(crate) fn is_open(&self, url: &str, account: &PublicKey) -> bool {
+        self.0.relays().find(url, account).is_some()
     }
 
     /// Gives a relay up for an account. The connection ends with its last account.
@@ -375,13 +388,16 @@ impl Pool {
         count.unwrap_or_default()
     }
 
-    /// Ends every connection. The pool is of no use afterwards; what waits is answered.
+    /// Ends every connection, within a second. The pool is of no use afterwards; what waits is answered.
     pub async fn close(&self) {
         self.0.closed.store(true, Ordering::SeqCst);
         // Without its sender a task ends.
         let tasks = self.0.relays().drain();
-        for task in tasks {
-            let _ = timeout(GRACE, task).await;
+        let end = Instant::now() + CLOSE_LAST;
+        for mut task in tasks {
+            if timeout_at(end, &mut task).await.is_err() {
+                task.abort();
+            }
         }
     }
 }
@@ -452,6 +468,7 @@ impl Inner {
             lazy: false,
             heard: heard.clone(),
             since: None,
+            meter: Meter::default(),
             home,
         };
         let task = tokio::spawn(worker.run());

@@ -2,7 +2,60 @@
 //! test goes over it.
 
 /// A relay, whoever named it.
-pub mod relay {}
+pub mod relay {
+    use std::time::Duration;
+
+    use crate::limits::MAX_EVENT_BYTES;
+
+    /// Largest `EVENT` message that is read, bytes: an event, its label and its subscription.
+    pub const EVENT_FRAME_BYTES: usize = MAX_EVENT_BYTES + 128;
+    /// Largest other message that is read, bytes.
+    pub const OTHER_FRAME_BYTES: usize = 64 * 1024;
+    /// Most strings in a message that is read, those of all tags together.
+    pub const FRAME_STRINGS: usize = 16 * 1024;
+    /// From this size on, bytes, a message is read on a thread that may block, so that other relays go on.
+    pub const LARGE_FRAME_BYTES: usize = 64 * 1024;
+    /// Such messages that are read at one time in a process.
+    pub const LARGE_FRAMES_AT_ONCE: usize = 2;
+
+    /// Relays of one group, beside those that the account's owner named, that are read at one time.
+    pub const GROUP_RELAYS: usize = 5;
+    /// How long one of these may be away before another one of the group is read in its place.
+    pub const ROTATE_AFTER: Duration = Duration::from_secs(30);
+    /// How long the others go before it then.
+    pub const ROTATED_FOR: Duration = Duration::from_secs(600);
+    /// Relays on one host, by whatever port or path, that others named.
+    pub const HOST_RELAYS: usize = 4;
+    /// Connections of a process, however many files it may have open.
+    pub const SOCKETS: usize = 1024;
+    /// Of the files that it may have open, one of so many may be a connection.
+    pub const SOCKET_SHARE: usize = 2;
+    /// Of these connections, one of so many may be to what others named.
+    pub const PEER_SHARE: usize = 2;
+
+    /// How long closing an account takes at most, whatever relays and the engine do; the outbox has what is left of it
+    /// before [`CLOSE_LAST`].
+    pub const CLOSE: Duration = Duration::from_secs(5);
+    /// What is left of it, or more if the outbox was given longer, for what runs to come to its end.
+    pub const CLOSE_LAST: Duration = Duration::from_secs(1);
+
+    /// Time within which points are counted.
+    pub const WINDOW: Duration = Duration::from_secs(60);
+    /// Points within it from which the relay is left alone for the longest pause.
+    pub const POINTS: u32 = 20_000;
+    /// Points of what no honest relay sends: forged, unasked for, garbage, larger than it may be.
+    pub const FALSE_POINTS: u32 = 10;
+    /// Points of a notice, a ping or a challenge.
+    pub const CHATTER_POINTS: u32 = 2;
+    /// Points of a repetition, and of what comes for a request that is over.
+    pub const STRAY_POINTS: u32 = 1;
+    /// Bytes of these that are another point each.
+    pub const BYTES_PER_POINT: usize = 1024;
+    /// The same of repetitions and of what is late, which honest relays send, too.
+    pub const STRAY_BYTES_PER_POINT: usize = 4 * 1024;
+    /// Newest events of a live subscription among which a repetition is noticed.
+    pub const LIVE_IDS: usize = 256;
+}
 
 /// A stranger who invites.
 pub mod inviter {}

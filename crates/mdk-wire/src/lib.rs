@@ -7,6 +7,7 @@ pub mod budget;
 pub mod curve;
 mod error;
 pub mod event;
+pub mod frame;
 pub mod gift_wrap;
 pub mod group_message;
 pub mod ids;

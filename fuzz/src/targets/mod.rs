@@ -11,6 +11,7 @@ pub mod group_message;
 pub mod identity_proof;
 pub mod key_package_event;
 pub mod payload;
+pub mod relay_frame;
 pub mod text;
 pub mod varint_reader;
 pub mod welcome_for_recipient;
@@ -46,6 +47,7 @@ pub const ALL: &[Target] = targets! {
     identity_proof: 256,
     key_package_event: 8192,
     payload: 8192,
+    relay_frame: 16384,
     text: 4096,
     varint_reader: 1024,
     welcome_for_recipient: 16384,

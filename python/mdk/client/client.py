@@ -160,6 +160,7 @@ class Client:
             if pool is None:
                 pool = self._own_pool = _Pool(
                     allow_loopback=settings.config.allow_loopback,
+                    allow_plaintext=settings.config.allow_plaintext,
                     reconnect_min=settings.reconnect_min,
                 )
             picture = settings.picture_server if settings.config.use_picture_server else None
@@ -209,10 +210,11 @@ class Client:
             await asyncio.gather(ready, hopeless, return_exceptions=True)
 
     async def close(self) -> None:
-        """Stop, and close the database. The outbox gets up to five seconds to empty; the rest waits for the next start.
+        """Stop, and close the database. The outbox gets up to four seconds to empty; the rest waits for the next start.
 
-        Closing again does nothing, and neither does closing in a child of os.fork(). It goes on to its end even if the
-        wait for it is cancelled.
+        What does not end within five seconds is cut off; so long, again, the database is waited for. Nothing that was
+        acknowledged is lost. Closing again does nothing, and neither does closing in a child of os.fork(). It goes on to
+        its end even if the wait for it is cancelled.
         """
         if self._forked:
             return
@@ -237,7 +239,7 @@ class Client:
                 await session.native.close(self._settings.drain)
             finally:
                 try:
-                    await in_thread(session.mdk.close)
+                    await upkeep.put_away(session.mdk)
                 finally:
                     if self._own_pool is not None:
                         await self._own_pool.close()

@@ -108,7 +108,7 @@ class Settings:
     )
     picture_server: str | None = PICTURE_SERVER
     reconnect_min: float | None = None
-    drain: float = 5.0
+    drain: float = 4.0
     """Seconds that close() gives the outbox."""
     ask: float = 2.0
     """Seconds that relays get to say how large an event may be, before a group is founded."""

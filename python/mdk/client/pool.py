@@ -20,12 +20,21 @@ class RelayPool:
     Args:
         proxy: a SOCKS5 proxy for everything, `socks5://IP:PORT`; names are resolved by it.
         allow_loopback: whether relays that others name may be on loopback; for tests. Counts instead of Config's.
+        allow_plaintext: whether they may be `ws://`, without TLS. Counts instead of Config's.
 
     Close it after the clients, or use it as a context manager around them. A child of os.fork() cannot use it (Forked).
     """
 
-    def __init__(self, *, proxy: str | None = None, allow_loopback: bool = False) -> None:
-        self._native = _Pool(proxy=proxy, allow_loopback=allow_loopback)
+    def __init__(
+        self,
+        *,
+        proxy: str | None = None,
+        allow_loopback: bool = False,
+        allow_plaintext: bool = False,
+    ) -> None:
+        self._native = _Pool(
+            proxy=proxy, allow_loopback=allow_loopback, allow_plaintext=allow_plaintext
+        )
 
     async def __aenter__(self) -> Self:
         return self

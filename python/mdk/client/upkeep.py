@@ -11,6 +11,7 @@ from mdk.errors import Closed, Forked, InMemory, MdkError, TransportError
 from mdk.values import GroupId, GroupState, PathArg
 
 from .group import handle
+from .runtime import in_thread
 from .values import RekeyReport
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ T = TypeVar("T")
 _log = logging.getLogger("mdk.client")
 
 _LOOK_AGAIN = 0.05
+_PUT_AWAY = 5.0
+"""How long the database is waited for when an account is closed, seconds."""
 _AWAY = frozenset({"backing-off", "banned"})
 """What a relay is that cannot be reached."""
 
@@ -42,6 +45,16 @@ async def uncancelled(work: Coroutine[Any, Any, T]) -> T:
     if not task.cancelled():
         task.exception()  # asked for, so that nobody calls it lost: the cancellation tells
     raise cancelled
+
+
+async def put_away(mdk: "Mdk") -> None:
+    """Close the database. One that is in use for longer than the patience is closed when that use ends."""
+    closing = asyncio.ensure_future(in_thread(mdk.close))
+    done, _ = await asyncio.wait([closing], timeout=_PUT_AWAY)
+    if done:
+        return await closing
+    _log.warning("the database is in use, and closes when that ends")
+    closing.add_done_callback(lambda closed: closed.cancelled() or closed.exception())
 
 
 async def without_hope(session: "Session") -> None:

@@ -84,6 +84,8 @@ class ClientStats:
     """Of these, how many the engine has."""
     possible_gaps: int
     """Places in a relay's history that could not be paged through: more events in a second than it returns."""
+    relays_without_room: int
+    """Relays that are not read now because there are as many connections as the process may have."""
     internal_errors: int
     """Bugs of ours in the connections that this client shares, each of which cost a reconnect. Report them."""
 
@@ -105,6 +107,7 @@ _GAUGES = (
     ("outbox_queued", "Events that no relay has yet."),
     ("backlog_fetched", "Events of the running catch-up that relays have sent."),
     ("backlog_processed", "Events of the running catch-up that the engine has."),
+    ("relays_without_room", "Relays that are not read for lack of connections."),
 )
 _STATES = ("connecting", "connected", "backing-off", "closed", "banned")
 

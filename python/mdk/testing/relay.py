@@ -55,6 +55,8 @@ class Faults:
     """Everything is answered with a demand to authenticate, and so is that."""
     huge_frames: bool = False
     """Before every answer a NOTICE of 8 MiB."""
+    huge_tags: bool = False
+    """No end of stored events: over and over one of 1.9 MB with 380,000 tags that matches."""
     slow_bytes: bool = False
     """One byte every 50 ms."""
 

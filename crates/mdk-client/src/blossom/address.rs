@@ -1,9 +1,9 @@
 //! URLs of servers and blobs.
 
-use url::{Host, Url};
+use url::Url;
 
 use crate::error::{ClientError, Result};
-use crate::relay_pool::Origin;
+use crate::relay_pool::{Origin, on_loopback};
 
 /// Longest URL: the bound of a base URL in the group's media policy (Marmot v2, 2.2), and room for the hash.
 const MAX_URL_BYTES: usize = 2048 + 128;
@@ -72,15 +72,6 @@ pub(super) fn check(url: &Url, origin: Origin, allow_loopback: bool) -> Result<(
         return Ok(());
     }
     Err(ClientError::AddressRefused("not https"))
-}
-
-fn on_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        None => false,
-    }
 }
 
 /// The text of a root in its one form.

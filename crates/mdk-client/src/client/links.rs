@@ -48,6 +48,7 @@ impl Links {
         let mut open = self.open.lock().await;
         if let Some(link) = open.get_mut(relay)
             && (link.origin == Origin::User || origin == Origin::Peer)
+            && self.pool.is_open(relay, &self.account.public_key)
         {
             link.fixed |= fixed;
             link.used_at = Instant::now();

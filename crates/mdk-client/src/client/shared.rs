@@ -58,6 +58,7 @@ pub(crate) struct Counters {
     pub(crate) fetched: AtomicU64,
     pub(crate) processed: AtomicU64,
     pub(crate) gaps: AtomicU64,
+    pub(crate) without_room: AtomicU64,
 }
 
 pub(crate) fn add(counter: &AtomicU64, by: u64) {

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use mdk_wire::budget::relay::ROTATE_AFTER;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
@@ -27,6 +28,8 @@ pub(crate) struct Relay {
     pub(crate) inbox: bool,
     pub(crate) groups: BTreeSet<String>,
     pub(crate) connected: bool,
+    /// Since when there is no connection, although it is wanted.
+    pub(crate) away_since: Option<Instant>,
     /// Everything up to the cursor is there, and the live subscription goes on from it.
     pub(crate) complete: bool,
     /// The same, but for topics that were added since. Until then only what asks for everything fills what is missing.
@@ -79,6 +82,11 @@ pub(crate) enum Again {
 }
 
 impl Relay {
+    /// Whether it has been away for longer than one of several is waited for.
+    pub(crate) fn is_lost(&self, now: Instant) -> bool {
+        self.away_since.is_some_and(|since| now.duration_since(since) >= ROTATE_AFTER)
+    }
+
     pub(crate) fn topics(&self) -> impl Iterator<Item = String> {
         let inbox = self.inbox.then(|| INBOX.to_owned());
         inbox.into_iter().chain(self.groups.iter().cloned())

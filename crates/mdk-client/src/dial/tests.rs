@@ -207,6 +207,7 @@ async fn dial(
 ) -> (Result<(), DialError>, usize) {
     let options = PoolOptions {
         allow_loopback,
+        allow_plaintext: true,
         connect_timeout: Duration::from_secs(5),
         ..PoolOptions::default()
     };

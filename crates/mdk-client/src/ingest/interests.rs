@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
+use mdk_wire::budget::relay::ROTATED_FOR;
 use tokio::time::Instant;
 
 use super::{Flow, of};
@@ -92,6 +94,13 @@ impl Flow {
             Err(error) => return Err(error),
         };
         wanted.former = lock(&self.shared.former).relays().into_iter().collect();
+        let now = Instant::now();
+        self.failing.retain(|_, until| *until > now);
+        for url in self.relays.iter().filter(|(_, relay)| relay.is_lost(now)).map(|(url, _)| url) {
+            self.failing.entry(url.clone()).or_insert(now + ROTATED_FOR);
+        }
+        let owned = |url: &String| self.shared.origin(url) == Origin::User;
+        wanted.narrow(owned, |url| self.failing.contains_key(url));
         let first = self.relays.is_empty();
         if wanted == self.wanted && !first {
             return self.hold_named().await;
@@ -128,22 +137,55 @@ impl Flow {
     }
 
     /// Opens what the user has named since somebody else did, which may not have been dialled then.
-    async fn hold_named(&self) -> Result<()> {
-        for url in self.relays.keys().filter(|url| self.shared.origin(url) == Origin::User) {
-            self.hold(url, Origin::User).await?;
+    async fn hold_named(&mut self) -> Result<()> {
+        let named = |url: &&String| self.shared.origin(url) == Origin::User;
+        let named: Vec<String> = self.relays.keys().filter(named).cloned().collect();
+        for url in named {
+            self.hold(&url, Origin::User).await?;
         }
         Ok(())
     }
 
-    async fn hold(&self, url: &str, origin: Origin) -> Result<()> {
-        match self.shared.links.hold(url, origin).await {
+    async fn hold(&mut self, url: &str, origin: Origin) -> Result<()> {
+        let held = self.shared.links.hold(url, origin).await;
+        if !matches!(held, Err(ClientError::NoRoom(_))) {
+            self.crowded_out.remove(url);
+        }
+        let result = match held {
             Err(ClientError::Closed) => Err(ClientError::Closed),
+            Err(error @ ClientError::NoRoom(_)) => {
+                if self.crowded_out.insert(url.to_owned()) {
+                    tracing::warn!("a relay is not used: {error}");
+                }
+                Ok(())
+            }
             Err(error) => {
                 tracing::info!("a relay is not used: {error}");
                 Ok(())
             }
             Ok(()) => Ok(()),
+        };
+        self.shared.counters.without_room.store(self.crowded_out.len() as u64, Ordering::Relaxed);
+        result
+    }
+
+    /// Whether a relay has been away for so long that another one is to be read in its place.
+    pub(super) fn must_rotate(&self) -> bool {
+        let now = Instant::now();
+        let lost =
+            |(url, relay): (&String, &Relay)| relay.is_lost(now) && !self.failing.contains_key(url);
+        self.relays.iter().any(lost)
+    }
+
+    /// Tries once more to open what there was no room for.
+    pub(super) async fn hold_crowded_out(&mut self) -> Result<()> {
+        for url in self.crowded_out.clone() {
+            match self.relays.contains_key(&url) {
+                true => self.hold(&url, self.shared.origin(&url)).await?,
+                false => drop(self.crowded_out.remove(&url)),
+            }
         }
+        Ok(())
     }
 
     /// Reads a relay from now on, or other things on it.
@@ -179,7 +221,8 @@ impl Flow {
             cursor => cursor?,
         };
         let connected = self.shared.is_connected(url);
-        let mut relay = Relay { cursor, connected, ..new };
+        let away_since = (!connected).then(Instant::now);
+        let mut relay = Relay { cursor, connected, away_since, ..new };
         let topics: BTreeSet<String> = relay.topics().collect();
         relay.keep_topics(&topics);
         self.relays.insert(url.to_owned(), relay);

@@ -7,12 +7,14 @@ use std::sync::{Mutex, PoisonError};
 use nostr_relay_builder::prelude::{Filter, JsonUtil as _, Keys};
 use serde_json::{Value, json};
 use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::forgery;
 use super::options::LocalRelayOptions;
 use super::rules::Rules;
 
 const HUGE: usize = 8 * 1024 * 1024;
+const HUGE_TAGS: usize = 380_000;
 
 /// What a message claims to be, without reading all of it.
 pub(super) fn verb(text: &str) -> &str {
@@ -67,12 +69,19 @@ pub(super) struct Session {
     pub(super) keys: Keys,
     /// Subscriptions that get no EOSE.
     endless: Mutex<HashMap<String, Vec<Filter>>>,
+    /// What they get over and over, once it was made.
+    huge: Mutex<HashMap<String, Option<Utf8Bytes>>>,
     numbers: AtomicU64,
 }
 
 impl Session {
     pub(super) fn new() -> Self {
-        Self { keys: Keys::generate(), endless: Mutex::default(), numbers: AtomicU64::new(0) }
+        Self {
+            keys: Keys::generate(),
+            endless: Mutex::default(),
+            huge: Mutex::default(),
+            numbers: AtomicU64::new(0),
+        }
     }
 
     pub(super) fn number(&self) -> u64 {
@@ -92,6 +101,20 @@ impl Session {
             Some(forgery::event_message(subscription, &event))
         });
         made.collect()
+    }
+
+    /// The event with too many tags for every endless subscription.
+    pub(super) fn too_many_tags(&self) -> Vec<Utf8Bytes> {
+        let endless = self.endless.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut huge = self.huge.lock().unwrap_or_else(PoisonError::into_inner);
+        huge.retain(|subscription, _| endless.contains_key(subscription));
+        for (subscription, filters) in endless {
+            huge.entry(subscription).or_insert_with_key(|subscription| {
+                let make = |f| forgery::with_tags(subscription, f, &self.keys, HUGE_TAGS);
+                filters.iter().find_map(make).map(Utf8Bytes::from)
+            });
+        }
+        huge.values().flatten().cloned().collect()
     }
 
     /// Decides about a message of the client; what the relay says by itself goes to `say`.
@@ -190,7 +213,7 @@ impl Session {
         if faults.false_events {
             say.extend(forgery::unasked(&subscription, &read(filters), &self.keys));
         }
-        if faults.endless {
+        if faults.endless || faults.huge_tags {
             let mut endless = self.endless.lock().unwrap_or_else(PoisonError::into_inner);
             endless.insert(subscription, read(filters));
         }

@@ -1,5 +1,8 @@
 //! Events that no honest relay sends.
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
 use nostr_relay_builder::prelude::{
     Event, EventBuilder, Filter, JsonUtil as _, Keys, Kind, MatchEventOptions, Tag, Timestamp,
 };
@@ -61,6 +64,33 @@ pub(super) fn matching(filter: &Filter, number: u64, keys: &Keys) -> Option<Even
         now.min(filter.until.unwrap_or(now)).max(filter.since.unwrap_or(Timestamp::from_secs(0)));
     let builder = EventBuilder::new(kind, format!("endless {number}"));
     builder.tags(tags).allow_self_tagging().custom_created_at(time).sign_with_keys(keys).ok()
+}
+
+/// The same with so many tags beside those that the filter asks for, as a message for the subscription.
+pub(super) fn with_tags(
+    subscription: &str,
+    filter: &Filter,
+    keys: &Keys,
+    more: usize,
+) -> Option<String> {
+    /// Those that were made, by kind and first tags: one takes most of a second.
+    static MADE: Mutex<BTreeMap<(u16, Vec<Vec<String>>), String>> = Mutex::new(BTreeMap::new());
+    let event = matching(filter, 0, keys)?;
+    let tags: Vec<Vec<String>> = event.tags.iter().map(|tag| tag.clone().to_vec()).collect();
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    let json = made.entry((event.kind.as_u16(), tags)).or_insert_with_key(|(kind, tags)| {
+        let more = std::iter::repeat_n(vec!["x".to_owned()], more);
+        let keys = mdk_wire::Keys::generate();
+        let event = mdk_wire::UnsignedEvent {
+            pubkey: keys.public_key(),
+            created_at: event.created_at.as_secs(),
+            kind: *kind,
+            tags: tags.iter().cloned().chain(more).collect(),
+            content: String::new(),
+        };
+        event.sign(&keys).to_json()
+    });
+    Some(format!("[\"EVENT\",{},{json}]", json!(subscription)))
 }
 
 pub(super) fn event_message(subscription: &str, event: &Event) -> String {

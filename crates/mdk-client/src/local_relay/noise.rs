@@ -29,6 +29,11 @@ pub(super) async fn make(session: &Session, queue: &Queue, mut rules: watch::Rec
             if faults.notice_flood {
                 queue.say(format!("[\"NOTICE\",\"notice {}\"]", session.number())).await;
             }
+            if faults.huge_tags {
+                for event in session.too_many_tags() {
+                    queue.say(event).await;
+                }
+            }
             if faults.endless {
                 for event in session.more() {
                     queue.say(event).await;

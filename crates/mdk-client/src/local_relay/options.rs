@@ -64,6 +64,8 @@ pub struct Faults {
     pub auth_loop: bool,
     /// Before every answer to a REQ or EVENT: a NOTICE of 8 MiB.
     pub huge_frames: bool,
+    /// No EOSE; instead a well signed event of 1.9 MB with 380,000 tags that matches the subscription, over and over.
+    pub huge_tags: bool,
     /// One byte every 50 ms, the handshake included.
     pub slow_bytes: bool,
 }

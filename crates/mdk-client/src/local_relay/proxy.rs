@@ -14,8 +14,8 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use super::faults::{Fate, Session, verb};
 use super::reorder::Window;
@@ -142,7 +142,8 @@ async fn down(
             "EOSE" | "CLOSED" => queue.say_all(window.take(rules.faults.reorder)).await,
             _ => {}
         }
-        if !(verb(&text) == "EOSE" && rules.faults.endless && session.is_endless(&second(&text))) {
+        let endless = rules.faults.endless || rules.faults.huge_tags;
+        if !(verb(&text) == "EOSE" && endless && session.is_endless(&second(&text))) {
             queue.put(Message::Text(text)).await;
         }
     }
@@ -238,8 +239,8 @@ impl Queue {
         }
     }
 
-    pub(super) async fn say(&self, text: String) {
-        self.put(Message::text(text)).await;
+    pub(super) async fn say(&self, text: impl Into<Utf8Bytes>) {
+        self.put(Message::Text(text.into())).await;
     }
 
     async fn say_all(&self, texts: Vec<String>) {

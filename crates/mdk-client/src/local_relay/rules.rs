@@ -35,6 +35,7 @@ impl Rules {
             || f.lie_ok
             || f.false_events
             || f.endless
+            || f.huge_tags
             || f.auth_loop
             || f.huge_frames
     }
@@ -42,11 +43,16 @@ impl Rules {
     /// Whether messages of the relay must be looked into.
     pub(super) fn watches_relay(&self) -> bool {
         let f = &self.faults;
-        f.duplicate || f.reorder.is_some() || f.false_events || f.endless || f.lose_ok
+        f.duplicate
+            || f.reorder.is_some()
+            || f.false_events
+            || f.endless
+            || f.huge_tags
+            || f.lose_ok
     }
 
     /// Whether the relay talks by itself.
     pub(super) fn is_noisy(&self) -> bool {
-        self.faults.notice_flood || self.faults.endless
+        self.faults.notice_flood || self.faults.endless || self.faults.huge_tags
     }
 }

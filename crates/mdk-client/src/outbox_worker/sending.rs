@@ -132,6 +132,10 @@ impl Worker {
                             blocked.insert(lane);
                         }
                         Err(ClientError::Closed) => return Err(ClientError::Closed),
+                        Err(ClientError::NoRoom(_)) => {
+                            wake(instant + self.shared.options.retry_max);
+                            blocked.insert(lane);
+                        }
                         Err(_) => {
                             let words = "this address is not dialled";
                             refused.push((item.seq, result.relay.clone(), words));

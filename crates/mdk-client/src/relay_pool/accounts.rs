@@ -3,13 +3,13 @@
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use mdk_wire::PublicKey;
+use mdk_wire::{Keys, PublicKey};
 use tokio::sync::mpsc::OwnedPermit;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::Instant;
@@ -27,6 +27,8 @@ type Permit = (PublicKey, u64, Option<OwnedPermit<Arrived>>);
 
 struct Slot {
     account: Account,
+    /// What it is called here instead of by its own key; made when it is needed.
+    mask: OnceLock<Keys>,
     /// Tells a reopened account from the one before.
     opened: u64,
     waiting: VecDeque<Arrived>,
@@ -73,6 +75,7 @@ impl Accounts {
             waiting: VecDeque::new(),
             full_since: None,
             dropped: false,
+            mask: OnceLock::new(),
             account,
         };
         self.slots.insert(slot.account.public_key, slot);
@@ -95,6 +98,11 @@ impl Accounts {
 
     pub(super) fn get(&self, key: &PublicKey) -> Option<&Account> {
         self.slots.get(key).map(|slot| &slot.account)
+    }
+
+    /// A key of the account for this relay alone, which is nowhere but in memory.
+    pub(super) fn mask(&self, key: &PublicKey) -> Option<&Keys> {
+        self.slots.get(key).map(|slot| slot.mask.get_or_init(Keys::generate))
     }
 
     /// Counts an event for the account that no honest relay sends.

@@ -1,12 +1,13 @@
 //! NIP-42 for several accounts on one connection.
 //!
-//! Accounts authenticate to a relay that their owner named as soon as it sends a challenge; to a relay that somebody else named
-//! only when it refuses something for the lack of it, because an authentication tells the relay who asks.
+//! Accounts authenticate to a relay that their owner named as soon as it sends a challenge. To a relay that somebody else named
+//! they do so only when it refuses something for the lack of it, and with a key that was made for that relay: an
+//! authentication tells the relay who asks, and whoever names relays for a group could find out so where its members are.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use mdk_wire::{PublicKey, UnsignedEvent};
+use mdk_wire::{Keys, PublicKey, UnsignedEvent};
 use tokio::time::Instant;
 
 use super::Account;
@@ -164,7 +165,13 @@ impl Auth {
     }
 
     /// The `AUTH` event of an account, when it is of use now.
-    pub(super) fn sign(&mut self, account: &Account, relay: &str) -> Option<String> {
+    /// `mask`: signs instead of the account.
+    pub(super) fn sign(
+        &mut self,
+        account: &Account,
+        relay: &str,
+        mask: Option<&Keys>,
+    ) -> Option<String> {
         let challenge = self.challenge.clone()?;
         let one = self.accounts.entry(account.public_key).or_default();
         if one.pending || one.done || one.tries >= MAX_TRIES {
@@ -172,8 +179,8 @@ impl Auth {
         }
         one.tries += 1;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let event = (account.sign)(UnsignedEvent {
-            pubkey: account.public_key,
+        let event = UnsignedEvent {
+            pubkey: mask.map_or(account.public_key, Keys::public_key),
             created_at: now.as_secs(),
             kind: KIND,
             tags: vec![
@@ -181,7 +188,11 @@ impl Auth {
                 vec!["challenge".to_owned(), challenge.clone()],
             ],
             content: String::new(),
-        })?;
+        };
+        let event = match mask {
+            Some(mask) => event.sign(mask),
+            None => (account.sign)(event)?,
+        };
         one.pending = true;
         one.until = Some(Instant::now() + WAIT);
         self.sent.insert(event.id().to_hex(), (account.public_key, challenge));

@@ -1,7 +1,11 @@
 //! What goes over the socket, NIP-01 and NIP-42.
 
+use mdk_wire::budget::relay::{LARGE_FRAME_BYTES, LARGE_FRAMES_AT_ONCE};
+use mdk_wire::frame;
 use nostr_sdk::filter::MatchEventOptions;
 use nostr_sdk::{Event, Filter, JsonUtil};
+use tokio::sync::Semaphore;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 /// Longest text of a relay that is passed on, characters.
 const MAX_REASON: usize = 500;
@@ -10,10 +14,9 @@ const MAX_CHALLENGE: usize = 1_024;
 
 /// A message of a relay.
 pub(super) enum Frame {
-    /// Not verified yet.
     Event {
         subscription: String,
-        event: Box<Event>,
+        offer: Box<Offer>,
     },
     Ok {
         id: String,
@@ -27,19 +30,68 @@ pub(super) enum Frame {
     },
     Challenge(String),
     Notice,
+    /// Larger than it may be, or with more in it; not read. With the subscription, if it is for one.
+    TooMuch(String),
     /// Not JSON, another shape, or a label that nobody asked for.
     Unknown,
 }
 
+/// An event that a relay gave, as long as nobody has looked whether it is one.
+pub(super) struct Offer {
+    pub(super) event: Event,
+    /// Once it was looked: its JSON, if id and signature are right.
+    genuine: Option<Option<String>>,
+}
+
+impl Offer {
+    fn prove(&mut self) -> &mut Option<String> {
+        let event = &self.event;
+        self.genuine.get_or_insert_with(|| event.verify().is_ok().then(|| event.as_json()))
+    }
+
+    /// Its JSON, if id and signature are right.
+    pub(super) fn json(&mut self) -> Option<String> {
+        self.prove().take()
+    }
+}
+
 impl Frame {
-    /// Reads a message straight into its type: nothing larger than the text itself is built from it on the way.
+    /// As [`Frame::parse`]; a large message is read, and its event verified, on a thread that may block.
+    pub(super) async fn read(text: Utf8Bytes) -> Self {
+        static READERS: Semaphore = Semaphore::const_new(LARGE_FRAMES_AT_ONCE);
+        if text.len() < LARGE_FRAME_BYTES {
+            return Self::parse(&text);
+        }
+        let look = frame::look(&text);
+        if !look.fits {
+            return Self::TooMuch(id_of(look.second));
+        }
+        let _reads = READERS.acquire().await;
+        let read = tokio::task::spawn_blocking(move || {
+            let mut frame = Self::parse(&text);
+            if let Self::Event { offer, .. } = &mut frame {
+                offer.prove();
+            }
+            frame
+        });
+        read.await.unwrap_or(Self::Unknown)
+    }
+
+    /// Reads a message straight into its type, if it is within the bounds: nothing larger than the text itself is built
+    /// from it on the way.
     pub(super) fn parse(text: &str) -> Self {
         let text = text.trim();
-        let label = text.strip_prefix('[').map(str::trim_start).and_then(|t| t.strip_prefix('"'));
-        let label = label.and_then(|rest| rest.split('"').next()).unwrap_or_default();
-        let parsed = match label {
-            "EVENT" => serde_json::from_str::<(String, String, Event)>(text)
-                .map(|(_, subscription, event)| Self::Event { subscription, event: event.into() }),
+        let look = frame::look(text);
+        if !look.fits {
+            return Self::TooMuch(id_of(look.second));
+        }
+        let parsed = match look.label {
+            "EVENT" => serde_json::from_str::<(String, String, Event)>(text).map(
+                |(_, subscription, event)| {
+                    let offer = Offer { event, genuine: None };
+                    Self::Event { subscription, offer: offer.into() }
+                },
+            ),
             "OK" => serde_json::from_str::<(String, String, bool, String)>(text)
                 .or_else(|_| {
                     let short = serde_json::from_str::<(String, String, bool)>(text);
@@ -68,6 +120,12 @@ impl Frame {
         };
         parsed.unwrap_or(Self::Unknown)
     }
+}
+
+/// A subscription's name: none of ours is as long.
+fn id_of(second: &str) -> String {
+    const LONGEST: usize = 64;
+    if second.len() > LONGEST { String::new() } else { second.to_owned() }
 }
 
 /// A relay's text, without control characters, at most 500 characters.
@@ -147,10 +205,43 @@ mod tests {
             "[\"EOSE\"]",
             "[\"AUTH\",\"\"]",
             "[\"COUNT\",\"a\",{}]",
-            &"[".repeat(100_000),
+            &"[".repeat(1_000),
             &format!("[\"AUTH\",\"{long}\"]"),
         ] {
             assert!(matches!(Frame::parse(bad), Frame::Unknown));
+        }
+    }
+
+    #[test]
+    fn what_is_over_a_bound_is_not_read() {
+        let tags = vec!["[\"p\"]"; 380_000].join(",");
+        let text = format!("[\"EVENT\",\"s7\",{{\"tags\":[{tags}]}}]");
+        assert!(matches!(Frame::parse(&text), Frame::TooMuch(s) if s == "s7"));
+        let text = format!("[\"CLOSED\",\"s7\",\"{}\"]", "x".repeat(70_000));
+        assert!(matches!(Frame::parse(&text), Frame::TooMuch(s) if s == "s7"));
+    }
+
+    #[tokio::test]
+    async fn a_large_event_is_proved_where_it_is_read() {
+        let text = |content: &str| {
+            let keys = nostr_sdk::Keys::generate();
+            let note = nostr_sdk::EventBuilder::text_note(content).sign_with_keys(&keys);
+            format!("[\"EVENT\",\"s1\",{}]", note.expect("signed").as_json())
+        };
+        for (content, proved) in
+            [("small".to_owned(), false), ("x".repeat(LARGE_FRAME_BYTES), true)]
+        {
+            let text = text(&content);
+            let Frame::Event { mut offer, .. } = Frame::read(text.clone().into()).await else {
+                panic!("EVENT")
+            };
+            assert_eq!(offer.genuine.is_some(), proved);
+            assert!(text.contains(&offer.json().expect("genuine")));
+            let forged = text.replace(&content, &format!("{content}!"));
+            let Frame::Event { mut offer, .. } = Frame::read(forged.into()).await else {
+                panic!("EVENT")
+            };
+            assert_eq!(offer.json(), None);
         }
     }
 

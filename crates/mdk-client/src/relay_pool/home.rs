@@ -37,6 +37,11 @@ impl Home {
             }
         }
         let place = relays.place_for(&self.at, &who);
+        let most = pool.options.max_connections;
+        if !relays.has(&self.at, place) && relays.room_for(&self.at, &self.url, most).is_err() {
+            // Whoever needs it opens it again, when there is room.
+            return;
+        }
         Inner::admit(&pool, &mut relays, &self.url, &self.at, place, account);
         if let Some(handle) = relays.find(&self.at.0, &who) {
             for request in requests {

@@ -91,6 +91,11 @@ impl Registry {
         self.hosts.get(&(url.to_owned(), origin))?.connections.get(&place)
     }
 
+    /// Whether there is this connection.
+    pub(super) fn has(&self, at: &(String, Origin), place: Place) -> bool {
+        self.hosts.get(at).is_some_and(|host| host.connections.contains_key(&place))
+    }
+
     /// Whichever document of the relay there is.
     pub(super) fn info(&self, url: &str) -> Option<Arc<InfoCell>> {
         let of = |origin| self.hosts.get(&(url.to_owned(), origin)).map(|host| host.info.clone());

@@ -3,11 +3,14 @@
 mod incoming;
 mod timing;
 
+pub(super) use self::incoming::Incoming;
+
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use mdk_wire::PublicKey;
+use mdk_wire::budget::relay::LIVE_IDS;
 use nostr_sdk::Filter;
 use tokio::time::Instant;
 
@@ -53,8 +56,40 @@ impl Apart {
 type Leaving = (PublicKey, Apart, Vec<Command>);
 
 enum Subscription {
-    Live { account: PublicKey, id: u64, filters: Vec<Filter>, again: bool },
+    Live { account: PublicKey, id: u64, filters: Vec<Filter>, again: bool, seen: Seen },
     Page(Box<Query>),
+}
+
+impl Subscription {
+    fn account(&self) -> PublicKey {
+        match self {
+            Self::Live { account, .. } => *account,
+            Self::Page(page) => page.account,
+        }
+    }
+}
+
+/// The newest events of a live subscription, by id.
+#[derive(Default)]
+struct Seen {
+    ids: HashSet<[u8; 32]>,
+    order: VecDeque<[u8; 32]>,
+}
+
+impl Seen {
+    fn contains(&self, id: &[u8; 32]) -> bool {
+        self.ids.contains(id)
+    }
+
+    fn add(&mut self, id: [u8; 32]) {
+        if self.order.len() == LIVE_IDS
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.ids.remove(&oldest);
+        }
+        self.ids.insert(id);
+        self.order.push_back(id);
+    }
 }
 
 /// One connection.
@@ -99,6 +134,7 @@ impl Session {
         socket: Socket,
         origin: Origin,
         troubles: Arc<Troubles>,
+        meter: Meter,
         options: &PoolOptions,
     ) -> Self {
         let mut session = Self {
@@ -108,7 +144,7 @@ impl Session {
             keepalive: options.keepalive,
             write_timeout: options.connect_timeout,
             socket,
-            meter: Meter::default(),
+            meter,
             auth: Auth::default(),
             subscriptions: HashMap::new(),
             live: HashMap::new(),
@@ -283,7 +319,7 @@ impl Session {
         }
         self.socket.send(frame);
         self.live.insert((account, id), wire.clone());
-        let live = Subscription::Live { account, id, filters, again: false };
+        let live = Subscription::Live { account, id, filters, again: false, seen: Seen::default() };
         self.subscriptions.insert(wire, live);
         Ok(())
     }

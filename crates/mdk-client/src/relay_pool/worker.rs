@@ -12,7 +12,8 @@ use tokio::time::{Instant, sleep_until};
 use super::accounts::Accounts;
 use super::command::Command;
 use super::home::Home;
-use super::session::{Apart, Session};
+use super::meter::Meter;
+use super::session::{Apart, Incoming, Session};
 use super::socket::Socket;
 use super::trouble::{Matter, Troubles};
 use super::{Arrived, RelayState, RelayStatus, meter};
@@ -45,6 +46,7 @@ pub(super) struct Worker {
     pub(super) heard: Arc<AtomicU64>,
     /// Since when there is a connection.
     pub(super) since: Option<Instant>,
+    pub(super) meter: Meter,
     pub(super) home: Home,
 }
 
@@ -194,7 +196,8 @@ impl Worker {
             });
         }
         let troubles = self.troubles.clone();
-        let mut session = Session::new(socket, self.home.at.1, troubles, &self.options);
+        let meter = std::mem::take(&mut self.meter);
+        let mut session = Session::new(socket, self.home.at.1, troubles, meter, &self.options);
         self.accounts.connected = true;
         let announced = self.info.known().and_then(|info| info.auth_required) == Some(true);
         let wants_auth = !self.lazy && (self.challenges || announced);
@@ -208,13 +211,17 @@ impl Worker {
         self.challenges |= session.challenged;
         self.lazy |= session.waited_in_vain;
         self.has_ended();
+        let meter = std::mem::take(&mut session.meter);
         tracing::debug!(
-            forged = session.meter.forged,
-            unasked = session.meter.unasked,
-            garbage = session.meter.garbage,
+            forged = meter.forged,
+            unasked = meter.unasked,
+            garbage = meter.garbage,
             over = matches!(end, End::Over),
             "relay disconnected"
         );
+        if !matches!(end, End::Banned) {
+            self.meter = meter;
+        }
         let reason = match &end {
             End::Over => None,
             End::Failed(reason) => Some(reason.clone()),
@@ -264,8 +271,9 @@ impl Worker {
                     Ok(message) => {
                         self.heard.fetch_add(1, Ordering::Relaxed);
                         let before = session.latency;
+                        let incoming = Incoming::read(message).await;
                         let info = self.info.known();
-                        let result = session.take(&message, &mut self.accounts, info.as_deref());
+                        let result = session.take(incoming, &mut self.accounts, info.as_deref());
                         if session.latency != before {
                             self.set(|status| status.latency = session.latency);
                         }

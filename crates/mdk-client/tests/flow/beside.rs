@@ -93,6 +93,7 @@ beside! {
     one_that_never_comes_to_an_end: endless = true;
     one_that_talks_all_the_time: notice_flood = true;
     one_whose_answers_are_too_large: huge_frames = true;
+    one_whose_events_have_too_many_tags: huge_tags = true;
     one_that_dribbles: slow_bytes = true;
     one_that_takes_a_minute_for_everything: delay = Some(Duration::from_secs(60));
     one_that_swallows_events: drop_silently_over = Some(100);

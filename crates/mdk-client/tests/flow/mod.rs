@@ -8,6 +8,7 @@ mod cursors;
 mod faults;
 mod found;
 mod gate;
+mod huge;
 mod invites;
 mod kit;
 mod late;

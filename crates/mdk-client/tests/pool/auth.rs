@@ -214,6 +214,67 @@ async fn a_relay_that_somebody_else_named_learns_no_name_without_need() {
     .await;
 }
 
+/// Who a relay was told that we are, with the origin of its name.
+async fn seen_at(origin: Origin) -> (Vec<String>, User) {
+    let (say, mut said) = tokio::sync::mpsc::unbounded_channel();
+    let relay = Relay::start("", move |mut conn, number| {
+        let say = say.clone();
+        async move {
+            let mut known = false;
+            while let Some(message) = conn.next().await {
+                match message[0].as_str().unwrap() {
+                    "AUTH" => {
+                        known = true;
+                        say.send(message[1]["pubkey"].as_str().unwrap().to_owned()).unwrap();
+                        conn.ok(message[1]["id"].as_str().unwrap(), true, "").await;
+                    }
+                    "REQ" if known => {
+                        conn.eose(message[1].as_str().unwrap()).await;
+                        if number == 1 {
+                            return;
+                        }
+                    }
+                    "REQ" => {
+                        conn.send("[\"AUTH\",\"riddle\"]").await;
+                        let id = message[1].as_str().unwrap();
+                        conn.send(format!("[\"CLOSED\",\"{id}\",\"auth-required: who\"]")).await;
+                    }
+                    _ => {}
+                }
+            }
+        }
+    })
+    .await;
+    let mut options = options();
+    options.allow_loopback = true;
+    let pool = Pool::new(options);
+    let mut user = User::new(16);
+    let key = user.account.public_key;
+    pool.open(&relay.url, origin, &user.account).await.unwrap();
+    let mut seen = Vec::new();
+    for _ in 0..2 {
+        user.connected().await;
+        assert!(pool.query(&relay.url, &key, ALL, PATIENT).await.unwrap().complete);
+        seen.push(said.recv().await.unwrap());
+    }
+    (seen, user)
+}
+
+#[tokio::test]
+async fn a_relay_that_somebody_else_named_learns_a_key_of_its_own() {
+    bounded(async {
+        let (first, user) = seen_at(Origin::Peer).await;
+        let (second, _) = seen_at(Origin::Peer).await;
+        assert_eq!(first[0], first[1], "the same as long as it is open");
+        assert_ne!(first[0], second[0]);
+        assert_ne!(first[0], user.account.public_key.to_hex());
+        assert_eq!(user.signed.load(Ordering::SeqCst), 0);
+        let (own, user) = seen_at(Origin::User).await;
+        assert_eq!(own, vec![user.account.public_key.to_hex(); 2]);
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_stranger_is_told_to_fetch_again_once_it_is_known() {
     bounded(async {

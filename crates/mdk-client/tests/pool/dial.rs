@@ -33,12 +33,36 @@ async fn everything_goes_through_the_proxy_names_too() {
 }
 
 #[tokio::test]
+async fn what_others_name_is_dialled_with_tls_unless_it_is_allowed_without() {
+    bounded(async {
+        let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let strict = PoolOptions { proxy: Some(gone), allow_loopback: true, ..options() };
+        let pool = Pool::new(strict.clone());
+        let user = User::new(16);
+        for plain in ["ws://relay.example.org", "ws://1.1.1.1", "ws://relay.example.org:8080/x"] {
+            let refused = pool.open(plain, Origin::Peer, &user.account).await;
+            assert!(matches!(refused, Err(ClientError::AddressRefused("not wss://"))), "{plain}");
+            pool.open(plain, Origin::User, &user.account).await.unwrap();
+        }
+        for good in ["wss://relay.example.org", "ws://127.0.0.1:7000", "ws://localhost:7000"] {
+            pool.open(good, Origin::Peer, &user.account).await.unwrap();
+        }
+        let pool = Pool::new(PoolOptions { allow_plaintext: true, ..strict });
+        pool.open("ws://relay.example.org", Origin::Peer, &user.account).await.unwrap();
+        // Without the proxy that knows it, a hidden service is a name like any other.
+        let refused = Pool::new(options()).open("ws://a.onion", Origin::Peer, &user.account).await;
+        assert!(matches!(refused, Err(ClientError::AddressRefused("not wss://"))));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_proxy_that_fails_is_said() {
     bounded(async {
         let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         let pool = Pool::new(PoolOptions { proxy: Some(gone), ..options() });
         let user = User::new(16);
-        pool.open("ws://relay.example.org", Origin::Peer, &user.account).await.unwrap();
+        pool.open("wss://relay.example.org", Origin::Peer, &user.account).await.unwrap();
         let status = until(&pool, |status| status.last_error.is_some()).await;
         assert_eq!(status.last_error.as_deref(), Some("the proxy did not connect"));
     })

@@ -1,6 +1,7 @@
 //! Relays that lie, flood, dribble or hang: each ends as a status or a typed result, and an honest one goes on next to it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::SinkExt;
@@ -121,6 +122,107 @@ async fn floods_end_in_a_ban() {
     let stray = format!("[\"EVENT\",\"gone\",{}]", note(&Keys::generate(), "x", 1).to_json());
     bounded(is_banned_for(move |_| Message::text(stray.clone()))).await;
     bounded(is_banned_for(|_| Message::text("[\"AUTH\",\"again\"]"))).await;
+}
+
+/// What is large is banned for its bytes, long before it is as often as what is small.
+#[tokio::test]
+async fn a_relay_is_banned_for_few_messages_if_they_are_large() {
+    bounded(async {
+        let tags = vec!["[\"p\"]"; 300_000].join(",");
+        let junk = [
+            format!("{{\"kind\":1,\"tags\":[{tags}]}}"),
+            note(&Keys::generate(), &"x".repeat(900_000), 1).to_json(),
+        ];
+        for event in [0, 1] {
+            let (said, junk) = (Arc::new(AtomicUsize::new(0)), junk[event].clone());
+            let count = said.clone();
+            let relay = Relay::start("", move |mut conn, _| {
+                let (junk, count) = (junk.clone(), count.clone());
+                async move {
+                    let id = conn.subscription().await;
+                    while conn.event(&id, &junk).await {
+                        count.fetch_add(1, Ordering::SeqCst);
+                    }
+                }
+            })
+            .await;
+            next_to_an_honest_one(&relay, options(), async |pool, user| {
+                user.connected().await;
+                let key = user.account.public_key;
+                pool.subscribe(&relay.url, &key, 1, vec![ALL.into()]).await.unwrap();
+                let mut reason = None;
+                while reason.is_none() {
+                    if let Arrived::Disconnected { reason: why, .. } =
+                        user.arrived.recv().await.unwrap()
+                    {
+                        reason = why;
+                    }
+                }
+                assert!(reason.unwrap().contains("nobody asked"));
+                let lies = user.account.false_events.load(Ordering::SeqCst);
+                assert_eq!(lies > 0, event == 0, "a repetition is no lie");
+            })
+            .await;
+            assert!(said.load(Ordering::SeqCst) < 300);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn hanging_up_does_not_clear_the_account() {
+    bounded(async {
+        let relay = Relay::start("", |mut conn, _| async move {
+            // A quarter of what is borne.
+            for _ in 0..2_500 {
+                conn.send("[\"NOTICE\",\"\"]").await;
+            }
+            let _ = conn.0.close(None).await;
+            conn.idle().await;
+        })
+        .await;
+        let pool = Pool::new(PoolOptions { reconnect_max: Duration::from_secs(500), ..options() });
+        let user = User::new(1_000);
+        pool.open(&relay.url, Origin::User, &user.account).await.unwrap();
+        until_state(&pool, RelayState::Banned).await;
+        assert_eq!(relay.connections(), 5);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_event_that_is_repeated_to_a_live_subscription_arrives_once() {
+    bounded(async {
+        let relay = Relay::start("", |mut conn, _| async move {
+            let keys = Keys::generate();
+            let id = conn.subscription().await;
+            let one = note(&keys, "one", 7).to_json();
+            for n in 0..200 {
+                conn.event(&id, &one).await;
+                conn.event(&id, &note(&keys, &n.to_string(), 7).to_json()).await;
+            }
+            conn.eose(&id).await;
+            conn.idle().await;
+        })
+        .await;
+        next_to_an_honest_one(&relay, options(), async |pool, user| {
+            let key = user.account.public_key;
+            user.connected().await;
+            pool.subscribe(&relay.url, &key, 1, vec![ALL.into()]).await.unwrap();
+            let mut texts = Vec::new();
+            loop {
+                match user.next().await {
+                    Arrived::EndOfStored { .. } => break,
+                    event => texts.push(content(&event)),
+                }
+            }
+            assert_eq!(texts.len(), 201);
+            assert_eq!(texts[..2], ["one", "0"]);
+            assert_eq!(texts.iter().filter(|text| *text == "one").count(), 1);
+        })
+        .await;
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -8,4 +8,5 @@ mod kit;
 mod panic;
 mod publish;
 mod refusals;
+mod room;
 mod sharing;

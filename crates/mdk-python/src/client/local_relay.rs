@@ -138,6 +138,7 @@ fn read_faults(given: &Bound<'_, PyDict>) -> PyResult<Faults> {
             "notice_flood" => faults.notice_flood = value.extract()?,
             "auth_loop" => faults.auth_loop = value.extract()?,
             "huge_frames" => faults.huge_frames = value.extract()?,
+            "huge_tags" => faults.huge_tags = value.extract()?,
             "slow_bytes" => faults.slow_bytes = value.extract()?,
             _ => return Err(Raise::input("faults", "no such fault").into()),
         }

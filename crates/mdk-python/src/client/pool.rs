@@ -24,15 +24,17 @@ impl Pool {
 #[pymethods]
 impl Pool {
     #[new]
-    #[pyo3(signature = (*, proxy=None, allow_loopback=false, reconnect_min=None))]
+    #[pyo3(signature = (*, proxy=None, allow_loopback=false, allow_plaintext=false, reconnect_min=None))]
     fn new(
         py: Python<'_>,
         proxy: Option<Text>,
         allow_loopback: bool,
+        allow_plaintext: bool,
         reconnect_min: Option<f64>,
     ) -> PyResult<Self> {
         let proxy = proxy.as_ref().map(address).transpose()?;
-        let mut options = PoolOptions { proxy, allow_loopback, ..PoolOptions::default() };
+        let mut options =
+            PoolOptions { proxy, allow_loopback, allow_plaintext, ..PoolOptions::default() };
         if let Some(pause) = reconnect_min {
             options.reconnect_min = super::seconds(pause);
         }

@@ -73,6 +73,7 @@ pub(crate) fn stats<'py>(py: Python<'py>, stats: &Stats) -> PyResult<Bound<'py, 
         ("backlog_fetched", stats.backlog_fetched),
         ("backlog_processed", stats.backlog_processed),
         ("possible_gaps", stats.possible_gaps),
+        ("relays_without_room", stats.relays_without_room),
         ("internal_errors", stats.internal_errors),
     ] {
         counters.set_item(name, value)?;

@@ -13,7 +13,7 @@ impl From<ClientError> for Raise {
             ClientError::EngineGone | ClientError::Closed => new(Class::Closed),
             ClientError::InvalidRelayUrl(_) => new(Class::InvalidRelayUrl).text("field", "relays"),
             ClientError::AddressRefused(_) => new(Class::AddressRefused),
-            ClientError::NotConnected => new(Class::NotConnected),
+            ClientError::NotConnected | ClientError::NoRoom(_) => new(Class::NotConnected),
             ClientError::NoAnswer => new(Class::NoAnswer),
             ClientError::Refused { reason } => {
                 new(Class::RelayRefused).detail("reason", Detail::Owned(reason))

@@ -1,49 +1,78 @@
 //! What a relay sends, and what comes of it.
 
 use mdk_wire::PublicKey;
-use nostr_sdk::{Event, JsonUtil};
 use tokio::time::Instant;
-use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::{Bytes, Message};
 
 use super::super::accounts::Accounts;
 use super::super::auth::{Answer, End, Parked, Verdict};
 use super::super::command::Command;
-use super::super::frames::{self, Frame};
+use super::super::frames::{self, Frame, Offer};
 use super::super::trouble::Matter;
 use super::super::{Arrived, Origin, Published};
 use super::{Apart, Session, Subscription, earlier};
 use crate::error::ClientError;
 use crate::relay_info::RelayInfo;
 
+/// A message, read as far as that needs no session.
+pub(in crate::relay_pool) struct Incoming {
+    bytes: usize,
+    what: What,
+}
+
+enum What {
+    Frame(Frame),
+    Pong(Bytes),
+    Ping,
+    Binary,
+    Nothing,
+}
+
+impl Incoming {
+    /// Reads a message; a large one on another thread.
+    pub(in crate::relay_pool) async fn read(message: Message) -> Self {
+        let bytes = message.len();
+        let what = match message {
+            Message::Text(text) => What::Frame(Frame::read(text).await),
+            Message::Pong(nonce) => What::Pong(nonce),
+            Message::Ping(_) => What::Ping,
+            Message::Binary(_) => What::Binary,
+            Message::Close(_) | Message::Frame(_) => What::Nothing,
+        };
+        Self { bytes, what }
+    }
+}
+
 impl Session {
-    /// Takes one message.
+    /// Takes one message; `frame` is what its text says.
     ///
     /// # Errors
     /// In our words, when the relay has gone too far.
     pub(in crate::relay_pool) fn take(
         &mut self,
-        message: &Message,
+        incoming: Incoming,
         accounts: &mut Accounts,
         info: Option<&RelayInfo>,
     ) -> Result<(), &'static str> {
         self.heard = Instant::now();
-        match message {
-            Message::Text(text) => self.frame(Frame::parse(text), accounts, info),
-            Message::Pong(nonce) => {
+        self.meter.weigh(incoming.bytes);
+        match incoming.what {
+            What::Frame(frame) => self.frame(frame, accounts, info),
+            What::Pong(nonce) => {
                 if let Some((sent, _)) = self.ping.take_if(|(_, ours)| nonce[..] == ours[..]) {
                     self.latency = Some(sent.elapsed());
                 }
             }
-            Message::Ping(_) => self.meter.chatter(),
-            Message::Binary(_) => self.meter.garbage(),
-            Message::Close(_) | Message::Frame(_) => {}
+            What::Ping => self.meter.chatter(),
+            What::Binary => self.meter.garbage(),
+            What::Nothing => {}
         }
         self.meter.check()
     }
 
     fn frame(&mut self, frame: Frame, accounts: &mut Accounts, info: Option<&RelayInfo>) {
         match frame {
-            Frame::Event { subscription, event } => self.event(&subscription, &event, accounts),
+            Frame::Event { subscription, offer } => self.event(&subscription, *offer, accounts),
             Frame::Ok { id, accepted, reason } => self.answered(&id, accepted, reason, accounts),
             Frame::EndOfStored(wire) => match self.subscriptions.get(&wire) {
                 Some(Subscription::Live { account, id, .. }) => {
@@ -65,46 +94,51 @@ impl Session {
             }
             Frame::Challenge(challenge) => self.challenge(challenge, accounts),
             Frame::Notice => self.meter.chatter(),
+            Frame::TooMuch(wire) => {
+                if let Some(account) = self.subscriptions.get(&wire).map(Subscription::account) {
+                    accounts.lied_to(&account);
+                }
+                self.meter.garbage();
+            }
             Frame::Unknown => self.meter.garbage(),
         }
         self.start_pages(info);
     }
 
-    fn event(&mut self, wire: &str, event: &Event, accounts: &mut Accounts) {
-        // No engine takes it, and it would count as one of those that may wait.
-        let large = event.content.len() > mdk_wire::limits::MAX_EVENT_BYTES;
+    fn event(&mut self, wire: &str, mut offer: Offer, accounts: &mut Accounts) {
         match self.subscriptions.get_mut(wire) {
-            None if large => self.meter.unasked(),
             None => {
                 self.meter.stray();
                 self.busy();
             }
-            Some(Subscription::Live { account, id, filters, .. }) => {
-                if large || !frames::matches(filters, event) {
+            Some(Subscription::Live { account, id, filters, seen, .. }) => {
+                if !frames::matches(filters, &offer.event) {
                     accounts.lied_to(account);
-                    self.meter.unasked();
-                } else if event.verify().is_err() {
-                    accounts.lied_to(account);
-                    self.meter.forged();
-                } else {
-                    let (relay, subscription) = (accounts.relay(), *id);
-                    let json = event.as_json();
-                    accounts.deliver(account, Arrived::Event { relay, subscription, json });
+                    return self.meter.unasked();
                 }
+                if seen.contains(offer.event.id.as_bytes()) {
+                    return self.meter.stray();
+                }
+                let Some(json) = offer.json() else {
+                    accounts.lied_to(account);
+                    return self.meter.forged();
+                };
+                seen.add(*offer.event.id.as_bytes());
+                let (relay, subscription) = (accounts.relay(), *id);
+                accounts.deliver(account, Arrived::Event { relay, subscription, json });
             }
             Some(Subscription::Page(page)) => {
-                if large || !frames::matches(std::slice::from_ref(&page.filter), event) {
+                if !frames::matches(std::slice::from_ref(&page.filter), &offer.event) {
                     accounts.lied_to(&page.account);
                     return self.meter.unasked();
                 }
-                if page.seen.contains(event.id.as_bytes()) {
+                if page.seen.contains(offer.event.id.as_bytes()) {
                     return self.meter.stray();
                 }
-                if event.verify().is_err() {
+                let Some(json) = offer.json() else {
                     accounts.lied_to(&page.account);
                     return self.meter.forged();
-                }
-                let json = event.as_json();
+                };
                 let full = page.page.events.len() >= page.filter.limit.unwrap_or(usize::MAX)
                     || page.bytes + json.len() > self.max_page_bytes;
                 if full || page.reply.is_closed() {
@@ -112,13 +146,12 @@ impl Session {
                 }
                 page.deadline = (Instant::now() + page.idle).min(page.latest);
                 page.bytes += json.len();
-                page.seen.insert(*event.id.as_bytes());
+                page.seen.insert(*offer.event.id.as_bytes());
                 page.page.events.push(json);
             }
         }
     }
 
-    /// Ends a page: complete, or with what there is.
     /// The rest of an answer that was given up is still on the line: what was asked for since comes behind it.
     fn busy(&mut self) {
         let now = Instant::now();
@@ -129,6 +162,7 @@ impl Session {
         }
     }
 
+    /// Ends a page: complete, or with what there is.
     pub(super) fn end_page(&mut self, wire: &str, error: Option<ClientError>) {
         let Some(Subscription::Page(page)) = self.subscriptions.remove(wire) else { return };
         self.pages -= 1;
@@ -233,7 +267,8 @@ impl Session {
 
     pub(super) fn authenticate(&mut self, accounts: &mut Accounts, key: &PublicKey) {
         let Some(account) = accounts.get(key) else { return };
-        if let Some(event) = self.auth.sign(account, &accounts.relay()) {
+        let mask = accounts.mask(key).filter(|_| self.origin == Origin::Peer);
+        if let Some(event) = self.auth.sign(account, &accounts.relay(), mask) {
             self.socket.send(frames::authenticate(&event));
         } else if let Some(verdict) = self.auth.give_up(key) {
             self.verdict(verdict, accounts);
