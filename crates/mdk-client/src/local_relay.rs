@@ -116,7 +116,13 @@ impl LocalRelay {
         self.server.connections()
     }
 
-    /// Counts up whenever an event is stored or a connection opened or ended: to wait for a condition without polling.
+    /// Number of events that `Faults::huge_tags` has made it send.
+    #[must_use]
+    pub fn huge_events(&self) -> usize {
+        self.server.huge_events()
+    }
+
+    /// Counts up whenever an event is stored, a huge one sent, or a connection opened or ended: to wait for a condition without polling.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.server.changes()

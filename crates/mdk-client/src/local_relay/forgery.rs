@@ -79,7 +79,7 @@ pub(super) fn with_tags(
     let tags: Vec<Vec<String>> = event.tags.iter().map(|tag| tag.clone().to_vec()).collect();
     let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
     let json = made.entry((event.kind.as_u16(), tags)).or_insert_with_key(|(kind, tags)| {
-        let more = std::iter::repeat_n(vec!["x".to_owned()], more);
+        let more = std::iter::repeat_n(vec![String::new()], more);
         let keys = mdk_wire::Keys::generate();
         let event = mdk_wire::UnsignedEvent {
             pubkey: keys.public_key(),

@@ -1,14 +1,12 @@
 //! What a bad relay says without being asked.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::faults::Session;
 use super::proxy::Queue;
-use super::rules::Rules;
+use super::server::Shared;
 
 const EVERY: Duration = Duration::from_millis(1);
 const AT_ONCE: usize = 8;
@@ -16,7 +14,8 @@ const AT_ONCE: usize = 8;
 const MOST_WAITING: usize = 1024 * 1024;
 
 /// Some thousand messages a second while a fault asks for them; ends with the relay.
-pub(super) async fn make(session: &Session, queue: &Queue, mut rules: watch::Receiver<Arc<Rules>>) {
+pub(super) async fn make(session: &Session, queue: &Queue, shared: &Shared) {
+    let mut rules = shared.rules.clone();
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     while rules.wait_for(|rules| rules.is_noisy()).await.is_ok() {
@@ -32,6 +31,7 @@ pub(super) async fn make(session: &Session, queue: &Queue, mut rules: watch::Rec
             if faults.huge_tags {
                 for event in session.too_many_tags() {
                     queue.say(event).await;
+                    shared.has_said();
                 }
             }
             if faults.endless {

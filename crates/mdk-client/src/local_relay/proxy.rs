@@ -54,7 +54,7 @@ pub(super) async fn serve(stream: TcpStream, address: SocketAddr, shared: Arc<Sh
         () = relay_session(far, address, &shared) => {}
         () = down(from_relay, &session, &queue) => {}
         () = write(queued, to_client) => {}
-        () = noise::make(&session, &queue, shared.rules.clone()) => {}
+        () = noise::make(&session, &queue, &shared) => {}
     }
 }
 

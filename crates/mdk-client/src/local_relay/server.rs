@@ -26,7 +26,16 @@ pub(super) struct Shared {
     pub(super) rules: watch::Receiver<Arc<Rules>>,
     pub(super) bucket: Bucket,
     connections: AtomicUsize,
+    huge: AtomicUsize,
     changes: watch::Sender<u64>,
+}
+
+impl Shared {
+    /// One more huge event has gone out.
+    pub(super) fn has_said(&self) {
+        self.huge.fetch_add(1, Ordering::SeqCst);
+        self.changes.send_modify(|n| *n += 1);
+    }
 }
 
 /// Counts one open WebSocket connection as long as it lives.
@@ -94,6 +103,7 @@ impl Server {
             rules: rules.subscribe(),
             bucket: Bucket::default(),
             connections: AtomicUsize::new(0),
+            huge: AtomicUsize::new(0),
             changes,
         };
         let server = Self {
@@ -172,6 +182,10 @@ impl Server {
 
     pub(super) fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn huge_events(&self) -> usize {
+        self.shared.huge.load(Ordering::SeqCst)
     }
 
     pub(super) fn changes(&self) -> watch::Receiver<u64> {

@@ -8,7 +8,7 @@ use mdk_client::{Client, EngineAccess, SharedEngine};
 use mdk_core::{Config, Engine, SystemClock};
 use mdk_wire::Keys;
 
-use super::kit::{LONG, Person, options, pool, relay, soon};
+use super::kit::{LONG, Person, options, pool, relay, soon, until};
 
 /// Resident memory of this process, MiB. What other tests take counts where they share the process.
 fn resident() -> Option<u64> {
@@ -37,12 +37,16 @@ async fn two_relays_with_events_of_too_many_tags_hold_up_nobody() {
         bad.cut().await;
     }
     let texts: Vec<String> = (0..40).map(|n| n.to_string()).collect();
-    for text in &texts {
+    let mut all = vec!["before"];
+    for (n, text) in texts.iter().enumerate() {
+        // All the while more of it comes.
+        for bad in [&one, &two] {
+            until(bad, "huge events", || bad.huge_events() > 2 * n).await;
+        }
         alice.says(&group, text).await;
+        all.push(text);
+        bob.reads(&group, &all).await;
     }
-    let mut all: Vec<&str> = texts.iter().map(String::as_str).collect();
-    all.push("before");
-    bob.reads(&group, &all).await;
     if let (Some(before), Some(after)) = (before, resident()) {
         assert!(after < before + MEMORY, "{before} MiB before, {after} MiB after");
     }
