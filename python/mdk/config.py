@@ -54,8 +54,8 @@ class Config:
     allow_loopback: bool = False
     """Whether relays that others name may be on loopback; for tests. Only Client has sockets."""
     allow_plaintext: bool = False
-    """Whether relays that others name may be `ws://`, without TLS: whoever is on the way sees what they get. Only Client
-    has sockets."""
+    """Whether relays that others name may be `ws://`, without TLS: whoever is on the way sees what they get. Only
+    Client has sockets."""
 
     def __post_init__(self) -> None:
         _check("max_past_epochs", self.max_past_epochs, 1, 5)
@@ -73,7 +73,12 @@ class Config:
         _check("max_media_bytes", self.max_media_bytes, 1, 1_073_741_824)
         _check("max_held_events", self.max_held_events, 1, 65_536)
         _check("cached_groups", self.cached_groups, 1, 10_000)
-        for name in ("strip_image_metadata", "use_picture_server", "allow_loopback", "allow_plaintext"):
+        for name in (
+            "strip_image_metadata",
+            "use_picture_server",
+            "allow_loopback",
+            "allow_plaintext",
+        ):
             if not isinstance(getattr(self, name), bool):
                 raise TypeError(f"{name}: not a bool")
 

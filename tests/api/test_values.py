@@ -324,6 +324,7 @@ def test_config_checks_itself() -> None:
         ("max_media_bytes", 1.5),
         ("cached_groups", True),
         ("allow_loopback", 1),
+        ("allow_plaintext", 1),
     )
     for name, value in wrong:
         with pytest.raises(TypeError, match=name):

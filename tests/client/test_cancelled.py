@@ -110,3 +110,22 @@ async def test_what_becomes_of_work_that_is_not_waited_for_is_not_called_lost(fa
     del task
     gc.collect()
     assert lost == []
+
+
+async def test_closing_does_not_wait_for_ever_for_a_database_in_use(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    let_go, closed = threading.Event(), threading.Event()
+
+    class Busy:
+        def close(self) -> None:
+            assert let_go.wait(PATIENCE)
+            closed.set()
+
+    monkeypatch.setattr(upkeep, "_PUT_AWAY", 0.01)
+    busy: Any = Busy()
+    await asyncio.wait_for(upkeep.put_away(busy), PATIENCE)
+    assert "in use" in caplog.text
+    assert not closed.is_set()
+    let_go.set()
+    assert await asyncio.to_thread(closed.wait, PATIENCE)

@@ -328,7 +328,19 @@ async def test_what_a_relay_makes_up_is_counted(make_client: MakeClient, relay: 
         Faults(notice_flood=True),
         Faults(delay=timedelta(seconds=60)),
     ],
-    ids=["endless", "huge", "tags", "slow", "auth", "lies", "loses", "drops", "false", "notices", "minute"],
+    ids=[
+        "endless",
+        "huge",
+        "tags",
+        "slow",
+        "auth",
+        "lies",
+        "loses",
+        "drops",
+        "false",
+        "notices",
+        "minute",
+    ],
 )
 async def test_one_hostile_relay_beside_a_good_one(faults: Faults) -> None:
     """No wait for the bad one is a wait for the good one, whichever of them an account names first."""

@@ -213,8 +213,8 @@ class Client:
         """Stop, and close the database. The outbox gets up to four seconds to empty; the rest waits for the next start.
 
         What does not end within five seconds is cut off; so long, again, the database is waited for. Nothing that was
-        acknowledged is lost. Closing again does nothing, and neither does closing in a child of os.fork(). It goes on to
-        its end even if the wait for it is cancelled.
+        acknowledged is lost. Closing again does nothing, and neither does closing in a child of os.fork(). It goes on
+        to its end even if the wait for it is cancelled.
         """
         if self._forked:
             return

@@ -52,7 +52,8 @@ async def put_away(mdk: "Mdk") -> None:
     closing = asyncio.ensure_future(in_thread(mdk.close))
     done, _ = await asyncio.wait([closing], timeout=_PUT_AWAY)
     if done:
-        return await closing
+        await closing
+        return
     _log.warning("the database is in use, and closes when that ends")
     closing.add_done_callback(lambda closed: closed.cancelled() or closed.exception())
 
