@@ -8,6 +8,8 @@ use nostr_relay_builder::prelude::{
 };
 use serde_json::{Value, json};
 
+type Tags = Vec<Vec<String>>;
+
 /// Copies of a passing event with its id: other content, then a wrong signature; and its content under a made-up id.
 pub(super) fn copies(message: &str) -> Vec<String> {
     let Ok(message) = serde_json::from_str::<Value>(message) else { return Vec::new() };
@@ -74,9 +76,9 @@ pub(super) fn with_tags(
     more: usize,
 ) -> Option<String> {
     /// Those that were made, by kind and first tags: one takes most of a second.
-    static MADE: Mutex<BTreeMap<(u16, Vec<Vec<String>>), String>> = Mutex::new(BTreeMap::new());
+    static MADE: Mutex<BTreeMap<(u16, Tags), String>> = Mutex::new(BTreeMap::new());
     let event = matching(filter, 0, keys)?;
-    let tags: Vec<Vec<String>> = event.tags.iter().map(|tag| tag.clone().to_vec()).collect();
+    let tags: Tags = event.tags.iter().map(|tag| tag.clone().to_vec()).collect();
     let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
     let json = made.entry((event.kind.as_u16(), tags)).or_insert_with_key(|(kind, tags)| {
         let more = std::iter::repeat_n(vec![String::new()], more);
