@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mdk_client::local_relay::Faults;
-use mdk_client::{Client, EngineAccess, SharedEngine};
+use mdk_client::{Client, EngineAccess, Pool, PoolOptions, SharedEngine};
 use mdk_core::{Config, Engine, SystemClock};
 use mdk_wire::Keys;
 
@@ -54,6 +54,38 @@ async fn two_relays_with_events_of_too_many_tags_hold_up_nobody() {
     for person in [&alice, &bob] {
         soon("closing", person.client.close(Duration::ZERO)).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_with_many_relays_takes_no_more_connections_than_there_are() {
+    const MOST: usize = 6;
+    let good = relay().await;
+    let mut others = Vec::new();
+    for _ in 0..8 {
+        others.push(relay().await);
+    }
+    let alice = Person::new(options(&[good.url()])).await;
+    let keys = Keys::generate();
+    let engine = Engine::in_memory(keys.clone(), Config::default(), Arc::new(SystemClock));
+    let few = Pool::new(PoolOptions {
+        max_connections: MOST,
+        allow_loopback: true,
+        ..PoolOptions::default()
+    });
+    let bob = Person::start(engine.unwrap(), keys, options(&[good.url()]), few).await;
+    bob.ready().await;
+    let mut relays = vec![good.url()];
+    relays.extend(others.iter().map(|relay| relay.url()));
+    let group = alice.founds(&relays, &[&bob]).await;
+    let mut said = Vec::new();
+    for text in ["one", "two", "three"] {
+        alice.says(&group, text).await;
+        said.push(text);
+        bob.reads(&group, &said).await;
+    }
+    // Five are read beside the good one, and half of the connections are for what others named.
+    assert_eq!(bob.client.stats().relays_without_room, 2);
+    assert!(bob.pool.connections() <= 1 + MOST / 2);
 }
 
 /// An engine that somebody else is using, and goes on using.
