@@ -30,6 +30,7 @@ from .context import Context
 from .events import (
     CannotFollow,
     ChangeWithdrawn,
+    RemovalUndone,
     DeliveryChanged,
     Disbanded,
     EpochChanged,
@@ -96,6 +97,7 @@ __all__ = [
     "Bot",
     "CannotFollow",
     "ChangeWithdrawn",
+    "RemovalUndone",
     "Client",
     "ClientStats",
     "Config",

@@ -4,6 +4,7 @@ use mdk_store::{GroupRow, GroupStatus, MessageRow, MessageStatus, Tx};
 use mdk_wire::{EventId, GroupId, PublicKey, kind};
 
 use crate::error::{Error, Result};
+use crate::group::removals;
 use crate::media;
 use crate::message::can_be_edited;
 use crate::values::{Delivery, GroupInfo, GroupState, Invite, Message, Reaction};
@@ -28,6 +29,7 @@ pub(crate) fn is_shown(status: MessageStatus) -> bool {
 }
 
 pub(crate) fn group_info(tx: &Tx<'_>, _me: PublicKey, row: &GroupRow) -> Result<GroupInfo> {
+    let removals = tx.removals(&row.id)?;
     let last_message = tx.last_message(&row.id)?.map(|m| glance(tx, m)).transpose()?;
     Ok(GroupInfo {
         id: row.id.clone(),
@@ -41,6 +43,8 @@ pub(crate) fn group_info(tx: &Tx<'_>, _me: PublicKey, row: &GroupRow) -> Result<
         state: state(row.status).unwrap_or(GroupState::Pending),
         retention: (row.retention != 0).then_some(row.retention),
         has_image: row.has_image,
+        sealing: removals::sealing(&removals, row.epoch),
+        contested: removals::contested(&removals),
         unread_count: tx.unread(&row.id, row.last_read)?,
         last_message: last_message.map(Box::new),
     })

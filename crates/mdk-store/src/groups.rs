@@ -157,13 +157,14 @@ fn read(row: &Row<'_>) -> Result<GroupRow> {
 }
 
 /// Every table with rows of one group and the column that names it. `seen` has none: what was processed stays so.
-pub(crate) const GROUP_TABLES: [(&str, &str); 13] = [
+pub(crate) const GROUP_TABLES: [(&str, &str); 14] = [
     ("file_keys", "group_id"),
     ("messages", "group_id"),
     ("events", "group_id"),
     ("welcomes", "group_id"),
     ("commits", "group_id"),
     ("leave_requests", "group_id"),
+    ("removals", "group_id"),
     ("outbox", "group_id"),
     ("held", "group_id"),
     ("inputs", "group_id"),

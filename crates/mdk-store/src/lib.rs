@@ -36,6 +36,7 @@ mod outbox;
 mod outgoing;
 mod pace;
 mod provider;
+mod removals;
 mod ritual;
 mod seen;
 mod side_record;
@@ -65,6 +66,7 @@ pub use outbox::*;
 pub use outgoing::*;
 #[cfg(unix)]
 pub use provider::end_thread;
+pub use removals::*;
 pub use seen::*;
 pub use snapshots::*;
 pub use states::States;
