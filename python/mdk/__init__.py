@@ -30,7 +30,6 @@ from .context import Context
 from .events import (
     CannotFollow,
     ChangeWithdrawn,
-    RemovalUndone,
     DeliveryChanged,
     Disbanded,
     EpochChanged,
@@ -47,6 +46,7 @@ from .events import (
     MessagesInvalidated,
     ReactionAdded,
     ReactionRemoved,
+    RemovalUndone,
     Removed,
     Unrecoverable,
 )
@@ -97,7 +97,6 @@ __all__ = [
     "Bot",
     "CannotFollow",
     "ChangeWithdrawn",
-    "RemovalUndone",
     "Client",
     "ClientStats",
     "Config",
@@ -163,6 +162,7 @@ __all__ = [
     "RekeyReport",
     "RelayPool",
     "RelayStatus",
+    "RemovalUndone",
     "Removed",
     "RestoreReport",
     "SalvageReport",

@@ -200,8 +200,9 @@ class ChangeWithdrawn(Event):
 class RemovalUndone(Event):
     """Somebody is back who had been removed, or an admin who had been demoted: another branch of the group won.
 
-    The group is contested until the removal holds again, or until Group.accept_members() says that it is well; meanwhile
-    sending raises GroupContested. The account that had made the removal makes it again by itself, as long as it is an admin.
+    The group is contested until the removal holds again, or until Group.accept_members() says that it is well.
+    Meanwhile sending raises GroupContested. The account that had made the removal makes it again by itself, as long as
+    it is an admin.
     """
 
     __match_args__ = ("account",)

@@ -11,7 +11,6 @@ from .accounts import Account, account_options
 from .kinds import Person
 from .options import json_option, patience_option
 
-
 SEAL = "Put it out of reach of a hostile member: five changes follow, some ten seconds."
 
 
@@ -82,8 +81,8 @@ def remove(
 ) -> int:
     """Remove members from GROUP, with all their devices. They keep what they have read.
 
-    A hostile member can undo his removal for as long as fewer than five changes of the group have followed it: --seal makes
-    these at once. If it is interrupted, it goes on with the next command of this account.
+    A hostile member can undo his removal for as long as fewer than five changes of the group have followed it: --seal
+    makes these at once. If it is interrupted, it goes on with the next command of this account.
     """
     chosen = list(dict.fromkeys(people))
 

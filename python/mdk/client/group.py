@@ -331,10 +331,10 @@ class Group:
 
         Args:
             members: as in Groups.create().
-            seal: put it out of reach. A hostile member can make commits before he is removed and publish them later, and
-                may be back by that until five commits have followed. With this they follow within some ten seconds;
-                `info.sealing` counts down, and a restart goes on. An app that is away meanwhile may not show its user all
-                that was said: it is for somebody hostile, not for somebody who left the team.
+            seal: put it out of reach. A hostile member can make commits before he is removed and publish them later,
+                and may be back by that until five commits have followed. With this they follow within some ten seconds;
+                `info.sealing` counts down, and a restart goes on. An app that is away meanwhile may not show its user
+                all that was said: it is for somebody hostile, not for somebody who left the team.
 
         Raises:
             NotAdmin, LastAdmin, InvalidInput: nothing was published.
