@@ -32,8 +32,8 @@ class GroupContested(GroupError):
 
     code = "group_contested"
     hint: str | None = (
-        "Remove or demote them again, or call accept_members() if they may stay. The admin who had removed them does it "
-        "by itself."
+        "Remove or demote them again, or call accept_members() if they may stay. The admin who had removed them does "
+        "it by itself."
     )
 
 
