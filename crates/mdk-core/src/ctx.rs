@@ -10,6 +10,7 @@ use openmls_traits::storage::{CURRENT_VERSION, StorageProvider};
 
 use crate::cache::{GroupCache, LoadedGroup};
 use crate::config::Config;
+use crate::group::inviters::Inviters;
 use crate::converge::branch::Auth;
 use crate::error::{Error, Result};
 use crate::identity::Identity;
@@ -71,6 +72,8 @@ pub(crate) struct Ctx<'a, 'tx> {
     pub(crate) outbox: bool,
     /// Largest events that the relays of these accounts take.
     pub(crate) invite_limits: &'a HashMap<PublicKey, u64>,
+    /// Whose invites are taken.
+    pub(crate) inviters: &'a Inviters,
     /// How a refused event is undone when others share its transaction.
     pub(crate) undo: Undo,
 }
@@ -89,6 +92,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) recent: &'a Recent,
     pub(crate) outbox: bool,
     pub(crate) invite_limits: &'a HashMap<PublicKey, u64>,
+    pub(crate) inviters: &'a Inviters,
 }
 
 /// Undoing one event of a batch.
@@ -134,6 +138,7 @@ impl<'a, 'tx> Ctx<'a, 'tx> {
             wants_sign: None,
             outbox: parts.outbox,
             invite_limits: parts.invite_limits,
+            inviters: parts.inviters,
             undo: Undo::Savepoint,
         }
     }

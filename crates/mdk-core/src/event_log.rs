@@ -127,6 +127,9 @@ pub(crate) enum Stored {
     Reacted {
         seq: i64,
     },
+    HistoryTrimmed {
+        sender: Key,
+    },
 }
 
 /// How many characters the longest emoji has that is one sign: a kiss of two people with their skin tones.
@@ -163,6 +166,7 @@ impl Stored {
             Self::CannotFollow { .. } => 19,
             Self::Earlier(_) => EARLIER,
             Self::Beside(_) => BESIDE,
+            Self::HistoryTrimmed { .. } => 22,
         }
     }
 }
@@ -380,6 +384,10 @@ fn materialize(
         Stored::HistoryGap { count, first, last } => {
             EventBody::HistoryGap { count: *count, first: *first, last: *last }
         }
+        Stored::HistoryTrimmed { sender } => EventBody::HistoryTrimmed {
+            sender: PublicKey::from_bytes(*sender)
+                .map_err(|_| Error::Unrecoverable("event log"))?,
+        },
         Stored::CannotFollow { epoch } => EventBody::CannotFollow { epoch: *epoch },
         Stored::Unrecoverable { reason } => EventBody::Unrecoverable { reason: reason.clone() },
         Stored::Disbanded { by } => EventBody::Disbanded { by: account(by.as_ref())? },

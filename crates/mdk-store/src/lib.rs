@@ -5,6 +5,7 @@
 //!
 //! `Store::in_memory` is the same code over SQLite's `:memory:`, which is **not** encrypted.
 
+mod about;
 mod cipher;
 mod client_state;
 mod connection;
@@ -38,6 +39,7 @@ mod pace;
 mod provider;
 mod ritual;
 mod seen;
+mod shares;
 mod side_record;
 mod snapshots;
 mod states;
@@ -48,6 +50,7 @@ mod unread;
 mod vault;
 mod welcomes;
 
+pub use about::*;
 pub use ended::*;
 pub use error::{FileRole, OpenError, StoreError};
 pub use events::*;
@@ -66,6 +69,7 @@ pub use outgoing::*;
 #[cfg(unix)]
 pub use provider::end_thread;
 pub use seen::*;
+pub use shares::*;
 pub use snapshots::*;
 pub use states::States;
 pub use store::{Store, StoreInfo};

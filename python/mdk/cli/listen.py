@@ -16,6 +16,7 @@ from mdk import (
     EventId,
     GroupId,
     HistoryGap,
+    HistoryTrimmed,
     Invited,
     Joined,
     Kind,
@@ -230,6 +231,8 @@ class _Shown:
                     if happened.count
                     else "not everything of one time could be had: maybe a gap in the history"
                 )
+            case HistoryTrimmed(sender):
+                what = f"{records.short(sender)} has said more than is kept: the oldest of it is gone"
             case CannotFollow():
                 what = (
                     "a change of the group came too late to be judged: if it is silent from now on, "

@@ -17,6 +17,8 @@ from .session import public_keys
 from .upkeep import uncancelled
 
 if TYPE_CHECKING:
+    from mdk._mdk import Mdk
+
     from .client import Client
 
 _log = logging.getLogger("mdk.client")
@@ -54,6 +56,10 @@ class InvitePolicy:
     def is_manual(self) -> bool:
         """Whether nothing is answered without asking."""
         return self.allowed == frozenset() and not self.declines
+
+    def _tell(self, mdk: "Mdk") -> None:
+        """Say to the engine whose invites are not to be opened at all: those that would only be declined."""
+        mdk._set_inviters(self.allowed or (), strangers=self.allowed is None or not self.declines)
 
     def accepts(self, invite: Invite) -> bool:
         """Whether this invite is accepted without asking."""
@@ -158,6 +164,7 @@ class Invites:
 async def answer_all(client: "Client", policy: InvitePolicy) -> None:
     """Answer every invite as the policy says, those that wait and those that come, until the client is closed."""
     feed = client._session.feed
+    await client._session.look(policy._tell)
     after = str(feed.opened_at)
     for pause in growing(_FIRST_PAUSE):
         try:
