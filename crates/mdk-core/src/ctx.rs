@@ -10,9 +10,9 @@ use openmls_traits::storage::{CURRENT_VERSION, StorageProvider};
 
 use crate::cache::{GroupCache, LoadedGroup};
 use crate::config::Config;
-use crate::group::inviters::Inviters;
 use crate::converge::branch::Auth;
 use crate::error::{Error, Result};
+use crate::group::inviters::Inviters;
 use crate::identity::Identity;
 use crate::inbound::looked::Looked;
 use crate::inbound::retry::Drain;
@@ -63,6 +63,8 @@ pub(crate) struct Ctx<'a, 'tx> {
     pub(crate) batching: bool,
     /// A commit that could be applied was left for the end of the batch.
     pub(crate) parked: bool,
+    /// Everything that waits is tried, however much it is.
+    pub(crate) thorough: bool,
     /// The event that is being processed was kept as it came.
     pub(crate) kept_raw: bool,
     /// Why the Welcome that is processed leads nowhere, if it is for want of a sign of the others: one that was made at
@@ -134,6 +136,7 @@ impl<'a, 'tx> Ctx<'a, 'tx> {
             looked: Looked::default(),
             batching: false,
             parked: false,
+            thorough: false,
             kept_raw: false,
             wants_sign: None,
             outbox: parts.outbox,

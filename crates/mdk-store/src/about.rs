@@ -152,8 +152,7 @@ impl Tx<'_> {
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
     pub fn edits(&self, group: &GroupId, target: &EventId) -> Result<Vec<EditRow>> {
-        let mut edits =
-            self.all(EDITS, params![group.as_bytes(), target.as_bytes()], read_edit)?;
+        let mut edits = self.all(EDITS, params![group.as_bytes(), target.as_bytes()], read_edit)?;
         edits.sort_unstable_by_key(|edit| edit.seq);
         Ok(edits)
     }

@@ -35,6 +35,11 @@ pub mod member {
 pub mod group {
     /// Reactions that are shown of one message.
     pub const MAX_SHOWN_REACTIONS: u32 = 1_024;
+    /// Events that no key has opened on which the key of a new state is tried in one call, the newest first; in the calls
+    /// that follow so many with the keys of all states that are not new.
+    pub const MAX_TRIED_AT_ONCE: u32 = 1_024;
+    /// Events that no key has opened that go at once for one that a key has.
+    pub const MAX_NOISE_DROPPED: u32 = 64;
     /// Messages whose time has come that are read at once.
     pub const MAX_EXPIRED_AT_ONCE: u32 = 256;
 }

@@ -30,7 +30,12 @@ _FIRST_PAUSE = 0.5
 @final
 @dataclass(frozen=True, slots=True)
 class InvitePolicy:
-    """Whose invites are accepted without asking. The others wait in `client.invites`."""
+    """Whose invites are accepted without asking. The others wait in `client.invites`, for 30 days.
+
+    Who is named, and who is in a group with this account, is no stranger: strangers together have 256 invites that
+    wait, and nobody more than 16. Where the others are declined, a stranger's invite is not even opened: what counts
+    for that is the account that sent it.
+    """
 
     allowed: frozenset[PublicKey] | None = frozenset()
     """None: everybody."""

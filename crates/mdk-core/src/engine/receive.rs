@@ -141,6 +141,7 @@ impl Engine {
     pub fn settle(&mut self) -> Result<Outcome> {
         self.more.clear();
         let (_, effects) = self.write(|ctx| {
+            ctx.thorough = true;
             for row in ctx.tx.groups()? {
                 ctx.retry_held(&row.id)?;
                 ctx.close_all(&row.id)?;

@@ -67,9 +67,7 @@ impl Ctx<'_, '_> {
     /// Whether nothing is known of an account: it is not on the list, and in no group that we have joined.
     fn is_stranger(&self, rows: &[GroupRow], account: &PublicKey) -> bool {
         let with_us = |row: &GroupRow| {
-            !is_invited(row.status)
-                && !group::is_over(row.status)
-                && row.members.contains(account)
+            !is_invited(row.status) && !group::is_over(row.status) && row.members.contains(account)
         };
         !self.inviters.known.contains(account) && !rows.iter().any(with_us)
     }

@@ -222,9 +222,8 @@ impl Ctx<'_, '_> {
             return Ok(true);
         }
         let gone = known.iter().find(|one| one.status == MessageStatus::Deleted);
-        let oldest = known.first().filter(|one| {
-            row.kind == kind::EDIT && one.created_at <= row.created_at
-        });
+        let oldest =
+            known.first().filter(|one| row.kind == kind::EDIT && one.created_at <= row.created_at);
         let Some(place) = gone.or(oldest) else { return Ok(false) };
         self.tx.spend_message(place.seq)?;
         Ok(true)

@@ -36,10 +36,8 @@ impl Ctx<'_, '_> {
     /// where refusing it would leave him silent for ever.
     pub(crate) fn keep_to_quota(&mut self, group: &GroupId, sender: &PublicKey) -> Result<()> {
         let config = self.config;
-        let own = Most(Share {
-            messages: config.max_sender_messages,
-            bytes: config.max_sender_bytes,
-        });
+        let own =
+            Most(Share { messages: config.max_sender_messages, bytes: config.max_sender_bytes });
         let all =
             Most(Share { messages: config.max_group_messages, bytes: config.max_group_bytes });
         if own.is_passed(self.tx.share(group, Some(sender))?) {

@@ -324,6 +324,7 @@ fn fill(path: &Path, group: &GroupId, events: u32) {
                 event_json: "x".repeat(1_900),
                 received_at: kit::now(),
                 loss: Loss::Possible,
+                closed: true,
             };
             assert!(tx.hold(&row, events)?);
         }

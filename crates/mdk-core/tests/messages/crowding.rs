@@ -2,10 +2,11 @@
 
 use mdk_core::testing::{history_size, speakers};
 use mdk_core::{Config, EventBody, NewMessage, Verdict};
+use mdk_wire::budget::group::MAX_EXPIRED_AT_ONCE;
 use mdk_wire::budget::member::{MAX_EDITS, MAX_REACTIONS};
 use mdk_wire::{Event, EventId, GroupId, PublicKey, kind};
 
-use crate::kit::{self, Member, chat, pair, three};
+use crate::kit::{self, Member, chat, kept_for, pair, three};
 
 fn about(of: &EventId, kind: u16, text: impl Into<String>, tags: usize) -> NewMessage {
     let mut message = NewMessage { kind, ..chat(text) };
@@ -189,4 +190,22 @@ fn a_group_that_is_full_loses_the_oldest_of_who_has_most() {
     assert_eq!(texts.iter().filter(|text| text.starts_with("carol")).count(), 10);
     let bobs = texts.iter().filter(|text| text.starts_with("bob")).count();
     assert!((40..70).contains(&bobs), "{bobs}");
+}
+
+/// However many messages reach their time at once, all of them go in one call, and each is told.
+#[test]
+fn many_messages_expire_in_one_call() {
+    let (mut alice, mut bob, group) = pair();
+    let change = alice.changes(&group, kept_for(60), &mut []);
+    bob.applies(change.event.as_ref().unwrap());
+    let count = MAX_EXPIRED_AT_ONCE as usize + 40;
+    let said: Vec<Event> = (0..count).map(|n| bob.says(&group, &format!("{n}"))).collect();
+    alice.takes_all(&said);
+    assert_eq!(alice.engine.messages(&group, 1_000, None, None).unwrap().len(), count);
+    alice.clock.advance_millis(600_000);
+    let told = alice.engine.tick().unwrap().events;
+    let gone =
+        |event: &mdk_core::EngineEvent| matches!(event.body, EventBody::MessageDeleted { .. });
+    assert_eq!(told.iter().filter(|event| gone(event)).count(), count);
+    assert!(alice.engine.messages(&group, 1_000, None, None).unwrap().is_empty());
 }

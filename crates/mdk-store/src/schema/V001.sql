@@ -285,16 +285,20 @@ CREATE TABLE client_state (
   value BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- Events that no known key opens yet. `seq` is the order of arrival, `reported` whether it is lost.
+-- Events that cannot be read yet. `seq` is the order of arrival, `reported` whether it is lost, `closed` whether no key has
+-- opened it: anybody may make any number of those.
 CREATE TABLE held (
   seq         INTEGER PRIMARY KEY,
   event_id    BLOB NOT NULL UNIQUE,
   group_id    BLOB NOT NULL,
   received_at ANY NOT NULL,
   reported    INTEGER NOT NULL,
+  closed      INTEGER NOT NULL,
   event_json  TEXT NOT NULL
 ) STRICT;
 CREATE INDEX held_by_group ON held (group_id);
+-- What waits for something else than a key, without the noise that may be around it.
+CREATE INDEX held_opened ON held (group_id) WHERE closed = 0;
 
 -- Opened commits and proposals that wait for a parent, a rival or a decision. `seq` is the order of arrival.
 CREATE TABLE inputs (
