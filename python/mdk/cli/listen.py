@@ -232,7 +232,9 @@ class _Shown:
                     else "not everything of one time could be had: maybe a gap in the history"
                 )
             case HistoryTrimmed(sender):
-                what = f"{records.short(sender)} has said more than is kept: the oldest of it is gone"
+                what = (
+                    f"{records.short(sender)} has said more than is kept: the oldest of it is gone"
+                )
             case CannotFollow():
                 what = (
                     "a change of the group came too late to be judged: if it is silent from now on, "

@@ -169,7 +169,6 @@ class Invites:
 async def answer_all(client: "Client", policy: InvitePolicy) -> None:
     """Answer every invite as the policy says, those that wait and those that come, until the client is closed."""
     feed = client._session.feed
-    await client._session.look(policy._tell)
     after = str(feed.opened_at)
     for pause in growing(_FIRST_PAUSE):
         try:

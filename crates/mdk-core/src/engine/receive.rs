@@ -201,9 +201,11 @@ impl Engine {
                 ctx.resume()?;
             }
             ctx.expire_welcomes()?;
-            ctx.expire_invites()?;
             ctx.expire_messages()?;
             for row in ctx.tx.groups()? {
+                if ctx.expire_invite(&row)? {
+                    continue;
+                }
                 if !resumed {
                     ctx.look_again(&row.id)?;
                 }

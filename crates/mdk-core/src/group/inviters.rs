@@ -48,13 +48,18 @@ impl Ctx<'_, '_> {
             }
         }
         if waiting.get(sender).is_some_and(|own| own.len() >= MAX_OF_ONE) {
+            if stranger {
+                let reason = "too many invites of this account wait";
+                return Err(reject(RejectCode::AuthorizationFailed, "B4-14", reason));
+            }
             return Ok(false);
         }
-        if !stranger {
+        let count = |waiting: &BTreeMap<_, Vec<_>>| waiting.values().map(Vec::len).sum::<usize>();
+        if !stranger || count(&waiting) < MAX_WAITING {
             return Ok(true);
         }
         waiting.retain(|inviter, _| self.is_stranger(&rows, inviter));
-        if waiting.values().map(Vec::len).sum::<usize>() < MAX_WAITING {
+        if count(&waiting) < MAX_WAITING {
             return Ok(true);
         }
         let most = waiting.into_values().filter(|own| own.len() > 1).max_by_key(Vec::len);
@@ -73,16 +78,15 @@ impl Ctx<'_, '_> {
     }
 
     // rule: B4-41 an invite that nobody answers goes after thirty days
-    /// Forgets invites that have waited for too long.
-    pub(crate) fn expire_invites(&mut self) -> Result<()> {
-        let before = self.now().saturating_sub(MAX_AGE);
-        for row in self.tx.groups()? {
-            if let Some(invite) = row.welcome.filter(|_| is_invited(row.status))
-                && row.created_at <= before
-            {
-                self.decline(&invite, false)?;
-            }
+    /// Forgets an invite that has waited for too long. Whether it did.
+    pub(crate) fn expire_invite(&mut self, row: &GroupRow) -> Result<bool> {
+        let Some(invite) = row.welcome.filter(|_| is_invited(row.status)) else {
+            return Ok(false);
+        };
+        if row.created_at.saturating_add(MAX_AGE) > self.now() {
+            return Ok(false);
         }
-        Ok(())
+        self.decline(&invite, false)?;
+        Ok(true)
     }
 }

@@ -202,7 +202,7 @@ impl Ctx<'_, '_> {
 
     // rule: 2.4-21 what a member says about one message is kept in so many pieces
     /// Makes room for a reaction, an edit or a deletion among what its sender has said about that message. False: there is
-    /// none, or it says nothing here, and it is not to be kept.
+    /// none, or it does nothing, and it is not to be kept.
     fn has_room_about(&self, row: &MessageRow) -> Result<bool> {
         let most = match row.kind {
             kind::REACTION => MAX_REACTIONS,
@@ -210,7 +210,7 @@ impl Ctx<'_, '_> {
             kind::DELETE => MAX_DELETIONS,
             _ => return Ok(true),
         };
-        let Some(target) = &row.target else { return Ok(false) };
+        let Some(target) = &row.target else { return Ok(true) };
         if row.kind != kind::REACTION {
             let of = self.tx.message(&row.group, target)?;
             if of.is_some_and(|of| of.sender != row.sender) {

@@ -178,6 +178,15 @@ impl Ctx<'_, '_> {
         Ok(holders)
     }
 
+    fn nothing_is_held(&self, holders: &[GroupId]) -> Result<bool> {
+        for holder in holders {
+            if self.tx.held_count(holder)? > 0 {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// The keys of the group's states, and the highest epoch among them.
     fn learn_keys(&self, id: &GroupId, row: &GroupRow, drain: &mut Drain) -> Result<u64> {
         // (what an earlier look has tried it knows of states that are there still)
@@ -259,9 +268,13 @@ impl Ctx<'_, '_> {
                 let (_, auth) = self.fresh.remove(at);
                 progress |= self.place_waiting(id, &auth)?;
             }
+            let holders = self.holders(id)?;
+            if !progress && self.nothing_is_held(&holders)? {
+                return Ok(());
+            }
             let mut drain = self.drain.remove(id).unwrap_or_default();
             let mut waits = self.cache.waits.remove(id).unwrap_or_default();
-            let sorted = self.sort_waiting(id, &mut drain, &mut waits);
+            let sorted = self.sort_waiting(id, &mut drain, &mut waits, &holders);
             self.drain.insert(id.clone(), drain);
             self.cache.waits.insert(id.clone(), waits);
             let Openable { others, commits, welcomes } = sorted?;
@@ -320,14 +333,14 @@ impl Ctx<'_, '_> {
         id: &GroupId,
         drain: &mut Drain,
         waits: &mut Waits,
+        holders: &[GroupId],
     ) -> Result<Openable> {
         let mut welcomes = Vec::new();
         let Some(row) = self.tx.group(id)? else { return Ok(Openable::default()) };
         let highest = self.learn_keys(id, &row, drain)?;
-        let holders = self.holders(id)?;
-        self.try_closed(id, drain, waits, &holders)?;
+        self.try_closed(id, drain, waits, holders)?;
         let mut waiting = Vec::new();
-        for holder in &holders {
+        for holder in holders {
             waiting.extend(self.tx.held_ids(holder)?);
         }
         let (mut others, mut commits) = (Vec::new(), Vec::new());

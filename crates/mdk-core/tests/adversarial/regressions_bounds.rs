@@ -75,7 +75,7 @@ fn invites_are_bounded_and_their_relays_are_not_dialled() {
     }
     let last = invites(most);
     let before = (bob.digest(), testing::mls_steps());
-    assert_eq!(bob.takes(&last).verdict, REFUSED);
+    bob.refuses(&last, "B4-14");
     let after = (bob.digest(), testing::mls_steps());
     assert_eq!(after, before, "it is not remembered, and no group was opened for it");
     let waiting = bob.engine.invites().unwrap();
