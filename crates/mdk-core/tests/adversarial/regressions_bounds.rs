@@ -10,8 +10,7 @@ use crate::kit::disk::Disk;
 use crate::kit::foreign::{Foreign, resigned};
 use crate::kit::foreign_commits::{World, self_update};
 use crate::kit::{
-    Member, REFUSED, RELAY, chat, new_group, newcomer, now, pair, received, refused_for,
-    refused_with,
+    Member, RELAY, chat, new_group, newcomer, now, pair, received, refused_for, refused_with,
 };
 
 fn config(change: impl FnOnce(&mut Config)) -> Config {
