@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mdk import Config, GroupId, HistoryTrimmed, Keys, Mdk, Rejected
+from mdk import Config, Event, GroupId, HistoryTrimmed, Keys, Mdk, Rejected
 from mdk.testing import Clock
 
 RELAYS = ["wss://relay.example"]
@@ -15,7 +15,7 @@ def test_a_member_who_says_too_much_loses_the_oldest(
 ) -> None:
     with Mdk.in_memory(clock=clock, config=Config(max_sender_messages=100)) as alice:
         group = meet(bob, alice)
-        told = []
+        told: list[Event] = []
         for n in range(120):
             said = bob.create_message(group, f"message {n}")
             told += alice.process(said.event).events
