@@ -147,25 +147,25 @@ impl World {
             }
             1 => {
                 let pending = engine.self_update(&group);
-                self.commits(pending, one % 2 == 0);
+                self.commits(pending, one.is_multiple_of(2));
             }
             2 => {
                 let name = Some(format!("{number} {}", "n".repeat(usize::from(three) % 200)));
-                let rotate_routing = three % 4 == 0;
+                let rotate_routing = three.is_multiple_of(4);
                 let update = GroupUpdate { name, rotate_routing, ..Default::default() };
                 let pending = engine.update_group(&group, update);
-                self.commits(pending, one % 2 == 0);
+                self.commits(pending, one.is_multiple_of(2));
             }
             3 => {
                 let components = vec![u16::from_be_bytes([one, two])];
                 let asked = RequirementsUpdate { components, ..Default::default() };
                 let pending = engine.change_requirements(&group, &asked);
-                self.commits(pending, three % 2 == 0);
+                self.commits(pending, three.is_multiple_of(2));
             }
             4 => {
                 let package = Member::new().key_package();
-                let pending = engine.add_members(&group, &[package], one % 2 == 0);
-                self.commits(pending, two % 2 == 0);
+                let pending = engine.add_members(&group, &[package], one.is_multiple_of(2));
+                self.commits(pending, two.is_multiple_of(2));
             }
             // Welcomes to groups of its own.
             5 => {
@@ -178,7 +178,7 @@ impl World {
                 let Ok(pending) = engine.create_group(new) else { return };
                 for welcome in &pending.welcomes {
                     let mut json = welcome.to_json().into_bytes();
-                    if three % 2 == 0 {
+                    if three.is_multiple_of(2) {
                         json.truncate(json.len() * usize::from(one) / 255);
                     }
                     self.honest.takes_bytes(&json);
@@ -207,7 +207,7 @@ impl World {
         let Some(bytes) = message.open(key) else { return };
         let mut bytes: Zeroizing<Vec<u8>> = bytes;
         let place = bytes.len().saturating_sub(1) * usize::from(place) / 255;
-        if change % 3 == 0 {
+        if change.is_multiple_of(3) {
             bytes.truncate(place);
         } else if let Some(byte) = bytes.get_mut(place) {
             *byte ^= change;

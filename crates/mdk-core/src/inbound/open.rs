@@ -291,10 +291,13 @@ impl Ctx<'_, '_> {
             return Ok(true);
         }
         // rule: D1-10 what a key has opened goes before what may be anybody's noise
-        while !held.closed {
+        if held.closed {
+            return Ok(false);
+        }
+        loop {
             let dropped = self.tx.drop_oldest_closed(&held.group, MAX_NOISE_DROPPED)?;
             if dropped.is_empty() {
-                break;
+                return Ok(false);
             }
             let row = self.current_row(&held.group)?;
             self.report_dropped(&row, dropped)?;
@@ -302,7 +305,6 @@ impl Ctx<'_, '_> {
                 return Ok(true);
             }
         }
-        Ok(false)
     }
 
     /// As [`Ctx::hold`]; an input is kept already.
