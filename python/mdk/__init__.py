@@ -47,6 +47,7 @@ from .events import (
     MessagesInvalidated,
     ReactionAdded,
     ReactionRemoved,
+    RemovalUndone,
     Removed,
     Unrecoverable,
 )
@@ -163,6 +164,7 @@ __all__ = [
     "RekeyReport",
     "RelayPool",
     "RelayStatus",
+    "RemovalUndone",
     "Removed",
     "RestoreReport",
     "SalvageReport",

@@ -197,6 +197,26 @@ class ChangeWithdrawn(Event):
 
 @final
 @dataclass(frozen=True, slots=True)
+class RemovalUndone(Event):
+    """Somebody is back who had been removed, or an admin who had been demoted: another branch of the group won.
+
+    The group is contested until the removal holds again, or until Group.accept_members() says that it is well.
+    Meanwhile sending raises GroupContested. The account that had made the removal makes it again by itself, as long as
+    it is an admin.
+    """
+
+    __match_args__ = ("account",)
+    account: PublicKey
+    demoted: bool
+    """True: it was a demotion, and the account is an admin again."""
+    by: PublicKey | None
+    """Who made the first commit of the branch that won."""
+    when: datetime
+    """By our clock, UTC."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
 class HistoryGap(Event):
     """Events came when nothing could open them any more, or were dropped after thirty days or at the end of the group.
 

@@ -244,6 +244,10 @@ class GroupInfo:
     """Messages of others after the one last marked read."""
     last_message: Message | None
     """Without its reactions: `Mdk.message()` has them."""
+    sealing: int
+    """Commits that are missing until the removals of ours that are being sealed cannot be undone; 0 when none is."""
+    contested: bool
+    """Somebody is back who had been removed or demoted (RemovalUndone): nothing can be said until that is settled."""
 
 
 @final

@@ -31,6 +31,7 @@ COMMANDS = [
         "accept",
         "promote",
         "demote",
+        "remove",
         "leave",
         "send",
         "history",

@@ -3,7 +3,7 @@
 //! The database is the truth; what is here mirrors the last committed transaction. A group is *taken* while
 //! it is worked on and *put* back only on success, so that every error path drops the possibly diverged copy.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::sync::Arc;
@@ -110,6 +110,8 @@ pub(crate) struct GroupCache {
     pub(crate) paces: Paces,
     /// Our last message of each group.
     pub(crate) said: Said,
+    /// Groups in which nobody is back who was put out, as far as it was asked.
+    pub(crate) uncontested: HashSet<GroupId>,
     /// Groups put back during the current transaction: evicted when it does not commit.
     touched: Vec<GroupId>,
 }
@@ -133,6 +135,7 @@ impl GroupCache {
             looked_for_old: HashMap::new(),
             paces: Paces::default(),
             said: Said::default(),
+            uncontested: HashSet::new(),
             touched: Vec::new(),
         }
     }

@@ -5,6 +5,7 @@ use mdk_wire::budget::group::MAX_SHOWN_REACTIONS;
 use mdk_wire::{EventId, GroupId, PublicKey, kind};
 
 use crate::error::{Error, Result};
+use crate::group::removals;
 use crate::media;
 use crate::message::can_be_edited;
 use crate::values::{Delivery, GroupInfo, GroupState, Invite, Message, Reaction};
@@ -29,6 +30,7 @@ pub(crate) fn is_shown(status: MessageStatus) -> bool {
 }
 
 pub(crate) fn group_info(tx: &Tx<'_>, _me: PublicKey, row: &GroupRow) -> Result<GroupInfo> {
+    let removals = tx.removals(&row.id)?;
     let last_message = tx.last_message(&row.id)?.map(|m| glance(tx, m)).transpose()?;
     Ok(GroupInfo {
         id: row.id.clone(),
@@ -42,6 +44,8 @@ pub(crate) fn group_info(tx: &Tx<'_>, _me: PublicKey, row: &GroupRow) -> Result<
         state: state(row.status).unwrap_or(GroupState::Pending),
         retention: (row.retention != 0).then_some(row.retention),
         has_image: row.has_image,
+        sealing: removals::sealing(&removals, row.epoch),
+        contested: removals::contested(&removals),
         unread_count: tx.unread(&row.id, row.last_read)?,
         last_message: last_message.map(Box::new),
     })

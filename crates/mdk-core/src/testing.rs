@@ -360,6 +360,14 @@ pub fn cost(engine: &mut Engine) -> Result<(u64, u64)> {
     engine.look(|ctx| Ok((ctx.cache.trials.count(), ctx.tx.states_read())))
 }
 
+/// Steps that the database has taken for this engine: grows with the rows that it looks at. 0 in an optimized build.
+///
+/// # Errors
+/// As of any call.
+pub fn store_steps(engine: &mut Engine) -> Result<u64> {
+    engine.look(|ctx| Ok(ctx.tx.steps()))
+}
+
 /// How often OpenMLS has asked for cryptography in this thread: grows with the MLS messages that engines make and read.
 #[must_use]
 pub fn mls_steps() -> u64 {

@@ -61,6 +61,10 @@ impl<'py> ToPy<'py> for EngineEvent {
             EventBody::ChangeWithdrawn { commit } => {
                 build!(py, "mdk.events", "ChangeWithdrawn", group, at, commit)
             }
+            EventBody::RemovalUndone { account, demoted, by, at: when } => {
+                let when = time(py, when)?;
+                build!(py, "mdk.events", "RemovalUndone", group, at, account, demoted, by, when)
+            }
             EventBody::HistoryGap { count, first, last } => {
                 let (first, last) = (time(py, first)?, time(py, last)?);
                 build!(py, "mdk.events", "HistoryGap", group, at, count, first, last)

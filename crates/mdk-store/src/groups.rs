@@ -157,7 +157,7 @@ fn read(row: &Row<'_>) -> Result<GroupRow> {
 }
 
 /// Every table with rows of one group and the column that names it. `seen` has none: what was processed stays so.
-pub(crate) const GROUP_TABLES: [(&str, &str); 14] = [
+pub(crate) const GROUP_TABLES: [(&str, &str); 15] = [
     ("file_keys", "group_id"),
     ("shares", "group_id"),
     ("messages", "group_id"),
@@ -165,6 +165,7 @@ pub(crate) const GROUP_TABLES: [(&str, &str); 14] = [
     ("welcomes", "group_id"),
     ("commits", "group_id"),
     ("leave_requests", "group_id"),
+    ("removals", "group_id"),
     ("outbox", "group_id"),
     ("held", "group_id"),
     ("inputs", "group_id"),

@@ -37,6 +37,7 @@ mod outbox;
 mod outgoing;
 mod pace;
 mod provider;
+mod removals;
 mod ritual;
 mod seen;
 mod shares;
@@ -68,6 +69,7 @@ pub use outbox::*;
 pub use outgoing::*;
 #[cfg(unix)]
 pub use provider::end_thread;
+pub use removals::*;
 pub use seen::*;
 pub use shares::*;
 pub use snapshots::*;

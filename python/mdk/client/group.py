@@ -326,25 +326,37 @@ class Group:
             lambda mdk: mdk.add_members(self._id, events, promote=admin)
         )
 
-    async def remove(self, *members: PublicKeyLike) -> GroupInfo:
+    async def remove(self, *members: PublicKeyLike, seal: bool = False) -> GroupInfo:
         """Remove accounts with all their devices.
+
+        Args:
+            members: as in Groups.create().
+            seal: put it out of reach. A hostile member can make commits before he is removed and publish them later,
+                and may be back by that until five commits have followed. With this they follow within some ten seconds;
+                `info.sealing` counts down, and a restart goes on. An app that is away meanwhile may not show its user
+                all that was said: it is for somebody hostile, not for somebody who left the team.
 
         Raises:
             NotAdmin, LastAdmin, InvalidInput: nothing was published.
             CommitLost, NoRelayAccepted: as add().
         """
         keys = public_keys(members)
-        return await self._session.commit(lambda mdk: mdk.remove_members(self._id, keys))
+        return await self._session.commit(lambda mdk: mdk.remove_members(self._id, keys, seal=seal))
+
+    async def accept_members(self) -> GroupInfo:
+        """Say that members and admins are as they should be, after RemovalUndone: sending works again."""
+        await self._session.change(lambda mdk: mdk.accept_members(self._id))
+        return await self._session.fresh(self._id)
 
     async def promote(self, *members: PublicKeyLike) -> GroupInfo:
         """Make members admins. Raises as remove()."""
         keys = public_keys(members)
         return await self._session.commit(lambda mdk: mdk.promote(self._id, keys))
 
-    async def demote(self, *members: PublicKeyLike) -> GroupInfo:
-        """Take admin rights away; anybody may do it to themselves. Raises as remove()."""
+    async def demote(self, *members: PublicKeyLike, seal: bool = False) -> GroupInfo:
+        """Take admin rights away; anybody may do it to themselves. `seal` and what it raises: as remove()."""
         keys = public_keys(members)
-        return await self._session.commit(lambda mdk: mdk.demote(self._id, keys))
+        return await self._session.commit(lambda mdk: mdk.demote(self._id, keys, seal=seal))
 
     async def update(
         self,

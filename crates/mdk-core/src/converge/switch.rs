@@ -118,7 +118,9 @@ impl Ctx<'_, '_> {
             }
             return self.end(&row, step.committer, Some(step.digest));
         }
-        self.enter_branch(&old, row, before, (tip, &step, fork))
+        let by = lowest.committer;
+        self.enter_branch(&old, row, before, (tip, &step, fork))?;
+        self.note_switch(&old, &step, by)
     }
 
     // rule: C5-4 the end of a group looks the same to who followed it from the first and to who came to it

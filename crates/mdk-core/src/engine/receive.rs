@@ -214,6 +214,7 @@ impl Engine {
                 ctx.close_due(&row.id)?;
                 let row = ctx.current_row(&row.id)?;
                 ctx.wake_welcomes(&row.id)?;
+                ctx.work_off_removals(&row.id)?;
                 ctx.forget_left(&row)?;
             }
             ctx.wake_inputs()?;

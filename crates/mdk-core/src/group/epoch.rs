@@ -180,6 +180,7 @@ impl Ctx<'_, '_> {
             row.pass.contested = self.prune(row)?;
         }
         self.tx.update_group(row)?;
+        self.note_step(&old, row, step)?;
         let base = Some((before, old.members.as_slice()));
         self.emit_changes(&old, &group.row, Some(before), &after, step, base)?;
         if !active && !disbanded {

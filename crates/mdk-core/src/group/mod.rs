@@ -16,6 +16,7 @@ pub(crate) mod join;
 mod kept;
 pub(crate) mod leave;
 pub(crate) mod members;
+pub(crate) mod removals;
 mod requirements;
 mod rival;
 pub(crate) mod settings;

@@ -30,6 +30,7 @@ impl From<Error> for Raise {
             Error::NotAllowed(_) => new(Class::NotAllowed),
             Error::CommitPending => new(Class::CommitPending),
             Error::Settling { millis } => new(Class::GroupSettling).number("millis", Some(millis)),
+            Error::Contested => new(Class::GroupContested),
             Error::CommitLost => new(Class::CommitLost),
             Error::IncompatibleMember { reason, rule, who } => new(Class::IncompatibleMember)
                 .text("missing", reason)

@@ -235,6 +235,24 @@ CREATE TABLE leave_requests (
   event_json     TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- Who was removed, or is an admin no more, by a commit that another branch can still undo: until that is out of reach. `made_at`
+-- is when the commit came (milliseconds). `own`: by us, so it is made again when it is undone, tried `attempts` times, next at
+-- `next_at`. `seal`: commits follow until it is out of reach. `undone_at` is 0 while it holds.
+CREATE TABLE removals (
+  group_id  BLOB NOT NULL,
+  account   BLOB NOT NULL,
+  demoted   INTEGER NOT NULL,
+  commit_id BLOB NOT NULL,
+  epoch     ANY NOT NULL,
+  made_at   ANY NOT NULL,
+  own       INTEGER NOT NULL,
+  seal      INTEGER NOT NULL,
+  undone_at ANY NOT NULL,
+  next_at   ANY NOT NULL,
+  attempts  INTEGER NOT NULL,
+  PRIMARY KEY (group_id, account, demoted)
+) STRICT, WITHOUT ROWID;
+
 -- Published KeyPackages. Their private parts are rows of OpenMLS.
 CREATE TABLE key_packages (
   reference   BLOB NOT NULL PRIMARY KEY,
