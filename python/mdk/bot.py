@@ -324,6 +324,7 @@ class Bot:
     # delivery
 
     async def _follow(self) -> None:
+        await self._client._session.look(self._policy._tell)
         for invite in await self._client.invites.pending():
             await answer(self._client, self._policy, invite)
         await self._lanes.follow()

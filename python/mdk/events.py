@@ -248,6 +248,21 @@ class HistoryGap(Event):
 
 @final
 @dataclass(frozen=True, slots=True)
+class HistoryTrimmed(Event):
+    """A member has said more than is kept here, and the oldest of it is gone, for good.
+
+    Config.max_sender_messages and max_sender_bytes say how much is kept of one member; max_group_messages and
+    max_group_bytes of all, where the oldest go of the member who has most. Nobody else's messages go. It is told once
+    for an hour of a group, whatever goes in it.
+    """
+
+    __match_args__ = ("sender",)
+    sender: PublicKey
+    """Whose messages went."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
 class CannotFollow(Event):
     """A change came that this account cannot judge, and the group still stands before it ten minutes later.
 

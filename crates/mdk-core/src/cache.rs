@@ -89,6 +89,9 @@ pub(crate) struct GroupCache {
     pub(crate) refused: HashMap<GroupId, u64>,
     /// Groups whose dates were made or used up during the current transaction: made anew when it does not commit.
     dated: Vec<GroupId>,
+    /// Groups of which a key has opened something during the current transaction that none had: all is tried once more
+    /// when it does not commit.
+    pub(crate) opened: Vec<GroupId>,
     /// What is to be listened to may be something else than when it was asked for last.
     pub(crate) rerouted: bool,
     /// Groups with branches that compete.
@@ -122,6 +125,7 @@ impl GroupCache {
             dates: HashMap::new(),
             refused: HashMap::new(),
             dated: Vec::new(),
+            opened: Vec::new(),
             rerouted: false,
             undecided: HashMap::new(),
             counted: HashMap::new(),
@@ -159,6 +163,7 @@ impl GroupCache {
     pub(crate) fn keep(&mut self) {
         self.touched.clear();
         self.dated.clear();
+        self.opened.clear();
         self.spoken.clear();
         self.paces.keep();
     }
@@ -199,6 +204,9 @@ impl GroupCache {
         }
         for id in self.dated.drain(..) {
             self.dates.remove(&id);
+        }
+        for id in self.opened.drain(..) {
+            self.waits.remove(&id);
         }
         for state in self.spoken.drain(..) {
             self.counted.remove(&state);

@@ -133,6 +133,9 @@ pub(crate) enum Stored {
         by: Option<Key>,
         at: u64,
     },
+    HistoryTrimmed {
+        sender: Key,
+    },
 }
 
 /// How many characters the longest emoji has that is one sign: a kiss of two people with their skin tones.
@@ -170,6 +173,7 @@ impl Stored {
             Self::Earlier(_) => EARLIER,
             Self::Beside(_) => BESIDE,
             Self::RemovalUndone { .. } => 22,
+            Self::HistoryTrimmed { .. } => 23,
         }
     }
 }
@@ -392,6 +396,10 @@ fn materialize(
             demoted: *demoted,
             by: account(by.as_ref())?,
             at: *at,
+        },
+        Stored::HistoryTrimmed { sender } => EventBody::HistoryTrimmed {
+            sender: PublicKey::from_bytes(*sender)
+                .map_err(|_| Error::Unrecoverable("event log"))?,
         },
         Stored::CannotFollow { epoch } => EventBody::CannotFollow { epoch: *epoch },
         Stored::Unrecoverable { reason } => EventBody::Unrecoverable { reason: reason.clone() },

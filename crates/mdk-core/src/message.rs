@@ -201,7 +201,7 @@ impl Ctx<'_, '_> {
         let purpose = OutboxPurpose::Message { message_id: payload_id };
         self.post(&Letter { purpose, group: Some(id), event: &event, relays: &relays })?;
         // Its id is new here, so nothing points at it yet.
-        Ok(Outgoing { event, message: history::view_with(row, Vec::new()), relays })
+        Ok(Outgoing { event, message: history::view_with(row, None, Vec::new()), relays })
     }
 
     fn encrypt(

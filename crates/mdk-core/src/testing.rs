@@ -279,6 +279,30 @@ pub fn history(engine: &mut Engine) -> Result<Vec<Stored>> {
     })
 }
 
+/// How many rows the history of all groups has, and how many bytes their texts and tags take in memory.
+///
+/// # Errors
+/// [`Error::Store`].
+pub fn history_size(engine: &mut Engine) -> Result<(usize, usize)> {
+    engine.look(|ctx| {
+        let rows = ctx.tx.messages_after(0, u32::MAX)?;
+        let tags = rows.iter().flat_map(|row| row.tags.iter().flatten());
+        let tags: usize = tags.map(|text| text.len() + size_of::<String>()).sum();
+        Ok((rows.len(), rows.iter().map(|row| row.content.len()).sum::<usize>() + tags))
+    })
+}
+
+/// Who counts as having spoken in the live state of a group.
+///
+/// # Errors
+/// [`Error::GroupNotFound`], [`Error::Store`].
+pub fn speakers(engine: &mut Engine, id: &GroupId) -> Result<Vec<PublicKey>> {
+    engine.look(|ctx| {
+        let row = ctx.row(id)?;
+        Ok(ctx.tx.witnesses_of(id, &row.authenticator, 0)?)
+    })
+}
+
 /// What waits in a group: events as they came, and opened handshake messages by the hash of their bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Held {

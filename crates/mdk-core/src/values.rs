@@ -459,6 +459,12 @@ pub enum EventBody {
         /// When, Unix seconds by our clock.
         at: u64,
     },
+    /// There was more of a member, or of the group, than is kept ([`Config`](crate::Config)), and the oldest messages of
+    /// that member went, of whom the group had most. Told once for an hour of a group.
+    HistoryTrimmed {
+        /// Whose.
+        sender: PublicKey,
+    },
     /// A commit came that cannot be judged here, most often because it adds somebody whose KeyPackage has expired since,
     /// and ten minutes later the group still stands before it. If the others took it in time, only a new invite helps
     /// (rule: F1-12). Told once for each state, and no verdict: any member can send such a commit, and with a clock that

@@ -69,6 +69,9 @@ impl<'py> ToPy<'py> for EngineEvent {
                 let (first, last) = (time(py, first)?, time(py, last)?);
                 build!(py, "mdk.events", "HistoryGap", group, at, count, first, last)
             }
+            EventBody::HistoryTrimmed { sender } => {
+                build!(py, "mdk.events", "HistoryTrimmed", group, at, sender)
+            }
             EventBody::CannotFollow { epoch } => {
                 build!(py, "mdk.events", "CannotFollow", group, at, epoch)
             }

@@ -10,6 +10,7 @@ pub(crate) mod create;
 mod delete;
 pub(crate) mod earlier;
 pub(crate) mod epoch;
+pub(crate) mod inviters;
 pub(crate) mod invites;
 pub(crate) mod join;
 mod kept;

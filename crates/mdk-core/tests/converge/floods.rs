@@ -2,7 +2,7 @@
 //! honest traffic goes on.
 //!
 //! The bounds, per group: 8,192 events that nothing opens and 16 MiB of them; 256 opened handshakes without a place; 8
-//! rival tips in whole states, and 256 rivals in rows (crowds.rs); 16 proposals of an account in an epoch; 4 Welcomes that wait. Per account: 256 unanswered invites.
+//! rival tips in whole states, and 256 rivals in rows (crowds.rs); 16 proposals of an account in an epoch; 4 Welcomes that wait. Per account: 16 unanswered invites of one inviter, 256 of all strangers.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -329,6 +329,7 @@ fn fill(path: &Path, group: &GroupId, events: u32) {
                 event_json: "x".repeat(1_900),
                 received_at: kit::now(),
                 loss: Loss::Possible,
+                closed: true,
             };
             assert!(tx.hold(&row, events)?);
         }
