@@ -1,9 +1,9 @@
 """One open account: the engine, what moves its events, and how the parts of a Client call both."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
@@ -44,6 +44,16 @@ COMMIT_PATIENCE = 30.0
 """Seconds for which a change waits until the group is ready for one: until another commit is decided."""
 
 
+@dataclass(frozen=True, slots=True)
+class Manners:
+    """What the messages of a bot are sent with."""
+
+    mark: tuple[str, ...]
+    """A tag of each."""
+    turn: Callable[[GroupId], Awaitable[None]]
+    """Waits until the next one to a group may go."""
+
+
 class Session:
     """The open account. Every call of the engine goes through it, on a thread."""
 
@@ -63,6 +73,17 @@ class Session:
         self.feed: Feed = Feed(mdk, native, started_at=datetime.now(UTC))
         self.handles: dict[GroupId, Group] = {}
         self.direct: asyncio.Lock = asyncio.Lock()
+        self.manners: Manners | None = None
+
+    async def marked(
+        self, group_id: GroupId, tags: Sequence[Sequence[str]]
+    ) -> Sequence[Sequence[str]]:
+        """The tags of a message that is sent now: a bot's are marked, and wait for their turn."""
+        if self.manners is None:
+            return tags
+        self.feed.check()
+        await self.manners.turn(group_id)
+        return (*several(tags, "tags"), self.manners.mark)
 
     async def look(self, read: Callable[["Mdk"], T]) -> T:
         """Call the engine for something that changes nothing."""
