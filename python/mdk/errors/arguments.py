@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from .base import MdkError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from mdk._mdk import PublicKey
 
@@ -129,7 +129,8 @@ class InviteNotFound(NotFound):
 class KeyPackageNotFound(NotFound):
     """No such KeyPackage in this database, or, for an invitation, no usable one of these accounts on any relay.
 
-    `who` has the accounts whose KeyPackage was not found; it is empty if it is about one of our own.
+    `who` has the accounts whose KeyPackage was not found; it is empty if it is about one of our own. `reasons` says of
+    those that have one on a relay why it cannot be used: by npub, in a few words.
     """
 
     code = "key_package_not_found"
@@ -142,10 +143,12 @@ class KeyPackageNotFound(NotFound):
         message: str = "",
         *,
         who: Iterable[PublicKey] = (),
+        reasons: Mapping[str, str] | None = None,
         hint: str | None = None,
     ) -> None:
         super().__init__(message, hint=hint)
         self.who: tuple[PublicKey, ...] = tuple(who)
+        self.reasons: Mapping[str, str] = dict(reasons or {})
 
 
 class NotAllowed(MdkError, PermissionError):
