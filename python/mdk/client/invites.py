@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, final
 from mdk._mdk import PublicKey
 from mdk.errors import Closed, GroupNotFound, InviteNotFound, MdkError
 from mdk.events import Invited
+from mdk.shown import Shown
 from mdk.values import EventId, GroupState, Invite, PublicKeyLike
 
 from .group import Group, handle
@@ -26,8 +27,8 @@ _FIRST_PAUSE = 0.5
 
 
 @final
-@dataclass(frozen=True, slots=True)
-class InvitePolicy:
+@dataclass(frozen=True, slots=True, repr=False)
+class InvitePolicy(Shown):
     """Whose invites are accepted without asking. The others wait in `client.invites`."""
 
     allowed: frozenset[PublicKey] | None = frozenset()
