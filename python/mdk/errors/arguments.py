@@ -92,10 +92,15 @@ class SameKey(InvalidInput):
 
 
 class InvalidPassphrase(InvalidInput):
-    """A passphrase is empty or too long. `limit` and `value` are bytes of UTF-8."""
+    """A passphrase is empty or too long: `limit` and `value` are bytes of UTF-8.
+
+    Or it is too short for a new database key: `limit` is the least number of characters, 8, and `value` what it has.
+    """
 
     code = "invalid_passphrase"
-    hint: str | None = "Choose one of 1 to 1,024 bytes; several random words are good."
+    hint: str | None = (
+        "Choose one of 1 to 1,024 bytes, for a key of 8 characters or more; random words are good."
+    )
 
 
 class NotFound(MdkError, LookupError):
