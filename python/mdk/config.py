@@ -1,10 +1,17 @@
-"""Every limit and lifetime of the engine."""
+"""Every limit and lifetime of the engine, and what one peer may cost a bot."""
 
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import final
 
 from .errors import InvalidInput
+
+TRIES = 5
+"""Calls of a bot's handler for one event, unless `Bot(tries=)` says something else."""
+TRIES_IN_VAIN = 3
+"""Calls of a bot's handler that raises what waiting does not mend."""
+MESSAGES_A_MINUTE = 30
+"""Messages of a bot to one group within a minute, unless `Bot(messages_a_minute=)` says something else."""
 
 
 @final

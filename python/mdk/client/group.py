@@ -1,11 +1,10 @@
 """A live handle on one group."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from mdk._mdk import PublicKey
 from mdk.errors import Closed, GroupNotFound, MessageNotFound
 from mdk.ranges import within
 from mdk.values import EventId, GroupId, GroupInfo, Kind, Member, Message, PathArg, PublicKeyLike
@@ -44,10 +43,10 @@ class Group:
         group_id: GroupId,
         *,
         after: int,
-        allowed: frozenset[PublicKey] | None = None,
+        heard: Callable[[Message], bool] | None = None,
     ) -> None:
-        """Made by `client.groups`. `allowed`: whose messages next_message() and messages() give; None: everybody's."""
-        self._allowed = allowed
+        """Made by `client.groups`. `heard`: which messages next_message() and messages() give; None: all."""
+        self._heard = heard
         self._session = session
         self._id = group_id
         self._after = after
@@ -125,8 +124,9 @@ class Group:
             OutboxFull: too much waits already.
         """
         answered = None if reply_to is None else _id(reply_to)
+        marked = await self._session.marked(self._id, tags)
         outgoing = await self._session.patient(
-            lambda mdk: mdk.create_message(self._id, text, reply_to=answered, tags=tags), timeout
+            lambda mdk: mdk.create_message(self._id, text, reply_to=answered, tags=marked), timeout
         )
         return Sent(outgoing.message, _session=self._session)
 
@@ -301,7 +301,7 @@ class Group:
         wanted = chosen(kinds)
         if wanted not in self._readers:
             self._readers[wanted] = Reader(
-                self._session, self._id, wanted, after=self._after, allowed=self._allowed
+                self._session, self._id, wanted, after=self._after, heard=self._heard
             )
         return self._readers[wanted]
 

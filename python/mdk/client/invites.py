@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, final
 from mdk._mdk import PublicKey
 from mdk.errors import Closed, GroupNotFound, InviteNotFound, MdkError
 from mdk.events import Invited
+from mdk.shown import Shown
 from mdk.values import EventId, GroupState, Invite, PublicKeyLike
 
 from .group import Group, handle
@@ -28,8 +29,8 @@ _FIRST_PAUSE = 0.5
 
 
 @final
-@dataclass(frozen=True, slots=True)
-class InvitePolicy:
+@dataclass(frozen=True, slots=True, repr=False)
+class InvitePolicy(Shown):
     """Whose invites are accepted without asking. The others wait in `client.invites`, for 30 days.
 
     Who is named, and who is in a group with this account, is no stranger: strangers together have 256 invites that

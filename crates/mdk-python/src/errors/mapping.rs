@@ -97,6 +97,9 @@ impl From<OpenError> for Raise {
             OpenError::BadPassphrase { length, limit } => {
                 passphrase(new(Class::InvalidPassphrase), length, limit)
             }
+            OpenError::ShortPassphrase { length, least } => {
+                passphrase(new(Class::InvalidPassphrase), length, least)
+            }
             OpenError::WrongPassphrase => new(Class::WrongDatabasePassphrase),
             OpenError::CallbackFailed => new(Class::CallbackFailed),
             OpenError::KeyringUnavailable => new(Class::KeyringUnavailable),
