@@ -225,7 +225,10 @@ def followed(body: list[ast.stmt]) -> dict[str, tuple[str, str, str]]:
 def class_text(entry: Entry, node: ast.ClassDef) -> list[str]:
     """A class: what it is, how it is made, its fields, its methods."""
     cls = entry.value
-    bases = [b.__name__ for b in getattr(cls, "__bases__", ()) if b is not object]
+    # How a value is shown is no kind of value.
+    bases = [
+        b.__name__ for b in getattr(cls, "__bases__", ()) if b.__name__ not in {"object", "Shown"}
+    ]
     lines = [f"## {entry.name}", ""]
     if bases:
         lines += [f"*{'*, *'.join(bases)}*", ""]

@@ -176,6 +176,18 @@ impl Seeds {
         ] {
             self.add("relay_frame", messages);
         }
+        // Each step of each kind; a race; a flood.
+        let each = (0..12).flat_map(|what| [what, what, 7, 3]);
+        self.add("engine_state", each.collect::<Vec<u8>>());
+        let race =
+            [[1, 1, 0, 0], [2, 1, 0, 1], [1, 0, 0, 0], [0, 0, 0, 9], [6, 0, 2, 0], [6, 0, 0, 0]];
+        self.add("engine_state", race.concat());
+        let flood: Vec<[u8; 4]> =
+            (0..20).map(|n| [[0, 1, 90, n], [6, 0, n, 0]][n as usize % 2]).collect();
+        self.add("engine_state", flood.concat());
+        let changed: Vec<[u8; 4]> =
+            (0..22).map(|n| [[n % 5, n, n, 2], [8, 0, n * 11, n]][n as usize % 2]).collect();
+        self.add("engine_state", changed.concat());
         for prefix in load("spec-inline-vectors.json").at("quic_varint").list() {
             let data = bytes(prefix.at("prefix"));
             self.add("varint_reader", [vec![4; data.len()], data].concat());

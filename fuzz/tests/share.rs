@@ -38,6 +38,7 @@ shares! {
     archive,
     attachment,
     components,
+    engine_state,
     event_json,
     event_members,
     gift_wrap_inner,
@@ -55,7 +56,9 @@ shares! {
 
 fn take_share(name: &str) {
     let target = ALL.iter().find(|target| target.name == name).expect("there is such a target");
-    let (first, count) = (sampling::first_seed(), sampling::count("fuzz_inputs"));
+    // (each of these founds a group)
+    let counted = if name == "engine_state" { "fuzz_histories" } else { "fuzz_inputs" };
+    let (first, count) = (sampling::first_seed(), sampling::count(counted));
     println!("{name}: {count} inputs from {first} (MDK_SEED={first} repeats them)");
     if let Err(failure) = run(target, Seeds::make().of(name), first..first + count) {
         panic!("{failure}");

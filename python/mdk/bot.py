@@ -2,9 +2,9 @@
 
 A message is acknowledged, on disk, when its handlers have returned. A crash in between delivers it again, and messages
 that were sent while the bot was down arrive at its start. Messages of one group are handled one after the other, groups
-side by side. A handler that raises is tried again, with a growing pause, until it returns: the messages behind it
-in that group wait, other groups go on. What waiting does not mend is tried three times. `on_error` may decide to skip
-the message at once.
+side by side. A handler that raises is called again, five times in all with growing pauses: the messages behind it
+in that group wait, other groups go on. What waiting does not mend is tried three times, and what the network or the
+disk is at fault for until it passes. `on_error` may decide to skip the message at once.
 """
 
 import asyncio
@@ -22,8 +22,8 @@ from ._mdk import DatabaseKey, Keys, PublicKey
 from .client import Client, InvitePolicy
 from .client.invites import answer
 from .client.runtime import growing
-from .client.session import public_keys, several
-from .config import Config
+from .client.session import Manners, public_keys, several
+from .config import MESSAGES_A_MINUTE, TRIES, TRIES_IN_VAIN, Config
 from .errors import Closed, InvalidInput
 from .events import Event, Invited
 from .handlers import (
@@ -37,19 +37,20 @@ from .handlers import (
     call,
     contained,
     is_lasting,
+    is_passing,
     name_of,
     raised_by,
     takes,
     trace_of,
 )
 from .lanes import Lanes
+from .pace import BOT_MARK, Pace
+from .ranges import within
 from .values import PathArg, PublicKeyLike
 
 _log = logging.getLogger("mdk.bot")
 
 _FIRST_PAUSE = 0.5
-_TRIES = 3
-"""Calls of a handler that raises what waiting does not mend."""
 _GRACE = 10.0
 """Seconds that running handlers get to end when the bot is stopped."""
 
@@ -74,6 +75,12 @@ class Bot:
         prefix: what commands begin with.
         backlog: whether messages that were sent while the bot was down are handled. Those that it had when it ended,
             and had not finished with, are handled in any case.
+        tries: how often a handler is called for an event before it is given up, at least 1; on_error() says which
+            errors count. None: until it returns.
+        hears_bots: whether messages of other bots, which are marked, reach handlers. Two bots that answer each other
+            never end.
+        messages_a_minute: how many messages the bot sends to one group within a minute, at least 1; the next one waits
+            for its time. None: as many as it likes.
         config: as in Client.open().
     """
 
@@ -89,6 +96,9 @@ class Bot:
         name: str | None = None,
         prefix: str = "/",
         backlog: bool = True,
+        tries: int | None = TRIES,
+        hears_bots: bool = False,
+        messages_a_minute: int | None = MESSAGES_A_MINUTE,
         config: Config | None = None,
     ) -> None:
         self._allowed: frozenset[PublicKey] | None
@@ -102,6 +112,10 @@ class Bot:
             self._allowed = frozenset(public_keys(allow, "allow"))
         if not prefix:
             raise InvalidInput("prefix: empty", field="prefix", limit=1, value=0)
+        self._tries = None if tries is None else within("tries", tries, 1)
+        self._pace = Pace(
+            None if messages_a_minute is None else within("messages_a_minute", messages_a_minute, 1)
+        )
         self._client = Client.open(
             account,
             keys=keys,
@@ -113,7 +127,7 @@ class Bot:
         )
         self._policy = InvitePolicy(self._allowed, declines=True)
         self._name = name
-        self._handlers = Handlers(self._client, self._allowed, prefix)
+        self._handlers = Handlers(self._client, self._allowed, prefix, hears_bots=hears_bots)
         self._stopping = asyncio.Event()
         self._lanes = Lanes(self._client, self._deliver, self._stopping, backlog=backlog)
         self._running = False
@@ -180,20 +194,26 @@ class Bot:
     def on_error(self, handler: ErrorHandler) -> ErrorHandler:
         """Call `handler(event, error, attempts)` when a handler raised; a decorator. It is logged, too.
 
+        If it takes a fourth argument, that says whether the handler that raised is given up: not called for this event
+        any more. Other handlers of the event still are.
+
         If it returns True, the event is given up: acknowledged, and not tried again. Otherwise it is tried again after
-        a pause, which grows from half a second to five minutes. A handler that was cancelled, or raised what is no
-        Exception, counts as one that raised: `error` is a RuntimeError then, with it as its `__cause__`.
+        a pause, which grows from half a second to five minutes, until the handler is given up: when it has been called
+        `tries` times and raised. A handler that was cancelled, or raised what is no Exception, counts as one that
+        raised: `error` is a RuntimeError then, with it as its `__cause__`.
+
+        What the network, the disk or a change of the group is at fault for (NotConnected, NoAnswer, OutboxFull,
+        DiskFull, a StorageError of no class of its own, an OSError of a full or failing disk, CommitPending,
+        GroupSettling, SelfUpdateRequired, MediaStale, Closed) does not count: it is tried for as long as it takes.
 
         An error that says that the message, an argument or the group is at fault (InvalidInput, NotFound, NotAllowed,
         GroupTooLarge, IncompatibleMember, EpochUnavailable, GroupUnrecoverable, and MediaError but for MediaUnavailable
-        and MediaStale) is raised again however long one waits. When a handler has raised such errors three times, it is
-        not called for this event any more; other handlers of the event are.
+        and MediaStale) is raised again however long one waits. After three of such errors a handler is given up.
 
         Raises:
-            InvalidInput: it is no function of three arguments.
+            InvalidInput: it is no function of three or four arguments.
         """
-        takes(handler, 3)
-        self._handlers.errors.append(handler)
+        self._handlers.on_error(handler)
         return handler
 
     # running
@@ -262,6 +282,7 @@ class Bot:
         workers: set[asyncio.Task[None]] = set()
         try:
             await self._client.start()
+            self._client._session.manners = Manners(BOT_MARK, self._pace.turn)
             await self._lanes.remember()
             for start in self._handlers.starts:
                 await call(start, self._client)
@@ -324,6 +345,7 @@ class Bot:
     # delivery
 
     async def _follow(self) -> None:
+        await self._client._session.look(self._policy._tell)
         for invite in await self._client.invites.pending():
             await answer(self._client, self._policy, invite)
         await self._lanes.follow()
@@ -335,7 +357,8 @@ class Bot:
         calls = await self._handlers.calls(event)
         if not calls:
             return False
-        pauses, attempts, vain = growing(self._first_pause), 0, 0
+        pauses, attempts = growing(self._first_pause), 0
+        counted = vain = 0  # of the handler whose turn it is
         while not self._stopping.is_set():
             if await self._handlers.is_over(event):
                 return True
@@ -344,20 +367,21 @@ class Bot:
                     await calls[0].run()
                     # Done: it is not called again because another one raises.
                     del calls[0]
-                    vain = 0
+                    counted = vain = 0
             except NotAsynchronous:
                 raise
             except Exception as error:  # noqa: BLE001  # whatever it was, the message is not lost
                 attempts += 1
+                counted += not is_passing(error)
                 vain += is_lasting(error)
-                last = vain >= _TRIES
+                last = vain >= TRIES_IN_VAIN or (self._tries is not None and counted >= self._tries)
                 end = f" (attempt {attempts}){', given up' if last else ''}"
                 self._note("handler", Failure(calls[0].name, error, attempts), end)
-                if await self._given_up(event, error, attempts):
+                if await self._is_skipped(event, error, attempts, last):
                     return True
                 if last:
                     del calls[0]
-                    vain = 0
+                    counted = vain = 0
                     continue
                 with suppress(TimeoutError):
                     async with asyncio.timeout(next(pauses)):
@@ -366,16 +390,20 @@ class Bot:
                 return True
         return False
 
-    async def _given_up(self, event: Event, error: Exception, attempts: int) -> bool:
-        given_up = False
-        for handler in self._handlers.errors:
+    async def _is_skipped(
+        self, event: Event, error: Exception, attempts: int, given_up: bool
+    ) -> bool:
+        """Tell the handlers of errors. True if one of them wants no more of the event."""
+        skipped = False
+        for handler, count in self._handlers.errors:
+            arguments = (event, error, attempts, given_up)[:count]
             try:
-                given_up = bool(await contained(handler, event, error, attempts)) or given_up
+                skipped = bool(await contained(handler, *arguments)) or skipped
             except NotAsynchronous:
                 raise
             except Exception as second:  # noqa: BLE001
                 self._note("error handler", Failure(name_of(handler), second, attempts))
-        return given_up
+        return skipped
 
     def _note(self, kind: str, failure: Failure, end: str = "") -> None:
         """Log what a handler raised, with its traceback: both are its own. Of the message we say nothing."""

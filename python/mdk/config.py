@@ -1,10 +1,17 @@
-"""Every limit and lifetime of the engine."""
+"""Every limit and lifetime of the engine, and what one peer may cost a bot."""
 
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import final
 
 from .errors import InvalidInput
+
+TRIES = 5
+"""Calls of a bot's handler for one event, unless `Bot(tries=)` says something else."""
+TRIES_IN_VAIN = 3
+"""Calls of a bot's handler that raises what waiting does not mend."""
+MESSAGES_A_MINUTE = 30
+"""Messages of a bot to one group within a minute, unless `Bot(messages_a_minute=)` says something else."""
 
 
 @final
@@ -42,6 +49,16 @@ class Config:
     max_held_events: int = 8_192
     """Events kept per group that cannot be read yet: 1 to 65,536; also at most 16 MiB, and for 30 days. Invites
     for a group that the account is in do not count: up to four of them wait."""
+    max_sender_messages: int = 500_000
+    """Messages of every kind kept of one member of a group: 100 to 2**40. Of who has more the oldest go, for good, and
+    of nobody else; HistoryTrimmed tells. What this account says itself is not counted."""
+    max_sender_bytes: int = 268_435_456
+    """Bytes that the messages of one member may take, texts and tags and 512 for each: 1,048,576 to 2**50."""
+    max_group_messages: int = 2_000_000
+    """Messages kept of all members of a group together: 100 to 2**40. Of more the oldest go of the member who has
+    most."""
+    max_group_bytes: int = 1_073_741_824
+    """Bytes that the messages of all members of a group may take together: 1,048,576 to 2**50."""
     cached_groups: int = 64
     """Groups kept loaded in memory: 1 to 10,000."""
     strip_image_metadata: bool = True
@@ -72,6 +89,10 @@ class Config:
         _check("max_message_bytes", self.max_message_bytes, 1_024, 524_288)
         _check("max_media_bytes", self.max_media_bytes, 1, 1_073_741_824)
         _check("max_held_events", self.max_held_events, 1, 65_536)
+        _check("max_sender_messages", self.max_sender_messages, 100, 2**40)
+        _check("max_sender_bytes", self.max_sender_bytes, 1 << 20, 2**50)
+        _check("max_group_messages", self.max_group_messages, 100, 2**40)
+        _check("max_group_bytes", self.max_group_bytes, 1 << 20, 2**50)
         _check("cached_groups", self.cached_groups, 1, 10_000)
         for name in (
             "strip_image_metadata",

@@ -10,24 +10,26 @@ Use `match`:
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import final
+from typing import ClassVar, final
 
 from ._mdk import PublicKey
+from .shown import Shown
 from .values import Delivery, EventId, GroupId, GroupInfo, Invite, Message, Reaction
 
 
 # Without `match_args`: each event says what it is matched by.
-@dataclass(frozen=True, slots=True, match_args=False)
-class Event:
+@dataclass(frozen=True, slots=True, match_args=False, repr=False)
+class Event(Shown):
     """Base of every event. An event of a kind that this version does not know is a plain `Event`."""
 
     group_id: GroupId | None
     cursor: str
     """Opaque and durable: `Mdk.events(after=cursor)` resumes behind it."""
+    _words: ClassVar[frozenset[str]] = frozenset({"cursor", "changed", "reason"})
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class MessageReceived(Event):
     """A message of somebody else arrived; any kind but reactions, edits and deletions.
 
@@ -42,7 +44,7 @@ class MessageReceived(Event):
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class MessageEdited(Event):
     """A message reads differently now: its author edited it, or the edit that was shown is gone.
 
@@ -55,7 +57,7 @@ class MessageEdited(Event):
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class MessageDeleted(Event):
     """A message is gone: its author deleted it, it expired, or a message of ours was taken back before a relay had it.
 
@@ -67,7 +69,7 @@ class MessageDeleted(Event):
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class ReactionAdded(Event):
     """A reaction arrived."""
 
@@ -76,7 +78,7 @@ class ReactionAdded(Event):
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class ReactionRemoved(Event):
     """A reaction was taken back by its author, expired, or was lost with its branch.
 
@@ -88,7 +90,7 @@ class ReactionRemoved(Event):
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Invited(Event):
     """A Welcome was verified and waits for accept() or decline().
 
@@ -101,7 +103,7 @@ class Invited(Event):
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Joined(Event):
     """An invite was accepted, or a group of ours came to be."""
 
@@ -110,7 +112,7 @@ class Joined(Event):
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Removed(Event):
     """This account is no longer a member."""
 
@@ -124,7 +126,7 @@ class Removed(Event):
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class MembersChanged(Event):
     """Accounts came or went."""
 
@@ -141,7 +143,7 @@ class MembersChanged(Event):
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class GroupUpdated(Event):
     """Settings changed."""
 
@@ -158,7 +160,7 @@ class GroupUpdated(Event):
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class EpochChanged(Event):
     """The group advanced to a new MLS epoch."""
 
@@ -170,7 +172,7 @@ class EpochChanged(Event):
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class MessagesInvalidated(Event):
     """A lost fork: these messages are not part of the group's history after all. They are kept, marked."""
 
@@ -179,7 +181,7 @@ class MessagesInvalidated(Event):
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class ChangeWithdrawn(Event):
     """A change that was reported is not true after all: another branch won. Of its events, all with this `commit`.
 
@@ -196,7 +198,27 @@ class ChangeWithdrawn(Event):
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
+class RemovalUndone(Event):
+    """Somebody is back who had been removed, or an admin who had been demoted: another branch of the group won.
+
+    The group is contested until the removal holds again, or until Group.accept_members() says that it is well.
+    Meanwhile sending raises GroupContested. The account that had made the removal makes it again by itself, as long as
+    it is an admin.
+    """
+
+    __match_args__ = ("account",)
+    account: PublicKey
+    demoted: bool
+    """True: it was a demotion, and the account is an admin again."""
+    by: PublicKey | None
+    """Who made the first commit of the branch that won."""
+    when: datetime
+    """By our clock, UTC."""
+
+
+@final
+@dataclass(frozen=True, slots=True, repr=False)
 class HistoryGap(Event):
     """Events came when nothing could open them any more, or were dropped after thirty days or at the end of the group.
 
@@ -227,7 +249,22 @@ class HistoryGap(Event):
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
+class HistoryTrimmed(Event):
+    """A member has said more than is kept here, and the oldest of it is gone, for good.
+
+    Config.max_sender_messages and max_sender_bytes say how much is kept of one member; max_group_messages and
+    max_group_bytes of all, where the oldest go of the member who has most. Nobody else's messages go. It is told once
+    for an hour of a group, whatever goes in it.
+    """
+
+    __match_args__ = ("sender",)
+    sender: PublicKey
+    """Whose messages went."""
+
+
+@final
+@dataclass(frozen=True, slots=True, repr=False)
 class CannotFollow(Event):
     """A change came that this account cannot judge, and the group still stands before it ten minutes later.
 
@@ -243,7 +280,7 @@ class CannotFollow(Event):
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Unrecoverable(Event):
     """What is here of the group cannot go on: only a new invite, or a backup, helps."""
 
@@ -260,7 +297,7 @@ class Unrecoverable(Event):
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Disbanded(Event):
     """The group was ended for everybody."""
 
@@ -269,7 +306,7 @@ class Disbanded(Event):
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class DeliveryChanged(Event):
     """How far a message of ours got."""
 
@@ -281,7 +318,7 @@ class DeliveryChanged(Event):
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class InviteDeliveryChanged(Event):
     """How far an invite of ours is that relays are against. Nothing is said of one that goes its way.
 

@@ -1,8 +1,10 @@
 """What a bot calls: its handlers, and which of them an event is for."""
 
 import asyncio
+import errno
 import functools
 import inspect
+import logging
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -15,7 +17,11 @@ from ._mdk import PublicKey
 from .client import Client, Group
 from .context import Context
 from .errors import (
+    Closed,
+    CommitPending,
+    DiskFull,
     EpochUnavailable,
+    GroupSettling,
     GroupTooLarge,
     GroupUnrecoverable,
     IncompatibleMember,
@@ -23,8 +29,13 @@ from .errors import (
     MediaError,
     MediaStale,
     MediaUnavailable,
+    NoAnswer,
     NotAllowed,
+    NotConnected,
     NotFound,
+    OutboxFull,
+    SelfUpdateRequired,
+    StorageError,
 )
 from .events import (
     Event,
@@ -35,7 +46,10 @@ from .events import (
     ReactionAdded,
     ReactionRemoved,
 )
-from .values import GroupState, Kind
+from .pace import BOT_MARK
+from .values import GroupState, Kind, Message
+
+_log = logging.getLogger("mdk.bot")
 
 T = TypeVar("T")
 E = TypeVar("E", bound=Event)
@@ -43,7 +57,10 @@ E = TypeVar("E", bound=Event)
 Handler: TypeAlias = Callable[[Context], Awaitable[None]]
 EventHandler: TypeAlias = Callable[[E], Awaitable[None]]
 ClientHandler: TypeAlias = Callable[[Client], Awaitable[None]]
-ErrorHandler: TypeAlias = Callable[[Event, Exception, int], Awaitable[bool | None]]
+ErrorHandler: TypeAlias = (
+    Callable[[Event, Exception, int], Awaitable[bool | None]]
+    | Callable[[Event, Exception, int, bool], Awaitable[bool | None]]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +92,7 @@ class Unexpected(RuntimeError):
     """What a handler ended with, as its `__cause__`, where that is no Exception: its message is not lost by it."""
 
 
-# What the message, the arguments or the group are at fault for. What the network or the disk is at fault for passes.
+# What the message, the arguments or the group are at fault for.
 _LASTING = (
     InvalidInput,
     NotFound,
@@ -86,14 +103,37 @@ _LASTING = (
     GroupUnrecoverable,
     MediaError,
 )
-_PASSING = (MediaStale, MediaUnavailable)
+_NOT_LASTING = (MediaStale, MediaUnavailable)
+# What the network, the disk or a change of the group is at fault for, and nobody who writes to the bot.
+_PASSING = (
+    NotConnected,
+    NoAnswer,
+    OutboxFull,
+    DiskFull,
+    CommitPending,
+    GroupSettling,
+    SelfUpdateRequired,
+    MediaStale,
+    Closed,
+)
+_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})
 
 
 def is_lasting(error: Exception) -> bool:
     """Whether the same call raises this again, however long one waits: anybody who may write could stop a bot by it."""
     if isinstance(error, ExceptionGroup):
         return all(is_lasting(one) for one in error.exceptions)
-    return isinstance(error, _LASTING) and not isinstance(error, _PASSING)
+    return isinstance(error, _LASTING) and not isinstance(error, _NOT_LASTING)
+
+
+def is_passing(error: Exception) -> bool:
+    """Whether this is tried for as long as it takes: the message that is handled has no part in it."""
+    if isinstance(error, ExceptionGroup):
+        return all(is_passing(one) for one in error.exceptions)
+    if isinstance(error, OSError) and error.errno in _DISK:
+        return True
+    # A StorageError of no class of its own is what the system says of a disk that fails.
+    return isinstance(error, _PASSING) or type(error) is StorageError
 
 
 async def call(handler: Callable[..., Awaitable[T]], *arguments: object) -> T:
@@ -175,6 +215,19 @@ def _ends_the_process(error: BaseException) -> bool:
     return isinstance(error, wishes)
 
 
+def _fits(handler: Any, count: int) -> bool | None:
+    """Whether it can be called with so many arguments; None if it does not say."""
+    try:
+        signature = inspect.signature(handler)
+    except (TypeError, ValueError):
+        return None  # or it is no function at all
+    try:
+        signature.bind(*range(count))
+    except TypeError:
+        return False
+    return True
+
+
 def takes(handler: Any, count: int) -> None:
     """Refuse what cannot be called with so many arguments, before there is a message for it.
 
@@ -183,34 +236,47 @@ def takes(handler: Any, count: int) -> None:
     """
     if not callable(handler):
         raise InvalidInput("handler: not a function", field="handler", hint="Put it on a function.")
-    try:
-        signature = inspect.signature(handler)
-    except (TypeError, ValueError):
-        return  # it does not say
-    try:
-        signature.bind(*range(count))
-    except TypeError:
+    if _fits(handler, count) is False:
         many = "1 argument" if count == 1 else f"{count} arguments"
         raise InvalidInput(
             f"handler: it is called with {many}, which it does not take",
             field="handler",
             hint="The documentation of the decorator says what a handler gets.",
-        ) from None
+        )
 
 
 class Handlers:
     """The handlers of one bot."""
 
-    def __init__(self, client: Client, allowed: frozenset[PublicKey] | None, prefix: str) -> None:
+    def __init__(
+        self,
+        client: Client,
+        allowed: frozenset[PublicKey] | None,
+        prefix: str,
+        *,
+        hears_bots: bool,
+    ) -> None:
         self._client = client
         self._allowed = allowed
+        self._hears_bots = hears_bots
+        self._passed_over = False
+        """Whether it was said that another bot is not heard."""
         self._prefix = prefix
         self._commands: dict[str, Handler] = {}
         self._messages: list[Handler] = []
         self._events: list[tuple[type[Event], Callable[[Any], Awaitable[None]]]] = []
         self.timers: list[tuple[float, ClientHandler]] = []
         self.starts: list[ClientHandler] = []
-        self.errors: list[ErrorHandler] = []
+        self.errors: list[tuple[Callable[..., Awaitable[bool | None]], int]] = []
+        """With how many arguments each takes."""
+
+    def on_error(self, handler: ErrorHandler) -> None:
+        """See Bot.on_error()."""
+        if _fits(handler, 4):
+            self.errors.append((handler, 4))
+        else:
+            takes(handler, 3)
+            self.errors.append((handler, 3))
 
     def on_message(self, handler: Handler) -> None:
         """See Bot.on_message()."""
@@ -302,7 +368,7 @@ class Handlers:
     async def _is_heard(self, event: Event) -> bool:
         match event:
             case MessageReceived(message) | MessageEdited(message):
-                return self._may(message.sender)
+                return self._hears(message)
             case ReactionAdded(reaction) | ReactionRemoved(reaction):
                 return self._may(reaction.sender)
             case Invited(invite):
@@ -314,6 +380,19 @@ class Handlers:
 
     def _may(self, who: PublicKey) -> bool:
         return self._allowed is None or who in self._allowed
+
+    def _hears(self, message: Message) -> bool:
+        """Whether a message is for handlers: by somebody who is allowed, and of no other bot."""
+        if not self._may(message.sender):
+            return False
+        if self._hears_bots or message.is_mine or BOT_MARK not in message.tags:
+            return True
+        if not self._passed_over:
+            self._passed_over = True
+            _log.info(
+                "a message of another bot is not handled, and the next ones neither (hears_bots=)"
+            )
+        return False
 
     async def _is_of_allowed(self, event: MessageDeleted) -> bool:
         """Whether a message that is gone came from somebody who is allowed. Of one that has expired nobody knows."""
@@ -347,7 +426,7 @@ class Handlers:
 
         def bound(handler: Handler) -> Call:
             # A handle of its own: a conversation in one handler takes nothing from others.
-            group = Group(session, message.group_id, after=int(event.cursor), allowed=self._allowed)
+            group = Group(session, message.group_id, after=int(event.cursor), heard=self._hears)
             return Call(
                 name_of(handler),
                 lambda: contained(handler, Context(self._client, group, message, args)),

@@ -2,15 +2,18 @@
 
 import asyncio
 import json
+import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
 from ._mdk import Mdk
 from .client import Client
-from .errors import Closed, MdkError
+from .errors import Closed, GroupNotFound, MdkError
 from .events import Event, MessageReceived
 from .values import EventId, GroupId
+
+_log = logging.getLogger("mdk.bot")
 
 _POSITION = "bot/position"
 _LANE = "bot/lane/"
@@ -138,6 +141,9 @@ class Lanes:
                             # On disk before a handler can end the process: the next run could not tell them apart.
                             await self._acknowledge(lane, passed)
                             passed = None
+                        await self._uncontested(lane)
+                        if self._stopping.is_set():
+                            return
                         if await self._deliver(event):
                             await self._acknowledge(lane, cursor)
                         elif self._stopping.is_set():
@@ -163,6 +169,30 @@ class Lanes:
         finally:
             lane.task = None
         await self._rest()
+
+    async def _uncontested(self, lane: _Lane) -> None:
+        """Answer nobody in a group in which somebody is back who had been put out, until that is settled."""
+        feed, group_id = self._client._session.feed, lane.group_id
+        info = None if group_id is None else feed.groups.get(group_id)
+        if info is None or not info.contested:
+            return
+        _log.warning("a removal was undone: the bot waits until it holds again, or is accepted")
+
+        def settled(mdk: Mdk) -> bool | None:
+            try:
+                return None if mdk.group(info.id).contested else True
+            except GroupNotFound:
+                return True
+
+        waits = [
+            asyncio.ensure_future(self._client._session.until(settled, None)),
+            asyncio.ensure_future(self._stopping.wait()),
+        ]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for one in waits:
+                one.cancel()
 
     def _is_passed_over(self, event: Event) -> bool:
         if self._backlog or not isinstance(event, MessageReceived):

@@ -4,16 +4,18 @@ Whatever a peer sends ends as one of these, never as an exception.
 """
 
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 from ._mdk import SignedEvent
 from .events import Event
+from .shown import Shown
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+@dataclass(frozen=True, slots=True, repr=False)
+class Outcome(Shown):
     """Base of the four outcomes. Use `match`."""
 
+    _words: ClassVar[frozenset[str]] = frozenset({"reason", "code", "rule"})
     events: tuple[Event, ...]
     """What became true by this event, and by events that had waited for it or that a call since the last outcome set
     free. What such a call, accept() or confirm(), changes itself is its result, and in `Mdk.events()`."""
@@ -25,19 +27,19 @@ class Outcome:
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Applied(Outcome):
     """It took effect."""
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Duplicate(Outcome):
     """Seen before, or the echo of an event of ours. Nothing changed."""
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Deferred(Outcome):
     """Not readable or not decidable yet; kept and retried by the engine, unless `reason` is resource_refused."""
 
@@ -49,7 +51,7 @@ class Deferred(Outcome):
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Rejected(Outcome):
     """It never takes effect in this state; nothing of it was stored.
 

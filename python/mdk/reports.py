@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal, TypeAlias, final
 
+from .shown import Shown
 from .values import GroupId
 
 __all__ = [
@@ -102,8 +103,8 @@ class BackupReport:
 
 
 @final
-@dataclass(frozen=True, slots=True)
-class RestoreReport:
+@dataclass(frozen=True, slots=True, repr=False)
+class RestoreReport(Shown):
     """What restore() brought back."""
 
     groups: tuple[GroupId, ...]

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from os import PathLike
-from typing import Final, Literal, NewType, Protocol, TypeAlias, final
+from typing import ClassVar, Final, Literal, NewType, Protocol, TypeAlias, final
 
 from ._mdk import PublicKey, SignedEvent
+from .shown import Shown
 
 GroupId = NewType("GroupId", str)
 """MLS group id (RFC 9420, 8.1) in lower-case hex. Private: it never appears on a relay."""
@@ -77,8 +78,8 @@ class Delivery(StrEnum):
 
 
 @final
-@dataclass(frozen=True, slots=True)
-class StoreInfo:
+@dataclass(frozen=True, slots=True, repr=False)
+class StoreInfo(Shown):
     """Facts about the open database."""
 
     path: str | None
@@ -94,11 +95,12 @@ class StoreInfo:
     """Where the database key came from; "memory" for an account without a file."""
     rekeyed_at: datetime | None
     """When rekey() last gave the database another key."""
+    _words: ClassVar[frozenset[str]] = frozenset({"key_source", "sqlcipher_version"})
 
 
 @final
-@dataclass(frozen=True, slots=True)
-class Member:
+@dataclass(frozen=True, slots=True, repr=False)
+class Member(Shown):
     """A member account of a group. One account may have several leaves (devices)."""
 
     public_key: PublicKey
@@ -109,8 +111,8 @@ class Member:
 
 
 @final
-@dataclass(frozen=True, slots=True)
-class Reaction:
+@dataclass(frozen=True, slots=True, repr=False)
+class Reaction(Shown):
     """One reaction (NIP-25, kind 7 inside the group)."""
 
     message_id: EventId
@@ -120,8 +122,8 @@ class Reaction:
 
 
 @final
-@dataclass(frozen=True, slots=True)
-class Attachment:
+@dataclass(frozen=True, slots=True, repr=False)
+class Attachment(Shown):
     """A file that a message carries: where its ciphertext lies, and what is needed to check and to open it."""
 
     filename: str
@@ -164,8 +166,8 @@ class Attachment:
 
 
 @final
-@dataclass(frozen=True, slots=True)
-class EncryptedMedia:
+@dataclass(frozen=True, slots=True, repr=False)
+class EncryptedMedia(Shown):
     """An encrypted file, to be uploaded and then sent."""
 
     data: bytes
@@ -182,8 +184,8 @@ class EncryptedMedia:
 
 
 @final
-@dataclass(frozen=True, slots=True)
-class Message:
+@dataclass(frozen=True, slots=True, repr=False)
+class Message(Shown):
     """One message of the history, with edits, deletions and reactions applied."""
 
     id: EventId
@@ -218,8 +220,8 @@ class Message:
 
 
 @final
-@dataclass(frozen=True, slots=True)
-class GroupInfo:
+@dataclass(frozen=True, slots=True, repr=False)
+class GroupInfo(Shown):
     """A snapshot of one group."""
 
     id: GroupId
@@ -244,11 +246,15 @@ class GroupInfo:
     """Messages of others after the one last marked read."""
     last_message: Message | None
     """Without its reactions: `Mdk.message()` has them."""
+    sealing: int
+    """Commits that are missing until the removals of ours that are being sealed cannot be undone; 0 when none is."""
+    contested: bool
+    """Somebody is back who had been removed or demoted (RemovalUndone): nothing can be said until that is settled."""
 
 
 @final
-@dataclass(frozen=True, slots=True)
-class KeyPackage:
+@dataclass(frozen=True, slots=True, repr=False)
+class KeyPackage(Shown):
     """A KeyPackage (RFC 9420, 10; kind 30443), of this account or, from KeyPackages.find(), of another."""
 
     ref: str
@@ -281,8 +287,8 @@ class KeyPackageVerdict:
 
 
 @final
-@dataclass(frozen=True, slots=True)
-class Invite:
+@dataclass(frozen=True, slots=True, repr=False)
+class Invite(Shown):
     """A Welcome that was verified and waits for accept() or decline()."""
 
     id: EventId
@@ -299,8 +305,8 @@ class Invite:
 
 
 @final
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+@dataclass(frozen=True, slots=True, repr=False)
+class Outgoing(Shown):
     """An encrypted message, ready to be published."""
 
     event: SignedEvent
@@ -312,11 +318,11 @@ class Outgoing:
 
 
 @final
-@dataclass(frozen=True, slots=True)
-class Filter:
+@dataclass(frozen=True, slots=True, repr=False)
+class Filter(Shown):
     """A NIP-01 REQ filter, made by Mdk.interests()."""
 
-    _json: str = field(repr=True)
+    _json: str = field(repr=False)
     relays: tuple[str, ...]
     """Where to subscribe; empty means the inbox relays of the account (kind 10050), which the caller knows."""
 

@@ -369,6 +369,8 @@ def test_tick_at_a_time_of_the_callers_choice(alice: Mdk, pair: GroupId, clock: 
     alice.tick(clock.now + timedelta(hours=2))
     with pytest.raises(mdk.errors.MessageNotFound):
         alice.message(pair, message.id)
+    # (behind the second of the first one)
+    clock.advance(timedelta(seconds=5))
     later = alice.create_message(pair, "now").message
     assert later.created_at == clock.now
 

@@ -243,6 +243,32 @@ def test_no_public_object_shows_a_secret(tmp_path: Path) -> None:
                 assert secret not in text, type(value)
 
 
+def test_a_value_shows_ids_cut_short_and_nothing_that_was_said(
+    alice: Mdk, bob: Mdk, pair: GroupId
+) -> None:
+    sent = alice.create_message(pair, "a planted text", tags=[["t", "planted"]])
+    (received,) = bob.process(sent.event).events
+    alice.react(pair, sent.message.id, "planted")
+    info = alice.group(pair)
+    hidden = [sent.message.id, pair, info.nostr_group_id, alice.public_key.npub]
+    hidden = [text[:12] for text in [*hidden, alice.public_key.hex]]
+    hidden += [info.name, "planted", *info.relays]
+    values: list[object] = [sent, sent.event, received, info, *alice.members(pair)]
+    values += [alice.message(pair, sent.message.id), *alice.events(), *alice.interests()]
+    values += [errors.KeyPackageNotFound(f"no relay has {alice.public_key.npub}, {info.relays[0]}")]
+    values += [errors.NotFound(f"there is no {pair}")]
+    for value in values:
+        shown = repr(value)
+        assert shown.lstrip("<").startswith(type(value).__name__)
+        for text in hidden:
+            assert text not in shown, type(value)
+    assert f"id={sent.message.id[:8]}…" in repr(sent.message)
+    assert "text=…" in repr(sent.message)
+    assert f"sender={alice.public_key.npub[:11]}…" in repr(sent.message)
+    assert "delivery=queued" in repr(sent.message)
+    assert repr(errors.NotAdmin("only an admin may")) == "NotAdmin('only an admin may')"
+
+
 def test_secrets_are_not_pickled_or_copied() -> None:
     key = DatabaseKey.raw(bytes(32))
     with Mdk.in_memory() as account:

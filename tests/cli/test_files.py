@@ -65,6 +65,15 @@ def test_a_file_from_one_shell_to_the_other(home: Home, blobs: LocalBlossom) -> 
     assert done.document["error"]["code"] == "destination_exists"
     done = home.mdk("download", "-a", "bob", message["id"], "--to", "again", "--json")
     assert done.document["files"] == [{"path": "again/letter.txt", "size": len(LETTER)}]
+    # A name that the sender chose is not put among the files of whoever asks.
+    download = ("download", "-a", "bob", message["id"])
+    assert home.mdk(*download).out == "mdk-downloads/letter.txt  1.0 kB\n"
+    place = home.folder / "mdk-downloads" / "letter.txt"
+    place.write_bytes(b"mine")
+    assert home.mdk(*download, "--json").document["error"]["code"] == "destination_exists"
+    assert place.read_bytes() == b"mine"
+    assert home.mdk(*download, "--overwrite").code == 0
+    assert place.read_bytes() == LETTER
 
 
 def test_a_file_and_a_text_are_two_messages(home: Home) -> None:

@@ -16,8 +16,9 @@ import pytest
 from click.testing import CliRunner
 
 from mdk import Delivery, GroupId, GroupInfo, GroupState, Keys, Mdk, errors
-from mdk.cli import qr, records, session
+from mdk.cli import output, qr, records, session
 from mdk.cli.app import app, run
+from mdk.cli.exit_codes import ExitCode
 from mdk.cli.key_record import recorded
 from mdk.cli.keys import KeySource
 
@@ -31,6 +32,7 @@ COMMANDS = [
         "accept",
         "promote",
         "demote",
+        "remove",
         "leave",
         "send",
         "history",
@@ -49,6 +51,32 @@ def test_help_of_every_command() -> None:
         assert len(done.output.splitlines()) > 5
         if command not in {"bot", "completion"}:
             assert "--json" in done.output
+
+
+ACTIVE = [
+    *range(0x7F, 0xA0),
+    *(0x061C, 0x200E, 0x200F, 0x2028, 0x2029),
+    *range(0x202A, 0x202F),
+    *range(0x2066, 0x206A),
+]
+
+
+def test_json_has_nothing_that_acts_on_who_shows_it(capsys: pytest.CaptureFixture[str]) -> None:
+    text = "".join(map(chr, ACTIVE))
+    document = {"text": f"grüße 😀 {text}\x1b[2J", text: [text]}
+    output.show(True, document, [])
+    output.record(document)
+    shown = capsys.readouterr().out
+    assert not any(chr(code) in shown for code in [*ACTIVE, 0x1B])
+    assert "\\u0085" in shown
+    assert "\\u202e" in shown
+    assert "grüße 😀" in shown
+    whole, line = shown.rsplit("\n", 2)[:2]
+    assert json.loads(whole) == json.loads(line) == document
+    output.failure(True, "code", text, text, ExitCode.REFUSED)
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["error"]["message"] == text
+    assert not any(chr(code) in captured.out for code in ACTIVE)
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

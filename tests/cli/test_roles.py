@@ -89,6 +89,18 @@ def test_what_makes_no_sense_is_told_in_the_words_of_the_command(home: Home) -> 
     assert admins(home, "bob") == {alice}
 
 
+def test_a_member_is_removed_for_good(home: Home) -> None:
+    alice, bob = home.pair()
+    done = home.mdk("remove", "-a", "alice", "Lunch", home.account("carol"))
+    assert done.code == 64, done.err
+    assert "is not a member" in done.err
+    done = home.mdk("remove", "-a", "alice", "Lunch", bob, "--seal", "--json", "--timeout", "60")
+    assert done.code == 0, done.err
+    assert [member["public_key"] for member in done.document["members"]] == [alice]
+    (group,) = home.mdk("groups", "-a", "alice", "--json").document["groups"]
+    assert (group["sealing"], group["contested"], group["epoch"] >= 7) == (0, False, True)
+
+
 def test_a_group_has_a_name_to_be_called_by(home: Home) -> None:
     home.account("alice")
     done = home.mdk("invite", "-a", "alice", "--new", "", home.account("bob"))

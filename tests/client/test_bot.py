@@ -58,7 +58,7 @@ async def test_a_bot_is_closed_by_default(relay: LocalRelay, make_client: MakeCl
         await ctx.reply("yes")
 
     async with at_work(bot):
-        # An invite by a stranger is declined: its group never answers.
+        # An invite by a stranger is not taken: its group never answers.
         unwanted = await stranger.groups.create("come", [bot.client.public_key])
         await unwanted.send("hello?")
         group = await friend.groups.create("ours", [bot.client.public_key, stranger.public_key])

@@ -40,7 +40,8 @@ async def test_what_a_killed_bot_was_handling_comes_again_and_what_it_passed_ove
         process.kill()
         await asyncio.to_thread(process.communicate)
         await second_over()
-        clock.set(datetime.now(UTC) - timedelta(minutes=1))  # before the next start in any case
+        # Before the next start in any case, and so far back that it does not follow the last message.
+        clock.set(datetime.now(UTC) - timedelta(minutes=20))
         await (await group.send("away")).delivered(PATIENCE)
         process = run_bot(tmp_path, relay, "four", "--no-backlog")
         assert await line(process) == npub

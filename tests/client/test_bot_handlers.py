@@ -29,9 +29,9 @@ def test_a_handler_has_to_take_what_it_gets(decorator: str) -> None:
 
     async def none() -> None: ...
 
-    async def four(_a: int, _b: int, _c: int, _d: int) -> None: ...
+    async def five(_a: int, _b: int, _c: int, _d: int, _e: int) -> None: ...
 
-    for wrong in (none, four, "echo", None):
+    for wrong in (none, five, "echo", None):
         with pytest.raises(errors.InvalidInput) as raised:
             getattr(bot, decorator)(wrong)
         assert raised.value.field == "handler"

@@ -183,7 +183,9 @@ CASES: dict[str, tuple[type[errors.MdkError], Callable[[Home], object]]] = {
     "wrong_passphrase": (
         errors.WrongDatabasePassphrase,
         lambda home: (
-            home.use(DatabaseKey.passphrase("right")).make().use(DatabaseKey.passphrase("wrong"))
+            home.use(DatabaseKey.passphrase("right one"))
+            .make()
+            .use(DatabaseKey.passphrase("wrong one"))
         ),
     ),
     "variable_not_set": (

@@ -408,7 +408,7 @@ def test_the_doctor_tells_a_key_that_was_destroyed(tmp_path: Path, kind: str) ->
     """Every way of it is tried in crates/mdk-store/tests/vault/doctor_keys.rs."""
     path = tmp_path / "home" / "a.db"
     file = path.with_name("a.secret" if kind == "file" else "a.db.key")
-    key = DatabaseKey.from_file(file) if kind == "file" else DatabaseKey.passphrase("words")
+    key = DatabaseKey.from_file(file) if kind == "file" else DatabaseKey.passphrase("many words")
     Mdk.open(path, keys=KEYS, key=key).close()
     assert any(f.text.endswith("is there") for f in vault.doctor(path).findings)
     file.write_bytes(file.read_bytes()[:40])

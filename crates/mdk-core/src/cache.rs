@@ -3,7 +3,7 @@
 //! The database is the truth; what is here mirrors the last committed transaction. A group is *taken* while
 //! it is worked on and *put* back only on success, so that every error path drops the possibly diverged copy.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::sync::Arc;
@@ -89,6 +89,9 @@ pub(crate) struct GroupCache {
     pub(crate) refused: HashMap<GroupId, u64>,
     /// Groups whose dates were made or used up during the current transaction: made anew when it does not commit.
     dated: Vec<GroupId>,
+    /// Groups of which a key has opened something during the current transaction that none had: all is tried once more
+    /// when it does not commit.
+    pub(crate) opened: Vec<GroupId>,
     /// What is to be listened to may be something else than when it was asked for last.
     pub(crate) rerouted: bool,
     /// Groups with branches that compete.
@@ -107,6 +110,8 @@ pub(crate) struct GroupCache {
     pub(crate) paces: Paces,
     /// Our last message of each group.
     pub(crate) said: Said,
+    /// Groups in which nobody is back who was put out, as far as it was asked.
+    pub(crate) uncontested: HashSet<GroupId>,
     /// Groups put back during the current transaction: evicted when it does not commit.
     touched: Vec<GroupId>,
 }
@@ -120,6 +125,7 @@ impl GroupCache {
             dates: HashMap::new(),
             refused: HashMap::new(),
             dated: Vec::new(),
+            opened: Vec::new(),
             rerouted: false,
             undecided: HashMap::new(),
             counted: HashMap::new(),
@@ -129,6 +135,7 @@ impl GroupCache {
             looked_for_old: HashMap::new(),
             paces: Paces::default(),
             said: Said::default(),
+            uncontested: HashSet::new(),
             touched: Vec::new(),
         }
     }
@@ -156,6 +163,7 @@ impl GroupCache {
     pub(crate) fn keep(&mut self) {
         self.touched.clear();
         self.dated.clear();
+        self.opened.clear();
         self.spoken.clear();
         self.paces.keep();
     }
@@ -196,6 +204,9 @@ impl GroupCache {
         }
         for id in self.dated.drain(..) {
             self.dates.remove(&id);
+        }
+        for id in self.opened.drain(..) {
+            self.waits.remove(&id);
         }
         for state in self.spoken.drain(..) {
             self.counted.remove(&state);

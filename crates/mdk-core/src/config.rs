@@ -29,6 +29,15 @@ pub struct Config {
     pub strip_image_metadata: bool,
     /// Undecryptable events held per group. Their bytes are limited too ([`mdk_store::MAX_HELD_BYTES`]).
     pub max_held_events: u32,
+    /// Messages of every kind that are kept of one member of a group. What the account itself says is not counted. Of who
+    /// has more the oldest go, and of nobody else.
+    pub max_sender_messages: u64,
+    /// Bytes that the messages of one member may take: their texts and tags, and [`mdk_store::ROW_BYTES`] for each.
+    pub max_sender_bytes: u64,
+    /// Messages that are kept of all members of a group together. Of more the oldest go of who has most.
+    pub max_group_messages: u64,
+    /// Bytes that the messages of all members of a group may take together.
+    pub max_group_bytes: u64,
     /// Loaded groups kept in memory.
     pub cached_groups: u32,
     /// Milliseconds without relevant input after which a choice between branches is made. The protocol fixes 1000.
@@ -55,6 +64,10 @@ impl Default for Config {
             max_media_bytes: 104_857_600,
             strip_image_metadata: true,
             max_held_events: 8192,
+            max_sender_messages: 500_000,
+            max_sender_bytes: 256 << 20,
+            max_group_messages: 2_000_000,
+            max_group_bytes: 1 << 30,
             cached_groups: 64,
             settle_quiet_millis: 1000,
             settle_max_millis: 5000,

@@ -12,6 +12,7 @@ use crate::cache::{GroupCache, LoadedGroup};
 use crate::config::Config;
 use crate::converge::branch::Auth;
 use crate::error::{Error, Result};
+use crate::group::inviters::Inviters;
 use crate::identity::Identity;
 use crate::inbound::looked::Looked;
 use crate::inbound::retry::Drain;
@@ -62,6 +63,8 @@ pub(crate) struct Ctx<'a, 'tx> {
     pub(crate) batching: bool,
     /// A commit that could be applied was left for the end of the batch.
     pub(crate) parked: bool,
+    /// Everything that waits is tried, however much it is.
+    pub(crate) thorough: bool,
     /// The event that is being processed was kept as it came.
     pub(crate) kept_raw: bool,
     /// Why the Welcome that is processed leads nowhere, if it is for want of a sign of the others: one that was made at
@@ -71,6 +74,8 @@ pub(crate) struct Ctx<'a, 'tx> {
     pub(crate) outbox: bool,
     /// Largest events that the relays of these accounts take.
     pub(crate) invite_limits: &'a HashMap<PublicKey, u64>,
+    /// Whose invites are taken.
+    pub(crate) inviters: &'a Inviters,
     /// How a refused event is undone when others share its transaction.
     pub(crate) undo: Undo,
 }
@@ -89,6 +94,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) recent: &'a Recent,
     pub(crate) outbox: bool,
     pub(crate) invite_limits: &'a HashMap<PublicKey, u64>,
+    pub(crate) inviters: &'a Inviters,
 }
 
 /// Undoing one event of a batch.
@@ -130,10 +136,12 @@ impl<'a, 'tx> Ctx<'a, 'tx> {
             looked: Looked::default(),
             batching: false,
             parked: false,
+            thorough: false,
             kept_raw: false,
             wants_sign: None,
             outbox: parts.outbox,
             invite_limits: parts.invite_limits,
+            inviters: parts.inviters,
             undo: Undo::Savepoint,
         }
     }

@@ -19,6 +19,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::ctx::{Ctx, Parts};
 use crate::error::{Error, Result};
+use crate::group::inviters::Inviters;
 use crate::identity::Identity;
 use crate::media::Recent;
 use crate::values::{EngineEvent, NewMessage, Outgoing, StoreInfo};
@@ -45,6 +46,8 @@ pub struct Engine {
     outbox: bool,
     /// Largest events that the relays of these accounts take.
     invite_limits: HashMap<PublicKey, u64>,
+    /// Whose invites are taken.
+    inviters: Inviters,
     /// Whether the database came from a backup; that does not change while it is open.
     restored: bool,
     worked: Worked,
@@ -111,6 +114,7 @@ impl Engine {
             resumed: false,
             outbox: false,
             invite_limits: HashMap::new(),
+            inviters: Inviters::default(),
             restored,
             worked: Worked::default(),
             more: HashMap::new(),
@@ -188,7 +192,7 @@ impl Engine {
     /// Takes away what has had its time, so that nobody reads it between two ticks. (rule: 2.9-5) A read has no outcome:
     /// the next one tells of it.
     fn expire(&mut self) -> Result<()> {
-        if self.look(|ctx| Ok(ctx.tx.expired(ctx.now())?.is_empty()))? {
+        if self.look(|ctx| Ok(ctx.tx.expired(ctx.now(), 1)?.is_empty()))? {
             return Ok(());
         }
         let ((), effects) = self.write(|ctx| ctx.expire_messages())?;
@@ -231,6 +235,7 @@ impl Engine {
             recent: &self.recent,
             outbox: self.outbox,
             invite_limits: &self.invite_limits,
+            inviters: &self.inviters,
         };
         (&mut self.store, parts)
     }

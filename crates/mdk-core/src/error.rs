@@ -67,6 +67,10 @@ pub enum Error {
         /// How long to wait.
         millis: u64,
     },
+    /// Somebody who was removed, or an admin who was demoted, is back because another branch won. Remedy: remove or demote them
+    /// again, or say that it is well (`accept_members()`).
+    #[error("the group is contested: a removal or demotion was undone")]
+    Contested,
     /// The commit is not pending any more: another one won, or it was discarded. Remedy: do the operation again. (An automatic
     /// one that a relay has may win yet, and is done by itself where it is needed.)
     #[error("this commit is no longer pending")]

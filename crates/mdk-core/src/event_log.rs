@@ -127,6 +127,15 @@ pub(crate) enum Stored {
     Reacted {
         seq: i64,
     },
+    RemovalUndone {
+        account: Key,
+        demoted: bool,
+        by: Option<Key>,
+        at: u64,
+    },
+    HistoryTrimmed {
+        sender: Key,
+    },
 }
 
 /// How many characters the longest emoji has that is one sign: a kiss of two people with their skin tones.
@@ -163,6 +172,8 @@ impl Stored {
             Self::CannotFollow { .. } => 19,
             Self::Earlier(_) => EARLIER,
             Self::Beside(_) => BESIDE,
+            Self::RemovalUndone { .. } => 22,
+            Self::HistoryTrimmed { .. } => 23,
         }
     }
 }
@@ -380,6 +391,16 @@ fn materialize(
         Stored::HistoryGap { count, first, last } => {
             EventBody::HistoryGap { count: *count, first: *first, last: *last }
         }
+        Stored::RemovalUndone { account: who, demoted, by, at } => EventBody::RemovalUndone {
+            account: PublicKey::from_bytes(*who).map_err(|_| Error::Unrecoverable("event log"))?,
+            demoted: *demoted,
+            by: account(by.as_ref())?,
+            at: *at,
+        },
+        Stored::HistoryTrimmed { sender } => EventBody::HistoryTrimmed {
+            sender: PublicKey::from_bytes(*sender)
+                .map_err(|_| Error::Unrecoverable("event log"))?,
+        },
         Stored::CannotFollow { epoch } => EventBody::CannotFollow { epoch: *epoch },
         Stored::Unrecoverable { reason } => EventBody::Unrecoverable { reason: reason.clone() },
         Stored::Disbanded { by } => EventBody::Disbanded { by: account(by.as_ref())? },

@@ -1,9 +1,11 @@
 //! What the user reads: groups, members, messages with their edits and reactions, invites.
 
 use mdk_store::{GroupRow, GroupStatus, MessageRow, MessageStatus, Tx};
+use mdk_wire::budget::group::MAX_SHOWN_REACTIONS;
 use mdk_wire::{EventId, GroupId, PublicKey, kind};
 
 use crate::error::{Error, Result};
+use crate::group::removals;
 use crate::media;
 use crate::message::can_be_edited;
 use crate::values::{Delivery, GroupInfo, GroupState, Invite, Message, Reaction};
@@ -28,6 +30,7 @@ pub(crate) fn is_shown(status: MessageStatus) -> bool {
 }
 
 pub(crate) fn group_info(tx: &Tx<'_>, _me: PublicKey, row: &GroupRow) -> Result<GroupInfo> {
+    let removals = tx.removals(&row.id)?;
     let last_message = tx.last_message(&row.id)?.map(|m| glance(tx, m)).transpose()?;
     Ok(GroupInfo {
         id: row.id.clone(),
@@ -41,6 +44,8 @@ pub(crate) fn group_info(tx: &Tx<'_>, _me: PublicKey, row: &GroupRow) -> Result<
         state: state(row.status).unwrap_or(GroupState::Pending),
         retention: (row.retention != 0).then_some(row.retention),
         has_image: row.has_image,
+        sealing: removals::sealing(&removals, row.epoch),
+        contested: removals::contested(&removals),
         unread_count: tx.unread(&row.id, row.last_read)?,
         last_message: last_message.map(Box::new),
     })
@@ -63,53 +68,43 @@ pub(crate) fn invite(row: &GroupRow) -> Option<Invite> {
 
 /// A message as a list of groups shows it: without its reactions, of which anybody may make any number.
 fn glance(tx: &Tx<'_>, row: MessageRow) -> Result<Message> {
-    let edit = match row.status {
-        MessageStatus::Deleted => None,
-        _ => tx.newest_edit(&row.group, &row.id, &row.sender)?,
-    };
-    Ok(view_with(row, edit.into_iter().collect()))
+    let edit = edit_of(tx, &row)?;
+    Ok(view_with(row, edit, Vec::new()))
 }
 
-/// A message with its edits and reactions applied.
+/// A message with its edits and reactions applied. Of those it reads what it shows.
 pub(crate) fn view(tx: &Tx<'_>, row: MessageRow) -> Result<Message> {
-    let children = match row.status {
-        MessageStatus::Deleted => Vec::new(),
-        _ => tx.children(&row.group, &row.id)?,
-    };
-    Ok(view_with(row, children))
+    if row.status == MessageStatus::Deleted || !tx.is_pointed_at(&row.group, &row.id)? {
+        return Ok(view_with(row, None, Vec::new()));
+    }
+    let edit = edit_of(tx, &row)?;
+    let reactions = tx.reactions(&row.group, &row.id, None, MAX_SHOWN_REACTIONS)?;
+    let reactions = reactions.into_iter().map(|reaction| Reaction {
+        message_id: row.id,
+        sender: reaction.sender,
+        emoji: reaction.emoji,
+    });
+    let reactions = reactions.collect();
+    Ok(view_with(row, edit, reactions))
 }
 
-/// As [`view`], when what points at the message is known.
-pub(crate) fn view_with(row: MessageRow, children: Vec<MessageRow>) -> Message {
-    let deleted = row.status == MessageStatus::Deleted;
-    let mut text = row.content;
-    let mut edit_time = None;
-    let editable = can_be_edited(row.kind);
-    let mut reactions = Vec::new();
-    if !deleted {
-        for child in children {
-            if child.status != MessageStatus::Valid {
-                continue;
-            }
-            match child.kind {
-                kind::REACTION => reactions.push(Reaction {
-                    message_id: row.id,
-                    sender: child.sender,
-                    emoji: child.content,
-                }),
-                // rule: 2.4-9 (an edit counts for its author's message only, the newest created_at wins)
-                kind::EDIT
-                    if editable
-                        && child.sender == row.sender
-                        && edit_time <= Some(child.created_at) =>
-                {
-                    edit_time = Some(child.created_at);
-                    text = child.content;
-                }
-                _ => {}
-            }
-        }
+// rule: 2.4-9 (an edit counts for its author's message only, the newest created_at wins)
+/// What a message is edited to.
+fn edit_of(tx: &Tx<'_>, row: &MessageRow) -> Result<Option<String>> {
+    if row.status == MessageStatus::Deleted || !can_be_edited(row.kind) {
+        return Ok(None);
     }
+    Ok(tx.newest_edit(&row.group, &row.id, &row.sender)?.map(|edit| edit.content))
+}
+
+/// As [`view`], when what is said about the message is known.
+pub(crate) fn view_with(
+    row: MessageRow,
+    edit: Option<String>,
+    reactions: Vec<Reaction>,
+) -> Message {
+    let (deleted, edited) = (row.status == MessageStatus::Deleted, edit.is_some());
+    let text = edit.unwrap_or(row.content);
     let reply_to = (row.kind == kind::CHAT).then(|| reply_target(&row.tags)).flatten();
     let attachments = media::attachments(row.kind, &row.tags);
     Message {
@@ -124,7 +119,7 @@ pub(crate) fn view_with(row: MessageRow, children: Vec<MessageRow>) -> Message {
         reply_to,
         attachments,
         reactions,
-        edited: edit_time.is_some(),
+        edited,
         deleted,
         invalidated: row.status == MessageStatus::Invalidated,
         is_mine: row.mine,

@@ -43,6 +43,8 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use config::Config;
 pub use engine::Engine;
 pub use error::{Error, Result};
+pub use group::epoch::EXPORTER_LABEL;
+pub use group::inviters::Inviters;
 pub use inbound::Incoming;
 pub use key_package::KeyPackageVerdict;
 pub use mdk_store::SendState;

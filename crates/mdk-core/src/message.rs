@@ -128,6 +128,7 @@ impl Ctx<'_, '_> {
         let Draft { kind, content, tags, attachments, answers } = draft;
         self.require_renewed(id)?;
         self.require_outbox_room()?;
+        self.require_uncontested(id)?;
         self.require_decided(id)?;
         let mut group = self.take_active(id)?;
         self.may_send(&group)?;
@@ -200,7 +201,7 @@ impl Ctx<'_, '_> {
         let purpose = OutboxPurpose::Message { message_id: payload_id };
         self.post(&Letter { purpose, group: Some(id), event: &event, relays: &relays })?;
         // Its id is new here, so nothing points at it yet.
-        Ok(Outgoing { event, message: history::view_with(row, Vec::new()), relays })
+        Ok(Outgoing { event, message: history::view_with(row, None, Vec::new()), relays })
     }
 
     fn encrypt(
@@ -235,7 +236,10 @@ impl Ctx<'_, '_> {
 
     /// Whether the group can be written in now.
     pub(crate) fn may_say_again(&mut self, id: &GroupId) -> Result<bool> {
-        if self.require_renewed(id).is_err() || self.require_decided(id).is_err() {
+        if self.require_renewed(id).is_err()
+            || self.require_uncontested(id).is_err()
+            || self.require_decided(id).is_err()
+        {
             return Ok(false);
         }
         if group::require_active(&self.current_row(id)?).is_err() {

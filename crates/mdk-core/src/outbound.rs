@@ -48,6 +48,8 @@ pub(crate) struct Plan {
 
 /// What the row of a commit says that it is for.
 pub(crate) const PURPOSE_DISBAND: u8 = 1;
+/// Whom it puts out is to stay out: see `group/removals.rs`.
+pub(crate) const PURPOSE_SEAL: u8 = 2;
 
 /// MLS output of a staged commit.
 pub(crate) struct Staged {

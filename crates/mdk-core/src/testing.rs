@@ -279,6 +279,30 @@ pub fn history(engine: &mut Engine) -> Result<Vec<Stored>> {
     })
 }
 
+/// How many rows the history of all groups has, and how many bytes their texts and tags take in memory.
+///
+/// # Errors
+/// [`Error::Store`].
+pub fn history_size(engine: &mut Engine) -> Result<(usize, usize)> {
+    engine.look(|ctx| {
+        let rows = ctx.tx.messages_after(0, u32::MAX)?;
+        let tags = rows.iter().flat_map(|row| row.tags.iter().flatten());
+        let tags: usize = tags.map(|text| text.len() + size_of::<String>()).sum();
+        Ok((rows.len(), rows.iter().map(|row| row.content.len()).sum::<usize>() + tags))
+    })
+}
+
+/// Who counts as having spoken in the live state of a group.
+///
+/// # Errors
+/// [`Error::GroupNotFound`], [`Error::Store`].
+pub fn speakers(engine: &mut Engine, id: &GroupId) -> Result<Vec<PublicKey>> {
+    engine.look(|ctx| {
+        let row = ctx.row(id)?;
+        Ok(ctx.tx.witnesses_of(id, &row.authenticator, 0)?)
+    })
+}
+
 /// What waits in a group: events as they came, and opened handshake messages by the hash of their bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Held {
@@ -334,6 +358,14 @@ pub fn give_up(engine: &mut Engine, id: &GroupId) -> Result<()> {
 /// As of any call.
 pub fn cost(engine: &mut Engine) -> Result<(u64, u64)> {
     engine.look(|ctx| Ok((ctx.cache.trials.count(), ctx.tx.states_read())))
+}
+
+/// Steps that the database has taken for this engine: grows with the rows that it looks at. 0 in an optimized build.
+///
+/// # Errors
+/// As of any call.
+pub fn store_steps(engine: &mut Engine) -> Result<u64> {
+    engine.look(|ctx| Ok(ctx.tx.steps()))
 }
 
 /// How often OpenMLS has asked for cryptography in this thread: grows with the MLS messages that engines make and read.

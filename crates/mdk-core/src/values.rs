@@ -76,6 +76,10 @@ pub struct GroupInfo {
     pub retention: Option<u64>,
     /// Whether the group has an image or avatar.
     pub has_image: bool,
+    /// Commits that are missing until removals of ours that are to be sealed cannot be undone any more; 0 when none is.
+    pub sealing: u64,
+    /// Somebody is back who had been removed or demoted: see [`EventBody::RemovalUndone`].
+    pub contested: bool,
     /// Messages of others after the last one marked read.
     pub unread_count: u64,
     /// The newest message, without its reactions.
@@ -441,6 +445,25 @@ pub enum EventBody {
         first: u64,
         /// When the last of them says that it was made, Unix seconds.
         last: u64,
+    },
+    /// Somebody is back who had been removed, or an admin who had been demoted: another branch won. The group is contested
+    /// until the removal holds again, or [`Engine::accept_members`](crate::Engine::accept_members) is called; meanwhile
+    /// nothing can be said in it. An admin who had made the removal makes it again by itself.
+    RemovalUndone {
+        /// Who.
+        account: PublicKey,
+        /// It was a demotion: the account is an admin again.
+        demoted: bool,
+        /// Who made the first commit of the branch that won.
+        by: Option<PublicKey>,
+        /// When, Unix seconds by our clock.
+        at: u64,
+    },
+    /// There was more of a member, or of the group, than is kept ([`Config`](crate::Config)), and the oldest messages of
+    /// that member went, of whom the group had most. Told once for an hour of a group.
+    HistoryTrimmed {
+        /// Whose.
+        sender: PublicKey,
     },
     /// A commit came that cannot be judged here, most often because it adds somebody whose KeyPackage has expired since,
     /// and ten minutes later the group still stands before it. If the others took it in time, only a new invite helps

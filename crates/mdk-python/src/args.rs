@@ -198,6 +198,14 @@ pub(crate) fn environment(name: &str) -> Option<Zeroizing<String>> {
     std::env::var(name).ok().map(Zeroizing::new)
 }
 
+/// Removes an environment variable, from what Python shows of it as well.
+pub(crate) fn remove_environment(py: Python<'_>, name: &str) -> PyResult<()> {
+    let os = py.import("os")?;
+    os.getattr("environ")?.call_method1("pop", (name, py.None()))?;
+    os.call_method1("unsetenv", (name,))?;
+    Ok(())
+}
+
 /// The text of a file that only its owner can access.
 pub(crate) fn secret_file(path: &Path) -> Result<Zeroizing<String>, Raise> {
     let failed = |error: std::io::Error| match error.kind() {

@@ -22,6 +22,10 @@ struct Fields {
     max_media_bytes: u64,
     strip_image_metadata: bool,
     max_held_events: u32,
+    max_sender_messages: u64,
+    max_sender_bytes: u64,
+    max_group_messages: u64,
+    max_group_bytes: u64,
     cached_groups: u32,
 }
 
@@ -53,6 +57,10 @@ impl From<Fields> for mdk_core::Config {
         core.max_media_bytes = fields.max_media_bytes;
         core.strip_image_metadata = fields.strip_image_metadata;
         core.max_held_events = fields.max_held_events;
+        core.max_sender_messages = fields.max_sender_messages;
+        core.max_sender_bytes = fields.max_sender_bytes;
+        core.max_group_messages = fields.max_group_messages;
+        core.max_group_bytes = fields.max_group_bytes;
         core.cached_groups = fields.cached_groups;
         core
     }

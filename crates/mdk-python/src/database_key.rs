@@ -127,7 +127,8 @@ impl DatabaseKey {
     /// passes), and is needed each time.
     ///
     /// Args:
-    ///     text: 1 to 1,024 bytes of UTF-8; str or bytes. A str cannot be wiped by anybody.
+    ///     text: 1 to 1,024 bytes of UTF-8; str or bytes. A str cannot be wiped by anybody. For a new database, and as the
+    ///         new key of an old one, at least 8 characters: else opening it, or the re-key, raises InvalidPassphrase.
     ///     wipe: overwrite `text`, a bytearray or writable memoryview, with zeros.
     ///
     /// Raises:
@@ -163,10 +164,27 @@ impl DatabaseKey {
     /// The key in an environment variable, read when the database is opened: 64 hex digits or base64 of 32 bytes.
     ///
     /// Other programs of the same user can read the environment of this one: a file is better.
+    ///
+    /// Args:
+    ///     name: the name of the variable.
+    ///     remove: read it now, and remove it, so that programs that this one starts do not get it. The system shows the
+    ///         environment that this program was started with (/proc/PID/environ) as long as it runs.
+    ///
+    /// Raises:
+    ///     KeyMissing, KeyMalformed, WrongKeyLength, InvalidIdentifier: with `remove`, at once.
     #[staticmethod]
-    #[pyo3(signature = (name=Text::Fixed("MDK_DB_KEY")), text_signature = "(name='MDK_DB_KEY')")]
-    fn from_env(name: Text) -> PyResult<Self> {
-        Ok(Self { key: mdk_store::DatabaseKey::Env(name.get("name")?.to_owned()) })
+    #[pyo3(
+        signature = (name=Text::Fixed("MDK_DB_KEY"), *, remove=false),
+        text_signature = "(name='MDK_DB_KEY', *, remove=False)"
+    )]
+    fn from_env(py: Python<'_>, name: Text, remove: bool) -> PyResult<Self> {
+        let name = name.get("name")?;
+        if !remove {
+            return Ok(Self { key: mdk_store::DatabaseKey::Env(name.to_owned()) });
+        }
+        let key = apart(|| mdk_store::DatabaseKey::take_env(name)).map_err(Raise::from)?;
+        crate::args::remove_environment(py, name)?;
+        Ok(Self { key })
     }
 
     /// The key itself: exactly 32 random bytes. Without it the data is lost, so keep it safe.

@@ -36,7 +36,7 @@ classes! {
     AccessDenied, AddressRefused, AlreadyEncrypted, CallbackFailed, Cancelled, Closed, CommitLost,
     CommitPending, CopyDiffers, CorruptDatabase, DatabaseBusy, DatabaseDamaged, DatabaseMissing,
     DestinationExists, DirectoryTooWide, DiskFull, EmptyDatabase, EncryptionMissing, EpochUnavailable,
-    FileMissing, ForeignDatabase, ForeignOwner, Forked, GroupNotFound, GroupSettling, GroupTooLarge,
+    FileMissing, ForeignDatabase, ForeignOwner, Forked, GroupContested, GroupNotFound, GroupSettling, GroupTooLarge,
     GroupUnrecoverable, HardLink, InMemory, IncompatibleMember, InternalError, InvalidEvent,
     InvalidIdentifier, InvalidInput, InvalidKey, InvalidPassphrase, InvalidRelayUrl, InviteNotFound,
     KeyFileTooWide, KeyMalformed, KeyMissing, KeyNotGiven, KeyNotStored, KeyPackageNotFound, KeyRecordMalformed,

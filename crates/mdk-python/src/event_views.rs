@@ -61,9 +61,16 @@ impl<'py> ToPy<'py> for EngineEvent {
             EventBody::ChangeWithdrawn { commit } => {
                 build!(py, "mdk.events", "ChangeWithdrawn", group, at, commit)
             }
+            EventBody::RemovalUndone { account, demoted, by, at: when } => {
+                let when = time(py, when)?;
+                build!(py, "mdk.events", "RemovalUndone", group, at, account, demoted, by, when)
+            }
             EventBody::HistoryGap { count, first, last } => {
                 let (first, last) = (time(py, first)?, time(py, last)?);
                 build!(py, "mdk.events", "HistoryGap", group, at, count, first, last)
+            }
+            EventBody::HistoryTrimmed { sender } => {
+                build!(py, "mdk.events", "HistoryTrimmed", group, at, sender)
             }
             EventBody::CannotFollow { epoch } => {
                 build!(py, "mdk.events", "CannotFollow", group, at, epoch)

@@ -41,14 +41,27 @@ impl Keys {
 
     /// The key pair in an environment variable, as `parse()` reads it.
     ///
+    /// Args:
+    ///     name: the name of the variable.
+    ///     remove: remove it when it was read, so that programs that this one starts do not get it. The system shows the
+    ///         environment that this program was started with (/proc/PID/environ) as long as it runs.
+    ///
     /// Raises:
     ///     InvalidKey: the variable is not set or does not parse.
     #[staticmethod]
-    #[pyo3(signature = (name=Text::Fixed("MDK_NSEC")), text_signature = "(name='MDK_NSEC')")]
-    fn from_env(name: Text) -> PyResult<Self> {
+    #[pyo3(
+        signature = (name=Text::Fixed("MDK_NSEC"), *, remove=false),
+        text_signature = "(name='MDK_NSEC', *, remove=False)"
+    )]
+    fn from_env(py: Python<'_>, name: Text, remove: bool) -> PyResult<Self> {
         let missing = || Raise::key("name", "the environment variable is not set");
-        let text = args::environment(name.key("name")?).ok_or_else(missing)?;
-        Ok(parse("name", text.trim(), None)?)
+        let name = name.key("name")?;
+        let text = args::environment(name).ok_or_else(missing)?;
+        let keys = parse("name", text.trim(), None)?;
+        if remove {
+            args::remove_environment(py, name)?;
+        }
+        Ok(keys)
     }
 
     /// The key pair in a text file, as `parse()` reads it; white space around it is ignored.

@@ -70,7 +70,7 @@ impl SignedEvent {
     }
 
     fn __repr__(&self) -> String {
-        format!("<SignedEvent kind={} id={}>", self.0.kind(), self.0.id().to_hex())
+        format!("<SignedEvent kind={} id={}…>", self.0.kind(), &self.0.id().to_hex()[..8])
     }
 
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, (String,))> {

@@ -294,6 +294,8 @@ impl<'py> ToPy<'py> for GroupInfo {
             self.has_image,
             self.unread_count,
             self.last_message,
+            self.sealing,
+            self.contested,
         )
     }
 }

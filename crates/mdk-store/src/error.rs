@@ -255,6 +255,14 @@ pub enum OpenError {
         /// The longest one.
         limit: usize,
     },
+    /// The passphrase is too short for a new key. Choose a longer one; databases that have a shorter one still open.
+    #[error("the passphrase has {length} characters; one for a new key has at least {least}")]
+    ShortPassphrase {
+        /// Its length in characters.
+        length: usize,
+        /// The shortest one.
+        least: usize,
+    },
     /// The passphrase does not open the key file beside the database, or that file was changed. Both look alike on
     /// purpose. Try again, or restore the key file.
     #[error("the passphrase is wrong, or its key file was changed")]

@@ -143,7 +143,10 @@ pub(crate) fn prepare(
             (key, false)
         }
         Some(_) => return Err(OpenError::DatabaseMissingButKeyPresent),
-        None if home.may_create() => (key_source::fresh()?, true),
+        None if home.may_create() => {
+            key_source::check_new(source)?;
+            (key_source::fresh()?, true)
+        }
         None => return Err(missing),
     };
     home.expect(&key)?;

@@ -157,13 +157,15 @@ fn read(row: &Row<'_>) -> Result<GroupRow> {
 }
 
 /// Every table with rows of one group and the column that names it. `seen` has none: what was processed stays so.
-pub(crate) const GROUP_TABLES: [(&str, &str); 13] = [
+pub(crate) const GROUP_TABLES: [(&str, &str); 15] = [
     ("file_keys", "group_id"),
+    ("shares", "group_id"),
     ("messages", "group_id"),
     ("events", "group_id"),
     ("welcomes", "group_id"),
     ("commits", "group_id"),
     ("leave_requests", "group_id"),
+    ("removals", "group_id"),
     ("outbox", "group_id"),
     ("held", "group_id"),
     ("inputs", "group_id"),
@@ -296,12 +298,14 @@ impl Tx<'_> {
         self.empty_newest_event(id)?;
         self.hand_over_newest_position(id, after)?;
         self.unread.forget(id);
+        let group = id;
         let id = id.as_bytes();
         self.erase(
             "DELETE FROM file_keys WHERE group_id = ?1 AND message > ?2",
             params![id, after],
         )?;
         self.erase("DELETE FROM messages WHERE group_id = ?1 AND seq > ?2", params![id, after])?;
+        self.recount_shares(group)?;
         self.exec("DELETE FROM events WHERE group_id = ?1 AND seq >= ?2", params![id, event])?;
         self.lower_history()
     }

@@ -20,8 +20,21 @@ pub struct HeldRow {
     pub received_at: Timestamp,
     /// Whether it may be lost.
     pub loss: Loss,
+    /// Whether no key has opened it.
+    pub closed: bool,
 }
-guarded_debug!(HeldRow { received_at, loss });
+guarded_debug!(HeldRow { received_at, loss, closed });
+
+/// A held event that no key has opened, for trying one.
+pub struct ClosedRow {
+    /// Its place in the order of arrival.
+    pub seq: i64,
+    /// Id of the event.
+    pub event_id: EventId,
+    /// The event as it came.
+    pub event_json: String,
+}
+guarded_debug!(ClosedRow { seq });
 
 stored_enum! {
     /// Whether a held event may be lost.
@@ -98,8 +111,13 @@ macro_rules! select {
         )
     };
 }
-pub(crate) const HELD: &str = "SELECT event_id, group_id, event_json, received_at, reported FROM held WHERE group_id = ?1 AND reported <> 3 ORDER BY seq";
-const HELD_BEFORE: &str = "SELECT event_id, group_id, event_json, received_at, reported FROM held \
+pub(crate) const HELD: &str = "SELECT event_id, group_id, event_json, received_at, reported, closed FROM held WHERE group_id = ?1 AND reported <> 3 ORDER BY seq";
+pub(crate) const HELD_OPEN: &str = "SELECT event_id FROM held INDEXED BY held_opened WHERE group_id = ?1 AND closed = 0 AND reported <> 3 ORDER BY seq";
+pub(crate) const HELD_CLOSED: &str = "SELECT seq, event_id, event_json FROM held INDEXED BY held_by_group \
+     WHERE group_id = ?1 AND closed = 1 AND seq < ?2 ORDER BY seq DESC LIMIT ?3";
+pub(crate) const OLDEST_CLOSED: &str = "SELECT event_id, group_id, event_json, received_at, reported, closed FROM held \
+     INDEXED BY held_by_group WHERE group_id = ?1 AND closed = 1 ORDER BY seq LIMIT ?2";
+const HELD_BEFORE: &str = "SELECT event_id, group_id, event_json, received_at, reported, closed FROM held \
      WHERE group_id = ?1 AND received_at <= ?2 AND reported <> 3 ORDER BY seq";
 pub(crate) const HELD_SUMS: &str =
     "SELECT events, welcomes, bytes FROM temp.held_sums WHERE group_id = ?1";
@@ -137,6 +155,7 @@ pub(crate) fn read_held(row: &Row<'_>) -> Result<HeldRow> {
         event_json: c.text()?,
         received_at: c.u64()?,
         loss: c.variant(Loss::from_stored)?,
+        closed: c.bool()?,
     })
 }
 
@@ -159,6 +178,9 @@ impl Tx<'_> {
     /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn hold(&self, row: &HeldRow, cap: u32) -> Result<bool> {
         if self.is_held(&row.event_id)? {
+            if !row.closed {
+                self.set_closed(&row.event_id, false)?;
+            }
             return Ok(true);
         }
         let held = self.held_sums(&row.group)?;
@@ -186,13 +208,15 @@ impl Tx<'_> {
 
     pub(crate) fn put_held(&self, row: &HeldRow) -> Result<()> {
         self.exec(
-            "INSERT INTO held (event_id, group_id, event_json, received_at, reported) VALUES (?1, ?2, ?3, ?4, ?5)",
+            "INSERT INTO held (event_id, group_id, event_json, received_at, reported, closed) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             params![
                 row.event_id.as_bytes(),
                 row.group.as_bytes(),
                 row.event_json,
                 U64(row.received_at),
-                row.loss as u8
+                row.loss as u8,
+                row.closed,
             ],
         )?;
         Ok(())
@@ -224,16 +248,47 @@ impl Tx<'_> {
         self.all(HELD, [group.as_bytes()], read_held)
     }
 
-    /// Ids of the events that a group holds, in the order of arrival.
+    /// Ids of the events that a group holds and a key has opened, in the order of arrival.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
     pub fn held_ids(&self, group: &GroupId) -> Result<Vec<EventId>> {
-        self.all(
-            "SELECT event_id FROM held WHERE group_id = ?1 AND reported <> 3 ORDER BY seq",
-            [group.as_bytes()],
-            |row| Columns::new(row, "held").event_id(),
-        )
+        self.all(HELD_OPEN, [group.as_bytes()], |row| Columns::new(row, "held").event_id())
+    }
+
+    /// Up to `limit` of the events that a group holds and no key has opened, from before `seq`, the newest first.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
+    pub fn closed_before(&self, group: &GroupId, seq: i64, limit: u32) -> Result<Vec<ClosedRow>> {
+        self.all(HELD_CLOSED, params![group.as_bytes(), seq, limit], |row| {
+            let mut c = Columns::new(row, "held");
+            Ok(ClosedRow { seq: c.i64()?, event_id: c.event_id()?, event_json: c.text()? })
+        })
+    }
+
+    /// Whether no key has opened a held event. No such event: nothing happens.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails.
+    pub fn set_closed(&self, event_id: &EventId, closed: bool) -> Result<()> {
+        self.exec(
+            "UPDATE held SET closed = ?2 WHERE event_id = ?1 AND closed <> ?2",
+            params![event_id.as_bytes(), closed],
+        )?;
+        Ok(())
+    }
+
+    /// Forgets up to `limit` of the events that a group holds and no key has opened, the oldest first. Gives them.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
+    pub fn drop_oldest_closed(&self, group: &GroupId, limit: u32) -> Result<Vec<HeldRow>> {
+        let oldest = self.all(OLDEST_CLOSED, params![group.as_bytes(), limit], read_held)?;
+        for held in &oldest {
+            self.unhold(&held.event_id)?;
+        }
+        Ok(oldest)
     }
 
     /// A held event as it came.
@@ -252,7 +307,7 @@ impl Tx<'_> {
     /// [`StoreError`](crate::StoreError) when the database fails or the row cannot be decoded.
     pub fn held_event(&self, event_id: &EventId) -> Result<Option<HeldRow>> {
         self.one(
-            "SELECT event_id, group_id, event_json, received_at, reported FROM held \
+            "SELECT event_id, group_id, event_json, received_at, reported, closed FROM held \
              WHERE event_id = ?1 AND reported <> 3",
             [event_id.as_bytes()],
             read_held,

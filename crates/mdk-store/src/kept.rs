@@ -6,7 +6,7 @@ use mdk_wire::GroupId;
 use crate::held::{HeldRow, Loss, read_held};
 use crate::{Result, Tx};
 
-const KEPT: &str = "SELECT event_id, group_id, event_json, received_at, reported FROM held \
+const KEPT: &str = "SELECT event_id, group_id, event_json, received_at, reported, closed FROM held \
      WHERE group_id = ?1 AND reported = 3 ORDER BY seq";
 
 impl Tx<'_> {
@@ -15,7 +15,7 @@ impl Tx<'_> {
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn keep_welcome(&self, row: &HeldRow) -> Result<()> {
-        self.put_held(&HeldRow { loss: Loss::Kept, ..row.clone() })
+        self.put_held(&HeldRow { loss: Loss::Kept, closed: false, ..row.clone() })
     }
 
     /// The Welcomes that are kept for a group, in the order of arrival.
@@ -59,6 +59,7 @@ mod tests {
             event_json: format!("{{\"kind\":1059,\"n\":{n}}}"),
             received_at: u64::from(n),
             loss: Loss::Possible,
+            closed: false,
         }
     }
 

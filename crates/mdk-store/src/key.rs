@@ -6,6 +6,7 @@ use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use mdk_wire::{Secret, SecretVec};
 
+use crate::{OpenError, key_source};
 pub use descriptor::Descriptor;
 
 /// Gives the 32 bytes of a key. The text of its error is not shown anywhere: it may hold a secret.
@@ -34,6 +35,13 @@ pub enum DatabaseKey {
     Callback(KeyCallback),
     /// The name of an environment variable that holds 64 hex digits, base64, or `mdk-key-1:` and base64.
     Env(String),
+    /// What such a variable held: see [`Self::take_env`].
+    Taken {
+        /// Its name.
+        name: String,
+        /// The key.
+        key: Secret<32>,
+    },
     /// The key itself.
     Raw(Secret<32>),
 }
@@ -95,6 +103,15 @@ impl DatabaseKey {
         Self::Fd(Descriptor::new(number))
     }
 
+    /// The key in the environment variable `name`, read now: the caller may remove the variable then.
+    ///
+    /// # Errors
+    /// [`OpenError::KeyMissing`], [`OpenError::KeyMalformed`], [`OpenError::KeyLength`], [`OpenError::BadIdentifier`].
+    pub fn take_env(name: &str) -> Result<Self, OpenError> {
+        let key = key_source::variable(name)?;
+        Ok(Self::Taken { name: name.to_owned(), key })
+    }
+
     /// The kind of the source: `keyring`, `file`, `fd`, `secret`, `passphrase`, `callback`, `env` or `raw`.
     #[must_use]
     pub fn source(&self) -> &'static str {
@@ -105,7 +122,7 @@ impl DatabaseKey {
             Self::Secret(_) => "secret",
             Self::Passphrase(_) => "passphrase",
             Self::Callback(_) => "callback",
-            Self::Env(_) => "env",
+            Self::Env(_) | Self::Taken { .. } => "env",
             Self::Raw(_) => "raw",
         }
     }
@@ -135,7 +152,7 @@ impl fmt::Debug for DatabaseKey {
             Self::Secret(_) => "Secret(..)",
             Self::Passphrase(_) => "Passphrase(..)",
             Self::Callback(_) => "Callback(..)",
-            Self::Env(_) => "Env(..)",
+            Self::Env(_) | Self::Taken { .. } => "Env(..)",
             Self::Raw(_) => "Raw(..)",
         })
     }
@@ -151,6 +168,7 @@ mod tests {
             (DatabaseKey::Raw(Secret::new([0xab; 32])), "Raw(..)"),
             (DatabaseKey::File(PathBuf::from("/home/alice/key")), "File(..)"),
             (DatabaseKey::Env("ALICE".into()), "Env(..)"),
+            (DatabaseKey::Taken { name: "ALICE".into(), key: Secret::new([0xab; 32]) }, "Env(..)"),
             (DatabaseKey::Secret("alice".into()), "Secret(..)"),
             (DatabaseKey::Passphrase(SecretVec::new(b"alice".to_vec())), "Passphrase(..)"),
             (DatabaseKey::Callback(Arc::new(|| Err("alice".into()))), "Callback(..)"),

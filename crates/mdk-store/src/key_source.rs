@@ -32,6 +32,7 @@ use file::KeyFile;
 pub(crate) use fresh::fresh;
 use fresh::random_id;
 pub use given::on_signal;
+pub(crate) use given::variable;
 pub(crate) use lost::{find as find_without_record, place_of};
 pub(crate) use next::locate_next;
 pub(crate) use recorded::{Presence, is_kept, known_source, present, recorded};
@@ -126,7 +127,7 @@ pub(crate) fn locate(
             let file = KeyFile::beside(place)?.with_generation(slot.generation.as_deref());
             Kind::Wrapped(file, Some(passphrase.clone()), None)
         }
-        DatabaseKey::Env(name) => {
+        DatabaseKey::Env(name) | DatabaseKey::Taken { name, .. } => {
             given::check_variable(name)?;
             slot.key_id = Some(name.clone());
             Kind::Given(source.clone())
@@ -141,6 +142,17 @@ pub(crate) fn locate(
         }
     };
     Ok(Home { slot, kind })
+}
+
+/// Refuses what may not guard a new key. Asked where one is about to be made, or named for a re-key.
+pub(crate) fn check_new(source: &DatabaseKey) -> Result<(), OpenError> {
+    match source {
+        DatabaseKey::Passphrase(passphrase) => {
+            wrapped::check_passphrase(passphrase)?;
+            wrapped::check_new_passphrase(passphrase)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The files that a key file may have: itself, the next key, and both while they are written.
@@ -200,7 +212,10 @@ impl Home {
     pub(crate) fn look(&mut self) -> Result<Option<Secret<32>>, OpenError> {
         let key = match &self.kind {
             Kind::Keyring { ring, name, .. } => ring.get(name)?,
-            Kind::File(file) => read_file(file)?,
+            Kind::File(file) => {
+                file.warn();
+                read_file(file)?
+            }
             Kind::Wrapped(file, Some(passphrase), _) => match file.read()? {
                 Some(text) => {
                     self.slot.file = Some(wrapped::mark(&text));

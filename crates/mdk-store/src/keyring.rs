@@ -3,6 +3,7 @@
 //! A store is built for each opening; there is no process-wide one. Every call runs on a thread of its own under a
 //! timeout. Errors of the stores are never shown: some of them carry the secret.
 
+mod alone;
 mod call;
 mod platform;
 #[cfg(test)]
@@ -64,23 +65,28 @@ impl Keyring {
     }
 
     /// Stores a key under a name that must be free, reads it back and compares. The stores have no operation that
-    /// creates only, so the look comes right before.
+    /// creates only, so the look comes right before, under a lock.
     pub(crate) fn put_new(&self, name: &str, key: &Secret<32>) -> Result<(), OpenError> {
         let text = key_text::encode(key);
         let late_text = text.clone();
+        let (service, own, wait) = (self.service.clone(), name.to_owned(), self.timeout);
         let put = self.call(
             name,
-            move |entry| match entry.get_secret().map(Zeroizing::new) {
-                Err(Error::NoEntry) => {
-                    let put = entry.set_secret(text.as_bytes());
-                    // It may have stored it all the same.
-                    put.inspect_err(|_| {
-                        remove_if(entry, |found| found == text.as_bytes());
-                    })?;
-                    Ok(true)
+            move |entry| {
+                let _alone = alone::alone(&service, &own, wait)
+                    .map_err(|busy| Error::PlatformFailure(Box::new(busy)))?;
+                match entry.get_secret().map(Zeroizing::new) {
+                    Err(Error::NoEntry) => {
+                        let put = entry.set_secret(text.as_bytes());
+                        // It may have stored it all the same.
+                        put.inspect_err(|_| {
+                            remove_if(entry, |found| found == text.as_bytes());
+                        })?;
+                        Ok(true)
+                    }
+                    Ok(_) => Ok(false),
+                    Err(other) => Err(other),
                 }
-                Ok(_) => Ok(false),
-                Err(other) => Err(other),
             },
             // Nobody waits any more: the opening has failed, and must leave no key.
             move |entry, put| {

@@ -5,6 +5,7 @@
 //!
 //! `Store::in_memory` is the same code over SQLite's `:memory:`, which is **not** encrypted.
 
+mod about;
 mod cipher;
 mod client_state;
 mod connection;
@@ -36,8 +37,10 @@ mod outbox;
 mod outgoing;
 mod pace;
 mod provider;
+mod removals;
 mod ritual;
 mod seen;
+mod shares;
 mod side_record;
 mod snapshots;
 mod states;
@@ -48,6 +51,7 @@ mod unread;
 mod vault;
 mod welcomes;
 
+pub use about::*;
 pub use ended::*;
 pub use error::{FileRole, OpenError, StoreError};
 pub use events::*;
@@ -65,7 +69,9 @@ pub use outbox::*;
 pub use outgoing::*;
 #[cfg(unix)]
 pub use provider::end_thread;
+pub use removals::*;
 pub use seen::*;
+pub use shares::*;
 pub use snapshots::*;
 pub use states::States;
 pub use store::{Store, StoreInfo};

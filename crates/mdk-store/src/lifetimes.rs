@@ -54,7 +54,7 @@ impl Tx<'_> {
         self.recounted(row.seq, || {
             let sql = "UPDATE messages SET id = ?2, outer_id = content_id, content = '', tags = ?3, target = NULL, \
                  created_at = 0, received_at = ?4, expires_at = ?5, status = ?6 WHERE seq = ?1";
-            self.erase(sql, params).map(|_| row.seq)
+            self.reweighed(row.seq, || self.erase(sql, params)).map(|_| row.seq)
         })?;
         // One more than before, so one at most is too many.
         let surplus = self.one(BURIED_LAST, params![row.group.as_bytes(), MAX_BURIED], |row| {
@@ -74,10 +74,9 @@ impl Tx<'_> {
     /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn strip_message(&self, seq: i64, until: Timestamp) -> Result<()> {
         let none: [Vec<String>; 0] = [];
-        self.erase(
-            "UPDATE messages SET content = '', tags = ?2, expires_at = ?3 WHERE seq = ?1",
-            params![seq, encode_list(&none)?, U64(until)],
-        )?;
+        let sql = "UPDATE messages SET content = '', tags = ?2, expires_at = ?3 WHERE seq = ?1";
+        let params = params![seq, encode_list(&none)?, U64(until)];
+        self.reweighed(seq, || self.erase(sql, params))?;
         Ok(())
     }
 
@@ -194,8 +193,8 @@ mod tests {
                 tx.purge_expired(&group(), 9).unwrap();
                 assert_eq!(tx.buried(&group(), &id(20)).unwrap().len(), 1);
                 assert_eq!(tx.messages_after(0, u32::MAX).unwrap().len(), MAX_BURIED as usize);
-                assert!(tx.expired(99).unwrap().is_empty());
-                assert_eq!(tx.expired(100).unwrap().len(), MAX_BURIED as usize);
+                assert!(tx.expired(99, u32::MAX).unwrap().is_empty());
+                assert_eq!(tx.expired(100, u32::MAX).unwrap().len(), MAX_BURIED as usize);
             });
         }
     }
@@ -215,7 +214,7 @@ mod tests {
             let lives = tx.copies(&group(), &id(1)).unwrap();
             assert!(lives.iter().all(|copy| copy.expires_at.is_none()));
             assert!(lives[0].seq == shown && lives[1].seq == first);
-            assert_eq!(tx.expired(9).unwrap().len(), 2);
+            assert_eq!(tx.expired(9, u32::MAX).unwrap().len(), 2);
         });
     }
 }

@@ -91,7 +91,8 @@ pub(crate) const PAGE_OLDEST: &str = select!(
     "INDEXED BY messages_shown WHERE group_id = ?1 AND seq > ?2 AND kind <> 5 AND kind <> 7 AND kind <> 1009 \
      AND status < 3 ORDER BY seq LIMIT ?3"
 );
-pub(crate) const CHILDREN: &str = select!("WHERE group_id = ?1 AND target = ?2 ORDER BY seq");
+pub(crate) const POINTED_AT: &str =
+    "SELECT 1 FROM messages WHERE group_id = ?1 AND target = ?2 LIMIT 1";
 pub(crate) const LAST: &str = select!(
     "INDEXED BY messages_shown WHERE group_id = ?1 AND kind <> 5 AND kind <> 7 AND kind <> 1009 \
      AND status < 3 ORDER BY seq DESC LIMIT 1"
@@ -103,10 +104,10 @@ pub(crate) const LAST_SAID: &str = "SELECT created_at, id FROM messages INDEXED 
 pub(crate) const LAST_SHOWN: &str = "SELECT created_at, id FROM messages INDEXED BY messages_shown WHERE group_id = ?1 \
      AND kind <> 5 AND kind <> 7 AND kind <> 1009 AND status < 3 ORDER BY seq DESC LIMIT 1";
 pub(crate) const EXPIRED: &str = select!(
-    "WHERE expires_at IS NOT NULL AND status <> 1 AND expires_at <= ?1 ORDER BY expires_at, seq"
+    "WHERE expires_at IS NOT NULL AND status <> 1 AND expires_at <= ?1 ORDER BY expires_at, seq LIMIT ?2"
 );
 pub(crate) const NEWEST_EDIT: &str = select!(
-    "INDEXED BY messages_edits WHERE group_id = ?1 AND target = ?2 AND kind = 1009 AND sender = ?3 AND status = 0 \
+    "INDEXED BY messages_by_target WHERE group_id = ?1 AND target = ?2 AND kind = 1009 AND sender = ?3 AND status = 0 \
      ORDER BY created_at DESC, seq DESC LIMIT 1"
 );
 // What matches before an edit or in one is found first; of that the text as it is shown is looked at. The first test
@@ -123,7 +124,7 @@ macro_rules! search {
              AND (content LIKE ?1 ESCAPE '\\' OR id IN (SELECT target FROM messages INDEXED BY messages_edits WHERE ",
             $edits,
             "kind = 1009 AND status = 0 AND content LIKE ?1 ESCAPE '\\')) \
-             AND coalesce((SELECT e.content FROM messages AS e INDEXED BY messages_edits \
+             AND coalesce((SELECT e.content FROM messages AS e INDEXED BY messages_by_target \
              WHERE e.group_id = m.group_id AND e.target = m.id AND e.kind = 1009 AND e.sender = m.sender AND e.status = 0 \
              ORDER BY e.created_at DESC, e.seq DESC LIMIT 1), content) LIKE ?1 ESCAPE '\\' \
              ORDER BY seq DESC LIMIT ?2"
@@ -177,7 +178,7 @@ fn read_place(row: &Row<'_>) -> Result<(Timestamp, EventId)> {
     Ok((c.u64()?, c.event_id()?))
 }
 
-fn read(row: &Row<'_>) -> Result<MessageRow> {
+pub(crate) fn read(row: &Row<'_>) -> Result<MessageRow> {
     let mut c = Columns::new(row, "messages");
     Ok(MessageRow {
         seq: c.i64()?,
@@ -229,7 +230,9 @@ impl Tx<'_> {
                 row.status as u8,
             ],
         )?;
-        Ok(self.last_id())
+        let seq = self.last_id();
+        self.add_to_share(row)?;
+        Ok(seq)
     }
 
     /// The message with this id that is shown; of several, the oldest.
@@ -290,17 +293,6 @@ impl Tx<'_> {
         Ok(page)
     }
 
-    /// Reactions, edits and deletions (kinds 7, 1009, 5) of a message, in every status, ascending.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database fails or a row cannot be decoded.
-    pub fn children(&self, group: &GroupId, target: &EventId) -> Result<Vec<MessageRow>> {
-        // An `IN` list in the query would cost a temporary table for every message that is read.
-        let mut rows = self.all(CHILDREN, params![group.as_bytes(), target.as_bytes()], read)?;
-        rows.retain(|row| matches!(row.kind, 5 | 7 | 1009));
-        Ok(rows)
-    }
-
     /// The newest valid edit (kind 1009) of a message by `author`: its text is what is shown.
     ///
     /// # Errors
@@ -325,7 +317,7 @@ impl Tx<'_> {
         let params = params![seq, encode_list(&none)?, MessageStatus::Deleted as u8];
         self.recounted(seq, || {
             let sql = "UPDATE messages SET content = '', tags = ?2, status = ?3 WHERE seq = ?1";
-            self.erase(sql, params).map(|_| seq)
+            self.reweighed(seq, || self.erase(sql, params)).map(|_| seq)
         })?;
         Ok(())
     }
@@ -341,7 +333,7 @@ impl Tx<'_> {
         self.recounted(seq, || {
             let sql = "UPDATE messages SET id = content_id, outer_id = content_id, content = '', tags = ?2, \
                  target = NULL, created_at = 0, received_at = 0, expires_at = NULL, status = ?3 WHERE seq = ?1";
-            self.erase(sql, params).map(|_| seq)
+            self.reweighed(seq, || self.erase(sql, params)).map(|_| seq)
         })?;
         Ok(())
     }
@@ -601,12 +593,12 @@ impl Tx<'_> {
         }
     }
 
-    /// Messages that have reached their time and are not erased yet, first due first, and expired ones whose
+    /// Up to `limit` messages that have reached their time and are not erased yet, first due first, and expired ones whose
     /// copies need not be known any more.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails or a row cannot be decoded.
-    pub fn expired(&self, now: Timestamp) -> Result<Vec<MessageRow>> {
-        self.all(EXPIRED, [U64(now)], read)
+    pub fn expired(&self, now: Timestamp, limit: u32) -> Result<Vec<MessageRow>> {
+        self.all(EXPIRED, params![U64(now), limit], read)
     }
 }

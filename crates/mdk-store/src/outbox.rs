@@ -190,6 +190,18 @@ impl Tx<'_> {
         )
     }
 
+    /// Changes what a commit is for.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails or does not have the commit.
+    pub fn set_commit_purpose(&self, id: i64, purpose: u8) -> Result<()> {
+        self.exec_one(
+            "UPDATE commits SET purpose = ?2 WHERE id = ?1",
+            params![id, purpose],
+            "an unknown commit",
+        )
+    }
+
     /// Marks a commit as confirmed. Its event is out and not needed any more: `event_json` goes.
     ///
     /// # Errors

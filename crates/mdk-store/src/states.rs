@@ -162,6 +162,8 @@ pub(crate) struct KnownStates {
     number: Cell<u64>,
     /// Rows that were read.
     read: Cell<u64>,
+    /// See [`Tx::steps`](crate::Tx::steps).
+    pub(crate) steps: Cell<u64>,
 }
 
 impl KnownStates {

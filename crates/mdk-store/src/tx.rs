@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use rusqlite::{Connection, Params, Row};
+use rusqlite::{Connection, Params, Row, Statement, StatementStatus};
 
 use crate::states::KnownStates;
 use crate::unread::UnreadCounts;
@@ -102,7 +102,25 @@ impl<'a> Tx<'a> {
 
     /// Executes one statement; returns the number of rows that it changed.
     pub(crate) fn exec(&self, sql: &str, params: impl Params) -> Result<usize> {
-        Ok(self.conn.prepare_cached(sql)?.execute(params)?)
+        let mut statement = self.conn.prepare_cached(sql)?;
+        let changed = statement.execute(params)?;
+        self.meter(&statement);
+        Ok(changed)
+    }
+
+    /// Counts the steps of a statement that has run, in builds for tests.
+    fn meter(&self, statement: &Statement<'_>) {
+        if cfg!(debug_assertions) {
+            let steps = statement.reset_status(StatementStatus::VmStep);
+            let steps = u64::try_from(steps).unwrap_or(0);
+            self.states.steps.set(self.states.steps.get().saturating_add(steps));
+        }
+    }
+
+    /// Steps of SQLite's machine so far, for tests of what work costs; 0 in an optimized build.
+    #[must_use]
+    pub fn steps(&self) -> u64 {
+        self.states.steps.get()
     }
 
     /// The same for one that takes from the file what nobody may find there any more (see [`Store::forget_erased`]).
@@ -130,7 +148,10 @@ impl<'a> Tx<'a> {
     ) -> Result<Option<T>> {
         let mut statement = self.conn.prepare_cached(sql)?;
         let mut rows = statement.query(params)?;
-        rows.next()?.map(map).transpose()
+        let found = rows.next()?.map(map).transpose();
+        drop(rows);
+        self.meter(&statement);
+        found
     }
 
     /// All rows of a query, mapped.
@@ -146,6 +167,8 @@ impl<'a> Tx<'a> {
         while let Some(row) = rows.next()? {
             out.push(map(row)?);
         }
+        drop(rows);
+        self.meter(&statement);
         Ok(out)
     }
 

@@ -25,7 +25,7 @@ from .identity import init, whoami
 from .listen import listen
 from .messages import export, history, send
 from .rewrites import encrypt, rekey
-from .roles import demote, promote
+from .roles import demote, promote, remove
 from .services import bot, relay
 
 # One JSON object on a line; an error is one, too.
@@ -100,7 +100,7 @@ def app() -> None:
 
 _SECTIONS: dict[str, tuple[click.Command, ...]] = {
     "Account": (init, whoami),
-    "Groups": (groups, members, invite, accept, promote, demote, leave, delete),
+    "Groups": (groups, members, invite, accept, promote, demote, remove, leave, delete),
     "Messages": (send, download, history, listen, export),
     "The file": (doctor, verify, rekey, encrypt, backup, restore, salvage),
     "For trials": (demo, relay, bot),

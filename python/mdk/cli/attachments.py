@@ -43,17 +43,27 @@ def _explain(error: MediaUnavailable, *, silent: bool) -> None:
     "--to",
     "folder",
     type=PATH,
-    default=Path(),
+    default=Path("mdk-downloads"),
+    show_default=True,
     metavar="DIR",
-    help="Write into this folder, made if it is missing.  [default: the current one]",
+    help="Write into this folder, made if it is missing.",
 )
+@click.option("--overwrite", is_flag=True, help="Replace files of the same names.")
 @patience_option(60)
 @json_option
-def download(message: str, account: Account, folder: Path, timeout: float, as_json: bool) -> int:
+def download(
+    message: str,
+    account: Account,
+    folder: Path,
+    overwrite: bool,
+    timeout: float,
+    as_json: bool,
+) -> int:
     """Fetch the files of MESSAGE, an id or its first digits, and write them.
 
-    The names are those that the sender chose, without what could lead out of the folder. No file that is there is
-    overwritten, and each is complete or not there.
+    The names are those that the sender chose, without what could lead out of the folder: so it is one in which nothing
+    else looks for files by name. No file that is there is overwritten, unless you say so, and each is complete or not
+    there.
     """
 
     async def body() -> int:
@@ -63,11 +73,12 @@ def download(message: str, account: Account, folder: Path, timeout: float, as_js
             if not found.attachments:
                 raise MessageNotFound("this message carries no files")
             places = [folder / name for name in _names(found.attachments)]
-            _refuse_taken(places)
+            if not overwrite:
+                _refuse_taken(places)
             written: list[tuple[str, int]] = []
             for attachment, place in zip(found.attachments, places, strict=True):
                 data = await _fetch(client, attachment, deadline, silent=as_json)
-                await in_thread(partial(files.write, place, data, replace=False))
+                await in_thread(partial(files.write, place, data, replace=overwrite))
                 written.append((str(place), len(data)))
             document = {
                 "command": "download",

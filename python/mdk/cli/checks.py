@@ -6,10 +6,10 @@ from pathlib import Path
 import click
 
 from mdk import vault
-from mdk.reports import Level
+from mdk.reports import DoctorReport, Level
 from mdk.values import KeyringStoreName
 
-from . import key_record, keys, output
+from . import clocks, key_record, keys, output
 from .exit_codes import ExitCode
 from .options import PATH, RECORDED, json_option, key_option, other_key_option
 
@@ -27,6 +27,11 @@ _MARKS: dict[Level, str] = {
     without=f"{RECORDED} A passphrase is not asked for: then the file is looked at from outside.",
     env="MDK_KEY",
 )
+@click.option(
+    "--relay",
+    metavar="URL",
+    help="Ask this relay what time it is, too: whose clock is wrong is refused by others.",
+)
 @json_option
 def doctor(
     database: Path,
@@ -35,11 +40,13 @@ def doctor(
     keyring_store: KeyringStoreName | None,
     keyring_timeout: float,
     allow_volatile: bool,
+    relay: str | None,
     as_json: bool,
 ) -> int:
     """Say how DATABASE and all that it depends on are. Changes nothing, takes less than two seconds.
 
-    It works while the database is open in another process, without the key, and without a database. The
+    It works while the database is open in another process, without the key, and without a database. Nobody is asked but
+    the --relay, if there is one, which has five seconds to answer and learns nothing of the account. The
     exit code is 0 if all is well, 1 with a warning, 2 with an error.
     """
     keyring = keys.KeyringOptions(keyring_store, keyring_timeout, allow_volatile)
@@ -53,6 +60,8 @@ def doctor(
     )
     # It takes no time that a bar could show, and counts no bytes: only Ctrl-C is to be noticed.
     report = vault.doctor(database, key=resolved, progress=output.Bar(silent=True))
+    if relay is not None:
+        report = DoctorReport((*report.findings, clocks.compared(relay)))
     lines: list[str] = []
     for finding in report.findings:
         lines.append(f"{_MARKS[finding.level]:<8} {finding.topic:<11} {finding.text}")

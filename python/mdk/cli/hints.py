@@ -27,6 +27,7 @@ HINTS: Mapping[type[MdkError], str] = {
     errors.LastAdmin: "Make somebody else an admin first: mdk promote GROUP NPUB.",
     # groups
     errors.CommitPending: f"Your earlier change has to reach a relay first: {_CONNECT}.",
+    errors.GroupContested: "Remove them again: mdk remove GROUP NPUB --seal. mdk listen shows who is back.",
     errors.GroupSettling: "Others have just changed the group: try again in some seconds.",
     errors.CommitLost: "Nothing was changed. Look at the group, mdk members GROUP --sync, then do it again.",
     errors.IncompatibleMember: (

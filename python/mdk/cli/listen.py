@@ -16,6 +16,7 @@ from mdk import (
     EventId,
     GroupId,
     HistoryGap,
+    HistoryTrimmed,
     Invited,
     Joined,
     Kind,
@@ -229,6 +230,10 @@ class _Shown:
                     f"{missing} could not be read: a gap in the history"
                     if happened.count
                     else "not everything of one time could be had: maybe a gap in the history"
+                )
+            case HistoryTrimmed(sender):
+                what = (
+                    f"{records.short(sender)} has said more than is kept: the oldest of it is gone"
                 )
             case CannotFollow():
                 what = (

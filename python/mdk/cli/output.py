@@ -1,6 +1,7 @@
 """What a command shows: text or one JSON document on stdout, progress and errors on stderr."""
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -15,6 +16,8 @@ from .exit_codes import ExitCode
 
 Document: TypeAlias = Mapping[str, object]
 
+# DEL and the C1 controls; marks, embeddings and isolates of writing from right to left; the separators of lines.
+_ACTIVE = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _WIDTH = 30
 _LONGEST = 240
 
@@ -80,7 +83,7 @@ def count(number: int, thing: str, things: str | None = None) -> str:
 def show(as_json: bool, document: Document, lines: Iterable[str]) -> None:
     """The result of a command."""
     if as_json:
-        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        click.echo(_inert(json.dumps(document, indent=2, ensure_ascii=False)))
     else:
         for line in lines:
             click.echo(line)
@@ -94,7 +97,12 @@ def record(document: Document) -> None:
 
 def compact(document: Document) -> str:
     """JSON in one line."""
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    return _inert(json.dumps(document, ensure_ascii=False, separators=(",", ":")))
+
+
+def _inert(text: str) -> str:
+    """JSON that does nothing to a terminal or an editor that shows it: such characters stand in strings alone."""
+    return _ACTIVE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 @dataclass

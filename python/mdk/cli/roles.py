@@ -1,4 +1,4 @@
-"""`mdk promote`, `mdk demote`: who is an admin of a group."""
+"""`mdk promote`, `mdk demote`, `mdk remove`: who is an admin of a group, and who is in it no more."""
 
 from collections.abc import Awaitable, Callable
 
@@ -10,6 +10,8 @@ from . import output, records, refusals, running, session
 from .accounts import Account, account_options
 from .kinds import Person
 from .options import json_option, patience_option
+
+SEAL = "Put it out of reach of a hostile member: five changes follow, some ten seconds."
 
 
 @click.command(short_help="Make members of GROUP admins.")
@@ -36,11 +38,17 @@ def promote(
 @click.command(short_help="Make admins, or yourself, members like others.")
 @click.argument("group")
 @click.argument("people", nargs=-1, type=Person(), metavar="[NPUB...]")
+@click.option("--seal", is_flag=True, help=SEAL)
 @account_options
 @patience_option(20)
 @json_option
 def demote(
-    group: str, people: tuple[PublicKey, ...], account: Account, timeout: float, as_json: bool
+    group: str,
+    people: tuple[PublicKey, ...],
+    seal: bool,
+    account: Account,
+    timeout: float,
+    as_json: bool,
 ) -> int:
     """Take the rights of an admin of GROUP from members; without NPUB from yourself, for example before `mdk leave`.
 
@@ -51,9 +59,47 @@ def demote(
     async def act(room: Group) -> GroupInfo:
         _, me = await _members(room)
         refusals.unless_admins(chosen or [me], room.info.admins, me)
-        return await room.demote(*(chosen or [me]))
+        return await _sealed(room, await room.demote(*(chosen or [me]), seal=seal))
 
     return _change("demote", account, group, timeout, as_json, act)
+
+
+@click.command(short_help="Remove members from GROUP.")
+@click.argument("group")
+@click.argument("people", nargs=-1, required=True, type=Person(), metavar="NPUB...")
+@click.option("--seal", is_flag=True, help=SEAL)
+@account_options
+@patience_option(30)
+@json_option
+def remove(
+    group: str,
+    people: tuple[PublicKey, ...],
+    seal: bool,
+    account: Account,
+    timeout: float,
+    as_json: bool,
+) -> int:
+    """Remove members from GROUP, with all their devices. They keep what they have read.
+
+    A hostile member can undo his removal for as long as fewer than five changes of the group have followed it: --seal
+    makes these at once. If it is interrupted, it goes on with the next command of this account.
+    """
+    chosen = list(dict.fromkeys(people))
+
+    async def act(room: Group) -> GroupInfo:
+        keys, me = await _members(room)
+        refusals.unless_members(chosen, keys, me)
+        return await _sealed(room, await room.remove(*chosen, seal=seal))
+
+    return _change("remove", account, group, timeout, as_json, act)
+
+
+async def _sealed(room: Group, info: GroupInfo) -> GroupInfo:
+    """Wait until nothing can undo it any more."""
+    while info.sealing:
+        await room._session.feed.wait()
+        info = room.info
+    return info
 
 
 async def _members(room: Group) -> tuple[set[PublicKey], PublicKey]:

@@ -1,11 +1,10 @@
 """A live handle on one group."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from mdk._mdk import PublicKey
 from mdk.errors import Closed, GroupNotFound, MessageNotFound
 from mdk.ranges import within
 from mdk.values import EventId, GroupId, GroupInfo, Kind, Member, Message, PathArg, PublicKeyLike
@@ -44,10 +43,10 @@ class Group:
         group_id: GroupId,
         *,
         after: int,
-        allowed: frozenset[PublicKey] | None = None,
+        heard: Callable[[Message], bool] | None = None,
     ) -> None:
-        """Made by `client.groups`. `allowed`: whose messages next_message() and messages() give; None: everybody's."""
-        self._allowed = allowed
+        """Made by `client.groups`. `heard`: which messages next_message() and messages() give; None: all."""
+        self._heard = heard
         self._session = session
         self._id = group_id
         self._after = after
@@ -125,8 +124,9 @@ class Group:
             OutboxFull: too much waits already.
         """
         answered = None if reply_to is None else _id(reply_to)
+        marked = await self._session.marked(self._id, tags)
         outgoing = await self._session.patient(
-            lambda mdk: mdk.create_message(self._id, text, reply_to=answered, tags=tags), timeout
+            lambda mdk: mdk.create_message(self._id, text, reply_to=answered, tags=marked), timeout
         )
         return Sent(outgoing.message, _session=self._session)
 
@@ -301,7 +301,7 @@ class Group:
         wanted = chosen(kinds)
         if wanted not in self._readers:
             self._readers[wanted] = Reader(
-                self._session, self._id, wanted, after=self._after, allowed=self._allowed
+                self._session, self._id, wanted, after=self._after, heard=self._heard
             )
         return self._readers[wanted]
 
@@ -326,25 +326,37 @@ class Group:
             lambda mdk: mdk.add_members(self._id, events, promote=admin)
         )
 
-    async def remove(self, *members: PublicKeyLike) -> GroupInfo:
+    async def remove(self, *members: PublicKeyLike, seal: bool = False) -> GroupInfo:
         """Remove accounts with all their devices.
+
+        Args:
+            members: as in Groups.create().
+            seal: put it out of reach. A hostile member can make commits before he is removed and publish them later,
+                and may be back by that until five commits have followed. With this they follow within some ten seconds;
+                `info.sealing` counts down, and a restart goes on. An app that is away meanwhile may not show its user
+                all that was said: it is for somebody hostile, not for somebody who left the team.
 
         Raises:
             NotAdmin, LastAdmin, InvalidInput: nothing was published.
             CommitLost, NoRelayAccepted: as add().
         """
         keys = public_keys(members)
-        return await self._session.commit(lambda mdk: mdk.remove_members(self._id, keys))
+        return await self._session.commit(lambda mdk: mdk.remove_members(self._id, keys, seal=seal))
+
+    async def accept_members(self) -> GroupInfo:
+        """Say that members and admins are as they should be, after RemovalUndone: sending works again."""
+        await self._session.change(lambda mdk: mdk.accept_members(self._id))
+        return await self._session.fresh(self._id)
 
     async def promote(self, *members: PublicKeyLike) -> GroupInfo:
         """Make members admins. Raises as remove()."""
         keys = public_keys(members)
         return await self._session.commit(lambda mdk: mdk.promote(self._id, keys))
 
-    async def demote(self, *members: PublicKeyLike) -> GroupInfo:
-        """Take admin rights away; anybody may do it to themselves. Raises as remove()."""
+    async def demote(self, *members: PublicKeyLike, seal: bool = False) -> GroupInfo:
+        """Take admin rights away; anybody may do it to themselves. `seal` and what it raises: as remove()."""
         keys = public_keys(members)
-        return await self._session.commit(lambda mdk: mdk.demote(self._id, keys))
+        return await self._session.commit(lambda mdk: mdk.demote(self._id, keys, seal=seal))
 
     async def update(
         self,

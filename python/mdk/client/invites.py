@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, final
 from mdk._mdk import PublicKey
 from mdk.errors import Closed, GroupNotFound, InviteNotFound, MdkError
 from mdk.events import Invited
+from mdk.shown import Shown
 from mdk.values import EventId, GroupState, Invite, PublicKeyLike
 
 from .group import Group, handle
@@ -17,6 +18,8 @@ from .session import public_keys
 from .upkeep import uncancelled
 
 if TYPE_CHECKING:
+    from mdk._mdk import Mdk
+
     from .client import Client
 
 _log = logging.getLogger("mdk.client")
@@ -26,9 +29,14 @@ _FIRST_PAUSE = 0.5
 
 
 @final
-@dataclass(frozen=True, slots=True)
-class InvitePolicy:
-    """Whose invites are accepted without asking. The others wait in `client.invites`."""
+@dataclass(frozen=True, slots=True, repr=False)
+class InvitePolicy(Shown):
+    """Whose invites are accepted without asking. The others wait in `client.invites`, for 30 days.
+
+    Who is named, and who is in a group with this account, is no stranger: strangers together have 256 invites that
+    wait, and nobody more than 16. Where the others are declined, a stranger's invite is not even opened: what counts
+    for that is the account that sent it.
+    """
 
     allowed: frozenset[PublicKey] | None = frozenset()
     """None: everybody."""
@@ -54,6 +62,10 @@ class InvitePolicy:
     def is_manual(self) -> bool:
         """Whether nothing is answered without asking."""
         return self.allowed == frozenset() and not self.declines
+
+    def _tell(self, mdk: "Mdk") -> None:
+        """Say to the engine whose invites are not to be opened at all: those that would only be declined."""
+        mdk._set_inviters(self.allowed or (), strangers=self.allowed is None or not self.declines)
 
     def accepts(self, invite: Invite) -> bool:
         """Whether this invite is accepted without asking."""

@@ -67,13 +67,19 @@ async def send_file(
     """See Group.send_file()."""
     session.feed.check()
     data = await in_thread(lambda: files.read(source, session.max_media_bytes))
+    tags = await session.marked(group_id, ())
     name = _name(source) if filename is None else filename
     tries = 0
     while True:
         attachment = await session.native.upload(group_id, data, name, mime_type)
         try:
             outgoing = await session.patient(
-                lambda mdk: mdk.create_message(group_id, caption, attachments=[attachment]),  # noqa: B023  # awaited here
+                lambda mdk: mdk.create_message(
+                    group_id,
+                    caption,
+                    attachments=[attachment],  # noqa: B023  # awaited here
+                    tags=tags,
+                ),
                 timeout,
             )
         except MediaStale:

@@ -139,6 +139,7 @@ def open_database(settings: Settings) -> tuple[Mdk, tuple[str, ...], tuple[str, 
             clock=settings.clock,
         )
     try:
+        settings.invites._tell(mdk)
         if settings.restored:
             mdk._set_state(RESTORED, b"1")
         if settings.keys is not None and settings.path is not None:

@@ -1,10 +1,9 @@
 """Where the readers of one group handle are: one place for each choice of kinds."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, TypeAlias
 
-from mdk._mdk import PublicKey
 from mdk.errors import GroupNotFound, InvalidInput
 from mdk.events import MessageReceived
 from mdk.ranges import within
@@ -46,13 +45,13 @@ class Reader:
         kinds: Kinds,
         *,
         after: int,
-        allowed: frozenset[PublicKey] | None,
+        heard: Callable[[Message], bool] | None,
     ) -> None:
         self._session = session
         self._id = group_id
         self._kinds = kinds
         self._after = after
-        self._allowed = allowed
+        self._heard = heard
         self._ready: deque[Message] = deque()
 
     def forget(self) -> None:
@@ -89,4 +88,4 @@ class Reader:
     def _is_wanted(self, message: Message) -> bool:
         if message.is_mine or (self._kinds is not None and message.kind not in self._kinds):
             return False
-        return self._allowed is None or message.sender in self._allowed
+        return self._heard is None or self._heard(message)

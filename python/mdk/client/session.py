@@ -1,10 +1,10 @@
 """One open account: the engine, what moves its events, and how the parts of a Client call both."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 from mdk._mdk import PublicKey, SignedEvent
@@ -40,8 +40,23 @@ _STATES = {
     "banned": "",
 }
 """What is said of a relay in this state, where its last error does not say it."""
+_AHEAD = "ahead of this machine's clock"
+_CLOCKS = (
+    "One of the two clocks is wrong. If it is not that of this machine: have that account's clock set right, and its "
+    "client started once more."
+)
 COMMIT_PATIENCE = 30.0
 """Seconds for which a change waits until the group is ready for one: until another commit is decided."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manners:
+    """What the messages of a bot are sent with."""
+
+    mark: tuple[str, ...]
+    """A tag of each."""
+    turn: Callable[[GroupId], Awaitable[None]]
+    """Waits until the next one to a group may go."""
 
 
 class Session:
@@ -63,6 +78,17 @@ class Session:
         self.feed: Feed = Feed(mdk, native, started_at=datetime.now(UTC))
         self.handles: dict[GroupId, Group] = {}
         self.direct: asyncio.Lock = asyncio.Lock()
+        self.manners: Manners | None = None
+
+    async def marked(
+        self, group_id: GroupId, tags: Sequence[Sequence[str]]
+    ) -> Sequence[Sequence[str]]:
+        """The tags of a message that is sent now: a bot's are marked, and wait for their turn."""
+        if self.manners is None:
+            return tags
+        self.feed.check()
+        await self.manners.turn(group_id)
+        return (*several(tags, "tags"), self.manners.mark)
 
     async def look(self, read: Callable[["Mdk"], T]) -> T:
         """Call the engine for something that changes nothing."""
@@ -217,24 +243,51 @@ class Session:
             NotConnected: no relay could be asked, or none has one and one of ours did not answer.
         """
         searches = (self.key_package_of(member, hints, group) for member, hints in members.items())
-        found = await asyncio.gather(*searches)
-        missing = [who for who, event in zip(members, found, strict=True) if event is None]
+        found = dict(zip(members, await asyncio.gather(*searches), strict=True))
+        missing = [who for who, event in found.items() if not isinstance(event, SignedEvent)]
         if missing:
-            names = ", ".join(who.npub for who in missing)
-            raise KeyPackageNotFound(f"no relay has a usable KeyPackage of {names}", who=missing)
-        return [event for event in found if event is not None]
+            reasons = {who.npub: why for who in missing if isinstance(why := found[who], str)}
+            named = [
+                f"{who.npub} ({reasons[who.npub]})" if who.npub in reasons else who.npub
+                for who in missing
+            ]
+            clocks = any(_AHEAD in why for why in reasons.values())
+            raise KeyPackageNotFound(
+                f"no relay has a usable KeyPackage of {', '.join(named)}",
+                who=missing,
+                reasons=reasons,
+                hint=_CLOCKS if clocks else None,
+            )
+        return [event for event in found.values() if isinstance(event, SignedEvent)]
 
     async def key_package_of(
         self, member: PublicKey, hints: Sequence[str] = (), group: GroupId | None = None
-    ) -> SignedEvent | None:
-        """The best KeyPackage of one account; None if there is none."""
+    ) -> SignedEvent | str | None:
+        """The best KeyPackage of one account. None if there is none; why the newest cannot be used, if none can."""
         self.feed.check()
         try:
             with self.naming_relays():
                 events = await self.native.find_key_packages(member, list(hints), group)
         except KeyPackageNotFound:
             return None
-        return await self.look(lambda mdk: mdk.select_key_package(events))
+
+        def choose(mdk: "Mdk") -> SignedEvent | str | None:
+            chosen = mdk.select_key_package(events)
+            if chosen is not None or not events:
+                return chosen
+            newest = max(events, key=lambda event: event.created_at)
+            return _refused(mdk, newest, datetime.now(UTC))
+
+        return await self.look(choose)
+
+
+def _refused(mdk: "Mdk", event: SignedEvent, now: datetime) -> str | None:
+    """Why this KeyPackage cannot be used, in a few words."""
+    ahead = round((event.created_at - now) / timedelta(minutes=1))
+    verdict = mdk.check_key_package(event)
+    if verdict.rule == "A2-1" and ahead > 0:
+        return f"dated {ahead} minutes {_AHEAD}"
+    return verdict.reason
 
 
 def several(given: Iterable[T], field: str) -> list[T]:

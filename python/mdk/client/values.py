@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, final
 
+from mdk.shown import Shown
 from mdk.values import Delivery, GroupId, KeyPackage, Message, RelayStatus
 
 if TYPE_CHECKING:
@@ -12,8 +13,8 @@ if TYPE_CHECKING:
 
 
 @final
-@dataclass(frozen=True, slots=True)
-class Sent:
+@dataclass(frozen=True, slots=True, repr=False)
+class Sent(Shown):
     """A message of ours that is on disk and on its way. It is tried until a relay has it, across restarts."""
 
     message: Message
@@ -44,8 +45,8 @@ class Sent:
 
 
 @final
-@dataclass(frozen=True, slots=True)
-class RekeyReport:
+@dataclass(frozen=True, slots=True, repr=False)
+class RekeyReport(Shown):
     """What Client.rekey() renewed."""
 
     groups_updated: tuple[GroupId, ...]

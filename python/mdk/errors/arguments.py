@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from .base import MdkError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from mdk._mdk import PublicKey
 
@@ -92,10 +92,15 @@ class SameKey(InvalidInput):
 
 
 class InvalidPassphrase(InvalidInput):
-    """A passphrase is empty or too long. `limit` and `value` are bytes of UTF-8."""
+    """A passphrase is empty or too long: `limit` and `value` are bytes of UTF-8.
+
+    Or it is too short for a new database key: `limit` is the least number of characters, 8, and `value` what it has.
+    """
 
     code = "invalid_passphrase"
-    hint: str | None = "Choose one of 1 to 1,024 bytes; several random words are good."
+    hint: str | None = (
+        "Choose one of 1 to 1,024 bytes, for a key of 8 characters or more; random words are good."
+    )
 
 
 class NotFound(MdkError, LookupError):
@@ -129,7 +134,8 @@ class InviteNotFound(NotFound):
 class KeyPackageNotFound(NotFound):
     """No such KeyPackage in this database, or, for an invitation, no usable one of these accounts on any relay.
 
-    `who` has the accounts whose KeyPackage was not found; it is empty if it is about one of our own.
+    `who` has the accounts whose KeyPackage was not found; it is empty if it is about one of our own. `reasons` says of
+    those that have one on a relay why it cannot be used: by npub, in a few words.
     """
 
     code = "key_package_not_found"
@@ -142,10 +148,12 @@ class KeyPackageNotFound(NotFound):
         message: str = "",
         *,
         who: Iterable[PublicKey] = (),
+        reasons: Mapping[str, str] | None = None,
         hint: str | None = None,
     ) -> None:
         super().__init__(message, hint=hint)
         self.who: tuple[PublicKey, ...] = tuple(who)
+        self.reasons: Mapping[str, str] = dict(reasons or {})
 
 
 class NotAllowed(MdkError, PermissionError):

@@ -27,6 +27,16 @@ class CommitPending(GroupError):
     )
 
 
+class GroupContested(GroupError):
+    """Somebody who was removed, or an admin who was demoted, is back: another branch won, and told RemovalUndone."""
+
+    code = "group_contested"
+    hint: str | None = (
+        "Remove or demote them again, or call accept_members() if they may stay. The admin who had removed them does "
+        "it by itself."
+    )
+
+
 class GroupSettling(GroupError):
     """Commits of others came just now, and which one counts is not settled yet.
 

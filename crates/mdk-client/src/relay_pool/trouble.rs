@@ -20,6 +20,8 @@ const ID: usize = 12;
 const NO_WORD: usize = 24;
 /// Seconds by which a clock may be wrong: relays take what is made some minutes from now.
 const CLOCK: u64 = 120;
+/// Seconds ahead from which on others refuse a KeyPackage.
+const REFUSED: u64 = 300;
 
 /// What does not work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -85,8 +87,7 @@ impl Troubles {
             None => (theirs - ours, "behind"),
         };
         if apart > CLOCK {
-            let words = format!("the clock of this machine is {apart} s {word} a relay's");
-            self.note(Matter::Clock, &words);
+            self.note(Matter::Clock, &clock_words(apart, word));
         } else {
             self.works(Matter::Clock);
         }
@@ -109,6 +110,16 @@ impl Troubles {
             Matter::Clock => tracing::info!(relay, "the clock of this machine is right again"),
         }
         self.count.send_modify(|count| *count += 1);
+    }
+}
+
+/// How wrong the clock is, and what comes of it.
+fn clock_words(apart: u64, word: &str) -> String {
+    let words = format!("the clock of this machine is {apart} s {word} a relay's");
+    // What the owner sees of it otherwise is that no invite comes.
+    match word.starts_with("ahead") && apart > REFUSED {
+        true => format!("{words}: until it is set right, nobody can invite this account"),
+        false => words,
     }
 }
 
@@ -235,6 +246,16 @@ mod tests {
             troubles.note(Matter::Read, &format!("{letters}{}", "y".repeat(number as usize % 20)));
         }
         assert!(*counted.borrow() <= 7 + MAX_TOLD as u64);
+    }
+
+    #[test]
+    fn a_clock_that_is_far_ahead_is_told_with_what_comes_of_it() {
+        assert!(clock_words(540, "ahead of").contains("nobody can invite this account"));
+        for (apart, word) in [(300, "ahead of"), (540, "behind")] {
+            assert!(!clock_words(apart, word).contains("invite"), "{apart} {word}");
+        }
+        let words = clock_words(540, "ahead of");
+        assert_eq!(masked(&words), words);
     }
 
     #[test]

@@ -148,6 +148,11 @@ impl Person {
         }
     }
 
+    /// Steps that its database has taken, which are the same on a busy machine.
+    pub fn steps(&self) -> u64 {
+        self.with(mdk_core::testing::store_steps).unwrap()
+    }
+
     pub async fn key_package_of(&self, who: &Person) -> Event {
         let who = who.key();
         let found = soon("key packages", self.client.find_key_packages(&who, &[])).await.unwrap();

@@ -8,7 +8,6 @@ use mdk_client::ClientOptions;
 use mdk_core::{Clock, NewMessage, SystemClock};
 use mdk_wire::Keys;
 
-use super::busy::{Busy, counted, is_linear};
 use super::kit::{Person, by, options, pool, relay, soon, until};
 
 /// Written without a network, published when the group is six epochs further. Those who write see where the group is
@@ -51,9 +50,9 @@ async fn what_was_written_epochs_ago_can_be_read() {
     assert_eq!(alice.texts(&group), said);
 }
 
-/// What it takes to close with so many messages to publish: processor time, and rows of the outbox that were looked
+/// What it takes to close with so many messages to publish: steps of the database, and rows of the outbox that were looked
 /// at. With `refusing`, the relay puts off what it gets until all that is in the outbox was looked through for something else.
-async fn drains(count: usize, refusing: bool, busy: Arc<Busy>) -> (Duration, u64) {
+async fn drains(count: usize, refusing: bool) -> (u64, u64) {
     let relay = relay().await;
     let alice = Person::new(options(&[relay.url()])).await;
     let bob = Person::new(options(&[relay.url()])).await;
@@ -97,10 +96,11 @@ async fn drains(count: usize, refusing: bool, busy: Arc<Busy>) -> (Duration, u64
         alice.until("looking for something else", all_read).await;
         relay.refuse(Some([].into()), "");
     }
-    let (before, started) = (looks(), busy.so_far());
+    let (before, started) = (looks(), alice.steps());
     soon("closing", alice.client.close(super::kit::LONG)).await;
-    let (looked, took) = (looks() - before, busy.so_far() - started);
+    let looked = looks() - before;
     let mut engine = alice.engine.take().unwrap();
+    let took = mdk_core::testing::store_steps(&mut engine).unwrap() - started;
     assert!(engine.outbox(1).unwrap().is_empty());
     assert!(relay.events(445).len() >= count);
     (took, looked)
@@ -109,20 +109,19 @@ async fn drains(count: usize, refusing: bool, busy: Arc<Busy>) -> (Duration, u64
 const FEW: usize = 100;
 const MANY: usize = 800;
 /// Between eight times the work and its square.
-const BETWEEN: u32 = 22;
+const BETWEEN: u64 = 22;
 
-#[test]
-fn closing_with_many_messages_costs_what_is_linear_in_their_number() {
-    let of = |count| move || counted(|busy| drains(count, false, busy)).0;
-    is_linear(of(FEW), of(MANY), BETWEEN).unwrap();
+#[tokio::test(flavor = "multi_thread")]
+async fn closing_with_many_messages_costs_what_is_linear_in_their_number() {
+    let (few, many) = (drains(FEW, false).await.0, drains(MANY, false).await.0);
+    assert!(few > 0 && many < few * BETWEEN, "{few} steps, then {many}");
 }
 
 /// However much of the outbox was read while all of it had to wait.
-#[test]
-fn sending_after_a_wait_looks_at_as_many_rows_for_each_message() {
-    let [few, many] = [FEW, MANY].map(|count| counted(|busy| drains(count, true, busy)).1);
-    println!("{few} rows for {FEW} messages, {many} rows for {MANY}");
-    assert!(many < few * u64::from(BETWEEN), "{few} rows, then {many}");
+#[tokio::test(flavor = "multi_thread")]
+async fn sending_after_a_wait_looks_at_as_many_rows_for_each_message() {
+    let (few, many) = (drains(FEW, true).await.1, drains(MANY, true).await.1);
+    assert!(many < few * BETWEEN, "{few} rows, then {many}");
 }
 
 /// What bob's list of inbox relays says is out of date: those are dead for good, or do not want him any more.

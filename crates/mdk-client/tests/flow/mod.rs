@@ -2,7 +2,6 @@
 
 mod backlog;
 mod beside;
-mod busy;
 mod clocks;
 mod cursors;
 mod faults;

@@ -15,6 +15,7 @@ use sha2::{Digest as _, Sha256};
 use crate::ctx::Ctx;
 use crate::error::Result;
 use crate::event_log::Stored;
+use crate::inbound::waits::Waits;
 use crate::values::Unpaged;
 
 /// By how much a clock may be behind for what it dates to count as ours all the same, in seconds. Relays may give what
@@ -66,8 +67,8 @@ impl Ctx<'_, '_> {
         until: Timestamp,
     ) -> Result<Vec<(HeldRow, Timestamp)>> {
         let mut held = self.made_between(&row.id, from, until)?;
-        let waits = self.cache.waits.get(&row.id);
-        held.retain(|(held, _)| waits.is_some_and(|waits| waits.stays_closed(&held.event_id)));
+        let tried = self.cache.waits.get(&row.id).is_some_and(Waits::is_through);
+        held.retain(|(held, _)| held.closed && tried);
         Ok(held)
     }
 

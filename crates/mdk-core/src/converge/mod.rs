@@ -229,6 +229,7 @@ impl Ctx<'_, '_> {
         self.check_own_lost(id)?;
         self.disband_again(id)?;
         self.answer_leaves(id)?;
+        self.work_off_removals(id)?;
         self.look_again(id)?;
         self.retry_held(id)
     }

@@ -14,7 +14,6 @@ use crate::event_log::{Stored, withdrawal};
 use crate::group;
 use crate::group::epoch::{Step, apply_settings, event_key};
 use crate::group::invites::is_invited;
-use crate::inbound::deliver::is_deleted_by;
 use crate::policy::check_invariants;
 use crate::profile::{Lifecycle, Profile as _, Settings, V2};
 use crate::values::EventBody;
@@ -119,7 +118,9 @@ impl Ctx<'_, '_> {
             }
             return self.end(&row, step.committer, Some(step.digest));
         }
-        self.enter_branch(&old, row, before, (tip, &step, fork))
+        let by = lowest.committer;
+        self.enter_branch(&old, row, before, (tip, &step, fork))?;
+        self.note_switch(&old, &step, by)
     }
 
     // rule: C5-4 the end of a group looks the same to who followed it from the first and to who came to it
@@ -259,14 +260,13 @@ impl Ctx<'_, '_> {
         }
         row.status = MessageStatus::Valid;
         let (group, subject) = (row.group.clone(), *row.content_id.as_bytes());
-        let children = self.tx.children(&group, &row.id)?;
-        if is_deleted_by(&row, &children) {
-            self.erase_edits(children.iter())?;
+        if self.is_deleted(&row)? {
+            self.erase_edits(&group, &row.id, None)?;
             return self.erase_row(&row);
         }
         let Some(stored) = self.apply_to_target(&row)? else { return Ok(()) };
         if let Stored::MessageReceived { .. } = stored {
-            let message = crate::history::view_with(row, children);
+            let message = crate::history::view(self.tx, row)?;
             self.emit_known(&group, &stored, EventBody::MessageReceived { message })
         } else {
             self.emit(&group, &subject, &stored)

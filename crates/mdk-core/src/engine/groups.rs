@@ -293,6 +293,39 @@ impl Engine {
         })
     }
 
+    /// As [`Engine::remove_members`], and seals it: by [`Engine::tick`] commits follow, two seconds apart, until no other branch
+    /// can bring the accounts back (five, also by others). It is resumed after a restart. [`GroupInfo::sealing`] counts down.
+    ///
+    /// # Errors
+    /// As [`Engine::remove_members`].
+    pub fn remove_and_seal(&mut self, id: &GroupId, accounts: &[PublicKey]) -> Result<Pending> {
+        self.act(|ctx| {
+            let pending = ctx.remove_members(id, accounts)?;
+            ctx.seal_commit(pending.id)?;
+            Ok(pending)
+        })
+    }
+
+    /// As [`Engine::demote`], and seals it as [`Engine::remove_and_seal`] does.
+    ///
+    /// # Errors
+    /// As [`Engine::demote`].
+    pub fn demote_and_seal(&mut self, id: &GroupId, accounts: &[PublicKey]) -> Result<Pending> {
+        self.act(|ctx| {
+            let pending = ctx.demote(id, accounts)?;
+            ctx.seal_commit(pending.id)?;
+            Ok(pending)
+        })
+    }
+
+    /// Says that the members and admins of a contested group are as they should be.
+    ///
+    /// # Errors
+    /// [`Error::GroupNotFound`].
+    pub fn accept_members(&mut self, id: &GroupId) -> Result<()> {
+        self.act(|ctx| ctx.accept_members(id))
+    }
+
     /// MLS-Exporter of the current epoch (RFC 9420, 8.5).
     ///
     /// # Errors

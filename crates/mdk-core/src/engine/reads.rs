@@ -1,7 +1,7 @@
 //! The history and the event log, as they are read.
 
-use mdk_store::MessageStatus;
-use mdk_wire::{EventId, GroupId, kind};
+use mdk_wire::budget::group::MAX_SHOWN_REACTIONS;
+use mdk_wire::{EventId, GroupId};
 
 use super::Engine;
 use crate::error::{Error, Result};
@@ -122,11 +122,9 @@ impl Engine {
     ) -> Result<Vec<(EventId, String)>> {
         self.look(|ctx| {
             ctx.tx.message(group, message)?.ok_or(Error::MessageNotFound)?;
-            let ours = |row: &mdk_store::MessageRow| {
-                row.mine && row.kind == kind::REACTION && row.status == MessageStatus::Valid
-            };
-            let rows = ctx.tx.children(group, message)?;
-            Ok(rows.into_iter().filter(ours).map(|row| (row.id, row.content)).collect())
+            let me = ctx.identity.account();
+            let rows = ctx.tx.reactions(group, message, Some(&me), MAX_SHOWN_REACTIONS)?;
+            Ok(rows.into_iter().map(|row| (row.id, row.emoji)).collect())
         })
     }
 
@@ -166,7 +164,7 @@ impl Engine {
     pub fn delivery(&mut self, group: &GroupId, message: &EventId) -> Result<Delivery> {
         self.look(|ctx| {
             let row = ctx.tx.message(group, message)?.ok_or(Error::MessageNotFound)?;
-            Ok(history::view_with(row, Vec::new()).delivery)
+            Ok(history::view_with(row, None, Vec::new()).delivery)
         })
     }
 }

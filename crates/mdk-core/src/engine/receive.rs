@@ -5,6 +5,7 @@ use mdk_wire::{Event, NostrGroupId};
 use super::Engine;
 use crate::ctx::{Ctx, Undo};
 use crate::error::{Error, Result};
+use crate::group::inviters::Inviters;
 use crate::halt;
 use crate::inbound::Incoming;
 use crate::outcome::{Outcome, Rejection, Verdict};
@@ -104,6 +105,12 @@ impl Engine {
         self.config.speak_undecided = false;
     }
 
+    /// Says whose invites are taken from now on: those of others are refused before a group is opened for them. Kept in
+    /// memory; at first those of everybody are.
+    pub fn set_inviters(&mut self, inviters: Inviters) {
+        self.inviters = inviters;
+    }
+
     /// More is on its way of what these routing ids carry, or of all groups: for `millis` from now the states of the past
     /// that are kept for it stay, twenty seconds at most for each group, or until [`Engine::settle`] or another call of
     /// this. Commits of ours wait meanwhile where others' have come.
@@ -134,6 +141,7 @@ impl Engine {
     pub fn settle(&mut self) -> Result<Outcome> {
         self.more.clear();
         let (_, effects) = self.write(|ctx| {
+            ctx.thorough = true;
             for row in ctx.tx.groups()? {
                 ctx.retry_held(&row.id)?;
                 ctx.close_all(&row.id)?;
@@ -195,6 +203,9 @@ impl Engine {
             ctx.expire_welcomes()?;
             ctx.expire_messages()?;
             for row in ctx.tx.groups()? {
+                if ctx.expire_invite(&row)? {
+                    continue;
+                }
                 if !resumed {
                     ctx.look_again(&row.id)?;
                 }
@@ -203,6 +214,7 @@ impl Engine {
                 ctx.close_due(&row.id)?;
                 let row = ctx.current_row(&row.id)?;
                 ctx.wake_welcomes(&row.id)?;
+                ctx.work_off_removals(&row.id)?;
                 ctx.forget_left(&row)?;
             }
             ctx.wake_inputs()?;

@@ -30,9 +30,6 @@ use crate::outcome::{DeferredReason, RejectCode, Rejection, Verdict};
 use crate::policy;
 use crate::profile::{Profile as _, V2};
 
-/// Invites that may wait for an answer at one time.
-const MAX_INVITES: usize = 256;
-
 /// Routing id of a group without 0x8004.
 pub(crate) const UNROUTED: NostrGroupId = NostrGroupId::from_bytes([0; 32]);
 
@@ -109,9 +106,7 @@ impl Ctx<'_, '_> {
         if self.tx.seen(content_id.as_bytes())?.is_some() {
             return Ok(Verdict::Duplicate);
         }
-        // rule: B4-14 invites of strangers are bounded; the Welcome is taken when there is room again
-        let waiting = self.tx.groups()?.iter().filter(|row| is_invited(row.status)).count();
-        if waiting >= MAX_INVITES {
+        if !self.may_invite(&rumor.sender)? {
             // (one that was held stays so)
             self.kept_raw = true;
             return Ok(Verdict::Deferred(DeferredReason::ResourceRefused));

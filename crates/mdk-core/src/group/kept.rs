@@ -25,6 +25,7 @@ impl Ctx<'_, '_> {
                 event_json: event.to_json(),
                 received_at: self.now(),
                 loss: Loss::Kept,
+                closed: false,
             })?;
         }
         Ok(())

@@ -259,6 +259,8 @@ impl Ctx<'_, '_> {
         // (it may be older than what is held there)
         self.cache.looked_for_old.remove(&home);
         self.cache.dates.remove(&home);
+        // (nor are its keys tried on it)
+        self.cache.waits.remove(&home);
         for held in self.tx.held(id)? {
             if is_gift_wrap(&held.event_json) {
                 continue;

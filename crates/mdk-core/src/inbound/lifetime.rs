@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use mdk_store::{MessageRow, MessageStatus};
+use mdk_wire::budget::group::MAX_EXPIRED_AT_ONCE;
 use mdk_wire::{EventId, GroupId, kind};
 
 use crate::ctx::Ctx;
@@ -113,10 +114,9 @@ impl Ctx<'_, '_> {
 
     /// The edits of a message go with it. Gives their places.
     fn expire_edits(&mut self, row: &MessageRow) -> Result<Vec<i64>> {
-        let mut edits = self.tx.children(&row.group, &row.id)?;
-        edits.retain(|child| child.kind == kind::EDIT);
+        let edits = self.tx.edits(&row.group, &row.id)?;
         for edit in &edits {
-            self.expire_outgoing(edit)?;
+            self.expire_outgoing(edit.mine, &edit.outer_id)?;
             self.tx.expire_message(edit.seq)?;
         }
         Ok(edits.iter().map(|edit| edit.seq).collect())
@@ -152,9 +152,9 @@ impl Ctx<'_, '_> {
         for left in self.tx.copies(&delete.group, id)? {
             let due = left.expires_at.is_some_and(|at| at <= now);
             if due && left.status == MessageStatus::Deleted && left.sender == delete.sender {
-                for child in self.tx.children(&delete.group, id)? {
-                    if child.kind == kind::EDIT && child.status == MessageStatus::Deleted {
-                        self.tx.expire_message(child.seq)?;
+                for edit in self.tx.edits(&delete.group, id)? {
+                    if edit.status == MessageStatus::Deleted {
+                        self.tx.expire_message(edit.seq)?;
                     }
                 }
                 self.bury(&left, true)?;
@@ -166,18 +166,23 @@ impl Ctx<'_, '_> {
     /// Messages whose time has come disappear (rule: 2.9-3; plaintext only, never MLS state): from history, search and
     /// disk. Where branches compete, who spoke in which state stays known until its epoch is forgotten.
     pub(crate) fn expire_messages(&mut self) -> Result<()> {
-        let mut groups: Vec<GroupId> = Vec::new();
-        let mut gone_with_message = BTreeSet::new();
-        for row in self.tx.expired(self.now())? {
-            if !groups.contains(&row.group) {
-                groups.push(row.group.clone());
+        let mut groups: BTreeSet<GroupId> = BTreeSet::new();
+        loop {
+            // (each of them is due no longer after this)
+            let due = self.tx.expired(self.now(), MAX_EXPIRED_AT_ONCE)?;
+            if due.is_empty() {
+                break;
             }
-            if row.status == MessageStatus::Expired {
-                // Nobody can send a copy any more that could still be read.
-                self.tx.expire_message(row.seq)?;
-            } else if !gone_with_message.contains(&row.seq) {
-                gone_with_message.extend(self.expire_edits(&row)?);
-                self.expire_message(&row)?;
+            let mut gone_with_message = BTreeSet::new();
+            for row in due {
+                if row.status == MessageStatus::Expired {
+                    // Nobody can send a copy any more that could still be read.
+                    self.tx.expire_message(row.seq)?;
+                } else if !gone_with_message.contains(&row.seq) {
+                    gone_with_message.extend(self.expire_edits(&row)?);
+                    self.expire_message(&row)?;
+                }
+                groups.insert(row.group);
             }
         }
         for id in groups {
@@ -197,10 +202,10 @@ impl Ctx<'_, '_> {
                 let later = self.now().saturating_add(UNTIL_SENT);
                 return Ok(self.tx.set_lifetime(&row.group, &row.id, Some(later))?);
             }
-            self.expire_outgoing(row)?;
+            self.expire_outgoing(row.mine, &row.outer_id)?;
             return self.retire_deletion(row, !is_bare(row));
         }
-        self.expire_outgoing(row)?;
+        self.expire_outgoing(row.mine, &row.outer_id)?;
         let shown = matches!(row.status, MessageStatus::Valid | MessageStatus::Invalidated);
         // What is deleted is so in every epoch that it was said in.
         self.bury(row, shown || row.status == MessageStatus::Deleted)?;

@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 
-use mdk_wire::{EventId, GroupId, GroupMessage, Secret};
+use mdk_wire::{EventId, GroupId, GroupMessage, Secret, group_message};
 use zeroize::Zeroizing;
 
 use crate::converge::branch::Auth;
@@ -19,8 +19,16 @@ impl Trials {
         message: &GroupMessage,
         key: &Secret<32>,
     ) -> Option<Zeroizing<Vec<u8>>> {
+        self.open_sealed(&message.sealed, key)
+    }
+
+    pub(crate) fn open_sealed(
+        &self,
+        sealed: &[u8],
+        key: &Secret<32>,
+    ) -> Option<Zeroizing<Vec<u8>>> {
         self.0.set(self.0.get().saturating_add(1));
-        message.open(key)
+        group_message::open(sealed, key)
     }
 
     pub(crate) fn count(&self) -> u64 {

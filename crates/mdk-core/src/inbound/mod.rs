@@ -10,6 +10,7 @@ pub(crate) mod lifetime;
 pub(crate) mod looked;
 pub(crate) mod open;
 pub(crate) mod order;
+pub(crate) mod quota;
 pub(crate) mod retry;
 pub(crate) mod waits;
 

@@ -3,6 +3,7 @@
 use mdk_store::{
     CommitStatus, GroupRow, GroupStatus, HeldRow, InputClass, InputRow, InputState, Seen,
 };
+use mdk_wire::budget::group::MAX_NOISE_DROPPED;
 use mdk_wire::{ContentId, Event, EventId, GroupMessage, kind};
 use zeroize::Zeroizing;
 
@@ -266,6 +267,7 @@ impl Ctx<'_, '_> {
             event_json: event.to_json(),
             received_at: self.now(),
             loss: crate::converge::gaps::loss_now(row),
+            closed: reason == DeferredReason::Undecryptable,
         };
         self.kept_raw = true;
         let kept = self.keep_held(event, &held)?;
@@ -283,8 +285,26 @@ impl Ctx<'_, '_> {
             return Ok(true);
         }
         let cap = self.config.max_held_events;
-        Ok(self.tx.hold(held, cap)?
-            || (self.drop_old_held(&held.group)? && self.tx.hold(held, cap)?))
+        if self.tx.hold(held, cap)?
+            || (self.drop_old_held(&held.group)? && self.tx.hold(held, cap)?)
+        {
+            return Ok(true);
+        }
+        // rule: D1-10 what a key has opened goes before what may be anybody's noise
+        if held.closed {
+            return Ok(false);
+        }
+        loop {
+            let dropped = self.tx.drop_oldest_closed(&held.group, MAX_NOISE_DROPPED)?;
+            if dropped.is_empty() {
+                return Ok(false);
+            }
+            let row = self.current_row(&held.group)?;
+            self.report_dropped(&row, dropped)?;
+            if self.tx.hold(held, cap)? {
+                return Ok(true);
+            }
+        }
     }
 
     /// As [`Ctx::hold`]; an input is kept already.

@@ -1,5 +1,5 @@
 //! What is known of the events that wait, so that each is read when something may have become of it and not whenever
-//! time passes: peers fill what is held.
+//! time passes: peers fill what is held. What no key has opened is tried once with the key of each state.
 //!
 //! In memory only: after a restart everything is looked at once more.
 
@@ -18,10 +18,8 @@ use crate::inbound::order::Place;
 /// Entries of [`Dates`] above twice what is held, over which they are made anew.
 const SLACK: u64 = 64;
 
-/// Why an event waits.
+/// Why an event waits that a key has opened.
 enum Wait {
-    /// No key opens it.
-    Closed,
     /// It claims an epoch that is still to come.
     Ahead(u64),
     /// It is too far ahead in its sender's ratchet.
@@ -31,10 +29,8 @@ enum Wait {
 /// What a group's held events wait for.
 #[derive(Default)]
 pub(crate) struct Waits {
-    /// States whose keys were tried on all that is closed.
-    tried: HashSet<Auth>,
-    /// States of this round whose keys were not.
-    fresh: HashSet<Auth>,
+    /// Down to which place the key of a state was tried on what a group holds and no key has opened, from the newest on.
+    tried: HashMap<(Auth, GroupId), i64>,
     events: HashMap<EventId, Wait>,
     /// Those that are too far ahead, by the ratchet that they are in.
     far: BTreeMap<(u32, u64), Vec<EventId>>,
@@ -44,8 +40,7 @@ pub(crate) struct Waits {
 
 impl Waits {
     /// For the next round: what needs not be read again stays, everything else is forgotten.
-    pub(crate) fn keep(&mut self, waiting: &[EventId], keys: &[Auth], highest: u64) {
-        self.fresh = keys.iter().copied().filter(|key| !self.tried.contains(key)).collect();
+    pub(crate) fn keep(&mut self, waiting: &[EventId], highest: u64) {
         let mut before = std::mem::take(&mut self.events);
         // Of one ratchet the first one tells whether the others can be read.
         let mut lowest: BTreeMap<(u32, u64), u32> = BTreeMap::new();
@@ -57,7 +52,6 @@ impl Waits {
         self.far.clear();
         for event in waiting {
             match before.remove(event) {
-                Some(Wait::Closed) => self.is_closed(*event),
                 Some(Wait::Ahead(epoch)) if epoch > highest => self.is_ahead(*event, epoch),
                 Some(Wait::Far(at)) if lowest.get(&at.sender()) != Some(&at.generation) => {
                     self.is_far(*event, at);
@@ -69,29 +63,32 @@ impl Waits {
 
     /// Whether there is nothing new to try on an event that is known.
     pub(crate) fn knows(&self, event: &EventId) -> bool {
-        match self.events.get(event) {
-            Some(Wait::Closed) => self.fresh.is_empty(),
-            known => known.is_some(),
-        }
+        self.events.contains_key(event)
     }
 
-    /// Whether a key of this state was tried on all that is closed.
-    pub(crate) fn was_tried(&self, key: &Auth) -> bool {
-        !self.fresh.contains(key)
+    /// Only the keys of these states are of use now.
+    pub(crate) fn keep_keys(&mut self, keys: &HashSet<Auth>) {
+        self.tried.retain(|(key, _), _| keys.contains(key));
     }
 
-    pub(crate) fn is_closed(&mut self, event: EventId) {
-        self.events.insert(event, Wait::Closed);
+    /// Whether a key was tried on anything that no key has opened.
+    pub(crate) fn has_tried(&self, key: &Auth) -> bool {
+        self.tried.keys().any(|(tried, _)| tried == key)
+    }
+
+    /// Down to which place a key was tried on what this group holds.
+    pub(crate) fn tried_to(&mut self, key: Auth, holder: &GroupId) -> &mut i64 {
+        self.tried.entry((key, holder.clone())).or_insert(i64::MAX)
+    }
+
+    /// Whether all keys were tried on all that no key has opened.
+    pub(crate) fn is_through(&self) -> bool {
+        self.tried.values().all(|place| *place == i64::MIN)
     }
 
     /// A key has opened it: until it is known what it waits for, it is tried with all keys, should this call fail.
     pub(crate) fn is_open(&mut self, event: &EventId) {
         self.events.remove(event);
-    }
-
-    /// Whether no key opened it when all were tried.
-    pub(crate) fn stays_closed(&self, event: &EventId) -> bool {
-        matches!(self.events.get(event), Some(Wait::Closed))
     }
 
     pub(crate) fn is_ahead(&mut self, event: EventId, epoch: u64) {
@@ -101,12 +98,6 @@ impl Waits {
     pub(crate) fn is_far(&mut self, event: EventId, place: Place) {
         self.far.entry(place.sender()).or_default().push(event);
         self.events.insert(event, Wait::Far(place));
-    }
-
-    /// All that is closed was tried with these.
-    pub(crate) fn tried(&mut self, keys: Vec<Auth>) {
-        self.tried = keys.into_iter().collect();
-        self.fresh.clear();
     }
 
     /// Something of a sender was read: what comes after it may be within reach.
@@ -179,7 +170,8 @@ impl Ctx<'_, '_> {
 
     /// Whether another round would find everything as the last one left it.
     pub(crate) fn is_idle(&self, id: &GroupId) -> Result<bool> {
-        let idle = self.cache.waits.get(id).and_then(|waits| waits.idle.as_ref());
+        let waits = self.cache.waits.get(id).filter(|waits| waits.is_through());
+        let idle = waits.and_then(|waits| waits.idle.as_ref());
         match idle {
             Some(idle) => Ok(*idle == self.stamp(id, idle.heard.is_some())?),
             None => Ok(false),

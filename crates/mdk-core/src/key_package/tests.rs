@@ -62,6 +62,7 @@ impl Account {
                 recent: &Recent::default(),
                 outbox: false,
                 invite_limits: &std::collections::HashMap::new(),
+                inviters: &crate::Inviters::default(),
             };
             call(&mut Ctx::new(tx, parts))
         })

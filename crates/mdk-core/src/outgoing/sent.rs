@@ -120,8 +120,8 @@ impl Ctx<'_, '_> {
             return self.withdraw(&sent);
         }
         // Its edits point at nothing any more.
-        for child in self.tx.children(group, &sent.id)? {
-            let edit = self.tx.outgoing_message(&child.id)?.filter(|_| child.kind == kind::EDIT);
+        for edit in self.tx.edits(group, &sent.id)? {
+            let edit = self.tx.outgoing_message(&edit.id)?;
             if let Some(edit) = edit.filter(|edit| !accepted(edit)) {
                 self.take_back(edit)?;
             }
@@ -143,11 +143,11 @@ impl Ctx<'_, '_> {
 
     // rule: OB-14 an expired message leaves the outbox, too
     /// Takes out a message whose time has come.
-    pub(crate) fn expire_outgoing(&mut self, message: &MessageRow) -> Result<()> {
-        if !message.mine {
+    pub(crate) fn expire_outgoing(&mut self, mine: bool, outer_id: &EventId) -> Result<()> {
+        if !mine {
             return Ok(());
         }
-        let Some(mut row) = self.tx.outgoing_event(&message.outer_id)? else { return Ok(()) };
+        let Some(mut row) = self.tx.outgoing_event(outer_id)? else { return Ok(()) };
         self.tx.drop_outgoing(row.seq)?;
         if row.finished_at.is_none() && !accepted(&row) {
             give_up(&mut row, EXPIRED);

@@ -9,5 +9,6 @@ mod mutations;
 mod regressions;
 mod regressions_bounds;
 mod rejoin;
+mod removals;
 mod states;
 mod storm;

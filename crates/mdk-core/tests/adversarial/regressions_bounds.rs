@@ -1,14 +1,16 @@
 //! Faults that were found by trying to break a group: sizes, bounds, KeyPackages, what a sender may say.
 
-use mdk_core::{Config, DeferredReason, Error, EventBody, NewMessage, RejectCode, Verdict};
+use mdk_core::{
+    Config, DeferredReason, Error, EventBody, Inviters, NewMessage, RejectCode, Verdict, testing,
+};
+use mdk_wire::budget::inviter::{MAX_OF_ONE, MAX_WAITING};
 use mdk_wire::{Event, Keys, NostrGroupId, kind};
 
 use crate::kit::disk::Disk;
 use crate::kit::foreign::{Foreign, resigned};
 use crate::kit::foreign_commits::{World, self_update};
 use crate::kit::{
-    Member, REFUSED, RELAY, chat, new_group, newcomer, now, pair, received, refused_for,
-    refused_with,
+    Member, RELAY, chat, new_group, newcomer, now, pair, received, refused_for, refused_with,
 };
 
 fn config(change: impl FnOnce(&mut Config)) -> Config {
@@ -64,34 +66,96 @@ fn an_answer_that_cannot_be_made_stops_nothing() {
 fn invites_are_bounded_and_their_relays_are_not_dialled() {
     let (mut bob, package) = newcomer("bob");
     let mut stranger = Foreign::new();
-    let mut invites = |n: u16| {
-        let mut route = [1; 32];
-        route[..2].copy_from_slice(&n.to_be_bytes());
-        stranger.route = NostrGroupId::from_bytes(route);
-        stranger.founds_with(&stranger.context(), &package)
-    };
-    for n in 0..256 {
+    let mut invites = |n| invites(&mut stranger, &package, n);
+    let most = u16::try_from(MAX_OF_ONE).unwrap();
+    for n in 0..most {
         let welcome = invites(n);
         bob.applies(&welcome);
     }
-    let last = invites(256);
-    let before = bob.digest();
-    assert_eq!(bob.takes(&last).verdict, REFUSED);
-    assert_eq!(bob.digest(), before, "it is not remembered");
+    let last = invites(most);
+    let before = (bob.digest(), testing::mls_steps());
+    bob.refuses(&last, "B4-14");
+    let after = (bob.digest(), testing::mls_steps());
+    assert_eq!(after, before, "it is not remembered, and no group was opened for it");
     let waiting = bob.engine.invites().unwrap();
-    assert_eq!(waiting.len(), 256);
+    assert_eq!(waiting.len(), MAX_OF_ONE);
     let [inbox] = bob.engine.interests().unwrap().try_into().unwrap();
     assert!(inbox.relays.is_empty() && inbox.filter.contains("1059"));
 
     bob.engine.decline(&waiting[0].id).unwrap();
     bob.applies(&last);
-    assert_eq!(bob.engine.invites().unwrap().len(), 256);
+    assert_eq!(bob.engine.invites().unwrap().len(), MAX_OF_ONE);
     // An accepted group is none that waits, and is subscribed to.
     bob.engine.accept(&waiting[1].id).unwrap();
-    bob.applies(&invites(257));
+    bob.applies(&invites(most + 1));
     let interests = bob.engine.interests().unwrap();
     assert_eq!(interests.len(), 2);
     assert_eq!(interests[1].relays, [RELAY]);
+}
+
+/// Another group of a stranger's, to which it invites.
+fn invites(stranger: &mut Foreign, package: &Event, n: u16) -> Event {
+    let mut route = [1; 32];
+    route[..2].copy_from_slice(&n.to_be_bytes());
+    stranger.route = NostrGroupId::from_bytes(route);
+    stranger.founds_with(&stranger.context(), package)
+}
+
+// shows: B4-14
+#[test]
+fn one_stranger_keeps_nobody_elses_invites_away() {
+    let (mut bob, package) = newcomer("bob");
+    let (one, other) = (MAX_OF_ONE, MAX_WAITING / MAX_OF_ONE);
+    let mut strangers: Vec<Foreign> = (0..other).map(|_| Foreign::new()).collect();
+    for stranger in &mut strangers {
+        for n in 0..u16::try_from(one).unwrap() {
+            bob.applies(&invites(stranger, &package, n));
+        }
+    }
+    assert_eq!(bob.engine.invites().unwrap().len(), MAX_WAITING);
+    // All the room of strangers is taken: who has more than one invite there makes room for who has none.
+    for n in 0..3 {
+        let mut honest = Foreign::new();
+        bob.applies(&invites(&mut honest, &package, n));
+        let waiting = bob.engine.invites().unwrap();
+        assert_eq!(waiting.len(), MAX_WAITING);
+        assert!(waiting.iter().any(|invite| invite.inviter == honest.key()));
+    }
+    // Whom we know has room beside them.
+    let mut known = Foreign::new();
+    let inviters = Inviters { known: [known.key()].into(), strangers: true };
+    bob.engine.set_inviters(inviters);
+    bob.applies(&invites(&mut known, &package, 9));
+    assert_eq!(bob.engine.invites().unwrap().len(), MAX_WAITING + 1);
+    // What nobody answers goes.
+    bob.clock.advance_millis(29 * 86_400_000);
+    bob.engine.tick().unwrap();
+    assert_eq!(bob.engine.invites().unwrap().len(), MAX_WAITING + 1);
+    bob.clock.advance_millis(86_400_000);
+    bob.engine.tick().unwrap();
+    assert_eq!(bob.engine.invites().unwrap().len(), 0);
+}
+
+// rule: B4-40, B4-41
+#[test]
+fn who_is_not_to_invite_costs_no_join() {
+    let (mut bob, package) = newcomer("bob");
+    let (mut known, mut stranger) = (Foreign::new(), Foreign::new());
+    bob.engine.set_inviters(Inviters { known: [known.key()].into(), strangers: false });
+    let welcome = invites(&mut stranger, &package, 1);
+    let before = (bob.digest(), testing::mls_steps());
+    bob.refuses(&welcome, "B4-40");
+    assert_eq!((bob.digest(), testing::mls_steps()), before);
+    bob.applies(&invites(&mut known, &package, 2));
+    let [invite] = bob.engine.invites().unwrap().try_into().unwrap();
+    assert_eq!(invite.inviter, known.key());
+    bob.engine.accept(&invite.id).unwrap();
+    // Who is in a group with us is no stranger.
+    bob.engine.set_inviters(Inviters { known: [].into(), strangers: false });
+    bob.applies(&invites(&mut known, &package, 3));
+    bob.refuses(&welcome, "B4-40");
+    bob.engine.set_inviters(Inviters::default());
+    bob.applies(&welcome);
 }
 
 // rule: 2.4-12

@@ -3,6 +3,7 @@
 
 use mdk_core::testing::cost;
 use mdk_core::{Config, Verdict};
+use mdk_wire::budget::group::MAX_TRIED_AT_ONCE;
 use mdk_wire::group_message::{self, GroupMessage};
 use mdk_wire::{Event, GroupId, OsRandom, Random as _, Secret};
 
@@ -122,4 +123,69 @@ fn noise_costs_a_commit_the_same_however_long_the_line() {
     keys_for(110);
     let long = keys_for(10);
     assert!(long < short * 2, "{short} keys at first, {long} after 120 epochs");
+}
+
+// rule: F1-2
+/// Anybody who knows the routing id fills what is held: a commit costs so many trials of its key, however much that is, and
+/// what is for us among it is read all the same.
+#[test]
+fn a_flood_costs_a_commit_so_many_trials_and_no_more() {
+    const HELD: usize = 8_192;
+    let (mut alice, mut bob) = (Member::new("alice"), holds("bob", 8_192));
+    let group = alice.founds("g", &mut [&mut bob]);
+    let first = alice.says(&group, "first");
+    let next = commits(&mut alice, &group);
+    let (below, above) = (alice.says(&group, "below"), alice.says(&group, "above"));
+    let flood: Vec<Event> = (0..HELD - 2).map(|_| noise(&first)).collect();
+    bob.takes(&below);
+    takes(&mut bob, &flood);
+    bob.takes(&above);
+    let most = u64::from(MAX_TRIED_AT_ONCE);
+    // (one of the trials is that of the commit itself, with the key that it is sealed under)
+    let trials = |bob: &mut Member, work: &mut dyn FnMut(&mut Member)| {
+        let before = cost(&mut bob.engine).unwrap().0;
+        work(bob);
+        cost(&mut bob.engine).unwrap().0 - before
+    };
+    let tried = trials(&mut bob, &mut |bob| drop(bob.applies(&next)));
+    assert!(tried <= 2 * most + 16, "{tried}");
+    assert_eq!(bob.texts(&group), ["above"], "what came last is looked at first");
+    for _ in 0..HELD / MAX_TRIED_AT_ONCE as usize {
+        let tried = trials(&mut bob, &mut |bob| drop(bob.engine.tick().unwrap()));
+        assert!(tried <= 2 * most + 16, "{tried}");
+    }
+    assert_eq!(bob.texts(&group).len(), 2, "and the others after that");
+    let idle = trials(&mut bob, &mut |bob| drop(bob.engine.tick().unwrap()));
+    assert!(idle <= 1, "nothing is tried again: {idle}");
+    for _ in 0..3 {
+        let commit = commits(&mut alice, &group);
+        let tried = trials(&mut bob, &mut |bob| drop(bob.applies(&commit)));
+        assert!(tried <= 2 * most + 16, "of one new state, and of all before it: {tried}");
+    }
+    // Who says that everything was given is told what became of all of it.
+    let early = commits(&mut alice, &group);
+    let last = alice.says(&group, "last");
+    bob.takes(&last);
+    bob.applies(&early);
+    bob.engine.settle().unwrap();
+    assert!(bob.texts(&group).contains(&"last".to_owned()));
+}
+
+// rule: D1-10
+#[test]
+fn what_a_key_has_opened_goes_before_noise() {
+    let (mut alice, mut bob) = (Member::new("alice"), holds("bob", 100));
+    let group = alice.founds("g", &mut [&mut bob]);
+    let said: Vec<Event> = (0..80).map(|n| alice.says(&group, &format!("{n}"))).collect();
+    let flood: Vec<Event> = (0..100).map(|_| noise(&said[0])).collect();
+    takes(&mut bob, &flood);
+    assert_eq!(bob.takes(&noise(&said[0])).verdict, REFUSED, "noise takes no room from noise");
+    // While a commit of ours is on its way everything else waits.
+    let update = bob.engine.self_update(&group).unwrap();
+    for event in &said {
+        assert_ne!(bob.takes(event).verdict, REFUSED);
+    }
+    bob.confirms(&update);
+    bob.engine.tick().unwrap();
+    assert_eq!(bob.texts(&group).len(), said.len());
 }

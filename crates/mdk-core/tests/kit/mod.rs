@@ -1,7 +1,6 @@
 //! Members that talk to each other in tests: `alice.invites(&mut bob)`, `alice.says("hi")`.
 
 pub mod acts;
-pub mod busy;
 pub mod cast;
 pub mod deeds;
 pub mod dice;
@@ -15,6 +14,7 @@ pub mod orders;
 pub mod process;
 pub mod recorded;
 pub mod shares;
+pub mod steps;
 pub mod telling;
 pub mod welcomes;
 

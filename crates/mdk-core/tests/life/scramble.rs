@@ -14,6 +14,7 @@ fn ours<T>(result: Result<T, Error>) -> Option<T> {
         Err(
             Error::NotAdmin
             | Error::CommitPending
+            | Error::Contested
             | Error::CommitLost
             | Error::NotMember(_)
             | Error::NotAllowed(_)

@@ -1,5 +1,6 @@
 //! What members say and send each other.
 
+mod crowding;
 mod deletions;
 mod lifetimes;
 mod limits;

@@ -264,6 +264,7 @@ impl World {
             Err(
                 Error::NotAdmin
                 | Error::Settling { .. }
+                | Error::Contested
                 | Error::CommitPending
                 | Error::NotMember(_)
                 | Error::LastAdmin

@@ -136,17 +136,35 @@ impl Mdk {
 
     /// Removes accounts with all their leaves.
     ///
+    /// With `seal`, commits follow by tick(), two seconds apart, until no other branch can bring them back: five, also by
+    /// others. GroupInfo.sealing counts down; a restart goes on. Somebody whose app is away over more than five commits may
+    /// not be shown all that was said meanwhile: it is for who is hostile, not for who left the team.
+    ///
     /// Raises:
     ///     NotAdmin, LastAdmin, CommitPending: not now, or not by us.
     ///     InvalidInput: somebody is not a member.
+    #[pyo3(signature = (group_id, members, *, seal=false))]
     fn remove_members(
         slf: &Bound<'_, Self>,
         group_id: Text,
         members: &Bound<'_, PyAny>,
+        seal: bool,
     ) -> PyResult<PendingCommit> {
         let group = args::group(&group_id)?;
         let members = args::public_keys("members", members)?;
-        stage(slf, |e| e.remove_members(&group, &members))
+        stage(slf, |e| match seal {
+            true => e.remove_and_seal(&group, &members),
+            false => e.remove_members(&group, &members),
+        })
+    }
+
+    /// Says that members and admins are as they should be, after RemovalUndone: the group is contested no more.
+    ///
+    /// Raises:
+    ///     GroupNotFound: there is none with this id.
+    fn accept_members(&self, py: Python<'_>, group_id: Text) -> PyResult<()> {
+        let group = args::group(&group_id)?;
+        self.call(py, |e| e.accept_members(&group))
     }
 
     /// Changes settings; None leaves one as it is.
@@ -279,19 +297,24 @@ impl Mdk {
         stage(slf, |e| e.promote(&group, &members))
     }
 
-    /// Makes admins ordinary members.
+    /// Makes admins ordinary members. `seal` as in remove_members().
     ///
     /// Raises:
     ///     NotAdmin, LastAdmin, CommitPending: not now, or not by us.
     ///     InvalidInput: somebody is not an admin.
+    #[pyo3(signature = (group_id, members, *, seal=false))]
     fn demote(
         slf: &Bound<'_, Self>,
         group_id: Text,
         members: &Bound<'_, PyAny>,
+        seal: bool,
     ) -> PyResult<PendingCommit> {
         let group = args::group(&group_id)?;
         let members = args::public_keys("members", members)?;
-        stage(slf, |e| e.demote(&group, &members))
+        stage(slf, |e| match seal {
+            true => e.demote_and_seal(&group, &members),
+            false => e.demote(&group, &members),
+        })
     }
 
     /// Replaces our leaf's keys: post-compromise security (RFC 9420, 12.1.2).

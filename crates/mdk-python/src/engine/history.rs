@@ -121,7 +121,7 @@ impl Mdk {
     ///
     /// Raises:
     ///     GroupNotFound, NotMember: there is none, or it is over for us.
-    ///     InvalidInput: the length.
+    ///     InvalidInput: the length, or the label is "marmot", under which the protocol exports its own keys.
     fn export_secret<'py>(
         &self,
         py: Python<'py>,
@@ -133,6 +133,10 @@ impl Mdk {
         let group = args::group(&group_id)?;
         let length: u32 = args::range("length", length, 1, MAX_SECRET)?;
         let label = label.get("label")?;
+        // The keys of messages and of files are exports of this label: they are nobody's to hand out.
+        if label == mdk_core::EXPORTER_LABEL {
+            return Err(Raise::input("label", "the protocol uses this one; choose another").into());
+        }
         let secret = self.call(py, |e| e.export_secret(&group, label, context, length as usize))?;
         Ok(PyBytes::new(py, secret.expose()))
     }

@@ -1,6 +1,6 @@
 //! `mdk.Mdk`: KeyPackages and invites.
 
-use mdk_core::Engine;
+use mdk_core::{Engine, Inviters};
 use pyo3::prelude::*;
 
 use super::{Mdk, Object, Objects};
@@ -116,5 +116,21 @@ impl Mdk {
             return Ok(self.call(py, |e| e.decline_and_leave(&invite))?.map(SignedEvent));
         }
         self.call(py, |e| e.decline(&invite)).map(|()| None)
+    }
+
+    /// Whose invites are taken from now on: those of these accounts and of whom we are in a group with, and of strangers only
+    /// if that is said. Others are Rejected before a group is opened for them.
+    #[pyo3(signature = (known, *, strangers))]
+    fn _set_inviters(
+        &self,
+        py: Python<'_>,
+        known: &Bound<'_, PyAny>,
+        strangers: bool,
+    ) -> PyResult<()> {
+        let known = args::public_keys("known", known)?.into_iter().collect();
+        self.call(py, |e| {
+            e.set_inviters(Inviters { known, strangers });
+            Ok(())
+        })
     }
 }

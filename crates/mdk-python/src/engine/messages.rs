@@ -125,8 +125,10 @@ impl Mdk {
     ///
     /// - An event of an epoch to come is kept (Deferred) and retried by the engine. So is one that nothing opens, and a
     ///   message before which more than Config.maximum_forward_distance of its sender are missing.
-    /// - Kept are at most Config.max_held_events events and 16 MiB per group, each for 30 days, and 256 invites. Beyond
-    ///   that an event is Deferred as resource_refused and NOT kept: deliver it again later.
+    /// - Kept are at most Config.max_held_events events and 16 MiB per group, each for 30 days, and of invites that nobody
+    ///   has answered 16 of one account and 256 of all strangers, for 30 days. Beyond that an event is Deferred as
+    ///   resource_refused and NOT kept: deliver it again later. (A stranger's invite that finds no room takes that of the
+    ///   stranger with the most, whose oldest one goes.)
     /// - Readable are the present epoch and the five before it, and up to 256 before it while commits come: until a second
     ///   passes without one, or five seconds in all, not counting the engine's own work. Nothing opens what is older. A
     ///   message that is Config.out_of_order_tolerance generations or more behind its sender's newest is Rejected as

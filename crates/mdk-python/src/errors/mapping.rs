@@ -30,6 +30,7 @@ impl From<Error> for Raise {
             Error::NotAllowed(_) => new(Class::NotAllowed),
             Error::CommitPending => new(Class::CommitPending),
             Error::Settling { millis } => new(Class::GroupSettling).number("millis", Some(millis)),
+            Error::Contested => new(Class::GroupContested),
             Error::CommitLost => new(Class::CommitLost),
             Error::IncompatibleMember { reason, rule, who } => new(Class::IncompatibleMember)
                 .text("missing", reason)
@@ -95,6 +96,9 @@ impl From<OpenError> for Raise {
                 .number("limit", Some(limit as u64)),
             OpenError::BadPassphrase { length, limit } => {
                 passphrase(new(Class::InvalidPassphrase), length, limit)
+            }
+            OpenError::ShortPassphrase { length, least } => {
+                passphrase(new(Class::InvalidPassphrase), length, least)
             }
             OpenError::WrongPassphrase => new(Class::WrongDatabasePassphrase),
             OpenError::CallbackFailed => new(Class::CallbackFailed),

@@ -25,6 +25,7 @@ fn row(of: u8, n: u64, size: usize) -> HeldRow {
         event_json: "x".repeat(size),
         received_at: 1_000 + n,
         loss: Loss::Possible,
+        closed: true,
     }
 }
 

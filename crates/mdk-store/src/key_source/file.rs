@@ -158,6 +158,16 @@ impl KeyFile {
         Ok(text)
     }
 
+    /// Says where others can write to its directory. It is read all the same: containers mount what they mount, and what
+    /// others put in its place belongs to them, and is refused.
+    pub(super) fn warn(&self) {
+        if let Ok(Some(place)) = self.place()
+            && open_to_others(&place).is_some()
+        {
+            tracing::warn!("others can write to the directory of the key file, and can remove it");
+        }
+    }
+
     /// What follows the name in those of other files that may hold a later key.
     pub(super) fn generations(&self) -> Vec<String> {
         let (Some(parent), Some(own)) = (self.path.parent(), self.path.file_name()) else {
@@ -181,6 +191,10 @@ impl KeyFile {
     /// whose key it is, for errors.
     pub(super) fn make(&mut self, source: &'static str, text: &[u8]) -> Result<(), OpenError> {
         let place = Place::of(&self.path, FileRole::Key)?;
+        if let Some(mode) = open_to_others(&place) {
+            place.remove_made_dirs();
+            return Err(OpenError::DirectoryTooWide { role: FileRole::Key, mode });
+        }
         let name = self.name(&place);
         // For reading it counts as none, but it is not known whose key was there, or what lost it.
         if read(&place, &name)?.is_some_and(|text| is_wiped(&text)) {
@@ -286,6 +300,19 @@ impl KeyFile {
         place.sync_dir()?;
         Ok(true)
     }
+}
+
+/// The mode of a directory that others can write to: they can remove its files, and put a file in place of one.
+#[cfg(unix)]
+fn open_to_others(place: &Place) -> Option<u32> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = std::fs::metadata(directory(place)).ok()?.permissions().mode() & 0o7777;
+    (mode & 0o022 != 0).then_some(mode)
+}
+
+#[cfg(not(unix))]
+fn open_to_others(_: &Place) -> Option<u32> {
+    None
 }
 
 /// Says by what stands in it whether a file is the one that it is taken for.

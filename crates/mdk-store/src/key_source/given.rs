@@ -32,7 +32,7 @@ pub fn on_signal(ask: fn() -> bool) {
 /// Reads the key.
 pub(super) fn read(source: &DatabaseKey) -> Result<Secret<32>, OpenError> {
     match source {
-        DatabaseKey::Raw(key) => Ok(key.clone()),
+        DatabaseKey::Raw(key) | DatabaseKey::Taken { key, .. } => Ok(key.clone()),
         DatabaseKey::Env(name) => variable(name),
         DatabaseKey::Secret(name) => secret(name),
         DatabaseKey::Fd(fd) => key_text::decode_any(&contents(Handle::of(fd.take()?))?, true, "fd"),
@@ -64,7 +64,8 @@ pub(super) fn check_secret(name: &str) -> Result<(), OpenError> {
     Ok(())
 }
 
-fn variable(name: &str) -> Result<Secret<32>, OpenError> {
+pub(crate) fn variable(name: &str) -> Result<Secret<32>, OpenError> {
+    check_variable(name)?;
     let text = match std::env::var(name).map(Zeroizing::new) {
         Ok(text) => text,
         Err(std::env::VarError::NotPresent) => {

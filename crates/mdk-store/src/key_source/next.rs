@@ -1,6 +1,6 @@
 //! The place of the next key.
 
-use super::{GENERATION, Home, Kind, NEW, locate, random_id};
+use super::{GENERATION, Home, Kind, NEW, check_new, locate, random_id};
 use crate::{DatabaseKey, KeyringKey, OpenError, files::Place, side_record::KeySlot};
 
 /// The place where the next key of a re-key goes: beside the present one, if it is the same place.
@@ -14,6 +14,9 @@ pub(crate) fn locate_next(
     current: &KeySlot,
     named: bool,
 ) -> Result<Home, OpenError> {
+    if named {
+        check_new(source)?;
+    }
     let bare = KeySlot { generation: None, file: None, ..current.clone() };
     let known = Some(&bare).filter(|slot| !named || completes(slot, source));
     let mut home = locate(place, source, known, true)?;

@@ -16,6 +16,8 @@ const PREFIX: &str = "mdk-wrapped-key-1:";
 const SOURCE: &str = "passphrase";
 /// The longest passphrase in bytes.
 const MAX_PASSPHRASE: usize = 1024;
+/// The least characters of one for a new key: fewer are found by trying, whatever each try costs.
+const MIN_NEW: usize = 8;
 
 const MEMORY_KIB: u32 = 64 * 1024;
 const PASSES: u32 = 3;
@@ -36,6 +38,16 @@ pub(super) fn check_passphrase(passphrase: &SecretVec) -> Result<(), OpenError> 
         return Err(OpenError::BadPassphrase { length, limit: MAX_PASSPHRASE });
     }
     Ok(())
+}
+
+/// Refuses a short one where it is to guard a new key. What is there already opens with whatever it was made with.
+pub(super) fn check_new_passphrase(passphrase: &SecretVec) -> Result<(), OpenError> {
+    let given = passphrase.expose();
+    let length = std::str::from_utf8(given).map_or(given.len(), |text| text.chars().count());
+    match length < MIN_NEW {
+        true => Err(OpenError::ShortPassphrase { length, least: MIN_NEW }),
+        false => Ok(()),
+    }
 }
 
 /// The content of the file for this key.
@@ -131,6 +143,19 @@ fn cipher(head: &[u8], passphrase: &SecretVec) -> Result<XChaCha20Poly1305, Open
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    /// One of an earlier version opens what it guards, and guards nothing new.
+    #[test]
+    fn a_short_passphrase_opens_and_makes_nothing() {
+        let key = Secret::new([0x5a; 32]);
+        let short = SecretVec::new(b"seven77".to_vec());
+        assert!(unwrap(&wrap(&key, &short).unwrap(), &short).unwrap() == key);
+        assert_eq!(check_passphrase(&short), Ok(()));
+        let refused = OpenError::ShortPassphrase { length: 7, least: 8 };
+        assert_eq!(check_new_passphrase(&short), Err(refused));
+        let eight = SecretVec::new("éight888".into());
+        assert_eq!(check_new_passphrase(&eight), Ok(()));
+    }
 
     #[test]
     fn a_wrapped_key_opens_with_its_passphrase_only() {

@@ -3,7 +3,7 @@
 use std::{
     any::Any,
     collections::HashMap,
-    sync::{Arc, Mutex, mpsc},
+    sync::{Arc, Condvar, Mutex, mpsc},
 };
 
 use keyring_core::{
@@ -27,6 +27,29 @@ enum Quirk {
     /// Every look says that it is locked.
     Locked,
     Forgets,
+    /// Two who look for a key find none, if they look at once; and the second stores when the first has what it came for.
+    Meets(Mutex<Meeting>, Condvar),
+}
+
+#[derive(Default)]
+struct Meeting {
+    looked: u8,
+    stored: u8,
+    done: u8,
+}
+
+/// How long somebody waits for another one who may never come.
+const OPPORTUNITY: Duration = Duration::from_millis(500);
+
+impl Fake {
+    /// Notes something of a meeting, and gives the others the opportunity for what shall come before it goes on.
+    fn meet(&self, note: impl Fn(&mut Meeting), waits: impl Fn(&mut Meeting) -> bool) {
+        let Quirk::Meets(meeting, changed) = &self.quirk else { return };
+        let mut meeting = meeting.lock().unwrap();
+        note(&mut meeting);
+        changed.notify_all();
+        drop(changed.wait_timeout_while(meeting, OPPORTUNITY, waits).unwrap());
+    }
 }
 
 struct Fake {
@@ -70,6 +93,7 @@ impl CredentialApi for FakeEntry {
             Quirk::Garbles => secret[20] ^= 1,
             _ => {}
         }
+        self.0.meet(|met| met.stored += 1, |met| met.stored == 2 && met.done == 0);
         self.0.entries.lock().unwrap().insert(self.1.clone(), secret.clone());
         match self.0.quirk {
             Quirk::Leaks => Err(Error::BadDataFormat(secret, "format".into())),
@@ -80,7 +104,11 @@ impl CredentialApi for FakeEntry {
         if matches!(self.0.quirk, Quirk::Locked) {
             return Err(Error::NoStorageAccess("locked".into()));
         }
-        self.0.entries.lock().unwrap().get(&self.1).cloned().ok_or(Error::NoEntry)
+        let found = self.0.entries.lock().unwrap().get(&self.1).cloned();
+        if found.is_none() {
+            self.0.meet(|met| met.looked += 1, |met| met.looked < 2);
+        }
+        found.ok_or(Error::NoEntry)
     }
     fn delete_credential(&self) -> Result<()> {
         let gone = self.0.entries.lock().unwrap().remove(&self.1);
@@ -137,6 +165,26 @@ fn a_key_is_stored_once_read_back_and_removed_only_if_it_is_that_key() {
     assert!(ring.remove("id", &key()));
     assert!(fake.entries.lock().unwrap().is_empty());
     assert!(ring.remove("id", &key()), "gone is gone");
+}
+
+/// A key that was stored, read back and used is gone otherwise, and all data with it.
+#[test]
+fn of_two_that_make_a_key_at_once_one_is_refused() {
+    let (ring, fake) = fake(Quirk::Meets(Mutex::default(), Condvar::new()), LONG);
+    let keys = [Secret::new([7; 32]), Secret::new([8; 32])];
+    let make = |key| {
+        let made = ring.put_new("both", key);
+        fake.meet(|met| met.done += 1, |_| false);
+        made
+    };
+    let made = std::thread::scope(|scope| {
+        let threads = keys.each_ref().map(|key| scope.spawn(|| make(key)));
+        threads.map(|thread| thread.join().unwrap())
+    });
+    let owners: Vec<_> = keys.iter().zip(&made).filter(|(_, made)| made.is_ok()).collect();
+    assert_eq!(owners.len(), 1, "{made:?}");
+    assert_eq!(ring.get("both").unwrap().as_ref(), Some(owners[0].0));
+    assert!(made.contains(&Err(OpenError::DatabaseMissingButKeyPresent)));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use rusqlite::types::ToSql;
 
 use super::row::{Columns, U64};
 use crate::{
-    Result, Store, StoreError, Tx, client_state, file_keys, groups, held, messages, outbox,
+    Result, Store, StoreError, Tx, about, client_state, file_keys, groups, held, messages, outbox,
     outgoing, snapshots,
 };
 
@@ -48,7 +48,12 @@ fn hot_queries_search_an_index() {
         (messages::BY_ID, "messages_by_id (group_id=? AND id=?)"),
         (messages::PAGE_NEWEST, "messages_shown (group_id=? AND seq>? AND seq<?)"),
         (messages::PAGE_OLDEST, "messages_shown (group_id=? AND seq>?)"),
-        (messages::CHILDREN, "messages_by_target (group_id=? AND target=?)"),
+        (messages::POINTED_AT, "COVERING INDEX messages_by_target (group_id=? AND target=?)"),
+        (about::REACTIONS, "messages_by_target (group_id=? AND target=? AND kind=?)"),
+        (about::SAID_BY, "messages_by_target (group_id=? AND target=? AND kind=? AND sender=?)"),
+        (about::SAYS, "messages_by_target (group_id=? AND target=? AND kind=? AND sender=?)"),
+        (about::EDITS, "messages_by_target (group_id=? AND target=? AND kind=?)"),
+        (about::SPENT, "messages_spent (group_id=? AND authenticator=? AND sender=?"),
         (crate::unread::UNREAD, "COVERING INDEX messages_shown (group_id=? AND seq>?)"),
         (messages::LAST, "messages_shown (group_id=?)"),
         (messages::LAST_HEARD, "messages_shown (group_id=?)"),
@@ -58,7 +63,11 @@ fn hot_queries_search_an_index() {
         (messages::SURPLUS, "messages_hidden (group_id=? AND status=?)"),
         (crate::lifetimes::BURIED_LAST, "COVERING INDEX messages_hidden (group_id=? AND status=?)"),
         (crate::lifetimes::BURIED, "messages_by_id (group_id=? AND id=?)"),
-        (messages::NEWEST_EDIT, "messages_edits (group_id=? AND target=?)"),
+        (crate::shares::SHARE, "PRIMARY KEY"),
+        (
+            messages::NEWEST_EDIT,
+            "messages_by_target (group_id=? AND target=? AND kind=? AND sender=?)",
+        ),
         (messages::EXPIRED, "messages_by_expiry"),
         (crate::events::AFTER, "INTEGER PRIMARY KEY (rowid>?)"),
         (crate::events::LAST, "SEARCH events"),
@@ -73,6 +82,9 @@ fn hot_queries_search_an_index() {
         (client_state::STATE, "PRIMARY KEY"),
         (client_state::STATES, "PRIMARY KEY"),
         (held::HELD, "held_by_group"),
+        (held::HELD_OPEN, "held_opened (group_id=?)"),
+        (held::HELD_CLOSED, "held_by_group (group_id=? AND rowid<?)"),
+        (held::OLDEST_CLOSED, "held_by_group (group_id=?)"),
         (held::DUE, "inputs_by_due"),
         (held::HELD_SUMS, "PRIMARY KEY"),
         (held::INPUTS, "sqlite_autoindex_inputs_1 (group_id=?)"),

@@ -137,16 +137,30 @@ CREATE INDEX messages_by_id ON messages (group_id, id);
 -- BY), since a walk along seq through all groups would otherwise be an option for the planner. Spelled without IN: a
 -- list would cost every insert a temporary table.
 CREATE INDEX messages_shown ON messages (group_id, seq, kind, mine, status) WHERE kind <> 5 AND kind <> 7 AND kind <> 1009;
--- Reactions, edits and deletions of a message.
-CREATE INDEX messages_by_target ON messages (group_id, target) WHERE target IS NOT NULL;
+-- Reactions, edits and deletions of a message, of each kind by sender and time: what one member says about a message is
+-- bounded, and is counted here without reading what others say.
+CREATE INDEX messages_by_target ON messages (group_id, target, kind, sender, created_at) WHERE target IS NOT NULL;
 -- Disappearing messages that still have content; an erased one (status 1) leaves the index.
 CREATE INDEX messages_by_expiry ON messages (expires_at) WHERE expires_at IS NOT NULL AND status <> 1;
--- The edits (kind 1009) of a message, the newest last: what is shown of it, without reading its reactions. An insert of
--- any other message does not touch it.
-CREATE INDEX messages_edits ON messages (group_id, target, created_at) WHERE kind = 1009;
+-- The edits (kind 1009) of a group: what a search looks at. An insert of any other message does not touch it.
+CREATE INDEX messages_edits ON messages (group_id, target) WHERE kind = 1009;
 -- Messages that are counted but not shown: expired ones (3), until their epoch is no longer retained, and those of a
 -- branch that has not won (4). An insert of any other message does not touch it.
 CREATE INDEX messages_hidden ON messages (group_id, status) WHERE status >= 3;
+-- Of what a member said in a state and is gone one row is enough to say that it spoke there.
+CREATE INDEX messages_spent ON messages (group_id, authenticator, sender) WHERE status = 3;
+
+-- What the history keeps of each member of a group that is not this account, and, where `sender` is empty, of the whole
+-- group: messages, and bytes of their texts and tags with a fixed sum for each row. Nothing is kept in it of messages that
+-- have gone. `cut`: up to this place of the history the oldest messages of the member went, because there were too many.
+CREATE TABLE shares (
+  group_id BLOB NOT NULL,
+  sender   BLOB NOT NULL,
+  messages INTEGER NOT NULL,
+  bytes    INTEGER NOT NULL,
+  cut      INTEGER NOT NULL,
+  PRIMARY KEY (group_id, sender)
+) STRICT, WITHOUT ROWID;
 
 -- Keys of the files that messages carry. A file's key comes from a secret of its message's epoch, and those are kept for
 -- five epochs, while history is longer: so the key is kept beside the message, for as long as the message has content.
@@ -221,6 +235,24 @@ CREATE TABLE leave_requests (
   event_json     TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- Who was removed, or is an admin no more, by a commit that another branch can still undo: until that is out of reach. `made_at`
+-- is when the commit came (milliseconds). `own`: by us, so it is made again when it is undone, tried `attempts` times, next at
+-- `next_at`. `seal`: commits follow until it is out of reach. `undone_at` is 0 while it holds.
+CREATE TABLE removals (
+  group_id  BLOB NOT NULL,
+  account   BLOB NOT NULL,
+  demoted   INTEGER NOT NULL,
+  commit_id BLOB NOT NULL,
+  epoch     ANY NOT NULL,
+  made_at   ANY NOT NULL,
+  own       INTEGER NOT NULL,
+  seal      INTEGER NOT NULL,
+  undone_at ANY NOT NULL,
+  next_at   ANY NOT NULL,
+  attempts  INTEGER NOT NULL,
+  PRIMARY KEY (group_id, account, demoted)
+) STRICT, WITHOUT ROWID;
+
 -- Published KeyPackages. Their private parts are rows of OpenMLS.
 CREATE TABLE key_packages (
   reference   BLOB NOT NULL PRIMARY KEY,
@@ -271,16 +303,20 @@ CREATE TABLE client_state (
   value BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- Events that no known key opens yet. `seq` is the order of arrival, `reported` whether it is lost.
+-- Events that cannot be read yet. `seq` is the order of arrival, `reported` whether it is lost, `closed` whether no key has
+-- opened it: anybody may make any number of those.
 CREATE TABLE held (
   seq         INTEGER PRIMARY KEY,
   event_id    BLOB NOT NULL UNIQUE,
   group_id    BLOB NOT NULL,
   received_at ANY NOT NULL,
   reported    INTEGER NOT NULL,
+  closed      INTEGER NOT NULL,
   event_json  TEXT NOT NULL
 ) STRICT;
 CREATE INDEX held_by_group ON held (group_id);
+-- What waits for something else than a key, without the noise that may be around it.
+CREATE INDEX held_opened ON held (group_id) WHERE closed = 0;
 
 -- Opened commits and proposals that wait for a parent, a rival or a decision. `seq` is the order of arrival.
 CREATE TABLE inputs (

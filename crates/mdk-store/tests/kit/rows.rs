@@ -146,6 +146,7 @@ pub fn held(group: u8, n: u8) -> HeldRow {
         event_json: format!("{{{n}}}"),
         received_at: 5,
         loss: Loss::Possible,
+        closed: true,
     }
 }
 

@@ -1,6 +1,7 @@
 //! History: paging, lookup, unread count, search, erasing, disappearing messages.
 
 use mdk_store::*;
+use mdk_wire::PublicKey;
 use proptest::prelude::*;
 
 use crate::kit::rows::*;
@@ -103,18 +104,56 @@ fn equal_messages_stay_distinct_and_the_oldest_answers() {
 }
 
 #[test]
-fn children_are_reactions_edits_and_deletions_of_one_message() {
+fn what_is_said_about_a_message_is_read_by_kind_and_sender() {
     write(&mut store(), |tx| {
         let about = |group, id, kind, target| {
-            add(tx, MessageRow { target: Some(event_id(target)), ..message(group, id, kind) })
+            let target = Some(event_id(target));
+            add(tx, MessageRow { target, sender: key(1), ..message(group, id, kind) })
         };
-        let expected =
-            vec![about(1, 2, 7, 1), about(1, 3, 1009, 1), about(1, 4, 5, 1), about(1, 4, 7, 1)];
-        about(1, 5, 9, 1);
+        let (group, of) = (group_id(1), event_id(1));
+        assert!(!tx.is_pointed_at(&group, &of)?);
+        let said = [about(1, 2, 7, 1), about(1, 3, 1009, 1), about(1, 4, 5, 1), about(1, 4, 7, 1)];
         about(1, 6, 7, 9);
         about(2, 7, 7, 1);
         add(tx, message(1, 8, 7));
-        assert_eq!(tx.children(&group_id(1), &event_id(1))?, expected);
+        assert!(tx.is_pointed_at(&group, &of)?);
+        let by = said[0].sender;
+        let reactions = |by: Option<&PublicKey>, limit| {
+            let rows = tx.reactions(&group, &of, by, limit)?;
+            Ok::<Vec<i64>, StoreError>(rows.iter().map(|row| row.seq).collect())
+        };
+        assert_eq!(reactions(None, 9)?, [said[0].seq, said[3].seq]);
+        assert_eq!(reactions(Some(&by), 9)?, [said[0].seq, said[3].seq]);
+        assert_eq!(reactions(None, 1)?.len(), 1);
+        assert!(reactions(Some(&key(2)), 9)?.is_empty());
+        assert_eq!(tx.edits(&group, &of)?.iter().map(|e| e.seq).collect::<Vec<_>>(), [said[1].seq]);
+        assert!(tx.says_about(&group, &of, 5, &by)? && !tx.says_about(&group, &of, 9, &by)?);
+        assert_eq!(tx.said_about(&group, &of, 7, &by)?.len(), 2);
+        Ok(())
+    });
+}
+
+/// Who has said more than is kept counts where it was said, once, however often it was.
+#[test]
+fn of_what_is_spent_one_row_stays_for_a_sender_in_a_state() {
+    write(&mut store(), |tx| {
+        let group = group_id(1);
+        let first = add(tx, message(1, 1, 7));
+        let said = |n, auth| MessageRow {
+            authenticator: [auth; 32],
+            sender: first.sender,
+            ..message(1, n, 7)
+        };
+        for n in 2..9 {
+            tx.insert_spent(&said(n, 1))?;
+        }
+        let other = tx.insert_spent(&said(9, 2))?;
+        tx.spend_message(first.seq)?;
+        let rows = tx.messages_after(0, 99)?;
+        assert_eq!(rows.len(), 3, "two states, and the one that was kept before");
+        assert!(rows.iter().all(|row| row.content.is_empty() && row.tags.is_empty()));
+        assert!(rows.iter().any(|row| row.seq == other));
+        assert_eq!(tx.witnesses(&group, 0)?.len(), 3);
         Ok(())
     });
 }
@@ -154,7 +193,7 @@ fn erasing_keeps_the_place_and_drops_the_content() {
         assert_eq!(tx.message_by_seq(gone.seq)?.unwrap(), gone);
         assert_eq!(tx.page(&group_id(1), 9, None, None)?, vec![gone.clone()]);
         assert_eq!(tx.last_message(&group_id(1))?, Some(gone));
-        assert_eq!(tx.expired(u64::MAX)?, [], "an erased message is not due again");
+        assert_eq!(tx.expired(u64::MAX, 9)?, [], "an erased message is not due again");
         tx.erase_message(99)?;
         Ok(())
     });
@@ -181,10 +220,10 @@ fn expired_messages_come_first_due_first() {
         let first = at(3, Some(10));
         let large = at(4, Some(i64::MAX as u64 + 1));
         at(5, None);
-        assert_eq!(tx.expired(9)?, []);
-        assert_eq!(tx.expired(10)?, std::slice::from_ref(&first));
-        assert_eq!(tx.expired(i64::MAX as u64)?, [first.clone(), due.clone()]);
-        assert_eq!(tx.expired(u64::MAX)?, [first, due, large, late]);
+        assert_eq!(tx.expired(9, 9)?, []);
+        assert_eq!(tx.expired(10, 9)?, std::slice::from_ref(&first));
+        assert_eq!(tx.expired(i64::MAX as u64, 9)?, [first.clone(), due.clone()]);
+        assert_eq!(tx.expired(u64::MAX, 9)?, [first, due, large, late]);
         Ok(())
     });
 }
@@ -234,4 +273,40 @@ fn search_text_is_bounded() {
     assert!(matches!(find(&mut store, "%".repeat(25_000)), Err(StoreError::Invalid { .. })));
     assert!(find(&mut store, "x".repeat(49_998)).unwrap().is_empty());
     assert!(matches!(find(&mut store, "x".repeat(49_999)), Err(StoreError::Invalid { .. })));
+}
+
+/// What is kept of a member is known without reading it, whatever becomes of it.
+#[test]
+fn shares_say_what_is_kept_of_each_member() {
+    write(&mut store(), |tx| {
+        let group = group_id(1);
+        let other = key(2);
+        let text = |id, len| {
+            let (content, sender) = ("x".repeat(len), key(1));
+            MessageRow { content, sender, tags: vec![], ..message(1, id, 9) }
+        };
+        let rows: Vec<MessageRow> = (1..=6).map(|id| add(tx, text(id, 100))).collect();
+        let sender = rows[0].sender;
+        add(tx, MessageRow { sender: other, ..text(7, 1_000) });
+        add(tx, MessageRow { mine: true, ..text(8, 1_000) });
+        tx.insert_spent(&text(9, 1_000))?;
+        let each = ROW_BYTES + 101;
+        let share = |of| tx.share(&group, of).map(|share| (share.messages, share.bytes));
+        assert_eq!(share(Some(&sender))?, (6, 6 * each));
+        assert_eq!(share(None)?, (7, 7 * each + 900));
+        assert_eq!(tx.largest_share(&group, false)?, Some(sender));
+        tx.erase_message(rows[0].seq)?;
+        tx.expire_message(rows[1].seq)?;
+        tx.bury_message(&rows[2], 99, true)?;
+        tx.strip_message(rows[3].seq, 99)?;
+        assert_eq!(share(Some(&sender))?, (4, 4 * each - 200));
+        // The oldest go first, and nobody else's.
+        let gone = tx.cut_oldest(&group, &sender, 9, |own, _| own.messages <= 2)?;
+        assert_eq!((gone, share(Some(&sender))?.0), (2, 2));
+        assert_eq!(tx.cut_oldest(&group, &sender, 9, |_, _| false)?, 2);
+        assert_eq!((share(Some(&sender))?, share(Some(&other))?.0), ((0, 0), 1));
+        tx.delete_since(&group, 0, 0)?;
+        assert_eq!(share(None)?, (0, 0));
+        Ok(())
+    });
 }

@@ -107,7 +107,7 @@ fn the_key_of_another_database_is_never_taken_for_a_leftover() {
     assert_eq!(fs::read(home.join("k.tmp")).unwrap(), key);
     open(&two, &home.join("k.tmp")).unwrap().close().unwrap();
     // The key of a passphrase, and that of a database whose key file is called like the next of those.
-    let words = DatabaseKey::Passphrase(SecretVec::new(b"words".to_vec()));
+    let words = DatabaseKey::Passphrase(SecretVec::new(b"words words".to_vec()));
     let (one, two) = (home.join("a.db"), home.join("b.db"));
     let mut store = Store::open(&one, &words, &OpenOptions::default()).unwrap();
     open(&two, &home.join("a.db.key.new")).unwrap().close().unwrap();
@@ -123,7 +123,7 @@ fn the_key_of_another_database_is_never_taken_for_a_leftover() {
 fn a_file_that_was_put_in_the_place_of_a_key_stays() {
     let dir = tempfile::tempdir().unwrap();
     let home = dir.path().join("home");
-    let words = || DatabaseKey::Passphrase(SecretVec::new(b"words".to_vec()));
+    let words = || DatabaseKey::Passphrase(SecretVec::new(b"words words".to_vec()));
     for (n, source) in [DatabaseKey::File(home.join("0.db.key")), words()].into_iter().enumerate() {
         let path = home.join(format!("{n}.db"));
         let key = home.join(format!("{n}.db.key"));

@@ -58,6 +58,8 @@ pub(super) fn mend(
     conn.execute_batch("DROP TABLE temp.broken")?;
     mended.dropped = drop_strays(conn)?;
     complete_groups(conn)?;
+    conn.execute("DELETE FROM shares", [])?;
+    conn.execute(crate::shares::RECOUNT, [Value::Null])?;
     Ok(mended)
 }
 

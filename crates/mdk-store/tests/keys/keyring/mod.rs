@@ -211,6 +211,7 @@ fn the_child() {
         "copies" => roles::copies(),
         "stopped rekey" => roles::stopped_rekey(),
         "race" => roles::race(),
+        "open one" => roles::open_one(),
         "slow" => roles::slow(),
         "locked" => roles::locked(),
         "absent" => roles::absent(),

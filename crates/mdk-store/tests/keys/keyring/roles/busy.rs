@@ -1,14 +1,15 @@
 //! A keyring that does not answer, and one that two ask at once.
 
 use std::{
-    process::Command,
+    io::Write,
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
-use mdk_store::OpenError;
+use mdk_store::{DatabaseKey, OpenError, Store};
 
-use super::{entries, keyring, run};
-use crate::kit::keys::Home;
+use super::{super::ROLE, entries, keyring, run};
+use crate::kit::{keys::Home, try_open};
 
 /// The process that answers for the keyring of this session.
 fn daemon() -> String {
@@ -54,35 +55,71 @@ pub fn slow() {
     home.opens(&key);
 }
 
-/// No keyring can create exclusively: whoever loses must notice, and the winner's key must stay.
+/// No keyring can create exclusively: that one of the two makes the key, and the other one notices, is for us to see to.
 pub fn race() {
-    let mut both = 0;
-    for round in 0..20 {
-        let key = keyring(|k| k.key_id = Some(format!("race {round}")));
+    for round in 0..40 {
+        let id = format!("race {round}");
+        let key = keyring(|k| k.key_id = Some(id.clone()));
         let homes = [Home::new(), Home::new()];
-        let opened = std::thread::scope(|scope| {
-            let open = |home| {
-                let key = &key;
-                scope.spawn(move || Home::open(home, key).map(drop))
-            };
-            let threads = [open(&homes[0]), open(&homes[1])];
-            threads.map(|thread| thread.join().unwrap())
-        });
-        let mut owners = 0;
-        for (home, result) in homes.iter().zip(&opened) {
-            match result {
-                Ok(()) => {
-                    owners += 1;
-                    drop(home.open(&key).unwrap());
-                }
-                Err(OpenError::DatabaseMissingButKeyPresent | OpenError::KeyReadBack) => {
-                    assert!(home.files().is_empty());
-                }
-                Err(other) => panic!("round {round}: {other}"),
+        let opened = match round % 2 {
+            0 => in_threads(&homes, &key),
+            _ => in_processes(&homes, &id),
+        };
+        for (home, opened) in homes.iter().zip(opened) {
+            match opened {
+                true => drop(home.open(&key).unwrap()),
+                false => assert!(home.files().is_empty()),
             }
         }
-        assert!(owners <= 1, "round {round}: two databases with one entry");
-        both += 1 - owners;
+        assert_eq!(opened.iter().filter(|opened| **opened).count(), 1, "round {round}: {opened:?}");
     }
-    println!("rounds without an owner: {both}");
+}
+
+/// Whether it was opened, where another opener may have been faster.
+fn judged(result: Result<Store, OpenError>) -> bool {
+    match result {
+        Ok(_) => true,
+        Err(OpenError::DatabaseMissingButKeyPresent | OpenError::KeyReadBack) => false,
+        Err(other) => panic!("{other}"),
+    }
+}
+
+fn in_threads(homes: &[Home; 2], key: &DatabaseKey) -> [bool; 2] {
+    std::thread::scope(|scope| {
+        let threads = homes.each_ref().map(|home| scope.spawn(|| judged(home.open(key))));
+        threads.map(|thread| thread.join().unwrap())
+    })
+}
+
+fn in_processes(homes: &[Home; 2], id: &str) -> [bool; 2] {
+    let children = homes.each_ref().map(|_| {
+        Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "keys::keyring::the_child", "--nocapture", "--test-threads=1"])
+            .env(ROLE, "open one")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap()
+    });
+    let mut at = homes.iter();
+    let going = children.map(|mut child| {
+        let line = format!("{id}\t{}\n", at.next().unwrap().db().display());
+        child.stdin.take().unwrap().write_all(line.as_bytes()).unwrap();
+        child
+    });
+    going.map(|child| {
+        let out = child.wait_with_output().unwrap();
+        let said = String::from_utf8(out.stdout).unwrap();
+        assert!(out.status.success(), "{said}");
+        said.contains("it is open: true")
+    })
+}
+
+/// One of the processes.
+pub fn open_one() {
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line).unwrap();
+    let (id, path) = line.trim().split_once('\t').unwrap();
+    let key = keyring(|k| k.key_id = Some(id.to_owned()));
+    println!("it is open: {}", judged(try_open(path.as_ref(), &key)));
 }

@@ -14,7 +14,7 @@ use std::{
 use mdk_store::{DatabaseKey, KeyringKey, KeyringStore, OpenError, Progress, VaultError};
 
 use crate::kit::keys::{self, Home};
-pub use busy::{race, slow};
+pub use busy::{open_one, race, slow};
 pub use lost::lost_record;
 pub use stopped::{continued_first_open, overtaken_rekey, stopped_first_open, stopped_rekey};
 

@@ -1,0 +1,263 @@
+//! A removed member publishes commits that he made before: he is back by their depth. It is told, made again, and with a seal
+//! it cannot happen.
+
+use mdk_core::{Error, EventBody, Outcome, Pending};
+use mdk_wire::{Event, GroupId, PublicKey};
+
+use crate::kit::fork::{Filed, found, later, numbered};
+use crate::kit::{chat, event, folder};
+
+/// Alice and bob are admins; carol is a member, and so is mallory, or an admin. He has kept his state.
+struct Betrayed {
+    /// Alice, bob, carol.
+    honest: Vec<Filed>,
+    mallory: Filed,
+    /// His state of before.
+    kept: Filed,
+    group: GroupId,
+    /// What the honest ones have made by themselves, and nobody has yet.
+    made: Vec<Event>,
+    _places: [tempfile::TempDir; 2],
+}
+
+impl Betrayed {
+    fn new(admin: bool) -> Self {
+        let places = [folder(), folder()];
+        let mut all = numbered(places[0].path(), &["alice", "bob", "carol", "mallory"]);
+        let group = found(&mut all, if admin { &[1, 3] } else { &[1] });
+        later(&mut all, 10_000);
+        let mut mallory = all.pop().unwrap();
+        let kept = mallory.copied(places[1].path());
+        Self { honest: all, mallory, kept, group, made: Vec::new(), _places: places }
+    }
+
+    fn him(&self) -> PublicKey {
+        self.mallory.key()
+    }
+
+    /// All take a commit of alice, and some time passes.
+    fn settles(&mut self, pending: &Pending) {
+        self.honest[0].confirms(pending);
+        for other in &mut self.honest[1..] {
+            other.applies(event(pending));
+        }
+        later(&mut self.honest, 10_000);
+    }
+
+    fn removed(&mut self, seal: bool) {
+        let (him, group) = (self.him(), self.group.clone());
+        let alice = &mut self.honest[0].engine;
+        let pending = match seal {
+            true => alice.remove_and_seal(&group, &[him]),
+            false => alice.remove_members(&group, &[him]),
+        };
+        self.settles(&pending.unwrap());
+    }
+
+    /// Commits that he made before, and publishes now.
+    fn revenge(&mut self, commits: usize) -> Vec<Event> {
+        let group = self.group.clone();
+        let made = (0..commits).map(|_| self.kept.updates(&group, &mut []).event.unwrap());
+        made.collect()
+    }
+
+    /// What everybody is told when these come, and the choice is made.
+    fn come(&mut self, events: &[Event]) -> Vec<Vec<EventBody>> {
+        let made = &mut self.made;
+        let take = |member: &mut Filed| {
+            let mut outcomes = member.takes_all(events);
+            outcomes.push(member.waits(6_000));
+            let all = outcomes.into_iter();
+            let told = |outcome: Outcome| {
+                made.extend(outcome.reply);
+                outcome.events
+            };
+            all.flat_map(told).map(|event| event.body).collect()
+        };
+        self.honest.iter_mut().map(take).collect()
+    }
+
+    fn members(&mut self) -> Vec<usize> {
+        let group = self.group.clone();
+        self.honest.iter_mut().map(|member| member.info(&group).member_count).collect()
+    }
+
+    /// Lets time pass at alice, and gives what she makes by herself to all.
+    fn alice_works(&mut self) -> usize {
+        let mut made = std::mem::take(&mut self.made);
+        made.extend(self.honest[0].waits(2_500).reply);
+        for event in &made {
+            for member in &mut self.honest {
+                member.takes(event);
+            }
+        }
+        later(&mut self.honest[1..], 2_500);
+        made.len()
+    }
+
+    fn contested(&mut self) -> Vec<bool> {
+        let group = self.group.clone();
+        self.honest.iter_mut().map(|member| member.info(&group).contested).collect()
+    }
+}
+
+fn undone(told: &[EventBody], him: PublicKey) -> Vec<bool> {
+    let who = |body: &EventBody| match body {
+        EventBody::RemovalUndone { account, demoted, by, .. } => {
+            assert_eq!((*account, *by), (him, Some(him)));
+            Some(*demoted)
+        }
+        _ => None,
+    };
+    told.iter().filter_map(who).collect()
+}
+
+// shows: D8-1, D8-2, D8-3, D8-4
+#[test]
+fn who_comes_back_is_told_of_and_put_out_again() {
+    let mut group = Betrayed::new(false);
+    let him = group.him();
+    group.removed(false);
+    assert_eq!(group.members(), [3; 3]);
+    let revenge = group.revenge(2);
+    for told in group.come(&revenge) {
+        assert_eq!(undone(&told, him), [false]);
+    }
+    assert_eq!(group.members(), [4; 3]);
+    assert_eq!(group.contested(), [true; 3]);
+    let id = group.group.clone();
+    for member in &mut group.honest {
+        let said = member.engine.create_message(&id, chat("who is here?"));
+        assert!(matches!(said, Err(Error::Contested)));
+    }
+    // It is known after a restart, and what she has made is handed out again.
+    group.made.clear();
+    group.honest[0].restarts();
+    assert!(group.alice_works() > 0);
+    assert_eq!(group.members(), [3; 3]);
+    assert_eq!(group.contested(), [false; 3]);
+    for member in &mut group.honest {
+        member.engine.create_message(&id, chat("we are")).unwrap();
+    }
+    // Once is enough.
+    assert!((0..5).all(|_| group.alice_works() == 0));
+}
+
+// shows: D8-2, D8-4
+#[test]
+fn a_demoted_admin_who_comes_back_is_demoted_again() {
+    let mut group = Betrayed::new(true);
+    let (him, id) = (group.him(), group.group.clone());
+    let pending = group.honest[0].engine.demote(&id, &[him]).unwrap();
+    group.settles(&pending);
+    let revenge = group.revenge(2);
+    for told in group.come(&revenge) {
+        assert_eq!(undone(&told, him), [true]);
+    }
+    assert_eq!(group.contested(), [true; 3]);
+    assert_eq!(group.alice_works(), 1);
+    assert_eq!(group.contested(), [false; 3]);
+    for member in &mut group.honest {
+        assert!(!member.info(&id).admins.contains(&him));
+    }
+}
+
+// shows: D8-3
+#[test]
+fn members_who_are_accepted_stay() {
+    let mut group = Betrayed::new(false);
+    let id = group.group.clone();
+    group.removed(false);
+    let revenge = group.revenge(2);
+    group.come(&revenge);
+    // (what alice has made by herself meanwhile reaches nobody)
+    let pending = group.honest[0].engine.pending().unwrap();
+    for member in &mut group.honest {
+        member.engine.accept_members(&id).unwrap();
+        member.engine.create_message(&id, chat("stay")).unwrap();
+    }
+    assert_eq!(group.contested(), [false; 3]);
+    assert!(pending.iter().all(|commit| commit.automatic));
+    group.made.clear();
+    assert!((0..5).all(|_| group.alice_works() == 0), "alice accepts him, too");
+    assert_eq!(group.members(), [4; 3]);
+}
+
+/// Two admins do not fight: who is added by a commit that follows the removal may stay.
+// shows: D8-1
+#[test]
+fn who_is_added_again_may_stay() {
+    let mut group = Betrayed::new(false);
+    let id = group.group.clone();
+    group.removed(false);
+    let package = group.mallory.key_package();
+    let added = group.honest[1].engine.add_members(&id, &[package], false).unwrap();
+    group.honest[1].confirms(&added);
+    for at in [0, 2] {
+        group.honest[at].applies(event(&added));
+    }
+    later(&mut group.honest, 10_000);
+    assert_eq!(group.contested(), [false; 3]);
+    assert!((0..5).all(|_| group.alice_works() == 0));
+    assert_eq!(group.members(), [4; 3]);
+}
+
+/// Alice's own client works on by itself, after a restart as well; nothing that he has made brings him back after that.
+// shows: D8-5
+#[test]
+fn a_sealed_removal_cannot_be_undone() {
+    for (admin, demotes) in [(false, false), (true, false), (true, true)] {
+        let mut group = Betrayed::new(admin);
+        let (him, id) = (group.him(), group.group.clone());
+        if demotes {
+            let pending = group.honest[0].engine.demote_and_seal(&id, &[him]).unwrap();
+            group.settles(&pending);
+        } else {
+            group.removed(true);
+        }
+        let mut missing = group.honest[0].info(&id).sealing;
+        assert!(missing <= 5);
+        for round in 0..20 {
+            if round == 2 {
+                group.honest[0].restarts();
+            }
+            group.alice_works();
+            let left = group.honest[0].info(&id).sealing;
+            assert!(left <= missing);
+            missing = left;
+        }
+        assert_eq!(missing, 0);
+        let epoch = group.honest[0].info(&id).epoch;
+        assert!((0..5).all(|_| group.alice_works() == 0), "five are enough");
+        let before = group.members();
+        let revenge = group.revenge(9);
+        for told in group.come(&revenge) {
+            assert!(undone(&told, him).is_empty());
+        }
+        assert_eq!(group.members(), before);
+        for member in &mut group.honest {
+            let info = member.info(&id);
+            assert_eq!(info.epoch, epoch);
+            assert!(!info.admins.contains(&him) && !info.contested);
+        }
+    }
+}
+
+/// It wins a race of the moment, as any commit may: that is told as a withdrawn change, and as nothing more.
+// shows: D8-2
+#[test]
+fn a_race_of_the_moment_is_no_undone_removal() {
+    let mut group = Betrayed::new(false);
+    let (him, id) = (group.him(), group.group.clone());
+    let pending = group.honest[0].engine.remove_members(&id, &[him]).unwrap();
+    group.honest[0].confirms(&pending);
+    for other in &mut group.honest[1..] {
+        other.applies(event(&pending));
+    }
+    let revenge = group.revenge(2);
+    for told in group.come(&revenge) {
+        assert!(undone(&told, him).is_empty());
+        assert!(told.iter().any(|body| matches!(body, EventBody::ChangeWithdrawn { .. })));
+    }
+    assert_eq!(group.contested(), [false; 3]);
+}

@@ -1,0 +1,93 @@
+"""`mdk doctor --relay`: whether the clock of this machine is right."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from mdk import errors
+from mdk.cli import clocks
+from mdk.cli.app import app
+from mdk.reports import Level
+
+
+@pytest.mark.parametrize(
+    ("ahead", "level", "words"),
+    [
+        (0, Level.OK, "agrees"),
+        (120, Level.OK, "agrees"),
+        (-120, Level.OK, "agrees"),
+        (121, Level.WARNING, "121 s ahead"),
+        (300, Level.WARNING, "300 s ahead"),
+        (301, Level.ERROR, "nobody can invite"),
+        (-540, Level.WARNING, "540 s behind"),
+    ],
+)
+def test_what_a_difference_means(ahead: int, level: Level, words: str) -> None:
+    found = clocks.judged(ahead)
+    assert (found.level, found.topic) == (level, "clock")
+    assert words in found.text
+    assert (found.hint is None) == (level is Level.OK)
+
+
+class Slow(HTTPServer):
+    """A relay whose clock says nine minutes less than ours, if it says anything."""
+
+    dated = True
+
+
+class Answer(BaseHTTPRequestHandler):
+    def do_HEAD(self) -> None:
+        self.send_response_only(200)
+        if Slow.dated:
+            self.send_header("Date", formatdate(time.time() - 540, usegmt=True))
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def slow() -> Iterator[str]:
+    server = Slow(("127.0.0.1", 0), Answer)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"ws://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_the_doctor_says_that_a_clock_is_ahead(
+    slow: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asked(relay: str) -> tuple[int, list[dict[str, str]]]:
+        database = str(tmp_path / "mdk.db")
+        done = CliRunner().invoke(app, ["doctor", database, "--relay", relay, "--json"])
+        document = json.loads(done.output)
+        clock = [one for one in document["findings"] if one["topic"] == "clock"]
+        return document["exit_code"], clock
+
+    code, (_, found) = asked(slow)
+    assert code == 2
+    assert found["level"] == "error"
+    assert "nobody can invite this account" in found["text"]
+    monkeypatch.setattr(Slow, "dated", False)
+    _, (_, found) = asked(slow)
+    assert found["level"] == "note"
+    _, (_, found) = asked("ws://127.0.0.1:9")
+    assert found["level"] == "note"
+
+
+@pytest.mark.parametrize("wrong", ["relay.example", "https://relay.example", "wss://", "wss://x:y"])
+def test_what_is_no_relay_is_refused(wrong: str) -> None:
+    with pytest.raises(errors.InvalidRelayUrl):
+        clocks.compared(wrong)

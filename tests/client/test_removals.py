@@ -1,0 +1,109 @@
+"""A removed member comes back by commits that he made before: that is told, and he is put out again."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+from tests.client.people import PATIENCE, event_of, hear, until
+from websockets.asyncio.client import connect
+
+from mdk import Bot, Context, Keys, Mdk, RemovalUndone, SignedEvent
+from mdk.errors import GroupContested
+from mdk.testing import LocalRelay
+from mdk.testing.clients import impatient
+from mdk.testing.fixtures import MakeClient
+
+
+async def publish(relay: LocalRelay, *events: SignedEvent) -> None:
+    """As somebody does who has a relay's address and nothing else."""
+    async with connect(relay.url) as socket:
+        for event in events:
+            await socket.send(f'["EVENT",{event.to_json()}]')
+            while json.loads(await socket.recv())[0] != "OK":
+                pass
+
+
+async def test_an_undone_removal(relay: LocalRelay, make_client: MakeClient) -> None:
+    alice, carol = await make_client("alice"), await make_client("carol")
+    mallory = Mdk.in_memory(Keys.generate())
+    bot = Bot(":memory:", allow=[carol.public_key, alice.public_key], relays=[relay.url])
+    impatient(bot.client)
+    bot.client._settings.config = alice._settings.config
+
+    @bot.on_message
+    async def answer(ctx: Context) -> None:
+        await ctx.reply(f"heard {ctx.text}")
+
+    serving = asyncio.create_task(bot.serve())
+    try:
+        with mallory:
+            await publish(relay, mallory.new_key_package(relays=[relay.url]))
+            await relay.until(lambda r: r.count(30443) == 4, PATIENCE)
+            group = await alice.groups.create(
+                "Lunch", [carol.public_key, bot.client.public_key, mallory.public_key]
+            )
+            room = await carol.invites.accept(await carol.invites.next(PATIENCE))
+            await relay.until(lambda r: r.count(1059) == 3, PATIENCE)
+            for wrap in relay.events(1059):
+                mallory.process(wrap.to_json())
+            (invite,) = mallory.invites()
+            mallory.accept(invite.id)
+            revenge = []
+            for _ in range(2):
+                with mallory.self_update(invite.group_id) as pending:
+                    assert pending.event is not None
+                    revenge.append(pending.event)
+                    pending.confirm()
+            await group.remove(mallory.public_key)
+            # It is settled when it has been followed for longer than others wait for a rival.
+            await asyncio.sleep(1.5)
+            await publish(relay, *revenge)
+            for who in (alice, carol):
+                undone = await event_of(who, RemovalUndone)
+                assert (undone.account, undone.demoted) == (mallory.public_key, False)
+                assert undone.by == mallory.public_key
+            # Alice's client puts him out again, and all can speak.
+            await until(lambda: not group.info.contested, alice)
+            await until(lambda: not room.info.contested, carol)
+            for each in (group, room):
+                assert mallory.public_key not in {m.public_key for m in await each.members()}
+            await room.send("all there?")
+            assert sorted(await hear(group, 2)) == ["all there?", "heard all there?"]
+    finally:
+        bot.stop()
+        await serving
+
+
+async def test_a_contested_group_can_be_accepted(
+    relay: LocalRelay, make_client: MakeClient
+) -> None:
+    """By who made no removal of his own, nothing is put right by itself."""
+    alice, carol = await make_client("alice"), await make_client("carol")
+    with Mdk.in_memory(Keys.generate()) as mallory:
+        await publish(relay, mallory.new_key_package(relays=[relay.url]))
+        group = await alice.groups.create("Lunch", [carol.public_key, mallory.public_key])
+        room = await carol.invites.accept(await carol.invites.next(PATIENCE))
+        await relay.until(lambda r: r.count(1059) == 2, PATIENCE)
+        for wrap in relay.events(1059):
+            mallory.process(wrap.to_json())
+        (invite,) = mallory.invites()
+        mallory.accept(invite.id)
+        revenge = []
+        for _ in range(2):
+            with mallory.self_update(invite.group_id) as pending:
+                assert pending.event is not None
+                revenge.append(pending.event)
+                pending.confirm()
+        await group.remove(mallory.public_key)
+        await until(lambda: room.info.member_count == 2, carol)
+        await alice.close()
+        await asyncio.sleep(1.5)
+        await publish(relay, *revenge)
+        await event_of(carol, RemovalUndone)
+        with pytest.raises(GroupContested):
+            await room.send("who is here?")
+        info = await room.accept_members()
+        assert not info.contested
+        await room.send("stay")
