@@ -284,6 +284,9 @@ impl Ctx<'_, '_> {
             self.tx.hold_welcome(held)?;
             return Ok(true);
         }
+        if held.closed && self.tx.held_count(&held.group)? == 0 {
+            self.note_all_tried(&held.group)?;
+        }
         let cap = self.config.max_held_events;
         if self.tx.hold(held, cap)?
             || (self.drop_old_held(&held.group)? && self.tx.hold(held, cap)?)

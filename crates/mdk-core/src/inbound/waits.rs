@@ -178,6 +178,19 @@ impl Ctx<'_, '_> {
         }
     }
 
+    /// The first event comes that no key opens: the keys of all states that are there were tried on it, and are tried on
+    /// each that comes after it.
+    pub(crate) fn note_all_tried(&mut self, id: &GroupId) -> Result<()> {
+        let mut keys = vec![self.current_row(id)?.authenticator];
+        let states = self.tx.states(id)?;
+        keys.extend(states.iter().filter(|node| !node.removed).map(|node| node.authenticator));
+        let waits = self.cache.waits.entry(id.clone()).or_default();
+        for key in keys {
+            *waits.tried_to(key, id) = i64::MIN;
+        }
+        Ok(())
+    }
+
     /// An event is held for a group from now on.
     pub(crate) fn note_held(&mut self, id: &GroupId, event: &Event) -> Result<()> {
         let most = self.tx.held_count(id)?.saturating_mul(2).saturating_add(SLACK);
