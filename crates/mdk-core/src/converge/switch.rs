@@ -54,7 +54,8 @@ impl Ctx<'_, '_> {
             let out = |n: &NodeRow| n.removed && Some(n.authenticator) == node.parent;
             !node.removed && node.parent.is_none_or(|_| nodes.iter().any(out))
         };
-        if let Some(invited) = path.iter().map(|node| &nodes[*node]).find(|node| invites(node)) {
+        let rests_on = path.iter().map(|node| &nodes[*node]).find(|node| invites(node));
+        if let Some(invited) = rests_on {
             row.welcomer = invited.committer;
             // (the leaf is that of a KeyPackage again, B4-12)
             row.self_updated_at = 0;
@@ -118,9 +119,14 @@ impl Ctx<'_, '_> {
             }
             return self.end(&row, step.committer, Some(step.digest));
         }
-        let by = lowest.committer;
+        let (by, another_invitation) = (lowest.committer, rests_on.is_some());
         self.enter_branch(&old, row, before, (tip, &step, fork))?;
-        self.note_switch(&old, &step, by)
+        // Whom the former one's people put out among themselves says nothing here.
+        if another_invitation {
+            self.forget_removals(id)
+        } else {
+            self.note_switch(&old, &step, by)
+        }
     }
 
     // rule: C5-4 the end of a group looks the same to who followed it from the first and to who came to it

@@ -170,6 +170,11 @@ impl Ctx<'_, '_> {
         Ok(())
     }
 
+    /// Nothing that was noted counts any more.
+    pub(crate) fn forget_removals(&self, id: &GroupId) -> Result<()> {
+        self.tx.removals(id)?.iter().try_for_each(|row| Ok(self.tx.drop_removal(row)?))
+    }
+
     /// The removals or demotions of a commit that is not confirmed yet are to be sealed.
     pub(crate) fn seal_commit(&self, pending: i64) -> Result<()> {
         Ok(self.tx.set_commit_purpose(pending, PURPOSE_SEAL)?)
@@ -183,7 +188,7 @@ impl Ctx<'_, '_> {
         }
         let row = self.current_row(id)?;
         if group::is_over(row.status) {
-            return rows.iter().try_for_each(|row| Ok(self.tx.drop_removal(row)?));
+            return self.forget_removals(id);
         }
         if row.status != GroupStatus::Active || row.pass.opened != 0 {
             return Ok(());
