@@ -27,7 +27,7 @@ export MDK_SEED
 
 RUST_SOURCES = Cargo.toml Cargo.lock .cargo/config.toml rust-toolchain.toml $(shell find crates -name '*.rs' -o -name '*.sql' -o -name Cargo.toml)
 
-.PHONY: help venv build demo quick test test-build test-client test-rust test-recorded test-vault test-python lint check check-rust check-python check-documents slowest nightly mutants bench accounts fuzz coverage torture vault-proof memory simulate wheel wheel-tests docs clean
+.PHONY: help venv build demo quick test test-build test-client test-rust test-recorded test-vault test-python phones lint check check-rust check-python check-documents slowest nightly mutants bench accounts fuzz coverage torture vault-proof memory simulate wheel wheel-tests docs clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
@@ -108,6 +108,9 @@ test-python: $(VENV)/.built
 	@mkdir -p $(RESULTS)
 	@LD_PRELOAD="$$($(PY) scripts/no_mlock.py $(TARGET_DIR))" $(PY) -m pytest -q $(TEST_JOBS) \
 		--junitxml=$(RESULTS)/python.xml $(PYTHON_TESTS)
+
+phones: $(VENV)/.built ## stories once more, with the times of a user's account: is all shown that is said?
+	@MDK_PHONES=1 $(PY) -m pytest -q $(TEST_JOBS) tests/client/test_conversation.py tests/client/test_bot.py
 
 slowest: $(VENV)/.tools ## the 20 slowest tests of the last run
 	@$(PY) scripts/slowest.py $(RESULTS)/python.xml $(RESULTS)/vault.xml $(TARGET_DIR)/nextest/default/junit.xml

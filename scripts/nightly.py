@@ -22,6 +22,10 @@ PARTS: dict[str, tuple[str, list[str]]] = {
     "rust": ("all Rust tests, samples at full length", ["make", "test-rust"]),
     "recorded": ("recorded traffic in many orders", ["make", "test-recorded"]),
     "python": ("all Python tests, samples at full length", ["make", "test-vault", "test-python"]),
+    "phones": (
+        "stories with the times of a user's account, looked at as by phones",
+        ["make", "phones"],
+    ),
     "check": ("formats, lints, types, licences, tables", ["make", "check"]),
     "simulate": ("simulated worlds, and one broken on purpose", ["make", "simulate"]),
     "torture": ("kills and faults at every call, losses of power, threads", ["make", "torture"]),

@@ -26,14 +26,14 @@ class Phone:
 
     def __init__(self, client: Client) -> None:
         self._client = client
+        self._after = client.cursor
         self._settled: dict[str, float] = {}
         self.shown: list[str] = []
         self.hidden: list[str] = []
         self._heard = asyncio.Event()
 
     async def __aenter__(self) -> Self:
-        self._after = self._client.cursor
-        self._watching = asyncio.create_task(self._watch())
+        self._watching = asyncio.create_task(self.watch())
         return self
 
     async def __aexit__(
@@ -46,7 +46,8 @@ class Phone:
         with suppress(asyncio.CancelledError):
             await self._watching
 
-    async def _watch(self) -> None:
+    async def watch(self) -> None:
+        """Watch until the client is closed."""
         clock = asyncio.get_running_loop().time
         async for event in self._client.events(after=self._after):
             if isinstance(event, EpochChanged | Joined):
