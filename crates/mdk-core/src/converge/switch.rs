@@ -120,12 +120,13 @@ impl Ctx<'_, '_> {
             return self.end(&row, step.committer, Some(step.digest));
         }
         let (by, another_invitation) = (lowest.committer, rests_on.is_some());
+        let parted = self.look_of_fork(id, nodes, lowest);
         self.enter_branch(&old, row, before, (tip, &step, fork))?;
         // Whom the former one's people put out among themselves says nothing here.
         if another_invitation {
             self.forget_removals(id)
         } else {
-            self.note_switch(&old, &step, by)
+            self.note_switch(&old, &step, by, parted)
         }
     }
 

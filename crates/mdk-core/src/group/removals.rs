@@ -9,6 +9,7 @@ use mdk_store::{GroupRow, GroupStatus, RemovalRow};
 use mdk_wire::{ContentId, GroupId, PublicKey};
 
 use crate::converge::order::POLICY;
+use crate::converge::replay::Look;
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
 use crate::event_log::Stored;
@@ -104,12 +105,14 @@ impl Ctx<'_, '_> {
     }
 
     // rule: D8-2 who comes back by another branch, after the removal was settled, is told of by name
-    /// After the group went over to another branch, whose first commit was made by `by`.
+    /// After the group went over to another branch, whose first commit was made by `by`; `parted` is how the group was before
+    /// that one, if it can be read.
     pub(crate) fn note_switch(
         &mut self,
         old: &GroupRow,
         step: &Step,
         by: Option<PublicKey>,
+        parted: Option<Look>,
     ) -> Result<()> {
         let id = &old.id;
         let new = self.current_row(id)?;
@@ -146,7 +149,10 @@ impl Ctx<'_, '_> {
                 }
             }
         }
-        self.note_gone(old, &new, step, &self.tx.removals(id)?)
+        // Whom the followed branch had taken in, and this one has not, nobody removed.
+        let Some((settings, members)) = parted else { return Ok(()) };
+        let was = GroupRow { members, admins: settings.admins, ..old.clone() };
+        self.note_gone(&was, &new, step, &self.tx.removals(id)?)
     }
 
     // rule: D8-3 nothing is said in a contested group until somebody accepts who is back, or they are out again

@@ -95,7 +95,7 @@ fn nothing_is_wiped_without_the_key_or_while_the_encrypted_file_is_not_whole() {
     assert_eq!(refused(&key, Some(&home.beside("b.db"))), VaultError::AlreadyEncrypted);
     // The plain file may be all that is left.
     let mut bad = fs::read(&path).unwrap();
-    bad[40 * PAGE + 7] ^= 1;
+    bad[50 * PAGE + 7] ^= 1;
     private(&path, &bad);
     assert_eq!(encrypt(&path, None, None, &key).unwrap_err(), VaultError::Damaged);
     assert!(has(&fs::read(home.beside("plain.db.encrypt")).unwrap()));

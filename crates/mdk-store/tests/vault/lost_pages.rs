@@ -142,8 +142,8 @@ fn what_an_old_page_led_to_is_not_taken_for_a_part_of_its_table() {
     let before = leaves(&conn, "seen");
     conn.execute_batch(&format!(
         "BEGIN; DELETE FROM seen WHERE id > CAST(printf('seen%028d', 50) AS BLOB); \
-         {rows} INSERT INTO held (event_id, group_id, received_at, reported, event_json) \
-         SELECT CAST(printf('held%028d', n) AS BLOB), x'{}', 5, 0, '{{}}' FROM n; COMMIT; \
+         {rows} INSERT INTO held (event_id, group_id, received_at, reported, closed, event_json) \
+         SELECT CAST(printf('held%028d', n) AS BLOB), x'{}', 5, 0, 1, '{{}}' FROM n; COMMIT; \
          INSERT INTO meta VALUES ('late', x'00')",
         "01".repeat(16)
     ))
