@@ -262,22 +262,15 @@ impl Tx<'_> {
         Ok(state.filter(|state| !state.expose().is_empty()))
     }
 
-    /// When a state came to be here, Unix milliseconds, and when its commit was made, Unix seconds; `None` when it is unknown.
+    /// When a state came to be here, Unix milliseconds; `None` when it is unknown.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails or the row cannot be decoded.
-    pub fn node_times(
-        &self,
-        group: &GroupId,
-        authenticator: &[u8; 32],
-    ) -> Result<Option<(u64, u64)>> {
+    pub fn node_made_at(&self, group: &GroupId, authenticator: &[u8; 32]) -> Result<Option<u64>> {
         self.one(
-            "SELECT made_at, sent_at FROM nodes WHERE group_id = ?1 AND authenticator = ?2",
+            "SELECT made_at FROM nodes WHERE group_id = ?1 AND authenticator = ?2",
             params![group.as_bytes(), &authenticator[..]],
-            |row| {
-                let mut c = Columns::new(row, "nodes");
-                Ok((c.u64()?, c.u64()?))
-            },
+            |row| Columns::new(row, "nodes").u64(),
         )
     }
 

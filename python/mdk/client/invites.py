@@ -132,8 +132,8 @@ class Invites:
     async def decline(self, invite: Invite | EventId, *, quietly: bool | None = None) -> None:
         """Decline, and forget what came with it.
 
-        The group is told by leaving it, as phones do. If another change of the group comes first, its members see this
-        account until an admin removes it.
+        The group is told by leaving it, as phones do, in the epoch of the invite. If the group has changed since, or
+        the invite makes this account an admin, its members see it until an admin removes it.
 
         Args:
             invite: one that waits, or its id.

@@ -281,7 +281,7 @@ impl Engine {
         self.look(|ctx| ctx.needs_self_update(older_than))
     }
 
-    /// When something happened in a group last, Unix milliseconds: a commit that was not long ago, or a message.
+    /// When something happened in a group last, Unix milliseconds: a commit, or a message.
     ///
     /// # Errors
     /// [`Error::GroupNotFound`], [`Error::Store`].
@@ -388,8 +388,8 @@ impl Engine {
     }
 
     /// As [`Engine::decline`], and tells the group by leaving it. Gives the request to be published to the group's relays; none
-    /// where an admin cannot leave, nobody else is there, or the invite waits beside a membership. It counts in the epoch of now
-    /// alone: if another commit comes first, the members see our leaf until an admin removes it.
+    /// where an admin cannot leave, nobody else is there, or the invite waits beside a membership. It counts in the epoch of
+    /// the invite alone: if another commit has come since, the members see our leaf until an admin removes it.
     ///
     /// # Errors
     /// As [`Engine::decline`].

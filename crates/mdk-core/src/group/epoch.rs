@@ -93,15 +93,11 @@ impl Ctx<'_, '_> {
         epoch.saturating_sub(POLICY.max_rewind_commits)
     }
 
-    /// Since when this group has been in its epoch, Unix milliseconds. 0 where that is long ago: its commit was made more than
-    /// a minute before it came here, so that everybody else has been in the epoch for as long.
+    /// Since when this group has been in its epoch here, Unix milliseconds. When its commit says that it was made tells nothing of
+    /// that: it may have waited for a relay, and clocks differ.
     pub(crate) fn epoch_since(&self, id: &GroupId) -> Result<u64> {
-        /// Clocks differ by less, in seconds.
-        const LONG_AGO: u64 = 60;
         let row = self.current_row(id)?;
-        let times = self.tx.node_times(id, &row.authenticator)?;
-        let (made_at, sent_at) = times.unwrap_or_default();
-        Ok(if sent_at.saturating_add(LONG_AGO) < made_at / 1000 { 0 } else { made_at })
+        Ok(self.tx.node_made_at(id, &row.authenticator)?.unwrap_or(0))
     }
 
     /// Records the live state as the tip of its branch; its blob comes when it is left.

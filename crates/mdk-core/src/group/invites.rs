@@ -77,7 +77,8 @@ impl Ctx<'_, '_> {
         Ok(request)
     }
 
-    // rule: 2.7-6 who declines leaves, in the epoch that it has come to; nothing is kept to ask again in a later one
+    // rule: 2.7-6 who declines leaves, in the epoch of the invite: nobody follows a group that waits for an answer, and nothing
+    // is kept to ask again in a later one
     /// Our request to leave a group that we were invited to. It goes out by itself: its group is about to be deleted.
     fn farewell(&mut self, row: &GroupRow) -> Result<Option<Event>> {
         let me = self.identity.account();

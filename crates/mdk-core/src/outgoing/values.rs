@@ -51,8 +51,7 @@ pub struct OutboxItem {
     pub relays: Vec<String>,
     /// When it was put in, Unix seconds.
     pub created_at: u64,
-    /// Of a message: since when its group has been in its present epoch, Unix milliseconds. 0 of anything else, and of an epoch
-    /// whose commit was made more than a minute before it came here.
+    /// Of a message: since when its group has been in its present epoch here, Unix milliseconds. 0 of anything else.
     pub epoch_since: u64,
     /// Attempts at all relays.
     pub attempts: u32,

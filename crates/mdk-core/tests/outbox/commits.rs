@@ -312,3 +312,20 @@ fn key_packages_are_published() {
     alice.engine.delete_key_package(&own.reference).unwrap();
     assert!(alice.outbox().is_empty(), "nobody is to use it");
 }
+
+/// It may have waited for a relay, and the clock of who made it may be another one: what counts is when it became true here.
+// shows: OB-20
+#[test]
+fn an_epoch_is_as_old_as_it_is_here() {
+    let (mut alice, mut bob, group) = pair();
+    let pending = alice.engine.update_group(&group, crate::kit::named("late")).unwrap();
+    alice.clock.advance_millis(90_000);
+    bob.clock.advance_millis(3_600_000);
+    alice.publishes();
+    bob.applies(event(&pending));
+    alice.clock.advance_millis(500);
+    alice.says(&group, "at once");
+    let now = mdk_core::Clock::now_millis(&alice.clock);
+    let [item] = alice.engine.outbox(10).unwrap().try_into().unwrap();
+    assert_eq!(item.epoch_since, now - 500);
+}

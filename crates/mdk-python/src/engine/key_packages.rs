@@ -99,7 +99,7 @@ impl Mdk {
 
     /// Declines an invite and forgets what came with it. With `leave` the group is told, by leaving it: returns the event to
     /// publish on the relays of the invite. None without `leave`, for an admin, and where the invite waits beside a membership.
-    /// It counts in the epoch of now alone: if another commit comes first, the members see this account until an admin
+    /// It counts in the epoch of the invite alone: if another commit has come since, the members see it until an admin
     /// removes it.
     ///
     /// Raises:
