@@ -113,7 +113,7 @@ phones: $(VENV)/.built ## stories once more, with the times of a user's account:
 	@MDK_PHONES=1 $(PY) -m pytest -q $(TEST_JOBS) tests/client/test_conversation.py tests/client/test_bot.py
 
 slowest: $(VENV)/.tools ## the 20 slowest tests of the last run
-	@$(PY) scripts/slowest.py $(RESULTS)/python.xml $(RESULTS)/vault.xml $(TARGET_DIR)/nextest/default/junit.xml
+	@$(PY) scripts/slowest.py $(RESULTS)/python.xml $(RESULTS)/vault.xml target/nextest/default/junit.xml
 
 test-client: $(VENV)/.built ## the client's tests alone, Rust and Python, with the command line's
 	@$(PY) scripts/rust_tests.py --package mdk-client

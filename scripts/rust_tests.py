@@ -20,12 +20,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 # The extension is tested from Python: a Rust test program cannot link it without an interpreter's library.
 TESTED = ["--workspace", "--exclude", "mdk-python", "--exclude", "mdk-floor"]
-JUNIT = "nextest/default/junit.xml"
-
-
-def target() -> Path:
-    """Where cargo builds."""
-    return Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve()
+# Below the workspace, wherever cargo builds.
+JUNIT = "target/nextest/default/junit.xml"
 
 
 def has_nextest() -> bool:
@@ -60,8 +56,7 @@ def main() -> int:
     wanted = " | ".join(filters) or "all()"
     if options.only:
         wanted = f"({wanted}) & ({options.only})"
-    junit = target() / JUNIT
-    junit.unlink(missing_ok=True)
+    (ROOT / JUNIT).unlink(missing_ok=True)
     return subprocess.call(
         ["cargo", "nextest", "run", "--locked", "--cargo-quiet", *selected, "-E", wanted],
         cwd=ROOT,
