@@ -25,6 +25,22 @@ async def publish(relay: LocalRelay, *events: SignedEvent) -> None:
                 pass
 
 
+async def prepared(relay: LocalRelay, mallory: Mdk, invites: int) -> list[SignedEvent]:
+    """Commits that mallory makes as soon as he is in, and keeps; `invites` are published in all."""
+    await relay.until(lambda r: r.count(1059) == invites, PATIENCE)
+    for wrap in relay.events(1059):
+        mallory.process(wrap.to_json())
+    (invite,) = mallory.invites()
+    mallory.accept(invite.id)
+    kept = []
+    for _ in range(2):
+        with mallory.self_update(invite.group_id) as pending:
+            assert pending.event is not None
+            kept.append(pending.event)
+            pending.confirm()
+    return kept
+
+
 async def test_an_undone_removal(relay: LocalRelay, make_client: MakeClient) -> None:
     alice, carol = await make_client("alice"), await make_client("carol")
     mallory = Mdk.in_memory(Keys.generate())
@@ -45,17 +61,7 @@ async def test_an_undone_removal(relay: LocalRelay, make_client: MakeClient) -> 
                 "Lunch", [carol.public_key, bot.client.public_key, mallory.public_key]
             )
             room = await carol.invites.accept(await carol.invites.next(PATIENCE))
-            await relay.until(lambda r: r.count(1059) == 3, PATIENCE)
-            for wrap in relay.events(1059):
-                mallory.process(wrap.to_json())
-            (invite,) = mallory.invites()
-            mallory.accept(invite.id)
-            revenge = []
-            for _ in range(2):
-                with mallory.self_update(invite.group_id) as pending:
-                    assert pending.event is not None
-                    revenge.append(pending.event)
-                    pending.confirm()
+            revenge = await prepared(relay, mallory, 3)
             await group.remove(mallory.public_key)
             # It is settled when it has been followed for longer than others wait for a rival.
             await asyncio.sleep(1.5)
@@ -85,17 +91,7 @@ async def test_a_contested_group_can_be_accepted(
         await publish(relay, mallory.new_key_package(relays=[relay.url]))
         group = await alice.groups.create("Lunch", [carol.public_key, mallory.public_key])
         room = await carol.invites.accept(await carol.invites.next(PATIENCE))
-        await relay.until(lambda r: r.count(1059) == 2, PATIENCE)
-        for wrap in relay.events(1059):
-            mallory.process(wrap.to_json())
-        (invite,) = mallory.invites()
-        mallory.accept(invite.id)
-        revenge = []
-        for _ in range(2):
-            with mallory.self_update(invite.group_id) as pending:
-                assert pending.event is not None
-                revenge.append(pending.event)
-                pending.confirm()
+        revenge = await prepared(relay, mallory, 2)
         await group.remove(mallory.public_key)
         await until(lambda: room.info.member_count == 2, carol)
         await alice.close()

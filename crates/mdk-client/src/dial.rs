@@ -147,7 +147,7 @@ impl Dialer {
             return Ok(());
         }
         let inside = self.allow_loopback && on_loopback(url);
-        // What goes to a hidden service is encrypted on its way.
+        // Tor encrypts the way to a hidden service.
         let hidden = self.proxy.is_some() && url.domain().is_some_and(|d| d.ends_with(".onion"));
         if self.allow_plaintext || inside || hidden {
             return Ok(());

@@ -139,7 +139,7 @@ pub(crate) struct InfoCell {
     url: Url,
     origin: Origin,
     known: Mutex<Option<(Instant, Option<Arc<RelayInfo>>)>>,
-    /// What time the relay said that it was, and what time it was here, seconds since 1970.
+    /// The relay's time and ours when it was asked, seconds since 1970.
     date: Mutex<Option<(u64, u64)>>,
     asking: tokio::sync::Mutex<()>,
 }
@@ -156,7 +156,7 @@ impl InfoCell {
         known.as_ref().and_then(|(_, info)| info.clone())
     }
 
-    /// What time the relay said that it was when it was asked, and what time it was here; once.
+    /// The relay's time and ours when it was asked; given once.
     pub(crate) fn take_date(&self) -> Option<(u64, u64)> {
         self.date.lock().unwrap_or_else(PoisonError::into_inner).take()
     }

@@ -69,7 +69,7 @@ pub(super) struct Session {
     pub(super) keys: Keys,
     /// Subscriptions that get no EOSE.
     endless: Mutex<HashMap<String, Vec<Filter>>>,
-    /// What they get over and over, once it was made.
+    /// The frame that each of them gets over and over, once it was made.
     huge: Mutex<HashMap<String, Option<Utf8Bytes>>>,
     numbers: AtomicU64,
 }

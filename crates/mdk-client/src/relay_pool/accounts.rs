@@ -27,7 +27,7 @@ type Permit = (PublicKey, u64, Option<OwnedPermit<Arrived>>);
 
 struct Slot {
     account: Account,
-    /// What it is called here instead of by its own key; made when it is needed.
+    /// The key that stands for its own at this relay; made when it is needed.
     mask: OnceLock<Keys>,
     /// Tells a reopened account from the one before.
     opened: u64,

@@ -22,14 +22,14 @@ use crate::dial::BoxStream;
 use crate::error::Result;
 use crate::options::PoolOptions;
 
-/// What came of messages.
+/// The outcome of some messages.
 #[derive(Debug)]
 pub struct Taken {
     /// Events that were given to the account, those of its live subscription.
     pub live: Vec<String>,
     /// The page that it had asked for, if that ended.
     pub page: Option<Result<Page>>,
-    /// What was said of the event that it had published, if anything was.
+    /// The relay's word on the event that it had published, if there was one.
     pub published: Option<Published>,
     /// Whether the relay went too far.
     pub banned: bool,

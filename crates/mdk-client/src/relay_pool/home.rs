@@ -39,7 +39,7 @@ impl Home {
         let place = relays.place_for(&self.at, &who);
         let most = pool.options.max_connections;
         if !relays.has(&self.at, place) && relays.room_for(&self.at, &self.url, most).is_err() {
-            // Whoever needs it opens it again, when there is room.
+            // The account opens it again, when there is room.
             return;
         }
         Inner::admit(&pool, &mut relays, &self.url, &self.at, place, account);

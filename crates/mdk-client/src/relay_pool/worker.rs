@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use mdk_wire::{OsRandom, PublicKey, Random};
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -17,6 +17,7 @@ use super::session::{Apart, Incoming, Session};
 use super::socket::Socket;
 use super::trouble::{Matter, Troubles};
 use super::{Arrived, RelayState, RelayStatus, meter};
+use crate::client::shared::now;
 use crate::dial::{DialError, Dialer};
 use crate::error::ClientError;
 use crate::options::PoolOptions;
@@ -357,11 +358,6 @@ impl Worker {
 fn pause_after(failures: u32, options: &PoolOptions, random: u16) -> Duration {
     let doubled = options.reconnect_min.saturating_mul(1 << failures.min(16));
     doubled.min(options.reconnect_max).mul_f64(0.5 + f64::from(random) / 131_072.0)
-}
-
-/// Seconds since 1970, by the clock of this machine.
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// Answers a request for which there is no connection.
