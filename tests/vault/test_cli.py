@@ -375,14 +375,13 @@ def test_doctor(account: Account) -> None:
         done = mdk(*arguments)
         return time.monotonic() - before, done
 
-    # A busy machine may hold up one of the calls; what waits for something holds up each. What the start of a program
-    # takes is no part of it.
+    # A busy machine may hold up one of the calls; what waits for something holds up each.
     def quickest(*arguments: str | Path) -> tuple[float, Done]:
         return min((timed(*arguments) for _ in range(3)), key=lambda call: call[0])
 
     started, _ = quickest("--version")
     took, done = quickest("doctor", account.path, "--key", account.key)
-    assert took - started < 2
+    assert took < 20 * started
     assert done.code in {0, 1}, done.out
     for topic in ("database", "directory", "key", "lock"):
         assert re.search(rf"^\w+ +{topic} ", done.out, re.MULTILINE), done.out

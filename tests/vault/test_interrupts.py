@@ -53,11 +53,10 @@ def test_an_interrupt_ends_the_wait_for_a_key_from_a_descriptor(call: str, tmp_p
             timer.start()
         calls[call]()
 
-    begun = time.monotonic()
     try:
         with pytest.raises(KeyboardInterrupt):
             interrupted()
-        assert time.monotonic() - begun < 50
+        assert not writer.closed, "it waited for the descriptor's end"
     finally:
         signal.signal(signal.SIGINT, before)
         for timer in timers:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import ctypes.util
+import hashlib
 import math
 import os
 import random
@@ -254,14 +255,17 @@ def test_page_1_decrypts_with_the_raw_key(vault: tuple[Path, bytes]) -> None:
 
 # proves: S8
 def test_opening_derives_no_key(tmp_path: Path) -> None:
-    """Processor time, not waiting for the disk. A key derivation of SQLCipher's kind costs ten times as much."""
+    """Processor time, not waiting for the disk, beside that of a key derivation of SQLCipher's kind."""
     keys, key = Keys.generate(), secrets.token_bytes(32)
     times = []
     for _ in range(8):
         begun = time.process_time()
         with Mdk.open(tmp_path / "v" / "account.db", keys=keys, key=DatabaseKey.raw(key)):
             times.append(time.process_time() - begun)
-    assert min(times[1:]) < 0.020, times
+    begun = time.process_time()
+    hashlib.pbkdf2_hmac("sha512", key, key, 256_000)
+    derived = time.process_time() - begun
+    assert min(times[1:]) < derived / 2, (times, derived)
 
 
 # proves: S8 S10
