@@ -15,7 +15,7 @@ from mdk.testing import Clock, LocalBlossom, LocalRelay, client
 T = TypeVar("T")
 E = TypeVar("E", bound=Event)
 
-PATIENCE = 20.0
+PATIENCE = 90.0
 """Longest wait for anything, seconds: far beyond what it takes, also on a busy machine."""
 LOOK_AGAIN = 0.05
 KEY = bytes(range(32))
