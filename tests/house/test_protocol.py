@@ -69,24 +69,6 @@ def test_every_chapter_is_listed() -> None:
     assert sorted(listed) == sorted(coverage.chapters())
 
 
-def test_links_between_the_internals_lead_somewhere() -> None:
-    pages = [*INTERNALS.rglob("*.md"), ROOT / "ARCHITECTURE.md", ROOT / "docs/coverage.md"]
-    missing = []
-    for page in filter(Path.exists, pages):
-        for target, anchor in re.findall(
-            r"\]\((?!https?:)([^)#\s]+)(?:#([^)]*))?\)", page.read_text(encoding="utf-8")
-        ):
-            at = page.parent / target
-            there = at.exists()
-            if there and anchor:
-                text = at.read_text(encoding="utf-8")
-                titles = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
-                slugs = [re.sub(r"[^\w\- ]", "", t.lower()).replace(" ", "-") for t in titles]
-                there = f'<a id="{anchor}"></a>' in text or anchor in slugs
-            missing += [] if there else [f"{page.relative_to(ROOT)}: {target}#{anchor}"]
-    assert not missing
-
-
 def glossary() -> list[list[str]]:
     """The rows of the glossary: word, meaning, where."""
     page = (INTERNALS / "glossary.md").read_text(encoding="utf-8")
