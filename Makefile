@@ -27,7 +27,7 @@ export MDK_SEED
 
 RUST_SOURCES = Cargo.toml Cargo.lock .cargo/config.toml rust-toolchain.toml $(shell find crates -name '*.rs' -o -name '*.sql' -o -name Cargo.toml)
 
-.PHONY: help venv build demo quick test test-build test-client test-rust test-recorded test-vault test-python phones lint check check-rust check-python check-documents slowest nightly mutants bench accounts fuzz coverage torture vault-proof memory simulate wheel wheel-tests docs clean
+.PHONY: help venv build demo quick test test-build test-client test-rust test-recorded test-vault test-python phones lint check check-rust check-python check-documents slowest nightly mutants bench accounts fuzz coverage architecture torture vault-proof memory simulate wheel wheel-tests docs clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
@@ -138,6 +138,7 @@ check-documents: $(VENV)/.tools
 	@if cargo deny --version >/dev/null 2>&1; then cargo deny --log-level error check; \
 	  else echo "check: advisories not looked up, cargo-deny is not installed"; fi
 	@$(PY) scripts/coverage.py --check
+	@$(PY) scripts/architecture.py --check
 	@$(PY) scripts/vault_proof.py --check
 
 # ------------------------------------------------------------------ the night
@@ -161,6 +162,9 @@ fuzz: $(VENV)/.tools ## every fuzz target for FUZZ_SECONDS
 
 coverage: $(VENV)/.tools ## docs/coverage.md: every protocol rule, where it is enforced, what tests it
 	@$(PY) scripts/coverage.py
+
+architecture: $(VENV)/.tools ## the map in ARCHITECTURE.md: crates, their floors, what each folder is for
+	@$(PY) scripts/architecture.py
 
 vault-proof: $(VENV)/.built ## docs/vault-proof.md: which test shows each statement about the vault, from a run of them
 	@$(PY) -m pytest -q $(TEST_JOBS) tests/vault --junitxml=$(VENV)/vault.xml || true

@@ -9,11 +9,11 @@ crate's `src`. Tests (in `tests` folders and `tests` modules) name it in one of 
   `// shows: the quoted rules` above a test says this of its quoted ids.
 
 Ids in a table or helper count for the tests that use it, in its file or through `file::name` in the same folder and
-its parent module. `// coverage: no case` above an item hides it. What a rule asks stands in the `RULES` table of its
-module, behind the id in the comment, or in docs/rules.toml, which goes first and gives a reason to those that have no
+its parent module. `// coverage: no case` above an item hides it. What a rule asks is defined in a chapter of
+docs/internals/protocol, once: `- **A2-7** <a id="A2-7"></a> Text.` docs/rules.toml gives a reason to rules that have no
 test, to those that are broken only on a view of a group made by hand, never on bytes, and, where it is to be told, to
-those that tests only show because nothing can break them. `--check` compares, and fails when a rule lacks a sentence, a
-place in the code, or a test and a reason.
+those that tests only show because nothing can break them. `--check` compares, and fails when a rule lacks a definition,
+a place in the code, or a test and a reason.
 """
 
 from __future__ import annotations
@@ -22,12 +22,14 @@ import re
 import sys
 import tomllib
 from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TABLE = ROOT / "docs/coverage.md"
 RULES = ROOT / "docs/rules.toml"
+PROTOCOL = ROOT / "docs/internals/protocol"
 # Tests here judge views of groups and commits that they make by hand.
 VIEWS = "crates/mdk-core/src/policy/tests"
 ID = r"(?:V2-)?(?:[A-F][1-9]|2\.\d{1,2}|OB)-[a-z]?\d{1,3}[a-z]?"
@@ -36,13 +38,14 @@ COMMENT = re.compile(rf"(?://|#).*?\brules?: *{IDS}")
 SHOWN = re.compile(rf"(?://|#).*?\bshows: *{IDS}")
 SHOWS_QUOTED = "shows: the quoted rules"
 HIDDEN = "coverage: no case"
-SAID = re.compile(rf"(?://|#).*?\brules?: *{ID}:?[ ,]+(?!{ID})([^/]*[^/ .]).*$")
-DECLARED = re.compile(rf'\(\s*"({ID})",\s*"((?:[^"\\]|\\.)*)",?\s*\)', re.DOTALL)
 QUOTED = re.compile(rf'"({ID})[":]')
 ITEM = re.compile(
     r"(?:pub(?:\(\w+\))? )?(?:(?:const |async )?fn|const|static|(?:async )?def|class) (\w+)"
 )
 LEADING = re.compile(r"\s*(?://|#|@|$)")
+DEFINED = re.compile(
+    rf'^- \*\*({ID})\*\* <a id="\1"></a> (.+(?:\n  .+)*)|^- \*\*({ID})', re.MULTILINE
+)
 PROSE = re.compile(r'"(?:[^"\\\n]|\\.)*"|//.*')
 
 
@@ -50,10 +53,17 @@ PROSE = re.compile(r'"(?:[^"\\\n]|\\.)*"|//.*')
 class Rule:
     """Where one rule stands."""
 
-    asks: str = ""
     enforced: set[str] = field(default_factory=set)
     broken: set[str] = field(default_factory=set)
     shown: set[str] = field(default_factory=set)
+
+
+@dataclass
+class Definition:
+    """What a rule asks, and where that stands."""
+
+    chapter: str
+    text: str
 
 
 @dataclass
@@ -83,6 +93,34 @@ def plain(rule: str) -> str:
 def named(pattern: re.Pattern[str], line: str) -> list[str]:
     """Ids that a line names by a comment."""
     return [plain(rule) for group in pattern.findall(line) for rule in re.findall(ID, group)]
+
+
+def definitions(chapters: dict[str, str]) -> tuple[dict[str, Definition], list[str]]:
+    """Every definition in the chapters, whose texts are given by name, and what is wrong with them."""
+    found: dict[str, Definition] = {}
+    wrong = []
+    for chapter, page in chapters.items():
+        for rule, text, bare in DEFINED.findall(page):
+            if bare:
+                wrong.append(f"{bare}: defined in {chapter} without an anchor or a text")
+            elif rule in found:
+                wrong.append(f"{rule}: defined in {found[rule].chapter} and in {chapter}")
+            else:
+                found[rule] = Definition(chapter, " ".join(text.split()))
+    return found, wrong
+
+
+def chapters() -> dict[str, str]:
+    """The chapters of the protocol, by name."""
+    return {path.name: path.read_text(encoding="utf-8") for path in sorted(PROTOCOL.glob("*.md"))}
+
+
+def unlike(defined: Collection[str], used: Collection[str]) -> list[str]:
+    """Rules that are only defined, or only used."""
+    bare = [
+        f"{rule}: not defined in docs/internals/protocol" for rule in used if rule not in defined
+    ]
+    return bare + [f"{rule}: defined, but in no source" for rule in defined if rule not in used]
 
 
 def sources() -> list[Path]:
@@ -159,16 +197,10 @@ def collect() -> dict[str, Rule]:
     for path in sources():
         name = path.relative_to(ROOT).as_posix()
         text = path.read_text(encoding="utf-8")
-        for block in re.findall(r"\bconst RULES\b.*?= &?\[(.*?)\n\];", text, re.DOTALL):
-            for rule, sentence in DECLARED.findall(block):
-                rules[plain(rule)].asks = re.sub(r"\\\n\s*", "", sentence).replace('\\"', '"')
         code, test_code = split(path, text.splitlines())
         for line in code:
             for rule in named(COMMENT, line):
-                entry = rules[rule]
-                entry.enforced.add(name)
-                said = SAID.search(line)
-                entry.asks = entry.asks or (said[1] if said else "")
+                rules[rule].enforced.add(name)
         every += items(path, test_code)
     visible = [item for item in every if HIDDEN not in item.text]
     for item in visible:
@@ -200,21 +232,31 @@ def order(rule: str) -> tuple[str, int, int, str]:
     return major, int(minor or 0), int(digits[1]) if digits else 0, number
 
 
+def row_head(rule: str, defined: dict[str, Definition]) -> str:
+    """The first two cells of a row: the id, linked to its definition, and what the rule asks."""
+    at = defined.get(rule)
+    if at is None:
+        return f"{rule} | **not defined**"
+    # Links of a definition begin in its chapter.
+    text = re.sub(r"\]\((?=[\w-]+\.md)", "](internals/protocol/", at.text)
+    text = text.replace("](../", "](internals/").replace("|", "\\|")
+    return f"[{rule}](internals/protocol/{at.chapter}#{rule}) | {text}"
+
+
 def render() -> tuple[str, list[str]]:
     """The whole page, and what is missing in it."""
     known = tomllib.loads(RULES.read_text(encoding="utf-8")) if RULES.exists() else {}
-    sentences: dict[str, str] = known.get("rules", {})
     reasons: dict[str, str] = known.get("without_case", {})
     views: dict[str, str] = known.get("without_bytes", {})
     unbroken: dict[str, str] = known.get("without_breach", {})
     rules = collect()
-    unknown = [i for i in (*sentences, *reasons, *views, *unbroken) if i not in rules]
+    defined, missing = definitions(chapters())
+    unknown = [i for i in (*reasons, *views, *unbroken) if i not in rules]
     ids = sorted(rules, key=order)
     broken = [i for i in ids if rules[i].broken]
     shown = [i for i in ids if rules[i].shown and not rules[i].broken]
     bare = [i for i in ids if not rules[i].shown and not rules[i].broken]
     by_hand = [i for i in broken if all(f"({VIEWS}" in where for where in rules[i].broken)]
-    asks = {i: sentences.get(i, rules[i].asks) for i in ids}
     summary = f"{len(ids)} rules: {len(broken)} that at least one test breaks on purpose, {len(shown)} that tests only "
     summary += f"show to be kept ({len(unbroken)} of these say why nothing breaks them), {len(bare)} without a test. "
     summary += (
@@ -244,10 +286,10 @@ def render() -> tuple[str, list[str]]:
             cases[0] = f"nothing breaks it: {unbroken[rule]}"
         if rule in by_hand:
             cases[0] += f"<br>on a view made by hand only: {views.get(rule, '**no reason given**')}"
-        lines.append(f"| {rule} | {asks[rule]} | {enforced} | {cases[0]} | {cases[1]} |")
+        lines.append(f"| {row_head(rule, defined)} | {enforced} | {cases[0]} | {cases[1]} |")
     lines += ["", "## Rules without a test", ""]
     lines += [f"- {rule}: {reasons.get(rule, '**no reason given**')}" for rule in bare] or ["None."]
-    missing = [f"{i}: no sentence" for i in ids if not asks[i]]
+    missing += unlike(defined, ids)
     missing += [f"{i}: nothing enforces it" for i in ids if not rules[i].enforced]
     missing += [f"{i}: no test and no reason" for i in bare if i not in reasons]
     missing += [f"{i}: has a test, so it needs no reason" for i in reasons if i not in bare]

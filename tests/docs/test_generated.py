@@ -81,7 +81,7 @@ def test_every_picture_is_shown() -> None:
 
 
 def test_links_lead_somewhere() -> None:
-    documents = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    documents = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
     for document in documents:
         text = re.sub(r"```.*?```", "", document.read_text(), flags=re.DOTALL)
         for target in re.findall(r"\]\(([^)\s]+)\)", text):
@@ -91,8 +91,10 @@ def test_links_lead_somewhere() -> None:
             found = (document.parent / path).resolve() if path else document
             assert found.exists(), f"{document.name}: {target}"
             if anchor:
-                headings = re.findall(r"^#+ (.+)$", found.read_text(), re.MULTILINE)
+                page = found.read_text()
+                headings = re.findall(r"^#+ (.+)$", page, re.MULTILINE)
                 names = {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings}
+                names |= set(re.findall(r'<a id="([^"]+)"></a>', page))
                 assert anchor in names, f"{document.name}: {target}"
 
 
