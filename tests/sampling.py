@@ -30,3 +30,10 @@ def seeds(name: str) -> list[int]:
     """Seeds of one sampled test: those that ever failed, then as many new ones as this run takes."""
     first = first_seed()
     return [*TABLE["failed_seeds"].get(name, []), *range(first, first + count(name))]
+
+
+def share(file: str, parameters: int) -> range:
+    """Which of a test's `parameters` (their indexes) this run takes: all, or every n-th from the seed on."""
+    step = 1 if os.environ.get("MDK_SAMPLING") == "nightly" else int(TABLE["one_of"].get(file, 1))
+    step = min(step, parameters)
+    return range(first_seed() % step, parameters, step)

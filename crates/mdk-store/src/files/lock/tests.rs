@@ -54,14 +54,14 @@ fn hold(home: &Path) -> (Child, BufReader<ChildStdout>) {
     (child, out)
 }
 
-/// R6: 1,000 holders, each named by its pid and each killed.
+/// R6: 100 holders, each named by its pid and each killed.
 #[test]
 fn a_killed_holder_is_named_before_and_gone_after() {
     let home = tempfile::tempdir().unwrap();
     let place = place(home.path());
     // A busy machine delays anybody now and then; a lock that has to time out first would delay each.
     let (mut named, mut freed) = (Vec::new(), Vec::new());
-    for _ in 0..1000 {
+    for _ in 0..100 {
         let (mut child, _out) = hold(home.path());
         let start = Instant::now();
         assert_eq!(busy(&place), Some(Some(child.id())));
@@ -75,7 +75,7 @@ fn a_killed_holder_is_named_before_and_gone_after() {
     }
     named.sort_unstable();
     freed.sort_unstable();
-    assert!(named[500] < LIMIT && freed[500] < LIMIT, "{:?} and {:?}", named[500], freed[500]);
+    assert!(named[50] < LIMIT && freed[50] < LIMIT, "{:?} and {:?}", named[50], freed[50]);
 }
 
 #[test]
