@@ -21,6 +21,8 @@ RESULTS := $(TARGET_DIR)/results
 # One interpreter for every build that links Python, so that nothing is compiled twice for another one.
 export PYO3_PYTHON := $(abspath $(PY))
 export CARGO_TERM_PROGRESS_WHEN := never
+# Clippy compiles as rustc does and lints on the way: nothing is compiled, or checked, once more for its sake.
+export RUSTC_WORKSPACE_WRAPPER := $(shell command -v clippy-driver)
 # Where sampled tests begin (tests/sampling.json): another place for each commit, the same one for everybody who tries it.
 MDK_SEED ?= $(shell printf '%d' 0x$$(git rev-parse --short=6 HEAD 2>/dev/null || echo 1))
 export MDK_SEED
@@ -121,10 +123,9 @@ test-client: $(VENV)/.built ## the client's tests alone, Rust and Python, with t
 
 check: check-rust check-python check-documents ## formats, lints, types, stubs, licences, coverage table
 
-# Cargo shares out the cores itself: what --jobs says to it, it cannot use here.
-check-rust: lint
+check-rust: lint test-build $(VENV)/.built
 	@echo "check: lints of Rust"
-	@env -u MAKEFLAGS -u MFLAGS cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
+	@$(PY) scripts/rust_tests.py --lints $(VENV)/.warnings
 
 check-python: lint $(VENV)/.built
 	@echo "check: types and stubs of Python"

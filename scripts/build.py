@@ -7,6 +7,7 @@ Without arguments in the dev profile, which Rust tests share: minutes from nothi
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -26,6 +27,17 @@ def crates() -> int:
     command = ["cargo", "tree", "--locked", "-p", "mdk-python", "-e", "normal,build"]
     listed = subprocess.check_output([*command, "--prefix", "none"], cwd=ROOT, text=True)
     return len({line.removesuffix(" (*)") for line in listed.splitlines() if line})
+
+
+def warned(said: list[str]) -> str:
+    """What the compiler warned of, a paragraph each: they alone point to a line of a file."""
+    paragraphs = "".join(said).split("\n\n")
+    found = [
+        text[text.index("warning: ") :]
+        for text in paragraphs
+        if re.search("^ +--> ", text, re.MULTILINE)
+    ]
+    return "".join(f"{text}\n\n" for text in found)
 
 
 def main() -> int:
@@ -70,6 +82,9 @@ def main() -> int:
     if maturin.returncode:
         print("".join(said), file=sys.stderr)
         return maturin.returncode
+    warnings = warned(said)
+    Path(sys.prefix, ".warnings").write_text(warnings, encoding="utf-8")
+    print(warnings, end="", file=sys.stderr)
     print(f"build: done in {time.monotonic() - started:.0f} s", flush=True)
     return 0
 

@@ -27,6 +27,10 @@ PARTS: dict[str, tuple[str, list[str]]] = {
         ["make", "phones"],
     ),
     "check": ("formats, lints, types, licences, tables", ["make", "check"]),
+    "clippy": (
+        "lints of what the gate does not build",
+        ["cargo", "clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"],
+    ),
     "simulate": ("simulated worlds, and one broken on purpose", ["make", "simulate"]),
     "torture": ("kills and faults at every call, losses of power, threads", ["make", "torture"]),
     "fuzz": ("libFuzzer on every decoder", ["make", "fuzz"]),

@@ -3,6 +3,7 @@
     scripts/rust_tests.py                    everything but the recorded traffic (recorded_clock.py runs that)
     scripts/rust_tests.py --unit             the unit tests alone
     scripts/rust_tests.py --build            build the programs and run none
+    scripts/rust_tests.py --lints FILE       fail where the compiler warns, or FILE has what it warned of the extension
     scripts/rust_tests.py --only EXPRESSION  a nextest filter, for instance 'test(/^converge::/)'
 
 Every call names the same packages: with another choice cargo would build their dependencies again, with other features.
@@ -29,15 +30,29 @@ def has_nextest() -> bool:
     return shutil.which("cargo-nextest") is not None
 
 
+def lints(extension: Path) -> int:
+    """Show what the compiler warns of, as it said when it compiled; 1 if there is anything."""
+    if not os.environ.get("RUSTC_WORKSPACE_WRAPPER"):
+        raise SystemExit("lints need clippy-driver: rustup component add clippy")
+    command = ["cargo", "test", "--quiet", "--locked", "--no-run", *TESTED]
+    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    said = extension.read_text(encoding="utf-8") + built.stderr
+    print(said, end="", file=sys.stderr)
+    return int(built.returncode != 0 or "warning: " in said)
+
+
 def main() -> int:
     """Build and run what was asked for; the exit code is the runner's."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--unit", action="store_true", help="unit tests only")
     parser.add_argument("--build", action="store_true", help="build only")
+    parser.add_argument("--lints", type=Path, metavar="FILE", help="fail where the compiler warns")
     parser.add_argument("--only", metavar="EXPRESSION", help="a filter of nextest")
     parser.add_argument("--package", action="append", default=[], help="only this package's tests")
     options = parser.parse_args()
     selected = [*TESTED, *(["--lib"] if options.unit else [])]
+    if options.lints:
+        return lints(options.lints)
     if options.build:
         return subprocess.call(
             ["cargo", "test", "--quiet", "--locked", "--no-run", *selected], cwd=ROOT
