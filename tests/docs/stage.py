@@ -51,6 +51,7 @@ class Stage:
     def environment(self) -> dict[str, str]:
         """The environment of a program: its own home, the tools of this interpreter first."""
         kept = ("DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR", "LD_LIBRARY_PATH", "SYSTEMROOT")
+        kept += ("PYTHONPATH", "PHONES_LEDGER")
         home = self.folder / "home"
         return {
             **{name: os.environ[name] for name in kept if name in os.environ},
