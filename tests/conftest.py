@@ -5,11 +5,8 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).resolve().parent.parent
 
 # Whoever runs the tests in the background ignores Ctrl-C. What is ignored is inherited, also by programs that are
 # interrupted here; what is caught is not.
@@ -37,8 +34,7 @@ def phones(
 
     folder = tmp_path_factory.mktemp("phones")
     ledger.install(folder, monkeypatch.setattr)
-    monkeypatch.setenv(ledger.VARIABLE, str(folder))
-    path = [str(ROOT / "tests" / "phones"), str(ROOT), os.environ.get("PYTHONPATH", "")]
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, path)))
+    for name, value in ledger.environment(folder).items():
+        monkeypatch.setenv(name, value)
     yield
     assert ledger.judged(ledger.read(folder)) == []

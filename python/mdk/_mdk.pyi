@@ -60,6 +60,7 @@ __all__ = [
     "_panic",
     "_panic_in_future",
     "_read_file",
+    "_remembered",
     "backup",
     "doctor",
     "encrypt_existing",
@@ -464,6 +465,7 @@ class _Pool:
 
 def _normal_server(url: str) -> str: ...
 def _read_file(path: PathArg, limit: int) -> bytes: ...
+def _remembered(path: PathArg, name: str, *, key: DatabaseKey) -> bytes | None: ...
 
 @final
 class _GroupImage: ...

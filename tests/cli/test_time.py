@@ -13,8 +13,21 @@ import pytest
 from tests.cli.kit import NOWHERE, Home
 
 TIMEOUT = 0.5
-# What closing gives the outbox when nobody limits it.
-DRAIN = 5.0
+PATIENCE = 120.0
+# What closing gives the outbox in a program that begins with this: more than anybody waits for here.
+DRAINS_FOR_EVER = """
+from mdk.client.opening import Settings
+
+made = Settings.__init__
+
+
+def patient(self, *arguments, **named):
+    made(self, *arguments, **named)
+    self.drain = 3600.0
+
+
+Settings.__init__ = patient
+"""
 
 
 @pytest.fixture
@@ -80,25 +93,25 @@ def test_making_an_account_without_a_relay_keeps_to_the_timeout(
 def test_control_c_in_init_ends_at_once_and_leaves_a_whole_account(
     home: Home, silent: socket.socket
 ) -> None:
+    (home.folder / "sitecustomize.py").write_text(DRAINS_FOR_EVER)
+    home.more["PYTHONPATH"] = str(home.folder)
     name = err = ""
     for name in ("alice", "bob", "carol"):
         process = home.start(
             *("init", "-a", name, "--key", home.key(name), "--relay", url_of(silent)),
-            *("--timeout", "60"),
+            *("--timeout", "3600"),
         )
         connection, _ = silent.accept()
-        before = time.monotonic()
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
-        took = time.monotonic() - before
+        out, err = process.communicate(timeout=PATIENCE)
         connection.close()
         assert (process.returncode, out) == (130, "")
         assert err.endswith("mdk: interrupted\n")
-        assert took < DRAIN - 1, took
         # What has no time to end in order within half a second, as on a busy machine, ends without further words.
         if "the account is made" in err:
             break
     assert "the account is made" in err
+    del home.more["PYTHONPATH"]
     # What is there is an account like any other.
     document = home.mdk("whoami", "-a", name, "--json").document
     assert document["relays"] == [url_of(silent)]
@@ -116,14 +129,12 @@ def test_control_c_while_a_keyring_does_not_answer(home: Home) -> None:
         bus.listen()
         bus.settimeout(30)
         for offline in ([], ["--offline"]):
-            process = home.start("init", "--json", "--relay", home.relay, *offline)
+            options = ("--keyring-timeout", "3600", "--relay", home.relay)
+            process = home.start("init", "--json", *options, *offline)
             connection, _ = bus.accept()
-            before = time.monotonic()
             process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=30)
-            took = time.monotonic() - before
+            out, err = process.communicate(timeout=PATIENCE)
             connection.close()
             assert (process.returncode, err.strip()) == (130, "mdk: interrupted")
             assert json.loads(out)["error"]["code"] == "interrupted"
-            assert took < DRAIN - 1, took
             assert not (home.folder / "data" / "mdk" / "default" / "mdk.db").exists()

@@ -1,4 +1,4 @@
-"""Declining an invite: who was asked is gone for the others, whatever the group did meanwhile, and hears nothing of it."""
+"""Declining an invite: who was asked is gone for the others, whatever the group did meanwhile, and hears nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What accounts did and said, with times, as every process of a test writes it down; and what phones would not show of it.
+"""What accounts did and said, as every process of a test writes it down; and what phones would not show of it.
 
 Other apps wait for a second after a commit. What is said in the new epoch meanwhile is not shown until their next full
 sync. They sort a group by (second, id). So each account notes when its group came into an epoch and when a relay took
@@ -14,6 +14,7 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,13 @@ def judged(records: Iterable[Record]) -> list[str]:
     return wrong
 
 
+def environment(folder: Path) -> dict[str, str]:
+    """What makes a program write into this folder, too."""
+    here = Path(__file__).resolve().parent
+    path = [str(here), str(here.parent.parent), os.environ.get("PYTHONPATH", "")]
+    return {VARIABLE: str(folder), "PYTHONPATH": os.pathsep.join(filter(None, path))}
+
+
 def read(folder: Path) -> list[Record]:
     """What all processes wrote down."""
     lines = [path.read_text(encoding="utf-8").splitlines() for path in folder.glob("*.ndjson")]
@@ -156,10 +164,9 @@ def install(
         return info
 
     async def close(mdk: Mdk) -> None:
-        try:
+        # (a story may be of a disk that fails)
+        with suppress(MdkError):
             ledger.close(mdk)
-        except MdkError:
-            pass  # a story of a disk that fails
         await put_away(mdk)
 
     patch(Client, "_start", start)

@@ -173,7 +173,7 @@ class Invites:
                 gone._forget()
         if quietly:
             return None
-        return self._client._spawn(say_farewell(self._client, waiting.group_id))
+        return self._client._begin(say_farewell(self._client, waiting.group_id))
 
 
 # invites that were declined
@@ -191,7 +191,7 @@ async def say_farewells(client: "Client") -> None:
 
 
 async def say_farewell(client: "Client", group_id: GroupId) -> None:
-    """Leave a group that the invite was declined to, once it is read what a relay of it has, until the client is closed."""
+    """Leave a group whose invite was declined, once a relay of it was read. Goes on until the client is closed."""
     session = client._session
     for pause in growing(_FIRST_PAUSE):
         try:

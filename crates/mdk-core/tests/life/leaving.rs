@@ -281,7 +281,8 @@ fn who_declines_follows_until_he_has_left() {
     assert!(bob.engine.farewell_to(&group, &route).unwrap());
     assert!(bob.engine.farewells().unwrap().is_empty());
     let [leave] = bob.engine.outbox(100).unwrap().try_into().unwrap();
-    let [answer] = alice.applies(&leave.event.unwrap()).reply.try_into().unwrap();
+    let [answer] =
+        alice.applies(&Event::from_json(leave.event.as_bytes()).unwrap()).reply.try_into().unwrap();
     alice.applies(&answer);
     assert_eq!(alice.info(&group).member_count, 1);
     assert!(bob.engine.groups(None).unwrap().is_empty());
