@@ -88,8 +88,7 @@ impl Ctx<'_, '_> {
         self.report_lost(row, &dropped)
     }
 
-    // rule: F1-14 what was said too far behind a later message of its sender is lost, and that is told; of what comes after
-    // the end of a group nothing is told
+    // rule: F1-14 what was said too far behind a later message of its sender is lost, and that is told
     /// Reports a message whose key is gone since a much later one of its sender came first. It is not remembered and may come
     /// again, in an envelope of anybody's, so in an hour this is told once, and how many there are nobody knows. (Of a group
     /// that has ended no key is left: whether something is of its members, or noise of a stranger's, cannot be known.)

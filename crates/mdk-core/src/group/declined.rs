@@ -29,8 +29,7 @@ pub(crate) fn declined(tx: &Tx<'_>) -> Result<BTreeSet<String>> {
 }
 
 impl Ctx<'_, '_> {
-    // rule: 2.7-6 who declines leaves: a leave counts in the epoch that it was asked for in, so the group is followed until all
-    // is read that its relays have
+    // rule: 2.7-6 who declines leaves, when all is read that the group's relays have: a leave counts in one epoch
     /// Declines an invite whose group is still to be told. What cannot be followed so is declined at once: an invite beside a
     /// membership, and one to a group that we were in before, whose history stays.
     pub(crate) fn decline_and_follow(&mut self, invite: &EventId) -> Result<()> {

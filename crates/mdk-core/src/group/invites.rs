@@ -81,8 +81,8 @@ impl Ctx<'_, '_> {
         Ok(request)
     }
 
-    // rule: 2.7-6 who declines leaves, in the epoch that we have come to: nothing is kept to ask again in a later one
-    /// Our request to leave a group that we were invited to. It goes out by itself: its group is about to be deleted.
+    /// Our request to leave a group that we were invited to (rule 2.7-6). It goes out by itself: its group is about to be
+    /// deleted, and nothing is kept to ask again in a later epoch.
     fn farewell(&mut self, row: &GroupRow) -> Result<Option<Event>> {
         let me = self.identity.account();
         if row.admins.contains(&me) || row.members.as_slice() == [me] {
