@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import socket
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,20 +13,29 @@ from tests.cli.kit import NOWHERE, Home
 
 TIMEOUT = 0.5
 PATIENCE = 120.0
-# What closing gives the outbox in a program that begins with this: more than anybody waits for here.
-DRAINS_FOR_EVER = """
+# In a program that begins with this, --timeout is an hour where it is not given, and so are the times that closing and
+# requests get. What ends all the same was ended by what the test is about, however slow the machine is.
+PATIENT = """
+from mdk.cli import options
 from mdk.client.opening import Settings
 
-made = Settings.__init__
+made, given = Settings.__init__, options.patience_option
+options.patience_option = lambda _seconds: given(3600.0)
 
 
 def patient(self, *arguments, **named):
     made(self, *arguments, **named)
-    self.drain = 3600.0
+    self.drain = self.ask = self.timing["request_timeout"] = 3600.0
 
 
 Settings.__init__ = patient
 """
+
+
+def make_patient(home: Home) -> None:
+    """Begin every program of this home with it."""
+    (home.folder / "sitecustomize.py").write_text(PATIENT)
+    home.more["PYTHONPATH"] = str(home.folder)
 
 
 @pytest.fixture
@@ -50,9 +58,7 @@ def test_no_command_outlasts_its_timeout(home: Home, tmp_path: Path) -> None:
     _, bob = own.pair()
     relay.terminate()
     relay.communicate()
-    before = time.monotonic()
-    assert own.mdk("groups", "-a", "alice").code == 0
-    start = time.monotonic() - before
+    make_patient(own)
     for command in (
         ["send", "Lunch", "into the void"],
         ["groups", "--sync"],
@@ -65,12 +71,8 @@ def test_no_command_outlasts_its_timeout(home: Home, tmp_path: Path) -> None:
         ["init", "--name", "Alice"],
         ["listen", "--for", "0.1"],
     ):
-        before = time.monotonic()
         done = own.mdk(*command, "-a", "alice", "--timeout", str(TIMEOUT))
-        took = time.monotonic() - before
         assert done.code == 68, (command, done.err)
-        # On a busy machine the start alone takes seconds; the default would be 20 s longer.
-        assert took < TIMEOUT + 15 + 3 * start, (command, took, start)
     assert "into the void  [queued]" in own.mdk("history", "-a", "alice", "Lunch").out
 
 
@@ -79,22 +81,16 @@ def test_making_an_account_without_a_relay_keeps_to_the_timeout(
     home: Home, silent: socket.socket, relays: str
 ) -> None:
     urls = {"refused": [NOWHERE], "silent": [url_of(silent)], "both": [NOWHERE, url_of(silent)]}
-    before = time.monotonic()
-    assert home.mdk("--version").code == 0
-    start = time.monotonic() - before
+    make_patient(home)
     options = [word for url in urls[relays] for word in ("--relay", url)]
-    before = time.monotonic()
     done = home.mdk("init", "--key", home.key("x"), *options, "--timeout", str(TIMEOUT))
-    took = time.monotonic() - before
     assert (done.code, "made" in done.out) == (68, True), done.err
-    assert took < TIMEOUT + 15 + 3 * start, (took, start)
 
 
 def test_control_c_in_init_ends_at_once_and_leaves_a_whole_account(
     home: Home, silent: socket.socket
 ) -> None:
-    (home.folder / "sitecustomize.py").write_text(DRAINS_FOR_EVER)
-    home.more["PYTHONPATH"] = str(home.folder)
+    make_patient(home)
     name = err = ""
     for name in ("alice", "bob", "carol"):
         process = home.start(

@@ -9,6 +9,7 @@ It stands alone: `sitecustomize.py` beside it takes it into programs that know n
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import time
@@ -29,6 +30,8 @@ SETTLES = 1.0
 """Seconds after a commit in which what comes is not shown."""
 HEARD = 60
 """Seconds: what somebody else has dated later than that is followed by nobody."""
+BEAT = 0.05
+"""Seconds between two looks at whether the event loop is at work."""
 _NEWEST = 500
 """Messages of a group whose order is looked at."""
 
@@ -42,17 +45,24 @@ class Ledger:
         self._path = folder / f"{os.getpid()}-{time.monotonic_ns()}.ndjson"
         self._read: dict[int, str] = {}
         """How far the log of each open account was read, by its engine."""
+        self._dated: set[int] = set()
+        """Engines whose clock is that of the machine. With another one nobody waits."""
+        self._alive = time.monotonic()
+        """When the event loop was last seen at work: what it finds now may have come since."""
 
     def note(self, mdk: Mdk, group_id: str, **what: Any) -> None:
         """Write down what an account did now. The clock is that of the machine, the same one for all processes."""
-        record = {"account": mdk.public_key.hex, "group": group_id, "at": time.monotonic(), **what}
+        now = time.monotonic()
+        record = {"account": mdk.public_key.hex, "group": group_id, "at": now, **what}
+        if "epoch" in what:
+            record["at"] = min(self._alive, now)
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
 
     def take(self, mdk: Mdk, event: Event) -> None:
         """Write down what an event of the account's log says."""
         self._read[id(mdk)] = event.cursor
-        if event.group_id is None:
+        if event.group_id is None or id(mdk) not in self._dated:
             return
         if isinstance(event, EpochChanged):
             self.note(mdk, event.group_id, epoch=event.new)
@@ -67,8 +77,19 @@ class Ledger:
         """Write down what happens until the client is closed."""
         mdk = client.engine
         self._read[id(mdk)] = client.cursor
-        async for event in client.events(after=client.cursor):
-            self.take(mdk, event)
+        if client._settings.clock is None:
+            self._dated.add(id(mdk))
+        beating = asyncio.create_task(self._beat())
+        try:
+            async for event in client.events(after=client.cursor):
+                self.take(mdk, event)
+        finally:
+            beating.cancel()
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(BEAT)
+            self._alive = time.monotonic() - BEAT
 
     def close(self, mdk: Mdk) -> None:
         """The rest of it, and in which order a phone shows what was said."""
@@ -78,6 +99,7 @@ class Ledger:
         for event in mdk.events(after=after):
             self.take(mdk, event)
         self._read.pop(id(mdk), None)
+        self._dated.discard(id(mdk))
         for group in mdk.groups():
             for said in misplaced(mdk.messages(group.id, limit=_NEWEST)):
                 self.note(mdk, group.id, misplaced=said.text)
@@ -160,7 +182,8 @@ def install(
 
     async def founded(of: groups.Groups, *arguments: Any) -> GroupInfo:
         info = await found(of, *arguments)
-        ledger.note(of._client.engine, info.id, epoch=info.epoch)
+        if of._client._settings.clock is None:
+            ledger.note(of._client.engine, info.id, epoch=info.epoch)
         return info
 
     async def close(mdk: Mdk) -> None:
