@@ -46,7 +46,7 @@ class Ledger:
         self._read: dict[int, str] = {}
         """How far the log of each open account was read, by its engine."""
         self._dated: set[int] = set()
-        """Engines whose clock is that of the machine. With another one nobody waits."""
+        """Engines whose clock is that of the machine. Of others neither times nor dates say what a user's would."""
         self._alive = time.monotonic()
         """When the event loop was last seen at work: what it finds now may have come since."""
 
@@ -99,6 +99,8 @@ class Ledger:
         for event in mdk.events(after=after):
             self.take(mdk, event)
         self._read.pop(id(mdk), None)
+        if id(mdk) not in self._dated:
+            return
         self._dated.discard(id(mdk))
         for group in mdk.groups():
             for said in misplaced(mdk.messages(group.id, limit=_NEWEST)):
