@@ -16,11 +16,14 @@ PATIENCE = 120.0
 # In a program that begins with this, --timeout is an hour where it is not given, and so are the times that closing and
 # requests get. What ends all the same was ended by what the test is about, however slow the machine is.
 PATIENT = """
-from mdk.cli import options
+from mdk.cli.app import app
 from mdk.client.opening import Settings
 
-made, given = Settings.__init__, options.patience_option
-options.patience_option = lambda _seconds: given(3600.0)
+for command in app.commands.values():
+    for option in command.params:
+        if "--timeout" in option.opts:
+            option.default = 3600.0
+made = Settings.__init__
 
 
 def patient(self, *arguments, **named):
