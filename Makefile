@@ -111,8 +111,8 @@ test-python: $(VENV)/.built
 	@LD_PRELOAD="$$($(PY) scripts/no_mlock.py $(TARGET_DIR))" $(PY) -m pytest -q $(TEST_JOBS) \
 		--junitxml=$(RESULTS)/python.xml $(PYTHON_TESTS)
 
-phones: $(VENV)/.built ## stories once more, with the times of a user's account: is all shown that is said?
-	@MDK_PHONES=1 $(PY) -m pytest -q $(TEST_JOBS) tests/client/test_conversation.py tests/client/test_bot.py
+phones: $(VENV)/.built ## every story, example and block of the guide once more, with the times of a user's account: is all shown that is said?
+	@MDK_PHONES=1 $(PY) -m pytest -q $(TEST_JOBS) tests/client tests/cli tests/docs
 
 slowest: $(VENV)/.tools ## the 20 slowest tests of the last run
 	@$(PY) scripts/slowest.py $(RESULTS)/python.xml $(RESULTS)/vault.xml target/nextest/default/junit.xml

@@ -129,11 +129,13 @@ class Bot:
         self._name = name
         self._handlers = Handlers(self._client, self._allowed, prefix, hears_bots=hears_bots)
         self._stopping = asyncio.Event()
-        self._lanes = Lanes(self._client, self._deliver, self._stopping, backlog=backlog)
+        self._lanes = Lanes(self._client, self._take, self._stopping, backlog=backlog)
         self._running = False
         self._first_pause = _FIRST_PAUSE
         self._watches: list[Callable[[Failure], None]] = []
         """Who else is told what handlers raise: a test."""
+        self._through: list[Callable[[Event], None]] = []
+        """Who is told what the bot is through with: a test."""
 
     @property
     def client(self) -> Client:
@@ -349,6 +351,12 @@ class Bot:
         for invite in await self._client.invites.pending():
             await answer(self._client, self._policy, invite)
         await self._lanes.follow()
+
+    async def _take(self, event: Event) -> bool:
+        done = await self._deliver(event)
+        for watch in self._through:
+            watch(event)
+        return done
 
     async def _deliver(self, event: Event) -> bool:
         """Give an event to its handlers until they return. False if there are none, or the bot ends."""

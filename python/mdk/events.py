@@ -231,8 +231,9 @@ class HistoryGap(Event):
     there is no way to ask for the rest. Then the count is 0, since nobody knows it, and it is told once for each hour
     of a group. Another relay of the group may have given what is missing.
 
-    Or a message came so far behind later ones of its sender, in the same epoch, that its key is gone, or when the group
-    had been disbanded: told at once, with a count of 0, and once for each hour of a group.
+    Or a message came so far behind later ones of its sender, in the same epoch, that its key is gone: told at once,
+    with a count of 0, and once for each hour of a group. What comes when the group has been disbanded is told by
+    nothing: no key is left that would tell it from a stranger's noise.
 
     Or this account could not follow the group, and a new invite led it to where the others are (Unrecoverable with the
     reason left_behind). What was said between what it last heard of them and that invite may be missing, and the count

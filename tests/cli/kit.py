@@ -78,7 +78,7 @@ class Home:
             capture_output=True,
             text=True,
             input=text,
-            timeout=60,
+            timeout=120,
             cwd=self.folder,
             env={**self.environment, **environment},
         )

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from mdk import errors
+from mdk import DatabaseKey, Keys, Mdk, errors
 from mdk.cli import clocks
 from mdk.cli.app import app
+from mdk.client.opening import RELAYS
 from mdk.reports import Level
 
 
@@ -85,6 +86,42 @@ def test_the_doctor_says_that_a_clock_is_ahead(
     assert found["level"] == "note"
     _, (_, found) = asked("ws://127.0.0.1:9")
     assert found["level"] == "note"
+
+
+def written(folder: Path) -> dict[str, int]:
+    """When each file was written last, but for the lock."""
+    return {one.name: one.stat().st_mtime_ns for one in folder.iterdir() if one.suffix != ".lock"}
+
+
+def test_the_doctor_asks_the_relays_of_the_account(
+    slow: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Offline, or where they do not answer, that is said, and no error."""
+    database, key = tmp_path / "a" / "mdk.db", DatabaseKey.from_file(tmp_path / "key")
+    keys = Keys.generate()
+
+    def clock(*options: str) -> tuple[int, dict[str, str]]:
+        done = CliRunner().invoke(app, ["doctor", str(database), "--json", *options])
+        document = json.loads(done.output)
+        *_, found = (one for one in document["findings"] if one["topic"] == "clock")
+        return document["exit_code"], found
+
+    assert "looked at from outside" in clock()[1]["text"]
+    with Mdk.open(database, keys=keys, key=key) as mdk:
+        mdk._set_state(RELAYS, json.dumps(["ws://127.0.0.1:9", slow]).encode())
+        assert "not read" in clock()[1]["text"]
+    before = written(database.parent)
+    code, found = clock()
+    assert (code, found["level"]) == (2, "error")
+    assert "nobody can invite this account" in found["text"]
+    assert clock("--offline")[1]["level"] == "note"
+    assert clock("--relay", "ws://127.0.0.1:9")[1]["level"] == "note"
+    monkeypatch.setattr(Slow, "dated", False)
+    assert clock()[1]["level"] == "note"
+    assert written(database.parent) == before
+    with Mdk.open(database, keys=keys, key=key) as mdk:
+        mdk._set_state(RELAYS, None)
+    assert "the account has none" in clock()[1]["text"]
 
 
 @pytest.mark.parametrize("wrong", ["relay.example", "https://relay.example", "wss://", "wss://x:y"])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import socket
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,8 +12,33 @@ import pytest
 from tests.cli.kit import NOWHERE, Home
 
 TIMEOUT = 0.5
-# What closing gives the outbox when nobody limits it.
-DRAIN = 5.0
+PATIENCE = 120.0
+# In a program that begins with this, --timeout is an hour where it is not given, and so are the times that closing and
+# requests get. What ends all the same was ended by what the test is about, however slow the machine is.
+PATIENT = """
+from mdk.cli.app import app
+from mdk.client.opening import Settings
+
+for command in app.commands.values():
+    for option in command.params:
+        if "--timeout" in option.opts:
+            option.default = 3600.0
+made = Settings.__init__
+
+
+def patient(self, *arguments, **named):
+    made(self, *arguments, **named)
+    self.drain = self.ask = self.timing["request_timeout"] = 3600.0
+
+
+Settings.__init__ = patient
+"""
+
+
+def make_patient(home: Home) -> None:
+    """Begin every program of this home with it."""
+    (home.folder / "sitecustomize.py").write_text(PATIENT)
+    home.more["PYTHONPATH"] = str(home.folder)
 
 
 @pytest.fixture
@@ -37,9 +61,7 @@ def test_no_command_outlasts_its_timeout(home: Home, tmp_path: Path) -> None:
     _, bob = own.pair()
     relay.terminate()
     relay.communicate()
-    before = time.monotonic()
-    assert own.mdk("groups", "-a", "alice").code == 0
-    start = time.monotonic() - before
+    make_patient(own)
     for command in (
         ["send", "Lunch", "into the void"],
         ["groups", "--sync"],
@@ -52,12 +74,8 @@ def test_no_command_outlasts_its_timeout(home: Home, tmp_path: Path) -> None:
         ["init", "--name", "Alice"],
         ["listen", "--for", "0.1"],
     ):
-        before = time.monotonic()
         done = own.mdk(*command, "-a", "alice", "--timeout", str(TIMEOUT))
-        took = time.monotonic() - before
         assert done.code == 68, (command, done.err)
-        # On a busy machine the start alone takes seconds; the default would be 20 s longer.
-        assert took < TIMEOUT + 15 + 3 * start, (command, took, start)
     assert "into the void  [queued]" in own.mdk("history", "-a", "alice", "Lunch").out
 
 
@@ -66,39 +84,33 @@ def test_making_an_account_without_a_relay_keeps_to_the_timeout(
     home: Home, silent: socket.socket, relays: str
 ) -> None:
     urls = {"refused": [NOWHERE], "silent": [url_of(silent)], "both": [NOWHERE, url_of(silent)]}
-    before = time.monotonic()
-    assert home.mdk("--version").code == 0
-    start = time.monotonic() - before
+    make_patient(home)
     options = [word for url in urls[relays] for word in ("--relay", url)]
-    before = time.monotonic()
     done = home.mdk("init", "--key", home.key("x"), *options, "--timeout", str(TIMEOUT))
-    took = time.monotonic() - before
     assert (done.code, "made" in done.out) == (68, True), done.err
-    assert took < TIMEOUT + 15 + 3 * start, (took, start)
 
 
 def test_control_c_in_init_ends_at_once_and_leaves_a_whole_account(
     home: Home, silent: socket.socket
 ) -> None:
+    make_patient(home)
     name = err = ""
     for name in ("alice", "bob", "carol"):
         process = home.start(
             *("init", "-a", name, "--key", home.key(name), "--relay", url_of(silent)),
-            *("--timeout", "60"),
+            *("--timeout", "3600"),
         )
         connection, _ = silent.accept()
-        before = time.monotonic()
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
-        took = time.monotonic() - before
+        out, err = process.communicate(timeout=PATIENCE)
         connection.close()
         assert (process.returncode, out) == (130, "")
         assert err.endswith("mdk: interrupted\n")
-        assert took < DRAIN - 1, took
         # What has no time to end in order within half a second, as on a busy machine, ends without further words.
         if "the account is made" in err:
             break
     assert "the account is made" in err
+    del home.more["PYTHONPATH"]
     # What is there is an account like any other.
     document = home.mdk("whoami", "-a", name, "--json").document
     assert document["relays"] == [url_of(silent)]
@@ -116,14 +128,12 @@ def test_control_c_while_a_keyring_does_not_answer(home: Home) -> None:
         bus.listen()
         bus.settimeout(30)
         for offline in ([], ["--offline"]):
-            process = home.start("init", "--json", "--relay", home.relay, *offline)
+            options = ("--keyring-timeout", "3600", "--relay", home.relay)
+            process = home.start("init", "--json", *options, *offline)
             connection, _ = bus.accept()
-            before = time.monotonic()
             process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=30)
-            took = time.monotonic() - before
+            out, err = process.communicate(timeout=PATIENCE)
             connection.close()
             assert (process.returncode, err.strip()) == (130, "mdk: interrupted")
             assert json.loads(out)["error"]["code"] == "interrupted"
-            assert took < DRAIN - 1, took
             assert not (home.folder / "data" / "mdk" / "default" / "mdk.db").exists()

@@ -127,6 +127,63 @@ async def test_a_test_that_waits_for_an_answer_gets_the_exception(relay: LocalRe
             await chat.expect("hello", timeout=0.05)
 
 
+async def test_who_leaves_a_chat_without_waiting_hears_of_the_exception(relay: LocalRelay) -> None:
+    """What was said is handled before the chat ends; what was told already is not told again."""
+    bot = bot_of(relay)
+
+    @bot.on_message
+    async def echo(_ctx: Context) -> None:
+        raise ZeroDivisionError("a mistake")
+
+    with pytest.raises(HandlerFailed) as caught:
+        async with Chat(bot, relay) as chat:
+            await chat.say("hello")
+    assert (caught.value.handler, caught.value.attempt) == (echo.__qualname__, 1)
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+async def test_what_a_handler_raises_behind_its_answer_is_told_at_the_end(
+    relay: LocalRelay,
+) -> None:
+    bot = bot_of(relay)
+    answered = asyncio.Event()
+
+    @bot.on_message
+    async def echo(ctx: Context) -> None:
+        await ctx.reply(ctx.text)
+        await answered.wait()
+        raise ZeroDivisionError("a mistake")
+
+    async def talk() -> None:
+        async with Chat(bot, relay) as chat:
+            await chat.say("hello")
+            await chat.expect("hello", timeout=PATIENCE)
+            answered.set()
+
+    with pytest.raises(HandlerFailed) as caught:
+        await talk()
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+async def test_a_test_that_fails_in_a_chat_fails_with_its_own_exception(relay: LocalRelay) -> None:
+    bot = bot_of(relay)
+    raised = asyncio.Event()
+
+    @bot.on_message
+    async def echo(_ctx: Context) -> None:
+        raised.set()
+        raise ZeroDivisionError("a mistake")
+
+    async def talk() -> None:
+        async with Chat(bot, relay) as chat:
+            await chat.say("hello")
+            await asyncio.wait_for(raised.wait(), PATIENCE)
+            raise KeyError("of the test")
+
+    with pytest.raises(KeyError):
+        await talk()
+
+
 async def test_an_answer_that_comes_all_the_same_is_an_answer(relay: LocalRelay) -> None:
     bot = bot_of(relay)
     tries: list[str] = []

@@ -20,7 +20,7 @@ from tests.client.pictures import png
 from tests.vault.log_lines import Heard, Private, listening, require_silence
 
 from mdk import Bot, Client, Context, DatabaseKey, Delivery, Group, Keys, Mdk, RestoreReport, errors
-from mdk.testing import BlobFaults, Chat, Faults, LocalBlossom, LocalRelay
+from mdk.testing import BlobFaults, Chat, Faults, HandlerFailed, LocalBlossom, LocalRelay
 from mdk.testing.clients import impatient
 
 T = TypeVar("T")
@@ -246,11 +246,15 @@ async def let_handlers_raise(
     async def fail_now_and_then(*_: object) -> None:
         raise RuntimeError(words)
 
-    with listening() as heard:
+    async def talk(heard: Heard) -> None:
         async with Chat(bot, relay) as chat:
             private.take((await chat.say(text)).sender)
             private.take([bot.client.npub, relay.url, bot.client.engine.groups()])
             await eventually(lambda: bot_is_done(heard))
+
+    with listening() as heard:
+        with pytest.raises(HandlerFailed):
+            await talk(heard)
         drain()
     require_silence(heard if tracebacks else heard.without_tracebacks(), private)
     return heard, private

@@ -8,11 +8,13 @@ import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
 import pytest_asyncio
 from tests.client.people import PATIENCE, hear
 from tests.client.phone import Phone, timeline
 from tests.client.pictures import JPEG
 from tests.client.test_examples import alice_with, output, start
+from tests.phones import ledger
 
 from mdk import Bot, Client, Context, Group, Joined, Keys, Message
 from mdk.testing import LocalBlossom, LocalRelay, client
@@ -63,6 +65,7 @@ async def test_who_founds_a_group_and_speaks_at_once_is_heard(
 
 
 # (shows: OB-20)
+@pytest.mark.no_phone("its control speaks at once")
 async def test_who_renames_and_speaks_at_once_is_heard(relay: LocalRelay, owner: Client) -> None:
     """Not so without the wait: the control, that the model finds what today's phones hide."""
     for wait, place in ((True, "shown"), (False, "hidden")):
@@ -77,6 +80,38 @@ async def test_who_renames_and_speaks_at_once_is_heard(relay: LocalRelay, owner:
                     await group.send(f"{round_} {part}")
                 await phone.hears(2 * count)
             assert getattr(phone, place) == said
+
+
+@pytest.mark.no_phone("it looks at the looking")
+@pytest.mark.parametrize("patient", [True, False])
+async def test_the_ledger_of_all_stories_finds_what_phones_hide(
+    relay: LocalRelay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, patient: bool
+) -> None:
+    """What `make phones` looks through in every story, and its control: accounts that do not wait."""
+    ledger.install(tmp_path, monkeypatch.setattr, patient=patient)
+    one, other = await client(relay, "one"), await client(relay, "other")
+    group = await one.groups.create("Lunch", [other.public_key])
+    await group.send("first")
+    room = await other.invites.accept(await other.invites.next(PATIENCE))
+    await hear(room, 1)
+    await group.update(name="Dinner")
+    await group.send("second")
+    await hear(room, 1)
+    await asyncio.gather(one.close(), other.close())
+    found = ledger.judged(ledger.read(tmp_path))
+    assert [line.split(",")[0] for line in found] == (
+        [] if patient else ["hidden: 'first'", "hidden: 'second'"]
+    )
+
+
+async def test_the_ledger_finds_what_stands_out_of_order(owner: Client) -> None:
+    group = await owner.groups.create("alone")
+    for part in PARTS:
+        await group.send(part)
+    messages = await history(group)
+    assert ledger.misplaced(messages) == []
+    late = dataclasses.replace(messages[0], created_at=messages[5].created_at)
+    assert ledger.misplaced([late, *messages[1:]]) != []
 
 
 # (shows: OB-20)
@@ -149,7 +184,10 @@ async def test_the_model_finds_parts_of_one_second_out_of_order(
 async def test_the_echo_bot_is_heard(relay: LocalRelay, tmp_path: Path) -> None:
     keys = Keys.generate()
     async with await client(relay, "user", keys=keys) as user, Phone(user) as phone:
-        process = start("echo_bot", relay, tmp_path, keys.public_key.npub)
+        notes = tmp_path / "ledger"
+        notes.mkdir()
+        npub = keys.public_key.npub
+        process = start("echo_bot", relay, tmp_path, npub, "", **ledger.environment(notes))
         try:
             assert process.stderr is not None
             npub = (await asyncio.to_thread(process.stderr.readline)).split()[-1]
@@ -165,6 +203,10 @@ async def test_the_echo_bot_is_heard(relay: LocalRelay, tmp_path: Path) -> None:
                     assert (answer.created_at, answer.id) > (question.created_at, question.id)
             process.send_signal(signal.SIGINT)
             await output(process)
+            # The program has noted it in its own process.
+            noted = ledger.read(notes)
+            assert {record["said"] for record in noted if "said" in record} >= set(PARTS[:3])
+            assert ledger.judged(noted) == []
         finally:
             process.kill()
 

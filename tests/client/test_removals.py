@@ -82,6 +82,7 @@ async def test_an_undone_removal(relay: LocalRelay, make_client: MakeClient) -> 
         await serving
 
 
+@pytest.mark.no_phone("a branch wins a second after its commit came, from which phones count")
 async def test_a_contested_group_can_be_accepted(
     relay: LocalRelay, make_client: MakeClient
 ) -> None:

@@ -51,9 +51,10 @@ class Stage:
     def environment(self) -> dict[str, str]:
         """The environment of a program: its own home, the tools of this interpreter first."""
         kept = ("DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR", "LD_LIBRARY_PATH", "SYSTEMROOT")
+        looked_at = ("PYTHONPATH", "PHONES_LEDGER")  # tests/phones
         home = self.folder / "home"
         return {
-            **{name: os.environ[name] for name in kept if name in os.environ},
+            **{name: os.environ[name] for name in (*kept, *looked_at) if name in os.environ},
             "HOME": str(home),
             "XDG_DATA_HOME": str(home / ".local/share"),
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",

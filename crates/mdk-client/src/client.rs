@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use mdk_core::Engine;
 use mdk_wire::budget::relay::{CLOSE, CLOSE_LAST as LAST};
-use mdk_wire::{Event, GroupId, Keys, PublicKey};
+use mdk_wire::{Event, GroupId, Keys, NostrGroupId, PublicKey};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -238,6 +238,22 @@ impl Client {
                     Err(shared.end())
                 }
             },
+        }
+    }
+
+    /// Waits until one of the relays of a group has given all that it has under a routing id of it, and that is processed. May
+    /// wait for ever: when none can be reached, or the engine does not want to hear of it.
+    ///
+    /// # Errors
+    /// [`ClientError::Closed`], [`ClientError::Internal`].
+    pub async fn read(&self, route: &NostrGroupId) -> Result<()> {
+        let shared = &self.0.shared;
+        let (answer, read) = oneshot::channel();
+        let sent = shared.commands.send(Command::Read(route.to_hex(), answer)).await;
+        sent.map_err(|_| shared.end())?;
+        tokio::select! {
+            () = shared.until_stopped() => Err(shared.end()),
+            read = read => read.map_err(|_| shared.end()),
         }
     }
 

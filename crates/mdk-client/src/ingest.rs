@@ -52,6 +52,8 @@ pub(crate) struct Flow {
     /// Until when the engine need not be told again that more is on its way, and from which relays.
     told: Option<(Instant, Vec<String>)>,
     waiting: Vec<oneshot::Sender<Result<u64>>>,
+    /// Who waits until a relay was read for a routing id.
+    readers: Vec<(String, oneshot::Sender<()>)>,
     looked_at: Option<Instant>,
     look: bool,
     /// Relays of groups that were away for too long, and until when others go before them.
@@ -83,6 +85,7 @@ pub(crate) async fn run(shared: Arc<Shared>, inlets: Inlets) {
         still_at: None,
         told: None,
         waiting: Vec::new(),
+        readers: Vec::new(),
         looked_at: None,
         look: true,
         failing: HashMap::new(),
@@ -147,6 +150,7 @@ impl Flow {
             self.pour();
             if self.holding().next().is_none() {
                 self.settle().await?;
+                self.tell_readers();
                 self.dig().await?;
             } else {
                 self.expect_more().await?;
@@ -366,6 +370,7 @@ impl Flow {
                 }
                 self.unsettled = true;
             }
+            Command::Read(route, answer) => self.readers.push((route, answer)),
             Command::KeepCursors(done) => {
                 self.keep_cursors().await?;
                 self.hold_crowded_out().await?;

@@ -12,6 +12,7 @@ use crate::cache::{GroupCache, LoadedGroup};
 use crate::config::Config;
 use crate::converge::branch::Auth;
 use crate::error::{Error, Result};
+use crate::group::declined::{declined, is_declined};
 use crate::group::inviters::Inviters;
 use crate::identity::Identity;
 use crate::inbound::looked::Looked;
@@ -167,6 +168,9 @@ impl<'a> Ctx<'a, '_> {
     pub(crate) fn listed(&self, id: &GroupId) -> Result<GroupRow> {
         let row = self.cached_row(id).map_or_else(|| self.row(id), Ok)?;
         history::state(row.status).ok_or(Error::GroupNotFound)?;
+        if row.status != GroupStatus::Active && is_declined(self.tx, id)? {
+            return Err(Error::GroupNotFound);
+        }
         Ok(row)
     }
 
@@ -259,18 +263,19 @@ impl<'a> Ctx<'a, '_> {
             filter: format!(r##"{{"kinds":[1059],"#p":["{me}"]}}"##),
             relays: Vec::new(),
         }];
+        let declined = declined(self.tx)?;
         for row in self.tx.groups()? {
             // rule: D6-8 while a branch is known that would take us back, what belongs to it is asked for
             let returning = row.status != GroupStatus::Disbanded && row.pass.contested != 0;
             if group::is_over(row.status) && !returning {
                 continue;
             }
-            // An inviter's relays are not to be dialled before the invite is accepted.
+            // An inviter's relays are not to be dialled before the invite is answered.
             let status = match group::is_out(row.status) {
                 true => self.standing_before(&row)?,
                 false => row.status,
             };
-            if group::invites::is_invited(status) {
+            if group::invites::is_invited(status) && !declined.contains(&row.id.to_hex()) {
                 continue;
             }
             let ids: Vec<String> =

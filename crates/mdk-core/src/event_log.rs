@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
 use crate::group::beside::{self, Beside};
+use crate::group::declined::is_declined;
 use crate::group::earlier::Earlier;
 use crate::history;
 use crate::values::{EngineEvent, EventBody, Reaction};
@@ -230,6 +231,9 @@ impl Ctx<'_, '_> {
 
     fn tell(&mut self, group: &GroupId, stable_id: Option<Key>, stored: &Stored) -> Result<()> {
         let Some(cursor) = self.record(group, stable_id, stored)? else { return Ok(()) };
+        if is_hidden(self.tx, Some(group))? {
+            return Ok(());
+        }
         if let Some(body) = materialize(self.tx, self.identity.account(), Some(group), stored)? {
             self.events.push(EngineEvent { cursor, group_id: Some(group.clone()), body });
         }
@@ -243,7 +247,9 @@ impl Ctx<'_, '_> {
         stored: &Stored,
         body: EventBody,
     ) -> Result<()> {
-        if let Some(cursor) = self.record(group, None, stored)? {
+        if let Some(cursor) = self.record(group, None, stored)?
+            && !is_hidden(self.tx, Some(group))?
+        {
             self.events.push(EngineEvent { cursor, group_id: Some(group.clone()), body });
         }
         Ok(())
@@ -266,8 +272,16 @@ pub(crate) fn read(tx: &Tx<'_>, me: PublicKey, row: &EventRow) -> Result<Option<
     if row.body.is_empty() {
         return Ok(None);
     }
+    if is_hidden(tx, row.group.as_ref())? {
+        return Ok(None);
+    }
     let body = materialize(tx, me, row.group.as_ref(), &decode(row)?)?;
     Ok(body.map(|body| EngineEvent { cursor: row.seq, group_id: row.group.clone(), body }))
+}
+
+/// Whether nobody is told what happens in a group: the invite to it was declined.
+fn is_hidden(tx: &Tx<'_>, group: Option<&GroupId>) -> Result<bool> {
+    group.map_or(Ok(false), |group| is_declined(tx, group))
 }
 
 /// Where in the log, and with what, [`Ctx::emit`] recorded an event of this kind.

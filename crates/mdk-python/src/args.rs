@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 use mdk_wire::limits::MAX_RELAY_URL_BYTES;
-use mdk_wire::{Event, EventId, GroupId, KeyPackageRef, PublicKey};
+use mdk_wire::{Event, EventId, GroupId, KeyPackageRef, NostrGroupId, PublicKey};
 use pyo3::exceptions::PyOverflowError;
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyDateTime, PyDelta, PyDeltaAccess, PyIterator, PyString};
@@ -21,6 +21,11 @@ const MAX_SECRET_FILE: u64 = 4096;
 pub(crate) fn group(text: &Text) -> Result<GroupId, Raise> {
     GroupId::from_hex(text.get("group_id")?)
         .map_err(|_| Raise::input("group_id", "not lower-case hex: use the id of a GroupInfo"))
+}
+
+pub(crate) fn route(field: &'static str, text: &Text) -> Result<NostrGroupId, Raise> {
+    NostrGroupId::from_hex(text.get(field)?)
+        .map_err(|_| Raise::input(field, "not 64 lower-case hex digits: use that of a GroupInfo"))
 }
 
 pub(crate) fn event_id(field: &'static str, text: &Text) -> Result<EventId, Raise> {

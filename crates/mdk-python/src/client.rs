@@ -153,6 +153,12 @@ impl Client {
         self.spawn(py, |client| async move { client.reachable().await })
     }
 
+    /// Waits until a relay of a group was read for this routing id.
+    fn read<'py>(&self, py: Python<'py>, route: crate::text::Text) -> PyResult<Bound<'py, PyAny>> {
+        let route = args::route("route", &route)?;
+        self.spawn(py, move |client| async move { client.read(&route).await })
+    }
+
     /// What the account's own relays that refuse its KeyPackage for good said, by URL.
     fn refusals<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let said = PyDict::new(py);

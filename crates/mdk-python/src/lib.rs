@@ -63,7 +63,9 @@ mod _mdk {
     #[pymodule_export]
     use crate::signed_event::SignedEvent;
     #[pymodule_export]
-    use crate::vault::{backup, doctor, encrypt_existing, rekey, restore, salvage, verify};
+    use crate::vault::{
+        _remembered, backup, doctor, encrypt_existing, rekey, restore, salvage, verify,
+    };
 
     #[pymodule_export]
     #[allow(non_upper_case_globals)]

@@ -4,13 +4,14 @@ use std::path::Path;
 
 use mdk_store::{OpenOptions, Store, VaultError};
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
 
 use crate::database_key::{self, DatabaseKey};
 use crate::errors::Raise;
 use crate::fork::Stay;
 use crate::passphrase::Passphrase;
 use crate::progress::{Callback, Teller};
-use crate::text::PathText;
+use crate::text::{PathText, Text};
 use crate::views::ToPy;
 use crate::{logging, panics};
 
@@ -234,6 +235,21 @@ pub(crate) fn salvage<'py>(
         t.with(|p| mdk_store::salvage(&path, &key, &to, &to_key, p))
     })?;
     report.to_py(py)
+}
+
+/// What the client keeps under `name` in a database that nobody has open; None for nothing. Changes nothing.
+#[pyfunction]
+#[pyo3(signature = (path, name, *, key))]
+pub(crate) fn _remembered<'py>(
+    py: Python<'py>,
+    path: PathText,
+    name: Text,
+    key: &DatabaseKey,
+) -> PyResult<Option<Bound<'py, PyBytes>>> {
+    let (path, name, key) = (path.get()?, name.get("name")?.to_owned(), &key.key);
+    let read = |_: &mut Teller| mdk_store::remembered(&path, key, &name);
+    let found = detached(py, "remembered", Callback::none(), read)?;
+    Ok(found.map(|value| PyBytes::new(py, &value)))
 }
 
 /// Looks at everything that a database depends on, and changes nothing: a DoctorReport, in less than two seconds.

@@ -30,8 +30,9 @@ _MARKS: dict[Level, str] = {
 @click.option(
     "--relay",
     metavar="URL",
-    help="Ask this relay what time it is, too: whose clock is wrong is refused by others.",
+    help="Ask this relay what time it is, instead of the account's own: whose clock is wrong is refused by others.",
 )
+@click.option("--offline", is_flag=True, help="Ask no relay what time it is.")
 @json_option
 def doctor(
     database: Path,
@@ -41,13 +42,14 @@ def doctor(
     keyring_timeout: float,
     allow_volatile: bool,
     relay: str | None,
+    offline: bool,
     as_json: bool,
 ) -> int:
     """Say how DATABASE and all that it depends on are. Changes nothing, takes less than two seconds.
 
     It works while the database is open in another process, without the key, and without a database. Nobody is asked but
-    the --relay, if there is one, which has five seconds to answer and learns nothing of the account. The
-    exit code is 0 if all is well, 1 with a warning, 2 with an error.
+    a relay of the account, or the --relay, for the time: they have five seconds to answer and learn nothing of the
+    account. The exit code is 0 if all is well, 1 with a warning, 2 with an error.
     """
     keyring = keys.KeyringOptions(keyring_store, keyring_timeout, allow_volatile)
     source = key or key_record.recorded(database)
@@ -60,8 +62,15 @@ def doctor(
     )
     # It takes no time that a bar could show, and counts no bytes: only Ctrl-C is to be noticed.
     report = vault.doctor(database, key=resolved, progress=output.Bar(silent=True))
-    if relay is not None:
-        report = DoctorReport((*report.findings, clocks.compared(relay)))
+    if offline:
+        compared = clocks.not_compared()
+    elif relay is not None:
+        compared = clocks.compared(relay)
+    else:
+        # (what a descriptor gives can be read only once)
+        read_once = source is not None and source.kind == "fd"
+        compared = clocks.compared_with_own(database, None if read_once else resolved)
+    report = DoctorReport((*report.findings, compared))
     lines: list[str] = []
     for finding in report.findings:
         lines.append(f"{_MARKS[finding.level]:<8} {finding.topic:<11} {finding.text}")

@@ -1,12 +1,16 @@
 """What time it is for a relay."""
 
+import json
 import time
 from email.utils import parsedate_to_datetime
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from pathlib import Path
 from ssl import create_default_context
 from urllib.parse import urlsplit
 
-from mdk.errors import InvalidRelayUrl
+from mdk._mdk import DatabaseKey, _remembered
+from mdk.client.opening import RELAYS
+from mdk.errors import InvalidRelayUrl, MdkError
 from mdk.reports import Finding, Level
 
 _TOPIC = "clock"
@@ -18,15 +22,60 @@ _REFUSED = 300
 _HINT = "set the clock of this machine, then start the account once more: it makes a new KeyPackage"
 
 
+_MOST_RELAYS = 3
+"""Of an account's own, one after the other until one says what time it is."""
+
+
+def compared_with_own(database: Path, key: DatabaseKey | None) -> Finding:
+    """As compared(), with the account's own relays. What stands in the way is said."""
+    if key is None:
+        return _unknown("they stand in the database, which was looked at from outside")
+    try:
+        value = _remembered(database, RELAYS, key=key)
+    except MdkError as error:
+        return _unknown(f"the database is not read ({error.code})")
+    relays = _relays(value)
+    if not relays:
+        return _unknown("the account has none")
+    end = time.monotonic() + _PATIENCE
+    for relay in relays[:_MOST_RELAYS]:
+        left = end - time.monotonic()
+        if left > 0 and (theirs := _date(relay, left)) is not None:
+            return judged(round(time.time() - theirs))
+    return _note("no relay of the account says what time it is, or none can be reached")
+
+
+def _relays(value: bytes | None) -> list[str]:
+    try:
+        found = json.loads(value or b"[]")
+    except ValueError:
+        return []
+    return [url for url in found if isinstance(url, str) and url.startswith(("ws://", "wss://"))]
+
+
+def _note(text: str) -> Finding:
+    return Finding(Level.NOTE, _TOPIC, text, None)
+
+
+def _unknown(why: str) -> Finding:
+    text = f"not compared with that of the account's relays: {why}"
+    return Finding(Level.NOTE, _TOPIC, text, "name a relay: --relay wss://…")
+
+
+def not_compared() -> Finding:
+    """That no relay was asked, as was wished."""
+    return _note("not compared with that of a relay (--offline)")
+
+
 def compared(relay: str) -> Finding:
     """How far the clock of this machine is from that of a relay, by the `Date` of an HTTP answer.
 
     Raises:
         InvalidRelayUrl: that is no ws:// or wss:// URL.
     """
-    theirs = _date(relay)
+    theirs = _date(relay, _PATIENCE)
     if theirs is None:
-        return Finding(Level.NOTE, _TOPIC, "the relay does not say what time it is", None)
+        return _note("the relay does not say what time it is")
     return judged(round(time.time() - theirs))
 
 
@@ -43,7 +92,7 @@ def judged(ahead: int) -> Finding:
     return Finding(Level.WARNING, _TOPIC, text, _HINT)
 
 
-def _date(relay: str) -> float | None:
+def _date(relay: str, patience: float) -> float | None:
     try:
         url = urlsplit(relay)
         host, port = url.hostname, url.port
@@ -53,10 +102,10 @@ def _date(relay: str) -> float | None:
         raise InvalidRelayUrl("relay: not a ws:// or wss:// URL", field="relay")
     if url.scheme == "wss":
         connection: HTTPConnection = HTTPSConnection(
-            host, port, timeout=_PATIENCE, context=create_default_context()
+            host, port, timeout=patience, context=create_default_context()
         )
     else:
-        connection = HTTPConnection(host, port, timeout=_PATIENCE)
+        connection = HTTPConnection(host, port, timeout=patience)
     try:
         connection.request("HEAD", url.path or "/", headers={"Accept": "application/nostr+json"})
         date = connection.getresponse().getheader("Date")

@@ -16,7 +16,7 @@ from . import upkeep
 from .accounts import database_path
 from .feed import CLOSED, position_of
 from .groups import Groups
-from .invites import InvitePolicy, Invites, answer_all
+from .invites import InvitePolicy, Invites, answer_all, say_farewells
 from .key_packages import KeyPackages
 from .media import Media
 from .opening import RESTORED, Settings, open_database, own_keys, shown_name
@@ -186,6 +186,7 @@ class Client:
         # It is not opened a second time: what encrypts the database is SQLCipher's alone from here on.
         settings.keys = settings.key = None
         self._spawn(upkeep.hand_out_troubles(pool))
+        self._spawn(say_farewells(self))
         if not settings.invites.is_manual:
             self._spawn(answer_all(self, settings.invites))
         if await session.look(lambda mdk: mdk._state(RESTORED) is not None):
@@ -245,9 +246,13 @@ class Client:
                         await self._own_pool.close()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        _ = self._begin(work)
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     @property
     def _forked(self) -> bool:

@@ -10,11 +10,11 @@ from mdk._mdk import PublicKey
 from mdk.errors import Closed, GroupNotFound, InviteNotFound, MdkError
 from mdk.events import Invited
 from mdk.shown import Shown
-from mdk.values import EventId, GroupState, Invite, PublicKeyLike
+from mdk.values import EventId, GroupId, GroupState, Invite, PublicKeyLike
 
 from .group import Group, handle
 from .runtime import growing
-from .session import public_keys
+from .session import COMMIT_PATIENCE, public_keys
 from .upkeep import uncancelled
 
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ _log = logging.getLogger("mdk.client")
 
 _FIRST_PAUSE = 0.5
 """Seconds until an invite that could not be answered is tried again; the pauses grow."""
+
+TOLD_WITHIN = 10.0
+"""How long decline() waits for a relay of the group, seconds."""
 
 
 @final
@@ -132,8 +135,10 @@ class Invites:
     async def decline(self, invite: Invite | EventId, *, quietly: bool | None = None) -> None:
         """Decline, and forget what came with it.
 
-        The group is told by leaving it, as phones do, in the epoch of the invite. If the group has changed since, or
-        the invite makes this account an admin, its members see it until an admin removes it.
+        The group is told by leaving it, as phones do: what its relays have of it is read first, and nothing of that
+        reaches the application. It waits ten seconds for a relay at most; it goes on after that, also at the next
+        start, for 30 days. An admin cannot leave: the members see this account then until an admin removes it. To a
+        group that it was in before it says so without reading on, so that it may be seen as long there.
 
         Args:
             invite: one that waits, or its id.
@@ -143,9 +148,13 @@ class Invites:
             InviteNotFound: it is not there any more.
         """
         # What is known of the group here goes, too, also if nobody waits for that any more.
-        await uncancelled(self._decline(invite, quietly))
+        telling = await uncancelled(self._decline(invite, quietly))
+        if telling is not None:
+            await asyncio.wait([telling], timeout=TOLD_WITHIN)
 
-    async def _decline(self, invite: Invite | EventId, quietly: bool | None) -> None:
+    async def _decline(
+        self, invite: Invite | EventId, quietly: bool | None
+    ) -> asyncio.Task[None] | None:
         session = self._client._session
         chosen = invite.id if isinstance(invite, Invite) else invite
         waiting = next((one for one in await self.pending() if one.id == chosen), None)
@@ -154,7 +163,7 @@ class Invites:
         if quietly is None:
             policy = self._client._settings.invites
             quietly = not policy.is_manual and not policy.accepts(waiting)
-        await session.change(lambda mdk: mdk.decline(chosen, leave=not quietly))
+        await session.change(lambda mdk: mdk.decline(chosen) if quietly else mdk._decline(chosen))
         try:
             # The account may have been in it before, or be invited once more.
             await session.fresh(waiting.group_id)
@@ -162,6 +171,46 @@ class Invites:
             session.feed.drop(waiting.group_id)
             if (gone := session.handles.pop(waiting.group_id, None)) is not None:
                 gone._forget()
+        if quietly:
+            return None
+        return self._client._begin(say_farewell(self._client, waiting.group_id))
+
+
+# invites that were declined
+
+
+async def say_farewells(client: "Client") -> None:
+    """Go on with what an earlier run has declined."""
+    try:
+        waiting = await client._session.look(lambda mdk: mdk._farewells())
+    except MdkError as error:
+        _log.warning("invites that were declined wait for the next start (%s)", error.code)
+        return
+    for group_id in waiting:
+        client._spawn(say_farewell(client, group_id))
+
+
+async def say_farewell(client: "Client", group_id: GroupId) -> None:
+    """Leave a group whose invite was declined, once a relay of it was read. Goes on until the client is closed."""
+    session = client._session
+    for pause in growing(_FIRST_PAUSE):
+        try:
+            route = (await session.look(lambda mdk: mdk._farewells())).get(group_id)
+            if route is None:
+                return
+            await session.native.read(route)
+            await session.patient(
+                lambda mdk, route=route: mdk._farewell(group_id, route),  # type: ignore[misc]
+                COMMIT_PATIENCE,
+            )
+            continue
+        except Closed:
+            return
+        except MdkError as error:
+            if session.feed.ended:
+                return
+            _log.warning("a group is not told now that its invite was declined (%s)", error.code)
+        await asyncio.sleep(pause)
 
 
 # invites that need no asking

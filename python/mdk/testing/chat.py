@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -9,19 +10,21 @@ from mdk._mdk import Keys
 from mdk.bot import Bot
 from mdk.client import Client, Group
 from mdk.errors import Closed
-from mdk.events import Joined
+from mdk.events import Event, Joined, MessageReceived
 from mdk.handlers import Failure
-from mdk.values import Message
+from mdk.values import EventId, Message
 
 from .clients import client
 from .relay import LocalRelay
 
 # For what has to happen, also on a busy machine.
 _PATIENCE = 30.0
+_HANDLED = 5.0
+"""Seconds that the bot gets, when a chat is left, for what was said last."""
 
 
 class HandlerFailed(AssertionError):
-    """No answer came, and a handler of the bot had raised. What it raised is the `__cause__`.
+    """A handler of the bot has raised, and no answer came after it. What it raised is the `__cause__`.
 
     `handler` is its name, and `attempt` the number of the call for that message.
     """
@@ -35,6 +38,9 @@ class HandlerFailed(AssertionError):
 
 class Chat:
     """Talks to a Bot as a user would: `async with Chat(bot, relay) as chat:` runs the bot and shares a group with it.
+
+    Leaving it waits, five seconds at most, until the bot is through with what was said. It raises HandlerFailed if a
+    handler has raised since the last answer and expect() has not told it.
 
     Args:
         bot: a bot that was not run yet and uses the relay.
@@ -51,6 +57,11 @@ class Chat:
         self._group: Group | None = None
         self._failures: list[Failure] = []
         """What handlers raised since the last answer."""
+        self._said: Message | None = None
+        """What was said last, if there was no answer since."""
+        self._through: set[EventId] = set()
+        """Messages that the bot is through with."""
+        self._news = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         started = asyncio.Event()
@@ -62,6 +73,7 @@ class Chat:
         # No phone is looking on, for whose sake a bot waits before it speaks.
         self._bot.client._settings.timing["speak_after"] = 0.0
         self._bot._watches.append(self._note)
+        self._bot._through.append(self._note_through)
         self._serving = asyncio.create_task(self._bot.serve())
         try:
             self._user = await client(self._relay, "user", keys=self._keys)
@@ -79,10 +91,35 @@ class Chat:
     async def __aexit__(
         self,
         _type: type[BaseException] | None,
-        _value: BaseException | None,
+        value: BaseException | None,
         _traceback: TracebackType | None,
     ) -> None:
+        if value is None:
+            with suppress(TimeoutError):
+                await self._handled()
         await self._end()
+        if value is None:
+            self._tell()
+
+    async def _handled(self) -> None:
+        """Wait until the bot is through with what was said last, or has ended, or a handler has raised."""
+        serving = self._serving
+        async with asyncio.timeout(_HANDLED):
+            while self._said is not None and self._said.id not in self._through:
+                if self._failures or serving is None or serving.done():
+                    return
+                self._news.clear()
+                news = asyncio.ensure_future(self._news.wait())
+                try:
+                    await asyncio.wait({news, serving}, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    news.cancel()
+
+    def _tell(self) -> None:
+        """Raise what handlers raised, once."""
+        failures, self._failures = self._failures, []
+        for failure in failures:
+            raise HandlerFailed(failure) from failure.error
 
     async def _joined(self, bot: Client, begin: str) -> None:
         async for event in bot.events(after=begin):
@@ -124,13 +161,12 @@ class Chat:
         try:
             await asyncio.wait(waiting, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
             if answer.done():
+                self._failures, self._said = [], None
                 return answer.result()
         finally:
             answer.cancel()
             await asyncio.gather(answer, return_exceptions=True)
-            failures, self._failures = self._failures, []
-        for failure in failures:
-            raise HandlerFailed(failure) from failure.error
+        self._tell()
         if serving is not None and serving.done():
             serving.result()
             raise Closed("the bot has ended")
@@ -138,6 +174,12 @@ class Chat:
 
     def _note(self, failure: Failure) -> None:
         self._failures.append(failure)
+        self._news.set()
+
+    def _note_through(self, event: Event) -> None:
+        if isinstance(event, MessageReceived):
+            self._through.add(event.message.id)
+            self._news.set()
 
     @property
     def user(self) -> Client:
@@ -155,7 +197,8 @@ class Chat:
 
     async def say(self, text: str) -> Message:
         """Write to the bot; what was sent. It does not wait for a relay."""
-        return (await self.group.send(text)).message
+        self._said = (await self.group.send(text)).message
+        return self._said
 
     async def expect(self, text: str | None = None, timeout: float = 5.0) -> Message:
         """The bot's next message.

@@ -28,6 +28,8 @@ static ENGINE_CALLS: Semaphore = Semaphore::const_new(32);
 pub(crate) enum Command {
     /// Fetch from every connected relay; answered with the number of new events.
     Fetch(oneshot::Sender<Result<u64>>),
+    /// Answer when a relay has given all that it has under this routing id, and that is settled.
+    Read(String, oneshot::Sender<()>),
     /// Write down how far the relays have been read.
     KeepCursors(oneshot::Sender<()>),
 }

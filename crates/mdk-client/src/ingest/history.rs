@@ -226,6 +226,21 @@ impl Flow {
         Ok(())
     }
 
+    /// Answers those who wait for what a relay has under a routing id. What is settled is in the engine.
+    pub(super) fn tell_readers(&mut self) {
+        let read = |route: &String| {
+            let mut relays = self.relays.values();
+            relays.any(|relay| relay.complete && relay.cursor.topics.contains(route))
+        };
+        let (read, wait): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.readers).into_iter().partition(|(route, _)| read(route));
+        self.readers = wait;
+        for (_, answer) in read {
+            // Whoever asked may have gone.
+            let _ = answer.send(());
+        }
+    }
+
     /// Writes down how far the relays were read. Losing it costs a longer catch-up, and nothing else.
     pub(super) async fn keep_cursors(&mut self) -> Result<()> {
         let mut changed = Vec::new();

@@ -43,9 +43,9 @@ async fn from_send_to_the_other_members_event() {
     }
     let (sent, there, trip) = (median(sent), median(there), median(trips));
     println!("send {sent:?}, to the other's event {there:?}, a round trip {trip:?}");
-    // A busy machine is slow for both.
-    let bound = Duration::from_millis(300).max(trip * 40);
-    assert!(there < bound, "{there:?}, a round trip {trip:?}");
+    // A busy machine is slow for all of it, a slow disk for what is sent.
+    let bound = Duration::from_millis(300).max((trip + sent) * 40);
+    assert!(there < bound, "{there:?}, a round trip {trip:?}, sent {sent:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::kit::{PATIENCE, Raw, by, content, event, within};
+use super::kit::{Raw, by, content, event, within};
 
 async fn with(faults: Faults) -> LocalRelay {
     let relay = LocalRelay::start(LocalRelayOptions::default()).await.unwrap();
@@ -52,12 +52,16 @@ async fn answers_are_late_but_not_one_after_the_other() {
     for event in &events {
         raw.text(format!("[\"EVENT\",{}]", event.to_json())).await;
     }
+    let mut waits = Vec::new();
     for event in &events {
+        let waits_since = Instant::now();
         assert_eq!(raw.expect("OK").await[1], event.id().to_hex(), "their order stays");
+        waits.push(waits_since.elapsed());
     }
     assert!(begin.elapsed() >= delay);
-    // One after the other they would take a minute; a busy machine has half of it.
-    assert!(begin.elapsed() < delay * 100, "{:?}", begin.elapsed());
+    // One after the other each would come a delay after the one before it. Most come together, whatever the machine does.
+    let late = waits.iter().filter(|wait| **wait >= delay).count();
+    assert!(late < events.len() / 2, "{waits:?}");
 }
 
 #[tokio::test]
@@ -295,7 +299,7 @@ async fn bytes_dribble_in_the_handshake_and_after() {
     let begin = Instant::now();
     raw.send(json!(["REQ", "a", {"kinds": [1]}])).await;
     raw.expect("EOSE").await;
-    assert!(begin.elapsed() >= Duration::from_millis(50 * 10) && begin.elapsed() < PATIENCE);
+    assert!(begin.elapsed() >= Duration::from_millis(50 * 10));
 }
 
 #[tokio::test]

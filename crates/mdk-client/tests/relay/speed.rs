@@ -44,6 +44,6 @@ async fn the_proxy_adds_little_to_the_round_trip_of_an_event() {
         b = b.min(median(&mut to_ours, turn).await);
     }
     println!("EVENT to OK, median: direct {a:?}, through the proxy {b:?}");
-    // The absolute bound is for a slow machine under load; a proxy that waited for anything would miss it.
-    assert!(b < a * 3 + Duration::from_millis(2), "direct {a:?}, through the proxy {b:?}");
+    // Both meet the same machine; a proxy that waited for a timer, of some ten milliseconds at least, would miss it.
+    assert!(b < a * 10 + Duration::from_millis(5), "direct {a:?}, through the proxy {b:?}");
 }

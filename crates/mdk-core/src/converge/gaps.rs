@@ -88,10 +88,10 @@ impl Ctx<'_, '_> {
         self.report_lost(row, &dropped)
     }
 
-    // rule: F1-14 what was said too far behind a later message of its sender, or comes when the group has ended, is lost, and
-    // that is told
-    /// Reports a message whose key is gone since a much later one of its sender, or the end of the group, came first. It is not remembered and may come
-    /// again, in an envelope of anybody's, so in an hour this is told once, and how many there are nobody knows.
+    // rule: F1-14 what was said too far behind a later message of its sender is lost, and that is told
+    /// Reports a message whose key is gone since a much later one of its sender came first. It is not remembered and may come
+    /// again, in an envelope of anybody's, so in an hour this is told once, and how many there are nobody knows. (Of a group
+    /// that has ended no key is left: whether something is of its members, or noise of a stranger's, cannot be known.)
     pub(crate) fn report_behind(&mut self, id: &GroupId, sent_at: Timestamp) -> Result<()> {
         let now = self.now();
         let at = sent_at.max(ours_from(&self.current_row(id)?)).min(now);

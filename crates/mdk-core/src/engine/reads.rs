@@ -5,6 +5,7 @@ use mdk_wire::{EventId, GroupId};
 
 use super::Engine;
 use crate::error::{Error, Result};
+use crate::group::declined::declined;
 use crate::inbound::lifetime::is_bare;
 use crate::values::{Delivery, EngineEvent, Message};
 use crate::{event_log, history};
@@ -53,7 +54,9 @@ impl Engine {
             if let Some(id) = group {
                 ctx.listed(id)?;
             }
-            let rows = ctx.tx.search(query, group, limit)?;
+            let mut rows = ctx.tx.search(query, group, limit)?;
+            let declined = declined(ctx.tx)?;
+            rows.retain(|row| !declined.contains(&row.group.to_hex()));
             rows.into_iter().map(|row| history::view(ctx.tx, row)).collect()
         })
     }

@@ -6,6 +6,7 @@ use mdk_wire::{Event, EventId};
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
 use crate::event_log::Stored;
+use crate::group::declined::declined;
 use crate::group::earlier::earlier;
 use crate::outgoing::{Letter, OutboxPurpose};
 use crate::values::{GroupInfo, Invite};
@@ -14,7 +15,9 @@ use crate::{group, history};
 impl Ctx<'_, '_> {
     /// Invites that wait for an answer, oldest first; of what came together, what waits beside another one after that.
     pub(crate) fn invites(&mut self) -> Result<Vec<Invite>> {
-        let rows = self.tx.groups()?;
+        let mut rows = self.tx.groups()?;
+        let declined = declined(self.tx)?;
+        rows.retain(|row| !declined.contains(&row.id.to_hex()));
         let asked = rows.iter().filter(|row| is_invited(row.status)).filter_map(history::invite);
         let mut invites: Vec<(bool, Invite)> = asked.map(|invite| (false, invite)).collect();
         for row in &rows {
@@ -30,6 +33,7 @@ impl Ctx<'_, '_> {
             Some(row) => (row, Vec::new()),
             None => self.turn_to(invite)?,
         };
+        self.require_unanswered(&row)?;
         match row.status {
             GroupStatus::Invited | GroupStatus::Reinvited => {}
             status if group::is_over(status) => return Err(Error::InviteNotFound),
@@ -77,9 +81,8 @@ impl Ctx<'_, '_> {
         Ok(request)
     }
 
-    // rule: 2.7-6 who declines leaves, in the epoch of the invite: nobody follows a group that waits for an answer, and nothing
-    // is kept to ask again in a later one
-    /// Our request to leave a group that we were invited to. It goes out by itself: its group is about to be deleted.
+    /// Our request to leave a group that we were invited to (rule 2.7-6). It goes out by itself: its group is about to be
+    /// deleted, and nothing is kept to ask again in a later epoch.
     fn farewell(&mut self, row: &GroupRow) -> Result<Option<Event>> {
         let me = self.identity.account();
         if row.admins.contains(&me) || row.members.as_slice() == [me] {
@@ -103,6 +106,7 @@ impl Ctx<'_, '_> {
     pub(super) fn put_away(&mut self, row: GroupRow) -> Result<()> {
         let Some(invite) = row.welcome else { return Ok(()) };
         self.cache.forget(&row.id);
+        self.forget_declined(&row.id)?;
         self.drop_held(&row.id)?;
         // rule: D6-2 the history of an earlier membership stays
         if row.status == GroupStatus::Reinvited {

@@ -7,6 +7,7 @@ use join::UNROUTED;
 
 pub(crate) mod beside;
 pub(crate) mod create;
+pub(crate) mod declined;
 mod delete;
 pub(crate) mod earlier;
 pub(crate) mod epoch;

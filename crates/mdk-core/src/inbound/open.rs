@@ -8,7 +8,6 @@ use mdk_wire::{ContentId, Event, EventId, GroupMessage, kind};
 use zeroize::Zeroizing;
 
 use crate::converge::branch::Auth;
-use crate::converge::gaps::ours_from;
 use crate::converge::undecided;
 use crate::ctx::Ctx;
 use crate::group;
@@ -80,7 +79,6 @@ impl Ctx<'_, '_> {
         let mut first = None;
         let mut between = None;
         let mut opened = None;
-        let sent_at = message.event.created_at();
         for id in claims {
             // What came after the end of a pass is no part of it.
             self.close_due(&id)?;
@@ -109,10 +107,6 @@ impl Ctx<'_, '_> {
             } else if group::is_over(row.status) {
                 // rule: D1-3
                 first.get_or_insert(Err("no longer in this group"));
-                // rule: F1-14 (until the group ended all of it was for us)
-                if row.status == GroupStatus::Disbanded && sent_at >= ours_from(&row) {
-                    self.behind.get_or_insert((id, sent_at));
-                }
             } else if !matches!(first, Some(Ok(_))) {
                 first = Some(Ok(row));
             }

@@ -1,6 +1,6 @@
 //! Leaving by SelfRemove, the commit that answers it, and who may not leave.
 
-use mdk_core::{Error, EventBody, GroupState, NewGroup, Verdict};
+use mdk_core::{Engine, Error, EventBody, GroupState, NewGroup, Verdict};
 use mdk_wire::{ContentId, Event, GroupId};
 
 use crate::kit::disk::Disk;
@@ -240,4 +240,71 @@ fn who_declines_asks_to_leave() {
     let [invite] = carol.engine.invites().unwrap().try_into().unwrap();
     assert_eq!(carol.engine.decline_and_leave(&invite.id).unwrap(), None);
     assert!(carol.engine.groups(None).unwrap().is_empty());
+}
+
+/// Who declines after the group has changed follows it until he can leave, also after a restart. Nobody sees anything of that.
+// shows: 2.7-6
+#[test]
+fn who_declines_follows_until_he_has_left() {
+    let disk = Disk::new("bob");
+    let (mut alice, mut bob) = (Member::new("alice"), disk.open());
+    let pending = alice.engine.create_group(new_group("g", vec![bob.key_package()])).unwrap();
+    let group = alice.confirms(&pending).id;
+    let route = alice.info(&group).nostr_group_id;
+    bob.takes(&pending.welcomes[0]);
+    let renamed = rename(&mut alice, &group, "h");
+    alice.confirms(&renamed);
+    let said = alice.says(&group, "hello");
+    let [invite] = bob.engine.invites().unwrap().try_into().unwrap();
+    assert_eq!(bob.engine.interests().unwrap().len(), 1);
+    bob.engine.decline_and_follow(&invite.id).unwrap();
+    for again in [Engine::decline, |bob: &mut Engine, invite: &_| bob.decline_and_follow(invite)] {
+        assert!(matches!(again(&mut bob.engine, &invite.id), Err(Error::InviteNotFound)));
+    }
+    assert!(matches!(bob.engine.accept(&invite.id), Err(Error::InviteNotFound)));
+
+    let mut bob = disk.again(bob);
+    let listened = bob.engine.interests().unwrap();
+    assert!(listened.iter().any(|interest| interest.filter.contains(&route.to_hex())));
+    let heard = bob.applies(event(&renamed));
+    assert!(heard.events.is_empty());
+    assert!(bob.takes(&said).events.is_empty());
+    assert!(bob.engine.groups(None).unwrap().is_empty());
+    assert!(bob.engine.events(0, 100).unwrap().iter().all(|e| e.group_id.is_none()));
+    assert!(bob.engine.search("hello", None, 10).unwrap().is_empty());
+    assert!(matches!(bob.engine.messages(&group, 10, None, None), Err(Error::GroupNotFound)));
+
+    assert_eq!(bob.engine.farewells().unwrap(), [(group.clone(), route)]);
+    let elsewhere = mdk_wire::NostrGroupId::from_bytes([7; 32]);
+    assert!(!bob.engine.farewell_to(&group, &elsewhere).unwrap());
+    bob.engine.enable_outbox();
+    assert!(bob.engine.farewell_to(&group, &route).unwrap());
+    assert!(bob.engine.farewells().unwrap().is_empty());
+    let [leave] = bob.engine.outbox(100).unwrap().try_into().unwrap();
+    let [answer] =
+        alice.applies(&Event::from_json(leave.event.as_bytes()).unwrap()).reply.try_into().unwrap();
+    alice.applies(&answer);
+    assert_eq!(alice.info(&group).member_count, 1);
+    assert!(bob.engine.groups(None).unwrap().is_empty());
+}
+
+/// Who was put out meanwhile has nothing to say any more.
+// shows: 2.7-6
+#[test]
+fn who_was_put_out_after_he_declined_is_gone() {
+    let (mut alice, mut bob) = (Member::new("alice"), Member::new("bob"));
+    let pending = alice.engine.create_group(new_group("g", vec![bob.key_package()])).unwrap();
+    let group = alice.confirms(&pending).id;
+    let route = alice.info(&group).nostr_group_id;
+    bob.takes(&pending.welcomes[0]);
+    let [invite] = bob.engine.invites().unwrap().try_into().unwrap();
+    bob.engine.decline_and_follow(&invite.id).unwrap();
+    let removal = alice.engine.remove_members(&group, &[bob.key()]).unwrap();
+    alice.confirms(&removal);
+    bob.applies(event(&removal));
+    bob.engine.enable_outbox();
+    assert!(bob.engine.groups(None).unwrap().is_empty());
+    assert!(bob.engine.farewell_to(&group, &route).unwrap());
+    assert!(bob.engine.outbox(100).unwrap().is_empty());
+    assert!(bob.engine.farewells().unwrap().is_empty());
 }

@@ -2,6 +2,7 @@
 
 use mdk_core::{Engine, Inviters};
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 
 use super::{Mdk, Object, Objects};
 use crate::args;
@@ -116,6 +117,29 @@ impl Mdk {
             return Ok(self.call(py, |e| e.decline_and_leave(&invite))?.map(SignedEvent));
         }
         self.call(py, |e| e.decline(&invite)).map(|()| None)
+    }
+
+    /// Declines an invite whose group is to be told, see `_farewell`. Neither is seen any more.
+    fn _decline(&self, py: Python<'_>, invite_id: Text) -> PyResult<()> {
+        let invite = args::event_id("invite_id", &invite_id)?;
+        self.call(py, |e| e.decline_and_follow(&invite))
+    }
+
+    /// Groups that are still to be told, by id, and their routing ids.
+    fn _farewells<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let waiting = PyDict::new(py);
+        for (group, route) in self.call(py, Engine::farewells)? {
+            waiting.set_item(group.to_hex(), route.to_hex())?;
+        }
+        Ok(waiting)
+    }
+
+    /// Tells a group whose invite was declined, once all is read that its relays have under `route`; then it is deleted. False
+    /// if it has another one by now.
+    fn _farewell(&self, py: Python<'_>, group_id: Text, route: Text) -> PyResult<bool> {
+        let group = args::group(&group_id)?;
+        let route = args::route("route", &route)?;
+        self.call(py, |e| e.farewell_to(&group, &route))
     }
 
     /// Whose invites are taken from now on: those of these accounts and of whom we are in a group with, and of strangers only
