@@ -12,6 +12,7 @@ older systems; `--no-zig` links with the machine's own.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import re
@@ -69,6 +70,21 @@ def machine() -> str:
 # ------------------------------------------------------------------ build
 
 
+def cargo_home() -> Path:
+    """Where cargo keeps what it has fetched."""
+    return Path(os.environ.get("CARGO_HOME", Path.home() / ".cargo"))
+
+
+def flags(root: Path, target: Path) -> str:
+    """What the compiler is told beside the rest: the names of this machine's folders stay out of the wheel."""
+    sysroot = subprocess.check_output(["rustc", "--print", "sysroot"], cwd=ROOT, text=True).strip()
+    renamed = [(root, "mdk"), (target, "target"), (Path(sysroot), "rust")]
+    renamed += [(cargo_home(), "cargo"), (cargo_home() / "registry" / "src", "crates")]
+    given = os.environ.get("RUSTFLAGS", "").split()
+    # The last one that fits is taken. (Cargo splits at this sign, so that a folder may have a space.)
+    return "\x1f".join([*given, *(f"--remap-path-prefix={path}={name}" for path, name in renamed)])
+
+
 def crates() -> set[str]:
     """The crates that the extension is made of."""
     manifests = ROOT.glob("crates/*/Cargo.toml")
@@ -106,7 +122,7 @@ def build(*, zig: bool, musl: bool) -> None:
             options += ["--target", f"{machine()}-unknown-linux-musl"]
         if zig:
             options.append("--zig")
-    target = os.environ.get("CARGO_TARGET_DIR", str(ROOT / "target"))
+    target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "wheel"
     with tempfile.TemporaryDirectory(prefix="mdk-sdist-") as folder:
         root = unpack(only("marmot_mdk-*.tar.gz"), Path(folder))
         run(
@@ -114,8 +130,9 @@ def build(*, zig: bool, musl: bool) -> None:
             "build",
             *options,
             cwd=root,
-            CARGO_TARGET_DIR=str(Path(target) / "wheel"),
+            CARGO_TARGET_DIR=str(target),
             CARGO_NET_OFFLINE="true",
+            CARGO_ENCODED_RUSTFLAGS=flags(root, target),
         )
 
 
