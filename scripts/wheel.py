@@ -12,7 +12,6 @@ older systems; `--no-zig` links with the machine's own.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import re
@@ -156,6 +155,7 @@ def check() -> None:
     if "License-Expression: MIT OR Apache-2.0" not in metadata:
         raise SystemExit("wheel: its licence is not in the metadata")
     print(f"wheel: {wheel.name}, {wheel.stat().st_size / 1e6:.1f} MB, {len(names)} files")
+    run(sys.executable, ROOT / "scripts" / "wheel_check.py", wheel)
     if sys.platform == "linux":
         audit(wheel)
 
