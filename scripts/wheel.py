@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -72,6 +73,12 @@ def machine() -> str:
 def cargo_home() -> Path:
     """Where cargo keeps what it has fetched."""
     return Path(os.environ.get("CARGO_HOME", Path.home() / ".cargo"))
+
+
+def toolchain() -> str:
+    """The compiler of the checkout."""
+    text = (ROOT / "rust-toolchain.toml").read_text(encoding="utf-8")
+    return str(tomllib.loads(text)["toolchain"]["channel"])
 
 
 def flags(root: Path, target: Path) -> str:
@@ -132,6 +139,8 @@ def build(*, zig: bool, musl: bool) -> None:
             CARGO_TARGET_DIR=str(target),
             CARGO_NET_OFFLINE="true",
             CARGO_ENCODED_RUSTFLAGS=flags(root, target),
+            # The sdist does not say which compiler the checkout is built with.
+            RUSTUP_TOOLCHAIN=toolchain(),
         )
 
 
