@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 # Homes, cargo's and rustup's folders, and the folders of runners, with what follows them.
 FOLDERS = re.compile(
-    rb"(?:/home/|/root/|/Users/|/private/|[A-Z]:[\\/](?:Users|a)[\\/]|\.cargo[\\/]|\.rustup[\\/]|mdk-sdist-)[\x21-\x7e]{0,80}"
+    rb"(?:/(?:home|root|Users|private)/|[A-Z]:[\\/](?:Users|a)[\\/]|\.cargo[\\/]|\.rustup[\\/]|mdk-sdist-)[\x21-\x7e]{0,80}"
 )
 # The C code, which cargo knows as sources in crates, and what stands for the rest.
 LISTED = {"openssl-src", "sqlcipher-src", "libsqlite3-sys", "openmls", "mdk-core", "mdk-wire"}
