@@ -130,7 +130,7 @@ async fn floods_end_in_a_ban() {
     bounded(is_banned_for(move |_| {
         let first = begun.fetch_add(1, Ordering::SeqCst) == 0;
         let code = if first { Data::Text } else { Data::Continue };
-        Message::Frame(Frame::message(Vec::new(), OpCode::Data(code), false))
+        Message::Frame(Frame::message(Vec::<u8>::new(), OpCode::Data(code), false))
     }))
     .await;
     let stray = format!("[\"EVENT\",\"gone\",{}]", note(&Keys::generate(), "x", 1).to_json());
