@@ -195,6 +195,8 @@ impl World {
                 };
                 let plain =
                     if which < 0x80 { payload.to_json().into_bytes() } else { data.to_vec() };
+                // (OpenMLS says nothing while proposals wait)
+                self.foreign.forgets();
                 let bytes = self.foreign.encrypts(&plain);
                 self.gives_bytes(&bytes);
             }
