@@ -12,6 +12,8 @@ older systems; `--no-zig` links with the machine's own.
 from __future__ import annotations
 
 import argparse
+import base64
+import hashlib
 import os
 import platform
 import re
@@ -142,6 +144,28 @@ def build(*, zig: bool, musl: bool) -> None:
             # The sdist does not say which compiler the checkout is built with.
             RUSTUP_TOOLCHAIN=toolchain(),
         )
+        rename(only("marmot_mdk-*.whl"), root)
+
+
+def rename(wheel: Path, root: Path) -> None:
+    """The bill of materials names our crates by the folder that they were built in: by `/mdk` instead."""
+    with zipfile.ZipFile(wheel) as archive:
+        held = [(info, archive.read(info)) for info in archive.infolist()]
+    lines: dict[str, str] = {}
+    changed: dict[str, bytes] = {}
+    for info, data in held:
+        if info.filename.endswith(".cyclonedx.json"):
+            here = data.replace(root.resolve().as_uri().encode(), b"file:///mdk")
+            bill = changed[info.filename] = here.replace(root.as_uri().encode(), b"file:///mdk")
+            digest = base64.urlsafe_b64encode(hashlib.sha256(bill).digest()).decode().rstrip("=")
+            lines[info.filename] = f"{info.filename},sha256={digest},{len(bill)}"
+    for info, data in held:
+        if info.filename.endswith(".dist-info/RECORD"):
+            record = [lines.get(line.split(",")[0], line) for line in data.decode().splitlines()]
+            changed[info.filename] = "".join(f"{line}\n" for line in record).encode()
+    with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as archive:
+        for info, data in held:
+            archive.writestr(info, changed.get(info.filename, data))
 
 
 # ------------------------------------------------------------------ check

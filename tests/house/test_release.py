@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import os
 import re
@@ -10,6 +12,7 @@ import subprocess
 import sys
 import sysconfig
 import tomllib
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -203,3 +206,18 @@ def test_lru_with_its_advisory_reaches_two_crates() -> None:
     named = {f"lru {version}" for version in old}
     users = {part["name"] for part in lock if named & set(part.get("dependencies", []))}
     assert users <= {"nostr-database", "nostr-relay-pool"}
+
+
+def test_a_bill_of_materials_does_not_name_where_it_was_made(tmp_path: Path) -> None:
+    root, built = tmp_path / "mdk-sdist-x", tmp_path / "a.whl"
+    bill = "a.dist-info/sboms/a.cyclonedx.json"
+    with zipfile.ZipFile(built, "w") as archive:
+        archive.writestr(bill, json.dumps({"ref": f"path+{root.as_uri()}/crates/a#0.1.0"}))
+        archive.writestr("a.dist-info/RECORD", f"{bill},sha256=old,1\na.dist-info/RECORD,,\n")
+    wheel.rename(built, root)
+    with zipfile.ZipFile(built) as archive:
+        data = archive.read(bill)
+        record = archive.read("a.dist-info/RECORD").decode().splitlines()
+    assert json.loads(data) == {"ref": "path+file:///mdk/crates/a#0.1.0"}
+    digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).decode().rstrip("=")
+    assert record == [f"{bill},sha256={digest},{len(data)}", "a.dist-info/RECORD,,"]
