@@ -157,8 +157,8 @@ bench: $(VENV)/.optimized ## ours, the peer and the floor (BENCH=quick for a sho
 accounts: $(VENV)/.optimized ## COUNT accounts in one process: start-up, memory, idle time, connections (BENCH_ARGS=--check to hold the targets)
 	@$(PY) benches/accounts.py --count $(COUNT) $(BENCH_ARGS)
 
-fuzz: $(VENV)/.tools ## every fuzz target for FUZZ_SECONDS
-	@$(PY) fuzz/run.py --seconds $(FUZZ_SECONDS) || { code=$$?; \
+fuzz: $(VENV)/.tools ## every fuzz target for FUZZ_SECONDS (FUZZ_ARGS=--night for ten million inputs, --keep for fuzz/kept)
+	@$(PY) fuzz/run.py --seconds $(FUZZ_SECONDS) $(FUZZ_ARGS) || { code=$$?; \
 	  [ $$code -eq 3 ] && echo "fuzz: not run, there is no nightly toolchain" || exit $$code; }
 
 coverage: $(VENV)/.tools ## docs/coverage.md: every protocol rule, where it is enforced, what tests it

@@ -1,33 +1,45 @@
 #!/usr/bin/env python3
-"""Builds and runs the fuzz targets for a bounded time.
+"""Builds and runs the fuzz targets for a bounded time, or for so many inputs.
 
     python3 fuzz/run.py --seconds 30                 every target, 30 seconds each
     python3 fuzz/run.py --seconds 300 payload text   two of them
+    python3 fuzz/run.py --night                      ten million inputs, shared out as tests/sampling.json says
+    python3 fuzz/run.py --keep                       write what the corpus has beyond the seeds into fuzz/kept
     python3 fuzz/run.py --seeds-only                 write the seeds and stop
 
-Needs a nightly toolchain and a C++ compiler; cargo-fuzz is not needed. The seeds come from fuzz/src/seeds.rs
-and the corpus grows in fuzz/corpus/<target>; a finding is kept in fuzz/artifacts/<target> and its output is printed.
+Needs a nightly toolchain and a C++ compiler; cargo-fuzz is not needed. The seeds come from fuzz/src/seeds.rs, those in
+fuzz/kept with them, and the corpus grows in fuzz/corpus/<target>; a finding is kept in fuzz/artifacts/<target> and its
+output is printed.
 
-Exit codes: 0 nothing found, 1 a finding, 2 the build failed or a target did not run, 3 no nightly toolchain.
+Exit codes: 0 nothing found, 1 a finding, 2 the build failed, or a target did not run or not for all of its inputs, 3 no
+nightly toolchain.
 """
 
 import argparse
+import base64
 import contextlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 FUZZ = Path(__file__).resolve().parent
-LIBFUZZER, CORPUS = FUZZ / "libfuzzer", FUZZ / "corpus"
+LIBFUZZER, CORPUS, KEPT = FUZZ / "libfuzzer", FUZZ / "corpus", FUZZ / "kept"
 FOUND, BROKEN, NO_NIGHTLY = 1, 2, 3
 
 TARGETS = sorted(path.stem for path in (LIBFUZZER / "fuzz_targets").glob("*.rs"))
+
+LONGEST_NIGHT = 3600
+"""Seconds after which a target has to be through with its inputs of a night."""
+MOST_KEPT, MOST_BYTES = 64, 16_384
+"""Inputs of a target that are in the repository, and their bytes in all."""
 
 # What cargo-fuzz sets, without `--cfg fuzzing`: some crates weaken their cryptography under it.
 COVERAGE = [
@@ -75,8 +87,10 @@ def build(host: str, targets: list[str], sanitizer: str) -> Path | None:
         flags.append("-Cllvm-args=-sanitizer-coverage-stack-depth")
     if sanitizer != "none":
         flags.append(f"-Zsanitizer={sanitizer}")
+    # The library's lock file, to which cargo adds libFuzzer and what the manifest names for it by its version.
+    shutil.copy(FUZZ.parent / "Cargo.lock", LIBFUZZER / "Cargo.lock")
     # `--target` keeps the flags away from build scripts and procedural macros.
-    command = ["cargo", "+nightly", "build", "--release", "--locked", "--target", host]
+    command = ["cargo", "+nightly", "build", "--release", "--target", host]
     command += ["--manifest-path", str(LIBFUZZER / "Cargo.toml")]
     for target in targets:
         command += ["--bin", target]
@@ -99,15 +113,18 @@ class Result(NamedTuple):
     verdict: str
 
 
-LIMITS = ["-timeout=1", "-malloc_limit_mb=256"]
-"""Of one input: seconds, and MB at once."""
+def limits(target: str) -> list[str]:
+    """Of one input: seconds, and MB at once. A history of three engines is no parser's work."""
+    return [f"-timeout={20 if target.startswith('engine_') else 1}", "-malloc_limit_mb=256"]
+
+
 TOO_SLOW = 70
 """libFuzzer's exit code for an input that took longer."""
 
 
 def is_slow(program: Path, file: Path, args: argparse.Namespace, env: dict[str, str]) -> bool:
     """Whether an input takes too long by itself, too: a busy machine can hold up any."""
-    command = [str(program), *LIMITS, f"-rss_limit_mb={args.rss}", str(file)]
+    command = [str(program), *limits(program.name), f"-rss_limit_mb={args.rss}", str(file)]
     for _ in range(3):
         with contextlib.suppress(subprocess.TimeoutExpired):
             if not subprocess.run(
@@ -123,12 +140,15 @@ def run(binary: Path, target: str, args: argparse.Namespace, facts: Facts) -> Re
     artifacts.mkdir(parents=True, exist_ok=True)
     before = len(list(corpus.iterdir()))
     command = [str(binary / target), str(corpus), f"-artifact_prefix={artifacts}/"]
+    inputs = shares()[target] if args.night else 0
+    if inputs:
+        command.append(f"-runs={inputs}")
     command += [
         f"-max_total_time={args.seconds}",
         f"-max_len={facts.longest[target]}",
         f"-rss_limit_mb={args.rss}",
     ]
-    command += [*LIMITS, "-print_final_stats=1", "-detect_leaks=0"]
+    command += [*limits(target), "-print_final_stats=1", "-detect_leaks=0"]
     env = {
         **os.environ,
         "MDK_FUZZ_RECIPIENT": facts.recipient,
@@ -172,12 +192,53 @@ def run(binary: Path, target: str, args: argparse.Namespace, facts: Facts) -> Re
     elif executions == 0 or not edges:
         print(f"\n--- {target}: no executions counted\n{output[-4000:]}", flush=True)
         verdict = "DID NOT RUN"
+    elif executions < inputs:
+        verdict = f"ONLY {executions} OF {inputs}"
     else:
         verdict = "ok"
     after = len(list(corpus.iterdir()))
     return Result(
         target, executions, executions / elapsed, after, after - before, coverage, verdict
     )
+
+
+def shares() -> dict[str, int]:
+    """Inputs of each target in a night."""
+    text = (FUZZ.parent / "tests" / "sampling.json").read_text(encoding="utf-8")
+    found: dict[str, int] = json.loads(text)["libfuzzer"]["inputs"]
+    return found
+
+
+def keep(binary: Path, target: str) -> None:
+    """Write the shortest inputs that reach what the seeds do not, one a line in base64."""
+    kept = KEPT / f"{target}.txt"
+    kept.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        seeds, chosen = Path(folder, "seeds"), Path(folder, "chosen")
+        command = ["cargo", "run", "--quiet", "--locked", "-p", "mdk-fuzz", "--bin", "seeds", "--"]
+        done = subprocess.run([*command, seeds], cwd=FUZZ, stdout=subprocess.PIPE, check=True)
+        env = {**os.environ, "MDK_FUZZ_RECIPIENT": Facts(**json.loads(done.stdout)).recipient}
+        shutil.copytree(seeds / target, chosen)
+        known = set(chosen.iterdir())
+        merge = [
+            str(binary / target),
+            "-merge=1",
+            *limits(target),
+            str(chosen),
+            str(CORPUS / target),
+        ]
+        subprocess.run(merge, env=env, check=True, capture_output=True)
+        found = sorted((f.read_bytes() for f in set(chosen.iterdir()) - known), key=len)
+    lines, total = [], 0
+    for data in found[:MOST_KEPT]:
+        total += len(data)
+        if total > MOST_BYTES:
+            break
+        lines.append(base64.b64encode(data).decode() + "\n")
+    if lines:
+        KEPT.mkdir(exist_ok=True)
+        kept.write_text("".join(lines), encoding="ascii")
+    print(f"{target}: kept {len(lines)} of {len(found)}", flush=True)
 
 
 def table(results: list[Result]) -> None:
@@ -206,6 +267,8 @@ def main() -> int:
     parser.add_argument(
         "--sanitizer", choices=["none", "address"], default="address", help="(default address)"
     )
+    parser.add_argument("--night", action="store_true", help="as many inputs as a night takes")
+    parser.add_argument("--keep", action="store_true", help="write fuzz/kept from the corpus")
     parser.add_argument("--seeds-only", action="store_true", help="write the seeds and stop")
     args = parser.parse_args()
     if unknown := set(args.targets) - set(TARGETS):
@@ -213,6 +276,8 @@ def main() -> int:
             f"unknown targets: {', '.join(sorted(unknown))}; there are {', '.join(TARGETS)}"
         )
     targets = args.targets or TARGETS
+    if args.night:
+        args.seconds = LONGEST_NIGHT
 
     facts = write_seeds()
     if facts is None:
@@ -231,10 +296,15 @@ def main() -> int:
     if binary is None:
         print("The fuzz targets do not build.", file=sys.stderr)
         return BROKEN
+    if args.keep:
+        for target in targets:
+            keep(binary, target)
+        return 0
     # Two at a time: libFuzzer uses one core, and what runs beside it must not make an input look slow.
     with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as cores:
         results = list(cores.map(lambda target: run(binary, target, args, facts), targets))
     table(results)
+    print(f"fuzz: {sum(result.executions for result in results)} inputs in all")
     verdicts = {result.verdict for result in results}
     if "FINDING" in verdicts:
         return FOUND

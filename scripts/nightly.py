@@ -33,7 +33,7 @@ PARTS: dict[str, tuple[str, list[str]]] = {
     ),
     "simulate": ("simulated worlds, and one broken on purpose", ["make", "simulate"]),
     "torture": ("kills and faults at every call, losses of power, threads", ["make", "torture"]),
-    "fuzz": ("libFuzzer on every decoder", ["make", "fuzz"]),
+    "fuzz": ("libFuzzer, ten million inputs", ["make", "fuzz", "FUZZ_ARGS=--night"]),
     "mutants": ("30 rules broken one at a time", ["make", "mutants"]),
     "memory": ("memory scans of the optimized extension", ["make", "memory"]),
     "bench": ("ours, the peer and the floor", ["make", "bench"]),

@@ -12,6 +12,8 @@ older systems; `--no-zig` links with the machine's own.
 from __future__ import annotations
 
 import argparse
+import base64
+import hashlib
 import os
 import platform
 import re
@@ -20,6 +22,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -69,6 +72,27 @@ def machine() -> str:
 # ------------------------------------------------------------------ build
 
 
+def cargo_home() -> Path:
+    """Where cargo keeps what it has fetched."""
+    return Path(os.environ.get("CARGO_HOME", Path.home() / ".cargo"))
+
+
+def toolchain() -> str:
+    """The compiler of the checkout."""
+    text = (ROOT / "rust-toolchain.toml").read_text(encoding="utf-8")
+    return str(tomllib.loads(text)["toolchain"]["channel"])
+
+
+def flags(root: Path, target: Path) -> str:
+    """What the compiler is told beside the rest: the names of this machine's folders stay out of the wheel."""
+    sysroot = subprocess.check_output(["rustc", "--print", "sysroot"], cwd=ROOT, text=True).strip()
+    renamed = [(root, "mdk"), (target, "target"), (Path(sysroot), "rust")]
+    renamed += [(cargo_home(), "cargo"), (cargo_home() / "registry" / "src", "crates")]
+    given = os.environ.get("RUSTFLAGS", "").split()
+    # The last one that fits is taken. (Cargo splits at this sign, so that a folder may have a space.)
+    return "\x1f".join([*given, *(f"--remap-path-prefix={path}={name}" for path, name in renamed)])
+
+
 def crates() -> set[str]:
     """The crates that the extension is made of."""
     manifests = ROOT.glob("crates/*/Cargo.toml")
@@ -106,7 +130,7 @@ def build(*, zig: bool, musl: bool) -> None:
             options += ["--target", f"{machine()}-unknown-linux-musl"]
         if zig:
             options.append("--zig")
-    target = os.environ.get("CARGO_TARGET_DIR", str(ROOT / "target"))
+    target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "wheel"
     with tempfile.TemporaryDirectory(prefix="mdk-sdist-") as folder:
         root = unpack(only("marmot_mdk-*.tar.gz"), Path(folder))
         run(
@@ -114,9 +138,34 @@ def build(*, zig: bool, musl: bool) -> None:
             "build",
             *options,
             cwd=root,
-            CARGO_TARGET_DIR=str(Path(target) / "wheel"),
+            CARGO_TARGET_DIR=str(target),
             CARGO_NET_OFFLINE="true",
+            CARGO_ENCODED_RUSTFLAGS=flags(root, target),
+            # The sdist does not say which compiler the checkout is built with.
+            RUSTUP_TOOLCHAIN=toolchain(),
         )
+        rename(only("marmot_mdk-*.whl"), root)
+
+
+def rename(wheel: Path, root: Path) -> None:
+    """The bill of materials names our crates by the folder that they were built in: by `/mdk` instead."""
+    with zipfile.ZipFile(wheel) as archive:
+        held = [(info, archive.read(info)) for info in archive.infolist()]
+    lines: dict[str, str] = {}
+    changed: dict[str, bytes] = {}
+    for info, data in held:
+        if info.filename.endswith(".cyclonedx.json"):
+            here = data.replace(root.resolve().as_uri().encode(), b"file:///mdk")
+            bill = changed[info.filename] = here.replace(root.as_uri().encode(), b"file:///mdk")
+            digest = base64.urlsafe_b64encode(hashlib.sha256(bill).digest()).decode().rstrip("=")
+            lines[info.filename] = f"{info.filename},sha256={digest},{len(bill)}"
+    for info, data in held:
+        if info.filename.endswith(".dist-info/RECORD"):
+            record = [lines.get(line.split(",")[0], line) for line in data.decode().splitlines()]
+            changed[info.filename] = "".join(f"{line}\n" for line in record).encode()
+    with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as archive:
+        for info, data in held:
+            archive.writestr(info, changed.get(info.filename, data))
 
 
 # ------------------------------------------------------------------ check
@@ -139,6 +188,7 @@ def check() -> None:
     if "License-Expression: MIT OR Apache-2.0" not in metadata:
         raise SystemExit("wheel: its licence is not in the metadata")
     print(f"wheel: {wheel.name}, {wheel.stat().st_size / 1e6:.1f} MB, {len(names)} files")
+    run(sys.executable, ROOT / "scripts" / "wheel_check.py", wheel)
     if sys.platform == "linux":
         audit(wheel)
 

@@ -4,6 +4,7 @@
 //! under libFuzzer, with nightly Rust and coverage: `run.py` builds and runs them.
 
 mod json;
+mod kit;
 pub mod mutate;
 pub mod seeds;
 mod shared;

@@ -38,7 +38,7 @@ pub fn recipient() -> String {
     simple().at("members").at("bob").at("nostr_secret_key_hex").text().to_owned()
 }
 
-/// At most 64 different seeds for each target, the same ones in the same order each time.
+/// At most 64 different seeds for each target, and what is kept of its corpus, the same ones in the same order each time.
 pub struct Seeds(HashMap<&'static str, (&'static Target, Vec<Vec<u8>>)>);
 
 impl Seeds {
@@ -65,6 +65,7 @@ impl Seeds {
                 seeds.add("text", member.at(field).text());
             }
         }
+        seeds.add_kept();
         seeds
     }
 
@@ -188,6 +189,22 @@ impl Seeds {
         let changed: Vec<[u8; 4]> =
             (0..22).map(|n| [[n % 5, n, n, 2], [8, 0, n * 11, n]][n as usize % 2]).collect();
         self.add("engine_state", changed.concat());
+        // Each step of the member on plain OpenMLS, as an admin and as none.
+        for admin in 0..2_u8 {
+            let steps = (0..12_u8).flat_map(|what| [what, 16 * what, 3, 1, 2, 3]);
+            self.add("engine_foreign", [vec![admin], steps.collect()].concat());
+            // Settings that are right, wrong and gone; a lie about them; who leaves, comes and goes.
+            let name = [4, 0x03, 6, 2, b'h', b'i', 0, 4, 0xf3];
+            let changes = [
+                &[admin][..],
+                &name,
+                &[0, 4, 11, 1, 0, 4, 6, 3, 0, 1, 2, 5, 3, 2, 1, 1],
+                &[0, 0, 4, 0, 0, 0, 2, 3, 3, 0, 6, 3, 2, 2, 3, 7, 11, 1, 9, 10, 0, 0, 11, 0, 0],
+            ];
+            self.add("engine_foreign", changes.concat());
+            let invites = (0..8_u8).flat_map(|which| [8, 16 * which + 5, 4, which, 0, 1, 0xff]);
+            self.add("engine_foreign", [vec![admin], invites.collect()].concat());
+        }
         for prefix in load("spec-inline-vectors.json").at("quic_varint").list() {
             let data = bytes(prefix.at("prefix"));
             self.add("varint_reader", [vec![4; data.len()], data].concat());
@@ -199,6 +216,15 @@ impl Seeds {
             ["wss://relay.example:7777/path", "ws://[::1]:1/", "image/svg+xml; q=1", "Image/JPG"]
         {
             self.add("text", text);
+        }
+    }
+
+    /// What libFuzzer found beyond the seeds, kept by `run.py --keep`: an input a line, in base64.
+    fn add_kept(&mut self) {
+        for (name, (_, chosen)) in &mut self.0 {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("kept/{name}.txt"));
+            let text = fs::read_to_string(path).unwrap_or_default();
+            chosen.extend(text.lines().map(|line| STANDARD.decode(line).expect("it is base64")));
         }
     }
 

@@ -38,6 +38,7 @@ shares! {
     archive,
     attachment,
     components,
+    engine_foreign,
     engine_state,
     event_json,
     event_members,
@@ -57,7 +58,7 @@ shares! {
 fn take_share(name: &str) {
     let target = ALL.iter().find(|target| target.name == name).expect("there is such a target");
     // (each of these founds a group)
-    let counted = if name == "engine_state" { "fuzz_histories" } else { "fuzz_inputs" };
+    let counted = if name.starts_with("engine_") { "fuzz_histories" } else { "fuzz_inputs" };
     let (first, count) = (sampling::first_seed(), sampling::count(counted));
     println!("{name}: {count} inputs from {first} (MDK_SEED={first} repeats them)");
     if let Err(failure) = run(target, Seeds::make().of(name), first..first + count) {

@@ -1,6 +1,7 @@
 //! From the URL of a relay or a file server to a byte stream or a WebSocket, over exactly the addresses that were checked.
 
 pub(crate) mod address;
+mod counted;
 #[cfg(test)]
 mod tests;
 
@@ -27,6 +28,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use url::{Host, Url};
 
+pub(crate) use self::counted::Counted;
 use crate::error::ClientError;
 use crate::options::PoolOptions;
 use crate::relay_pool::{Origin, http_date, on_loopback};
@@ -164,9 +166,9 @@ impl Dialer {
         &self,
         url: &Url,
         origin: Origin,
-    ) -> Result<(WebSocketStream<BoxStream>, Option<u64>), DialError> {
+    ) -> Result<(WebSocketStream<Counted>, Option<u64>), DialError> {
         let whole = async {
-            let stream = self.stream(url, origin).await?;
+            let stream = Counted::new(self.stream(url, origin).await?);
             let request = url.as_str().into_client_request().map_err(|_| DialError::Handshake)?;
             let config = WebSocketConfig::default()
                 .read_buffer_size(8 * 1024)

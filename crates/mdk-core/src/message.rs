@@ -288,7 +288,8 @@ impl Ctx<'_, '_> {
         let purpose = OutboxPurpose::Message { message_id: row.id };
         let letter =
             Letter { purpose, group: Some(&row.group), event: &sealed.event, relays: &relays };
-        self.put_in(&letter, None)?;
+        // (as old as what was said: commits without end put it off no longer, rule: OB-20)
+        self.put_in(&letter, None, waiting.created_at)?;
         Ok(true)
     }
 

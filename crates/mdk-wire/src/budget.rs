@@ -53,6 +53,8 @@ pub mod relay {
     pub const BYTES_PER_POINT: usize = 1024;
     /// The same of repetitions and of what is late, which honest relays send, too.
     pub const STRAY_BYTES_PER_POINT: usize = 4 * 1024;
+    /// A message comes to its end within so many times the bytes of the largest, however small the pieces are.
+    pub const WIRE_FACTOR: usize = 2;
     /// Newest events of a live subscription among which a repetition is noticed.
     pub const LIVE_IDS: usize = 256;
 }

@@ -3,6 +3,7 @@
 pub mod archive;
 pub mod attachment;
 pub mod components;
+pub mod engine_foreign;
 pub mod engine_state;
 pub mod event_json;
 pub mod event_members;
@@ -40,6 +41,7 @@ pub const ALL: &[Target] = targets! {
     archive: 1024,
     attachment: 8192,
     components: 8192,
+    engine_foreign: 1024,
     engine_state: 96,
     event_json: 16384,
     event_members: 8192,

@@ -18,7 +18,7 @@ use super::session::{Incoming, Session};
 use super::socket::Socket;
 use super::trouble::Troubles;
 use super::{Account, Arrived, Origin, Page, Published};
-use crate::dial::BoxStream;
+use crate::dial::Counted;
 use crate::error::Result;
 use crate::options::PoolOptions;
 
@@ -53,7 +53,7 @@ pub fn take<'m>(messages: impl Iterator<Item = &'m str>) -> Taken {
 async fn taken<'m>(messages: impl Iterator<Item = &'m str>) -> Taken {
     const NEVER: Duration = Duration::from_secs(3600);
     let (near, _far) = tokio::io::duplex(64);
-    let stream: BoxStream = Box::new(near);
+    let stream = Counted::new(Box::new(near));
     let stream = WebSocketStream::from_raw_socket(stream, Role::Client, None).await;
     let url = url::Url::parse("wss://relay.example").expect("it is one");
     let troubles = Arc::new(Troubles::new(&url, Origin::User, watch::Sender::new(0)));

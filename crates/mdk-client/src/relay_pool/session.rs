@@ -56,7 +56,15 @@ impl Apart {
 type Leaving = (PublicKey, Apart, Vec<Command>);
 
 enum Subscription {
-    Live { account: PublicKey, id: u64, filters: Vec<Filter>, again: bool, seen: Seen },
+    Live {
+        account: PublicKey,
+        id: u64,
+        filters: Vec<Filter>,
+        again: bool,
+        /// Whether the end of what is stored has come.
+        ended: bool,
+        seen: Seen,
+    },
     Page(Box<Query>),
 }
 
@@ -319,7 +327,8 @@ impl Session {
         }
         self.socket.send(frame);
         self.live.insert((account, id), wire.clone());
-        let live = Subscription::Live { account, id, filters, again: false, seen: Seen::default() };
+        let (again, ended, seen) = (false, false, Seen::default());
+        let live = Subscription::Live { account, id, filters, again, ended, seen };
         self.subscriptions.insert(wire, live);
         Ok(())
     }

@@ -6,18 +6,22 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use futures_util::{Sink, Stream};
+use mdk_wire::budget::relay::WIRE_FACTOR;
 use tokio::time::Instant;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 
-use crate::dial::BoxStream;
+use super::meter::TOO_MUCH;
+use crate::dial::Counted;
 
 /// Bytes that may wait to be written.
 const MAX_WAITING: usize = 16 * 1024 * 1024;
 
 /// A WebSocket with a queue in front of it. Writing never waits, so that two full pipes cannot hold each other up.
 pub(super) struct Socket {
-    inner: WebSocketStream<BoxStream>,
+    inner: WebSocketStream<Counted>,
+    /// Bytes within which a message comes to its end.
+    longest: usize,
     waiting: VecDeque<Message>,
     waiting_bytes: usize,
     unflushed: bool,
@@ -26,9 +30,11 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    pub(super) fn new(inner: WebSocketStream<BoxStream>) -> Self {
+    pub(super) fn new(inner: WebSocketStream<Counted>) -> Self {
+        let largest = inner.get_config().max_message_size.unwrap_or(usize::MAX);
         Self {
             inner,
+            longest: largest.saturating_mul(WIRE_FACTOR),
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             unflushed: false,
@@ -67,7 +73,15 @@ impl Socket {
             if !read {
                 return Poll::Pending;
             }
-            Pin::new(&mut self.inner).poll_next(cx).map(|next| match next {
+            let next = Pin::new(&mut self.inner).poll_next(cx);
+            let read = &mut self.inner.get_mut().read;
+            match next {
+                // (pieces without a last one)
+                Poll::Pending if *read > self.longest => return Poll::Ready(Err(TOO_MUCH)),
+                Poll::Pending => {}
+                Poll::Ready(_) => *read = 0,
+            }
+            next.map(|next| match next {
                 Some(Ok(Message::Close(_))) | None => Err("closed by the relay"),
                 Some(Ok(message)) => Ok(message),
                 Some(Err(error)) => Err(reason(&error)),

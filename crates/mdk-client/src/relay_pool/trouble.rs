@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
+use std::time::UNIX_EPOCH;
 
 use tokio::sync::watch;
 use url::Url;
@@ -159,26 +160,10 @@ fn without_ids(word: &str) -> String {
     found
 }
 
-/// Seconds since 1970 of an HTTP date (RFC 9110, 5.6.7), in the one form in which it is sent today.
+/// Seconds since 1970 of an HTTP date (RFC 9110, 5.6.7).
 pub(crate) fn http_date(text: &str) -> Option<u64> {
-    let (_, rest) = text.split_once(", ")?;
-    let mut parts = rest.split(' ');
-    let day: u64 = parts.next()?.parse().ok()?;
-    let name = parts.next()?;
-    let names =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let month = names.iter().position(|known| *known == name)? as u64 + 1;
-    let year: u64 = parts.next()?.parse().ok()?;
-    let mut time = parts.next()?.split(':').map(|part| part.parse::<u64>().ok());
-    let (hour, minute, second) = (time.next()??, time.next()??, time.next()??);
-    let fits = (1970..=9999).contains(&year) && (1..=31).contains(&day);
-    if !fits || hour > 23 || minute > 59 || second > 60 || parts.next()? != "GMT" {
-        return None;
-    }
-    // Years that begin in March, so that the day that some have is their last.
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1;
-    Some((days - 719_468) * 86_400 + hour * 3_600 + minute * 60 + second)
+    let date = httpdate::parse_http_date(text).ok()?;
+    Some(date.duration_since(UNIX_EPOCH).ok()?.as_secs())
 }
 
 #[cfg(test)]

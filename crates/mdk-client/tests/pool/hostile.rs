@@ -9,6 +9,8 @@ use mdk_client::{Arrived, ClientError, Origin, Pool, PoolOptions, RelayState};
 use mdk_wire::Keys;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 
 use super::kit::*;
 
@@ -100,7 +102,9 @@ async fn is_banned_for(junk: impl Fn(&str) -> Message + Send + Sync + 'static) {
         }
     })
     .await;
-    next_to_an_honest_one(&relay, options(), async |pool, user| {
+    // (so that a message without an end needs few pieces)
+    let small = PoolOptions { max_message_bytes: 64 * 1024, ..options() };
+    next_to_an_honest_one(&relay, small, async |pool, user| {
         let key = user.account.public_key;
         user.connected().await;
         pool.subscribe(&relay.url, &key, 1, vec![ALL.into()]).await.unwrap();
@@ -119,6 +123,16 @@ async fn floods_end_in_a_ban() {
     bounded(is_banned_for(|_| Message::binary(vec![0; 100]))).await;
     bounded(is_banned_for(|_| Message::text("[".repeat(10_000)))).await;
     bounded(is_banned_for(|_| Message::Ping(vec![1].into()))).await;
+    bounded(is_banned_for(|_| Message::Pong(vec![1].into()))).await;
+    bounded(is_banned_for(|id| Message::text(format!("[\"EOSE\",\"{id}\"]")))).await;
+    // A message that has no end.
+    let begun = AtomicUsize::new(0);
+    bounded(is_banned_for(move |_| {
+        let first = begun.fetch_add(1, Ordering::SeqCst) == 0;
+        let code = if first { Data::Text } else { Data::Continue };
+        Message::Frame(Frame::message(Vec::<u8>::new(), OpCode::Data(code), false))
+    }))
+    .await;
     let stray = format!("[\"EVENT\",\"gone\",{}]", note(&Keys::generate(), "x", 1).to_json());
     bounded(is_banned_for(move |_| Message::text(stray.clone()))).await;
     bounded(is_banned_for(|_| Message::text("[\"AUTH\",\"again\"]"))).await;

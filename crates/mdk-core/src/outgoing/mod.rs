@@ -58,10 +58,15 @@ impl Ctx<'_, '_> {
             OutboxPurpose::Commit { pending } => Some(pending),
             _ => None,
         };
-        self.put_in(letter, pending)
+        self.put_in(letter, pending, self.now())
     }
 
-    pub(crate) fn put_in(&mut self, letter: &Letter<'_>, pending: Option<i64>) -> Result<()> {
+    pub(crate) fn put_in(
+        &mut self,
+        letter: &Letter<'_>,
+        pending: Option<i64>,
+        created_at: u64,
+    ) -> Result<()> {
         let (purpose, message, recipient) = match letter.purpose {
             OutboxPurpose::Message { message_id } => {
                 (OutgoingPurpose::Message, Some(message_id), None)
@@ -86,7 +91,7 @@ impl Ctx<'_, '_> {
             message,
             recipient,
             pending,
-            created_at: self.now(),
+            created_at,
             attempts: 0,
             end: None,
             finished_at: None,
@@ -154,7 +159,7 @@ impl Ctx<'_, '_> {
             event,
             relays: &[],
         };
-        self.put_in(&letter, Some(commit.id))
+        self.put_in(&letter, Some(commit.id), self.now())
     }
 
     /// A commit is given up, or was true and is not: what has not gone out of it and its Welcomes stays here. The Welcomes
@@ -198,7 +203,7 @@ impl Ctx<'_, '_> {
         let relays = &relays::checked(relays, MAX_TARGETS)?;
         self.make_room()?;
         let letter = Letter { purpose: OutboxPurpose::List, group: None, event, relays };
-        self.put_in(&letter, None)
+        self.put_in(&letter, None, self.now())
     }
 
     /// Forgets what was finished long ago. Called by `tick`.

@@ -49,7 +49,7 @@ pub struct OutboxItem {
     /// Where it is to go; empty when that is still to be found out
     /// ([`Engine::set_outbox_relays`](crate::Engine::set_outbox_relays)).
     pub relays: Vec<String>,
-    /// When it was put in, Unix seconds.
+    /// When it was put in, Unix seconds. A message that is encrypted again is as old as it was.
     pub created_at: u64,
     /// Of a message: since when its group has been in its present epoch here, Unix milliseconds. 0 of anything else.
     pub epoch_since: u64,

@@ -3,7 +3,12 @@
 //! `Foreign::new()` makes what released peers make; change `leaf`, `package` or a [`Context`] before use to break
 //! one rule at a time.
 
+// (named, because the fuzz targets include this file, too)
+#[path = "foreign/frames.rs"]
 mod frames;
+#[path = "foreign/handmade.rs"]
+mod handmade;
+#[path = "foreign/parts.rs"]
 mod parts;
 
 use std::collections::BTreeMap;
@@ -30,6 +35,8 @@ use openmls_traits::OpenMlsProvider as _;
 
 #[allow(unused_imports)]
 pub use frames::*;
+#[allow(unused_imports)]
+pub use handmade::*;
 #[allow(unused_imports)]
 pub use parts::*;
 

@@ -74,6 +74,19 @@ fn what_nobody_could_read_is_encrypted_again_and_in_order() {
     assert_eq!(alice.outbox(), [item]);
 }
 
+/// breaks: a member who commits without end, six times in less than a message waits. (rule: OB-17, OB-20)
+#[test]
+fn what_is_encrypted_again_is_as_old_as_it_was() {
+    let (mut alice, mut bob, mut carol, group) = three();
+    alice.utters(&group, "one");
+    let said = alice.outbox()[0].created_at;
+    for _ in 0..3 {
+        alice.clock.advance_millis(4_000);
+        commits(6, &mut bob, &mut [&mut alice, &mut carol], &group);
+        assert_eq!(alice.outbox()[0].created_at, said);
+    }
+}
+
 /// breaks: a relay had taken the old form after all, and somebody read it. (rule: 2.5-10)
 #[test]
 fn who_has_read_the_old_form_sees_it_once() {

@@ -58,11 +58,10 @@ impl Session {
         self.meter.weigh(incoming.bytes);
         match incoming.what {
             What::Frame(frame) => self.frame(frame, accounts, info),
-            What::Pong(nonce) => {
-                if let Some((sent, _)) = self.ping.take_if(|(_, ours)| nonce[..] == ours[..]) {
-                    self.latency = Some(sent.elapsed());
-                }
-            }
+            What::Pong(nonce) => match self.ping.take_if(|(_, ours)| nonce[..] == ours[..]) {
+                Some((sent, _)) => self.latency = Some(sent.elapsed()),
+                None => self.meter.chatter(),
+            },
             What::Ping => self.meter.chatter(),
             What::Binary => self.meter.garbage(),
             What::Nothing => {}
@@ -74,8 +73,10 @@ impl Session {
         match frame {
             Frame::Event { subscription, offer } => self.event(&subscription, *offer, accounts),
             Frame::Ok { id, accepted, reason } => self.answered(&id, accepted, reason, accounts),
-            Frame::EndOfStored(wire) => match self.subscriptions.get(&wire) {
-                Some(Subscription::Live { account, id, .. }) => {
+            Frame::EndOfStored(wire) => match self.subscriptions.get_mut(&wire) {
+                Some(Subscription::Live { ended: true, .. }) => self.meter.stray(),
+                Some(Subscription::Live { account, id, ended, .. }) => {
+                    *ended = true;
                     let (account, subscription) = (*account, *id);
                     self.auth.answered(&account);
                     self.serves(Matter::Read);
@@ -293,8 +294,11 @@ impl Session {
             match parked {
                 Parked::Publish(publish, _) => self.publish(publish),
                 Parked::Subscription(wire, _) => {
-                    let again = match self.subscriptions.get(&wire) {
-                        Some(Subscription::Live { filters, .. }) => frames::request(&wire, filters),
+                    let again = match self.subscriptions.get_mut(&wire) {
+                        Some(Subscription::Live { filters, ended, .. }) => {
+                            *ended = false;
+                            frames::request(&wire, filters)
+                        }
                         Some(Subscription::Page(page)) => {
                             frames::request(&wire, std::slice::from_ref(&page.filter))
                         }
