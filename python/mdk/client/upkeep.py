@@ -25,8 +25,8 @@ T = TypeVar("T")
 _log = logging.getLogger("mdk.client")
 
 _LOOK_AGAIN = 0.05
-_PUT_AWAY = 5.0
-"""How long the database is waited for when an account is closed, seconds."""
+CLOSE = 5.0
+"""How long closing an account takes at most, with all that it does, seconds; or a second more than the outbox was given."""
 _AWAY = frozenset({"backing-off", "banned"})
 """What a relay is that cannot be reached."""
 
@@ -47,11 +47,9 @@ async def uncancelled(work: Coroutine[Any, Any, T]) -> T:
     raise cancelled
 
 
-async def put_away(mdk: "Mdk") -> None:
-    """Close the database. One that is in use for longer than the patience is closed when that use ends."""
-    closing = asyncio.ensure_future(in_thread(mdk.close))
-    done, _ = await asyncio.wait([closing], timeout=_PUT_AWAY)
-    if done:
+async def at_most(closing: "asyncio.Task[None]", seconds: float) -> None:
+    """Wait for the closing of an account, so long at most: then it goes on alone."""
+    if (await asyncio.wait([closing], timeout=seconds))[0]:
         await closing
         return
     _log.warning("the database is in use, and closes when that ends")

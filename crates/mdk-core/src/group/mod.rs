@@ -8,6 +8,7 @@ use join::UNROUTED;
 pub(crate) mod beside;
 pub(crate) mod create;
 mod delete;
+pub(crate) mod doubt;
 pub(crate) mod earlier;
 pub(crate) mod epoch;
 pub(crate) mod inviters;
