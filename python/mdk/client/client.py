@@ -221,7 +221,7 @@ class Client:
             return
         if self._closing is None:
             self._closing = asyncio.create_task(self._close(), name="mdk-close")
-        await upkeep.at_most(self._closing, max(upkeep.CLOSE, self._settings.drain + 1))
+        await upkeep.until_closed(self._closing, self._settings.drain)
 
     async def _close(self) -> None:
         async with self._starting:

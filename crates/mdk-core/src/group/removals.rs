@@ -132,10 +132,7 @@ impl Ctx<'_, '_> {
                 (true, true) => self.tx.drop_removal(row)?,
                 (true, false) if row.undone_at != 0 => {}
                 // (D8-8)
-                (true, false) if raced && row.account == me => {
-                    let undone_at = self.now().max(1);
-                    self.tx.put_removal(&RemovalRow { undone_at, ..row.clone() })?;
-                }
+                (true, false) if raced && row.account == me => {}
                 (true, false) if raced => self.tx.drop_removal(row)?,
                 (true, false) => {
                     let undone_at = self.now();
@@ -159,6 +156,11 @@ impl Ctx<'_, '_> {
                     self.tx.put_removal(&RemovalRow { commit, undone_at: 0, ..row.clone() })?;
                 }
             }
+        }
+        if old.status == GroupStatus::Removed
+            && let Some(out) = nodes.iter().find(|node| node.authenticator == old.authenticator)
+        {
+            self.note_put_out(out)?;
         }
         // Whom the followed branch had taken in, and this one has not, nobody removed.
         let Some((settings, members)) = parted else { return Ok(()) };
@@ -216,10 +218,11 @@ impl Ctx<'_, '_> {
         if group::is_over(row.status) {
             return self.forget_removals(id);
         }
-        self.note_company(&row, &rows)?;
         if row.status != GroupStatus::Active || row.pass.opened != 0 {
             return Ok(());
         }
+        self.note_company(&row, &rows)?;
+        let rows = self.tx.removals(id)?;
         let done =
             |removal: &&RemovalRow| removal.undone_at == 0 && out_of_reach(removal) <= row.epoch;
         for removal in rows.iter().filter(done) {
