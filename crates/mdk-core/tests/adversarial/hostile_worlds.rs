@@ -224,10 +224,12 @@ impl World {
         let mut views = Vec::new();
         for honest in &mut self.honest {
             let info = honest.member.info(&group);
-            let end = honest.member.ends(&group);
+            // (who is out of it has no state to compare)
+            let inside = info.state == GroupState::Active;
+            let auth = inside.then(|| honest.member.ends(&group).authenticator);
             let there = accounts(&mut honest.member, &group);
             let back = self.put_out.iter().any(|who| there.contains(who));
-            views.push((honest.member.name, info, end.authenticator, back));
+            views.push((honest.member.name, info, auth, back));
         }
         let alice = &views[0];
         // What is undone before it has settled is told as withdrawn, and nobody makes it again.
