@@ -264,9 +264,9 @@ fn prepare(
         let Ok(pending) = kept[by].member.engine.self_update(group) else { continue };
         kept[by].confirms(&pending);
         made.push(pending.event.unwrap());
-        for other in 0..kept.len() {
-            let _ = kept[other].takes(made.last().unwrap());
-            let _ = kept[other].waits(6_000);
+        for other in kept.iter_mut() {
+            let _ = other.takes(made.last().unwrap());
+            let _ = other.waits(6_000);
         }
     }
     if let Some(whom) = whom
