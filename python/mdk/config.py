@@ -12,6 +12,9 @@ TRIES_IN_VAIN = 3
 """Calls of a bot's handler that raises what waiting does not mend."""
 MESSAGES_A_MINUTE = 30
 """Messages of a bot to one group within a minute, unless `Bot(messages_a_minute=)` says something else."""
+CLOSE = 5.0
+"""Seconds that closing an account takes at most, with its database; a second more than its outbox was given, if that
+is longer."""
 
 
 @final

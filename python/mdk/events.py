@@ -273,6 +273,11 @@ class CannotFollow(Event):
     now. If the group is silent from here on, the others have gone on with it: let an admin remove this account and
     invite it again. It is told once for each such place, and is no verdict: any member can send such a change, and on a
     machine whose clock is far ahead every KeyPackage has expired.
+
+    Or a branch removes this account that is not followed here, and what comes after it cannot be read; or for five
+    epochs all was done here by members that are no admins, while something came that cannot be read. The others may be
+    elsewhere then, and the group is contested (GroupInfo.contested) until somebody else is heard here. It can be
+    spoken in; ask an admin over another way.
     """
 
     __match_args__ = ("epoch",)

@@ -249,7 +249,8 @@ class GroupInfo(Shown):
     sealing: int
     """Commits that are missing until the removals of ours that are being sealed cannot be undone; 0 when none is."""
     contested: bool
-    """Somebody is back who had been removed or demoted (RemovalUndone): nothing can be said until that is settled."""
+    """Somebody is back who had been removed or demoted (RemovalUndone): nothing can be said until that is settled. Or
+    the others may be on another branch (CannotFollow): then it ends when one of them is heard."""
 
 
 @final

@@ -13,6 +13,7 @@ from tests.client.people import KEY, PATIENCE
 
 from mdk import Client, DatabaseKey
 from mdk.client import upkeep
+from mdk.client.runtime import in_thread
 from mdk.testing import LocalRelay
 from mdk.testing.clients import impatient
 
@@ -122,9 +123,9 @@ async def test_closing_does_not_wait_for_ever_for_a_database_in_use(
             assert let_go.wait(PATIENCE)
             closed.set()
 
-    monkeypatch.setattr(upkeep, "_PUT_AWAY", 0.01)
-    busy: Any = Busy()
-    await asyncio.wait_for(upkeep.put_away(busy), PATIENCE)
+    monkeypatch.setattr(upkeep, "CLOSE", 0.01)
+    closing = asyncio.create_task(in_thread(Busy().close))
+    await asyncio.wait_for(upkeep.until_closed(closing, -1), PATIENCE)
     assert "in use" in caplog.text
     assert not closed.is_set()
     let_go.set()

@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import threading
 import time
 import warnings
 from collections.abc import AsyncIterator
@@ -28,7 +29,7 @@ from mdk import (
     RelayPool,
     errors,
 )
-from mdk.client import data_folder
+from mdk.client import data_folder, upkeep
 from mdk.testing import LocalRelay, client
 from mdk.testing.clients import impatient
 from mdk.testing.fixtures import MakeClient
@@ -241,6 +242,43 @@ async def test_cancelled_starts_and_closes(relay: LocalRelay, tmp_path: Path) ->
     # Nothing holds the file any more.
     async with account.open() as alice:
         assert len(alice.groups) == 0
+
+
+async def test_closing_has_one_end(
+    relay: LocalRelay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It returns although the connections do not end and the database is in use, and goes on when they do."""
+    monkeypatch.setattr(upkeep, "CLOSE", 0.5)
+    account = Account(tmp_path, "alice", relay)
+    async with account.open() as alice:
+        native, closable = alice._session.native, asyncio.Event()
+
+        class Lasting:
+            async def close(self, drain: float) -> None:
+                await closable.wait()
+                await native.close(drain)
+
+        monkeypatch.setattr(alice._session, "native", Lasting())
+        alice._settings.drain = -0.5
+        used, done = threading.Event(), threading.Event()
+
+        def use(_: object) -> None:
+            used.set()
+            done.wait(PATIENCE)
+
+        using = asyncio.create_task(asyncio.to_thread(lambda: alice.engine.verify(progress=use)))
+        assert await asyncio.to_thread(used.wait, PATIENCE)
+        await asyncio.wait_for(alice.close(), PATIENCE)
+        closable.set()
+        alice._settings.drain = 0.0
+        await asyncio.wait_for(alice.close(), PATIENCE)
+        assert not using.done()
+        done.set()
+        await using
+        monkeypatch.setattr(upkeep, "CLOSE", PATIENCE)
+        await alice.close()
+    async with account.open() as again:
+        assert len(again.groups) == 0
 
 
 CHILD = """

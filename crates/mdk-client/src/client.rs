@@ -258,7 +258,7 @@ impl Client {
     }
 
     /// Stops. First gives the outbox up to `drain` to empty; what remains is published by the next start. It returns within
-    /// five seconds, or one second after `drain` if that is later: what has not ended by then is cut off, which loses
+    /// four and a half seconds, or half a second after `drain` if that is later: what has not ended by then is cut off, which loses
     /// nothing that the engine has.
     pub async fn close(&self, drain: Duration) {
         let begin = Instant::now();

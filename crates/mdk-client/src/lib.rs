@@ -26,5 +26,6 @@ pub use relay_info::RelayInfo;
 #[doc(hidden)]
 pub use relay_pool::fuzzing;
 pub use relay_pool::{
-    Account, Arrived, Origin, Page, Pool, Published, RelayState, RelayStatus, normal_url,
+    Account, Arrived, Held, Origin, Page, Pool, Published, RelayState, RelayStatus, Room,
+    normal_url,
 };

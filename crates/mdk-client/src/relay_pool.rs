@@ -52,7 +52,9 @@ use self::registry::{Handle, Host, Place, Registry};
 pub(crate) use self::room::{on_loopback, sockets};
 use self::trouble::Troubles;
 pub(crate) use self::trouble::http_date;
-pub use self::types::{Account, Arrived, Origin, Page, Published, RelayState, RelayStatus};
+pub use self::types::{
+    Account, Arrived, Held, Origin, Page, Published, RelayState, RelayStatus, Room,
+};
 use self::worker::Worker;
 use crate::dial::{Dialer, Resolve, SystemResolver, address};
 use crate::error::{ClientError, Result};

@@ -5,7 +5,7 @@ use mdk_wire::budget::group::MAX_SHOWN_REACTIONS;
 use mdk_wire::{EventId, GroupId, PublicKey, kind};
 
 use crate::error::{Error, Result};
-use crate::group::removals;
+use crate::group::{doubt, removals};
 use crate::media;
 use crate::message::can_be_edited;
 use crate::values::{Delivery, GroupInfo, GroupState, Invite, Message, Reaction};
@@ -29,7 +29,7 @@ pub(crate) fn is_shown(status: MessageStatus) -> bool {
     !matches!(status, MessageStatus::Expired | MessageStatus::Parked)
 }
 
-pub(crate) fn group_info(tx: &Tx<'_>, _me: PublicKey, row: &GroupRow) -> Result<GroupInfo> {
+pub(crate) fn group_info(tx: &Tx<'_>, me: PublicKey, row: &GroupRow) -> Result<GroupInfo> {
     let removals = tx.removals(&row.id)?;
     let last_message = tx.last_message(&row.id)?.map(|m| glance(tx, m)).transpose()?;
     Ok(GroupInfo {
@@ -45,7 +45,7 @@ pub(crate) fn group_info(tx: &Tx<'_>, _me: PublicKey, row: &GroupRow) -> Result<
         retention: (row.retention != 0).then_some(row.retention),
         has_image: row.has_image,
         sealing: removals::sealing(&removals, row.epoch),
-        contested: removals::contested(&removals),
+        contested: removals::contested(&removals) || doubt::is_led_on(tx, me, row)?,
         unread_count: tx.unread(&row.id, row.last_read)?,
         last_message: last_message.map(Box::new),
     })

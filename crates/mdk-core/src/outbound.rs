@@ -50,6 +50,8 @@ pub(crate) struct Plan {
 pub(crate) const PURPOSE_DISBAND: u8 = 1;
 /// Whom it puts out is to stay out: see `group/removals.rs`.
 pub(crate) const PURPOSE_SEAL: u8 = 2;
+/// It makes again what another branch has undone, and was not sealed.
+pub(crate) const PURPOSE_AGAIN: u8 = 3;
 
 /// MLS output of a staged commit.
 pub(crate) struct Staged {

@@ -78,7 +78,8 @@ pub struct GroupInfo {
     pub has_image: bool,
     /// Commits that are missing until removals of ours that are to be sealed cannot be undone any more; 0 when none is.
     pub sealing: u64,
-    /// Somebody is back who had been removed or demoted: see [`EventBody::RemovalUndone`].
+    /// Somebody is back who had been removed or demoted ([`EventBody::RemovalUndone`]): nothing can be said until that is
+    /// settled. Or the others may be on another branch ([`EventBody::CannotFollow`]); then it ends when one is heard here.
     pub contested: bool,
     /// Messages of others after the last one marked read.
     pub unread_count: u64,
@@ -469,6 +470,10 @@ pub enum EventBody {
     /// and ten minutes later the group still stands before it. If the others took it in time, only a new invite helps
     /// (rule: F1-12). Told once for each state, and no verdict: any member can send such a commit, and with a clock that
     /// is far ahead every KeyPackage has expired.
+    ///
+    /// Or a branch removes this account that is not followed here, and what comes after it cannot be read (rule: D8-8). Or
+    /// here all was done for five epochs by members that are no admins, and something came that cannot be read (rule: D8-9).
+    /// The others may be elsewhere: the group is contested until somebody else is heard here.
     CannotFollow {
         /// The epoch that the group stands in here.
         epoch: u64,

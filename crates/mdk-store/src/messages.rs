@@ -99,6 +99,8 @@ pub(crate) const LAST: &str = select!(
 );
 pub(crate) const LAST_HEARD: &str = "SELECT received_at FROM messages INDEXED BY messages_shown WHERE group_id = ?1 \
      AND kind <> 5 AND kind <> 7 AND kind <> 1009 AND status < 3 AND mine = 0 ORDER BY seq DESC LIMIT 1";
+pub(crate) const LAST_CAME: &str = "SELECT received_at FROM messages INDEXED BY messages_shown WHERE group_id = ?1 \
+     AND kind <> 5 AND kind <> 7 AND kind <> 1009 AND status < 3 ORDER BY seq DESC LIMIT 1";
 pub(crate) const LAST_SAID: &str = "SELECT created_at, id FROM messages INDEXED BY messages_shown WHERE group_id = ?1 \
      AND kind <> 5 AND kind <> 7 AND kind <> 1009 AND status < 3 AND mine = 1 ORDER BY seq DESC LIMIT 1";
 pub(crate) const LAST_SHOWN: &str = "SELECT created_at, id FROM messages INDEXED BY messages_shown WHERE group_id = ?1 \
@@ -538,6 +540,14 @@ impl Tx<'_> {
     /// [`StoreError`] when the database fails or the row cannot be decoded.
     pub fn last_heard(&self, group: &GroupId) -> Result<Option<Timestamp>> {
         self.one(LAST_HEARD, [group.as_bytes()], |row| Columns::new(row, "messages").u64())
+    }
+
+    /// When the newest message, of the same kinds and in every status, came, or was made if it is ours.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails or the row cannot be decoded.
+    pub fn last_came(&self, group: &GroupId) -> Result<Option<Timestamp>> {
+        self.one(LAST_CAME, [group.as_bytes()], |row| Columns::new(row, "messages").u64())
     }
 
     /// Date and id of our newest message, of the same kinds and in every status.

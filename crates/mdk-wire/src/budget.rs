@@ -18,6 +18,9 @@ pub mod relay {
     /// Such messages that are read at one time in a process.
     pub const LARGE_FRAMES_AT_ONCE: usize = 2;
 
+    /// Bytes of events that wait for the engine of one account, of all relays together.
+    pub const QUEUED_BYTES: usize = 16 * 1024 * 1024;
+
     /// Relays of one group, beside those that the account's owner named, that are read at one time.
     pub const GROUP_RELAYS: usize = 5;
     /// How long one of these may be away before another one of the group is read in its place.
@@ -33,11 +36,11 @@ pub mod relay {
     /// Of these connections, one of so many may be to what others named.
     pub const PEER_SHARE: usize = 2;
 
-    /// How long closing an account takes at most, whatever relays and the engine do; the outbox has what is left of it
-    /// before [`CLOSE_LAST`].
-    pub const CLOSE: Duration = Duration::from_secs(5);
+    /// How long closing the connections of an account takes at most, whatever relays and the engine do; the outbox has what
+    /// is left of it before [`CLOSE_LAST`]. Of the five seconds that closing an account takes the database has the rest.
+    pub const CLOSE: Duration = Duration::from_millis(4_500);
     /// What is left of it, or more if the outbox was given longer, for what runs to come to its end.
-    pub const CLOSE_LAST: Duration = Duration::from_secs(1);
+    pub const CLOSE_LAST: Duration = Duration::from_millis(500);
 
     /// Time within which points are counted.
     pub const WINDOW: Duration = Duration::from_secs(60);

@@ -213,15 +213,16 @@ class Client:
     async def close(self) -> None:
         """Stop, and close the database. The outbox gets up to four seconds to empty; the rest waits for the next start.
 
-        What does not end within five seconds is cut off; so long, again, the database is waited for. Nothing that was
-        acknowledged is lost. Closing again does nothing, and neither does closing in a child of os.fork(). It goes on
-        to its end even if the wait for it is cancelled.
+        It returns within five seconds, whatever relays do and whoever uses the database: what has not ended by then is
+        cut off, and a database in use is closed when that use ends. Nothing that was acknowledged is lost. Closing
+        again waits for the same end, and closing in a child of os.fork() does nothing. It goes on to its end even if
+        the wait for it is cancelled.
         """
         if self._forked:
             return
         if self._closing is None:
             self._closing = asyncio.create_task(self._close(), name="mdk-close")
-        await asyncio.shield(self._closing)
+        await upkeep.until_closed(self._closing, self._settings.drain)
 
     async def _close(self) -> None:
         async with self._starting:
@@ -239,11 +240,8 @@ class Client:
                 await session.feed.stop()
                 await session.native.close(self._settings.drain)
             finally:
-                try:
-                    await upkeep.put_away(session.mdk)
-                finally:
-                    if self._own_pool is not None:
-                        await self._own_pool.close()
+                pool = [] if self._own_pool is None else [self._own_pool.close()]
+                await asyncio.gather(in_thread(session.mdk.close), *pool)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         _ = self._begin(work)

@@ -7,11 +7,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mdk._mdk import PublicKey
+from mdk.config import CLOSE
 from mdk.errors import Closed, Forked, InMemory, MdkError, TransportError
 from mdk.values import GroupId, GroupState, PathArg
 
 from .group import handle
-from .runtime import in_thread
 from .values import RekeyReport
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ T = TypeVar("T")
 _log = logging.getLogger("mdk.client")
 
 _LOOK_AGAIN = 0.05
-_PUT_AWAY = 5.0
-"""How long the database is waited for when an account is closed, seconds."""
 _AWAY = frozenset({"backing-off", "banned"})
 """What a relay is that cannot be reached."""
 
@@ -47,11 +45,9 @@ async def uncancelled(work: Coroutine[Any, Any, T]) -> T:
     raise cancelled
 
 
-async def put_away(mdk: "Mdk") -> None:
-    """Close the database. One that is in use for longer than the patience is closed when that use ends."""
-    closing = asyncio.ensure_future(in_thread(mdk.close))
-    done, _ = await asyncio.wait([closing], timeout=_PUT_AWAY)
-    if done:
+async def until_closed(closing: "asyncio.Task[None]", drain: float) -> None:
+    """Wait until an account is closed whose outbox had `drain` seconds. When the time is over, it goes on alone."""
+    if (await asyncio.wait([closing], timeout=max(CLOSE, drain + 1)))[0]:
         await closing
         return
     _log.warning("the database is in use, and closes when that ends")

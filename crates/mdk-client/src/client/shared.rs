@@ -19,7 +19,7 @@ use super::sent::Sent;
 use crate::error::{ClientError, Result};
 use crate::lists::Cache;
 use crate::options::{ClientOptions, EngineAccess, ended, with_engine};
-use crate::relay_pool::{Account, Arrived, Origin, Pool};
+use crate::relay_pool::{Account, Arrived, Origin, Pool, Room};
 
 /// Engine calls of this process that run at one time: each takes a thread, and there may be hundreds of accounts.
 static ENGINE_CALLS: Semaphore = Semaphore::const_new(32);
@@ -141,6 +141,7 @@ impl Shared {
             public_key: me,
             false_events: counters.false_events.clone(),
             sink,
+            room: Room::default(),
             sign: Arc::new(move |event| {
                 /// NIP-42.
                 const AUTH: u16 = 22_242;

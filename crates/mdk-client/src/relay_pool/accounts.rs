@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use mdk_wire::budget::relay::QUEUED_BYTES;
 use mdk_wire::{Keys, PublicKey};
 use tokio::sync::mpsc::OwnedPermit;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::Instant;
 
-use super::{Account, Arrived};
+use super::{Account, Arrived, Held};
 
 /// What may wait between socket and sinks before the socket is not read any more. Large enough that answers and pings behind
 /// a few events are seen while a sink is full.
@@ -23,7 +24,7 @@ const MAX_BACKLOG: usize = 256;
 /// How long one full sink may hold up the other accounts of a connection.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-type Permit = (PublicKey, u64, Option<OwnedPermit<Arrived>>);
+type Permit = (PublicKey, u64, Option<(OwnedPermit<Arrived>, Held)>);
 
 struct Slot {
     account: Account,
@@ -154,13 +155,13 @@ impl Accounts {
         }
         let mut item = item;
         if slot.waiting.is_empty() {
-            match slot.account.sink.try_send(item) {
+            match offer(&slot.account, item) {
                 Ok(()) => return,
                 Err(TrySendError::Closed(_)) => return self.remove(key),
                 Err(TrySendError::Full(back)) => item = back,
             }
             slot.full_since = Some(Instant::now());
-            self.permits.push(permit(slot));
+            self.permits.push(permit(slot, &item));
         }
         // A connection that comes and goes behind a full sink is told once.
         if let (Arrived::Disconnected { .. }, Some(Arrived::Connected { .. })) =
@@ -196,7 +197,7 @@ impl Accounts {
         let Some(slot) = self.slots.get_mut(&key).filter(|slot| slot.opened == opened) else {
             return;
         };
-        let Some(room) = room else { return self.remove(&key) };
+        let Some((room, held)) = room else { return self.remove(&key) };
         slot.full_since = None;
         if slot.dropped {
             slot.dropped = false;
@@ -210,18 +211,18 @@ impl Accounts {
         let Some(item) = slot.waiting.pop_front() else { return };
         self.backlog -= 1;
         self.backlog_bytes -= size(&item);
-        room.send(item);
+        room.send(with(item, held));
         while let Some(item) = slot.waiting.pop_front() {
             let bytes = size(&item);
-            match slot.account.sink.try_send(item) {
+            match offer(&slot.account, item) {
                 Ok(()) => {
                     self.backlog -= 1;
                     self.backlog_bytes -= bytes;
                 }
                 Err(TrySendError::Full(item)) => {
+                    self.permits.push(permit(slot, &item));
                     slot.waiting.push_front(item);
                     slot.full_since = Some(Instant::now());
-                    self.permits.push(permit(slot));
                     return;
                 }
                 Err(TrySendError::Closed(item)) => {
@@ -261,9 +262,45 @@ impl Accounts {
     }
 }
 
-fn permit(slot: &Slot) -> Pin<Box<dyn Future<Output = Permit> + Send>> {
-    let (key, opened, sink) = (slot.account.public_key, slot.opened, slot.account.sink.clone());
-    Box::pin(async move { (key, opened, sink.reserve_owned().await.ok()) })
+/// Puts `item` into the sink, if there is room for one more and for its bytes.
+fn offer(account: &Account, item: Arrived) -> Result<(), TrySendError<Arrived>> {
+    let held = match account.room.0.clone().try_acquire_many_owned(weight(&item)) {
+        Ok(held) => Held(Some(held)),
+        Err(_) if account.sink.is_closed() => return Err(TrySendError::Closed(item)),
+        Err(_) => return Err(TrySendError::Full(item)),
+    };
+    account.sink.try_send(with(item, held)).map_err(|error| match error {
+        TrySendError::Full(item) => TrySendError::Full(with(item, Held::default())),
+        closed @ TrySendError::Closed(_) => closed,
+    })
+}
+
+/// Waits for room for `first`, which is the first one that waits.
+fn permit(slot: &Slot, first: &Arrived) -> Pin<Box<dyn Future<Output = Permit> + Send>> {
+    let (key, opened, account) = (slot.account.public_key, slot.opened, &slot.account);
+    let (sink, room, weight) = (account.sink.clone(), account.room.0.clone(), weight(first));
+    Box::pin(async move {
+        let held = room.acquire_many_owned(weight).await.ok();
+        let sink = sink.reserve_owned().await.ok();
+        (key, opened, sink.map(|sink| (sink, Held(held))))
+    })
+}
+
+fn with(mut item: Arrived, part: Held) -> Arrived {
+    if let Arrived::Event { held, .. } = &mut item {
+        *held = part;
+    }
+    item
+}
+
+/// What an item takes of the room for bytes: never more than there is.
+fn weight(item: &Arrived) -> u32 {
+    match item {
+        Arrived::Event { json, .. } => {
+            u32::try_from(json.len().min(QUEUED_BYTES)).unwrap_or(u32::MAX)
+        }
+        _ => 0,
+    }
 }
 
 fn size(item: &Arrived) -> usize {

@@ -17,7 +17,7 @@ use super::meter::Meter;
 use super::session::{Incoming, Session};
 use super::socket::Socket;
 use super::trouble::Troubles;
-use super::{Account, Arrived, Origin, Page, Published};
+use super::{Account, Arrived, Origin, Page, Published, Room};
 use crate::dial::Counted;
 use crate::error::Result;
 use crate::options::PoolOptions;
@@ -64,7 +64,13 @@ async fn taken<'m>(messages: impl Iterator<Item = &'m str>) -> Taken {
     let (public_key, (sink, mut arrived)) = (keys.public_key(), mpsc::channel(4096));
     let sign = Arc::new(move |event: mdk_wire::UnsignedEvent| Some(event.sign(&keys)));
     let mut accounts = Accounts::new("wss://relay.example".into());
-    accounts.insert(Account { public_key, sink, sign, false_events: Arc::default() });
+    accounts.insert(Account {
+        public_key,
+        sink,
+        room: Room::default(),
+        sign,
+        false_events: Arc::default(),
+    });
     let filter = || {
         let filter = format!("{{\"kinds\":{KINDS:?}}}");
         Filter::from_json(filter).expect("it is one")

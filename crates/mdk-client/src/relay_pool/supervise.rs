@@ -100,8 +100,13 @@ mod tests {
         let pool = Pool::with_resolver(options, Arc::new(Faulty(AtomicBool::new(false))));
         let (sink, mut arrived) = mpsc::channel(4);
         let public_key = Keys::generate().public_key();
-        let account =
-            Account { public_key, sink, sign: Arc::new(|_| None), false_events: Arc::default() };
+        let account = Account {
+            public_key,
+            sink,
+            room: Default::default(),
+            sign: Arc::new(|_| None),
+            false_events: Arc::default(),
+        };
         pool.open(&format!("ws://relay.test:{port}"), Origin::User, &account).await.unwrap();
         let first = tokio::time::timeout(Duration::from_secs(20), arrived.recv()).await;
         // Nothing was connected before, so nobody is told of an end.

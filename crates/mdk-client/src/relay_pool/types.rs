@@ -5,7 +5,8 @@ use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime};
 
 use mdk_wire::PublicKey;
-use tokio::sync::mpsc;
+use mdk_wire::budget::relay::QUEUED_BYTES;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 /// Who named a relay URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -17,6 +18,40 @@ pub enum Origin {
     Peer,
 }
 
+/// Room for the events that wait in an account's sink, by their bytes: [`QUEUED_BYTES`], over all relays.
+#[derive(Clone)]
+pub struct Room(pub(super) Arc<Semaphore>);
+
+impl Default for Room {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(QUEUED_BYTES)))
+    }
+}
+
+/// The bytes that an event takes of its account's room, until it is taken out of the sink and dropped. A copy takes none.
+#[derive(Default)]
+pub struct Held(#[allow(dead_code)] pub(super) Option<OwnedSemaphorePermit>);
+
+impl Clone for Held {
+    fn clone(&self) -> Self {
+        Self(None)
+    }
+}
+
+impl PartialEq for Held {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Held {}
+
+impl std::fmt::Debug for Held {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Held")
+    }
+}
+
 /// An account as the pool knows it.
 #[derive(Clone)]
 pub struct Account {
@@ -24,6 +59,8 @@ pub struct Account {
     pub public_key: PublicKey,
     /// Where everything goes that arrives for it. Bounded: while it is full, the sockets it is subscribed on are not read.
     pub sink: mpsc::Sender<Arrived>,
+    /// How much may wait there, by its bytes. While there is no room, the sockets are not read, either.
+    pub room: Room,
     /// Signs the events of NIP-42, and nothing else; `None` declines.
     #[allow(clippy::type_complexity)]
     pub sign: Arc<dyn Fn(mdk_wire::UnsignedEvent) -> Option<mdk_wire::Event> + Send + Sync>,
@@ -43,6 +80,8 @@ pub enum Arrived {
         subscription: u64,
         /// The event, NIP-01, exactly its seven members.
         json: String,
+        /// Its part of the account's room.
+        held: Held,
     },
     /// The stored events of a subscription are through.
     EndOfStored {

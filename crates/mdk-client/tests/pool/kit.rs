@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use mdk_client::{Account, Arrived, Pool, PoolOptions, RelayState, RelayStatus};
+use mdk_client::{Account, Arrived, Pool, PoolOptions, RelayState, RelayStatus, Room};
 use mdk_wire::{Event, Keys, UnsignedEvent};
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
@@ -219,6 +219,7 @@ impl User {
         let account = Account {
             public_key: keys.public_key(),
             sink,
+            room: Room::default(),
             sign: Arc::new(sign),
             false_events: Arc::default(),
         };

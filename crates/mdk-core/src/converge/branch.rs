@@ -218,7 +218,7 @@ pub(super) mod tests {
     use super::super::order::Rule;
     use super::*;
 
-    fn account(n: u8) -> PublicKey {
+    pub(in crate::converge) fn account(n: u8) -> PublicKey {
         let mut found = (0..=u8::MAX).filter_map(|x| PublicKey::from_bytes([x; 32]).ok());
         found.nth(usize::from(n)).expect("enough points")
     }

@@ -18,7 +18,10 @@ pub(crate) mod gaps;
 pub(crate) mod marks;
 pub(crate) mod order;
 pub(crate) mod place;
+#[cfg(test)]
+mod proposal;
 pub(crate) mod replay;
+mod settled;
 pub(crate) mod switch;
 pub(crate) mod tried;
 mod word;
@@ -293,6 +296,7 @@ impl Ctx<'_, '_> {
         let witnesses = self.tx.witnesses(id, history.unwrap_or(0).min(fork_history(&nodes)))?;
         // A state that cannot be made again leads nowhere, either.
         let mut lost = self.of_one_word(id, &nodes, &witnesses)?;
+        lost.extend(self.of_the_put_out(id, &nodes, &witnesses, base)?);
         while let Some(choice) = tree.choose(base, &witnesses, &lost) {
             let winner = choice.winner;
             tracing::debug!(

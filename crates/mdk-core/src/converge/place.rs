@@ -198,6 +198,7 @@ impl Ctx<'_, '_> {
         self.tx.put_route(&node.nostr_group_id, &id, node.epoch)?;
         self.cache.rerouted = true;
         self.tx.put_node(&node)?;
+        self.note_put_out(&node)?;
         let (now, epoch, auth) = (self.now_millis, node.epoch, node.authenticator);
         let row = self.edit_row(&id, |row| {
             let base = base_for_rival(row);

@@ -290,9 +290,8 @@ impl Engine {
     /// [`Error::GroupNotFound`], [`Error::Store`].
     pub fn quiet_since(&mut self, id: &GroupId) -> Result<u64> {
         self.look(|ctx| {
-            let heard = ctx.tx.last_heard(id)?.unwrap_or(0);
-            let shown = ctx.tx.last_shown(id)?.map_or(0, |(at, _)| at.min(ctx.now()));
-            Ok(heard.max(shown).saturating_mul(1000).max(ctx.epoch_since(id)?))
+            let came = ctx.tx.last_came(id)?.unwrap_or(0);
+            Ok(came.saturating_mul(1000).max(ctx.epoch_since(id)?))
         })
     }
 

@@ -215,6 +215,7 @@ impl Engine {
                 let row = ctx.current_row(&row.id)?;
                 ctx.wake_welcomes(&row.id)?;
                 ctx.work_off_removals(&row.id)?;
+                ctx.tell_led_on(&row)?;
                 ctx.forget_left(&row)?;
             }
             ctx.wake_inputs()?;

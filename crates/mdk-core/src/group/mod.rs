@@ -9,6 +9,7 @@ pub(crate) mod beside;
 pub(crate) mod create;
 pub(crate) mod declined;
 mod delete;
+pub(crate) mod doubt;
 pub(crate) mod earlier;
 pub(crate) mod epoch;
 pub(crate) mod inviters;

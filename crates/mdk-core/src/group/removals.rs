@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use mdk_store::{GroupRow, GroupStatus, RemovalRow};
+use mdk_store::{CommitStatus, GroupRow, GroupStatus, RemovalRow};
 use mdk_wire::{ContentId, GroupId, PublicKey};
 
 use crate::converge::order::POLICY;
@@ -17,7 +17,7 @@ use crate::group;
 use crate::group::create::without;
 use crate::group::epoch::Step;
 use crate::group::members::{admin_policy, leaves_of};
-use crate::outbound::{PURPOSE_SEAL, Plan};
+use crate::outbound::{PURPOSE_AGAIN, PURPOSE_SEAL, Plan};
 
 /// A removal that was undone is made again at once, and then after growing pauses, in milliseconds.
 const FIRST_PAUSE: u64 = 5_000;
@@ -98,7 +98,7 @@ impl Ctx<'_, '_> {
                 seal: sealed || before.is_some_and(|row| row.seal),
                 undone_at: 0,
                 next_at: 0,
-                attempts: 0,
+                attempts: before.map_or(0, |row| row.attempts),
             })?;
         }
         Ok(())
@@ -118,21 +118,29 @@ impl Ctx<'_, '_> {
         let new = self.current_row(id)?;
         let known = self.tx.removals(id)?;
         let nodes = self.tx.nodes(id)?;
+        let me = self.identity.account();
         let followed: BTreeSet<ContentId> =
             nodes.iter().filter(|node| node.canonical).filter_map(|node| node.commit).collect();
         for row in &known {
             let (back, holds) = (is_back(row, &new), followed.contains(&row.commit));
-            // A race of the moment, which the withdrawn change tells of.
+            // A race of the moment, which the withdrawn change tells of. What was undone before is none, nor what others
+            // have settled out of reach: who comes back then has waited for it.
             let settled = row.made_at.saturating_add(self.config.settle_quiet_millis);
-            let raced = settled >= old.pass.opened;
+            let raced =
+                settled >= old.pass.opened && out_of_reach(row) > old.epoch && row.attempts == 0;
             match (back, holds) {
                 (true, true) => self.tx.drop_removal(row)?,
                 (true, false) if row.undone_at != 0 => {}
+                // (D8-8)
+                (true, false) if raced && row.account == me => {}
                 (true, false) if raced => self.tx.drop_removal(row)?,
                 (true, false) => {
                     let undone_at = self.now();
                     let next_at = self.now_millis;
-                    self.tx.put_removal(&RemovalRow { undone_at, next_at, ..row.clone() })?;
+                    // (whoever does not make it again counts that it was undone)
+                    let attempts = if row.own { row.attempts } else { row.attempts.max(1) };
+                    let undone = RemovalRow { undone_at, next_at, attempts, ..row.clone() };
+                    self.tx.put_removal(&undone)?;
                     let told = Stored::RemovalUndone {
                         account: *row.account.as_bytes(),
                         demoted: row.demoted,
@@ -149,6 +157,11 @@ impl Ctx<'_, '_> {
                 }
             }
         }
+        if old.status == GroupStatus::Removed
+            && let Some(out) = nodes.iter().find(|node| node.authenticator == old.authenticator)
+        {
+            self.note_put_out(out)?;
+        }
         // Whom the followed branch had taken in, and this one has not, nobody removed.
         let Some((settings, members)) = parted else { return Ok(()) };
         let was = GroupRow { members, admins: settings.admins, ..old.clone() };
@@ -160,18 +173,27 @@ impl Ctx<'_, '_> {
         if self.cache.uncontested.contains(id) {
             return Ok(());
         }
-        if contested(&self.tx.removals(id)?) {
+        let me = self.identity.account();
+        // (who is put out elsewhere may speak: it is how others hear that it is here)
+        let back = |row: &RemovalRow| row.undone_at != 0 && row.account != me;
+        if self.tx.removals(id)?.iter().any(back) {
             return Err(Error::Contested);
         }
         self.cache.uncontested.insert(id.clone());
         Ok(())
     }
 
+    // rule: D8-7 who is accepted is not put out by what was made before that, unless a relay has it
     /// The members are as they should be.
-    pub(crate) fn accept_members(&self, id: &GroupId) -> Result<()> {
+    pub(crate) fn accept_members(&mut self, id: &GroupId) -> Result<()> {
         self.listed(id)?;
         for row in self.tx.removals(id)?.iter().filter(|row| row.undone_at != 0) {
             self.tx.drop_removal(row)?;
+        }
+        let Some(made) = self.tx.pending_of(id)? else { return Ok(()) };
+        let again = made.automatic && matches!(made.purpose, PURPOSE_AGAIN | PURPOSE_SEAL);
+        if again && made.status == CommitStatus::Prepared {
+            self.discard(made.id)?;
         }
         Ok(())
     }
@@ -199,6 +221,8 @@ impl Ctx<'_, '_> {
         if row.status != GroupStatus::Active || row.pass.opened != 0 {
             return Ok(());
         }
+        self.note_company(&row, &rows)?;
+        let rows = self.tx.removals(id)?;
         let done =
             |removal: &&RemovalRow| removal.undone_at == 0 && out_of_reach(removal) <= row.epoch;
         for removal in rows.iter().filter(done) {
@@ -252,8 +276,10 @@ impl Ctx<'_, '_> {
             plan.components.push(admin_policy(without(&group.row.admins, &gone))?);
         }
         let pending = self.prepare(group, &plan)?;
-        if again.iter().any(|row| row.seal) {
-            self.seal_commit(pending.id)?;
+        match again {
+            [] => {}
+            _ if again.iter().any(|row| row.seal) => self.seal_commit(pending.id)?,
+            _ => self.tx.set_commit_purpose(pending.id, PURPOSE_AGAIN)?,
         }
         self.reply.extend(pending.event);
         for row in again {

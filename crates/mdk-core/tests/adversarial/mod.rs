@@ -1,6 +1,8 @@
 //! What breaks a rule, or was found to break a group: refused, and without a trace.
 
+mod betrayed;
 mod commits;
+mod hostile_worlds;
 mod inbound;
 mod invariants;
 mod join;
@@ -10,5 +12,6 @@ mod regressions;
 mod regressions_bounds;
 mod rejoin;
 mod removals;
+mod splits;
 mod states;
 mod storm;

@@ -1,116 +1,12 @@
 //! A removed member publishes commits that he made before: he is back by their depth. It is told, made again, and with a seal
 //! it cannot happen.
 
-use mdk_core::{Error, EventBody, Outcome, Pending};
-use mdk_wire::{Event, GroupId, PublicKey};
+use mdk_core::{Error, EventBody};
+use mdk_wire::kind;
 
-use crate::kit::fork::{Filed, found, later, numbered};
-use crate::kit::{chat, event, folder};
-
-/// Alice and bob are admins; carol is a member, and so is mallory, or an admin. He has kept his state.
-struct Betrayed {
-    /// Alice, bob, carol.
-    honest: Vec<Filed>,
-    mallory: Filed,
-    /// His state of before.
-    kept: Filed,
-    group: GroupId,
-    /// What the honest ones have made by themselves, and nobody has yet.
-    made: Vec<Event>,
-    _places: [tempfile::TempDir; 2],
-}
-
-impl Betrayed {
-    fn new(admin: bool) -> Self {
-        let places = [folder(), folder()];
-        let mut all = numbered(places[0].path(), &["alice", "bob", "carol", "mallory"]);
-        let group = found(&mut all, if admin { &[1, 3] } else { &[1] });
-        later(&mut all, 10_000);
-        let mut mallory = all.pop().unwrap();
-        let kept = mallory.copied(places[1].path());
-        Self { honest: all, mallory, kept, group, made: Vec::new(), _places: places }
-    }
-
-    fn him(&self) -> PublicKey {
-        self.mallory.key()
-    }
-
-    /// All take a commit of alice, and some time passes.
-    fn settles(&mut self, pending: &Pending) {
-        self.honest[0].confirms(pending);
-        for other in &mut self.honest[1..] {
-            other.applies(event(pending));
-        }
-        later(&mut self.honest, 10_000);
-    }
-
-    fn removed(&mut self, seal: bool) {
-        let (him, group) = (self.him(), self.group.clone());
-        let alice = &mut self.honest[0].engine;
-        let pending = match seal {
-            true => alice.remove_and_seal(&group, &[him]),
-            false => alice.remove_members(&group, &[him]),
-        };
-        self.settles(&pending.unwrap());
-    }
-
-    /// Commits that he made before, and publishes now.
-    fn revenge(&mut self, commits: usize) -> Vec<Event> {
-        let group = self.group.clone();
-        let made = (0..commits).map(|_| self.kept.updates(&group, &mut []).event.unwrap());
-        made.collect()
-    }
-
-    /// What everybody is told when these come, and the choice is made.
-    fn come(&mut self, events: &[Event]) -> Vec<Vec<EventBody>> {
-        let made = &mut self.made;
-        let take = |member: &mut Filed| {
-            let mut outcomes = member.takes_all(events);
-            outcomes.push(member.waits(6_000));
-            let all = outcomes.into_iter();
-            let told = |outcome: Outcome| {
-                made.extend(outcome.reply);
-                outcome.events
-            };
-            all.flat_map(told).map(|event| event.body).collect()
-        };
-        self.honest.iter_mut().map(take).collect()
-    }
-
-    fn members(&mut self) -> Vec<usize> {
-        let group = self.group.clone();
-        self.honest.iter_mut().map(|member| member.info(&group).member_count).collect()
-    }
-
-    /// Lets time pass at alice, and gives what she makes by herself to all.
-    fn alice_works(&mut self) -> usize {
-        let mut made = std::mem::take(&mut self.made);
-        made.extend(self.honest[0].waits(2_500).reply);
-        for event in &made {
-            for member in &mut self.honest {
-                member.takes(event);
-            }
-        }
-        later(&mut self.honest[1..], 2_500);
-        made.len()
-    }
-
-    fn contested(&mut self) -> Vec<bool> {
-        let group = self.group.clone();
-        self.honest.iter_mut().map(|member| member.info(&group).contested).collect()
-    }
-}
-
-fn undone(told: &[EventBody], him: PublicKey) -> Vec<bool> {
-    let who = |body: &EventBody| match body {
-        EventBody::RemovalUndone { account, demoted, by, .. } => {
-            assert_eq!((*account, *by), (him, Some(him)));
-            Some(*demoted)
-        }
-        _ => None,
-    };
-    told.iter().filter_map(who).collect()
-}
+use super::betrayed::{Betrayed, undone};
+use crate::kit::fork::later;
+use crate::kit::{chat, event};
 
 // shows: D8-1, D8-2, D8-3, D8-4
 #[test]
@@ -162,25 +58,32 @@ fn a_demoted_admin_who_comes_back_is_demoted_again() {
     }
 }
 
-// shows: D8-3
+// shows: D8-3, D8-7
+/// What alice has made by herself meanwhile and no relay has goes nowhere, sealed or not, after a restart as well.
 #[test]
 fn members_who_are_accepted_stay() {
-    let mut group = Betrayed::new(false);
-    let id = group.group.clone();
-    group.removed(false);
-    let revenge = group.revenge(2);
-    group.come(&revenge);
-    // (what alice has made by herself meanwhile reaches nobody)
-    let pending = group.honest[0].engine.pending().unwrap();
-    for member in &mut group.honest {
-        member.engine.accept_members(&id).unwrap();
-        member.engine.create_message(&id, chat("stay")).unwrap();
+    for seal in [false, true] {
+        let mut group = Betrayed::new(false);
+        let id = group.group.clone();
+        group.removed(seal);
+        let revenge = group.revenge(3);
+        group.come(&revenge);
+        let pending = group.honest[0].engine.pending().unwrap();
+        assert!(pending.iter().all(|commit| commit.automatic) && pending.len() == 1);
+        for member in &mut group.honest {
+            member.engine.accept_members(&id).unwrap();
+            member.engine.create_message(&id, chat("stay")).unwrap();
+        }
+        assert_eq!(group.contested(), [false; 3]);
+        assert!(group.honest[0].engine.pending().unwrap().is_empty());
+        group.made.clear();
+        group.honest[0].restarts();
+        // (it hands out its invites again)
+        let made = group.honest[0].waits(2_500).reply;
+        assert!(made.iter().all(|event| event.kind() == kind::GIFT_WRAP));
+        assert!((0..5).all(|_| group.alice_works() == 0), "alice accepts him, too");
+        assert_eq!(group.members(), [4; 3]);
     }
-    assert_eq!(group.contested(), [false; 3]);
-    assert!(pending.iter().all(|commit| commit.automatic));
-    group.made.clear();
-    assert!((0..5).all(|_| group.alice_works() == 0), "alice accepts him, too");
-    assert_eq!(group.members(), [4; 3]);
 }
 
 /// Two admins do not fight: who is added by a commit that follows the removal may stay.

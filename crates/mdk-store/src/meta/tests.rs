@@ -57,6 +57,7 @@ fn hot_queries_search_an_index() {
         (crate::unread::UNREAD, "COVERING INDEX messages_shown (group_id=? AND seq>?)"),
         (messages::LAST, "messages_shown (group_id=?)"),
         (messages::LAST_HEARD, "messages_shown (group_id=?)"),
+        (messages::LAST_CAME, "messages_shown (group_id=?)"),
         (messages::LAST_SAID, "messages_shown (group_id=?)"),
         (messages::LAST_SHOWN, "messages_shown (group_id=?)"),
         (messages::COPIES, "messages_by_id (group_id=? AND id=?)"),

@@ -5,11 +5,18 @@ use tokio::sync::mpsc;
 fn account(sink: usize) -> (Account, mpsc::Receiver<Arrived>) {
     let (sink, receiver) = mpsc::channel(sink);
     let public_key = Keys::generate().public_key();
-    (Account { public_key, sink, sign: Arc::new(|_| None), false_events: Arc::default() }, receiver)
+    let sign = Arc::new(|_: mdk_wire::UnsignedEvent| None);
+    let (room, false_events) = Default::default();
+    (Account { public_key, sink, room, sign, false_events }, receiver)
 }
 
 fn event(n: u64, bytes: usize) -> Arrived {
-    Arrived::Event { relay: "r".into(), subscription: n, json: "x".repeat(bytes) }
+    Arrived::Event {
+        relay: "r".into(),
+        subscription: n,
+        json: "x".repeat(bytes),
+        held: Held::default(),
+    }
 }
 
 fn number(arrived: Option<Arrived>) -> u64 {
@@ -111,4 +118,38 @@ async fn connections_that_come_and_go_behind_a_full_sink_are_bounded() {
         last = sink.recv().await;
     }
     assert!(matches!(last, Some(Arrived::Connected { .. })));
+}
+
+/// Of events as large as they may be, few wait, from however many relays.
+#[tokio::test]
+async fn what_waits_for_the_engine_is_weighed() {
+    let (of, mut sink) = account(512);
+    let large = mdk_wire::budget::relay::EVENT_FRAME_BYTES;
+    let fit = QUEUED_BYTES / large;
+    let mut relays = [Accounts::new("a".into()), Accounts::new("b".into())];
+    for accounts in &mut relays {
+        accounts.insert(of.clone());
+    }
+    for n in 0..fit as u64 + 2 {
+        relays[n as usize % 2].deliver(&of.public_key, event(n, large));
+    }
+    assert_eq!((sink.len(), relays[0].backlog + relays[1].backlog), (fit, 2));
+    // What is small waits behind what is large: the order of a relay is kept.
+    relays[0].deliver(&of.public_key, event(100, 10));
+    assert_eq!(sink.len(), fit);
+    // What is taken out makes room.
+    for _ in 0..fit {
+        assert!(number(sink.recv().await) <= fit as u64);
+    }
+    for accounts in &mut relays {
+        resume(accounts).await;
+        assert_eq!(accounts.backlog, 0);
+    }
+    let mut last = [sink.recv().await, sink.recv().await, sink.recv().await].map(number);
+    last.sort_unstable();
+    assert_eq!(last, [fit as u64, fit as u64 + 1, 100]);
+    // One that is larger than all the room takes all of it, and is not stuck.
+    relays[0].deliver(&of.public_key, event(0, QUEUED_BYTES + 1));
+    assert_eq!(number(sink.recv().await), 0);
+    assert_eq!(of.room.0.available_permits(), QUEUED_BYTES);
 }

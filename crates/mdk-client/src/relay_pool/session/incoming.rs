@@ -9,7 +9,7 @@ use super::super::auth::{Answer, End, Parked, Verdict};
 use super::super::command::Command;
 use super::super::frames::{self, Frame, Offer};
 use super::super::trouble::Matter;
-use super::super::{Arrived, Origin, Published};
+use super::super::{Arrived, Held, Origin, Published};
 use super::{Apart, Session, Subscription, earlier};
 use crate::error::ClientError;
 use crate::relay_info::RelayInfo;
@@ -126,7 +126,10 @@ impl Session {
                 };
                 seen.add(*offer.event.id.as_bytes());
                 let (relay, subscription) = (accounts.relay(), *id);
-                accounts.deliver(account, Arrived::Event { relay, subscription, json });
+                accounts.deliver(
+                    account,
+                    Arrived::Event { relay, subscription, json, held: Held::default() },
+                );
             }
             Some(Subscription::Page(page)) => {
                 if !frames::matches(std::slice::from_ref(&page.filter), &offer.event) {

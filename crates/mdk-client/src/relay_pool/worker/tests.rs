@@ -53,8 +53,13 @@ async fn something_to_publish_ends_a_pause() {
     let pool = Pool::with_resolver(options, Arc::new(Nowhere(tell)));
     let public_key = Keys::generate().public_key();
     let (sink, _arrived) = mpsc::channel(4);
-    let account =
-        Account { public_key, sink, sign: Arc::new(|_| None), false_events: Arc::default() };
+    let account = Account {
+        public_key,
+        sink,
+        room: Default::default(),
+        sign: Arc::new(|_| None),
+        false_events: Arc::default(),
+    };
     pool.open(URL, Origin::User, &account).await.unwrap();
     let planned = loop {
         attempts.recv().await.unwrap();

@@ -1,0 +1,173 @@
+//! The same events in other orders: who was away and gets a removal that the others have settled together with what the
+//! removed one had prepared ends where the others are, or is told that the others may be elsewhere.
+
+use mdk_core::GroupState;
+use mdk_wire::{Event, Keys, Secret};
+
+use super::betrayed::{Betrayed, undone};
+use crate::kit::dice::Dice;
+use crate::kit::fork::{Filed, Rest};
+use crate::kit::{folder, named};
+
+/// Numbers of accounts with the lowest and the highest key: ties between branches are broken by them.
+fn extremes() -> [u8; 2] {
+    let key = |number: &u8| Keys::from_secret(Secret::new([*number; 32])).unwrap().public_key();
+    let numbers = 4..40;
+    [numbers.clone().min_by_key(key).unwrap(), numbers.max_by_key(key).unwrap()]
+}
+
+/// Carol is away; alice removes mallory and seals it, and the others have settled that. Then he publishes.
+struct Apart {
+    group: Betrayed,
+    carol: Rest,
+    honest: Vec<Event>,
+    rivals: Vec<Event>,
+    _place: tempfile::TempDir,
+}
+
+impl Apart {
+    fn new(number: u8, admin: bool, rivals: usize) -> Self {
+        let mut group = Betrayed::of(admin, number);
+        let place = folder();
+        let carol = group.honest[2].at_rest(place.path());
+        group.removed(true);
+        for _ in 0..12 {
+            group.alice_works();
+        }
+        let rivals = group.revenge(rivals);
+        group.come(&rivals);
+        let honest = group.log.clone();
+        assert_eq!(honest.len(), 6, "the removal, and five that seal it");
+        Self { group, carol, honest, rivals, _place: place }
+    }
+
+    /// Carol comes back, and this is done with her; whether she is where alice is, and whether she thinks that the others may
+    /// be elsewhere.
+    fn returns(&mut self, work: impl FnOnce(&mut Filed)) -> (bool, bool) {
+        let (place, id) = (folder(), self.group.group.clone());
+        let mut carol = self.carol.copied(place.path()).opens();
+        work(&mut carol);
+        (0..4).for_each(|_| drop(carol.waits(6_000)));
+        let there = carol.ends(&id).authenticator == self.group.honest[0].ends(&id).authenticator;
+        (there, carol.info(&id).contested)
+    }
+}
+
+// shows: D8-6
+/// In one pass, whatever comes first, in one call and in several.
+#[test]
+fn who_was_away_ends_where_the_others_have_settled() {
+    for number in extremes() {
+        for (rivals, admin) in [(5, false), (6, false), (7, true), (8, false), (12, true)] {
+            let mut apart = Apart::new(number, admin, rivals);
+            for seed in 0..8 {
+                let mut events = [apart.honest.clone(), apart.rivals.clone()].concat();
+                match seed {
+                    0 => {}
+                    1 => events.rotate_left(6),
+                    _ => Dice::new(seed).shuffles(&mut events),
+                }
+                let (there, contested) = apart.returns(|carol| {
+                    if seed % 3 == 2 {
+                        events.iter().for_each(|event| drop(carol.takes(event)));
+                    } else {
+                        carol.takes_all(&events);
+                    }
+                });
+                assert!(there && !contested, "{number}, {rivals} rivals, seed {seed}");
+            }
+        }
+    }
+}
+
+// shows: D8-9
+/// Who has settled what he has made, before the removal comes, cannot read the removal: it is told that something is wrong, and
+/// may speak.
+#[test]
+fn who_has_settled_the_rivals_knows_that_something_is_wrong() {
+    let mut apart = Apart::new(4, false, 8);
+    let (honest, rivals) = (apart.honest.clone(), apart.rivals.clone());
+    let id = apart.group.group.clone();
+    let seen = apart.returns(|carol| {
+        carol.takes_all(&rivals);
+        carol.waits(6_000);
+        assert!(!carol.info(&id).contested, "nothing says so yet");
+        carol.takes_all(&honest);
+        carol.restarts();
+        carol.says(&id, "is anybody here?");
+    });
+    assert_eq!(seen, (false, true));
+}
+
+// shows: D8-9
+/// In passes of any length: the same branch, or the knowledge that it may be another one.
+#[test]
+fn in_any_order_a_member_agrees_or_knows_that_it_may_not() {
+    for number in extremes() {
+        let mut apart = Apart::new(number, false, 8);
+        for seed in 0..16 {
+            let mut dice = Dice::new(seed);
+            let mut events = [apart.honest.clone(), apart.rivals.clone()].concat();
+            dice.shuffles(&mut events);
+            let (there, contested) = apart.returns(|carol| {
+                for event in &events {
+                    carol.takes(event);
+                    if dice.below(3) == 0 {
+                        carol.waits(3_000);
+                    }
+                }
+            });
+            assert!(there || contested, "{number}, seed {seed}");
+        }
+    }
+}
+
+/// Alice removes mallory, an admin, and renames the group. He has removed her, and has led his branch on by so many commits.
+fn struck(more: usize) -> (Betrayed, Vec<Event>) {
+    let mut group = Betrayed::new(true);
+    let (id, alice) = (group.group.clone(), group.honest[0].key());
+    group.removed(false);
+    let renamed = group.honest[0].engine.update_group(&id, named("without him")).unwrap();
+    group.settles(&renamed);
+    let pending = group.kept.engine.remove_members(&id, &[alice]).unwrap();
+    group.kept.confirms(&pending);
+    let rivals = [vec![pending.event.unwrap()], group.revenge(more)].concat();
+    (group, rivals)
+}
+
+// shows: D8-8
+/// What follows her removal she cannot read, so her own branch seems longer to her. The others have gone over.
+#[test]
+fn who_is_put_out_on_the_branch_of_the_others_does_not_think_that_all_is_well() {
+    let (mut group, rivals) = struck(3);
+    let id = group.group.clone();
+    let told = group.come(&rivals);
+    assert_eq!(undone(&told[1], group.him()), [false]);
+    group.honest[0].restarts();
+    for _ in 0..10 {
+        group.honest[0].waits(60_000);
+        let info = group.honest[0].info(&id);
+        assert_eq!((info.state, info.contested), (GroupState::Active, true));
+    }
+    let elsewhere = group.honest[2].ends(&id).authenticator;
+    assert_ne!(group.honest[0].ends(&id).authenticator, elsewhere);
+    // It is how others hear that she is here.
+    group.honest[0].says(&id, "am I alone?");
+    assert!(group.honest[0].info(&id).contested);
+    group.honest[0].engine.accept_members(&id).unwrap();
+    assert!(!group.honest[0].info(&id).contested);
+}
+
+// shows: D8-8
+/// Nobody has gone over: as soon as somebody else is heard, all is well.
+#[test]
+fn who_is_put_out_on_a_branch_that_nobody_follows_hears_so() {
+    let (mut group, rivals) = struck(0);
+    let id = group.group.clone();
+    group.come(&rivals);
+    assert_eq!(group.contested(), [true, false, false]);
+    let said = group.honest[2].says(&id, "we are here");
+    group.honest[0].takes(&said);
+    group.honest[0].waits(1_000);
+    assert_eq!(group.contested(), [false; 3]);
+}
