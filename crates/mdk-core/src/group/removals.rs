@@ -124,10 +124,13 @@ impl Ctx<'_, '_> {
         for row in &known {
             let (back, holds) = (is_back(row, &new), followed.contains(&row.commit));
             // A race of the moment, which the withdrawn change tells of. What was undone before is none, nor what others
-            // have settled out of reach: who comes back then has waited for it.
+            // have settled out of reach: who comes back then has waited for it. Nor is one with the account itself, for
+            // whoever removed it: it could overtake each removal by commits without end.
             let settled = row.made_at.saturating_add(self.config.settle_quiet_millis);
-            let raced =
-                settled >= old.pass.opened && out_of_reach(row) > old.epoch && row.attempts == 0;
+            let raced = settled >= old.pass.opened
+                && out_of_reach(row) > old.epoch
+                && row.attempts == 0
+                && !(row.own && by == Some(row.account));
             match (back, holds) {
                 (true, true) => self.tx.drop_removal(row)?,
                 (true, false) if row.undone_at != 0 => {}

@@ -39,6 +39,26 @@ fn who_comes_back_is_told_of_and_put_out_again() {
     assert!((0..5).all(|_| group.alice_works() == 0));
 }
 
+/// He commits while she removes him. For her that is no race like others: she could lose it without end.
+// shows: D8-2, D8-4
+#[test]
+fn who_outruns_his_own_removal_is_put_out_again() {
+    let mut group = Betrayed::new(false);
+    let (him, id) = (group.him(), group.group.clone());
+    let pending = group.honest[0].engine.remove_members(&id, &[him]).unwrap();
+    group.honest[0].confirms(&pending);
+    for other in &mut group.honest[1..] {
+        other.applies(event(&pending));
+    }
+    let outruns = group.revenge(2);
+    let told = group.come(&outruns);
+    assert_eq!(undone(&told[0], him), [false]);
+    assert_eq!(group.members(), [4; 3]);
+    assert!(group.alice_works() > 0);
+    assert_eq!(group.members(), [3; 3]);
+    assert_eq!(group.contested(), [false; 3]);
+}
+
 // shows: D8-2, D8-4
 #[test]
 fn a_demoted_admin_who_comes_back_is_demoted_again() {
