@@ -22,7 +22,6 @@ use crate::message::Said;
 use crate::outbound::Judged;
 use crate::pace::Paces;
 use crate::policy::GroupView;
-use crate::profile::{Profile as _, V2};
 
 /// A group in memory with its row.
 pub(crate) struct LoadedGroup {
@@ -42,7 +41,9 @@ impl LoadedGroup {
     /// The current state in the terms of the rules.
     pub(crate) fn view(&mut self) -> Arc<GroupView> {
         let mls = &self.mls;
-        self.view.get_or_insert_with(|| Arc::new(V2::view_of_group(mls))).clone()
+        self.view
+            .get_or_insert_with(|| Arc::new(crate::profile::v2::views::view_of_group(mls)))
+            .clone()
     }
 
     /// A commit was merged that was to lead to `judged`.
@@ -52,7 +53,7 @@ impl LoadedGroup {
     pub(crate) fn merged(&mut self, judged: Arc<GroupView>) -> Result<()> {
         // Who was removed has the state before, with the new context.
         self.view = Some(if self.mls.is_active() {
-            let merged = V2::view_of_merged(&self.mls, &judged);
+            let merged = crate::profile::v2::views::view_of_merged(&self.mls, &judged);
             Arc::new(merged.map_err(|_| Error::Internal("a merged state is not what was judged"))?)
         } else {
             judged

@@ -18,7 +18,6 @@ use crate::inbound::looked::Looked;
 use crate::inbound::retry::Drain;
 use crate::media::Recent;
 use crate::outgoing::{Letter, OutboxPurpose};
-use crate::profile::{Profile as _, V2};
 use crate::provider::{Provider, TxProvider};
 use crate::values::{EngineEvent, GroupInfo, Interest};
 use crate::worked::Worked;
@@ -298,7 +297,7 @@ pub(crate) fn configure<S: StorageProvider<CURRENT_VERSION>>(
     mls: &mut MlsGroup,
     storage: &S,
 ) -> std::result::Result<(), S::Error> {
-    let wanted = V2::join_config(config);
+    let wanted = crate::profile::v2::leaf::join_config(config);
     if *mls.configuration() == wanted { Ok(()) } else { mls.set_configuration(storage, &wanted) }
 }
 

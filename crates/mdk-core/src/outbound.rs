@@ -26,7 +26,6 @@ use crate::outcome::{RejectCode, Rejection};
 use crate::outgoing::{Letter, OutboxPurpose};
 use crate::parallel;
 use crate::policy::{self, CommitClass, CommitView, GroupView, ProposalKind};
-use crate::profile::{Profile as _, V2};
 use crate::values::{GroupInfo, Pending};
 
 /// What a commit of ours is to contain.
@@ -118,7 +117,8 @@ impl Ctx<'_, '_> {
             .map_err(Error::bug("loading PSKs"))?
             .create_group_info(false);
         let updates =
-            V2::component_updates(builder.app_data_update_proposals()).map_err(own_fault)?;
+            crate::profile::v2::settings::component_updates(builder.app_data_update_proposals())
+                .map_err(own_fault)?;
         builder.with_app_data_dictionary_updates(updates);
         let (crypto, signer) = (self.crypto, &self.identity.signer);
         let build = || builder.build(crypto, crypto, signer, |_| true);
@@ -147,8 +147,8 @@ impl Ctx<'_, '_> {
     /// The self-check: the validators of inbound commits, on our own.
     fn judge_own(&self, group: &mut LoadedGroup) -> Result<Judged> {
         let parent = group.view();
-        let (commit, result) =
-            V2::view_of_pending(&parent, &group.mls).ok_or(Error::Internal("no pending commit"))?;
+        let (commit, result) = crate::profile::v2::views::view_of_pending(&parent, &group.mls)
+            .ok_or(Error::Internal("no pending commit"))?;
         let class = policy::judge_commit(&parent, &commit, &result).map_err(own_fault)?;
         Ok(Judged { commit, class, result: Arc::new(result) })
     }
@@ -252,8 +252,9 @@ impl Ctx<'_, '_> {
             Some(judged) => judged,
             None => self.judge_own(&mut group)?,
         };
-        let before = V2::settings(group.mls.public_group().group_context())
-            .map_err(|_| Error::Internal("own state does not decode"))?;
+        let before =
+            crate::profile::v2::settings::settings(group.mls.public_group().group_context())
+                .map_err(|_| Error::Internal("own state does not decode"))?;
         let state = self.snapshot(&group.row)?;
         // rule: F1-3 what came while it was being published is taken up before the states that open it are let go:
         // the pass that keeps them is over as soon as that is done
@@ -408,7 +409,7 @@ pub(crate) fn self_removed(commit: &CommitView, group: &LoadedGroup) -> BTreeSet
         .filter(|p| matches!(p.kind, ProposalKind::SelfRemove))
         .filter_map(|p| p.sender)
         .filter_map(|leaf| group.mls.member(LeafNodeIndex::new(leaf)))
-        .filter_map(V2::account_of)
+        .filter_map(crate::profile::v2::leaf::account_of)
         .collect()
 }
 

@@ -29,7 +29,6 @@ use crate::group;
 use crate::identity::Identity;
 use crate::inbound::classify;
 use crate::key_package::mls_reference;
-use crate::profile::{Profile as _, V2};
 use crate::provider::Provider;
 
 #[cfg(feature = "broken-order")]
@@ -190,7 +189,7 @@ pub fn state(engine: &mut Engine, id: &GroupId) -> Result<State> {
                 .map_err(Error::bug("encoding a tag"))?,
             own_leaf_index: mls.own_leaf_index().u32(),
             leaves: leaves.collect(),
-            components: V2::view_of_group(mls).components,
+            components: crate::profile::v2::views::view_of_group(mls).components,
         })
     })
 }

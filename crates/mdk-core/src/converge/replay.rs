@@ -19,7 +19,7 @@ use crate::inbound::open::Opened;
 use crate::media::media_secret;
 use crate::outcome::{DeferredReason, RejectCode, Rejection};
 use crate::policy::{self, ProposalView};
-use crate::profile::{Lifecycle, Profile as _, Settings, V2};
+use crate::profile::{Lifecycle, Settings};
 use crate::provider::Provider;
 
 /// A state in a storage of its own.
@@ -91,8 +91,9 @@ impl Ctx<'_, '_> {
     ) -> Result<bool> {
         let Some(state) = self.state_of(id, node)? else { return Ok(false) };
         let at = self.replica(id, &state)?;
-        let settings = V2::settings(at.mls.public_group().group_context())
-            .map_err(|_| Error::Internal("a retained state does not decode"))?;
+        let settings =
+            crate::profile::v2::settings::settings(at.mls.public_group().group_context())
+                .map_err(|_| Error::Internal("a retained state does not decode"))?;
         Ok(is_admin_of(&at.mls, &settings.admins, leaf))
     }
 
@@ -130,9 +131,13 @@ impl Ctx<'_, '_> {
             None => None,
         };
         let Some(at) = at else { return Ok(None) };
-        let settings = V2::settings(at.mls.public_group().group_context())
-            .map_err(|_| Error::Internal("a retained state does not decode"))?;
-        Ok(Some((settings, V2::view_of_group(&at.mls).accounts().into_iter().collect())))
+        let settings =
+            crate::profile::v2::settings::settings(at.mls.public_group().group_context())
+                .map_err(|_| Error::Internal("a retained state does not decode"))?;
+        Ok(Some((
+            settings,
+            crate::profile::v2::views::view_of_group(&at.mls).accounts().into_iter().collect(),
+        )))
     }
 
     /// How a group looks in a state that we have no leaf in: as its commit left it, or at least without us.
@@ -177,8 +182,9 @@ impl Ctx<'_, '_> {
             Ok(staged) => staged,
             Err(refusal) => return edge_of(refusal),
         };
-        let view = V2::view_of_group(mls);
-        let (commit, result) = V2::view_of_staged(&view, mls, &sender, &staged)?;
+        let view = crate::profile::v2::views::view_of_group(mls);
+        let (commit, result) =
+            crate::profile::v2::views::view_of_staged(&view, mls, &sender, &staged)?;
         let class = policy::judge_commit(&view, &commit, &result)?;
         mls.merge_staged_commit(provider, *staged)
             .map_err(|_| Error::Internal("merging a verified commit"))?;
@@ -196,8 +202,9 @@ impl Ctx<'_, '_> {
             return Ok(Edge::OwnLost);
         }
         let mut at = self.replica(&opened.row.id, state)?;
-        let view = V2::view_of_group(&at.mls);
-        let Some((commit, result)) = V2::view_of_pending(&view, &at.mls) else {
+        let view = crate::profile::v2::views::view_of_group(&at.mls);
+        let Some((commit, result)) = crate::profile::v2::views::view_of_pending(&view, &at.mls)
+        else {
             return Ok(Edge::OwnLost);
         };
         let class = policy::judge_commit(&view, &commit, &result)?;
@@ -231,8 +238,9 @@ impl Ctx<'_, '_> {
         privileged: bool,
     ) -> Result<NodeRow> {
         let id = &opened.row.id;
-        let settings = V2::settings(at.mls.public_group().group_context())
-            .map_err(|_| Error::Internal("merged state does not decode"))?;
+        let settings =
+            crate::profile::v2::settings::settings(at.mls.public_group().group_context())
+                .map_err(|_| Error::Internal("merged state does not decode"))?;
         let removed = !at.mls.is_active();
         Ok(NodeRow {
             group: id.clone(),
@@ -298,8 +306,8 @@ impl Ctx<'_, '_> {
         let ProcessedMessageContent::ProposalMessage(proposal) = processed.into_content() else {
             return Ok(None);
         };
-        let view = V2::proposal_view(&proposal);
-        policy::judge_proposal(&V2::view_of_group(&at.mls), &view)?;
+        let view = crate::profile::v2::views::proposal_view(&proposal);
+        policy::judge_proposal(&crate::profile::v2::views::view_of_group(&at.mls), &view)?;
         Ok(Some(Proposed { sender, view }))
     }
 
@@ -365,6 +373,7 @@ pub(crate) fn is_admin_of(
     mls.members().any(|member| {
         member.signature_key == leaf.signature_key().as_slice()
             && member.credential == *leaf.credential()
-            && V2::account_of(&member.credential).is_some_and(|account| admins.contains(&account))
+            && crate::profile::v2::leaf::account_of(&member.credential)
+                .is_some_and(|account| admins.contains(&account))
     })
 }

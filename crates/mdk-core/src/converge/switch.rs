@@ -15,7 +15,7 @@ use crate::group;
 use crate::group::epoch::{Step, apply_settings, event_key};
 use crate::group::invites::is_invited;
 use crate::policy::check_invariants;
-use crate::profile::{Lifecycle, Profile as _, Settings, V2};
+use crate::profile::{Lifecycle, Settings};
 use crate::values::EventBody;
 
 impl Ctx<'_, '_> {
@@ -167,8 +167,9 @@ impl Ctx<'_, '_> {
         }
         let state = self.tx.mls_dump(&old.id)?;
         self.tx.set_node_state(&old.id, &old.authenticator, &state)?;
-        let before = V2::settings(live.mls.public_group().group_context())
-            .map_err(|_| Error::Internal("own state does not decode"))?;
+        let before =
+            crate::profile::v2::settings::settings(live.mls.public_group().group_context())
+                .map_err(|_| Error::Internal("own state does not decode"))?;
         self.cache.forget(&old.id);
         Ok(Some(before))
     }
@@ -198,11 +199,11 @@ impl Ctx<'_, '_> {
         let mls_id = openmls::group::GroupId::from_slice(id.as_bytes());
         let mls = MlsGroup::load(&self.tx.mls(), &mls_id)?
             .ok_or(Error::Unrecoverable("a retained state does not load"))?;
-        let after = V2::settings(mls.public_group().group_context())
+        let after = crate::profile::v2::settings::settings(mls.public_group().group_context())
             .map_err(|_| Error::Internal("a retained state does not decode"))?;
         apply_settings(&mut row, &after);
         row.event_key = event_key(&mls, self.crypto)?;
-        let view = std::sync::Arc::new(V2::view_of_group(&mls));
+        let view = std::sync::Arc::new(crate::profile::v2::views::view_of_group(&mls));
         if mls.is_active() {
             check_invariants(&view).map_err(|_| Error::Internal("a branch breaks a rule"))?;
         }

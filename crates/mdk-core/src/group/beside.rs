@@ -17,7 +17,6 @@ use crate::group::waiting::MAX_WELCOMES;
 use crate::halt::Halt;
 use crate::outcome::{RejectCode, Verdict};
 use crate::policy;
-use crate::profile::{Profile as _, V2};
 use crate::values::Invite;
 use crate::{group, history};
 
@@ -324,7 +323,7 @@ impl Ctx<'_, '_> {
         rumor: &WelcomeRumor,
     ) -> Result<Glance, Halt> {
         let provider = self.provider();
-        let config = V2::join_config(self.config);
+        let config = crate::profile::v2::leaf::join_config(self.config);
         let staged =
             StagedWelcome::build_from_welcome(&provider, &config, welcome_of(&rumor.mls_message)?)
                 .and_then(|builder| builder.replace_old_group().skip_lifetime_validation().build())
@@ -334,9 +333,9 @@ impl Ctx<'_, '_> {
         let signer = staged.welcome_sender_index().u32();
         self.tx.mls_delete(&row.id)?;
         let mls = staged.into_group(&provider).map_err(|e| welcome_error(&e))?;
-        let view = V2::view_of_joined(&mls);
+        let view = crate::profile::v2::views::view_of_joined(&mls);
         policy::judge_welcome(&view, signer)?;
-        let settings = V2::settings(mls.public_group().group_context())?;
+        let settings = crate::profile::v2::settings::settings(mls.public_group().group_context())?;
         let inviter = view.leaves.get(&signer).and_then(|leaf| leaf.account);
         let unsigned = || reject(RejectCode::InvalidSignature, "B4-7", "its maker has no account");
         let inviter = inviter.ok_or_else(unsigned)?;

@@ -15,8 +15,8 @@ use crate::outbound::Plan;
 use crate::outcome::Rejection;
 use crate::parallel;
 use crate::policy::check_invariants;
+use crate::profile::Settings;
 use crate::profile::v2::MEDIA_KIND;
-use crate::profile::{Profile as _, Settings, V2};
 use crate::relays;
 use crate::values::{GroupInfo, NewGroup, Pending};
 
@@ -101,11 +101,11 @@ impl Ctx<'_, '_> {
 
     /// Epoch 0, alone.
     fn found(&mut self, id: &[u8; 16], settings: &Settings) -> Result<LoadedGroup> {
-        let leaf =
-            V2::leaf_extensions(&self.identity.proof).map_err(Error::bug("leaf extensions"))?;
-        let context =
-            V2::group_context_extensions(settings).map_err(|e| Error::from_argument("group", e))?;
-        let config = V2::create_config(self.config, leaf, context)?;
+        let leaf = crate::profile::v2::leaf::leaf_extensions(&self.identity.proof)
+            .map_err(Error::bug("leaf extensions"))?;
+        let context = crate::profile::v2::settings::group_context_extensions(settings)
+            .map_err(|e| Error::from_argument("group", e))?;
+        let config = crate::profile::v2::leaf::create_config(self.config, leaf, context)?;
         let mls = MlsGroup::new_with_group_id(
             &self.provider(),
             &self.identity.signer,
@@ -117,7 +117,7 @@ impl Ctx<'_, '_> {
         let now = self.now();
         let mut row = GroupRow {
             id: GroupId::from_bytes(id).map_err(Error::bug("own group id"))?,
-            profile: V2::ID,
+            profile: crate::profile::v2::leaf::GENERATION,
             status: GroupStatus::Founding,
             epoch: 0,
             join_epoch: 0,

@@ -28,7 +28,6 @@ use crate::group::waiting::{Behind, Offer};
 use crate::halt::Halt;
 use crate::outcome::{DeferredReason, RejectCode, Rejection, Verdict};
 use crate::policy;
-use crate::profile::{Profile as _, V2};
 
 /// Routing id of a group without 0x8004.
 pub(crate) const UNROUTED: NostrGroupId = NostrGroupId::from_bytes([0; 32]);
@@ -59,7 +58,7 @@ pub(super) fn welcome_of(bytes: &[u8]) -> Result<Welcome, Halt> {
     let MlsMessageBodyIn::Welcome(welcome) = message.extract() else {
         return Err(reject(RejectCode::InvalidEncoding, "B4-2", "the MLSMessage is not a Welcome"));
     };
-    if welcome.ciphersuite() != V2::CIPHERSUITE {
+    if welcome.ciphersuite() != crate::profile::v2::leaf::CIPHERSUITE {
         let reason = "unknown ciphersuite";
         return Err(reject(RejectCode::UnsupportedRequiredFeature, "B4-2", reason));
     }
@@ -208,7 +207,7 @@ impl Ctx<'_, '_> {
         ))?;
 
         let provider = self.provider();
-        let config = V2::join_config(self.config);
+        let config = crate::profile::v2::leaf::join_config(self.config);
         let mut builder = StagedWelcome::build_from_welcome(&provider, &config, mls_welcome)
             .map_err(|e| welcome_error(&e))?;
         // rule: B4-4 a known or disbanded group is not joined again; the id, yet unverified, may refuse but never admit
@@ -371,9 +370,9 @@ impl Ctx<'_, '_> {
         let mls = staged.into_group(&provider).map_err(|e| welcome_error(&e))?;
         // rule: B4-8 the invariants hold and we support all that is required
         // rule: B4-10 every admin has a leaf
-        let view = V2::view_of_joined(&mls);
+        let view = crate::profile::v2::views::view_of_joined(&mls);
         policy::judge_welcome(&view, signer)?;
-        let settings = V2::settings(mls.public_group().group_context())?;
+        let settings = crate::profile::v2::settings::settings(mls.public_group().group_context())?;
         let welcomer = view.leaves.get(&signer).and_then(|leaf| leaf.account);
         // OpenMLS drops the bundle before it checks anything; a last-resort KeyPackage must serve again.
         let last_resort = self.tx.key_package(&reference)?.is_some_and(|kp| kp.last_resort);
@@ -385,7 +384,7 @@ impl Ctx<'_, '_> {
         let epoch = mls.epoch().as_u64();
         let mut row = GroupRow {
             id,
-            profile: V2::ID,
+            profile: crate::profile::v2::leaf::GENERATION,
             status,
             epoch,
             join_epoch: epoch,

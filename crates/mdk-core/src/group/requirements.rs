@@ -12,7 +12,6 @@ use crate::error::{Error, Result};
 use crate::outbound::Plan;
 use crate::policy::{GroupView, Requirements};
 use crate::profile::v2::{default_media, supported_components};
-use crate::profile::{Profile as _, V2};
 use crate::values::{Pending, RequirementsUpdate};
 
 /// The arguments by name, for what concerns all of them.
@@ -59,7 +58,11 @@ impl Ctx<'_, '_> {
             true => None,
             false => {
                 let context = group.mls.public_group().group_context();
-                Some(V2::context_requiring(context, &extensions, &proposals)?)
+                Some(crate::profile::v2::settings::context_requiring(
+                    context,
+                    &extensions,
+                    &proposals,
+                )?)
             }
         };
         self.prepare(group, &Plan { context, components: updates, ..Plan::default() })
@@ -72,7 +75,7 @@ fn new_capabilities(
     change: &RequirementsUpdate,
 ) -> Result<(BTreeSet<u16>, BTreeSet<u16>)> {
     const UNKNOWN: &str = "an id that this version does not support, so that it cannot require it";
-    let own = V2::leaf_capabilities();
+    let own = crate::profile::v2::leaf::leaf_capabilities();
     let ours: BTreeSet<u16> = own.extensions().iter().map(|id| u16::from(*id)).collect();
     if change.extensions.iter().any(|id| !ours.contains(id)) {
         return Err(Error::input("extensions", UNKNOWN));

@@ -15,7 +15,6 @@ use crate::group::waiting::PATIENCE;
 use crate::halt::Halt;
 use crate::outcome::RejectCode;
 use crate::policy;
-use crate::profile::{Profile as _, V2};
 
 /// Whether a Welcome to `epoch` may be the second invitation to what we are in: we came by one, to the same epoch or
 /// to a later one of another branch, the state that it led to is still retained, and the branches may have parted so far
@@ -167,7 +166,7 @@ impl Ctx<'_, '_> {
         after: Option<Auth>,
     ) -> Result<Option<NodeRow>, Halt> {
         let provider = self.provider();
-        let config = V2::join_config(self.config);
+        let config = crate::profile::v2::leaf::join_config(self.config);
         let staged =
             StagedWelcome::build_from_welcome(&provider, &config, welcome_of(&rumor.mls_message)?)
                 .and_then(|builder| builder.replace_old_group().skip_lifetime_validation().build())
@@ -179,9 +178,9 @@ impl Ctx<'_, '_> {
         // Nothing of our copy gets into the other.
         self.tx.mls_delete(&row.id)?;
         let mls = staged.into_group(&provider).map_err(|e| welcome_error(&e))?;
-        let view = V2::view_of_joined(&mls);
+        let view = crate::profile::v2::views::view_of_joined(&mls);
         policy::judge_welcome(&view, signer)?;
-        let settings = V2::settings(mls.public_group().group_context())?;
+        let settings = crate::profile::v2::settings::settings(mls.public_group().group_context())?;
         let authenticator = authenticator(&mls)?;
         if self.tx.nodes(&row.id)?.iter().any(|node| node.authenticator == authenticator) {
             return Ok(None);

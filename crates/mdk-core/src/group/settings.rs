@@ -12,8 +12,8 @@ use crate::group::create::{
 use crate::group::members::admin_policy;
 use crate::media::group_image;
 use crate::outbound::Plan;
+use crate::profile::Settings;
 use crate::profile::v2::{MEDIA_KIND, default_media};
-use crate::profile::{Profile as _, Settings, V2};
 use crate::values::{GroupUpdate, Pending};
 
 impl Ctx<'_, '_> {
@@ -58,8 +58,9 @@ impl Ctx<'_, '_> {
             plan.components.push((component_id::RETENTION, Some(data)));
         }
         if update.image.is_some() || update.avatar_url.is_some() || update.media_servers.is_some() {
-            let settings = V2::settings(group.mls.public_group().group_context())
-                .map_err(|_| Error::Internal("own state does not decode"))?;
+            let settings =
+                crate::profile::v2::settings::settings(group.mls.public_group().group_context())
+                    .map_err(|_| Error::Internal("own state does not decode"))?;
             plan.components.extend(group_image::updates(
                 &settings,
                 update.image,

@@ -31,7 +31,6 @@ use crate::inbound::open::Opened;
 use crate::outbound::self_removed;
 use crate::outcome::{DeferredReason, RejectCode, Rejection, Verdict};
 use crate::policy;
-use crate::profile::{Profile as _, V2};
 
 /// Verified proposals kept of one account in one epoch.
 const MAX_PROPOSALS: usize = 16;
@@ -232,7 +231,7 @@ impl Ctx<'_, '_> {
             | ProcessedMessageContent::ExternalJoinProposalMessage(proposal) => proposal,
             _ => return Err(Error::Internal("a proposal was expected").into()),
         };
-        let view = V2::proposal_view(&proposal);
+        let view = crate::profile::v2::views::proposal_view(&proposal);
         policy::judge_proposal(&group.view(), &view)?;
         let due_at = match (proposal.proposal(), view.sender) {
             (Proposal::SelfRemove, Some(leaf)) if leaf != group.mls.own_leaf_index().u32() => {
@@ -292,11 +291,13 @@ impl Ctx<'_, '_> {
             Err(refusal) => return self.refuse_commit(&opened, &copy, refusal),
         };
         let parent = group.view();
-        let (commit, result) = V2::view_of_staged(&parent, &group.mls, &committer, &staged)?;
+        let (commit, result) =
+            crate::profile::v2::views::view_of_staged(&parent, &group.mls, &committer, &staged)?;
         let class = policy::judge_commit(&parent, &commit, &result)?;
 
-        let before = V2::settings(group.mls.public_group().group_context())
-            .map_err(|_| Error::Internal("own state does not decode"))?;
+        let before =
+            crate::profile::v2::settings::settings(group.mls.public_group().group_context())
+                .map_err(|_| Error::Internal("own state does not decode"))?;
         let step = Step {
             digest: opened.content_id,
             committer: account,
@@ -446,8 +447,10 @@ pub(crate) fn resolve(
     match processed.into_content() {
         ProcessedMessageContent::StagedCommitMessage(staged) => Ok(staged),
         ProcessedMessageContent::UnresolvedAppDataCommit(unresolved) => {
-            let updates = V2::component_updates(unresolved.app_data_update_proposals())
-                .map_err(Refusal::Reject)?;
+            let updates = crate::profile::v2::settings::component_updates(
+                unresolved.app_data_update_proposals(),
+            )
+            .map_err(Refusal::Reject)?;
             mls.stage_app_data_commit(provider, *unresolved, updates)
                 .map(Box::new)
                 .map_err(|error| stage_refusal(&error))
@@ -461,7 +464,7 @@ pub(crate) fn resolve(
 }
 
 pub(crate) fn sender_account(processed: &ProcessedMessage) -> Option<PublicKey> {
-    V2::account_of(processed.credential())
+    crate::profile::v2::leaf::account_of(processed.credential())
 }
 
 /// Judges why OpenMLS refuses a message. Only after the membership tag has verified is a failure final.

@@ -16,7 +16,6 @@ use super::{MAX_AHEAD, MAX_SPAN};
 use crate::outcome::{RejectCode, Rejection};
 use crate::policy::{GroupView, LeafView, ProofState, Requirements};
 use crate::profile::v2::{self, Proofs};
-use crate::profile::{Profile as _, V2};
 
 /// A KeyPackage that passed rows 1 to 11.
 #[derive(Clone)]
@@ -86,7 +85,7 @@ pub(super) fn judge(
     let key_package = decode(mls_message, crypto)?;
     lifetime(&key_package, now)?;
     // rule: A2-12 judged here because the proof of row 7 is made for a ciphersuite.
-    if key_package.ciphersuite() != V2::CIPHERSUITE {
+    if key_package.ciphersuite() != crate::profile::v2::leaf::CIPHERSUITE {
         return Err(Rejection::new(
             RejectCode::UnsupportedRequiredFeature,
             "A2-12",

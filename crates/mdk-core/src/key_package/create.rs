@@ -10,7 +10,6 @@ use super::{LIFETIME_MARGIN, MAX_AHEAD, MAX_LIFETIME};
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
 use crate::outgoing::{Letter, OutboxPurpose};
-use crate::profile::{Profile as _, V2};
 use crate::relays;
 
 const META_SLOT: &str = "key_package_slot";
@@ -86,15 +85,15 @@ impl Ctx<'_, '_> {
 
     /// rule: A1-1, A1-5. `build` writes the private bundle under its reference.
     fn build_bundle(&self, lifetime: Lifetime) -> Result<KeyPackageBundle> {
-        let leaf =
-            V2::leaf_extensions(&self.identity.proof).map_err(Error::bug("leaf extensions"))?;
+        let leaf = crate::profile::v2::leaf::leaf_extensions(&self.identity.proof)
+            .map_err(Error::bug("leaf extensions"))?;
         KeyPackage::builder()
-            .leaf_node_capabilities(V2::leaf_capabilities())
+            .leaf_node_capabilities(crate::profile::v2::leaf::leaf_capabilities())
             .leaf_node_extensions(leaf)
-            .key_package_extensions(V2::key_package_extensions(true))
+            .key_package_extensions(crate::profile::v2::leaf::key_package_extensions(true))
             .key_package_lifetime(lifetime)
             .build(
-                V2::CIPHERSUITE,
+                crate::profile::v2::leaf::CIPHERSUITE,
                 &self.provider(),
                 &self.identity.signer,
                 self.identity.credential(),

@@ -8,8 +8,8 @@ use super::{check_size, kind, picture};
 use crate::config::Config;
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
+use crate::profile::Settings;
 use crate::profile::v2::default_media;
-use crate::profile::{Profile as _, Settings, V2};
 
 pub(crate) fn encrypt(
     config: &Config,
@@ -87,7 +87,8 @@ impl Ctx<'_, '_> {
             return Err(Error::NotMember("no longer in this group"));
         }
         let group = self.take(id)?;
-        let settings = V2::settings(group.mls.public_group().group_context());
+        let settings =
+            crate::profile::v2::settings::settings(group.mls.public_group().group_context());
         self.put(group);
         let mut settings = settings.map_err(|_| Error::Internal("own state does not decode"))?;
         Ok(settings.components.remove(&component))

@@ -8,15 +8,13 @@ use openmls::group::{
     GroupContext, MlsGroupCreateConfig, MlsGroupJoinConfig, PURE_PLAINTEXT_WIRE_FORMAT_POLICY,
 };
 use openmls::prelude::{
-    AppDataDictionary, AppDataDictionaryExtension, Capabilities, Credential, CredentialType,
-    Extension, ExtensionType, Extensions, KeyPackage, LeafNode, Lifetime, ProposalType,
-    ProtocolVersion, SenderRatchetConfiguration,
+    AppDataDictionary, AppDataDictionaryExtension, Capabilities, Ciphersuite, Credential,
+    CredentialType, Extension, ExtensionType, Extensions, KeyPackage, LeafNode, Lifetime,
+    ProposalType, ProtocolVersion, SenderRatchetConfiguration,
 };
 
-use super::V2;
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::profile::Profile as _;
 
 #[cfg(test)]
 pub(super) const RULES: &[(&str, &str)] = &[
@@ -35,6 +33,14 @@ pub(super) const RULES: &[(&str, &str)] = &[
     ),
     ("2.1-11", "an account is a Basic credential of 32 bytes that lift to a point"),
 ];
+
+/// Stored with each group: which generation of the protocol it is of.
+pub(crate) const GENERATION: u8 = 2;
+
+/// The one ciphersuite.
+// rule: 2.1-10
+pub(crate) const CIPHERSUITE: Ciphersuite =
+    Ciphersuite::MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519;
 
 /// Announces that the final message of an agent's stream is understood (2.2).
 const AGENT_RECEIVE: u16 = 0xF2D1;
@@ -60,7 +66,7 @@ pub(crate) const fn supported_components() -> &'static [u16] {
 pub(crate) fn leaf_capabilities() -> Capabilities {
     Capabilities::builder()
         .versions(vec![ProtocolVersion::Mls10])
-        .ciphersuites(vec![V2::CIPHERSUITE])
+        .ciphersuites(vec![crate::profile::v2::leaf::CIPHERSUITE])
         .extensions(vec![ExtensionType::AppDataDictionary, ExtensionType::Unknown(AGENT_RECEIVE)])
         .proposals(vec![ProposalType::AppDataUpdate, ProposalType::SelfRemove])
         .credentials(vec![CredentialType::Basic])
@@ -121,7 +127,7 @@ pub(crate) fn create_config(
         .max_past_epochs(config.max_past_epochs as usize)
         .use_ratchet_tree_extension(true)
         .sender_ratchet_configuration(ratchets(config))
-        .ciphersuite(V2::CIPHERSUITE)
+        .ciphersuite(crate::profile::v2::leaf::CIPHERSUITE)
         .lifetime(Lifetime::new(config.key_package_lifetime))
         // Capabilities first: OpenMLS compares the leaf extensions with those set so far.
         .capabilities(leaf_capabilities())

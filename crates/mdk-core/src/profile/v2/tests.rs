@@ -18,12 +18,11 @@ use openmls_traits::OpenMlsProvider as _;
 use super::leaf::*;
 use super::settings::*;
 use super::views::*;
-use super::{RULES, V2};
 use crate::config::Config;
 use crate::policy::{
     CommitView, GroupView, ProofState, check_invariants, judge_commit, judge_welcome,
 };
-use crate::profile::{Lifecycle, Profile as _, Settings};
+use crate::profile::{Lifecycle, Settings};
 
 struct Member {
     provider: OpenMlsRustCrypto,
@@ -62,7 +61,12 @@ impl Member {
             .leaf_node_capabilities(leaf_capabilities())
             .leaf_node_extensions(leaf)
             .key_package_extensions(key_package_extensions(true))
-            .build(V2::CIPHERSUITE, &self.provider, &self.signer, self.credential())
+            .build(
+                crate::profile::v2::leaf::CIPHERSUITE,
+                &self.provider,
+                &self.signer,
+                self.credential(),
+            )
             .unwrap();
         let bytes = bundle.key_package().tls_serialize_detached().unwrap();
         KeyPackageIn::tls_deserialize_exact(bytes)
@@ -148,7 +152,8 @@ fn rename(name: &str) -> AppDataUpdateProposal {
 
 #[test]
 fn rule_lists_are_unique() {
-    let mut ids: Vec<&str> = RULES.iter().copied().flatten().map(|rule| rule.0).collect();
+    let rules = [super::leaf::RULES, super::settings::RULES, super::views::RULES];
+    let mut ids: Vec<&str> = rules.iter().copied().flatten().map(|rule| rule.0).collect();
     ids.sort_unstable();
     assert!(ids.is_sorted_by(|a, b| a < b));
 }
