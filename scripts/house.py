@@ -36,6 +36,7 @@ RECEIVERS = {"ctx": "Ctx"}
 # Methods of std and of the crates outside that a name alone cannot be told from.
 # fmt: off
 COMMON = {
+    "export_secret", "sender",
     "all", "and_then", "any", "append", "apply", "as_bytes", "as_mut", "as_ref", "as_slice",
     "as_str", "bind", "build", "call", "chain", "ciphersuite", "clear", "clone", "close", "cmp",
     "commit", "contains", "content", "count", "create", "dedup", "default", "drain", "drop",

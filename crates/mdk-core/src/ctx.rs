@@ -2,26 +2,21 @@
 
 use std::collections::HashMap;
 
-use mdk_store::{GroupRow, GroupStatus, Tx};
+use mdk_store::Tx;
 use mdk_wire::{Event, EventId, GroupId, OsRandom, PublicKey, Timestamp};
-use openmls::group::MlsGroup;
 use openmls_rust_crypto::RustCrypto;
-use openmls_traits::storage::{CURRENT_VERSION, StorageProvider};
 
-use crate::cache::{GroupCache, LoadedGroup};
-use crate::config::Config;
-use crate::converge::branch::Auth;
-use crate::error::{Error, Result};
-use crate::group::inviters::Inviters;
-use crate::identity::Identity;
-use crate::inbound::looked::Looked;
-use crate::inbound::retry::Drain;
-use crate::media::Recent;
-use crate::outgoing::{Letter, OutboxPurpose};
-use crate::provider::{Provider, TxProvider};
-use crate::values::{EngineEvent, GroupInfo, Interest};
-use crate::worked::Worked;
-use crate::{group, history};
+use crate::mls::identity::Identity;
+use crate::mls::loaded_groups::GroupCache;
+use crate::mls::provider::{Provider, TxProvider};
+use crate::model::busy_time::Worked;
+use crate::model::config::Config;
+use crate::model::invites::Inviters;
+use crate::model::state_id::Auth;
+use crate::model::values::EngineEvent;
+use crate::operations::retry_buffered::Drain;
+use crate::state_store::event_keys::Looked;
+use crate::state_store::file_keys::Recent;
 
 pub(crate) struct Ctx<'a, 'tx> {
     pub(crate) tx: &'a Tx<'tx>,
@@ -35,7 +30,7 @@ pub(crate) struct Ctx<'a, 'tx> {
     /// The database came from a backup: some leaves may have to be renewed.
     pub(crate) restored: bool,
     /// Nothing can be written.
-    reading: bool,
+    pub(crate) reading: bool,
     pub(crate) cache: &'a mut GroupCache,
     /// Files that were encrypted and not sent yet.
     pub(crate) recent: &'a Recent,
@@ -155,153 +150,4 @@ impl<'a> Ctx<'a, '_> {
     pub(crate) fn provider(&self) -> TxProvider<'a> {
         Provider::new(self.crypto, self.tx.mls())
     }
-
-    /// The group's row, or `GroupNotFound`.
-    pub(crate) fn row(&self, id: &GroupId) -> Result<GroupRow> {
-        self.tx.group(id)?.ok_or(Error::GroupNotFound)
-    }
-
-    /// The row of a group that its user knows of, or `GroupNotFound`: one whose founding commit is not confirmed is not
-    /// there yet, for any call.
-    pub(crate) fn listed(&self, id: &GroupId) -> Result<GroupRow> {
-        let row = self.cached_row(id).map_or_else(|| self.row(id), Ok)?;
-        history::state(row.status).ok_or(Error::GroupNotFound)?;
-        Ok(row)
-    }
-
-    /// Takes the group out of the cache, or loads it. Put it back with [`Ctx::put`] on success.
-    pub(crate) fn take(&mut self, id: &GroupId) -> Result<LoadedGroup> {
-        let mut group = match self.cache.take(id) {
-            Some(group) => group,
-            None => self.load(self.row(id)?)?,
-        };
-        if !self.reading {
-            configure(self.config, &mut group.mls, &self.tx.mls())?;
-        }
-        Ok(group)
-    }
-
-    /// As [`Ctx::take`], for an operation that needs an accepted, live membership.
-    pub(crate) fn take_active(&mut self, id: &GroupId) -> Result<LoadedGroup> {
-        match self.cache.peek(id) {
-            Some(group) => group::require_active(&group.row)?,
-            None => group::require_active(&self.row(id)?)?,
-        }
-        self.take(id)
-    }
-
-    pub(crate) fn load(&self, row: GroupRow) -> Result<LoadedGroup> {
-        let mls_id = openmls::group::GroupId::from_slice(row.id.as_bytes());
-        let mls = MlsGroup::load(&self.tx.mls(), &mls_id)?
-            .ok_or(Error::Unrecoverable("MLS rows are missing"))?;
-        Ok(LoadedGroup::new(mls, row))
-    }
-
-    pub(crate) fn put(&mut self, group: LoadedGroup) {
-        self.cache.put(group);
-    }
-
-    /// The row of a cached group, without touching the database.
-    pub(crate) fn cached_row(&self, id: &GroupId) -> Option<GroupRow> {
-        self.cache.peek(id).map(|group| group.row.clone())
-    }
-
-    /// The group as its user sees it.
-    pub(crate) fn info(&self, id: &GroupId) -> Result<GroupInfo> {
-        history::group_info(self.tx, self.identity.account(), &self.listed(id)?)
-    }
-
-    /// What an earlier process left to publish is handed out again, byte for byte.
-    pub(crate) fn resume(&mut self) -> Result<()> {
-        for commit in self.pending()? {
-            let Some(event) = commit.event else { continue };
-            self.post(&Letter {
-                purpose: OutboxPurpose::Commit { pending: commit.id },
-                group: Some(&commit.group_id),
-                event: &event,
-                relays: &commit.relays,
-            })?;
-            // What the user made is the user's to publish, where there is no outbox.
-            if commit.automatic {
-                self.reply.push(event);
-            }
-        }
-        for welcome in self.tx.sendable_welcomes()? {
-            if let Some(commit) = self.tx.pending(welcome.pending)? {
-                let event = self.wrap_again(&commit, &welcome)?;
-                self.post_welcome(&commit, &event, welcome.recipient)?;
-                self.reply.push(event);
-            }
-        }
-        for row in self.tx.groups()? {
-            if row.status != GroupStatus::Leaving {
-                continue;
-            }
-            if let Some(leave) = self.tx.leave(&row.id)? {
-                let event = stored_event(&leave.event_json)?;
-                self.post(&Letter {
-                    purpose: OutboxPurpose::Proposal,
-                    group: Some(&row.id),
-                    event: &event,
-                    relays: &row.relays,
-                })?;
-                self.reply.push(event);
-            }
-        }
-        Ok(())
-    }
-
-    /// Subscriptions for the account's inbox and for every live group, old routing ids and relays included.
-    pub(crate) fn interests(&self) -> Result<Vec<Interest>> {
-        let me = self.identity.account().to_hex();
-        let mut interests = vec![Interest {
-            filter: format!(r##"{{"kinds":[1059],"#p":["{me}"]}}"##),
-            relays: Vec::new(),
-        }];
-        for row in self.tx.groups()? {
-            // rule: D6-8 while a branch is known that would take us back, what belongs to it is asked for
-            let returning = row.status != GroupStatus::Disbanded && row.pass.contested != 0;
-            if group::is_over(row.status) && !returning {
-                continue;
-            }
-            // An inviter's relays are not to be dialled before the invite is accepted.
-            let status = match group::is_out(row.status) {
-                true => self.standing_before(&row)?,
-                false => row.status,
-            };
-            if group::invites::is_invited(status) {
-                continue;
-            }
-            let ids: Vec<String> =
-                self.tx.routes(&row.id)?.iter().map(|id| format!("\"{}\"", id.to_hex())).collect();
-            if ids.is_empty() {
-                continue;
-            }
-            // rule: 2.4-16 a commit goes to the relays of the epoch before it, and so does what others say who have not seen it
-            let mut relays = row.relays;
-            for relay in self.tx.retained_relays(&row.id)?.into_iter().flatten() {
-                if !relays.contains(&relay) {
-                    relays.push(relay);
-                }
-            }
-            let filter = format!(r##"{{"kinds":[445],"#h":[{}]}}"##, ids.join(","));
-            interests.push(Interest { filter, relays });
-        }
-        Ok(interests)
-    }
-}
-
-/// Gives a group the limits of today's [`Config`]: it keeps those that it was last used with.
-pub(crate) fn configure<S: StorageProvider<CURRENT_VERSION>>(
-    config: &Config,
-    mls: &mut MlsGroup,
-    storage: &S,
-) -> std::result::Result<(), S::Error> {
-    let wanted = crate::profile::v2::leaf::join_config(config);
-    if *mls.configuration() == wanted { Ok(()) } else { mls.set_configuration(storage, &wanted) }
-}
-
-/// An event that we stored after verifying or signing it.
-pub(crate) fn stored_event(json: &str) -> Result<Event> {
-    Event::from_stored_json(json.as_bytes()).map_err(|_| Error::Unrecoverable("stored event"))
 }

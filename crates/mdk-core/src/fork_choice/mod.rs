@@ -1,0 +1,7 @@
+//! Which branch of a group is followed. Pure: rows in, a choice out.
+
+pub(crate) mod branch_order;
+pub(crate) mod choose;
+pub(crate) mod settling;
+pub(crate) mod state_tree;
+pub(crate) mod untrusted_branches;

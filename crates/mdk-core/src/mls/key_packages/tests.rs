@@ -1,0 +1,71 @@
+//! KeyPackages: ours as published, and recorded ones. What breaks a rule is in `tests/adversarial/key_packages.rs`.
+
+#![allow(clippy::unwrap_used)]
+
+pub(crate) mod ours;
+pub(crate) mod recorded;
+
+use mdk_store::Store;
+use mdk_wire::Keys;
+use openmls_rust_crypto::RustCrypto;
+
+use crate::ctx::{Ctx, Parts};
+use crate::mls::identity::Identity;
+use crate::mls::loaded_groups::GroupCache;
+use crate::model::clock::{Clock as _, SystemClock};
+use crate::model::config::Config;
+use crate::model::error::{Error, Result};
+use crate::model::{busy_time, invites};
+use crate::state_store::file_keys::Recent;
+
+/// OpenMLS judges lifetimes by the system clock, so tests start from it.
+pub(crate) fn now() -> u64 {
+    SystemClock.now()
+}
+
+/// An account with a database in memory.
+pub(crate) struct Account {
+    store: Store,
+    keys: Keys,
+    crypto: RustCrypto,
+    config: Config,
+}
+
+impl Account {
+    fn new() -> Self {
+        Self {
+            store: Store::in_memory().unwrap(),
+            keys: Keys::generate(),
+            crypto: RustCrypto::default(),
+            config: Config::default(),
+        }
+    }
+
+    /// One engine call at `now`.
+    fn at<T>(&mut self, now: u64, call: impl FnOnce(&mut Ctx<'_, '_>) -> Result<T>) -> Result<T> {
+        let Self { store, keys, crypto, config } = self;
+        store.write::<T, Error>(|tx| {
+            let identity = match Identity::load(tx, keys)? {
+                Some(identity) => identity,
+                None => Identity::create(tx, keys.clone(), now)?,
+            };
+            let mut cache = GroupCache::new(1);
+            let parts = Parts {
+                identity: &identity,
+                crypto,
+                config,
+                now_millis: now * 1000,
+                worked: &busy_time::Worked::default(),
+                more: &std::collections::HashMap::new(),
+                restored: false,
+                reading: false,
+                cache: &mut cache,
+                recent: &Recent::default(),
+                outbox: false,
+                invite_limits: &std::collections::HashMap::new(),
+                inviters: &invites::Inviters::default(),
+            };
+            call(&mut Ctx::new(tx, parts))
+        })
+    }
+}

@@ -1,0 +1,6 @@
+//! What commits of ours are for, beyond what their proposals say.
+
+/// What the row of a commit says that it is for.
+pub(crate) const PURPOSE_DISBAND: u8 = 1;
+/// Whom it puts out is to stay out: see `operations/removals.rs`.
+pub(crate) const PURPOSE_SEAL: u8 = 2;

@@ -1,0 +1,93 @@
+//! Commits and proposals whose parent or proposals are missing.
+
+use mdk_store::{InputClass, InputRow, InputState, NodeRow};
+
+use crate::ctx::Ctx;
+use crate::fork_choice::settling::touch;
+use crate::mls::decode::Opened;
+use crate::model::error::Result;
+use crate::model::halt::Halt;
+use crate::model::limits::{JUDGE_AGAIN, MAX_INPUTS};
+use crate::model::outcome::{DeferredReason, Verdict};
+use crate::model::state_id::Auth;
+use crate::state_store::handshakes_tried::{Vain, proposals_on};
+
+impl Ctx<'_, '_> {
+    /// A commit whose state is known, but which lacks something else.
+    pub(crate) fn wait_on(
+        &mut self,
+        opened: &Opened,
+        node: &NodeRow,
+        epoch: u64,
+        reason: DeferredReason,
+    ) -> Result<Verdict, Halt> {
+        let due = (reason == DeferredReason::CannotJudge)
+            .then(|| self.now_millis.saturating_add(JUDGE_AGAIN));
+        let parent = Some(node.authenticator);
+        if reason == DeferredReason::CannotJudge {
+            self.tell_unjudged(opened, node)?;
+        }
+        if reason == DeferredReason::MissingParent {
+            let inputs = self.tx.input_heads(&opened.row.id)?;
+            let lacks = Vain::Lacks(proposals_on(&inputs, &node.authenticator));
+            self.cache.tried.note(opened.content_id, node.authenticator, lacks);
+        }
+        self.keep_input(
+            opened,
+            InputClass::Commit,
+            epoch,
+            (InputState::Waiting, parent, due),
+            reason,
+        )
+    }
+
+    /// A commit of ours that was made where we have no memory of it (an older copy of the database).
+    pub(crate) fn own_lost(
+        &mut self,
+        opened: &Opened,
+        node: &NodeRow,
+        epoch: u64,
+    ) -> Result<Verdict, Halt> {
+        let now = self.now_millis;
+        self.edit_row(&opened.row.id, |row| touch(&mut row.pass, row.epoch, now))?;
+        let parent = Some(node.authenticator);
+        let reason = DeferredReason::CannotJudge;
+        self.keep_input(
+            opened,
+            InputClass::Commit,
+            epoch,
+            (InputState::Verified, parent, None),
+            reason,
+        )
+    }
+
+    /// Keeps a handshake message that needs another state than those that are known.
+    pub(crate) fn hold_input(
+        &mut self,
+        opened: &Opened,
+        class: InputClass,
+        epoch: u64,
+        reason: DeferredReason,
+    ) -> Result<Verdict, Halt> {
+        self.keep_input(opened, class, epoch, (InputState::Waiting, None, None), reason)
+    }
+
+    /// As [`Ctx::hold_input`], with what is known about it: how far it is, its state, when to look again.
+    pub(crate) fn keep_input(
+        &mut self,
+        opened: &Opened,
+        class: InputClass,
+        epoch: u64,
+        (state, parent_auth, due_at): (InputState, Option<Auth>, Option<u64>),
+        reason: DeferredReason,
+    ) -> Result<Verdict, Halt> {
+        let input =
+            InputRow { state, parent_auth, due_at, ..opened.input(class, epoch, self.now()) };
+        let kept = self.tx.put_input(&input, self.config.max_held_events.min(MAX_INPUTS))?;
+        if kept {
+            return Ok(Verdict::Deferred(reason));
+        }
+        self.kept_raw = true;
+        Ok(Verdict::Deferred(DeferredReason::ResourceRefused))
+    }
+}
