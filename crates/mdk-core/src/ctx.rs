@@ -6,6 +6,7 @@ use mdk_store::Tx;
 use mdk_wire::{Event, EventId, GroupId, OsRandom, PublicKey, Timestamp};
 use openmls_rust_crypto::RustCrypto;
 
+use crate::media::recent_files::Recent;
 use crate::mls::identity::Identity;
 use crate::mls::loaded_groups::GroupCache;
 use crate::mls::provider::{Provider, TxProvider};
@@ -16,7 +17,6 @@ use crate::model::state_id::Auth;
 use crate::model::values::EngineEvent;
 use crate::operations::retry_buffered::Drain;
 use crate::state_store::event_keys::Looked;
-use crate::state_store::file_keys::Recent;
 
 pub(crate) struct Ctx<'a, 'tx> {
     pub(crate) tx: &'a Tx<'tx>,
@@ -142,6 +142,11 @@ impl<'a, 'tx> Ctx<'a, 'tx> {
 }
 
 impl<'a> Ctx<'a, '_> {
+    /// The account that all of this is about.
+    pub(crate) fn me(&self) -> PublicKey {
+        self.identity.account()
+    }
+
     /// Unix seconds.
     pub(crate) fn now(&self) -> u64 {
         self.now_millis / 1000

@@ -16,6 +16,7 @@ use mdk_wire::{Event, GroupId, Keys, NostrGroupId, PublicKey};
 use openmls_rust_crypto::RustCrypto;
 
 use crate::ctx::{Ctx, Parts};
+use crate::media::recent_files::Recent;
 use crate::mls::identity::Identity;
 use crate::mls::loaded_groups::GroupCache;
 use crate::mls::parallel;
@@ -26,7 +27,6 @@ use crate::model::error::{Error, Result};
 use crate::model::invites::Inviters;
 use crate::model::values::{EngineEvent, StoreInfo};
 use crate::state_store::after_restore;
-use crate::state_store::file_keys::Recent;
 
 /// One account's protocol engine: events in, events out. No sockets, no threads.
 pub struct Engine {

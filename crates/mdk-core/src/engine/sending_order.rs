@@ -10,26 +10,11 @@ use mdk_wire::{Event, GroupId, kind};
 use crate::ctx::Ctx;
 use crate::model::error::Result;
 use crate::model::outcome::{Rejection, Verdict};
+use crate::model::sending_position::Place;
 use crate::operations::receive::peek::Peeked;
 
 /// How often what is left of a second is looked at anew because a commit has taken effect.
 const ROUNDS: usize = 32;
-
-/// Place of a message among those of its sender.
-#[derive(Clone)]
-pub(crate) struct Place {
-    pub(crate) group: GroupId,
-    pub(crate) leaf: u32,
-    pub(crate) epoch: u64,
-    pub(crate) generation: u32,
-}
-
-impl Place {
-    /// Whose ratchet it is in, in one group.
-    pub(crate) const fn sender(&self) -> (u32, u64) {
-        (self.leaf, self.epoch)
-    }
-}
 
 /// Sorts what one sender said into the places that its messages have in the list; everything else stays where it is.
 pub(crate) fn sort<T>(said: Vec<(T, Option<Place>)>) -> Vec<T> {

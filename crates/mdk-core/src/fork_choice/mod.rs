@@ -2,6 +2,8 @@
 
 pub(crate) mod branch_order;
 pub(crate) mod choose;
+pub(crate) mod removals;
 pub(crate) mod settling;
 pub(crate) mod state_tree;
+pub(crate) mod switch_plan;
 pub(crate) mod untrusted_branches;

@@ -218,7 +218,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::fork_choice::branch_order::Rule;
 
-    fn account(n: u8) -> PublicKey {
+    pub(crate) fn account(n: u8) -> PublicKey {
         let mut found = (0..=u8::MAX).filter_map(|x| PublicKey::from_bytes([x; 32]).ok());
         found.nth(usize::from(n)).expect("enough points")
     }

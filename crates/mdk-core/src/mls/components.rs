@@ -5,6 +5,7 @@ use mdk_wire::v2::components::{AdminPolicy, AvatarUrl, Image, Media};
 use mdk_wire::{GroupId, PublicKey};
 
 use crate::ctx::Ctx;
+use crate::mls::loaded_groups::LoadedGroup;
 use crate::mls::settings;
 use crate::mls::settings::default_media;
 use crate::model::error::{Error, Result};
@@ -98,5 +99,17 @@ impl Ctx<'_, '_> {
         let media = media.map_err(|_| Error::Internal("own state does not decode"))?;
         let media = media.filter(|media| !media.endpoints.is_empty()).unwrap_or_else(default_media);
         Ok(media.endpoints.into_iter().map(|e| (e.kind, e.base_url)).collect())
+    }
+
+    /// The encoded admin list after checking that every admin has a leaf and that one is left.
+    pub(crate) fn new_admins(
+        &self,
+        group: &LoadedGroup,
+        admins: Vec<PublicKey>,
+    ) -> Result<(u16, Option<Vec<u8>>)> {
+        if admins.iter().any(|admin| !group.row.members.contains(admin)) {
+            return Err(Error::input("admins", "not a member"));
+        }
+        admin_policy(admins)
     }
 }

@@ -5,7 +5,7 @@ use mdk_wire::{ContentId, Event, group_message};
 use crate::ctx::Ctx;
 use crate::mls::loaded_groups::LoadedGroup;
 use crate::model::error::{Error, Result};
-use crate::operations::send_message::expiry;
+use crate::model::message_kinds::expiry;
 use crate::state_store::message_expiry::Kept;
 
 /// A message as it goes out.

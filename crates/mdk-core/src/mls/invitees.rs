@@ -15,7 +15,7 @@ impl Ctx<'_, '_> {
         &self,
         events: &[mdk_wire::Event],
     ) -> Result<Vec<ValidKeyPackage>> {
-        let me = self.identity.account();
+        let me = self.me();
         let mut invitees: Vec<ValidKeyPackage> = Vec::with_capacity(events.len());
         let (crypto, now) = (self.crypto, self.now());
         let checked = parallel::map(events, |event| check::check(event, crypto, now));

@@ -270,3 +270,12 @@ pub(crate) fn configure<S: StorageProvider<CURRENT_VERSION>>(
     let wanted = capabilities::join_config(config);
     if *mls.configuration() == wanted { Ok(()) } else { mls.set_configuration(storage, &wanted) }
 }
+
+pub(crate) fn leaves_of(group: &LoadedGroup, account: &PublicKey) -> Vec<u32> {
+    group
+        .mls
+        .members()
+        .filter(|m| m.credential.serialized_content() == account.as_bytes())
+        .map(|m| m.index.u32())
+        .collect()
+}

@@ -1,12 +1,12 @@
 //! The secret that the files of a state are encrypted with.
 
-use mdk_store::NodeRow;
+use mdk_store::{MessageRow, NodeRow};
 use mdk_wire::{GroupId, Secret, SecretVec};
 use openmls::group::MlsGroup;
 use openmls_traits::crypto::OpenMlsCrypto;
 
 use crate::ctx::Ctx;
-use crate::media::attachments::ENCRYPTED_MEDIA;
+use crate::media::attachments::{ENCRYPTED_MEDIA, attachments, has_imeta};
 use crate::mls::state_keys::EXPORTER_LABEL;
 use crate::model::error::{Error, Result};
 use crate::model::membership;
@@ -56,5 +56,24 @@ impl Ctx<'_, '_> {
         let epoch = group.row.epoch;
         self.put(group);
         Ok((epoch, secret?))
+    }
+
+    // rule: 2.10-17 a file's secret is that of the state in which its message was said
+    /// Keeps the keys of what a message carries, with the secret of the state `auth` that it was said in.
+    pub(crate) fn keep_file_keys(&mut self, row: &MessageRow, auth: &Auth) -> Result<()> {
+        if !has_imeta(row) {
+            return Ok(());
+        }
+        let attachments = attachments(row.kind, &row.tags);
+        if attachments.is_empty() {
+            return Ok(());
+        }
+        match self.media_secret_at(&row.group, auth)? {
+            Some(secret) => self.put_file_keys(row, &attachments, &secret),
+            None => {
+                tracing::warn!("the state of a message with files is gone: they cannot be opened");
+                Ok(())
+            }
+        }
     }
 }

@@ -9,6 +9,7 @@ pub(crate) mod enter_epoch;
 pub(crate) mod identity;
 pub(crate) mod invitees;
 pub(crate) mod key_packages;
+pub(crate) mod leave_proposal;
 pub(crate) mod loaded_groups;
 pub(crate) mod media_secret;
 pub(crate) mod membership_changes;

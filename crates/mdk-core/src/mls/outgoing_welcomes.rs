@@ -113,4 +113,17 @@ impl Ctx<'_, '_> {
             .wrap(&commit.welcome, &self.identity.keys, &row.recipient, &commit.relays)
             .map_err(|_| damaged())
     }
+
+    // rule: OB-4 a Welcome is put in when its commit is confirmed, never before
+    /// Puts the Welcomes of a commit in, which has just been confirmed.
+    pub(crate) fn post_welcomes(&mut self, commit: &PendingRow) -> Result<()> {
+        if !self.outbox {
+            return Ok(());
+        }
+        for welcome in self.tx.welcomes_of(commit.id)? {
+            let event = self.wrap_again(commit, &welcome)?;
+            self.post_welcome(commit, &event, welcome.recipient)?;
+        }
+        Ok(())
+    }
 }

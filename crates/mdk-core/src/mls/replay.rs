@@ -8,7 +8,6 @@ use openmls::prelude::{ProcessedMessageContent, ProtocolMessage};
 use openmls_traits::OpenMlsProvider as _;
 
 use crate::ctx::Ctx;
-use crate::mls::decode::Opened;
 use crate::mls::proposals::resolve;
 use crate::mls::rebuild_state::Replica;
 use crate::mls::refusal::{Refusal, refusal, sender_account};
@@ -17,6 +16,7 @@ use crate::mls::{capabilities, settings, views};
 use crate::model::error::{Error, Result};
 use crate::model::halt::Halt;
 use crate::model::membership::UNROUTED;
+use crate::model::opened::Opened;
 use crate::model::outcome::{DeferredReason, RejectCode, Rejection};
 use crate::model::settings::Settings;
 use crate::model::state_id::{ended_by, removed_by};
@@ -100,7 +100,7 @@ impl Ctx<'_, '_> {
         }
         let last = nodes.iter().find(|n| Some(n.authenticator) == node.parent);
         let look = last.map(|last| self.look_of(id, last)).transpose()?.flatten();
-        let me = self.identity.account();
+        let me = self.me();
         Ok(look.map(|(mut settings, mut accounts)| {
             // (an admin goes from the list with the leaf, 2.6-1)
             settings.admins.retain(|admin| *admin != me);
@@ -157,7 +157,7 @@ impl Ctx<'_, '_> {
         at.mls
             .merge_pending_commit(&at.provider)
             .map_err(|_| Error::Internal("merging our own commit"))?;
-        let me = Some(self.identity.account());
+        let me = Some(self.me());
         Ok(Edge::Made(Box::new(self.node_after(opened, parent, &at, me, class.privileged)?)))
     }
 

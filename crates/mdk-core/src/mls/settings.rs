@@ -18,7 +18,7 @@ use openmls::prelude::{
 use crate::mls::views::{dictionary_of, required_of};
 use crate::model::error::{Error, Result};
 use crate::model::outcome::{RejectCode, Rejection};
-use crate::model::settings::Settings;
+use crate::model::settings::{MEDIA_KIND, Settings};
 use crate::policy::duplicate_op;
 
 #[cfg(test)]
@@ -137,9 +137,6 @@ fn entries(settings: &Settings) -> Result<BTreeMap<u16, Vec<u8>>, WireError> {
     }
     Ok(entries)
 }
-
-/// How the servers of a group are spoken to (Blossom).
-pub(crate) const MEDIA_KIND: &str = "blossom-v1";
 
 /// Where files go as long as nobody in the group says otherwise: what other apps found their groups with, in their order.
 const DEFAULT_SERVERS: [&str; 3] =

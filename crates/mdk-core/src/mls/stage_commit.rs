@@ -23,11 +23,7 @@ use crate::policy::{CommitClass, CommitView, GroupView, ProposalKind};
 impl Ctx<'_, '_> {
     // rule: 2.6-3 everything but a self-update and the answer to a leave needs an admin
     pub(crate) fn require_admin(&self, group: &LoadedGroup) -> Result<()> {
-        if group.row.admins.contains(&self.identity.account()) {
-            Ok(())
-        } else {
-            Err(Error::NotAdmin)
-        }
+        if group.row.admins.contains(&self.me()) { Ok(()) } else { Err(Error::NotAdmin) }
     }
 }
 

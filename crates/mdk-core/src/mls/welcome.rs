@@ -1,7 +1,7 @@
 //! A Welcome: opened, and its signer judged.
 
 use mdk_store::GroupRow;
-use mdk_wire::{Event, EventId, KeyPackageRef, WelcomeRumor, gift_wrap, welcome};
+use mdk_wire::{Broken, EventId, KeyPackageRef, WelcomeRumor, WireError, welcome};
 use openmls::group::{StagedWelcome, WelcomeError};
 use openmls::prelude::tls_codec::DeserializeBytes as _;
 use openmls::prelude::{CreationFromExternalError, MlsMessageBodyIn, MlsMessageIn, Welcome};
@@ -11,13 +11,12 @@ use crate::mls::replay::is_admin_of;
 use crate::mls::{capabilities, settings, views};
 use crate::model::error::{Error, Result};
 use crate::model::halt::Halt;
-use crate::model::invites::Beside;
+use crate::model::invites::{Beside, keys};
 use crate::model::membership;
 use crate::model::membership::is_invited;
-use crate::model::outcome::RejectCode;
-use crate::operations::join::{encoding, reject};
+use crate::model::outcome::{RejectCode, Rejection};
 use crate::policy;
-use crate::state_store::previous_memberships::{earlier, keys};
+use crate::state_store::previous_memberships::earlier;
 
 /// A Welcome, opened and closed again.
 pub(crate) struct Glance {
@@ -29,11 +28,6 @@ pub(crate) struct Glance {
 }
 
 impl Ctx<'_, '_> {
-    pub(crate) fn rumor_of(&self, event: &Event) -> Option<WelcomeRumor> {
-        let unwrapped = gift_wrap::unwrap(event, &self.identity.keys).ok()?;
-        welcome::parse(unwrapped).ok()
-    }
-
     /// Opens a Welcome and undoes it. One that would not be joined is refused.
     pub(crate) fn glance_at(
         &mut self,
@@ -192,4 +186,12 @@ pub(crate) fn welcome_error<E>(error: &WelcomeError<E>) -> Halt {
         _ => (RejectCode::InvalidEncoding, "the Welcome does not open to a valid group"),
     };
     reject(code, "B4-6", reason)
+}
+
+pub(crate) const fn reject(code: RejectCode, rule: &'static str, reason: &'static str) -> Halt {
+    Halt::Rejected(Rejection::new(code, rule, reason))
+}
+
+pub(crate) const fn encoding(error: WireError) -> Broken {
+    Broken { rule: "B4-2", error }
 }

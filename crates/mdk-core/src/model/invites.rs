@@ -2,14 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use mdk_store::{GroupRow, Tx};
+use mdk_store::GroupRow;
 use mdk_wire::{EventId, PublicKey, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::model::error::Result;
-use crate::policy::invite::is_bygone;
-use crate::state_store::log_entry::Key;
-use crate::state_store::previous_memberships::{accounts, earlier, keys};
+use crate::model::error::{Error, Result};
 
 /// What an invitation says that waits beside another one.
 #[derive(Serialize, Deserialize)]
@@ -29,23 +26,24 @@ pub(crate) struct Beside {
 /// A membership that a later invitation has taken the place of.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Earlier {
-    epoch: u64,
-    join_epoch: u64,
-    joined_at: u64,
-    name: String,
-    description: String,
-    admins: Vec<Key>,
-    members: Vec<Key>,
+    pub(crate) epoch: u64,
+    pub(crate) join_epoch: u64,
+    pub(crate) joined_at: u64,
+    pub(crate) name: String,
+    pub(crate) description: String,
+    pub(crate) admins: Vec<Key>,
+    pub(crate) members: Vec<Key>,
     /// The admins of the last membership that was not begun by somebody whom the one before did not know as one.
-    trusted: Vec<Key>,
+    pub(crate) trusted: Vec<Key>,
 }
 
 impl Earlier {
     /// What is kept of a membership that another invitation takes the place of.
-    pub(crate) fn of(tx: &Tx<'_>, row: &GroupRow) -> Result<Self> {
-        let before = earlier(tx, row)?.filter(|before| !before.knows(row.welcomer));
+    /// `before` is the one that this one has taken the place of.
+    pub(crate) fn of(before: Option<Self>, row: &GroupRow) -> Self {
+        let before = before.filter(|before| !before.knows(row.welcomer));
         let admins = keys(&row.admins);
-        Ok(Self {
+        Self {
             epoch: row.epoch,
             join_epoch: row.join_epoch,
             joined_at: row.pass.joined_at,
@@ -54,7 +52,7 @@ impl Earlier {
             members: keys(&row.members),
             trusted: before.map_or_else(|| admins.clone(), |before| before.trusted),
             admins,
-        })
+        }
     }
 
     /// Whether somebody was an admin when we were last in the group as we knew it.
@@ -71,14 +69,6 @@ impl Earlier {
             (self.epoch, self.join_epoch, self.joined_at);
         (row.name, row.description) = (self.name, self.description);
         Ok(())
-    }
-
-    /// Whether a Welcome is from before it, as B4-20 has it for one that has ended.
-    pub(crate) fn is_after(&self, now: &GroupRow, epoch: u64, made: Timestamp) -> bool {
-        let mut row = now.clone();
-        (row.epoch, row.join_epoch) = (self.epoch, self.join_epoch);
-        row.pass.joined_at = self.joined_at;
-        is_bygone(&row, epoch, made)
     }
 }
 
@@ -103,4 +93,16 @@ pub(crate) struct Offer {
     pub epoch: u64,
     /// When it says that it was made, Unix seconds.
     pub made: Timestamp,
+}
+
+pub(crate) type Key = [u8; 32];
+
+pub(crate) fn keys(accounts: &[PublicKey]) -> Vec<Key> {
+    accounts.iter().map(|key| *key.as_bytes()).collect()
+}
+
+pub(crate) fn accounts(keys: &[Key]) -> Result<Vec<PublicKey>> {
+    let key = |key: &Key| PublicKey::from_bytes(*key);
+    let all: std::result::Result<_, _> = keys.iter().map(key).collect();
+    all.map_err(|_| Error::Unrecoverable("event log"))
 }

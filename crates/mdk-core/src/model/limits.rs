@@ -40,3 +40,6 @@ pub(crate) const MAX_PROPOSALS: usize = 16;
 
 /// Opened handshake messages that wait per group: only members can make them.
 pub(crate) const MAX_INPUTS: u32 = 256;
+
+/// Milliseconds.
+pub(crate) const MINUTE: u64 = 60_000;

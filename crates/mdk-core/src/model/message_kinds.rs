@@ -44,3 +44,36 @@ pub(crate) fn target_of(kind: u16, tags: &[Vec<String>]) -> Option<EventId> {
     }
     matches!(kind, kind::REACTION | kind::EDIT | kind::DELETE).then(|| tag_id(tags, "e")).flatten()
 }
+
+/// Whether this kind only says something about a message.
+pub(crate) const fn is_about(kind: u16) -> bool {
+    matches!(kind, kind::REACTION | kind::EDIT | kind::DELETE)
+}
+
+/// End of a message's life: checked, so that a huge retention means "never" (rule: 2.9-2).
+pub(crate) fn expiry(created_at: u64, retention: u64) -> Option<u64> {
+    if retention == 0 { None } else { created_at.checked_add(retention) }
+}
+
+/// How many characters the longest emoji has that is one sign: a kiss of two people with their skin tones.
+pub(crate) const LONGEST_SIGN: usize = 10;
+
+/// Whether a reaction is one sign, in which nothing can be written: `+`, `-`, a flag, or pictures that are joined to one.
+pub(crate) fn is_sign(content: &str) -> bool {
+    let flag = |c: char| ('\u{1f1e6}'..='\u{1f1ff}').contains(&c);
+    let picture = |c: char| {
+        matches!(c, '\u{2190}'..='\u{21ff}' | '\u{2300}'..='\u{23ff}' | '\u{25a0}'..='\u{27bf}'
+            | '\u{2b00}'..='\u{2bff}' | '\u{1f300}'..='\u{1faff}')
+    };
+    let chars: Vec<char> = content.chars().take(LONGEST_SIGN + 1).collect();
+    if matches!(chars[..], ['+' | '-']) || matches!(chars[..], [a, b] if flag(a) && flag(b)) {
+        return true;
+    }
+    chars.len() <= LONGEST_SIGN
+        && chars.split(|&c| c == '\u{200d}').all(|part| match part {
+            [base] => picture(*base),
+            // (how it is shown, and the tone of a skin)
+            [base, '\u{fe0f}' | '\u{1f3fb}'..='\u{1f3ff}'] => picture(*base),
+            _ => false,
+        })
+}

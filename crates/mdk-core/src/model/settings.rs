@@ -6,6 +6,9 @@ use mdk_wire::{NostrGroupId, PublicKey};
 
 pub(crate) use mdk_wire::v2::components::{Endpoint, Lifecycle};
 
+/// How the servers of a group are spoken to (Blossom).
+pub(crate) const MEDIA_KIND: &str = "blossom-v1";
+
 /// A group's settings, whatever form they have on the wire.
 #[derive(Clone)]
 pub(crate) struct Settings {

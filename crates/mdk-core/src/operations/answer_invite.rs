@@ -111,7 +111,7 @@ impl Ctx<'_, '_> {
     // is kept to ask again in a later one
     /// Our request to leave a group that we were invited to. It goes out by itself: its group is about to be deleted.
     fn farewell(&mut self, row: &GroupRow) -> Result<Option<Event>> {
-        let me = self.identity.account();
+        let me = self.me();
         if row.admins.contains(&me) || row.members.as_slice() == [me] {
             return Ok(None);
         }

@@ -30,7 +30,7 @@ impl Ctx<'_, '_> {
 
     /// Leaves that were asked for in the state that is followed now become ours to answer.
     pub(crate) fn schedule_answers(&mut self, group: &mut LoadedGroup) -> Result<()> {
-        let me = self.identity.account();
+        let me = self.me();
         let (class, state) = (InputClass::Proposal, InputState::Verified);
         for mut input in self.tx.inputs_on(&group.row.id, class, state, &group.row.authenticator)? {
             let here = input.due_at.is_none() && input.sender.is_some_and(|sender| sender != me);

@@ -3,7 +3,6 @@
 use mdk_wire::{GroupId, PublicKey};
 
 use crate::ctx::Ctx;
-use crate::mls::components::admin_policy;
 use crate::mls::invitees::without;
 use crate::mls::loaded_groups::LoadedGroup;
 use crate::mls::stage_commit::Plan;
@@ -44,17 +43,5 @@ impl Ctx<'_, '_> {
         self.require_admin(&group)?;
         let component = self.new_admins(&group, admins)?;
         self.prepare(group, &Plan { components: vec![component], ..Plan::default() })
-    }
-
-    /// The encoded admin list after checking that every admin has a leaf and that one is left.
-    pub(crate) fn new_admins(
-        &self,
-        group: &LoadedGroup,
-        admins: Vec<PublicKey>,
-    ) -> Result<(u16, Option<Vec<u8>>)> {
-        if admins.iter().any(|admin| !group.row.members.contains(admin)) {
-            return Err(Error::input("admins", "not a member"));
-        }
-        admin_policy(admins)
     }
 }

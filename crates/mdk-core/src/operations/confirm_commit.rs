@@ -1,6 +1,7 @@
 //! A commit of ours that a relay has: it becomes true.
 
-use mdk_store::{CommitStatus, GroupStatus, PendingRow, Seen};
+use mdk_store::{CommitStatus, GroupStatus, NodeRow, PendingRow, Seen};
+use mdk_wire::GroupId;
 
 use crate::ctx::Ctx;
 use crate::fork_choice::settling::touch;
@@ -8,6 +9,7 @@ use crate::mls::settings;
 use crate::mls::stage_commit::{Judged, self_removed};
 use crate::model::commit_facts::Step;
 use crate::model::error::{Error, Result};
+use crate::model::stored_event::stored_event;
 use crate::model::values::GroupInfo;
 use crate::state_store::log_entry::Stored;
 
@@ -64,7 +66,7 @@ impl Ctx<'_, '_> {
         group.row.self_updated_at = self.now();
         let step = Step {
             digest: pending.digest,
-            committer: Some(self.identity.account()),
+            committer: Some(self.me()),
             privileged: class.privileged,
             left,
             sent_at: pending.created_at,
@@ -91,12 +93,15 @@ impl Ctx<'_, '_> {
         self.info(&group_id)
     }
 
-    /// A commit that was confirmed and is true still.
-    pub(crate) fn confirmed(&self, id: i64) -> Result<Option<PendingRow>> {
-        let row = self.tx.pending(id)?.filter(|row| row.status == CommitStatus::Confirmed);
-        Ok(match row {
-            Some(done) if !self.is_withdrawn(&done)? => Some(done),
-            _ => None,
-        })
+    /// Takes up an automatic commit that gave way to another and that a relay has after all, as its own event would when it
+    /// comes back: others may follow it (C2-7). Gives its group, if it is true by that.
+    pub(crate) fn take_up_published(&mut self, id: i64) -> Result<Option<GroupId>> {
+        let gave_way = |row: &PendingRow| row.automatic && row.status == CommitStatus::Discarded;
+        let Some(row) = self.tx.pending(id)?.filter(gave_way) else { return Ok(None) };
+        let Some(event) = &row.event_json else { return Ok(None) };
+        // Whatever is said of it, it is no answer to an event that somebody has sent.
+        let _ = self.attempt(stored_event(event)?)?;
+        let is_true = |node: &NodeRow| node.canonical && node.commit == Some(row.digest);
+        Ok(self.tx.nodes(&row.group)?.iter().any(is_true).then_some(row.group))
     }
 }

@@ -29,7 +29,7 @@ impl Ctx<'_, '_> {
         let relays = check_relays(&relays)?;
         let media = check_media_servers(&media_servers)?;
         let invitees = self.check_invitees(&members)?;
-        let me = self.identity.account();
+        let me = self.me();
         let mut all_admins = vec![me];
         for admin in admins {
             if admin != me && !invitees.iter().any(|kp| kp.account == admin) {

@@ -1,14 +1,10 @@
 //! Deleting a group that is over for this account, and what is known of it afterwards.
 
 use mdk_store::{EndedRow, GroupRow, GroupStatus};
-use mdk_wire::{GroupId, NostrGroupId, Timestamp};
+use mdk_wire::{GroupId, NostrGroupId};
 
 use crate::ctx::Ctx;
 use crate::model::error::{Error, Result};
-use crate::model::halt::Halt;
-use crate::model::outcome::RejectCode;
-use crate::operations::join::reject;
-use crate::policy::invite::is_bygone_of;
 use crate::state_store::log_entry::Stored;
 use crate::state_store::previous_memberships::earlier;
 
@@ -96,24 +92,5 @@ impl Ctx<'_, '_> {
             return Ok(Some(of(&row, false)));
         }
         Ok(Some(of(row, disbanded)))
-    }
-
-    // rule: B4-36 to a group that was deleted leads what would have led to it before, and nothing else
-    /// Refuses a Welcome to a group that was deleted, as it would have been refused before that.
-    pub(crate) fn refuse_ended(
-        &self,
-        id: &GroupId,
-        epoch: u64,
-        made: Timestamp,
-    ) -> Result<(), Halt> {
-        let Some(ended) = self.tx.ended(id)? else { return Ok(()) };
-        let no = |rule, reason| Err(reject(RejectCode::AlreadyApplied, rule, reason));
-        if ended.disbanded {
-            return no("B4-4", "the group was disbanded");
-        }
-        if is_bygone_of(&ended, epoch, made) {
-            return no("B4-20", "an invitation from before the membership that has ended");
-        }
-        Ok(())
     }
 }

@@ -29,7 +29,7 @@ impl Ctx<'_, '_> {
     /// Makes a disband of ours that lost anew on the winner, as long as we are an admin there.
     pub(crate) fn disband_again(&mut self, id: &GroupId) -> Result<()> {
         let row = self.current_row(id)?;
-        let me = self.identity.account();
+        let me = self.me();
         if row.pass.contested == 0 || row.status != GroupStatus::Active {
             return Ok(());
         }
@@ -82,7 +82,7 @@ impl Ctx<'_, '_> {
                 .map(|i| i.u32())
                 .collect(),
             components: vec![
-                admin_policy(vec![self.identity.account()])?,
+                admin_policy(vec![self.me()])?,
                 (component_id::LIFECYCLE, Some(lifecycle)),
             ],
             automatic,

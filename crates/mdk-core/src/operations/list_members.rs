@@ -3,7 +3,7 @@
 use mdk_wire::{GroupId, PublicKey};
 
 use crate::ctx::Ctx;
-use crate::mls::loaded_groups::LoadedGroup;
+use crate::mls::loaded_groups::leaves_of;
 use crate::model::error::Result;
 use crate::model::membership;
 use crate::model::values::Member;
@@ -12,7 +12,7 @@ impl Ctx<'_, '_> {
     /// Member accounts with their leaves, sorted by key.
     pub(crate) fn members(&mut self, id: &GroupId) -> Result<Vec<Member>> {
         let row = self.listed(id)?;
-        let me = self.identity.account();
+        let me = self.me();
         let member = |public_key: &PublicKey, leaf_indexes| Member {
             public_key: *public_key,
             is_admin: row.admins.contains(public_key),
@@ -28,13 +28,4 @@ impl Ctx<'_, '_> {
         self.put(group);
         Ok(members)
     }
-}
-
-pub(crate) fn leaves_of(group: &LoadedGroup, account: &PublicKey) -> Vec<u32> {
-    group
-        .mls
-        .members()
-        .filter(|m| m.credential.serialized_content() == account.as_bytes())
-        .map(|m| m.index.u32())
-        .collect()
 }

@@ -12,13 +12,13 @@ use crate::ctx::Ctx;
 use crate::fork_choice::branch_order::POLICY;
 use crate::mls::components::admin_policy;
 use crate::mls::invitees::without;
+use crate::mls::loaded_groups::leaves_of;
 use crate::mls::replay::Look;
 use crate::mls::stage_commit::Plan;
 use crate::model::commit_facts::Step;
 use crate::model::commit_purpose::PURPOSE_SEAL;
 use crate::model::error::{Error, Result};
 use crate::model::membership;
-use crate::operations::list_members::leaves_of;
 use crate::state_store::log_entry::Stored;
 
 /// A removal that was undone is made again at once, and then after growing pauses, in milliseconds.
@@ -73,7 +73,7 @@ impl Ctx<'_, '_> {
         step: &Step,
         known: &[RemovalRow],
     ) -> Result<()> {
-        let own = step.committer == Some(self.identity.account());
+        let own = step.committer == Some(self.me());
         let sealed = own
             && self
                 .tx
@@ -229,7 +229,7 @@ impl Ctx<'_, '_> {
 
     // rule: D8-4 an admin makes an undone removal of its own again, after growing pauses
     fn due_again(&self, group: &GroupRow, rows: &[RemovalRow]) -> Vec<RemovalRow> {
-        let admin = group.admins.contains(&self.identity.account());
+        let admin = group.admins.contains(&self.me());
         let due = |row: &&RemovalRow| {
             row.own && row.undone_at != 0 && row.next_at <= self.now_millis && is_back(row, group)
         };

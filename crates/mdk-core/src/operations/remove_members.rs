@@ -5,10 +5,10 @@ use mdk_wire::{GroupId, PublicKey};
 use crate::ctx::Ctx;
 use crate::mls::components::admin_policy;
 use crate::mls::invitees::without;
+use crate::mls::loaded_groups::leaves_of;
 use crate::mls::stage_commit::Plan;
 use crate::model::error::{Error, Result};
 use crate::model::values::Pending;
-use crate::operations::list_members::leaves_of;
 
 impl Ctx<'_, '_> {
     /// Removes every leaf of the accounts; their admin keys go in the same commit (rule: 2.6-7).
@@ -22,7 +22,7 @@ impl Ctx<'_, '_> {
         }
         let group = self.take_for_commit(id)?;
         self.require_admin(&group)?;
-        if accounts.contains(&self.identity.account()) {
+        if accounts.contains(&self.me()) {
             return Err(Error::input("members", "the own account: leave instead"));
         }
         let mut plan = Plan::default();

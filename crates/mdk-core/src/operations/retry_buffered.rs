@@ -7,10 +7,11 @@ use mdk_wire::budget::group::MAX_TRIED_AT_ONCE;
 use mdk_wire::{Event, EventId, GroupId, GroupMessage, Secret, kind};
 
 use crate::ctx::Ctx;
+use crate::mls::decode::claims;
 use crate::model::error::Result;
 use crate::model::membership;
 use crate::model::state_id::Auth;
-use crate::state_store::buffered_events::{AT_ONCE, claims};
+use crate::state_store::buffered_events::AT_ONCE;
 use crate::state_store::buffered_memory::Waits;
 
 /// Held events of a group, parsed once per call.

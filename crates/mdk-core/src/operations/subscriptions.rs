@@ -10,7 +10,7 @@ use crate::model::values::Interest;
 impl<'a> Ctx<'a, '_> {
     /// Subscriptions for the account's inbox and for every live group, old routing ids and relays included.
     pub(crate) fn interests(&self) -> Result<Vec<Interest>> {
-        let me = self.identity.account().to_hex();
+        let me = self.me().to_hex();
         let mut interests = vec![Interest {
             filter: format!(r##"{{"kinds":[1059],"#p":["{me}"]}}"##),
             relays: Vec::new(),

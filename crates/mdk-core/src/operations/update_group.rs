@@ -5,14 +5,14 @@ use mdk_wire::v2::components::{Media, Profile, Retention, Routing};
 use mdk_wire::{GroupId, NostrGroupId, Random as _};
 
 use crate::ctx::Ctx;
-use crate::mls::settings::{MEDIA_KIND, default_media};
+use crate::mls::settings::default_media;
 use crate::mls::stage_commit::Plan;
 use crate::mls::{components, settings};
 use crate::model::arguments::{
     MAX_DESCRIPTION, MAX_NAME, check_media_servers, check_relays, check_text,
 };
 use crate::model::error::{Error, Result};
-use crate::model::settings::Settings;
+use crate::model::settings::{MEDIA_KIND, Settings};
 use crate::model::values::{GroupUpdate, Pending};
 
 impl Ctx<'_, '_> {

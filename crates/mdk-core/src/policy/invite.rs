@@ -1,79 +1,45 @@
 //! Which invite may stand beside another one, and which belongs to a membership that is over.
 
-use mdk_store::{EndedRow, GroupRow, GroupStatus, NodeRow, Tx};
-use mdk_wire::{EventId, GroupId, PublicKey, Timestamp};
+use mdk_store::{EndedRow, GroupRow, GroupStatus};
+use mdk_wire::{PublicKey, Timestamp};
 
 use crate::fork_choice::branch_order;
 use crate::fork_choice::settling::base_for_rival;
-use crate::model::error::{Error, Result};
-use crate::model::invites::Beside;
-use crate::model::membership::is_invited;
-use crate::model::state_id::removed_by;
-use crate::model::values::Invite;
-use crate::state_store::log_entry::{BESIDE, Stored};
-use crate::state_store::previous_memberships::{accounts, earlier};
-use crate::state_store::read_events::recorded_as;
+use crate::model::invites::{Beside, Earlier};
 
 // rule: B4-32 an invitation by somebody else is asked beside the one that waits for its answer, and beside what it led to
-/// Whether an invitation that cannot be placed is asked, beside what we have of the group.
+/// Whether an invitation that cannot be placed is asked, beside what we have of the group. `earlier` is the membership that
+/// this one has taken the place of.
 ///
 /// Anybody who knows the id of a group, a former admin above all, can make a Welcome that looks like one to it, of any
 /// epoch. So none must keep another one from being asked. What was accepted stays until the user says otherwise; it is
 /// asked only what an admin made of the time before, or when we want to go anyway.
-pub(crate) fn is_asked(tx: &Tx<'_>, row: &GroupRow, said: &Beside) -> Result<bool> {
+pub(crate) fn may_stand_beside(row: &GroupRow, earlier: Option<&Earlier>, said: &Beside) -> bool {
     let maker = PublicKey::from_bytes(said.inviter).ok();
     if maker.is_none() || maker == row.welcomer {
-        return Ok(false);
+        return false;
     }
-    let earlier = earlier(tx, row)?;
-    if earlier.as_ref().is_some_and(|before| before.is_after(row, said.epoch, said.made)) {
-        return Ok(false);
+    if earlier.is_some_and(|earlier| is_before(earlier, row, said.epoch, said.made)) {
+        return false;
     }
-    Ok(match row.status {
+    match row.status {
         GroupStatus::Invited | GroupStatus::Reinvited => true,
         _ if is_bygone(row, said.epoch, said.made) => false,
         GroupStatus::Leaving => true,
         GroupStatus::Active => {
-            earlier.is_some_and(|before| !before.knows(row.welcomer) && before.knows(maker))
+            earlier.is_some_and(|earlier| !earlier.knows(row.welcomer) && earlier.knows(maker))
         }
         _ => false,
-    })
-}
-
-/// Whether anything may be asked there, seen from what costs little.
-pub(crate) fn may_ask(tx: &Tx<'_>, row: &GroupRow) -> Result<bool> {
-    Ok(match row.status {
-        GroupStatus::Active => earlier(tx, row)?.is_some_and(|before| !before.knows(row.welcomer)),
-        status => is_invited(status) || status == GroupStatus::Leaving,
-    })
-}
-
-/// The invitation with this id, if it waits beside what we have of its group.
-pub(crate) fn invite_beside(
-    tx: &Tx<'_>,
-    id: &GroupId,
-    welcome: &EventId,
-) -> Result<Option<Invite>> {
-    let held = tx.held_event(welcome)?.is_some_and(|held| held.group == *id);
-    let Some(row) = tx.group(id)?.filter(|_| held) else { return Ok(None) };
-    let Some((_, Stored::Beside(said))) = recorded_as(tx, id, welcome.as_bytes(), BESIDE)? else {
-        return Ok(None);
-    };
-    if !is_asked(tx, &row, &said)? {
-        return Ok(None);
     }
-    Ok(Some(Invite {
-        id: *welcome,
-        group_id: id.clone(),
-        group_name: said.name,
-        description: said.description,
-        inviter: PublicKey::from_bytes(said.inviter)
-            .map_err(|_| Error::Unrecoverable("event log"))?,
-        member_count: usize::try_from(said.member_count).unwrap_or(usize::MAX),
-        admins: accounts(&said.admins)?,
-        relays: said.relays,
-        received_at: said.received_at,
-    }))
+}
+
+/// Whether a Welcome is from before a membership that another one has taken the place of, as B4-20 has it for one that has
+/// ended.
+pub(crate) fn is_before(earlier: &Earlier, now: &GroupRow, epoch: u64, made: Timestamp) -> bool {
+    let mut row = now.clone();
+    (row.epoch, row.join_epoch) = (earlier.epoch, earlier.join_epoch);
+    row.pass.joined_at = earlier.joined_at;
+    is_bygone(&row, epoch, made)
 }
 
 /// Whether a Welcome to `epoch` may be the second invitation to what we are in: we came by one, to the same epoch or
@@ -118,9 +84,4 @@ pub(crate) fn is_bygone_of(ended: &EndedRow, epoch: u64, made: Timestamp) -> boo
     epoch < ended.join_epoch
         && made <= ended.joined_at
         && !branch_order::eligible(epoch.saturating_sub(1), ended.epoch, &branch_order::POLICY)
-}
-
-/// Whether a state is where we were taken out.
-pub(crate) fn removes(node: &NodeRow) -> bool {
-    node.commit.is_some_and(|commit| node.authenticator == removed_by(&commit))
 }

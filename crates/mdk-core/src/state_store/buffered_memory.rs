@@ -9,12 +9,12 @@ use mdk_store::{GroupRow, GroupStatus, HeldRow, Loss, PassRow};
 use mdk_wire::{Event, EventId, GroupId, Timestamp, kind};
 
 use crate::ctx::Ctx;
-use crate::engine::sending_order::Place;
 use crate::model::error;
 use crate::model::error::Result;
+use crate::model::sending_position::Place;
 use crate::model::state_id::Auth;
-use crate::operations::report_gaps::created_at;
 use crate::state_store::buffered_events::is_gift_wrap;
+use crate::state_store::history_gaps::created_at;
 
 /// Entries of [`Dates`] above twice what is held, over which they are made anew.
 const SLACK: u64 = 64;

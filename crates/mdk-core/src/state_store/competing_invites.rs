@@ -1,20 +1,60 @@
 //! Invites to one group that compete.
 
-use mdk_store::{GroupRow, Tx};
-use mdk_wire::{Event, EventId, GroupId, Timestamp, WelcomeRumor};
+use mdk_store::{GroupRow, GroupStatus, Tx};
+use mdk_wire::{Event, EventId, GroupId, PublicKey, Timestamp};
 
 use crate::ctx::Ctx;
-use crate::mls::welcome::Glance;
 use crate::model::error::{Error, Result};
-use crate::model::halt::Halt;
-use crate::model::invites::Beside;
-use crate::model::limits::MAX_WELCOMES;
+use crate::model::invites::{Beside, accounts};
 use crate::model::membership;
+use crate::model::membership::is_invited;
 use crate::model::values::Invite;
-use crate::policy::invite::{invite_beside, is_asked, may_ask};
+use crate::policy::invite::{is_before, may_stand_beside};
 use crate::state_store::history;
-use crate::state_store::log_entry::Stored;
+use crate::state_store::log_entry::{BESIDE, Stored};
 use crate::state_store::previous_memberships::earlier;
+use crate::state_store::read_events::recorded_as;
+
+/// Whether an invitation that cannot be placed is asked, beside what we have of the group.
+pub(crate) fn is_asked(tx: &Tx<'_>, row: &GroupRow, said: &Beside) -> Result<bool> {
+    Ok(may_stand_beside(row, earlier(tx, row)?.as_ref(), said))
+}
+
+/// Whether anything may be asked there, seen from what costs little.
+pub(crate) fn may_ask(tx: &Tx<'_>, row: &GroupRow) -> Result<bool> {
+    Ok(match row.status {
+        GroupStatus::Active => earlier(tx, row)?.is_some_and(|before| !before.knows(row.welcomer)),
+        status => is_invited(status) || status == GroupStatus::Leaving,
+    })
+}
+
+/// The invitation with this id, if it waits beside what we have of its group.
+pub(crate) fn invite_beside(
+    tx: &Tx<'_>,
+    id: &GroupId,
+    welcome: &EventId,
+) -> Result<Option<Invite>> {
+    let held = tx.held_event(welcome)?.is_some_and(|held| held.group == *id);
+    let Some(row) = tx.group(id)?.filter(|_| held) else { return Ok(None) };
+    let Some((_, Stored::Beside(said))) = recorded_as(tx, id, welcome.as_bytes(), BESIDE)? else {
+        return Ok(None);
+    };
+    if !is_asked(tx, &row, &said)? {
+        return Ok(None);
+    }
+    Ok(Some(Invite {
+        id: *welcome,
+        group_id: id.clone(),
+        group_name: said.name,
+        description: said.description,
+        inviter: PublicKey::from_bytes(said.inviter)
+            .map_err(|_| Error::Unrecoverable("event log"))?,
+        member_count: usize::try_from(said.member_count).unwrap_or(usize::MAX),
+        admins: accounts(&said.admins)?,
+        relays: said.relays,
+        received_at: said.received_at,
+    }))
+}
 
 impl Ctx<'_, '_> {
     /// Invitations that are asked beside what a row stands for.
@@ -26,77 +66,6 @@ impl Ctx<'_, '_> {
             }
         }
         Ok(invites)
-    }
-
-    /// Whether a Welcome that leads nowhere from where we are is to be asked all the same.
-    pub(crate) fn is_question(
-        &mut self,
-        row: &GroupRow,
-        invite: EventId,
-        rumor: &WelcomeRumor,
-    ) -> Result<bool, Halt> {
-        Ok(self.question(row, invite, rumor)?.is_some())
-    }
-
-    /// What to ask. What an admin by our own account made, and leads further, is no question: see B4-15 and B4-16.
-    pub(crate) fn question(
-        &mut self,
-        row: &GroupRow,
-        invite: EventId,
-        rumor: &WelcomeRumor,
-    ) -> Result<Option<Beside>, Halt> {
-        if !may_ask(self.tx, row)? {
-            return Ok(None);
-        }
-        let Glance { said, vouched, .. } = self.glance_at(row, invite, rumor)?;
-        let leads = vouched && said.epoch > row.join_epoch;
-        Ok(if !leads && is_asked(self.tx, row, &said)? { Some(said) } else { None })
-    }
-
-    // rule: B4-33 Welcomes of admins that we know go before others where few may wait
-    /// Whether one more Welcome may wait: what nobody made whom we know as an admin leaves a place for those, and gives
-    /// its place to them. Who was an admin when a Welcome came may be none any more.
-    pub(crate) fn may_wait(
-        &mut self,
-        id: &GroupId,
-        invite: EventId,
-        rumor: &WelcomeRumor,
-    ) -> Result<bool, Halt> {
-        let waiting = self.held_welcomes(id)?;
-        if waiting.len() + 1 < MAX_WELCOMES || waiting.iter().any(|w| w.event_id == invite) {
-            return Ok(true);
-        }
-        let row = self.current_row(id)?;
-        let new = self.glance_at(&row, invite, rumor)?;
-        let mut others = Vec::with_capacity(waiting.len());
-        for held in waiting {
-            let event = Event::from_stored_json(held.event_json.as_bytes()).ok();
-            let rumor = event.and_then(|event| self.rumor_of(&event));
-            match rumor.map(|rumor| self.glance_at(&row, held.event_id, &rumor)) {
-                // (of one maker the newest says it all)
-                Some(Ok(old)) if old.said.inviter == new.said.inviter => {
-                    let newer = old.said.made <= new.said.made;
-                    if newer {
-                        self.tx.unhold(&held.event_id)?;
-                    }
-                    return Ok(newer);
-                }
-                Some(Err(Halt::Failed(error))) => return Err(Halt::Failed(error)),
-                glance => others.push((held, glance.is_some_and(|g| g.is_ok_and(|g| g.known)))),
-            }
-        }
-        if !new.known {
-            return Ok(false);
-        }
-        if others.len() < MAX_WELCOMES {
-            return Ok(true);
-        }
-        // (what cannot be read any more goes as well)
-        let unknown = others.into_iter().find(|(_, known)| !known);
-        if let Some((held, _)) = &unknown {
-            self.tx.unhold(&held.event_id)?;
-        }
-        Ok(unknown.is_some())
     }
 
     // rule: B4-34 an invitation that was not answered was no membership, however its copy of the group ends
@@ -117,7 +86,7 @@ impl Ctx<'_, '_> {
         made: Timestamp,
     ) -> Result<bool> {
         let before = earlier(self.tx, row)?.filter(|before| !before.knows(row.welcomer));
-        Ok(before.is_some_and(|before| !before.is_after(row, epoch, made)))
+        Ok(before.is_some_and(|before| !is_before(&before, row, epoch, made)))
     }
 
     pub(crate) fn asked_beside(&self, welcome: &EventId) -> Result<(GroupRow, Event)> {

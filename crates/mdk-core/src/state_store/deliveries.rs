@@ -10,6 +10,11 @@ use crate::state_store::history;
 use crate::state_store::log_entry::Stored;
 use crate::state_store::outbox::{accepted, errors};
 
+/// A message that no relay has.
+pub(crate) fn waits(row: &OutgoingRow) -> bool {
+    row.purpose == OutgoingPurpose::Message && !accepted(row)
+}
+
 /// Said in place of a relay's words when we are out of the group.
 const NO_MEMBER: &str = "no longer a member of the group";
 /// Said in place of the words of a relay that had not answered when a message was taken back.

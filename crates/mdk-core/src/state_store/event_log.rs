@@ -8,8 +8,9 @@ use sha2::{Digest, Sha256};
 
 use crate::ctx::Ctx;
 use crate::model::error::{Error, Result};
+use crate::model::invites::Key;
 use crate::model::values::{EngineEvent, EventBody};
-use crate::state_store::log_entry::{Key, Stored};
+use crate::state_store::log_entry::Stored;
 use crate::state_store::read_events::{materialize, recorded_as};
 
 impl Ctx<'_, '_> {
@@ -50,7 +51,7 @@ impl Ctx<'_, '_> {
 
     fn tell(&mut self, group: &GroupId, stable_id: Option<Key>, stored: &Stored) -> Result<()> {
         let Some(cursor) = self.record(group, stable_id, stored)? else { return Ok(()) };
-        if let Some(body) = materialize(self.tx, self.identity.account(), Some(group), stored)? {
+        if let Some(body) = materialize(self.tx, self.me(), Some(group), stored)? {
             self.events.push(EngineEvent { cursor, group_id: Some(group.clone()), body });
         }
         Ok(())

@@ -15,7 +15,7 @@ use crate::operations::removals;
 impl<'a> Ctx<'a, '_> {
     /// The group as its user sees it.
     pub(crate) fn info(&self, id: &GroupId) -> Result<GroupInfo> {
-        group_info(self.tx, self.identity.account(), &self.listed(id)?)
+        group_info(self.tx, self.me(), &self.listed(id)?)
     }
 }
 

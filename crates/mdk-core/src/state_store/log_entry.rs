@@ -3,8 +3,8 @@
 use mdk_store::MessageRow;
 use serde::{Deserialize, Serialize};
 
-use crate::model::invites::{Beside, Earlier};
-use crate::state_store::read_events::is_sign;
+use crate::model::invites::{Beside, Earlier, Key};
+use crate::model::message_kinds::is_sign;
 
 /// Names of settings in `GroupUpdated`, stored as their position.
 pub(crate) const SETTINGS: [&str; 11] = [
@@ -20,8 +20,6 @@ pub(crate) const SETTINGS: [&str; 11] = [
     "required",
     "other",
 ];
-
-pub(crate) type Key = [u8; 32];
 
 /// What a row of the log holds. Appending variants is compatible, reordering is not.
 #[derive(Serialize, Deserialize)]
@@ -126,9 +124,6 @@ pub(crate) enum Stored {
         sender: Key,
     },
 }
-
-/// How many characters the longest emoji has that is one sign: a kiss of two people with their skin tones.
-pub(crate) const LONGEST_SIGN: usize = 10;
 
 /// Kind of [`Stored::Earlier`].
 pub(crate) const EARLIER: u8 = 20;

@@ -5,12 +5,21 @@ use mdk_wire::{EventId, GroupId, PublicKey, kind};
 
 use crate::ctx::Ctx;
 use crate::media::attachments::has_imeta;
-use crate::model::error::Result;
-use crate::model::message_kinds::{can_be_deleted, can_be_edited};
-use crate::operations::receive::deliver::is_about;
+use crate::model::error::{Error, Result};
+use crate::model::message_kinds::{can_be_deleted, can_be_edited, is_about};
 use crate::state_store::log_entry::Stored;
 
 impl Ctx<'_, '_> {
+    pub(crate) fn own_message(&mut self, id: &GroupId, target: &EventId) -> Result<MessageRow> {
+        self.row(id)?;
+        let row = self.tx.message(id, target)?.ok_or(Error::MessageNotFound)?;
+        if row.mine {
+            Ok(row)
+        } else {
+            Err(Error::NotAllowed("only its author may change a message"))
+        }
+    }
+
     /// Of several copies of a message one is shown: these are kept for the case that their branch wins after all.
     pub(crate) fn park_copies(&self, copies: &[MessageRow]) -> Result<()> {
         for copy in copies.iter().filter(|copy| copy.status == MessageStatus::Invalidated) {

@@ -4,43 +4,14 @@ use mdk_store::{InputClass, InputRow, InputState, NodeRow};
 
 use crate::ctx::Ctx;
 use crate::fork_choice::settling::touch;
-use crate::mls::decode::Opened;
 use crate::model::error::Result;
 use crate::model::halt::Halt;
-use crate::model::limits::{JUDGE_AGAIN, MAX_INPUTS};
+use crate::model::limits::MAX_INPUTS;
+use crate::model::opened::Opened;
 use crate::model::outcome::{DeferredReason, Verdict};
 use crate::model::state_id::Auth;
-use crate::state_store::handshakes_tried::{Vain, proposals_on};
 
 impl Ctx<'_, '_> {
-    /// A commit whose state is known, but which lacks something else.
-    pub(crate) fn wait_on(
-        &mut self,
-        opened: &Opened,
-        node: &NodeRow,
-        epoch: u64,
-        reason: DeferredReason,
-    ) -> Result<Verdict, Halt> {
-        let due = (reason == DeferredReason::CannotJudge)
-            .then(|| self.now_millis.saturating_add(JUDGE_AGAIN));
-        let parent = Some(node.authenticator);
-        if reason == DeferredReason::CannotJudge {
-            self.tell_unjudged(opened, node)?;
-        }
-        if reason == DeferredReason::MissingParent {
-            let inputs = self.tx.input_heads(&opened.row.id)?;
-            let lacks = Vain::Lacks(proposals_on(&inputs, &node.authenticator));
-            self.cache.tried.note(opened.content_id, node.authenticator, lacks);
-        }
-        self.keep_input(
-            opened,
-            InputClass::Commit,
-            epoch,
-            (InputState::Waiting, parent, due),
-            reason,
-        )
-    }
-
     /// A commit of ours that was made where we have no memory of it (an older copy of the database).
     pub(crate) fn own_lost(
         &mut self,

@@ -3,11 +3,18 @@
 use std::collections::BTreeSet;
 
 use mdk_store::{GroupRow, HeldRow, Loss};
-use mdk_wire::{ContentId, Event, EventId, GroupId, welcome};
+use mdk_wire::{ContentId, Event, EventId, GroupId, WelcomeRumor, gift_wrap, welcome};
 
 use crate::ctx::Ctx;
 use crate::model::error::Result;
 use crate::model::membership::is_invited;
+
+impl Ctx<'_, '_> {
+    pub(crate) fn rumor_of(&self, event: &Event) -> Option<WelcomeRumor> {
+        let unwrapped = gift_wrap::unwrap(event, &self.identity.keys).ok()?;
+        welcome::parse(unwrapped).ok()
+    }
+}
 
 /// Rivals' Welcomes that are kept beside that of an invitation.
 const MAX_RIVALS: usize = 8;

@@ -6,10 +6,11 @@ use mdk_store::{EventRow, MessageRow, MessageStatus, Tx};
 use mdk_wire::{ContentId, EventId, GroupId, PublicKey};
 
 use crate::model::error::{Error, Result};
+use crate::model::invites::Key;
 use crate::model::membership;
 use crate::model::values::{EngineEvent, EventBody, Reaction};
 use crate::state_store::event_log::stable_id;
-use crate::state_store::log_entry::{Key, LONGEST_SIGN, SETTINGS, Stored};
+use crate::state_store::log_entry::{SETTINGS, Stored};
 use crate::state_store::{competing_invites, history};
 
 /// Reads a row of the log; `None` when its subject is gone (the group was deleted).
@@ -170,26 +171,6 @@ fn accounts(keys: &[Key]) -> Result<BTreeSet<PublicKey>> {
         .map(|key| PublicKey::from_bytes(*key))
         .collect::<std::result::Result<_, _>>()
         .map_err(|_| Error::Unrecoverable("event log"))
-}
-
-/// Whether a reaction is one sign, in which nothing can be written: `+`, `-`, a flag, or pictures that are joined to one.
-pub(crate) fn is_sign(content: &str) -> bool {
-    let flag = |c: char| ('\u{1f1e6}'..='\u{1f1ff}').contains(&c);
-    let picture = |c: char| {
-        matches!(c, '\u{2190}'..='\u{21ff}' | '\u{2300}'..='\u{23ff}' | '\u{25a0}'..='\u{27bf}'
-            | '\u{2b00}'..='\u{2bff}' | '\u{1f300}'..='\u{1faff}')
-    };
-    let chars: Vec<char> = content.chars().take(LONGEST_SIGN + 1).collect();
-    if matches!(chars[..], ['+' | '-']) || matches!(chars[..], [a, b] if flag(a) && flag(b)) {
-        return true;
-    }
-    chars.len() <= LONGEST_SIGN
-        && chars.split(|&c| c == '\u{200d}').all(|part| match part {
-            [base] => picture(*base),
-            // (how it is shown, and the tone of a skin)
-            [base, '\u{fe0f}' | '\u{1f3fb}'..='\u{1f3ff}'] => picture(*base),
-            _ => false,
-        })
 }
 
 fn reaction(target: &Key, sender: &Key, emoji: &str) -> Result<Reaction> {

@@ -1,22 +1,45 @@
 //! The states of a group that are kept: the followed branch and the candidates beside it.
 
 use mdk_store::{GroupRow, InputClass, InputRow, InputState, NodeRow, PassRow};
-use mdk_wire::{GroupId, Secret, SecretVec};
+use mdk_wire::{ContentId, GroupId, Secret, SecretVec};
 
 use crate::ctx::Ctx;
 use crate::fork_choice::branch_order::POLICY;
 use crate::fork_choice::state_tree::Tree;
-use crate::mls::decode::Opened;
 use crate::model::commit_facts::Step;
 use crate::model::error::{Error, Result};
-use crate::model::halt::Halt;
-use crate::model::limits::{MAX_BESIDE, MAX_LINE};
+use crate::model::limits::{MAX_BESIDE, MAX_LINE, MAX_OF_ONE};
 use crate::model::membership;
 use crate::model::membership::UNROUTED;
-use crate::model::outcome::{DeferredReason, Verdict};
+use crate::model::opened::Opened;
 use crate::model::state_id::{Auth, ended_by};
 
 impl Ctx<'_, '_> {
+    /// Where a removal goes that came before the state that brought us back, that state is where we began.
+    pub(crate) fn begin_anew(&self, id: &GroupId, floor: u64) -> Result<()> {
+        let nodes = self.tx.nodes(id)?;
+        let goes = |auth| {
+            nodes.iter().any(|n| n.removed && n.epoch < floor && Some(n.authenticator) == auth)
+        };
+        for node in nodes.iter().filter(|n| n.epoch >= floor && goes(n.parent)) {
+            self.tx.put_node(&NodeRow { parent: None, ..node.clone() })?;
+        }
+        Ok(())
+    }
+
+    /// Whether a state would be beyond its maker's share, so that it has not to be kept at all.
+    pub(crate) fn is_surplus(&self, node: &NodeRow) -> Result<bool> {
+        let nodes = self.tx.nodes(&node.group)?;
+        let mut better: Vec<Option<ContentId>> = nodes
+            .iter()
+            .filter(|n| n.parent == node.parent && n.committer == node.committer)
+            .map(|n| n.commit)
+            .filter(|commit| commit.is_some() && *commit < node.commit)
+            .collect();
+        better.dedup();
+        Ok(better.len() >= MAX_OF_ONE)
+    }
+
     /// Keeps the commit that led to a state, so that the state can be made again. Without it the state stays whole.
     pub(crate) fn keep_commit(&self, opened: &Opened, epoch: u64, parent: Auth) -> Result<()> {
         let input = InputRow {
@@ -84,24 +107,6 @@ pub(crate) fn fork_history(nodes: &[NodeRow]) -> i64 {
 }
 
 impl Ctx<'_, '_> {
-    /// A state beside the followed branch. (rule: E3-2)
-    pub(crate) fn add_candidate(
-        &mut self,
-        opened: &Opened,
-        node: NodeRow,
-    ) -> Result<Verdict, Halt> {
-        self.done(opened)?;
-        self.tx.drop_input(&opened.row.id, &opened.content_id)?;
-        if self.is_surplus(&node)? {
-            // (and keeps no pass open)
-            return Ok(Verdict::Deferred(DeferredReason::Rival));
-        }
-        if let Some(parent) = node.parent {
-            self.keep_commit(opened, node.epoch.saturating_sub(1), parent)?;
-        }
-        self.add_rival(node)
-    }
-
     /// The group's rows as one blob: the state an epoch is left in, without a commit of ours that is pending.
     pub(crate) fn snapshot(&self, row: &GroupRow) -> Result<SecretVec> {
         Ok(self.tx.mls_dump_settled(&row.id)?)

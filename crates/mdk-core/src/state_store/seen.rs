@@ -3,9 +3,9 @@
 use mdk_store::Seen;
 
 use crate::ctx::Ctx;
-use crate::mls::decode::Opened;
 use crate::model::halt::Halt;
 use crate::model::membership::is_invited;
+use crate::model::opened::Opened;
 
 impl Ctx<'_, '_> {
     /// Marks an event and its content as done: for ever, or until an invitation goes without having been accepted.

@@ -5,8 +5,8 @@ use mdk_wire::{ContentId, GroupId};
 
 use crate::engine::Engine;
 use crate::model::error::Result;
-use crate::operations::report_gaps::ours_from;
 use crate::state_store::buffered_events::is_gift_wrap;
+use crate::state_store::history_gaps::ours_from;
 
 /// Work that is not done, and how much is kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

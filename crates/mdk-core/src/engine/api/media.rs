@@ -7,8 +7,8 @@ use mdk_wire::v2::components::Image;
 use crate::engine::Engine;
 use crate::media::attachments::EncryptedMedia;
 use crate::media::{attachments, group_image};
-use crate::mls::settings::MEDIA_KIND;
 use crate::model::error::{Error, Result};
+use crate::model::settings::MEDIA_KIND;
 
 /// Media.
 impl Engine {

@@ -10,13 +10,13 @@ use mdk_wire::Keys;
 use openmls_rust_crypto::RustCrypto;
 
 use crate::ctx::{Ctx, Parts};
+use crate::media::recent_files::Recent;
 use crate::mls::identity::Identity;
 use crate::mls::loaded_groups::GroupCache;
 use crate::model::clock::{Clock as _, SystemClock};
 use crate::model::config::Config;
 use crate::model::error::{Error, Result};
 use crate::model::{busy_time, invites};
-use crate::state_store::file_keys::Recent;
 
 /// OpenMLS judges lifetimes by the system clock, so tests start from it.
 pub(crate) fn now() -> u64 {

@@ -100,7 +100,7 @@ impl Ctx<'_, '_> {
             self.wants_sign = Some(since);
             return Ok(false);
         }
-        let me = self.identity.account();
+        let me = self.me();
         let nodes = self.tx.nodes(&row.id)?;
         let commits = nodes.iter().any(|n| {
             let others = n.canonical && n.parent.is_some() && n.committer != Some(me);
@@ -159,7 +159,7 @@ impl Ctx<'_, '_> {
     /// retained. Who is in a group that others follow may be so too, when they are silent: but no admin of such a group
     /// invites a member of it.
     fn alone_since(&self, row: &GroupRow) -> Result<Option<u64>> {
-        let me = self.identity.account();
+        let me = self.me();
         let nodes = self.tx.nodes(&row.id)?;
         let Some(oldest) = nodes.iter().find(|n| n.canonical && n.epoch == row.pass.floor) else {
             return Ok(None);

@@ -7,12 +7,12 @@ use mdk_wire::budget::inviter::{MAX_OF_ONE, MAX_WAITING};
 use mdk_wire::{EventId, PublicKey};
 
 use crate::ctx::Ctx;
+use crate::mls::welcome::reject;
 use crate::model::error::Result;
 use crate::model::halt::Halt;
 use crate::model::membership;
 use crate::model::membership::is_invited;
 use crate::model::outcome::RejectCode;
-use crate::operations::join::reject;
 
 impl Ctx<'_, '_> {
     /// Whether there is room for an invite of this account. Of strangers who fill all of it the one with the most invites

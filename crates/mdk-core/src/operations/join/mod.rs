@@ -12,16 +12,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use mdk_store::{GroupRow, GroupStatus, NodeRow, PassRow, Seen};
-use mdk_wire::{
-    Broken, ContentId, Event, EventId, GroupId, WelcomeRumor, WireError, gift_wrap, kind, welcome,
-};
+use mdk_wire::{ContentId, Event, EventId, GroupId, WelcomeRumor, gift_wrap, kind, welcome};
 use openmls::group::StagedWelcome;
 
 use crate::ctx::Ctx;
 use crate::mls::enter_epoch::apply_settings;
 use crate::mls::loaded_groups::LoadedGroup;
 use crate::mls::state_keys::{authenticator, event_key};
-use crate::mls::welcome::{welcome_error, welcome_of};
+use crate::mls::welcome::{encoding, reject, welcome_error, welcome_of};
 use crate::mls::{capabilities, settings, views};
 use crate::model::commit_facts::Step;
 use crate::model::error::Result;
@@ -46,14 +44,6 @@ pub(crate) enum Joined {
     Rival(Box<NodeRow>),
 }
 
-pub(crate) const fn reject(code: RejectCode, rule: &'static str, reason: &'static str) -> Halt {
-    Halt::Rejected(Rejection::new(code, rule, reason))
-}
-
-pub(crate) const fn encoding(error: WireError) -> Broken {
-    Broken { rule: "B4-2", error }
-}
-
 impl Ctx<'_, '_> {
     /// A gift wrap: verified, unwrapped, judged, joined; or refused without a trace.
     pub(crate) fn process_gift_wrap(&mut self, event: &Event) -> Result<Verdict, Halt> {
@@ -66,7 +56,7 @@ impl Ctx<'_, '_> {
             == 1
             && event.tags().iter().any(|t| {
                 t.first().is_some_and(|n| n == "p")
-                    && t.get(1).is_some_and(|k| *k == self.identity.account().to_hex())
+                    && t.get(1).is_some_and(|k| *k == self.me().to_hex())
             });
         if !addressed {
             return Err(reject(
@@ -309,7 +299,7 @@ impl Ctx<'_, '_> {
             Some(row) if is_invited(row.status) || self.ended_unanswered(row)? => {
                 earlier(self.tx, row)?.map(Box::new)
             }
-            Some(row) => Some(Box::new(Earlier::of(self.tx, row)?)),
+            Some(row) => Some(Box::new(Earlier::of(earlier(self.tx, row)?, row))),
             None => None,
         };
         let status = match known.as_ref() {

@@ -7,6 +7,7 @@ use crate::fork_choice::settling::{base_for_rival, touch};
 use crate::model::error::Result;
 use crate::model::halt::Halt;
 use crate::model::membership;
+use crate::model::opened::Opened;
 use crate::model::outcome::{DeferredReason, Verdict};
 
 impl Ctx<'_, '_> {
@@ -42,5 +43,23 @@ impl Ctx<'_, '_> {
         self.limit_rivals(&id)?;
         self.retry_held(&id)?;
         Ok(Verdict::Deferred(DeferredReason::Rival))
+    }
+
+    /// A state beside the followed branch. (rule: E3-2)
+    pub(crate) fn add_candidate(
+        &mut self,
+        opened: &Opened,
+        node: NodeRow,
+    ) -> Result<Verdict, Halt> {
+        self.done(opened)?;
+        self.tx.drop_input(&opened.row.id, &opened.content_id)?;
+        if self.is_surplus(&node)? {
+            // (and keeps no pass open)
+            return Ok(Verdict::Deferred(DeferredReason::Rival));
+        }
+        if let Some(parent) = node.parent {
+            self.keep_commit(opened, node.epoch.saturating_sub(1), parent)?;
+        }
+        self.add_rival(node)
     }
 }

@@ -6,9 +6,10 @@ use openmls::prelude::ContentType;
 
 use crate::ctx::Ctx;
 use crate::fork_choice::settling::beyond;
-use crate::mls::decode::{Opened, decode};
+use crate::mls::decode::decode;
 use crate::model::halt::Halt;
 use crate::model::membership::is_out;
+use crate::model::opened::Opened;
 use crate::model::outcome::{DeferredReason, RejectCode, Rejection, Verdict};
 
 impl Ctx<'_, '_> {

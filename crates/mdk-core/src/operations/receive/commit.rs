@@ -6,7 +6,6 @@ use openmls::prelude::ProtocolMessage;
 
 use crate::ctx::Ctx;
 use crate::fork_choice::settling::touch;
-use crate::mls::decode::Opened;
 use crate::mls::proposals::{load_proposals, resolve};
 use crate::mls::refusal::{Refusal, refusal, sender_account};
 use crate::mls::stage_commit::self_removed;
@@ -15,6 +14,7 @@ use crate::model::commit_facts::Step;
 use crate::model::error::{Error, Result};
 use crate::model::halt::Halt;
 use crate::model::membership;
+use crate::model::opened::Opened;
 use crate::model::outcome::Verdict;
 use crate::policy;
 

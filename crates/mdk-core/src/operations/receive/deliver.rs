@@ -8,13 +8,12 @@ use mdk_wire::{EventId, Payload, PublicKey, kind};
 
 use crate::ctx::Ctx;
 use crate::media::attachments;
-use crate::mls::decode::Opened;
 use crate::model::error::Result;
 use crate::model::halt::Halt;
-use crate::model::message_kinds::{MAX_REACTION_CHARS, target_of};
+use crate::model::message_kinds::{MAX_REACTION_CHARS, expiry, is_about, target_of};
+use crate::model::opened::Opened;
 use crate::model::outcome::{RejectCode, Rejection};
 use crate::model::values::EventBody;
-use crate::operations::send_message::expiry;
 use crate::state_store::history;
 use crate::state_store::log_entry::Stored;
 
@@ -85,7 +84,7 @@ impl Ctx<'_, '_> {
             content,
             target,
             tags,
-            mine: sender == self.identity.account(),
+            mine: sender == self.me(),
             delivery: 1,
             // rule: 2.9-1
             expires_at: expiry(created_at, source.retention),
@@ -189,11 +188,6 @@ impl Ctx<'_, '_> {
         self.tx.spend_message(place.seq)?;
         Ok(true)
     }
-}
-
-/// Whether this kind only says something about a message.
-pub(crate) const fn is_about(kind: u16) -> bool {
-    matches!(kind, kind::REACTION | kind::EDIT | kind::DELETE)
 }
 
 /// What a tag costs in memory, in bytes.

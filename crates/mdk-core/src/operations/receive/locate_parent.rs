@@ -5,12 +5,12 @@ use openmls::prelude::ProtocolMessage;
 
 use crate::ctx::Ctx;
 use crate::fork_choice::state_tree::away;
-use crate::mls::decode::Opened;
 use crate::mls::replay::Edge;
 use crate::model::error::Result;
 use crate::model::halt::Halt;
 use crate::model::limits::JUDGE_AGAIN;
 use crate::model::membership;
+use crate::model::opened::Opened;
 use crate::model::outcome::{DeferredReason, Verdict};
 use crate::model::state_id::Auth;
 use crate::state_store::handshakes_tried::Vain;

@@ -14,18 +14,16 @@ pub(crate) mod waiting_handshakes;
 
 use mdk_store::GroupStatus;
 use mdk_wire::{ContentId, Event, GroupId, GroupMessage};
-use zeroize::Zeroizing;
 
 use crate::ctx::Ctx;
 use crate::fork_choice::settling::undecided;
 use crate::mls::decode;
-use crate::mls::decode::Opened;
 use crate::model::error::Result;
 use crate::model::halt::Halt;
+use crate::model::opened::Opened;
 use crate::model::outcome::{DeferredReason, RejectCode, Rejection, Verdict};
-use crate::model::state_id::Auth;
 use crate::model::{membership, outcome};
-use crate::operations::report_gaps::ours_from;
+use crate::state_store::history_gaps::ours_from;
 
 impl Ctx<'_, '_> {
     /// What a commit counts as once the pass of its call is over: the verdict of waiting becomes one of taking effect.
@@ -41,12 +39,7 @@ impl Ctx<'_, '_> {
         let taken = self.tx.states(id)?.iter().any(|n| n.canonical && n.commit == Some(*commit));
         Ok(if taken { Verdict::Applied } else { verdict })
     }
-}
 
-/// Contents, and the state whose key opened them.
-pub(crate) type Unsealed = (Zeroizing<Vec<u8>>, Auth);
-
-impl Ctx<'_, '_> {
     pub(crate) fn process_group_message(&mut self, event: Event) -> Result<Verdict, Halt> {
         // rule: D1-1
         if self.tx.seen(event.id().as_bytes())?.is_some() {

@@ -3,10 +3,10 @@
 use mdk_store::{CommitStatus, InputClass, PendingRow};
 
 use crate::ctx::Ctx;
-use crate::mls::decode::Opened;
 use crate::mls::replay::Edge;
 use crate::model::error::Result;
 use crate::model::halt::Halt;
+use crate::model::opened::Opened;
 use crate::model::outcome::{DeferredReason, Verdict};
 
 impl Ctx<'_, '_> {

@@ -5,11 +5,11 @@ use mdk_wire::{Event, GroupId, GroupMessage};
 use openmls::prelude::ProtocolMessage;
 
 use crate::ctx::Ctx;
-use crate::engine::sending_order::Place;
 use crate::mls::{decode, sender_position};
 use crate::model::error::Result;
 use crate::model::halt::Halt;
 use crate::model::membership;
+use crate::model::sending_position::Place;
 
 pub(crate) enum Peeked {
     /// It can be processed now; where it stands, if it has such a place.

@@ -4,12 +4,12 @@ use mdk_store::{InputClass, InputRow, InputState, NodeRow};
 use openmls::prelude::{ProcessedMessageContent, Proposal, ProtocolMessage};
 
 use crate::ctx::Ctx;
-use crate::mls::decode::Opened;
 use crate::mls::refusal::{Refusal, refusal, sender_account};
 use crate::mls::views;
 use crate::model::error::{Error, Result};
 use crate::model::halt::Halt;
 use crate::model::limits::MAX_PROPOSALS;
+use crate::model::opened::Opened;
 use crate::model::outcome::{DeferredReason, Verdict};
 use crate::policy;
 

@@ -1,6 +1,7 @@
 //! Sending: chat, reply, reaction, edit, delete, any kind.
 
 pub(crate) mod files;
+pub(crate) mod order;
 pub(crate) mod payload;
 
 use mdk_store::{MessageRow, MessageStatus, Seen};
@@ -10,7 +11,6 @@ use mdk_wire::{EventId, GroupId, UnsignedEvent, kind};
 use crate::ctx::Ctx;
 use crate::media::attachments;
 use crate::mls::encrypt::Sealed;
-use crate::mls::loaded_groups::LoadedGroup;
 use crate::mls::media_secret;
 use crate::model::error::{Error, Result};
 use crate::model::message_kinds::{MAX_REACTION_CHARS, can_be_deleted, can_be_edited, target_of};
@@ -19,9 +19,6 @@ use crate::model::values::{NewMessage, Outgoing};
 use crate::state_store::history;
 use crate::state_store::message_order::Place;
 use crate::state_store::outbox::Letter;
-
-/// Milliseconds.
-pub(crate) const MINUTE: u64 = 60_000;
 
 /// A message as its author gives it.
 struct Draft {
@@ -104,16 +101,6 @@ impl Ctx<'_, '_> {
         self.send(id, Draft::about(kind::DELETE, String::new(), tags))
     }
 
-    pub(crate) fn own_message(&mut self, id: &GroupId, target: &EventId) -> Result<MessageRow> {
-        self.row(id)?;
-        let row = self.tx.message(id, target)?.ok_or(Error::MessageNotFound)?;
-        if row.mine {
-            Ok(row)
-        } else {
-            Err(Error::NotAllowed("only its author may change a message"))
-        }
-    }
-
     fn send(&mut self, id: &GroupId, draft: Draft) -> Result<Outgoing> {
         let Draft { kind, content, tags, attachments, answers } = draft;
         self.require_renewed(id)?;
@@ -136,7 +123,7 @@ impl Ctx<'_, '_> {
         let now = self.now();
         let before = self.goes_after(id, kind, answers)?;
         let mut payload = UnsignedEvent {
-            pubkey: self.identity.account(),
+            pubkey: self.me(),
             created_at: self.dated(id, kind, &tags, before)?,
             kind,
             tags,
@@ -193,18 +180,4 @@ impl Ctx<'_, '_> {
         // Its id is new here, so nothing points at it yet.
         Ok(Outgoing { event, message: history::view_with(row, None, Vec::new()), relays })
     }
-
-    pub(crate) fn may_send(&self, group: &LoadedGroup) -> Result<()> {
-        if group.mls.pending_commit().is_some()
-            && self.tx.pending_of(&group.row.id)?.is_none_or(|pending| !pending.automatic)
-        {
-            return Err(Error::CommitPending);
-        }
-        Ok(())
-    }
-}
-
-/// End of a message's life: checked, so that a huge retention means "never" (rule: 2.9-2).
-pub(crate) fn expiry(created_at: u64, retention: u64) -> Option<u64> {
-    if retention == 0 { None } else { created_at.checked_add(retention) }
 }

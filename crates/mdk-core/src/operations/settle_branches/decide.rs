@@ -1,10 +1,11 @@
 //! The choice among the branches of a group.
 
 use mdk_store::NodeRow;
-use mdk_wire::GroupId;
+use mdk_wire::{GroupId, PublicKey};
 
 use crate::ctx::Ctx;
 use crate::fork_choice::state_tree::Tree;
+use crate::fork_choice::untrusted_branches::of_one_word;
 use crate::model::error::Result;
 use crate::state_store::retained_states::fork_history;
 
@@ -17,7 +18,9 @@ impl Ctx<'_, '_> {
         let history = nodes.iter().filter(|n| !n.canonical).map(|n| n.history).min();
         let witnesses = self.tx.witnesses(id, history.unwrap_or(0).min(fork_history(&nodes)))?;
         // A state that cannot be made again leads nowhere, either.
-        let mut lost = self.of_one_word(id, &nodes, &witnesses)?;
+        let admins = self.current_row(id)?.admins;
+        let known = || self.known_from_the_first(id, &nodes);
+        let mut lost = of_one_word(&tree, &witnesses, self.me(), &admins, known)?;
         while let Some(choice) = tree.choose(base, &witnesses, &lost) {
             let winner = choice.winner;
             tracing::debug!(
@@ -42,15 +45,10 @@ impl Ctx<'_, '_> {
         self.sort_messages(id)
     }
 
-    /// Where a removal goes that came before the state that brought us back, that state is where we began.
-    pub(crate) fn begin_anew(&self, id: &GroupId, floor: u64) -> Result<()> {
-        let nodes = self.tx.nodes(id)?;
-        let goes = |auth| {
-            nodes.iter().any(|n| n.removed && n.epoch < floor && Some(n.authenticator) == auth)
-        };
-        for node in nodes.iter().filter(|n| n.epoch >= floor && goes(n.parent)) {
-            self.tx.put_node(&NodeRow { parent: None, ..node.clone() })?;
-        }
-        Ok(())
+    /// Who was in the group where we came in on the branch that is followed, as far as that state can still be read.
+    fn known_from_the_first(&self, id: &GroupId, nodes: &[NodeRow]) -> Result<Vec<PublicKey>> {
+        let began = nodes.iter().find(|n| n.canonical && n.parent.is_none() && !n.removed);
+        let known = began.map(|began| self.look_of(id, began)).transpose()?.flatten();
+        Ok(known.map(|(_, accounts)| accounts).unwrap_or_default())
     }
 }

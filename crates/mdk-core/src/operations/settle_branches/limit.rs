@@ -15,26 +15,13 @@ use mdk_wire::{ContentId, GroupId, SecretVec};
 
 use crate::ctx::Ctx;
 use crate::fork_choice::state_tree::Tree;
-use crate::mls::decode::Opened;
 use crate::model::error::Result;
-use crate::model::limits::{MAX_BESIDE, MAX_BYTES, MAX_OF_ONE, MAX_RIVALS};
+use crate::model::limits::{MAX_BESIDE, MAX_BYTES, MAX_RIVALS};
+use crate::model::opened::Opened;
 use crate::model::state_id::Auth;
 use crate::state_store::retained_states;
 
 impl Ctx<'_, '_> {
-    /// Whether a state would be beyond its maker's share, so that it has not to be kept at all.
-    pub(crate) fn is_surplus(&self, node: &NodeRow) -> Result<bool> {
-        let nodes = self.tx.nodes(&node.group)?;
-        let mut better: Vec<Option<ContentId>> = nodes
-            .iter()
-            .filter(|n| n.parent == node.parent && n.committer == node.committer)
-            .map(|n| n.commit)
-            .filter(|commit| commit.is_some() && *commit < node.commit)
-            .collect();
-        better.dedup();
-        Ok(better.len() >= MAX_OF_ONE)
-    }
-
     /// Lets go of what is too much, and puts to sleep what need not be whole.
     pub(crate) fn limit_rivals(&mut self, id: &GroupId) -> Result<()> {
         let mut nodes = self.tx.nodes(id)?;
@@ -79,7 +66,7 @@ impl Ctx<'_, '_> {
         let witnesses = self.tx.witnesses(id, retained_states::fork_history(nodes))?;
         // rule: E3-8 a state in which this account has spoken does not sleep: whoever speaks there once more, after it was
         // made again, would use its message keys a second time
-        let me = self.identity.account();
+        let me = self.me();
         let spoken: BTreeSet<Auth> = self
             .tx
             .spoken_in(id, Some(&me), retained_states::fork_history(nodes))?

@@ -20,7 +20,7 @@ use mdk_wire::GroupId;
 
 use crate::ctx::Ctx;
 use crate::model::error::{Error, Result};
-use crate::model::limits::MAX_PASSES;
+use crate::model::limits::{MAX_PASSES, MINUTE};
 use crate::model::membership;
 use crate::model::state_id::Auth;
 
@@ -127,5 +127,30 @@ impl Ctx<'_, '_> {
                 && i.parent_auth == Some(row.authenticator)
         });
         if lost { self.give_up(id, "own_commit_lost") } else { Ok(()) }
+    }
+
+    /// rule: C3-1 (not while a commit of the user's is unresolved)
+    // rule: C3-9 while branches compete what a client says waits: on the one that loses nobody would read it
+    /// Not for a loser of an earlier choice, and in a minute not for longer than one choice takes: where they follow each
+    /// other without end it is said on the branch that is followed.
+    pub(crate) fn require_decided(&mut self, id: &GroupId) -> Result<()> {
+        let row = self.current_row(id)?;
+        membership::require_active(&row)?;
+        let now = self.now_millis;
+        let Some(known) = self.cache.undecided.get_mut(id) else { return Ok(()) };
+        let open = row.pass.opened != 0 && known.rival >= row.pass.opened;
+        if self.config.speak_undecided || !open {
+            return Ok(());
+        }
+        let waited = now.checked_sub(known.silent).filter(|waited| *waited < MINUTE).unwrap_or(0);
+        known.silent = now - waited;
+        let left = self.config.settle_max_millis.saturating_sub(waited);
+        match self.require_settled(id) {
+            Err(Error::Settling { millis }) if left > 0 => {
+                Err(Error::Settling { millis: millis.min(left) })
+            }
+            Err(Error::Settling { .. }) => Ok(()),
+            decided => decided,
+        }
     }
 }

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use mdk_store::{GroupRow, GroupStatus, InputClass, NodeRow};
 use mdk_wire::v2::components::Lifecycle;
-use mdk_wire::{ContentId, GroupId, PublicKey, SecretVec};
+use mdk_wire::{GroupId, PublicKey, SecretVec};
 use openmls::group::MlsGroup;
 
 use crate::ctx::Ctx;
+use crate::fork_choice::switch_plan::plan_switch;
 use crate::mls::enter_epoch::apply_settings;
 use crate::mls::loaded_groups::LoadedGroup;
 use crate::mls::replay::Look;
@@ -39,52 +40,15 @@ impl Ctx<'_, '_> {
             [_] => self.look_of_fork(id, nodes, tip),
             _ => None,
         };
-
-        // rule: E5-6 the commits of the followed branch since then are withdrawn, our own ones too
-        // (of another invitation than the one followed so far all of it, where it began earlier too)
-        let invited = lowest.parent.is_none();
-        let withdrawn: Vec<&NodeRow> =
-            nodes.iter().filter(|n| n.canonical && (invited || n.epoch >= lowest.epoch)).collect();
-        debug_assert!(withdrawn.iter().all(|n| Some(n.authenticator) != lowest.parent));
-        for node in &withdrawn {
+        let Some(plan) = plan_switch(&old, nodes, path, self.me()) else { return Ok(()) };
+        for node in &plan.left {
             self.tx.set_canonical(id, &node.authenticator, false)?;
         }
         for &node in path {
             self.tx.set_canonical(id, &nodes[node].authenticator, true)?;
         }
-        let contested = lowest.epoch;
-        let mut row = old.clone();
-        // rule: B4-17 another invitation than the one that was answered is what our membership rests on now
-        let invites = |node: &NodeRow| {
-            let out = |n: &NodeRow| n.removed && Some(n.authenticator) == node.parent;
-            !node.removed && node.parent.is_none_or(|_| nodes.iter().any(out))
-        };
-        let rests_on = path.iter().map(|node| &nodes[*node]).find(|node| invites(node));
-        if let Some(invited) = rests_on {
-            row.welcomer = invited.committer;
-            // (the leaf is that of a KeyPackage again, B4-12)
-            row.self_updated_at = 0;
-        }
-        let me = Some(self.identity.account());
-        let ours = |node: &&NodeRow| node.parent.is_some() && node.committer == me;
-        // Every commit of ours gives our leaf fresh keys: they are those of before again, or as on this branch.
-        if withdrawn.iter().any(ours) {
-            row.self_updated_at = 0;
-        }
-        if let Some(own) = path.iter().map(|node| &nodes[*node]).find(ours) {
-            row.self_updated_at = row.self_updated_at.max(own.sent_at);
-        }
-        row.epoch = tip.epoch;
-        row.authenticator = tip.authenticator;
-        row.pass.switches = row.pass.switches.saturating_add(1);
-        row.pass.contested = match row.pass.contested {
-            0 => contested,
-            other => other.min(contested),
-        };
-        // The Welcome that we came by was no change that could be withdrawn.
-        let withdrawn: Vec<ContentId> =
-            withdrawn.iter().filter(|n| n.parent.is_some()).filter_map(|n| n.commit).collect();
-        for commit in &withdrawn {
+        let row = plan.row;
+        for commit in &plan.withdrawn {
             if let Some(own) = self.tx.pending_by_digest(id, commit)? {
                 self.withdraw_commit(own.id)?;
             }
@@ -100,39 +64,50 @@ impl Ctx<'_, '_> {
             sent_at: tip.sent_at,
         };
         if tip.removed {
-            // rule: D6-9 what is shown of a group that we are out of is how it was when we went, on that branch
-            let look = self.look_without_us(id, nodes, tip)?;
-            if tip.authenticator == ended_by(&step.digest) {
-                row.status = GroupStatus::Disbanding;
-                return self.enter_end(&old, row, before, (tip, &step, fork), look);
-            }
-            let after = look.map(|(settings, accounts)| {
-                apply_settings(&mut row, &settings);
-                row.members = accounts;
-                settings
-            });
-            let me = self.identity.account();
-            row.members.retain(|member| *member != me);
-            // rule: D6-12 who asked to leave has left, whichever answer is followed
-            let left = matches!(old.status, GroupStatus::Leaving | GroupStatus::Left)
-                || self.standing_before(&old)? == GroupStatus::Leaving;
-            row.status = if left { GroupStatus::Left } else { GroupStatus::Removed };
-            self.tx.update_group(&row)?;
-            // rule: D7-1 what is different from what was followed is told, out of the group or in it
-            if let Some(after) = after.or_else(|| before.clone()) {
-                self.emit_changes(&old, &row, before.as_ref(), &after, &step, base(fork.as_ref()))?;
-            }
-            return self.end(&row, step.committer, Some(step.digest));
+            return self.enter_removal(&old, row, before, (tip, &step, fork), nodes);
         }
-        let (by, another_invitation) = (lowest.committer, rests_on.is_some());
         let parted = self.look_of_fork(id, nodes, lowest);
         self.enter_branch(&old, row, before, (tip, &step, fork))?;
         // Whom the former one's people put out among themselves says nothing here.
-        if another_invitation {
+        if plan.another_invitation {
             self.forget_removals(id)
         } else {
-            self.note_switch(&old, &step, by, parted)
+            self.note_switch(&old, &step, lowest.committer, parted)
         }
+    }
+
+    // rule: D6-9 what is shown of a group that we are out of is how it was when we went, on that branch
+    /// Goes to a state in which we are out of the group, or in which the group is over.
+    fn enter_removal(
+        &mut self,
+        old: &GroupRow,
+        mut row: GroupRow,
+        before: Option<Settings>,
+        (tip, step, fork): (&NodeRow, &Step, Option<Look>),
+        nodes: &[NodeRow],
+    ) -> Result<()> {
+        let look = self.look_without_us(&old.id, nodes, tip)?;
+        if tip.authenticator == ended_by(&step.digest) {
+            row.status = GroupStatus::Disbanding;
+            return self.enter_end(old, row, before, (tip, step, fork), look);
+        }
+        let after = look.map(|(settings, accounts)| {
+            apply_settings(&mut row, &settings);
+            row.members = accounts;
+            settings
+        });
+        let me = self.me();
+        row.members.retain(|member| *member != me);
+        // rule: D6-12 who asked to leave has left, whichever answer is followed
+        let left = matches!(old.status, GroupStatus::Leaving | GroupStatus::Left)
+            || self.standing_before(old)? == GroupStatus::Leaving;
+        row.status = if left { GroupStatus::Left } else { GroupStatus::Removed };
+        self.tx.update_group(&row)?;
+        // rule: D7-1 what is different from what was followed is told, out of the group or in it
+        if let Some(after) = after.or_else(|| before.clone()) {
+            self.emit_changes(old, &row, before.as_ref(), &after, step, base(fork.as_ref()))?;
+        }
+        self.end(&row, step.committer, Some(step.digest))
     }
 
     // rule: C5-4 the end of a group looks the same to who followed it from the first and to who came to it

@@ -13,7 +13,7 @@ use mdk_wire::{Event, GroupId, GroupMessage, group_message};
 
 use crate::ctx::Ctx;
 use crate::model::error::{Error, Result};
-use crate::operations::renew_waiting_messages::waits;
+use crate::state_store::deliveries::waits;
 
 /// Half of what our own client looks back (mdk-client), so that a relay may be a day late, too.
 const OLD: u64 = 86_400;

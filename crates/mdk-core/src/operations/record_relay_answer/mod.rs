@@ -1,5 +1,7 @@
 //! What relays answer, and what follows from it.
 
+pub(crate) mod echo;
+
 use mdk_store::{
     CommitStatus, GroupStatus, InputClass, InputState, OutgoingEnd, OutgoingPurpose, OutgoingRow,
     PendingRow, SendState, TargetRow,
@@ -113,21 +115,6 @@ impl Ctx<'_, '_> {
         Ok(())
     }
 
-    /// Writes a finished row in short form, or takes it out when nothing in it will be asked for.
-    pub(crate) fn finish(&mut self, row: &mut OutgoingRow) -> Result<()> {
-        row.finished_at = Some(self.now());
-        let message = row.purpose == OutgoingPurpose::Message;
-        let failed = row.end == Some(OutgoingEnd::Refused);
-        if message && !failed && errors(row).is_empty() {
-            return Ok(self.tx.drop_outgoing(row.seq)?);
-        }
-        // rule: OB-8 a failed message can be sent again with the same bytes
-        if !(message && failed) {
-            row.event_json = None;
-        }
-        Ok(self.tx.put_outgoing(row)?)
-    }
-
     fn accepted_first(&mut self, row: &mut OutgoingRow, change: &mut OutboxChange) -> Result<()> {
         match row.purpose {
             OutgoingPurpose::Message => {
@@ -188,22 +175,6 @@ impl Ctx<'_, '_> {
     fn end_of(&self, commit: &PendingRow) -> Result<CommitEnd> {
         let lost = self.is_withdrawn(commit)?;
         Ok(if lost { CommitEnd::Lost } else { CommitEnd::Confirmed })
-    }
-
-    /// Whether a commit of ours that was confirmed stands on a branch that is not followed.
-    pub(crate) fn is_withdrawn(&self, commit: &PendingRow) -> Result<bool> {
-        let nodes = self.tx.nodes(&commit.group)?;
-        if let Some(node) = nodes.iter().find(|n| n.commit == Some(commit.digest)) {
-            return Ok(!node.canonical);
-        }
-        // Its state is let go before its row is; what was told of it is not.
-        let switches = self.tx.group(&commit.group)?.map_or(0, |row| row.pass.switches);
-        for switch in 1..=switches {
-            if self.was_withdrawn(&commit.group, switch, &commit.digest)? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 
     fn refused_by_all(&mut self, mut row: OutgoingRow, change: &mut OutboxChange) -> Result<()> {

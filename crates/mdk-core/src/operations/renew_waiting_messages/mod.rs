@@ -10,9 +10,11 @@
 //! The same holds for what was encrypted in a state of a membership that has been replaced by another one (B4-15, B4-16,
 //! B4-25): it may be one that nobody else was ever in, and says nothing by its epoch.
 
+pub(crate) mod date;
+
 use std::collections::BTreeSet;
 
-use mdk_store::{MessageRow, MessageStatus, OutgoingEnd, OutgoingPurpose, OutgoingRow, Seen};
+use mdk_store::{MessageRow, MessageStatus, OutgoingEnd, OutgoingRow, Seen};
 use mdk_wire::{GroupId, UnsignedEvent};
 
 use crate::ctx::Ctx;
@@ -21,8 +23,8 @@ use crate::model::error::Result;
 use crate::model::membership;
 use crate::model::outbox::OutboxPurpose;
 use crate::model::values::Delivery;
-use crate::state_store::deliveries::give_up;
-use crate::state_store::outbox::{Letter, accepted};
+use crate::state_store::deliveries::{give_up, waits};
+use crate::state_store::outbox::Letter;
 
 impl Ctx<'_, '_> {
     /// Whether the group can be written in now.
@@ -160,9 +162,4 @@ impl Ctx<'_, '_> {
         }
         Ok(())
     }
-}
-
-/// A message that no relay has.
-pub(crate) fn waits(row: &OutgoingRow) -> bool {
-    row.purpose == OutgoingPurpose::Message && !accepted(row)
 }
