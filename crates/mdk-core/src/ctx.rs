@@ -3,20 +3,19 @@
 use std::collections::HashMap;
 
 use mdk_store::Tx;
-use mdk_wire::{Event, EventId, GroupId, OsRandom, PublicKey, Timestamp};
+use mdk_wire::{GroupId, OsRandom, PublicKey, Timestamp};
 use openmls_rust_crypto::RustCrypto;
 
-use crate::media::recent_files::Recent;
 use crate::mls::identity::Identity;
-use crate::mls::loaded_groups::GroupCache;
+use crate::mls::loaded_groups::LoadedGroups;
 use crate::mls::provider::{Provider, TxProvider};
-use crate::model::busy_time::Worked;
 use crate::model::config::Config;
-use crate::model::invites::Inviters;
+use crate::model::effects::Effects;
+use crate::model::hints::Hints;
 use crate::model::state_id::Auth;
-use crate::model::values::EngineEvent;
 use crate::operations::retry_buffered::Drain;
 use crate::state_store::event_keys::Looked;
+use crate::state_store::memory::Memory;
 
 pub(crate) struct Ctx<'a, 'tx> {
     pub(crate) tx: &'a Tx<'tx>,
@@ -25,24 +24,16 @@ pub(crate) struct Ctx<'a, 'tx> {
     pub(crate) config: &'a Config,
     /// Unix milliseconds.
     pub(crate) now_millis: u64,
-    pub(crate) worked: &'a Worked,
-    pub(crate) more: &'a HashMap<GroupId, u64>,
+    pub(crate) hints: &'a Hints,
     /// The database came from a backup: some leaves may have to be renewed.
     pub(crate) restored: bool,
     /// Nothing can be written.
     pub(crate) reading: bool,
-    pub(crate) cache: &'a mut GroupCache,
-    /// Files that were encrypted and not sent yet.
-    pub(crate) recent: &'a Recent,
+    pub(crate) loaded: &'a mut LoadedGroups,
+    pub(crate) memory: &'a mut Memory,
     pub(crate) random: OsRandom,
-    /// What became true, in order.
-    pub(crate) events: Vec<EngineEvent>,
-    /// Effects of held events that took effect because of this call.
-    pub(crate) late: Vec<EngineEvent>,
-    /// Events for the caller to publish.
-    pub(crate) reply: Vec<Event>,
-    /// What is not to be published any more, also of what other calls, or other events of this one, have left for it.
-    pub(crate) withdrawn: Vec<EventId>,
+    /// What the call brings about.
+    pub(crate) effects: Effects,
     /// Where, and when, a message was said that was just refused because its key is gone.
     pub(crate) behind: Option<(GroupId, Timestamp)>,
     /// Held events are being retried: a retry does not start another.
@@ -66,10 +57,6 @@ pub(crate) struct Ctx<'a, 'tx> {
     pub(crate) wants_sign: Option<u64>,
     /// What is to be published is put into the outbox.
     pub(crate) outbox: bool,
-    /// Largest events that the relays of these accounts take.
-    pub(crate) invite_limits: &'a HashMap<PublicKey, u64>,
-    /// Whose invites are taken.
-    pub(crate) inviters: &'a Inviters,
     /// How a refused event is undone when others share its transaction.
     pub(crate) undo: Undo,
 }
@@ -80,15 +67,12 @@ pub(crate) struct Parts<'a> {
     pub(crate) crypto: &'a RustCrypto,
     pub(crate) config: &'a Config,
     pub(crate) now_millis: u64,
-    pub(crate) worked: &'a Worked,
-    pub(crate) more: &'a HashMap<GroupId, u64>,
+    pub(crate) hints: &'a Hints,
     pub(crate) restored: bool,
     pub(crate) reading: bool,
-    pub(crate) cache: &'a mut GroupCache,
-    pub(crate) recent: &'a Recent,
+    pub(crate) loaded: &'a mut LoadedGroups,
+    pub(crate) memory: &'a mut Memory,
     pub(crate) outbox: bool,
-    pub(crate) invite_limits: &'a HashMap<PublicKey, u64>,
-    pub(crate) inviters: &'a Inviters,
 }
 
 /// Undoing one event of a batch.
@@ -112,17 +96,13 @@ impl<'a, 'tx> Ctx<'a, 'tx> {
             crypto: parts.crypto,
             config: parts.config,
             now_millis: parts.now_millis,
-            worked: parts.worked,
-            more: parts.more,
+            hints: parts.hints,
             restored: parts.restored,
             reading: parts.reading,
-            cache: parts.cache,
-            recent: parts.recent,
+            loaded: parts.loaded,
+            memory: parts.memory,
             random: OsRandom,
-            events: Vec::new(),
-            late: Vec::new(),
-            reply: Vec::new(),
-            withdrawn: Vec::new(),
+            effects: Effects::default(),
             behind: None,
             retrying: false,
             fresh: Vec::new(),
@@ -134,8 +114,6 @@ impl<'a, 'tx> Ctx<'a, 'tx> {
             kept_raw: false,
             wants_sign: None,
             outbox: parts.outbox,
-            invite_limits: parts.invite_limits,
-            inviters: parts.inviters,
             undo: Undo::Savepoint,
         }
     }
@@ -145,6 +123,12 @@ impl<'a> Ctx<'a, '_> {
     /// The account that all of this is about.
     pub(crate) fn me(&self) -> PublicKey {
         self.identity.account()
+    }
+
+    /// The transaction, or a part of it that began with `mark` groups put back, was rolled back: what is in memory of it goes.
+    pub(crate) fn forget_since(&mut self, mark: usize) {
+        self.loaded.forget_since(mark);
+        self.memory.rolled_back();
     }
 
     /// Unix seconds.

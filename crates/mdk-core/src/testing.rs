@@ -358,7 +358,7 @@ pub fn give_up(engine: &mut Engine, id: &GroupId) -> Result<()> {
 /// # Errors
 /// As of any call.
 pub fn cost(engine: &mut Engine) -> Result<(u64, u64)> {
-    engine.look(|ctx| Ok((ctx.cache.trials.count(), ctx.tx.states_read())))
+    engine.look(|ctx| Ok((ctx.memory.trials.count(), ctx.tx.states_read())))
 }
 
 /// Steps that the database has taken for this engine: grows with the rows that it looks at. 0 in an optimized build.

@@ -26,9 +26,8 @@ impl Ctx<'_, '_> {
         &mut self,
         f: impl FnOnce(&mut Self) -> Result<Verdict, Halt>,
     ) -> Result<std::result::Result<Verdict, Rejection>> {
-        let mark = self.cache.mark();
-        let (events, late, replies) = (self.events.len(), self.late.len(), self.reply.len());
-        let (fresh, withdrawn) = (self.fresh.len(), self.withdrawn.len());
+        let mark = self.loaded.mark();
+        let (effects, fresh) = (self.effects.mark(), self.fresh.len());
         let tx = self.tx;
         let written = tx.changes();
         let result = match self.undo {
@@ -38,12 +37,9 @@ impl Ctx<'_, '_> {
         match result {
             Ok(verdict) => Ok(Ok(verdict)),
             Err(halt) => {
-                self.cache.forget_since(mark);
-                self.events.truncate(events);
-                self.late.truncate(late);
-                self.reply.truncate(replies);
+                self.forget_since(mark);
+                self.effects.undo_to(effects);
                 self.fresh.truncate(fresh);
-                self.withdrawn.truncate(withdrawn);
                 match halt {
                     Halt::Rejected(_)
                         if self.undo != Undo::Savepoint && tx.changes() != written =>

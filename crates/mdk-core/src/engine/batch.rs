@@ -51,14 +51,14 @@ impl Ctx<'_, '_> {
         if std::mem::take(&mut self.batching) {
             self.retry_all()?;
             if let Some((_, happened, reply)) = judged.last_mut() {
-                happened.append(&mut self.events);
-                happened.append(&mut self.late);
-                reply.append(&mut self.reply);
+                happened.append(&mut self.effects.told);
+                happened.append(&mut self.effects.told_later);
+                reply.append(&mut self.effects.publish);
             }
         }
         // rule: C2-9
         for (_, _, reply) in &mut judged {
-            reply.retain(|event| !self.withdrawn.contains(&event.id()));
+            reply.retain(|event| !self.effects.withheld.contains(&event.id()));
         }
         Ok(judged)
     }
@@ -87,9 +87,9 @@ impl Ctx<'_, '_> {
             self.judge_second(second, |ctx, at, event| {
                 let verdict = ctx.attempt_with_room(event)?;
                 ctx.retry_between(verdict.ok())?;
-                let mut happened = std::mem::take(&mut ctx.events);
-                happened.append(&mut ctx.late);
-                judged[at] = Some((verdict, happened, std::mem::take(&mut ctx.reply)));
+                let mut happened = std::mem::take(&mut ctx.effects.told);
+                happened.append(&mut ctx.effects.told_later);
+                judged[at] = Some((verdict, happened, std::mem::take(&mut ctx.effects.publish)));
                 Ok(verdict.ok())
             })?;
         }
@@ -127,7 +127,7 @@ impl Ctx<'_, '_> {
             (Some(event), Ok(Verdict::Deferred(DeferredReason::ResourceRefused))) => {
                 self.retry_now()?;
                 // (which comes before what this one brings)
-                self.events.append(&mut self.late);
+                self.effects.told.append(&mut self.effects.told_later);
                 self.attempt(event)
             }
             _ => Ok(verdict),

@@ -7,26 +7,25 @@ pub(crate) mod rounds;
 pub(crate) mod sending_order;
 pub(crate) mod tick;
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use mdk_store::{DatabaseKey, OpenOptions, Store};
-use mdk_wire::{Event, GroupId, Keys, NostrGroupId, PublicKey};
+use mdk_wire::{GroupId, Keys, NostrGroupId, PublicKey};
 use openmls_rust_crypto::RustCrypto;
 
 use crate::ctx::{Ctx, Parts};
-use crate::media::recent_files::Recent;
 use crate::mls::identity::Identity;
-use crate::mls::loaded_groups::GroupCache;
+use crate::mls::loaded_groups::LoadedGroups;
 use crate::mls::parallel;
-use crate::model::busy_time::Worked;
 use crate::model::clock::Clock;
 use crate::model::config::Config;
+use crate::model::effects::Effects;
 use crate::model::error::{Error, Result};
-use crate::model::invites::Inviters;
-use crate::model::values::{EngineEvent, StoreInfo};
+use crate::model::hints::Hints;
+use crate::model::values::StoreInfo;
 use crate::state_store::after_restore;
+use crate::state_store::memory::Memory;
 
 /// One account's protocol engine: events in, events out. No sockets, no threads.
 pub struct Engine {
@@ -35,26 +34,17 @@ pub struct Engine {
     pub(crate) crypto: RustCrypto,
     config: Config,
     pub(crate) clock: Arc<dyn Clock>,
-    cache: GroupCache,
-    /// Files that were encrypted and not sent yet.
-    recent: Recent,
-    /// Events of held messages that took effect outside a `process` call; reported by the next that changes something.
-    backlog: Vec<EngineEvent>,
-    /// Events to publish that came about in the same way.
-    backlog_reply: Vec<Event>,
+    loaded: LoadedGroups,
+    memory: Memory,
+    /// Effects of buffered messages outside a `process` call; reported by the next that changes something.
+    backlog: Effects,
     /// Whether what was left by an earlier process, or by a caller that gave up, has been handed out again.
     resumed: bool,
     /// What is to be published is put into the outbox.
     outbox: bool,
-    /// Largest events that the relays of these accounts take.
-    invite_limits: HashMap<PublicKey, u64>,
-    /// Whose invites are taken.
-    inviters: Inviters,
     /// Whether the database came from a backup; that does not change while it is open.
     restored: bool,
-    worked: Worked,
-    /// Groups of which more is being fetched, until then at most, in Unix milliseconds.
-    more: HashMap<GroupId, u64>,
+    hints: Hints,
 }
 
 impl std::fmt::Debug for Engine {
@@ -107,24 +97,20 @@ impl Engine {
             }
         };
         debug_assert!(identity.account() == account);
-        let cache = GroupCache::new(config.cached_groups);
+        let loaded = LoadedGroups::new(config.cached_groups);
         let mut engine = Self {
             store,
             identity,
             crypto: RustCrypto::default(),
             config,
             clock,
-            cache,
-            recent: Recent::default(),
-            backlog: Vec::new(),
-            backlog_reply: Vec::new(),
+            loaded,
+            memory: Memory::default(),
+            backlog: Effects::default(),
             resumed: false,
             outbox: false,
-            invite_limits: HashMap::new(),
-            inviters: Inviters::default(),
             restored,
-            worked: Worked::default(),
-            more: HashMap::new(),
+            hints: Hints::default(),
         };
         if !made {
             engine.expire()?;
@@ -225,15 +211,12 @@ impl Engine {
             crypto: &self.crypto,
             config: &self.config,
             now_millis: self.clock.now_millis(),
-            worked: &self.worked,
-            more: &self.more,
+            hints: &self.hints,
             restored: self.restored,
             reading,
-            cache: &mut self.cache,
-            recent: &self.recent,
+            loaded: &mut self.loaded,
+            memory: &mut self.memory,
             outbox: self.outbox,
-            invite_limits: &self.invite_limits,
-            inviters: &self.inviters,
         };
         (&mut self.store, parts)
     }
@@ -244,27 +227,27 @@ impl Engine {
         f: impl FnOnce(&mut Ctx<'_, '_>) -> Result<T>,
     ) -> Result<(T, Effects)> {
         parallel::work_here();
-        self.cache.keep();
+        self.loaded.keep();
+        self.memory.committed();
         let (store, parts) = self.parts(false);
         let began = parts.now_millis;
         let result = store.write(|tx| {
             let mut ctx = Ctx::new(tx, parts);
             let value = f(&mut ctx)?;
-            Ok::<_, Error>((
-                value,
-                Effects { events: ctx.events, late: ctx.late, reply: ctx.reply },
-                ctx.withdrawn,
-            ))
-        });
-        let result = result.map(|(value, effects, withdrawn)| {
-            self.backlog_reply.retain(|event| !withdrawn.contains(&event.id()));
-            (value, effects)
+            Ok::<_, Error>((value, ctx.effects))
         });
         match &result {
-            Ok(_) => self.cache.keep(),
-            Err(_) => self.cache.forget_since(0),
+            Ok((_, effects)) => {
+                self.backlog.publish.retain(|event| !effects.withheld.contains(&event.id()));
+                self.loaded.keep();
+                self.memory.committed();
+            }
+            Err(_) => {
+                self.loaded.forget_since(0);
+                self.memory.rolled_back();
+            }
         }
-        self.worked.note(began, self.clock.now_millis());
+        self.hints.worked.note(began, self.clock.now_millis());
         result
     }
 
@@ -277,18 +260,18 @@ impl Engine {
     }
 
     pub(crate) fn hand_on(&mut self, effects: Effects) {
-        self.backlog.extend(effects.late);
-        self.backlog_reply.extend(effects.reply);
+        self.backlog.told.extend(effects.told_later);
+        self.backlog.publish.extend(effects.publish);
     }
 
     /// What is in memory of a group that was deleted goes, too.
     pub(crate) fn let_go(&mut self, id: &GroupId, routes: &[NostrGroupId]) {
-        self.recent.forget_group(id);
-        self.more.remove(id);
-        self.cache.undecided.remove(id);
-        self.backlog.retain(|event| event.group_id.as_ref() != Some(id));
+        self.memory.recent.forget_group(id);
+        self.hints.more.remove(id);
+        self.memory.undecided.remove(id);
+        self.backlog.told.retain(|event| event.group_id.as_ref() != Some(id));
         let routes: Vec<String> = routes.iter().map(NostrGroupId::to_hex).collect();
-        self.backlog_reply.retain(|event| {
+        self.backlog.publish.retain(|event| {
             let names = |tag: &Vec<String>| tag.get(1).is_some_and(|value| routes.contains(value));
             !event.tags().iter().any(names)
         });
@@ -299,13 +282,7 @@ impl Engine {
         let (store, parts) = self.parts(true);
         let began = parts.now_millis;
         let result = store.read(|tx| f(&mut Ctx::new(tx, parts)));
-        self.worked.note(began, self.clock.now_millis());
+        self.hints.worked.note(began, self.clock.now_millis());
         result
     }
-}
-
-pub(crate) struct Effects {
-    pub(crate) events: Vec<EngineEvent>,
-    pub(crate) late: Vec<EngineEvent>,
-    pub(crate) reply: Vec<Event>,
 }

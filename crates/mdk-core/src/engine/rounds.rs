@@ -22,9 +22,9 @@ impl Ctx<'_, '_> {
             return Ok(());
         }
         self.retrying = true;
-        let own = self.events.len();
+        let own = self.effects.told.len();
         let result = self.drop_old_held(id).and_then(|_| self.retry_rounds(id));
-        self.late.extend(self.events.drain(own.min(self.events.len())..));
+        self.effects.told_later.extend(self.effects.told.drain(own.min(self.effects.told.len())..));
         self.retrying = false;
         result
     }
@@ -63,10 +63,10 @@ impl Ctx<'_, '_> {
                 return Ok(());
             }
             let mut drain = self.drain.remove(id).unwrap_or_default();
-            let mut waits = self.cache.waits.remove(id).unwrap_or_default();
+            let mut waits = self.memory.buffered.waits.remove(id).unwrap_or_default();
             let sorted = self.sort_waiting(id, &mut drain, &mut waits, &holders);
             self.drain.insert(id.clone(), drain);
-            self.cache.waits.insert(id.clone(), waits);
+            self.memory.buffered.waits.insert(id.clone(), waits);
             let Openable { others, commits, welcomes } = sorted?;
             // (there may be room for an invite, whatever became of this group)
             let idle = welcomes.is_empty();
@@ -102,13 +102,20 @@ impl Ctx<'_, '_> {
             match (waits, place) {
                 (Some(None), place) => {
                     settled = true;
-                    if let (Some(waits), Some(place)) = (self.cache.waits.get_mut(id), place) {
+                    if let (Some(waits), Some(place)) =
+                        (self.memory.buffered.waits.get_mut(id), place)
+                    {
                         waits.heard(&place);
                     }
                 }
                 (None | Some(Some(DeferredReason::FutureGeneration)), Some(place)) => {
                     far.push(place.sender());
-                    self.cache.waits.entry(id.clone()).or_default().is_far(event_id, place);
+                    self.memory
+                        .buffered
+                        .waits
+                        .entry(id.clone())
+                        .or_default()
+                        .is_far(event_id, place);
                 }
                 _ => listens = true,
             }

@@ -13,7 +13,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Store`].
     pub fn settle(&mut self) -> Result<Outcome> {
-        self.more.clear();
+        self.hints.more.clear();
         let (_, effects) = self.write(|ctx| {
             ctx.thorough = true;
             for row in ctx.tx.groups()? {
@@ -24,8 +24,8 @@ impl Engine {
             }
             Ok(())
         })?;
-        let events = [effects.events, effects.late].concat();
-        Ok(self.outcome(Ok(Verdict::Applied), events, effects.reply))
+        let events = [effects.told, effects.told_later].concat();
+        Ok(self.outcome(Ok(Verdict::Applied), events, effects.publish))
     }
 
     /// Routing ids of groups of which something waits that cannot be read, and is not known to be lost: what it waits for
@@ -87,8 +87,8 @@ impl Engine {
             // What was done stands; the next call tries this again.
             tracing::warn!(%error, "what was deleted is still in the log");
         }
-        let events = [effects.events, effects.late].concat();
-        Ok(self.outcome(Ok(Verdict::Applied), events, effects.reply))
+        let events = [effects.told, effects.told_later].concat();
+        Ok(self.outcome(Ok(Verdict::Applied), events, effects.publish))
     }
 
     /// Takes away what has had its time, so that nobody reads it between two ticks. (rule: 2.9-5) A read has no outcome:
@@ -98,8 +98,8 @@ impl Engine {
             return Ok(());
         }
         let ((), effects) = self.write(|ctx| ctx.expire_messages())?;
-        self.backlog.extend([effects.events, effects.late].concat());
-        self.backlog_reply.extend(effects.reply);
+        self.backlog.told.extend([effects.told, effects.told_later].concat());
+        self.backlog.publish.extend(effects.publish);
         Ok(())
     }
 }

@@ -39,7 +39,7 @@ pub(crate) fn media_secret(mls: &MlsGroup, crypto: &impl OpenMlsCrypto) -> Resul
 
 impl Ctx<'_, '_> {
     pub(crate) fn media_secret_at(&self, id: &GroupId, auth: &Auth) -> Result<Option<Secret<32>>> {
-        if let Some(group) = self.cache.peek(id)
+        if let Some(group) = self.loaded.peek(id)
             && group.row.authenticator == *auth
             && !membership::is_over(group.row.status)
         {

@@ -79,7 +79,7 @@ impl Ctx<'_, '_> {
 
     /// As [`Ctx::check_event_size`], also by what the invitee's relays take: before anything is published.
     pub(crate) fn check_invite_size(&self, event: &Event, invitee: &PublicKey) -> Result<()> {
-        let limit = self.invite_limits.get(invitee).copied().unwrap_or(u64::MAX);
+        let limit = self.hints.invite_limits.get(invitee).copied().unwrap_or(u64::MAX);
         check_size(event, self.config.max_event_bytes.min(limit))
     }
 

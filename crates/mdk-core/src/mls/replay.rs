@@ -221,7 +221,7 @@ impl Ctx<'_, '_> {
             Err(error) => {
                 return match edge_of(refusal(&error))? {
                     Edge::Elsewhere => {
-                        self.cache.tried.note(content_id, node.authenticator, Vain::Elsewhere);
+                        self.memory.tried.note(content_id, node.authenticator, Vain::Elsewhere);
                         Ok(None)
                     }
                     _ => Err(Rejection::new(

@@ -67,14 +67,14 @@ impl Ctx<'_, '_> {
         if !leaves.iter().any(|i| i.due_at <= Some(self.now_millis)) {
             return Ok(());
         }
-        let (mark, replies, tx) = (self.cache.mark(), self.reply.len(), self.tx);
+        let (mark, replies, tx) = (self.loaded.mark(), self.effects.publish.len(), self.tx);
         match tx.savepoint(|_| self.answer(id, &leaves)) {
             Err(Error::Store(error)) => Err(error.into()),
             // A peer's leave must stop neither this call nor the work for other groups. It stays due.
             Err(_) => {
-                self.cache.forget_since(mark);
-                self.cache.forget(id);
-                self.reply.truncate(replies);
+                self.forget_since(mark);
+                self.loaded.forget(id);
+                self.effects.publish.truncate(replies);
                 tracing::warn!("a leave could not be answered");
                 Ok(())
             }
@@ -94,7 +94,7 @@ impl Ctx<'_, '_> {
         }
         let plan = Plan { by_reference: true, automatic: true, ..Plan::default() };
         let pending = self.prepare(group, &plan)?;
-        self.reply.extend(pending.event);
+        self.effects.publish.extend(pending.event);
         Ok(())
     }
 }

@@ -49,8 +49,8 @@ impl Ctx<'_, '_> {
         let invitations = self.held_welcomes(id)?;
         let routes = self.tx.routes(id)?;
         let ended = self.ended_as(&row)?;
-        self.cache.forget(id);
-        self.cache.dates.remove(id);
+        self.loaded.forget(id);
+        self.memory.buffered.dates.remove(id);
         self.tx.drop_client_states_of(id)?;
         self.tx.delete_group(id)?;
         if let Some(ended) = ended {

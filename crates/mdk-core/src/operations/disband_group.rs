@@ -21,7 +21,7 @@ impl Ctx<'_, '_> {
         self.report_dropped(&self.current_row(id)?, self.tx.held(id)?)?;
         let row = self.edit_row(id, |row| row.status = GroupStatus::Disbanded)?;
         self.end(&row, tip.committer, tip.commit)?;
-        self.cache.forget(id);
+        self.loaded.forget(id);
         Ok(())
     }
 
@@ -44,14 +44,14 @@ impl Ctx<'_, '_> {
             self.tx.mark_seen(commit.as_bytes(), Seen::OwnEcho)?;
             // (Who is no admin there cannot end it: the withdrawal of the end, and the admins of the winner, were told.)
             if row.admins.contains(&me) && self.tx.pending_of(id)?.is_none() {
-                let (mark, tx) = (self.cache.mark(), self.tx);
+                let (mark, tx) = (self.loaded.mark(), self.tx);
                 match tx.savepoint(|_| self.prepare_disband(id, true)) {
-                    Ok(again) => self.reply.extend(again.event),
+                    Ok(again) => self.effects.publish.extend(again.event),
                     Err(Error::Store(error)) => return Err(error.into()),
                     // What others did to the group must stop neither this call nor the work for other groups.
                     Err(_) => {
-                        self.cache.forget_since(mark);
-                        self.cache.forget(id);
+                        self.forget_since(mark);
+                        self.loaded.forget(id);
                         tracing::warn!("a group could not be ended again");
                     }
                 }

@@ -17,7 +17,7 @@ impl Ctx<'_, '_> {
             return Err(Error::NotAllowed("a relay has this commit: confirm it"));
         }
         if pending.event_json.is_none() {
-            self.cache.forget(&pending.group);
+            self.loaded.forget(&pending.group);
             self.tx.delete_group(&pending.group)?;
             return Ok(());
         }

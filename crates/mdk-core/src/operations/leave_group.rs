@@ -104,7 +104,7 @@ impl Ctx<'_, '_> {
             return Ok(());
         }
         let event = self.propose_leave(group, leave.requested_at)?;
-        self.reply.push(event);
+        self.effects.publish.push(event);
         Ok(())
     }
 }

@@ -33,8 +33,8 @@ impl Ctx<'_, '_> {
                 self.tx.release_welcome(welcome.id)?;
                 let event = self.wrap_again(&commit, welcome)?;
                 self.post_welcome(&commit, &event, welcome.recipient)?;
-                self.withdrawn.retain(|gone| *gone != event.id());
-                self.reply.push(event);
+                self.effects.withheld.retain(|gone| *gone != event.id());
+                self.effects.publish.push(event);
             }
         }
         Ok(())

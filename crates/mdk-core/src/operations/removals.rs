@@ -141,7 +141,7 @@ impl Ctx<'_, '_> {
                         by: by.map(|key| *key.as_bytes()),
                         at: undone_at,
                     };
-                    self.cache.uncontested.remove(id);
+                    self.memory.uncontested.remove(id);
                     self.emit_step(id, &told)?;
                 }
                 // Out on this branch as well, by a commit of it.
@@ -159,13 +159,13 @@ impl Ctx<'_, '_> {
 
     // rule: D8-3 nothing is said in a contested group until somebody accepts who is back, or they are out again
     pub(crate) fn require_uncontested(&mut self, id: &GroupId) -> Result<()> {
-        if self.cache.uncontested.contains(id) {
+        if self.memory.uncontested.contains(id) {
             return Ok(());
         }
         if contested(&self.tx.removals(id)?) {
             return Err(Error::Contested);
         }
-        self.cache.uncontested.insert(id.clone());
+        self.memory.uncontested.insert(id.clone());
         Ok(())
     }
 
@@ -212,14 +212,14 @@ impl Ctx<'_, '_> {
         if again.is_empty() && !seals {
             return Ok(());
         }
-        let (mark, replies, tx) = (self.cache.mark(), self.reply.len(), self.tx);
+        let (mark, replies, tx) = (self.loaded.mark(), self.effects.publish.len(), self.tx);
         match tx.savepoint(|_| self.commit_for_removals(id, &again)) {
             Err(Error::Store(error)) => Err(error.into()),
             // Nobody's removal stops the work for other groups: it stays due.
             Err(_) => {
-                self.cache.forget_since(mark);
-                self.cache.forget(id);
-                self.reply.truncate(replies);
+                self.forget_since(mark);
+                self.loaded.forget(id);
+                self.effects.publish.truncate(replies);
                 tracing::warn!("a removal could not be made again or sealed now");
                 Ok(())
             }
@@ -257,7 +257,7 @@ impl Ctx<'_, '_> {
         if again.iter().any(|row| row.seal) {
             self.seal_commit(pending.id)?;
         }
-        self.reply.extend(pending.event);
+        self.effects.publish.extend(pending.event);
         for row in again {
             let pause = FIRST_PAUSE.saturating_mul(1 << row.attempts.min(16)).min(LONGEST_PAUSE);
             self.tx.put_removal(&RemovalRow {

@@ -21,14 +21,14 @@ impl<'a> Ctx<'a, '_> {
             })?;
             // What the user made is the user's to publish, where there is no outbox.
             if commit.automatic {
-                self.reply.push(event);
+                self.effects.publish.push(event);
             }
         }
         for welcome in self.tx.sendable_welcomes()? {
             if let Some(commit) = self.tx.pending(welcome.pending)? {
                 let event = self.wrap_again(&commit, &welcome)?;
                 self.post_welcome(&commit, &event, welcome.recipient)?;
-                self.reply.push(event);
+                self.effects.publish.push(event);
             }
         }
         for row in self.tx.groups()? {
@@ -43,7 +43,7 @@ impl<'a> Ctx<'a, '_> {
                     event: &event,
                     relays: &row.relays,
                 })?;
-                self.reply.push(event);
+                self.effects.publish.push(event);
             }
         }
         Ok(())

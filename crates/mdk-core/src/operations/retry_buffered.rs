@@ -122,7 +122,7 @@ impl Ctx<'_, '_> {
                         }
                         *spent = spent.saturating_add(1);
                         let sealed = GroupMessage::sealed_in(&event_json);
-                        let trials = &self.cache.trials;
+                        let trials = &self.memory.trials;
                         let opened = sealed.and_then(|sealed| trials.open_sealed(&sealed, key));
                         let Some(bytes) = opened else { continue };
                         let event = Event::from_stored_json(event_json.as_bytes()).ok();
@@ -131,7 +131,7 @@ impl Ctx<'_, '_> {
                         let epoch = Some(claims(&bytes));
                         events.insert(event_id, Waiting { message, tried: 0, epoch });
                         self.tx.set_closed(&event_id, false)?;
-                        self.cache.opened.push(id.clone());
+                        self.memory.buffered.opened.push(id.clone());
                     }
                 }
             }
@@ -185,7 +185,7 @@ impl Ctx<'_, '_> {
             while entry.epoch.is_none() && entry.tried < keys.len() {
                 let Key { key, number, .. } = &keys[entry.tried];
                 let again = number.is_some_and(|number| looked.was_tried(number));
-                let trials = &self.cache.trials;
+                let trials = &self.memory.trials;
                 if let Some(bytes) = if again { None } else { trials.open(&entry.message, key) } {
                     entry.epoch = Some(claims(&bytes));
                 }

@@ -32,10 +32,10 @@ impl Ctx<'_, '_> {
         }
         let Some(home) = home else { return Ok(()) };
         // (it may be older than what is held there)
-        self.cache.looked_for_old.remove(&home);
-        self.cache.dates.remove(&home);
+        self.memory.buffered.looked_for_old.remove(&home);
+        self.memory.buffered.dates.remove(&home);
         // (nor are its keys tried on it)
-        self.cache.waits.remove(&home);
+        self.memory.buffered.waits.remove(&home);
         for held in self.tx.held(id)? {
             if is_gift_wrap(&held.event_json) {
                 continue;
@@ -83,11 +83,11 @@ impl Ctx<'_, '_> {
                 Some(node) => Some(&node.event_key),
                 None => (live == Some(opener)).then_some(&row.event_key),
             };
-            if let Some(bytes) = key.and_then(|key| self.cache.trials.open(message, key)) {
+            if let Some(bytes) = key.and_then(|key| self.memory.trials.open(message, key)) {
                 return Ok(Some((bytes, opener)));
             }
         }
-        let opened = match live.and_then(|_| self.cache.trials.open(message, &row.event_key)) {
+        let opened = match live.and_then(|_| self.memory.trials.open(message, &row.event_key)) {
             Some(bytes) => Some((bytes, row.authenticator)),
             None => states
                 .numbered()
@@ -95,7 +95,7 @@ impl Ctx<'_, '_> {
                     !node.removed && !looked.was_tried(*number) && live != Some(node.authenticator)
                 })
                 .find_map(|(_, node)| {
-                    let bytes = self.cache.trials.open(message, &node.event_key)?;
+                    let bytes = self.memory.trials.open(message, &node.event_key)?;
                     Some((bytes, node.authenticator))
                 }),
         };
@@ -184,7 +184,7 @@ impl Ctx<'_, '_> {
     /// Whether it is time to look for what is held for too long.
     pub(crate) fn may_be_old(&self, id: &GroupId) -> bool {
         let now = self.now();
-        !self.cache.looked_for_old.get(id).is_some_and(|idle| idle.contains(&now))
+        !self.memory.buffered.looked_for_old.get(id).is_some_and(|idle| idle.contains(&now))
     }
 
     // rule: D1-8 what nothing has opened for 30 days is dropped without a verdict
@@ -207,7 +207,7 @@ impl Ctx<'_, '_> {
             _ if !old.is_empty() => now.saturating_add(LOOK_FOR_OLD),
             oldest => oldest.unwrap_or(now).saturating_add(HELD_FOR),
         };
-        self.cache.looked_for_old.insert(id.clone(), now..next);
+        self.memory.buffered.looked_for_old.insert(id.clone(), now..next);
         if old.is_empty() {
             return Ok(false);
         }

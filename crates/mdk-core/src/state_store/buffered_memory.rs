@@ -163,15 +163,15 @@ impl Ctx<'_, '_> {
 
     /// A whole round has changed nothing. `listens`: some of what waits could be read after another message.
     pub(crate) fn note_idle(&mut self, id: &GroupId, listens: bool) -> Result<()> {
-        let far = self.cache.waits.get(id).is_some_and(|waits| !waits.far.is_empty());
+        let far = self.memory.buffered.waits.get(id).is_some_and(|waits| !waits.far.is_empty());
         let stamp = self.stamp(id, listens || far)?;
-        self.cache.waits.entry(id.clone()).or_default().idle = Some(stamp);
+        self.memory.buffered.waits.entry(id.clone()).or_default().idle = Some(stamp);
         Ok(())
     }
 
     /// Whether another round would find everything as the last one left it.
     pub(crate) fn is_idle(&self, id: &GroupId) -> Result<bool> {
-        let waits = self.cache.waits.get(id).filter(|waits| waits.is_through());
+        let waits = self.memory.buffered.waits.get(id).filter(|waits| waits.is_through());
         let idle = waits.and_then(|waits| waits.idle.as_ref());
         match idle {
             Some(idle) => Ok(*idle == self.stamp(id, idle.heard.is_some())?),
@@ -185,7 +185,7 @@ impl Ctx<'_, '_> {
         let mut keys = vec![self.current_row(id)?.authenticator];
         let states = self.tx.states(id)?;
         keys.extend(states.iter().filter(|node| !node.removed).map(|node| node.authenticator));
-        let waits = self.cache.waits.entry(id.clone()).or_default();
+        let waits = self.memory.buffered.waits.entry(id.clone()).or_default();
         for key in keys {
             *waits.tried_to(key, id) = i64::MIN;
         }
@@ -195,18 +195,18 @@ impl Ctx<'_, '_> {
     /// An event is held for a group from now on.
     pub(crate) fn note_held(&mut self, id: &GroupId, event: &Event) -> Result<()> {
         let most = self.tx.held_count(id)?.saturating_mul(2).saturating_add(SLACK);
-        let Some(dates) = self.cache.dates.get_mut(id) else { return Ok(()) };
+        let Some(dates) = self.memory.buffered.dates.get_mut(id) else { return Ok(()) };
         dates.add(event);
         // What is held no longer has left too much behind.
         if (dates.unreported.len() + dates.welcomes.len()) as u64 > most {
-            self.cache.dates.remove(id);
+            self.memory.buffered.dates.remove(id);
         }
         Ok(())
     }
 
     /// Reads what a group holds, unless it is known.
     fn dates(&mut self, id: &GroupId) -> Result<&mut Dates> {
-        if !self.cache.dates.contains_key(id) {
+        if !self.memory.buffered.dates.contains_key(id) {
             let mut dates = Dates::default();
             for held in self.tx.held(id)? {
                 if is_gift_wrap(&held.event_json) {
@@ -215,9 +215,9 @@ impl Ctx<'_, '_> {
                     dates.unreported.insert((at, held.event_id));
                 }
             }
-            self.cache.put_dates(id, dates);
+            self.memory.buffered.put_dates(id, dates);
         }
-        self.cache.edit_dates(id).ok_or(error::Error::Internal("dates were just made"))
+        self.memory.buffered.edit_dates(id).ok_or(error::Error::Internal("dates were just made"))
     }
 
     /// Events of a group that are held, may be lost, and say that they were made in this time.
@@ -278,10 +278,10 @@ impl Ctx<'_, '_> {
         }
         let made = event.created_at().min(self.now());
         if refused {
-            let last = self.cache.refused.entry(id.clone()).or_default();
+            let last = self.memory.buffered.refused.entry(id.clone()).or_default();
             *last = made.max(*last);
         }
-        let Some(dates) = self.cache.dates.get_mut(id) else { return };
+        let Some(dates) = self.memory.buffered.dates.get_mut(id) else { return };
         for known in dates.welcomes.values_mut() {
             let wants = known.as_ref().and_then(|vain| vain.wants_sign);
             if wants.is_some_and(|since| made >= since) {

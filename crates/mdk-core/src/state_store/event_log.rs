@@ -52,7 +52,7 @@ impl Ctx<'_, '_> {
     fn tell(&mut self, group: &GroupId, stable_id: Option<Key>, stored: &Stored) -> Result<()> {
         let Some(cursor) = self.record(group, stable_id, stored)? else { return Ok(()) };
         if let Some(body) = materialize(self.tx, self.me(), Some(group), stored)? {
-            self.events.push(EngineEvent { cursor, group_id: Some(group.clone()), body });
+            self.effects.told.push(EngineEvent { cursor, group_id: Some(group.clone()), body });
         }
         Ok(())
     }
@@ -65,7 +65,7 @@ impl Ctx<'_, '_> {
         body: EventBody,
     ) -> Result<()> {
         if let Some(cursor) = self.record(group, None, stored)? {
-            self.events.push(EngineEvent { cursor, group_id: Some(group.clone()), body });
+            self.effects.told.push(EngineEvent { cursor, group_id: Some(group.clone()), body });
         }
         Ok(())
     }

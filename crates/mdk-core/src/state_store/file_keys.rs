@@ -36,7 +36,7 @@ impl Ctx<'_, '_> {
     ) -> Result<()> {
         for attachment in attachments {
             let (file, key) = (attachment.reference(), attachment.key(secret));
-            if !self.recent.keys(id, &file).any(|known| *known == key)
+            if !self.memory.recent.keys(id, &file).any(|known| *known == key)
                 && !self.tx.file_keys(id, &file)?.contains(&key)
             {
                 return Err(Error::MediaStale);

@@ -24,8 +24,8 @@ impl Ctx<'_, '_> {
         SettlingTimes {
             quiet: self.config.settle_quiet_millis,
             hard: self.config.settle_max_millis,
-            fetching_until: self.more.get(id).copied().unwrap_or(0),
-            worked: self.worked,
+            fetching_until: self.hints.more.get(id).copied().unwrap_or(0),
+            worked: &self.hints.worked,
         }
     }
 
@@ -41,7 +41,7 @@ impl Ctx<'_, '_> {
 
     /// The pass of a group, read as cheaply as it can be: every event asks.
     pub(crate) fn pass_of(&self, id: &GroupId) -> Result<PassRow> {
-        match self.cache.peek(id) {
+        match self.loaded.peek(id) {
             Some(group) => Ok(group.row.pass),
             None => Ok(self.row(id)?.pass),
         }
@@ -58,7 +58,7 @@ impl Ctx<'_, '_> {
         id: &GroupId,
         edit: impl FnOnce(&mut GroupRow),
     ) -> Result<GroupRow> {
-        if let Some(mut group) = self.cache.take(id) {
+        if let Some(mut group) = self.loaded.take(id) {
             edit(&mut group.row);
             self.tx.update_group(&group.row)?;
             let row = group.row.clone();
@@ -94,6 +94,6 @@ impl<'a> Ctx<'a, '_> {
 
     /// The row of a cached group, without touching the database.
     pub(crate) fn cached_row(&self, id: &GroupId) -> Option<GroupRow> {
-        self.cache.peek(id).map(|group| group.row.clone())
+        self.loaded.peek(id).map(|group| group.row.clone())
     }
 }

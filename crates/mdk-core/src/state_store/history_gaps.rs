@@ -21,7 +21,7 @@ impl Ctx<'_, '_> {
         until: Timestamp,
     ) -> Result<Vec<(HeldRow, Timestamp)>> {
         let mut held = self.made_between(&row.id, from, until)?;
-        let tried = self.cache.waits.get(&row.id).is_some_and(Waits::is_through);
+        let tried = self.memory.buffered.waits.get(&row.id).is_some_and(Waits::is_through);
         held.retain(|(held, _)| held.closed && tried);
         Ok(held)
     }

@@ -66,7 +66,7 @@ impl Ctx<'_, '_> {
     /// Deletes an invitation that was not accepted, and everything that came with it.
     pub(crate) fn put_away(&mut self, row: GroupRow) -> Result<()> {
         let Some(invite) = row.welcome else { return Ok(()) };
-        self.cache.forget(&row.id);
+        self.loaded.forget(&row.id);
         self.drop_held(&row.id)?;
         // rule: D6-2 the history of an earlier membership stays
         if row.status == GroupStatus::Reinvited {
@@ -98,7 +98,7 @@ impl Ctx<'_, '_> {
 
     /// Forgets the MLS state of a copy that is being replaced; history and events stay.
     pub(crate) fn clear_state(&mut self, id: &GroupId) -> Result<()> {
-        self.cache.forget(id);
+        self.loaded.forget(id);
         self.tx.mls_delete(id)?;
         self.tx.prune_nodes(id, u64::MAX)?;
         self.tx.prune_inputs(id, u64::MAX)?;

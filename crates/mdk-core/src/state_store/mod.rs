@@ -17,6 +17,7 @@ pub(crate) mod history_quota;
 pub(crate) mod invite_deliveries;
 pub(crate) mod log_entry;
 pub(crate) mod memberships;
+pub(crate) mod memory;
 pub(crate) mod message_expiry;
 pub(crate) mod message_order;
 pub(crate) mod messages;

@@ -157,8 +157,8 @@ impl Ctx<'_, '_> {
         let commit = self.tx.pending(pending)?.and_then(|commit| commit.event_id);
         let welcomes = self.tx.welcomes_of(pending)?.into_iter().map(|welcome| welcome.event_id);
         let gone: Vec<EventId> = welcomes.chain(commit).collect();
-        self.reply.retain(|event| !gone.contains(&event.id()));
-        self.withdrawn.extend(gone);
+        self.effects.publish.retain(|event| !gone.contains(&event.id()));
+        self.effects.withheld.extend(gone);
         for row in self.tx.outgoing_of_commit(pending)? {
             let confirmed = row.purpose == OutgoingPurpose::Commit && accepted(&row);
             if row.finished_at.is_none() && !confirmed {

@@ -36,7 +36,7 @@ impl Ctx<'_, '_> {
     // rule: C2-4 while a commit of the user's is being published everything else waits
     pub(crate) fn publishing(&self, row: &GroupRow) -> error::Result<bool> {
         // OpenMLS has what is pending too, except of a founding: mostly nothing, which needs no query.
-        let idle = self.cache.peek(&row.id).is_some_and(|g| g.mls.pending_commit().is_none());
+        let idle = self.loaded.peek(&row.id).is_some_and(|g| g.mls.pending_commit().is_none());
         if idle && row.status != GroupStatus::Founding {
             return Ok(false);
         }

@@ -104,7 +104,7 @@ impl Ctx<'_, '_> {
     /// The time for the envelope of the next message of ours.
     pub(crate) fn envelope_time(&mut self, id: &GroupId) -> Result<u64> {
         let now = self.now();
-        self.cache.paces.next(self.tx, id, now)
+        self.memory.paces.next(self.tx, id, now)
     }
 }
 

@@ -17,17 +17,18 @@ impl Ctx<'_, '_> {
         let (id, auth) = (&said.group, &said.authenticator);
         let pass = self.pass_of(id)?;
         if pass.contested == 0 || said.epoch < pass.contested {
-            self.cache.counted.remove(auth);
+            self.memory.speakers.counted.remove(auth);
             return Ok(());
         }
         let states = self.tx.states(id)?;
         let Some(node) = states.get(auth) else { return Ok(()) };
         // A branch that lost may stay for long, and much may be said meanwhile: it is read once who spoke.
-        if !self.cache.counted.contains_key(auth) {
+        if !self.memory.speakers.counted.contains_key(auth) {
             let counted = self.tx.witnesses_of(id, auth, node.history)?.into_iter().collect();
-            self.cache.put_counted(*auth, counted);
+            self.memory.speakers.put_counted(*auth, counted);
         }
-        let new = self.cache.count(*auth, said.sender, branch_order::POLICY.quorum_senders);
+        let new =
+            self.memory.speakers.count(*auth, said.sender, branch_order::POLICY.quorum_senders);
         if !new || node.canonical && pass.opened == 0 {
             return Ok(());
         }
@@ -44,7 +45,7 @@ impl Ctx<'_, '_> {
         }
         let nodes = self.tx.nodes(id)?;
         for copy in self.tx.copies(id, message)?.iter().filter(|copy| copy.mine) {
-            self.cache.counted.remove(&copy.authenticator);
+            self.memory.speakers.counted.remove(&copy.authenticator);
             if nodes.iter().any(|n| n.authenticator == copy.authenticator && !n.canonical) {
                 self.witness(copy)?;
             }

@@ -69,7 +69,7 @@ impl Engine {
                 Some(message) => ctx.tx.message(id, message)?.ok_or(Error::MessageNotFound)?.seq,
                 None => ctx.tx.last_message(id)?.map_or(0, |m| m.seq),
             };
-            if let Some(mut group) = ctx.cache.take(id) {
+            if let Some(mut group) = ctx.loaded.take(id) {
                 group.row.last_read = group.row.last_read.max(seq);
                 ctx.tx.update_group(&group.row)?;
                 ctx.put(group);

@@ -37,7 +37,7 @@ impl Engine {
     ) -> Result<EncryptedMedia> {
         let ready = attachments::ready(&self.config, data, filename, mime_type)?;
         let secret = self.look(|ctx| ctx.media_secret_now(group))?;
-        ready.encrypt(group, secret, &mut self.recent)
+        ready.encrypt(group, secret, &mut self.memory.recent)
     }
 
     /// Opens what was fetched for an attachment of a message that is in the history, however old: its ciphertext hash, the
@@ -56,7 +56,7 @@ impl Engine {
             ctx.listed(group)?;
             Ok(ctx.tx.file_keys(group, &attachment.reference())?)
         })?;
-        attachments::decrypt(&self.config, group, attachment, data, keys, &self.recent)
+        attachments::decrypt(&self.config, group, attachment, data, keys, &self.memory.recent)
     }
 
     /// The groups in which a message that is in the history carries a file: mostly one, and more where the message's tag was

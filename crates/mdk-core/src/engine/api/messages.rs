@@ -15,7 +15,7 @@ impl Engine {
     /// [`Error::MediaStale`] for a file that was encrypted in another epoch.
     pub fn create_message(&mut self, id: &GroupId, message: NewMessage) -> Result<Outgoing> {
         let outgoing = self.act(|ctx| ctx.create_message(id, message))?;
-        self.recent.forget(id, &outgoing.message.attachments);
+        self.memory.recent.forget(id, &outgoing.message.attachments);
         Ok(outgoing)
     }
 

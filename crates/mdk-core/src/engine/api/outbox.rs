@@ -20,12 +20,12 @@ impl Engine {
     pub fn set_invite_limit(&mut self, account: PublicKey, limit: Option<u64>) {
         /// Accounts; those before are forgotten then, and may be asked for again.
         const MOST: usize = 10_000;
-        if self.invite_limits.len() >= MOST {
-            self.invite_limits.clear();
+        if self.hints.invite_limits.len() >= MOST {
+            self.hints.invite_limits.clear();
         }
         match limit {
-            Some(limit) => self.invite_limits.insert(account, limit),
-            None => self.invite_limits.remove(&account),
+            Some(limit) => self.hints.invite_limits.insert(account, limit),
+            None => self.hints.invite_limits.remove(&account),
         };
     }
 

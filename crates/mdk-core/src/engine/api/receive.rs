@@ -44,14 +44,14 @@ impl Engine {
         match (result, refused) {
             (_, Some(rejection)) => {
                 let told = match lost {
-                    Some((id, at)) => self.write(|ctx| ctx.report_behind(&id, at))?.1.events,
+                    Some((id, at)) => self.write(|ctx| ctx.report_behind(&id, at))?.1.told,
                     None => Vec::new(),
                 };
                 Ok(self.outcome(Err(rejection), told, Vec::new()))
             }
             (Ok((verdict, effects)), None) => {
-                let events = [effects.events, effects.late].concat();
-                Ok(self.outcome(Ok(verdict), events, effects.reply))
+                let events = [effects.told, effects.told_later].concat();
+                Ok(self.outcome(Ok(verdict), events, effects.publish))
             }
             (Err(error), None) => Err(error),
         }
@@ -83,7 +83,7 @@ impl Engine {
             Err(_) if undo == Undo::Needed => {
                 undo = Undo::Savepoint;
                 // What was dropped for its age is there again.
-                self.cache.looked_for_old.clear();
+                self.memory.buffered.looked_for_old.clear();
                 self.write(|ctx| ctx.batch(&events, &mut undo))?.0
             }
             result => result?.0,
@@ -94,7 +94,7 @@ impl Engine {
     /// Whether [`Engine::interests`] may give something else than when this was asked last: branches that compete have routes
     /// of their own, and come without an event.
     pub fn take_rerouted(&mut self) -> bool {
-        std::mem::take(&mut self.cache.rerouted)
+        std::mem::take(&mut self.memory.rerouted)
     }
 
     /// From now on messages of ours wait while branches compete, whatever [`Config::speak_undecided`] was: the calls that
@@ -108,7 +108,7 @@ impl Engine {
     /// Says whose invites are taken from now on: those of others are refused before a group is opened for them. Kept in
     /// memory; at first those of everybody are.
     pub fn set_inviters(&mut self, inviters: Inviters) {
-        self.inviters = inviters;
+        self.hints.inviters = inviters;
     }
 
     /// More is on its way of what these routing ids carry, or of all groups: for `millis` from now the states of the past
@@ -129,7 +129,7 @@ impl Engine {
             Ok(groups)
         })?;
         let until = self.clock.now_millis().saturating_add(millis);
-        self.more = groups.into_iter().map(|group| (group, until)).collect();
+        self.hints.more = groups.into_iter().map(|group| (group, until)).collect();
         Ok(())
     }
 
@@ -142,7 +142,7 @@ impl Engine {
     pub fn report_unpaged(&mut self, gaps: &[Unpaged]) -> Result<usize> {
         let report = |ctx: &mut Ctx<'_, '_>| {
             gaps.iter().try_for_each(|gap| ctx.report_unpaged(gap))?;
-            Ok(ctx.events.len())
+            Ok(ctx.effects.told.len())
         };
         self.act(report)
     }
@@ -157,7 +157,7 @@ impl Engine {
         // What says that nothing changed brings no news of something else.
         let (mut all, mut replies) = match verdict {
             Verdict::Applied => {
-                (std::mem::take(&mut self.backlog), std::mem::take(&mut self.backlog_reply))
+                (std::mem::take(&mut self.backlog.told), std::mem::take(&mut self.backlog.publish))
             }
             _ => (Vec::new(), Vec::new()),
         };

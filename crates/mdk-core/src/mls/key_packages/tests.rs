@@ -10,13 +10,13 @@ use mdk_wire::Keys;
 use openmls_rust_crypto::RustCrypto;
 
 use crate::ctx::{Ctx, Parts};
-use crate::media::recent_files::Recent;
 use crate::mls::identity::Identity;
-use crate::mls::loaded_groups::GroupCache;
+use crate::mls::loaded_groups::LoadedGroups;
 use crate::model::clock::{Clock as _, SystemClock};
 use crate::model::config::Config;
 use crate::model::error::{Error, Result};
-use crate::model::{busy_time, invites};
+use crate::model::hints::Hints;
+use crate::state_store::memory::Memory;
 
 /// OpenMLS judges lifetimes by the system clock, so tests start from it.
 pub(crate) fn now() -> u64 {
@@ -49,21 +49,18 @@ impl Account {
                 Some(identity) => identity,
                 None => Identity::create(tx, keys.clone(), now)?,
             };
-            let mut cache = GroupCache::new(1);
+            let mut loaded = LoadedGroups::new(1);
             let parts = Parts {
                 identity: &identity,
                 crypto,
                 config,
                 now_millis: now * 1000,
-                worked: &busy_time::Worked::default(),
-                more: &std::collections::HashMap::new(),
+                hints: &Hints::default(),
                 restored: false,
                 reading: false,
-                cache: &mut cache,
-                recent: &Recent::default(),
+                loaded: &mut loaded,
+                memory: &mut Memory::default(),
                 outbox: false,
-                invite_limits: &std::collections::HashMap::new(),
-                inviters: &invites::Inviters::default(),
             };
             call(&mut Ctx::new(tx, parts))
         })

@@ -95,7 +95,7 @@ impl Ctx<'_, '_> {
         // things tell nothing of that: a stranger may have made them. (Who invites may date the commit before its Welcome,
         // by as long as it takes to publish it.)
         let since = made.saturating_sub(PATIENCE);
-        let refused = self.cache.refused.get(&row.id).copied();
+        let refused = self.memory.buffered.refused.get(&row.id).copied();
         if self.last_unread(row)?.max(refused).is_none_or(|at| at < since) {
             self.wants_sign = Some(since);
             return Ok(false);

@@ -21,7 +21,7 @@ impl Ctx<'_, '_> {
         let rows = self.tx.groups()?;
         let stranger = self.is_stranger(&rows, sender);
         // rule: B4-40 whose invites are not taken costs no join
-        if stranger && !self.inviters.strangers {
+        if stranger && !self.hints.inviters.strangers {
             let reason = "invites of this account are not taken";
             return Err(reject(RejectCode::AuthorizationFailed, "B4-40", reason));
         }
@@ -61,6 +61,6 @@ impl Ctx<'_, '_> {
                 && !membership::is_over(row.status)
                 && row.members.contains(account)
         };
-        !self.inviters.known.contains(account) && !rows.iter().any(with_us)
+        !self.hints.inviters.known.contains(account) && !rows.iter().any(with_us)
     }
 }

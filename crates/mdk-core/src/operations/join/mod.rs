@@ -359,7 +359,7 @@ impl Ctx<'_, '_> {
         self.tx.clear_must_update_after_restore(&row.id)?;
         if known.is_some() {
             self.tx.forgo_held(&row.id)?;
-            self.cache.dates.remove(&row.id);
+            self.memory.buffered.dates.remove(&row.id);
             self.tx.update_group(&row)?;
         } else {
             self.tx.insert_group(&row)?;

@@ -62,7 +62,7 @@ impl Ctx<'_, '_> {
                         event: &event,
                         relays: &row.relays,
                     })?;
-                    self.reply.push(event);
+                    self.effects.publish.push(event);
                     plan.next_try = now.saturating_add(wait(plan.tries));
                     plan.tries = plan.tries.saturating_add(1);
                     self.keep_plan(&row.reference, Some(&plan))?;
@@ -110,7 +110,7 @@ impl Ctx<'_, '_> {
         plan.tries = 1;
         plan.next_try = self.now().saturating_add(wait(0));
         self.keep_plan(&row.reference, Some(&plan))?;
-        self.reply.push(stored_event::stored_event(&row.event_json)?);
+        self.effects.publish.push(stored_event::stored_event(&row.event_json)?);
         Ok(true)
     }
 

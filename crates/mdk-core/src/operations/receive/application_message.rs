@@ -105,19 +105,19 @@ impl Ctx<'_, '_> {
         nodes.retain(|n| !n.removed && n.authenticator != tip && !(deaf && n.canonical));
         // To try it loads the state, and peers may say much that none of them opens.
         let heard = heard_until(self.tx.newest_message()?);
-        nodes.retain(|n| !self.cache.tried.is_deaf(opened.content_id, n.authenticator, heard));
+        nodes.retain(|n| !self.memory.tried.is_deaf(opened.content_id, n.authenticator, heard));
         nodes.sort_by_key(|n| n.authenticator != opened.opener);
         self.spare_sleepers(opened, &mut nodes)?;
         for node in nodes {
             let (sender, content) = match self.hear(id, message.clone(), node)? {
                 Said::Nothing => {
                     let (message, state) = (opened.content_id, node.authenticator);
-                    self.cache.tried.note(message, state, Vain::Elsewhere);
+                    self.memory.tried.note(message, state, Vain::Elsewhere);
                     continue;
                 }
                 Said::NotYet => {
                     let (message, state) = (opened.content_id, node.authenticator);
-                    self.cache.tried.note(message, state, Vain::Lacks(heard));
+                    self.memory.tried.note(message, state, Vain::Lacks(heard));
                     continue;
                 }
                 Said::Own => return Ok(Verdict::Duplicate),

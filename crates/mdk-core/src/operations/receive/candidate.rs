@@ -15,7 +15,7 @@ impl Ctx<'_, '_> {
     pub(crate) fn add_rival(&mut self, node: NodeRow) -> Result<Verdict, Halt> {
         let id = node.group.clone();
         self.tx.put_route(&node.nostr_group_id, &id, node.epoch)?;
-        self.cache.rerouted = true;
+        self.memory.rerouted = true;
         self.tx.put_node(&node)?;
         let (now, epoch, auth) = (self.now_millis, node.epoch, node.authenticator);
         let row = self.edit_row(&id, |row| {
@@ -29,7 +29,7 @@ impl Ctx<'_, '_> {
                 other => other.min(from),
             };
         })?;
-        self.cache.undecided.entry(id.clone()).or_default().rival = now;
+        self.memory.undecided.entry(id.clone()).or_default().rival = now;
         self.fresh.push((id.clone(), auth));
         // Nothing competes with a commit on the tip.
         if node.parent == Some(row.authenticator) && !membership::is_out(row.status) {

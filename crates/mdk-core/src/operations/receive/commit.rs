@@ -86,7 +86,7 @@ impl Ctx<'_, '_> {
             self.keep_commit(&opened, epoch, tip)?;
         }
         if membership::is_over(group.row.status) {
-            self.cache.forget(&id);
+            self.loaded.forget(&id);
             self.retry_held(&id)?;
             return Ok(Verdict::Applied);
         }

@@ -53,7 +53,7 @@ impl Ctx<'_, '_> {
         // What is made on a state is sealed with its key. To try it on every rival of its epoch would make each of those that
         // sleep anew, and to try it on those that do not would let what came first decide.
         nodes.retain(|n| n.authenticator == opened.opener);
-        nodes.retain(|n| !self.cache.tried.is_elsewhere(opened.content_id, n.authenticator));
+        nodes.retain(|n| !self.memory.tried.is_elsewhere(opened.content_id, n.authenticator));
         for node in &nodes {
             match self.try_edge(opened, message.clone(), node)? {
                 Edge::Elsewhere => self.not_there(opened, node.authenticator),
@@ -88,7 +88,7 @@ impl Ctx<'_, '_> {
     }
 
     pub(crate) fn not_there(&mut self, opened: &Opened, state: Auth) {
-        self.cache.tried.note(opened.content_id, state, Vain::Elsewhere);
+        self.memory.tried.note(opened.content_id, state, Vain::Elsewhere);
     }
 
     // rule: F1-12 who still stands before a commit that nobody may judge any more when it is tried again is told, once

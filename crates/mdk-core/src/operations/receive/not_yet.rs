@@ -103,7 +103,7 @@ impl Ctx<'_, '_> {
         if reason == DeferredReason::MissingParent {
             let inputs = self.tx.input_heads(&opened.row.id)?;
             let lacks = Vain::Lacks(proposals_on(&inputs, &node.authenticator));
-            self.cache.tried.note(opened.content_id, node.authenticator, lacks);
+            self.memory.tried.note(opened.content_id, node.authenticator, lacks);
         }
         self.keep_input(
             opened,

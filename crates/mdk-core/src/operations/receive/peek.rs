@@ -54,13 +54,13 @@ impl Ctx<'_, '_> {
     }
 
     fn place_of(&mut self, id: &GroupId, message: ProtocolMessage) -> Option<Place> {
-        if self.cache.peek(id).is_none() {
+        if self.loaded.peek(id).is_none() {
             // A group that does not load shows that when the event is processed.
             let loaded = self.take(id).ok()?;
             self.put(loaded);
         }
         let epoch = message.epoch().as_u64();
-        let group = self.cache.peek_mut(id)?;
+        let group = self.loaded.peek_mut(id)?;
         let (leaf, generation) =
             sender_position::read(self.crypto, self.tx.mls(), &mut group.mls, message)?;
         Some(Place { group: id.clone(), leaf, epoch, generation })

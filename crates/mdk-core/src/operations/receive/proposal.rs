@@ -26,7 +26,7 @@ impl Ctx<'_, '_> {
         let mut nodes: Vec<&NodeRow> =
             states.iter().filter(|n| n.authenticator == opened.opener).collect();
         nodes.retain(|n| n.epoch == epoch && !n.removed);
-        nodes.retain(|n| !self.cache.tried.is_elsewhere(opened.content_id, n.authenticator));
+        nodes.retain(|n| !self.memory.tried.is_elsewhere(opened.content_id, n.authenticator));
         for node in nodes {
             let proposed = self.try_proposal(&id, opened.content_id, message.clone(), node)?;
             let Some(proposed) = proposed else { continue };

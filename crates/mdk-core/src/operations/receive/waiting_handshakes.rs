@@ -28,7 +28,7 @@ impl Ctx<'_, '_> {
         }
         for node in self.tx.states(id)?.iter() {
             let proposals = handshakes_tried::proposals_on(&inputs, &node.authenticator);
-            let open = |i| self.cache.tried.is_open(i, node, proposals, self.now_millis);
+            let open = |i| self.memory.tried.is_open(i, node, proposals, self.now_millis);
             if inputs.iter().any(open) {
                 self.fresh.push((id.clone(), node.authenticator));
             }
@@ -62,7 +62,7 @@ impl Ctx<'_, '_> {
             let mut waiting = self.tx.input_heads(id)?;
             let (proposals, now) = (proposals_on(&waiting, auth), self.now_millis);
             waiting
-                .retain(|i| i.class == class && self.cache.tried.is_open(i, node, proposals, now));
+                .retain(|i| i.class == class && self.memory.tried.is_open(i, node, proposals, now));
             // rule: E3-4 in the order of their digests, whatever came first
             waiting.sort_by_key(|i| i.content_id);
             for head in waiting {

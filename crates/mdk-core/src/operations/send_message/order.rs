@@ -37,14 +37,14 @@ impl Ctx<'_, '_> {
             return Ok(None);
         }
         let now = self.now();
-        if !self.cache.said.0.contains_key(id) {
-            let said = &mut self.cache.said.0;
+        if !self.memory.said.0.contains_key(id) {
+            let said = &mut self.memory.said.0;
             if said.len() >= MANY_GROUPS {
                 said.retain(|_, last| last.is_some_and(|last| last.at >= now));
             }
             said.insert(id.clone(), self.tx.last_said(id)?.map(|(at, id)| Place { at, id }));
         }
-        let own = self.cache.said.0.get(id).copied().flatten();
+        let own = self.memory.said.0.get(id).copied().flatten();
         let last = self.tx.last_shown(id)?.map(|(at, id)| Place { at, id });
         let last = last.filter(|last| last.at <= now.saturating_add(HEARD));
         let near = |place: &Place| place.at >= now && place.at <= now.saturating_add(FARTHEST);
@@ -54,7 +54,7 @@ impl Ctx<'_, '_> {
     /// Remembers a message of ours.
     pub(crate) fn was_said(&mut self, row: &MessageRow) {
         if is_shown(row.kind) {
-            self.cache.said.0.insert(row.group.clone(), Some(Place::of(row)));
+            self.memory.said.0.insert(row.group.clone(), Some(Place::of(row)));
         }
     }
 

@@ -137,7 +137,7 @@ impl Ctx<'_, '_> {
         let row = self.current_row(id)?;
         membership::require_active(&row)?;
         let now = self.now_millis;
-        let Some(known) = self.cache.undecided.get_mut(id) else { return Ok(()) };
+        let Some(known) = self.memory.undecided.get_mut(id) else { return Ok(()) };
         let open = row.pass.opened != 0 && known.rival >= row.pass.opened;
         if self.config.speak_undecided || !open {
             return Ok(());

@@ -149,7 +149,7 @@ impl Ctx<'_, '_> {
         self.tx.set_node_state(&old.id, &old.authenticator, &state)?;
         let before = settings::settings(live.mls.public_group().group_context())
             .map_err(|_| Error::Internal("own state does not decode"))?;
-        self.cache.forget(&old.id);
+        self.loaded.forget(&old.id);
         Ok(Some(before))
     }
 
@@ -196,7 +196,7 @@ impl Ctx<'_, '_> {
         };
         self.tx.update_group(&row)?;
         self.tx.put_route(&row.nostr_group_id, id, row.epoch)?;
-        self.cache.rerouted = true;
+        self.memory.rerouted = true;
         self.emit_changes(old, &row, before.as_ref(), &after, step, base(fork.as_ref()))?;
         if let Some(invite) = row.welcome.filter(|_| is_invited(row.status))
             && !is_invited(old.status)
