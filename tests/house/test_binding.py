@@ -13,11 +13,11 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 @pytest.mark.parametrize(
     ("source", "enum", "target"),
     [
-        ("mdk-core/src/error.rs", "Error", "errors/mapping.rs"),
+        ("mdk-core/src/model/error.rs", "Error", "errors/mapping.rs"),
         ("mdk-store/src/error.rs", "OpenError", "errors/mapping.rs"),
         ("mdk-store/src/error.rs", "StoreError", "errors/mapping.rs"),
         ("mdk-store/src/vault/error.rs", "VaultError", "errors/mapping.rs"),
-        ("mdk-core/src/values.rs", "EventBody", "event_views.rs"),
+        ("mdk-core/src/model/values.rs", "EventBody", "event_views.rs"),
         ("mdk-client/src/error.rs", "ClientError", "errors/transport.rs"),
     ],
 )

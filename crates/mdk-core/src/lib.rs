@@ -5,57 +5,35 @@
 //! transaction; whatever peers send ends as an [`Outcome`].
 #![forbid(unsafe_code)]
 
-mod cache;
-mod clock;
-mod config;
-mod converge;
 mod ctx;
-mod engine;
-mod error;
-mod event_log;
-mod group;
-mod halt;
-mod history;
-mod identity;
-mod inbound;
-mod key_package;
-mod media;
-mod message;
-mod outbound;
-mod outcome;
-mod outgoing;
-mod pace;
-mod parallel;
+pub(crate) mod engine;
+pub(crate) mod fork_choice;
+pub(crate) mod media;
+pub(crate) mod mls;
+pub(crate) mod model;
+pub(crate) mod operations;
 mod policy;
-mod profile;
-mod provider;
-mod relays;
-mod sender_data;
-mod signer;
+pub(crate) mod state_store;
 #[doc(hidden)]
 pub mod testing;
-mod values;
-mod vault;
-mod welcomes;
-mod worked;
 
-pub use clock::{Clock, ManualClock, SystemClock};
-pub use config::Config;
-pub use engine::Engine;
-pub use error::{Error, Result};
-pub use group::epoch::EXPORTER_LABEL;
-pub use group::inviters::Inviters;
-pub use inbound::Incoming;
-pub use key_package::KeyPackageVerdict;
-pub use mdk_store::SendState;
-pub use mdk_wire::v2::Attachment;
-pub use media::EncryptedMedia;
-pub use outcome::{DeferredReason, Outcome, RejectCode, Rejection, Verdict};
-pub use outgoing::{
+pub use crate::engine::Engine;
+pub use crate::engine::batch::Incoming;
+pub use crate::media::attachments::EncryptedMedia;
+pub use crate::mls::key_packages::KeyPackageVerdict;
+pub use crate::mls::state_keys::EXPORTER_LABEL;
+pub use crate::model::clock::{Clock, ManualClock, SystemClock};
+pub use crate::model::config::Config;
+pub use crate::model::error::{Error, Result};
+pub use crate::model::invites::Inviters;
+pub use crate::model::outbox::{
     CommitEnd, CommitState, OutboxChange, OutboxItem, OutboxPurpose, RelayResult, RelayVerdict,
 };
-pub use values::{
+pub use crate::model::outcome::{DeferredReason, Outcome, RejectCode, Rejection, Verdict};
+pub use crate::model::values::{
     Delivery, EngineEvent, EventBody, GroupInfo, GroupState, GroupUpdate, Interest, Invite,
     KeyPackageInfo, Member, Message, NewGroup, NewMessage, Outgoing, Pending, Reaction,
     RequirementsUpdate, StoreInfo, Unpaged,
 };
+pub use mdk_store::SendState;
+pub use mdk_wire::v2::Attachment;

@@ -24,13 +24,12 @@ use openmls_traits::types::HpkePrivateKey;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::Engine;
-use crate::error::{Error, Result};
-use crate::group;
-use crate::identity::Identity;
-use crate::inbound::classify;
-use crate::key_package::mls_reference;
-use crate::profile::{Profile as _, V2};
-use crate::provider::Provider;
+use crate::mls::identity::Identity;
+use crate::mls::key_packages::mls_reference;
+use crate::mls::provider::Provider;
+use crate::mls::{decode, provider, views};
+use crate::model::error::{Error, Result};
+use crate::model::{membership, message_kinds};
 
 #[cfg(feature = "broken-order")]
 pub use broken::break_order;
@@ -65,7 +64,9 @@ struct Bundle {
     private_init_key: HpkePrivateKey,
     private_encryption_key: HpkePrivateKey,
 }
+
 impl Entity<CURRENT_VERSION> for Bundle {}
+
 impl traits::KeyPackage<CURRENT_VERSION> for Bundle {}
 
 /// Makes a new engine of the same account the recorded device: its signer and its KeyPackage.
@@ -165,7 +166,7 @@ impl std::fmt::Debug for State {
 pub fn state(engine: &mut Engine, id: &GroupId) -> Result<State> {
     engine.look(|ctx| {
         let row = ctx.row(id)?;
-        if group::is_over(row.status) {
+        if membership::is_over(row.status) {
             return Err(Error::NotMember("no longer in this group"));
         }
         let loaded = ctx.load(row)?;
@@ -190,7 +191,7 @@ pub fn state(engine: &mut Engine, id: &GroupId) -> Result<State> {
                 .map_err(Error::bug("encoding a tag"))?,
             own_leaf_index: mls.own_leaf_index().u32(),
             leaves: leaves.collect(),
-            components: V2::view_of_group(mls).components,
+            components: views::view_of_group(mls).components,
         })
     })
 }
@@ -211,7 +212,7 @@ pub fn context_after(engine: &mut Engine, id: &GroupId, commit: &[u8]) -> Result
         let mls_id = openmls::group::GroupId::from_slice(id.as_bytes());
         let storage = openmls_traits::OpenMlsProvider::storage(&provider);
         let mut mls = MlsGroup::load(storage, &mls_id)?.ok_or(Error::EpochUnavailable)?;
-        let message = classify::decode(commit).map_err(|_| Error::Internal("not a commit"))?;
+        let message = decode::decode(commit).map_err(|_| Error::Internal("not a commit"))?;
         let processed =
             mls.process_message(&provider, message).map_err(Error::bug("processing a commit"))?;
         let ProcessedMessageContent::StagedCommitMessage(staged) = processed.into_content() else {
@@ -252,10 +253,10 @@ pub fn history(engine: &mut Engine) -> Result<Vec<Stored>> {
     engine.look(|ctx| {
         let mut all = Vec::new();
         for row in ctx.tx.messages_after(0, u32::MAX)? {
-            if !crate::history::is_shown(row.status) {
+            if !membership::is_shown(row.status) {
                 continue;
             }
-            let is_bare = crate::inbound::lifetime::is_bare(&row);
+            let is_bare = message_kinds::is_bare(&row);
             let inner = UnsignedEvent {
                 pubkey: row.sender,
                 created_at: row.created_at,
@@ -357,7 +358,7 @@ pub fn give_up(engine: &mut Engine, id: &GroupId) -> Result<()> {
 /// # Errors
 /// As of any call.
 pub fn cost(engine: &mut Engine) -> Result<(u64, u64)> {
-    engine.look(|ctx| Ok((ctx.cache.trials.count(), ctx.tx.states_read())))
+    engine.look(|ctx| Ok((ctx.memory.trials.count(), ctx.tx.states_read())))
 }
 
 /// Steps that the database has taken for this engine: grows with the rows that it looks at. 0 in an optimized build.
@@ -371,7 +372,7 @@ pub fn store_steps(engine: &mut Engine) -> Result<u64> {
 /// How often OpenMLS has asked for cryptography in this thread: grows with the MLS messages that engines make and read.
 #[must_use]
 pub fn mls_steps() -> u64 {
-    crate::provider::asked()
+    provider::asked()
 }
 
 /// The account's keys, as a second device of it is given them.

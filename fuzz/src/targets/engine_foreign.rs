@@ -165,8 +165,8 @@ impl World {
             }
             6 if inside => {
                 let removes = data.iter().map(|leaf| u32::from(*leaf % 5)).take(3).collect();
-                let adds = (which % 2 == 0).then(|| Foreign::new().key_package());
-                let by_reference = which % 3 == 0;
+                let adds = (which.is_multiple_of(2)).then(|| Foreign::new().key_package());
+                let by_reference = which.is_multiple_of(3);
                 let adds = adds.into_iter().collect();
                 self.commits(Change {
                     adds,

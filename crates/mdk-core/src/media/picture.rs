@@ -7,9 +7,9 @@ use base64::engine::general_purpose::STANDARD;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
-use super::clean;
-use super::kind::Format;
-use crate::error::{Error, Result};
+use crate::media::clean;
+use crate::media::file_type::Format;
+use crate::model::error::{Error, Result};
 
 /// Most pixels of a picture that is looked at.
 const MAX_PIXELS: u64 = 50_000_000;

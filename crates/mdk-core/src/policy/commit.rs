@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use mdk_wire::v2::component_id;
 use mdk_wire::v2::components::{AdminPolicy, Lifecycle};
 
-use super::invariants::{Requirements, check_invariants, decode_admins};
-use super::proposal::{
+use crate::model::outcome::Rejection;
+use crate::policy::invariants::{Requirements, check_invariants, decode_admins};
+use crate::policy::proposal::{
     check_dictionary_untouched, check_new_leaf, check_op, check_replaced_leaf, check_sender,
     is_admin,
 };
-use super::views::{CommitClass, CommitView, GroupView, LeafView, ProposalKind};
-use super::{encoding, forbidden, undecodable};
-use crate::outcome::Rejection;
+use crate::policy::views::{CommitClass, CommitView, GroupView, LeafView, ProposalKind};
+use crate::policy::{encoding, forbidden, undecodable};
 
 #[cfg(test)]
 pub(super) const RULES: &[(&str, &str)] = &[

@@ -8,9 +8,9 @@ use mdk_wire::v2::components::{
 };
 use mdk_wire::v2::{component_id, decode_known};
 
-use super::views::{GroupView, LeafView, ProofState};
-use super::{encoding, forbidden, signature, undecodable, unsupported};
-use crate::outcome::Rejection;
+use crate::model::outcome::Rejection;
+use crate::policy::views::{GroupView, LeafView, ProofState};
+use crate::policy::{encoding, forbidden, signature, undecodable, unsupported};
 
 #[cfg(test)]
 pub(super) const RULES: &[(&str, &str)] = &[

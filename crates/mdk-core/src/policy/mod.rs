@@ -6,11 +6,15 @@
 
 mod commit;
 mod invariants;
+pub(crate) mod invite;
 mod proposal;
-mod views;
-
 #[cfg(test)]
 mod tests;
+mod views;
+
+use mdk_wire::WireError;
+
+use crate::model::outcome::{RejectCode, Rejection};
 
 pub(crate) use commit::{duplicate_op, judge_commit};
 pub(crate) use invariants::{Requirements, TRANSITIONAL_PROOF, check_invariants, judge_welcome};
@@ -18,10 +22,6 @@ pub(crate) use proposal::judge_proposal;
 pub(crate) use views::{
     CommitClass, CommitView, GroupView, LeafView, ProofState, ProposalKind, ProposalView,
 };
-
-use mdk_wire::WireError;
-
-use crate::outcome::{RejectCode, Rejection};
 
 /// Rules of every module here, for the coverage table.
 #[cfg(test)]

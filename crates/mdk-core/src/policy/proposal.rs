@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use mdk_wire::v2::component_id;
 use mdk_wire::v2::components::AdminPolicy;
-use mdk_wire::v2::decode_known;
+use mdk_wire::v2::{component_id, decode_known};
 
-use super::invariants::check_place;
-use super::views::{GroupView, LeafView, ProofState, ProposalKind, ProposalView};
-use super::{encoding, forbidden, signature, undecodable, unsupported};
-use crate::outcome::Rejection;
+use crate::model::outcome::Rejection;
+use crate::policy::invariants::check_place;
+use crate::policy::views::{GroupView, LeafView, ProofState, ProposalKind, ProposalView};
+use crate::policy::{encoding, forbidden, signature, undecodable, unsupported};
 
 #[cfg(test)]
 pub(super) const RULES: &[(&str, &str)] = &[

@@ -12,7 +12,8 @@ use mdk_wire::v2::components::{AdminPolicy, ComponentList, Lifecycle, Profile, R
 use mdk_wire::{Keys, NostrGroupId, PublicKey, Secret};
 
 use super::*;
-use crate::outcome::RejectCode;
+use crate::mls::capabilities;
+use crate::model::outcome::RejectCode;
 
 /// Both sides of one rule.
 struct Case {
@@ -57,7 +58,7 @@ fn leaf(n: u8) -> LeafView {
         extensions: [0x0006, 0xF2D1].into(),
         proposals: [0x0008, 0x000A].into(),
         credentials: [0x0001].into(),
-        components: crate::profile::v2::supported_components().iter().copied().collect(),
+        components: capabilities::supported_components().iter().copied().collect(),
         proof: ProofState::Valid,
     }
 }

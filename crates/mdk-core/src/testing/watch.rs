@@ -3,10 +3,10 @@
 use mdk_store::{InputClass, InputState, NodeRow};
 use mdk_wire::{ContentId, GroupId};
 
-use crate::converge::gaps::ours_from;
 use crate::engine::Engine;
-use crate::error::Result;
-use crate::group::waiting::is_gift_wrap;
+use crate::model::error::Result;
+use crate::state_store::buffered_events::is_gift_wrap;
+use crate::state_store::history_gaps::ours_from;
 
 /// Work that is not done, and how much is kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -58,7 +58,8 @@ struct Listener;
 
 impl Subscriber for Listener {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.is_event() && metadata.target().starts_with("mdk_core::converge")
+        metadata.is_event()
+            && metadata.target().starts_with("mdk_core::operations::settle_branches")
     }
     fn new_span(&self, _: &Attributes<'_>) -> Id {
         Id::from_u64(1)

@@ -15,9 +15,9 @@ use image::{
 
 use super::png::crc32;
 use super::{Clean, exif_of, gif, jpeg, orientation_of, png, webp};
-use crate::error::Error;
-use crate::media::kind::{Format, mime_type};
+use crate::media::file_type::{Format, mime_type};
 use crate::media::picture::prepare;
+use crate::model::error::Error;
 
 /// What no cleaned picture has.
 const SECRETS: [&[u8]; 4] = [b"GPSLatitude", b"Canon", b"adobe:ns:meta", b"the cat of Alice"];

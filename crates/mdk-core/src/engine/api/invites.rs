@@ -1,0 +1,81 @@
+//! Invites, and what is to be asked for.
+
+use mdk_wire::{Event, EventId, GroupId, NostrGroupId};
+
+use crate::engine::Engine;
+use crate::model::error::Result;
+use crate::model::values::{GroupInfo, Interest, Invite};
+
+/// Invites, and what follows from being a member.
+impl Engine {
+    /// Invites that wait for an answer, oldest first.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn invites(&mut self) -> Result<Vec<Invite>> {
+        self.look(|ctx| ctx.invites())
+    }
+
+    /// Accepts an invite. What another invite to the same group has led to is put away.
+    ///
+    /// # Errors
+    /// [`Error::InviteNotFound`]; [`Error::CommitPending`], [`Error::NotAllowed`].
+    pub fn accept(&mut self, invite: &EventId) -> Result<GroupInfo> {
+        self.act(|ctx| ctx.accept(invite))
+    }
+
+    /// Declines an invite and deletes what came with it.
+    ///
+    /// # Errors
+    /// [`Error::InviteNotFound`].
+    pub fn decline(&mut self, invite: &EventId) -> Result<()> {
+        self.act(|ctx| ctx.decline_waiting(invite, false).map(|_| ()))
+    }
+
+    /// As [`Engine::decline`], and tells the group by leaving it. Gives the request to be published to the group's relays; none
+    /// where an admin cannot leave, nobody else is there, or the invite waits beside a membership. It counts in the epoch
+    /// that we have come to: if another commit has come since, the members see our leaf until an admin removes it. So
+    /// [`Engine::decline_and_follow`] is for who can read what has come since.
+    ///
+    /// # Errors
+    /// As [`Engine::decline`].
+    pub fn decline_and_leave(&mut self, invite: &EventId) -> Result<Option<Event>> {
+        self.act(|ctx| ctx.decline_waiting(invite, true))
+    }
+
+    /// Declines an invite: neither it nor its group is seen any more, from here on. [`Engine::interests`] has the group's
+    /// relays, until [`Engine::farewell_to`] was called for it. An invite to a group that we were in before is declined as by
+    /// [`Engine::decline_and_leave`].
+    ///
+    /// # Errors
+    /// [`Error::InviteNotFound`].
+    pub fn decline_and_follow(&mut self, invite: &EventId) -> Result<()> {
+        self.act(|ctx| ctx.decline_and_follow(invite))
+    }
+
+    /// Groups for which [`Engine::farewell_to`] is still to be called, and their routing ids.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn farewells(&mut self) -> Result<Vec<(GroupId, NostrGroupId)>> {
+        self.look(|ctx| ctx.farewells())
+    }
+
+    /// Tells a group whose invite was declined, by leaving it, as soon as all is processed that its relays have under the
+    /// routing id `route`; then all of it is deleted. An admin cannot leave: nothing is told then. False if the group has
+    /// another routing id by now; what relays have under that one comes first.
+    ///
+    /// # Errors
+    /// [`Error::Settling`]: commits compete; call again then. [`Error::Store`].
+    pub fn farewell_to(&mut self, group: &GroupId, route: &NostrGroupId) -> Result<bool> {
+        self.act(|ctx| ctx.farewell_to(group, route))
+    }
+
+    /// What to subscribe to, and where.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn interests(&mut self) -> Result<Vec<Interest>> {
+        self.look(|ctx| ctx.interests())
+    }
+}

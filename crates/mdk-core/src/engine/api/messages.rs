@@ -1,0 +1,56 @@
+//! What we say.
+
+use mdk_wire::{EventId, GroupId};
+
+use crate::engine::Engine;
+use crate::model::error::Result;
+use crate::model::values::{NewMessage, Outgoing};
+
+/// What we say.
+impl Engine {
+    /// Encrypts a message.
+    ///
+    /// # Errors
+    /// [`Error::GroupNotFound`], [`Error::NotMember`], [`Error::CommitPending`], [`Error::InvalidInput`];
+    /// [`Error::MediaStale`] for a file that was encrypted in another epoch.
+    pub fn create_message(&mut self, id: &GroupId, message: NewMessage) -> Result<Outgoing> {
+        let outgoing = self.act(|ctx| ctx.create_message(id, message))?;
+        self.memory.recent.forget(id, &outgoing.message.attachments);
+        Ok(outgoing)
+    }
+
+    /// Reacts to a message.
+    ///
+    /// # Errors
+    /// As [`Engine::create_message`], and [`Error::MessageNotFound`].
+    pub fn react(&mut self, id: &GroupId, target: &EventId, emoji: &str) -> Result<Outgoing> {
+        self.act(|ctx| ctx.react(id, target, emoji))
+    }
+
+    /// Edits a message of ours.
+    ///
+    /// # Errors
+    /// As [`Engine::react`], and [`Error::NotAllowed`] for others' messages and for what is deleted or no message.
+    pub fn edit(&mut self, id: &GroupId, target: &EventId, text: &str) -> Result<Outgoing> {
+        self.act(|ctx| ctx.edit(id, target, text))
+    }
+
+    /// Deletes a message, reaction or edit of ours.
+    ///
+    /// # Errors
+    /// As [`Engine::edit`]; [`Error::NotAllowed`] for a deletion, too.
+    pub fn delete(&mut self, id: &GroupId, target: &EventId) -> Result<Outgoing> {
+        self.act(|ctx| ctx.delete(id, target))
+    }
+
+    /// Encrypts a message, reaction, edit or deletion of ours once more, for when it may not have been published: another
+    /// event with the same message id, so that it does no harm if it was. Nothing changes in the history.
+    ///
+    /// # Errors
+    /// As [`Engine::edit`]; [`Error::NotAllowed`] too when it is deleted, lost with its branch or in the outbox;
+    /// [`Error::MediaStale`] for one with files that was said in another epoch.
+    pub fn resend(&mut self, id: &GroupId, message: &EventId) -> Result<Outgoing> {
+        self.expire()?;
+        self.act(|ctx| ctx.resend(id, message))
+    }
+}

@@ -1,0 +1,164 @@
+//! The outbox and the small durable values, as whoever moves the events sees them.
+
+use mdk_wire::{Event, EventId, PublicKey};
+
+use crate::engine::Engine;
+use crate::model::error::Result;
+use crate::model::outbox::{CommitState, OutboxChange, OutboxItem, RelayVerdict};
+use crate::model::values::Message;
+
+/// The outbox. One call is one transaction.
+impl Engine {
+    /// From now on everything that is to be published is put into the outbox by the transaction that makes it. Off when
+    /// an engine is opened; what an earlier process put in is there all the same.
+    pub fn enable_outbox(&mut self) {
+        self.outbox = true;
+    }
+
+    /// Says how large an event the relays take that an account's invites go to (NIP-11), bytes; `None` when they do not
+    /// say. Kept in memory. An invite that is larger is [`Error::GroupTooLarge`], and its commit is not made.
+    pub fn set_invite_limit(&mut self, account: PublicKey, limit: Option<u64>) {
+        /// Accounts; those before are forgotten then, and may be asked for again.
+        const MOST: usize = 10_000;
+        if self.hints.invite_limits.len() >= MOST {
+            self.hints.invite_limits.clear();
+        }
+        match limit {
+            Some(limit) => self.hints.invite_limits.insert(account, limit),
+            None => self.hints.invite_limits.remove(&account),
+        };
+    }
+
+    /// What is to be published, in the order in which it is to be. A message that waited until nobody could read it any
+    /// more, and that no relay is known to have, is encrypted again: as another event with the same message id. One that
+    /// waited for a day goes out as another event around the same encrypted bytes, dated now.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn outbox(&mut self, limit: u32) -> Result<Vec<OutboxItem>> {
+        let (items, late) = self.look_now(|ctx| ctx.outbox(limit))?;
+        if late.is_empty() {
+            return Ok(items);
+        }
+        self.act(|ctx| ctx.renew_late(&late))?;
+        Ok(self.look(|ctx| ctx.outbox(limit))?.0)
+    }
+
+    /// Whether an event is in the outbox and not finished.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn outbox_has(&mut self, event: &EventId) -> Result<bool> {
+        self.look(|ctx| ctx.outbox_has(event))
+    }
+
+    /// Place of the first unfinished event at `from` or behind it that no relay has: to see an outbox empty without
+    /// reading all of it each time.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn outbox_next(&mut self, from: i64) -> Result<Option<i64>> {
+        self.look(|ctx| ctx.outbox_next(from))
+    }
+
+    /// Says where an event goes. Relays that were named before keep what they said; those that are not named any more
+    /// are given up, unless they have the event.
+    ///
+    /// # Errors
+    /// [`Error::InvalidRelayUrl`], [`Error::InvalidInput`] for more than 64. An event that is not there any more is no
+    /// error.
+    pub fn set_outbox_relays(&mut self, seq: i64, relays: &[String]) -> Result<()> {
+        self.act(|ctx| ctx.set_outbox_relays(seq, relays))
+    }
+
+    /// What one relay answered. The first that accepts makes a message delivered and a commit true; when all refused, a
+    /// message failed and a commit is discarded. An event that is not there any more is no error.
+    ///
+    /// # Errors
+    /// [`Error::Store`] and faults of this machine: nothing was changed, and the answer may be given again.
+    pub fn outbox_result(
+        &mut self,
+        seq: i64,
+        relay: &str,
+        verdict: RelayVerdict,
+    ) -> Result<OutboxChange> {
+        self.act(|ctx| ctx.outbox_result(seq, relay, verdict))
+    }
+
+    /// Those of `events` that came back from a relay and for which that says something new: see
+    /// [`Engine::outbox_echo`].
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn outbox_awaits(&mut self, events: &[EventId]) -> Result<Vec<EventId>> {
+        if events.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.look(|ctx| ctx.outbox_awaits(events))
+    }
+
+    /// An event of ours came back from `relay`, which therefore has it: the same as an answer that accepts, also for a
+    /// message that has failed. `same` says whether a target is that relay, for addresses that are spelled differently.
+    ///
+    /// # Errors
+    /// As [`Engine::outbox_result`].
+    pub fn outbox_echo(
+        &mut self,
+        event: &EventId,
+        relay: &str,
+        same: impl Fn(&str) -> bool,
+    ) -> Result<OutboxChange> {
+        self.act(|ctx| ctx.outbox_echo(event, relay, &same))
+    }
+
+    /// Messages of ours that no relay has yet, and that have not failed, in the order of sending.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn outbox_messages(&mut self) -> Result<Vec<Message>> {
+        self.look_now(|ctx| ctx.outbox_messages())
+    }
+
+    /// Tries a failed message again, at all its relays and with the same bytes; returns it as it waits now.
+    ///
+    /// # Errors
+    /// [`Error::MessageNotFound`] when the outbox does not have it; [`Error::NotAllowed`] when it has not failed;
+    /// [`Error::NotMember`] when we are no longer in its group.
+    pub fn outbox_retry(&mut self, message: &EventId) -> Result<Message> {
+        self.act(|ctx| ctx.outbox_retry(message))
+    }
+
+    /// Takes back a message that no relay is known to have; false when one has it, or the outbox does not know it. An
+    /// attempt under way may reach a relay all the same.
+    ///
+    /// # Errors
+    /// [`Error::NotAllowed`] for a deletion: here it has happened.
+    pub fn outbox_cancel(&mut self, message: &EventId) -> Result<bool> {
+        self.act(|ctx| ctx.outbox_cancel(message))
+    }
+
+    /// What relays said against a message: URL and words. Remembered for 30 days.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn delivery_errors(&mut self, message: &EventId) -> Result<Vec<(String, String)>> {
+        self.look(|ctx| ctx.delivery_errors(message))
+    }
+
+    /// How a commit of ours stands.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn commit_state(&mut self, pending: i64) -> Result<CommitState> {
+        self.look(|ctx| ctx.commit_state(pending))
+    }
+
+    /// Puts an event of the caller's own making in: relay lists, a profile. Does so whether the outbox is enabled or
+    /// not; an event that is there already is left as it is.
+    ///
+    /// # Errors
+    /// [`Error::OutboxFull`], [`Error::InvalidRelayUrl`].
+    pub fn enqueue(&mut self, event: &Event, relays: &[String]) -> Result<()> {
+        self.act(|ctx| ctx.enqueue(event, relays))
+    }
+}

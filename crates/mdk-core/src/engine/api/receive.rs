@@ -1,0 +1,185 @@
+//! Events in, outcomes out.
+
+use mdk_wire::{Event, NostrGroupId};
+
+use crate::ctx::{Ctx, Undo};
+use crate::engine::Engine;
+use crate::engine::batch::Incoming;
+use crate::model::error::{Error, Result};
+use crate::model::halt;
+use crate::model::invites::Inviters;
+use crate::model::outcome::{Outcome, Rejection, Verdict};
+use crate::model::values::{EngineEvent, Unpaged};
+
+impl Engine {
+    /// Processes one event in its JSON form. What peers send never is an error.
+    ///
+    /// # Errors
+    /// [`Error::Store`] and faults of this machine; the event may be given again.
+    pub fn process(&mut self, json: &[u8]) -> Result<Outcome> {
+        match Event::from_json(json) {
+            Ok(event) => self.process_event(event),
+            // rule: D1-0 (strict JSON; the id and the signature verify)
+            Err(error) => Ok(self.outcome(Err(error.into()), Vec::new(), Vec::new())),
+        }
+    }
+
+    /// Processes one verified event.
+    ///
+    /// # Errors
+    /// As [`Engine::process`].
+    pub fn process_event(&mut self, event: Event) -> Result<Outcome> {
+        // A rejected event rolls the whole transaction back: nothing is written, nothing is synced.
+        let mut refused = None;
+        let mut lost = None;
+        let result = self.write(|ctx| match ctx.process_event(event) {
+            Ok(verdict) => Ok(verdict),
+            Err(halt::Halt::Failed(error)) => Err(error),
+            Err(halt::Halt::Rejected(rejection)) => {
+                refused = Some(rejection);
+                lost = ctx.behind.take();
+                Err(Error::Internal("rejected"))
+            }
+        });
+        match (result, refused) {
+            (_, Some(rejection)) => {
+                let told = match lost {
+                    Some((id, at)) => self.write(|ctx| ctx.report_behind(&id, at))?.1.told,
+                    None => Vec::new(),
+                };
+                Ok(self.outcome(Err(rejection), told, Vec::new()))
+            }
+            (Ok((verdict, effects)), None) => {
+                let events = [effects.told, effects.told_later].concat();
+                Ok(self.outcome(Ok(verdict), events, effects.publish))
+            }
+            (Err(error), None) => Err(error),
+        }
+    }
+
+    /// Processes many events in one transaction, a savepoint for each: Welcomes first, then those of groups, the oldest
+    /// first. The outcomes are in the order of `events`.
+    ///
+    /// # Errors
+    /// As [`Engine::process`]; then none of them took effect.
+    pub fn process_many(&mut self, events: &[&[u8]]) -> Result<Vec<Outcome>> {
+        self.process_batch(events.iter().map(|json| Incoming::Json(json)).collect())
+    }
+
+    /// Outcomes were lost before anybody read what they had to publish: the next [`Engine::tick`] hands it out again, as
+    /// after a restart. What they told is in the log.
+    pub fn hand_out_again(&mut self) {
+        // What is in the outbox is published whoever reads of it.
+        self.resumed &= self.outbox;
+    }
+
+    /// As [`Engine::process_many`], for events of which some are verified already.
+    ///
+    /// # Errors
+    /// As [`Engine::process`]; then none of them took effect.
+    pub fn process_batch(&mut self, events: Vec<Incoming<'_>>) -> Result<Vec<Outcome>> {
+        let mut undo = Undo::Unneeded;
+        let verdicts = match self.write(|ctx| ctx.batch(&events, &mut undo)) {
+            Err(_) if undo == Undo::Needed => {
+                undo = Undo::Savepoint;
+                // What was dropped for its age is there again.
+                self.memory.buffered.looked_for_old.clear();
+                self.write(|ctx| ctx.batch(&events, &mut undo))?.0
+            }
+            result => result?.0,
+        };
+        Ok(verdicts.into_iter().map(|(v, events, reply)| self.outcome(v, events, reply)).collect())
+    }
+
+    /// Whether [`Engine::interests`] may give something else than when this was asked last: branches that compete have routes
+    /// of their own, and come without an event.
+    pub fn take_rerouted(&mut self) -> bool {
+        std::mem::take(&mut self.memory.rerouted)
+    }
+
+    /// From now on messages of ours wait while branches compete, whatever [`Config::speak_undecided`] was: the calls that
+    /// make one are [`Error::Settling`](crate::Error::Settling) then. For callers that call again.
+    ///
+    /// [`Config::speak_undecided`]: crate::Config::speak_undecided
+    pub fn wait_to_speak(&mut self) {
+        self.config.speak_undecided = false;
+    }
+
+    /// Says whose invites are taken from now on: those of others are refused before a group is opened for them. Kept in
+    /// memory; at first those of everybody are.
+    pub fn set_inviters(&mut self, inviters: Inviters) {
+        self.hints.inviters = inviters;
+    }
+
+    /// More is on its way of what these routing ids carry, or of all groups: for `millis` from now the states of the past
+    /// that are kept for it stay, twenty seconds at most for each group, or until [`Engine::settle`] or another call of
+    /// this. Commits of ours wait meanwhile where others' have come.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn expect_more(&mut self, of: Option<&[NostrGroupId]>, millis: u64) -> Result<()> {
+        let groups = self.look(|ctx| {
+            let Some(routes) = of else {
+                return Ok(ctx.tx.groups()?.into_iter().map(|row| row.id).collect());
+            };
+            let mut groups = Vec::new();
+            for route in routes {
+                groups.extend(ctx.tx.route_claims(route)?);
+            }
+            Ok(groups)
+        })?;
+        let until = self.clock.now_millis().saturating_add(millis);
+        self.hints.more = groups.into_iter().map(|group| (group, until)).collect();
+        Ok(())
+    }
+
+    /// Says of which times a relay has more than it gives, however it is asked, and what it gives of them. To be called
+    /// before that is processed: where nothing of it is new, nothing is taken to be missing. How many
+    /// [`EventBody::HistoryGap`](crate::EventBody::HistoryGap)s were told of it, each with a count of 0.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn report_unpaged(&mut self, gaps: &[Unpaged]) -> Result<usize> {
+        let report = |ctx: &mut Ctx<'_, '_>| {
+            gaps.iter().try_for_each(|gap| ctx.report_unpaged(gap))?;
+            Ok(ctx.effects.told.len())
+        };
+        self.act(report)
+    }
+
+    pub(crate) fn outcome(
+        &mut self,
+        verdict: std::result::Result<Verdict, Rejection>,
+        events: Vec<EngineEvent>,
+        reply: Vec<Event>,
+    ) -> Outcome {
+        let verdict = verdict.unwrap_or_else(Verdict::Rejected);
+        // What says that nothing changed brings no news of something else.
+        let (mut all, mut replies) = match verdict {
+            Verdict::Applied => {
+                (std::mem::take(&mut self.backlog.told), std::mem::take(&mut self.backlog.publish))
+            }
+            _ => (Vec::new(), Vec::new()),
+        };
+        all.extend(events);
+        replies.extend(reply);
+        log(&verdict, all.len());
+        Outcome { verdict, events: all, reply: replies }
+    }
+}
+
+/// Says what became of an event: names of states and rules, never what is in it.
+fn log(verdict: &Verdict, events: usize) {
+    match verdict {
+        Verdict::Applied => tracing::debug!(events, "an event was applied"),
+        Verdict::Duplicate => tracing::debug!("an event was seen before"),
+        Verdict::Deferred(reason) => tracing::debug!(?reason, "an event was deferred"),
+        Verdict::Rejected(rejection) => {
+            tracing::debug!(
+                code = rejection.code.as_str(),
+                rule = rejection.rule,
+                "an event was rejected"
+            );
+        }
+    }
+}

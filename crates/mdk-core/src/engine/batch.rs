@@ -1,0 +1,155 @@
+//! From an event that anyone can send to an outcome: open, classify, apply.
+//!
+//! Each stage consumes the type of the one before, so nothing unverified can be applied. Everything runs in
+//! the caller's savepoint: what ends as `Halt` leaves no trace.
+
+use mdk_wire::{Event, kind};
+
+use crate::ctx::{Ctx, Undo};
+use crate::engine::sending_order;
+use crate::model::error::Error;
+use crate::model::halt::Halt;
+use crate::model::outcome::{DeferredReason, RejectCode, Rejection, Verdict};
+use crate::model::values::EngineEvent;
+
+/// One event of a batch.
+#[derive(Debug)]
+pub enum Incoming<'a> {
+    /// JSON, still to be verified.
+    Json(&'a [u8]),
+    /// Verified already.
+    Verified(Event),
+}
+
+/// A verdict with the events it brought about and what is to be published.
+pub(crate) type Judged = (Result<Verdict, Rejection>, Vec<EngineEvent>, Vec<Event>);
+
+impl Ctx<'_, '_> {
+    /// Processes events in their order; `undo` says how, and afterwards whether that was enough.
+    pub(crate) fn batch(
+        &mut self,
+        events: &[Incoming<'_>],
+        undo: &mut Undo,
+    ) -> Result<Vec<Judged>, Error> {
+        self.undo = *undo;
+        self.batching = events.len() > 1;
+        let events: Vec<Result<Event, Rejection>> = events
+            .iter()
+            .map(|event| match event {
+                Incoming::Verified(event) => Ok(event.clone()),
+                Incoming::Json(json) => Event::from_json(json).map_err(Rejection::from),
+            })
+            .collect();
+        let mut judged: Vec<Option<Judged>> = events.iter().map(|_| None).collect();
+        let result = self.judge_all(events, &mut judged);
+        if result.is_err() {
+            *undo = self.undo;
+        }
+        result?;
+        let mut judged: Vec<Judged> = judged.into_iter().flatten().collect();
+        // rule: F1-1 what waited is taken up in the order of epochs, not of arrival
+        if std::mem::take(&mut self.batching) {
+            self.retry_all()?;
+            if let Some((_, happened, reply)) = judged.last_mut() {
+                happened.append(&mut self.effects.told);
+                happened.append(&mut self.effects.told_later);
+                reply.append(&mut self.effects.publish);
+            }
+        }
+        // rule: C2-9
+        for (_, _, reply) in &mut judged {
+            reply.retain(|event| !self.effects.withheld.contains(&event.id()));
+        }
+        Ok(judged)
+    }
+
+    fn judge_all(
+        &mut self,
+        events: Vec<Result<Event, Rejection>>,
+        judged: &mut [Option<Judged>],
+    ) -> Result<(), Error> {
+        let events = sending_order::oldest_first(events);
+        let (mut seconds, mut at) = (Vec::new(), 0);
+        while at < events.len() {
+            let count = sending_order::same_second(&events[at..]);
+            seconds.push(count);
+            at += count;
+        }
+        let mut events = events.into_iter();
+        for count in seconds {
+            let mut second = Vec::with_capacity(count);
+            for (at, event) in events.by_ref().take(count) {
+                match event {
+                    Ok(event) => second.push((at, event)),
+                    Err(rejection) => judged[at] = Some((Err(rejection), Vec::new(), Vec::new())),
+                }
+            }
+            self.judge_second(second, |ctx, at, event| {
+                let verdict = ctx.attempt_with_room(event)?;
+                ctx.retry_between(verdict.ok())?;
+                let mut happened = std::mem::take(&mut ctx.effects.told);
+                happened.append(&mut ctx.effects.told_later);
+                judged[at] = Some((verdict, happened, std::mem::take(&mut ctx.effects.publish)));
+                Ok(verdict.ok())
+            })?;
+        }
+        Ok(())
+    }
+
+    /// A commit of a batch may be what earlier events of it wait for: they come before what follows.
+    fn retry_between(&mut self, verdict: Option<Verdict>) -> Result<(), Error> {
+        if !self.batching || verdict != Some(Verdict::Applied) || self.drain.is_empty() {
+            return Ok(());
+        }
+        // (a message moves nothing, however much is held)
+        let mut moved = false;
+        for id in self.drain.keys() {
+            moved |= self.tx.held_count(id)? > 0 && self.has_moved(id)?;
+        }
+        if moved { self.retry_now() } else { Ok(()) }
+    }
+
+    /// What is held is tried as if the batch were at its end.
+    fn retry_now(&mut self) -> Result<(), Error> {
+        self.parked = false;
+        self.batching = false;
+        let result = self.retry_all();
+        self.batching = true;
+        result
+    }
+
+    /// One event of a batch. Where there is no room for it, commits that were left for the end of the batch are not left
+    /// any longer: what they lead to may be what it needs.
+    fn attempt_with_room(&mut self, event: Event) -> Result<Result<Verdict, Rejection>, Error> {
+        let again = self.parked.then(|| event.clone());
+        let verdict = self.attempt(event)?;
+        match (again, &verdict) {
+            (Some(event), Ok(Verdict::Deferred(DeferredReason::ResourceRefused))) => {
+                self.retry_now()?;
+                // (which comes before what this one brings)
+                self.effects.told.append(&mut self.effects.told_later);
+                self.attempt(event)
+            }
+            _ => Ok(verdict),
+        }
+    }
+
+    /// Processes one verified event of any kind.
+    pub(crate) fn process_event(&mut self, event: Event) -> Result<Verdict, Halt> {
+        match event.kind() {
+            kind::GROUP_MESSAGE => self.process_group_message(event),
+            kind::GIFT_WRAP => self.process_gift_wrap(&event),
+            // Our own KeyPackage coming back from a relay.
+            kind::KEY_PACKAGE if event.pubkey() == self.identity.account() => {
+                self.promote_key_package(&event.id())?;
+                Ok(Verdict::Duplicate)
+            }
+            _ => Err(Rejection::new(
+                RejectCode::TransportRejected,
+                "2.4-11", // rule: 2.4-11
+                "the engine takes kinds 445 and 1059",
+            )
+            .into()),
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Buffered events, tried until nothing more opens.
+
+use mdk_wire::{Event, GroupId};
+
+use crate::ctx::Ctx;
+use crate::model::error::Result;
+use crate::model::outcome::{DeferredReason, Verdict};
+use crate::operations::retry_buffered::Openable;
+
+impl Ctx<'_, '_> {
+    // rule: D5-2 held input is tried again when the state changes
+    /// Tries everything that waits for the group until a whole round changes nothing.
+    ///
+    /// Within a round what was said in an epoch goes before the commit that would leave it (rule: F1-3), because each
+    /// round runs against one tip: a commit that applies ends the round.
+    pub(crate) fn retry_held(&mut self, id: &GroupId) -> Result<()> {
+        if self.batching {
+            self.drain.entry(id.clone()).or_default();
+            return Ok(());
+        }
+        if self.retrying {
+            return Ok(());
+        }
+        self.retrying = true;
+        let own = self.effects.told.len();
+        let result = self.drop_old_held(id).and_then(|_| self.retry_rounds(id));
+        self.effects.told_later.extend(self.effects.told.drain(own.min(self.effects.told.len())..));
+        self.retrying = false;
+        result
+    }
+
+    /// As [`Ctx::retry_held`], for whom time passes: mostly nothing has changed since, and nothing is read.
+    pub(crate) fn retry_if_moved(&mut self, id: &GroupId) -> Result<()> {
+        if self.has_moved(id)? { self.retry_held(id) } else { Ok(()) }
+    }
+
+    /// Whether something may have become of what waits since all of it was tried in vain.
+    pub(crate) fn has_moved(&self, id: &GroupId) -> Result<bool> {
+        let fresh = self.fresh.iter().any(|(group, _)| group == id);
+        Ok(fresh || self.may_be_old(id) || !self.is_idle(id)?)
+    }
+
+    /// As [`Ctx::retry_held`], for every group that a batch has touched.
+    pub(crate) fn retry_all(&mut self) -> Result<()> {
+        let mut groups: Vec<GroupId> = self.drain.keys().cloned().collect();
+        groups.sort_unstable();
+        for id in groups {
+            self.retry_held(&id)?;
+            self.close_due(&id)?;
+        }
+        Ok(())
+    }
+
+    fn retry_rounds(&mut self, id: &GroupId) -> Result<()> {
+        loop {
+            let mut progress = false;
+            while let Some(at) = self.fresh.iter().position(|(group, _)| group == id) {
+                let (_, auth) = self.fresh.remove(at);
+                progress |= self.place_waiting(id, &auth)?;
+            }
+            let holders = self.holders(id)?;
+            if !progress && self.nothing_is_held(&holders)? {
+                return Ok(());
+            }
+            let mut drain = self.drain.remove(id).unwrap_or_default();
+            let mut waits = self.memory.buffered.waits.remove(id).unwrap_or_default();
+            let sorted = self.sort_waiting(id, &mut drain, &mut waits, &holders);
+            self.drain.insert(id.clone(), drain);
+            self.memory.buffered.waits.insert(id.clone(), waits);
+            let Openable { others, commits, welcomes } = sorted?;
+            // (there may be room for an invite, whatever became of this group)
+            let idle = welcomes.is_empty();
+            // rule: B4-15 taken up when the membership that they waited for has ended
+            for event in welcomes {
+                progress |= self.retry_one(event)?.is_none();
+            }
+            let (settled, mut listens) = self.retry_said(id, others)?;
+            progress |= settled;
+            for event in commits {
+                if self.retry_one(event)?.is_none() {
+                    progress = true;
+                    break;
+                }
+                listens = true;
+            }
+            if !progress {
+                let idle = idle && self.tx.group(id)?.is_some();
+                return if idle { self.note_idle(id, listens) } else { Ok(()) };
+            }
+        }
+    }
+
+    /// Messages and proposals that open now. Gives whether one was settled, and whether one was not.
+    fn retry_said(&mut self, id: &GroupId, events: Vec<(u64, Event)>) -> Result<(bool, bool)> {
+        let (mut settled, mut listens) = (false, false);
+        let mut far: Vec<(u32, u64)> = Vec::new();
+        for (event, place) in self.in_order(events)? {
+            let event_id = event.id();
+            // What comes after what is too far ahead is farther still.
+            let beyond = place.as_ref().is_some_and(|place| far.contains(&place.sender()));
+            let waits = if beyond { None } else { Some(self.retry_one(event)?) };
+            match (waits, place) {
+                (Some(None), place) => {
+                    settled = true;
+                    if let (Some(waits), Some(place)) =
+                        (self.memory.buffered.waits.get_mut(id), place)
+                    {
+                        waits.heard(&place);
+                    }
+                }
+                (None | Some(Some(DeferredReason::FutureGeneration)), Some(place)) => {
+                    far.push(place.sender());
+                    self.memory
+                        .buffered
+                        .waits
+                        .entry(id.clone())
+                        .or_default()
+                        .is_far(event_id, place);
+                }
+                _ => listens = true,
+            }
+        }
+        Ok((settled, listens))
+    }
+
+    /// One held event in its own savepoint. Gives why it waits on; `None`: it is settled, or kept in another form.
+    fn retry_one(&mut self, event: Event) -> Result<Option<DeferredReason>> {
+        let id = event.id();
+        self.kept_raw = false;
+        match self.attempt(event)? {
+            Ok(Verdict::Deferred(reason)) if self.kept_raw => Ok(Some(reason)),
+            Ok(_) | Err(_) => {
+                self.tx.unhold(&id)?;
+                Ok(None)
+            }
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! The order of sending, where relays do not keep it.
+//!
+//! A relay sorts by whole seconds, and what is of one second by the event's id, which is chance. The order of one
+//! sender's messages stands in the messages themselves: epoch, and generation of the sender's ratchet.
+
+use std::collections::BTreeMap;
+
+use mdk_wire::{Event, GroupId, kind};
+
+use crate::ctx::Ctx;
+use crate::model::error::Result;
+use crate::model::outcome::{Rejection, Verdict};
+use crate::model::sending_position::Place;
+use crate::operations::receive::peek::Peeked;
+
+/// How often what is left of a second is looked at anew because a commit has taken effect.
+const ROUNDS: usize = 32;
+
+/// Sorts what one sender said into the places that its messages have in the list; everything else stays where it is.
+pub(crate) fn sort<T>(said: Vec<(T, Option<Place>)>) -> Vec<T> {
+    let mut slots: BTreeMap<(GroupId, u32), Vec<usize>> = BTreeMap::new();
+    let mut turns = Vec::with_capacity(said.len());
+    let mut list: Vec<Option<T>> = Vec::with_capacity(said.len());
+    for (at, (one, place)) in said.into_iter().enumerate() {
+        if let Some(Place { group, leaf, epoch, generation }) = place {
+            slots.entry((group, leaf)).or_default().push(at);
+            turns.push((epoch, generation));
+        } else {
+            turns.push((0, 0));
+        }
+        list.push(Some(one));
+    }
+    let mut from: Vec<usize> = (0..list.len()).collect();
+    for slots in slots.into_values() {
+        let mut sorted = slots.clone();
+        sorted.sort_by_key(|at| turns[*at]);
+        for (slot, at) in slots.into_iter().zip(sorted) {
+            from[slot] = at;
+        }
+    }
+    from.into_iter().filter_map(|at| list[at].take()).collect()
+}
+
+/// An event of a batch, or why it is none, and its place in the batch.
+pub(crate) type Numbered = (usize, std::result::Result<Event, Rejection>);
+
+/// When an event of a group says that it was sent.
+fn sent_at((_, event): &Numbered) -> Option<u64> {
+    let event = event.as_ref().ok()?;
+    (event.kind() == kind::GROUP_MESSAGE).then(|| event.created_at())
+}
+
+// rule: F1-8 of what is given at once the oldest is taken up first, whatever way a relay's page is turned
+// rule: F1-9 of what is given at once Welcomes are taken up first: what they open may stand before them
+/// Numbers the events of a batch, and sorts them: first what is of no group, as it was given, then by time what is. A page
+/// of a relay begins with the newest, and whoever reads that first has no keys any more for what was said long before it.
+/// A gift wrap's own time is made up, so it can be sorted by nothing; a Welcome that comes too early waits (B4-15), but
+/// what comes before its Welcome is refused.
+pub(crate) fn oldest_first(events: Vec<std::result::Result<Event, Rejection>>) -> Vec<Numbered> {
+    let mut events: Vec<Numbered> = events.into_iter().enumerate().collect();
+    // (it keeps the order of what is equal, and nothing is less than any time)
+    events.sort_by_key(sent_at);
+    events
+}
+
+/// How many of `events`, from the first on, are of one second and of groups.
+pub(crate) fn same_second(events: &[Numbered]) -> usize {
+    match events.first().and_then(sent_at) {
+        Some(second) => events.iter().take_while(|event| sent_at(event) == Some(second)).count(),
+        None => 1,
+    }
+}
+
+impl Ctx<'_, '_> {
+    // rule: F1-4 of one sender everything is taken up in the order of sending, whatever order a relay gives it in
+    /// Judges the events of one second: what can be read in the order in which each sender said it, then what ends the
+    /// epoch, then what that made readable.
+    pub(crate) fn judge_second(
+        &mut self,
+        mut left: Vec<(usize, Event)>,
+        mut judge: impl FnMut(&mut Self, usize, Event) -> Result<Option<Verdict>>,
+    ) -> Result<()> {
+        for _ in 0..ROUNDS {
+            if left.len() < 2 {
+                break;
+            }
+            let (mut said, mut handshakes, mut closed) = (Vec::new(), Vec::new(), Vec::new());
+            for (at, event) in left {
+                match self.peek(&event)? {
+                    Peeked::Ready(place) => said.push(((at, event), place)),
+                    Peeked::Handshake => handshakes.push((at, event)),
+                    Peeked::Closed => closed.push((at, event)),
+                }
+            }
+            for (at, event) in sort(said) {
+                judge(self, at, event)?;
+            }
+            let mut handshakes = handshakes.into_iter();
+            let mut moved = false;
+            while !moved && let Some((at, event)) = handshakes.next() {
+                moved = judge(self, at, event)? == Some(Verdict::Applied);
+            }
+            left = handshakes.chain(closed).collect();
+            left.sort_by_key(|(at, _)| *at);
+            if !moved {
+                break;
+            }
+        }
+        for (at, event) in left {
+            judge(self, at, event)?;
+        }
+        Ok(())
+    }
+
+    /// Events that waited and can be read now, by epoch, and what one sender said in the order of sending.
+    pub(crate) fn in_order(
+        &mut self,
+        mut events: Vec<(u64, Event)>,
+    ) -> Result<Vec<(Event, Option<Place>)>> {
+        events.sort_by_key(|(epoch, _)| *epoch);
+        let mut said = Vec::with_capacity(events.len());
+        for (_, event) in events {
+            let place = match self.peek(&event)? {
+                Peeked::Ready(place) => place,
+                Peeked::Handshake | Peeked::Closed => None,
+            };
+            said.push(((event, place.clone()), place));
+        }
+        Ok(sort(said))
+    }
+}

@@ -1,0 +1,77 @@
+//! Branches that whoever came first to another one can never choose, and that nobody but those whom it put out has made. Pure.
+
+use std::collections::BTreeSet;
+
+use mdk_store::{NodeRow, WitnessRow};
+use mdk_wire::PublicKey;
+
+use crate::fork_choice::branch_order::POLICY;
+use crate::fork_choice::state_tree::Tree;
+use crate::model::error::Result;
+use crate::model::settings::Settings;
+use crate::model::state_id::Auth;
+
+// rule: D8-6 who gets a removal that is out of reach, and at once what the removed one made instead, stays with the removal
+/// Tips that do not count beside another one: that one has left them by more commits than any choice goes back, and all
+/// that was done and said on them since was so by accounts that it removed or demoted.
+///
+/// Whoever came first to the longer one has settled it, and the protocol forbids to leave it then. Who gets both in one
+/// pass may take them in either order: this is the order in which the removal came first, and the removed one can make
+/// no other. Where two branches have put each other's makers out the order of branches decides, as it always does.
+///
+/// `look` reads who is in a state, and is asked only of branches that left another one so far behind.
+pub(crate) fn of_the_put_out(
+    tree: &Tree<'_>,
+    witnesses: &[WitnessRow],
+    base: u64,
+    look: impl Fn(&NodeRow) -> Result<Option<(Settings, Vec<PublicKey>)>>,
+) -> Result<BTreeSet<usize>> {
+    let nodes = tree.nodes;
+    let tips = tree.eligible(base, &POLICY);
+    let mut beaten: Vec<(usize, usize)> = Vec::new();
+    for &tip in &tips {
+        let path = tree.path(tip);
+        for &rival in tips.iter().filter(|rival| **rival != tip) {
+            let shared: BTreeSet<usize> = tree.path(rival).into_iter().collect();
+            let Some(&fork) = path.iter().find(|place| shared.contains(place)) else { continue };
+            if nodes[tip].epoch - nodes[fork].epoch <= POLICY.max_rewind_commits {
+                continue;
+            }
+            let Some(heard) = heard_on(tree, rival, fork, witnesses) else { continue };
+            if let (Some(from), Some(to)) = (look(&nodes[fork])?, look(&nodes[tip])?)
+                && heard.iter().all(|who| is_put_out(who, &from, &to))
+            {
+                beaten.push((tip, rival));
+            }
+        }
+    }
+    let mutual = |(tip, rival): &(usize, usize)| beaten.contains(&(*rival, *tip));
+    Ok(beaten.iter().filter(|pair| !mutual(pair)).map(|(_, rival)| *rival).collect())
+}
+
+/// Whether somebody was a member, or an admin, in the first of two states and is not in the second.
+fn is_put_out(
+    who: &PublicKey,
+    (was, members): &(Settings, Vec<PublicKey>),
+    (is, left): &(Settings, Vec<PublicKey>),
+) -> bool {
+    members.contains(who) && !left.contains(who)
+        || was.admins.contains(who) && !is.admins.contains(who)
+}
+
+/// Who has committed or spoken on a branch since a state of it; `None` if that is not known of a commit.
+fn heard_on(
+    tree: &Tree<'_>,
+    tip: usize,
+    since: usize,
+    witnesses: &[WitnessRow],
+) -> Option<BTreeSet<PublicKey>> {
+    let nodes = tree.nodes;
+    let path = tree.path(tip);
+    let path: Vec<&NodeRow> =
+        path.iter().take_while(|place| **place != since).map(|place| &nodes[*place]).collect();
+    let states: BTreeSet<Auth> = path.iter().map(|node| node.authenticator).collect();
+    let spoke = witnesses.iter().filter(|w| states.contains(&w.authenticator)).map(|w| w.sender);
+    let committed: Option<Vec<PublicKey>> = path.iter().map(|node| node.committer).collect();
+    Some(committed?.into_iter().chain(spoke).collect())
+}

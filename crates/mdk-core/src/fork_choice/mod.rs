@@ -1,0 +1,12 @@
+//! Which branch of a group is followed. Pure: rows in, a choice out.
+
+pub(crate) mod branch_order;
+pub(crate) mod branches_of_removed;
+pub(crate) mod choose;
+#[cfg(test)]
+mod removal_proposal;
+pub(crate) mod removals;
+pub(crate) mod settling;
+pub(crate) mod state_tree;
+pub(crate) mod switch_plan;
+pub(crate) mod untrusted_branches;

@@ -1,0 +1,68 @@
+//! KeyPackages: ours as published, and recorded ones. What breaks a rule is in `tests/adversarial/key_packages.rs`.
+
+#![allow(clippy::unwrap_used)]
+
+pub(crate) mod ours;
+pub(crate) mod recorded;
+
+use mdk_store::Store;
+use mdk_wire::Keys;
+use openmls_rust_crypto::RustCrypto;
+
+use crate::ctx::{Ctx, Parts};
+use crate::mls::identity::Identity;
+use crate::mls::loaded_groups::LoadedGroups;
+use crate::model::clock::{Clock as _, SystemClock};
+use crate::model::config::Config;
+use crate::model::error::{Error, Result};
+use crate::model::hints::Hints;
+use crate::state_store::memory::Memory;
+
+/// OpenMLS judges lifetimes by the system clock, so tests start from it.
+pub(crate) fn now() -> u64 {
+    SystemClock.now()
+}
+
+/// An account with a database in memory.
+pub(crate) struct Account {
+    store: Store,
+    keys: Keys,
+    crypto: RustCrypto,
+    config: Config,
+}
+
+impl Account {
+    fn new() -> Self {
+        Self {
+            store: Store::in_memory().unwrap(),
+            keys: Keys::generate(),
+            crypto: RustCrypto::default(),
+            config: Config::default(),
+        }
+    }
+
+    /// One engine call at `now`.
+    fn at<T>(&mut self, now: u64, call: impl FnOnce(&mut Ctx<'_, '_>) -> Result<T>) -> Result<T> {
+        let Self { store, keys, crypto, config } = self;
+        store.write::<T, Error>(|tx| {
+            let identity = match Identity::load(tx, keys)? {
+                Some(identity) => identity,
+                None => Identity::create(tx, keys.clone(), now)?,
+            };
+            let mut loaded = LoadedGroups::new(1);
+            let parts = Parts {
+                identity: &identity,
+                crypto,
+                config,
+                now_millis: now * 1000,
+                hints: &Hints::default(),
+                restored: false,
+                reading: false,
+                loaded: &mut loaded,
+                memory: &mut Memory::default(),
+                outbox: false,
+            };
+            call(&mut Ctx::new(tx, parts))
+        })
+    }
+}

@@ -1,0 +1,79 @@
+//! The secret that the files of a state are encrypted with.
+
+use mdk_store::{MessageRow, NodeRow};
+use mdk_wire::{GroupId, Secret, SecretVec};
+use openmls::group::MlsGroup;
+use openmls_traits::crypto::OpenMlsCrypto;
+
+use crate::ctx::Ctx;
+use crate::media::attachments::{ENCRYPTED_MEDIA, attachments, has_imeta};
+use crate::mls::state_keys::EXPORTER_LABEL;
+use crate::model::error::{Error, Result};
+use crate::model::membership;
+use crate::model::state_id::Auth;
+
+impl Ctx<'_, '_> {
+    /// The secret that file keys of a retained state come from.
+    pub(crate) fn media_secret_of(
+        &self,
+        id: &GroupId,
+        node: &NodeRow,
+    ) -> Result<Option<Secret<32>>> {
+        match self.state_of(id, node)? {
+            Some(state) if !state.expose().is_empty() => {
+                media_secret(&self.replica(id, &state)?.mls, self.crypto).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+/// The secret of a state that its file keys come from.
+pub(crate) fn media_secret(mls: &MlsGroup, crypto: &impl OpenMlsCrypto) -> Result<Secret<32>> {
+    let secret = mls
+        .export_secret(crypto, EXPORTER_LABEL, ENCRYPTED_MEDIA, 32)
+        .map(SecretVec::new)
+        .map_err(Error::bug("exporting the media secret"))?;
+    Secret::from_slice(secret.expose()).ok_or(Error::Internal("length of the media secret"))
+}
+
+impl Ctx<'_, '_> {
+    pub(crate) fn media_secret_at(&self, id: &GroupId, auth: &Auth) -> Result<Option<Secret<32>>> {
+        if let Some(group) = self.loaded.peek(id)
+            && group.row.authenticator == *auth
+            && !membership::is_over(group.row.status)
+        {
+            return media_secret(&group.mls, self.crypto).map(Some);
+        }
+        let node = self.tx.nodes(id)?.into_iter().find(|node| node.authenticator == *auth);
+        node.map_or(Ok(None), |node| self.media_secret_of(id, &node))
+    }
+
+    /// Epoch and secret for a file that is to be sent now.
+    pub(crate) fn media_secret_now(&mut self, id: &GroupId) -> Result<(u64, Secret<32>)> {
+        let group = self.take_active(id)?;
+        let secret = media_secret(&group.mls, self.crypto);
+        let epoch = group.row.epoch;
+        self.put(group);
+        Ok((epoch, secret?))
+    }
+
+    // rule: 2.10-17 a file's secret is that of the state in which its message was said
+    /// Keeps the keys of what a message carries, with the secret of the state `auth` that it was said in.
+    pub(crate) fn keep_file_keys(&mut self, row: &MessageRow, auth: &Auth) -> Result<()> {
+        if !has_imeta(row) {
+            return Ok(());
+        }
+        let attachments = attachments(row.kind, &row.tags);
+        if attachments.is_empty() {
+            return Ok(());
+        }
+        match self.media_secret_at(&row.group, auth)? {
+            Some(secret) => self.put_file_keys(row, &attachments, &secret),
+            None => {
+                tracing::warn!("the state of a message with files is gone: they cannot be opened");
+                Ok(())
+            }
+        }
+    }
+}

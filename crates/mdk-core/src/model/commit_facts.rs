@@ -1,0 +1,16 @@
+//! What a commit was, for whoever is told of it.
+
+use std::collections::BTreeSet;
+
+use mdk_wire::{ContentId, PublicKey};
+
+/// A commit on its way into the state.
+pub(crate) struct Step {
+    pub(crate) digest: ContentId,
+    pub(crate) committer: Option<PublicKey>,
+    pub(crate) privileged: bool,
+    /// Accounts whose leaves went by SelfRemove.
+    pub(crate) left: BTreeSet<PublicKey>,
+    /// When its event says that it was made, Unix seconds.
+    pub(crate) sent_at: u64,
+}

@@ -1,0 +1,21 @@
+//! What no row says: what the caller has told of the world outside, and when the engine was at work.
+
+use std::collections::HashMap;
+
+use mdk_wire::{GroupId, PublicKey};
+
+use crate::model::busy_time::Worked;
+use crate::model::invites::Inviters;
+
+/// Hints for all calls of one engine. They do not outlive it.
+#[derive(Default)]
+pub(crate) struct Hints {
+    /// Whose invites are taken.
+    pub(crate) inviters: Inviters,
+    /// Largest events that the relays of these accounts take.
+    pub(crate) invite_limits: HashMap<PublicKey, u64>,
+    /// Groups of which more is being fetched, until then at most, in Unix milliseconds.
+    pub(crate) more: HashMap<GroupId, u64>,
+    /// When the engine itself was at work.
+    pub(crate) worked: Worked,
+}

@@ -1,0 +1,45 @@
+//! Limits and times of our own, beyond what the protocol fixes.
+
+/// Rivals of one account on one state.
+pub(crate) const MAX_OF_ONE: usize = 8;
+
+/// States beside the followed branch, per group, and commits that led there.
+pub(crate) const MAX_BESIDE: usize = 256;
+
+/// Bytes of those commits, per group, of which a line that is followed may take its part.
+pub(crate) const MAX_BYTES: u64 = 64 << 20;
+
+/// Candidate tips whose states are kept whole, per group: of more, the worst sleep (`operations::settle_branches::limit`).
+pub(crate) const MAX_RIVALS: usize = 8;
+
+/// States that an open pass retains of a line that it follows: what was said in them, and rivals of them, may still come.
+/// As many as commits of a group wait at most, so that those that came before what they lead on from lose nothing.
+pub(crate) const MAX_LINE: u64 = 256;
+
+/// How long a history that is being fetched keeps a pass open at most, in milliseconds: our own commits wait for it.
+pub(crate) const MOST_FETCHED: u64 = 20_000;
+
+/// Passes that one call closes for a group.
+pub(crate) const MAX_PASSES: usize = 10_000;
+
+/// How long the states of a group that we are out of are kept, in seconds: a branch that keeps us may still win. Nothing
+/// advances such a group, so the time has to end it.
+pub(crate) const OUT_FOR: u64 = 86_400;
+
+/// When a commit that the clock forbids to judge is tried again, in milliseconds.
+pub(crate) const JUDGE_AGAIN: u64 = 600_000;
+
+/// Welcomes that wait, per group, for the end of a membership that still lasts.
+pub(crate) const MAX_WELCOMES: usize = 4;
+
+/// How long a Welcome waits for a removal before it counts as one from a branch that we cannot see, in seconds.
+pub(crate) const PATIENCE: u64 = 120;
+
+/// Verified proposals kept of one account in one epoch.
+pub(crate) const MAX_PROPOSALS: usize = 16;
+
+/// Opened handshake messages that wait per group: only members can make them.
+pub(crate) const MAX_INPUTS: u32 = 256;
+
+/// Milliseconds.
+pub(crate) const MINUTE: u64 = 60_000;

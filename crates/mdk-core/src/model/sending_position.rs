@@ -1,0 +1,19 @@
+//! Where a sender's message stands among his others.
+
+use mdk_wire::GroupId;
+
+/// Place of a message among those of its sender.
+#[derive(Clone)]
+pub(crate) struct Place {
+    pub(crate) group: GroupId,
+    pub(crate) leaf: u32,
+    pub(crate) epoch: u64,
+    pub(crate) generation: u32,
+}
+
+impl Place {
+    /// Whose ratchet it is in, in one group.
+    pub(crate) const fn sender(&self) -> (u32, u64) {
+        (self.leaf, self.epoch)
+    }
+}

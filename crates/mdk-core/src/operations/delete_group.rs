@@ -1,0 +1,96 @@
+//! Deleting a group that is over for this account, and what is known of it afterwards.
+
+use mdk_store::{EndedRow, GroupRow, GroupStatus};
+use mdk_wire::{GroupId, NostrGroupId};
+
+use crate::ctx::Ctx;
+use crate::model::error::{Error, Result};
+use crate::state_store::log_entry::Stored;
+use crate::state_store::previous_memberships::earlier;
+
+/// Whether the group may go, and if not, what has to come before it.
+fn require_over(status: GroupStatus) -> Result<()> {
+    Err(Error::NotAllowed(match status {
+        GroupStatus::Left
+        | GroupStatus::Removed
+        | GroupStatus::Disbanded
+        | GroupStatus::Unrecoverable => return Ok(()),
+        GroupStatus::Founding => return Err(Error::GroupNotFound),
+        GroupStatus::Invited | GroupStatus::Reinvited => {
+            "an invite to this group waits for an answer: decline it"
+        }
+        GroupStatus::Active => "this account is in the group: leave it first",
+        GroupStatus::Leaving => {
+            "this account is in the group until a member has answered its leave: wait for that"
+        }
+        GroupStatus::Disbanding => "the end of the group is not final yet: wait for it",
+    }))
+}
+
+impl Ctx<'_, '_> {
+    /// Deletes a group that is over. Gives the routing ids that it had.
+    pub(crate) fn delete_group(&mut self, id: &GroupId) -> Result<Vec<NostrGroupId>> {
+        self.listed(id)?;
+        // What time alone has decided is decided first.
+        self.close_due(id)?;
+        require_over(self.listed(id)?.status)?;
+        // What has put us out may lose yet, and then we are in it, and nobody tells us again.
+        self.require_settled(id)?;
+        let row = self.listed(id)?;
+        require_over(row.status)?;
+        // Whom we have invited nobody else lets in.
+        if self.has_invites_on_their_way(id)? {
+            return Err(Error::NotAllowed(
+                "an invite of this account is still on its way to a relay: wait for that",
+            ));
+        }
+        self.rehome_held(id)?;
+        // An invitation that came meanwhile is another question.
+        let invitations = self.held_welcomes(id)?;
+        let routes = self.tx.routes(id)?;
+        let ended = self.ended_as(&row)?;
+        self.loaded.forget(id);
+        self.memory.buffered.dates.remove(id);
+        self.tx.drop_client_states_of(id)?;
+        self.tx.delete_group(id)?;
+        if let Some(ended) = ended {
+            self.tx.keep_ended(id, &ended)?;
+        }
+        self.attempt_all(invitations)?;
+        Ok(routes)
+    }
+
+    /// The last membership, by what later Welcomes are judged by.
+    fn ended_as(&self, row: &GroupRow) -> Result<Option<EndedRow>> {
+        let of = |row: &GroupRow, disbanded| EndedRow {
+            disbanded,
+            epoch: row.epoch,
+            join_epoch: row.join_epoch,
+            joined_at: row.pass.joined_at,
+        };
+        let before = earlier(self.tx, row)?;
+        // rule: B4-34 what nobody had accepted was no membership: the one before it counts, if there was one
+        if self.ended_unanswered(row)? {
+            let Some(before) = before else {
+                let again = row.welcome.map_or(Ok(None), |invite| {
+                    let like = Stored::Reinvited { welcome: *invite.as_bytes(), after: 0 };
+                    self.recorded(&row.id, invite.as_bytes(), &like)
+                })?;
+                // (nothing is known of it, so nothing counts as older)
+                let none = EndedRow { disbanded: false, epoch: 0, join_epoch: 0, joined_at: 0 };
+                return Ok(again.map(|_| none));
+            };
+            let mut row = row.clone();
+            before.restores(&mut row)?;
+            return Ok(Some(of(&row, false)));
+        }
+        let disbanded = row.status == GroupStatus::Disbanded;
+        // Who ended it may have ended a copy of his own (see `is_asked_after_a_strangers`).
+        if let Some(before) = before.filter(|before| disbanded && !before.knows(row.welcomer)) {
+            let mut row = row.clone();
+            before.restores(&mut row)?;
+            return Ok(Some(of(&row, false)));
+        }
+        Ok(Some(of(row, disbanded)))
+    }
+}

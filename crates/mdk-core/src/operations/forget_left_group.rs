@@ -1,0 +1,33 @@
+//! The states of a group that we left.
+
+use mdk_store::{GroupRow, GroupStatus, PassRow};
+
+use crate::ctx::Ctx;
+use crate::model::error::Result;
+use crate::model::limits::OUT_FOR;
+use crate::model::membership;
+
+impl Ctx<'_, '_> {
+    /// States of groups that we are out of are not kept for ever. (rule: D6-3)
+    pub(crate) fn forget_left(&mut self, row: &GroupRow) -> Result<()> {
+        if !matches!(row.status, GroupStatus::Left | GroupStatus::Removed) {
+            return Ok(());
+        }
+        let nodes = self.tx.nodes(&row.id)?;
+        let Some(last) = nodes.iter().map(|n| n.made_at).max() else { return Ok(()) };
+        if last / 1000 + OUT_FOR > self.now() {
+            return Ok(());
+        }
+        self.tx.prune_nodes(&row.id, u64::MAX)?;
+        self.tx.prune_inputs(&row.id, u64::MAX)?;
+        self.tx.prune_commits(&row.id, u64::MAX)?;
+        self.tx.purge_expired(&row.id, u64::MAX)?;
+        self.tx.delete_leave(&row.id)?;
+        self.drop_held(&row.id)?;
+        self.edit_row(&row.id, |row| {
+            row.pass = PassRow { joined_at: row.pass.joined_at, ..PassRow::default() };
+        })?;
+        debug_assert!(membership::is_over(row.status));
+        Ok(())
+    }
+}

@@ -1,0 +1,100 @@
+//! What is to be published, with what has to be renewed first.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use mdk_store::{OutgoingPurpose, OutgoingRow};
+use mdk_wire::GroupId;
+
+use crate::ctx::Ctx;
+use crate::model::error::{Error, Result};
+use crate::model::outbox::{OutboxItem, OutboxPurpose, RelayResult};
+use crate::state_store::outbox::accepted;
+
+impl Ctx<'_, '_> {
+    // rule: OB-5 what was put in first goes out first, with the same bytes each time (but OB-17, OB-19)
+    /// What is to be published, without the messages that are too old to be read, and the groups in which some are that
+    /// have to be made anew first.
+    pub(crate) fn outbox(&self, limit: u32) -> Result<(Vec<OutboxItem>, Late)> {
+        let rows = self.tx.outgoing(0, limit)?;
+        let stale = self.stale_groups(&rows)?;
+        let misdated = self.misdated_groups(&rows);
+        let mut items = Vec::with_capacity(rows.len());
+        let mut since = BTreeMap::new();
+        for row in rows {
+            let group = row.group.as_ref().filter(|group| stale.contains(group));
+            let message = row.purpose == OutgoingPurpose::Message && !accepted(&row);
+            let too_old = match group.filter(|_| message) {
+                Some(group) => self.is_stale(group, &row)?,
+                None => false,
+            };
+            if too_old {
+                continue;
+            }
+            let mut item = item(row)?;
+            if let Some(group) = item.group.as_ref().filter(|_| message) {
+                if !since.contains_key(group) {
+                    since.insert(group.clone(), self.epoch_since(group)?);
+                }
+                item.epoch_since = since.get(group).copied().unwrap_or(0);
+            }
+            items.push(item);
+        }
+        Ok((items, Late { stale, misdated }))
+    }
+
+    pub(crate) fn renew_late(&mut self, late: &Late) -> Result<()> {
+        late.stale.iter().try_for_each(|group| self.renew_stale(group))?;
+        late.misdated.iter().try_for_each(|group| self.date_anew(group))
+    }
+}
+
+/// Groups with messages that waited for too long.
+#[derive(Default)]
+pub(crate) struct Late {
+    stale: BTreeSet<GroupId>,
+    misdated: BTreeSet<GroupId>,
+}
+
+impl Late {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.stale.is_empty() && self.misdated.is_empty()
+    }
+}
+
+fn item(row: OutgoingRow) -> Result<OutboxItem> {
+    let damaged = || Error::Unrecoverable("outbox");
+    let purpose = match row.purpose {
+        OutgoingPurpose::Message => {
+            OutboxPurpose::Message { message_id: row.message.ok_or_else(damaged)? }
+        }
+        OutgoingPurpose::Commit => {
+            OutboxPurpose::Commit { pending: row.pending.ok_or_else(damaged)? }
+        }
+        OutgoingPurpose::Welcome => {
+            OutboxPurpose::Welcome { recipient: row.recipient.ok_or_else(damaged)? }
+        }
+        OutgoingPurpose::Proposal => OutboxPurpose::Proposal,
+        OutgoingPurpose::KeyPackage => OutboxPurpose::KeyPackage,
+        OutgoingPurpose::List => OutboxPurpose::List,
+    };
+    let results = row.targets.into_iter().map(|target| RelayResult {
+        relay: target.relay,
+        state: target.state,
+        attempts: target.attempts,
+        next_at: target.next_at,
+        reason: target.reason,
+    });
+    let results: Vec<RelayResult> = results.collect();
+    Ok(OutboxItem {
+        seq: row.seq,
+        purpose,
+        group: row.group,
+        event: row.event_json.ok_or_else(damaged)?,
+        event_id: row.event_id,
+        relays: results.iter().map(|result| result.relay.clone()).collect(),
+        created_at: row.created_at,
+        epoch_since: 0,
+        attempts: row.attempts,
+        results,
+    })
+}

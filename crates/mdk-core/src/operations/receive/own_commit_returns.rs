@@ -1,0 +1,68 @@
+//! A commit of ours that a relay sends back, also one that was given up.
+
+use mdk_store::{CommitStatus, InputClass, PendingRow};
+
+use crate::ctx::Ctx;
+use crate::mls::replay::Edge;
+use crate::model::error::Result;
+use crate::model::halt::Halt;
+use crate::model::opened::Opened;
+use crate::model::outcome::{DeferredReason, Verdict};
+
+impl Ctx<'_, '_> {
+    /// Our own commit that we had given up and that a relay has after all.
+    pub(crate) fn place_own(
+        &mut self,
+        opened: &Opened,
+        pending: &PendingRow,
+    ) -> Result<Verdict, Halt> {
+        debug_assert!(pending.status == CommitStatus::Discarded);
+        let nodes = self.tx.nodes(&opened.row.id)?;
+        let Some(parent) = nodes.iter().find(|n| n.authenticator == pending.source_auth) else {
+            let epoch = pending.source_epoch;
+            return self.hold_input(opened, InputClass::Commit, epoch, DeferredReason::CannotJudge);
+        };
+        match self.own_edge(opened, parent, &pending.group_state)? {
+            Edge::Made(made) => {
+                self.done(opened)?;
+                self.tx.drop_input(&opened.row.id, &opened.content_id)?;
+                self.add_rival(*made)
+            }
+            _ => self.own_lost(opened, parent, pending.source_epoch),
+        }
+    }
+
+    /// Our own commit coming back: exposed while it is pending, an echo when confirmed, a rival when it was
+    /// discarded although a relay took it.
+    pub(crate) fn own_commit(&mut self, opened: &Opened) -> Result<Option<Verdict>, Halt> {
+        let Some(pending) = self.tx.pending_by_digest(&opened.row.id, &opened.content_id)? else {
+            return Ok(None);
+        };
+        Ok(Some(match pending.status {
+            // An automatic commit has no caller who would confirm it; its echo proves that a relay has it.
+            CommitStatus::Prepared | CommitStatus::Exposed if pending.automatic => {
+                self.confirm(pending.id)?;
+                Verdict::Applied
+            }
+            CommitStatus::Prepared => {
+                self.tx.set_commit_status(pending.id, CommitStatus::Exposed)?;
+                Verdict::Duplicate
+            }
+            CommitStatus::Exposed | CommitStatus::Confirmed => Verdict::Duplicate,
+            // rule: C2-7 a discarded commit that a relay has after all is a rival, not lost
+            CommitStatus::Discarded
+                if self.tx.input(&opened.row.id, &opened.content_id)?.is_some() =>
+            {
+                Verdict::Duplicate
+            }
+            // While another one is being published everything else waits (C2-4).
+            CommitStatus::Discarded if self.publishing(&opened.row)? => {
+                self.hold_opened(opened, DeferredReason::PublishInProgress)?
+            }
+            CommitStatus::Discarded if self.tx.seen(opened.content_id.as_bytes())?.is_some() => {
+                Verdict::Duplicate
+            }
+            CommitStatus::Discarded => self.place_own(opened, &pending)?,
+        }))
+    }
+}

@@ -1,0 +1,68 @@
+//! Where a sender's message stands among his others, without opening it.
+
+use mdk_store::GroupStatus;
+use mdk_wire::{Event, GroupId, GroupMessage};
+use openmls::prelude::ProtocolMessage;
+
+use crate::ctx::Ctx;
+use crate::mls::{decode, sender_position};
+use crate::model::error::Result;
+use crate::model::halt::Halt;
+use crate::model::membership;
+use crate::model::sending_position::Place;
+
+pub(crate) enum Peeked {
+    /// It can be processed now; where it stands, if it has such a place.
+    Ready(Option<Place>),
+    /// A commit or proposal.
+    Handshake,
+    /// Nothing opens it yet.
+    Closed,
+}
+
+impl Ctx<'_, '_> {
+    /// What kind of event it is, by what opens it now. Changes nothing.
+    pub(crate) fn peek(&mut self, event: &Event) -> Result<Peeked> {
+        if self.tx.seen(event.id().as_bytes())?.is_some() {
+            return Ok(Peeked::Ready(None));
+        }
+        // What is refused is refused in any order.
+        let Ok(message) = GroupMessage::parse(event.clone()) else {
+            return Ok(Peeked::Ready(None));
+        };
+        for id in self.tx.route_claims(&message.group)? {
+            let row = self.current_row(&id)?;
+            let bytes = match self.open(&row, &message) {
+                Ok(Some((bytes, _))) => bytes,
+                Ok(None) => continue,
+                Err(Halt::Rejected(_)) => return Ok(Peeked::Ready(None)),
+                Err(Halt::Failed(error)) => return Err(error),
+            };
+            if decode::is_handshake(&bytes) {
+                return Ok(Peeked::Handshake);
+            }
+            let Ok(message) = decode::decode(&bytes) else { return Ok(Peeked::Ready(None)) };
+            let ours = message.group_id().as_slice() == id.as_bytes();
+            let live = !membership::is_out(row.status)
+                && !matches!(row.status, GroupStatus::Founding | GroupStatus::Unrecoverable);
+            if !ours || !live {
+                return Ok(Peeked::Ready(None));
+            }
+            return Ok(Peeked::Ready(self.place_of(&id, message)));
+        }
+        Ok(Peeked::Closed)
+    }
+
+    fn place_of(&mut self, id: &GroupId, message: ProtocolMessage) -> Option<Place> {
+        if self.loaded.peek(id).is_none() {
+            // A group that does not load shows that when the event is processed.
+            let loaded = self.take(id).ok()?;
+            self.put(loaded);
+        }
+        let epoch = message.epoch().as_u64();
+        let group = self.loaded.peek_mut(id)?;
+        let (leaf, generation) =
+            sender_position::read(self.crypto, self.tx.mls(), &mut group.mls, message)?;
+        Some(Place { group: id.clone(), leaf, epoch, generation })
+    }
+}

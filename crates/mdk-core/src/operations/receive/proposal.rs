@@ -1,0 +1,128 @@
+//! A proposal.
+
+use mdk_store::{InputClass, InputRow, InputState, NodeRow};
+use openmls::prelude::{ProcessedMessageContent, Proposal, ProtocolMessage};
+
+use crate::ctx::Ctx;
+use crate::mls::refusal::{Refusal, refusal, sender_account};
+use crate::mls::views;
+use crate::model::error::{Error, Result};
+use crate::model::halt::Halt;
+use crate::model::limits::MAX_PROPOSALS;
+use crate::model::opened::Opened;
+use crate::model::outcome::{DeferredReason, Verdict};
+use crate::policy;
+
+impl Ctx<'_, '_> {
+    /// A proposal that was not made on the tip. (rule: D2-9)
+    pub(crate) fn place_proposal(
+        &mut self,
+        opened: &Opened,
+        message: &ProtocolMessage,
+    ) -> Result<Verdict, Halt> {
+        let epoch = message.epoch().as_u64();
+        let id = opened.row.id.clone();
+        let states = self.tx.states(&id)?;
+        let mut nodes: Vec<&NodeRow> =
+            states.iter().filter(|n| n.authenticator == opened.opener).collect();
+        nodes.retain(|n| n.epoch == epoch && !n.removed);
+        nodes.retain(|n| !self.memory.tried.is_elsewhere(opened.content_id, n.authenticator));
+        for node in nodes {
+            let proposed = self.try_proposal(&id, opened.content_id, message.clone(), node)?;
+            let Some(proposed) = proposed else { continue };
+            let mut input = opened.input(InputClass::Proposal, epoch, self.now());
+            input.state = InputState::Verified;
+            input.sender = proposed.sender;
+            input.parent_auth = Some(node.authenticator);
+            if !self.keep_proposal(&input)? {
+                return Ok(Verdict::Deferred(DeferredReason::ResourceRefused));
+            }
+            debug_assert!(proposed.view.sender.is_some() || proposed.sender.is_none());
+            self.done(opened)?;
+            self.fresh.push((id.clone(), node.authenticator));
+            self.retry_held(&id)?;
+            // It has no effect of its own here; a commit of its state may refer to it.
+            return Ok(Verdict::Deferred(DeferredReason::Rival));
+        }
+        self.hold_there(opened, InputClass::Proposal, epoch, DeferredReason::MissingParent)
+    }
+
+    /// A standalone proposal on the tip: verified and kept in our own table, never in the OpenMLS store,
+    /// where it would stop messages and slip into commits (C1 step 2).
+    pub(crate) fn apply_proposal(
+        &mut self,
+        opened: Opened,
+        message: ProtocolMessage,
+    ) -> Result<Verdict, Halt> {
+        let mut group = self.take(&opened.row.id)?;
+        let (epoch, copy) = (group.row.epoch, message.clone());
+        let processed = match group.mls.process_message(&self.provider(), message) {
+            Ok(processed) => processed,
+            Err(error) => {
+                return match refusal(&error) {
+                    Refusal::Elsewhere => {
+                        self.put(group);
+                        self.place_proposal(&opened, &copy)
+                    }
+                    refusal => self.refuse(&opened, epoch, Some(InputClass::Proposal), refusal),
+                };
+            }
+        };
+        let account = sender_account(&processed);
+        let proposal = match processed.into_content() {
+            ProcessedMessageContent::ProposalMessage(proposal)
+            | ProcessedMessageContent::ExternalJoinProposalMessage(proposal) => proposal,
+            _ => return Err(Error::Internal("a proposal was expected").into()),
+        };
+        let view = views::proposal_view(&proposal);
+        policy::judge_proposal(&group.view(), &view)?;
+        let due_at = match (proposal.proposal(), view.sender) {
+            (Proposal::SelfRemove, Some(leaf)) if leaf != group.mls.own_leaf_index().u32() => {
+                Some(self.answer_time(&group, leaf))
+            }
+            _ => None,
+        };
+        let input = InputRow {
+            state: InputState::Verified,
+            sender: account,
+            parent_auth: Some(group.row.authenticator),
+            due_at,
+            ..opened.input(InputClass::Proposal, epoch, self.now())
+        };
+        let kept = self.keep_proposal(&input)?;
+        self.put(group);
+        if !kept {
+            return Ok(Verdict::Deferred(DeferredReason::ResourceRefused));
+        }
+        self.done(&opened)?;
+        self.answer_leaves(&opened.row.id)?;
+        if let Some(parent) = input.parent_auth {
+            self.fresh.push((opened.row.id.clone(), parent));
+        }
+        self.retry_held(&opened.row.id)?;
+        Ok(Verdict::Applied)
+    }
+
+    /// Keeps a verified proposal within its sender's share.
+    ///
+    /// A leaf can make any number of proposals; a commit refers to the lowest it has seen (rule: 2.7-5). So the
+    /// lowest ones are kept, and one member's flood takes no room from others.
+    pub(crate) fn keep_proposal(&mut self, input: &InputRow) -> Result<bool> {
+        let mine: Vec<InputRow> = self
+            .tx
+            .input_heads(&input.group)?
+            .into_iter()
+            .filter(|i| i.class == InputClass::Proposal && i.epoch == input.epoch)
+            .filter(|i| i.sender == input.sender)
+            .collect();
+        if mine.len() >= MAX_PROPOSALS {
+            match mine.iter().max_by_key(|i| i.content_id) {
+                Some(highest) if highest.content_id > input.content_id => {
+                    self.tx.drop_input(&input.group, &highest.content_id)?;
+                }
+                _ => return Ok(false),
+            }
+        }
+        Ok(self.tx.put_input(input, u32::MAX)?)
+    }
+}

@@ -1,0 +1,292 @@
+//! What relays answer, and what follows from it.
+
+pub(crate) mod echo;
+
+use mdk_store::{
+    CommitStatus, GroupStatus, InputClass, InputState, OutgoingEnd, OutgoingPurpose, OutgoingRow,
+    PendingRow, SendState, TargetRow,
+};
+use mdk_wire::GroupId;
+
+use crate::ctx::Ctx;
+use crate::model::error::{Error, Result};
+use crate::model::outbox::{CommitEnd, CommitState, OutboxChange, RelayVerdict};
+use crate::model::relay_urls;
+use crate::model::values::Delivery;
+use crate::state_store::invite_deliveries;
+use crate::state_store::outbox::{MAX_TARGETS, accepted, add_target, errors};
+
+/// Longest text of a relay that is kept, in bytes.
+const MAX_REASON: usize = 512;
+/// How long nobody answers a leave again after every relay has refused our answer, in milliseconds.
+const ANSWER_REFUSED_MILLIS: u64 = 600_000;
+
+impl Ctx<'_, '_> {
+    pub(crate) fn set_outbox_relays(&mut self, seq: i64, relays: &[String]) -> Result<()> {
+        let relays = &relay_urls::checked(relays, MAX_TARGETS)?;
+        let Some(mut row) = self.open_row(seq)? else { return Ok(()) };
+        let mut targets: Vec<TargetRow> = Vec::with_capacity(relays.len());
+        for relay in relays {
+            match row.targets.iter().find(|known| known.relay == *relay) {
+                Some(known) if targets.iter().all(|t| t.relay != *relay) => {
+                    targets.push(known.clone());
+                }
+                _ => add_target(&mut targets, relay),
+            }
+        }
+        for known in row.targets {
+            if known.state == SendState::Accepted && targets.iter().all(|t| t.relay != known.relay)
+            {
+                targets.push(known);
+            }
+        }
+        row.targets = targets;
+        self.conclude(row, false, &mut OutboxChange::default())
+    }
+
+    fn open_row(&self, seq: i64) -> Result<Option<OutgoingRow>> {
+        Ok(self.tx.outgoing_at(seq)?.filter(|row| row.finished_at.is_none()))
+    }
+
+    pub(crate) fn outbox_result(
+        &mut self,
+        seq: i64,
+        relay: &str,
+        verdict: RelayVerdict,
+    ) -> Result<OutboxChange> {
+        let mut change = OutboxChange::default();
+        // An answer may come late: the message was cancelled, or has expired.
+        let Some(mut row) = self.open_row(seq)? else {
+            // rule: OB-16
+            if let Some(row) =
+                self.tx.outgoing_at(seq)?.filter(|_| verdict == RelayVerdict::Accepted)
+            {
+                return self.outbox_echo(&row.event_id, relay, &|known| known == relay);
+            }
+            change.finished = true;
+            return Ok(change);
+        };
+        let had = accepted(&row);
+        if note(&mut row, relay, verdict) {
+            let first = !had && accepted(&row);
+            self.conclude(row, first, &mut change)?;
+        }
+        Ok(change)
+    }
+
+    /// Does what follows from the answers, `first` if a relay has it for the first time, and writes the row.
+    pub(crate) fn conclude(
+        &mut self,
+        mut row: OutgoingRow,
+        first: bool,
+        change: &mut OutboxChange,
+    ) -> Result<()> {
+        let open = row.targets.iter().any(|target| target.state == SendState::Waiting);
+        // What its sender was told of an invite.
+        let was_refused = row.end.take_if(|_| row.purpose == OutgoingPurpose::Welcome).is_some();
+        if first {
+            // rule: OB-6 the first relay that has it decides
+            self.accepted_first(&mut row, change)?;
+            if was_refused {
+                self.tell_invite(&row, Delivery::Accepted)?;
+            }
+        }
+        if invite_deliveries::refused(&row) {
+            return self.invite_refused(row, change);
+        }
+        if row.end.is_none() && !open && !row.targets.is_empty() {
+            let end = if accepted(&row) { OutgoingEnd::Accepted } else { OutgoingEnd::Refused };
+            row.end = Some(end);
+        }
+        if row.end.is_none() {
+            // Asked to go elsewhere as well, it has still been refused.
+            if was_refused && !accepted(&row) {
+                row.end = Some(OutgoingEnd::Refused);
+            }
+            return Ok(self.tx.put_outgoing(&row)?);
+        }
+        change.finished = true;
+        // Before what follows: a discarded commit takes its unfinished row with it.
+        self.finish(&mut row)?;
+        if row.end == Some(OutgoingEnd::Refused) {
+            // rule: OB-7 when every relay has refused for good, nothing is left to hope for
+            self.refused_by_all(row, change)?;
+        }
+        Ok(())
+    }
+
+    fn accepted_first(&mut self, row: &mut OutgoingRow, change: &mut OutboxChange) -> Result<()> {
+        match row.purpose {
+            OutgoingPurpose::Message => {
+                self.change_delivery(row, Delivery::Accepted)?;
+                change.delivery = Some(Delivery::Accepted);
+            }
+            OutgoingPurpose::Commit => {
+                let pending = row.pending.ok_or(Error::Unrecoverable("outbox"))?;
+                // Or confirming it would take the row out, if another branch turns out to win.
+                self.tx.put_outgoing(row)?;
+                let end = self.confirm_published(pending)?;
+                // rule: OB-9 a commit that cannot become true any more is not spread further
+                if end == CommitEnd::Lost {
+                    row.end = Some(OutgoingEnd::Lost);
+                }
+                change.commit = Some(end);
+            }
+            // It is not handed out again after a restart.
+            OutgoingPurpose::Welcome => self.tx.drop_welcome(&row.event_id)?,
+            OutgoingPurpose::KeyPackage => self.promote_key_package(&row.event_id)?,
+            OutgoingPurpose::Proposal | OutgoingPurpose::List => {}
+        }
+        Ok(())
+    }
+
+    fn confirm_published(&mut self, pending: i64) -> Result<CommitEnd> {
+        // Forgotten with its epoch, long after it became true: one that did not takes its row along.
+        let Some(commit) = self.tx.pending(pending)? else { return Ok(CommitEnd::Confirmed) };
+        match commit.status {
+            // Its echo, or the user, was faster.
+            CommitStatus::Confirmed => return self.end_of(&commit),
+            CommitStatus::Discarded => return Ok(CommitEnd::Lost),
+            CommitStatus::Prepared | CommitStatus::Exposed => {}
+        }
+        // The group may have become unrecoverable meanwhile: nothing can be confirmed in it any more.
+        let group = self.tx.group(&commit.group)?;
+        if group.is_none_or(|group| group.status == GroupStatus::Unrecoverable) {
+            self.tx.set_commit_status(pending, CommitStatus::Discarded)?;
+            self.tx.drop_welcomes(pending)?;
+            return Ok(CommitEnd::Lost);
+        }
+        match self.confirm(pending) {
+            Ok(_) => self.end_of(&commit),
+            Err(Error::CommitLost) => {
+                // Left as it is, it would hold the group for ever.
+                let mut group = self.take(&commit.group)?;
+                self.discard_in_place(&mut group, pending)?;
+                self.put(group);
+                self.retry_held(&commit.group)?;
+                self.close_due(&commit.group)?;
+                Ok(CommitEnd::Lost)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A commit that was true is lost once another branch has won.
+    fn end_of(&self, commit: &PendingRow) -> Result<CommitEnd> {
+        let lost = self.is_withdrawn(commit)?;
+        Ok(if lost { CommitEnd::Lost } else { CommitEnd::Confirmed })
+    }
+
+    fn refused_by_all(&mut self, mut row: OutgoingRow, change: &mut OutboxChange) -> Result<()> {
+        match row.purpose {
+            OutgoingPurpose::Message => {
+                self.change_delivery(&row, Delivery::Failed)?;
+                change.delivery = Some(Delivery::Failed);
+            }
+            OutgoingPurpose::Commit => {
+                let pending = row.pending.ok_or(Error::Unrecoverable("outbox"))?;
+                let Some(commit) = self.tx.pending(pending)? else { return Ok(()) };
+                match commit.status {
+                    CommitStatus::Prepared => {
+                        if commit.automatic {
+                            self.postpone_answers(&commit.group)?;
+                        }
+                        self.discard(pending)?;
+                        change.commit = Some(CommitEnd::Discarded);
+                    }
+                    // rule: OB-10 a commit that came back from a relay is on one, whatever others say
+                    CommitStatus::Exposed => {
+                        change.commit = Some(self.confirm_published(pending)?);
+                        row.end = Some(OutgoingEnd::Accepted);
+                        self.tx.put_outgoing(&row)?;
+                    }
+                    CommitStatus::Confirmed | CommitStatus::Discarded => {}
+                }
+            }
+            OutgoingPurpose::Welcome
+            | OutgoingPurpose::Proposal
+            | OutgoingPurpose::KeyPackage
+            | OutgoingPurpose::List => {}
+        }
+        Ok(())
+    }
+
+    // rule: OB-11 an answer to a leave that every relay refuses is not made anew at once
+    fn postpone_answers(&mut self, group: &GroupId) -> Result<()> {
+        let later = self.now_millis.saturating_add(ANSWER_REFUSED_MILLIS);
+        for mut input in self.tx.inputs(group)? {
+            let leave = input.class == InputClass::Proposal && input.state == InputState::Verified;
+            if leave && input.due_at.is_some_and(|due| due < later) {
+                input.due_at = Some(later);
+                self.tx.put_input(&input, u32::MAX)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn commit_state(&self, pending: i64) -> Result<CommitState> {
+        let commit = self.tx.pending(pending)?;
+        let status = commit.as_ref().map(|commit| commit.status);
+        match (&commit, status) {
+            (_, Some(CommitStatus::Prepared | CommitStatus::Exposed)) => {
+                return Ok(CommitState::Waiting);
+            }
+            (Some(commit), Some(CommitStatus::Confirmed)) => {
+                return Ok(match self.end_of(commit)? {
+                    CommitEnd::Lost => CommitState::Lost,
+                    _ => CommitState::Confirmed,
+                });
+            }
+            _ => {}
+        }
+        let rows = self.tx.outgoing_of_commit(pending)?;
+        let row = rows.iter().find(|row| row.purpose == OutgoingPurpose::Commit);
+        Ok(match row.and_then(|row| Some((row, row.end?))) {
+            Some((row, OutgoingEnd::Refused)) => CommitState::Refused { reasons: errors(row) },
+            // Forgotten with its epoch.
+            Some((_, OutgoingEnd::Accepted)) if status.is_none() => CommitState::Confirmed,
+            _ => CommitState::Lost,
+        })
+    }
+}
+
+/// Takes an answer down. False if it says nothing new.
+pub(crate) fn note(row: &mut OutgoingRow, relay: &str, verdict: RelayVerdict) -> bool {
+    row.attempts = row.attempts.saturating_add(1);
+    if verdict == RelayVerdict::Accepted {
+        add_target(&mut row.targets, relay);
+    }
+    let target = row.targets.iter_mut().find(|target| target.relay == relay);
+    // A relay that has it has it.
+    let Some(target) = target.filter(|target| target.state != SendState::Accepted) else {
+        return false;
+    };
+    target.attempts = target.attempts.saturating_add(1);
+    target.next_at = 0;
+    match verdict {
+        RelayVerdict::Accepted => {
+            target.state = SendState::Accepted;
+            target.reason = None;
+        }
+        RelayVerdict::Refused { reason } => {
+            target.state = SendState::Refused;
+            target.reason = Some(cut(reason));
+        }
+        RelayVerdict::Later { .. } if target.state == SendState::Refused => return false,
+        RelayVerdict::Later { reason, next_at } => {
+            target.next_at = next_at;
+            target.reason = Some(cut(reason));
+        }
+    }
+    true
+}
+
+/// A relay may say anything, of any length.
+fn cut(mut text: String) -> String {
+    let mut end = text.len().min(MAX_REASON);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.truncate(end);
+    text
+}

@@ -1,0 +1,300 @@
+//! Removals that hold: what another branch undoes is told and made again, and one that is sealed is put out of reach.
+//!
+//! Branches are compared by their depth before anything else, so a member can make commits in the epoch before his removal
+//! and publish them later. Until five commits have followed the removal, such a branch may win and bring him back.
+
+use std::collections::BTreeSet;
+
+use mdk_store::{CommitStatus, GroupRow, GroupStatus, RemovalRow};
+use mdk_wire::{ContentId, GroupId, PublicKey};
+
+use crate::ctx::Ctx;
+use crate::fork_choice::branch_order::POLICY;
+use crate::mls::components::admin_policy;
+use crate::mls::invitees::without;
+use crate::mls::loaded_groups::leaves_of;
+use crate::mls::replay::Look;
+use crate::mls::stage_commit::Plan;
+use crate::model::commit_facts::Step;
+use crate::model::commit_purpose::{PURPOSE_AGAIN, PURPOSE_SEAL};
+use crate::model::error::{Error, Result};
+use crate::model::membership;
+use crate::state_store::log_entry::Stored;
+
+/// A removal that was undone is made again at once, and then after growing pauses, in milliseconds.
+const FIRST_PAUSE: u64 = 5_000;
+const LONGEST_PAUSE: u64 = 300_000;
+/// Between two commits of a seal, in milliseconds: each is to be settled with everybody before the next one comes.
+const SEAL_PAUSE: u64 = 2_000;
+
+/// The first epoch in which no branch that leaves before the removal may be chosen any more.
+fn out_of_reach(row: &RemovalRow) -> u64 {
+    row.epoch.saturating_add(POLICY.max_rewind_commits)
+}
+
+/// Commits that are missing until the sealed removals of a group are out of reach.
+pub(crate) fn sealing(rows: &[RemovalRow], epoch: u64) -> u64 {
+    let open = rows.iter().filter(|row| row.seal && row.undone_at == 0);
+    open.map(|row| out_of_reach(row).saturating_sub(epoch)).max().unwrap_or(0)
+}
+
+/// Whether somebody is back who was put out.
+pub(crate) fn contested(rows: &[RemovalRow]) -> bool {
+    rows.iter().any(|row| row.undone_at != 0)
+}
+
+fn is_back(row: &RemovalRow, group: &GroupRow) -> bool {
+    let there = if row.demoted { &group.admins } else { &group.members };
+    there.contains(&row.account)
+}
+
+impl Ctx<'_, '_> {
+    // rule: D8-1 a removal is known until no branch can undo it
+    /// Notes whom a commit put out, and forgets whom it took in: that follows the removal, so it ends it.
+    pub(crate) fn note_step(&self, old: &GroupRow, new: &GroupRow, step: &Step) -> Result<()> {
+        if old.members == new.members && old.admins == new.admins {
+            return Ok(());
+        }
+        let known = self.tx.removals(&new.id)?;
+        for row in &known {
+            let was = if row.demoted { &old.admins } else { &old.members };
+            if is_back(row, new) && !was.contains(&row.account) {
+                self.tx.drop_removal(row)?;
+            }
+        }
+        self.note_gone(old, new, step, &known)
+    }
+
+    /// Notes who was there and is not any more.
+    fn note_gone(
+        &self,
+        old: &GroupRow,
+        new: &GroupRow,
+        step: &Step,
+        known: &[RemovalRow],
+    ) -> Result<()> {
+        let own = step.committer == Some(self.me());
+        let sealed = own
+            && self
+                .tx
+                .pending_by_digest(&new.id, &step.digest)?
+                .is_some_and(|commit| commit.purpose == PURPOSE_SEAL);
+        let willing = |who: &PublicKey| step.left.contains(who) || step.committer == Some(*who);
+        let gone = |was: &[PublicKey], is: &[PublicKey]| -> Vec<PublicKey> {
+            was.iter().filter(|who| !is.contains(who) && !willing(who)).copied().collect()
+        };
+        let removed = gone(&old.members, &new.members);
+        let mut demoted = gone(&old.admins, &new.admins);
+        demoted.retain(|who| new.members.contains(who));
+        let all = removed.iter().map(|who| (who, false));
+        for (account, demoted) in all.chain(demoted.iter().map(|who| (who, true))) {
+            let before = known.iter().find(|k| k.account == *account && k.demoted == demoted);
+            self.tx.put_removal(&RemovalRow {
+                group: new.id.clone(),
+                account: *account,
+                demoted,
+                commit: step.digest,
+                epoch: new.epoch,
+                made_at: self.now_millis,
+                own: own || before.is_some_and(|row| row.own),
+                seal: sealed || before.is_some_and(|row| row.seal),
+                undone_at: 0,
+                next_at: 0,
+                attempts: before.map_or(0, |row| row.attempts),
+            })?;
+        }
+        Ok(())
+    }
+
+    // rule: D8-2 who comes back by another branch, after the removal was settled, is told of by name
+    /// After the group went over to another branch, whose first commit was made by `by`; `parted` is how the group was before
+    /// that one, if it can be read.
+    pub(crate) fn note_switch(
+        &mut self,
+        old: &GroupRow,
+        step: &Step,
+        by: Option<PublicKey>,
+        parted: Option<Look>,
+    ) -> Result<()> {
+        let id = &old.id;
+        let new = self.current_row(id)?;
+        let known = self.tx.removals(id)?;
+        let nodes = self.tx.nodes(id)?;
+        let me = self.me();
+        let followed: BTreeSet<ContentId> =
+            nodes.iter().filter(|node| node.canonical).filter_map(|node| node.commit).collect();
+        for row in &known {
+            let (back, holds) = (is_back(row, &new), followed.contains(&row.commit));
+            // A race of the moment, which the withdrawn change tells of. What was undone before is none, nor what others
+            // have settled out of reach: who comes back then has waited for it. Nor is one with the account itself, for
+            // whoever removed it: it could overtake each removal by commits without end.
+            let settled = row.made_at.saturating_add(self.config.settle_quiet_millis);
+            let raced = settled >= old.pass.opened
+                && out_of_reach(row) > old.epoch
+                && row.attempts == 0
+                && !(row.own && by == Some(row.account));
+            match (back, holds) {
+                (true, true) => self.tx.drop_removal(row)?,
+                (true, false) if row.undone_at != 0 => {}
+                // (D8-8)
+                (true, false) if raced && row.account == me => {}
+                (true, false) if raced => self.tx.drop_removal(row)?,
+                (true, false) => {
+                    let undone_at = self.now();
+                    let next_at = self.now_millis;
+                    // (whoever does not make it again counts that it was undone)
+                    let attempts = if row.own { row.attempts } else { row.attempts.max(1) };
+                    let undone = RemovalRow { undone_at, next_at, attempts, ..row.clone() };
+                    self.tx.put_removal(&undone)?;
+                    let told = Stored::RemovalUndone {
+                        account: *row.account.as_bytes(),
+                        demoted: row.demoted,
+                        by: by.map(|key| *key.as_bytes()),
+                        at: undone_at,
+                    };
+                    self.memory.uncontested.remove(id);
+                    self.emit_step(id, &told)?;
+                }
+                // Out on this branch as well, by a commit of it.
+                (false, _) => {
+                    let commit = if holds { row.commit } else { step.digest };
+                    self.tx.put_removal(&RemovalRow { commit, undone_at: 0, ..row.clone() })?;
+                }
+            }
+        }
+        if old.status == GroupStatus::Removed
+            && let Some(out) = nodes.iter().find(|node| node.authenticator == old.authenticator)
+        {
+            self.note_put_out(out)?;
+        }
+        // Whom the followed branch had taken in, and this one has not, nobody removed.
+        let Some((settings, members)) = parted else { return Ok(()) };
+        let was = GroupRow { members, admins: settings.admins, ..old.clone() };
+        self.note_gone(&was, &new, step, &self.tx.removals(id)?)
+    }
+
+    // rule: D8-3 nothing is said in a contested group until somebody accepts who is back, or they are out again
+    pub(crate) fn require_uncontested(&mut self, id: &GroupId) -> Result<()> {
+        if self.memory.uncontested.contains(id) {
+            return Ok(());
+        }
+        let me = self.me();
+        // (who is put out elsewhere may speak: it is how others hear that it is here)
+        let back = |row: &RemovalRow| row.undone_at != 0 && row.account != me;
+        if self.tx.removals(id)?.iter().any(back) {
+            return Err(Error::Contested);
+        }
+        self.memory.uncontested.insert(id.clone());
+        Ok(())
+    }
+
+    // rule: D8-7 who is accepted is not put out by what was made before that, unless a relay has it
+    /// The members are as they should be.
+    pub(crate) fn accept_members(&mut self, id: &GroupId) -> Result<()> {
+        self.listed(id)?;
+        for row in self.tx.removals(id)?.iter().filter(|row| row.undone_at != 0) {
+            self.tx.drop_removal(row)?;
+        }
+        let Some(made) = self.tx.pending_of(id)? else { return Ok(()) };
+        let again = made.automatic && matches!(made.purpose, PURPOSE_AGAIN | PURPOSE_SEAL);
+        if again && made.status == CommitStatus::Prepared {
+            self.discard(made.id)?;
+        }
+        Ok(())
+    }
+
+    /// Nothing that was noted counts any more.
+    pub(crate) fn forget_removals(&self, id: &GroupId) -> Result<()> {
+        self.tx.removals(id)?.iter().try_for_each(|row| Ok(self.tx.drop_removal(row)?))
+    }
+
+    /// The removals or demotions of a commit that is not confirmed yet are to be sealed.
+    pub(crate) fn seal_commit(&self, pending: i64) -> Result<()> {
+        Ok(self.tx.set_commit_purpose(pending, PURPOSE_SEAL)?)
+    }
+
+    /// Makes the next commit that the removals of a group want, and forgets those that are out of reach.
+    pub(crate) fn work_off_removals(&mut self, id: &GroupId) -> Result<()> {
+        let rows = self.tx.removals(id)?;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let row = self.current_row(id)?;
+        if membership::is_over(row.status) {
+            return self.forget_removals(id);
+        }
+        if row.status != GroupStatus::Active || row.pass.opened != 0 {
+            return Ok(());
+        }
+        self.note_company(&row, &rows)?;
+        let rows = self.tx.removals(id)?;
+        let done =
+            |removal: &&RemovalRow| removal.undone_at == 0 && out_of_reach(removal) <= row.epoch;
+        for removal in rows.iter().filter(done) {
+            self.tx.drop_removal(removal)?;
+        }
+        let again = self.due_again(&row, &rows);
+        let seals = sealing(&rows, row.epoch) != 0
+            && self.epoch_since(id)?.saturating_add(SEAL_PAUSE) <= self.now_millis;
+        if again.is_empty() && !seals {
+            return Ok(());
+        }
+        let (mark, replies, tx) = (self.loaded.mark(), self.effects.publish.len(), self.tx);
+        match tx.savepoint(|_| self.commit_for_removals(id, &again)) {
+            Err(Error::Store(error)) => Err(error.into()),
+            // Nobody's removal stops the work for other groups: it stays due.
+            Err(_) => {
+                self.forget_since(mark);
+                self.loaded.forget(id);
+                self.effects.publish.truncate(replies);
+                tracing::warn!("a removal could not be made again or sealed now");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    // rule: D8-4 an admin makes an undone removal of its own again, after growing pauses
+    fn due_again(&self, group: &GroupRow, rows: &[RemovalRow]) -> Vec<RemovalRow> {
+        let admin = group.admins.contains(&self.me());
+        let due = |row: &&RemovalRow| {
+            row.own && row.undone_at != 0 && row.next_at <= self.now_millis && is_back(row, group)
+        };
+        rows.iter().filter(due).filter(|_| admin).cloned().collect()
+    }
+
+    // rule: D8-5 a sealed removal is followed by commits, one after the other, until it is out of reach
+    fn commit_for_removals(&mut self, id: &GroupId, again: &[RemovalRow]) -> Result<()> {
+        let group = self.take(id)?;
+        if group.mls.pending_commit().is_some() {
+            self.put(group);
+            return Ok(());
+        }
+        let mut plan = Plan { automatic: true, ..Plan::default() };
+        let gone: Vec<PublicKey> = again.iter().map(|row| row.account).collect();
+        for row in again.iter().filter(|row| !row.demoted) {
+            plan.removes.extend(leaves_of(&group, &row.account));
+        }
+        plan.removes.sort_unstable();
+        plan.removes.dedup();
+        if group.row.admins.iter().any(|admin| gone.contains(admin)) {
+            plan.components.push(admin_policy(without(&group.row.admins, &gone))?);
+        }
+        let pending = self.prepare(group, &plan)?;
+        match again {
+            [] => {}
+            _ if again.iter().any(|row| row.seal) => self.seal_commit(pending.id)?,
+            _ => self.tx.set_commit_purpose(pending.id, PURPOSE_AGAIN)?,
+        }
+        self.effects.publish.extend(pending.event);
+        for row in again {
+            let pause = FIRST_PAUSE.saturating_mul(1 << row.attempts.min(16)).min(LONGEST_PAUSE);
+            self.tx.put_removal(&RemovalRow {
+                next_at: self.now_millis.saturating_add(pause),
+                attempts: row.attempts.saturating_add(1),
+                ..row.clone()
+            })?;
+        }
+        Ok(())
+    }
+}

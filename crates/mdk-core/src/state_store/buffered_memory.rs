@@ -1,0 +1,292 @@
+//! What is known of the events that wait, so that each is read when something may have become of it and not whenever
+//! time passes: peers fill what is held. What no key has opened is tried once with the key of each state.
+//!
+//! In memory only: after a restart everything is looked at once more.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use mdk_store::{GroupRow, GroupStatus, HeldRow, Loss, PassRow};
+use mdk_wire::{Event, EventId, GroupId, Timestamp, kind};
+
+use crate::ctx::Ctx;
+use crate::model::error;
+use crate::model::error::Result;
+use crate::model::sending_position::Place;
+use crate::model::state_id::Auth;
+use crate::state_store::buffered_events::is_gift_wrap;
+use crate::state_store::history_gaps::created_at;
+
+/// Entries of [`Dates`] above twice what is held, over which they are made anew.
+const SLACK: u64 = 64;
+
+/// Why an event waits that a key has opened.
+enum Wait {
+    /// It claims an epoch that is still to come.
+    Ahead(u64),
+    /// It is too far ahead in its sender's ratchet.
+    Far(Place),
+}
+
+/// What a group's held events wait for.
+#[derive(Default)]
+pub(crate) struct Waits {
+    /// Down to which place the key of a state was tried on what a group holds and no key has opened, from the newest on.
+    tried: HashMap<(Auth, GroupId), i64>,
+    events: HashMap<EventId, Wait>,
+    /// Those that are too far ahead, by the ratchet that they are in.
+    far: BTreeMap<(u32, u64), Vec<EventId>>,
+    /// How the group was when a whole round had changed nothing.
+    idle: Option<Stamp>,
+}
+
+impl Waits {
+    /// For the next round: what needs not be read again stays, everything else is forgotten.
+    pub(crate) fn keep(&mut self, waiting: &[EventId], highest: u64) {
+        let mut before = std::mem::take(&mut self.events);
+        // Of one ratchet the first one tells whether the others can be read.
+        let mut lowest: BTreeMap<(u32, u64), u32> = BTreeMap::new();
+        for event in self.far.values().flatten() {
+            let Some(Wait::Far(place)) = before.get(event) else { continue };
+            let lowest = lowest.entry(place.sender()).or_insert(u32::MAX);
+            *lowest = place.generation.min(*lowest);
+        }
+        self.far.clear();
+        for event in waiting {
+            match before.remove(event) {
+                Some(Wait::Ahead(epoch)) if epoch > highest => self.is_ahead(*event, epoch),
+                Some(Wait::Far(at)) if lowest.get(&at.sender()) != Some(&at.generation) => {
+                    self.is_far(*event, at);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Whether there is nothing new to try on an event that is known.
+    pub(crate) fn knows(&self, event: &EventId) -> bool {
+        self.events.contains_key(event)
+    }
+
+    /// Only the keys of these states are of use now.
+    pub(crate) fn keep_keys(&mut self, keys: &HashSet<Auth>) {
+        self.tried.retain(|(key, _), _| keys.contains(key));
+    }
+
+    /// Whether a key was tried on anything that no key has opened.
+    pub(crate) fn has_tried(&self, key: &Auth) -> bool {
+        self.tried.keys().any(|(tried, _)| tried == key)
+    }
+
+    /// Down to which place a key was tried on what this group holds.
+    pub(crate) fn tried_to(&mut self, key: Auth, holder: &GroupId) -> &mut i64 {
+        self.tried.entry((key, holder.clone())).or_insert(i64::MAX)
+    }
+
+    /// Whether all keys were tried on all that no key has opened.
+    pub(crate) fn is_through(&self) -> bool {
+        self.tried.values().all(|place| *place == i64::MIN)
+    }
+
+    /// A key has opened it: until it is known what it waits for, it is tried with all keys, should this call fail.
+    pub(crate) fn is_open(&mut self, event: &EventId) {
+        self.events.remove(event);
+    }
+
+    pub(crate) fn is_ahead(&mut self, event: EventId, epoch: u64) {
+        self.events.insert(event, Wait::Ahead(epoch));
+    }
+
+    pub(crate) fn is_far(&mut self, event: EventId, place: Place) {
+        self.far.entry(place.sender()).or_default().push(event);
+        self.events.insert(event, Wait::Far(place));
+    }
+
+    /// Something of a sender was read: what comes after it may be within reach.
+    pub(crate) fn heard(&mut self, of: &Place) {
+        for event in self.far.remove(&of.sender()).unwrap_or_default() {
+            self.events.remove(&event);
+        }
+    }
+}
+
+/// All that decides what becomes of a held event, but for its being read.
+#[derive(PartialEq, Eq)]
+struct Stamp {
+    state: Auth,
+    status: GroupStatus,
+    pass: PassRow,
+    publishing: bool,
+    held: u64,
+    /// The newest message, if one more may bring others within reach.
+    heard: Option<i64>,
+}
+
+/// When held events of a group were made, and which are Welcomes. It may name some that are held no longer, and misses
+/// none.
+#[derive(Default)]
+pub(crate) struct Dates {
+    unreported: BTreeSet<(Timestamp, EventId)>,
+    /// With how each was last taken up in vain.
+    welcomes: BTreeMap<EventId, Option<Vain>>,
+}
+
+/// A Welcome was taken up in vain.
+struct Vain {
+    /// In this state of the group.
+    state: (Auth, PassRow),
+    /// What comes and was made at this time or later may change that, though it changes no state.
+    wants_sign: Option<Timestamp>,
+}
+
+impl Dates {
+    fn add(&mut self, event: &Event) {
+        if event.kind() == kind::GROUP_MESSAGE {
+            self.unreported.insert((event.created_at(), event.id()));
+        } else {
+            self.welcomes.entry(event.id()).or_default();
+        }
+    }
+}
+
+impl Ctx<'_, '_> {
+    fn stamp(&self, id: &GroupId, listens: bool) -> Result<Stamp> {
+        let row = self.current_row(id)?;
+        Ok(Stamp {
+            state: row.authenticator,
+            status: row.status,
+            pass: row.pass,
+            publishing: self.publishing(&row)?,
+            held: self.tx.held_count(id)?,
+            heard: listens.then(|| self.tx.newest_message()).transpose()?,
+        })
+    }
+
+    /// A whole round has changed nothing. `listens`: some of what waits could be read after another message.
+    pub(crate) fn note_idle(&mut self, id: &GroupId, listens: bool) -> Result<()> {
+        let far = self.memory.buffered.waits.get(id).is_some_and(|waits| !waits.far.is_empty());
+        let stamp = self.stamp(id, listens || far)?;
+        self.memory.buffered.waits.entry(id.clone()).or_default().idle = Some(stamp);
+        Ok(())
+    }
+
+    /// Whether another round would find everything as the last one left it.
+    pub(crate) fn is_idle(&self, id: &GroupId) -> Result<bool> {
+        let waits = self.memory.buffered.waits.get(id).filter(|waits| waits.is_through());
+        let idle = waits.and_then(|waits| waits.idle.as_ref());
+        match idle {
+            Some(idle) => Ok(*idle == self.stamp(id, idle.heard.is_some())?),
+            None => Ok(false),
+        }
+    }
+
+    /// The first event comes that no key opens: the keys of all states that are there were tried on it, and are tried on
+    /// each that comes after it.
+    pub(crate) fn note_all_tried(&mut self, id: &GroupId) -> Result<()> {
+        let mut keys = vec![self.current_row(id)?.authenticator];
+        let states = self.tx.states(id)?;
+        keys.extend(states.iter().filter(|node| !node.removed).map(|node| node.authenticator));
+        let waits = self.memory.buffered.waits.entry(id.clone()).or_default();
+        for key in keys {
+            *waits.tried_to(key, id) = i64::MIN;
+        }
+        Ok(())
+    }
+
+    /// An event is held for a group from now on.
+    pub(crate) fn note_held(&mut self, id: &GroupId, event: &Event) -> Result<()> {
+        let most = self.tx.held_count(id)?.saturating_mul(2).saturating_add(SLACK);
+        let Some(dates) = self.memory.buffered.dates.get_mut(id) else { return Ok(()) };
+        dates.add(event);
+        // What is held no longer has left too much behind.
+        if (dates.unreported.len() + dates.welcomes.len()) as u64 > most {
+            self.memory.buffered.dates.remove(id);
+        }
+        Ok(())
+    }
+
+    /// Reads what a group holds, unless it is known.
+    fn dates(&mut self, id: &GroupId) -> Result<&mut Dates> {
+        if !self.memory.buffered.dates.contains_key(id) {
+            let mut dates = Dates::default();
+            for held in self.tx.held(id)? {
+                if is_gift_wrap(&held.event_json) {
+                    dates.welcomes.insert(held.event_id, None);
+                } else if let Some(at) = created_at(&held).filter(|_| held.loss == Loss::Possible) {
+                    dates.unreported.insert((at, held.event_id));
+                }
+            }
+            self.memory.buffered.put_dates(id, dates);
+        }
+        self.memory.buffered.edit_dates(id).ok_or(error::Error::Internal("dates were just made"))
+    }
+
+    /// Events of a group that are held, may be lost, and say that they were made in this time.
+    pub(crate) fn made_between(
+        &mut self,
+        id: &GroupId,
+        from: Timestamp,
+        until: Timestamp,
+    ) -> Result<Vec<(HeldRow, Timestamp)>> {
+        if from >= until {
+            return Ok(Vec::new());
+        }
+        let none = EventId::from_bytes([0; 32]);
+        let dates = self.dates(id)?;
+        let due: Vec<_> = dates.unreported.range((from, none)..(until, none)).copied().collect();
+        let mut held = Vec::new();
+        for (at, event) in due {
+            let row = self.tx.held_event(&event)?;
+            let row = row.filter(|row| row.group == *id && row.loss == Loss::Possible);
+            if row.is_none() {
+                self.dates(id)?.unreported.remove(&(at, event));
+            }
+            held.extend(row.map(|row| (row, at)));
+        }
+        Ok(held)
+    }
+
+    /// Welcomes that wait, the one that came first first.
+    pub(crate) fn held_welcomes(&mut self, id: &GroupId) -> Result<Vec<HeldRow>> {
+        let welcomes: Vec<EventId> = self.dates(id)?.welcomes.keys().copied().collect();
+        let mut held = Vec::with_capacity(welcomes.len());
+        for event in welcomes {
+            held.extend(self.tx.held_event(&event)?.filter(|row| row.group == *id));
+        }
+        held.sort_by_key(|row| row.received_at);
+        Ok(held)
+    }
+
+    /// Whether a Welcome was taken up in vain in the very state that the group is in.
+    pub(crate) fn was_woken(&mut self, row: &GroupRow, welcome: &EventId) -> Result<bool> {
+        let known = self.dates(&row.id)?.welcomes.get(welcome).and_then(Option::as_ref);
+        Ok(known.is_some_and(|vain| vain.state == (row.authenticator, row.pass)))
+    }
+
+    /// A Welcome was taken up in vain.
+    pub(crate) fn note_woken(&mut self, row: &GroupRow, welcome: EventId) -> Result<()> {
+        let state = (row.authenticator, row.pass);
+        let vain = Vain { state, wants_sign: self.wants_sign };
+        self.dates(&row.id)?.welcomes.insert(welcome, Some(vain));
+        Ok(())
+    }
+
+    /// Something of a group came that cannot be read: a Welcome that was taken up in vain for want of it is worth another
+    /// look. `refused`: there is no room to hold it.
+    pub(crate) fn note_sign(&mut self, id: &GroupId, event: &Event, refused: bool) {
+        if event.kind() != kind::GROUP_MESSAGE {
+            return;
+        }
+        let made = event.created_at().min(self.now());
+        if refused {
+            let last = self.memory.buffered.refused.entry(id.clone()).or_default();
+            *last = made.max(*last);
+        }
+        let Some(dates) = self.memory.buffered.dates.get_mut(id) else { return };
+        for known in dates.welcomes.values_mut() {
+            let wants = known.as_ref().and_then(|vain| vain.wants_sign);
+            if wants.is_some_and(|since| made >= since) {
+                *known = None;
+            }
+        }
+    }
+}

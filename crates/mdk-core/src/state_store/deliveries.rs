@@ -1,0 +1,116 @@
+//! Messages of ours: how far they are, sending one again, taking one back.
+
+use mdk_store::{MessageRow, OutgoingEnd, OutgoingPurpose, OutgoingRow, SendState};
+use mdk_wire::{EventId, GroupId};
+
+use crate::ctx::Ctx;
+use crate::model::error::{Error, Result};
+use crate::model::values::{Delivery, Message};
+use crate::state_store::history;
+use crate::state_store::log_entry::Stored;
+use crate::state_store::outbox::{accepted, errors};
+
+/// A message that no relay has.
+pub(crate) fn waits(row: &OutgoingRow) -> bool {
+    row.purpose == OutgoingPurpose::Message && !accepted(row)
+}
+
+/// Said in place of a relay's words when we are out of the group.
+const NO_MEMBER: &str = "no longer a member of the group";
+/// Said in place of the words of a relay that had not answered when a message was taken back.
+pub(crate) const TAKEN_BACK: &str = "the message was taken back";
+/// Said in place of a relay's words when a message's time has come.
+const EXPIRED: &str = "the message has expired";
+
+impl Ctx<'_, '_> {
+    // rule: OB-12 every change of a message's delivery is told, once
+    /// Notes how far a message is, and tells it.
+    pub(crate) fn change_delivery(&mut self, row: &OutgoingRow, delivery: Delivery) -> Result<()> {
+        let (Some(group), Some(id)) = (&row.group, row.message) else {
+            return Err(Error::Unrecoverable("outbox"));
+        };
+        let number = history::delivery_number(delivery);
+        if delivery == Delivery::Accepted {
+            self.witness_ours(group, &id)?;
+        }
+        self.tx.set_delivery(group, &id, number)?;
+        // The same state may come twice, after another attempt: the place in the log tells the two apart.
+        let place = self.tx.last_event_seq()?.to_be_bytes();
+        let subject = [&id.as_bytes()[..], &[number], &place].concat();
+        let stored =
+            Stored::DeliveryChanged { id: *id.as_bytes(), delivery: number, errors: errors(row) };
+        self.emit(&group.clone(), &subject, &stored)
+    }
+
+    pub(crate) fn outbox_messages(&self) -> Result<Vec<Message>> {
+        let mut messages = Vec::new();
+        for row in self.tx.outgoing(0, u32::MAX)? {
+            let (Some(group), Some(id)) = (&row.group, &row.message) else { continue };
+            if accepted(&row) {
+                continue;
+            }
+            if let Some(message) = self.tx.message(group, id)? {
+                messages.push(history::view(self.tx, message)?);
+            }
+        }
+        Ok(messages)
+    }
+
+    pub(crate) fn delivery_errors(&self, message: &EventId) -> Result<Vec<(String, String)>> {
+        Ok(self.tx.outgoing_message(message)?.map_or_else(Vec::new, |row| errors(&row)))
+    }
+
+    /// Whether a message of ours is still to be taken by a relay.
+    pub(crate) fn waits_to_go_out(&self, message: &MessageRow) -> Result<bool> {
+        if !message.mine {
+            return Ok(false);
+        }
+        Ok(self.tx.outgoing_event(&message.outer_id)?.is_some_and(|row| row.finished_at.is_none()))
+    }
+
+    // rule: OB-14 an expired message leaves the outbox, too
+    /// Takes out a message whose time has come.
+    pub(crate) fn expire_outgoing(&mut self, mine: bool, outer_id: &EventId) -> Result<()> {
+        if !mine {
+            return Ok(());
+        }
+        let Some(mut row) = self.tx.outgoing_event(outer_id)? else { return Ok(()) };
+        self.tx.drop_outgoing(row.seq)?;
+        if row.finished_at.is_none() && !accepted(&row) {
+            give_up(&mut row, EXPIRED);
+            self.change_delivery(&row, Delivery::Failed)?;
+        }
+        Ok(())
+    }
+
+    // rule: OB-15 who is out of a group says nothing more in it: what waits has failed
+    /// Ends what waits for a group that we are out of. Commits that are true still go out, and Welcomes where it goes on.
+    pub(crate) fn abandon_outgoing(&mut self, group: &GroupId) -> Result<()> {
+        for mut row in self.tx.outgoing_of_group(group)? {
+            match row.purpose {
+                OutgoingPurpose::Message if accepted(&row) => {
+                    give_up(&mut row, NO_MEMBER);
+                    row.end = Some(OutgoingEnd::Accepted);
+                    self.finish(&mut row)?;
+                }
+                OutgoingPurpose::Message => {
+                    give_up(&mut row, NO_MEMBER);
+                    row.end = Some(OutgoingEnd::Refused);
+                    self.finish(&mut row)?;
+                    self.change_delivery(&row, Delivery::Failed)?;
+                }
+                OutgoingPurpose::Proposal => self.tx.drop_outgoing(row.seq)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Relays that have not answered are not asked any more.
+pub(crate) fn give_up(row: &mut OutgoingRow, reason: &str) {
+    for target in row.targets.iter_mut().filter(|t| t.state == SendState::Waiting) {
+        target.state = SendState::Refused;
+        target.reason = Some(reason.to_owned());
+    }
+}

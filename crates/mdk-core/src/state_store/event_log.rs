@@ -1,0 +1,102 @@
+//! The durable event log: what happened, by reference, with stable ids.
+//!
+//! A row names its subject (a message's position, a commit's digest); the value that the user sees is read
+//! from the tables when it is asked for. The stable id makes a repeated emission after a crash a no-op.
+
+use mdk_wire::{ContentId, GroupId};
+use sha2::{Digest, Sha256};
+
+use crate::ctx::Ctx;
+use crate::model::error::{Error, Result};
+use crate::model::invites::Key;
+use crate::model::values::{EngineEvent, EventBody};
+use crate::state_store::declined_invites::is_declined;
+use crate::state_store::log_entry::Stored;
+use crate::state_store::read_events::{materialize, recorded_as};
+
+impl Ctx<'_, '_> {
+    /// Records an event once; `subject` distinguishes it from others of its kind in the group.
+    pub(crate) fn emit(&mut self, group: &GroupId, subject: &[u8], stored: &Stored) -> Result<()> {
+        // A message is delivered once for ever already, so its event needs no id of its own.
+        let stable_id = (!stored.is_of_message()).then(|| stable_id(group, subject, stored.kind()));
+        self.tell(group, stable_id, stored)
+    }
+
+    /// Whether it was told that a commit was withdrawn with that change of branches.
+    pub(crate) fn was_withdrawn(
+        &self,
+        group: &GroupId,
+        switch: u64,
+        commit: &ContentId,
+    ) -> Result<bool> {
+        let subject = withdrawal(switch, commit);
+        let like = Stored::ChangeWithdrawn { commit: *commit.as_bytes() };
+        Ok(self.recorded(group, &subject, &like)?.is_some())
+    }
+
+    /// Where in the log, and with what, [`Ctx::emit`] recorded an event of the kind of `like`.
+    pub(crate) fn recorded(
+        &self,
+        group: &GroupId,
+        subject: &[u8],
+        like: &Stored,
+    ) -> Result<Option<(i64, Stored)>> {
+        recorded_as(self.tx, group, subject, like.kind())
+    }
+
+    /// Records what the step from one state to another brings, in the transaction that takes it: a step is not taken
+    /// twice, so this needs no id. A commit that wins, loses and wins again is told each time.
+    pub(crate) fn emit_step(&mut self, group: &GroupId, stored: &Stored) -> Result<()> {
+        self.tell(group, None, stored)
+    }
+
+    fn tell(&mut self, group: &GroupId, stable_id: Option<Key>, stored: &Stored) -> Result<()> {
+        let Some(cursor) = self.record(group, stable_id, stored)? else { return Ok(()) };
+        if is_declined(self.tx, group)? {
+            return Ok(());
+        }
+        if let Some(body) = materialize(self.tx, self.me(), Some(group), stored)? {
+            self.effects.told.push(EngineEvent { cursor, group_id: Some(group.clone()), body });
+        }
+        Ok(())
+    }
+
+    /// As [`Ctx::emit`], when what the user will see is at hand.
+    pub(crate) fn emit_known(
+        &mut self,
+        group: &GroupId,
+        stored: &Stored,
+        body: EventBody,
+    ) -> Result<()> {
+        if let Some(cursor) = self.record(group, None, stored)?
+            && !is_declined(self.tx, group)?
+        {
+            self.effects.told.push(EngineEvent { cursor, group_id: Some(group.clone()), body });
+        }
+        Ok(())
+    }
+
+    fn record(
+        &self,
+        group: &GroupId,
+        stable_id: Option<Key>,
+        stored: &Stored,
+    ) -> Result<Option<i64>> {
+        let body = postcard::to_stdvec(stored).map_err(Error::bug("event encoding"))?;
+        Ok(self.tx.append_event(stable_id.as_ref(), Some(group), stored.kind(), &body)?)
+    }
+}
+
+/// What distinguishes the withdrawal of a commit from others: it may win again, and lose again.
+pub(crate) fn withdrawal(switch: u64, commit: &ContentId) -> Vec<u8> {
+    [&switch.to_be_bytes()[..], commit.as_bytes()].concat()
+}
+
+pub(crate) fn stable_id(group: &GroupId, subject: &[u8], kind: u8) -> Key {
+    Sha256::new()
+        .chain_update([kind])
+        .chain_update(group.as_bytes())
+        .chain_update(subject)
+        .finalize()
+        .into()
+}

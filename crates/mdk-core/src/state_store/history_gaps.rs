@@ -1,0 +1,171 @@
+//! What was lost of a group's history, told once.
+
+use mdk_store::{GroupRow, GroupStatus, HeldRow, Loss};
+use mdk_wire::{Event, EventId, GroupId, Timestamp, kind};
+use sha2::{Digest as _, Sha256};
+
+use crate::ctx::Ctx;
+use crate::model::error::Result;
+use crate::model::membership;
+use crate::model::values::Unpaged;
+use crate::operations::report_gaps::{CLOCKS, HOUR};
+use crate::state_store::buffered_memory::Waits;
+use crate::state_store::log_entry::Stored;
+
+impl Ctx<'_, '_> {
+    /// Events that may be lost, that no key opens, and that say that they were made in this time.
+    pub(crate) fn closed_between(
+        &mut self,
+        row: &GroupRow,
+        from: Timestamp,
+        until: Timestamp,
+    ) -> Result<Vec<(HeldRow, Timestamp)>> {
+        let mut held = self.made_between(&row.id, from, until)?;
+        let tried = self.memory.buffered.waits.get(&row.id).is_some_and(Waits::is_through);
+        held.retain(|(held, _)| held.closed && tried);
+        Ok(held)
+    }
+
+    // rule: F1-6 what is dropped was lost, and that is never passed over
+    /// Reports what was held for as long as anything is, or until the group ended, and is not held any more.
+    pub(crate) fn report_dropped(&mut self, row: &GroupRow, dropped: Vec<HeldRow>) -> Result<()> {
+        let dated = |held: HeldRow| created_at(&held).map(|at| (held, at));
+        let mut dropped: Vec<_> = dropped.into_iter().filter_map(dated).collect();
+        let unlikely = dropped.iter().any(|(held, _)| held.loss == Loss::Unlikely);
+        let heard = if unlikely { self.last_heard(&row.id)? } else { 0 };
+        dropped.retain(|(held, at)| match held.loss {
+            Loss::Told | Loss::Kept => false,
+            Loss::Possible => *at >= ours_from(row).saturating_sub(CLOCKS),
+            // rule: F1-7 Of an epoch to come it would have been only if we had been left behind, and heard no more.
+            Loss::Unlikely => *at >= ours_from(row) && heard <= held.received_at,
+        });
+        self.report_lost(row, &dropped)
+    }
+
+    // rule: F1-14 what was said too far behind a later message of its sender is lost, and that is told
+    /// Reports a message whose key is gone since a much later one of its sender came first. It is not remembered and may come
+    /// again, in an envelope of anybody's, so in an hour this is told once, and how many there are nobody knows. (Of a group
+    /// that has ended no key is left: whether something is of its members, or noise of a stranger's, cannot be known.)
+    pub(crate) fn report_behind(&mut self, id: &GroupId, sent_at: Timestamp) -> Result<()> {
+        let now = self.now();
+        let at = sent_at.max(ours_from(&self.current_row(id)?)).min(now);
+        let subject = [&b"overtaken"[..], &(now / HOUR).to_be_bytes()].concat();
+        self.emit(id, &subject, &Stored::HistoryGap { count: 0, first: at, last: at })
+    }
+
+    // rule: F1-11 what a relay has and cannot give is told, unless all that it gives of that time was there before
+    /// Reports times of a group of which a relay does not give everything. How much is missing nobody knows.
+    ///
+    /// Whoever was there then has what came; that a relay gives less of it now is no loss. Before we joined nothing was
+    /// ours. Within an hour it is told once: a relay must not be able to fill the log.
+    pub(crate) fn report_unpaged(&mut self, gap: &Unpaged) -> Result<()> {
+        let last = gap.last.min(self.now());
+        for id in self.tx.route_claims(&gap.route)? {
+            let row = self.current_row(&id)?;
+            let first = gap.first.max(ours_from(&row)).min(last);
+            if last < ours_from(&row) || membership::is_over(row.status) {
+                continue;
+            }
+            if !gap.events.is_empty() && self.all_known(&gap.events)? {
+                continue;
+            }
+            let subject = [&b"unpaged"[..], &(last / HOUR).to_be_bytes()].concat();
+            self.emit(&id, &subject, &Stored::HistoryGap { count: 0, first, last })?;
+        }
+        Ok(())
+    }
+
+    /// When the last of what waits, that no state of ours can read and that was made since we joined, was made: as far as
+    /// that is not later than it came.
+    pub(crate) fn last_unread(&self, row: &GroupRow) -> Result<Option<Timestamp>> {
+        if row.status == GroupStatus::Unrecoverable || membership::is_over(row.status) {
+            return Ok(None);
+        }
+        let held = self.tx.held(&row.id)?;
+        let waits = held.iter().filter(|held| held.loss != Loss::Told).filter_map(|held| {
+            let at = created_at(held).filter(|at| *at >= ours_from(row))?;
+            Some(at.min(held.received_at))
+        });
+        Ok(waits.max())
+    }
+
+    // rule: F1-13 who is led to others that it could not follow is told from when to when something may be missing
+    /// Reports the time between what was last heard in a membership and the Welcome that takes its place. What was said
+    /// then, while we were a member, is read by no key of ours any more; how much it is nobody knows, and of what comes of
+    /// it later nothing is told.
+    pub(crate) fn report_left_behind(
+        &mut self,
+        row: &GroupRow,
+        welcome: &EventId,
+        made: Timestamp,
+    ) -> Result<()> {
+        let me = self.me();
+        let nodes = self.tx.nodes(&row.id)?;
+        let others = nodes.iter().filter(|n| n.canonical && n.committer != Some(me));
+        let commit = others.map(|n| n.sent_at.min(n.made_at / 1000)).max();
+        let heard = commit.max(self.tx.heard_until(&row.id, &me)?).unwrap_or(0);
+        let last = made.min(self.now());
+        let first = heard.max(ours_from(row)).min(last);
+        let subject = [&b"behind"[..], welcome.as_bytes()].concat();
+        self.emit(&row.id, &subject, &Stored::HistoryGap { count: 0, first, last })
+    }
+
+    /// Whether all of these events came before.
+    fn all_known(&self, events: &[EventId]) -> Result<bool> {
+        for event in events {
+            let known = self.tx.seen(event.as_bytes())?.is_some();
+            if !known && self.tx.held_event(event)?.is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// When another member was last read.
+    pub(crate) fn last_heard(&self, id: &GroupId) -> Result<Timestamp> {
+        let me = Some(self.me());
+        let nodes = self.tx.nodes(id)?;
+        let others =
+            nodes.iter().filter(|n| n.canonical && n.parent.is_some() && n.committer != me);
+        let commit = others.map(|n| n.made_at / 1000).max();
+        Ok(commit.max(self.tx.last_heard(id)?).unwrap_or(0))
+    }
+
+    /// One event for all that was lost.
+    pub(crate) fn report_lost(
+        &mut self,
+        row: &GroupRow,
+        lost: &[(HeldRow, Timestamp)],
+    ) -> Result<()> {
+        let times = || lost.iter().map(|(_, at)| *at);
+        let (Some(first), Some(last)) = (times().min(), times().max()) else { return Ok(()) };
+        let mut subject = Sha256::new();
+        lost.iter().for_each(|(held, _)| subject.update(held.event_id.as_bytes()));
+        let count = lost.len() as u64;
+        self.emit(&row.id, &subject.finalize(), &Stored::HistoryGap { count, first, last })
+    }
+}
+
+// rule: F1-7 what was said before we were added is nobody's loss, nor is the commit that added us
+/// Whether what comes now, and no key opens, may be of an epoch of ours that is retained no more.
+///
+/// As long as none of them is gone it is of one before ours, which we could never read, or of one to come. (Of what comes
+/// later only its time can tell: what somebody says in an epoch before ours, who has not heard of us for six epochs,
+/// is counted as lost.)
+pub(crate) fn loss_now(row: &GroupRow) -> Loss {
+    if row.pass.floor > row.join_epoch { Loss::Possible } else { Loss::Unlikely }
+}
+
+/// The first second of which everything is for us.
+///
+/// Our invitation and the commit that added us are of one second, and that commit is nothing that we could read: every
+/// invitee that is given it would be told of a loss.
+pub(crate) fn ours_from(row: &GroupRow) -> Timestamp {
+    row.pass.joined_at.saturating_add(u64::from(row.welcome.is_some()))
+}
+
+/// When a held event of a group says that it was made; a Welcome that waits is no part of the history.
+pub(crate) fn created_at(held: &HeldRow) -> Option<Timestamp> {
+    let event = Event::from_stored_json(held.event_json.as_bytes()).ok()?;
+    (event.kind() == kind::GROUP_MESSAGE).then(|| event.created_at())
+}

@@ -1,0 +1,36 @@
+//! Narrow repositories over the transaction, with the memory that mirrors them.
+
+pub(crate) mod after_restore;
+pub(crate) mod branch_messages;
+pub(crate) mod buffered_events;
+pub(crate) mod buffered_memory;
+pub(crate) mod competing_invites;
+pub(crate) mod declined_invites;
+pub(crate) mod deliveries;
+pub(crate) mod event_keys;
+pub(crate) mod event_log;
+pub(crate) mod file_keys;
+pub(crate) mod groups;
+pub(crate) mod handshakes_tried;
+pub(crate) mod history;
+pub(crate) mod history_gaps;
+pub(crate) mod history_quota;
+pub(crate) mod invite_deliveries;
+pub(crate) mod log_entry;
+pub(crate) mod memberships;
+pub(crate) mod memory;
+pub(crate) mod message_expiry;
+pub(crate) mod message_order;
+pub(crate) mod messages;
+pub(crate) mod others_elsewhere;
+pub(crate) mod outbox;
+pub(crate) mod pending_commits;
+pub(crate) mod pending_handshakes;
+pub(crate) mod pending_welcomes;
+pub(crate) mod previous_memberships;
+pub(crate) mod read_events;
+pub(crate) mod removals_of_us;
+pub(crate) mod retained_states;
+pub(crate) mod seen;
+pub(crate) mod timestamps;
+pub(crate) mod witnesses;

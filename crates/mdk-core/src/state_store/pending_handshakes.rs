@@ -1,0 +1,64 @@
+//! Commits and proposals whose parent or proposals are missing.
+
+use mdk_store::{InputClass, InputRow, InputState, NodeRow};
+
+use crate::ctx::Ctx;
+use crate::fork_choice::settling::touch;
+use crate::model::error::Result;
+use crate::model::halt::Halt;
+use crate::model::limits::MAX_INPUTS;
+use crate::model::opened::Opened;
+use crate::model::outcome::{DeferredReason, Verdict};
+use crate::model::state_id::Auth;
+
+impl Ctx<'_, '_> {
+    /// A commit of ours that was made where we have no memory of it (an older copy of the database).
+    pub(crate) fn own_lost(
+        &mut self,
+        opened: &Opened,
+        node: &NodeRow,
+        epoch: u64,
+    ) -> Result<Verdict, Halt> {
+        let now = self.now_millis;
+        self.edit_row(&opened.row.id, |row| touch(&mut row.pass, row.epoch, now))?;
+        let parent = Some(node.authenticator);
+        let reason = DeferredReason::CannotJudge;
+        self.keep_input(
+            opened,
+            InputClass::Commit,
+            epoch,
+            (InputState::Verified, parent, None),
+            reason,
+        )
+    }
+
+    /// Keeps a handshake message that needs another state than those that are known.
+    pub(crate) fn hold_input(
+        &mut self,
+        opened: &Opened,
+        class: InputClass,
+        epoch: u64,
+        reason: DeferredReason,
+    ) -> Result<Verdict, Halt> {
+        self.keep_input(opened, class, epoch, (InputState::Waiting, None, None), reason)
+    }
+
+    /// As [`Ctx::hold_input`], with what is known about it: how far it is, its state, when to look again.
+    pub(crate) fn keep_input(
+        &mut self,
+        opened: &Opened,
+        class: InputClass,
+        epoch: u64,
+        (state, parent_auth, due_at): (InputState, Option<Auth>, Option<u64>),
+        reason: DeferredReason,
+    ) -> Result<Verdict, Halt> {
+        let input =
+            InputRow { state, parent_auth, due_at, ..opened.input(class, epoch, self.now()) };
+        let kept = self.tx.put_input(&input, self.config.max_held_events.min(MAX_INPUTS))?;
+        if kept {
+            return Ok(Verdict::Deferred(reason));
+        }
+        self.kept_raw = true;
+        Ok(Verdict::Deferred(DeferredReason::ResourceRefused))
+    }
+}

@@ -1,0 +1,132 @@
+"""How the crates are built inside: scripts/house.py measures it, limits.toml holds the limits."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def load() -> Any:
+    spec = importlib.util.spec_from_file_location("house", ROOT / "scripts/house.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["house"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+house = load()
+
+
+@pytest.mark.parametrize("name", house.CRATES)
+def test_no_figure_rises(name: str) -> None:
+    limits = house.limits()
+    figures = house.measured()[name]
+    now = house.as_table(figures, limits[name].get("floors", []))
+    assert not house.risen(now, limits[name]), (
+        "see `python scripts/house.py` and its --upward for what was measured"
+    )
+
+
+@pytest.mark.parametrize("name", house.CRATES)
+def test_limits_fall_with_the_figures(name: str) -> None:
+    """A limit that is higher than the figure would let it rise again."""
+    limits = house.limits()
+    figures = house.measured()[name]
+    now = house.as_table(figures, limits[name].get("floors", []))
+    assert not house.risen(limits[name], now), "`python scripts/house.py --write` lowers the limits"
+
+
+def crate(root: Path, **files: str) -> Path:
+    folder = root / "crates/small/src"
+    for name, text in {"lib": "", **files}.items():
+        path = folder / f"{name.replace('__', '/')}.rs"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return root
+
+
+def test_imports_make_a_circle(tmp_path: Path) -> None:
+    root = crate(tmp_path, a="use crate::b::B;\npub struct A;", b="use super::a::A;\npub struct B;")
+    assert house.measure("small", [], set(), root).circles == [["a.rs", "b.rs"]]
+
+
+def test_method_calls_make_a_circle(tmp_path: Path) -> None:
+    """Nothing is imported on the way back: the method is found by its type and name."""
+    root = crate(
+        tmp_path,
+        ctx="pub struct Ctx;\nimpl Ctx { fn low(&self) { self.high() } }",
+        high="use crate::ctx::Ctx;\nimpl Ctx { fn high(&self) {} }",
+    )
+    assert house.measure("small", [], set(), root).circles == [["ctx.rs", "high.rs"]]
+
+
+def test_a_name_that_a_crate_below_has_is_not_followed(tmp_path: Path) -> None:
+    files = {
+        "a": "pub struct A;\nimpl A { fn shown(&self) {} }\nuse crate::b::B;",
+        "b": "pub struct B;\nfn f(x: u8) { x.shown() }",
+    }
+    root = crate(tmp_path, **files)
+    assert house.measure("small", [], set(), root).circles
+    assert not house.measure("small", [], {"shown"}, root).circles
+
+
+def test_exports_lead_to_where_a_name_is_defined(tmp_path: Path) -> None:
+    root = crate(
+        tmp_path,
+        a__mod="mod low;\nmod high;\npub use low::Low;\npub use high::High;",
+        a__low="pub struct Low;",
+        a__high="use super::Low;\npub struct High;",
+    )
+    assert not house.measure("small", [], set(), root).circles
+
+
+def test_comments_texts_and_tests_do_not_count(tmp_path: Path) -> None:
+    root = crate(
+        tmp_path,
+        a='// crate::b::B\nconst T: &str = "crate::b::B";\n#[cfg(test)]\nmod t { use crate::b::B; }',
+        b="use crate::a::T;",
+    )
+    assert not house.measure("small", [], set(), root).circles
+
+
+def test_floors(tmp_path: Path) -> None:
+    root = crate(
+        tmp_path,
+        low__a="use crate::high::B;",
+        high__mod="pub struct B;",
+        operations__mod="pub mod x;\npub mod y;",
+        operations__x="use crate::operations::y::Y;",
+        operations__y__mod="pub struct Y;\nmod z;",
+        operations__y__z="use super::Y;",
+    )
+    figures = house.measure("small", ["low", "operations", "high"], set(), root)
+    assert [edge[:2] for edge in figures.upward] == [("low/a.rs", "high/mod.rs")]
+    assert [edge[:2] for edge in figures.sideways] == [("operations/x.rs", "operations/y/mod.rs")]
+
+
+def test_fields_and_lines(tmp_path: Path) -> None:
+    fields = "\n".join(f"    /// f{n}: a\n    pub f{n}: HashMap<u8, (u8, u8)>," for n in range(13))
+    lines = "    f();\n" * 79
+    root = crate(tmp_path, a=f"struct Many<T> {{\n{fields}\n}}\nfn long() {{\n{lines}}}\n")
+    figures = house.measure("small", [], set(), root)
+    assert figures.fields == {"a.rs Many": 13}
+    assert figures.lines == {"a.rs long": 81}
+
+
+def test_a_limit_that_is_passed_is_named() -> None:
+    limit = {"circles": [3], "fields": {"Many": 14}, "lines": {}}
+    now = {"circles": [3, 2], "fields": {"Many": 15, "New": 13}, "lines": {"long": 81}}
+    assert house.risen(now, limit) == [
+        "a circle of 2 files, where 1 is the limit",
+        "Many has 15 fields, where 14 is the limit",
+        "New has 13 fields, where 12 is the limit",
+        "long has 81 lines, where 80 is the limit",
+    ]
