@@ -23,11 +23,12 @@ use crate::{
     digest,
     files::{OwnerLock, Place},
     first_open::Created,
-    migrate, open, ritual,
+    migrate, open,
+    recovery::explain_refusal,
+    ritual,
     states::KnownStates,
     tx::Erased,
     unread::UnreadCounts,
-    vault,
 };
 
 /// One open database. It holds the owner lock until it is dropped.
@@ -187,7 +188,7 @@ impl Store {
             let key = cipher::take_key(&conn);
             drop(conn);
             return Err(match key {
-                Some(key) => vault::doubt(&home.place, &key, error),
+                Some(key) => explain_refusal(&home.place, &key, error),
                 None => error,
             });
         }
