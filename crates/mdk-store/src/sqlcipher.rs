@@ -11,7 +11,7 @@ mod unused_space;
 
 pub(crate) use export::export;
 pub(crate) use format::{MAGIC, PAGE, SALT, USABLE, read_at};
-pub(crate) use integrity::{bad_pages, is_cut};
+pub(crate) use integrity::{bad_pages, is_cut, is_sound};
 pub(crate) use key_fits::key_fits;
 pub(crate) use log_check::{Log, is_damaged as log_is_damaged, is_empty as log_is_empty};
 pub(crate) use read_only::{ReadOnly, open_read_only};

@@ -5,7 +5,7 @@ use std::{ffi::OsStr, fs, panic::resume_unwind, sync::mpsc, thread};
 use mdk_wire::{Secret, secret::apart};
 use rusqlite::{Connection, ffi};
 
-use super::read_only::uri;
+use super::{integrity::is_sound, read_only::uri};
 use crate::{OpenError, StoreError, cipher, connection::Conn, files::Place};
 
 /// How many steps SQLite's machine makes between two questions whether to go on: some hundred rows.
@@ -41,6 +41,9 @@ fn copy(conn: &Connection, path: &str, key: &Secret<32>) -> Result<(), StoreErro
     // It keeps no journal: that would need room beside the two files.
     conn.execute_batch("PRAGMA fresh.journal_mode = OFF; PRAGMA fresh.synchronous = OFF; BEGIN")?;
     conn.query_row("SELECT sqlcipher_export('fresh')", [], |_| Ok(())).map_err(error_of)?;
+    if !is_sound(conn) {
+        return Err(StoreError::Corrupt);
+    }
     // It copies rows, and no fields of the header.
     for name in ["application_id", "user_version"] {
         conn.pragma_update(Some("fresh"), name, field(name)?)?;

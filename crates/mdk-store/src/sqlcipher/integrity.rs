@@ -2,14 +2,10 @@
 
 use rusqlite::{Connection, ErrorCode, ffi};
 
-use super::PAGE;
 use crate::StoreError;
 
-/// The last page that the check reads from where it stands: its offsets have 32 bits before SQLCipher 4.17.
-const LAST: u64 = (1 << 32) / PAGE as u64;
-
 /// The numbers of all pages of the file that are not authentic, ascending. A page of zeros is none. The write-ahead log is not
-/// looked at, nor what lies behind 4 GiB.
+/// looked at.
 ///
 /// # Errors
 /// [`StoreError::Io`]: a page cannot be read now, and nothing is said of it.
@@ -20,13 +16,20 @@ pub(crate) fn bad_pages(conn: &Connection) -> Result<Vec<u32>, StoreError> {
     while let Some(line) = lines.next()? {
         let line: String = line.get(0)?;
         match verdict(&line) {
-            Verdict::Bad(number) if u64::from(number) <= LAST => bad.push(number),
-            Verdict::Bad(_) | Verdict::Cut => {}
+            Verdict::Bad(number) => bad.push(number),
+            Verdict::Cut => {}
             Verdict::Unread => return Err(StoreError::Io { code: ffi::SQLITE_IOERR_READ }),
             Verdict::Unknown => return Err(StoreError::internal("checking pages")),
         }
     }
     Ok(bad)
+}
+
+/// Whether every page that this connection has read was authentic. SQLCipher gives zeros for one that is not, and fails whatever
+/// is asked next.
+pub(crate) fn is_sound(conn: &Connection) -> bool {
+    let asked = conn.prepare_cached("SELECT count(*) FROM sqlite_schema");
+    asked.is_ok_and(|mut ask| ask.query_row([], |_| Ok(())).is_ok())
 }
 
 /// Whether a file whose first page is authentic ends before its last one: SQLite opens none of these.

@@ -4,7 +4,7 @@ use rusqlite::{Connection, types::ValueRef};
 use sha2::{Digest, Sha256};
 
 use super::{Progress, Stage, VaultError};
-use crate::StoreError;
+use crate::{StoreError, sqlcipher};
 
 /// What the rows of one table come to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +48,15 @@ pub(crate) fn sums(
 ) -> Result<Vec<TableSum>, VaultError> {
     let mut meter = Meter { stage: Stage::Comparing, done: 0, told: 0, total };
     progress.tell(Stage::Comparing, 0, total)?;
-    tables(conn)?.into_iter().map(|table| sum(conn, table, &mut meter, progress)).collect()
+    let mut sums = Vec::new();
+    for table in tables(conn)? {
+        sums.push(sum(conn, table, &mut meter, progress)?);
+    }
+    // (of the last page of all it would be said to nobody)
+    match sqlcipher::is_sound(conn) {
+        true => Ok(sums),
+        false => Err(StoreError::Corrupt.into()),
+    }
 }
 
 /// The statement that inserts a row with all columns.

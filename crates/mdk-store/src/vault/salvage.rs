@@ -83,11 +83,20 @@ pub fn salvage(
         .map_err(|error| look::judged(&source.place, &key, error))?;
     let connect = || settled.connect(&key, true);
     // The list of tables leads to everything.
-    let tables = connect().and_then(|conn| {
+    let tables = || {
+        let conn = connect()?;
         conn.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
         verify::identity(&conn)
-    });
-    match tables {
+    };
+    let found = match tables() {
+        // SQLite also says "damaged" of what could not be read just now.
+        Err(OpenError::Store(StoreError::Corrupt)) => {
+            source.read_through()?;
+            tables()
+        }
+        found => found,
+    };
+    match found {
         Ok(()) => {}
         Err(OpenError::Store(StoreError::Corrupt)) => return Err(OpenError::NotADatabase.into()),
         Err(OpenError::Store(error)) => return Err(error.into()),
@@ -97,7 +106,7 @@ pub fn salvage(
     // Rows that are no good are found one by one, under a journal.
     let room = source.size + (2 * source.size).min(16 << 20);
     new_file(to, to_key, room, |place, temp, new| {
-        let mut report = fill(&connect, source.size, place, temp, new, progress)?;
+        let mut report = fill(&source, &connect, place, temp, new, progress)?;
         report.bad_pages = settled.bad.len() as u64;
         if is_cut {
             report.missing.insert(0, "the file lacks pages at its end".to_owned());
@@ -108,15 +117,15 @@ pub fn salvage(
 }
 
 fn fill(
+    source: &Source,
     connect: &dyn Fn() -> Result<Conn, OpenError>,
-    size: u64,
     place: &Place,
     temp: &OsStr,
     key: &Secret<32>,
     progress: &mut Progress<'_>,
 ) -> Result<SalvageReport, VaultError> {
     let mut conn = open::connect(place, temp, key, true)?;
-    let mut copy = Copy::new(connect, &conn, size);
+    let mut copy = Copy::new(source, connect, &conn);
     copy.run(progress)?;
     let losses = copy.losses;
     let repaired = {

@@ -105,7 +105,7 @@ pub fn verify(
     let mut report = VerifyReport {
         pages: source.size / PAGE as u64,
         log_pages: log.pages.len() as u64,
-        remarks: pages::remarks(&source, &log),
+        remarks: pages::remarks(&log),
         ..VerifyReport::default()
     };
     report.add_pages(&settled.bad);

@@ -10,13 +10,16 @@ use rusqlite::{Connection, params_from_iter, types::Value};
 use crate::{
     OpenError, StoreError,
     connection::Conn,
-    vault::{Progress, Stage, VaultError, rows},
+    sqlcipher::is_sound,
+    vault::{Progress, Stage, VaultError, look::Source, rows},
 };
 
 /// Rows after which what was written is moved out of the write-ahead log.
 const COMMIT_EVERY: u64 = 2000;
 /// New connections for one table: some for each row on a damaged page.
 const MOST_TRIES: u32 = 5000;
+/// Bytes of a row above which a part of it may lie on pages of its own.
+const MAY_OVERFLOW: usize = 400;
 /// How far behind damage the next row number is looked for.
 const FARTHEST: i64 = 1 << 40;
 
@@ -41,13 +44,15 @@ enum Stretch {
 
 /// Copies tables from one damaged database.
 pub(super) struct Copy<'a> {
+    source: &'a Source,
     connect: &'a dyn Fn() -> Result<Conn, OpenError>,
     from: Option<Conn>,
     to: &'a Connection,
     pub(super) losses: BTreeMap<String, Loss>,
     written: u64,
     tries: u32,
-    total: u64,
+    /// Damage was met, and the files can be read to their ends all the same.
+    doubted: bool,
 }
 
 /// A table of the new database.
@@ -62,13 +67,13 @@ struct Table {
 }
 
 impl<'a> Copy<'a> {
-    /// `total` is what progress is told.
     pub(super) fn new(
+        source: &'a Source,
         connect: &'a dyn Fn() -> Result<Conn, OpenError>,
         to: &'a Connection,
-        total: u64,
     ) -> Self {
-        Self { connect, from: None, to, losses: BTreeMap::new(), written: 0, tries: 0, total }
+        let (losses, doubted) = (BTreeMap::new(), false);
+        Self { source, connect, from: None, to, losses, written: 0, tries: 0, doubted }
     }
 
     /// Reads every table.
@@ -122,13 +127,10 @@ impl<'a> Copy<'a> {
     ) -> Result<bool, VaultError> {
         // Below zero are the rows that are written most often (`openmls/rows.rs`): few, so both ends will do.
         let below = (i64::MIN, -1);
-        let mut lost = matches!(self.down(table, below, progress)?, Stretch::Until(_));
-        if lost {
-            self.up(table, below, progress)?;
-        }
+        let mut lost = matches!(self.down(table, below, progress)?, Stretch::Until(_))
+            && matches!(self.up(table, below, progress)?, Stretch::Until(_));
         let mut first = 0;
         while let Stretch::Until(last) = self.up(table, (first, i64::MAX), progress)? {
-            lost = true;
             first = last.map_or(first, |last| last.saturating_add(1));
             // Ever farther away, until there is something again.
             let mut step = 1;
@@ -143,8 +145,8 @@ impl<'a> Copy<'a> {
                     Stretch::Whole => break Some((from, None)),
                 }
             };
-            let Some((from, last)) = behind else { break };
-            self.between(table, (first, from - 1), progress)?;
+            let Some((from, last)) = behind else { return Ok(true) };
+            lost |= self.between(table, (first, from - 1), progress)?;
             match last {
                 Some(last) => first = last.saturating_add(1),
                 None => break,
@@ -153,30 +155,30 @@ impl<'a> Copy<'a> {
         Ok(lost)
     }
 
-    /// What can be read of the rows between two numbers, of which the first may be damaged.
+    /// Reads what can be read of the rows between two numbers, of which the first may be damaged. Whether any could not.
     fn between(
         &mut self,
         table: &mut Table,
         (mut first, mut last): (i64, i64),
         progress: &mut Progress<'_>,
-    ) -> Result<(), VaultError> {
+    ) -> Result<bool, VaultError> {
         if first > last || self.tries > MOST_TRIES {
-            return Ok(());
+            return Ok(first <= last);
         }
         match self.down(table, (first, last), progress)? {
-            Stretch::Whole => return Ok(()),
+            Stretch::Whole => return Ok(false),
             Stretch::Until(found) => last = found.map_or(last, |found| found - 1),
         }
         match self.up(table, (first, last), progress)? {
-            Stretch::Whole => return Ok(()),
+            Stretch::Whole => return Ok(false),
             Stretch::Until(found) => first = found.map_or(first, |found| found + 1),
         }
         if first >= last {
-            return Ok(());
+            return Ok(true);
         }
         let middle = first + (last - first) / 2;
-        self.between(table, (first, middle), progress)?;
-        self.between(table, (middle + 1, last), progress)
+        let lost = self.between(table, (first, middle), progress)?;
+        Ok(self.between(table, (middle + 1, last), progress)? || lost)
     }
 
     fn up(
@@ -205,9 +207,9 @@ impl<'a> Copy<'a> {
         range: Option<(i64, i64)>,
         progress: &mut Progress<'_>,
     ) -> Result<Stretch, VaultError> {
-        progress.tell(Stage::Writing, 0, self.total)?;
+        progress.tell(Stage::Writing, 0, self.source.size)?;
         self.tries += 1;
-        let Some(from) = self.take() else { return Ok(Stretch::Until(None)) };
+        let Some(from) = self.take() else { return self.doubt(None) };
         let number = if table.has_row_numbers { "rowid" } else { "0" };
         let within = if range.is_some() { "WHERE rowid BETWEEN ?1 AND ?2" } else { "" };
         let columns = quoted(&table.columns);
@@ -231,6 +233,10 @@ impl<'a> Copy<'a> {
                 let number: i64 = row.get(0).map_err(StoreError::from)?;
                 let values = (1..=table.columns.len()).map(|n| row.get::<_, Value>(n));
                 let values = values.collect::<Result<Vec<_>, _>>().map_err(StoreError::from)?;
+                // Of the last page of a long value SQLCipher gives zeros if it is damaged, and says so to who asks next.
+                if size(&values) > MAY_OVERFLOW && !is_sound(&from) {
+                    return Ok(Stretch::Until(last));
+                }
                 self.keep(&table.name, &table.columns, values)?;
                 table.saved.insert(number);
                 last = Some(number);
@@ -241,10 +247,20 @@ impl<'a> Copy<'a> {
                 self.from = Some(from);
                 Ok(Stretch::Whole)
             }
-            Ok(done) => done,
+            Ok(Ok(Stretch::Until(last))) => self.doubt(last),
+            Ok(Err(error)) => Err(error),
             // The list of tables cannot be read, or the table is not there.
-            Err(_) => Ok(Stretch::Until(None)),
+            Err(_) => self.doubt(None),
         }
+    }
+
+    /// What looks like damage may be a read that the system refuses: then nothing is said of the file.
+    fn doubt(&mut self, last: Option<i64>) -> Result<Stretch, VaultError> {
+        if !self.doubted {
+            self.source.read_through()?;
+            self.doubted = true;
+        }
+        Ok(Stretch::Until(last))
     }
 
     /// A connection that has not met damage yet.
@@ -326,6 +342,16 @@ impl<'a> Copy<'a> {
         }
         Ok(None)
     }
+}
+
+/// About as many bytes as the values have.
+fn size(values: &[Value]) -> usize {
+    let size = |value: &Value| match value {
+        Value::Text(text) => text.len(),
+        Value::Blob(bytes) => bytes.len(),
+        _ => 8,
+    };
+    values.iter().map(size).sum()
 }
 
 fn quoted(columns: &[String]) -> String {

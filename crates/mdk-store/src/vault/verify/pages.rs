@@ -13,9 +13,6 @@ use crate::{
     vault::{error, look::Source, scratch::Scratch},
 };
 
-/// What lies behind this is only read when its table is checked: see [`sqlcipher::bad_pages`].
-const LARGEST: u64 = 1 << 32;
-
 /// A database that nobody writes to, with what stands in its log, and how it is opened.
 pub(crate) struct Settled {
     /// Where there is a log: a copy, into which it was moved as SQLite reads it.
@@ -100,15 +97,11 @@ fn move_log(place: &Place, key: &Secret<32>) -> Result<(), OpenError> {
 }
 
 /// What may be wrong with the log, and may be what a process left that ended while it wrote.
-pub(super) fn remarks(source: &Source, log: &Log) -> Vec<String> {
-    let mut lines = Vec::new();
-    if log.doubtful_frames > 0 {
-        lines.push(of_last(log.doubtful_frames));
+pub(super) fn remarks(log: &Log) -> Vec<String> {
+    match log.doubtful_frames {
+        0 => Vec::new(),
+        frames => vec![of_last(frames)],
     }
-    if source.size > LARGEST {
-        lines.push("pages behind 4 GiB were only read with their tables".to_owned());
-    }
-    lines
 }
 
 /// What is wrong with the lengths of the file and its log.
