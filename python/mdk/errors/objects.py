@@ -13,8 +13,8 @@ class Closed(MdkError):
 class Forked(MdkError):
     """The object was opened before `os.fork()` and is used in the child: two owners would destroy the ratchets.
 
-    Or the child opens an account, and one was open at the fork. It can open none, whichever it is: what SQLite knew then is
-    inherited, with locks that nobody may release.
+    Or the child opens an account, and one was open at the fork. It can open none, whichever it is: what SQLite knew
+    then is inherited, with locks that nobody may release.
     """
 
     code = "forked"

@@ -25,11 +25,11 @@ pub(crate) fn bad_pages(conn: &Connection) -> Result<Vec<u32>, StoreError> {
     Ok(bad)
 }
 
-/// Whether every page that this connection has read was authentic. SQLCipher gives zeros for one that is not, and fails whatever
-/// is asked next.
+/// Whether every page that this connection has read was authentic. SQLCipher gives zeros for one that is not, and fails when the
+/// next one is read: so the cache is emptied.
 pub(crate) fn is_sound(conn: &Connection) -> bool {
-    let asked = conn.prepare_cached("SELECT count(*) FROM sqlite_schema");
-    asked.is_ok_and(|mut ask| ask.query_row([], |_| Ok(())).is_ok())
+    conn.execute_batch("PRAGMA shrink_memory").is_ok()
+        && conn.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).is_ok()
 }
 
 /// Whether a file whose first page is authentic ends before its last one: SQLite opens none of these.
