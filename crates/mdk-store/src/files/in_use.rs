@@ -127,7 +127,7 @@ impl Handle {
     /// One that was kept and is free, as if it were just opened, for reading. Without it each look at an open database
     /// would cost a descriptor.
     pub(super) fn kept(id: Id) -> Option<Self> {
-        let file = find(&mut *used()?, Some(id))?.kept.pop()?;
+        let file = find(&mut used()?, Some(id))?.kept.pop()?;
         let mut handle = Self::of(file);
         handle.seek(SeekFrom::Start(0)).ok().map(|_| handle)
     }

@@ -34,6 +34,9 @@ pub(super) struct Loss {
     pub(super) unlisted: bool,
 }
 
+/// How many rows, and the groups of those of which it is known.
+type Listed = (u64, BTreeSet<Vec<u8>>);
+
 /// How far a stretch of rows was read.
 enum Stretch {
     /// To its end.
@@ -319,7 +322,7 @@ impl<'a> Copy<'a> {
     }
 
     /// Rows that an index lists and that were not saved, with their groups. `None`: no index lists all of them.
-    fn list(&mut self, table: &Table) -> Result<Option<(u64, BTreeSet<Vec<u8>>)>, VaultError> {
+    fn list(&mut self, table: &Table) -> Result<Option<Listed>, VaultError> {
         for (index, group) in indexes(self.to, table)? {
             let Some(from) = self.take() else { continue };
             let column = group.as_deref().unwrap_or("NULL");
