@@ -54,7 +54,7 @@ pub(crate) fn is_usable(conn: &Connection) -> bool {
 
 impl Store {
     /// After an operation failed with `error`: what is really to be said.
-    pub(super) fn explain<E: From<StoreError>>(&mut self, error: E) -> E {
+    pub(crate) fn explain<E: From<StoreError>>(&mut self, error: E) -> E {
         let fault = FAULT.replace(Fault::None);
         if fault == Fault::None || self.home.is_none() {
             return error;

@@ -177,12 +177,13 @@ impl Store {
     }
 
     /// Moves the whole write-ahead log into the file. Returns the size of the file.
-    fn settle_log(&self, place: &Place) -> Result<u64, VaultError> {
+    fn settle_log(&mut self, place: &Place) -> Result<u64, VaultError> {
         let conn = self.conn()?;
         conn.flush_prepared_statement_cache();
-        let busy: i64 = conn
-            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
-            .map_err(StoreError::from)?;
+        let busy =
+            conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
+        // A log that cannot be read just now looks damaged to SQLCipher.
+        let busy = busy.map_err(|error| self.explain(StoreError::from(error)))?;
         if busy != 0 {
             return Err(StoreError::Busy.into());
         }
