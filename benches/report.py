@@ -38,7 +38,7 @@ HISTORY_MULTIPLE = 1.1
 # And beside a group without any: its indexes are a page each, which is cheaper and does not last (some 200 messages).
 NEW_MULTIPLE = 1.25
 FORK_MULTIPLE = 4
-REKEY_BYTES_PER_SECOND = 100_000_000
+REKEY_BYTES_PER_SECOND = 50_000_000
 REKEY_MULTIPLE = 1.2
 
 

@@ -139,7 +139,7 @@ def test_each_target_can_be_missed(changes: dict[str, Any], history: dict[str, A
 
 @pytest.mark.parametrize(
     ("rekey", "floor", "holds"),
-    [(0.9, 0.5, True), (2.0, 1.7, True), (2.0, 1.6, False)],
+    [(1.9, 0.5, True), (4.0, 3.4, True), (4.0, 3.2, False)],
 )
 def test_a_rekey_is_fast_by_itself_or_beside_its_floor(
     rekey: float, floor: float, holds: bool

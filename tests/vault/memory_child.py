@@ -7,13 +7,10 @@ and what is received is never handed out.
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import errno
-import faulthandler
 import gc
 import logging
 import os
-import signal
 import sys
 import threading
 import time
@@ -97,24 +94,6 @@ class Account:
                 self.key = self.raw("database.key")
             case _:
                 self.keys = Keys.parse(file.read_text(encoding="ascii"))
-
-    def under_signals(self, count: str) -> None:
-        """Verify so often, with five thousand signals a second."""
-        signal.signal(signal.SIGALRM, lambda *_: None)
-        signal.setitimer(signal.ITIMER_REAL, 0.0002, 0.0002)
-        for _ in range(int(count)):
-            self.verify()
-        signal.setitimer(signal.ITIMER_REAL, 0)
-
-    def signal_stack(self) -> None:
-        """Handle a signal on a stack of its own, and say where that is: its address and its size."""
-        faulthandler.enable()
-        signal.signal(signal.SIGALRM, lambda *_: None)
-        signal.raise_signal(signal.SIGALRM)
-        found = (ctypes.c_size_t * 3)()
-        assert ctypes.CDLL(None).sigaltstack(None, found) == 0
-        address, _, size = found
-        (self.folder / "signal-stack").write_text(f"{address} {size}")
 
     def drop_key(self) -> None:
         self.key = None

@@ -24,7 +24,6 @@ from tests.vault.memory_scan import (
     forms,
     kind,
     listing,
-    read,
     torn,
 )
 from tests.vault.scene import Home, dumped
@@ -220,28 +219,3 @@ def test_no_operation_leaves_anything_below_what_is_wiped(
         deeper = below_the_stack(child.pid)[:-wiped]
     assert wiped > 1024
     assert len(deeper) - deeper.count(0) < 512
-
-
-# proves: Z1
-def test_signals_leave_no_key_behind(bob: Home, scanner: Scanner) -> None:
-    """The system saves all registers on the stack when one comes, also while that is wiped."""
-    with Child(bob.folder) as child:
-        child.do("bob open", "bob under_signals 200")
-        needles = bob.long_lived() | torn("database key", bob.database_key)
-        child.do("bob close", "bob forget")
-        left = child.look(scanner, needles)
-    assert not left, listing(left)
-
-
-# proves: Z1
-def test_the_stack_that_is_kept_for_signals_is_wiped(bob: Home) -> None:
-    """As `faulthandler` has one: the registers that the system saves there stay until the next signal."""
-    with Child(bob.folder) as child:
-        child.do("bob open", "bob signal_stack")
-        address, size = map(int, (bob.folder / "signal-stack").read_text().split())
-        child.stop()
-        assert read(child.pid, address, size).strip(b"\0"), "positive control"
-        child.resume()
-        child.do("bob verify")
-        child.stop()
-        assert not read(child.pid, address, size).strip(b"\0")

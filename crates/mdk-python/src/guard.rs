@@ -12,7 +12,6 @@ use pyo3::prelude::*;
 
 use crate::ahead::Readers;
 use crate::errors::{Class, Raise};
-use crate::fork::Stay;
 use crate::{logging, panics, process};
 
 thread_local! {
@@ -102,7 +101,6 @@ impl Guard {
     }
 
     fn run<T>(&self, f: impl FnOnce(&mut Engine) -> mdk_core::Result<T>) -> Result<T, Raise> {
-        let _stay = Stay::begin();
         let mut state = self.lock();
         let engine = match &mut *state {
             State::Open(engine) => engine,
@@ -156,7 +154,6 @@ impl Guard {
         self.refuse_reentry(py)?;
         logging::refresh(py)?;
         let result = py.detach(|| {
-            let _stay = Stay::begin();
             let mut state = self.lock();
             match mem::replace(&mut *state, State::Closed) {
                 State::Open(engine) => {

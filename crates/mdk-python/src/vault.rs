@@ -8,7 +8,6 @@ use pyo3::types::PyBytes;
 
 use crate::database_key::{self, DatabaseKey};
 use crate::errors::Raise;
-use crate::fork::Stay;
 use crate::passphrase::Passphrase;
 use crate::progress::{Callback, Teller};
 use crate::text::{PathText, Text};
@@ -26,10 +25,7 @@ fn detached<T: Send>(
 ) -> PyResult<T> {
     logging::refresh(py)?;
     let result = progress.run(|teller| {
-        let done = py.detach(|| {
-            let _stay = Stay::begin();
-            panics::catch(|| operation(teller))?.map_err(Raise::from)
-        });
+        let done = py.detach(|| panics::catch(|| operation(teller))?.map_err(Raise::from));
         match &done {
             Ok(_) => tracing::info!(target: "mdk_python", operation = name, "done"),
             Err(raise) => raise.log(),
@@ -206,7 +202,10 @@ pub(crate) fn encrypt_existing<'py>(
     report.to_py(py)
 }
 
-/// Reads all that is intact in a damaged database into a new one: a SalvageReport. The damaged file is not changed.
+/// Reads what can still be read of a damaged database into a new one: a SalvageReport. The damaged file is not changed.
+///
+/// A damaged page costs the rows on it; one that leads to others may cost a table, and page 1 or one of the list of tables costs
+/// everything, as does what stands behind damage in the write-ahead log. A backup is what helps then.
 ///
 /// The new one continues the damaged one, as a restored backup does: only one of the two may be used from then on. Its keys in
 /// every group are renewed with its next connection (`Client`), or where `Mdk.needs_self_update()` names the groups.

@@ -6,10 +6,14 @@ use mdk_wire::{Secret, secret::apart};
 use rusqlite::{Connection, ffi};
 use zeroize::Zeroize;
 
-use crate::{OpenError, provider};
+use crate::{
+    OpenError,
+    sqlcipher::{self, SALT},
+};
 
-/// `x'`, 64 hex digits, `'`: a raw key, so no key derivation.
+/// `x'`, 64 hex digits, `'`: a raw key, so no key derivation. With 32 digits more it has a salt, too.
 const SPEC: usize = 67;
+const WITH_SALT: usize = SPEC + 2 * SALT;
 
 unsafe extern "C" {
     /// Gives a copy of what `sqlite3_key_v2` was told or has derived from it; freed by [`sqlcipher_free`].
@@ -25,28 +29,58 @@ unsafe extern "C" {
 
 /// Keys the connection. SQLCipher keeps the only copy that lasts, in memory that it locks and wipes.
 pub(crate) fn give_key(conn: &Connection, key: &Secret<32>) -> Result<(), OpenError> {
-    if !provider::install() {
+    give_key_and_salt(conn, key, None)
+}
+
+/// The same with a salt that counts instead of the one that the file begins with.
+pub(crate) fn give_key_and_salt(
+    conn: &Connection,
+    key: &Secret<32>,
+    salt: Option<&[u8; SALT]>,
+) -> Result<(), OpenError> {
+    if !sqlcipher::install() {
         return Err(OpenError::CipherMissing);
     }
-    if apart(|| hand_over(conn, key)) == ffi::SQLITE_OK {
+    if with_text(key, salt, |text| hand_over(conn, text)) == ffi::SQLITE_OK {
         Ok(())
     } else {
         Err(OpenError::CipherMissing)
     }
 }
 
-fn hand_over(conn: &Connection, key: &Secret<32>) -> c_int {
-    let mut spec = [0u8; SPEC];
-    spec[..2].copy_from_slice(b"x'");
-    hex::encode_to_slice(key.expose(), &mut spec[2..66]).expect("64 hex digits hold 32 bytes");
-    spec[66] = b'\'';
+/// Calls `f` with the key as `ATTACH` takes it, which is to be bound and never to stand in SQL.
+pub(crate) fn with_key_text<T>(key: &Secret<32>, f: impl FnOnce(&str) -> T) -> T {
+    with_text(key, None, |text| f(std::str::from_utf8(text).expect("hex digits and quotes")))
+}
+
+fn with_text<T>(key: &Secret<32>, salt: Option<&[u8; SALT]>, f: impl FnOnce(&[u8]) -> T) -> T {
+    apart(|| {
+        let mut spec = [0u8; WITH_SALT];
+        spec[..2].copy_from_slice(b"x'");
+        hex::encode_to_slice(key.expose(), &mut spec[2..66]).expect("64 hex digits hold 32 bytes");
+        let mut end = SPEC - 1;
+        if let Some(salt) = salt {
+            end += 2 * SALT;
+            hex::encode_to_slice(salt, &mut spec[66..end]).expect("32 hex digits hold 16 bytes");
+        }
+        spec[end] = b'\'';
+        let value = f(&spec[..=end]);
+        spec.zeroize();
+        value
+    })
+}
+
+fn hand_over(conn: &Connection, text: &[u8]) -> c_int {
     // SAFETY: the handle is that of an open connection, which is used by this thread only; the name ends with NUL; the
-    // pointer and length are those of an array that SQLCipher copies before it returns.
-    let code = unsafe {
-        ffi::sqlite3_key_v2(conn.handle(), c"main".as_ptr(), spec.as_ptr().cast(), SPEC as c_int)
-    };
-    spec.zeroize();
-    code
+    // pointer and length are those of a slice that SQLCipher copies before it returns.
+    unsafe {
+        ffi::sqlite3_key_v2(
+            conn.handle(),
+            c"main".as_ptr(),
+            text.as_ptr().cast(),
+            text.len() as c_int,
+        )
+    }
 }
 
 /// The key of a connection that was keyed. `None`: it has none.

@@ -1,7 +1,7 @@
 //! A connection to a file: opened, and closed, together with the note that SQLite locks the file.
 
 use std::{
-    ffi::{CStr, OsStr},
+    ffi::OsStr,
     ops::{Deref, DerefMut},
 };
 
@@ -9,7 +9,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::{
     OpenError,
-    files::{self, InUse, Place},
+    files::{self, InProcess, InUse, Place},
     undumped,
 };
 
@@ -19,26 +19,26 @@ pub(crate) struct Conn {
     conn: Option<Connection>,
     /// Dropped after the connection.
     in_use: InUse,
+    _in_process: InProcess,
 }
 
 impl Conn {
-    /// Opens the file `name`, with the default VFS or with another one. Not one that was open when this process was forked.
-    pub(crate) fn open(
-        place: &Place,
-        name: &OsStr,
-        flags: OpenFlags,
-        vfs: Option<&CStr>,
-    ) -> Result<Self, OpenError> {
-        files::refuse_inherited(place, name)?;
-        undumped::begin();
+    /// Opens the file `name`.
+    pub(crate) fn open(place: &Place, name: &OsStr, flags: OpenFlags) -> Result<Self, OpenError> {
         let mut in_use = InUse::default();
         in_use.add(place, name);
-        let path = place.path(name);
-        let conn = match vfs {
-            Some(vfs) => Connection::open_with_flags_and_vfs(path, flags, vfs),
-            None => Connection::open_with_flags(path, flags),
-        };
-        Ok(Self { conn: Some(conn?), in_use })
+        let conn = Self::make(|| Connection::open_with_flags(place.path(name), flags))?;
+        Ok(Self { in_use, ..conn })
+    }
+
+    /// One that locks nothing: in memory, or to a file that is called immutable.
+    pub(crate) fn make(
+        open: impl FnOnce() -> rusqlite::Result<Connection>,
+    ) -> Result<Self, OpenError> {
+        files::refuse_forked()?;
+        undumped::begin();
+        let in_process = InProcess::begin();
+        Ok(Self { conn: Some(open()?), in_use: InUse::default(), _in_process: in_process })
     }
 
     /// It locks this file, too: the index of a log has locks of its own.
@@ -54,13 +54,6 @@ impl Conn {
             self.conn = Some(conn);
             (self, error)
         })
-    }
-}
-
-/// One that locks nothing: in memory, or to a file that is called immutable.
-impl From<Connection> for Conn {
-    fn from(conn: Connection) -> Self {
-        Self { conn: Some(conn), in_use: InUse::default() }
     }
 }
 

@@ -6,10 +6,7 @@ use std::io;
 
 use rusqlite::ErrorCode;
 
-use crate::{
-    log_file,
-    store::{self, Fault},
-};
+use crate::store::{self, Fault};
 
 /// An operation on an open database failed. The transaction that it belonged to is rolled back.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -46,10 +43,10 @@ pub enum StoreError {
         /// The field and the rule that it breaks.
         what: &'static str,
     },
-    /// The process was forked while the database was open, or may have been, and this is the child: it can neither use the
-    /// database nor open it again, also when the parent has closed it. Open it in a process that is started anew.
+    /// This process was forked while a database was open, and is the child: it can use no database. Open it in a process that
+    /// is started anew.
     #[error(
-        "the database was open when this process was forked; only a process that is started anew can open it"
+        "a database was open when this process was forked; only a process that is started anew can open one"
     )]
     WrongProcess,
     /// The lock file was removed or replaced while the database was open, so another process may have opened it too.
@@ -83,16 +80,8 @@ impl From<rusqlite::Error> for StoreError {
         match &error {
             rusqlite::Error::SqliteFailure(e, _)
             | rusqlite::Error::SqlInputError { error: e, .. } => {
-                let unread = log_file::take_unread();
                 let code = e.extended_code;
                 store::note_fault(match e.code {
-                    ErrorCode::DatabaseCorrupt
-                    | ErrorCode::NotADatabase
-                    | ErrorCode::OutOfMemory
-                        if unread =>
-                    {
-                        Fault::Failed
-                    }
                     ErrorCode::DatabaseCorrupt
                     | ErrorCode::NotADatabase
                     | ErrorCode::OutOfMemory
@@ -107,13 +96,6 @@ impl From<rusqlite::Error> for StoreError {
                     _ if code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE => Self::DiskFull,
                     // (memory is what SQLite says was missing where SQLCipher could not decrypt a page; whoever asks looks
                     // at the pages again before it is called damage)
-                    ErrorCode::DatabaseCorrupt
-                    | ErrorCode::NotADatabase
-                    | ErrorCode::OutOfMemory
-                        if unread =>
-                    {
-                        Self::Io { code: rusqlite::ffi::SQLITE_IOERR_READ }
-                    }
                     ErrorCode::DatabaseCorrupt
                     | ErrorCode::NotADatabase
                     | ErrorCode::OutOfMemory => Self::Corrupt,
@@ -147,7 +129,7 @@ pub enum OpenError {
     #[error("the key does not open the database file, or the file is not an encrypted database")]
     WrongKey,
     /// The key is the one that the record beside the file speaks of, but it does not open the file: that was damaged at
-    /// its beginning or replaced by another one. Put the right file back, restore a backup, or salvage what is intact.
+    /// its beginning or replaced by another one. Put the right file back, or restore a backup.
     #[error("the file is not the database that the key belongs to: it was damaged or replaced")]
     NotADatabase,
     /// The file is a plain, unencrypted SQLite database. Open another file, or encrypt a copy of this one.

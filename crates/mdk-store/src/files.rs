@@ -25,7 +25,7 @@ use std::{
 
 pub(crate) use fs_kind::Verdict;
 pub use in_use::open_to_read;
-pub(crate) use in_use::{Handle, Id, InUse, open, refuse_inherited};
+pub(crate) use in_use::{Handle, Id, InProcess, InUse, open, refuse_forked};
 pub(crate) use lock::OwnerLock;
 pub use lock::let_go_in_child;
 #[cfg(unix)]

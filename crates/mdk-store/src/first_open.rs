@@ -14,6 +14,11 @@ use crate::{
     key_source::{self, Home},
     names,
     open::{self, remove_side_cars},
+    recovery::{
+        error_of,
+        state::{AtLocation, FileState, Intent, LogState, Metadata, Seen},
+        table::{Begin, before_keys, begin},
+    },
     side_record::{self, KeySlot, Record, State},
 };
 
@@ -118,36 +123,46 @@ pub(crate) fn prepare(
     making: Making,
 ) -> Result<Prepared, OpenError> {
     let record = side_record::read(place)?;
-    if record.as_ref().is_some_and(|record| record.state == State::Ready) {
-        return Err(OpenError::DatabaseMissingButKeyPresent);
-    }
-    if making == Making::Empty && record.as_ref().is_some_and(|record| record.filling) {
-        return Err(OpenError::RestoreInterrupted);
-    }
+    let refused = |why| error_of(why, 0, source.source());
+    let metadata = record.as_ref().map_or(Metadata::Missing, Record::metadata);
+    // (of the plain file, which an encryption in place leaves where it is, this part of the table knows nothing)
+    let seen = Seen { file: FileState::Absent, log: LogState::Missing, metadata };
+    let intent = if making == Making::Empty { Intent::Open } else { Intent::Make };
+    before_keys(seen, intent).map_err(refused)?;
     let begun = record.as_ref().map(|record| &record.key);
     let mut home = key_source::locate(place, source, begun, true)?;
-    let missing = OpenError::KeyMissing { source: source.source() };
-    let found = match home.look() {
+    let (found, at) = match home.look() {
         // Begun with another passphrase.
         Err(OpenError::WrongPassphrase) if begun.is_some_and(|slot| home.forget_begun(slot)) => {
-            None
+            (None, AtLocation::OtherPassphrase)
         }
-        found => found?,
+        found => {
+            let found = found?;
+            let at = match &found {
+                None => AtLocation::Nothing,
+                Some(_) if !home.keeps_keys() => AtLocation::Given,
+                Some(key)
+                    if begun.is_some_and(|slot| slot.same_place(&home.slot) && slot.is_of(key)) =>
+                {
+                    AtLocation::Begun
+                }
+                Some(_) => AtLocation::Another,
+            };
+            (found, at)
+        }
     };
-    let (key, make) = match found {
-        Some(key) if !home.keeps_keys() => (key, false),
-        Some(key) if begun.is_some_and(|slot| slot.same_place(&home.slot) && slot.is_of(&key)) => {
+    let (key, make) = match (begin(at, home.may_create()).map_err(refused)?, found) {
+        (Begin::Use, Some(key)) => (key, false),
+        (Begin::GoOn, Some(key)) => {
             // Without a proof that it was made for this very database it may be that of another one, too.
             let ours = begun.is_some_and(|slot| slot.is_begun_by(&key, place));
             home.slot.shared |= !ours && matches!(source.source(), "file" | "keyring");
             (key, false)
         }
-        Some(_) => return Err(OpenError::DatabaseMissingButKeyPresent),
-        None if home.may_create() => {
+        (Begin::Fresh | Begin::Replace, _) | (Begin::Use | Begin::GoOn, None) => {
             key_source::check_new(source)?;
             (key_source::fresh()?, true)
         }
-        None => return Err(missing),
     };
     home.expect(&key)?;
     let mut left = record.as_ref().and_then(|record| record.left.clone());

@@ -24,8 +24,8 @@ use crate::{
     key_text,
     keyring::{self, Keyring},
     names,
+    recovery::rekeyed::interrupted_key,
     side_record::{self, KeySlot},
-    vault,
 };
 pub(crate) use begun::discard as discard_begun;
 use file::KeyFile;
@@ -201,7 +201,7 @@ pub(crate) fn existing(place: &Place, source: &DatabaseKey) -> Result<Secret<32>
         return find_without_record(place, source).map(|(_, key)| key);
     };
     if record.pending.is_some() {
-        return vault::interrupted_key(place, source, &record).map(|(key, _)| key);
+        return interrupted_key(place, source, &record).map(|(key, _)| key);
     }
     let mut home = locate(place, source, Some(&record.key), false)?;
     home.look()?.ok_or(OpenError::KeyMissing { source: source.source() })

@@ -2,7 +2,7 @@
 //! asked, so nothing else may be called so.
 
 use std::{
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     io::Read,
     path::{Path, PathBuf},
 };
@@ -100,7 +100,10 @@ pub(crate) fn path_fits(path: &Path) -> Result<(), OpenError> {
 
 /// Fails if what has the name of the database with this suffix is a file of somebody else.
 pub(crate) fn refuse_foreign(place: &Place, suffix: &'static str) -> Result<(), OpenError> {
-    if is_somebodys(place, &files::with_suffix(place.name(), suffix)) {
+    let name = files::with_suffix(place.name(), suffix);
+    // What is no file is named when it is opened; this one is only ever replaced.
+    let is_directory = suffix == ".keyinfo.tmp" && place.path(&name).is_dir();
+    if is_directory || is_somebodys(place, &name) {
         return Err(OpenError::NameTaken { suffix });
     }
     Ok(())
@@ -119,6 +122,16 @@ pub(crate) fn is_somebodys(place: &Place, name: &OsStr) -> bool {
 
 fn path_of(place: &Place, name: &OsStr, suffix: &str) -> PathBuf {
     place.path(&files::with_suffix(name, suffix))
+}
+
+/// What a re-key writes; after the exchange, the old file.
+pub(crate) fn rekey_name(place: &Place) -> OsString {
+    files::with_suffix(place.name(), ".rekey")
+}
+
+/// Removes what SQLite keeps beside a database that is closed or not there.
+pub(crate) fn remove_side_cars(place: &Place, name: &OsStr) {
+    SIDE_CARS.iter().for_each(|suffix| place.remove(&files::with_suffix(name, suffix)));
 }
 
 #[cfg(test)]

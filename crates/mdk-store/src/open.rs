@@ -1,28 +1,28 @@
 //! Opening a database: which files may stand there, and what is done when something was interrupted.
 
-use std::{ffi::OsStr, io::Read, path::Path, time::Duration};
+use std::{ffi::OsStr, fs::File, io::Read, path::Path, time::Duration};
 
 use crate::{
     DatabaseKey, FileRole, OpenError, StoreError,
     connection::Conn,
-    files::{self, Found, Handle, OwnerLock, Place},
+    files::{self, OwnerLock, Place},
     first_open::{self, Created, Making},
     key_source, names,
+    recovery::{
+        error_of, explain_refusal, plain_copy,
+        rekeyed::{Side, clean_up, interrupted_key, settle_interrupted},
+        state::{FileState, Intent, KeyRole, LogState, Metadata, SecondKey, Seen},
+        table::{Next, Step, after_opening, before_keys},
+    },
     side_record::{self, Record, State},
-    vault,
+    sqlcipher::{MAGIC, PAGE, log_is_damaged, log_is_empty},
 };
 
-pub(crate) use crate::names::SIDE_CARS;
+pub(crate) use crate::names::{SIDE_CARS, remove_side_cars};
 pub(crate) use crate::ritual::connect;
 
 /// `application_id` in the header of our databases: "MDKs".
 pub const APPLICATION_ID: i32 = 0x4d44_4b73;
-
-/// Page size of SQLCipher 4.
-const PAGE: u64 = 4096;
-
-/// What a plain SQLite file begins with.
-const PLAIN_HEADER: &[u8; 16] = b"SQLite format 3\0";
 
 /// How a database is opened.
 #[derive(Debug, Clone, Default)]
@@ -104,7 +104,7 @@ impl Before {
         }
         let is_new_and_empty = match find(place, "-wal") {
             Ok(Some(_)) if self.log => false,
-            Ok(Some(found)) if found.size > 0 => vault::log_is_empty(place),
+            Ok(Some(found)) if found.size > 0 => log_is_empty(place),
             Ok(_) => true,
             Err(_) => false,
         };
@@ -157,34 +157,37 @@ fn open_locked(
     source: &DatabaseKey,
 ) -> Result<(Conn, Option<u64>, Option<Created>), OpenError> {
     refuse_foreign(place)?;
-    let log_size = side_cars(place, place.name())?;
-    let Some(found) = place.inspect_and_narrow(place.name(), FileRole::Database)? else {
-        if log_size > 0 {
-            return Err(OpenError::DatabaseMissingButLogPresent);
-        }
-        let created = first_open::create(place, lock, source, Making::Empty, |temp, key| {
-            let conn = connect(place, temp, key, true)?;
-            // Closing moves the log too, but does not say when it could not.
-            conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")?;
-            conn.close().map_err(|(_, error)| OpenError::from(error))
-        })
-        .map_err(of_new)?;
-        let conn = connect(place, place.name(), &created.key, false);
-        return match conn {
-            Ok(conn) => Ok((conn, None, Some(created))),
-            Err(error) => {
-                lock.require()?;
-                created.undo(place);
-                Err(of_new(error))
+    let (seen, size) = look(place)?;
+    let next = before_keys(seen, Intent::Open);
+    match next.map_err(|why| error_of(why, size, source.source()))? {
+        Next::Make => {
+            let created = first_open::create(place, lock, source, Making::Empty, |temp, key| {
+                let conn = connect(place, temp, key, true)?;
+                // Closing moves the log too, but does not say when it could not.
+                conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")?;
+                conn.close().map_err(|(_, error)| OpenError::from(error))
+            })
+            .map_err(of_new)?;
+            match connect(place, place.name(), &created.key, false) {
+                Ok(conn) => Ok((conn, None, Some(created))),
+                Err(error) => {
+                    lock.require()?;
+                    created.undo(place);
+                    Err(of_new(error))
+                }
             }
-        };
-    };
-    let (conn, rekeyed_at, encrypting) = open_found(place, lock, source, found, log_size)?;
-    // Not before the encrypted database is proven: what an interrupted encryption has left is a plain copy of it.
-    if encrypting && vault::recover_encryption(place).is_err() {
-        tracing::warn!("the plain file of an interrupted encryption could not be removed");
+        }
+        Next::Connect | Next::Export | Next::Finish => {
+            let (conn, rekeyed_at) = open_existing(place, lock, source)?;
+            // Not before the encrypted database is proven: what an interrupted encryption has left is a plain copy of it.
+            let encrypting =
+                matches!(seen.metadata, Metadata::Encrypting | Metadata::ReadyWithPlainCopy);
+            if encrypting && plain_copy::recover(place).is_err() {
+                tracing::warn!("the plain file of an interrupted encryption could not be removed");
+            }
+            Ok((conn, rekeyed_at, None))
+        }
     }
-    Ok((conn, rekeyed_at, None))
 }
 
 /// Opens a database that is known to be there, under its lock, and leaves what an interrupted encryption has left.
@@ -194,41 +197,53 @@ pub(crate) fn open_again(
     source: &DatabaseKey,
 ) -> Result<Conn, OpenError> {
     refuse_foreign(place)?;
-    let log_size = side_cars(place, place.name())?;
-    let found = place
-        .inspect_and_narrow(place.name(), FileRole::Database)?
-        .ok_or(OpenError::PathChanged { role: FileRole::Database })?;
-    open_found(place, lock, source, found, log_size).map(|(conn, ..)| conn)
+    let (seen, size) = look(place)?;
+    let next = before_keys(seen, Intent::Open);
+    match next.map_err(|why| error_of(why, size, source.source()))? {
+        Next::Connect => open_existing(place, lock, source).map(|(conn, _)| conn),
+        Next::Make | Next::Export | Next::Finish => {
+            Err(OpenError::PathChanged { role: FileRole::Database })
+        }
+    }
 }
 
-/// The connection, when the database was encrypted anew, and whether an encryption in place is still to be finished.
-fn open_found(
-    place: &Place,
-    lock: &OwnerLock,
-    source: &DatabaseKey,
-    found: Found,
-    log_size: u64,
-) -> Result<(Conn, Option<u64>, bool), OpenError> {
-    // With a log beside it there is something to be saved, and it is cut, as one that ends inside its first page is.
-    if found.size == 0 && log_size == 0 {
-        return Err(OpenError::Empty);
+/// What stands there, in the words of the table, and how large the file is. What the table does not ask for is not looked at.
+fn look(place: &Place) -> Result<(Seen, u64), OpenError> {
+    let log_size = side_cars(place, place.name())?;
+    let found = place.inspect_and_narrow(place.name(), FileRole::Database)?;
+    let size = found.as_ref().map_or(0, |found| found.size);
+    let page = PAGE as u64;
+    let file = match found {
+        None => FileState::Absent,
+        // With a log beside it there is something to be saved, and it is cut, as one that ends inside its first page is.
+        Some(_) if size == 0 && log_size == 0 => FileState::Empty,
+        Some(ref found) if is_plain(&found.file)? => FileState::Plain,
+        // With a log beside it the end of the file may be a half-written page that the log will repair. Not so the first page,
+        // which is whole before there is a log; and of a file of one byte SQLite removes the log, for it takes that to be empty.
+        Some(_) if size < page || (!size.is_multiple_of(page) && log_size == 0) => FileState::Cut,
+        Some(_) => FileState::Whole,
+    };
+    let metadata = match file {
+        FileState::Absent | FileState::Whole => metadata(place)?,
+        FileState::Empty | FileState::Plain | FileState::Cut => Metadata::Missing,
+    };
+    let log = match file {
+        _ if log_size == 0 => LogState::Missing,
+        FileState::Whole if metadata != Metadata::Unreadable && log_is_damaged(place)? => {
+            LogState::Damaged
+        }
+        _ => LogState::Sound,
+    };
+    Ok((Seen { file, log, metadata }, size))
+}
+
+/// What the key metadata says of a database.
+pub(crate) fn metadata(place: &Place) -> Result<Metadata, OpenError> {
+    match side_record::read(place) {
+        Ok(record) => Ok(record.as_ref().map_or(Metadata::Missing, Record::metadata)),
+        Err(OpenError::KeyRecordMalformed) => Ok(Metadata::Unreadable),
+        Err(error) => Err(error),
     }
-    if is_plain(found.file)? {
-        return Err(OpenError::NotEncrypted);
-    }
-    // With a log beside it the end of the file may be a half-written page that the log will repair. Not so the first page,
-    // which is whole before there is a log; and of a file of one byte SQLite removes the log, for it takes that to be empty.
-    if found.size < PAGE || (!found.size.is_multiple_of(PAGE) && log_size == 0) {
-        return Err(OpenError::Truncated { size: found.size });
-    }
-    let record = side_record::read(place)?;
-    if log_size > 0 && vault::log_is_damaged(place)? {
-        return Err(StoreError::Corrupt.into());
-    }
-    let encrypting = record.as_ref().is_some_and(|record| record.encrypting);
-    let (conn, rekeyed_at) = open_existing(place, lock, source, record)?;
-    side_record::remove_leftover(place);
-    Ok((conn, rekeyed_at, encrypting))
 }
 
 /// An error about a file that was written just now: what cannot be read back is a fault of the disk, not damage.
@@ -241,20 +256,38 @@ pub(crate) fn of_new(error: OpenError) -> OpenError {
     }
 }
 
+/// The connection, and when the database was encrypted anew.
 fn open_existing(
+    place: &Place,
+    lock: &OwnerLock,
+    source: &DatabaseKey,
+) -> Result<(Conn, Option<u64>), OpenError> {
+    let record = side_record::read(place)?;
+    let opened = match record {
+        Some(record) if record.pending.is_some() => {
+            let (key, side) = interrupted_key(place, source, &record)?;
+            // A keyring may have waited for somebody.
+            lock.require()?;
+            let conn = connect(place, place.name(), &key, false)?;
+            let role = if side == Side::New { KeyRole::Next } else { KeyRole::Recorded };
+            let side = match after_opening(record.metadata(), SecondKey::Next, role) {
+                Step::FinishRekey => Side::New,
+                _ => Side::Old,
+            };
+            (conn, settle_interrupted(place, lock, record, side, &key).rekeyed_at)
+        }
+        record => open_with_one_key(place, lock, source, record)?,
+    };
+    side_record::remove_leftover(place);
+    Ok(opened)
+}
+
+fn open_with_one_key(
     place: &Place,
     lock: &OwnerLock,
     source: &DatabaseKey,
     record: Option<Record>,
 ) -> Result<(Conn, Option<u64>), OpenError> {
-    if let Some(record) = record.as_ref().filter(|record| record.pending.is_some()) {
-        let (key, side) = vault::interrupted_key(place, source, record)?;
-        // A keyring may have waited for somebody.
-        lock.require()?;
-        let conn = connect(place, place.name(), &key, false)?;
-        let record = vault::settle_interrupted(place, lock, record.clone(), side, &key);
-        return Ok((conn, record.rekeyed_at));
-    }
     let (mut home, key) = match &record {
         None => key_source::find_without_record(place, source)?,
         Some(record) => {
@@ -265,44 +298,42 @@ fn open_existing(
     };
     lock.require()?;
     let conn = connect(place, place.name(), &key, false)
-        .map_err(|error| vault::doubt(place, &key, error))
+        .map_err(|error| explain_refusal(place, &key, error))
         .map_err(|error| side_record::judge(record.as_ref(), &key, error))?;
-    let moved = |record: &Record| {
-        home.slot.source == "file"
-            && record.key.source == "file"
-            && record.key.path != home.slot.path
+    let metadata = record.as_ref().map_or(Metadata::Missing, Record::metadata);
+    let second = match record.as_ref().map(|record| record.retiring.is_some()) {
+        Some(true) => SecondKey::Last,
+        Some(false) | None => SecondKey::None,
     };
-    let mut record = record;
-    let salt_differs = record.as_mut().is_some_and(|record| record.note_salt(place));
-    let record = match record {
-        // The account was moved together with its key file, or the key file was.
-        Some(record)
-            if record.state == State::Ready && record.key.is_of(&key) && moved(&record) =>
-        {
-            let mut moved = record;
+    let role = match &record {
+        Some(record) if record.key.is_of(&key) => {
+            let files = home.slot.source == "file" && record.key.source == "file";
+            let moved = files && record.key.path != home.slot.path;
+            if moved { KeyRole::Moved } else { KeyRole::Recorded }
+        }
+        _ => KeyRole::Another,
+    };
+    let record = match (after_opening(metadata, second, role), record) {
+        (Step::NoteMove, Some(mut moved)) => {
+            moved.note_salt(place);
             moved.key.path = home.slot.path.clone();
             moved.key.generation = home.slot.generation.clone();
             // It was found here, so it may be that of the database that this is a copy of.
             moved.key.shared = true;
-            if moved.write(place).is_err() {
-                tracing::warn!("the record of where the key is could not be written");
-            }
+            note(place, &moved);
             moved
         }
-        Some(record) if record.state == State::Ready && record.key.is_of(&key) => {
-            match record.retiring {
-                Some(_) => vault::clean_up(place, lock, record, &key),
-                None => {
-                    if salt_differs && record.write(place).is_err() {
-                        tracing::warn!("the record of where the key is could not be completed");
-                    }
-                    record
-                }
-            }
+        (Step::RemoveLast, Some(mut record)) => {
+            record.note_salt(place);
+            clean_up(place, lock, record, &key)
         }
-        // A first open that was killed just before its end, a file that was put back together with its key, or one
-        // that an older version made.
-        before => {
+        (Step::NoteSalt, Some(mut record)) => {
+            if record.note_salt(place) {
+                note(place, &record);
+            }
+            record
+        }
+        (_, before) => {
             let begun = before.as_ref().is_some_and(|record| {
                 record.state == State::Creating
                     && record.key.is_begun_by(&key, place)
@@ -315,13 +346,18 @@ fn open_existing(
             // What an interrupted encryption has left is still to be overwritten.
             record.encrypting = before.as_ref().is_some_and(|record| record.encrypting);
             record.left = before.and_then(|record| record.left);
-            if record.write(place).is_err() {
-                tracing::warn!("the record of where the key is could not be written");
-            }
+            note(place, &record);
             record
         }
     };
     Ok((conn, record.rekeyed_at))
+}
+
+/// Writes the metadata of a database that is open: without success the next opening does it.
+fn note(place: &Place, record: &Record) {
+    if record.write(place).is_err() {
+        tracing::warn!("the record of where the key is could not be written");
+    }
 }
 
 /// Checks the side-cars of `name` and narrows their modes. Returns the size of the write-ahead log.
@@ -337,16 +373,11 @@ fn side_cars(place: &Place, name: &OsStr) -> Result<u64, OpenError> {
     Ok(log_size)
 }
 
-fn is_plain(mut file: Handle) -> Result<bool, OpenError> {
-    let mut head = Vec::with_capacity(PLAIN_HEADER.len());
+fn is_plain(mut file: &File) -> Result<bool, OpenError> {
+    let mut head = Vec::with_capacity(MAGIC.len());
     file.by_ref()
-        .take(PLAIN_HEADER.len() as u64)
+        .take(MAGIC.len() as u64)
         .read_to_end(&mut head)
         .map_err(|e| files::io_error("reading", FileRole::Database, &e))?;
-    Ok(head == PLAIN_HEADER)
-}
-
-/// Removes what SQLite keeps beside a database that is closed or not there.
-pub(crate) fn remove_side_cars(place: &Place, name: &OsStr) {
-    SIDE_CARS.iter().for_each(|suffix| place.remove(&files::with_suffix(name, suffix)));
+    Ok(head == MAGIC)
 }

@@ -7,7 +7,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
 
 use crate::{
     APPLICATION_ID, FileRole, OpenError, StoreError, cipher, connection::Conn, files, files::Place,
-    log_file, lookaside, migrate, store::log, undumped,
+    lookaside, migrate, store::log,
 };
 
 const FLAGS: OpenFlags = OpenFlags::SQLITE_OPEN_READ_WRITE
@@ -26,7 +26,7 @@ pub(crate) fn connect(
 ) -> Result<Conn, OpenError> {
     let (log, index) = (files::with_suffix(name, "-wal"), files::with_suffix(name, "-shm"));
     let had_index = place.inspect(&index, FileRole::Database)?.is_some();
-    let mut conn = Conn::open(place, name, FLAGS, Some(log_file::vfs()?))?;
+    let mut conn = Conn::open(place, name, FLAGS)?;
     require_writable(&conn)?;
     keep_log(&conn, true)?;
     let ready = ritual(&mut conn, Some(key), fresh).and_then(|()| {
@@ -70,24 +70,11 @@ pub(crate) fn keep_log(conn: &Connection, keep: bool) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// Opens a file and gives it its key, for reading it through once; nothing else is set up.
-pub(crate) fn connect_to_read(
-    place: &Place,
-    name: &OsStr,
-    key: &Secret<32>,
-) -> Result<Conn, OpenError> {
-    let conn = Conn::open(place, name, FLAGS, None)?;
-    unlock(&conn, key)?;
-    conn.execute_batch("PRAGMA query_only = ON; PRAGMA temp_store = MEMORY;")?;
-    Ok(conn)
-}
-
 /// A database in memory: not encrypted, gone when dropped.
 pub(crate) fn open_in_memory() -> Result<Conn, OpenError> {
-    undumped::begin();
-    let mut conn = Connection::open_in_memory()?;
+    let mut conn = Conn::make(Connection::open_in_memory)?;
     ritual(&mut conn, None, true)?;
-    Ok(conn.into())
+    Ok(conn)
 }
 
 /// Silences SQLCipher, gives it the key and proves that it opens the file.
@@ -96,15 +83,10 @@ fn unlock(conn: &Connection, key: &Secret<32>) -> Result<(), OpenError> {
     // A raw key, so no key derivation; then pin the file format, whatever the library's default becomes.
     cipher::give_key(conn, key)?;
     conn.execute_batch("PRAGMA cipher_compatibility = 4;")?;
-    // What another database had trouble with says nothing about this one.
-    log_file::take_unread();
     // Prove the key: the schema can be read only if page 1 authenticates.
     conn.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).map_err(|error| {
         match error.sqlite_error_code() {
-            Some(ErrorCode::NotADatabase) if !log_file::take_unread() => OpenError::WrongKey,
-            Some(ErrorCode::NotADatabase) => {
-                StoreError::Io { code: rusqlite::ffi::SQLITE_IOERR_READ }.into()
-            }
+            Some(ErrorCode::NotADatabase) => OpenError::WrongKey,
             _ => error.into(),
         }
     })?;
@@ -130,7 +112,7 @@ fn ritual(conn: &mut Connection, key: Option<&Secret<32>>, fresh: bool) -> Resul
     // Prove that the file is ours.
     let application: i32 = conn.query_row("PRAGMA application_id", [], |row| row.get(0))?;
     // A file with a map of pointers has gone through another program, and a page of that map may look like one of a tree
-    // (provider/unused.rs).
+    // (sqlcipher/unused_space.rs).
     let mapped: i32 = conn.query_row("PRAGMA auto_vacuum", [], |row| row.get(0))?;
     if (application != APPLICATION_ID && !fresh) || mapped != 0 {
         return Err(OpenError::ForeignDatabase { found: application });

@@ -18,7 +18,8 @@ use crate::{
     FileRole, OpenError,
     files::{self, Place},
     names,
-    vault::{MAGIC, SALT, read_at},
+    recovery::state::Metadata,
+    sqlcipher::{MAGIC, SALT, read_at},
 };
 
 /// What an entry is bound as: the other key of a re-key, or the one that a database is being made with.
@@ -249,6 +250,17 @@ impl Record {
                 // Kept beside the database under a name that is made from its own, or not kept by us.
                 _ => false,
             };
+        }
+    }
+
+    /// What it says, in the words of the table of openings.
+    pub(crate) fn metadata(&self) -> Metadata {
+        match (self.state, self.encrypting, self.filling) {
+            (State::Creating, true, _) => Metadata::Encrypting,
+            (State::Creating, false, true) => Metadata::Filling,
+            (State::Creating, false, false) => Metadata::Creating,
+            (State::Ready, true, _) => Metadata::ReadyWithPlainCopy,
+            (State::Ready, false, _) => Metadata::Ready,
         }
     }
 

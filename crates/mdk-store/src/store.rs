@@ -23,11 +23,12 @@ use crate::{
     digest,
     files::{OwnerLock, Place},
     first_open::Created,
-    migrate, open, ritual,
+    migrate, open,
+    recovery::explain_refusal,
+    ritual,
     states::KnownStates,
     tx::Erased,
     unread::UnreadCounts,
-    vault,
 };
 
 /// One open database. It holds the owner lock until it is dropped.
@@ -170,29 +171,36 @@ impl Store {
 
     /// Works on this connection from now on.
     pub(crate) fn attach(&mut self, mut conn: Conn) -> Result<(), OpenError> {
-        conn.execute_batch(include_str!("schema/connection__held.sql"))?;
         self.states.forget();
         self.log_frames.store(0, Ordering::Relaxed);
+        if let Err(error) = self.prepare(&mut conn) {
+            let key = cipher::take_key(&conn);
+            drop(conn);
+            return Err(match (&self.home, key) {
+                (Some(home), Some(key)) => explain_refusal(&home.place, &key, error),
+                _ => error,
+            });
+        }
+        self.conn = Some(conn);
+        self.untidy = false;
+        Ok(())
+    }
+
+    fn prepare(&self, conn: &mut Conn) -> Result<(), OpenError> {
+        // Until it has shown that it can write, it does not touch the log when it is dropped.
+        if self.home.is_some() {
+            ritual::keep_log(conn, true)?;
+        }
+        conn.execute_batch(include_str!("schema/connection__held.sql"))?;
         let counter = Arc::clone(&self.log_frames);
         conn.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, frames| {
             counter.store(frames, Ordering::Relaxed);
             Ok(())
         }))?;
-        // Until it has shown that it can write, it does not touch the log when it is dropped.
-        if let Some(home) = &self.home
-            && let Err(error) = ritual::keep_log(&conn, true)
-                .and_then(|()| ritual::prime_log(&conn))
-                .and_then(|()| ritual::keep_log(&conn, false))
-        {
-            let key = cipher::take_key(&conn);
-            drop(conn);
-            return Err(match key {
-                Some(key) => vault::doubt(&home.place, &key, error),
-                None => error,
-            });
+        if self.home.is_some() {
+            ritual::prime_log(conn)?;
+            ritual::keep_log(conn, false)?;
         }
-        self.conn = Some(conn);
-        self.untidy = false;
         Ok(())
     }
 

@@ -12,11 +12,6 @@ use zeroize::Zeroizing;
 pub(crate) struct Undumped(Zeroizing<Vec<u8>>);
 
 impl Undumped {
-    /// As many zeros.
-    pub(crate) fn zeros(length: usize) -> Self {
-        Self::of(vec![0; length])
-    }
-
     /// An empty one, in which nobody may put more: it would be moved to other memory.
     pub(crate) fn with_capacity(capacity: usize) -> Self {
         Self::of(Vec::with_capacity(capacity))

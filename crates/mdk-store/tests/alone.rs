@@ -99,136 +99,66 @@ fn place() -> (tempfile::TempDir, PathBuf) {
     (home, path)
 }
 
-/// Another owner, who is killed.
-fn killed_owner(path: &Path) {
-    Child::fork(true, || {
-        let mut store = open(path).unwrap();
-        put(&mut store, 5..25);
-        std::mem::forget(store);
-    })
-    .run();
-}
-
-/// All files, with what they hold, apart from the lock file: whoever tries it writes its pid into it.
-fn files(path: &Path) -> Vec<(PathBuf, Vec<u8>)> {
-    let entries = fs::read_dir(path.parent().unwrap()).unwrap();
-    let files = entries.map(|entry| entry.unwrap().path());
-    let files = files.filter(|file| file.extension().is_none_or(|end| end != "lock"));
-    let mut files: Vec<_> = files.map(|file| (file.clone(), fs::read(&file).unwrap())).collect();
-    files.sort();
-    files
-}
-
 #[test]
-fn what_was_open_at_the_fork_is_not_opened_by_the_child_and_nothing_is_lost() {
+fn a_child_that_was_forked_while_a_database_was_open_uses_none_and_nothing_is_lost() {
     let _alone = alone();
     for hook in [true, false] {
-        let (_home, path) = place();
+        let (home, path) = place();
+        let (_other_home, other) = place();
+        put(&mut open(&other).unwrap(), 0..3);
         let mut store = open(&path).unwrap();
         put(&mut store, 0..5);
+        let (archive, words) = (home.path().join("a.bak"), SecretVec::new(b"words".to_vec()));
+        store.backup(&archive, &words, &mut Progress::none()).unwrap();
+        let new = home.path().join("new").join("b.db");
         let child = Child::fork(hook, || {
+            let mut none = Progress::none();
             assert_eq!(open(&path).unwrap_err(), refused());
-            // Neither by a child of its own, which has inherited it as well.
+            assert_eq!(open(&other).unwrap_err(), refused());
+            assert_eq!(open(&new).unwrap_err(), refused());
+            assert_eq!(Store::in_memory().unwrap_err(), refused());
+            let inner = VaultError::Open(refused());
+            assert_eq!(verify(&path, &raw(1), &mut none).unwrap_err(), inner);
+            let copied = encrypt_existing(&path, Some(&raw(1)), Some(&new), &raw(2), &mut none);
+            assert_eq!(copied.unwrap_err(), inner);
+            let to = home.path().join("b.bak");
+            assert_eq!(backup(&path, &raw(1), &to, &words, &mut none).unwrap_err(), inner);
+            let restored = restore(&archive, &new, &words, &raw(1), &mut none);
+            assert_eq!(restored.unwrap_err(), inner);
+            let saved = salvage(&path, &raw(1), &new, &raw(1), &mut none);
+            assert_eq!(saved.unwrap_err(), inner);
+            // Neither by a child of its own.
             Child::fork(hook, || assert_eq!(open(&path).unwrap_err(), refused())).run();
         });
         store.close().unwrap();
-        killed_owner(&path);
-        let before = files(&path);
+        let before = fs::read(&path).unwrap();
         child.run();
-        assert!(files(&path) == before, "the files have changed");
+        assert!(fs::read(&path).unwrap() == before && !new.parent().unwrap().exists());
         // The parent is not concerned.
         let mut store = open(&path).unwrap();
-        assert_eq!(rows(&mut store), 25);
+        assert_eq!(rows(&mut store), 5);
         put(&mut store, 25..30);
         store.close().unwrap();
     }
 }
 
 #[test]
-fn what_was_closed_before_the_fork_and_what_was_never_open_is_opened_by_the_child() {
+fn a_child_that_was_forked_when_all_was_closed_opens_what_it_likes() {
     let _alone = alone();
     let (home, path) = place();
     put(&mut open(&path).unwrap(), 0..5);
-    let (_other_home, other) = place();
-    let busy = open(&other).unwrap();
     Child::fork(true, || {
         let mut store = open(&path).unwrap();
         put(&mut store, 5..10);
         let mine = home.path().join("mine").join("b.db");
         put(&mut open(&mine).unwrap(), 0..3);
-        // What this one has open now is not for its own children; what it has closed is.
-        let child = Child::fork(true, || {
-            assert_eq!(open(&path).unwrap_err(), refused());
-            assert_eq!(rows(&mut open(&mine).unwrap()), 3);
-        });
+        // Now it is the one that has a database open.
+        Child::fork(true, || assert_eq!(open(&mine).unwrap_err(), refused())).run();
         store.close().unwrap();
-        child.run();
+        Child::fork(true, || assert_eq!(rows(&mut open(&mine).unwrap()), 3)).run();
     })
     .run();
-    drop(busy);
     assert_eq!(rows(&mut open(&path).unwrap()), 10);
-}
-
-/// Under another name it is the same file; another file under its name is not.
-#[test]
-fn it_is_the_file_that_is_refused_and_not_its_name() {
-    let _alone = alone();
-    let (_home, path) = place();
-    let store = open(&path).unwrap();
-    let moved = path.with_file_name("moved.db");
-    let child = Child::fork(true, || {
-        assert_eq!(open(&moved).unwrap_err(), refused());
-        put(&mut open(&path).unwrap(), 0..5);
-    });
-    store.close().unwrap();
-    fs::rename(&path, &moved).unwrap();
-    for suffix in ["a.db-wal", "a.db-shm", "a.db.keyinfo"] {
-        let _ = fs::remove_file(path.with_file_name(suffix));
-    }
-    child.run();
-    assert_eq!(rows(&mut open(&path).unwrap()), 5);
-}
-
-/// What reads the files itself works; what needs SQLite for them is refused, and changes nothing.
-#[test]
-fn the_other_operations_of_the_child_are_refused_or_right() {
-    let _alone = alone();
-    for with_log in [true, false] {
-        let (home, path) = place();
-        let mut store = open(&path).unwrap();
-        put(&mut store, 0..5);
-        let new = |name: &str| home.path().join(name).join("b.db");
-        let (archive, words) = (home.path().join("a.bak"), SecretVec::new(b"words".to_vec()));
-        store.backup(&archive, &words, &mut Progress::none()).unwrap();
-        let child = Child::fork(true, || {
-            let mut none = Progress::none();
-            let before = files(&path);
-            let found = verify(&path, &raw(1), &mut none);
-            let copied =
-                encrypt_existing(&path, Some(&raw(1)), Some(&new("copy")), &raw(2), &mut none);
-            if with_log {
-                assert_eq!(found.unwrap_err(), VaultError::Open(refused()));
-                assert_eq!(copied.unwrap_err(), VaultError::Open(refused()));
-            } else {
-                assert!(found.unwrap().is_intact());
-                copied.unwrap();
-            }
-            let to = home.path().join("b.bak");
-            let copied = backup(&path, &raw(1), &to, &words, &mut none);
-            assert_eq!(copied.unwrap_err(), VaultError::Open(refused()));
-            restore(&archive, &new("restored"), &words, &raw(1), &mut none).unwrap();
-            assert_eq!(rows(&mut open(&new("restored")).unwrap()), 5);
-            salvage(&path, &raw(1), &new("salvaged"), &raw(1), &mut none).unwrap();
-            assert_eq!(rows(&mut open(&new("salvaged")).unwrap()), if with_log { 25 } else { 5 });
-            let _ = doctor(&path, Some(&raw(1)), &mut Progress::none()).unwrap();
-            assert!(files(&path) == before, "the files have changed");
-        });
-        store.close().unwrap();
-        if with_log {
-            killed_owner(&path);
-        }
-        child.run();
-    }
 }
 
 /// Files must be private from birth: a watcher samples while databases are created, written and closed.

@@ -20,11 +20,8 @@ mod locked;
 mod nip44;
 pub mod payload;
 pub mod random;
-mod registers;
 pub mod relay_url;
 pub mod secret;
-#[cfg(unix)]
-mod signal_stack;
 pub mod v2;
 pub mod varint;
 pub mod welcome;

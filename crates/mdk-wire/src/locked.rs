@@ -4,7 +4,7 @@
 //! bookkeeping is a few atomic words, so no lock can be left behind by a thread that a `fork()` did not copy. A child
 //! inherits the pages, not their locking: what it makes itself goes to pages of its own.
 //!
-//! This file, `registers.rs` and `signal_stack.rs` are the only ones of this crate with `unsafe` code.
+//! This file is the only one of this crate with `unsafe` code.
 
 use std::fmt;
 use std::marker::PhantomData;

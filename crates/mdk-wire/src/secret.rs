@@ -6,7 +6,7 @@ use std::hint::black_box;
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use crate::{locked::Slot, registers};
+use crate::locked::Slot;
 
 /// `N` secret bytes.
 ///
@@ -28,8 +28,7 @@ impl<const N: usize> Secret<N> {
         secret
     }
 
-    /// Lets `write` make the secret where it will stay, so that there is never a second copy of it, in a register either: a
-    /// dynamic linker that binds lazily saves those to the stack of whoever calls next. It starts as zeros.
+    /// Lets `write` make the secret where it will stay, so that there is never a second copy of it. It starts as zeros.
     #[must_use]
     pub fn init(write: impl FnOnce(&mut [u8; N])) -> Self {
         let mut secret = Self(match Slot::take() {
@@ -37,7 +36,6 @@ impl<const N: usize> Secret<N> {
             _ => Memory::Heap(Box::new([0; N])),
         });
         write(secret.bytes_mut());
-        registers::clear();
         secret
     }
 
@@ -105,10 +103,9 @@ impl<const N: usize> fmt::Debug for Secret<N> {
 pub struct SecretVec(Vec<u8>);
 
 impl SecretVec {
-    /// Takes the bytes. The registers that they may have come through are cleared.
+    /// Takes the bytes.
     #[must_use]
     pub fn new(bytes: Vec<u8>) -> Self {
-        registers::clear();
         Self(bytes)
     }
 
@@ -140,7 +137,7 @@ impl fmt::Debug for SecretVec {
     }
 }
 
-/// Runs `f` below a frame of its own, and overwrites what it has left on the stack and in registers. Called in any other way it
+/// Runs `f` below a frame of its own, and overwrites what it has left on the stack. Called in any other way it
 /// may be made a part of its caller, whose frame is out of reach of [`wipe_stack`] until that returns, too.
 pub fn apart<T>(f: impl FnOnce() -> T) -> T {
     #[inline(never)]
@@ -157,18 +154,10 @@ pub fn apart<T>(f: impl FnOnce() -> T) -> T {
 const STACK: usize = if cfg!(debug_assertions) { 384 * 1024 } else { 96 * 1024 };
 
 /// Overwrites the part of this thread's stack that returned calls have used: ciphers, hashes and moved values leave
-/// copies of secrets there which no destructor reaches, and in registers. Takes about 2 µs. Where a whole operation ends, see
+/// copies of secrets there which no destructor reaches. Takes about 2 µs. Where a whole operation ends, see
 /// [`apart`].
-pub fn wipe_stack() {
-    // First, because a signal may come while the rest is done: the system would save them below what is overwritten.
-    registers::clear();
-    overwrite();
-    #[cfg(unix)]
-    crate::signal_stack::wipe();
-}
-
 #[inline(never)]
-fn overwrite() {
+pub fn wipe_stack() {
     // Words, because they are written faster than bytes; opaque, because nobody reads them.
     let mut below = [0u64; STACK / size_of::<u64>()];
     black_box(&mut below);

@@ -139,7 +139,7 @@ class Client:
             InvalidInput: there are no relays, neither given nor remembered.
             InvalidRelayUrl: one of them. InvalidInput: one of `blossom` is no https:// URL.
             Closed: the client was closed.
-            Forked: it, or its pool, was opened before os.fork(), or the account was open then.
+            Forked: it, or its pool, was opened before os.fork(), or an account was open then.
         """
         if self._forked:
             self._session.feed.check()

@@ -13,14 +13,14 @@ class Closed(MdkError):
 class Forked(MdkError):
     """The object was opened before `os.fork()` and is used in the child: two owners would destroy the ratchets.
 
-    Or the child opens an account that was open at the fork. It cannot, also when the parent has closed it since: what
-    SQLite knew of the file then is inherited, and would make it drop what was stored since.
+    Or the child opens an account, and one was open at the fork. It can open none, whichever it is: what SQLite knew
+    then is inherited, with locks that nobody may release.
     """
 
     code = "forked"
     hint: str | None = (
-        "Open it after the fork, in one process only. An account that was open at the fork can be opened only in a "
-        "process that is started anew (multiprocessing: start method 'spawn')."
+        "Fork before the first account is opened, or open accounts in a process that is started anew (multiprocessing: "
+        "start method 'spawn')."
     )
 
 

@@ -85,7 +85,7 @@ class NotADatabase(CorruptDatabase):
 
     code = "not_a_database"
     hint: str | None = (
-        "Put the right file back. If it is damaged, `mdk verify` says where, and `mdk salvage` saves the rest."
+        "Put the right file back, or restore a backup: without its beginning nothing of this one can be read."
     )
 
 

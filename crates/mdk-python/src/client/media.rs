@@ -19,7 +19,6 @@ use super::Client;
 use crate::args;
 use crate::engine::Mdk;
 use crate::errors::Raise;
-use crate::fork::Stay;
 use crate::futures::spawn;
 use crate::pending::PendingCommit;
 use crate::text::Text;
@@ -129,7 +128,6 @@ pub(crate) fn _normal_server(url: Text) -> PyResult<String> {
 #[pyfunction]
 pub(crate) fn _read_file(py: Python<'_>, path: PathBuf, limit: u64) -> PyResult<Py<PyBytes>> {
     let read = || {
-        let _stay = Stay::begin();
         let mut bytes = Vec::new();
         mdk_store::open_to_read(&path)?.take(limit).read_to_end(&mut bytes)?;
         std::io::Result::Ok(bytes)

@@ -22,7 +22,6 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::database_key::{self, DatabaseKey};
 use crate::errors::{Raise, end_block};
-use crate::fork::Stay;
 use crate::guard::Guard;
 use crate::keys::Keys;
 use crate::pending::PendingCommit;
@@ -88,7 +87,6 @@ impl Mdk {
         let config: mdk_core::Config = config.map(|config| config.0).unwrap_or_default();
         let self_update_every = config.self_update_every;
         let start = || {
-            let _stay = Stay::begin();
             let mut engine = open(config)?;
             let info = engine.info()?;
             let (source, schema, bytes) = (info.key_source, info.schema_version, info.size_bytes);
@@ -140,7 +138,7 @@ impl Mdk {
     ///     WrongKey, WrongAccount, DatabaseBusy, NotEncrypted, CorruptDatabase, SchemaTooNew, InsecureFile and others of
     ///     StorageError; KeyMissing, KeyringUnavailable, KeyringLocked and others of KeyringError. Nothing is created or
     ///     changed then, and no key is ever overwritten.
-    ///     Forked: it was open when this process was forked, or may have been.
+    ///     Forked: this process was forked while an account was open.
     #[staticmethod]
     #[pyo3(signature = (path, *, keys, key=None, config=None, clock=None))]
     fn open(

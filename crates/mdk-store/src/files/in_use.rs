@@ -6,12 +6,8 @@
 //! acknowledged is lost. So every descriptor that this crate opens by name is a [`Handle`]. Dropped while SQLite has the
 //! file open, under whatever name, it is kept here, and closed when SQLite has closed the file.
 //!
-//! What SQLite knows of the files that it has open belongs to the process, by device and number, and a child of `fork`
-//! inherits it with connections that it cannot close. Opened there once more, such a file is taken for one that is open
-//! already: no lock is asked for, and the index of its log is that of the parent, who may have closed the file since. The
-//! log of a later owner then counts as empty, and is cut off. So no connection is opened there to a file that was open at
-//! the fork. Its number may have gone to another file since, if the child has closed what it inherited: that one is
-//! refused, too.
+//! A child of `fork` inherits what SQLite knows of them, with connections that it cannot close and mutexes that may be locked for
+//! ever. So in a child that was made while a connection was there everything of this crate is refused.
 
 use std::{
     ffi::OsStr,
@@ -20,8 +16,8 @@ use std::{
     ops::{Deref, DerefMut},
     path::Path,
     sync::{
-        Mutex, MutexGuard, OnceLock, PoisonError, TryLockError,
-        atomic::{AtomicU32, Ordering},
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, AtomicUsize, Ordering},
     },
 };
 
@@ -38,76 +34,51 @@ struct Used {
     kept: Vec<File>,
 }
 
-struct Register {
-    /// Whose it is; 0 before it is used.
-    pid: AtomicU32,
-    files: Mutex<Vec<Used>>,
-    /// Files that were open when this process was forked; `None` if that is not known.
-    inherited: Option<Vec<Id>>,
-    /// That of a child which `fork` made of this process. There nobody may be left to release the lock of this one.
-    child: OnceLock<Box<Self>>,
+static FILES: Mutex<Vec<Used>> = Mutex::new(Vec::new());
+
+/// The process that has used SQLite first, 0 before, and how many connections it has.
+static OWNER: AtomicU32 = AtomicU32::new(0);
+static CONNECTIONS: AtomicUsize = AtomicUsize::new(0);
+
+/// Counts a connection as long as it lives.
+pub(crate) struct InProcess(u32);
+
+impl InProcess {
+    pub(crate) fn begin() -> Self {
+        CONNECTIONS.fetch_add(1, Ordering::Relaxed);
+        Self(std::process::id())
+    }
 }
 
-static FIRST: Register = Register::new(0, Some(Vec::new()));
-
-impl Register {
-    const fn new(pid: u32, inherited: Option<Vec<Id>>) -> Self {
-        Self {
-            pid: AtomicU32::new(pid),
-            files: Mutex::new(Vec::new()),
-            inherited,
-            child: OnceLock::new(),
+impl Drop for InProcess {
+    fn drop(&mut self) {
+        // What a child has inherited stays counted there: it is never closed.
+        if self.0 == std::process::id() {
+            CONNECTIONS.fetch_sub(1, Ordering::Relaxed);
         }
     }
+}
 
-    /// That of this process. In a child that was forked behind Python's back it is made when it is first asked for.
-    fn here() -> &'static Self {
-        let mut found = &FIRST;
-        while let Some(child) = found.child.get() {
-            found = child;
-        }
-        let pid = std::process::id();
-        match found.pid.compare_exchange(0, pid, Ordering::Relaxed, Ordering::Relaxed) {
-            Err(owner) if owner != pid => {
-                found.child.get_or_init(|| Box::new(Self::new(pid, found.left_to_child())))
-            }
-            _ => found,
+/// Whether this is a child that was forked while a connection was there, or a child of one.
+fn is_forked() -> bool {
+    let pid = std::process::id();
+    match OWNER.compare_exchange(0, pid, Ordering::Relaxed, Ordering::Relaxed) {
+        Err(owner) if owner != pid && CONNECTIONS.load(Ordering::Relaxed) > 0 => true,
+        _ => {
+            OWNER.store(pid, Ordering::Relaxed);
+            false
         }
     }
-
-    /// What a child inherits: all that is open here, and what was inherited here.
-    fn left_to_child(&self) -> Option<Vec<Id>> {
-        let used = match self.files.try_lock() {
-            Ok(used) => used,
-            Err(TryLockError::Poisoned(used)) => used.into_inner(),
-            // A thread of the parent was changing it.
-            Err(TryLockError::WouldBlock) => return None,
-        };
-        let mut ids = self.inherited.clone()?;
-        ids.extend(used.iter().map(|used| used.id));
-        Some(ids)
-    }
-
-    fn is_inherited(&self, id: Option<Id>) -> bool {
-        self.inherited.as_ref().is_none_or(|ids| id.is_some_and(|id| ids.contains(&id)))
-    }
 }
 
-/// In a child nothing is in use yet: locks stay with its parent. What the parent has open is never opened here.
-pub(super) fn begin_in_child() {
-    Register::here();
+/// Fails in a child that was forked while any database was open.
+pub(crate) fn refuse_forked() -> Result<(), StoreError> {
+    if is_forked() { Err(StoreError::WrongProcess) } else { Ok(()) }
 }
 
-/// Fails in a child that was forked while the file that stands under `name` was open, or may have been.
-pub(crate) fn refuse_inherited(place: &Place, name: &OsStr) -> Result<(), StoreError> {
-    match Register::here().is_inherited(place.id(name)) {
-        true => Err(StoreError::WrongProcess),
-        false => Ok(()),
-    }
-}
-
-fn used() -> MutexGuard<'static, Vec<Used>> {
-    Register::here().files.lock().unwrap_or_else(PoisonError::into_inner)
+/// `None` in a child that is refused: a thread of its parent may have been here.
+fn used() -> Option<MutexGuard<'static, Vec<Used>>> {
+    (!is_forked()).then(|| FILES.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 fn find(used: &mut [Used], id: Option<Id>) -> Option<&mut Used> {
@@ -122,8 +93,8 @@ impl InUse {
     /// The file that stands under `name` now is locked from now on.
     pub(crate) fn add(&mut self, place: &Place, name: &OsStr) {
         let Some(id) = place.id(name).filter(|id| !self.0.contains(id)) else { return };
+        let Some(mut used) = used() else { return };
         self.0.push(id);
-        let mut used = used();
         match find(&mut used, Some(id)) {
             Some(used) => used.connections += 1,
             None => used.push(Used { id, connections: 1, kept: Vec::new() }),
@@ -133,7 +104,7 @@ impl InUse {
 
 impl Drop for InUse {
     fn drop(&mut self) {
-        let mut used = used();
+        let Some(mut used) = used() else { return };
         for id in self.0.drain(..) {
             if let Some(found) = find(&mut used, Some(id)) {
                 found.connections -= 1;
@@ -156,7 +127,7 @@ impl Handle {
     /// One that was kept and is free, as if it were just opened, for reading. Without it each look at an open database
     /// would cost a descriptor.
     pub(super) fn kept(id: Id) -> Option<Self> {
-        let file = find(&mut used(), Some(id))?.kept.pop()?;
+        let file = find(&mut used()?, Some(id))?.kept.pop()?;
         let mut handle = Self::of(file);
         handle.seek(SeekFrom::Start(0)).ok().map(|_| handle)
     }
@@ -191,7 +162,7 @@ impl Drop for Handle {
     fn drop(&mut self) {
         let Some(file) = self.0.take() else { return };
         let id = id(&file);
-        let mut used = used();
+        let Some(mut used) = used() else { return };
         match find(&mut used, id) {
             Some(used) => used.kept.push(file),
             // While no connection can begin to use it.
@@ -231,30 +202,4 @@ fn id_of(meta: &std::fs::Metadata) -> Option<Id> {
 #[cfg(not(unix))]
 fn id_of(_meta: &std::fs::Metadata) -> Option<Id> {
     None
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_child_inherits_what_was_open_or_everything_if_that_is_not_known() {
-        let (open, before, other) = ((1, 2), (1, 3), (1, 4));
-        let parent = Register::new(1, Some(vec![before]));
-        let used = Used { id: open, connections: 1, kept: Vec::new() };
-        parent.files.lock().unwrap_or_else(PoisonError::into_inner).push(used);
-        let child = Register::new(2, parent.left_to_child());
-        let refused = |of: &Register| {
-            [Some(open), Some(before), Some(other), None].map(|id| of.is_inherited(id))
-        };
-        assert_eq!(refused(&child), [true, true, false, false]);
-        assert_eq!(refused(&parent), [false, true, false, false]);
-        // A thread of the parent is in it.
-        let held = parent.files.lock();
-        let child = Register::new(2, parent.left_to_child());
-        assert_eq!(refused(&child), [true; 4]);
-        drop(held);
-        let grandchild = Register::new(3, child.left_to_child());
-        assert_eq!(refused(&grandchild), [true; 4]);
-    }
 }

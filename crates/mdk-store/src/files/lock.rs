@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Place, in_use, io_error};
+use super::{Place, io_error};
 use crate::{FileRole, OpenError, StoreError};
 
 /// How often a waiting opener looks again.
@@ -135,10 +135,9 @@ fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Closes the locks that a child has inherited, which leaves them to its parent: they end with the parent then, whatever
-/// becomes of the child. To be called in a child that `fork` has made, before anything else of this crate. The databases that
-/// the parent had open cannot be opened in the child, nor in its own children: [`StoreError::WrongProcess`].
+/// becomes of the child. To be called in a child that `fork` has made, before anything else of this crate. If a database was
+/// open then, the child can open none, nor can its own children: [`StoreError::WrongProcess`].
 pub fn let_go_in_child() {
-    in_use::begin_in_child();
     // A thread of the parent may have been in one of them: nobody is left here to wait for.
     let Ok(all) = ALL.try_lock() else { return };
     for held in all.iter().filter_map(Weak::upgrade) {

@@ -43,6 +43,7 @@ pub(crate) struct Place {
 impl Place {
     /// Opens the directory of `path`; makes it, with mode 0700, if it is missing.
     pub(crate) fn of(path: &Path, role: FileRole) -> Result<Self, OpenError> {
+        super::refuse_forked()?;
         let name = path.file_name().ok_or(OpenError::BadPath { role })?.to_owned();
         if path.as_os_str().as_bytes().contains(&0) {
             return Err(OpenError::BadPath { role });

@@ -6,7 +6,7 @@
 use mdk_wire::Secret;
 
 use super::{Home, Kind, entry_name, is_generation, locate};
-use crate::{DatabaseKey, OpenError, files::Place, side_record::KeySlot, vault};
+use crate::{DatabaseKey, OpenError, files::Place, side_record::KeySlot, sqlcipher::key_fits};
 
 /// How many keys are tried besides the one that has the name itself.
 const MOST: usize = 32;
@@ -14,7 +14,7 @@ const MOST: usize = 32;
 /// The place of the key of a database without a record, and the key. Changes nothing.
 pub(crate) fn find(place: &Place, source: &DatabaseKey) -> Result<(Home, Secret<32>), OpenError> {
     // What cannot be read here is for the opening to judge.
-    search(place, source, &|key| vault::opens(place, key).unwrap_or(false))
+    search(place, source, &|key| key_fits(place, place.name(), key).unwrap_or(false))
 }
 
 /// What a record would say of the place of this key, if the source still has it.

@@ -10,9 +10,9 @@ use std::sync::atomic::Ordering;
 use rusqlite::{Connection, config::DbConfig};
 
 use crate::{
-    Result, Store, StoreError, cipher, ritual,
+    FileRole, Result, Store, StoreError, cipher, ritual,
+    sqlcipher::{PAGE, bad_pages},
     store::log,
-    vault::{Progress, VerifyReport, bad_pages},
 };
 
 /// What SQLite has said about the file on this thread since [`forget_faults`].
@@ -54,7 +54,7 @@ pub(crate) fn is_usable(conn: &Connection) -> bool {
 
 impl Store {
     /// After an operation failed with `error`: what is really to be said.
-    pub(super) fn explain<E: From<StoreError>>(&mut self, error: E) -> E {
+    pub(crate) fn explain<E: From<StoreError>>(&mut self, error: E) -> E {
         let fault = FAULT.replace(Fault::None);
         if fault == Fault::None || self.home.is_none() {
             return error;
@@ -75,16 +75,24 @@ impl Store {
             return StoreError::Io { code: rusqlite::ffi::SQLITE_IOERR }.into();
         }
         // A second look at everything, which takes seconds at worst and never happens to a sound disk.
-        let mut report = VerifyReport::default();
-        let looked =
-            self.conn().map(|conn| bad_pages(conn, None, &mut report, &mut Progress::none()));
-        match looked {
-            Ok(Ok(bad)) if bad.is_empty() && report.structure.is_empty() => {
+        match self.is_whole() {
+            Ok(true) => {
                 self.log_was_emptied();
                 StoreError::Io { code: rusqlite::ffi::SQLITE_IOERR_READ }.into()
             }
             _ => error,
         }
+    }
+
+    /// Whether every page of the file is there and authentic. The log is moved into it.
+    fn is_whole(&self) -> Result<bool> {
+        let conn = self.conn()?;
+        log::truncate(conn)?;
+        let pages: u64 =
+            conn.query_row("PRAGMA page_count", [], |row| row.get::<_, u32>(0)).map(u64::from)?;
+        let found = self.place().map(|place| place.inspect(place.name(), FileRole::Database));
+        let size = found.and_then(|found| found.ok().flatten()).map_or(0, |found| found.size);
+        Ok(size == pages * PAGE as u64 && bad_pages(conn)?.is_empty())
     }
 
     fn is_usable(&self) -> bool {

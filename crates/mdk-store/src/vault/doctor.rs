@@ -1,8 +1,8 @@
 //! One report about everything that a database depends on.
 
+mod contents;
 mod files;
 mod key;
-mod opened;
 mod system;
 
 use std::path::Path;

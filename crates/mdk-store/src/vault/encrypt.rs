@@ -1,32 +1,35 @@
 //! A plain database becomes an encrypted one, in place or as a copy; an encrypted one is copied under another key.
 
-mod leftover;
 mod plain;
 
 use std::{ffi::OsStr, fs::File, io, path::Path};
 
 use mdk_wire::Secret;
-use rusqlite::Connection;
 
-pub(crate) use self::leftover::{is_there as plain_copy_is_there, recover};
 use self::plain::{damage, read_plain, settle_plain, twice, writable};
 
 use super::{
     Progress, Stage, VaultError, VerifyReport,
-    log::Log,
+    error::io as io_error,
     look::{self, Source},
     new_file::{new_file, of_new, require_space},
-    pages::{self, PageKey},
     restore::mark_as_copy,
     rows::{self, TableSum},
     verify,
 };
 use crate::{
     DatabaseKey, FileRole, OpenError, StoreError, cipher,
+    connection::Conn,
     files::{self, Place},
     first_open, key_source,
     open::{self, SIDE_CARS},
+    recovery::{
+        plain_copy,
+        state::{FileState, Intent, LogState, Seen},
+        table::{Next, Refusal, before_keys},
+    },
     ritual,
+    sqlcipher::{Log, PAGE, ReadOnly, bad_pages, export, key_fits, open_read_only},
 };
 
 /// What `encrypt_existing` did.
@@ -74,18 +77,25 @@ pub fn encrypt_existing(
         source.require_first_page()?;
     }
     let done = match (from, to) {
-        (None, None) if !plain && leftover::is_begun(&source.place) => {
-            finish(&source, key, progress)
+        (None, None) => {
+            let file = if plain { FileState::Plain } else { FileState::Whole };
+            let metadata = open::metadata(&source.place)?;
+            // Opening it looks at its log.
+            let seen = Seen { file, log: LogState::Missing, metadata };
+            match before_keys(seen, Intent::EncryptInPlace) {
+                Ok(Next::Finish) => finish(&source, key, progress),
+                Ok(Next::Export | Next::Make | Next::Connect) => in_place(&source, key, progress),
+                Err(Refusal::MetadataUnreadable) => Err(OpenError::KeyRecordMalformed.into()),
+                Err(_) => Err(VaultError::AlreadyEncrypted),
+            }
         }
-        (None, _) if !plain => Err(VaultError::AlreadyEncrypted),
+        (None, Some(_)) if !plain => Err(VaultError::AlreadyEncrypted),
         (Some(_), _) if plain => Err(OpenError::NotEncrypted.into()),
         (Some(_), None) => Err(VaultError::AlreadyEncrypted),
-        (None, None) => in_place(&source, key, progress),
         (None, Some(to)) => {
-            let total = source.size;
             let conn = read_plain(&source)?;
             new_file(to, key, source.size, |place, temp, secret| {
-                copy_plain(&conn, place, temp, secret, total, progress)
+                copy(conn, source.size, place, temp, secret, progress)
             })
         }
         (Some(from), Some(to)) => {
@@ -113,16 +123,16 @@ fn in_place(
     progress: &mut Progress<'_>,
 ) -> Result<EncryptReport, VaultError> {
     let place = &source.place;
-    let temp = leftover::name(place);
+    let temp = plain_copy::name(place);
     open::secure(place, key)?;
     open::refuse_foreign(place)?;
-    leftover::clear(place)?;
+    plain_copy::clear(place)?;
     let conn = settle_plain(source)?;
     require_space(place, source.size)?;
     let prepared = first_open::prepare(place, key, first_open::Making::Encrypted)?;
     let give_up = || {
         prepared.undo(place);
-        if leftover::forget(place).is_err() {
+        if plain_copy::forget(place).is_err() {
             tracing::warn!("the record of an encryption that failed could not be taken back");
         }
     };
@@ -134,18 +144,16 @@ fn in_place(
             return Err(error.into());
         }
     }
-    let built =
-        copy_plain(&conn, place, &temp, &prepared.key, source.size, progress).and_then(|report| {
-            make_durable(place, &temp)?;
-            drop(conn);
-            source.require_owner()?;
-            // A plain log must never stand beside the encrypted file. All of it is in the plain file by now.
-            for suffix in SIDE_CARS {
-                place.wipe(&files::with_suffix(place.name(), suffix), FileRole::Database)?;
-            }
-            place.sync_dir()?;
-            Ok(report)
-        });
+    let built = copy(conn, source.size, place, &temp, &prepared.key, progress).and_then(|report| {
+        make_durable(place, &temp)?;
+        source.require_owner()?;
+        // A plain log must never stand beside the encrypted file. All of it is in the plain file by now.
+        for suffix in SIDE_CARS {
+            place.wipe(&files::with_suffix(place.name(), suffix), FileRole::Database)?;
+        }
+        place.sync_dir()?;
+        Ok(report)
+    });
     let report = match built {
         Ok(report) => report,
         Err(error) => {
@@ -188,20 +196,20 @@ fn finish(
     if source.is_copy() || place.is_read_only() {
         return Err(StoreError::ReadOnly.into());
     }
-    leftover::require_ours(place)?;
+    plain_copy::require_ours(place)?;
     let lock = source.owner()?;
     let conn = open::open_again(place, lock, key)?;
     let mut found = VerifyReport::default();
-    let bad = verify::bad_pages(&conn, None, &mut found, progress)?;
+    let bad = verify::bad_pages(&conn, Some(place), &mut found, progress)?;
     if !bad.is_empty() || !found.structure.is_empty() {
         return Err(VaultError::Damaged);
     }
-    let bytes = found.pages * pages::PAGE as u64;
+    let bytes = found.pages * PAGE as u64;
     let sums = rows::sums(&conn, bytes, progress)?;
     conn.close().map_err(|(_, error)| StoreError::from(error))?;
     source.require_owner()?;
     let _ = progress.tell(Stage::Wiping, 0, bytes);
-    recover(place)?;
+    plain_copy::recover(place)?;
     let _ = progress.tell(Stage::Wiping, bytes, bytes);
     Ok(report_of(&sums, bytes))
 }
@@ -229,7 +237,7 @@ fn swap(source: &Source, temp: &OsStr) -> Result<(), VaultError> {
     let (plain, _) = place.open_or_create(place.name(), FileRole::Database)?;
     place.replace(temp, place.name(), FileRole::Database)?;
     place.sync_dir()?;
-    overwrite(&plain, source.size).map_err(|e| pages::io("overwriting", &e))
+    overwrite(&plain, source.size).map_err(|e| io_error("overwriting", &e))
 }
 
 fn overwrite(mut file: &File, size: u64) -> io::Result<()> {
@@ -286,28 +294,13 @@ fn move_log(source: &Source, key: &Secret<32>) -> Result<(), VaultError> {
 
 /// Fails unless page 1 is one of this key.
 fn require_key(source: &Source, key: &Secret<32>) -> Result<(), VaultError> {
-    let mut page = [0u8; pages::PAGE];
-    pages::read_at(&source.file, &mut page, 0).map_err(|e| pages::io("reading", &e))?;
-    let opens = PageKey::of_page_1(key, &page).check(1, &page);
-    if opens { Ok(()) } else { Err(OpenError::WrongKey.into()) }
+    match key_fits(&source.place, source.place.name(), key)? {
+        true => Ok(()),
+        false => Err(OpenError::WrongKey.into()),
+    }
 }
 
-/// Writes the rows of `from` into the empty file `temp`, encrypted, and compares them.
-fn copy_plain(
-    from: &Connection,
-    place: &Place,
-    temp: &OsStr,
-    key: &Secret<32>,
-    total: u64,
-    progress: &mut Progress<'_>,
-) -> Result<EncryptReport, VaultError> {
-    let conn = open::connect(place, temp, key, true)?;
-    let written = rows::copy(from, &conn, total, progress)?;
-    conn.close().map_err(|(_, error)| StoreError::from(error))?;
-    compare(&written, place, temp, key, progress)
-}
-
-/// Writes the pages of `source` into the empty file `temp`, encrypted under another key, and compares the rows.
+/// Writes all of the encrypted source into the empty file `temp`, encrypted under another key, and compares the rows.
 fn copy_encrypted(
     source: &Source,
     old: &Secret<32>,
@@ -320,27 +313,19 @@ fn copy_encrypted(
         return Err(VaultError::SameKey);
     }
     require_key(source, old)?;
-    let looked = look::connect(&source.place, source.place.name(), Some(old), false);
-    let _held = looked
+    let name = source.place.name();
+    let conn = open_read_only(&ReadOnly::keyed(&source.place, name, old))
         .and_then(|conn| verify::identity(&conn).map(|()| conn))
         .map_err(|error| look::doubted(&source.place, old, error))?;
-    let (file, _) = place.open_or_create(temp, FileRole::Database)?;
-    let bytes = pages::reencrypt(&source.file, old, &file, new, progress)?;
-    if !pages::same(&source.file, old, &file, new, progress)? {
-        return Err(VaultError::CopyDiffers);
-    }
-    drop(file);
-    // The pages are the same, and so are the rows. That SQLCipher reads them is shown by counting them.
-    let copy = look::connect(place, temp, Some(new), false)?;
-    let mut report = EncryptReport { bytes, ..EncryptReport::default() };
-    for table in rows::tables(&copy)? {
-        let count: i64 = copy
-            .query_row(&format!("SELECT count(*) FROM \"{table}\""), [], |row| row.get(0))
-            .map_err(StoreError::from)?;
-        report.tables += 1;
-        report.rows += u64::try_from(count).unwrap_or(0);
-    }
-    drop(copy);
+    let report = copy(conn, source.size, place, temp, new, progress).map_err(|error| {
+        // What SQLite calls damaged is the source, and may only have been unreadable for a moment.
+        match error {
+            VaultError::Store(StoreError::Corrupt) => {
+                look::doubted(&source.place, old, StoreError::Corrupt.into())
+            }
+            error => error,
+        }
+    })?;
     // It was read through just before: what does not open now could not be read.
     let mut copy = open::connect(place, temp, new, false).map_err(open::of_new)?;
     mark_as_copy(&mut copy)?;
@@ -348,41 +333,38 @@ fn copy_encrypted(
     Ok(report)
 }
 
-/// Proves that the file holds these rows and that every page of it is authentic.
-fn compare(
-    sums: &[TableSum],
+/// Writes what `from` reads into the empty file `temp`, encrypted, and proves it: every page of it is authentic, and its rows
+/// are those of the source.
+fn copy(
+    from: Conn,
+    size: u64,
     place: &Place,
     temp: &OsStr,
     key: &Secret<32>,
     progress: &mut Progress<'_>,
 ) -> Result<EncryptReport, VaultError> {
-    let found = place.inspect(temp, FileRole::Database)?.ok_or(VaultError::CopyDiffers)?;
-    let (pages, rest) = pages::layout(&found.file)?;
-    let mut salt = [0u8; pages::SALT];
-    pages::read_at(&found.file, &mut salt, 0).map_err(|e| pages::io("reading", &e))?;
-    let keys = PageKey::new(key, &salt);
-    if rest != 0 || !pages::bad_pages(&found.file, &keys, progress)?.is_empty() {
+    // What is ours has our tables, and nothing that runs by itself.
+    if rows::schema(&from)? != rows::schema(&*ritual::open_in_memory()?)? {
         return Err(VaultError::CopyDiffers);
     }
-    drop(found);
-    let conn = look::connect(place, temp, Some(key), false)?;
-    let bytes = pages * pages::PAGE as u64;
-    // Every page was authentic a moment ago: SQLCipher takes one that it cannot read for one that is not.
-    let read = rows::sums(&conn, bytes, progress).map_err(|error| match error {
-        VaultError::Store(StoreError::Corrupt) => {
-            StoreError::Io { code: rusqlite::ffi::SQLITE_IOERR_READ }.into()
-        }
-        error => error,
-    })?;
-    if read != sums {
+    let from =
+        export(from, place, temp, key, |done| progress.tell(Stage::Writing, done.min(size), size))?;
+    let sums = rows::sums(&from, size, progress)?;
+    let bytes = place.inspect(temp, FileRole::Database)?.ok_or(VaultError::CopyDiffers)?.size;
+    let copy = open_read_only(&ReadOnly::keyed(place, temp, key))?;
+    // Every page was written a moment ago: SQLCipher takes one that it cannot read for one that is not authentic.
+    let read = rows::sums(&copy, bytes, progress).map_err(of_new)?;
+    progress.tell(Stage::Checking, 0, bytes)?;
+    if read != sums || !bad_pages(&copy)?.is_empty() {
         return Err(VaultError::CopyDiffers);
     }
-    Ok(report_of(sums, bytes))
+    progress.tell(Stage::Checking, bytes, bytes)?;
+    Ok(report_of(&sums, bytes))
 }
 
 fn make_durable(place: &Place, temp: &OsStr) -> Result<(), VaultError> {
     let found = place.inspect(temp, FileRole::Database)?.ok_or(VaultError::CopyDiffers)?;
-    found.file.sync_all().map_err(|e| pages::io("syncing", &e))?;
+    found.file.sync_all().map_err(|e| io_error("syncing", &e))?;
     SIDE_CARS.iter().for_each(|s| place.remove(&files::with_suffix(temp, s)));
     Ok(place.sync_dir()?)
 }

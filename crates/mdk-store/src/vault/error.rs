@@ -86,3 +86,8 @@ pub enum VaultError {
         kind: io::ErrorKind,
     },
 }
+
+/// The error of reading or writing a database file in a way that SQLite has no part in.
+pub(super) fn io(action: &'static str, error: &io::Error) -> VaultError {
+    VaultError::Io { action, role: FileRole::Database, kind: error.kind() }
+}

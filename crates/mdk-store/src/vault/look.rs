@@ -1,21 +1,19 @@
 //! Looking at a database file that nobody has open, without changing it.
 
-use std::{cell::RefCell, ffi::OsStr, fs::File, path::Path};
+use std::{cell::RefCell, fs::File, path::Path};
 
 use mdk_wire::Secret;
-use rusqlite::{Connection, OpenFlags, config::DbConfig};
 use zeroize::Zeroizing;
 
-use super::{
-    Progress, VaultError,
-    pages::{self, MAGIC, PageKey, SALT},
-    scratch::Scratch,
-};
+use super::{VaultError, error::io, scratch::Scratch};
 use crate::{
-    DatabaseKey, FileRole, OpenError, StoreError, cipher,
+    DatabaseKey, FileRole, OpenError, StoreError,
     connection::Conn,
     files::{self, Handle, OwnerLock, Place},
-    key_source, names, open, side_record, undumped,
+    key_source, names, open,
+    recovery::explain_refusal,
+    side_record,
+    sqlcipher::{MAGIC, PAGE, SALT, read_at},
 };
 
 /// A database file under its owner lock. Dropping it leaves no file that was not there before.
@@ -118,7 +116,7 @@ impl Source {
         if self.size < SALT as u64 {
             return Err(OpenError::Truncated { size: self.size }.into());
         }
-        pages::read_at(&self.file, &mut head, 0).map_err(|e| pages::io("reading", &e))?;
+        read_at(&self.file, &mut head, 0).map_err(|e| io("reading", &e))?;
         Ok(head)
     }
 
@@ -147,7 +145,7 @@ impl Source {
 
     /// Refuses an encrypted file that was cut inside its first page. SQLite removes the log of one that it takes for empty.
     pub(crate) fn require_first_page(&self) -> Result<(), OpenError> {
-        match self.size < pages::PAGE as u64 {
+        match self.size < PAGE as u64 {
             true => Err(OpenError::Truncated { size: self.size }),
             false => Ok(()),
         }
@@ -173,10 +171,10 @@ impl Drop for Source {
 
 fn read_through(file: &File) -> Result<(), VaultError> {
     let mut part = Zeroizing::new(vec![0; 1 << 16]);
-    let size = file.metadata().map_err(|e| pages::io("looking at", &e))?.len();
+    let size = file.metadata().map_err(|e| io("looking at", &e))?.len();
     for at in (0..size).step_by(part.len()) {
         let length = usize::try_from(size - at).map_or(part.len(), |left| left.min(part.len()));
-        pages::read_at(file, &mut part[..length], at).map_err(|e| pages::io("reading", &e))?;
+        read_at(file, &mut part[..length], at).map_err(|e| io("reading", &e))?;
     }
     Ok(())
 }
@@ -193,106 +191,9 @@ pub(super) fn check_keys<'a>(
     }
 }
 
-/// A connection that reads the database `name` and changes neither it nor its log. The caller holds the owner lock.
-/// `with_log` says that the log holds something.
-pub(crate) fn connect(
-    place: &Place,
-    name: &OsStr,
-    key: Option<&Secret<32>>,
-    with_log: bool,
-) -> Result<Conn, OpenError> {
-    let flags = OpenFlags::SQLITE_OPEN_NOFOLLOW
-        | OpenFlags::SQLITE_OPEN_NO_MUTEX
-        | OpenFlags::SQLITE_OPEN_EXRESCODE;
-    let conn = match uri(&place.path(name)) {
-        // Without a log the file is all there is, and SQLite is told that it stays as it is: no lock, no log.
-        Some(uri) if !with_log => {
-            let flags = flags | OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
-            undumped::begin();
-            Connection::open_with_flags(uri, flags)?.into()
-        }
-        // To lock a file takes leave to write to it.
-        _ if place.is_read_only() => return Err(StoreError::ReadOnly.into()),
-        // A log is read under an exclusive lock, with its index in memory, and left as it is.
-        _ => {
-            let flags = flags | OpenFlags::SQLITE_OPEN_READ_WRITE;
-            let conn = Conn::open(place, name, flags, None)?;
-            conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-            conn
-        }
-    };
-    conn.execute_batch("PRAGMA cipher_log_level = NONE; PRAGMA cipher_memory_security = ON;")?;
-    if let Some(key) = key {
-        cipher::give_key(&conn, key)?;
-        conn.execute_batch("PRAGMA cipher_compatibility = 4;")?;
-    }
-    conn.execute_batch(
-        "PRAGMA locking_mode = EXCLUSIVE; PRAGMA query_only = ON; PRAGMA trusted_schema = OFF;
-         PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -8192;",
-    )?;
-    Ok(conn)
-}
-
-/// The path as a URI that calls the file immutable; `None` where that is not known to work.
-#[cfg(unix)]
-fn uri(path: &Path) -> Option<String> {
-    use std::{fmt::Write, os::unix::ffi::OsStrExt};
-    let mut uri = String::from("file://");
-    for &byte in path.as_os_str().as_bytes() {
-        if byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte) {
-            uri.push(char::from(byte));
-        } else {
-            write!(uri, "%{byte:02x}").expect("writing to a string cannot fail");
-        }
-    }
-    uri.push_str("?immutable=1");
-    Some(uri)
-}
-
-#[cfg(not(unix))]
-fn uri(_: &Path) -> Option<String> {
-    None
-}
-
-/// An error of opening a database that says "damaged" or "wrong key": whether it is that, or whether the file could only
-/// not be read just now. SQLCipher takes what it could not read for what does not authenticate.
-pub(crate) fn doubt(place: &Place, key: &Secret<32>, error: OpenError) -> OpenError {
-    if !matches!(error, OpenError::WrongKey | OpenError::Store(StoreError::Corrupt)) {
-        return error;
-    }
-    let mut page = [0u8; pages::PAGE];
-    let looked = place.inspect(place.name(), FileRole::Database).and_then(|found| {
-        let file = found.ok_or_else(|| error.clone())?.file;
-        pages::read_at(&file, &mut page, 0)
-            .map_err(|e| files::io_error("reading", FileRole::Database, &e))?;
-        let keys = PageKey::of_page_1(key, &page);
-        let (found, rest) = pages::layout(&file).map_err(|_| error.clone())?;
-        if !keys.decrypt(1, &mut page) || rest != 0 {
-            return Err(error.clone());
-        }
-        if found < u64::from(pages_in_header(&page)) {
-            // What the file lacks may stand in the log.
-            let log =
-                place.inspect(&files::with_suffix(place.name(), "-wal"), FileRole::Database)?;
-            return Err(match log.is_none_or(|log| log.size == 0) {
-                true => OpenError::Truncated { size: found * pages::PAGE as u64 },
-                false => error.clone(),
-            });
-        }
-        match pages::bad_pages(&file, &keys, &mut Progress::none()) {
-            Ok(bad) if bad.is_empty() => {
-                Ok(StoreError::Io { code: rusqlite::ffi::SQLITE_IOERR_READ }.into())
-            }
-            Ok(_) => Err(error.clone()),
-            Err(_) => Ok(StoreError::Io { code: rusqlite::ffi::SQLITE_IOERR_READ }.into()),
-        }
-    });
-    looked.unwrap_or_else(|error| error)
-}
-
 /// What SQLite says of an encrypted source that is there: damage only where a page does not authenticate or is missing.
 pub(super) fn doubted(place: &Place, key: &Secret<32>, error: OpenError) -> VaultError {
-    match doubt(place, key, error) {
+    match explain_refusal(place, key, error) {
         OpenError::Store(StoreError::Corrupt) | OpenError::Truncated { .. } => VaultError::Damaged,
         OpenError::Store(error) => error.into(),
         error => error.into(),
@@ -307,9 +208,4 @@ pub(super) fn judged(place: &Place, key: &Secret<32>, error: VaultError) -> Vaul
         }
         (error, _) => error,
     }
-}
-
-/// How many pages a database says that it has (<https://sqlite.org/fileformat.html>, 1.3.8).
-fn pages_in_header(page_1: &[u8; pages::PAGE]) -> u32 {
-    u32::from_be_bytes(page_1[28..32].try_into().expect("4 bytes"))
 }

@@ -47,7 +47,8 @@ pub struct Step {
     pub total: u64,
 }
 
-/// Told how far an operation is, at least every 4 MiB; `Break` cancels it as long as nothing was changed.
+/// Told how far an operation is; `Break` cancels it as long as nothing was changed. A check of all pages is one step, which SQLCipher
+/// takes at once.
 pub struct Progress<'a>(Option<&'a mut dyn FnMut(Step) -> ControlFlow<()>>);
 
 impl std::fmt::Debug for Progress<'_> {

@@ -2,32 +2,31 @@
 //!
 //! Record (pending) -> pending key stored and read back -> `NAME.rekey` written and validated -> exchanged with `NAME`
 //! -> opened and validated -> record (promoted) -> the old file overwritten and removed, the old key removed. Each step is
-//! durable before the next, so at any point the record and page 1 say which key counts: see `recover.rs`.
+//! durable before the next, so at any point the record and page 1 say which key counts: see `recovery/rekeyed.rs`.
 
-mod recover;
-
-use std::{
-    io::{Seek, SeekFrom, Write},
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::io::{Seek, SeekFrom, Write};
 
 use mdk_wire::Secret;
 
-use super::{Progress, VaultError, pages};
+use super::{Progress, Stage, VaultError, error, look, rows, verify};
 use crate::{
     DatabaseKey, FileRole, OpenError, Store, StoreError, cipher,
     files::{self, OwnerLock, Place},
     first_open,
     key_source::{self, Home},
-    names,
-    open::{of_new, remove_side_cars},
+    names::{self, rekey_name, remove_side_cars},
+    open::of_new,
+    recovery::rekeyed::{Side, clean_up, settle_interrupted},
     ritual,
     side_record::{self, KeySlot, Record, State},
+    sqlcipher::{ReadOnly, bad_pages, export, key_fits, open_read_only},
 };
-pub(crate) use recover::{Side, clean_up, interrupted_key, opens, settle_interrupted};
 
 /// Room for files other than the copy: the record, the key, and the log of each, which is given over a megabyte at once.
 const SPARE: u64 = 3 << 20;
+
+/// Bytes that the old file is overwritten with at once, where it cannot be exchanged.
+const BLOCK: usize = 4096;
 
 /// What `rekey` did.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -38,16 +37,6 @@ pub struct RekeyReport {
     /// The old key was left where it is, because another database may need it: this one is a copy, or was brought back
     /// or moved from another file system. Remove it yourself if there is no other one.
     pub old_key_kept: bool,
-}
-
-/// The name of the file that is written; after the exchange, of the old one.
-fn rekey_name(place: &Place) -> std::ffi::OsString {
-    files::with_suffix(place.name(), ".rekey")
-}
-
-/// Now, in Unix seconds.
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 impl Store {
@@ -86,7 +75,7 @@ impl Store {
         }
         let size = self.settle_log(&place)?;
         // A file that the old key does not open is taken for one that has the new key, if anything fails from here on.
-        if !recover::opens(&place, &old)? {
+        if !key_fits(&place, place.name(), &old)? {
             return Err(VaultError::Damaged);
         }
         let (needed, available) = (size.saturating_add(SPARE), place.free_bytes()?);
@@ -121,7 +110,7 @@ impl Store {
             // The next owner has undone it, or will; what stands under its names may be of one of its own.
             Err(_) if self.require_owner().is_err() => return Err(StoreError::LockLost.into()),
             // If the new key counts already, the next opening finishes the work.
-            Err(error) if !matches!(recover::opens(&place, &old), Ok(true)) => {
+            Err(error) if !matches!(key_fits(&place, place.name(), &old), Ok(true)) => {
                 return Err(of_copy(error));
             }
             Err(error) => {
@@ -188,12 +177,13 @@ impl Store {
     }
 
     /// Moves the whole write-ahead log into the file. Returns the size of the file.
-    fn settle_log(&self, place: &Place) -> Result<u64, VaultError> {
+    fn settle_log(&mut self, place: &Place) -> Result<u64, VaultError> {
         let conn = self.conn()?;
         conn.flush_prepared_statement_cache();
-        let busy: i64 = conn
-            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
-            .map_err(StoreError::from)?;
+        let busy =
+            conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
+        // A log that cannot be read just now looks damaged to SQLCipher.
+        let busy = busy.map_err(|error| self.explain(StoreError::from(error)))?;
         if busy != 0 {
             return Err(StoreError::Busy.into());
         }
@@ -299,7 +289,7 @@ fn next_key(
     Ok((home, key))
 }
 
-/// Writes the copy and proves it: every page authenticates and holds what its source holds, and it opens.
+/// Writes the copy and proves it: every page of it is authentic, and its rows are those of the database.
 fn copy(
     place: &Place,
     old: &Secret<32>,
@@ -309,20 +299,33 @@ fn copy(
     let name = rekey_name(place);
     remove_side_cars(place, &name);
     let missing = || VaultError::SourceMissing { role: FileRole::Database };
-    let from = place.inspect(place.name(), FileRole::Database)?.ok_or_else(missing)?.file;
-    let to = place.create_new(&name, FileRole::Database)?;
-    let bytes = pages::reencrypt(&from, old, &to, new, progress)?;
-    if !pages::same(&from, old, &to, new, progress)? {
+    let size = place.inspect(place.name(), FileRole::Database)?.ok_or_else(missing)?.size;
+    // SQLite's locks end when any descriptor of the file is closed, so ours goes first.
+    drop(place.create_new(&name, FileRole::Database)?);
+    let from = open_read_only(&ReadOnly::keyed(place, place.name(), old))?;
+    let of_source = |error| match error {
+        VaultError::Store(StoreError::Corrupt) => {
+            look::doubted(place, old, StoreError::Corrupt.into())
+        }
+        error => error,
+    };
+    let from =
+        export(from, place, &name, new, |done| progress.tell(Stage::Writing, done.min(size), size))
+            .map_err(of_source)?;
+    remove_side_cars(place, &name);
+    let copy = open_read_only(&ReadOnly::keyed(place, &name, new))?;
+    verify::identity(&copy)?;
+    progress.tell(Stage::Checking, 0, size)?;
+    let bad = bad_pages(&copy)?;
+    let sums = rows::sums(&from, size, progress).map_err(of_source)?;
+    if !bad.is_empty() || rows::sums(&copy, size, progress)? != sums {
         return Err(VaultError::CopyDiffers);
     }
-    drop((from, to));
-    let conn = ritual::connect_to_read(place, &name, new)?;
-    conn.close().map_err(|(_, error)| StoreError::from(error))?;
-    remove_side_cars(place, &name);
+    drop((from, copy));
     let found = place.inspect(&name, FileRole::Database)?.ok_or_else(missing)?;
     found.file.sync_all().map_err(|e| files::io_error("syncing", FileRole::Database, &e))?;
     place.sync_dir()?;
-    Ok(bytes)
+    Ok(found.size)
 }
 
 /// Exchanges the file and its copy. Where the system cannot, the copy replaces the file, which is then overwritten
@@ -333,12 +336,12 @@ fn exchange(place: &Place) -> Result<bool, VaultError> {
         return Ok(true);
     }
     let (mut old, _) = place.open_or_create(place.name(), FileRole::Database)?;
-    let size = pages::layout(&old)?;
+    let size = old.metadata().map_err(|e| error::io("looking at", &e))?.len();
     place.replace(&name, place.name(), FileRole::Database)?;
-    let mut block = vec![0u8; pages::PAGE];
-    let overwritten = pages::random(&mut block).is_ok()
+    let mut block = vec![0u8; BLOCK];
+    let overwritten = getrandom::fill(&mut block).is_ok()
         && old.seek(SeekFrom::Start(0)).is_ok()
-        && (0..size.0).all(|_| old.write_all(&block).is_ok())
+        && (0..size.div_ceil(BLOCK as u64)).all(|_| old.write_all(&block).is_ok())
         && old.sync_all().is_ok();
     if !overwritten {
         tracing::warn!("the file of the old key was removed but could not be overwritten");

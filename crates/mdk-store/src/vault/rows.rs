@@ -1,13 +1,10 @@
-//! The rows of all tables, read in one order, copied and compared.
+//! The rows of all tables, read in one order and summed up.
 
-use rusqlite::{
-    Connection, Row, params_from_iter,
-    types::{ToSqlOutput, ValueRef},
-};
+use rusqlite::{Connection, types::ValueRef};
 use sha2::{Digest, Sha256};
 
 use super::{Progress, Stage, VaultError};
-use crate::StoreError;
+use crate::{StoreError, sqlcipher};
 
 /// What the rows of one table come to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +24,16 @@ pub(crate) fn tables(conn: &Connection) -> Result<Vec<String>, StoreError> {
     Ok(tables.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?)
 }
 
+/// What is in the schema, apart from what SQLite makes by itself.
+pub(crate) fn schema(conn: &Connection) -> Result<Vec<(String, String)>, StoreError> {
+    let mut entries = conn.prepare(
+        "SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' \
+         ORDER BY type, name",
+    )?;
+    let entries = entries.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(entries.collect::<Result<_, _>>()?)
+}
+
 /// The columns of a table, in their order.
 pub(crate) fn columns(conn: &Connection, table: &str) -> Result<Vec<String>, StoreError> {
     let mut columns = conn.prepare("SELECT name FROM pragma_table_info(?1) ORDER BY cid")?;
@@ -41,53 +48,15 @@ pub(crate) fn sums(
 ) -> Result<Vec<TableSum>, VaultError> {
     let mut meter = Meter { stage: Stage::Comparing, done: 0, told: 0, total };
     progress.tell(Stage::Comparing, 0, total)?;
-    tables(conn)?
-        .into_iter()
-        .map(|table| sum(conn, table, &mut meter, progress, |_| Ok(())))
-        .collect()
-}
-
-/// Copies every row of `from` into the new, empty database `to`, which has the same tables. Returns the sums of what was
-/// read. Whoever calls this makes the file durable or throws it away, so it is not synced, and it keeps no journal: that
-/// would need room beside the two files, for the indexes that rows lie in by chance hundreds of bytes for each of theirs.
-pub(crate) fn copy(
-    from: &Connection,
-    to: &Connection,
-    total: u64,
-    progress: &mut Progress<'_>,
-) -> Result<Vec<TableSum>, VaultError> {
-    let names = tables(from)?;
-    if names != tables(to)? {
-        return Err(VaultError::CopyDiffers);
+    let mut sums = Vec::new();
+    for table in tables(conn)? {
+        sums.push(sum(conn, table, &mut meter, progress)?);
     }
-    to.execute_batch("PRAGMA synchronous = OFF; PRAGMA journal_mode = OFF; BEGIN")
-        .map_err(StoreError::from)?;
-    let mut meter = Meter { stage: Stage::Writing, done: 0, told: 0, total };
-    progress.tell(Stage::Writing, 0, total)?;
-    let mut out = Vec::new();
-    // The counters come last: inserting rows moves them.
-    let (counters, names): (Vec<_>, Vec<_>) =
-        names.into_iter().partition(|name| name == "sqlite_sequence");
-    for table in names.into_iter().chain(counters) {
-        let columns = columns(from, &table)?;
-        if columns != self::columns(to, &table)? {
-            return Err(VaultError::CopyDiffers);
-        }
-        if table == "sqlite_sequence" {
-            to.execute("DELETE FROM sqlite_sequence", []).map_err(StoreError::from)?;
-        }
-        let mut insert = to.prepare(&insert_sql(&table, &columns)).map_err(StoreError::from)?;
-        let sum = sum(from, table, &mut meter, progress, |row| {
-            let values = (0..columns.len()).map(|n| row.get_ref(n).map(ToSqlOutput::Borrowed));
-            let values = values.collect::<Result<Vec<_>, _>>().map_err(StoreError::from)?;
-            insert.execute(params_from_iter(values)).map_err(StoreError::from)?;
-            Ok(())
-        })?;
-        out.push(sum);
+    // (of the last page of all it would be said to nobody)
+    match sqlcipher::is_sound(conn) {
+        true => Ok(sums),
+        false => Err(StoreError::Corrupt.into()),
     }
-    to.execute_batch("COMMIT; PRAGMA journal_mode = WAL").map_err(StoreError::from)?;
-    out.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(out)
 }
 
 /// The statement that inserts a row with all columns.
@@ -103,7 +72,6 @@ fn sum(
     name: String,
     meter: &mut Meter,
     progress: &mut Progress<'_>,
-    mut each: impl FnMut(&Row<'_>) -> Result<(), VaultError>,
 ) -> Result<TableSum, VaultError> {
     let mut hash = Sha256::new();
     let mut rows = 0;
@@ -124,7 +92,6 @@ fn sum(
             meter.done += size(&value);
             add(&mut hash, value);
         }
-        each(row)?;
         meter.tell(progress)?;
     }
     Ok(TableSum { name, rows, digest: hash.finalize().into() })

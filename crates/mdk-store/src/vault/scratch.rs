@@ -12,7 +12,7 @@ use std::{
 
 use mdk_wire::SecretVec;
 
-use super::{BackupReport, Progress, VaultError, look::Source, pages};
+use super::{BackupReport, Progress, VaultError, error, look::Source};
 use crate::{
     DatabaseKey, FileRole, OpenError, OpenOptions, Store, StoreError,
     files::{self, Place},
@@ -42,7 +42,7 @@ impl Scratch {
         let record = side_record::read(from)?.filter(|record| record.pending.is_none());
         if record.is_some_and(|record| record.key.source == "passphrase") {
             let entries = std::fs::read_dir(from.path(OsStr::new("")));
-            let entries = entries.map_err(|e| pages::io("listing", &e))?;
+            let entries = entries.map_err(|e| error::io("listing", &e))?;
             let keys = entries.filter_map(|entry| Some(entry.ok()?.file_name()));
             names.extend(keys.filter(|name| key_source::is_of_key(&own(".key"), name)));
         }
@@ -52,7 +52,7 @@ impl Scratch {
     fn with(from: &Place, names: Vec<OsString>) -> Result<Self, VaultError> {
         let mut random = [0u8; 8];
         getrandom::fill(&mut random)
-            .map_err(|_| pages::io("making", &io::ErrorKind::Other.into()))?;
+            .map_err(|_| error::io("making", &io::ErrorKind::Other.into()))?;
         let dir = std::env::temp_dir().join(format!("mdk-{}", hex::encode(random)));
         let place = Place::of(&dir.join(from.name()), FileRole::Database)?;
         let made = ["-shm", "-journal", ".lock", ".keyinfo", ".keyinfo.tmp"];
@@ -73,7 +73,7 @@ impl Scratch {
         }
         for (name, mut file) in found {
             let mut to = copy.place.create_new(&name, FileRole::Database)?;
-            io::copy(&mut *file, &mut *to).map_err(|e| pages::io("copying", &e))?;
+            io::copy(&mut *file, &mut *to).map_err(|e| error::io("copying", &e))?;
         }
         Ok(copy)
     }
@@ -99,7 +99,8 @@ pub fn backup(
     progress: &mut Progress<'_>,
 ) -> Result<BackupReport, VaultError> {
     let missing = VaultError::SourceMissing { role: FileRole::Database };
-    if !path.try_exists().unwrap_or(true) {
+    // A link that leads nowhere is there, and is refused as one.
+    if path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
         // Opening would create it.
         return Err(missing);
     }

@@ -1,27 +1,26 @@
 //! Proof that a database is intact: every page authentic, the structure sound, groups and messages consistent.
 
 mod logic;
-mod scan;
+mod pages;
 mod structure;
-#[cfg(test)]
-mod tests;
 
 use std::path::Path;
 
 use rusqlite::Connection;
 
-use super::{
-    Progress, Stage, VaultError, encrypt::plain_copy_is_there, log::Log, look, pages::PAGE,
-    scratch::Scratch,
-};
+use super::{Progress, Stage, VaultError, look};
 use crate::{
-    APPLICATION_ID, DatabaseKey, OpenError, Store, StoreError, files::Place, key_source, migrate,
-    open, side_record, store,
+    APPLICATION_ID, DatabaseKey, OpenError, Store, StoreError,
+    files::Place,
+    key_source, migrate, open,
+    recovery::plain_copy,
+    sqlcipher::{Log, PAGE},
+    store,
 };
 
 pub(super) use logic::INCOMPLETE_GROUPS;
-pub(crate) use scan::open_database as bad_pages;
-pub(super) use scan::{Scan, find_key, read as read_page};
+pub(super) use pages::of_open as bad_pages;
+pub(super) use pages::{FOREIGN_LOG, Settled, damaged_log, of_last};
 
 /// Most bad pages that a report names.
 const MAX_PAGES: usize = 1000;
@@ -70,7 +69,7 @@ impl VerifyReport {
 
     /// `place` is that of the database, not of a copy of it.
     fn finish(mut self, place: Option<&Place>) -> Self {
-        if place.is_some_and(plain_copy_is_there) {
+        if place.is_some_and(plain_copy::is_there) {
             self.structure.insert(0, PLAIN_COPY.to_owned());
         }
         self.structure.truncate(MAX_LINES);
@@ -101,27 +100,21 @@ pub fn verify(
     source.require_first_page()?;
     let key = key_source::existing(&source.place, key)?;
     let log = Log::read(source.log_file.as_ref(), &source.file)?;
-    let scan = Scan::run(&source, &log, &key, progress)
+    let settled = Settled::of(&source, &log, &key, progress)
         .map_err(|error| look::judged(&source.place, &key, error))?;
     let mut report = VerifyReport {
         pages: source.size / PAGE as u64,
         log_pages: log.pages.len() as u64,
-        structure: scan.lines(&source, &log),
-        remarks: Scan::remarks(&log),
+        remarks: pages::remarks(&log),
         ..VerifyReport::default()
     };
-    report.add_pages(&scan.bad);
-    if scan.bad.first() == Some(&1) {
+    report.add_pages(&settled.bad);
+    let connect = || settled.connect(&key, false);
+    report.structure = pages::lines(&source, &log, connect)?;
+    if !settled.has_page_1 {
         report.structure.push("page 1 is damaged: the structure could not be checked".to_owned());
         return Ok(report.finish(Some(&source.place)));
     }
-    let with_log = !log.pages.is_empty();
-    let copy = match with_log && source.place.is_read_only() {
-        true => Some(Scratch::of(&source.place)?),
-        false => None,
-    };
-    let place = copy.as_ref().map_or(&source.place, |copy| &copy.place);
-    let connect = || look::connect(place, place.name(), Some(&key), with_log);
     let refusal = || connect().and_then(|conn| identity(&conn)).err();
     // SQLite also says "damaged" of what could not be read just now.
     let refusal = match refusal() {
@@ -132,14 +125,12 @@ pub fn verify(
         refusal => refusal,
     };
     match refusal {
-        // This process cannot look, whatever there is to be seen.
-        Some(error @ OpenError::Store(StoreError::WrongProcess)) => return Err(error.into()),
         // SQLite refuses a file that ends too early, whole as its pages are.
-        Some(OpenError::Store(StoreError::Corrupt)) if scan.bad.is_empty() => {
+        Some(OpenError::Store(StoreError::Corrupt)) if settled.bad.is_empty() => {
             report.structure.push("the structure cannot be read".to_owned());
         }
-        Some(error) if scan.bad.is_empty() => return Err(error.into()),
-        _ if scan.bad.is_empty() && report.structure.is_empty() => {
+        Some(error) if settled.bad.is_empty() => return Err(error.into()),
+        _ if settled.bad.is_empty() && report.structure.is_empty() => {
             // It was opened a moment ago.
             check(&*connect().map_err(open::of_new)?, &mut report, progress)?;
         }
@@ -166,9 +157,7 @@ impl Store {
         let mut report = VerifyReport::default();
         self.require_owner()?;
         self.mend()?;
-        let record = self.place().and_then(|place| side_record::read(place).ok().flatten());
-        let salt = record.and_then(|record| record.salt());
-        let bad = scan::open_database(self.conn()?, salt, &mut report, progress)?;
+        let bad = bad_pages(self.conn()?, self.place(), &mut report, progress)?;
         self.log_was_emptied();
         report.add_pages(&bad);
         if bad.is_empty() {

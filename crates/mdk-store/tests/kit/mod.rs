@@ -3,6 +3,8 @@
 #[cfg(unix)]
 pub mod backup;
 #[cfg(unix)]
+pub mod codec;
+#[cfg(unix)]
 pub mod keys;
 pub mod rows;
 #[cfg(unix)]

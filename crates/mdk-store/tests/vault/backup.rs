@@ -282,3 +282,15 @@ fn a_disk_that_fills_up_meanwhile_leaves_nothing() {
     fs::remove_file(small.path().join("filler")).unwrap();
     backup(&mut store, &to).unwrap();
 }
+
+#[test]
+fn a_link_that_leads_nowhere_is_called_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.db");
+    std::os::unix::fs::symlink(dir.path().join("gone.db"), &path).unwrap();
+    let words = mdk_wire::SecretVec::new(b"words".to_vec());
+    let to = dir.path().join("a.bak");
+    let error = mdk_store::backup(&path, &crate::kit::raw(1), &to, &words, &mut Progress::none());
+    assert_eq!(error.unwrap_err(), OpenError::Symlink { role: FileRole::Database }.into());
+    assert!(!to.exists());
+}

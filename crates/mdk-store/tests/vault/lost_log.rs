@@ -6,9 +6,8 @@ use std::{
 };
 
 use mdk_store::*;
-use rusqlite::Connection;
 
-use super::salvage::{count, save};
+use super::salvage::save;
 use crate::kit::vault::*;
 
 /// Opens the database in a copy of its directory: `None` if it is called damaged, and then nothing has changed.
@@ -134,8 +133,7 @@ fn a_log_of_another_kind_is_damage_and_what_is_there_is_saved() {
             assert!(line.is_some(), "{report:?}");
             let (report, mut store) = save(&home);
             assert_eq!(report.missing.len(), 1, "{report:?}");
-            // The frames are those of the database under another header.
-            assert_eq!(store.digest().unwrap() == home.digest, frames.len() > 600);
+            assert_ne!(store.digest().unwrap(), home.digest, "what stands in the log is lost");
         }
     }
     // Of the kind that it should be, it is one of a transaction that was never finished.
@@ -300,165 +298,33 @@ fn a_last_transaction_that_does_not_count_is_spoken_of() {
     assert_eq!(said(&log[..ends.max().unwrap() + FRAME]), (true, 0));
 }
 
+/// What stands behind it is lost, and said to be.
 #[test]
-fn what_stands_behind_damage_in_a_log_is_saved() {
+fn what_stands_before_damage_in_a_log_is_saved() {
     let (home, log) = with_log();
-    for bad in headers(&log).iter().step_by(9) {
-        put_log(&home, bad);
-        let (report, mut store) = save(&home);
-        assert_eq!(report.missing, ["the write-ahead log is damaged; all its pages were read"]);
-        assert!(store.digest().unwrap() == home.digest);
-    }
     let count_of = |store: &mut Store| (0..20).filter(|n| late(store, *n).is_some()).count();
     let frames = (log.len() - 32) / FRAME;
-    let mut hit = 0;
-    for frame in (0..frames - 3).step_by(4) {
-        // Of the header of a frame nothing is needed but the number of the page, and that can be found.
-        let mut bad = log.clone();
-        // (a number that becomes 0 is lost)
-        let at = 32 + frame * FRAME + [1, 3, 5, 9, 18][frame % 5];
-        bad[at] ^= if bad[at] == 4 { 8 } else { 4 };
-        put_log(&home, &bad);
-        let (report, mut store) = save(&home);
-        assert_eq!(report.missing.len(), 1, "{frame} {report:?}");
-        assert!(store.digest().unwrap() == home.digest, "{frame}");
-        let mut bad = log.clone();
-        bad[32 + frame * FRAME + 24 + 100] ^= 1;
-        put_log(&home, &bad);
-        let (report, mut store) = save(&home);
-        let said = report.missing.join(", ");
-        assert!(said.contains("1 of its pages could not be read"), "{said}");
-        assert_eq!(report.groups, u64::from(GROUPS));
-        // Of the rows at most those of one page are missing.
-        let saved = count_of(&mut store);
-        assert!(saved >= 12, "{frame} {saved} {report:?}");
-        if said.contains("of 1 an older") {
-            hit += 1;
-        } else {
-            assert!(store.digest().unwrap() == home.digest, "{frame} {report:?}");
+    let mut before = 0;
+    for frame in (0..frames - 3).step_by(7) {
+        for at in [0, 9, 18, 24 + 100] {
+            let mut bad = log.clone();
+            bad[32 + frame * FRAME + at] ^= 4;
+            put_log(&home, &bad);
+            assert!(opened(&home).is_none());
+            let (report, mut store) = save(&home);
+            assert_eq!(report.missing.len(), 1, "{frame} {report:?}");
+            assert!(report.missing[0].contains("write-ahead log is damaged"), "{report:?}");
+            assert_eq!((report.groups, report.unrecoverable_groups), (u64::from(GROUPS), 0));
+            let saved = count_of(&mut store);
+            assert!(saved >= before && saved < 20, "{frame} {saved} {before}");
+            before = saved;
         }
     }
-    assert!(hit > 3, "{hit}");
+    assert!(before > 5, "{before}");
 }
 
 fn late(store: &mut Store, n: u8) -> Option<Vec<u8>> {
     let value = store.read(|tx| tx.meta(&format!("late {n}"))).unwrap();
     assert!(value.as_ref().is_none_or(|value| *value == [n; 2000]), "{n}");
     value
-}
-
-/// As it is killed in its first session: the file has but the schema, and may be lost.
-#[test]
-fn a_first_session_is_saved_from_its_log_whatever_is_hit() {
-    let home = Home::new();
-    fs::remove_file(&home.path).unwrap();
-    let mut store = open(&home.path, &raw(1));
-    fill(&mut store);
-    for n in 0..6 {
-        store.write(|tx| tx.set_meta("late 0", &[n; 2000])).unwrap();
-    }
-    let (file, log) = (home.bytes(), fs::read(home.beside("a.db-wal")).unwrap());
-    store.close().unwrap();
-    let all = u64::from(GROUPS) * u64::from(MESSAGES);
-    let used =
-        log[32..].chunks_exact(FRAME).take_while(|frame| frame[8..16] == log[16..24]).count();
-    for frame in (0..used - 8).step_by(11) {
-        let mut bad = log.clone();
-        bad[32 + frame * FRAME + 24 + 100] ^= 1;
-        fs::write(&home.path, &file).unwrap();
-        put_log(&home, &bad);
-        assert!(opened(&home).is_none(), "{frame}");
-        let (report, _) = save(&home);
-        assert!(count(&report, "messages") + 12 >= all, "{frame} {report:?}");
-        assert_eq!(report.groups, u64::from(GROUPS), "{frame} {report:?}");
-        let said = report.missing.join(", ");
-        assert!(said.contains("log is damaged: 1 of its pages"), "{said}");
-    }
-    let mut zeros = log.clone();
-    zeros[..32].fill(0);
-    for log in [&log, &zeros] {
-        fs::write(&home.path, b"").unwrap();
-        put_log(&home, log);
-        let (report, _) = save(&home);
-        assert_eq!(count(&report, "messages"), all, "{report:?}");
-        assert_eq!(report.groups, u64::from(GROUPS));
-    }
-}
-
-/// A row of one time beside MLS state of another: such a group would fail when it is used.
-#[test]
-fn a_group_of_which_only_an_older_row_is_left_is_given_up_with_its_history_kept() {
-    let home = Home::new();
-    let conn = by_hand(&home.path, 1);
-    for sql in ["UPDATE groups SET name = 'new'", "INSERT INTO meta VALUES ('late', x'00')"] {
-        conn.execute_batch(sql).unwrap();
-    }
-    let (file, log) = (home.bytes(), fs::read(home.beside("a.db-wal")).unwrap());
-    drop(conn);
-    fs::write(&home.path, file).unwrap();
-    let mut hit = log.clone();
-    hit[32 + 24 + 100] ^= 1;
-    for (log, unrecoverable) in [(log, 0), (hit, u64::from(GROUPS))] {
-        put_log(&home, &log);
-        let (report, mut store) = save(&home);
-        assert_eq!(report.unrecoverable_groups, unrecoverable, "{report:?}");
-        assert_eq!(count(&report, "messages"), u64::from(GROUPS) * u64::from(MESSAGES));
-        assert_eq!(store.read(|tx| tx.meta("late")).unwrap(), Some(vec![0]));
-    }
-}
-
-/// A bad block of the disk takes with a page what says which page it was.
-#[test]
-fn no_group_that_is_kept_is_of_two_times_after_a_bad_block() {
-    let home = Home::new();
-    let conn = by_hand(&home.path, 1);
-    // Long values change at both ends, which stand on different pages.
-    conn.execute_batch(
-        "BEGIN; UPDATE groups SET name = 'new'; UPDATE nodes SET state = CAST('new' || substr(state, 4) AS BLOB); \
-         UPDATE mls_rows SET value = CAST('new' || substr(value, 4, length(value) - 6) || 'new' AS BLOB); COMMIT",
-    )
-    .unwrap();
-    for n in 0..3 {
-        conn.execute("INSERT INTO meta VALUES (?1, zeroblob(2000))", [format!("late {n}")])
-            .unwrap();
-    }
-    let log = fs::read(home.beside("a.db-wal")).unwrap();
-    drop(conn);
-    let (mut given_up, mut kept) = (0, 0);
-    for (size, step) in [(PAGE, PAGE), (512, 7 * 512)] {
-        for block in (0..log.len()).step_by(step) {
-            let mut bad = log.clone();
-            bad[block..log.len().min(block + size)].fill(0);
-            put_log(&home, &bad);
-            let (report, store) = save(&home);
-            store.close().unwrap();
-            assert_eq!(report.groups, u64::from(GROUPS), "{block} {report:?}");
-            assert_eq!(
-                of_two_times(&home.dir.path().join("saved").join("b.db")),
-                0,
-                "{size} {block}"
-            );
-            given_up += report.unrecoverable_groups;
-            // Where the page is known, and holds no state of a group, none is given up.
-            kept += report.groups - report.unrecoverable_groups;
-        }
-    }
-    assert!(given_up > 0 && kept > 0, "{given_up} {kept}");
-}
-
-/// Groups that may be used and have old rows and new ones.
-fn of_two_times(path: &Path) -> i64 {
-    let conn = Connection::open(path).unwrap();
-    conn.execute_batch(&format!("PRAGMA key = \"x'{}'\"", "02".repeat(32))).unwrap();
-    conn.query_row(
-        "WITH rows (id, new) AS (SELECT group_id, name = 'new' FROM groups \
-         UNION ALL SELECT group_id, substr(state, 1, 3) = x'6e6577' FROM nodes \
-         UNION ALL SELECT scope, substr(value, 1, 3) = x'6e6577' FROM mls_rows \
-         UNION ALL SELECT scope, substr(value, -3) = x'6e6577' FROM mls_rows) \
-         SELECT count(*) FROM groups WHERE status <> 8 AND \
-         (SELECT count(DISTINCT new) FROM rows WHERE id = group_id) > 1",
-        [],
-        |row| row.get(0),
-    )
-    .unwrap()
 }

@@ -3,6 +3,7 @@
 mod backup;
 mod begun;
 mod copies;
+mod crafted;
 mod cut;
 #[cfg(target_os = "linux")]
 mod descriptor;
@@ -17,7 +18,6 @@ mod key_paths;
 mod locks;
 mod lost_lock;
 mod lost_log;
-mod lost_pages;
 mod lost_record;
 mod names;
 mod open;

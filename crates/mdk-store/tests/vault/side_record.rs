@@ -171,3 +171,11 @@ fn a_database_that_was_put_back_with_its_key_gets_its_record() {
     home.opens(&raw(1));
     assert_eq!(home.record()["key"]["check"], old.record()["key"]["check"]);
 }
+
+#[test]
+fn a_directory_that_has_the_name_of_what_is_written_is_named() {
+    let home = crate::kit::vault::Home::new();
+    std::fs::create_dir(home.beside("a.db.keyinfo.tmp")).unwrap();
+    let error = crate::kit::try_open(&home.path, &crate::kit::raw(1)).unwrap_err();
+    assert_eq!(error, OpenError::NameTaken { suffix: ".keyinfo.tmp" });
+}

@@ -12,7 +12,7 @@ use crate::{
     OpenError,
     files::{Place, Verdict, with_suffix},
     side_record::Record,
-    vault::{log, pages},
+    sqlcipher::{MAGIC, SALT, log_is_damaged},
 };
 
 /// Room that is wanted besides what a copy of the database takes.
@@ -321,15 +321,15 @@ pub(super) fn log(report: &mut DoctorReport, place: &Place, family: &Family) {
     if !family.has_file("") || !family.has_file("-wal") || size("-wal") == 0 {
         return;
     }
-    let mut head = [0; pages::SALT];
+    let mut head = [0; SALT];
     let file = crate::files::open(&place.path(place.name()));
-    if file.is_ok_and(|mut file| file.read_exact(&mut head).is_ok() && head == *pages::MAGIC) {
+    if file.is_ok_and(|mut file| file.read_exact(&mut head).is_ok() && head == *MAGIC) {
         return;
     }
     if size("") == 0 {
         let text = "the write-ahead log holds what the empty database file lacks";
         report.advise(Level::Error, TOPIC, text, "keep both; save what is left with `mdk salvage`");
-    } else if log::is_damaged(place) == Ok(true) {
+    } else if log_is_damaged(place) == Ok(true) {
         let text = "the write-ahead log is damaged, so the database is not opened";
         let hint = "restore a copy, or save what is left with `mdk salvage`";
         report.advise(Level::Error, TOPIC, text, hint);

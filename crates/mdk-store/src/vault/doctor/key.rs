@@ -6,15 +6,15 @@ use mdk_wire::{Secret, secret::apart};
 
 use super::{
     DoctorReport, Level,
+    contents::{self, CUT},
     files::{Family, name},
-    opened::{self, CUT},
 };
 use crate::{
     DatabaseKey, OpenError,
     files::{self, Place},
     key_source::{self, Presence},
     side_record::{self, KeySlot, Record, State},
-    vault::pages::{self, PAGE, PageKey},
+    sqlcipher::{MAGIC, PAGE, key_fits},
 };
 
 /// How to open a database without its record.
@@ -42,7 +42,7 @@ pub(super) fn look(
     let sound = database(report, family, page.as_ref().map(|page| &page[..]), held);
     let mut answered = true;
     if let (Some(place), Some(record)) = (place, record) {
-        answered = recorded(report, place, record, exists, page.as_ref().map(|page| &page[..]));
+        answered = recorded(report, place, record, exists, page.is_some());
         left(report, place, record, answered && key.is_none());
     } else if place.is_some() && family.has_file(".keyinfo") {
         let hint = format!("update, or move it away and {IN_FULL}");
@@ -53,19 +53,16 @@ pub(super) fn look(
     }
     let Some(key) = key else {
         if sound {
-            opened::versions_unseen(report);
+            contents::versions_unseen(report);
         }
         return;
     };
     match (place, page) {
         _ if !exists && family.seen => no_database(report, place, key, record.is_some()),
         // Looking for the key reads the record in the usual way, which would narrow its mode.
-        (Some(place), Some(page)) if sound && answered && !family.would_be_narrowed(".keyinfo") => {
-            if let Some(key) = given(report, place, key)
-                && let Some(page) = opened::first_page(report, &key, page)
-            {
-                opened::length(report, place, family, &page);
-                opened::versions(report, &page);
+        (Some(place), Some(_)) if sound && answered && !family.would_be_narrowed(".keyinfo") => {
+            if let Some(key) = given(report, place, key) {
+                contents::look(report, place, family, &key);
             }
         }
         _ => report.say(Level::Note, "key", "whether the key opens the database was not tried"),
@@ -105,7 +102,7 @@ fn database(report: &mut DoctorReport, family: &Family, page: Option<&[u8]>, hel
         report.advise(Level::Error, TOPIC, "the database file is empty", hint);
     } else if page.is_none() {
         report.say(Level::Error, TOPIC, "the database file cannot be read");
-    } else if page.is_some_and(|page| page.starts_with(pages::MAGIC)) {
+    } else if page.is_some_and(|page| page.starts_with(MAGIC)) {
         let text = "the database file is an unencrypted SQLite database";
         report.advise(Level::Error, TOPIC, text, "encrypt it with `mdk encrypt`");
     } else if size < PAGE as u64 || (size % PAGE as u64 != 0 && log == 0) {
@@ -137,7 +134,7 @@ fn recorded(
     place: &Place,
     record: &Record,
     exists: bool,
-    page: Option<&[u8]>,
+    readable: bool,
 ) -> bool {
     const TOPIC: &str = "key";
     let slot = &record.key;
@@ -168,7 +165,9 @@ fn recorded(
             report.advise(Level::Error, TOPIC, format!("{text} is missing"), PUT_BACK);
         }
         // Somebody has put a database back together with its key.
-        Ok(Presence::Another(Some(key))) if page.is_some_and(|page| opens(&key, page)) => {
+        Ok(Presence::Another(Some(key)))
+            if readable && key_fits(place, place.name(), &key) == Ok(true) =>
+        {
             let text =
                 format!("{text} is there and opens the database; the record speaks of another one");
             report.advise(Level::Note, TOPIC, text, "open the database, which corrects the record");
@@ -326,9 +325,4 @@ fn given(report: &mut DoctorReport, place: &Place, key: &DatabaseKey) -> Option<
             None
         }
     }
-}
-
-/// Whether the key opens this first page.
-fn opens(key: &Secret<32>, page: &[u8]) -> bool {
-    page.len() == PAGE && PageKey::of_page_1(key, page).check(1, page)
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rusqlite::Connection;
 
 use super::{DoctorReport, Level, files::Family};
-use crate::{ritual, undumped};
+use crate::{connection::Conn, ritual};
 
 /// 2024-01-01 and 2100-01-01 in seconds since 1970: before one and after the other no clock is right.
 const EARLIEST: u64 = 1_704_067_200;
@@ -23,8 +23,7 @@ pub(super) fn look(report: &mut DoctorReport, family: &Family) {
 fn build(report: &mut DoctorReport) {
     const TOPIC: &str = "build";
     let hint = "rebuild with the bundled SQLCipher";
-    undumped::begin();
-    let Ok(conn) = Connection::open_in_memory() else {
+    let Ok(conn) = Conn::make(Connection::open_in_memory) else {
         report.advise(Level::Error, TOPIC, "SQLite does not work", hint);
         return;
     };

@@ -9,10 +9,8 @@ use crate::{
     connection::Conn,
     files::{self, Place},
     migrate, ritual,
-    vault::{
-        VaultError,
-        look::{Source, connect},
-    },
+    sqlcipher::{ReadOnly, open_read_only},
+    vault::{VaultError, look::Source},
 };
 
 /// How long another program may take to let go of the file.
@@ -125,7 +123,8 @@ pub(super) fn twice<T>(
 
 /// Opens a source for reading. One that ends too early is damaged.
 fn look(place: &Place, with_log: bool) -> Result<Conn, VaultError> {
-    connect(place, place.name(), None, with_log).map_err(|error| match error {
+    let plain = ReadOnly { with_log, ..ReadOnly::plain(place, place.name()) };
+    open_read_only(&plain).map_err(|error| match error {
         OpenError::Store(StoreError::Corrupt) => VaultError::Damaged,
         error => error.into(),
     })
@@ -177,7 +176,7 @@ pub(super) fn writable(place: &Place) -> Result<Conn, VaultError> {
         | OpenFlags::SQLITE_OPEN_NOFOLLOW
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
         | OpenFlags::SQLITE_OPEN_EXRESCODE;
-    let conn = Conn::open(place, place.name(), flags, None)?;
+    let conn = Conn::open(place, place.name(), flags)?;
     ritual::require_writable(&conn)?;
     ritual::keep_log(&conn, true)?;
     // Nothing here may look at the file: it may be encrypted, and has no key yet. SQLite syncs by default.

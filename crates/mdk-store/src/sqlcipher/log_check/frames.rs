@@ -5,7 +5,7 @@ use std::{
     io::{self, BufReader, Read, Seek, SeekFrom},
 };
 
-use crate::vault::pages::PAGE;
+use super::PAGE;
 
 const HEADER: usize = 32;
 const FRAME_HEADER: usize = 24;

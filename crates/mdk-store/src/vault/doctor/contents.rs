@@ -1,7 +1,7 @@
 //! What can be seen of the database with its key.
 
 use mdk_wire::Secret;
-use zeroize::Zeroizing;
+use rusqlite::Connection;
 
 use super::{
     DoctorReport, Level,
@@ -11,40 +11,36 @@ use crate::{
     APPLICATION_ID, OpenError,
     files::{self, Place},
     migrate,
-    vault::{
-        log::Log,
-        pages::{PAGE, PageKey},
-    },
+    sqlcipher::{Log, PAGE, ReadOnly, is_cut, key_fits, open_read_only},
 };
 
 /// What to do about a file that is too short.
 pub(super) const CUT: &str = "restore a complete copy, or save what is left with `mdk salvage`";
 
-/// The first page, decrypted, if the key opens it.
-pub(super) fn first_page(
-    report: &mut DoctorReport,
-    key: &Secret<32>,
-    page: Vec<u8>,
-) -> Option<Zeroizing<Vec<u8>>> {
-    let mut page = Zeroizing::new(page);
-    if page.len() != PAGE || !PageKey::of_page_1(key, &page).decrypt(1, &mut page) {
+/// Whether the key opens the first page, and what that page says.
+pub(super) fn look(report: &mut DoctorReport, place: &Place, family: &Family, key: &Secret<32>) {
+    let opened = match key_fits(place, place.name(), key) {
+        Ok(true) => {
+            open_read_only(&ReadOnly { cut: true, ..ReadOnly::keyed(place, place.name(), key) })
+        }
+        Ok(false) => Err(OpenError::WrongKey),
+        Err(error) => Err(error),
+    };
+    let Ok(conn) = opened else {
         const HINT: &str = "give the key that belongs to this file; if it does, save what is left with `mdk salvage`";
         let text = "the key does not open the database file, or its first page is damaged";
         report.advise(Level::Error, "key", text, HINT);
-        return None;
-    }
-    report.say(Level::Ok, "key", "the key that was given opens the database");
-    Some(page)
-}
-
-/// A field of the header of an SQLite database (sqlite.org/fileformat2.html, 1.3).
-fn field(page: &[u8], at: usize) -> u32 {
-    u32::from_be_bytes(page[at..at + 4].try_into().expect("four bytes of a whole page"))
+        return;
+    };
+    let hint = "that is known by the first page alone; `mdk verify` checks them all";
+    report.advise(Level::Ok, "key", "the key that was given opens the database", hint);
+    length(report, place, family, key);
+    versions(report, &conn);
 }
 
 /// Whether the file has all the pages that it says it has, apart from those that stand in its log still. Opening refuses it
 /// otherwise, or what is asked of it later.
-pub(super) fn length(report: &mut DoctorReport, place: &Place, family: &Family, page: &[u8]) {
+fn length(report: &mut DoctorReport, place: &Place, family: &Family, key: &Secret<32>) {
     let size = family.get("").map_or(0, std::fs::Metadata::len);
     let log = match family.has_file("-wal") {
         true => files::open(&place.path(&name(place, "-wal"))).ok(),
@@ -57,16 +53,14 @@ pub(super) fn length(report: &mut DoctorReport, place: &Place, family: &Family, 
     if log.lost_acknowledged || log.foreign {
         return;
     }
-    let pages = match log.database_pages {
-        0 => field(page, 28),
-        pages => pages,
-    };
     let there = size / PAGE as u64;
-    let missing =
-        (1..=pages).filter(|n| u64::from(*n) > there && !log.pages.contains_key(n)).count();
-    if missing > 0 {
-        let error = OpenError::Truncated { size };
-        let text = format!("{error}; {missing} of its {pages} pages are missing");
+    let missing = match log.database_pages {
+        0 => open_read_only(&ReadOnly::keyed(place, place.name(), key))
+            .is_ok_and(|conn| is_cut(&conn)),
+        pages => (1..=pages).any(|n| u64::from(n) > there && !log.pages.contains_key(&n)),
+    };
+    if missing {
+        let text = format!("{}; pages are missing at its end", OpenError::Truncated { size });
         report.correct(Level::Error, "database", text, CUT);
     }
 }
@@ -79,11 +73,15 @@ pub(super) fn versions_unseen(report: &mut DoctorReport) {
 }
 
 /// The versions of the library and of the file.
-pub(super) fn versions(report: &mut DoctorReport, page: &[u8]) {
+fn versions(report: &mut DoctorReport, conn: &Connection) {
     const TOPIC: &str = "versions";
     let supported = migrate::SUPPORTED;
-    let (schema, application) = (migrate::in_header(field(page, 60)), field(page, 68));
-    if application != APPLICATION_ID as u32 {
+    let application = conn.query_row("PRAGMA application_id", [], |row| row.get::<_, i32>(0));
+    let (Ok(schema), Ok(application)) = (migrate::version(conn), application) else {
+        report.say(Level::Error, TOPIC, "the header of the file cannot be read");
+        return;
+    };
+    if application != APPLICATION_ID {
         let text = format!("the file belongs to another application (id {application:#010x})");
         report.advise(Level::Error, TOPIC, text, "use another path");
     } else if schema > supported {

@@ -9,10 +9,9 @@ use std::ffi::OsString;
 use crate::{
     APPLICATION_ID, FileRole, OpenError,
     files::{self, Place},
-    names,
-    open::SIDE_CARS,
+    names::{self, SIDE_CARS},
     side_record,
-    vault::pages,
+    sqlcipher::{MAGIC, read_at},
 };
 
 const SUFFIX: &str = ".encrypt";
@@ -21,13 +20,13 @@ const SUFFIX: &str = ".encrypt";
 const APPLICATION_ID_AT: usize = 68;
 
 /// The temporary name.
-pub(super) fn name(place: &Place) -> OsString {
+pub(crate) fn name(place: &Place) -> OsString {
     files::with_suffix(place.name(), SUFFIX)
 }
 
 /// Removes what an earlier call has left beside the plain database, which still has its name. Fails if it is not known to
 /// be that.
-pub(super) fn clear(place: &Place) -> Result<(), OpenError> {
+pub(crate) fn clear(place: &Place) -> Result<(), OpenError> {
     names::fits(place.name(), ".encrypt-journal", FileRole::Database)?;
     let begun = side_record::read(place)?.is_some_and(|record| record.encrypting);
     for name in all(place) {
@@ -43,7 +42,7 @@ pub(super) fn clear(place: &Place) -> Result<(), OpenError> {
 }
 
 /// Whether the record speaks of an encryption in place that is not finished.
-pub(super) fn is_begun(place: &Place) -> bool {
+pub(crate) fn is_begun(place: &Place) -> bool {
     matches!(side_record::read(place), Ok(Some(record)) if record.encrypting)
 }
 
@@ -55,7 +54,7 @@ pub(crate) fn is_there(place: &Place) -> bool {
 }
 
 /// Fails if what stands there is known to be somebody's.
-pub(super) fn require_ours(place: &Place) -> Result<(), OpenError> {
+pub(crate) fn require_ours(place: &Place) -> Result<(), OpenError> {
     match may_be_ours(place)? {
         true => Ok(()),
         false => Err(OpenError::NameTaken { suffix: SUFFIX }),
@@ -63,7 +62,7 @@ pub(super) fn require_ours(place: &Place) -> Result<(), OpenError> {
 }
 
 /// Nothing is left of an encryption: whatever has its names from now on is somebody's.
-pub(super) fn forget(place: &Place) -> Result<(), OpenError> {
+pub(crate) fn forget(place: &Place) -> Result<(), OpenError> {
     let Some(mut record) = side_record::read(place)?.filter(|record| record.encrypting) else {
         return Ok(());
     };
@@ -96,10 +95,10 @@ fn may_be_ours(place: &Place) -> Result<bool, OpenError> {
     if found.size < head.len() as u64 {
         return Ok(true);
     }
-    pages::read_at(&found.file, &mut head, 0)
+    read_at(&found.file, &mut head, 0)
         .map_err(|e| files::io_error("reading", FileRole::Database, &e))?;
     let application = &head[APPLICATION_ID_AT..];
-    Ok(!head.starts_with(pages::MAGIC) || application == APPLICATION_ID.to_be_bytes())
+    Ok(!head.starts_with(MAGIC) || application == APPLICATION_ID.to_be_bytes())
 }
 
 /// Overwrites and removes them.

@@ -1,10 +1,8 @@
 //! What was saved is made to fit together again, so that the engine opens it.
 
-use std::collections::BTreeSet;
-
 use rusqlite::{Connection, params, types::Value};
 
-use super::rescue::Loss;
+use super::copy_rows::Loss;
 use crate::{StoreError, groups::GROUP_TABLES, vault::verify::INCOMPLETE_GROUPS};
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -19,7 +17,7 @@ const ENDLESS: &str = "SELECT group_id FROM groups AS g WHERE status = 9 AND NOT
 
 /// What was done.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Mended {
+pub(super) struct Repaired {
     /// Groups that had lost their row, and have one again for the sake of their messages.
     pub(super) rebuilt: u64,
     /// Groups whose MLS state is incomplete.
@@ -30,37 +28,32 @@ pub(super) struct Mended {
     pub(super) identity_lost: bool,
 }
 
-/// Mends the database. `mls` says which rows of OpenMLS are known to be missing, `mixed` which groups have older ones beside
-/// newer ones.
-pub(super) fn mend(
-    conn: &Connection,
-    mls: Option<&Loss>,
-    mixed: &BTreeSet<Vec<u8>>,
-) -> Result<Mended> {
-    let mut mended = Mended { rebuilt: rebuild_groups(conn)?, ..Mended::default() };
-    mended.unrecoverable = mended.rebuilt;
-    mended.identity_lost = forget_identity(conn)?;
-    if mended.identity_lost {
-        // Their leaves are signed with a key that is gone.
-        mended.unrecoverable +=
+/// Repairs the database. `mls` says which rows of OpenMLS are known to be missing.
+pub(super) fn repair(conn: &Connection, mls: Option<&Loss>) -> Result<Repaired> {
+    let mut repaired = Repaired { rebuilt: rebuild_groups(conn)?, ..Repaired::default() };
+    repaired.unrecoverable = repaired.rebuilt;
+    repaired.identity_lost = forget_identity(conn)?;
+    if repaired.identity_lost || mls.is_some_and(|loss| loss.unlisted) {
+        // Their leaves are signed with a key that is gone; or nothing shows of which of them some state is missing.
+        repaired.unrecoverable +=
             give_up(conn, &format!("SELECT group_id FROM groups WHERE {LIVE}"))?;
     }
     conn.execute_batch("CREATE TEMP TABLE broken (group_id BLOB PRIMARY KEY)")?;
-    for group in mls.iter().flat_map(|loss| &loss.groups).chain(mixed) {
+    for group in mls.iter().flat_map(|loss| &loss.groups) {
         conn.execute("INSERT OR IGNORE INTO temp.broken VALUES (?1)", [group])?;
     }
-    mended.unrecoverable += give_up(
+    repaired.unrecoverable += give_up(
         conn,
         &format!("SELECT group_id FROM groups WHERE {LIVE} AND group_id IN temp.broken"),
     )?;
-    mended.unrecoverable += give_up(conn, INCOMPLETE_GROUPS)?;
-    mended.unrecoverable += give_up(conn, ENDLESS)?;
+    repaired.unrecoverable += give_up(conn, INCOMPLETE_GROUPS)?;
+    repaired.unrecoverable += give_up(conn, ENDLESS)?;
     conn.execute_batch("DROP TABLE temp.broken")?;
-    mended.dropped = drop_strays(conn)?;
+    repaired.dropped = drop_strays(conn)?;
     complete_groups(conn)?;
     conn.execute("DELETE FROM shares", [])?;
     conn.execute(crate::shares::RECOUNT, [Value::Null])?;
-    Ok(mended)
+    Ok(repaired)
 }
 
 /// Groups whose row is lost but of which messages are left get one again: without a name, and unrecoverable. Their

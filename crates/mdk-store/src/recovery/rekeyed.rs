@@ -2,14 +2,19 @@
 
 use mdk_wire::Secret;
 
-use super::{now, rekey_name};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::{
+    state::OtherKey,
+    table::{Fate, fate},
+};
 use crate::{
     DatabaseKey, FileRole, OpenError,
-    files::{self, OwnerLock, Place},
+    files::{OwnerLock, Place},
     key_source::{self, Home},
-    open::remove_side_cars,
+    names::{rekey_name, remove_side_cars},
     side_record::{KeySlot, Record},
-    vault::pages::{self, PageKey},
+    sqlcipher::key_fits,
 };
 
 /// Which key the database has.
@@ -21,21 +26,6 @@ pub(crate) enum Side {
     New,
 }
 
-/// Whether this key opens page 1 of the database.
-pub(crate) fn opens(place: &Place, key: &Secret<32>) -> Result<bool, OpenError> {
-    let page = page_1(place)?;
-    Ok(PageKey::of_page_1(key, &page).check(1, &page))
-}
-
-fn page_1(place: &Place) -> Result<Vec<u8>, OpenError> {
-    let found = place.inspect(place.name(), FileRole::Database)?;
-    let file = found.ok_or(OpenError::DatabaseMissingButKeyPresent)?.file;
-    let mut page = vec![0u8; pages::PAGE];
-    pages::read_at(&file, &mut page, 0)
-        .map_err(|e| files::io_error("reading", FileRole::Database, &e))?;
-    Ok(page)
-}
-
 /// Finds the key of a database whose record has a pending one, and says which it is. Changes nothing.
 ///
 /// Both keys are looked for where the caller says; if one of them is there, then also where the record says. Page 1
@@ -45,12 +35,11 @@ pub(crate) fn interrupted_key(
     source: &DatabaseKey,
     record: &Record,
 ) -> Result<(Secret<32>, Side), OpenError> {
-    let page = page_1(place)?;
     let Some(pending) = &record.pending else {
         return Err(OpenError::KeyMissing { source: source.source() });
     };
     let (old, new, any, error) = (false, false, false, None);
-    let mut search = Search { page, record, pending, old, new, any, error };
+    let mut search = Search { place, record, pending, old, new, any, error };
     let given = key_source::locate(place, source, Some(&record.key), false);
     // A key that is given is read once: a file descriptor gives it once only.
     let again = !given.as_ref().is_ok_and(|home| !home.keeps_keys());
@@ -85,7 +74,7 @@ pub(crate) fn interrupted_key(
 
 /// Keys that are tried one after the other.
 struct Search<'a> {
-    page: Vec<u8>,
+    place: &'a Place,
     record: &'a Record,
     pending: &'a KeySlot,
     /// The key from before the re-key was found.
@@ -98,11 +87,13 @@ struct Search<'a> {
 
 impl Search<'_> {
     fn look(&mut self, home: Result<Home, OpenError>) -> Option<(Secret<32>, Side)> {
-        match home.and_then(|mut home| home.look()) {
-            Ok(Some(key)) => {
+        let fits = |key: &Secret<32>| key_fits(self.place, self.place.name(), key);
+        let looked = home.and_then(|mut home| home.look());
+        match looked.and_then(|key| key.map(|key| Ok((fits(&key)?, key))).transpose()) {
+            Ok(Some((fits, key))) => {
                 // No re-key has the same key twice.
                 let new = self.pending.is_of(&key) && !self.record.key.is_of(&key);
-                if PageKey::of_page_1(&key, &self.page).check(1, &self.page) {
+                if fits {
                     return Some((key, if new { Side::New } else { Side::Old }));
                 }
                 self.any = true;
@@ -149,13 +140,13 @@ pub(crate) fn settle_interrupted(
             let name = rekey_name(place);
             remove_side_cars(place, &name);
             place.remove(&name);
-            let gone = match verdict(&record, &pending, key) {
-                Verdict::Kept => true,
-                Verdict::Foreign => {
+            let gone = match fate_of(&record, &pending, key) {
+                Fate::Kept => true,
+                Fate::Foreign => {
                     record.left = Some(pending.clone());
                     true
                 }
-                Verdict::Ours => {
+                Fate::Ours => {
                     key_source::recorded(place, &pending).is_none_or(|home| home.retire())
                 }
             };
@@ -173,26 +164,19 @@ pub(crate) fn settle_interrupted(
     }
 }
 
-/// What may become of a key that the record calls the other one of a re-key.
-enum Verdict {
-    /// It is this database's, and goes.
-    Ours,
-    /// Nothing shows that it is this database's: it stays, and the record says so.
-    Foreign,
-    /// It is the one that counts, or is not kept by this software: there is nothing to be done.
-    Kept,
+/// What becomes of a key that the record calls the other one of a re-key. `key` is the one that has just opened the database.
+fn fate_of(record: &Record, other: &KeySlot, key: &Secret<32>) -> Fate {
+    let counts = other.is_of(key) || other.same_place(&record.key) || !key_source::is_kept(other);
+    let fate = fate(OtherKey { counts, shared: other.shared, bound: other.is_bound_by(key) });
+    if fate == Fate::Foreign {
+        tracing::warn!("the record speaks of a key that is not shown to be this database's");
+    }
+    fate
 }
 
-/// `key` is the one that has just opened the database.
-fn verdict(record: &Record, other: &KeySlot, key: &Secret<32>) -> Verdict {
-    if other.is_of(key) || other.same_place(&record.key) || !key_source::is_kept(other) {
-        Verdict::Kept
-    } else if other.shared || other.is_bound_by(key) {
-        Verdict::Ours
-    } else {
-        tracing::warn!("the record speaks of a key that is not shown to be this database's");
-        Verdict::Foreign
-    }
+/// Now, in Unix seconds.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// After a re-key: overwrites and removes the old file, removes the old key, and gives a new key file its name. `key` is
@@ -214,13 +198,13 @@ pub(crate) fn clean_up(
         None => true,
         // A copy of a database whose re-key was done, but not tidied up: that is the business of the original.
         Some(_) if record.key.shared => true,
-        Some(old) => match verdict(&record, old, key) {
-            Verdict::Kept => true,
-            Verdict::Foreign => {
+        Some(old) => match fate_of(&record, old, key) {
+            Fate::Kept => true,
+            Fate::Foreign => {
                 left = Some(old.clone());
                 true
             }
-            Verdict::Ours if record.key.generation.as_deref() == Some(key_source::NEW) => {
+            Fate::Ours if record.key.generation.as_deref() == Some(key_source::NEW) => {
                 // Both have the same file in the end: taking the name removes the old key. If somebody has put another
                 // file there, that stays, and so does the new key where it is.
                 let home = key_source::recorded(place, &record.key);
@@ -228,7 +212,7 @@ pub(crate) fn clean_up(
                 named = settled == Some(true);
                 settled.is_some()
             }
-            Verdict::Ours => key_source::recorded(place, old).is_none_or(|home| home.retire()),
+            Fate::Ours => key_source::recorded(place, old).is_none_or(|home| home.retire()),
         },
     };
     if !wiped || !settled || !lock.is_intact() {

@@ -1,0 +1,60 @@
+//! Why a database was not opened.
+
+use mdk_wire::Secret;
+
+use super::table::Refusal;
+use crate::{
+    FileRole, OpenError, StoreError,
+    files::{self, Place},
+    sqlcipher::{PAGE, ReadOnly, bad_pages, is_cut, key_fits, open_read_only},
+};
+
+/// What the table refuses, as an error; `size` is that of the file.
+pub(crate) fn error_of(why: Refusal, size: u64, source: &'static str) -> OpenError {
+    match why {
+        Refusal::SourceMissing | Refusal::DestinationExists | Refusal::AlreadyEncrypted => {
+            OpenError::PathChanged { role: FileRole::Database }
+        }
+        Refusal::LogWithoutDatabase => OpenError::DatabaseMissingButLogPresent,
+        Refusal::MetadataUnreadable => OpenError::KeyRecordMalformed,
+        Refusal::KeyWithoutDatabase => OpenError::DatabaseMissingButKeyPresent,
+        Refusal::RestoreInterrupted => OpenError::RestoreInterrupted,
+        Refusal::Empty => OpenError::Empty,
+        Refusal::NotEncrypted => OpenError::NotEncrypted,
+        Refusal::Cut => OpenError::Truncated { size },
+        Refusal::LogDamaged => StoreError::Corrupt.into(),
+        Refusal::KeyMissing => OpenError::KeyMissing { source },
+    }
+}
+
+/// An error of opening a database that says "damaged" or "wrong key": whether it is that, or whether the file could only
+/// not be read just now. SQLCipher takes what it could not read for what does not authenticate.
+pub(crate) fn explain_refusal(place: &Place, key: &Secret<32>, error: OpenError) -> OpenError {
+    if !matches!(error, OpenError::WrongKey | OpenError::Store(StoreError::Corrupt)) {
+        return error;
+    }
+    let looked = || {
+        let found = place.inspect(place.name(), FileRole::Database)?;
+        let size = found.ok_or_else(|| error.clone())?.size;
+        if !key_fits(place, place.name(), key)? || !size.is_multiple_of(PAGE as u64) {
+            return Ok(error.clone());
+        }
+        let unread = StoreError::Io { code: rusqlite::ffi::SQLITE_IOERR_READ };
+        let conn = open_read_only(&ReadOnly::keyed(place, place.name(), key))?;
+        let bad = bad_pages(&conn);
+        if bad.as_ref().is_ok_and(Vec::is_empty) && is_cut(&conn) {
+            // What the file lacks may stand in the log.
+            let log = files::with_suffix(place.name(), "-wal");
+            let log = place.inspect(&log, FileRole::Database)?;
+            return Ok(match log.is_none_or(|log| log.size == 0) {
+                true => OpenError::Truncated { size },
+                false => error.clone(),
+            });
+        }
+        Ok(match bad {
+            Ok(bad) if !bad.is_empty() => error.clone(),
+            _ => unread.into(),
+        })
+    };
+    looked().unwrap_or_else(|error| error)
+}

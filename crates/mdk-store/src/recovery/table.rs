@@ -1,0 +1,167 @@
+//! What is done with what an opening finds: one table in four parts, each read from top to bottom. Nothing here looks at a file.
+
+use super::state::{
+    AtLocation, FileState, Intent, KeyRole, LogState, Metadata, OtherKey, SecondKey, Seen,
+};
+
+/// What comes before a key is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// A new database: see [`begin`].
+    Make,
+    /// The one that is there is opened.
+    Connect,
+    /// The plain one is copied, encrypted.
+    Export,
+    /// It is encrypted; what that has left is wiped.
+    Finish,
+}
+
+/// Why nothing is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    SourceMissing,
+    LogWithoutDatabase,
+    MetadataUnreadable,
+    KeyWithoutDatabase,
+    RestoreInterrupted,
+    DestinationExists,
+    Empty,
+    NotEncrypted,
+    Cut,
+    LogDamaged,
+    AlreadyEncrypted,
+    KeyMissing,
+}
+
+/// Before a key is asked for.
+pub(crate) fn before_keys(seen: Seen, intent: Intent) -> Result<Next, Refusal> {
+    use FileState::{Absent, Cut, Empty, Plain, Whole};
+    use Intent::{EncryptInPlace, Make, Open};
+    use LogState::{Damaged, Missing as NoLog, Sound};
+    use Metadata::{Creating, Encrypting, Filling, Missing, Ready, ReadyWithPlainCopy, Unreadable};
+    match (seen.file, seen.log, seen.metadata, intent) {
+        (Absent, _, _, EncryptInPlace) => Err(Refusal::SourceMissing),
+        (Absent, Sound | Damaged, _, Open | Make) => Err(Refusal::LogWithoutDatabase),
+        (Absent, NoLog, Unreadable, Open | Make) => Err(Refusal::MetadataUnreadable),
+        (Absent, NoLog, Ready | ReadyWithPlainCopy, Open | Make) => {
+            Err(Refusal::KeyWithoutDatabase)
+        }
+        (Absent, NoLog, Filling, Open) => Err(Refusal::RestoreInterrupted),
+        (Absent, NoLog, Filling, Make)
+        | (Absent, NoLog, Missing | Creating | Encrypting, Open | Make) => Ok(Next::Make),
+
+        (Empty | Cut | Plain | Whole, _, _, Make) => Err(Refusal::DestinationExists),
+        (Empty, _, _, Open | EncryptInPlace) => Err(Refusal::Empty),
+        (Cut, _, _, Open | EncryptInPlace) => Err(Refusal::Cut),
+        (Plain, _, _, Open) => Err(Refusal::NotEncrypted),
+        (Plain, _, _, EncryptInPlace) => Ok(Next::Export),
+
+        (Whole, _, Unreadable, Open | EncryptInPlace) => Err(Refusal::MetadataUnreadable),
+        (Whole, _, Missing | Creating | Filling | Ready, EncryptInPlace) => {
+            Err(Refusal::AlreadyEncrypted)
+        }
+        (Whole, Damaged, Missing | Creating | Filling | Ready, Open)
+        | (Whole, Damaged, Encrypting | ReadyWithPlainCopy, Open | EncryptInPlace) => {
+            Err(Refusal::LogDamaged)
+        }
+        (Whole, NoLog | Sound, Encrypting | ReadyWithPlainCopy, EncryptInPlace) => Ok(Next::Finish),
+        (
+            Whole,
+            NoLog | Sound,
+            Missing | Creating | Filling | Encrypting | Ready | ReadyWithPlainCopy,
+            Open,
+        ) => Ok(Next::Connect),
+    }
+}
+
+/// How a new database gets its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Begin {
+    /// The one that is there; nothing is stored.
+    Use,
+    /// The one that was begun with. Others may need it, unless it is shown to be this database's.
+    GoOn,
+    /// A fresh one.
+    Fresh,
+    /// A fresh one in place of what an earlier try has left.
+    Replace,
+}
+
+/// The key of a database that is made. The metadata is `Missing`, `Creating`, `Filling` or `Encrypting` by now.
+pub(crate) fn begin(at: AtLocation, may_create: bool) -> Result<Begin, Refusal> {
+    match (at, may_create) {
+        (AtLocation::Given, _) => Ok(Begin::Use),
+        (AtLocation::Begun, _) => Ok(Begin::GoOn),
+        (AtLocation::Another, _) => Err(Refusal::KeyWithoutDatabase),
+        (AtLocation::Nothing, true) => Ok(Begin::Fresh),
+        (AtLocation::OtherPassphrase, true) => Ok(Begin::Replace),
+        (AtLocation::Nothing | AtLocation::OtherPassphrase, false) => Err(Refusal::KeyMissing),
+    }
+}
+
+/// What is put in order after a database was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// The metadata is written if the salt differs.
+    NoteSalt,
+    /// The metadata is made to say what was found.
+    Adopt,
+    /// The metadata is made to say where the key file is now.
+    NoteMove,
+    /// The new key becomes the database's, and the old file and key go.
+    FinishRekey,
+    /// The copy and the new key go.
+    UndoRekey,
+    /// The old file and the old key of a finished re-key go.
+    RemoveLast,
+}
+
+/// After the key of this role has opened the database.
+pub(crate) fn after_opening(metadata: Metadata, second: SecondKey, role: KeyRole) -> Step {
+    use Metadata::{Creating, Encrypting, Filling, Missing, Ready, ReadyWithPlainCopy, Unreadable};
+    match (metadata, second, role) {
+        (Creating | Filling | Encrypting | Ready | ReadyWithPlainCopy, SecondKey::Next, KeyRole::Next) => {
+            Step::FinishRekey
+        }
+        (
+            Creating | Filling | Encrypting | Ready | ReadyWithPlainCopy,
+            SecondKey::Next,
+            KeyRole::Recorded | KeyRole::Moved | KeyRole::Another,
+        ) => Step::UndoRekey,
+        (Ready | ReadyWithPlainCopy, SecondKey::None | SecondKey::Last, KeyRole::Moved) => {
+            Step::NoteMove
+        }
+        (Ready | ReadyWithPlainCopy, SecondKey::Last, KeyRole::Recorded) => Step::RemoveLast,
+        (Ready | ReadyWithPlainCopy, SecondKey::None, KeyRole::Recorded) => Step::NoteSalt,
+        // A file that was put back together with its key.
+        (Ready | ReadyWithPlainCopy, SecondKey::None | SecondKey::Last, KeyRole::Next | KeyRole::Another)
+        // A making that was killed just before its end; metadata that is lost.
+        | (Creating | Filling | Encrypting, SecondKey::None | SecondKey::Last, _)
+        | (Missing | Unreadable, _, _) => Step::Adopt,
+    }
+}
+
+/// What becomes of a key that the metadata calls the other one of a re-key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// There is nothing to be done with it.
+    Kept,
+    /// Nothing shows that it is this database's: it stays, and the metadata says so.
+    Foreign,
+    /// It goes, but for one that others may need.
+    Ours,
+}
+
+/// Whoever can write to the directory can write metadata: what it says of a key costs no other database its key.
+pub(crate) fn fate(other: OtherKey) -> Fate {
+    match (other.counts, other.shared, other.bound) {
+        (true, _, _) => Fate::Kept,
+        // (nobody removes a shared one)
+        (false, true, _) | (false, false, true) => Fate::Ours,
+        (false, false, false) => Fate::Foreign,
+    }
+}
+
+#[cfg(test)]
+mod tests;

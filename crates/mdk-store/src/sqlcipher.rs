@@ -1,0 +1,18 @@
+//! SQLCipher's documented interface, as far as a whole file is concerned: whether a key fits, whether every page is authentic, a
+//! connection that changes nothing, a copy under another key.
+
+mod export;
+mod format;
+mod integrity;
+mod key_fits;
+mod log_check;
+mod read_only;
+mod unused_space;
+
+pub(crate) use export::export;
+pub(crate) use format::{MAGIC, PAGE, SALT, USABLE, read_at};
+pub(crate) use integrity::{bad_pages, is_cut, is_sound};
+pub(crate) use key_fits::key_fits;
+pub(crate) use log_check::{Log, is_damaged as log_is_damaged, is_empty as log_is_empty};
+pub(crate) use read_only::{ReadOnly, open_read_only};
+pub(crate) use unused_space::install;

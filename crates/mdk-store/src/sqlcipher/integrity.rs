@@ -1,0 +1,81 @@
+//! Authenticating every page of a file.
+
+use rusqlite::{Connection, ErrorCode, ffi};
+
+use crate::StoreError;
+
+/// The numbers of all pages of the file that are not authentic, ascending. A page of zeros is none. The write-ahead log is not
+/// looked at.
+///
+/// # Errors
+/// [`StoreError::Io`]: a page cannot be read now, and nothing is said of it.
+pub(crate) fn bad_pages(conn: &Connection) -> Result<Vec<u32>, StoreError> {
+    let mut check = conn.prepare("PRAGMA cipher_integrity_check")?;
+    let mut lines = check.query([])?;
+    let mut bad = Vec::new();
+    while let Some(line) = lines.next()? {
+        let line: String = line.get(0)?;
+        match verdict(&line) {
+            Verdict::Bad(number) => bad.push(number),
+            Verdict::Cut => {}
+            Verdict::Unread => return Err(StoreError::Io { code: ffi::SQLITE_IOERR_READ }),
+            Verdict::Unknown => return Err(StoreError::internal("checking pages")),
+        }
+    }
+    Ok(bad)
+}
+
+/// Whether every page that this connection has read was authentic. SQLCipher gives zeros for one that is not, and fails when the
+/// next one is read: so the cache is emptied.
+pub(crate) fn is_sound(conn: &Connection) -> bool {
+    conn.execute_batch("PRAGMA shrink_memory").is_ok()
+        && conn.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).is_ok()
+}
+
+/// Whether a file whose first page is authentic ends before its last one: SQLite opens none of these.
+pub(crate) fn is_cut(conn: &Connection) -> bool {
+    // A field of the header: for that no other page is read.
+    let opened = conn.query_row("PRAGMA application_id", [], |_| Ok(()));
+    opened.is_err_and(|error| error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt))
+}
+
+/// What a line of the check says.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    Bad(u32),
+    Unread,
+    /// The file ends in the middle of a page: its length says so, too.
+    Cut,
+    Unknown,
+}
+
+fn verdict(line: &str) -> Verdict {
+    if line.starts_with("HMAC ") {
+        let number = line.rsplit(' ').next().and_then(|number| number.parse().ok());
+        return number.map_or(Verdict::Unknown, Verdict::Bad);
+    }
+    match line.split(' ').next() {
+        Some("error") => Verdict::Unread,
+        Some("page") => Verdict::Cut,
+        _ => Verdict::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_check_says_is_understood() {
+        for (line, expected) in [
+            ("HMAC verification failed for page 12", Verdict::Bad(12)),
+            ("HMAC operation failed for page 3", Verdict::Bad(3)),
+            ("error reading 4096 bytes from file page 7 at offset 24576", Verdict::Unread),
+            ("page 9 has an invalid size of 100 bytes (expected 4096 bytes)", Verdict::Cut),
+            ("unable to derive keys", Verdict::Unknown),
+            ("HMAC is not enabled, unable to integrity check", Verdict::Unknown),
+        ] {
+            assert_eq!(verdict(line), expected, "{line}");
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! A connection that reads a database and changes neither it nor its log.
+
+use std::{ffi::OsStr, path::Path};
+
+use mdk_wire::Secret;
+use rusqlite::{Connection, OpenFlags, config::DbConfig};
+
+use super::SALT;
+use crate::{OpenError, StoreError, cipher, connection::Conn, files::Place};
+
+/// What is opened.
+pub(crate) struct ReadOnly<'a> {
+    pub(crate) place: &'a Place,
+    pub(crate) name: &'a OsStr,
+    /// `None`: it is plain.
+    pub(crate) key: Option<&'a Secret<32>>,
+    /// Instead of the one that the file begins with, which may be damaged.
+    pub(crate) salt: Option<[u8; SALT]>,
+    /// The log holds something. Without one the file is all there is.
+    pub(crate) with_log: bool,
+    /// A file that ends too early is opened all the same.
+    pub(crate) cut: bool,
+}
+
+impl<'a> ReadOnly<'a> {
+    /// An encrypted file, without its log.
+    pub(crate) fn keyed(place: &'a Place, name: &'a OsStr, key: &'a Secret<32>) -> Self {
+        Self { key: Some(key), ..Self::plain(place, name) }
+    }
+
+    /// A plain file, without its log.
+    pub(crate) fn plain(place: &'a Place, name: &'a OsStr) -> Self {
+        Self { place, name, key: None, salt: None, with_log: false, cut: false }
+    }
+}
+
+/// The caller holds the owner lock.
+pub(crate) fn open_read_only(what: &ReadOnly<'_>) -> Result<Conn, OpenError> {
+    // Leave to write is for what is attached to it, see `export.rs`: `query_only` and `immutable` refuse it for this file.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_NOFOLLOW
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_EXRESCODE
+        | OpenFlags::SQLITE_OPEN_URI;
+    let conn = match uri(&what.place.path(what.name), "immutable=1") {
+        // SQLite is told that it stays as it is: no lock, no log.
+        Some(uri) if !what.with_log => Conn::make(|| Connection::open_with_flags(uri, flags))?,
+        // To lock a file takes leave to write to it.
+        _ if what.place.is_read_only() => return Err(StoreError::ReadOnly.into()),
+        // A log is read under an exclusive lock, with its index in memory, and left as it is.
+        _ => {
+            let conn = Conn::open(what.place, what.name, flags)?;
+            conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+            conn
+        }
+    };
+    conn.execute_batch("PRAGMA cipher_log_level = NONE; PRAGMA cipher_memory_security = ON;")?;
+    if let Some(key) = what.key {
+        cipher::give_key_and_salt(&conn, key, what.salt.as_ref())?;
+        conn.execute_batch("PRAGMA cipher_compatibility = 4;")?;
+    }
+    // Nothing here reads the file, which the size of the cache would: what is wrong with it is for the caller to meet.
+    conn.execute_batch(
+        "PRAGMA locking_mode = EXCLUSIVE; PRAGMA query_only = ON; PRAGMA trusted_schema = OFF;
+         PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY;",
+    )?;
+    if what.cut {
+        conn.execute_batch("PRAGMA writable_schema = ON")?;
+    }
+    Ok(conn)
+}
+
+/// The path as a URI with this parameter; `None` where that is not known to work.
+#[cfg(unix)]
+pub(super) fn uri(path: &Path, parameter: &str) -> Option<String> {
+    use std::{fmt::Write, os::unix::ffi::OsStrExt};
+    let mut uri = String::from("file://");
+    for &byte in path.as_os_str().as_bytes() {
+        if byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte) {
+            uri.push(char::from(byte));
+        } else {
+            write!(uri, "%{byte:02x}").expect("writing to a string cannot fail");
+        }
+    }
+    uri.push('?');
+    uri.push_str(parameter);
+    Some(uri)
+}
+
+#[cfg(not(unix))]
+pub(super) fn uri(_: &Path, _: &str) -> Option<String> {
+    None
+}

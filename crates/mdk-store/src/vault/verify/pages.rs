@@ -1,0 +1,197 @@
+//! Authenticating every page of a file and what stands in its log.
+
+use mdk_wire::Secret;
+use rusqlite::Connection;
+
+use super::{Progress, Stage, VaultError, VerifyReport};
+use crate::{
+    FileRole, OpenError, StoreError,
+    connection::Conn,
+    files::Place,
+    side_record,
+    sqlcipher::{self, Log, PAGE, ReadOnly, SALT, is_cut, open_read_only, read_at},
+    vault::{error, look::Source, scratch::Scratch},
+};
+
+/// A database that nobody writes to, with what stands in its log, and how it is opened.
+pub(crate) struct Settled {
+    /// Where there is a log: a copy, into which it was moved as SQLite reads it.
+    copy: Option<Scratch>,
+    original: Place,
+    /// The one that the record has, where the file begins with another.
+    salt: Option<[u8; SALT]>,
+    /// Pages that are not authentic, ascending.
+    pub(crate) bad: Vec<u32>,
+    /// The first page can be read, though its salt may be hit.
+    pub(crate) has_page_1: bool,
+}
+
+impl Settled {
+    /// Authenticates every page.
+    ///
+    /// # Errors
+    /// `WrongKey` if no page at all is authentic.
+    pub(crate) fn of(
+        source: &Source,
+        log: &Log,
+        key: &Secret<32>,
+        progress: &mut Progress<'_>,
+    ) -> Result<Self, VaultError> {
+        let original = source.place.twin();
+        let mut settled =
+            Self { copy: None, original, salt: None, bad: Vec::new(), has_page_1: false };
+        if !log.pages.is_empty() {
+            let copy = Scratch::of(&source.place)?;
+            // Without success there is the file as it is: damage in it is found below.
+            let _ = move_log(&copy.place, key);
+            settled.copy = Some(copy);
+        }
+        let place = settled.place();
+        let found = place.inspect(place.name(), FileRole::Database)?;
+        let size = found.as_ref().map_or(0, |found| found.size);
+        let pages = size / PAGE as u64;
+        progress.tell(Stage::Checking, 0, size)?;
+        let mut bad = settled.check(key)?;
+        let recorded = side_record::read(&source.place).ok().flatten();
+        let recorded = recorded.and_then(|record| record.salt());
+        if bad.len() as u64 == pages && recorded.is_some_and(|salt| source.head() != Ok(salt)) {
+            settled.salt = recorded;
+            bad = settled.check(key)?;
+        }
+        if bad.len() as u64 >= pages {
+            return Err(OpenError::WrongKey.into());
+        }
+        progress.tell(Stage::Checking, size, size)?;
+        settled.has_page_1 = !bad.starts_with(&[1]);
+        if settled.has_page_1 && settled.salt.is_some() {
+            bad.insert(0, 1);
+        }
+        settled.bad = bad;
+        Ok(settled)
+    }
+
+    fn check(&self, key: &Secret<32>) -> Result<Vec<u32>, VaultError> {
+        let conn = self.connect(key, false)?;
+        Ok(sqlcipher::bad_pages(&conn)?)
+    }
+
+    /// Where it lies.
+    fn place(&self) -> &Place {
+        self.copy.as_ref().map_or(&self.original, |copy| &copy.place)
+    }
+
+    /// Opens it for reading; with `cut` also if it ends too early.
+    pub(crate) fn connect(&self, key: &Secret<32>, cut: bool) -> Result<Conn, OpenError> {
+        let place = self.place();
+        let what = ReadOnly { salt: self.salt, cut, ..ReadOnly::keyed(place, place.name(), key) };
+        open_read_only(&what)
+    }
+}
+
+/// Moves the log of a copy into it.
+fn move_log(place: &Place, key: &Secret<32>) -> Result<(), OpenError> {
+    let name = place.name();
+    let conn = open_read_only(&ReadOnly { with_log: true, ..ReadOnly::keyed(place, name, key) })?;
+    conn.execute_batch("PRAGMA query_only = OFF; PRAGMA wal_checkpoint(TRUNCATE)")?;
+    Ok(())
+}
+
+/// What may be wrong with the log, and may be what a process left that ended while it wrote.
+pub(super) fn remarks(log: &Log) -> Vec<String> {
+    match log.doubtful_frames {
+        0 => Vec::new(),
+        frames => vec![of_last(frames)],
+    }
+}
+
+/// What is wrong with the lengths of the file and its log.
+pub(super) fn lines(
+    source: &Source,
+    log: &Log,
+    connect: impl Fn() -> Result<Conn, OpenError>,
+) -> Result<Vec<String>, OpenError> {
+    let mut lines = Vec::new();
+    let (pages, rest) = (source.size / PAGE as u64, source.size % PAGE as u64);
+    // A log may hold what an interrupted write of the file lacks.
+    if rest != 0 && log.pages.is_empty() {
+        lines.push(format!("the file ends in the middle of a page, after {rest} bytes of it"));
+    }
+    let count = connect()?.query_row("PRAGMA page_count", [], |row| row.get::<_, u32>(0));
+    match count {
+        Ok(count) if log.pages.is_empty() && pages > u64::from(count) => {
+            lines.push(format!("the file has {pages} pages, its header says {count}"));
+        }
+        // Twice: what cannot be read in one moment looks like that, too.
+        _ if is_cut(&*connect()?) && is_cut(&*connect()?) => {
+            lines.push(format!("the file lacks pages at its end: it has {pages}"));
+        }
+        _ => {}
+    }
+    // What is reported is what SQLite would read.
+    if log.foreign {
+        lines.push(FOREIGN_LOG.to_owned());
+    } else if log.lost_acknowledged {
+        lines.push(damaged_log(log));
+    } else if log.lost_frames > 0 {
+        lines.push(of_last(log.lost_frames));
+    }
+    Ok(lines)
+}
+
+/// A log that somebody has put beside the database.
+pub(crate) const FOREIGN_LOG: &str =
+    "the write-ahead log is none of this database; `salvage` reads the database without it";
+
+/// A log that ends too early.
+pub(crate) fn damaged_log(log: &Log) -> String {
+    format!(
+        "the write-ahead log is damaged: {} pages in it, of transactions that were finished, cannot be read any more",
+        log.lost_frames
+    )
+}
+
+/// A log whose last transaction does not count.
+pub(crate) fn of_last(pages: u64) -> String {
+    format!(
+        "the last transaction in the write-ahead log is damaged, or was never finished: {pages} pages do not count"
+    )
+}
+
+/// Moves the log of an open database into its file and authenticates every page, on SQLite's own descriptor. `place` is where
+/// it lies.
+pub(crate) fn of_open(
+    conn: &Connection,
+    place: Option<&Place>,
+    report: &mut VerifyReport,
+    progress: &mut Progress<'_>,
+) -> Result<Vec<u32>, VaultError> {
+    let place = place.ok_or(VaultError::InMemory)?;
+    let moved = conn
+        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0))
+        .map_err(StoreError::from)?;
+    if moved != 0 {
+        return Err(StoreError::Busy.into());
+    }
+    let found = place.inspect(place.name(), FileRole::Database)?;
+    let found = found.ok_or(VaultError::SourceMissing { role: FileRole::Database })?;
+    let mut head = [0u8; SALT];
+    read_at(&found.file, &mut head, 0).map_err(|e| error::io("reading", &e))?;
+    let expected: u32 =
+        conn.query_row("PRAGMA page_count", [], |row| row.get(0)).map_err(StoreError::from)?;
+    report.pages = found.size / PAGE as u64;
+    if found.size != u64::from(expected) * PAGE as u64 {
+        report.structure.push(format!(
+            "the file has {} bytes, its header says {expected} pages of {PAGE}",
+            found.size
+        ));
+    }
+    progress.tell(Stage::Checking, 0, found.size)?;
+    let mut bad = sqlcipher::bad_pages(conn)?;
+    // The connection has read the salt long ago.
+    let recorded = side_record::read(place).ok().flatten().and_then(|record| record.salt());
+    if recorded.is_some_and(|salt| salt != head) && !bad.starts_with(&[1]) {
+        bad.insert(0, 1);
+    }
+    progress.tell(Stage::Checking, found.size, found.size)?;
+    Ok(bad)
+}
