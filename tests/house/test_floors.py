@@ -92,7 +92,9 @@ def test_comments_texts_and_tests_do_not_count(tmp_path: Path) -> None:
     root = crate(
         tmp_path,
         a='// crate::b::B\nconst T: &str = "crate::b::B";\n#[cfg(test)]\nmod t { use crate::b::B; }',
-        b="use crate::a::T;",
+        b="use crate::a::T;\n#[cfg(test)]\nmod cases;",
+        b__cases="use crate::a::T;\nuse crate::c::C;",
+        c="use crate::b::cases::D;\npub struct C;",
     )
     assert not house.measure("small", [], set(), root).circles
 
@@ -125,7 +127,7 @@ def test_a_limit_that_is_passed_is_named() -> None:
     limit = {"circles": [3], "fields": {"Many": 14}, "lines": {}}
     now = {"circles": [3, 2], "fields": {"Many": 15, "New": 13}, "lines": {"long": 81}}
     assert house.risen(now, limit) == [
-        "a circle of 2 files, where 1 is the limit",
+        "5 files in all circles, where 3 is the limit",
         "Many has 15 fields, where 14 is the limit",
         "New has 13 fields, where 12 is the limit",
         "long has 81 lines, where 80 is the limit",

@@ -49,6 +49,7 @@ fn decode(row: &EventRow) -> Result<Stored> {
     postcard::from_bytes(&row.body).map_err(|_| Error::Unrecoverable("event log"))
 }
 
+/// What an entry of the log tells now: of messages, invites and groups what is known of them, and nothing of what is gone.
 pub(crate) fn materialize(
     tx: &Tx<'_>,
     me: PublicKey,
@@ -68,12 +69,6 @@ pub(crate) fn materialize(
                 EventBody::MessageReceived { message }
             }
         }
-        Stored::MessageDeleted { id } => {
-            EventBody::MessageDeleted { message_id: EventId::from_bytes(*id) }
-        }
-        Stored::ReactionAdded { target, sender, emoji } => {
-            EventBody::ReactionAdded { reaction: reaction(target, sender, emoji)? }
-        }
         Stored::Reacted { seq } => {
             let row = tx.message_by_seq(*seq)?.filter(|row| {
                 membership::is_shown(row.status) && row.status != MessageStatus::Deleted
@@ -82,9 +77,6 @@ pub(crate) fn materialize(
                 return Ok(None);
             };
             EventBody::ReactionAdded { reaction: Reaction { message_id, sender, emoji: content } }
-        }
-        Stored::ReactionRemoved { target, sender, emoji } => {
-            EventBody::ReactionRemoved { reaction: reaction(target, sender, emoji)? }
         }
         Stored::Invited { welcome } | Stored::Reinvited { welcome, .. } => {
             let row = tx.group_by_welcome(&EventId::from_bytes(*welcome))?;
@@ -97,12 +89,35 @@ pub(crate) fn materialize(
             let Some(invite) = invite else { return Ok(None) };
             EventBody::Invited { invite }
         }
-        Stored::Earlier(_) => return Ok(None),
         Stored::Joined => {
             let Some(row) = group.map(|g| tx.group(g)).transpose()?.flatten() else {
                 return Ok(None);
             };
             EventBody::Joined { group: history::group_info(tx, me, &row)? }
+        }
+        entry => return as_it_was(entry),
+    }))
+}
+
+/// What an entry tells by itself; `None` of one that tells nothing, or only together with a row.
+fn as_it_was(stored: &Stored) -> Result<Option<EventBody>> {
+    Ok(Some(match stored {
+        Stored::MessageReceived { .. }
+        | Stored::MessageEdited { .. }
+        | Stored::Reacted { .. }
+        | Stored::Invited { .. }
+        | Stored::Reinvited { .. }
+        | Stored::Beside(_)
+        | Stored::Earlier(_)
+        | Stored::Joined => return Ok(None),
+        Stored::MessageDeleted { id } => {
+            EventBody::MessageDeleted { message_id: EventId::from_bytes(*id) }
+        }
+        Stored::ReactionAdded { target, sender, emoji } => {
+            EventBody::ReactionAdded { reaction: reaction(target, sender, emoji)? }
+        }
+        Stored::ReactionRemoved { target, sender, emoji } => {
+            EventBody::ReactionRemoved { reaction: reaction(target, sender, emoji)? }
         }
         Stored::Removed { by, left, commit } => EventBody::Removed {
             by: account(by.as_ref())?,
@@ -139,15 +154,14 @@ pub(crate) fn materialize(
             EventBody::HistoryGap { count: *count, first: *first, last: *last }
         }
         Stored::RemovalUndone { account: who, demoted, by, at } => EventBody::RemovalUndone {
-            account: PublicKey::from_bytes(*who).map_err(|_| Error::Unrecoverable("event log"))?,
+            account: public_key(who)?,
             demoted: *demoted,
             by: account(by.as_ref())?,
             at: *at,
         },
-        Stored::HistoryTrimmed { sender } => EventBody::HistoryTrimmed {
-            sender: PublicKey::from_bytes(*sender)
-                .map_err(|_| Error::Unrecoverable("event log"))?,
-        },
+        Stored::HistoryTrimmed { sender } => {
+            EventBody::HistoryTrimmed { sender: public_key(sender)? }
+        }
         Stored::CannotFollow { epoch } => EventBody::CannotFollow { epoch: *epoch },
         Stored::Unrecoverable { reason } => EventBody::Unrecoverable { reason: reason.clone() },
         Stored::Disbanded { by } => EventBody::Disbanded { by: account(by.as_ref())? },
@@ -158,8 +172,7 @@ pub(crate) fn materialize(
         },
         Stored::InviteDeliveryChanged { account, delivery, errors } => {
             EventBody::InviteDeliveryChanged {
-                account: PublicKey::from_bytes(*account)
-                    .map_err(|_| Error::Unrecoverable("event log"))?,
+                account: public_key(account)?,
                 delivery: history::delivery(*delivery),
                 errors: errors.clone(),
             }
@@ -167,10 +180,12 @@ pub(crate) fn materialize(
     }))
 }
 
+fn public_key(key: &Key) -> Result<PublicKey> {
+    PublicKey::from_bytes(*key).map_err(|_| Error::Unrecoverable("event log"))
+}
+
 pub(crate) fn account(key: Option<&Key>) -> Result<Option<PublicKey>> {
-    key.map(|key| PublicKey::from_bytes(*key))
-        .transpose()
-        .map_err(|_| Error::Unrecoverable("event log"))
+    key.map(public_key).transpose()
 }
 
 fn accounts(keys: &[Key]) -> Result<BTreeSet<PublicKey>> {
@@ -183,7 +198,7 @@ fn accounts(keys: &[Key]) -> Result<BTreeSet<PublicKey>> {
 fn reaction(target: &Key, sender: &Key, emoji: &str) -> Result<Reaction> {
     Ok(Reaction {
         message_id: EventId::from_bytes(*target),
-        sender: PublicKey::from_bytes(*sender).map_err(|_| Error::Unrecoverable("event log"))?,
+        sender: public_key(sender)?,
         emoji: emoji.to_owned(),
     })
 }
