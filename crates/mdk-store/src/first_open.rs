@@ -131,26 +131,7 @@ pub(crate) fn prepare(
     before_keys(seen, intent).map_err(refused)?;
     let begun = record.as_ref().map(|record| &record.key);
     let mut home = key_source::locate(place, source, begun, true)?;
-    let (found, at) = match home.look() {
-        // Begun with another passphrase.
-        Err(OpenError::WrongPassphrase) if begun.is_some_and(|slot| home.forget_begun(slot)) => {
-            (None, AtLocation::OtherPassphrase)
-        }
-        found => {
-            let found = found?;
-            let at = match &found {
-                None => AtLocation::Nothing,
-                Some(_) if !home.keeps_keys() => AtLocation::Given,
-                Some(key)
-                    if begun.is_some_and(|slot| slot.same_place(&home.slot) && slot.is_of(key)) =>
-                {
-                    AtLocation::Begun
-                }
-                Some(_) => AtLocation::Another,
-            };
-            (found, at)
-        }
-    };
+    let (found, at) = look_at(&mut home, begun)?;
     let (key, make) = match (begin(at, home.may_create()).map_err(refused)?, found) {
         (Begin::Use, Some(key)) => (key, false),
         (Begin::GoOn, Some(key)) => {
@@ -203,6 +184,28 @@ pub(crate) fn prepare(
         }
     }
     Ok(prepared)
+}
+
+/// The key that is where a new one would be kept, and what it is.
+fn look_at(
+    home: &mut Home,
+    begun: Option<&KeySlot>,
+) -> Result<(Option<Secret<32>>, AtLocation), OpenError> {
+    let found = match home.look() {
+        // Begun with another passphrase.
+        Err(OpenError::WrongPassphrase) if begun.is_some_and(|slot| home.forget_begun(slot)) => {
+            return Ok((None, AtLocation::OtherPassphrase));
+        }
+        found => found?,
+    };
+    let is_begun = |key| begun.is_some_and(|slot| slot.same_place(&home.slot) && slot.is_of(key));
+    let at = match &found {
+        None => AtLocation::Nothing,
+        Some(_) if !home.keeps_keys() => AtLocation::Given,
+        Some(key) if is_begun(key) => AtLocation::Begun,
+        Some(_) => AtLocation::Another,
+    };
+    Ok((found, at))
 }
 
 /// Whether the keyring did not answer in time. It is not asked again then: a key that comes late is removed by who

@@ -185,7 +185,14 @@ fn recorded(
             report.advise(Level::Error, TOPIC, format!("{text}: {error}"), advice(&error));
         }
     }
-    if slot.store.as_deref() == Some("keyutils") {
+    unfinished(report, record);
+    answered
+}
+
+/// What the record says beside where the key is: a store that forgets, a re-key that is not finished.
+fn unfinished(report: &mut DoctorReport, record: &Record) {
+    const TOPIC: &str = "key";
+    if record.key.store.as_deref() == Some("keyutils") {
         let text = "the key store is volatile: it forgets its keys at reboot or logout";
         report.advise(
             Level::Warning,
@@ -211,7 +218,6 @@ fn recorded(
         };
         report.advise(Level::Note, TOPIC, text, hint);
     }
-    answered
 }
 
 /// A key that opening did not remove. `ask` says that there is time to ask a keyring for it.
