@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from mdk import Client, Delivery, GroupInfo, Mdk, Message
-from mdk.client import groups, upkeep
+from mdk.client import groups
 from mdk.errors import MdkError
 from mdk.events import DeliveryChanged, EpochChanged, Event
 
@@ -174,7 +174,7 @@ def install(
         patient: whether all of them wait before they speak, as accounts of users do, whatever a test has set.
     """
     ledger = Ledger(folder)
-    started, found, put_away = Client._start, groups.Groups._found, upkeep.put_away
+    started, found, closed = Client._start, groups.Groups._found, Mdk.close
 
     async def start(client: Client) -> None:
         if patient:
@@ -188,12 +188,12 @@ def install(
             ledger.note(of._client.engine, info.id, epoch=info.epoch)
         return info
 
-    async def close(mdk: Mdk) -> None:
+    def close(mdk: Mdk) -> None:
         # (a story may be of a disk that fails)
         with suppress(MdkError):
             ledger.close(mdk)
-        await put_away(mdk)
+        closed(mdk)
 
     patch(Client, "_start", start)
     patch(groups.Groups, "_found", founded)
-    patch(upkeep, "put_away", close)
+    patch(Mdk, "close", close)
