@@ -23,7 +23,6 @@ use crate::model::halt::Halt;
 use crate::model::opened::Opened;
 use crate::model::outcome::{DeferredReason, RejectCode, Rejection, Verdict};
 use crate::model::{membership, outcome};
-use crate::state_store::history_gaps::ours_from;
 
 impl Ctx<'_, '_> {
     /// What a commit counts as once the pass of its call is over: the verdict of waiting becomes one of taking effect.
@@ -53,7 +52,6 @@ impl Ctx<'_, '_> {
         let mut first = None;
         let mut between = None;
         let mut opened = None;
-        let sent_at = message.event.created_at();
         for id in claims {
             // What came after the end of a pass is no part of it.
             self.close_due(&id)?;
@@ -82,10 +80,6 @@ impl Ctx<'_, '_> {
             } else if membership::is_over(row.status) {
                 // rule: D1-3
                 first.get_or_insert(Err("no longer in this group"));
-                // rule: F1-14 (until the group ended all of it was for us)
-                if row.status == GroupStatus::Disbanded && sent_at >= ours_from(&row) {
-                    self.behind.get_or_insert((id, sent_at));
-                }
             } else if !matches!(first, Some(Ok(_))) {
                 first = Some(Ok(row));
             }
