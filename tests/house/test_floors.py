@@ -2,27 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
+from tests.house.kit import load
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-
-
-def load() -> Any:
-    spec = importlib.util.spec_from_file_location("house", ROOT / "scripts/house.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["house"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-house = load()
+house = load("scripts/house.py")
 
 
 @pytest.mark.parametrize("name", house.CRATES)

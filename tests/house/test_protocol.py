@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
-import sys
-from pathlib import Path
-from types import ModuleType
 
 import pytest
+from tests.house.kit import ROOT, load
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 INTERNALS = ROOT / "docs/internals"
 
 
-def load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("protocol_coverage", ROOT / "scripts/coverage.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-coverage = load()
+coverage = load("scripts/coverage.py")
 
 ONE = '- **A2-7** <a id="A2-7"></a> The leaf\n  carries a proof.\n'
 

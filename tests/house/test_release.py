@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.house.test_scripts import load
+from tests.house.kit import load
 
 import mdk._mdk
 

@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Iterable
 from itertools import combinations_with_replacement, product
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+from tests.house.kit import load
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-
-
-def load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("vault_proof", ROOT / "scripts/vault_proof.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-proof = load()
+proof = load("scripts/vault_proof.py")
 # Split, so that this file proves nothing itself.
 SAYS = "# pro" + "ves: "
 

@@ -52,7 +52,7 @@ pub(crate) struct Flow {
     /// Until when the engine need not be told again that more is on its way, and from which relays.
     told: Option<(Instant, Vec<String>)>,
     waiting: Vec<oneshot::Sender<Result<u64>>>,
-    /// Who waits until a relay was read for a routing id.
+    /// Callers that wait until a relay was read for a routing id.
     readers: Vec<(String, oneshot::Sender<()>)>,
     looked_at: Option<Instant>,
     look: bool,

@@ -32,7 +32,7 @@ pub(crate) struct Ctx<'a, 'tx> {
     pub(crate) loaded: &'a mut LoadedGroups,
     pub(crate) memory: &'a mut Memory,
     pub(crate) random: OsRandom,
-    /// What the call brings about.
+    /// The outcome of the call, as far as it has come.
     pub(crate) effects: Effects,
     /// Where, and when, a message was said that was just refused because its key is gone.
     pub(crate) behind: Option<(GroupId, Timestamp)>,

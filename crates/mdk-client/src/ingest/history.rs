@@ -218,7 +218,7 @@ impl Flow {
             let round = std::mem::take(&mut self.round);
             let complete = std::mem::take(&mut self.round_complete);
             for waiting in self.waiting.drain(..) {
-                // Whoever asked may have gone.
+                // The caller may have gone.
                 let answer = if complete { Ok(round) } else { Err(ClientError::NotConnected) };
                 let _ = waiting.send(answer);
             }
@@ -236,7 +236,7 @@ impl Flow {
             std::mem::take(&mut self.readers).into_iter().partition(|(route, _)| read(route));
         self.readers = wait;
         for (_, answer) in read {
-            // Whoever asked may have gone.
+            // The caller may have gone.
             let _ = answer.send(());
         }
     }

@@ -293,7 +293,7 @@ fn with(mut item: Arrived, part: Held) -> Arrived {
     item
 }
 
-/// What an item takes of the room for bytes: never more than there is.
+/// The share of the room for bytes that an item takes: never more than there is.
 fn weight(item: &Arrived) -> u32 {
     match item {
         Arrived::Event { json, .. } => {

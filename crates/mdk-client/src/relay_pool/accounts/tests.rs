@@ -134,10 +134,10 @@ async fn what_waits_for_the_engine_is_weighed() {
         relays[n as usize % 2].deliver(&of.public_key, event(n, large));
     }
     assert_eq!((sink.len(), relays[0].backlog + relays[1].backlog), (fit, 2));
-    // What is small waits behind what is large: the order of a relay is kept.
+    // A small item waits behind a large one: the order of a relay is kept.
     relays[0].deliver(&of.public_key, event(100, 10));
     assert_eq!(sink.len(), fit);
-    // What is taken out makes room.
+    // An item that is taken out makes room.
     for _ in 0..fit {
         assert!(number(sink.recv().await) <= fit as u64);
     }

@@ -71,7 +71,7 @@ impl Engine {
         self.act(|ctx| ctx.farewell_to(group, route))
     }
 
-    /// What to subscribe to, and where.
+    /// Filters to subscribe to, and their relays.
     ///
     /// # Errors
     /// [`Error::Store`].

@@ -57,7 +57,7 @@ impl Engine {
         Ok(key_packages::verdict(event, &self.crypto, self.clock.now()))
     }
 
-    /// What somebody's KeyPackage events say of themselves, newest first; those that cannot be used are left out.
+    /// The contents of somebody's KeyPackage events, newest first; those that cannot be used are left out.
     ///
     /// # Errors
     /// None that depends on the events.
