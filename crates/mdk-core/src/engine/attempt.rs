@@ -7,7 +7,7 @@ use crate::model::error::{Error, Result};
 use crate::model::halt::Halt;
 use crate::model::outcome::{Rejection, Verdict};
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     /// Processes an event so that a rejection leaves nothing behind.
     pub(crate) fn attempt(
         &mut self,
@@ -16,7 +16,7 @@ impl Ctx<'_, '_> {
         self.behind = None;
         let verdict = self.guarded(|ctx| ctx.process_event(event))?;
         if let (Err(_), Some((id, at))) = (&verdict, self.behind.take()) {
-            self.report_behind(&id, at)?;
+            self.gaps().report_behind(&id, at)?;
         }
         Ok(verdict)
     }
@@ -26,7 +26,7 @@ impl Ctx<'_, '_> {
         &mut self,
         f: impl FnOnce(&mut Self) -> Result<Verdict, Halt>,
     ) -> Result<std::result::Result<Verdict, Rejection>> {
-        let mark = self.loaded.mark();
+        let mark = self.memory.rows.mark();
         let (effects, fresh) = (self.effects.mark(), self.fresh.len());
         let tx = self.tx;
         let written = tx.changes();

@@ -24,7 +24,7 @@ pub enum Incoming<'a> {
 /// A verdict with the events it brought about and what is to be published.
 pub(crate) type Judged = (Result<Verdict, Rejection>, Vec<EngineEvent>, Vec<Event>);
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     /// Processes events in their order; `undo` says how, and afterwards whether that was enough.
     pub(crate) fn batch(
         &mut self,
@@ -127,7 +127,8 @@ impl Ctx<'_, '_> {
             (Some(event), Ok(Verdict::Deferred(DeferredReason::ResourceRefused))) => {
                 self.retry_now()?;
                 // (which comes before what this one brings)
-                self.effects.told.append(&mut self.effects.told_later);
+                let effects = &mut self.effects;
+                effects.told.append(&mut effects.told_later);
                 self.attempt(event)
             }
             _ => Ok(verdict),

@@ -6,8 +6,10 @@ use crate::ctx::Ctx;
 use crate::model::error::Result;
 use crate::model::outcome::{DeferredReason, Verdict};
 use crate::operations::retry_buffered::Openable;
+use crate::state_store::buffered_events;
+use crate::state_store::buffered_memory;
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     // rule: D5-2 held input is tried again when the state changes
     /// Tries everything that waits for the group until a whole round changes nothing.
     ///
@@ -23,8 +25,9 @@ impl Ctx<'_, '_> {
         }
         self.retrying = true;
         let own = self.effects.told.len();
-        let result = self.drop_old_held(id).and_then(|_| self.retry_rounds(id));
-        self.effects.told_later.extend(self.effects.told.drain(own.min(self.effects.told.len())..));
+        let result = self.buffered().drop_old_held(id).and_then(|_| self.retry_rounds(id));
+        let effects = &mut self.effects;
+        effects.told_later.extend(effects.told.drain(own.min(effects.told.len())..));
         self.retrying = false;
         result
     }
@@ -37,7 +40,9 @@ impl Ctx<'_, '_> {
     /// Whether something may have become of what waits since all of it was tried in vain.
     pub(crate) fn has_moved(&self, id: &GroupId) -> Result<bool> {
         let fresh = self.fresh.iter().any(|(group, _)| group == id);
-        Ok(fresh || self.may_be_old(id) || !self.is_idle(id)?)
+        Ok(fresh
+            || buffered_memory::may_be_old(&self.memory.buffered, self.now(), id)
+            || !buffered_memory::is_idle(self.groups(), &self.memory.buffered, id)?)
     }
 
     /// As [`Ctx::retry_held`], for every group that a batch has touched.
@@ -58,8 +63,8 @@ impl Ctx<'_, '_> {
                 let (_, auth) = self.fresh.remove(at);
                 progress |= self.place_waiting(id, &auth)?;
             }
-            let holders = self.holders(id)?;
-            if !progress && self.nothing_is_held(&holders)? {
+            let holders = buffered_events::holders(self.tx, id)?;
+            if !progress && buffered_events::nothing_is_held(self.tx, &holders)? {
                 return Ok(());
             }
             let mut drain = self.drain.remove(id).unwrap_or_default();
@@ -85,7 +90,7 @@ impl Ctx<'_, '_> {
             }
             if !progress {
                 let idle = idle && self.tx.group(id)?.is_some();
-                return if idle { self.note_idle(id, listens) } else { Ok(()) };
+                return if idle { self.waiting().note_idle(id, listens) } else { Ok(()) };
             }
         }
     }

@@ -19,7 +19,7 @@ impl Engine {
             for row in ctx.tx.groups()? {
                 ctx.retry_held(&row.id)?;
                 ctx.close_all(&row.id)?;
-                let row = ctx.current_row(&row.id)?;
+                let row = ctx.groups().current_row(&row.id)?;
                 ctx.report_gaps(&row)?;
             }
             Ok(())
@@ -72,7 +72,7 @@ impl Engine {
                 ctx.close_due(&row.id)?;
                 ctx.retry_if_moved(&row.id)?;
                 ctx.close_due(&row.id)?;
-                let row = ctx.current_row(&row.id)?;
+                let row = ctx.groups().current_row(&row.id)?;
                 ctx.wake_welcomes(&row.id)?;
                 ctx.work_off_removals(&row.id)?;
                 ctx.tell_led_on(&row)?;
@@ -81,7 +81,7 @@ impl Engine {
             ctx.wake_inputs()?;
             ctx.upkeep_key_packages()?;
             ctx.expire_key_packages()?;
-            ctx.prune_outbox()
+            ctx.outbox().prune_outbox()
         })?;
         self.resumed = true;
         if let Err(error) = self.store.forget_erased() {

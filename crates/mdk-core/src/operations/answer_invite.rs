@@ -10,28 +10,31 @@ use crate::model::membership::is_invited;
 use crate::model::outbox::OutboxPurpose;
 use crate::model::outcome::Verdict;
 use crate::model::values::{GroupInfo, Invite};
+use crate::state_store::competing_invites;
+use crate::state_store::declined_invites;
 use crate::state_store::declined_invites::declined;
 use crate::state_store::history;
 use crate::state_store::log_entry::Stored;
 use crate::state_store::outbox::Letter;
+use crate::state_store::pending_welcomes;
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     /// Answers an invitation beside what we have of its group with yes: that goes, and this is joined. Gives
     /// the group and the Welcomes that waited beside both.
     pub(crate) fn turn_to(&mut self, welcome: &EventId) -> Result<(GroupRow, Vec<HeldRow>)> {
-        let (row, event) = self.asked_beside(welcome)?;
-        if self.publishing(&row)? {
+        let (row, event) = competing_invites::asked_beside(self.groups(), welcome)?;
+        if self.groups().publishing(&row)? {
             return Err(Error::CommitPending);
         }
         let mut rest = if is_invited(row.status) {
-            self.put_away_for_others(row, false)?
+            self.welcomes().put_away_for_others(row, false)?
         } else {
             self.edit_row(&row.id, |row| {
                 row.status = GroupStatus::Left;
                 row.pass = PassRow { joined_at: row.pass.joined_at, ..PassRow::default() };
             })?;
-            self.clear_state(&row.id)?;
-            self.held_welcomes(&row.id)?
+            self.memberships().clear_state(&row.id)?;
+            self.waiting().held_welcomes(&row.id)?
         };
         rest.retain(|held| held.event_id != *welcome);
         let verdict = self.attempt(event)?;
@@ -47,10 +50,10 @@ impl Ctx<'_, '_> {
 
     /// Answers it with no.
     pub(crate) fn turn_down(&mut self, welcome: &EventId) -> Result<()> {
-        let (_, event) = self.asked_beside(welcome)?;
+        let (_, event) = competing_invites::asked_beside(self.groups(), welcome)?;
         self.tx.unhold(welcome)?;
         self.tx.mark_seen(welcome.as_bytes(), Seen::Done)?;
-        if let Some(rumor) = self.rumor_of(&event)
+        if let Some(rumor) = pending_welcomes::rumor_of(self.call.keys, &event)
             && let Ok(known_by) = welcome::content_id(&rumor.mls_message)
         {
             self.tx.mark_seen(known_by.as_bytes(), Seen::Done)?;
@@ -66,7 +69,11 @@ impl Ctx<'_, '_> {
         let asked = rows.iter().filter(|row| is_invited(row.status)).filter_map(history::invite);
         let mut invites: Vec<(bool, Invite)> = asked.map(|invite| (false, invite)).collect();
         for row in &rows {
-            invites.extend(self.invites_beside(row)?.into_iter().map(|invite| (true, invite)));
+            invites.extend(
+                competing_invites::invites_beside(&mut self.waiting(), row)?
+                    .into_iter()
+                    .map(|invite| (true, invite)),
+            );
         }
         invites.sort_by_key(|(beside, invite)| (invite.received_at, *beside, invite.id));
         Ok(invites.into_iter().map(|(_, invite)| invite).collect())
@@ -78,20 +85,20 @@ impl Ctx<'_, '_> {
             Some(row) => (row, Vec::new()),
             None => self.turn_to(invite)?,
         };
-        self.require_unanswered(&row)?;
+        declined_invites::require_unanswered(self.tx, &row)?;
         match row.status {
             GroupStatus::Invited | GroupStatus::Reinvited => {}
             status if membership::is_over(status) => return Err(Error::InviteNotFound),
-            _ => return self.info(&row.id),
+            _ => return history::info(self.groups(), self.me(), &row.id),
         }
         let mut group = self.take(&row.id)?;
         group.row.status = GroupStatus::Active;
         self.tx.update_group(&group.row)?;
         self.put(group);
         self.tx.drop_kept(&row.id)?;
-        self.emit(&row.id, invite.as_bytes(), &Stored::Joined)?;
+        self.log().emit(&row.id, invite.as_bytes(), &Stored::Joined)?;
         self.attempt_all(waiting)?;
-        self.info(&row.id)
+        history::info(self.groups(), self.me(), &row.id)
     }
 
     /// Declines an invite: everything that came with it is deleted. If the group is to be told, gives our request to leave it,
@@ -106,7 +113,7 @@ impl Ctx<'_, '_> {
         }
         let request = if tell { self.farewell(&row)? } else { None };
         // Another invitation is another question.
-        let others = self.put_away_for_others(row, true)?;
+        let others = self.welcomes().put_away_for_others(row, true)?;
         self.attempt_all(others)?;
         Ok(request)
     }
@@ -128,7 +135,7 @@ impl Ctx<'_, '_> {
             event: &event,
             relays: &relays,
         };
-        self.post(&letter)?;
+        self.outbox().post(&letter)?;
         Ok(Some(event))
     }
 }

@@ -11,9 +11,10 @@ use crate::model::commit_facts::Step;
 use crate::model::error::{Error, Result};
 use crate::model::stored_event::stored_event;
 use crate::model::values::GroupInfo;
+use crate::state_store::history;
 use crate::state_store::log_entry::Stored;
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     pub(crate) fn confirm_founding(&mut self, pending: &PendingRow) -> Result<GroupInfo> {
         let mut group = self.take(&pending.group)?;
         group.row.status = GroupStatus::Active;
@@ -22,17 +23,17 @@ impl Ctx<'_, '_> {
         self.tx.release_welcomes(pending.id)?;
         self.post_welcomes(pending)?;
         self.put(group);
-        self.emit(&pending.group, b"founded", &Stored::Joined)?;
+        self.log().emit(&pending.group, b"founded", &Stored::Joined)?;
         self.retry_held(&pending.group)?;
-        self.info(&pending.group)
+        history::info(self.groups(), self.me(), &pending.group)
     }
 
     /// A relay has the commit: merge it (C2, "Confirm"). Whoever cannot know whether that was done may do it again.
     pub(crate) fn confirm(&mut self, id: i64) -> Result<GroupInfo> {
-        if let Some(done) = self.confirmed(id)? {
-            return self.info(&done.group);
+        if let Some(done) = self.commits().confirmed(id)? {
+            return history::info(self.groups(), self.me(), &done.group);
         }
-        let pending = self.unresolved(id)?;
+        let pending = self.commits().unresolved(id)?;
         if pending.event_json.is_none() {
             return self.confirm_founding(&pending);
         }
@@ -46,7 +47,7 @@ impl Ctx<'_, '_> {
         };
         let before = settings::settings(group.mls.public_group().group_context())
             .map_err(|_| Error::Internal("own state does not decode"))?;
-        let state = self.snapshot(&group.row)?;
+        let state = self.states().snapshot(&group.row)?;
         // rule: F1-3 what came while it was being published is taken up before the states that open it are let go:
         // the pass that keeps them is over as soon as that is done
         let came = !pending.automatic
@@ -54,9 +55,9 @@ impl Ctx<'_, '_> {
             && group.row.pass.opened == 0
             && self.tx.held_count(&pending.group)? > 0;
         if came {
-            touch(&mut group.row.pass, pending.source_epoch, self.now_millis);
+            touch(&mut group.row.pass, pending.source_epoch, self.call.now_millis);
         }
-        self.retain(&group.row, &state)?;
+        self.states().retain(&group.row, &state)?;
         let left = self_removed(&commit, &group);
         group
             .mls
@@ -73,7 +74,7 @@ impl Ctx<'_, '_> {
         };
         self.finish_epoch(&mut group, &before, &step)?;
         self.tx.confirm_commit(id)?;
-        self.note_renewed(&pending.group, id)?;
+        self.after_restore().note_renewed(&pending.group, id)?;
         if !pending.welcome.is_empty() {
             self.tx.release_welcomes(id)?;
             self.post_welcomes(&pending)?;
@@ -90,7 +91,7 @@ impl Ctx<'_, '_> {
             self.close_unless_moved(&group_id, auth)?;
         }
         self.close_due(&group_id)?;
-        self.info(&group_id)
+        history::info(self.groups(), self.me(), &group_id)
     }
 
     /// Takes up an automatic commit that gave way to another and that a relay has after all, as its own event would when it

@@ -6,16 +6,17 @@ use mdk_wire::{Event, EventId, GroupId, NostrGroupId};
 use crate::ctx::Ctx;
 use crate::model::error::Result;
 use crate::model::membership::{self, is_invited};
+use crate::state_store::declined_invites;
 use crate::state_store::declined_invites::{declined, is_declined, mark};
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     // rule: 2.7-6 who declines leaves, when all is read that the group's relays have: a leave counts in one epoch
     /// Declines an invite whose group is still to be told. What cannot be followed so is declined at once: an invite beside a
     /// membership, and one to a group that we were in before, whose history stays.
     pub(crate) fn decline_and_follow(&mut self, invite: &EventId) -> Result<()> {
         match self.tx.group_by_welcome(invite)? {
             Some(row) if row.status == GroupStatus::Invited => {
-                self.require_unanswered(&row)?;
+                declined_invites::require_unanswered(self.tx, &row)?;
                 Ok(self.tx.set_client_state(&mark(&row.id), Some(&[]))?)
             }
             _ => self.decline(invite, true).map(|_| ()),
@@ -29,7 +30,7 @@ impl Ctx<'_, '_> {
         tell: bool,
     ) -> Result<Option<Event>> {
         if let Some(row) = self.tx.group_by_welcome(invite)? {
-            self.require_unanswered(&row)?;
+            declined_invites::require_unanswered(self.tx, &row)?;
         }
         self.decline(invite, tell)
     }
@@ -49,11 +50,11 @@ impl Ctx<'_, '_> {
             return Ok(true);
         }
         self.close_due(id)?;
-        let row = self.current_row(id)?;
+        let row = self.groups().current_row(id)?;
         let Some(invite) = row.welcome.filter(|_| is_invited(row.status)) else {
             // Somebody else's commit has put us out, or it cannot be followed.
             let row = GroupRow { status: GroupStatus::Invited, ..row };
-            let others = self.put_away_for_others(row, true)?;
+            let others = self.welcomes().put_away_for_others(row, true)?;
             self.attempt_all(others)?;
             return Ok(true);
         };
@@ -61,7 +62,7 @@ impl Ctx<'_, '_> {
             return Ok(false);
         }
         self.require_settled(id)?;
-        let row = self.current_row(id)?;
+        let row = self.groups().current_row(id)?;
         if membership::is_out(row.status) {
             return self.farewell_to(id, route);
         }

@@ -10,6 +10,7 @@ use crate::model::values::{
 };
 use crate::state_store::declined_invites::declined;
 use crate::state_store::history;
+use crate::state_store::retained_states;
 
 /// Groups.
 impl Engine {
@@ -47,7 +48,7 @@ impl Engine {
     /// # Errors
     /// [`Error::GroupNotFound`].
     pub fn group(&mut self, id: &GroupId) -> Result<GroupInfo> {
-        self.look_now(|ctx| ctx.info(id))
+        self.look_now(|ctx| history::info(ctx.groups(), ctx.me(), id))
     }
 
     /// Member accounts, sorted by key.
@@ -189,7 +190,7 @@ impl Engine {
         let done = self.act(|ctx| match ctx.confirm(id) {
             Err(Error::CommitLost) => {
                 let group = ctx.take_up_published(id)?;
-                group.map(|group| ctx.info(&group)).transpose()
+                group.map(|group| history::info(ctx.groups(), ctx.me(), &group)).transpose()
             }
             done => done.map(Some),
         })?;
@@ -220,7 +221,7 @@ impl Engine {
     pub fn quiet_since(&mut self, id: &GroupId) -> Result<u64> {
         self.look(|ctx| {
             let came = ctx.tx.last_came(id)?.unwrap_or(0);
-            Ok(came.saturating_mul(1000).max(ctx.epoch_since(id)?))
+            Ok(came.saturating_mul(1000).max(retained_states::epoch_since(ctx.groups(), id)?))
         })
     }
 
@@ -277,7 +278,7 @@ impl Engine {
             return Err(Error::too_large("length", MAX_EXPORT, length));
         }
         self.look(|ctx| {
-            if membership::is_over(ctx.row(id)?.status) {
+            if membership::is_over(ctx.groups().row(id)?.status) {
                 return Err(Error::NotMember("no longer in this group"));
             }
             let group = ctx.take(id)?;

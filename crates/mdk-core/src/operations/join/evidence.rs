@@ -14,6 +14,8 @@ use crate::model::limits::PATIENCE;
 use crate::model::membership;
 use crate::operations::join::retry_welcomes::is_settled;
 use crate::policy::invite::may_rival;
+use crate::state_store::history_gaps;
+use crate::state_store::removals_of_us;
 
 /// Where a Welcome that leads to the others finds us.
 pub(crate) enum Behind {
@@ -23,7 +25,7 @@ pub(crate) enum Behind {
     Away,
 }
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     /// Whether a Welcome for a group that we are in leads to where the others are, if its maker is an admin by our own
     /// account: it has waited long, and our membership is so young that it may have begun on a branch that lost, or nothing
     /// speaks for our being where the others are (B4-25); or a branch is known that removed us. And the branch that it comes
@@ -35,7 +37,7 @@ impl Ctx<'_, '_> {
     ) -> Result<Option<Behind>> {
         let came = self.waits_since(row, &offer.invite)?;
         // A removal that is known tells where the branches parted, and nothing more has to be waited for (rule: B4-18).
-        let removal = self.removal_before(row, offer.epoch)?;
+        let removal = removals_of_us::removal_before(self.tx, row, offer.epoch)?;
         let mut from = match removal {
             Some((_, fork)) => fork.saturating_add(1),
             None if !self.was_patient(came) => return Ok(None),
@@ -87,7 +89,10 @@ impl Ctx<'_, '_> {
     /// What was said before that may be read after the Welcome has come, in any order, so its own time counts (but none that
     /// lies ahead of ours). And as long as things are read, more of them may come, the removal of us, too.
     fn is_deserted(&mut self, row: &GroupRow, made: Timestamp) -> Result<bool> {
-        if membership::is_out(row.status) || self.publishing(row)? || !self.is_quiet(row)? {
+        if membership::is_out(row.status)
+            || self.groups().publishing(row)?
+            || !self.is_quiet(row)?
+        {
             return Ok(false);
         }
         // Of those who go on elsewhere something comes that cannot be read, if only the commit that added us. Without it
@@ -96,7 +101,7 @@ impl Ctx<'_, '_> {
         // by as long as it takes to publish it.)
         let since = made.saturating_sub(PATIENCE);
         let refused = self.memory.buffered.refused.get(&row.id).copied();
-        if self.last_unread(row)?.max(refused).is_none_or(|at| at < since) {
+        if history_gaps::last_unread(self.tx, row)?.max(refused).is_none_or(|at| at < since) {
             self.wants_sign = Some(since);
             return Ok(false);
         }
@@ -114,13 +119,13 @@ impl Ctx<'_, '_> {
 
     /// Whether nothing of others has come for as long as a Welcome waits. (A clock that was ahead says nothing about it.)
     pub(crate) fn is_quiet(&self, row: &GroupRow) -> Result<bool> {
-        let (heard, now) = (self.last_heard(&row.id)?, self.now());
+        let (heard, now) = (history_gaps::last_heard(self.tx, self.me(), &row.id)?, self.now());
         Ok(heard > now || heard.saturating_add(PATIENCE) <= now)
     }
 
     /// When a Welcome came that waits, in Unix seconds.
     fn waits_since(&mut self, row: &GroupRow, invite: &EventId) -> Result<Option<u64>> {
-        let held = self.held_welcomes(&row.id)?;
+        let held = self.waiting().held_welcomes(&row.id)?;
         Ok(held.iter().find(|w| w.event_id == *invite).map(|w| w.received_at))
     }
 

@@ -19,11 +19,11 @@ use crate::ctx::Ctx;
 use crate::mls::enter_epoch::apply_settings;
 use crate::mls::loaded_groups::LoadedGroup;
 use crate::mls::state_keys::{authenticator, event_key};
-use crate::mls::welcome::{encoding, reject, welcome_error, welcome_of};
+use crate::mls::welcome::{encoding, welcome_error, welcome_of};
 use crate::mls::{capabilities, settings, views};
 use crate::model::commit_facts::Step;
 use crate::model::error::Result;
-use crate::model::halt::Halt;
+use crate::model::halt::{Halt, reject};
 use crate::model::invites::{Earlier, Offer};
 use crate::model::membership;
 use crate::model::membership::{UNROUTED, is_invited};
@@ -31,8 +31,13 @@ use crate::model::outcome::{DeferredReason, RejectCode, Rejection, Verdict};
 use crate::operations::join::evidence::Behind;
 use crate::policy;
 use crate::policy::invite::{is_bygone, may_rival};
+use crate::state_store::branch_messages;
+use crate::state_store::competing_invites;
 use crate::state_store::log_entry::Stored;
+use crate::state_store::memberships;
+use crate::state_store::pending_welcomes;
 use crate::state_store::previous_memberships::earlier;
+use crate::state_store::removals_of_us;
 
 /// What became of a Welcome.
 pub(crate) enum Joined {
@@ -44,7 +49,7 @@ pub(crate) enum Joined {
     Rival(Box<NodeRow>),
 }
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     /// A gift wrap: verified, unwrapped, judged, joined; or refused without a trace.
     pub(crate) fn process_gift_wrap(&mut self, event: &Event) -> Result<Verdict, Halt> {
         // rule: B4-1 an event, and a Welcome, counts once
@@ -114,7 +119,7 @@ impl Ctx<'_, '_> {
                 })?;
                 let verdict = self.add_rival(*node)?;
                 self.close_due(&id)?;
-                self.keep_until_answered(&id, event)?;
+                pending_welcomes::keep_until_answered(self.groups(), self.now(), &id, event)?;
                 return Ok(verdict);
             }
         };
@@ -127,12 +132,12 @@ impl Ctx<'_, '_> {
         } else {
             Stored::Invited { welcome }
         };
-        self.emit(&row.id, &welcome, &invited)?;
+        self.log().emit(&row.id, &welcome, &invited)?;
         if let Some(before) = before {
-            self.emit(&row.id, &welcome, &Stored::Earlier(before))?;
+            self.log().emit(&row.id, &welcome, &Stored::Earlier(before))?;
         }
         self.tx.drop_kept(&row.id)?;
-        self.keep_until_answered(&row.id, event)?;
+        pending_welcomes::keep_until_answered(self.groups(), self.now(), &row.id, event)?;
         // rule: B4-13 what had waited for another branch may be of the new membership
         self.retry_held(&row.id)?;
         Ok(Verdict::Applied)
@@ -151,7 +156,7 @@ impl Ctx<'_, '_> {
         ))?;
 
         let provider = self.provider();
-        let config = capabilities::join_config(self.config);
+        let config = capabilities::join_config(self.call.config);
         let mut builder = StagedWelcome::build_from_welcome(&provider, &config, mls_welcome)
             .map_err(|e| welcome_error(&e))?;
         // rule: B4-4 a known or disbanded group is not joined again; the id, yet unverified, may refuse but never admit
@@ -163,7 +168,7 @@ impl Ctx<'_, '_> {
         let mut known = self.tx.group(&id)?;
         let offer = Offer { invite, epoch, made: rumor.created_at };
         if let Some(row) = known.clone()
-            && self.ended_unanswered(&row)?
+            && competing_invites::ended_unanswered(self.tx, &row)?
             && (row.status == GroupStatus::Disbanded || is_bygone(&row, epoch, offer.made))
         {
             // (another branch may have kept us)
@@ -171,7 +176,7 @@ impl Ctx<'_, '_> {
                 self.tx.mls_put_key_package_bytes(&reference, bundle.expose())?;
                 return Ok(Joined::Wait(id));
             }
-            self.forget_unanswered(row)?;
+            self.memberships().forget_unanswered(row)?;
             known = self.tx.group(&id)?;
         }
         if let Some(row) = known.as_ref() {
@@ -184,7 +189,9 @@ impl Ctx<'_, '_> {
             };
             let after = match replaced {
                 true => None,
-                false => self.removal_before(row, epoch)?.map(|(removal, _)| removal),
+                false => {
+                    removals_of_us::removal_before(self.tx, row, epoch)?.map(|(removal, _)| removal)
+                }
             };
             let later = after.is_none() && self.may_rival_later(row, &offer)?;
             if after.is_some() || later || may_rival(row, epoch) {
@@ -210,7 +217,7 @@ impl Ctx<'_, '_> {
         }
         let mut live = None;
         match known.as_ref().map(|row| row.status) {
-            None => self.refuse_ended(&id, epoch, offer.made)?,
+            None => memberships::refuse_ended(self.tx, &id, epoch, offer.made)?,
             // rule: B4-20 what is older than the membership that has ended is no fresh invitation
             // (what was refused while we were in may be from a branch that has kept us, and nobody has answered it)
             Some(GroupStatus::Removed | GroupStatus::Left)
@@ -222,21 +229,23 @@ impl Ctx<'_, '_> {
             // rule: B4-5 a copy that we are no longer in, or that cannot be followed, is replaced by a fresh Welcome
             Some(GroupStatus::Removed | GroupStatus::Left | GroupStatus::Unrecoverable) => {
                 // rule: D6-11 where nothing competes the choice is made: what was said before the removal is for us
-                if self.is_to_choose(&id)? {
-                    self.sort_messages(&id)?;
+                if branch_messages::is_to_choose(self.groups(), &id)? {
+                    self.branch_messages().sort_messages(&id)?;
                 }
-                self.clear_state(&id)?;
+                self.memberships().clear_state(&id)?;
             }
             Some(GroupStatus::Disbanded) => {
                 let asked = match known.as_ref() {
-                    Some(row) => self.is_asked_after_a_strangers(row, epoch, offer.made)?,
+                    Some(row) => competing_invites::is_asked_after_a_strangers(
+                        self.tx, row, epoch, offer.made,
+                    )?,
                     None => false,
                 };
                 if !asked {
                     let reason = "the group was disbanded";
                     return Err(reject(RejectCode::AlreadyApplied, "B4-4", reason));
                 }
-                self.clear_state(&id)?;
+                self.memberships().clear_state(&id)?;
             }
             // What begins after our membership began may be another membership.
             Some(status)
@@ -284,29 +293,33 @@ impl Ctx<'_, '_> {
             match behind {
                 Behind::Lost(from) => {
                     self.give_up(&id, "joined_on_a_lost_branch")?;
-                    self.lose_branch(&id, from)?;
+                    self.branch_messages().lose_branch(&id, from)?;
                 }
                 // What was said before is true for all.
                 Behind::Away => {
                     self.give_up(&id, "left_behind")?;
-                    self.report_left_behind(&row, &invite, rumor.created_at)?;
+                    self.gaps().report_left_behind(&row, &invite, rumor.created_at)?;
                 }
             }
-            self.clear_state(&id)?;
+            self.memberships().clear_state(&id)?;
         }
         // rule: B4-34 (an invitation that was not answered was no membership)
         let before = match known.as_ref() {
-            Some(row) if is_invited(row.status) || self.ended_unanswered(row)? => {
+            Some(row)
+                if is_invited(row.status) || competing_invites::ended_unanswered(self.tx, row)? =>
+            {
                 earlier(self.tx, row)?.map(Box::new)
             }
             Some(row) => Some(Box::new(Earlier::of(earlier(self.tx, row)?, row))),
             None => None,
         };
         let status = match known.as_ref() {
-            Some(row) if row.status != GroupStatus::Invited => match self.standing_before(row)? {
-                GroupStatus::Invited => GroupStatus::Invited,
-                _ => GroupStatus::Reinvited,
-            },
+            Some(row) if row.status != GroupStatus::Invited => {
+                match memberships::standing_before(self.tx, row)? {
+                    GroupStatus::Invited => GroupStatus::Invited,
+                    _ => GroupStatus::Reinvited,
+                }
+            }
             _ => GroupStatus::Invited,
         };
         let signer = staged.welcome_sender_index().u32();
@@ -372,7 +385,7 @@ impl Ctx<'_, '_> {
             left: BTreeSet::new(),
             sent_at: row.pass.joined_at,
         };
-        self.put_tip(&row, None, Some(&step))?;
+        self.states().put_tip(&row, None, Some(&step))?;
         let mut group = LoadedGroup::new(mls, row.clone());
         group.set_view(Arc::new(view));
         self.put(group);

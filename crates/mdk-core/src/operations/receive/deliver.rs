@@ -26,7 +26,7 @@ pub(crate) struct Source {
     pub(crate) followed: bool,
 }
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     /// Checks the payload against its MLS sender and stores it once; what is too much goes.
     pub(crate) fn deliver(
         &mut self,
@@ -36,7 +36,7 @@ impl Ctx<'_, '_> {
         plaintext: &[u8],
     ) -> Result<(), Halt> {
         self.store_payload(opened, sender, source, plaintext)?;
-        Ok(self.keep_to_quota(&opened.row.id, &sender)?)
+        Ok(self.quota().keep_to_quota(&opened.row.id, &sender)?)
     }
 
     fn store_payload(
@@ -97,7 +97,7 @@ impl Ctx<'_, '_> {
             // Said in this state already, and counted there: nothing is new.
             return Ok(());
         }
-        let late = self.has_had_its_time(&mut row, &copies)?;
+        let late = self.expiry().has_had_its_time(&mut row, &copies)?;
         let known = |status| copies.iter().any(|copy| copy.status == status);
         let gone = known(MessageStatus::Deleted);
         if known(MessageStatus::Valid) {
@@ -105,16 +105,16 @@ impl Ctx<'_, '_> {
             row.status = MessageStatus::Parked;
         }
         // A delete by the same author may have come before what it deletes.
-        let erased = self.is_deleted(&row)? || self.is_void(&row)?;
+        let erased = self.messages().is_deleted(&row)? || self.messages().is_void(&row)?;
         if late || gone || erased {
             row.content = String::new();
             row.tags = Vec::new();
         }
         if erased {
             row.status = MessageStatus::Deleted;
-            self.erase_edits(&row.group, &row.id, None)?;
+            self.messages().erase_edits(&row.group, &row.id, None)?;
         }
-        self.witness(&row)?;
+        self.witnesses().witness(&row)?;
         if copies.is_empty() && !self.has_room_about(&row)? {
             // What branches are compared by stays.
             self.tx.insert_spent(&row)?;
@@ -127,24 +127,24 @@ impl Ctx<'_, '_> {
         if late && row.kind == kind::DELETE {
             // rule: 2.9-8
             self.delete_early(&row)?;
-            return self.retire_deletion(&row, true).map_err(Halt::from);
+            return self.expiry().retire_deletion(&row, true).map_err(Halt::from);
         }
         if late || gone {
             // What branches are compared by stays.
-            return self.bury_late(&row, gone).map_err(Halt::from);
+            return self.expiry().bury_late(&row, gone).map_err(Halt::from);
         }
         if row.status == MessageStatus::Parked {
             self.delete_early(&row)?;
-            return self.place_late(&row).map_err(Halt::from);
+            return self.branch_messages().place_late(&row).map_err(Halt::from);
         }
-        self.park_copies(&copies)?;
-        let Some(stored) = self.apply_to_target(&row)? else { return Ok(()) };
+        self.messages().park_copies(&copies)?;
+        let Some(stored) = self.messages().apply_to_target(&row)? else { return Ok(()) };
         let group = row.group.clone();
         if let Stored::MessageReceived { .. } = stored {
             let message = history::view(self.tx, row)?;
-            self.emit_known(&group, &stored, EventBody::MessageReceived { message })?;
+            self.log().emit_known(&group, &stored, EventBody::MessageReceived { message })?;
         } else {
-            self.emit(&group, opened.content_id.as_bytes(), &stored)?;
+            self.log().emit(&group, opened.content_id.as_bytes(), &stored)?;
         }
         Ok(())
     }
@@ -154,8 +154,8 @@ impl Ctx<'_, '_> {
         if row.kind != kind::DELETE {
             return Ok(());
         }
-        if let Some(stored) = self.apply_to_target(row)? {
-            self.emit(&row.group.clone(), row.content_id.as_bytes(), &stored)?;
+        if let Some(stored) = self.messages().apply_to_target(row)? {
+            self.log().emit(&row.group.clone(), row.content_id.as_bytes(), &stored)?;
         }
         Ok(())
     }

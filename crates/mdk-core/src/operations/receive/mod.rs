@@ -23,8 +23,9 @@ use crate::model::halt::Halt;
 use crate::model::opened::Opened;
 use crate::model::outcome::{DeferredReason, RejectCode, Rejection, Verdict};
 use crate::model::{membership, outcome};
+use crate::state_store::buffered_events;
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     /// What a commit counts as once the pass of its call is over: the verdict of waiting becomes one of taking effect.
     pub(crate) fn settled_verdict(
         &self,
@@ -55,9 +56,9 @@ impl Ctx<'_, '_> {
         for id in claims {
             // What came after the end of a pass is no part of it.
             self.close_due(&id)?;
-            let row = self.current_row(&id)?;
+            let row = self.groups().current_row(&id)?;
             // Routing ids are public, so another group may claim one of ours: the keys tell.
-            if let Some((bytes, opener)) = self.open(&row, &message)? {
+            if let Some((bytes, opener)) = self.event_keys().open(&row, &message)? {
                 let content_id = ContentId::of(&bytes);
                 let event = message.event.clone();
                 opened = Some(Opened {
@@ -91,7 +92,7 @@ impl Ctx<'_, '_> {
         let opened = match (opened, first) {
             (Some(opened), _) => opened,
             (None, Some(Ok(row))) => {
-                return self.hold(&row, &message.event, DeferredReason::Undecryptable);
+                return self.buffered().hold(&row, &message.event, DeferredReason::Undecryptable);
             }
             (None, Some(Err(reason))) => {
                 return Err(Rejection::new(RejectCode::UnknownGroup, "D1-3", reason).into());
@@ -116,11 +117,11 @@ impl Ctx<'_, '_> {
             Some(verdict) => verdict,
             // rule: D1-9
             None if self.tx.seen(content_id.as_bytes())?.is_some()
-                || handshake && self.waits_there(&opened)? =>
+                || handshake && buffered_events::waits_there(self.tx, &opened)? =>
             {
                 return Ok(Verdict::Duplicate);
             }
-            None if self.publishing(&opened.row)? => {
+            None if self.groups().publishing(&opened.row)? => {
                 return self.hold_opened(&opened, DeferredReason::PublishInProgress);
             }
             None => self.classify(opened)?,

@@ -12,8 +12,9 @@ use crate::model::limits::MAX_PROPOSALS;
 use crate::model::opened::Opened;
 use crate::model::outcome::{DeferredReason, Verdict};
 use crate::policy;
+use crate::state_store::seen;
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     /// A proposal that was not made on the tip. (rule: D2-9)
     pub(crate) fn place_proposal(
         &mut self,
@@ -38,7 +39,7 @@ impl Ctx<'_, '_> {
                 return Ok(Verdict::Deferred(DeferredReason::ResourceRefused));
             }
             debug_assert!(proposed.view.sender.is_some() || proposed.sender.is_none());
-            self.done(opened)?;
+            seen::done(self.tx, opened)?;
             self.fresh.push((id.clone(), node.authenticator));
             self.retry_held(&id)?;
             // It has no effect of its own here; a commit of its state may refer to it.
@@ -94,7 +95,7 @@ impl Ctx<'_, '_> {
         if !kept {
             return Ok(Verdict::Deferred(DeferredReason::ResourceRefused));
         }
-        self.done(&opened)?;
+        seen::done(self.tx, &opened)?;
         self.answer_leaves(&opened.row.id)?;
         if let Some(parent) = input.parent_auth {
             self.fresh.push((opened.row.id.clone(), parent));

@@ -15,20 +15,20 @@ use crate::model::state_id::Auth;
 use crate::state_store::handshakes_tried;
 use crate::state_store::handshakes_tried::proposals_on;
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     /// After a pass, or a restart: what waits is tried on every retained state that it was not tried on yet.
     pub(crate) fn look_again(&mut self, id: &GroupId) -> Result<()> {
-        let row = self.current_row(id)?;
+        let row = self.groups().current_row(id)?;
         let inputs = self.tx.input_heads(id)?;
         if inputs.iter().all(|i| i.state != mdk_store::InputState::Waiting) {
             return Ok(());
         }
-        if membership::is_over(row.status) || self.publishing(&row)? {
+        if membership::is_over(row.status) || self.groups().publishing(&row)? {
             return Ok(());
         }
         for node in self.tx.states(id)?.iter() {
             let proposals = handshakes_tried::proposals_on(&inputs, &node.authenticator);
-            let open = |i| self.memory.tried.is_open(i, node, proposals, self.now_millis);
+            let open = |i| self.memory.tried.is_open(i, node, proposals, self.call.now_millis);
             if inputs.iter().any(open) {
                 self.fresh.push((id.clone(), node.authenticator));
             }
@@ -38,7 +38,7 @@ impl Ctx<'_, '_> {
 
     /// What a timer wakes: leaves to be answered, commits to be judged again.
     pub(crate) fn wake_inputs(&mut self) -> Result<()> {
-        let due = self.tx.due_inputs(self.now_millis)?;
+        let due = self.tx.due_inputs(self.call.now_millis)?;
         let mut leaves: Vec<GroupId> = Vec::new();
         for input in due {
             if input.class == mdk_store::InputClass::Commit {
@@ -60,7 +60,7 @@ impl Ctx<'_, '_> {
             let states = self.tx.states(id)?;
             let Some(node) = states.get(auth) else { return Ok(moved) };
             let mut waiting = self.tx.input_heads(id)?;
-            let (proposals, now) = (proposals_on(&waiting, auth), self.now_millis);
+            let (proposals, now) = (proposals_on(&waiting, auth), self.call.now_millis);
             waiting
                 .retain(|i| i.class == class && self.memory.tried.is_open(i, node, proposals, now));
             // rule: E3-4 in the order of their digests, whatever came first
@@ -88,7 +88,7 @@ impl Ctx<'_, '_> {
 
     fn try_input(&mut self, input: &InputRow, node: &NodeRow) -> Result<bool> {
         let id = input.group.clone();
-        let row = self.current_row(&id)?;
+        let row = self.groups().current_row(&id)?;
         if matches!(row.status, GroupStatus::Unrecoverable | GroupStatus::Disbanded) {
             return Ok(false);
         }
@@ -114,7 +114,7 @@ impl Ctx<'_, '_> {
                     }
                     Edge::Missing => Ok(Verdict::Deferred(DeferredReason::MissingParent)),
                     Edge::Wait(reason) => ctx.wait_on(&opened, node, input.epoch, reason),
-                    Edge::OwnLost => ctx.own_lost(&opened, node, input.epoch),
+                    Edge::OwnLost => ctx.handshakes().own_lost(&opened, node, input.epoch),
                     Edge::Made(made) => ctx.add_candidate(&opened, *made),
                 },
             },

@@ -13,7 +13,7 @@ use crate::model::error::{Error, Result};
 use crate::model::outbox::{CommitEnd, CommitState, OutboxChange, RelayVerdict};
 use crate::model::relay_urls;
 use crate::model::values::Delivery;
-use crate::state_store::invite_deliveries;
+use crate::state_store::outbox::refused;
 use crate::state_store::outbox::{MAX_TARGETS, accepted, add_target, errors};
 
 /// Longest text of a relay that is kept, in bytes.
@@ -21,7 +21,7 @@ const MAX_REASON: usize = 512;
 /// How long nobody answers a leave again after every relay has refused our answer, in milliseconds.
 const ANSWER_REFUSED_MILLIS: u64 = 600_000;
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     pub(crate) fn set_outbox_relays(&mut self, seq: i64, relays: &[String]) -> Result<()> {
         let relays = &relay_urls::checked(relays, MAX_TARGETS)?;
         let Some(mut row) = self.open_row(seq)? else { return Ok(()) };
@@ -88,11 +88,11 @@ impl Ctx<'_, '_> {
             // rule: OB-6 the first relay that has it decides
             self.accepted_first(&mut row, change)?;
             if was_refused {
-                self.tell_invite(&row, Delivery::Accepted)?;
+                self.invite_deliveries().tell_invite(&row, Delivery::Accepted)?;
             }
         }
-        if invite_deliveries::refused(&row) {
-            return self.invite_refused(row, change);
+        if refused(&row) {
+            return self.invite_deliveries().invite_refused(row, change);
         }
         if row.end.is_none() && !open && !row.targets.is_empty() {
             let end = if accepted(&row) { OutgoingEnd::Accepted } else { OutgoingEnd::Refused };
@@ -107,7 +107,7 @@ impl Ctx<'_, '_> {
         }
         change.finished = true;
         // Before what follows: a discarded commit takes its unfinished row with it.
-        self.finish(&mut row)?;
+        self.outbox().finish(&mut row)?;
         if row.end == Some(OutgoingEnd::Refused) {
             // rule: OB-7 when every relay has refused for good, nothing is left to hope for
             self.refused_by_all(row, change)?;
@@ -118,7 +118,7 @@ impl Ctx<'_, '_> {
     fn accepted_first(&mut self, row: &mut OutgoingRow, change: &mut OutboxChange) -> Result<()> {
         match row.purpose {
             OutgoingPurpose::Message => {
-                self.change_delivery(row, Delivery::Accepted)?;
+                self.deliveries().change_delivery(row, Delivery::Accepted)?;
                 change.delivery = Some(Delivery::Accepted);
             }
             OutgoingPurpose::Commit => {
@@ -173,14 +173,14 @@ impl Ctx<'_, '_> {
 
     /// A commit that was true is lost once another branch has won.
     fn end_of(&self, commit: &PendingRow) -> Result<CommitEnd> {
-        let lost = self.is_withdrawn(commit)?;
+        let lost = self.commits().is_withdrawn(commit)?;
         Ok(if lost { CommitEnd::Lost } else { CommitEnd::Confirmed })
     }
 
     fn refused_by_all(&mut self, mut row: OutgoingRow, change: &mut OutboxChange) -> Result<()> {
         match row.purpose {
             OutgoingPurpose::Message => {
-                self.change_delivery(&row, Delivery::Failed)?;
+                self.deliveries().change_delivery(&row, Delivery::Failed)?;
                 change.delivery = Some(Delivery::Failed);
             }
             OutgoingPurpose::Commit => {
@@ -213,7 +213,7 @@ impl Ctx<'_, '_> {
 
     // rule: OB-11 an answer to a leave that every relay refuses is not made anew at once
     fn postpone_answers(&mut self, group: &GroupId) -> Result<()> {
-        let later = self.now_millis.saturating_add(ANSWER_REFUSED_MILLIS);
+        let later = self.call.now_millis.saturating_add(ANSWER_REFUSED_MILLIS);
         for mut input in self.tx.inputs(group)? {
             let leave = input.class == InputClass::Proposal && input.state == InputState::Verified;
             if leave && input.due_at.is_some_and(|due| due < later) {

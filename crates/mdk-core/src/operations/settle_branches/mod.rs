@@ -23,18 +23,19 @@ use crate::model::error::{Error, Result};
 use crate::model::limits::{MAX_PASSES, MINUTE};
 use crate::model::membership;
 use crate::model::state_id::Auth;
+use crate::state_store::retained_states;
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     // rule: E5-3 while a pass is open no commit of ours is made
     /// Lets a commit of ours through, or says how long it has to wait.
     pub(crate) fn require_settled(&mut self, id: &GroupId) -> Result<()> {
-        let row = self.current_row(id)?;
-        if self.is_due(id, &row.pass) {
+        let row = self.groups().current_row(id)?;
+        if self.windows().is_due(id, &row.pass) {
             self.close_pass(id)?;
             return Ok(());
         }
-        match self.deadline(id, &row.pass) {
-            Some(at) => Err(Error::Settling { millis: at.saturating_sub(self.now_millis) }),
+        match self.windows().deadline(id, &row.pass) {
+            Some(at) => Err(Error::Settling { millis: at.saturating_sub(self.call.now_millis) }),
             None => Ok(()),
         }
     }
@@ -47,13 +48,15 @@ impl Ctx<'_, '_> {
         }
         // What had waited may have opened another, which is over too where no quiet is waited for.
         for _ in 0..MAX_PASSES {
-            let pass = self.pass_of(id)?;
+            let pass = self.groups().pass_of(id)?;
             // A batch is one input.
-            if !self.is_due(id, &pass) || self.batching && pass.relevant == self.now_millis {
+            if !self.windows().is_due(id, &pass)
+                || self.batching && pass.relevant == self.call.now_millis
+            {
                 break;
             }
             self.close_pass(id)?;
-            if self.pass_of(id)? == pass {
+            if self.groups().pass_of(id)? == pass {
                 break;
             }
         }
@@ -62,17 +65,17 @@ impl Ctx<'_, '_> {
 
     /// Ends a pass that was opened for what had been held, if there was nothing in it to choose.
     pub(crate) fn close_unless_moved(&mut self, id: &GroupId, auth: Auth) -> Result<()> {
-        let row = self.current_row(id)?;
+        let row = self.groups().current_row(id)?;
         let still = row.authenticator == auth && row.pass.contested == 0;
         if still && row.status != GroupStatus::Disbanding { self.close_pass(id) } else { Ok(()) }
     }
 
     /// Chooses, applies the choice, and lets go of what was kept for it.
     pub(crate) fn close_pass(&mut self, id: &GroupId) -> Result<()> {
-        let row = self.current_row(id)?;
+        let row = self.groups().current_row(id)?;
         // While a commit of the user's is being published, its parent stays where it is (C2-4).
         if row.pass.opened == 0
-            || self.publishing(&row)?
+            || self.groups().publishing(&row)?
             || row.status == GroupStatus::Unrecoverable
         {
             return Ok(());
@@ -81,13 +84,13 @@ impl Ctx<'_, '_> {
             self.decide(id, row.pass.base)?;
         } else if membership::is_out(row.status) {
             // (what was said before we were out and came since)
-            self.sort_messages(id)?;
+            self.branch_messages().sort_messages(id)?;
         }
-        let horizon = |epoch| self.horizon(epoch);
-        let floor = horizon(self.current_row(id)?.epoch);
-        let mut row = self.current_row(id)?;
+        let horizon = |epoch| retained_states::horizon(epoch);
+        let floor = horizon(self.groups().current_row(id)?.epoch);
+        let mut row = self.groups().current_row(id)?;
         row.pass.floor = floor.max(row.pass.floor);
-        let (floor, contested) = (row.pass.floor, self.prune(&row)?);
+        let (floor, contested) = (row.pass.floor, self.states().prune(&row)?);
         if contested != 0 {
             self.limit_rivals(id)?;
         }
@@ -109,8 +112,8 @@ impl Ctx<'_, '_> {
     pub(crate) fn close_all(&mut self, id: &GroupId) -> Result<()> {
         // Each pass advances the group or is the last one; the number bounds what cannot happen.
         for _ in 0..MAX_PASSES {
-            let row = self.current_row(id)?;
-            if row.pass.opened == 0 || self.publishing(&row)? {
+            let row = self.groups().current_row(id)?;
+            if row.pass.opened == 0 || self.groups().publishing(&row)? {
                 break;
             }
             self.close_pass(id)?;
@@ -120,7 +123,7 @@ impl Ctx<'_, '_> {
 
     /// A commit of ours whose realisation is lost, on the state that we stand on: the others go where we cannot.
     fn check_own_lost(&mut self, id: &GroupId) -> Result<()> {
-        let row = self.current_row(id)?;
+        let row = self.groups().current_row(id)?;
         let lost = self.tx.input_heads(id)?.iter().any(|i| {
             i.class == mdk_store::InputClass::Commit
                 && i.state == mdk_store::InputState::Verified
@@ -134,17 +137,18 @@ impl Ctx<'_, '_> {
     /// Not for a loser of an earlier choice, and in a minute not for longer than one choice takes: where they follow each
     /// other without end it is said on the branch that is followed.
     pub(crate) fn require_decided(&mut self, id: &GroupId) -> Result<()> {
-        let row = self.current_row(id)?;
+        let row = self.groups().current_row(id)?;
         membership::require_active(&row)?;
-        let now = self.now_millis;
+        let now = self.call.now_millis;
+        let config = self.call.config;
         let Some(known) = self.memory.undecided.get_mut(id) else { return Ok(()) };
         let open = row.pass.opened != 0 && known.rival >= row.pass.opened;
-        if self.config.speak_undecided || !open {
+        if config.speak_undecided || !open {
             return Ok(());
         }
         let waited = now.checked_sub(known.silent).filter(|waited| *waited < MINUTE).unwrap_or(0);
         known.silent = now - waited;
-        let left = self.config.settle_max_millis.saturating_sub(waited);
+        let left = config.settle_max_millis.saturating_sub(waited);
         match self.require_settled(id) {
             Err(Error::Settling { millis }) if left > 0 => {
                 Err(Error::Settling { millis: millis.min(left) })
