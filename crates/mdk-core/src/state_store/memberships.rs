@@ -1,38 +1,15 @@
 //! How a membership stands, and what goes with it when it ends.
 
 use mdk_store::{GroupRow, GroupStatus, PassRow};
-use mdk_wire::{EventId, GroupId, Timestamp};
+use mdk_wire::{EventId, GroupId};
 
 use crate::ctx::Ctx;
-use crate::mls::welcome::reject;
 use crate::model::error::Result;
-use crate::model::halt::Halt;
-use crate::model::outcome::RejectCode;
-use crate::policy::invite::is_bygone_of;
 use crate::state_store::log_entry::Stored;
 use crate::state_store::previous_memberships::earlier;
 
 impl Ctx<'_, '_> {
-    // rule: B4-36 to a group that was deleted leads what would have led to it before, and nothing else
-    /// Refuses a Welcome to a group that was deleted, as it would have been refused before that.
-    pub(crate) fn refuse_ended(
-        &self,
-        id: &GroupId,
-        epoch: u64,
-        made: Timestamp,
-    ) -> Result<(), Halt> {
-        let Some(ended) = self.tx.ended(id)? else { return Ok(()) };
-        let no = |rule, reason| Err(reject(RejectCode::AlreadyApplied, rule, reason));
-        if ended.disbanded {
-            return no("B4-4", "the group was disbanded");
-        }
-        if is_bygone_of(&ended, epoch, made) {
-            return no("B4-20", "an invitation from before the membership that has ended");
-        }
-        Ok(())
-    }
-
-    /// Puts such a one away. What waits beside it waits on.
+    /// Puts an invitation away that has ended before it was answered. What waits beside it waits on.
     pub(crate) fn forget_unanswered(&mut self, row: GroupRow) -> Result<()> {
         let waiting = self.held_welcomes(&row.id)?;
         let invite = row.welcome.unwrap_or_else(|| EventId::from_bytes([0; 32]));
