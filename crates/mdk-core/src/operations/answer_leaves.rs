@@ -55,7 +55,7 @@ impl Ctx<'_> {
     /// Answers every verified leave of the current epoch whose time has come, in one commit.
     pub(crate) fn answer_leaves(&mut self, id: &GroupId) -> Result<()> {
         let Some(row) = self.tx.group(id)? else { return Ok(()) };
-        if row.status != GroupStatus::Active || self.windows().is_settling(id)? {
+        if row.status != GroupStatus::Active || self.settling().is_settling(id)? {
             return Ok(());
         }
         let leaves: Vec<InputRow> = self

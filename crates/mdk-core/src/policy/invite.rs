@@ -1,11 +1,201 @@
-//! Which invite may stand beside another one, and which belongs to a membership that is over.
+//! What becomes of an invite, which may stand beside another one, and which belongs to a membership that is over.
 
 use mdk_store::{EndedRow, GroupRow, GroupStatus};
 use mdk_wire::{PublicKey, Timestamp};
 
 use crate::fork_choice::branch_order;
-use crate::fork_choice::settling::base_for_rival;
-use crate::model::invites::{Beside, Earlier};
+use crate::fork_choice::settling::{base_for_rival, undecided};
+use crate::model::invites::{Beside, Earlier, Offer};
+use crate::model::membership;
+use crate::model::outcome::{RejectCode, Rejection};
+use crate::model::state_id::Auth;
+
+/// What is known besides the group's row when a Welcome is judged.
+#[derive(Default)]
+pub(crate) struct Evidence {
+    /// What we had of the group was an invitation that has ended before it was answered.
+    pub(crate) unanswered: bool,
+    /// The membership that was deleted, where the group is not known.
+    pub(crate) deleted: Option<EndedRow>,
+    /// The removal of us that the Welcome must have been made after.
+    pub(crate) removal: Option<Auth>,
+    /// Where it finds us, if it leads to where the others are.
+    pub(crate) behind: Option<Behind>,
+    /// It has waited for as long as a removal may take to come.
+    pub(crate) waited: bool,
+    /// A group that was ended is asked for again: who ended it may have ended a copy of his own.
+    pub(crate) asked_again: bool,
+    /// Who made it, once it was opened.
+    pub(crate) maker: Option<Maker>,
+}
+
+/// Where a Welcome that leads to the others finds us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Behind {
+    /// On a branch that lost, from this epoch on.
+    Lost(u64),
+    /// On their way, as far as we could follow it.
+    Away,
+}
+
+/// Who made a Welcome to a group that we are in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Maker {
+    /// An admin by our own account.
+    Admin,
+    /// Somebody who was an admin when we came, and is none any more.
+    FormerAdmin,
+    /// Nobody whom we know as an admin.
+    Other,
+}
+
+/// What is to be done with a Welcome.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum InviteVerdict {
+    /// It is shown as an invitation.
+    Show,
+    /// What we have of the group goes, and it is shown.
+    Replace,
+    /// The invitation that nobody has answered goes, and this one is judged again.
+    PutAway,
+    /// It is opened, and judged again by who made it.
+    Open,
+    /// It leads us to the others, and is shown.
+    LeadAway(Behind),
+    /// The state that it leads to is compared with ours, `after` that removal; `or` if it is none to be compared.
+    Compare { after: Option<Auth>, or: Unplaced },
+    /// It leads nowhere from where we are.
+    Unplaced(Unplaced),
+    /// It is refused, for a reason of its own.
+    Refuse(Rejection),
+}
+
+/// What becomes of a Welcome that leads nowhere from where we are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unplaced {
+    /// It waits.
+    Wait,
+    /// It waits if it can be asked beside what we have (B4-32). To see that, it is opened.
+    Ask,
+    /// The group is known already.
+    Refuse,
+}
+
+/// The group is known already.
+pub(crate) const KNOWN: Rejection =
+    Rejection::new(RejectCode::AlreadyApplied, "B4-4", "the group is known already");
+const DISBANDED: Rejection =
+    Rejection::new(RejectCode::AlreadyApplied, "B4-4", "the group was disbanded");
+const BYGONE: Rejection = Rejection::new(
+    RejectCode::AlreadyApplied,
+    "B4-20",
+    "an invitation from before the membership that has ended",
+);
+
+// rule: B4-4 a known or disbanded group is not joined again
+/// What becomes of a Welcome, by what we have of its group and what is known besides. The first line that fits counts.
+pub(crate) fn judge_invite(
+    known: Option<&GroupRow>,
+    offer: &Offer,
+    seen: &Evidence,
+) -> InviteVerdict {
+    let Some(row) = known else { return judge_unknown(offer, seen.deleted.as_ref()) };
+    let (open, competing) = (row.pass.opened != 0, row.pass.contested != 0);
+    let bygone = is_bygone(row, offer.epoch, offer.made);
+    let later = offer.epoch > row.join_epoch;
+    // (a copy that was given up is replaced, B4-5; and who has asked to leave is asked again, if it is plain that the
+    // others are there)
+    let replaced = match row.status {
+        GroupStatus::Unrecoverable => true,
+        GroupStatus::Leaving => seen.behind.is_some(),
+        _ => false,
+    };
+    let after = seen.removal.filter(|_| !replaced);
+    let apart = after.is_none() && may_rival_later(row, offer, seen);
+    match row.status {
+        // (another branch may have kept us)
+        GroupStatus::Disbanded if seen.unanswered && open => WAIT,
+        _ if seen.unanswered && bygone && open => WAIT,
+        GroupStatus::Disbanded if seen.unanswered => InviteVerdict::PutAway,
+        _ if seen.unanswered && bygone => InviteVerdict::PutAway,
+
+        _ if after.is_some() || apart || may_rival(row, offer.epoch) => {
+            // Nobody knows yet who else will be an admin by then.
+            let early = apart && offer.epoch > row.epoch || is_early(row, offer, seen);
+            InviteVerdict::Compare { after, or: if early { Unplaced::Wait } else { Unplaced::Ask } }
+        }
+        // rule: B4-19 while branches compete, who is out waits for their pass: what was said on the loser is marked then
+        status if membership::is_over(status) && open && competing => WAIT,
+
+        // rule: B4-20 what is older than the membership that has ended is no fresh invitation
+        // (what was refused while we were in may be from a branch that has kept us, and nobody has answered it)
+        GroupStatus::Removed | GroupStatus::Left if bygone => InviteVerdict::Refuse(BYGONE),
+        // rule: B4-5 a copy that we are no longer in, or that cannot be followed, is replaced by a fresh Welcome
+        GroupStatus::Removed | GroupStatus::Left | GroupStatus::Unrecoverable => {
+            InviteVerdict::Replace
+        }
+        GroupStatus::Disbanded if seen.asked_again => InviteVerdict::Replace,
+        GroupStatus::Disbanded => InviteVerdict::Refuse(DISBANDED),
+
+        GroupStatus::Founding => InviteVerdict::Unplaced(Unplaced::Ask),
+        _ if !later => InviteVerdict::Unplaced(Unplaced::Ask),
+        // What begins after our membership began may be another membership.
+        _ => seen.maker.map_or(InviteVerdict::Open, |maker| judge_maker(row, offer, seen, maker)),
+    }
+}
+
+const WAIT: InviteVerdict = InviteVerdict::Unplaced(Unplaced::Wait);
+
+// rule: B4-36 to a group that was deleted leads what would have led to it before, and nothing else
+fn judge_unknown(offer: &Offer, deleted: Option<&EndedRow>) -> InviteVerdict {
+    match deleted {
+        Some(ended) if ended.disbanded => InviteVerdict::Refuse(DISBANDED),
+        Some(ended) if is_bygone_of(ended, offer.epoch, offer.made) => {
+            InviteVerdict::Refuse(BYGONE)
+        }
+        _ => InviteVerdict::Show,
+    }
+}
+
+/// A Welcome to a later epoch than our membership began in, by who made it.
+fn judge_maker(row: &GroupRow, offer: &Offer, seen: &Evidence, maker: Maker) -> InviteVerdict {
+    match (maker, seen.behind) {
+        (Maker::Admin, Some(behind)) => InviteVerdict::LeadAway(behind),
+        (Maker::Admin, None) => WAIT,
+        // rule: B4-37 (whom we do not know as an admin any more leads nobody away, and is compared)
+        (Maker::FormerAdmin, _) if may_compare(row, offer, seen) => {
+            InviteVerdict::Compare { after: None, or: Unplaced::Refuse }
+        }
+        (Maker::FormerAdmin, _) => WAIT,
+        // Nobody knows yet who else will be an admin by then.
+        (Maker::Other, _) if offer.epoch > row.epoch || is_early(row, offer, seen) => WAIT,
+        (Maker::Other, _) => InviteVerdict::Unplaced(Unplaced::Ask),
+    }
+}
+
+// rule: B4-39 nobody is known not to be an admin as long as another branch may win that has made it one
+/// Whether a Welcome to a later epoch than our membership began in is not to be refused yet for its maker: branches
+/// compete, or it has just come, and by another subscription than what may compete.
+fn is_early(row: &GroupRow, offer: &Offer, seen: &Evidence) -> bool {
+    offer.epoch > row.join_epoch && (undecided(&row.pass) || !seen.waited)
+}
+
+// rule: B4-22 where a Welcome leads that has waited long is compared with where our own has led
+/// Whether a Welcome to a later epoch than our membership began in is to be kept beside it: no removal has come that
+/// it could lead on from, so it may be of a branch that parted before both; the state that our own Welcome led to is
+/// still retained, so the two can be compared; and as far as it can be seen from here it does not win by itself (that
+/// is B4-16). What is said and committed there can be followed from now on, and decides.
+fn may_rival_later(row: &GroupRow, offer: &Offer, seen: &Evidence) -> bool {
+    may_compare(row, offer, seen) && seen.behind.is_none()
+}
+
+/// Whether a Welcome to a later epoch has waited long enough, and what our own led to is still there to be compared with.
+fn may_compare(row: &GroupRow, offer: &Offer, seen: &Evidence) -> bool {
+    offer.epoch > row.join_epoch
+        && row.pass.opened == 0
+        && seen.waited
+        && may_rival(row, row.join_epoch)
+}
 
 // rule: B4-32 an invitation by somebody else is asked beside the one that waits for its answer, and beside what it led to
 /// Whether an invitation that cannot be placed is asked, beside what we have of the group. `earlier` is the membership that

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod invariants;
+mod invite;
 mod rules;
 
 use std::collections::{BTreeMap, BTreeSet};

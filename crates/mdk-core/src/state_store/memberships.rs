@@ -1,13 +1,10 @@
 //! How a membership stands, and what goes with it when it ends.
 
 use mdk_store::{GroupRow, GroupStatus, PassRow, Tx};
-use mdk_wire::{EventId, GroupId, Timestamp};
+use mdk_wire::{EventId, GroupId};
 
 use crate::model::call::Call;
 use crate::model::error::Result;
-use crate::model::halt::{Halt, reject};
-use crate::model::outcome::RejectCode;
-use crate::policy::invite::is_bygone_of;
 use crate::state_store::buffered_memory::{BufferedMemory, Waiting};
 use crate::state_store::declined_invites::forget_declined;
 use crate::state_store::event_log::recorded;
@@ -29,7 +26,7 @@ impl Memberships<'_> {
         Waiting { call: self.call, groups, buffered: self.buffered }
     }
 
-    /// Puts such a one away. What waits beside it waits on.
+    /// Puts an invitation away that has ended before it was answered. What waits beside it waits on.
     pub(crate) fn forget_unanswered(&mut self, row: GroupRow) -> Result<()> {
         let waiting = self.waiting().held_welcomes(&row.id)?;
         let invite = row.welcome.unwrap_or_else(|| EventId::from_bytes([0; 32]));
@@ -90,25 +87,6 @@ impl Memberships<'_> {
         self.tx.purge_expired(id, u64::MAX)?;
         Ok(())
     }
-}
-
-// rule: B4-36 to a group that was deleted leads what would have led to it before, and nothing else
-/// Refuses a Welcome to a group that was deleted, as it would have been refused before that.
-pub(crate) fn refuse_ended(
-    tx: &Tx<'_>,
-    id: &GroupId,
-    epoch: u64,
-    made: Timestamp,
-) -> Result<(), Halt> {
-    let Some(ended) = tx.ended(id)? else { return Ok(()) };
-    let no = |rule, reason| Err(reject(RejectCode::AlreadyApplied, rule, reason));
-    if ended.disbanded {
-        return no("B4-4", "the group was disbanded");
-    }
-    if is_bygone_of(&ended, epoch, made) {
-        return no("B4-20", "an invitation from before the membership that has ended");
-    }
-    Ok(())
 }
 
 // rule: D6-13 who went before it had answered, or had asked to leave, is no other one when it comes back

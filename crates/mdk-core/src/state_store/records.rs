@@ -92,7 +92,7 @@ impl Records<'_> {
         Groups { tx: self.tx, rows: &self.memory.rows }
     }
 
-    pub(crate) fn windows(&self) -> Windows<'_> {
+    pub(crate) fn settling(&self) -> Windows<'_> {
         Windows { groups: self.groups(), call: self.call }
     }
 

@@ -89,7 +89,7 @@ pub fn watch(engine: &mut Engine, id: &GroupId) -> Result<Watch> {
             proposals: waiting(InputClass::Proposal),
             inputs: inputs.len(),
             pass_open: row.pass.opened != 0,
-            pass_due: ctx.windows().is_due(&row.id, &row.pass),
+            pass_due: ctx.settling().is_due(&row.id, &row.pass),
             contested: row.pass.contested != 0,
             ours_from: ours_from(&row),
             states: places(states),

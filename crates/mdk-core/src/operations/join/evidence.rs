@@ -2,39 +2,63 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mdk_store::{GroupRow, NodeRow};
-use mdk_wire::{EventId, PublicKey, Timestamp};
+use mdk_store::{GroupRow, GroupStatus, NodeRow};
+use mdk_wire::{EventId, GroupId, PublicKey, Timestamp};
 
 use crate::ctx::Ctx;
 use crate::fork_choice::branch_order;
-use crate::fork_choice::settling::undecided;
 use crate::model::error::Result;
 use crate::model::invites::Offer;
 use crate::model::limits::PATIENCE;
 use crate::model::membership;
 use crate::operations::join::retry_welcomes::is_settled;
-use crate::policy::invite::may_rival;
+use crate::policy::invite::{Behind, Evidence};
+use crate::state_store::competing_invites;
 use crate::state_store::history_gaps;
 use crate::state_store::removals_of_us;
 
-/// Where a Welcome that leads to the others finds us.
-pub(crate) enum Behind {
-    /// On a branch that lost, from this epoch on.
-    Lost(u64),
-    /// On their way, as far as we could follow it.
-    Away,
-}
-
 impl Ctx<'_> {
+    /// What is known of a Welcome before it is opened.
+    pub(crate) fn evidence(
+        &mut self,
+        id: &GroupId,
+        known: Option<&GroupRow>,
+        offer: &Offer,
+    ) -> Result<Evidence> {
+        let Some(row) = known else {
+            return Ok(Evidence { deleted: self.tx.ended(id)?, ..Evidence::default() });
+        };
+        let given_up = row.status == GroupStatus::Unrecoverable;
+        let there = !membership::is_over(row.status) && !given_up;
+        let later = offer.epoch > row.join_epoch && row.status != GroupStatus::Founding;
+        let leads = there && later || row.status == GroupStatus::Leaving;
+        let came = self.waits_since(row, &offer.invite)?;
+        Ok(Evidence {
+            unanswered: competing_invites::ended_unanswered(self.tx, row)?,
+            deleted: None,
+            removal: match given_up {
+                true => None,
+                false => removals_of_us::removal_before(self.tx, row, offer.epoch)?
+                    .map(|(removal, _)| removal),
+            },
+            behind: if leads { self.is_left_behind(row, offer)? } else { None },
+            waited: self.was_patient(came),
+            asked_again: row.status == GroupStatus::Disbanded
+                && competing_invites::is_asked_after_a_strangers(
+                    self.tx,
+                    row,
+                    offer.epoch,
+                    offer.made,
+                )?,
+            maker: None,
+        })
+    }
+
     /// Whether a Welcome for a group that we are in leads to where the others are, if its maker is an admin by our own
     /// account: it has waited long, and our membership is so young that it may have begun on a branch that lost, or nothing
     /// speaks for our being where the others are (B4-25); or a branch is known that removed us. And the branch that it comes
     /// from beats all of ours by the order of branches, as far as it can be seen from here.
-    pub(crate) fn is_left_behind(
-        &mut self,
-        row: &GroupRow,
-        offer: &Offer,
-    ) -> Result<Option<Behind>> {
+    fn is_left_behind(&mut self, row: &GroupRow, offer: &Offer) -> Result<Option<Behind>> {
         let came = self.waits_since(row, &offer.invite)?;
         // A removal that is known tells where the branches parted, and nothing more has to be waited for (rule: B4-18).
         let removal = removals_of_us::removal_before(self.tx, row, offer.epoch)?;
@@ -132,32 +156,6 @@ impl Ctx<'_> {
     /// Whether a Welcome that came then has waited long enough.
     fn was_patient(&self, came: Option<u64>) -> bool {
         came.is_some_and(|at| at.saturating_add(PATIENCE) <= self.now())
-    }
-
-    // rule: B4-39 nobody is known not to be an admin as long as another branch may win that has made it one
-    /// Whether a Welcome to a later epoch than our membership began in is not to be refused yet for its maker: branches
-    /// compete, or it has just come, and by another subscription than what may compete.
-    pub(crate) fn is_early(&mut self, row: &GroupRow, offer: &Offer) -> Result<bool> {
-        let came = self.waits_since(row, &offer.invite)?;
-        Ok(offer.epoch > row.join_epoch && (undecided(&row.pass) || !self.was_patient(came)))
-    }
-
-    // rule: B4-22 where a Welcome leads that has waited long is compared with where our own has led
-    /// Whether a Welcome to a later epoch than our membership began in is to be kept beside it: no removal has come that
-    /// it could lead on from, so it may be of a branch that parted before both; the state that our own Welcome led to is
-    /// still retained, so the two can be compared; and as far as it can be seen from here it does not win by itself (that
-    /// is B4-16). What is said and committed there can be followed from now on, and decides.
-    pub(crate) fn may_rival_later(&mut self, row: &GroupRow, offer: &Offer) -> Result<bool> {
-        Ok(self.may_compare(row, offer)? && self.is_left_behind(row, offer)?.is_none())
-    }
-
-    /// Whether a Welcome to a later epoch has waited long enough, and what our own led to is still there to be compared with.
-    pub(crate) fn may_compare(&mut self, row: &GroupRow, offer: &Offer) -> Result<bool> {
-        let came = self.waits_since(row, &offer.invite)?;
-        Ok(offer.epoch > row.join_epoch
-            && row.pass.opened == 0
-            && self.was_patient(came)
-            && may_rival(row, row.join_epoch))
     }
 
     /// Since when, in Unix seconds, all that we followed was made by us and nobody else spoke, if that is all that is

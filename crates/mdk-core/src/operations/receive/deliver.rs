@@ -47,50 +47,8 @@ impl Ctx<'_> {
         plaintext: &[u8],
     ) -> Result<(), Halt> {
         let payload = Payload::parse(plaintext)?;
-        // rule: 2.5-9
-        if payload.pubkey != sender {
-            return Err(Rejection::new(
-                RejectCode::InvalidEncoding,
-                "2.5-9",
-                "the payload's author is not the MLS sender",
-            )
-            .into());
-        }
-        // rule: 2.4-8
-        if payload.kind == kind::REACTION && payload.content.chars().count() > MAX_REACTION_CHARS {
-            return Err(Rejection::new(
-                RejectCode::InvalidEncoding,
-                "2.4-8",
-                "the reaction is too long",
-            )
-            .into());
-        }
-        let (id, kind, created_at) = (payload.id, payload.kind, payload.created_at);
-        let target = target_of(kind, &payload.tags);
-        let (content, tags) = needed(payload, target.as_ref());
-        let mut row = MessageRow {
-            seq: 0,
-            group: opened.row.id.clone(),
-            id,
-            content_id: opened.content_id,
-            outer_id: opened.event_id,
-            sender,
-            // rule: 2.4-19 a message of a kind that is not known here is delivered like any other
-            kind,
-            created_at,
-            received_at: self.now(),
-            epoch: source.epoch,
-            authenticator: source.authenticator,
-            content,
-            target,
-            tags,
-            mine: sender == self.me(),
-            delivery: 1,
-            // rule: 2.9-1
-            expires_at: expiry(created_at, source.retention),
-            // rule: E5-9 what is said on a branch that has not won is not shown, but counted
-            status: if source.followed { MessageStatus::Valid } else { MessageStatus::Parked },
-        };
+        judge_payload(&payload, &sender)?;
+        let mut row = self.message_row(opened, sender, source, payload);
         // rule: 2.5-10 what was said before, under the same id, is shown once
         let copies = self.tx.copies(&row.group, &row.id)?;
         if copies.iter().any(|copy| copy.authenticator == row.authenticator) {
@@ -124,29 +82,74 @@ impl Ctx<'_> {
         if attachments::is_kept(&row, late) {
             self.keep_file_keys(&row, &source.authenticator)?;
         }
+        match row.status {
+            _ if late || gone => self.store_late(&row, late, gone)?,
+            MessageStatus::Parked => {
+                self.delete_early(&row)?;
+                self.branch_messages().place_late(&row)?;
+            }
+            _ => self.show_payload(row, &copies)?,
+        }
+        Ok(())
+    }
+
+    /// What a member said, as it is kept.
+    fn message_row(
+        &self,
+        opened: &Opened,
+        sender: PublicKey,
+        source: &Source,
+        payload: Payload,
+    ) -> MessageRow {
+        let (id, kind, created_at) = (payload.id, payload.kind, payload.created_at);
+        let target = target_of(kind, &payload.tags);
+        let (content, tags) = needed(payload, target.as_ref());
+        MessageRow {
+            seq: 0,
+            group: opened.row.id.clone(),
+            id,
+            content_id: opened.content_id,
+            outer_id: opened.event_id,
+            sender,
+            // rule: 2.4-19 a message of a kind that is not known here is delivered like any other
+            kind,
+            created_at,
+            received_at: self.now(),
+            epoch: source.epoch,
+            authenticator: source.authenticator,
+            content,
+            target,
+            tags,
+            mine: sender == self.me(),
+            delivery: 1,
+            // rule: 2.9-1
+            expires_at: expiry(created_at, source.retention),
+            // rule: E5-9 what is said on a branch that has not won is not shown, but counted
+            status: if source.followed { MessageStatus::Valid } else { MessageStatus::Parked },
+        }
+    }
+
+    /// What has had its time, or was deleted in another state: what branches are compared by stays of it.
+    fn store_late(&mut self, row: &MessageRow, late: bool, gone: bool) -> Result<()> {
         if late && row.kind == kind::DELETE {
             // rule: 2.9-8
-            self.delete_early(&row)?;
-            return self.expiry().retire_deletion(&row, true).map_err(Halt::from);
+            self.delete_early(row)?;
+            return self.expiry().retire_deletion(row, true);
         }
-        if late || gone {
-            // What branches are compared by stays.
-            return self.expiry().bury_late(&row, gone).map_err(Halt::from);
-        }
-        if row.status == MessageStatus::Parked {
-            self.delete_early(&row)?;
-            return self.branch_messages().place_late(&row).map_err(Halt::from);
-        }
-        self.messages().park_copies(&copies)?;
+        self.expiry().bury_late(row, gone)
+    }
+
+    /// What is said on the branch that is followed does what it is for, and is told.
+    fn show_payload(&mut self, row: MessageRow, copies: &[MessageRow]) -> Result<()> {
+        self.messages().park_copies(copies)?;
         let Some(stored) = self.messages().apply_to_target(&row)? else { return Ok(()) };
         let group = row.group.clone();
         if let Stored::MessageReceived { .. } = stored {
             let message = history::view(self.tx, row)?;
-            self.log().emit_known(&group, &stored, EventBody::MessageReceived { message })?;
+            self.log().emit_known(&group, &stored, EventBody::MessageReceived { message })
         } else {
-            self.log().emit(&group, opened.content_id.as_bytes(), &stored)?;
+            self.log().emit(&group, row.content_id.as_bytes(), &stored)
         }
-        Ok(())
     }
 
     /// Who deletes something means it on every branch: not even a lost one brings it back.
@@ -188,6 +191,20 @@ impl Ctx<'_> {
         self.tx.spend_message(place.seq)?;
         Ok(true)
     }
+}
+
+/// Checks what a member said against who said it.
+fn judge_payload(payload: &Payload, sender: &PublicKey) -> Result<(), Rejection> {
+    let no = |rule, reason| Err(Rejection::new(RejectCode::InvalidEncoding, rule, reason));
+    // rule: 2.5-9
+    if payload.pubkey != *sender {
+        return no("2.5-9", "the payload's author is not the MLS sender");
+    }
+    // rule: 2.4-8
+    if payload.kind == kind::REACTION && payload.content.chars().count() > MAX_REACTION_CHARS {
+        return no("2.4-8", "the reaction is too long");
+    }
+    Ok(())
 }
 
 /// What a tag costs in memory, in bytes.

@@ -12,7 +12,7 @@ pub(crate) mod peek;
 pub(crate) mod proposal;
 pub(crate) mod waiting_handshakes;
 
-use mdk_store::GroupStatus;
+use mdk_store::{GroupRow, GroupStatus};
 use mdk_wire::{ContentId, Event, GroupId, GroupMessage};
 
 use crate::ctx::Ctx;
@@ -24,6 +24,14 @@ use crate::model::opened::Opened;
 use crate::model::outcome::{DeferredReason, RejectCode, Rejection, Verdict};
 use crate::model::{membership, outcome};
 use crate::state_store::buffered_events;
+
+/// The group that a message is for.
+enum Found {
+    /// A key of that group opens it.
+    Opened(Box<Opened>),
+    /// None does yet: it waits there.
+    Closed(Box<GroupRow>),
+}
 
 impl Ctx<'_> {
     /// What a commit counts as once the pass of its call is over: the verdict of waiting becomes one of taking effect.
@@ -47,59 +55,10 @@ impl Ctx<'_> {
         }
         // rule: D1-4 (the envelope is judged before anything is looked up by it)
         let message = GroupMessage::parse(event)?;
-        // rule: D1-2 an event of an unknown group is refused and not remembered
-        // rule: B4-13 what came before the Welcome can come again after it
-        let claims = self.tx.route_claims(&message.group)?;
-        let mut first = None;
-        let mut between = None;
-        let mut opened = None;
-        for id in claims {
-            // What came after the end of a pass is no part of it.
-            self.close_due(&id)?;
-            let row = self.groups().current_row(&id)?;
-            // Routing ids are public, so another group may claim one of ours: the keys tell.
-            if let Some((bytes, opener)) = self.event_keys().open(&row, &message)? {
-                let content_id = ContentId::of(&bytes);
-                let event = message.event.clone();
-                opened = Some(Opened {
-                    event_id: event.id(),
-                    sent_at: event.created_at(),
-                    event: Some(event),
-                    row,
-                    bytes,
-                    content_id,
-                    opener,
-                });
-                break;
-            }
-            // rule: D6-7 while another branch may win, who is out waits for what belongs to it
-            if membership::is_over(row.status)
-                && row.status != GroupStatus::Disbanded
-                && undecided(&row.pass)
-            {
-                between.get_or_insert(row);
-            } else if membership::is_over(row.status) {
-                // rule: D1-3
-                first.get_or_insert(Err("no longer in this group"));
-            } else if !matches!(first, Some(Ok(_))) {
-                first = Some(Ok(row));
-            }
-        }
-        let first = match (first, between) {
-            (Some(Ok(row)), _) | (_, Some(row)) => Some(Ok(row)),
-            (first, None) => first,
-        };
-        let opened = match (opened, first) {
-            (Some(opened), _) => opened,
-            (None, Some(Ok(row))) => {
+        let opened = match self.find_group(&message)? {
+            Found::Opened(opened) => *opened,
+            Found::Closed(row) => {
                 return self.buffered().hold(&row, &message.event, DeferredReason::Undecryptable);
-            }
-            (None, Some(Err(reason))) => {
-                return Err(Rejection::new(RejectCode::UnknownGroup, "D1-3", reason).into());
-            }
-            (None, None) => {
-                let reason = "no group with this routing id";
-                return Err(Rejection::new(RejectCode::UnknownGroup, "D1-2", reason).into());
             }
         };
         if matches!(opened.row.status, GroupStatus::Founding | GroupStatus::Unrecoverable) {
@@ -128,5 +87,49 @@ impl Ctx<'_> {
         };
         self.close_due(&id)?;
         Ok(self.settled_verdict(&id, &content_id, verdict)?)
+    }
+
+    /// The group that a message is for, and what is in it, if a key of that group opens it.
+    fn find_group(&mut self, message: &GroupMessage) -> Result<Found, Halt> {
+        // rule: D1-2 an event of an unknown group is refused and not remembered
+        // rule: B4-13 what came before the Welcome can come again after it
+        let claims = self.tx.route_claims(&message.group)?;
+        let known = !claims.is_empty();
+        let (mut live, mut between) = (None, None);
+        for id in claims {
+            // What came after the end of a pass is no part of it.
+            self.close_due(&id)?;
+            let row = self.groups().current_row(&id)?;
+            // Routing ids are public, so another group may claim one of ours: the keys tell.
+            if let Some((bytes, opener)) = self.event_keys().open(&row, message)? {
+                return Ok(Found::Opened(Box::new(Opened {
+                    event_id: message.event.id(),
+                    sent_at: message.event.created_at(),
+                    event: Some(message.event.clone()),
+                    row,
+                    content_id: ContentId::of(&bytes),
+                    bytes,
+                    opener,
+                })));
+            }
+            if !membership::is_over(row.status) {
+                live.get_or_insert(row);
+            } else if row.status != GroupStatus::Disbanded && undecided(&row.pass) {
+                // rule: D6-7 while another branch may win, who is out waits for what belongs to it
+                between.get_or_insert(row);
+            }
+        }
+        match live.or(between) {
+            Some(row) => Ok(Found::Closed(Box::new(row))),
+            // rule: D1-3
+            None if known => {
+                let reason = "no longer in this group";
+                Err(Rejection::new(RejectCode::UnknownGroup, "D1-3", reason).into())
+            }
+            None => {
+                let reason = "no group with this routing id";
+                Err(Rejection::new(RejectCode::UnknownGroup, "D1-2", reason).into())
+            }
+        }
     }
 }

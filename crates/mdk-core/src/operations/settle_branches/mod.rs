@@ -30,11 +30,11 @@ impl Ctx<'_> {
     /// Lets a commit of ours through, or says how long it has to wait.
     pub(crate) fn require_settled(&mut self, id: &GroupId) -> Result<()> {
         let row = self.groups().current_row(id)?;
-        if self.windows().is_due(id, &row.pass) {
+        if self.settling().is_due(id, &row.pass) {
             self.close_pass(id)?;
             return Ok(());
         }
-        match self.windows().deadline(id, &row.pass) {
+        match self.settling().deadline(id, &row.pass) {
             Some(at) => Err(Error::Settling { millis: at.saturating_sub(self.call.now_millis) }),
             None => Ok(()),
         }
@@ -50,7 +50,7 @@ impl Ctx<'_> {
         for _ in 0..MAX_PASSES {
             let pass = self.groups().pass_of(id)?;
             // A batch is one input.
-            if !self.windows().is_due(id, &pass)
+            if !self.settling().is_due(id, &pass)
                 || self.batching && pass.relevant == self.call.now_millis
             {
                 break;
