@@ -3,37 +3,23 @@
 use std::collections::HashMap;
 
 use mdk_store::Tx;
-use mdk_wire::{GroupId, Timestamp};
+use mdk_wire::GroupId;
 use openmls_rust_crypto::RustCrypto;
 
-use crate::mls::door::Mls;
 use crate::mls::identity::Identity;
 use crate::mls::loaded_groups::LoadedGroups;
+use crate::mls::work::Work;
 use crate::model::call::Call;
-use crate::model::state_id::Auth;
 use crate::operations::retry_buffered::Drain;
 use crate::state_store::memory::Memory;
 use crate::state_store::records::Records;
 
 pub(crate) struct Ctx<'a> {
-    pub(crate) mls: Mls<'a>,
-    /// Where, and when, a message was said that was just refused because its key is gone.
-    pub(crate) behind: Option<(GroupId, Timestamp)>,
+    pub(crate) work: Work<'a>,
     /// Held events are being retried: a retry does not start another.
     pub(crate) retrying: bool,
-    /// States that came to be, or got a proposal, and that waiting input is still to be tried on.
-    pub(crate) fresh: Vec<(GroupId, Auth)>,
     /// Held events as they were parsed, with the keys that were tried on them.
     pub(crate) drain: HashMap<GroupId, Drain>,
-    /// Several events are processed: what waits is tried when all of them are there.
-    pub(crate) batching: bool,
-    /// A commit that could be applied was left for the end of the batch.
-    pub(crate) parked: bool,
-    /// Everything that waits is tried, however much it is.
-    pub(crate) thorough: bool,
-    /// Why the Welcome that is processed leads nowhere, if it is for want of a sign of the others: one that was made at
-    /// this time, Unix seconds, or later.
-    pub(crate) wants_sign: Option<u64>,
     /// How a refused event is undone when others share its transaction.
     pub(crate) undo: Undo,
 }
@@ -64,30 +50,24 @@ impl<'a> Ctx<'a> {
     pub(crate) fn new(tx: &'a Tx<'a>, parts: Parts<'a>) -> Self {
         let Parts { identity, crypto, call, loaded, memory } = parts;
         Self {
-            mls: Mls { identity, crypto, loaded, records: Records::new(tx, call, memory) },
-            behind: None,
+            work: Work { identity, crypto, loaded, records: Records::new(tx, call, memory) },
             retrying: false,
-            fresh: Vec::new(),
             drain: HashMap::new(),
-            batching: false,
-            parked: false,
-            thorough: false,
-            wants_sign: None,
             undo: Undo::Savepoint,
         }
     }
 }
 
 impl<'a> std::ops::Deref for Ctx<'a> {
-    type Target = Mls<'a>;
+    type Target = Work<'a>;
 
-    fn deref(&self) -> &Mls<'a> {
-        &self.mls
+    fn deref(&self) -> &Work<'a> {
+        &self.work
     }
 }
 
 impl std::ops::DerefMut for Ctx<'_> {
     fn deref_mut(&mut self) -> &mut Self::Target {
-        &mut self.mls
+        &mut self.work
     }
 }

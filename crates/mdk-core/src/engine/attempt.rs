@@ -13,9 +13,9 @@ impl Ctx<'_> {
         &mut self,
         event: Event,
     ) -> Result<std::result::Result<Verdict, Rejection>> {
-        self.behind = None;
+        self.records.input.behind = None;
         let verdict = self.guarded(|ctx| ctx.process_event(event))?;
-        if let (Err(_), Some((id, at))) = (&verdict, self.behind.take()) {
+        if let (Err(_), Some((id, at))) = (&verdict, self.records.input.behind.take()) {
             self.gaps().report_behind(&id, at)?;
         }
         Ok(verdict)
@@ -27,7 +27,7 @@ impl Ctx<'_> {
         f: impl FnOnce(&mut Self) -> Result<Verdict, Halt>,
     ) -> Result<std::result::Result<Verdict, Rejection>> {
         let mark = self.memory.rows.mark();
-        let (effects, fresh) = (self.effects.mark(), self.fresh.len());
+        let effects = self.effects.mark();
         let tx = self.tx;
         let written = tx.changes();
         let result = match self.undo {
@@ -39,7 +39,6 @@ impl Ctx<'_> {
             Err(halt) => {
                 self.forget_since(mark);
                 self.effects.undo_to(effects);
-                self.fresh.truncate(fresh);
                 match halt {
                     Halt::Rejected(_)
                         if self.undo != Undo::Savepoint && tx.changes() != written =>

@@ -32,7 +32,7 @@ impl Ctx<'_> {
         undo: &mut Undo,
     ) -> Result<Vec<Judged>, Error> {
         self.undo = *undo;
-        self.batching = events.len() > 1;
+        self.records.input.batching = events.len() > 1;
         let events: Vec<Result<Event, Rejection>> = events
             .iter()
             .map(|event| match event {
@@ -48,7 +48,7 @@ impl Ctx<'_> {
         result?;
         let mut judged: Vec<Judged> = judged.into_iter().flatten().collect();
         // rule: F1-1 what waited is taken up in the order of epochs, not of arrival
-        if std::mem::take(&mut self.batching) {
+        if std::mem::take(&mut self.records.input.batching) {
             self.retry_all()?;
             if let Some((_, happened, reply)) = judged.last_mut() {
                 happened.append(&mut self.effects.told);
@@ -98,7 +98,10 @@ impl Ctx<'_> {
 
     /// A commit of a batch may be what earlier events of it wait for: they come before what follows.
     fn retry_between(&mut self, verdict: Option<Verdict>) -> Result<(), Error> {
-        if !self.batching || verdict != Some(Verdict::Applied) || self.drain.is_empty() {
+        if !self.records.input.batching
+            || verdict != Some(Verdict::Applied)
+            || self.drain.is_empty()
+        {
             return Ok(());
         }
         // (a message moves nothing, however much is held)
@@ -111,17 +114,17 @@ impl Ctx<'_> {
 
     /// What is held is tried as if the batch were at its end.
     fn retry_now(&mut self) -> Result<(), Error> {
-        self.parked = false;
-        self.batching = false;
+        self.records.input.parked = false;
+        self.records.input.batching = false;
         let result = self.retry_all();
-        self.batching = true;
+        self.records.input.batching = true;
         result
     }
 
     /// One event of a batch. Where there is no room for it, commits that were left for the end of the batch are not left
     /// any longer: what they lead to may be what it needs.
     fn attempt_with_room(&mut self, event: Event) -> Result<Result<Verdict, Rejection>, Error> {
-        let again = self.parked.then(|| event.clone());
+        let again = self.records.input.parked.then(|| event.clone());
         let verdict = self.attempt(event)?;
         match (again, &verdict) {
             (Some(event), Ok(Verdict::Deferred(DeferredReason::ResourceRefused))) => {

@@ -16,7 +16,7 @@ impl Ctx<'_> {
     /// Within a round what was said in an epoch goes before the commit that would leave it (rule: F1-3), because each
     /// round runs against one tip: a commit that applies ends the round.
     pub(crate) fn retry_held(&mut self, id: &GroupId) -> Result<()> {
-        if self.batching {
+        if self.records.input.batching {
             self.drain.entry(id.clone()).or_default();
             return Ok(());
         }
@@ -39,7 +39,7 @@ impl Ctx<'_> {
 
     /// Whether something may have become of what waits since all of it was tried in vain.
     pub(crate) fn has_moved(&self, id: &GroupId) -> Result<bool> {
-        let fresh = self.fresh.iter().any(|(group, _)| group == id);
+        let fresh = self.effects.fresh.iter().any(|(group, _)| group == id);
         Ok(fresh
             || buffered_memory::may_be_old(&self.memory.buffered, self.now(), id)
             || !buffered_memory::is_idle(self.groups(), &self.memory.buffered, id)?)
@@ -59,8 +59,8 @@ impl Ctx<'_> {
     fn retry_rounds(&mut self, id: &GroupId) -> Result<()> {
         loop {
             let mut progress = false;
-            while let Some(at) = self.fresh.iter().position(|(group, _)| group == id) {
-                let (_, auth) = self.fresh.remove(at);
+            while let Some(at) = self.effects.fresh.iter().position(|(group, _)| group == id) {
+                let (_, auth) = self.effects.fresh.remove(at);
                 progress |= self.place_waiting(id, &auth)?;
             }
             let holders = buffered_events::holders(self.tx, id)?;
@@ -131,9 +131,9 @@ impl Ctx<'_> {
     /// One held event in its own savepoint. Gives why it waits on; `None`: it is settled, or kept in another form.
     fn retry_one(&mut self, event: Event) -> Result<Option<DeferredReason>> {
         let id = event.id();
-        self.kept_raw = false;
+        self.records.input.kept_raw = false;
         match self.attempt(event)? {
-            Ok(Verdict::Deferred(reason)) if self.kept_raw => Ok(Some(reason)),
+            Ok(Verdict::Deferred(reason)) if self.records.input.kept_raw => Ok(Some(reason)),
             Ok(_) | Err(_) => {
                 self.tx.unhold(&id)?;
                 Ok(None)

@@ -15,7 +15,7 @@ impl Engine {
     pub fn settle(&mut self) -> Result<Outcome> {
         self.hints.more.clear();
         let (_, effects) = self.write(|ctx| {
-            ctx.thorough = true;
+            ctx.records.input.thorough = true;
             for row in ctx.tx.groups()? {
                 ctx.retry_held(&row.id)?;
                 ctx.close_all(&row.id)?;

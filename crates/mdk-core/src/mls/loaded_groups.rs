@@ -12,8 +12,8 @@ use mdk_wire::{GroupId, PublicKey};
 use openmls::group::MlsGroup;
 use openmls_traits::storage::{CURRENT_VERSION, StorageProvider};
 
-use crate::mls::door::Mls;
 use crate::mls::stage_commit::Judged;
+use crate::mls::work::Work;
 use crate::mls::{capabilities, views};
 use crate::model::config::Config;
 use crate::model::error::{Error, Result};
@@ -116,8 +116,8 @@ impl LoadedGroups {
     }
 }
 
-impl Mls<'_> {
-    /// Takes the group out of the cache, or loads it. Put it back with [`Mls::put`] on success.
+impl Work<'_> {
+    /// Takes the group out of the cache, or loads it. Put it back with [`Work::put`] on success.
     pub(crate) fn take(&mut self, id: &GroupId) -> Result<LoadedGroup> {
         let mut group = match self.loaded.take(&mut self.records.memory.rows, id) {
             Some(group) => group,
@@ -129,7 +129,7 @@ impl Mls<'_> {
         Ok(group)
     }
 
-    /// As [`Mls::take`], for an operation that needs an accepted, live membership.
+    /// As [`Work::take`], for an operation that needs an accepted, live membership.
     pub(crate) fn take_active(&mut self, id: &GroupId) -> Result<LoadedGroup> {
         match self.memory.rows.get(id) {
             Some(row) => membership::require_active(row)?,

@@ -7,13 +7,14 @@ use openmls_traits::crypto::OpenMlsCrypto;
 
 use crate::ctx::Ctx;
 use crate::media::attachments::{ENCRYPTED_MEDIA, attachments, has_imeta};
+use crate::mls::rebuild_state::Copies;
 use crate::mls::state_keys::EXPORTER_LABEL;
 use crate::model::error::{Error, Result};
 use crate::model::membership;
 use crate::model::state_id::Auth;
 use crate::state_store::file_keys;
 
-impl Ctx<'_> {
+impl Copies<'_> {
     /// The secret that file keys of a retained state come from.
     pub(crate) fn media_secret_of(
         &self,
@@ -48,7 +49,7 @@ impl Ctx<'_> {
             return media_secret(mls, self.crypto).map(Some);
         }
         let node = self.tx.nodes(id)?.into_iter().find(|node| node.authenticator == *auth);
-        node.map_or(Ok(None), |node| self.media_secret_of(id, &node))
+        node.map_or(Ok(None), |node| self.copies().media_secret_of(id, &node))
     }
 
     /// Epoch and secret for a file that is to be sent now.

@@ -3,7 +3,7 @@
 pub(crate) mod capabilities;
 pub(crate) mod components;
 pub(crate) mod decode;
-pub(crate) mod door;
+
 pub(crate) mod encrypt;
 pub(crate) mod end_membership;
 pub(crate) mod enter_epoch;
@@ -31,3 +31,4 @@ pub(crate) mod state_keys;
 mod tests;
 pub(crate) mod views;
 pub(crate) mod welcome;
+pub(crate) mod work;

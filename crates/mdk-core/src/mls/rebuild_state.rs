@@ -3,19 +3,29 @@
 use mdk_store::{InputRow, InputState, MlsMemory, NodeRow};
 use mdk_wire::{GroupId, SecretVec};
 use openmls::group::MlsGroup;
+use openmls_rust_crypto::RustCrypto;
 use openmls_traits::OpenMlsProvider as _;
 
-use crate::ctx::Ctx;
 use crate::mls::decode;
 use crate::mls::loaded_groups::configure;
 use crate::mls::proposals::{load_proposals, resolve};
 use crate::mls::provider::Provider;
 use crate::mls::refusal::{Refusal, refusal};
 use crate::mls::state_keys::authenticator;
+use crate::model::call::Call;
 use crate::model::error::{Error, Result};
 use crate::model::state_id::Auth;
+use crate::state_store::groups::Groups;
 
-impl Ctx<'_> {
+/// Makes copies of states.
+#[derive(Clone, Copy)]
+pub(crate) struct Copies<'a> {
+    pub(crate) groups: Groups<'a>,
+    pub(crate) call: Call<'a>,
+    pub(crate) crypto: &'a RustCrypto,
+}
+
+impl<'a> Copies<'a> {
     /// Makes the states of a path whole. `false`: one of them cannot be made again now.
     pub(crate) fn wake_path(
         &self,
@@ -24,11 +34,11 @@ impl Ctx<'_> {
         path: &[usize],
     ) -> Result<bool> {
         for node in path.iter().rev().map(|place| &nodes[*place]).filter(|n| !n.removed) {
-            if self.tx.node_state(id, &node.authenticator)?.is_some() {
+            if self.groups.tx.node_state(id, &node.authenticator)?.is_some() {
                 continue;
             }
             let Some(state) = self.made_again(id, node)? else { return Ok(false) };
-            self.tx.set_node_state(id, &node.authenticator, &state)?;
+            self.groups.tx.set_node_state(id, &node.authenticator, &state)?;
         }
         Ok(true)
     }
@@ -49,11 +59,13 @@ impl Ctx<'_> {
         &self,
         id: &GroupId,
         node: &NodeRow,
-    ) -> Result<Option<Replica<'_>>> {
+    ) -> Result<Option<Replica<'a>>> {
         let (Some(commit), Some(parent)) = (node.commit, node.parent) else { return Ok(None) };
         let placed = |input: &InputRow| input.state == InputState::Placed;
-        let Some(input) = self.tx.input(id, &commit)?.filter(placed) else { return Ok(None) };
-        let below = self.tx.nodes(id)?.into_iter().find(|n| n.authenticator == parent);
+        let Some(input) = self.groups.tx.input(id, &commit)?.filter(placed) else {
+            return Ok(None);
+        };
+        let below = self.groups.tx.nodes(id)?.into_iter().find(|n| n.authenticator == parent);
         // (epochs fall strictly, whatever a damaged row says)
         let Some(below) = below.filter(|n| n.epoch < node.epoch) else { return Ok(None) };
         let Some(state) = self.state_of(id, &below)? else { return Ok(None) };
@@ -87,26 +99,26 @@ pub(crate) struct Replica<'a> {
     pub(crate) mls: MlsGroup,
 }
 
-impl Ctx<'_> {
+impl<'a> Copies<'a> {
     /// The rows of a state: the live ones if it is the tip, else what was retained.
     pub(crate) fn state_of(&self, id: &GroupId, node: &NodeRow) -> Result<Option<SecretVec>> {
         if node.removed {
             return Ok(None);
         }
-        let tip = match self.groups().cached_row(id) {
+        let tip = match self.groups.cached_row(id) {
             Some(row) => row.authenticator,
-            None => self.groups().row(id)?.authenticator,
+            None => self.groups.row(id)?.authenticator,
         };
         if tip == node.authenticator {
-            return Ok(Some(self.tx.mls_dump(id)?));
+            return Ok(Some(self.groups.tx.mls_dump(id)?));
         }
-        match self.tx.node_state(id, &node.authenticator)? {
+        match self.groups.tx.node_state(id, &node.authenticator)? {
             None if !node.canonical => self.made_again(id, node),
             state => Ok(state),
         }
     }
 
-    pub(crate) fn replica(&self, id: &GroupId, state: &SecretVec) -> Result<Replica<'_>> {
+    pub(crate) fn replica(&self, id: &GroupId, state: &SecretVec) -> Result<Replica<'a>> {
         let provider = Provider::new(self.crypto, MlsMemory::from_dump(id, state.expose())?);
         let mls_id = openmls::group::GroupId::from_slice(id.as_bytes());
         let mut mls = MlsGroup::load(provider.storage(), &mls_id)?
@@ -121,13 +133,13 @@ impl Ctx<'_> {
         id: &GroupId,
         state: &SecretVec,
         auth: &Auth,
-    ) -> Result<Replica<'_>> {
+    ) -> Result<Replica<'a>> {
         let mut at = self.replica(id, state)?;
         let Replica { provider, mls } = &mut at;
         // What a commit of our own left pending in the copy says nothing about others'.
         mls.clear_pending_commit(provider.storage())?;
         mls.clear_pending_proposals(provider.storage())?;
-        load_proposals(self.tx, provider, mls, id, auth)?;
+        load_proposals(self.groups.tx, provider, mls, id, auth)?;
         Ok(at)
     }
 }

@@ -2,14 +2,13 @@
 
 use mdk_store::NodeRow;
 use mdk_wire::v2::components::Lifecycle;
-use mdk_wire::{ContentId, GroupId, PublicKey, Secret, SecretVec};
+use mdk_wire::{GroupId, PublicKey, Secret, SecretVec};
 use openmls::group::MlsGroup;
 use openmls::prelude::{ProcessedMessageContent, ProtocolMessage};
 use openmls_traits::OpenMlsProvider as _;
 
-use crate::ctx::Ctx;
 use crate::mls::proposals::resolve;
-use crate::mls::rebuild_state::Replica;
+use crate::mls::rebuild_state::{Copies, Replica};
 use crate::mls::refusal::{Refusal, refusal, sender_account};
 use crate::mls::state_keys::{authenticator, event_key};
 use crate::mls::{capabilities, settings, views};
@@ -22,7 +21,6 @@ use crate::model::settings::Settings;
 use crate::model::state_id::{ended_by, removed_by};
 use crate::policy;
 use crate::policy::ProposalView;
-use crate::state_store::handshakes_tried::Vain;
 
 /// What became of a commit on a state.
 pub(crate) enum Edge {
@@ -41,10 +39,14 @@ pub(crate) enum Edge {
 /// What is shown of a group: its settings, and its accounts.
 pub(crate) type Look = (Settings, Vec<PublicKey>);
 
-/// A proposal that was made on a state.
-pub(crate) struct Proposed {
-    pub(crate) sender: Option<PublicKey>,
-    pub(crate) view: ProposalView,
+/// What became of a proposal on a state.
+pub(crate) enum Proposed {
+    /// It was not made on this state.
+    Elsewhere,
+    /// This state is not at hand, or it is no proposal.
+    Missing,
+    /// It was made on this state.
+    Made { sender: Option<PublicKey>, view: ProposalView },
 }
 
 /// What a message said in a state.
@@ -59,7 +61,7 @@ pub(crate) enum Said {
     Content(PublicKey, Vec<u8>),
 }
 
-impl Ctx<'_> {
+impl Copies<'_> {
     /// Whether a leaf is that of an admin in a retained state.
     pub(crate) fn is_admin_in(
         &self,
@@ -100,7 +102,7 @@ impl Ctx<'_> {
         }
         let last = nodes.iter().find(|n| Some(n.authenticator) == node.parent);
         let look = last.map(|last| self.look_of(id, last)).transpose()?.flatten();
-        let me = self.me();
+        let me = self.call.me();
         Ok(look.map(|(mut settings, mut accounts)| {
             // (an admin goes from the list with the leaf, 2.6-1)
             settings.admins.retain(|admin| *admin != me);
@@ -157,7 +159,7 @@ impl Ctx<'_> {
         at.mls
             .merge_pending_commit(&at.provider)
             .map_err(|_| Error::Internal("merging our own commit"))?;
-        let me = Some(self.me());
+        let me = Some(self.call.me());
         Ok(Edge::Made(Box::new(self.node_after(opened, parent, &at, me, class.privileged)?)))
     }
 
@@ -187,7 +189,7 @@ impl Ctx<'_> {
             privileged,
             canonical: false,
             removed,
-            history: self.tx.newest_message()?,
+            history: self.groups.tx.newest_message()?,
             made_at: self.call.now_millis,
             sent_at: opened.sent_at,
             event_key: if removed {
@@ -206,24 +208,20 @@ impl Ctx<'_> {
         })
     }
 
-    /// Tries a proposal on a state. `None`: it was not made there, which is noted, or the state is not at hand.
+    /// Tries a proposal on a state.
     pub(crate) fn try_proposal(
-        &mut self,
+        &self,
         id: &GroupId,
-        content_id: ContentId,
         message: ProtocolMessage,
         node: &NodeRow,
-    ) -> Result<Option<Proposed>, Halt> {
-        let Some(state) = self.state_of(id, node)? else { return Ok(None) };
+    ) -> Result<Proposed, Halt> {
+        let Some(state) = self.state_of(id, node)? else { return Ok(Proposed::Missing) };
         let mut at = self.replica(id, &state)?;
         let processed = match at.mls.process_message(&at.provider, message) {
             Ok(processed) => processed,
             Err(error) => {
                 return match edge_of(refusal(&error))? {
-                    Edge::Elsewhere => {
-                        self.memory.tried.note(content_id, node.authenticator, Vain::Elsewhere);
-                        Ok(None)
-                    }
+                    Edge::Elsewhere => Ok(Proposed::Elsewhere),
                     _ => Err(Rejection::new(
                         RejectCode::InvalidEncoding,
                         "D2-5",
@@ -235,11 +233,11 @@ impl Ctx<'_> {
         };
         let sender = sender_account(&processed);
         let ProcessedMessageContent::ProposalMessage(proposal) = processed.into_content() else {
-            return Ok(None);
+            return Ok(Proposed::Missing);
         };
         let view = views::proposal_view(&proposal);
         policy::judge_proposal(&views::view_of_group(&at.mls), &view)?;
-        Ok(Some(Proposed { sender, view }))
+        Ok(Proposed::Made { sender, view })
     }
 
     /// Opens a message in a state; the state's ratchets move with it.
@@ -270,7 +268,7 @@ impl Ctx<'_> {
             "D3-1",
             "the sender's credential is not an account",
         ))?;
-        self.tx.set_node_state(id, &node.authenticator, &at.provider.storage().dump(id)?)?;
+        self.groups.tx.set_node_state(id, &node.authenticator, &at.provider.storage().dump(id)?)?;
         Ok(Said::Content(sender, content.into_bytes()))
     }
 }

@@ -125,7 +125,7 @@ impl Ctx<'_> {
         let nodes = self.tx.nodes(&row.id)?;
         let parent = nodes.iter().find(|n| n.authenticator == removal).and_then(|n| n.parent);
         match nodes.iter().find(|n| Some(n.authenticator) == parent) {
-            Some(before) => self.is_admin_in(&row.id, before, signer),
+            Some(before) => self.copies().is_admin_in(&row.id, before, signer),
             None => Ok(false),
         }
     }
@@ -141,7 +141,7 @@ impl Ctx<'_> {
         let Ok(signer) = staged.welcome_sender() else { return Ok(false) };
         let nodes = self.tx.nodes(&row.id)?;
         let began = nodes.iter().find(|n| n.canonical && n.parent.is_none() && !n.removed);
-        began.map_or(Ok(false), |began| self.is_admin_in(&row.id, began, signer))
+        began.map_or(Ok(false), |began| self.copies().is_admin_in(&row.id, began, signer))
     }
 
     /// The first entry of `secrets` for which we hold a private KeyPackage.

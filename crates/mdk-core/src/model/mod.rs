@@ -11,6 +11,7 @@ pub(crate) mod effects;
 pub(crate) mod error;
 pub(crate) mod halt;
 pub(crate) mod hints;
+pub(crate) mod input;
 pub(crate) mod invites;
 pub(crate) mod limits;
 pub(crate) mod membership;

@@ -51,7 +51,7 @@ impl Ctx<'_> {
         // rule: F1-3 what came while it was being published is taken up before the states that open it are let go:
         // the pass that keeps them is over as soon as that is done
         let came = !pending.automatic
-            && !self.batching
+            && !self.records.input.batching
             && group.row.pass.opened == 0
             && self.tx.held_count(&pending.group)? > 0;
         if came {

@@ -17,10 +17,7 @@ impl Ctx<'_> {
         id: &GroupId,
         accounts: &[PublicKey],
     ) -> Result<Pending> {
-        if accounts.is_empty() {
-            return Err(Error::empty("members", "empty"));
-        }
-        let group = self.take_for_commit(id)?;
+        let group = self.take_unpending(id)?;
         self.require_admin(&group)?;
         if accounts.contains(&self.me()) {
             return Err(Error::input("members", "the own account: leave instead"));

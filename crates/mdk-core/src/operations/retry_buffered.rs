@@ -102,7 +102,8 @@ impl Ctx<'_> {
             let spent = spent.entry(is_fresh.then_some(*state)).or_default();
             for holder in holders {
                 loop {
-                    let most = if self.thorough { u32::MAX } else { MAX_TRIED_AT_ONCE };
+                    let most =
+                        if self.records.input.thorough { u32::MAX } else { MAX_TRIED_AT_ONCE };
                     let place = waits.tried_to(*state, holder);
                     let room = most.saturating_sub(*spent).min(AT_ONCE);
                     if *place == i64::MIN || room == 0 {

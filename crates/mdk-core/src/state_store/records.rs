@@ -8,6 +8,7 @@ use mdk_wire::{GroupId, PublicKey};
 use crate::model::call::Call;
 use crate::model::effects::Effects;
 use crate::model::error::Result;
+use crate::model::input::Input;
 use crate::state_store::after_restore::AfterRestore;
 use crate::state_store::branch_messages::BranchMessages;
 use crate::state_store::buffered_events::BufferedEvents;
@@ -40,15 +41,14 @@ pub(crate) struct Records<'a> {
     pub(crate) looked: Looked,
     /// The outcome of the call, as far as it has come.
     pub(crate) effects: Effects,
-    /// The event that is being processed was kept as it came.
-    pub(crate) kept_raw: bool,
+    pub(crate) input: Input,
 }
 
 // Those that need no memory outlive the loan.
 impl<'a> Records<'a> {
     pub(crate) fn new(tx: &'a Tx<'a>, call: Call<'a>, memory: &'a mut Memory) -> Self {
         let (looked, effects) = (Looked::default(), Effects::default());
-        Self { tx, call, memory, looked, effects, kept_raw: false }
+        Self { tx, call, memory, looked, effects, input: Input::default() }
     }
 
     pub(crate) fn me(&self) -> PublicKey {
@@ -154,8 +154,9 @@ impl Records<'_> {
     }
 
     pub(crate) fn handshakes(&mut self) -> PendingHandshakes<'_> {
-        let Self { tx, call, memory, kept_raw, .. } = self;
-        PendingHandshakes { tx, call: *call, rows: &mut memory.rows, kept_raw }
+        let Self { tx, call, memory, input, .. } = self;
+        let (rows, kept_raw) = (&mut memory.rows, &mut input.kept_raw);
+        PendingHandshakes { tx, call: *call, rows, kept_raw }
     }
 
     pub(crate) fn waiting(&mut self) -> Waiting<'_> {
@@ -165,10 +166,10 @@ impl Records<'_> {
     }
 
     pub(crate) fn buffered(&mut self) -> BufferedEvents<'_> {
-        let Self { tx, call, memory, effects, kept_raw, .. } = self;
+        let Self { tx, call, memory, effects, input, .. } = self;
         let Memory { rows, buffered, .. } = &mut **memory;
         let log = EventLog { tx, me: call.me(), effects };
-        BufferedEvents { call: *call, rows, buffered, log, kept_raw }
+        BufferedEvents { call: *call, rows, buffered, log, kept_raw: &mut input.kept_raw }
     }
 
     pub(crate) fn gaps(&mut self) -> HistoryGaps<'_> {

@@ -69,7 +69,11 @@ impl Engine {
         events: &[Event],
         promote: bool,
     ) -> Result<Pending> {
-        self.act(|ctx| ctx.add_members(id, events, promote))
+        self.act(|ctx| {
+            let invitees = ctx.invitees_of(events)?;
+            ctx.ready_for_commit(id)?;
+            ctx.add_members(id, invitees, promote)
+        })
     }
 
     /// Removes accounts.
@@ -77,7 +81,11 @@ impl Engine {
     /// # Errors
     /// [`Error::NotAdmin`], [`Error::InvalidInput`], [`Error::LastAdmin`], [`Error::CommitPending`].
     pub fn remove_members(&mut self, id: &GroupId, accounts: &[PublicKey]) -> Result<Pending> {
-        self.act(|ctx| ctx.remove_members(id, accounts))
+        some(accounts)?;
+        self.act(|ctx| {
+            ctx.ready_for_commit(id)?;
+            ctx.remove_members(id, accounts)
+        })
     }
 
     /// Changes settings.
@@ -85,7 +93,10 @@ impl Engine {
     /// # Errors
     /// [`Error::NotAdmin`], [`Error::InvalidInput`], [`Error::LastAdmin`], [`Error::CommitPending`].
     pub fn update_group(&mut self, id: &GroupId, update: GroupUpdate) -> Result<Pending> {
-        self.act(|ctx| ctx.update_group(id, update))
+        self.act(|ctx| {
+            ctx.ready_for_commit(id)?;
+            ctx.update_group(id, update)
+        })
     }
 
     /// Requires more of every member's client, or gives components of the group up, in one commit. Who does not support
@@ -104,7 +115,10 @@ impl Engine {
         id: &GroupId,
         change: &RequirementsUpdate,
     ) -> Result<Pending> {
-        self.act(|ctx| ctx.change_requirements(id, change))
+        self.act(|ctx| {
+            ctx.ready_for_commit(id)?;
+            ctx.change_requirements(id, change)
+        })
     }
 
     /// Makes members admins.
@@ -112,7 +126,10 @@ impl Engine {
     /// # Errors
     /// [`Error::NotAdmin`], [`Error::InvalidInput`], [`Error::CommitPending`].
     pub fn promote(&mut self, id: &GroupId, accounts: &[PublicKey]) -> Result<Pending> {
-        self.act(|ctx| ctx.promote(id, accounts))
+        self.act(|ctx| {
+            ctx.ready_for_commit(id)?;
+            ctx.promote(id, accounts)
+        })
     }
 
     /// Takes admin rights away.
@@ -120,7 +137,10 @@ impl Engine {
     /// # Errors
     /// [`Error::NotAdmin`], [`Error::LastAdmin`], [`Error::CommitPending`].
     pub fn demote(&mut self, id: &GroupId, accounts: &[PublicKey]) -> Result<Pending> {
-        self.act(|ctx| ctx.demote(id, accounts))
+        self.act(|ctx| {
+            ctx.ready_for_commit(id)?;
+            ctx.demote(id, accounts)
+        })
     }
 
     /// Fresh keys for our leaf.
@@ -128,7 +148,10 @@ impl Engine {
     /// # Errors
     /// [`Error::CommitPending`], [`Error::NotMember`].
     pub fn self_update(&mut self, id: &GroupId) -> Result<Pending> {
-        self.act(|ctx| ctx.self_update(id))
+        self.act(|ctx| {
+            ctx.ready_for_commit(id)?;
+            ctx.self_update(id)
+        })
     }
 
     /// Ends the group for everybody.
@@ -136,7 +159,10 @@ impl Engine {
     /// # Errors
     /// [`Error::NotAdmin`], [`Error::CommitPending`].
     pub fn disband(&mut self, id: &GroupId) -> Result<Pending> {
-        self.act(|ctx| ctx.disband(id))
+        self.act(|ctx| {
+            ctx.ready_for_commit(id)?;
+            ctx.disband(id)
+        })
     }
 
     /// Asks to leave; another member's commit makes it true.
@@ -231,7 +257,9 @@ impl Engine {
     /// # Errors
     /// As [`Engine::remove_members`].
     pub fn remove_and_seal(&mut self, id: &GroupId, accounts: &[PublicKey]) -> Result<Pending> {
+        some(accounts)?;
         self.act(|ctx| {
+            ctx.ready_for_commit(id)?;
             let pending = ctx.remove_members(id, accounts)?;
             ctx.seal_commit(pending.id)?;
             Ok(pending)
@@ -244,6 +272,7 @@ impl Engine {
     /// As [`Engine::demote`].
     pub fn demote_and_seal(&mut self, id: &GroupId, accounts: &[PublicKey]) -> Result<Pending> {
         self.act(|ctx| {
+            ctx.ready_for_commit(id)?;
             let pending = ctx.demote(id, accounts)?;
             ctx.seal_commit(pending.id)?;
             Ok(pending)
@@ -291,4 +320,9 @@ impl Engine {
             secret
         })
     }
+}
+
+/// Refuses an empty list of members.
+fn some(accounts: &[PublicKey]) -> Result<()> {
+    if accounts.is_empty() { Err(Error::empty("members", "empty")) } else { Ok(()) }
 }

@@ -37,7 +37,7 @@ impl Engine {
             Err(halt::Halt::Failed(error)) => Err(error),
             Err(halt::Halt::Rejected(rejection)) => {
                 refused = Some(rejection);
-                lost = ctx.behind.take();
+                lost = ctx.records.input.behind.take();
                 Err(Error::Internal("rejected"))
             }
         });

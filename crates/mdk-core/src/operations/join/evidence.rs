@@ -126,7 +126,7 @@ impl Ctx<'_> {
         let since = made.saturating_sub(PATIENCE);
         let refused = self.memory.buffered.refused.get(&row.id).copied();
         if history_gaps::last_unread(self.tx, row)?.max(refused).is_none_or(|at| at < since) {
-            self.wants_sign = Some(since);
+            self.records.input.wants_sign = Some(since);
             return Ok(false);
         }
         let me = self.me();

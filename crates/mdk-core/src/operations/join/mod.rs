@@ -61,7 +61,7 @@ impl Ctx<'_> {
         }
         if !self.may_invite(&rumor.sender)? {
             // (one that was held stays so)
-            self.kept_raw = true;
+            self.records.input.kept_raw = true;
             return Ok(Verdict::Deferred(DeferredReason::ResourceRefused));
         }
         let joined = self.join(event.id(), &rumor)?;

@@ -74,12 +74,12 @@ impl Ctx<'_> {
             }
             let Ok(event) = Event::from_stored_json(held.event_json.as_bytes()) else { continue };
             // Whatever it comes to, it stays or goes by itself.
-            self.wants_sign = None;
+            self.records.input.wants_sign = None;
             match self.attempt(event)? {
                 Ok(Verdict::Deferred(DeferredReason::FutureEpoch))
                     if !self.groups().publishing(&row)? =>
                 {
-                    let wants_sign = self.wants_sign;
+                    let wants_sign = self.records.input.wants_sign;
                     self.waiting().note_woken(&row, held.event_id, wants_sign)?;
                 }
                 Ok(_) => {}

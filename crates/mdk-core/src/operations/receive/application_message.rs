@@ -111,7 +111,7 @@ impl Ctx<'_> {
         nodes.sort_by_key(|n| n.authenticator != opened.opener);
         self.spare_sleepers(opened, &mut nodes)?;
         for node in nodes {
-            let (sender, content) = match self.hear(id, message.clone(), node)? {
+            let (sender, content) = match self.copies().hear(id, message.clone(), node)? {
                 Said::Nothing => {
                     let (message, state) = (opened.content_id, node.authenticator);
                     self.memory.tried.note(message, state, Vain::Elsewhere);

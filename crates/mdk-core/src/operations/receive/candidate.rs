@@ -32,7 +32,7 @@ impl Ctx<'_> {
             };
         })?;
         self.memory.undecided.entry(id.clone()).or_default().rival = now;
-        self.fresh.push((id.clone(), auth));
+        self.effects.fresh.push((id.clone(), auth));
         // Nothing competes with a commit on the tip.
         if node.parent == Some(row.authenticator) && !membership::is_out(row.status) {
             let nodes = self.tx.nodes(&id)?;

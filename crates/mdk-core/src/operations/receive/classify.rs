@@ -35,7 +35,7 @@ impl Ctx<'_> {
             return stale("D2-3", "its epoch is no longer retained");
         }
         if message.content_type() == ContentType::Commit
-            && beyond(&opened.row.pass, claimed, self.batching)
+            && beyond(&opened.row.pass, claimed, self.records.input.batching)
         {
             let verdict = self.hold_opened(&opened, DeferredReason::FutureEpoch)?;
             // Where noise has taken the room, a line is not left for the end of the batch: what leads on applies at once.
@@ -43,13 +43,13 @@ impl Ctx<'_> {
             let far = beyond(&opened.row.pass, claimed, false);
             if !full || far {
                 if !far {
-                    self.parked = true;
+                    self.records.input.parked = true;
                     // (which is taken up at the end of the batch, whatever else is in it)
                     self.drain.entry(opened.row.id.clone()).or_default();
                 }
                 return Ok(verdict);
             }
-            self.kept_raw = false;
+            self.records.input.kept_raw = false;
         }
         let over = is_out(opened.row.status);
         let on_tip = claimed == tip && !over;

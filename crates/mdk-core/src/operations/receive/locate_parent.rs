@@ -55,7 +55,7 @@ impl Ctx<'_> {
         nodes.retain(|n| n.authenticator == opened.opener);
         nodes.retain(|n| !self.memory.tried.is_elsewhere(opened.content_id, n.authenticator));
         for node in &nodes {
-            match self.try_edge(opened, message.clone(), node)? {
+            match self.copies().try_edge(opened, message.clone(), node)? {
                 Edge::Elsewhere => self.not_there(opened, node.authenticator),
                 Edge::Missing => {}
                 Edge::Wait(reason) => return self.wait_on(opened, node, epoch, reason),

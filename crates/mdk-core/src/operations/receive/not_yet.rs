@@ -27,7 +27,7 @@ impl Ctx<'_> {
         let reason = match refusal {
             Refusal::Reject(rejection) => {
                 if rejection.rule == "D2-8" {
-                    self.behind = Some((opened.row.id.clone(), opened.sent_at));
+                    self.records.input.behind = Some((opened.row.id.clone(), opened.sent_at));
                 }
                 return Err(rejection.into());
             }

@@ -28,7 +28,7 @@ impl Ctx<'_> {
                 DeferredReason::CannotJudge,
             );
         };
-        match self.own_edge(opened, parent, &pending.group_state)? {
+        match self.copies().own_edge(opened, parent, &pending.group_state)? {
             Edge::Made(made) => {
                 seen::done(self.tx, opened)?;
                 self.tx.drop_input(&opened.row.id, &opened.content_id)?;

@@ -5,7 +5,7 @@ use mdk_wire::{Event, GroupId, GroupMessage};
 use openmls::prelude::ProtocolMessage;
 
 use crate::ctx::Ctx;
-use crate::mls::door::Mls;
+use crate::mls::work::Work;
 use crate::mls::{decode, sender_position};
 use crate::model::error::Result;
 use crate::model::halt::Halt;
@@ -61,7 +61,7 @@ impl Ctx<'_> {
             self.put(loaded);
         }
         let epoch = message.epoch().as_u64();
-        let Mls { crypto, loaded, records, .. } = &mut self.mls;
+        let Work { crypto, loaded, records, .. } = &mut self.work;
         let mls = loaded.peek_mut(&records.memory.rows, id)?;
         let (leaf, generation) = sender_position::read(crypto, records.tx.mls(), mls, message)?;
         Some(Place { group: id.clone(), leaf, epoch, generation })

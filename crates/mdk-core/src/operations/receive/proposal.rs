@@ -5,6 +5,7 @@ use openmls::prelude::{ProcessedMessageContent, Proposal, ProtocolMessage};
 
 use crate::ctx::Ctx;
 use crate::mls::refusal::{Refusal, refusal, sender_account};
+use crate::mls::replay::Proposed;
 use crate::mls::views;
 use crate::model::error::{Error, Result};
 use crate::model::halt::Halt;
@@ -12,6 +13,7 @@ use crate::model::limits::MAX_PROPOSALS;
 use crate::model::opened::Opened;
 use crate::model::outcome::{DeferredReason, Verdict};
 use crate::policy;
+use crate::state_store::handshakes_tried::Vain;
 use crate::state_store::seen;
 
 impl Ctx<'_> {
@@ -29,18 +31,25 @@ impl Ctx<'_> {
         nodes.retain(|n| n.epoch == epoch && !n.removed);
         nodes.retain(|n| !self.memory.tried.is_elsewhere(opened.content_id, n.authenticator));
         for node in nodes {
-            let proposed = self.try_proposal(&id, opened.content_id, message.clone(), node)?;
-            let Some(proposed) = proposed else { continue };
+            let (sender, view) = match self.copies().try_proposal(&id, message.clone(), node)? {
+                Proposed::Made { sender, view } => (sender, view),
+                Proposed::Missing => continue,
+                Proposed::Elsewhere => {
+                    let (proposal, state) = (opened.content_id, node.authenticator);
+                    self.memory.tried.note(proposal, state, Vain::Elsewhere);
+                    continue;
+                }
+            };
             let mut input = opened.input(InputClass::Proposal, epoch, self.now());
             input.state = InputState::Verified;
-            input.sender = proposed.sender;
+            input.sender = sender;
             input.parent_auth = Some(node.authenticator);
             if !self.keep_proposal(&input)? {
                 return Ok(Verdict::Deferred(DeferredReason::ResourceRefused));
             }
-            debug_assert!(proposed.view.sender.is_some() || proposed.sender.is_none());
+            debug_assert!(view.sender.is_some() || sender.is_none());
             seen::done(self.tx, opened)?;
-            self.fresh.push((id.clone(), node.authenticator));
+            self.effects.fresh.push((id.clone(), node.authenticator));
             self.retry_held(&id)?;
             // It has no effect of its own here; a commit of its state may refer to it.
             return Ok(Verdict::Deferred(DeferredReason::Rival));
@@ -98,7 +107,7 @@ impl Ctx<'_> {
         seen::done(self.tx, &opened)?;
         self.answer_leaves(&opened.row.id)?;
         if let Some(parent) = input.parent_auth {
-            self.fresh.push((opened.row.id.clone(), parent));
+            self.effects.fresh.push((opened.row.id.clone(), parent));
         }
         self.retry_held(&opened.row.id)?;
         Ok(Verdict::Applied)

@@ -30,7 +30,7 @@ impl Ctx<'_> {
             let proposals = handshakes_tried::proposals_on(&inputs, &node.authenticator);
             let open = |i| self.memory.tried.is_open(i, node, proposals, self.call.now_millis);
             if inputs.iter().any(open) {
-                self.fresh.push((id.clone(), node.authenticator));
+                self.effects.fresh.push((id.clone(), node.authenticator));
             }
         }
         Ok(())
@@ -92,7 +92,9 @@ impl Ctx<'_> {
         if matches!(row.status, GroupStatus::Unrecoverable | GroupStatus::Disbanded) {
             return Ok(false);
         }
-        if input.class == InputClass::Commit && beyond(&row.pass, input.epoch, self.batching) {
+        if input.class == InputClass::Commit
+            && beyond(&row.pass, input.epoch, self.records.input.batching)
+        {
             return Ok(false);
         }
         let Ok(message) = decode::decode(&input.bytes) else {
@@ -107,7 +109,7 @@ impl Ctx<'_> {
             InputClass::Commit => match ctx.tx.pending_by_digest(&id, &input.content_id)? {
                 Some(own) if own.status == CommitStatus::Discarded => ctx.place_own(&opened, &own),
                 _ if on_tip => ctx.apply_commit(opened, message),
-                _ => match ctx.try_edge(&opened, message.clone(), node)? {
+                _ => match ctx.copies().try_edge(&opened, message.clone(), node)? {
                     Edge::Elsewhere => {
                         ctx.not_there(&opened, node.authenticator);
                         Ok(Verdict::Deferred(DeferredReason::MissingParent))

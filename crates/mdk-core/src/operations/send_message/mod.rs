@@ -22,7 +22,7 @@ use crate::state_store::message_order::Place;
 use crate::state_store::outbox::Letter;
 
 /// A message as its author gives it.
-struct Draft {
+pub(crate) struct Draft {
     kind: u16,
     content: String,
     tags: Vec<Vec<String>>,
@@ -40,7 +40,7 @@ impl Draft {
 
 impl Ctx<'_> {
     /// Encrypts a message in the current epoch and stores it (protocol/messages.md C3).
-    pub(crate) fn create_message(&mut self, id: &GroupId, message: NewMessage) -> Result<Outgoing> {
+    pub(crate) fn create_message(&mut self, id: &GroupId, message: NewMessage) -> Result<Draft> {
         payload::check_kind(message.kind)?;
         let mut tags = message.tags;
         let mut answers = None;
@@ -59,15 +59,10 @@ impl Ctx<'_> {
         let attachments = message.attachments;
         tags.append(&mut files::tags(message.kind, &attachments)?);
         let draft = Draft { kind: message.kind, content: message.text, tags, attachments, answers };
-        self.send(id, draft)
+        Ok(draft)
     }
 
-    pub(crate) fn react(
-        &mut self,
-        id: &GroupId,
-        target: &EventId,
-        emoji: &str,
-    ) -> Result<Outgoing> {
+    pub(crate) fn react(&mut self, id: &GroupId, target: &EventId, emoji: &str) -> Result<Draft> {
         let length = emoji.chars().count();
         if length == 0 {
             return Err(Error::empty("emoji", "empty"));
@@ -78,10 +73,10 @@ impl Ctx<'_> {
         self.groups().row(id)?;
         let row = self.tx.message(id, target)?.ok_or(Error::MessageNotFound)?;
         let tags = vec![vec!["e".into(), row.id.to_hex()], vec!["p".into(), row.sender.to_hex()]];
-        self.send(id, Draft::about(kind::REACTION, emoji.to_owned(), tags))
+        Ok(Draft::about(kind::REACTION, emoji.to_owned(), tags))
     }
 
-    pub(crate) fn edit(&mut self, id: &GroupId, target: &EventId, text: &str) -> Result<Outgoing> {
+    pub(crate) fn edit(&mut self, id: &GroupId, target: &EventId, text: &str) -> Result<Draft> {
         let row = self.messages().own_message(id, target)?;
         if row.status == MessageStatus::Deleted {
             return Err(Error::NotAllowed("the message is deleted"));
@@ -90,24 +85,28 @@ impl Ctx<'_> {
             return Err(Error::NotAllowed("a reaction, an edit or a deletion cannot be edited"));
         }
         let tags = vec![vec!["e".into(), row.id.to_hex()]];
-        self.send(id, Draft::about(kind::EDIT, text.to_owned(), tags))
+        Ok(Draft::about(kind::EDIT, text.to_owned(), tags))
     }
 
-    pub(crate) fn delete(&mut self, id: &GroupId, target: &EventId) -> Result<Outgoing> {
+    pub(crate) fn delete(&mut self, id: &GroupId, target: &EventId) -> Result<Draft> {
         let row = self.messages().own_message(id, target)?;
         if !can_be_deleted(&row) {
             return Err(Error::NotAllowed("a deletion cannot be taken back"));
         }
         let tags = vec![vec!["e".into(), row.id.to_hex()]];
-        self.send(id, Draft::about(kind::DELETE, String::new(), tags))
+        Ok(Draft::about(kind::DELETE, String::new(), tags))
     }
 
-    fn send(&mut self, id: &GroupId, draft: Draft) -> Result<Outgoing> {
-        let Draft { kind, content, tags, attachments, answers } = draft;
+    /// Whether anything may be said in a group, apart from what an open choice says.
+    pub(crate) fn may_say(&mut self, id: &GroupId) -> Result<()> {
         self.after_restore().require_renewed(id)?;
         self.outbox().require_outbox_room()?;
-        self.require_uncontested(id)?;
-        self.require_decided(id)?;
+        self.require_uncontested(id)
+    }
+
+    /// Says it.
+    pub(crate) fn send(&mut self, id: &GroupId, draft: Draft) -> Result<Outgoing> {
+        let Draft { kind, content, tags, attachments, answers } = draft;
         let mut group = self.take_active(id)?;
         self.may_send(&group)?;
         let carried = attachments::attachments(kind, &tags);

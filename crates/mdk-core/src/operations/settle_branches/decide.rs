@@ -23,7 +23,9 @@ impl Ctx<'_> {
         let admins = self.groups().current_row(id)?.admins;
         let known = || self.known_from_the_first(id, &nodes);
         let mut lost = of_one_word(&tree, &witnesses, self.me(), &admins, known)?;
-        lost.extend(of_the_put_out(&tree, &witnesses, base, |node| self.look_of(id, node))?);
+        lost.extend(of_the_put_out(&tree, &witnesses, base, |node| {
+            self.copies().look_of(id, node)
+        })?);
         while let Some(choice) = tree.choose(base, &witnesses, &lost) {
             let winner = choice.winner;
             tracing::debug!(
@@ -39,7 +41,7 @@ impl Ctx<'_> {
             }
             let rivals = tree.path(winner).into_iter().take_while(|node| !nodes[*node].canonical);
             let path: Vec<usize> = rivals.collect();
-            if self.wake_path(id, &nodes, &path)? {
+            if self.copies().wake_path(id, &nodes, &path)? {
                 self.switch(id, &nodes, &path)?;
                 break;
             }
@@ -51,7 +53,7 @@ impl Ctx<'_> {
     /// Who was in the group where we came in on the branch that is followed, as far as that state can still be read.
     fn known_from_the_first(&self, id: &GroupId, nodes: &[NodeRow]) -> Result<Vec<PublicKey>> {
         let began = nodes.iter().find(|n| n.canonical && n.parent.is_none() && !n.removed);
-        let known = began.map(|began| self.look_of(id, began)).transpose()?.flatten();
+        let known = began.map(|began| self.copies().look_of(id, began)).transpose()?.flatten();
         Ok(known.map(|(_, accounts)| accounts).unwrap_or_default())
     }
 }

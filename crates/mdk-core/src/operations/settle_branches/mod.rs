@@ -51,7 +51,7 @@ impl Ctx<'_> {
             let pass = self.groups().pass_of(id)?;
             // A batch is one input.
             if !self.settling().is_due(id, &pass)
-                || self.batching && pass.relevant == self.call.now_millis
+                || self.records.input.batching && pass.relevant == self.call.now_millis
             {
                 break;
             }
@@ -130,6 +130,12 @@ impl Ctx<'_> {
                 && i.parent_auth == Some(row.authenticator)
         });
         if lost { self.give_up(id, "own_commit_lost") } else { Ok(()) }
+    }
+
+    /// Preconditions of every commit by the user, before its group is taken (C1 step 1).
+    pub(crate) fn ready_for_commit(&mut self, id: &GroupId) -> Result<()> {
+        membership::require_active(&self.groups().current_row(id)?)?;
+        self.require_settled(id)
     }
 
     /// rule: C3-1 (not while a commit of the user's is unresolved)

@@ -91,7 +91,7 @@ impl Ctx<'_> {
         (tip, step, fork): (&NodeRow, &Step, Option<Look>),
         nodes: &[NodeRow],
     ) -> Result<()> {
-        let look = self.look_without_us(&old.id, nodes, tip)?;
+        let look = self.copies().look_without_us(&old.id, nodes, tip)?;
         if tip.authenticator == ended_by(&step.digest) {
             row.status = GroupStatus::Disbanding;
             return self.enter_end(old, row, before, (tip, step, fork), look);
@@ -142,7 +142,8 @@ impl Ctx<'_> {
     fn leave_branch(&mut self, old: &GroupRow, nodes: &[NodeRow]) -> Result<Option<Settings>> {
         if membership::is_over(old.status) {
             let here = nodes.iter().find(|n| n.authenticator == old.authenticator);
-            let look = here.map(|here| self.look_without_us(&old.id, nodes, here)).transpose()?;
+            let look =
+                here.map(|here| self.copies().look_without_us(&old.id, nodes, here)).transpose()?;
             return Ok(look.flatten().map(|(settings, _)| shown(old, settings)));
         }
         let mut live = self.take(&old.id)?;
@@ -162,7 +163,7 @@ impl Ctx<'_> {
     /// keeps it from being read does not keep us from going over.
     fn look_of_fork(&self, id: &GroupId, nodes: &[NodeRow], tip: &NodeRow) -> Option<Look> {
         let fork = nodes.iter().find(|n| Some(n.authenticator) == tip.parent)?;
-        self.look_of(id, fork).ok().flatten()
+        self.copies().look_of(id, fork).ok().flatten()
     }
 
     fn enter_branch(

@@ -6,23 +6,29 @@ use openmls_rust_crypto::RustCrypto;
 use crate::mls::identity::Identity;
 use crate::mls::loaded_groups::LoadedGroups;
 use crate::mls::provider::{Provider, TxProvider};
+use crate::mls::rebuild_state::Copies;
 use crate::state_store::records::Records;
 
-pub(crate) struct Mls<'a> {
+pub(crate) struct Work<'a> {
     pub(crate) identity: &'a Identity,
     pub(crate) crypto: &'a RustCrypto,
     pub(crate) loaded: &'a mut LoadedGroups,
     pub(crate) records: Records<'a>,
 }
 
-impl<'a> Mls<'a> {
+impl<'a> Work<'a> {
+    /// Makes copies of states.
+    pub(crate) fn copies(&self) -> Copies<'_> {
+        Copies { groups: self.records.groups(), call: self.records.call, crypto: self.crypto }
+    }
+
     pub(crate) fn provider(&self) -> TxProvider<'a> {
         let tx: &'a Tx<'a> = self.records.tx;
         Provider::new(self.crypto, tx.mls())
     }
 }
 
-impl<'a> std::ops::Deref for Mls<'a> {
+impl<'a> std::ops::Deref for Work<'a> {
     type Target = Records<'a>;
 
     fn deref(&self) -> &Records<'a> {
@@ -30,7 +36,7 @@ impl<'a> std::ops::Deref for Mls<'a> {
     }
 }
 
-impl std::ops::DerefMut for Mls<'_> {
+impl std::ops::DerefMut for Work<'_> {
     fn deref_mut(&mut self) -> &mut Self::Target {
         &mut self.records
     }
