@@ -12,7 +12,6 @@ use crate::mls::provider::{Provider, TxProvider};
 use crate::model::config::Config;
 use crate::model::effects::Effects;
 use crate::model::hints::Hints;
-use crate::model::state_id::Auth;
 use crate::operations::retry_buffered::Drain;
 use crate::state_store::event_keys::Looked;
 use crate::state_store::memory::Memory;
@@ -36,10 +35,6 @@ pub(crate) struct Ctx<'a, 'tx> {
     pub(crate) effects: Effects,
     /// Where, and when, a message was said that was just refused because its key is gone.
     pub(crate) behind: Option<(GroupId, Timestamp)>,
-    /// Held events are being retried: a retry does not start another.
-    pub(crate) retrying: bool,
-    /// States that came to be, or got a proposal, and that waiting input is still to be tried on.
-    pub(crate) fresh: Vec<(GroupId, Auth)>,
     /// Held events as they were parsed, with the keys that were tried on them.
     pub(crate) drain: HashMap<GroupId, Drain>,
     /// Which keys were tried on events of this call, and what came of it.
@@ -104,8 +99,6 @@ impl<'a, 'tx> Ctx<'a, 'tx> {
             random: OsRandom,
             effects: Effects::default(),
             behind: None,
-            retrying: false,
-            fresh: Vec::new(),
             drain: HashMap::new(),
             looked: Looked::default(),
             batching: false,

@@ -1,10 +1,13 @@
 //! Buffered events, tried until nothing more opens.
 
+use mdk_store::{InputClass, InputState};
 use mdk_wire::{Event, GroupId};
 
 use crate::ctx::Ctx;
+use crate::engine::follow_ups::Due;
 use crate::model::error::Result;
 use crate::model::outcome::{DeferredReason, Verdict};
+use crate::model::state_id::Auth;
 use crate::operations::retry_buffered::Openable;
 
 impl Ctx<'_, '_> {
@@ -18,15 +21,15 @@ impl Ctx<'_, '_> {
             self.drain.entry(id.clone()).or_default();
             return Ok(());
         }
-        if self.retrying {
-            return Ok(());
-        }
-        self.retrying = true;
         let own = self.effects.told.len();
-        let result = self.drop_old_held(id).and_then(|_| self.retry_rounds(id));
+        let due = std::mem::take(&mut self.effects.follow_ups);
+        self.drop_old_held(id)?;
+        self.retry_rounds(id)?;
         self.effects.told_later.extend(self.effects.told.drain(own.min(self.effects.told.len())..));
-        self.retrying = false;
-        result
+        // The rounds go on until nothing opens, and whoever began them closes: what they have made due is done. (What they
+        // have made due in another group is done with its next event, or tick.)
+        self.effects.follow_ups = due;
+        Ok(())
     }
 
     /// As [`Ctx::retry_held`], for whom time passes: mostly nothing has changed since, and nothing is read.
@@ -36,7 +39,7 @@ impl Ctx<'_, '_> {
 
     /// Whether something may have become of what waits since all of it was tried in vain.
     pub(crate) fn has_moved(&self, id: &GroupId) -> Result<bool> {
-        let fresh = self.fresh.iter().any(|(group, _)| group == id);
+        let fresh = self.effects.new_states.iter().any(|(group, _)| group == id);
         Ok(fresh || self.may_be_old(id) || !self.is_idle(id)?)
     }
 
@@ -54,9 +57,10 @@ impl Ctx<'_, '_> {
     fn retry_rounds(&mut self, id: &GroupId) -> Result<()> {
         loop {
             let mut progress = false;
-            while let Some(at) = self.fresh.iter().position(|(group, _)| group == id) {
-                let (_, auth) = self.fresh.remove(at);
-                progress |= self.place_waiting(id, &auth)?;
+            let of_group = |(group, _): &(GroupId, Auth)| group == id;
+            while let Some(at) = self.effects.new_states.iter().position(of_group) {
+                let (_, auth) = self.effects.new_states.remove(at);
+                progress |= self.try_waiting(id, &auth)?;
             }
             let holders = self.holders(id)?;
             if !progress && self.nothing_is_held(&holders)? {
@@ -88,6 +92,24 @@ impl Ctx<'_, '_> {
                 return if idle { self.note_idle(id, listens) } else { Ok(()) };
             }
         }
+    }
+
+    /// Tries what waits for a state on a state that is new, or that a proposal was made on. True when something moved.
+    fn try_waiting(&mut self, id: &GroupId, auth: &Auth) -> Result<bool> {
+        let mut moved = false;
+        for class in [InputClass::Proposal, InputClass::Commit] {
+            let Some((node, waiting)) = self.waiting_for(id, auth, class)? else {
+                return Ok(moved);
+            };
+            for head in waiting {
+                // (what another one has changed meanwhile is tried as it is now)
+                let Some(input) = self.tx.input(id, &head)? else { continue };
+                if input.state == InputState::Waiting {
+                    moved |= self.try_handshake(&input, &node)?;
+                }
+            }
+        }
+        Ok(moved)
     }
 
     /// Messages and proposals that open now. Gives whether one was settled, and whether one was not.
@@ -127,7 +149,7 @@ impl Ctx<'_, '_> {
     fn retry_one(&mut self, event: Event) -> Result<Option<DeferredReason>> {
         let id = event.id();
         self.kept_raw = false;
-        match self.attempt(event)? {
+        match self.attempt(event, Due::AtOnce)? {
             Ok(Verdict::Deferred(reason)) if self.kept_raw => Ok(Some(reason)),
             Ok(_) | Err(_) => {
                 self.tx.unhold(&id)?;

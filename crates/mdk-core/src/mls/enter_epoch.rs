@@ -60,7 +60,7 @@ impl Ctx<'_, '_> {
         if !active && !disbanded {
             self.end(&group.row, step.committer, Some(step.digest))?;
         }
-        self.fresh.push((group.row.id.clone(), group.row.authenticator));
+        self.effects.new_states.push((group.row.id.clone(), group.row.authenticator));
         Ok(())
     }
 }

@@ -22,7 +22,7 @@ impl Ctx<'_, '_> {
     /// Preconditions of every commit by the user (C1 step 1). Returns the group, taken.
     pub(crate) fn take_for_commit(&mut self, id: &GroupId) -> Result<LoadedGroup> {
         membership::require_active(&self.current_row(id)?)?;
-        self.require_settled(id)?;
+        self.check_settled(id)?;
         self.take_unpending(id)
     }
 

@@ -28,14 +28,11 @@ fn require_over(status: GroupStatus) -> Result<()> {
 }
 
 impl Ctx<'_, '_> {
-    /// Deletes a group that is over. Gives the routing ids that it had.
+    /// Deletes a group that is over. What time alone has decided was decided before. Gives the routing ids that it had.
     pub(crate) fn delete_group(&mut self, id: &GroupId) -> Result<Vec<NostrGroupId>> {
-        self.listed(id)?;
-        // What time alone has decided is decided first.
-        self.close_due(id)?;
         require_over(self.listed(id)?.status)?;
         // What has put us out may lose yet, and then we are in it, and nobody tells us again.
-        self.require_settled(id)?;
+        self.check_settled(id)?;
         let row = self.listed(id)?;
         require_over(row.status)?;
         // Whom we have invited nobody else lets in.
@@ -56,7 +53,7 @@ impl Ctx<'_, '_> {
         if let Some(ended) = ended {
             self.tx.keep_ended(id, &ended)?;
         }
-        self.attempt_all(invitations)?;
+        self.take_up(invitations);
         Ok(routes)
     }
 

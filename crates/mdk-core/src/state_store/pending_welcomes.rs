@@ -7,6 +7,7 @@ use mdk_wire::{ContentId, Event, EventId, GroupId, WelcomeRumor, gift_wrap, welc
 
 use crate::ctx::Ctx;
 use crate::model::error::Result;
+use crate::model::follow_up::FollowUp;
 use crate::model::membership::is_invited;
 
 impl Ctx<'_, '_> {
@@ -36,6 +37,12 @@ impl Ctx<'_, '_> {
             })?;
         }
         Ok(())
+    }
+
+    /// Welcomes that waited for what has gone are taken up.
+    pub(crate) fn take_up(&mut self, welcomes: Vec<HeldRow>) {
+        self.effects.welcomes.extend(welcomes);
+        self.effects.follow(FollowUp::TakeUpWelcomes);
     }
 
     /// Puts away an invitation that has no answer, because it was declined or for the sake of another one. Gives the

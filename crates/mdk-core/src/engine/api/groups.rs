@@ -3,6 +3,7 @@
 use mdk_wire::{Event, GroupId, PublicKey, SecretVec};
 
 use crate::engine::Engine;
+use crate::engine::follow_ups::Due;
 use crate::model::error::{Error, Result};
 use crate::model::membership;
 use crate::model::values::{
@@ -68,7 +69,7 @@ impl Engine {
         events: &[Event],
         promote: bool,
     ) -> Result<Pending> {
-        self.act(|ctx| ctx.add_members(id, events, promote))
+        self.commit(id, |ctx| ctx.add_members(id, events, promote))
     }
 
     /// Removes accounts.
@@ -76,7 +77,7 @@ impl Engine {
     /// # Errors
     /// [`Error::NotAdmin`], [`Error::InvalidInput`], [`Error::LastAdmin`], [`Error::CommitPending`].
     pub fn remove_members(&mut self, id: &GroupId, accounts: &[PublicKey]) -> Result<Pending> {
-        self.act(|ctx| ctx.remove_members(id, accounts))
+        self.commit(id, |ctx| ctx.remove_members(id, accounts))
     }
 
     /// Changes settings.
@@ -84,7 +85,7 @@ impl Engine {
     /// # Errors
     /// [`Error::NotAdmin`], [`Error::InvalidInput`], [`Error::LastAdmin`], [`Error::CommitPending`].
     pub fn update_group(&mut self, id: &GroupId, update: GroupUpdate) -> Result<Pending> {
-        self.act(|ctx| ctx.update_group(id, update))
+        self.commit(id, |ctx| ctx.update_group(id, update))
     }
 
     /// Requires more of every member's client, or gives components of the group up, in one commit. Who does not support
@@ -103,7 +104,7 @@ impl Engine {
         id: &GroupId,
         change: &RequirementsUpdate,
     ) -> Result<Pending> {
-        self.act(|ctx| ctx.change_requirements(id, change))
+        self.commit(id, |ctx| ctx.change_requirements(id, change))
     }
 
     /// Makes members admins.
@@ -111,7 +112,7 @@ impl Engine {
     /// # Errors
     /// [`Error::NotAdmin`], [`Error::InvalidInput`], [`Error::CommitPending`].
     pub fn promote(&mut self, id: &GroupId, accounts: &[PublicKey]) -> Result<Pending> {
-        self.act(|ctx| ctx.promote(id, accounts))
+        self.commit(id, |ctx| ctx.promote(id, accounts))
     }
 
     /// Takes admin rights away.
@@ -119,7 +120,7 @@ impl Engine {
     /// # Errors
     /// [`Error::NotAdmin`], [`Error::LastAdmin`], [`Error::CommitPending`].
     pub fn demote(&mut self, id: &GroupId, accounts: &[PublicKey]) -> Result<Pending> {
-        self.act(|ctx| ctx.demote(id, accounts))
+        self.commit(id, |ctx| ctx.demote(id, accounts))
     }
 
     /// Fresh keys for our leaf.
@@ -127,7 +128,7 @@ impl Engine {
     /// # Errors
     /// [`Error::CommitPending`], [`Error::NotMember`].
     pub fn self_update(&mut self, id: &GroupId) -> Result<Pending> {
-        self.act(|ctx| ctx.self_update(id))
+        self.commit(id, |ctx| ctx.self_update(id))
     }
 
     /// Ends the group for everybody.
@@ -135,7 +136,7 @@ impl Engine {
     /// # Errors
     /// [`Error::NotAdmin`], [`Error::CommitPending`].
     pub fn disband(&mut self, id: &GroupId) -> Result<Pending> {
-        self.act(|ctx| ctx.disband(id))
+        self.commit(id, |ctx| ctx.disband(id))
     }
 
     /// Asks to leave; another member's commit makes it true.
@@ -165,7 +166,13 @@ impl Engine {
     /// [`Error::NotAllowed`] while we are in it, have an invite to answer, its end is not final, or an invite of ours that
     /// no relay has yet is on its way.
     pub fn delete_group(&mut self, id: &GroupId) -> Result<()> {
-        let (routes, effects) = self.write(|ctx| ctx.delete_group(id))?;
+        let (routes, effects) = self.write(|ctx| {
+            ctx.listed(id)?;
+            ctx.close_due(id)?;
+            let routes = ctx.delete_group(id)?;
+            ctx.work_off(Due::All)?;
+            Ok(routes)
+        })?;
         self.let_go(id, &routes);
         self.hand_on(effects);
         Ok(())
@@ -186,12 +193,20 @@ impl Engine {
     /// known of it any more. An automatic one that gave way to another member's competes with that, since a relay has it, and
     /// may become true yet.
     pub fn confirm(&mut self, id: i64) -> Result<GroupInfo> {
-        let done = self.act(|ctx| match ctx.confirm(id) {
-            Err(Error::CommitLost) => {
-                let group = ctx.take_up_published(id)?;
-                group.map(|group| ctx.info(&group)).transpose()
-            }
-            done => done.map(Some),
+        let done = self.act(|ctx| {
+            let group = match ctx.confirm(id) {
+                Err(Error::CommitLost) => match ctx.published_after_all(id)? {
+                    Some((commit, event)) => {
+                        // Whatever is said of it, it is no answer to an event that somebody has sent.
+                        let _ = ctx.attempt(event, Due::All)?;
+                        ctx.is_followed(&commit)?.then_some(commit.group)
+                    }
+                    None => None,
+                },
+                done => Some(done?),
+            };
+            ctx.work_off(Due::All)?;
+            group.map(|group| ctx.info(&group)).transpose()
         })?;
         done.ok_or(Error::CommitLost)
     }
@@ -230,7 +245,7 @@ impl Engine {
     /// # Errors
     /// As [`Engine::remove_members`].
     pub fn remove_and_seal(&mut self, id: &GroupId, accounts: &[PublicKey]) -> Result<Pending> {
-        self.act(|ctx| {
+        self.commit(id, |ctx| {
             let pending = ctx.remove_members(id, accounts)?;
             ctx.seal_commit(pending.id)?;
             Ok(pending)
@@ -242,7 +257,7 @@ impl Engine {
     /// # Errors
     /// As [`Engine::demote`].
     pub fn demote_and_seal(&mut self, id: &GroupId, accounts: &[PublicKey]) -> Result<Pending> {
-        self.act(|ctx| {
+        self.commit(id, |ctx| {
             let pending = ctx.demote(id, accounts)?;
             ctx.seal_commit(pending.id)?;
             Ok(pending)

@@ -14,7 +14,7 @@ impl Engine {
     /// [`Error::GroupNotFound`], [`Error::NotMember`], [`Error::CommitPending`], [`Error::InvalidInput`];
     /// [`Error::MediaStale`] for a file that was encrypted in another epoch.
     pub fn create_message(&mut self, id: &GroupId, message: NewMessage) -> Result<Outgoing> {
-        let outgoing = self.act(|ctx| ctx.create_message(id, message))?;
+        let outgoing = self.speak(id, |ctx| ctx.create_message(id, message))?;
         self.memory.recent.forget(id, &outgoing.message.attachments);
         Ok(outgoing)
     }
@@ -24,7 +24,7 @@ impl Engine {
     /// # Errors
     /// As [`Engine::create_message`], and [`Error::MessageNotFound`].
     pub fn react(&mut self, id: &GroupId, target: &EventId, emoji: &str) -> Result<Outgoing> {
-        self.act(|ctx| ctx.react(id, target, emoji))
+        self.speak(id, |ctx| ctx.react(id, target, emoji))
     }
 
     /// Edits a message of ours.
@@ -32,7 +32,7 @@ impl Engine {
     /// # Errors
     /// As [`Engine::react`], and [`Error::NotAllowed`] for others' messages and for what is deleted or no message.
     pub fn edit(&mut self, id: &GroupId, target: &EventId, text: &str) -> Result<Outgoing> {
-        self.act(|ctx| ctx.edit(id, target, text))
+        self.speak(id, |ctx| ctx.edit(id, target, text))
     }
 
     /// Deletes a message, reaction or edit of ours.
@@ -40,7 +40,7 @@ impl Engine {
     /// # Errors
     /// As [`Engine::edit`]; [`Error::NotAllowed`] for a deletion, too.
     pub fn delete(&mut self, id: &GroupId, target: &EventId) -> Result<Outgoing> {
-        self.act(|ctx| ctx.delete(id, target))
+        self.speak(id, |ctx| ctx.delete(id, target))
     }
 
     /// Encrypts a message, reaction, edit or deletion of ours once more, for when it may not have been published: another

@@ -19,6 +19,7 @@ use crate::ctx::Ctx;
 use crate::mls::capabilities;
 use crate::mls::welcome::{encoding, reject, welcome_error, welcome_of};
 use crate::model::error::{Error, Result};
+use crate::model::follow_up::FollowUp;
 use crate::model::halt::Halt;
 use crate::model::invites::{Earlier, Offer};
 use crate::model::outcome::{DeferredReason, RejectCode, Rejection, Verdict};
@@ -132,8 +133,8 @@ impl Ctx<'_, '_> {
             row.pass.floor = row.pass.floor.min(epoch);
         })?;
         let verdict = self.add_rival(node)?;
-        self.close_due(&id)?;
         self.keep_until_answered(&id, event)?;
+        self.effects.follow(FollowUp::CloseIfDue(id));
         Ok(verdict)
     }
 
@@ -156,7 +157,7 @@ impl Ctx<'_, '_> {
         self.tx.drop_kept(&row.id)?;
         self.keep_until_answered(&row.id, event)?;
         // rule: B4-13 what had waited for another branch may be of the new membership
-        self.retry_held(&row.id)?;
+        self.effects.follow(FollowUp::RetryBuffered(row.id.clone()));
         Ok(Verdict::Applied)
     }
 

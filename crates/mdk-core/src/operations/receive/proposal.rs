@@ -7,6 +7,7 @@ use crate::ctx::Ctx;
 use crate::mls::refusal::{Refusal, refusal, sender_account};
 use crate::mls::views;
 use crate::model::error::{Error, Result};
+use crate::model::follow_up::FollowUp;
 use crate::model::halt::Halt;
 use crate::model::limits::MAX_PROPOSALS;
 use crate::model::opened::Opened;
@@ -39,8 +40,8 @@ impl Ctx<'_, '_> {
             }
             debug_assert!(proposed.view.sender.is_some() || proposed.sender.is_none());
             self.done(opened)?;
-            self.fresh.push((id.clone(), node.authenticator));
-            self.retry_held(&id)?;
+            self.effects.new_states.push((id.clone(), node.authenticator));
+            self.effects.follow(FollowUp::RetryBuffered(id));
             // It has no effect of its own here; a commit of its state may refer to it.
             return Ok(Verdict::Deferred(DeferredReason::Rival));
         }
@@ -95,11 +96,12 @@ impl Ctx<'_, '_> {
             return Ok(Verdict::Deferred(DeferredReason::ResourceRefused));
         }
         self.done(&opened)?;
-        self.answer_leaves(&opened.row.id)?;
+        let id = opened.row.id;
+        self.effects.follow(FollowUp::AnswerLeaves(id.clone()));
         if let Some(parent) = input.parent_auth {
-            self.fresh.push((opened.row.id.clone(), parent));
+            self.effects.new_states.push((id.clone(), parent));
         }
-        self.retry_held(&opened.row.id)?;
+        self.effects.follow(FollowUp::RetryBuffered(id));
         Ok(Verdict::Applied)
     }
 

@@ -31,7 +31,7 @@ impl Ctx<'_, '_> {
     pub(crate) fn may_say_again(&mut self, id: &GroupId) -> Result<bool> {
         if self.require_renewed(id).is_err()
             || self.require_uncontested(id).is_err()
-            || self.require_decided(id).is_err()
+            || self.check_may_speak(id).is_err()
         {
             return Ok(false);
         }
@@ -133,7 +133,6 @@ impl Ctx<'_, '_> {
         if membership::require_active(&self.current_row(id)?).is_ok() && !self.may_say_again(id)? {
             return Ok(());
         }
-        // (as it is now: to ask may have made a choice that was due)
         let row = self.current_row(id)?;
         let active = membership::require_active(&row).is_ok();
         // While the invitation is not answered nobody knows whether there is somebody to say it to.

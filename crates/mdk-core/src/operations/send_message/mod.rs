@@ -106,7 +106,7 @@ impl Ctx<'_, '_> {
         self.require_renewed(id)?;
         self.require_outbox_room()?;
         self.require_uncontested(id)?;
-        self.require_decided(id)?;
+        self.check_may_speak(id)?;
         let mut group = self.take_active(id)?;
         self.may_send(&group)?;
         let carried = attachments::attachments(kind, &tags);
