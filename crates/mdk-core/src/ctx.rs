@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 
 use mdk_store::Tx;
-use mdk_wire::{GroupId, OsRandom, PublicKey, Timestamp};
+use mdk_wire::{GroupId, Timestamp};
 use openmls_rust_crypto::RustCrypto;
 
+use crate::mls::door::Mls;
 use crate::mls::identity::Identity;
 use crate::mls::loaded_groups::LoadedGroups;
 use crate::mls::provider::{Provider, TxProvider};
@@ -13,45 +14,24 @@ use crate::model::config::Config;
 use crate::model::effects::Effects;
 use crate::model::hints::Hints;
 use crate::operations::retry_buffered::Drain;
-use crate::state_store::event_keys::Looked;
 use crate::state_store::memory::Memory;
+use crate::state_store::records::Records;
 
-pub(crate) struct Ctx<'a, 'tx> {
-    pub(crate) tx: &'a Tx<'tx>,
-    pub(crate) identity: &'a Identity,
-    pub(crate) crypto: &'a RustCrypto,
-    pub(crate) config: &'a Config,
-    /// Unix milliseconds.
-    pub(crate) now_millis: u64,
-    pub(crate) hints: &'a Hints,
-    /// The database came from a backup: some leaves may have to be renewed.
-    pub(crate) restored: bool,
-    /// Nothing can be written.
-    pub(crate) reading: bool,
-    pub(crate) loaded: &'a mut LoadedGroups,
-    pub(crate) memory: &'a mut Memory,
-    pub(crate) random: OsRandom,
-    /// The outcome of the call, as far as it has come.
-    pub(crate) effects: Effects,
+pub(crate) struct Ctx<'a> {
+    pub(crate) mls: Mls<'a>,
     /// Where, and when, a message was said that was just refused because its key is gone.
     pub(crate) behind: Option<(GroupId, Timestamp)>,
     /// Held events as they were parsed, with the keys that were tried on them.
     pub(crate) drain: HashMap<GroupId, Drain>,
-    /// Which keys were tried on events of this call, and what came of it.
-    pub(crate) looked: Looked,
     /// Several events are processed: what waits is tried when all of them are there.
     pub(crate) batching: bool,
     /// A commit that could be applied was left for the end of the batch.
     pub(crate) parked: bool,
     /// Everything that waits is tried, however much it is.
     pub(crate) thorough: bool,
-    /// The event that is being processed was kept as it came.
-    pub(crate) kept_raw: bool,
     /// Why the Welcome that is processed leads nowhere, if it is for want of a sign of the others: one that was made at
     /// this time, Unix seconds, or later.
     pub(crate) wants_sign: Option<u64>,
-    /// What is to be published is put into the outbox.
-    pub(crate) outbox: bool,
     /// How a refused event is undone when others share its transaction.
     pub(crate) undo: Undo,
 }
@@ -60,14 +40,9 @@ pub(crate) struct Ctx<'a, 'tx> {
 pub(crate) struct Parts<'a> {
     pub(crate) identity: &'a Identity,
     pub(crate) crypto: &'a RustCrypto,
-    pub(crate) config: &'a Config,
-    pub(crate) now_millis: u64,
-    pub(crate) hints: &'a Hints,
-    pub(crate) restored: bool,
-    pub(crate) reading: bool,
+    pub(crate) call: Call<'a>,
     pub(crate) loaded: &'a mut LoadedGroups,
     pub(crate) memory: &'a mut Memory,
-    pub(crate) outbox: bool,
 }
 
 /// Undoing one event of a batch.
@@ -83,53 +58,32 @@ pub(crate) enum Undo {
     Needed,
 }
 
-impl<'a, 'tx> Ctx<'a, 'tx> {
-    pub(crate) fn new(tx: &'a Tx<'tx>, parts: Parts<'a>) -> Self {
+impl<'a> Ctx<'a> {
+    pub(crate) fn new(tx: &'a Tx<'a>, parts: Parts<'a>) -> Self {
+        let Parts { identity, crypto, call, loaded, memory } = parts;
         Self {
-            tx,
-            identity: parts.identity,
-            crypto: parts.crypto,
-            config: parts.config,
-            now_millis: parts.now_millis,
-            hints: parts.hints,
-            restored: parts.restored,
-            reading: parts.reading,
-            loaded: parts.loaded,
-            memory: parts.memory,
-            random: OsRandom,
-            effects: Effects::default(),
+            mls: Mls { identity, crypto, loaded, records: Records::new(tx, call, memory) },
             behind: None,
             drain: HashMap::new(),
-            looked: Looked::default(),
             batching: false,
             parked: false,
             thorough: false,
-            kept_raw: false,
             wants_sign: None,
-            outbox: parts.outbox,
             undo: Undo::Savepoint,
         }
     }
 }
 
-impl<'a> Ctx<'a, '_> {
-    /// The account that all of this is about.
-    pub(crate) fn me(&self) -> PublicKey {
-        self.identity.account()
-    }
+impl<'a> std::ops::Deref for Ctx<'a> {
+    type Target = Mls<'a>;
 
-    /// The transaction, or a part of it that began with `mark` groups put back, was rolled back: what is in memory of it goes.
-    pub(crate) fn forget_since(&mut self, mark: usize) {
-        self.loaded.forget_since(mark);
-        self.memory.rolled_back();
+    fn deref(&self) -> &Mls<'a> {
+        &self.mls
     }
+}
 
-    /// Unix seconds.
-    pub(crate) fn now(&self) -> u64 {
-        self.now_millis / 1000
-    }
-
-    pub(crate) fn provider(&self) -> TxProvider<'a> {
-        Provider::new(self.crypto, self.tx.mls())
+impl std::ops::DerefMut for Ctx<'_> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.mls
     }
 }

@@ -165,7 +165,7 @@ impl std::fmt::Debug for State {
 /// [`Error::GroupNotFound`]; [`Error::NotMember`] when its MLS state is gone.
 pub fn state(engine: &mut Engine, id: &GroupId) -> Result<State> {
     engine.look(|ctx| {
-        let row = ctx.row(id)?;
+        let row = ctx.groups().row(id)?;
         if membership::is_over(row.status) {
             return Err(Error::NotMember("no longer in this group"));
         }
@@ -299,7 +299,7 @@ pub fn history_size(engine: &mut Engine) -> Result<(usize, usize)> {
 /// [`Error::GroupNotFound`], [`Error::Store`].
 pub fn speakers(engine: &mut Engine, id: &GroupId) -> Result<Vec<PublicKey>> {
     engine.look(|ctx| {
-        let row = ctx.row(id)?;
+        let row = ctx.groups().row(id)?;
         Ok(ctx.tx.witnesses_of(id, &row.authenticator, 0)?)
     })
 }
@@ -337,7 +337,7 @@ pub fn held(engine: &mut Engine, id: &GroupId) -> Result<Held> {
 /// [`Error::GroupNotFound`], [`Error::Store`].
 pub fn content_of(engine: &mut Engine, id: &GroupId, event: &Event) -> Result<Option<ContentId>> {
     engine.look(|ctx| {
-        ctx.row(id)?;
+        ctx.groups().row(id)?;
         let Ok(message) = GroupMessage::parse(event.clone()) else { return Ok(None) };
         let nodes = ctx.tx.nodes(id)?;
         let opened = nodes.iter().filter(|n| !n.removed).find_map(|n| message.open(&n.event_key));

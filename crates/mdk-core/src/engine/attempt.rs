@@ -64,7 +64,7 @@ impl Ctx<'_, '_> {
         self.behind = None;
         let verdict = self.guarded(|ctx| ctx.process_event(event, due))?;
         if let (Err(_), Some((id, at))) = (&verdict, self.behind.take()) {
-            self.report_behind(&id, at)?;
+            self.gaps().report_behind(&id, at)?;
         }
         Ok(verdict)
     }

@@ -24,7 +24,7 @@ pub enum Incoming<'a> {
 /// A verdict with the events it brought about and what is to be published.
 pub(crate) type Judged = (Result<Verdict, Rejection>, Vec<EngineEvent>, Vec<Event>);
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     /// Processes events in their order; `undo` says how, and afterwards whether that was enough.
     pub(crate) fn batch(
         &mut self,

@@ -22,6 +22,7 @@ use crate::engine::follow_ups::Due;
 use crate::mls::identity::Identity;
 use crate::mls::loaded_groups::LoadedGroups;
 use crate::mls::parallel;
+use crate::model::call::Call;
 use crate::model::clock::Clock;
 use crate::model::config::Config;
 use crate::model::effects::Effects;
@@ -188,10 +189,7 @@ impl Engine {
 
     /// As [`Engine::look`], after what has had its time is taken away. Where that cannot be written down, on a full disk, it is
     /// done for this one read alone.
-    pub(crate) fn look_now<T>(
-        &mut self,
-        f: impl FnOnce(&mut Ctx<'_, '_>) -> Result<T>,
-    ) -> Result<T> {
+    pub(crate) fn look_now<T>(&mut self, f: impl FnOnce(&mut Ctx<'_>) -> Result<T>) -> Result<T> {
         if self.expire().is_ok() {
             return self.look(f);
         }
@@ -213,14 +211,17 @@ impl Engine {
         let parts = Parts {
             identity: &self.identity,
             crypto: &self.crypto,
-            config: &self.config,
-            now_millis: self.clock.now_millis(),
-            hints: &self.hints,
-            restored: self.restored,
-            reading,
+            call: Call {
+                keys: &self.identity.keys,
+                config: &self.config,
+                hints: &self.hints,
+                now_millis: self.clock.now_millis(),
+                restored: self.restored,
+                reading,
+                outbox: self.outbox,
+            },
             loaded: &mut self.loaded,
             memory: &mut self.memory,
-            outbox: self.outbox,
         };
         (&mut self.store, parts)
     }
@@ -228,29 +229,28 @@ impl Engine {
     /// One write transaction. On success the cache is kept, on failure what it touched is forgotten.
     pub(crate) fn write<T>(
         &mut self,
-        f: impl FnOnce(&mut Ctx<'_, '_>) -> Result<T>,
+        f: impl FnOnce(&mut Ctx<'_>) -> Result<T>,
     ) -> Result<(T, Effects)> {
         parallel::work_here();
-        self.loaded.keep();
         self.memory.committed();
         let (store, parts) = self.parts(false);
-        let began = parts.now_millis;
+        let began = parts.call.now_millis;
         let result = store.write(|tx| {
             let mut ctx = Ctx::new(tx, parts);
             let value = f(&mut ctx)?;
-            Ok::<_, Error>((value, ctx.effects))
+            Ok::<_, Error>((value, std::mem::take(&mut ctx.effects)))
         });
         match &result {
             Ok((_, effects)) => {
                 self.backlog.publish.retain(|event| !effects.withheld.contains(&event.id()));
-                self.loaded.keep();
                 self.memory.committed();
             }
             Err(_) => {
-                self.loaded.forget_since(0);
+                self.memory.rows.forget_since(0);
                 self.memory.rolled_back();
             }
         }
+        self.loaded.let_go(&mut self.memory.rows);
         self.hints.worked.note(began, self.clock.now_millis());
         result
     }
@@ -310,9 +310,9 @@ impl Engine {
     }
 
     /// A read-only transaction.
-    pub(crate) fn look<T>(&mut self, f: impl FnOnce(&mut Ctx<'_, '_>) -> Result<T>) -> Result<T> {
+    pub(crate) fn look<T>(&mut self, f: impl FnOnce(&mut Ctx<'_>) -> Result<T>) -> Result<T> {
         let (store, parts) = self.parts(true);
-        let began = parts.now_millis;
+        let began = parts.call.now_millis;
         let result = store.read(|tx| f(&mut Ctx::new(tx, parts)));
         self.hints.worked.note(began, self.clock.now_millis());
         result

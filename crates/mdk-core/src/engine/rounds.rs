@@ -9,8 +9,10 @@ use crate::model::error::Result;
 use crate::model::outcome::{DeferredReason, Verdict};
 use crate::model::state_id::Auth;
 use crate::operations::retry_buffered::Openable;
+use crate::state_store::buffered_events;
+use crate::state_store::buffered_memory;
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     // rule: D5-2 held input is tried again when the state changes
     /// Tries everything that waits for the group until a whole round changes nothing.
     ///
@@ -62,8 +64,8 @@ impl Ctx<'_, '_> {
                 let (_, auth) = self.effects.new_states.remove(at);
                 progress |= self.try_waiting(id, &auth)?;
             }
-            let holders = self.holders(id)?;
-            if !progress && self.nothing_is_held(&holders)? {
+            let holders = buffered_events::holders(self.tx, id)?;
+            if !progress && buffered_events::nothing_is_held(self.tx, &holders)? {
                 return Ok(());
             }
             let mut drain = self.drain.remove(id).unwrap_or_default();
@@ -89,7 +91,7 @@ impl Ctx<'_, '_> {
             }
             if !progress {
                 let idle = idle && self.tx.group(id)?.is_some();
-                return if idle { self.note_idle(id, listens) } else { Ok(()) };
+                return if idle { self.waiting().note_idle(id, listens) } else { Ok(()) };
             }
         }
     }

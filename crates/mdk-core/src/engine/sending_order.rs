@@ -71,7 +71,7 @@ pub(crate) fn same_second(events: &[Numbered]) -> usize {
     }
 }
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     // rule: F1-4 of one sender everything is taken up in the order of sending, whatever order a relay gives it in
     /// Judges the events of one second: what can be read in the order in which each sender said it, then what ends the
     /// epoch, then what that made readable.

@@ -22,7 +22,7 @@ impl Engine {
             for row in ctx.tx.groups()? {
                 ctx.retry_held(&row.id)?;
                 ctx.close_all(&row.id)?;
-                let row = ctx.current_row(&row.id)?;
+                let row = ctx.groups().current_row(&row.id)?;
                 ctx.report_gaps(&row)?;
             }
             Ok(())
@@ -76,7 +76,7 @@ impl Engine {
                 ctx.close_due(&row.id)?;
                 ctx.retry_if_moved(&row.id)?;
                 ctx.close_due(&row.id)?;
-                let row = ctx.current_row(&row.id)?;
+                let row = ctx.groups().current_row(&row.id)?;
                 ctx.wake_welcomes(&row.id)?;
                 ctx.work_off_removals(&row.id)?;
                 ctx.tell_led_on(&row)?;

@@ -6,6 +6,7 @@ pub(crate) mod choose;
 #[cfg(test)]
 mod removal_proposal;
 pub(crate) mod removals;
+pub(crate) mod removals_of_others;
 pub(crate) mod settling;
 pub(crate) mod state_tree;
 pub(crate) mod switch_plan;

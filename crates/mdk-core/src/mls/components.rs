@@ -66,10 +66,10 @@ pub(crate) fn updates(
     Ok(updates)
 }
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     /// The component of a live group.
     fn group_component(&mut self, id: &GroupId, component: u16) -> Result<Option<Vec<u8>>> {
-        if membership::is_over(self.listed(id)?.status) {
+        if membership::is_over(self.groups().listed(id)?.status) {
             return Err(Error::NotMember("no longer in this group"));
         }
         let group = self.take(id)?;

@@ -7,6 +7,7 @@ use crate::mls::loaded_groups::LoadedGroup;
 use crate::model::error::{Error, Result};
 use crate::model::message_kinds::expiry;
 use crate::state_store::message_expiry::Kept;
+use mdk_wire::OsRandom;
 
 /// A message as it goes out.
 pub(crate) struct Sealed {
@@ -15,7 +16,7 @@ pub(crate) struct Sealed {
     pub(crate) expires_at: Option<u64>,
 }
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     pub(crate) fn encrypt(
         &mut self,
         group: &mut LoadedGroup,
@@ -32,14 +33,14 @@ impl Ctx<'_, '_> {
         let content_id = ContentId::of(&mls);
         // rule: 2.9-1 (expiry counts from the inner created_at with the retention of the source epoch)
         let expires_at = expiry(created_at, group.row.retention);
-        let sent_at = self.envelope_time(&group.row.id)?;
+        let sent_at = self.timestamps().envelope_time(&group.row.id)?;
         let event = group_message::seal(
             &mls,
             &group.row.event_key,
             &group.row.nostr_group_id,
             sent_at,
             kept.by_relays(expires_at),
-            &mut self.random,
+            &mut OsRandom,
         )
         .map_err(Error::bug("sealing a message"))?;
         self.check_event_size(&event)?;

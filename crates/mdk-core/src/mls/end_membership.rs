@@ -5,12 +5,13 @@ use mdk_wire::{ContentId, GroupId, PublicKey, Secret};
 
 use crate::ctx::Ctx;
 use crate::model::error::Result;
+use crate::state_store::competing_invites;
 use crate::state_store::log_entry::Stored;
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     /// A needed state is gone: nothing is guessed, nothing is sent, what came is kept. (rule: E6-1)
     pub(crate) fn give_up(&mut self, id: &GroupId, reason: &'static str) -> Result<()> {
-        let row = self.current_row(id)?;
+        let row = self.groups().current_row(id)?;
         if row.status == GroupStatus::Unrecoverable {
             return Ok(());
         }
@@ -20,7 +21,7 @@ impl Ctx<'_, '_> {
             row.status = GroupStatus::Unrecoverable;
             row.pass.opened = 0;
         })?;
-        self.emit(id, &subject, &Stored::Unrecoverable { reason: reason.to_owned() })
+        self.log().emit(id, &subject, &Stored::Unrecoverable { reason: reason.to_owned() })
     }
 
     // rule: D6-1 a removed copy is terminal, by an authenticated commit only
@@ -35,12 +36,12 @@ impl Ctx<'_, '_> {
         let commit = commit.map(|c| *c.as_bytes());
         let subject = [&row.pass.switches.to_be_bytes()[..], &commit.unwrap_or_default()].concat();
         if row.status == GroupStatus::Disbanded {
-            self.emit(&row.id, &subject, &Stored::Disbanded { by })?;
+            self.log().emit(&row.id, &subject, &Stored::Disbanded { by })?;
         } else {
             let left = row.status == GroupStatus::Left;
-            self.emit(&row.id, &subject, &Stored::Removed { by, left, commit })?;
+            self.log().emit(&row.id, &subject, &Stored::Removed { by, left, commit })?;
         }
-        self.abandon_outgoing(&row.id)?;
+        self.deliveries().abandon_outgoing(&row.id)?;
         self.tx.drop_kept(&row.id)?;
         self.tx.mls_delete(&row.id)?;
         // The state that was left has its key with it, as long as it is retained.
@@ -48,11 +49,11 @@ impl Ctx<'_, '_> {
         // rule: D6-5 a removed copy keeps its retained states for a while, and what waits for others: another branch may
         // have kept us
         if row.status == GroupStatus::Disbanded {
-            let waiting = match self.ended_unanswered(row)? {
-                true => self.held_welcomes(&row.id)?,
+            let waiting = match competing_invites::ended_unanswered(self.tx, row)? {
+                true => self.waiting().held_welcomes(&row.id)?,
                 false => Vec::new(),
             };
-            self.drop_held(&row.id)?;
+            self.waiting().drop_held(&row.id)?;
             // (other invitations are other questions, and are looked at by the next tick)
             for held in waiting {
                 self.tx.hold_welcome(&held)?;
@@ -61,7 +62,7 @@ impl Ctx<'_, '_> {
             self.tx.purge_expired(&row.id, u64::MAX)?;
             self.tx.prune_nodes(&row.id, u64::MAX)?;
             self.tx.prune_inputs(&row.id, u64::MAX)?;
-            self.drop_invites(&row.id)?;
+            self.invite_deliveries().drop_invites(&row.id)?;
             self.tx.prune_commits(&row.id, u64::MAX)?;
         }
         Ok(())

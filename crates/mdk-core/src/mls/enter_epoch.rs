@@ -12,8 +12,9 @@ use crate::model::commit_facts::Step;
 use crate::model::error::{Error, Result};
 use crate::model::settings::Settings;
 use crate::model::state_id::{ended_by, removed_by};
+use crate::state_store::retained_states;
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     /// After OpenMLS has merged a commit: rows, routes, retention window and events of the new epoch.
     pub(crate) fn finish_epoch(
         &mut self,
@@ -38,7 +39,7 @@ impl Ctx<'_, '_> {
         let disbanded = after.lifecycle == Lifecycle::Disbanded;
         if disbanded {
             row.status = GroupStatus::Disbanding;
-            touch(&mut row.pass, old.epoch, self.now_millis);
+            touch(&mut row.pass, old.epoch, self.call.now_millis);
             if !active {
                 row.authenticator = ended_by(&step.digest);
             }
@@ -47,11 +48,11 @@ impl Ctx<'_, '_> {
             row.status = if left { GroupStatus::Left } else { GroupStatus::Removed };
             row.authenticator = removed_by(&step.digest);
         }
-        self.put_tip(row, Some(&old), Some(step))?;
-        let floor = self.floor(&row.pass, row.epoch);
+        self.states().put_tip(row, Some(&old), Some(step))?;
+        let floor = retained_states::floor(&row.pass, row.epoch);
         if row.pass.opened == 0 || floor > row.pass.floor {
             row.pass.floor = floor;
-            row.pass.contested = self.prune(row)?;
+            row.pass.contested = self.states().prune(row)?;
         }
         self.tx.update_group(row)?;
         self.note_step(&old, row, step)?;

@@ -9,7 +9,7 @@ use crate::mls::parallel;
 use crate::model::error::{Error, Result};
 use crate::model::outcome::Rejection;
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     /// A2 for every invitee; one KeyPackage per account.
     pub(crate) fn check_invitees(
         &self,

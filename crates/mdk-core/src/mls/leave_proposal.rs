@@ -12,8 +12,9 @@ use crate::ctx::Ctx;
 use crate::mls::decode;
 use crate::mls::loaded_groups::LoadedGroup;
 use crate::model::error::{Error, Result};
+use mdk_wire::OsRandom;
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     /// The MLS message that proposes our own removal.
     pub(crate) fn self_remove(&self, group: &mut LoadedGroup) -> Result<Vec<u8>> {
         let provider = self.provider();
@@ -34,9 +35,9 @@ impl Ctx<'_, '_> {
             proposal,
             &row.event_key,
             &row.nostr_group_id,
-            self.now_millis / 1000,
+            self.call.now_millis / 1000,
             None,
-            &mut self.random,
+            &mut OsRandom,
         )
         .map_err(Error::bug("sealing a proposal"))?;
         self.tx.mark_seen(ContentId::of(proposal).as_bytes(), Seen::OwnEcho)?;

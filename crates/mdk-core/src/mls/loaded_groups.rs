@@ -12,13 +12,14 @@ use mdk_wire::{GroupId, PublicKey};
 use openmls::group::MlsGroup;
 use openmls_traits::storage::{CURRENT_VERSION, StorageProvider};
 
-use crate::ctx::Ctx;
+use crate::mls::door::Mls;
 use crate::mls::stage_commit::Judged;
 use crate::mls::{capabilities, views};
 use crate::model::config::Config;
 use crate::model::error::{Error, Result};
 use crate::model::membership;
 use crate::policy::GroupView;
+use crate::state_store::groups::GroupRows;
 
 /// A group in memory with its row.
 pub(crate) struct LoadedGroup {
@@ -62,77 +63,77 @@ impl LoadedGroup {
     }
 }
 
-/// Groups that stay loaded between calls.
-pub(crate) struct LoadedGroups {
-    groups: LruCache<GroupId, LoadedGroup>,
-    /// Groups put back during the current transaction: evicted when it does not commit.
-    touched: Vec<GroupId>,
+/// What stays in memory of a group, apart from its row.
+struct Loaded {
+    mls: MlsGroup,
+    view: Option<Arc<GroupView>>,
+    judged: Option<Judged>,
 }
+
+/// Groups that stay loaded between calls. Each is good for as long as its row is in [`GroupRows`], where it goes with the
+/// transaction that changed it.
+pub(crate) struct LoadedGroups(LruCache<GroupId, Loaded>);
 
 impl LoadedGroups {
     pub(crate) fn new(capacity: u32) -> Self {
         let capacity = NonZeroUsize::new(capacity as usize).unwrap_or(NonZeroUsize::MIN);
-        Self { groups: LruCache::new(capacity), touched: Vec::new() }
+        Self(LruCache::new(capacity))
     }
 
-    pub(crate) fn take(&mut self, id: &GroupId) -> Option<LoadedGroup> {
-        self.groups.pop(id)
+    pub(crate) fn take(&mut self, rows: &mut GroupRows, id: &GroupId) -> Option<LoadedGroup> {
+        let (loaded, row) = (self.0.pop(id), rows.take(id));
+        let Loaded { mls, view, judged } = loaded?;
+        Some(LoadedGroup { mls, row: row?, view, judged })
     }
 
-    pub(crate) fn peek(&self, id: &GroupId) -> Option<&LoadedGroup> {
-        self.groups.peek(id)
+    pub(crate) fn peek(&self, rows: &GroupRows, id: &GroupId) -> Option<&MlsGroup> {
+        rows.get(id)?;
+        self.0.peek(id).map(|loaded| &loaded.mls)
     }
 
     /// For what leaves no trace in the group.
-    pub(crate) fn peek_mut(&mut self, id: &GroupId) -> Option<&mut LoadedGroup> {
-        self.groups.peek_mut(id)
+    pub(crate) fn peek_mut(&mut self, rows: &GroupRows, id: &GroupId) -> Option<&mut MlsGroup> {
+        rows.get(id)?;
+        self.0.peek_mut(id).map(|loaded| &mut loaded.mls)
     }
 
-    pub(crate) fn put(&mut self, group: LoadedGroup) {
-        let id = group.row.id.clone();
-        self.touched.push(id.clone());
-        self.groups.put(id, group);
-    }
-
-    /// The transaction committed: what was put back is true.
-    pub(crate) fn keep(&mut self) {
-        self.touched.clear();
-    }
-
-    /// The transaction (or a savepoint that began with `mark` entries) was rolled back.
-    pub(crate) fn forget_since(&mut self, mark: usize) {
-        for id in self.touched.drain(mark.min(self.touched.len())..) {
-            self.groups.pop(&id);
+    pub(crate) fn put(&mut self, rows: &mut GroupRows, group: LoadedGroup) {
+        let LoadedGroup { mls, row, view, judged } = group;
+        let id = row.id.clone();
+        rows.put(row, mls.pending_commit().is_none());
+        if let Some((least_used, _)) = self.0.push(id.clone(), Loaded { mls, view, judged })
+            && least_used != id
+        {
+            rows.forget(&least_used);
         }
     }
 
-    pub(crate) fn mark(&self) -> usize {
-        self.touched.len()
-    }
-
-    pub(crate) fn forget(&mut self, id: &GroupId) {
-        self.groups.pop(id);
+    /// A transaction has ended: what was forgotten meanwhile does not stay in memory.
+    pub(crate) fn let_go(&mut self, rows: &mut GroupRows) {
+        for id in rows.take_gone() {
+            self.0.pop(&id);
+        }
     }
 }
 
-impl<'a> Ctx<'a, '_> {
-    /// Takes the group out of the cache, or loads it. Put it back with [`Ctx::put`] on success.
+impl Mls<'_> {
+    /// Takes the group out of the cache, or loads it. Put it back with [`Mls::put`] on success.
     pub(crate) fn take(&mut self, id: &GroupId) -> Result<LoadedGroup> {
-        let mut group = match self.loaded.take(id) {
+        let mut group = match self.loaded.take(&mut self.records.memory.rows, id) {
             Some(group) => group,
-            None => self.load(self.row(id)?)?,
+            None => self.load(self.groups().row(id)?)?,
         };
-        if !self.reading {
-            configure(self.config, &mut group.mls, &self.tx.mls())?;
+        if !self.call.reading {
+            configure(self.call.config, &mut group.mls, &self.tx.mls())?;
         }
         Ok(group)
     }
 
-    /// As [`Ctx::take`], for an operation that needs an accepted, live membership.
+    /// As [`Mls::take`], for an operation that needs an accepted, live membership.
     pub(crate) fn take_active(&mut self, id: &GroupId) -> Result<LoadedGroup> {
-        match self.loaded.peek(id) {
-            Some(group) => membership::require_active(&group.row)?,
-            None => membership::require_active(&self.row(id)?)?,
+        match self.memory.rows.get(id) {
+            Some(row) => membership::require_active(row)?,
+            None => membership::require_active(&self.groups().row(id)?)?,
         }
         self.take(id)
     }
@@ -145,7 +146,7 @@ impl<'a> Ctx<'a, '_> {
     }
 
     pub(crate) fn put(&mut self, group: LoadedGroup) {
-        self.loaded.put(group);
+        self.loaded.put(&mut self.records.memory.rows, group);
     }
 }
 

@@ -11,8 +11,9 @@ use crate::mls::state_keys::EXPORTER_LABEL;
 use crate::model::error::{Error, Result};
 use crate::model::membership;
 use crate::model::state_id::Auth;
+use crate::state_store::file_keys;
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     /// The secret that file keys of a retained state come from.
     pub(crate) fn media_secret_of(
         &self,
@@ -37,13 +38,14 @@ pub(crate) fn media_secret(mls: &MlsGroup, crypto: &impl OpenMlsCrypto) -> Resul
     Secret::from_slice(secret.expose()).ok_or(Error::Internal("length of the media secret"))
 }
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     pub(crate) fn media_secret_at(&self, id: &GroupId, auth: &Auth) -> Result<Option<Secret<32>>> {
-        if let Some(group) = self.loaded.peek(id)
-            && group.row.authenticator == *auth
-            && !membership::is_over(group.row.status)
+        if let Some(row) = self.memory.rows.get(id)
+            && row.authenticator == *auth
+            && !membership::is_over(row.status)
+            && let Some(mls) = self.loaded.peek(&self.memory.rows, id)
         {
-            return media_secret(&group.mls, self.crypto).map(Some);
+            return media_secret(mls, self.crypto).map(Some);
         }
         let node = self.tx.nodes(id)?.into_iter().find(|node| node.authenticator == *auth);
         node.map_or(Ok(None), |node| self.media_secret_of(id, &node))
@@ -69,7 +71,7 @@ impl Ctx<'_, '_> {
             return Ok(());
         }
         match self.media_secret_at(&row.group, auth)? {
-            Some(secret) => self.put_file_keys(row, &attachments, &secret),
+            Some(secret) => file_keys::put_file_keys(self.tx, row, &attachments, &secret),
             None => {
                 tracing::warn!("the state of a message with files is gone: they cannot be opened");
                 Ok(())

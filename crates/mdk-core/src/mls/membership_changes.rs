@@ -12,7 +12,7 @@ use crate::model::error::Result;
 use crate::model::settings::Settings;
 use crate::state_store::log_entry::{SETTINGS, Stored};
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     // rule: D7-3 what only takes back a change that was withdrawn is nobody's deed
     /// Tells what is different from what was shown last. `base` is what the step was made on, if it can be read: what is
     /// no change from there was not made by the committer, and is told by itself.
@@ -29,7 +29,7 @@ impl Ctx<'_, '_> {
         let base = base.filter(|_| step.committer.is_some());
         if old.epoch != new.epoch {
             let changed = Stored::EpochChanged { old: old.epoch, new: new.epoch, commit };
-            self.emit_step(&new.id, &changed)?;
+            self.log().emit_step(&new.id, &changed)?;
         }
         let was: BTreeSet<PublicKey> = old.members.iter().copied().collect();
         let is: BTreeSet<PublicKey> = new.members.iter().copied().collect();
@@ -50,7 +50,7 @@ impl Ctx<'_, '_> {
                     by: by.map(|key| *key.as_bytes()),
                     commit,
                 };
-                self.emit_step(&new.id, &changed)?;
+                self.log().emit_step(&new.id, &changed)?;
             }
         }
         let changed = before.map(|before| settings::diff(before, after)).unwrap_or_default();
@@ -65,7 +65,7 @@ impl Ctx<'_, '_> {
                 .collect();
             if !changed.is_empty() {
                 let by = by.map(|key| *key.as_bytes());
-                self.emit_step(&new.id, &Stored::GroupUpdated { changed, by, commit })?;
+                self.log().emit_step(&new.id, &Stored::GroupUpdated { changed, by, commit })?;
             }
         }
         Ok(())

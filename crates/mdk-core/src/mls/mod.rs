@@ -3,6 +3,7 @@
 pub(crate) mod capabilities;
 pub(crate) mod components;
 pub(crate) mod decode;
+pub(crate) mod door;
 pub(crate) mod encrypt;
 pub(crate) mod end_membership;
 pub(crate) mod enter_epoch;

@@ -16,6 +16,7 @@ use crate::ctx::Ctx;
 use crate::mls::key_packages::check::ValidKeyPackage;
 use crate::mls::parallel;
 use crate::model::error::{Error, Result};
+use mdk_wire::OsRandom;
 
 /// How long the Welcomes of a confirmed commit are handed out again after a restart, in seconds. Nobody tells the
 /// engine that one was sent, and sending one twice does no harm.
@@ -59,7 +60,7 @@ impl Recipe {
     }
 }
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     /// Makes and stores the wraps for a commit's invitees.
     ///
     /// # Errors
@@ -75,7 +76,7 @@ impl Ctx<'_, '_> {
         let mut jobs = Vec::with_capacity(invitees.len());
         for invitee in invitees {
             let mut seed = [0; 32];
-            self.random.fill(&mut seed);
+            OsRandom.fill(&mut seed);
             let recipe = Recipe {
                 seed,
                 reference: *invitee.reference.as_bytes(),
@@ -117,12 +118,12 @@ impl Ctx<'_, '_> {
     // rule: OB-4 a Welcome is put in when its commit is confirmed, never before
     /// Puts the Welcomes of a commit in, which has just been confirmed.
     pub(crate) fn post_welcomes(&mut self, commit: &PendingRow) -> Result<()> {
-        if !self.outbox {
+        if !self.call.outbox {
             return Ok(());
         }
         for welcome in self.tx.welcomes_of(commit.id)? {
             let event = self.wrap_again(commit, &welcome)?;
-            self.post_welcome(commit, &event, welcome.recipient)?;
+            self.outbox().post_welcome(commit, &event, welcome.recipient)?;
         }
         Ok(())
     }

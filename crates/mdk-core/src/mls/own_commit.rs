@@ -17,13 +17,24 @@ use crate::model::outbox::OutboxPurpose;
 use crate::model::stored_event::stored_event;
 use crate::model::values::Pending;
 use crate::state_store::outbox::Letter;
+use mdk_wire::OsRandom;
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     /// Preconditions of every commit by the user (C1 step 1). Returns the group, taken.
     pub(crate) fn take_for_commit(&mut self, id: &GroupId) -> Result<LoadedGroup> {
         membership::require_active(&self.current_row(id)?)?;
         self.check_settled(id)?;
         self.take_unpending(id)
+    }
+
+    /// While a commit of the user's waits nothing is said.
+    pub(crate) fn may_send(&self, group: &LoadedGroup) -> Result<()> {
+        if group.mls.pending_commit().is_some()
+            && self.tx.pending_of(&group.row.id)?.is_none_or(|pending| !pending.automatic)
+        {
+            return Err(Error::CommitPending);
+        }
+        Ok(())
     }
 
     /// A live group without a commit of ours.
@@ -39,7 +50,7 @@ impl Ctx<'_, '_> {
     /// Stages, signs and stores a commit; hands out what is to be published (C1 steps 7 and 8).
     pub(crate) fn prepare(&mut self, mut group: LoadedGroup, plan: &Plan) -> Result<Pending> {
         if !plan.automatic {
-            self.require_outbox_room()?;
+            self.outbox().require_outbox_room()?;
         }
         let (staged, _) = self.stage_mls(&mut group, plan)?;
         let row = &group.row;
@@ -47,9 +58,9 @@ impl Ctx<'_, '_> {
             &staged.commit,
             &row.event_key,
             &row.nostr_group_id,
-            self.now_millis / 1000,
+            self.call.now_millis / 1000,
             None,
-            &mut self.random,
+            &mut OsRandom,
         )
         .map_err(Error::bug("sealing a commit"))?;
         self.check_event_size(&event)?;
@@ -62,7 +73,12 @@ impl Ctx<'_, '_> {
         self.put(group);
         // To where the source epoch's members listen.
         let purpose = OutboxPurpose::Commit { pending: id };
-        self.post(&Letter { purpose, group: Some(&group_id), event: &event, relays: &relays })?;
+        self.outbox().post(&Letter {
+            purpose,
+            group: Some(&group_id),
+            event: &event,
+            relays: &relays,
+        })?;
         Ok(Pending {
             id,
             group_id,
@@ -74,17 +90,17 @@ impl Ctx<'_, '_> {
     }
 
     pub(crate) fn check_event_size(&self, event: &Event) -> Result<()> {
-        check_size(event, self.config.max_event_bytes)
+        check_size(event, self.call.config.max_event_bytes)
     }
 
     /// As [`Ctx::check_event_size`], also by what the invitee's relays take: before anything is published.
     pub(crate) fn check_invite_size(&self, event: &Event, invitee: &PublicKey) -> Result<()> {
-        let limit = self.hints.invite_limits.get(invitee).copied().unwrap_or(u64::MAX);
-        check_size(event, self.config.max_event_bytes.min(limit))
+        let limit = self.call.hints.invite_limits.get(invitee).copied().unwrap_or(u64::MAX);
+        check_size(event, self.call.config.max_event_bytes.min(limit))
     }
 
     pub(crate) fn discard_in_place(&mut self, group: &mut LoadedGroup, id: i64) -> Result<()> {
-        self.supersede(group, id)?;
+        self.supersede(&group.row.id, id)?;
         group.mls.clear_pending_commit(self.provider().storage())?;
         group.judged = None;
         Ok(())
@@ -100,7 +116,7 @@ fn check_size(event: &Event, limit: u64) -> Result<()> {
     if size > limit { Err(Error::GroupTooLarge { size, limit }) } else { Ok(()) }
 }
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     pub(crate) fn store_pending(
         &mut self,
         group: &LoadedGroup,

@@ -15,7 +15,7 @@ use crate::mls::state_keys::authenticator;
 use crate::model::error::{Error, Result};
 use crate::model::state_id::Auth;
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     /// Makes the states of a path whole. `false`: one of them cannot be made again now.
     pub(crate) fn wake_path(
         &self,
@@ -87,15 +87,15 @@ pub(crate) struct Replica<'a> {
     pub(crate) mls: MlsGroup,
 }
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     /// The rows of a state: the live ones if it is the tip, else what was retained.
     pub(crate) fn state_of(&self, id: &GroupId, node: &NodeRow) -> Result<Option<SecretVec>> {
         if node.removed {
             return Ok(None);
         }
-        let tip = match self.cached_row(id) {
+        let tip = match self.groups().cached_row(id) {
             Some(row) => row.authenticator,
-            None => self.row(id)?.authenticator,
+            None => self.groups().row(id)?.authenticator,
         };
         if tip == node.authenticator {
             return Ok(Some(self.tx.mls_dump(id)?));
@@ -111,7 +111,7 @@ impl Ctx<'_, '_> {
         let mls_id = openmls::group::GroupId::from_slice(id.as_bytes());
         let mut mls = MlsGroup::load(provider.storage(), &mls_id)?
             .ok_or(Error::Unrecoverable("a retained state does not load"))?;
-        configure(self.config, &mut mls, provider.storage())?;
+        configure(self.call.config, &mut mls, provider.storage())?;
         Ok(Replica { provider, mls })
     }
 

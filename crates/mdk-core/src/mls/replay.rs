@@ -59,7 +59,7 @@ pub(crate) enum Said {
     Content(PublicKey, Vec<u8>),
 }
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     /// Whether a leaf is that of an admin in a retained state.
     pub(crate) fn is_admin_in(
         &self,
@@ -188,7 +188,7 @@ impl Ctx<'_, '_> {
             canonical: false,
             removed,
             history: self.tx.newest_message()?,
-            made_at: self.now_millis,
+            made_at: self.call.now_millis,
             sent_at: opened.sent_at,
             event_key: if removed {
                 Secret::new([0; 32])

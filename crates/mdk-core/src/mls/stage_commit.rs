@@ -20,7 +20,7 @@ use crate::model::outcome::{RejectCode, Rejection};
 use crate::policy;
 use crate::policy::{CommitClass, CommitView, GroupView, ProposalKind};
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     // rule: 2.6-3 everything but a self-update and the answer to a leave needs an admin
     pub(crate) fn require_admin(&self, group: &LoadedGroup) -> Result<()> {
         if group.row.admins.contains(&self.me()) { Ok(()) } else { Err(Error::NotAdmin) }
@@ -60,7 +60,7 @@ pub(crate) struct Judged {
 /// From so many members on the path of a commit is worth threads.
 const MANY_MEMBERS: usize = 24;
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     /// Builds and stages the commit in OpenMLS, then judges it as a peer would (C1 steps 3 to 6).
     pub(crate) fn stage_mls(
         &mut self,

@@ -10,13 +10,14 @@ use crate::ctx::Ctx;
 use crate::mls::replay::is_admin_of;
 use crate::mls::{capabilities, settings, views};
 use crate::model::error::{Error, Result};
-use crate::model::halt::Halt;
+use crate::model::halt::{Halt, reject};
 use crate::model::invites::{Beside, keys};
 use crate::model::membership;
 use crate::model::membership::is_invited;
-use crate::model::outcome::{RejectCode, Rejection};
+use crate::model::outcome::RejectCode;
 use crate::policy;
 use crate::state_store::previous_memberships::earlier;
+use crate::state_store::removals_of_us;
 
 /// A Welcome, opened and closed again.
 pub(crate) struct Glance {
@@ -27,7 +28,7 @@ pub(crate) struct Glance {
     pub(crate) known: bool,
 }
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     /// Opens a Welcome and undoes it. One that would not be joined is refused.
     pub(crate) fn glance_at(
         &mut self,
@@ -52,7 +53,7 @@ impl Ctx<'_, '_> {
         rumor: &WelcomeRumor,
     ) -> Result<Glance, Halt> {
         let provider = self.provider();
-        let config = capabilities::join_config(self.config);
+        let config = capabilities::join_config(self.call.config);
         let staged =
             StagedWelcome::build_from_welcome(&provider, &config, welcome_of(&rumor.mls_message)?)
                 .and_then(|builder| builder.replace_old_group().skip_lifetime_validation().build())
@@ -105,7 +106,7 @@ pub(crate) fn welcome_of(bytes: &[u8]) -> Result<Welcome, Halt> {
     Ok(welcome)
 }
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     /// Whether the maker of a Welcome is an admin in the group as we know it, by its signature key. For one that leads on
     /// from a removal of us: in the state before that, since on our branch its maker may be out.
     pub(crate) fn vouched(&mut self, row: &GroupRow, staged: &StagedWelcome) -> Result<bool> {
@@ -118,7 +119,9 @@ impl Ctx<'_, '_> {
         }
         // rule: B4-24 who was put out by one whom our branch put out is invited back by that one
         let epoch = staged.group_context().epoch().as_u64();
-        let Some((removal, _)) = self.removal_before(row, epoch)? else { return Ok(false) };
+        let Some((removal, _)) = removals_of_us::removal_before(self.tx, row, epoch)? else {
+            return Ok(false);
+        };
         let nodes = self.tx.nodes(&row.id)?;
         let parent = nodes.iter().find(|n| n.authenticator == removal).and_then(|n| n.parent);
         match nodes.iter().find(|n| Some(n.authenticator) == parent) {
@@ -186,10 +189,6 @@ pub(crate) fn welcome_error<E>(error: &WelcomeError<E>) -> Halt {
         _ => (RejectCode::InvalidEncoding, "the Welcome does not open to a valid group"),
     };
     reject(code, "B4-6", reason)
-}
-
-pub(crate) const fn reject(code: RejectCode, rule: &'static str, reason: &'static str) -> Halt {
-    Halt::Rejected(Rejection::new(code, rule, reason))
 }
 
 pub(crate) const fn encoding(error: WireError) -> Broken {

@@ -33,6 +33,11 @@ impl From<StoreError> for Halt {
     }
 }
 
+/// A rejection by a rule.
+pub(crate) const fn reject(code: RejectCode, rule: &'static str, reason: &'static str) -> Halt {
+    Halt::Rejected(Rejection::new(code, rule, reason))
+}
+
 fn what(error: &WireError) -> &'static str {
     match error {
         WireError::InvalidEncoding(what)

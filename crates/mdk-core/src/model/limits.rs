@@ -43,3 +43,10 @@ pub(crate) const MAX_INPUTS: u32 = 256;
 
 /// Milliseconds.
 pub(crate) const MINUTE: u64 = 60_000;
+
+/// By how much a clock may be behind for what it dates to count as ours all the same, in seconds. Relays may give what
+/// is older than our membership at any time; what claims to be older than that by more is taken for it.
+pub(crate) const CLOCKS: u64 = 86_400;
+
+/// Seconds.
+pub(crate) const HOUR: u64 = 3_600;

@@ -2,6 +2,7 @@
 
 pub(crate) mod arguments;
 pub(crate) mod busy_time;
+pub(crate) mod call;
 pub(crate) mod clock;
 pub(crate) mod commit_facts;
 pub(crate) mod commit_purpose;

@@ -10,7 +10,7 @@ use crate::mls::stage_commit::Plan;
 use crate::model::error::{Error, Result};
 use crate::model::values::Pending;
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     /// Invites accounts, optionally as admins in the same commit.
     pub(crate) fn add_members(
         &mut self,

@@ -14,6 +14,7 @@ use crate::state_store::declined_invites::declined;
 use crate::state_store::history;
 use crate::state_store::log_entry::Stored;
 use crate::state_store::outbox::Letter;
+use crate::state_store::pending_welcomes;
 
 impl Ctx<'_, '_> {
     /// Answers an invitation beside what we have of its group with yes: that goes, and this is joined next. Gives
@@ -24,14 +25,14 @@ impl Ctx<'_, '_> {
             return Err(Error::CommitPending);
         }
         let mut rest = if is_invited(row.status) {
-            self.put_away_for_others(row, false)?
+            self.welcomes().put_away_for_others(row, false)?
         } else {
             self.edit_row(&row.id, |row| {
                 row.status = GroupStatus::Left;
                 row.pass = PassRow { joined_at: row.pass.joined_at, ..PassRow::default() };
             })?;
-            self.clear_state(&row.id)?;
-            self.held_welcomes(&row.id)?
+            self.memberships().clear_state(&row.id)?;
+            self.waiting().held_welcomes(&row.id)?
         };
         rest.retain(|held| held.event_id != *welcome);
         Ok((event, rest))
@@ -54,10 +55,10 @@ impl Ctx<'_, '_> {
 
     /// Answers it with no.
     pub(crate) fn turn_down(&mut self, welcome: &EventId) -> Result<()> {
-        let (_, event) = self.asked_beside(welcome)?;
+        let (_, event) = competing_invites::asked_beside(self.groups(), welcome)?;
         self.tx.unhold(welcome)?;
         self.tx.mark_seen(welcome.as_bytes(), Seen::Done)?;
-        if let Some(rumor) = self.rumor_of(&event)
+        if let Some(rumor) = pending_welcomes::rumor_of(self.call.keys, &event)
             && let Ok(known_by) = welcome::content_id(&rumor.mls_message)
         {
             self.tx.mark_seen(known_by.as_bytes(), Seen::Done)?;
@@ -73,7 +74,11 @@ impl Ctx<'_, '_> {
         let asked = rows.iter().filter(|row| is_invited(row.status)).filter_map(history::invite);
         let mut invites: Vec<(bool, Invite)> = asked.map(|invite| (false, invite)).collect();
         for row in &rows {
-            invites.extend(self.invites_beside(row)?.into_iter().map(|invite| (true, invite)));
+            invites.extend(
+                competing_invites::invites_beside(&mut self.waiting(), row)?
+                    .into_iter()
+                    .map(|invite| (true, invite)),
+            );
         }
         invites.sort_by_key(|(beside, invite)| (invite.received_at, *beside, invite.id));
         Ok(invites.into_iter().map(|(_, invite)| invite).collect())
@@ -133,7 +138,7 @@ impl Ctx<'_, '_> {
             event: &event,
             relays: &relays,
         };
-        self.post(&letter)?;
+        self.outbox().post(&letter)?;
         Ok(Some(event))
     }
 }

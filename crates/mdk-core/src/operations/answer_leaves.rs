@@ -14,7 +14,7 @@ use crate::model::error::{Error, Result};
 /// at once; the others step in only if it does not, so that one leave does not make a race of commits.
 const ANSWER_DELAY_MILLIS: u64 = 500;
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     // rule: 2.7-4 the lowest remaining leaf answers a leave at once, the others only if it does not
     /// When this member should answer the leave of `leaving`, in Unix milliseconds.
     pub(crate) fn answer_time(&self, group: &LoadedGroup, leaving: u32) -> u64 {
@@ -25,7 +25,7 @@ impl Ctx<'_, '_> {
             .map(|m| m.index.u32())
             .filter(|leaf| *leaf != leaving && *leaf < own)
             .count() as u64;
-        self.now_millis.saturating_add(rank.saturating_mul(ANSWER_DELAY_MILLIS))
+        self.call.now_millis.saturating_add(rank.saturating_mul(ANSWER_DELAY_MILLIS))
     }
 
     /// Leaves that were asked for in the state that is followed now become ours to answer.
@@ -55,7 +55,7 @@ impl Ctx<'_, '_> {
     /// Answers every verified leave of the current epoch whose time has come, in one commit.
     pub(crate) fn answer_leaves(&mut self, id: &GroupId) -> Result<()> {
         let Some(row) = self.tx.group(id)? else { return Ok(()) };
-        if row.status != GroupStatus::Active || self.is_settling(id)? {
+        if row.status != GroupStatus::Active || self.settling().is_settling(id)? {
             return Ok(());
         }
         let leaves: Vec<InputRow> = self
@@ -64,16 +64,16 @@ impl Ctx<'_, '_> {
             .into_iter()
             .filter(|i| i.due_at.is_some())
             .collect();
-        if !leaves.iter().any(|i| i.due_at <= Some(self.now_millis)) {
+        if !leaves.iter().any(|i| i.due_at <= Some(self.call.now_millis)) {
             return Ok(());
         }
-        let (mark, replies, tx) = (self.loaded.mark(), self.effects.publish.len(), self.tx);
+        let (mark, replies, tx) = (self.memory.rows.mark(), self.effects.publish.len(), self.tx);
         match tx.savepoint(|_| self.answer(id, &leaves)) {
             Err(Error::Store(error)) => Err(error.into()),
             // A peer's leave must stop neither this call nor the work for other groups. It stays due.
             Err(_) => {
                 self.forget_since(mark);
-                self.loaded.forget(id);
+                self.memory.rows.forget(id);
                 self.effects.publish.truncate(replies);
                 tracing::warn!("a leave could not be answered");
                 Ok(())

@@ -11,7 +11,7 @@ use crate::state_store::deliveries::{TAKEN_BACK, give_up};
 use crate::state_store::history;
 use crate::state_store::outbox::accepted;
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     pub(crate) fn outbox_retry(&mut self, message: &EventId) -> Result<Message> {
         let mut row = self.tx.outgoing_message(message)?.ok_or(Error::MessageNotFound)?;
         if row.end != Some(OutgoingEnd::Refused) {
@@ -21,7 +21,7 @@ impl Ctx<'_, '_> {
             return Err(Error::MessageNotFound);
         }
         let group = row.group.clone().ok_or(Error::Unrecoverable("outbox"))?;
-        membership::require_active(&self.current_row(&group)?)?;
+        membership::require_active(&self.groups().current_row(&group)?)?;
         if self.tx.message(&group, message)?.is_none() {
             return Err(Error::MessageNotFound);
         }
@@ -34,7 +34,7 @@ impl Ctx<'_, '_> {
             target.reason = None;
         }
         self.tx.put_outgoing(&row)?;
-        self.change_delivery(&row, Delivery::Queued)?;
+        self.deliveries().change_delivery(&row, Delivery::Queued)?;
         let again = self.tx.message(&group, message)?.ok_or(Error::MessageNotFound)?;
         history::view(self.tx, again)
     }
@@ -61,7 +61,7 @@ impl Ctx<'_, '_> {
     /// Of a message that is taken back the ids stay: a relay may have had it all the same, and then it is said.
     fn take_back(&mut self, mut row: OutgoingRow) -> Result<()> {
         if row.end.is_none() {
-            self.change_delivery(&row, Delivery::Failed)?;
+            self.deliveries().change_delivery(&row, Delivery::Failed)?;
         }
         give_up(&mut row, TAKEN_BACK);
         row.end = Some(OutgoingEnd::Refused);
@@ -74,7 +74,7 @@ impl Ctx<'_, '_> {
     fn unsay(&mut self, group: &GroupId, sent: MessageRow) -> Result<()> {
         if sent.kind == kind::EDIT {
             self.tx.erase_message(sent.seq)?;
-            return self.withdraw(&sent);
+            return self.branch_messages().withdraw(&sent);
         }
         // Its edits point at nothing any more.
         for edit in self.tx.edits(group, &sent.id)? {
@@ -84,8 +84,8 @@ impl Ctx<'_, '_> {
             }
         }
         let subject = *sent.content_id.as_bytes();
-        match self.erase(sent)? {
-            Some(stored) => self.emit(group, &subject, &stored),
+        match self.messages().erase(sent)? {
+            Some(stored) => self.log().emit(group, &subject, &stored),
             None => Ok(()),
         }
     }

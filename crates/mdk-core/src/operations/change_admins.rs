@@ -9,7 +9,7 @@ use crate::mls::stage_commit::Plan;
 use crate::model::error::{Error, Result};
 use crate::model::values::Pending;
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     /// Makes members admins.
     pub(crate) fn promote(&mut self, id: &GroupId, accounts: &[PublicKey]) -> Result<Pending> {
         let group = self.take_for_commit(id)?;

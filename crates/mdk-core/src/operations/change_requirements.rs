@@ -18,7 +18,7 @@ use crate::policy::{GroupView, Requirements};
 /// The arguments by name, for what concerns all of them.
 const FIELDS: &str = "components, extensions, proposals, remove";
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     /// One commit that requires more of every member, and lets optional components go.
     pub(crate) fn change_requirements(
         &mut self,

@@ -32,7 +32,7 @@ impl Ctx<'_, '_> {
         if let Some(done) = self.confirmed(id)? {
             return Ok(done.group);
         }
-        let pending = self.unresolved(id)?;
+        let pending = self.commits().unresolved(id)?;
         if pending.event_json.is_none() {
             return self.confirm_founding(&pending);
         }
@@ -46,7 +46,7 @@ impl Ctx<'_, '_> {
         };
         let before = settings::settings(group.mls.public_group().group_context())
             .map_err(|_| Error::Internal("own state does not decode"))?;
-        let state = self.snapshot(&group.row)?;
+        let state = self.states().snapshot(&group.row)?;
         // rule: F1-3 what came while it was being published is taken up before the states that open it are let go:
         // the pass that keeps them is over as soon as that is done
         let came = !pending.automatic
@@ -54,9 +54,9 @@ impl Ctx<'_, '_> {
             && group.row.pass.opened == 0
             && self.tx.held_count(&pending.group)? > 0;
         if came {
-            touch(&mut group.row.pass, pending.source_epoch, self.now_millis);
+            touch(&mut group.row.pass, pending.source_epoch, self.call.now_millis);
         }
-        self.retain(&group.row, &state)?;
+        self.states().retain(&group.row, &state)?;
         let left = self_removed(&commit, &group);
         group
             .mls
@@ -73,7 +73,7 @@ impl Ctx<'_, '_> {
         };
         self.finish_epoch(&mut group, &before, &step)?;
         self.tx.confirm_commit(id)?;
-        self.note_renewed(&pending.group, id)?;
+        self.after_restore().note_renewed(&pending.group, id)?;
         if !pending.welcome.is_empty() {
             self.tx.release_welcomes(id)?;
             self.post_welcomes(&pending)?;

@@ -19,8 +19,9 @@ use crate::model::error::{Error, Result};
 use crate::model::settings::Settings;
 use crate::model::values::{NewGroup, Pending};
 use crate::policy::check_invariants;
+use mdk_wire::OsRandom;
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     /// Makes the group at epoch 1 (0 when alone) with its Welcomes. It is visible after `confirm`.
     pub(crate) fn create_group(&mut self, new: NewGroup) -> Result<Pending> {
         let NewGroup { name, description, relays, members, admins, retention, media_servers } = new;
@@ -39,9 +40,9 @@ impl Ctx<'_, '_> {
         }
 
         let mut id = [0; 16];
-        self.random.fill(&mut id);
+        OsRandom.fill(&mut id);
         let mut nostr_group_id = [0; 32];
-        self.random.fill(&mut nostr_group_id);
+        OsRandom.fill(&mut nostr_group_id);
         let founding = Settings::founding(
             name,
             description,
@@ -79,7 +80,7 @@ impl Ctx<'_, '_> {
         row.event_key = event_key(&group.mls, self.crypto)?;
         row.pass.floor = row.epoch;
         self.tx.insert_group(&group.row)?;
-        self.put_tip(&group.row, None, None)?;
+        self.states().put_tip(&group.row, None, None)?;
         let digest =
             staged.as_ref().map_or_else(|| ContentId::of(&id), |s| ContentId::of(&s.commit));
         let welcome = staged.and_then(|s| s.welcome).unwrap_or_default();
@@ -96,7 +97,7 @@ impl Ctx<'_, '_> {
             .map_err(Error::bug("leaf extensions"))?;
         let context = settings::group_context_extensions(settings)
             .map_err(|e| Error::from_argument("group", e))?;
-        let config = capabilities::create_config(self.config, leaf, context)?;
+        let config = capabilities::create_config(self.call.config, leaf, context)?;
         let mls = MlsGroup::new_with_group_id(
             &self.provider(),
             &self.identity.signer,

@@ -8,14 +8,14 @@ use crate::model::error::Result;
 use crate::model::membership::is_invited;
 use crate::state_store::declined_invites::{declined, is_declined, mark};
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     // rule: 2.7-6 who declines leaves, when all is read that the group's relays have: a leave counts in one epoch
     /// Declines an invite whose group is still to be told. What cannot be followed so is declined at once: an invite beside a
     /// membership, and one to a group that we were in before, whose history stays.
     pub(crate) fn decline_and_follow(&mut self, invite: &EventId) -> Result<()> {
         match self.tx.group_by_welcome(invite)? {
             Some(row) if row.status == GroupStatus::Invited => {
-                self.require_unanswered(&row)?;
+                declined_invites::require_unanswered(self.tx, &row)?;
                 Ok(self.tx.set_client_state(&mark(&row.id), Some(&[]))?)
             }
             _ => self.decline(invite, true).map(|_| ()),
@@ -29,7 +29,7 @@ impl Ctx<'_, '_> {
         tell: bool,
     ) -> Result<Option<Event>> {
         if let Some(row) = self.tx.group_by_welcome(invite)? {
-            self.require_unanswered(&row)?;
+            declined_invites::require_unanswered(self.tx, &row)?;
         }
         self.decline(invite, tell)
     }

@@ -5,6 +5,9 @@ use mdk_wire::{GroupId, NostrGroupId};
 
 use crate::ctx::Ctx;
 use crate::model::error::{Error, Result};
+use crate::state_store::competing_invites;
+use crate::state_store::event_log;
+use crate::state_store::invite_deliveries;
 use crate::state_store::log_entry::Stored;
 use crate::state_store::previous_memberships::earlier;
 
@@ -36,17 +39,17 @@ impl Ctx<'_, '_> {
         let row = self.listed(id)?;
         require_over(row.status)?;
         // Whom we have invited nobody else lets in.
-        if self.has_invites_on_their_way(id)? {
+        if invite_deliveries::has_invites_on_their_way(self.tx, id)? {
             return Err(Error::NotAllowed(
                 "an invite of this account is still on its way to a relay: wait for that",
             ));
         }
-        self.rehome_held(id)?;
+        self.waiting().rehome_held(id)?;
         // An invitation that came meanwhile is another question.
-        let invitations = self.held_welcomes(id)?;
+        let invitations = self.waiting().held_welcomes(id)?;
         let routes = self.tx.routes(id)?;
         let ended = self.ended_as(&row)?;
-        self.loaded.forget(id);
+        self.memory.rows.forget(id);
         self.memory.buffered.dates.remove(id);
         self.tx.drop_client_states_of(id)?;
         self.tx.delete_group(id)?;
@@ -67,11 +70,11 @@ impl Ctx<'_, '_> {
         };
         let before = earlier(self.tx, row)?;
         // rule: B4-34 what nobody had accepted was no membership: the one before it counts, if there was one
-        if self.ended_unanswered(row)? {
+        if competing_invites::ended_unanswered(self.tx, row)? {
             let Some(before) = before else {
                 let again = row.welcome.map_or(Ok(None), |invite| {
                     let like = Stored::Reinvited { welcome: *invite.as_bytes(), after: 0 };
-                    self.recorded(&row.id, invite.as_bytes(), &like)
+                    event_log::recorded(self.tx, &row.id, invite.as_bytes(), &like)
                 })?;
                 // (nothing is known of it, so nothing counts as older)
                 let none = EndedRow { disbanded: false, epoch: 0, join_epoch: 0, joined_at: 0 };

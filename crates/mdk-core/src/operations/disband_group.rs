@@ -11,24 +11,26 @@ use crate::mls::stage_commit::Plan;
 use crate::model::commit_purpose::PURPOSE_DISBAND;
 use crate::model::error::{Error, Result};
 use crate::model::values::Pending;
+use crate::state_store::retained_states;
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     /// A disband that no branch has beaten is final. (rule: C5-1)
     pub(crate) fn finish_disbanding(&mut self, id: &GroupId) -> Result<()> {
-        let tip = self.tip(id)?;
+        let tip = retained_states::tip(self.groups(), id)?;
         // (it may be another group's that shares the routing id)
-        self.rehome_held(id)?;
-        self.report_dropped(&self.current_row(id)?, self.tx.held(id)?)?;
+        self.waiting().rehome_held(id)?;
+        let (row, dropped) = (self.groups().current_row(id)?, self.tx.held(id)?);
+        self.gaps().report_dropped(&row, dropped)?;
         let row = self.edit_row(id, |row| row.status = GroupStatus::Disbanded)?;
         self.end(&row, tip.committer, tip.commit)?;
-        self.loaded.forget(id);
+        self.memory.rows.forget(id);
         Ok(())
     }
 
     // rule: C5-3 whoever ended the group on a branch that lost still wants it to end
     /// Makes a disband of ours that lost anew on the winner, as long as we are an admin there.
     pub(crate) fn disband_again(&mut self, id: &GroupId) -> Result<()> {
-        let row = self.current_row(id)?;
+        let row = self.groups().current_row(id)?;
         let me = self.me();
         if row.pass.contested == 0 || row.status != GroupStatus::Active {
             return Ok(());
@@ -44,14 +46,14 @@ impl Ctx<'_, '_> {
             self.tx.mark_seen(commit.as_bytes(), Seen::OwnEcho)?;
             // (Who is no admin there cannot end it: the withdrawal of the end, and the admins of the winner, were told.)
             if row.admins.contains(&me) && self.tx.pending_of(id)?.is_none() {
-                let (mark, tx) = (self.loaded.mark(), self.tx);
+                let (mark, tx) = (self.memory.rows.mark(), self.tx);
                 match tx.savepoint(|_| self.prepare_disband(id, true)) {
                     Ok(again) => self.effects.publish.extend(again.event),
                     Err(Error::Store(error)) => return Err(error.into()),
                     // What others did to the group must stop neither this call nor the work for other groups.
                     Err(_) => {
                         self.forget_since(mark);
-                        self.loaded.forget(id);
+                        self.memory.rows.forget(id);
                         tracing::warn!("a group could not be ended again");
                     }
                 }

@@ -7,7 +7,7 @@ use crate::ctx::Ctx;
 use crate::model::error::Result;
 use crate::model::membership::is_invited;
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     // rule: B4-41 an invite that nobody answers goes after thirty days
     /// Forgets an invite that has waited for too long. Whether it did.
     pub(crate) fn expire_invite(&mut self, row: &GroupRow) -> Result<bool> {

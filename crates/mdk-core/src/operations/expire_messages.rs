@@ -9,10 +9,11 @@ use mdk_wire::{GroupId, kind};
 use crate::ctx::Ctx;
 use crate::model::error::Result;
 use crate::model::message_kinds::is_bare;
+use crate::state_store::deliveries;
 use crate::state_store::log_entry::Stored;
 use crate::state_store::message_expiry::UNTIL_SENT;
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     /// Messages whose time has come disappear (rule: 2.9-3; plaintext only, never MLS state): from history, search and
     /// disk. Where branches compete, who spoke in which state stays known until its epoch is forgotten.
     pub(crate) fn expire_messages(&mut self) -> Result<()> {
@@ -29,14 +30,14 @@ impl Ctx<'_, '_> {
                     // Nobody can send a copy any more that could still be read.
                     self.tx.expire_message(row.seq)?;
                 } else if !gone_with_message.contains(&row.seq) {
-                    gone_with_message.extend(self.expire_edits(&row)?);
+                    gone_with_message.extend(self.expiry().expire_edits(&row)?);
                     self.expire_message(&row)?;
                 }
                 groups.insert(row.group);
             }
         }
         for id in groups {
-            let floor = self.current_row(&id)?.pass.floor;
+            let floor = self.groups().current_row(&id)?.pass.floor;
             self.tx.purge_expired(&id, floor)?;
         }
         Ok(())
@@ -44,21 +45,21 @@ impl Ctx<'_, '_> {
 
     pub(crate) fn expire_message(&mut self, row: &MessageRow) -> Result<()> {
         // rule: 2.9-7 the text of before is shown when an edit has had its time, and that is told
-        let edited = self.edited_by(row)?;
+        let edited = self.messages().edited_by(row)?;
         let edited = edited.filter(|of| of.expires_at.is_none_or(|at| at > self.now()));
         if row.kind == kind::DELETE {
             // rule: 2.9-8 what we deleted goes for the others, too, however long the deletion waits for a relay
-            if self.waits_to_go_out(row)? {
+            if deliveries::waits_to_go_out(self.tx, row)? {
                 let later = self.now().saturating_add(UNTIL_SENT);
                 return Ok(self.tx.set_lifetime(&row.group, &row.id, Some(later))?);
             }
-            self.expire_outgoing(row.mine, &row.outer_id)?;
-            return self.retire_deletion(row, !is_bare(row));
+            self.deliveries().expire_outgoing(row.mine, &row.outer_id)?;
+            return self.expiry().retire_deletion(row, !is_bare(row));
         }
-        self.expire_outgoing(row.mine, &row.outer_id)?;
+        self.deliveries().expire_outgoing(row.mine, &row.outer_id)?;
         let shown = matches!(row.status, MessageStatus::Valid | MessageStatus::Invalidated);
         // What is deleted is so in every epoch that it was said in.
-        self.bury(row, shown || row.status == MessageStatus::Deleted)?;
+        self.expiry().bury(row, shown || row.status == MessageStatus::Deleted)?;
         let stored = match row.kind {
             _ if !shown => None,
             kind::REACTION => Stored::reaction_removed(row),
@@ -66,6 +67,6 @@ impl Ctx<'_, '_> {
             _ => Some(Stored::MessageDeleted { id: *row.id.as_bytes() }),
         };
         let Some(stored) = stored else { return Ok(()) };
-        self.emit(&row.group.clone(), row.content_id.as_bytes(), &stored)
+        self.log().emit(&row.group.clone(), row.content_id.as_bytes(), &stored)
     }
 }

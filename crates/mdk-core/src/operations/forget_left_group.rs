@@ -7,7 +7,7 @@ use crate::model::error::Result;
 use crate::model::limits::OUT_FOR;
 use crate::model::membership;
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     /// States of groups that we are out of are not kept for ever. (rule: D6-3)
     pub(crate) fn forget_left(&mut self, row: &GroupRow) -> Result<()> {
         if !matches!(row.status, GroupStatus::Left | GroupStatus::Removed) {
@@ -23,7 +23,7 @@ impl Ctx<'_, '_> {
         self.tx.prune_commits(&row.id, u64::MAX)?;
         self.tx.purge_expired(&row.id, u64::MAX)?;
         self.tx.delete_leave(&row.id)?;
-        self.drop_held(&row.id)?;
+        self.waiting().drop_held(&row.id)?;
         self.edit_row(&row.id, |row| {
             row.pass = PassRow { joined_at: row.pass.joined_at, ..PassRow::default() };
         })?;

@@ -9,10 +9,10 @@ use crate::model::error::{Error, Result};
 use crate::model::outbox::OutboxPurpose;
 use crate::state_store::outbox::Letter;
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     /// Proposes our own removal. From here on: no messages, no commits.
     pub(crate) fn leave(&mut self, id: &GroupId) -> Result<Event> {
-        let row = self.row(id)?;
+        let row = self.groups().row(id)?;
         if row.status == GroupStatus::Leaving {
             return Err(Error::NotAllowed("a leave was already requested in this epoch"));
         }
@@ -70,8 +70,8 @@ impl Ctx<'_, '_> {
             proposed_epoch: row.epoch,
             event_json: event.to_json(),
         })?;
-        self.withdraw_proposals(&group.row.id)?;
-        self.post(&Letter {
+        self.outbox().withdraw_proposals(&group.row.id)?;
+        self.outbox().post(&Letter {
             purpose: OutboxPurpose::Proposal,
             group: Some(&group.row.id),
             event: &event,

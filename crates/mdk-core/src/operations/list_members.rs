@@ -8,10 +8,10 @@ use crate::model::error::Result;
 use crate::model::membership;
 use crate::model::values::Member;
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     /// Member accounts with their leaves, sorted by key.
     pub(crate) fn members(&mut self, id: &GroupId) -> Result<Vec<Member>> {
-        let row = self.listed(id)?;
+        let row = self.groups().listed(id)?;
         let me = self.me();
         let member = |public_key: &PublicKey, leaf_indexes| Member {
             public_key: *public_key,

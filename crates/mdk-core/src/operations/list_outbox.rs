@@ -9,12 +9,13 @@ use crate::ctx::Ctx;
 use crate::model::error::{Error, Result};
 use crate::model::outbox::{OutboxItem, OutboxPurpose, RelayResult};
 use crate::state_store::outbox::accepted;
+use crate::state_store::retained_states;
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     // rule: OB-5 what was put in first goes out first, with the same bytes each time (but OB-17, OB-19)
     /// What is to be published, without the messages that are too old to be read, and the groups in which some are that
     /// have to be made anew first.
-    pub(crate) fn outbox(&self, limit: u32) -> Result<(Vec<OutboxItem>, Late)> {
+    pub(crate) fn list_outbox(&self, limit: u32) -> Result<(Vec<OutboxItem>, Late)> {
         let rows = self.tx.outgoing(0, limit)?;
         let stale = self.stale_groups(&rows)?;
         let misdated = self.misdated_groups(&rows);
@@ -33,7 +34,8 @@ impl Ctx<'_, '_> {
             let mut item = item(row)?;
             if let Some(group) = item.group.as_ref().filter(|_| message) {
                 if !since.contains_key(group) {
-                    since.insert(group.clone(), self.epoch_since(group)?);
+                    since
+                        .insert(group.clone(), retained_states::epoch_since(self.groups(), group)?);
                 }
                 item.epoch_since = since.get(group).copied().unwrap_or(0);
             }

@@ -10,13 +10,13 @@ use crate::model::error::Result;
 use crate::state_store::log_entry::Stored;
 use crate::state_store::others_elsewhere::is_led_on;
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     // rule: D8-8 who is put out on a branch that it does not follow is told so, until somebody else is heard here
     /// Notes a removal of this account on another branch, before it is chosen or not. What comes after it cannot be read, so
     /// nobody here knows whether the others have gone there.
     pub(crate) fn note_put_out(&self, node: &NodeRow) -> Result<()> {
         let Some(commit) = node.commit.filter(|_| removes(node)) else { return Ok(()) };
-        let row = self.current_row(&node.group)?;
+        let row = self.groups().current_row(&node.group)?;
         if row.status != GroupStatus::Active || row.authenticator == node.authenticator {
             return Ok(());
         }
@@ -26,7 +26,7 @@ impl Ctx<'_, '_> {
             demoted: false,
             commit,
             epoch: node.epoch,
-            made_at: self.now_millis,
+            made_at: self.call.now_millis,
             own: false,
             seal: false,
             undone_at: 0,
@@ -46,7 +46,7 @@ impl Ctx<'_, '_> {
             let undone_at = self.now().max(1);
             self.tx.put_removal(&RemovalRow { undone_at, ..out.clone() })?;
             let subject = [&b"put out"[..], out.commit.as_bytes()].concat();
-            return self.emit(&row.id, &subject, &Stored::CannotFollow { epoch: row.epoch });
+            return self.log().emit(&row.id, &subject, &Stored::CannotFollow { epoch: row.epoch });
         }
         let nodes = self.tx.states(&row.id)?;
         let beside: BTreeSet<_> =
@@ -68,6 +68,6 @@ impl Ctx<'_, '_> {
             return Ok(());
         }
         let subject = [&b"led on"[..], &row.authenticator].concat();
-        self.emit(&row.id, &subject, &Stored::CannotFollow { epoch: row.epoch })
+        self.log().emit(&row.id, &subject, &Stored::CannotFollow { epoch: row.epoch })
     }
 }

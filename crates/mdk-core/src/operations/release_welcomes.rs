@@ -8,7 +8,7 @@ use crate::mls::outgoing_welcomes::RESEND_FOR;
 use crate::model::error::Result;
 use crate::model::membership;
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     // rule: C2-8 whoever a commit of ours has added is invited when that commit becomes true, also when it had been given
     // up or had lost before: to everybody it is a member then, and nobody else has its Welcome
     /// After a change of branches: hands out the Welcomes that were kept back, of commits that are true now, for whoever
@@ -19,20 +19,20 @@ impl Ctx<'_, '_> {
         if withheld.is_empty() {
             return Ok(());
         }
-        let (members, nodes) = (self.current_row(id)?.members, self.tx.nodes(id)?);
+        let (members, nodes) = (self.groups().current_row(id)?.members, self.tx.nodes(id)?);
         for welcome in withheld.iter().filter(|welcome| members.contains(&welcome.recipient)) {
             let Some(commit) = self.tx.pending(welcome.pending)? else { continue };
             let node = nodes.iter().find(|node| node.commit == Some(commit.digest));
             let is_true = match (node, commit.status) {
                 (Some(node), _) => node.canonical,
                 // (its state was let go, and what is beside it has parted since)
-                (None, CommitStatus::Confirmed) => !self.is_withdrawn(&commit)?,
+                (None, CommitStatus::Confirmed) => !self.commits().is_withdrawn(&commit)?,
                 (None, _) => false,
             };
             if is_true {
                 self.tx.release_welcome(welcome.id)?;
                 let event = self.wrap_again(&commit, welcome)?;
-                self.post_welcome(&commit, &event, welcome.recipient)?;
+                self.outbox().post_welcome(&commit, &event, welcome.recipient)?;
                 self.effects.withheld.retain(|gone| *gone != event.id());
                 self.effects.publish.push(event);
             }

@@ -9,7 +9,7 @@ use mdk_store::{CommitStatus, GroupRow, GroupStatus, RemovalRow};
 use mdk_wire::{ContentId, GroupId, PublicKey};
 
 use crate::ctx::Ctx;
-use crate::fork_choice::branch_order::POLICY;
+use crate::fork_choice::removals_of_others::{out_of_reach, sealing};
 use crate::mls::components::admin_policy;
 use crate::mls::invitees::without;
 use crate::mls::loaded_groups::leaves_of;
@@ -21,6 +21,7 @@ use crate::model::error::{Error, Result};
 use crate::model::follow_up::{FollowUp, Published};
 use crate::model::membership;
 use crate::state_store::log_entry::Stored;
+use crate::state_store::retained_states;
 
 /// A removal that was undone is made again at once, and then after growing pauses, in milliseconds.
 const FIRST_PAUSE: u64 = 5_000;
@@ -28,28 +29,12 @@ const LONGEST_PAUSE: u64 = 300_000;
 /// Between two commits of a seal, in milliseconds: each is to be settled with everybody before the next one comes.
 const SEAL_PAUSE: u64 = 2_000;
 
-/// The first epoch in which no branch that leaves before the removal may be chosen any more.
-fn out_of_reach(row: &RemovalRow) -> u64 {
-    row.epoch.saturating_add(POLICY.max_rewind_commits)
-}
-
-/// Commits that are missing until the sealed removals of a group are out of reach.
-pub(crate) fn sealing(rows: &[RemovalRow], epoch: u64) -> u64 {
-    let open = rows.iter().filter(|row| row.seal && row.undone_at == 0);
-    open.map(|row| out_of_reach(row).saturating_sub(epoch)).max().unwrap_or(0)
-}
-
-/// Whether somebody is back who was put out.
-pub(crate) fn contested(rows: &[RemovalRow]) -> bool {
-    rows.iter().any(|row| row.undone_at != 0)
-}
-
 fn is_back(row: &RemovalRow, group: &GroupRow) -> bool {
     let there = if row.demoted { &group.admins } else { &group.members };
     there.contains(&row.account)
 }
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     // rule: D8-1 a removal is known until no branch can undo it
     /// Notes whom a commit put out, and forgets whom it took in: that follows the removal, so it ends it.
     pub(crate) fn note_step(&self, old: &GroupRow, new: &GroupRow, step: &Step) -> Result<()> {
@@ -96,7 +81,7 @@ impl Ctx<'_, '_> {
                 demoted,
                 commit: step.digest,
                 epoch: new.epoch,
-                made_at: self.now_millis,
+                made_at: self.call.now_millis,
                 own: own || before.is_some_and(|row| row.own),
                 seal: sealed || before.is_some_and(|row| row.seal),
                 undone_at: 0,
@@ -118,7 +103,7 @@ impl Ctx<'_, '_> {
         parted: Option<Look>,
     ) -> Result<()> {
         let id = &old.id;
-        let new = self.current_row(id)?;
+        let new = self.groups().current_row(id)?;
         let known = self.tx.removals(id)?;
         let nodes = self.tx.nodes(id)?;
         let me = self.me();
@@ -129,7 +114,7 @@ impl Ctx<'_, '_> {
             // A race of the moment, which the withdrawn change tells of. What was undone before is none, nor what others
             // have settled out of reach: who comes back then has waited for it. Nor is one with the account itself, for
             // whoever removed it: it could overtake each removal by commits without end.
-            let settled = row.made_at.saturating_add(self.config.settle_quiet_millis);
+            let settled = row.made_at.saturating_add(self.call.config.settle_quiet_millis);
             let raced = settled >= old.pass.opened
                 && out_of_reach(row) > old.epoch
                 && row.attempts == 0
@@ -142,7 +127,7 @@ impl Ctx<'_, '_> {
                 (true, false) if raced => self.tx.drop_removal(row)?,
                 (true, false) => {
                     let undone_at = self.now();
-                    let next_at = self.now_millis;
+                    let next_at = self.call.now_millis;
                     // (whoever does not make it again counts that it was undone)
                     let attempts = if row.own { row.attempts } else { row.attempts.max(1) };
                     let undone = RemovalRow { undone_at, next_at, attempts, ..row.clone() };
@@ -154,7 +139,7 @@ impl Ctx<'_, '_> {
                         at: undone_at,
                     };
                     self.memory.uncontested.remove(id);
-                    self.emit_step(id, &told)?;
+                    self.log().emit_step(id, &told)?;
                 }
                 // Out on this branch as well, by a commit of it.
                 (false, _) => {
@@ -192,7 +177,7 @@ impl Ctx<'_, '_> {
     // rule: D8-7 who is accepted is not put out by what was made before that, unless a relay has it
     /// The members are as they should be.
     pub(crate) fn accept_members(&mut self, id: &GroupId) -> Result<()> {
-        self.listed(id)?;
+        self.groups().listed(id)?;
         for row in self.tx.removals(id)?.iter().filter(|row| row.undone_at != 0) {
             self.tx.drop_removal(row)?;
         }
@@ -221,7 +206,7 @@ impl Ctx<'_, '_> {
         if rows.is_empty() {
             return Ok(());
         }
-        let row = self.current_row(id)?;
+        let row = self.groups().current_row(id)?;
         if membership::is_over(row.status) {
             return self.forget_removals(id);
         }
@@ -237,17 +222,18 @@ impl Ctx<'_, '_> {
         }
         let again = self.due_again(&row, &rows);
         let seals = sealing(&rows, row.epoch) != 0
-            && self.epoch_since(id)?.saturating_add(SEAL_PAUSE) <= self.now_millis;
+            && retained_states::epoch_since(self.groups(), id)?.saturating_add(SEAL_PAUSE)
+                <= self.call.now_millis;
         if again.is_empty() && !seals {
             return Ok(());
         }
-        let (mark, replies, tx) = (self.loaded.mark(), self.effects.publish.len(), self.tx);
+        let (mark, replies, tx) = (self.memory.rows.mark(), self.effects.publish.len(), self.tx);
         match tx.savepoint(|_| self.commit_for_removals(id, &again)) {
             Err(Error::Store(error)) => Err(error.into()),
             // Nobody's removal stops the work for other groups: it stays due.
             Err(_) => {
                 self.forget_since(mark);
-                self.loaded.forget(id);
+                self.memory.rows.forget(id);
                 self.effects.publish.truncate(replies);
                 tracing::warn!("a removal could not be made again or sealed now");
                 Ok(())
@@ -260,7 +246,10 @@ impl Ctx<'_, '_> {
     fn due_again(&self, group: &GroupRow, rows: &[RemovalRow]) -> Vec<RemovalRow> {
         let admin = group.admins.contains(&self.me());
         let due = |row: &&RemovalRow| {
-            row.own && row.undone_at != 0 && row.next_at <= self.now_millis && is_back(row, group)
+            row.own
+                && row.undone_at != 0
+                && row.next_at <= self.call.now_millis
+                && is_back(row, group)
         };
         rows.iter().filter(due).filter(|_| admin).cloned().collect()
     }
@@ -292,7 +281,7 @@ impl Ctx<'_, '_> {
         for row in again {
             let pause = FIRST_PAUSE.saturating_mul(1 << row.attempts.min(16)).min(LONGEST_PAUSE);
             self.tx.put_removal(&RemovalRow {
-                next_at: self.now_millis.saturating_add(pause),
+                next_at: self.call.now_millis.saturating_add(pause),
                 attempts: row.attempts.saturating_add(1),
                 ..row.clone()
             })?;

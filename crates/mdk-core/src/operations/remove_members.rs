@@ -10,7 +10,7 @@ use crate::mls::stage_commit::Plan;
 use crate::model::error::{Error, Result};
 use crate::model::values::Pending;
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     /// Removes every leaf of the accounts; their admin keys go in the same commit (rule: 2.6-7).
     pub(crate) fn remove_members(
         &mut self,

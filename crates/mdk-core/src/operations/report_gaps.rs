@@ -13,16 +13,12 @@ use mdk_wire::Timestamp;
 
 use crate::ctx::Ctx;
 use crate::model::error::Result;
+use crate::model::limits::CLOCKS;
 use crate::model::membership;
+use crate::state_store::history_gaps;
 use crate::state_store::history_gaps::ours_from;
 
-/// By how much a clock may be behind for what it dates to count as ours all the same, in seconds. Relays may give what
-/// is older than our membership at any time; what claims to be older than that by more is taken for it.
-pub(crate) const CLOCKS: u64 = 86_400;
-/// Seconds.
-pub(crate) const HOUR: u64 = 3_600;
-
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     // rule: F1-5 what no retained key opens when everything was given, and is older than all that is retained, is lost
     /// Reports held events that came too late, once each: all that relays have has been given, and was tried.
     ///
@@ -45,20 +41,21 @@ impl Ctx<'_, '_> {
         let Some(tip) = nodes.iter().find(|n| n.authenticator == row.authenticator) else {
             return Ok(());
         };
-        let ahead = self.closed_between(row, tip.sent_at.saturating_add(1), Timestamp::MAX)?;
+        let ahead =
+            self.waiting().closed_between(row, tip.sent_at.saturating_add(1), Timestamp::MAX)?;
         if ahead.iter().any(|(held, _)| held.received_at >= oldest.made_at / 1000) {
             return Ok(());
         }
         let from = ours_from(row).saturating_sub(CLOCKS);
-        let lost = self.closed_between(row, from, oldest.sent_at)?;
+        let lost = self.waiting().closed_between(row, from, oldest.sent_at)?;
         for (held, _) in &lost {
             self.tx.mark_reported(&held.event_id)?;
         }
-        self.report_lost(row, &lost)
+        self.gaps().report_lost(row, &lost)
     }
 
     /// Whether something waits that no state of ours can read, and that was made since we joined.
     pub(crate) fn stands_still(&self, row: &GroupRow) -> Result<bool> {
-        Ok(self.last_unread(row)?.is_some())
+        Ok(history_gaps::last_unread(self.tx, row)?.is_some())
     }
 }

@@ -8,12 +8,12 @@ use crate::model::outbox::OutboxPurpose;
 use crate::model::stored_event::stored_event;
 use crate::state_store::outbox::Letter;
 
-impl<'a> Ctx<'a, '_> {
+impl<'a> Ctx<'a> {
     /// What an earlier process left to publish is handed out again, byte for byte.
     pub(crate) fn resume(&mut self) -> Result<()> {
         for commit in self.pending()? {
             let Some(event) = commit.event else { continue };
-            self.post(&Letter {
+            self.outbox().post(&Letter {
                 purpose: OutboxPurpose::Commit { pending: commit.id },
                 group: Some(&commit.group_id),
                 event: &event,
@@ -27,7 +27,7 @@ impl<'a> Ctx<'a, '_> {
         for welcome in self.tx.sendable_welcomes()? {
             if let Some(commit) = self.tx.pending(welcome.pending)? {
                 let event = self.wrap_again(&commit, &welcome)?;
-                self.post_welcome(&commit, &event, welcome.recipient)?;
+                self.outbox().post_welcome(&commit, &event, welcome.recipient)?;
                 self.effects.publish.push(event);
             }
         }
@@ -37,7 +37,7 @@ impl<'a> Ctx<'a, '_> {
             }
             if let Some(leave) = self.tx.leave(&row.id)? {
                 let event = stored_event(&leave.event_json)?;
-                self.post(&Letter {
+                self.outbox().post(&Letter {
                     purpose: OutboxPurpose::Proposal,
                     group: Some(&row.id),
                     event: &event,

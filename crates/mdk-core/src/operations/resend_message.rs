@@ -12,10 +12,10 @@ use crate::model::values::Outgoing;
 use crate::state_store::history;
 use crate::state_store::message_expiry::Kept;
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     // rule: C3-8 a message that may not have gone out can be had again: the same id, so that it is shown once
     pub(crate) fn resend(&mut self, id: &GroupId, message: &EventId) -> Result<Outgoing> {
-        let row = self.own_message(id, message)?;
+        let row = self.messages().own_message(id, message)?;
         if is_bare(&row) {
             return Err(Error::MessageNotFound);
         }
@@ -25,7 +25,7 @@ impl Ctx<'_, '_> {
         if self.tx.outgoing_message(message)?.is_some_and(|waits| waits.finished_at.is_none()) {
             return Err(Error::NotAllowed("the message is in the outbox"));
         }
-        self.require_renewed(id)?;
+        self.after_restore().require_renewed(id)?;
         let mut group = self.take_active(id)?;
         self.may_send(&group)?;
         let said = self.tx.copies(id, message)?;
@@ -47,7 +47,7 @@ impl Ctx<'_, '_> {
         if payload.id() != row.id {
             return Err(Error::Internal("a message is not what its id says"));
         }
-        let kept = match self.kept(id, row.kind, row.target.as_ref())? {
+        let kept = match self.expiry().kept(id, row.kind, row.target.as_ref())? {
             Kept::AsReaders => Kept::AtMost(row.expires_at),
             kept => kept,
         };

@@ -64,7 +64,7 @@ pub(crate) struct Openable {
     pub(crate) welcomes: Vec<Event>,
 }
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     /// The keys of the group's states, and the highest epoch among them.
     fn learn_keys(&self, id: &GroupId, row: &GroupRow, drain: &mut Drain) -> Result<u64> {
         // (what an earlier look has tried it knows of states that are there still)

@@ -8,7 +8,7 @@ use crate::mls::stage_commit::Plan;
 use crate::model::error::Result;
 use crate::model::values::Pending;
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     /// Any member may do this (rule: 2.6-4a).
     pub(crate) fn self_update(&mut self, id: &GroupId) -> Result<Pending> {
         let group = self.take_for_commit(id)?;

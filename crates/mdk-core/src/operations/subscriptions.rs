@@ -7,8 +7,9 @@ use crate::model::error::Result;
 use crate::model::membership;
 use crate::model::values::Interest;
 use crate::state_store::declined_invites::declined;
+use crate::state_store::memberships;
 
-impl<'a> Ctx<'a, '_> {
+impl<'a> Ctx<'a> {
     /// Subscriptions for the account's inbox and for every live group, old routing ids and relays included.
     pub(crate) fn interests(&self) -> Result<Vec<Interest>> {
         let me = self.me().to_hex();
@@ -25,7 +26,7 @@ impl<'a> Ctx<'a, '_> {
             }
             // An inviter's relays are not to be dialled before the invite is answered.
             let status = match membership::is_out(row.status) {
-                true => self.standing_before(&row)?,
+                true => memberships::standing_before(self.tx, &row)?,
                 false => row.status,
             };
             if membership::is_invited(status) && !declined.contains(&row.id.to_hex()) {

@@ -14,8 +14,9 @@ use crate::model::arguments::{
 use crate::model::error::{Error, Result};
 use crate::model::settings::{MEDIA_KIND, Settings};
 use crate::model::values::{GroupUpdate, Pending};
+use mdk_wire::OsRandom;
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     /// One commit with one full replacement per component that changes; partial edits start from the
     /// canonical state.
     pub(crate) fn update_group(&mut self, id: &GroupId, update: GroupUpdate) -> Result<Pending> {
@@ -40,7 +41,7 @@ impl Ctx<'_, '_> {
             // rule: C1-7
             if update.rotate_routing {
                 let mut fresh = [0; 32];
-                self.random.fill(&mut fresh);
+                OsRandom.fill(&mut fresh);
                 nostr_group_id = NostrGroupId::from_bytes(fresh);
             }
             let data = Routing { nostr_group_id, relays }

@@ -3,7 +3,6 @@
 use mdk_store::{Store, StoreError, Tx};
 use mdk_wire::GroupId;
 
-use crate::ctx::Ctx;
 use crate::model::error::{Error, Result};
 
 /// Name of the `meta` row with what the engine notes of a restore: its time, 8 bytes, and the id of the newest commit that
@@ -28,7 +27,14 @@ pub(crate) fn note_restore(store: &mut Store) -> Result<bool> {
     Ok(restored)
 }
 
-impl Ctx<'_, '_> {
+/// What is still to be renewed.
+#[derive(Clone, Copy)]
+pub(crate) struct AfterRestore<'a> {
+    pub(crate) tx: &'a Tx<'a>,
+    pub(crate) restored: bool,
+}
+
+impl AfterRestore<'_> {
     /// Refuses to send with the message keys of a leaf that came with a backup.
     pub(crate) fn require_renewed(&self, id: &GroupId) -> Result<()> {
         if self.restored && self.tx.must_update_after_restore(id)? {

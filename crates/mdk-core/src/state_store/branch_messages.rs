@@ -5,23 +5,35 @@ use std::collections::BTreeSet;
 use mdk_store::{MessageRow, MessageStatus, NodeRow};
 use mdk_wire::{EventId, GroupId, kind};
 
-use crate::ctx::Ctx;
 use crate::model::error::Result;
 use crate::model::state_id::Auth;
 use crate::model::values::EventBody;
+use crate::state_store::event_log::EventLog;
+use crate::state_store::groups::Groups;
 use crate::state_store::history;
 use crate::state_store::log_entry::Stored;
+use crate::state_store::messages::Messages;
 
 /// Whether a message stands in the history by itself, and does not change another one.
 fn is_shown(row: &MessageRow) -> bool {
     !matches!(row.kind, kind::REACTION | kind::EDIT | kind::DELETE)
 }
 
-impl Ctx<'_, '_> {
+/// The history, by what is followed.
+pub(crate) struct BranchMessages<'a> {
+    pub(crate) groups: Groups<'a>,
+    pub(crate) log: EventLog<'a>,
+}
+
+impl<'a> BranchMessages<'a> {
+    fn messages(&self) -> Messages<'a> {
+        Messages { tx: self.log.tx }
+    }
+
     /// What was said in the retained states from this epoch on is marked: others do not follow any of them.
     pub(crate) fn lose_branch(&mut self, id: &GroupId, from: u64) -> Result<()> {
-        for node in self.tx.nodes(id)?.iter().filter(|node| node.epoch >= from) {
-            self.tx.set_canonical(id, &node.authenticator, false)?;
+        for node in self.log.tx.nodes(id)?.iter().filter(|node| node.epoch >= from) {
+            self.log.tx.set_canonical(id, &node.authenticator, false)?;
         }
         self.sort_messages(id)
     }
@@ -29,33 +41,35 @@ impl Ctx<'_, '_> {
     // rule: E5-4 what was said on a branch that lost is marked and stays; what was said on the winner is delivered
     /// Brings the history in line with the branch that is followed.
     pub(crate) fn sort_messages(&mut self, id: &GroupId) -> Result<()> {
-        let mut nodes = self.tx.nodes(id)?;
+        let mut nodes = self.log.tx.nodes(id)?;
         nodes.reverse();
         let mut lost: Vec<EventId> = Vec::new();
         // Rivals may be many, and mostly nobody spoke there: that is asked once for all of them.
         let beside = nodes.iter().filter(|n| !n.canonical).map(|n| n.history).min();
         let spoken: BTreeSet<Auth> = match beside {
-            Some(from) => self.tx.spoken_in(id, None, from)?.into_iter().collect(),
+            Some(from) => self.log.tx.spoken_in(id, None, from)?.into_iter().collect(),
             None => BTreeSet::new(),
         };
         let silent = |node: &NodeRow| !spoken.contains(&node.authenticator);
         for node in nodes.iter().filter(|n| !n.canonical && !silent(n)) {
-            for row in self.tx.said_in(id, &node.authenticator, node.history)? {
+            for row in self.log.tx.said_in(id, &node.authenticator, node.history)? {
                 if !matches!(row.status, MessageStatus::Valid | MessageStatus::Parked) {
                     continue;
                 }
                 // A copy of what is shown says nothing new, wherever it stands.
-                if row.status == MessageStatus::Parked && self.tx.message(id, &row.id)?.is_some() {
+                if row.status == MessageStatus::Parked
+                    && self.log.tx.message(id, &row.id)?.is_some()
+                {
                     continue;
                 }
-                self.tx.set_message_status(row.seq, MessageStatus::Invalidated)?;
+                self.log.tx.set_message_status(row.seq, MessageStatus::Invalidated)?;
                 self.withdraw(&row)?;
                 lost.extend(is_shown(&row).then_some(row.id));
             }
         }
         self.tell_lost(id, &lost)?;
         for node in nodes.iter().filter(|n| n.canonical) {
-            for row in self.tx.said_in(id, &node.authenticator, node.history)? {
+            for row in self.log.tx.said_in(id, &node.authenticator, node.history)? {
                 if matches!(row.status, MessageStatus::Invalidated | MessageStatus::Parked) {
                     self.show(row)?;
                 }
@@ -69,63 +83,58 @@ impl Ctx<'_, '_> {
     /// message is one that cannot change the choice any more (rule: E5-5), and nothing else would look at it.
     pub(crate) fn place_late(&mut self, row: &MessageRow) -> Result<()> {
         let id = &row.group;
-        if self.is_to_choose(id)? || self.tx.message(id, &row.id)?.is_some() {
+        if is_to_choose(self.groups, id)? || self.log.tx.message(id, &row.id)?.is_some() {
             return Ok(());
         }
         // (who is out of the group has states that are followed as far as the removal)
         let there = |node: &NodeRow| node.canonical && node.authenticator == row.authenticator;
-        if self.tx.nodes(id)?.iter().any(there) {
+        if self.log.tx.nodes(id)?.iter().any(there) {
             return self.show(row.clone());
         }
-        self.tx.set_message_status(row.seq, MessageStatus::Invalidated)?;
+        self.log.tx.set_message_status(row.seq, MessageStatus::Invalidated)?;
         let lost: Vec<EventId> = is_shown(row).then_some(row.id).into_iter().collect();
         self.tell_lost(id, &lost)
-    }
-
-    /// Whether a choice between branches is to come.
-    pub(crate) fn is_to_choose(&self, id: &GroupId) -> Result<bool> {
-        Ok(self.current_row(id)?.pass.opened != 0)
     }
 
     fn tell_lost(&mut self, id: &GroupId, lost: &[EventId]) -> Result<()> {
         if lost.is_empty() {
             return Ok(());
         }
-        let mut subject = self.current_row(id)?.pass.switches.to_be_bytes().to_vec();
+        let mut subject = self.groups.current_row(id)?.pass.switches.to_be_bytes().to_vec();
         lost.iter().for_each(|id| subject.extend_from_slice(id.as_bytes()));
         let ids = lost.iter().map(|id| *id.as_bytes()).collect();
-        self.emit(id, &subject, &Stored::MessagesInvalidated { ids })
+        self.log.emit(id, &subject, &Stored::MessagesInvalidated { ids })
     }
 
     /// A message of the branch that is followed now: delivered, at the end of the history if it was never shown.
     pub(crate) fn show(&mut self, mut row: MessageRow) -> Result<()> {
         // rule: 2.5-10 of several copies one is shown
-        let mut copies = self.tx.copies(&row.group, &row.id)?;
+        let mut copies = self.log.tx.copies(&row.group, &row.id)?;
         copies.retain(|copy| copy.seq != row.seq);
         if copies.iter().any(|copy| copy.status == MessageStatus::Deleted) {
-            return self.expire_row(&row);
+            return self.messages().expire_row(&row);
         }
         if copies.iter().any(|copy| copy.status == MessageStatus::Valid) {
-            return Ok(self.tx.set_message_status(row.seq, MessageStatus::Parked)?);
+            return Ok(self.log.tx.set_message_status(row.seq, MessageStatus::Parked)?);
         }
-        self.park_copies(&copies)?;
+        self.messages().park_copies(&copies)?;
         if row.status == MessageStatus::Parked {
-            row.seq = self.show_row_last(&row)?;
+            row.seq = self.messages().show_row_last(&row)?;
         } else {
-            self.tx.set_message_status(row.seq, MessageStatus::Valid)?;
+            self.log.tx.set_message_status(row.seq, MessageStatus::Valid)?;
         }
         row.status = MessageStatus::Valid;
         let (group, subject) = (row.group.clone(), *row.content_id.as_bytes());
-        if self.is_deleted(&row)? {
-            self.erase_edits(&group, &row.id, None)?;
-            return self.erase_row(&row);
+        if self.messages().is_deleted(&row)? {
+            self.messages().erase_edits(&group, &row.id, None)?;
+            return self.messages().erase_row(&row);
         }
-        let Some(stored) = self.apply_to_target(&row)? else { return Ok(()) };
+        let Some(stored) = self.messages().apply_to_target(&row)? else { return Ok(()) };
         if let Stored::MessageReceived { .. } = stored {
-            let message = history::view(self.tx, row)?;
-            self.emit_known(&group, &stored, EventBody::MessageReceived { message })
+            let message = history::view(self.log.tx, row)?;
+            self.log.emit_known(&group, &stored, EventBody::MessageReceived { message })
         } else {
-            self.emit(&group, &subject, &stored)
+            self.log.emit(&group, &subject, &stored)
         }
     }
 
@@ -136,12 +145,17 @@ impl Ctx<'_, '_> {
         let stored = match row.kind {
             kind::REACTION => Stored::reaction_removed(row),
             kind::EDIT => {
-                let edited = self.tx.message(&row.group, &target)?;
+                let edited = self.log.tx.message(&row.group, &target)?;
                 edited.map(|edited| Stored::MessageEdited { seq: edited.seq })
             }
             _ => None,
         };
         let Some(stored) = stored else { return Ok(()) };
-        self.emit(&row.group, row.content_id.as_bytes(), &stored)
+        self.log.emit(&row.group, row.content_id.as_bytes(), &stored)
     }
+}
+
+/// Whether a choice between branches is to come.
+pub(crate) fn is_to_choose(groups: Groups<'_>, id: &GroupId) -> Result<bool> {
+    Ok(groups.current_row(id)?.pass.opened != 0)
 }

@@ -4,16 +4,18 @@
 //! In memory only: after a restart everything is looked at once more.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::ops::Range;
 
 use mdk_store::{GroupRow, GroupStatus, HeldRow, Loss, PassRow};
 use mdk_wire::{Event, EventId, GroupId, Timestamp, kind};
 
-use crate::ctx::Ctx;
+use crate::model::call::Call;
 use crate::model::error;
 use crate::model::error::Result;
+use crate::model::membership;
 use crate::model::sending_position::Place;
 use crate::model::state_id::Auth;
-use crate::state_store::buffered_events::is_gift_wrap;
+use crate::state_store::groups::Groups;
 use crate::state_store::history_gaps::created_at;
 
 /// Entries of [`Dates`] above twice what is held, over which they are made anew.
@@ -148,44 +150,75 @@ impl Dates {
     }
 }
 
-impl Ctx<'_, '_> {
-    fn stamp(&self, id: &GroupId, listens: bool) -> Result<Stamp> {
-        let row = self.current_row(id)?;
-        Ok(Stamp {
-            state: row.authenticator,
-            status: row.status,
-            pass: row.pass,
-            publishing: self.publishing(&row)?,
-            held: self.tx.held_count(id)?,
-            heard: listens.then(|| self.tx.newest_message()).transpose()?,
-        })
+/// What is known of buffered events.
+#[derive(Default)]
+pub(crate) struct BufferedMemory {
+    /// What held events wait for: a flood of them is read once, not with every call.
+    pub(crate) waits: HashMap<GroupId, Waits>,
+    /// When held events were made.
+    pub(crate) dates: HashMap<GroupId, Dates>,
+    /// When what was refused for want of room last, and no key opened, was made: it is as much of a sign as what is held.
+    pub(crate) refused: HashMap<GroupId, u64>,
+    /// When it was last looked for what a group holds for too long, and when it is worth looking again, Unix seconds.
+    pub(crate) looked_for_old: HashMap<GroupId, Range<u64>>,
+    /// Groups of which a key has opened something during the current transaction that none had: all is tried once more
+    /// when it does not commit.
+    pub(crate) opened: Vec<GroupId>,
+    /// Groups whose dates were made or used up during the current transaction: made anew when it does not commit.
+    dated: Vec<GroupId>,
+}
+
+impl BufferedMemory {
+    pub(crate) fn put_dates(&mut self, id: &GroupId, dates: Dates) {
+        self.dates.insert(id.clone(), dates);
     }
 
+    /// For taking something from them.
+    pub(crate) fn edit_dates(&mut self, id: &GroupId) -> Option<&mut Dates> {
+        if !self.dated.contains(id) {
+            self.dated.push(id.clone());
+        }
+        self.dates.get_mut(id)
+    }
+
+    pub(crate) fn committed(&mut self) {
+        self.dated.clear();
+        self.opened.clear();
+    }
+
+    pub(crate) fn rolled_back(&mut self) {
+        for id in self.dated.drain(..) {
+            self.dates.remove(&id);
+        }
+        for id in self.opened.drain(..) {
+            self.waits.remove(&id);
+        }
+    }
+}
+
+/// What waits, and what is known of it.
+pub(crate) struct Waiting<'a> {
+    pub(crate) call: Call<'a>,
+    pub(crate) groups: Groups<'a>,
+    pub(crate) buffered: &'a mut BufferedMemory,
+}
+
+impl Waiting<'_> {
     /// A whole round has changed nothing. `listens`: some of what waits could be read after another message.
     pub(crate) fn note_idle(&mut self, id: &GroupId, listens: bool) -> Result<()> {
-        let far = self.memory.buffered.waits.get(id).is_some_and(|waits| !waits.far.is_empty());
-        let stamp = self.stamp(id, listens || far)?;
-        self.memory.buffered.waits.entry(id.clone()).or_default().idle = Some(stamp);
+        let far = self.buffered.waits.get(id).is_some_and(|waits| !waits.far.is_empty());
+        let stamp = stamp(self.groups, id, listens || far)?;
+        self.buffered.waits.entry(id.clone()).or_default().idle = Some(stamp);
         Ok(())
-    }
-
-    /// Whether another round would find everything as the last one left it.
-    pub(crate) fn is_idle(&self, id: &GroupId) -> Result<bool> {
-        let waits = self.memory.buffered.waits.get(id).filter(|waits| waits.is_through());
-        let idle = waits.and_then(|waits| waits.idle.as_ref());
-        match idle {
-            Some(idle) => Ok(*idle == self.stamp(id, idle.heard.is_some())?),
-            None => Ok(false),
-        }
     }
 
     /// The first event comes that no key opens: the keys of all states that are there were tried on it, and are tried on
     /// each that comes after it.
     pub(crate) fn note_all_tried(&mut self, id: &GroupId) -> Result<()> {
-        let mut keys = vec![self.current_row(id)?.authenticator];
-        let states = self.tx.states(id)?;
+        let mut keys = vec![self.groups.current_row(id)?.authenticator];
+        let states = self.groups.tx.states(id)?;
         keys.extend(states.iter().filter(|node| !node.removed).map(|node| node.authenticator));
-        let waits = self.memory.buffered.waits.entry(id.clone()).or_default();
+        let waits = self.buffered.waits.entry(id.clone()).or_default();
         for key in keys {
             *waits.tried_to(key, id) = i64::MIN;
         }
@@ -194,30 +227,30 @@ impl Ctx<'_, '_> {
 
     /// An event is held for a group from now on.
     pub(crate) fn note_held(&mut self, id: &GroupId, event: &Event) -> Result<()> {
-        let most = self.tx.held_count(id)?.saturating_mul(2).saturating_add(SLACK);
-        let Some(dates) = self.memory.buffered.dates.get_mut(id) else { return Ok(()) };
+        let most = self.groups.tx.held_count(id)?.saturating_mul(2).saturating_add(SLACK);
+        let Some(dates) = self.buffered.dates.get_mut(id) else { return Ok(()) };
         dates.add(event);
         // What is held no longer has left too much behind.
         if (dates.unreported.len() + dates.welcomes.len()) as u64 > most {
-            self.memory.buffered.dates.remove(id);
+            self.buffered.dates.remove(id);
         }
         Ok(())
     }
 
     /// Reads what a group holds, unless it is known.
     fn dates(&mut self, id: &GroupId) -> Result<&mut Dates> {
-        if !self.memory.buffered.dates.contains_key(id) {
+        if !self.buffered.dates.contains_key(id) {
             let mut dates = Dates::default();
-            for held in self.tx.held(id)? {
+            for held in self.groups.tx.held(id)? {
                 if is_gift_wrap(&held.event_json) {
                     dates.welcomes.insert(held.event_id, None);
                 } else if let Some(at) = created_at(&held).filter(|_| held.loss == Loss::Possible) {
                     dates.unreported.insert((at, held.event_id));
                 }
             }
-            self.memory.buffered.put_dates(id, dates);
+            self.buffered.put_dates(id, dates);
         }
-        self.memory.buffered.edit_dates(id).ok_or(error::Error::Internal("dates were just made"))
+        self.buffered.edit_dates(id).ok_or(error::Error::Internal("dates were just made"))
     }
 
     /// Events of a group that are held, may be lost, and say that they were made in this time.
@@ -235,7 +268,7 @@ impl Ctx<'_, '_> {
         let due: Vec<_> = dates.unreported.range((from, none)..(until, none)).copied().collect();
         let mut held = Vec::new();
         for (at, event) in due {
-            let row = self.tx.held_event(&event)?;
+            let row = self.groups.tx.held_event(&event)?;
             let row = row.filter(|row| row.group == *id && row.loss == Loss::Possible);
             if row.is_none() {
                 self.dates(id)?.unreported.remove(&(at, event));
@@ -250,7 +283,7 @@ impl Ctx<'_, '_> {
         let welcomes: Vec<EventId> = self.dates(id)?.welcomes.keys().copied().collect();
         let mut held = Vec::with_capacity(welcomes.len());
         for event in welcomes {
-            held.extend(self.tx.held_event(&event)?.filter(|row| row.group == *id));
+            held.extend(self.groups.tx.held_event(&event)?.filter(|row| row.group == *id));
         }
         held.sort_by_key(|row| row.received_at);
         Ok(held)
@@ -263,9 +296,14 @@ impl Ctx<'_, '_> {
     }
 
     /// A Welcome was taken up in vain.
-    pub(crate) fn note_woken(&mut self, row: &GroupRow, welcome: EventId) -> Result<()> {
+    pub(crate) fn note_woken(
+        &mut self,
+        row: &GroupRow,
+        welcome: EventId,
+        wants_sign: Option<Timestamp>,
+    ) -> Result<()> {
         let state = (row.authenticator, row.pass);
-        let vain = Vain { state, wants_sign: self.wants_sign };
+        let vain = Vain { state, wants_sign };
         self.dates(&row.id)?.welcomes.insert(welcome, Some(vain));
         Ok(())
     }
@@ -276,12 +314,12 @@ impl Ctx<'_, '_> {
         if event.kind() != kind::GROUP_MESSAGE {
             return;
         }
-        let made = event.created_at().min(self.now());
+        let made = event.created_at().min(self.call.now());
         if refused {
-            let last = self.memory.buffered.refused.entry(id.clone()).or_default();
+            let last = self.buffered.refused.entry(id.clone()).or_default();
             *last = made.max(*last);
         }
-        let Some(dates) = self.memory.buffered.dates.get_mut(id) else { return };
+        let Some(dates) = self.buffered.dates.get_mut(id) else { return };
         for known in dates.welcomes.values_mut() {
             let wants = known.as_ref().and_then(|vain| vain.wants_sign);
             if wants.is_some_and(|since| made >= since) {
@@ -289,4 +327,91 @@ impl Ctx<'_, '_> {
             }
         }
     }
+
+    /// Events that may be lost, that no key opens, and that say that they were made in this time.
+    pub(crate) fn closed_between(
+        &mut self,
+        row: &GroupRow,
+        from: Timestamp,
+        until: Timestamp,
+    ) -> Result<Vec<(HeldRow, Timestamp)>> {
+        let mut held = self.made_between(&row.id, from, until)?;
+        let tried = self.buffered.waits.get(&row.id).is_some_and(Waits::is_through);
+        held.retain(|(held, _)| held.closed && tried);
+        Ok(held)
+    }
+
+    /// Events held for a group that goes may be another's that shares its routing id.
+    pub(crate) fn rehome_held(&mut self, id: &GroupId) -> Result<()> {
+        let mut home = None;
+        for route in self.groups.tx.routes(id)? {
+            for other in self.groups.tx.route_claims(&route)? {
+                let live = |row: GroupRow| row.id != *id && !membership::is_over(row.status);
+                if home.is_none() && self.groups.tx.group(&other)?.is_some_and(live) {
+                    home = Some(other);
+                }
+            }
+        }
+        let Some(home) = home else { return Ok(()) };
+        // (it may be older than what is held there)
+        self.buffered.looked_for_old.remove(&home);
+        self.buffered.dates.remove(&home);
+        // (nor are its keys tried on it)
+        self.buffered.waits.remove(&home);
+        for held in self.groups.tx.held(id)? {
+            if is_gift_wrap(&held.event_json) {
+                continue;
+            }
+            self.groups.tx.unhold(&held.event_id)?;
+            self.groups
+                .tx
+                .hold(&HeldRow { group: home.clone(), ..held }, self.call.config.max_held_events)?;
+        }
+        Ok(())
+    }
+
+    /// Nothing waits for this group any more.
+    pub(crate) fn drop_held(&mut self, id: &GroupId) -> Result<()> {
+        self.rehome_held(id)?;
+        for held in self.groups.tx.held(id)? {
+            self.groups.tx.unhold(&held.event_id)?;
+        }
+        self.groups.tx.drop_kept(id)?;
+        Ok(())
+    }
+}
+
+fn stamp(groups: Groups<'_>, id: &GroupId, listens: bool) -> Result<Stamp> {
+    let row = groups.current_row(id)?;
+    Ok(Stamp {
+        state: row.authenticator,
+        status: row.status,
+        pass: row.pass,
+        publishing: groups.publishing(&row)?,
+        held: groups.tx.held_count(id)?,
+        heard: listens.then(|| groups.tx.newest_message()).transpose()?,
+    })
+}
+
+/// Whether another round would find everything as the last one left it.
+pub(crate) fn is_idle(groups: Groups<'_>, buffered: &BufferedMemory, id: &GroupId) -> Result<bool> {
+    let waits = buffered.waits.get(id).filter(|waits| waits.is_through());
+    let idle = waits.and_then(|waits| waits.idle.as_ref());
+    match idle {
+        Some(idle) => Ok(*idle == stamp(groups, id, idle.heard.is_some())?),
+        None => Ok(false),
+    }
+}
+
+/// Whether it is time to look for what is held for too long.
+pub(crate) fn may_be_old(buffered: &BufferedMemory, now: u64, id: &GroupId) -> bool {
+    !buffered.looked_for_old.get(id).is_some_and(|idle| idle.contains(&now))
+}
+
+/// Whether a held event is a Welcome that waits, and not an event of the group.
+pub(crate) fn is_gift_wrap(json: &str) -> bool {
+    // Most are none, which is seen without reading them.
+    json.contains("\"kind\":1059")
+        && Event::from_stored_json(json.as_bytes())
+            .is_ok_and(|event| event.kind() == kind::GIFT_WRAP)
 }

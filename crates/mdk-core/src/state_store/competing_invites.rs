@@ -3,13 +3,15 @@
 use mdk_store::{GroupRow, GroupStatus, Tx};
 use mdk_wire::{Event, EventId, GroupId, PublicKey, Timestamp};
 
-use crate::ctx::Ctx;
 use crate::model::error::{Error, Result};
 use crate::model::invites::{Beside, accounts};
 use crate::model::membership;
 use crate::model::membership::is_invited;
 use crate::model::values::Invite;
 use crate::policy::invite::{is_before, may_stand_beside};
+use crate::state_store::buffered_memory::Waiting;
+use crate::state_store::event_log::recorded;
+use crate::state_store::groups::Groups;
 use crate::state_store::history;
 use crate::state_store::log_entry::{BESIDE, Stored};
 use crate::state_store::previous_memberships::earlier;
@@ -56,50 +58,6 @@ pub(crate) fn invite_beside(
     }))
 }
 
-impl Ctx<'_, '_> {
-    /// Invitations that are asked beside what a row stands for.
-    pub(crate) fn invites_beside(&mut self, row: &GroupRow) -> Result<Vec<Invite>> {
-        let mut invites = Vec::new();
-        if may_ask(self.tx, row)? {
-            for held in self.held_welcomes(&row.id)? {
-                invites.extend(invite_beside(self.tx, &row.id, &held.event_id)?);
-            }
-        }
-        Ok(invites)
-    }
-
-    // rule: B4-34 an invitation that was not answered was no membership, however its copy of the group ends
-    /// Whether what we had of a group was an invitation that has ended before it was answered.
-    pub(crate) fn ended_unanswered(&self, row: &GroupRow) -> Result<bool> {
-        let Some(welcome) = row.welcome.filter(|_| membership::is_over(row.status)) else {
-            return Ok(false);
-        };
-        Ok(self.recorded(&row.id, welcome.as_bytes(), &Stored::Joined)?.is_none())
-    }
-
-    /// Whether a group that was ended is asked for again: to that membership somebody led us whom the one before did not know
-    /// as an admin, so it may have been a copy of his own.
-    pub(crate) fn is_asked_after_a_strangers(
-        &self,
-        row: &GroupRow,
-        epoch: u64,
-        made: Timestamp,
-    ) -> Result<bool> {
-        let before = earlier(self.tx, row)?.filter(|before| !before.knows(row.welcomer));
-        Ok(before.is_some_and(|before| !is_before(&before, row, epoch, made)))
-    }
-
-    pub(crate) fn asked_beside(&self, welcome: &EventId) -> Result<(GroupRow, Event)> {
-        let held = self.tx.held_event(welcome)?.ok_or(Error::InviteNotFound)?;
-        if invite_beside(self.tx, &held.group, welcome)?.is_none() {
-            return Err(Error::InviteNotFound);
-        }
-        let event = Event::from_stored_json(held.event_json.as_bytes())
-            .map_err(|_| Error::Unrecoverable("a held event"))?;
-        Ok((self.current_row(&held.group)?, event))
-    }
-}
-
 /// What an application is told of an invitation that waits beside another.
 pub(crate) fn told(tx: &Tx<'_>, id: &GroupId, said: &Beside) -> Result<Option<Invite>> {
     let welcome = EventId::from_bytes(said.welcome);
@@ -107,4 +65,46 @@ pub(crate) fn told(tx: &Tx<'_>, id: &GroupId, said: &Beside) -> Result<Option<In
         Some(row) => Ok(history::invite(&row)),
         None => invite_beside(tx, id, &welcome),
     }
+}
+
+/// Invitations that are asked beside what a row stands for.
+pub(crate) fn invites_beside(waiting: &mut Waiting<'_>, row: &GroupRow) -> Result<Vec<Invite>> {
+    let mut invites = Vec::new();
+    if may_ask(waiting.groups.tx, row)? {
+        for held in waiting.held_welcomes(&row.id)? {
+            invites.extend(invite_beside(waiting.groups.tx, &row.id, &held.event_id)?);
+        }
+    }
+    Ok(invites)
+}
+
+// rule: B4-34 an invitation that was not answered was no membership, however its copy of the group ends
+/// Whether what we had of a group was an invitation that has ended before it was answered.
+pub(crate) fn ended_unanswered(tx: &Tx<'_>, row: &GroupRow) -> Result<bool> {
+    let Some(welcome) = row.welcome.filter(|_| membership::is_over(row.status)) else {
+        return Ok(false);
+    };
+    Ok(recorded(tx, &row.id, welcome.as_bytes(), &Stored::Joined)?.is_none())
+}
+
+/// Whether a group that was ended is asked for again: to that membership somebody led us whom the one before did not know
+/// as an admin, so it may have been a copy of his own.
+pub(crate) fn is_asked_after_a_strangers(
+    tx: &Tx<'_>,
+    row: &GroupRow,
+    epoch: u64,
+    made: Timestamp,
+) -> Result<bool> {
+    let before = earlier(tx, row)?.filter(|before| !before.knows(row.welcomer));
+    Ok(before.is_some_and(|before| !is_before(&before, row, epoch, made)))
+}
+
+pub(crate) fn asked_beside(groups: Groups<'_>, welcome: &EventId) -> Result<(GroupRow, Event)> {
+    let held = groups.tx.held_event(welcome)?.ok_or(Error::InviteNotFound)?;
+    if invite_beside(groups.tx, &held.group, welcome)?.is_none() {
+        return Err(Error::InviteNotFound);
+    }
+    let event = Event::from_stored_json(held.event_json.as_bytes())
+        .map_err(|_| Error::Unrecoverable("a held event"))?;
+    Ok((groups.current_row(&held.group)?, event))
 }

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use mdk_store::{GroupRow, Tx};
 use mdk_wire::GroupId;
 
-use crate::ctx::Ctx;
 use crate::model::error::{Error, Result};
 
 /// Where it stands that the invite to a group was declined.
@@ -27,20 +26,18 @@ pub(crate) fn declined(tx: &Tx<'_>) -> Result<BTreeSet<String>> {
     Ok(marks.into_iter().filter_map(|(key, _)| Some(key.strip_prefix(DECLINED)?.into())).collect())
 }
 
-impl Ctx<'_, '_> {
-    /// An invite that was declined waits for no answer.
-    pub(crate) fn require_unanswered(&self, row: &GroupRow) -> Result<()> {
-        match is_declined(self.tx, &row.id)? {
-            true => Err(Error::InviteNotFound),
-            false => Ok(()),
-        }
+/// An invite that was declined waits for no answer.
+pub(crate) fn require_unanswered(tx: &Tx<'_>, row: &GroupRow) -> Result<()> {
+    match is_declined(tx, &row.id)? {
+        true => Err(Error::InviteNotFound),
+        false => Ok(()),
     }
+}
 
-    /// Forgets that an invite was declined, with the rest of it, and how far its group was read.
-    pub(crate) fn forget_declined(&self, id: &GroupId) -> Result<()> {
-        if is_declined(self.tx, id)? {
-            self.tx.drop_client_states_of(id)?;
-        }
-        Ok(())
+/// Forgets that an invite was declined, with the rest of it, and how far its group was read.
+pub(crate) fn forget_declined(tx: &Tx<'_>, id: &GroupId) -> Result<()> {
+    if is_declined(tx, id)? {
+        tx.drop_client_states_of(id)?;
     }
+    Ok(())
 }

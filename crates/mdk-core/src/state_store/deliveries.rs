@@ -1,14 +1,15 @@
 //! Messages of ours: how far they are, sending one again, taking one back.
 
-use mdk_store::{MessageRow, OutgoingEnd, OutgoingPurpose, OutgoingRow, SendState};
+use mdk_store::{MessageRow, OutgoingEnd, OutgoingPurpose, OutgoingRow, SendState, Tx};
 use mdk_wire::{EventId, GroupId};
 
-use crate::ctx::Ctx;
 use crate::model::error::{Error, Result};
 use crate::model::values::{Delivery, Message};
+use crate::state_store::event_log::EventLog;
 use crate::state_store::history;
 use crate::state_store::log_entry::Stored;
-use crate::state_store::outbox::{accepted, errors};
+use crate::state_store::outbox::{Outbox, accepted, errors};
+use crate::state_store::witnesses::Witnesses;
 
 /// A message that no relay has.
 pub(crate) fn waits(row: &OutgoingRow) -> bool {
@@ -22,7 +23,14 @@ pub(crate) const TAKEN_BACK: &str = "the message was taken back";
 /// Said in place of a relay's words when a message's time has come.
 const EXPIRED: &str = "the message has expired";
 
-impl Ctx<'_, '_> {
+/// How far messages are.
+pub(crate) struct Deliveries<'a> {
+    pub(crate) outbox: Outbox<'a>,
+    pub(crate) log: EventLog<'a>,
+    pub(crate) witnesses: Witnesses<'a>,
+}
+
+impl Deliveries<'_> {
     // rule: OB-12 every change of a message's delivery is told, once
     /// Notes how far a message is, and tells it.
     pub(crate) fn change_delivery(&mut self, row: &OutgoingRow, delivery: Delivery) -> Result<()> {
@@ -31,41 +39,15 @@ impl Ctx<'_, '_> {
         };
         let number = history::delivery_number(delivery);
         if delivery == Delivery::Accepted {
-            self.witness_ours(group, &id)?;
+            self.witnesses.witness_ours(group, &id)?;
         }
-        self.tx.set_delivery(group, &id, number)?;
+        self.outbox.tx.set_delivery(group, &id, number)?;
         // The same state may come twice, after another attempt: the place in the log tells the two apart.
-        let place = self.tx.last_event_seq()?.to_be_bytes();
+        let place = self.outbox.tx.last_event_seq()?.to_be_bytes();
         let subject = [&id.as_bytes()[..], &[number], &place].concat();
         let stored =
             Stored::DeliveryChanged { id: *id.as_bytes(), delivery: number, errors: errors(row) };
-        self.emit(&group.clone(), &subject, &stored)
-    }
-
-    pub(crate) fn outbox_messages(&self) -> Result<Vec<Message>> {
-        let mut messages = Vec::new();
-        for row in self.tx.outgoing(0, u32::MAX)? {
-            let (Some(group), Some(id)) = (&row.group, &row.message) else { continue };
-            if accepted(&row) {
-                continue;
-            }
-            if let Some(message) = self.tx.message(group, id)? {
-                messages.push(history::view(self.tx, message)?);
-            }
-        }
-        Ok(messages)
-    }
-
-    pub(crate) fn delivery_errors(&self, message: &EventId) -> Result<Vec<(String, String)>> {
-        Ok(self.tx.outgoing_message(message)?.map_or_else(Vec::new, |row| errors(&row)))
-    }
-
-    /// Whether a message of ours is still to be taken by a relay.
-    pub(crate) fn waits_to_go_out(&self, message: &MessageRow) -> Result<bool> {
-        if !message.mine {
-            return Ok(false);
-        }
-        Ok(self.tx.outgoing_event(&message.outer_id)?.is_some_and(|row| row.finished_at.is_none()))
+        self.log.emit(&group.clone(), &subject, &stored)
     }
 
     // rule: OB-14 an expired message leaves the outbox, too
@@ -74,8 +56,8 @@ impl Ctx<'_, '_> {
         if !mine {
             return Ok(());
         }
-        let Some(mut row) = self.tx.outgoing_event(outer_id)? else { return Ok(()) };
-        self.tx.drop_outgoing(row.seq)?;
+        let Some(mut row) = self.outbox.tx.outgoing_event(outer_id)? else { return Ok(()) };
+        self.outbox.tx.drop_outgoing(row.seq)?;
         if row.finished_at.is_none() && !accepted(&row) {
             give_up(&mut row, EXPIRED);
             self.change_delivery(&row, Delivery::Failed)?;
@@ -86,25 +68,51 @@ impl Ctx<'_, '_> {
     // rule: OB-15 who is out of a group says nothing more in it: what waits has failed
     /// Ends what waits for a group that we are out of. Commits that are true still go out, and Welcomes where it goes on.
     pub(crate) fn abandon_outgoing(&mut self, group: &GroupId) -> Result<()> {
-        for mut row in self.tx.outgoing_of_group(group)? {
+        for mut row in self.outbox.tx.outgoing_of_group(group)? {
             match row.purpose {
                 OutgoingPurpose::Message if accepted(&row) => {
                     give_up(&mut row, NO_MEMBER);
                     row.end = Some(OutgoingEnd::Accepted);
-                    self.finish(&mut row)?;
+                    self.outbox.finish(&mut row)?;
                 }
                 OutgoingPurpose::Message => {
                     give_up(&mut row, NO_MEMBER);
                     row.end = Some(OutgoingEnd::Refused);
-                    self.finish(&mut row)?;
+                    self.outbox.finish(&mut row)?;
                     self.change_delivery(&row, Delivery::Failed)?;
                 }
-                OutgoingPurpose::Proposal => self.tx.drop_outgoing(row.seq)?,
+                OutgoingPurpose::Proposal => self.outbox.tx.drop_outgoing(row.seq)?,
                 _ => {}
             }
         }
         Ok(())
     }
+}
+
+pub(crate) fn outbox_messages(tx: &Tx<'_>) -> Result<Vec<Message>> {
+    let mut messages = Vec::new();
+    for row in tx.outgoing(0, u32::MAX)? {
+        let (Some(group), Some(id)) = (&row.group, &row.message) else { continue };
+        if accepted(&row) {
+            continue;
+        }
+        if let Some(message) = tx.message(group, id)? {
+            messages.push(history::view(tx, message)?);
+        }
+    }
+    Ok(messages)
+}
+
+pub(crate) fn delivery_errors(tx: &Tx<'_>, message: &EventId) -> Result<Vec<(String, String)>> {
+    Ok(tx.outgoing_message(message)?.map_or_else(Vec::new, |row| errors(&row)))
+}
+
+/// Whether a message of ours is still to be taken by a relay.
+pub(crate) fn waits_to_go_out(tx: &Tx<'_>, message: &MessageRow) -> Result<bool> {
+    if !message.mine {
+        return Ok(false);
+    }
+    Ok(tx.outgoing_event(&message.outer_id)?.is_some_and(|row| row.finished_at.is_none()))
 }
 
 /// Relays that have not answered are not asked any more.

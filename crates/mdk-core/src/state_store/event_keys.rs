@@ -4,9 +4,12 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 
+use mdk_store::{GroupRow, Tx};
 use mdk_wire::{EventId, GroupId, GroupMessage, Secret, group_message};
 use zeroize::Zeroizing;
 
+use crate::model::halt::Halt;
+use crate::model::membership;
 use crate::model::state_id::Auth;
 
 /// Counts the keys that are tried on events: in a long absence they are what an event costs more than in a short one.
@@ -77,5 +80,55 @@ impl Looked {
             Some(looks) => looks.insert(event, look),
             None => self.0.entry(group.clone()).or_default().insert(event, look),
         };
+    }
+}
+
+/// Contents, and the state whose key opened them.
+pub(crate) type Unsealed = (Zeroizing<Vec<u8>>, Auth);
+
+/// The keys that an event may be opened with.
+pub(crate) struct EventKeys<'a> {
+    pub(crate) tx: &'a Tx<'a>,
+    pub(crate) looked: &'a mut Looked,
+    pub(crate) trials: &'a Trials,
+}
+
+impl EventKeys<'_> {
+    // rule: D1-5 the live epoch's key, then those of the retained states, newest first, and no others
+    /// The contents, and the state whose key opened them.
+    pub(crate) fn open(
+        &mut self,
+        row: &GroupRow,
+        message: &GroupMessage,
+    ) -> Result<Option<Unsealed>, Halt> {
+        let id = message.event.id();
+        let states = self.tx.states(&row.id)?;
+        let live = (!membership::is_out(row.status)).then_some(row.authenticator);
+        // rule: F1-2 within a call an event is looked at, sorted, processed and tried again, with each key once
+        let looked = self.looked.of(&row.id, &id);
+        if let Some(opener) = looked.opener(live, states.newest()) {
+            let key = match states.get(&opener) {
+                Some(node) => Some(&node.event_key),
+                None => (live == Some(opener)).then_some(&row.event_key),
+            };
+            if let Some(bytes) = key.and_then(|key| self.trials.open(message, key)) {
+                return Ok(Some((bytes, opener)));
+            }
+        }
+        let opened = match live.and_then(|_| self.trials.open(message, &row.event_key)) {
+            Some(bytes) => Some((bytes, row.authenticator)),
+            None => states
+                .numbered()
+                .filter(|(number, node)| {
+                    !node.removed && !looked.was_tried(*number) && live != Some(node.authenticator)
+                })
+                .find_map(|(_, node)| {
+                    let bytes = self.trials.open(message, &node.event_key)?;
+                    Some((bytes, node.authenticator))
+                }),
+        };
+        let opener = opened.as_ref().map(|(_, opener)| *opener);
+        self.looked.note(&row.id, id, Look::new(live, states.newest(), opener));
+        Ok(opened)
     }
 }

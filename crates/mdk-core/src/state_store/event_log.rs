@@ -3,10 +3,11 @@
 //! A row names its subject (a message's position, a commit's digest); the value that the user sees is read
 //! from the tables when it is asked for. The stable id makes a repeated emission after a crash a no-op.
 
-use mdk_wire::{ContentId, GroupId};
+use mdk_store::Tx;
+use mdk_wire::{ContentId, GroupId, PublicKey};
 use sha2::{Digest, Sha256};
 
-use crate::ctx::Ctx;
+use crate::model::effects::Effects;
 use crate::model::error::{Error, Result};
 use crate::model::invites::Key;
 use crate::model::values::{EngineEvent, EventBody};
@@ -14,34 +15,19 @@ use crate::state_store::declined_invites::is_declined;
 use crate::state_store::log_entry::Stored;
 use crate::state_store::read_events::{materialize, recorded_as};
 
-impl Ctx<'_, '_> {
+/// The log, for telling: what is recorded is told to whoever made the call.
+pub(crate) struct EventLog<'a> {
+    pub(crate) tx: &'a Tx<'a>,
+    pub(crate) me: PublicKey,
+    pub(crate) effects: &'a mut Effects,
+}
+
+impl EventLog<'_> {
     /// Records an event once; `subject` distinguishes it from others of its kind in the group.
     pub(crate) fn emit(&mut self, group: &GroupId, subject: &[u8], stored: &Stored) -> Result<()> {
         // A message is delivered once for ever already, so its event needs no id of its own.
         let stable_id = (!stored.is_of_message()).then(|| stable_id(group, subject, stored.kind()));
         self.tell(group, stable_id, stored)
-    }
-
-    /// Whether it was told that a commit was withdrawn with that change of branches.
-    pub(crate) fn was_withdrawn(
-        &self,
-        group: &GroupId,
-        switch: u64,
-        commit: &ContentId,
-    ) -> Result<bool> {
-        let subject = withdrawal(switch, commit);
-        let like = Stored::ChangeWithdrawn { commit: *commit.as_bytes() };
-        Ok(self.recorded(group, &subject, &like)?.is_some())
-    }
-
-    /// Where in the log, and with what, [`Ctx::emit`] recorded an event of the kind of `like`.
-    pub(crate) fn recorded(
-        &self,
-        group: &GroupId,
-        subject: &[u8],
-        like: &Stored,
-    ) -> Result<Option<(i64, Stored)>> {
-        recorded_as(self.tx, group, subject, like.kind())
     }
 
     /// Records what the step from one state to another brings, in the transaction that takes it: a step is not taken
@@ -55,13 +41,13 @@ impl Ctx<'_, '_> {
         if is_declined(self.tx, group)? {
             return Ok(());
         }
-        if let Some(body) = materialize(self.tx, self.me(), Some(group), stored)? {
+        if let Some(body) = materialize(self.tx, self.me, Some(group), stored)? {
             self.effects.told.push(EngineEvent { cursor, group_id: Some(group.clone()), body });
         }
         Ok(())
     }
 
-    /// As [`Ctx::emit`], when what the user will see is at hand.
+    /// As [`EventLog::emit`], when what the user will see is at hand.
     pub(crate) fn emit_known(
         &mut self,
         group: &GroupId,
@@ -85,6 +71,28 @@ impl Ctx<'_, '_> {
         let body = postcard::to_stdvec(stored).map_err(Error::bug("event encoding"))?;
         Ok(self.tx.append_event(stable_id.as_ref(), Some(group), stored.kind(), &body)?)
     }
+}
+
+/// Whether it was told that a commit was withdrawn with that change of branches.
+pub(crate) fn was_withdrawn(
+    tx: &Tx<'_>,
+    group: &GroupId,
+    switch: u64,
+    commit: &ContentId,
+) -> Result<bool> {
+    let subject = withdrawal(switch, commit);
+    let like = Stored::ChangeWithdrawn { commit: *commit.as_bytes() };
+    Ok(recorded(tx, group, &subject, &like)?.is_some())
+}
+
+/// Where in the log, and with what, [`EventLog::emit`] recorded an event of the kind of `like`.
+pub(crate) fn recorded(
+    tx: &Tx<'_>,
+    group: &GroupId,
+    subject: &[u8],
+    like: &Stored,
+) -> Result<Option<(i64, Stored)>> {
+    recorded_as(tx, group, subject, like.kind())
 }
 
 /// What distinguishes the withdrawal of a commit from others: it may win again, and lose again.

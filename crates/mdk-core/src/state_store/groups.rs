@@ -1,32 +1,177 @@
 //! The rows of groups, and what the settling window of one allows.
 
-use mdk_store::{GroupRow, GroupStatus, PassRow};
+use std::collections::HashMap;
+
+use mdk_store::{GroupRow, GroupStatus, PassRow, Tx};
 use mdk_wire::GroupId;
 
-use crate::ctx::Ctx;
 use crate::fork_choice::settling::SettlingTimes;
-use crate::mls::loaded_groups::LoadedGroup;
+use crate::model::call::Call;
 use crate::model::error::{Error, Result};
 use crate::model::membership;
 use crate::state_store::declined_invites::is_declined;
 
-impl Ctx<'_, '_> {
-    pub(crate) fn may_send(&self, group: &LoadedGroup) -> Result<()> {
-        if group.mls.pending_commit().is_some()
-            && self.tx.pending_of(&group.row.id)?.is_none_or(|pending| !pending.automatic)
-        {
-            return Err(Error::CommitPending);
-        }
-        Ok(())
+/// What is known of a group that is loaded.
+struct Known {
+    row: GroupRow,
+    /// OpenMLS has no commit of ours that is pending.
+    idle: bool,
+}
+
+/// The rows of loaded groups, as the current transaction has them. A group that is being worked on has none here: who works
+/// on it has it. Where there is no row, whatever is loaded of the group is not used any more.
+#[derive(Default)]
+pub(crate) struct GroupRows {
+    known: HashMap<GroupId, Known>,
+    /// Groups put back during the current transaction: forgotten when it does not commit.
+    touched: Vec<GroupId>,
+    /// Groups that were forgotten, and may be loaded still.
+    gone: Vec<GroupId>,
+}
+
+impl GroupRows {
+    pub(crate) fn get(&self, id: &GroupId) -> Option<&GroupRow> {
+        self.known.get(id).map(|known| &known.row)
     }
 
+    pub(crate) fn take(&mut self, id: &GroupId) -> Option<GroupRow> {
+        self.known.remove(id).map(|known| known.row)
+    }
+
+    pub(crate) fn put(&mut self, row: GroupRow, idle: bool) {
+        let id = row.id.clone();
+        self.touched.push(id.clone());
+        self.known.insert(id, Known { row, idle });
+    }
+
+    /// For changing it, on disk too.
+    fn edit(&mut self, id: &GroupId) -> Option<&mut GroupRow> {
+        let known = self.known.get_mut(id)?;
+        self.touched.push(id.clone());
+        Some(&mut known.row)
+    }
+
+    pub(crate) fn forget(&mut self, id: &GroupId) {
+        if self.known.remove(id).is_some() {
+            self.gone.push(id.clone());
+        }
+    }
+
+    /// The transaction committed: what was put back is true.
+    pub(crate) fn committed(&mut self) {
+        self.touched.clear();
+    }
+
+    /// The transaction (or a savepoint that began with `mark` entries) was rolled back.
+    pub(crate) fn forget_since(&mut self, mark: usize) {
+        for id in self.touched.split_off(mark.min(self.touched.len())) {
+            self.forget(&id);
+        }
+    }
+
+    pub(crate) fn mark(&self) -> usize {
+        self.touched.len()
+    }
+
+    /// Groups of which nothing is to stay loaded.
+    pub(crate) fn take_gone(&mut self) -> Vec<GroupId> {
+        let mut gone = std::mem::take(&mut self.gone);
+        gone.retain(|id| !self.known.contains_key(id));
+        gone
+    }
+}
+
+/// The rows of groups.
+#[derive(Clone, Copy)]
+pub(crate) struct Groups<'a> {
+    pub(crate) tx: &'a Tx<'a>,
+    pub(crate) rows: &'a GroupRows,
+}
+
+impl Groups<'_> {
+    /// The pass of a group, read as cheaply as it can be: every event asks.
+    pub(crate) fn pass_of(&self, id: &GroupId) -> Result<PassRow> {
+        match self.rows.get(id) {
+            Some(row) => Ok(row.pass),
+            None => Ok(self.row(id)?.pass),
+        }
+    }
+
+    /// The row as this transaction has it.
+    pub(crate) fn current_row(&self, id: &GroupId) -> Result<GroupRow> {
+        self.cached_row(id).map_or_else(|| self.row(id), Ok)
+    }
+
+    /// The group's row, or `GroupNotFound`.
+    pub(crate) fn row(&self, id: &GroupId) -> Result<GroupRow> {
+        row(self.tx, id)
+    }
+
+    /// The row of a group that its user knows of, or `GroupNotFound`: one whose founding commit is not confirmed is not
+    /// there yet, for any call.
+    pub(crate) fn listed(&self, id: &GroupId) -> Result<GroupRow> {
+        let row = self.current_row(id)?;
+        membership::state(row.status).ok_or(Error::GroupNotFound)?;
+        if row.status != GroupStatus::Active && is_declined(self.tx, id)? {
+            return Err(Error::GroupNotFound);
+        }
+        Ok(row)
+    }
+
+    /// The row of a cached group, without touching the database.
+    pub(crate) fn cached_row(&self, id: &GroupId) -> Option<GroupRow> {
+        self.rows.get(id).cloned()
+    }
+
+    // rule: C2-4 while a commit of the user's is being published everything else waits
+    pub(crate) fn publishing(&self, row: &GroupRow) -> Result<bool> {
+        // OpenMLS has what is pending too, except of a founding: mostly nothing, which needs no query.
+        let idle = self.rows.known.get(&row.id).is_some_and(|known| known.idle);
+        if idle && row.status != GroupStatus::Founding {
+            return Ok(false);
+        }
+        Ok(self.tx.pending_of(&row.id)?.is_some_and(|pending| !pending.automatic))
+    }
+}
+
+fn row(tx: &Tx<'_>, id: &GroupId) -> Result<GroupRow> {
+    tx.group(id)?.ok_or(Error::GroupNotFound)
+}
+
+/// Changes a group's row, in memory too.
+pub(crate) fn edit_row(
+    tx: &Tx<'_>,
+    rows: &mut GroupRows,
+    id: &GroupId,
+    edit: impl FnOnce(&mut GroupRow),
+) -> Result<GroupRow> {
+    if let Some(row) = rows.edit(id) {
+        edit(row);
+        tx.update_group(row)?;
+        return Ok(row.clone());
+    }
+    let mut row = row(tx, id)?;
+    edit(&mut row);
+    tx.update_group(&row)?;
+    Ok(row)
+}
+
+/// The settling windows of groups.
+#[derive(Clone, Copy)]
+pub(crate) struct Windows<'a> {
+    pub(crate) groups: Groups<'a>,
+    pub(crate) call: Call<'a>,
+}
+
+impl<'a> Windows<'a> {
     /// How long a pass of a group waits.
-    fn settling_times(&self, id: &GroupId) -> SettlingTimes<'_> {
+    fn settling_times(&self, id: &GroupId) -> SettlingTimes<'a> {
+        let Call { config, hints, .. } = self.call;
         SettlingTimes {
-            quiet: self.config.settle_quiet_millis,
-            hard: self.config.settle_max_millis,
-            fetching_until: self.hints.more.get(id).copied().unwrap_or(0),
-            worked: &self.hints.worked,
+            quiet: config.settle_quiet_millis,
+            hard: config.settle_max_millis,
+            fetching_until: hints.more.get(id).copied().unwrap_or(0),
+            worked: &hints.worked,
         }
     }
 
@@ -37,67 +182,12 @@ impl Ctx<'_, '_> {
 
     /// Whether the open pass is to be closed.
     pub(crate) fn is_due(&self, id: &GroupId, pass: &PassRow) -> bool {
-        self.settling_times(id).is_due(pass, self.now_millis)
-    }
-
-    /// The pass of a group, read as cheaply as it can be: every event asks.
-    pub(crate) fn pass_of(&self, id: &GroupId) -> Result<PassRow> {
-        match self.loaded.peek(id) {
-            Some(group) => Ok(group.row.pass),
-            None => Ok(self.row(id)?.pass),
-        }
-    }
-
-    /// The row as this transaction has it.
-    pub(crate) fn current_row(&self, id: &GroupId) -> Result<GroupRow> {
-        self.cached_row(id).map_or_else(|| self.row(id), Ok)
-    }
-
-    /// Changes a group's row, in the cache too.
-    pub(crate) fn edit_row(
-        &mut self,
-        id: &GroupId,
-        edit: impl FnOnce(&mut GroupRow),
-    ) -> Result<GroupRow> {
-        if let Some(mut group) = self.loaded.take(id) {
-            edit(&mut group.row);
-            self.tx.update_group(&group.row)?;
-            let row = group.row.clone();
-            self.put(group);
-            return Ok(row);
-        }
-        let mut row = self.row(id)?;
-        edit(&mut row);
-        self.tx.update_group(&row)?;
-        Ok(row)
+        self.settling_times(id).is_due(pass, self.call.now_millis)
     }
 
     /// Whether commits of ours have to wait.
     pub(crate) fn is_settling(&self, id: &GroupId) -> Result<bool> {
-        let pass = self.pass_of(id)?;
+        let pass = self.groups.pass_of(id)?;
         Ok(pass.opened != 0 && !self.is_due(id, &pass))
-    }
-}
-
-impl<'a> Ctx<'a, '_> {
-    /// The group's row, or `GroupNotFound`.
-    pub(crate) fn row(&self, id: &GroupId) -> Result<GroupRow> {
-        self.tx.group(id)?.ok_or(Error::GroupNotFound)
-    }
-
-    /// The row of a group that its user knows of, or `GroupNotFound`: one whose founding commit is not confirmed is not
-    /// there yet, for any call.
-    pub(crate) fn listed(&self, id: &GroupId) -> Result<GroupRow> {
-        let row = self.cached_row(id).map_or_else(|| self.row(id), Ok)?;
-        membership::state(row.status).ok_or(Error::GroupNotFound)?;
-        if row.status != GroupStatus::Active && is_declined(self.tx, id)? {
-            return Err(Error::GroupNotFound);
-        }
-        Ok(row)
-    }
-
-    /// The row of a cached group, without touching the database.
-    pub(crate) fn cached_row(&self, id: &GroupId) -> Option<GroupRow> {
-        self.loaded.peek(id).map(|group| group.row.clone())
     }
 }

@@ -4,20 +4,18 @@ use mdk_store::{GroupRow, MessageRow, MessageStatus, Tx};
 use mdk_wire::budget::group::MAX_SHOWN_REACTIONS;
 use mdk_wire::{EventId, GroupId, PublicKey, kind};
 
-use crate::ctx::Ctx;
+use crate::fork_choice::removals_of_others;
 use crate::media::attachments;
 use crate::model::error::{Error, Result};
 use crate::model::membership::state;
 use crate::model::message_kinds::{can_be_edited, reply_target};
 use crate::model::values::{Delivery, GroupInfo, GroupState, Invite, Message, Reaction};
-use crate::operations::removals;
+use crate::state_store::groups::Groups;
 use crate::state_store::others_elsewhere::is_led_on;
 
-impl<'a> Ctx<'a, '_> {
-    /// The group as its user sees it.
-    pub(crate) fn info(&self, id: &GroupId) -> Result<GroupInfo> {
-        group_info(self.tx, self.me(), &self.listed(id)?)
-    }
+/// The group as its user sees it.
+pub(crate) fn info(groups: Groups<'_>, me: PublicKey, id: &GroupId) -> Result<GroupInfo> {
+    group_info(groups.tx, me, &groups.listed(id)?)
 }
 
 pub(crate) fn group_info(tx: &Tx<'_>, me: PublicKey, row: &GroupRow) -> Result<GroupInfo> {
@@ -35,8 +33,8 @@ pub(crate) fn group_info(tx: &Tx<'_>, me: PublicKey, row: &GroupRow) -> Result<G
         state: state(row.status).unwrap_or(GroupState::Pending),
         retention: (row.retention != 0).then_some(row.retention),
         has_image: row.has_image,
-        sealing: removals::sealing(&removals, row.epoch),
-        contested: removals::contested(&removals) || is_led_on(tx, me, row)?,
+        sealing: removals_of_others::sealing(&removals, row.epoch),
+        contested: removals_of_others::contested(&removals) || is_led_on(tx, me, row)?,
         unread_count: tx.unread(&row.id, row.last_read)?,
         last_message: last_message.map(Box::new),
     })

@@ -1,38 +1,33 @@
 //! What was lost of a group's history, told once.
 
-use mdk_store::{GroupRow, GroupStatus, HeldRow, Loss};
-use mdk_wire::{Event, EventId, GroupId, Timestamp, kind};
+use mdk_store::{GroupRow, GroupStatus, HeldRow, Loss, Tx};
+use mdk_wire::{Event, EventId, GroupId, PublicKey, Timestamp, kind};
 use sha2::{Digest as _, Sha256};
 
-use crate::ctx::Ctx;
+use crate::model::call::Call;
 use crate::model::error::Result;
+use crate::model::limits::{CLOCKS, HOUR};
 use crate::model::membership;
 use crate::model::values::Unpaged;
-use crate::operations::report_gaps::{CLOCKS, HOUR};
-use crate::state_store::buffered_memory::Waits;
+use crate::state_store::event_log::EventLog;
+use crate::state_store::groups::Groups;
 use crate::state_store::log_entry::Stored;
 
-impl Ctx<'_, '_> {
-    /// Events that may be lost, that no key opens, and that say that they were made in this time.
-    pub(crate) fn closed_between(
-        &mut self,
-        row: &GroupRow,
-        from: Timestamp,
-        until: Timestamp,
-    ) -> Result<Vec<(HeldRow, Timestamp)>> {
-        let mut held = self.made_between(&row.id, from, until)?;
-        let tried = self.memory.buffered.waits.get(&row.id).is_some_and(Waits::is_through);
-        held.retain(|(held, _)| held.closed && tried);
-        Ok(held)
-    }
+/// What is told of losses.
+pub(crate) struct HistoryGaps<'a> {
+    pub(crate) call: Call<'a>,
+    pub(crate) groups: Groups<'a>,
+    pub(crate) log: EventLog<'a>,
+}
 
+impl HistoryGaps<'_> {
     // rule: F1-6 what is dropped was lost, and that is never passed over
     /// Reports what was held for as long as anything is, or until the group ended, and is not held any more.
     pub(crate) fn report_dropped(&mut self, row: &GroupRow, dropped: Vec<HeldRow>) -> Result<()> {
         let dated = |held: HeldRow| created_at(&held).map(|at| (held, at));
         let mut dropped: Vec<_> = dropped.into_iter().filter_map(dated).collect();
         let unlikely = dropped.iter().any(|(held, _)| held.loss == Loss::Unlikely);
-        let heard = if unlikely { self.last_heard(&row.id)? } else { 0 };
+        let heard = if unlikely { last_heard(self.log.tx, self.log.me, &row.id)? } else { 0 };
         dropped.retain(|(held, at)| match held.loss {
             Loss::Told | Loss::Kept => false,
             Loss::Possible => *at >= ours_from(row).saturating_sub(CLOCKS),
@@ -47,10 +42,10 @@ impl Ctx<'_, '_> {
     /// again, in an envelope of anybody's, so in an hour this is told once, and how many there are nobody knows. (Of a group
     /// that has ended no key is left: whether something is of its members, or noise of a stranger's, cannot be known.)
     pub(crate) fn report_behind(&mut self, id: &GroupId, sent_at: Timestamp) -> Result<()> {
-        let now = self.now();
-        let at = sent_at.max(ours_from(&self.current_row(id)?)).min(now);
+        let now = self.call.now();
+        let at = sent_at.max(ours_from(&self.groups.current_row(id)?)).min(now);
         let subject = [&b"overtaken"[..], &(now / HOUR).to_be_bytes()].concat();
-        self.emit(id, &subject, &Stored::HistoryGap { count: 0, first: at, last: at })
+        self.log.emit(id, &subject, &Stored::HistoryGap { count: 0, first: at, last: at })
     }
 
     // rule: F1-11 what a relay has and cannot give is told, unless all that it gives of that time was there before
@@ -59,9 +54,9 @@ impl Ctx<'_, '_> {
     /// Whoever was there then has what came; that a relay gives less of it now is no loss. Before we joined nothing was
     /// ours. Within an hour it is told once: a relay must not be able to fill the log.
     pub(crate) fn report_unpaged(&mut self, gap: &Unpaged) -> Result<()> {
-        let last = gap.last.min(self.now());
-        for id in self.tx.route_claims(&gap.route)? {
-            let row = self.current_row(&id)?;
+        let last = gap.last.min(self.call.now());
+        for id in self.log.tx.route_claims(&gap.route)? {
+            let row = self.groups.current_row(&id)?;
             let first = gap.first.max(ours_from(&row)).min(last);
             if last < ours_from(&row) || membership::is_over(row.status) {
                 continue;
@@ -70,23 +65,9 @@ impl Ctx<'_, '_> {
                 continue;
             }
             let subject = [&b"unpaged"[..], &(last / HOUR).to_be_bytes()].concat();
-            self.emit(&id, &subject, &Stored::HistoryGap { count: 0, first, last })?;
+            self.log.emit(&id, &subject, &Stored::HistoryGap { count: 0, first, last })?;
         }
         Ok(())
-    }
-
-    /// When the last of what waits, that no state of ours can read and that was made since we joined, was made: as far as
-    /// that is not later than it came.
-    pub(crate) fn last_unread(&self, row: &GroupRow) -> Result<Option<Timestamp>> {
-        if row.status == GroupStatus::Unrecoverable || membership::is_over(row.status) {
-            return Ok(None);
-        }
-        let held = self.tx.held(&row.id)?;
-        let waits = held.iter().filter(|held| held.loss != Loss::Told).filter_map(|held| {
-            let at = created_at(held).filter(|at| *at >= ours_from(row))?;
-            Some(at.min(held.received_at))
-        });
-        Ok(waits.max())
     }
 
     // rule: F1-13 who is led to others that it could not follow is told from when to when something may be missing
@@ -99,36 +80,26 @@ impl Ctx<'_, '_> {
         welcome: &EventId,
         made: Timestamp,
     ) -> Result<()> {
-        let me = self.me();
-        let nodes = self.tx.nodes(&row.id)?;
+        let me = self.log.me;
+        let nodes = self.log.tx.nodes(&row.id)?;
         let others = nodes.iter().filter(|n| n.canonical && n.committer != Some(me));
         let commit = others.map(|n| n.sent_at.min(n.made_at / 1000)).max();
-        let heard = commit.max(self.tx.heard_until(&row.id, &me)?).unwrap_or(0);
-        let last = made.min(self.now());
+        let heard = commit.max(self.log.tx.heard_until(&row.id, &me)?).unwrap_or(0);
+        let last = made.min(self.call.now());
         let first = heard.max(ours_from(row)).min(last);
         let subject = [&b"behind"[..], welcome.as_bytes()].concat();
-        self.emit(&row.id, &subject, &Stored::HistoryGap { count: 0, first, last })
+        self.log.emit(&row.id, &subject, &Stored::HistoryGap { count: 0, first, last })
     }
 
     /// Whether all of these events came before.
     fn all_known(&self, events: &[EventId]) -> Result<bool> {
         for event in events {
-            let known = self.tx.seen(event.as_bytes())?.is_some();
-            if !known && self.tx.held_event(event)?.is_none() {
+            let known = self.log.tx.seen(event.as_bytes())?.is_some();
+            if !known && self.log.tx.held_event(event)?.is_none() {
                 return Ok(false);
             }
         }
         Ok(true)
-    }
-
-    /// When another member was last read.
-    pub(crate) fn last_heard(&self, id: &GroupId) -> Result<Timestamp> {
-        let me = Some(self.me());
-        let nodes = self.tx.nodes(id)?;
-        let others =
-            nodes.iter().filter(|n| n.canonical && n.parent.is_some() && n.committer != me);
-        let commit = others.map(|n| n.made_at / 1000).max();
-        Ok(commit.max(self.tx.last_heard(id)?).unwrap_or(0))
     }
 
     /// One event for all that was lost.
@@ -142,7 +113,7 @@ impl Ctx<'_, '_> {
         let mut subject = Sha256::new();
         lost.iter().for_each(|(held, _)| subject.update(held.event_id.as_bytes()));
         let count = lost.len() as u64;
-        self.emit(&row.id, &subject.finalize(), &Stored::HistoryGap { count, first, last })
+        self.log.emit(&row.id, &subject.finalize(), &Stored::HistoryGap { count, first, last })
     }
 }
 
@@ -168,4 +139,27 @@ pub(crate) fn ours_from(row: &GroupRow) -> Timestamp {
 pub(crate) fn created_at(held: &HeldRow) -> Option<Timestamp> {
     let event = Event::from_stored_json(held.event_json.as_bytes()).ok()?;
     (event.kind() == kind::GROUP_MESSAGE).then(|| event.created_at())
+}
+
+/// When the last of what waits, that no state of ours can read and that was made since we joined, was made: as far as
+/// that is not later than it came.
+pub(crate) fn last_unread(tx: &Tx<'_>, row: &GroupRow) -> Result<Option<Timestamp>> {
+    if row.status == GroupStatus::Unrecoverable || membership::is_over(row.status) {
+        return Ok(None);
+    }
+    let held = tx.held(&row.id)?;
+    let waits = held.iter().filter(|held| held.loss != Loss::Told).filter_map(|held| {
+        let at = created_at(held).filter(|at| *at >= ours_from(row))?;
+        Some(at.min(held.received_at))
+    });
+    Ok(waits.max())
+}
+
+/// When another member was last read.
+pub(crate) fn last_heard(tx: &Tx<'_>, me: PublicKey, id: &GroupId) -> Result<Timestamp> {
+    let me = Some(me);
+    let nodes = tx.nodes(id)?;
+    let others = nodes.iter().filter(|n| n.canonical && n.parent.is_some() && n.committer != me);
+    let commit = others.map(|n| n.made_at / 1000).max();
+    Ok(commit.max(tx.last_heard(id)?).unwrap_or(0))
 }

@@ -4,12 +4,12 @@ use mdk_store::Share;
 use mdk_wire::budget::member::MAX_CUT_AT_ONCE;
 use mdk_wire::{GroupId, PublicKey};
 
-use crate::ctx::Ctx;
+use crate::model::call::Call;
 use crate::model::error::Result;
+use crate::model::limits::HOUR;
+use crate::state_store::event_log::EventLog;
+use crate::state_store::groups::Groups;
 use crate::state_store::log_entry::Stored;
-
-/// Seconds within which it is told once for a group that messages went.
-const HOUR: u64 = 3_600;
 
 /// Of what is allowed such a part is free after messages went, so that not each message makes others go.
 const SLACK: u64 = 64;
@@ -30,26 +30,33 @@ impl Most {
     }
 }
 
-impl Ctx<'_, '_> {
+/// What members say, and how much of it is kept.
+pub(crate) struct HistoryQuota<'a> {
+    pub(crate) call: Call<'a>,
+    pub(crate) groups: Groups<'a>,
+    pub(crate) log: EventLog<'a>,
+}
+
+impl HistoryQuota<'_> {
     // rule: 2.4-22 who says more than is kept loses the oldest of it, and nobody else loses anything
     /// Makes room after a message of a member came. What is oldest goes: whoever says much for years keeps what is new,
     /// where refusing it would leave him silent for ever.
     pub(crate) fn keep_to_quota(&mut self, group: &GroupId, sender: &PublicKey) -> Result<()> {
-        let config = self.config;
+        let config = self.call.config;
         let own =
             Most(Share { messages: config.max_sender_messages, bytes: config.max_sender_bytes });
         let all =
             Most(Share { messages: config.max_group_messages, bytes: config.max_group_bytes });
-        if own.is_passed(self.tx.share(group, Some(sender))?) {
+        if own.is_passed(self.groups.tx.share(group, Some(sender))?) {
             let enough = own.lowered();
             self.cut(group, sender, |own, _| !enough.is_passed(own))?;
         }
-        let total = self.tx.share(group, None)?;
+        let total = self.groups.tx.share(group, None)?;
         if all.is_passed(total) {
             let enough = all.lowered();
             let by_bytes = total.bytes > config.max_group_bytes;
-            while enough.is_passed(self.tx.share(group, None)?)
-                && let Some(largest) = self.tx.largest_share(group, by_bytes)?
+            while enough.is_passed(self.groups.tx.share(group, None)?)
+                && let Some(largest) = self.groups.tx.largest_share(group, by_bytes)?
                 && self.cut(group, &largest, |_, all| !enough.is_passed(all))?
             {}
         }
@@ -63,13 +70,13 @@ impl Ctx<'_, '_> {
         sender: &PublicKey,
         enough: impl Fn(Share, Share) -> bool,
     ) -> Result<bool> {
-        if self.tx.cut_oldest(group, sender, MAX_CUT_AT_ONCE, enough)? == 0 {
+        if self.groups.tx.cut_oldest(group, sender, MAX_CUT_AT_ONCE, enough)? == 0 {
             return Ok(false);
         }
-        let floor = self.current_row(group)?.pass.floor;
-        self.tx.purge_expired(group, floor)?;
-        let hour = (self.now() / HOUR).to_be_bytes();
-        self.emit(group, &hour, &Stored::HistoryTrimmed { sender: *sender.as_bytes() })?;
+        let floor = self.groups.current_row(group)?.pass.floor;
+        self.groups.tx.purge_expired(group, floor)?;
+        let hour = (self.call.now() / HOUR).to_be_bytes();
+        self.log.emit(group, &hour, &Stored::HistoryTrimmed { sender: *sender.as_bytes() })?;
         Ok(true)
     }
 }

@@ -1,23 +1,29 @@
 //! Invites that no relay takes: they stay, and whoever invited is told.
 
-use mdk_store::{OutgoingEnd, OutgoingPurpose, OutgoingRow, SendState};
+use mdk_store::{OutgoingEnd, OutgoingPurpose, OutgoingRow, Tx};
 use mdk_wire::GroupId;
 
-use crate::ctx::Ctx;
 use crate::model::error::{Error, Result};
 use crate::model::outbox::OutboxChange;
 use crate::model::values::Delivery;
 use crate::state_store::deliveries::give_up;
+use crate::state_store::event_log::EventLog;
 use crate::state_store::history;
 use crate::state_store::log_entry::Stored;
-use crate::state_store::outbox::{accepted, errors};
+use crate::state_store::outbox::{Outbox, accepted, errors, refused};
 
 /// How long an invite that every relay refuses is tried, in seconds: what it was made from ends at about that time.
 const TRIED_FOR: u64 = 30 * 86_400;
 
 const GROUP_ENDED: &str = "the group has ended";
 
-impl Ctx<'_, '_> {
+/// How far invites are.
+pub(crate) struct InviteDeliveries<'a> {
+    pub(crate) outbox: Outbox<'a>,
+    pub(crate) log: EventLog<'a>,
+}
+
+impl InviteDeliveries<'_> {
     // rule: OB-18 who was invited is a member whatever relays say: the invite stays as long as that holds, and its
     // refusal is told
     /// Keeps an invite that every relay has refused so far.
@@ -28,38 +34,38 @@ impl Ctx<'_, '_> {
     ) -> Result<()> {
         let group = row.group.clone().ok_or(Error::Unrecoverable("outbox"))?;
         let recipient = row.recipient.ok_or(Error::Unrecoverable("outbox"))?;
-        let members = self.tx.group(&group)?.map(|group| group.members).unwrap_or_default();
+        let members = self.outbox.tx.group(&group)?.map(|group| group.members).unwrap_or_default();
         if !members.contains(&recipient) {
             change.finished = true;
             // (what ended the membership may lose, rule: C2-8)
-            self.tx.withhold_welcome(&row.event_id)?;
-            return Ok(self.tx.drop_outgoing(row.seq)?);
+            self.outbox.tx.withhold_welcome(&row.event_id)?;
+            return Ok(self.outbox.tx.drop_outgoing(row.seq)?);
         }
         row.end = Some(OutgoingEnd::Refused);
-        if row.created_at.saturating_add(TRIED_FOR) <= self.now() {
+        if row.created_at.saturating_add(TRIED_FOR) <= self.outbox.now {
             change.finished = true;
-            self.tx.drop_welcome(&row.event_id)?;
-            self.finish(&mut row)?;
+            self.outbox.tx.drop_welcome(&row.event_id)?;
+            self.outbox.finish(&mut row)?;
             return self.tell_invite(&row, Delivery::Failed);
         }
-        self.tx.put_outgoing(&row)?;
+        self.outbox.tx.put_outgoing(&row)?;
         self.tell_invite(&row, Delivery::Queued)
     }
 
     // rule: C5-5 nobody is invited any more to a group that has ended
     /// Drops the invites of a group that is over for all, and tells of those that no relay had.
     pub(crate) fn drop_invites(&mut self, group: &GroupId) -> Result<()> {
-        for mut row in self.tx.outgoing_of_group(group)? {
+        for mut row in self.outbox.tx.outgoing_of_group(group)? {
             if row.purpose != OutgoingPurpose::Welcome {
                 continue;
             }
-            self.tx.drop_outgoing(row.seq)?;
+            self.outbox.tx.drop_outgoing(row.seq)?;
             if !accepted(&row) {
                 give_up(&mut row, GROUP_ENDED);
                 self.tell_invite(&row, Delivery::Failed)?;
             }
         }
-        Ok(self.tx.drop_group_welcomes(group)?)
+        Ok(self.outbox.tx.drop_group_welcomes(group)?)
     }
 
     /// Notes how far an invite is, once for each state and each choice of relays that are against it.
@@ -76,20 +82,13 @@ impl Ctx<'_, '_> {
         }
         let account = *account.as_bytes();
         let stored = Stored::InviteDeliveryChanged { account, delivery, errors };
-        self.emit(&group.clone(), &subject, &stored)
-    }
-
-    /// Whether an invite to this group waits for a relay that may take it.
-    pub(crate) fn has_invites_on_their_way(&self, group: &GroupId) -> Result<bool> {
-        let rows = self.tx.outgoing_of_group(group)?;
-        let invite = |row: &OutgoingRow| row.purpose == OutgoingPurpose::Welcome;
-        Ok(rows.iter().any(|row| invite(row) && !accepted(row) && !refused(row)))
+        self.log.emit(&group.clone(), &subject, &stored)
     }
 }
 
-/// Whether every relay that an invite is for has refused it: it is tried again, but nobody need wait for that.
-pub(crate) fn refused(row: &OutgoingRow) -> bool {
-    let against = |target: &mdk_store::TargetRow| target.state == SendState::Refused;
-    let invite = row.purpose == OutgoingPurpose::Welcome;
-    invite && !accepted(row) && !row.targets.is_empty() && row.targets.iter().all(against)
+/// Whether an invite to this group waits for a relay that may take it.
+pub(crate) fn has_invites_on_their_way(tx: &Tx<'_>, group: &GroupId) -> Result<bool> {
+    let rows = tx.outgoing_of_group(group)?;
+    let invite = |row: &OutgoingRow| row.purpose == OutgoingPurpose::Welcome;
+    Ok(rows.iter().any(|row| invite(row) && !accepted(row) && !refused(row)))
 }

@@ -1,10 +1,11 @@
 //! Disappearing messages: when each goes, and that it does not come back (protocol/expiry.md 2.9).
 
-use mdk_store::{MessageRow, MessageStatus};
+use mdk_store::{MessageRow, MessageStatus, Tx};
 use mdk_wire::{EventId, GroupId, kind};
 
-use crate::ctx::Ctx;
 use crate::model::error::Result;
+use crate::state_store::deliveries::Deliveries;
+use crate::state_store::messages::Messages;
 
 /// So long it is known which message has had its time, in seconds: as long as an event waits for the commits before it.
 const REMEMBERED: u64 = 30 * 24 * 3600;
@@ -33,7 +34,15 @@ impl Kept {
     }
 }
 
-impl Ctx<'_, '_> {
+/// What has its time.
+pub(crate) struct MessageExpiry<'a> {
+    pub(crate) tx: &'a Tx<'a>,
+    /// Unix seconds.
+    pub(crate) now: u64,
+    pub(crate) deliveries: Deliveries<'a>,
+}
+
+impl MessageExpiry<'_> {
     // rule: 2.9-8 (a relay that dropped a deletion would leave what it deletes with whoever was away)
     /// How long relays are to keep what is said now.
     pub(crate) fn kept(
@@ -80,7 +89,7 @@ impl Ctx<'_, '_> {
             }
         }
         // rule: 2.9-4 what came after its time is not kept, nor shown
-        Ok(row.expires_at.is_some_and(|at| at <= self.now()) || self.edits_what_is_gone(row)?)
+        Ok(row.expires_at.is_some_and(|at| at <= self.now) || self.edits_what_is_gone(row)?)
     }
 
     /// Whether it was seen to expire, or came too late when it was said before or at the same time.
@@ -112,7 +121,7 @@ impl Ctx<'_, '_> {
     pub(crate) fn expire_edits(&mut self, row: &MessageRow) -> Result<Vec<i64>> {
         let edits = self.tx.edits(&row.group, &row.id)?;
         for edit in &edits {
-            self.expire_outgoing(edit.mine, &edit.outer_id)?;
+            self.deliveries.expire_outgoing(edit.mine, &edit.outer_id)?;
             self.tx.expire_message(edit.seq)?;
         }
         Ok(edits.iter().map(|edit| edit.seq).collect())
@@ -120,7 +129,7 @@ impl Ctx<'_, '_> {
 
     /// Takes away all of a message but that it was there, for as long as copies of it may come.
     pub(crate) fn bury(&mut self, row: &MessageRow, shown: bool) -> Result<()> {
-        self.bury_row(row, self.now().saturating_add(REMEMBERED), shown)
+        Messages { tx: self.tx }.bury_row(row, self.now.saturating_add(REMEMBERED), shown)
     }
 
     // rule: 2.9-8 what is deleted stays so when the deletion has had its time, or comes after it: it has no plaintext
@@ -137,14 +146,14 @@ impl Ctx<'_, '_> {
         if settled {
             return Ok(self.tx.expire_message(delete.seq)?);
         }
-        Ok(self.tx.strip_message(delete.seq, self.now().saturating_add(REMEMBERED))?)
+        Ok(self.tx.strip_message(delete.seq, self.now.saturating_add(REMEMBERED))?)
     }
 
     /// What is left of a deleted message goes with the deletion, whose time comes later: until then it says that copies
     /// are not to be shown.
     fn expire_what_it_deleted(&mut self, delete: &MessageRow) -> Result<()> {
         let (kind::DELETE, Some(id)) = (delete.kind, &delete.target) else { return Ok(()) };
-        let now = self.now();
+        let now = self.now;
         for left in self.tx.copies(&delete.group, id)? {
             let due = left.expires_at.is_some_and(|at| at <= now);
             if due && left.status == MessageStatus::Deleted && left.sender == delete.sender {

@@ -1,17 +1,22 @@
 //! The messages of a group, and what one does to another.
 
-use mdk_store::{MessageRow, MessageStatus};
+use mdk_store::{MessageRow, MessageStatus, Tx};
 use mdk_wire::{EventId, GroupId, PublicKey, kind};
 
-use crate::ctx::Ctx;
 use crate::media::attachments::has_imeta;
 use crate::model::error::{Error, Result};
 use crate::model::message_kinds::{can_be_deleted, can_be_edited, is_about};
 use crate::state_store::log_entry::Stored;
 
-impl Ctx<'_, '_> {
-    pub(crate) fn own_message(&mut self, id: &GroupId, target: &EventId) -> Result<MessageRow> {
-        self.row(id)?;
+/// The messages of all groups.
+#[derive(Clone, Copy)]
+pub(crate) struct Messages<'a> {
+    pub(crate) tx: &'a Tx<'a>,
+}
+
+impl Messages<'_> {
+    pub(crate) fn own_message(&self, id: &GroupId, target: &EventId) -> Result<MessageRow> {
+        self.tx.group(id)?.ok_or(Error::GroupNotFound)?;
         let row = self.tx.message(id, target)?.ok_or(Error::MessageNotFound)?;
         if row.mine {
             Ok(row)
@@ -61,7 +66,7 @@ impl Ctx<'_, '_> {
     }
 
     /// A deletion of what is not shown, or not here yet: copies that wait go now, and its author's edits.
-    fn erase_unseen(&mut self, delete: &MessageRow, id: &EventId) -> Result<()> {
+    fn erase_unseen(&self, delete: &MessageRow, id: &EventId) -> Result<()> {
         let mut copies = self.tx.copies(&delete.group, id)?;
         copies.retain(|copy| copy.sender == delete.sender && can_be_deleted(copy));
         let mut own = copies.iter();
@@ -75,7 +80,7 @@ impl Ctx<'_, '_> {
     }
 
     /// What a stored message does to the one it points at; the event to report, if any.
-    pub(crate) fn apply_to_target(&mut self, row: &MessageRow) -> Result<Option<Stored>> {
+    pub(crate) fn apply_to_target(&self, row: &MessageRow) -> Result<Option<Stored>> {
         if row.status == MessageStatus::Deleted {
             return Ok(None);
         }
@@ -106,7 +111,7 @@ impl Ctx<'_, '_> {
 
     /// Blanks a message with its copies and its edits; a reaction just goes, and an edit that was shown gives way to what
     /// was before it.
-    pub(crate) fn erase(&mut self, target: MessageRow) -> Result<Option<Stored>> {
+    pub(crate) fn erase(&self, target: MessageRow) -> Result<Option<Stored>> {
         if target.status == MessageStatus::Deleted || !can_be_deleted(&target) {
             return Ok(None);
         }
@@ -140,23 +145,23 @@ impl Ctx<'_, '_> {
     }
 
     /// Takes the content of a message away, and what opens its files.
-    pub(crate) fn erase_row(&mut self, row: &MessageRow) -> Result<()> {
+    pub(crate) fn erase_row(&self, row: &MessageRow) -> Result<()> {
         if has_imeta(row) {
             self.tx.drop_file_keys(row.seq)?;
         }
         Ok(self.tx.erase_message(row.seq)?)
     }
 
-    /// As [`Ctx::erase_row`], with all that says what it was.
-    pub(crate) fn expire_row(&mut self, row: &MessageRow) -> Result<()> {
+    /// As [`Messages::erase_row`], with all that says what it was.
+    pub(crate) fn expire_row(&self, row: &MessageRow) -> Result<()> {
         if has_imeta(row) {
             self.tx.drop_file_keys(row.seq)?;
         }
         Ok(self.tx.expire_message(row.seq)?)
     }
 
-    /// As [`Ctx::expire_row`], but its copies are known until `until`.
-    pub(crate) fn bury_row(&mut self, row: &MessageRow, until: u64, shown: bool) -> Result<()> {
+    /// As [`Messages::expire_row`], but its copies are known until `until`.
+    pub(crate) fn bury_row(&self, row: &MessageRow, until: u64, shown: bool) -> Result<()> {
         if has_imeta(row) {
             self.tx.drop_file_keys(row.seq)?;
         }
@@ -164,7 +169,7 @@ impl Ctx<'_, '_> {
     }
 
     /// Shows a message at the end of the history. Gives its new place.
-    pub(crate) fn show_row_last(&mut self, row: &MessageRow) -> Result<i64> {
+    pub(crate) fn show_row_last(&self, row: &MessageRow) -> Result<i64> {
         let last = self.tx.show_message_last(row.seq)?;
         if has_imeta(row) {
             self.tx.move_file_keys(row.seq, last)?;

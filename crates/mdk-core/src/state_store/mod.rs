@@ -29,6 +29,7 @@ pub(crate) mod pending_handshakes;
 pub(crate) mod pending_welcomes;
 pub(crate) mod previous_memberships;
 pub(crate) mod read_events;
+pub(crate) mod records;
 pub(crate) mod removals_of_us;
 pub(crate) mod retained_states;
 pub(crate) mod seen;

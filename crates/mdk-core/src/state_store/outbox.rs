@@ -4,19 +4,28 @@
 //! moves the events takes them from [`Engine::outbox`](crate::Engine::outbox), keeps their order, and reports what each
 //! relay said; what follows from that is decided here.
 
-use mdk_store::{OutgoingEnd, OutgoingPurpose, OutgoingRow, PendingRow, SendState, TargetRow};
+use mdk_store::{OutgoingEnd, OutgoingPurpose, OutgoingRow, PendingRow, SendState, TargetRow, Tx};
 use mdk_wire::{Event, EventId, GroupId};
 
-use crate::ctx::Ctx;
+use crate::model::effects::Effects;
 use crate::model::error::{Error, Result};
 use crate::model::outbox::OutboxPurpose;
 use crate::model::relay_urls;
-use crate::state_store::invite_deliveries;
 
-impl Ctx<'_, '_> {
+/// The rows of the outbox.
+#[derive(Clone, Copy)]
+pub(crate) struct Outbox<'a> {
+    pub(crate) tx: &'a Tx<'a>,
+    /// Unix seconds.
+    pub(crate) now: u64,
+    /// It is in use.
+    pub(crate) on: bool,
+}
+
+impl Outbox<'_> {
     /// Writes a finished row in short form, or takes it out when nothing in it will be asked for.
-    pub(crate) fn finish(&mut self, row: &mut OutgoingRow) -> Result<()> {
-        row.finished_at = Some(self.now());
+    pub(crate) fn finish(&self, row: &mut OutgoingRow) -> Result<()> {
+        row.finished_at = Some(self.now);
         let message = row.purpose == OutgoingPurpose::Message;
         let failed = row.end == Some(OutgoingEnd::Refused);
         if message && !failed && errors(row).is_empty() {
@@ -52,22 +61,22 @@ pub(crate) struct Letter<'a> {
     pub(crate) relays: &'a [String],
 }
 
-impl Ctx<'_, '_> {
+impl Outbox<'_> {
     // rule: OB-1 the event is on disk in the transaction that makes it
     /// Puts an event in, if the outbox is in use. One that is there already, or was, is left as it is.
-    pub(crate) fn post(&mut self, letter: &Letter<'_>) -> Result<()> {
-        if !self.outbox {
+    pub(crate) fn post(&self, letter: &Letter<'_>) -> Result<()> {
+        if !self.on {
             return Ok(());
         }
         let pending = match letter.purpose {
             OutboxPurpose::Commit { pending } => Some(pending),
             _ => None,
         };
-        self.put_in(letter, pending, self.now())
+        self.put_in(letter, pending, self.now)
     }
 
     pub(crate) fn put_in(
-        &mut self,
+        &self,
         letter: &Letter<'_>,
         pending: Option<i64>,
         created_at: u64,
@@ -121,7 +130,7 @@ impl Ctx<'_, '_> {
     // rule: OB-3 over the bound nothing of the user's is taken that could not be kept
     /// Refuses what the user wants to publish when the outbox is full.
     pub(crate) fn require_outbox_room(&self) -> Result<()> {
-        if self.outbox { self.make_room() } else { Ok(()) }
+        if self.on { self.make_room() } else { Ok(()) }
     }
 
     fn make_room(&self) -> Result<()> {
@@ -137,12 +146,12 @@ impl Ctx<'_, '_> {
     }
 
     pub(crate) fn post_welcome(
-        &mut self,
+        &self,
         commit: &PendingRow,
         event: &Event,
         recipient: mdk_wire::PublicKey,
     ) -> Result<()> {
-        if !self.outbox {
+        if !self.on {
             return Ok(());
         }
         let letter = Letter {
@@ -151,19 +160,19 @@ impl Ctx<'_, '_> {
             event,
             relays: &[],
         };
-        self.put_in(&letter, Some(commit.id), self.now())
+        self.put_in(&letter, Some(commit.id), self.now)
     }
 
     /// A commit is given up, or was true and is not: what has not gone out of it and its Welcomes stays here. The Welcomes
-    /// can be put in again ([`Ctx::invite_again`]).
-    pub(crate) fn withdraw_commit(&mut self, pending: i64) -> Result<()> {
+    /// can be put in again by `invite_again`.
+    pub(crate) fn withdraw_commit(&self, effects: &mut Effects, pending: i64) -> Result<()> {
         self.tx.withhold_welcomes(pending)?;
         // rule: C2-9 what has given way is not handed out, whichever call has made it ready
         let commit = self.tx.pending(pending)?.and_then(|commit| commit.event_id);
         let welcomes = self.tx.welcomes_of(pending)?.into_iter().map(|welcome| welcome.event_id);
         let gone: Vec<EventId> = welcomes.chain(commit).collect();
-        self.effects.publish.retain(|event| !gone.contains(&event.id()));
-        self.effects.withheld.extend(gone);
+        effects.publish.retain(|event| !gone.contains(&event.id()));
+        effects.withheld.extend(gone);
         for row in self.tx.outgoing_of_commit(pending)? {
             let confirmed = row.purpose == OutgoingPurpose::Commit && accepted(&row);
             if row.finished_at.is_none() && !confirmed {
@@ -174,7 +183,7 @@ impl Ctx<'_, '_> {
     }
 
     /// A request to leave takes the place of an earlier one, which is of no use in another epoch.
-    pub(crate) fn withdraw_proposals(&mut self, group: &GroupId) -> Result<()> {
+    pub(crate) fn withdraw_proposals(&self, group: &GroupId) -> Result<()> {
         for row in self.tx.outgoing_of_group(group)? {
             if row.purpose == OutgoingPurpose::Proposal {
                 self.tx.drop_outgoing(row.seq)?;
@@ -184,23 +193,23 @@ impl Ctx<'_, '_> {
     }
 
     /// An event that nobody is to have any more.
-    pub(crate) fn withdraw_event(&mut self, event: &EventId) -> Result<()> {
+    pub(crate) fn withdraw_event(&self, event: &EventId) -> Result<()> {
         if let Some(row) = self.tx.outgoing_event(event)? {
             self.tx.drop_outgoing(row.seq)?;
         }
         Ok(())
     }
 
-    pub(crate) fn enqueue(&mut self, event: &Event, relays: &[String]) -> Result<()> {
+    pub(crate) fn enqueue(&self, event: &Event, relays: &[String]) -> Result<()> {
         let relays = &relay_urls::checked(relays, MAX_TARGETS)?;
         self.make_room()?;
         let letter = Letter { purpose: OutboxPurpose::List, group: None, event, relays };
-        self.put_in(&letter, None, self.now())
+        self.put_in(&letter, None, self.now)
     }
 
     /// Forgets what was finished long ago. Called by `tick`.
     pub(crate) fn prune_outbox(&self) -> Result<()> {
-        self.tx.prune_outgoing(self.now().saturating_sub(REMEMBERED_FOR))?;
+        self.tx.prune_outgoing(self.now.saturating_sub(REMEMBERED_FOR))?;
         Ok(())
     }
 
@@ -216,9 +225,7 @@ impl Ctx<'_, '_> {
         let mut after = from.saturating_sub(1);
         loop {
             let rows = self.tx.outgoing(after, PAGE)?;
-            if let Some(row) =
-                rows.iter().find(|row| !accepted(row) && !invite_deliveries::refused(row))
-            {
+            if let Some(row) = rows.iter().find(|row| !accepted(row) && !refused(row)) {
                 return Ok(Some(row.seq));
             }
             match rows.last() {
@@ -250,4 +257,11 @@ pub(crate) fn accepted(row: &OutgoingRow) -> bool {
 pub(crate) fn errors(row: &OutgoingRow) -> Vec<(String, String)> {
     let failed = row.targets.iter().filter(|target| target.state != SendState::Accepted);
     failed.filter_map(|target| Some((target.relay.clone(), target.reason.clone()?))).collect()
+}
+
+/// Whether every relay that an invite is for has refused it: it is tried again, but nobody need wait for that.
+pub(crate) fn refused(row: &OutgoingRow) -> bool {
+    let against = |target: &TargetRow| target.state == SendState::Refused;
+    let invite = row.purpose == OutgoingPurpose::Welcome;
+    invite && !accepted(row) && !row.targets.is_empty() && row.targets.iter().all(against)
 }

@@ -1,17 +1,27 @@
 //! Commits and proposals whose parent or proposals are missing.
 
-use mdk_store::{InputClass, InputRow, InputState, NodeRow};
+use mdk_store::{InputClass, InputRow, InputState, NodeRow, Tx};
 
-use crate::ctx::Ctx;
 use crate::fork_choice::settling::touch;
+use crate::model::call::Call;
 use crate::model::error::Result;
 use crate::model::halt::Halt;
 use crate::model::limits::MAX_INPUTS;
 use crate::model::opened::Opened;
 use crate::model::outcome::{DeferredReason, Verdict};
 use crate::model::state_id::Auth;
+use crate::state_store::groups::{GroupRows, edit_row};
 
-impl Ctx<'_, '_> {
+/// Handshake messages that wait.
+pub(crate) struct PendingHandshakes<'a> {
+    pub(crate) tx: &'a Tx<'a>,
+    pub(crate) call: Call<'a>,
+    pub(crate) rows: &'a mut GroupRows,
+    /// Whether the event that is being processed was kept as it came.
+    pub(crate) kept_raw: &'a mut bool,
+}
+
+impl PendingHandshakes<'_> {
     /// A commit of ours that was made where we have no memory of it (an older copy of the database).
     pub(crate) fn own_lost(
         &mut self,
@@ -19,8 +29,8 @@ impl Ctx<'_, '_> {
         node: &NodeRow,
         epoch: u64,
     ) -> Result<Verdict, Halt> {
-        let now = self.now_millis;
-        self.edit_row(&opened.row.id, |row| touch(&mut row.pass, row.epoch, now))?;
+        let now = self.call.now_millis;
+        edit_row(self.tx, self.rows, &opened.row.id, |row| touch(&mut row.pass, row.epoch, now))?;
         let parent = Some(node.authenticator);
         let reason = DeferredReason::CannotJudge;
         self.keep_input(
@@ -43,7 +53,7 @@ impl Ctx<'_, '_> {
         self.keep_input(opened, class, epoch, (InputState::Waiting, None, None), reason)
     }
 
-    /// As [`Ctx::hold_input`], with what is known about it: how far it is, its state, when to look again.
+    /// As [`PendingHandshakes::hold_input`], with what is known about it: how far it is, its state, when to look again.
     pub(crate) fn keep_input(
         &mut self,
         opened: &Opened,
@@ -53,12 +63,12 @@ impl Ctx<'_, '_> {
         reason: DeferredReason,
     ) -> Result<Verdict, Halt> {
         let input =
-            InputRow { state, parent_auth, due_at, ..opened.input(class, epoch, self.now()) };
-        let kept = self.tx.put_input(&input, self.config.max_held_events.min(MAX_INPUTS))?;
+            InputRow { state, parent_auth, due_at, ..opened.input(class, epoch, self.call.now()) };
+        let kept = self.tx.put_input(&input, self.call.config.max_held_events.min(MAX_INPUTS))?;
         if kept {
             return Ok(Verdict::Deferred(reason));
         }
-        self.kept_raw = true;
+        *self.kept_raw = true;
         Ok(Verdict::Deferred(DeferredReason::ResourceRefused))
     }
 }

@@ -30,7 +30,7 @@ pub(crate) fn read(tx: &Tx<'_>, me: PublicKey, row: &EventRow) -> Result<Option<
     Ok(body.map(|body| EngineEvent { cursor: row.seq, group_id: row.group.clone(), body }))
 }
 
-/// Where in the log, and with what, [`Ctx::emit`] recorded an event of this kind.
+/// Where in the log, and with what, `emit` recorded an event of this kind.
 pub(crate) fn recorded_as(
     tx: &Tx<'_>,
     group: &GroupId,

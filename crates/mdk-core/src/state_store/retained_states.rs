@@ -1,9 +1,8 @@
 //! The states of a group that are kept: the followed branch and the candidates beside it.
 
-use mdk_store::{GroupRow, InputClass, InputRow, InputState, NodeRow, PassRow};
+use mdk_store::{GroupRow, InputClass, InputRow, InputState, NodeRow, PassRow, Tx};
 use mdk_wire::{ContentId, GroupId, Secret, SecretVec};
 
-use crate::ctx::Ctx;
 use crate::fork_choice::branch_order::POLICY;
 use crate::fork_choice::state_tree::Tree;
 use crate::model::commit_facts::Step;
@@ -13,8 +12,16 @@ use crate::model::membership;
 use crate::model::membership::UNROUTED;
 use crate::model::opened::Opened;
 use crate::model::state_id::{Auth, ended_by};
+use crate::state_store::groups::Groups;
 
-impl Ctx<'_, '_> {
+/// The states of groups.
+#[derive(Clone, Copy)]
+pub(crate) struct RetainedStates<'a> {
+    pub(crate) tx: &'a Tx<'a>,
+    pub(crate) now_millis: u64,
+}
+
+impl RetainedStates<'_> {
     /// Where a removal goes that came before the state that brought us back, that state is where we began.
     pub(crate) fn begin_anew(&self, id: &GroupId, floor: u64) -> Result<()> {
         let nodes = self.tx.nodes(id)?;
@@ -45,7 +52,7 @@ impl Ctx<'_, '_> {
         let input = InputRow {
             state: InputState::Placed,
             parent_auth: Some(parent),
-            ..opened.input(InputClass::Commit, epoch, self.now())
+            ..opened.input(InputClass::Commit, epoch, self.now_millis / 1000)
         };
         let most = u32::try_from(2 * MAX_BESIDE).unwrap_or(u32::MAX);
         self.tx.put_input(&input, most)?;
@@ -91,13 +98,6 @@ impl Ctx<'_, '_> {
         self.tx.purge_expired(id, floor)?;
         Ok(contested)
     }
-
-    /// The node of the current state.
-    pub(crate) fn tip(&self, id: &GroupId) -> Result<NodeRow> {
-        let auth = self.current_row(id)?.authenticator;
-        let node = self.tx.states(id)?.get(&auth).cloned();
-        node.ok_or(Error::Unrecoverable("the current state has no row"))
-    }
 }
 
 /// The lowest position in the history of a state above any fork.
@@ -106,7 +106,7 @@ pub(crate) fn fork_history(nodes: &[NodeRow]) -> i64 {
     nodes.iter().filter(|n| n.epoch >= contested).map(|n| n.history).min().unwrap_or(0)
 }
 
-impl Ctx<'_, '_> {
+impl RetainedStates<'_> {
     /// The group's rows as one blob: the state an epoch is left in, without a commit of ours that is pending.
     pub(crate) fn snapshot(&self, row: &GroupRow) -> Result<SecretVec> {
         Ok(self.tx.mls_dump_settled(&row.id)?)
@@ -117,7 +117,7 @@ impl Ctx<'_, '_> {
         // First out, then in: the row and the pages of the state that leaves the window are used again at once. Freed
         // pages are wiped, and wiping them only to fill others would double what a commit writes. An open pass keeps
         // what it may have to go back to, and rivals keep their order.
-        let floor = self.floor(&row.pass, row.epoch.saturating_add(1));
+        let floor = floor(&row.pass, row.epoch.saturating_add(1));
         if row.pass.contested == 0 {
             return Ok(self.tx.retain_node(&row.id, &row.authenticator, state, floor)?);
         }
@@ -126,31 +126,6 @@ impl Ctx<'_, '_> {
         }
         self.tx.set_node_state(&row.id, &row.authenticator, state)?;
         Ok(())
-    }
-
-    /// The oldest epoch that is retained when the group has come to `epoch`: the window, and while a pass is open all that
-    /// it may have to go back to. Of a line, which nothing competes with, that is a bounded number of states.
-    pub(crate) fn floor(&self, pass: &PassRow, epoch: u64) -> u64 {
-        let floor = match (pass.opened, pass.contested) {
-            (0, _) => self.horizon(epoch),
-            (_, 0) => self.horizon(epoch).min(epoch.saturating_sub(MAX_LINE)),
-            _ => 0,
-        };
-        floor.max(pass.floor)
-    }
-
-    // rule: E2-2 five epochs are kept whatever the configuration says: branches are chosen among them, and who keeps fewer
-    // chooses otherwise than the others
-    /// The oldest epoch whose state is still retained when the group is at `epoch`.
-    pub(crate) fn horizon(&self, epoch: u64) -> u64 {
-        epoch.saturating_sub(POLICY.max_rewind_commits)
-    }
-
-    /// Since when this group has been in its epoch here, Unix milliseconds. When its commit says that it was made tells nothing of
-    /// that: it may have waited for a relay, and clocks differ.
-    pub(crate) fn epoch_since(&self, id: &GroupId) -> Result<u64> {
-        let row = self.current_row(id)?;
-        Ok(self.tx.node_made_at(id, &row.authenticator)?.unwrap_or(0))
     }
 
     /// Records the live state as the tip of its branch; its blob comes when it is left.
@@ -188,4 +163,36 @@ impl Ctx<'_, '_> {
         })?;
         Ok(())
     }
+}
+
+/// The node of the current state.
+pub(crate) fn tip(groups: Groups<'_>, id: &GroupId) -> Result<NodeRow> {
+    let auth = groups.current_row(id)?.authenticator;
+    let node = groups.tx.states(id)?.get(&auth).cloned();
+    node.ok_or(Error::Unrecoverable("the current state has no row"))
+}
+
+/// Since when this group has been in its epoch here, Unix milliseconds. When its commit says that it was made tells nothing of
+/// that: it may have waited for a relay, and clocks differ.
+pub(crate) fn epoch_since(groups: Groups<'_>, id: &GroupId) -> Result<u64> {
+    let row = groups.current_row(id)?;
+    Ok(groups.tx.node_made_at(id, &row.authenticator)?.unwrap_or(0))
+}
+
+/// The oldest epoch that is retained when the group has come to `epoch`: the window, and while a pass is open all that
+/// it may have to go back to. Of a line, which nothing competes with, that is a bounded number of states.
+pub(crate) fn floor(pass: &PassRow, epoch: u64) -> u64 {
+    let floor = match (pass.opened, pass.contested) {
+        (0, _) => horizon(epoch),
+        (_, 0) => horizon(epoch).min(epoch.saturating_sub(MAX_LINE)),
+        _ => 0,
+    };
+    floor.max(pass.floor)
+}
+
+// rule: E2-2 five epochs are kept whatever the configuration says: branches are chosen among them, and who keeps fewer
+// chooses otherwise than the others
+/// The oldest epoch whose state is still retained when the group is at `epoch`.
+pub(crate) fn horizon(epoch: u64) -> u64 {
+    epoch.saturating_sub(POLICY.max_rewind_commits)
 }

@@ -14,7 +14,6 @@ use std::collections::HashMap;
 use mdk_store::Tx;
 use mdk_wire::{GroupId, Timestamp};
 
-use crate::ctx::Ctx;
 use crate::model::error::Result;
 
 /// The second that a group is in.
@@ -100,11 +99,17 @@ impl Paces {
     }
 }
 
-impl Ctx<'_, '_> {
+/// The times of our envelopes.
+pub(crate) struct Timestamps<'a> {
+    pub(crate) tx: &'a Tx<'a>,
+    pub(crate) now: u64,
+    pub(crate) paces: &'a mut Paces,
+}
+
+impl Timestamps<'_> {
     /// The time for the envelope of the next message of ours.
     pub(crate) fn envelope_time(&mut self, id: &GroupId) -> Result<u64> {
-        let now = self.now();
-        self.memory.paces.next(self.tx, id, now)
+        self.paces.next(self.tx, id, self.now)
     }
 }
 

@@ -5,7 +5,7 @@ use mdk_wire::{ContentId, GroupId};
 
 use crate::engine::Engine;
 use crate::model::error::Result;
-use crate::state_store::buffered_events::is_gift_wrap;
+use crate::state_store::buffered_memory::is_gift_wrap;
 use crate::state_store::history_gaps::ours_from;
 
 /// Work that is not done, and how much is kept.
@@ -58,7 +58,7 @@ pub struct Place {
 /// [`Error::GroupNotFound`](crate::Error::GroupNotFound).
 pub fn watch(engine: &mut Engine, id: &GroupId) -> Result<Watch> {
     engine.look(|ctx| {
-        let row = ctx.row(id)?;
+        let row = ctx.groups().row(id)?;
         let mut inputs = ctx.tx.inputs(id)?;
         inputs.retain(|i| i.state != InputState::Placed);
         let waiting = |class| {
@@ -89,7 +89,7 @@ pub fn watch(engine: &mut Engine, id: &GroupId) -> Result<Watch> {
             proposals: waiting(InputClass::Proposal),
             inputs: inputs.len(),
             pass_open: row.pass.opened != 0,
-            pass_due: ctx.is_due(&row.id, &row.pass),
+            pass_due: ctx.settling().is_due(&row.id, &row.pass),
             contested: row.pass.contested != 0,
             ours_from: ours_from(&row),
             states: places(states),

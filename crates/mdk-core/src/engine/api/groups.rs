@@ -11,6 +11,7 @@ use crate::model::values::{
 };
 use crate::state_store::declined_invites::declined;
 use crate::state_store::history;
+use crate::state_store::retained_states;
 
 /// Groups.
 impl Engine {
@@ -48,7 +49,7 @@ impl Engine {
     /// # Errors
     /// [`Error::GroupNotFound`].
     pub fn group(&mut self, id: &GroupId) -> Result<GroupInfo> {
-        self.look_now(|ctx| ctx.info(id))
+        self.look_now(|ctx| history::info(ctx.groups(), ctx.me(), id))
     }
 
     /// Member accounts, sorted by key.
@@ -235,7 +236,7 @@ impl Engine {
     pub fn quiet_since(&mut self, id: &GroupId) -> Result<u64> {
         self.look(|ctx| {
             let came = ctx.tx.last_came(id)?.unwrap_or(0);
-            Ok(came.saturating_mul(1000).max(ctx.epoch_since(id)?))
+            Ok(came.saturating_mul(1000).max(retained_states::epoch_since(ctx.groups(), id)?))
         })
     }
 
@@ -292,7 +293,7 @@ impl Engine {
             return Err(Error::too_large("length", MAX_EXPORT, length));
         }
         self.look(|ctx| {
-            if membership::is_over(ctx.row(id)?.status) {
+            if membership::is_over(ctx.groups().row(id)?.status) {
                 return Err(Error::NotMember("no longer in this group"));
             }
             let group = ctx.take(id)?;

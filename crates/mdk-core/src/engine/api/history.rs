@@ -23,7 +23,7 @@ impl Engine {
         after: Option<&EventId>,
     ) -> Result<Vec<Message>> {
         self.look_now(|ctx| {
-            ctx.listed(id)?;
+            ctx.groups().listed(id)?;
             history::page(ctx.tx, id, limit, before, after)
         })
     }
@@ -34,7 +34,7 @@ impl Engine {
     /// [`Error::GroupNotFound`], [`Error::MessageNotFound`].
     pub fn message(&mut self, group: &GroupId, id: &EventId) -> Result<Message> {
         self.look_now(|ctx| {
-            ctx.listed(group)?;
+            ctx.groups().listed(group)?;
             let row = ctx.tx.message(group, id)?.filter(|row| !is_bare(row));
             history::view(ctx.tx, row.ok_or(Error::MessageNotFound)?)
         })
@@ -52,7 +52,7 @@ impl Engine {
     ) -> Result<Vec<Message>> {
         self.look_now(|ctx| {
             if let Some(id) = group {
-                ctx.listed(id)?;
+                ctx.groups().listed(id)?;
             }
             let mut rows = ctx.tx.search(query, group, limit)?;
             let declined = declined(ctx.tx)?;
@@ -67,20 +67,12 @@ impl Engine {
     /// [`Error::GroupNotFound`], [`Error::MessageNotFound`].
     pub fn mark_read(&mut self, id: &GroupId, upto: Option<&EventId>) -> Result<()> {
         self.act(|ctx| {
-            ctx.listed(id)?;
+            ctx.groups().listed(id)?;
             let seq = match upto {
                 Some(message) => ctx.tx.message(id, message)?.ok_or(Error::MessageNotFound)?.seq,
                 None => ctx.tx.last_message(id)?.map_or(0, |m| m.seq),
             };
-            if let Some(mut group) = ctx.loaded.take(id) {
-                group.row.last_read = group.row.last_read.max(seq);
-                ctx.tx.update_group(&group.row)?;
-                ctx.put(group);
-            } else {
-                let mut row = ctx.row(id)?;
-                row.last_read = row.last_read.max(seq);
-                ctx.tx.update_group(&row)?;
-            }
+            ctx.edit_row(id, |row| row.last_read = row.last_read.max(seq))?;
             Ok(())
         })
     }
@@ -150,7 +142,7 @@ impl Engine {
         limit: u32,
     ) -> Result<Vec<Message>> {
         self.look_now(|ctx| {
-            ctx.listed(group)?;
+            ctx.groups().listed(group)?;
             let after = match after {
                 Some(id) => ctx.tx.message(group, id)?.ok_or(Error::MessageNotFound)?.seq,
                 None => i64::MIN,

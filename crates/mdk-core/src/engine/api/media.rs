@@ -53,7 +53,7 @@ impl Engine {
         data: &[u8],
     ) -> Result<Vec<u8>> {
         let keys = self.look_now(|ctx| {
-            ctx.listed(group)?;
+            ctx.groups().listed(group)?;
             Ok(ctx.tx.file_keys(group, &attachment.reference())?)
         })?;
         attachments::decrypt(&self.config, group, attachment, data, keys, &self.memory.recent)

@@ -6,6 +6,7 @@ use crate::engine::Engine;
 use crate::model::error::Result;
 use crate::model::outbox::{CommitState, OutboxChange, OutboxItem, RelayVerdict};
 use crate::model::values::Message;
+use crate::state_store::deliveries;
 
 /// The outbox. One call is one transaction.
 impl Engine {
@@ -36,7 +37,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Store`].
     pub fn outbox(&mut self, limit: u32) -> Result<Vec<OutboxItem>> {
-        let (items, late) = self.look_now(|ctx| ctx.outbox(limit))?;
+        let (items, late) = self.look_now(|ctx| ctx.list_outbox(limit))?;
         if late.is_empty() {
             return Ok(items);
         }
@@ -52,7 +53,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Store`].
     pub fn outbox_has(&mut self, event: &EventId) -> Result<bool> {
-        self.look(|ctx| ctx.outbox_has(event))
+        self.look(|ctx| ctx.outbox().outbox_has(event))
     }
 
     /// Place of the first unfinished event at `from` or behind it that no relay has: to see an outbox empty without
@@ -61,7 +62,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Store`].
     pub fn outbox_next(&mut self, from: i64) -> Result<Option<i64>> {
-        self.look(|ctx| ctx.outbox_next(from))
+        self.look(|ctx| ctx.outbox().outbox_next(from))
     }
 
     /// Says where an event goes. Relays that were named before keep what they said; those that are not named any more
@@ -128,7 +129,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Store`].
     pub fn outbox_messages(&mut self) -> Result<Vec<Message>> {
-        self.look_now(|ctx| ctx.outbox_messages())
+        self.look_now(|ctx| deliveries::outbox_messages(ctx.tx))
     }
 
     /// Tries a failed message again, at all its relays and with the same bytes; returns it as it waits now.
@@ -154,7 +155,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Store`].
     pub fn delivery_errors(&mut self, message: &EventId) -> Result<Vec<(String, String)>> {
-        self.look(|ctx| ctx.delivery_errors(message))
+        self.look(|ctx| deliveries::delivery_errors(ctx.tx, message))
     }
 
     /// How a commit of ours stands.
@@ -171,6 +172,6 @@ impl Engine {
     /// # Errors
     /// [`Error::OutboxFull`], [`Error::InvalidRelayUrl`].
     pub fn enqueue(&mut self, event: &Event, relays: &[String]) -> Result<()> {
-        self.act(|ctx| ctx.enqueue(event, relays))
+        self.act(|ctx| ctx.outbox().enqueue(event, relays))
     }
 }

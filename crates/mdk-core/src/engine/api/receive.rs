@@ -45,7 +45,7 @@ impl Engine {
         match (result, refused) {
             (_, Some(rejection)) => {
                 let told = match lost {
-                    Some((id, at)) => self.write(|ctx| ctx.report_behind(&id, at))?.1.told,
+                    Some((id, at)) => self.write(|ctx| ctx.gaps().report_behind(&id, at))?.1.told,
                     None => Vec::new(),
                 };
                 Ok(self.outcome(Err(rejection), told, Vec::new()))
@@ -141,8 +141,8 @@ impl Engine {
     /// # Errors
     /// [`Error::Store`].
     pub fn report_unpaged(&mut self, gaps: &[Unpaged]) -> Result<usize> {
-        let report = |ctx: &mut Ctx<'_, '_>| {
-            gaps.iter().try_for_each(|gap| ctx.report_unpaged(gap))?;
+        let report = |ctx: &mut Ctx<'_>| {
+            gaps.iter().try_for_each(|gap| ctx.gaps().report_unpaged(gap))?;
             Ok(ctx.effects.told.len())
         };
         self.act(report)

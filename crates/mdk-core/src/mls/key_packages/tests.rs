@@ -12,6 +12,7 @@ use openmls_rust_crypto::RustCrypto;
 use crate::ctx::{Ctx, Parts};
 use crate::mls::identity::Identity;
 use crate::mls::loaded_groups::LoadedGroups;
+use crate::model::call::Call;
 use crate::model::clock::{Clock as _, SystemClock};
 use crate::model::config::Config;
 use crate::model::error::{Error, Result};
@@ -42,7 +43,7 @@ impl Account {
     }
 
     /// One engine call at `now`.
-    fn at<T>(&mut self, now: u64, call: impl FnOnce(&mut Ctx<'_, '_>) -> Result<T>) -> Result<T> {
+    fn at<T>(&mut self, now: u64, call: impl FnOnce(&mut Ctx<'_>) -> Result<T>) -> Result<T> {
         let Self { store, keys, crypto, config } = self;
         store.write::<T, Error>(|tx| {
             let identity = match Identity::load(tx, keys)? {
@@ -53,14 +54,17 @@ impl Account {
             let parts = Parts {
                 identity: &identity,
                 crypto,
-                config,
-                now_millis: now * 1000,
-                hints: &Hints::default(),
-                restored: false,
-                reading: false,
+                call: Call {
+                    keys,
+                    config,
+                    hints: &Hints::default(),
+                    now_millis: now * 1000,
+                    restored: false,
+                    reading: false,
+                    outbox: false,
+                },
                 loaded: &mut loaded,
                 memory: &mut Memory::default(),
-                outbox: false,
             };
             call(&mut Ctx::new(tx, parts))
         })

@@ -12,9 +12,10 @@ use crate::model::invites::Beside;
 use crate::model::limits::MAX_WELCOMES;
 use crate::state_store::competing_invites::{is_asked, may_ask};
 use crate::state_store::log_entry::{BESIDE, Stored};
+use crate::state_store::pending_welcomes;
 use crate::state_store::read_events::recorded_as;
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     /// Tells of a Welcome that has come to wait, if it is a question.
     pub(crate) fn ask_beside(
         &mut self,
@@ -22,11 +23,11 @@ impl Ctx<'_, '_> {
         invite: EventId,
         rumor: &WelcomeRumor,
     ) -> Result<(), Halt> {
-        let row = self.current_row(id)?;
+        let row = self.groups().current_row(id)?;
         if recorded_as(self.tx, id, invite.as_bytes(), BESIDE)?.is_none()
             && let Some(said) = self.question(&row, invite, rumor)?
         {
-            self.emit(id, invite.as_bytes(), &Stored::Beside(Box::new(said)))?;
+            self.log().emit(id, invite.as_bytes(), &Stored::Beside(Box::new(said)))?;
         }
         Ok(())
     }
@@ -65,16 +66,16 @@ impl Ctx<'_, '_> {
         invite: EventId,
         rumor: &WelcomeRumor,
     ) -> Result<bool, Halt> {
-        let waiting = self.held_welcomes(id)?;
+        let waiting = self.waiting().held_welcomes(id)?;
         if waiting.len() + 1 < MAX_WELCOMES || waiting.iter().any(|w| w.event_id == invite) {
             return Ok(true);
         }
-        let row = self.current_row(id)?;
+        let row = self.groups().current_row(id)?;
         let new = self.glance_at(&row, invite, rumor)?;
         let mut others = Vec::with_capacity(waiting.len());
         for held in waiting {
             let event = Event::from_stored_json(held.event_json.as_bytes()).ok();
-            let rumor = event.and_then(|event| self.rumor_of(&event));
+            let rumor = event.and_then(|event| pending_welcomes::rumor_of(self.call.keys, &event));
             match rumor.map(|rumor| self.glance_at(&row, held.event_id, &rumor)) {
                 // (of one maker the newest says it all)
                 Some(Ok(old)) if old.said.inviter == new.said.inviter => {

@@ -21,17 +21,20 @@ use crate::model::membership::{UNROUTED, is_invited};
 use crate::operations::join::{Invitation, Joined};
 use crate::policy;
 use crate::policy::invite::Behind;
+use crate::state_store::branch_messages;
+use crate::state_store::competing_invites;
+use crate::state_store::memberships;
 use crate::state_store::previous_memberships::earlier;
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     /// Lets go of a membership that has ended, for the next one.
     pub(super) fn clear_ended(&mut self, id: &GroupId, known: Option<&GroupRow>) -> Result<()> {
         let disbanded = known.is_some_and(|row| row.status == GroupStatus::Disbanded);
         // rule: D6-11 where nothing competes the choice is made: what was said before the removal is for us
-        if !disbanded && self.is_to_choose(id)? {
-            self.sort_messages(id)?;
+        if !disbanded && branch_messages::is_to_choose(self.groups(), id)? {
+            self.branch_messages().sort_messages(id)?;
         }
-        self.clear_state(id)
+        self.memberships().clear_state(id)
     }
 
     /// Lets go of where we are, since the others are elsewhere.
@@ -45,15 +48,15 @@ impl Ctx<'_, '_> {
         match behind {
             Behind::Lost(from) => {
                 self.give_up(id, "joined_on_a_lost_branch")?;
-                self.lose_branch(id, from)?;
+                self.branch_messages().lose_branch(id, from)?;
             }
             // What was said before is true for all.
             Behind::Away => {
                 self.give_up(id, "left_behind")?;
-                self.report_left_behind(row, &offer.invite, offer.made)?;
+                self.gaps().report_left_behind(row, &offer.invite, offer.made)?;
             }
         }
-        self.clear_state(id)
+        self.memberships().clear_state(id)
     }
 
     /// Joins the group as one that waits for the user's answer. `known` is what we had of it.
@@ -65,17 +68,21 @@ impl Ctx<'_, '_> {
     ) -> Result<Joined, Halt> {
         // rule: B4-34 (an invitation that was not answered was no membership)
         let before = match known.as_ref() {
-            Some(row) if is_invited(row.status) || self.ended_unanswered(row)? => {
+            Some(row)
+                if is_invited(row.status) || competing_invites::ended_unanswered(self.tx, row)? =>
+            {
                 earlier(self.tx, row)?.map(Box::new)
             }
             Some(row) => Some(Box::new(Earlier::of(earlier(self.tx, row)?, row))),
             None => None,
         };
         let status = match known.as_ref() {
-            Some(row) if row.status != GroupStatus::Invited => match self.standing_before(row)? {
-                GroupStatus::Invited => GroupStatus::Invited,
-                _ => GroupStatus::Reinvited,
-            },
+            Some(row) if row.status != GroupStatus::Invited => {
+                match memberships::standing_before(self.tx, row)? {
+                    GroupStatus::Invited => GroupStatus::Invited,
+                    _ => GroupStatus::Reinvited,
+                }
+            }
             _ => GroupStatus::Invited,
         };
         let signer = staged.welcome_sender_index().u32();
@@ -110,7 +117,7 @@ impl Ctx<'_, '_> {
             left: BTreeSet::new(),
             sent_at: row.pass.joined_at,
         };
-        self.put_tip(&row, None, Some(&step))?;
+        self.states().put_tip(&row, None, Some(&step))?;
         let mut group = LoadedGroup::new(mls, row.clone());
         group.set_view(Arc::new(view));
         self.put(group);

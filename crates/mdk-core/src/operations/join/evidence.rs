@@ -13,8 +13,11 @@ use crate::model::limits::PATIENCE;
 use crate::model::membership;
 use crate::operations::join::retry_welcomes::is_settled;
 use crate::policy::invite::{Behind, Evidence};
+use crate::state_store::competing_invites;
+use crate::state_store::history_gaps;
+use crate::state_store::removals_of_us;
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     /// What is known of a Welcome before it is opened.
     pub(crate) fn evidence(
         &mut self,
@@ -31,16 +34,22 @@ impl Ctx<'_, '_> {
         let leads = there && later || row.status == GroupStatus::Leaving;
         let came = self.waits_since(row, &offer.invite)?;
         Ok(Evidence {
-            unanswered: self.ended_unanswered(row)?,
+            unanswered: competing_invites::ended_unanswered(self.tx, row)?,
             deleted: None,
             removal: match given_up {
                 true => None,
-                false => self.removal_before(row, offer.epoch)?.map(|(removal, _)| removal),
+                false => removals_of_us::removal_before(self.tx, row, offer.epoch)?
+                    .map(|(removal, _)| removal),
             },
             behind: if leads { self.is_left_behind(row, offer)? } else { None },
             waited: self.was_patient(came),
             asked_again: row.status == GroupStatus::Disbanded
-                && self.is_asked_after_a_strangers(row, offer.epoch, offer.made)?,
+                && competing_invites::is_asked_after_a_strangers(
+                    self.tx,
+                    row,
+                    offer.epoch,
+                    offer.made,
+                )?,
             maker: None,
         })
     }
@@ -52,7 +61,7 @@ impl Ctx<'_, '_> {
     fn is_left_behind(&mut self, row: &GroupRow, offer: &Offer) -> Result<Option<Behind>> {
         let came = self.waits_since(row, &offer.invite)?;
         // A removal that is known tells where the branches parted, and nothing more has to be waited for (rule: B4-18).
-        let removal = self.removal_before(row, offer.epoch)?;
+        let removal = removals_of_us::removal_before(self.tx, row, offer.epoch)?;
         let mut from = match removal {
             Some((_, fork)) => fork.saturating_add(1),
             None if !self.was_patient(came) => return Ok(None),
@@ -104,7 +113,10 @@ impl Ctx<'_, '_> {
     /// What was said before that may be read after the Welcome has come, in any order, so its own time counts (but none that
     /// lies ahead of ours). And as long as things are read, more of them may come, the removal of us, too.
     fn is_deserted(&mut self, row: &GroupRow, made: Timestamp) -> Result<bool> {
-        if membership::is_out(row.status) || self.publishing(row)? || !self.is_quiet(row)? {
+        if membership::is_out(row.status)
+            || self.groups().publishing(row)?
+            || !self.is_quiet(row)?
+        {
             return Ok(false);
         }
         // Of those who go on elsewhere something comes that cannot be read, if only the commit that added us. Without it
@@ -113,7 +125,7 @@ impl Ctx<'_, '_> {
         // by as long as it takes to publish it.)
         let since = made.saturating_sub(PATIENCE);
         let refused = self.memory.buffered.refused.get(&row.id).copied();
-        if self.last_unread(row)?.max(refused).is_none_or(|at| at < since) {
+        if history_gaps::last_unread(self.tx, row)?.max(refused).is_none_or(|at| at < since) {
             self.wants_sign = Some(since);
             return Ok(false);
         }
@@ -131,13 +143,13 @@ impl Ctx<'_, '_> {
 
     /// Whether nothing of others has come for as long as a Welcome waits. (A clock that was ahead says nothing about it.)
     pub(crate) fn is_quiet(&self, row: &GroupRow) -> Result<bool> {
-        let (heard, now) = (self.last_heard(&row.id)?, self.now());
+        let (heard, now) = (history_gaps::last_heard(self.tx, self.me(), &row.id)?, self.now());
         Ok(heard > now || heard.saturating_add(PATIENCE) <= now)
     }
 
     /// When a Welcome came that waits, in Unix seconds.
     fn waits_since(&mut self, row: &GroupRow, invite: &EventId) -> Result<Option<u64>> {
-        let held = self.held_welcomes(&row.id)?;
+        let held = self.waiting().held_welcomes(&row.id)?;
         Ok(held.iter().find(|w| w.event_id == *invite).map(|w| w.received_at))
     }
 

@@ -7,21 +7,20 @@ use mdk_wire::budget::inviter::{MAX_OF_ONE, MAX_WAITING};
 use mdk_wire::{EventId, PublicKey};
 
 use crate::ctx::Ctx;
-use crate::mls::welcome::reject;
 use crate::model::error::Result;
-use crate::model::halt::Halt;
+use crate::model::halt::{Halt, reject};
 use crate::model::membership;
 use crate::model::membership::is_invited;
 use crate::model::outcome::RejectCode;
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     /// Whether there is room for an invite of this account. Of strangers who fill all of it the one with the most invites
     /// loses the oldest.
     pub(crate) fn may_invite(&mut self, sender: &PublicKey) -> Result<bool, Halt> {
         let rows = self.tx.groups()?;
         let stranger = self.is_stranger(&rows, sender);
         // rule: B4-40 whose invites are not taken costs no join
-        if stranger && !self.hints.inviters.strangers {
+        if stranger && !self.call.hints.inviters.strangers {
             let reason = "invites of this account are not taken";
             return Err(reject(RejectCode::AuthorizationFailed, "B4-40", reason));
         }
@@ -61,6 +60,6 @@ impl Ctx<'_, '_> {
                 && !membership::is_over(row.status)
                 && row.members.contains(account)
         };
-        !self.hints.inviters.known.contains(account) && !rows.iter().any(with_us)
+        !self.call.hints.inviters.known.contains(account) && !rows.iter().any(with_us)
     }
 }

@@ -17,7 +17,7 @@ use openmls::group::StagedWelcome;
 
 use crate::ctx::Ctx;
 use crate::mls::capabilities;
-use crate::mls::welcome::{encoding, reject, welcome_error, welcome_of};
+use crate::mls::welcome::{encoding, welcome_error, welcome_of};
 use crate::model::error::{Error, Result};
 use crate::model::follow_up::FollowUp;
 use crate::model::halt::Halt;
@@ -25,6 +25,7 @@ use crate::model::invites::{Earlier, Offer};
 use crate::model::outcome::{DeferredReason, RejectCode, Rejection, Verdict};
 use crate::policy::invite::{Evidence, InviteVerdict, KNOWN, Maker, Unplaced, judge_invite};
 use crate::state_store::log_entry::Stored;
+use crate::state_store::pending_welcomes;
 
 /// A Welcome that is judged.
 struct Invitation<'a> {
@@ -46,7 +47,7 @@ pub(crate) enum Joined {
     Rival(Box<NodeRow>),
 }
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     /// A gift wrap: verified, unwrapped, judged, joined; or refused without a trace.
     pub(crate) fn process_gift_wrap(&mut self, event: &Event) -> Result<Verdict, Halt> {
         // rule: B4-1 an event, and a Welcome, counts once
@@ -150,12 +151,12 @@ impl Ctx<'_, '_> {
         } else {
             Stored::Invited { welcome }
         };
-        self.emit(&row.id, &welcome, &invited)?;
+        self.log().emit(&row.id, &welcome, &invited)?;
         if let Some(before) = before {
-            self.emit(&row.id, &welcome, &Stored::Earlier(before))?;
+            self.log().emit(&row.id, &welcome, &Stored::Earlier(before))?;
         }
         self.tx.drop_kept(&row.id)?;
-        self.keep_until_answered(&row.id, event)?;
+        pending_welcomes::keep_until_answered(self.groups(), self.now(), &row.id, event)?;
         // rule: B4-13 what had waited for another branch may be of the new membership
         self.effects.follow(FollowUp::RetryBuffered(row.id.clone()));
         Ok(Verdict::Applied)
@@ -174,7 +175,7 @@ impl Ctx<'_, '_> {
         ))?;
 
         let provider = self.provider();
-        let config = capabilities::join_config(self.config);
+        let config = capabilities::join_config(self.call.config);
         let mut builder = StagedWelcome::build_from_welcome(&provider, &config, mls_welcome)
             .map_err(|e| welcome_error(&e))?;
         // (the id, yet unverified, may refuse but never admit)
@@ -219,7 +220,7 @@ impl Ctx<'_, '_> {
         let (InviteVerdict::PutAway, Some(row)) = (&verdict, &known) else {
             return Ok((known, seen, verdict));
         };
-        self.forget_unanswered(row.clone())?;
+        self.memberships().forget_unanswered(row.clone())?;
         let known = self.tx.group(id)?;
         let seen = Evidence { unanswered: false, ..self.evidence(id, known.as_ref(), offer)? };
         let verdict = judge_invite(known.as_ref(), offer, &seen);

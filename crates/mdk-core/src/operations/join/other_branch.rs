@@ -7,17 +7,17 @@ use openmls::group::StagedWelcome;
 
 use crate::ctx::Ctx;
 use crate::mls::state_keys::{authenticator, event_key};
-use crate::mls::welcome::{reject, welcome_error, welcome_of};
+use crate::mls::welcome::{welcome_error, welcome_of};
 use crate::mls::{capabilities, settings, views};
 use crate::model::error::Result;
-use crate::model::halt::Halt;
+use crate::model::halt::{Halt, reject};
 use crate::model::membership::UNROUTED;
 use crate::model::outcome::RejectCode;
 use crate::model::state_id::Auth;
 use crate::operations::join::Joined;
 use crate::policy;
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     // rule: B4-17 of two invitations the branch that wins is followed, whichever came first
     /// A second Welcome, to the epoch that our membership began in or to one before: two admins invited us before either
     /// heard of the other. Which of them won is not known here, and on the branch of the one that lost nobody will say
@@ -34,7 +34,7 @@ impl Ctx<'_, '_> {
         const KNOWN: Halt =
             reject(RejectCode::AlreadyApplied, "B4-4", "the group is known already");
         // rule: C2-4 while a commit of the user's is being published everything else waits
-        if self.publishing(row)? {
+        if self.groups().publishing(row)? {
             return Ok(Joined::Wait(row.id.clone()));
         }
         let mut rival = None;
@@ -59,7 +59,7 @@ impl Ctx<'_, '_> {
         after: Option<Auth>,
     ) -> Result<Option<NodeRow>, Halt> {
         let provider = self.provider();
-        let config = capabilities::join_config(self.config);
+        let config = capabilities::join_config(self.call.config);
         let staged =
             StagedWelcome::build_from_welcome(&provider, &config, welcome_of(&rumor.mls_message)?)
                 .and_then(|builder| builder.replace_old_group().skip_lifetime_validation().build())
@@ -89,7 +89,7 @@ impl Ctx<'_, '_> {
             canonical: false,
             removed: false,
             history: self.tx.newest_message()?,
-            made_at: self.now_millis,
+            made_at: self.call.now_millis,
             sent_at: rumor.created_at.min(self.now()),
             event_key: event_key(&mls, self.crypto)?,
             nostr_group_id: settings.nostr_group_id.unwrap_or(UNROUTED),

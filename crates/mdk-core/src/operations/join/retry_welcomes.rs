@@ -29,17 +29,17 @@ pub(crate) fn is_settled(row: &GroupRow) -> bool {
     row.welcome.is_none() || row.pass.floor > row.join_epoch
 }
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     // rule: B4-15 a Welcome of a later membership waits for the end of this one
     /// Gift wraps and the group's events come by two subscriptions, so the invitation may be there before the commit
     /// that removed us: it is kept, and taken up when that commit has come.
     pub(crate) fn hold_welcome(&mut self, id: &GroupId, event: &Event) -> Result<Verdict, Halt> {
-        let row = self.current_row(id)?;
-        let waiting = self.held_welcomes(id)?;
+        let row = self.groups().current_row(id)?;
+        let waiting = self.waiting().held_welcomes(id)?;
         if waiting.len() >= MAX_WELCOMES && !waiting.iter().any(|w| w.event_id == event.id()) {
             return Ok(Verdict::Deferred(DeferredReason::ResourceRefused));
         }
-        self.hold(&row, event, DeferredReason::FutureEpoch)
+        self.buffered().hold(&row, event, DeferredReason::FutureEpoch)
     }
 
     /// Welcomes that may have waited long enough for a removal that does not come.
@@ -59,7 +59,7 @@ impl Ctx<'_, '_> {
             self.take_up(waiting);
             return Ok(Retry::All);
         }
-        let awaited = self.is_awaited(&row)?;
+        let awaited = removals_of_us::is_awaited(self.tx, &row)?;
         // (what is heard is no new state, in which it would be taken up again)
         if !awaited && is_settled(&row) && !self.is_quiet(&row)? {
             return Ok(Retry::Nothing);

@@ -9,7 +9,7 @@ use crate::mls::key_packages::{REPLACED_GRACE, USED_GRACE, mls_reference};
 use crate::model::error::{Error, Result};
 use crate::model::values::KeyPackageInfo;
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     /// Ours, newest first; replaced ones as long as a Welcome to them can still be joined.
     pub(crate) fn key_packages(&self) -> Result<Vec<KeyPackageInfo>> {
         Ok(self.tx.key_packages()?.into_iter().map(info).collect())
@@ -35,7 +35,7 @@ impl Ctx<'_, '_> {
             return Ok(());
         }
         // rule: A4-9 a Welcome that waits can be taken up as long as its KeyPackage lives
-        let named = self.key_packages_of_welcomes()?;
+        let named = self.welcomes().key_packages_of_welcomes()?;
         for row in over {
             if now >= row.not_after || !named.contains(&row.event_id) {
                 self.forget_key_package(&row.reference)?;
@@ -46,7 +46,7 @@ impl Ctx<'_, '_> {
 
     fn forget_key_package(&mut self, reference: &KeyPackageRef) -> Result<()> {
         if let Some(row) = self.tx.key_package(reference)? {
-            self.withdraw_event(&row.event_id)?;
+            self.outbox().withdraw_event(&row.event_id)?;
         }
         // The bundle holds the init key and the leaf's encryption key; OpenMLS stores no other row for it.
         self.tx.mls().delete_key_package(&mls_reference(reference)?)?;

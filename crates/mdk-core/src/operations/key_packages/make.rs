@@ -13,13 +13,14 @@ use crate::model::error::{Error, Result};
 use crate::model::outbox::OutboxPurpose;
 use crate::model::{relay_urls, stored_event};
 use crate::state_store::outbox::Letter;
+use mdk_wire::OsRandom;
 
 const META_SLOT: &str = "key_package_slot";
 /// Followed by the slot: time of its newest event, which outlives the row of a deleted KeyPackage.
 const META_SLOT_TIME: &str = "key_package_time:";
 const MAX_RELAYS: usize = 16;
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     /// Makes a KeyPackage, keeps its private part, and returns the event to publish. One that stands in
     /// the same slot counts as replaced from now on. Without a slot it is the account's own, or another one from now on
     /// when what stands in that is dated ahead of the clock.
@@ -37,7 +38,7 @@ impl Ctx<'_, '_> {
             return Err(Error::empty("relays", "empty"));
         }
         let relays = &relay_urls::checked(relays, MAX_RELAYS)?;
-        self.require_outbox_room()?;
+        self.outbox().require_outbox_room()?;
         let now = self.now();
         let slot = match slot {
             Some(slot) => checked_slot(slot)?,
@@ -63,7 +64,7 @@ impl Ctx<'_, '_> {
     ) -> Result<KeyPackageRow> {
         let now = self.now();
         let created_at = self.next_created_at(&slot)?;
-        let lifetime = lifetime(self.config.key_package_lifetime, now)?;
+        let lifetime = lifetime(self.call.config.key_package_lifetime, now)?;
         let bundle = self.build_bundle(lifetime)?;
         let (event, reference) = self.sign_key_package(bundle.key_package(), &slot, created_at)?;
 
@@ -81,7 +82,7 @@ impl Ctx<'_, '_> {
         };
         self.tx.put_key_package(&row)?;
         let purpose = OutboxPurpose::KeyPackage;
-        self.post(&Letter { purpose, group: None, event: &event, relays })?;
+        self.outbox().post(&Letter { purpose, group: None, event: &event, relays })?;
         Ok(row)
     }
 
@@ -144,7 +145,7 @@ impl Ctx<'_, '_> {
             }
         }
         let mut bytes = [0; 32];
-        self.random.fill(&mut bytes);
+        OsRandom.fill(&mut bytes);
         let slot = hex::encode(bytes);
         self.tx.set_meta(META_SLOT, slot.as_bytes())?;
         Ok(slot)

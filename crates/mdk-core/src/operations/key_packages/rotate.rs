@@ -12,6 +12,7 @@ use crate::model::error::{Error, Result};
 use crate::model::outbox::OutboxPurpose;
 use crate::model::stored_event;
 use crate::state_store::outbox::Letter;
+use mdk_wire::OsRandom;
 
 const DAY: u64 = 86_400;
 /// A KeyPackage is replaced this long before its end, at least and at most: clients that were made on one day do not
@@ -35,10 +36,10 @@ pub(crate) struct Plan {
     next_try: u64,
 }
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     /// Makes what is due and hands it out, until a relay has it. Called by `tick`.
     pub(crate) fn upkeep_key_packages(&mut self) -> Result<()> {
-        if !self.config.rotate_key_packages {
+        if !self.call.config.rotate_key_packages {
             return Ok(());
         }
         let now = self.now();
@@ -57,7 +58,7 @@ impl Ctx<'_, '_> {
                     served.push(&row.slot);
                 } else if now >= plan.next_try {
                     let event = stored_event::stored_event(&row.event_json)?;
-                    self.post(&Letter {
+                    self.outbox().post(&Letter {
                         purpose: OutboxPurpose::KeyPackage,
                         group: None,
                         event: &event,
@@ -142,7 +143,7 @@ impl Ctx<'_, '_> {
             return Ok(plan);
         }
         let mut random = [0; 8];
-        self.random.fill(&mut random);
+        OsRandom.fill(&mut random);
         let (least, most) = BEFORE_THE_END;
         let early = least + u64::from_be_bytes(random) % (most - least);
         // A short lifetime is used for two thirds.

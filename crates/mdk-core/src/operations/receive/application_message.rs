@@ -18,9 +18,11 @@ use crate::model::membership;
 use crate::model::opened::Opened;
 use crate::model::outcome::{DeferredReason, RejectCode, Rejection, Verdict};
 use crate::operations::receive::deliver::Source;
+use crate::state_store::branch_messages;
 use crate::state_store::handshakes_tried::{Vain, heard_until};
+use crate::state_store::seen;
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     pub(crate) fn apply_application(
         &mut self,
         opened: Opened,
@@ -31,7 +33,7 @@ impl Ctx<'_, '_> {
         // The live group has the message keys of the last epochs on its branch; a pass may retain one before them.
         let live = !membership::is_out(row.status)
             && epoch <= row.epoch
-            && epoch >= row.epoch.saturating_sub(u64::from(self.config.max_past_epochs))
+            && epoch >= row.epoch.saturating_sub(u64::from(self.call.config.max_past_epochs))
             && (epoch == row.epoch || self.knows_of(&row.id, epoch)?)
             && !self.is_candidate(&opened, epoch)?;
         if !live {
@@ -77,7 +79,7 @@ impl Ctx<'_, '_> {
         ))?;
         let source = self.source(&group, epoch)?;
         self.put(group);
-        self.done(&opened)?;
+        seen::done(self.tx, &opened)?;
         self.deliver(&opened, sender, &source, &content.into_bytes())?;
         Ok(Verdict::Applied)
     }
@@ -132,7 +134,7 @@ impl Ctx<'_, '_> {
                 // (what is said in the group is out of sight where we are out of it, until the choice is made)
                 followed: node.canonical && !over,
             };
-            self.done(opened)?;
+            seen::done(self.tx, opened)?;
             self.deliver(opened, sender, &source, &content)?;
             // What was said may have woken the state, and another one may sleep for it.
             self.effects.follow(FollowUp::LimitBranches(id.clone()));

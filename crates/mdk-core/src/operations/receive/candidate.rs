@@ -10,8 +10,9 @@ use crate::model::halt::Halt;
 use crate::model::membership;
 use crate::model::opened::Opened;
 use crate::model::outcome::{DeferredReason, Verdict};
+use crate::state_store::seen;
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     /// As [`Ctx::add_candidate`], when nothing has to be noted about what led there.
     pub(crate) fn add_rival(&mut self, node: NodeRow) -> Result<Verdict, Halt> {
         let id = node.group.clone();
@@ -19,7 +20,7 @@ impl Ctx<'_, '_> {
         self.memory.rerouted = true;
         self.tx.put_node(&node)?;
         self.note_put_out(&node)?;
-        let (now, epoch, auth) = (self.now_millis, node.epoch, node.authenticator);
+        let (now, epoch, auth) = (self.call.now_millis, node.epoch, node.authenticator);
         let row = self.edit_row(&id, |row| {
             let base = base_for_rival(row);
             touch(&mut row.pass, row.epoch, now);
@@ -49,14 +50,14 @@ impl Ctx<'_, '_> {
         opened: &Opened,
         node: NodeRow,
     ) -> Result<Verdict, Halt> {
-        self.done(opened)?;
+        seen::done(self.tx, opened)?;
         self.tx.drop_input(&opened.row.id, &opened.content_id)?;
-        if self.is_surplus(&node)? {
+        if self.states().is_surplus(&node)? {
             // (and keeps no pass open)
             return Ok(Verdict::Deferred(DeferredReason::Rival));
         }
         if let Some(parent) = node.parent {
-            self.keep_commit(opened, node.epoch.saturating_sub(1), parent)?;
+            self.states().keep_commit(opened, node.epoch.saturating_sub(1), parent)?;
         }
         self.add_rival(node)
     }

@@ -12,7 +12,7 @@ use crate::model::membership::is_out;
 use crate::model::opened::Opened;
 use crate::model::outcome::{DeferredReason, RejectCode, Rejection, Verdict};
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     pub(crate) fn classify(&mut self, opened: Opened) -> Result<Verdict, Halt> {
         let message = decode(&opened.bytes)?;
         if message.group_id().as_slice() != opened.row.id.as_bytes() {

@@ -18,8 +18,9 @@ use crate::model::membership;
 use crate::model::opened::Opened;
 use crate::model::outcome::Verdict;
 use crate::policy;
+use crate::state_store::seen;
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     /// A commit on the tip applies at once; the state it leaves is retained.
     pub(crate) fn apply_commit(
         &mut self,
@@ -28,7 +29,7 @@ impl Ctx<'_, '_> {
     ) -> Result<Verdict, Halt> {
         let id = opened.row.id.clone();
         let mut group = self.take(&id)?;
-        let state = self.snapshot(&group.row)?;
+        let state = self.states().snapshot(&group.row)?;
         let (epoch, tip) = (group.row.epoch, group.row.authenticator);
         let provider = self.provider();
         load_proposals(self.tx, &provider, &mut group.mls, &id, &tip)?;
@@ -66,12 +67,12 @@ impl Ctx<'_, '_> {
         // Only an automatic commit can be pending here, and only a commit that takes effect supersedes it: until
         // then a relay may have it. Its bytes stay known in case it comes back.
         if let Some(pending) = self.tx.pending_of(&id)? {
-            self.supersede(&group, pending.id)?;
+            self.supersede(&group.row.id, pending.id)?;
         }
         // rule: E5-8 a commit on the tip applies at once, and opens a pass for what may compete with it: before anything
         // is let go, since the oldest of the states is one that a rival may start from
-        touch(&mut group.row.pass, epoch, self.now_millis);
-        self.retain(&group.row, &state)?;
+        touch(&mut group.row.pass, epoch, self.call.now_millis);
+        self.states().retain(&group.row, &state)?;
         group
             .mls
             .merge_staged_commit(&self.provider(), *staged)
@@ -80,11 +81,11 @@ impl Ctx<'_, '_> {
         group.judged = None;
         let contested = group.row.pass.contested != 0;
         self.finish_epoch(&mut group, &before, &step)?;
-        self.done(&opened)?;
+        seen::done(self.tx, &opened)?;
         self.tx.drop_input(&id, &opened.content_id)?;
         if contested || membership::is_over(group.row.status) {
             // (its state may lose, and be one of too many; or we are out, and know no more of it than this)
-            self.keep_commit(&opened, epoch, tip)?;
+            self.states().keep_commit(&opened, epoch, tip)?;
         }
         if membership::is_over(group.row.status) {
             self.loaded.forget(&id);

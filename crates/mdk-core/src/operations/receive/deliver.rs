@@ -26,7 +26,7 @@ pub(crate) struct Source {
     pub(crate) followed: bool,
 }
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     /// Checks the payload against its MLS sender and stores it once; what is too much goes.
     pub(crate) fn deliver(
         &mut self,
@@ -36,7 +36,7 @@ impl Ctx<'_, '_> {
         plaintext: &[u8],
     ) -> Result<(), Halt> {
         self.store_payload(opened, sender, source, plaintext)?;
-        Ok(self.keep_to_quota(&opened.row.id, &sender)?)
+        Ok(self.quota().keep_to_quota(&opened.row.id, &sender)?)
     }
 
     fn store_payload(
@@ -55,7 +55,7 @@ impl Ctx<'_, '_> {
             // Said in this state already, and counted there: nothing is new.
             return Ok(());
         }
-        let late = self.has_had_its_time(&mut row, &copies)?;
+        let late = self.expiry().has_had_its_time(&mut row, &copies)?;
         let known = |status| copies.iter().any(|copy| copy.status == status);
         let gone = known(MessageStatus::Deleted);
         if known(MessageStatus::Valid) {
@@ -63,16 +63,16 @@ impl Ctx<'_, '_> {
             row.status = MessageStatus::Parked;
         }
         // A delete by the same author may have come before what it deletes.
-        let erased = self.is_deleted(&row)? || self.is_void(&row)?;
+        let erased = self.messages().is_deleted(&row)? || self.messages().is_void(&row)?;
         if late || gone || erased {
             row.content = String::new();
             row.tags = Vec::new();
         }
         if erased {
             row.status = MessageStatus::Deleted;
-            self.erase_edits(&row.group, &row.id, None)?;
+            self.messages().erase_edits(&row.group, &row.id, None)?;
         }
-        self.witness(&row)?;
+        self.witnesses().witness(&row)?;
         if copies.is_empty() && !self.has_room_about(&row)? {
             // What branches are compared by stays.
             self.tx.insert_spent(&row)?;
@@ -86,7 +86,7 @@ impl Ctx<'_, '_> {
             _ if late || gone => self.store_late(&row, late, gone)?,
             MessageStatus::Parked => {
                 self.delete_early(&row)?;
-                self.place_late(&row)?;
+                self.branch_messages().place_late(&row)?;
             }
             _ => self.show_payload(row, &copies)?,
         }
@@ -134,21 +134,21 @@ impl Ctx<'_, '_> {
         if late && row.kind == kind::DELETE {
             // rule: 2.9-8
             self.delete_early(row)?;
-            return self.retire_deletion(row, true);
+            return self.expiry().retire_deletion(row, true);
         }
-        self.bury_late(row, gone)
+        self.expiry().bury_late(row, gone)
     }
 
     /// What is said on the branch that is followed does what it is for, and is told.
     fn show_payload(&mut self, row: MessageRow, copies: &[MessageRow]) -> Result<()> {
-        self.park_copies(copies)?;
-        let Some(stored) = self.apply_to_target(&row)? else { return Ok(()) };
+        self.messages().park_copies(copies)?;
+        let Some(stored) = self.messages().apply_to_target(&row)? else { return Ok(()) };
         let group = row.group.clone();
         if let Stored::MessageReceived { .. } = stored {
             let message = history::view(self.tx, row)?;
-            self.emit_known(&group, &stored, EventBody::MessageReceived { message })
+            self.log().emit_known(&group, &stored, EventBody::MessageReceived { message })
         } else {
-            self.emit(&group, row.content_id.as_bytes(), &stored)
+            self.log().emit(&group, row.content_id.as_bytes(), &stored)
         }
     }
 
@@ -157,8 +157,8 @@ impl Ctx<'_, '_> {
         if row.kind != kind::DELETE {
             return Ok(());
         }
-        if let Some(stored) = self.apply_to_target(row)? {
-            self.emit(&row.group.clone(), row.content_id.as_bytes(), &stored)?;
+        if let Some(stored) = self.messages().apply_to_target(row)? {
+            self.log().emit(&row.group.clone(), row.content_id.as_bytes(), &stored)?;
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ use crate::model::state_id::Auth;
 use crate::state_store::handshakes_tried::Vain;
 use crate::state_store::log_entry::Stored;
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     /// A commit that the tip does not take: tried on the state whose key sealed it. (rule: E3-1)
     ///
     /// `tip_refused` says that the tip was tried and it was not made there.
@@ -59,7 +59,7 @@ impl Ctx<'_, '_> {
                 Edge::Elsewhere => self.not_there(opened, node.authenticator),
                 Edge::Missing => {}
                 Edge::Wait(reason) => return self.wait_on(opened, node, epoch, reason),
-                Edge::OwnLost => return self.own_lost(opened, node, epoch),
+                Edge::OwnLost => return self.handshakes().own_lost(opened, node, epoch),
                 Edge::Made(made) => return self.add_candidate(opened, *made),
             }
         }
@@ -84,7 +84,7 @@ impl Ctx<'_, '_> {
             return Ok(Verdict::Deferred(reason));
         }
         let place = (InputState::Waiting, Some(opened.opener), None);
-        self.keep_input(opened, class, epoch, place, reason)
+        self.handshakes().keep_input(opened, class, epoch, place, reason)
     }
 
     pub(crate) fn not_there(&mut self, opened: &Opened, state: Auth) {
@@ -98,9 +98,9 @@ impl Ctx<'_, '_> {
         let id = &opened.row.id;
         let tried = self.tx.input(id, &opened.content_id)?.map(|input| input.received_at);
         let again = tried.is_some_and(|at| at.saturating_add(JUDGE_AGAIN / 1000) <= self.now());
-        if again && self.current_row(id)?.authenticator == node.authenticator {
+        if again && self.groups().current_row(id)?.authenticator == node.authenticator {
             let subject = [&b"unjudged"[..], &node.authenticator].concat();
-            self.emit(id, &subject, &Stored::CannotFollow { epoch: node.epoch })?;
+            self.log().emit(id, &subject, &Stored::CannotFollow { epoch: node.epoch })?;
         }
         Ok(())
     }

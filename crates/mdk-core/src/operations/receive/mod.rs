@@ -24,6 +24,7 @@ use crate::model::halt::Halt;
 use crate::model::opened::Opened;
 use crate::model::outcome::{DeferredReason, RejectCode, Rejection, Verdict};
 use crate::model::{membership, outcome};
+use crate::state_store::buffered_events;
 
 /// A group's message, and where it may belong.
 pub(crate) struct Sealed {
@@ -42,7 +43,7 @@ impl Sealed {
     }
 }
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     /// What a commit counts as once the pass of its call is over: the verdict of waiting becomes one of taking effect.
     pub(crate) fn settled_verdict(
         &self,
@@ -135,7 +136,7 @@ impl Ctx<'_, '_> {
             {
                 return Ok(Verdict::Duplicate);
             }
-            None if self.publishing(&opened.row)? => {
+            None if self.groups().publishing(&opened.row)? => {
                 return self.hold_opened(&opened, DeferredReason::PublishInProgress);
             }
             None => self.classify(opened)?,

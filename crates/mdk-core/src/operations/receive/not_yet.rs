@@ -13,8 +13,9 @@ use crate::model::limits::JUDGE_AGAIN;
 use crate::model::opened::Opened;
 use crate::model::outcome::{DeferredReason, Verdict};
 use crate::state_store::handshakes_tried::{Vain, proposals_on};
+use crate::state_store::retained_states;
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     /// Turns a refusal into a verdict. Where the group was taken and is not put back, the next use reloads it.
     pub(crate) fn refuse(
         &mut self,
@@ -36,7 +37,7 @@ impl Ctx<'_, '_> {
             Refusal::OwnLost => DeferredReason::CannotJudge,
         };
         match class {
-            Some(class) => self.hold_input(opened, class, epoch, reason),
+            Some(class) => self.handshakes().hold_input(opened, class, epoch, reason),
             None => self.hold_opened(opened, reason),
         }
     }
@@ -59,12 +60,12 @@ impl Ctx<'_, '_> {
             Refusal::Elsewhere => self.place_commit(opened, message, true),
             // rule: D5-3 a commit waits for the proposals that it refers to
             Refusal::Wait(reason) => {
-                let tip = self.tip(id)?;
+                let tip = retained_states::tip(self.groups(), id)?;
                 self.wait_on(opened, &tip, epoch, reason)
             }
             Refusal::OwnLost => {
-                let tip = self.tip(id)?;
-                self.own_lost(opened, &tip, epoch)
+                let tip = retained_states::tip(self.groups(), id)?;
+                self.handshakes().own_lost(opened, &tip, epoch)
             }
             refusal => self.refuse(opened, epoch, Some(InputClass::Commit), refusal),
         }
@@ -77,7 +78,7 @@ impl Ctx<'_, '_> {
         reason: DeferredReason,
     ) -> Result<Verdict, Halt> {
         let Some(event) = &opened.event else { return Ok(Verdict::Deferred(reason)) };
-        let verdict = self.hold(&opened.row, event, reason)?;
+        let verdict = self.buffered().hold(&opened.row, event, reason)?;
         // rule: F1-10 what a key has opened is not of a time before ours, if it does not say so
         let claims = decode::decode(&opened.bytes).map(|message| message.epoch().as_u64());
         if claims.is_ok_and(|epoch| epoch >= opened.row.join_epoch) {
@@ -95,7 +96,7 @@ impl Ctx<'_, '_> {
         reason: DeferredReason,
     ) -> Result<Verdict, Halt> {
         let due = (reason == DeferredReason::CannotJudge)
-            .then(|| self.now_millis.saturating_add(JUDGE_AGAIN));
+            .then(|| self.call.now_millis.saturating_add(JUDGE_AGAIN));
         let parent = Some(node.authenticator);
         if reason == DeferredReason::CannotJudge {
             self.tell_unjudged(opened, node)?;
@@ -105,7 +106,7 @@ impl Ctx<'_, '_> {
             let lacks = Vain::Lacks(proposals_on(&inputs, &node.authenticator));
             self.memory.tried.note(opened.content_id, node.authenticator, lacks);
         }
-        self.keep_input(
+        self.handshakes().keep_input(
             opened,
             InputClass::Commit,
             epoch,

@@ -9,8 +9,9 @@ use crate::model::follow_up::{FollowUp, Published};
 use crate::model::halt::Halt;
 use crate::model::opened::Opened;
 use crate::model::outcome::{DeferredReason, Verdict};
+use crate::state_store::seen;
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     /// Our own commit that we had given up and that a relay has after all.
     pub(crate) fn place_own(
         &mut self,
@@ -21,15 +22,20 @@ impl Ctx<'_, '_> {
         let nodes = self.tx.nodes(&opened.row.id)?;
         let Some(parent) = nodes.iter().find(|n| n.authenticator == pending.source_auth) else {
             let epoch = pending.source_epoch;
-            return self.hold_input(opened, InputClass::Commit, epoch, DeferredReason::CannotJudge);
+            return self.handshakes().hold_input(
+                opened,
+                InputClass::Commit,
+                epoch,
+                DeferredReason::CannotJudge,
+            );
         };
         match self.own_edge(opened, parent, &pending.group_state)? {
             Edge::Made(made) => {
-                self.done(opened)?;
+                seen::done(self.tx, opened)?;
                 self.tx.drop_input(&opened.row.id, &opened.content_id)?;
                 self.add_rival(*made)
             }
-            _ => self.own_lost(opened, parent, pending.source_epoch),
+            _ => self.handshakes().own_lost(opened, parent, pending.source_epoch),
         }
     }
 
@@ -58,7 +64,7 @@ impl Ctx<'_, '_> {
                 Verdict::Duplicate
             }
             // While another one is being published everything else waits (C2-4).
-            CommitStatus::Discarded if self.publishing(&opened.row)? => {
+            CommitStatus::Discarded if self.groups().publishing(&opened.row)? => {
                 self.hold_opened(opened, DeferredReason::PublishInProgress)?
             }
             CommitStatus::Discarded if self.tx.seen(opened.content_id.as_bytes())?.is_some() => {

@@ -5,6 +5,7 @@ use mdk_wire::{Event, GroupId, GroupMessage};
 use openmls::prelude::ProtocolMessage;
 
 use crate::ctx::Ctx;
+use crate::mls::door::Mls;
 use crate::mls::{decode, sender_position};
 use crate::model::error::Result;
 use crate::model::halt::Halt;
@@ -20,7 +21,7 @@ pub(crate) enum Peeked {
     Closed,
 }
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     /// What kind of event it is, by what opens it now. Changes nothing.
     pub(crate) fn peek(&mut self, event: &Event) -> Result<Peeked> {
         if self.tx.seen(event.id().as_bytes())?.is_some() {
@@ -31,8 +32,8 @@ impl Ctx<'_, '_> {
             return Ok(Peeked::Ready(None));
         };
         for id in self.tx.route_claims(&message.group)? {
-            let row = self.current_row(&id)?;
-            let bytes = match self.open(&row, &message) {
+            let row = self.groups().current_row(&id)?;
+            let bytes = match self.event_keys().open(&row, &message) {
                 Ok(Some((bytes, _))) => bytes,
                 Ok(None) => continue,
                 Err(Halt::Rejected(_)) => return Ok(Peeked::Ready(None)),
@@ -54,15 +55,15 @@ impl Ctx<'_, '_> {
     }
 
     fn place_of(&mut self, id: &GroupId, message: ProtocolMessage) -> Option<Place> {
-        if self.loaded.peek(id).is_none() {
+        if self.memory.rows.get(id).is_none() {
             // A group that does not load shows that when the event is processed.
             let loaded = self.take(id).ok()?;
             self.put(loaded);
         }
         let epoch = message.epoch().as_u64();
-        let group = self.loaded.peek_mut(id)?;
-        let (leaf, generation) =
-            sender_position::read(self.crypto, self.tx.mls(), &mut group.mls, message)?;
+        let Mls { crypto, loaded, records, .. } = &mut self.mls;
+        let mls = loaded.peek_mut(&records.memory.rows, id)?;
+        let (leaf, generation) = sender_position::read(crypto, records.tx.mls(), mls, message)?;
         Some(Place { group: id.clone(), leaf, epoch, generation })
     }
 }

@@ -13,8 +13,9 @@ use crate::model::limits::MAX_PROPOSALS;
 use crate::model::opened::Opened;
 use crate::model::outcome::{DeferredReason, Verdict};
 use crate::policy;
+use crate::state_store::seen;
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     /// A proposal that was not made on the tip. (rule: D2-9)
     pub(crate) fn place_proposal(
         &mut self,

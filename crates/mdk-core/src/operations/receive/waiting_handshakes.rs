@@ -17,20 +17,20 @@ use crate::model::state_id::Auth;
 use crate::state_store::handshakes_tried;
 use crate::state_store::handshakes_tried::proposals_on;
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     /// After a pass, or a restart: what waits is tried on every retained state that it was not tried on yet.
     pub(crate) fn look_again(&mut self, id: &GroupId) -> Result<()> {
-        let row = self.current_row(id)?;
+        let row = self.groups().current_row(id)?;
         let inputs = self.tx.input_heads(id)?;
         if inputs.iter().all(|i| i.state != mdk_store::InputState::Waiting) {
             return Ok(());
         }
-        if membership::is_over(row.status) || self.publishing(&row)? {
+        if membership::is_over(row.status) || self.groups().publishing(&row)? {
             return Ok(());
         }
         for node in self.tx.states(id)?.iter() {
             let proposals = handshakes_tried::proposals_on(&inputs, &node.authenticator);
-            let open = |i| self.memory.tried.is_open(i, node, proposals, self.now_millis);
+            let open = |i| self.memory.tried.is_open(i, node, proposals, self.call.now_millis);
             if inputs.iter().any(open) {
                 self.effects.new_states.push((id.clone(), node.authenticator));
             }

@@ -9,7 +9,7 @@ use crate::model::outbox::RelayVerdict;
 use crate::operations::record_relay_answer::{Noted, note};
 use crate::state_store::outbox::accepted;
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     /// Those of `events` for which it matters that a relay has them.
     pub(crate) fn outbox_awaits(&self, events: &[EventId]) -> Result<Vec<EventId>> {
         let mut awaited = Vec::new();

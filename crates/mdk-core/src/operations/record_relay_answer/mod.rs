@@ -14,7 +14,7 @@ use crate::model::follow_up::{FollowUp, Published};
 use crate::model::outbox::{CommitEnd, CommitState, OutboxChange, RelayVerdict};
 use crate::model::relay_urls;
 use crate::model::values::Delivery;
-use crate::state_store::invite_deliveries;
+use crate::state_store::outbox::refused;
 use crate::state_store::outbox::{MAX_TARGETS, accepted, add_target, errors};
 
 /// Longest text of a relay that is kept, in bytes.
@@ -116,7 +116,7 @@ impl Ctx<'_, '_> {
             }
             change.commit = end;
             if was_refused {
-                self.tell_invite(&row, Delivery::Accepted)?;
+                self.invite_deliveries().tell_invite(&row, Delivery::Accepted)?;
             }
         }
         if invite_deliveries::refused(&row) {
@@ -136,7 +136,7 @@ impl Ctx<'_, '_> {
         }
         change.finished = true;
         // Before what follows: a discarded commit takes its unfinished row with it.
-        self.finish(&mut row)?;
+        self.outbox().finish(&mut row)?;
         if row.end == Some(OutgoingEnd::Refused) {
             // rule: OB-7 when every relay has refused for good, nothing is left to hope for
             return self.refused_by_all(row, change);
@@ -147,7 +147,7 @@ impl Ctx<'_, '_> {
     fn accepted_first(&mut self, row: &OutgoingRow, change: &mut OutboxChange) -> Result<()> {
         match row.purpose {
             OutgoingPurpose::Message => {
-                self.change_delivery(row, Delivery::Accepted)?;
+                self.deliveries().change_delivery(row, Delivery::Accepted)?;
                 change.delivery = Some(Delivery::Accepted);
             }
             // It is not handed out again after a restart.
@@ -211,7 +211,7 @@ impl Ctx<'_, '_> {
     ) -> Result<Option<(OutgoingRow, i64)>> {
         match row.purpose {
             OutgoingPurpose::Message => {
-                self.change_delivery(&row, Delivery::Failed)?;
+                self.deliveries().change_delivery(&row, Delivery::Failed)?;
                 change.delivery = Some(Delivery::Failed);
             }
             OutgoingPurpose::Commit => {
@@ -241,7 +241,7 @@ impl Ctx<'_, '_> {
 
     // rule: OB-11 an answer to a leave that every relay refuses is not made anew at once
     fn postpone_answers(&mut self, group: &GroupId) -> Result<()> {
-        let later = self.now_millis.saturating_add(ANSWER_REFUSED_MILLIS);
+        let later = self.call.now_millis.saturating_add(ANSWER_REFUSED_MILLIS);
         for mut input in self.tx.inputs(group)? {
             let leave = input.class == InputClass::Proposal && input.state == InputState::Verified;
             if leave && input.due_at.is_some_and(|due| due < later) {

@@ -14,13 +14,14 @@ use mdk_wire::{Event, GroupId, GroupMessage, group_message};
 use crate::ctx::Ctx;
 use crate::model::error::{Error, Result};
 use crate::state_store::deliveries::waits;
+use mdk_wire::OsRandom;
 
 /// Half of what our own client looks back (mdk-client), so that a relay may be a day late, too.
 const OLD: u64 = 86_400;
 /// Twice what a burst runs ahead of the clock, which relays take.
 const AHEAD: u64 = 600;
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     /// Groups with a waiting message whose time is not of now.
     pub(crate) fn misdated_groups(&self, rows: &[OutgoingRow]) -> BTreeSet<GroupId> {
         let mut groups = BTreeSet::new();
@@ -60,8 +61,8 @@ impl Ctx<'_, '_> {
         let json = row.event_json.as_deref().ok_or_else(damaged)?;
         let event = Event::from_json(json.as_bytes()).map_err(|_| damaged())?;
         let sealed = GroupMessage::parse(event).map_err(|_| damaged())?;
-        let sent_at = self.envelope_time(id)?;
-        let event = group_message::date_anew(&sealed, sent_at, &mut self.random)
+        let sent_at = self.timestamps().envelope_time(id)?;
+        let event = group_message::date_anew(&sealed, sent_at, &mut OsRandom)
             .map_err(Error::bug("dating a message anew"))?;
         self.tx.mark_seen(event.id().as_bytes(), Seen::OwnEcho)?;
         self.tx.replace_event(id, &message, &row.event_id, &event.id())?;

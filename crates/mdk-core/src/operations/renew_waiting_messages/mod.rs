@@ -25,17 +25,18 @@ use crate::model::outbox::OutboxPurpose;
 use crate::model::values::Delivery;
 use crate::state_store::deliveries::{give_up, waits};
 use crate::state_store::outbox::Letter;
+use crate::state_store::retained_states;
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     /// Whether the group can be written in now.
     pub(crate) fn may_say_again(&mut self, id: &GroupId) -> Result<bool> {
-        if self.require_renewed(id).is_err()
+        if self.after_restore().require_renewed(id).is_err()
             || self.require_uncontested(id).is_err()
             || self.check_may_speak(id).is_err()
         {
             return Ok(false);
         }
-        if membership::require_active(&self.current_row(id)?).is_err() {
+        if membership::require_active(&self.groups().current_row(id)?).is_err() {
             return Ok(false);
         }
         let group = self.take_active(id)?;
@@ -64,7 +65,7 @@ impl Ctx<'_, '_> {
             return Ok(false);
         }
         let mut group = self.take_active(&row.group)?;
-        let kept = self.kept(&row.group, row.kind, row.target.as_ref())?;
+        let kept = self.expiry().kept(&row.group, row.kind, row.target.as_ref())?;
         let sealed =
             self.encrypt(&mut group, &payload.to_json_with(&row.id), row.created_at, kept)?;
         row.content_id = sealed.content_id;
@@ -82,7 +83,7 @@ impl Ctx<'_, '_> {
         let letter =
             Letter { purpose, group: Some(&row.group), event: &sealed.event, relays: &relays };
         // (as old as what was said: commits without end put it off no longer, rule: OB-20)
-        self.put_in(&letter, None, waiting.created_at)?;
+        self.outbox().put_in(&letter, None, waiting.created_at)?;
         Ok(true)
     }
 }
@@ -90,7 +91,7 @@ impl Ctx<'_, '_> {
 /// Said in place of a relay's words.
 const UNREADABLE: &str = "nobody in the group could read it any more";
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     /// Groups whose first waiting message is too old.
     pub(crate) fn stale_groups(&self, rows: &[OutgoingRow]) -> Result<BTreeSet<GroupId>> {
         let (mut looked, mut stale) = (BTreeSet::new(), BTreeSet::new());
@@ -114,8 +115,8 @@ impl Ctx<'_, '_> {
     }
 
     fn is_out_of_reach(&self, group: &GroupId, message: &MessageRow) -> Result<bool> {
-        let row = self.current_row(group)?;
-        if message.epoch < self.horizon(row.epoch) {
+        let row = self.groups().current_row(group)?;
+        if message.epoch < retained_states::horizon(row.epoch) {
             return Ok(true);
         }
         Ok(message.authenticator != row.authenticator
@@ -130,7 +131,9 @@ impl Ctx<'_, '_> {
     // rule: OB-17 what nobody could read any more is encrypted again, or has failed; it is not published
     /// Says again what is too old, and what waits behind it, so that the order stays.
     pub(crate) fn renew_stale(&mut self, id: &GroupId) -> Result<()> {
-        if membership::require_active(&self.current_row(id)?).is_ok() && !self.may_say_again(id)? {
+        if membership::require_active(&self.groups().current_row(id)?).is_ok()
+            && !self.may_say_again(id)?
+        {
             return Ok(());
         }
         let row = self.current_row(id)?;
@@ -156,8 +159,8 @@ impl Ctx<'_, '_> {
             if !(active && whole && self.say_again(&waiting, message)?) && stale {
                 give_up(&mut waiting, UNREADABLE);
                 waiting.end = Some(OutgoingEnd::Refused);
-                self.finish(&mut waiting)?;
-                self.change_delivery(&waiting, Delivery::Failed)?;
+                self.outbox().finish(&mut waiting)?;
+                self.deliveries().change_delivery(&waiting, Delivery::Failed)?;
             }
         }
         Ok(())

@@ -16,6 +16,7 @@ use crate::model::error::{Error, Result};
 use crate::model::message_kinds::{MAX_REACTION_CHARS, can_be_deleted, can_be_edited, target_of};
 use crate::model::outbox::OutboxPurpose;
 use crate::model::values::{NewMessage, Outgoing};
+use crate::state_store::file_keys;
 use crate::state_store::history;
 use crate::state_store::message_order::Place;
 use crate::state_store::outbox::Letter;
@@ -37,7 +38,7 @@ impl Draft {
     }
 }
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     /// Encrypts a message in the current epoch and stores it (protocol/messages.md C3).
     pub(crate) fn create_message(&mut self, id: &GroupId, message: NewMessage) -> Result<Outgoing> {
         payload::check_kind(message.kind)?;
@@ -74,14 +75,14 @@ impl Ctx<'_, '_> {
         if length > MAX_REACTION_CHARS {
             return Err(Error::too_large("emoji", MAX_REACTION_CHARS, length));
         }
-        self.row(id)?;
+        self.groups().row(id)?;
         let row = self.tx.message(id, target)?.ok_or(Error::MessageNotFound)?;
         let tags = vec![vec!["e".into(), row.id.to_hex()], vec!["p".into(), row.sender.to_hex()]];
         self.send(id, Draft::about(kind::REACTION, emoji.to_owned(), tags))
     }
 
     pub(crate) fn edit(&mut self, id: &GroupId, target: &EventId, text: &str) -> Result<Outgoing> {
-        let row = self.own_message(id, target)?;
+        let row = self.messages().own_message(id, target)?;
         if row.status == MessageStatus::Deleted {
             return Err(Error::NotAllowed("the message is deleted"));
         }
@@ -93,7 +94,7 @@ impl Ctx<'_, '_> {
     }
 
     pub(crate) fn delete(&mut self, id: &GroupId, target: &EventId) -> Result<Outgoing> {
-        let row = self.own_message(id, target)?;
+        let row = self.messages().own_message(id, target)?;
         if !can_be_deleted(&row) {
             return Err(Error::NotAllowed("a deletion cannot be taken back"));
         }
@@ -103,8 +104,8 @@ impl Ctx<'_, '_> {
 
     fn send(&mut self, id: &GroupId, draft: Draft) -> Result<Outgoing> {
         let Draft { kind, content, tags, attachments, answers } = draft;
-        self.require_renewed(id)?;
-        self.require_outbox_room()?;
+        self.after_restore().require_renewed(id)?;
+        self.outbox().require_outbox_room()?;
         self.require_uncontested(id)?;
         self.check_may_speak(id)?;
         let mut group = self.take_active(id)?;
@@ -115,7 +116,8 @@ impl Ctx<'_, '_> {
             false => Some(media_secret::media_secret(&group.mls, self.crypto)?),
         };
         if let Some(secret) = &media_secret
-            && let Err(stale) = self.check_attachments(id, &attachments, secret)
+            && let Err(stale) =
+                file_keys::check_attachments(self.tx, &self.memory.recent, id, &attachments, secret)
         {
             self.put(group);
             return Err(stale);
@@ -137,7 +139,7 @@ impl Ctx<'_, '_> {
         }
 
         let target = target_of(kind, &payload.tags);
-        let kept = self.kept(id, kind, target.as_ref())?;
+        let kept = self.expiry().kept(id, kind, target.as_ref())?;
         let sealed = self.encrypt(&mut group, &json, payload.created_at, kept)?;
         let Sealed { event, content_id, expires_at } = sealed;
         let mut row = MessageRow {
@@ -160,7 +162,7 @@ impl Ctx<'_, '_> {
             expires_at,
             status: MessageStatus::Valid,
         };
-        if self.is_void(&row)? {
+        if self.messages().is_void(&row)? {
             row.status = MessageStatus::Deleted;
             row.content = String::new();
             row.tags = Vec::new();
@@ -170,13 +172,13 @@ impl Ctx<'_, '_> {
         row.seq = self.tx.insert_message(&row)?;
         self.was_said(&row);
         if let Some(secret) = &media_secret {
-            self.put_file_keys(&row, &carried, secret)?;
+            file_keys::put_file_keys(self.tx, &row, &carried, secret)?;
         }
-        self.apply_to_target(&row)?;
+        self.messages().apply_to_target(&row)?;
         let relays = group.row.relays.clone();
         self.put(group);
         let purpose = OutboxPurpose::Message { message_id: payload_id };
-        self.post(&Letter { purpose, group: Some(id), event: &event, relays: &relays })?;
+        self.outbox().post(&Letter { purpose, group: Some(id), event: &event, relays: &relays })?;
         // Its id is new here, so nothing points at it yet.
         Ok(Outgoing { event, message: history::view_with(row, None, Vec::new()), relays })
     }

@@ -7,6 +7,7 @@ use crate::ctx::Ctx;
 use crate::model::error::Result;
 use crate::model::message_kinds::target_of;
 use crate::state_store::message_order::Place;
+use mdk_wire::OsRandom;
 
 /// Seconds ahead of the clock up to which each message has a second of its own.
 const AHEAD: u64 = 10;
@@ -24,7 +25,7 @@ fn is_shown(kind: u16) -> bool {
     !matches!(kind, kind::REACTION | kind::EDIT | kind::DELETE)
 }
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     // rule: OB-21 a message of ours stands after our last one, after what came last, and after what it answers
     /// The message that one of ours, made now, has to stand after.
     pub(crate) fn goes_after(
@@ -38,11 +39,12 @@ impl Ctx<'_, '_> {
         }
         let now = self.now();
         if !self.memory.said.0.contains_key(id) {
+            let last = self.tx.last_said(id)?.map(|(at, id)| Place { at, id });
             let said = &mut self.memory.said.0;
             if said.len() >= MANY_GROUPS {
                 said.retain(|_, last| last.is_some_and(|last| last.at >= now));
             }
-            said.insert(id.clone(), self.tx.last_said(id)?.map(|(at, id)| Place { at, id }));
+            said.insert(id.clone(), last);
         }
         let own = self.memory.said.0.get(id).copied().flatten();
         let last = self.tx.last_shown(id)?.map(|(at, id)| Place { at, id });
@@ -87,7 +89,7 @@ impl Ctx<'_, '_> {
         let mut best: Option<(EventId, Vec<String>)> = None;
         for _ in 0..if self.has_room(payload) { TRIES } else { 0 } {
             let mut nonce = [0; 8];
-            self.random.fill(&mut nonce);
+            OsRandom.fill(&mut nonce);
             let tag = vec!["n".to_owned(), hex::encode(nonce)];
             payload.tags.push(tag.clone());
             let id = payload.id();

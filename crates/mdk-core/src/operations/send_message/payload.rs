@@ -8,13 +8,14 @@ use crate::ctx::Ctx;
 use crate::model::error::{Error, Result};
 use crate::model::message_kinds::MAX_REACTION_CHARS;
 use crate::state_store::message_order::Place;
+use mdk_wire::OsRandom;
 
 /// What the tag that tells equal messages apart adds to a payload.
 const MARK_BYTES: usize = r#",["n","0123456789abcdef"]"#.len();
 /// More than MLS puts around a payload, and more than the event has beside its content.
 const AROUND: usize = 1024;
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     /// Two equal messages within one second would have one id, and one of them would be lost to readers that
     /// keep messages by id: a tag tells the later ones apart. So with one that waits for relays, in whatever group.
     /// One that is at a limit is dated later instead, so that a limit is the same for every call. Gives its id.
@@ -33,7 +34,7 @@ impl Ctx<'_, '_> {
         loop {
             let payload_id = payload.id();
             if self.tx.message(id, &payload_id)?.is_none()
-                && !(self.outbox && self.tx.outgoing_message(&payload_id)?.is_some())
+                && !(self.call.outbox && self.tx.outgoing_message(&payload_id)?.is_some())
                 && (group.retention == 0 || self.tx.buried(id, &payload_id)?.is_empty())
             {
                 return Ok(payload_id);
@@ -44,7 +45,7 @@ impl Ctx<'_, '_> {
                 continue;
             }
             let mut nonce = [0; 8];
-            self.random.fill(&mut nonce);
+            OsRandom.fill(&mut nonce);
             payload.tags.truncate(tags);
             payload.tags.push(vec!["n".into(), hex::encode(nonce)]);
         }
@@ -55,8 +56,8 @@ impl Ctx<'_, '_> {
         let size = payload.to_json().len() + MARK_BYTES;
         let event = (size + AROUND).div_ceil(3) * 4 + AROUND;
         payload.tags.len() < MAX_TAGS
-            && size as u64 <= self.config.max_message_bytes
-            && event as u64 <= self.config.max_event_bytes
+            && size as u64 <= self.call.config.max_message_bytes
+            && event as u64 <= self.call.config.max_event_bytes
     }
 
     /// Whether the payload, `json` when written, may be sent: what no receiver would take must not look sent.
@@ -68,7 +69,7 @@ impl Ctx<'_, '_> {
         files: usize,
     ) -> Result<()> {
         check_tags(&payload.tags)?;
-        let limit = usize::try_from(self.config.max_message_bytes).unwrap_or(usize::MAX);
+        let limit = usize::try_from(self.call.config.max_message_bytes).unwrap_or(usize::MAX);
         if json.len() > limit {
             return Err(Error::too_large(largest_part(payload, files), limit, json.len()));
         }

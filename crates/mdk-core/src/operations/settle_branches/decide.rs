@@ -8,18 +8,19 @@ use crate::fork_choice::branches_of_removed::of_the_put_out;
 use crate::fork_choice::state_tree::Tree;
 use crate::fork_choice::untrusted_branches::of_one_word;
 use crate::model::error::Result;
+use crate::state_store::removals_of_us;
 use crate::state_store::retained_states::fork_history;
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     /// Compares the branches and goes to the winner.
     pub(crate) fn decide(&mut self, id: &GroupId, base: u64) -> Result<()> {
-        self.lead_on(id)?;
+        removals_of_us::lead_on(self.tx, id)?;
         let nodes = self.tx.nodes(id)?;
         let tree = Tree::new(&nodes);
         let history = nodes.iter().filter(|n| !n.canonical).map(|n| n.history).min();
         let witnesses = self.tx.witnesses(id, history.unwrap_or(0).min(fork_history(&nodes)))?;
         // A state that cannot be made again leads nowhere, either.
-        let admins = self.current_row(id)?.admins;
+        let admins = self.groups().current_row(id)?.admins;
         let known = || self.known_from_the_first(id, &nodes);
         let mut lost = of_one_word(&tree, &witnesses, self.me(), &admins, known)?;
         lost.extend(of_the_put_out(&tree, &witnesses, base, |node| self.look_of(id, node))?);
@@ -44,7 +45,7 @@ impl Ctx<'_, '_> {
             }
             lost.insert(winner);
         }
-        self.sort_messages(id)
+        self.branch_messages().sort_messages(id)
     }
 
     /// Who was in the group where we came in on the branch that is followed, as far as that state can still be read.

@@ -20,7 +20,7 @@ use crate::model::limits::{MAX_BESIDE, MAX_BYTES, MAX_RIVALS};
 use crate::model::state_id::Auth;
 use crate::state_store::retained_states;
 
-impl Ctx<'_, '_> {
+impl Ctx<'_> {
     /// Lets go of what is too much, and puts to sleep what need not be whole.
     pub(crate) fn limit_rivals(&mut self, id: &GroupId) -> Result<()> {
         let mut nodes = self.tx.nodes(id)?;
@@ -40,7 +40,7 @@ impl Ctx<'_, '_> {
                 self.tx.forget_seen(input.event_id.as_bytes())?;
                 self.tx.forget_seen(commit.as_bytes())?;
             }
-            self.drop_state(&node)?;
+            self.states().drop_state(&node)?;
         }
         self.put_to_sleep(id, &nodes)
     }
@@ -51,7 +51,7 @@ impl Ctx<'_, '_> {
         let mut surplus = tree.surplus();
         surplus.retain(|place| !nodes[*place].canonical);
         for place in &surplus {
-            self.drop_state(&nodes[*place])?;
+            self.states().drop_state(&nodes[*place])?;
         }
         Ok(surplus.into_iter().map(|place| nodes[place].authenticator).collect())
     }

@@ -74,7 +74,7 @@ impl Ctx<'_, '_> {
 
     /// A commit of ours whose realisation is lost, on the state that we stand on: the others go where we cannot.
     fn check_own_lost(&mut self, id: &GroupId) -> Result<()> {
-        let row = self.current_row(id)?;
+        let row = self.groups().current_row(id)?;
         let lost = self.tx.input_heads(id)?.iter().any(|i| {
             i.class == mdk_store::InputClass::Commit
                 && i.state == mdk_store::InputState::Verified

@@ -24,6 +24,7 @@ use crate::model::state_id::{Auth, ended_by};
 use crate::policy::check_invariants;
 use crate::state_store::event_log::withdrawal;
 use crate::state_store::log_entry::Stored;
+use crate::state_store::memberships;
 
 impl Ctx<'_, '_> {
     /// Follows a candidate on the tip of the followed branch.
@@ -40,7 +41,7 @@ impl Ctx<'_, '_> {
         self.effects.follow(FollowUp::ReleaseWelcomes(id.clone()));
         let (Some(&tip), Some(&lowest)) = (path.first(), path.last()) else { return Ok(()) };
         let (tip, lowest) = (&nodes[tip], &nodes[lowest]);
-        let old = self.current_row(id)?;
+        let old = self.groups().current_row(id)?;
         let before = self.leave_branch(&old, nodes)?;
         let fork = match path {
             [_] => self.look_of_fork(id, nodes, tip),
@@ -59,7 +60,11 @@ impl Ctx<'_, '_> {
                 self.withdraw_commit(own.id)?;
             }
             let subject = withdrawal(row.pass.switches, commit);
-            self.emit(id, &subject, &Stored::ChangeWithdrawn { commit: *commit.as_bytes() })?;
+            self.log().emit(
+                id,
+                &subject,
+                &Stored::ChangeWithdrawn { commit: *commit.as_bytes() },
+            )?;
         }
         let step = Step {
             digest: tip.commit.ok_or(Error::Internal("a candidate without a commit"))?,
@@ -106,7 +111,7 @@ impl Ctx<'_, '_> {
         row.members.retain(|member| *member != me);
         // rule: D6-12 who asked to leave has left, whichever answer is followed
         let left = matches!(old.status, GroupStatus::Leaving | GroupStatus::Left)
-            || self.standing_before(old)? == GroupStatus::Leaving;
+            || memberships::standing_before(self.tx, old)? == GroupStatus::Leaving;
         row.status = if left { GroupStatus::Left } else { GroupStatus::Removed };
         self.tx.update_group(&row)?;
         // rule: D7-1 what is different from what was followed is told, out of the group or in it
@@ -155,7 +160,7 @@ impl Ctx<'_, '_> {
         self.tx.set_node_state(&old.id, &old.authenticator, &state)?;
         let before = settings::settings(live.mls.public_group().group_context())
             .map_err(|_| Error::Internal("own state does not decode"))?;
-        self.loaded.forget(&old.id);
+        self.memory.rows.forget(&old.id);
         Ok(Some(before))
     }
 
@@ -197,7 +202,9 @@ impl Ctx<'_, '_> {
         row.status = match old.status {
             _ if after.lifecycle == Lifecycle::Disbanded => GroupStatus::Disbanding,
             GroupStatus::Left => GroupStatus::Leaving,
-            GroupStatus::Removed | GroupStatus::Disbanding => self.standing_before(old)?,
+            GroupStatus::Removed | GroupStatus::Disbanding => {
+                memberships::standing_before(self.tx, old)?
+            }
             status => status,
         };
         self.tx.update_group(&row)?;
@@ -208,7 +215,7 @@ impl Ctx<'_, '_> {
             && !is_invited(old.status)
         {
             // (whoever was told of the end has put the question away)
-            self.emit_step(id, &Stored::Invited { welcome: *invite.as_bytes() })?;
+            self.log().emit_step(id, &Stored::Invited { welcome: *invite.as_bytes() })?;
         }
         let mut group = LoadedGroup::new(mls, row);
         group.set_view(view);
